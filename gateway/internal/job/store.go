@@ -1,0 +1,106 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors of a Store.
+var (
+	ErrNotFound    = errors.New("job not found")
+	ErrUnavailable = errors.New("job store unavailable") // disk full, database away: try again later
+)
+
+// Store keeps the jobs. It is the only writer of their state; a method that
+// returns nil has made its change durable. The suite that every Store passes is
+// in the package jobtest.
+//
+// Unless said otherwise a method does not see jobs that are still received or
+// that retention has hidden. All methods may be called from many goroutines;
+// writes are committed in groups. Reads are short: none is open while its caller
+// works on what it gave.
+type Store interface {
+	// ID is the random name that this store got when it was made. It names the
+	// broker's epoch queue.
+	ID() string
+
+	// Reserve stores a job that is being received under a lease, before the
+	// first of its objects is stored.
+	Reserve(ctx context.Context, id string, l Lease) error
+	// Create stores the whole job with its images in one transaction, and ends its
+	// reservation if there is one. It fails with ErrLeaseLost when the job was
+	// reserved and the lease, given in j.Lease, is no longer held.
+	Create(ctx context.Context, j *Job) error
+	// Release forgets a reserved job, whose objects its owner has deleted.
+	Release(ctx context.Context, id string, l Lease) error
+
+	// Renew moves the end of every lease of the owner to until.
+	Renew(ctx context.Context, owner string, until time.Time) error
+	// Claim gives the owner the lease of up to limit jobs that are received or have
+	// images to fetch and whose lease has ended before now, and returns them whole,
+	// oldest first. A received one has the status Receiving and no images.
+	Claim(ctx context.Context, owner string, now, until time.Time, limit int) ([]*Job, error)
+
+	// Change applies the transition to one image and its job in one transaction.
+	// It returns the job without its images, as it is after that, and whether
+	// anything was changed. Errors: ErrNotFound, ErrUnavailable, the transition's.
+	Change(ctx context.Context, ref Ref, t Transition, now time.Time) (*Job, bool, error)
+
+	// Unsent returns up to limit images whose Upload is to be published, oldest
+	// first, each with the id of its job.
+	Unsent(ctx context.Context, limit int) ([]Unsent, error)
+	// MarkSent notes that these were published. One that was marked unsent again
+	// since (its Send has grown) stays unsent.
+	MarkSent(ctx context.Context, sent []Unsent) error
+	// Resend marks every open image that has its original and has started before
+	// the time unsent again, and returns how many.
+	Resend(ctx context.Context, startedBefore time.Time) (int, error)
+
+	// Get returns the job with all its images in order.
+	Get(ctx context.Context, id string) (*Job, error)
+	// Changes returns the job with the images whose revision is above after, in
+	// order of revision and then index, from one consistent read.
+	Changes(ctx context.Context, id string, after int64) (*Job, error)
+	// List returns up to limit jobs with all their images, newest first, beginning
+	// after the given one (the zero Cursor: with the newest).
+	List(ctx context.Context, after Cursor, limit int) ([]*Job, error)
+	// Count returns figures over all jobs.
+	Count(ctx context.Context) (Counts, error)
+
+	// Hide takes up to limit jobs that ended before the time out of every answer,
+	// the first step of their deletion.
+	Hide(ctx context.Context, endedBefore time.Time, limit int) (int, error)
+	// Hidden returns up to limit hidden jobs that ended before the time, whole,
+	// those first whose originals are not yet gone.
+	Hidden(ctx context.Context, endedBefore time.Time, limit int) ([]*Job, error)
+	// ForgetOriginals notes that the originals of a hidden job are deleted.
+	ForgetOriginals(ctx context.Context, id string) error
+	// Delete removes a hidden job for good.
+	Delete(ctx context.Context, id string) error
+
+	// Ready is nil when the store can write, else it says what is missing.
+	Ready(ctx context.Context) error
+	// Close ends the store after the writes that were begun.
+	Close() error
+}
+
+// Unsent is an image whose Upload is to be published.
+type Unsent struct {
+	JobID string
+	Image Image
+}
+
+// Cursor is a place in the list: the job after which to go on.
+type Cursor struct {
+	CreatedAt time.Time
+	ID        string
+}
+
+// Counts are figures over all jobs that are in answers.
+type Counts struct {
+	Jobs       int       // open and ended
+	OpenImages int       // images that have not ended
+	OldestOpen time.Time // creation of the oldest open job; zero when none is open
+	Unsent     int       // images whose Upload is to be published
+}
