@@ -6,19 +6,75 @@ import (
 	"unicode/utf8"
 )
 
-// MaxKeyBytes is the longest key a Store takes.
-const MaxKeyBytes = 512
+// MaxKeyBytes is the longest key a Store takes, and MaxElementBytes the longest
+// element: file systems, and the S3 servers that are built on them, have no
+// room for more.
+const (
+	MaxKeyBytes     = 512
+	MaxElementBytes = 255
+)
 
 // CheckKey returns an error for a key that no Store takes. Stores call it first
 // in every method.
 func CheckKey(key string) error {
-	if len(key) > MaxKeyBytes || !utf8.ValidString(key) || strings.ContainsRune(key, 0) {
-		return fmt.Errorf("object key %.64q is too long or not text", key)
+	if err := checkText(key); err != nil {
+		return err
 	}
 	for part := range strings.SplitSeq(key, "/") {
-		if part == "" || part == "." || part == ".." {
-			return fmt.Errorf("object key %.64q has the element %q", key, part)
+		if !isElement(part) {
+			return fmt.Errorf("object key %.64q has the element %.64q", key, part)
 		}
 	}
 	return nil
+}
+
+// CheckPrefix returns an error for a prefix with which no key can begin. The
+// empty prefix is the beginning of every key.
+func CheckPrefix(prefix string) error {
+	if err := checkText(prefix); err != nil {
+		return err
+	}
+	parts := strings.Split(prefix, "/")
+	last := parts[len(parts)-1]
+	for _, part := range parts[:len(parts)-1] {
+		if !isElement(part) {
+			return fmt.Errorf("object key prefix %.64q has the element %.64q", prefix, part)
+		}
+	}
+	if len(last) > MaxElementBytes {
+		return fmt.Errorf("object key prefix %.64q has the element %.64q", prefix, last)
+	}
+	return nil
+}
+
+// MaxContentTypeBytes is the longest content type a Store takes.
+const MaxContentTypeBytes = 255
+
+// DefaultContentType is what an object has that was put without one.
+const DefaultContentType = "application/octet-stream"
+
+// CheckContentType returns an error for a content type that no Store takes: one
+// that could not be sent as a header. The empty one stands for
+// [DefaultContentType].
+func CheckContentType(contentType string) error {
+	bad := func(r rune) bool { return r < ' ' || r > '~' }
+	if len(contentType) > MaxContentTypeBytes || strings.ContainsFunc(contentType, bad) {
+		return fmt.Errorf("content type %.64q is too long or not printable ASCII", contentType)
+	}
+	if strings.TrimSpace(contentType) != contentType {
+		return fmt.Errorf("content type %.64q begins or ends with a space", contentType)
+	}
+	return nil
+}
+
+func checkText(key string) error {
+	control := func(r rune) bool { return r < ' ' || r == 0x7f }
+	if len(key) > MaxKeyBytes || !utf8.ValidString(key) || strings.ContainsFunc(key, control) {
+		return fmt.Errorf("object key %.64q is too long or not text", key)
+	}
+	return nil
+}
+
+func isElement(part string) bool {
+	return part != "" && part != "." && part != ".." && len(part) <= MaxElementBytes
 }

@@ -7,8 +7,11 @@
 // again changes nothing that a reader could see. The ETag is never trusted; who
 // needs integrity compares SHA-256.
 //
-// Keys are slash-separated, valid UTF-8, at most 512 bytes, and have no empty,
-// "." or ".." element; others are refused by every method with an error.
+// Keys are slash-separated, valid UTF-8 without control characters, at most 512
+// bytes, and have no empty, "." or ".." element and none over 255 bytes; others
+// are refused by every method with an error. No key may be a folder of another
+// one ("a" and "a/b"): a store may refuse the second, as a fault of the
+// arguments.
 package objectstore
 
 import (
@@ -55,8 +58,9 @@ type Store interface {
 	Stat(ctx context.Context, key string) (Info, error)
 	// Delete removes the object; an absent one is no error.
 	Delete(ctx context.Context, key string) error
-	// List yields the objects whose keys begin with prefix, in order of key. It
-	// ends after the first error.
+	// List yields the objects whose keys begin with prefix, in order of the bytes
+	// of the key, without their ContentType. It ends after the first error. An
+	// object that is put or deleted meanwhile may be seen or not.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 	// Ready is nil when the store answers, else it says what is missing, for an
 	// operator.
