@@ -62,6 +62,9 @@ func (e Envelope) Next(now time.Time) Envelope {
 	return e
 }
 
+// Valid reports whether the envelope names an image.
+func (e Envelope) Valid() bool { return e.TraceID.Valid() && e.JobID != "" && e.Index >= 0 }
+
 // LogValue gives the ids that every log line about an image carries.
 func (e Envelope) LogValue() slog.Value {
 	return slog.GroupValue(
@@ -147,4 +150,25 @@ const JobEvents = "job_events"
 type Hint struct {
 	JobID    string `json:"job_id"`
 	Revision int64  `json:"revision"`
+}
+
+// Traceparent is the W3C trace context (https://www.w3.org/TR/trace-context/) of
+// an image's message on a queue: its trace id is the image's, its parent is
+// named after the queue and not recorded.
+func Traceparent(id TraceID, queue string) string {
+	span := sha256.Sum256([]byte(string(id) + queue))
+	return "00-" + string(id) + "-" + hex.EncodeToString(span[:8]) + "-00"
+}
+
+// Valid reports whether the trace id has its form.
+func (id TraceID) Valid() bool {
+	if len(id) != 32 {
+		return false
+	}
+	for _, c := range []byte(id) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
 }

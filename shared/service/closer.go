@@ -1,0 +1,33 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+// Closer tears down what was built, last in first out, each step by its name.
+type Closer struct{ steps []step }
+
+type step struct {
+	name  string
+	close func() error
+}
+
+// Add notes a step of the teardown.
+func (c *Closer) Add(name string, shut func() error) { c.steps = append(c.steps, step{name, shut}) }
+
+// Close takes the steps in reverse, all of them, and joins their errors.
+func (c *Closer) Close(ctx context.Context, log *slog.Logger) error {
+	var errs []error
+	for len(c.steps) > 0 {
+		last := c.steps[len(c.steps)-1]
+		c.steps = c.steps[:len(c.steps)-1]
+		if err := last.close(); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", last.name, err))
+		}
+		log.DebugContext(ctx, "closed", "part", last.name)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,89 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"reflect"
+	"strings"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// Load reads a configuration from NAME=value lines by its env tags (see
+// github.com/caarlos0/env, chosen for reporting every mistake at once and for
+// its few dependencies). Where NAME_FILE is set and NAME is not, the value is the
+// content of that file, as orchestrators hand out secrets. Everything that is
+// wrong is in the error, one mistake a line, and so is what validate returns.
+func Load[C any](environ []string, validate func(C) error) (C, error) {
+	vars := env.ToMap(environ)
+	fileErr := readFiles[C](vars)
+	c, err := env.ParseAsWithOptions[C](env.Options{Environment: vars})
+	var list []error
+	if fileErr != nil {
+		list = append(list, fileErr)
+	}
+	if aggregate, ok := errors.AsType[env.AggregateError](err); ok {
+		list = append(list, aggregate.Errors...)
+	} else if err != nil {
+		list = append(list, err)
+	}
+	if err := validate(c); err != nil {
+		list = append(list, err)
+	}
+	if len(list) > 0 {
+		return c, fmt.Errorf("configuration:\n%w", errors.Join(list...))
+	}
+	return c, nil
+}
+
+// readFiles fills vars from the files that NAME_FILE variables name, for every
+// NAME in the tags of C.
+func readFiles[C any](vars map[string]string) error {
+	var errs []error
+	for _, name := range names(reflect.TypeFor[C]()) {
+		file := vars[name+"_FILE"]
+		if file == "" || vars[name] != "" {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s_FILE: %w", name, err))
+			continue
+		}
+		vars[name] = strings.TrimSpace(string(text))
+	}
+	return errors.Join(errs...)
+}
+
+// names lists the variables in the env tags of a struct and of those embedded
+// or nested in it.
+func names(t reflect.Type) []string {
+	var list []string
+	for field := range t.Fields() {
+		if tag, ok := field.Tag.Lookup("env"); ok {
+			name, _, _ := strings.Cut(tag, ",")
+			list = append(list, name)
+		} else if field.Type.Kind() == reflect.Struct {
+			list = append(list, names(field.Type)...)
+		}
+	}
+	return list
+}
+
+// splitListen turns a listening address into one that can be dialled: an empty
+// or unspecified host is this machine.
+func splitListen(addr string) (host, port string, err error) {
+	host, port, err = net.SplitHostPort(addr)
+	if err != nil {
+		return "", "", err
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host, port, nil
+}

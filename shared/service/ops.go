@@ -1,0 +1,134 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Check is one thing that a service needs. Ready is nil when it is there, else it
+// says for an operator what is missing.
+type Check struct {
+	Name  string
+	Ready func(context.Context) error
+}
+
+// Ops answers the operator's requests: /healthz says that the process is alive
+// and depends on nothing, /readyz whether it can work and what it misses, and
+// /metrics is for Prometheus.
+func Ops(metrics http.Handler, checks ...Check) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/healthz", get(func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]any{"status": "ok"})
+	}))
+	mux.Handle("/readyz", get(func(w http.ResponseWriter, r *http.Request) { ready(w, r, checks) }))
+	mux.Handle("/metrics", get(metrics.ServeHTTP))
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		writeError(w, http.StatusNotFound, "Not found")
+	})
+	return mux
+}
+
+// readyTime bounds one question to everything that a service needs.
+const readyTime = 3 * time.Second
+
+func ready(w http.ResponseWriter, r *http.Request, checks []Check) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTime)
+	defer cancel()
+	missing := make([]string, len(checks))
+	done := make(chan struct{})
+	for i, c := range checks {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			if err := c.Ready(ctx); err != nil {
+				missing[i] = c.Name + ": " + err.Error()
+			}
+		}()
+	}
+	for range checks {
+		<-done
+	}
+	var list []string
+	for _, m := range missing {
+		if m != "" {
+			list = append(list, m)
+		}
+	}
+	if len(list) > 0 {
+		writeError(w, http.StatusServiceUnavailable, "Not ready: "+strings.Join(list, "; "))
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"status": "ready"})
+}
+
+// get lets only GET and HEAD through.
+func get(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			writeError(w, http.StatusMethodNotAllowed, "Method not allowed")
+			return
+		}
+		h(w, r)
+	})
+}
+
+func writeError(w http.ResponseWriter, status int, text string) {
+	writeJSON(w, status, struct {
+		Error  string `json:"error"`
+		Status int    `json:"status"`
+	}{text, status})
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+}
+
+// Server is an HTTP server for operators, with the bounds that a server needs.
+type Server struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+// Listen opens addr for the handler.
+func Listen(ctx context.Context, addr string, h http.Handler) (*Server, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	return &Server{l, &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}}, nil
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Run serves until ctx ends and then lets running requests finish.
+func (s *Server) Run(ctx context.Context) error {
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		stopped <- s.server.Shutdown(drain)
+	})
+	if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return fmt.Errorf("serve %s: %w", s.Addr(), err)
+	}
+	return <-stopped
+}

@@ -1,0 +1,143 @@
+// Package service is what every process of Imagebatch has around its work: the
+// signals, the log, the operator's endpoints, the order of the teardown, the
+// exit code, and configuration that reports every mistake at once.
+//
+// SIGTERM and SIGINT end the context of the work; it has [DrainTime] to finish
+// what it has in hand. A second signal, or the end of that time, ends the
+// process as it is: nothing is lost by that, some work is done again.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+)
+
+// DrainTime is what a service has to finish after the first signal; an
+// orchestrator should wait a little longer before it kills.
+const DrainTime = 25 * time.Second
+
+// Base is the configuration that every service has.
+type Base struct {
+	HTTPAddr    string `env:"HTTP_ADDR"`                    // where the service answers, host:port
+	MetricsAddr string `env:"METRICS_ADDR"`                 // where /metrics and /readyz answer; HTTP_ADDR when empty
+	LogLevel    string `env:"LOG_LEVEL" envDefault:"info"`  // debug, info, warn or error
+	LogFormat   string `env:"LOG_FORMAT" envDefault:"json"` // json or text
+}
+
+// Logger makes the log that the configuration asks for.
+func (b Base) Logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(b.LogLevel)); err != nil {
+		return nil, fmt.Errorf("LOG_LEVEL %q: want debug, info, warn or error", b.LogLevel)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch b.LogFormat {
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	}
+	return nil, fmt.Errorf("LOG_FORMAT %q: want json or text", b.LogFormat)
+}
+
+// Program is one of the binaries.
+type Program struct {
+	Name        string
+	DefaultAddr string // of HTTP_ADDR, for the health subcommand
+
+	// Run does the work until ctx ends. It gets the process's environment as
+	// NAME=value lines.
+	Run func(ctx context.Context, environ []string) error
+}
+
+// Main runs the program and returns its exit code. Without arguments it runs
+// until a signal; "health" asks a running one on HTTP_ADDR whether it is alive;
+// "version" prints the version.
+func (p Program) Main(args []string) int {
+	switch {
+	case len(args) == 0:
+		return p.serve()
+	case args[0] == "health":
+		return p.health()
+	case args[0] == "version":
+		fmt.Println(p.Name, Version())
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "%s: unknown argument %q\nusage: %s [health|version]\n", p.Name, args[0], p.Name)
+	return 2
+}
+
+// Version is the version of the build.
+func Version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+func (p Program) serve() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx, os.Environ()) }()
+	var err error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		stop() // a second signal kills
+		select {
+		case err = <-done:
+		case <-time.After(DrainTime):
+			err = fmt.Errorf("work in hand was not finished within %s", DrainTime)
+		}
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
+		return 1
+	}
+	return 0
+}
+
+func (p Program) health() int {
+	addr := os.Getenv("HTTP_ADDR")
+	if addr == "" {
+		addr = p.DefaultAddr
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if err := alive(ctx, addr); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
+		return 1
+	}
+	return 0
+}
+
+// alive asks the service at the listening address addr for /healthz.
+func alive(ctx context.Context, addr string) error {
+	host, port, err := splitListen(addr)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+":"+port+"/healthz", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("/healthz answers %s", resp.Status)
+	}
+	return nil
+}

@@ -1,0 +1,308 @@
+package stage
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// errGiveBack ends a consumer whose deliveries could neither be finished nor put
+// on the retry ladder: closing its channel gives them back.
+var errGiveBack = errors.New("dependency away for too long, deliveries given back")
+
+// errStuck ends a stage with as many steps left behind as it has places.
+var errStuck = errors.New("steps hang, the process must be started anew")
+
+// handler does one delivery. work is the context of the work, which is finished
+// even while the stage drains; round ends when the consumer stops, and ends what
+// merely waits.
+type handler func(work, round context.Context, dv broker.Delivery) error
+
+// worker is one stage at work.
+type worker struct {
+	deps  Deps
+	queue string
+
+	messages *metrics.Counter
+	duration *metrics.Histogram
+	wait     *metrics.Histogram
+	left     atomic.Int64 // tries that were left behind at their deadline and still run
+}
+
+func newWorker(d Deps, queue string) *worker {
+	d.Concurrency = max(d.Concurrency, 1)
+	if d.Deadline == 0 {
+		d.Deadline = DefaultDeadline
+	}
+	if d.GiveBack == 0 {
+		d.GiveBack = DefaultGiveBack
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	buckets := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	return &worker{
+		deps: d, queue: queue,
+		messages: d.Metrics.Counter("stage_messages_total", "Messages that a stage has finished, by queue and outcome.", "queue", "outcome"),
+		duration: d.Metrics.Histogram("stage_duration_seconds", "Time of one try of a stage's step, by queue.", buckets, "queue"),
+		wait:     d.Metrics.Histogram("stage_queue_wait_seconds", "Time from the making of a message to its first try, by queue.", buckets, "queue"),
+	}
+}
+
+func (w *worker) count(outcome string) { w.messages.Inc(w.queue, outcome) }
+
+// consume reads the queue until ctx ends, through any number of outages.
+func (w *worker) consume(ctx context.Context, queue string, prefetch int, handle handler) error {
+	for {
+		round, giveBack := context.WithCancelCause(ctx)
+		err := w.deps.Broker.Consume(round, queue, prefetch, func(work context.Context, dv broker.Delivery) error {
+			if w.left.Load() >= int64(w.deps.Concurrency) {
+				return errStuck
+			}
+			err := handle(work, round, dv)
+			if err != nil {
+				giveBack(err)
+			}
+			return err
+		})
+		giveBack(nil)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !errors.Is(err, errGiveBack):
+			return fmt.Errorf("consume %s: %w", queue, err)
+		}
+		w.deps.Log.WarnContext(ctx, "deliveries given back", "queue", queue)
+		if !w.awaitReady(ctx) {
+			return nil
+		}
+	}
+}
+
+// awaitReady returns when everything the stage needs is there, or false when ctx
+// ends first.
+func (w *worker) awaitReady(ctx context.Context) bool {
+	for n := 0; ; n++ {
+		err := w.deps.Broker.Ready()
+		if err == nil && w.deps.Ready != nil {
+			err = w.deps.Ready(ctx)
+		}
+		if err == nil {
+			return ctx.Err() == nil
+		}
+		if !pause(ctx, backOff(n)) {
+			return false
+		}
+	}
+}
+
+// outcome is what is to happen before a delivery is acked.
+type outcome struct {
+	send  []letter
+	label string
+	away  error // a dependency is away: do the step again
+}
+
+// receive decodes a delivery, does the step until it has an outcome, and carries
+// that out.
+func receive[In pipeline.Message](work, round context.Context, w *worker, dv broker.Delivery,
+	handle func(ctx context.Context, body []byte, m In) outcome,
+) error {
+	until := time.Now().Add(w.deps.GiveBack)
+	var m In
+	if err := json.Unmarshal(dv.Body, &m); err != nil || !m.Header().Valid() {
+		w.deps.Log.ErrorContext(work, "message not understood", "queue", w.queue, "error", err, "bytes", len(dv.Body))
+		return w.finish(work, round, dv, until, outcome{label: "malformed", send: []letter{{broker.DeadQueue(w.queue), broker.Message{Body: dv.Body}}}})
+	}
+	h := m.Header()
+	if h.Version > pipeline.Version || h.Version < max(1, pipeline.Version-1) {
+		w.deps.Log.ErrorContext(work, "message version not known, message held", "queue", w.queue, "version", h.Version, "image", h)
+		return w.finish(work, round, dv, until, outcome{label: "unknown_version", send: []letter{w.hold(h, dv.Body)}})
+	}
+	if h.Attempt == 1 {
+		w.wait.Observe(max(0, w.deps.Now().Sub(h.Timestamp).Seconds()), w.queue)
+	}
+	for n := 0; ; n++ {
+		o := handle(work, dv.Body, m)
+		switch {
+		case o.away == nil:
+			return w.finish(work, round, dv, until, o)
+		case round.Err() != nil:
+			return nil // not acked: it goes back, and another worker has it
+		case time.Now().After(until):
+			return w.finish(work, round, dv, until, outcome{label: "given_back", send: []letter{w.hold(h, dv.Body)}})
+		case n == 0:
+			w.deps.Log.WarnContext(work, "waiting for a dependency", "queue", w.queue, "image", h, "error", o.away)
+		}
+		pause(round, backOff(n))
+	}
+}
+
+// finish publishes what the outcome asks for, until the broker has it, and acks.
+func (w *worker) finish(work, round context.Context, dv broker.Delivery, until time.Time, o outcome) error {
+	for n := 0; len(o.send) > 0; {
+		err := w.deps.Broker.Publish(work, o.send[0].queue, o.send[0].message)
+		switch {
+		case err == nil:
+			o.send = o.send[1:]
+			continue
+		case round.Err() != nil:
+			return nil
+		case time.Now().After(until):
+			return errGiveBack
+		case n == 0:
+			w.deps.Log.WarnContext(work, "waiting for the broker", "queue", o.send[0].queue, "error", err)
+		}
+		pause(round, backOff(n))
+		n++
+	}
+	w.count(o.label)
+	if err := dv.Ack(); err != nil {
+		// The session is over: the message comes again and is done again.
+		w.deps.Log.DebugContext(work, "ack dropped", "queue", w.queue, "error", err)
+	}
+	return nil
+}
+
+// emit is the outcome of a step that gave a message.
+func emit[M pipeline.Message](w *worker, q pipeline.Queue[M], m M) outcome {
+	l, err := compose(q.Name, m)
+	if err != nil {
+		// A step bounds what it returns, so this is a fault of the code that no
+		// retry mends.
+		return w.end(m.Header(), &pipeline.Failure{Code: pipeline.CodeProcessingFailed, Text: textFailed, Err: err})
+	}
+	return outcome{send: []letter{l}, label: "done"}
+}
+
+// textFailed is what a client reads when the fault is ours.
+const textFailed = "Image could not be processed"
+
+// end is the outcome that ends an image with a failed Result.
+func (w *worker) end(h pipeline.Envelope, f *pipeline.Failure) outcome {
+	l, err := compose(pipeline.ImageProcessed.Name, f.Result(h, w.deps.Now()))
+	if err != nil {
+		return outcome{away: err}
+	}
+	return outcome{send: []letter{l}, label: "failed"}
+}
+
+// failed is the outcome of a step that returned an error.
+func (w *worker) failed(h pipeline.Envelope, body []byte, err error) outcome {
+	if f, ok := errors.AsType[*pipeline.Failure](err); ok {
+		w.deps.Log.Info("image failed", "queue", w.queue, "image", h, "error", f)
+		return w.end(h, f)
+	}
+	if unavailable(err) {
+		return outcome{away: err}
+	}
+	if h.Attempt < pipeline.MaxAttempts {
+		w.deps.Log.Warn("step went wrong and is tried again", "queue", w.queue, "image", h, "error", err)
+		return outcome{send: []letter{w.later(h, withAttempt(body, h.Attempt+1), h.Attempt)}, label: "retried"}
+	}
+	w.deps.Log.Error("step went wrong for the last time", "queue", w.queue, "image", h, "error", err)
+	o := w.end(h, &pipeline.Failure{Code: pipeline.CodeProcessingFailed, Text: textFailed, Retryable: true, Err: err})
+	o.label = "dead"
+	o.send = append(o.send, letter{broker.DeadQueue(w.queue), broker.Message{Body: body, Headers: traceHeaders(h.TraceID, w.queue)}})
+	return o
+}
+
+// later addresses a message to the step of the retry ladder for the attempt that
+// has just failed.
+func (w *worker) later(h pipeline.Envelope, body []byte, attempt int) letter {
+	delay := broker.RetryDelays[min(max(attempt, 1), len(broker.RetryDelays))-1]
+	return letter{broker.RetryQueue(w.queue, delay), broker.Message{Body: body, Headers: traceHeaders(h.TraceID, w.queue)}}
+}
+
+// hold puts a message off by the longest delay, as it is.
+func (w *worker) hold(h pipeline.Envelope, body []byte) letter {
+	return w.later(h, body, len(broker.RetryDelays))
+}
+
+// withAttempt returns the message with another attempt, keeping members that
+// this version does not know.
+func withAttempt(body []byte, attempt int) []byte {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil {
+		return body
+	}
+	members["attempt"] = strconv.AppendInt(nil, int64(attempt), 10)
+	changed, err := json.Marshal(members)
+	if err != nil {
+		return body
+	}
+	return changed
+}
+
+// try runs the step once, under its deadline and with panics caught. A step that
+// heeds no context is left behind when its deadline is well past; it is counted
+// until it returns, and as many as the stage has places end the stage.
+func try[In pipeline.Message, Out any](ctx context.Context, w *worker, m In, do func(context.Context, In) (Out, error)) (Out, error) {
+	type answer struct {
+		out Out
+		err error
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.deps.Deadline)
+	defer cancel()
+	began := time.Now()
+	defer func() { w.duration.Observe(time.Since(began).Seconds(), w.queue) }()
+	answers := make(chan answer, 1)
+	var left atomic.Bool // set by whoever of the two is later
+	go func() {
+		var a answer
+		defer func() {
+			if p := recover(); p != nil {
+				a.err = fmt.Errorf("panic: %v\n%s", p, bytes.TrimSpace(debug.Stack()))
+			}
+			if left.Swap(true) {
+				w.left.Add(-1)
+			}
+			answers <- a
+		}()
+		a.out, a.err = do(ctx, m)
+	}()
+	past := time.NewTimer(w.deps.Deadline + grace)
+	defer past.Stop()
+	select {
+	case a := <-answers:
+		return a.out, a.err
+	case <-past.C:
+		if w.left.Add(1); left.Swap(true) {
+			w.left.Add(-1) // it came in this very moment
+		}
+		w.count("left_behind")
+		return *new(Out), fmt.Errorf("no answer within %s", w.deps.Deadline)
+	}
+}
+
+// grace is what a step gets after its deadline to heed it.
+const grace = 5 * time.Second
+
+// backOff grows from 50 ms to 5 s, jittered.
+func backOff(n int) time.Duration {
+	d := min(50*time.Millisecond<<min(n, 10), 5*time.Second)
+	return d/2 + rand.N(d/2+1) //nolint:gosec // Jitter needs no secrecy.
+}
+
+// pause waits for d and returns true, or false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
