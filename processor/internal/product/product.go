@@ -1,0 +1,64 @@
+// Package product makes what the processor stores of one image: the file with
+// what was found written into it, the record, and the thumbnail.
+//
+// It promises that equal originals, analyses and names give equal bytes: neither
+// a clock nor anything of the envelope is in them, so storing them again is
+// harmless. It refuses an original that is not the one which was analysed. It
+// does no input and no output.
+package product
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/imagebatch/imagebatch/processor/internal/embed"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// ErrOtherBytes says that the original's bytes are not those that were analysed:
+// they were damaged on the way, or the object was replaced. Reading it again may
+// help.
+var ErrOtherBytes = errors.New("original is not the one that was analysed")
+
+// The content types of records and thumbnails.
+const (
+	RecordType    = "application/json"
+	ThumbnailType = "image/jpeg"
+)
+
+// Product is what is stored of one image.
+type Product struct {
+	Image     []byte // the processed file; the original itself when nothing could be written
+	ImageType string // image/jpeg or image/png
+	Record    []byte // JSON, ends with a line break
+	Thumbnail []byte // JPEG; empty when the analysis has none
+}
+
+// Make makes the product of an original and its analysis. Its errors are
+// ErrOtherBytes, which is worth another try, and *pipeline.Failure.
+func Make(original []byte, a pipeline.Analysis) (Product, error) {
+	if sum := hexSHA256(original); sum != a.SHA256 {
+		return Product{}, fmt.Errorf("check original: %w: sha-256 %s, want %.64q", ErrOtherBytes, sum, a.SHA256)
+	}
+	file, err := embed.Write(original, a.Metadata)
+	if err != nil {
+		return Product{}, &pipeline.Failure{
+			Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported image format: neither JPEG nor PNG",
+			Err: fmt.Errorf("embed metadata: %w", err),
+		}
+	}
+	record, err := newRecord(a, file).encode()
+	if err != nil {
+		return Product{}, &pipeline.Failure{
+			Code: pipeline.CodeProcessingFailed, Text: "Failed to process image", Err: err,
+		}
+	}
+	return Product{Image: file.Data, ImageType: file.ContentType, Record: record, Thumbnail: a.Thumbnail}, nil
+}
+
+func hexSHA256(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}

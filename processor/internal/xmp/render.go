@@ -1,0 +1,115 @@
+package xmp
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	rdfNamespace = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+
+	// packetID is the same in every packet in the world.
+	packetHeader  = "<?xpacket begin=\"\ufeff\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n"
+	packetTrailer = "<?xpacket end=\"w\"?>"
+
+	// lead stands before our description. It is taken out again with it, so that
+	// a second merge finds the bytes that the first one found.
+	lead = "\n  "
+)
+
+// New is a whole packet that says d and nothing else. It has no padding: whoever
+// edits the file later writes it anew anyway.
+func New(d Description) []byte {
+	var b strings.Builder
+	b.WriteString(packetHeader)
+	b.WriteString(`<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Imagebatch">` + "\n")
+	b.WriteString(` <rdf:RDF xmlns:rdf="` + rdfNamespace + `">`)
+	b.WriteString(lead)
+	d.write(&b, "", true)
+	b.WriteString("\n </rdf:RDF>\n</x:xmpmeta>\n")
+	b.WriteString(packetTrailer)
+	return []byte(b.String())
+}
+
+// write writes d as one rdf:Description about the resource that the packet is
+// about. declared says that the prefix rdf is bound where it will stand.
+func (d Description) write(b *strings.Builder, about string, declared bool) {
+	b.WriteString(`<rdf:Description rdf:about="`)
+	escape(b, about)
+	b.WriteByte('"')
+	if !declared {
+		b.WriteString("\n    xmlns:rdf=\"" + rdfNamespace + `"`)
+	}
+	b.WriteString("\n    xmlns:" + Prefix + `="` + Namespace + `"`)
+	lists := 0
+	for _, p := range d.properties {
+		if p.list {
+			lists++
+			continue
+		}
+		b.WriteString("\n    " + Prefix + ":" + p.name + `="`)
+		escape(b, p.values[0])
+		b.WriteByte('"')
+	}
+	if lists == 0 {
+		b.WriteString("/>")
+		return
+	}
+	b.WriteByte('>')
+	for _, p := range d.properties {
+		if p.list {
+			p.writeList(b)
+		}
+	}
+	b.WriteString("\n  </rdf:Description>")
+}
+
+func (p property) writeList(b *strings.Builder) {
+	b.WriteString("\n   <" + Prefix + ":" + p.name + ">\n    <rdf:Seq>")
+	for _, v := range p.values {
+		b.WriteString("\n     <rdf:li>")
+		escape(b, v)
+		b.WriteString("</rdf:li>")
+	}
+	b.WriteString("\n    </rdf:Seq>\n   </" + Prefix + ":" + p.name + ">")
+}
+
+// escape writes text so that it is the same in an attribute and in an element.
+func escape(b *strings.Builder, text string) {
+	for _, r := range text {
+		switch r {
+		case '&':
+			b.WriteString("&amp;")
+		case '<':
+			b.WriteString("&lt;")
+		case '>':
+			b.WriteString("&gt;")
+		case '"':
+			b.WriteString("&quot;")
+		case '\t':
+			b.WriteString("&#x9;")
+		case '\n':
+			b.WriteString("&#xA;")
+		case '\r':
+			b.WriteString("&#xD;")
+		default:
+			b.WriteRune(r)
+		}
+	}
+}
+
+// clean removes what XML 1.0 cannot say (section 2.2, production Char), escaped
+// or not.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t', r == '\n', r == '\r',
+			r >= 0x20 && r <= 0xd7ff,
+			r >= 0xe000 && r < utf8.RuneError,
+			r >= 0x10000:
+			return r
+		default:
+			return -1
+		}
+	}, text)
+}

@@ -1,0 +1,55 @@
+package xmp
+
+import (
+	"bytes"
+	"errors"
+)
+
+// tag is a start tag as it is written.
+type tag struct {
+	name       string // with its prefix
+	attributes []span // each with the white space before it
+}
+
+var errTag = errors.New("a tag that cannot be taken apart")
+
+// splitTag finds the attributes of a start tag, from its "<" to its ">", that
+// encoding/xml has accepted. The decoder tells their names and values, but not
+// where they are.
+func splitTag(raw []byte) (tag, error) {
+	inner, ok := bytes.CutPrefix(raw, []byte("<"))
+	if !ok {
+		return tag{}, errTag
+	}
+	inner, ok = bytes.CutSuffix(inner, []byte(">"))
+	if !ok {
+		return tag{}, errTag
+	}
+	inner = bytes.TrimSuffix(inner, []byte("/"))
+	nameEnd := bytes.IndexAny(inner, " \t\r\n")
+	if nameEnd < 0 {
+		return tag{name: string(inner)}, nil
+	}
+	t := tag{name: string(inner[:nameEnd])}
+	at := nameEnd
+	for {
+		rest := inner[at:]
+		blank := len(rest) - len(bytes.TrimLeft(rest, " \t\r\n"))
+		if blank == len(rest) {
+			return t, nil
+		}
+		open := bytes.IndexAny(rest[blank:], `"'`)
+		if open < 0 {
+			return tag{}, errTag
+		}
+		open += blank
+		length := bytes.IndexByte(rest[open+1:], rest[open])
+		if length < 0 {
+			return tag{}, errTag
+		}
+		end := open + 1 + length + 1
+		// One is added for the "<" that was cut off.
+		t.attributes = append(t.attributes, span{at + 1, at + 1 + end})
+		at += end
+	}
+}
