@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# Installs what the tests, the linters and a local run need, and nothing that is there already.
+#
+#   install.sh [WHAT...]    rabbitmq minio versitygw postgres   one server each
+#                           servers   all four
+#                           docs      exiftool, exiv2, Python with requests and websockets, curl, Node.js: they read what we write
+#                           race      a C compiler, which the race detector needs
+#                           lint      golangci-lint and shellcheck
+#                           (nothing) servers docs race
+#
+# Debian's packages come by apt-get on Debian or Ubuntu as root, and no service of theirs is started. MinIO, versitygw
+# and golangci-lint are built from their Go modules once, some minutes each, and kept by version in
+# ${IMAGEBATCH_CACHE:-~/.cache/imagebatch}. A server that a TEST_ variable already points at is not installed.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/lib.sh"
+
+packages=() modules=() missing=()
+
+# need COMMAND PACKAGE... asks for the packages when there is no such command.
+need() {
+  command -v "$1" >/dev/null || packages+=("${@:2}")
+}
+
+need_module() {
+  [[ -x $(tool "$1") ]] || modules+=("$1")
+}
+
+need_server() {
+  if given "$1" >/dev/null; then return; fi
+  need curl curl ca-certificates
+  case $1 in
+  rabbitmq) installed rabbitmq || packages+=(rabbitmq-server) ;;
+  postgres) installed postgres || packages+=(postgresql) ;;
+  minio | versitygw) need_module "$1" ;;
+  esac
+}
+
+python_has_clients() {
+  local python=/usr/bin/python3
+  [[ -x $python ]] || python=python3
+  "$python" -c 'import importlib.util as u, sys
+sys.exit(any(u.find_spec(m) is None for m in ("requests", "websockets")))' 2>/dev/null
+}
+
+[[ $# -gt 0 ]] || set -- servers docs race
+for what; do
+  case $what in
+  servers) for server in rabbitmq minio versitygw postgres; do need_server "$server"; done ;;
+  rabbitmq | minio | versitygw | postgres) need_server "$what" ;;
+  docs)
+    need exiftool libimage-exiftool-perl
+    need exiv2 exiv2
+    need curl curl ca-certificates
+    need node nodejs
+    python_has_clients || packages+=(python3 python3-requests python3-websockets)
+    ;;
+  race) need "$(go env CC)" gcc libc6-dev ;;
+  lint)
+    need_module golangci-lint
+    need shellcheck shellcheck
+    ;;
+  *) die "unknown: $what (see the head of $0)" ;;
+  esac
+done
+
+# apt_install keeps dpkg from starting services by a policy-rc.d of its own, taken away afterwards. One that is there
+# already is left as it is, except what a killed run of this script left behind.
+apt_install() {
+  local policy=/usr/sbin/policy-rc.d mark='Written by install.sh of Imagebatch for one apt-get.'
+  mkdir -p "$cache"
+  exec 8>"$cache/apt.lock"
+  flock 8
+  if [[ ! -e $policy ]] || grep -qF "$mark" "$policy"; then
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    trap 'exit 1' HUP INT TERM
+    printf '#!/bin/sh\n# %s\nexit 101\n' "$mark" >"$policy"
+    chmod 755 "$policy"
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -o DPkg::Lock::Timeout=900 -q update >"$cache/apt.log" 2>&1 &&
+    apt-get -o DPkg::Lock::Timeout=900 -q -y install --no-install-recommends "$@" 8>&- >>"$cache/apt.log" 2>&1
+}
+
+if ((${#packages[@]})); then
+  if command -v apt-get >/dev/null && [[ $(id -u) == 0 ]]; then
+    echo "installing ${packages[*]}" >&2
+    if ! apt_install "${packages[@]}"; then
+      tail -20 "$cache/apt.log" >&2
+      missing+=("${packages[@]}")
+    fi
+  else
+    missing+=("${packages[@]}")
+  fi
+fi
+
+# go_install NAME MODULE@VERSION builds in a folder of its own and moves the whole of it into place.
+go_install() {
+  local target staging
+  target=$(dirname "$(tool "$1")")
+  mkdir -p "$cache"
+  staging=$(mktemp -d "$cache/building.XXXXXX")
+  echo "building $2 (minutes, once)" >&2
+  if (cd "$staging" && GOWORK=off CGO_ENABLED=0 GOBIN=$staging go install -trimpath "$2") >"$staging/log" 2>&1; then
+    mkdir -p "$target"
+    mv -f "$staging/$1" "$target/$1"
+    rm -rf "$staging"
+  else
+    tail -20 "$staging/log" >&2
+    rm -rf "$staging"
+    return 1
+  fi
+}
+
+for module in "${modules[@]}"; do
+  case $module in
+  minio) path=github.com/minio/minio@$MINIO_VERSION ;;
+  versitygw) path=github.com/versity/versitygw/cmd/versitygw@$VERSITYGW_VERSION ;;
+  golangci-lint) path=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$GOLANGCI_LINT_VERSION ;;
+  esac
+  go_install "$module" "$path" || missing+=("$module")
+done
+
+if ((${#missing[@]})); then
+  cat >&2 <<TEXT
+
+Missing here: ${missing[*]}
+
+On Debian or Ubuntu, run this as root and it installs them. Elsewhere install them yourself, or point the tests at
+servers that exist; a server that is pointed at is neither installed nor started:
+
+  TEST_RABBITMQ_URL=amqp://user:password@host:5672/
+  TEST_S3_ENDPOINT=http://host:9000  TEST_S3_ACCESS_KEY=...  TEST_S3_SECRET_KEY=...
+  TEST_VERSITYGW_ENDPOINT=http://host:7070  (the same keys)
+  TEST_POSTGRES_URL=postgres://user:password@host:5432/database
+
+TEXT
+  exit 1
+fi

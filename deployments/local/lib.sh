@@ -1,0 +1,110 @@
+# shellcheck shell=bash
+# Sourced by the scripts beside it: the pinned tools, and how processes are started and ended by their id.
+
+# deployments/minio/Dockerfile names the same MinIO.
+MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
+VERSITYGW_VERSION=v1.8.0
+GOLANGCI_LINT_VERSION=v2.15.0
+
+cache=${IMAGEBATCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/imagebatch}
+
+# tool NAME prints where install.sh puts a tool that is built from its Go module.
+tool() {
+  case $1 in
+  minio) echo "$cache/minio-$MINIO_VERSION/minio" ;;
+  versitygw) echo "$cache/versitygw-$VERSITYGW_VERSION/versitygw" ;;
+  golangci-lint) echo "$cache/golangci-lint-$GOLANGCI_LINT_VERSION/golangci-lint" ;;
+  esac
+}
+
+# Where Debian and Ubuntu keep the scripts that do not insist on the rabbitmq user.
+rabbitmq_bin=${RABBITMQ_BIN:-/usr/lib/rabbitmq/bin}
+
+# postgres_bin prints the folder of initdb and postgres, which Debian keeps out of PATH: the newest version there.
+postgres_bin() {
+  local candidate found=''
+  for candidate in /usr/lib/postgresql/*/bin; do
+    [[ -x $candidate/initdb ]] && found=$candidate
+  done
+  [[ -n $found ]] || found=$(dirname "$(command -v initdb)" 2>/dev/null) || return 1
+  echo "$found"
+}
+
+# installed NAME tells whether a server can be started here.
+installed() {
+  case $1 in
+  rabbitmq) [[ -x $rabbitmq_bin/rabbitmq-server ]] ;;
+  postgres) postgres_bin >/dev/null ;;
+  *) [[ -x $(tool "$1") ]] ;;
+  esac
+}
+
+# given NAME prints the variable that points the tests at a server of this kind; it succeeds if that is set.
+given() {
+  local variable
+  case $1 in
+  rabbitmq) variable=TEST_RABBITMQ_URL ;;
+  minio) variable=TEST_S3_ENDPOINT ;;
+  versitygw) variable=TEST_VERSITYGW_ENDPOINT ;;
+  postgres) variable=TEST_POSTGRES_URL ;;
+  esac
+  echo "$variable"
+  [[ -n ${!variable:-} ]]
+}
+
+die() {
+  echo "${0##*/}: $*" >&2
+  exit 1
+}
+
+# birth PID prints when a process began, in clock ticks since boot, or fails when it has ended. A process is known by
+# its id and its birth together, so that a later one which got the same id is never touched.
+birth() {
+  local stat fields
+  { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
+  read -ra fields <<<"${stat##*) }"
+  [[ ${fields[0]} != Z ]] && echo "${fields[19]}"
+}
+
+# launch DIR NAME COMMAND... starts a process of its own session, which outlives this script and the terminal.
+launch() {
+  local dir=$1 name=$2
+  shift 2
+  setsid "$@" </dev/null >>"$dir/log/$name.log" 2>&1 &
+  echo "$! $(birth $!)" >"$dir/run/$name.pid"
+}
+
+# pid_of DIR NAME prints the id of a process that launch started, if it still runs.
+pid_of() {
+  local pid born
+  { read -r pid born <"$1/run/$2.pid"; } 2>/dev/null || return 1
+  [[ $(birth "$pid") == "$born" ]] && echo "$pid"
+}
+
+# end DIR SIGNAL NAME... sends the signal to each, waits until all have ended, and kills what has not after 30 s.
+end() {
+  local dir=$1 signal=$2 name pid deadline=$((SECONDS + 30))
+  shift 2
+  for name; do
+    if pid=$(pid_of "$dir" "$name"); then kill "-$signal" "$pid" 2>/dev/null || true; fi
+  done
+  for name; do
+    while pid=$(pid_of "$dir" "$name"); do
+      if ((SECONDS >= deadline)); then kill -KILL "$pid" 2>/dev/null || true; fi
+      sleep 0.05
+    done
+    rm -f "$dir/run/$name.pid"
+  done
+}
+
+# free PORT tells whether nothing listens there on loopback.
+is_free() {
+  ! { : <>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null
+}
+
+# free_from PORT prints the first free port from there on.
+free_from() {
+  local port=$1
+  until is_free "$port"; do port=$((port + 1)); done
+  echo "$port"
+}

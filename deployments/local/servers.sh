@@ -1,0 +1,251 @@
+#!/usr/bin/env bash
+# Runs real servers on loopback, with their data, logs and process ids under one folder and on free ports of their own,
+# so that any number of folders run side by side.
+#
+#   servers.sh start   DIR [NAME[@PORT]...]   start, wait until each answers, write DIR/env (export TEST_...=...)
+#   servers.sh stop    DIR [NAME...]          end exactly what start began
+#   servers.sh kill    DIR [NAME...]          the same as a crash: SIGKILL
+#   servers.sh restart DIR NAME...            stop and start; like start after a kill, on the same port and data
+#
+# NAME is rabbitmq, minio, versitygw or postgres; start means all four without one, less those that are not installed
+# or that a TEST_ variable already points at. With @PORT the server takes that port, or the next free one.
+# DIR/rabbitmqctl speaks to the node of that folder.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/lib.sh"
+
+all=(rabbitmq minio versitygw postgres)
+access_key=${TEST_S3_ACCESS_KEY:-imagebatch}
+secret_key=${TEST_S3_SECRET_KEY:-imagebatch-secret}
+
+# choose_ports fixes the ports of a folder. They lie below the range from which outgoing connections are served.
+choose_ports() {
+  local base offset wanted name
+  while :; do
+    base=$((20000 + RANDOM % 1200 * 10))
+    for offset in {0..5}; do is_free $((base + offset)) || continue 2; done
+    break
+  done
+  rabbitmq_port=$base rabbitmq_dist_port=$((base + 1)) epmd_port=$((base + 2))
+  minio_port=$((base + 3)) versitygw_port=$((base + 4)) postgres_port=$((base + 5))
+  for wanted; do
+    name=${wanted%@*}
+    [[ $wanted != *@* ]] || printf -v "${name}_port" %s "$(free_from "${wanted#*@}")"
+  done
+  declare -p rabbitmq_port rabbitmq_dist_port epmd_port minio_port versitygw_port postgres_port |
+    sed 's/^declare -- //' >"$dir/run/ports"
+}
+
+# The node's name can be the same everywhere, since each folder has an epmd of its own, and must be, since the data
+# carries it. Cookie, epmd, distribution and plugins are the folder's own too.
+rabbitmq_environment() {
+  local home=$dir/rabbitmq loopback='-kernel inet_dist_use_interface {127,0,0,1}'
+  rabbitmq_environment=(
+    HOME="$home" ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1
+    RABBITMQ_NODENAME=imagebatch@localhost RABBITMQ_NODE_PORT="$rabbitmq_port" RABBITMQ_NODE_IP_ADDRESS=127.0.0.1
+    RABBITMQ_DIST_PORT="$rabbitmq_dist_port" RABBITMQ_MNESIA_BASE="$home/data" RABBITMQ_LOG_BASE="$home/log"
+    RABBITMQ_CONF_ENV_FILE="$home/none" RABBITMQ_CONFIG_FILE="$home/rabbitmq.conf"
+    RABBITMQ_ENABLED_PLUGINS_FILE="$home/enabled_plugins"
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="$loopback" RABBITMQ_CTL_ERL_ARGS="$loopback"
+  )
+}
+
+start_rabbitmq() {
+  local home=$dir/rabbitmq rabbitmq_environment
+  mkdir -p "$home"
+  rabbitmq_environment
+  cat >"$home/rabbitmq.conf" <<CONF
+log.console = true
+log.console.level = info
+log.file = false
+disk_free_limit.absolute = 200MB
+CONF
+  echo '[].' >"$home/enabled_plugins"
+  {
+    echo '#!/bin/sh'
+    echo "# Speaks to the RabbitMQ node of this folder."
+    printf 'export %q\n' "${rabbitmq_environment[@]}"
+    echo "exec $rabbitmq_bin/rabbitmqctl \"\$@\""
+  } >"$dir/rabbitmqctl"
+  chmod +x "$dir/rabbitmqctl"
+  pid_of "$dir" epmd >/dev/null || launch "$dir" epmd epmd -port "$epmd_port" -address 127.0.0.1
+  # As under systemd the script then becomes the Erlang machine instead of staying as its parent: one process to end.
+  launch "$dir" rabbitmq env -u NOTIFY_SOCKET RUNNING_UNDER_SYSTEMD=true "${rabbitmq_environment[@]}" \
+    "$rabbitmq_bin/rabbitmq-server"
+}
+
+# The listener opens last, and a broker that is up answers a protocol header with a method frame, whose first byte is 1.
+rabbitmq_answers() {
+  local first
+  first=$(exec 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$rabbitmq_port" && printf 'AMQP\0\0\11\1' >&3 &&
+    timeout 2 head -c 1 <&3 | od -An -tu1) 2>/dev/null && ((first == 1))
+}
+
+start_minio() {
+  mkdir -p "$dir/minio/data" "$dir/minio/home"
+  launch "$dir" minio env HOME="$dir/minio/home" MINIO_ROOT_USER="$access_key" MINIO_ROOT_PASSWORD="$secret_key" \
+    MINIO_BROWSER=off MINIO_UPDATE=off \
+    "$(tool minio)" server --quiet --address "127.0.0.1:$minio_port" "$dir/minio/data"
+}
+
+minio_answers() {
+  curl -fs --noproxy '*' --max-time 2 -o /dev/null "http://127.0.0.1:$minio_port/minio/health/cluster"
+}
+
+# The sidecar keeps what S3 knows about an object in files, for folders without extended attributes (tmpfs).
+start_versitygw() {
+  mkdir -p "$dir/versitygw/data" "$dir/versitygw/meta"
+  launch "$dir" versitygw env ROOT_ACCESS_KEY="$access_key" ROOT_SECRET_KEY="$secret_key" \
+    "$(tool versitygw)" --quiet --keep-alive --port "127.0.0.1:$versitygw_port" --health /health \
+    posix --sidecar "$dir/versitygw/meta" "$dir/versitygw/data"
+}
+
+versitygw_answers() {
+  curl -fs --noproxy '*' --max-time 2 -o /dev/null "http://127.0.0.1:$versitygw_port/health"
+}
+
+# PostgreSQL refuses root: then all of it is the postgres user's, who must be able to reach the folder.
+start_postgres() {
+  local bin data=$dir/postgres/data as=()
+  bin=$(postgres_bin)
+  mkdir -p "$dir/postgres"
+  if [[ $(id -u) == 0 ]]; then
+    as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
+    chmod a+x "$dir"
+    chown postgres: "$dir/postgres"
+    "${as[@]}" test -w "$dir/postgres" || die "the user postgres cannot reach $dir: choose a folder that others may enter"
+  fi
+  if [[ ! -e $data/PG_VERSION ]]; then
+    install -m 644 /dev/null "$dir/postgres/password"
+    echo imagebatch >"$dir/postgres/password"
+    (cd "$dir/postgres" && "${as[@]}" "$bin/initdb" --pgdata="$data" --username=imagebatch --auth=scram-sha-256 \
+      --pwfile=password --encoding=UTF8 --no-locale --no-sync) >"$dir/log/initdb.log" 2>&1 ||
+      { cat "$dir/log/initdb.log" >&2 && die "initdb did not work"; }
+  fi
+  # The machine is not expected to fall while tests run, so nothing waits for the disk; a kill of the process loses nothing.
+  (cd "$dir/postgres" && launch "$dir" postgres "${as[@]}" "$bin/postgres" -D "$data" -p "$postgres_port" \
+    -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=200)
+}
+
+postgres_url() { echo "postgres://imagebatch:imagebatch@127.0.0.1:$postgres_port/postgres?sslmode=disable"; }
+
+postgres_answers() {
+  [[ $("$(postgres_bin)/psql" -XAtqc 'select 1' "$(postgres_url)" 2>/dev/null) == 1 ]]
+}
+
+wait_for() {
+  local name=$1 deadline=$((SECONDS + 60)) problem=''
+  until "${name}_answers"; do
+    pid_of "$dir" "$name" >/dev/null || problem="$name has ended"
+    ((SECONDS < deadline)) || problem="$name does not answer"
+    if [[ -n $problem ]]; then
+      echo "servers.sh: $problem; the end of $dir/log/$name.log:" >&2
+      tail -20 "$dir/log/$name.log" >&2
+      return 1
+    fi
+    sleep 0.05
+  done
+}
+
+write_env() {
+  local name
+  {
+    echo "export TEST_SERVERS='$here/servers.sh' TEST_SERVERS_DIR='$dir'"
+    for name; do
+      case $name in
+      rabbitmq)
+        echo "export TEST_RABBITMQ_URL='amqp://guest:guest@127.0.0.1:$rabbitmq_port/'"
+        echo "export TEST_RABBITMQCTL='$dir/rabbitmqctl'"
+        ;;
+      minio) echo "export TEST_S3_ENDPOINT='http://127.0.0.1:$minio_port'" ;;
+      versitygw) echo "export TEST_VERSITYGW_ENDPOINT='http://127.0.0.1:$versitygw_port'" ;;
+      postgres) echo "export TEST_POSTGRES_URL='$(postgres_url)'" ;;
+      esac
+    done
+    echo "export TEST_S3_ACCESS_KEY='$access_key' TEST_S3_SECRET_KEY='$secret_key'"
+  } >"$dir/env"
+}
+
+running() {
+  local name
+  for name in "${all[@]}" epmd; do
+    if pid_of "$dir" "$name" >/dev/null; then echo "$name"; fi
+  done
+}
+
+start() {
+  local name names=() started=()
+  mkdir -p "$dir/run" "$dir/log"
+  if [[ $# -eq 0 ]]; then
+    for name in "${all[@]}"; do
+      if given "$name" >/dev/null; then
+        continue
+      elif installed "$name"; then
+        names+=("$name")
+      else
+        echo "servers.sh: $name is not installed (install.sh $name) and $(given "$name") is not set" >&2
+      fi
+    done
+  else
+    names=("${@%@*}")
+  fi
+  # shellcheck source=/dev/null
+  if [[ -n $(running) && -e $dir/run/ports ]]; then . "$dir/run/ports"; else choose_ports "$@"; fi
+  for name in "${names[@]}"; do
+    pid_of "$dir" "$name" >/dev/null && continue
+    installed "$name" || die "$name is not installed: $here/install.sh $name"
+    "start_$name"
+    started+=("$name")
+  done
+  for name in "${names[@]}"; do
+    wait_for "$name" || { stop "${started[@]}" && exit 1; }
+  done
+  mapfile -t names < <(running)
+  write_env "${names[@]}"
+}
+
+# stop ends PostgreSQL by its fast way out, which does not wait for clients, and epmd after the node that is listed there.
+stop() {
+  local name others=()
+  for name; do
+    [[ $name == postgres ]] || others+=("$name")
+  done
+  if [[ " $* " == *" postgres "* ]]; then end "$dir" INT postgres & fi
+  end "$dir" TERM "${others[@]}"
+  wait
+  [[ " $* " != *" rabbitmq "* || ${keep_epmd:-} ]] || end "$dir" TERM epmd
+}
+
+[[ $# -ge 2 ]] || die "servers.sh start|stop|kill|restart DIR [NAME...] (see its head)"
+verb=$1 dir=$2
+shift 2
+for name; do
+  [[ " ${all[*]} " == *" ${name%@*} "* ]] || die "no server is called $name"
+done
+case $verb in
+start)
+  mkdir -p "$dir"
+  dir=$(cd "$dir" && pwd)
+  start "$@"
+  ;;
+stop | kill | restart)
+  dir=$(cd "$dir" 2>/dev/null && pwd) || exit 0
+  case $verb in
+  stop) stop "${@:-${all[@]}}" ;;
+  kill)
+    [[ $# -gt 0 ]] || set -- "${all[@]}" epmd
+    end "$dir" KILL "$@"
+    ;;
+  restart)
+    # shellcheck source=/dev/null
+    . "$dir/run/ports"
+    keep_epmd=yes
+    stop "$@"
+    start_again=("$@")
+    for name in "${start_again[@]}"; do "start_$name"; done
+    for name in "${start_again[@]}"; do wait_for "$name"; done
+    ;;
+  esac
+  ;;
+*) die "servers.sh start|stop|kill|restart DIR [NAME...] (see its head)" ;;
+esac
