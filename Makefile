@@ -1,0 +1,65 @@
+# `make help` lists what there is. Everything but `run`, `build` and `tidy` needs bash; scripts are in deployments/local.
+.DEFAULT_GOAL := help
+.PHONY: help run test build up down local-up local-down bench prove lint fmt fuzz tidy verify
+
+MODULES := shared gateway analyzer processor deployments/standalone
+# Each service is built alone, as its image is: its own go.mod decides, not the workspace.
+BUILD := GOWORK=off CGO_ENABLED=0 go
+COMPOSE := docker compose
+ifeq ($(S3),versitygw)
+COMPOSE := MINIO_SCALE=0 S3_ENDPOINT=http://versitygw:7070 docker compose --profile versitygw
+endif
+
+run: bin/standalone ## everything in one process on :8080, nothing but Go needed; data in ./data
+	@exec bin/standalone
+
+test: ## all tests, against real servers that it starts itself (ARGS='-run TestName' narrows it)
+	@deployments/local/test.sh $(ARGS)
+
+build: bin/gateway bin/analyzer bin/processor bin/standalone ## static binaries: bin/{gateway,analyzer,processor,standalone}
+
+up: ## the whole system in Docker (S3=versitygw: with versitygw in place of MinIO)
+	$(COMPOSE) up --build --detach --wait
+
+down: ## end what `make up` began; the volumes stay
+	$(COMPOSE) down --remove-orphans
+
+local-up: ## the three services with a real RabbitMQ and MinIO, no Docker; prints NAME=URL
+	@deployments/local/local.sh up
+
+local-down: ## end what `make local-up` began
+	@deployments/local/local.sh down
+
+bench: ## all benchmarks (ARGS='-bench=Name' narrows it)
+	@go test -run='^$$' -bench=. -benchmem $(ARGS) work
+
+prove: ## the long proofs: 20 times without servers, 3 times with, each fuzz target for FUZZTIME (60s)
+	PROVE=1 deployments/local/test.sh --without-servers -count=20 -timeout=3h
+	PROVE=1 deployments/local/test.sh -count=3 -timeout=3h
+	deployments/local/fuzz.sh $(or $(FUZZTIME),60s)
+
+lint: ## linters and formatting; in CI also that nothing is left to tidy or generate
+	@deployments/local/lint.sh
+
+fmt: ## format all Go files
+	@deployments/local/lint.sh fmt
+
+fuzz: ## each fuzz target for FUZZTIME (5s)
+	@deployments/local/fuzz.sh $(or $(FUZZTIME),5s)
+
+tidy: ## go mod tidy in every module, then go work sync
+	@for module in $(MODULES) deployments/tools; do GOWORK=off go -C $$module mod tidy || exit 1; done
+	@go work sync
+
+verify: lint test fuzz ## what a change must pass: lint, test, fuzz
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Go itself knows best what must be built again.
+.PHONY: bin/gateway bin/analyzer bin/processor bin/standalone
+bin/gateway bin/analyzer bin/processor: bin/%:
+	@$(BUILD) -C $* build -trimpath -o $(CURDIR)/$@ ./cmd/$*
+
+bin/standalone:
+	@$(BUILD) -C deployments/standalone build -trimpath -o $(CURDIR)/$@ .
