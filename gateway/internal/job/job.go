@@ -117,8 +117,10 @@ func (i *Image) Upload(jobID string, now time.Time) pipeline.Upload {
 }
 
 // Lease says which gateway may write to a job that is being received or
-// fetched. Epoch grows with every new owner, so that one that was paused and
-// lost the lease is refused.
+// fetched. Epoch grows with every claim, so that one that was paused and lost the
+// lease is refused. A reservation begins with epoch 1; a job that is created
+// without one has epoch 0. Whoever holds owner and epoch holds the lease: its
+// end only says from when on another may claim it.
 type Lease struct {
 	Owner string
 	Epoch int64

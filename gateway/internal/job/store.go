@@ -16,6 +16,10 @@ var (
 // returns nil has made its change durable. The suite that every Store passes is
 // in the package jobtest.
 //
+// A write that fails with ErrUnavailable may have been made all the same (the
+// database went away with its answer); one that fails with anything else, the
+// end of its context included, was not made. Times are kept to the microsecond.
+//
 // Unless said otherwise a method does not see jobs that are still received or
 // that retention has hidden. All methods may be called from many goroutines;
 // writes are committed in groups. Reads are short: none is open while its caller
@@ -25,21 +29,24 @@ type Store interface {
 	// broker's epoch queue.
 	ID() string
 
-	// Reserve stores a job that is being received under a lease, before the
-	// first of its objects is stored.
+	// Reserve stores a job that is being received under a lease, whose epoch is
+	// 1, before the first of its objects is stored.
 	Reserve(ctx context.Context, id string, l Lease) error
 	// Create stores the whole job with its images in one transaction, and ends its
-	// reservation if there is one. It fails with ErrLeaseLost when the job was
-	// reserved and the lease, given in j.Lease, is no longer held.
+	// reservation. j.Lease is the lease of the reservation, or has epoch 0 when
+	// there is none. It fails with ErrLeaseLost when the reservation is held by
+	// another or gone: whoever claimed it has deleted the objects.
 	Create(ctx context.Context, j *Job) error
-	// Release forgets a reserved job, whose objects its owner has deleted.
+	// Release forgets a reserved job, whose objects its owner has deleted. It
+	// fails with ErrLeaseLost when another holds it; one that is gone is no error.
 	Release(ctx context.Context, id string, l Lease) error
 
 	// Renew moves the end of every lease of the owner to until.
 	Renew(ctx context.Context, owner string, until time.Time) error
 	// Claim gives the owner the lease of up to limit jobs that are received or have
-	// images to fetch and whose lease has ended before now, and returns them whole,
-	// oldest first. A received one has the status Receiving and no images.
+	// images to fetch and whose lease has ended before now, and returns them whole.
+	// Those whose lease was never held or ended first come first, then the oldest.
+	// A received one has the status Receiving and no images.
 	Claim(ctx context.Context, owner string, now, until time.Time, limit int) ([]*Job, error)
 
 	// Change applies the transition to one image and its job in one transaction.
@@ -47,14 +54,15 @@ type Store interface {
 	// anything was changed. Errors: ErrNotFound, ErrUnavailable, the transition's.
 	Change(ctx context.Context, ref Ref, t Transition, now time.Time) (*Job, bool, error)
 
-	// Unsent returns up to limit images whose Upload is to be published, oldest
-	// first, each with the id of its job.
+	// Unsent returns up to limit images whose Upload is to be published, those of
+	// the oldest job first, each with the id of its job.
 	Unsent(ctx context.Context, limit int) ([]Unsent, error)
 	// MarkSent notes that these were published. One that was marked unsent again
 	// since (its Send has grown) stays unsent.
 	MarkSent(ctx context.Context, sent []Unsent) error
 	// Resend marks every open image that has its original and has started before
-	// the time unsent again, and returns how many.
+	// the time unsent again, and returns how many. Those still unsent are among
+	// them: a publish of theirs that is under way no longer counts.
 	Resend(ctx context.Context, startedBefore time.Time) (int, error)
 
 	// Get returns the job with all its images in order.
@@ -74,9 +82,11 @@ type Store interface {
 	// Hidden returns up to limit hidden jobs that ended before the time, whole,
 	// those first whose originals are not yet gone.
 	Hidden(ctx context.Context, endedBefore time.Time, limit int) ([]*Job, error)
-	// ForgetOriginals notes that the originals of a hidden job are deleted.
+	// ForgetOriginals notes that the originals of a hidden job are deleted. It
+	// fails with ErrNotFound when no hidden job has that id.
 	ForgetOriginals(ctx context.Context, id string) error
-	// Delete removes a hidden job for good.
+	// Delete removes a hidden job for good. It fails with ErrNotFound when no
+	// hidden job has that id, so that a job in answers is never deleted.
 	Delete(ctx context.Context, id string) error
 
 	// Ready is nil when the store can write, else it says what is missing.

@@ -36,8 +36,23 @@ func New(id string, images []Image, now time.Time) *Job {
 
 // Transition changes one image and its job, given without its other images. It
 // returns false when there is nothing to change. It is pure: a store may run it
-// again. The store gives the job its next revision and the image the same one.
+// again. Stores run it through [Job.Apply].
 type Transition func(j *Job, img *Image) (changed bool, err error)
+
+// Apply makes the transition of one of the job's images. When it changed
+// something, the job gets its next revision, the image the same one, and the
+// job's UpdatedAt moves to now, never back. After an error the values of both are
+// not to be used.
+func (j *Job) Apply(img *Image, t Transition, now time.Time) (changed bool, err error) {
+	changed, err = t(j, img)
+	if err != nil || !changed {
+		return false, err
+	}
+	j.Revision++
+	img.Revision = j.Revision
+	j.UpdatedAt = latest(now, j.UpdatedAt)
+	return true, nil
+}
 
 // Start begins the fetch of an image.
 func Start(l Lease, now time.Time) Transition {
@@ -127,7 +142,7 @@ func (j *Job) end(now time.Time) {
 	if j.Status.Ended() || j.Completed+j.Failed < j.Total {
 		return
 	}
-	j.Status, j.CompletedAt = Failed, latest(now, j.CreatedAt)
+	j.Status, j.CompletedAt = Failed, latest(now, j.UpdatedAt)
 	if j.Completed > 0 {
 		j.Status = Completed
 	}
