@@ -1,0 +1,58 @@
+package imagefile
+
+import "encoding/binary"
+
+// The EXIF orientation tag (CIPA DC-008, 4.6.4) and the TIFF types that writers
+// give it; SHORT is the right one.
+const (
+	tagOrientation = 0x0112
+	tiffByte       = 1
+	tiffShort      = 3
+	tiffLong       = 4
+)
+
+// exifOrientation reads the orientation from the first directory of a TIFF
+// structure. It is 1, upright, when the structure is damaged or says nothing
+// that is between 1 and 8. The thumbnail's own orientation, in the second
+// directory, is never read.
+func exifOrientation(tiff []byte) int {
+	if len(tiff) < 8 {
+		return 1
+	}
+	var order binary.ByteOrder
+	switch string(tiff[:4]) {
+	case "II*\x00":
+		order = binary.LittleEndian
+	case "MM\x00*":
+		order = binary.BigEndian
+	default:
+		return 1
+	}
+	offset := int64(order.Uint32(tiff[4:]))
+	if offset < 8 || offset+2 > int64(len(tiff)) {
+		return 1
+	}
+	entries := tiff[offset+2:]
+	for range order.Uint16(tiff[offset:]) {
+		if len(entries) < 12 {
+			return 1
+		}
+		if order.Uint16(entries) == tagOrientation && order.Uint32(entries[4:]) == 1 {
+			value := uint32(0)
+			switch order.Uint16(entries[2:]) {
+			case tiffByte:
+				value = uint32(entries[8])
+			case tiffShort:
+				value = uint32(order.Uint16(entries[8:]))
+			case tiffLong:
+				value = order.Uint32(entries[8:])
+			}
+			if value >= 1 && value <= 8 {
+				return int(value)
+			}
+			return 1
+		}
+		entries = entries[12:]
+	}
+	return 1
+}

@@ -1,0 +1,182 @@
+// Package imagefile decides from the bytes alone whether something is an image
+// that Imagebatch takes, before anything is decoded.
+//
+// It promises that what it accepts is a whole JPEG or PNG: the magic, the header
+// and the structure up to the end marker agree, [image.DecodeConfig] sees the
+// same format and size, and decoding it stays within [Limits] and within
+// [Header.DecodedBytes] of memory. It does no entropy decoding: the pixels may
+// still turn out to be damaged when they are decoded.
+//
+// It refuses every other format whatever a file claims to be, files that were
+// cut short, pictures beyond the limits, JPEG processes that the decoders here
+// do not know, and files that are an archive or a web page as well as a
+// picture. Bytes after the end of the picture are otherwise allowed: phones keep
+// motion photos and gain maps there.
+//
+// The work is linear in the bytes and allocates next to nothing, so it is safe
+// to give it what a stranger sent.
+package imagefile
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// The two formats.
+const (
+	JPEG = "jpeg"
+	PNG  = "png"
+)
+
+// The colour models that a Header tells, as the file stores its samples.
+const (
+	Gray    = "gray"
+	YCbCr   = "ycbcr"
+	RGB     = "rgb"
+	CMYK    = "cmyk" // YCbCrK too
+	Palette = "palette"
+)
+
+// Limits bounds what a picture may cost its decoder. A field that is zero means
+// its default.
+type Limits struct {
+	MaxPixels int64 // width × height; 50,000,000
+	MaxSide   int   // width and height each, in pixels; 20,000
+	MaxScans  int   // of a JPEG; 100
+	// MaxWork bounds width × height × scans; 2,000,000,000. A progressive JPEG of
+	// 60 kB can ask for 17 s of decoding, and its size in pixels does not show it.
+	MaxWork int64
+}
+
+func (l Limits) orDefaults() Limits {
+	if l.MaxPixels == 0 {
+		l.MaxPixels = 50_000_000
+	}
+	if l.MaxSide == 0 {
+		l.MaxSide = 20_000
+	}
+	if l.MaxScans == 0 {
+		l.MaxScans = 100
+	}
+	if l.MaxWork == 0 {
+		l.MaxWork = 2_000_000_000
+	}
+	return l
+}
+
+// Header is what a file says of its picture.
+type Header struct {
+	Format      string // JPEG or PNG
+	Width       int    // pixels, as stored
+	Height      int    // pixels, as stored
+	BitDepth    int    // bits per sample as stored: 1, 2, 4, 8 or 16
+	ColorModel  string // one of the colour models above
+	Alpha       bool   // an alpha channel, or colours that are transparent
+	Progressive bool   // a progressive JPEG
+	Interlaced  bool   // an interlaced PNG
+	Scans       int    // of a JPEG; 1 for a PNG
+	Orientation int    // EXIF tag 0x0112, 1 to 8; 1 when the file says nothing
+	Exif        []byte // the TIFF structure of the EXIF block, aliasing the file; nil when there is none
+	Trailing    int    // bytes after the end of the picture
+
+	decodedBytes int64
+}
+
+// ContentType is the media type of the file.
+func (h Header) ContentType() string { return "image/" + h.Format }
+
+// Extension is the file name extension of the format, with its dot.
+func (h Header) Extension() string {
+	if h.Format == PNG {
+		return ".png"
+	}
+	return ".jpg"
+}
+
+// Displayed is the size of the picture in pixels with its orientation applied.
+func (h Header) Displayed() (width, height int) {
+	if h.Orientation >= 5 {
+		return h.Height, h.Width
+	}
+	return h.Width, h.Height
+}
+
+// DecodedBytes estimates from above the memory that the decoders of the standard
+// library hold at once for the picture: planes padded to whole blocks, the
+// coefficients of a progressive JPEG, the passes of an interlaced PNG, and
+// the copy that a change of colour model makes.
+func (h Header) DecodedBytes() int64 { return h.decodedBytes }
+
+// Read checks data and tells what it is. The error is always a
+// *[pipeline.Failure] of code not_an_image, unsupported_format, damaged_image
+// or too_many_pixels, with a text for the person who sent the file.
+func Read(data []byte, limits Limits) (Header, error) {
+	limits = limits.orDefaults()
+	switch {
+	case len(data) == 0:
+		return Header{}, notAnImage("the file is empty")
+	case bytes.HasPrefix(data, []byte(jpegMagic)):
+		return readJPEG(data, limits)
+	case bytes.HasPrefix(data, []byte(pngMagic)):
+		return readPNG(data, limits)
+	default:
+		return Header{}, refuse(data)
+	}
+}
+
+// checkSize refuses a picture beyond the limits of pixels and sides.
+func (l Limits) checkSize(width, height int) error {
+	if width > l.MaxSide || height > l.MaxSide {
+		return tooMany("%d×%d has a side over %d pixels", width, height, l.MaxSide)
+	}
+	if int64(width)*int64(height) > l.MaxPixels {
+		return tooMany("%d×%d is over %d in all", width, height, l.MaxPixels)
+	}
+	return nil
+}
+
+// checkWork refuses a picture of more scans than the limits allow for its size.
+func (l Limits) checkWork(width, height, scans int) error {
+	if scans > l.MaxScans {
+		return tooMany("more than %d scans", l.MaxScans)
+	}
+	if int64(width)*int64(height)*int64(scans) > l.MaxWork {
+		return tooMany("%d×%d in %d scans or more is too much work", width, height, scans)
+	}
+	return nil
+}
+
+func notAnImage(reason string) error {
+	text := "Not an image"
+	if reason != "" {
+		text += ": " + reason
+	}
+	return &pipeline.Failure{Code: pipeline.CodeNotAnImage, Text: text}
+}
+
+func unsupportedFormat(name string) error {
+	return &pipeline.Failure{
+		Code: pipeline.CodeUnsupportedFormat,
+		Text: "Unsupported image format: " + name + " (supported: JPEG, PNG)",
+	}
+}
+
+func unsupportedJPEG(reason string, args ...any) error {
+	return &pipeline.Failure{
+		Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported JPEG: " + fmt.Sprintf(reason, args...),
+	}
+}
+
+func damagedJPEG(reason string, args ...any) error {
+	return &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged JPEG: " + fmt.Sprintf(reason, args...)}
+}
+
+func damagedPNG(reason string, args ...any) error {
+	return &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged PNG: " + fmt.Sprintf(reason, args...)}
+}
+
+func tooMany(reason string, args ...any) error {
+	return &pipeline.Failure{Code: pipeline.CodeTooManyPixels, Text: "Too many pixels: " + fmt.Sprintf(reason, args...)}
+}

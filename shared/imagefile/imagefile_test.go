@@ -1,0 +1,335 @@
+package imagefile_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"image/png"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// goTestdata reads the pictures that the Go distribution tests its decoders with.
+func goTestdata(t testing.TB, patterns ...string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	for _, pattern := range patterns {
+		paths, err := filepath.Glob(filepath.Join(runtime.GOROOT(), "src/image", pattern)) //nolint:staticcheck // The pictures lie beside the sources of the toolchain that runs the test.
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range paths {
+			data, err := os.ReadFile(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files[filepath.Base(p)] = data
+		}
+	}
+	if len(files) == 0 {
+		t.Skip("the Go distribution here has no image testdata")
+	}
+	return files
+}
+
+func failure(t testing.TB, err error) *pipeline.Failure {
+	t.Helper()
+	var f *pipeline.Failure
+	if !errors.As(err, &f) {
+		t.Fatalf("error is %v, not a *pipeline.Failure", err)
+	}
+	return f
+}
+
+func encodeJPEG(t testing.TB, m image.Image) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, m, nil); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func encodePNG(t testing.TB, m image.Image) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := png.Encode(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func gradient(w, h int) *image.RGBA {
+	m := image.NewRGBA(image.Rect(0, 0, w, h))
+	for y := range h {
+		for x := range w {
+			m.Set(x, y, color.RGBA{uint8(x * 7), uint8(y * 5), uint8(x + y), 255})
+		}
+	}
+	return m
+}
+
+func TestReadAgreesWithTheDecoders(t *testing.T) {
+	for name, data := range goTestdata(t, "testdata/*.jpeg", "testdata/*.png", "png/testdata/pngsuite/*.png") {
+		t.Run(name, func(t *testing.T) {
+			m, format, decodeErr := image.Decode(bytes.NewReader(data))
+			h, err := imagefile.Read(data, imagefile.Limits{})
+			// A file whose pixels are damaged may pass; one that decodes must.
+			if err != nil {
+				if decodeErr == nil {
+					t.Fatalf("Read refuses what decodes: %v", err)
+				}
+				return
+			}
+			if decodeErr != nil {
+				t.Fatalf("Read takes what does not decode: %v", decodeErr)
+			}
+			if h.Format != format || h.Width != m.Bounds().Dx() || h.Height != m.Bounds().Dy() {
+				t.Errorf("Read says %s %d×%d, the decoder %s %v", h.Format, h.Width, h.Height, format, m.Bounds())
+			}
+			if want := "image/" + format; h.ContentType() != want {
+				t.Errorf("content type %q, want %q", h.ContentType(), want)
+			}
+			if pix := pixBytes(m); h.DecodedBytes() < pix {
+				t.Errorf("DecodedBytes says %d, the picture alone has %d", h.DecodedBytes(), pix)
+			}
+		})
+	}
+}
+
+// pixBytes is how much memory the pixels of m take.
+func pixBytes(m image.Image) int64 {
+	v := reflect.ValueOf(m).Elem()
+	var n int
+	for _, field := range []string{"Pix", "Y", "Cb", "Cr", "A"} {
+		if f := v.FieldByName(field); f.IsValid() {
+			n += f.Len()
+		}
+	}
+	return int64(n)
+}
+
+func TestReadTellsTheHeader(t *testing.T) {
+	files := goTestdata(t, "testdata/*.jpeg", "testdata/*.png", "png/testdata/pngsuite/*.png")
+	for _, c := range []struct {
+		file string
+		want imagefile.Header
+	}{
+		{"video-001.jpeg", imagefile.Header{Format: "jpeg", Width: 150, Height: 103, BitDepth: 8, ColorModel: "ycbcr", Scans: 1, Orientation: 1}},
+		{"video-001.progressive.jpeg", imagefile.Header{Format: "jpeg", Width: 150, Height: 103, BitDepth: 8, ColorModel: "ycbcr", Progressive: true, Scans: 10, Orientation: 1}},
+		{"video-001.cmyk.jpeg", imagefile.Header{Format: "jpeg", Width: 150, Height: 103, BitDepth: 8, ColorModel: "cmyk", Scans: 1, Orientation: 1}},
+		{"video-001.rgb.jpeg", imagefile.Header{Format: "jpeg", Width: 150, Height: 103, BitDepth: 8, ColorModel: "rgb", Scans: 1, Orientation: 1}},
+		{"video-005.gray.jpeg", imagefile.Header{Format: "jpeg", Width: 150, Height: 103, BitDepth: 8, ColorModel: "gray", Scans: 1, Orientation: 1}},
+		{"basn0g16.png", imagefile.Header{Format: "png", Width: 32, Height: 32, BitDepth: 16, ColorModel: "gray", Scans: 1, Orientation: 1}},
+		{"basn3p02.png", imagefile.Header{Format: "png", Width: 32, Height: 32, BitDepth: 2, ColorModel: "palette", Scans: 1, Orientation: 1}},
+		{"basn6a08.png", imagefile.Header{Format: "png", Width: 32, Height: 32, BitDepth: 8, ColorModel: "rgb", Alpha: true, Scans: 1, Orientation: 1}},
+		{"ftbbn2c16.png", imagefile.Header{Format: "png", Width: 32, Height: 32, BitDepth: 16, ColorModel: "rgb", Alpha: true, Scans: 1, Orientation: 1}},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			got, err := imagefile.Read(files[c.file], imagefile.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// How much memory it takes is TestReadAgreesWithTheDecoders' matter.
+			gotPublic := imagefile.Header{
+				Format: got.Format, Width: got.Width, Height: got.Height, BitDepth: got.BitDepth,
+				ColorModel: got.ColorModel, Alpha: got.Alpha, Progressive: got.Progressive,
+				Interlaced: got.Interlaced, Scans: got.Scans, Orientation: got.Orientation, Trailing: got.Trailing,
+			}
+			if !reflect.DeepEqual(gotPublic, c.want) {
+				t.Errorf("got  %+v\nwant %+v", gotPublic, c.want)
+			}
+		})
+	}
+}
+
+func TestReadRefusesOtherFormats(t *testing.T) {
+	jpg, pngFile := encodeJPEG(t, gradient(20, 10)), encodePNG(t, gradient(20, 10))
+	join := func(parts ...string) []byte { return []byte(strings.Join(parts, "")) }
+	for _, c := range []struct {
+		name string
+		data []byte
+		code string
+		text string
+	}{
+		{"empty", nil, pipeline.CodeNotAnImage, "Not an image: the file is empty"},
+		{"text", []byte("hello, world"), pipeline.CodeNotAnImage, "Not an image"},
+		{"text that begins like a BMP", []byte("BMW makes cars in Munich."), pipeline.CodeNotAnImage, "Not an image"},
+		{"HTML", []byte("<!DOCTYPE html><html><img src=a.jpg></html>"), pipeline.CodeNotAnImage, "Not an image"},
+		{"HTML with an SVG", []byte("<html><svg></svg></html>"), pipeline.CodeNotAnImage, "Not an image"},
+		{"film", []byte("\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00"), pipeline.CodeNotAnImage, "Not an image"},
+		{"PDF", []byte("%PDF-1.7\n"), pipeline.CodeNotAnImage, "Not an image"},
+		{"zeros", make([]byte, 100), pipeline.CodeNotAnImage, "Not an image"},
+		{"SOI alone and text", []byte("\xff\xd8 and then text"), pipeline.CodeNotAnImage, "Not an image"},
+		{"PNG magic mangled by a text transfer", []byte("\x89PNG\n\x1a\n"), pipeline.CodeNotAnImage, "Not an image"},
+		{"GIF", []byte("GIF89a\x01\x00\x01\x00"), pipeline.CodeUnsupportedFormat, "Unsupported image format: GIF (supported: JPEG, PNG)"},
+		{"GIF with a JPEG inside", join("GIF89a", string(jpg)), pipeline.CodeUnsupportedFormat, "Unsupported image format: GIF (supported: JPEG, PNG)"},
+		{"WebP", []byte("RIFF\x10\x00\x00\x00WEBPVP8 "), pipeline.CodeUnsupportedFormat, "Unsupported image format: WebP (supported: JPEG, PNG)"},
+		{"HEIC", []byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00"), pipeline.CodeUnsupportedFormat, "Unsupported image format: HEIC (supported: JPEG, PNG)"},
+		{"AVIF", []byte("\x00\x00\x00\x18ftypavif\x00\x00\x00\x00"), pipeline.CodeUnsupportedFormat, "Unsupported image format: AVIF (supported: JPEG, PNG)"},
+		{"TIFF", []byte("II*\x00\x08\x00\x00\x00"), pipeline.CodeUnsupportedFormat, "Unsupported image format: TIFF (supported: JPEG, PNG)"},
+		{"BMP", []byte("BM\x46\x00\x00\x00\x00\x00\x00\x00\x36\x00\x00\x00\x28\x00\x00\x00"), pipeline.CodeUnsupportedFormat, "Unsupported image format: BMP (supported: JPEG, PNG)"},
+		{"SVG", []byte("\xef\xbb\xbf <?xml version=\"1.0\"?><svg xmlns=\"http://www.w3.org/2000/svg\"/>"), pipeline.CodeUnsupportedFormat, "Unsupported image format: SVG (supported: JPEG, PNG)"},
+		{"JPEG magic on a PNG", join("\xff\xd8\xff", string(pngFile)), pipeline.CodeDamaged, "Damaged JPEG: unknown marker 0x89"},
+		{"PNG magic on a JPEG", join("\x89PNG\r\n\x1a\n", string(jpg)), pipeline.CodeDamaged, ""},
+		{"JPEG with an archive behind it", join(string(jpg), "PK\x03\x04 and so on"), pipeline.CodeNotAnImage, "Not only an image: an archive follows the picture"},
+		{"PNG with a web page behind it", join(string(pngFile), "\n<script>alert(1)</script>"), pipeline.CodeNotAnImage, "Not only an image: a web page follows the picture"},
+		{"JPEG with an SVG behind it", join(string(jpg), "<svg onload=alert(1)>"), pipeline.CodeNotAnImage, "Not only an image: another image follows the picture"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := imagefile.Read(c.data, imagefile.Limits{})
+			f := failure(t, err)
+			if f.Code != c.code || (c.text != "" && f.Text != c.text) {
+				t.Errorf("got %s %q, want %s %q", f.Code, f.Text, c.code, c.text)
+			}
+		})
+	}
+}
+
+func TestReadRefusesEveryPrefix(t *testing.T) {
+	files := map[string][]byte{
+		"jpeg": encodeJPEG(t, gradient(40, 30)),
+		"png":  encodePNG(t, gradient(40, 30)),
+		"gray": encodePNG(t, image.NewGray(image.Rect(0, 0, 3, 3))),
+	}
+	for name, data := range goTestdata(t, "testdata/video-005.gray.q50.progressive.jpeg", "png/testdata/pngsuite/basn3p0?.png") {
+		files[name] = data
+	}
+	for name, data := range files {
+		t.Run(name, func(t *testing.T) {
+			h, err := imagefile.Read(data, imagefile.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole := len(data) - h.Trailing
+			for n := range whole {
+				if _, err := imagefile.Read(data[:n], imagefile.Limits{}); err == nil {
+					t.Fatalf("the first %d of %d bytes are taken for a whole image", n, whole)
+				} else if f := failure(t, err); n > 8 && f.Code != pipeline.CodeDamaged {
+					t.Fatalf("the first %d bytes are refused as %s, want %s", n, f.Code, pipeline.CodeDamaged)
+				}
+			}
+		})
+	}
+}
+
+func TestReadAllowsBytesAfterTheEnd(t *testing.T) {
+	for format, data := range map[string][]byte{
+		"jpeg": encodeJPEG(t, gradient(40, 30)), "png": encodePNG(t, gradient(40, 30)),
+	} {
+		film := "\x00\x00\x00\x18ftypmp42 the film of a motion photo"
+		h, err := imagefile.Read(append(bytes.Clone(data), film...), imagefile.Limits{})
+		if err != nil {
+			t.Errorf("%s: %v", format, err)
+		}
+		if h.Trailing != len(film) {
+			t.Errorf("%s: %d bytes behind the picture, want %d", format, h.Trailing, len(film))
+		}
+	}
+}
+
+func TestReadKeepsTheLimits(t *testing.T) {
+	data := encodeJPEG(t, gradient(40, 30))
+	for _, c := range []struct {
+		name   string
+		limits imagefile.Limits
+		ok     bool
+	}{
+		{"exactly the pixels", imagefile.Limits{MaxPixels: 1200}, true},
+		{"a pixel more", imagefile.Limits{MaxPixels: 1199}, false},
+		{"exactly the side", imagefile.Limits{MaxSide: 40}, true},
+		{"a longer side", imagefile.Limits{MaxSide: 39}, false},
+		{"exactly the work", imagefile.Limits{MaxWork: 1200}, true},
+		{"more work", imagefile.Limits{MaxWork: 1199}, false},
+	} {
+		_, err := imagefile.Read(data, c.limits)
+		if c.ok && err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if !c.ok && failure(t, err).Code != pipeline.CodeTooManyPixels {
+			t.Errorf("%s: refused as %v, want too_many_pixels", c.name, err)
+		}
+	}
+}
+
+// tiff makes a TIFF structure of one directory with one orientation entry.
+func tiff(order binary.AppendByteOrder, kind uint16, value uint32) []byte {
+	b := []byte("II")
+	if order == binary.BigEndian {
+		b = []byte("MM")
+	}
+	b = order.AppendUint16(b, 42)
+	b = order.AppendUint32(b, 8)
+	b = order.AppendUint16(b, 1)
+	b = order.AppendUint16(b, 0x0112)
+	b = order.AppendUint16(b, kind)
+	b = order.AppendUint32(b, 1)
+	if kind == 3 {
+		b = order.AppendUint16(b, uint16(value))
+		b = order.AppendUint16(b, 0)
+	} else {
+		b = order.AppendUint32(b, value)
+	}
+	return order.AppendUint32(b, 0)
+}
+
+// withSegments puts APP1 segments right behind the start of a JPEG.
+func withSegments(jpg []byte, payloads ...[]byte) []byte {
+	out := []byte{0xff, 0xd8}
+	for _, p := range payloads {
+		out = append(out, 0xff, 0xe1)
+		out = binary.BigEndian.AppendUint16(out, uint16(len(p)+2))
+		out = append(out, p...)
+	}
+	return append(out, jpg[2:]...)
+}
+
+func TestOrientation(t *testing.T) {
+	jpg := encodeJPEG(t, gradient(40, 30))
+	exif := func(tiff []byte) []byte { return append([]byte("Exif\x00\x00"), tiff...) }
+	xmp := []byte("http://ns.adobe.com/xap/1.0/\x00<x:xmpmeta/>")
+	for _, c := range []struct {
+		name string
+		data []byte
+		want int
+	}{
+		{"none", jpg, 1},
+		{"little endian", withSegments(jpg, exif(tiff(binary.LittleEndian, 3, 6))), 6},
+		{"big endian", withSegments(jpg, exif(tiff(binary.BigEndian, 3, 8))), 8},
+		{"XMP before Exif", withSegments(jpg, xmp, exif(tiff(binary.BigEndian, 3, 5))), 5},
+		{"as LONG", withSegments(jpg, exif(tiff(binary.BigEndian, 4, 3))), 3},
+		{"zero", withSegments(jpg, exif(tiff(binary.BigEndian, 3, 0))), 1},
+		{"nine", withSegments(jpg, exif(tiff(binary.BigEndian, 3, 9))), 1},
+		{"cut short", withSegments(jpg, exif(tiff(binary.BigEndian, 3, 6)[:18])), 1},
+		{"first Exif counts", withSegments(jpg, exif(tiff(binary.BigEndian, 3, 2)), exif(tiff(binary.BigEndian, 3, 6))), 2},
+		{"PNG", withChunk(encodePNG(t, gradient(40, 30)), "eXIf", tiff(binary.LittleEndian, 3, 7)), 7},
+		{"PNG with the prefix of JPEG", withChunk(encodePNG(t, gradient(40, 30)), "eXIf", exif(tiff(binary.LittleEndian, 3, 4))), 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h, err := imagefile.Read(c.data, imagefile.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h.Orientation != c.want {
+				t.Errorf("orientation %d, want %d", h.Orientation, c.want)
+			}
+			wantW, wantH := 40, 30
+			if c.want >= 5 {
+				wantW, wantH = 30, 40
+			}
+			if w, h := h.Displayed(); w != wantW || h != wantH {
+				t.Errorf("displayed as %d×%d, want %d×%d", w, h, wantW, wantH)
+			}
+		})
+	}
+}

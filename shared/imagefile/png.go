@@ -1,0 +1,221 @@
+package imagefile
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"math"
+	"slices"
+)
+
+// The colour types of PNG (third edition, 11.2.1).
+const (
+	pngGray      = 0
+	pngRGB       = 2
+	pngPalette   = 3
+	pngGrayAlpha = 4
+	pngRGBAlpha  = 6
+)
+
+// maxDeflateRatio is the most that deflate can expand: a pair of one-bit codes
+// stands for at most 258 bytes.
+const maxDeflateRatio = 1032
+
+// pngWalk goes through the chunks of one PNG file.
+type pngWalk struct {
+	header    Header
+	limits    Limits
+	colorType byte
+	samples   int  // per pixel
+	palette   bool // PLTE was seen
+	tRNS      bool
+	idat      int64 // bytes of compressed pixels, -1 until the first IDAT
+}
+
+// readPNG walks the chunks of a PNG file from its signature to its IEND and checks
+// the CRC of each.
+func readPNG(data []byte, limits Limits) (Header, error) {
+	w := &pngWalk{
+		limits: limits, idat: -1,
+		header: Header{Format: PNG, Scans: 1, Orientation: 1},
+	}
+	rest := data[len(pngMagic):]
+	for first := true; ; first = false {
+		if len(rest) < 12 {
+			return Header{}, damagedPNG("ends before its IEND chunk")
+		}
+		length := binary.BigEndian.Uint32(rest)
+		kind := rest[4:8]
+		for _, c := range kind {
+			if (c|0x20) < 'a' || (c|0x20) > 'z' {
+				return Header{}, damagedPNG("a chunk has an impossible name")
+			}
+		}
+		if length > math.MaxInt32 {
+			return Header{}, damagedPNG("chunk %s has an impossible length", kind)
+		}
+		if int64(length) > int64(len(rest)-12) {
+			return Header{}, damagedPNG("ends before its IEND chunk")
+		}
+		payload := rest[8 : 8+length]
+		if crc32.ChecksumIEEE(rest[4:8+length]) != binary.BigEndian.Uint32(rest[8+length:]) {
+			return Header{}, damagedPNG("wrong checksum in chunk %s", kind)
+		}
+		rest = rest[12+length:]
+		if first != (string(kind) == "IHDR") {
+			return Header{}, damagedPNG("its IHDR chunk is not the first and only one")
+		}
+		if string(kind) == "IEND" {
+			if length != 0 {
+				return Header{}, damagedPNG("its IEND chunk is not empty")
+			}
+			return w.end(rest)
+		}
+		if err := w.visit(string(kind), payload); err != nil {
+			return Header{}, err
+		}
+	}
+}
+
+func (w *pngWalk) visit(kind string, payload []byte) error {
+	switch kind {
+	case "IHDR":
+		return w.ihdr(payload)
+	case "PLTE":
+		return w.plte(payload)
+	case "tRNS":
+		return w.trns(payload)
+	case "IDAT":
+		if w.colorType == pngPalette && !w.palette {
+			return damagedPNG("its palette is missing")
+		}
+		w.idat = max(w.idat, 0) + int64(len(payload))
+	case "eXIf":
+		// Some writers keep the prefix that EXIF has in JPEG.
+		if len(payload) > 6 && string(payload[:5]) == exifPrefix {
+			payload = payload[6:]
+		}
+		if w.header.Exif == nil && len(payload) > 0 {
+			w.header.Exif = payload
+			w.header.Orientation = exifOrientation(payload)
+		}
+	}
+	return nil
+}
+
+func (w *pngWalk) ihdr(b []byte) error {
+	if len(b) != 13 {
+		return damagedPNG("its IHDR chunk has the wrong length")
+	}
+	width, height := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
+	if width == 0 || height == 0 || width > math.MaxInt32 || height > math.MaxInt32 {
+		return damagedPNG("impossible size %d×%d", width, height)
+	}
+	w.header.Width, w.header.Height = int(width), int(height)
+	w.header.BitDepth, w.colorType = int(b[8]), b[9]
+	switch w.colorType {
+	case pngGray, pngGrayAlpha:
+		w.header.ColorModel = Gray
+	case pngRGB, pngRGBAlpha:
+		w.header.ColorModel = RGB
+	case pngPalette:
+		w.header.ColorModel = Palette
+	}
+	w.header.Alpha = w.colorType == pngGrayAlpha || w.colorType == pngRGBAlpha
+	valid := false
+	switch w.colorType {
+	case pngGray:
+		valid, w.samples = slices.Contains([]byte{1, 2, 4, 8, 16}, b[8]), 1
+	case pngPalette:
+		valid, w.samples = slices.Contains([]byte{1, 2, 4, 8}, b[8]), 1
+	case pngGrayAlpha:
+		valid, w.samples = slices.Contains([]byte{8, 16}, b[8]), 2
+	case pngRGB:
+		valid, w.samples = slices.Contains([]byte{8, 16}, b[8]), 3
+	case pngRGBAlpha:
+		valid, w.samples = slices.Contains([]byte{8, 16}, b[8]), 4
+	}
+	if !valid {
+		return damagedPNG("impossible bit depth %d for colour type %d", b[8], b[9])
+	}
+	if b[10] != 0 || b[11] != 0 || b[12] > 1 {
+		return damagedPNG("unknown compression, filter or interlace method")
+	}
+	w.header.Interlaced = b[12] == 1
+	return w.limits.checkSize(w.header.Width, w.header.Height)
+}
+
+func (w *pngWalk) plte(b []byte) error {
+	if w.palette || w.tRNS || w.idat >= 0 {
+		return damagedPNG("its palette is not where it belongs")
+	}
+	entries := len(b) / 3
+	if len(b)%3 != 0 || entries == 0 || entries > 256 || entries > 1<<w.header.BitDepth {
+		return damagedPNG("its palette has an impossible length")
+	}
+	if w.header.ColorModel == Gray {
+		return damagedPNG("a grey picture with a palette")
+	}
+	w.palette = true
+	return nil
+}
+
+func (w *pngWalk) trns(b []byte) error {
+	if w.tRNS || w.idat >= 0 || (w.colorType == pngPalette && !w.palette) {
+		return damagedPNG("its transparency is not where it belongs")
+	}
+	valid := false
+	switch w.colorType {
+	case pngGray:
+		valid = len(b) == 2
+	case pngRGB:
+		valid = len(b) == 6
+	case pngPalette:
+		valid = len(b) <= 256
+	}
+	if !valid {
+		return damagedPNG("its transparency does not fit its colours")
+	}
+	w.tRNS, w.header.Alpha = true, true
+	return nil
+}
+
+// end checks the whole after the IEND chunk and completes the header.
+func (w *pngWalk) end(trailing []byte) (Header, error) {
+	if w.idat < 0 {
+		return Header{}, damagedPNG("holds no picture")
+	}
+	pixels := int64(w.header.Width) * int64(w.header.Height)
+	raw := (pixels*int64(w.samples*w.header.BitDepth) + 7) / 8
+	// A file whose pixels could not fit into its compressed bytes however well
+	// they compress would make the decoder allocate the picture first and find out
+	// then.
+	if raw > w.idat*maxDeflateRatio {
+		return Header{}, damagedPNG("holds too little data for its size")
+	}
+	w.header.decodedBytes = pixels * w.bytesPerPixel()
+	if w.header.Interlaced {
+		w.header.decodedBytes *= 2 // the passes together are the picture again
+	}
+	w.header.Trailing = len(trailing)
+	if err := checkTrailing(trailing); err != nil {
+		return Header{}, err
+	}
+	return w.header, nil
+}
+
+// bytesPerPixel is what image/png makes of a pixel in memory.
+func (w *pngWalk) bytesPerPixel() int64 {
+	deep := w.header.BitDepth == 16
+	switch {
+	case w.colorType == pngPalette:
+		return 1
+	case w.colorType == pngGray && !w.tRNS && deep:
+		return 2
+	case w.colorType == pngGray && !w.tRNS:
+		return 1
+	case deep:
+		return 8
+	default:
+		return 4
+	}
+}

@@ -1,0 +1,161 @@
+package imagefile
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+const (
+	// jpegMagic is the start-of-image marker and the first byte of the marker
+	// that must follow it.
+	jpegMagic = "\xff\xd8\xff"
+	pngMagic  = "\x89PNG\r\n\x1a\n"
+)
+
+// magic is how the files of a format begin.
+type magic struct {
+	prefix string
+	name   string
+}
+
+// otherImages are the formats that are images but not ours, so that a person is
+// told what they sent.
+var otherImages = [...]magic{
+	{"GIF87a", "GIF"},
+	{"GIF89a", "GIF"},
+	{"II*\x00", "TIFF"},
+	{"MM\x00*", "TIFF"},
+	{"II+\x00", "BigTIFF"},
+	{"MM\x00+", "BigTIFF"},
+	{"\x00\x00\x01\x00", "ICO"},
+	{"\x00\x00\x02\x00", "CUR"},
+	{"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG 2000"},
+	{"\xff\x4f\xff\x51", "JPEG 2000"},
+	{"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL"},
+	{"\xff\x0a", "JPEG XL"},
+	{"II\xbc\x01", "JPEG XR"},
+	{"8BPS", "Photoshop"},
+	{"\x8aMNG\r\n\x1a\n", "MNG"},
+	{"\x8bJNG\r\n\x1a\n", "JNG"},
+	{"qoif", "QOI"},
+	{"DDS ", "DDS"},
+	{"\x76\x2f\x31\x01", "OpenEXR"},
+	{"#?RADIANCE", "Radiance HDR"},
+	{"FUJIFILMCCD-RAW", "Fuji RAW"},
+}
+
+// otherFiles are what is glued behind a picture to make a file of two natures.
+var otherFiles = [...]magic{
+	{"PK\x03\x04", "an archive"},
+	{"Rar!\x1a\x07", "an archive"},
+	{"7z\xbc\xaf\x27\x1c", "an archive"},
+	{"%PDF-", "a PDF document"},
+	{"MZ\x90\x00", "a program"},
+	{"\x7fELF", "a program"},
+	{"GIF87a", "another image"},
+	{"GIF89a", "another image"},
+}
+
+// refuse tells why data, which begins neither as a JPEG nor as a PNG, is not
+// taken.
+func refuse(data []byte) error {
+	switch {
+	case len(data) < len(jpegMagic) && len(data) > 1 && strings.HasPrefix(jpegMagic, string(data)):
+		return damagedJPEG("ends before its end-of-image marker")
+	case len(data) < len(pngMagic) && len(data) > 1 && strings.HasPrefix(pngMagic, string(data)):
+		return damagedPNG("ends inside its signature")
+	}
+	for _, m := range otherImages {
+		if bytes.HasPrefix(data, []byte(m.prefix)) {
+			return unsupportedFormat(m.name)
+		}
+	}
+	if len(data) >= 12 {
+		if string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP" {
+			return unsupportedFormat("WebP")
+		}
+		if string(data[4:8]) == "ftyp" {
+			if name := isoBrand(string(data[8:12])); name != "" {
+				return unsupportedFormat(name)
+			}
+			return notAnImage("")
+		}
+	}
+	// BMP's magic is two letters of ordinary text, so its reserved fields and the
+	// size of its second header have to agree.
+	if len(data) >= 18 && data[0] == 'B' && data[1] == 'M' &&
+		string(data[6:10]) == "\x00\x00\x00\x00" && string(data[15:18]) == "\x00\x00\x00" {
+		return unsupportedFormat("BMP")
+	}
+	if name, isImage := markup(data); isImage {
+		return unsupportedFormat(name)
+	}
+	return notAnImage("")
+}
+
+// isoBrand names the image formats that share the container of MP4 by their
+// major brand; it is "" for a film.
+func isoBrand(brand string) string {
+	switch brand {
+	case "heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1":
+		return "HEIC"
+	case "avif", "avis":
+		return "AVIF"
+	case "crx ":
+		return "Canon RAW"
+	}
+	return ""
+}
+
+// markup looks at the first kilobyte of what may be text in angle brackets. It
+// names SVG, the one such format that is an image, and "web page" for others.
+// A web page may hold an SVG, so the root element decides.
+func markup(data []byte) (name string, isImage bool) {
+	head := data[:min(len(data), 1024)]
+	head = bytes.TrimPrefix(head, []byte("\xef\xbb\xbf"))
+	head = bytes.ToLower(bytes.TrimLeft(head, " \t\r\n\x00"))
+	if len(head) == 0 || head[0] != '<' {
+		return "", false
+	}
+	svg := bytes.Index(head, []byte("<svg"))
+	page := -1
+	for _, tag := range [...]string{"<!doctype html", "<html", "<head", "<body", "<script", "<?php"} {
+		if i := bytes.Index(head, []byte(tag)); i >= 0 && (page < 0 || i < page) {
+			page = i
+		}
+	}
+	switch {
+	case svg >= 0 && (page < 0 || svg < page):
+		return "SVG", true
+	case page >= 0:
+		return "web page", false
+	}
+	return "", false
+}
+
+// checkTrailing refuses what follows the picture when it makes the file
+// something else as well. Other bytes are allowed there: motion photos, gain maps,
+// the trailers of camera makers.
+func checkTrailing(trailing []byte) error {
+	second := ""
+	for _, m := range otherFiles {
+		if bytes.HasPrefix(trailing, []byte(m.prefix)) {
+			second = m.name
+			break
+		}
+	}
+	if name, isImage := markup(trailing); isImage {
+		second = "another image"
+	} else if name != "" {
+		second = "a " + name
+	}
+	if second == "" {
+		return nil
+	}
+	return &pipeline.Failure{
+		Code: pipeline.CodeNotAnImage,
+		Text: "Not only an image: " + second + " follows the picture",
+	}
+}
