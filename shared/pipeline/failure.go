@@ -32,3 +32,8 @@ const (
 	CodeProcessingFailed  = "processing_failed"  // tried MaxAttempts times
 	CodeCancelled         = "cancelled"          // the job was cancelled
 )
+
+// OriginalLost is the failure of an image whose original is gone from the store.
+func OriginalLost(err error) *Failure {
+	return &Failure{Code: CodeOriginalLost, Text: "Original image is no longer in storage", Retryable: true, Err: err}
+}

@@ -15,8 +15,9 @@ import (
 // github.com/caarlos0/env, chosen for reporting every mistake at once and for
 // its few dependencies). Where NAME_FILE is set and NAME is not, the value is the
 // content of that file, as orchestrators hand out secrets. Everything that is
-// wrong is in the error, one mistake a line, and so is what validate returns.
-func Load[C any](environ []string, validate func(C) error) (C, error) {
+// wrong is in the error, one mistake a line, and so is what complete returns, which
+// may also change the configuration.
+func Load[C any](environ []string, complete func(*C) error) (C, error) {
 	vars := env.ToMap(environ)
 	fileErr := readFiles[C](vars)
 	c, err := env.ParseAsWithOptions[C](env.Options{Environment: vars})
@@ -29,7 +30,7 @@ func Load[C any](environ []string, validate func(C) error) (C, error) {
 	} else if err != nil {
 		list = append(list, err)
 	}
-	if err := validate(c); err != nil {
+	if err := complete(&c); err != nil {
 		list = append(list, err)
 	}
 	if len(list) > 0 {

@@ -95,12 +95,16 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 
 // Server is an HTTP server for operators, with the bounds that a server needs.
 type Server struct {
-	listener net.Listener
+	listener net.Listener // nil: it answers nowhere
 	server   *http.Server
 }
 
-// Listen opens addr for the handler.
+// Listen opens addr for the handler. Without an address there is nothing to
+// serve, as for the parts of a standalone process.
 func Listen(ctx context.Context, addr string, h http.Handler) (*Server, error) {
+	if addr == "" {
+		return &Server{}, nil
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
@@ -115,11 +119,20 @@ func Listen(ctx context.Context, addr string, h http.Handler) (*Server, error) {
 	}}, nil
 }
 
-// Addr is where the server listens.
-func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+// Addr is where the server listens, or nil.
+func (s *Server) Addr() net.Addr {
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Addr()
+}
 
 // Run serves until ctx ends and then lets running requests finish.
 func (s *Server) Run(ctx context.Context) error {
+	if s.listener == nil {
+		<-ctx.Done()
+		return nil
+	}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

@@ -8,6 +8,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,14 @@ type Base struct {
 	LogFormat   string `env:"LOG_FORMAT" envDefault:"json"` // json or text
 }
 
+// OpsAddr is where the operator's endpoints answer.
+func (b Base) OpsAddr() string {
+	if b.MetricsAddr != "" {
+		return b.MetricsAddr
+	}
+	return b.HTTPAddr
+}
+
 // Logger makes the log that the configuration asks for.
 func (b Base) Logger(w io.Writer) (*slog.Logger, error) {
 	var level slog.Level
@@ -52,10 +61,10 @@ func (b Base) Logger(w io.Writer) (*slog.Logger, error) {
 // Program is one of the binaries.
 type Program struct {
 	Name        string
-	DefaultAddr string // of HTTP_ADDR, for the health subcommand
+	DefaultAddr string // of HTTP_ADDR
 
 	// Run does the work until ctx ends. It gets the process's environment as
-	// NAME=value lines.
+	// NAME=value lines, with HTTP_ADDR always in it.
 	Run func(ctx context.Context, environ []string) error
 }
 
@@ -88,7 +97,11 @@ func (p Program) serve() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx, os.Environ()) }()
+	environ := os.Environ()
+	if os.Getenv("HTTP_ADDR") == "" {
+		environ = append(environ, "HTTP_ADDR="+p.DefaultAddr)
+	}
+	go func() { done <- p.Run(ctx, environ) }()
 	var err error
 	select {
 	case err = <-done:
@@ -108,10 +121,7 @@ func (p Program) serve() int {
 }
 
 func (p Program) health() int {
-	addr := os.Getenv("HTTP_ADDR")
-	if addr == "" {
-		addr = p.DefaultAddr
-	}
+	addr := cmp.Or(os.Getenv("METRICS_ADDR"), os.Getenv("HTTP_ADDR"), p.DefaultAddr)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if err := alive(ctx, addr); err != nil {

@@ -1,0 +1,87 @@
+// Package analyzer is the service that decodes each image once and tells what
+// was found in it. It keeps no state: start and kill any number of them.
+package analyzer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/describe"
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/stage"
+)
+
+// Deps are what the analyzer works with.
+type Deps struct {
+	Broker    broker.Broker
+	Originals objectstore.Store
+	Log       *slog.Logger
+	Metrics   *metrics.Registry
+}
+
+// Service is one analyzer.
+type Service struct {
+	config    Config
+	deps      Deps
+	describer *describe.Describer
+	ops       *service.Server
+}
+
+// New makes an analyzer and opens its operator's address, if it has one.
+func New(ctx context.Context, c Config, d Deps) (*Service, error) {
+	s := &Service{config: c, deps: d, describer: describe.New(describe.Config{PixelBytes: c.MaxPixelBytes})}
+	var err error
+	s.ops, err = service.Listen(ctx, c.OpsAddr(), service.Ops(d.Metrics.Handler(),
+		service.Check{Name: "broker", Ready: func(context.Context) error { return d.Broker.Ready() }},
+		service.Check{Name: "store of originals", Ready: d.Originals.Ready},
+	))
+	return s, err
+}
+
+// Addr is the operator's address, or nil.
+func (s *Service) Addr() net.Addr { return s.ops.Addr() }
+
+// Run works until ctx ends and then finishes what it has in hand.
+func (s *Service) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return stage.Run(ctx, stage.Deps{
+			Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
+			Ready: s.deps.Originals.Ready, Concurrency: s.config.Concurrency,
+		}, pipeline.ImageUpload, pipeline.MetadataGenerated, s.analyze)
+	})
+	g.Go(func() error { return s.ops.Run(ctx) })
+	return g.Wait()
+}
+
+// analyze is the step: an upload in, what was found out.
+func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
+	data, err := objectstore.ReadAll(ctx, s.deps.Originals, u.OriginalPath, u.Size)
+	if errors.Is(err, objectstore.ErrNotExist) {
+		return pipeline.Analysis{}, pipeline.OriginalLost(err)
+	}
+	if err != nil {
+		return pipeline.Analysis{}, fmt.Errorf("read original: %w", err)
+	}
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != u.SHA256 {
+		return pipeline.Analysis{}, fmt.Errorf("original %s has another SHA-256 than when it was stored", u.OriginalPath)
+	}
+	found, thumbnail, err := s.describer.Describe(ctx, data)
+	if err != nil {
+		return pipeline.Analysis{}, err
+	}
+	u.Envelope = u.Next(time.Now())
+	return pipeline.Analysis{Upload: u, Metadata: found, Thumbnail: thumbnail}, nil
+}

@@ -1,0 +1,34 @@
+package analyzer
+
+import (
+	"errors"
+	"runtime"
+
+	"github.com/imagebatch/imagebatch/shared/service"
+)
+
+// DefaultAddr is where the analyzer answers operators unless HTTP_ADDR says
+// otherwise.
+const DefaultAddr = ":8081"
+
+// Config is the analyzer's configuration.
+type Config struct {
+	service.Base
+	Concurrency   int   `env:"CONCURRENCY" envDefault:"0"`             // images in hand at once; 0: one for each processor
+	MaxPixelBytes int64 `env:"MAX_PIXEL_BYTES" envDefault:"536870912"` // of decoded pixels in memory at once
+}
+
+// Complete fills in what depends on the machine and checks the rest.
+func (c Config) Complete() (Config, error) {
+	if c.Concurrency == 0 {
+		c.Concurrency = runtime.GOMAXPROCS(0)
+	}
+	var errs []error
+	if c.Concurrency < 1 || c.Concurrency > 256 {
+		errs = append(errs, errors.New("CONCURRENCY: want 1 to 256, or 0 for one a processor"))
+	}
+	if c.MaxPixelBytes < 1<<20 {
+		errs = append(errs, errors.New("MAX_PIXEL_BYTES: want at least 1048576"))
+	}
+	return c, errors.Join(errs...)
+}

@@ -1,0 +1,24 @@
+// Command gateway runs the gateway as a service of its own, with RabbitMQ and an S3
+// server. Its configuration is the environment; see docs/configuration.md.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/imagebatch/imagebatch/gateway"
+	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/service"
+)
+
+func main() {
+	os.Exit(service.Program{Name: "gateway", DefaultAddr: gateway.DefaultAddr, Run: run}.Main(os.Args[1:]))
+}
+
+func run(ctx context.Context, environ []string) error {
+	return remote.Run(ctx, environ, true, func(ctx context.Context, c gateway.Config, s *remote.Servers) (remote.Runner, error) {
+		return gateway.New(ctx, c, gateway.Deps{
+			Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics,
+		})
+	})
+}

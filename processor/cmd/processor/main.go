@@ -1,0 +1,24 @@
+// Command processor runs the processor as a service of its own, with RabbitMQ and an S3
+// server. Its configuration is the environment; see docs/configuration.md.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/imagebatch/imagebatch/processor"
+	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/service"
+)
+
+func main() {
+	os.Exit(service.Program{Name: "processor", DefaultAddr: processor.DefaultAddr, Run: run}.Main(os.Args[1:]))
+}
+
+func run(ctx context.Context, environ []string) error {
+	return remote.Run(ctx, environ, false, func(ctx context.Context, c processor.Config, s *remote.Servers) (remote.Runner, error) {
+		return processor.New(ctx, c, processor.Deps{
+			Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics,
+		})
+	})
+}

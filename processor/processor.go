@@ -1,0 +1,104 @@
+// Package processor is the service that writes what was found into each image
+// and stores the results. It keeps no state: start and kill any number of them.
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/imagebatch/imagebatch/processor/internal/product"
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/stage"
+)
+
+// Deps are what the processor works with.
+type Deps struct {
+	Broker               broker.Broker
+	Originals, Processed objectstore.Store
+	Log                  *slog.Logger
+	Metrics              *metrics.Registry
+}
+
+// Service is one processor.
+type Service struct {
+	config Config
+	deps   Deps
+	ops    *service.Server
+}
+
+// New makes a processor and opens its operator's address, if it has one.
+func New(ctx context.Context, c Config, d Deps) (*Service, error) {
+	s := &Service{config: c, deps: d}
+	var err error
+	s.ops, err = service.Listen(ctx, c.OpsAddr(), service.Ops(d.Metrics.Handler(),
+		service.Check{Name: "broker", Ready: func(context.Context) error { return d.Broker.Ready() }},
+		service.Check{Name: "store of originals", Ready: d.Originals.Ready},
+		service.Check{Name: "store of processed images", Ready: d.Processed.Ready},
+	))
+	return s, err
+}
+
+// Addr is the operator's address, or nil.
+func (s *Service) Addr() net.Addr { return s.ops.Addr() }
+
+// Run works until ctx ends and then finishes what it has in hand.
+func (s *Service) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return stage.Run(ctx, stage.Deps{
+			Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
+			Ready: s.ready, Concurrency: s.config.Concurrency,
+		}, pipeline.MetadataGenerated, pipeline.ImageProcessed, s.process)
+	})
+	g.Go(func() error { return s.ops.Run(ctx) })
+	return g.Wait()
+}
+
+func (s *Service) ready(ctx context.Context) error {
+	return errors.Join(s.deps.Originals.Ready(ctx), s.deps.Processed.Ready(ctx))
+}
+
+// process is the step: an analysis in, the processed image stored, a result out.
+// Everything is stored before the result tells of it.
+func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Result, error) {
+	data, err := objectstore.ReadAll(ctx, s.deps.Originals, a.OriginalPath, a.Size)
+	if errors.Is(err, objectstore.ErrNotExist) {
+		return pipeline.Result{}, pipeline.OriginalLost(err)
+	}
+	if err != nil {
+		return pipeline.Result{}, fmt.Errorf("read original: %w", err)
+	}
+	made, err := product.Make(data, a)
+	if err != nil {
+		return pipeline.Result{}, err
+	}
+	key := pipeline.ProcessedKey(a.TraceID, a.OriginalPath)
+	g, ctx := errgroup.WithContext(ctx)
+	put := func(key string, data []byte, contentType string) {
+		g.Go(func() error {
+			if err := s.deps.Processed.Put(ctx, key, data, contentType); err != nil {
+				return fmt.Errorf("store %s: %w", key, err)
+			}
+			return nil
+		})
+	}
+	put(key, made.Image, made.ImageType)
+	put(pipeline.RecordKey(key), made.Record, product.RecordType)
+	if len(made.Thumbnail) > 0 {
+		put(pipeline.ThumbnailKey(key), made.Thumbnail, product.ThumbnailType)
+	}
+	if err := g.Wait(); err != nil {
+		return pipeline.Result{}, err
+	}
+	return pipeline.Ended(a.Envelope, key, time.Now()), nil
+}

@@ -1,0 +1,61 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/imagebatch/imagebatch/shared/service"
+)
+
+// Configuration is what a service's configuration can do. Complete fills in what
+// depends on the machine and returns everything that is wrong.
+type Configuration[C any] interface {
+	Complete() (C, error)
+	Logger(io.Writer) (*slog.Logger, error)
+}
+
+// Runner is a service that was made and is to be run.
+type Runner interface {
+	Run(ctx context.Context) error
+}
+
+// Run is a deployed service from its environment to its end: it reads the
+// configuration, opens the servers, makes the service, runs it until ctx ends,
+// and closes the servers after it. declare says whether this service declares
+// the queues: the gateway does, and the others wait for it.
+func Run[C Configuration[C]](ctx context.Context, environ []string, declare bool,
+	start func(context.Context, C, *Servers) (Runner, error),
+) (err error) {
+	type whole struct {
+		Service C
+		Remote  Config
+	}
+	var log *slog.Logger
+	c, err := service.Load(environ, func(c *whole) error {
+		var completeErr, logErr error
+		c.Service, completeErr = c.Service.Complete()
+		log, logErr = c.Service.Logger(os.Stderr)
+		return errors.Join(completeErr, logErr, c.Remote.Validate())
+	})
+	if err != nil {
+		return err
+	}
+	servers, err := c.Remote.open(declare, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := servers.Broker.Close(); closeErr != nil {
+			err = errors.Join(err, fmt.Errorf("close broker: %w", closeErr))
+		}
+	}()
+	s, err := start(ctx, c.Service, servers)
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
+}
