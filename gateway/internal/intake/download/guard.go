@@ -1,0 +1,95 @@
+package download
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"syscall"
+
+	"code.dny.dev/ssrf"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// errBlocked says that an address may not be connected to.
+var errBlocked = errors.New("address not allowed")
+
+// guard decides which addresses may be connected to.
+type guard struct {
+	allow  []netip.Prefix // on any port
+	public *ssrf.Guardian // what is not in allow: public addresses on ports 80 and 443
+	next   func(network, address string) error
+}
+
+func newGuard(allow []netip.Prefix) *guard {
+	return &guard{allow: allow, public: ssrf.New()}
+}
+
+// then sets what is asked after the guard has let an address pass.
+func (g *guard) then(next func(network, address string) error) *guard {
+	g.next = next
+	return g
+}
+
+// control is the Control function of the dialer: it sees each address that is
+// about to be connected to. Our own networks are asked first because ssrf checks
+// ports before and apart from prefixes.
+func (g *guard) control(network, address string, c syscall.RawConn) error {
+	if network != "tcp4" && network != "tcp6" {
+		return fmt.Errorf("%w: network %s", errBlocked, network)
+	}
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBlocked, err)
+	}
+	addr := to.Addr().WithZone("").Unmap()
+	if !slices.ContainsFunc(g.allow, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		if err := g.public.Safe(network, address, c); err != nil {
+			return fmt.Errorf("%w: %w", errBlocked, err)
+		}
+	}
+	if g.next != nil {
+		return g.next(network, address)
+	}
+	return nil
+}
+
+// Check parses the address of an image and refuses what is never fetched. The
+// error is a [*pipeline.Failure].
+func Check(raw string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimSpace(raw))
+	if err != nil {
+		// The parser's own text repeats the address, secrets included.
+		return nil, notAllowed("Invalid URL")
+	}
+	return u, check(u)
+}
+
+func check(u *url.URL) error {
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return notAllowed("Unsupported URL scheme: only http and https are allowed")
+	case u.User != nil:
+		return notAllowed("Invalid URL: it must not contain a user name or password")
+	case u.Hostname() == "" || strings.Contains(u.Host, "%") || !validPort(u):
+		return notAllowed("Invalid URL")
+	}
+	return nil
+}
+
+func validPort(u *url.URL) bool {
+	port := u.Port()
+	if port == "" {
+		return !strings.HasSuffix(u.Host, ":")
+	}
+	n, err := net.LookupPort("tcp", port)
+	return err == nil && n > 0
+}
+
+func notAllowed(text string) *pipeline.Failure {
+	return &pipeline.Failure{Code: pipeline.CodeURLNotAllowed, Text: text}
+}

@@ -1,0 +1,149 @@
+package download
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// errNoHeader marks what went wrong before an answer's header was there. All of
+// it reads the same to the client: the difference between a port that refuses,
+// one that is filtered and an address that we block is a map of the inside.
+var errNoHeader = errors.New("no answer")
+
+// statusError is an answer other than 200.
+type statusError struct {
+	code       int
+	retryAfter time.Duration // 0 when the answer does not say
+}
+
+func (e *statusError) Error() string { return "status code " + strconv.Itoa(e.code) }
+
+func (e *statusError) temporary() bool {
+	return e.code == http.StatusTooManyRequests || e.code >= 500
+}
+
+// Get downloads the image at the address for a job, in at most three tries
+// within the budget. Errors: a [*pipeline.Failure] when the image cannot be had,
+// ErrBusy, or ctx's. The caller releases the image.
+func (c *Client) Get(ctx context.Context, job, raw string) (*Image, error) {
+	u, err := Check(raw)
+	if err != nil {
+		return nil, err
+	}
+	within, cancel := context.WithTimeoutCause(ctx, c.config.Budget, errSlow)
+	defer cancel()
+	deadline, _ := within.Deadline()
+	for try := 1; ; try++ {
+		img, err := c.try(within, job, u)
+		if err == nil {
+			return img, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		wait, again := c.again(try, err)
+		if !again || time.Until(deadline) <= wait {
+			return nil, failure(err)
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// try asks once.
+func (c *Client) try(ctx context.Context, job string, u *url.URL) (*Image, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.config.Timeout, errSlow)
+	defer cancel()
+	a, err := c.follow(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	defer a.close()
+	if a.StatusCode != http.StatusOK {
+		return nil, &statusError{a.StatusCode, retryAfter(a.Header.Get("Retry-After"), time.Now())}
+	}
+	img, err := c.read(ctx, job, a.Body, a.ContentLength)
+	if err != nil && context.Cause(ctx) != nil && !errors.Is(err, ErrBusy) {
+		return nil, fmt.Errorf("read body: %w", context.Cause(ctx))
+	}
+	return img, err
+}
+
+// again reports whether another try may end better, and how long to wait before
+// it.
+func (c *Client) again(try int, err error) (time.Duration, bool) {
+	if try == maxTries {
+		return 0, false
+	}
+	if status, ok := errors.AsType[*statusError](err); ok {
+		return max(status.retryAfter, c.config.pause(try)), status.temporary()
+	}
+	return c.config.pause(try), broken(err)
+}
+
+// broken reports whether a connection was refused or broke off.
+func broken(err error) bool {
+	for _, target := range []error{
+		syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF,
+	} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// failure is what the client reads of an error.
+func failure(err error) error {
+	if errors.Is(err, ErrBusy) {
+		return err
+	}
+	if f, ok := errors.AsType[*pipeline.Failure](err); ok {
+		return f
+	}
+	if status, ok := errors.AsType[*statusError](err); ok {
+		return failed(status.Error(), status.temporary(), err)
+	}
+	switch {
+	case errors.Is(err, errNoHeader):
+		return failed("connection failed", true, err)
+	case errors.Is(err, errSlow):
+		return failed("timed out", true, err)
+	default:
+		return failed("the answer broke off", true, err)
+	}
+}
+
+// retryAfter reads the header of that name, seconds or a date (RFC 9110, section
+// 10.2.3). What it cannot read is 0.
+func retryAfter(value string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
+		return max(0, time.Duration(seconds)*time.Second)
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return max(0, date.Sub(now))
+	}
+	return 0
+}
+
+// jitter waits about half a second before the second try and twice that before
+// the third, spread so that the images of one job don't come back together.
+func jitter(try int) time.Duration {
+	d := 500 * time.Millisecond << (try - 1)
+	return d/2 + rand.N(d)
+}
