@@ -1,3 +1,18 @@
 module github.com/imagebatch/imagebatch/deployments/standalone
 
 go 1.26.0
+
+require (
+	github.com/imagebatch/imagebatch/analyzer v0.0.0
+	github.com/imagebatch/imagebatch/gateway v0.0.0
+	github.com/imagebatch/imagebatch/processor v0.0.0
+	github.com/imagebatch/imagebatch/shared v0.0.0
+)
+
+replace github.com/imagebatch/imagebatch/shared => ../../shared
+
+replace github.com/imagebatch/imagebatch/gateway => ../../gateway
+
+replace github.com/imagebatch/imagebatch/analyzer => ../../analyzer
+
+replace github.com/imagebatch/imagebatch/processor => ../../processor

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/imagebatch/imagebatch/analyzer"
+	"github.com/imagebatch/imagebatch/gateway"
+	"github.com/imagebatch/imagebatch/processor"
+	"github.com/imagebatch/imagebatch/shared/broker/membroker"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/service"
+)
+
+// config is the configuration of the three services, of which only the gateway
+// answers on an address.
+type config struct {
+	Gateway   gateway.Config
+	Analyzer  analyzer.Config
+	Processor processor.Config
+}
+
+// standalone is the three services and what they share.
+type standalone struct {
+	log       *slog.Logger
+	parts     service.Closer
+	gateway   *gateway.Service
+	analyzer  *analyzer.Service
+	processor *processor.Service
+}
+
+// newStandalone makes everything, ready to run. The log, which people read here,
+// is text unless the environment says otherwise.
+func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *standalone, err error) {
+	s := new(standalone)
+	c, err := service.Load(append([]string{"LOG_FORMAT=text"}, environ...), func(c *config) error {
+		var errs [4]error
+		c.Analyzer.HTTPAddr, c.Analyzer.MetricsAddr = "", ""
+		c.Processor.HTTPAddr, c.Processor.MetricsAddr = "", ""
+		c.Gateway, errs[0] = c.Gateway.Complete()
+		c.Analyzer, errs[1] = c.Analyzer.Complete()
+		c.Processor, errs[2] = c.Processor.Complete()
+		s.log, errs[3] = c.Gateway.Logger(logTo)
+		return errors.Join(errs[:]...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.parts.Close(ctx, s.log))
+		}
+	}()
+
+	originals, err := s.openStore(filepath.Join(c.Gateway.DataDir, "original"))
+	if err != nil {
+		return nil, err
+	}
+	processed, err := s.openStore(filepath.Join(c.Gateway.DataDir, "processed"))
+	if err != nil {
+		return nil, err
+	}
+	broker := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	s.parts.Add("broker", broker.Close)
+	registry := metrics.New()
+
+	s.gateway, err = gateway.New(ctx, c.Gateway, gateway.Deps{
+		Broker: broker, Originals: originals, Processed: processed, Log: s.log, Metrics: registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.analyzer, err = analyzer.New(ctx, c.Analyzer, analyzer.Deps{
+		Broker: broker, Originals: originals, Log: s.log, Metrics: registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.processor, err = processor.New(ctx, c.Processor, processor.Deps{
+		Broker: broker, Originals: originals, Processed: processed, Log: s.log, Metrics: registry,
+	})
+	return s, err
+}
+
+func (s *standalone) openStore(dir string) (*dirstore.Store, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("make image folder: %w", err)
+	}
+	store, err := dirstore.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open image folder: %w", err)
+	}
+	return store, nil
+}
+
+// Addr is where the gateway answers.
+func (s *standalone) Addr() net.Addr { return s.gateway.Addr() }
+
+// Run works until ctx ends, finishes what is in hand, and closes everything.
+func (s *standalone) Run(ctx context.Context) error {
+	s.log.InfoContext(ctx, "imagebatch answers", "url", "http://"+dialable(s.Addr()))
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.gateway.Run(gctx) })
+	g.Go(func() error { return s.analyzer.Run(gctx) })
+	g.Go(func() error { return s.processor.Run(gctx) })
+	return errors.Join(g.Wait(), s.parts.Close(context.WithoutCancel(ctx), s.log))
+}
+
+// dialable writes an address as a person would type it.
+func dialable(a net.Addr) string {
+	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return fmt.Sprintf("localhost:%d", tcp.Port)
+	}
+	return a.String()
+}

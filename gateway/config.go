@@ -1,0 +1,87 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/service"
+)
+
+// DefaultAddr is where the gateway answers unless HTTP_ADDR says otherwise.
+const DefaultAddr = ":8080"
+
+// Config is the gateway's configuration.
+type Config struct {
+	service.Base
+
+	DataDir     string `env:"DATA_DIR" envDefault:"./data"` // local files
+	DatabaseURL string `env:"DATABASE_URL"`                 // of the job store; empty: sqlite:$DATA_DIR/jobs.db
+
+	DownloadAllowNetworks []netip.Prefix `env:"DOWNLOAD_ALLOW_NETWORKS"`            // private networks that image URLs may point to, on any port
+	AllowedOrigins        []string       `env:"ALLOWED_ORIGINS"`                    // web origins, besides its own, that may open WebSockets
+	JobRetention          time.Duration  `env:"JOB_RETENTION" envDefault:"24h"`     // how long an ended job is kept
+	ResultRetention       string         `env:"RESULT_RETENTION" envDefault:"keep"` // how long processed images are kept after the job's end, or keep
+	MaxImageBytes         int64          `env:"MAX_IMAGE_BYTES" envDefault:"10485760"`
+	MaxBatchImages        int            `env:"MAX_BATCH_IMAGES" envDefault:"100"`
+	MaxOpenImages         int            `env:"MAX_OPEN_IMAGES" envDefault:"100000"` // accepted and not ended; past it: 503
+	WSIdleTimeout         time.Duration  `env:"WS_IDLE_TIMEOUT" envDefault:"60s"`
+	Concurrency           int            `env:"CONCURRENCY" envDefault:"0"` // downloads at once; 0: 32
+
+	APIKeysFile string `env:"API_KEYS_FILE"` // refused: this version has no API keys
+
+	resultRetention time.Duration // 0: keep
+}
+
+// Complete fills in what is left open and returns everything that is wrong.
+func (c Config) Complete() (Config, error) {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	if c.DatabaseURL == "" {
+		c.DatabaseURL = "sqlite:" + filepath.Join(c.DataDir, "jobs.db")
+	}
+	if !strings.HasPrefix(c.DatabaseURL, "sqlite:") {
+		wrong("DATABASE_URL: want sqlite:path/to/jobs.db")
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = 32
+	}
+	if c.Concurrency < 1 || c.Concurrency > 1024 {
+		wrong("CONCURRENCY: want 1 to 1024, or 0 for 32")
+	}
+	for _, o := range c.AllowedOrigins {
+		if u, err := url.Parse(o); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" {
+			wrong("ALLOWED_ORIGINS %q: want scheme://host or scheme://host:port", o)
+		}
+	}
+	if c.JobRetention < time.Second {
+		wrong("JOB_RETENTION %s: want at least 1s", c.JobRetention)
+	}
+	if c.ResultRetention != "keep" {
+		var err error
+		if c.resultRetention, err = time.ParseDuration(c.ResultRetention); err != nil || c.resultRetention < time.Second {
+			wrong("RESULT_RETENTION %q: want keep, or a duration of at least 1s such as 168h", c.ResultRetention)
+		}
+	}
+	if c.MaxImageBytes < 1<<10 || c.MaxImageBytes > 1<<30 {
+		wrong("MAX_IMAGE_BYTES %d: want 1024 to 1073741824", c.MaxImageBytes)
+	}
+	if c.MaxBatchImages < 1 || c.MaxBatchImages > 100 {
+		wrong("MAX_BATCH_IMAGES %d: want 1 to 100", c.MaxBatchImages)
+	}
+	if c.MaxOpenImages < c.MaxBatchImages {
+		wrong("MAX_OPEN_IMAGES %d: want at least MAX_BATCH_IMAGES", c.MaxOpenImages)
+	}
+	if c.WSIdleTimeout < time.Second {
+		wrong("WS_IDLE_TIMEOUT %s: want at least 1s", c.WSIdleTimeout)
+	}
+	if c.APIKeysFile != "" {
+		wrong("API_KEYS_FILE: this version has no API keys; put a proxy that checks them in front, and unset it")
+	}
+	return c, errors.Join(errs...)
+}

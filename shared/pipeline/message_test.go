@@ -1,0 +1,145 @@
+package pipeline_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+var update = flag.Bool("update", false, "write the golden messages of this version")
+
+// TestGoldenMessages reads what every release wrote: a consumer that no longer
+// understands a message of the version before would lose images in an upgrade.
+func TestGoldenMessages(t *testing.T) {
+	now := time.Date(2026, 11, 23, 18, 0, 0, 123_000_000, time.UTC)
+	e := pipeline.NewEnvelope("550e8400-e29b-41d4-a716-446655440000", 7, now)
+	altitude := 408.5
+	upload := pipeline.Upload{
+		Envelope: e, OriginalFilename: "Zürich \"ä\" 写真.jpg", OriginalPath: pipeline.OriginalKey(e.TraceID, "Zürich _ä_ 写真.jpg"),
+		Size: 281_000, ContentType: "image/jpeg", SHA256: strings.Repeat("0f", 32),
+	}
+	found := pipeline.Metadata{
+		AnalyzerVersion: "1.0.0", Format: "jpeg", Width: 1200, Height: 1600, Orientation: 6, BitDepth: 8,
+		ColorModel: "ycbcr", FileSize: 281_000, SHA256: upload.SHA256,
+		Exif: &pipeline.Exif{
+			CameraMake: "Apple", CameraModel: "iPhone 15", LensModel: "back camera", TakenAt: "2025-06-01T12:00:00+02:00",
+			ExposureTime: "1/250", FNumber: 1.78, ISO: 64, FocalLength: 6.86,
+			GPS: &pipeline.GPS{Latitude: 47.376887, Longitude: 8.541694, Altitude: &altitude},
+		},
+		MeanColor: "#7a8b9c", Colors: []pipeline.ColorShare{{Hex: "#102030", Share: .5}, {Hex: "#f0f0f0", Share: .25}},
+		Brightness: .4321, Contrast: .2, Sharpness: 123.45, BlurHash: "LEHV6nWB2yk8pyo0adR*.7kCMdnj", PHash: "d1c4f0e0a1b2c3d4",
+		Warnings: []string{"EXIF tag Foo could not be read"},
+	}
+	messages := map[string]any{
+		"upload.json":    upload,
+		"analysis.json":  pipeline.Analysis{Upload: upload, Metadata: found, Thumbnail: []byte{0xff, 0xd8, 0xff, 0xd9}},
+		"completed.json": pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, upload.OriginalPath), now),
+		"failed.json":    (&pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged JPEG", Err: errors.New("secret")}).Result(e, now),
+	}
+	for name, m := range messages {
+		text, err := json.MarshalIndent(m, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, '\n')
+		golden := filepath.Join("testdata", "v1", name)
+		if *update {
+			if err := os.WriteFile(golden, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(text, want) {
+			t.Errorf("%s is written otherwise than in version 1 (raise Version if a reader of it would break; else -update):\n%s", name, cmp.Diff(string(want), string(text)))
+		}
+	}
+}
+
+// TestGoldensAreRead decodes the stored messages of all versions into today's
+// types and checks that nothing of them is lost.
+func TestGoldensAreRead(t *testing.T) {
+	files, err := fs.Glob(os.DirFS("testdata"), "v*/*.json")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("golden messages: %v, %v", files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m pipeline.Message
+		switch {
+		case strings.HasSuffix(file, "upload.json"):
+			m = reread[pipeline.Upload](t, text)
+		case strings.HasSuffix(file, "analysis.json"):
+			m = reread[pipeline.Analysis](t, text)
+		default:
+			m = reread[pipeline.Result](t, text)
+		}
+		if h := m.Header(); !h.Valid() || h.Index != 7 || h.TraceID != pipeline.NewTraceID(h.JobID, h.Index) {
+			t.Errorf("%s: envelope %+v", file, h)
+		}
+	}
+}
+
+func reread[M pipeline.Message](t *testing.T, text []byte) M {
+	t.Helper()
+	var m M
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&m); err != nil {
+		t.Fatalf("%s\n%v", text, err)
+	}
+	return m
+}
+
+func TestTraceID(t *testing.T) {
+	const jobID = "550e8400-e29b-41d4-a716-446655440000"
+	seen := map[pipeline.TraceID]int{}
+	for i := range 100 {
+		id := pipeline.NewTraceID(jobID, i)
+		if !id.Valid() {
+			t.Errorf("%q is no trace id", id)
+		}
+		if j, ok := seen[id]; ok {
+			t.Errorf("images %d and %d have the same trace id", i, j)
+		}
+		seen[id] = i
+	}
+	for _, bad := range []pipeline.TraceID{"", "xyz", "0123456789ABCDEF0123456789ABCDEF", "../../../../../../../../etc/pass"} {
+		if bad.Valid() {
+			t.Errorf("%q passes for a trace id", bad)
+		}
+	}
+	parts := strings.Split(pipeline.Traceparent(pipeline.NewTraceID(jobID, 0), "image_upload"), "-")
+	if len(parts) != 4 || parts[0] != "00" || parts[1] != string(pipeline.NewTraceID(jobID, 0)) || len(parts[2]) != 16 || parts[3] != "00" {
+		t.Errorf("traceparent %v", parts)
+	}
+}
+
+// TestFailureTellsNoInside holds what a client may see of a failure.
+func TestFailureTellsNoInside(t *testing.T) {
+	inside := errors.New("dial 10.0.0.7:5432")
+	f := &pipeline.Failure{Code: pipeline.CodeDownloadFailed, Text: "Failed to download image: connection failed", Err: inside}
+	text, err := json.Marshal(f.Result(pipeline.NewEnvelope("j", 0, time.Now()), time.Now()))
+	if err != nil || strings.Contains(string(text), "10.0.0.7") {
+		t.Errorf("result %s, %v", text, err)
+	}
+	if !errors.Is(f, inside) || !strings.Contains(f.Error(), "10.0.0.7") {
+		t.Error("the log does not get the cause")
+	}
+}
