@@ -13,7 +13,7 @@ endif
 run: bin/standalone ## everything in one process on :8080, nothing but Go needed; data in ./data
 	@exec bin/standalone
 
-test: ## all tests, against real servers that it starts itself (ARGS='-run TestName' narrows it)
+test: ## all tests, against real servers that it starts itself (ARGS='-run TestName' narrows them)
 	@deployments/local/test.sh $(ARGS)
 
 build: bin/gateway bin/analyzer bin/processor bin/standalone ## static binaries: bin/{gateway,analyzer,processor,standalone}
@@ -22,7 +22,7 @@ up: ## the whole system in Docker (S3=versitygw: with versitygw in place of MinI
 	$(COMPOSE) up --build --detach --wait
 
 down: ## end what `make up` began; the volumes stay
-	$(COMPOSE) down --remove-orphans
+	docker compose --profile "*" down
 
 local-up: ## the three services with a real RabbitMQ and MinIO, no Docker; prints NAME=URL
 	@deployments/local/local.sh up

@@ -140,7 +140,9 @@ func (s *summary) add(e event) {
 		}
 		s.builds[e.ImportPath].WriteString(e.Output)
 	case "output":
-		s.run(k).output.WriteString(e.Output)
+		if r := s.run(k); !strings.HasPrefix(e.Output, "=== ") { // not === RUN and the like
+			r.output.WriteString(e.Output)
+		}
 	case "run":
 		s.run(k)
 		s.run(k.parent()).hasTests = true
@@ -226,7 +228,7 @@ func reason(output string) string {
 	said := "no reason given"
 	for line := range strings.Lines(output) {
 		line = strings.TrimSpace(line)
-		if line != "" && !strings.HasPrefix(line, "---") && !strings.HasPrefix(line, "===") {
+		if line != "" && !strings.HasPrefix(line, "---") {
 			said = line
 		}
 	}
