@@ -1,0 +1,135 @@
+package s3store
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/minio/minio-go/v7"
+	"go.uber.org/goleak"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/objectstore/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestMinIO(t *testing.T) {
+	onServer(t, "TEST_S3", func(t *testing.T, c Config) { suite(t, c) })
+}
+
+func TestVersityGW(t *testing.T) {
+	onServer(t, "TEST_VERSITYGW", func(t *testing.T, c Config) { suite(t, c) })
+}
+
+// onServer gives the test a bucket of its own on a real server, if there is one,
+// and removes it afterwards.
+func onServer(t *testing.T, variables string, test func(t *testing.T, c Config)) {
+	endpoint := os.Getenv(variables + "_ENDPOINT")
+	if endpoint == "" {
+		t.Skip(variables + "_ENDPOINT is not set")
+	}
+	c := Config{
+		Endpoint:     endpoint,
+		AccessKey:    cmp.Or(os.Getenv(variables+"_ACCESS_KEY"), os.Getenv("TEST_S3_ACCESS_KEY")),
+		SecretKey:    cmp.Or(os.Getenv(variables+"_SECRET_KEY"), os.Getenv("TEST_S3_SECRET_KEY")),
+		Bucket:       "test-" + strings.ToLower(rand.Text()),
+		PathStyle:    true,
+		CreateBucket: true,
+	}
+	t.Cleanup(func() { removeBucket(t, c) })
+	test(t, c)
+}
+
+func suite(t *testing.T, c Config) {
+	storetest.Run(t, func(t *testing.T) objectstore.Store {
+		c := c
+		c.Prefix = "prefix of " + rand.Text() + "/"
+		return opened(t, c, standard)
+	})
+	t.Run("stores of two prefixes in one bucket don't see each other", func(t *testing.T) {
+		a, b := c, c
+		a.Prefix, b.Prefix = "originals/", "originals/2/"
+		one, two := opened(t, a, standard), opened(t, b, standard)
+		if err := one.Put(t.Context(), "key", []byte("one"), ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := two.Stat(t.Context(), "key"); err == nil {
+			t.Error("the other store has the object too")
+		}
+		for info := range two.List(t.Context(), "") {
+			t.Errorf("the other store lists %q", info.Key)
+		}
+	})
+	t.Run("a bucket that vanishes is said to be missing, and comes again where that is allowed", func(t *testing.T) {
+		c := c
+		c.Bucket += "-gone"
+		creating := opened(t, c, standard)
+		c.CreateBucket = false
+		using := opened(t, c, standard)
+		expectUnavailable(t, using.Put(t.Context(), "key", nil, ""), "does not exist")
+		expectUnavailable(t, using.Ready(t.Context()), "does not exist")
+		if err := creating.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := using.Put(t.Context(), "key", nil, ""); err != nil {
+			t.Fatal(err)
+		}
+		removeBucket(t, c)
+		_, err := using.Stat(t.Context(), "key")
+		expectUnavailable(t, err, "does not exist")
+		_, err = using.Get(t.Context(), "key")
+		expectUnavailable(t, err, "does not exist")
+		expectUnavailable(t, using.Ready(t.Context()), "does not exist")
+		if err := creating.Put(t.Context(), "key", nil, ""); err != nil {
+			t.Fatal(err)
+		}
+		removeBucket(t, c)
+	})
+	t.Run("a refused access key is told to the operator", func(t *testing.T) {
+		c := c
+		c.SecretKey = "this is not the secret"
+		s := opened(t, c, standard)
+		expectUnavailable(t, s.Ready(t.Context()), "refuses the access key")
+		expectUnavailable(t, s.Put(t.Context(), "key", nil, ""), "")
+		_, err := s.Get(t.Context(), "key")
+		expectUnavailable(t, err, "")
+	})
+}
+
+func opened(t *testing.T, c Config, l limits) *Store {
+	t.Helper()
+	s, err := open(c, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// removeBucket removes the bucket and all that is in it. No Store can do that.
+func removeBucket(t *testing.T, c Config) {
+	t.Helper()
+	s, err := open(c, standard)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer s.Close()
+	ctx := context.WithoutCancel(t.Context())
+	for o := range s.client.ListObjectsIter(ctx, c.Bucket, minio.ListObjectsOptions{Recursive: true}) {
+		if o.Err == nil {
+			o.Err = s.client.RemoveObject(ctx, c.Bucket, o.Key, minio.RemoveObjectOptions{})
+		}
+		if o.Err != nil {
+			t.Errorf("empty the test's bucket: %v", o.Err)
+			return
+		}
+	}
+	if err := s.client.RemoveBucket(ctx, c.Bucket); err != nil && code(err) != minio.NoSuchBucket {
+		t.Errorf("remove the test's bucket: %v", err)
+	}
+}

@@ -1,0 +1,130 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+)
+
+// testConcurrentPut lets writers replace one object by ones of other sizes,
+// while readers look.
+func testConcurrentPut(t *testing.T, s objectstore.Store) {
+	const key, rounds, writers = "job/contended.jpg", 15, 3
+	versions := make([][]byte, writers)
+	for i := range versions {
+		versions[i] = bytes.Repeat([]byte{byte(i + 1)}, 100_000+i*150_000)
+	}
+	put(t, s, key, versions[0], "image/jpeg")
+	reads := make(chan int, rounds*writers*2)
+	together(t, writers+3, func(ctx context.Context, i int) error {
+		if i < writers {
+			for range rounds {
+				if err := s.Put(ctx, key, versions[i], "image/jpeg"); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		for range rounds * 2 {
+			info, err := s.Stat(ctx, key)
+			if err != nil {
+				return fmt.Errorf("while it is replaced: %w", err)
+			}
+			data, err := objectstore.ReadAll(ctx, s, key, 1<<20)
+			if err != nil {
+				return fmt.Errorf("while it is replaced: %w", err)
+			}
+			if !bytes.Equal(data, versions[data[0]-1]) {
+				return fmt.Errorf("a reader saw %d bytes that nobody put", len(data))
+			}
+			if n := (info.Size - 100_000) / 150_000; info.Size != int64(len(versions[n])) {
+				return fmt.Errorf("Stat saw %d bytes", info.Size)
+			}
+			reads <- len(data)
+		}
+		return nil
+	})
+	close(reads)
+	seen := map[int]bool{}
+	for n := range reads {
+		seen[n] = true
+	}
+	if !t.Failed() && len(seen) < 2 {
+		t.Errorf("readers saw versions of sizes %v: the test did not test", seen)
+	}
+}
+
+// testConcurrentDelete puts and deletes neighbours in one folder: a Delete that
+// tidies the folder away must not take an object along, nor fail a Put.
+func testConcurrentDelete(t *testing.T, s objectstore.Store) {
+	together(t, 6, func(ctx context.Context, i int) error {
+		key := fmt.Sprintf("folder/deep/%d", i)
+		for round := range 20 {
+			want := []byte(fmt.Sprint(key, round))
+			if err := s.Put(ctx, key, want, "text/plain"); err != nil {
+				return err
+			}
+			got, err := objectstore.ReadAll(ctx, s, key, 1000)
+			if err != nil {
+				return err
+			}
+			if !bytes.Equal(got, want) {
+				return fmt.Errorf("%q holds %q, want %q", key, got, want)
+			}
+			if err := s.Delete(ctx, key); err != nil {
+				return err
+			}
+			if _, err := s.Stat(ctx, key); !errors.Is(err, objectstore.ErrNotExist) {
+				return fmt.Errorf("Stat of deleted %q: %w", key, err)
+			}
+		}
+		return nil
+	})
+	expectKeys(t, s, "")
+}
+
+// testGetThenPut reads an object on after it was replaced. A store may make the
+// Put wait for the reader, so that here the reader waits for the Put only a
+// while.
+func testGetThenPut(t *testing.T, s objectstore.Store) {
+	before, after := bytesOf(6<<20), bytesOf(6<<20+1)
+	put(t, s, "replaced", before, "image/png")
+	o, err := s.Get(t.Context(), "replaced")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Body.Close()
+	head := make([]byte, 1000)
+	if _, err := io.ReadFull(o.Body, head); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Put(t.Context(), "replaced", after, "image/png") }()
+	var putErr error
+	waiting := true
+	select {
+	case putErr = <-done:
+		waiting = false
+	case <-time.After(2 * time.Second):
+	}
+	rest, err := io.ReadAll(o.Body)
+	if err != nil {
+		t.Errorf("read on after the Put: %v", err)
+	}
+	if got := append(head, rest...); !bytes.Equal(got, before) {
+		t.Errorf("a Get that began before the Put gave %d bytes that are not those it began with", len(got))
+	}
+	if waiting {
+		putErr = <-done
+	}
+	if putErr != nil {
+		t.Fatal(putErr)
+	}
+	expect(t, s, "replaced", after)
+}
