@@ -2,6 +2,7 @@ package xmp
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -49,6 +50,9 @@ func Parse(packet []byte) (*Packet, error) {
 	if !p.seenRDF {
 		return nil, fmt.Errorf("%w: no rdf:RDF", ErrRefused)
 	}
+	// Some readers refuse a packet about two things, so the descriptions of others
+	// decide.
+	p.out.about = cmp.Or(p.out.about, p.ourAbout)
 	if len(body) < len(packet) {
 		p.out.blanks = append(p.out.blanks, span{len(body), len(packet)})
 	}
@@ -68,12 +72,15 @@ type parser struct {
 
 	child childElement // the child of rdf:RDF in hand
 	ours  int          // where the property of ours in hand began; -1 when there is none
+
+	ourAbout string // what an earlier description of ours is about
 }
 
 // childElement is one child of rdf:RDF: a description, as a rule.
 type childElement struct {
 	start       int
 	description bool
+	about       string
 	cuts        []span // our properties in it
 	foreign     bool   // it holds something that is not ours
 }
@@ -185,9 +192,7 @@ func (p *parser) readAttributes(t xml.StartElement) error {
 		switch {
 		case a.Name.Space == "xmlns" || a.Name.Space == "" && a.Name.Local == "xmlns":
 		case a.Name.Local == "about" && (a.Name.Space == rdfNamespace || a.Name.Space == ""):
-			if p.out.about == "" {
-				p.out.about = clean(a.Value)
-			}
+			p.child.about = clean(a.Value)
 		case a.Name.Space == Namespace && p.child.description:
 			p.child.cuts = append(p.child.cuts, span{p.start + at.start, p.start + at.end})
 		default:
@@ -228,8 +233,10 @@ func (p *parser) closeChild() {
 			start -= len(lead)
 		}
 		p.out.cuts = append(p.out.cuts, span{start, p.end})
+		p.ourAbout = cmp.Or(p.ourAbout, c.about)
 		return
 	}
+	p.out.about = cmp.Or(p.out.about, c.about)
 	p.out.cuts = append(p.out.cuts, c.cuts...)
 	p.out.place = p.end
 }

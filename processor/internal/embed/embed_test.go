@@ -1,0 +1,131 @@
+package embed
+
+import (
+	"bytes"
+	"errors"
+	"image"
+	_ "image/jpeg" // Both decoders are the judges of what is a picture.
+	_ "image/png"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// write writes the sample into a file and checks what holds for every file: the
+// input is not changed, writing again changes nothing, and all but the packet is
+// as it was.
+func write(t testing.TB, data []byte) File {
+	t.Helper()
+	before := bytes.Clone(data)
+	f, err := Write(data, sample())
+	if err != nil {
+		t.Fatalf("write: %v", err)
+	}
+	if !bytes.Equal(data, before) {
+		t.Fatal("the input was changed")
+	}
+	again, err := Write(f.Data, sample())
+	if err != nil {
+		t.Fatalf("write again: %v", err)
+	}
+	if !bytes.Equal(again.Data, f.Data) {
+		t.Fatal("writing twice is not writing once")
+	}
+	if f.Outcome == None {
+		if !bytes.Equal(f.Data, data) || f.Warning == "" {
+			t.Fatalf("outcome none, warning %q, same bytes: %v", f.Warning, bytes.Equal(f.Data, data))
+		}
+		return f
+	}
+	if got, want := rest(f.Data), rest(data); !slices.Equal(got, want) {
+		t.Fatalf("more than the packet changed: %d parts, want %d", len(got), len(want))
+	}
+	return f
+}
+
+// rest is a file in parts, without its first XMP packet and with the figures of an
+// MPF index blanked.
+func rest(data []byte) []string {
+	if bytes.HasPrefix(data, []byte(jpegStart)) {
+		return restOfJPEG(data)
+	}
+	return restOfPNG(data)
+}
+
+func restOfJPEG(data []byte) []string {
+	h, _ := readJPEGHeader(data)
+	blanked := bytes.Clone(data)
+	if entries, _, ok := mpEntries(data, h.index); ok {
+		for at := entries.start; at < entries.end; at += mpEntryBytes {
+			clear(blanked[at+mpSizeAt : at+mpSizeAt+8])
+		}
+	}
+	return []string{string(blanked[:h.segment.start]) + string(blanked[h.segment.end:])}
+}
+
+// restOfPNG takes the file apart by itself, as a check on the code under test.
+func restOfPNG(data []byte) []string {
+	var parts []string
+	left, found := string(data[len(pngStart):]), false
+	for {
+		size := int(left[0])<<24 | int(left[1])<<16 | int(left[2])<<8 | int(left[3])
+		part := left[:size+12]
+		left = left[size+12:]
+		if !found && part[4:8] == "iTXt" && strings.HasPrefix(part[8:len(part)-4], xmpKeyword) {
+			found = true
+			continue
+		}
+		parts = append(parts, part)
+		if part[4:8] == "IEND" {
+			return append(parts, left)
+		}
+	}
+}
+
+// samePixels checks that a decoder sees the same picture in both files.
+func samePixels(t testing.TB, before, after []byte) {
+	t.Helper()
+	want, wantFormat, err := image.Decode(bytes.NewReader(before))
+	if err != nil {
+		t.Fatalf("decode the original: %v", err)
+	}
+	got, gotFormat, err := image.Decode(bytes.NewReader(after))
+	if err != nil {
+		t.Fatalf("decode the processed file: %v", err)
+	}
+	if gotFormat != wantFormat || got.Bounds() != want.Bounds() {
+		t.Fatalf("got %s %v, want %s %v", gotFormat, got.Bounds(), wantFormat, want.Bounds())
+	}
+	for y := want.Bounds().Min.Y; y < want.Bounds().Max.Y; y++ {
+		for x := want.Bounds().Min.X; x < want.Bounds().Max.X; x++ {
+			if got.At(x, y) != want.At(x, y) {
+				t.Fatalf("pixel %d,%d is %v, want %v", x, y, got.At(x, y), want.At(x, y))
+			}
+		}
+	}
+}
+
+// expect checks outcome and warning.
+func expect(t testing.TB, f File, o Outcome, w Warning) {
+	t.Helper()
+	if f.Outcome != o || f.Warning != w {
+		t.Fatalf("outcome %q, warning %q; want %q, %q", f.Outcome, f.Warning, o, w)
+	}
+}
+
+func TestWriteRefusesOtherFormats(t *testing.T) {
+	for _, data := range []string{"", "\xff", "GIF89a", "<svg/>", "\x89PNG\r\n"} {
+		if _, err := Write([]byte(data), sample()); !errors.Is(err, ErrFormat) {
+			t.Errorf("%q: error %v, want ErrFormat", data, err)
+		}
+	}
+}
+
+func TestWriteTellsTheContentType(t *testing.T) {
+	if f := write(t, plainJPEG(t)); f.ContentType != "image/jpeg" {
+		t.Errorf("content type %q", f.ContentType)
+	}
+	if f := write(t, plainPNG(t, picture())); f.ContentType != "image/png" {
+		t.Errorf("content type %q", f.ContentType)
+	}
+}
