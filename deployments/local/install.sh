@@ -83,6 +83,7 @@ apt_install() {
 }
 
 if ((${#packages[@]})); then
+  mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
   if command -v apt-get >/dev/null && [[ $(id -u) == 0 ]]; then
     echo "installing ${packages[*]}" >&2
     if ! apt_install "${packages[@]}"; then

@@ -26,7 +26,10 @@ postgres_bin() {
   for candidate in /usr/lib/postgresql/*/bin; do
     [[ -x $candidate/initdb ]] && found=$candidate
   done
-  [[ -n $found ]] || found=$(dirname "$(command -v initdb)" 2>/dev/null) || return 1
+  if [[ -z $found ]]; then
+    found=$(command -v initdb) || return 1
+    found=${found%/*}
+  fi
   echo "$found"
 }
 
