@@ -1,0 +1,303 @@
+// Package body reads the body of a batch request,
+// {"images": [{"url" | "base64": …, "name": …}, …]}, image by image while it
+// arrives.
+//
+// It promises that a request of any size costs the window of 64 KiB and one
+// buffer of at most Limits.ImageBytes, which is used again for every image: data
+// past that limit is read to its closing quote and dropped, and only that image
+// fails. Data that is no base64 fails its image as well. Everything else that is
+// wrong fails the request: what is not JSON by RFC 8259, a second member of a
+// name that has a meaning here, a string that is not UTF-8, a token over 64 KiB,
+// nesting deeper than 100.
+//
+// It is stricter than encoding/json in these points: member names are compared
+// exactly, invalid UTF-8 and duplicates are errors, tokens and depth are bounded.
+// Like encoding/json it reads an unpaired surrogate escape as U+FFFD. Members
+// that it doesn't know are skipped; null and "" count as absent.
+//
+// Base64 comes bare or as a data URL of any media type, which is ignored. Both
+// alphabets of RFC 4648 are accepted, with and without padding; white space in it
+// is skipped. It looks at no byte of an image, and fetches nothing.
+package body
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// Limits are the bounds of a request.
+type Limits struct {
+	Images     int   // in one batch
+	ImageBytes int64 // of one image, decoded
+}
+
+// Bounds on the strings of one image, in bytes.
+const (
+	MaxURLBytes  = 8 << 10
+	MaxNameBytes = 1 << 10
+)
+
+// Image is one element of the batch: a URL, or data, or the failure of that
+// data.
+type Image struct {
+	URL  string
+	Name string // as given, may be empty
+	// Data is what an inline image decodes to; it may be empty. It is valid until
+	// the next call of Next.
+	Data    []byte
+	Failure *pipeline.Failure // of the inline data, which is nil then
+}
+
+// Error says what is wrong with a request, in words for the client.
+type Error struct{ Text string }
+
+func (e *Error) Error() string { return e.Text }
+
+// Reader reads one request. It reads ahead by at most one window.
+type Reader struct {
+	src    scanner
+	limits Limits
+	data   []byte // of the image in hand; its array is used again
+	state  state
+	count  int // images so far
+	err    error
+}
+
+// state is where the reader is between two calls of Next.
+type state int
+
+const (
+	atStart state = iota
+	inImages
+	atEnd
+)
+
+// NewReader reads the request from r. What r fails with comes back from Next,
+// wrapped.
+func NewReader(r io.Reader, l Limits) *Reader {
+	return &Reader{src: scanner{r: r}, limits: l}
+}
+
+// Next returns the next image. After the last one, when the whole body was read
+// and found sound, it returns io.EOF; it returns an *Error when the request is
+// to be refused, and the same error ever after.
+func (r *Reader) Next() (Image, error) {
+	if r.err != nil {
+		return Image{}, r.err
+	}
+	img, err := r.next()
+	if err != nil {
+		r.err = err
+		return Image{}, err
+	}
+	return img, nil
+}
+
+func (r *Reader) next() (Image, error) {
+	if r.state == atStart {
+		found, err := r.begin()
+		if err != nil {
+			return Image{}, err
+		}
+		r.state = inImages
+		if !found {
+			r.state = atEnd
+		}
+	}
+	if r.state == inImages {
+		more, err := r.element()
+		if err != nil {
+			return Image{}, err
+		}
+		if more {
+			return r.image()
+		}
+		r.state = atEnd
+		if err := r.rest(); err != nil {
+			return Image{}, err
+		}
+	}
+	if r.count == 0 {
+		return Image{}, &Error{"No images provided"}
+	}
+	return Image{}, io.EOF
+}
+
+// begin reads up to the first element of images. It returns false when there is
+// none and the body has been read to its end.
+func (r *Reader) begin() (bool, error) {
+	c, err := r.src.token()
+	switch {
+	case errors.Is(err, errEnd):
+		return false, &Error{"Request body is empty"}
+	case err != nil:
+		return false, err
+	case c != '{':
+		return false, r.mismatch("Request body must be a JSON object")
+	}
+	r.src.next()
+	for first := true; ; first = false {
+		key, more, err := r.src.member(first)
+		if err != nil {
+			return false, err
+		}
+		if !more {
+			return false, r.src.end()
+		}
+		if key != "images" {
+			if err := r.src.skip(1); err != nil {
+				return false, err
+			}
+			continue
+		}
+		array, err := r.src.array()
+		if err != nil || array {
+			return array, err
+		}
+		if null, err := r.src.null(); err != nil {
+			return false, err
+		} else if !null {
+			return false, r.mismatch("images must be an array")
+		}
+		return false, r.rest()
+	}
+}
+
+// rest reads what follows the value of images: other members, the closing brace
+// and white space.
+func (r *Reader) rest() error {
+	for {
+		key, more, err := r.src.member(false)
+		if err != nil {
+			return err
+		}
+		if !more {
+			return r.src.end()
+		}
+		if key == "images" {
+			return &Error{`Duplicate member "images"`}
+		}
+		if err := r.src.skip(1); err != nil {
+			return err
+		}
+	}
+}
+
+// element moves to the next element of images and reports whether there is one.
+func (r *Reader) element() (bool, error) {
+	more, err := r.src.element(r.count == 0)
+	if err != nil || !more {
+		return false, err
+	}
+	if r.count == r.limits.Images {
+		return false, &Error{fmt.Sprintf("Too many images (>%d)", r.limits.Images)}
+	}
+	return true, nil
+}
+
+// image reads one element of images.
+func (r *Reader) image() (Image, error) {
+	place := fmt.Sprintf("images[%d]", r.count)
+	r.count++
+	if c, err := r.src.token(); err != nil {
+		return Image{}, err
+	} else if c != '{' {
+		return Image{}, r.mismatch(place + " must be an object")
+	}
+	r.src.next()
+	var (
+		img                    Image
+		url, name, inline, has bool
+	)
+	for first := true; ; first = false {
+		key, more, err := r.src.member(first)
+		if err != nil {
+			return Image{}, err
+		}
+		if !more {
+			break
+		}
+		switch key {
+		case "url":
+			err = once(&url, place, key)
+			if err == nil {
+				img.URL, err = r.text(place+".url", MaxURLBytes)
+			}
+		case "name":
+			err = once(&name, place, key)
+			if err == nil {
+				img.Name, err = r.text(place+".name", MaxNameBytes)
+			}
+		case "base64":
+			err = once(&inline, place, key)
+			if err == nil {
+				has, err = r.inline(place+".base64", &img)
+			}
+		default:
+			err = r.src.skip(3)
+		}
+		if err != nil {
+			return Image{}, err
+		}
+	}
+	switch {
+	case img.URL != "" && has:
+		return Image{}, &Error{"Both URL and base64 provided: " + place}
+	case img.URL == "" && !has:
+		return Image{}, &Error{"Invalid image source (missing both URL and base64): " + place}
+	}
+	return img, nil
+}
+
+func once(seen *bool, place, key string) error {
+	if *seen {
+		return &Error{fmt.Sprintf("Duplicate member %q: %s", key, place)}
+	}
+	*seen = true
+	return nil
+}
+
+// text reads a string of at most limit bytes, or null as "".
+func (r *Reader) text(place string, limit int) (string, error) {
+	present, err := r.quoted(place)
+	if err != nil || !present {
+		return "", err
+	}
+	s, whole, err := r.src.text(limit)
+	if err != nil {
+		return "", err
+	}
+	if !whole {
+		return "", &Error{fmt.Sprintf("%s is longer than %d bytes", place, limit)}
+	}
+	return s, nil
+}
+
+// quoted moves past the opening quote of a string. It returns false for null.
+func (r *Reader) quoted(place string) (bool, error) {
+	c, err := r.src.token()
+	if err != nil {
+		return false, err
+	}
+	if c == '"' {
+		r.src.next()
+		return true, nil
+	}
+	if null, err := r.src.null(); err != nil || null {
+		return false, err
+	}
+	return false, r.mismatch(place + " must be a string")
+}
+
+// mismatch refuses a value of the wrong type, or what is no JSON value at all.
+func (r *Reader) mismatch(text string) error {
+	if c, err := r.src.token(); err != nil {
+		return err
+	} else if !startsValue(c) {
+		return r.src.unexpected(c)
+	}
+	return &Error{text}
+}

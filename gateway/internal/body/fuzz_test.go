@@ -1,0 +1,183 @@
+package body_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/body"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+var small = body.Limits{Images: 3, ImageBytes: 20}
+
+// FuzzReader holds the reader against encoding/json: they accept the same
+// requests and read the same values from them, but for what the package's
+// documentation says it is stricter in, which the model checks by itself. How
+// the bytes arrive changes nothing.
+func FuzzReader(f *testing.F) {
+	for _, seed := range []string{
+		`{"images": [{"url": "https://example.com/a.jpg", "name": "a"}, {"base64": "data:image/jpeg;base64,/9j/4AAQ"}]}`,
+		`{"a":[{}, 1.5e-3, "\ud83d\ude00\ud800", true, null],"images":[{"url":null,"base64":"QU\nJD-_","name":""}],"b":false}`,
+		`{"images":[{"base64":"QQ=="},{"base64":"Q"},{"base64":"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo"}]}`,
+		`{"images":[{"url":"u","url":"v"}]}`, `{"images":[]}`, `{"images":[{"url":"u"}]} x`, "{\"x\":\"\xff\"}", `[`,
+		`{"images":[{"url":"u"},{"url":"u"},{"url":"u"},{"url":"u"}]}`, `{"images":[{"x":[[[[]]]],"url":"\u00e9"}]}`,
+	} {
+		f.Add([]byte(seed), uint64(1))
+	}
+	f.Fuzz(func(t *testing.T, text []byte, seed uint64) {
+		if len(text) > 1000 { // what the limits of strings and tokens do has tests of its own
+			return
+		}
+		got, err := read(bytes.NewReader(text), small)
+		want, ok := model(text)
+		if ok != (err == nil) {
+			t.Fatalf("error %v, but the model accepts: %v", err, ok)
+		}
+		if ok && !same(blur(got), want) {
+			t.Fatalf("got %+v, want %+v", got, want)
+		}
+		again, err2 := read(&chunks{bytes.NewReader(text), rand.New(rand.NewPCG(seed, 0))}, small)
+		if !same(got, again) || fmt.Sprint(err) != fmt.Sprint(err2) {
+			t.Fatalf("in chunks: %+v, %v; at once: %+v, %v", again, err2, got, err)
+		}
+	})
+}
+
+// blur makes all failures one.
+func blur(images []body.Image) []body.Image {
+	var blurred []body.Image
+	for _, img := range images {
+		if img.Failure != nil {
+			_, img.Failure = decode("!")
+		}
+		blurred = append(blurred, img)
+	}
+	return blurred
+}
+
+// chunks reads by random numbers of bytes.
+type chunks struct {
+	r      io.Reader
+	random *rand.Rand
+}
+
+func (c *chunks) Read(p []byte) (int, error) {
+	return c.r.Read(p[:min(len(p), 1+c.random.IntN(9))])
+}
+
+// model reads a request with encoding/json. It returns false for one that is to
+// be refused.
+func model(text []byte) ([]body.Image, bool) {
+	if !utf8.Valid(text) || !json.Valid(text) || depth(text) > 100 {
+		return nil, false
+	}
+	root, ok := members(text, "images")
+	if !ok {
+		return nil, false
+	}
+	var elements []json.RawMessage
+	if json.Unmarshal(root["images"], &elements) != nil || len(elements) == 0 || len(elements) > small.Images {
+		return nil, false
+	}
+	var images []body.Image
+	for _, e := range elements {
+		m, ok := members(e, "url", "base64", "name")
+		if !ok {
+			return nil, false
+		}
+		var url, inline, name *string
+		for key, to := range map[string]**string{"url": &url, "base64": &inline, "name": &name} {
+			if raw, ok := m[key]; ok && json.Unmarshal(raw, to) != nil {
+				return nil, false
+			}
+			if *to == nil {
+				*to = new(string)
+			}
+		}
+		if (*url == "") == (*inline == "") {
+			return nil, false
+		}
+		img := body.Image{URL: *url, Name: *name}
+		if *inline != "" {
+			img.Data, img.Failure = decode(*inline)
+		}
+		images = append(images, img)
+	}
+	return images, true
+}
+
+// members returns the members of an object. It returns false when it is none, or
+// one of the names is there twice.
+func members(object []byte, unique ...string) (map[string]json.RawMessage, bool) {
+	d := json.NewDecoder(bytes.NewReader(object))
+	if open, _ := d.Token(); open != json.Delim('{') {
+		return nil, false
+	}
+	m := map[string]json.RawMessage{}
+	for d.More() {
+		key, _ := d.Token()
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			return nil, false
+		}
+		for _, u := range unique {
+			if _, twice := m[u]; twice && key == u {
+				return nil, false
+			}
+		}
+		m[key.(string)] = value
+	}
+	return m, true
+}
+
+func depth(text []byte) int {
+	d := json.NewDecoder(bytes.NewReader(text))
+	now, most := 0, 0
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return most
+		}
+		switch token {
+		case json.Delim('{'), json.Delim('['):
+			now++
+			most = max(most, now)
+		case json.Delim('}'), json.Delim(']'):
+			now--
+		}
+	}
+}
+
+var dataURL = regexp.MustCompile(`(?is)^data:([^,]*),`)
+
+func decode(text string) ([]byte, *pipeline.Failure) {
+	invalid := &pipeline.Failure{Code: pipeline.CodeInvalidBase64, Text: "Invalid base64 data"}
+	text = strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "").Replace(text)
+	if m := dataURL.FindStringSubmatch(text); m != nil {
+		if !strings.HasSuffix(strings.ToLower(m[1]), ";base64") {
+			return nil, invalid
+		}
+		text = text[len(m[0]):]
+	}
+	text = strings.NewReplacer("-", "+", "_", "/").Replace(text)
+	digits := strings.TrimRight(text, "=")
+	if padding := len(text) - len(digits); padding > 0 && (padding > 2 || len(text)%4 != 0) {
+		return nil, invalid
+	}
+	if len(digits)*6/8 > int(small.ImageBytes) {
+		return nil, invalid // or too large: which fault comes first is not the model's matter
+	}
+	data, err := base64.RawStdEncoding.DecodeString(digits)
+	if err != nil {
+		return nil, invalid
+	}
+	return data, nil
+}

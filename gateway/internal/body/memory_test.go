@@ -1,0 +1,119 @@
+package body_test
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/body"
+)
+
+// repeat gives the text n times.
+type repeat struct {
+	text string
+	left int // bytes
+	at   int
+}
+
+func newRepeat(text string, n int) *repeat { return &repeat{text: text, left: n * len(text)} }
+
+func (r *repeat) Read(p []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), r.left)], r.text[r.at:])
+	r.at, r.left = (r.at+n)%len(r.text), r.left-n
+	return n, nil
+}
+
+// The memory of a request does not grow with it: demand is one image and one
+// window, whatever the number of images and the length of a string.
+func TestMemory(t *testing.T) {
+	block := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("0123456789abcdef", 3<<10))) // 48 KiB of data
+	const images = 100
+	var parts []io.Reader
+	part := func(r io.Reader) { parts = append(parts, r) }
+	part(strings.NewReader(`{"images":[`))
+	for i := range images {
+		if i > 0 {
+			part(strings.NewReader(","))
+		}
+		part(strings.NewReader(fmt.Sprintf(`{"name":"%d","base64":"data:image/png;base64,`, i)))
+		if i == 50 {
+			part(newRepeat(block, 400<<20/len(block))) // one string of 400 MiB
+		} else {
+			part(newRepeat(block, 213)) // 9.98 MiB decoded
+		}
+		part(strings.NewReader(`"}`))
+	}
+	part(strings.NewReader(`]}`))
+
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	before, peak := stats.HeapAlloc, uint64(0)
+	measure := func() {
+		runtime.ReadMemStats(&stats)
+		peak = max(peak, stats.HeapAlloc)
+	}
+	in := body.NewReader(&probe{r: io.MultiReader(parts...), each: 8 << 20, do: measure}, limits)
+	good := 0
+	for {
+		img, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(img.Data) == 213*48<<10 {
+			good++
+		}
+		measure()
+	}
+	if good != images-1 {
+		t.Errorf("%d images came whole, want %d", good, images-1)
+	}
+	if peak-before > 64<<20 {
+		t.Errorf("the heap grew by %d MiB", (peak-before)>>20)
+	}
+	t.Logf("the heap grew by %d MiB at most", (peak-before)>>20)
+}
+
+// probe does something at every so many bytes read.
+type probe struct {
+	r    io.Reader
+	each int
+	left int
+	do   func()
+}
+
+func (p *probe) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if p.left -= n; p.left <= 0 {
+		p.left = p.each
+		p.do()
+	}
+	return n, err
+}
+
+func BenchmarkReader(b *testing.B) {
+	block := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("0123456789abcdef", 3<<10)))
+	for name, block := range map[string]string{
+		"plain": block, "lines": strings.Join(split(block, 76), `\r\n`), "escapes": strings.Repeat(`\/`, 1<<15),
+	} {
+		b.Run(name, func(b *testing.B) {
+			text := `{"images":[{"base64":"` + strings.Repeat(block, 10) + `"}]}`
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				if _, err := body.NewReader(strings.NewReader(text), limits).Next(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,350 @@
+package body
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+const (
+	windowBytes = 64 << 10
+	maxToken    = 64 << 10 // bytes of one number, name or string that is not an image
+	maxDepth    = 100
+)
+
+// scanner reads JSON through one window. It keeps no more than the window.
+type scanner struct {
+	r      io.Reader
+	window []byte
+	at     int   // first byte of the window that was not used
+	read   int64 // bytes that left the window, for places in error texts
+	failed error // of r, after what is in the window
+	char   [utf8.UTFMax]byte
+}
+
+// errEnd says that the body ended where a token was to come.
+var errEnd error = &Error{"Invalid JSON: unexpected end of the body"}
+
+func (s *scanner) syntax(format string, args ...any) error {
+	return &Error{fmt.Sprintf("Invalid JSON at byte %d: ", s.read+int64(s.at)) + fmt.Sprintf(format, args...)}
+}
+
+func (s *scanner) unexpected(c byte) error {
+	if c < ' ' || c > '~' {
+		return s.syntax("unexpected byte 0x%02x", c)
+	}
+	return s.syntax("unexpected character '%c'", c)
+}
+
+// fill makes the unused part of the window at least n bytes long, n being
+// small. It fails with errEnd when the body ends before.
+func (s *scanner) fill(n int) error {
+	for idle := 0; len(s.window)-s.at < n; {
+		if s.failed != nil {
+			if errors.Is(s.failed, io.EOF) {
+				return errEnd
+			}
+			return fmt.Errorf("read body: %w", s.failed)
+		}
+		if s.window == nil {
+			s.window = make([]byte, 0, windowBytes)
+		}
+		s.read += int64(s.at)
+		kept := copy(s.window[:cap(s.window)], s.window[s.at:])
+		s.window, s.at = s.window[:kept], 0
+		got, err := s.r.Read(s.window[kept:cap(s.window)])
+		s.window, s.failed = s.window[:kept+got], err
+		if got > 0 {
+			idle = 0
+		} else if idle++; idle == 100 && err == nil {
+			s.failed = io.ErrNoProgress
+		}
+	}
+	return nil
+}
+
+// rest is the unused part of the window.
+func (s *scanner) rest() []byte { return s.window[s.at:] }
+
+// next uses one byte that token has shown.
+func (s *scanner) next() { s.at++ }
+
+// token skips white space and shows the byte after it.
+func (s *scanner) token() (byte, error) {
+	for {
+		if err := s.fill(1); err != nil {
+			return 0, err
+		}
+		switch c := s.window[s.at]; c {
+		case ' ', '\t', '\n', '\r':
+			s.at++
+		default:
+			return c, nil
+		}
+	}
+}
+
+// end makes sure that nothing but white space follows the top value.
+func (s *scanner) end() error {
+	c, err := s.token()
+	if errors.Is(err, errEnd) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.syntax("unexpected data after the object, beginning with %q", rune(c))
+}
+
+// member moves into the next member of an object, up to its value. It returns
+// false after the closing brace. Of a long name it returns the beginning.
+func (s *scanner) member(first bool) (key string, more bool, err error) {
+	c, err := s.separator('}', first)
+	if err != nil || c == '}' {
+		return "", false, err
+	}
+	if c != '"' {
+		return "", false, s.unexpected(c)
+	}
+	s.next()
+	key, _, err = s.text(16)
+	if err != nil {
+		return "", false, err
+	}
+	if c, err = s.token(); err != nil {
+		return "", false, err
+	}
+	if c != ':' {
+		return "", false, s.unexpected(c)
+	}
+	s.next()
+	return key, true, nil
+}
+
+// element moves to the next element of an array. It returns false after the
+// closing bracket.
+func (s *scanner) element(first bool) (bool, error) {
+	c, err := s.separator(']', first)
+	if err != nil || c == ']' {
+		return false, err
+	}
+	return true, nil
+}
+
+// separator reads the comma before a member or element, which the first one has
+// not, and shows what comes then; it uses the closing character.
+func (s *scanner) separator(closing byte, first bool) (byte, error) {
+	c, err := s.token()
+	if err != nil {
+		return 0, err
+	}
+	if c == closing {
+		s.next()
+		return c, nil
+	}
+	if first {
+		return c, nil
+	}
+	if c != ',' {
+		return 0, s.unexpected(c)
+	}
+	s.next()
+	if c, err = s.token(); err != nil {
+		return 0, err
+	}
+	if c == closing {
+		return 0, s.unexpected(c)
+	}
+	return c, nil
+}
+
+// array uses the opening bracket of an array, if one comes.
+func (s *scanner) array() (bool, error) {
+	c, err := s.token()
+	if err != nil || c != '[' {
+		return false, err
+	}
+	s.next()
+	return true, nil
+}
+
+// null uses the literal null, if it comes.
+func (s *scanner) null() (bool, error) {
+	c, err := s.token()
+	if err != nil || c != 'n' {
+		return false, err
+	}
+	return true, s.literal("null")
+}
+
+func (s *scanner) literal(word string) error {
+	for i := range len(word) {
+		if err := s.fill(1); err != nil {
+			return err
+		}
+		if c := s.window[s.at]; c != word[i] {
+			return s.unexpected(c)
+		}
+		s.next()
+	}
+	return nil
+}
+
+func startsValue(c byte) bool {
+	return bytes.IndexByte([]byte(`{["-0123456789tfn`), c) >= 0
+}
+
+// skip reads one value of any kind that stands at the given depth. Its memory is
+// one byte for each level.
+func (s *scanner) skip(depth int) error {
+	var open []byte // the closing characters that are still to come
+	for {
+		c, err := s.token()
+		if err != nil {
+			return err
+		}
+		opened := false
+		switch {
+		case c == '{', c == '[':
+			if depth+len(open) >= maxDepth {
+				return s.syntax("nested deeper than %d", maxDepth)
+			}
+			s.next()
+			open, opened = append(open, c+2), true // } and ] come two after { and [
+		case c == '"':
+			s.next()
+			_, _, err = s.text(0)
+		case c == '-', c >= '0' && c <= '9':
+			err = s.number()
+		case c == 't':
+			err = s.literal("true")
+		case c == 'f':
+			err = s.literal("false")
+		case c == 'n':
+			err = s.literal("null")
+		default:
+			err = s.unexpected(c)
+		}
+		if err != nil {
+			return err
+		}
+		if open, err = s.unwind(open, opened); err != nil || len(open) == 0 {
+			return err
+		}
+	}
+}
+
+// unwind closes what ends here and moves to the next value of what is left open.
+func (s *scanner) unwind(open []byte, first bool) ([]byte, error) {
+	for len(open) > 0 {
+		var (
+			more bool
+			err  error
+		)
+		if open[len(open)-1] == '}' {
+			_, more, err = s.member(first)
+		} else {
+			more, err = s.element(first)
+		}
+		if err != nil || more {
+			return open, err
+		}
+		open, first = open[:len(open)-1], false
+	}
+	return open, nil
+}
+
+// number reads a number by the grammar of RFC 8259, section 6.
+func (s *scanner) number() error {
+	length := 0
+	peek := func() (byte, error) {
+		if err := s.fill(1); err != nil {
+			if errors.Is(err, errEnd) {
+				return 0, nil // no byte of a number
+			}
+			return 0, err
+		}
+		return s.window[s.at], nil
+	}
+	use := func() error {
+		if length++; length > maxToken {
+			return &Error{fmt.Sprintf("Invalid JSON: a number is longer than %d bytes", maxToken)}
+		}
+		s.next()
+		return nil
+	}
+	digits := func() error {
+		for n := 0; ; n++ {
+			c, err := peek()
+			if err != nil {
+				return err
+			}
+			if c < '0' || c > '9' {
+				if n == 0 {
+					if err := s.fill(1); err != nil {
+						return err
+					}
+					return s.unexpected(c)
+				}
+				return nil
+			}
+			if err := use(); err != nil {
+				return err
+			}
+		}
+	}
+	optional := func(set string) (bool, error) {
+		c, err := peek()
+		if err != nil || c == 0 || bytes.IndexByte([]byte(set), c) < 0 {
+			return false, err
+		}
+		return true, use()
+	}
+
+	if _, err := optional("-"); err != nil {
+		return err
+	}
+	if zero, err := optional("0"); err != nil {
+		return err
+	} else if !zero {
+		if err := digits(); err != nil {
+			return err
+		}
+	}
+	if point, err := optional("."); err != nil {
+		return err
+	} else if point {
+		if err := digits(); err != nil {
+			return err
+		}
+	}
+	if exponent, err := optional("eE"); err != nil || !exponent {
+		return err
+	}
+	if _, err := optional("+-"); err != nil {
+		return err
+	}
+	return digits()
+}
+
+// text reads the rest of a string whose opening quote was used. It returns its
+// first keep bytes and whether that is all of it.
+func (s *scanner) text(keep int) (string, bool, error) {
+	var kept []byte
+	length := 0
+	for {
+		piece, end, err := s.piece()
+		if err != nil {
+			return "", false, err
+		}
+		if end {
+			return string(kept), length == len(kept), nil
+		}
+		if length += len(piece); length > maxToken {
+			return "", false, &Error{fmt.Sprintf("Invalid JSON: a string is longer than %d bytes", maxToken)}
+		}
+		kept = append(kept, piece[:min(len(piece), keep-len(kept))]...)
+	}
+}
