@@ -1,0 +1,350 @@
+package dirstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/objectstore/storetest"
+)
+
+func opened(t *testing.T, dir string) *Store {
+	t.Helper()
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+func TestSuite(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) objectstore.Store { return opened(t, filepath.Join(t.TempDir(), "data", "original")) })
+}
+
+// files lists all that is in the folder.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	var names []string
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && path != dir {
+			names = append(names, strings.TrimPrefix(path, dir+"/"))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func TestObjectsAreFilesUnderTheirKeys(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, dir)
+	for key, contentType := range map[string]string{
+		"id/photo.jpg": "image/jpeg", "id/photo.jpg.json": "application/json", "id/wrong.jpg": "image/png",
+	} {
+		if err := s.Put(t.Context(), key, []byte(key), contentType); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, "objects/id/photo.jpg")); err != nil || string(data) != "id/photo.jpg" {
+		t.Errorf("the file holds %q, %v", data, err)
+	}
+	want := []string{
+		"incoming", "objects", "objects/id", "objects/id/photo.jpg", "objects/id/photo.jpg.json", "objects/id/wrong.jpg",
+		"types", "types/id", "types/id/wrong.jpg",
+	}
+	if got := files(t, dir); !slices.Equal(got, want) {
+		t.Errorf("the folder holds %q, want %q", got, want)
+	}
+
+	again := opened(t, dir)
+	info, err := again.Stat(t.Context(), "id/wrong.jpg")
+	if err != nil || info.ContentType != "image/png" || info.Size != 12 {
+		t.Errorf("after it was opened again: %+v, %v", info, err)
+	}
+	for _, key := range []string{"id/photo.jpg", "id/photo.jpg.json", "id/wrong.jpg"} {
+		if err := again.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := files(t, dir), []string{"incoming", "objects", "types"}; !slices.Equal(got, want) {
+		t.Errorf("when all is deleted the folder holds %q, want %q", got, want)
+	}
+}
+
+func TestOpenRemovesWhatAKilledProcessLeft(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, dir)
+	if err := s.Put(t.Context(), "kept", []byte("kept"), ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.writeFile([]byte("half a"), false); err != nil {
+		t.Fatal(err)
+	}
+	again := opened(t, dir)
+	if got, want := files(t, dir), []string{"incoming", "objects", "objects/kept", "types"}; !slices.Equal(got, want) {
+		t.Errorf("the folder holds %q, want %q", got, want)
+	}
+	if _, err := objectstore.ReadAll(t.Context(), again, "kept", 10); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAKeyThatIsAFolderIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, dir)
+	for _, key := range []string{"a/b/c", "x"} {
+		if err := s.Put(t.Context(), key, []byte(key), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"a", "a/b", "a/b/c/d", "x/y", "x/y/z"} {
+		for _, contentType := range []string{"", "text/html"} {
+			err := s.Put(t.Context(), key, nil, contentType)
+			if err == nil || errors.Is(err, objectstore.ErrUnavailable) || errors.Is(err, objectstore.ErrNotExist) {
+				t.Errorf("Put(%q) gives %v, want a fault of the arguments", key, err)
+			}
+		}
+		if err := s.Delete(t.Context(), key); err != nil {
+			t.Errorf("Delete(%q): %v", key, err)
+		}
+	}
+	for _, key := range []string{"a/b/c", "x"} {
+		if data, err := objectstore.ReadAll(t.Context(), s, key, 10); err != nil || string(data) != key {
+			t.Errorf("%q holds %q, %v", key, data, err)
+		}
+	}
+	if left := files(t, filepath.Join(dir, incoming)); len(left) > 0 {
+		t.Errorf("left over: %q", left)
+	}
+}
+
+func TestAnEmptyFolderOfACrashIsNoObstacle(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, dir)
+	if err := os.MkdirAll(filepath.Join(dir, "objects/was/tidied"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put(t.Context(), "was/tidied", []byte("now an object"), "text/html"); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := objectstore.ReadAll(t.Context(), s, "was/tidied", 100); err != nil || string(data) != "now an object" {
+		t.Errorf("got %q, %v", data, err)
+	}
+}
+
+func TestNoKeyLeadsOut(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	s := opened(t, dir)
+	secret := filepath.Join(outside, "secret")
+	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(dir, "objects/out")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(secret, filepath.Join(dir, "objects/link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"out/secret", "link"} {
+		if data, err := objectstore.ReadAll(t.Context(), s, key, 100); err == nil {
+			t.Errorf("%q reads %q", key, data)
+		}
+	}
+	if err := s.Put(t.Context(), "out/planted", []byte("x"), ""); err == nil {
+		t.Error("Put went through the link")
+	}
+	if err := s.Delete(t.Context(), "out/secret"); err == nil {
+		t.Error("Delete went through the link")
+	}
+	for info, err := range s.List(t.Context(), "") {
+		t.Errorf("List shows %+v, %v", info, err)
+	}
+	if got := files(t, outside); !slices.Equal(got, []string{"secret"}) {
+		t.Errorf("outside there is %q", got)
+	}
+}
+
+func TestAFullDiskIsUnavailableAndHeals(t *testing.T) {
+	dir := t.TempDir()
+	if err := mountSmall(t, dir); err != nil {
+		t.Skipf("mount a small disk: %v", err)
+	}
+	s := opened(t, filepath.Join(dir, "store"))
+	if err := s.Put(t.Context(), "first", make([]byte, 700_000), "image/png"); err != nil {
+		t.Fatal(err)
+	}
+	before := files(t, dir)
+	for range 3 {
+		if err := s.Put(t.Context(), "second", make([]byte, 700_000), "image/png"); !errors.Is(err, objectstore.ErrUnavailable) {
+			t.Fatalf("Put on a full disk gives %v, want ErrUnavailable", err)
+		}
+		if err := s.Put(t.Context(), "first", make([]byte, 700_000), "image/png"); !errors.Is(err, objectstore.ErrUnavailable) {
+			t.Fatalf("Put on a full disk gives %v, want ErrUnavailable", err)
+		}
+	}
+	if after := files(t, dir); !slices.Equal(after, before) {
+		t.Errorf("a full disk left %q, before it was %q", after, before)
+	}
+	filler := filepath.Join(dir, "filler")
+	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {
+		t.Fatal("the disk is not full")
+	}
+	if err := s.Ready(t.Context()); !errors.Is(err, objectstore.ErrUnavailable) || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("Ready gives %v, want it to say that the disk is full", err)
+	}
+	if data, err := objectstore.ReadAll(t.Context(), s, "first", 1<<20); err != nil || len(data) != 700_000 {
+		t.Errorf("what was there: %d bytes, %v", len(data), err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(t.Context(), "first"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Ready(t.Context()), s.Put(t.Context(), "second", make([]byte, 700_000), "")); err != nil {
+		t.Errorf("after space was made: %v", err)
+	}
+}
+
+func mountSmall(t *testing.T, dir string) error {
+	if runtime.GOOS != "linux" {
+		return errors.ErrUnsupported
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		return err
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Errorf("unmount the small disk: %v", err)
+		}
+	})
+	return nil
+}
+
+func TestABrokenFolderIsUnavailable(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, dir)
+	if err := os.Remove(filepath.Join(dir, incoming)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put(t.Context(), "a", nil, ""); err == nil || errors.Is(err, objectstore.ErrNotExist) {
+		t.Errorf("Put without a folder for it gives %v", err)
+	}
+	if err := s.Ready(t.Context()); !errors.Is(err, objectstore.ErrUnavailable) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("Ready gives %v, want it to name %s", err, dir)
+	}
+	if err := os.Mkdir(filepath.Join(dir, incoming), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Ready(t.Context()), s.Put(t.Context(), "a", nil, "")); err != nil {
+		t.Errorf("after it was mended: %v", err)
+	}
+}
+
+func TestATruncatedFileIsUnavailable(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, dir)
+	if err := s.Put(t.Context(), "a", make([]byte, 100_000), ""); err != nil {
+		t.Fatal(err)
+	}
+	o, err := s.Get(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Body.Close()
+	if err := os.Truncate(filepath.Join(dir, "objects/a"), 60_000); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, o.Body); n != 60_000 || !errors.Is(err, objectstore.ErrUnavailable) {
+		t.Errorf("the body gives %d bytes and %v, want 60000 and ErrUnavailable", n, err)
+	}
+}
+
+// TestListOfAWideFolder lists more names of one folder than are held at once.
+func TestListOfAWideFolder(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, dir)
+	const wide = 2*pageNames + 100
+	for i := range wide {
+		name := filepath.Join(dir, "objects", fmt.Sprintf("%x", i))
+		if i%100 == 0 {
+			if err := os.Mkdir(name, 0o750); err != nil {
+				t.Fatal(err)
+			}
+			name = filepath.Join(name, "x")
+		}
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var keys []string
+	for info, err := range s.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, info.Key)
+	}
+	if len(slices.Compact(slices.Clone(keys))) != wide || !slices.IsSorted(keys) {
+		t.Errorf("List gives %d keys, sorted %v, want %d", len(keys), slices.IsSorted(keys), wide)
+	}
+}
+
+func TestAPutThatIsCancelledLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, dir)
+	// Cancelled between the check and the rename, or before: either way no object.
+	ctx := &endsAfter{Context: t.Context(), looks: 1}
+	if err := s.Put(ctx, "a", []byte("a"), ""); !errors.Is(err, context.Canceled) {
+		t.Errorf("Put gives %v", err)
+	}
+	if got, want := files(t, dir), []string{"incoming", "objects", "types"}; !slices.Equal(got, want) {
+		t.Errorf("the folder holds %q, want %q", got, want)
+	}
+}
+
+// endsAfter is a context that ends once it was looked at so many times.
+type endsAfter struct {
+	context.Context
+	looks int
+}
+
+func (c *endsAfter) Err() error {
+	if c.looks--; c.looks < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func BenchmarkPut(b *testing.B) {
+	s, err := Open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	data := bytes.Repeat([]byte("0123456789"), 40_000)
+	i := 0
+	for b.Loop() {
+		i++
+		if err := s.Put(b.Context(), fmt.Sprintf("%032x/photo.jpg", i), data, "image/jpeg"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

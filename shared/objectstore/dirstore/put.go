@@ -1,0 +1,176 @@
+package dirstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"syscall"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+)
+
+// nameTries is how often a Put makes the folders of its file again when somebody
+// took them away. Deletes of the same store wait for it, so this is for others.
+const nameTries = 8
+
+// Put stores data under key.
+func (s *Store) Put(ctx context.Context, key string, data []byte, contentType string) error {
+	if err := errors.Join(check(ctx, key), objectstore.CheckContentType(contentType)); err != nil {
+		return err
+	}
+	temporary, err := s.writeFile(data, true)
+	if err != nil {
+		return callFailed("put", key, err)
+	}
+	if err := ctx.Err(); err != nil {
+		_ = s.root.Remove(temporary)
+		return fmt.Errorf("put object %q: %w", key, err)
+	}
+	if err := s.keepContentType(key, contentType); err != nil {
+		_ = s.root.Remove(temporary)
+		return callFailed("put", key, err)
+	}
+	if err := s.install(temporary, path.Join(objects, key)); err != nil {
+		return callFailed("put", key, err)
+	}
+	return nil
+}
+
+// Delete removes the object, and the folders that are empty then.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	if err := check(ctx, key); err != nil {
+		return err
+	}
+	for _, folder := range []string{objects, types} {
+		if err := s.remove(path.Join(folder, key)); err != nil {
+			return callFailed("delete", key, err)
+		}
+	}
+	return nil
+}
+
+// writeFile writes a file below incoming/ and returns its name. Nothing is left
+// of one that could not be written.
+func (s *Store) writeFile(data []byte, durable bool) (string, error) {
+	name := path.Join(incoming, rand.Text())
+	f, err := s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(data)
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = s.root.Remove(name)
+		return "", err
+	}
+	return name, nil
+}
+
+// install gives a temporary file its name, durably, or removes it.
+func (s *Store) install(temporary, name string) error {
+	var err error
+	for range nameTries {
+		if err = s.rename(temporary, name); err == nil {
+			return s.syncFolders(path.Dir(name))
+		}
+		if errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.EEXIST) {
+			// A folder has the name. One that a crash left empty may go.
+			if s.removeFolder(name) != nil {
+				err = errFolder
+				break
+			}
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	_ = s.root.Remove(temporary)
+	return err
+}
+
+func (s *Store) rename(temporary, name string) error {
+	s.names.RLock()
+	defer s.names.RUnlock()
+	if err := s.root.MkdirAll(path.Dir(name), 0o750); errors.Is(err, syscall.EEXIST) {
+		return errFolder
+	} else if err != nil {
+		return err
+	}
+	return s.root.Rename(temporary, name)
+}
+
+// removeFolder removes an empty folder, and nothing else that has the name.
+func (s *Store) removeFolder(name string) error {
+	s.names.Lock()
+	defer s.names.Unlock()
+	stat, err := s.root.Lstat(name)
+	if err != nil || !stat.IsDir() {
+		return nil // somebody else was faster
+	}
+	return s.root.Remove(name)
+}
+
+// remove removes a file durably, if it is there, and the folders that are empty
+// then. A folder is not removed in place of a file.
+func (s *Store) remove(name string) error {
+	left, err := s.unlink(name)
+	if err != nil || left == "" {
+		return err
+	}
+	return s.syncFolders(left)
+}
+
+// unlink returns the nearest folder that is left, or "" when it removed nothing.
+func (s *Store) unlink(name string) (string, error) {
+	s.names.Lock()
+	defer s.names.Unlock()
+	stat, err := s.root.Lstat(name)
+	if isAbsent(err) || err == nil && stat.IsDir() {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := s.root.Remove(name); err != nil && !isAbsent(err) {
+		return "", err
+	}
+	folder := path.Dir(name)
+	for path.Dir(folder) != "." && s.root.Remove(folder) == nil {
+		folder = path.Dir(folder)
+	}
+	return folder, nil
+}
+
+// syncFolders makes the names of a folder durable, and its own name, up to the
+// top: the folder may be another Put's, who has not synced it yet. A folder that
+// is gone was tidied away after a Delete, and takes nothing along.
+func (s *Store) syncFolders(folder string) error {
+	for ; folder != "."; folder = path.Dir(folder) {
+		if err := s.syncFolder(folder); err != nil && !isAbsent(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) syncFolder(folder string) error {
+	f, err := s.root.Open(folder)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return syncDirectory(f)
+}
+
+// syncDirectory passes over file systems that cannot sync a folder.
+func syncDirectory(f *os.File) error {
+	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+package dirstore
+
+import (
+	"io"
+	"path"
+	"strings"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+)
+
+var byExtension = map[string]string{
+	".jpg":  "image/jpeg",
+	".jpeg": "image/jpeg",
+	".png":  "image/png",
+	".json": "application/json",
+	".txt":  "text/plain",
+}
+
+// impliedType is the content type of a key that has none of its own. The table
+// is ours, because the system's would differ from machine to machine.
+func impliedType(key string) string {
+	if t := byExtension[strings.ToLower(path.Ext(key))]; t != "" {
+		return t
+	}
+	return objectstore.DefaultContentType
+}
+
+// keepContentType writes what the key does not tell, and removes what an object
+// before may have needed.
+func (s *Store) keepContentType(key, contentType string) error {
+	if contentType == "" {
+		contentType = objectstore.DefaultContentType
+	}
+	name := path.Join(types, key)
+	if contentType == impliedType(key) {
+		if _, err := s.root.Lstat(name); isAbsent(err) {
+			return nil // as good as always: no other call has to wait
+		}
+		return s.remove(name)
+	}
+	temporary, err := s.writeFile([]byte(contentType), true)
+	if err != nil {
+		return err
+	}
+	return s.install(temporary, name)
+}
+
+func (s *Store) contentType(key string) (string, error) {
+	f, err := s.root.Open(path.Join(types, key))
+	if isAbsent(err) {
+		return impliedType(key), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if stat, err := f.Stat(); err != nil || stat.IsDir() { // the folder of other keys' types
+		return impliedType(key), err
+	}
+	kept, err := io.ReadAll(io.LimitReader(f, objectstore.MaxContentTypeBytes+1))
+	if err != nil {
+		return "", err
+	}
+	if len(kept) == 0 || objectstore.CheckContentType(string(kept)) != nil {
+		return impliedType(key), nil
+	}
+	return string(kept), nil
+}
