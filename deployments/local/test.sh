@@ -29,8 +29,7 @@ rm -rf "$results"
 mkdir -p "$results"
 if [[ -n $servers ]]; then
   dir=$(mktemp -d "${TMPDIR:-/tmp}/imagebatch-test.XXXXXX")
-  # Their data goes with them, so they need no graceful end.
-  trap '"$here/servers.sh" kill "$dir"; rm -rf "$dir"' EXIT
+  trap '"$here/servers.sh" stop "$dir"; rm -rf "$dir"' EXIT
   trap 'exit 130' INT TERM HUP
   "$here/servers.sh" start "$dir"
   # shellcheck source=/dev/null
