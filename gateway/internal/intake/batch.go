@@ -1,0 +1,207 @@
+package intake
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// Source is one image as it stands in a request: a URL, or inline bytes, or
+// inline bytes that are already known to be at fault.
+type Source struct {
+	URL     string
+	Name    string // as the client gave it; may be empty
+	Data    []byte // decoded; not used after Add has returned
+	Failure *pipeline.Failure
+}
+
+// TooLarge is the failure of an image of more than limit bytes.
+func TooLarge(limit int64) *pipeline.Failure { return download.TooLarge(limit) }
+
+// InvalidBase64 is the failure of inline data that is not base64.
+func InvalidBase64() *pipeline.Failure {
+	return &pipeline.Failure{Code: pipeline.CodeInvalidBase64, Text: "Invalid base64 data"}
+}
+
+// Batch is a job whose request is being read. It belongs to one goroutine.
+type Batch struct {
+	in       *Intake
+	id       string
+	lease    job.Lease
+	images   []job.Image
+	reserved bool     // the job store may hold a reservation
+	keys     []string // of originals that may be stored
+	doubtful bool     // Create went wrong in a way that leaves open whether it was done
+	over     bool     // committed or aborted
+}
+
+// Begin opens a batch. Its caller ends it with Commit, and with Abort when
+// anything went wrong; an Abort after a Commit that returned nil does nothing.
+func (in *Intake) Begin() *Batch {
+	return &Batch{in: in, id: newID(), lease: job.Lease{Owner: in.deps.Owner, Epoch: 1}}
+}
+
+// ID is the id that the job will have.
+func (b *Batch) ID() string { return b.id }
+
+// Add takes the next image. Inline bytes are checked and durable when it returns
+// nil; what is wrong with an image fails that image and is no error. An error wraps
+// [job.ErrUnavailable] or [objectstore.ErrUnavailable], or is ctx's; the batch is
+// to be aborted then.
+func (b *Batch) Add(ctx context.Context, s Source) error {
+	index := len(b.images)
+	if index >= b.in.config.MaxBatchImages {
+		return fmt.Errorf("add image %d: a batch has at most %d", index, b.in.config.MaxBatchImages)
+	}
+	img := job.Image{
+		Index: index, TraceID: pipeline.NewTraceID(b.id, index),
+		URL: strings.TrimSpace(s.URL), OriginalFilename: originalFilename(s.Name, s.URL, index),
+	}
+	img.KeyName = KeyName(img.OriginalFilename, "")
+	failure := s.Failure
+	switch {
+	case failure != nil:
+	case img.URL != "":
+		_, err := download.Check(img.URL)
+		failure, _ = errors.AsType[*pipeline.Failure](err)
+	default:
+		var ext string
+		if img.Original, ext, failure = b.in.inspect(s.Data); failure == nil {
+			img.KeyName = KeyName(img.OriginalFilename, ext)
+			img.Original.Path = pipeline.OriginalKey(img.TraceID, img.KeyName)
+			if err := b.store(ctx, img.Original, s.Data); err != nil {
+				return fmt.Errorf("add image %d: %w", index, err)
+			}
+		}
+	}
+	if failure != nil {
+		img.Status, img.Error, img.ErrorCode, img.Retryable = job.Failed, failure.Text, failure.Code, failure.Retryable
+		img.Original = job.Original{}
+	}
+	b.images = append(b.images, img)
+	return nil
+}
+
+// store puts an original, under the reservation that owns it until the job does.
+func (b *Batch) store(ctx context.Context, o job.Original, data []byte) error {
+	if !b.reserved {
+		b.lease.Until = b.in.deps.Now().Add(job.LeaseTime)
+		b.reserved = true
+		b.in.batches.Add(1)
+		if err := b.in.deps.Jobs.Reserve(ctx, b.id, b.lease); err != nil {
+			return fmt.Errorf("reserve job %s: %w", b.id, err)
+		}
+	}
+	b.keys = append(b.keys, o.Path)
+	if err := b.in.deps.Originals.Put(ctx, o.Path, data, o.ContentType); err != nil {
+		return fmt.Errorf("store original: %w", err)
+	}
+	return nil
+}
+
+// commitTime bounds the commit of a job, which the end of its request does not.
+const commitTime = 30 * time.Second
+
+// Commit makes the job: it is durable, with all its images, when Commit returns
+// nil. An error wraps [job.ErrUnavailable] or is another one of the store; the
+// batch is to be aborted then, and the client may try again.
+func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
+	// A client that goes away now must not leave open whether its job exists.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime)
+	defer cancel()
+	now := b.in.deps.Now()
+	j := job.New(b.id, b.images, now)
+	b.lease.Until = now.Add(job.LeaseTime)
+	j.Lease = b.lease
+	switch err := b.in.deps.Jobs.Create(ctx, j); {
+	case errors.Is(err, job.ErrLeaseLost):
+		// We stood still for so long that the reservation was cleared away. Another
+		// try is all it takes.
+		b.in.figures.leaseLost.Inc()
+		return nil, fmt.Errorf("create job %s: %w: %w", b.id, job.ErrUnavailable, err)
+	case err != nil:
+		b.doubtful = true
+		return nil, fmt.Errorf("create job %s: %w", b.id, err)
+	}
+	b.end()
+	b.in.committed(ctx, j)
+	return j, nil
+}
+
+// Abort ends a batch that became no job and deletes what was stored for it, even
+// when ctx has ended. What cannot be deleted now is deleted later.
+func (b *Batch) Abort(ctx context.Context) {
+	if b.over {
+		return
+	}
+	held := b.reserved || b.doubtful
+	b.end()
+	if held {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime)
+		defer cancel()
+		b.in.clearOrKeep(ctx, leftover{id: b.id, lease: b.lease, keys: b.keys, doubtful: b.doubtful})
+	}
+}
+
+func (b *Batch) end() {
+	if b.reserved && !b.over {
+		b.in.batches.Add(-1)
+	}
+	b.over = true
+}
+
+// committed sets a new job's work going.
+func (in *Intake) committed(ctx context.Context, j *job.Job) {
+	in.admission.add(j.Total - j.Completed - j.Failed)
+	in.activity.Add(1)
+	in.wakeRelay()
+	in.schedule.add(j)
+	in.changed(ctx, j)
+}
+
+// inspect checks the bytes of an image and describes them as an original without
+// its path; ext is the extension that goes with them.
+func (in *Intake) inspect(data []byte) (o job.Original, ext string, failure *pipeline.Failure) {
+	if int64(len(data)) > in.config.MaxImageBytes {
+		return job.Original{}, "", TooLarge(in.config.MaxImageBytes)
+	}
+	// The bytes are a stranger's. One that finds a fault in the reader must not
+	// take the jobs of the others down, again at every start.
+	defer func() {
+		if p := recover(); p != nil {
+			failure = &pipeline.Failure{
+				Code: pipeline.CodeDamaged, Text: "Damaged image",
+				Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack()),
+			}
+			in.deps.Log.Error("reading an image header went wrong", "error", failure.Err)
+		}
+	}()
+	h, err := imagefile.Read(data, in.config.Limits)
+	if f, ok := errors.AsType[*pipeline.Failure](err); ok {
+		return job.Original{}, "", f
+	}
+	if err != nil {
+		return job.Original{}, "", &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged image", Err: err}
+	}
+	sum := sha256.Sum256(data)
+	return job.Original{ContentType: h.ContentType(), Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:])}, h.Extension(), nil
+}
+
+// newID makes a random UUID (RFC 9562, version 4).
+func newID() string {
+	var u [16]byte
+	rand.Read(u[:]) // never fails, says its documentation
+	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}

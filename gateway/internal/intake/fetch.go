@@ -1,0 +1,198 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// errNotMine ends a fetch of an image that has ended, or of a job that somebody
+// else has.
+var errNotMine = errors.New("nothing left to fetch")
+
+// fetchAll fetches what the schedule gives until ctx ends.
+func (in *Intake) fetchAll(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		for ctx.Err() == nil {
+			t, ok := in.schedule.next()
+			if !ok {
+				break
+			}
+			wg.Go(func() { in.fetch(ctx, t) })
+		}
+		select {
+		case <-in.schedule.wake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// fetch does one task and tells the schedule.
+func (in *Intake) fetch(ctx context.Context, t *task) {
+	defer in.schedule.done(t)
+	old := time.AfterFunc(slowAfter, func() { in.schedule.aged(t) })
+	defer old.Stop()
+	began := time.Now()
+	err := in.fetchImage(ctx, t)
+	f, failed := errors.AsType[*pipeline.Failure](err)
+	if failed {
+		err = in.endImage(ctx, t, f)
+	}
+	switch {
+	case ctx.Err() != nil:
+		in.figures.fetches.Inc("given_up")
+		return
+	case lost(err):
+		in.figures.fetches.Inc("lease_lost")
+		in.figures.leaseLost.Inc()
+		in.schedule.drop(t.job)
+		in.deps.Log.WarnContext(ctx, "job is no longer ours", "job_id", t.job.id, "error", err)
+		return
+	case errors.Is(err, errNotMine):
+		in.figures.fetches.Inc("not_needed")
+		return
+	case failed:
+		in.figures.fetches.Inc(f.Code)
+		in.deps.Log.InfoContext(ctx, "image not fetched", "job_id", t.job.id, "trace_id", t.trace, "index", t.index, "error", f)
+	default:
+		in.figures.fetches.Inc("ok")
+	}
+	in.figures.fetchTime.Observe(time.Since(began).Seconds())
+}
+
+// fetchImage brings one image from its address into the store of originals. An
+// error that is a [*pipeline.Failure] ends the image.
+func (in *Intake) fetchImage(ctx context.Context, t *task) error {
+	ref := job.Ref{JobID: t.job.id, Index: t.index}
+	now := in.deps.Now()
+	started, err := in.change(ctx, ref, job.Start(t.job.lease, now), now)
+	if err != nil {
+		return err
+	}
+	if !started || t.url == "" {
+		// It was begun before, or has ended, or we don't keep its address.
+		if err := in.lookUp(ctx, t); err != nil {
+			return err
+		}
+	}
+	img, err := in.download(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer img.Release()
+	original, ext, failure := in.inspect(img.Data)
+	if failure != nil {
+		return failure
+	}
+	original.Path = pipeline.OriginalKey(t.trace, KeyName(t.name, ext))
+	if err := in.putOriginal(ctx, original, img.Data); err != nil {
+		return err
+	}
+	fetched, err := in.change(ctx, ref, job.Fetched(t.job.lease, original), in.deps.Now())
+	switch {
+	case errors.Is(err, job.ErrNotFound):
+		return errors.Join(err, in.disown(ctx, original.Path))
+	case err != nil:
+		return err
+	case !fetched:
+		return in.superfluous(ctx, t, original.Path)
+	}
+	in.wakeRelay()
+	return nil
+}
+
+// lookUp reads the image again and refuses one that is not to be fetched.
+func (in *Intake) lookUp(ctx context.Context, t *task) error {
+	img, err := in.image(ctx, t)
+	if err != nil {
+		return err
+	}
+	if !img.ToFetch() {
+		return errNotMine
+	}
+	t.url, t.name = img.URL, img.OriginalFilename
+	return nil
+}
+
+func (in *Intake) image(ctx context.Context, t *task) (*job.Image, error) {
+	var j *job.Job
+	err := in.until(ctx, "job store", storeMends, func() (err error) {
+		j, err = in.deps.Jobs.Get(ctx, t.job.id)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("get job %s: %w", t.job.id, err)
+	}
+	if t.index >= len(j.Images) {
+		return nil, fmt.Errorf("image %d of job %s: %w", t.index, t.job.id, job.ErrNotFound)
+	}
+	return &j.Images[t.index], nil
+}
+
+// download fetches the image, as often as there is no memory for it.
+func (in *Intake) download(ctx context.Context, t *task) (*download.Image, error) {
+	var img *download.Image
+	busy := func(err error) bool { return errors.Is(err, download.ErrBusy) }
+	err := in.until(ctx, "download memory", busy, func() (err error) {
+		img, err = in.downloads.Get(ctx, t.job.id, t.url)
+		return err
+	})
+	return img, err
+}
+
+// putOriginal stores the original, through an outage of any length.
+func (in *Intake) putOriginal(ctx context.Context, o job.Original, data []byte) error {
+	mends := func(err error) bool { return errors.Is(err, objectstore.ErrUnavailable) }
+	err := in.until(ctx, "store of originals", mends, func() error {
+		return in.deps.Originals.Put(ctx, o.Path, data, o.ContentType)
+	})
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	// The store refuses what we give it: a fault of ours that waiting does not mend.
+	return &pipeline.Failure{
+		Code: pipeline.CodeProcessingFailed, Text: "Image could not be processed",
+		Retryable: true, Err: fmt.Errorf("store original %s: %w", o.Path, err),
+	}
+}
+
+// superfluous deals with an original that the job did not take: it is the one
+// that it has already, when an earlier change was done that looked as if it was
+// not, or the image has ended meanwhile.
+func (in *Intake) superfluous(ctx context.Context, t *task, key string) error {
+	img, err := in.image(ctx, t)
+	switch {
+	case errors.Is(err, job.ErrNotFound):
+		return errors.Join(err, in.disown(ctx, key))
+	case err != nil:
+		return err
+	case img.Original.Path == key:
+		in.wakeRelay()
+		return nil
+	default:
+		return errors.Join(errNotMine, in.disown(ctx, key))
+	}
+}
+
+// disown deletes an original that belongs to nobody.
+func (in *Intake) disown(ctx context.Context, key string) error {
+	mends := func(err error) bool { return errors.Is(err, objectstore.ErrUnavailable) }
+	return in.until(ctx, "store of originals", mends, func() error { return in.deps.Originals.Delete(ctx, key) })
+}
+
+// endImage ends an image that cannot be had.
+func (in *Intake) endImage(ctx context.Context, t *task, f *pipeline.Failure) error {
+	now := in.deps.Now()
+	_, err := in.change(ctx, job.Ref{JobID: t.job.id, Index: t.index}, job.FetchFailed(t.job.lease, f, now), now)
+	return err
+}

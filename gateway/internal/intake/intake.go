@@ -1,0 +1,241 @@
+// Package intake turns the sources of a batch into stored originals and gets
+// each one's Upload published.
+//
+// It promises that a job that was committed reaches the pipeline whatever ends
+// in between: what is to be fetched and what is to be published stands in the
+// job store, in the transaction that made it so, and is taken up again by
+// whoever holds the lease. Inline bytes are durable before the job exists, and are
+// deleted when it never does. An outage of a store or of the broker fails no
+// image; only the image's own fault or its origin's does. No job can take all
+// fetchers, all memory or all connections from the others.
+//
+// It refuses to decide anything about a job itself: every change is a
+// transition of the package job.
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+)
+
+// Config is what an Intake may do. A field that is zero means its default.
+type Config struct {
+	MaxImageBytes  int64            // 10 MiB
+	MaxBatchImages int              // 100
+	MaxOpenImages  int              // of all jobs together; 100,000
+	Limits         imagefile.Limits // of a picture
+
+	AllowNetworks []netip.Prefix // may be downloaded from on any port, beside public addresses on 80 and 443
+	Fetchers      int            // downloads begun at once; those that turn out slow make room, up to 8 times as many; 32
+	FetchMemory   int64          // bytes that all downloads hold together; 16 × MaxImageBytes
+	UserAgent     string         // "Imagebatch"
+
+	JobRetention    time.Duration // from a job's end to its deletion; 24 h
+	ResultRetention time.Duration // the same for the processed objects, at least JobRetention; 0 keeps them
+}
+
+func (c Config) orDefaults() Config {
+	if c.MaxImageBytes == 0 {
+		c.MaxImageBytes = 10 << 20
+	}
+	if c.MaxBatchImages == 0 {
+		c.MaxBatchImages = 100
+	}
+	if c.MaxOpenImages == 0 {
+		c.MaxOpenImages = 100_000
+	}
+	if c.Fetchers == 0 {
+		c.Fetchers = 32
+	}
+	if c.JobRetention == 0 {
+		c.JobRetention = 24 * time.Hour
+	}
+	if c.ResultRetention != 0 {
+		c.ResultRetention = max(c.ResultRetention, c.JobRetention)
+	}
+	return c
+}
+
+// Deps are what an Intake works with.
+type Deps struct {
+	Jobs                 job.Store
+	Originals, Processed objectstore.Store
+	Broker               broker.Broker
+	// Changed is called after every commit that gave a job its revision.
+	Changed func(ctx context.Context, jobID string, revision int64)
+	Log     *slog.Logger
+	Metrics *metrics.Registry
+	Now     func() time.Time // default time.Now
+	Owner   string           // of the leases: a name that no other process has or had
+}
+
+// Intake is the way in. New gives it to the API, and Run does its work.
+type Intake struct {
+	config    Config
+	deps      Deps
+	figures   figures
+	downloads *download.Client
+	schedule  *schedule
+	outbox    chan struct{} // a token when something may be unsent
+	leftovers leftovers
+	admission admission
+	batches   atomic.Int64  // that hold a reservation
+	activity  atomic.Uint64 // grows whenever an image gets on
+}
+
+// figures are the metrics.
+type figures struct {
+	fetches   *metrics.Counter
+	fetchTime *metrics.Histogram
+	leaseLost *metrics.Counter
+	waits     *metrics.Counter
+	sent      *metrics.Counter
+	unsent    *metrics.Counter
+	resent    *metrics.Counter
+	dropped   *metrics.Counter
+	deleted   *metrics.Counter
+}
+
+// New makes an Intake and sets the broker's session hook, so it comes before the
+// first Consume.
+func New(c Config, d Deps) *Intake {
+	c = c.orDefaults()
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	m := d.Metrics
+	in := &Intake{
+		config: c,
+		deps:   d,
+		downloads: download.New(download.Config{
+			AllowNetworks: c.AllowNetworks, MaxBytes: c.MaxImageBytes, Memory: c.FetchMemory, UserAgent: c.UserAgent,
+		}),
+		schedule: newSchedule(c.Fetchers),
+		outbox:   make(chan struct{}, 1),
+		figures: figures{
+			fetches:   m.Counter("fetches_total", "Fetches of image URLs, by outcome.", "outcome"),
+			fetchTime: m.Histogram("fetch_duration_seconds", "Time of one fetch of an image URL.", []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}),
+			leaseLost: m.Counter("leases_lost_total", "Jobs that another gateway has taken over."),
+			waits:     m.Counter("intake_waits_total", "Waits for something that was away, by what.", "for"),
+			sent:      m.Counter("uploads_sent_total", "Uploads that the broker has confirmed."),
+			unsent:    m.Counter("uploads_unsent_total", "Publishes of Uploads that were not confirmed and are repeated."),
+			resent:    m.Counter("uploads_resent_total", "Images whose Upload was marked unsent again, by reason.", "reason"),
+			dropped:   m.Counter("leftovers_dropped_total", "Abandoned reservations beyond the bound, left for the next start."),
+			deleted:   m.Counter("retention_deleted_total", "What retention has deleted, by kind.", "kind"),
+		},
+	}
+	d.Broker.OnSession(epochMarker(d.Jobs.ID()), in.session)
+	return in
+}
+
+// Run does the work of the intake until ctx ends: it fetches, publishes, renews
+// and takes over leases, and sweeps. A fetch that is under way then is given up and
+// is done again by whoever takes the job over. It returns nil when all has ended.
+func (in *Intake) Run(ctx context.Context) error {
+	defer in.downloads.Close()
+	var wg sync.WaitGroup
+	for _, work := range []func(context.Context){
+		in.fetchAll, in.relay, in.renewLeases, in.takeOver, in.resendStuck, in.retain,
+	} {
+		wg.Go(func() { work(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// Settled notes that an image has ended: the pipeline gets on.
+func (in *Intake) Settled() { in.activity.Add(1) }
+
+// changed tells whoever watches the job that it has a new revision.
+func (in *Intake) changed(ctx context.Context, j *job.Job) {
+	in.deps.Changed(ctx, j.ID, j.Revision)
+}
+
+// until repeats do while its error is one that waiting mends. It returns nil, an
+// error that waiting does not mend, or ctx's.
+func (in *Intake) until(ctx context.Context, what string, mends func(error) bool, do func() error) error {
+	for n := 0; ; n++ {
+		err := do()
+		if err == nil || !mends(err) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		in.figures.waits.Inc(what)
+		if n == 0 {
+			in.deps.Log.WarnContext(ctx, "waiting for a dependency", "for", what, "error", err)
+		}
+		if !pause(ctx, backOff(n)) {
+			return ctx.Err()
+		}
+	}
+}
+
+// lost reports whether the error says that the job is no longer ours.
+func lost(err error) bool {
+	return errors.Is(err, job.ErrLeaseLost) || errors.Is(err, job.ErrNotFound)
+}
+
+// storeMends reports whether a change of a job may succeed later. All but a lost
+// job may: what a job store cannot do now it must do some time.
+func storeMends(err error) bool { return !lost(err) }
+
+// change applies a transition, through an outage of any length.
+func (in *Intake) change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (bool, error) {
+	var done bool
+	err := in.until(ctx, "job store", storeMends, func() error {
+		j, changed, err := in.deps.Jobs.Change(ctx, ref, t, now)
+		if err != nil {
+			return fmt.Errorf("change image %d of job %s: %w", ref.Index, ref.JobID, err)
+		}
+		if done = changed; changed {
+			in.activity.Add(1)
+			in.changed(ctx, j)
+		}
+		return nil
+	})
+	return done, err
+}
+
+// backOff grows from 50 ms to 5 s, jittered.
+func backOff(n int) time.Duration {
+	d := min(50*time.Millisecond<<min(n, 10), 5*time.Second)
+	return d/2 + rand.N(d/2+1)
+}
+
+// pause waits for d and returns true, or false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// every calls do at once and then after each pause, until ctx ends.
+func every(ctx context.Context, d time.Duration, do func(context.Context)) {
+	for ctx.Err() == nil {
+		do(ctx)
+		if !pause(ctx, d) {
+			return
+		}
+	}
+}

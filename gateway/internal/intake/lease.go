@@ -1,0 +1,70 @@
+package intake
+
+import (
+	"context"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+)
+
+// claimBatch bounds the jobs that are taken over at once, and so the memory that
+// their images take.
+const claimBatch = 16
+
+// renewLeases keeps what is ours, until ctx ends. It does nothing else, so that
+// nothing that stands still costs a lease.
+func (in *Intake) renewLeases(ctx context.Context) {
+	every(ctx, job.LeaseRenew, func(ctx context.Context) {
+		if in.batches.Load() == 0 && in.schedule.empty() && in.leftovers.empty() {
+			return
+		}
+		if err := in.renew(ctx); err != nil && ctx.Err() == nil {
+			in.deps.Log.WarnContext(ctx, "leases not renewed", "error", err)
+		}
+	})
+}
+
+func (in *Intake) renew(ctx context.Context) error {
+	return in.deps.Jobs.Renew(ctx, in.deps.Owner, in.deps.Now().Add(job.LeaseTime))
+}
+
+// takeOver takes over the jobs of gateways that are gone, at once and then again
+// and again until ctx ends: it fetches what is to be fetched and clears away what
+// never became a job. It also clears our own leftovers.
+func (in *Intake) takeOver(ctx context.Context) {
+	every(ctx, job.LeaseRenew, func(ctx context.Context) {
+		for _, lo := range in.leftovers.take() {
+			in.clearOrKeep(ctx, lo)
+		}
+		for ctx.Err() == nil {
+			n, err := in.claim(ctx)
+			if err != nil && ctx.Err() == nil {
+				in.deps.Log.WarnContext(ctx, "jobs not taken over", "error", err)
+			}
+			if err != nil || n < claimBatch {
+				return
+			}
+		}
+	})
+}
+
+func (in *Intake) claim(ctx context.Context) (int, error) {
+	// Our own leases come first: after a leap of the clock they look as ended as
+	// those of a gateway that is gone.
+	if err := in.renew(ctx); err != nil {
+		return 0, err
+	}
+	now := in.deps.Now()
+	jobs, err := in.deps.Jobs.Claim(ctx, in.deps.Owner, now, now.Add(job.LeaseTime), claimBatch)
+	if err != nil {
+		return 0, err
+	}
+	for _, j := range jobs {
+		if j.Status == job.Receiving {
+			in.clearOrKeep(ctx, leftover{id: j.ID, lease: j.Lease, listed: true})
+			continue
+		}
+		in.deps.Log.InfoContext(ctx, "job taken over", "job_id", j.ID)
+		in.schedule.add(j)
+	}
+	return len(jobs), nil
+}

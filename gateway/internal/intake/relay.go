@@ -1,0 +1,158 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/stage"
+)
+
+const (
+	// relayBatch is how many Uploads are published side by side.
+	relayBatch = 256
+	// relayTick is the safety net under the wake-ups.
+	relayTick = 5 * time.Second
+)
+
+// wakeRelay says that something may be unsent.
+func (in *Intake) wakeRelay() {
+	select {
+	case in.outbox <- struct{}{}:
+	default:
+	}
+}
+
+// relay publishes what is unsent, whenever it is woken, until ctx ends.
+func (in *Intake) relay(ctx context.Context) {
+	for failures := 0; ctx.Err() == nil; {
+		more, err := in.relayOnce(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			if failures == 0 {
+				in.deps.Log.WarnContext(ctx, "uploads not published yet", "error", err)
+			}
+			if !pause(ctx, backOff(failures)) {
+				return
+			}
+			failures++
+			continue
+		case more:
+			failures = 0
+			continue
+		}
+		failures = 0
+		tick := time.NewTimer(relayTick)
+		select {
+		case <-in.outbox:
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+		tick.Stop()
+	}
+}
+
+// relayOnce publishes the oldest unsent Uploads and marks those that the broker
+// has confirmed. A crash between the two sends them again. It reports whether
+// there may be more.
+func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
+	unsent, err := in.deps.Jobs.Unsent(ctx, relayBatch)
+	if err != nil {
+		return false, fmt.Errorf("read unsent uploads: %w", err)
+	}
+	if len(unsent) == 0 {
+		return false, nil
+	}
+	errs := make([]error, len(unsent))
+	var wg sync.WaitGroup
+	for i := range unsent {
+		wg.Go(func() {
+			u := &unsent[i]
+			errs[i] = stage.Publish(ctx, in.deps.Broker, pipeline.ImageUpload, u.Image.Upload(u.JobID, in.deps.Now()))
+		})
+	}
+	wg.Wait()
+	sent := make([]job.Unsent, 0, len(unsent))
+	for i, e := range errs {
+		if e == nil {
+			sent = append(sent, unsent[i])
+		} else {
+			err = fmt.Errorf("publish upload: %w", e)
+		}
+	}
+	in.figures.unsent.Add(float64(len(unsent) - len(sent)))
+	if len(sent) > 0 {
+		in.figures.sent.Add(float64(len(sent)))
+		in.activity.Add(1)
+		if markErr := in.deps.Jobs.MarkSent(ctx, sent); markErr != nil {
+			return false, fmt.Errorf("mark uploads sent: %w", markErr)
+		}
+	}
+	return err == nil, err
+}
+
+// epochMarker is the queue whose absence says that the broker has forgotten what
+// it held of this store's images.
+func epochMarker(storeID string) string { return "imagebatch.epoch." + storeID }
+
+// session is run at the start of every session with the broker. When the broker
+// has forgotten everything, every open image is sent again.
+func (in *Intake) session(ctx context.Context, fresh bool) error {
+	if fresh {
+		n, err := in.deps.Jobs.Resend(ctx, in.deps.Now().AddDate(100, 0, 0))
+		if err != nil {
+			return fmt.Errorf("resend open images: %w", err)
+		}
+		if n > 0 {
+			in.figures.resent.Add(float64(n), "fresh_broker")
+			in.deps.Log.InfoContext(ctx, "the broker is new to us, open images are sent again", "images", n)
+		}
+	}
+	in.wakeRelay()
+	return nil
+}
+
+// When a message was lost in a way that nothing else notices, its image stays
+// open. It is sent again after stuckAfter, but only when nothing at all has moved
+// for quietFor: as long as the pipeline gets on, a long queue is a backlog and no
+// loss. Each time that this brings nothing on, the next one waits twice as long.
+const (
+	stuckAfter = 10 * time.Minute
+	quietFor   = 5 * time.Minute
+	quietMost  = 24 * time.Hour
+	quietTick  = time.Minute
+)
+
+// resendStuck watches for a pipeline that has come to a stop, until ctx ends.
+func (in *Intake) resendStuck(ctx context.Context) {
+	quiet, patience, seen := time.Duration(0), quietFor, in.activity.Load()
+	for pause(ctx, quietTick) {
+		if now := in.activity.Load(); now != seen || in.deps.Broker.Ready() != nil {
+			if now != seen {
+				patience = quietFor
+			}
+			quiet, seen = 0, now
+			continue
+		}
+		if quiet += quietTick; quiet < patience {
+			continue
+		}
+		n, err := in.deps.Jobs.Resend(ctx, in.deps.Now().Add(-stuckAfter))
+		if err != nil {
+			in.deps.Log.WarnContext(ctx, "stuck images not sent again", "error", err)
+			continue
+		}
+		quiet = 0
+		if n > 0 {
+			patience = min(2*patience, quietMost)
+			in.figures.resent.Add(float64(n), "stuck")
+			in.deps.Log.WarnContext(ctx, "nothing has moved, old images are sent again", "images", n)
+			in.wakeRelay()
+		}
+	}
+}
