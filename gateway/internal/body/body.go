@@ -25,7 +25,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 )
 
 // Limits are the bounds of a request.
@@ -39,17 +39,6 @@ const (
 	MaxURLBytes  = 8 << 10
 	MaxNameBytes = 1 << 10
 )
-
-// Image is one element of the batch: a URL, or data, or the failure of that
-// data.
-type Image struct {
-	URL  string
-	Name string // as given, may be empty
-	// Data is what an inline image decodes to; it may be empty. It is valid until
-	// the next call of Next.
-	Data    []byte
-	Failure *pipeline.Failure // of the inline data, which is nil then
-}
 
 // Error says what is wrong with a request, in words for the client.
 type Error struct{ Text string }
@@ -81,26 +70,27 @@ func NewReader(r io.Reader, l Limits) *Reader {
 	return &Reader{src: scanner{r: r}, limits: l}
 }
 
-// Next returns the next image. After the last one, when the whole body was read
+// Next returns the next image, whose Data is valid until the next call and may
+// be empty for an inline image. After the last one, when the whole body was read
 // and found sound, it returns io.EOF; it returns an *Error when the request is
 // to be refused, and the same error ever after.
-func (r *Reader) Next() (Image, error) {
+func (r *Reader) Next() (intake.Source, error) {
 	if r.err != nil {
-		return Image{}, r.err
+		return intake.Source{}, r.err
 	}
 	img, err := r.next()
 	if err != nil {
 		r.err = err
-		return Image{}, err
+		return intake.Source{}, err
 	}
 	return img, nil
 }
 
-func (r *Reader) next() (Image, error) {
+func (r *Reader) next() (intake.Source, error) {
 	if r.state == atStart {
 		found, err := r.begin()
 		if err != nil {
-			return Image{}, err
+			return intake.Source{}, err
 		}
 		r.state = inImages
 		if !found {
@@ -110,20 +100,20 @@ func (r *Reader) next() (Image, error) {
 	if r.state == inImages {
 		more, err := r.element()
 		if err != nil {
-			return Image{}, err
+			return intake.Source{}, err
 		}
 		if more {
 			return r.image()
 		}
 		r.state = atEnd
 		if err := r.rest(); err != nil {
-			return Image{}, err
+			return intake.Source{}, err
 		}
 	}
 	if r.count == 0 {
-		return Image{}, &Error{"No images provided"}
+		return intake.Source{}, &Error{"No images provided"}
 	}
-	return Image{}, io.EOF
+	return intake.Source{}, io.EOF
 }
 
 // begin reads up to the first element of images. It returns false when there is
@@ -199,23 +189,23 @@ func (r *Reader) element() (bool, error) {
 }
 
 // image reads one element of images.
-func (r *Reader) image() (Image, error) {
+func (r *Reader) image() (intake.Source, error) {
 	place := fmt.Sprintf("images[%d]", r.count)
 	r.count++
 	if c, err := r.src.token(); err != nil {
-		return Image{}, err
+		return intake.Source{}, err
 	} else if c != '{' {
-		return Image{}, r.mismatch(place + " must be an object")
+		return intake.Source{}, r.mismatch(place + " must be an object")
 	}
 	r.src.next()
 	var (
-		img                    Image
+		img                    intake.Source
 		url, name, inline, has bool
 	)
 	for first := true; ; first = false {
 		key, more, err := r.src.member(first)
 		if err != nil {
-			return Image{}, err
+			return intake.Source{}, err
 		}
 		if !more {
 			break
@@ -240,14 +230,14 @@ func (r *Reader) image() (Image, error) {
 			err = r.src.skip(3)
 		}
 		if err != nil {
-			return Image{}, err
+			return intake.Source{}, err
 		}
 	}
 	switch {
 	case img.URL != "" && has:
-		return Image{}, &Error{"Both URL and base64 provided: " + place}
+		return intake.Source{}, &Error{"Both URL and base64 provided: " + place}
 	case img.URL == "" && !has:
-		return Image{}, &Error{"Invalid image source (missing both URL and base64): " + place}
+		return intake.Source{}, &Error{"Invalid image source (missing both URL and base64): " + place}
 	}
 	return img, nil
 }

@@ -11,15 +11,16 @@ import (
 	"testing/iotest"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/body"
+	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 var limits = body.Limits{Images: 100, ImageBytes: 10 << 20}
 
 // read reads a whole request and copies what the reader would use again.
-func read(r io.Reader, l body.Limits) ([]body.Image, error) {
+func read(r io.Reader, l body.Limits) ([]intake.Source, error) {
 	in := body.NewReader(r, l)
-	var all []body.Image
+	var all []intake.Source
 	for {
 		img, err := in.Next()
 		if errors.Is(err, io.EOF) {
@@ -35,7 +36,7 @@ func read(r io.Reader, l body.Limits) ([]body.Image, error) {
 	}
 }
 
-func same(a, b []body.Image) bool {
+func same(a, b []intake.Source) bool {
 	if len(a) != len(b) {
 		return false
 	}
@@ -52,7 +53,7 @@ func same(a, b []body.Image) bool {
 }
 
 // readAll reads the request whole and byte by byte, and insists on one answer.
-func readAll(t testing.TB, text string) ([]body.Image, error) {
+func readAll(t testing.TB, text string) ([]intake.Source, error) {
 	t.Helper()
 	whole, err := read(strings.NewReader(text), limits)
 	for name, r := range map[string]io.Reader{
@@ -71,25 +72,25 @@ func readAll(t testing.TB, text string) ([]body.Image, error) {
 func TestImages(t *testing.T) {
 	for name, c := range map[string]struct {
 		text string
-		want []body.Image
+		want []intake.Source
 	}{
 		"the document's example": {
 			`{"images": [{"url": "https://example.com/image1.jpg", "name": "optional-filename.jpg"},
 			 {"base64": "data:image/jpeg;base64,/9j/4AAQ", "name": "another-image.jpg"}]}`,
-			[]body.Image{
+			[]intake.Source{
 				{URL: "https://example.com/image1.jpg", Name: "optional-filename.jpg"},
 				{Name: "another-image.jpg", Data: []byte("\xff\xd8\xff\xe0\x00\x10")},
 			},
 		},
-		"name after the data":    {`{"images":[{"base64":"QUJD","name":"n"}]}`, []body.Image{{Name: "n", Data: []byte("ABC")}}},
-		"null and empty: absent": {`{"images":[{"url":null,"base64":"QUJD","name":null},{"url":"u","base64":""}]}`, []body.Image{{Data: []byte("ABC")}, {URL: "u"}}},
+		"name after the data":    {`{"images":[{"base64":"QUJD","name":"n"}]}`, []intake.Source{{Name: "n", Data: []byte("ABC")}}},
+		"null and empty: absent": {`{"images":[{"url":null,"base64":"QUJD","name":null},{"url":"u","base64":""}]}`, []intake.Source{{Data: []byte("ABC")}, {URL: "u"}}},
 		"unknown members": {
 			`{"a":{"b":[1,-2.5e+3,0,true,false,null,"x",[],{}]},"images":[{"x":[[]],"url":"u","y":{"z":"\u0041"}}],"c":[]}`,
-			[]body.Image{{URL: "u"}},
+			[]intake.Source{{URL: "u"}},
 		},
-		"escapes":            {`{"images":[{"\u0075rl":"a\/\"\\\b\f\n\r\té\ud83d\ude00","name":"\ud800x\udc00\ud800\u0041é"}]}`, []body.Image{{URL: "a/\"\\\b\f\n\r\té😀", Name: "\ufffdx\ufffd\ufffdAé"}}},
-		"other letter cases": {`{"IMAGES":1,"images":[{"url":"u","URL":5}]}`, []body.Image{{URL: "u"}}},
-		"white space":        {" \t\r\n{ \"images\" : [ { \"url\" : \"u\" } ] } \n", []body.Image{{URL: "u"}}},
+		"escapes":            {`{"images":[{"\u0075rl":"a\/\"\\\b\f\n\r\té\ud83d\ude00","name":"\ud800x\udc00\ud800\u0041é"}]}`, []intake.Source{{URL: "a/\"\\\b\f\n\r\té😀", Name: "\ufffdx\ufffd\ufffdAé"}}},
+		"other letter cases": {`{"IMAGES":1,"images":[{"url":"u","URL":5}]}`, []intake.Source{{URL: "u"}}},
+		"white space":        {" \t\r\n{ \"images\" : [ { \"url\" : \"u\" } ] } \n", []intake.Source{{URL: "u"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := readAll(t, c.text)

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/body"
+	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -52,8 +53,8 @@ func FuzzReader(f *testing.F) {
 }
 
 // blur makes all failures one.
-func blur(images []body.Image) []body.Image {
-	var blurred []body.Image
+func blur(images []intake.Source) []intake.Source {
+	var blurred []intake.Source
 	for _, img := range images {
 		if img.Failure != nil {
 			_, img.Failure = decode("!")
@@ -75,7 +76,7 @@ func (c *chunks) Read(p []byte) (int, error) {
 
 // model reads a request with encoding/json. It returns false for one that is to
 // be refused.
-func model(text []byte) ([]body.Image, bool) {
+func model(text []byte) ([]intake.Source, bool) {
 	if !utf8.Valid(text) || !json.Valid(text) || depth(text) > 100 {
 		return nil, false
 	}
@@ -87,7 +88,7 @@ func model(text []byte) ([]body.Image, bool) {
 	if json.Unmarshal(root["images"], &elements) != nil || len(elements) == 0 || len(elements) > small.Images {
 		return nil, false
 	}
-	var images []body.Image
+	var images []intake.Source
 	for _, e := range elements {
 		m, ok := members(e, "url", "base64", "name")
 		if !ok {
@@ -105,7 +106,7 @@ func model(text []byte) ([]body.Image, bool) {
 		if (*url == "") == (*inline == "") {
 			return nil, false
 		}
-		img := body.Image{URL: *url, Name: *name}
+		img := intake.Source{URL: *url, Name: *name}
 		if *inline != "" {
 			img.Data, img.Failure = decode(*inline)
 		}

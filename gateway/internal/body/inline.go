@@ -2,15 +2,15 @@ package body
 
 import (
 	"encoding/base64"
-	"fmt"
 	"strings"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // inline reads the base64 string of an image, or null. It reports whether there
 // was any text in it, and gives img what that decodes to or why it does not.
-func (r *Reader) inline(place string, img *Image) (bool, error) {
+func (r *Reader) inline(place string, img *intake.Source) (bool, error) {
 	present, err := r.quoted(place)
 	if err != nil || !present {
 		return false, err
@@ -144,13 +144,13 @@ func (d *decoder) char(c byte) {
 func (d *decoder) mediaType(c byte) {
 	if c != ',' {
 		if d.head = append(d.head, c); len(d.head) > maxMediaType {
-			d.fail(invalid())
+			d.fail(intake.InvalidBase64())
 		}
 		return
 	}
 	const marker = ";base64"
 	if n := len(d.head) - len(marker); n < 0 || !strings.EqualFold(string(d.head[n:]), marker) {
-		d.fail(invalid())
+		d.fail(intake.InvalidBase64())
 		return
 	}
 	d.phase, d.head = inBase64, nil
@@ -174,7 +174,7 @@ func (d *decoder) digit(c byte) {
 		d.pad(c)
 		return
 	default:
-		d.fail(invalid())
+		d.fail(intake.InvalidBase64())
 		return
 	}
 	d.quantum = d.quantum<<6 | uint32(v)
@@ -187,13 +187,13 @@ func (d *decoder) digit(c byte) {
 // pad counts the padding, which can only complete a quantum.
 func (d *decoder) pad(c byte) {
 	if d.padding++; c != '=' || d.groups < 2 || d.groups+d.padding > 4 {
-		d.fail(invalid())
+		d.fail(intake.InvalidBase64())
 	}
 }
 
 func (d *decoder) append(b ...byte) {
 	if int64(len(d.data)+len(b)) > d.limit {
-		d.fail(d.tooLarge())
+		d.fail(intake.TooLarge(d.limit))
 		return
 	}
 	d.grow(len(b))
@@ -214,7 +214,7 @@ func (d *decoder) end() ([]byte, *pipeline.Failure) {
 	switch {
 	case d.failure != nil:
 	case d.phase == inType, d.groups == 1, d.padding > 0 && d.groups+d.padding < 4:
-		d.fail(invalid())
+		d.fail(intake.InvalidBase64())
 	case d.groups == 2:
 		d.append(byte(d.quantum >> 4))
 	case d.groups == 3:
@@ -224,20 +224,4 @@ func (d *decoder) end() ([]byte, *pipeline.Failure) {
 		return nil, d.failure
 	}
 	return d.data, nil
-}
-
-func invalid() *pipeline.Failure {
-	return &pipeline.Failure{Code: pipeline.CodeInvalidBase64, Text: "Invalid base64 data"}
-}
-
-func (d *decoder) tooLarge() *pipeline.Failure {
-	return &pipeline.Failure{Code: pipeline.CodeTooLarge, Text: "Image exceeds the maximum size of " + megabytes(d.limit)}
-}
-
-// megabytes writes a size as the API does: 10 MB is 10,485,760 bytes.
-func megabytes(n int64) string {
-	if n%(1<<20) != 0 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	return fmt.Sprintf("%d MB", n>>20)
 }

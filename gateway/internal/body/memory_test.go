@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -30,11 +31,16 @@ func (r *repeat) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// The memory of a request does not grow with it: demand is one image and one
-// window, whatever the number of images and the length of a string.
+// The memory of a request does not grow with it: it is one image and one window,
+// whatever the number of images and the length of a string. With TEST_FULL_SIZE
+// set the request is the largest that the API takes, else one tenth of it, which
+// is far above the bound all the same.
 func TestMemory(t *testing.T) {
+	images, long := 10, 100<<20
+	if os.Getenv("TEST_FULL_SIZE") != "" {
+		images, long = 100, 400<<20
+	}
 	block := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("0123456789abcdef", 3<<10))) // 48 KiB of data
-	const images = 100
 	var parts []io.Reader
 	part := func(r io.Reader) { parts = append(parts, r) }
 	part(strings.NewReader(`{"images":[`))
@@ -43,8 +49,8 @@ func TestMemory(t *testing.T) {
 			part(strings.NewReader(","))
 		}
 		part(strings.NewReader(fmt.Sprintf(`{"name":"%d","base64":"data:image/png;base64,`, i)))
-		if i == 50 {
-			part(newRepeat(block, 400<<20/len(block))) // one string of 400 MiB
+		if i == images/2 {
+			part(newRepeat(block, long/len(block)))
 		} else {
 			part(newRepeat(block, 213)) // 9.98 MiB decoded
 		}
