@@ -1,0 +1,40 @@
+package describe
+
+import (
+	"bytes"
+	"context"
+	"image/jpeg"
+	"testing"
+	"time"
+)
+
+// BenchmarkDescribe shows what describing an image costs and how many times the
+// cost of decoding it that is; the rest of the work should stay under a fifth.
+func BenchmarkDescribe(b *testing.B) {
+	for _, c := range []struct {
+		name          string
+		width, height int
+	}{{"2MP", 1632, 1224}, {"12MP", 4000, 3000}} {
+		b.Run(c.name, func(b *testing.B) {
+			data := encodeJPEG(b, photo(c.width, c.height), 85)
+			d := New(Config{})
+			var decoding, describing time.Duration
+			for b.Loop() {
+				start := time.Now()
+				if _, err := jpeg.Decode(bytes.NewReader(data)); err != nil {
+					b.Fatal(err)
+				}
+				decoded := time.Now()
+				if _, _, err := d.Describe(context.Background(), data); err != nil { //nolint:usetesting // A benchmark's context costs nothing either way.
+					b.Fatal(err)
+				}
+				decoding += decoded.Sub(start)
+				describing += time.Since(decoded)
+			}
+			b.ReportMetric(float64(describing.Milliseconds())/float64(b.N), "ms/image")
+			b.ReportMetric(float64(describing)/float64(decoding), "×decode")
+			b.ReportMetric(float64(len(data))/1e3, "kB")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}

@@ -1,0 +1,138 @@
+package describe
+
+import (
+	"image"
+	"math"
+)
+
+// The components of a BlurHash, across and down, and the long side of the copy
+// that it is computed from: it holds no finer detail.
+const (
+	blurX, blurY = 4, 3
+	blurSide     = 64
+)
+
+// blurHash encodes the picture as a BlurHash (https://blurha.sh, algorithm as in
+// github.com/woltapp/blurhash, Algorithm.md) of 4×3 components. The cosines of the
+// two axes are applied one after the other.
+func blurHash(m *image.RGBA) string {
+	width, height := fit(m.Rect.Dx(), m.Rect.Dy(), blurSide)
+	small := reduce(m, width, height)
+	cosX, cosY := cosines(blurX, width), cosines(blurY, height)
+	linear := linearTable()
+
+	var factors [blurY][blurX][3]float64
+	for y := range height {
+		var row [blurX][3]float64
+		for x := range width {
+			p := small.Pix[y*small.Stride+4*x:]
+			for c := range 3 {
+				v := linear[p[c]]
+				for i := range blurX {
+					row[i][c] += cosX[i][x] * v
+				}
+			}
+		}
+		for j := range blurY {
+			for i := range blurX {
+				for c := range 3 {
+					factors[j][i][c] += cosY[j][y] * row[i][c]
+				}
+			}
+		}
+	}
+	for j := range blurY {
+		for i := range blurX {
+			norm := 2.0
+			if i == 0 && j == 0 {
+				norm = 1
+			}
+			for c := range 3 {
+				factors[j][i][c] *= norm / float64(width*height)
+			}
+		}
+	}
+	return blurText(&factors)
+}
+
+// cosines are the values of the first n cosines at each of size places.
+func cosines(n, size int) [][]float64 {
+	out := make([][]float64, n)
+	for i := range out {
+		out[i] = make([]float64, size)
+		for x := range out[i] {
+			out[i][x] = math.Cos(math.Pi * float64(i) * float64(x) / float64(size))
+		}
+	}
+	return out
+}
+
+// blurText writes the factors in the alphabet of BlurHash: the number of
+// components, the largest of the AC factors, the mean colour, the AC factors.
+func blurText(factors *[blurY][blurX][3]float64) string {
+	largest := 0.0
+	for j := range factors {
+		for i := range factors[j] {
+			for c := range 3 {
+				if i+j > 0 {
+					largest = max(largest, math.Abs(factors[j][i][c]))
+				}
+			}
+		}
+	}
+	step := int(max(0, min(82, math.Floor(largest*166-0.5))))
+	scale := float64(step+1) / 166
+
+	dc := factors[0][0]
+	out := base83(nil, (blurX-1)+(blurY-1)*9, 1)
+	out = base83(out, step, 1)
+	out = base83(out, toSRGB(dc[0])<<16|toSRGB(dc[1])<<8|toSRGB(dc[2]), 4)
+	for j := range factors {
+		for i, f := range factors[j] {
+			if i+j > 0 {
+				out = base83(out, (acStep(f[0]/scale)*19+acStep(f[1]/scale))*19+acStep(f[2]/scale), 2)
+			}
+		}
+	}
+	return string(out)
+}
+
+// acStep is the quantisation of an AC factor: a signed square root in 19 steps.
+func acStep(v float64) int {
+	return int(max(0, min(18, math.Floor(math.Copysign(math.Sqrt(math.Abs(v)), v)*9+9.5))))
+}
+
+func base83(out []byte, v, digits int) []byte {
+	const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~"
+	for d := digits - 1; d >= 0; d-- {
+		rest := v
+		for range d {
+			rest /= 83
+		}
+		out = append(out, alphabet[rest%83])
+	}
+	return out
+}
+
+// linearTable turns sRGB samples into linear light (IEC 61966-2-1).
+func linearTable() *[256]float64 {
+	var table [256]float64
+	for i := range table {
+		v := float64(i) / 255
+		if v <= 0.04045 {
+			table[i] = v / 12.92
+		} else {
+			table[i] = math.Pow((v+0.055)/1.055, 2.4)
+		}
+	}
+	return &table
+}
+
+// toSRGB turns linear light into an sRGB sample.
+func toSRGB(v float64) int {
+	v = max(0, min(1, v))
+	if v <= 0.0031308 {
+		return int(v*12.92*255 + 0.5)
+	}
+	return int((1.055*math.Pow(v, 1/2.4)-0.055)*255 + 0.5)
+}

@@ -1,0 +1,118 @@
+// Package describe looks at one image and tells what is in it: the facts of the
+// file, what the camera wrote, colours, light, hashes, and a thumbnail.
+//
+// It promises that the image is decoded once, that the decoded pixels of all
+// images at work at the same time stay within a budget of bytes, that nothing is
+// decoded before [imagefile.Read] has checked the whole structure, and that the
+// same bytes give the same [pipeline.Metadata] and the same thumbnail, bit for
+// bit, for one [Version] on one architecture. Damaged EXIF never fails an image:
+// it becomes a warning.
+//
+// It refuses nothing that imagefile takes unless its pixels turn out to be
+// damaged. Every figure about the picture is taken from one small upright copy, at
+// most [WorkingSize] pixels long, so that it means the same for the image and
+// for its scaled copies.
+package describe
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"image"
+	"io"
+	"runtime/debug"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// Version is the analyzer_version of the metadata. It is raised with every change
+// after which an image would be described in other words or other bytes.
+const Version = "1.0.0"
+
+// WorkingSize is the long side in pixels of the copy that everything is computed
+// from, and of the thumbnail. Smaller images are never enlarged.
+const WorkingSize = 320
+
+// DefaultPixelBytes is the budget of a Config that gives none.
+const DefaultPixelBytes = 512 << 20
+
+// Config sets the bounds. Its zero value is a usable one.
+type Config struct {
+	// PixelBytes bounds the memory of the decoded pixels of all images at work at
+	// the same time. An image that needs more by itself is decoded alone. 0 means
+	// DefaultPixelBytes.
+	PixelBytes int64
+	// Limits are what an image may have; see [imagefile.Limits].
+	Limits imagefile.Limits
+}
+
+// Describer describes images, any number at the same time.
+type Describer struct {
+	limits imagefile.Limits
+	budget int64
+	pixels *semaphore.Weighted // of budget bytes
+	decode func(io.Reader, imagefile.Header) (image.Image, error)
+}
+
+// New makes a Describer.
+func New(c Config) *Describer {
+	if c.PixelBytes <= 0 {
+		c.PixelBytes = DefaultPixelBytes
+	}
+	return &Describer{
+		limits: c.Limits, budget: c.PixelBytes,
+		pixels: semaphore.NewWeighted(c.PixelBytes), decode: decodePixels,
+	}
+}
+
+// Describe tells what is in the JPEG or PNG file data, and gives a thumbnail of
+// it: an upright JPEG without EXIF of at most [pipeline.MaxThumbnailBytes].
+//
+// A fault of the image is a *[pipeline.Failure]. Other errors are ctx's, also
+// while it waits for its share of memory or decodes, and a panic of a decoder,
+// which may be the fault of this process and not of the image.
+func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metadata, thumbnail []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			stack := debug.Stack()
+			err = fmt.Errorf("describe image: panic: %v\n%s", p, stack[:min(len(stack), 4<<10)])
+		}
+	}()
+	h, err := imagefile.Read(data, d.limits)
+	if err != nil {
+		return pipeline.Metadata{}, nil, err
+	}
+	picture, err := d.uprightCopy(ctx, data, h)
+	if err != nil {
+		return pipeline.Metadata{}, nil, err
+	}
+	flat := onWhite(picture)
+	thumbnail, err = encodeThumbnail(flat)
+	if err != nil {
+		return pipeline.Metadata{}, nil, err
+	}
+
+	var warned warnings
+	if h.Trailing > 0 {
+		warned.add("%d bytes after the end of the image", h.Trailing)
+	}
+	sum := sha256.Sum256(data)
+	light := luma(flat)
+	m = pipeline.Metadata{
+		AnalyzerVersion: Version,
+		Format:          h.Format, Orientation: h.Orientation,
+		BitDepth: h.BitDepth, ColorModel: h.ColorModel, HasAlpha: h.Alpha,
+		FileSize: int64(len(data)), SHA256: hex.EncodeToString(sum[:]),
+		Exif:      readExif(h.Exif, &warned),
+		MeanColor: meanColor(picture), Colors: dominantColors(picture),
+		Sharpness: sharpness(light), BlurHash: blurHash(flat), PHash: pHash(light),
+		Warnings: warned.list,
+	}
+	m.Width, m.Height = h.Displayed()
+	m.Brightness, m.Contrast = brightnessAndContrast(light)
+	return m, thumbnail, ctx.Err()
+}

@@ -1,0 +1,230 @@
+package describe
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// Bounds on what is read of an EXIF block.
+const (
+	maxExifBytes = 1 << 20 // of a block; JPEG has 64 KiB at most, PNG no bound
+	maxEntries   = 500     // of a directory
+	maxTagBytes  = 10_000  // of a value
+)
+
+// The types of TIFF values that the tags below may have.
+const (
+	tiffByte     = 1
+	tiffASCII    = 2
+	tiffShort    = 3
+	tiffLong     = 4
+	tiffRational = 5
+	tiffIFD      = 13
+)
+
+// The tags that point to the two other directories.
+const (
+	tagExifIFD = 0x8769
+	tagGPSIFD  = 0x8825
+)
+
+// wantedTag is a tag that is read, with the type that it must have.
+type wantedTag struct {
+	name     string
+	kind     uint16
+	min, max uint32 // how many values
+}
+
+// wanted are the tags that are read from each directory (CIPA DC-008, 4.6).
+var wanted = map[string]map[uint16]wantedTag{
+	dirImage: {
+		0x010f: {"Make", tiffASCII, 1, maxTagBytes},
+		0x0110: {"Model", tiffASCII, 1, maxTagBytes},
+		0x0132: {"ModifyDate", tiffASCII, 1, 64},
+	},
+	dirExif: {
+		0x829a: {"ExposureTime", tiffRational, 1, 1},
+		0x829d: {"FNumber", tiffRational, 1, 1},
+		0x8827: {"ISO", tiffShort, 1, 8},
+		0x8832: {"RecommendedExposureIndex", tiffLong, 1, 1},
+		0x8833: {"ISOSpeed", tiffLong, 1, 1},
+		0x9003: {"DateTimeOriginal", tiffASCII, 1, 64},
+		0x9004: {"CreateDate", tiffASCII, 1, 64},
+		0x9010: {"OffsetTime", tiffASCII, 1, 64},
+		0x9011: {"OffsetTimeOriginal", tiffASCII, 1, 64},
+		0x9012: {"OffsetTimeDigitized", tiffASCII, 1, 64},
+		0x920a: {"FocalLength", tiffRational, 1, 1},
+		0xa434: {"LensModel", tiffASCII, 1, maxTagBytes},
+	},
+	dirGPS: {
+		0x0001: {"GPSLatitudeRef", tiffASCII, 1, 8},
+		0x0002: {"GPSLatitude", tiffRational, 3, 3},
+		0x0003: {"GPSLongitudeRef", tiffASCII, 1, 8},
+		0x0004: {"GPSLongitude", tiffRational, 3, 3},
+		0x0005: {"GPSAltitudeRef", tiffByte, 1, 1},
+		0x0006: {"GPSAltitude", tiffRational, 1, 1},
+	},
+}
+
+// soundTIFF returns a copy of a TIFF structure in which only the entries are left
+// that are wanted and whole, or nil when it is none at all. imagemeta gives up
+// at the first entry that it does not understand, reads coordinates of 0/0 as
+// zero, and loses its place at a directory that is pointed to twice; with the copy
+// it meets none of these.
+func soundTIFF(tiff []byte, warned *warnings) []byte {
+	if len(tiff) > maxExifBytes {
+		warned.add("EXIF: only the first %d bytes are read", maxExifBytes)
+		tiff = tiff[:maxExifBytes]
+	}
+	s := soundness{data: bytes.Clone(tiff), warned: warned}
+	switch {
+	case bytes.HasPrefix(tiff, []byte("II*\x00")):
+		s.order = binary.LittleEndian
+	case bytes.HasPrefix(tiff, []byte("MM\x00*")):
+		s.order = binary.BigEndian
+	default:
+		warned.add("EXIF: it has no TIFF header")
+		return nil
+	}
+	if len(tiff) < 8 || !s.directory(dirImage, s.order.Uint32(s.data[4:])) {
+		warned.add("EXIF: its first directory is missing")
+		return nil
+	}
+	return s.data
+}
+
+// soundness works on the copy of one TIFF structure.
+type soundness struct {
+	data   []byte
+	order  binary.ByteOrder
+	warned *warnings
+	taken  [][2]int64 // where directories lie
+}
+
+// directory makes one directory and those that it points to sound. It is false,
+// and nothing is changed, when there cannot be one at offset.
+func (s *soundness) directory(name string, offset uint32) bool {
+	start := int64(offset)
+	if start < 8 || start+2 > int64(len(s.data)) {
+		return false
+	}
+	n := int64(s.order.Uint16(s.data[start:]))
+	if fits := min((int64(len(s.data))-start-2)/12, maxEntries); n > fits {
+		s.warned.add("EXIF %s: %d of its %d entries are read", name, fits, n)
+		n = fits
+	}
+	end := start + 2 + 12*n
+	if s.overlaps(start, end) {
+		return false
+	}
+	s.taken = append(s.taken, [2]int64{start, end})
+	s.order.PutUint16(s.data[start:], uint16(n)) //nolint:gosec // At most maxEntries.
+	seen := map[uint16]bool{}
+	for at := start + 2; at < end; at += 12 {
+		entry := s.data[at : at+12]
+		tag := s.order.Uint16(entry)
+		if seen[tag] || !s.entry(name, tag, entry) {
+			s.blank(entry)
+		}
+		seen[tag] = true
+	}
+	return true
+}
+
+func (s *soundness) overlaps(start, end int64) bool {
+	for _, t := range s.taken {
+		if start < t[1] && t[0] < end {
+			return true
+		}
+	}
+	return false
+}
+
+// blank makes an entry one that nobody asks for.
+func (s *soundness) blank(entry []byte) {
+	clear(entry)
+	s.order.PutUint16(entry, 0xffff)
+	s.order.PutUint16(entry[2:], tiffByte)
+	s.order.PutUint32(entry[4:], 1)
+}
+
+// entry reports whether an entry is wanted and sound. It follows pointers.
+func (s *soundness) entry(dir string, tag uint16, entry []byte) bool {
+	kind, count := s.order.Uint16(entry[2:]), s.order.Uint32(entry[4:])
+	if dir == dirImage && (tag == tagExifIFD || tag == tagGPSIFD) {
+		sub := dirExif
+		if tag == tagGPSIFD {
+			sub = dirGPS
+		}
+		sound := (kind == tiffLong || kind == tiffIFD) && count == 1 && s.directory(sub, s.order.Uint32(entry[8:]))
+		if !sound {
+			s.warned.add("EXIF %s: its directory is missing", sub)
+		}
+		s.order.PutUint16(entry[2:], tiffLong)
+		return sound
+	}
+	want, ok := wanted[dir][tag]
+	if !ok {
+		return false
+	}
+	if kind != want.kind || count < want.min || count > want.max {
+		// A string of no bytes says what an absent one says.
+		if count > 0 {
+			s.warned.add("EXIF %s: %d values of type %d are not what it should have", want.name, count, kind)
+		}
+		return false
+	}
+	value, ok := s.value(kind, count, entry)
+	if !ok {
+		s.warned.add("EXIF %s: its value lies outside of the block", want.name)
+		return false
+	}
+	return s.sensible(want, value)
+}
+
+// value is where the value of an entry lies: in the entry or elsewhere.
+func (s *soundness) value(kind uint16, count uint32, entry []byte) ([]byte, bool) {
+	size := int64(count)
+	switch kind {
+	case tiffShort:
+		size *= 2
+	case tiffLong:
+		size *= 4
+	case tiffRational:
+		size *= 8
+	}
+	if size <= 4 {
+		return entry[8 : 8+size], true
+	}
+	offset := int64(s.order.Uint32(entry[8:]))
+	if offset+size > int64(len(s.data)) {
+		return nil, false
+	}
+	// A value on top of a directory is none, and it must not be changed.
+	if s.overlaps(offset, offset+size) {
+		return nil, false
+	}
+	return s.data[offset : offset+size], true
+}
+
+// sensible looks at the value itself: a fraction has a denominator, and what
+// comes after the end of a string does not belong to it.
+func (s *soundness) sensible(want wantedTag, value []byte) bool {
+	switch want.kind {
+	case tiffRational:
+		for i := 4; i < len(value); i += 8 {
+			if s.order.Uint32(value[i:]) == 0 {
+				// Cameras write 0/0 for what they don't know.
+				if s.order.Uint32(value[i-4:]) != 0 {
+					s.warned.add("EXIF %s: a fraction over zero", want.name)
+				}
+				return false
+			}
+		}
+	case tiffASCII:
+		if end := bytes.IndexByte(value, 0); end >= 0 {
+			clear(value[end:])
+		}
+	}
+	return true
+}

@@ -1,0 +1,162 @@
+package describe
+
+import (
+	"image"
+	"image/color"
+)
+
+// reduce returns the picture scaled to width × height, each pixel the mean of
+// the area that it stands for. The mean is taken of the samples as they are
+// stored, gamma and all, as thumbnails are commonly made; colours count by
+// their alpha. Planes are averaged before their colours are converted, so that
+// only the small picture is.
+func reduce(m image.Image, width, height int) *image.NRGBA {
+	out := image.NewNRGBA(image.Rect(0, 0, width, height))
+	switch m := m.(type) {
+	case *image.YCbCr:
+		if m.Rect.Min == (image.Point{}) {
+			reduceYCbCr(out, m)
+			return out
+		}
+	case *image.Gray:
+		gray := source{width: m.Rect.Dx(), height: m.Rect.Dy(), channels: 1, row: func(y int) []byte {
+			return m.Pix[y*m.Stride:]
+		}}
+		for i, y := range gray.average(width, height) {
+			copy(out.Pix[4*i:], []byte{y, y, y, 255})
+		}
+		return out
+	}
+	setStraight(out.Pix, premultiplied(m).average(width, height))
+	return out
+}
+
+// reduceYCbCr averages the three planes, whatever their subsampling, to the size
+// of out.
+func reduceYCbCr(out *image.NRGBA, m *image.YCbCr) {
+	width, height := out.Rect.Dx(), out.Rect.Dy()
+	subX, subY := subsampling(m.SubsampleRatio)
+	plane := func(pix []byte, stride, subX, subY int) []byte {
+		s := source{
+			width: m.Rect.Dx(), height: m.Rect.Dy(), channels: 1, subX: subX, subY: subY,
+			row: func(y int) []byte { return pix[y*stride:] },
+		}
+		return s.average(width, height)
+	}
+	ys := plane(m.Y, m.YStride, 1, 1)
+	cbs := plane(m.Cb, m.CStride, subX, subY)
+	crs := plane(m.Cr, m.CStride, subX, subY)
+	for i, y := range ys {
+		p := out.Pix[4*i : 4*i+4 : 4*i+4]
+		p[0], p[1], p[2] = color.YCbCrToRGB(y, cbs[i], crs[i])
+		p[3] = 255
+	}
+}
+
+// subsampling is how many pixels one sample of chroma stands for, across and down.
+func subsampling(r image.YCbCrSubsampleRatio) (x, y int) {
+	switch r {
+	case image.YCbCrSubsampleRatio422:
+		return 2, 1
+	case image.YCbCrSubsampleRatio420:
+		return 2, 2
+	case image.YCbCrSubsampleRatio440:
+		return 1, 2
+	case image.YCbCrSubsampleRatio411:
+		return 4, 1
+	case image.YCbCrSubsampleRatio410:
+		return 4, 2
+	default:
+		return 1, 1
+	}
+}
+
+// premultiplied gives the rows of any picture as RGBA with eight bits a sample
+// and the colours multiplied by alpha, which is what means may be taken of.
+func premultiplied(m image.Image) source {
+	b := m.Bounds()
+	s := source{width: b.Dx(), height: b.Dy(), channels: 4}
+	buf := make([]byte, 4*s.width)
+	switch m := m.(type) {
+	case *image.RGBA:
+		s.row = func(y int) []byte { return m.Pix[y*m.Stride:] }
+	case *image.NRGBA:
+		s.row = func(y int) []byte {
+			return premultiply(buf, m.Pix[y*m.Stride:][:4*s.width])
+		}
+	case *image.Paletted:
+		table := paletteTable(m.Palette)
+		s.row = func(y int) []byte {
+			for x, index := range m.Pix[y*m.Stride:][:s.width] {
+				copy(buf[4*x:4*x+4], table[index][:])
+			}
+			return buf
+		}
+	case image.RGBA64Image:
+		s.row = func(y int) []byte {
+			for x := range s.width {
+				c := m.RGBA64At(b.Min.X+x, b.Min.Y+y)
+				p := buf[4*x : 4*x+4 : 4*x+4]
+				p[0], p[1], p[2], p[3] = uint8(c.R>>8), uint8(c.G>>8), uint8(c.B>>8), uint8(c.A>>8)
+			}
+			return buf
+		}
+	default:
+		s.row = func(y int) []byte {
+			for x := range s.width {
+				r, g, bl, a := m.At(b.Min.X+x, b.Min.Y+y).RGBA()
+				p := buf[4*x : 4*x+4 : 4*x+4]
+				p[0], p[1], p[2], p[3] = uint8(r>>8), uint8(g>>8), uint8(bl>>8), uint8(a>>8) //nolint:gosec // RGBA's values have 16 bits.
+			}
+			return buf
+		}
+	}
+	return s
+}
+
+// premultiply multiplies a row of straight RGBA by its alpha into buf. A row that
+// is opaque is returned itself.
+func premultiply(buf, row []byte) []byte {
+	opaque := byte(255)
+	for i := 3; i < len(row); i += 4 {
+		opaque &= row[i]
+	}
+	if opaque == 255 {
+		return row
+	}
+	for i := 0; i+4 <= len(row); i += 4 {
+		alpha := uint32(row[i+3])
+		for c := range 3 {
+			buf[i+c] = uint8((uint32(row[i+c])*alpha + 127) / 255)
+		}
+		buf[i+3] = row[i+3]
+	}
+	return buf
+}
+
+// paletteTable is the palette as premultiplied RGBA. An index beyond the palette
+// is opaque black, as in image/png.
+func paletteTable(p color.Palette) *[256][4]byte {
+	var table [256][4]byte
+	for i := range table {
+		table[i][3] = 255
+		if i < len(p) && p[i] != nil {
+			r, g, b, a := p[i].RGBA()
+			table[i] = [4]byte{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8), uint8(a >> 8)} //nolint:gosec // RGBA's values have 16 bits.
+		}
+	}
+	return &table
+}
+
+// setStraight turns premultiplied RGBA into straight.
+func setStraight(dst, src []byte) {
+	for i := 0; i+4 <= len(src); i += 4 {
+		alpha := uint32(src[i+3])
+		dst[i+3] = src[i+3]
+		for c := range 3 {
+			if alpha > 0 {
+				dst[i+c] = uint8(min(255, (uint32(src[i+c])*255+alpha/2)/alpha)) //nolint:gosec // At most 255.
+			}
+		}
+	}
+}
