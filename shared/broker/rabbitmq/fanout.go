@@ -1,0 +1,184 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+)
+
+// maxBacklog bounds the broadcasts that wait for one subscriber, in the broker
+// and again in this process. Past it the oldest go.
+const maxBacklog = 1024
+
+// fanout is the unconfirmed side of one publishing session.
+type fanout struct {
+	session *session
+	declare bool
+
+	// mu guards the fields below.
+	mu     sync.Mutex
+	ch     *amqp.Channel // nil until the first broadcast, and after a channel error
+	topics map[string]struct{}
+}
+
+// Broadcast sends body to whoever is subscribed to the topic now; see
+// broker.Broker. It waits for no session: without one it fails at once.
+func (b *Broker) Broadcast(ctx context.Context, topic string, body []byte) error {
+	if err := checkMessage(topic, broker.Message{Body: body}); err != nil {
+		return fmt.Errorf("broadcast to %.64q: %w", topic, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("broadcast to %s: %w", topic, err)
+	}
+	b.publishing.mu.Lock()
+	s := b.publishing.session
+	b.publishing.mu.Unlock()
+	err := errors.New("not connected")
+	if s != nil {
+		if err = s.publisher.blockage(); err == nil {
+			defer s.within(b.config.PublishTimeout)()
+			err = s.publisher.fanout.send(topic, body)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("broadcast to %s: %w: %w", topic, broker.ErrUnavailable, err)
+	}
+	return nil
+}
+
+func (f *fanout) send(topic string, body []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ch == nil || f.ch.IsClosed() {
+		ch, err := f.session.conn.Channel()
+		if err != nil {
+			return fmt.Errorf("open channel: %w", err)
+		}
+		f.ch, f.topics = ch, map[string]struct{}{}
+	}
+	if _, known := f.topics[topic]; !known && f.declare {
+		if err := declareTopic(f.ch, topic); err != nil {
+			return err
+		}
+		f.topics[topic] = struct{}{}
+	}
+	_, err := f.ch.PublishWithDeferredConfirm(topic, "", false, false, amqp.Publishing{
+		ContentType: amqp.MimeApplicationJSON, DeliveryMode: amqp.Transient, Body: body,
+	})
+	return err
+}
+
+func declareTopic(ch *amqp.Channel, topic string) error {
+	if err := ch.ExchangeDeclare(topic, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
+		return fmt.Errorf("declare topic %s: %w", topic, err)
+	}
+	return nil
+}
+
+// Subscribe hands every broadcast of the topic to handle; see broker.Broker. A
+// handle that falls more than 1024 broadcasts behind loses the oldest.
+func (b *Broker) Subscribe(ctx context.Context, topic string, resumed func(), handle func([]byte)) error {
+	pauses := newBackOff()
+	defer b.consuming.note("topic "+topic, nil)
+	for {
+		s, err := b.consuming.await(ctx, false)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("subscribe to %s: %w", topic, err)
+		}
+		err = b.subscribed(ctx, s, topic, func() {
+			b.consuming.note("topic "+topic, nil)
+			pauses.Reset()
+			if resumed != nil {
+				resumed()
+			}
+		}, handle)
+		if ctx.Err() != nil {
+			return nil
+		}
+		b.consuming.note("topic "+topic, err)
+		if !pause(ctx, pauses.NextBackOff()) {
+			return nil
+		}
+	}
+}
+
+// subscribed lives through one subscription and returns why it ended.
+func (b *Broker) subscribed(ctx context.Context, s *session, topic string, stands func(), handle func([]byte)) error {
+	ch, err := s.channel()
+	if err != nil {
+		return err
+	}
+	waiting := make(chan []byte, maxBacklog)
+	var receiving sync.WaitGroup
+	// The channel ends first, which ends the deliveries and so the receiver.
+	defer receiving.Wait()
+	defer s.closeChannel(ch)
+	deliveries, err := b.bind(s, ch, topic)
+	if err != nil {
+		return err
+	}
+	// The broker pushes without waiting for acks: a slow handle must not make the
+	// library hoard what it pushed.
+	receiving.Go(func() {
+		defer close(waiting)
+		for d := range deliveries {
+			for sent := false; !sent; {
+				select {
+				case waiting <- d.Body:
+					sent = true
+				default:
+					select {
+					case <-waiting:
+					default:
+					}
+				}
+			}
+		}
+	})
+	stands()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case body, ok := <-waiting:
+			if !ok {
+				return errors.New("subscription lost")
+			}
+			if ctx.Err() == nil {
+				handle(body)
+			}
+		}
+	}
+}
+
+// bind makes a queue for this subscription alone, which ends with the session.
+func (b *Broker) bind(s *session, ch *amqp.Channel, topic string) (<-chan amqp.Delivery, error) {
+	defer s.within(rpcTimeout)()
+	if b.config.Declare {
+		if err := declareTopic(ch, topic); err != nil {
+			return nil, err
+		}
+	}
+	q, err := ch.QueueDeclare("", false, true, true, false, amqp.Table{
+		"x-max-length": int64(maxBacklog), "x-overflow": "drop-head",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("declare queue of subscriber: %w", err)
+	}
+	if err := ch.QueueBind(q.Name, "", topic, false, nil); err != nil {
+		return nil, fmt.Errorf("bind to topic: %w", err)
+	}
+	deliveries, err := ch.Consume(q.Name, "", true, true, false, false, nil)
+	if err != nil {
+		return nil, fmt.Errorf("consume: %w", err)
+	}
+	return deliveries, nil
+}

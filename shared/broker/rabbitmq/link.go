@@ -1,0 +1,267 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// session is one connection, from its handshake to its end. It is never revived.
+type session struct {
+	conn      *amqp.Connection
+	socket    *socket
+	ended     <-chan struct{}
+	publisher *publisher // of the publishing link only
+}
+
+// kill ends the session from our side at once; whatever waits on it fails.
+func (s *session) kill() { _ = s.socket.Close() }
+
+// within kills the session unless the returned function is called within d. The
+// library's requests know no deadline of their own.
+func (s *session) within(d time.Duration) (stop func() bool) {
+	return time.AfterFunc(d, s.kill).Stop
+}
+
+// channel opens a channel.
+func (s *session) channel() (*amqp.Channel, error) {
+	defer s.within(rpcTimeout)()
+	ch, err := s.conn.Channel()
+	if err != nil {
+		return nil, fmt.Errorf("open channel: %w", err)
+	}
+	return ch, nil
+}
+
+// closeChannel ends a channel politely, or with the whole session when the
+// broker does not answer.
+func (s *session) closeChannel(ch *amqp.Channel) {
+	defer s.within(rpcTimeout)()
+	// An error says that the channel has ended already.
+	_ = ch.Close()
+}
+
+// close ends the session politely if that goes quickly. A broker under an alarm
+// reads nothing from a publishing connection, not even its end.
+func (s *session) close() {
+	defer s.within(closeTimeout)()
+	_ = s.conn.Close()
+	s.kill()
+}
+
+// link is a supervised connection: it holds the session that there is, and says
+// why when there is none.
+type link struct {
+	purpose string
+	config  Config
+	log     *slog.Logger
+	closed  <-chan struct{} // the Broker is closing
+	prepare func(*session) error
+	// serve works for the session until ctx, which ends with the session, ends.
+	// The publishing link is open from the start; the consuming one when its
+	// serve says so.
+	serve func(ctx context.Context, s *session) error
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	session *session // nil while there is no connection
+	open    bool     // the session may be used for work
+	problem error    // why it is not open
+	changed chan struct{}
+	notes   map[string]error // troubles of single consumers
+}
+
+func newLink(purpose string, config Config, log *slog.Logger, closed <-chan struct{}) *link {
+	return &link{
+		purpose: purpose, config: config, log: log.With("connection", purpose), closed: closed,
+		problem: errors.New("not connected yet"), changed: make(chan struct{}), notes: map[string]error{},
+	}
+}
+
+// run keeps the link connected until ctx ends.
+func (l *link) run(ctx context.Context) {
+	pauses := newBackOff()
+	for node := 0; ; {
+		began := time.Now()
+		connected, err := l.once(ctx, l.config.URLs[node%len(l.config.URLs)])
+		if ctx.Err() != nil {
+			l.set(nil, false, errClosed)
+			return
+		}
+		l.set(nil, false, err)
+		if !connected {
+			node++
+		}
+		if connected && time.Since(began) > steady {
+			pauses.Reset()
+		}
+		if !pause(ctx, pauses.NextBackOff()) {
+			l.set(nil, false, errClosed)
+			return
+		}
+	}
+}
+
+// once lives through one session and returns why it ended.
+func (l *link) once(ctx context.Context, url string) (connected bool, err error) {
+	s, ends, err := l.connect(ctx, url)
+	if err != nil {
+		return false, err
+	}
+	sessionCtx, end := context.WithCancelCause(ctx)
+	s.ended = sessionCtx.Done()
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		// The library closes the channel of every connection that ends; one that we
+		// end ourselves sends nothing first.
+		if cause := <-ends; cause != nil {
+			end(fmt.Errorf("connection lost: %w", cause))
+			return
+		}
+		end(errors.New("connection lost"))
+	})
+	if l.prepare != nil {
+		err = l.prepare(s)
+	}
+	if err == nil {
+		l.set(s, s.publisher != nil, errors.New("queues have not been checked yet"))
+		err = l.serve(sessionCtx, s)
+	}
+	if err == nil {
+		err = context.Cause(sessionCtx)
+	}
+	l.set(nil, false, err)
+	s.close()
+	watching.Wait()
+	if err == nil {
+		err = context.Cause(sessionCtx)
+	}
+	return true, err
+}
+
+// connect dials and shakes hands, bounded by dialTimeout.
+func (l *link) connect(ctx context.Context, url string) (*session, chan *amqp.Error, error) {
+	s := &session{}
+	release := func() bool { return true }
+	properties := amqp.NewConnectionProperties()
+	properties.SetClientConnectionName(l.config.Name + " " + l.purpose)
+	conn, err := amqp.DialConfig(url, amqp.Config{
+		Heartbeat:  heartbeat,
+		Properties: properties,
+		Dial: func(network, addr string) (net.Conn, error) {
+			var err error
+			if s.socket, err = dialSocket(ctx, network, addr); err != nil {
+				return nil, err
+			}
+			release = context.AfterFunc(ctx, s.kill)
+			return s.socket, nil
+		},
+	})
+	release()
+	if err != nil {
+		if s.socket != nil {
+			s.kill()
+		}
+		return nil, nil, fmt.Errorf("connect: %w", err)
+	}
+	s.conn = conn
+	return s, conn.NotifyClose(make(chan *amqp.Error, 1)), nil
+}
+
+// set changes what the link has to offer.
+func (l *link) set(s *session, open bool, problem error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.setLocked(s, open, problem)
+}
+
+// turn opens a session for work, when problem is nil, or shuts it. A session that
+// is no longer the link's is left alone.
+func (l *link) turn(s *session, problem error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.session == s && s != nil {
+		l.setLocked(s, problem == nil, problem)
+	}
+}
+
+// shut shuts whatever session there is.
+func (l *link) shut(problem error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.session != nil {
+		l.setLocked(l.session, false, problem)
+	}
+}
+
+// setLocked needs mu. An open link has no problem; a problem is logged once, not
+// at every try.
+func (l *link) setLocked(s *session, open bool, problem error) {
+	if open {
+		problem = nil
+	}
+	if problem != nil && !errors.Is(problem, errClosed) && (l.problem == nil || problem.Error() != l.problem.Error()) {
+		l.log.Warn("broker not usable", "error", problem)
+	}
+	if open && !l.open {
+		l.log.Info("broker usable")
+	}
+	l.session, l.open, l.problem = s, open, problem
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// await waits for a session, for one that is open for work when open is asked
+// for. It fails when ctx ends, with its cause, and when the Broker is closed.
+func (l *link) await(ctx context.Context, open bool) (*session, error) {
+	for {
+		l.mu.Lock()
+		s, isOpen, changed := l.session, l.open, l.changed
+		l.mu.Unlock()
+		if s != nil && (isOpen || !open) {
+			return s, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-l.closed:
+			return nil, errClosed
+		}
+	}
+}
+
+// note keeps the trouble of one consumer for Ready; nil ends it.
+func (l *link) note(consumer string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		delete(l.notes, consumer)
+		return
+	}
+	l.notes[consumer] = err
+}
+
+// trouble says why the link can't do its work, nil when it can.
+func (l *link) trouble() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.open {
+		return fmt.Errorf("%s connection: %w", l.purpose, l.problem)
+	}
+	if l.session.publisher != nil {
+		if err := l.session.publisher.blockage(); err != nil {
+			return fmt.Errorf("%s connection: %w", l.purpose, err)
+		}
+	}
+	for consumer, err := range l.notes {
+		return fmt.Errorf("consumer of %s: %w", consumer, err)
+	}
+	return nil
+}

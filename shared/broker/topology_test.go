@@ -1,0 +1,68 @@
+package broker_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+)
+
+func TestTopologyOfOneWorkQueue(t *testing.T) {
+	want := []broker.QueueSpec{
+		{Name: "image_upload", Work: "image_upload", DeliveryLimit: 100, DeadLetters: true},
+		{Name: "image_upload.retry.1s", Work: "image_upload", TTL: time.Second, DeadLetterTo: "image_upload"},
+		{Name: "image_upload.retry.5s", Work: "image_upload", TTL: 5 * time.Second, DeadLetterTo: "image_upload"},
+		{Name: "image_upload.retry.15s", Work: "image_upload", TTL: 15 * time.Second, DeadLetterTo: "image_upload"},
+		{Name: "image_upload.suspect", Work: "image_upload", DeliveryLimit: 4, DeadLetters: true},
+		{Name: "image_upload.dead", Work: "image_upload", MaxLength: 100_000},
+		{Name: "dead_results", Work: "dead_results"},
+	}
+	// A change here is a change of queues that releases have declared: a running
+	// broker refuses it.
+	if got := broker.Topology("image_upload"); !slices.Equal(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestTopologyNamesAreDistinctAndComplete(t *testing.T) {
+	work := []string{"image_upload", "metadata_generated", "image_processed"}
+	specs := broker.Topology(work...)
+	names := map[string]bool{}
+	for _, s := range specs {
+		if names[s.Name] {
+			t.Errorf("queue %s is there twice", s.Name)
+		}
+		names[s.Name] = true
+	}
+	for _, q := range work {
+		for _, d := range broker.RetryDelays {
+			if !names[broker.RetryQueue(q, d)] {
+				t.Errorf("no %s", broker.RetryQueue(q, d))
+			}
+		}
+		if !names[q] || !names[broker.SuspectQueue(q)] || !names[broker.DeadQueue(q)] {
+			t.Errorf("%s lacks a queue", q)
+		}
+	}
+	for _, s := range specs {
+		if s.DeadLetterTo != "" && !names[s.DeadLetterTo] {
+			t.Errorf("%s gives to %s, which is not declared", s.Name, s.DeadLetterTo)
+		}
+	}
+	if specs[len(specs)-1].Name != broker.DeadResults {
+		t.Errorf("the last queue is %s", specs[len(specs)-1].Name)
+	}
+}
+
+func TestNoRouteIsUnavailable(t *testing.T) {
+	err := fmt.Errorf("publish: %w", broker.ErrNoRoute)
+	if !errors.Is(err, broker.ErrNoRoute) || !errors.Is(err, broker.ErrUnavailable) {
+		t.Error("ErrNoRoute is not told")
+	}
+	if errors.Is(broker.ErrUnavailable, broker.ErrNoRoute) {
+		t.Error("every ErrUnavailable passes for ErrNoRoute")
+	}
+}
