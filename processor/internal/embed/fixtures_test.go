@@ -136,6 +136,11 @@ func xmpChunk(packet string) string { return chunk("iTXt", xmpKeyword+"\x00\x00\
 
 func compressedXMPChunk(t testing.TB, packet string) string {
 	t.Helper()
+	return chunk("iTXt", xmpKeyword+"\x01\x00\x00\x00"+deflated(t, packet))
+}
+
+func deflated(t testing.TB, packet string) string {
+	t.Helper()
 	var b bytes.Buffer
 	z := zlib.NewWriter(&b)
 	if _, err := z.Write([]byte(packet)); err != nil {
@@ -144,7 +149,7 @@ func compressedXMPChunk(t testing.TB, packet string) string {
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return chunk("iTXt", xmpKeyword+"\x01\x00en\x00Metadaten\x00"+b.String())
+	return b.String()
 }
 
 const afterIHDR = len(pngStart) + chunkExtra + 13

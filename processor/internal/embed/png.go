@@ -28,7 +28,7 @@ const maxPNGPacket = 4 << 20
 type pngLayout struct {
 	header      span // IHDR, which is first
 	pixels      int  // where the first IDAT begins; 0 while there is none
-	packet      span // the first iTXt chunk with an XMP packet; empty when there is none
+	packet      span // the first text chunk with an XMP packet; empty when there is none
 	credentials bool
 }
 
@@ -93,7 +93,7 @@ func readPNG(data []byte) (pngLayout, bool) {
 			if l.pixels == 0 {
 				l.pixels = chunk.start
 			}
-		case "iTXt":
+		case "iTXt", "zTXt", "tEXt":
 			if l.packet.empty() && bytes.HasPrefix(data[at+8:chunk.end-4], []byte(xmpKeyword)) {
 				l.packet = chunk
 			}
@@ -106,26 +106,35 @@ func readPNG(data []byte) (pngLayout, bool) {
 	}
 }
 
-// readPacketChunk reads the packet out of a whole iTXt chunk, of which length and
-// keyword are known to be right, or says why it does not.
+// readPacketChunk reads the packet out of a whole text chunk, of which length and
+// keyword are known to be right, or says why it does not. The packet belongs into
+// an iTXt chunk, but some programs put it into the two older ones.
 func readPacketChunk(chunk []byte) ([]byte, Warning) {
 	body, sum := chunk[4:len(chunk)-4], chunk[len(chunk)-4:]
 	if crc32.ChecksumIEEE(body) != binary.BigEndian.Uint32(sum) {
 		return nil, PacketMalformed
 	}
-	rest := body[4+len(xmpKeyword):]
-	if len(rest) < 2 {
-		return nil, PacketMalformed
+	var compressed bool
+	text := body[4+len(xmpKeyword):]
+	switch string(body[:4]) {
+	case "zTXt": // method, text
+		if len(text) < 1 || text[0] != 0 {
+			return nil, PacketMalformed
+		}
+		compressed, text = true, text[1:]
+	case "iTXt": // flag, method, language and zero, translated keyword and zero, text
+		if len(text) < 2 || text[0] > 1 || text[0] == 1 && text[1] != 0 {
+			return nil, PacketMalformed
+		}
+		compressed = text[0] == 1
+		var hasLanguage, hasKeyword bool
+		_, text, hasLanguage = bytes.Cut(text[2:], []byte{0})
+		_, text, hasKeyword = bytes.Cut(text, []byte{0})
+		if !hasLanguage || !hasKeyword {
+			return nil, PacketMalformed
+		}
 	}
-	compressed, method := rest[0], rest[1]
-	_, rest, hasLanguage := bytes.Cut(rest[2:], []byte{0})
-	_, text, hasKeyword := bytes.Cut(rest, []byte{0})
-	if !hasLanguage || !hasKeyword {
-		return nil, PacketMalformed
-	}
-	switch {
-	case compressed == 0:
-	case compressed == 1 && method == 0:
+	if compressed {
 		z, err := zlib.NewReader(bytes.NewReader(text))
 		if err != nil {
 			return nil, PacketMalformed
@@ -133,8 +142,6 @@ func readPacketChunk(chunk []byte) ([]byte, Warning) {
 		if text, err = io.ReadAll(io.LimitReader(z, maxPNGPacket+1)); err != nil {
 			return nil, PacketMalformed
 		}
-	default:
-		return nil, PacketMalformed
 	}
 	if len(text) > maxPNGPacket {
 		return nil, PacketTooLarge

@@ -61,6 +61,9 @@ func TestPNGMerges(t *testing.T) {
 	}{
 		{"plain", text + xmpChunk(packet) + itxt, ""},
 		{"compressed", text + compressedXMPChunk(t, packet) + itxt, ""},
+		{"with a language", chunk("iTXt", xmpKeyword+"\x01\x00en\x00Metadaten\x00"+deflated(t, packet)), ""},
+		{"zTXt", text + chunk("zTXt", xmpKeyword+"\x00"+deflated(t, packet)) + itxt, ""},
+		{"tEXt", text + chunk("tEXt", xmpKeyword+packet) + itxt, ""},
 		{"behind the pixels", text, itxt + xmpChunk(packet)},
 		{"compressed behind the pixels", text, compressedXMPChunk(t, packet) + itxt},
 		{"two packets", xmpChunk(packet), xmpChunk(foreign(""))},
@@ -114,6 +117,8 @@ func TestPNGLeftAlone(t *testing.T) {
 		{"zlib cut off", with(chunk("iTXt", xmpKeyword+"\x01\x00\x00\x00\x78\x9c\x00")), PacketMalformed},
 		{"other compression", with(chunk("iTXt", xmpKeyword+"\x01\x01\x00\x00plain")), PacketMalformed},
 		{"other flag", with(chunk("iTXt", xmpKeyword+"\x02\x00\x00\x00plain")), PacketMalformed},
+		{"zTXt without a method", with(chunk("zTXt", xmpKeyword)), PacketMalformed},
+		{"zTXt of another method", with(chunk("zTXt", xmpKeyword+"\x01"+deflated(t, foreign("")))), PacketMalformed},
 		{"broken packet", with(xmpChunk("<?xpacket begin?><x:xmpmeta")), PacketMalformed},
 		{"only the start", []byte(pngStart), OddStructure},
 		{"IHDR not first", []byte(pngStart + text + string(whole[8:])), OddStructure},
