@@ -117,12 +117,6 @@ func Drain[In pipeline.Message](ctx context.Context, d Deps, in pipeline.Queue[I
 	})
 }
 
-// DrainDead reads the dead letters of every queue, of which only the envelope
-// is understood, until ctx ends.
-func DrainDead(ctx context.Context, d Deps, do func(context.Context, pipeline.Envelope) error) error {
-	return Drain(ctx, d, pipeline.Queue[pipeline.Envelope]{Name: broker.DeadResults}, do)
-}
-
 // Publish puts one message on its queue. It returns when the broker has it.
 func Publish[M pipeline.Message](ctx context.Context, b broker.Broker, q pipeline.Queue[M], m M) error {
 	l, err := compose(q.Name, m)

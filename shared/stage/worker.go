@@ -60,11 +60,6 @@ func newWorker(d Deps, queue string) *worker {
 	}
 }
 
-// terminal reports whether the stage reads the dead letters, the end of every
-// line: their queue has no retry ladder and no dead queue of its own, and each
-// was put into the dead queue where it died when it came.
-func (w *worker) terminal() bool { return w.queue == broker.DeadResults }
-
 func (w *worker) count(outcome string) { w.messages.Inc(w.queue, outcome) }
 
 // consume reads the queue until ctx ends, through any number of outages.
@@ -128,13 +123,10 @@ func receive[In pipeline.Message](work, round context.Context, w *worker, dv bro
 	var m In
 	if err := json.Unmarshal(dv.Body, &m); err != nil || !m.Header().Valid() {
 		w.deps.Log.ErrorContext(work, "message not understood", "queue", w.queue, "error", err, "bytes", len(dv.Body))
-		if w.terminal() {
-			return w.finish(work, round, dv, until, outcome{label: "malformed"})
-		}
 		return w.finish(work, round, dv, until, outcome{label: "malformed", send: []letter{{broker.DeadQueue(w.queue), broker.Message{Body: dv.Body}}}})
 	}
 	h := m.Header()
-	if !w.terminal() && (h.Version > pipeline.Version || h.Version < max(1, pipeline.Version-1)) {
+	if h.Version > pipeline.Version || h.Version < max(1, pipeline.Version-1) {
 		w.deps.Log.ErrorContext(work, "message version not known, message held", "queue", w.queue, "version", h.Version, "image", h)
 		return w.finish(work, round, dv, until, outcome{label: "unknown_version", send: []letter{w.hold(h, dv.Body)}})
 	}
@@ -148,8 +140,6 @@ func receive[In pipeline.Message](work, round context.Context, w *worker, dv bro
 			return w.finish(work, round, dv, until, o)
 		case round.Err() != nil:
 			return nil // not acked: it goes back, and another worker has it
-		case time.Now().After(until) && w.terminal():
-			return errGiveBack
 		case time.Now().After(until):
 			return w.finish(work, round, dv, until, outcome{label: "given_back", send: []letter{w.hold(h, dv.Body)}})
 		case n == 0:
@@ -214,7 +204,7 @@ func (w *worker) failed(h pipeline.Envelope, body []byte, err error) outcome {
 		w.deps.Log.Info("image failed", "queue", w.queue, "image", h, "error", f)
 		return w.end(h, f)
 	}
-	if unavailable(err) || w.terminal() {
+	if unavailable(err) {
 		return outcome{away: err}
 	}
 	if h.Attempt < pipeline.MaxAttempts {

@@ -1,0 +1,40 @@
+package stage
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// DrainDead reads the dead letters of all queues, until ctx ends. Only their
+// envelope is understood, of whatever version. This is the end of every line:
+// what does not work here is tried again in place, and a letter that nobody
+// understands is logged and dropped, since its dead queue keeps it.
+func DrainDead(ctx context.Context, d Deps, do func(context.Context, pipeline.Envelope) error) error {
+	w := newWorker(d, broker.DeadResults)
+	return w.consume(ctx, w.queue, w.deps.Concurrency, func(work, round context.Context, dv broker.Delivery) error {
+		until := time.Now().Add(w.deps.GiveBack)
+		var h pipeline.Envelope
+		if err := json.Unmarshal(dv.Body, &h); err != nil || !h.Valid() {
+			w.deps.Log.ErrorContext(work, "dead letter not understood", "error", err, "bytes", len(dv.Body))
+			return w.finish(work, round, dv, until, outcome{label: "malformed"})
+		}
+		for n := 0; ; n++ {
+			_, err := try(work, w, h, func(ctx context.Context, h pipeline.Envelope) (struct{}, error) { return struct{}{}, do(ctx, h) })
+			switch {
+			case err == nil:
+				return w.finish(work, round, dv, until, outcome{label: "done"})
+			case round.Err() != nil:
+				return nil // not acked: it goes back
+			case time.Now().After(until):
+				return errGiveBack
+			case n == 0:
+				w.deps.Log.WarnContext(work, "dead letter waits", "image", h, "error", err)
+			}
+			pause(round, backOff(n))
+		}
+	})
+}

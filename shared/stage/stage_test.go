@@ -1,0 +1,492 @@
+package stage_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/membroker"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/stage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const jobID = "550e8400-e29b-41d4-a716-446655440000"
+
+func upload(index int) pipeline.Upload {
+	return pipeline.Upload{Envelope: pipeline.NewEnvelope(jobID, index, time.Now()), OriginalFilename: fmt.Sprint(index)}
+}
+
+func analysis(u pipeline.Upload) (pipeline.Analysis, error) {
+	u.Envelope = u.Next(time.Now())
+	return pipeline.Analysis{Upload: u}, nil
+}
+
+// rig is a stage from image_upload to metadata_generated on a broker in memory,
+// with everything that leaves it recorded.
+type rig struct {
+	t      *testing.T
+	broker broker.Broker
+	stop   context.CancelFunc
+
+	mu  sync.Mutex
+	got map[string][][]byte // by queue
+}
+
+// deps are the defaults of a rig; a test changes them.
+func (r *rig) deps() stage.Deps {
+	return stage.Deps{Broker: r.broker, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(), Concurrency: 4}
+}
+
+// inBubble runs the test with a fake clock: the retry ladder's 15 s take none.
+func inBubble(t *testing.T, test func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup)) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+		r := &rig{t: t, broker: memory, got: map[string][][]byte{}}
+		ctx, stop := context.WithCancel(t.Context())
+		r.stop = stop
+		var work sync.WaitGroup
+		for _, q := range []string{
+			pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
+			broker.DeadQueue(pipeline.ImageUpload.Name), broker.DeadResults,
+		} {
+			work.Go(func() {
+				err := memory.Consume(ctx, q, 10, func(_ context.Context, dv broker.Delivery) error {
+					r.mu.Lock()
+					defer r.mu.Unlock()
+					r.got[q] = append(r.got[q], dv.Body)
+					return dv.Ack()
+				})
+				if err != nil {
+					t.Errorf("consume %s: %v", q, err)
+				}
+			})
+		}
+		test(t, r, ctx, &work)
+		stop()
+		work.Wait()
+		if err := memory.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (r *rig) publish(u pipeline.Upload) {
+	r.t.Helper()
+	if err := stage.Publish(r.t.Context(), r.broker, pipeline.ImageUpload, u); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) count(queue string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.got[queue])
+}
+
+// results decodes what has reached image_processed.
+func (r *rig) results() []pipeline.Result {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []pipeline.Result
+	for _, body := range r.got[pipeline.ImageProcessed.Name] {
+		var m pipeline.Result
+		if err := json.Unmarshal(body, &m); err != nil {
+			r.t.Fatal(err)
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+// settle gives the bubble so much of its fake time and waits until all is quiet.
+func settle(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (r *rig) run(ctx context.Context, work *sync.WaitGroup, d stage.Deps, do func(context.Context, pipeline.Upload) (pipeline.Analysis, error)) {
+	work.Go(func() {
+		if err := stage.Run(ctx, d, pipeline.ImageUpload, pipeline.MetadataGenerated, do); err != nil {
+			r.t.Errorf("run: %v", err)
+		}
+	})
+}
+
+func TestStepDone(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+		r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) { return analysis(u) })
+		for i := range 20 {
+			r.publish(upload(i))
+		}
+		settle(time.Minute)
+		if n := r.count(pipeline.MetadataGenerated.Name); n != 20 {
+			t.Errorf("%d analyses for 20 uploads", n)
+		}
+		if n := len(r.results()); n != 0 {
+			t.Errorf("%d results, want none", n)
+		}
+	})
+}
+
+func TestFailureEndsImageAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+		var tries atomic.Int64
+		r.run(ctx, work, r.deps(), func(context.Context, pipeline.Upload) (pipeline.Analysis, error) {
+			tries.Add(1)
+			return pipeline.Analysis{}, fmt.Errorf("describe: %w", &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged JPEG"})
+		})
+		r.publish(upload(3))
+		settle(time.Minute)
+		got := r.results()
+		if len(got) != 1 || got[0].Status != pipeline.Failed || got[0].ErrorCode != pipeline.CodeDamaged || got[0].Error != "Damaged JPEG" || got[0].Index != 3 {
+			t.Errorf("results %+v", got)
+		}
+		if tries.Load() != 1 {
+			t.Errorf("tried %d times", tries.Load())
+		}
+	})
+}
+
+// TestErrorsAreCounted holds the retry ladder: five tries, then the dead queue
+// and one failed result, whether the step returns an error, panics or hangs.
+func TestErrorsAreCounted(t *testing.T) {
+	steps := map[string]func(context.Context) error{
+		"error":  func(context.Context) error { return errors.New("broken") },
+		"panic":  func(context.Context) error { panic("broken") },
+		"silent": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	}
+	for name, step := range steps {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+				var attempts []int
+				var at []time.Time
+				d := r.deps()
+				d.Deadline = time.Second
+				r.run(ctx, work, d, func(ctx context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
+					attempts, at = append(attempts, u.Attempt), append(at, time.Now())
+					return pipeline.Analysis{}, step(ctx)
+				})
+				r.publish(upload(0))
+				settle(5 * time.Minute)
+				if fmt.Sprint(attempts) != "[1 2 3 4 5]" {
+					t.Errorf("attempts %v", attempts)
+				}
+				if name == "error" {
+					for i, want := range []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, 15 * time.Second} {
+						if got := at[i+1].Sub(at[i]); got != want {
+							t.Errorf("try %d came after %s, want %s", i+2, got, want)
+						}
+					}
+				}
+				got := r.results()
+				if len(got) != 1 || got[0].ErrorCode != pipeline.CodeProcessingFailed || !got[0].Retryable || got[0].Error != "Image could not be processed" {
+					t.Errorf("results %+v", got)
+				}
+				if n := r.count(broker.DeadQueue(pipeline.ImageUpload.Name)); n != 1 {
+					t.Errorf("%d dead letters, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+// TestOutageIsNotCounted holds that an outage of any length fails no image and
+// counts no attempt.
+func TestOutageIsNotCounted(t *testing.T) {
+	for _, outage := range []time.Duration{3 * time.Second, 3 * time.Minute, 2 * time.Hour} {
+		t.Run(outage.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+				until := time.Now().Add(outage)
+				var mu sync.Mutex
+				maxAttempt := 0
+				r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
+					mu.Lock()
+					maxAttempt = max(maxAttempt, u.Attempt)
+					mu.Unlock()
+					if time.Now().Before(until) {
+						return pipeline.Analysis{}, fmt.Errorf("read: %w", objectstore.ErrUnavailable)
+					}
+					return analysis(u)
+				})
+				for i := range 20 {
+					r.publish(upload(i))
+				}
+				settle(outage + 10*time.Minute)
+				if n := r.count(pipeline.MetadataGenerated.Name); n != 20 {
+					t.Errorf("%d of 20 images came through", n)
+				}
+				if maxAttempt != 1 || len(r.results()) != 0 {
+					t.Errorf("attempt %d, results %v", maxAttempt, r.results())
+				}
+			})
+		})
+	}
+}
+
+// TestSuspects holds that what was delivered before is not processed beside
+// others but moved aside and taken one at a time.
+func TestSuspects(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+		for i := range 8 {
+			r.publish(upload(i))
+		}
+		// A consumer takes all eight and goes away without an ack.
+		gone, die := context.WithCancel(ctx)
+		var taken atomic.Int64
+		work.Go(func() {
+			_ = r.broker.Consume(gone, pipeline.ImageUpload.Name, 8, func(context.Context, broker.Delivery) error {
+				taken.Add(1)
+				return nil
+			})
+		})
+		synctest.Wait()
+		die()
+		synctest.Wait()
+		if taken.Load() != 8 {
+			t.Fatalf("%d taken", taken.Load())
+		}
+		var inHand, most atomic.Int64
+		r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
+			most.Store(max(most.Load(), inHand.Add(1)))
+			defer inHand.Add(-1)
+			settleStep()
+			return analysis(u)
+		})
+		settle(time.Minute)
+		if n := r.count(pipeline.MetadataGenerated.Name); n != 8 || most.Load() != 1 {
+			t.Errorf("%d of 8 came through, %d at once, want 1", n, most.Load())
+		}
+	})
+}
+
+// settleStep lets a step take some fake time.
+func settleStep() { time.Sleep(10 * time.Millisecond) }
+
+func TestMessagesNobodyUnderstands(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+		r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) { return analysis(u) })
+		for _, body := range []string{"", "{", "[]", "{}", `{"version":1,"job_id":"j","trace_id":"../../etc","index":0}`, `{"version":1,"job_id":"j","trace_id":"0123456789abcdef0123456789abcdef","index":-1}`} {
+			if err := r.broker.Publish(ctx, pipeline.ImageUpload.Name, broker.Message{Body: []byte(body)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.publish(upload(1))
+		settle(time.Minute)
+		if n := r.count(broker.DeadQueue(pipeline.ImageUpload.Name)); n != 6 {
+			t.Errorf("%d dead letters, want 6", n)
+		}
+		if n := r.count(pipeline.MetadataGenerated.Name); n != 1 {
+			t.Errorf("%d analyses, want 1", n)
+		}
+	})
+}
+
+// TestNewerVersionIsHeld holds that an analyzer which is upgraded after the
+// gateway fails nothing: the message waits until somebody understands it.
+func TestNewerVersionIsHeld(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+		var tries atomic.Int64
+		r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
+			tries.Add(1)
+			return analysis(u)
+		})
+		u := upload(0)
+		u.Version = pipeline.Version + 1
+		r.publish(u)
+		settle(time.Hour)
+		if tries.Load() != 0 || len(r.results()) != 0 || r.count(broker.DeadQueue(pipeline.ImageUpload.Name)) != 0 {
+			t.Errorf("tries %d, results %v: want the message held", tries.Load(), r.results())
+		}
+	})
+}
+
+// TestDrainFinishesWorkInHand holds that a stage that is told to stop finishes
+// what it has begun and takes nothing more.
+func TestDrainFinishesWorkInHand(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+		running, release := make(chan struct{}, 10), make(chan struct{})
+		stageCtx, stop := context.WithCancel(ctx)
+		defer stop()
+		var done atomic.Bool
+		d := r.deps()
+		d.Concurrency = 2
+		work.Go(func() {
+			err := stage.Run(stageCtx, d, pipeline.ImageUpload, pipeline.MetadataGenerated, func(ctx context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
+				running <- struct{}{}
+				<-release
+				if ctx.Err() != nil {
+					t.Error("the context of work in hand ended with the drain")
+				}
+				return analysis(u)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			done.Store(true)
+		})
+		for i := range 5 {
+			r.publish(upload(i))
+		}
+		<-running
+		<-running
+		stop()
+		synctest.Wait()
+		if done.Load() {
+			t.Fatal("the stage ended with work in hand")
+		}
+		close(release)
+		settle(time.Second)
+		if n := r.count(pipeline.MetadataGenerated.Name); n != 2 || !done.Load() {
+			t.Errorf("%d images came through and ended: %v; want 2, true", n, done.Load())
+		}
+		// The others are still there for the next one.
+		r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) { return analysis(u) })
+		settle(time.Minute)
+		if n := r.count(pipeline.MetadataGenerated.Name); n != 5 {
+			t.Errorf("%d of 5 images came through", n)
+		}
+	})
+}
+
+// refusing is a broker that does not take messages for some time.
+type refusing struct {
+	broker.Broker
+	until time.Time
+}
+
+func (b refusing) Publish(ctx context.Context, queue string, m broker.Message) error {
+	if time.Now().Before(b.until) {
+		return broker.ErrNoRoute
+	}
+	return b.Broker.Publish(ctx, queue, m)
+}
+
+// TestAckOnlyAfterPublish holds that an input is not acked while its output is
+// not confirmed: a stage that dies then loses nothing.
+func TestAckOnlyAfterPublish(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+		r.publish(upload(0))
+		d := r.deps()
+		d.Broker = refusing{r.broker, time.Now().Add(24 * time.Hour)}
+		stageCtx, stop := context.WithCancel(ctx)
+		r.run(stageCtx, work, d, func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) { return analysis(u) })
+		settle(10 * time.Minute)
+		stop()
+		settle(time.Minute)
+		r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) { return analysis(u) })
+		settle(time.Minute)
+		if n := r.count(pipeline.MetadataGenerated.Name); n != 1 {
+			t.Errorf("%d images came through, want 1", n)
+		}
+	})
+}
+
+// TestHangingStepsEndTheStage holds that steps that heed no context are bounded:
+// the process is to be started anew.
+func TestHangingStepsEndTheStage(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+		d := r.deps()
+		d.Concurrency, d.Deadline = 1, time.Second
+		release := make(chan struct{})
+		var ended atomic.Bool
+		work.Go(func() {
+			err := stage.Run(ctx, d, pipeline.ImageUpload, pipeline.MetadataGenerated, func(context.Context, pipeline.Upload) (pipeline.Analysis, error) {
+				<-release
+				return pipeline.Analysis{}, nil
+			})
+			if err == nil {
+				t.Error("a stage whose every place hangs went on")
+			}
+			ended.Store(true)
+		})
+		r.publish(upload(0))
+		r.publish(upload(1))
+		settle(time.Minute)
+		if !ended.Load() {
+			t.Error("the stage waits for ever")
+		}
+		close(release)
+		synctest.Wait()
+	})
+}
+
+func TestDrainRetriesAndDeadLetters(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+		var tries atomic.Int64
+		work.Go(func() {
+			err := stage.Drain(ctx, r.deps(), pipeline.ImageUpload, func(context.Context, pipeline.Upload) error {
+				if tries.Add(1) < 3 {
+					return errors.New("not yet")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		r.publish(upload(0))
+		settle(time.Minute)
+		if tries.Load() != 3 || r.count(broker.DeadQueue(pipeline.ImageUpload.Name)) != 0 {
+			t.Errorf("tried %d times", tries.Load())
+		}
+	})
+}
+
+// TestDeadLetters holds that a dead letter of any queue and version is told once
+// what it was, waits for an outage, and that rubbish among them stops nothing.
+func TestDeadLetters(t *testing.T) {
+	inMemory := func(t *testing.T, b broker.Broker, body string) {
+		t.Helper()
+		if err := b.Publish(t.Context(), broker.DeadResults, broker.Message{Body: []byte(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := membroker.New(pipeline.ImageUpload.Name)
+		ctx, stop := context.WithCancel(t.Context())
+		var work sync.WaitGroup
+		healed := time.Now().Add(time.Hour)
+		var told []pipeline.Envelope
+		work.Go(func() {
+			d := stage.Deps{Broker: b, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(), Concurrency: 1}
+			err := stage.DrainDead(ctx, d, func(_ context.Context, e pipeline.Envelope) error {
+				if time.Now().Before(healed) {
+					return errors.New("the database is away")
+				}
+				told = append(told, e)
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		inMemory(t, b, "rubbish")
+		inMemory(t, b, `{"version":9,"job_id":"j","trace_id":"0123456789abcdef0123456789abcdef","index":4,"metadata":{}}`)
+		settle(2 * time.Hour)
+		if len(told) != 1 || told[0].Index != 4 || told[0].JobID != "j" {
+			t.Errorf("told of %+v", told)
+		}
+		if n := b.Len(broker.DeadResults); n != 0 {
+			t.Errorf("%d dead letters left", n)
+		}
+		stop()
+		work.Wait()
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
