@@ -1,0 +1,192 @@
+// Package jobtest is the suite that every job.Store passes. It promises that the
+// stores are alike to their callers; what only one of them has (a file, a lock, a
+// server) is tested beside it.
+package jobtest
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// Run runs the suite. open gives an empty store and closes it with the test.
+func Run(t *testing.T, open func(t *testing.T) job.Store) {
+	t.Helper()
+	for _, group := range []struct {
+		name string
+		run  func(*testing.T, func(*testing.T) job.Store)
+	}{
+		{"create", testCreate},
+		{"leases", testLeases},
+		{"change", testChange},
+		{"concurrency", testConcurrency},
+		{"outbox", testOutbox},
+		{"reads", testReads},
+		{"list", testList},
+		{"retention", testRetention},
+		{"model", testModel},
+	} {
+		t.Run(group.name, func(t *testing.T) {
+			t.Parallel()
+			group.run(t, open)
+		})
+	}
+}
+
+// t0 is when the jobs of the suite begin. It has the microseconds that a store
+// keeps.
+var t0 = time.Date(2026, time.January, 2, 3, 4, 5, 678901000, time.UTC)
+
+// at is a moment some seconds after t0.
+func at(seconds int) time.Time { return t0.Add(time.Duration(seconds) * time.Second) }
+
+// newID makes an id as the gateway does, a random UUID.
+func newID() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // It never fails.
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// original is a stored original of the image.
+func original(id string, index int) job.Original {
+	return job.Original{
+		Path:        pipeline.OriginalKey(pipeline.NewTraceID(id, index), "näh \"quoted\" '1'.jpg"),
+		ContentType: "image/jpeg", Size: 10_485_760, SHA256: fmt.Sprintf("%064x", index),
+	}
+}
+
+// fetchJob is a job of n images that wait for their URLs to be fetched.
+func fetchJob(n int, created time.Time) *job.Job {
+	images := make([]job.Image, n)
+	for i := range images {
+		images[i] = job.Image{
+			OriginalFilename: fmt.Sprintf("写真 %d.jpg", i), KeyName: fmt.Sprintf("%d.jpg", i),
+			URL: fmt.Sprintf("https://example.com/%d.jpg?a='b'&c=%%20", i),
+		}
+	}
+	return job.New(newID(), images, created)
+}
+
+// inlineJob is a job of n images whose originals are stored.
+func inlineJob(n int, created time.Time) *job.Job {
+	id := newID()
+	images := make([]job.Image, n)
+	for i := range images {
+		images[i] = job.Image{OriginalFilename: "a.jpg", KeyName: "a.jpg", Original: original(id, i)}
+	}
+	return job.New(id, images, created)
+}
+
+// leased gives the job a lease.
+func leased(j *job.Job, l job.Lease) *job.Job {
+	j.Lease = l
+	return j
+}
+
+func completed(ref job.Ref) pipeline.Result {
+	e := pipeline.NewEnvelope(ref.JobID, ref.Index, t0)
+	return pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, "a.jpg"), t0)
+}
+
+func failed(ref job.Ref) pipeline.Result {
+	f := &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Image is damaged", Retryable: true}
+	return f.Result(pipeline.NewEnvelope(ref.JobID, ref.Index, t0), t0)
+}
+
+// create stores the job or ends the test.
+func create(t *testing.T, s job.Store, j *job.Job) *job.Job {
+	t.Helper()
+	ok(t, s.Create(t.Context(), j))
+	return j
+}
+
+// get reads the job or ends the test.
+func get(t *testing.T, s job.Store, id string) *job.Job {
+	t.Helper()
+	j, err := s.Get(t.Context(), id)
+	ok(t, err)
+	return j
+}
+
+// change makes the transition or ends the test.
+func change(t *testing.T, s job.Store, ref job.Ref, tr job.Transition, now time.Time) *job.Job {
+	t.Helper()
+	j, changed, err := s.Change(t.Context(), ref, tr, now)
+	ok(t, err)
+	if !changed {
+		t.Fatalf("the transition of image %d changed nothing", ref.Index)
+	}
+	return j
+}
+
+// settleAll ends all images of the job.
+func settleAll(t *testing.T, s job.Store, j *job.Job, now time.Time) {
+	t.Helper()
+	for i := range j.Total {
+		ref := job.Ref{JobID: j.ID, Index: i}
+		change(t, s, ref, job.Settle(completed(ref), now), now)
+	}
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantErr(t *testing.T, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("error is %v, want %v", err, want)
+	}
+}
+
+func same[T any](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("%s:\n got %+v\nwant %+v", what, got, want)
+	}
+}
+
+// ids names the jobs in their order.
+func ids(jobs []*job.Job) []string {
+	all := []string{}
+	for _, j := range jobs {
+		all = append(all, j.ID)
+	}
+	return all
+}
+
+// addUp checks what holds of every job in every answer that has all its images.
+func addUp(j *job.Job) error {
+	var completed, failed int
+	for i := range j.Images {
+		switch img := &j.Images[i]; {
+		case img.Status == job.Completed:
+			completed++
+		case img.Status == job.Failed:
+			failed++
+		case img.Revision > j.Revision:
+			return fmt.Errorf("image %d has revision %d, its job %d", i, img.Revision, j.Revision)
+		}
+	}
+	switch {
+	case len(j.Images) != j.Total:
+		return fmt.Errorf("job %s has %d images and not %d", j.ID, len(j.Images), j.Total)
+	case completed != j.Completed || failed != j.Failed:
+		return fmt.Errorf("job %s counts %d completed and %d failed, its images %d and %d",
+			j.ID, j.Completed, j.Failed, completed, failed)
+	case j.Status.Ended() != (completed+failed == j.Total):
+		return fmt.Errorf("job %s is %s with %d of %d images ended", j.ID, j.Status, completed+failed, j.Total)
+	case j.Status.Ended() == j.CompletedAt.IsZero():
+		return fmt.Errorf("job %s is %s and completed at %v", j.ID, j.Status, j.CompletedAt)
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package jobtest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+)
+
+func testRetention(t *testing.T, open func(*testing.T) job.Store) {
+	hide := func(t *testing.T, s job.Store, before time.Time, limit, want int) {
+		t.Helper()
+		n, err := s.Hide(t.Context(), before, limit)
+		ok(t, err)
+		same(t, "hidden", n, want)
+	}
+	hidden := func(t *testing.T, s job.Store, before time.Time, limit int) []*job.Job {
+		t.Helper()
+		jobs, err := s.Hidden(t.Context(), before, limit)
+		ok(t, err)
+		return jobs
+	}
+	ended := func(t *testing.T, s job.Store, n, end int) *job.Job {
+		t.Helper()
+		j := create(t, s, inlineJob(n, t0))
+		settleAll(t, s, j, at(end))
+		return j
+	}
+
+	t.Run("a hidden job is in no answer", func(t *testing.T) {
+		s := open(t)
+		l := job.Lease{Owner: "a", Until: at(1)}
+		j := create(t, s, leased(fetchJob(2, t0), l))
+		settleAll(t, s, j, at(5))
+		before := get(t, s, j.ID)
+		hide(t, s, at(5), 9, 0)
+		hide(t, s, at(6), 9, 1)
+		hide(t, s, at(6), 9, 0)
+
+		_, err := s.Get(t.Context(), j.ID)
+		wantErr(t, err, job.ErrNotFound)
+		_, err = s.Changes(t.Context(), j.ID, 0)
+		wantErr(t, err, job.ErrNotFound)
+		ref := job.Ref{JobID: j.ID}
+		_, _, err = s.Change(t.Context(), ref, job.Settle(completed(ref), at(7)), at(7))
+		wantErr(t, err, job.ErrNotFound)
+		list, err := s.List(t.Context(), job.Cursor{}, 9)
+		ok(t, err)
+		same(t, "list", ids(list), []string{})
+		counts, err := s.Count(t.Context())
+		ok(t, err)
+		same(t, "counts", counts, job.Counts{})
+		unsent, err := s.Unsent(t.Context(), 9)
+		ok(t, err)
+		same(t, "unsent", len(unsent), 0)
+		n, err := s.Resend(t.Context(), at(99))
+		ok(t, err)
+		same(t, "sent again", n, 0)
+		claimed, err := s.Claim(t.Context(), "b", at(99), at(114), 9)
+		ok(t, err)
+		same(t, "claimed", ids(claimed), []string{})
+		if err := s.Create(t.Context(), j); err == nil {
+			t.Fatal("the id of a hidden job was taken")
+		}
+		same(t, "hidden job", hidden(t, s, at(6), 9), []*job.Job{before})
+	})
+	t.Run("open jobs are never hidden, young ones not yet", func(t *testing.T) {
+		s := open(t)
+		create(t, s, inlineJob(2, t0))
+		ok(t, s.Reserve(t.Context(), newID(), lease("a", at(15))))
+		half := create(t, s, inlineJob(2, t0))
+		ref := job.Ref{JobID: half.ID}
+		change(t, s, ref, job.Settle(completed(ref), at(1)), at(1))
+		young := ended(t, s, 1, 50)
+		old := ended(t, s, 1, 49)
+		hide(t, s, at(50), 9, 1)
+		same(t, "hidden", ids(hidden(t, s, at(99), 9)), []string{old.ID})
+		get(t, s, young.ID)
+		get(t, s, half.ID)
+	})
+	t.Run("the first ended is hidden first, up to the limit", func(t *testing.T) {
+		s := open(t)
+		var want []string
+		for _, end := range []int{3, 1, 2} {
+			want = append(want, ended(t, s, 1, end).ID)
+		}
+		hide(t, s, at(9), 0, 0)
+		hide(t, s, at(9), 2, 2)
+		same(t, "hidden", ids(hidden(t, s, at(9), 9)), []string{want[1], want[2]})
+		same(t, "before 2", ids(hidden(t, s, at(2), 9)), []string{want[1]})
+	})
+	t.Run("originals first, then the row, and again after a crash", func(t *testing.T) {
+		s := open(t)
+		first, second := ended(t, s, 2, 1), ended(t, s, 2, 2)
+		hide(t, s, at(9), 9, 2)
+		ok(t, s.ForgetOriginals(t.Context(), first.ID))
+		ok(t, s.ForgetOriginals(t.Context(), first.ID))
+		got := hidden(t, s, at(9), 9)
+		same(t, "order", ids(got), []string{second.ID, first.ID})
+		same(t, "originals gone", []bool{got[0].OriginalsGone, got[1].OriginalsGone}, []bool{false, true})
+		same(t, "one", ids(hidden(t, s, at(9), 1)), []string{second.ID})
+		same(t, "none", len(hidden(t, s, at(9), 0)), 0)
+
+		ok(t, s.Delete(t.Context(), first.ID))
+		wantErr(t, s.Delete(t.Context(), first.ID), job.ErrNotFound)
+		wantErr(t, s.ForgetOriginals(t.Context(), first.ID), job.ErrNotFound)
+		same(t, "left", ids(hidden(t, s, at(9), 9)), []string{second.ID})
+
+		// Nothing of it is left in the way of a job with the same id.
+		create(t, s, first)
+		same(t, "images", len(get(t, s, first.ID).Images), 2)
+	})
+	t.Run("a job in answers is not deleted", func(t *testing.T) {
+		s := open(t)
+		open, done := create(t, s, inlineJob(1, t0)), ended(t, s, 1, 1)
+		received := newID()
+		ok(t, s.Reserve(t.Context(), received, lease("a", at(15))))
+		for _, id := range []string{open.ID, done.ID, received, newID()} {
+			wantErr(t, s.Delete(t.Context(), id), job.ErrNotFound)
+			wantErr(t, s.ForgetOriginals(t.Context(), id), job.ErrNotFound)
+		}
+		get(t, s, open.ID)
+		same(t, "originals gone", get(t, s, done.ID).OriginalsGone, false)
+		claimed, err := s.Claim(t.Context(), "b", at(16), at(31), 9)
+		ok(t, err)
+		same(t, "claimed", ids(claimed), []string{received})
+	})
+}
