@@ -1,0 +1,143 @@
+// Package settle is the end of the line: it turns the results of images, and the
+// dead letters of those that nobody could finish, into transitions of their jobs.
+//
+// It promises that a message is acked only after its change is durable, and that
+// one that comes twice, late, out of order or for a job that is gone changes
+// nothing. It refuses results that contradict themselves: their images fail.
+package settle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/stage"
+)
+
+// Deps are what settling needs.
+type Deps struct {
+	Jobs   job.Store
+	Broker broker.Broker
+	// Changed is called after every commit that gave a job its revision.
+	Changed func(ctx context.Context, jobID string, revision int64)
+	// Settled is called after every result that ended an image.
+	Settled func()
+	Log     *slog.Logger
+	Metrics *metrics.Registry
+	Now     func() time.Time // default time.Now
+
+	Concurrency int // results in hand at once, which the store commits together; default 64
+}
+
+// Run settles results and dead letters until ctx ends; then it finishes what it
+// has in hand and returns nil.
+func Run(ctx context.Context, d Deps) error {
+	s := newSettler(d)
+	deps := stage.Deps{
+		Broker: d.Broker, Log: d.Log, Metrics: d.Metrics, Now: s.deps.Now, Ready: d.Jobs.Ready, Concurrency: s.deps.Concurrency,
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return stage.Drain(ctx, deps, pipeline.ImageProcessed, s.result) })
+	g.Go(func() error {
+		deps := deps
+		deps.Concurrency = min(deps.Concurrency, 8)
+		return stage.DrainDead(ctx, deps, s.dead)
+	})
+	return g.Wait()
+}
+
+type settler struct {
+	deps    Deps
+	results *metrics.Counter
+}
+
+func newSettler(d Deps) *settler {
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Concurrency == 0 {
+		d.Concurrency = 64
+	}
+	return &settler{
+		deps:    d,
+		results: d.Metrics.Counter("results_total", "Results and dead letters that were settled, by outcome.", "outcome"),
+	}
+}
+
+// result settles one image.
+func (s *settler) result(ctx context.Context, r pipeline.Result) error {
+	if !s.ours(ctx, r.Envelope) {
+		return nil
+	}
+	if err := check(r); err != nil {
+		return err
+	}
+	return s.settle(ctx, r, string(r.Status))
+}
+
+// dead settles an image whose message nobody could finish.
+func (s *settler) dead(ctx context.Context, e pipeline.Envelope) error {
+	if !s.ours(ctx, e) {
+		return nil
+	}
+	s.deps.Log.ErrorContext(ctx, "image given up", "image", e)
+	f := &pipeline.Failure{Code: pipeline.CodeProcessingFailed, Text: "Image could not be processed", Retryable: true}
+	return s.settle(ctx, f.Result(e, s.deps.Now()), "dead")
+}
+
+// ours reports whether the envelope names an image as this pipeline does. One
+// that does not names no image at all, so there is none to fail.
+func (s *settler) ours(ctx context.Context, e pipeline.Envelope) bool {
+	if e.TraceID == pipeline.NewTraceID(e.JobID, e.Index) {
+		return true
+	}
+	s.results.Inc("malformed")
+	s.deps.Log.ErrorContext(ctx, "message names no image", "image", e)
+	return false
+}
+
+// settle applies the result in one transaction and tells the watchers.
+func (s *settler) settle(ctx context.Context, r pipeline.Result, outcome string) error {
+	now := s.deps.Now()
+	j, changed, err := s.deps.Jobs.Change(ctx, job.Ref{JobID: r.JobID, Index: r.Index}, job.Settle(r, now), now)
+	switch {
+	case errors.Is(err, job.ErrNotFound):
+		// Retention or an operator was faster, or another installation shares the
+		// broker: there is nobody left to tell.
+		s.results.Inc("unknown_job")
+		s.deps.Log.DebugContext(ctx, "result of an unknown image", "image", r.Envelope)
+		return nil
+	case errors.Is(err, job.ErrUnavailable):
+		return fmt.Errorf("settle image: %w: %w", stage.ErrUnavailable, err)
+	case err != nil:
+		return fmt.Errorf("settle image: %w", err)
+	case !changed:
+		s.results.Inc("late")
+		return nil
+	}
+	s.results.Inc(outcome)
+	s.deps.Settled()
+	s.deps.Changed(ctx, j.ID, j.Revision)
+	return nil
+}
+
+// check refuses a result that contradicts itself. Trying it again changes
+// nothing, but the stage ends that with a failed image instead of a wrong one.
+func check(r pipeline.Result) error {
+	switch {
+	case r.Status != pipeline.Completed && r.Status != pipeline.Failed:
+		return fmt.Errorf("image has the status %q", r.Status)
+	case r.Status == pipeline.Completed && !strings.HasPrefix(r.ProcessedPath, string(r.TraceID)+"/"):
+		return fmt.Errorf("processed path %q is not below the trace id", r.ProcessedPath)
+	}
+	return nil
+}

@@ -1,0 +1,283 @@
+package settle
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/membroker"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/stage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// flaky is a job store that is away as long as it is told to be.
+type flaky struct {
+	job.Store
+	away    atomic.Bool
+	refused atomic.Int64
+}
+
+func (f *flaky) Change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (*job.Job, bool, error) {
+	if f.away.Load() {
+		f.refused.Add(1)
+		return nil, false, job.ErrUnavailable
+	}
+	return f.Store.Change(ctx, ref, t, now)
+}
+
+func (f *flaky) Ready(ctx context.Context) error {
+	if f.away.Load() {
+		return job.ErrUnavailable
+	}
+	return f.Store.Ready(ctx)
+}
+
+// rig is a gateway's end of the line that runs.
+type rig struct {
+	t       *testing.T
+	jobs    *flaky
+	broker  *membroker.Broker
+	changes chan int64
+	settled atomic.Int64
+}
+
+func setup(t *testing.T) *rig {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{
+		t: t, jobs: &flaky{Store: store}, changes: make(chan int64, 10_000),
+		broker: membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name),
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- Run(ctx, Deps{
+			Jobs: r.jobs, Broker: r.broker, Log: log, Metrics: metrics.New(),
+			Changed: func(_ context.Context, _ string, revision int64) { r.changes <- revision },
+			Settled: func() { r.settled.Add(1) },
+		})
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+		r.broker.Close()
+		store.Close()
+	})
+	return r
+}
+
+// job stores a job of n images whose originals are there.
+func (r *rig) job(id string, n int) *job.Job {
+	r.t.Helper()
+	images := make([]job.Image, n)
+	for i := range images {
+		name := fmt.Sprintf("%d.jpg", i)
+		images[i] = job.Image{
+			OriginalFilename: name, KeyName: name,
+			Original: job.Original{Path: pipeline.OriginalKey(pipeline.NewTraceID(id, i), name), ContentType: "image/jpeg", Size: 1, SHA256: "00"},
+		}
+	}
+	j := job.New(id, images, time.Now())
+	if err := r.jobs.Create(r.t.Context(), j); err != nil {
+		r.t.Fatal(err)
+	}
+	return j
+}
+
+func (r *rig) publish(queue string, m any) {
+	r.t.Helper()
+	body, ok := m.([]byte)
+	if !ok {
+		var err error
+		if body, err = json.Marshal(m); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	if err := r.broker.Publish(r.t.Context(), queue, broker.Message{Body: body}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// awaitEmpty waits until everything published so far was acked.
+func (r *rig) awaitEmpty(queues ...string) {
+	r.t.Helper()
+	r.await(fmt.Sprintf("empty queues %v", queues), func() bool {
+		for _, q := range queues {
+			if r.broker.Len(q) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (r *rig) await(what string, done func() bool) {
+	r.t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(20 * time.Second)
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-late:
+			r.t.Fatalf("no %s", what)
+		}
+	}
+}
+
+func (r *rig) get(id string) *job.Job {
+	r.t.Helper()
+	j, err := r.jobs.Get(r.t.Context(), id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return j
+}
+
+func completed(id string, i int) pipeline.Result {
+	e := pipeline.NewEnvelope(id, i, time.Now())
+	return pipeline.Ended(e, string(e.TraceID)+"/x.jpg", time.Now())
+}
+
+func failed(id string, i int) pipeline.Result {
+	f := &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged JPEG: cut short"}
+	return f.Result(pipeline.NewEnvelope(id, i, time.Now()), time.Now())
+}
+
+func TestResultsRepeatedAndShuffledCountOnce(t *testing.T) {
+	r := setup(t)
+	const n = 20
+	r.job("repeated", n)
+	var results []pipeline.Result
+	for i := range n {
+		for range 5 {
+			if i%4 == 0 {
+				results = append(results, failed("repeated", i))
+			} else {
+				results = append(results, completed("repeated", i))
+			}
+		}
+	}
+	rand.Shuffle(len(results), func(i, j int) { results[i], results[j] = results[j], results[i] })
+	for _, m := range results {
+		r.publish(pipeline.ImageProcessed.Name, m)
+	}
+	r.awaitEmpty(pipeline.ImageProcessed.Name)
+	j := r.get("repeated")
+	if j.Status != job.Completed || j.Completed != n-n/4 || j.Failed != n/4 || j.Progress() != 100 {
+		t.Errorf("job ended %s with %d completed and %d failed", j.Status, j.Completed, j.Failed)
+	}
+	if got := r.settled.Load(); got != n {
+		t.Errorf("settled %d times, want %d", got, n)
+	}
+	seen := map[int64]bool{}
+	for range n {
+		seen[<-r.changes] = true
+	}
+	if len(seen) != n || len(r.changes) != 0 || !seen[j.Revision] {
+		t.Errorf("told revisions %v and %d more, want each of %d once", seen, len(r.changes), n)
+	}
+	if img := j.Images[0]; img.Error != "Damaged JPEG: cut short" || img.ErrorCode != pipeline.CodeDamaged {
+		t.Errorf("failed image says %q (%s)", img.Error, img.ErrorCode)
+	}
+}
+
+func TestFirstEndWins(t *testing.T) {
+	r := setup(t)
+	r.job("first", 2)
+	r.publish(pipeline.ImageProcessed.Name, failed("first", 0))
+	r.awaitEmpty(pipeline.ImageProcessed.Name)
+	r.publish(pipeline.ImageProcessed.Name, completed("first", 0))
+	r.awaitEmpty(pipeline.ImageProcessed.Name)
+	if j := r.get("first"); j.Images[0].Status != job.Failed || j.Failed != 1 || j.Completed != 0 || j.Status != job.Processing {
+		t.Errorf("late result changed the image to %s (job %s)", j.Images[0].Status, j.Status)
+	}
+}
+
+func TestUnknownImagesAreDropped(t *testing.T) {
+	r := setup(t)
+	r.job("known", 1)
+	foreign := completed("known", 0)
+	foreign.TraceID = pipeline.NewTraceID("other", 0)
+	for _, m := range []any{completed("never", 0), completed("known", 7), foreign} {
+		r.publish(pipeline.ImageProcessed.Name, m)
+	}
+	r.publish(broker.DeadResults, foreign)
+	r.awaitEmpty(pipeline.ImageProcessed.Name, broker.DeadResults)
+	if j := r.get("known"); j.Completed+j.Failed != 0 || r.settled.Load() != 0 {
+		t.Errorf("a result for nobody settled an image: %+v", j)
+	}
+}
+
+func TestContradictionFailsTheImage(t *testing.T) {
+	s := newSettler(Deps{Metrics: metrics.New(), Log: slog.New(slog.DiscardHandler)})
+	elsewhere := completed("x", 0)
+	elsewhere.ProcessedPath = "../secret"
+	unknown := completed("x", 0)
+	unknown.Status = "maybe"
+	for _, m := range []pipeline.Result{elsewhere, unknown} {
+		if err := s.result(t.Context(), m); err == nil || errors.Is(err, stage.ErrUnavailable) {
+			t.Errorf("result(%+v) = %v, want an error that is counted", m, err)
+		}
+	}
+}
+
+func TestDeadLettersOfEveryQueueFailTheirImage(t *testing.T) {
+	r := setup(t)
+	j := r.job("dead", 3)
+	upload := j.Images[0].Upload(j.ID, time.Now())
+	analysis := pipeline.Analysis{Upload: j.Images[1].Upload(j.ID, time.Now()), Thumbnail: []byte{1}}
+	for _, m := range []any{upload, analysis, completed("dead", 2), []byte("not json"), []byte("{}")} {
+		r.publish(broker.DeadResults, m)
+	}
+	r.awaitEmpty(broker.DeadResults)
+	got := r.get("dead")
+	if got.Status != job.Failed || got.Failed != 3 {
+		t.Fatalf("job is %s with %d failed", got.Status, got.Failed)
+	}
+	for _, img := range got.Images {
+		if img.Error != "Image could not be processed" || img.ErrorCode != pipeline.CodeProcessingFailed || !img.Retryable {
+			t.Errorf("image %d says %q (%s), retryable %v", img.Index, img.Error, img.ErrorCode, img.Retryable)
+		}
+	}
+}
+
+func TestOutageOfTheStoreLosesNothing(t *testing.T) {
+	r := setup(t)
+	r.job("outage", 10)
+	r.jobs.away.Store(true)
+	for i := range 10 {
+		r.publish(pipeline.ImageProcessed.Name, completed("outage", i))
+	}
+	r.publish(broker.DeadResults, completed("outage", 0))
+	r.await("try during the outage of each", func() bool { return r.jobs.refused.Load() > 2*11 })
+	if n := r.broker.Len(pipeline.ImageProcessed.Name); n != 10 {
+		t.Errorf("%d results left during the outage, want all 10", n)
+	}
+	r.jobs.away.Store(false)
+	r.awaitEmpty(pipeline.ImageProcessed.Name, broker.DeadResults)
+	if j := r.get("outage"); j.Completed+j.Failed != 10 {
+		t.Errorf("settled %d of 10", j.Completed+j.Failed)
+	}
+}
