@@ -78,8 +78,8 @@ func (s *Store) Ready(ctx context.Context) error {
 // diagnosis says what an operator has to mend.
 func (s *Store) diagnosis(err error) string {
 	where := fmt.Sprintf("bucket %q at %s", s.bucket, s.endpoint)
-	var answer minio.ErrorResponse
-	if !errors.As(err, &answer) {
+	answer, ok := errors.AsType[minio.ErrorResponse](err)
+	if !ok {
 		return fmt.Sprintf("%s: the object store does not answer: %v", where, err)
 	}
 	why := fmt.Sprintf("%s (%s, HTTP status %d)", answer.Error(), answer.Code, answer.StatusCode)

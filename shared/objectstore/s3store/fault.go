@@ -35,8 +35,8 @@ func callFailed(op, key string, err error) error { return fmt.Errorf("%s object 
 // What is not known to be the caller's fault is the store's, and worth a later
 // call.
 func (s *Store) class(err error) error {
-	var answer minio.ErrorResponse
-	if !errors.As(err, &answer) {
+	answer, ok := errors.AsType[minio.ErrorResponse](err)
+	if !ok {
 		return &callError{objectstore.ErrUnavailable, err.Error()}
 	}
 	text := fmt.Sprintf("%s (%s, HTTP status %d)", answer.Error(), answer.Code, answer.StatusCode)
@@ -62,8 +62,8 @@ var argumentFaults = []string{
 // isPassing tells whether another try right now may do better. Another answer to
 // the same question about keys, buckets and rights is not to be expected.
 func isPassing(err error) bool {
-	var answer minio.ErrorResponse
-	if !errors.As(err, &answer) {
+	answer, ok := errors.AsType[minio.ErrorResponse](err)
+	if !ok {
 		return true
 	}
 	switch answer.StatusCode {
@@ -85,8 +85,7 @@ var passingCodes = []string{
 }
 
 func code(err error) string {
-	var answer minio.ErrorResponse
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[minio.ErrorResponse](err); ok {
 		return answer.Code
 	}
 	return ""
@@ -94,8 +93,7 @@ func code(err error) string {
 
 // status is the HTTP status of the server's answer, 0 when there was none.
 func status(err error) int {
-	var answer minio.ErrorResponse
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[minio.ErrorResponse](err); ok {
 		return answer.StatusCode
 	}
 	return 0

@@ -1,18 +1,327 @@
 package s3store
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
+// calls are all that touch objects.
+func calls(s *Store) map[string]func(ctx context.Context) error {
+	return map[string]func(context.Context) error{
+		"Put":    func(ctx context.Context) error { return s.Put(ctx, "id/a.jpg", make([]byte, 400_000), "image/jpeg") },
+		"Get":    func(ctx context.Context) error { _, err := objectstore.ReadAll(ctx, s, "id/a.jpg", 1<<20); return err },
+		"Stat":   func(ctx context.Context) error { _, err := s.Stat(ctx, "id/a.jpg"); return err },
+		"Delete": func(ctx context.Context) error { return s.Delete(ctx, "id/a.jpg") },
+		"List": func(ctx context.Context) error {
+			var last error
+			for _, err := range s.List(ctx, "id/") {
+				last = err
+			}
+			return last
+		},
+		"Ready": s.Ready,
+	}
+}
+
 func expectUnavailable(t *testing.T, err error, text string) {
 	t.Helper()
-	if !errors.Is(err, objectstore.ErrUnavailable) || errors.Is(err, objectstore.ErrNotExist) {
+	switch {
+	case !errors.Is(err, objectstore.ErrUnavailable), errors.Is(err, objectstore.ErrNotExist):
 		t.Errorf("got error %v, want ErrUnavailable", err)
-	} else if !strings.Contains(err.Error(), text) {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		t.Errorf("error %v looks like the end of the caller's context", err)
+	case !strings.Contains(err.Error(), text):
 		t.Errorf("got error %v, want it to say %q", err, text)
+	}
+}
+
+// expectAllUnavailable makes all calls at once, and expects each to end in the
+// time that limits promise, with some seconds for a busy machine.
+func expectAllUnavailable(t *testing.T, s *Store) {
+	t.Helper()
+	bound := quick.window + quick.call + 5*time.Second
+	var wg sync.WaitGroup
+	for name, call := range calls(s) {
+		wg.Go(func() {
+			begun := time.Now()
+			err := call(t.Context())
+			if took := time.Since(begun); took > bound {
+				t.Errorf("%s took %v, want at most %v", name, took, bound)
+			}
+			expectUnavailable(t, err, "")
+		})
+	}
+	wg.Wait()
+}
+
+func TestServerThatRefusesIsUnavailable(t *testing.T) {
+	for _, test := range []struct {
+		status     int
+		code, text string
+	}{
+		{http.StatusInternalServerError, "InternalError", "cannot serve now"},
+		{http.StatusServiceUnavailable, "SlowDown", "cannot serve now"},
+		{http.StatusTooManyRequests, "SlowDown", "cannot serve now"},
+		{http.StatusBadGateway, "", "cannot serve now"},
+		{http.StatusForbidden, "SignatureDoesNotMatch", "refuses the access key"},
+		{http.StatusUnauthorized, "Unauthorized", "refuses the access key"},
+		{http.StatusBadRequest, "AuthorizationHeaderMalformed", "refuses the request"},
+		{http.StatusMovedPermanently, "PermanentRedirect", "refuses the request"},
+		{http.StatusNotFound, "", "does not exist"}, // a web server that is no S3 server
+	} {
+		t.Run(fmt.Sprint(test.status, test.code), func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+				_, _ = io.Copy(io.Discard, r.Body)
+				if test.code == "" {
+					http.Error(w, "<html>nothing here</html>", test.status)
+				} else {
+					answer(w, test.status, test.code)
+				}
+				return true
+			})
+			s := f.store(t, quick)
+			expectAllUnavailable(t, s)
+			// The same once the bucket was seen.
+			s.bucketSeen.Store(true)
+			expectAllUnavailable(t, s)
+			expectUnavailable(t, s.Ready(t.Context()), test.text)
+		})
+	}
+}
+
+func TestOtherRegionIsTold(t *testing.T) {
+	f := newFake(t, func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("X-Amz-Bucket-Region", "eu-central-1")
+		answer(w, http.StatusBadRequest, "AuthorizationHeaderMalformed")
+		return true
+	})
+	expectUnavailable(t, f.store(t, patient).Ready(t.Context()), `in region "eu-central-1"`)
+}
+
+func TestServerThatIsAbsentIsUnavailableUntilItComes(t *testing.T) {
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := opened(t, Config{
+		Endpoint: "http://" + address, AccessKey: "key", SecretKey: "secret",
+		Bucket: "original", CreateBucket: true,
+	}, patient)
+	expectAllUnavailable(t, s)
+	expectUnavailable(t, s.Ready(t.Context()), "does not answer")
+
+	f := &fake{objects: map[string][]byte{}, missing: true}
+	listener, err = new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Skipf("somebody took the port: %v", err)
+	}
+	f.Server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: f, ReadHeaderTimeout: time.Second}}
+	f.Start()
+	defer f.Close()
+	if err := s.Put(t.Context(), "a", []byte("here"), ""); err != nil {
+		t.Fatalf("Put when the server came up without the bucket: %v", err)
+	}
+	if data, err := objectstore.ReadAll(t.Context(), s, "a", 10); err != nil || string(data) != "here" {
+		t.Errorf("Get gives %q, %v", data, err)
+	}
+}
+
+// TestServerThatHangs has a server that takes the request and says nothing more.
+func TestServerThatHangs(t *testing.T) {
+	end := make(chan struct{})
+	f := newFake(t, func(_ http.ResponseWriter, r *http.Request) bool {
+		_, _ = io.Copy(io.Discard, r.Body)
+		select {
+		case <-end:
+		case <-r.Context().Done():
+		}
+		return true
+	})
+	defer close(end)
+	s := f.store(t, quick)
+	expectAllUnavailable(t, s)
+	s.bucketSeen.Store(true)
+	expectAllUnavailable(t, s)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	begun := time.Now()
+	if _, err := s.Get(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, objectstore.ErrUnavailable) {
+		t.Errorf("Get whose caller's time is over gives %v", err)
+	}
+	if took := time.Since(begun); took > quick.header {
+		t.Errorf("Get outlived its caller by %v", took)
+	}
+}
+
+// TestServerThatReadsNothing takes the connection and no byte of an upload.
+func TestServerThatReadsNothing(t *testing.T) {
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	s := opened(t, Config{
+		Endpoint: "http://" + listener.Addr().String(), AccessKey: "key", SecretKey: "secret", Bucket: "original",
+	}, quick)
+	s.bucketSeen.Store(true)
+	begun := time.Now()
+	err = s.Put(t.Context(), "a", make([]byte, 32<<20), "")
+	expectUnavailable(t, err, "")
+	if took := time.Since(begun); took > quick.window+quick.stall+5*time.Second {
+		t.Errorf("Put took %v", took)
+	}
+}
+
+func TestPassingFaultsAreTriedAgain(t *testing.T) {
+	for name, fault := range map[string]func(w http.ResponseWriter){
+		"503":   func(w http.ResponseWriter) { answer(w, http.StatusServiceUnavailable, "SlowDown") },
+		"500":   func(w http.ResponseWriter) { answer(w, http.StatusInternalServerError, "InternalError") },
+		"reset": reset,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var left atomic.Int32
+			f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+				_, _ = io.Copy(io.Discard, r.Body)
+				if left.Add(-1) < 0 {
+					return false
+				}
+				fault(w)
+				return true
+			})
+			f.objects["id/a.jpg"] = []byte("there")
+			s := f.store(t, patient)
+			s.bucketSeen.Store(true)
+			for name, call := range calls(s) {
+				if name == "Ready" || name == "Put" { // Ready makes one try; Put's body was read above
+					continue
+				}
+				left.Store(2)
+				if err := call(t.Context()); err != nil {
+					t.Errorf("%s after two faults: %v", name, err)
+				}
+				f.objects["id/a.jpg"] = []byte("there")
+			}
+			f.fault = nil
+			if err := s.Put(t.Context(), "id/a.jpg", []byte("again"), ""); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestPutSendsAllBytesOnEveryTry(t *testing.T) {
+	var tries atomic.Int32
+	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPut || tries.Add(1) > 2 {
+			return false
+		}
+		_, _ = io.CopyN(io.Discard, r.Body, 100_000)
+		reset(w)
+		return true
+	})
+	data := bytes.Repeat([]byte("0123456789"), 100_000)
+	if err := f.store(t, patient).Put(t.Context(), "a", data, "image/png"); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(f.objects["a"], data) {
+		t.Errorf("the server holds %d bytes, want the %d that were put", len(f.objects["a"]), len(data))
+	}
+}
+
+// TestWebServerKeepsNothing: a server that says 200 to all is no S3 server.
+func TestWebServerKeepsNothing(t *testing.T) {
+	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+		_, _ = io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, "<html>welcome</html>")
+		return true
+	})
+	expectUnavailable(t, f.store(t, patient).Put(t.Context(), "a", []byte("a"), ""), "no ETag")
+}
+
+func TestRefusalsAreNotTriedAgain(t *testing.T) {
+	f := newFake(t, func(w http.ResponseWriter, _ *http.Request) bool {
+		answer(w, http.StatusForbidden, "AccessDenied")
+		return true
+	})
+	s := f.store(t, patient)
+	s.bucketSeen.Store(true)
+	if _, err := s.Get(t.Context(), "a"); err == nil || f.requests.Load() != 1 {
+		t.Errorf("Get gives %v after %d requests, want an error after 1", err, f.requests.Load())
+	}
+}
+
+func TestListThatBreaksGoesOnWhereItWas(t *testing.T) {
+	var lists atomic.Int32
+	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if !r.URL.Query().Has("list-type") {
+			return false
+		}
+		switch lists.Add(1) {
+		case 1:
+			reset(w)
+		case 3:
+			fmt.Fprint(w, `<ListBucketResult><Contents><Key>id/0500</Key><Si`) // cut off
+		default:
+			return false
+		}
+		return true
+	})
+	for i := range 2500 {
+		f.objects[fmt.Sprintf("id/%04d", i)] = nil
+	}
+	n := 0
+	for info, err := range f.store(t, patient).List(t.Context(), "id/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("id/%04d", n); info.Key != want {
+			t.Fatalf("number %d is %q, want %q", n, info.Key, want)
+		}
+		n++
+	}
+	if n != 2500 || lists.Load() != 5 {
+		t.Errorf("List gives %d objects in %d requests, want 2500 in 5", n, lists.Load())
+	}
+}
+
+// TestListIsNeverShortInSilence has servers whose lists cannot be trusted.
+func TestListIsNeverShortInSilence(t *testing.T) {
+	for name, body := range map[string]string{
+		"cut off":      `<ListBucketResult><Contents><Key>id/1</Key></Contents>`,
+		"out of order": `<ListBucketResult><Contents><Key>id/2</Key></Contents><Contents><Key>id/1</Key></Contents></ListBucketResult>`,
+		"no token":     `<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>id/1</Key></Contents></ListBucketResult>`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method == http.MethodGet {
+					fmt.Fprint(w, body)
+				}
+				return r.Method == http.MethodGet
+			})
+			var last error
+			for _, err := range f.store(t, quick).List(t.Context(), "id/") {
+				last = err
+			}
+			expectUnavailable(t, last, "")
+		})
 	}
 }

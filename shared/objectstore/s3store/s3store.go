@@ -143,7 +143,10 @@ func (s *Store) Put(ctx context.Context, key string, data []byte, contentType st
 	options := minio.PutObjectOptions{ContentType: contentType, DisableContentSha256: true}
 	budget := s.limits.call + time.Duration(len(data))*time.Second/slowestBytesPerSecond
 	return s.do(ctx, "put", key, budget, func(ctx context.Context) error {
-		_, err := s.client.PutObject(ctx, s.bucket, s.prefix+key, bytes.NewReader(data), int64(len(data)), "", sum, options)
+		done, err := s.client.PutObject(ctx, s.bucket, s.prefix+key, bytes.NewReader(data), int64(len(data)), "", sum, options)
+		if err == nil && done.ETag == "" {
+			err = errors.New("the answer has no ETag: this is no S3 server")
+		}
 		return err
 	})
 }

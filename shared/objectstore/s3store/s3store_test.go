@@ -60,8 +60,8 @@ func suite(t *testing.T, c Config) {
 		if _, err := two.Stat(t.Context(), "key"); err == nil {
 			t.Error("the other store has the object too")
 		}
-		for info := range two.List(t.Context(), "") {
-			t.Errorf("the other store lists %q", info.Key)
+		for info, err := range two.List(t.Context(), "") {
+			t.Errorf("the other store lists %q, %v", info.Key, err)
 		}
 	})
 	t.Run("a bucket that vanishes is said to be missing, and comes again where that is allowed", func(t *testing.T) {

@@ -44,7 +44,7 @@ func testConcurrentPut(t *testing.T, s objectstore.Store) {
 				return fmt.Errorf("a reader saw %d bytes that nobody put", len(data))
 			}
 			if n := (info.Size - 100_000) / 150_000; info.Size != int64(len(versions[n])) {
-				return fmt.Errorf("Stat saw %d bytes", info.Size)
+				return fmt.Errorf("a reader was told of %d bytes", info.Size)
 			}
 			reads <- len(data)
 		}
@@ -81,7 +81,7 @@ func testConcurrentDelete(t *testing.T, s objectstore.Store) {
 				return err
 			}
 			if _, err := s.Stat(ctx, key); !errors.Is(err, objectstore.ErrNotExist) {
-				return fmt.Errorf("Stat of deleted %q: %w", key, err)
+				return fmt.Errorf("look for deleted %q: %w", key, err)
 			}
 		}
 		return nil

@@ -1,0 +1,114 @@
+package s3store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+)
+
+func TestBodyThatIsCutShortIsUnavailable(t *testing.T) {
+	for name, fault := range map[string]func(w http.ResponseWriter){
+		"reset in the middle":      func(w http.ResponseWriter) { send(w, 500_000, 250_000, true) },
+		"closed before its length": func(w http.ResponseWriter) { send(w, 500_000, 250_000, false) },
+		"nothing after the head":   func(w http.ResponseWriter) { send(w, 500_000, 0, false) },
+		"one byte missing":         func(w http.ResponseWriter) { send(w, 500_000, 499_999, false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method == http.MethodGet {
+					fault(w)
+				}
+				return r.Method == http.MethodGet
+			})
+			s := f.store(t, patient)
+			o, err := s.Get(t.Context(), "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer o.Body.Close()
+			if o.Size != 500_000 {
+				t.Errorf("the size is %d, want what the server said", o.Size)
+			}
+			n, err := io.Copy(io.Discard, o.Body)
+			if n >= 500_000 || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("the body gives %d bytes and %v", n, err)
+			}
+			expectUnavailable(t, err, "of 500000 bytes came")
+			_, err = objectstore.ReadAll(t.Context(), s, "a", 1<<20)
+			expectUnavailable(t, err, "")
+		})
+	}
+}
+
+func TestBodyWithoutLengthIsUnavailable(t *testing.T) {
+	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet {
+			w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
+			_, _ = w.Write([]byte("some"))
+			_ = http.NewResponseController(w).Flush()
+			_, _ = w.Write([]byte("thing"))
+		}
+		return r.Method == http.MethodGet
+	})
+	_, err := f.store(t, patient).Get(t.Context(), "a")
+	expectUnavailable(t, err, "no length")
+}
+
+func TestBodyThatStallsIsUnavailable(t *testing.T) {
+	end := make(chan struct{})
+	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet {
+			w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
+			w.Header().Set("Content-Length", "1000")
+			_, _ = w.Write(make([]byte, 100))
+			_ = http.NewResponseController(w).Flush()
+			<-end
+		}
+		return r.Method == http.MethodGet
+	})
+	defer close(end)
+	stalls := patient
+	stalls.stall = 300 * time.Millisecond
+	o, err := f.store(t, stalls).Get(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Body.Close()
+	begun := time.Now()
+	n, err := io.Copy(io.Discard, o.Body)
+	expectUnavailable(t, err, "100 of 1000 bytes came")
+	if took := time.Since(begun); n != 100 || took > 5*time.Second {
+		t.Errorf("the body gave %d bytes in %v", n, took)
+	}
+}
+
+// TestReaderMayTakeItsTime: only the server's silence counts as a stall.
+func TestReaderMayTakeItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		data := bytes.NewReader(make([]byte, 100))
+		b := newBody(ctx, io.NopCloser(data), objectstore.Info{Key: "a", Size: 100}, time.Second, cancel)
+		for range 10 {
+			if n, err := b.Read(make([]byte, 10)); n != 10 || err != nil {
+				t.Fatalf("Read gives %d, %v", n, err)
+			}
+			<-time.After(time.Minute)
+			if ctx.Err() != nil {
+				t.Fatal("the request was given up while its reader was busy")
+			}
+		}
+		if _, err := b.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("at the end Read gives %v", err)
+		}
+		if err := b.Close(); err != nil || ctx.Err() == nil {
+			t.Errorf("Close gives %v, and the request's context %v", err, ctx.Err())
+		}
+	})
+}
