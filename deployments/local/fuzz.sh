@@ -7,6 +7,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 time=${1:-5s}
 passed=0 failed=0
 
+# Until Go 1.27 the end of -fuzztime can race with itself and be told as a failure (go.dev/issue/75804). Only that, with
+# nothing found, is taken for the end of the time that it is.
+time_is_up() {
+  grep -qx '    context deadline exceeded' <<<"$1" && ! grep -qE 'Failing input written|panic:|DATA RACE|_test\.go:' <<<"$1"
+}
+
 mapfile -t modules < <(go list -m -f '{{.Dir}}')
 mapfile -t folders < <(grep -rlE '^func Fuzz[A-Z_0-9]' --include='*_test.go' "${modules[@]}" | xargs -r -n1 dirname | sort -u)
 for folder in "${folders[@]}"; do
@@ -18,7 +24,8 @@ for folder in "${folders[@]}"; do
   fi
   while read -r target; do
     echo "fuzz  ${folder#"$PWD/"} $target $time"
-    if output=$(go test -run='^$' -fuzz="^$target\$" -fuzztime="$time" -fuzzminimizetime=10s "$folder" 2>&1); then
+    if output=$(go test -run='^$' -fuzz="^$target\$" -fuzztime="$time" -fuzzminimizetime=10s "$folder" 2>&1) ||
+      time_is_up "$output"; then
       passed=$((passed + 1))
     else
       failed=$((failed + 1))
