@@ -26,7 +26,9 @@ func Load[C any](environ []string, complete func(*C) error) (C, error) {
 		list = append(list, fileErr)
 	}
 	if aggregate, ok := errors.AsType[env.AggregateError](err); ok {
-		list = append(list, aggregate.Errors...)
+		for _, err := range aggregate.Errors {
+			list = append(list, named[C](err))
+		}
 	} else if err != nil {
 		list = append(list, err)
 	}
@@ -43,7 +45,8 @@ func Load[C any](environ []string, complete func(*C) error) (C, error) {
 // NAME in the tags of C.
 func readFiles[C any](vars map[string]string) error {
 	var errs []error
-	for _, name := range names(reflect.TypeFor[C]()) {
+	for _, v := range Variables(reflect.TypeFor[C]()) {
+		name := v.Name
 		file := vars[name+"_FILE"]
 		if file == "" || vars[name] != "" {
 			continue
@@ -58,19 +61,37 @@ func readFiles[C any](vars map[string]string) error {
 	return errors.Join(errs...)
 }
 
-// names lists the variables in the env tags of a struct and of those embedded
-// or nested in it.
-func names(t reflect.Type) []string {
-	var list []string
+// Variable is a field that the environment sets.
+type Variable struct{ Field, Name string }
+
+// Variables lists the fields with env tags of a struct and of those embedded or
+// nested in it.
+func Variables(t reflect.Type) []Variable {
+	var list []Variable
 	for field := range t.Fields() {
 		if tag, ok := field.Tag.Lookup("env"); ok {
 			name, _, _ := strings.Cut(tag, ",")
-			list = append(list, name)
+			list = append(list, Variable{field.Name, name})
 		} else if field.Type.Kind() == reflect.Struct {
-			list = append(list, names(field.Type)...)
+			list = append(list, Variables(field.Type)...)
 		}
 	}
 	return list
+}
+
+// named makes an error about a field one about its variable, which is what the
+// operator knows.
+func named[C any](err error) error {
+	parse, ok := errors.AsType[env.ParseError](err)
+	if !ok {
+		return err
+	}
+	for _, v := range Variables(reflect.TypeFor[C]()) {
+		if v.Field == parse.Name {
+			return fmt.Errorf("%s: not a %s: %w", v.Name, parse.Type, parse.Err)
+		}
+	}
+	return err
 }
 
 // splitListen turns a listening address into one that can be dialled: an empty

@@ -1,0 +1,169 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type sample struct {
+	Base
+	Server struct {
+		Secret string `env:"SECRET"`
+	}
+	Count int           `env:"COUNT" envDefault:"3"`
+	Wait  time.Duration `env:"WAIT" envDefault:"1s"`
+}
+
+func accept(*sample) error { return nil }
+
+func TestLoad(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("hush\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load([]string{"SECRET_FILE=" + file, "HTTP_ADDR=:1", "WAIT=2s", "UNKNOWN=x"}, accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Server.Secret != "hush" || c.HTTPAddr != ":1" || c.Count != 3 || c.Wait != 2*time.Second || c.LogLevel != "info" {
+		t.Errorf("configuration %+v", c)
+	}
+	if c, err := Load([]string{"SECRET_FILE=" + file, "SECRET=given"}, accept); err != nil || c.Server.Secret != "given" {
+		t.Errorf("secret %q, %v; want the variable to win over its file", c.Server.Secret, err)
+	}
+}
+
+// TestEveryMistakeAtOnce holds that an operator mends a configuration in one go.
+func TestEveryMistakeAtOnce(t *testing.T) {
+	_, err := Load([]string{"COUNT=many", "WAIT=long", "SECRET_FILE=/does/not/exist"}, func(*sample) error {
+		return errors.New("HTTP_ADDR: want host:port")
+	})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"COUNT: not a int", "WAIT: not a time.Duration", "SECRET_FILE: ", "HTTP_ADDR: want"} {
+		if !strings.Contains(err.Error(), "\n"+want) {
+			t.Errorf("%q is missing in:\n%v", want, err)
+		}
+	}
+}
+
+func TestLogger(t *testing.T) {
+	var out strings.Builder
+	log, err := Base{LogLevel: "warn", LogFormat: "json"}.Logger(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Info("unheard")
+	log.Warn("heard", "trace_id", "t")
+	var line map[string]any
+	if err := json.Unmarshal([]byte(out.String()), &line); err != nil || line["msg"] != "heard" || line["trace_id"] != "t" {
+		t.Errorf("log %q, %v", out.String(), err)
+	}
+	for _, b := range []Base{{LogLevel: "loud", LogFormat: "json"}, {LogLevel: "info", LogFormat: "xml"}} {
+		if _, err := b.Logger(io.Discard); err == nil {
+			t.Errorf("%+v passes", b)
+		}
+	}
+}
+
+// TestOps holds what an orchestrator sees: alive whatever is missing, ready only
+// when nothing is, and every error in the shape of the API.
+func TestOps(t *testing.T) {
+	var missing atomic.Pointer[error]
+	refused := errors.New("connection refused")
+	missing.Store(&refused)
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") })
+	s, err := Listen(t.Context(), "127.0.0.1:0", Ops(metrics,
+		Check{"broker", func(context.Context) error { return *missing.Load() }},
+		Check{"store", func(context.Context) error { return nil }},
+	))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	ask := func(method, path string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.Addr().String()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, strings.TrimSpace(string(body))
+	}
+	cases := []struct {
+		method, path string
+		status       int
+		body         string
+	}{
+		{"GET", "/healthz", 200, `{"status":"ok"}`},
+		{"GET", "/readyz", 503, `{"error":"Not ready: broker: connection refused","status":503}`},
+		{"GET", "/metrics", 200, "metrics"},
+		{"HEAD", "/healthz", 200, ""},
+		{"POST", "/healthz", 405, `{"error":"Method not allowed","status":405}`},
+		{"GET", "/secret", 404, `{"error":"Not found","status":404}`},
+	}
+	for _, c := range cases {
+		if status, body := ask(c.method, c.path); status != c.status || body != c.body {
+			t.Errorf("%s %s: %d %s, want %d %s", c.method, c.path, status, body, c.status, c.body)
+		}
+	}
+	missing.Store(new(error))
+	if status, body := ask("GET", "/readyz"); status != 200 || body != `{"status":"ready"}` {
+		t.Errorf("ready: %d %s", status, body)
+	}
+	if err := alive(t.Context(), s.Addr().String()); err != nil {
+		t.Errorf("health subcommand: %v", err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := alive(t.Context(), s.Addr().String()); err == nil {
+		t.Error("health subcommand says that a stopped service is alive")
+	}
+}
+
+func TestHealthReachesUnspecifiedAddresses(t *testing.T) {
+	for addr, want := range map[string]string{":8080": "127.0.0.1:8080", "0.0.0.0:1": "127.0.0.1:1", "[::]:2": "127.0.0.1:2", "[::1]:3": "[::1]:3", "host:4": "host:4"} {
+		host, port, err := splitListen(addr)
+		if err != nil || host+":"+port != want {
+			t.Errorf("%s: %s:%s, %v; want %s", addr, host, port, err, want)
+		}
+	}
+}
+
+func TestCloserClosesAllInReverse(t *testing.T) {
+	var order []string
+	var c Closer
+	c.Add("store", func() error { order = append(order, "store"); return errors.New("busy") })
+	c.Add("broker", func() error { order = append(order, "broker"); return errors.New("gone") })
+	err := c.Close(t.Context(), slog.New(slog.DiscardHandler))
+	if strings.Join(order, " ") != "broker store" || err == nil || err.Error() != "close broker: gone\nclose store: busy" {
+		t.Errorf("closed %v with %v", order, err)
+	}
+}
