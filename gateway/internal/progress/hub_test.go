@@ -1,0 +1,489 @@
+package progress_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bench is a hub over a real store, whose reads it counts and can spoil.
+type bench struct {
+	*testing.T
+	store *sqlite.Store
+	hub   *progress.Hub
+	reads atomic.Int64
+	found atomic.Int64 // reads that have seen the store
+	fault atomic.Pointer[error]
+	gate  atomic.Pointer[chan struct{}] // a read waits for it at its end, when there is one
+}
+
+func (b *bench) Changes(ctx context.Context, id string, after int64) (*job.Job, error) {
+	b.reads.Add(1)
+	if err := b.fault.Load(); err != nil {
+		return nil, *err
+	}
+	gate := b.gate.Load()
+	j, err := b.store.Changes(ctx, id, after)
+	b.found.Add(1)
+	if gate != nil {
+		<-*gate // what was found grows old
+	}
+	return j, err
+}
+
+func setup(t *testing.T, c progress.Config) *bench {
+	t.Helper()
+	if c.Reread == 0 {
+		c.Reread = time.Hour
+	}
+	log := slog.New(slog.DiscardHandler)
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{T: t, store: store}
+	b.hub = progress.New(c, b, log, metrics.New())
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.hub.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+var start = time.Date(2025, 11, 18, 10, 30, 0, 0, time.UTC)
+
+// create stores a job of n inline images.
+func (b *bench) create(id string, n int) {
+	b.Helper()
+	images := make([]job.Image, n)
+	for i := range images {
+		images[i].OriginalFilename = fmt.Sprintf("image%d.jpg", i)
+		images[i].Original = job.Original{Path: fmt.Sprintf("%s/%d", id, i), ContentType: "image/jpeg", Size: 1, SHA256: "00"}
+	}
+	if err := b.store.Create(b.Context(), job.New(id, images, start)); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// settle ends an image: odd ones fail.
+func (b *bench) settle(id string, index int) *job.Job {
+	b.Helper()
+	now := start.Add(time.Second)
+	r := pipeline.Ended(pipeline.NewEnvelope(id, index, now), fmt.Sprintf("%s/image%d.jpg", id, index), now)
+	if index%2 == 1 {
+		r = (&pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged image"}).Result(r.Envelope, now)
+	}
+	j, _, err := b.store.Change(b.Context(), job.Ref{JobID: id, Index: index}, job.Settle(r, now), now)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return j
+}
+
+func (b *bench) hint(j *job.Job) { b.hub.Hint(pipeline.Hint{JobID: j.ID, Revision: j.Revision}) }
+
+func (b *bench) subscribe(id string) *progress.Watcher {
+	b.Helper()
+	w, err := b.hub.Subscribe(b.Context(), id)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(w.Close)
+	return w
+}
+
+// next waits for what a watcher is told next.
+func (b *bench) next(w *progress.Watcher) []string {
+	b.Helper()
+	select {
+	case <-w.Ready():
+	case <-time.After(10 * time.Second):
+		b.Fatal("nothing was told")
+	}
+	events, err := w.Next()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return tell(events)
+}
+
+// tell writes events in words: kind, image, job's counters.
+func tell(events []progress.Event) (words []string) {
+	for _, e := range events {
+		s := string(e.Kind)
+		if e.Image != nil {
+			s += fmt.Sprintf(" %d %s", e.Image.Index, e.Image.Status)
+		}
+		words = append(words, fmt.Sprintf("%s: %s %d+%d/%d", s, e.Job.Status, e.Job.Completed, e.Job.Failed, e.Job.Total))
+	}
+	return words
+}
+
+func (b *bench) want(got []string, want ...string) {
+	b.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		b.Fatalf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestFromTheBeginningToTheEnd(t *testing.T) {
+	b := setup(t, progress.Config{})
+	b.create("a", 3)
+	b.settle("a", 2)
+	w := b.subscribe("a")
+	b.want(b.next(w), "progress: processing 1+0/3", "image_complete 2 completed: processing 1+0/3")
+	if events, err := w.Next(); events != nil || err != nil {
+		t.Errorf("without a change: %v, %v", tell(events), err)
+	}
+	b.hint(b.settle("a", 1))
+	b.want(b.next(w), "image_complete 1 failed: processing 1+1/3")
+	b.hint(b.settle("a", 0))
+	b.want(b.next(w), "image_complete 0 completed: completed 2+1/3", "job_complete: completed 2+1/3")
+	if _, err := w.Next(); !errors.Is(err, io.EOF) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+func TestAnEndedJobIsToldInOrderOfItsRevisions(t *testing.T) {
+	b := setup(t, progress.Config{})
+	b.create("a", 3)
+	for _, i := range []int{1, 2, 0} {
+		b.settle("a", i)
+	}
+	w := b.subscribe("a")
+	b.want(b.next(w), "progress: completed 2+1/3", "image_complete 1 failed: completed 2+1/3",
+		"image_complete 2 completed: completed 2+1/3", "image_complete 0 completed: completed 2+1/3", "job_complete: completed 2+1/3")
+}
+
+func TestAStartIsProgressButNotEachStart(t *testing.T) {
+	b := setup(t, progress.Config{})
+	images := []job.Image{{URL: "http://example.com/1"}, {URL: "http://example.com/2"}}
+	if err := b.store.Create(t.Context(), job.New("a", images, start)); err != nil {
+		t.Fatal(err)
+	}
+	mine, err := b.store.Claim(t.Context(), "me", start, start.Add(time.Hour), 1)
+	if err != nil || len(mine) != 1 {
+		t.Fatal(mine, err)
+	}
+	lease := mine[0].Lease
+	w := b.subscribe("a")
+	b.want(b.next(w), "progress: pending 0+0/2")
+	begin := func(index int) {
+		j, _, err := b.store.Change(t.Context(), job.Ref{JobID: "a", Index: index}, job.Start(lease, start), start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.hint(j)
+	}
+	begin(0)
+	b.want(b.next(w), "progress: processing 0+0/2")
+	begin(1) // a step that shows nothing
+	b.want(b.next(w))
+}
+
+func TestASlowWatcherMissesNoImage(t *testing.T) {
+	b := setup(t, progress.Config{})
+	b.create("a", 3)
+	slow, quick := b.subscribe("a"), b.subscribe("a")
+	b.next(slow)
+	b.next(quick)
+	for i := range 3 {
+		b.hint(b.settle("a", i))
+		if got := b.next(quick); len(got) == 0 {
+			t.Fatal("the quick one was told nothing")
+		}
+	}
+	b.want(b.next(slow), "image_complete 0 completed: completed 2+1/3", "image_complete 1 failed: completed 2+1/3",
+		"image_complete 2 completed: completed 2+1/3", "job_complete: completed 2+1/3")
+}
+
+func TestOneReadForAllWatchers(t *testing.T) {
+	b := setup(t, progress.Config{})
+	b.create("a", 2)
+	var watchers []*progress.Watcher
+	for range 50 {
+		w := b.subscribe("a")
+		b.next(w)
+		watchers = append(watchers, w)
+	}
+	before := b.reads.Load()
+	b.hint(b.settle("a", 0))
+	for _, w := range watchers {
+		b.want(b.next(w), "image_complete 0 completed: processing 1+0/2")
+	}
+	if n := b.reads.Load() - before; n != 1 {
+		t.Errorf("%d reads for one change", n)
+	}
+}
+
+func TestOneReadForAllWhoComeAtOnce(t *testing.T) {
+	b := setup(t, progress.Config{})
+	b.create("a", 2)
+	gate := make(chan struct{})
+	b.gate.Store(&gate)
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			w, err := b.hub.Subscribe(t.Context(), "a")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer w.Close()
+			if got, err := w.Next(); err != nil || len(got) != 1 {
+				t.Errorf("got %v, %v", tell(got), err)
+			}
+		})
+	}
+	close(gate)
+	wg.Wait()
+	if n := b.reads.Load(); n >= 50 {
+		t.Errorf("%d reads for 50 watchers", n)
+	}
+}
+
+func TestHintsMayBeLostRepeatedLateOrNonsense(t *testing.T) {
+	b := setup(t, progress.Config{})
+	b.create("a", 4)
+	w := b.subscribe("a")
+	b.next(w)
+	first := b.settle("a", 0)
+	second := b.settle("a", 1)
+	b.hint(second)
+	b.want(b.next(w), "image_complete 0 completed: processing 1+1/4", "image_complete 1 failed: processing 1+1/4")
+	before := b.reads.Load()
+	b.hint(first)
+	b.hint(second)
+	b.hub.Hint(pipeline.Hint{JobID: "nobody's", Revision: 9})
+	b.hub.Receive([]byte("{"))
+	if n := b.reads.Load() - before; n != 0 {
+		t.Errorf("%d reads for old hints", n)
+	}
+	b.hub.Receive([]byte(`{"job_id":"a","revision":1000}`)) // of a revision that is not there: one read, no event
+	third := b.settle("a", 2)
+	b.hub.Resumed()
+	b.want(b.next(w), fmt.Sprintf("image_complete 2 completed: processing 2+1/%d", third.Total))
+}
+
+func TestALostHintIsMadeUpFor(t *testing.T) {
+	b := setup(t, progress.Config{Reread: 5 * time.Millisecond})
+	b.create("a", 1)
+	w := b.subscribe("a")
+	b.next(w)
+	b.settle("a", 0)
+	b.want(b.next(w), "image_complete 0 completed: completed 1+0/1", "job_complete: completed 1+0/1")
+}
+
+// What changes while the job is read for somebody else must not wait for the
+// next re-read.
+func TestAHintDuringARead(t *testing.T) {
+	b := setup(t, progress.Config{})
+	b.create("a", 2)
+	w := b.subscribe("a")
+	b.next(w)
+	gate := make(chan struct{})
+	b.gate.Store(&gate)
+	before := b.found.Load()
+	b.hint(b.settle("a", 0))
+	for b.found.Load() == before { // until the read has seen the store
+		<-time.After(time.Millisecond)
+	}
+	b.hint(b.settle("a", 1))
+	b.gate.Store(nil)
+	close(gate)
+	got := b.next(w)
+	for len(got) < 3 {
+		got = append(got, b.next(w)...)
+	}
+	if got[len(got)-1] != "job_complete: completed 1+1/2" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	b := setup(t, progress.Config{MaxWatchers: 2})
+	b.create("a", 1)
+	if _, err := b.hub.Subscribe(t.Context(), "unknown"); !errors.Is(err, job.ErrNotFound) {
+		t.Errorf("unknown job: %v", err)
+	}
+	unavailable := fmt.Errorf("disk: %w", job.ErrUnavailable)
+	b.fault.Store(&unavailable)
+	if _, err := b.hub.Subscribe(t.Context(), "a"); !errors.Is(err, job.ErrUnavailable) {
+		t.Errorf("store away: %v", err)
+	}
+	b.fault.Store(nil)
+	gate := make(chan struct{})
+	b.gate.Store(&gate)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.hub.Subscribe(ctx, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("impatient: %v", err)
+	}
+	b.gate.Store(nil)
+	close(gate)
+	one := b.subscribe("a") // the ones above must not count any more
+	b.subscribe("a")
+	if _, err := b.hub.Subscribe(t.Context(), "a"); !errors.Is(err, progress.ErrFull) {
+		t.Errorf("one too many: %v", err)
+	}
+	one.Close()
+	one.Close()
+	b.subscribe("a")
+}
+
+func TestAJobThatVanishes(t *testing.T) {
+	b := setup(t, progress.Config{})
+	b.create("a", 2)
+	w := b.subscribe("a")
+	b.next(w)
+	gone := fmt.Errorf("changes: %w", job.ErrNotFound)
+	b.fault.Store(&gone)
+	b.hub.Resumed()
+	b.want(b.next(w), progress.ErrGone.Error())
+	b.want(b.next(w), progress.ErrGone.Error())
+}
+
+func TestAnOutageEndsNoWatch(t *testing.T) {
+	b := setup(t, progress.Config{Reread: 5 * time.Millisecond})
+	b.create("a", 1)
+	w := b.subscribe("a")
+	b.next(w)
+	away := fmt.Errorf("changes: %w", job.ErrUnavailable)
+	b.fault.Store(&away)
+	before := b.reads.Load()
+	b.hint(b.settle("a", 0))
+	for b.reads.Load() < before+3 {
+		<-time.After(time.Millisecond)
+	}
+	b.fault.Store(nil)
+	b.want(b.next(w), "image_complete 0 completed: completed 1+0/1", "job_complete: completed 1+0/1")
+}
+
+func TestTheEndOfTheHub(t *testing.T) {
+	b := setup(t, progress.Config{})
+	b.create("a", 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	hub := progress.New(progress.Config{}, b, slog.New(slog.DiscardHandler), metrics.New())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		hub.Run(ctx)
+	}()
+	w, err := hub.Subscribe(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	b.next(w)
+	cancel()
+	<-done
+	b.want(b.next(w), progress.ErrClosed.Error())
+	if _, err := hub.Subscribe(t.Context(), "a"); !errors.Is(err, progress.ErrClosed) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+// Watchers that come while images end, in any order, with hints that get lost:
+// what each was told adds up to what the store says.
+func TestEventsAddUpToTheJob(t *testing.T) {
+	b := setup(t, progress.Config{Reread: 20 * time.Millisecond})
+	const jobs, images, watchers = 5, 20, 200
+	var wg sync.WaitGroup
+	for n := range jobs {
+		id := fmt.Sprint("job", n)
+		b.create(id, images)
+		wg.Go(func() {
+			for _, i := range rand.Perm(images) {
+				j := b.settle(id, i)
+				for range rand.IntN(3) { // lost, once, twice
+					b.hint(j)
+				}
+			}
+		})
+		for range watchers {
+			wg.Go(func() { b.fold(id) })
+		}
+	}
+	wg.Wait()
+}
+
+// fold watches a job to its end and holds what it was told against the store.
+func (b *bench) fold(id string) {
+	w, err := b.hub.Subscribe(b.Context(), id)
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	defer w.Close()
+	ended := map[int]job.Status{}
+	var last progress.Event
+	for {
+		<-w.Ready()
+		events, err := w.Next()
+		if err != nil {
+			b.Errorf("%s: %v before the end", id, err)
+			return
+		}
+		for _, e := range events {
+			if last.Kind == progress.JobComplete {
+				b.Errorf("%s: %v after the end", id, e.Kind)
+			}
+			if last.Job == nil && e.Kind != progress.Progress {
+				b.Errorf("%s: began with %v", id, e.Kind)
+			}
+			if last.Job != nil && (e.Job.Completed < last.Job.Completed || e.Job.Failed < last.Job.Failed || e.Job.Revision < last.Job.Revision) {
+				b.Errorf("%s: counters fell: %v after %v", id, tell([]progress.Event{e}), tell([]progress.Event{last}))
+			}
+			if e.Image != nil {
+				if _, twice := ended[e.Image.Index]; twice {
+					b.Errorf("%s: image %d told twice", id, e.Image.Index)
+				}
+				ended[e.Image.Index] = e.Image.Status
+			}
+			last = e
+		}
+		if last.Kind == progress.JobComplete {
+			break
+		}
+	}
+	j, err := b.store.Get(b.Context(), id)
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	if j.Status != last.Job.Status || j.Completed != last.Job.Completed || j.Failed != last.Job.Failed || len(ended) != j.Total {
+		b.Errorf("%s: told %v and %d images, is %+v", id, tell([]progress.Event{last}), len(ended), j)
+	}
+	for i := range j.Images {
+		if ended[i] != j.Images[i].Status {
+			b.Errorf("%s: image %d was told as %s, is %s", id, i, ended[i], j.Images[i].Status)
+		}
+	}
+}
