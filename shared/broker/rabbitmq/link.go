@@ -116,6 +116,8 @@ func (l *link) once(ctx context.Context, url string) (connected bool, err error)
 	}
 	sessionCtx, end := context.WithCancelCause(ctx)
 	s.ended = sessionCtx.Done()
+	// Close waits for no request that the broker leaves unanswered.
+	defer context.AfterFunc(ctx, func() { s.within(closeTimeout) })()
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		// The library closes the channel of every connection that ends; one that we

@@ -2,7 +2,6 @@ package rabbitmq_test
 
 import (
 	"log/slog"
-	"net/url"
 	"os"
 	"os/exec"
 	"testing"
@@ -106,16 +105,6 @@ func forget(t *testing.T, workQueues ...string) {
 			_ = ch.ExchangeDelete(exchange, false, false)
 		}
 	}
-}
-
-// host is where the server listens.
-func host(t *testing.T) string {
-	t.Helper()
-	u, err := url.Parse(serverURL(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u.Host
 }
 
 func TestSuite(t *testing.T) {

@@ -1,0 +1,71 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
+	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
+)
+
+// A real memory alarm: publishers fail within their bound and then at once, acks
+// still get through, Ready says why, and all heals when the alarm is over. It
+// stops every publisher on the server while it lasts.
+func TestMemoryAlarm(t *testing.T) {
+	const timeout = time.Second
+	rabbitmqctl(t, "version")
+	q := brokertest.Name()
+	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}, PublishTimeout: timeout, MaxInFlight: 4})
+	for range 2 {
+		brokertest.Publish(t, b, q, brokertest.Text("before"))
+	}
+	got := make(chan broker.Delivery, 16)
+	c := brokertest.Start(t, b, q, 1, brokertest.Into(got))
+	held := brokertest.Receive(t, got, "a delivery")
+
+	calm := func() { rabbitmqctl(t, "set_vm_memory_high_watermark", "0.4") }
+	t.Cleanup(calm)
+	rabbitmqctl(t, "set_vm_memory_high_watermark", "absolute", "1MiB")
+	publish := func() (time.Duration, error) {
+		began := time.Now()
+		err := b.Publish(context.WithoutCancel(t.Context()), q, brokertest.Text("during"))
+		return time.Since(began), err
+	}
+	// The broker says that it blocks only after somebody has tried. More try than
+	// may be in flight, and their slots must not be lost.
+	var publishing sync.WaitGroup
+	for range 12 {
+		publishing.Go(func() {
+			if took, err := publish(); !errors.Is(err, broker.ErrUnavailable) || took > timeout+time.Second {
+				t.Errorf("Publish = %v after %s", err, took)
+			}
+		})
+	}
+	publishing.Wait()
+	if took, err := publish(); !errors.Is(err, broker.ErrUnavailable) || took > timeout/2 {
+		t.Errorf("Publish on a blocked connection = %v after %s, want an error at once", err, took)
+	}
+	if err := b.Ready(); err == nil || !strings.Contains(err.Error(), "blocked publishers") || !strings.Contains(err.Error(), "memory") {
+		t.Errorf("Ready = %v, want the alarm", err)
+	}
+	if err := b.Broadcast(t.Context(), brokertest.Topic(q), nil); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("Broadcast = %v", err)
+	}
+	// Consuming goes on: the ack makes room for the next delivery.
+	brokertest.Ack(t, held)
+	brokertest.Ack(t, brokertest.Receive(t, got, "a delivery during the alarm"))
+	if err := c.Stop(t); err != nil {
+		t.Errorf("Consume = %v", err)
+	}
+
+	calm()
+	eventually(t, "ready", func() bool { return b.Ready() == nil })
+	for range 20 {
+		brokertest.Publish(t, b, q, brokertest.Text("after"))
+	}
+}

@@ -1,0 +1,274 @@
+package rabbitmq_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
+	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
+)
+
+// eventually waits until the condition holds. What it is asked about has no event
+// to wait for.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.After(brokertest.Patience)
+	for !holds() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited %s in vain: %s", brokertest.Patience, what)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// The connection is cut while handlers run: their acks are refused here, remove
+// nobody else's message there, and every message comes again.
+func TestCutWhileHandlersRun(t *testing.T) {
+	const held, more = 5, 20
+	queue := brokertest.Name()
+	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
+	for i := range held {
+		brokertest.Publish(t, b, queue, brokertest.Text(fmt.Sprintf("held %d", i)))
+	}
+	first := make(chan broker.Delivery, held)
+	again := make(chan broker.Delivery, held+more)
+	var mu sync.Mutex
+	seen := 0
+	consumption := brokertest.Start(t, b, queue, held, func(_ context.Context, d broker.Delivery) error {
+		mu.Lock()
+		seen++
+		early := seen <= held
+		mu.Unlock()
+		if early {
+			first <- d
+		} else {
+			again <- d
+		}
+		return nil
+	})
+	var old []broker.Delivery
+	for range held {
+		old = append(old, brokertest.Receive(t, first, "the first deliveries"))
+	}
+	for i := range more {
+		brokertest.Publish(t, b, queue, brokertest.Text(fmt.Sprintf("more %d", i)))
+	}
+	p.cut()
+	// The new session has deliveries of its own, with the same tags as the old.
+	var current []broker.Delivery
+	for range held {
+		current = append(current, brokertest.Receive(t, again, "deliveries of the new session"))
+	}
+	for _, d := range old {
+		if err := d.Ack(); !errors.Is(err, broker.ErrStale) {
+			t.Errorf("ack of %q = %v, want ErrStale", d.Body, err)
+		}
+	}
+	if err := consumption.Stop(t); err != nil {
+		t.Errorf("Consume = %v", err)
+	}
+	_ = current // never acked: with the end of the session all 25 are on the queue
+	all := make(chan broker.Delivery, held+more)
+	brokertest.Start(t, b, queue, held+more, brokertest.Into(all))
+	left := map[string]bool{}
+	for range held + more {
+		d := brokertest.Receive(t, all, "all messages")
+		left[string(d.Body)] = d.Redelivered
+		brokertest.Ack(t, d)
+	}
+	for i := range held {
+		if redelivered := left[fmt.Sprintf("held %d", i)]; !redelivered {
+			t.Errorf("held %d is not there as redelivered", i)
+		}
+	}
+	if len(left) != held+more {
+		t.Errorf("%d messages are left of %d", len(left), held+more)
+	}
+}
+
+// Concurrency stays within the prefetch even while handlers of a lost session
+// still run.
+func TestCutDoesNotExceedPrefetch(t *testing.T) {
+	queue := brokertest.Name()
+	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
+	for i := range 4 {
+		brokertest.Publish(t, b, queue, brokertest.Text(fmt.Sprint(i)))
+	}
+	started, release := make(chan struct{}, 8), make(chan struct{})
+	brokertest.Start(t, b, queue, 2, func(_ context.Context, d broker.Delivery) error {
+		started <- struct{}{}
+		<-release
+		if err := d.Ack(); err != nil && !errors.Is(err, broker.ErrStale) {
+			return err
+		}
+		return nil
+	})
+	brokertest.Receive(t, started, "the first handler")
+	brokertest.Receive(t, started, "the second handler")
+	p.cut()
+	brokertest.Publish(t, b, queue, brokertest.Text("after")) // the broker is back
+	brokertest.Nothing(t, started, "a third handler ran on a prefetch of two")
+	close(release)
+	for range 5 {
+		brokertest.Receive(t, started, "all the rest")
+	}
+}
+
+// A handler that fails while the broker is away still ends Consume.
+func TestHandlerErrorWhileDown(t *testing.T) {
+	queue := brokertest.Name()
+	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
+	brokertest.Publish(t, b, queue, brokertest.Text("x"))
+	started, release := make(chan struct{}), make(chan struct{})
+	failure := errors.New("failure")
+	c := brokertest.Start(t, b, queue, 1, func(context.Context, broker.Delivery) error {
+		close(started)
+		<-release
+		return failure
+	})
+	brokertest.Receive(t, started, "the handler")
+	p.down()
+	eventually(t, "the loss is noticed", func() bool { return b.Ready() != nil })
+	close(release)
+	if err := c.Wait(t); !errors.Is(err, failure) {
+		t.Errorf("Consume = %v, want the handler's error", err)
+	}
+	p.up(t)
+}
+
+// A dead network bounds every publish, the ones stuck in a full socket and the
+// ones behind them, and heals.
+func TestBlackHole(t *testing.T) {
+	const timeout = time.Second
+	queue := brokertest.Name()
+	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}, PublishTimeout: timeout, MaxInFlight: 8})
+	brokertest.Publish(t, b, queue, brokertest.Text("before"))
+	p.stall()
+	body := bytes.Repeat([]byte("x"), 256<<10)
+	var publishing sync.WaitGroup
+	for range 40 {
+		publishing.Go(func() {
+			began := time.Now()
+			err := b.Publish(t.Context(), queue, broker.Message{Body: body})
+			if !errors.Is(err, broker.ErrUnavailable) {
+				t.Errorf("Publish = %v, want ErrUnavailable", err)
+			}
+			if took := time.Since(began); took > timeout+time.Second {
+				t.Errorf("Publish took %s on a timeout of %s", took, timeout)
+			}
+		})
+	}
+	publishing.Wait()
+	began := time.Now()
+	if err := b.Broadcast(t.Context(), brokertest.Topic(queue), body); err != nil && !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("Broadcast = %v", err)
+	}
+	if took := time.Since(began); took > timeout+time.Second {
+		t.Errorf("Broadcast took %s", took)
+	}
+	p.resume()
+	p.cut()
+	brokertest.Publish(t, b, queue, brokertest.Text("after"))
+}
+
+// Close is bounded whatever the network does.
+func TestCloseOnDeadNetwork(t *testing.T) {
+	queue := brokertest.Name()
+	p, through := startProxy(t)
+	b, err := rabbitmq.Open(rabbitmq.Config{URLs: []string{through}, Declare: true, WorkQueues: []string{queue}}, logger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { forget(t, queue) })
+	brokertest.Publish(t, b, queue, brokertest.Text("x"))
+	p.stall()
+	began := time.Now()
+	if err := b.Close(); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("Close took %s", took)
+	}
+	if err := b.Publish(t.Context(), queue, brokertest.Text("x")); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("Publish = %v, want ErrUnavailable", err)
+	}
+	if err := b.Consume(t.Context(), queue, 1, nil); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("Consume = %v, want ErrUnavailable", err)
+	}
+}
+
+// The broker is away for a while: everything comes back by itself.
+func TestComesBack(t *testing.T) {
+	queue := brokertest.Name()
+	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
+	fresh := make(chan bool, 8)
+	b.OnSession("marker-"+queue, func(_ context.Context, f bool) error {
+		fresh <- f
+		return nil
+	})
+	got := make(chan string, 8)
+	brokertest.Start(t, b, queue, 1, func(_ context.Context, d broker.Delivery) error {
+		err := d.Ack()
+		got <- string(d.Body)
+		return err
+	})
+	resumed, heard := make(chan struct{}, 8), make(chan string, 8)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- b.Subscribe(ctx, brokertest.Topic(queue), func() { resumed <- struct{}{} }, func(body []byte) { heard <- string(body) })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Subscribe = %v", err)
+		}
+	})
+	if !brokertest.Receive(t, fresh, "the hook") {
+		t.Error("the first session was not fresh")
+	}
+	brokertest.Receive(t, resumed, "the subscription")
+	brokertest.Publish(t, b, queue, brokertest.Text("one"))
+	brokertest.Receive(t, got, "the first message")
+
+	p.down()
+	eventually(t, "the loss is told", func() bool { return isRefused(b.Ready()) })
+	if err := b.Broadcast(t.Context(), brokertest.Topic(queue), []byte("lost")); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("Broadcast = %v, want ErrUnavailable", err)
+	}
+	// Long enough for the back-off to have grown.
+	brokertest.Nothing(t, got, "a message out of nowhere")
+	select {
+	case <-time.After(6 * time.Second):
+	case f := <-fresh:
+		t.Errorf("the hook ran without a broker, fresh %v", f)
+	}
+	p.up(t)
+	opened := time.Now()
+	eventually(t, "ready again", func() bool { return b.Ready() == nil })
+	if took := time.Since(opened); took > 10*time.Second {
+		t.Errorf("it took %s to come back", took)
+	}
+	if brokertest.Receive(t, fresh, "the hook") {
+		t.Error("a mere loss of the connection was taken for a loss of queues")
+	}
+	brokertest.Receive(t, resumed, "the subscription")
+	brokertest.Publish(t, b, queue, brokertest.Text("two"))
+	// The ack of the first may have been on the wire when it was cut.
+	for body := ""; body != "two"; {
+		body = brokertest.Receive(t, got, "the second message")
+	}
+	if err := b.Broadcast(t.Context(), brokertest.Topic(queue), []byte("heard")); err != nil {
+		t.Errorf("Broadcast = %v", err)
+	}
+	if body := brokertest.Receive(t, heard, "the broadcast"); body != "heard" {
+		t.Errorf("heard %q", body)
+	}
+}

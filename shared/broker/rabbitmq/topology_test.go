@@ -1,0 +1,310 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
+	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
+)
+
+type listedQueue struct {
+	Name      string  `json:"name"`
+	Type      string  `json:"type"`
+	Durable   bool    `json:"durable"`
+	Messages  int     `json:"messages"`
+	Arguments [][]any `json:"arguments"`
+}
+
+// listQueues asks the server's own tool for the queues that begin with prefix.
+func listQueues(t *testing.T, prefix string) map[string]listedQueue {
+	t.Helper()
+	vhost := "/"
+	if uri, err := amqp.ParseURI(serverURL(t)); err == nil {
+		vhost = uri.Vhost
+	}
+	out := rabbitmqctl(t, "--silent", "--formatter", "json", "list_queues", "--vhost", vhost, "name", "type", "durable", "messages", "arguments")
+	var queues []listedQueue
+	if err := json.Unmarshal([]byte(out[strings.Index(out, "["):]), &queues); err != nil {
+		t.Fatalf("read %s: %v", out, err)
+	}
+	listed := map[string]listedQueue{}
+	for _, q := range queues {
+		if strings.HasPrefix(q.Name, prefix) || q.Name == broker.DeadResults {
+			listed[q.Name] = q
+		}
+	}
+	return listed
+}
+
+// The queues stand on the server exactly as frozen: durable quorum queues with an
+// explicit delivery limit, whose letters travel at least once.
+func TestQueueArguments(t *testing.T) {
+	rabbitmqctl(t, "version")
+	q := brokertest.Name()
+	b := open(t, q)
+	brokertest.Publish(t, b, q, brokertest.Text("x"))
+
+	const none = "2147483647"
+	dying := map[string]string{
+		"x-dead-letter-exchange": q + ".dead", "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish",
+	}
+	retry := map[string]string{
+		"x-dead-letter-exchange": "", "x-dead-letter-routing-key": q, "x-dead-letter-strategy": "at-least-once",
+		"x-overflow": "reject-publish", "x-delivery-limit": none,
+	}
+	want := map[string]map[string]string{
+		q:                  with(dying, "x-delivery-limit", "100"),
+		q + ".suspect":     with(dying, "x-delivery-limit", "4"),
+		q + ".retry.1s":    with(retry, "x-message-ttl", "1000"),
+		q + ".retry.5s":    with(retry, "x-message-ttl", "5000"),
+		q + ".retry.15s":   with(retry, "x-message-ttl", "15000"),
+		q + ".dead":        {"x-delivery-limit": none, "x-max-length": "100000", "x-overflow": "drop-head"},
+		broker.DeadResults: {"x-delivery-limit": none},
+	}
+	listed := listQueues(t, q)
+	for name, arguments := range want {
+		arguments = with(arguments, "x-queue-type", "quorum")
+		got := map[string]string{}
+		for _, a := range listed[name].Arguments {
+			got[fmt.Sprint(a[0])] = written(a[2])
+		}
+		if !maps.Equal(got, arguments) {
+			t.Errorf("queue %s\ngot  %v\nwant %v", name, got, arguments)
+		}
+		if listed[name].Type != "quorum" && listed[name].Type != "rabbit_quorum_queue" || !listed[name].Durable {
+			t.Errorf("queue %s is of type %s, durable %v", name, listed[name].Type, listed[name].Durable)
+		}
+	}
+	if len(listed) != len(want) {
+		t.Errorf("%d queues were declared, want %d", len(listed), len(want))
+	}
+}
+
+// written writes a value of the list as a person would.
+func written(value any) string {
+	if number, ok := value.(float64); ok {
+		return strconv.FormatFloat(number, 'f', -1, 64)
+	}
+	return fmt.Sprint(value)
+}
+
+func with(m map[string]string, key, value string) map[string]string {
+	m = maps.Clone(m)
+	m[key] = value
+	return m
+}
+
+// A delayed message whose work queue is gone waits for it: at-most-once would have
+// dropped it when its time came.
+func TestDelayedMessageOutlivesItsTarget(t *testing.T) {
+	rabbitmqctl(t, "version")
+	q := brokertest.Name()
+	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
+	brokertest.Publish(t, b, q, brokertest.Text("x"))
+	if err := b.Close(); err != nil { // it would declare the queue again
+		t.Fatal(err)
+	}
+	ch := admin(t)
+	if _, err := ch.QueueDelete(q, false, false, false); err != nil {
+		t.Fatal(err)
+	}
+	retry := broker.RetryQueue(q, time.Second)
+	if err := ch.PublishWithContext(t.Context(), "", retry, true, false, amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte("kept")}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the message is no longer ready, its time being over", func() bool {
+		state, err := ch.QueueDeclarePassive(retry, true, false, false, false, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state.Messages == 0 && listQueues(t, q)[retry].Messages == 1
+	})
+}
+
+// A queue with other arguments stops nobody: it is named, and tried again.
+func TestOtherArguments(t *testing.T) {
+	q := brokertest.Name()
+	ch := admin(t)
+	suspects := broker.SuspectQueue(q)
+	if _, err := ch.QueueDeclare(suspects, true, false, false, false, amqp.Table{"x-queue-type": "quorum", "x-max-length": int64(7)}); err != nil {
+		t.Fatal(err)
+	}
+	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
+	hooked := make(chan bool, 1)
+	b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+		hooked <- fresh
+		return nil
+	})
+	eventually(t, "Ready names the queue and an argument", func() bool {
+		err := b.Ready()
+		return err != nil && strings.Contains(err.Error(), suspects) && strings.Contains(err.Error(), "inequivalent arg 'x-")
+	})
+	brokertest.Nothing(t, hooked, "the hook ran without all queues")
+	if _, err := ch.QueueDelete(suspects, false, false, false); err != nil {
+		t.Fatal(err)
+	}
+	if !brokertest.Receive(t, hooked, "the hook") {
+		t.Error("the hook was not told that a queue was new")
+	}
+	eventually(t, "ready", func() bool { return b.Ready() == nil })
+}
+
+// A process that may not declare waits for one that does.
+func TestWithoutDeclaring(t *testing.T) {
+	q := brokertest.Name()
+	waiting := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
+	hooked := make(chan bool, 4)
+	waiting.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+		hooked <- fresh
+		return nil
+	})
+	got := make(chan broker.Delivery, 1)
+	brokertest.Start(t, waiting, q, 1, brokertest.Into(got))
+	eventually(t, "Ready names what is missing", func() bool {
+		err := waiting.Ready()
+		return err != nil && strings.Contains(err.Error(), broker.SuspectQueue(q))
+	})
+	brokertest.Nothing(t, hooked, "the hook ran without all queues")
+
+	declaring := open(t, q)
+	brokertest.Publish(t, declaring, q, brokertest.Text("x"))
+	if !brokertest.Receive(t, hooked, "the hook") {
+		t.Error("the queues were missing and the hook was not told")
+	}
+	brokertest.Ack(t, brokertest.Receive(t, got, "a delivery"))
+	eventually(t, "ready", func() bool { return waiting.Ready() == nil })
+	if _, exists := markers(t, q); exists {
+		t.Error("a process that may not declare wrote the marker")
+	}
+
+	// The next one finds everything in place.
+	later := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
+	later.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+		hooked <- fresh
+		return nil
+	})
+	if brokertest.Receive(t, hooked, "the second hook") {
+		t.Error("fresh, though no queue was missing")
+	}
+}
+
+// markers says whether the marker that goes with the queue exists.
+func markers(t *testing.T, q string) (messages int, exists bool) {
+	t.Helper()
+	state, err := admin(t).QueueDeclarePassive("marker-"+q, true, false, false, false, nil)
+	return state.Messages, err == nil
+}
+
+// Queues are lost under load: nothing counts as published meanwhile, the queues
+// come back, and the hook is told before the marker is written anew.
+func TestQueueDeletedUnderLoad(t *testing.T) {
+	q := brokertest.Name()
+	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
+	type call struct{ fresh, marked bool }
+	hooked := make(chan call, 8)
+	b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+		_, marked := markers(t, q)
+		hooked <- call{fresh, marked}
+		return nil
+	})
+	if c := brokertest.Receive(t, hooked, "the hook"); c != (call{fresh: true}) {
+		t.Errorf("first hook: %+v", c)
+	}
+	got := make(chan string, 4096)
+	brokertest.Start(t, b, q, 4, func(_ context.Context, d broker.Delivery) error {
+		got <- string(d.Body)
+		return d.Ack()
+	})
+	brokertest.Publish(t, b, q, brokertest.Text("before"))
+	brokertest.Receive(t, got, "the first message")
+	eventually(t, "the marker is written", func() bool { _, exists := markers(t, q); return exists })
+
+	if _, err := admin(t).QueueDelete(q, false, false, false); err != nil {
+		t.Fatal(err)
+	}
+	if c := brokertest.Receive(t, hooked, "the hook after the loss"); c != (call{fresh: true}) {
+		t.Errorf("hook after the loss: %+v, want fresh and no marker", c)
+	}
+	brokertest.Publish(t, b, q, brokertest.Text("after"))
+	if body := brokertest.Receive(t, got, "a message on the new queue"); body != "after" {
+		t.Errorf("got %q", body)
+	}
+	eventually(t, "the marker is written again", func() bool { _, exists := markers(t, q); return exists })
+	eventually(t, "ready", func() bool { return b.Ready() == nil })
+	brokertest.Nothing(t, hooked, "the hook ran once too often")
+}
+
+// A queue that nobody here consumes is missed as soon as somebody publishes.
+func TestPublishFindsMissingQueue(t *testing.T) {
+	q := brokertest.Name()
+	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
+	hooked := make(chan bool, 8)
+	b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+		hooked <- fresh
+		return nil
+	})
+	brokertest.Receive(t, hooked, "the hook")
+	brokertest.Publish(t, b, q, brokertest.Text("before"))
+	retry := broker.RetryQueue(q, 5*time.Second)
+	if _, err := admin(t).QueueDelete(retry, false, false, false); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	brokertest.Publish(t, b, retry, brokertest.Text("after"))
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("the queue came back after %s", took)
+	}
+	if !brokertest.Receive(t, hooked, "the hook after the loss") {
+		t.Error("the hook was not told of the loss")
+	}
+}
+
+// A second process of the same store finds the marker.
+func TestSecondSessionIsNotFresh(t *testing.T) {
+	q := brokertest.Name()
+	config := rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}}
+	for i, want := range []bool{true, false, false} {
+		b, err := rabbitmq.Open(config, logger(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		hooked := make(chan bool, 1)
+		b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+			hooked <- fresh
+			return nil
+		})
+		if fresh := brokertest.Receive(t, hooked, "the hook"); fresh != want {
+			t.Errorf("session %d: fresh %v, want %v", i+1, fresh, want)
+		}
+		eventually(t, "ready", func() bool { return b.Ready() == nil })
+		if err := b.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	}
+	forget(t, q)
+}
+
+// A Broker that nobody uses declares nothing: a queue that is gone is evidence.
+func TestDeclaresWhenUsed(t *testing.T) {
+	q := brokertest.Name()
+	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
+	eventually(t, "a session", func() bool {
+		err := b.Ready()
+		return err != nil && strings.Contains(err.Error(), "not been checked")
+	})
+	ch := admin(t)
+	if _, err := ch.QueueDeclarePassive(q, true, false, false, false, nil); err == nil {
+		t.Error("the queue was declared before anybody used the broker")
+	}
+	brokertest.Publish(t, b, q, brokertest.Text("x"))
+}
