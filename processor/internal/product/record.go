@@ -44,6 +44,9 @@ func newRecord(a pipeline.Analysis, file embed.File) Record {
 			XMP:         file.Outcome,
 		},
 	}
+	if r.Colors == nil { // A list without elements is written as one, never as null.
+		r.Colors = []pipeline.ColorShare{}
+	}
 	if file.Warning != "" {
 		r.Processed.Warnings = []embed.Warning{file.Warning}
 	}
