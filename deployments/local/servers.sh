@@ -39,14 +39,14 @@ choose_ports() {
 # The node's name can be the same everywhere, since each folder has an epmd of its own, and must be, since the data
 # carries it. Cookie, epmd, distribution and plugins are the folder's own too.
 rabbitmq_environment() {
-  local home=$dir/rabbitmq loopback='-kernel inet_dist_use_interface {127,0,0,1}'
+  local home=$dir/rabbitmq erlang='-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false'
   rabbitmq_environment=(
     HOME="$home" ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1
     RABBITMQ_NODENAME=imagebatch@localhost RABBITMQ_NODE_PORT="$rabbitmq_port" RABBITMQ_NODE_IP_ADDRESS=127.0.0.1
     RABBITMQ_DIST_PORT="$rabbitmq_dist_port" RABBITMQ_MNESIA_BASE="$home/data" RABBITMQ_LOG_BASE="$home/log"
     RABBITMQ_CONF_ENV_FILE="$home/none" RABBITMQ_CONFIG_FILE="$home/rabbitmq.conf"
     RABBITMQ_ENABLED_PLUGINS_FILE="$home/enabled_plugins"
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="$loopback" RABBITMQ_CTL_ERL_ARGS="$loopback"
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="$erlang" RABBITMQ_CTL_ERL_ARGS="$erlang"
   )
 }
 
@@ -68,7 +68,10 @@ CONF
     echo "exec $rabbitmq_bin/rabbitmqctl \"\$@\""
   } >"$dir/rabbitmqctl"
   chmod +x "$dir/rabbitmqctl"
-  pid_of "$dir" epmd >/dev/null || launch "$dir" epmd epmd -port "$epmd_port" -address 127.0.0.1
+  if ! pid_of "$dir" epmd >/dev/null; then
+    launch "$dir" epmd epmd -port "$epmd_port" -address 127.0.0.1
+    while is_free "$epmd_port" && pid_of "$dir" epmd >/dev/null; do sleep 0.02; done
+  fi
   # As under systemd the script then becomes the Erlang machine instead of staying as its parent: one process to end.
   launch "$dir" rabbitmq env -u NOTIFY_SOCKET RUNNING_UNDER_SYSTEMD=true "${rabbitmq_environment[@]}" \
     "$rabbitmq_bin/rabbitmq-server"
