@@ -62,8 +62,9 @@ disk_free_limit.absolute = 200MB
 CONF
   echo '[].' >"$home/enabled_plugins"
   {
-    echo '#!/bin/sh'
-    echo "# Speaks to the RabbitMQ node of this folder."
+    echo '#!/usr/bin/env bash'
+    echo '# Speaks to the RabbitMQ node of this folder. Without its epmd it would start one and leave it behind.'
+    echo "{ : <>/dev/tcp/127.0.0.1/$epmd_port; } 2>/dev/null || { echo 'this RabbitMQ is not running' >&2 && exit 69; }"
     printf 'export %q\n' "${rabbitmq_environment[@]}"
     echo "exec $rabbitmq_bin/rabbitmqctl \"\$@\""
   } >"$dir/rabbitmqctl"
