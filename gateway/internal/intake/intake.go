@@ -146,7 +146,6 @@ func New(c Config, d Deps) *Intake {
 // and takes over leases, and sweeps. A fetch that is under way then is given up and
 // is done again by whoever takes the job over. It returns nil when all has ended.
 func (in *Intake) Run(ctx context.Context) error {
-	defer in.downloads.Close()
 	var wg sync.WaitGroup
 	for _, work := range []func(context.Context){
 		in.fetchAll, in.relay, in.renewLeases, in.takeOver, in.resendStuck, in.retain,

@@ -12,6 +12,5 @@
 //
 // It refuses everything but http and https, addresses with a user name or a
 // password, and every answer but 200. It sends no cookie, referrer or secret,
-// decodes no content encoding, and keeps nothing between two downloads but idle
-// connections to checked addresses.
+// decodes no content encoding, and keeps no connection between two downloads.
 package download

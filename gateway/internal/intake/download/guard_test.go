@@ -1,0 +1,238 @@
+package download
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// notPublic has an address of every range that is not the public internet's.
+var notPublic = []string{
+	"0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.1.2.3",
+	"169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.0.2.1", "192.168.0.1", "192.168.255.255",
+	"198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
+	"::", "::1", "::7f00:1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:a9fe:a9fe", "::ffff:192.168.0.1", "::ffff:0:127.0.0.1",
+	"64:ff9b::7f00:1", "64:ff9b::a00:1", "64:ff9b:1::1", "100::1", "fc00::1", "fd00:ec2::254", "fdff::1", "fe80::1",
+	"fe80::1%eth0", "fec0::1", "ff02::1", "ff0e::1", "2002:7f00:1::", "2002:a00:1::1", "2001::1", "2001:1ff::1", "2001:db8::1",
+}
+
+var public = []string{"1.1.1.1", "8.8.8.8", "93.184.215.14", "2606:4700:4700::1111", "2a00:1450:4001:80e::200e"}
+
+func TestGuardLetsOnlyPublicAddressesPass(t *testing.T) {
+	g := newGuard(nil)
+	check := func(a string, port uint16) error {
+		addr := netip.AddrPortFrom(netip.MustParseAddr(a), port)
+		network := "tcp4"
+		if addr.Addr().Is6() {
+			network = "tcp6"
+		}
+		return g.control(network, addr.String(), nil)
+	}
+	for _, a := range notPublic {
+		for _, port := range []uint16{80, 443, 22, 6379} {
+			if err := check(a, port); !errors.Is(err, errBlocked) {
+				t.Errorf("%s port %d: %v, want it blocked", a, port, err)
+			}
+		}
+	}
+	for _, a := range public {
+		for _, port := range []uint16{80, 443} {
+			if err := check(a, port); err != nil {
+				t.Errorf("%s port %d: %v, want it allowed", a, port, err)
+			}
+		}
+		for _, port := range []uint16{22, 25, 8080} {
+			if err := check(a, port); !errors.Is(err, errBlocked) {
+				t.Errorf("%s port %d: %v, want it blocked", a, port, err)
+			}
+		}
+	}
+	for _, bad := range [][2]string{{"udp4", "1.1.1.1:80"}, {"unix", "/run/x.sock"}, {"tcp4", "example.com:80"}, {"tcp4", ""}} {
+		if err := g.control(bad[0], bad[1], nil); !errors.Is(err, errBlocked) {
+			t.Errorf("%v: %v, want it blocked", bad, err)
+		}
+	}
+}
+
+func TestGuardLetsAllowedNetworksPassOnAnyPort(t *testing.T) {
+	g := newGuard([]netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/32")})
+	for _, tc := range []struct {
+		network, address string
+		allowed          bool
+	}{
+		{"tcp4", "10.1.2.3:9000", true},
+		{"tcp6", "[::ffff:10.1.2.3]:9000", true},
+		{"tcp6", "[fd00:1::5]:1", true},
+		{"tcp6", "[fd00:1::5%eth0]:1", true},
+		{"tcp4", "10.2.0.1:80", false},
+		{"tcp6", "[fd00:2::5]:80", false},
+		{"tcp4", "1.1.1.1:80", true},
+		{"tcp4", "1.1.1.1:9000", false},
+	} {
+		if err := g.control(tc.network, tc.address, nil); (err == nil) != tc.allowed {
+			t.Errorf("%s %s: %v, want allowed %v", tc.network, tc.address, err, tc.allowed)
+		}
+	}
+}
+
+func TestNoPacketLeavesForInnerAddresses(t *testing.T) {
+	v4 := setTrap(t, "127.0.0.2:0")
+	port := v4.port()
+	var s seen
+	// The resolver takes every name, strange spellings of numbers included, for an
+	// inner address, as the C library's would.
+	c := client(t, Config{AllowNetworks: []netip.Prefix{}, connect: s.connect, resolver: resolve(t, "127.0.0.2")})
+	hosts := []string{
+		"localhost", "localhost.", "LOCALHOST", "internal.example", "internal.example.", "2130706434", "0x7f000002", "0x7f.2", "017700000002",
+		"0177.0.0.02", "127.2", "127.0.2", "127.0.0.2.", "①②⑦.⓪.⓪.②", "127。0。0。2",
+	}
+	for _, a := range notPublic {
+		if strings.Contains(a, ":") {
+			a = "[" + strings.ReplaceAll(a, "%", "%25") + "]"
+		}
+		hosts = append(hosts, a)
+	}
+	for _, host := range hosts {
+		for _, address := range []string{"http://" + host + ":" + port + "/", "http://" + host + "/", "https://" + host + "/x.jpg"} {
+			_, err := get(t, c, address)
+			f, ok := errors.AsType[*pipeline.Failure](err)
+			if !ok || f.Text != textNoHeader && f.Text != "Invalid URL" {
+				t.Errorf("%s: %v", address, err)
+			}
+		}
+	}
+	if got := s.String(); got != "" {
+		t.Errorf("the guard let pass: %s", got)
+	}
+	v4.wantUntouched(t)
+}
+
+func TestCheckRefusesWhatIsNeverFetched(t *testing.T) {
+	const scheme = "Unsupported URL scheme: only http and https are allowed"
+	const user = "Invalid URL: it must not contain a user name or password"
+	for raw, text := range map[string]string{
+		"ftp://example.com/a.jpg":          scheme,
+		"file:///etc/passwd":               scheme,
+		"gopher://example.com/_x":          scheme,
+		"javascript:alert(1)":              scheme,
+		"data:image/png;base64,AAAA":       scheme,
+		"example.com/a.jpg":                scheme,
+		"//example.com/a.jpg":              scheme,
+		"":                                 scheme,
+		"http://user:secret@example.com/":  user,
+		"http://user@example.com/":         user,
+		"http://@example.com/":             user,
+		"http://":                          "Invalid URL",
+		"http:example.com":                 "Invalid URL",
+		"http:///a.jpg":                    "Invalid URL",
+		"http://example.com:99999/":        "Invalid URL",
+		"http://example.com:0/":            "Invalid URL",
+		"http://example.com:/":             "Invalid URL",
+		"http://[fe80::1%25eth0]/":         "Invalid URL",
+		"http://exa mple.com/":             "Invalid URL",
+		"http://example.com/\x00":          "Invalid URL",
+		"http://user:secret@exa mple.com/": "Invalid URL",
+	} {
+		_, err := Check(raw)
+		if err == nil {
+			t.Errorf("Check(%q) = nil", raw)
+			continue
+		}
+		wantFailure(t, err, pipeline.CodeURLNotAllowed, text)
+		if strings.Contains(err.Error(), "secret") {
+			t.Errorf("Check(%q) tells the secret: %v", raw, err)
+		}
+	}
+	for _, raw := range []string{"http://example.com", "HTTPS://EXAMPLE.com:443/a.jpg?b#c", " http://example.com/ä ", "http://[2606:4700::1]/"} {
+		if _, err := Check(raw); err != nil {
+			t.Errorf("Check(%q) = %v", raw, err)
+		}
+	}
+}
+
+func TestRebindingGainsNothing(t *testing.T) {
+	tr := setTrap(t, "127.0.0.2:0")
+	var s seen
+	origin := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		http.Redirect(w, r, "http://rebound.example:"+tr.port()+"/", http.StatusFound)
+	})
+	_, port, _ := strings.Cut(strings.TrimPrefix(origin.URL, "http://"), ":")
+	// First the name is an allowed address, then an inner one.
+	c := client(t, Config{connect: s.connect, resolver: resolve(t, "127.0.0.1", "127.0.0.2")})
+	_, err := get(t, c, "http://rebound.example:"+port+"/")
+	wantFailure(t, err, pipeline.CodeDownloadFailed, textNoHeader)
+	if got := s.String(); got != "127.0.0.1:"+port {
+		t.Errorf("the guard let pass: %s", got)
+	}
+	tr.wantUntouched(t)
+}
+
+func TestRedirectFromAllowedToInnerAddress(t *testing.T) {
+	tr := setTrap(t, "127.0.0.2:0")
+	for _, to := range []string{
+		"http://127.0.0.2:" + tr.port() + "/", "http://127.0.0.2/", "http://[::ffff:127.0.0.2]:" + tr.port() + "/",
+	} {
+		origin := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusTemporaryRedirect) })
+		_, err := get(t, client(t, Config{}), origin.URL)
+		wantFailure(t, err, pipeline.CodeDownloadFailed, textNoHeader)
+	}
+	origin := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
+	})
+	_, err := get(t, client(t, Config{}), origin.URL)
+	wantFailure(t, err, pipeline.CodeURLNotAllowed, "Unsupported URL scheme: only http and https are allowed")
+	origin = serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "http://user:secret@127.0.0.1/")
+		w.WriteHeader(http.StatusFound)
+	})
+	_, err = get(t, client(t, Config{}), origin.URL)
+	wantFailure(t, err, pipeline.CodeURLNotAllowed, "Invalid URL: it must not contain a user name or password")
+	tr.wantUntouched(t)
+}
+
+func TestNoProxyIsUsed(t *testing.T) {
+	tr := setTrap(t, "127.0.0.1:0")
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"} {
+		t.Setenv(name, "http://"+tr.Addr().String())
+	}
+	origin := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("direct")) })
+	_, port, _ := strings.Cut(strings.TrimPrefix(origin.URL, "http://"), ":")
+	// Proxies are not used for loopback addresses, so the origin has a name.
+	c := client(t, Config{resolver: resolve(t, "127.0.0.1")})
+	data, err := get(t, c, "http://origin.example:"+port+"/")
+	if err != nil || string(data) != "direct" {
+		t.Errorf("got %q, %v", data, err)
+	}
+	tr.wantUntouched(t)
+}
+
+func TestClosedBlockedUnresolvedAndSilentReadTheSame(t *testing.T) {
+	closed := setTrap(t, "127.0.0.1:0")
+	closed.Close()
+	<-closed.done
+	silent := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	c := client(t, Config{resolver: resolve(t, "10.0.0.1"), HeaderTimeout: 100 * time.Millisecond})
+	var texts []string
+	for _, address := range []string{
+		"http://" + closed.Addr().String(), "http://10.0.0.1/", "http://10.0.0.1:81/", "http://intranet.example/", silent.URL,
+	} {
+		_, err := get(t, c, address)
+		f, ok := errors.AsType[*pipeline.Failure](err)
+		if !ok {
+			t.Fatalf("%s: %v", address, err)
+		}
+		texts = append(texts, f.Code+f.Text+map[bool]string{true: "retryable"}[f.Retryable])
+	}
+	for _, text := range texts {
+		if text != texts[0] {
+			t.Errorf("they read differently: %q", texts)
+			break
+		}
+	}
+}

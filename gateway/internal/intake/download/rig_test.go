@@ -1,0 +1,217 @@
+package download
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// inside is the address at which tests may download; the rest of loopback stands
+// for what must not be reached.
+const inside = "127.0.0.1/32"
+
+func client(t *testing.T, c Config) *Client {
+	t.Helper()
+	if c.AllowNetworks == nil {
+		c.AllowNetworks = []netip.Prefix{netip.MustParsePrefix(inside)}
+	}
+	if c.pause == nil {
+		c.pause = func(int) time.Duration { return time.Millisecond }
+	}
+	return New(c)
+}
+
+// serve starts an origin on an allowed address.
+func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// get downloads and returns a copy of the bytes.
+func get(t *testing.T, c *Client, url string) ([]byte, error) {
+	t.Helper()
+	img, err := c.Get(t.Context(), "job", url)
+	if err != nil {
+		checkMemory(t, c)
+		return nil, err
+	}
+	data := append([]byte{}, img.Data...)
+	img.Release()
+	checkMemory(t, c)
+	return data, nil
+}
+
+// checkMemory fails the test when a download that is over still holds memory.
+func checkMemory(t *testing.T, c *Client) {
+	t.Helper()
+	c.memory.mu.Lock()
+	defer c.memory.mu.Unlock()
+	if c.memory.free != c.config.Memory || len(c.memory.held) != 0 {
+		t.Errorf("memory not given back: %d of %d free, held %v", c.memory.free, c.config.Memory, c.memory.held)
+	}
+}
+
+// wantFailure checks what the client would read.
+func wantFailure(t *testing.T, err error, code, text string) {
+	t.Helper()
+	f, ok := errors.AsType[*pipeline.Failure](err)
+	if !ok || f.Code != code || f.Text != text {
+		t.Errorf("got error %v, want a failure %s: %q", err, code, text)
+	}
+}
+
+const textNoHeader = "Failed to download image: connection failed"
+
+// trap listens where nobody may connect and counts who does.
+type trap struct {
+	net.Listener
+	mu   sync.Mutex // guards seen
+	seen int
+	done chan struct{}
+}
+
+func setTrap(t *testing.T, address string) *trap {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Skipf("no listener on %s here: %v", address, err)
+	}
+	tr := &trap{Listener: l, done: make(chan struct{})}
+	go func() {
+		defer close(tr.done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			tr.mu.Lock()
+			tr.seen++
+			tr.mu.Unlock()
+			c.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-tr.done
+	})
+	return tr
+}
+
+// wantUntouched connects to the trap itself: when it sees that, it has seen
+// everything before.
+func (tr *trap) wantUntouched(t *testing.T) {
+	t.Helper()
+	c, err := net.Dial("tcp", tr.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("trap does not answer: %v", err)
+	}
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if tr.seen != 1 {
+		t.Errorf("%d connections reached %s, want none", tr.seen-1, tr.Addr())
+	}
+}
+
+func (tr *trap) port() string {
+	_, port, _ := net.SplitHostPort(tr.Addr().String())
+	return port
+}
+
+// resolve makes a resolver of one answer after another; the last one stays.
+func resolve(t *testing.T, answers ...string) *net.Resolver {
+	t.Helper()
+	var mu sync.Mutex
+	var asked int
+	var running sync.WaitGroup
+	t.Cleanup(running.Wait)
+	next := func() netip.Addr {
+		mu.Lock()
+		defer mu.Unlock()
+		a := netip.MustParseAddr(answers[min(asked, len(answers)-1)])
+		asked++
+		return a
+	}
+	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		here, there := net.Pipe()
+		running.Go(func() {
+			defer there.Close()
+			answerDNS(there, next)
+		})
+		return here, nil
+	}}
+}
+
+// answerDNS answers questions as a name server does over TCP.
+func answerDNS(c net.Conn, next func() netip.Addr) {
+	for {
+		var size [2]byte
+		if _, err := io.ReadFull(c, size[:]); err != nil {
+			return
+		}
+		query := make([]byte, binary.BigEndian.Uint16(size[:]))
+		if _, err := io.ReadFull(c, query); err != nil {
+			return
+		}
+		var m dnsmessage.Message
+		if m.Unpack(query) != nil || len(m.Questions) != 1 {
+			return
+		}
+		q := m.Questions[0]
+		m.Response, m.Authoritative, m.RecursionAvailable, m.Additionals = true, true, true, nil
+		header := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class}
+		if q.Type == dnsmessage.TypeA {
+			if a := next(); a.Is4() {
+				m.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.AResource{A: a.As4()}}}
+			}
+		}
+		reply, err := m.Pack()
+		if err != nil {
+			return
+		}
+		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...)); err != nil {
+			return
+		}
+	}
+}
+
+// seen records the addresses that the guard lets pass.
+type seen struct {
+	mu   sync.Mutex // guards list
+	list []string
+}
+
+func (s *seen) connect(_, address string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = append(s.list, address)
+	return nil
+}
+
+func (s *seen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.list, " ")
+}
