@@ -52,7 +52,6 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 	}
 	live, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	defer context.AfterFunc(b.ctx, func() { stop(fmt.Errorf("consume %s: %w", queue, errClosed)) })()
 	c, err := b.attach(queue, prefetch)
 	if err != nil {
 		return fmt.Errorf("consume %s: %w", queue, err)
@@ -64,14 +63,18 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 	for live.Err() == nil {
 		select {
 		case <-live.Done():
+		case <-b.closed:
+			stop(fmt.Errorf("consume %s: %w", queue, errClosed))
 		case m := <-c.deliveries:
 			select {
 			// A handler that acks and goes on working keeps its place.
 			case slots <- struct{}{}:
 			case <-live.Done():
+			case <-b.closed:
+				stop(fmt.Errorf("consume %s: %w", queue, errClosed))
 			}
 			if live.Err() != nil {
-				break
+				break // what was not handed out goes back
 			}
 			handlers.Go(func() {
 				defer func() { <-slots }()

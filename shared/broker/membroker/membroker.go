@@ -35,8 +35,9 @@ var errClosed = fmt.Errorf("%w: closed by this process", broker.ErrUnavailable)
 // Broker holds queues and topics in memory.
 type Broker struct {
 	max     int
-	ctx     context.Context //nolint:containedctx // the Broker's own life, ended by Close
-	end     context.CancelFunc
+	end     context.CancelFunc // ends the hook and closes closed
+	closed  <-chan struct{}
+	hooking context.Context // what the hook runs under, until Close
 	running sync.WaitGroup
 
 	// mu guards the fields below and every queue. Nothing waits while it is held.
@@ -57,7 +58,7 @@ func New(workQueues ...string) *Broker { return NewBounded(MaxMessages, workQueu
 func NewBounded(maxMessages int, workQueues ...string) *Broker {
 	ctx, end := context.WithCancel(context.Background())
 	b := &Broker{
-		max: maxMessages, ctx: ctx, end: end,
+		max: maxMessages, end: end, closed: ctx.Done(), hooking: ctx,
 		queues: map[string]*queue{}, subscribers: map[string]map[*subscriber]struct{}{}, hooked: make(chan struct{}),
 	}
 	close(b.hooked)
@@ -84,6 +85,15 @@ func (b *Broker) Close() error {
 	return nil
 }
 
+func (b *Broker) isClosed() bool {
+	select {
+	case <-b.closed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Publish puts a copy of the message on the queue; see broker.Broker. A full
 // queue is an ErrUnavailable.
 func (b *Broker) Publish(ctx context.Context, queue string, m broker.Message) error {
@@ -100,7 +110,7 @@ func (b *Broker) publish(ctx context.Context, name string, m broker.Message) err
 	stored := message{body: bytes.Clone(m.Body), headers: maps.Clone(m.Headers)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.ctx.Err() != nil {
+	if b.isClosed() {
 		return errClosed
 	}
 	q := b.queues[name]
@@ -120,13 +130,13 @@ func (b *Broker) OnSession(_ string, hook func(ctx context.Context, fresh bool) 
 	done := make(chan struct{})
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.ctx.Err() != nil {
+	if b.isClosed() {
 		return
 	}
 	b.hooked, b.hookTrouble = done, errors.New("session hook has not run yet")
 	b.running.Go(func() {
 		for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-			err := hook(b.ctx, true)
+			err := hook(b.hooking, true)
 			b.mu.Lock()
 			b.hookTrouble = nil
 			if err != nil {
@@ -140,7 +150,7 @@ func (b *Broker) OnSession(_ string, hook func(ctx context.Context, fresh bool) 
 			timer := time.NewTimer(wait)
 			select {
 			case <-timer.C:
-			case <-b.ctx.Done():
+			case <-b.closed:
 				timer.Stop()
 				return
 			}
@@ -156,7 +166,7 @@ func (b *Broker) begun(ctx context.Context) error {
 	select {
 	case <-hooked:
 	case <-ctx.Done():
-	case <-b.ctx.Done():
+	case <-b.closed:
 		return errClosed
 	}
 	return nil
@@ -166,7 +176,7 @@ func (b *Broker) begun(ctx context.Context) error {
 func (b *Broker) Ready() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.ctx.Err() != nil {
+	if b.isClosed() {
 		return errClosed
 	}
 	return b.hookTrouble

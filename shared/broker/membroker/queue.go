@@ -87,7 +87,7 @@ func (q *queue) giveBack(m *message, now time.Time) {
 // watchExpiry keeps one timer for the message that is due first: all wait equally
 // long, so that is the one in front.
 func (q *queue) watchExpiry(now time.Time) {
-	if q.spec.TTL == 0 || q.waiting.len() == 0 || q.broker.ctx.Err() != nil {
+	if q.spec.TTL == 0 || q.waiting.len() == 0 || q.broker.isClosed() {
 		return
 	}
 	wait := q.waiting.front().due.Sub(now)

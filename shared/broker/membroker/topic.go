@@ -20,7 +20,7 @@ func (b *Broker) Broadcast(ctx context.Context, topic string, body []byte) error
 	body = bytes.Clone(body)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.ctx.Err() != nil {
+	if b.isClosed() {
 		return fmt.Errorf("broadcast to %s: %w", topic, errClosed)
 	}
 	for s := range b.subscribers[topic] {
@@ -69,7 +69,7 @@ func (b *Broker) Subscribe(ctx context.Context, topic string, resumed func(), ha
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-b.ctx.Done():
+		case <-b.closed:
 			return fmt.Errorf("subscribe to %s: %w", topic, errClosed)
 		case body := <-s.waiting:
 			if ctx.Err() == nil {

@@ -1,7 +1,11 @@
 package rabbitmq_test
 
 import (
+	"context"
+	"crypto/rand"
+	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/exec"
 	"testing"
@@ -14,26 +18,59 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// server is the URL of the server under test, "" when there is none.
+var server = os.Getenv("TEST_RABBITMQ_URL")
+
+// TestMain gives the tests a vhost of their own where the operator's tool allows
+// it: dead letters of all work queues meet in one queue of a vhost.
+func TestMain(m *testing.M) {
+	vhost, cleanUp := "rabbitmq-test-"+rand.Text(), func() error { return nil }
+	if u, err := url.Parse(server); err == nil && server != "" && os.Getenv("TEST_RABBITMQCTL") != "" {
+		for _, command := range [][]string{
+			{"add_vhost", vhost}, {"set_permissions", "--vhost", vhost, u.User.Username(), ".*", ".*", ".*"},
+		} {
+			if out, err := operate(context.Background(), command...); err != nil {
+				fmt.Fprintf(os.Stderr, "rabbitmqctl %v: %v\n%s", command, err, out)
+				os.Exit(1)
+			}
+		}
+		u.Path = "/" + vhost
+		server = u.String()
+		cleanUp = func() error {
+			_, err := operate(context.Background(), "delete_vhost", vhost)
+			return err
+		}
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := cleanUp(); err != nil {
+			fmt.Fprintf(os.Stderr, "delete vhost %s: %v\n", vhost, err)
+			code = 1
+		}
+		os.Exit(code)
+	}))
+}
 
 // serverURL is the server of this run, else the test is skipped.
 func serverURL(t *testing.T) string {
 	t.Helper()
-	u := os.Getenv("TEST_RABBITMQ_URL")
-	if u == "" {
+	if server == "" {
 		t.Skip("TEST_RABBITMQ_URL is not set")
 	}
-	return u
+	return server
+}
+
+func operate(ctx context.Context, args ...string) ([]byte, error) {
+	//nolint:gosec // G204: whoever runs the tests names the tool.
+	return exec.CommandContext(ctx, os.Getenv("TEST_RABBITMQCTL"), args...).CombinedOutput()
 }
 
 // rabbitmqctl runs the operator's tool on the server, else the test is skipped.
 func rabbitmqctl(t *testing.T, args ...string) string {
 	t.Helper()
-	tool := os.Getenv("TEST_RABBITMQCTL")
-	if tool == "" {
+	if os.Getenv("TEST_RABBITMQCTL") == "" {
 		t.Skip("TEST_RABBITMQCTL is not set")
 	}
-	out, err := exec.Command(tool, args...).CombinedOutput() //nolint:gosec,noctx // the operator of the test names the tool
+	out, err := operate(context.WithoutCancel(t.Context()), args...)
 	if err != nil {
 		t.Fatalf("rabbitmqctl %v: %v\n%s", args, err, out)
 	}
