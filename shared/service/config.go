@@ -62,7 +62,7 @@ func readFiles[C any](vars map[string]string) error {
 }
 
 // Variable is a field that the environment sets.
-type Variable struct{ Field, Name string }
+type Variable struct{ Field, Name, Default string }
 
 // Variables lists the fields with env tags of a struct and of those embedded or
 // nested in it.
@@ -71,7 +71,7 @@ func Variables(t reflect.Type) []Variable {
 	for field := range t.Fields() {
 		if tag, ok := field.Tag.Lookup("env"); ok {
 			name, _, _ := strings.Cut(tag, ",")
-			list = append(list, Variable{field.Name, name})
+			list = append(list, Variable{field.Name, name, field.Tag.Get("envDefault")})
 		} else if field.Type.Kind() == reflect.Struct {
 			list = append(list, Variables(field.Type)...)
 		}

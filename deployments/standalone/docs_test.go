@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The document's examples name these; the tests put others in their place.
+const (
+	docsHost  = "localhost:8080"
+	docsJobID = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
+	docsSite  = "https://example.com"
+)
+
+// example is one fenced block of a document.
+type example struct{ section, language, text string }
+
+// examples returns the fenced blocks of a document, each with the heading above.
+func examples(t *testing.T, file string) []example {
+	t.Helper()
+	var list []example
+	section, inside := "", false
+	for line := range strings.Lines(string(readFile(t, file))) {
+		switch {
+		case strings.HasPrefix(line, "```") && !inside:
+			inside = true
+			list = append(list, example{section: section, language: strings.TrimSpace(strings.TrimPrefix(line, "```"))})
+		case strings.HasPrefix(line, "```"):
+			inside = false
+		case inside:
+			list[len(list)-1].text += line
+		case strings.HasPrefix(line, "#"):
+			section = strings.TrimSpace(strings.TrimLeft(line, "#"))
+		}
+	}
+	return list
+}
+
+// pick returns the block of that language under the heading that begins so.
+func pick(t *testing.T, list []example, section, language string) string {
+	t.Helper()
+	for _, e := range list {
+		if strings.HasPrefix(e.section, section) && e.language == language {
+			return e.text
+		}
+	}
+	t.Fatalf("no %s block under %q", language, section)
+	return ""
+}
+
+// docsSystem is a system and a site with the photographs that the examples name.
+func docsSystem(t *testing.T) (s *system, adapt func(text, jobID string) string) {
+	t.Helper()
+	s = forms["standalone"](t)
+	files := map[string][]byte{}
+	for _, name := range []string{"photo1.jpg", "photo2.jpg", "photo3.jpg", "image1.jpg", "image2.jpg", "image3.jpg"} {
+		files[name] = photo(t)
+	}
+	site := origin(t, files)
+	return s, func(text, jobID string) string {
+		return strings.NewReplacer(docsHost, s.addr, docsJobID, jobID, docsSite, site).Replace(text)
+	}
+}
+
+// execute runs a program with the text on its standard input and returns what it
+// prints.
+func execute(t *testing.T, text string, program ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program[0], program[1:]...) //nolint:gosec // The interpreters of the examples.
+	cmd.Stdin = strings.NewReader(text)
+	cmd.Dir = t.TempDir()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Errorf("%s: %v\n%s\n%s", program[0], err, out, stderr.Bytes())
+	}
+	return string(out)
+}
+
+// need skips the test where a program or module is missing that the examples
+// are written for.
+func need(t *testing.T, program ...string) {
+	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), program[0], program[1:]...).CombinedOutput(); err != nil { //nolint:gosec // Asks for a version.
+		t.Skipf("%s: %v %s", strings.Join(program, " "), err, out)
+	}
+}
+
+// TestDocsCurlExamples runs the document's curl examples as they stand.
+func TestDocsCurlExamples(t *testing.T) {
+	need(t, "curl", "--version")
+	blocks := examples(t, "../../docs/batch-api.md")
+	s, adapt := docsSystem(t)
+
+	var created answer
+	decode(t, execute(t, adapt(pick(t, blocks, "Example 1", "bash"), ""), "bash"), &created)
+	var documented answer
+	decode(t, pick(t, blocks, "Example 1", "json"), &documented)
+	if created.Status != documented.Status || created.Message != documented.Message || created.JobID == "" {
+		t.Errorf("created %+v, documented %+v", created, documented)
+	}
+	got := s.ended(t, created.JobID)
+	for i, name := range []string{"vacation-photo-1.jpg", "vacation-photo-2.jpg", "vacation-photo-3.jpg"} {
+		if img := got.Images[i]; img.Status != "completed" || img.OriginalFilename != name || img.ProcessedPath != img.TraceID+"/"+name {
+			t.Errorf("image %d: %+v", i, img)
+		}
+	}
+
+	// The second example's data is cut short with dots: the batch is accepted, and
+	// each image fails for itself.
+	decode(t, execute(t, adapt(pick(t, blocks, "Example 2", "bash"), ""), "bash"), &created)
+	for _, img := range s.ended(t, created.JobID).Images {
+		if img.Status != "failed" || img.ErrorCode != "invalid_base64" {
+			t.Errorf("image %+v", img)
+		}
+	}
+
+	var status answer
+	decode(t, execute(t, adapt(pick(t, blocks, "Example 3", "bash"), got.JobID), "bash"), &status)
+	if status.JobID != got.JobID || status.Status != "completed" || len(status.Images) != 3 {
+		t.Errorf("status %+v", status)
+	}
+}
+
+func decode(t *testing.T, text string, out any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), out); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+}
+
+// TestDocsWebSocketExamples runs the document's WebSocket clients, one of them
+// on a job that has ended and one from its beginning.
+func TestDocsWebSocketExamples(t *testing.T) {
+	python := debianPython(t, "websockets")
+	need(t, "node", "--version")
+	blocks := examples(t, "../../docs/batch-api.md")
+	s, adapt := docsSystem(t)
+	site := adapt(docsSite, "")
+	for name, program := range map[string][]string{
+		"JavaScript": {"node", "--experimental-websocket", "--input-type=commonjs", "-"},
+		"Python":     {python, "-"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			section, language := "Example 4", "javascript"
+			if name == "Python" {
+				section, language = "Example 5", "python"
+			}
+			id := s.submit(t, map[string]string{"url": site + "/photo1.jpg"}, map[string]string{"url": site + "/gone.jpg"})
+			for range 2 { // from the beginning, and again when it is over
+				out := execute(t, adapt(pick(t, blocks, section, language), id), program...)
+				for _, want := range []string{"WebSocket connected", "Progress: 100.00%", "Completed: 1/2", "Image photo1.jpg completed", "Batch job completed!"} {
+					if !strings.Contains(out, want) {
+						t.Errorf("%q is missing in:\n%s", want, out)
+					}
+				}
+				if name == "Python" && !strings.Contains(out, "Error: Failed to download image: status code 404") {
+					t.Errorf("no error of the second image in:\n%s", out)
+				}
+				s.ended(t, id)
+			}
+		})
+	}
+}
+
+// TestDocsWorkflowExample runs the document's polling client.
+func TestDocsWorkflowExample(t *testing.T) {
+	python := debianPython(t, "requests")
+	blocks := examples(t, "../../docs/batch-api.md")
+	_, adapt := docsSystem(t)
+	out := execute(t, adapt(pick(t, blocks, "Example 6", "python"), ""), python, "-")
+	for _, want := range []string{"Created batch job: ", "Status: completed", "Progress: 100.00%", "- image1.jpg: completed", "- image3.jpg: completed", "  Processed path: "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in:\n%s", want, out)
+		}
+	}
+}
+
+// debianPython is a Python that has the module: Debian's own, whatever else is
+// first in PATH.
+func debianPython(t *testing.T, module string) string {
+	t.Helper()
+	const python = "/usr/bin/python3"
+	need(t, python, "-c", "import "+module)
+	return python
+}
+
+// TestReadme runs the transcript of the README line by line in one shell and
+// holds what it prints against what stands there, where … stands for anything.
+func TestReadme(t *testing.T) {
+	need(t, "curl", "--version")
+	s := forms["standalone"](t)
+	transcript := pick(t, examples(t, "../../README.md"), "Try it", "console")
+	dir := t.TempDir()
+	if err := os.CopyFS(dir+"/docs", os.DirFS("../../docs")); err != nil {
+		t.Fatal(err)
+	}
+	commands := regexp.MustCompile(`(?m)^\$ (.*)\n((?:[^$\n].*\n|\n)*)`).FindAllStringSubmatch(transcript, -1)
+	if len(commands) < 5 {
+		t.Fatalf("%d commands in the transcript", len(commands))
+	}
+	script := ""
+	for _, c := range commands {
+		command, want := strings.ReplaceAll(c[1], docsHost, s.addr), strings.TrimSpace(c[2])
+		if strings.Contains(command, "$job/images") || strings.HasSuffix(command, "/$job") {
+			// A person types more slowly than one image takes.
+			var list struct{ Jobs []answer }
+			s.call(t, http.MethodGet, "/api/v1/batch", nil, &list)
+			s.ended(t, list.Jobs[0].JobID)
+		}
+		cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script+command) //nolint:gosec // Our own document.
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s\n%v\n%s", command, err, out)
+		}
+		pattern := "(?s)^" + strings.ReplaceAll(regexp.QuoteMeta(want), "…", ".*") + "$"
+		pattern = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`).ReplaceAllString(pattern, `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+		if !regexp.MustCompile(pattern).MatchString(strings.TrimSpace(string(out))) {
+			t.Errorf("$ %s\nprints\n%s\nand the README says\n%s", c[1], out, want)
+		}
+		if strings.HasPrefix(command, "job=") {
+			script += command + "\n"
+		}
+	}
+	if file := readFile(t, dir+"/processed.jpg"); !bytes.Contains(file, []byte("https://github.com/imagebatch/imagebatch/ns/1.0/")) {
+		t.Error("the processed file has none of our metadata")
+	}
+}

@@ -1,0 +1,337 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binaries builds the programs once, with the race detector.
+var binaries = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "imagebatch-bin-")
+	if err != nil {
+		return "", err
+	}
+	for program, pkg := range map[string]string{
+		"standalone": base + "deployments/standalone", "gateway": base + "gateway/cmd/gateway",
+		"analyzer": base + "analyzer/cmd/analyzer", "processor": base + "processor/cmd/processor",
+	} {
+		cmd := exec.Command("go", "build", "-race", "-o", filepath.Join(dir, program), pkg) //nolint:noctx // Outlives the test that is first.
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return dir, fmt.Errorf("build %s: %w\n%s", program, err, out)
+		}
+	}
+	return dir, nil
+})
+
+// process is one of the programs, running.
+type process struct {
+	t    *testing.T
+	name string
+	env  []string
+	addr string
+	cmd  *exec.Cmd
+	done chan error
+
+	mu  sync.Mutex
+	log bytes.Buffer // guarded by mu
+}
+
+// launch starts a program on an address of its own and waits until it is ready.
+// It ends with the test, which fails if the log tells of a data race.
+func launch(t *testing.T, name string, env ...string) *process {
+	t.Helper()
+	dir, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, name: filepath.Join(dir, name), env: env, addr: freeAddr(t)}
+	t.Cleanup(func() {
+		p.end(syscall.SIGKILL)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if bytes.Contains(p.log.Bytes(), []byte("DATA RACE")) || bytes.Contains(p.log.Bytes(), []byte("panic:")) || t.Failed() {
+			t.Errorf("log of %s:\n%s", name, p.log.Bytes())
+		}
+	})
+	p.start()
+	p.awaitReady()
+	return p
+}
+
+func (p *process) start() {
+	p.t.Helper()
+	p.cmd = exec.Command(p.name) //nolint:gosec,noctx // Our own binary, ended by its own signal.
+	p.cmd.Env = append([]string{"HTTP_ADDR=" + p.addr, "HOME=" + p.t.TempDir(), "LOG_LEVEL=debug", "PATH=/nowhere"}, p.env...)
+	p.cmd.Stderr = p
+	p.cmd.Stdout = p
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.done = make(chan error, 1)
+	go func() { p.done <- p.cmd.Wait() }()
+}
+
+// Write collects the log.
+func (p *process) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.Write(text)
+}
+
+// end sends the signal and waits for the end.
+func (p *process) end(s os.Signal) error {
+	if p.done == nil {
+		return nil
+	}
+	_ = p.cmd.Process.Signal(s) // It may be gone already.
+	select {
+	case err := <-p.done:
+		p.done = nil
+		return err
+	case <-time.After(30 * time.Second):
+		_ = p.cmd.Process.Kill()
+		p.done = nil
+		p.t.Errorf("%s outlived signal %s by 30 s", p.name, s)
+		return nil
+	}
+}
+
+func (p *process) awaitReady() {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
+	defer cancel()
+	last := ""
+	await(p.t, func() (bool, string) {
+		select {
+		case err := <-p.done:
+			p.done = nil
+			p.t.Fatalf("%s ended: %v", p.name, err)
+		default:
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url("/readyz"), nil)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false, last
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		last = string(body)
+		return resp.StatusCode == http.StatusOK, last
+	})
+}
+
+func (p *process) url(path string) string { return "http://" + p.addr + path }
+
+// await asks until the answer is yes, for a minute.
+func await(t *testing.T, ask func() (bool, string)) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(90 * time.Second)
+	for {
+		ok, state := ask()
+		if ok {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("waited for too long: %s", state)
+		}
+	}
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// system is Imagebatch in one of its forms.
+type system struct {
+	*process // that the API is asked of: the gateway or the standalone
+	parts    []*process
+}
+
+// forms start the system: as one process on embedded parts, and as three on real
+// servers.
+var forms = map[string]func(t *testing.T, env ...string) *system{
+	"standalone": func(t *testing.T, env ...string) *system {
+		p := launch(t, "standalone", append([]string{"DATA_DIR=" + t.TempDir(), "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8"}, env...)...)
+		return &system{p, []*process{p}}
+	},
+	"services": func(t *testing.T, env ...string) *system {
+		env = append(serverEnv(t), env...)
+		gateway := launch(t, "gateway", env...)
+		return &system{gateway, []*process{gateway, launch(t, "analyzer", env...), launch(t, "processor", env...)}}
+	},
+}
+
+// serverEnv names the real servers, with buckets of the test's own.
+func serverEnv(t *testing.T) []string {
+	t.Helper()
+	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" {
+		t.Skip("TEST_RABBITMQ_URL and TEST_S3_ENDPOINT are not set")
+	}
+	prefix := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())) + "/"
+	return []string{
+		"RABBITMQ_URL=" + os.Getenv("TEST_RABBITMQ_URL"), "S3_ENDPOINT=" + os.Getenv("TEST_S3_ENDPOINT"),
+		"S3_ACCESS_KEY=" + os.Getenv("TEST_S3_ACCESS_KEY"), "S3_SECRET_KEY=" + os.Getenv("TEST_S3_SECRET_KEY"),
+		"S3_CREATE_BUCKETS=true", "S3_PREFIX_ORIGINAL=" + prefix, "S3_PREFIX_PROCESSED=" + prefix,
+		"DATA_DIR=" + t.TempDir(), "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8",
+	}
+}
+
+// eachForm runs the test over both forms.
+func eachForm(t *testing.T, test func(t *testing.T, start func(t *testing.T, env ...string) *system)) {
+	for _, name := range []string{"standalone", "services"} {
+		t.Run(name, func(t *testing.T) { test(t, forms[name]) })
+	}
+}
+
+// call asks the API and decodes the answer into out, if it is not nil.
+func (s *system) call(t *testing.T, method, path string, body io.Reader, out any) (int, http.Header) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, s.url(path), body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw, ok := out.(*[]byte); ok {
+		*raw = data
+	} else if out != nil {
+		if err := json.Unmarshal(data, out); err != nil {
+			t.Fatalf("%s %s: %v in %.2000s", method, path, err, data)
+		}
+	}
+	return resp.StatusCode, resp.Header
+}
+
+// answer is a job as the API tells it.
+type answer struct {
+	JobID       string        `json:"job_id"`
+	Status      string        `json:"status"`
+	TotalImages int           `json:"total_images"`
+	Completed   int           `json:"completed"`
+	Failed      int           `json:"failed"`
+	Progress    float64       `json:"progress"`
+	Images      []imageAnswer `json:"images"`
+	CreatedAt   time.Time     `json:"created_at"`
+	UpdatedAt   time.Time     `json:"updated_at"`
+	CompletedAt time.Time     `json:"completed_at"`
+	Message     string        `json:"message"`
+}
+
+type imageAnswer struct {
+	Index            int       `json:"index"`
+	OriginalFilename string    `json:"original_filename"`
+	Status           string    `json:"status"`
+	TraceID          string    `json:"trace_id"`
+	ProcessedPath    string    `json:"processed_path"`
+	Error            string    `json:"error"`
+	ErrorCode        string    `json:"error_code"`
+	StartTime        time.Time `json:"start_time"`
+	EndTime          time.Time `json:"end_time"`
+}
+
+// submit posts a batch and returns the id of its job.
+func (s *system) submit(t *testing.T, images ...map[string]string) string {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"images": images})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var created answer
+	status, header := s.call(t, http.MethodPost, "/api/v1/batch", bytes.NewReader(body), &created)
+	if status != http.StatusCreated || created.Status != "pending" || header.Get("Location") != "/api/v1/batch/"+created.JobID {
+		t.Fatalf("POST: %d %+v, Location %q", status, created, header.Get("Location"))
+	}
+	return created.JobID
+}
+
+// ended polls the job to its end and checks on every poll what must hold.
+func (s *system) ended(t *testing.T, id string) answer {
+	t.Helper()
+	var last answer
+	await(t, func() (bool, string) {
+		var now answer
+		if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &now); status != http.StatusOK {
+			t.Fatalf("GET %s: %d", id, status)
+		}
+		invariants(t, last, now)
+		last = now
+		return now.Status == "completed" || now.Status == "failed", fmt.Sprintf("%+v", now)
+	})
+	return last
+}
+
+// invariants holds what is true of every answer, and of every two in a row.
+func invariants(t *testing.T, before, now answer) {
+	t.Helper()
+	count := map[string]int{}
+	for i, img := range now.Images {
+		count[img.Status]++
+		if img.Index != i {
+			t.Errorf("image %d stands at place %d", img.Index, i)
+		}
+		if i < len(before.Images) {
+			b := before.Images[i]
+			if rank(img.Status) < rank(b.Status) || rank(b.Status) == 2 && img != b {
+				t.Errorf("image went from %+v to %+v", b, img)
+			}
+		}
+		if (img.Status == "completed") != (img.ProcessedPath != "") || (img.Status == "failed") != (img.Error != "") {
+			t.Errorf("image contradicts itself: %+v", img)
+		}
+		if rank(img.Status) == 2 && (img.StartTime.IsZero() || img.EndTime.Before(img.StartTime)) {
+			t.Errorf("times of an ended image: %+v", img)
+		}
+	}
+	if len(now.Images) != now.TotalImages || count["completed"] != now.Completed || count["failed"] != now.Failed {
+		t.Errorf("counters contradict the images: %+v", now)
+	}
+	if now.Completed < before.Completed || now.Failed < before.Failed || now.Progress < before.Progress || rank(now.Status) < rank(before.Status) {
+		t.Errorf("job went back from %+v to %+v", before, now)
+	}
+	if over := now.Completed+now.Failed == now.TotalImages; over != (rank(now.Status) == 2) || over == now.CompletedAt.IsZero() {
+		t.Errorf("job contradicts itself: %+v", now)
+	}
+}
+
+func rank(status string) int {
+	switch status {
+	case "", "pending":
+		return 0
+	case "processing":
+		return 1
+	}
+	return 2
+}
