@@ -19,11 +19,10 @@ func endLeases(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // Without effect after the commit.
-	if _, err := tx.ExecContext(ctx, `DELETE FROM owners`); err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, `UPDATE jobs SET lease_owner = '', lease_until = 0 WHERE work > 0`); err != nil {
-		return err
+	for _, query := range openQueries {
+		if _, err := tx.ExecContext(ctx, query); err != nil {
+			return err
+		}
 	}
 	return tx.Commit()
 }

@@ -9,7 +9,8 @@ const (
 	rollbackToSavepoint = `ROLLBACK TO request`
 	releaseSavepoint    = `RELEASE request`
 
-	probe = `UPDATE store SET probed_at = ? WHERE one = 1`
+	growProbe   = `UPDATE store SET probe = zeroblob(65536) WHERE one = 1`
+	shrinkProbe = `UPDATE store SET probe = x'' WHERE one = 1`
 
 	reserveJob = `INSERT INTO jobs (id, status, visible, total, completed, failed, revision, created_at, updated_at,
 		completed_at, lease_owner, lease_epoch, lease_until, work, originals_gone)
@@ -75,8 +76,17 @@ const (
 		ORDER BY j.completed_at LIMIT ?`
 )
 
+// Statements of Open, run once. Without the hint the last one would walk all jobs.
+const (
+	endOwners = `DELETE FROM owners`
+	endWork   = `UPDATE jobs SET lease_owner = '', lease_until = 0
+		WHERE seq IN (SELECT seq FROM jobs INDEXED BY jobs_work WHERE work > 0)`
+)
+
+var openQueries = []string{endOwners, endWork}
+
 var writeQueries = []string{
-	savepoint, rollbackToSavepoint, releaseSavepoint, probe,
+	savepoint, rollbackToSavepoint, releaseSavepoint, growProbe, shrinkProbe,
 	reserveJob, fillReserved, insertJob, insertImage, releaseJob, selectExists,
 	addOwner, renewOwner, renewLeases, lapsedOwners, lapsedJobs, claimJob,
 	selectJob, selectImage, selectImages, updateImage, updateJob, updateWork, endJob,

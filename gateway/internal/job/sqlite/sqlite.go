@@ -57,14 +57,14 @@ type Store struct {
 // Open opens the store in the file at path, which it makes, with its folder, if
 // there is none. The caller closes the store.
 func Open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
-	s, err := open(ctx, path, log)
+	s, err := open(ctx, path, log, logLimit)
 	if err != nil {
 		return nil, fmt.Errorf("open job store %s: %w", path, err)
 	}
 	return s, nil
 }
 
-func open(ctx context.Context, path string, log *slog.Logger) (_ *Store, err error) {
+func open(ctx context.Context, path string, log *slog.Logger, logLimit int64) (_ *Store, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func open(ctx context.Context, path string, log *slog.Logger) (_ *Store, err err
 		return nil, err
 	}
 	s := &Store{
-		path: path, log: log,
+		path: path, log: log, logFile: logFile{limit: logLimit},
 		queue: make(chan *request, queueLimit), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	s.close = sync.OnceValue(s.shutdown)
@@ -195,7 +195,11 @@ func (s *Store) Ready(ctx context.Context) error {
 			return err
 		}
 		return s.write(ctx, func(ctx context.Context, x *session) error {
-			_, err := x.exec(ctx, probe, micros(time.Now()))
+			// As much room as a batch takes, given back at once.
+			if _, err := x.exec(ctx, growProbe); err != nil {
+				return err
+			}
+			_, err := x.exec(ctx, shrinkProbe)
 			return err
 		})
 	}

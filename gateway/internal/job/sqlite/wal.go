@@ -13,6 +13,7 @@ const logLimit = 64 << 20
 
 // logFile is what the writer knows of the log. Only its goroutine uses it.
 type logFile struct {
+	limit   int64
 	tryFrom int64 // size from which the next attempt is due
 }
 
@@ -21,7 +22,7 @@ type logFile struct {
 // tries again once the log has doubled.
 func (s *Store) keepLogShort(ctx context.Context) {
 	info, err := os.Stat(s.path + "-wal")
-	if err != nil || info.Size() < max(logLimit, s.logFile.tryFrom) {
+	if err != nil || info.Size() < max(s.logFile.limit, s.logFile.tryFrom) {
 		return
 	}
 	var busy, pages, moved int

@@ -4,9 +4,9 @@
 -- however many jobs are kept.
 
 CREATE TABLE store (
-    one       INTEGER PRIMARY KEY CHECK (one = 1),
-    id        TEXT    NOT NULL,
-    probed_at INTEGER NOT NULL DEFAULT 0
+    one   INTEGER PRIMARY KEY CHECK (one = 1),
+    id    TEXT    NOT NULL,
+    probe BLOB    NOT NULL DEFAULT x'' -- grows and shrinks again when a write is tried
 ) STRICT;
 
 CREATE TABLE jobs (
