@@ -18,14 +18,18 @@ type Metadata struct {
 
 	Exif *Exif `json:"exif,omitempty"`
 
-	MeanColor  string       `json:"mean_color"`      // "#rrggbb", mean of the sRGB samples
-	Colors     []ColorShare `json:"dominant_colors"` // most frequent first, at most five
-	Brightness float64      `json:"brightness"`      // mean Rec. 601 luma, 0 to 1, 4 decimals
-	Contrast   float64      `json:"contrast"`        // standard deviation of luma (RMS contrast), 0 to 0.5, 4 decimals
-	Sharpness  float64      `json:"sharpness"`       // variance of the 4-neighbour Laplacian of 8-bit luma at the working size, 2 decimals
-	BlurHash   string       `json:"blurhash"`        // https://blurha.sh, 4×3 components, upright
-	PHash      string       `json:"phash"`           // 64-bit DCT perceptual hash, 16 hex digits, upright
-	Warnings   []string     `json:"warnings,omitempty"`
+	// The figures below are of the picture upright and scaled down to a long side
+	// of at most 320 pixels, the working size. Light and hashes are of the picture
+	// on white; colours are of the pixels that are at least half opaque.
+
+	MeanColor  string       `json:"mean_color,omitempty"`      // "#rrggbb", mean of the sRGB samples; absent when nothing can be seen
+	Colors     []ColorShare `json:"dominant_colors,omitempty"` // most frequent first, at most five; absent when nothing can be seen
+	Brightness float64      `json:"brightness"`                // mean Rec. 601 luma, 0 to 1, 4 decimals
+	Contrast   float64      `json:"contrast"`                  // standard deviation of luma (RMS contrast), 0 to 0.5, 4 decimals
+	Sharpness  float64      `json:"sharpness"`                 // variance of the 4-neighbour Laplacian of 8-bit luma at the working size, 2 decimals
+	BlurHash   string       `json:"blurhash"`                  // https://blurha.sh, 4×3 components
+	PHash      string       `json:"phash"`                     // 64-bit DCT perceptual hash, 16 hex digits; similar pictures differ in few bits
+	Warnings   []string     `json:"warnings,omitempty"`        // what was odd and did no harm, at most 20 of 200 bytes
 }
 
 // ColorShare is one colour and the part of the image that it covers.
@@ -34,13 +38,14 @@ type ColorShare struct {
 	Share float64 `json:"share"` // 0 to 1, 4 decimals
 }
 
-// Exif is what the camera wrote, as far as it could be read.
+// Exif is what the camera wrote, as far as it could be read. Texts are valid UTF-8
+// without control characters, of at most 256 bytes.
 type Exif struct {
 	CameraMake   string  `json:"camera_make,omitempty"`
 	CameraModel  string  `json:"camera_model,omitempty"`
 	LensModel    string  `json:"lens_model,omitempty"`
 	TakenAt      string  `json:"taken_at,omitempty"`      // "2006-01-02T15:04:05", with "Z07:00" after it when the file gives the zone
-	ExposureTime string  `json:"exposure_time,omitempty"` // seconds, as a fraction: "1/250"
+	ExposureTime string  `json:"exposure_time,omitempty"` // seconds, as a reduced fraction: "1/250", "13/10", "30"
 	FNumber      float64 `json:"f_number,omitempty"`      // 2 decimals
 	ISO          int     `json:"iso,omitempty"`
 	FocalLength  float64 `json:"focal_length,omitempty"` // millimetres, 2 decimals

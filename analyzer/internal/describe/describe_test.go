@@ -1,0 +1,329 @@
+package describe
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"image"
+	"image/color"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+func TestDescribeTellsTheFacts(t *testing.T) {
+	data := encodeJPEG(t, photo(800, 600), 90)
+	m, small := describe(t, data)
+	if m.AnalyzerVersion != Version || m.Format != "jpeg" || m.Width != 800 || m.Height != 600 || m.Orientation != 1 ||
+		m.BitDepth != 8 || m.ColorModel != "ycbcr" || m.HasAlpha || m.FileSize != int64(len(data)) || len(m.SHA256) != 64 {
+		t.Errorf("facts: %+v", m)
+	}
+	if m.Exif != nil || m.Warnings != nil {
+		t.Errorf("EXIF %+v and warnings %q of a file without", m.Exif, m.Warnings)
+	}
+	if got := small.Bounds().Size(); got != image.Pt(320, 240) {
+		t.Errorf("thumbnail is %v", got)
+	}
+}
+
+func TestDescribeReadsEveryKindOfFile(t *testing.T) {
+	for name, want := range map[string]struct {
+		model string
+		depth int
+		alpha bool
+	}{
+		"testdata/video-001.progressive.jpeg":     {"ycbcr", 8, false},
+		"testdata/video-001.q50.410.jpeg":         {"ycbcr", 8, false},
+		"testdata/video-001.q50.440.jpeg":         {"ycbcr", 8, false},
+		"testdata/video-001.rgb.jpeg":             {"rgb", 8, false},
+		"testdata/video-001.cmyk.jpeg":            {"cmyk", 8, false},
+		"testdata/video-005.gray.jpeg":            {"gray", 8, false},
+		"testdata/video-001.png":                  {"rgb", 8, false},
+		"png/testdata/pngsuite/basn0g01.png":      {"gray", 1, false},
+		"png/testdata/pngsuite/basn0g16.png":      {"gray", 16, false},
+		"png/testdata/pngsuite/basn2c16.png":      {"rgb", 16, false},
+		"png/testdata/pngsuite/basn3p08-trns.png": {"palette", 8, true},
+		"png/testdata/pngsuite/basn4a16.png":      {"gray", 16, true},
+		"png/testdata/pngsuite/basn6a16.png":      {"rgb", 16, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, small := describe(t, goTestdata(t, name))
+			if m.ColorModel != want.model || m.BitDepth != want.depth || m.HasAlpha != want.alpha {
+				t.Errorf("got %s, %d bits, alpha %v; want %+v", m.ColorModel, m.BitDepth, m.HasAlpha, want)
+			}
+			// Small images keep their size.
+			if got := small.Bounds().Size(); got != image.Pt(m.Width, m.Height) {
+				t.Errorf("thumbnail is %v of %d×%d", got, m.Width, m.Height)
+			}
+		})
+	}
+}
+
+// TestDescribeSeesTheSamePictureInEveryFile compares the descriptions of one picture
+// in different files: only the codes differ, so the figures must agree.
+func TestDescribeSeesTheSamePictureInEveryFile(t *testing.T) {
+	for name, reference := range map[string]string{
+		"video-001.jpeg": "video-001.png", "video-001.progressive.jpeg": "video-001.png",
+		"video-001.q50.420.jpeg": "video-001.png", "video-001.rgb.jpeg": "video-001.png",
+		"video-001.cmyk.jpeg": "video-001.cmyk.png", // printed in other colours
+	} {
+		t.Run(name, func(t *testing.T) {
+			want, _ := describe(t, goTestdata(t, "testdata/"+reference))
+			got, _ := describe(t, goTestdata(t, "testdata/"+name))
+			if d := colorDistance(t, got.MeanColor, want.MeanColor); d > 4 {
+				t.Errorf("mean colour %s, want %s", got.MeanColor, want.MeanColor)
+			}
+			if near(got.Brightness, want.Brightness, 0.01) && near(got.Contrast, want.Contrast, 0.01) {
+				return
+			}
+			t.Errorf("brightness %v contrast %v, want %v and %v", got.Brightness, got.Contrast, want.Brightness, want.Contrast)
+		})
+	}
+}
+
+func near(a, b, tolerance float64) bool { return a-b <= tolerance && b-a <= tolerance }
+
+func TestDescribeIsTheSameEveryTime(t *testing.T) {
+	d := New(Config{PixelBytes: 4 << 20})
+	for _, data := range [][]byte{
+		encodeJPEG(t, photo(700, 500), 80),
+		encodePNG(t, photo(400, 300)),
+		goTestdata(t, "png/testdata/pngsuite/basn6a16.png"),
+	} {
+		var first []byte
+		var mu sync.Mutex
+		var group sync.WaitGroup
+		for range 8 {
+			group.Go(func() {
+				m, thumbnail, err := d.Describe(t.Context(), data)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got, err := json.Marshal(pipeline.Analysis{Metadata: m, Thumbnail: thumbnail})
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if first == nil {
+					first = got
+				}
+				if !bytes.Equal(got, first) {
+					t.Errorf("two descriptions of one image:\n%.300s\n%.300s", got, first)
+				}
+			})
+		}
+		group.Wait()
+	}
+}
+
+func TestDescribeAppliesEveryOrientation(t *testing.T) {
+	// The corners of the picture as it is displayed: red, green / blue, white.
+	displayed := image.NewNRGBA(image.Rect(0, 0, 480, 320))
+	corners := [4]color.NRGBA{{230, 20, 20, 255}, {20, 230, 20, 255}, {20, 20, 230, 255}, {240, 240, 240, 255}}
+	for y := range 320 {
+		for x := range 480 {
+			displayed.SetNRGBA(x, y, corners[y/160*2+x/240])
+		}
+	}
+	// stored[o] is where the displayed pixel x, y of a w×h picture lies in the
+	// file, from the table of the EXIF standard: which edges row 0 and column 0 are.
+	stored := map[int]func(x, y, w, h int) (int, int){
+		1: func(x, y, _, _ int) (int, int) { return x, y },
+		2: func(x, y, w, _ int) (int, int) { return w - 1 - x, y },
+		3: func(x, y, w, h int) (int, int) { return w - 1 - x, h - 1 - y },
+		4: func(x, y, _, h int) (int, int) { return x, h - 1 - y },
+		5: func(x, y, _, _ int) (int, int) { return y, x },
+		6: func(x, y, w, _ int) (int, int) { return y, w - 1 - x },
+		7: func(x, y, w, h int) (int, int) { return h - 1 - y, w - 1 - x },
+		8: func(x, y, _, h int) (int, int) { return h - 1 - y, x },
+	}
+	upright, _ := describe(t, encodeJPEG(t, displayed, 95))
+	for orientation := 1; orientation <= 8; orientation++ {
+		size := image.Pt(480, 320)
+		if orientation >= 5 {
+			size = image.Pt(320, 480)
+		}
+		file := image.NewNRGBA(image.Rectangle{Max: size})
+		for y := range 320 {
+			for x := range 480 {
+				sx, sy := stored[orientation](x, y, 480, 320)
+				file.SetNRGBA(sx, sy, displayed.NRGBAAt(x, y))
+			}
+		}
+		m, small := describe(t, withExif(encodeJPEG(t, file, 95), tiffOf(entry{dirImage, 0x0112, tiffShort, short(orientation)})))
+		if m.Width != 480 || m.Height != 320 || m.Orientation != orientation {
+			t.Errorf("orientation %d: %d×%d, orientation %d", orientation, m.Width, m.Height, m.Orientation)
+		}
+		if small.Bounds().Size() != image.Pt(320, 213) {
+			t.Errorf("orientation %d: thumbnail is %v", orientation, small.Bounds())
+		}
+		for i, want := range corners {
+			r, g, b, _ := small.At(40+240*(i%2), 30+150*(i/2)).RGBA()
+			got := [3]int{int(r >> 8), int(g >> 8), int(b >> 8)}
+			for c, w := range [3]uint8{want.R, want.G, want.B} {
+				if abs(got[c]-int(w)) > 12 {
+					t.Errorf("orientation %d: corner %d of the thumbnail is %v, want %v", orientation, i, got, want)
+					break
+				}
+			}
+		}
+		if m.BlurHash[:6] != upright.BlurHash[:6] || hamming(t, m.PHash, upright.PHash) > 6 {
+			t.Errorf("orientation %d: hashes %s %s, upright %s %s", orientation, m.BlurHash, m.PHash, upright.BlurHash, upright.PHash)
+		}
+	}
+}
+
+func abs(n int) int { return max(n, -n) }
+
+func TestDescribeRefusesFaultyImages(t *testing.T) {
+	jpg, pngFile := encodeJPEG(t, photo(200, 100), 80), encodePNG(t, photo(200, 100))
+	cut := append(bytes.Clone(jpg[:len(jpg)-600]), 0xff, 0xd9)
+	for _, c := range []struct {
+		name string
+		data []byte
+		code string
+		text string
+	}{
+		{"text", []byte("text"), pipeline.CodeNotAnImage, "Not an image"},
+		{"JPEG that is cut short", jpg[:len(jpg)/2], pipeline.CodeDamaged, "Damaged JPEG: ends before its end-of-image marker"},
+		{"JPEG that is cut short and closed again", cut, pipeline.CodeDamaged, "Damaged JPEG: its pixels cannot be decoded"},
+		{"PNG that is cut short", pngFile[:len(pngFile)-1], pipeline.CodeDamaged, "Damaged PNG: ends before its IEND chunk"},
+		{"PNG of garbage with a right checksum", garbagePNG(), pipeline.CodeDamaged, "Damaged PNG: its pixels cannot be decoded"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m, thumbnail, err := New(Config{}).Describe(t.Context(), c.data)
+			var f *pipeline.Failure
+			if !errors.As(err, &f) || f.Code != c.code || f.Text != c.text {
+				t.Errorf("got %v, want %s %q", err, c.code, c.text)
+			}
+			if m.Format != "" || thumbnail != nil {
+				t.Errorf("a description besides the error: %+v", m)
+			}
+		})
+	}
+}
+
+func TestDescribeKeepsItsLimits(t *testing.T) {
+	d := New(Config{Limits: imagefile.Limits{MaxPixels: 1000}})
+	var f *pipeline.Failure
+	if _, _, err := d.Describe(t.Context(), encodeJPEG(t, photo(40, 30), 80)); !errors.As(err, &f) || f.Code != pipeline.CodeTooManyPixels {
+		t.Errorf("got %v, want too_many_pixels", err)
+	}
+}
+
+func TestDecoderPanicIsAnOrdinaryError(t *testing.T) {
+	d := New(Config{PixelBytes: 1})
+	d.decode = func(io.Reader, imagefile.Header) (image.Image, error) { panic("index out of range") }
+	data := encodeJPEG(t, photo(40, 30), 80)
+	for range 3 { // The budget is given back each time.
+		_, _, err := d.Describe(t.Context(), data)
+		var f *pipeline.Failure
+		if err == nil || errors.As(err, &f) || !strings.Contains(err.Error(), "panic: index out of range") {
+			t.Fatalf("got %v, want an error that tells of the panic", err)
+		}
+	}
+}
+
+func TestDecoderThatDisagreesWithTheHeader(t *testing.T) {
+	d := New(Config{})
+	d.decode = func(io.Reader, imagefile.Header) (image.Image, error) { return photo(41, 30), nil }
+	var f *pipeline.Failure
+	if _, _, err := d.Describe(t.Context(), encodeJPEG(t, photo(40, 30), 80)); !errors.As(err, &f) || f.Code != pipeline.CodeDamaged {
+		t.Errorf("got %v, want damaged_image", err)
+	}
+}
+
+// TestPixelsStayWithinTheBudget counts what is decoded at the same time.
+func TestPixelsStayWithinTheBudget(t *testing.T) {
+	deep := image.NewNRGBA64(image.Rect(0, 0, 64, 64)) // 8 bytes a pixel
+	deep.SetNRGBA64(1, 1, color.NRGBA64{1, 2, 3, 4})
+	data := encodePNG(t, deep)
+	const each = 64 * 64 * 8
+	for _, c := range []struct {
+		name   string
+		budget int64
+		want   int64 // at once
+	}{
+		{"three fit", 3*each + each/2, 3},
+		{"one needs more than there is", each / 2, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := New(Config{PixelBytes: c.budget})
+				var atOnce, most atomic.Int64
+				release := make(chan struct{})
+				decode := d.decode
+				d.decode = func(r io.Reader, h imagefile.Header) (image.Image, error) {
+					most.Store(max(most.Load(), atOnce.Add(1)))
+					defer atOnce.Add(-1)
+					<-release
+					return decode(r, h)
+				}
+				var group sync.WaitGroup
+				for range 32 {
+					group.Go(func() {
+						if _, _, err := d.Describe(t.Context(), data); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				// Once all stand still, those that may decode do, and the others wait.
+				synctest.Wait()
+				if got := atOnce.Load(); got != c.want {
+					t.Errorf("%d decode at once, want %d", got, c.want)
+				}
+				close(release)
+				group.Wait()
+				if got := most.Load(); got > c.want {
+					t.Errorf("up to %d decoded at once, want %d", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestDescribeEndsWithItsContext(t *testing.T) {
+	data := encodeJPEG(t, photo(40, 30), 80)
+	t.Run("while it decodes", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		d := New(Config{})
+		decode := d.decode
+		d.decode = func(r io.Reader, h imagefile.Header) (image.Image, error) {
+			cancel()
+			return decode(r, h)
+		}
+		checkCancelled(t, d, ctx, data)
+	})
+	t.Run("while it waits for memory", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			d := New(Config{PixelBytes: 100})
+			if !d.pixels.TryAcquire(100) {
+				t.Fatal("a new budget is used already")
+			}
+			var group sync.WaitGroup
+			group.Go(func() { checkCancelled(t, d, ctx, data) })
+			synctest.Wait()
+			cancel()
+			group.Wait()
+		})
+	})
+}
+
+func checkCancelled(t *testing.T, d *Describer, ctx context.Context, data []byte) { //nolint:revive // A test comes before its context.
+	t.Helper()
+	_, _, err := d.Describe(ctx, data)
+	var f *pipeline.Failure
+	if !errors.Is(err, context.Canceled) || errors.As(err, &f) {
+		t.Errorf("got %v, want the context's error and no failure of the image", err)
+	}
+}
