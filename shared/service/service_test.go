@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -165,5 +166,38 @@ func TestCloserClosesAllInReverse(t *testing.T) {
 	err := c.Close(t.Context(), slog.New(slog.DiscardHandler))
 	if strings.Join(order, " ") != "broker store" || err == nil || err.Error() != "close broker: gone\nclose store: busy" {
 		t.Errorf("closed %v with %v", order, err)
+	}
+}
+
+func TestPartsStopInReverse(t *testing.T) {
+	errBroken := errors.New("broken")
+	for _, early := range []bool{false, true} {
+		var mu sync.Mutex
+		var order []string
+		part := func(name string) Part {
+			return Part{name, func(ctx context.Context) error {
+				if early && name == "consumers" {
+					return errBroken
+				}
+				<-ctx.Done()
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, name)
+				return nil
+			}}
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		if !early {
+			stop()
+		}
+		err := RunParts(ctx, slog.New(slog.DiscardHandler), part("hub"), part("consumers"), part("http"))
+		stop()
+		want := "http consumers hub"
+		if early {
+			want = "http hub"
+		}
+		if strings.Join(order, " ") != want || early != errors.Is(err, errBroken) {
+			t.Errorf("stopped %v with %v, want %s", order, err, want)
+		}
 	}
 }
