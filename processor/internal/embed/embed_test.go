@@ -124,3 +124,20 @@ func TestWriteTellsTheContentType(t *testing.T) {
 		t.Errorf("content type %q", f.ContentType)
 	}
 }
+
+func BenchmarkWrite(b *testing.B) {
+	scan := append(plainJPEG(b), make([]byte, 400_000)...)
+	for name, data := range map[string][]byte{
+		"new":    withSegments(scan, jfif, exif),
+		"merged": withSegments(scan, jfif, exif, xmpSegment(foreign(motionPhoto))),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			for b.Loop() {
+				if _, err := Write(data, sample()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -40,7 +40,7 @@ func FuzzWrite(f *testing.F) {
 func checkPixels(t testing.TB, before, after []byte) bool {
 	t.Helper()
 	config, _, err := image.DecodeConfig(bytes.NewReader(before))
-	if err != nil || config.Width*config.Height > 1<<16 {
+	if err != nil || config.Width*config.Height > 1<<18 {
 		return false
 	}
 	if _, _, err := image.Decode(bytes.NewReader(before)); err != nil {

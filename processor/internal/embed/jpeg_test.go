@@ -96,6 +96,7 @@ func TestJPEGReplacesOurs(t *testing.T) {
 
 // TestJPEGPacketLimit fills a packet up to the limit of a segment, and over it.
 func TestJPEGPacketLimit(t *testing.T) {
+	const limit = 65502 // of ISO 16684-3
 	note := func(n int) string {
 		return `  <rdf:Description rdf:about="" xmlns:a="urn:a" a:note="` + strings.Repeat("n", n) + `"/>`
 	}
@@ -111,15 +112,15 @@ func TestJPEGPacketLimit(t *testing.T) {
 		warning Warning
 		padded  bool
 	}{
-		{"fits", maxJPEGPacket - full, Merged, "", true},
-		{"fits without padding", maxJPEGPacket - full + 1, Merged, "", false},
-		{"just fits without padding", maxJPEGPacket - full + pad, Merged, "", false},
-		{"fits when reduced", maxJPEGPacket - full + pad + 1, Merged, Reduced, false},
-		{"does not fit", maxJPEGPacket + pad, None, NoSpace, false},
+		{"fits", limit - full, Merged, "", true},
+		{"fits without padding", limit - full + 1, Merged, "", false},
+		{"just fits without padding", limit - full + pad, Merged, "", false},
+		{"fits when reduced", limit - full + pad + 1, Merged, Reduced, false},
+		{"does not fit", limit + pad, None, NoSpace, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			old := foreign(note(c.size - empty))
-			if c.size > maxJPEGPacket { // Only without padding is it a packet at all.
+			if c.size > limit { // Only without padding is it a packet at all.
 				old = strings.Replace(old, "\n"+strings.Repeat(strings.Repeat(" ", 99)+"\n", 4), "", 1)
 			}
 			data := withSegments(plainJPEG(t), jfif, xmpSegment(old), icc)

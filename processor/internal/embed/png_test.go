@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"image"
 	"image/color"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -130,5 +131,21 @@ func TestPNGLeftAlone(t *testing.T) {
 		{"chunk of more than may be", with("\xff\xff\xff\xf0tEXt"), OddStructure},
 	} {
 		t.Run(c.name, func(t *testing.T) { expect(t, write(t, c.data), None, c.warning) })
+	}
+}
+
+// TestPNGBomb: a chunk of 64 kB that would grow to 64 MiB is not let grow.
+func TestPNGBomb(t *testing.T) {
+	data := withChunks(plainPNG(t, picture()), compressedXMPChunk(t, strings.Repeat(" ", 64<<20)), "")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f, err := Write(data, sample())
+	runtime.ReadMemStats(&after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, f, None, PacketTooLarge)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 32<<20 {
+		t.Errorf("%d bytes allocated", n)
 	}
 }

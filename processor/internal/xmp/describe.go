@@ -46,13 +46,13 @@ func Describe(m pipeline.Metadata) Description {
 	colors := make([]string, len(m.Colors))
 	shares := make([]string, len(m.Colors))
 	for i, c := range m.Colors {
-		colors[i], shares[i] = c.Hex, real(c.Share)
+		colors[i], shares[i] = c.Hex, number(c.Share)
 	}
 	d.sequence("DominantColors", colors)
 	d.sequence("DominantColorShares", shares)
-	d.optional("Brightness", real(m.Brightness))
-	d.optional("Contrast", real(m.Contrast))
-	d.optional("Sharpness", real(m.Sharpness))
+	d.optional("Brightness", number(m.Brightness))
+	d.optional("Contrast", number(m.Contrast))
+	d.optional("Sharpness", number(m.Sharpness))
 	d.optional("BlurHash", m.BlurHash)
 	d.optional("PHash", m.PHash)
 	return d
@@ -101,9 +101,9 @@ func boolean(b bool) string {
 	return "False"
 }
 
-// real writes the XMP type Real, which knows neither exponents nor what is not a
+// number writes the XMP type Real, which knows neither exponents nor what is not a
 // number: for the latter it is empty.
-func real(f float64) string {
+func number(f float64) string {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return ""
 	}

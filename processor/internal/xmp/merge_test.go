@@ -80,6 +80,16 @@ func TestMergeBytes(t *testing.T) {
 			"<rdf:RDF " + rdf + ">\n <rdf:Description rdf:about=''/>\n  " + own("") + "</rdf:RDF>",
 		},
 		{
+			"the subject of an old one of ours",
+			"<rdf:RDF " + rdf + ">\n  <rdf:Description rdf:about='uuid:3' " + ours + " imagebatch:Width='1'/></rdf:RDF>",
+			"<rdf:RDF " + rdf + ">\n  " + own("uuid:3") + "</rdf:RDF>",
+		},
+		{
+			"the subject of others before that of ours",
+			"<rdf:RDF " + rdf + "><rdf:Description rdf:about='uuid:3' " + ours + " imagebatch:Width='1'/><rdf:Description rdf:about='uuid:4'/></rdf:RDF>",
+			"<rdf:RDF " + rdf + "><rdf:Description rdf:about='uuid:4'/>\n  " + own("uuid:4") + "</rdf:RDF>",
+		},
+		{
 			"ours among others goes, others stay",
 			"<rdf:RDF " + rdf + "><rdf:Description rdf:about='' " + ours + " xmlns:a='urn:a'\n  imagebatch:Width = '1>\"'\ta:b='c'>\n\t<imagebatch:PHash>1</imagebatch:PHash>\n\t<a:d/> <imagebatch:X/></rdf:Description></rdf:RDF>",
 			"<rdf:RDF " + rdf + "><rdf:Description rdf:about='' " + ours + " xmlns:a='urn:a'\ta:b='c'>\n\t<a:d/> </rdf:Description>\n  " + own("") + "</rdf:RDF>",
