@@ -49,7 +49,7 @@ type Batch struct {
 // Begin opens a batch. Its caller ends it with Commit, and with Abort when
 // anything went wrong; an Abort after a Commit that returned nil does nothing.
 func (in *Intake) Begin() *Batch {
-	return &Batch{in: in, id: newID(), lease: job.Lease{Owner: in.deps.Owner, Epoch: 1}}
+	return &Batch{in: in, id: newID(), lease: job.Lease{Owner: in.deps.Owner}}
 }
 
 // ID is the id that the job will have.
@@ -96,7 +96,7 @@ func (b *Batch) Add(ctx context.Context, s Source) error {
 // store puts an original, under the reservation that owns it until the job does.
 func (b *Batch) store(ctx context.Context, o job.Original, data []byte) error {
 	if !b.reserved {
-		b.lease.Until = b.in.deps.Now().Add(job.LeaseTime)
+		b.lease.Epoch, b.lease.Until = 1, b.in.deps.Now().Add(job.LeaseTime)
 		b.reserved = true
 		b.in.batches.Add(1)
 		if err := b.in.deps.Jobs.Reserve(ctx, b.id, b.lease); err != nil {
@@ -131,7 +131,7 @@ func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
 		b.in.figures.leaseLost.Inc()
 		return nil, fmt.Errorf("create job %s: %w: %w", b.id, job.ErrUnavailable, err)
 	case err != nil:
-		b.doubtful = true
+		b.doubtful = errors.Is(err, job.ErrUnavailable)
 		return nil, fmt.Errorf("create job %s: %w", b.id, err)
 	}
 	b.end()

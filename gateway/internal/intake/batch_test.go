@@ -1,0 +1,255 @@
+package intake
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+func TestInlineImagesAreStoredAndSent(t *testing.T) {
+	r := setup(t)
+	in, _ := r.run("gateway-1")
+	data := jpegBytes(1)
+	j := r.batch(in, Source{Data: data, Name: "../a b.png"}, Source{Data: pngBytes()})
+	if !regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`).MatchString(j.ID) {
+		t.Errorf("job id %q is no random UUID", j.ID)
+	}
+	uploads := r.awaitUploads(2)
+	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	got := r.get(j.ID)
+	if got.Status != job.Processing || got.Total != 2 {
+		t.Errorf("job is %s with %d images", got.Status, got.Total)
+	}
+	sum := sha256.Sum256(data)
+	first := got.Images[0]
+	want := job.Original{
+		Path: string(first.TraceID) + "/_._a b.jpg", ContentType: "image/jpeg", Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:]),
+	}
+	if first.Original != want || first.OriginalFilename != "../a b.png" || first.Status != job.Processing {
+		t.Errorf("first image is %+v", first)
+	}
+	if second := got.Images[1]; second.OriginalFilename != "image-2" || second.Original.Path != string(second.TraceID)+"/image-2.png" {
+		t.Errorf("second image is %+v", second)
+	}
+	stored, err := objectstore.ReadAll(t.Context(), r.originals, want.Path, 1<<20)
+	if err != nil || !bytes.Equal(stored, data) {
+		t.Errorf("stored original: %d bytes, %v", len(stored), err)
+	}
+	i := slices.IndexFunc(uploads, func(u pipeline.Upload) bool { return u.Index == 0 })
+	if u := uploads[i]; u.JobID != j.ID || u.TraceID != first.TraceID || u.Attempt != 1 || u.Version != pipeline.Version ||
+		u.OriginalPath != want.Path || u.SHA256 != want.SHA256 || u.ContentType != "image/jpeg" || u.OriginalFilename != "../a b.png" {
+		t.Errorf("upload is %+v", u)
+	}
+}
+
+func TestContentErrorsFailTheImageOnly(t *testing.T) {
+	r := setup(t)
+	r.config.MaxImageBytes = 1000
+	in, _ := r.run("gateway-1")
+	j := r.batch(in,
+		Source{Failure: InvalidBase64(), Name: "x.jpg"},
+		Source{Data: make([]byte, 1001)},
+		Source{Data: []byte("GIF89a, honestly")},
+		Source{Data: []byte{}},
+		Source{Data: jpegBytes(0)[:100]},
+		Source{URL: "ftp://example.com/a.jpg"},
+		Source{URL: "http://user:secret@example.com/a.jpg"},
+		Source{Data: jpegBytes(0)},
+	)
+	got := r.get(j.ID)
+	if got.Failed != 7 || got.Status != job.Processing {
+		t.Errorf("job is %s with %d failed", got.Status, got.Failed)
+	}
+	for i, code := range []string{
+		pipeline.CodeInvalidBase64, pipeline.CodeTooLarge, pipeline.CodeUnsupportedFormat, pipeline.CodeNotAnImage, pipeline.CodeDamaged,
+		pipeline.CodeURLNotAllowed, pipeline.CodeURLNotAllowed, "",
+	} {
+		if img := got.Images[i]; img.ErrorCode != code || (img.Error == "") != (code == "") {
+			t.Errorf("image %d: %q (%s), want %s", i, img.Error, img.ErrorCode, code)
+		}
+	}
+	if got.Images[1].Error != "Image exceeds the maximum size of 1000 bytes" {
+		t.Errorf("too large reads %q", got.Images[1].Error)
+	}
+	if keys := r.keys(r.originals); len(keys) != 1 {
+		t.Errorf("stored %v, want the sound image only", keys)
+	}
+	r.awaitUploads(1)
+}
+
+func TestJobOfBadImagesEndsAtOnce(t *testing.T) {
+	r := setup(t)
+	in, _ := r.run("gateway-1")
+	j := r.batch(in, Source{Data: []byte("x")}, Source{URL: "file:///etc/passwd"})
+	if got := r.get(j.ID); got.Status != job.Failed || got.Progress() != 100 || got.CompletedAt.IsZero() {
+		t.Errorf("job is %s at %v", got.Status, got.Progress())
+	}
+	if !slices.Contains(r.hints, pipeline.Hint{JobID: j.ID, Revision: 1}) {
+		t.Errorf("hints %v lack the commit", r.hints)
+	}
+}
+
+func TestAbortLeavesNothing(t *testing.T) {
+	r := setup(t)
+	in := r.intake("gateway-1", r.broker)
+	b := in.Begin()
+	for i := range 3 {
+		if err := b.Add(t.Context(), Source{Data: jpegBytes(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(r.keys(r.originals)); n != 3 {
+		t.Fatalf("%d originals stored before the abort, want 3", n)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel() // the client has gone, as it often has when a request is aborted
+	b.Abort(gone)
+	if keys := r.keys(r.originals); len(keys) != 0 {
+		t.Errorf("left %v", keys)
+	}
+	r.wantNoReservation(b.ID())
+	if in.batches.Load() != 0 {
+		t.Error("the batch still counts as open")
+	}
+}
+
+// wantNoReservation fails the test when the id is still reserved: then it cannot
+// be reserved again.
+func (r *rig) wantNoReservation(id string) {
+	r.t.Helper()
+	if _, err := r.jobs.Get(r.t.Context(), id); !errors.Is(err, job.ErrNotFound) {
+		r.t.Errorf("Get = %v, want no job", err)
+	}
+	l := job.Lease{Owner: "somebody", Epoch: 1, Until: r.now().Add(time.Hour)}
+	if err := r.jobs.Store.Reserve(r.t.Context(), id, l); err != nil {
+		r.t.Errorf("the reservation is still there: %v", err)
+	}
+}
+
+func TestAbortAfterCommitDoesNothing(t *testing.T) {
+	r := setup(t)
+	in := r.intake("gateway-1", r.broker)
+	b := in.Begin()
+	if err := b.Add(t.Context(), Source{Data: jpegBytes(0)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.Abort(t.Context())
+	if n := len(r.keys(r.originals)); n != 1 || r.get(b.ID()).Total != 1 {
+		t.Errorf("the abort took the job's original away")
+	}
+}
+
+func TestNothingIsStoredWithoutAReservation(t *testing.T) {
+	r := setup(t)
+	r.jobs.set(true, "Reserve", func() error { return job.ErrUnavailable })
+	b := r.intake("gateway-1", r.broker).Begin()
+	if err := b.Add(t.Context(), Source{Data: jpegBytes(0)}); !errors.Is(err, job.ErrUnavailable) {
+		t.Errorf("Add = %v", err)
+	}
+	if keys := r.keys(r.originals); len(keys) != 0 {
+		t.Errorf("stored %v", keys)
+	}
+	b.Abort(t.Context())
+}
+
+func TestStoreOutageIsAnErrorOfTheRequest(t *testing.T) {
+	r := setup(t)
+	in := r.intake("gateway-1", r.broker)
+	b := in.Begin()
+	if err := b.Add(t.Context(), Source{Data: jpegBytes(0)}); err != nil {
+		t.Fatal(err)
+	}
+	r.originals.fail(func(string, string) error { return objectstore.ErrUnavailable })
+	if err := b.Add(t.Context(), Source{Data: jpegBytes(1)}); !errors.Is(err, objectstore.ErrUnavailable) {
+		t.Errorf("Add = %v", err)
+	}
+	b.Abort(t.Context())
+	if in.leftovers.empty() {
+		t.Fatal("what could not be deleted is forgotten")
+	}
+	r.originals.fail(nil)
+	for _, lo := range in.leftovers.take() {
+		in.clearOrKeep(t.Context(), lo)
+	}
+	if keys := r.keys(r.originals); len(keys) != 0 || !in.leftovers.empty() {
+		t.Errorf("left %v", keys)
+	}
+	r.wantNoReservation(b.ID())
+}
+
+func TestCommitOfUnknownOutcome(t *testing.T) {
+	for _, done := range []bool{true, false} {
+		t.Run(fmt.Sprintf("done %v", done), func(t *testing.T) {
+			r := setup(t)
+			in := r.intake("gateway-1", r.broker)
+			b := in.Begin()
+			if err := b.Add(t.Context(), Source{Data: jpegBytes(0)}); err != nil {
+				t.Fatal(err)
+			}
+			r.jobs.set(!done, "Create", func() error { return job.ErrUnavailable })
+			if _, err := b.Commit(t.Context()); !errors.Is(err, job.ErrUnavailable) {
+				t.Errorf("Commit = %v", err)
+			}
+			b.Abort(t.Context())
+			if !done {
+				if keys := r.keys(r.originals); len(keys) != 0 {
+					t.Errorf("left %v", keys)
+				}
+				r.wantNoReservation(b.ID())
+				return
+			}
+			if got := r.get(b.ID()); got.Total != 1 || len(r.keys(r.originals)) != 1 {
+				t.Errorf("the job that was made after all has lost its original")
+			}
+			r.start(in)
+			r.awaitUploads(1)
+		})
+	}
+}
+
+func TestBatchIsBounded(t *testing.T) {
+	r := setup(t)
+	r.config.MaxBatchImages = 2
+	b := r.intake("gateway-1", r.broker).Begin()
+	for i := range 3 {
+		if err := b.Add(t.Context(), Source{URL: "http://example.com/"}); (err != nil) != (i == 2) {
+			t.Errorf("Add %d = %v", i, err)
+		}
+	}
+}
+
+func TestFullCountsWhatWasCommittedSince(t *testing.T) {
+	r := setup(t)
+	r.config.MaxOpenImages = 3
+	in := r.intake("gateway-1", r.broker)
+	for i := range 3 {
+		if err := in.Full(t.Context()); err != nil {
+			t.Errorf("Full with %d open = %v", i, err)
+		}
+		r.batch(in, Source{Data: jpegBytes(i)}, Source{Data: []byte("no image, and so not open")})
+	}
+	if err := in.Full(t.Context()); !errors.Is(err, ErrFull) {
+		t.Errorf("Full with 3 open = %v", err)
+	}
+	in.admission.until = time.Time{} // as if the count were old
+	if err := in.Full(t.Context()); !errors.Is(err, ErrFull) {
+		t.Errorf("Full with 3 counted = %v", err)
+	}
+	if in.admission.since != 0 {
+		t.Errorf("%d images are counted twice", in.admission.since)
+	}
+}
