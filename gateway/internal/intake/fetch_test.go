@@ -1,0 +1,314 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// origin is a server of images: /N.jpg gives an image, /hang none.
+func origin(t *testing.T) (url string, hanging *atomic.Int64) {
+	t.Helper()
+	hanging = new(atomic.Int64)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/hang"):
+			hanging.Add(1)
+			defer hanging.Add(-1)
+			<-r.Context().Done()
+		case strings.HasSuffix(r.URL.Path, ".jpg"):
+			w.Write(jpegBytes(len(r.URL.Path)))
+		case r.URL.Path == "/png":
+			w.Write(pngBytes())
+		case r.URL.Path == "/text":
+			w.Write([]byte("hello"))
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, hanging
+}
+
+func urls(base string, n int) []Source {
+	list := make([]Source, n)
+	for i := range list {
+		list[i].URL = fmt.Sprintf("%s/%d.jpg", base, i)
+	}
+	return list
+}
+
+func TestURLImagesAreFetchedAndSent(t *testing.T) {
+	base, _ := origin(t)
+	r := setup(t)
+	in, _ := r.run("gateway-1")
+	j := r.batch(in,
+		Source{URL: base + "/photo1.jpg"},
+		Source{URL: base + "/png", Name: "drawing.jpg"},
+		Source{URL: base + "/none"},
+		Source{URL: base + "/text"},
+		Source{URL: "http://127.0.0.2/a.jpg"},
+	)
+	if j.Status != job.Pending || j.Images[0].Status != job.Pending {
+		t.Errorf("fresh job is %s, its image %s", j.Status, j.Images[0].Status)
+	}
+	got := r.awaitFetched(j.ID)
+	uploads := r.awaitUploads(2)
+	for i, want := range []struct{ name, key, code, text string }{
+		{"photo1.jpg", "photo1.jpg", "", ""},
+		{"drawing.jpg", "drawing.png", "", ""},
+		{"none", "", pipeline.CodeDownloadFailed, "Failed to download image: status code 404"},
+		{"text", "", pipeline.CodeNotAnImage, ""},
+		{"a.jpg", "", pipeline.CodeDownloadFailed, "Failed to download image: connection failed"},
+	} {
+		img := got.Images[i]
+		key := ""
+		if want.key != "" {
+			key = string(img.TraceID) + "/" + want.key
+		}
+		if img.OriginalFilename != want.name || img.Original.Path != key || img.ErrorCode != want.code || want.text != "" && img.Error != want.text {
+			t.Errorf("image %d is %+v", i, img)
+		}
+		if img.StartTime.IsZero() || img.EndTime.IsZero() != (want.code == "") {
+			t.Errorf("image %d began %v and ended %v", i, img.StartTime, img.EndTime)
+		}
+		if key != "" && !slices.ContainsFunc(uploads, func(u pipeline.Upload) bool { return u.OriginalPath == key && u.Size == img.Original.Size }) {
+			t.Errorf("no upload for %s in %+v", key, uploads)
+		}
+	}
+	if got.Failed != 3 {
+		t.Errorf("%d failed", got.Failed)
+	}
+	if keys := r.keys(r.originals); len(keys) != 2 {
+		t.Errorf("stored %v", keys)
+	}
+	r.await("empty schedule", in.schedule.empty)
+	// Every commit was told: the job itself, five starts, five ends of fetches.
+	r.await("hint of the last revision", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		revisions := map[int64]bool{}
+		for _, h := range r.hints {
+			revisions[h.Revision] = true
+		}
+		return len(revisions) == 11
+	})
+}
+
+func TestTarPitsLeaveAnotherJobItsSpeed(t *testing.T) {
+	base, hanging := origin(t)
+	r := setup(t)
+	in, _ := r.run("gateway-1")
+	pits := make([]Source, 100)
+	for i := range pits {
+		pits[i].URL = fmt.Sprintf("%s/hang/%d", base, i)
+	}
+	r.batch(in, pits...)
+	r.await("hanging fetches", func() bool { return hanging.Load() >= 16 })
+	good := r.batch(in, urls(base, 30)...)
+	began := time.Now()
+	if got := r.awaitFetched(good.ID); got.Failed != 0 {
+		t.Errorf("%d of the good job failed", got.Failed)
+	}
+	if n := hanging.Load(); n < 16 {
+		t.Errorf("only %d tar pits were still hanging when the good job was done after %s", n, time.Since(began))
+	}
+}
+
+func TestOutageFailsNoImage(t *testing.T) {
+	base, _ := origin(t)
+	r := setup(t)
+	in, _ := r.run("gateway-1")
+	var refused atomic.Int64
+	r.originals.fail(func(method, _ string) error {
+		if method == "Put" && refused.Add(1) > 0 {
+			return objectstore.ErrUnavailable
+		}
+		return nil
+	})
+	j := r.batch(in, urls(base, 10)...)
+	r.await("tries during the outage", func() bool { return refused.Load() > 20 })
+	var changes atomic.Int64
+	r.jobs.set(true, "Change", func() error {
+		changes.Add(1)
+		return job.ErrUnavailable
+	})
+	r.originals.fail(nil)
+	r.await("tries without the job store", func() bool { return changes.Load() > 20 })
+	if got := r.get(j.ID); got.Failed != 0 || got.Images[0].Original.Stored() {
+		t.Errorf("during the outage the job is %+v", got)
+	}
+	r.jobs.set(true, "Change", nil)
+	if got := r.awaitFetched(j.ID); got.Failed != 0 {
+		t.Errorf("%d images failed for the outage", got.Failed)
+	}
+	r.awaitUploads(10)
+}
+
+func TestChangeThatWasDoneAllTheSameKeepsTheOriginal(t *testing.T) {
+	base, _ := origin(t)
+	r := setup(t)
+	in, _ := r.run("gateway-1")
+	var lied atomic.Int64
+	r.jobs.set(false, "Change", func() error {
+		if lied.Add(1) <= 2 { // the start, and the end of the fetch
+			return job.ErrUnavailable
+		}
+		return nil
+	})
+	j := r.batch(in, urls(base, 1)...)
+	r.awaitUploads(1)
+	r.await("empty schedule", in.schedule.empty)
+	if got := r.get(j.ID).Images[0]; len(r.keys(r.originals)) != 1 || !got.Original.Stored() {
+		t.Errorf("image is %+v, stored %v", got, r.keys(r.originals))
+	}
+}
+
+func TestFetchOfAnEndedImageLeavesNothing(t *testing.T) {
+	base, _ := origin(t)
+	r := setup(t)
+	in := r.intake("gateway-1", r.broker)
+	j := r.batch(in, urls(base, 1)...)
+	r.originals.fail(func(method, _ string) error {
+		if method == "Put" { // the image ends, as by a cancel, while its original is stored
+			f := &pipeline.Failure{Code: pipeline.CodeCancelled, Text: "Cancelled"}
+			r.settle(in, j, 0, f.Result(pipeline.NewEnvelope(j.ID, 0, time.Now()), time.Now()))
+		}
+		return nil
+	})
+	r.start(in)
+	r.await("empty schedule", in.schedule.empty)
+	if got := r.get(j.ID); got.Images[0].Error != "Cancelled" || got.Images[0].Original.Stored() {
+		t.Errorf("image is %+v", got.Images[0])
+	}
+	if keys := r.keys(r.originals); len(keys) != 0 {
+		t.Errorf("left %v", keys)
+	}
+}
+
+func TestStoreThatRefusesFailsTheImage(t *testing.T) {
+	base, _ := origin(t)
+	r := setup(t)
+	in, _ := r.run("gateway-1")
+	r.originals.fail(func(string, string) error { return errors.New("no such bucket") })
+	got := r.awaitFetched(r.batch(in, urls(base, 1)...).ID)
+	if img := got.Images[0]; img.ErrorCode != pipeline.CodeProcessingFailed || strings.Contains(img.Error, "bucket") {
+		t.Errorf("image says %q (%s)", img.Error, img.ErrorCode)
+	}
+}
+
+func TestAnotherGatewayTakesTheFetchesOver(t *testing.T) {
+	base, hanging := origin(t)
+	r := setup(t)
+	first, stop := r.run("gateway-1")
+	j := r.batch(first, append(urls(base, 3), Source{URL: base + "/hang"})...)
+	r.await("hanging fetch", func() bool { return hanging.Load() == 1 })
+	r.awaitUploads(3)
+	stop()
+	if got := r.get(j.ID); got.Failed != 0 || got.Images[3].Original.Stored() {
+		t.Errorf("the end of the gateway ended the image: %+v", got.Images[3])
+	}
+	r.await("given up fetch", func() bool { return hanging.Load() == 0 })
+
+	// The second one lives when the first one's lease has ended.
+	r.now = func() time.Time { return time.Now().Add(job.LeaseTime + time.Second) }
+	second, _ := r.run("gateway-2")
+	r.await("fetch by the second gateway", func() bool { return hanging.Load() == 1 })
+	// The first one, paused and back, is refused.
+	_, _, err := r.jobs.Change(t.Context(), job.Ref{JobID: j.ID, Index: 3}, job.Fetched(j.Lease, job.Original{Path: "x/y"}), time.Now())
+	if !errors.Is(err, job.ErrLeaseLost) {
+		t.Errorf("a change under the old lease gave %v", err)
+	}
+	if second.schedule.empty() {
+		t.Error("the second gateway has nothing scheduled")
+	}
+}
+
+func TestLostLeaseDropsTheJob(t *testing.T) {
+	base, _ := origin(t)
+	r := setup(t)
+	in := r.intake("gateway-1", r.broker)
+	j := r.batch(in, urls(base, 50)...)
+	later := time.Now().Add(job.LeaseTime + time.Second)
+	if _, err := r.jobs.Claim(t.Context(), "gateway-2", later, later.Add(time.Hour), 10); err != nil {
+		t.Fatal(err)
+	}
+	r.start(in)
+	r.await("empty schedule", in.schedule.empty)
+	for _, img := range r.get(j.ID).Images {
+		if img.Status != job.Pending {
+			t.Errorf("image %d is %s: the old owner has changed it", img.Index, img.Status)
+		}
+	}
+}
+
+func TestReservationsOfTheGoneAreCleared(t *testing.T) {
+	r := setup(t)
+	const id = "11111111-2222-4333-8444-555555555555"
+	ended := time.Now().Add(-time.Second)
+	if err := r.jobs.Reserve(t.Context(), id, job.Lease{Owner: "gone", Epoch: 1, Until: ended}); err != nil {
+		t.Fatal(err)
+	}
+	for _, index := range []int{0, 1, 57, 99} {
+		key := pipeline.OriginalKey(pipeline.NewTraceID(id, index), "a.jpg")
+		if err := r.originals.Put(t.Context(), key, []byte("x"), "image/jpeg"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := pipeline.OriginalKey(pipeline.NewTraceID("another", 0), "a.jpg")
+	if err := r.originals.Put(t.Context(), kept, []byte("x"), "image/jpeg"); err != nil {
+		t.Fatal(err)
+	}
+	in := r.intake("gateway-1", r.broker)
+	// The first try fails in the middle and is taken up again.
+	var deletions atomic.Int64
+	r.originals.fail(func(method, _ string) error {
+		if method == "Delete" && deletions.Add(1) == 2 {
+			return objectstore.ErrUnavailable
+		}
+		return nil
+	})
+	if n, err := in.claim(t.Context()); n != 1 || err != nil {
+		t.Fatalf("claimed %d, %v", n, err)
+	}
+	if in.leftovers.empty() {
+		t.Fatal("what was half cleared is forgotten")
+	}
+	if _, err := r.jobs.Get(t.Context(), id); !errors.Is(err, job.ErrNotFound) {
+		t.Errorf("Get = %v", err)
+	}
+	for _, lo := range in.leftovers.take() {
+		in.clearOrKeep(t.Context(), lo)
+	}
+	if keys := r.keys(r.originals); !slices.Equal(keys, []string{kept}) {
+		t.Errorf("left %v", keys)
+	}
+	r.wantNoReservation(id)
+}
+
+func TestLeapOfTheClockCostsNoOpenBatch(t *testing.T) {
+	r := setup(t)
+	in := r.intake("gateway-1", r.broker)
+	b := in.Begin()
+	if err := b.Add(t.Context(), Source{Data: jpegBytes(0)}); err != nil {
+		t.Fatal(err)
+	}
+	in.deps.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	if n, err := in.claim(t.Context()); n != 0 || err != nil {
+		t.Errorf("claimed %d of our own, %v", n, err)
+	}
+	if _, err := b.Commit(context.WithoutCancel(t.Context())); err != nil {
+		t.Errorf("Commit = %v", err)
+	}
+}
