@@ -223,6 +223,12 @@ func TestExifOfDamagedBlocks(t *testing.T) {
 			t.Errorf("cut at %d: camera make %q", n, got.CameraMake)
 		}
 	}
+	// A value on top of the header does not spoil it.
+	onHeader := tiffOf(append([]entry{{dirImage, 0x0132, tiffASCII, []byte("longer than four")}}, fullExif...)...)
+	binary.BigEndian.PutUint32(onHeader[bytes.Index(onHeader, []byte("\x01\x32\x00\x02"))+8:], 1)
+	if got, _ := read(onHeader); !reflect.DeepEqual(got, fullExifWant()) {
+		t.Errorf("value on the header: got %s", asJSON(t, got))
+	}
 	// A directory that points to itself ends.
 	loop := tiffOf()
 	binary.BigEndian.PutUint32(loop[8+2+8:], 8)

@@ -76,7 +76,7 @@ func soundTIFF(tiff []byte, warned *warnings) []byte {
 		warned.add("EXIF: only the first %d bytes are read", maxExifBytes)
 		tiff = tiff[:maxExifBytes]
 	}
-	s := soundness{data: bytes.Clone(tiff), warned: warned}
+	s := soundness{data: bytes.Clone(tiff), warned: warned, taken: [][2]int64{{0, 8}}}
 	switch {
 	case bytes.HasPrefix(tiff, []byte("II*\x00")):
 		s.order = binary.LittleEndian
@@ -98,7 +98,7 @@ type soundness struct {
 	data   []byte
 	order  binary.ByteOrder
 	warned *warnings
-	taken  [][2]int64 // where directories lie
+	taken  [][2]int64 // where the header and the directories lie
 }
 
 // directory makes one directory and those that it points to sound. It is false,
@@ -200,7 +200,7 @@ func (s *soundness) value(kind uint16, count uint32, entry []byte) ([]byte, bool
 	if offset+size > int64(len(s.data)) {
 		return nil, false
 	}
-	// A value on top of a directory is none, and it must not be changed.
+	// A value on top of a directory is none, and must not be changed as one.
 	if s.overlaps(offset, offset+size) {
 		return nil, false
 	}
