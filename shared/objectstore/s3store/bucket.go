@@ -11,12 +11,18 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// ensureBucket looks for the bucket, and creates it when that is wanted, until
-// it was seen. Callers at the same moment may all do so: it is idempotent.
+// ensureBucket looks for the bucket until it was seen. Callers at the same
+// moment may all do so: looking and creating are idempotent.
 func (s *Store) ensureBucket(ctx context.Context) error {
 	if s.bucketSeen.Load() {
 		return nil
 	}
+	return s.lookForBucket(ctx)
+}
+
+// lookForBucket asks for the bucket, and creates it when it is absent and that
+// is wanted.
+func (s *Store) lookForBucket(ctx context.Context) error {
 	there, err := s.client.BucketExists(ctx, s.bucket)
 	if err != nil {
 		return err
@@ -55,8 +61,7 @@ func (s *Store) createBucket(ctx context.Context) error {
 func (s *Store) Ready(ctx context.Context) error {
 	try, cancel := context.WithTimeout(ctx, s.limits.call)
 	defer cancel()
-	s.bucketSeen.Store(false)
-	err := s.ensureBucket(try)
+	err := s.lookForBucket(try)
 	if err == nil {
 		return nil
 	}

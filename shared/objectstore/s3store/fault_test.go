@@ -56,6 +56,7 @@ func expectAllUnavailable(t *testing.T, s *Store) {
 	var wg sync.WaitGroup
 	for name, call := range calls(s) {
 		wg.Go(func() {
+			t.Helper()
 			begun := time.Now()
 			err := call(t.Context())
 			if took := time.Since(begun); took > bound {

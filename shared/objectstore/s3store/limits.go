@@ -111,8 +111,7 @@ func (s *Store) try(ctx context.Context, budget time.Duration, call func(context
 	case minio.NoSuchBucket:
 		s.bucketSeen.Store(false)
 	case minio.NoSuchKey:
-		s.bucketSeen.Store(false)
-		if missing := s.ensureBucket(ctx); missing != nil {
+		if missing := s.lookForBucket(ctx); missing != nil {
 			return missing
 		}
 	}
