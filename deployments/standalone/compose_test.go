@@ -1,0 +1,112 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/service"
+)
+
+// loadCompose reads compose.yaml as Compose itself does.
+func loadCompose(t *testing.T, env ...string) *types.Project {
+	t.Helper()
+	options, err := cli.NewProjectOptions([]string{"../../compose.yaml"}, cli.WithEnv(env), cli.WithProfiles([]string{"*"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	project, err := options.LoadProject(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return project
+}
+
+// TestCompose holds compose.yaml to what the services read and to what keeps
+// them apart from the machine they run on.
+func TestCompose(t *testing.T) {
+	project := loadCompose(t)
+	known := map[string]bool{}
+	for _, part := range []reflect.Type{reflect.TypeFor[config](), reflect.TypeFor[remote.Config]()} {
+		for _, v := range service.Variables(part) {
+			known[v.Name] = true
+		}
+	}
+	for _, name := range []string{"gateway", "analyzer", "processor"} {
+		s, err := project.GetService(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for variable := range s.Environment {
+			if !known[variable] {
+				t.Errorf("%s: nothing reads %s", name, variable)
+			}
+		}
+		if !s.ReadOnly || !slices.Contains(s.CapDrop, "ALL") || s.HealthCheck == nil || strings.Join(s.HealthCheck.Test, " ") != "CMD /service health" {
+			t.Errorf("%s: read-only %v, dropped %v, health check %v", name, s.ReadOnly, s.CapDrop, s.HealthCheck)
+		}
+		if grace := s.StopGracePeriod; grace == nil || time.Duration(*grace) <= service.DrainTime {
+			t.Errorf("%s is killed after %v, and a drain may take %s", name, grace, service.DrainTime)
+		}
+		if _, ok := s.DependsOn["rabbitmq"]; !ok || s.Build == nil || *s.Build.Args["SERVICE"] != name {
+			t.Errorf("%s: depends on %v, built by %v", name, s.DependsOn, s.Build)
+		}
+		if _, err := os.Stat(filepath.Join(s.Build.Context, s.Build.Dockerfile)); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, s := range project.Services {
+		for _, p := range s.Ports {
+			if p.HostIP != "127.0.0.1" {
+				t.Errorf("%s publishes port %s to the network", name, p.Published)
+			}
+		}
+		if s.Image != "" && s.Build == nil && (!strings.Contains(s.Image, ":") || strings.HasSuffix(s.Image, ":latest")) {
+			t.Errorf("%s runs %s, which is not pinned", name, s.Image)
+		}
+	}
+	for _, other := range []string{"rabbitmq", "minio", "versitygw", "prometheus"} {
+		if _, err := project.GetService(other); err != nil {
+			t.Error(err)
+		}
+	}
+	if minio, err := loadCompose(t, "MINIO_SCALE=0").GetService("minio"); err != nil || minio.GetScale() != 0 {
+		t.Errorf("MINIO_SCALE=0 leaves %d of MinIO, %v", minio.GetScale(), err)
+	}
+}
+
+// TestImagesBuildAlone takes the steps of the Dockerfile: each service builds
+// as a static binary from shared/ and its own folder alone.
+func TestImagesBuildAlone(t *testing.T) {
+	for _, name := range []string{"gateway", "analyzer", "processor"} {
+		src := t.TempDir()
+		for _, part := range []string{"shared", name} {
+			if err := os.CopyFS(filepath.Join(src, part), os.DirFS(filepath.Join("..", "..", part))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		binary := filepath.Join(src, "service")
+		build := exec.CommandContext(t.Context(), "go", "-C", filepath.Join(src, name), "build", "-ldflags=-s -w", "-o", binary, "./cmd/"+name) //nolint:gosec // Our own folders.
+		build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0", "GOFLAGS=-trimpath")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Errorf("build %s alone: %v\n%s", name, err, out)
+			continue
+		}
+		run := exec.CommandContext(t.Context(), binary, "version") //nolint:gosec // Just built.
+		if out, err := run.Output(); err != nil || !strings.HasPrefix(string(out), name+" ") {
+			t.Errorf("%s version: %q, %v", name, out, err)
+		}
+		if out, err := exec.CommandContext(t.Context(), "go", "version", "-m", binary).Output(); err != nil || !strings.Contains(string(out), "CGO_ENABLED=0") { //nolint:gosec // Just built.
+			t.Errorf("%s is not static: %v\n%s", name, err, out)
+		}
+	}
+}

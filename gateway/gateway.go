@@ -1,0 +1,191 @@
+// Package gateway is the service that owns the batch jobs: it takes batches in,
+// keeps the jobs, sends their images down the pipeline, settles what comes back,
+// and answers the API and its WebSockets.
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/api"
+	"github.com/imagebatch/imagebatch/gateway/internal/intake"
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+	"github.com/imagebatch/imagebatch/gateway/internal/settle"
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/service"
+)
+
+// Deps are what the gateway works with. The job store is its own.
+type Deps struct {
+	Broker               broker.Broker
+	Originals, Processed objectstore.Store
+	Log                  *slog.Logger
+	Metrics              *metrics.Registry
+}
+
+// Service is one gateway.
+type Service struct {
+	deps     Deps
+	jobs     job.Store
+	hub      *progress.Hub
+	intake   *intake.Intake
+	api      *api.Server
+	listener net.Listener
+	ops      *service.Server // on METRICS_ADDR, if there is one
+}
+
+// New opens the job store and the gateway's address, and makes the gateway.
+func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
+	s := &Service{deps: d}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	s.jobs, err = openJobs(ctx, c.DatabaseURL, d.Log)
+	if err != nil {
+		return nil, err
+	}
+	s.hub = progress.New(progress.Config{}, s.jobs, d.Log, d.Metrics)
+	s.intake = intake.New(intake.Config{
+		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages, MaxOpenImages: c.MaxOpenImages,
+		AllowNetworks: c.DownloadAllowNetworks, Fetchers: c.Concurrency, UserAgent: "Imagebatch/" + service.Version(),
+		JobRetention: c.JobRetention, ResultRetention: c.resultRetention,
+	}, intake.Deps{
+		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
+		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Owner: uuid.NewString(),
+	})
+	s.gauges()
+
+	ops := service.Ops(d.Metrics.Handler(),
+		service.Check{Name: "broker", Ready: func(context.Context) error { return d.Broker.Ready() }},
+		service.Check{Name: "store of originals", Ready: d.Originals.Ready},
+		service.Check{Name: "store of processed images", Ready: d.Processed.Ready},
+		service.Check{Name: "job store", Ready: s.jobs.Ready},
+	)
+	onAPI := ops
+	if c.MetricsAddr != "" {
+		onAPI = nil
+	}
+	s.ops, err = service.Listen(ctx, c.MetricsAddr, ops)
+	if err != nil {
+		return nil, err
+	}
+	s.api = api.New(api.Config{
+		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages,
+		AllowedOrigins: c.AllowedOrigins, WSIdleTimeout: c.WSIdleTimeout,
+	}, api.Deps{
+		Jobs: s.jobs, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Ops: onAPI, Log: d.Log, Metrics: d.Metrics,
+	})
+	s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.HTTPAddr)
+	if err != nil {
+		return nil, fmt.Errorf("HTTP_ADDR: %w", err)
+	}
+	return s, nil
+}
+
+// openJobs opens the job store that the URL names.
+func openJobs(ctx context.Context, url string, log *slog.Logger) (job.Store, error) {
+	file, _ := strings.CutPrefix(url, "sqlite:")
+	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
+		return nil, fmt.Errorf("make data folder: %w", err)
+	}
+	store, err := sqlite.Open(ctx, file, log)
+	if err != nil {
+		return nil, fmt.Errorf("open job store: %w", err)
+	}
+	return store, nil
+}
+
+// Addr is where the gateway answers.
+func (s *Service) Addr() net.Addr { return s.listener.Addr() }
+
+// Run works until ctx ends. Then it stops taking requests, gives up downloads,
+// finishes what it has in hand and closes the job store.
+func (s *Service) Run(ctx context.Context) error {
+	err := service.RunParts(ctx, s.deps.Log,
+		service.Part{Name: "operator's address", Run: s.ops.Run},
+		service.Part{Name: "progress", Run: s.runHub},
+		service.Part{Name: "job events", Run: func(ctx context.Context) error {
+			return s.deps.Broker.Subscribe(ctx, pipeline.JobEvents, s.hub.Resumed, s.hub.Receive)
+		}},
+		service.Part{Name: "settle", Run: func(ctx context.Context) error {
+			return settle.Run(ctx, settle.Deps{
+				Jobs: s.jobs, Broker: s.deps.Broker, Changed: s.changed, Settled: s.intake.Settled,
+				Log: s.deps.Log, Metrics: s.deps.Metrics,
+			})
+		}},
+		service.Part{Name: "intake", Run: s.intake.Run},
+		service.Part{Name: "api", Run: func(ctx context.Context) error { return s.api.Serve(ctx, s.listener) }},
+	)
+	return errors.Join(err, s.close())
+}
+
+func (s *Service) runHub(ctx context.Context) error {
+	s.hub.Run(ctx)
+	return nil
+}
+
+// changed tells every gateway that a job has reached a revision. A hint that is
+// lost costs its watchers some seconds and nothing else.
+func (s *Service) changed(ctx context.Context, jobID string, revision int64) {
+	hint, err := json.Marshal(pipeline.Hint{JobID: jobID, Revision: revision})
+	if err == nil {
+		err = s.deps.Broker.Broadcast(ctx, pipeline.JobEvents, hint)
+	}
+	if err != nil {
+		s.deps.Log.DebugContext(ctx, "hint not sent", "job_id", jobID, "error", err)
+	}
+}
+
+// gauges tells how much work is open.
+func (s *Service) gauges() {
+	gauge := func(name, help string, value func(job.Counts) float64) {
+		s.deps.Metrics.GaugeFunc(name, help, func() float64 {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			counts, err := s.jobs.Count(ctx)
+			if err != nil {
+				return -1
+			}
+			return value(counts)
+		})
+	}
+	gauge("open_images", "Images that were accepted and have not ended.", func(c job.Counts) float64 { return float64(c.OpenImages) })
+	gauge("unsent_uploads", "Images whose Upload is to be published.", func(c job.Counts) float64 { return float64(c.Unsent) })
+	gauge("oldest_open_job_age_seconds", "Age of the oldest job that has not ended; 0 when none is open.", func(c job.Counts) float64 {
+		if c.OldestOpen.IsZero() {
+			return 0
+		}
+		return time.Since(c.OldestOpen).Seconds()
+	})
+}
+
+// close closes what New has opened.
+func (s *Service) close() error {
+	var errs []error
+	if s.listener != nil {
+		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.jobs != nil {
+		errs = append(errs, s.jobs.Close())
+	}
+	return errors.Join(errs...)
+}
