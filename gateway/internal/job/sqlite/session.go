@@ -18,7 +18,7 @@ type database struct {
 func (d *database) prepare(ctx context.Context, queries []string) error {
 	d.statements = make(map[string]*sql.Stmt, len(queries))
 	for _, q := range queries {
-		stmt, err := d.pool.PrepareContext(ctx, q)
+		stmt, err := d.pool.PrepareContext(ctx, q) //nolint:sqlclosecheck // close does it.
 		if err != nil {
 			return fmt.Errorf("prepare %q: %w", q, err)
 		}
@@ -41,20 +41,27 @@ func (d *database) begin(ctx context.Context, opts *sql.TxOptions) (*session, er
 	if err != nil {
 		return nil, err
 	}
-	return &session{Tx: tx, db: d, bound: make(map[string]*sql.Stmt)}, nil
+	return &session{Tx: tx, db: d, bound: make(map[string]statement)}, nil
+}
+
+// statement is a prepared statement in one transaction, which closes it.
+type statement interface {
+	ExecContext(ctx context.Context, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, args ...any) *sql.Row
 }
 
 // session is one transaction and what it has changed so far.
 type session struct {
 	*sql.Tx
 	db    *database
-	bound map[string]*sql.Stmt // of the database, for this transaction
+	bound map[string]statement // by their text, those used so far
 
 	changed bool
 	delta   job.Counts // what the transaction adds to the figures
 }
 
-func (x *session) statement(ctx context.Context, query string) (*sql.Stmt, error) {
+func (x *session) statement(ctx context.Context, query string) (statement, error) {
 	if stmt, ok := x.bound[query]; ok {
 		return stmt, nil
 	}
@@ -62,9 +69,8 @@ func (x *session) statement(ctx context.Context, query string) (*sql.Stmt, error
 	if !ok {
 		return nil, fmt.Errorf("statement is not prepared: %s", query)
 	}
-	stmt := x.StmtContext(ctx, prepared)
-	x.bound[query] = stmt
-	return stmt, nil
+	x.bound[query] = x.StmtContext(ctx, prepared)
+	return x.bound[query], nil
 }
 
 // exec runs a statement and returns how many rows it changed.

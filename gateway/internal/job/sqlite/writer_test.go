@@ -57,7 +57,7 @@ func occupy(t *testing.T, s *Store) (release func()) {
 	busy, free := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		err := s.write(context.Background(), func(context.Context, *session) error {
+		err := s.write(t.Context(), func(context.Context, *session) error {
 			close(busy)
 			<-free
 			return nil
@@ -153,7 +153,7 @@ func TestQueueIsBounded(t *testing.T) {
 	var waiting sync.WaitGroup
 	for range queueLimit {
 		waiting.Go(func() {
-			if err := s.write(context.Background(), nothing); err != nil {
+			if err := s.write(t.Context(), nothing); err != nil {
 				t.Error(err)
 			}
 		})
