@@ -88,7 +88,6 @@ func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
 	in.figures.unsent.Add(float64(len(unsent) - len(sent)))
 	if len(sent) > 0 {
 		in.figures.sent.Add(float64(len(sent)))
-		in.activity.Add(1)
 		if markErr := in.deps.Jobs.MarkSent(ctx, sent); markErr != nil {
 			return false, fmt.Errorf("mark uploads sent: %w", markErr)
 		}

@@ -161,11 +161,14 @@ func setup(t *testing.T) *rig {
 		config: Config{AllowNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
 		now:    time.Now,
 	}
-	t.Cleanup(func() {
-		r.broker.Close()
-		store.Close()
-	})
+	t.Cleanup(r.close)
 	return r
+}
+
+// close ends the parts that have goroutines. A test in a bubble calls it itself.
+func (r *rig) close() {
+	r.broker.Close()
+	r.jobs.Store.Close()
 }
 
 // intake makes an Intake that does not run.
