@@ -1,0 +1,9 @@
+package api
+
+import "time"
+
+// Impatient makes c give up a request's body sooner.
+func Impatient(c Config, slowest int64, patience time.Duration) Config {
+	c.pace = pace{slowest, patience}
+	return c
+}

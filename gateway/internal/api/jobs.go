@@ -1,0 +1,186 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+)
+
+// listPage is how many jobs are read and written at once; listLimit is the most
+// that a client may ask for by limit.
+const (
+	listPage  = 50
+	listLimit = 1000
+)
+
+// find reads the job that the path names. A name that is no UUID is not looked
+// for.
+func (s *Server) find(c echo.Context) (*job.Job, error) {
+	id := c.Param("job_id")
+	if !isUUID(id) {
+		return nil, job.ErrNotFound
+	}
+	return s.deps.Jobs.Get(c.Request().Context(), id)
+}
+
+// isUUID reports whether s is a UUID as the server writes it.
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		switch i {
+		case 8, 13, 18, 23:
+			if c != '-' {
+				return false
+			}
+		default:
+			if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// status answers with one job.
+func (s *Server) status(c echo.Context) error {
+	j, err := s.find(c)
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, jobShape(j))
+}
+
+// list answers with all jobs, newest first, or with a part of them. It holds one
+// page at a time. Jobs that are made meanwhile are not in it.
+func (s *Server) list(c echo.Context) error {
+	limit, after, err := listQuery(c)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	page, err := s.deps.Jobs.List(ctx, after, pageSize(limit, 0))
+	if err != nil {
+		return err
+	}
+	w := c.Response()
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	if c.Request().Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	if _, err := w.Write([]byte(`{"jobs":[`)); err != nil {
+		return err
+	}
+	written := 0
+	for {
+		for _, j := range page {
+			if err := writeElement(w, written, j); err != nil {
+				return err
+			}
+			written++
+		}
+		if len(page) == 0 || written == limit {
+			break
+		}
+		last := page[len(page)-1]
+		after = job.Cursor{CreatedAt: last.CreatedAt, ID: last.ID}
+		if page, err = s.deps.Jobs.List(ctx, after, pageSize(limit, written)); err != nil {
+			return err
+		}
+	}
+	end, err := s.listEnd(ctx, limit, written, page)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(end)
+	return err
+}
+
+func pageSize(limit, written int) int {
+	if limit == 0 {
+		return listPage
+	}
+	return min(listPage, limit-written)
+}
+
+func writeElement(w *echo.Response, written int, j *job.Job) error {
+	data, err := encode(jobShape(j))
+	if err != nil {
+		return err
+	}
+	if written > 0 {
+		data = append([]byte{','}, data...)
+	}
+	_, err = w.Write(data)
+	return err
+}
+
+// listEnd is what follows the jobs: their number, or, of a part, the number of
+// all there are and where to go on.
+func (s *Server) listEnd(ctx context.Context, limit, written int, page []*job.Job) ([]byte, error) {
+	if limit == 0 {
+		return fmt.Appendf(nil, "],\"total\":%d}\n", written), nil
+	}
+	counts, err := s.deps.Jobs.Count(ctx)
+	if err != nil {
+		return nil, err
+	}
+	end := fmt.Appendf(nil, "],\"total\":%d", counts.Jobs)
+	if written == limit {
+		last := page[len(page)-1]
+		next := job.Cursor{CreatedAt: last.CreatedAt, ID: last.ID}
+		more, err := s.deps.Jobs.List(ctx, next, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(more) > 0 {
+			end = fmt.Appendf(end, ",\"next_page_token\":%q", pageToken(next))
+		}
+	}
+	return append(end, "}\n"...), nil
+}
+
+// listQuery reads limit, 0 when all jobs are wanted, and page_token.
+func listQuery(c echo.Context) (limit int, after job.Cursor, err error) {
+	if text := c.QueryParam("limit"); text != "" {
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > listLimit {
+			return 0, after, refuse(http.StatusBadRequest, fmt.Sprintf("limit must be a number from 1 to %d", listLimit))
+		}
+	}
+	if text := c.QueryParam("page_token"); text != "" {
+		var ok bool
+		if after, ok = readPageToken(text); !ok {
+			return 0, after, refuse(http.StatusBadRequest, "page_token is invalid")
+		}
+	}
+	return limit, after, nil
+}
+
+// pageToken writes a place in the list: nanoseconds since 1970, then the job's
+// id.
+func pageToken(at job.Cursor) string {
+	b := binary.BigEndian.AppendUint64(nil, uint64(at.CreatedAt.UnixNano())) //nolint:gosec // Read back the same way.
+	return base64.RawURLEncoding.EncodeToString(append(b, at.ID...))
+}
+
+func readPageToken(token string) (job.Cursor, bool) {
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(b) < 8 || !isUUID(string(b[8:])) {
+		return job.Cursor{}, false
+	}
+	at := int64(binary.BigEndian.Uint64(b)) //nolint:gosec // Written the same way.
+	return job.Cursor{CreatedAt: time.Unix(0, at).UTC(), ID: string(b[8:])}, true
+}

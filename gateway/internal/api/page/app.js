@@ -1,0 +1,169 @@
+'use strict';
+
+// A small client of the API. Whatever comes from the server or the user goes into
+// the page as text.
+
+const base = '/api/v1/batch';
+const byId = (id) => document.getElementById(id);
+
+function element(tag, text, className) {
+  const e = document.createElement(tag);
+  if (text !== undefined) e.textContent = text;
+  if (className) e.className = className;
+  return e;
+}
+
+function link(text, href) {
+  const a = element('a', text);
+  a.href = href;
+  return a;
+}
+
+function note(text, bad) {
+  byId('note').textContent = text;
+  byId('note').className = bad ? 'error' : '';
+}
+
+async function answer(response) {
+  const body = await response.json().catch(() => ({ error: response.statusText }));
+  if (!response.ok) throw new Error(body.error);
+  return body;
+}
+
+const jobPath = (id) => `${base}/${encodeURIComponent(id)}`;
+const imagePath = (id, image, kind) => `${jobPath(id)}/images/${image.index}/${kind}`;
+
+function readFile(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve({ base64: reader.result, name: file.name });
+    reader.onerror = () => reject(new Error(`${file.name} could not be read`));
+    reader.readAsDataURL(file);
+  });
+}
+
+async function submit(event) {
+  event.preventDefault();
+  const button = event.target.querySelector('button');
+  button.disabled = true;
+  try {
+    note('Reading…');
+    const images = byId('urls').value.split('\n').map((s) => s.trim()).filter(Boolean).map((url) => ({ url }));
+    for (const file of byId('files').files) images.push(await readFile(file));
+    note('Sending…');
+    const job = await answer(await fetch(base, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ images }),
+    }));
+    note(job.message);
+    byId('new').reset();
+    location.hash = job.job_id;
+  } catch (err) {
+    note(err.message, true);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+// The job on show. A reconnect begins with the whole job again, so nothing is
+// kept from one connection to the next.
+let shown = { id: '', socket: null, timer: 0 };
+
+function leave() {
+  clearTimeout(shown.timer);
+  if (shown.socket) shown.socket.close();
+  shown = { id: '', socket: null, timer: 0 };
+}
+
+function picture(id, image) {
+  const frame = element('div', undefined, 'picture');
+  if (image.status === 'completed') {
+    const img = element('img');
+    img.src = imagePath(id, image, 'thumbnail');
+    img.alt = '';
+    img.loading = 'lazy';
+    frame.append(img);
+  } else {
+    frame.textContent = image.status === 'failed' ? '✕' : '…';
+  }
+  return frame;
+}
+
+function showImage(id, image) {
+  const list = byId('images');
+  const old = list.children[image.index];
+  if (old && old.dataset.status === image.status) return;
+  const item = element('li');
+  item.dataset.status = image.status;
+  item.append(picture(id, image), element('div', image.original_filename));
+  item.append(element('div', image.error || image.status, image.status));
+  if (image.status === 'completed') {
+    const nav = element('nav');
+    nav.setAttribute('aria-label', image.original_filename);
+    for (const kind of ['file', 'metadata']) nav.append(link(kind, imagePath(id, image, kind)));
+    item.append(nav);
+  }
+  if (old) old.replaceWith(item);
+  else list.append(item);
+}
+
+function showCounters(update) {
+  byId('bar').value = update.progress;
+  byId('state').textContent = `${update.status}: ${update.completed} completed, ${update.failed} failed of ${update.total_images}`;
+}
+
+async function watch() {
+  leave();
+  const id = location.hash.slice(1);
+  byId('job').hidden = !id;
+  if (!id) return;
+  const mine = { id, socket: null, timer: 0 };
+  shown = mine;
+  byId('job-id').textContent = id;
+  byId('state').textContent = '';
+  byId('images').replaceChildren();
+  try {
+    const job = await fetch(jobPath(id)).then(answer);
+    if (shown !== mine) return;
+    job.images.forEach((image) => showImage(id, image));
+    showCounters(job);
+  } catch (err) {
+    if (shown === mine) byId('state').textContent = err.message;
+    return;
+  }
+  connect(mine);
+}
+
+function connect(mine) {
+  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+  const socket = new WebSocket(`${scheme}://${location.host}${jobPath(mine.id)}/ws`);
+  mine.socket = socket;
+  socket.onmessage = (event) => {
+    const update = JSON.parse(event.data);
+    showCounters(update);
+    if (update.type === 'image_complete') showImage(mine.id, update.image);
+    if (update.type === 'job_complete') recent();
+  };
+  socket.onclose = (event) => {
+    if (shown !== mine || event.code === 1000) return;
+    if (event.code === 4404) {
+      byId('state').textContent = 'This job was deleted.';
+      return;
+    }
+    mine.timer = setTimeout(() => connect(mine), 2000);
+  };
+}
+
+async function recent() {
+  const { jobs } = await fetch(`${base}?limit=10`).then(answer);
+  if (jobs.length === 0) return;
+  byId('recent').replaceChildren(...jobs.map((job) => {
+    const item = element('li');
+    item.append(link(job.job_id, `#${job.job_id}`), element('span', ` ${job.total_images} images, `), element('span', job.status, job.status));
+    return item;
+  }));
+}
+
+byId('new').addEventListener('submit', submit);
+window.addEventListener('hashchange', () => { watch(); recent().catch(() => {}); });
+watch();
+recent().catch(() => {});

@@ -1,0 +1,305 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/api"
+	"github.com/imagebatch/imagebatch/gateway/internal/intake"
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+	"github.com/imagebatch/imagebatch/shared/broker/membroker"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// shakyJobs is the real store, which can be made to fail.
+type shakyJobs struct {
+	job.Store
+	fault atomic.Pointer[error]
+}
+
+func (s *shakyJobs) err() error {
+	if err := s.fault.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (s *shakyJobs) Get(ctx context.Context, id string) (*job.Job, error) {
+	if err := s.err(); err != nil {
+		return nil, err
+	}
+	return s.Store.Get(ctx, id)
+}
+
+func (s *shakyJobs) Changes(ctx context.Context, id string, after int64) (*job.Job, error) {
+	if err := s.err(); err != nil {
+		return nil, err
+	}
+	return s.Store.Changes(ctx, id, after)
+}
+
+func (s *shakyJobs) List(ctx context.Context, after job.Cursor, limit int) ([]*job.Job, error) {
+	if err := s.err(); err != nil {
+		return nil, err
+	}
+	return s.Store.List(ctx, after, limit)
+}
+
+func (s *shakyJobs) Create(ctx context.Context, j *job.Job) error {
+	if err := s.err(); err != nil {
+		return err
+	}
+	return s.Store.Create(ctx, j)
+}
+
+// shakyObjects is a real store, which can be made to fail.
+type shakyObjects struct {
+	objectstore.Store
+	fault atomic.Pointer[error]
+	short atomic.Bool // bodies end early
+}
+
+func (s *shakyObjects) Put(ctx context.Context, key string, data []byte, contentType string) error {
+	if err := s.fault.Load(); err != nil {
+		return *err
+	}
+	return s.Store.Put(ctx, key, data, contentType)
+}
+
+func (s *shakyObjects) Get(ctx context.Context, key string) (*objectstore.Object, error) {
+	if err := s.fault.Load(); err != nil {
+		return nil, *err
+	}
+	o, err := s.Store.Get(ctx, key)
+	if err == nil && s.short.Load() {
+		o.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(io.LimitReader(o.Body, 10), broken{}), o.Body}
+	}
+	return o, err
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, objectstore.ErrUnavailable }
+
+// rig is a server on a real listener over real parts. Only the pipeline is
+// missing: the test ends the images itself.
+type rig struct {
+	*testing.T
+	url       string
+	api       *api.Server
+	jobs      *shakyJobs
+	originals *shakyObjects
+	processed *shakyObjects
+	hub       *progress.Hub
+	client    *http.Client
+	stop      func() error // ends Serve and returns what it returned
+}
+
+type options struct {
+	config   api.Config
+	intake   intake.Config
+	progress progress.Config
+	ops      http.Handler
+	log      io.Writer
+}
+
+func setup(t *testing.T, o options) *rig {
+	t.Helper()
+	if o.log == nil {
+		o.log = io.Discard
+	}
+	log := slog.New(slog.NewJSONHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	r := &rig{T: t}
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
+	r.must(err)
+	t.Cleanup(func() { r.must(store.Close()) })
+	r.jobs = &shakyJobs{Store: store}
+	open := func() *shakyObjects {
+		s, err := dirstore.Open(t.TempDir())
+		r.must(err)
+		return &shakyObjects{Store: s}
+	}
+	r.originals, r.processed = open(), open()
+
+	m := metrics.New()
+	o.intake.MaxImageBytes, o.intake.MaxBatchImages = o.config.MaxImageBytes, o.config.MaxBatchImages
+	r.hub = progress.New(o.progress, r.jobs, log, m)
+	in := intake.New(o.intake, intake.Deps{
+		Jobs: r.jobs, Originals: r.originals, Processed: r.processed, Broker: membroker.New(pipeline.ImageUpload.Name),
+		Changed: func(_ context.Context, id string, revision int64) {
+			r.hub.Hint(pipeline.Hint{JobID: id, Revision: revision})
+		},
+		Log: log, Metrics: m, Owner: "test",
+	})
+	r.api = api.New(o.config, api.Deps{
+		Jobs: r.jobs, Processed: r.processed, Intake: in, Hub: r.hub, Ops: o.ops, Log: log, Metrics: m,
+	})
+
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	r.must(err)
+	r.url = "http://" + listener.Addr().String()
+	transport := &http.Transport{DisableCompression: true}
+	r.client = &http.Client{Transport: transport, Timeout: time.Minute}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	watching, endWatching := context.WithCancel(context.Background())
+	hubDone, served := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(hubDone)
+		r.hub.Run(watching)
+	}()
+	var serveErr error
+	go func() {
+		defer close(served)
+		serveErr = r.api.Serve(ctx, listener)
+	}()
+	r.stop = func() error {
+		cancel()
+		<-served
+		return serveErr
+	}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+		endWatching()
+		<-hubDone
+	})
+	return r
+}
+
+func (r *rig) must(err error) {
+	r.Helper()
+	if err != nil {
+		r.Fatal(err)
+	}
+}
+
+// response is an answer that was read.
+type response struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (r *rig) do(method, path string, body io.Reader, header ...string) response {
+	r.Helper()
+	req, err := http.NewRequestWithContext(r.Context(), method, r.url+path, body)
+	r.must(err)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+		if header[i] == "Host" {
+			req.Host = header[i+1]
+		}
+	}
+	resp, err := r.client.Do(req)
+	r.must(err)
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	r.must(err)
+	return response{resp.StatusCode, resp.Header, data}
+}
+
+func (r *rig) get(path string) response { r.Helper(); return r.do(http.MethodGet, path, nil) }
+
+func (r *rig) json(path string, v any) {
+	r.Helper()
+	got := r.get(path)
+	if got.status != http.StatusOK {
+		r.Fatalf("GET %s: %d %s", path, got.status, got.body)
+	}
+	r.must(json.Unmarshal(got.body, v))
+}
+
+// create makes a job of n inline images and returns its id.
+func (r *rig) create(n int) string {
+	r.Helper()
+	data := base64.StdEncoding.EncodeToString(picture(r))
+	var images []string
+	for i := range n {
+		images = append(images, fmt.Sprintf(`{"base64":%q,"name":"image%d.png"}`, data, i+1))
+	}
+	got := r.do(http.MethodPost, "/api/v1/batch", strings.NewReader(`{"images":[`+strings.Join(images, ",")+`]}`))
+	if got.status != http.StatusCreated {
+		r.Fatalf("POST: %d %s", got.status, got.body)
+	}
+	var created struct {
+		JobID string `json:"job_id"`
+	}
+	r.must(json.Unmarshal(got.body, &created))
+	return created.JobID
+}
+
+// picture is a small PNG.
+func picture(t testing.TB) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 8, 8))); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// end ends an image as the pipeline would. It may be called from any goroutine.
+func (r *rig) end(id string, index int, failure *pipeline.Failure) {
+	now := time.Now()
+	e := pipeline.NewEnvelope(id, index, now)
+	path := pipeline.ProcessedKey(e.TraceID, fmt.Sprintf("x/image%d.png", index+1))
+	result := pipeline.Ended(e, path, now)
+	if failure != nil {
+		result = failure.Result(e, now)
+	} else {
+		for key, data := range map[string]string{
+			path: "the picture", pipeline.ThumbnailKey(path): "the thumbnail", pipeline.RecordKey(path): `{"format":"png"}`,
+		} {
+			if err := r.processed.Store.Put(r.Context(), key, []byte(data), "text/html"); err != nil {
+				r.Error(err)
+			}
+		}
+	}
+	j, _, err := r.jobs.Change(r.Context(), job.Ref{JobID: id, Index: index}, job.Settle(result, now), now)
+	if err != nil {
+		r.Error(err)
+		return
+	}
+	r.hub.Hint(pipeline.Hint{JobID: id, Revision: j.Revision})
+}
+
+var errDamaged = &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged image"}
+
+// breakWith makes a store fail until the test ends or mend is called.
+func breakWith(fault *atomic.Pointer[error], err error) (mend func()) {
+	err = fmt.Errorf("inside: %w", err)
+	fault.Store(&err)
+	return func() { fault.Store(nil) }
+}
+
+var errStrange = errors.New("a secret of the inside")

@@ -1,0 +1,120 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// drainTime is what running requests have to finish once the server stops.
+const drainTime = 20 * time.Second
+
+// Serve answers on l until ctx ends. Then it takes no new connections, closes
+// WebSockets with 1001, lets running requests finish for 20 s and cuts off the
+// rest; when it returns no handler runs any more. It is called once.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	server := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      writeTime, // of what the server answers by itself; handlers have their own
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64<<10 - 4096, // net/http adds 4096
+		ErrorLog:          slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(documented{l}) }()
+	var err error
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+	}
+	close(s.closing)
+	stopped := s.stop(context.WithoutCancel(ctx), server)
+	if err != nil {
+		return errors.Join(fmt.Errorf("serve %s: %w", l.Addr(), err), stopped)
+	}
+	<-served
+	return stopped
+}
+
+func (s *Server) stop(ctx context.Context, server *http.Server) error {
+	drain, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	err := server.Shutdown(drain)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("finish requests: %w", err), server.Close())
+	}
+	s.mu.Lock()
+	s.drained = true
+	s.mu.Unlock()
+	s.running.Wait()
+	return err
+}
+
+// documented is a listener whose connections answer in the documented shape also
+// what net/http answers by itself, before any handler: a malformed request, a
+// header that is too large, an expectation that can't be met. There is no hook for
+// these; they are told by their first bytes, which no handler of ours writes.
+type documented struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (d documented) Accept() (net.Conn, error) {
+	conn, err := d.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &documentedConn{conn}, nil
+}
+
+type documentedConn struct{ net.Conn }
+
+// Write implements net.Conn.
+func (c *documentedConn) Write(p []byte) (int, error) {
+	if answer, ok := redress(p); ok {
+		if _, err := c.Conn.Write(answer); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// CloseWrite lets net/http finish writing before it closes.
+func (c *documentedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// redress makes the documented answer of one that net/http gives by itself.
+func redress(p []byte) ([]byte, bool) {
+	const (
+		start   = "HTTP/1.1 "
+		headers = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+	)
+	if !bytes.HasPrefix(p, []byte(start)) || len(p) < len(start)+3 {
+		return nil, false
+	}
+	line, _, _ := bytes.Cut(p, []byte("\r\n"))
+	unmet := bytes.HasPrefix(p, []byte(start+"417 "))
+	if !unmet && !bytes.HasPrefix(p[len(line):], []byte(headers)) {
+		return nil, false
+	}
+	status, err := strconv.Atoi(string(p[len(start) : len(start)+3]))
+	if err != nil || status < 400 {
+		return nil, false
+	}
+	body, err := encode(errorJSON{http.StatusText(status), status})
+	if err != nil {
+		return nil, false
+	}
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"+
+		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", status, http.StatusText(status), len(body), body), true
+}

@@ -1,0 +1,124 @@
+package api
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+)
+
+// The JSON of the API, in the order of docs/batch-api.md. What is absent is left
+// out.
+
+type errorJSON struct {
+	Error  string `json:"error"`
+	Status int    `json:"status"`
+}
+
+type createdJSON struct {
+	JobID     string     `json:"job_id"`
+	Status    job.Status `json:"status"`
+	CreatedAt second     `json:"created_at"`
+	Message   string     `json:"message"`
+}
+
+type jobJSON struct {
+	JobID       string      `json:"job_id"`
+	Status      job.Status  `json:"status"`
+	TotalImages int         `json:"total_images"`
+	Completed   int         `json:"completed"`
+	Failed      int         `json:"failed"`
+	Progress    percent     `json:"progress"`
+	Images      []imageJSON `json:"images"`
+	CreatedAt   second      `json:"created_at"`
+	UpdatedAt   second      `json:"updated_at"`
+	CompletedAt second      `json:"completed_at,omitzero"`
+}
+
+type imageJSON struct {
+	Index            int        `json:"index"`
+	OriginalFilename string     `json:"original_filename"`
+	Status           job.Status `json:"status"`
+	TraceID          string     `json:"trace_id"`
+	ProcessedPath    string     `json:"processed_path,omitempty"`
+	Error            string     `json:"error,omitempty"`
+	ErrorCode        string     `json:"error_code,omitempty"`
+	StartTime        second     `json:"start_time,omitzero"`
+	EndTime          second     `json:"end_time,omitzero"`
+	DurationMS       *int64     `json:"duration_ms,omitempty"` // of an image that has ended
+}
+
+type eventJSON struct {
+	Type        progress.Kind `json:"type"`
+	JobID       string        `json:"job_id"`
+	Status      job.Status    `json:"status"`
+	Progress    percent       `json:"progress"`
+	Completed   int           `json:"completed"`
+	Failed      int           `json:"failed"`
+	TotalImages int           `json:"total_images"`
+	Image       *imageJSON    `json:"image,omitempty"`
+	Timestamp   second        `json:"timestamp"`
+}
+
+func jobShape(j *job.Job) jobJSON {
+	images := make([]imageJSON, len(j.Images))
+	for i := range j.Images {
+		img := &j.Images[i]
+		images[i] = imageShape(img)
+		images[i].StartTime, images[i].EndTime = second(img.StartTime), second(img.EndTime)
+		if !img.EndTime.IsZero() {
+			took := img.EndTime.Sub(img.StartTime).Milliseconds()
+			images[i].DurationMS = &took
+		}
+	}
+	return jobJSON{
+		JobID: j.ID, Status: j.Status, TotalImages: j.Total, Completed: j.Completed, Failed: j.Failed,
+		Progress: percent(j.Progress()), Images: images,
+		CreatedAt: second(j.CreatedAt), UpdatedAt: second(j.UpdatedAt), CompletedAt: second(j.CompletedAt),
+	}
+}
+
+// imageShape is an image without its times, as an event tells it.
+func imageShape(img *job.Image) imageJSON {
+	return imageJSON{
+		Index: img.Index, OriginalFilename: img.OriginalFilename, Status: img.Status, TraceID: string(img.TraceID),
+		ProcessedPath: img.ProcessedPath, Error: img.Error, ErrorCode: img.ErrorCode,
+	}
+}
+
+// eventShape is one frame. Its timestamp is the time of the change that it
+// reports, so that all watchers are told the same.
+func eventShape(e progress.Event) eventJSON {
+	shape := eventJSON{
+		Type: e.Kind, JobID: e.Job.ID, Status: e.Job.Status, Progress: percent(e.Job.Progress()),
+		Completed: e.Job.Completed, Failed: e.Job.Failed, TotalImages: e.Job.Total, Timestamp: second(e.Job.UpdatedAt),
+	}
+	if e.Image != nil {
+		img := imageShape(e.Image)
+		shape.Image = &img
+	}
+	return shape
+}
+
+// second is a time in whole seconds, UTC: 2025-11-18T10:30:15Z.
+type second time.Time
+
+// IsZero lets omitzero leave it out.
+func (s second) IsZero() bool { return time.Time(s).IsZero() }
+
+// MarshalJSON implements json.Marshaler.
+func (s second) MarshalJSON() ([]byte, error) {
+	return time.Time(s).UTC().AppendFormat(nil, `"2006-01-02T15:04:05Z"`), nil
+}
+
+// percent is a number with at least one decimal and at most two: 50.0, 66.67.
+type percent float64
+
+// MarshalJSON implements json.Marshaler.
+func (p percent) MarshalJSON() ([]byte, error) {
+	s := strconv.FormatFloat(math.Round(float64(p)*100)/100, 'f', 2, 64)
+	return []byte(strings.TrimSuffix(s, "0")), nil
+}

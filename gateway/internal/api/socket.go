@@ -1,0 +1,194 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"nhooyr.io/websocket"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+)
+
+const (
+	inboundLimit = 4 << 10          // bytes of a message from a client, whose content means nothing
+	frameTime    = 10 * time.Second // for the client to take one frame
+	goodbyeTime  = time.Second      // for the client to answer a close
+
+	// closedGone is the close status of a job that was deleted while it was watched,
+	// from the range for private use (RFC 6455, section 7.4.2).
+	closedGone websocket.StatusCode = 4404
+)
+
+// errSilent says that nothing came from a client for the idle time.
+var errSilent = errors.New("client is silent")
+
+// watch lets a client watch a job over a WebSocket. Whatever is wrong is answered
+// before the upgrade.
+func (s *Server) watch(c echo.Context) error {
+	r := c.Request()
+	if err := checkHandshake(r); err != nil {
+		return err
+	}
+	if err := s.checkOrigin(r); err != nil {
+		return err
+	}
+	select {
+	case <-s.closing:
+		return errClosing
+	default:
+	}
+	id := c.Param("job_id")
+	if !isUUID(id) {
+		return job.ErrNotFound
+	}
+	watcher, err := s.deps.Hub.Subscribe(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	defer watcher.Close()
+	conn, err := websocket.Accept(c.Response(), r, &websocket.AcceptOptions{
+		InsecureSkipVerify: true, // it would compare origins once more, and not with ours
+		CompressionMode:    websocket.CompressionDisabled,
+	})
+	if err != nil {
+		return fmt.Errorf("upgrade: %w", err)
+	}
+	s.figures.sockets.Add(1)
+	defer s.figures.sockets.Add(-1)
+	k := newSocket(conn, s.config.WSIdleTimeout)
+	s.figures.closes.Inc(k.serve(context.WithoutCancel(r.Context()), watcher, s.closing))
+	return nil
+}
+
+// socket is one open WebSocket.
+type socket struct {
+	conn    *websocket.Conn
+	idle    time.Duration
+	began   time.Time
+	heard   atomic.Int64 // when the client was last heard of, in nanoseconds since began
+	pinging atomic.Bool
+}
+
+func newSocket(conn *websocket.Conn, idle time.Duration) *socket {
+	conn.SetReadLimit(inboundLimit)
+	return &socket{conn: conn, idle: idle, began: time.Now()}
+}
+
+// serve sends what the watcher is told until the job has ended, the client is
+// gone or silent, or closing is closed. It returns why it ended, for the metrics.
+func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing <-chan struct{}) string {
+	// The library closes the connection when the context of a read ends.
+	ctx, hangUp := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer func() { _ = k.conn.CloseNow() }() // mostly it is closed already
+	defer hangUp()
+	gone := make(chan struct{})
+	wg.Go(func() {
+		defer close(gone)
+		k.listen(ctx)
+	})
+
+	interval := k.idle * 25 / 60
+	ping := interval // when the next one is due, since began
+	timer := time.NewTimer(interval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-gone:
+			return "client"
+		case <-closing:
+			return k.goodbye(hangUp, websocket.StatusGoingAway, "server is shutting down", "shutdown")
+		case <-w.Ready():
+			over, err := k.tell(ctx, w)
+			switch {
+			case errors.Is(err, progress.ErrGone):
+				return k.goodbye(hangUp, closedGone, "job was deleted", "job_deleted")
+			case errors.Is(err, progress.ErrClosed):
+				return k.goodbye(hangUp, websocket.StatusGoingAway, "server is shutting down", "shutdown")
+			case err != nil:
+				return "client" // it did not take the frame in time, or is gone
+			case over:
+				return k.goodbye(hangUp, websocket.StatusNormalClosure, "", "job_complete")
+			}
+		case <-timer.C:
+			now, heard := time.Since(k.began), time.Duration(k.heard.Load())
+			if now-heard >= k.idle {
+				return k.goodbye(hangUp, websocket.StatusPolicyViolation, errSilent.Error(), "silent")
+			}
+			if now >= ping {
+				ping = now + interval
+				if k.pinging.CompareAndSwap(false, true) {
+					wg.Go(func() { k.ping(ctx) })
+				}
+			}
+			timer.Reset(min(ping, heard+k.idle) - now)
+		}
+	}
+}
+
+// listen reads and drops what the client sends, which makes the library answer
+// pings and closes.
+func (k *socket) listen(ctx context.Context) {
+	for {
+		_, message, err := k.conn.Reader(ctx)
+		if err != nil {
+			return
+		}
+		k.hear()
+		if _, err := io.Copy(io.Discard, message); err != nil {
+			return
+		}
+	}
+}
+
+func (k *socket) hear() { k.heard.Store(int64(time.Since(k.began))) }
+
+// ping waits for the answer to a ping, until the connection ends.
+func (k *socket) ping(ctx context.Context) {
+	if k.conn.Ping(ctx) == nil {
+		k.hear()
+	}
+	k.pinging.Store(false)
+}
+
+// tell sends what has happened, one frame for each event. It returns true after
+// the job's end.
+func (k *socket) tell(ctx context.Context, w *progress.Watcher) (bool, error) {
+	events, err := w.Next()
+	if err != nil {
+		return false, err
+	}
+	for _, e := range events {
+		data, err := encode(eventShape(e))
+		if err != nil {
+			return false, err
+		}
+		frame, cancel := context.WithTimeout(ctx, frameTime)
+		err = k.conn.Write(frame, websocket.MessageText, bytes.TrimSuffix(data, []byte("\n")))
+		cancel()
+		if err != nil {
+			return false, fmt.Errorf("send frame: %w", err)
+		}
+		if e.Kind == progress.JobComplete {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// goodbye closes with a status. A client that doesn't answer is cut off.
+func (k *socket) goodbye(hangUp func(), status websocket.StatusCode, reason, why string) string {
+	stop := time.AfterFunc(goodbyeTime, hangUp)
+	defer stop.Stop()
+	_ = k.conn.Close(status, reason) // it is closed in any case
+	return why
+}
