@@ -85,7 +85,7 @@ func (s *Store) diagnosis(err error) string {
 	where := fmt.Sprintf("bucket %q at %s", s.bucket, s.endpoint)
 	answer, ok := errors.AsType[minio.ErrorResponse](err)
 	if !ok {
-		return fmt.Sprintf("%s: the object store does not answer: %v", where, err)
+		return fmt.Sprintf("%s: the object store does not answer: %s", where, s.silence(err))
 	}
 	why := fmt.Sprintf("%s (%s, HTTP status %d)", answer.Error(), answer.Code, answer.StatusCode)
 	switch {

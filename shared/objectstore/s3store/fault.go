@@ -1,6 +1,7 @@
 package s3store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -37,7 +38,7 @@ func callFailed(op, key string, err error) error { return fmt.Errorf("%s object 
 func (s *Store) class(err error) error {
 	answer, ok := errors.AsType[minio.ErrorResponse](err)
 	if !ok {
-		return &callError{objectstore.ErrUnavailable, err.Error()}
+		return &callError{objectstore.ErrUnavailable, s.silence(err)}
 	}
 	text := fmt.Sprintf("%s (%s, HTTP status %d)", answer.Error(), answer.Code, answer.StatusCode)
 	switch {
@@ -48,6 +49,15 @@ func (s *Store) class(err error) error {
 	default:
 		return &callError{objectstore.ErrUnavailable, text}
 	}
+}
+
+// silence tells of a call without an answer, in words that don't sound as if the
+// caller had ended it.
+func (s *Store) silence(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return s.endpoint + " did not answer in time"
+	}
+	return err.Error()
 }
 
 // argumentFaults are the answers to a key or an object that this server cannot
