@@ -71,15 +71,15 @@ func (in *Intake) eachHidden(ctx context.Context, endedBefore time.Time, do func
 		if err != nil {
 			return fmt.Errorf("read hidden jobs: %w", err)
 		}
-		any := false
+		some := false
 		for _, j := range jobs {
 			done, err := do(j)
 			if err != nil {
 				return fmt.Errorf("delete job %s: %w", j.ID, err)
 			}
-			any = any || done
+			some = some || done
 		}
-		if !any || len(jobs) < retainBatch {
+		if !some || len(jobs) < retainBatch {
 			return nil
 		}
 	}

@@ -168,7 +168,7 @@ func setup(t *testing.T) *rig {
 // close ends the parts that have goroutines. A test in a bubble calls it itself.
 func (r *rig) close() {
 	r.broker.Close()
-	r.jobs.Store.Close()
+	r.jobs.Close()
 }
 
 // intake makes an Intake that does not run.

@@ -50,6 +50,22 @@ func raw(t *testing.T, talk func(net.Conn)) string {
 	return "http://" + l.Addr().String()
 }
 
+func hijack(w http.ResponseWriter) net.Conn {
+	c, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// reset ends a connection by a reset instead of an orderly end.
+func reset(c net.Conn) {
+	if err := c.(*net.TCPConn).SetLinger(0); err != nil {
+		panic(err)
+	}
+	c.Close()
+}
+
 func TestGetSendsNothingThatItNeedNot(t *testing.T) {
 	var header http.Header
 	origin := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -121,19 +137,15 @@ func TestStatusCodesAndTheirTries(t *testing.T) {
 func TestAnotherTrySucceeds(t *testing.T) {
 	fails := map[string]func(http.ResponseWriter){
 		"reset before the header": func(w http.ResponseWriter) {
-			c, _, _ := http.NewResponseController(w).Hijack()
-			c.(*net.TCPConn).SetLinger(0)
-			c.Close()
+			reset(hijack(w))
 		},
 		"closed before the header": func(w http.ResponseWriter) {
-			c, _, _ := http.NewResponseController(w).Hijack()
-			c.Close()
+			hijack(w).Close()
 		},
 		"reset in the body": func(w http.ResponseWriter) {
-			c, _, _ := http.NewResponseController(w).Hijack()
+			c := hijack(w)
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
-			c.(*net.TCPConn).SetLinger(0)
-			c.Close()
+			reset(c)
 		},
 		"cut in the body": func(w http.ResponseWriter) {
 			w.Header().Set("Content-Length", "100")
@@ -179,7 +191,7 @@ func TestRetryAfterIsHonouredAsFarAsItFits(t *testing.T) {
 				here, there := net.Pipe()
 				go func() {
 					defer there.Close()
-					there.Read(make([]byte, 4096))
+					_, _ = there.Read(make([]byte, 4096))
 					if asked.Add(1) == 1 {
 						fmt.Fprintf(there, "HTTP/1.1 429 No\r\nRetry-After: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", tc.after)
 					} else {
@@ -255,7 +267,7 @@ func TestEndlessAndLyingBodies(t *testing.T) {
 		}),
 		"a length over the limit and no body": raw(t, func(c net.Conn) {
 			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", limit+1)
-			io.Copy(io.Discard, c)
+			_, _ = io.Copy(io.Discard, c)
 		}),
 	}
 	for name, url := range origins {

@@ -3,10 +3,10 @@ package download
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -86,7 +86,7 @@ func validPort(u *url.URL) bool {
 	if port == "" {
 		return !strings.HasSuffix(u.Host, ":")
 	}
-	n, err := net.LookupPort("tcp", port)
+	n, err := strconv.ParseUint(port, 10, 16)
 	return err == nil && n > 0
 }
 
