@@ -20,7 +20,11 @@ func TestVariablesAreDocumented(t *testing.T) {
 	}
 	documented := map[string]string{} // the row by the name
 	for line := range strings.Lines(string(text)) {
-		cell, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " |")
+		cell, row := strings.CutPrefix(line, "| `")
+		if !row {
+			continue
+		}
+		cell, _, _ = strings.Cut("`"+cell, " |")
 		for _, name := range regexp.MustCompile("`([A-Z][A-Z0-9_]+)`").FindAllStringSubmatch(cell, -1) {
 			documented[name[1]] = line
 		}

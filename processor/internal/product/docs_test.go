@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imagebatch/imagebatch/processor/internal/embed"
+	"github.com/imagebatch/imagebatch/processor/internal/imprint"
 	"github.com/imagebatch/imagebatch/processor/internal/xmp"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -60,9 +60,9 @@ func TestDocumentedFields(t *testing.T) {
 			t.Errorf("%s has no row", path)
 		}
 	}
-	for _, w := range []embed.Warning{
-		embed.Credentials, embed.OddStructure, embed.PacketMalformed, embed.PacketTooLarge,
-		embed.NoSpace, embed.Reduced, embed.IndexOdd,
+	for _, w := range []imprint.Warning{
+		imprint.Credentials, imprint.OddStructure, imprint.PacketMalformed, imprint.PacketTooLarge,
+		imprint.NoSpace, imprint.Reduced, imprint.IndexOdd,
 	} {
 		if !strings.Contains(text, "`"+string(w)+"`") {
 			t.Errorf("the warning %q is not there", w)

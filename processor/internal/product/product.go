@@ -13,7 +13,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/imagebatch/imagebatch/processor/internal/embed"
+	"github.com/imagebatch/imagebatch/processor/internal/imprint"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -42,7 +42,7 @@ func Make(original []byte, a pipeline.Analysis) (Product, error) {
 	if sum := hexSHA256(original); sum != a.SHA256 {
 		return Product{}, fmt.Errorf("check original: %w: sha-256 %s, want %.64q", ErrOtherBytes, sum, a.SHA256)
 	}
-	file, err := embed.Write(original, a.Metadata)
+	file, err := imprint.Write(original, a.Metadata)
 	if err != nil {
 		return Product{}, &pipeline.Failure{
 			Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported image format: neither JPEG nor PNG",

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/imagebatch/imagebatch/processor/internal/embed"
+	"github.com/imagebatch/imagebatch/processor/internal/imprint"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -77,7 +77,7 @@ func TestMake(t *testing.T) {
 			if r.OriginalFilename != a.OriginalFilename || r.SHA256 != a.SHA256 || r.Width != 5 {
 				t.Errorf("record %+v", r)
 			}
-			want := Processed{ContentType: contentType, FileSize: int64(len(p.Image)), SHA256: hexSHA256(p.Image), XMP: embed.Added}
+			want := Processed{ContentType: contentType, FileSize: int64(len(p.Image)), SHA256: hexSHA256(p.Image), XMP: imprint.Added}
 			if got := r.Processed; got.ContentType != want.ContentType || got.FileSize != want.FileSize ||
 				got.SHA256 != want.SHA256 || got.XMP != want.XMP || got.Warnings != nil {
 				t.Errorf("processed %+v, want %+v", got, want)
@@ -127,7 +127,7 @@ func TestMakeTellsOfWhatItLeavesAlone(t *testing.T) {
 		t.Error("the file was changed")
 	}
 	r := record(t, p)
-	if r.Processed.XMP != embed.None || len(r.Processed.Warnings) != 1 || r.Processed.Warnings[0] != embed.Credentials {
+	if r.Processed.XMP != imprint.None || len(r.Processed.Warnings) != 1 || r.Processed.Warnings[0] != imprint.Credentials {
 		t.Errorf("processed %+v", r.Processed)
 	}
 	if r.Thumbnail != nil || bytes.Contains(p.Record, []byte("null")) {
@@ -142,7 +142,7 @@ func TestMakeRefuses(t *testing.T) {
 		t.Errorf("other bytes: %v, want ErrOtherBytes, which is tried again", err)
 	}
 	text := []byte("neither")
-	if _, err := Make(text, analysis(text)); !errors.As(err, &failure) || !errors.Is(err, embed.ErrFormat) {
+	if _, err := Make(text, analysis(text)); !errors.As(err, &failure) || !errors.Is(err, imprint.ErrFormat) {
 		t.Errorf("text: %v, want a failure", err)
 	}
 	a.Metadata.Brightness = math.NaN()

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/imagebatch/imagebatch/processor/internal/embed"
+	"github.com/imagebatch/imagebatch/processor/internal/imprint"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -20,11 +20,11 @@ type Record struct {
 
 // Processed tells about the processed file.
 type Processed struct {
-	ContentType string          `json:"content_type"`
-	FileSize    int64           `json:"file_size"` // bytes
-	SHA256      string          `json:"sha256"`    // hex
-	XMP         embed.Outcome   `json:"xmp"`
-	Warnings    []embed.Warning `json:"warnings,omitempty"`
+	ContentType string            `json:"content_type"`
+	FileSize    int64             `json:"file_size"` // bytes
+	SHA256      string            `json:"sha256"`    // hex
+	XMP         imprint.Outcome   `json:"xmp"`
+	Warnings    []imprint.Warning `json:"warnings,omitempty"`
 }
 
 // Thumbnail tells about the thumbnail.
@@ -33,7 +33,7 @@ type Thumbnail struct {
 	FileSize    int64  `json:"file_size"` // bytes
 }
 
-func newRecord(a pipeline.Analysis, file embed.File) Record {
+func newRecord(a pipeline.Analysis, file imprint.File) Record {
 	r := Record{
 		OriginalFilename: a.OriginalFilename,
 		Metadata:         a.Metadata,
@@ -48,7 +48,7 @@ func newRecord(a pipeline.Analysis, file embed.File) Record {
 		r.Colors = []pipeline.ColorShare{}
 	}
 	if file.Warning != "" {
-		r.Processed.Warnings = []embed.Warning{file.Warning}
+		r.Processed.Warnings = []imprint.Warning{file.Warning}
 	}
 	if len(a.Thumbnail) > 0 {
 		r.Thumbnail = &Thumbnail{ContentType: ThumbnailType, FileSize: int64(len(a.Thumbnail))}

@@ -1,4 +1,4 @@
-package embed
+package imprint
 
 import (
 	"bytes"

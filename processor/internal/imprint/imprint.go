@@ -1,4 +1,4 @@
-// Package embed writes what was found in an image into its file, as XMP, without
+// Package imprint writes what was found in an image into its file, as XMP, without
 // decoding it: a JPEG gets an APP1 segment, a PNG an iTXt chunk, as ISO 16684-3
 // (XMP Specification, part 3) says.
 //
@@ -17,7 +17,7 @@
 // One thing moves: what follows a JPEG's header moves by the length of the
 // packet. Offsets in an MPF index are mended; offsets by which the maker note of
 // some cameras of the 2000s finds a preview behind the end of the image are not.
-package embed
+package imprint
 
 import (
 	"bytes"
