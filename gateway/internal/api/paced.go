@@ -59,10 +59,11 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	// From now on the server itself watches the connection, for its end only.
-	if noDeadline := b.control.SetReadDeadline(time.Time{}); errors.Is(err, io.EOF) {
-		if noDeadline != nil && !errors.Is(noDeadline, http.ErrNotSupported) {
-			return n, fmt.Errorf("%w: %w", errCutOff, noDeadline)
+	if errors.Is(err, io.EOF) {
+		// From now on the server itself watches the connection, for its end only. After
+		// every other error it may try to read the rest, which must not take for ever.
+		if err := b.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return n, fmt.Errorf("%w: %w", errCutOff, err)
 		}
 		return n, io.EOF
 	}

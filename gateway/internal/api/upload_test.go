@@ -1,0 +1,287 @@
+package api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/api"
+)
+
+// A body may take as long as it likes, but not come more slowly than the least
+// speed.
+func TestSlowBodies(t *testing.T) {
+	const patience = 300 * time.Millisecond
+	r := setup(t, options{config: api.Impatient(api.Config{}, 1000, patience)})
+	begin := func(length int) io.ReadWriteCloser {
+		conn := r.dial()
+		_, err := fmt.Fprintf(conn, "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", length)
+		r.must(err)
+		return conn
+	}
+	t.Run("stalled", func(t *testing.T) {
+		conn := r.dial()
+		defer conn.Close()
+		began := time.Now()
+		_, err := io.WriteString(conn, "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{\"images\":[")
+		r.must(err)
+		wantError(t, r.read(conn), 408, "Request body arrived too slowly")
+		if took := time.Since(began); took < patience || took > patience+5*time.Second {
+			t.Errorf("given up after %v", took)
+		}
+	})
+	t.Run("stalled after much", func(t *testing.T) { // what came before earns no more than patience
+		conn := r.dial()
+		defer conn.Close()
+		_, err := io.WriteString(conn, "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{"+strings.Repeat(" ", 500_000))
+		r.must(err)
+		began := time.Now()
+		wantError(t, r.read(conn), 408, "Request body arrived too slowly")
+		if took := time.Since(began); took > patience+5*time.Second {
+			t.Errorf("given up after %v", took)
+		}
+	})
+	t.Run("slow and steady", func(t *testing.T) {
+		body := `{"images":[{"base64":"` + strings.Repeat(" ", 2000) + `"}]}`
+		conn := begin(len(body))
+		defer conn.Close()
+		began := time.Now()
+		for len(body) > 0 { // about 3,000 bytes a second
+			n := min(60, len(body))
+			_, err := io.WriteString(conn, body[:n])
+			r.must(err)
+			body = body[n:]
+			<-time.After(20 * time.Millisecond)
+		}
+		var answer bytes.Buffer
+		if _, err := io.CopyN(&answer, conn, 12); err != nil || answer.String() != "HTTP/1.1 201" {
+			t.Errorf("after %v: %q, %v", time.Since(began), answer.String(), err)
+		}
+		if took := time.Since(began); took < 2*patience {
+			t.Errorf("the test took %v and shows nothing", took)
+		}
+	})
+	t.Run("a GET with a body that never comes", func(t *testing.T) {
+		conn := r.dial()
+		defer conn.Close()
+		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+		r.must(err)
+		wantError(t, r.read(conn), 408, "Request body arrived too slowly")
+	})
+}
+
+// The answer to a request whose body is still coming reaches its sender.
+func TestEarlyAnswers(t *testing.T) {
+	r := setup(t, options{config: api.Config{MaxBatchImages: 1, MaxImageBytes: 1 << 20}})
+	const most = 1*(((1<<20)+2)/3*4) + 64<<10
+	big := strings.Repeat(" ", 4<<20)
+	t.Run("refused in the middle", func(t *testing.T) {
+		wantError(t, r.do("POST", "/api/v1/batch", strings.NewReader("x"+big)), 413, fmt.Sprintf("Request body exceeds %d bytes", most))
+		wantError(t, r.do("POST", "/api/v1/batch", io.MultiReader(strings.NewReader("x"+big))), 400, "Invalid JSON at byte 0: unexpected character 'x'")
+	})
+	t.Run("too large and chunked", func(t *testing.T) {
+		wantError(t, r.do("POST", "/api/v1/batch", io.MultiReader(strings.NewReader("{"+big))), 413, fmt.Sprintf("Request body exceeds %d bytes", most))
+	})
+	t.Run("too large and asked before", func(t *testing.T) {
+		conn := r.dial()
+		defer conn.Close()
+		_, err := io.WriteString(conn, "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n")
+		r.must(err)
+		wantError(t, r.read(conn), 413, fmt.Sprintf("Request body exceeds %d bytes", most))
+	})
+	t.Run("the largest", func(t *testing.T) {
+		text := `{"images":[{"base64":"` + strings.Repeat("A", ((1<<20)+2)/3*4) + `"}]}`
+		got := r.do("POST", "/api/v1/batch", strings.NewReader(text+strings.Repeat(" ", most-len(text))))
+		if got.status != 201 {
+			t.Errorf("%d %s", got.status, got.body)
+		}
+	})
+}
+
+func TestContentFaultsFailTheirImagesOnly(t *testing.T) {
+	r := setup(t, options{config: api.Config{MaxImageBytes: 1 << 20}})
+	got := r.do("POST", "/api/v1/batch", strings.NewReader(fmt.Sprintf(
+		`{"images":[{"base64":"!"},{"base64":%q},{"base64":"data:image/png;base64,"},{"base64":"data:text/html;base64,%s","name":"x"}]}`,
+		strings.Repeat("A", 2<<20), b64(picture(t)))))
+	if got.status != 201 {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	var j struct {
+		Status string
+		Images []struct {
+			Status, Error string
+			Code          string `json:"error_code"`
+		}
+	}
+	r.json(got.header.Get("Location"), &j)
+	want := `{processing [{failed Invalid base64 data invalid_base64} {failed Image exceeds the maximum size of 1 MB too_large} ` +
+		`{failed Not an image: the file is empty not_an_image} {processing  }]}`
+	if fmt.Sprint(j) != want {
+		t.Errorf("got  %v\nwant %s", j, want)
+	}
+}
+
+// Eight large requests at once stay within their buffers.
+func TestMemoryOfUploads(t *testing.T) {
+	requests, images := 8, 3
+	if os.Getenv("TEST_FULL_SIZE") != "" {
+		images = 100
+	}
+	r := setup(t, options{})
+	r.client.Timeout = time.Hour
+	var peak atomic.Uint64
+	measure := func() {
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		if now := stats.HeapAlloc; now > peak.Load() {
+			peak.Store(now)
+		}
+	}
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	block := b64(bytes.Repeat([]byte("no image"), 6<<10)) // 48 KiB
+	var wg sync.WaitGroup
+	for range requests {
+		wg.Go(func() {
+			parts := []io.Reader{strings.NewReader(`{"images":[{"base64":"`)}
+			for i := range images {
+				if i > 0 {
+					parts = append(parts, strings.NewReader(`"},{"base64":"`))
+				}
+				for range 213 { // 9.98 MiB
+					parts = append(parts, strings.NewReader(block))
+				}
+			}
+			parts = append(parts, strings.NewReader(`"}]}`))
+			got := r.do("POST", "/api/v1/batch", &probe{r: io.MultiReader(parts...), do: measure})
+			if got.status != 201 {
+				t.Errorf("%d %s", got.status, got.body)
+			}
+		})
+	}
+	wg.Wait()
+	if grown := int64(peak.Load()) - int64(stats.HeapAlloc); grown > 512<<20 {
+		t.Errorf("the heap grew by %d MiB", grown>>20)
+	} else {
+		t.Logf("the heap grew by %d MiB", grown>>20)
+	}
+}
+
+// probe does something every 8 MiB.
+type probe struct {
+	r    io.Reader
+	read int
+	do   func()
+}
+
+func (p *probe) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if p.read += n; p.read > 8<<20 {
+		p.read = 0
+		p.do()
+	}
+	return n, err
+}
+
+// The log has every request, no line that is not JSON, and no string from
+// outside that is long.
+func TestLog(t *testing.T) {
+	var log lockedBuffer
+	r := setup(t, options{log: &log})
+	id := r.create(1)
+	r.get("/api/v1/batch/" + id + "?secret=42")
+	r.get("/" + strings.Repeat("x", 3000))
+	r.do("POST", "/api/v1/batch", strings.NewReader(`{"images":[{"url":"u","`+strings.Repeat("y", 3000)+`":1}]}x`))
+	r.must(r.stop())
+	seen := map[string]bool{}
+	for line := range strings.Lines(log.String()) {
+		var entry map[string]any
+		r.must(json.Unmarshal([]byte(line), &entry))
+		if entry["msg"] == "request" {
+			seen[fmt.Sprintf("%v %v %v %v", entry["method"], entry["route"], entry["status"], entry["job_id"])] = true
+		}
+		if strings.Contains(line, "secret") || strings.Contains(line, "=42") || len(line) > 1500 {
+			t.Errorf("in the log: %.300s", line)
+		}
+	}
+	for _, want := range []string{
+		"POST /api/v1/batch 201 " + id, "GET /api/v1/batch/:job_id 200 " + id, "GET other 404 ", "POST /api/v1/batch 400 ",
+	} {
+		if !seen[want] {
+			t.Errorf("%q is not in %v", want, seen)
+		}
+	}
+}
+
+// When it stops, what is being received is finished.
+func TestShutdownFinishesRequests(t *testing.T) {
+	r := setup(t, options{})
+	conn := r.dial()
+	defer conn.Close()
+	body := `{"images":[{"base64":"` + b64(picture(t)) + `"}]}`
+	_, err := fmt.Fprintf(conn, "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", len(body))
+	r.must(err)
+	hundred := make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n")) // the handler reads
+	if _, err := io.ReadFull(conn, hundred); err != nil || !strings.HasPrefix(string(hundred), "HTTP/1.1 100") {
+		t.Fatalf("%q, %v", hundred, err)
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.stop() }()
+	for { // until nobody is let in any more
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/", nil)
+		r.must(err)
+		resp, err := r.client.Do(req)
+		if err != nil {
+			break
+		}
+		resp.Body.Close()
+	}
+	_, err = io.WriteString(conn, body)
+	r.must(err)
+	if got := r.read(conn); got.status != 201 {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	r.must(<-stopped)
+}
+
+// Many sockets cost little each, on the server and the client together.
+func TestMemoryOfSockets(t *testing.T) {
+	sockets := 50
+	if os.Getenv("TEST_FULL_SIZE") != "" {
+		sockets = 2000
+	}
+	r := setup(t, options{})
+	id := r.create(1)
+	memory := func() uint64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapInuse + stats.StackInuse
+	}
+	before := memory()
+	for range sockets {
+		conn := r.dial()
+		defer conn.Close()
+		_, err := fmt.Fprintf(conn, "GET /api/v1/batch/%s/ws HTTP/1.1\r\nHost: x\r\n%s\r\n", id, headerLines(upgrade))
+		r.must(err)
+		frame := make([]byte, 300)
+		if n, err := conn.Read(frame); err != nil || n == 0 {
+			t.Fatal(err)
+		}
+	}
+	each := int64(memory()-before) / int64(sockets)
+	t.Logf("%d bytes for each of %d sockets", each, sockets)
+	if each > 60<<10 && sockets > 1000 {
+		t.Errorf("%d bytes for each socket", each)
+	}
+}
