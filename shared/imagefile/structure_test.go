@@ -206,6 +206,26 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
+// TestDecodedBytesIsWhatTheDecodersAllocate lets them decode and looks.
+func TestDecodedBytesIsWhatTheDecodersAllocate(t *testing.T) {
+	// What a decoder needs besides the picture: tables, buffers, inflate's window.
+	const besides = 160 << 10
+	for name, data := range goTestdata(t, "testdata/*.jpeg", "testdata/*.png", "png/testdata/pngsuite/*.png") {
+		h, err := imagefile.Read(data, imagefile.Limits{})
+		if err != nil {
+			continue
+		}
+		used := int64(allocated(func() {
+			if _, _, err := image.Decode(bytes.NewReader(data)); err != nil {
+				t.Fatal(err)
+			}
+		}))
+		if used > h.DecodedBytes()+besides || used < h.DecodedBytes() {
+			t.Errorf("%s: the decoder allocates %d bytes, DecodedBytes says %d", name, used, h.DecodedBytes())
+		}
+	}
+}
+
 // worstCases are files of 10 MiB that make the walk take its smallest steps.
 func worstCases() map[string][]byte {
 	const size = 10 << 20

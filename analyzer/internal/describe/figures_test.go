@@ -3,11 +3,13 @@ package describe
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"image"
 	"image/color"
 	"math"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -62,9 +64,8 @@ func TestFiguresOfPlainPictures(t *testing.T) {
 		colors               []pipeline.ColorShare
 		blurHash, pHash      string
 	}{
-		// The two hashes are what https://blurha.sh gives for black and white.
 		{"black", filled(40, 30, color.Black), "#000000", 0, 0, []pipeline.ColorShare{{Hex: "#000000", Share: 1}}, "L00000fQfQfQfQfQfQfQfQfQfQfQ", "0000000000000000"},
-		{"white", filled(40, 30, color.White), "#ffffff", 1, 0, []pipeline.ColorShare{{Hex: "#ffffff", Share: 1}}, "", "0000000000000000"},
+		{"white", filled(40, 30, color.White), "#ffffff", 1, 0, []pipeline.ColorShare{{Hex: "#ffffff", Share: 1}}, "LATSUA_3fQ_3~qj[fQj[fQfQfQfQ", "0000000000000000"},
 		{"green", filled(500, 400, color.NRGBA{0, 255, 0, 255}), "#00ff00", 0.5882, 0, []pipeline.ColorShare{{Hex: "#00ff00", Share: 1}}, "", "0000000000000000"},
 		{"halves", halves, "#808080", 0.5, 0.5, []pipeline.ColorShare{{Hex: "#000000", Share: 0.5}, {Hex: "#ffffff", Share: 0.5}}, "", ""},
 		{"a single pixel", filled(1, 1, color.NRGBA{10, 20, 30, 255}), "#0a141e", 0.0706, 0, []pipeline.ColorShare{{Hex: "#0a141e", Share: 1}}, "", "0000000000000000"},
@@ -238,6 +239,50 @@ func TestBlurHashIsTheReferences(t *testing.T) {
 		if got, want := blurHash(m), referenceBlurHash(straight); got != want {
 			t.Errorf("%v: got %s, want %s", size, got, want)
 		}
+	}
+}
+
+// TestBlurHashOfKnownPictures has what github.com/bbrks/go-blurhash gives for the
+// same pictures scaled to a long side of 64.
+func TestBlurHashOfKnownPictures(t *testing.T) {
+	for name, want := range map[string]string{
+		"testdata/video-001.png":      "LbIzbkxtE0RkHXRj-=t7o$t7R4Rj",
+		"testdata/video-005.gray.png": "LMGbxH~q%Mj[?bof-;M{xuM{M{WB",
+	} {
+		if m, _ := describe(t, goTestdata(t, name)); m.BlurHash != want {
+			t.Errorf("%s: got %s, want %s", name, m.BlurHash, want)
+		}
+	}
+}
+
+// TestPHashIsTheDefinition computes the hash straight from the definition of the
+// cosine transform (DCT-II), in floating point.
+func TestPHashIsTheDefinition(t *testing.T) {
+	m := photo(32, 32)
+	p := luma(m)
+	var coefficients []float64
+	for k := 1; k <= 8; k++ {
+		for l := 1; l <= 8; l++ {
+			sum := 0.0
+			for y := range 32 {
+				for x := range 32 {
+					sum += float64(p.pix[32*y+x]) *
+						math.Cos(math.Pi/32*(float64(y)+0.5)*float64(k)) * math.Cos(math.Pi/32*(float64(x)+0.5)*float64(l))
+				}
+			}
+			coefficients = append(coefficients, sum)
+		}
+	}
+	sorted := slices.Sorted(slices.Values(coefficients))
+	want := uint64(0)
+	for _, c := range coefficients {
+		want <<= 1
+		if c > (sorted[31]+sorted[32])/2 {
+			want |= 1
+		}
+	}
+	if got := pHash(p); got != fmt.Sprintf("%016x", want) {
+		t.Errorf("got %s, want %016x", got, want)
 	}
 }
 
