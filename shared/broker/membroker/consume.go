@@ -13,7 +13,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// consumer is one call of Consume. The Broker's mu guards unacked and ended.
+// consumer is one call of Consume. The Broker's mu guards unacked.
 type consumer struct {
 	queue    *queue
 	prefetch int
@@ -21,7 +21,6 @@ type consumer struct {
 	// fill it.
 	deliveries chan *message
 	unacked    map[*message]struct{}
-	ended      bool
 }
 
 // take is called with the Broker's mu held, when there is room.
@@ -121,7 +120,6 @@ func (c *consumer) close() {
 	b := c.queue.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c.ended = true
 	now := time.Now()
 	// The last goes to the front first, so that the first ends up there.
 	for _, m := range slices.SortedFunc(maps.Keys(c.unacked), func(a, b *message) int { return cmp.Compare(b.place, a.place) }) {
@@ -149,11 +147,8 @@ func (c *consumer) ack(m *message) error {
 	b := c.queue.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c.ended {
-		return broker.ErrStale
-	}
 	if _, mine := c.unacked[m]; !mine {
-		return fmt.Errorf("%w: acked twice", broker.ErrStale)
+		return broker.ErrStale // acked before, or given back at the end of its consumer
 	}
 	delete(c.unacked, m)
 	c.queue.unacked--

@@ -151,7 +151,8 @@ func TestBlackHole(t *testing.T) {
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}, PublishTimeout: timeout, MaxInFlight: 8})
 	brokertest.Publish(t, b, queue, brokertest.Text("before"))
 	p.stall()
-	body := bytes.Repeat([]byte("x"), 256<<10)
+	// More than the buffers between here and there can take.
+	body := bytes.Repeat([]byte("x"), 4<<20)
 	var publishing sync.WaitGroup
 	for range 40 {
 		publishing.Go(func() {
@@ -175,6 +176,27 @@ func TestBlackHole(t *testing.T) {
 	}
 	p.resume()
 	p.cut()
+	brokertest.Publish(t, b, queue, brokertest.Text("after"))
+}
+
+// A network that takes messages and brings no answer is given up after one
+// timeout, long before a heartbeat is missed.
+func TestSilentNetwork(t *testing.T) {
+	const timeout = time.Second
+	queue := brokertest.Name()
+	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}, PublishTimeout: timeout})
+	brokertest.Publish(t, b, queue, brokertest.Text("before"))
+	p.stall()
+	began := time.Now()
+	err := b.Publish(t.Context(), queue, brokertest.Text("during"))
+	if took := time.Since(began); !errors.Is(err, broker.ErrUnavailable) || took > timeout+time.Second {
+		t.Errorf("Publish = %v after %s", err, took)
+	}
+	eventually(t, "the connection is given up", func() bool { return b.Ready() != nil })
+	if took := time.Since(began); took > timeout+2*time.Second {
+		t.Errorf("it took %s to give up the connection", took)
+	}
+	p.resume()
 	brokertest.Publish(t, b, queue, brokertest.Text("after"))
 }
 
