@@ -109,7 +109,7 @@ func (c *consumer) run(ctx context.Context, s *session, stands func()) error {
 			case c.slots <- struct{}{}:
 			case <-ctx.Done():
 			case <-s.ended:
-				return errors.New("connection lost")
+				return errLost
 			}
 			// A delivery that comes with the end is left to go back.
 			if ctx.Err() == nil {

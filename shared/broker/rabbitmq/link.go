@@ -1,16 +1,26 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
+
+var errLost = errors.New("connection lost")
+
+// stepError is a problem that is only a step on the way, and worth no warning.
+type stepError string
+
+func (e stepError) Error() string { return string(e) }
 
 // session is one connection, from its handshake to its end. It is never revived.
 type session struct {
@@ -80,7 +90,7 @@ type link struct {
 func newLink(purpose string, config Config, log *slog.Logger, closed <-chan struct{}) *link {
 	return &link{
 		purpose: purpose, config: config, log: log.With("connection", purpose), closed: closed,
-		problem: errors.New("not connected yet"), changed: make(chan struct{}), notes: map[string]error{},
+		problem: stepError("not connected yet"), changed: make(chan struct{}), notes: map[string]error{},
 	}
 }
 
@@ -123,28 +133,25 @@ func (l *link) once(ctx context.Context, url string) (connected bool, err error)
 		// The library closes the channel of every connection that ends; one that we
 		// end ourselves sends nothing first.
 		if cause := <-ends; cause != nil {
-			end(fmt.Errorf("connection lost: %w", cause))
+			end(fmt.Errorf("%w: %w", errLost, cause))
 			return
 		}
-		end(errors.New("connection lost"))
+		end(errLost)
 	})
 	if l.prepare != nil {
 		err = l.prepare(s)
 	}
 	if err == nil {
-		l.set(s, s.publisher != nil, errors.New("queues have not been checked yet"))
+		l.set(s, s.publisher != nil, stepError("queues have not been checked yet"))
 		err = l.serve(sessionCtx, s)
 	}
-	if err == nil {
-		err = context.Cause(sessionCtx)
+	if ctx.Err() != nil {
+		err = errClosed
 	}
-	l.set(nil, false, err)
+	l.set(nil, false, cmp.Or(err, context.Cause(sessionCtx), errLost))
 	s.close()
 	watching.Wait()
-	if err == nil {
-		err = context.Cause(sessionCtx)
-	}
-	return true, err
+	return true, cmp.Or(err, context.Cause(sessionCtx))
 }
 
 // connect dials and shakes hands, bounded by dialTimeout.
@@ -208,7 +215,8 @@ func (l *link) setLocked(s *session, open bool, problem error) {
 	if open {
 		problem = nil
 	}
-	if problem != nil && !errors.Is(problem, errClosed) && (l.problem == nil || problem.Error() != l.problem.Error()) {
+	_, step := problem.(stepError) //nolint:errorlint // a problem that wraps a step is more than one
+	if problem != nil && !step && !errors.Is(problem, errClosed) && (l.problem == nil || problem.Error() != l.problem.Error()) {
 		l.log.Warn("broker not usable", "error", problem)
 	}
 	if open && !l.open {
@@ -262,8 +270,8 @@ func (l *link) trouble() error {
 			return fmt.Errorf("%s connection: %w", l.purpose, err)
 		}
 	}
-	for consumer, err := range l.notes {
-		return fmt.Errorf("consumer of %s: %w", consumer, err)
+	for _, consumer := range slices.Sorted(maps.Keys(l.notes)) {
+		return fmt.Errorf("consumer of %s: %w", consumer, l.notes[consumer])
 	}
 	return nil
 }

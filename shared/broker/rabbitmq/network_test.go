@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -186,13 +187,17 @@ func TestSilentNetwork(t *testing.T) {
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}, PublishTimeout: timeout})
 	brokertest.Publish(t, b, queue, brokertest.Text("before"))
+	eventually(t, "ready", func() bool { return b.Ready() == nil })
 	p.stall()
 	began := time.Now()
 	err := b.Publish(t.Context(), queue, brokertest.Text("during"))
 	if took := time.Since(began); !errors.Is(err, broker.ErrUnavailable) || took > timeout+time.Second {
 		t.Errorf("Publish = %v after %s", err, took)
 	}
-	eventually(t, "the connection is given up", func() bool { return b.Ready() != nil })
+	eventually(t, "the connection is given up", func() bool {
+		err := b.Ready()
+		return err != nil && strings.Contains(err.Error(), "publishing connection")
+	})
 	if took := time.Since(began); took > timeout+2*time.Second {
 		t.Errorf("it took %s to give up the connection", took)
 	}

@@ -175,7 +175,7 @@ func (p *publisher) publish(ctx context.Context, queue string, m broker.Message)
 	select {
 	case p.slots <- struct{}{}:
 	case <-p.session.ended:
-		return errors.New("connection lost")
+		return errLost
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

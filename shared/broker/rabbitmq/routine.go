@@ -2,7 +2,6 @@ package rabbitmq
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -56,7 +55,7 @@ func (r *routine) setHook(marker string, hook func(ctx context.Context, fresh bo
 	r.mu.Lock()
 	r.marker, r.hook = marker, hook
 	r.generation++
-	r.link.shut(errors.New("session hook has not run yet"))
+	r.link.shut(stepError("session hook has not run yet"))
 	r.mu.Unlock()
 	r.use()
 	r.hurry()
@@ -141,7 +140,7 @@ func (r *routine) pass(ctx context.Context, s *session, settled int) (generation
 	if settled == generation && len(missing) == 0 && (!fresh || hook == nil) {
 		return generation, r.finish(s, generation, false)
 	}
-	r.link.turn(s, errors.New("queues are being declared"))
+	r.link.turn(s, stepError("queues are being declared"))
 	if fresh {
 		r.log.InfoContext(ctx, "broker holds nothing of before", "missing_queues", missing, "marker", marker)
 	}
