@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strconv"
 
@@ -106,25 +107,23 @@ func (s *Server) fail(err error, c echo.Context) {
 	for _, name := range []string{"Content-Disposition", "Content-Security-Policy", "Content-Length", "Location"} {
 		h.Del(name) // of the answer that was begun
 	}
-	for name, values := range a.header {
-		h[name] = values
-	}
+	maps.Copy(h, a.header)
 	_ = writeJSON(c, a.status, errorJSON{a.text, a.status}) // the client may be gone
 }
 
 // logFailure tells the operator what the client is not told.
 func (s *Server) logFailure(c echo.Context, a *refusal, err error) {
-	level, message := slog.LevelDebug, "request refused"
+	level, what := slog.LevelDebug, "refused"
 	switch {
 	case c.Request().Context().Err() != nil: // the client is gone, and nothing else is wrong
 	case c.Response().Committed:
-		level, message = slog.LevelWarn, "answer broken off"
+		level, what = slog.LevelWarn, "broken off"
 	case a.status == http.StatusServiceUnavailable:
-		level, message = slog.LevelWarn, "request not served"
+		level, what = slog.LevelWarn, "not served"
 	case a.status >= http.StatusInternalServerError:
-		level, message = slog.LevelError, "request went wrong"
+		level, what = slog.LevelError, "went wrong"
 	}
-	s.deps.Log.LogAttrs(c.Request().Context(), level, message, slog.String("route", route(c)),
+	s.deps.Log.LogAttrs(c.Request().Context(), level, "request failed", slog.String("how", what), slog.String("route", route(c)),
 		slog.String("job_id", jobID(c)), slog.Int("status", a.status), slog.String("error", bounded(err.Error())))
 }
 

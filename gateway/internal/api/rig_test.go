@@ -168,8 +168,8 @@ func setup(t *testing.T, o options) *rig {
 	transport := &http.Transport{DisableCompression: true}
 	r.client = &http.Client{Transport: transport, Timeout: time.Minute}
 
-	ctx, cancel := context.WithCancel(context.Background())
-	watching, endWatching := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	watching, endWatching := context.WithCancel(context.WithoutCancel(t.Context()))
 	hubDone, served := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(hubDone)

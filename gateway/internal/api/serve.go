@@ -39,7 +39,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("serve %s: %w", l.Addr(), err), stopped)
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		stopped = errors.Join(fmt.Errorf("serve %s: %w", l.Addr(), err), stopped)
+	}
 	return stopped
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,19 +54,36 @@ func (s *Server) watch(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	defer watcher.Close()
 	conn, err := websocket.Accept(c.Response(), r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // it would compare origins once more, and not with ours
 		CompressionMode:    websocket.CompressionDisabled,
 	})
 	if err != nil {
+		watcher.Close()
 		return fmt.Errorf("upgrade: %w", err)
 	}
+	// A goroutine of its own lets go of the request and of the stack that it needed,
+	// which is half of what a socket costs. Serve waits for it.
+	s.running.Add(1)
+	go s.follow(context.WithoutCancel(r.Context()), id, watcher, conn)
+	return nil
+}
+
+// follow serves one socket to its end.
+func (s *Server) follow(ctx context.Context, id string, watcher *progress.Watcher, conn *websocket.Conn) {
+	defer s.running.Done()
+	defer watcher.Close()
+	defer func() {
+		if p := recover(); p != nil { // it is this socket's end and not the process's
+			s.deps.Log.ErrorContext(ctx, "panic in a socket", "job_id", id, "panic", bounded(fmt.Sprint(p)), "stack", string(debug.Stack()))
+		}
+	}()
 	s.figures.sockets.Add(1)
 	defer s.figures.sockets.Add(-1)
 	k := newSocket(conn, s.config.WSIdleTimeout)
-	s.figures.closes.Inc(k.serve(context.WithoutCancel(r.Context()), watcher, s.closing))
-	return nil
+	why := k.serve(ctx, watcher, s.closing)
+	s.figures.closes.Inc(why)
+	s.deps.Log.DebugContext(ctx, "websocket closed", "job_id", id, "why", why, "duration", time.Since(k.began))
 }
 
 // socket is one open WebSocket.

@@ -132,7 +132,7 @@ func TestContentFaultsFailTheirImagesOnly(t *testing.T) {
 
 // Eight large requests at once stay within their buffers.
 func TestMemoryOfUploads(t *testing.T) {
-	requests, images := 8, 3
+	requests, images := 8, 2
 	if os.Getenv("TEST_FULL_SIZE") != "" {
 		images = 100
 	}
@@ -281,7 +281,7 @@ func TestMemoryOfSockets(t *testing.T) {
 	}
 	each := int64(memory()-before) / int64(sockets)
 	t.Logf("%d bytes for each of %d sockets", each, sockets)
-	if each > 60<<10 && sockets > 1000 {
+	if each > 40_000 && sockets > 1000 {
 		t.Errorf("%d bytes for each socket", each)
 	}
 }

@@ -65,9 +65,6 @@ func (s *scanner) fill(n int) error {
 	return nil
 }
 
-// rest is the unused part of the window.
-func (s *scanner) rest() []byte { return s.window[s.at:] }
-
 // next uses one byte that token has shown.
 func (s *scanner) next() { s.at++ }
 

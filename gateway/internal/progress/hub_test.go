@@ -61,7 +61,7 @@ func setup(t *testing.T, c progress.Config) *bench {
 	}
 	b := &bench{T: t, store: store}
 	b.hub = progress.New(c, b, log, metrics.New())
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

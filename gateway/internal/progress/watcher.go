@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
@@ -146,7 +147,11 @@ func (w *Watcher) step(ended *[]job.Image) error {
 			return w.at.over
 		}
 		w.at = w.at.next
-		*ended = append(*ended, w.at.ended...)
+		if len(*ended) == 0 { // mostly there is one step, which all can share
+			*ended = slices.Clip(w.at.ended)
+		} else {
+			*ended = append(*ended, w.at.ended...)
+		}
 	}
 }
 
