@@ -154,7 +154,7 @@ func testConcurrency(t *testing.T, open func(*testing.T) job.Store) {
 		s := open(t)
 		j := create(t, s, inlineJob(100, t0))
 		var watchers sync.WaitGroup
-		for range 4 {
+		for range 2 {
 			watchers.Go(func() {
 				if err := watch(t, s, j.ID); err != nil {
 					t.Error(err)

@@ -30,9 +30,13 @@ type modelJob struct {
 }
 
 func testModel(t *testing.T, open func(*testing.T) job.Store) {
+	var s job.Store // The one that the run before has left empty, if any.
 	rapid.Check(t, func(r *rapid.T) {
-		s := open(t)
 		m := &model{store: s, ctx: t.Context(), jobs: map[string]*modelJob{}, now: t0}
+		if s == nil {
+			m.store = open(t)
+		}
+		s = nil
 		r.Repeat(map[string]func(*rapid.T){
 			"create":  m.create,
 			"fetch":   m.fetch,
@@ -46,10 +50,29 @@ func testModel(t *testing.T, open func(*testing.T) job.Store) {
 			"":        m.glance,
 		})
 		m.check(r)
-		if err := s.Close(); err != nil {
+		m.empty(r)
+		s = m.store
+	})
+}
+
+// empty ends, hides and deletes every job.
+func (m *model) empty(r *rapid.T) {
+	for _, id := range m.order {
+		j := m.jobs[id]
+		for i := range j.Images {
+			ref := job.Ref{JobID: id, Index: i}
+			m.change(r, j, i, job.Settle(completed(ref), m.now))
+		}
+	}
+	m.now = m.now.Add(time.Second)
+	m.hide(r)
+	for _, id := range m.order {
+		if err := m.store.Delete(m.ctx, id); err != nil {
 			r.Fatal(err)
 		}
-	})
+	}
+	m.order = nil
+	m.glance(r)
 }
 
 func (m *model) create(r *rapid.T) {

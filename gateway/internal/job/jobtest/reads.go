@@ -48,9 +48,9 @@ func testReads(t *testing.T, open func(*testing.T) job.Store) {
 	})
 	t.Run("every read is of one moment", func(t *testing.T) {
 		s := open(t)
-		j := create(t, s, inlineJob(60, t0))
+		j := create(t, s, inlineJob(20, t0))
 		var readers sync.WaitGroup
-		for range 3 {
+		for range 2 {
 			readers.Go(func() {
 				for {
 					got, err := s.Get(t.Context(), j.ID)

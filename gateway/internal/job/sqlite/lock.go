@@ -22,7 +22,7 @@ type fileLock struct {
 
 // lockFile takes the lock of the database at path, at once or not at all.
 func lockFile(ctx context.Context, path string) (*fileLock, error) {
-	db, err := openPool(path+".lock", 1, "_txlock=exclusive")
+	db, err := openPool(path+".lock", 1, "_journal_mode=MEMORY", "_txlock=exclusive")
 	if err != nil {
 		return nil, err
 	}

@@ -194,17 +194,25 @@ func (s *Store) Ready(ctx context.Context) error {
 		if !try {
 			return err
 		}
-		return s.write(ctx, func(ctx context.Context, x *session) error {
-			// As much room as a batch takes, given back at once.
-			if _, err := x.exec(ctx, growProbe); err != nil {
-				return err
-			}
-			_, err := x.exec(ctx, shrinkProbe)
-			return err
-		})
+		return s.probe(ctx)
 	}
 	return s.read(ctx, func(ctx context.Context, x *session) error {
 		var id string
 		return x.one(ctx, selectStoreID)(&id)
 	})
+}
+
+// probe writes about as much as a batch takes, and in a second transaction gives
+// the room back: what is given back in the same one is never written.
+func (s *Store) probe(ctx context.Context) error {
+	for _, query := range []string{growProbe, shrinkProbe} {
+		err := s.write(ctx, func(ctx context.Context, x *session) error {
+			_, err := x.exec(ctx, query)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -312,11 +312,11 @@ func TestOutageInGroup(t *testing.T) {
 func TestLogStaysShort(t *testing.T) {
 	const limit = 512 << 10
 	s := openStore(t, limit)
-	ok(t, s.Create(t.Context(), bigJob("read")))
+	ok(t, s.Create(t.Context(), newJob("read", 1)))
 	stop := make(chan struct{})
-	var readers sync.WaitGroup
-	for range readersInTest {
-		readers.Go(func() {
+	var reading sync.WaitGroup
+	for range readers {
+		reading.Go(func() {
 			for {
 				select {
 				case <-stop:
@@ -338,10 +338,8 @@ func TestLogStaysShort(t *testing.T) {
 		longest = max(longest, info.Size())
 	}
 	close(stop)
-	readers.Wait()
+	reading.Wait()
 	if longest > 2*limit {
 		t.Errorf("the log grew to %d bytes", longest)
 	}
 }
-
-const readersInTest = 2 * readers
