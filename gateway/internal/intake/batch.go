@@ -110,8 +110,12 @@ func (b *Batch) store(ctx context.Context, o job.Original, data []byte) error {
 	return nil
 }
 
-// commitTime bounds the commit of a job, which the end of its request does not.
-const commitTime = 30 * time.Second
+// Bounds of what the end of the request does not end: the commit of a job, and
+// the clearing away of one that was aborted, which goes on later if need be.
+const (
+	commitTime = 30 * time.Second
+	abortTime  = 5 * time.Second
+)
 
 // Commit makes the job: it is durable, with all its images, when Commit returns
 // nil. An error wraps [job.ErrUnavailable] or is another one of the store; the
@@ -148,7 +152,7 @@ func (b *Batch) Abort(ctx context.Context) {
 	held := b.reserved || b.doubtful
 	b.end()
 	if held {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
 		defer cancel()
 		b.in.clearOrKeep(ctx, leftover{id: b.id, lease: b.lease, keys: b.keys, doubtful: b.doubtful})
 	}

@@ -182,9 +182,7 @@ func TestStoreOutageIsAnErrorOfTheRequest(t *testing.T) {
 		t.Fatal("what could not be deleted is forgotten")
 	}
 	r.originals.fail(nil)
-	for _, lo := range in.leftovers.take() {
-		in.clearOrKeep(t.Context(), lo)
-	}
+	in.clearLeftovers(t.Context())
 	if keys := r.keys(r.originals); len(keys) != 0 || !in.leftovers.empty() {
 		t.Errorf("left %v", keys)
 	}

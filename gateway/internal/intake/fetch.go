@@ -17,6 +17,9 @@ import (
 // else has.
 var errNotMine = errors.New("nothing left to fetch")
 
+// maxLogBytes bounds what strangers bring into a log line.
+const maxLogBytes = 256
+
 // fetchAll fetches what the schedule gives until ctx ends.
 func (in *Intake) fetchAll(ctx context.Context) {
 	var wg sync.WaitGroup
@@ -63,7 +66,7 @@ func (in *Intake) fetch(ctx context.Context, t *task) {
 		return
 	case failed:
 		in.figures.fetches.Inc(f.Code)
-		in.deps.Log.InfoContext(ctx, "image not fetched", "job_id", t.job.id, "trace_id", t.trace, "index", t.index, "error", f)
+		in.deps.Log.InfoContext(ctx, "image not fetched", "job_id", t.job.id, "trace_id", t.trace, "index", t.index, "error", cut(f.Error(), maxLogBytes))
 	default:
 		in.figures.fetches.Inc("ok")
 	}

@@ -29,21 +29,19 @@ func (in *Intake) renew(ctx context.Context) error {
 
 // takeOver takes over the jobs of gateways that are gone, at once and then again
 // and again until ctx ends: it fetches what is to be fetched and clears away what
-// never became a job. It also clears our own leftovers.
+// never became a job, our own leftovers included.
 func (in *Intake) takeOver(ctx context.Context) {
 	every(ctx, job.LeaseRenew, func(ctx context.Context) {
-		for _, lo := range in.leftovers.take() {
-			in.clearOrKeep(ctx, lo)
-		}
 		for ctx.Err() == nil {
 			n, err := in.claim(ctx)
 			if err != nil && ctx.Err() == nil {
 				in.deps.Log.WarnContext(ctx, "jobs not taken over", "error", err)
 			}
 			if err != nil || n < claimBatch {
-				return
+				break
 			}
 		}
+		in.clearLeftovers(ctx)
 	})
 }
 
@@ -60,7 +58,7 @@ func (in *Intake) claim(ctx context.Context) (int, error) {
 	}
 	for _, j := range jobs {
 		if j.Status == job.Receiving {
-			in.clearOrKeep(ctx, leftover{id: j.ID, lease: j.Lease, listed: true})
+			in.keep(leftover{id: j.ID, lease: j.Lease, listed: true})
 			continue
 		}
 		in.deps.Log.InfoContext(ctx, "job taken over", "job_id", j.ID)

@@ -62,15 +62,35 @@ func (l *leftovers) empty() bool {
 	return len(l.list) == 0
 }
 
-// clearOrKeep clears a leftover now, or keeps it for the next turn of takeOver.
+// clearOrKeep clears a leftover now, or keeps it for later.
 func (in *Intake) clearOrKeep(ctx context.Context, lo leftover) {
-	err := in.clear(ctx, lo)
-	if err == nil {
-		return
+	if err := in.clear(ctx, lo); err != nil {
+		in.deps.Log.WarnContext(ctx, "abandoned batch not cleared yet", "job_id", lo.id, "error", err)
+		in.keep(lo)
 	}
-	in.deps.Log.WarnContext(ctx, "abandoned batch not cleared yet", "job_id", lo.id, "error", err)
+}
+
+func (in *Intake) keep(lo leftover) {
 	if !in.leftovers.put(lo) {
 		in.figures.dropped.Inc()
+	}
+}
+
+// clearLeftovers clears what was kept, up to the first that still cannot be
+// cleared: what ails that one ails the others, most likely. It goes to the end.
+func (in *Intake) clearLeftovers(ctx context.Context) {
+	list := in.leftovers.take()
+	for i, lo := range list {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := in.clear(ctx, lo); err != nil {
+			in.deps.Log.WarnContext(ctx, "abandoned batches not cleared yet", "batches", len(list)-i, "job_id", lo.id, "error", err)
+			for _, later := range append(list[i+1:], lo) {
+				in.keep(later)
+			}
+			return
+		}
 	}
 }
 

@@ -322,8 +322,7 @@ func TestSlowOriginsAreGivenUp(t *testing.T) {
 		asked.Add(1)
 		<-r.Context().Done()
 	})
-	c := client(t, Config{HeaderTimeout: 50 * time.Millisecond, Timeout: 150 * time.Millisecond})
-	_, err := get(t, c, hang.URL)
+	_, err := get(t, client(t, Config{HeaderTimeout: 50 * time.Millisecond, Timeout: time.Hour, Budget: time.Hour}), hang.URL)
 	wantFailure(t, err, pipeline.CodeDownloadFailed, textNoHeader)
 	if n := asked.Load(); n != 1 {
 		t.Errorf("a header that did not come was asked for %d times", n)
@@ -341,6 +340,7 @@ func TestSlowOriginsAreGivenUp(t *testing.T) {
 			}
 		}
 	})
+	c := client(t, Config{HeaderTimeout: 100 * time.Millisecond, Timeout: 150 * time.Millisecond})
 	_, err = get(t, c, drip.URL)
 	wantFailure(t, err, pipeline.CodeDownloadFailed, "Failed to download image: timed out")
 	slowRedirects := serve(t, func(w http.ResponseWriter, r *http.Request) {
