@@ -12,17 +12,21 @@ type source struct {
 
 // average returns width × height pixels, each the mean of its part of the
 // source, in which the samples at the edges count by how much of them belongs to
-// the part. So it also enlarges a plane of sparse chroma, or a tiny picture.
+// the part. So it also enlarges a plane of sparse chroma, or a tiny picture, up
+// to 256 times.
 func (s source) average(width, height int) []byte {
 	columns := partition{pixels: s.width, sub: max(s.subX, 1), parts: width}
 	rows := partition{pixels: s.height, sub: max(s.subY, 1), parts: height}
-	out := make([]byte, 0, width*height*s.channels)
-	band := newBand(columns.samples() * s.channels)
-	parts := columns.spans()
+	out := make([]byte, width*height*s.channels)
+	band := newBand(columns.samples(), s.channels)
+	edges := make([]int, width+1)
+	for x := range edges {
+		edges[x] = columns.edge(x)
+	}
 	for y := range height {
-		top, bottom := rows.span(y)
+		top, bottom := rows.edge(y), rows.edge(y+1)
 		s.sumRows(band, top, bottom)
-		out = s.appendMeans(out, band.sums, parts, bottom-top)
+		band.setMeans(out[y*width*s.channels:], edges, bottom-top)
 	}
 	return out
 }
@@ -39,52 +43,31 @@ func (p partition) samples() int { return (p.pixels + p.sub - 1) / p.sub }
 // one is the length of a sample, and the weight of one that is wholly in a part.
 const one = 256
 
-// span is where part i begins and ends in 1/256 of a sample. It is never empty.
-func (p partition) span(i int) (from, to int) {
-	n := p.parts * p.sub
-	from, to = i*p.pixels*one/n, (i+1)*p.pixels*one/n
-	return from, max(to, from+1)
-}
-
-// part is where a part lies: from, to in 1/256 of a sample, and the samples
-// first to end that are wholly in it.
-type part struct {
-	from, to, first, end int
-}
-
-// spans are all the parts of an axis.
-func (p partition) spans() []part {
-	parts := make([]part, p.parts)
-	for i := range parts {
-		from, to := p.span(i)
-		first, end := whole(from, to)
-		parts[i] = part{from, to, first, end}
-	}
-	return parts
-}
-
-// whole is the range of samples that lie wholly between from and to. What of them
-// is left, at the edges, is at most a sample on each side.
-func whole(from, to int) (first, end int) {
-	first = (from + one - 1) / one
-	return first, max(first, to/one)
+// edge is where part i begins and the one before it ends, in 1/256 of a sample.
+func (p partition) edge(i int) int {
+	return i * p.pixels * one / (p.parts * p.sub)
 }
 
 // band holds the sums of the rows of one part.
 type band struct {
+	channels  int
 	sums      []uint32 // 256 times the sum of each column
 	even, odd []uint64 // the plain sums, four in a word, of up to maxRows rows
 	tail      []byte   // the last samples of a row, filled up to a word
+	upTo      []uint64 // for each sample the sums of all before it in its channel
 }
 
 // maxRows is how many bytes can be added in 16 bits.
 const maxRows = 257
 
-func newBand(samples int) *band {
-	words := (samples + 7) / 8
+func newBand(samples, channels int) *band {
+	n := samples * channels
+	words := (n + 7) / 8
 	return &band{
-		sums: make([]uint32, samples, 8*words),
-		even: make([]uint64, words), odd: make([]uint64, words), tail: make([]byte, 8),
+		channels: channels,
+		sums:     make([]uint32, n, 8*words+channels),
+		even:     make([]uint64, words), odd: make([]uint64, words), tail: make([]byte, 8),
+		upTo: make([]uint64, n+channels),
 	}
 }
 
@@ -92,7 +75,9 @@ func newBand(samples int) *band {
 // weight, the others eight samples at a time.
 func (s source) sumRows(b *band, top, bottom int) {
 	clear(b.sums)
-	first, end := whole(top, bottom)
+	// The rows from first to end are wholly between top and bottom.
+	first := (top + one - 1) / one
+	end := max(first, bottom/one)
 	for from := first; from < end; from += maxRows {
 		clear(b.even)
 		clear(b.odd)
@@ -139,7 +124,7 @@ func addWords(even, odd []uint64, row []byte) {
 
 // settle moves the plain sums over to the others.
 func (b *band) settle() {
-	sums, odd := b.sums[:cap(b.sums)], b.odd[:len(b.even)]
+	sums, odd := b.sums[:8*len(b.even)], b.odd[:len(b.even)]
 	for i, e := range b.even {
 		o := odd[i]
 		p := sums[8*i : 8*i+8 : 8*i+8]
@@ -155,36 +140,31 @@ func (b *band) settle() {
 }
 
 func (b *band) addWeighted(row []byte, weight int) {
-	w := uint32(weight) //nolint:gosec // From 1 to 256.
+	w := uint32(weight)
 	for i, v := range row[:len(b.sums)] {
 		b.sums[i] += w * uint32(v)
 	}
 }
 
-// appendMeans appends the means of one row of parts, of height 1/256 of a sample.
-func (s source) appendMeans(out []byte, sums []uint32, columns []part, height int) []byte {
-	n := s.channels
-	for _, p := range columns {
-		area := uint64(height) * uint64(p.to-p.from) //nolint:gosec // Both are positive.
-		for c := range n {
-			total := uint64(0)
-			if p.first*one > p.to {
-				// The part lies inside one sample.
-				total = uint64(sums[p.from/one*n+c]) * uint64(p.to-p.from) //nolint:gosec // Positive.
-			} else {
-				for i := p.first*n + c; i < p.end*n; i += n {
-					total += uint64(sums[i])
-				}
-				total *= one
-				if w := p.first*one - p.from; w > 0 {
-					total += uint64(sums[(p.first-1)*n+c]) * uint64(w)
-				}
-				if w := p.to - p.end*one; w > 0 {
-					total += uint64(sums[p.end*n+c]) * uint64(w)
-				}
-			}
-			out = append(out, uint8((total+area/2)/area)) //nolint:gosec // A mean of bytes.
+// setMeans sets the means of one row of parts, of height 1/256 of a sample. The
+// sum up to each edge, with the part of the sample that the edge cuts, is taken
+// once; what lies between two edges is the difference.
+func (b *band) setMeans(out []byte, edges []int, height int) {
+	n := b.channels
+	upTo := b.upTo[n:][:len(b.sums)]
+	for i, v := range b.sums {
+		upTo[i] = b.upTo[i] + uint64(v)
+	}
+	sums := b.sums[:len(b.sums)+n] // nothing lies behind the last edge
+	for c := range n {
+		last, i := uint64(0), c
+		for x, edge := range edges[1:] {
+			at := edge / one * n
+			sum := b.upTo[at+c]*one + uint64(sums[at+c])*uint64(edge%one)
+			area := uint64(height) * uint64(edge-edges[x])
+			out[i] = uint8((sum - last + area/2) / area)
+			last = sum
+			i += n
 		}
 	}
-	return out
 }

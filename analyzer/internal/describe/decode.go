@@ -66,7 +66,7 @@ func decodeFailure(h imagefile.Header, err error) error {
 // contextReader ends a decoding when its context ends: the decoders read as they
 // go, and an error of the reader is the only thing that stops them.
 type contextReader struct {
-	ctx context.Context //nolint:containedctx // It lives for one decoding and io.Reader has no place for it.
+	ctx context.Context // it lives for one decoding, and io.Reader has no place for it
 	r   io.Reader
 }
 

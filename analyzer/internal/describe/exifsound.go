@@ -118,7 +118,7 @@ func (s *soundness) directory(name string, offset uint32) bool {
 		return false
 	}
 	s.taken = append(s.taken, [2]int64{start, end})
-	s.order.PutUint16(s.data[start:], uint16(n)) //nolint:gosec // At most maxEntries.
+	s.order.PutUint16(s.data[start:], uint16(n))
 	seen := map[uint16]bool{}
 	for at := start + 2; at < end; at += 12 {
 		entry := s.data[at : at+12]

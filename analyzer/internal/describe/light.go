@@ -17,7 +17,7 @@ func luma(m *image.RGBA) plane {
 	p.pix = make([]byte, p.width*p.height)
 	for i := range p.pix {
 		rgb := m.Pix[4*i : 4*i+3 : 4*i+3]
-		p.pix[i] = uint8((299*uint32(rgb[0]) + 587*uint32(rgb[1]) + 114*uint32(rgb[2]) + 500) / 1000) //nolint:gosec // A mean of bytes.
+		p.pix[i] = uint8((299*uint32(rgb[0]) + 587*uint32(rgb[1]) + 114*uint32(rgb[2]) + 500) / 1000)
 	}
 	return p
 }

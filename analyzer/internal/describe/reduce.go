@@ -106,7 +106,7 @@ func premultiplied(m image.Image) source {
 			for x := range s.width {
 				r, g, bl, a := m.At(b.Min.X+x, b.Min.Y+y).RGBA()
 				p := buf[4*x : 4*x+4 : 4*x+4]
-				p[0], p[1], p[2], p[3] = uint8(r>>8), uint8(g>>8), uint8(bl>>8), uint8(a>>8) //nolint:gosec // RGBA's values have 16 bits.
+				p[0], p[1], p[2], p[3] = uint8(r>>8), uint8(g>>8), uint8(bl>>8), uint8(a>>8)
 			}
 			return buf
 		}
@@ -142,7 +142,7 @@ func paletteTable(p color.Palette) *[256][4]byte {
 		table[i][3] = 255
 		if i < len(p) && p[i] != nil {
 			r, g, b, a := p[i].RGBA()
-			table[i] = [4]byte{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8), uint8(a >> 8)} //nolint:gosec // RGBA's values have 16 bits.
+			table[i] = [4]byte{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8), uint8(a >> 8)}
 		}
 	}
 	return &table
@@ -155,7 +155,7 @@ func setStraight(dst, src []byte) {
 		dst[i+3] = src[i+3]
 		for c := range 3 {
 			if alpha > 0 {
-				dst[i+c] = uint8(min(255, (uint32(src[i+c])*255+alpha/2)/alpha)) //nolint:gosec // At most 255.
+				dst[i+c] = uint8(min(255, (uint32(src[i+c])*255+alpha/2)/alpha))
 			}
 		}
 	}
