@@ -69,12 +69,6 @@ func (c counts) String() string {
 // key names a test, or with an empty test a package.
 type key struct{ pkg, test string }
 
-// parent is the test that a subtest belongs to, or the package of a test.
-func (k key) parent() key {
-	slash := strings.LastIndexByte(k.test, '/')
-	return key{k.pkg, k.test[:max(slash, 0)]}
-}
-
 // run is what is known of one test or package while it lasts.
 type run struct {
 	output   strings.Builder
@@ -131,6 +125,19 @@ func (s *summary) run(k key) *run {
 	return r
 }
 
+// parent is the run of the test that a subtest belongs to, or of the package of a test. A subtest's own name may hold a
+// slash, so the parent is the longest beginning of its name that is a test's.
+func (s *summary) parent(k key) *run {
+	for k.test != "" {
+		slash := strings.LastIndexByte(k.test, '/')
+		k.test = k.test[:max(slash, 0)]
+		if r := s.runs[k]; r != nil {
+			return r
+		}
+	}
+	return s.run(k)
+}
+
 func (s *summary) add(e event) {
 	k := key{e.Package, e.Test}
 	switch e.Action {
@@ -145,7 +152,7 @@ func (s *summary) add(e event) {
 		}
 	case "run":
 		s.run(k)
-		s.run(k.parent()).hasTests = true
+		s.parent(k).hasTests = true
 	case "pass", "fail", "skip":
 		if e.Test == "" {
 			s.endPackage(e)
@@ -157,7 +164,7 @@ func (s *summary) add(e event) {
 
 func (s *summary) endTest(k key, action string) {
 	r := s.run(k)
-	defer delete(s.runs, k)
+	delete(s.runs, k)
 	switch {
 	case action == "pass" && !r.hasTests:
 		s.passed++
@@ -171,7 +178,7 @@ func (s *summary) endTest(k key, action string) {
 		}
 		fmt.Fprintf(s.out, "\n%s\n%s", k.pkg, r.output.String())
 	}
-	s.run(k.parent()).failures += r.failures
+	s.parent(k).failures += r.failures
 }
 
 // endPackage prints the package's line. Its own output is worth reading only when no test of it explains the failure.

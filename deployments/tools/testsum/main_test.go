@@ -45,7 +45,7 @@ import "testing"
 func TestPlain(t *testing.T) {}
 
 func TestParent(t *testing.T) {
-	t.Run("one", func(t *testing.T) {})
+	t.Run("image/one", func(t *testing.T) {})
 	t.Run("two", func(t *testing.T) { t.Run("deep", func(t *testing.T) { t.Parallel(); t.Error("too deep") }) })
 	t.Run("three", func(t *testing.T) { t.Skip("not today") })
 }
