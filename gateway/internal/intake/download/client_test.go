@@ -1,17 +1,13 @@
 package download
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"runtime"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -221,101 +217,6 @@ func TestRetryAfterIsHonouredAsFarAsItFits(t *testing.T) {
 	}
 }
 
-func TestSizeLimit(t *testing.T) {
-	const limit = 1 << 20
-	body := bytes.Repeat([]byte{7}, limit+1)
-	for _, chunked := range []bool{false, true} {
-		for _, size := range []int{0, 1, firstRead - 1, firstRead, firstRead + 1, limit - 1, limit, limit + 1} {
-			origin := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-				if !chunked {
-					w.Header().Set("Content-Length", strconv.Itoa(size))
-				}
-				w.WriteHeader(http.StatusOK)
-				w.(http.Flusher).Flush()
-				w.Write(body[:size])
-			})
-			data, err := get(t, client(t, Config{MaxBytes: limit}), origin.URL)
-			if size <= limit {
-				if err != nil || !bytes.Equal(data, body[:size]) {
-					t.Errorf("%d bytes (chunked %v): got %d, %v", size, chunked, len(data), err)
-				}
-			} else {
-				wantFailure(t, err, pipeline.CodeTooLarge, "Image exceeds the maximum size of 1 MB")
-			}
-		}
-	}
-	if got := TooLarge(10_485_760).Text; got != "Image exceeds the maximum size of 10 MB" {
-		t.Errorf("text for the default limit: %q", got)
-	}
-}
-
-func TestEndlessAndLyingBodies(t *testing.T) {
-	const limit = 1 << 20
-	endless := func(w io.Writer) {
-		block := make([]byte, 32<<10)
-		for {
-			if _, err := w.Write(block); err != nil {
-				return
-			}
-		}
-	}
-	origins := map[string]string{
-		"endless, chunked": serve(t, func(w http.ResponseWriter, _ *http.Request) { endless(w) }).URL,
-		"endless, no length": raw(t, func(c net.Conn) {
-			io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
-			endless(c)
-		}),
-		"a length over the limit and no body": raw(t, func(c net.Conn) {
-			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", limit+1)
-			_, _ = io.Copy(io.Discard, c)
-		}),
-	}
-	for name, url := range origins {
-		t.Run(name, func(t *testing.T) {
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			_, err := get(t, client(t, Config{MaxBytes: limit}), url)
-			runtime.ReadMemStats(&after)
-			wantFailure(t, err, pipeline.CodeTooLarge, "Image exceeds the maximum size of 1 MB")
-			if grown := after.TotalAlloc - before.TotalAlloc; grown > 16<<20 {
-				t.Errorf("allocated %d MiB", grown>>20)
-			}
-		})
-	}
-	t.Run("a gzip bomb is handed on as it is", func(t *testing.T) {
-		var packed bytes.Buffer
-		z := gzip.NewWriter(&packed)
-		z.Write(make([]byte, 8<<20))
-		z.Close()
-		url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Encoding", "gzip")
-			w.Write(packed.Bytes())
-		}).URL
-		data, err := get(t, client(t, Config{MaxBytes: limit}), url)
-		if err != nil || !bytes.Equal(data, packed.Bytes()) {
-			t.Errorf("got %d bytes, %v, want the %d that were sent", len(data), err, packed.Len())
-		}
-	})
-	t.Run("a length that is short", func(t *testing.T) {
-		url := raw(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcdef") })
-		if data, err := get(t, client(t, Config{}), url); err != nil || string(data) != "abc" {
-			t.Errorf("got %q, %v", data, err)
-		}
-	})
-	t.Run("an endless header", func(t *testing.T) {
-		url := raw(t, func(c net.Conn) {
-			io.WriteString(c, "HTTP/1.1 200 OK\r\n")
-			for {
-				if _, err := io.WriteString(c, "X-Fill: "+strings.Repeat("x", 1000)+"\r\n"); err != nil {
-					return
-				}
-			}
-		})
-		_, err := get(t, client(t, Config{}), url)
-		wantFailure(t, err, pipeline.CodeDownloadFailed, textNoHeader)
-	})
-}
-
 func TestSlowOriginsAreGivenUp(t *testing.T) {
 	var asked atomic.Int64
 	hang := serve(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -381,50 +282,4 @@ func TestEndOfContextIsNoFailureOfTheImage(t *testing.T) {
 	if _, err := client(t, Config{}).Get(ctx, "job", origin.URL); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the context's error", err)
 	}
-}
-
-func TestMemoryOfAllDownloadsIsBounded(t *testing.T) {
-	const limit = 1 << 20
-	full := make(chan struct{})
-	hold := make(chan struct{})
-	fat := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Write(make([]byte, limit))
-		w.(http.Flusher).Flush()
-		full <- struct{}{}
-		<-hold
-	})
-	small := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("small")) })
-	large := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, limit)) })
-	c := client(t, Config{MaxBytes: limit, Memory: 4 * (limit + 1), patience: 20 * time.Millisecond})
-	var running sync.WaitGroup
-	for range 2 {
-		running.Go(func() {
-			img, err := c.Get(t.Context(), "greedy", fat.URL)
-			if err == nil {
-				img.Release()
-			} else if !errors.Is(err, ErrBusy) {
-				t.Error(err)
-			}
-		})
-		<-full
-	}
-	// The greedy job has its share; another has its own.
-	for range 10 {
-		if data, err := c.Get(t.Context(), "modest", small.URL); err != nil {
-			t.Errorf("the other job: %v", err)
-		} else {
-			data.Release()
-		}
-	}
-	if img, err := c.Get(t.Context(), "modest", large.URL); err != nil {
-		t.Errorf("the other job: %v", err)
-	} else {
-		img.Release()
-	}
-	if _, err := c.Get(t.Context(), "greedy", large.URL); !errors.Is(err, ErrBusy) {
-		t.Errorf("beyond its share the greedy job got %v, want ErrBusy", err)
-	}
-	close(hold)
-	running.Wait()
-	checkMemory(t, c)
 }
