@@ -8,6 +8,7 @@ import (
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -202,9 +203,7 @@ func TestReadRefusesEveryPrefix(t *testing.T) {
 		"png":  encodePNG(t, gradient(40, 30)),
 		"gray": encodePNG(t, image.NewGray(image.Rect(0, 0, 3, 3))),
 	}
-	for name, data := range goTestdata(t, "testdata/video-005.gray.q50.progressive.jpeg", "png/testdata/pngsuite/basn3p0?.png") {
-		files[name] = data
-	}
+	maps.Copy(files, goTestdata(t, "testdata/video-005.gray.q50.progressive.jpeg", "png/testdata/pngsuite/basn3p0?.png"))
 	for name, data := range files {
 		t.Run(name, func(t *testing.T) {
 			h, err := imagefile.Read(data, imagefile.Limits{})

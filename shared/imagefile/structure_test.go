@@ -42,7 +42,7 @@ func segment(marker byte, payload ...byte) []byte {
 	return append(b, payload...)
 }
 
-func sof(marker byte, precision byte, width, height uint16, sampling ...byte) []byte {
+func sof(marker, precision byte, width, height uint16, sampling ...byte) []byte {
 	p := []byte{precision}
 	p = binary.BigEndian.AppendUint16(p, height)
 	p = binary.BigEndian.AppendUint16(p, width)

@@ -252,8 +252,11 @@ func TestWarningsAndTextsAreBounded(t *testing.T) {
 	}
 	long := bytes.Repeat([]byte(`<"&>`+"\u2028"), 1200)
 	entries := []entry{
-		{dirImage, 0x010f, tiffASCII, long}, {dirImage, 0x0110, tiffASCII, long}, {dirExif, 0xa434, tiffASCII, long},
-		{dirExif, 0x9003, tiffASCII, long[:64]}, {dirExif, 0x9004, tiffASCII, long[:60]},
+		{dirImage, 0x010f, tiffASCII, long},
+		{dirImage, 0x0110, tiffASCII, long},
+		{dirExif, 0xa434, tiffASCII, long},
+		{dirExif, 0x9003, tiffASCII, long[:64]},
+		{dirExif, 0x9004, tiffASCII, long[:60]},
 	}
 	m, _ := describe(t, withExif(encodeJPEG(t, photo(60, 40), 80), tiffOf(entries...)))
 	if n := len(asJSON(t, m)); n > pipeline.MaxMetadataBytes || m.Exif == nil || len(m.Exif.CameraMake) > maxTextBytes {

@@ -101,8 +101,12 @@ func TestDominantColours(t *testing.T) {
 		c     color.NRGBA
 		width int
 	}{
-		{color.NRGBA{32, 64, 160, 255}, 100}, {color.NRGBA{224, 32, 48, 255}, 70}, {color.NRGBA{240, 240, 224, 255}, 50},
-		{color.NRGBA{16, 128, 64, 255}, 30}, {color.NRGBA{250, 200, 20, 255}, 20}, {color.NRGBA{128, 0, 255, 0}, 30},
+		{color.NRGBA{32, 64, 160, 255}, 100},
+		{color.NRGBA{224, 32, 48, 255}, 70},
+		{color.NRGBA{240, 240, 224, 255}, 50},
+		{color.NRGBA{16, 128, 64, 255}, 30},
+		{color.NRGBA{250, 200, 20, 255}, 20},
+		{color.NRGBA{128, 0, 255, 0}, 30},
 	}
 	m := image.NewNRGBA(image.Rect(0, 0, 300, 100))
 	r := rand.New(rand.NewPCG(3, 4))
