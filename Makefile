@@ -47,9 +47,9 @@ fmt: ## format all Go files
 fuzz: ## each fuzz target for FUZZTIME (5s)
 	@deployments/local/fuzz.sh $(or $(FUZZTIME),5s)
 
-tidy: ## go mod tidy in every module, then go work sync
-	@for module in $(MODULES) deployments/tools; do GOWORK=off go -C $$module mod tidy || exit 1; done
+tidy: ## go work sync, then go mod tidy in every module
 	@go work sync
+	@for module in $(MODULES) deployments/tools; do GOWORK=off go -C $$module mod tidy || exit 1; done
 
 verify: lint test fuzz ## what a change must pass: lint, test, fuzz
 

@@ -15,7 +15,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 
-packages=() modules=() missing=()
+packages=() modules=() missing=() node=''
 
 # need COMMAND PACKAGE... asks for the packages when there is no such command.
 need() {
@@ -52,7 +52,11 @@ for what; do
     need exiftool libimage-exiftool-perl
     need exiv2 exiv2
     need curl curl ca-certificates
-    need node nodejs
+    # Debian 12 has Node.js 18, which has no WebSocket.
+    if ! has_websocket node && ! has_websocket "$(tool node)"; then
+      need npm nodejs npm
+      node=yes
+    fi
     python_has_clients || packages+=(python3 python3-requests python3-websockets)
     ;;
   race) need "$(go env CC)" gcc libc6-dev ;;
@@ -121,6 +125,15 @@ for module in "${modules[@]}"; do
   esac
   go_install "$module" "$path" || missing+=("$module")
 done
+
+if [[ -n $node ]]; then
+  echo "installing Node.js $NODE_VERSION" >&2
+  mkdir -p "$cache/node-$NODE_VERSION"
+  if ! npm install --silent --no-fund --no-audit --prefix "$cache/node-$NODE_VERSION" "node@$NODE_VERSION" >&2 ||
+    ! has_websocket "$(tool node)"; then
+    missing+=("Node.js 20.10 or later")
+  fi
+fi
 
 if ((${#missing[@]})); then
   cat >&2 <<TEXT

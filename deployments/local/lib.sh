@@ -5,20 +5,27 @@
 MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
 VERSITYGW_VERSION=v1.8.0
 GOLANGCI_LINT_VERSION=v2.15.0
+NODE_VERSION=22.23.3
 
 cache=${IMAGEBATCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/imagebatch}
 
-# tool NAME prints where install.sh puts a tool that is built from its Go module.
+# tool NAME prints where install.sh puts a tool that is not the system's.
 tool() {
   case $1 in
   minio) echo "$cache/minio-$MINIO_VERSION/minio" ;;
   versitygw) echo "$cache/versitygw-$VERSITYGW_VERSION/versitygw" ;;
+  node) echo "$cache/node-$NODE_VERSION/node_modules/.bin/node" ;;
   golangci-lint) echo "$cache/golangci-lint-$GOLANGCI_LINT_VERSION/golangci-lint" ;;
   esac
 }
 
 # Where Debian and Ubuntu keep the scripts that do not insist on the rabbitmq user.
 rabbitmq_bin=${RABBITMQ_BIN:-/usr/lib/rabbitmq/bin}
+
+# has_websocket NODE tells whether a Node.js has the WebSocket of browsers: from 20.10 on.
+has_websocket() {
+  "$1" --experimental-websocket -e 0 2>/dev/null
+}
 
 # postgres_bin prints the folder of initdb and postgres, which Debian keeps out of PATH: the newest version there.
 postgres_bin() {

@@ -17,12 +17,17 @@ go vet work || status=1
 (cd deployments/tools && GOWORK=off go vet ./... && GOWORK=off "$(tool golangci-lint)" run) || status=1
 shellcheck -x -P SCRIPTDIR deployments/local/*.sh .ci/run || status=1
 
+# What the checks change is put back, for the tests that follow; so they need a tree that has no changes of its own.
 if [[ ${CI:-} == true ]]; then
-  for module in "${modules[@]}" "$PWD/deployments/tools"; do
-    GOWORK=off go -C "$module" mod tidy -diff || { echo "make tidy has something to do in $module" && status=1; }
-  done
-  go work sync
-  go generate work
-  git diff --exit-code || { echo "make tidy or go generate work has something to do" && status=1; }
+  if ! git diff --quiet HEAD; then
+    echo 'CI=true asks for a checkout without changes' >&2
+    exit 1
+  fi
+  { "${MAKE:-make}" --no-print-directory tidy && go generate work; } || status=1
+  if ! git diff --exit-code HEAD; then
+    echo 'make tidy or go generate work has something to do' >&2
+    git checkout --quiet HEAD -- .
+    status=1
+  fi
 fi
 exit $status

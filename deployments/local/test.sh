@@ -23,6 +23,7 @@ if [[ -n $servers ]]; then
 else
   "$here/install.sh" docs race || true
 fi
+if ! has_websocket node; then PATH=$(dirname "$(tool node)"):$PATH; fi
 
 results=$PWD/data/test
 rm -rf "$results"
