@@ -70,7 +70,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
 		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Owner: uuid.NewString(),
 	})
-	s.gauges()
+	s.gauges() //nolint:contextcheck // They are read long after New has returned.
 
 	ops := service.Ops(d.Metrics.Handler(),
 		service.Check{Name: "broker", Ready: func(context.Context) error { return d.Broker.Ready() }},
@@ -86,7 +86,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.api = api.New(api.Config{
+	s.api = api.New(api.Config{ //nolint:contextcheck // A handler has its request's context.
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages,
 		AllowedOrigins: c.AllowedOrigins, WSIdleTimeout: c.WSIdleTimeout,
 	}, api.Deps{

@@ -5,7 +5,6 @@ go 1.26.0
 require (
 	github.com/coder/websocket v1.8.15
 	github.com/compose-spec/compose-go/v2 v2.16.2
-	github.com/google/go-cmp v0.7.0
 	github.com/imagebatch/imagebatch/analyzer v0.0.0
 	github.com/imagebatch/imagebatch/gateway v0.0.0
 	github.com/imagebatch/imagebatch/processor v0.0.0

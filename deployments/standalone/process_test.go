@@ -59,7 +59,7 @@ func launch(t *testing.T, name string, env ...string) *process {
 	}
 	p := &process{t: t, name: filepath.Join(dir, name), env: env, addr: freeAddr(t)}
 	t.Cleanup(func() {
-		p.end(syscall.SIGKILL)
+		_ = p.end(syscall.SIGKILL) // Killed is what it is to be.
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if bytes.Contains(p.log.Bytes(), []byte("DATA RACE")) || bytes.Contains(p.log.Bytes(), []byte("panic:")) || t.Failed() {

@@ -44,7 +44,7 @@ func Run[C Configuration[C]](ctx context.Context, environ []string, declare bool
 	if err != nil {
 		return err
 	}
-	servers, err := c.Remote.open(declare, log)
+	servers, err := c.Remote.open(declare, log) //nolint:contextcheck // The servers outlive ctx: a drain needs them.
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 )
 
 // Part is a named piece of a service that works until its context ends.
@@ -42,9 +43,9 @@ func RunParts(ctx context.Context, log *slog.Logger, parts ...Part) error {
 	case <-ctx.Done():
 	case <-some:
 	}
-	for i := len(parts) - 1; i >= 0; i-- {
-		all[i].stop()
-		<-all[i].done
+	for i, r := range slices.Backward(all) {
+		r.stop()
+		<-r.done
 		log.DebugContext(detached, "stopped", "part", parts[i].Name)
 	}
 	return errors.Join(errs...)
