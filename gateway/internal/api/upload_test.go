@@ -88,6 +88,20 @@ func TestEarlyAnswers(t *testing.T) {
 		wantError(t, r.do("POST", "/api/v1/batch", strings.NewReader("x"+big)), 413, fmt.Sprintf("Request body exceeds %d bytes", most))
 		wantError(t, r.do("POST", "/api/v1/batch", io.MultiReader(strings.NewReader("x"+big))), 400, "Invalid JSON at byte 0: unexpected character 'x'")
 	})
+	t.Run("read after all is written", func(t *testing.T) { // as most clients do
+		conn := r.dial()
+		defer conn.Close()
+		_, err := fmt.Fprintf(conn, "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\nx%s", 1+5*len(big), strings.Repeat(big, 2))
+		for range 3 {
+			if err == nil {
+				_, err = io.WriteString(conn, big)
+			}
+		}
+		if err != nil {
+			t.Errorf("the sender was broken off: %v", err)
+		}
+		wantError(t, r.read(conn), 413, fmt.Sprintf("Request body exceeds %d bytes", most))
+	})
 	t.Run("too large and chunked", func(t *testing.T) {
 		wantError(t, r.do("POST", "/api/v1/batch", io.MultiReader(strings.NewReader("{"+big))), 413, fmt.Sprintf("Request body exceeds %d bytes", most))
 	})
