@@ -99,6 +99,9 @@ func (s source) sumRows(b *band, top, bottom int) {
 	}
 }
 
+// mask takes every other byte of a word.
+const mask = 0x00ff00ff00ff00ff
+
 // add adds a row to the plain sums.
 func (b *band) add(row []byte) {
 	addWords(b.even, b.odd, row)
@@ -112,7 +115,6 @@ func (b *band) add(row []byte) {
 
 // addWords adds each whole word of row: its even bytes to even, its odd ones to odd.
 func addWords(even, odd []uint64, row []byte) {
-	const mask = 0x00ff00ff00ff00ff
 	n := len(row) / 8
 	even, odd = even[:n], odd[:n]
 	for i := range even {
@@ -124,26 +126,42 @@ func addWords(even, odd []uint64, row []byte) {
 
 // settle moves the plain sums over to the others.
 func (b *band) settle() {
-	sums, odd := b.sums[:8*len(b.even)], b.odd[:len(b.even)]
+	odd := b.odd[:len(b.even)]
 	for i, e := range b.even {
-		o := odd[i]
-		p := sums[8*i : 8*i+8 : 8*i+8]
-		p[0] += uint32(e&0xffff) * one
-		p[1] += uint32(o&0xffff) * one
-		p[2] += uint32(e>>16&0xffff) * one
-		p[3] += uint32(o>>16&0xffff) * one
-		p[4] += uint32(e>>32&0xffff) * one
-		p[5] += uint32(o>>32&0xffff) * one
-		p[6] += uint32(e>>48) * one
-		p[7] += uint32(o>>48) * one
+		spread(b.sums[8*i:8*i+8], e, odd[i], one)
 	}
 }
 
+// addWeighted adds a row, of which only weight 256ths belong to the part. A
+// weighted sample has 16 bits at most, so four of them are weighted at once.
 func (b *band) addWeighted(row []byte, weight int) {
-	w := uint32(weight)
-	for i, v := range row[:len(b.sums)] {
-		b.sums[i] += w * uint32(v)
+	row = row[:len(b.sums)]
+	words := len(row) / 8
+	for i := range words {
+		b.addWeightedWord(i, binary.LittleEndian.Uint64(row[8*i:]), uint64(weight))
 	}
+	if rest := row[8*words:]; len(rest) > 0 {
+		clear(b.tail)
+		copy(b.tail, rest)
+		b.addWeightedWord(words, binary.LittleEndian.Uint64(b.tail), uint64(weight))
+	}
+}
+
+func (b *band) addWeightedWord(i int, v, weight uint64) {
+	spread(b.sums[8*i:8*i+8], (v&mask)*weight, (v>>8&mask)*weight, 1)
+}
+
+// spread adds the sums in two words to those of eight samples, times a factor.
+func spread(sums []uint32, even, odd uint64, factor uint32) {
+	_ = sums[7]
+	sums[0] += uint32(even&0xffff) * factor
+	sums[1] += uint32(odd&0xffff) * factor
+	sums[2] += uint32(even>>16&0xffff) * factor
+	sums[3] += uint32(odd>>16&0xffff) * factor
+	sums[4] += uint32(even>>32&0xffff) * factor
+	sums[5] += uint32(odd>>32&0xffff) * factor
+	sums[6] += uint32(even>>48) * factor
+	sums[7] += uint32(odd>>48) * factor
 }
 
 // setMeans sets the means of one row of parts, of height 1/256 of a sample. The
