@@ -6,152 +6,19 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
-	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// bench is a hub over a real store, whose reads it counts and can spoil.
-type bench struct {
-	*testing.T
-	store *sqlite.Store
-	hub   *progress.Hub
-	reads atomic.Int64
-	found atomic.Int64 // reads that have seen the store
-	fault atomic.Pointer[error]
-	gate  atomic.Pointer[chan struct{}] // a read waits for it at its end, when there is one
-}
-
-func (b *bench) Changes(ctx context.Context, id string, after int64) (*job.Job, error) {
-	b.reads.Add(1)
-	if err := b.fault.Load(); err != nil {
-		return nil, *err
-	}
-	gate := b.gate.Load()
-	j, err := b.store.Changes(ctx, id, after)
-	b.found.Add(1)
-	if gate != nil {
-		<-*gate // what was found grows old
-	}
-	return j, err
-}
-
-func setup(t *testing.T, c progress.Config) *bench {
-	t.Helper()
-	if c.Reread == 0 {
-		c.Reread = time.Hour
-	}
-	log := slog.New(slog.DiscardHandler)
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{T: t, store: store}
-	b.hub = progress.New(c, b, log, metrics.New())
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		b.hub.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return b
-}
-
-var start = time.Date(2025, 11, 18, 10, 30, 0, 0, time.UTC)
-
-// create stores a job of n inline images.
-func (b *bench) create(id string, n int) {
-	b.Helper()
-	images := make([]job.Image, n)
-	for i := range images {
-		images[i].OriginalFilename = fmt.Sprintf("image%d.jpg", i)
-		images[i].Original = job.Original{Path: fmt.Sprintf("%s/%d", id, i), ContentType: "image/jpeg", Size: 1, SHA256: "00"}
-	}
-	if err := b.store.Create(b.Context(), job.New(id, images, start)); err != nil {
-		b.Fatal(err)
-	}
-}
-
-// settle ends an image: odd ones fail.
-func (b *bench) settle(id string, index int) *job.Job {
-	b.Helper()
-	now := start.Add(time.Second)
-	r := pipeline.Ended(pipeline.NewEnvelope(id, index, now), fmt.Sprintf("%s/image%d.jpg", id, index), now)
-	if index%2 == 1 {
-		r = (&pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged image"}).Result(r.Envelope, now)
-	}
-	j, _, err := b.store.Change(b.Context(), job.Ref{JobID: id, Index: index}, job.Settle(r, now), now)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return j
-}
-
-func (b *bench) hint(j *job.Job) { b.hub.Hint(pipeline.Hint{JobID: j.ID, Revision: j.Revision}) }
-
-func (b *bench) subscribe(id string) *progress.Watcher {
-	b.Helper()
-	w, err := b.hub.Subscribe(b.Context(), id)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(w.Close)
-	return w
-}
-
-// next waits for what a watcher is told next.
-func (b *bench) next(w *progress.Watcher) []string {
-	b.Helper()
-	select {
-	case <-w.Ready():
-	case <-time.After(10 * time.Second):
-		b.Fatal("nothing was told")
-	}
-	events, err := w.Next()
-	if err != nil {
-		return []string{err.Error()}
-	}
-	return tell(events)
-}
-
-// tell writes events in words: kind, image, job's counters.
-func tell(events []progress.Event) (words []string) {
-	for _, e := range events {
-		s := string(e.Kind)
-		if e.Image != nil {
-			s += fmt.Sprintf(" %d %s", e.Image.Index, e.Image.Status)
-		}
-		words = append(words, fmt.Sprintf("%s: %s %d+%d/%d", s, e.Job.Status, e.Job.Completed, e.Job.Failed, e.Job.Total))
-	}
-	return words
-}
-
-func (b *bench) want(got []string, want ...string) {
-	b.Helper()
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		b.Fatalf("got  %q\nwant %q", got, want)
-	}
-}
 
 func TestFromTheBeginningToTheEnd(t *testing.T) {
 	b := setup(t, progress.Config{})
@@ -407,83 +274,5 @@ func TestTheEndOfTheHub(t *testing.T) {
 	b.want(b.next(w), progress.ErrClosed.Error())
 	if _, err := hub.Subscribe(t.Context(), "a"); !errors.Is(err, progress.ErrClosed) {
 		t.Errorf("after the end: %v", err)
-	}
-}
-
-// Watchers that come while images end, in any order, with hints that get lost:
-// what each was told adds up to what the store says.
-func TestEventsAddUpToTheJob(t *testing.T) {
-	b := setup(t, progress.Config{Reread: 20 * time.Millisecond})
-	const jobs, images, watchers = 5, 20, 200
-	var wg sync.WaitGroup
-	for n := range jobs {
-		id := fmt.Sprint("job", n)
-		b.create(id, images)
-		wg.Go(func() {
-			for _, i := range rand.Perm(images) {
-				j := b.settle(id, i)
-				for range rand.IntN(3) { // lost, once, twice
-					b.hint(j)
-				}
-			}
-		})
-		for range watchers {
-			wg.Go(func() { b.fold(id) })
-		}
-	}
-	wg.Wait()
-}
-
-// fold watches a job to its end and holds what it was told against the store.
-func (b *bench) fold(id string) {
-	w, err := b.hub.Subscribe(b.Context(), id)
-	if err != nil {
-		b.Error(err)
-		return
-	}
-	defer w.Close()
-	ended := map[int]job.Status{}
-	var last progress.Event
-	for {
-		<-w.Ready()
-		events, err := w.Next()
-		if err != nil {
-			b.Errorf("%s: %v before the end", id, err)
-			return
-		}
-		for _, e := range events {
-			if last.Kind == progress.JobComplete {
-				b.Errorf("%s: %v after the end", id, e.Kind)
-			}
-			if last.Job == nil && e.Kind != progress.Progress {
-				b.Errorf("%s: began with %v", id, e.Kind)
-			}
-			if last.Job != nil && (e.Job.Completed < last.Job.Completed || e.Job.Failed < last.Job.Failed || e.Job.Revision < last.Job.Revision) {
-				b.Errorf("%s: counters fell: %v after %v", id, tell([]progress.Event{e}), tell([]progress.Event{last}))
-			}
-			if e.Image != nil {
-				if _, twice := ended[e.Image.Index]; twice {
-					b.Errorf("%s: image %d told twice", id, e.Image.Index)
-				}
-				ended[e.Image.Index] = e.Image.Status
-			}
-			last = e
-		}
-		if last.Kind == progress.JobComplete {
-			break
-		}
-	}
-	j, err := b.store.Get(b.Context(), id)
-	if err != nil {
-		b.Error(err)
-		return
-	}
-	if j.Status != last.Job.Status || j.Completed != last.Job.Completed || j.Failed != last.Job.Failed || len(ended) != j.Total {
-		b.Errorf("%s: told %v and %d images, is %+v", id, tell([]progress.Event{last}), len(ended), j)
-	}
-	for i := range j.Images {
-		if ended[i] != j.Images[i].Status {
-			b.Errorf("%s: image %d was told as %s, is %s", id, i, ended[i], j.Images[i].Status)
-		}
 	}
 }

@@ -1,0 +1,147 @@
+package progress_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// bench is a hub over a real store, whose reads it counts and can spoil.
+type bench struct {
+	*testing.T
+	store *sqlite.Store
+	hub   *progress.Hub
+	reads atomic.Int64
+	found atomic.Int64 // reads that have seen the store
+	fault atomic.Pointer[error]
+	gate  atomic.Pointer[chan struct{}] // a read waits for it at its end, when there is one
+}
+
+func (b *bench) Changes(ctx context.Context, id string, after int64) (*job.Job, error) {
+	b.reads.Add(1)
+	if err := b.fault.Load(); err != nil {
+		return nil, *err
+	}
+	gate := b.gate.Load()
+	j, err := b.store.Changes(ctx, id, after)
+	b.found.Add(1)
+	if gate != nil {
+		<-*gate // what was found grows old
+	}
+	return j, err
+}
+
+func setup(t *testing.T, c progress.Config) *bench {
+	t.Helper()
+	if c.Reread == 0 {
+		c.Reread = time.Hour
+	}
+	log := slog.New(slog.DiscardHandler)
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{T: t, store: store}
+	b.hub = progress.New(c, b, log, metrics.New())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.hub.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+var start = time.Date(2025, 11, 18, 10, 30, 0, 0, time.UTC)
+
+// create stores a job of n inline images.
+func (b *bench) create(id string, n int) {
+	b.Helper()
+	images := make([]job.Image, n)
+	for i := range images {
+		images[i].OriginalFilename = fmt.Sprintf("image%d.jpg", i)
+		images[i].Original = job.Original{Path: fmt.Sprintf("%s/%d", id, i), ContentType: "image/jpeg", Size: 1, SHA256: "00"}
+	}
+	if err := b.store.Create(b.Context(), job.New(id, images, start)); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// settle ends an image: odd ones fail.
+func (b *bench) settle(id string, index int) *job.Job {
+	b.Helper()
+	now := start.Add(time.Second)
+	r := pipeline.Ended(pipeline.NewEnvelope(id, index, now), fmt.Sprintf("%s/image%d.jpg", id, index), now)
+	if index%2 == 1 {
+		r = (&pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged image"}).Result(r.Envelope, now)
+	}
+	j, _, err := b.store.Change(b.Context(), job.Ref{JobID: id, Index: index}, job.Settle(r, now), now)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return j
+}
+
+func (b *bench) hint(j *job.Job) { b.hub.Hint(pipeline.Hint{JobID: j.ID, Revision: j.Revision}) }
+
+func (b *bench) subscribe(id string) *progress.Watcher {
+	b.Helper()
+	w, err := b.hub.Subscribe(b.Context(), id)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(w.Close)
+	return w
+}
+
+// next waits for what a watcher is told next.
+func (b *bench) next(w *progress.Watcher) []string {
+	b.Helper()
+	select {
+	case <-w.Ready():
+	case <-time.After(10 * time.Second):
+		b.Fatal("nothing was told")
+	}
+	events, err := w.Next()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return tell(events)
+}
+
+// tell writes events in words: kind, image, job's counters.
+func tell(events []progress.Event) (words []string) {
+	for _, e := range events {
+		s := string(e.Kind)
+		if e.Image != nil {
+			s += fmt.Sprintf(" %d %s", e.Image.Index, e.Image.Status)
+		}
+		words = append(words, fmt.Sprintf("%s: %s %d+%d/%d", s, e.Job.Status, e.Job.Completed, e.Job.Failed, e.Job.Total))
+	}
+	return words
+}
+
+func (b *bench) want(got []string, want ...string) {
+	b.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		b.Fatalf("got  %q\nwant %q", got, want)
+	}
+}
+
