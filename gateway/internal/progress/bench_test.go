@@ -144,4 +144,3 @@ func (b *bench) want(got []string, want ...string) {
 		b.Fatalf("got  %q\nwant %q", got, want)
 	}
 }
-
