@@ -1,0 +1,178 @@
+package analyzer_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/imagebatch/imagebatch/analyzer"
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/membroker"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is an analyzer at work on a broker in memory and a folder.
+type rig struct {
+	broker    *membroker.Broker
+	originals *dirstore.Store
+	analyses  chan pipeline.Analysis
+	results   chan pipeline.Result
+}
+
+func start(t *testing.T) *rig {
+	t.Helper()
+	originals, err := dirstore.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{
+		broker:    membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name),
+		originals: originals, analyses: make(chan pipeline.Analysis, 10), results: make(chan pipeline.Result, 10),
+	}
+	c, err := analyzer.Config{MaxPixelBytes: 64 << 20}.Complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := analyzer.New(t.Context(), c, analyzer.Deps{
+		Broker: r.broker, Originals: originals, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 3)
+	go func() { ended <- s.Run(ctx) }()
+	go func() { ended <- collect(ctx, r.broker, pipeline.MetadataGenerated, r.analyses) }()
+	go func() { ended <- collect(ctx, r.broker, pipeline.ImageProcessed, r.results) }()
+	t.Cleanup(func() {
+		stop()
+		for range 3 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+		if err := r.broker.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func collect[M pipeline.Message](ctx context.Context, b broker.Broker, q pipeline.Queue[M], into chan<- M) error {
+	return b.Consume(ctx, q.Name, 10, func(_ context.Context, dv broker.Delivery) error {
+		var m M
+		if err := json.Unmarshal(dv.Body, &m); err != nil {
+			return err
+		}
+		into <- m
+		return dv.Ack()
+	})
+}
+
+// upload reads the golden Upload of a release and makes it one of the stored
+// photograph.
+func (r *rig) upload(t *testing.T, release string, data []byte) map[string]any {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "shared", "pipeline", "testdata", release, "upload.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(text, &m); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(data)
+	m["sha256"], m["size"] = hex.EncodeToString(sum[:]), len(data)
+	if err := r.originals.Put(t.Context(), m["original_path"].(string), data, "image/jpeg"); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func (r *rig) publish(t *testing.T, m any) {
+	t.Helper()
+	body, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.broker.Publish(t.Context(), pipeline.ImageUpload.Name, broker.Message{Body: body}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func photo(t *testing.T) []byte {
+	t.Helper()
+	data, err := os.ReadFile("../docs/sunrise.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// TestReadsEveryRelease holds that an analyzer understands the Upload of every
+// gateway that may still run beside it.
+func TestReadsEveryRelease(t *testing.T) {
+	releases, err := os.ReadDir("../shared/pipeline/testdata")
+	if err != nil || len(releases) == 0 {
+		t.Fatalf("golden messages: %v, %v", releases, err)
+	}
+	for _, release := range releases {
+		t.Run(release.Name(), func(t *testing.T) {
+			r := start(t)
+			m := r.upload(t, release.Name(), photo(t))
+			r.publish(t, m)
+			a := <-r.analyses
+			if a.TraceID != pipeline.TraceID(m["trace_id"].(string)) || a.Index != 7 || a.OriginalFilename != m["original_filename"] {
+				t.Errorf("envelope %+v", a.Upload)
+			}
+			if a.Metadata.Width != 1024 || a.Metadata.Height != 640 || a.Metadata.SHA256 != m["sha256"] || a.Metadata.Exif.CameraModel != "PENTAX K-3 II" {
+				t.Errorf("metadata %+v", a.Metadata)
+			}
+			if len(a.Thumbnail) == 0 || len(a.Thumbnail) > pipeline.MaxThumbnailBytes {
+				t.Errorf("thumbnail of %d bytes", len(a.Thumbnail))
+			}
+		})
+	}
+}
+
+func TestImageFailsForItself(t *testing.T) {
+	r := start(t)
+	t.Run("original gone", func(t *testing.T) {
+		m := r.upload(t, "v1", photo(t))
+		if err := r.originals.Delete(t.Context(), m["original_path"].(string)); err != nil {
+			t.Fatal(err)
+		}
+		r.publish(t, m)
+		if got := <-r.results; got.Status != pipeline.Failed || got.ErrorCode != pipeline.CodeOriginalLost || !got.Retryable || got.Index != 7 {
+			t.Errorf("result %+v", got)
+		}
+	})
+	t.Run("damaged", func(t *testing.T) {
+		r.publish(t, r.upload(t, "v1", photo(t)[:60_000]))
+		if got := <-r.results; got.Status != pipeline.Failed || got.ErrorCode != pipeline.CodeDamaged || got.Retryable {
+			t.Errorf("result %+v", got)
+		}
+	})
+	t.Run("not the bytes that were stored", func(t *testing.T) {
+		m := r.upload(t, "v1", photo(t))
+		m["sha256"], m["attempt"] = "00", pipeline.MaxAttempts
+		r.publish(t, m)
+		if got := <-r.results; got.Status != pipeline.Failed || got.ErrorCode != pipeline.CodeProcessingFailed {
+			t.Errorf("result %+v", got)
+		}
+	})
+	if n := len(r.analyses); n != 0 {
+		t.Errorf("%d analyses of images that failed", n)
+	}
+}

@@ -1,0 +1,218 @@
+package processor_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/imagebatch/imagebatch/processor"
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/membroker"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a processor at work on a broker in memory and two folders.
+type rig struct {
+	broker    *membroker.Broker
+	originals *dirstore.Store
+	processed *watched
+	results   chan pipeline.Result
+}
+
+// watched is a store that can be away, and that remembers what was put.
+type watched struct {
+	objectstore.Store
+
+	mu   sync.Mutex // guards what follows
+	away int        // so many puts fail
+	puts map[string][][]byte
+}
+
+func (w *watched) Put(ctx context.Context, key string, data []byte, contentType string) error {
+	w.mu.Lock()
+	if w.away > 0 {
+		w.away--
+		w.mu.Unlock()
+		return objectstore.ErrUnavailable
+	}
+	w.puts[key] = append(w.puts[key], bytes.Clone(data))
+	w.mu.Unlock()
+	return w.Store.Put(ctx, key, data, contentType)
+}
+
+func start(t *testing.T) *rig {
+	t.Helper()
+	open := func() *dirstore.Store {
+		s, err := dirstore.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	r := &rig{
+		broker:    membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name),
+		originals: open(), processed: &watched{Store: open(), puts: map[string][][]byte{}}, results: make(chan pipeline.Result, 10),
+	}
+	c, err := processor.Config{}.Complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := processor.New(t.Context(), c, processor.Deps{
+		Broker: r.broker, Originals: r.originals, Processed: r.processed, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 2)
+	go func() { ended <- s.Run(ctx) }()
+	go func() {
+		ended <- r.broker.Consume(ctx, pipeline.ImageProcessed.Name, 10, func(_ context.Context, dv broker.Delivery) error {
+			var m pipeline.Result
+			if err := json.Unmarshal(dv.Body, &m); err != nil {
+				return err
+			}
+			r.results <- m
+			return dv.Ack()
+		})
+	}()
+	t.Cleanup(func() {
+		stop()
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+		if err := r.broker.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// analysis reads the golden Analysis of a release and makes it one of the stored
+// photograph.
+func (r *rig) analysis(t *testing.T, release string) (m map[string]any, body []byte) {
+	t.Helper()
+	data, err := os.ReadFile("../docs/sunrise.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join("..", "shared", "pipeline", "testdata", release, "analysis.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(data)
+	m["sha256"], m["size"] = hex.EncodeToString(sum[:]), len(data)
+	if err := r.originals.Put(t.Context(), m["original_path"].(string), data, "image/jpeg"); err != nil {
+		t.Fatal(err)
+	}
+	body, err = json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, body
+}
+
+func (r *rig) publish(t *testing.T, body []byte) {
+	t.Helper()
+	if err := r.broker.Publish(t.Context(), pipeline.MetadataGenerated.Name, broker.Message{Body: body}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReadsEveryRelease holds that a processor understands the Analysis of every
+// analyzer that may still run beside it, and that everything is stored whole
+// before the result tells of it.
+func TestReadsEveryRelease(t *testing.T) {
+	releases, err := os.ReadDir("../shared/pipeline/testdata")
+	if err != nil || len(releases) == 0 {
+		t.Fatalf("golden messages: %v, %v", releases, err)
+	}
+	for _, release := range releases {
+		t.Run(release.Name(), func(t *testing.T) {
+			r := start(t)
+			m, body := r.analysis(t, release.Name())
+			r.publish(t, body)
+			got := <-r.results
+			if got.Status != pipeline.Completed || got.ProcessedPath != m["original_path"] || got.Index != 7 {
+				t.Fatalf("result %+v", got)
+			}
+			for _, key := range []string{got.ProcessedPath, pipeline.RecordKey(got.ProcessedPath), pipeline.ThumbnailKey(got.ProcessedPath)} {
+				if data, err := objectstore.ReadAll(t.Context(), r.processed, key, 1<<20); err != nil || len(data) == 0 {
+					t.Errorf("%s: %d bytes, %v", key, len(data), err)
+				}
+			}
+		})
+	}
+}
+
+// TestDuplicatesChangeNothing holds that a message that comes a hundred times
+// stores the same bytes each time.
+func TestDuplicatesChangeNothing(t *testing.T) {
+	r := start(t)
+	_, body := r.analysis(t, "v1")
+	for range 100 {
+		r.publish(t, body)
+	}
+	for range 100 {
+		if got := <-r.results; got.Status != pipeline.Completed {
+			t.Fatalf("result %+v", got)
+		}
+	}
+	r.processed.mu.Lock()
+	defer r.processed.mu.Unlock()
+	if len(r.processed.puts) != 3 {
+		t.Errorf("%d keys, want 3", len(r.processed.puts))
+	}
+	for key, puts := range r.processed.puts {
+		for _, data := range puts {
+			if !bytes.Equal(data, puts[0]) {
+				t.Errorf("%s was stored with other bytes", key)
+				break
+			}
+		}
+	}
+}
+
+// TestOutage holds that no result tells of an image while the store is away, and
+// that the outage costs no attempt.
+func TestOutage(t *testing.T) {
+	r := start(t)
+	r.processed.away = 4
+	m, body := r.analysis(t, "v1")
+	r.publish(t, body)
+	got := <-r.results
+	if got.Status != pipeline.Completed || got.ProcessedPath != m["original_path"] {
+		t.Errorf("result %+v", got)
+	}
+}
+
+func TestImageFailsForItself(t *testing.T) {
+	r := start(t)
+	m, body := r.analysis(t, "v1")
+	if err := r.originals.Delete(t.Context(), m["original_path"].(string)); err != nil {
+		t.Fatal(err)
+	}
+	r.publish(t, body)
+	if got := <-r.results; got.Status != pipeline.Failed || got.ErrorCode != pipeline.CodeOriginalLost {
+		t.Errorf("result %+v", got)
+	}
+}
