@@ -302,12 +302,14 @@ func TestReservationsOfTheGoneAreCleared(t *testing.T) {
 
 func TestLeapOfTheClockCostsNoOpenBatch(t *testing.T) {
 	r := setup(t)
+	var leap atomic.Int64 // in hours
+	r.now = func() time.Time { return time.Now().Add(time.Duration(leap.Load()) * time.Hour) }
 	in := r.intake("gateway-1", r.broker)
 	b := in.Begin()
 	if err := b.Add(t.Context(), Source{Data: jpegBytes(0)}); err != nil {
 		t.Fatal(err)
 	}
-	in.deps.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	leap.Store(1)
 	if n, err := in.claim(t.Context()); n != 0 || err != nil {
 		t.Errorf("claimed %d of our own, %v", n, err)
 	}
