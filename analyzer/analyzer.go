@@ -12,8 +12,6 @@ import (
 	"net"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/imagebatch/imagebatch/analyzer/internal/describe"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/metrics"
@@ -43,10 +41,10 @@ type Service struct {
 func New(ctx context.Context, c Config, d Deps) (*Service, error) {
 	s := &Service{config: c, deps: d, describer: describe.New(describe.Config{PixelBytes: c.MaxPixelBytes})}
 	var err error
-	s.ops, err = service.Listen(ctx, c.OpsAddr(), service.Ops(d.Metrics.Handler(),
+	s.ops, err = service.Listen(ctx, c.OpsAddr(), d.Metrics.Handler(),
 		service.Check{Name: "broker", Ready: func(context.Context) error { return d.Broker.Ready() }},
 		service.Check{Name: "store of originals", Ready: d.Originals.Ready},
-	))
+	)
 	return s, err
 }
 
@@ -55,15 +53,12 @@ func (s *Service) Addr() net.Addr { return s.ops.Addr() }
 
 // Run works until ctx ends and then finishes what it has in hand.
 func (s *Service) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
+	return service.RunParts(ctx, s.deps.Log, s.ops, service.Part{Name: "analyze", Run: func(ctx context.Context) error {
 		return stage.Run(ctx, stage.Deps{
 			Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
 			Ready: s.deps.Originals.Ready, Concurrency: s.config.Concurrency,
 		}, pipeline.ImageUpload, pipeline.MetadataGenerated, s.analyze)
-	})
-	g.Go(func() error { return s.ops.Run(ctx) })
-	return g.Wait()
+	}})
 }
 
 // analyze is the step: an upload in, what was found out.

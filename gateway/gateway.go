@@ -46,7 +46,7 @@ type Service struct {
 	intake   *intake.Intake
 	api      *api.Server
 	listener net.Listener
-	ops      *service.Server // on METRICS_ADDR, if there is one
+	ops      *service.Server // on METRICS_ADDR if there is one, else behind the API
 }
 
 // New opens the job store and the gateway's address, and makes the gateway.
@@ -72,19 +72,18 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	})
 	s.gauges() //nolint:contextcheck // They are read long after New has returned.
 
-	ops := service.Ops(d.Metrics.Handler(),
+	s.ops, err = service.Listen(ctx, c.MetricsAddr, d.Metrics.Handler(),
 		service.Check{Name: "broker", Ready: func(context.Context) error { return d.Broker.Ready() }},
 		service.Check{Name: "store of originals", Ready: d.Originals.Ready},
 		service.Check{Name: "store of processed images", Ready: d.Processed.Ready},
 		service.Check{Name: "job store", Ready: s.jobs.Ready},
 	)
-	onAPI := ops
-	if c.MetricsAddr != "" {
-		onAPI = nil
-	}
-	s.ops, err = service.Listen(ctx, c.MetricsAddr, ops)
 	if err != nil {
 		return nil, err
+	}
+	onAPI := s.ops.Handler()
+	if c.MetricsAddr != "" {
+		onAPI = nil
 	}
 	s.api = api.New(api.Config{ //nolint:contextcheck // A handler has its request's context.
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages,
@@ -118,8 +117,7 @@ func (s *Service) Addr() net.Addr { return s.listener.Addr() }
 // Run works until ctx ends. Then it stops taking requests, gives up downloads,
 // finishes what it has in hand and closes the job store.
 func (s *Service) Run(ctx context.Context) error {
-	err := service.RunParts(ctx, s.deps.Log,
-		service.Part{Name: "operator's address", Run: s.ops.Run},
+	err := service.RunParts(ctx, s.deps.Log, s.ops,
 		service.Part{Name: "progress", Run: s.runHub},
 		service.Part{Name: "job events", Run: func(ctx context.Context) error {
 			return s.deps.Broker.Subscribe(ctx, pipeline.JobEvents, s.hub.Resumed, s.hub.Receive)

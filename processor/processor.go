@@ -40,11 +40,11 @@ type Service struct {
 func New(ctx context.Context, c Config, d Deps) (*Service, error) {
 	s := &Service{config: c, deps: d}
 	var err error
-	s.ops, err = service.Listen(ctx, c.OpsAddr(), service.Ops(d.Metrics.Handler(),
+	s.ops, err = service.Listen(ctx, c.OpsAddr(), d.Metrics.Handler(),
 		service.Check{Name: "broker", Ready: func(context.Context) error { return d.Broker.Ready() }},
 		service.Check{Name: "store of originals", Ready: d.Originals.Ready},
 		service.Check{Name: "store of processed images", Ready: d.Processed.Ready},
-	))
+	)
 	return s, err
 }
 
@@ -53,15 +53,12 @@ func (s *Service) Addr() net.Addr { return s.ops.Addr() }
 
 // Run works until ctx ends and then finishes what it has in hand.
 func (s *Service) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
+	return service.RunParts(ctx, s.deps.Log, s.ops, service.Part{Name: "process", Run: func(ctx context.Context) error {
 		return stage.Run(ctx, stage.Deps{
 			Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
 			Ready: s.ready, Concurrency: s.config.Concurrency,
 		}, pipeline.MetadataGenerated, pipeline.ImageProcessed, s.process)
-	})
-	g.Go(func() error { return s.ops.Run(ctx) })
-	return g.Wait()
+	}})
 }
 
 func (s *Service) ready(ctx context.Context) error {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,20 +19,83 @@ type Check struct {
 	Ready func(context.Context) error
 }
 
-// Ops answers the operator's requests: /healthz says that the process is alive
-// and depends on nothing, /readyz whether it can work and what it misses, and
-// /metrics is for Prometheus.
-func Ops(metrics http.Handler, checks ...Check) http.Handler {
+// Server answers the operator's requests: /healthz says that the process is
+// alive and depends on nothing, /readyz whether it can work and what it misses,
+// and /metrics is for Prometheus. A service that drains is alive and not ready.
+type Server struct {
+	handler  http.Handler
+	stopping atomic.Bool
+	listener net.Listener // nil: it answers nowhere by itself
+	server   *http.Server
+}
+
+// Listen opens addr. Without an address the server answers only through its
+// Handler, as it does for a gateway, or not at all, as in a standalone process.
+func Listen(ctx context.Context, addr string, metrics http.Handler, checks ...Check) (*Server, error) {
+	s := &Server{}
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", get(func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]any{"status": "ok"})
 	}))
-	mux.Handle("/readyz", get(func(w http.ResponseWriter, r *http.Request) { ready(w, r, checks) }))
+	mux.Handle("/readyz", get(func(w http.ResponseWriter, r *http.Request) {
+		if s.stopping.Load() {
+			writeError(w, http.StatusServiceUnavailable, "Not ready: stopping")
+			return
+		}
+		ready(w, r, checks)
+	}))
 	mux.Handle("/metrics", get(metrics.ServeHTTP))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, http.StatusNotFound, "Not found")
 	})
-	return mux
+	s.handler = mux
+	if addr == "" {
+		return s, nil
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	s.listener = l
+	s.server = &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+	return s, nil
+}
+
+// Handler answers the same requests on somebody else's address.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Addr is where the server listens, or nil.
+func (s *Server) Addr() net.Addr {
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Addr()
+}
+
+// run serves until ctx ends and then lets running requests finish.
+func (s *Server) run(ctx context.Context) error {
+	if s.listener == nil {
+		<-ctx.Done()
+		return nil
+	}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		stopped <- s.server.Shutdown(drain)
+	})
+	if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return fmt.Errorf("serve %s: %w", s.Addr(), err)
+	}
+	return <-stopped
 }
 
 // readyTime bounds one question to everything that a service needs.
@@ -91,57 +155,4 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // the client may be gone
-}
-
-// Server is an HTTP server for operators, with the bounds that a server needs.
-type Server struct {
-	listener net.Listener // nil: it answers nowhere
-	server   *http.Server
-}
-
-// Listen opens addr for the handler. Without an address there is nothing to
-// serve, as for the parts of a standalone process.
-func Listen(ctx context.Context, addr string, h http.Handler) (*Server, error) {
-	if addr == "" {
-		return &Server{}, nil
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", addr, err)
-	}
-	return &Server{l, &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    64 << 10,
-	}}, nil
-}
-
-// Addr is where the server listens, or nil.
-func (s *Server) Addr() net.Addr {
-	if s.listener == nil {
-		return nil
-	}
-	return s.listener.Addr()
-}
-
-// Run serves until ctx ends and then lets running requests finish.
-func (s *Server) Run(ctx context.Context) error {
-	if s.listener == nil {
-		<-ctx.Done()
-		return nil
-	}
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		stopped <- s.server.Shutdown(drain)
-	})
-	if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-		stop()
-		return fmt.Errorf("serve %s: %w", s.Addr(), err)
-	}
-	return <-stopped
 }

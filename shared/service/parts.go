@@ -14,10 +14,13 @@ type Part struct {
 	Run  func(context.Context) error
 }
 
-// RunParts runs all parts. When ctx ends, or a part does, they are stopped one
-// after the other, the last one first, each only when the one before it has
-// ended: a part may rely on those before it to its end. The errors are joined.
-func RunParts(ctx context.Context, log *slog.Logger, parts ...Part) error {
+// RunParts runs the operator's server and all parts. When ctx ends, or a part
+// does, the server says that the service is not ready any more, and the parts are
+// stopped one after the other, the last one first, each only when the one after
+// it has ended: a part may rely on those before it to its end. The errors are
+// joined.
+func RunParts(ctx context.Context, log *slog.Logger, ops *Server, parts ...Part) error {
+	parts = append([]Part{{"operator's address", ops.run}}, parts...)
 	type running struct {
 		stop context.CancelFunc
 		done chan struct{}
@@ -43,6 +46,7 @@ func RunParts(ctx context.Context, log *slog.Logger, parts ...Part) error {
 	case <-ctx.Done():
 	case <-some:
 	}
+	ops.stopping.Store(true)
 	for i, r := range slices.Backward(all) {
 		r.stop()
 		<-r.done

@@ -89,16 +89,23 @@ func TestOps(t *testing.T) {
 	refused := errors.New("connection refused")
 	missing.Store(&refused)
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") })
-	s, err := Listen(t.Context(), "127.0.0.1:0", Ops(metrics,
+	s, err := Listen(t.Context(), "127.0.0.1:0", metrics,
 		Check{"broker", func(context.Context) error { return *missing.Load() }},
 		Check{"store", func(context.Context) error { return nil }},
-	))
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
+	drained := make(chan struct{})
+	go func() {
+		done <- RunParts(ctx, slog.New(slog.DiscardHandler), s, Part{"work", func(ctx context.Context) error {
+			<-ctx.Done()
+			<-drained
+			return nil
+		}})
+	}()
 	ask := func(method, path string) (int, string) {
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.Addr().String()+path, nil)
 		if err != nil {
@@ -139,8 +146,18 @@ func TestOps(t *testing.T) {
 	if err := alive(t.Context(), s.Addr().String()); err != nil {
 		t.Errorf("health subcommand: %v", err)
 	}
-	http.DefaultClient.CloseIdleConnections()
 	stop()
+	for status := 200; status != 503; { // as soon as it has seen the signal
+		var body string
+		if status, body = ask("GET", "/readyz"); status == 503 && body != `{"error":"Not ready: stopping","status":503}` {
+			t.Errorf("draining: %s", body)
+		}
+	}
+	if status, _ := ask("GET", "/healthz"); status != 200 {
+		t.Errorf("a service that drains says it is not alive: %d", status)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	close(drained)
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
@@ -190,7 +207,11 @@ func TestPartsStopInReverse(t *testing.T) {
 		if !early {
 			stop()
 		}
-		err := RunParts(ctx, slog.New(slog.DiscardHandler), part("hub"), part("consumers"), part("http"))
+		ops, err := Listen(t.Context(), "", http.NotFoundHandler())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = RunParts(ctx, slog.New(slog.DiscardHandler), ops, part("hub"), part("consumers"), part("http"))
 		stop()
 		want := "http consumers hub"
 		if early {
