@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -34,7 +35,7 @@ func DrainDead(ctx context.Context, d Deps, do func(context.Context, pipeline.En
 			case n == 0:
 				w.deps.Log.WarnContext(work, "dead letter waits", "image", h, "error", err)
 			}
-			pause(round, backOff(n))
+			patience.Pause(round, patience.BackOff(n))
 		}
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime/debug"
 	"strconv"
 	"sync/atomic"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -101,7 +101,7 @@ func (w *worker) awaitReady(ctx context.Context) bool {
 		if err == nil {
 			return ctx.Err() == nil
 		}
-		if !pause(ctx, backOff(n)) {
+		if !patience.Pause(ctx, patience.BackOff(n)) {
 			return false
 		}
 	}
@@ -145,7 +145,7 @@ func receive[In pipeline.Message](work, round context.Context, w *worker, dv bro
 		case n == 0:
 			w.deps.Log.WarnContext(work, "waiting for a dependency", "queue", w.queue, "image", h, "error", o.away)
 		}
-		pause(round, backOff(n))
+		patience.Pause(round, patience.BackOff(n))
 	}
 }
 
@@ -164,7 +164,7 @@ func (w *worker) finish(work, round context.Context, dv broker.Delivery, until t
 		case n == 0:
 			w.deps.Log.WarnContext(work, "waiting for the broker", "queue", o.send[0].queue, "error", err)
 		}
-		pause(round, backOff(n))
+		patience.Pause(round, patience.BackOff(n))
 		n++
 	}
 	w.count(o.label)
@@ -288,21 +288,3 @@ func try[In pipeline.Message, Out any](ctx context.Context, w *worker, m In, do 
 
 // grace is what a step gets after its deadline to heed it.
 const grace = 5 * time.Second
-
-// backOff grows from 50 ms to 5 s, jittered.
-func backOff(n int) time.Duration {
-	d := min(50*time.Millisecond<<min(n, 10), 5*time.Second)
-	return d/2 + rand.N(d/2+1) //nolint:gosec // Jitter needs no secrecy.
-}
-
-// pause waits for d and returns true, or false when ctx ends first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

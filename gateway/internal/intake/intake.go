@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -30,6 +29,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/patience"
 )
 
 // Config is what an Intake may do. A field that is zero means its default.
@@ -179,7 +179,7 @@ func (in *Intake) until(ctx context.Context, what string, mends func(error) bool
 		if n == 0 {
 			in.deps.Log.WarnContext(ctx, "waiting for a dependency", "for", what, "error", err)
 		}
-		if !pause(ctx, backOff(n)) {
+		if !patience.Pause(ctx, patience.BackOff(n)) {
 			return ctx.Err()
 		}
 	}
@@ -211,29 +211,11 @@ func (in *Intake) change(ctx context.Context, ref job.Ref, t job.Transition, now
 	return done, err
 }
 
-// backOff grows from 50 ms to 5 s, jittered.
-func backOff(n int) time.Duration {
-	d := min(50*time.Millisecond<<min(n, 10), 5*time.Second)
-	return d/2 + rand.N(d/2+1)
-}
-
-// pause waits for d and returns true, or false when ctx ends first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // every calls do at once and then after each pause, until ctx ends.
 func every(ctx context.Context, d time.Duration, do func(context.Context)) {
 	for ctx.Err() == nil {
 		do(ctx)
-		if !pause(ctx, d) {
+		if !patience.Pause(ctx, d) {
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
 )
@@ -37,7 +38,7 @@ func (in *Intake) relay(ctx context.Context) {
 			if failures == 0 {
 				in.deps.Log.WarnContext(ctx, "uploads not published yet", "error", err)
 			}
-			if !pause(ctx, backOff(failures)) {
+			if !patience.Pause(ctx, patience.BackOff(failures)) {
 				return
 			}
 			failures++
@@ -129,16 +130,16 @@ const (
 
 // resendStuck watches for a pipeline that has come to a stop, until ctx ends.
 func (in *Intake) resendStuck(ctx context.Context) {
-	quiet, patience, seen := time.Duration(0), quietFor, in.activity.Load()
-	for pause(ctx, quietTick) {
+	quiet, calm, seen := time.Duration(0), quietFor, in.activity.Load()
+	for patience.Pause(ctx, quietTick) {
 		if now := in.activity.Load(); now != seen || in.deps.Broker.Ready() != nil {
 			if now != seen {
-				patience = quietFor
+				calm = quietFor
 			}
 			quiet, seen = 0, now
 			continue
 		}
-		if quiet += quietTick; quiet < patience {
+		if quiet += quietTick; quiet < calm {
 			continue
 		}
 		n, err := in.deps.Jobs.Resend(ctx, in.deps.Now().Add(-stuckAfter))
@@ -148,7 +149,7 @@ func (in *Intake) resendStuck(ctx context.Context) {
 		}
 		quiet = 0
 		if n > 0 {
-			patience = min(2*patience, quietMost)
+			calm = min(2*calm, quietMost)
 			in.figures.resent.Add(float64(n), "stuck")
 			in.deps.Log.WarnContext(ctx, "nothing has moved, old images are sent again", "images", n)
 			in.wakeRelay()

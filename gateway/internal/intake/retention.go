@@ -7,6 +7,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -20,7 +21,7 @@ func (in *Intake) retain(ctx context.Context) {
 	clock := newSteadyClock(in.deps.Now(), in.config.JobRetention)
 	began := time.Now()
 	tick := min(max(in.config.JobRetention/4, 250*time.Millisecond), time.Minute)
-	for pause(ctx, tick) {
+	for patience.Pause(ctx, tick) {
 		now := clock.at(in.deps.Now(), time.Since(began))
 		if err := in.retainOnce(ctx, now); err != nil && ctx.Err() == nil {
 			in.deps.Log.WarnContext(ctx, "retention interrupted", "error", err)

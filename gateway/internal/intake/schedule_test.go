@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
@@ -148,14 +147,4 @@ func TestAddressesInMemoryAreBounded(t *testing.T) {
 	if cold == 0 || s.urlBytes != 0 || !s.empty() {
 		t.Errorf("%d without address, %d bytes and %d jobs left", cold, s.urlBytes, len(s.jobs))
 	}
-}
-
-func TestBackOffStaysUnderFiveSeconds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for n := range 100 {
-			if d := backOff(n); d <= 0 || d > 5e9 || n > 10 && d < 2e9 {
-				t.Errorf("backOff(%d) = %s", n, d)
-			}
-		}
-	})
 }

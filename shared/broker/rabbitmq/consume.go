@@ -10,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/patience"
 )
 
 // maxPrefetch is the greatest prefetch that AMQP can ask for.
@@ -59,7 +60,7 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 		if errors.Is(err, errCancelled) {
 			b.routine.hurry()
 		}
-		pause(live, pauses.NextBackOff())
+		patience.Pause(live, pauses.NextBackOff())
 	}
 }
 

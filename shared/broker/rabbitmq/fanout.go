@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/patience"
 )
 
 // maxBacklog bounds the broadcasts that wait for one subscriber, in the broker
@@ -104,7 +105,7 @@ func (b *Broker) Subscribe(ctx context.Context, topic string, resumed func(), ha
 			return nil
 		}
 		b.consuming.note("topic "+topic, err)
-		if !pause(ctx, pauses.NextBackOff()) {
+		if !patience.Pause(ctx, pauses.NextBackOff()) {
 			return nil
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/imagebatch/imagebatch/shared/patience"
 )
 
 var errLost = errors.New("connection lost")
@@ -111,7 +113,7 @@ func (l *link) run(ctx context.Context) {
 		if connected && time.Since(began) > steady {
 			pauses.Reset()
 		}
-		if !pause(ctx, pauses.NextBackOff()) {
+		if !patience.Pause(ctx, pauses.NextBackOff()) {
 			l.set(nil, false, errClosed)
 			return
 		}

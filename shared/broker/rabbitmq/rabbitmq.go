@@ -200,15 +200,3 @@ func newBackOff() *backoff.ExponentialBackOff {
 	pauses.Reset()
 	return pauses
 }
-
-// pause waits for d and says whether ctx still stands.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}

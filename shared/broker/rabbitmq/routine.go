@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/patience"
 )
 
 const (
@@ -96,7 +97,7 @@ func (r *routine) serve(ctx context.Context, s *session) error {
 			default:
 				settled = generation
 				pauses.Reset()
-				if !pause(ctx, checkGap) {
+				if !patience.Pause(ctx, checkGap) {
 					next.Stop()
 					return nil
 				}
