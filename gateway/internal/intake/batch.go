@@ -99,7 +99,7 @@ func (b *Batch) store(ctx context.Context, o job.Original, data []byte) error {
 		b.lease.Epoch, b.lease.Until = 1, b.in.deps.Now().Add(job.LeaseTime)
 		b.reserved = true
 		b.in.batches.Add(1)
-		if err := b.in.deps.Jobs.Reserve(ctx, b.id, b.lease); err != nil {
+		if err := b.in.deps.Jobs.Reserve(ctx, b.id, b.lease, job.Key{}); err != nil {
 			return fmt.Errorf("reserve job %s: %w", b.id, err)
 		}
 	}

@@ -132,7 +132,7 @@ func (r *rig) wantNoReservation(id string) {
 		r.t.Errorf("Get = %v, want no job", err)
 	}
 	l := job.Lease{Owner: "somebody", Epoch: 1, Until: r.now().Add(time.Hour)}
-	if err := r.jobs.Store.Reserve(r.t.Context(), id, l); err != nil {
+	if err := r.jobs.Store.Reserve(r.t.Context(), id, l, job.Key{}); err != nil {
 		r.t.Errorf("the reservation is still there: %v", err)
 	}
 }

@@ -261,7 +261,7 @@ func TestReservationsOfTheGoneAreCleared(t *testing.T) {
 	r := setup(t)
 	const id = "11111111-2222-4333-8444-555555555555"
 	ended := time.Now().Add(-time.Second)
-	if err := r.jobs.Reserve(t.Context(), id, job.Lease{Owner: "gone", Epoch: 1, Until: ended}); err != nil {
+	if err := r.jobs.Reserve(t.Context(), id, job.Lease{Owner: "gone", Epoch: 1, Until: ended}, job.Key{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, index := range []int{0, 1, 57, 99} {

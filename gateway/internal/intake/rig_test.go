@@ -70,8 +70,8 @@ func (s *jobStore) Create(ctx context.Context, j *job.Job) error {
 	return s.run("Create", func() error { return s.Store.Create(ctx, j) })
 }
 
-func (s *jobStore) Reserve(ctx context.Context, id string, l job.Lease) error {
-	return s.run("Reserve", func() error { return s.Store.Reserve(ctx, id, l) })
+func (s *jobStore) Reserve(ctx context.Context, id string, l job.Lease, k job.Key) error {
+	return s.run("Reserve", func() error { return s.Store.Reserve(ctx, id, l, k) })
 }
 
 func (s *jobStore) MarkSent(ctx context.Context, sent []job.Unsent) error {

@@ -48,6 +48,9 @@ type Job struct {
 	UpdatedAt   time.Time
 	CompletedAt time.Time // zero while open
 
+	RetryOf     string // id of the job whose failed images these are; empty for a batch
+	Fingerprint string // of the request, for one that came with a Key
+
 	Lease         Lease // who fetches its URLs or receives its request
 	OriginalsGone bool  // retention has deleted the originals
 
@@ -114,6 +117,13 @@ func (i *Image) Upload(jobID string, now time.Time) pipeline.Upload {
 		Envelope: e, OriginalFilename: i.OriginalFilename, OriginalPath: i.Original.Path,
 		Size: i.Original.Size, ContentType: i.Original.ContentType, SHA256: i.Original.SHA256,
 	}
+}
+
+// Key names a request of a client, so that the same request sent again makes no
+// second job. The zero Key is none.
+type Key struct {
+	Scope string // whose it is: the id of an API key; empty when there are none
+	Name  string // as the client gave it, 255 bytes at most
 }
 
 // Lease says which gateway may write to a job that is being received or

@@ -19,12 +19,21 @@ var (
 	lease = job.Lease{Owner: "gateway-1", Epoch: 1}
 )
 
-// event is something that reaches one image of a job.
+// event is something that reaches one image of a job, or with the index -1 the
+// whole job: it is cancelled.
 type event struct {
 	index int
 	name  string
 	job.Transition
 	now time.Time
+}
+
+// apply makes the event happen.
+func (e event) apply(j *job.Job) (changed bool, err error) {
+	if e.index < 0 {
+		return j.Cancel(e.now), nil
+	}
+	return j.Apply(&j.Images[e.index], e.Transition, e.now)
 }
 
 // drawJob makes a job of images in every state that a request can leave them in.
@@ -53,6 +62,9 @@ func drawEvents(t *rapid.T, images int) []event {
 	one := rapid.Custom(func(t *rapid.T) event {
 		index := rapid.IntRange(0, images-1).Draw(t, "index")
 		now := t0.Add(time.Duration(rapid.IntRange(-3600, 3600).Draw(t, "now")) * time.Second)
+		if rapid.IntRange(0, 19).Draw(t, "cancel") == 0 {
+			return event{index: -1, name: "cancel", now: now}
+		}
 		e := pipeline.NewEnvelope(id, index, now)
 		l := rapid.SampledFrom([]job.Lease{lease, lease, stale}).Draw(t, "lease")
 		name := rapid.SampledFrom([]string{"start", "fetched", "fetch failed", "completed", "failed"}).Draw(t, "event")
@@ -87,7 +99,7 @@ func TestAnyOrder(t *testing.T) {
 		adds(t, j)
 		for _, e := range drawEvents(t, j.Total) {
 			before := snapshot(j)
-			changed, err := j.Apply(&j.Images[e.index], e.Transition, e.now)
+			changed, err := e.apply(j)
 			if err != nil {
 				if !errors.Is(err, job.ErrLeaseLost) {
 					t.Fatal(err)
@@ -133,6 +145,11 @@ func adds(t *rapid.T, j *job.Job) {
 	}
 	want := job.Processing
 	switch {
+	case completed+failed == j.Total && j.Status == job.Cancelled:
+		want = job.Cancelled
+		if !slices.ContainsFunc(j.Images, func(img job.Image) bool { return img.ErrorCode == pipeline.CodeCancelled }) {
+			t.Fatal("job was cancelled when nothing was open")
+		}
 	case completed+failed == j.Total && completed > 0:
 		want = job.Completed
 	case completed+failed == j.Total:
@@ -151,8 +168,8 @@ func adds(t *rapid.T, j *job.Job) {
 	}
 }
 
-// rises checks that a step went up, in the one image that it was for, or
-// nowhere.
+// rises checks that a step went up, in the one image that it was for (a cancel:
+// in every open one), or nowhere.
 func rises(t *rapid.T, before, after *job.Job, e event, changed bool) {
 	if rank[after.Status] < rank[before.Status] || before.Status.Ended() && after.Status != before.Status {
 		t.Fatalf("%s took the job from %s to %s", e.name, before.Status, after.Status)
@@ -168,10 +185,13 @@ func rises(t *rapid.T, before, after *job.Job, e event, changed bool) {
 	if after.Revision != want {
 		t.Fatalf("%s took revision %d to %d, changed %t", e.name, before.Revision, after.Revision, changed)
 	}
+	if e.index < 0 && changed != (before.Status != after.Status && after.Status == job.Cancelled) {
+		t.Fatalf("cancel took the job from %s to %s, changed %t", before.Status, after.Status, changed)
+	}
 	for i := range after.Images {
 		was, is := before.Images[i], after.Images[i]
 		switch {
-		case i != e.index || !changed:
+		case i != e.index && (e.index >= 0 || was.Status.Ended()) || !changed:
 			if was != is {
 				t.Fatalf("%s of image %d changed image %d", e.name, e.index, i)
 			}
@@ -195,9 +215,9 @@ func TestOnceIsEnough(t *testing.T) {
 		events := drawEvents(t, j.Total)
 		apply := func(events []event) {
 			for _, e := range events {
-				img := j.Images[e.index]
-				if _, err := j.Apply(&img, e.Transition, e.now); err == nil {
-					j.Images[e.index] = img
+				before := snapshot(j)
+				if _, err := e.apply(j); err != nil {
+					*j = before
 				}
 			}
 		}

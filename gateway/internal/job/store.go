@@ -10,6 +10,7 @@ import (
 var (
 	ErrNotFound    = errors.New("job not found")
 	ErrUnavailable = errors.New("job store unavailable") // disk full, database away: try again later
+	ErrKeyTaken    = errors.New("key taken")             // another job has the client's key
 )
 
 // Store keeps the jobs. It is the only writer of their state; a method that
@@ -30,8 +31,14 @@ type Store interface {
 	ID() string
 
 	// Reserve stores a job that is being received under a lease, whose epoch is
-	// 1, before the first of its objects is stored.
-	Reserve(ctx context.Context, id string, l Lease) error
+	// 1, before the first of its objects is stored. With a key it fails with
+	// ErrKeyTaken when another job has it that is received or in answers; of
+	// several that reserve at the same time one gets it. The key is free again when
+	// the reservation is released or the job is hidden.
+	Reserve(ctx context.Context, id string, l Lease, k Key) error
+	// Keyed returns the job that has the key, without its images; one that is still
+	// received has the status Receiving. It fails with ErrNotFound when none has it.
+	Keyed(ctx context.Context, k Key) (*Job, error)
 	// Create stores the whole job with its images in one transaction, and ends its
 	// reservation. j.Lease is the lease of the reservation, or has epoch 0 when
 	// there is none. It fails with ErrLeaseLost when the reservation is held by
@@ -53,6 +60,11 @@ type Store interface {
 	// It returns the job without its images, as it is after that, and whether
 	// anything was changed. Errors: ErrNotFound, ErrUnavailable, the transition's.
 	Change(ctx context.Context, ref Ref, t Transition, now time.Time) (*Job, bool, error)
+
+	// Cancel cancels the job by [Job.Cancel] in one transaction. It returns the job
+	// with all its images, as it is after that, and whether anything was changed:
+	// one that has ended stays as it is.
+	Cancel(ctx context.Context, id string, now time.Time) (*Job, bool, error)
 
 	// Unsent returns up to limit images whose Upload is to be published, those of
 	// the oldest job first, each with the id of its job.

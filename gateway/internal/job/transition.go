@@ -92,6 +92,25 @@ func Settle(r pipeline.Result, now time.Time) Transition {
 	return func(j *Job, img *Image) (bool, error) { return j.settle(img, r, now), nil }
 }
 
+// Cancel ends every open image as failed and the job as cancelled, all with one
+// revision. It returns false when the job has ended; images that have ended stay
+// as they are. It is pure, as transitions are.
+func (j *Job) Cancel(now time.Time) (changed bool) {
+	if j.Status.Ended() {
+		return false
+	}
+	j.Revision++
+	j.UpdatedAt = latest(now, j.UpdatedAt)
+	j.Status, j.CompletedAt = Cancelled, j.UpdatedAt
+	f := &pipeline.Failure{Code: pipeline.CodeCancelled, Text: "Cancelled", Retryable: true}
+	for i := range j.Images {
+		if img := &j.Images[i]; j.settle(img, f.Result(pipeline.Envelope{}, now), now) {
+			img.Revision = j.Revision
+		}
+	}
+	return true
+}
+
 // leased guards a transition of the job's intake: only the holder of the lease
 // makes it, and only on an open image.
 func leased(l Lease, do func(*Job, *Image) bool) Transition {

@@ -24,7 +24,9 @@ func Run(t *testing.T, open func(t *testing.T) job.Store) {
 	}{
 		{"create", testCreate},
 		{"leases", testLeases},
+		{"keys", testKeys},
 		{"change", testChange},
+		{"cancel", testCancel},
 		{"concurrency", testConcurrency},
 		{"outbox", testOutbox},
 		{"reads", testReads},

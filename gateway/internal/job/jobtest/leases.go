@@ -22,6 +22,7 @@ func testCreate(t *testing.T, open func(*testing.T) job.Store) {
 		j.Images[2].URL, j.Images[2].Status = "", job.Failed
 		j.Images[2].Error, j.Images[2].ErrorCode, j.Images[2].Retryable = "It is no image", pipeline.CodeNotAnImage, true
 		j = leased(job.New(j.ID, j.Images, t0), job.Lease{Owner: "a", Until: at(15)})
+		j.RetryOf, j.Fingerprint = newID(), "a1b2"
 		create(t, s, j)
 		same(t, "job", get(t, s, j.ID), j)
 	})
@@ -37,7 +38,7 @@ func testCreate(t *testing.T, open func(*testing.T) job.Store) {
 			t.Fatal("the same job was created twice")
 		}
 		same(t, "job", get(t, s, j.ID), j)
-		if err := s.Reserve(t.Context(), j.ID, lease("a", at(15))); err == nil {
+		if err := s.Reserve(t.Context(), j.ID, lease("a", at(15)), job.Key{}); err == nil {
 			t.Fatal("a stored job was reserved")
 		}
 	})
@@ -45,7 +46,7 @@ func testCreate(t *testing.T, open func(*testing.T) job.Store) {
 		s := open(t)
 		l := lease("a", at(15))
 		j := leased(inlineJob(2, t0), l)
-		ok(t, s.Reserve(t.Context(), j.ID, l))
+		ok(t, s.Reserve(t.Context(), j.ID, l, job.Key{}))
 		_, err := s.Get(t.Context(), j.ID)
 		wantErr(t, err, job.ErrNotFound)
 		_, err = s.Changes(t.Context(), j.ID, 0)
@@ -64,7 +65,7 @@ func testCreate(t *testing.T, open func(*testing.T) job.Store) {
 		same(t, "job", get(t, s, j.ID), j)
 	})
 	t.Run("a reservation begins with epoch 1", func(t *testing.T) {
-		if err := open(t).Reserve(t.Context(), newID(), job.Lease{Owner: "a", Until: at(15)}); err == nil {
+		if err := open(t).Reserve(t.Context(), newID(), job.Lease{Owner: "a", Until: at(15)}, job.Key{}); err == nil {
 			t.Fatal("a reservation without an epoch was accepted")
 		}
 	})
@@ -90,7 +91,7 @@ func testLeases(t *testing.T, open func(*testing.T) job.Store) {
 	t.Run("a reservation that lapsed goes to the claimer", func(t *testing.T) {
 		s := open(t)
 		id, l := newID(), lease("a", at(15))
-		ok(t, s.Reserve(t.Context(), id, l))
+		ok(t, s.Reserve(t.Context(), id, l, job.Key{}))
 		same(t, "claimed before its end", ids(claim(t, s, "b", 15, 9)), []string{})
 		got := claim(t, s, "b", 16, 9)
 		same(t, "claimed after its end", ids(got), []string{id})
@@ -115,7 +116,7 @@ func testLeases(t *testing.T, open func(*testing.T) job.Store) {
 		s := open(t)
 		l := lease("a", at(15))
 		j := leased(inlineJob(1, t0), l)
-		ok(t, s.Reserve(t.Context(), j.ID, l))
+		ok(t, s.Reserve(t.Context(), j.ID, l, job.Key{}))
 		create(t, s, j)
 		wantErr(t, s.Release(t.Context(), j.ID, l), job.ErrLeaseLost)
 		same(t, "job", get(t, s, j.ID), j)
@@ -123,7 +124,7 @@ func testLeases(t *testing.T, open func(*testing.T) job.Store) {
 	t.Run("a claimer creates with its own lease only", func(t *testing.T) {
 		s := open(t)
 		j := inlineJob(1, t0)
-		ok(t, s.Reserve(t.Context(), j.ID, lease("a", at(15))))
+		ok(t, s.Reserve(t.Context(), j.ID, lease("a", at(15)), job.Key{}))
 		j.Lease = claim(t, s, "a", 16, 1)[0].Lease // The same gateway, paused meanwhile.
 		wantErr(t, s.Create(t.Context(), leased(job.New(j.ID, j.Images, t0), lease("a", at(99)))), job.ErrLeaseLost)
 		create(t, s, j)
@@ -169,7 +170,7 @@ func testLeases(t *testing.T, open func(*testing.T) job.Store) {
 	t.Run("renewing moves every lease of the owner", func(t *testing.T) {
 		s := open(t)
 		create(t, s, leased(fetchJob(1, t0), job.Lease{Owner: "a", Until: at(15)}))
-		ok(t, s.Reserve(t.Context(), newID(), lease("a", at(15))))
+		ok(t, s.Reserve(t.Context(), newID(), lease("a", at(15)), job.Key{}))
 		other := create(t, s, leased(fetchJob(1, t0), job.Lease{Owner: "b", Until: at(15)}))
 		ok(t, s.Renew(t.Context(), "a", at(30)))
 		same(t, "claimed at 16", ids(claim(t, s, "c", 16, 9)), []string{other.ID})

@@ -41,6 +41,7 @@ func testModel(t *testing.T, open func(*testing.T) job.Store) {
 			"create":  m.create,
 			"fetch":   m.fetch,
 			"settle":  m.settle,
+			"cancel":  m.cancel,
 			"claim":   m.claim,
 			"send":    m.send,
 			"resend":  m.resend,
@@ -137,6 +138,23 @@ func (m *model) settle(r *rapid.T) {
 	ref := job.Ref{JobID: j.ID, Index: rapid.IntRange(0, j.Total-1).Draw(r, "index")}
 	result := rapid.SampledFrom([]pipeline.Result{completed(ref), failed(ref)}).Draw(r, "result")
 	m.change(r, j, ref.Index, job.Settle(result, m.now))
+}
+
+func (m *model) cancel(r *rapid.T) {
+	j := m.pick(r)
+	got, changed, err := m.store.Cancel(m.ctx, j.ID, m.now)
+	if j.hidden {
+		if !errors.Is(err, job.ErrNotFound) {
+			r.Fatalf("cancel of a hidden job: %v", err)
+		}
+		return
+	}
+	if want := j.Cancel(m.now); err != nil || changed != want {
+		r.Fatalf("changed %t, error %v; want %t", changed, err, want)
+	}
+	if !equal(*got, j.Job) {
+		r.Fatalf("Cancel gave %+v, want %+v", *got, j.Job)
+	}
 }
 
 func (m *model) claim(r *rapid.T) {

@@ -67,7 +67,7 @@ func testRetention(t *testing.T, open func(*testing.T) job.Store) {
 	t.Run("open jobs are never hidden, young ones not yet", func(t *testing.T) {
 		s := open(t)
 		create(t, s, inlineJob(2, t0))
-		ok(t, s.Reserve(t.Context(), newID(), lease("a", at(15))))
+		ok(t, s.Reserve(t.Context(), newID(), lease("a", at(15)), job.Key{}))
 		half := create(t, s, inlineJob(2, t0))
 		ref := job.Ref{JobID: half.ID}
 		change(t, s, ref, job.Settle(completed(ref), at(1)), at(1))
@@ -114,7 +114,7 @@ func testRetention(t *testing.T, open func(*testing.T) job.Store) {
 		s := open(t)
 		open, done := create(t, s, inlineJob(1, t0)), ended(t, s, 1, 1)
 		received := newID()
-		ok(t, s.Reserve(t.Context(), received, lease("a", at(15))))
+		ok(t, s.Reserve(t.Context(), received, lease("a", at(15)), job.Key{}))
 		for _, id := range []string{open.ID, done.ID, received, newID()} {
 			wantErr(t, s.Delete(t.Context(), id), job.ErrNotFound)
 			wantErr(t, s.ForgetOriginals(t.Context(), id), job.ErrNotFound)

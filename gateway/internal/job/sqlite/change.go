@@ -38,7 +38,7 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 	var seq int64
 	err := x.one(ctx, query, j.Status, j.Total, j.Completed, j.Failed, j.Revision,
 		micros(j.CreatedAt), micros(j.UpdatedAt), micros(j.CompletedAt), micros(j.Lease.Until), work, j.OriginalsGone,
-		j.ID, j.Lease.Owner, j.Lease.Epoch)(&seq)
+		j.RetryOf, j.Fingerprint, j.ID, j.Lease.Owner, j.Lease.Epoch)(&seq)
 	if errors.Is(err, sql.ErrNoRows) {
 		return job.ErrLeaseLost
 	}
@@ -112,12 +112,31 @@ func (x *session) change(ctx context.Context, ref job.Ref, t job.Transition, now
 // update writes an image that has changed and its job. Columns that an index is
 // made of are written only when they differ, which spares their pages.
 func (x *session) update(ctx context.Context, r *row, before, img *job.Image) error {
+	if err := x.updateImage(ctx, r.seq, before, img); err != nil {
+		return err
+	}
+	if err := x.updateJob(ctx, r); err != nil {
+		return err
+	}
+	if before.ToFetch() && !img.ToFetch() {
+		return x.updateWork(ctx, r, r.work-1)
+	}
+	return nil
+}
+
+func (x *session) updateImage(ctx context.Context, seq int64, before, img *job.Image) error {
 	_, err := x.exec(ctx, updateImage, img.Status, img.Original.Path, img.Original.ContentType, img.Original.Size,
 		img.Original.SHA256, img.ProcessedPath, img.Error, img.ErrorCode, img.Retryable,
-		micros(img.StartTime), micros(img.EndTime), img.Revision, img.Unsent, img.Send, r.seq, img.Index)
+		micros(img.StartTime), micros(img.EndTime), img.Revision, img.Unsent, img.Send, seq, img.Index)
 	if err != nil {
-		return fmt.Errorf("update image: %w", err)
+		return fmt.Errorf("update image %d: %w", img.Index, err)
 	}
+	x.count(before, -1)
+	x.count(img, 1)
+	return nil
+}
+
+func (x *session) updateJob(ctx context.Context, r *row) (err error) {
 	if r.Status.Ended() {
 		_, err = x.exec(ctx, endJob, r.Status, r.Completed, r.Failed, r.Revision,
 			micros(r.UpdatedAt), micros(r.CompletedAt), r.seq)
@@ -127,13 +146,13 @@ func (x *session) update(ctx context.Context, r *row, before, img *job.Image) er
 	if err != nil {
 		return fmt.Errorf("update job: %w", err)
 	}
-	if before.ToFetch() && !img.ToFetch() {
-		if _, err := x.exec(ctx, updateWork, r.work-1, r.seq); err != nil {
-			return fmt.Errorf("update job's work: %w", err)
-		}
+	return nil
+}
+
+func (x *session) updateWork(ctx context.Context, r *row, work int) error {
+	if _, err := x.exec(ctx, updateWork, work, r.seq); err != nil {
+		return fmt.Errorf("update job's work: %w", err)
 	}
-	x.count(before, -1)
-	x.count(img, 1)
 	return nil
 }
 

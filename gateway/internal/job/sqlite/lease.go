@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -35,7 +36,7 @@ func (x *session) own(ctx context.Context, l job.Lease) error {
 }
 
 // Reserve stores a job that is being received.
-func (s *Store) Reserve(ctx context.Context, id string, l job.Lease) error {
+func (s *Store) Reserve(ctx context.Context, id string, l job.Lease, k job.Key) error {
 	if l.Epoch != 1 {
 		return fmt.Errorf("reserve job %s: the lease has epoch %d and not 1", id, l.Epoch)
 	}
@@ -43,7 +44,15 @@ func (s *Store) Reserve(ctx context.Context, id string, l job.Lease) error {
 		if err := x.own(ctx, l); err != nil {
 			return err
 		}
-		_, err := x.exec(ctx, reserveJob, id, l.Owner, l.Epoch, micros(l.Until))
+		if k.Name != "" {
+			switch _, err := readJob(x.one(ctx, selectKeyed, k.Scope, k.Name)); {
+			case err == nil:
+				return job.ErrKeyTaken
+			case !errors.Is(err, sql.ErrNoRows):
+				return fmt.Errorf("look for the key: %w", err)
+			}
+		}
+		_, err := x.exec(ctx, reserveJob, id, l.Owner, l.Epoch, micros(l.Until), k.Scope, k.Name)
 		return err
 	})
 	if err != nil {

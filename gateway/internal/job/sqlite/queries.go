@@ -13,14 +13,15 @@ const (
 	shrinkProbe = `UPDATE store SET probe = x'' WHERE one = 1`
 
 	reserveJob = `INSERT INTO jobs (id, status, visible, total, completed, failed, revision, created_at, updated_at,
-		completed_at, lease_owner, lease_epoch, lease_until, work, originals_gone)
-		VALUES (?, 'receiving', 0, 0, 0, 0, 0, 0, 0, 0, ?, ?, ?, 1, 0)`
+		completed_at, lease_owner, lease_epoch, lease_until, work, originals_gone, idempotency_scope, idempotency_key)
+		VALUES (?, 'receiving', 0, 0, 0, 0, 0, 0, 0, 0, ?, ?, ?, 1, 0, ?, ?)`
 	fillReserved = `UPDATE jobs SET status = ?, visible = 1, total = ?, completed = ?, failed = ?, revision = ?,
-		created_at = ?, updated_at = ?, completed_at = ?, lease_until = ?, work = ?, originals_gone = ?
+		created_at = ?, updated_at = ?, completed_at = ?, lease_until = ?, work = ?, originals_gone = ?,
+		retry_of = ?, fingerprint = ?
 		WHERE id = ? AND status = 'receiving' AND lease_owner = ? AND lease_epoch = ? RETURNING seq`
 	insertJob = `INSERT INTO jobs (status, visible, total, completed, failed, revision, created_at, updated_at,
-		completed_at, lease_until, work, originals_gone, id, lease_owner, lease_epoch)
-		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq`
+		completed_at, lease_until, work, originals_gone, retry_of, fingerprint, id, lease_owner, lease_epoch)
+		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq`
 	insertImage = `INSERT INTO images (job, idx, trace_id, original_filename, key_name, url, status, original_path,
 		content_type, size, sha256, processed_path, error, error_code, retryable, start_time, end_time, revision,
 		unsent, send) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
@@ -63,7 +64,9 @@ const (
 	countUnsent   = `SELECT count(*) FROM images WHERE unsent = 1`
 	oldestOpen    = `SELECT created_at FROM jobs WHERE visible = 1 AND completed_at = 0 ORDER BY created_at LIMIT 1`
 
-	selectJob     = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.id = ? AND j.visible = 1`
+	selectJob   = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.id = ? AND j.visible = 1`
+	selectKeyed = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.idempotency_scope = ? AND j.idempotency_key = ?
+		AND j.idempotency_key <> '' AND (j.visible = 1 OR j.completed_at = 0)`
 	selectImages  = `SELECT ` + imageColumns + ` FROM images i WHERE i.job = ? ORDER BY i.idx`
 	selectChanges = `SELECT ` + imageColumns + ` FROM images i WHERE i.job = ? AND i.revision > ? ORDER BY i.revision, i.idx`
 	selectNewest  = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.visible = 1 ORDER BY j.created_at DESC, j.id DESC LIMIT ?`
@@ -89,12 +92,12 @@ var writeQueries = []string{
 	savepoint, rollbackToSavepoint, releaseSavepoint, growProbe, shrinkProbe,
 	reserveJob, fillReserved, insertJob, insertImage, releaseJob, selectExists,
 	addOwner, renewOwner, renewLeases, lapsedOwners, lapsedJobs, claimJob,
-	selectJob, selectImage, selectImages, updateImage, updateJob, updateWork, endJob,
+	selectJob, selectKeyed, selectImage, selectImages, updateImage, updateJob, updateWork, endJob,
 	markSent, countResend, resend,
 	hideJobs, forgetOriginals, deleteJob,
 }
 
 var readQueries = []string{
 	selectStoreID, countJobs, countOpen, countUnsent, oldestOpen,
-	selectJob, selectImages, selectChanges, selectNewest, selectOlder, selectUnsent, selectHidden,
+	selectJob, selectKeyed, selectImages, selectChanges, selectNewest, selectOlder, selectUnsent, selectHidden,
 }

@@ -34,6 +34,19 @@ func (s *Store) Changes(ctx context.Context, id string, after int64) (*job.Job, 
 	return j, nil
 }
 
+// Keyed returns the job that has the key.
+func (s *Store) Keyed(ctx context.Context, k job.Key) (*job.Job, error) {
+	var r *row
+	err := s.read(ctx, func(ctx context.Context, x *session) (err error) {
+		r, err = readJob(x.one(ctx, selectKeyed, k.Scope, k.Name))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find the job of a key: %w", err)
+	}
+	return &r.Job, nil
+}
+
 // find reads a job and its images in one snapshot.
 func (s *Store) find(ctx context.Context, id string, images func(context.Context, *session, *row) error) (*job.Job, error) {
 	var r *row

@@ -41,13 +41,14 @@ const jobColumns = `j.seq, j.work, j.id, j.status, j.total, j.completed, j.faile
 	j.created_at, j.updated_at, j.completed_at, j.lease_owner, j.lease_epoch,
 	CASE WHEN j.work = 0 THEN j.lease_until
 	ELSE max(j.lease_until, coalesce((SELECT o.renewed_until FROM owners o WHERE o.name = j.lease_owner), 0)) END,
-	j.originals_gone`
+	j.originals_gone, j.retry_of, j.fingerprint`
 
 func readJob(scan scanner) (*row, error) {
 	var r row
 	var created, updated, completed, until int64
 	err := scan(&r.seq, &r.work, &r.ID, &r.Status, &r.Total, &r.Completed, &r.Failed, &r.Revision,
-		&created, &updated, &completed, &r.Lease.Owner, &r.Lease.Epoch, &until, &r.OriginalsGone)
+		&created, &updated, &completed, &r.Lease.Owner, &r.Lease.Epoch, &until,
+		&r.OriginalsGone, &r.RetryOf, &r.Fingerprint)
 	if err != nil {
 		return nil, err
 	}
@@ -88,9 +89,13 @@ func fromMicros(n int64) time.Time {
 	return time.UnixMicro(n).UTC()
 }
 
-// asStored rounds the job's times to what a later read will give.
+// asStored rounds the times of the job and its images to what a later read will give.
 func asStored(j *job.Job) {
 	for _, t := range []*time.Time{&j.CreatedAt, &j.UpdatedAt, &j.CompletedAt} {
 		*t = fromMicros(micros(*t))
+	}
+	for i := range j.Images {
+		img := &j.Images[i]
+		img.StartTime, img.EndTime = fromMicros(micros(img.StartTime)), fromMicros(micros(img.EndTime))
 	}
 }

@@ -200,7 +200,7 @@ func TestRestart(t *testing.T) {
 	fetch := job.New("fetch", []job.Image{{URL: "https://example.com/a.jpg"}}, t0)
 	fetch.Lease = job.Lease{Owner: "a", Until: far}
 	ok(t, first.Create(t.Context(), newJob("inline", 2)))
-	ok(t, first.Reserve(t.Context(), "reserved", job.Lease{Owner: "a", Epoch: 1, Until: far}))
+	ok(t, first.Reserve(t.Context(), "reserved", job.Lease{Owner: "a", Epoch: 1, Until: far}, job.Key{}))
 	ok(t, first.Create(t.Context(), fetch))
 	ok(t, first.Renew(t.Context(), "a", far))
 	want, err := first.Count(t.Context())

@@ -1,0 +1,65 @@
+package sqlite
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+)
+
+// first is the migration that the first release made its databases with.
+const first = "migrations/2026-11-23_jobs.sql"
+
+// TestMigrate opens a database as the first release has left it, with a job
+// under way, one that has ended and one that is received.
+func TestMigrate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "jobs.db")
+	pool, err := openPool(path, 1, "_journal_mode=WAL", "_foreign_keys=1")
+	ok(t, err)
+	script, err := migrations.ReadFile(first)
+	ok(t, err)
+	for _, statement := range []string{
+		string(script),
+		`CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT`,
+		`INSERT INTO migrations VALUES ('` + first + `', 1)`,
+		`INSERT INTO store (one, id) VALUES (1, 'old store')`,
+		`INSERT INTO jobs VALUES (1, 'open', 'processing', 1, 2, 1, 0, 2, 1000000, 2000000, 0, 'gone', 0, 9000000, 1, 0)`,
+		`INSERT INTO jobs VALUES (2, 'ended', 'failed', 1, 1, 0, 1, 2, 3000000, 4000000, 4000000, 'gone', 0, 9000000, 0, 0)`,
+		`INSERT INTO jobs VALUES (3, 'received', 'receiving', 0, 0, 0, 0, 0, 0, 0, 0, 'gone', 1, 9000000, 1, 0)`,
+		`INSERT INTO images VALUES (1, 0, 't0', 'a.jpg', 'a.jpg', '', 'completed', 't0/a.jpg', 'image/jpeg', 7, 'ab', 't0/a.jpg', '', '', 0, 1000000, 2000000, 2, 0, 1)`,
+		`INSERT INTO images VALUES (1, 1, 't1', 'b.jpg', 'b.jpg', 'https://example.com/b.jpg', 'pending', '', '', 0, '', '', '', '', 0, 0, 0, 1, 0, 0)`,
+		`INSERT INTO images VALUES (2, 0, 't2', 'c.jpg', 'c.jpg', '', 'failed', '', '', 0, '', '', 'Damaged image', 'damaged_image', 0, 3000000, 4000000, 2, 0, 0)`,
+	} {
+		_, err := pool.ExecContext(t.Context(), statement)
+		ok(t, err)
+	}
+	ok(t, pool.Close())
+
+	s, err := Open(t.Context(), path, quiet)
+	ok(t, err)
+	defer func() { ok(t, s.Close()) }()
+	if s.ID() != "old store" {
+		t.Errorf("the store is now called %s", s.ID())
+	}
+	list, err := s.List(t.Context(), job.Cursor{}, 9)
+	ok(t, err)
+	if len(list) != 2 || list[0].ID != "ended" || list[1].ID != "open" || len(list[1].Images) != 2 || list[0].RetryOf != "" || list[0].Fingerprint != "" {
+		t.Fatalf("the jobs are now %+v", list)
+	}
+	now := time.Unix(10, 0)
+	claimed, err := s.Claim(t.Context(), "a", now, now.Add(job.LeaseTime), 9)
+	ok(t, err)
+	if len(claimed) != 2 {
+		t.Errorf("claimed %+v", claimed)
+	}
+	j, changed, err := s.Cancel(t.Context(), "open", now)
+	ok(t, err)
+	if !changed || j.Status != job.Cancelled || j.Completed != 1 || j.Failed != 1 {
+		t.Errorf("cancelled: %t, %+v", changed, j)
+	}
+	ok(t, s.Reserve(t.Context(), "new", job.Lease{Owner: "a", Epoch: 1, Until: now}, job.Key{Name: "k"}))
+	if j, err := s.Keyed(t.Context(), job.Key{Name: "k"}); err != nil || j.ID != "new" {
+		t.Errorf("the key leads to %+v, %v", j, err)
+	}
+}
