@@ -168,6 +168,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	defer s.running.Done()
 
+	handling(r)
 	s.echo.ServeHTTP(newPacedWriter(w), r)
 }
 

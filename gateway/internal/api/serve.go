@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +27,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64<<10 - 4096, // net/http adds 4096
 		ErrorLog:          slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
+		ConnContext:       rememberConn,
+		ConnState:         settleConn,
+
+		// net/http would wait for the body of OPTIONS * for ever.
+		DisableGeneralOptionsHandler: true,
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(documented{l}) }()
@@ -62,7 +68,7 @@ func (s *Server) stop(ctx context.Context, server *http.Server) error {
 // documented is a listener whose connections answer in the documented shape also
 // what net/http answers by itself, before any handler: a malformed request, a
 // header that is too large, an expectation that can't be met. There is no hook for
-// these; they are told by their first bytes, which no handler of ours writes.
+// these; they are told by their first bytes, and by no handler having begun.
 type documented struct{ net.Listener }
 
 // Accept implements net.Listener.
@@ -71,20 +77,56 @@ func (d documented) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &documentedConn{conn}, nil
+	return &documentedConn{Conn: conn}, nil
 }
 
-type documentedConn struct{ net.Conn }
+type documentedConn struct {
+	net.Conn
+
+	// handled is true from the beginning of a handler to the end of its answer. What
+	// is written then may hold a stranger's bytes, which can look like anything.
+	handled atomic.Bool
+}
+
+type connKey struct{}
+
+// rememberConn lets a handler find the connection of its request.
+func rememberConn(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, conn)
+}
+
+// handling says that from now on a handler answers r.
+func handling(r *http.Request) {
+	if conn, ok := r.Context().Value(connKey{}).(*documentedConn); ok {
+		conn.handled.Store(true)
+	}
+}
+
+// settleConn says that an answer is written and the next request may come.
+func settleConn(conn net.Conn, state http.ConnState) {
+	if c, ok := conn.(*documentedConn); ok && state == http.StateIdle {
+		c.handled.Store(false)
+	}
+}
 
 // Write implements net.Conn.
 func (c *documentedConn) Write(p []byte) (int, error) {
-	if answer, ok := redress(p); ok {
-		if _, err := c.Conn.Write(answer); err != nil {
-			return 0, err
-		}
-		return len(p), nil
+	if c.handled.Load() {
+		return c.Conn.Write(p)
 	}
-	return c.Conn.Write(p)
+	answer, ok := redress(p)
+	if !ok {
+		return c.Conn.Write(p)
+	}
+	// After it net/http reads the body that came with an expectation, and sets no
+	// limit for that.
+	if err := c.SetReadDeadline(time.Now().Add(lingerTime)); err != nil {
+		return 0, err
+	}
+	if _, err := c.Conn.Write(answer); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // CloseWrite lets net/http finish writing before it closes.
