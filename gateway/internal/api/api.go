@@ -1,7 +1,7 @@
 // Package api is the gateway's HTTP side: the routes, the JSON shapes, the one
 // table from errors to statuses, and the WebSocket.
 //
-// It promises docs/batch-api.md to the letter. Every error that the server can
+// It promises docs/batch-api.md to the letter, and docs/api-extensions.md. Every error that the server can
 // produce, those of net/http and of the WebSocket upgrade included, is
 // {"error", "status"}; what is not the client's fault says nothing about the
 // inside, and the log tells the rest. GET is answered to HEAD as well.
@@ -77,6 +77,7 @@ type Deps struct {
 // jobs is the part of a job.Store that answers are made from.
 type jobs interface {
 	Get(ctx context.Context, id string) (*job.Job, error)
+	Keyed(ctx context.Context, k job.Key) (*job.Job, error)
 	List(ctx context.Context, after job.Cursor, limit int) ([]*job.Job, error)
 	Count(ctx context.Context) (job.Counts, error)
 }
@@ -124,6 +125,8 @@ func New(c Config, d Deps) *Server {
 const (
 	pathBatch     = "/api/v1/batch"
 	pathJob       = "/api/v1/batch/:job_id"
+	pathCancel    = "/api/v1/batch/:job_id/cancel"
+	pathRetry     = "/api/v1/batch/:job_id/retry"
 	pathSocket    = "/api/v1/batch/:job_id/ws"
 	pathFile      = "/api/v1/batch/:job_id/images/:index/file"
 	pathThumbnail = "/api/v1/batch/:job_id/images/:index/thumbnail"
@@ -140,6 +143,8 @@ func (s *Server) routes() *echo.Echo {
 	e.POST(pathBatch, s.create)
 	get(pathBatch, s.list)
 	get(pathJob, s.status)
+	e.POST(pathCancel, s.cancel)
+	e.POST(pathRetry, s.retry)
 	get(pathSocket, s.watch)
 	get(pathFile, s.result(fileOf))
 	get(pathThumbnail, s.result(thumbnailOf))

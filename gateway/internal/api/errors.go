@@ -52,6 +52,7 @@ var statuses = []struct {
 	{echo.ErrNotFound, http.StatusNotFound, "Not found"},
 	{echo.ErrMethodNotAllowed, http.StatusMethodNotAllowed, "Method not allowed"},
 	{errSlow, http.StatusRequestTimeout, "Request body arrived too slowly"},
+	{intake.ErrNothingToRetry, http.StatusBadRequest, "No failed images to retry"},
 	{errCutOff, http.StatusBadRequest, "Request body is incomplete or malformed"},
 	{errBusy, http.StatusServiceUnavailable, "Too many uploads at once, try again later"},
 	{intake.ErrFull, http.StatusServiceUnavailable, "Too many images in progress, try again later"},
@@ -68,6 +69,9 @@ var statuses = []struct {
 func answer(err error, jobID string) *refusal {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r
+	}
+	if errors.Is(err, job.ErrKeyTaken) {
+		return errReceiving
 	}
 	if e, ok := errors.AsType[*body.Error](err); ok {
 		return refuse(http.StatusBadRequest, e.Text)

@@ -77,7 +77,7 @@ func (s *Server) guard(next echo.HandlerFunc, c echo.Context) (err error) {
 // route is the matched path, or "other".
 func route(c echo.Context) string {
 	switch p := c.Path(); p {
-	case pathBatch, pathJob, pathSocket, pathFile, pathThumbnail, pathMetadata:
+	case pathBatch, pathJob, pathCancel, pathRetry, pathSocket, pathFile, pathThumbnail, pathMetadata:
 		return p
 	default:
 		if _, ok := pages[p]; ok {

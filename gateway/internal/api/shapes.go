@@ -23,6 +23,7 @@ type createdJSON struct {
 	Status    job.Status `json:"status"`
 	CreatedAt second     `json:"created_at"`
 	Message   string     `json:"message"`
+	RetryOf   string     `json:"retry_of,omitempty"`
 }
 
 type jobJSON struct {
@@ -36,6 +37,7 @@ type jobJSON struct {
 	CreatedAt   second      `json:"created_at"`
 	UpdatedAt   second      `json:"updated_at"`
 	CompletedAt second      `json:"completed_at,omitzero"`
+	RetryOf     string      `json:"retry_of,omitempty"`
 }
 
 type imageJSON struct {
@@ -78,6 +80,7 @@ func jobShape(j *job.Job) jobJSON {
 		JobID: j.ID, Status: j.Status, TotalImages: j.Total, Completed: j.Completed, Failed: j.Failed,
 		Progress: percent(j.Progress()), Images: images,
 		CreatedAt: second(j.CreatedAt), UpdatedAt: second(j.UpdatedAt), CompletedAt: second(j.CompletedAt),
+		RetryOf: j.RetryOf,
 	}
 }
 

@@ -36,10 +36,13 @@ func InvalidBase64() *pipeline.Failure {
 
 // Batch is a job whose request is being read. It belongs to one goroutine.
 type Batch struct {
+	Fingerprint string // of the request, if it came with a key; set before Commit
+
 	in       *Intake
 	id       string
 	lease    job.Lease
 	images   []job.Image
+	retryOf  string
 	reserved bool     // the job store may hold a reservation
 	keys     []string // of originals that may be stored
 	doubtful bool     // Create went wrong in a way that leaves open whether it was done
@@ -54,6 +57,15 @@ func (in *Intake) Begin() *Batch {
 
 // ID is the id that the job will have.
 func (b *Batch) ID() string { return b.id }
+
+// Hold reserves the batch under the client's key before anything of it is read.
+// It fails with [job.ErrKeyTaken] when another job has the key.
+func (b *Batch) Hold(ctx context.Context, k job.Key) error {
+	if k.Name == "" {
+		return nil
+	}
+	return b.reserve(ctx, k)
+}
 
 // Add takes the next image. Inline bytes are checked and durable when it returns
 // nil; what is wrong with an image fails that image and is no error. An error wraps
@@ -95,17 +107,31 @@ func (b *Batch) Add(ctx context.Context, s Source) error {
 
 // store puts an original, under the reservation that owns it until the job does.
 func (b *Batch) store(ctx context.Context, o job.Original, data []byte) error {
-	if !b.reserved {
-		b.lease.Epoch, b.lease.Until = 1, b.in.deps.Now().Add(job.LeaseTime)
-		b.reserved = true
-		b.in.batches.Add(1)
-		if err := b.in.deps.Jobs.Reserve(ctx, b.id, b.lease, job.Key{}); err != nil {
-			return fmt.Errorf("reserve job %s: %w", b.id, err)
-		}
+	if err := b.reserve(ctx, job.Key{}); err != nil {
+		return err
 	}
 	b.keys = append(b.keys, o.Path)
 	if err := b.in.deps.Originals.Put(ctx, o.Path, data, o.ContentType); err != nil {
 		return fmt.Errorf("store original: %w", err)
+	}
+	return nil
+}
+
+// reserve makes the reservation, if there is none yet.
+func (b *Batch) reserve(ctx context.Context, k job.Key) error {
+	if b.reserved {
+		return nil
+	}
+	b.lease.Epoch, b.lease.Until = 1, b.in.deps.Now().Add(job.LeaseTime)
+	b.reserved = true
+	b.in.batches.Add(1)
+	err := b.in.deps.Jobs.Reserve(ctx, b.id, b.lease, k)
+	if errors.Is(err, job.ErrKeyTaken) { // So nothing was reserved.
+		b.reserved = false
+		b.in.batches.Add(-1)
+	}
+	if err != nil {
+		return fmt.Errorf("reserve job %s: %w", b.id, err)
 	}
 	return nil
 }
@@ -127,7 +153,7 @@ func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
 	now := b.in.deps.Now()
 	j := job.New(b.id, b.images, now)
 	b.lease.Until = now.Add(job.LeaseTime)
-	j.Lease = b.lease
+	j.Lease, j.RetryOf, j.Fingerprint = b.lease, b.retryOf, b.Fingerprint
 	switch err := b.in.deps.Jobs.Create(ctx, j); {
 	case errors.Is(err, job.ErrLeaseLost):
 		// We stood still for so long that the reservation was cleared away. Another

@@ -17,6 +17,10 @@ import (
 // else has.
 var errNotMine = errors.New("nothing left to fetch")
 
+// errCancelled is an errNotMine that holds for all images of the job. A gateway
+// that did not cancel the job itself learns of it this way.
+var errCancelled = fmt.Errorf("%w: job was cancelled", errNotMine)
+
 // maxLogBytes bounds what strangers bring into a log line.
 const maxLogBytes = 256
 
@@ -43,6 +47,9 @@ func (in *Intake) fetchAll(ctx context.Context) {
 // fetch does one task and tells the schedule.
 func (in *Intake) fetch(ctx context.Context, t *task) {
 	defer in.schedule.done(t)
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	in.schedule.begun(t, giveUp)
 	old := time.AfterFunc(slowAfter, func() { in.schedule.aged(t) })
 	defer old.Stop()
 	began := time.Now()
@@ -63,6 +70,9 @@ func (in *Intake) fetch(ctx context.Context, t *task) {
 		return
 	case errors.Is(err, errNotMine):
 		in.figures.fetches.Inc("not_needed")
+		if errors.Is(err, errCancelled) {
+			in.schedule.stop(t.job.id)
+		}
 		return
 	case failed:
 		in.figures.fetches.Inc(f.Code)
@@ -121,7 +131,7 @@ func (in *Intake) lookUp(ctx context.Context, t *task) error {
 		return err
 	}
 	if !img.ToFetch() {
-		return errNotMine
+		return notMine(img)
 	}
 	t.url, t.name = img.URL, img.OriginalFilename
 	return nil
@@ -183,8 +193,16 @@ func (in *Intake) superfluous(ctx context.Context, t *task, key string) error {
 		in.wakeRelay()
 		return nil
 	default:
-		return errors.Join(errNotMine, in.disown(ctx, key))
+		return errors.Join(notMine(img), in.disown(ctx, key))
 	}
+}
+
+// notMine says why an image is not to be fetched.
+func notMine(img *job.Image) error {
+	if img.ErrorCode == pipeline.CodeCancelled {
+		return errCancelled
+	}
+	return errNotMine
 }
 
 // disown deletes an original that belongs to nobody.

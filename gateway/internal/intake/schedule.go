@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -42,7 +43,9 @@ type fetchJob struct {
 	lease         job.Lease
 	waiting       []target
 	active, young int
-	gone          bool // lost, or taken over again under a newer lease
+	gone          bool                         // lost, stopped, or taken over again under a newer lease
+	stopped       bool                         // nobody wants its images any more
+	running       map[*task]context.CancelFunc // its fetches under way
 }
 
 // target is an image to fetch. Without its URL it is to be read first.
@@ -68,7 +71,7 @@ func newSchedule(fetchers int) *schedule {
 // add schedules the images of a job that are to be fetched. The job's lease
 // replaces an older one.
 func (s *schedule) add(j *job.Job) {
-	fj := &fetchJob{id: j.ID, lease: j.Lease}
+	fj := &fetchJob{id: j.ID, lease: j.Lease, running: make(map[*task]context.CancelFunc)}
 	bytes := 0
 	for i := range j.Images {
 		if img := &j.Images[i]; img.ToFetch() {
@@ -134,6 +137,18 @@ func (s *schedule) mayStart(fj *fetchJob) bool {
 	return s.active < reserved || fj.active == 0
 }
 
+// begun notes how a fetch is given up. One of a job that was stopped meanwhile is
+// given up at once.
+func (s *schedule) begun(t *task, giveUp context.CancelFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.job.stopped {
+		giveUp()
+		return
+	}
+	t.job.running[t] = giveUp
+}
+
 // aged lets a fetch that lasts make room for another.
 func (s *schedule) aged(t *task) {
 	s.mu.Lock()
@@ -157,6 +172,7 @@ func (s *schedule) done(t *task) {
 	s.age(t)
 	s.active--
 	t.job.active--
+	delete(t.job.running, t)
 	if t.job.active == 0 && len(t.job.waiting) == 0 {
 		s.forget(t.job)
 	}
@@ -168,6 +184,22 @@ func (s *schedule) drop(fj *fetchJob) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget(fj)
+}
+
+// stop forgets a job whose images nobody wants any more, and gives up its fetches
+// that are under way.
+func (s *schedule) stop(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fj := s.jobs[id]
+	if fj == nil {
+		return
+	}
+	s.forget(fj)
+	fj.stopped = true
+	for _, giveUp := range fj.running {
+		giveUp()
+	}
 }
 
 func (s *schedule) forget(fj *fetchJob) {

@@ -1,0 +1,104 @@
+package intake
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+)
+
+// ErrNothingToRetry says that no image of a job failed of which there is a stored
+// original or a URL.
+var ErrNothingToRetry = errors.New("no failed images to retry")
+
+// retryTime bounds the copying of the originals for one retry.
+const retryTime = 2 * time.Minute
+
+// Retry makes the batch of the failed images of a job that has ended, in their
+// order. An original that is stored is copied, so that each job owns its objects;
+// an image without one is fetched again from its URL. One that has neither is
+// left out: its bytes came with the request and were refused, or storage has lost
+// them. Errors are those of Add, [ErrNothingToRetry], and [job.ErrNotFound] when
+// retention was faster.
+func (b *Batch) Retry(ctx context.Context, source *job.Job) error {
+	ctx, cancel := context.WithTimeout(ctx, retryTime)
+	defer cancel()
+	b.retryOf = source.ID
+	left := 0
+	for i := range source.Images {
+		img := &source.Images[i]
+		if img.Status != job.Failed {
+			continue
+		}
+		added, err := b.again(ctx, img)
+		if err != nil {
+			return fmt.Errorf("retry image %d of job %s: %w", i, source.ID, err)
+		}
+		if !added && img.Original.Stored() {
+			left++
+		}
+	}
+	if left > 0 {
+		// Originals are missing: because retention is deleting them at this moment?
+		if _, err := b.in.deps.Jobs.Get(ctx, source.ID); err != nil {
+			return fmt.Errorf("retry job %s: %w", source.ID, err)
+		}
+	}
+	if len(b.images) == 0 {
+		return ErrNothingToRetry
+	}
+	return nil
+}
+
+// again adds an image of another job. It returns false when there is nothing to
+// add it from.
+func (b *Batch) again(ctx context.Context, img *job.Image) (bool, error) {
+	s := Source{Name: img.OriginalFilename, URL: img.URL}
+	switch {
+	case !img.Original.Stored():
+	case img.Original.Size > b.in.config.MaxImageBytes: // The limit was higher then.
+		s.Failure = TooLarge(b.in.config.MaxImageBytes)
+	default:
+		data, err := b.in.original(ctx, img)
+		if err != nil {
+			return false, err
+		}
+		if data != nil {
+			s.Data, s.URL = data, ""
+		}
+	}
+	if s.Data == nil && s.URL == "" && s.Failure == nil {
+		return false, nil
+	}
+	if err := b.Add(ctx, s); err != nil {
+		return false, err
+	}
+	// A later retry may need it, when storage has lost the copy by then.
+	b.images[len(b.images)-1].URL = img.URL
+	return true, nil
+}
+
+// original reads a stored original. It returns nil when that is gone, or is not
+// what was stored.
+func (in *Intake) original(ctx context.Context, img *job.Image) ([]byte, error) {
+	data, err := objectstore.ReadAll(ctx, in.deps.Originals, img.Original.Path, in.config.MaxImageBytes)
+	switch {
+	case errors.Is(err, objectstore.ErrUnavailable):
+		return nil, fmt.Errorf("read original: %w", err)
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err == nil:
+		sum := sha256.Sum256(data)
+		if hex.EncodeToString(sum[:]) == img.Original.SHA256 {
+			return data, nil
+		}
+		err = errors.New("its bytes have changed")
+	}
+	in.deps.Log.WarnContext(ctx, "original is lost", "trace_id", img.TraceID, "error", err)
+	return nil, nil
+}

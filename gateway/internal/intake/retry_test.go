@@ -1,0 +1,130 @@
+package intake
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+)
+
+func (r *rig) retry(in *Intake, id string) (*job.Job, error) {
+	r.t.Helper()
+	b := in.Begin()
+	defer b.Abort(r.t.Context())
+	if err := b.Retry(r.t.Context(), r.get(id)); err != nil {
+		return nil, err
+	}
+	return b.Commit(r.t.Context())
+}
+
+// TestRetryTakesStoredOriginals has stored originals copied, the others fetched,
+// and what storage has lost fetched again or left out.
+func TestRetryTakesStoredOriginals(t *testing.T) {
+	base, hanging := origin(t)
+	r := setup(t)
+	in, _ := r.run("gateway-1")
+	j := r.batch(in,
+		Source{URL: base + "/a.jpg", Name: "ä/a.png"}, Source{URL: base + "/hang/b.jpg"}, Source{Data: jpegBytes(0)},
+		Source{URL: base + "/lost.jpg"}, Source{Data: jpegBytes(1), Name: "lost"}, Source{Data: jpegBytes(2), Name: "forged"},
+	)
+	r.await("download", func() bool { return hanging.Load() == 1 })
+	r.awaitUploads(5)
+	r.cancel(in, j.ID)
+	source := r.get(j.ID)
+	for _, i := range []int{3, 4} {
+		if err := r.originals.Delete(t.Context(), source.Images[i].Original.Path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.originals.Put(t.Context(), source.Images[5].Original.Path, jpegBytes(3), "image/jpeg"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.retry(in, j.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.RetryOf != j.ID || got.Total != 4 {
+		t.Fatalf("retry of %s with %d images", got.RetryOf, got.Total)
+	}
+	for i, want := range []struct {
+		of     int
+		stored bool
+	}{{0, true}, {1, false}, {2, true}, {3, false}} {
+		img, old := got.Images[i], source.Images[want.of]
+		if img.OriginalFilename != old.OriginalFilename || img.URL != old.URL || img.Original.Stored() != want.stored || img.Status.Ended() {
+			t.Errorf("image %d is %+v, of %+v", i, img, old)
+		}
+		if want.stored && (img.Original.SHA256 != old.Original.SHA256 || !strings.HasPrefix(img.Original.Path, string(img.TraceID)+"/")) {
+			t.Errorf("original %d is %+v, of %+v", i, img.Original, old.Original)
+		}
+	}
+	r.awaitUploads(3) // The stored ones, and the lost one which was fetched again.
+	r.cancel(in, got.ID)
+}
+
+func TestRetryOfWhatRetentionDeletes(t *testing.T) {
+	r := setup(t)
+	in := r.intake("gateway-1", r.broker)
+	j := r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)})
+	r.cancel(in, j.ID)
+	source := r.get(j.ID)
+	if err := in.retainOnce(t.Context(), r.now().Add(in.config.JobRetention+time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	b := in.Begin()
+	if err := b.Retry(t.Context(), source); !errors.Is(err, job.ErrNotFound) {
+		t.Errorf("Retry = %v", err)
+	}
+	b.Abort(t.Context())
+}
+
+func TestRetryThatIsBrokenOffLeavesNothing(t *testing.T) {
+	r := setup(t)
+	in := r.intake("gateway-1", r.broker)
+	j := r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)})
+	r.cancel(in, j.ID)
+	puts := 0
+	r.originals.fail(func(method, _ string) error {
+		if method == "Put" {
+			if puts++; puts == 2 {
+				return objectstore.ErrUnavailable
+			}
+		}
+		return nil
+	})
+	if _, err := r.retry(in, j.ID); !errors.Is(err, objectstore.ErrUnavailable) {
+		t.Errorf("Retry = %v", err)
+	}
+	if n := len(r.keys(r.originals)); n != 2 {
+		t.Errorf("%d originals, want the two of the job", n)
+	}
+}
+
+func TestKeyIsFreeAgain(t *testing.T) {
+	r := setup(t)
+	in := r.intake("gateway-1", r.broker)
+	key := job.Key{Name: "k"}
+	first, second := in.Begin(), in.Begin()
+	if err := first.Hold(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Hold(t.Context(), key); !errors.Is(err, job.ErrKeyTaken) {
+		t.Errorf("a second batch under the key: %v", err)
+	}
+	second.Abort(t.Context())
+	if in.batches.Load() != 1 {
+		t.Errorf("%d batches hold a reservation, want 1", in.batches.Load())
+	}
+	first.Abort(t.Context())
+	third := in.Begin()
+	if err := third.Hold(t.Context(), key); err != nil {
+		t.Errorf("a third batch: %v", err)
+	}
+	third.Abort(t.Context())
+	if in.batches.Load() != 0 {
+		t.Errorf("%d batches hold a reservation, want none", in.batches.Load())
+	}
+}
