@@ -133,8 +133,16 @@ func (p *pacedWriter) extend() {
 // Unwrap is for http.ResponseController.
 func (p *pacedWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
-// Hijack implements http.Hijacker.
-func (p *pacedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) { return p.control.Hijack() }
+// Hijack implements http.Hijacker, for a WebSocket.
+func (p *pacedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffers, err := p.control.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	f := &farewell{Conn: conn}
+	buffers.Writer.Reset(f)
+	return f, buffers, nil
+}
 
 // cut breaks the connection off when the handler returns: what is still to be
 // written can't be, so that the client sees that the answer is incomplete.

@@ -1,0 +1,120 @@
+package api_test
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// opcodes are the kinds of frames (RFC 6455, section 5.2).
+const (
+	opText  = 1
+	opClose = 8
+)
+
+// rawSocket is a WebSocket client without a library, which sees every frame.
+type rawSocket struct {
+	*rig
+	net.Conn
+	in *bufio.Reader
+}
+
+func (r *rig) rawSocket(id string) rawSocket {
+	r.Helper()
+	s := rawSocket{rig: r, Conn: r.dial()}
+	s.in = bufio.NewReader(s.Conn)
+	_, err := fmt.Fprintf(s, "GET /api/v1/batch/%s/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", id)
+	r.must(err)
+	resp, err := http.ReadResponse(s.in, nil)
+	r.must(err)
+	_ = resp.Body.Close() // a 101 has none
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		r.Fatalf("status %d", resp.StatusCode)
+	}
+	return s
+}
+
+// frame reads one frame of the server's.
+func (s rawSocket) frame() (opcode byte, payload []byte) {
+	s.Helper()
+	var head [2]byte
+	_, err := io.ReadFull(s.in, head[:])
+	s.must(err)
+	size := int(head[1])
+	if size == 126 {
+		var long [2]byte
+		_, err := io.ReadFull(s.in, long[:])
+		s.must(err)
+		size = int(binary.BigEndian.Uint16(long[:]))
+	}
+	payload = make([]byte, size)
+	_, err = io.ReadFull(s.in, payload)
+	s.must(err)
+	return head[0] & 0x0f, payload
+}
+
+// sayGoodbye sends a close frame with 1000, masked with zeros.
+func (s rawSocket) sayGoodbye() {
+	s.Helper()
+	_, err := s.Write([]byte{0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8})
+	s.must(err)
+}
+
+// A browser reports an error, and not the status, when a second close frame
+// follows the first (RFC 6455, section 5.5.1).
+func TestOneCloseFrame(t *testing.T) {
+	r := setup(t, options{})
+	for name, clientFirst := range map[string]bool{"the server closes": false, "the client closes": true} {
+		id := r.create(1)
+		s := r.rawSocket(id)
+		s.frame() // the job as it is
+		if clientFirst {
+			s.sayGoodbye()
+		} else {
+			r.end(id, 0, nil)
+		}
+		opcode, payload := s.frame()
+		for opcode == opText {
+			opcode, payload = s.frame()
+		}
+		if opcode != opClose || binary.BigEndian.Uint16(payload) != 1000 {
+			t.Errorf("%s: opcode %d, %x", name, opcode, payload)
+		}
+		if !clientFirst {
+			s.sayGoodbye()
+		}
+		r.must(s.SetReadDeadline(time.Now().Add(20 * time.Second)))
+		if rest, err := io.ReadAll(s.in); len(rest) > 0 || err != nil {
+			t.Errorf("%s: after the close frame came %x, %v", name, rest, err)
+		}
+		r.must(s.Close())
+	}
+}
+
+// A frame that is written in pieces may have a piece that looks like a close frame.
+func TestALongFrame(t *testing.T) {
+	r := setup(t, options{})
+	for shift := range 2 {
+		id := r.create(1)
+		s := r.rawSocket(id)
+		s.frame()
+		text := strings.Repeat("x", shift) + strings.Repeat("ш", 5000) // every other byte is that of a close frame
+		r.end(id, 0, &pipeline.Failure{Code: pipeline.CodeDamaged, Text: text})
+		if _, payload := s.frame(); !strings.Contains(string(payload), text) {
+			t.Errorf("%.200s", payload)
+		}
+		if opcode, payload := s.frame(); opcode != opText || !strings.Contains(string(payload), "job_complete") {
+			t.Errorf("then opcode %d %.200s", opcode, payload)
+		}
+		r.must(s.Close())
+	}
+}
