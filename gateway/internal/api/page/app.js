@@ -26,7 +26,7 @@ function note(text, bad) {
 
 async function answer(response) {
   const body = await response.json().catch(() => ({ error: response.statusText }));
-  if (!response.ok) throw new Error(body.error);
+  if (!response.ok) throw Object.assign(new Error(body.error), { status: response.status });
   return body;
 }
 
@@ -118,16 +118,21 @@ async function watch() {
   if (!id) return;
   const mine = { id, socket: null, timer: 0 };
   shown = mine;
-  byId('job-id').textContent = id;
-  byId('state').textContent = '';
-  byId('images').replaceChildren();
+  if (byId('job-id').textContent !== id) {
+    byId('job-id').textContent = id;
+    byId('state').textContent = '';
+    byId('bar').value = 0;
+    byId('images').replaceChildren();
+  }
   try {
     const job = await fetch(jobPath(id)).then(answer);
     if (shown !== mine) return;
     job.images.forEach((image) => showImage(id, image));
     showCounters(job);
   } catch (err) {
-    if (shown === mine) byId('state').textContent = err.message;
+    if (shown !== mine) return;
+    byId('state').textContent = err.status ? err.message : 'No answer from the server, trying again…';
+    if (err.status !== 404) mine.timer = setTimeout(watch, 2000);
     return;
   }
   connect(mine);
@@ -141,7 +146,7 @@ function connect(mine) {
     const update = JSON.parse(event.data);
     showCounters(update);
     if (update.type === 'image_complete') showImage(mine.id, update.image);
-    if (update.type === 'job_complete') recent();
+    if (update.type === 'job_complete') recent().catch(() => {});
   };
   socket.onclose = (event) => {
     if (shown !== mine || event.code === 1000) return;
@@ -149,7 +154,7 @@ function connect(mine) {
       byId('state').textContent = 'This job was deleted.';
       return;
     }
-    mine.timer = setTimeout(() => connect(mine), 2000);
+    mine.timer = setTimeout(watch, 2000);
   };
 }
 
