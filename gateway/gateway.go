@@ -91,9 +91,9 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	}, api.Deps{
 		Jobs: s.jobs, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Ops: onAPI, Log: d.Log, Metrics: d.Metrics,
 	})
-	s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.HTTPAddr)
+	s.listener, err = service.ListenTCP(ctx, "HTTP_ADDR", c.HTTPAddr)
 	if err != nil {
-		return nil, fmt.Errorf("HTTP_ADDR: %w", err)
+		return nil, err
 	}
 	return s, nil
 }
@@ -102,11 +102,11 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 func openJobs(ctx context.Context, url string, log *slog.Logger) (job.Store, error) {
 	file, _ := strings.CutPrefix(url, "sqlite:")
 	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
-		return nil, fmt.Errorf("make data folder: %w", err)
+		return nil, fmt.Errorf("DATABASE_URL: make data folder: %w", err)
 	}
 	store, err := sqlite.Open(ctx, file, log)
 	if err != nil {
-		return nil, fmt.Errorf("open job store: %w", err)
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
 	return store, nil
 }

@@ -331,3 +331,44 @@ func TestTwoInOneProcess(t *testing.T) {
 		}
 	}
 }
+
+// TestTwoOnOneFolder holds that the second is told why it doesn't start, and takes
+// nothing away from the first.
+func TestTwoOnOneFolder(t *testing.T) {
+	dir := t.TempDir()
+	environ := []string{"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + dir, "LOG_LEVEL=error"}
+	first, err := newStandalone(t.Context(), environ, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- first.Run(ctx) }()
+	written := filepath.Join(dir, "original", "incoming", "half")
+	if err := os.WriteFile(written, []byte("half an image"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = newStandalone(t.Context(), environ, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "in use by another gateway: end that one") {
+		t.Errorf("the second one starts with %v", err)
+	}
+	if _, err := os.Stat(written); err != nil {
+		t.Errorf("the second one took away what the first was writing: %v", err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	again, err := newStandalone(t.Context(), environ, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(written); err == nil {
+		t.Error("what a killed process leaves is never taken away")
+	}
+	ctx, stop = context.WithCancel(t.Context())
+	stop()
+	if err := again.Run(ctx); err != nil {
+		t.Error(err)
+	}
+}

@@ -80,6 +80,12 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 	if err != nil {
 		return nil, err
 	}
+	// The gateway has the job store for itself, so the folders beside it are ours.
+	for _, store := range []*dirstore.Store{originals, processed} {
+		if err := store.Tidy(); err != nil {
+			return nil, err
+		}
+	}
 	s.analyzer, err = analyzer.New(ctx, c.Analyzer, analyzer.Deps{
 		Broker: broker, Originals: originals, Log: s.log, Metrics: registry,
 	})
@@ -94,11 +100,11 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 
 func (s *standalone) openStore(dir string) (*dirstore.Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("make image folder: %w", err)
+		return nil, fmt.Errorf("DATA_DIR: make image folder: %w", err)
 	}
 	store, err := dirstore.Open(dir)
 	if err != nil {
-		return nil, fmt.Errorf("open image folder: %w", err)
+		return nil, fmt.Errorf("DATA_DIR: %w", err)
 	}
 	return store, nil
 }

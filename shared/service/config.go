@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 )
@@ -25,15 +28,17 @@ func Load[C any](environ []string, complete func(*C) error) (C, error) {
 	if fileErr != nil {
 		list = append(list, fileErr)
 	}
+	var unread []string // variables that have no value, of which complete can say nothing true
 	if aggregate, ok := errors.AsType[env.AggregateError](err); ok {
 		for _, err := range aggregate.Errors {
-			list = append(list, named[C](err))
+			name, err := named[C](err, vars)
+			list, unread = append(list, err), append(unread, name)
 		}
 	} else if err != nil {
 		list = append(list, err)
 	}
 	if err := complete(&c); err != nil {
-		list = append(list, err)
+		list = append(list, without(err, unread)...)
 	}
 	if len(list) > 0 {
 		return c, fmt.Errorf("configuration:\n%w", errors.Join(list...))
@@ -80,18 +85,44 @@ func Variables(t reflect.Type) []Variable {
 }
 
 // named makes an error about a field one about its variable, which is what the
-// operator knows.
-func named[C any](err error) error {
+// operator knows, and says what the value should be.
+func named[C any](err error, vars map[string]string) (name string, _ error) {
 	parse, ok := errors.AsType[env.ParseError](err)
 	if !ok {
-		return err
+		return "", err
 	}
 	for _, v := range Variables(reflect.TypeFor[C]()) {
 		if v.Field == parse.Name {
-			return fmt.Errorf("%s: not a %s: %w", v.Name, parse.Type, parse.Err)
+			return v.Name, fmt.Errorf("%s %q: want %s", v.Name, vars[v.Name], wanted(parse.Type))
 		}
 	}
-	return err
+	return "", err
+}
+
+// wanted describes the values of a type.
+func wanted(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[time.Duration]():
+		return "a duration such as 90s or 24h"
+	case t == reflect.TypeFor[[]netip.Prefix]():
+		return "networks in CIDR form such as 10.0.0.0/8, separated by commas"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64:
+		return "a whole number"
+	default:
+		return "a " + t.String()
+	}
+}
+
+// without returns the lines of err that are not about the variables.
+func without(err error, variables []string) (list []error) {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if name, _, _ := strings.Cut(strings.ReplaceAll(line, ":", " "), " "); !slices.Contains(variables, name) {
+			list = append(list, errors.New(line))
+		}
+	}
+	return list
 }
 
 // splitListen turns a listening address into one that can be dialled: an empty

@@ -52,9 +52,9 @@ func Listen(ctx context.Context, addr string, metrics http.Handler, checks ...Ch
 	if addr == "" {
 		return s, nil
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	l, err := ListenTCP(ctx, "HTTP_ADDR or METRICS_ADDR", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+		return nil, err
 	}
 	s.listener = l
 	s.server = &http.Server{

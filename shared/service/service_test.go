@@ -51,15 +51,33 @@ func TestLoad(t *testing.T) {
 // TestEveryMistakeAtOnce holds that an operator mends a configuration in one go.
 func TestEveryMistakeAtOnce(t *testing.T) {
 	_, err := Load([]string{"COUNT=many", "WAIT=long", "SECRET_FILE=/does/not/exist"}, func(*sample) error {
-		return errors.New("HTTP_ADDR: want host:port")
+		return errors.Join(errors.New("HTTP_ADDR: want host:port"), errors.New("WAIT 0s: want at least 1s"))
 	})
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"COUNT: not a int", "WAIT: not a time.Duration", "SECRET_FILE: ", "HTTP_ADDR: want"} {
+	for _, want := range []string{
+		`COUNT "many": want a whole number`, `WAIT "long": want a duration such as 90s or 24h`, "SECRET_FILE: ", "HTTP_ADDR: want",
+	} {
 		if !strings.Contains(err.Error(), "\n"+want) {
 			t.Errorf("%q is missing in:\n%v", want, err)
 		}
+	}
+	if strings.Contains(err.Error(), "WAIT 0s") {
+		t.Errorf("one mistake is told twice:\n%v", err)
+	}
+}
+
+// TestAnAddressInUse holds that the operator of a second process reads what to do.
+func TestAnAddressInUse(t *testing.T) {
+	first, err := ListenTCP(t.Context(), "HTTP_ADDR", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	_, err = ListenTCP(t.Context(), "HTTP_ADDR", first.Addr().String())
+	if err == nil || !strings.HasPrefix(err.Error(), "HTTP_ADDR: ") || !strings.Contains(err.Error(), "end the program that answers there") {
+		t.Errorf("the error is: %v", err)
 	}
 }
 

@@ -14,11 +14,11 @@
 // the object before may be seen with the type of the one after. Whoever puts a
 // key always with the same type never sees this.
 //
-// One process owns the folder: Open removes temporary files that a process
-// before left behind. The file system must tell apart names by their bytes, so
-// the usual ones of macOS and Windows keep no two keys that differ only in case.
-// A full or broken disk is ErrUnavailable. A key that is a folder of another one
-// is refused.
+// One process owns the folder. Once it has made sure of that, Tidy removes the
+// temporary files that a process before left behind. The file system must tell
+// apart names by their bytes, so the usual ones of macOS and Windows keep no two
+// keys that differ only in case. A full or broken disk is ErrUnavailable. A key
+// that is a folder of another one is refused.
 package dirstore
 
 import (
@@ -75,10 +75,20 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
-func (s *Store) prepare() error {
+// Tidy removes the temporary files that a killed process left behind. It is for
+// the owner of the folder, before its first Put: a file that is being written is
+// as temporary as they are.
+func (s *Store) Tidy() error {
 	if err := s.root.RemoveAll(incoming); err != nil {
-		return err
+		return fmt.Errorf("tidy object folder %s: %w", s.dir, err)
 	}
+	if err := s.root.Mkdir(incoming, 0o750); err != nil {
+		return fmt.Errorf("tidy object folder %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+func (s *Store) prepare() error {
 	for _, folder := range []string{objects, types, incoming} {
 		if err := s.root.MkdirAll(folder, 0o750); err != nil {
 			return err

@@ -89,7 +89,7 @@ func TestObjectsAreFilesUnderTheirKeys(t *testing.T) {
 	}
 }
 
-func TestOpenRemovesWhatAKilledProcessLeft(t *testing.T) {
+func TestTidyRemovesWhatAKilledProcessLeft(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, dir)
 	if err := s.Put(t.Context(), "kept", []byte("kept"), ""); err != nil {
@@ -99,6 +99,12 @@ func TestOpenRemovesWhatAKilledProcessLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := opened(t, dir)
+	if left := files(t, filepath.Join(dir, incoming)); len(left) != 1 {
+		t.Errorf("Open took %d files away from whoever may be writing them", 1-len(left))
+	}
+	if err := again.Tidy(); err != nil {
+		t.Fatal(err)
+	}
 	if got, want := files(t, dir), []string{"incoming", "objects", "objects/kept", "types"}; !slices.Equal(got, want) {
 		t.Errorf("the folder holds %q, want %q", got, want)
 	}

@@ -33,7 +33,7 @@ func lockFile(ctx context.Context, path string) (*fileLock, error) {
 	}
 	var failure *sqlite.Error
 	if errors.As(err, &failure) && failure.Code()&0xff == sqlite3.SQLITE_BUSY {
-		err = fmt.Errorf("%s is in use by another gateway", filepath.Base(path))
+		err = fmt.Errorf("%s is in use by another gateway: end that one, or choose another folder", filepath.Base(path))
 	} else {
 		err = fmt.Errorf("lock %s.lock: %w", path, err)
 	}
