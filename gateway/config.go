@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/job/postgres"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -45,8 +46,12 @@ func (c Config) Complete() (Config, error) {
 	if c.DatabaseURL == "" {
 		c.DatabaseURL = "sqlite:" + filepath.Join(c.DataDir, "jobs.db")
 	}
-	if !strings.HasPrefix(c.DatabaseURL, "sqlite:") {
-		wrong("DATABASE_URL: want sqlite:path/to/jobs.db")
+	if isPostgres(c.DatabaseURL) {
+		if err := postgres.Check(c.DatabaseURL); err != nil {
+			wrong("DATABASE_URL: %w", err)
+		}
+	} else if !strings.HasPrefix(c.DatabaseURL, "sqlite:") {
+		wrong("DATABASE_URL: want sqlite:path/to/jobs.db or postgres://user:password@host:5432/database")
 	}
 	if c.Concurrency == 0 {
 		c.Concurrency = 32

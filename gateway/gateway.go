@@ -20,6 +20,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/postgres"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/settle"
@@ -100,6 +101,13 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 
 // openJobs opens the job store that the URL names.
 func openJobs(ctx context.Context, url string, log *slog.Logger) (job.Store, error) {
+	if isPostgres(url) {
+		store, err := postgres.Open(ctx, url, log)
+		if err != nil {
+			return nil, err
+		}
+		return store, nil
+	}
 	file, _ := strings.CutPrefix(url, "sqlite:")
 	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
 		return nil, fmt.Errorf("DATABASE_URL: make data folder: %w", err)
@@ -109,6 +117,11 @@ func openJobs(ctx context.Context, url string, log *slog.Logger) (job.Store, err
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
 	return store, nil
+}
+
+// isPostgres tells the URL of a PostgreSQL database from that of a file.
+func isPostgres(url string) bool {
+	return strings.HasPrefix(url, "postgres:") || strings.HasPrefix(url, "postgresql:")
 }
 
 // Addr is where the gateway answers.

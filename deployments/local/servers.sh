@@ -111,7 +111,7 @@ versitygw_answers() {
 
 # PostgreSQL refuses root: then all of it is the postgres user's, who must be able to reach the folder.
 start_postgres() {
-  local bin data=$dir/postgres/data as=()
+  local bin data=$dir/postgres/data as=() deadline=$((SECONDS + 30))
   bin=$(postgres_bin)
   mkdir -p "$dir/postgres"
   if [[ $(id -u) == 0 ]]; then
@@ -127,9 +127,26 @@ start_postgres() {
       --pwfile=password --encoding=UTF8 --no-locale --no-sync) >"$dir/log/initdb.log" 2>&1 ||
       { cat "$dir/log/initdb.log" >&2 && die "initdb did not work"; }
   fi
+  # After a kill the last processes may still be going, and one that nobody has reaped yet passes for a living server.
+  while postgres_works_in "$data"; do
+    ((SECONDS < deadline)) || die "processes of a killed PostgreSQL do not end"
+    sleep 0.02
+  done
+  if [[ -e $data/postmaster.pid ]] && ! birth "$(head -1 "$data/postmaster.pid")" >/dev/null; then
+    rm -f "$data/postmaster.pid"
+  fi
   # The machine is not expected to fall while tests run, so nothing waits for the disk; a kill of the process loses nothing.
   (cd "$dir/postgres" && launch "$dir" postgres "${as[@]}" "$bin/postgres" -D "$data" -p "$postgres_port" \
     -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=200)
+}
+
+# postgres_works_in DATA tells whether any process of a server has that folder as its own.
+postgres_works_in() {
+  local cwd
+  for cwd in /proc/[0-9]*/cwd; do
+    if [[ $(readlink "$cwd" 2>/dev/null) == "$1" ]]; then return 0; fi
+  done
+  return 1
 }
 
 postgres_url() { echo "postgres://imagebatch:imagebatch@127.0.0.1:$postgres_port/postgres?sslmode=disable"; }

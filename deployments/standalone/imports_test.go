@@ -114,6 +114,7 @@ func TestOneImporter(t *testing.T) {
 		"github.com/disintegration/imaging":   "analyzer/internal/describe",
 		"github.com/prometheus/client_golang": "shared/metrics",
 		"modernc.org/sqlite":                  "gateway/internal/job/sqlite",
+		"github.com/jackc/pgx/v5":             "gateway/internal/job/postgres",
 		"github.com/bep/imagemeta":            "analyzer/internal/describe",
 		"github.com/caarlos0/env/v11":         "shared/service",
 	}

@@ -1,0 +1,79 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// maxConns is how many connections a gateway has at most, unless its URL says
+// otherwise by pool_max_conns.
+const maxConns = 16
+
+// form is what a URL looks like. It stands in errors instead of the URL, which
+// holds a password.
+const form = "postgres://user:password@host:5432/database" //nolint:gosec // The words stand for what they name.
+
+// Check tells what is wrong with the URL of a database, without asking the
+// database. The error never holds the password.
+func Check(address string) error {
+	_, err := parse(address)
+	return err
+}
+
+// settings are set in every session, unless the URL sets them.
+var settings = map[string]string{
+	"application_name": "imagebatch",
+	// PostgreSQL's own bounds, below ours, so that it lets go before we do.
+	"statement_timeout":                   milliseconds(8 * time.Second),
+	"lock_timeout":                        milliseconds(6 * time.Second),
+	"idle_in_transaction_session_timeout": milliseconds(12 * time.Second),
+	// Plans of short statements on few rows win nothing by being compiled.
+	"jit": "off",
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+func parse(address string) (*pgxpool.Config, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Opaque != "" {
+		// What the parser says of a URL quotes parts of it.
+		return nil, fmt.Errorf("want %s, with the special characters of the password percent-encoded", form)
+	}
+	c, err := pgxpool.ParseConfig(address)
+	if err != nil {
+		text := "not understood"
+		if cause := errors.Unwrap(err); cause != nil {
+			text = cause.Error()
+		}
+		if password, set := u.User.Password(); set && password != "" {
+			text = strings.ReplaceAll(text, password, "xxxxx")
+		}
+		return nil, fmt.Errorf("want %s?parameters: %s", form, text)
+	}
+	if !u.Query().Has("pool_max_conns") {
+		c.MaxConns = maxConns
+	}
+	params := c.ConnConfig.RuntimeParams
+	for name, value := range settings {
+		if _, set := params[name]; !set {
+			params[name] = value
+		}
+	}
+	switch level := params["synchronous_commit"]; level {
+	case "":
+		params["synchronous_commit"] = "on"
+	case "on", "remote_apply":
+	default:
+		return nil, fmt.Errorf("synchronous_commit=%s would lose jobs that were accepted: want on or remote_apply", level)
+	}
+	if c.ConnConfig.ConnectTimeout == 0 || c.ConnConfig.ConnectTimeout > waitTime {
+		c.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	return c, nil
+}

@@ -1,0 +1,168 @@
+package postgres
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+)
+
+// TestNewerVersion refuses a database that has seen a migration which this
+// version does not know.
+func TestNewerVersion(t *testing.T) {
+	address := schema(t)
+	ok(t, open(t, address).Close())
+	execute(t, address, `INSERT INTO migrations VALUES ('migrations/2999-01-01_telepathy.sql', 1)`)
+	_, err := Open(t.Context(), address, quiet)
+	if err == nil || !strings.Contains(err.Error(), "newer version") || !strings.Contains(err.Error(), "telepathy") {
+		t.Errorf("opened a newer database: %v", err)
+	}
+}
+
+// TestRestart has a store opened again go on where it was: what the process
+// before has left unsent waits a moment for it, leases until they end.
+func TestRestart(t *testing.T) {
+	address := schema(t)
+	first := open(t, address)
+	ok(t, first.Create(t.Context(), inlineJob("inline", 2)))
+	ok(t, first.Reserve(t.Context(), "reserved", job.Lease{Owner: "a", Epoch: 1, Until: t0}, job.Key{}))
+	want, err := first.Count(t.Context())
+	ok(t, err)
+	ok(t, errors.Join(first.Close(), first.Close()))
+	if _, err := first.Get(t.Context(), "inline"); !errors.Is(err, job.ErrUnavailable) {
+		t.Errorf("get after close: %v", err)
+	}
+	if err := first.Create(t.Context(), inlineJob("late", 1)); !errors.Is(err, job.ErrUnavailable) {
+		t.Errorf("create after close: %v", err)
+	}
+	if err := first.Ready(t.Context()); !errors.Is(err, job.ErrUnavailable) {
+		t.Errorf("ready after close: %v", err)
+	}
+
+	second := open(t, address)
+	if first.ID() != second.ID() {
+		t.Errorf("the store was called %s and is called %s", first.ID(), second.ID())
+	}
+	got, err := second.Count(t.Context())
+	ok(t, err)
+	if got != want || got.Unsent != 2 || got.OpenImages != 2 {
+		t.Errorf("counts were %+v and are %+v", want, got)
+	}
+	claimed, err := second.Claim(t.Context(), "b", t0.Add(time.Second), t0.Add(time.Hour), 9)
+	ok(t, err)
+	if len(claimed) != 1 || claimed[0].ID != "reserved" || claimed[0].Lease.Epoch != 2 {
+		t.Errorf("claimed %+v", claimed)
+	}
+	limit := time.After(2 * relayTime)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		list, err := second.Unsent(t.Context(), 9)
+		ok(t, err)
+		if len(list) == 2 {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("unsent: %+v", list)
+		}
+	}
+}
+
+// TestSettings asks PostgreSQL for what the package promises.
+func TestSettings(t *testing.T) {
+	s := open(t, schema(t)+"&application_name=ours")
+	for setting, want := range map[string]string{
+		"synchronous_commit": "on", "statement_timeout": "8s", "lock_timeout": "6s",
+		"idle_in_transaction_session_timeout": "12s", "application_name": "ours",
+	} {
+		var got string
+		ok(t, s.pool.QueryRow(t.Context(), "SELECT current_setting($1)", setting).Scan(&got))
+		if got != want {
+			t.Errorf("%s is %s, want %s", setting, got, want)
+		}
+	}
+	if most := s.pool.Config().MaxConns; most != 8 {
+		t.Errorf("%d connections", most)
+	}
+}
+
+// TestAddress has mistakes in the URL told, and never the password.
+func TestAddress(t *testing.T) {
+	for _, good := range []string{
+		"postgres://user:password@host:5432/database", "postgresql://host/database?sslmode=verify-full",
+		"postgres://a,b:5433/database?target_session_attrs=read-write&pool_max_conns=4&synchronous_commit=remote_apply",
+	} {
+		if err := Check(good); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+	c, err := parse("postgres://host/database")
+	ok(t, err)
+	if c.MaxConns != maxConns {
+		t.Errorf("%d connections by default", c.MaxConns)
+	}
+	const password = "s3cr3t"
+	for bad, says := range map[string]string{
+		"mysql://user:s3cr3t@host/database":                                 "want postgres://",
+		"postgres:host":                                                     "want postgres://",
+		"postgres://user:s3cr3t#x@host/database":                            "percent-encoded",
+		"postgres://user:s3cr3t%zz@host/database":                           "percent-encoded",
+		"postgres://user:s3cr3t@host:port/database":                         "want postgres://",
+		"postgres://user:s3cr3t@host/database?sslmode=perhaps":              "want postgres://",
+		"postgres://user:s3cr3t@host/database?pool_max_conns=many":          "many",
+		"postgres://user:s3cr3t@host/database?pool_max_conns=0":             "want postgres://",
+		"postgres://user:s3cr3t@host/database?synchronous_commit=off":       "synchronous_commit",
+		"postgres://user:s3cr3t@host/database?sslmode=s3cr3t":               "want postgres://",
+		"postgres://user@host/database?password=s3cr3t&sslmode=perhaps":     "want postgres://",
+		"postgres://user@host/database?password=s3cr3t&connect_timeout=now": "want postgres://",
+	} {
+		err := Check(bad)
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", bad, err)
+		} else if strings.Contains(err.Error(), password) {
+			t.Errorf("the password is in: %v", err)
+		}
+	}
+}
+
+// TestPasswordStaysSecret has neither an error nor the log tell the password of a
+// database that refuses us or does not answer.
+func TestPasswordStaysSecret(t *testing.T) {
+	u, err := url.Parse(schema(t))
+	ok(t, err)
+	u.User = url.UserPassword("imagebatch", "s3cr3t")
+	var log bytes.Buffer
+	_, err = Open(t.Context(), u.String(), slog.New(slog.NewTextHandler(&log, nil)))
+	if err == nil || strings.Contains(err.Error()+log.String(), "s3cr3t") {
+		t.Errorf("refused: %v\n%s", err, &log)
+	}
+	if err != nil && !strings.Contains(err.Error(), "password authentication failed") {
+		t.Errorf("refused: %v", err)
+	}
+}
+
+// TestWaitsForServer has Open wait for a server that is not there yet.
+func TestWaitsForServer(t *testing.T) {
+	server := startServer(t)
+	server.do("stop")
+	var log bytes.Buffer
+	var s *Store
+	var err error
+	var opening sync.WaitGroup
+	opening.Go(func() { s, err = Open(t.Context(), server.url, slog.New(slog.NewTextHandler(&log, nil))) })
+	server.do("restart", "postgres")
+	opening.Wait()
+	ok(t, err)
+	ok(t, s.Close())
+	if strings.Contains(log.String(), "imagebatch:imagebatch") {
+		t.Errorf("the password is in the log: %s", &log)
+	}
+}

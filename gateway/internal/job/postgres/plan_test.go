@@ -1,0 +1,116 @@
+package postgres
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+// fill makes 20,000 jobs of two images each, one in a hundred of them open with
+// work for gateways and relays, and as many hidden.
+const fill = `INSERT INTO jobs (id, status, visible, total, completed, failed, revision, created_at, updated_at,
+		completed_at, lease_owner, lease_epoch, lease_until, work, originals_gone,
+		retry_of, fingerprint, idempotency_scope, idempotency_key)
+	SELECT 'job-' || n, CASE WHEN n % 100 = 0 THEN 'processing' ELSE 'completed' END, n % 100 <> 1,
+		2, CASE WHEN n % 100 = 0 THEN 0 ELSE 2 END, 0, 3, n, n,
+		CASE WHEN n % 100 = 0 THEN 0 ELSE n END, 'owner-' || n % 3, 1, n, CASE WHEN n % 100 = 0 THEN 1 ELSE 0 END, n % 200 = 1,
+		'', '', 'me', CASE WHEN n % 2 = 0 THEN 'key-' || n ELSE '' END
+	FROM generate_series(1, 20000) n;
+	INSERT INTO images SELECT j.seq, k, md5(j.id), 'a.jpg', 'a.jpg', '', CASE WHEN j.work > 0 THEN 'processing' ELSE 'completed' END,
+		'path', 'image/jpeg', 1, repeat('a1b2', 16), '', '', '', false, 1, CASE WHEN j.work > 0 THEN 0 ELSE 1 END, k + 2,
+		j.work > 0, 1, 'relay-' || j.seq % 3, 0
+	FROM jobs j CROSS JOIN generate_series(0, 1) k;
+	INSERT INTO owners SELECT 'owner-' || n, n FROM generate_series(1, 9) n;
+	ANALYZE`
+
+// TestPlans asks the planner how it runs each hot statement on many rows, with
+// the arguments at hand and for whatever arguments: by keys, or along an index that
+// holds only what is wanted. Resend is not among them: it goes to every open image,
+// after a broker has lost all it had.
+func TestPlans(t *testing.T) {
+	address := schema(t)
+	s := open(t, address)
+	execute(t, address, fill)
+	session, err := s.pool.Acquire(t.Context())
+	ok(t, err)
+	defer session.Release()
+	conn := session.Conn().PgConn()
+
+	for name, statement := range map[string]struct {
+		query string
+		args  string
+	}{
+		"lock job":         {lockJob, `'job-7'`},
+		"lock image":       {lockImage, `'job-7', 1`},
+		"get":              {selectJob, `'job-7'`},
+		"images":           {selectImages, `'{7, 8, 9}'`},
+		"changes":          {selectChanges, `7, 2`},
+		"newest":           {selectNewest, `50`},
+		"older":            {selectOlder, `5000, 'job-5000', 50`},
+		"counts":           {selectCounts, ``},
+		"lapsed":           {lapsedJobs, `99999999, 16`},
+		"claim":            {claimJobs, `'me', 1, '{7, 8, 9}'`},
+		"held":             {heldJobs, `'{7, 8, 9}', 'me'`},
+		"renew leases":     {renewLeases, `'owner-1', 5`},
+		"take unsent":      {takeUnsent, `'me', 4000000, 256`},
+		"unsent":           {selectUnsent, `'relay-1', 256`},
+		"mark sent":        {markSent, `'job-100', 1, 1`},
+		"hide":             {hideJobs, `500, 100`},
+		"hidden":           {selectHidden, `false, 500, 100`},
+		"forget originals": {forgetOriginals, `'job-7'`},
+		"delete":           {deleteJob, `'job-7'`},
+		"release":          {releaseJob, `'job-7', 'me', 1`},
+		"exists":           {jobExists, `'job-7'`},
+		"keyed":            {selectKeyed, `'me', 'key'`},
+		"lock images":      {lockImages, `7`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+				var plan []byte
+				call := "q"
+				if statement.args != "" {
+					call += "(" + statement.args + ")"
+				}
+				for _, statement := range []string{"DEALLOCATE ALL", "SET plan_cache_mode = " + mode, "PREPARE q AS " + statement.query} {
+					if _, err := conn.Exec(t.Context(), statement).ReadAll(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				results, err := conn.Exec(t.Context(), "EXPLAIN (FORMAT JSON) EXECUTE "+call).ReadAll()
+				ok(t, err)
+				plan = results[0].Rows[0][0]
+				for _, table := range scanned(t, plan) {
+					if table != "figures" && table != "owners" && table != "store" {
+						t.Errorf("%s: scans %s: %s", mode, table, plan)
+					}
+				}
+			}
+		})
+	}
+}
+
+// scanned returns the tables that a plan reads from end to end.
+func scanned(t *testing.T, plan []byte) []string {
+	t.Helper()
+	var tree any
+	ok(t, json.Unmarshal(plan, &tree))
+	var tables []string
+	var walk func(any)
+	walk = func(node any) {
+		switch node := node.(type) {
+		case []any:
+			for _, part := range node {
+				walk(part)
+			}
+		case map[string]any:
+			if node["Node Type"] == "Seq Scan" {
+				table, _ := node["Relation Name"].(string)
+				tables = append(tables, table)
+			}
+			for _, part := range node {
+				walk(part)
+			}
+		}
+	}
+	walk(tree)
+	return tables
+}

@@ -1,0 +1,95 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+)
+
+// Get returns the job with all its images.
+func (s *Store) Get(ctx context.Context, id string) (*job.Job, error) {
+	j, err := s.find(ctx, id, func(ctx context.Context, x *session, r *row) error {
+		return x.images(ctx, []*row{r})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("get job %s: %w", id, err)
+	}
+	return j, nil
+}
+
+// Changes returns the job with the images changed after a revision.
+func (s *Store) Changes(ctx context.Context, id string, after int64) (*job.Job, error) {
+	j, err := s.find(ctx, id, func(ctx context.Context, x *session, r *row) error {
+		rows, err := x.all(ctx, selectChanges, r.seq, after)
+		r.Images, err = collect(rows, err, func(scan scanner) (job.Image, error) { return readImage(scan) })
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read changes of job %s: %w", id, err)
+	}
+	return j, nil
+}
+
+// Keyed returns the job that has the key.
+func (s *Store) Keyed(ctx context.Context, k job.Key) (*job.Job, error) {
+	var r *row
+	err := s.read(ctx, func(ctx context.Context, x *session) (err error) {
+		r, err = readJob(x.one(ctx, selectKeyed, text(k.Scope), text(k.Name)))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find the job of a key: %w", err)
+	}
+	return &r.Job, nil
+}
+
+// find reads a job and its images in one snapshot.
+func (s *Store) find(ctx context.Context, id string, images func(context.Context, *session, *row) error) (*job.Job, error) {
+	var r *row
+	err := s.read(ctx, func(ctx context.Context, x *session) (err error) {
+		if r, err = readJob(x.one(ctx, selectJob, text(id))); err != nil {
+			return err
+		}
+		return images(ctx, x, r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &r.Job, nil
+}
+
+// List returns a page of the jobs, newest first.
+func (s *Store) List(ctx context.Context, after job.Cursor, limit int) ([]*job.Job, error) {
+	query, args := selectNewest, []any{max(limit, 0)}
+	if after.ID != "" {
+		query, args = selectOlder, []any{micros(after.CreatedAt), text(after.ID), max(limit, 0)}
+	}
+	var page []*row
+	err := s.read(ctx, func(ctx context.Context, x *session) error {
+		rows, err := x.all(ctx, query, args...)
+		if page, err = collect(rows, err, readJob); err != nil {
+			return err
+		}
+		return x.images(ctx, page)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list jobs: %w", err)
+	}
+	return jobs(page), nil
+}
+
+// Count returns figures over all jobs. They are sums that are carried along with
+// every commit, so that asking costs the same however many jobs are kept.
+func (s *Store) Count(ctx context.Context) (job.Counts, error) {
+	var c job.Counts
+	var created int64
+	err := s.read(ctx, func(ctx context.Context, x *session) error {
+		return x.one(ctx, selectCounts)(&created, &c.Jobs, &c.OpenImages, &c.Unsent)
+	})
+	if err != nil {
+		return job.Counts{}, fmt.Errorf("count jobs: %w", err)
+	}
+	c.OldestOpen = fromMicros(created)
+	return c, nil
+}

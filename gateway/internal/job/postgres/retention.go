@@ -1,0 +1,71 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+)
+
+// Hide takes ended jobs out of every answer.
+func (s *Store) Hide(ctx context.Context, endedBefore time.Time, limit int) (int, error) {
+	var hidden int
+	err := s.write(ctx, func(ctx context.Context, x *session) (err error) {
+		hidden, err = x.exec(ctx, hideJobs, micros(endedBefore), max(limit, 0))
+		x.delta.Jobs -= hidden
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("hide ended jobs: %w", err)
+	}
+	return hidden, nil
+}
+
+// Hidden returns hidden jobs, first those whose originals are not yet gone.
+func (s *Store) Hidden(ctx context.Context, endedBefore time.Time, limit int) ([]*job.Job, error) {
+	var hidden []*row
+	err := s.read(ctx, func(ctx context.Context, x *session) error {
+		hidden = nil
+		for _, gone := range []bool{false, true} {
+			rows, err := x.all(ctx, selectHidden, gone, micros(endedBefore), max(limit-len(hidden), 0))
+			some, err := collect(rows, err, readJob)
+			if err != nil {
+				return err
+			}
+			hidden = append(hidden, some...)
+		}
+		return x.images(ctx, hidden)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read hidden jobs: %w", err)
+	}
+	return jobs(hidden), nil
+}
+
+// ForgetOriginals notes that the originals of a hidden job are deleted.
+func (s *Store) ForgetOriginals(ctx context.Context, id string) error {
+	if err := s.changeHidden(ctx, forgetOriginals, id); err != nil {
+		return fmt.Errorf("forget the originals of job %s: %w", id, err)
+	}
+	return nil
+}
+
+// Delete removes a hidden job for good.
+func (s *Store) Delete(ctx context.Context, id string) error {
+	if err := s.changeHidden(ctx, deleteJob, id); err != nil {
+		return fmt.Errorf("delete job %s: %w", id, err)
+	}
+	return nil
+}
+
+// changeHidden runs a statement that changes one hidden job.
+func (s *Store) changeHidden(ctx context.Context, query, id string) error {
+	return s.write(ctx, func(ctx context.Context, x *session) error {
+		n, err := x.exec(ctx, query, text(id))
+		if err == nil && n == 0 {
+			return job.ErrNotFound
+		}
+		return err
+	})
+}
