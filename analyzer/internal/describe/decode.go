@@ -9,6 +9,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"runtime"
 	"strings"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile"
@@ -25,6 +26,23 @@ func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.He
 	}
 	defer d.pixels.Release(need)
 
+	picture, err := d.decodeSmall(ctx, data, h)
+	if need >= d.budget/largeShare {
+		// The share goes to the next image, while the collector would wait until as
+		// much again has come together. A collection is nothing beside the decoding
+		// of so many pixels.
+		runtime.GC()
+	}
+	return picture, err
+}
+
+// largeShare is the part of the budget from which on an image's pixels are
+// collected before their share is given back.
+const largeShare = 8
+
+// decodeSmall decodes the image and returns its working copy. Nothing refers to
+// the decoded pixels when it has returned.
+func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.Header) (*image.NRGBA, error) {
 	decoded, err := d.decode(&contextReader{ctx: ctx, r: bytes.NewReader(data)}, h)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("decode %s: %w", h.Format, ctx.Err())

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"weak"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -239,6 +240,29 @@ func TestDecoderThatDisagreesWithTheHeader(t *testing.T) {
 	var f *pipeline.Failure
 	if _, _, err := d.Describe(t.Context(), encodeJPEG(t, photo(40, 30), 80)); !errors.As(err, &f) || f.Code != pipeline.CodeDamaged {
 		t.Errorf("got %v, want damaged_image", err)
+	}
+}
+
+// TestPixelsAreGoneWithTheirShare holds that those of a large image take no memory
+// any more when the next one is decoded.
+func TestPixelsAreGoneWithTheirShare(t *testing.T) {
+	data := encodePNG(t, photo(400, 300))
+	d := New(Config{PixelBytes: 1})
+	var before []weak.Pointer[image.RGBA]
+	d.decode = func(_ io.Reader, h imagefile.Header) (image.Image, error) {
+		for _, p := range before {
+			if p.Value() != nil {
+				t.Error("the pixels of an image that is done are still there")
+			}
+		}
+		picture := photo(h.Width, h.Height)
+		before = append(before, weak.Make(picture))
+		return picture, nil
+	}
+	for range 3 {
+		if _, _, err := d.Describe(t.Context(), data); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
