@@ -260,7 +260,9 @@ func TestBudgetBoundsAllTries(t *testing.T) {
 		asked.Add(1)
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
-	c := client(t, Config{Budget: 100 * time.Millisecond, pause: func(int) time.Duration { return 80 * time.Millisecond }})
+	// The second pause would end after the budget, so it is not begun.
+	pauses := []time.Duration{time.Millisecond, time.Hour}
+	c := client(t, Config{Budget: time.Minute, pause: func(try int) time.Duration { return pauses[try-1] }})
 	_, err := get(t, c, origin.URL)
 	wantFailure(t, err, pipeline.CodeDownloadFailed, "Failed to download image: status code 503")
 	if n := asked.Load(); n != 2 {
