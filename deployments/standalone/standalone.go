@@ -115,6 +115,10 @@ func (s *standalone) Addr() net.Addr { return s.gateway.Addr() }
 // Run works until ctx ends, finishes what is in hand, and closes everything.
 func (s *standalone) Run(ctx context.Context) error {
 	s.log.InfoContext(ctx, "imagebatch answers", "url", "http://"+dialable(s.Addr()))
+	stop := context.AfterFunc(ctx, func() {
+		s.log.InfoContext(ctx, "imagebatch stops when what it has in hand is done, or at once at a second signal")
+	})
+	defer stop()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.gateway.Run(gctx) })
 	g.Go(func() error { return s.analyzer.Run(gctx) })
