@@ -192,24 +192,34 @@ func debianPython(t *testing.T, module string) string {
 	return python
 }
 
-// TestReadme runs the transcript of the README line by line in one shell and
-// holds what it prints against what stands there. An … stands for anything, and
-// one time for another.
+// TestReadme runs the transcript of the README.
 func TestReadme(t *testing.T) {
-	need(t, "curl", "--version")
 	s := forms["standalone"](t)
-	transcript := pick(t, examples(t, "../../README.md"), "Try it", "console")
 	dir := t.TempDir()
 	if err := os.CopyFS(dir+"/docs", os.DirFS("../../docs")); err != nil {
 		t.Fatal(err)
 	}
-	commands := regexp.MustCompile(`(?m)^\$ (.*)\n((?:[^$\n].*\n|\n)*)`).FindAllStringSubmatch(transcript, -1)
-	if len(commands) < 5 {
-		t.Fatalf("%d commands in the transcript", len(commands))
+	if n := s.follow(t, dir, pick(t, examples(t, "../../README.md"), "Try it", "console"), nil); n < 5 {
+		t.Fatalf("%d commands in the transcript", n)
 	}
+	if file := readFile(t, dir+"/processed.jpg"); !bytes.Contains(file, []byte("https://github.com/imagebatch/imagebatch/ns/1.0/")) {
+		t.Error("the processed file has none of our metadata")
+	}
+}
+
+// follow runs a transcript line by line in one shell and holds what it prints
+// against what stands there. An … stands for anything, and one time for another.
+// It returns how many commands there were.
+func (s *system) follow(t *testing.T, dir, transcript string, adapt func(string) string) int {
+	t.Helper()
+	need(t, "curl", "--version")
 	script := ""
+	commands := regexp.MustCompile(`(?m)^\$ (.*)\n((?:[^$\n].*\n|\n)*)`).FindAllStringSubmatch(transcript, -1)
 	for _, c := range commands {
 		command, want := strings.ReplaceAll(c[1], docsHost, s.addr), strings.TrimSpace(c[2])
+		if adapt != nil {
+			command = adapt(command)
+		}
 		if strings.Contains(command, "$job/images") || strings.HasSuffix(command, "/$job") {
 			// A person types more slowly than one image takes.
 			var list struct{ Jobs []answer }
@@ -225,13 +235,11 @@ func TestReadme(t *testing.T) {
 		pattern := "(?s)^" + regexp.MustCompile("[0-9a-f-]*…").ReplaceAllString(regexp.QuoteMeta(want), ".*") + "$"
 		pattern = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`).ReplaceAllLiteralString(pattern, `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
 		if !regexp.MustCompile(pattern).MatchString(strings.TrimSpace(string(out))) {
-			t.Errorf("$ %s\nprints\n%s\nand the README says\n%s", c[1], out, want)
+			t.Errorf("$ %s\nprints\n%s\nand the document says\n%s", c[1], out, want)
 		}
-		if strings.HasPrefix(command, "job=") {
+		if regexp.MustCompile(`^\w+=`).MatchString(command) {
 			script += command + "\n"
 		}
 	}
-	if file := readFile(t, dir+"/processed.jpg"); !bytes.Contains(file, []byte("https://github.com/imagebatch/imagebatch/ns/1.0/")) {
-		t.Error("the processed file has none of our metadata")
-	}
+	return len(commands)
 }

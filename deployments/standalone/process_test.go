@@ -248,6 +248,7 @@ type answer struct {
 	UpdatedAt   time.Time     `json:"updated_at"`
 	CompletedAt time.Time     `json:"completed_at"`
 	Message     string        `json:"message"`
+	RetryOf     string        `json:"retry_of"`
 }
 
 type imageAnswer struct {

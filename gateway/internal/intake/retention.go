@@ -100,7 +100,11 @@ func (in *Intake) forget(ctx context.Context, j *job.Job) error {
 
 // forgetOriginals deletes the originals of a hidden job, and what else belongs
 // to nobody once it has ended: an original that a fetch left which came to
-// nothing, and the results of images that ended as failed all the same.
+// nothing, and the results of images that ended as failed all the same. The
+// originals go first: a processor that begins after that finds nothing to make a
+// result of. One that has read its original before and puts the result after the
+// sweep leaves objects that nothing deletes, which takes an image that was
+// given up a whole JobRetention before and a processor in the middle of it.
 func (in *Intake) forgetOriginals(ctx context.Context, j *job.Job) error {
 	if j.OriginalsGone {
 		return nil

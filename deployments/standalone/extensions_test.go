@@ -1,0 +1,49 @@
+package main
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const extensions = "../../docs/api-extensions.md"
+
+// TestExtensionsExamples runs the transcripts of the extensions one after the
+// other, as a reader would.
+func TestExtensionsExamples(t *testing.T) {
+	s := forms["standalone"](t)
+	site, _, _ := gatedOrigin(t)
+	dir := t.TempDir()
+	transcript := ""
+	for _, e := range examples(t, extensions) {
+		if e.language == "console" {
+			transcript += e.text
+		}
+	}
+	n := s.follow(t, dir, transcript, func(command string) string { return strings.ReplaceAll(command, docsSite, site) })
+	if n < 15 {
+		t.Errorf("%d commands in the transcripts", n)
+	}
+	if file := readFile(t, dir+"/thumbnail.jpg"); !strings.HasPrefix(string(file), "\xff\xd8") {
+		t.Error("the thumbnail is no JPEG")
+	}
+}
+
+// TestExtensionsErrorCodes holds the table of error codes against the code.
+func TestExtensionsErrorCodes(t *testing.T) {
+	first := func(all [][]string) (names []string) {
+		for _, m := range all {
+			names = append(names, m[1])
+		}
+		return names
+	}
+	_, table, _ := strings.Cut(string(readFile(t, extensions)), "## Error codes of images")
+	table, _, _ = strings.Cut(table, "## ")
+	documented := first(regexp.MustCompile("(?m)^\\| `(\\w+)` ").FindAllStringSubmatch(table, -1))
+	source := string(readFile(t, "../../shared/pipeline/failure.go"))
+	defined := first(regexp.MustCompile(`(?m)^\tCode\w+ += "(\w+)"`).FindAllStringSubmatch(source, -1))
+	if len(defined) == 0 || !slices.Equal(documented, defined) {
+		t.Errorf("documented: %v\ndefined: %v", documented, defined)
+	}
+}
