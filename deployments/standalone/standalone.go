@@ -70,7 +70,11 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 	if err != nil {
 		return nil, err
 	}
-	broker := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	broker, err := membroker.Open(filepath.Join(c.Gateway.DataDir, "in-hand"),
+		pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	if err != nil {
+		return nil, err
+	}
 	s.parts.Add("broker", broker.Close)
 	registry := metrics.New()
 

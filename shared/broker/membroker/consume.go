@@ -77,6 +77,7 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 			}
 			handlers.Go(func() {
 				defer func() { <-slots }()
+				b.memory.take(c.file(m))
 				if err := handle(context.WithoutCancel(ctx), c.delivery(m)); err != nil {
 					// The first cause stands: an error after ctx has ended changes nothing.
 					stop(&handlerError{err})
@@ -123,6 +124,7 @@ func (c *consumer) close() {
 	now := time.Now()
 	// The last goes to the front first, so that the first ends up there.
 	for _, m := range slices.SortedFunc(maps.Keys(c.unacked), func(a, b *message) int { return cmp.Compare(b.place, a.place) }) {
+		b.memory.release(c.file(m), c.died(m))
 		c.queue.giveBack(m, now)
 	}
 	clear(c.unacked)
@@ -143,12 +145,42 @@ func (c *consumer) delivery(m *message) broker.Delivery {
 	}
 }
 
+// file is where it is remembered that the message is in hand. Where no number of
+// deliveries makes a dead letter, nobody is suspected.
+func (c *consumer) file(m *message) string {
+	if c.queue.spec.DeliveryLimit == 0 {
+		return ""
+	}
+	return c.queue.broker.memory.file(c.queue.spec.Name, m)
+}
+
+// died is how many processes have died with the message in hand on this queue.
+// The Broker's mu is held.
+func (c *consumer) died(m *message) int {
+	if file := c.file(m); file != "" {
+		return c.queue.broker.memory.deaths[file]
+	}
+	return 0
+}
+
 func (c *consumer) ack(m *message) error {
+	if err := c.remove(m); err != nil {
+		return err
+	}
+	c.queue.broker.memory.release(c.file(m), 0)
+	return nil
+}
+
+// remove takes an acked message from its queue.
+func (c *consumer) remove(m *message) error {
 	b := c.queue.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, mine := c.unacked[m]; !mine {
 		return broker.ErrStale // acked before, or given back at the end of its consumer
+	}
+	if file := c.file(m); file != "" {
+		delete(b.memory.deaths, file)
 	}
 	delete(c.unacked, m)
 	c.queue.unacked--

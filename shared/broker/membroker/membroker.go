@@ -2,9 +2,11 @@
 // the fake of every test. It keeps the whole contract of the package broker,
 // with the same queues, delays, limits and dead letters as a real one.
 //
-// It keeps nothing on disk: what it holds ends with the process, so its first
-// session, which is its only one, is always fresh. It refuses messages when a
-// queue is full, and never blocks a publisher.
+// What it holds ends with the process, so its first session, which is its only
+// one, is always fresh. All that it keeps on disk, when it is given a folder, is
+// which messages were in hand: a message that kills the process, is sent again at
+// the next start and kills it again must be known for what it is, as a real broker
+// would. It refuses messages when a queue is full, and never blocks a publisher.
 package membroker
 
 import (
@@ -35,6 +37,7 @@ var errClosed = fmt.Errorf("%w: closed by this process", broker.ErrUnavailable)
 // Broker holds queues and topics in memory.
 type Broker struct {
 	max     int
+	memory  *memory
 	end     context.CancelFunc // ends the hook and closes closed
 	closed  <-chan struct{}
 	hooking context.Context // what the hook runs under, until Close
@@ -53,6 +56,18 @@ var _ broker.Broker = (*Broker)(nil)
 // New makes a broker with broker.Topology of the work queues. The caller ends it
 // with Close.
 func New(workQueues ...string) *Broker { return NewBounded(MaxMessages, workQueues...) }
+
+// Open is New with a folder in which it remembers, over the death of the process,
+// which messages were in hand then. Only one Broker may have the folder.
+func Open(dir string, workQueues ...string) (*Broker, error) {
+	m, err := openMemory(dir)
+	if err != nil {
+		return nil, err
+	}
+	b := New(workQueues...)
+	b.memory = m
+	return b, nil
+}
 
 // NewBounded is New with another bound on the messages of one queue.
 func NewBounded(maxMessages int, workQueues ...string) *Broker {

@@ -34,6 +34,12 @@ func (q *queue) size() int { return q.waiting.len() + q.unacked }
 func (q *queue) add(m message, now time.Time) {
 	q.places++
 	m.place, m.deliveries, m.due = q.places, 0, now.Add(q.spec.TTL)
+	if q.spec.DeliveryLimit > 0 {
+		if m.deliveries = q.broker.memory.died(q.spec.Name, &m); m.deliveries > q.spec.DeliveryLimit {
+			q.bury(&m, now)
+			return
+		}
+	}
 	q.waiting.pushBack(&m)
 	for q.spec.MaxLength > 0 && q.size() > q.spec.MaxLength && q.waiting.len() > 0 {
 		q.waiting.popFront()
@@ -77,6 +83,13 @@ func (q *queue) giveBack(m *message, now time.Time) {
 		q.waiting.pushFront(m)
 		return
 	}
+	q.bury(m, now)
+}
+
+// bury makes a message that was handed out too often a dead letter. It stays
+// remembered, so that one which is sent again before its end is known is buried
+// at once.
+func (q *queue) bury(m *message, now time.Time) {
 	if q.spec.DeadLetters {
 		for _, name := range []string{broker.DeadQueue(q.spec.Work), broker.DeadResults} {
 			q.broker.queues[name].add(*m, now)
