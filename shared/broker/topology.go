@@ -33,8 +33,10 @@ func DeadQueue(queue string) string { return queue + deadSuffix }
 // Delivery limits: how often the broker itself hands out one message before it
 // is a dead letter.
 const (
-	WorkDeliveryLimit    = 100 // a catch-all; attempts are counted by the application
-	SuspectDeliveryLimit = 4
+	WorkDeliveryLimit = 100 // a catch-all; attempts are counted by the application
+	// With the death that made it a suspect, a message that kills its process does
+	// so five times.
+	SuspectDeliveryLimit = 3
 )
 
 // MaxDeadLetters bounds each dead queue; past it the oldest go.

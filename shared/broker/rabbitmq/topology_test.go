@@ -64,7 +64,7 @@ func TestQueueArguments(t *testing.T) {
 	}
 	want := map[string]map[string]string{
 		q:                  with(dying, "x-delivery-limit", "100"),
-		q + ".suspect":     with(dying, "x-delivery-limit", "4"),
+		q + ".suspect":     with(dying, "x-delivery-limit", "3"),
 		q + ".retry.1s":    with(retry, "x-message-ttl", "1000"),
 		q + ".retry.5s":    with(retry, "x-message-ttl", "5000"),
 		q + ".retry.15s":   with(retry, "x-message-ttl", "15000"),
