@@ -14,6 +14,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/describe"
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/faultpoint"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -73,6 +74,7 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != u.SHA256 {
 		return pipeline.Analysis{}, fmt.Errorf("original %s has another SHA-256 than when it was stored", u.OriginalPath)
 	}
+	faultpoint.Reach("analysis", u.OriginalFilename)
 	found, thumbnail, err := s.describer.Describe(ctx, data)
 	if err != nil {
 		return pipeline.Analysis{}, err

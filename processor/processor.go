@@ -14,6 +14,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/processor/internal/product"
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/faultpoint"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -86,6 +87,7 @@ func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Re
 			if err := s.deps.Processed.Put(ctx, key, data, contentType); err != nil {
 				return fmt.Errorf("store %s: %w", key, err)
 			}
+			faultpoint.Reach("result stored", key)
 			return nil
 		})
 	}
@@ -97,5 +99,6 @@ func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Re
 	if err := g.Wait(); err != nil {
 		return pipeline.Result{}, err
 	}
+	faultpoint.Reach("results stored", string(a.TraceID))
 	return pipeline.Ended(a.Envelope, key, time.Now()), nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/faultpoint"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -130,6 +131,7 @@ func receive[In pipeline.Message](work, round context.Context, w *worker, dv bro
 		w.deps.Log.ErrorContext(work, "message version not known, message held", "queue", w.queue, "version", h.Version, "image", h)
 		return w.finish(work, round, dv, until, outcome{label: "unknown_version", send: []letter{w.hold(h, dv.Body)}})
 	}
+	faultpoint.Reach(w.queue+" delivered", string(h.TraceID))
 	if h.Attempt == 1 {
 		w.wait.Observe(max(0, w.deps.Now().Sub(h.Timestamp).Seconds()), w.queue)
 	}
@@ -167,11 +169,13 @@ func (w *worker) finish(work, round context.Context, dv broker.Delivery, until t
 		patience.Pause(round, patience.BackOff(n))
 		n++
 	}
+	faultpoint.Reach(w.queue+" published", o.label)
 	w.count(o.label)
 	if err := dv.Ack(); err != nil {
 		// The session is over: the message comes again and is done again.
 		w.deps.Log.DebugContext(work, "ack dropped", "queue", w.queue, "error", err)
 	}
+	faultpoint.Reach(w.queue+" acked", o.label)
 	return nil
 }
 

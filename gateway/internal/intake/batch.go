@@ -13,6 +13,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/faultpoint"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -114,6 +115,7 @@ func (b *Batch) store(ctx context.Context, o job.Original, data []byte) error {
 	if err := b.in.deps.Originals.Put(ctx, o.Path, data, o.ContentType); err != nil {
 		return fmt.Errorf("store original: %w", err)
 	}
+	faultpoint.Reach("inline image stored", o.Path)
 	return nil
 }
 
@@ -133,6 +135,7 @@ func (b *Batch) reserve(ctx context.Context, k job.Key) error {
 	if err != nil {
 		return fmt.Errorf("reserve job %s: %w", b.id, err)
 	}
+	faultpoint.Reach("batch reserved", b.id)
 	return nil
 }
 
@@ -164,6 +167,7 @@ func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
 		b.doubtful = errors.Is(err, job.ErrUnavailable)
 		return nil, fmt.Errorf("create job %s: %w", b.id, err)
 	}
+	faultpoint.Reach("job created", b.id)
 	b.end()
 	b.in.committed(ctx, j)
 	return j, nil

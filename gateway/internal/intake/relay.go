@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/faultpoint"
 	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
@@ -89,9 +90,11 @@ func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
 	in.figures.unsent.Add(float64(len(unsent) - len(sent)))
 	if len(sent) > 0 {
 		in.figures.sent.Add(float64(len(sent)))
+		faultpoint.Reach("uploads published", "")
 		if markErr := in.deps.Jobs.MarkSent(ctx, sent); markErr != nil {
 			return false, fmt.Errorf("mark uploads sent: %w", markErr)
 		}
+		faultpoint.Reach("uploads marked sent", "")
 	}
 	return err == nil, err
 }

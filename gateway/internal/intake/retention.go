@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/faultpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -37,6 +38,9 @@ func (in *Intake) retainOnce(ctx context.Context, now time.Time) error {
 			return fmt.Errorf("hide ended jobs: %w", err)
 		}
 		in.figures.deleted.Add(float64(n), "job")
+		if n > 0 {
+			faultpoint.Reach("jobs hidden", "")
+		}
 		if n < retainBatch {
 			break
 		}
@@ -92,6 +96,7 @@ func (in *Intake) forget(ctx context.Context, j *job.Job) error {
 	if err := in.forgetOriginals(ctx, j); err != nil {
 		return err
 	}
+	faultpoint.Reach("originals forgotten", j.ID)
 	if err := in.deps.Jobs.Delete(ctx, j.ID); err != nil && !lost(err) {
 		return err
 	}
@@ -130,6 +135,7 @@ func (in *Intake) forgetOriginals(ctx context.Context, j *job.Job) error {
 	if err := in.deleteObjects(ctx, in.deps.Processed, "orphan", orphans); err != nil {
 		return err
 	}
+	faultpoint.Reach("originals deleted", j.ID)
 	if err := in.deps.Jobs.ForgetOriginals(ctx, j.ID); err != nil && !lost(err) {
 		return err
 	}
