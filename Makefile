@@ -1,8 +1,8 @@
 # `make help` lists what there is. Everything but `run`, `build` and `tidy` needs bash; scripts are in deployments/local.
 .DEFAULT_GOAL := help
-.PHONY: help run test build up down local-up local-down bench prove lint fmt fuzz tidy verify
+.PHONY: help run test build up down local-up local-down bench prove chaos lint fmt fuzz tidy verify
 
-MODULES := shared gateway analyzer processor deployments/standalone
+MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos
 # Each service is built alone, as its image is: its own go.mod decides, not the workspace.
 BUILD := GOWORK=off CGO_ENABLED=0 go
 COMPOSE := docker compose
@@ -37,6 +37,10 @@ prove: ## the long proofs: 20 times without servers, 3 times with, each fuzz tar
 	PROVE=1 deployments/local/test.sh --without-servers -count=20 -timeout=3h
 	PROVE=1 deployments/local/test.sh -count=3 -timeout=3h
 	deployments/local/fuzz.sh $(or $(FUZZTIME),60s)
+
+chaos: ## the services under faults drawn from SEEDS (5) seeds from FIRST (1) on, and the judgement; see docs/delivery.md
+	@deployments/local/install.sh rabbitmq minio
+	@go run ./deployments/chaos -first $(or $(FIRST),1) -seeds $(or $(SEEDS),5)
 
 lint: ## linters and formatting; in CI also that nothing is left to tidy or generate
 	@deployments/local/lint.sh

@@ -23,7 +23,7 @@ type goPackage struct {
 func listPackages(t *testing.T) []goPackage {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,TestImports,XTestImports",
-		base+"shared/...", base+"gateway/...", base+"analyzer/...", base+"processor/...", base+"deployments/standalone/...")
+		base+"shared/...", base+"gateway/...", base+"analyzer/...", base+"processor/...", base+"deployments/standalone/...", base+"deployments/chaos/...")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
@@ -59,6 +59,9 @@ func TestArrows(t *testing.T) {
 		{"gateway/internal/job", "gateway/internal/api", "the domain knows no HTTP"},
 		{"gateway/internal/progress", "gateway/internal/api", "progress knows no HTTP"},
 		{"shared/stage", "shared/broker/", "a stage runs on every broker"},
+		{"deployments/chaos", "gateway", "who judges the services knows none from within"},
+		{"deployments/chaos", "analyzer", "who judges the services knows none from within"},
+		{"deployments/chaos", "processor", "who judges the services knows none from within"},
 	}
 	for _, p := range listPackages(t) {
 		from := strings.TrimPrefix(p.ImportPath, base)

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// jobAnswer is a job as the API tells it.
+type jobAnswer struct {
+	JobID       string        `json:"job_id"`
+	Status      string        `json:"status"`
+	TotalImages int           `json:"total_images"`
+	Completed   int           `json:"completed"`
+	Failed      int           `json:"failed"`
+	Progress    float64       `json:"progress"`
+	Images      []imageAnswer `json:"images"`
+	CreatedAt   time.Time     `json:"created_at"`
+	UpdatedAt   time.Time     `json:"updated_at"`
+	CompletedAt time.Time     `json:"completed_at"`
+}
+
+type imageAnswer struct {
+	Index            int       `json:"index"`
+	OriginalFilename string    `json:"original_filename"`
+	Status           string    `json:"status"`
+	TraceID          string    `json:"trace_id"`
+	ProcessedPath    string    `json:"processed_path"`
+	Error            string    `json:"error"`
+	ErrorCode        string    `json:"error_code"`
+	StartTime        time.Time `json:"start_time"`
+	EndTime          time.Time `json:"end_time"`
+}
+
+func ended(status string) bool { return rank(status) == 2 }
+
+// rank is the place of a status on the way up.
+func rank(status string) int {
+	switch status {
+	case "", "pending":
+		return 0
+	case "processing":
+		return 1
+	}
+	return 2
+}
+
+// contradictions finds what is wrong with one answer, or with two in a row.
+func contradictions(before, now *jobAnswer) []string {
+	var found []string
+	wrong := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+	count := map[string]int{}
+	for i, img := range now.Images {
+		count[img.Status]++
+		if img.Index != i {
+			wrong("image %d stands at place %d", img.Index, i)
+		}
+		if i < len(before.Images) {
+			b := before.Images[i]
+			if rank(img.Status) < rank(b.Status) || ended(b.Status) && img != b {
+				wrong("image went from %+v to %+v", b, img)
+			}
+		}
+		if (img.Status == "completed") != (img.ProcessedPath != "") || (img.Status == "failed") != (img.Error != "") {
+			wrong("image contradicts itself: %+v", img)
+		}
+	}
+	if len(now.Images) != now.TotalImages || count["completed"] != now.Completed || count["failed"] != now.Failed {
+		wrong("counters contradict the images: %d images, %v", len(now.Images), count)
+	}
+	if now.Completed < before.Completed || now.Failed < before.Failed || now.Progress < before.Progress ||
+		rank(now.Status) < rank(before.Status) || ended(before.Status) && now.Status != before.Status {
+		wrong("job went back from %s %d+%d to %s %d+%d", before.Status, before.Completed, before.Failed, now.Status, now.Completed, now.Failed)
+	}
+	if all := now.Completed+now.Failed == now.TotalImages; all != ended(now.Status) || all == now.CompletedAt.IsZero() {
+		wrong("job contradicts itself: %s, %d+%d of %d, completed at %s", now.Status, now.Completed, now.Failed, now.TotalImages, now.CompletedAt)
+	}
+	return found
+}
+
+// equal compares two answers about an ended job.
+func equal(a, b *jobAnswer) bool {
+	return a.Status == b.Status && a.Completed == b.Completed && a.Failed == b.Failed && a.TotalImages == b.TotalImages &&
+		a.CompletedAt.Equal(b.CompletedAt) && slices.Equal(a.Images, b.Images)
+}

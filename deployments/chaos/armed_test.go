@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// armed are the programs with their fault points, built once for all tests.
+type armed struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func (a *armed) build(t *testing.T) string {
+	t.Helper()
+	a.once.Do(func() {
+		if a.dir, a.err = os.MkdirTemp("", "imagebatch-armed-"); a.err == nil { //nolint:usetesting // It outlives the test that is first.
+			a.err = build(context.WithoutCancel(t.Context()), repository, a.dir, "faultpoints", "gateway", "analyzer", "processor", "standalone")
+		}
+	})
+	if a.err != nil {
+		t.Fatal(a.err)
+	}
+	return a.dir
+}
+
+const repository = "../.."
+
+var programs armed
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if programs.dir != "" {
+		_ = os.RemoveAll(programs.dir) // only disk space
+	}
+	os.Exit(code)
+}
+
+// testServers are the servers of `make test`, with a part of the broker that is the
+// test's own: no other test's service takes its messages.
+func testServers(t *testing.T) *servers {
+	t.Helper()
+	s := &servers{ctlScript: os.Getenv("TEST_RABBITMQCTL")}
+	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" || s.ctlScript == "" {
+		t.Skip("TEST_RABBITMQ_URL, TEST_RABBITMQCTL and TEST_S3_ENDPOINT are not set")
+	}
+	must(t, s.know(os.Getenv))
+	vhost := "chaos-" + strings.ToLower(t.Name())
+	s.broker = s.broker.ResolveReference(&url.URL{Path: "/" + vhost})
+	_, _ = s.ctl(t.Context(), "delete_vhost", vhost) // left by a run that was killed
+	ctl := func(args ...string) {
+		if _, err := s.ctl(t.Context(), args...); err != nil {
+			t.Error(err)
+		}
+	}
+	ctl("add_vhost", vhost)
+	ctl("set_permissions", "--vhost", vhost, s.broker.User.Username(), ".*", ".*", ".*")
+	t.Cleanup(func() { ctl("delete_vhost", vhost) })
+	return s
+}
+
+// start makes and starts the services of a run whose fault points are armed, on
+// the servers of the test. The run's breaches are the test's errors.
+func start(t *testing.T, s *servers, names []string, env ...string) *run {
+	t.Helper()
+	r, err := newRun(s, programs.build(t), t.TempDir(), 1, names, env...)
+	must(t, err)
+	t.Cleanup(func() {
+		must(t, r.close())
+		for _, b := range r.history.close() {
+			t.Error(b)
+		}
+		for _, p := range r.services {
+			if t.Failed() {
+				text, _ := os.ReadFile(p.log)
+				t.Logf("log of %s:\n%s", p.name, text[max(0, len(text)-20_000):])
+			}
+		}
+	})
+	good, bad, err := pictures(r.random(2))
+	must(t, err)
+	files := map[string][]byte{}
+	for _, img := range append(good, bad...) {
+		files[img.name] = img.data
+	}
+	r.site, err = newSite(files)
+	must(t, err)
+	must(t, r.startAll(t.Context()))
+	return r
+}
+
+// arm starts a service anew so that it dies at the fault point, once.
+func (r *run) arm(t *testing.T, service, point string) {
+	t.Helper()
+	p := r.services[service]
+	_ = p.end(syscall.SIGKILL) // killed is what it is to be
+	p.env = append(p.env, "FAULTPOINT="+point, "FAULTPOINT_ONCE="+filepath.Join(t.TempDir(), "dead"))
+	must(t, p.start())
+	must(t, p.awaitReady(t.Context()))
+}
+
+// revive waits until the service has died and starts it again.
+func (r *run) revive(t *testing.T, service string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	must(t, r.services[service].awaitEnd(ctx))
+	must(t, r.services[service].start())
+	must(t, r.services[service].awaitReady(ctx))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestShippedBinariesHaveNoFaultPoints builds a service as `make build` does and
+// looks for what arms a fault point; the build with the tag has it.
+func TestShippedBinariesHaveNoFaultPoints(t *testing.T) {
+	shipped := filepath.Join(t.TempDir(), "bin")
+	must(t, os.Mkdir(shipped, 0o750))
+	cmd := exec.CommandContext(t.Context(), "make", "-n", "build")
+	cmd.Dir = repository
+	recipe, err := cmd.Output()
+	must(t, err)
+	if strings.Contains(string(recipe), "tags") {
+		t.Errorf("make build sets build tags:\n%s", recipe)
+	}
+	dockerfile, err := os.ReadFile(filepath.Join(repository, "deployments", "Dockerfile"))
+	must(t, err)
+	if strings.Contains(string(dockerfile), "tags") {
+		t.Error("the Dockerfile sets build tags")
+	}
+	for dir, want := range map[string]bool{shipped: false, programs.build(t): true} {
+		if dir == shipped {
+			cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", filepath.Join(dir, "analyzer"), "./cmd/analyzer")
+			cmd.Dir = filepath.Join(repository, "analyzer")
+			cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+		}
+		binary, err := os.ReadFile(filepath.Join(dir, "analyzer"))
+		must(t, err)
+		if got := bytes.Contains(binary, []byte("FAULTPOINT")); got != want {
+			t.Errorf("%s has fault points: %t, want %t", dir, got, want)
+		}
+	}
+}
+
+// job asks for a job until it has ended.
+func (r *run) job(t *testing.T, id string) *jobAnswer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), endTime+fetchTime)
+	defer cancel()
+	last, now := new(jobAnswer), new(jobAnswer)
+	if err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
+		_, body, err := get(ctx, r.gateway().url("/api/v1/batch/"+id))
+		if now = new(jobAnswer); err != nil || json.Unmarshal(body, now) != nil || now.JobID != id {
+			return false, nil
+		}
+		for _, c := range contradictions(last, now) {
+			t.Errorf("job %s: %s", id, c)
+		}
+		last = now
+		return ended(now.Status), nil
+	}); err != nil {
+		t.Fatalf("job %s has not ended: %v: %+v", id, err, now)
+	}
+	return now
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+)
+
+// crash is one row of the crash matrix: the service dies once at the point.
+type crash struct {
+	service, point string
+	refused        bool // the batch becomes no job, and nothing of it stays
+}
+
+// crashes go along the line, from the first byte of a batch to the last ack.
+var crashes = []crash{
+	{"gateway", "batch reserved", true},
+	{"gateway", "inline image stored", true},
+	{"gateway", "job created", false},
+	{"gateway", "fetch begun", false},
+	{"gateway", "fetched image stored", false},
+	{"gateway", "fetched image noted", false},
+	{"gateway", "uploads published", false},
+	{"gateway", "uploads marked sent", false},
+	{"analyzer", "image_upload delivered", false},
+	{"analyzer", "analysis", false},
+	{"analyzer", "image_upload published", false},
+	{"analyzer", "image_upload acked", false},
+	{"processor", "metadata_generated delivered", false},
+	{"processor", "result stored", false},
+	{"processor", "results stored", false},
+	{"processor", "metadata_generated published", false},
+	{"processor", "metadata_generated acked", false},
+	{"gateway", "image_processed delivered", false},
+	{"gateway", "result settled", false},
+	{"gateway", "watchers told", false},
+	{"gateway", "image_processed published", false},
+	{"gateway", "image_processed acked", false},
+}
+
+// TestCrashMatrix kills a service at each point of the line in turn and holds
+// that the batch ends as it must, or never was; and in the end that nothing is
+// left over of all of them.
+func TestCrashMatrix(t *testing.T) {
+	r := start(t, testServers(t), []string{"gateway", "analyzer", "processor"})
+	for i, c := range crashes {
+		if !t.Run(c.point, func(t *testing.T) { r.crash(t, c, i) }) && t.Context().Err() != nil {
+			return
+		}
+	}
+	jobs := r.allEnded(t.Context())
+	var o outcome
+	r.count(&o, jobs, time.Now())
+	if want := len(crashes) - 2; o.jobs != want {
+		t.Errorf("%d jobs, want %d", o.jobs, want)
+	}
+	limit, cancel := context.WithTimeout(t.Context(), endTime)
+	defer cancel()
+	r.atRest(limit)
+	r.objects(t.Context(), jobs)
+	r.afterRestart(t.Context(), jobs)
+}
+
+func (r *run) crash(t *testing.T, c crash, row int) {
+	r.arm(t, c.service, c.point)
+	b := r.mixedBatch(t, row)
+	ctx, cancel := context.WithTimeout(t.Context(), endTime)
+	defer cancel()
+	id, err := r.submit(ctx, b)
+	if err != nil && !errors.Is(err, errUnknown) {
+		t.Fatal(err)
+	}
+	r.revive(t, c.service)
+	if c.refused {
+		if err == nil {
+			t.Errorf("the batch was accepted as %s", id)
+		}
+		list, err := r.list(t.Context())
+		must(t, err)
+		for _, j := range list {
+			if owner, _ := r.ledger.owner(&j); owner == b {
+				t.Errorf("a batch that was not accepted is job %s", j.JobID)
+			}
+		}
+		return
+	}
+	if id == "" {
+		id = r.find(t, b)
+	}
+	j := r.job(t, id)
+	r.over(id, j)
+	r.watch(ctx, id) // a late watcher is told all of it
+}
+
+// find gives the job of a batch whose client got no answer.
+func (r *run) find(t *testing.T, b *batch) string {
+	t.Helper()
+	list, err := r.list(t.Context())
+	must(t, err)
+	for _, j := range list {
+		if owner, _ := r.ledger.owner(&j); owner == b {
+			return j.JobID
+		}
+	}
+	t.Fatalf("the job was durable and is not in the list of %d", len(list))
+	return ""
+}
+
+// mixedBatch is a batch of every kind of image: good and bad, by URL and inline.
+func (r *run) mixedBatch(t *testing.T, row int) *batch {
+	t.Helper()
+	good, bad, err := pictures(r.random(2))
+	must(t, err)
+	b := new(batch)
+	add := func(img source, url string) {
+		img.name, img.url = fmt.Sprintf("%d-%d-%s", row, len(b.images), img.name), url
+		b.images = append(b.images, img)
+	}
+	add(good[0], "")
+	add(good[2], "")
+	for i, img := range bad {
+		add(img, "")
+		if img.name == "rotten.png" {
+			add(img, r.site.url("plain", img.name, fmt.Sprintf("%d-bad-%d", row, i)))
+		}
+	}
+	for i, img := range good[:4] {
+		add(img, r.site.url("plain", img.name, fmt.Sprintf("%d-%d", row, i)))
+	}
+	return b
+}
+
+// TestCrashInRetention kills the gateway between the steps of a deletion: the job
+// is gone from every answer from the first on, its originals go, its results stay.
+func TestCrashInRetention(t *testing.T) {
+	s := testServers(t)
+	for _, point := range []string{"jobs hidden", "originals deleted", "originals forgotten"} {
+		t.Run(point, func(t *testing.T) {
+			r := start(t, s, []string{"gateway", "analyzer", "processor"}, "JOB_RETENTION=1s")
+			originals, processed, err := r.stores()
+			must(t, err)
+			r.arm(t, "gateway", point)
+			ctx, cancel := context.WithTimeout(t.Context(), orphanTime)
+			defer cancel()
+			_, err = r.submit(ctx, r.mixedBatch(t, 0))
+			must(t, err)
+			r.revive(t, "gateway")
+			list, err := r.list(ctx)
+			must(t, err)
+			if len(list) != 0 {
+				t.Errorf("%d jobs are listed after their deletion began", len(list))
+			}
+			if err := poll(ctx, 200*time.Millisecond, func() (bool, error) {
+				for _, err := range originals.List(ctx, "") {
+					return false, err
+				}
+				return true, nil
+			}); err != nil {
+				t.Errorf("originals are left: %v", err)
+			}
+			results := 0
+			for _, err := range processed.List(ctx, "") {
+				must(t, err)
+				results++
+			}
+			if want := 3 * 6; results != want {
+				t.Errorf("%d objects of results, want %d", results, want)
+			}
+		})
+	}
+}
