@@ -44,10 +44,11 @@ type Store struct {
 	writer *database // one connection, used by the goroutine of run alone
 	reader *database
 
-	queue   chan *request
-	closing chan struct{} // closed when Close begins
-	stopped chan struct{} // closed when run has ended
-	close   func() error
+	groupTime time.Duration // a group ends after it
+	queue     chan *request
+	closing   chan struct{} // closed when Close begins
+	stopped   chan struct{} // closed when run has ended
+	close     func() error
 
 	figures figures
 	health  health
@@ -74,7 +75,7 @@ func open(ctx context.Context, path string, log *slog.Logger, logLimit int64) (_
 	}
 	s := &Store{
 		path: path, log: log, logFile: logFile{limit: logLimit},
-		queue: make(chan *request, queueLimit), closing: make(chan struct{}), stopped: make(chan struct{}),
+		groupTime: groupTime, queue: make(chan *request, queueLimit), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	s.close = sync.OnceValue(s.shutdown)
 	defer func() {

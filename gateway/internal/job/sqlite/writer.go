@@ -131,7 +131,7 @@ func (s *Store) commit(ctx context.Context, group []*request) int {
 		} else {
 			well = append(well, r)
 		}
-		if time.Since(begun) > groupTime {
+		if time.Since(begun) > s.groupTime {
 			break
 		}
 	}
