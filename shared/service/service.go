@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -70,7 +71,7 @@ type Program struct {
 
 // Main runs the program and returns its exit code. Without arguments it runs
 // until a signal; "health" asks a running one on HTTP_ADDR whether it is alive;
-// "version" prints the version.
+// "version" prints the version, and "help" what there is.
 func (p Program) Main(args []string) int {
 	switch {
 	case len(args) == 0:
@@ -80,9 +81,21 @@ func (p Program) Main(args []string) int {
 	case args[0] == "version":
 		fmt.Println(p.Name, Version())
 		return 0
+	case slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]):
+		p.usage(os.Stdout)
+		return 0
 	}
-	fmt.Fprintf(os.Stderr, "%s: unknown argument %q\nusage: %s [health|version]\n", p.Name, args[0], p.Name)
+	fmt.Fprintf(os.Stderr, "%s: unknown argument %q\n", p.Name, args[0])
+	p.usage(os.Stderr)
 	return 2
+}
+
+func (p Program) usage(w io.Writer) {
+	// Where it can't be written nobody reads it.
+	_, _ = fmt.Fprintf(w, `usage: %[1]s            run until a signal; configured by the environment, see docs/configuration.md
+       %[1]s health     ask the one that runs on HTTP_ADDR (%[2]s) whether it is alive
+       %[1]s version    print the version
+`, p.Name, p.DefaultAddr)
 }
 
 // Version is the version of the build.

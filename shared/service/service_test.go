@@ -68,6 +68,25 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 	}
 }
 
+func TestUsage(t *testing.T) {
+	p := Program{Name: "gateway", DefaultAddr: ":8080", Run: func(context.Context, []string) error {
+		t.Error("an argument starts the service")
+		return nil
+	}}
+	for argument, want := range map[string]int{"help": 0, "-h": 0, "--help": 0, "version": 0, "helth": 2} {
+		if code := p.Main([]string{argument}); code != want {
+			t.Errorf("%s ends with %d, want %d", argument, code, want)
+		}
+	}
+	var text strings.Builder
+	p.usage(&text)
+	for _, want := range []string{"gateway health", "docs/configuration.md", ":8080"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("nothing about %s in:\n%s", want, text.String())
+		}
+	}
+}
+
 // TestAnAddressInUse holds that the operator of a second process reads what to do.
 func TestAnAddressInUse(t *testing.T) {
 	first, err := ListenTCP(t.Context(), "HTTP_ADDR", "127.0.0.1:0")
