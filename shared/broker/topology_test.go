@@ -16,7 +16,7 @@ func TestTopologyOfOneWorkQueue(t *testing.T) {
 		{Name: "image_upload.retry.1s", Work: "image_upload", TTL: time.Second, DeadLetterTo: "image_upload"},
 		{Name: "image_upload.retry.5s", Work: "image_upload", TTL: 5 * time.Second, DeadLetterTo: "image_upload"},
 		{Name: "image_upload.retry.15s", Work: "image_upload", TTL: 15 * time.Second, DeadLetterTo: "image_upload"},
-		{Name: "image_upload.suspect", Work: "image_upload", DeliveryLimit: 4, DeadLetters: true},
+		{Name: "image_upload.suspect", Work: "image_upload", DeliveryLimit: 3, DeadLetters: true},
 		{Name: "image_upload.dead", Work: "image_upload", MaxLength: 100_000},
 		{Name: "dead_results", Work: "dead_results"},
 	}
