@@ -272,3 +272,31 @@ func TestWaits(t *testing.T) {
 		t.Errorf("create without a connection: %v", err)
 	}
 }
+
+// TestDeadlock has two transactions that lock the same two jobs crosswise both
+// done: the one that PostgreSQL ends is run again.
+func TestDeadlock(t *testing.T) {
+	s := open(t, schema(t))
+	for _, id := range []string{"a", "b"} {
+		ok(t, s.Create(t.Context(), inlineJob(id, 1)))
+	}
+	var both, work sync.WaitGroup
+	both.Add(2)
+	for _, order := range [][]string{{"a", "b"}, {"b", "a"}} {
+		first := sync.OnceFunc(func() { both.Done(); both.Wait() })
+		work.Go(func() {
+			err := s.write(t.Context(), func(ctx context.Context, x *session) error {
+				if _, err := readJob(x.one(ctx, lockJob, order[0])); err != nil {
+					return err
+				}
+				first()
+				_, err := readJob(x.one(ctx, lockJob, order[1]))
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	work.Wait()
+}

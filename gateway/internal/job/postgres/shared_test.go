@@ -55,7 +55,7 @@ func TestTwoGateways(t *testing.T) {
 		j, err := s.Changes(t.Context(), "job", 1)
 		ok(t, err)
 		if j.Status != job.Completed || j.Completed != 40 || j.Revision != 41 || len(j.Images) != 40 {
-			t.Errorf("job %+v", j)
+			t.Errorf("job is %s, %d completed, revision %d, %d changes", j.Status, j.Completed, j.Revision, len(j.Images))
 		}
 		for i, img := range j.Images {
 			if img.Revision != int64(i+2) {
@@ -67,6 +67,35 @@ func TestTwoGateways(t *testing.T) {
 		if counts != (job.Counts{Jobs: 1}) {
 			t.Errorf("counts %+v", counts)
 		}
+	}
+}
+
+// TestOneKey has one of several requests with the same key, at several gateways at
+// the same moment, get it.
+func TestOneKey(t *testing.T) {
+	a, b, _ := pair(t)
+	key := job.Key{Scope: "client", Name: "key"}
+	var mu sync.Mutex
+	var got []string
+	var reserving sync.WaitGroup
+	for i := range 10 {
+		s, id := []*Store{a, b}[i%2], fmt.Sprint(i)
+		reserving.Go(func() {
+			switch err := s.Reserve(t.Context(), id, job.Lease{Owner: "a", Epoch: 1, Until: t0}, key); {
+			case err == nil:
+				mu.Lock()
+				got = append(got, id)
+				mu.Unlock()
+			case !errors.Is(err, job.ErrKeyTaken):
+				t.Error(err)
+			}
+		})
+	}
+	reserving.Wait()
+	j, err := b.Keyed(t.Context(), key)
+	ok(t, err)
+	if len(got) != 1 || j.ID != got[0] {
+		t.Errorf("%v have the key, which leads to %s", got, j.ID)
 	}
 }
 
@@ -257,7 +286,7 @@ func TestConflicts(t *testing.T) {
 		ok(t, err)
 		total += int64(j.Completed)
 		if j.Status != job.Completed || j.Revision != images+1 {
-			t.Errorf("job %+v", j)
+			t.Errorf("job is %s with revision %d", j.Status, j.Revision)
 		}
 	}
 	if total != jobs*images {

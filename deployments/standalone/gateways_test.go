@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"reflect"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// twoGateways starts two gateways on one PostgreSQL, one RabbitMQ and one MinIO,
+// with one analyzer and one processor. ask runs a query in their database.
+func twoGateways(t *testing.T) (a, b *system, ask func(query string) string) {
+	t.Helper()
+	server := os.Getenv("TEST_POSTGRES_URL")
+	if server == "" {
+		t.Skip("TEST_POSTGRES_URL is not set")
+	}
+	need(t, "psql", "--version")
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := "test_" + strings.ToLower(rand.Text())
+	ask = func(query string) string {
+		t.Helper()
+		ctx := context.WithoutCancel(t.Context()) // Cleanups come after its end.
+		cmd := exec.CommandContext(ctx, "psql", "-XAtq", "-c", "SET search_path = "+schema, "-c", query, server)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", query, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	ask("CREATE SCHEMA " + schema)
+	t.Cleanup(func() { ask("SET client_min_messages = warning; DROP SCHEMA " + schema + " CASCADE") })
+	q := u.Query()
+	q.Set("search_path", schema)
+	u.RawQuery = q.Encode()
+
+	env := append(serverEnv(t), "DATABASE_URL="+u.String())
+	var gateways []*process
+	for range 2 {
+		gateways = append(gateways, launch(t, "gateway", env...))
+	}
+	parts := append(gateways, launch(t, "analyzer", env...), launch(t, "processor", env...))
+	return &system{gateways[0], parts}, &system{gateways[1], parts}, ask
+}
+
+// gate is a site that answers nothing until it is opened.
+type gate struct {
+	url  string
+	open func()
+
+	mu    sync.Mutex
+	asked int // guarded by mu
+}
+
+func newGate(t *testing.T, image []byte) *gate {
+	t.Helper()
+	opened := make(chan struct{})
+	g := &gate{open: sync.OnceFunc(func() { close(opened) })}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.mu.Lock()
+		g.asked++
+		g.mu.Unlock()
+		select {
+		case <-opened:
+		case <-r.Context().Done():
+		}
+		_, _ = w.Write(image) // The client may be gone.
+	}))
+	t.Cleanup(s.Close)
+	t.Cleanup(g.open)
+	g.url = s.URL
+	return g
+}
+
+// await waits until somebody has asked for n images.
+func (g *gate) await(t *testing.T, n int) {
+	t.Helper()
+	await(t, func() (bool, string) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.asked >= n, fmt.Sprintf("%d requests of %d", g.asked, n)
+	})
+}
+
+// TestWatchedElsewhere has a job that was posted to one gateway asked for and
+// watched at the other, which is told every step.
+func TestWatchedElsewhere(t *testing.T) {
+	a, b, _ := twoGateways(t)
+	site := newGate(t, photo(t))
+	var batch []map[string]string
+	for i := range 6 {
+		batch = append(batch, map[string]string{"url": fmt.Sprintf("%s/%d.jpg", site.url, i)}, inline("photo.jpg", photo(t)))
+	}
+	id := a.submit(t, batch...)
+	frames := make(chan []frame, 1)
+	go func() { frames <- watch(t, b, id) }()
+	await(t, func() (bool, string) {
+		var metrics []byte
+		b.call(t, http.MethodGet, "/metrics", nil, &metrics)
+		return bytes.Contains(metrics, []byte("progress_watchers 1\n")), "nobody watches"
+	})
+	site.open()
+	at := b.ended(t, id)
+	checkFrames(t, <-frames, at)
+	if at.Completed != 12 {
+		t.Errorf("job %+v", at)
+	}
+	var there answer
+	if status, _ := a.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &there); status != http.StatusOK || !reflect.DeepEqual(there, at) {
+		t.Errorf("one gateway says %+v, the other %+v", there, at)
+	}
+}
+
+// TestTakenOver kills a gateway with signal 9 in the middle of fetching URLs and
+// in the middle of a request: the other one finishes what was accepted, and
+// clears away what was not.
+func TestTakenOver(t *testing.T) {
+	a, b, ask := twoGateways(t)
+	site := newGate(t, photo(t))
+	var batch []map[string]string
+	for i := range 4 {
+		batch = append(batch, map[string]string{"url": fmt.Sprintf("%s/%d.jpg", site.url, i)}, inline("photo.jpg", photo(t)))
+	}
+	id := a.submit(t, batch...)
+	site.await(t, 4)
+
+	var request sync.WaitGroup
+	defer request.Wait()
+	body, rest := io.Pipe()
+	defer rest.Close()
+	request.Go(func() {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.url("/api/v1/batch"), body)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+			t.Errorf("half a request was answered with %d", resp.StatusCode)
+		}
+	})
+	first, err := json.Marshal(inline("photo.jpg", photo(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(rest, `{"images":[%s,`, first); err != nil {
+		t.Fatal(err)
+	}
+	const received = `SELECT count(*) FROM jobs WHERE status = 'receiving'`
+	await(t, func() (bool, string) { n := ask(received); return n == "1", n + " received" })
+
+	_ = a.end(syscall.SIGKILL)
+	killed := time.Now()
+	site.open()
+	at := b.ended(t, id)
+	if at.Completed != 8 || at.Status != "completed" {
+		t.Errorf("job %+v", at)
+	}
+	await(t, func() (bool, string) { n := ask(received); return n == "0", n + " received" })
+	if took := time.Since(killed); took > time.Minute {
+		t.Errorf("it took %s", took)
+	}
+	var list struct {
+		Total int `json:"total"`
+	}
+	if b.call(t, http.MethodGet, "/api/v1/batch", nil, &list); list.Total != 1 {
+		t.Errorf("%d jobs are listed", list.Total)
+	}
+
+	// The one that was killed comes back and answers for the job as well.
+	a.start()
+	a.awaitReady()
+	if again := a.ended(t, id); !reflect.DeepEqual(again, at) {
+		t.Errorf("one gateway says %+v, the other %+v", again, at)
+	}
+}
