@@ -132,7 +132,7 @@ start_postgres() {
     ((SECONDS < deadline)) || die "processes of a killed PostgreSQL do not end"
     sleep 0.02
   done
-  if [[ -e $data/postmaster.pid ]] && ! birth "$(head -1 "$data/postmaster.pid")" >/dev/null; then
+  if [[ -e $data/postmaster.pid && -z $(birth "$(head -1 "$data/postmaster.pid")") ]]; then
     rm -f "$data/postmaster.pid"
   fi
   # The machine is not expected to fall while tests run, so nothing waits for the disk; a kill of the process loses nothing.
