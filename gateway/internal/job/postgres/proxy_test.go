@@ -3,7 +3,6 @@ package postgres
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net"
 	"net/url"
 	"sync"
@@ -68,10 +67,25 @@ func (p *proxy) serve(client net.Conn) {
 	p.mu.Lock()
 	p.conns = append(p.conns, client, server)
 	p.mu.Unlock()
+	cut := make(chan struct{}) // closed when the next answer is to be lost
 	var answers sync.WaitGroup
 	answers.Go(func() {
-		_, _ = io.Copy(client, server) // Until one of them ends.
-		client.Close()
+		defer client.Close()
+		buf := make([]byte, 1<<16)
+		for {
+			n, err := server.Read(buf)
+			if err != nil {
+				return
+			}
+			select {
+			case <-cut:
+				return
+			default:
+			}
+			if _, err := client.Write(buf[:n]); err != nil {
+				return
+			}
+		}
 	})
 	defer answers.Wait()
 	defer client.Close()
@@ -83,11 +97,12 @@ func (p *proxy) serve(client net.Conn) {
 			return
 		}
 		if bytes.Contains(buf[:n], []byte("commit")) && p.take() {
-			client.Close()
+			close(cut)
 			p.mu.Lock()
 			hold := p.hold
 			p.mu.Unlock()
 			if hold != nil {
+				client.Close()
 				<-hold
 			}
 			_, _ = server.Write(buf[:n])
