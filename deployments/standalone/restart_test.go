@@ -99,6 +99,7 @@ func TestMistakesAtStart(t *testing.T) {
 	}
 	p := &process{t: t, name: dir + "/gateway", addr: "127.0.0.1:0", env: []string{
 		"MAX_BATCH_IMAGES=101", "JOB_RETENTION=soon", "S3_BUCKET_ORIGINAL=x", "S3_BUCKET_PROCESSED=x", "API_KEYS_FILE=/keys", "DATA_DIR=" + t.TempDir(),
+		"DATABASE_URL=postgres://user:s3cr3t@host/jobs?synchronous_commit=off",
 	}}
 	p.start()
 	if err := <-p.done; err == nil {
@@ -106,9 +107,12 @@ func TestMistakesAtStart(t *testing.T) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, name := range []string{"MAX_BATCH_IMAGES", "JOB_RETENTION", "S3_BUCKET_PROCESSED", "API_KEYS_FILE"} {
+	for _, name := range []string{"MAX_BATCH_IMAGES", "JOB_RETENTION", "S3_BUCKET_PROCESSED", "API_KEYS_FILE", "DATABASE_URL"} {
 		if !strings.Contains(p.log.String(), name) {
 			t.Errorf("nothing about %s in:\n%s", name, p.log.String())
 		}
+	}
+	if strings.Contains(p.log.String(), "s3cr3t") {
+		t.Errorf("the password is in:\n%s", p.log.String())
 	}
 }
