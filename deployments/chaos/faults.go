@@ -27,6 +27,9 @@ var serviceFaults = []fault{
 	}},
 	{"terminated", 2, 0, func(ctx context.Context, r *run, victim string, lasts time.Duration) error {
 		p := r.services[victim]
+		if !p.alive(ctx) {
+			return fmt.Errorf("%s has not begun yet", victim) // the signal itself would end it
+		}
 		if err := p.end(syscall.SIGTERM); err != nil {
 			r.history.breach("%s after SIGTERM: %v", victim, err)
 		}

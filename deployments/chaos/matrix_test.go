@@ -54,14 +54,14 @@ func TestCrashMatrix(t *testing.T) {
 			r.crash(t, c, i)
 		})
 	}
-	jobs := r.allEnded(t.Context())
+	limit, cancel := context.WithTimeout(t.Context(), endTime)
+	defer cancel()
+	jobs := r.allEnded(limit)
 	var o outcome
 	r.count(&o, jobs, time.Now())
 	if o.jobs != accepted {
 		t.Errorf("%d jobs, want %d", o.jobs, accepted)
 	}
-	limit, cancel := context.WithTimeout(t.Context(), endTime)
-	defer cancel()
 	r.atRest(limit)
 	r.objects(t.Context(), jobs)
 	r.afterRestart(t.Context(), jobs)

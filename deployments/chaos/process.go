@@ -164,6 +164,16 @@ func (p *process) awaitReady(ctx context.Context) error {
 	return nil
 }
 
+// alive waits until the process answers at all, for some seconds.
+func (p *process) alive(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return poll(ctx, 50*time.Millisecond, func() (bool, error) {
+		status, _, err := get(ctx, p.url("/healthz"))
+		return err == nil && status == http.StatusOK, nil
+	}) == nil
+}
+
 func (p *process) url(path string) string { return "http://" + p.addr + path }
 
 // complaints finds what no log may hold.
