@@ -1,0 +1,195 @@
+package stage_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/membroker"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/stage"
+)
+
+// TestDrainFinishesWorkInHand holds that a stage that is told to stop finishes
+// what it has begun and takes nothing more.
+func TestDrainFinishesWorkInHand(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+		running, release := make(chan struct{}, 10), make(chan struct{})
+		stageCtx, stop := context.WithCancel(ctx)
+		defer stop()
+		var done atomic.Bool
+		d := r.deps()
+		d.Concurrency = 2
+		work.Go(func() {
+			err := stage.Run(stageCtx, d, pipeline.ImageUpload, pipeline.MetadataGenerated, func(ctx context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
+				running <- struct{}{}
+				<-release
+				if ctx.Err() != nil {
+					t.Error("the context of work in hand ended with the drain")
+				}
+				return analysis(u)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			done.Store(true)
+		})
+		for i := range 5 {
+			r.publish(upload(i))
+		}
+		<-running
+		<-running
+		stop()
+		synctest.Wait()
+		if done.Load() {
+			t.Fatal("the stage ended with work in hand")
+		}
+		close(release)
+		settle(time.Second)
+		if n := r.count(pipeline.MetadataGenerated.Name); n != 2 || !done.Load() {
+			t.Errorf("%d images came through and ended: %v; want 2, true", n, done.Load())
+		}
+		// The others are still there for the next one.
+		r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) { return analysis(u) })
+		settle(time.Minute)
+		if n := r.count(pipeline.MetadataGenerated.Name); n != 5 {
+			t.Errorf("%d of 5 images came through", n)
+		}
+	})
+}
+
+// refusing is a broker that does not take messages for some time.
+type refusing struct {
+	broker.Broker
+	until time.Time
+}
+
+func (b refusing) Publish(ctx context.Context, queue string, m broker.Message) error {
+	if time.Now().Before(b.until) {
+		return broker.ErrNoRoute
+	}
+	return b.Broker.Publish(ctx, queue, m)
+}
+
+// TestAckOnlyAfterPublish holds that an input is not acked while its output is
+// not confirmed: a stage that dies then loses nothing.
+func TestAckOnlyAfterPublish(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+		r.publish(upload(0))
+		d := r.deps()
+		d.Broker = refusing{r.broker, time.Now().Add(24 * time.Hour)}
+		stageCtx, stop := context.WithCancel(ctx)
+		r.run(stageCtx, work, d, func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) { return analysis(u) })
+		settle(10 * time.Minute)
+		stop()
+		settle(time.Minute)
+		r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) { return analysis(u) })
+		settle(time.Minute)
+		if n := r.count(pipeline.MetadataGenerated.Name); n != 1 {
+			t.Errorf("%d images came through, want 1", n)
+		}
+	})
+}
+
+// TestHangingStepsEndTheStage holds that steps that heed no context are bounded:
+// the process is to be started anew.
+func TestHangingStepsEndTheStage(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+		d := r.deps()
+		d.Concurrency, d.Deadline = 1, time.Second
+		release := make(chan struct{})
+		var ended atomic.Bool
+		work.Go(func() {
+			err := stage.Run(ctx, d, pipeline.ImageUpload, pipeline.MetadataGenerated, func(context.Context, pipeline.Upload) (pipeline.Analysis, error) {
+				<-release
+				return pipeline.Analysis{}, nil
+			})
+			if err == nil {
+				t.Error("a stage whose every place hangs went on")
+			}
+			ended.Store(true)
+		})
+		r.publish(upload(0))
+		r.publish(upload(1))
+		settle(time.Minute)
+		if !ended.Load() {
+			t.Error("the stage waits for ever")
+		}
+		close(release)
+		synctest.Wait()
+	})
+}
+
+func TestDrainRetriesAndDeadLetters(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+		var tries atomic.Int64
+		work.Go(func() {
+			err := stage.Drain(ctx, r.deps(), pipeline.ImageUpload, func(context.Context, pipeline.Upload) error {
+				if tries.Add(1) < 3 {
+					return errors.New("not yet")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		r.publish(upload(0))
+		settle(time.Minute)
+		if tries.Load() != 3 || r.count(broker.DeadQueue(pipeline.ImageUpload.Name)) != 0 {
+			t.Errorf("tried %d times", tries.Load())
+		}
+	})
+}
+
+// TestDeadLetters holds that a dead letter of any queue and version is told once
+// what it was, waits for an outage, and that rubbish among them stops nothing.
+func TestDeadLetters(t *testing.T) {
+	inMemory := func(t *testing.T, b broker.Broker, body string) {
+		t.Helper()
+		if err := b.Publish(t.Context(), broker.DeadResults, broker.Message{Body: []byte(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := membroker.New(pipeline.ImageUpload.Name)
+		ctx, stop := context.WithCancel(t.Context())
+		var work sync.WaitGroup
+		healed := time.Now().Add(time.Hour)
+		var told []pipeline.Envelope
+		work.Go(func() {
+			d := stage.Deps{Broker: b, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(), Concurrency: 1}
+			err := stage.DrainDead(ctx, d, func(_ context.Context, e pipeline.Envelope) error {
+				if time.Now().Before(healed) {
+					return errors.New("the database is away")
+				}
+				told = append(told, e)
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		inMemory(t, b, "rubbish")
+		inMemory(t, b, `{"version":9,"job_id":"j","trace_id":"0123456789abcdef0123456789abcdef","index":4,"metadata":{}}`)
+		settle(2 * time.Hour)
+		if len(told) != 1 || told[0].Index != 4 || told[0].JobID != "j" {
+			t.Errorf("told of %+v", told)
+		}
+		if n := b.Len(broker.DeadResults); n != 0 {
+			t.Errorf("%d dead letters left", n)
+		}
+		stop()
+		work.Wait()
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
