@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -109,9 +107,6 @@ func openJobs(ctx context.Context, url string, log *slog.Logger) (job.Store, err
 		return store, nil
 	}
 	file, _ := strings.CutPrefix(url, "sqlite:")
-	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
-		return nil, fmt.Errorf("DATABASE_URL: make data folder: %w", err)
-	}
 	store, err := sqlite.Open(ctx, file, log)
 	if err != nil {
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
