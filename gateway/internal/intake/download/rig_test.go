@@ -69,6 +69,19 @@ func checkMemory(t *testing.T, c *Client) {
 	}
 }
 
+// waitUntilHeld waits until the job holds just so many bytes.
+func waitUntilHeld(c *Client, job string, bytes int64) {
+	for {
+		c.memory.mu.Lock()
+		held, changed := c.memory.held[job], c.memory.freed
+		c.memory.mu.Unlock()
+		if held == bytes {
+			return
+		}
+		<-changed
+	}
+}
+
 // wantFailure checks what the client would read.
 func wantFailure(t *testing.T, err error, code, text string) {
 	t.Helper()
