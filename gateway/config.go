@@ -16,6 +16,10 @@ import (
 // DefaultAddr is where the gateway answers unless HTTP_ADDR says otherwise.
 const DefaultAddr = ":8080"
 
+// maxDrainDelay leaves requests that are taken at its end some time to finish,
+// before everything else of the gateway ends in time.
+const maxDrainDelay = 15 * time.Second
+
 // Config is the gateway's configuration.
 type Config struct {
 	service.Base
@@ -31,7 +35,8 @@ type Config struct {
 	MaxBatchImages        int            `env:"MAX_BATCH_IMAGES" envDefault:"100"`
 	MaxOpenImages         int            `env:"MAX_OPEN_IMAGES" envDefault:"100000"` // accepted and not ended; past it: 503
 	WSIdleTimeout         time.Duration  `env:"WS_IDLE_TIMEOUT" envDefault:"60s"`
-	Concurrency           int            `env:"CONCURRENCY" envDefault:"0"` // downloads at once; 0: 32
+	DrainDelay            time.Duration  `env:"DRAIN_DELAY" envDefault:"0s"` // how long requests are still taken after SIGTERM
+	Concurrency           int            `env:"CONCURRENCY" envDefault:"0"`  // downloads at once; 0: 32
 
 	APIKeysFile string `env:"API_KEYS_FILE"` // refused: this version has no API keys
 
@@ -84,6 +89,9 @@ func (c Config) Complete() (Config, error) {
 	}
 	if c.WSIdleTimeout < time.Second {
 		wrong("WS_IDLE_TIMEOUT %s: want at least 1s", c.WSIdleTimeout)
+	}
+	if c.DrainDelay < 0 || c.DrainDelay > maxDrainDelay {
+		wrong("DRAIN_DELAY %s: want 0s to %s", c.DrainDelay, maxDrainDelay)
 	}
 	if c.APIKeysFile != "" {
 		wrong("API_KEYS_FILE: this version has no API keys; put a proxy that checks them in front, and unset it")

@@ -67,6 +67,32 @@ func TestStopped(t *testing.T) {
 	})
 }
 
+// TestDrainDelay holds that a load balancer reads from the gateway's own address
+// that it is stopping, while a batch is still accepted, which is done after the
+// next start.
+func TestDrainDelay(t *testing.T) {
+	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
+		s := start(t, "DRAIN_DELAY=3s")
+		if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		await(t, func() (bool, string) {
+			var ready struct{ Error string }
+			status, _ := s.call(t, http.MethodGet, "/readyz", nil, &ready)
+			return status == http.StatusServiceUnavailable && ready.Error == "Not ready: stopping", fmt.Sprint(status, ready)
+		})
+		id := s.submit(t, inline("photo.jpg", photo(t)))
+		if err := s.end(syscall.Signal(0)); err != nil { // It only waits.
+			t.Errorf("after the delay: %v", err)
+		}
+		s.start()
+		s.awaitReady()
+		if got := s.ended(t, id); got.Completed != 1 {
+			t.Errorf("job after the restart: %+v", got)
+		}
+	})
+}
+
 // TestRetention holds that with a retention of two seconds a job, its originals
 // and its row go by themselves, and the results stay.
 func TestRetention(t *testing.T) {

@@ -93,6 +93,11 @@ type Broker interface {
 	// back-off. It is called once, before the first Consume.
 	OnSession(marker string, hook func(ctx context.Context, fresh bool) error)
 
+	// Depth is how many messages wait on the queues together. Those that are in hand
+	// or prefetched are not among them: not every broker tells of these. Errors:
+	// ErrNoRoute for a queue that is not there, ErrUnavailable, or ctx's.
+	Depth(ctx context.Context, queues ...string) (int, error)
+
 	// Ready is nil while there is a session that can publish and consume, else it
 	// says what is missing, for an operator.
 	Ready() error

@@ -70,3 +70,15 @@ func Topology(workQueues ...string) []QueueSpec {
 	}
 	return append(specs, QueueSpec{Name: DeadResults, Work: DeadResults})
 }
+
+// Backlog names every queue that may hold work which is still to be done for the
+// work queues named: all of Topology but the dead queues.
+func Backlog(workQueues ...string) []string {
+	var names []string
+	for _, spec := range Topology(workQueues...) {
+		if spec.Name != DeadQueue(spec.Work) {
+			names = append(names, spec.Name)
+		}
+	}
+	return names
+}

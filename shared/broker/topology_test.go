@@ -57,6 +57,13 @@ func TestTopologyNamesAreDistinctAndComplete(t *testing.T) {
 	}
 }
 
+func TestBacklogIsAllButTheDead(t *testing.T) {
+	want := []string{"a", "a.retry.1s", "a.retry.5s", "a.retry.15s", "a.suspect", "dead_results"}
+	if got := broker.Backlog("a"); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func TestNoRouteIsUnavailable(t *testing.T) {
 	err := fmt.Errorf("publish: %w", broker.ErrNoRoute)
 	if !errors.Is(err, broker.ErrNoRoute) || !errors.Is(err, broker.ErrUnavailable) {

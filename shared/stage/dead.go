@@ -25,17 +25,18 @@ func DrainDead(ctx context.Context, d Deps, do func(context.Context, pipeline.En
 		}
 		for n := 0; ; n++ {
 			_, err := try(work, w, h, func(ctx context.Context, h pipeline.Envelope) (struct{}, error) { return struct{}{}, do(ctx, h) })
+			pause := patience.BackOff(n)
 			switch {
 			case err == nil:
 				return w.finish(work, round, dv, until, outcome{label: "done"})
 			case round.Err() != nil:
 				return nil // not acked: it goes back
-			case time.Now().After(until):
+			case time.Now().Add(pause).After(until):
 				return errGiveBack
 			case n == 0:
 				w.deps.Log.WarnContext(work, "dead letter waits", "image", h, "error", err)
 			}
-			patience.Pause(round, patience.BackOff(n))
+			patience.Pause(round, pause)
 		}
 	})
 }

@@ -61,11 +61,16 @@ type Deps struct {
 	GiveBack    time.Duration // how long an outage is sat out with a delivery in hand, default DefaultGiveBack
 }
 
-// Defaults of Deps. Their sum stays under the 5 minutes that a handler may last,
-// far from the 30 after which RabbitMQ cuts a consumer off.
+// MaxHold is how long a delivery is in hand at most, with the default bounds: far
+// from the 30 minutes after which RabbitMQ cuts a consumer off. What was begun
+// with it is over then, so that whoever clears up knows how long to wait.
+const MaxHold = 5 * time.Minute
+
+// Defaults of Deps. The last try may begin when GiveBack is all but over, and what
+// comes of it is to be published yet; that stays under MaxHold.
 const (
 	DefaultDeadline = 45 * time.Second
-	DefaultGiveBack = 4 * time.Minute
+	DefaultGiveBack = 230 * time.Second
 )
 
 // Run reads in, does the step and publishes to out, until ctx ends; then it

@@ -137,17 +137,18 @@ func receive[In pipeline.Message](work, round context.Context, w *worker, dv bro
 	}
 	for n := 0; ; n++ {
 		o := handle(work, dv.Body, m)
+		pause := patience.BackOff(n)
 		switch {
 		case o.away == nil:
 			return w.finish(work, round, dv, until, o)
 		case round.Err() != nil:
 			return nil // not acked: it goes back, and another worker has it
-		case time.Now().After(until):
+		case time.Now().Add(pause).After(until):
 			return w.finish(work, round, dv, until, outcome{label: "given_back", send: []letter{w.hold(h, dv.Body)}})
 		case n == 0:
 			w.deps.Log.WarnContext(work, "waiting for a dependency", "queue", w.queue, "image", h, "error", o.away)
 		}
-		patience.Pause(round, patience.BackOff(n))
+		patience.Pause(round, pause)
 	}
 }
 
@@ -155,18 +156,19 @@ func receive[In pipeline.Message](work, round context.Context, w *worker, dv bro
 func (w *worker) finish(work, round context.Context, dv broker.Delivery, until time.Time, o outcome) error {
 	for n := 0; len(o.send) > 0; {
 		err := w.deps.Broker.Publish(work, o.send[0].queue, o.send[0].message)
+		pause := patience.BackOff(n)
 		switch {
 		case err == nil:
 			o.send = o.send[1:]
 			continue
 		case round.Err() != nil:
 			return nil
-		case time.Now().After(until):
+		case time.Now().Add(pause).After(until):
 			return errGiveBack
 		case n == 0:
 			w.deps.Log.WarnContext(work, "waiting for the broker", "queue", o.send[0].queue, "error", err)
 		}
-		patience.Pause(round, patience.BackOff(n))
+		patience.Pause(round, pause)
 		n++
 	}
 	faultpoint.Reach(w.queue+" published", o.label)

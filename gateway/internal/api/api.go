@@ -40,6 +40,7 @@ type Config struct {
 	UploadMemory   int64         // bytes of image buffers of all requests that are read at once; 256 MiB
 	AllowedOrigins []string      // scheme://host[:port] that may open WebSockets besides the server's own
 	WSIdleTimeout  time.Duration // how long a WebSocket's peer may be silent; 60 s
+	DrainDelay     time.Duration // how long the server still takes requests when it is told to stop; 0
 
 	pace pace // of request bodies; tests have less patience
 }
@@ -98,7 +99,8 @@ type Server struct {
 	uploads *uploads
 	figures figures
 
-	closing chan struct{} // closed when the server begins to stop
+	leaving chan struct{} // closed when the server is told to stop
+	closing chan struct{} // closed when it takes nothing more
 
 	mu      sync.Mutex // guards drained, and keeps running from growing after it
 	drained bool
@@ -115,7 +117,7 @@ func New(c Config, d Deps) *Server {
 		maxBody: int64(c.MaxBatchImages) * ((c.MaxImageBytes+2)/3*4 + 64<<10),
 		uploads: &uploads{free: max(c.UploadMemory, c.MaxImageBytes+window)},
 		figures: newFigures(d.Metrics),
-		closing: make(chan struct{}),
+		leaving: make(chan struct{}), closing: make(chan struct{}),
 	}
 	s.echo = s.routes()
 	return s
@@ -173,6 +175,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	defer s.running.Done()
 
+	select {
+	case <-s.leaving: // The next request of this client is to find another server.
+		w.Header().Set("Connection", "close")
+	default:
+	}
 	handling(r)
 	s.echo.ServeHTTP(newPacedWriter(w), r)
 }

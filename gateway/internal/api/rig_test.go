@@ -128,6 +128,9 @@ type options struct {
 	progress progress.Config
 	ops      http.Handler
 	log      io.Writer
+
+	listener *pipes                                                                 // default: one of TCP
+	run      func(ctx context.Context, serve func(ctx context.Context) error) error // default: serve alone
 }
 
 func setup(t *testing.T, o options) *rig {
@@ -162,10 +165,18 @@ func setup(t *testing.T, o options) *rig {
 		Jobs: r.jobs, Processed: r.processed, Intake: in, Hub: r.hub, Ops: o.ops, Log: log, Metrics: m,
 	})
 
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	r.must(err)
-	r.url = "http://" + listener.Addr().String()
 	transport := &http.Transport{DisableCompression: true}
+	var listener net.Listener = o.listener
+	if o.listener != nil {
+		transport.DialContext = o.listener.dial
+	} else {
+		listener, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		r.must(err)
+	}
+	r.url = "http://" + listener.Addr().String()
+	if o.run == nil {
+		o.run = func(ctx context.Context, serve func(context.Context) error) error { return serve(ctx) }
+	}
 	r.client = &http.Client{Transport: transport, Timeout: time.Minute}
 
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -178,7 +189,7 @@ func setup(t *testing.T, o options) *rig {
 	var serveErr error
 	go func() {
 		defer close(served)
-		serveErr = r.api.Serve(ctx, listener)
+		serveErr = o.run(ctx, func(ctx context.Context) error { return r.api.Serve(ctx, listener) })
 	}()
 	r.stop = func() error {
 		cancel()

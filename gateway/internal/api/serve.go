@@ -13,12 +13,16 @@ import (
 	"time"
 )
 
-// drainTime is what running requests have to finish once the server stops.
+// drainTime is what running requests have to finish once the server is told to
+// stop, the drain delay included.
 const drainTime = 20 * time.Second
 
-// Serve answers on l until ctx ends. Then it takes no new connections, closes
-// WebSockets with 1001, lets running requests finish for 20 s and cuts off the
-// rest; when it returns no handler runs any more. It is called once.
+// Serve answers on l until ctx ends. It goes on for the drain delay, in which a
+// load balancer reads that the server is not ready, and asks every client that
+// comes meanwhile to take another connection next. Then it takes no new
+// connections, closes WebSockets with 1001, lets running requests finish until 20 s
+// after the end of ctx and cuts off the rest; when it returns no handler runs any
+// more. It is called once.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s.Handler(),
@@ -40,8 +44,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	case err = <-served:
 	case <-ctx.Done():
 	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	close(s.leaving)
+	if err == nil {
+		err = s.linger(served)
+	}
 	close(s.closing)
-	stopped := s.stop(context.WithoutCancel(ctx), server)
+	stopped := s.stop(drain, server)
 	if err != nil {
 		return errors.Join(fmt.Errorf("serve %s: %w", l.Addr(), err), stopped)
 	}
@@ -51,9 +61,19 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return stopped
 }
 
-func (s *Server) stop(ctx context.Context, server *http.Server) error {
-	drain, cancel := context.WithTimeout(ctx, drainTime)
-	defer cancel()
+// linger waits for the drain delay to pass, or for the end of the listener.
+func (s *Server) linger(served <-chan error) error {
+	delay := time.NewTimer(s.config.DrainDelay)
+	defer delay.Stop()
+	select {
+	case err := <-served:
+		return err
+	case <-delay.C:
+		return nil
+	}
+}
+
+func (s *Server) stop(drain context.Context, server *http.Server) error {
 	err := server.Shutdown(drain)
 	if err != nil {
 		err = errors.Join(fmt.Errorf("finish requests: %w", err), server.Close())

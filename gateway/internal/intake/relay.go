@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/faultpoint"
 	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -121,25 +122,29 @@ func (in *Intake) session(ctx context.Context, fresh bool) error {
 }
 
 // When a message was lost in a way that nothing else notices, its image stays
-// open. It is sent again after stuckAfter, but only when nothing at all has moved
-// for quietFor: as long as the pipeline gets on, a long queue is a backlog and no
-// loss. Each time that this brings nothing on, the next one waits twice as long.
+// open. It is sent again after stuckAfter, but only when for quietFor nothing has
+// moved and nothing has waited on any queue: a long queue is a backlog and no loss.
+// What a consumer has in hand waits nowhere, but nobody holds it for that long: it
+// is passed on, or put off for longer than from one look to the next. Each time
+// that this brings nothing on, the next one waits twice as long.
 const (
 	stuckAfter = 10 * time.Minute
-	quietFor   = 5 * time.Minute
+	quietFor   = stage.MaxHold + quietTick
 	quietMost  = 24 * time.Hour
-	quietTick  = time.Minute
+	quietTick  = 5 * time.Second
 )
 
 // resendStuck watches for a pipeline that has come to a stop, until ctx ends.
 func (in *Intake) resendStuck(ctx context.Context) {
+	backlog := broker.Backlog(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
 	quiet, calm, seen := time.Duration(0), quietFor, in.activity.Load()
 	for patience.Pause(ctx, quietTick) {
-		if now := in.activity.Load(); now != seen || in.deps.Broker.Ready() != nil {
-			if now != seen {
-				calm = quietFor
-			}
-			quiet, seen = 0, now
+		if now := in.activity.Load(); now != seen {
+			quiet, calm, seen = 0, quietFor, now
+			continue
+		}
+		if !in.nothingWaits(ctx, backlog) {
+			quiet = 0
 			continue
 		}
 		if quiet += quietTick; quiet < calm {
@@ -158,4 +163,16 @@ func (in *Intake) resendStuck(ctx context.Context) {
 			in.wakeRelay()
 		}
 	}
+}
+
+// nothingWaits reports whether the broker is there and the queues are empty.
+func (in *Intake) nothingWaits(ctx context.Context, queues []string) bool {
+	if in.deps.Broker.Ready() != nil {
+		return false
+	}
+	depth, err := in.deps.Broker.Depth(ctx, queues...)
+	if err != nil && ctx.Err() == nil {
+		in.deps.Log.DebugContext(ctx, "depth of the queues not known", "error", err)
+	}
+	return err == nil && depth == 0
 }

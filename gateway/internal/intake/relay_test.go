@@ -14,6 +14,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/stage"
 )
 
 // faulty is a broker whose publishes can be made to fail.
@@ -144,53 +145,150 @@ func TestKnownBrokerGetsNothingAgain(t *testing.T) {
 	r.awaitUploads(1)
 }
 
-func TestStuckImagesAreSentAgainOnlyWhenNothingMoves(t *testing.T) {
+// watchStuck runs the relay and the watch over the pipeline, in a bubble.
+func (r *rig) watchStuck(in *Intake) (stop func()) {
+	ctx, cancel := context.WithCancel(r.t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { in.relay(ctx) })
+	running.Go(func() { in.resendStuck(ctx) })
+	synctest.Wait() // The session has begun, which sends what was there before.
+	return func() {
+		cancel()
+		running.Wait()
+		r.close()
+	}
+}
+
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// TestLostMessagesAreSentAgain has messages vanish from their queue unseen.
+func TestLostMessagesAreSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := setup(t)
 		in := r.intake("gateway-1", r.broker)
-		ctx, stop := context.WithCancel(t.Context())
-		var running sync.WaitGroup
-		running.Go(func() { in.relay(ctx) })
-		running.Go(func() { in.resendStuck(ctx) })
+		stop := r.watchStuck(in)
 		j := r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)})
-		sent := func() int {
-			t.Helper()
-			synctest.Wait()
-			return r.broker.Len(pipeline.ImageUpload.Name)
-		}
-		sleep := func(d time.Duration) {
-			time.Sleep(d)
-			synctest.Wait()
-		}
-		sleep(time.Second)
-		if n := sent(); n != 2 {
-			t.Fatalf("%d sent, want 2", n)
-		}
-		// For an hour the pipeline gets on, slowly: the two wait for their turn.
+		r.awaitUploads(2)
+		// For an hour the pipeline gets on.
 		for range 20 {
 			sleep(3 * time.Minute)
 			in.Settled()
 		}
-		if n := sent(); n != 2 {
-			t.Errorf("%d sent while the pipeline got on, want 2", n)
+		sent := func() int { return r.broker.Len(pipeline.ImageUpload.Name) }
+		if n := sent(); n != 0 {
+			t.Errorf("%d sent again while the pipeline got on", n)
 		}
 		sleep(quietFor + 2*quietTick)
-		if n := sent(); n != 4 {
-			t.Errorf("%d sent after nothing had moved for %s, want 4", n, quietFor)
+		if n := sent(); n != 2 {
+			t.Errorf("%d sent again after nothing had moved for %s, want 2", n, quietFor)
 		}
-		// Nothing comes of it: the backlog is not doubled every five minutes.
-		sleep(3 * time.Hour)
-		if n := sent(); n > 4+2*4 {
-			t.Errorf("%d sent after hours at a stop", n)
+		// They get lost again and again: the next time is ever later.
+		times := 0
+		for range 3 * 60 {
+			if sent() > 0 {
+				times++
+				r.awaitUploads(2)
+			}
+			sleep(time.Minute)
 		}
-		before := sent()
+		if times < 3 || times > 6 {
+			t.Errorf("sent again %d times in three hours at a stop", times)
+		}
 		r.settle(in, j, 0, pipeline.Ended(pipeline.NewEnvelope(j.ID, 0, time.Now()), "x/y", time.Now()))
-		sleep(2*quietFor + 2*quietTick)
-		if n := sent(); n != before+1 {
-			t.Errorf("%d sent once more, want only the one that is open", n-before)
+		sleep(quietFor + 2*quietTick)
+		if n := sent(); n != 1 {
+			t.Errorf("%d sent again, want only the one that is open", n)
 		}
 		stop()
-		running.Wait()
-		r.close()
 	})
 }
+
+// TestABacklogIsNotDoubled holds that images whose messages wait for a worker are
+// not sent again, on whatever queue and for whatever time, nor those that a worker
+// holds for as long as it may.
+func TestABacklogIsNotDoubled(t *testing.T) {
+	waits := []string{
+		pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
+		broker.SuspectQueue(pipeline.MetadataGenerated.Name), broker.DeadResults,
+	}
+	for _, queue := range waits {
+		t.Run(queue, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := setup(t)
+				in := r.intake("gateway-1", r.broker)
+				stop := r.watchStuck(in)
+				r.batch(in, Source{Data: jpegBytes(0)})
+				r.awaitUploads(1)
+				if err := r.broker.Publish(t.Context(), queue, broker.Message{}); err != nil {
+					t.Fatal(err)
+				}
+				sleep(2 * time.Hour)
+				want := 0
+				if queue == pipeline.ImageUpload.Name {
+					want = 1
+				}
+				if n := r.broker.Len(pipeline.ImageUpload.Name); n != want {
+					t.Errorf("%d uploads wait after two hours, want %d", n, want)
+				}
+				stop()
+			})
+		})
+	}
+	t.Run("in hand and put off, again and again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := setup(t)
+			in := r.intake("gateway-1", r.broker)
+			stop := r.watchStuck(in)
+			r.batch(in, Source{Data: jpegBytes(0)})
+			ctx, cancel := context.WithCancel(t.Context())
+			finished := make(chan struct{})
+			go func() {
+				defer close(finished)
+				err := r.broker.Consume(ctx, pipeline.ImageUpload.Name, 8, func(work context.Context, d broker.Delivery) error {
+					time.Sleep(stage.MaxHold - time.Second)
+					longest := broker.RetryDelays[len(broker.RetryDelays)-1]
+					return errors.Join(r.broker.Publish(work, broker.RetryQueue(pipeline.ImageUpload.Name, longest), d.Message), d.Ack())
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}()
+			for range 2 * 60 {
+				sleep(time.Minute)
+				n := r.broker.Len(pipeline.ImageUpload.Name)
+				for _, d := range broker.RetryDelays {
+					n += r.broker.Len(broker.RetryQueue(pipeline.ImageUpload.Name, d))
+				}
+				if n != 1 {
+					t.Errorf("%d uploads where one was sent", n)
+					break
+				}
+			}
+			cancel()
+			<-finished
+			stop()
+		})
+	})
+	t.Run("nobody knows how many wait", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := setup(t)
+			in := r.intake("gateway-1", depthless{r.broker})
+			stop := r.watchStuck(in)
+			r.batch(in, Source{Data: jpegBytes(0)})
+			r.awaitUploads(1)
+			sleep(2 * time.Hour)
+			if n := r.broker.Len(pipeline.ImageUpload.Name); n != 0 {
+				t.Errorf("%d uploads were sent again", n)
+			}
+			stop()
+		})
+	})
+}
+
+// depthless is a broker that cannot tell how many messages wait.
+type depthless struct{ broker.Broker }
+
+func (depthless) Depth(context.Context, ...string) (int, error) { return 0, broker.ErrUnavailable }

@@ -10,16 +10,22 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/stage"
 )
 
 // retainBatch is how many jobs one step of retention takes.
 const retainBatch = 100
 
+// lateFor is how long something may still be stored for a job whose originals are
+// gone: whoever has read one before holds it no longer than that, and nobody
+// reads one after.
+const lateFor = stage.MaxHold
+
 // retain deletes what is due, until ctx ends. Every step leaves a state from
 // which the next run goes on: a job is hidden first, then its objects go, then
 // what knows of them.
 func (in *Intake) retain(ctx context.Context) {
-	clock := newSteadyClock(in.deps.Now(), in.config.JobRetention)
+	clock := newSteadyClock(in.deps.Now(), max(in.config.JobRetention, lateFor))
 	began := time.Now()
 	tick := min(max(in.config.JobRetention/4, 250*time.Millisecond), time.Minute)
 	for patience.Pause(ctx, tick) {
@@ -31,9 +37,9 @@ func (in *Intake) retain(ctx context.Context) {
 }
 
 func (in *Intake) retainOnce(ctx context.Context, now time.Time) error {
-	jobsDue := now.Add(-in.config.JobRetention)
+	due := now.Add(-in.config.JobRetention)
 	for {
-		n, err := in.deps.Jobs.Hide(ctx, jobsDue, retainBatch)
+		n, err := in.deps.Jobs.Hide(ctx, due, retainBatch)
 		if err != nil {
 			return fmt.Errorf("hide ended jobs: %w", err)
 		}
@@ -45,112 +51,122 @@ func (in *Intake) retainOnce(ctx context.Context, now time.Time) error {
 			break
 		}
 	}
-	if in.config.ResultRetention == 0 {
-		return in.eachHidden(ctx, jobsDue, func(j *job.Job) (bool, error) {
-			return true, in.forget(ctx, j)
-		})
-	}
-	err := in.eachHidden(ctx, now.Add(-in.config.ResultRetention), func(j *job.Job) (bool, error) {
-		if err := in.deleteResults(ctx, j); err != nil {
-			return false, err
+	if in.config.ResultRetention > 0 { // The rows wait for the results.
+		if err := in.retire(ctx, due, time.Time{}, now); err != nil {
+			return err
 		}
-		return true, in.forget(ctx, j)
-	})
-	if err != nil {
-		return err
+		due = now.Add(-in.config.ResultRetention)
 	}
-	return in.eachHidden(ctx, jobsDue, func(j *job.Job) (bool, error) {
-		if j.OriginalsGone {
-			return false, nil
-		}
-		return true, in.forgetOriginals(ctx, j)
-	})
+	return in.retire(ctx, due, now.Add(-lateFor), now)
 }
 
-// eachHidden gives do the hidden jobs that ended before the time, until do has
-// done nothing to a whole page of them. Those whose originals are still there
-// come first.
-func (in *Intake) eachHidden(ctx context.Context, endedBefore time.Time, do func(*job.Job) (bool, error)) error {
+// retire takes every hidden job that ended before the time one step on: those
+// whose originals are still there, and those whose originals went before goneBefore.
+func (in *Intake) retire(ctx context.Context, endedBefore, goneBefore, now time.Time) error {
 	for ctx.Err() == nil {
-		jobs, err := in.deps.Jobs.Hidden(ctx, endedBefore, retainBatch)
+		jobs, err := in.deps.Jobs.Hidden(ctx, endedBefore, goneBefore, retainBatch)
 		if err != nil {
 			return fmt.Errorf("read hidden jobs: %w", err)
 		}
-		some := false
 		for _, j := range jobs {
-			done, err := do(j)
-			if err != nil {
+			step := in.forgetOriginals
+			if j.OriginalsGone {
+				step = in.forget
+			}
+			if err := step(ctx, j, now); err != nil {
 				return fmt.Errorf("delete job %s: %w", j.ID, err)
 			}
-			some = some || done
 		}
-		if !some || len(jobs) < retainBatch {
+		if len(jobs) < retainBatch {
 			return nil
 		}
 	}
 	return ctx.Err()
 }
 
-// forget deletes a hidden job with its originals.
-func (in *Intake) forget(ctx context.Context, j *job.Job) error {
-	if err := in.forgetOriginals(ctx, j); err != nil {
+// forgetOriginals is the first visit to a hidden job: it deletes the originals,
+// what belongs to nobody, and results that are due. The originals go first: a
+// processor that begins after that finds nothing to make a result of. One that
+// has read its original before may put the result after the sweep, so the row
+// stays for a second visit unless nothing can come.
+func (in *Intake) forgetOriginals(ctx context.Context, j *job.Job, now time.Time) error {
+	var originals []string
+	for i := range j.Images {
+		if o := j.Images[i].Original; o.Stored() {
+			originals = append(originals, o.Path)
+		}
+	}
+	if err := in.deleteObjects(ctx, in.deps.Originals, "original", originals); err != nil {
+		return err
+	}
+	if err := in.sweep(ctx, j, now); err != nil {
+		return err
+	}
+	faultpoint.Reach("originals deleted", j.ID)
+	if err := in.deps.Jobs.ForgetOriginals(ctx, j.ID, now); err != nil && !lost(err) {
 		return err
 	}
 	faultpoint.Reach("originals forgotten", j.ID)
+	if in.config.ResultRetention > 0 || mayComeLate(j, now) {
+		return nil
+	}
+	return in.forgetRow(ctx, j)
+}
+
+// forget is the second visit, lateFor after the first: what has come in between
+// is deleted, and nothing more can come.
+func (in *Intake) forget(ctx context.Context, j *job.Job, now time.Time) error {
+	if err := in.sweep(ctx, j, now); err != nil {
+		return err
+	}
+	return in.forgetRow(ctx, j)
+}
+
+func (in *Intake) forgetRow(ctx context.Context, j *job.Job) error {
 	if err := in.deps.Jobs.Delete(ctx, j.ID); err != nil && !lost(err) {
 		return err
 	}
 	return nil
 }
 
-// forgetOriginals deletes the originals of a hidden job, and what else belongs
-// to nobody once it has ended: an original that a fetch left which came to
-// nothing, and the results of images that ended as failed all the same. The
-// originals go first: a processor that begins after that finds nothing to make a
-// result of. One that has read its original before and puts the result after the
-// sweep leaves objects that nothing deletes, which takes an image that was
-// given up a whole JobRetention before and a processor in the middle of it.
-func (in *Intake) forgetOriginals(ctx context.Context, j *job.Job) error {
-	if j.OriginalsGone {
-		return nil
-	}
-	var originals, orphans []string
+// sweep deletes what is nobody's once the job has ended: an original that a fetch
+// left which came to nothing, and the results of images that ended as failed all
+// the same. With them go the results of the others, when they are due.
+func (in *Intake) sweep(ctx context.Context, j *job.Job, now time.Time) error {
+	var orphans, due []string
+	resultsDue := in.config.ResultRetention > 0 && j.CompletedAt.Before(now.Add(-in.config.ResultRetention))
 	for i := range j.Images {
 		img := &j.Images[i]
-		if img.Original.Stored() {
-			originals = append(originals, img.Original.Path)
-			if img.ProcessedPath == "" {
-				orphans = append(orphans, results(pipeline.ProcessedKey(img.TraceID, img.Original.Path))...)
-			}
-		}
 		if img.URL != "" {
 			if err := deleteBelow(ctx, in.deps.Originals, img.TraceID); err != nil {
 				return err
 			}
 		}
-	}
-	if err := in.deleteObjects(ctx, in.deps.Originals, "original", originals); err != nil {
-		return err
+		switch {
+		case img.ProcessedPath == "" && img.Original.Stored():
+			orphans = append(orphans, results(pipeline.ProcessedKey(img.TraceID, img.Original.Path))...)
+		case img.ProcessedPath != "" && resultsDue:
+			due = append(due, results(img.ProcessedPath)...)
+		}
 	}
 	if err := in.deleteObjects(ctx, in.deps.Processed, "orphan", orphans); err != nil {
 		return err
 	}
-	faultpoint.Reach("originals deleted", j.ID)
-	if err := in.deps.Jobs.ForgetOriginals(ctx, j.ID); err != nil && !lost(err) {
-		return err
-	}
-	return nil
+	return in.deleteObjects(ctx, in.deps.Processed, "result", due)
 }
 
-// deleteResults deletes what the processor made of a job's images.
-func (in *Intake) deleteResults(ctx context.Context, j *job.Job) error {
-	var keys []string
+// mayComeLate reports whether something that is nobody's may still be stored for
+// the job, whose originals have just been deleted: the result of an image that was
+// given up while it was worked on, or an original by a fetch that was overtaken.
+func mayComeLate(j *job.Job, now time.Time) bool {
 	for i := range j.Images {
-		if p := j.Images[i].ProcessedPath; p != "" {
-			keys = append(keys, results(p)...)
+		switch img := &j.Images[i]; {
+		case img.ProcessedPath == "" && (img.Original.Stored() || img.URL != ""),
+			img.URL != "" && now.Sub(img.EndTime) < lateFor:
+			return true
 		}
 	}
-	return in.deleteObjects(ctx, in.deps.Processed, "result", keys)
+	return false
 }
 
 // results are the keys of a processed image, its record and its thumbnail.

@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -34,6 +35,29 @@ func (r *rig) exists(id string) bool {
 		r.t.Fatal(err)
 	}
 	return err == nil
+}
+
+// hidden counts the rows that retention has not done with.
+func (r *rig) hidden() int {
+	r.t.Helper()
+	never := r.now().AddDate(100, 0, 0)
+	jobs, err := r.jobs.Hidden(r.t.Context(), never, never, 1000)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return len(jobs)
+}
+
+// hiddenJob is one of them.
+func (r *rig) hiddenJob(id string) *job.Job {
+	r.t.Helper()
+	never := r.now().AddDate(100, 0, 0)
+	jobs, err := r.jobs.Hidden(r.t.Context(), never, never, 1000)
+	at := slices.IndexFunc(jobs, func(j *job.Job) bool { return j.ID == id })
+	if err != nil || at < 0 {
+		r.t.Fatalf("no hidden job %s: %v", id, err)
+	}
+	return jobs[at]
 }
 
 // below lists the objects of a job in a store.
@@ -106,8 +130,8 @@ func TestRetentionOfResults(t *testing.T) {
 			t.Errorf("after %s: exists %v, originals %v, results %v", step.after, r.exists(done.ID), r.below(r.originals, done), r.below(r.processed, done))
 		}
 	}
-	if hidden, err := r.jobs.Hidden(t.Context(), time.Now().Add(24*time.Hour), 10); err != nil || len(hidden) != 0 {
-		t.Errorf("rows left: %v, %v", hidden, err)
+	if n := r.hidden(); n != 0 {
+		t.Errorf("%d rows left", n)
 	}
 	if !r.exists(open.ID) || len(r.below(r.originals, open)) != 2 {
 		t.Error("an open job lost something")
@@ -137,6 +161,121 @@ func TestRetentionDeletesWhatBelongsToNobody(t *testing.T) {
 	}
 	if o, p := r.keys(r.originals), r.keys(r.processed); len(o)+len(p) != 0 {
 		t.Errorf("left originals %v and results %v", o, p)
+	}
+}
+
+// put stores the three results of an image as a processor does, whatever became
+// of its job meanwhile.
+func (r *rig) put(img *job.Image) {
+	r.t.Helper()
+	for _, key := range results(pipeline.ProcessedKey(img.TraceID, img.Original.Path)) {
+		if err := r.processed.Put(r.t.Context(), key, []byte("x"), "image/jpeg"); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// TestLateResultsAreSwept has processors that had read their originals before
+// these were deleted store what they made of them as late as may be, for an image
+// that was cancelled, for one that failed and for one whose results have gone, and
+// gateways that end in between.
+func TestLateResultsAreSwept(t *testing.T) {
+	for _, keep := range []bool{true, false} {
+		for _, retention := range []time.Duration{2 * time.Second, 24 * time.Hour} {
+			t.Run(fmt.Sprintf("keep %t after %s", keep, retention), func(t *testing.T) {
+				r := setup(t)
+				r.config.JobRetention = retention
+				if !keep {
+					r.config.ResultRetention = retention
+				}
+				in := r.intake("gateway-1", r.broker)
+				j := r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)}, Source{Data: jpegBytes(2)}, Source{URL: "http://127.0.0.2/x.jpg"})
+				r.complete(in, j, 0)
+				f := &pipeline.Failure{Code: pipeline.CodeProcessingFailed, Text: "Image could not be processed"}
+				r.settle(in, j, 1, f.Result(pipeline.NewEnvelope(j.ID, 1, r.now()), r.now()))
+				r.cancel(in, j.ID)
+				due := r.now().Add(retention)
+				look := func(after time.Duration) {
+					t.Helper()
+					in = r.intake(newID(), r.broker) // Each run is that of a gateway that has just started.
+					if err := in.retainOnce(t.Context(), due.Add(after)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want := func(results, rows int) {
+					t.Helper()
+					if got := r.keys(r.processed); len(got) != results || r.hidden() != rows {
+						t.Errorf("%d rows and results %v, want %d and %d", r.hidden(), got, rows, results)
+					}
+				}
+				kept := 0
+				if keep {
+					kept = 3
+				}
+				look(time.Second)
+				want(kept, 1)
+				for i := range 3 {
+					r.put(&j.Images[i])
+				}
+				if err := r.originals.Put(t.Context(), pipeline.OriginalKey(j.Images[3].TraceID, "x.jpg"), []byte("x"), "image/jpeg"); err != nil {
+					t.Fatal(err)
+				}
+				look(lateFor)
+				want(9, 1)
+				look(lateFor + 2*time.Second)
+				want(kept, 0)
+				if left := r.keys(r.originals); len(left) != 0 {
+					t.Errorf("originals left: %v", left)
+				}
+			})
+		}
+	}
+}
+
+// TestRowsGoWhenNothingCanCome has jobs of whose images nothing can come late
+// leave no row to wait.
+func TestRowsGoWhenNothingCanCome(t *testing.T) {
+	r := setup(t)
+	in := r.intake("gateway-1", r.broker)
+	var jobs []*job.Job
+	for range 3 {
+		j := r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: []byte("no image")})
+		r.complete(in, j, 0)
+		jobs = append(jobs, j)
+	}
+	if err := in.retainOnce(t.Context(), r.now().Add(in.config.JobRetention+time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.hidden(); n != 0 {
+		t.Errorf("%d rows wait", n)
+	}
+	for _, j := range jobs {
+		if n := len(r.below(r.processed, j)); n != 3 || r.exists(j.ID) {
+			t.Errorf("%d results are left, the job is listed: %t", n, r.exists(j.ID))
+		}
+	}
+}
+
+// TestManyRowsWait has more jobs than one step takes wait for their second visit,
+// and none in the way of those whose time has come.
+func TestManyRowsWait(t *testing.T) {
+	r := setup(t)
+	in := r.intake("gateway-1", r.broker)
+	const many = retainBatch + retainBatch/2
+	for range many {
+		r.cancel(in, r.batch(in, Source{URL: "http://127.0.0.2/x.jpg"}).ID)
+	}
+	due := r.now().Add(in.config.JobRetention + time.Second)
+	for _, step := range []struct {
+		after time.Duration
+		rows  int
+	}{{0, many}, {lateFor - time.Second, many}, {lateFor + time.Second, 0}} {
+		if err := in.retainOnce(t.Context(), due.Add(step.after)); err != nil {
+			t.Fatal(err)
+		}
+		if n := r.hidden(); n != step.rows {
+			t.Errorf("%d rows after %s, want %d", n, step.after, step.rows)
+		}
 	}
 }
 
@@ -170,10 +309,24 @@ func TestRetentionInterruptedAnywhere(t *testing.T) {
 		if again := in.retainOnce(t.Context(), later); again != nil {
 			t.Fatalf("killed at step %d: the next run: %v", at, again)
 		}
+		r.put(&r.hiddenJob(done.ID).Images[1]) // Late.
+		last := later.Add(lateFor + time.Second)
+		steps.Store(0)
+		r.processed.fail(func(string, string) error { return step() })
+		r.jobs.set(true, "Delete", step)
+		second := in.retainOnce(t.Context(), last)
+		r.processed.fail(nil)
+		r.jobs.set(true, "Delete", nil)
+		if again := in.retainOnce(t.Context(), last); again != nil {
+			t.Fatalf("killed at step %d of the second visit: the next run: %v", at, again)
+		}
+		if n := r.hidden(); n != 0 {
+			t.Fatalf("killed at step %d of the second visit: %d rows are left", at, n)
+		}
 		if o, p := r.below(r.originals, done), r.below(r.processed, done); len(o)+len(p) != 0 {
 			t.Fatalf("killed at step %d: left originals %v and results %v", at, o, p)
 		}
-		if err == nil {
+		if err == nil && second == nil {
 			if at < 5 {
 				t.Errorf("only %d steps were interrupted", at-1)
 			}

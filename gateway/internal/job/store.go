@@ -91,12 +91,13 @@ type Store interface {
 	// Hide takes up to limit jobs that ended before the time out of every answer,
 	// the first step of their deletion.
 	Hide(ctx context.Context, endedBefore time.Time, limit int) (int, error)
-	// Hidden returns up to limit hidden jobs that ended before the time, whole,
-	// those first whose originals are not yet gone.
-	Hidden(ctx context.Context, endedBefore time.Time, limit int) ([]*Job, error)
-	// ForgetOriginals notes that the originals of a hidden job are deleted. It
-	// fails with ErrNotFound when no hidden job has that id.
-	ForgetOriginals(ctx context.Context, id string) error
+	// Hidden returns up to limit hidden jobs that ended before the time, whole:
+	// first those whose originals are not yet gone, then those whose originals went
+	// before goneBefore.
+	Hidden(ctx context.Context, endedBefore, goneBefore time.Time, limit int) ([]*Job, error)
+	// ForgetOriginals notes that the originals of a hidden job are deleted, and when.
+	// It fails with ErrNotFound when no hidden job has that id.
+	ForgetOriginals(ctx context.Context, id string, at time.Time) error
 	// Delete removes a hidden job for good. It fails with ErrNotFound when no
 	// hidden job has that id, so that a job in answers is never deleted.
 	Delete(ctx context.Context, id string) error

@@ -45,6 +45,7 @@ func Run(t *testing.T, open Opener) {
 		{"the retry ladder is exact", testLadder},
 		{"a retried message can be retried for ever", testRetryAgain},
 		{"the delivery limit makes a dead letter", testDeliveryLimit},
+		{"the depth is what waits", testDepth},
 		{"a broadcast reaches every subscriber", testBroadcast},
 		{"a broadcast to nobody is no error", testBroadcastToNobody},
 		{"a subscriber gets one broadcast at a time", testOneAtATime},

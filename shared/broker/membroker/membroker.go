@@ -197,6 +197,27 @@ func (b *Broker) Ready() error {
 	return b.hookTrouble
 }
 
+// Depth tells how many messages wait; see broker.Broker.
+func (b *Broker) Depth(ctx context.Context, queues ...string) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("ask for the depth of queues: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.isClosed() {
+		return 0, fmt.Errorf("ask for the depth of queues: %w", errClosed)
+	}
+	depth := 0
+	for _, name := range queues {
+		q := b.queues[name]
+		if q == nil {
+			return 0, fmt.Errorf("ask for the depth of %s: %w", name, broker.ErrNoRoute)
+		}
+		depth += q.waiting.len()
+	}
+	return depth, nil
+}
+
 // Len tells how many messages the queue holds, delivered ones included.
 func (b *Broker) Len(queue string) int {
 	b.mu.Lock()

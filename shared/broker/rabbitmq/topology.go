@@ -83,17 +83,25 @@ func (v *survey) ask(request func(ch *amqp.Channel) error) error {
 
 // exists says whether the broker knows the queue, in whatever state.
 func (v *survey) exists(queue string) (bool, error) {
-	err := v.ask(func(ch *amqp.Channel) error {
-		_, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+	found, _, err := v.look(queue)
+	return found, err
+}
+
+// look says whether the broker knows the queue, and how many messages are ready
+// for delivery there.
+func (v *survey) look(queue string) (found bool, ready int, err error) {
+	err = v.ask(func(ch *amqp.Channel) error {
+		q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+		ready = q.Messages
 		return err
 	})
 	if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.NotFound && !away(refusal.Reason) {
-		return false, nil
+		return false, 0, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("check queue %s: %w", queue, err)
+		return false, 0, fmt.Errorf("check queue %s: %w", queue, err)
 	}
-	return true, nil
+	return true, ready, nil
 }
 
 // away tells a queue that can't be reached now from one that was never declared.

@@ -16,7 +16,7 @@ func testRetention(t *testing.T, open func(*testing.T) job.Store) {
 	}
 	hidden := func(t *testing.T, s job.Store, before time.Time, limit int) []*job.Job {
 		t.Helper()
-		jobs, err := s.Hidden(t.Context(), before, limit)
+		jobs, err := s.Hidden(t.Context(), before, before, limit)
 		ok(t, err)
 		return jobs
 	}
@@ -93,8 +93,8 @@ func testRetention(t *testing.T, open func(*testing.T) job.Store) {
 		s := open(t)
 		first, second := ended(t, s, 2, 1), ended(t, s, 2, 2)
 		hide(t, s, at(9), 9, 2)
-		ok(t, s.ForgetOriginals(t.Context(), first.ID))
-		ok(t, s.ForgetOriginals(t.Context(), first.ID))
+		ok(t, s.ForgetOriginals(t.Context(), first.ID, at(3)))
+		ok(t, s.ForgetOriginals(t.Context(), first.ID, at(3)))
 		got := hidden(t, s, at(9), 9)
 		same(t, "order", ids(got), []string{second.ID, first.ID})
 		same(t, "originals gone", []bool{got[0].OriginalsGone, got[1].OriginalsGone}, []bool{false, true})
@@ -103,12 +103,37 @@ func testRetention(t *testing.T, open func(*testing.T) job.Store) {
 
 		ok(t, s.Delete(t.Context(), first.ID))
 		wantErr(t, s.Delete(t.Context(), first.ID), job.ErrNotFound)
-		wantErr(t, s.ForgetOriginals(t.Context(), first.ID), job.ErrNotFound)
+		wantErr(t, s.ForgetOriginals(t.Context(), first.ID, at(3)), job.ErrNotFound)
 		same(t, "left", ids(hidden(t, s, at(9), 9)), []string{second.ID})
 
 		// Nothing of it is left in the way of a job with the same id.
 		create(t, s, first)
 		same(t, "images", len(get(t, s, first.ID).Images), 2)
+	})
+	t.Run("a job rests after its originals went", func(t *testing.T) {
+		s := open(t)
+		swept, later, untouched := ended(t, s, 1, 1), ended(t, s, 1, 2), ended(t, s, 1, 3)
+		hide(t, s, at(9), 9, 3)
+		ok(t, s.ForgetOriginals(t.Context(), swept.ID, at(10)))
+		ok(t, s.ForgetOriginals(t.Context(), later.ID, at(20)))
+		for _, look := range []struct {
+			goneBefore time.Time
+			want       []string
+		}{
+			{time.Time{}, []string{untouched.ID}},
+			{at(10), []string{untouched.ID}},
+			{at(11), []string{untouched.ID, swept.ID}},
+			{at(21), []string{untouched.ID, swept.ID, later.ID}},
+		} {
+			got, err := s.Hidden(t.Context(), at(9), look.goneBefore, 9)
+			ok(t, err)
+			same(t, "hidden", ids(got), look.want)
+		}
+		// One visit too many makes it rest for longer.
+		ok(t, s.ForgetOriginals(t.Context(), swept.ID, at(30)))
+		got, err := s.Hidden(t.Context(), at(9), at(30), 9)
+		ok(t, err)
+		same(t, "hidden", ids(got), []string{untouched.ID, later.ID})
 	})
 	t.Run("a job in answers is not deleted", func(t *testing.T) {
 		s := open(t)
@@ -117,7 +142,7 @@ func testRetention(t *testing.T, open func(*testing.T) job.Store) {
 		ok(t, s.Reserve(t.Context(), received, lease("a", at(15)), job.Key{}))
 		for _, id := range []string{open.ID, done.ID, received, newID()} {
 			wantErr(t, s.Delete(t.Context(), id), job.ErrNotFound)
-			wantErr(t, s.ForgetOriginals(t.Context(), id), job.ErrNotFound)
+			wantErr(t, s.ForgetOriginals(t.Context(), id, at(3)), job.ErrNotFound)
 		}
 		get(t, s, open.ID)
 		same(t, "originals gone", get(t, s, done.ID).OriginalsGone, false)

@@ -85,7 +85,7 @@ const (
 			ORDER BY completed_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 		)
 		UPDATE jobs SET visible = false FROM due WHERE jobs.seq = due.seq`
-	forgetOriginals = `UPDATE jobs SET originals_gone = true WHERE id = $1 AND NOT visible AND completed_at > 0`
+	forgetOriginals = `UPDATE jobs SET originals_gone = true, originals_gone_at = $1 WHERE id = $2 AND NOT visible AND completed_at > 0`
 	deleteJob       = `DELETE FROM jobs WHERE id = $1 AND NOT visible AND completed_at > 0`
 
 	addFigures = `UPDATE figures SET jobs = jobs + $1, open_images = open_images + $2, unsent = unsent + $3
@@ -104,8 +104,8 @@ const (
 	selectOlder  = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.visible AND (j.created_at, j.id) < ($1, $2)
 		ORDER BY j.created_at DESC, j.id DESC LIMIT $3`
 	selectHidden = `SELECT ` + jobColumns + ` FROM jobs j
-		WHERE NOT j.visible AND j.completed_at > 0 AND j.originals_gone = $1 AND j.completed_at < $2
-		ORDER BY j.completed_at LIMIT $3`
+		WHERE NOT j.visible AND j.completed_at > 0 AND j.originals_gone = $1 AND j.completed_at < $2 AND j.originals_gone_at < $3
+		ORDER BY j.completed_at LIMIT $4`
 
 	selectImages  = `SELECT i.job, ` + imageColumns + ` FROM images i WHERE i.job = ANY ($1) ORDER BY i.job, i.idx`
 	selectChanges = `SELECT ` + imageColumns + ` FROM images i WHERE i.job = $1 AND i.revision > $2 ORDER BY i.revision, i.idx`

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
@@ -23,12 +24,15 @@ func (s *Store) Hide(ctx context.Context, endedBefore time.Time, limit int) (int
 }
 
 // Hidden returns hidden jobs, first those whose originals are not yet gone.
-func (s *Store) Hidden(ctx context.Context, endedBefore time.Time, limit int) ([]*job.Job, error) {
+func (s *Store) Hidden(ctx context.Context, endedBefore, goneBefore time.Time, limit int) ([]*job.Job, error) {
 	var hidden []*row
 	err := s.read(ctx, func(ctx context.Context, x *session) error {
 		hidden = nil
-		for _, gone := range []bool{false, true} {
-			rows, err := x.all(ctx, selectHidden, gone, micros(endedBefore), max(limit-len(hidden), 0))
+		for _, originals := range []struct {
+			gone   bool
+			before int64
+		}{{false, math.MaxInt64}, {true, micros(goneBefore)}} {
+			rows, err := x.all(ctx, selectHidden, originals.gone, micros(endedBefore), originals.before, max(limit-len(hidden), 0))
 			some, err := collect(rows, err, readJob)
 			if err != nil {
 				return err
@@ -44,8 +48,8 @@ func (s *Store) Hidden(ctx context.Context, endedBefore time.Time, limit int) ([
 }
 
 // ForgetOriginals notes that the originals of a hidden job are deleted.
-func (s *Store) ForgetOriginals(ctx context.Context, id string) error {
-	if err := s.changeHidden(ctx, forgetOriginals, id); err != nil {
+func (s *Store) ForgetOriginals(ctx context.Context, id string, at time.Time) error {
+	if err := s.changeHidden(ctx, forgetOriginals, micros(at), text(id)); err != nil {
 		return fmt.Errorf("forget the originals of job %s: %w", id, err)
 	}
 	return nil
@@ -53,16 +57,16 @@ func (s *Store) ForgetOriginals(ctx context.Context, id string) error {
 
 // Delete removes a hidden job for good.
 func (s *Store) Delete(ctx context.Context, id string) error {
-	if err := s.changeHidden(ctx, deleteJob, id); err != nil {
+	if err := s.changeHidden(ctx, deleteJob, text(id)); err != nil {
 		return fmt.Errorf("delete job %s: %w", id, err)
 	}
 	return nil
 }
 
 // changeHidden runs a statement that changes one hidden job.
-func (s *Store) changeHidden(ctx context.Context, query, id string) error {
+func (s *Store) changeHidden(ctx context.Context, query string, args ...any) error {
 	return s.write(ctx, func(ctx context.Context, x *session) error {
-		n, err := x.exec(ctx, query, text(id))
+		n, err := x.exec(ctx, query, args...)
 		if err == nil && n == 0 {
 			return job.ErrNotFound
 		}

@@ -12,7 +12,7 @@ import (
 const first = "migrations/2026-11-23_jobs.sql"
 
 // TestMigrate opens a database as the first release has left it, with a job
-// under way, one that has ended and one that is received.
+// under way, one that has ended, one that is received and one that is being deleted.
 func TestMigrate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "jobs.db")
 	pool, err := openPool(path, 1, "_journal_mode=WAL", "_foreign_keys=1")
@@ -27,6 +27,7 @@ func TestMigrate(t *testing.T) {
 		`INSERT INTO jobs VALUES (1, 'open', 'processing', 1, 2, 1, 0, 2, 1000000, 2000000, 0, 'gone', 0, 9000000, 1, 0)`,
 		`INSERT INTO jobs VALUES (2, 'ended', 'failed', 1, 1, 0, 1, 2, 3000000, 4000000, 4000000, 'gone', 0, 9000000, 0, 0)`,
 		`INSERT INTO jobs VALUES (3, 'received', 'receiving', 0, 0, 0, 0, 0, 0, 0, 0, 'gone', 1, 9000000, 1, 0)`,
+		`INSERT INTO jobs VALUES (4, 'swept', 'failed', 0, 0, 0, 0, 2, 3000000, 4000000, 4000000, 'gone', 0, 9000000, 0, 1)`,
 		`INSERT INTO images VALUES (1, 0, 't0', 'a.jpg', 'a.jpg', '', 'completed', 't0/a.jpg', 'image/jpeg', 7, 'ab', 't0/a.jpg', '', '', 0, 1000000, 2000000, 2, 0, 1)`,
 		`INSERT INTO images VALUES (1, 1, 't1', 'b.jpg', 'b.jpg', 'https://example.com/b.jpg', 'pending', '', '', 0, '', '', '', '', 0, 0, 0, 1, 0, 0)`,
 		`INSERT INTO images VALUES (2, 0, 't2', 'c.jpg', 'c.jpg', '', 'failed', '', '', 0, '', '', 'Damaged image', 'damaged_image', 0, 3000000, 4000000, 2, 0, 0)`,
@@ -48,6 +49,12 @@ func TestMigrate(t *testing.T) {
 		t.Fatalf("the jobs are now %+v", list)
 	}
 	now := time.Unix(10, 0)
+	// When its originals went is not known, so it is long ago.
+	hidden, err := s.Hidden(t.Context(), now, time.UnixMicro(1), 9)
+	ok(t, err)
+	if len(hidden) != 1 || hidden[0].ID != "swept" || !hidden[0].OriginalsGone {
+		t.Errorf("hidden jobs are now %+v", hidden)
+	}
 	claimed, err := s.Claim(t.Context(), "a", now, now.Add(job.LeaseTime), 9)
 	ok(t, err)
 	if len(claimed) != 2 {

@@ -52,7 +52,7 @@ const (
 
 	hideJobs = `UPDATE jobs SET visible = 0 WHERE seq IN (SELECT seq FROM jobs
 		WHERE visible = 1 AND completed_at > 0 AND completed_at < ? ORDER BY completed_at LIMIT ?)`
-	forgetOriginals = `UPDATE jobs SET originals_gone = 1 WHERE id = ? AND visible = 0 AND completed_at > 0`
+	forgetOriginals = `UPDATE jobs SET originals_gone = 1, originals_gone_at = ? WHERE id = ? AND visible = 0 AND completed_at > 0`
 	deleteJob       = `DELETE FROM jobs WHERE id = ? AND visible = 0 AND completed_at > 0`
 )
 
@@ -75,7 +75,7 @@ const (
 	selectUnsent = `SELECT j.id, ` + imageColumns + ` FROM images i JOIN jobs j ON j.seq = i.job
 		WHERE i.unsent = 1 ORDER BY i.job, i.idx LIMIT ?`
 	selectHidden = `SELECT ` + jobColumns + ` FROM jobs j
-		WHERE j.visible = 0 AND j.completed_at > 0 AND j.originals_gone = ? AND j.completed_at < ?
+		WHERE j.visible = 0 AND j.completed_at > 0 AND j.originals_gone = ? AND j.completed_at < ? AND j.originals_gone_at < ?
 		ORDER BY j.completed_at LIMIT ?`
 )
 

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
@@ -23,11 +24,14 @@ func (s *Store) Hide(ctx context.Context, endedBefore time.Time, limit int) (int
 }
 
 // Hidden returns hidden jobs, first those whose originals are not yet gone.
-func (s *Store) Hidden(ctx context.Context, endedBefore time.Time, limit int) ([]*job.Job, error) {
+func (s *Store) Hidden(ctx context.Context, endedBefore, goneBefore time.Time, limit int) ([]*job.Job, error) {
 	var hidden []*job.Job
 	err := s.read(ctx, func(ctx context.Context, x *session) error {
-		for _, gone := range []bool{false, true} {
-			some, err := x.whole(ctx, selectHidden, gone, micros(endedBefore), max(limit-len(hidden), 0))
+		for _, originals := range []struct {
+			gone   bool
+			before int64
+		}{{false, math.MaxInt64}, {true, micros(goneBefore)}} {
+			some, err := x.whole(ctx, selectHidden, originals.gone, micros(endedBefore), originals.before, max(limit-len(hidden), 0))
 			if err != nil {
 				return err
 			}
@@ -42,8 +46,8 @@ func (s *Store) Hidden(ctx context.Context, endedBefore time.Time, limit int) ([
 }
 
 // ForgetOriginals notes that the originals of a hidden job are deleted.
-func (s *Store) ForgetOriginals(ctx context.Context, id string) error {
-	if err := s.changeHidden(ctx, forgetOriginals, id); err != nil {
+func (s *Store) ForgetOriginals(ctx context.Context, id string, at time.Time) error {
+	if err := s.changeHidden(ctx, forgetOriginals, micros(at), id); err != nil {
 		return fmt.Errorf("forget the originals of job %s: %w", id, err)
 	}
 	return nil
@@ -58,9 +62,9 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 }
 
 // changeHidden runs a statement that changes one hidden job.
-func (s *Store) changeHidden(ctx context.Context, query, id string) error {
+func (s *Store) changeHidden(ctx context.Context, query string, args ...any) error {
 	return s.write(ctx, func(ctx context.Context, x *session) error {
-		n, err := x.exec(ctx, query, id)
+		n, err := x.exec(ctx, query, args...)
 		if err == nil && n == 0 {
 			return job.ErrNotFound
 		}

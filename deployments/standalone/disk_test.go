@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestDiskFull fills the disk that holds everything, with a job open: batches are
+// refused as for now, what is there is told and watched, nothing is lost, and all
+// of it goes on by itself once there is room.
+func TestDiskFull(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
+		t.Skipf("mount a small disk: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Errorf("unmount the small disk: %v", err)
+		}
+	})
+	site, _, open := gatedOrigin(t)
+	s := forms["standalone"](t, "DATA_DIR="+filepath.Join(dir, "data"))
+	// The disk is free again before it is unmounted.
+	t.Cleanup(func() { _ = s.end(syscall.SIGKILL) })
+	done := s.submit(t, inline("photo.jpg", photo(t)))
+	s.ended(t, done)
+	waiting := s.submit(t, map[string]string{"url": site + "/slow.jpg"}, inline("photo.jpg", photo(t)))
+	await(t, func() (bool, string) {
+		var now answer
+		s.call(t, http.MethodGet, "/api/v1/batch/"+waiting, nil, &now)
+		return now.Completed == 1, fmt.Sprintf("%+v", now)
+	})
+	told := make(chan []frame, 1)
+	go func() { told <- watch(t, s, waiting) }()
+
+	filler := filepath.Join(dir, "filler")
+	fill(t, filler)
+	body, err := json.Marshal(map[string]any{"images": []any{inline("photo.jpg", photo(t))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, batch := range []string{string(body), `{"images":[{"url":"` + site + `/fast.jpg"}]}`} {
+		// A small write may find a last corner, so the disk is filled to the brim again.
+		await(t, func() (bool, string) {
+			fill(t, filler+"s")
+			var refused struct {
+				Error  string
+				Status int
+			}
+			status, header := s.call(t, http.MethodPost, "/api/v1/batch", strings.NewReader(batch), &refused)
+			return status == http.StatusServiceUnavailable && refused.Status == status && header.Get("Retry-After") != "", fmt.Sprint(status, refused)
+		})
+	}
+	var ready struct{ Error string }
+	if status, _ := s.call(t, http.MethodGet, "/readyz", nil, &ready); status != http.StatusServiceUnavailable || !strings.Contains(ready.Error, "store") {
+		t.Errorf("/readyz on a full disk: %d %s", status, ready.Error)
+	}
+	if status, _ := s.call(t, http.MethodGet, "/healthz", nil, nil); status != http.StatusOK {
+		t.Errorf("/healthz on a full disk: %d", status)
+	}
+	var now answer
+	if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+done, nil, &now); status != http.StatusOK || now.Completed != 1 {
+		t.Errorf("GET on a full disk: %d %+v", status, now)
+	}
+	var file []byte
+	if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+done+"/images/0/file", nil, &file); status != http.StatusOK || len(file) == 0 {
+		t.Errorf("a result on a full disk: %d, %d bytes", status, len(file))
+	}
+	checkFrames(t, watch(t, s, done), now)
+	open() // The fetch of the open job ends, and finds no room.
+
+	for _, name := range []string{filler, filler + "s"} {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end := s.ended(t, waiting)
+	if end.Completed != 2 {
+		t.Errorf("the job that was open: %+v", end)
+	}
+	checkFrames(t, <-told, end)
+	s.awaitReady()
+	var created answer
+	await(t, func() (bool, string) {
+		status, _ := s.call(t, http.MethodPost, "/api/v1/batch", bytes.NewReader(body), &created)
+		return status == http.StatusCreated, fmt.Sprint(status)
+	})
+	if got := s.ended(t, created.JobID); got.Completed != 1 {
+		t.Errorf("the job after it: %+v", got)
+	}
+}
+
+// fill writes until nothing fits any more.
+func fill(t *testing.T, name string) {
+	t.Helper()
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err := f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+}

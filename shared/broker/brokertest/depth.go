@@ -1,0 +1,73 @@
+package brokertest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+)
+
+func testDepth(t *testing.T, open Opener) {
+	queue, other := Name(), Name()
+	b := open(t, queue, other)
+	all := broker.Backlog(queue, other)
+	for range 3 {
+		Publish(t, b, queue, Text("x"))
+	}
+	Publish(t, b, other, Text("x"))
+	Publish(t, b, broker.SuspectQueue(queue), Text("x"))
+	awaitDepth(t, b, 3, queue)
+	awaitDepth(t, b, 4, queue, other)
+	awaitDepth(t, b, 5, all...)
+
+	// What is in hand does not wait, and waits again when it was not acked.
+	got := make(chan broker.Delivery, 2)
+	c := Start(t, b, queue, 2, Into(got))
+	Ack(t, Receive(t, got, "a delivery"))
+	Receive(t, got, "the second delivery")
+	Receive(t, got, "the third delivery")
+	awaitDepth(t, b, 0, queue)
+	if err := c.Stop(t); err != nil {
+		t.Errorf("Consume = %v", err)
+	}
+	awaitDepth(t, b, 2, queue)
+
+	// A retry waits on the ladder and then on its queue: it is never away.
+	Publish(t, b, broker.RetryQueue(other, time.Second), Text("x"))
+	awaitDepth(t, b, 1, broker.RetryQueue(other, time.Second))
+	awaitDepth(t, b, 2, other)
+
+	if _, err := b.Depth(t.Context(), queue, "nowhere-"+queue); !errors.Is(err, broker.ErrNoRoute) {
+		t.Errorf("Depth of a queue that is not there: %v", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Depth(ended, queue); !errors.Is(err, context.Canceled) {
+		t.Errorf("Depth under an ended context: %v", err)
+	}
+	awaitDepth(t, b, 0)
+}
+
+// awaitDepth waits until that many messages wait on the queues.
+func awaitDepth(t *testing.T, b broker.Broker, want int, queues ...string) {
+	t.Helper()
+	deadline := time.After(Patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		depth, err := b.Depth(t.Context(), queues...)
+		if err != nil {
+			t.Fatalf("Depth = %v", err)
+		}
+		if depth == want {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%d messages wait on %v, want %d", depth, queues, want)
+		}
+	}
+}
