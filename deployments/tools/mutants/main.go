@@ -68,25 +68,24 @@ func judgeAll(ctx context.Context, root, dir, catalogue string, timeout time.Dur
 	}
 	// What can't apply is told before anything is run for minutes.
 	var problems []error
-	packages := map[string]bool{}
+	packages := map[string][]string{} // by what narrows their tests
 	for _, m := range mutants {
 		if _, err := m.apply(dir); err != nil {
 			counts[misplaced]++
 			problems = append(problems, fmt.Errorf("%s: %w", m.name, err))
 		}
-		for _, p := range m.packages {
-			packages[p] = true
-		}
+		packages[m.run] = append(packages[m.run], m.packages...)
 	}
 	if len(problems) > 0 {
 		return counts, errors.Join(problems...)
 	}
 	began := time.Now()
-	base := test(ctx, dir, timeout, slices.Sorted(maps.Keys(packages))...)
-	if base.verdict != survived {
-		return counts, fmt.Errorf("the tests do not pass without any mutant: %s\n%s", base, base.output)
+	for _, pattern := range slices.Sorted(maps.Keys(packages)) {
+		if r := baseline(ctx, dir, timeout, pattern, packages[pattern]); r.verdict != survived {
+			return counts, fmt.Errorf("the tests do not pass without any mutant: %s\n%s", r, r.output)
+		}
 	}
-	fmt.Fprintf(out, "The tests pass without any mutant (%d packages, %.0fs).\n\n", len(packages), time.Since(began).Seconds())
+	fmt.Fprintf(out, "The tests pass without any mutant (%.0fs).\n\n", time.Since(began).Seconds())
 
 	for _, m := range mutants {
 		began := time.Now()
@@ -108,6 +107,18 @@ func judgeAll(ctx context.Context, root, dir, catalogue string, timeout time.Dur
 	return counts, errors.Join(problems...)
 }
 
+// baseline runs tests without any mutant. What failed has another try: on a machine that is busy with other things a test
+// that measures time may fail once. What passed is in Go's cache.
+func baseline(ctx context.Context, dir string, timeout time.Duration, pattern string, packages []string) result {
+	slices.Sort(packages)
+	packages = slices.Compact(packages)
+	r := test(ctx, dir, timeout, pattern, packages...)
+	if r.verdict == caught {
+		r = test(ctx, dir, timeout, pattern, packages...)
+	}
+	return r
+}
+
 // judge applies a mutant, runs its tests package by package until one catches it, and takes it out again.
 func judge(ctx context.Context, dir string, m mutant, timeout time.Duration) (result, error) {
 	changed, err := m.apply(dir)
@@ -120,7 +131,7 @@ func judge(ctx context.Context, dir string, m mutant, timeout time.Duration) (re
 	}
 	var r result
 	for _, p := range m.packages {
-		if r = test(ctx, dir, timeout, p); r.verdict != survived {
+		if r = test(ctx, dir, timeout, m.run, p); r.verdict != survived {
 			break
 		}
 	}

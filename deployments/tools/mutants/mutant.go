@@ -10,8 +10,8 @@ import (
 )
 
 // mutant is one way to break a promise of the code. Its file begins with what it breaks, in one sentence, and goes on
-// with a line `test PACKAGE...` and with hunks as diff writes them, but without line numbers, so that the rest of a file
-// may change:
+// with a line `test PACKAGE...`, which -run=PATTERN may narrow where a package's tests take long or measure time, and with
+// hunks as diff writes them, but without line numbers, so that the rest of a file may change:
 //
 //	--- shared/stage/worker.go
 //	 	a line that stays
@@ -21,6 +21,7 @@ type mutant struct {
 	name     string
 	breaks   string
 	packages []string
+	run      string // narrows the tests; all without it
 	hunks    []hunk
 }
 
@@ -67,7 +68,13 @@ func parse(name, text string) (mutant, error) {
 	for line := range strings.Lines(head) {
 		line = strings.TrimSpace(line)
 		if packages, isTest := strings.CutPrefix(line, "test "); isTest {
-			m.packages = append(m.packages, strings.Fields(packages)...)
+			for _, word := range strings.Fields(packages) {
+				if pattern, isRun := strings.CutPrefix(word, "-run="); isRun {
+					m.run = pattern
+				} else {
+					m.packages = append(m.packages, word)
+				}
+			}
 		} else if line != "" {
 			m.breaks = strings.TrimSpace(m.breaks + " " + line)
 		}

@@ -31,7 +31,7 @@ type result struct {
 	verdict verdict
 	tests   []string // that failed, without those that failed for a subtest of theirs
 	skipped int
-	output  string // what there is to read about a verdict other than caught
+	output  string // of what did not go well
 }
 
 func (r result) String() string {
@@ -48,12 +48,12 @@ func (r result) String() string {
 	return text
 }
 
-// test runs the tests of packages until the first that fails in each.
-func test(ctx context.Context, dir string, timeout time.Duration, packages ...string) result {
+// test runs the tests of packages, those that match the pattern, until the first that fails in each.
+func test(ctx context.Context, dir string, timeout time.Duration, pattern string, packages ...string) result {
 	// The tests' own limit tells where they hang; this one ends what does not heed that.
 	ctx, cancel := context.WithTimeout(ctx, timeout+time.Minute)
 	defer cancel()
-	args := append([]string{"test", "-json", "-failfast", "-timeout=" + timeout.String()}, packages...)
+	args := append([]string{"test", "-json", "-failfast", "-timeout=" + timeout.String(), "-run=" + pattern}, packages...)
 	command := exec.CommandContext(ctx, "go", args...) //nolint:gosec // the packages are the catalogue's
 	command.Dir = dir
 	command.Env = append(os.Environ(), "GOFLAGS=", "PWD="+dir)
@@ -78,34 +78,37 @@ type event struct {
 	Action, ImportPath, Package, Test, Output, FailedBuild string
 }
 
-// read judges by the events of a run. That of a test which failed by itself counts most: it is what a person would read
-// first, however the process ended after that.
+// read judges by the events of a run.
 func read(events []byte) result {
 	var r result
 	var failed []string
-	var output strings.Builder
 	build, timeUp, bad := false, false, false
+	said := &outputs{texts: map[string]*strings.Builder{}}
 	lines := bufio.NewScanner(bytes.NewReader(events))
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
 		var e event
 		if json.Unmarshal(lines.Bytes(), &e) != nil {
-			output.WriteString(lines.Text() + "\n")
+			said.add("", lines.Text()+"\n") // what go itself says between the events
 			continue
 		}
+		of := e.ImportPath + e.Package + " " + e.Test
 		switch e.Action {
 		case "build-output", "output":
-			output.WriteString(e.Output)
+			said.add(of, e.Output)
 			timeUp = timeUp || strings.HasPrefix(e.Output, "panic: test timed out after ")
 		case "build-fail":
 			build = true
+		case "pass":
+			said.drop(of)
 		case "skip":
+			said.drop(of)
 			r.skipped++
 		case "fail":
+			bad, build = true, build || e.FailedBuild != ""
 			if e.Test != "" {
 				failed = append(failed, e.Test)
 			}
-			bad, build = true, build || e.FailedBuild != ""
 		}
 	}
 	for _, name := range failed {
@@ -114,6 +117,7 @@ func read(events []byte) result {
 			r.tests = append(r.tests, name)
 		}
 	}
+	r.output = said.String()
 	switch {
 	case build:
 		r.verdict = unbuilt
@@ -126,8 +130,43 @@ func read(events []byte) result {
 	default:
 		r.verdict = survived
 	}
-	if r.verdict != survived {
-		r.output = output.String()
-	}
 	return r
+}
+
+// outputs are what tests, packages and builds said, in the order of their first words.
+type outputs struct {
+	order []string
+	texts map[string]*strings.Builder
+}
+
+func (o *outputs) add(of, text string) {
+	if strings.HasPrefix(text, "=== ") { // === RUN and the like
+		return
+	}
+	if o.texts[of] == nil {
+		o.order = append(o.order, of)
+		o.texts[of] = &strings.Builder{}
+	}
+	o.texts[of].WriteString(text)
+}
+
+// drop forgets what is not worth reading: it went well.
+func (o *outputs) drop(of string) { delete(o.texts, of) }
+
+// maxLines bounds what is printed of one run: the stacks of all goroutines are too much.
+const maxLines = 60
+
+func (o *outputs) String() string {
+	var all strings.Builder
+	for _, of := range o.order {
+		if text := o.texts[of]; text != nil {
+			all.WriteString(text.String())
+			delete(o.texts, of)
+		}
+	}
+	lines := strings.SplitAfter(all.String(), "\n")
+	if len(lines) > maxLines {
+		lines = append(lines[:maxLines], "...\n")
+	}
+	return strings.Join(lines, "")
 }
