@@ -9,7 +9,7 @@
 // once, one that does not build, and one that ends its tests in another way than by a test's own judgement say nothing
 // about the tests, and are mistakes of the catalogue. They, and a mutant that survives, make it exit with 1.
 //
-//	mutants [-root DIR] [-copy DIR] [-catalogue DIR] [-timeout TIME] [NAME...]
+//	mutants [-root DIR] [-copy DIR] [-catalogue DIR] [-timeout TIME] [-limit TIME] [NAME...]
 package main
 
 import (
@@ -42,9 +42,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	dir := flags.String("copy", "data/mutants", "the `folder` of its copy; one that stays keeps Go's cache warm")
 	catalogue := flags.String("catalogue", "deployments/tools/mutants/catalogue", "the `folder` of the mutants")
 	timeout := flags.Duration("timeout", 3*time.Minute, "the most that the tests of one mutant may take")
+	limit := flags.Duration("limit", 30*time.Minute, "the most that all together may take")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, *limit)
+	defer cancel()
 	counts, err := judgeAll(ctx, *root, *dir, *catalogue, *timeout, flags.Args(), out)
 	if err != nil {
 		fmt.Fprintln(out, "mutants:", err)
