@@ -21,26 +21,34 @@ func copyCheckout(ctx context.Context, root, dir string) error {
 	if err != nil {
 		return fmt.Errorf("list the files of %s: %w", root, err)
 	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	to, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
 	wanted := map[string]bool{}
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
-		from, to := filepath.Join(root, name), filepath.Join(dir, name)
-		switch err := copyFile(from, to); {
+		switch err := copyFile(root, to, name); {
 		case errors.Is(err, fs.ErrNotExist): // deleted and not committed
 		case err != nil:
 			return fmt.Errorf("copy %s: %w", name, err)
 		default:
-			wanted[to] = true
+			wanted[name] = true
 		}
 	}
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || wanted[path] {
+	return fs.WalkDir(to.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || wanted[name] {
 			return err
 		}
-		return os.Remove(path)
+		return to.Remove(name)
 	})
 }
 
-func copyFile(from, to string) error {
+func copyFile(root string, to *os.Root, name string) error {
+	from := filepath.Join(root, name)
 	info, err := os.Stat(from)
 	if err != nil {
 		return err
@@ -49,14 +57,13 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	if there, err := os.ReadFile(to); err == nil && bytes.Equal(there, data) {
-		return os.Chmod(to, info.Mode().Perm())
+	if there, err := to.ReadFile(name); err != nil || !bytes.Equal(there, data) {
+		if err := to.MkdirAll(filepath.Dir(name), 0o750); err != nil {
+			return err
+		}
+		if err := to.WriteFile(name, data, info.Mode().Perm()); err != nil {
+			return err
+		}
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
-		return err
-	}
-	if err := os.WriteFile(to, data, info.Mode().Perm()); err != nil {
-		return err
-	}
-	return os.Chmod(to, info.Mode().Perm())
+	return to.Chmod(name, info.Mode().Perm())
 }

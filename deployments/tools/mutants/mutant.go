@@ -68,7 +68,7 @@ func parse(name, text string) (mutant, error) {
 	for line := range strings.Lines(head) {
 		line = strings.TrimSpace(line)
 		if packages, isTest := strings.CutPrefix(line, "test "); isTest {
-			for _, word := range strings.Fields(packages) {
+			for word := range strings.FieldsSeq(packages) {
 				if pattern, isRun := strings.CutPrefix(word, "-run="); isRun {
 					m.run = pattern
 				} else {
@@ -82,7 +82,7 @@ func parse(name, text string) (mutant, error) {
 	if m.breaks == "" || len(m.packages) == 0 {
 		return mutant{}, errors.New("it does not say what it breaks or which packages test that")
 	}
-	for _, section := range strings.Split(rest, "\n--- ") {
+	for section := range strings.SplitSeq(rest, "\n--- ") {
 		h, err := parseHunk(section)
 		if err != nil {
 			return mutant{}, err
