@@ -1,6 +1,6 @@
 # `make help` lists what there is. Everything but `run`, `build` and `tidy` needs bash; scripts are in deployments/local.
 .DEFAULT_GOAL := help
-.PHONY: help run test build up down local-up local-down bench prove chaos lint fmt fuzz tidy verify
+.PHONY: help run test build up down local-up local-down bench prove mutants chaos lint fmt fuzz tidy verify
 
 MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos
 # Each service is built alone, as its image is: its own go.mod decides, not the workspace.
@@ -33,10 +33,14 @@ local-down: ## end what `make local-up` began
 bench: ## all benchmarks (ARGS='-bench=Name' narrows it)
 	@go test -run='^$$' -bench=. -benchmem $(ARGS) work
 
-prove: ## the long proofs: 20 times without servers, 3 times with, each fuzz target for FUZZTIME (60s)
+prove: ## the long proofs: 20 times without servers, 3 times with, each fuzz target for FUZZTIME (60s), the mutants
 	PROVE=1 deployments/local/test.sh --without-servers -count=20 -timeout=3h
 	PROVE=1 deployments/local/test.sh -count=3 -timeout=3h
 	deployments/local/fuzz.sh $(or $(FUZZTIME),60s)
+	deployments/local/mutants.sh
+
+mutants: ## tests the tests: breaks the code in a copy, promise by promise, and shows which test notices (ARGS=NAME: one)
+	@deployments/local/mutants.sh $(ARGS)
 
 chaos: ## the services under faults drawn from SEEDS (5) seeds from FIRST (1) on, and the judgement; see docs/delivery.md
 	@deployments/local/install.sh rabbitmq minio

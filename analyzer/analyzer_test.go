@@ -154,13 +154,13 @@ func TestImageFailsForItself(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.publish(t, m)
-		if got := <-r.results; got.Status != pipeline.Failed || got.ErrorCode != pipeline.CodeOriginalLost || !got.Retryable || got.Index != 7 {
+		if got := r.failure(t); got.Status != pipeline.Failed || got.ErrorCode != pipeline.CodeOriginalLost || !got.Retryable || got.Index != 7 {
 			t.Errorf("result %+v", got)
 		}
 	})
 	t.Run("damaged", func(t *testing.T) {
 		r.publish(t, r.upload(t, "v1", photo(t)[:60_000]))
-		if got := <-r.results; got.Status != pipeline.Failed || got.ErrorCode != pipeline.CodeDamaged || got.Retryable {
+		if got := r.failure(t); got.Status != pipeline.Failed || got.ErrorCode != pipeline.CodeDamaged || got.Retryable {
 			t.Errorf("result %+v", got)
 		}
 	})
@@ -168,7 +168,7 @@ func TestImageFailsForItself(t *testing.T) {
 		m := r.upload(t, "v1", photo(t))
 		m["sha256"], m["attempt"] = "00", pipeline.MaxAttempts
 		r.publish(t, m)
-		if got := <-r.results; got.Status != pipeline.Failed || got.ErrorCode != pipeline.CodeProcessingFailed {
+		if got := r.failure(t); got.Status != pipeline.Failed || got.ErrorCode != pipeline.CodeProcessingFailed {
 			t.Errorf("result %+v", got)
 		}
 	})

@@ -126,7 +126,7 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing <-chan 
 		case <-closing:
 			return k.goodbye(hangUp, websocket.StatusGoingAway, "server is shutting down", "shutdown")
 		case <-w.Ready():
-			over, err := k.tell(ctx, w)
+			over, err := k.tell(ctx, w, closing)
 			switch {
 			case errors.Is(err, progress.ErrGone):
 				return k.goodbye(hangUp, closedGone, "job was deleted", "job_deleted")
@@ -179,13 +179,19 @@ func (k *socket) ping(ctx context.Context) {
 }
 
 // tell sends what has happened, one frame for each event. It returns true after
-// the job's end.
-func (k *socket) tell(ctx context.Context, w *progress.Watcher) (bool, error) {
+// the job's end. When closing is closed it stops with [progress.ErrClosed] after
+// the frame in hand: a client may take its time for each of a hundred.
+func (k *socket) tell(ctx context.Context, w *progress.Watcher, closing <-chan struct{}) (bool, error) {
 	events, err := w.Next()
 	if err != nil {
 		return false, err
 	}
 	for _, e := range events {
+		select {
+		case <-closing:
+			return false, progress.ErrClosed
+		default:
+		}
 		data, err := encode(eventShape(e))
 		if err != nil {
 			return false, err

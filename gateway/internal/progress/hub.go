@@ -249,6 +249,8 @@ func (h *Hub) done(ctx context.Context, w *watch, wanted *snapshot, j *job.Job, 
 	case errors.Is(err, job.ErrNotFound):
 		h.reads.Inc("gone")
 		wanted.fail(err)
+		w.wanted.fail(err) // who came during the read watches nothing yet
+		w.wanted = nil
 		w.end(ErrGone)
 		h.forget(w)
 		return

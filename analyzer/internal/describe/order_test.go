@@ -1,0 +1,32 @@
+package describe
+
+import (
+	"image"
+	"io"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+)
+
+// TestRefusedImagesAreNeverDecoded holds that the whole structure is checked
+// before a decoder sees the first byte: it would allocate what the header of a
+// bomb asks for, whatever became of the image then.
+func TestRefusedImagesAreNeverDecoded(t *testing.T) {
+	whole := encodeJPEG(t, photo(40, 30), 80)
+	for name, data := range map[string][]byte{
+		"too many pixels": encodePNG(t, photo(400, 300)),
+		"cut short":       whole[:len(whole)/2],
+		"no image":        []byte("<html><body>404</body></html>"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := New(Config{Limits: imagefile.Limits{MaxPixels: 10_000}})
+			d.decode = func(io.Reader, imagefile.Header) (image.Image, error) {
+				t.Error("it was given to the decoder")
+				return photo(40, 30), nil
+			}
+			if _, _, err := d.Describe(t.Context(), data); err == nil {
+				t.Error("it was described")
+			}
+		})
+	}
+}

@@ -1,0 +1,36 @@
+package intake
+
+import (
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+)
+
+// TestLeftoversOutliveTheirGateway holds that a reservation stays for as long as
+// its objects do: a gateway that dies while the store is away has told nobody
+// else of them.
+func TestLeftoversOutliveTheirGateway(t *testing.T) {
+	r := setup(t)
+	var ahead time.Duration
+	r.now = func() time.Time { return time.Now().Add(ahead) }
+	b := r.intake("gateway-1", r.broker).Begin()
+	if err := b.Add(t.Context(), Source{Data: jpegBytes(0)}); err != nil {
+		t.Fatal(err)
+	}
+	r.originals.fail(func(string, string) error { return objectstore.ErrUnavailable })
+	b.Abort(t.Context())
+	r.originals.fail(nil)
+
+	// Nothing is left of the first gateway but what is stored.
+	ahead = time.Minute
+	second := r.intake("gateway-2", r.broker)
+	if n, err := second.claim(t.Context()); n != 1 || err != nil {
+		t.Fatalf("claimed %d, %v; want the reservation", n, err)
+	}
+	second.clearLeftovers(t.Context())
+	if keys := r.keys(r.originals); len(keys) != 0 {
+		t.Errorf("left %v", keys)
+	}
+	r.wantNoReservation(b.ID())
+}

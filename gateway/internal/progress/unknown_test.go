@@ -1,0 +1,46 @@
+package progress_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+)
+
+// unknown is a store without any job, which answers when it is let.
+type unknown chan struct{}
+
+func (u unknown) Changes(context.Context, string, int64) (*job.Job, error) {
+	<-u
+	return nil, job.ErrNotFound
+}
+
+// TestNobodyWatchesAnUnknownJob holds that whoever asks for a job that is not there
+// is told so, also one who comes while it is looked for.
+func TestNobodyWatchesAnUnknownJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := make(unknown)
+		hub := progress.New(progress.Config{}, store, slog.New(slog.DiscardHandler), metrics.New())
+		ctx, stop := context.WithCancel(t.Context())
+		var running, asking sync.WaitGroup
+		running.Go(func() { hub.Run(ctx) })
+		for range 2 {
+			asking.Go(func() {
+				if _, err := hub.Subscribe(t.Context(), "a"); !errors.Is(err, job.ErrNotFound) {
+					t.Errorf("Subscribe = %v, want %v", err, job.ErrNotFound)
+				}
+			})
+			synctest.Wait() // the first is being read for when the second comes
+		}
+		close(store)
+		asking.Wait()
+		stop()
+		running.Wait()
+	})
+}

@@ -1,0 +1,36 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
+	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
+)
+
+// TestDeathInTheHook holds that the broker counts as new for as long as nobody has
+// finished what is to be done about that: a process that dies in its hook leaves
+// it to the next one.
+func TestDeathInTheHook(t *testing.T) {
+	q := brokertest.Name()
+	config := rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}}
+	t.Cleanup(func() { forget(t, q) })
+	for i, failure := range []error{errors.New("killed"), nil} {
+		b, err := rabbitmq.Open(config, logger(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		hooked := make(chan bool, 100)
+		b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+			hooked <- fresh
+			return failure
+		})
+		if !brokertest.Receive(t, hooked, "the hook") {
+			t.Errorf("process %d was told that the broker is known", i+1)
+		}
+		if err := b.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	}
+}
