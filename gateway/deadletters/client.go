@@ -37,26 +37,26 @@ func newClient(base string) *client {
 	return &client{base: strings.TrimSuffix(base, "/"), http: &http.Client{Timeout: answerTime}}
 }
 
-// job is what the tool needs to know of a job.
-type job struct {
-	Status string  `json:"status"`
-	Images []image `json:"images"`
+// jobState is what the tool needs to know of a job.
+type jobState struct {
+	Status string       `json:"status"`
+	Images []imageState `json:"images"`
 }
 
-func (j *job) ended() bool {
+func (j *jobState) ended() bool {
 	return j.Status == "completed" || j.Status == "failed" || j.Status == "cancelled"
 }
 
 // image is the image that a letter is about; nil when the job, or its image, is
 // another one or not known.
-func (j *job) image(e pipeline.Envelope) *image {
+func (j *jobState) image(e pipeline.Envelope) *imageState {
 	if j == nil || e.Index >= len(j.Images) || j.Images[e.Index].TraceID != e.TraceID {
 		return nil
 	}
 	return &j.Images[e.Index]
 }
 
-type image struct {
+type imageState struct {
 	Status    string           `json:"status"`
 	TraceID   pipeline.TraceID `json:"trace_id"`
 	ErrorCode string           `json:"error_code"`
@@ -71,8 +71,8 @@ type refusal struct {
 func (r *refusal) Error() string { return fmt.Sprintf("gateway answers %d: %s", r.Status, r.Text) }
 
 // job asks for a job; nil when it is not known.
-func (c *client) job(ctx context.Context, id string) (*job, error) {
-	var j job
+func (c *client) job(ctx context.Context, id string) (*jobState, error) {
+	var j jobState
 	err := c.ask(ctx, http.MethodGet, "/api/v1/batch/"+url.PathEscape(id), "", &j)
 	if r, ok := errors.AsType[*refusal](err); ok && r.Status == http.StatusNotFound {
 		return nil, nil //nolint:nilnil // There is none, which is no error.

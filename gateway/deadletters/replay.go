@@ -43,17 +43,17 @@ type outcome struct {
 // replay is one run over the letters.
 type replay struct {
 	*tool
-	began   time.Time                   // of the round
-	until   time.Time                   // of all waiting for jobs
-	next    time.Time                   // when the next letter may be replayed
-	retries map[string]string           // new job by old job
-	made    map[string]bool             // the new jobs
-	told    map[[sha256.Size]byte]bool  // letters that stay, by their bytes
-	counts  struct{ letters, left int } // so far
+	began   time.Time                  // of the round
+	until   time.Time                  // of all waiting for jobs
+	next    time.Time                  // when the next letter may be replayed
+	retries map[string]string          // new job by old job
+	made    map[string]bool            // the new jobs
+	told    map[[sha256.Size]byte]bool // letters that stay, by their bytes
+	counts  map[string]int             // letters by action, so far
 }
 
 func newReplay(t *tool) *replay {
-	return &replay{tool: t, retries: map[string]string{}, made: map[string]bool{}, told: map[[sha256.Size]byte]bool{}}
+	return &replay{tool: t, retries: map[string]string{}, made: map[string]bool{}, told: map[[sha256.Size]byte]bool{}, counts: map[string]int{}}
 }
 
 // run goes over the letters, in rounds, and tells what became of each.
@@ -67,7 +67,7 @@ func (r *replay) run(ctx context.Context) (int, error) {
 	if err := errors.Join(err, r.sum()); err != nil {
 		return exitError, err
 	}
-	if r.counts.left > 0 && !r.dryRun {
+	if r.counts[left] > 0 && !r.dryRun {
 		return exitLeft, nil
 	}
 	return exitDone, nil
@@ -92,9 +92,8 @@ func (r *replay) handle(ctx context.Context, l letter) error {
 	if err != nil {
 		return err
 	}
-	r.counts.letters++
+	r.counts[o.action]++
 	if o.action == left {
-		r.counts.left++
 		r.told[seen] = true
 	}
 	if !r.dryRun && o.action != left {
@@ -146,7 +145,7 @@ func (r *replay) hopeless(why string) outcome {
 
 // settled gives the job of the letter. It waits, as long as the operator allows,
 // for one that is about to end: the gateway may not have settled the death yet.
-func (r *replay) settled(ctx context.Context, l letter) (*job, error) {
+func (r *replay) settled(ctx context.Context, l letter) (*jobState, error) {
 	for {
 		j, err := r.gateway.job(ctx, l.envelope.JobID)
 		img := j.image(l.envelope)
@@ -214,14 +213,22 @@ func (r *replay) tell(l letter, o outcome) error {
 	return r.line("%s  %s  image %d  %s  %s: %s", l.queue, cell(l.envelope.JobID), l.envelope.Index, cell(l.filename), verb, plain(o.text, maxLine))
 }
 
-// sum prints the closing count.
+// sum prints the closing count. A letter whose image has completed is replayed.
 func (r *replay) sum() error {
-	replayed := r.counts.letters - r.counts.left
-	switch {
-	case r.json:
-		return r.object(map[string]any{"letters": r.counts.letters, "replayed": replayed, "left": r.counts.left})
-	case r.dryRun:
-		return r.line("%s, %d would be replayed, %d left; nothing was done", counted(r.counts.letters, "dead letter"), replayed, r.counts.left)
+	replayed := r.counts[retried] + r.counts[published] + r.counts[finished]
+	letters := replayed + r.counts[dropped] + r.counts[left]
+	if r.json {
+		return r.object(struct {
+			Letters  int  `json:"letters"`
+			Replayed int  `json:"replayed"`
+			Dropped  int  `json:"dropped"`
+			Left     int  `json:"left"`
+			DryRun   bool `json:"dry_run,omitempty"`
+		}{letters, replayed, r.counts[dropped], r.counts[left], r.dryRun})
 	}
-	return r.line("%s, %d replayed, %d left", counted(r.counts.letters, "dead letter"), replayed, r.counts.left)
+	text := fmt.Sprintf("%s: %d replayed, %d dropped, %d left", counted(letters, "dead letter"), replayed, r.counts[dropped], r.counts[left])
+	if r.dryRun {
+		text += "; this was a dry run, nothing has changed"
+	}
+	return r.line("%s", text)
 }
