@@ -67,6 +67,7 @@ type browse struct {
 	survey
 	queue   string
 	handle  func(context.Context, broker.Letter) error
+	seen    int
 	acked   int
 	handled error // of handle
 }
@@ -104,6 +105,9 @@ func (v *browse) run(ctx context.Context) error {
 	err = v.read(ctx, ch, acks, waiting)
 	acks.end()
 	v.session.closeChannel(ch)
+	if err == nil {
+		waiting = v.seen // somebody else may have been faster
+	}
 	v.awaitReturn(waiting - v.acked)
 	return err
 }
@@ -125,6 +129,7 @@ func (v *browse) read(ctx context.Context, ch *amqp.Channel, acks *acknowledger,
 			if !ok {
 				return reasonOf(closes, cancels)
 			}
+			v.seen++
 			if v.handled = v.handle(ctx, v.letter(acks, d)); v.handled != nil {
 				return v.handled
 			}
