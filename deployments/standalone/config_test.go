@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imagebatch/imagebatch/gateway/deadletters"
 	"github.com/imagebatch/imagebatch/shared/remote"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
@@ -30,7 +31,7 @@ func TestVariablesAreDocumented(t *testing.T) {
 		}
 	}
 	read := map[string]bool{}
-	for _, part := range []reflect.Type{reflect.TypeFor[config](), reflect.TypeFor[remote.Config]()} {
+	for _, part := range []reflect.Type{reflect.TypeFor[config](), reflect.TypeFor[remote.Config](), reflect.TypeFor[deadletters.Config]()} {
 		for _, v := range service.Variables(part) {
 			read[v.Name] = true
 			row, ok := documented[v.Name]

@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"github.com/imagebatch/imagebatch/gateway"
@@ -13,7 +14,23 @@ import (
 )
 
 func main() {
-	os.Exit(service.Program{Name: "standalone", DefaultAddr: gateway.DefaultAddr, Run: run}.Main(os.Args[1:]))
+	os.Exit(service.Program{
+		Name: "standalone", DefaultAddr: gateway.DefaultAddr, Run: run,
+		Commands: []service.Command{{
+			Name: "dead-letters", Summary: "not here: the queues of this process are in its memory", Run: noDeadLetters,
+		}},
+	}.Main(os.Args[1:]))
+}
+
+// noDeadLetters says what to do instead. Another process can't look into the queues
+// of this one, and a restart sends again what is open, so a letter here is worth
+// nothing that the job's own retry does not give.
+func noDeadLetters(context.Context, []string, []string) int {
+	fmt.Fprintln(os.Stderr, `standalone: its queues are in memory, where no other process can look. An image that was given up has ended as failed,
+with the error code processing_failed; send the failed images of its job again:
+
+  curl -X POST http://localhost:8080/api/v1/batch/{job_id}/retry`)
+	return 2
 }
 
 func run(ctx context.Context, environ []string) error {

@@ -16,10 +16,42 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// Config is the part of the environment that names the servers.
-type Config struct {
+// BrokerConfig is the part of the environment that names RabbitMQ.
+type BrokerConfig struct {
 	RabbitMQURL     []string `env:"RABBITMQ_URL" envDefault:"amqp://guest:guest@127.0.0.1:5672/"` // comma-separated for a cluster
 	RabbitMQDeclare bool     `env:"RABBITMQ_DECLARE" envDefault:"true"`                           // the gateway declares the queues; false: it only checks
+}
+
+// Validate reports everything that is wrong with the configuration.
+func (c BrokerConfig) Validate() error {
+	var errs []error
+	for _, raw := range c.RabbitMQURL {
+		if u, err := url.Parse(raw); err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" || u.Host == "" {
+			errs = append(errs, errors.New("RABBITMQ_URL: want amqp://user:password@host:port/ or amqps://…"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Open opens the broker, with the queues of the pipeline. It declares them when
+// both declare and the configuration say so. The caller ends it with Close.
+func (c BrokerConfig) Open(declare bool, log *slog.Logger) (*rabbitmq.Broker, error) {
+	b, err := rabbitmq.Open(rabbitmq.Config{
+		URLs:    c.RabbitMQURL,
+		Declare: declare && c.RabbitMQDeclare,
+		WorkQueues: []string{
+			pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
+		},
+	}, log)
+	if err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	return b, nil
+}
+
+// Config is the part of the environment that names the servers.
+type Config struct {
+	BrokerConfig
 
 	S3Endpoint        string `env:"S3_ENDPOINT" envDefault:"http://127.0.0.1:9000"` // a URL
 	S3AccessKey       string `env:"S3_ACCESS_KEY"`                                  // empty: an instance or web-identity role
@@ -35,12 +67,7 @@ type Config struct {
 
 // Validate reports everything that is wrong with the configuration.
 func (c Config) Validate() error {
-	var errs []error
-	for _, raw := range c.RabbitMQURL {
-		if u, err := url.Parse(raw); err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" || u.Host == "" {
-			errs = append(errs, errors.New("RABBITMQ_URL: want amqp://user:password@host:port/ or amqps://…"))
-		}
-	}
+	errs := []error{c.BrokerConfig.Validate()}
 	if u, err := url.Parse(c.S3Endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		errs = append(errs, fmt.Errorf("S3_ENDPOINT %q: want http://host:port or https://host", c.S3Endpoint))
 	}
@@ -70,15 +97,9 @@ func (c Config) open(declare bool, log *slog.Logger) (*Servers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store of processed images: %w", err)
 	}
-	b, err := rabbitmq.Open(rabbitmq.Config{
-		URLs:    c.RabbitMQURL,
-		Declare: declare && c.RabbitMQDeclare,
-		WorkQueues: []string{
-			pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
-		},
-	}, log)
+	b, err := c.BrokerConfig.Open(declare, log)
 	if err != nil {
-		return nil, fmt.Errorf("broker: %w", err)
+		return nil, err
 	}
 	return &Servers{b, originals, processed, log, metrics.New()}, nil
 }

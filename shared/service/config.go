@@ -125,6 +125,16 @@ func without(err error, variables []string) (list []error) {
 	return list
 }
 
+// LocalURL is where a service on this machine answers that has the listening
+// address addr.
+func LocalURL(addr string) (string, error) {
+	host, port, err := splitListen(addr)
+	if err != nil {
+		return "", err
+	}
+	return "http://" + host + ":" + port, nil
+}
+
 // splitListen turns a listening address into one that can be dialled: an empty
 // or unspecified host is this machine.
 func splitListen(addr string) (host, port string, err error) {

@@ -67,11 +67,23 @@ type Program struct {
 	// Run does the work until ctx ends. It gets the process's environment as
 	// NAME=value lines, with HTTP_ADDR always in it.
 	Run func(ctx context.Context, environ []string) error
+
+	Commands []Command // what else it can do, if anything
+}
+
+// Command is something that a program does for an operator, beside its work.
+type Command struct {
+	Name, Summary string
+
+	// Run does it until ctx ends, at a signal, and returns the exit code. It gets the
+	// arguments after the name and what [Program.Run] gets.
+	Run func(ctx context.Context, args, environ []string) int
 }
 
 // Main runs the program and returns its exit code. Without arguments it runs
 // until a signal; "health" asks a running one on HTTP_ADDR whether it is alive;
-// "version" prints the version, and "help" what there is.
+// "version" prints the version, and "help" what there is. What else there is
+// stands in Commands.
 func (p Program) Main(args []string) int {
 	switch {
 	case len(args) == 0:
@@ -85,6 +97,14 @@ func (p Program) Main(args []string) int {
 		p.usage(os.Stdout)
 		return 0
 	}
+	for _, c := range p.Commands {
+		if c.Name == args[0] {
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+			defer stop()
+			defer context.AfterFunc(ctx, stop)() // a second signal kills
+			return c.Run(ctx, args[1:], p.environ())
+		}
+	}
 	fmt.Fprintf(os.Stderr, "%s: unknown argument %q\n", p.Name, args[0])
 	p.usage(os.Stderr)
 	return 2
@@ -96,6 +116,18 @@ func (p Program) usage(w io.Writer) {
        %[1]s health     ask the one that runs on HTTP_ADDR (%[2]s) whether it is alive
        %[1]s version    print the version
 `, p.Name, p.DefaultAddr)
+	for _, c := range p.Commands {
+		_, _ = fmt.Fprintf(w, "       %s %s    %s\n", p.Name, c.Name, c.Summary)
+	}
+}
+
+// environ is the process's environment with HTTP_ADDR always in it.
+func (p Program) environ() []string {
+	environ := os.Environ()
+	if os.Getenv("HTTP_ADDR") == "" {
+		environ = append(environ, "HTTP_ADDR="+p.DefaultAddr)
+	}
+	return environ
 }
 
 // Version is the version of the build.
@@ -110,11 +142,7 @@ func (p Program) serve() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	done := make(chan error, 1)
-	environ := os.Environ()
-	if os.Getenv("HTTP_ADDR") == "" {
-		environ = append(environ, "HTTP_ADDR="+p.DefaultAddr)
-	}
-	go func() { done <- p.Run(ctx, environ) }()
+	go func() { done <- p.Run(ctx, p.environ()) }()
 	var err error
 	select {
 	case err = <-done:
@@ -146,11 +174,11 @@ func (p Program) health() int {
 
 // alive asks the service at the listening address addr for /healthz.
 func alive(ctx context.Context, addr string) error {
-	host, port, err := splitListen(addr)
+	base, err := LocalURL(addr)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+":"+port+"/healthz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/healthz", nil)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,7 +73,15 @@ func TestUsage(t *testing.T) {
 	p := Program{Name: "gateway", DefaultAddr: ":8080", Run: func(context.Context, []string) error {
 		t.Error("an argument starts the service")
 		return nil
-	}}
+	}, Commands: []Command{{Name: "mend", Summary: "mend it", Run: func(_ context.Context, args, environ []string) int {
+		if !slices.Equal(args, []string{"-all"}) || !slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, "HTTP_ADDR=") }) {
+			t.Errorf("a command gets the arguments %q and the environment %q", args, environ)
+		}
+		return 7
+	}}}}
+	if code := p.Main([]string{"mend", "-all"}); code != 7 {
+		t.Errorf("mend ends with %d", code)
+	}
 	for argument, want := range map[string]int{"help": 0, "-h": 0, "--help": 0, "version": 0, "helth": 2} {
 		if code := p.Main([]string{argument}); code != want {
 			t.Errorf("%s ends with %d, want %d", argument, code, want)
@@ -80,7 +89,7 @@ func TestUsage(t *testing.T) {
 	}
 	var text strings.Builder
 	p.usage(&text)
-	for _, want := range []string{"gateway health", "docs/configuration.md", ":8080"} {
+	for _, want := range []string{"gateway health", "gateway mend", "mend it", "docs/configuration.md", ":8080"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("nothing about %s in:\n%s", want, text.String())
 		}

@@ -7,12 +7,21 @@ import (
 	"os"
 
 	"github.com/imagebatch/imagebatch/gateway"
+	"github.com/imagebatch/imagebatch/gateway/deadletters"
 	"github.com/imagebatch/imagebatch/shared/remote"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
 func main() {
-	os.Exit(service.Program{Name: "gateway", DefaultAddr: gateway.DefaultAddr, Run: run}.Main(os.Args[1:]))
+	os.Exit(service.Program{
+		Name: "gateway", DefaultAddr: gateway.DefaultAddr, Run: run,
+		Commands: []service.Command{{
+			Name: deadletters.Name, Summary: "list, show or replay what nobody could finish; see docs/delivery.md",
+			Run: func(ctx context.Context, args, environ []string) int {
+				return deadletters.Main(ctx, args, environ, os.Stdout, os.Stderr)
+			},
+		}},
+	}.Main(os.Args[1:]))
 }
 
 func run(ctx context.Context, environ []string) error {

@@ -14,6 +14,7 @@ type message struct {
 	place      uint64    // its place in the order of the queue
 	deliveries int       // how often it was given back
 	due        time.Time // when it leaves a queue with a TTL
+	deaths     []broker.Death
 }
 
 // queue is what one broker.QueueSpec stands for. The Broker's mu guards all.
@@ -92,7 +93,7 @@ func (q *queue) giveBack(m *message, now time.Time) {
 func (q *queue) bury(m *message, now time.Time) {
 	if q.spec.DeadLetters {
 		for _, name := range []string{broker.DeadQueue(q.spec.Work), broker.DeadResults} {
-			q.broker.queues[name].add(*m, now)
+			q.broker.queues[name].add(m.died(q.spec.Name, now), now)
 		}
 	}
 }

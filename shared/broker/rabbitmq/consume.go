@@ -148,21 +148,27 @@ func (c *consumer) drain(s *session, ch *amqp.Channel) {
 
 // start hands one delivery to its handler. Its slot is taken.
 func (c *consumer) start(acks *acknowledger, d amqp.Delivery) {
+	delivery := deliveryOf(acks, d)
+	c.handlers.Go(func() {
+		defer func() { <-c.slots }()
+		c.handle(delivery)
+	})
+}
+
+// deliveryOf is a delivery as a handler gets it: without the headers that are the
+// broker's or ours.
+func deliveryOf(acks *acknowledger, d amqp.Delivery) broker.Delivery {
 	headers := make(map[string]string, len(d.Headers))
 	for k, v := range d.Headers {
 		if text, ok := v.(string); ok && !reserved(k) {
 			headers[k] = text
 		}
 	}
-	delivery := broker.Delivery{
+	return broker.Delivery{
 		Message:     broker.Message{Body: d.Body, Headers: headers},
 		Redelivered: d.Redelivered,
 		Ack:         acks.once(d.DeliveryTag),
 	}
-	c.handlers.Go(func() {
-		defer func() { <-c.slots }()
-		c.handle(delivery)
-	})
 }
 
 // reasonOf says why deliveries ended.

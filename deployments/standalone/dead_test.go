@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// ownVhost points TEST_RABBITMQ_URL at a part of the broker that is the test's own:
+// no other test's dead letters are in it.
+func ownVhost(t *testing.T) {
+	t.Helper()
+	ctl := os.Getenv("TEST_RABBITMQCTL")
+	u, err := url.Parse(os.Getenv("TEST_RABBITMQ_URL"))
+	if ctl == "" || err != nil || u.Host == "" {
+		t.Skip("TEST_RABBITMQ_URL and TEST_RABBITMQCTL are not set")
+	}
+	vhost := strings.ToLower(t.Name())
+	operate := func(args ...string) ([]byte, error) {
+		return exec.CommandContext(context.WithoutCancel(t.Context()), ctl, args...).CombinedOutput() //nolint:gosec // Whoever runs the tests names the tool.
+	}
+	_, _ = operate("delete_vhost", vhost) // of a run that was broken off
+	for _, command := range [][]string{{"add_vhost", vhost}, {"set_permissions", "--vhost", vhost, u.User.Username(), ".*", ".*", ".*"}} {
+		if out, err := operate(command...); err != nil {
+			t.Fatalf("rabbitmqctl %v: %v\n%s", command, err, out)
+		}
+	}
+	t.Cleanup(func() {
+		if out, err := operate("delete_vhost", vhost); err != nil {
+			t.Errorf("delete vhost: %v\n%s", err, out)
+		}
+	})
+	u.Path = "/" + vhost
+	t.Setenv("TEST_RABBITMQ_URL", u.String())
+}
+
+// armed builds a program with its fault points.
+func armed(t *testing.T, name string) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), name)
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "faultpoints", "-o", file, base+name+"/cmd/"+name) //nolint:gosec // Our own program.
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", name, err, out)
+	}
+	return file
+}
+
+// graveyard is a system with dead letters in it, whose cause has been mended.
+type graveyard struct {
+	*system
+	env  []string
+	jobs []string // each has a letter of its first image
+}
+
+// bury sends jobs whose first image kills every analyzer, and another image beside
+// it, until the broker has given the killers up. Then it mends the analyzer.
+func bury(t *testing.T, jobs int) *graveyard {
+	t.Helper()
+	ownVhost(t)
+	env := serverEnv(t)
+	g := &graveyard{env: env, system: &system{process: launch(t, "gateway", env...)}}
+	poisoned := &process{
+		t: t, name: armed(t, "analyzer"), addr: freeAddr(t), done: nil,
+		env: append([]string{"FAULTPOINT=analysis", "FAULTPOINT_DETAIL=poison.jpg"}, env...),
+	}
+	launch(t, "processor", env...)
+	picture := base64.StdEncoding.EncodeToString(photo(t))
+	for range jobs {
+		g.jobs = append(g.jobs, g.submit(t, map[string]string{"base64": picture, "name": "poison.jpg"}, map[string]string{"base64": picture, "name": "good.jpg"}))
+	}
+	for _, id := range g.jobs {
+		await(t, func() (bool, string) {
+			if poisoned.done == nil {
+				poisoned.start()
+			}
+			select {
+			case err := <-poisoned.done:
+				poisoned.done = nil
+				var exit *exec.ExitError
+				if !errors.As(err, &exit) || !exit.Sys().(syscall.WaitStatus).Signaled() { //nolint:forcetypeassert // So it is on Unix.
+					t.Fatalf("the poison does not kill: %v\n%s", err, poisoned.log.Bytes())
+				}
+			default:
+			}
+			var now answer
+			g.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &now)
+			return now.Failed == 1 && now.Completed == 1, now.Status
+		})
+	}
+	_ = poisoned.end(syscall.SIGKILL) // killed is what it is to be
+	launch(t, "analyzer", env...)
+	return g
+}
+
+// tool runs the gateway's tool and returns what it prints.
+func (g *graveyard) tool(t *testing.T, program string, env []string, args ...string) (code int, output string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, append([]string{"dead-letters"}, args...)...) //nolint:gosec // Our own program.
+	cmd.Env = append(append([]string{"HTTP_ADDR=" + g.addr}, g.env...), env...)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	if bytes.Contains(out, []byte("DATA RACE")) || bytes.Contains(out, []byte("panic:")) {
+		t.Errorf("%s", out)
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// retries are the jobs that were made of a job, as the list tells them.
+func (g *graveyard) retries(t *testing.T, id string) (ids []string) {
+	t.Helper()
+	var list struct{ Jobs []answer }
+	g.call(t, http.MethodGet, "/api/v1/batch", nil, &list)
+	for _, j := range list.Jobs {
+		if j.RetryOf == id {
+			ids = append(ids, j.JobID)
+		}
+	}
+	return ids
+}
+
+// TestDeadLetters follows the transcript in docs/delivery.md through the life of a
+// dead letter. The second job's replay is killed before it takes the letter away,
+// and repeated by two at once: it is made once.
+func TestDeadLetters(t *testing.T) {
+	g := bury(t, 2)
+	programs, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway, id := filepath.Join(programs, "gateway"), g.jobs[1]
+
+	code, output := g.tool(t, armed(t, "gateway"), []string{"FAULTPOINT=dead letter replayed"}, "replay", "-job", id)
+	if code != -1 || strings.Contains(output, "retried") {
+		t.Fatalf("the killed replay ends with %d:\n%s", code, output)
+	}
+	if made := g.retries(t, id); len(made) != 1 {
+		t.Fatalf("the killed replay made the jobs %v", made)
+	}
+	// The broker needs a moment to notice that it is gone.
+	await(t, func() (bool, string) {
+		code, output := g.tool(t, gateway, nil, "list", "-job", id)
+		return code == 0 && strings.Contains(output, "1 dead letter\n"), output
+	})
+	var operators sync.WaitGroup
+	for range 2 {
+		operators.Go(func() {
+			code, output := g.tool(t, gateway, nil, "replay", "-job", id)
+			refused := code == 1 && strings.Contains(output, "somebody else is reading the queue")
+			if code != 0 && !refused {
+				t.Errorf("replay ends with %d:\n%s", code, output)
+			}
+		})
+	}
+	operators.Wait()
+	code, output = g.tool(t, gateway, nil, "replay", "-job", id)
+	if made := g.retries(t, id); code != 0 || !strings.Contains(output, "0 dead letters") || len(made) != 1 {
+		t.Errorf("after five replays there are the jobs %v; the last one ends with %d:\n%s", made, code, output)
+	} else if j := g.ended(t, made[0]); j.Completed != 1 || j.TotalImages != 1 || j.Images[0].OriginalFilename != "poison.jpg" {
+		t.Errorf("the new job %+v", j)
+	}
+
+	t.Setenv("PATH", programs+":"+os.Getenv("PATH"))
+	t.Setenv("HTTP_ADDR", g.addr)
+	for _, line := range g.env {
+		name, value, _ := strings.Cut(line, "=")
+		t.Setenv(name, value)
+	}
+	if n := g.follow(t, t.TempDir(), pick(t, examples(t, "../../docs/delivery.md"), "Dead letters", "console"), nil); n < 5 {
+		t.Errorf("%d commands in the transcript", n)
+	}
+	if made := g.retries(t, g.jobs[0]); len(made) != 1 {
+		t.Errorf("the transcript made the jobs %v", made)
+	} else if j := g.ended(t, made[0]); j.Completed != 1 || j.TotalImages != 1 {
+		t.Errorf("the new job %+v", j)
+	}
+}
+
+// TestStandaloneHasNoDeadLetters holds that who asks it is told why.
+func TestStandaloneHasNoDeadLetters(t *testing.T) {
+	programs, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), filepath.Join(programs, "standalone"), "dead-letters", "list").CombinedOutput() //nolint:gosec // Our own program.
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(out), "in memory") || !strings.Contains(string(out), "/retry") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

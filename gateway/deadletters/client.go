@@ -1,0 +1,146 @@
+package deadletters
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/patience"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+const (
+	// answerTime is more than a gateway takes to copy the originals of a retry.
+	answerTime = 150 * time.Second
+	// maxAnswer bounds what is read of an answer.
+	maxAnswer = 8 << 20
+	// maxBusy is how often a gateway may ask to be asked again later.
+	maxBusy = 5
+	// maxRetryAfter bounds how long it may put us off each time.
+	maxRetryAfter = 10 * time.Second
+)
+
+// client asks a gateway.
+type client struct {
+	base string
+	http *http.Client
+}
+
+func newClient(base string) *client {
+	return &client{base: strings.TrimSuffix(base, "/"), http: &http.Client{Timeout: answerTime}}
+}
+
+// jobState is what the tool needs to know of a job.
+type jobState struct {
+	Status string       `json:"status"`
+	Images []imageState `json:"images"`
+}
+
+func (j *jobState) ended() bool {
+	return j.Status == "completed" || j.Status == "failed" || j.Status == "cancelled"
+}
+
+// image is the image that a letter is about; nil when the job, or its image, is
+// another one or not known.
+func (j *jobState) image(e pipeline.Envelope) *imageState {
+	if j == nil || e.Index >= len(j.Images) || j.Images[e.Index].TraceID != e.TraceID {
+		return nil
+	}
+	return &j.Images[e.Index]
+}
+
+type imageState struct {
+	Status    string           `json:"status"`
+	TraceID   pipeline.TraceID `json:"trace_id"`
+	ErrorCode string           `json:"error_code"`
+}
+
+// refusal is an answer of the gateway that is no success.
+type refusal struct {
+	Status int    `json:"status"`
+	Text   string `json:"error"`
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("gateway answers %d: %s", r.Status, r.Text) }
+
+// job asks for a job; nil when it is not known.
+func (c *client) job(ctx context.Context, id string) (*jobState, error) {
+	var j jobState
+	err := c.ask(ctx, http.MethodGet, "/api/v1/batch/"+url.PathEscape(id), "", &j)
+	if r, ok := errors.AsType[*refusal](err); ok && r.Status == http.StatusNotFound {
+		return nil, nil //nolint:nilnil // There is none, which is no error.
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get job %.64s: %w", id, err)
+	}
+	return &j, nil
+}
+
+// retry makes the one new job of a job's failed images, or finds the one that was
+// made before, and returns its id.
+func (c *client) retry(ctx context.Context, id string) (string, error) {
+	var created struct {
+		JobID string `json:"job_id"`
+	}
+	err := c.ask(ctx, http.MethodPost, "/api/v1/batch/"+url.PathEscape(id)+"/retry", "dead letters of "+id, &created)
+	if err == nil && created.JobID == "" {
+		err = errors.New("the answer names no job")
+	}
+	if err != nil {
+		return "", fmt.Errorf("retry job %.64s: %w", id, err)
+	}
+	return created.JobID, nil
+}
+
+// ask sends a request, again for as long as the gateway says that it should come
+// later. A success is decoded into out; any other answer is a *refusal.
+func (c *client) ask(ctx context.Context, method, path, key string, out any) error {
+	for n := 1; ; n++ {
+		later, err := c.askOnce(ctx, method, path, key, out)
+		if later == 0 || n == maxBusy || !patience.Pause(ctx, min(later, maxRetryAfter)) {
+			return err
+		}
+	}
+}
+
+// askOnce returns as later when the gateway wants to be asked again, if it does.
+func (c *client) askOnce(ctx context.Context, method, path, key string, out any) (later time.Duration, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return 0, fmt.Errorf("read answer: %w", err)
+	}
+	if resp.StatusCode >= http.StatusOK && resp.StatusCode < http.StatusMultipleChoices {
+		if err := json.Unmarshal(body, out); err != nil {
+			return 0, fmt.Errorf("read answer: %w", err)
+		}
+		return 0, nil
+	}
+	r := &refusal{}
+	if err := json.Unmarshal(body, r); err != nil || r.Text == "" {
+		r.Text = "not in the words of a gateway" // a proxy, or another service
+	}
+	r.Status = resp.StatusCode
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		later = time.Duration(seconds) * time.Second
+	}
+	return later, r
+}

@@ -1,0 +1,183 @@
+package deadletters
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds on what is printed.
+const (
+	maxCell = 60       // runes of a name or a reason in a table
+	maxLine = 300      // runes of what is told about a letter
+	maxText = 1 << 10  // bytes of a text in a letter that is shown
+	maxShow = 64 << 10 // bytes of a letter that is no JSON, or the pictures in it
+)
+
+// printer writes lines for people, or JSON for programs.
+type printer struct{ w io.Writer }
+
+func (p printer) line(format string, args ...any) error {
+	if _, err := fmt.Fprintf(p.w, format+"\n", args...); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}
+
+func (p printer) object(v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return p.line("%s", text)
+}
+
+// entry is a letter in the output for programs.
+type entry struct {
+	Queue    string    `json:"queue"`
+	DiedAt   time.Time `json:"died_at,omitzero"`
+	JobID    string    `json:"job_id,omitempty"`
+	TraceID  string    `json:"trace_id,omitempty"`
+	Index    int       `json:"index"`
+	Filename string    `json:"original_filename,omitempty"`
+	Attempt  int       `json:"attempt"`
+	Reason   string    `json:"reason"`
+	Fault    string    `json:"not_understood,omitempty"`
+	Bytes    int       `json:"bytes"`
+}
+
+func (l letter) entry() entry {
+	return entry{
+		l.queue, l.when(), l.envelope.JobID, string(l.envelope.TraceID), l.envelope.Index, l.filename,
+		l.envelope.Attempt, l.why(), l.fault, len(l.Body),
+	}
+}
+
+// list prints a line for each letter.
+func (t *tool) list(ctx context.Context) (int, error) {
+	table := tabwriter.NewWriter(t.w, 0, 0, 2, ' ', 0)
+	count := 0
+	err := t.browse(ctx, func(_ context.Context, l letter) error {
+		count++
+		if t.json {
+			return t.object(l.entry())
+		}
+		if count == 1 {
+			_, _ = fmt.Fprintln(table, "QUEUE\tDIED\tJOB\tTRACE\tINDEX\tFILENAME\tATTEMPT\tWHY")
+		}
+		_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\n", l.queue, clock(l.when()), cell(l.envelope.JobID),
+			cell(string(l.envelope.TraceID)), l.envelope.Index, cell(l.filename), l.envelope.Attempt, cell(l.why()))
+		return err
+	})
+	if err == nil && !t.json {
+		if err = table.Flush(); err == nil {
+			err = t.line("%s", counted(count, "dead letter"))
+		}
+	}
+	return exitDone, err
+}
+
+// show prints each letter whole, as JSON, but for the bytes of pictures.
+func (t *tool) show(ctx context.Context) (int, error) {
+	code := exitLeft
+	err := t.browse(ctx, func(_ context.Context, l letter) error {
+		code = exitDone
+		type death struct {
+			Queue  string    `json:"queue"`
+			Reason string    `json:"reason"`
+			Count  int64     `json:"count"`
+			At     time.Time `json:"at"`
+		}
+		whole := struct {
+			entry
+			Deaths  []death           `json:"deaths,omitempty"`
+			Headers map[string]string `json:"headers,omitempty"`
+			Message any               `json:"message"`
+		}{entry: l.entry(), Headers: map[string]string{}}
+		for _, d := range l.Deaths {
+			whole.Deaths = append(whole.Deaths, death(d))
+		}
+		for _, name := range slices.Sorted(maps.Keys(l.Headers)) {
+			whole.Headers[shortened(name)] = shortened(l.Headers[name])
+		}
+		if err := json.Unmarshal(l.Body, &whole.Message); err != nil {
+			whole.Message = strings.ToValidUTF8(string(l.Body[:min(len(l.Body), maxShow)]), "\uFFFD")
+		} else {
+			whole.Message = bounded(whole.Message)
+		}
+		text, err := json.MarshalIndent(whole, "", "  ")
+		if err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+		return t.line("%s", text)
+	})
+	return code, err
+}
+
+// bounded shortens the long texts in a decoded JSON value, such as thumbnails.
+func bounded(v any) any {
+	switch v := v.(type) {
+	case string:
+		return shortened(v)
+	case []any:
+		for i := range v {
+			v[i] = bounded(v[i])
+		}
+	case map[string]any:
+		for name := range v {
+			v[name] = bounded(v[name])
+		}
+	}
+	return v
+}
+
+func shortened(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(s[:64], ""), len(s))
+}
+
+// cell makes a stranger's text fit for a terminal, as plain does.
+func cell(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return plain(s, maxCell)
+}
+
+// plain shortens a text, and takes out what would move a terminal's cursor.
+func plain(s string, most int) string {
+	s = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return s
+}
+
+func clock(at time.Time) string {
+	if at.IsZero() {
+		return "-"
+	}
+	return at.UTC().Format("2006-01-02T15:04:05Z")
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,231 @@
+package deadletters
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// poisoned is a job two of whose three images have died and ended as failed, the
+// third of which goes on.
+func poisoned(t *testing.T) (r *rig, id string, third broker.Message) {
+	t.Helper()
+	r = setup(t)
+	id = r.submit("poison-1.png", "good.png", "poison-2.png")
+	for _, m := range r.uploads(3) {
+		if strings.Contains(string(m.Body), "good") {
+			third = m
+		} else {
+			r.kill(m)
+		}
+	}
+	r.await(id, failed(2))
+	return r, id, third
+}
+
+// end fails an image as the analyzer does.
+func (r *rig) end(m broker.Message) {
+	r.Helper()
+	var u pipeline.Upload
+	r.must(json.Unmarshal(m.Body, &u))
+	body, err := json.Marshal((&pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged image"}).Result(u.Envelope, time.Now()))
+	r.must(err)
+	r.must(r.broker.Publish(r.Context(), pipeline.ImageProcessed.Name, broker.Message{Body: body}))
+}
+
+func TestReplay(t *testing.T) {
+	r, id, third := poisoned(t)
+	r.expect("list", exitDone, id, "poison-1.png", "poison-2.png", "delivery_limit in image_upload.suspect", "2 dead letters")
+	r.expect("replay -wait 0s", exitLeft, "its job still runs", "2 dead letters: 0 replayed, 0 dropped, 2 left")
+	r.end(third)
+	r.await(id, failed(3))
+
+	for range 2 {
+		r.expect("replay -dry-run", exitDone, "would be retried", "2 replayed, 0 dropped, 0 left; this was a dry run")
+	}
+	if n := len(r.jobs()); n != 1 || r.dead() != 2 {
+		t.Fatalf("after a dry run there are %d jobs and %d letters", n, r.dead())
+	}
+	r.expect("replay", exitDone, "retried: its job's failed images are job ", "2 dead letters: 2 replayed, 0 dropped, 0 left")
+	jobs := r.jobs()
+	if len(jobs) != 2 || jobs[0].RetryOf != id || len(jobs[0].Images) != 3 || r.dead() != 0 {
+		t.Fatalf("after the replay there are %d letters and the jobs %+v", r.dead(), jobs)
+	}
+	r.expect("replay", exitDone, "0 dead letters: 0 replayed")
+	if again := r.jobs(); len(again) != 2 {
+		t.Errorf("a second replay made the jobs %+v", again)
+	}
+}
+
+// deaf is a broker that loses acks, as one does whose client is killed.
+type deaf struct{ letterbox }
+
+var errKilled = errors.New("killed")
+
+func (d deaf) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
+	return d.letterbox.Browse(ctx, queue, func(ctx context.Context, l broker.Letter) error {
+		l.Ack = func() error { return errKilled }
+		return handle(ctx, l)
+	})
+}
+
+func TestReplayKilledBeforeItsAck(t *testing.T) {
+	r, id, third := poisoned(t)
+	r.end(third)
+	r.await(id, failed(3))
+	for range 2 {
+		if code, output, err := r.run(deaf{r.broker}, "replay"); code != exitError || !errors.Is(err, errKilled) || r.dead() != 2 {
+			t.Fatalf("replay ends with %d and %v:\n%s", code, err, output)
+		}
+	}
+	r.expect("replay", exitDone, "2 replayed")
+	if jobs := r.jobs(); len(jobs) != 2 || r.dead() != 0 {
+		t.Errorf("three replays made the jobs %+v and left %d letters", jobs, r.dead())
+	}
+}
+
+// copies shows every reader the same letters, as brokers never do.
+type copies struct {
+	letterbox
+	letters []broker.Letter
+}
+
+func (c copies) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
+	if queue != broker.DeadQueue(pipeline.ImageUpload.Name) {
+		return nil
+	}
+	for _, l := range c.letters {
+		l.Ack = func() error { return nil }
+		if err := handle(ctx, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestReplaysAtOnce(t *testing.T) {
+	r, id, third := poisoned(t)
+	r.end(third)
+	r.await(id, failed(3))
+	c := copies{letterbox: r.broker}
+	r.must(r.broker.Browse(t.Context(), broker.DeadQueue(pipeline.ImageUpload.Name), func(_ context.Context, l broker.Letter) error {
+		c.letters = append(c.letters, l)
+		return nil
+	}))
+	var operators sync.WaitGroup
+	for range 4 {
+		operators.Go(func() {
+			if code, output, err := r.run(c, "replay"); err != nil || code != exitDone {
+				t.Errorf("replay ends with %d and %v:\n%s", code, err, output)
+			}
+		})
+	}
+	operators.Wait()
+	if jobs := r.jobs(); len(jobs) != 2 {
+		t.Errorf("four replays at once made the jobs %+v", jobs)
+	}
+}
+
+func TestReplayOfAQueueThatIsRead(t *testing.T) {
+	r := setup(t)
+	r.bury("x")
+	r.must(r.broker.Browse(t.Context(), broker.DeadQueue(pipeline.ImageUpload.Name), func(context.Context, broker.Letter) error {
+		if code, _, err := r.run(r.broker, "replay -drop"); code != exitError || !errors.Is(err, broker.ErrInUse) {
+			t.Errorf("replay ends with %d and %v", code, err)
+		}
+		return nil
+	}))
+}
+
+// TestReplayOfAnOpenImage holds that its message goes on as a new one.
+func TestReplayOfAnOpenImage(t *testing.T) {
+	r := setup(t)
+	id := r.submit("open.png")
+	first := r.uploads(1)[0]
+	r.bury(message(id, 0, `,"original_filename":"open.png","later":[1]`))
+	r.expect("replay -dry-run", exitDone, "would be published")
+	began := time.Now().Truncate(time.Millisecond)
+	r.expect("replay -wait 0s", exitDone, "published: its image is open, put on image_upload again")
+	again := r.uploads(1)[0]
+	var m struct {
+		pipeline.Upload
+		Later []int
+	}
+	r.must(json.Unmarshal(again.Body, &m))
+	if m.Attempt != 1 || m.Timestamp.Before(began) || m.JobID != id || m.OriginalFilename != "open.png" || len(m.Later) != 1 {
+		t.Errorf("the message is now %s", again.Body)
+	}
+	if len(again.Headers) != 1 || again.Headers["traceparent"] != first.Headers["traceparent"] {
+		t.Errorf("its headers are %v", again.Headers)
+	}
+	if r.dead() != 0 || len(r.jobs()) != 1 {
+		t.Errorf("%d letters and %d jobs", r.dead(), len(r.jobs()))
+	}
+}
+
+// TestReplayWaitsForTheEnd holds that an image whose death is being settled is
+// retried, and not sent on in vain.
+func TestReplayWaitsForTheEnd(t *testing.T) {
+	r := setup(t)
+	id := r.submit("late.png")
+	m := r.uploads(1)[0]
+	r.bury(message(id, 0, ""))
+	time.AfterFunc(50*time.Millisecond, func() { r.end(m) })
+	r.expect("replay -wait 30s", exitDone, "retried")
+	if jobs := r.jobs(); len(jobs) != 2 || jobs[0].RetryOf != id {
+		t.Errorf("jobs %+v", jobs)
+	}
+}
+
+func TestReplayLeavesWhatItCannotReplay(t *testing.T) {
+	r := setup(t)
+	cancelled := r.submit("cancelled.png")
+	r.uploads(1)
+	r.call(http.MethodPost, "/api/v1/batch/"+cancelled+"/cancel", nil, new(struct{}))
+	r.bury("\x1b[31mno JSON")
+	r.bury(`{"version":1}`)
+	r.bury(message("0d1f6c1e-0000-4000-8000-000000000000", 0, ""))
+	r.bury(message("../../etc", 0, ""))
+	r.bury(strings.Replace(message(cancelled, 0, ""), `"version":1`, `"version":99`, 1))
+	r.bury(message(cancelled, 7, ""))
+	r.bury(message(cancelled, 0, ""))
+	for _, args := range []string{"replay", "replay -queue image_upload.dead"} {
+		r.expect(args, exitLeft, "no message: invalid character", "it names no image", "message version 99 is not known",
+			"its job is not known", "its job was cancelled", "7 dead letters: 0 replayed, 0 dropped, 7 left")
+	}
+	r.expect("replay -drop -job "+cancelled+" -trace "+string(pipeline.NewTraceID(cancelled, 7)), exitDone, "1 dropped")
+	r.expect("replay -drop", exitDone, "dropped", "6 dead letters: 0 replayed, 6 dropped, 0 left")
+	if r.dead() != 0 || len(r.jobs()) != 1 {
+		t.Errorf("%d letters and %d jobs", r.dead(), len(r.jobs()))
+	}
+}
+
+func TestReplayWithoutAGateway(t *testing.T) {
+	r, id, third := poisoned(t)
+	r.end(third)
+	r.await(id, failed(3))
+	r.url = "http://127.0.0.1:1"
+	if code, output, err := r.run(r.broker, "replay"); code != exitError || err == nil || r.dead() != 2 {
+		t.Errorf("replay ends with %d and %v, and leaves %d letters:\n%s", code, err, r.dead(), output)
+	}
+}
+
+func TestReplayKeepsItsRate(t *testing.T) {
+	r := setup(t)
+	for range 4 {
+		r.bury(message("0d1f6c1e-0000-4000-8000-000000000000", len(r.T.Name())+r.dead(), ""))
+	}
+	began := time.Now()
+	r.expect("replay -rate 20/s", exitLeft, "4 dead letters")
+	if took := time.Since(began); took < 3*50*time.Millisecond {
+		t.Errorf("four letters at 20/s took %s", took)
+	}
+}

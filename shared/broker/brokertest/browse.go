@@ -1,0 +1,162 @@
+package brokertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+)
+
+// letters is more than a broker would keep in order by chance.
+const letters = 100
+
+// fill opens a broker and fills the dead queue of a work queue.
+func fill(t *testing.T, open Opener) (b broker.Broker, queue string, want []string) {
+	t.Helper()
+	work := Name()
+	b, queue = open(t, work), broker.DeadQueue(work)
+	for i := range letters {
+		want = append(want, fmt.Sprintf("letter %d", i))
+		Publish(t, b, queue, Text(want[i]))
+	}
+	return b, queue, want
+}
+
+// browse looks through the queue, acks what take names, and gives what it saw.
+func browse(t *testing.T, b broker.Broker, queue string, take ...string) (seen []string) {
+	t.Helper()
+	err := browser(t, b).Browse(t.Context(), queue, func(_ context.Context, l broker.Letter) error {
+		seen = append(seen, string(l.Body))
+		if slices.Contains(take, string(l.Body)) {
+			return l.Ack()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("Browse = %v", err)
+	}
+	return seen
+}
+
+func browser(t *testing.T, b broker.Broker) broker.Browser {
+	t.Helper()
+	other, ok := b.(broker.Browser)
+	if !ok {
+		t.Fatalf("%T is no Browser", b)
+	}
+	return other
+}
+
+func testBrowse(t *testing.T, open Opener) {
+	b, queue, want := fill(t, open)
+	// More often than a queue would bear whose delivery limit nobody has set.
+	for n := range 25 {
+		if seen := browse(t, b, queue); !slices.Equal(seen, want) {
+			t.Fatalf("look %d saw %d letters: %v", n+1, len(seen), seen)
+		}
+	}
+	if seen := browse(t, b, queue[:len(queue)-len(".dead")]); len(seen) != 0 {
+		t.Errorf("an empty queue showed %v", seen)
+	}
+	err := browser(t, b).Browse(t.Context(), queue+".none", nil)
+	if !errors.Is(err, broker.ErrNoRoute) {
+		t.Errorf("Browse of no queue = %v", err)
+	}
+}
+
+func testBrowseAck(t *testing.T, open Opener) {
+	b, queue, want := fill(t, open)
+	take := []string{want[0], want[50], want[99]}
+	if seen := browse(t, b, queue, take...); !slices.Equal(seen, want) {
+		t.Fatalf("saw %d letters: %v", len(seen), seen)
+	}
+	Publish(t, b, queue, Text("a later one"))
+	want = append(slices.DeleteFunc(want, func(s string) bool { return slices.Contains(take, s) }), "a later one")
+	if seen := browse(t, b, queue); !slices.Equal(seen, want) {
+		t.Errorf("saw %v\nwant %v", seen, want)
+	}
+}
+
+func testBrowseError(t *testing.T, open Opener) {
+	b, queue, want := fill(t, open)
+	enough := errors.New("enough")
+	var late broker.Letter
+	seen := 0
+	err := browser(t, b).Browse(t.Context(), queue, func(_ context.Context, l broker.Letter) error {
+		late = l
+		if seen++; seen == 3 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || seen != 3 {
+		t.Errorf("Browse = %v after %d letters", err, seen)
+	}
+	if err := late.Ack(); !errors.Is(err, broker.ErrStale) {
+		t.Errorf("Ack after Browse = %v", err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	err = browser(t, b).Browse(ctx, queue, func(context.Context, broker.Letter) error {
+		stop()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Browse with an ended context = %v", err)
+	}
+	if seen := browse(t, b, queue); !slices.Equal(seen, want) {
+		t.Errorf("saw %v", seen)
+	}
+}
+
+func testBrowseInUse(t *testing.T, open Opener) {
+	b, queue, want := fill(t, open)
+	err := browser(t, b).Browse(t.Context(), queue, func(ctx context.Context, _ broker.Letter) error {
+		inner := browser(t, b).Browse(ctx, queue, nil)
+		if !errors.Is(inner, broker.ErrInUse) {
+			t.Errorf("the second Browse = %v", inner)
+		}
+		return inner
+	})
+	if !errors.Is(err, broker.ErrInUse) {
+		t.Errorf("Browse = %v", err)
+	}
+	if seen := browse(t, b, queue); !slices.Equal(seen, want) {
+		t.Errorf("saw %v", seen)
+	}
+}
+
+func testDeaths(t *testing.T, open Opener) {
+	work := Name()
+	b := open(t, work)
+	suspects, began := broker.SuspectQueue(work), time.Now().Truncate(time.Second)
+	Publish(t, b, suspects, Text("poison"))
+	crashed := errors.New("crashed")
+	var found []broker.Letter
+	for limit := time.After(Patience); len(found) == 0; {
+		ctx, stop := context.WithTimeout(t.Context(), quiet)
+		_ = b.Consume(ctx, suspects, 1, func(context.Context, broker.Delivery) error { return crashed })
+		stop()
+		err := browser(t, b).Browse(t.Context(), broker.DeadQueue(work), func(_ context.Context, l broker.Letter) error {
+			found = append(found, l)
+			return nil
+		})
+		if err != nil {
+			t.Fatalf("Browse = %v", err)
+		}
+		select {
+		case <-limit:
+			t.Fatal("no dead letter")
+		default:
+		}
+	}
+	if l := found[0]; string(l.Body) != "poison" || len(l.Deaths) != 1 {
+		t.Fatalf("letter %q with the deaths %+v", l.Body, l.Deaths)
+	}
+	if d := found[0].Deaths[0]; d.Queue != suspects || d.Reason != "delivery_limit" || d.Count != 1 || d.At.Before(began) || d.At.After(time.Now()) {
+		t.Errorf("death %+v", d)
+	}
+}

@@ -1,0 +1,62 @@
+package membroker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+)
+
+var _ broker.Browser = (*Broker)(nil)
+
+// Browse looks through a queue; see broker.Browser.
+func (b *Broker) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
+	c, err := b.browser(queue)
+	if err != nil {
+		return fmt.Errorf("browse %s: %w", queue, err)
+	}
+	defer c.close()
+	defer b.detach(c)
+	for range c.prefetch {
+		select {
+		case m := <-c.deliveries:
+			if err := handle(ctx, broker.Letter{Delivery: c.delivery(m), Deaths: m.deaths}); err != nil {
+				return err
+			}
+		case <-b.closed:
+			return fmt.Errorf("browse %s: %w", queue, errClosed)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// browser is a consumer that has all that the queue holds.
+func (b *Broker) browser(queue string) (*consumer, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := b.queues[queue]
+	switch {
+	case b.isClosed():
+		return nil, errClosed
+	case q == nil:
+		return nil, broker.ErrNoRoute
+	case len(q.consumers) > 0 || q.unacked > 0:
+		return nil, broker.ErrInUse
+	}
+	n := min(q.waiting.len(), broker.MaxBrowse)
+	c := &consumer{queue: q, prefetch: n, deliveries: make(chan *message, n), unacked: map[*message]struct{}{}}
+	q.consumers = append(q.consumers, c)
+	q.deliver()
+	return c, nil
+}
+
+// died is the message with one death more.
+func (m message) died(queue string, now time.Time) message {
+	death := broker.Death{Queue: queue, Reason: "delivery_limit", Count: 1, At: now.UTC().Truncate(time.Second)}
+	m.deaths = append([]broker.Death{death}, m.deaths...)
+	return m
+}
