@@ -65,7 +65,7 @@ type Config struct {
 
 // complete fills in the gateway's URL and returns everything that is wrong.
 func (c *Config) complete() error {
-	errs := []error{c.BrokerConfig.Validate()}
+	errs := []error{c.Validate()}
 	if c.GatewayURL == "" {
 		var err error
 		if c.GatewayURL, err = service.LocalURL(c.HTTPAddr); err != nil {

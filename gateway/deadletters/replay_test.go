@@ -220,8 +220,8 @@ func TestReplayWithoutAGateway(t *testing.T) {
 
 func TestReplayKeepsItsRate(t *testing.T) {
 	r := setup(t)
-	for range 4 {
-		r.bury(message("0d1f6c1e-0000-4000-8000-000000000000", len(r.T.Name())+r.dead(), ""))
+	for i := range 4 {
+		r.bury(message("0d1f6c1e-0000-4000-8000-000000000000", i, ""))
 	}
 	began := time.Now()
 	r.expect("replay -rate 20/s", exitLeft, "4 dead letters")

@@ -53,7 +53,7 @@ func setup(t *testing.T) *rig {
 	}
 	g, err := gateway.New(t.Context(), c, gateway.Deps{
 		Broker: r.broker, Originals: open(), Processed: open(),
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: metrics.New(),
+		Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
 	})
 	r.must(err)
 	r.url = "http://" + g.Addr().String()

@@ -97,7 +97,7 @@ func (c Config) open(declare bool, log *slog.Logger) (*Servers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store of processed images: %w", err)
 	}
-	b, err := c.BrokerConfig.Open(declare, log)
+	b, err := c.Open(declare, log)
 	if err != nil {
 		return nil, err
 	}

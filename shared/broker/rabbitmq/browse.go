@@ -108,7 +108,7 @@ func (v *browse) run(ctx context.Context) error {
 	if err == nil {
 		waiting = v.seen // somebody else may have been faster
 	}
-	v.awaitReturn(waiting - v.acked)
+	v.awaitReturn(waiting - v.acked) //nolint:contextcheck // What was taken goes back when ctx has ended too.
 	return err
 }
 
