@@ -162,7 +162,7 @@ func TestBrokerAway(t *testing.T) {
 			var ids []string
 			again := time.NewTicker(100 * time.Millisecond)
 			defer again.Stop()
-			for {
+			for len(ids) < 10 {
 				var text []byte
 				asked := time.Now()
 				status, header := s.call(t, http.MethodPost, "/api/v1/batch", bytes.NewReader(body), &text)

@@ -150,7 +150,8 @@ func TestEveryMessageManyTimes(t *testing.T) {
 	batch := []map[string]string{
 		inline("a.jpg", goImage(t, "video-001.progressive.jpeg")), inline("b.png", goImage(t, "video-001.png")), inline("c.jpg", goImage(t, "video-001.jpeg")),
 		inline("cut.jpg", photo(t)[:50_000]), inline("moving.gif", goImage(t, "video-001.gif")),
-		{"url": site + "/photo.jpg"}, {"url": site + "/missing.jpg"},
+		{"url": site + "/photo.jpg"},
+		{"url": site + "/missing.jpg"},
 	}
 	queues := broker.Topology(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
 	var want map[string][]byte
