@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"time"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/describe"
 	"github.com/imagebatch/imagebatch/shared/broker"
@@ -57,7 +56,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return service.RunParts(ctx, s.deps.Log, s.ops, service.Part{Name: "analyze", Run: func(ctx context.Context) error {
 		return stage.Run(ctx, stage.Deps{
 			Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
-			Ready: s.deps.Originals.Ready, Concurrency: s.config.Concurrency,
+			Ready: s.deps.Originals.Ready, Concurrency: s.config.Concurrency, Now: faultpoint.Now,
 		}, pipeline.ImageUpload, pipeline.MetadataGenerated, s.analyze)
 	}})
 }
@@ -79,6 +78,6 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	if err != nil {
 		return pipeline.Analysis{}, err
 	}
-	u.Envelope = u.Next(time.Now())
+	u.Envelope = u.Next(faultpoint.Now())
 	return pipeline.Analysis{Upload: u, Metadata: found, Thumbnail: thumbnail}, nil
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/settle"
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/faultpoint"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -67,7 +68,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		JobRetention: c.JobRetention, ResultRetention: c.resultRetention,
 	}, intake.Deps{
 		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
-		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Owner: uuid.NewString(),
+		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Owner: uuid.NewString(), Now: faultpoint.Now,
 	})
 	s.gauges() //nolint:contextcheck // They are read long after New has returned.
 
@@ -133,7 +134,7 @@ func (s *Service) Run(ctx context.Context) error {
 		service.Part{Name: "settle", Run: func(ctx context.Context) error {
 			return settle.Run(ctx, settle.Deps{
 				Jobs: s.jobs, Broker: s.deps.Broker, Changed: s.changed, Settled: s.intake.Settled,
-				Log: s.deps.Log, Metrics: s.deps.Metrics,
+				Log: s.deps.Log, Metrics: s.deps.Metrics, Now: faultpoint.Now,
 			})
 		}},
 		service.Part{Name: "intake", Run: s.intake.Run},
@@ -178,7 +179,7 @@ func (s *Service) gauges() {
 		if c.OldestOpen.IsZero() {
 			return 0
 		}
-		return time.Since(c.OldestOpen).Seconds()
+		return max(0, faultpoint.Now().Sub(c.OldestOpen).Seconds()) // a clock that was set back is no negative age
 	})
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -57,7 +56,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return service.RunParts(ctx, s.deps.Log, s.ops, service.Part{Name: "process", Run: func(ctx context.Context) error {
 		return stage.Run(ctx, stage.Deps{
 			Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
-			Ready: s.ready, Concurrency: s.config.Concurrency,
+			Ready: s.ready, Concurrency: s.config.Concurrency, Now: faultpoint.Now,
 		}, pipeline.MetadataGenerated, pipeline.ImageProcessed, s.process)
 	}})
 }
@@ -100,5 +99,5 @@ func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Re
 		return pipeline.Result{}, err
 	}
 	faultpoint.Reach("results stored", string(a.TraceID))
-	return pipeline.Ended(a.Envelope, key, time.Now()), nil
+	return pipeline.Ended(a.Envelope, key, faultpoint.Now()), nil
 }

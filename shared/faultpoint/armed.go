@@ -4,18 +4,24 @@ package faultpoint
 
 import (
 	"os"
+	"strings"
 	"syscall"
+	"time"
 )
 
-// Reach kills the process when FAULTPOINT is the name, and FAULTPOINT_DETAIL,
-// if it is set, the detail. With FAULTPOINT_ONCE, the path of a file, it does so
-// only while that file is not there, and makes it first: one death, however often
-// the process is started again.
+// Reach kills the process when FAULTPOINT is the name, and the detail ends in
+// FAULTPOINT_DETAIL, if that is set. With FAULTPOINT_ONCE, the path of a file, it
+// does so only while that file is not there, and makes it first: one death,
+// however often the process is started again.
+//
+// FAULTPOINT_ORDER is the path of a file that may come and go while the process
+// runs. It holds KILL or STOP and, after a space, the name of a point: what
+// reaches that point first takes the file away and gets the signal.
 func Reach(name, detail string) {
-	if os.Getenv("FAULTPOINT") != name {
-		return
+	if s := order(name); s != 0 {
+		hit(s)
 	}
-	if want := os.Getenv("FAULTPOINT_DETAIL"); want != "" && want != detail {
+	if os.Getenv("FAULTPOINT") != name || !strings.HasSuffix(detail, os.Getenv("FAULTPOINT_DETAIL")) {
 		return
 	}
 	if path := os.Getenv("FAULTPOINT_ONCE"); path != "" {
@@ -25,6 +31,43 @@ func Reach(name, detail string) {
 		}
 		_ = f.Close() // it is empty
 	}
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // nothing prevents it
-	select {}                                      // until the signal is there
+	hit(syscall.SIGKILL)
+}
+
+// order takes the order for this point, if there is one.
+func order(name string) syscall.Signal {
+	path := os.Getenv("FAULTPOINT_ORDER")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0 // none, which is so nearly always
+	}
+	verb, point, _ := strings.Cut(string(text), " ")
+	if point != name || os.Remove(path) != nil {
+		return 0
+	}
+	if verb == "STOP" {
+		return syscall.SIGSTOP
+	}
+	return syscall.SIGKILL
+}
+
+func hit(s syscall.Signal) {
+	_ = syscall.Kill(os.Getpid(), s) // nothing prevents it
+	if s == syscall.SIGKILL {
+		select {} // until the signal is there
+	}
+}
+
+// Now is the time on a wall whose clock may be wrong by the duration in the file
+// FAULTPOINT_CLOCK. It has no monotonic part: who would measure with it finds out.
+func Now() time.Time {
+	text, err := os.ReadFile(os.Getenv("FAULTPOINT_CLOCK"))
+	if err != nil {
+		return time.Now()
+	}
+	offset, err := time.ParseDuration(strings.TrimSpace(string(text)))
+	if err != nil {
+		return time.Now() // the file is being made
+	}
+	return time.Now().Round(0).Add(offset)
 }
