@@ -18,6 +18,7 @@ type jobAnswer struct {
 	CreatedAt   time.Time     `json:"created_at"`
 	UpdatedAt   time.Time     `json:"updated_at"`
 	CompletedAt time.Time     `json:"completed_at"`
+	RetryOf     string        `json:"retry_of"`
 }
 
 type imageAnswer struct {
@@ -30,6 +31,7 @@ type imageAnswer struct {
 	ErrorCode        string    `json:"error_code"`
 	StartTime        time.Time `json:"start_time"`
 	EndTime          time.Time `json:"end_time"`
+	DurationMS       int64     `json:"duration_ms"`
 }
 
 func ended(status string) bool { return rank(status) == 2 }
@@ -64,6 +66,9 @@ func contradictions(before, now *jobAnswer) []string {
 		if (img.Status == "completed") != (img.ProcessedPath != "") || (img.Status == "failed") != (img.Error != "") {
 			wrong("image contradicts itself: %+v", img)
 		}
+		if ended(img.Status) && (img.StartTime.IsZero() || img.EndTime.Before(img.StartTime) || img.DurationMS < 0) {
+			wrong("image ended before it began: %+v", img)
+		}
 	}
 	if len(now.Images) != now.TotalImages || count["completed"] != now.Completed || count["failed"] != now.Failed {
 		wrong("counters contradict the images: %d images, %v", len(now.Images), count)
@@ -74,6 +79,9 @@ func contradictions(before, now *jobAnswer) []string {
 	}
 	if all := now.Completed+now.Failed == now.TotalImages; all != ended(now.Status) || all == now.CompletedAt.IsZero() {
 		wrong("job contradicts itself: %s, %d+%d of %d, completed at %s", now.Status, now.Completed, now.Failed, now.TotalImages, now.CompletedAt)
+	}
+	if now.UpdatedAt.Before(now.CreatedAt) || now.UpdatedAt.Before(before.UpdatedAt) || ended(now.Status) && now.CompletedAt.Before(now.CreatedAt) {
+		wrong("time went back: created at %s, updated at %s after %s, completed at %s", now.CreatedAt, now.UpdatedAt, before.UpdatedAt, now.CompletedAt)
 	}
 	return found
 }

@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 // test's own: no other test's service takes its messages.
 func testServers(t *testing.T) *servers {
 	t.Helper()
-	s := &servers{ctlScript: os.Getenv("TEST_RABBITMQCTL")}
+	s := &servers{ctlScript: os.Getenv("TEST_RABBITMQCTL"), ports: lanePorts(0, 1)}
 	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" || s.ctlScript == "" {
 		t.Skip("TEST_RABBITMQ_URL, TEST_RABBITMQCTL and TEST_S3_ENDPOINT are not set")
 	}
@@ -74,10 +74,10 @@ func testServers(t *testing.T) *servers {
 // the servers of the test. The run's breaches are the test's errors.
 func start(t *testing.T, s *servers, names []string, env ...string) *run {
 	t.Helper()
-	r, err := newRun(s, programs.build(t), t.TempDir(), 1, names, env...)
+	r, err := newRun(t.Context(), s, programs.build(t), t.TempDir(), 1, setting{names: names}, env...)
 	must(t, err)
 	t.Cleanup(func() {
-		must(t, r.close())
+		must(t, r.close(context.WithoutCancel(t.Context())))
 		for _, b := range r.history.close() {
 			t.Error(b)
 		}
@@ -88,13 +88,7 @@ func start(t *testing.T, s *servers, names []string, env ...string) *run {
 			}
 		}
 	})
-	good, bad, err := pictures(r.random(2))
-	must(t, err)
-	files := map[string][]byte{}
-	for _, img := range append(good, bad...) {
-		files[img.name] = img.data
-	}
-	r.site, err = newSite(files)
+	_, _, err = r.pictures()
 	must(t, err)
 	must(t, r.startAll(t.Context()))
 	return r
@@ -168,7 +162,7 @@ func (r *run) job(t *testing.T, id string) *jobAnswer {
 	defer cancel()
 	last, now := new(jobAnswer), new(jobAnswer)
 	if err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		_, body, err := get(ctx, r.gateway().url("/api/v1/batch/"+id))
+		_, body, err := get(ctx, r.gateway(0).url("/api/v1/batch/"+id))
 		if now = new(jobAnswer); err != nil || json.Unmarshal(body, now) != nil || now.JobID != id {
 			return false, nil
 		}

@@ -4,119 +4,140 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
 
-// fault is one way in which the world goes wrong. do makes it happen to the
-// victim for the time, and has healed it when it returns.
+// fault is one way in which the world goes wrong. do makes it happen as the blow
+// says, and has healed it when it returns.
 type fault struct {
 	name   string
 	weight int
 	longer time.Duration // added to the time
-	do     func(ctx context.Context, r *run, victim string, lasts time.Duration) error
+	do     func(ctx context.Context, r *run, b blow) error
 }
 
-// serviceFaults happen to one of the services.
-var serviceFaults = []fault{
-	{"kill -9", 5, 0, func(ctx context.Context, r *run, victim string, lasts time.Duration) error {
-		p := r.services[victim]
+// faults are those that may happen here to a service and to a server.
+func (r *run) faults() (onServices, onServers []fault) {
+	onServices = slices.Concat(processFaults, wireFaults)
+	if r.strict {
+		return onServices, storageFaults
+	}
+	onServers = slices.Concat(brokerFaults, storageFaults, messageFaults)
+	if r.postgres {
+		onServers = append(onServers, databaseFaults...)
+	}
+	if r.disk != nil {
+		onServices = append(onServices, diskFaults...)
+	}
+	if r.retention == 0 || !r.postgres {
+		// With a short retention and two gateways of which one has a wrong clock, the
+		// other one rightly finds that jobs have been over for an hour.
+		onServices = append(onServices, clockFaults...)
+	}
+	return onServices, onServers
+}
+
+// processFaults happen to a service itself.
+var processFaults = []fault{
+	{"kill -9", 4, 0, func(ctx context.Context, r *run, b blow) error {
+		p := r.services[b.victim]
 		_ = p.end(syscall.SIGKILL) // killed is what it is to be
-		pause(ctx, lasts/2)
+		pause(ctx, b.lasts/2)
 		return p.start()
 	}},
-	{"terminated", 2, 0, func(ctx context.Context, r *run, victim string, lasts time.Duration) error {
-		p := r.services[victim]
+	{"terminated", 2, 0, func(ctx context.Context, r *run, b blow) error {
+		p := r.services[b.victim]
 		if !p.alive(ctx) {
-			return fmt.Errorf("%s has not begun yet", victim) // the signal itself would end it
+			return fmt.Errorf("%s has not begun yet", b.victim) // the signal itself would end it
 		}
-		if err := p.end(syscall.SIGTERM); err != nil {
-			r.history.breach("%s after SIGTERM: %v", victim, err)
+		if err := p.end(syscall.SIGTERM); err != nil && !strings.Contains(err.Error(), "killed") {
+			r.history.breach("%s after SIGTERM: %v", b.victim, err)
 		}
-		pause(ctx, lasts/4)
+		pause(ctx, b.lasts/4)
 		return p.start()
 	}},
-	{"paused", 3, 2 * time.Second, func(ctx context.Context, r *run, victim string, lasts time.Duration) error {
-		r.services[victim].signal(syscall.SIGSTOP)
-		pause(ctx, lasts)
-		r.services[victim].signal(syscall.SIGCONT)
+	{"paused", 2, 2 * time.Second, func(ctx context.Context, r *run, b blow) error {
+		r.services[b.victim].signal(syscall.SIGSTOP)
+		pause(ctx, b.lasts)
+		r.services[b.victim].signal(syscall.SIGCONT)
 		return nil
 	}},
-	{"line slow", 2, time.Second, func(ctx context.Context, r *run, victim string, lasts time.Duration) error {
-		r.wires[victim].slow(80 * time.Millisecond)
-		pause(ctx, lasts)
-		r.wires[victim].heal()
-		return nil
+	{"killed at a point", 4, 2 * time.Second, func(ctx context.Context, r *run, b blow) error {
+		return r.hitAtPoint(ctx, b, "KILL")
 	}},
-	{"line dead", 2, 3 * time.Second, func(ctx context.Context, r *run, victim string, lasts time.Duration) error {
-		r.wires[victim].blackHole()
-		pause(ctx, lasts)
-		r.wires[victim].heal()
-		return nil
-	}},
-	{"line reset", 3, 0, func(_ context.Context, r *run, victim string, _ time.Duration) error {
-		r.wires[victim].cut()
-		return nil
-	}},
-	{"line away", 2, 0, func(ctx context.Context, r *run, victim string, lasts time.Duration) error {
-		r.wires[victim].away()
-		pause(ctx, lasts)
-		r.wires[victim].heal()
-		return nil
+	{"paused at a point", 3, 2 * time.Second, func(ctx context.Context, r *run, b blow) error {
+		return r.hitAtPoint(ctx, b, "STOP")
 	}},
 }
 
-// serverFaults happen to what the services stand on. The victim is a queue.
-var serverFaults = []fault{
-	{"broker kill -9", 3, 0, func(ctx context.Context, r *run, _ string, lasts time.Duration) error {
-		return r.downAndUp(ctx, "kill", "rabbitmq", lasts)
+// brokerFaults happen to the broker. The victim is a queue.
+var brokerFaults = []fault{
+	{"broker kill -9", 3, 0, func(ctx context.Context, r *run, b blow) error {
+		return r.downAndUp(ctx, "kill", "rabbitmq", b.lasts)
 	}},
-	{"broker stopped", 2, 0, func(ctx context.Context, r *run, _ string, lasts time.Duration) error {
-		return r.downAndUp(ctx, "stop", "rabbitmq", lasts)
+	{"broker stopped", 2, 0, func(ctx context.Context, r *run, b blow) error {
+		return r.downAndUp(ctx, "stop", "rabbitmq", b.lasts)
 	}},
-	{"broker wiped", 2, 0, func(ctx context.Context, r *run, _ string, _ time.Duration) error {
+	{"broker wiped", 2, 0, func(ctx context.Context, r *run, _ blow) error {
 		return r.servers.wipe(ctx)
 	}},
-	{"connections closed", 2, 0, func(ctx context.Context, r *run, _ string, _ time.Duration) error {
+	{"connections closed", 2, 0, func(ctx context.Context, r *run, _ blow) error {
 		_, err := r.servers.ctl(ctx, "close_all_connections", "chaos")
 		return err
 	}},
-	{"memory alarm", 2, 3 * time.Second, func(ctx context.Context, r *run, _ string, lasts time.Duration) error {
-		if _, err := r.servers.ctl(ctx, "set_vm_memory_high_watermark", "absolute", "1000"); err != nil {
-			return err
-		}
-		pause(ctx, lasts)
-		_, err := r.servers.ctl(ctx, "set_vm_memory_high_watermark", "0.4")
+	{"memory alarm", 1, 3 * time.Second, func(ctx context.Context, r *run, b blow) error {
+		return r.alarm(ctx, b.lasts, "set_vm_memory_high_watermark", "absolute", "1000")
+	}},
+	{"disk alarm", 1, 3 * time.Second, func(ctx context.Context, r *run, b blow) error {
+		return r.alarm(ctx, b.lasts, "set_disk_free_limit", "1000000GB")
+	}},
+	{"queue deleted", 3, 0, func(ctx context.Context, r *run, b blow) error {
+		_, err := r.servers.ctl(ctx, "delete_queue", b.victim)
 		return err
 	}},
-	{"queue deleted", 3, 0, func(ctx context.Context, r *run, queue string, _ time.Duration) error {
-		_, err := r.servers.ctl(ctx, "delete_queue", queue)
-		return err
+}
+
+// storageFaults happen to the object storage.
+var storageFaults = []fault{
+	{"storage kill -9", 2, 0, func(ctx context.Context, r *run, b blow) error {
+		return r.downAndUp(ctx, "kill", "minio", b.lasts)
 	}},
-	{"storage kill -9", 2, 0, func(ctx context.Context, r *run, _ string, lasts time.Duration) error {
-		return r.downAndUp(ctx, "kill", "minio", lasts)
+	{"storage stopped", 1, 0, func(ctx context.Context, r *run, b blow) error {
+		return r.downAndUp(ctx, "stop", "minio", b.lasts)
 	}},
-	{"storage stopped", 1, 0, func(ctx context.Context, r *run, _ string, lasts time.Duration) error {
-		return r.downAndUp(ctx, "stop", "minio", lasts)
+	{"storage paused", 2, 3 * time.Second, func(ctx context.Context, r *run, b blow) error {
+		return r.stopAndGo(ctx, "minio", b.lasts)
 	}},
-	{"storage paused", 2, 3 * time.Second, func(ctx context.Context, r *run, _ string, lasts time.Duration) error {
-		if err := r.servers.signal("minio", syscall.SIGSTOP); err != nil {
-			return err
-		}
-		pause(ctx, lasts)
-		return r.servers.signal("minio", syscall.SIGCONT)
-	}},
-	{"storage in trouble", 4, 5 * time.Second, func(ctx context.Context, r *run, _ string, lasts time.Duration) error {
+	{"storage in trouble", 4, 4 * time.Second, func(ctx context.Context, r *run, b blow) error {
 		r.storage.trouble(0.3, storageModes...)
-		pause(ctx, lasts)
+		pause(ctx, b.lasts)
 		r.storage.heal()
 		return nil
 	}},
-	{"storage away", 2, 3 * time.Second, func(ctx context.Context, r *run, _ string, lasts time.Duration) error {
+	{"storage away", 2, 3 * time.Second, func(ctx context.Context, r *run, b blow) error {
 		r.storage.trouble(1, "reset")
-		pause(ctx, lasts)
+		pause(ctx, b.lasts)
 		r.storage.heal()
 		return nil
+	}},
+}
+
+// databaseFaults happen to PostgreSQL.
+var databaseFaults = []fault{
+	{"database kill -9", 3, 0, func(ctx context.Context, r *run, b blow) error {
+		return r.downAndUp(ctx, "kill", "postgres", b.lasts)
+	}},
+	{"database stopped", 2, 0, func(ctx context.Context, r *run, b blow) error {
+		return r.downAndUp(ctx, "stop", "postgres", b.lasts)
+	}},
+	{"database paused", 3, 3 * time.Second, func(ctx context.Context, r *run, b blow) error {
+		return r.stopAndGo(ctx, "postgres", b.lasts)
+	}},
+	{"database sessions ended", 3, 0, func(ctx context.Context, r *run, _ blow) error {
+		return r.servers.endSessions(ctx, r.database())
 	}},
 }
 
@@ -131,6 +152,7 @@ type blow struct {
 	victim string
 	pause  time.Duration // before it
 	lasts  time.Duration
+	draw   *rand.Rand // what else there is to choose
 }
 
 func (b blow) String() string {
@@ -147,8 +169,9 @@ func planBlows(random *rand.Rand, faults []fault, victims []string, count int) [
 	for range count {
 		b := blow{
 			victim: victims[random.IntN(len(victims))],
-			pause:  time.Duration(200+random.IntN(1500)) * time.Millisecond,
-			lasts:  time.Duration(300+random.IntN(2700)) * time.Millisecond,
+			pause:  time.Duration(200+random.IntN(1200)) * time.Millisecond,
+			lasts:  time.Duration(300+random.IntN(2200)) * time.Millisecond,
+			draw:   rand.New(rand.NewPCG(random.Uint64(), 0)),
 		}
 		at := random.IntN(total)
 		for _, b.fault = range faults {
@@ -164,18 +187,20 @@ func planBlows(random *rand.Rand, faults []fault, victims []string, count int) [
 
 // deal deals the blows, one after the other. One that cannot be dealt, because
 // another has its victim at that moment, is not counted.
-func (r *run) deal(ctx context.Context, blows []blow) (dealt int) {
+func (r *run) deal(ctx context.Context, blows []blow, dealt func(kind string)) {
 	for _, b := range blows {
 		pause(ctx, b.pause)
+		if ctx.Err() != nil {
+			return
+		}
 		r.history.note("fault", b.String(), "begin", nil)
-		if err := b.fault.do(ctx, r, b.victim, b.lasts); err != nil {
+		if err := b.fault.do(ctx, r, b); err != nil {
 			r.history.note("fault", b.String(), "failed", err.Error())
 			continue
 		}
 		r.history.note("fault", b.String(), "end", nil)
-		dealt++
+		dealt(b.fault.name)
 	}
-	return dealt
 }
 
 func (r *run) downAndUp(ctx context.Context, how, server string, lasts time.Duration) error {
@@ -184,4 +209,22 @@ func (r *run) downAndUp(ctx context.Context, how, server string, lasts time.Dura
 	}
 	pause(ctx, lasts)
 	return r.servers.run(ctx, "start", server)
+}
+
+func (r *run) stopAndGo(ctx context.Context, server string, lasts time.Duration) error {
+	if err := r.servers.signal(server, syscall.SIGSTOP); err != nil {
+		return err
+	}
+	pause(ctx, lasts)
+	return r.servers.signal(server, syscall.SIGCONT)
+}
+
+// alarm makes the broker find that it has too little of something.
+func (r *run) alarm(ctx context.Context, lasts time.Duration, command ...string) error {
+	r.alarmed = true
+	if _, err := r.servers.ctl(ctx, command...); err != nil {
+		return err
+	}
+	pause(ctx, lasts)
+	return r.servers.noAlarms(ctx)
 }

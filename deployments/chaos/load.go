@@ -10,15 +10,37 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
+// poisonName is how the name of an image ends that kills whoever analyses it.
+const poisonName = "poison.jpg"
+
 // batch is one request of a plan.
 type batch struct {
 	after  time.Duration // from the beginning of the run
 	images []source
+
+	key    string        // the Idempotency-Key; "" for none
+	again  bool          // it is sent once more after it was accepted
+	cancel time.Duration // after which it is cancelled; 0: it is not
+	retry  bool          // what failed of it is retried
+}
+
+// body is the request as it is sent.
+func (b *batch) body() ([]byte, error) {
+	var members []map[string]string
+	for i := range b.images {
+		members = append(members, b.images[i].member())
+	}
+	body, err := json.Marshal(map[string]any{"images": members})
+	if err != nil {
+		return nil, fmt.Errorf("encode batch: %w", err)
+	}
+	return body, nil
 }
 
 // planBatches draws the load of a seed: count batches over the time, of URLs and
@@ -48,16 +70,42 @@ func planBatches(random *rand.Rand, s *site, good, bad []source, count int, over
 	return list
 }
 
+// planVerbs draws what clients do with their batches beside watching them, and
+// which images are poison.
+func (r *run) planVerbs(random *rand.Rand, batches []batch) {
+	poison := r.poison
+	for i := range batches {
+		b := &batches[i]
+		verb := random.IntN(10)
+		if img := &b.images[random.IntN(len(b.images))]; poison > 0 && img.code == "" && img.text == "" {
+			img.name, img.code = strings.TrimSuffix(img.name, ".jpg")+"-"+poisonName, "processing_failed"
+			poison--
+			continue // it is not cancelled nor retried, so that it kills as often as it may
+		}
+		if random.IntN(2) == 0 && r.retention == 0 { // a key goes with its job
+			b.key = fmt.Sprintf("key of batch %d of seed %d", i, r.number)
+			b.again = random.IntN(3) == 0
+		}
+		switch {
+		case verb < 2:
+			b.cancel = time.Duration(1 + random.Int64N(int64(3*time.Second)))
+		case verb < 5 && r.retention == 0: // what is retried must still be there
+			b.retry = true
+		}
+	}
+}
+
 // ledger is what the clients know: which job was accepted for which batch, and
 // of which batches nobody knows whether they were.
 type ledger struct {
-	mu      sync.Mutex // guards what follows
-	jobs    map[string]*batch
-	unknown map[string]*batch // by the name of the first image
+	mu        sync.Mutex // guards what follows
+	jobs      map[string]*batch
+	unknown   map[string]*batch // by the name of the first image
+	cancelled map[string]bool   // jobs whose cancelling was confirmed
 }
 
 func newLedger() *ledger {
-	return &ledger{jobs: map[string]*batch{}, unknown: map[string]*batch{}}
+	return &ledger{jobs: map[string]*batch{}, unknown: map[string]*batch{}, cancelled: map[string]bool{}}
 }
 
 func (l *ledger) accept(id string, b *batch) {
@@ -72,13 +120,23 @@ func (l *ledger) doubt(b *batch) {
 	l.unknown[b.images[0].name] = b
 }
 
+func (l *ledger) cancel(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cancelled[id] = true
+}
+
 // owner finds the batch of a job that is in a list. Each doubt is good for as
-// many jobs as requests were sent without an answer, which is one.
+// many jobs as requests were sent without an answer, which is one. The batch of a
+// retry is made of that of the job that it retries.
 func (l *ledger) owner(j *jobAnswer) (b *batch, accepted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if b = l.jobs[j.JobID]; b != nil {
 		return b, true
+	}
+	if j.RetryOf != "" {
+		return retryBatch(l.jobs[j.RetryOf], j.Images), false
 	}
 	if len(j.Images) > 0 {
 		b = l.unknown[j.Images[0].OriginalFilename]
@@ -96,37 +154,34 @@ func (l *ledger) accepted() map[string]*batch {
 var errUnknown = errors.New("no answer")
 
 // submit posts the batch until it is accepted, as a client does that has read of
-// Retry-After. A request without an answer is not repeated: it may have been done.
-func (r *run) submit(ctx context.Context, b *batch) (id string, err error) {
-	var members []map[string]string
-	for i := range b.images {
-		members = append(members, b.images[i].member())
-	}
-	body, err := json.Marshal(map[string]any{"images": members})
+// Retry-After. A request without an answer may have been done: it is sent again
+// with its key, and not without one.
+func (r *run) submit(ctx context.Context, at int, b *batch) (id string, err error) {
+	body, err := b.body()
 	if err != nil {
-		return "", fmt.Errorf("encode batch: %w", err)
+		return "", err
 	}
 	name := b.images[0].name
 	for {
 		r.history.note("client", "post "+name, "", nil)
-		id, err = r.post(ctx, body)
+		id, err = r.post(ctx, at, "/api/v1/batch", body, b.key)
 		switch {
 		case err == nil:
 			r.history.note("client", "post "+name, "ok", id)
 			r.ledger.accept(id, b)
+			r.began(id)
 			return id, nil
 		case errors.Is(err, errUnknown):
 			r.history.note("client", "post "+name, "unknown", err.Error())
 			r.ledger.doubt(b)
-			return "", err
+			if b.key == "" {
+				return "", err
+			}
+		default:
+			r.history.note("client", "post "+name, "failed", err.Error())
 		}
-		r.history.note("client", "post "+name, "failed", err.Error())
-		wait := time.NewTimer(300 * time.Millisecond)
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-			return "", ctx.Err()
+		if pause(ctx, 300*time.Millisecond); ctx.Err() != nil {
+			return "", err
 		}
 	}
 }
@@ -134,13 +189,19 @@ func (r *run) submit(ctx context.Context, b *batch) (id string, err error) {
 // postTime is how long a client waits for its 201.
 const postTime = 45 * time.Second
 
-// post sends one request. Its error wraps errUnknown when the outcome is open.
-func (r *run) post(ctx context.Context, body []byte) (string, error) {
+// post sends one request that makes a job, and gives its id. Its error wraps
+// errUnknown when the outcome is open, and is a *refusal when there was an answer.
+func (r *run) post(ctx context.Context, at int, path string, body []byte, key string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, postTime)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.gateway().url("/api/v1/batch"), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.gateway(at).url(path), bytes.NewReader(body))
 	if err != nil {
 		return "", fmt.Errorf("make request: %w", err)
+	}
+	if key != "" {
+		// The transport would send it again by itself, and who counts the jobs would not know.
+		req.Header["Idempotency-Key"] = []string{key}
+		req.GetBody = nil
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -154,8 +215,7 @@ func (r *run) post(ctx context.Context, body []byte) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", errUnknown, err)
 	}
-	switch resp.StatusCode {
-	case http.StatusCreated:
+	if resp.StatusCode == http.StatusCreated {
 		var created struct {
 			JobID string `json:"job_id"`
 		}
@@ -163,12 +223,21 @@ func (r *run) post(ctx context.Context, body []byte) (string, error) {
 			r.history.breach("201 without a job: %.200s", answer)
 		}
 		return created.JobID, nil
-	case http.StatusServiceUnavailable:
-		if resp.Header.Get("Retry-After") == "" {
-			r.history.breach("503 without Retry-After: %.200s", answer)
-		}
-	default:
+	}
+	busy := resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusConflict && key != ""
+	if _, err := strconv.Atoi(resp.Header.Get("Retry-After")); err != nil && busy {
+		r.history.breach("POST answered %d without Retry-After: %.200s", resp.StatusCode, answer)
+	}
+	if !busy && path == "/api/v1/batch" {
 		r.history.breach("POST answered %d: %.300s", resp.StatusCode, answer)
 	}
-	return "", fmt.Errorf("answer %d: %.200s", resp.StatusCode, answer)
+	return "", &refusal{resp.StatusCode, string(answer)}
 }
+
+// refusal is an answer that made nothing.
+type refusal struct {
+	status int
+	body   string
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("answer %d: %.200s", r.status, r.body) }

@@ -72,7 +72,7 @@ func (r *run) crash(t *testing.T, c crash, row int) {
 	b := r.mixedBatch(t, row)
 	ctx, cancel := context.WithTimeout(t.Context(), endTime)
 	defer cancel()
-	id, err := r.submit(ctx, b)
+	id, err := r.submit(ctx, 0, b)
 	if err != nil && !errors.Is(err, errUnknown) {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func (r *run) crash(t *testing.T, c crash, row int) {
 		if err == nil {
 			t.Errorf("the batch was accepted as %s", id)
 		}
-		list, err := r.list(t.Context())
+		list, err := r.list(t.Context(), 0)
 		must(t, err)
 		for _, j := range list {
 			if owner, _ := r.ledger.owner(&j); owner == b {
@@ -95,13 +95,13 @@ func (r *run) crash(t *testing.T, c crash, row int) {
 	}
 	j := r.job(t, id)
 	r.over(id, j)
-	r.watch(ctx, id) // a late watcher is told all of it
+	r.watch(ctx, id, 0) // a late watcher is told all of it
 }
 
 // find gives the job of a batch whose client got no answer.
 func (r *run) find(t *testing.T, b *batch) string {
 	t.Helper()
-	list, err := r.list(t.Context())
+	list, err := r.list(t.Context(), 0)
 	must(t, err)
 	for _, j := range list {
 		if owner, _ := r.ledger.owner(&j); owner == b {
@@ -148,10 +148,10 @@ func TestCrashInRetention(t *testing.T) {
 			r.arm(t, "gateway", point)
 			ctx, cancel := context.WithTimeout(t.Context(), orphanTime)
 			defer cancel()
-			_, err = r.submit(ctx, r.mixedBatch(t, 0))
+			_, err = r.submit(ctx, 0, r.mixedBatch(t, 0))
 			must(t, err)
 			r.revive(t, "gateway")
-			list, err := r.list(ctx)
+			list, err := r.list(ctx, 0)
 			must(t, err)
 			if len(list) != 0 {
 				t.Errorf("%d jobs are listed after their deletion began", len(list))

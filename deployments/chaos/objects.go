@@ -26,11 +26,13 @@ func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
 		return
 	}
 	owned := map[string]bool{}   // trace ids that may have an original
+	late := map[string]bool{}    // those of cancelled images: one that was in hand may still be finished
 	results := map[string]bool{} // keys of processed objects
 	for _, j := range jobs {
 		b, _ := r.ledger.owner(j)
 		for i, img := range j.Images {
 			owned[img.TraceID] = true
+			late[img.TraceID] = img.ErrorCode == "cancelled" && r.retention == 0
 			if img.Status != "completed" || b == nil {
 				continue
 			}
@@ -46,7 +48,10 @@ func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
 		trace, _, _ := strings.Cut(key, "/")
 		return owned[trace] && r.retention == 0
 	})
-	r.noOrphans(ctx, "processed", processed, func(key string) bool { return results[key] })
+	r.noOrphans(ctx, "processed", processed, func(key string) bool {
+		trace, _, _ := strings.Cut(key, "/")
+		return results[key] || late[trace]
+	})
 }
 
 func (r *run) stores() (originals, processed *s3store.Store, err error) {

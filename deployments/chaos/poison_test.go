@@ -41,7 +41,7 @@ func TestPoison(t *testing.T) {
 			}
 		})
 	}
-	id, err := r.submit(ctx, r.poisonBatch(t, 100, 30))
+	id, err := r.submit(ctx, 0, r.poisonBatch(t, 100, 30))
 	must(t, err)
 	j := r.job(t, id)
 	r.over(id, j)
@@ -91,12 +91,15 @@ func (r *run) poisonBatch(t *testing.T, count, poison int) *batch {
 // poison is given up.
 func TestPoisonStandalone(t *testing.T) {
 	dir := t.TempDir()
-	p, err := newProcess("standalone", filepath.Join(programs.build(t), "standalone"), dir,
-		"DATA_DIR="+filepath.Join(dir, "data"), "HOME="+dir, "FAULTPOINT=analysis", "FAULTPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
+	addr, err := lanePorts(0, 1).free()
 	must(t, err)
+	p := newProcess("standalone", filepath.Join(programs.build(t), "standalone"), addr, dir,
+		"DATA_DIR="+filepath.Join(dir, "data"), "HOME="+dir, "FAULTPOINT=analysis", "FAULTPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
 	h, err := newHistory(filepath.Join(dir, "history.jsonl"))
 	must(t, err)
-	r := &run{services: map[string]*process{"gateway": p}, history: h, ledger: newLedger()}
+	r := &run{
+		services: map[string]*process{"gateway": p}, gateways: []string{"gateway"}, history: h, ledger: newLedger(), since: map[string]time.Time{},
+	}
 	must(t, p.start())
 	must(t, p.awaitReady(t.Context()))
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -129,7 +132,7 @@ func TestPoisonStandalone(t *testing.T) {
 		}
 	}()
 	b := r.poisonBatch(t, 40, 12)
-	id, err := r.submit(ctx, b)
+	id, err := r.submit(ctx, 0, b)
 	if err != nil {
 		id = r.await(t, b) // it killed before the answer was out
 	}
@@ -145,7 +148,7 @@ func (r *run) await(t *testing.T, b *batch) (id string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	must(t, poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		list, err := r.list(ctx)
+		list, err := r.list(ctx, 0)
 		if err != nil {
 			return false, nil
 		}

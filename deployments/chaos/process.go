@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -51,15 +49,12 @@ type process struct {
 	over    chan struct{} // closed at the end of running
 	err     error         // of that end
 	wanted  bool          // it is meant to run
+	falls   []string      // ends that nobody had asked for
 }
 
 // newProcess does not start it yet.
-func newProcess(name, program, logs string, env ...string) (*process, error) {
-	addr, err := freeAddr()
-	if err != nil {
-		return nil, err
-	}
-	return &process{name: name, program: program, addr: addr, env: env, log: filepath.Join(logs, name+".log")}, nil
+func newProcess(name, program, addr, logs string, env ...string) *process {
+	return &process{name: name, program: program, addr: addr, env: env, log: filepath.Join(logs, name+".log")}
 }
 
 func (p *process) start() error {
@@ -85,6 +80,9 @@ func (p *process) start() error {
 		err := cmd.Wait()
 		p.mu.Lock()
 		p.running, p.err = nil, err
+		if p.wanted && !killed(cmd) {
+			p.falls = append(p.falls, fmt.Sprintf("%s ended by itself: %v", p.name, err))
+		}
 		p.mu.Unlock()
 		close(over)
 	}()
@@ -122,14 +120,35 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
-// died tells how a process ended that was meant to run, or "" when none did.
-func (p *process) died() string {
+// killed tells whether a process was ended by signal 9. One that nobody sent from
+// outside was the process's own, at a fault point.
+func killed(cmd *exec.Cmd) bool {
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+// nurse starts the process again, until ctx ends, whenever it has killed itself
+// at a fault point.
+func (p *process) nurse(ctx context.Context, log func(what string)) {
+	for ctx.Err() == nil {
+		p.mu.Lock()
+		fallen := p.wanted && p.running == nil && p.over != nil
+		p.mu.Unlock()
+		if fallen {
+			log("killed itself")
+			if err := p.start(); err != nil {
+				log(err.Error())
+			}
+		}
+		pause(ctx, 150*time.Millisecond)
+	}
+}
+
+// fallen are all ends that nobody had asked for.
+func (p *process) fallen() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.running != nil || !p.wanted {
-		return ""
-	}
-	return fmt.Sprintf("%s ended by itself: %v", p.name, p.err)
+	return p.falls
 }
 
 // awaitEnd waits until the process has ended by itself.
@@ -149,8 +168,8 @@ func (p *process) awaitEnd(ctx context.Context) error {
 func (p *process) awaitReady(ctx context.Context) error {
 	last := "no answer"
 	err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		if how := p.died(); how != "" {
-			return false, errors.New(how)
+		if falls := p.fallen(); len(falls) > 0 {
+			return false, errors.New(falls[0])
 		}
 		status, body, err := get(ctx, p.url("/readyz"))
 		if err == nil {
@@ -212,10 +231,13 @@ const (
 	maxAnswer  = 64 << 20
 )
 
-func get(ctx context.Context, url string) (int, []byte, error) {
+func get(ctx context.Context, url string) (int, []byte, error) { return ask(ctx, http.MethodGet, url) }
+
+// ask sends a request without a body.
+func ask(ctx context.Context, method, url string) (int, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, method, url, http.NoBody)
 	if err != nil {
 		return 0, nil, fmt.Errorf("make request: %w", err)
 	}
@@ -229,20 +251,4 @@ func get(ctx context.Context, url string) (int, []byte, error) {
 		return 0, nil, fmt.Errorf("read answer: %w", err)
 	}
 	return resp.StatusCode, body, nil
-}
-
-// freeAddr is an address on which nothing listens, from below the range of
-// outgoing connections, so that it is still free when a killed service returns.
-func freeAddr() (string, error) {
-	var last error
-	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(8000))
-		l, err := net.Listen("tcp", addr) //nolint:noctx // It is closed at once.
-		if err != nil {
-			last = err
-			continue
-		}
-		return addr, l.Close()
-	}
-	return "", fmt.Errorf("find a free port: %w", last)
 }

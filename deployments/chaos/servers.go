@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -14,28 +15,35 @@ import (
 	"time"
 )
 
-// servers are a real RabbitMQ and MinIO of our own, in one folder, started and
-// ended by deployments/local/servers.sh.
+// servers are a real RabbitMQ and MinIO of our own, and a PostgreSQL for the runs
+// that need one, in one folder, started and ended by deployments/local/servers.sh.
 type servers struct {
 	script, dir string // servers.sh, and the folder that it is given
 	ctlScript   string // rabbitmqctl for this broker
+	ports       *ports // for what runs on these servers
 
 	broker      *url.URL // amqp://user:password@host:port/
 	storage     *url.URL // http://host:port
+	database    *url.URL // postgres://user:password@host:port/database; nil before the first run that needs it
 	key, secret string   // of the storage
 }
 
-// startServers starts both and waits until they answer.
-func startServers(ctx context.Context, root, dir string) (*servers, error) {
+// startServers starts RabbitMQ and MinIO and waits until they answer.
+func startServers(ctx context.Context, root, dir string, p *ports) (*servers, error) {
 	s := &servers{
-		script: filepath.Join(root, "deployments", "local", "servers.sh"), dir: dir, ctlScript: filepath.Join(dir, "rabbitmqctl"),
+		script: filepath.Join(root, "deployments", "local", "servers.sh"), dir: dir, ctlScript: filepath.Join(dir, "rabbitmqctl"), ports: p,
 	}
 	if err := s.run(ctx, "start", "rabbitmq", "minio"); err != nil {
 		return nil, err
 	}
-	env, err := os.ReadFile(filepath.Join(dir, "env"))
+	return s, s.learn()
+}
+
+// learn reads what servers.sh has written down.
+func (s *servers) learn() error {
+	env, err := os.ReadFile(filepath.Join(s.dir, "env"))
 	if err != nil {
-		return nil, fmt.Errorf("read what the servers are: %w", err)
+		return fmt.Errorf("read what the servers are: %w", err)
 	}
 	vars := map[string]string{}
 	for field := range strings.FieldsSeq(string(env)) {
@@ -43,16 +51,21 @@ func startServers(ctx context.Context, root, dir string) (*servers, error) {
 			vars[name] = strings.Trim(value, "'")
 		}
 	}
-	return s, s.know(func(name string) string { return vars[name] })
+	return s.know(func(name string) string { return vars[name] })
 }
 
-// know learns the addresses from what servers.sh has written down.
+// know learns the addresses.
 func (s *servers) know(env func(name string) string) (err error) {
 	if s.broker, err = url.Parse(env("TEST_RABBITMQ_URL")); err != nil {
 		return fmt.Errorf("URL of the broker: %w", err)
 	}
 	if s.storage, err = url.Parse(env("TEST_S3_ENDPOINT")); err != nil {
 		return fmt.Errorf("URL of the storage: %w", err)
+	}
+	if address := env("TEST_POSTGRES_URL"); address != "" {
+		if s.database, err = url.Parse(address); err != nil {
+			return fmt.Errorf("URL of the database: %w", err)
+		}
 	}
 	s.key, s.secret = env("TEST_S3_ACCESS_KEY"), env("TEST_S3_SECRET_KEY")
 	return nil
@@ -74,7 +87,7 @@ func (s *servers) run(ctx context.Context, verb string, names ...string) error {
 	return nil
 }
 
-// close ends both.
+// close ends all of them.
 func (s *servers) close(ctx context.Context) error { return s.run(ctx, "stop") }
 
 // ctl speaks to the broker as its operator.
@@ -123,7 +136,50 @@ func (s *servers) wipe(ctx context.Context) error {
 	return s.run(ctx, "start", "rabbitmq")
 }
 
-// signal sends one to a server.
+// noAlarms gives the broker back the limits of its configuration.
+func (s *servers) noAlarms(ctx context.Context) error {
+	_, memory := s.ctl(ctx, "set_vm_memory_high_watermark", "0.4")
+	_, disk := s.ctl(ctx, "set_disk_free_limit", "200MB")
+	return errors.Join(memory, disk)
+}
+
+// sql does one statement on PostgreSQL as its operator.
+func (s *servers) sql(ctx context.Context, statement string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTime)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, filepath.Join(s.dir, "psql"), statement).CombinedOutput() //nolint:gosec // Our own script.
+	if err != nil {
+		return fmt.Errorf("psql %q: %w: %.2000s", statement, err, out)
+	}
+	return nil
+}
+
+// createDatabase makes an empty database, and starts PostgreSQL when nobody has
+// needed it before.
+func (s *servers) createDatabase(ctx context.Context, name string) error {
+	if err := s.run(ctx, "start", "postgres"); err != nil {
+		return err
+	}
+	if err := s.learn(); err != nil {
+		return err
+	}
+	if err := s.dropDatabase(ctx, name); err != nil {
+		return err
+	}
+	return s.sql(ctx, "CREATE DATABASE "+name)
+}
+
+func (s *servers) dropDatabase(ctx context.Context, name string) error {
+	return s.sql(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
+}
+
+// endSessions ends all sessions on a database, as an operator or a failover does.
+func (s *servers) endSessions(ctx context.Context, name string) error {
+	return s.sql(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+name+"'")
+}
+
+// signal sends one to a server and to the processes that it has made: a
+// PostgreSQL has one for each session.
 func (s *servers) signal(name string, sig syscall.Signal) error {
 	text, err := os.ReadFile(filepath.Join(s.dir, "run", name+".pid"))
 	if err != nil {
@@ -136,6 +192,16 @@ func (s *servers) signal(name string, sig syscall.Signal) error {
 	}
 	if err := syscall.Kill(pid, sig); err != nil {
 		return fmt.Errorf("signal %s: %w", name, err)
+	}
+	// It is stopped by now, if that was the signal, and makes no more of them.
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return fmt.Errorf("find the processes of %s: %w", name, err)
+	}
+	for child := range strings.FieldsSeq(string(children)) {
+		if pid, err := strconv.Atoi(child); err == nil {
+			_ = syscall.Kill(pid, sig) // it may be gone at this moment
+		}
 	}
 	return nil
 }

@@ -27,14 +27,15 @@ type frame struct {
 type watcher struct {
 	run  *run
 	id   string
+	at   int                 // which gateway, and then the next
 	last frame               // over all sockets: nothing may fall
 	seen map[int]imageAnswer // on the present socket
 }
 
 // watch follows the job to its job_complete.
-func (r *run) watch(ctx context.Context, id string) {
-	w := &watcher{run: r, id: id}
-	for ctx.Err() == nil {
+func (r *run) watch(ctx context.Context, id string, at int) {
+	w := &watcher{run: r, id: id, at: at}
+	for ; ctx.Err() == nil; w.at++ {
 		over, err := w.once(ctx)
 		if over {
 			r.finished(id, w.seen)
@@ -54,7 +55,7 @@ const silence = 20 * time.Second
 // once follows one socket to its end and tells whether the job has ended.
 func (w *watcher) once(ctx context.Context) (over bool, err error) {
 	dial, cancel := context.WithTimeout(ctx, answerTime)
-	conn, resp, err := websocket.Dial(dial, "ws://"+w.run.gateway().addr+"/api/v1/batch/"+w.id+"/ws", nil) //nolint:bodyclose // The library closes it.
+	conn, resp, err := websocket.Dial(dial, "ws://"+w.run.gateway(w.at).addr+"/api/v1/batch/"+w.id+"/ws", nil) //nolint:bodyclose // The library closes it.
 	cancel()
 	if err != nil {
 		if resp != nil && resp.StatusCode == http.StatusNotFound && !w.run.mayBeGone(w.id) {
@@ -111,7 +112,7 @@ func (w *watcher) judge(ctx context.Context, n int, f *frame) {
 		}
 		w.seen[f.Image.Index] = *f.Image
 		if f.Image.Status == "completed" {
-			w.run.fetch(ctx, w.id, f.Image)
+			w.run.fetch(ctx, w.at, w.id, f.Image)
 		}
 	case "job_complete":
 		if len(w.seen) != f.TotalImages || !ended(f.Status) {
@@ -121,8 +122,8 @@ func (w *watcher) judge(ctx context.Context, n int, f *frame) {
 }
 
 // fetch holds that what is told as completed is there.
-func (r *run) fetch(ctx context.Context, id string, img *imageAnswer) {
-	status, body, err := get(ctx, r.gateway().url(fmt.Sprintf("/api/v1/batch/%s/images/%d/file", id, img.Index)))
+func (r *run) fetch(ctx context.Context, at int, id string, img *imageAnswer) {
+	status, body, err := get(ctx, r.gateway(at).url(fmt.Sprintf("/api/v1/batch/%s/images/%d/file", id, img.Index)))
 	switch {
 	case err != nil: // nobody answers at this moment
 	case status == http.StatusNotFound && !r.mayBeGone(id):
@@ -132,11 +133,12 @@ func (r *run) fetch(ctx context.Context, id string, img *imageAnswer) {
 	}
 }
 
-// read polls the job to its end and judges every answer.
-func (r *run) read(ctx context.Context, id string, random *rand.Rand) {
+// read polls the job to its end, at one gateway and then the next, and judges
+// every answer.
+func (r *run) read(ctx context.Context, id string, at int) {
 	last := new(jobAnswer)
-	for ctx.Err() == nil {
-		status, body, err := get(ctx, r.gateway().url("/api/v1/batch/"+id))
+	for ; ctx.Err() == nil; at++ {
+		status, body, err := get(ctx, r.gateway(at).url("/api/v1/batch/"+id))
 		now := new(jobAnswer)
 		switch {
 		case err != nil:
@@ -162,15 +164,15 @@ func (r *run) read(ctx context.Context, id string, random *rand.Rand) {
 				return
 			}
 		}
-		pause(ctx, time.Duration(50+random.IntN(250))*time.Millisecond)
+		pause(ctx, time.Duration(50+rand.IntN(250))*time.Millisecond)
 	}
 }
 
 // overlook reads the whole list again and again, so that no job ends and goes
 // unseen, not even one whose client never learned its id.
 func (r *run) overlook(ctx context.Context) {
-	for ctx.Err() == nil {
-		list, err := r.list(ctx)
+	for at := 0; ctx.Err() == nil; at++ {
+		list, err := r.list(ctx, at)
 		if err != nil {
 			r.history.note("reader", "list", "failed", err.Error())
 		}

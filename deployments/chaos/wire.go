@@ -1,168 +1,125 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/rs/zerolog"
 )
 
-// wire stands between one service and the broker and does what networks do.
+// wire stands between one service and one server and does what networks do. The
+// work is toxiproxy's, which many know and which is well kept (MIT; v2.12.0 of
+// March 2025 is its last release); it runs inside the harness, without its HTTP
+// server.
+//
+// Two of its ways have to be known. A toxic that drops data (timeout, reset_peer)
+// ends the connections that it had when it is taken away, since what was dropped
+// is missing in them. And reset_peer sends a real reset only on connections that
+// were made while it was there; an older one is ended without the rest of its
+// data and with a FIN.
 type wire struct {
-	target  string
-	listen  net.Listener
-	running sync.WaitGroup
+	addr, target string
 
-	mu      sync.Mutex // guards what follows
-	conns   map[net.Conn]struct{}
-	delay   time.Duration // of every piece of data, each way
-	blocked chan struct{} // nil: data flows; else it is closed when it flows again
-	refuse  bool          // new connections are cut at once
-	closed  bool
+	mu    sync.Mutex // guards proxy
+	proxy *toxiproxy.Proxy
 }
 
-func newWire(target string) (*wire, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // close ends it.
-	if err != nil {
-		return nil, fmt.Errorf("listen for a wire: %w", err)
-	}
-	w := &wire{target: target, listen: l, conns: map[net.Conn]struct{}{}}
-	w.running.Go(w.accept)
-	return w, nil
+// errStuck says that toxiproxy holds a connection on which neither side gets on:
+// it waits for ever to change a link whose receiver died at that moment. The wire
+// works again; the service's old connections have to be ended by its death.
+var errStuck = errors.New("a connection hangs in toxiproxy")
+
+// stuckTime is how long a change of a wire may take. A receiver that is stopped
+// makes it wait as well.
+const stuckTime = 5 * time.Second
+
+func newWire(addr, target string) (*wire, error) {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics write to the library's own global logger
+	w := &wire{addr: addr, target: target}
+	return w, w.make()
 }
 
-func (w *wire) addr() string { return w.listen.Addr().String() }
-
-// close cuts everything and waits for its end.
-func (w *wire) close() {
-	w.heal()
-	w.mu.Lock()
-	w.closed = true
-	w.mu.Unlock()
-	_ = w.listen.Close() // nothing is lost by it
-	w.cut()
-	w.running.Wait()
-}
-
-func (w *wire) accept() {
-	for {
-		conn, err := w.listen.Accept()
-		if err != nil {
-			return
-		}
-		w.running.Go(func() { w.pass(conn) })
-	}
-}
-
-// add remembers a connection that cut is to end.
-func (w *wire) add(c net.Conn) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.refuse || w.closed {
-		return false
-	}
-	w.conns[c] = struct{}{}
-	return true
-}
-
-func (w *wire) drop(c net.Conn) {
-	_ = c.Close() // it may be closed already
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.conns, c)
-}
-
-func (w *wire) pass(in net.Conn) {
-	defer w.drop(in)
-	if !w.add(in) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+// make puts a new proxy on the address, which the one before may not have left yet.
+func (w *wire) make() error {
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	w.proxy = toxiproxy.NewProxy(server, w.addr, w.addr, w.target)
+	ctx, cancel := context.WithTimeout(context.Background(), stuckTime)
 	defer cancel()
-	out, err := (&net.Dialer{}).DialContext(ctx, "tcp", w.target)
-	if err != nil {
-		return
+	var err error
+	if poll(ctx, 20*time.Millisecond, func() (bool, error) {
+		err = w.proxy.Start()
+		return err == nil, nil
+	}) != nil {
+		return fmt.Errorf("listen for a wire: %w", err)
 	}
-	defer w.drop(out)
-	if !w.add(out) {
-		return
-	}
-	var ways sync.WaitGroup
-	ways.Go(func() { w.copy(out, in) })
-	ways.Go(func() { w.copy(in, out) })
-	ways.Wait()
+	return nil
 }
 
-func (w *wire) copy(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buffer)
-		if n > 0 {
-			w.mu.Lock()
-			delay, blocked := w.delay, w.blocked
-			w.mu.Unlock()
-			if delay > 0 {
-				wait := time.NewTimer(delay)
-				<-wait.C
-			}
-			if blocked != nil {
-				<-blocked
-			}
-			if _, err := to.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// cut resets all connections.
-func (w *wire) cut() {
+// change does something to the proxy, or gives the wire another one.
+func (w *wire) change(do func(*toxiproxy.Proxy) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for c := range w.conns {
-		if tcp, ok := c.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0) // a reset instead of a polite end
+	done := make(chan error, 1)
+	go func(p *toxiproxy.Proxy) { done <- do(p) }(w.proxy)
+	wait := time.NewTimer(stuckTime)
+	defer wait.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-wait.C:
+	}
+	go w.proxy.Stop() // it stops listening before it hangs as well
+	return errors.Join(errStuck, w.make())
+}
+
+// toxic adds one, for both directions.
+func (w *wire) toxic(kind string, attributes map[string]int) error {
+	return w.change(func(p *toxiproxy.Proxy) error {
+		for _, stream := range []string{"upstream", "downstream"} {
+			text, err := json.Marshal(map[string]any{"type": kind, "stream": stream, "attributes": attributes})
+			if err != nil {
+				return fmt.Errorf("encode toxic: %w", err)
+			}
+			if _, err := p.Toxics.AddToxicJson(bytes.NewReader(text)); err != nil {
+				return fmt.Errorf("add toxic %s: %w", kind, err)
+			}
 		}
-		_ = c.Close() // it may be closed already
-	}
+		return nil
+	})
 }
 
-func (w *wire) slow(d time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.delay = d
+// away ends all connections and takes no new one.
+func (w *wire) away() error {
+	return w.change(func(p *toxiproxy.Proxy) error {
+		p.Stop()
+		return nil
+	})
 }
 
-// blackHole lets nothing through, and nobody is told.
-func (w *wire) blackHole() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.blocked == nil {
-		w.blocked = make(chan struct{})
-	}
-}
-
-// away cuts everything and takes no connection.
-func (w *wire) away() {
-	w.mu.Lock()
-	w.refuse = true
-	w.mu.Unlock()
-	w.cut()
+// cut ends all connections, and new ones are welcome.
+func (w *wire) cut() error {
+	return w.change(func(p *toxiproxy.Proxy) error {
+		p.Stop()
+		return p.Start()
+	})
 }
 
 // heal ends whatever was wrong.
-func (w *wire) heal() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.delay, w.refuse = 0, false
-	if w.blocked != nil {
-		close(w.blocked)
-		w.blocked = nil
-	}
+func (w *wire) heal() error {
+	return w.change(func(p *toxiproxy.Proxy) error {
+		p.Toxics.ResetToxics(context.Background())
+		if err := p.Start(); err != nil && !errors.Is(err, toxiproxy.ErrProxyAlreadyStarted) {
+			return fmt.Errorf("listen for a wire again: %w", err)
+		}
+		return nil
+	})
 }
+
+// close ends all of it.
+func (w *wire) close() error { return w.away() }

@@ -9,7 +9,7 @@
 #
 # NAME is rabbitmq, minio, versitygw or postgres; start means all four without one, less those that are not installed
 # or that a TEST_ variable already points at. With @PORT the server takes that port, or the next free one.
-# DIR/rabbitmqctl speaks to the node of that folder.
+# DIR/rabbitmqctl speaks to the node of that folder, and DIR/psql does a statement on its PostgreSQL.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
@@ -135,6 +135,12 @@ start_postgres() {
   if [[ -e $data/postmaster.pid && -z $(birth "$(head -1 "$data/postmaster.pid")") ]]; then
     rm -f "$data/postmaster.pid"
   fi
+  {
+    echo '#!/usr/bin/env bash'
+    echo '# Does one statement on the PostgreSQL of this folder.'
+    printf 'exec %q -XAtqc "$1" %q\n' "$bin/psql" "$(postgres_url)"
+  } >"$dir/psql"
+  chmod +x "$dir/psql"
   # The machine is not expected to fall while tests run, so nothing waits for the disk; a kill of the process loses nothing.
   (cd "$dir/postgres" && launch "$dir" postgres "${as[@]}" "$bin/postgres" -D "$data" -p "$postgres_port" \
     -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=200)
