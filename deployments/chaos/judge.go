@@ -19,15 +19,23 @@ func (r *run) judge(ctx context.Context, o *outcome, base map[string]resources, 
 			r.history.breach("after the faults: %v", err)
 		}
 	}
+	step := func(name string) { r.history.note("judge", name, "", nil) }
+	step("all ended")
 	jobs := r.allEnded(limit)
 	r.count(o, jobs, healed)
+	step("at rest")
 	r.atRest(limit)
 	if r.poison > 0 {
+		step("dead letters")
 		r.deadLetters(limit, jobs)
 	}
+	step("objects")
 	r.objects(ctx, jobs)
+	step("after a restart")
 	r.afterRestart(ctx, jobs)
+	step("settled")
 	r.settled(ctx, base)
+	step("over")
 	for _, name := range r.names {
 		for _, fall := range r.services[name].fallen() {
 			r.history.breach("%s", fall)
@@ -132,9 +140,13 @@ func (r *run) count(o *outcome, jobs map[string]*jobAnswer, healed time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id, at := range r.endedAt {
-		o.longest = max(o.longest, at.Sub(healed))
-		if at.Sub(healed) > endTime+fetchTime {
-			r.history.breach("job %s ended %s after the last fault", id, at.Sub(healed))
+		from := healed
+		if accepted := r.since[id]; accepted.After(from) {
+			from = accepted // a retry of what ended after the last fault
+		}
+		o.longest = max(o.longest, at.Sub(from))
+		if at.Sub(from) > endTime+fetchTime {
+			r.history.breach("job %s ended %s after the last fault", id, at.Sub(from))
 		}
 		seen := r.folds[id]
 		if seen == nil && r.retention == 0 {

@@ -28,7 +28,7 @@ func (h *harness) assignments() ([]assignment, error) {
 		list = append(list, assignment{
 			name: name, of: settingOf(seed), hint: fmt.Sprintf("make chaos FIRST=%d SEEDS=1", seed),
 			play: func(ctx context.Context, s *servers) *outcome {
-				return play(ctx, s, h.bin, filepath.Join(h.dir, name), seed, settingOf(seed), (*run).seed)
+				return h.play(ctx, s, name, seed, settingOf(seed), (*run).seed)
 			},
 		})
 	}

@@ -87,9 +87,9 @@ func (r *run) planVerbs(random *rand.Rand, batches []batch) {
 			b.again = random.IntN(3) == 0
 		}
 		switch {
-		case verb < 2:
+		case verb < 1:
 			b.cancel = time.Duration(1 + random.Int64N(int64(3*time.Second)))
-		case verb < 5 && r.retention == 0: // what is retried must still be there
+		case verb < 4 && r.retention == 0: // what is retried must still be there
 			b.retry = true
 		}
 	}

@@ -39,6 +39,7 @@ func main() {
 	flag.IntVar(&h.lanes, "lanes", 1, "how many run side by side")
 	flag.StringVar(&h.scenario, "scenario", "", "rolling or outage: that in place of what seeds draw")
 	flag.StringVar(&h.dir, "dir", "data/chaos", "where the servers, histories and logs lie")
+	flag.BoolVar(&h.keep, "keep", false, "keep the history and the logs of what went well, too")
 	flag.StringVar(&h.root, "root", ".", "the repository")
 	flag.Parse()
 	if err := h.run(ctx); err != nil {
@@ -56,6 +57,7 @@ type harness struct {
 	seeds, first uint64
 	lanes        int
 	scenario     string
+	keep         bool
 	dir, root    string
 	bin          string // where the services are
 }

@@ -49,9 +49,10 @@ type run struct {
 
 // play makes one run: services of their own on the servers, what act does to
 // them, and the judgement.
-func play(ctx context.Context, s *servers, bin, dir string, number uint64, of setting, act func(*run, context.Context, *outcome) error) *outcome {
+func (h *harness) play(ctx context.Context, s *servers, name string, number uint64, of setting, act func(*run, context.Context, *outcome) error) *outcome {
 	o := &outcome{faults: map[string]int{}}
-	r, err := newRun(ctx, s, bin, dir, number, of)
+	dir := filepath.Join(h.dir, name)
+	r, err := newRun(ctx, s, h.bin, dir, number, of)
 	if err != nil {
 		o.infrastructure = err
 		return o
@@ -59,7 +60,7 @@ func play(ctx context.Context, s *servers, bin, dir string, number uint64, of se
 	defer func() {
 		o.infrastructure = errors.Join(o.infrastructure, r.close(ctx))
 		o.breaches = r.history.close()
-		if len(o.breaches) == 0 && o.infrastructure == nil {
+		if len(o.breaches) == 0 && o.infrastructure == nil && !h.keep {
 			o.infrastructure = os.RemoveAll(dir) // nobody needs the history of what went well
 		}
 	}()
@@ -93,6 +94,7 @@ func newRun(ctx context.Context, s *servers, bin, dir string, number uint64, of 
 			r.history.close()
 		}
 	}()
+	_, _ = s.ctl(ctx, "purge_queue", "--vhost", s.vhost(), deadUploads) // of a run before, which was not judged
 	if r.storage, err = newStorage(s.storage, r.random(1)); err != nil {
 		return nil, err
 	}

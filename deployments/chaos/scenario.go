@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -40,7 +39,7 @@ func (h *harness) scenarios() ([]assignment, error) {
 		list = append(list, assignment{
 			name: name, of: of, hint: "make chaos SCENARIO=" + h.scenario,
 			play: func(ctx context.Context, s *servers) *outcome {
-				return play(ctx, s, h.bin, filepath.Join(h.dir, name), number, of, act)
+				return h.play(ctx, s, name, number, of, act)
 			},
 		})
 	}

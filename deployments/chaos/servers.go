@@ -33,6 +33,13 @@ func startServers(ctx context.Context, root, dir string, p *ports) (*servers, er
 	s := &servers{
 		script: filepath.Join(root, "deployments", "local", "servers.sh"), dir: dir, ctlScript: filepath.Join(dir, "rabbitmqctl"), ports: p,
 	}
+	// What a run before has left is nobody's.
+	if err := s.run(ctx, "stop"); err != nil {
+		return nil, err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("clear folder of the servers: %w", err)
+	}
 	if err := s.run(ctx, "start", "rabbitmq", "minio"); err != nil {
 		return nil, err
 	}
