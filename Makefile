@@ -42,9 +42,9 @@ prove: ## the long proofs: 20 times without servers, 3 times with, each fuzz tar
 mutants: ## tests the tests: breaks the code in a copy, promise by promise, and shows which test notices (ARGS=NAME: one)
 	@deployments/local/mutants.sh $(ARGS)
 
-chaos: ## the services under faults drawn from SEEDS (5) seeds from FIRST (1) on, and the judgement; see docs/delivery.md
-	@deployments/local/install.sh rabbitmq minio
-	@go run ./deployments/chaos -first $(or $(FIRST),1) -seeds $(or $(SEEDS),5)
+chaos: ## the services under faults drawn from SEEDS (5) seeds from FIRST (1) on, LANES (2) at a time, or SCENARIO=rolling|outage
+	@deployments/local/install.sh rabbitmq minio postgres
+	@go run ./deployments/chaos -first $(or $(FIRST),1) -seeds $(or $(SEEDS),5) -lanes $(or $(LANES),2) -scenario "$(SCENARIO)"
 
 lint: ## linters and formatting; in CI also that nothing is left to tidy or generate
 	@deployments/local/lint.sh

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// echo answers each line with the same line until the test ends.
+func echo(t *testing.T) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // The cleanup ends it.
+	must(t, err)
+	var running sync.WaitGroup
+	t.Cleanup(func() {
+		must(t, l.Close())
+		running.Wait()
+	})
+	running.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				_, _ = io.Copy(conn, conn) // until the other side is gone
+				_ = conn.Close()
+			})
+		}
+	})
+	return l.Addr().String()
+}
+
+func newTestWire(t *testing.T) *wire {
+	t.Helper()
+	addr, err := lanePorts(0, 1).free()
+	must(t, err)
+	w, err := newWire(addr, echo(t))
+	must(t, err)
+	t.Cleanup(func() { must(t, w.close()) })
+	return w
+}
+
+// caller is one connection through a wire.
+type caller struct {
+	net.Conn
+	lines *bufio.Reader
+}
+
+func call(t *testing.T, w *wire) *caller {
+	t.Helper()
+	conn, err := net.Dial("tcp", w.addr) //nolint:noctx // Loopback.
+	must(t, err)
+	t.Cleanup(func() { _ = conn.Close() }) // it may be closed already
+	return &caller{conn, bufio.NewReader(conn)}
+}
+
+// say sends a line and waits for it to come back.
+func (c *caller) say(within time.Duration) error {
+	if err := c.SetDeadline(time.Now().Add(within)); err != nil {
+		return err
+	}
+	if _, err := c.Write([]byte("hello\n")); err != nil {
+		return err
+	}
+	_, err := c.lines.ReadString('\n')
+	return err
+}
+
+// TestWire does to a connection what the faults do to a service's, and holds that
+// it works again after that: the same connection, where nothing was lost in it.
+func TestWire(t *testing.T) {
+	const long, short = 10 * time.Second, 200 * time.Millisecond
+	t.Run("slow", func(t *testing.T) {
+		w := newTestWire(t)
+		c := call(t, w)
+		must(t, c.say(long))
+		must(t, w.toxic("latency", map[string]int{"latency": 100}))
+		began := time.Now()
+		must(t, c.say(long))
+		if took := time.Since(began); took < 200*time.Millisecond {
+			t.Errorf("there and back took %s, want twice 100 ms", took)
+		}
+		must(t, w.heal())
+		must(t, c.say(long))
+	})
+	t.Run("dead", func(t *testing.T) {
+		w := newTestWire(t)
+		c := call(t, w)
+		must(t, w.toxic("timeout", map[string]int{"timeout": 0}))
+		if err := c.say(short); err == nil {
+			t.Error("a dead line answers")
+		} else if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
+			t.Errorf("a dead line says %v instead of nothing", err)
+		}
+		must(t, w.heal())
+		must(t, call(t, w).say(long))
+	})
+	t.Run("reset", func(t *testing.T) {
+		w := newTestWire(t)
+		must(t, w.toxic("reset_peer", map[string]int{"timeout": 0}))
+		if err := call(t, w).say(long); err == nil {
+			t.Error("a line that resets answers")
+		}
+		must(t, w.heal())
+		must(t, call(t, w).say(long))
+	})
+	t.Run("away", func(t *testing.T) {
+		w := newTestWire(t)
+		c := call(t, w)
+		must(t, c.say(long))
+		must(t, w.away())
+		if err := c.say(long); err == nil {
+			t.Error("a connection outlives its line")
+		}
+		if _, err := net.Dial("tcp", w.addr); err == nil { //nolint:noctx // Loopback.
+			t.Error("a line that is away can be called")
+		}
+		must(t, w.heal())
+		must(t, call(t, w).say(long))
+	})
+	t.Run("cut", func(t *testing.T) {
+		w := newTestWire(t)
+		c := call(t, w)
+		must(t, c.say(long))
+		must(t, w.cut())
+		if err := c.say(long); err == nil {
+			t.Error("a connection outlives the cut")
+		}
+		must(t, call(t, w).say(long))
+	})
+}
+
+// TestStuckWire changes a wire on which nothing moves, since the receiver does not
+// read, and holds that new connections work all the same.
+func TestStuckWire(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // Closed below.
+	must(t, err)
+	defer l.Close()
+	addr, err := lanePorts(0, 1).free()
+	must(t, err)
+	w, err := newWire(addr, l.Addr().String())
+	must(t, err)
+	c := call(t, w)
+	deaf, err := l.Accept()
+	must(t, err)
+	defer deaf.Close()
+	must(t, c.SetWriteDeadline(time.Now().Add(300*time.Millisecond)))
+	for chunk := make([]byte, 1<<20); err == nil; {
+		_, err = c.Write(chunk)
+	}
+	if err := w.heal(); err != nil {
+		t.Fatalf("a wire without a toxic is healed with %v", err)
+	}
+	if err := w.toxic("latency", map[string]int{"latency": 1}); !errors.Is(err, errStuck) {
+		t.Fatalf("changing a wire that stands still says %v, want that it is stuck", err)
+	}
+	fresh := call(t, w)
+	other, err := l.Accept()
+	must(t, err)
+	defer other.Close()
+	_, err = fresh.Write([]byte("hello\n"))
+	must(t, err)
+	if text, err := bufio.NewReader(other).ReadString('\n'); err != nil || text != "hello\n" {
+		t.Errorf("a new connection says %q, %v", text, err)
+	}
+}
