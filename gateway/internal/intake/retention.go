@@ -207,6 +207,11 @@ func (c *steadyClock) at(wall time.Time, passed time.Duration) time.Time {
 	steady := c.base.Add(passed - c.baseAt)
 	ahead := wall.Sub(steady)
 	switch {
+	case ahead <= -leap:
+		// The clock was set back. What ends by it meanwhile will look as if it had
+		// been over for long when it is set right: a leap forward like any other.
+		c.base, c.baseAt, c.leapt = wall, passed, -1
+		return wall
 	case ahead < leap:
 		c.leapt = -1
 	case c.leapt < 0:

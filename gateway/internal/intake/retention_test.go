@@ -342,9 +342,12 @@ func TestSteadyClockIsNeverAhead(t *testing.T) {
 		passed, set, want time.Duration // since the start; set is how far the wall is off
 	}
 	for name, looks := range map[string][]look{
-		"right":            {{0, 0, 0}, {time.Hour, 0, time.Hour}, {2 * day, 0, 2 * day}},
-		"an hour on":       {{time.Hour, time.Hour, time.Hour}, {23 * time.Hour, time.Hour, 23 * time.Hour}, {26 * time.Hour, time.Hour, 27 * time.Hour}},
-		"an hour back":     {{2 * time.Hour, -time.Hour, time.Hour}, {3 * day, -time.Hour, 3*day - time.Hour}},
+		"right":        {{0, 0, 0}, {time.Hour, 0, time.Hour}, {2 * day, 0, 2 * day}},
+		"an hour on":   {{time.Hour, time.Hour, time.Hour}, {23 * time.Hour, time.Hour, 23 * time.Hour}, {26 * time.Hour, time.Hour, 27 * time.Hour}},
+		"an hour back": {{2 * time.Hour, -time.Hour, time.Hour}, {3 * day, -time.Hour, 3*day - time.Hour}},
+		"back and right again": {
+			{2 * time.Hour, -time.Hour, time.Hour}, {3 * time.Hour, 0, 2 * time.Hour}, {26 * time.Hour, 0, 25 * time.Hour}, {28 * time.Hour, 0, 28 * time.Hour},
+		},
 		"on and off again": {{time.Hour, time.Hour, time.Hour}, {2 * time.Hour, 0, 2 * time.Hour}, {3 * day, time.Hour, 3 * day}},
 	} {
 		c := newSteadyClock(start, day)
