@@ -179,6 +179,7 @@ func (r *run) submit(ctx context.Context, at int, b *batch) (id string, err erro
 			}
 		default:
 			r.history.note("client", "post "+name, "failed", err.Error())
+			at++ // to the next gateway, if there is one
 		}
 		if pause(ctx, 300*time.Millisecond); ctx.Err() != nil {
 			return "", err

@@ -17,6 +17,8 @@ const (
 	rollingEvery = 5 * time.Second   // all services are restarted
 	outageTime   = 180 * time.Second // without the storage
 	outageImages = 200               // in flight meanwhile
+
+	rollingBatches = 60
 )
 
 // scenarios are the runs of the scenario: on each store one.
@@ -46,16 +48,15 @@ func (h *harness) scenarios() ([]assignment, error) {
 	return list, nil
 }
 
-// rolling restarts all services by SIGTERM every few seconds under load, one
-// after the other as a deployment does, and holds that no image is lost and that
-// a GET which is repeated when its connection is refused, or when the gateway says
-// that it is stopping, meets no other error.
+// rolling restarts all services by SIGTERM every few seconds under load, and
+// holds that no image is lost and that a GET which is repeated when its connection
+// is refused meets no other error.
 func (r *run) rolling(ctx context.Context, o *outcome) error {
 	good, bad, err := r.pictures()
 	if err != nil {
 		return err
 	}
-	batches := planBatches(r.random(3), r.site, good, bad, 100, rollingTime)
+	batches := planBatches(r.random(3), r.site, good, bad, rollingBatches, rollingTime)
 	for i := range batches {
 		batches[i].key = fmt.Sprintf("rolling %d", i)
 	}
@@ -76,12 +77,22 @@ func (r *run) rolling(ctx context.Context, o *outcome) error {
 	}
 	for round := 0; steady.Err() == nil; round++ {
 		next := time.Now().Add(rollingEvery)
+		// One gateway after the other, as a deployment does, and the others meanwhile.
+		var others sync.WaitGroup
 		for _, name := range r.names {
-			if err := r.restart(ctx, name); err != nil {
-				r.history.breach("round %d: %v", round, err)
+			restart := func() {
+				if err := r.restart(ctx, name); err != nil {
+					r.history.breach("round %d: %v", round, err)
+				}
 			}
-			o.faults["restarted"]++
+			if programOf(name) == "gateway" {
+				restart()
+			} else {
+				others.Go(restart)
+			}
 		}
+		others.Wait()
+		o.faults["all services restarted"]++
 		pause(steady, time.Until(next))
 	}
 	readers.Wait()

@@ -164,7 +164,7 @@ func (r *run) read(ctx context.Context, id string, at int) {
 				return
 			}
 		}
-		pause(ctx, time.Duration(50+rand.IntN(250))*time.Millisecond)
+		pause(ctx, time.Duration(100+rand.IntN(400))*time.Millisecond)
 	}
 }
 
