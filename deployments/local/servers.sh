@@ -138,7 +138,7 @@ start_postgres() {
   {
     echo '#!/usr/bin/env bash'
     echo '# Does one statement on the PostgreSQL of this folder.'
-    printf 'exec %q -XAtqc "$1" %q\n' "$bin/psql" "$(postgres_url)"
+    echo "exec $bin/psql -XAtqc \"\$1\" '$(postgres_url)'"
   } >"$dir/psql"
   chmod +x "$dir/psql"
   # The machine is not expected to fall while tests run, so nothing waits for the disk; a kill of the process loses nothing.
