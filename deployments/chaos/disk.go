@@ -22,7 +22,7 @@ type disk struct{ dir string }
 const diskSize = "24m"
 
 func newDisk(dir string) (*disk, error) {
-	if out, err := exec.CommandContext(context.Background(), "mount", "-t", "tmpfs", "-o", "mode=0700,size="+diskSize, "tmpfs", dir).CombinedOutput(); err != nil { //nolint:gosec // A folder of our own.
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "mode=0700,size="+diskSize, "tmpfs", dir).CombinedOutput(); err != nil { //nolint:gosec,noctx // A folder of our own, at once.
 		return nil, fmt.Errorf("mount a small disk: %w: %s", err, out)
 	}
 	return &disk{dir}, nil
@@ -30,11 +30,11 @@ func newDisk(dir string) (*disk, error) {
 
 // leaveDisk takes a disk away, if there is one.
 func leaveDisk(dir string) {
-	_ = exec.CommandContext(context.Background(), "umount", "--lazy", dir).Run() //nolint:gosec // A folder of our own; mostly nothing is mounted there.
+	_ = exec.Command("umount", "--lazy", dir).Run() //nolint:gosec,noctx // A folder of our own, where mostly nothing is mounted.
 }
 
 func (d *disk) close() error {
-	if out, err := exec.CommandContext(context.Background(), "umount", "--lazy", d.dir).CombinedOutput(); err != nil { //nolint:gosec // A folder of our own.
+	if out, err := exec.Command("umount", "--lazy", d.dir).CombinedOutput(); err != nil { //nolint:gosec,noctx // A folder of our own, at once.
 		return fmt.Errorf("unmount the small disk: %w: %s", err, out)
 	}
 	return nil

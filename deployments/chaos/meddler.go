@@ -32,7 +32,7 @@ const meddled = 16
 // was confirmed; whatever goes wrong, the broker still has the message.
 func (r *run) meddle(ctx context.Context, queue string, b blow) error {
 	r.history.note("fault", b.String(), "in "+queue, nil)
-	meddler, err := r.open(queue)
+	meddler, err := r.open(queue) //nolint:contextcheck // Close ends it.
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -42,7 +41,7 @@ func (p *ports) free() (string, error) {
 			continue
 		}
 		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
+		l, err := net.Listen("tcp", addr) //nolint:noctx // It is closed at once.
 		if err != nil {
 			last = err
 			continue

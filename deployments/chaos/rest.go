@@ -92,7 +92,7 @@ func (r *run) deadLetters(ctx context.Context, jobs map[string]*jobAnswer) {
 			}
 		}
 	}
-	reader, err := r.open("image_upload")
+	reader, err := r.open("image_upload") //nolint:contextcheck // Close ends it.
 	if err != nil {
 		r.history.breach("open the broker: %v", err)
 		return

@@ -49,16 +49,16 @@ func newWire(addr, target string) (*wire, error) {
 func (w *wire) make() error {
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	w.proxy = toxiproxy.NewProxy(server, w.addr, w.addr, w.target)
-	ctx, cancel := context.WithTimeout(context.Background(), stuckTime)
-	defer cancel()
-	var err error
-	if poll(ctx, 20*time.Millisecond, func() (bool, error) {
-		err = w.proxy.Start()
-		return err == nil, nil
-	}) != nil {
-		return fmt.Errorf("listen for a wire: %w", err)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); ; <-tick.C {
+		switch err := w.proxy.Start(); {
+		case err == nil:
+			return nil
+		case time.Since(began) > stuckTime:
+			return fmt.Errorf("listen for a wire: %w", err)
+		}
 	}
-	return nil
 }
 
 // change does something to the proxy, or gives the wire another one.
