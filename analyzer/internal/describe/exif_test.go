@@ -228,7 +228,7 @@ func TestExifOfDamagedBlocks(t *testing.T) {
 		}
 	}
 	// A value on top of the header does not spoil it.
-	onHeader := tiffOf(append([]entry{{dirImage, 0x0132, tiffASCII, []byte("longer than four")}}, fullExif...)...)
+	onHeader := tiffOf(append([]entry{{dirImage, 0x0131, tiffASCII, []byte("longer than four")}}, fullExif...)...)
 	binary.BigEndian.PutUint32(onHeader[bytes.Index(onHeader, []byte("\x01\x31\x00\x02"))+8:], 1)
 	if got, _ := read(onHeader); !reflect.DeepEqual(got, fullExifWant()) {
 		t.Errorf("value on the header: got %s", asJSON(t, got))

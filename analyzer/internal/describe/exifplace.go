@@ -18,6 +18,9 @@ const (
 	DropGPS   GPS = "drop"   // not at all
 )
 
+// Valid tells whether it is one of the choices.
+func (g GPS) Valid() bool { return g == KeepGPS || g == CoarseGPS || g == DropGPS }
+
 // apply is what the record tells of a place.
 func (g GPS) apply(place *pipeline.GPS) *pipeline.GPS {
 	switch {

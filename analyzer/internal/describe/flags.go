@@ -99,10 +99,10 @@ func isDark(m *measured, found *pipeline.Metadata) bool {
 }
 
 // isOverexposed: in the picture of a camera a quarter of the pixels is as good as
-// white, the mean luma is over 0.75, and nothing is dark, as there is where white
-// paper was photographed.
+// white, the mean luma is over 0.75, nothing is dark, as there is where white
+// paper was photographed, and the rest has the many shades that drawings lack.
 func isOverexposed(m *measured, found *pipeline.Metadata) bool {
-	return isPhoto(found) && found.HighlightsClipped >= 0.25 && found.Brightness >= 0.75 && below(&m.levels, 50) <= 0.01
+	return isPhoto(found) && found.HighlightsClipped >= 0.25 && found.Brightness >= 0.75 && below(&m.levels, 50) <= 0.01 && found.Entropy >= 3.5
 }
 
 // isPhoto tells whether a camera took the picture, by what it wrote.
@@ -117,19 +117,30 @@ func isGreyscale(m *measured) bool {
 	return m.seen > 0 && below(&m.chromas, 8) >= 0.999
 }
 
-// isMonochrome: one colour on grey, as sepia. A quarter of the pixels at least is
-// coloured (samples differ by 24), and of these all but a hundredth are within 20
-// degrees of hue.
+// isMonochrome: one colour on grey, as sepia. Half of the pixels at least are
+// coloured (samples differ by 24), of these all but a hundredth are within 20
+// degrees of hue, and pixels of equal luma are about equally coloured: the
+// difference of their samples strays by at most 10. Something grey before a blue
+// sky is not monochrome.
 func isMonochrome(m *measured) bool {
 	const window, bins = 20, 360
 	var hues [bins]int
+	var bands [16]struct {
+		n       int64
+		chromas moments
+	}
 	coloured := 0
 	for _, c := range m.cells {
 		if c.n == 0 {
 			continue
 		}
-		r, g, b := cluster{int(c.n), int(c.r), int(c.g), int(c.b)}.mean()
+		n := int(c.n)
+		r, g, b := cluster{n, int(c.r), int(c.g), int(c.b)}.mean()
 		chroma := max(r, g, b) - min(r, g, b)
+		band := &bands[lumaOf(uint8(r), uint8(g), uint8(b))>>4]
+		band.n += int64(n)
+		band.chromas.sum += int64(n * chroma)
+		band.chromas.squares += int64(n * chroma * chroma)
 		if chroma < 24 {
 			continue
 		}
@@ -142,11 +153,18 @@ func isMonochrome(m *measured) bool {
 		default:
 			angle = 60*(r-g)/chroma + 240
 		}
-		hues[angle] += int(c.n)
-		coloured += int(c.n)
+		hues[angle] += n
+		coloured += n
 	}
-	if int64(coloured)*4 < m.seen {
+	if int64(coloured)*2 < m.seen {
 		return false
+	}
+	strays := 0.0
+	for _, band := range bands {
+		if band.n > 0 {
+			_, sd := band.chromas.over(band.n)
+			strays += sd * float64(band.n) / float64(m.seen)
+		}
 	}
 	inside, most := 0, 0
 	for i := range bins + window {
@@ -156,7 +174,7 @@ func isMonochrome(m *measured) bool {
 		}
 		most = max(most, inside)
 	}
-	return most*100 >= coloured*99
+	return strays <= 10 && most*100 >= coloured*99
 }
 
 // flat is the part of the pixels that are exactly as light as the one to their

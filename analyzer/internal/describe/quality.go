@@ -15,7 +15,7 @@ var annexK = [64]int{
 // farTable is the mean difference, in parts of the sum of both tables, from which
 // on a table is none of those that the scale knows. Cameras have tables of their
 // own; those up to a tenth apart keep about as much as the quality says.
-const farTable = 0.1
+const farTable = 0.03
 
 // jpegQuality estimates the quality, 1 to 100, that a JPEG was written with: the
 // one on the scale of the IJG whose luma table is nearest to the file's. It is 0

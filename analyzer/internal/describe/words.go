@@ -1,6 +1,7 @@
 package describe
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -109,7 +110,7 @@ func composedKeywords(m *pipeline.Metadata) []string {
 		keywords = append(keywords, "animated")
 	}
 	if e := m.Exif; e != nil {
-		keywords = append(keywords, strings.ToLower(e.CameraMake))
+		keywords = append(keywords, strings.ToLower(brandOf(e.CameraMake)))
 		if takenOn(m) != "" && (camera(m) != "" || isPhoto(m)) {
 			keywords = append(keywords, e.TakenAt[:len("2006")])
 		}
@@ -140,22 +141,33 @@ func enumerated(words []string) string {
 	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
 
-// camera is the name of the camera as people say it. Most models begin with the
-// name of the make, or a part of it, already.
+// camera is the name of the camera as people say it. Most models begin with a word
+// of the make already.
 func camera(m *pipeline.Metadata) string {
 	if m.Exif == nil {
 		return ""
 	}
-	brand, model := m.Exif.CameraMake, m.Exif.CameraModel
-	first, _, _ := strings.Cut(strings.ToLower(brand), " ")
-	switch {
-	case model == "":
-		return brand
-	case brand == "" || strings.HasPrefix(strings.ToLower(model), first):
-		return model
-	default:
-		return brand + " " + model
+	brand, model := brandOf(m.Exif.CameraMake), m.Exif.CameraModel
+	first, _, _ := strings.Cut(strings.ToLower(model), " ")
+	if model == "" || brand == "" || slices.Contains(strings.Fields(strings.ToLower(brand)), first) {
+		return cmp.Or(model, brand)
 	}
+	return brand + " " + model
+}
+
+// brandOf is the make without what only lawyers say.
+func brandOf(maker string) string {
+	words := strings.Fields(strings.ReplaceAll(maker, ",", " "))
+	for i, word := range words {
+		switch strings.ToLower(strings.TrimSuffix(word, ".")) {
+		case "corporation", "corp", "company", "co", "ltd", "limited", "inc", "gmbh", "ag",
+			"imaging", "optical", "electric", "electronics", "technologies", "camera", "digital":
+			if i > 0 {
+				return strings.Join(words[:i], " ")
+			}
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // takenOn is the day on which the picture was taken, as "21 June 2025".

@@ -9,6 +9,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -236,8 +237,13 @@ func (r *xmpReader) brought(warned *warnings) brought {
 		}
 	}
 	for _, property := range [...]string{"exif:DateTimeOriginal", "photoshop:DateCreated"} {
+		at := r.one(property)
 		if b.exif.TakenAt == "" {
-			b.exif.TakenAt = isoTime(r.one(property))
+			b.exif.TakenAt = isoTime(at)
+		}
+		// A date alone is one by its rules, and tells too little.
+		if at != "" && len(at) > len(time.DateOnly) && isoTime(at) == "" {
+			warned.add("XMP %s: %q is no time", property, at)
 		}
 	}
 	digests := r.all("imagebatch:composedDigests")
