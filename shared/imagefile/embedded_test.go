@@ -52,14 +52,14 @@ func TestReadTellsTheQuantisation(t *testing.T) {
 	frame[4+6+2] = 1 // The first component takes table 1.
 	scan := append(sos(1, 2, 3), bytes.Repeat([]byte{0x55}, 20)...)
 	for name, c := range map[string]struct {
-		tables []byte
-		want   uint16 // its first value
+		tables       []byte
+		want, chroma uint16 // their first values; the others take table 0
 	}{
-		"one of 8 bits":                {segment(0xdb, table(1, 7)...), 7},
-		"one of 16 bits behind others": {segment(0xdb, append(append(table(0, 3), table(0x12, 9)...), table(0x11, 300)...)...), 300},
-		"defined again":                {append(segment(0xdb, table(1, 7)...), segment(0xdb, table(1, 8)...)...), 8},
-		"cut short":                    {segment(0xdb, table(1, 7)[:60]...), 0},
-		"of another component":         {segment(0xdb, table(0, 7)...), 0},
+		"one of 8 bits":                {segment(0xdb, table(1, 7)...), 7, 0},
+		"one of 16 bits behind others": {segment(0xdb, append(append(table(0, 3), table(0x12, 9)...), table(0x11, 300)...)...), 300, 3},
+		"defined again":                {append(segment(0xdb, table(1, 7)...), segment(0xdb, table(1, 8)...)...), 8, 0},
+		"cut short":                    {segment(0xdb, table(1, 7)[:60]...), 0, 0},
+		"of another component":         {segment(0xdb, table(0, 7)...), 0, 7},
 	} {
 		h, err := imagefile.Read(jpegOf(c.tables, frame, scan, segment(0xdb, table(1, 99)...), scan), imagefile.Limits{})
 		if err != nil {
@@ -73,6 +73,9 @@ func TestReadTellsTheQuantisation(t *testing.T) {
 		}
 		if h.Luma != want {
 			t.Errorf("%s: %v", name, h.Luma)
+		}
+		if chroma := h.Chroma[0]; chroma != c.chroma {
+			t.Errorf("%s: chroma begins with %d, want %d", name, chroma, c.chroma)
 		}
 	}
 }

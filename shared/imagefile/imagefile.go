@@ -90,9 +90,9 @@ type Header struct {
 	ICC   []byte // of a JPEG, what the first of its segments holds of the profile; of a PNG, the iCCP chunk
 	Texts []Text // the text chunks of a PNG, at most 32
 
-	// Luma is the quantisation table of a JPEG's first component, in zigzag order,
-	// all zeros when the file lacks it.
-	Luma [64]uint16
+	// Luma and Chroma are the quantisation tables of a JPEG's first and second
+	// component, in zigzag order, all zeros where the file lacks one.
+	Luma, Chroma [64]uint16
 
 	decodedBytes int64
 }

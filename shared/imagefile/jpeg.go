@@ -299,6 +299,9 @@ func (w *jpegWalk) scan(segment []byte) error {
 	if w.header.Scans == 0 {
 		// What is defined later is for other scans, or for nothing.
 		w.header.Luma = w.tables[w.components[0].table]
+		if w.nComp > 1 {
+			w.header.Chroma = w.tables[w.components[1].table]
+		}
 	}
 	w.header.Scans++
 	return w.limits.checkWork(w.header.Width, w.header.Height, w.header.Scans)

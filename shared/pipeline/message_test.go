@@ -45,7 +45,7 @@ func TestGoldenMessages(t *testing.T) {
 			GPS: &pipeline.GPS{Latitude: 47.376887, Longitude: 8.541694, Altitude: &altitude},
 		},
 		MeanColor: "#7a8b9c", Colors: []pipeline.ColorShare{
-			{Hex: "#102030", Share: .5, Name: "black", Lab: [3]float64{12.25, -1.4, -12.31}},
+			{Hex: "#102030", Share: .5, Name: "black", Lab: [3]float64{11.66, -0.8, -12.65}},
 			{Hex: "#f0f0f0", Share: .25, Name: "whitesmoke", Lab: [3]float64{94.8, 0, 0}},
 		},
 		Saturation: .2179, Colorfulness: 31.2, Warmth: -.1333,

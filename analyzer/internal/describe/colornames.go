@@ -1,10 +1,6 @@
 package describe
 
-import (
-	"cmp"
-	"slices"
-	"strings"
-)
+import "strings"
 
 // colorNames are the named colours of CSS Color Module Level 4 (6.1), without those
 // that are the same under another name: aqua, fuchsia and the greys with an e.
@@ -20,36 +16,14 @@ func newColorNames() *colorNames {
 	return n
 }
 
-// nearest is the name, as CSS writes it, of the colour that looks most like the
-// given one by CIEDE2000.
+// nearest is the name, as CSS writes it, of the colour that is nearest in CIELAB.
+// CIEDE2000, which was made for small differences, names worse at the distances
+// that lie between so few colours: a steel blue becomes a royal blue.
 func (n *colorNames) nearest(c lab) string {
-	// CIEDE2000 takes long, and what it finds nearest is never far by the plain
-	// distance either.
-	const looked = 24
-	type candidate struct {
-		index    int
-		distance float64
-	}
-	var some [looked]candidate
-	found := some[:0]
+	best := 0
 	for i, o := range n.labs {
-		dl, da, db := o.l-c.l, o.a-c.a, o.b-c.b
-		next := candidate{i, dl*dl + da*da + db*db}
-		if len(found) == looked && next.distance >= found[looked-1].distance {
-			continue
-		}
-		at, _ := slices.BinarySearchFunc(found, next, func(a, b candidate) int {
-			return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(a.index, b.index))
-		})
-		if len(found) == looked {
-			found = found[:looked-1]
-		}
-		found = slices.Insert(found, at, next)
-	}
-	best, least := 0, -1.0
-	for _, f := range found {
-		if d := difference2000(n.labs[f.index], c); least < 0 || d < least {
-			best, least = f.index, d
+		if o.apart(c) < n.labs[best].apart(c) {
+			best = i
 		}
 	}
 	return strings.ReplaceAll(cssColors[best].name, " ", "")
