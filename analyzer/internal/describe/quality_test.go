@@ -27,6 +27,10 @@ func TestJPEGQualityIsWhatItWasWrittenWith(t *testing.T) {
 func TestJPEGQualityIsExiftools(t *testing.T) {
 	files := cameraFiles(t)
 	judged := judge(t, files, "-JPEGQualityEstimate")
+	// These define a third table that no component takes, and exiftool counts it.
+	unused := map[string]bool{
+		"metadata-extractor/nikonMakernoteType2b.jpg": true, "metadata-extractor/withUncompressedYCbCrThumbnail.jpg": true,
+	}
 	told := 0
 	for name, data := range files {
 		h, err := imagefile.Read(data, imagefile.Limits{})
@@ -38,7 +42,7 @@ func TestJPEGQualityIsExiftools(t *testing.T) {
 			exact = exact && got > 0 && int(v) == scaled(annexK[0][i], got)
 		}
 		want, ok := judged[name]["JPEGQualityEstimate"].(float64)
-		if !ok || !exact {
+		if !ok || !exact || unused[name] {
 			continue
 		}
 		told++
