@@ -156,7 +156,7 @@ func isMonochrome(m *measured) bool {
 		hues[angle] += n
 		coloured += n
 	}
-	if int64(coloured)*2 < m.seen {
+	if m.seen == 0 || int64(coloured)*2 < m.seen {
 		return false
 	}
 	strays := 0.0
