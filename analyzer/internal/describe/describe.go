@@ -1,12 +1,19 @@
 // Package describe looks at one image and tells what is in it: the facts of the
-// file, what the camera wrote, colours, light, hashes, and a thumbnail.
+// file, what the camera and people wrote, colours, light, flags, hashes, words, and
+// a thumbnail.
 //
 // It promises that the image is decoded once, that the decoded pixels of all
 // images at work at the same time stay within a budget of bytes, that nothing is
 // decoded before [imagefile.Read] has checked the whole structure, and that the
 // same bytes give the same [pipeline.Metadata] and the same thumbnail, bit for
-// bit, for one [Version] on one architecture. Damaged EXIF never fails an image:
-// it becomes a warning.
+// bit, for one [Version] on one architecture. Damaged metadata never fails an
+// image: one bad tag costs that tag and becomes a warning.
+//
+// EXIF is read by imagemeta behind checks of our own, since it gives up at the
+// first odd entry. XMP and IPTC are read by small readers here, since its own
+// bound neither depth nor values, and read neither languages nor a packet without
+// its outer element. What is composed of an image tells nothing that was not
+// measured.
 //
 // It refuses nothing that imagefile takes unless its pixels turn out to be
 // damaged. Every figure about the picture is taken from one small upright copy, at

@@ -117,6 +117,7 @@ func thumbTransform(channel []float64, cosX, cosY [][]float64) (t thumbChannel) 
 		row := channel[y*width:][:width]
 		for cx, basis := range cosX {
 			sum := 0.0
+			basis = basis[:len(row)]
 			for x, v := range row {
 				sum += v * basis[x]
 			}
