@@ -34,6 +34,7 @@ func FuzzDescribe(f *testing.F) {
 			}
 			return
 		}
+		checkSchema(t, m)
 		first, err := json.Marshal(m)
 		if err != nil || len(first) > pipeline.MaxMetadataBytes || len(thumbnail) > pipeline.MaxThumbnailBytes {
 			t.Fatalf("%d bytes of metadata, %d of thumbnail, %v", len(first), len(thumbnail), err)

@@ -100,12 +100,14 @@ func withExif(jpg, tiff []byte) []byte {
 	return append(append(out, tiff...), jpg[2:]...)
 }
 
+// describe describes an image and holds the record to its schema.
 func describe(t testing.TB, data []byte) (pipeline.Metadata, image.Image) {
 	t.Helper()
 	m, thumbnail, err := New(Config{}).Describe(t.Context(), data)
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkSchema(t, m)
 	small, err := jpeg.Decode(bytes.NewReader(thumbnail))
 	if err != nil {
 		t.Fatalf("decode thumbnail: %v", err)

@@ -44,8 +44,8 @@ func newRecord(a pipeline.Analysis, file imprint.File) Record {
 			XMP:         file.Outcome,
 		},
 	}
-	if r.Colors == nil { // A list without elements is written as one, never as null.
-		r.Colors = []pipeline.ColorShare{}
+	if r.Keywords == nil { // A list without elements is written as one, never as null.
+		r.Keywords = []string{}
 	}
 	if file.Warning != "" {
 		r.Processed.Warnings = []imprint.Warning{file.Warning}

@@ -1,0 +1,92 @@
+package describe
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+const (
+	xmpStart = `<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:exif="http://ns.adobe.com/exif/1.0/">`
+	xmpEnd   = `</rdf:RDF></x:xmpmeta><?xpacket end="w"?>`
+)
+
+func TestXMPInEveryForm(t *testing.T) {
+	for name, c := range map[string]struct {
+		packet string
+		want   brought
+	}{
+		"attributes":             {`<rdf:Description xmp:Rating="3" dc:title="A &amp; B"/>`, brought{title: "A & B", rating: 3}},
+		"elements":               {`<rdf:Description><dc:title> A </dc:title></rdf:Description>`, brought{title: "A"}},
+		"CDATA":                  {`<rdf:Description><dc:title><![CDATA[<A>]]></dc:title></rdf:Description>`, brought{title: "<A>"}},
+		"languages":              {`<rdf:Description><dc:title><rdf:Alt><rdf:li xml:lang="de">B</rdf:li><rdf:li xml:lang="x-default">A</rdf:li></rdf:Alt></dc:title></rdf:Description>`, brought{title: "A"}},
+		"no language asked for":  {`<rdf:Description><dc:title><rdf:Alt><rdf:li xml:lang="de">B</rdf:li><rdf:li xml:lang="en">A</rdf:li></rdf:Alt></dc:title></rdf:Description>`, brought{title: "B"}},
+		"two descriptions":       {`<rdf:Description dc:title="A"/><rdf:Description><dc:subject><rdf:Bag><rdf:li>x</rdf:li><rdf:li>y</rdf:li></rdf:Bag></dc:subject></rdf:Description>`, brought{title: "A", keywords: []string{"x", "y"}}},
+		"a namesake of another":  {`<rdf:Description xmlns:o="other:"><o:title>B</o:title><dc:title>A</dc:title></rdf:Description>`, brought{title: "A"}},
+		"a title in a structure": {`<rdf:Description xmlns:o="other:"><o:s rdf:parseType="Resource"><dc:title>B</dc:title></o:s></rdf:Description>`, brought{}},
+		"half a star":            {`<rdf:Description xmp:Rating="3.5"/>`, brought{rating: 4}},
+		"a comment":              {`<rdf:Description><exif:UserComment><rdf:Alt><rdf:li xml:lang="x-default">Screenshot</rdf:li></rdf:Alt></exif:UserComment></rdf:Description>`, brought{comment: "Screenshot"}},
+		"other words of ours":    {`<rdf:Description xmlns:i="https://github.com/imagebatch/imagebatch/ns/1.0/" i:Format="jpeg" i:Width="3"/>`, brought{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var w warnings
+			got := readXMP([]byte(xmpStart+c.packet+xmpEnd+"  \x00\x00"), &w)
+			c.want.marks = marks{}
+			if !reflect.DeepEqual(got, c.want) || w.list != nil {
+				t.Errorf("got %+v, want %+v, warnings %q", got, c.want, w.list)
+			}
+		})
+	}
+}
+
+// TestXMPOfStrangers: what cannot be read is told, costs no more than it is long,
+// and what comes before it counts.
+func TestXMPOfStrangers(t *testing.T) {
+	const good = `<rdf:Description dc:title="A"/>`
+	for name, c := range map[string]struct{ packet, title string }{
+		"a DOCTYPE":           {`<!DOCTYPE x [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;">]>` + xmpStart + good + xmpEnd, ""},
+		"an unknown entity":   {xmpStart + good + `<rdf:Description><dc:rights>&secret;</dc:rights></rdf:Description>` + xmpEnd, "A"},
+		"another encoding":    {`<?xml version="1.0" encoding="UTF-16"?>` + xmpStart + good + xmpEnd, ""},
+		"no XML":              {"\xff\xfe\x00<", ""},
+		"cut short":           {xmpStart + good + `<rdf:Descr`, "A"},
+		"never closed":        {xmpStart + good + strings.Repeat("<a>", 5000), "A"},
+		"a packet of 2 MiB":   {xmpStart + good + strings.Repeat(" ", 2<<20) + xmpEnd, ""},
+		"a rating of words":   {xmpStart + `<rdf:Description dc:title="A" xmp:Rating="good"/>` + xmpEnd, "A"},
+		"a time that is none": {xmpStart + `<rdf:Description dc:title="A" exif:DateTimeOriginal="2019:07:14 09:21:11.47"/>` + xmpEnd, "A"},
+		"a place beyond":      {xmpStart + `<rdf:Description dc:title="A" exif:GPSLatitude="91,0N" exif:GPSLongitude="1,0E"/>` + xmpEnd, "A"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var w warnings
+			got := readXMP([]byte(c.packet), &w)
+			if got.title != c.title || len(w.list) != 1 || got.exif.GPS != nil || got.rating != 0 {
+				t.Errorf("title %q, want %q; warnings %q", got.title, c.title, w.list)
+			}
+		})
+	}
+	var w warnings
+	many := xmpStart + "<rdf:Description><dc:subject><rdf:Bag>" + strings.Repeat("<rdf:li>x</rdf:li>", 10_000) + "</rdf:Bag></dc:subject></rdf:Description>" + xmpEnd
+	if got := readXMP([]byte(many), &w); len(got.keywords) != maxXMPValues {
+		t.Errorf("%d keywords are kept", len(got.keywords))
+	}
+}
+
+func TestXMPTimesAndPlaces(t *testing.T) {
+	for s, want := range map[string]string{
+		"2024-05-29T17:19:21+02:00": "2024-05-29T17:19:21+02:00", "2024-05-29T17:19:21.25Z": "2024-05-29T17:19:21Z",
+		"2024-05-29T17:19": "2024-05-29T17:19:00", "2024-05-29T17:19-03:30": "2024-05-29T17:19:00-03:30", "2024-05": "", "2024-13-01T00:00:00": "", "": "",
+	} {
+		if got := isoTime(s); got != want {
+			t.Errorf("%q is %q, want %q", s, got, want)
+		}
+	}
+	for s, want := range map[string]float64{"51,30.5N": 51.508333333333, "33,51,36S": -33.86, "0,0N": 0, "90,0N": 90} {
+		if got, ok := xmpCoordinate(s, "N", "S", 90); !ok || round(got, 9) != round(want, 9) {
+			t.Errorf("%q is %v, %v", s, got, ok)
+		}
+	}
+	for _, s := range []string{"", "N", "91,0N", "51,60N", "51,-3N", "NaN,0N", "1,2,3,4N", "51.5", "1e999N", "51,30.5E"} {
+		if got, ok := xmpCoordinate(s, "N", "S", 90); ok {
+			t.Errorf("%q is %v", s, got)
+		}
+	}
+}
