@@ -29,16 +29,30 @@ func TestGoldenMessages(t *testing.T) {
 		Envelope: e, OriginalFilename: "Zürich \"ä\" 写真.jpg", OriginalPath: pipeline.OriginalKey(e.TraceID, "Zürich _ä_ 写真.jpg"),
 		Size: 281_000, ContentType: "image/jpeg", SHA256: strings.Repeat("0f", 32),
 	}
+	bias, fired := -0.33, false
 	found := pipeline.Metadata{
-		AnalyzerVersion: "1.0.0", Format: "jpeg", Width: 1200, Height: 1600, Orientation: 6, BitDepth: 8,
-		ColorModel: "ycbcr", FileSize: 281_000, SHA256: upload.SHA256,
+		AnalyzerVersion: "2.0.0",
+		Title:           "Zürichsee", Description: "Portrait JPEG image of 1200×1600 pixels.", Keywords: []string{"lake", "写真"},
+		Composed: []string{pipeline.ComposedDescription},
+		Rating:   -1, Copyright: "© 2025 A. Muster", Creators: []string{"A. Muster", "B. Beispiel"},
+		Format: "jpeg", Width: 1200, Height: 1600, Shape: "portrait", Orientation: 6, BitDepth: 8,
+		ColorModel: "ycbcr", ICCProfile: "Display P3", Progressive: true, JPEGQuality: 92, EntropyChecked: "full",
+		FileSize: 281_000, SHA256: upload.SHA256,
 		Exif: &pipeline.Exif{
-			CameraMake: "Apple", CameraModel: "iPhone 15", LensModel: "back camera", TakenAt: "2025-06-01T12:00:00+02:00",
-			ExposureTime: "1/250", FNumber: 1.78, ISO: 64, FocalLength: 6.86,
+			CameraMake: "Apple", CameraModel: "iPhone 15", LensModel: "back camera", Software: "17.5",
+			TakenAt: "2025-06-01T12:00:00+02:00", ExposureTime: "1/250", FNumber: 1.78, ISO: 64,
+			ExposureBias: &bias, FocalLength: 6.86, FocalLength35: 26, FlashFired: &fired,
 			GPS: &pipeline.GPS{Latitude: 47.376887, Longitude: 8.541694, Altitude: &altitude},
 		},
-		MeanColor: "#7a8b9c", Colors: []pipeline.ColorShare{{Hex: "#102030", Share: .5}, {Hex: "#f0f0f0", Share: .25}},
-		Brightness: .4321, Contrast: .2, Sharpness: 123.45, BlurHash: "LEHV6nWB2yk8pyo0adR*.7kCMdnj", PHash: "d1c4f0e0a1b2c3d4",
+		MeanColor: "#7a8b9c", Colors: []pipeline.ColorShare{
+			{Hex: "#102030", Share: .5, Name: "black", Lab: [3]float64{12.25, -1.4, -12.31}},
+			{Hex: "#f0f0f0", Share: .25, Name: "whitesmoke", Lab: [3]float64{94.8, 0, 0}},
+		},
+		Saturation: .2179, Colorfulness: 31.2, Warmth: -.1333,
+		Brightness: .4321, Contrast: .2, Entropy: 7.125, ShadowsClipped: .0125, HighlightsClipped: .5, Sharpness: 123.45,
+		Flags:    []string{"overexposed"},
+		BlurHash: "LEHV6nWB2yk8pyo0adR*.7kCMdnj", ThumbHash: "3OcRJYB4d3h/iIeHeEh3eIhw+j3A",
+		DHash: "3c3e1e1c9c9e8f07", PHash: "d1c4f0e0a1b2c3d4",
 		Warnings: []string{"EXIF tag Foo could not be read"},
 	}
 	messages := map[string]any{
