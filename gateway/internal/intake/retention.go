@@ -153,9 +153,9 @@ func (in *Intake) deleteResults(ctx context.Context, j *job.Job) error {
 	return in.deleteObjects(ctx, in.deps.Processed, "result", keys)
 }
 
-// results are the keys of a processed image, its record and its thumbnail.
+// results are the keys of a processed image, its record, its thumbnail and its sidecar.
 func results(processed string) []string {
-	return []string{pipeline.ThumbnailKey(processed), pipeline.RecordKey(processed), processed}
+	return []string{pipeline.ThumbnailKey(processed), pipeline.RecordKey(processed), pipeline.SidecarKey(processed), processed}
 }
 
 func (in *Intake) deleteObjects(ctx context.Context, s objectstore.Store, kind string, keys []string) error {

@@ -3,6 +3,7 @@ package imprint
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,9 +75,9 @@ func inspect(t *testing.T, files map[string][]byte, atLeast int) {
 	}
 	outcomes := map[string]int{}
 	for name, f := range judged(t, files) {
-		outcomes[string(f.Outcome)+" "+string(f.Warning)]++
-		if checkPixels(t, files[name], f.Data) && f.Outcome == None {
-			t.Errorf("%s: nothing was written into a sound file: %s", name, f.Warning)
+		outcomes[string(f.XMP)+" "+fmt.Sprint(f.Warnings)]++
+		if checkPixels(t, files[name], f.Data) && f.XMP == None {
+			t.Errorf("%s: nothing was written into a sound file: %s", name, f.Warnings)
 		}
 	}
 	for outcome, n := range outcomes {

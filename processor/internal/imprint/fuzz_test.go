@@ -28,7 +28,7 @@ func FuzzWrite(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, err := Write(data, sample()); err != nil {
+		if _, err := Write(data, sample(), Options{}); err != nil {
 			return
 		}
 		checkPixels(t, data, write(t, data).Data)
@@ -68,8 +68,8 @@ func TestWriteAnyJPEG(t *testing.T) {
 		f := write(tb, data)
 		sound := checkPixels(tb, data, f.Data) &&
 			!strings.Contains(b.String(), "no index") && !strings.Contains(b.String(), "not a packet")
-		if sound && f.Outcome == None {
-			rt.Fatalf("nothing was written: %s", f.Warning)
+		if sound && f.XMP == None {
+			rt.Fatalf("nothing was written: %s", f.Warnings)
 		}
 	})
 }
@@ -88,8 +88,8 @@ func TestWriteAnyPNG(t *testing.T) {
 		tb := rapidTB{t, rt}
 		f := write(tb, data)
 		samePixels(tb, data, f.Data)
-		if f.Outcome == None {
-			rt.Fatalf("nothing was written: %s", f.Warning)
+		if f.XMP == None {
+			rt.Fatalf("nothing was written: %s", f.Warnings)
 		}
 	})
 }

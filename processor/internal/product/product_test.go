@@ -63,7 +63,7 @@ func TestMake(t *testing.T) {
 	for contentType, original := range map[string][]byte{"image/jpeg": jpegFile(t), "image/png": pngFile(t)} {
 		t.Run(contentType, func(t *testing.T) {
 			a := analysis(original)
-			p, err := Make(original, a)
+			p, err := Make(original, a, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -96,14 +96,14 @@ func TestMake(t *testing.T) {
 // even, gives the same bytes.
 func TestMakeTwice(t *testing.T) {
 	original := jpegFile(t)
-	first, err := Make(original, analysis(original))
+	first, err := Make(original, analysis(original), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := analysis(original)
 	a.Envelope = pipeline.NewEnvelope("another-job", 7, time.Unix(1800000000, 0))
 	a.Attempt = 4
-	second, err := Make(original, a)
+	second, err := Make(original, a, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestMakeTellsOfWhatItLeavesAlone(t *testing.T) {
 	original := append(append(bytes.Clone(file[:afterIHDR]), credentials...), file[afterIHDR:]...)
 	a := analysis(original)
 	a.Thumbnail, a.Metadata.Colors = nil, nil
-	p, err := Make(original, a)
+	p, err := Make(original, a, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,15 +138,15 @@ func TestMakeTellsOfWhatItLeavesAlone(t *testing.T) {
 func TestMakeRefuses(t *testing.T) {
 	var failure *pipeline.Failure
 	a := analysis(jpegFile(t))
-	if _, err := Make(pngFile(t), a); !errors.Is(err, ErrOtherBytes) || errors.As(err, &failure) {
+	if _, err := Make(pngFile(t), a, Options{}); !errors.Is(err, ErrOtherBytes) || errors.As(err, &failure) {
 		t.Errorf("other bytes: %v, want ErrOtherBytes, which is tried again", err)
 	}
 	text := []byte("neither")
-	if _, err := Make(text, analysis(text)); !errors.As(err, &failure) || !errors.Is(err, imprint.ErrFormat) {
+	if _, err := Make(text, analysis(text), Options{}); !errors.As(err, &failure) || !errors.Is(err, imprint.ErrFormat) {
 		t.Errorf("text: %v, want a failure", err)
 	}
 	a.Metadata.Brightness = math.NaN()
-	if _, err := Make(jpegFile(t), a); !errors.As(err, &failure) {
+	if _, err := Make(jpegFile(t), a, Options{}); !errors.As(err, &failure) {
 		t.Errorf("a figure that JSON cannot write: %v, want a failure", err)
 	}
 }

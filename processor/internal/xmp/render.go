@@ -1,6 +1,7 @@
 package xmp
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -40,14 +41,17 @@ func (d Description) write(b *strings.Builder, about string, declared bool) {
 	if !declared {
 		b.WriteString("\n    xmlns:rdf=\"" + rdfNamespace + `"`)
 	}
+	if d.quotesDC() {
+		b.WriteString("\n    xmlns:" + dcPrefix + `="` + dcNamespace + `"`)
+	}
 	b.WriteString("\n    xmlns:" + Prefix + `="` + Namespace + `"`)
 	lists := 0
 	for _, p := range d.properties {
-		if p.list {
+		if p.list != "" {
 			lists++
 			continue
 		}
-		b.WriteString("\n    " + Prefix + ":" + p.name + `="`)
+		b.WriteString("\n    " + p.name + `="`)
 		escape(b, p.values[0])
 		b.WriteByte('"')
 	}
@@ -57,21 +61,29 @@ func (d Description) write(b *strings.Builder, about string, declared bool) {
 	}
 	b.WriteByte('>')
 	for _, p := range d.properties {
-		if p.list {
+		if p.list != "" {
 			p.writeList(b)
 		}
 	}
 	b.WriteString("\n  </rdf:Description>")
 }
 
-func (p property) writeList(b *strings.Builder) {
-	b.WriteString("\n   <" + Prefix + ":" + p.name + ">\n    <rdf:Seq>")
+func (d Description) quotesDC() bool {
+	return slices.ContainsFunc(d.properties, func(p said) bool { return strings.HasPrefix(p.name, dcPrefix+":") })
+}
+
+func (p said) writeList(b *strings.Builder) {
+	b.WriteString("\n   <" + p.name + ">\n    <rdf:" + p.list + ">")
 	for _, v := range p.values {
-		b.WriteString("\n     <rdf:li>")
+		if p.list == "Alt" {
+			b.WriteString("\n     <rdf:li xml:lang=\"" + defaultLanguage + "\">")
+		} else {
+			b.WriteString("\n     <rdf:li>")
+		}
 		escape(b, v)
 		b.WriteString("</rdf:li>")
 	}
-	b.WriteString("\n    </rdf:Seq>\n   </" + Prefix + ":" + p.name + ">")
+	b.WriteString("\n    </rdf:" + p.list + ">\n   </" + p.name + ">")
 }
 
 // escape writes text so that it is the same in an attribute and in an element.
