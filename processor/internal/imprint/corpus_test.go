@@ -92,7 +92,10 @@ func TestGosPictures(t *testing.T) {
 
 // TestPhotographs reads the photographs of many cameras and programs that come
 // with the analyzer's EXIF reader, where that module has been downloaded.
-func TestPhotographs(t *testing.T) {
+func TestPhotographs(t *testing.T) { inspect(t, photographs(t), 80) }
+
+func photographs(t *testing.T) map[string][]byte {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bep/imagemeta")
 	_, here, _, _ := runtime.Caller(0)
 	cmd.Dir = filepath.Join(filepath.Dir(here), "..", "..", "..", "analyzer")
@@ -101,5 +104,5 @@ func TestPhotographs(t *testing.T) {
 	if err != nil || folder == "" {
 		t.Skip("the module github.com/bep/imagemeta is not at hand")
 	}
-	inspect(t, corpus(t, filepath.Join(folder, "testdata")), 80)
+	return corpus(t, filepath.Join(folder, "testdata"))
 }

@@ -73,9 +73,10 @@ func exifOf(data []byte) []byte {
 // for the place of the first directory.
 func checkTIFF(t testing.TB, before, after []byte) {
 	t.Helper()
-	if text, ok := first2(readTIFF(before)).description(); ok {
-		t.Logf("replaced %q", text)
-		return
+	if block, ok := readTIFF(before); ok {
+		if _, described := block.description(); described {
+			return // It was ours, and has been replaced.
+		}
 	}
 	blanked := bytes.Clone(after)
 	copy(blanked[4:8], before[4:8])
@@ -83,8 +84,6 @@ func checkTIFF(t testing.TB, before, after []byte) {
 		t.Fatal("something in the EXIF data has moved")
 	}
 }
-
-func first2[A, B any](a A, _ B) A { return a }
 
 // rest is a file in parts, without its first XMP packet, EXIF and IPTC, and with
 // the figures of an MPF index blanked.
@@ -124,6 +123,9 @@ func restOfPNG(data []byte) []string {
 		left = left[size+12:]
 		if !found && slices.Contains([]string{"iTXt", "zTXt", "tEXt"}, part[4:8]) && strings.HasPrefix(part[8:len(part)-4], xmpKeyword) {
 			found = true
+			continue
+		}
+		if strings.HasPrefix(part[4:], "tEXtexif:GPS") {
 			continue
 		}
 		if part[4:8] == "eXIf" {

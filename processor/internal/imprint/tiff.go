@@ -20,6 +20,7 @@ const (
 )
 
 const (
+	lastGPSTag = 0x1f
 	typeASCII  = 2
 	typeUTF8   = 129 // of EXIF 3.0
 	tiffHeader = 8
@@ -227,8 +228,9 @@ func (t tiffBlock) withoutEntry(entry int) tiffBlock {
 	return t
 }
 
-// withoutPlace is the block without its GPS directory, whose bytes and values
-// become zeros where they are. It tells whether there was one.
+// withoutPlace is the block without its GPS directory: nothing leads to it any
+// more, and its entries and their values become zeros where they are. It tells
+// whether there was one.
 func (t tiffBlock) withoutPlace() (tiffBlock, bool) {
 	entry, ok := t.find(t.first, tagGPS)
 	if !ok {
@@ -236,20 +238,25 @@ func (t tiffBlock) withoutPlace() (tiffBlock, bool) {
 	}
 	t.data = slices.Clone(t.data)
 	if d, ok := t.directory(int(t.order.Uint32(t.data[entry+8:]))); ok {
-		gps := make([]span, 0, 1+d.count)
 		for i := range d.count {
+			if t.order.Uint16(t.data[d.entry(i):]) > lastGPSTag {
+				continue // a broken pointer that leads elsewhere, or somebody's padding
+			}
 			if at, ok := t.value(d.entry(i)); ok {
-				gps = append(gps, at)
+				t.blank(at)
 			}
-		}
-		for _, s := range append(gps, d.span()) {
-			// Where a broken file has both in one place, the first directory stays whole.
-			if s.start >= tiffHeader && (s.end <= t.first.start || s.start >= t.first.span().end) {
-				clear(s.of(t.data))
-			}
+			t.blank(span{d.entry(i), d.entry(i) + entrySize})
 		}
 	}
 	return t.withoutEntry(entry), true
+}
+
+// blank makes zeros of a range, unless it touches what the block needs to be read.
+func (t tiffBlock) blank(s span) {
+	first := t.first.span()
+	if s.start >= tiffHeader && (s.end <= first.start || s.start >= first.end) {
+		clear(s.of(t.data))
+	}
 }
 
 func isZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
