@@ -207,6 +207,8 @@ func difference(want, got tags) string {
 func TestExiftoolReadsBack(t *testing.T) {
 	multi, _ := multiPicture(t, binaryBigEndian, jfif+exif, "")
 	progressive := goTestdata(t, "image/testdata/video-001.progressive.jpeg")
+	// A motion photo with a gain map, from a camera that writes IPTC too.
+	gainMap, _ := multiPicture(t, binaryBigEndian, exifSegment(cameraTIFF(binaryBigEndian))+xmpSegment(foreign(motionPhoto))+iptcSegment(iimVersion), icc)
 	mergeable := xmpSegment(foreign(motionPhoto))
 	written := judged(t, map[string][]byte{
 		"plain.jpg":       plainJPEG(t),
@@ -217,6 +219,8 @@ func TestExiftoolReadsBack(t *testing.T) {
 		"progressive.jpg": progressive,
 		"merged.jpg":      withSegments(plainJPEG(t), jfif, exif, mergeable),
 		"multi.jpg":       multi,
+		"gainmap.jpg":     append(gainMap, "\x00\x00\x00\x18ftypmp42 and a video"...),
+		"camera.jpg":      withSegments(plainJPEG(t), exifSegment(cameraTIFF(binaryBigEndian)), iptcSegment(iimVersion), icc),
 		"trailer.jpg":     append(withSegments(plainJPEG(t), jfif), "a trailer"...),
 		"plain.png":       plainPNG(t, picture()),
 		"deep.png":        deepPNG(t),
@@ -310,7 +314,9 @@ func TestExiv2ReadsBack(t *testing.T) {
 		"new.jpg":     withSegments(plainJPEG(t), jfif, exif),
 		"merged.jpg":  withSegments(plainJPEG(t), jfif, exif, xmpSegment(foreign(motionPhoto))),
 		"subject.jpg": withSegments(plainJPEG(t), xmpSegment(foreign(subject))),
+		"camera.jpg":  withSegments(plainJPEG(t), exifSegment(cameraTIFF(binaryBigEndian)), iptcSegment(iimVersion, set(2, 80, "Someone"))),
 		"new.png":     plainPNG(t, picture()),
+		"exif.png":    withChunks(plainPNG(t, picture()), chunk("eXIf", string(cameraTIFF(binaryBigEndian))), ""),
 		"merged.png":  withChunks(plainPNG(t, picture()), compressedXMPChunk(t, foreign(motionPhoto)), ""),
 	} {
 		t.Run(name, func(t *testing.T) {
