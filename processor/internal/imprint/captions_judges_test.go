@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -117,6 +118,37 @@ func TestJudgesOnOtherScripts(t *testing.T) {
 		if got := bytes.Count(out, []byte(text)); got != n {
 			t.Errorf("exiv2 shows %q %d times, want %d:\n%s", text, got, n, out)
 		}
+	}
+}
+
+// TestDocumentedRemoval runs the commands of docs/metadata.md that find and remove
+// our captions and everything else of ours.
+func TestDocumentedRemoval(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/metadata.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := regexp.MustCompile(`(?m)^\$ exiftool (.*) image\.jpg$`).FindAllSubmatch(text, -1)
+	if len(commands) != 2 {
+		t.Fatalf("%d commands, want 2", len(commands))
+	}
+	path := filepath.Join(t.TempDir(), "image.jpg")
+	written := write(t, withSegments(plainJPEG(t), jfif, exifSegment(cameraTIFF(binaryBigEndian)))).Data
+	if err := os.WriteFile(path, written, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	exiftool := tool(t, "exiftool")
+	found := run(t, exiftool, append(strings.Fields(string(commands[0][1])), path)...)
+	if !bytes.Contains(found, []byte("title, description, keywords")) {
+		t.Errorf("found %q", found)
+	}
+	run(t, exiftool, append(strings.Fields(string(commands[1][1])), path)...)
+	left, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if title, description, keywords := said(left, sample()); title+description+keywords > 0 || bytes.Contains(left, []byte("imagebatch")) {
+		t.Error("something of ours is left")
 	}
 }
 
