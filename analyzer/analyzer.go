@@ -40,7 +40,9 @@ type Service struct {
 
 // New makes an analyzer and opens its operator's address, if it has one.
 func New(ctx context.Context, c Config, d Deps) (*Service, error) {
-	s := &Service{config: c, deps: d, describer: describe.New(describe.Config{PixelBytes: c.MaxPixelBytes})}
+	s := &Service{config: c, deps: d, describer: describe.New(describe.Config{
+		PixelBytes: c.MaxPixelBytes, GPS: describe.GPS(c.MetadataGPS),
+	})}
 	var err error
 	s.ops, err = service.Listen(ctx, c.OpsAddr(), d.Metrics.Handler(),
 		service.Check{Name: "broker", Ready: func(context.Context) error { return d.Broker.Ready() }},

@@ -22,6 +22,7 @@ func FuzzJPEG(f *testing.F) {
 	f.Add(withSegments(small, append([]byte("Exif\x00\x00"), tiff(binary.BigEndian, 3, 6)...)))
 	f.Add(scanBomb(3))
 	f.Add(jpegOf(sof(0xc0, 8, 16, 16, 0x22, 0x11, 0x11), sos(1, 2, 3), []byte("\xff\x00\xff\xd0.")))
+	f.Add(append(append(bytes.Clone(small[:2]), segment(0xed, []byte("Photoshop 3.0\x008BIM")...)...), small[2:]...))
 	for _, data := range goTestdata(f, "testdata/video-005.gray.q50*.jpeg", "testdata/*cmyk*.jpeg") {
 		f.Add(data)
 	}
@@ -31,6 +32,8 @@ func FuzzJPEG(f *testing.F) {
 func FuzzPNG(f *testing.F) {
 	f.Add(encodePNG(f, gradient(20, 10)))
 	f.Add(withChunk(encodePNG(f, gradient(4, 4)), "eXIf", tiff(binary.LittleEndian, 3, 7)))
+	f.Add(withChunk(encodePNG(f, gradient(4, 4)), "iTXt", []byte("XML:com.adobe.xmp\x00\x00\x00\x00\x00<x/>")))
+	f.Add(withChunk(encodePNG(f, gradient(4, 4)), "zTXt", []byte("Title\x00\x00stream")))
 	f.Add(pngOf(chunk("IHDR", ihdr(4, 4, 8, 2, 0)), chunk("IDAT", []byte("pixels")), chunk("IEND", nil)))
 	for _, data := range goTestdata(f, "png/testdata/pngsuite/*.png") {
 		f.Add(data)
@@ -96,6 +99,14 @@ func checkProperties(t *testing.T, data []byte) {
 	}
 	if samples := int64(h.Width) * int64(h.Height); h.DecodedBytes() < samples {
 		t.Fatalf("%d bytes for %d pixels", h.DecodedBytes(), samples)
+	}
+	if len(h.Texts) > 32 || len(h.XMP)+len(h.IPTC)+len(h.ICC)+len(h.Exif) > len(data) {
+		t.Fatalf("more metadata than there can be: %+v", h)
+	}
+	for _, text := range h.Texts {
+		if len(text.Keyword) < 1 || len(text.Keyword) > 79 || len(text.Value) > len(data) {
+			t.Fatalf("impossible text: %+v", text)
+		}
 	}
 	end := len(data) - h.Trailing
 	if _, err := imagefile.Read(data[:end], limits); err != nil {

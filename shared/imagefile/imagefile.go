@@ -80,8 +80,29 @@ type Header struct {
 	Orientation int    // EXIF tag 0x0112, 1 to 8; 1 when the file says nothing
 	Exif        []byte // the TIFF structure of the EXIF block, aliasing the file; nil when there is none
 	Trailing    int    // bytes after the end of the picture
+	Animated    bool   // a PNG with an animation besides its picture (chunk acTL)
+
+	// The metadata that the file brings, not looked into. All of it aliases the
+	// file, of each kind the first one counts, and nil means that there is none.
+
+	XMP   []byte // the packet: of APP1, or of an iTXt chunk that is not compressed
+	IPTC  []byte // Photoshop's image resources: an APP13 segment behind its name
+	ICC   []byte // of a JPEG, what the first of its segments holds of the profile; of a PNG, the iCCP chunk
+	Texts []Text // the text chunks of a PNG, at most 32
+
+	// Luma is the quantisation table of a JPEG's first component, in zigzag order,
+	// all zeros when the file lacks it.
+	Luma [64]uint16
 
 	decodedBytes int64
+}
+
+// Text is a text chunk of a PNG (third edition, 11.3.3), aliasing the file.
+type Text struct {
+	Keyword  string // 1 to 79 bytes
+	Value    []byte // UTF-8 or Latin-1, deflated or not
+	UTF8     bool
+	Deflated bool // a zlib stream, of whatever size it becomes
 }
 
 // ContentType is the media type of the file.

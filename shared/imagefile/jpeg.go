@@ -27,13 +27,13 @@ const (
 	markerEXP   = 0xdf
 	markerAPP0  = 0xe0
 	markerAPP1  = 0xe1
+	markerAPP2  = 0xe2
+	markerAPP13 = 0xed
 	markerAPP14 = 0xee
 	markerAPP15 = 0xef
 	markerSOF55 = 0xf7 // JPEG-LS
 	markerCOM   = 0xfe
 )
-
-const exifPrefix = "Exif\x00"
 
 // jpegWalk goes through the markers of one JPEG file.
 type jpegWalk struct {
@@ -43,8 +43,9 @@ type jpegWalk struct {
 	header Header
 
 	components [4]jpegComponent
-	nComp      int // 0 until the frame header
-	entropy    int // bytes of entropy-coded data
+	tables     [4][64]uint16 // quantisation tables as they stand
+	nComp      int           // 0 until the frame header
+	entropy    int           // bytes of entropy-coded data
 
 	jfif           bool
 	adobe          bool
@@ -54,6 +55,7 @@ type jpegWalk struct {
 type jpegComponent struct {
 	id      byte
 	h, v    int  // sampling factors
+	table   byte // which quantisation table it takes
 	scanned bool // some scan carries it
 }
 
@@ -160,13 +162,8 @@ func (w *jpegWalk) visit(marker byte, segment []byte) error {
 		if len(segment) >= 5 {
 			w.jfif = string(segment[:5]) == "JFIF\x00"
 		}
-	case markerAPP1:
-		// XMP lives in APP1 too and may come first. Exif has two zero bytes after
-		// its name; some writers leave something else in the second.
-		if w.header.Exif == nil && len(segment) > 6 && string(segment[:5]) == exifPrefix {
-			w.header.Exif = segment[6:]
-			w.header.Orientation = exifOrientation(w.header.Exif)
-		}
+	case markerAPP1, markerAPP2, markerAPP13:
+		w.metadata(marker, segment)
 	case markerAPP14:
 		if len(segment) >= 12 && string(segment[:5]) == "Adobe" {
 			w.adobe, w.adobeTransform = true, segment[11]
@@ -179,7 +176,9 @@ func (w *jpegWalk) visit(marker byte, segment []byte) error {
 		return unsupportedJPEG("arithmetic coding")
 	case markerSOF55:
 		return unsupportedFormat("JPEG-LS")
-	case markerDHT, markerDQT, markerDRI, markerCOM:
+	case markerDQT:
+		w.quantisation(segment)
+	case markerDHT, markerDRI, markerCOM:
 	default:
 		if marker > markerSOF2 && marker <= markerSOF15 && marker != markerJPG {
 			return unsupportedJPEG("%s coding", frameCoding(marker))
@@ -236,7 +235,7 @@ func (w *jpegWalk) frame(marker byte, segment []byte) error {
 	w.header.Progressive = marker == markerSOF2
 	for i := range n {
 		c := segment[6+3*i:]
-		w.components[i] = jpegComponent{id: c[0], h: int(c[1] >> 4), v: int(c[1] & 15)}
+		w.components[i] = jpegComponent{id: c[0], h: int(c[1] >> 4), v: int(c[1] & 15), table: c[2]}
 		for j := range i {
 			if w.components[j].id == c[0] {
 				return damagedJPEG("two components have the same number")
@@ -296,6 +295,10 @@ func (w *jpegWalk) scan(segment []byte) error {
 		if !known {
 			return damagedJPEG("a scan is of an unknown component")
 		}
+	}
+	if w.header.Scans == 0 {
+		// What is defined later is for other scans, or for nothing.
+		w.header.Luma = w.tables[w.components[0].table]
 	}
 	w.header.Scans++
 	return w.limits.checkWork(w.header.Width, w.header.Height, w.header.Scans)

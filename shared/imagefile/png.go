@@ -89,15 +89,8 @@ func (w *pngWalk) visit(kind string, payload []byte) error {
 			return damagedPNG("its palette is missing")
 		}
 		w.idat = max(w.idat, 0) + int64(len(payload))
-	case "eXIf":
-		// Some writers keep the prefix that EXIF has in JPEG.
-		if len(payload) > 6 && string(payload[:5]) == exifPrefix {
-			payload = payload[6:]
-		}
-		if w.header.Exif == nil && len(payload) > 0 {
-			w.header.Exif = payload
-			w.header.Orientation = exifOrientation(payload)
-		}
+	default:
+		w.metadata(kind, payload)
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ type Metadata struct {
 	AlphaUsed      bool   `json:"alpha_used"`                // some of the working copy is not opaque
 	ICCProfile     string `json:"icc_profile,omitempty"`     // description of the embedded ICC profile (ICC.1, tag desc), or the name of its PNG chunk; at most 128 bytes
 	Progressive    bool   `json:"progressive"`               // a progressive JPEG or an interlaced PNG
-	JPEGQuality    int    `json:"jpeg_quality,omitempty"`    // 1 to 100 on the scale of the IJG library, estimated from the luma table; absent for a PNG and for tables far from all of those
+	JPEGQuality    int    `json:"jpeg_quality,omitempty"`    // 1 to 100 on the scale of the IJG library, from the luma table; absent for a PNG and for tables that are not on that scale
 	Animated       bool   `json:"animated"`                  // a PNG with an animation (APNG, chunk acTL); its default image is what is described
 	EntropyChecked string `json:"entropy_checked,omitempty"` // "full": every coded bit was decoded; "partial": only the structure of some scans was seen
 	FileSize       int64  `json:"file_size"`                 // bytes of the original

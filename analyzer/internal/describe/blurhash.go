@@ -114,16 +114,11 @@ func base83(out []byte, v, digits int) []byte {
 	return out
 }
 
-// linearTable turns sRGB samples into linear light (IEC 61966-2-1).
+// linearTable turns sRGB samples into linear light.
 func linearTable() *[256]float64 {
 	var table [256]float64
 	for i := range table {
-		v := float64(i) / 255
-		if v <= 0.04045 {
-			table[i] = v / 12.92
-		} else {
-			table[i] = math.Pow((v+0.055)/1.055, 2.4)
-		}
+		table[i] = linear(i)
 	}
 	return &table
 }

@@ -3,14 +3,11 @@ package describe
 import (
 	"cmp"
 	"fmt"
-	"image"
+	"math"
 	"slices"
 
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
-
-// opaqueEnough is the alpha from which a pixel's colour counts.
-const opaqueEnough = 128
 
 // cluster is a set of pixels of similar colours.
 type cluster struct {
@@ -30,20 +27,56 @@ func (c *cluster) add(o cluster) {
 	c.n, c.r, c.g, c.b = c.n+o.n, c.r+o.r, c.g+o.g, c.b+o.b
 }
 
+// whole is the cluster of all pixels that can be seen.
+func (m *measured) whole() cluster {
+	var all cluster
+	for _, c := range m.cells {
+		all.add(cluster{int(c.n), int(c.r), int(c.g), int(c.b)})
+	}
+	return all
+}
+
 // meanColor is the mean of the sRGB samples as "#rrggbb", of the pixels that can be
 // seen; "" when none can.
-func meanColor(m *image.NRGBA) string {
-	var all cluster
-	for i := 0; i+4 <= len(m.Pix); i += 4 {
-		p := m.Pix[i : i+4 : i+4]
-		if p[3] >= opaqueEnough {
-			all.add(cluster{1, int(p[0]), int(p[1]), int(p[2])})
-		}
-	}
-	if all.n == 0 {
+func (m *measured) meanColor() string {
+	if m.seen == 0 {
 		return ""
 	}
-	return all.hex()
+	return m.whole().hex()
+}
+
+// saturation is the saturation of HSV, (max−min)/max, of all pixels together: that
+// of the bright ones counts for more, since in the dark it is mostly noise. 0 to
+// 1, 4 decimals.
+func (m *measured) saturation() float64 {
+	if m.greatest == 0 {
+		return 0
+	}
+	sum := int64(0)
+	for v, n := range m.chromas {
+		sum += int64(v) * int64(n)
+	}
+	return round(float64(sum)/float64(m.greatest), 4)
+}
+
+// warmth is how much more red than blue there is, −1 to 1, 4 decimals.
+func (m *measured) warmth() float64 {
+	all := m.whole()
+	if all.n == 0 {
+		return 0
+	}
+	return round(float64(all.r-all.b)/float64(all.n)/255, 4)
+}
+
+// colorfulness is M̂(3) of D. Hasler and S. Süsstrunk, Measuring colourfulness in
+// natural images, 2003, of samples from 0 to 255; 2 decimals.
+func (m *measured) colorfulness() float64 {
+	if m.seen == 0 {
+		return 0
+	}
+	redGreen, redGreenSD := m.redGreen.over(m.seen)
+	yellow, yellowSD := m.yellow.over(m.seen)
+	return round(math.Hypot(redGreenSD, yellowSD/2)+0.3*math.Hypot(redGreen, yellow/2), 2)
 }
 
 // Bounds of the search for dominant colours.
@@ -57,50 +90,58 @@ const (
 	sameColor = 12_000
 )
 
-// dominantColors are the most frequent colours of the pixels that can be seen and
-// the share of them that each covers, most frequent first. Pixels are counted in
+// palette are the most frequent colours of the pixels that can be seen and the
+// share of them that each covers, most frequent first. Pixels are counted in
 // a grid of 16×16×16 cells; a cell joins the most frequent cell whose mean looks
 // like its own. Nothing in it is random or depends on an order that could change.
-func dominantColors(m *image.NRGBA) []pipeline.ColorShare {
-	cells := make([]cluster, 16*16*16)
-	total := 0
-	for i := 0; i+4 <= len(m.Pix); i += 4 {
-		p := m.Pix[i : i+4 : i+4]
-		if p[3] >= opaqueEnough {
-			cell := int(p[0]>>4)<<8 | int(p[1]>>4)<<4 | int(p[2]>>4)
-			cells[cell].add(cluster{1, int(p[0]), int(p[1]), int(p[2])})
-			total++
+func (m *measured) palette(names *colorNames) []pipeline.ColorShare {
+	var cells []cluster
+	for _, c := range m.cells {
+		if c.n > 0 {
+			cells = append(cells, cluster{int(c.n), int(c.r), int(c.g), int(c.b)})
 		}
 	}
-	cells = slices.DeleteFunc(cells, func(c cluster) bool { return c.n == 0 })
 	byFrequency := func(a, b cluster) int { return cmp.Compare(b.n, a.n) }
 	slices.SortStableFunc(cells, byFrequency)
 
-	var seeds, clusters []cluster
+	var seeds []seed
+	var clusters []cluster
 	for _, cell := range cells {
-		i := slices.IndexFunc(seeds, func(seed cluster) bool { return difference(seed, cell) <= sameColor })
+		s := seedOf(cell)
+		i := slices.IndexFunc(seeds, func(o seed) bool { return difference(o, s) <= sameColor })
 		switch {
 		case i >= 0:
 			clusters[i].add(cell)
 		case len(seeds) < maxClusters:
-			seeds, clusters = append(seeds, cell), append(clusters, cell)
+			seeds, clusters = append(seeds, s), append(clusters, cell)
 		}
 	}
 	slices.SortStableFunc(clusters, byFrequency)
 	var colors []pipeline.ColorShare
 	for _, c := range clusters[:min(len(clusters), maxColors)] {
-		colors = append(colors, pipeline.ColorShare{Hex: c.hex(), Share: round(float64(c.n)/float64(total), 4)})
+		r, g, b := c.mean()
+		lab := labOf(r, g, b)
+		colors = append(colors, pipeline.ColorShare{
+			Hex: c.hex(), Share: round(float64(c.n)/float64(m.seen), 4),
+			Name: names.nearest(lab),
+			Lab:  [3]float64{round(lab.l, 2), round(lab.a, 2), round(lab.b, 2)},
+		})
 	}
 	return colors
 }
 
-// difference is the square of how different the means of two clusters look: the
-// "redmean" approximation (T. Riemersma, Colour metric, CompuPhase), in whole
-// numbers.
-func difference(a, b cluster) int {
-	ar, ag, ab := a.mean()
-	br, bg, bb := b.mean()
-	red := (ar + br) / 2
-	dr, dg, db := ar-br, ag-bg, ab-bb
+// seed is the mean colour of the cell that a cluster grows from.
+type seed struct{ r, g, b int }
+
+func seedOf(c cluster) seed {
+	r, g, b := c.mean()
+	return seed{r, g, b}
+}
+
+// difference is the square of how different two colours look: the "redmean"
+// approximation (T. Riemersma, Colour metric, CompuPhase), in whole numbers.
+func difference(a, b seed) int {
+	red := (a.r + b.r) / 2
+	dr, dg, db := a.r-b.r, a.g-b.g, a.b-b.b
 	return (512+red)*dr*dr>>8 + 4*dg*dg + (767-red)*db*db>>8
 }

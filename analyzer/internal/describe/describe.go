@@ -31,7 +31,7 @@ import (
 
 // Version is the analyzer_version of the metadata. It is raised with every change
 // after which an image would be described in other words or other bytes.
-const Version = "1.0.0"
+const Version = "2.0.0"
 
 // WorkingSize is the long side in pixels of the copy that everything is computed
 // from, and of the thumbnail. Smaller images are never enlarged.
@@ -48,11 +48,15 @@ type Config struct {
 	PixelBytes int64
 	// Limits are what an image may have; see [imagefile.Limits].
 	Limits imagefile.Limits
+	// GPS says what of places comes into the record. "" means KeepGPS.
+	GPS GPS
 }
 
 // Describer describes images, any number at the same time.
 type Describer struct {
 	limits imagefile.Limits
+	gps    GPS
+	names  *colorNames
 	budget int64
 	pixels *semaphore.Weighted // of budget bytes
 	decode func(io.Reader, imagefile.Header) (image.Image, error)
@@ -64,7 +68,7 @@ func New(c Config) *Describer {
 		c.PixelBytes = DefaultPixelBytes
 	}
 	return &Describer{
-		limits: c.Limits, budget: c.PixelBytes,
+		limits: c.Limits, gps: c.GPS, names: newColorNames(), budget: c.PixelBytes,
 		pixels: semaphore.NewWeighted(c.PixelBytes), decode: decodePixels,
 	}
 }
@@ -96,23 +100,58 @@ func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metad
 		return pipeline.Metadata{}, nil, err
 	}
 
+	return d.tell(data, h, picture, flat), thumbnail, ctx.Err()
+}
+
+// tell makes the record of a picture and of the same picture on white.
+func (d *Describer) tell(data []byte, h imagefile.Header, picture *image.NRGBA, flat *image.RGBA) pipeline.Metadata {
 	var warned warnings
 	if h.Trailing > 0 {
 		warned.add("%d bytes after the end of the image", h.Trailing)
 	}
 	sum := sha256.Sum256(data)
-	light := luma(flat)
-	m = pipeline.Metadata{
+	seen := measure(picture, flat)
+	own := readBrought(h, d.gps, &warned)
+
+	m := pipeline.Metadata{
 		AnalyzerVersion: Version,
-		Format:          h.Format, Orientation: h.Orientation,
-		BitDepth: h.BitDepth, ColorModel: h.ColorModel, HasAlpha: h.Alpha,
-		FileSize: int64(len(data)), SHA256: hex.EncodeToString(sum[:]),
-		Exif:      readExif(h.Exif, &warned),
-		MeanColor: meanColor(picture), Colors: dominantColors(picture),
-		Sharpness: sharpness(light), BlurHash: blurHash(flat), PHash: pHash(light),
-		Warnings: warned.list,
+		Rating:          own.rating, Copyright: own.copyright, Creators: own.creators,
+		Format: h.Format, Shape: shape(h.Displayed()), Orientation: h.Orientation,
+		BitDepth: h.BitDepth, ColorModel: h.ColorModel, HasAlpha: h.Alpha, AlphaUsed: h.Alpha && seen.transparent,
+		ICCProfile:  profileName(h, &warned),
+		Progressive: h.Progressive || h.Interlaced, JPEGQuality: jpegQuality(h), Animated: h.Animated,
+		// Whatever decodes in parts says so here.
+		EntropyChecked: entropyFull,
+		FileSize:       int64(len(data)), SHA256: hex.EncodeToString(sum[:]),
+		MeanColor: seen.meanColor(), Colors: seen.palette(d.names),
+		Saturation: seen.saturation(), Colorfulness: seen.colorfulness(), Warmth: seen.warmth(),
+		Entropy: seen.entropy(), Sharpness: sharpness(seen.light),
+		BlurHash: blurHash(flat), ThumbHash: thumbHash(picture), DHash: dHash(seen.light), PHash: pHash(seen.light),
 	}
 	m.Width, m.Height = h.Displayed()
-	m.Brightness, m.Contrast = brightnessAndContrast(light)
-	return m, thumbnail, ctx.Err()
+	m.Brightness, m.Contrast = seen.brightnessAndContrast()
+	m.ShadowsClipped, m.HighlightsClipped = seen.clipping()
+	if own.exif != (pipeline.Exif{}) {
+		m.Exif = &own.exif
+	}
+	m.Flags = flagsOf(h, seen, &m, own.comment)
+	caption(&m, own)
+	m.Warnings = warned.list
+	return m
+}
+
+// The values of [pipeline.Metadata.EntropyChecked].
+const entropyFull = "full"
+
+// shape is what people call the picture's format: the sides of a square differ by
+// at most a hundredth.
+func shape(width, height int) string {
+	switch long := max(width, height); {
+	case 100*(long-min(width, height)) <= long:
+		return "square"
+	case width > height:
+		return "landscape"
+	default:
+		return "portrait"
+	}
 }

@@ -2,43 +2,49 @@ package describe
 
 import (
 	"bytes"
-	"fmt"
 	"math"
 	"strings"
-	"time"
 
 	"github.com/bep/imagemeta"
 
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// readExif reads what the camera wrote from the TIFF structure of an EXIF block;
-// nil when there is nothing. What is wrong with one tag costs that tag and adds a
-// warning.
-func readExif(tiff []byte, warned *warnings) *pipeline.Exif {
+// readExif reads what the camera wrote from the TIFF structure of an EXIF block.
+// What is wrong with one tag costs that tag and adds a warning.
+func readExif(tiff []byte, warned *warnings) brought {
 	if len(tiff) == 0 {
-		return nil
+		return brought{}
 	}
 	sound := soundTIFF(tiff, warned)
 	if sound == nil {
-		return nil
+		return brought{}
 	}
 	tags := readTags(sound, warned)
-	e := pipeline.Exif{
-		CameraMake:   tags.text(dirImage, "Make"),
-		CameraModel:  tags.text(dirImage, "Model"),
-		LensModel:    tags.text(dirExif, "LensModel"),
-		TakenAt:      tags.takenAt(warned),
-		ExposureTime: tags.exposureTime(warned),
-		FNumber:      tags.positive(dirExif, "FNumber", 1000, warned),
-		ISO:          tags.iso(),
-		FocalLength:  tags.positive(dirExif, "FocalLength", 100_000, warned),
-		GPS:          tags.gps(warned),
+	b := brought{
+		exif: pipeline.Exif{
+			CameraMake:    tags.text(dirImage, "Make"),
+			CameraModel:   tags.text(dirImage, "Model"),
+			LensModel:     tags.text(dirExif, "LensModel"),
+			Software:      tags.text(dirImage, "Software"),
+			TakenAt:       tags.takenAt(warned),
+			ExposureTime:  tags.exposureTime(warned),
+			FNumber:       tags.positive(dirExif, "FNumber", 1000, warned),
+			ISO:           tags.iso(),
+			ExposureBias:  tags.exposureBias(warned),
+			FocalLength:   tags.positive(dirExif, "FocalLength", 100_000, warned),
+			FocalLength35: tags.whole(dirExif, "FocalLengthIn35mmFormat"),
+			FlashFired:    tags.flashFired(),
+			GPS:           tags.gps(warned),
+		},
+		copyright: tags.text(dirImage, "Copyright"),
+		rating:    ratingOf(float64(tags.whole(dirImage, "Rating"))),
+		comment:   tags.text(dirExif, "UserComment"),
 	}
-	if e == (pipeline.Exif{}) {
-		return nil
-	}
-	return &e
+	b.description = tags.description(b.exif)
+	// Several names are separated by semicolons.
+	b.creators = strings.Split(tags.raw(dirImage, "Artist"), ";")
+	return b
 }
 
 // The directories of an EXIF block, by the names that imagemeta gives them.
@@ -82,8 +88,13 @@ func readTags(tiff []byte, warned *warnings) (tags tagValues) {
 }
 
 func (v tagValues) text(dir, tag string) string {
+	return clean(v.raw(dir, tag), maxTextBytes)
+}
+
+// raw is a text as it stands in the file.
+func (v tagValues) raw(dir, tag string) string {
 	s, _ := v[dir+"/"+tag].(string)
-	return clean(s, maxTextBytes)
+	return eitherText([]byte(s))
 }
 
 // positive is the value of a rational, rounded to 2 decimals; 0, which means
@@ -126,10 +137,10 @@ func (v tagValues) exposureTime(warned *warnings) string {
 // all and writes the rest into another tag.
 func (v tagValues) iso() int {
 	const overflow = 65535
-	iso := v.whole("ISO")
+	iso := v.whole(dirExif, "ISO")
 	if iso == overflow || iso == 0 {
 		for _, tag := range [...]string{"RecommendedExposureIndex", "ISOSpeed"} {
-			if more := v.whole(tag); more > 0 && more <= 100_000_000 {
+			if more := v.whole(dirExif, tag); more > 0 && more <= 100_000_000 {
 				return more
 			}
 		}
@@ -137,9 +148,9 @@ func (v tagValues) iso() int {
 	return iso
 }
 
-// whole is the first value of an EXIF tag of whole numbers.
-func (v tagValues) whole(tag string) int {
-	value := v[dirExif+"/"+tag]
+// whole is the first value of a tag of whole numbers.
+func (v tagValues) whole(dir, tag string) int {
+	value := v[dir+"/"+tag]
 	if list, ok := value.([]any); ok && len(list) > 0 {
 		value = list[0]
 	}
@@ -152,82 +163,49 @@ func (v tagValues) whole(tag string) int {
 	return 0
 }
 
-// takenAt is when the picture was taken or, when nobody says so, digitised or
-// changed last.
-func (v tagValues) takenAt(warned *warnings) string {
-	for _, when := range [...]struct{ dir, tag, zone string }{
-		{dirExif, "DateTimeOriginal", "OffsetTimeOriginal"},
-		{dirExif, "CreateDate", "OffsetTimeDigitized"},
-		{dirImage, "ModifyDate", "OffsetTime"},
-	} {
-		s := v.text(when.dir, when.tag)
-		// A camera whose clock was never set writes zeros, blanks or colons only.
-		if strings.Trim(s, "0: ") == "" {
-			continue
-		}
-		t, err := time.Parse("2006:01:02 15:04:05", s)
-		if err != nil {
-			warned.add("EXIF %s: %q is no time", when.tag, s)
-			continue
-		}
-		zone := v.text(dirExif, when.zone)
-		if strings.Trim(zone, ": ") == "" {
-			return t.Format("2006-01-02T15:04:05")
-		}
-		zoned, err := time.Parse("2006-01-02T15:04:05Z07:00", t.Format("2006-01-02T15:04:05")+zone)
-		if err != nil {
-			warned.add("EXIF %s: %q is no time zone", when.zone, zone)
-			return t.Format("2006-01-02T15:04:05")
-		}
-		return zoned.Format("2006-01-02T15:04:05Z07:00")
-	}
-	return ""
-}
-
-// gps is the place, when both of its coordinates and the halves of the globe that
-// they are in are known: a place without its sign would be a lie.
-func (v tagValues) gps(warned *warnings) *pipeline.GPS {
-	latitude, err := v.coordinate("GPSLatitude", "N", "S", 90)
-	if err != nil {
-		warned.add("EXIF GPSLatitude: %v", err)
-	}
-	longitude, errLongitude := v.coordinate("GPSLongitude", "E", "W", 180)
-	if errLongitude != nil {
-		warned.add("EXIF GPSLongitude: %v", errLongitude)
-	}
-	if err != nil || errLongitude != nil || math.IsNaN(latitude) || math.IsNaN(longitude) {
+// exposureBias is in EV; 0 is one too.
+func (v tagValues) exposureBias(warned *warnings) *float64 {
+	bias, ok := v.rational(dirExif, "ExposureCompensation")
+	if !ok {
 		return nil
 	}
-	g := &pipeline.GPS{Latitude: round(latitude, 6), Longitude: round(longitude, 6)}
-	if altitude, ok := v.rational(dirGPS, "GPSAltitude"); ok {
-		if below, _ := v[dirGPS+"/GPSAltitudeRef"].(uint8); below == 1 || below == 3 {
-			altitude = -altitude
-		}
-		if math.Abs(altitude) > 10_000_000 {
-			warned.add("EXIF GPSAltitude: %g m is impossible", altitude)
-		} else {
-			altitude = round(altitude, 1)
-			g.Altitude = &altitude
-		}
+	if math.Abs(bias) > 99 {
+		warned.add("EXIF ExposureCompensation: %g EV are impossible", bias)
+		return nil
 	}
-	return g
+	bias = round(bias, 2)
+	return &bias
 }
 
-// coordinate is one coordinate in degrees, NaN when the file has none.
-func (v tagValues) coordinate(tag, positive, negative string, limit float64) (float64, error) {
-	degrees, ok := v[dirGPS+"/"+tag].(float64)
+func (v tagValues) flashFired() *bool {
+	flash, ok := v[dirExif+"/Flash"].(uint16)
 	if !ok {
-		return math.NaN(), nil
+		return nil
 	}
-	if !(degrees >= 0 && degrees <= limit) {
-		return 0, fmt.Errorf("%g degrees are impossible", degrees)
+	fired := flash&1 == 1
+	return &fired
+}
+
+// description is that of a person: many cameras write their own name or that of a
+// standard there.
+func (v tagValues) description(e pipeline.Exif) string {
+	s := clean(v.raw(dirImage, "ImageDescription"), maxDescriptionBytes)
+	folded := strings.ToLower(s)
+	for _, machine := range [...]string{
+		strings.ToLower(e.CameraMake), strings.ToLower(e.CameraModel),
+		"olympus digital camera", "sony dsc", "minolta dsc", "minolta digital camera", "konica minolta digital camera",
+		"casio digital camera", "digital camera", "digital image", "samsung", "samsung camera pictures", "pentax", "kodak", "dcf 1.0", "exif",
+		"exif jpeg", "exif_jpeg_picture", "exif_jpeg_t422", "jpeg", "default", "image", "untitled", "screenshot", "my beautiful picture",
+	} {
+		if folded == machine {
+			return ""
+		}
 	}
-	switch ref := strings.ToUpper(v.text(dirGPS, tag+"Ref")); ref {
-	case positive:
-		return degrees, nil
-	case negative:
-		return 0 - degrees, nil
-	default:
-		return 0, fmt.Errorf("its half of the globe is %q", ref)
+	// Drones and action cameras write the name of the file.
+	for _, prefix := range [...]string{"dcim\\", "dcim/", "c:\\"} {
+		if strings.HasPrefix(folded, prefix) {
+			return ""
+		}
 	}
+	return s
 }

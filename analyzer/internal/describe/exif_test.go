@@ -107,7 +107,11 @@ func fullExifWant() *pipeline.Exif {
 
 func read(tiff []byte) (*pipeline.Exif, []string) {
 	var w warnings
-	return readExif(tiff, &w), w.list
+	b := readExif(tiff, &w)
+	if b.exif == (pipeline.Exif{}) {
+		return nil, w.list
+	}
+	return &b.exif, w.list
 }
 
 func TestExifOfAWholeBlock(t *testing.T) {
@@ -134,20 +138,20 @@ func TestOneBadTagCostsNoOther(t *testing.T) {
 		bad     entry
 		warning string // a part of it; "" for none
 	}{
-		{"unknown type", entry{dirImage, 0x0131, 99, []byte{1}}, ""},
+		{"unknown type", entry{dirImage, 0x0100, 99, []byte{1}}, ""},
 		{"unknown type of a known tag", entry{dirExif, 0x9004, 99, []byte{1}}, "CreateDate"},
-		{"wrong type", entry{dirExif, 0x9010, tiffLong, []byte{0, 0, 0, 1}}, "OffsetTime"},
-		{"value outside", entry{dirImage, 0x0132, tiffASCII, bytes.Repeat([]byte("x"), 30)}, "ModifyDate"},
+		{"wrong type", entry{dirExif, 0x9012, tiffLong, []byte{0, 0, 0, 1}}, "OffsetTimeDigitized"},
+		{"value outside", entry{dirImage, 0x0131, tiffASCII, bytes.Repeat([]byte("x"), 30)}, "Software"},
 		{"pointer to nowhere", entry{dirImage, 0x014a, tiffLong, outside}, ""},
 		{"pointer to a directory again", entry{dirImage, tagGPSIFD, tiffLong, outside}, ""},
 		{"maker note of a megabyte", entry{dirExif, 0x927c, 7, []byte{1, 2, 3, 4}}, ""},
 		{"CFA pattern that is too short", entry{dirExif, 0xa302, 7, []byte{1}}, ""},
-		{"fraction over zero", entry{dirExif, 0x9202, tiffRational, rationals(1, 0)}, ""},
+		{"an unknown fraction over zero", entry{dirExif, 0x9202, tiffRational, rationals(1, 0)}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tiff := tiffOf(append([]entry{c.bad}, fullExif...)...)
 			if c.name == "value outside" {
-				i := bytes.Index(tiff, []byte("\x01\x32\x00\x02"))
+				i := bytes.Index(tiff, []byte("\x01\x31\x00\x02"))
 				copy(tiff[i+8:], outside)
 			}
 			got, warned := read(tiff)
@@ -224,8 +228,8 @@ func TestExifOfDamagedBlocks(t *testing.T) {
 		}
 	}
 	// A value on top of the header does not spoil it.
-	onHeader := tiffOf(append([]entry{{dirImage, 0x0132, tiffASCII, []byte("longer than four")}}, fullExif...)...)
-	binary.BigEndian.PutUint32(onHeader[bytes.Index(onHeader, []byte("\x01\x32\x00\x02"))+8:], 1)
+	onHeader := tiffOf(append([]entry{{dirImage, 0x0131, tiffASCII, []byte("longer than four")}}, fullExif...)...)
+	binary.BigEndian.PutUint32(onHeader[bytes.Index(onHeader, []byte("\x01\x31\x00\x02"))+8:], 1)
 	if got, _ := read(onHeader); !reflect.DeepEqual(got, fullExifWant()) {
 		t.Errorf("value on the header: got %s", asJSON(t, got))
 	}

@@ -14,12 +14,14 @@ const (
 
 // The types of TIFF values that the tags below may have.
 const (
-	tiffByte     = 1
-	tiffASCII    = 2
-	tiffShort    = 3
-	tiffLong     = 4
-	tiffRational = 5
-	tiffIFD      = 13
+	tiffByte      = 1
+	tiffASCII     = 2
+	tiffShort     = 3
+	tiffLong      = 4
+	tiffRational  = 5
+	tiffUndefined = 7
+	tiffSRational = 10
+	tiffIFD       = 13
 )
 
 // The tags that point to the two other directories.
@@ -38,9 +40,13 @@ type wantedTag struct {
 // wanted are the tags that are read from each directory (CIPA DC-008, 4.6).
 var wanted = map[string]map[uint16]wantedTag{
 	dirImage: {
+		0x010e: {"ImageDescription", tiffASCII, 1, maxTagBytes},
 		0x010f: {"Make", tiffASCII, 1, maxTagBytes},
 		0x0110: {"Model", tiffASCII, 1, maxTagBytes},
-		0x0132: {"ModifyDate", tiffASCII, 1, 64},
+		0x0131: {"Software", tiffASCII, 1, maxTagBytes},
+		0x013b: {"Artist", tiffASCII, 1, maxTagBytes},
+		0x4746: {"Rating", tiffShort, 1, 1},
+		0x8298: {"Copyright", tiffASCII, 1, maxTagBytes},
 	},
 	dirExif: {
 		0x829a: {"ExposureTime", tiffRational, 1, 1},
@@ -50,10 +56,13 @@ var wanted = map[string]map[uint16]wantedTag{
 		0x8833: {"ISOSpeed", tiffLong, 1, 1},
 		0x9003: {"DateTimeOriginal", tiffASCII, 1, 64},
 		0x9004: {"CreateDate", tiffASCII, 1, 64},
-		0x9010: {"OffsetTime", tiffASCII, 1, 64},
 		0x9011: {"OffsetTimeOriginal", tiffASCII, 1, 64},
 		0x9012: {"OffsetTimeDigitized", tiffASCII, 1, 64},
+		0x9204: {"ExposureCompensation", tiffSRational, 1, 1},
+		0x9209: {"Flash", tiffShort, 1, 1},
 		0x920a: {"FocalLength", tiffRational, 1, 1},
+		0x9286: {"UserComment", tiffUndefined, 8, maxTagBytes},
+		0xa405: {"FocalLengthIn35mmFormat", tiffShort, 1, 1},
 		0xa434: {"LensModel", tiffASCII, 1, maxTagBytes},
 	},
 	dirGPS: {
@@ -169,7 +178,8 @@ func (s *soundness) entry(dir string, tag uint16, entry []byte) bool {
 	}
 	if kind != want.kind || count < want.min || count > want.max {
 		// A string of no bytes says what an absent one says.
-		if count > 0 {
+		// Cameras reserve much space for a comment that is never written.
+		if count > 0 && want.kind != tiffUndefined {
 			s.warned.add("EXIF %s: %d values of type %d are not what it should have", want.name, count, kind)
 		}
 		return false
@@ -190,7 +200,7 @@ func (s *soundness) value(kind uint16, count uint32, entry []byte) ([]byte, bool
 		size *= 2
 	case tiffLong:
 		size *= 4
-	case tiffRational:
+	case tiffRational, tiffSRational:
 		size *= 8
 	}
 	if size <= 4 {
@@ -211,7 +221,7 @@ func (s *soundness) value(kind uint16, count uint32, entry []byte) ([]byte, bool
 // comes after the end of a string does not belong to it.
 func (s *soundness) sensible(want wantedTag, value []byte) bool {
 	switch want.kind {
-	case tiffRational:
+	case tiffRational, tiffSRational:
 		for i := 4; i < len(value); i += 8 {
 			if s.order.Uint32(value[i:]) == 0 {
 				// Cameras write 0/0 for what they don't know.

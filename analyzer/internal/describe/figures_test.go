@@ -80,7 +80,7 @@ func TestFiguresOfPlainPictures(t *testing.T) {
 				t.Fatalf("colours %v, want %v", m.Colors, c.colors)
 			}
 			for i := range c.colors {
-				if m.Colors[i] != c.colors[i] {
+				if m.Colors[i].Hex != c.colors[i].Hex || m.Colors[i].Share != c.colors[i].Share {
 					t.Errorf("colours %v, want %v", m.Colors, c.colors)
 				}
 			}
@@ -120,7 +120,7 @@ func TestDominantColours(t *testing.T) {
 			}
 		}
 	}
-	got := dominantColors(m)
+	got := measure(m, onWhite(m)).palette(newColorNames())
 	if len(got) != 5 {
 		t.Fatalf("%d colours: %v", len(got), got)
 	}
@@ -263,7 +263,7 @@ func TestBlurHashOfKnownPictures(t *testing.T) {
 // cosine transform (DCT-II), in floating point.
 func TestPHashIsTheDefinition(t *testing.T) {
 	m := photo(32, 32)
-	p := luma(m)
+	p := measure((*image.NRGBA)(m), m).light
 	var coefficients []float64
 	for k := 1; k <= 8; k++ {
 		for l := 1; l <= 8; l++ {

@@ -1,9 +1,6 @@
 package describe
 
-import (
-	"image"
-	"math"
-)
+import "math"
 
 // plane is the luma of the working copy, on white where it is transparent: Rec.
 // 601, 0 to 255.
@@ -12,26 +9,40 @@ type plane struct {
 	width, height int
 }
 
-func luma(m *image.RGBA) plane {
-	p := plane{width: m.Rect.Dx(), height: m.Rect.Dy()}
-	p.pix = make([]byte, p.width*p.height)
-	for i := range p.pix {
-		rgb := m.Pix[4*i : 4*i+3 : 4*i+3]
-		p.pix[i] = uint8((299*uint32(rgb[0]) + 587*uint32(rgb[1]) + 114*uint32(rgb[2]) + 500) / 1000)
-	}
-	return p
-}
+// clipped is how many levels at either end of the luma count as clipped. A
+// working copy averages many pixels, and JPEG rings around the ends.
+const clipped = 4
 
 // brightnessAndContrast are the mean of the luma, 0 to 1, and its standard
 // deviation (RMS contrast), 0 to 0.5; 4 decimals each.
-func brightnessAndContrast(p plane) (brightness, contrast float64) {
+func (m *measured) brightnessAndContrast() (brightness, contrast float64) {
 	var sum, squares uint64
-	for _, v := range p.pix {
-		sum += uint64(v)
-		squares += uint64(v) * uint64(v)
+	for v, n := range m.levels {
+		sum += uint64(v) * uint64(n)
+		squares += uint64(v*v) * uint64(n)
 	}
-	mean, sd := meanAndDeviation(float64(sum), float64(squares), float64(len(p.pix)))
+	mean, sd := meanAndDeviation(float64(sum), float64(squares), float64(len(m.light.pix)))
 	return round(mean/255, 4), round(sd/255, 4)
+}
+
+// clipping is the part of the pixels that are as good as black, and as good as
+// white; 4 decimals.
+func (m *measured) clipping() (shadows, highlights float64) {
+	return round(below(&m.levels, clipped), 4), round(1-below(&m.levels, 254-clipped), 4)
+}
+
+// entropy is the Shannon entropy of the histogram of the luma in bits, 0 for an
+// even surface and 8 for one in which all levels are as frequent; 3 decimals
+// (C. E. Shannon, A Mathematical Theory of Communication, 1948).
+func (m *measured) entropy() float64 {
+	total, bits := float64(len(m.light.pix)), 0.0
+	for _, n := range m.levels {
+		if n > 0 {
+			part := float64(n) / total
+			bits -= part * math.Log2(part)
+		}
+	}
+	return round(bits, 3)
 }
 
 // sharpness is the variance of the 4-neighbour Laplacian of the luma, 2 decimals
@@ -39,34 +50,27 @@ func brightnessAndContrast(p plane) (brightness, contrast float64) {
 // depends on scale and is therefore always taken at the working size. A picture
 // without an inside has none.
 func sharpness(p plane) float64 {
-	var sum, squares int64
+	if p.width < 3 || p.height < 3 {
+		return 0
+	}
+	var all moments
 	for y := 1; y < p.height-1; y++ {
 		above := p.pix[(y-1)*p.width:][:p.width]
 		row := p.pix[y*p.width:][:p.width]
 		below := p.pix[(y+1)*p.width:][:p.width]
-		for x := 1; x < p.width-1; x++ {
-			v := int64(above[x]) + int64(below[x]) + int64(row[x-1]) + int64(row[x+1]) - 4*int64(row[x])
+		// A row at a time fits into 32 bits: 320 squares of 1020 at most.
+		sum, squares := int32(0), uint32(0)
+		left, here := int32(row[0]), int32(row[1])
+		for x := 1; x < len(row)-1; x++ {
+			right := int32(row[x+1])
+			v := int32(above[x]) + int32(below[x]) + left + right - 4*here
 			sum += v
-			squares += v * v
+			squares += uint32(v * v)
+			left, here = here, right
 		}
+		all.sum += int64(sum)
+		all.squares += int64(squares)
 	}
-	n := (p.width - 2) * (p.height - 2)
-	if p.width < 3 || p.height < 3 {
-		return 0
-	}
-	_, sd := meanAndDeviation(float64(sum), float64(squares), float64(n))
+	_, sd := all.over(int64(p.width-2) * int64(p.height-2))
 	return round(sd*sd, 2)
-}
-
-// meanAndDeviation gives the mean and the standard deviation of n values from
-// their sum and the sum of their squares, which are whole numbers and exact.
-func meanAndDeviation(sum, squares, n float64) (mean, sd float64) {
-	mean = sum / n
-	return mean, math.Sqrt(max(0, squares/n-mean*mean))
-}
-
-// round rounds half away from zero to so many decimals.
-func round(v float64, decimals int) float64 {
-	scale := math.Pow10(decimals)
-	return math.Round(v*scale) / scale
 }

@@ -24,10 +24,7 @@ const (
 // The transform is done in whole numbers, so that the hash of an even surface is 0
 // and does not hang on the rounding of a processor.
 func pHash(p plane) string {
-	s := source{width: p.width, height: p.height, channels: 1, row: func(y int) []byte {
-		return p.pix[y*p.width:]
-	}}
-	small := s.average(pHashSide, pHashSide)
+	small := p.squeezed(pHashSide, pHashSide)
 
 	const scale = 1 << 14
 	var basis [pHashBits][pHashSide]int64

@@ -51,8 +51,8 @@ func newRecord(a pipeline.Analysis, file imprint.File, o Options) Record {
 			Warnings:    file.Warnings,
 		},
 	}
-	if r.Colors == nil { // A list without elements is written as one, never as null.
-		r.Colors = []pipeline.ColorShare{}
+	if r.Keywords == nil { // A list without elements is written as one, never as null.
+		r.Keywords = []string{}
 	}
 	if o.StripPlace {
 		r.Processed.GPS = file.Place

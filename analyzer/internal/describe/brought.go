@@ -1,0 +1,117 @@
+package describe
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"math"
+	"slices"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// brought is what one block of metadata in a file, or all of them together, say
+// of the picture. Lists may hold what is empty or too much until they are clean.
+type brought struct {
+	title, description string
+	keywords, creators []string
+	copyright          string
+	rating             int
+	comment            string // EXIF UserComment, from whatever block
+	exif               pipeline.Exif
+	marks              marks // of XMP
+}
+
+// readBrought reads all blocks of a file. People edit words in programs that write
+// XMP, and some of these leave the older blocks as they were; so for words XMP
+// counts before IPTC, PNG text and EXIF, in which cameras write. What a camera
+// measured is told by EXIF first.
+func readBrought(h imagefile.Header, gps GPS, warned *warnings) brought {
+	exif := readExif(h.Exif, warned)
+	iptc := readIPTC(h.IPTC, warned)
+	texts, packet := readTexts(h.Texts)
+	xmp := readXMP(orElse(h.XMP, packet), warned)
+
+	all := brought{
+		comment: cmp.Or(exif.comment, xmp.comment),
+		exif:    exif.exif,
+	}
+	for _, b := range [...]brought{xmp, iptc, texts, exif} {
+		b.forget(xmp.marks)
+		all.title = cmp.Or(all.title, clean(b.title, maxTextBytes))
+		all.description = cmp.Or(all.description, clean(b.description, maxDescriptionBytes))
+		all.copyright = cmp.Or(all.copyright, clean(b.copyright, maxTextBytes))
+		all.rating = cmp.Or(all.rating, b.rating)
+		if all.keywords == nil {
+			all.keywords = cleanList(b.keywords, maxKeywords, maxTextBytes, maxKeywordsBytes)
+		}
+		if all.creators == nil {
+			all.creators = cleanList(b.creators, maxCreators, maxCreatorBytes, maxCreators*maxCreatorBytes)
+		}
+	}
+	e := &all.exif
+	for _, b := range [...]brought{xmp, texts, iptc} {
+		if e.CameraMake == "" && e.CameraModel == "" {
+			e.CameraMake, e.CameraModel = b.exif.CameraMake, b.exif.CameraModel
+		}
+		e.LensModel = cmp.Or(e.LensModel, b.exif.LensModel)
+		e.Software = cmp.Or(e.Software, b.exif.Software)
+		e.TakenAt = cmp.Or(e.TakenAt, b.exif.TakenAt)
+		e.GPS = cmp.Or(e.GPS, b.exif.GPS)
+	}
+	e.GPS = gps.apply(e.GPS)
+	return all
+}
+
+// orElse is the first of two blocks, unless there is none.
+func orElse(a, b []byte) []byte {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// ratingOf is the number of stars that a value means: 1 to 5, −1 for a picture that
+// was rejected, 0 when it tells nothing.
+func ratingOf(v float64) int {
+	switch stars := math.Round(v); {
+	case stars == -1 || stars >= 1 && stars <= 5:
+		return int(stars)
+	default:
+		return 0
+	}
+}
+
+// marks are what the processor writes beside words of ours, so that they are not
+// taken for a person's when a processed image is sent in again: for each of title,
+// description and keywords the digest of the value. The least edit takes a value
+// out of our hands.
+type marks map[string]string
+
+// forget drops the words that still are as we composed them.
+func (b *brought) forget(m marks) {
+	if len(m) == 0 {
+		return
+	}
+	if m.ours(pipeline.ComposedTitle, b.title) {
+		b.title = ""
+	}
+	if m.ours(pipeline.ComposedDescription, b.description) {
+		b.description = ""
+	}
+	if m.ours(pipeline.ComposedKeywords, b.keywords...) {
+		b.keywords = nil
+	}
+}
+
+// ours tells whether values have the digest that we marked them with: 64 bits of
+// SHA-256, as hex, of the sorted values with a zero after each.
+func (m marks) ours(field string, values ...string) bool {
+	h := sha256.New()
+	for _, v := range slices.Sorted(slices.Values(values)) {
+		h.Write([]byte(v + "\x00"))
+	}
+	digest, ok := m[field]
+	return ok && digest == hex.EncodeToString(h.Sum(nil)[:8])
+}

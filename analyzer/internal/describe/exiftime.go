@@ -1,0 +1,59 @@
+package describe
+
+import (
+	"strings"
+	"time"
+)
+
+// takenAt is when the picture was taken or, when nobody says so, digitised. When
+// the file was changed last tells nothing about that.
+func (v tagValues) takenAt(warned *warnings) string {
+	for _, when := range [...]struct{ tag, zone string }{
+		{"DateTimeOriginal", "OffsetTimeOriginal"},
+		{"CreateDate", "OffsetTimeDigitized"},
+	} {
+		s := v.text(dirExif, when.tag)
+		// A camera whose clock was never set writes zeros, blanks or colons only.
+		if strings.Trim(s, "0: ") == "" {
+			continue
+		}
+		t, err := time.Parse("2006:01:02 15:04:05", s)
+		if err != nil {
+			warned.add("EXIF %s: %q is no time", when.tag, s)
+			continue
+		}
+		zone := v.text(dirExif, when.zone)
+		if strings.Trim(zone, ": ") == "" {
+			return t.Format(localTime)
+		}
+		zoned, err := time.Parse(zonedTime, t.Format(localTime)+zone)
+		if err != nil {
+			warned.add("EXIF %s: %q is no time zone", when.zone, zone)
+			return t.Format(localTime)
+		}
+		return zoned.Format(zonedTime)
+	}
+	return ""
+}
+
+// The forms in which the record tells times.
+const (
+	localTime = "2006-01-02T15:04:05"
+	zonedTime = "2006-01-02T15:04:05Z07:00"
+)
+
+// isoTime reads a time as XMP writes it (ISO 8601), with or without seconds and
+// zone; "" when it is none. A date alone is not told: the hours would be invented.
+func isoTime(s string) string {
+	for _, layout := range [...]string{zonedTime, "2006-01-02T15:04Z07:00"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.Format(zonedTime)
+		}
+	}
+	for _, layout := range [...]string{localTime, "2006-01-02T15:04"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.Format(localTime)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,114 @@
+package describe
+
+import (
+	"image"
+	"math"
+)
+
+// measured is what one pass over the working copy gathers. Everything that the
+// record tells of colours and light is derived from it, so that its cost is one
+// pass, whatever is derived.
+type measured struct {
+	light       plane
+	levels      [256]uint32 // how often each luma occurs
+	transparent bool        // some pixel is not opaque
+
+	// Below, pixels that are at least half opaque count, on no background.
+
+	seen     int64
+	chromas  [256]uint32 // how often each difference of the largest and the smallest sample occurs
+	greatest int64       // the sum of the largest samples
+	redGreen moments     // of red − green
+	yellow   moments     // of red + green − 2 blue: twice the yellow of Hasler and Süsstrunk
+	cells    []cell      // the pixels by the upper four bits of their samples
+}
+
+// cell holds how many pixels there are in a part of the colour cube, and the sums
+// of their samples. 320×320 pixels of 255 fit many times over.
+type cell struct{ n, r, g, b uint32 }
+
+// moments are sums of whole numbers and of their squares, which are exact.
+type moments struct{ sum, squares int64 }
+
+func (m *moments) add(v int32) {
+	m.sum += int64(v)
+	m.squares += int64(v) * int64(v)
+}
+
+// over gives the mean and the standard deviation of n numbers.
+func (m moments) over(n int64) (mean, sd float64) {
+	return meanAndDeviation(float64(m.sum), float64(m.squares), float64(n))
+}
+
+// measure makes the pass. flat is the picture on white.
+func measure(picture *image.NRGBA, flat *image.RGBA) *measured {
+	m := &measured{
+		light: plane{width: flat.Rect.Dx(), height: flat.Rect.Dy()},
+		cells: make([]cell, 16*16*16),
+	}
+	pixels := m.light.width * m.light.height
+	m.light.pix = make([]byte, pixels)
+	for i := range m.light.pix {
+		on := flat.Pix[4*i : 4*i+4 : 4*i+4]
+		luma := lumaOf(on[0], on[1], on[2])
+		m.light.pix[i] = luma
+		m.levels[luma]++
+
+		p := picture.Pix[4*i : 4*i+4 : 4*i+4]
+		if p[3] != 255 {
+			m.transparent = true
+			if p[3] < opaqueEnough {
+				continue
+			}
+		}
+		r, g, b := int32(p[0]), int32(p[1]), int32(p[2])
+		greatest, least := max(r, g, b), min(r, g, b)
+		m.seen++
+		m.greatest += int64(greatest)
+		m.chromas[uint8(greatest-least)]++
+		m.redGreen.add(r - g)
+		m.yellow.add(r + g - 2*b)
+		c := &m.cells[r>>4<<8|g>>4<<4|b>>4]
+		c.n++
+		c.r += uint32(r)
+		c.g += uint32(g)
+		c.b += uint32(b)
+	}
+	return m
+}
+
+// opaqueEnough is the alpha from which a pixel's colour counts.
+const opaqueEnough = 128
+
+// lumaOf is the luma of Rec. 601.
+func lumaOf(r, g, b uint8) uint8 {
+	return uint8((299*uint32(r) + 587*uint32(g) + 114*uint32(b) + 500) / 1000)
+}
+
+// below is the part of the counted values that are at most limit.
+func below(counts *[256]uint32, limit int) float64 {
+	under, all := 0.0, 0.0
+	for v, n := range counts {
+		all += float64(n)
+		if v <= limit {
+			under += float64(n)
+		}
+	}
+	if all == 0 {
+		return 0
+	}
+	return under / all
+}
+
+// meanAndDeviation gives the mean and the standard deviation of n values from
+// their sum and the sum of their squares, which are whole numbers and exact.
+func meanAndDeviation(sum, squares, n float64) (mean, sd float64) {
+	mean = sum / n
+	return mean, math.Sqrt(max(0, squares/n-mean*mean))
+}
+
+// round rounds half away from zero to so many decimals. A zero has no sign.
+func round(v float64, decimals int) float64 {
+	scale := math.Pow10(decimals)
+	return math.Round(v*scale)/scale + 0
+}

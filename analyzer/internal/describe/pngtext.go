@@ -1,0 +1,52 @@
+package describe
+
+import (
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+)
+
+// Bounds on what a deflated text of a PNG may become, in bytes.
+const (
+	maxInflatedText = 16 << 10
+	maxXMPBytes     = 1 << 20
+)
+
+// readTexts reads the words of a PNG's own text chunks (third edition, 11.3.3.2),
+// the first of each keyword, and finds a deflated packet of XMP among them.
+func readTexts(texts []imagefile.Text) (b brought, packet []byte) {
+	set := func(to *string, t imagefile.Text) {
+		if *to == "" {
+			*to = textOf(t)
+		}
+	}
+	for _, t := range texts {
+		switch t.Keyword {
+		case "Title":
+			set(&b.title, t)
+		case "Description":
+			set(&b.description, t)
+		case "Copyright":
+			set(&b.copyright, t)
+		case "Software":
+			set(&b.exif.Software, t)
+			b.exif.Software = clean(b.exif.Software, maxTextBytes)
+		case "Author":
+			if b.creators == nil {
+				b.creators = []string{textOf(t)}
+			}
+		case "XML:com.adobe.xmp":
+			if packet == nil && t.Deflated {
+				packet = inflate(t.Value, maxXMPBytes+1)
+			}
+		}
+	}
+	return b, packet
+}
+
+func textOf(t imagefile.Text) string {
+	value := t.Value
+	if t.Deflated {
+		value = inflate(value, maxInflatedText)
+	}
+	// Writers put UTF-8 into the chunks of Latin-1 as well.
+	return eitherText(value)
+}

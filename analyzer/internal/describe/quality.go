@@ -1,0 +1,54 @@
+package describe
+
+import "github.com/imagebatch/imagebatch/shared/imagefile"
+
+// annexK is the luma table of ITU-T T.81, annex K.1, in zigzag order. The library
+// of the Independent JPEG Group scales it by the quality, and nearly all others do
+// as it does.
+var annexK = [64]int{
+	16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40,
+	26, 24, 22, 22, 24, 49, 35, 37, 29, 40, 58, 51, 61, 60, 57, 51,
+	56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87,
+	95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92, 101, 103, 99,
+}
+
+// farTable is the mean difference, in parts of the sum of both tables, from which
+// on a table is none of those that the scale knows. Cameras have tables of their
+// own; those up to a tenth apart keep about as much as the quality says.
+const farTable = 0.03
+
+// jpegQuality estimates the quality, 1 to 100, that a JPEG was written with: the
+// one on the scale of the IJG whose luma table is nearest to the file's. It is 0
+// when none is near, and for what is no JPEG. A table of the IJG itself gives its
+// quality exactly, but where two of them are the same it gives the higher one.
+func jpegQuality(h imagefile.Header) int {
+	if h.Format != imagefile.JPEG || h.Luma[0] == 0 {
+		return 0
+	}
+	best, least := 0, 0.0
+	for quality := 100; quality >= 1; quality-- {
+		apart, together := 0, 0
+		for i, k := range annexK {
+			want, got := scaled(k, quality), int(h.Luma[i])
+			apart += max(want-got, got-want)
+			together += want + got
+		}
+		if d := float64(apart) / float64(together); best == 0 || d < least {
+			best, least = quality, d
+		}
+	}
+	if least > farTable {
+		return 0
+	}
+	return best
+}
+
+// scaled is an entry of the table at a quality, as jpeg_set_quality makes it
+// (libjpeg, jcparam.c).
+func scaled(entry, quality int) int {
+	scale := 200 - 2*quality
+	if quality < 50 {
+		scale = 5000 / quality
+	}
+	return min(max((entry*scale+50)/100, 1), 255)
+}

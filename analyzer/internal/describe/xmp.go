@@ -1,0 +1,297 @@
+package describe
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// Bounds on a packet besides its size, which is maxXMPBytes.
+const (
+	maxXMPDepth  = 100
+	maxXMPValues = 256 // of the properties that are read, all together
+	maxXMPValue  = 4 * maxDescriptionBytes
+)
+
+// The namespaces of the properties that are read, by the prefixes that the table
+// of properties has for them (ISO 16684-1, and Exif in XMP, CIPA DC-010).
+var xmpPrefixes = map[string]string{
+	"http://purl.org/dc/elements/1.1/":                 "dc:",
+	"http://ns.adobe.com/xap/1.0/":                     "xmp:",
+	"http://ns.adobe.com/photoshop/1.0/":               "photoshop:",
+	"http://ns.adobe.com/exif/1.0/":                    "exif:",
+	"http://ns.adobe.com/exif/1.0/aux/":                "aux:",
+	"http://cipa.jp/exif/1.0/":                         "exifEX:",
+	"http://ns.adobe.com/tiff/1.0/":                    "tiff:",
+	"https://github.com/imagebatch/imagebatch/ns/1.0/": "imagebatch:",
+}
+
+// xmpWanted are the properties that are read.
+var xmpWanted = map[string]bool{
+	"dc:title": true, "dc:description": true, "dc:subject": true, "dc:creator": true, "dc:rights": true,
+	"xmp:Rating": true, "xmp:CreatorTool": true, "photoshop:DateCreated": true,
+	"exif:DateTimeOriginal": true, "exif:UserComment": true, "exif:GPSLatitude": true, "exif:GPSLongitude": true,
+	"tiff:Make": true, "tiff:Model": true, "exifEX:LensModel": true, "aux:Lens": true,
+	"imagebatch:composed": true, "imagebatch:composedDigests": true,
+}
+
+const (
+	rdfNamespace = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+	xmlNamespace = "http://www.w3.org/XML/1998/namespace"
+)
+
+// readXMP reads the words in a packet, and what it tells of the camera. It takes
+// time and memory in proportion to the packet: no entity of a stranger is
+// expanded, a DOCTYPE ends the reading, and only values that are wanted are kept.
+// What comes before the first thing that cannot be read counts.
+func readXMP(packet []byte, warned *warnings) brought {
+	if len(packet) == 0 {
+		return brought{}
+	}
+	if len(packet) > maxXMPBytes {
+		warned.add("XMP: a packet of more than %d bytes is not read", maxXMPBytes)
+		return brought{}
+	}
+	// Some cameras end the packet with zeros, which XML does not allow.
+	r := xmpReader{
+		dec:    xml.NewDecoder(bytes.NewReader(bytes.TrimRight(packet, "\x00"))),
+		values: map[string][]xmpValue{},
+	}
+	if err := r.read(); err != nil {
+		warned.add("XMP: reading stopped: %v", err)
+	}
+	return r.brought(warned)
+}
+
+// xmpReader walks over the tokens of a packet.
+type xmpReader struct {
+	dec    *xml.Decoder
+	values map[string][]xmpValue
+	kept   int
+
+	depth    int
+	rdf      int    // the depth of rdf:RDF; 0 outside
+	property string // the wanted one in hand, "" for another
+	list     bool   // it holds a list
+	item     bool   // one of its items is open
+	language string // of the item
+	text     []byte
+}
+
+// xmpValue is a simple value, or an item of a list.
+type xmpValue struct {
+	text     string
+	language string
+}
+
+func (r *xmpReader) read() error {
+	for {
+		token, err := r.dec.Token()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read packet: %w", err)
+		}
+		switch t := token.(type) {
+		case xml.StartElement:
+			if r.depth++; r.depth > maxXMPDepth {
+				return errors.New("elements nested too deep")
+			}
+			r.open(t)
+		case xml.EndElement:
+			r.close()
+			r.depth--
+		case xml.CharData:
+			if r.property != "" && len(r.text)+len(t) <= maxXMPValue {
+				r.text = append(r.text, t...)
+			}
+		case xml.Directive:
+			return errors.New("a declaration in the packet")
+		}
+	}
+}
+
+// open sees an element begin: inside rdf:RDF a description, a property of it, a
+// list that is its value, and the list's items follow one another.
+func (r *xmpReader) open(t xml.StartElement) {
+	if r.rdf == 0 {
+		if t.Name.Space == rdfNamespace && t.Name.Local == "RDF" {
+			r.rdf = r.depth
+		}
+		return
+	}
+	switch r.depth - r.rdf {
+	case 1:
+		// A description may state simple values as attributes.
+		for _, a := range t.Attr {
+			r.keep(wantedProperty(a.Name), xmpValue{text: a.Value})
+		}
+	case 2:
+		r.property, r.list, r.text = wantedProperty(t.Name), false, r.text[:0]
+	case 3:
+		// A structure is no simple value either, and none of ours is one.
+		r.list = true
+	case 4:
+		r.item = r.property != "" && t.Name.Space == rdfNamespace && t.Name.Local == "li"
+		if r.item {
+			r.language, r.text = "", r.text[:0]
+			for _, a := range t.Attr {
+				if a.Name.Space == xmlNamespace && a.Name.Local == "lang" {
+					r.language = strings.ToLower(a.Value)
+				}
+			}
+		}
+	}
+}
+
+func (r *xmpReader) close() {
+	if r.rdf == 0 {
+		return
+	}
+	switch r.depth - r.rdf {
+	case 0:
+		r.rdf = 0
+	case 2:
+		if !r.list {
+			r.keep(r.property, xmpValue{text: string(r.text)})
+		}
+		r.property = ""
+	case 4:
+		if r.item {
+			r.keep(r.property, xmpValue{string(r.text), r.language})
+		}
+		r.item = false
+	}
+}
+
+func (r *xmpReader) keep(property string, v xmpValue) {
+	if property == "" || r.kept >= maxXMPValues || len(v.text) > maxXMPValue {
+		return
+	}
+	r.kept++
+	r.values[property] = append(r.values[property], v)
+}
+
+func wantedProperty(name xml.Name) string {
+	if prefix, ok := xmpPrefixes[name.Space]; ok && xmpWanted[prefix+name.Local] {
+		return prefix + name.Local
+	}
+	return ""
+}
+
+// one is the value of a property: of several in different languages the one for
+// those who ask for none, or else the first.
+func (r *xmpReader) one(property string) string {
+	values := r.values[property]
+	for _, v := range values {
+		if v.language == "x-default" {
+			return strings.TrimSpace(v.text)
+		}
+	}
+	if len(values) == 0 {
+		return ""
+	}
+	return strings.TrimSpace(values[0].text)
+}
+
+func (r *xmpReader) all(property string) []string {
+	var out []string
+	for _, v := range r.values[property] {
+		out = append(out, strings.TrimSpace(v.text))
+	}
+	return out
+}
+
+// brought makes of the values what the record tells.
+func (r *xmpReader) brought(warned *warnings) brought {
+	b := brought{
+		title: r.one("dc:title"), description: r.one("dc:description"), keywords: r.all("dc:subject"),
+		creators: r.all("dc:creator"), copyright: r.one("dc:rights"),
+		comment: clean(r.one("exif:UserComment"), maxTextBytes),
+		exif: pipeline.Exif{
+			CameraMake: clean(r.one("tiff:Make"), maxTextBytes), CameraModel: clean(r.one("tiff:Model"), maxTextBytes),
+			Software: clean(r.one("xmp:CreatorTool"), maxTextBytes),
+			GPS:      r.place(warned),
+		},
+		marks: marks{},
+	}
+	if rating := r.one("xmp:Rating"); rating != "" {
+		stars, err := strconv.ParseFloat(rating, 64)
+		if err != nil {
+			warned.add("XMP xmp:Rating: %q is no number", rating)
+		}
+		b.rating = ratingOf(stars)
+	}
+	for _, property := range [...]string{"exifEX:LensModel", "aux:Lens"} {
+		if b.exif.LensModel == "" {
+			b.exif.LensModel = clean(r.one(property), maxTextBytes)
+		}
+	}
+	for _, property := range [...]string{"exif:DateTimeOriginal", "photoshop:DateCreated"} {
+		at := r.one(property)
+		if b.exif.TakenAt == "" {
+			b.exif.TakenAt = isoTime(at)
+		}
+		// A date alone is one by its rules, and tells too little.
+		if at != "" && len(at) > len(time.DateOnly) && isoTime(at) == "" {
+			warned.add("XMP %s: %q is no time", property, at)
+		}
+	}
+	digests := r.all("imagebatch:composedDigests")
+	for i, field := range r.all("imagebatch:composed") {
+		if i < len(digests) {
+			b.marks[field] = digests[i]
+		}
+	}
+	return b
+}
+
+// place is where the picture was taken, when both coordinates can be read.
+func (r *xmpReader) place(warned *warnings) *pipeline.GPS {
+	latitude, longitude := r.one("exif:GPSLatitude"), r.one("exif:GPSLongitude")
+	if latitude == "" || longitude == "" {
+		return nil
+	}
+	north, ok := xmpCoordinate(latitude, "N", "S", 90)
+	east, okEast := xmpCoordinate(longitude, "E", "W", 180)
+	if !ok || !okEast {
+		warned.add("XMP exif:GPSLatitude, exif:GPSLongitude: they are no place")
+		return nil
+	}
+	return &pipeline.GPS{Latitude: round(north, 6), Longitude: round(east, 6)}
+}
+
+// xmpCoordinate reads "51,30.5N" or "51,30,30N", in degrees.
+func xmpCoordinate(s, positive, negative string, limit float64) (degrees float64, ok bool) {
+	sign := 1.0
+	digits, ok := strings.CutSuffix(s, positive)
+	if !ok {
+		if digits, ok = strings.CutSuffix(s, negative); !ok {
+			return 0, false
+		}
+		sign = -1
+	}
+	parts := strings.Split(digits, ",")
+	if len(parts) > 3 {
+		return 0, false
+	}
+	unit := 1.0
+	for i, part := range parts {
+		v, err := strconv.ParseFloat(part, 64)
+		if err != nil || !(v >= 0) || i > 0 && v >= 60 || math.IsInf(v, 0) {
+			return 0, false
+		}
+		degrees += v / unit
+		unit *= 60
+	}
+	return sign * degrees, degrees <= limit
+}

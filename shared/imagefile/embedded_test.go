@@ -1,0 +1,126 @@
+package imagefile_test
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+)
+
+// TestReadFindsTheMetadataOfAJPEG has each kind twice, and once where it does not
+// belong: the first one in its place counts.
+func TestReadFindsTheMetadataOfAJPEG(t *testing.T) {
+	const icc, photoshop, xmp = "ICC_PROFILE\x00", "Photoshop 3.0\x00", "http://ns.adobe.com/xap/1.0/\x00"
+	picture := encodeJPEG(t, gradient(20, 10))
+	file := append(bytes.Clone(picture[:2]), bytes.Join([][]byte{
+		segment(0xe2, []byte(xmp+"in the wrong segment")...),
+		segment(0xe2, []byte(icc+"\x02\x02second part")...),
+		segment(0xe2, []byte(icc+"\x01\x02first part")...),
+		segment(0xe1, []byte(xmp)...),
+		segment(0xe1, []byte(xmp+"<packet>")...),
+		segment(0xe1, []byte(xmp+"<another>")...),
+		segment(0xed, []byte("Photoshop 2.5\x00")...),
+		segment(0xed, []byte(photoshop+"8BIM")...),
+		segment(0xed, []byte(photoshop+"again")...),
+	}, nil)...)
+	file = append(file, picture[2:]...)
+	h, err := imagefile.Read(file, imagefile.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(h.XMP) != "<packet>" || string(h.IPTC) != "8BIM" || string(h.ICC) != "first part" || h.Texts != nil || h.Animated {
+		t.Errorf("XMP %q, IPTC %q, ICC %q", h.XMP, h.IPTC, h.ICC)
+	}
+}
+
+// TestReadTellsTheQuantisation: 8 and 16 bits, several tables in a segment, the
+// one that the first component takes, as it stands at the first scan.
+func TestReadTellsTheQuantisation(t *testing.T) {
+	table := func(id byte, value uint16) []byte {
+		out := []byte{id}
+		for i := range uint16(64) {
+			if v := value + i; id >= 16 {
+				out = append(out, byte(v>>8), byte(v))
+			} else {
+				out = append(out, byte(v))
+			}
+		}
+		return out
+	}
+	frame := sof(0xc0, 8, 16, 16, 0x22, 0x11, 0x11)
+	frame[4+6+2] = 1 // The first component takes table 1.
+	scan := append(sos(1, 2, 3), bytes.Repeat([]byte{0x55}, 20)...)
+	for name, c := range map[string]struct {
+		tables []byte
+		want   uint16 // its first value
+	}{
+		"one of 8 bits":                {segment(0xdb, table(1, 7)...), 7},
+		"one of 16 bits behind others": {segment(0xdb, append(append(table(0, 3), table(0x12, 9)...), table(0x11, 300)...)...), 300},
+		"defined again":                {append(segment(0xdb, table(1, 7)...), segment(0xdb, table(1, 8)...)...), 8},
+		"cut short":                    {segment(0xdb, table(1, 7)[:60]...), 0},
+		"of another component":         {segment(0xdb, table(0, 7)...), 0},
+	} {
+		h, err := imagefile.Read(jpegOf(c.tables, frame, scan, segment(0xdb, table(1, 99)...), scan), imagefile.Limits{})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		want := [64]uint16{}
+		for i := range want {
+			if c.want > 0 {
+				want[i] = c.want + uint16(i)
+			}
+		}
+		if h.Luma != want {
+			t.Errorf("%s: %v", name, h.Luma)
+		}
+	}
+}
+
+func TestReadFindsTheMetadataOfAPNG(t *testing.T) {
+	file := encodePNG(t, gradient(20, 10))
+	for _, c := range []struct{ kind, payload string }{ // each lands before those that were put in earlier
+		{"iTXt", "XML:com.adobe.xmp\x00\x00\x00\x00\x00<packet>"},
+		{"iTXt", "XML:com.adobe.xmp\x00\x01\x00\x00\x00deflated"},
+		{"iTXt", "Title\x00\x00\x00de\x00Titel\x00Zürich"},
+		{"iTXt", "Title\x00\x02\x00\x00\x00an unknown flag"},
+		{"iTXt", "Title\x00\x00\x00de\x00no end"},
+		{"tEXt", "Author\x00Jos\xe9"},
+		{"tEXt", "\x00no keyword"},
+		{"zTXt", "Comment\x00\x00stream"},
+		{"zTXt", "Comment\x00\x01unknown method"},
+		{"iCCP", "Display P3\x00\x00profile"},
+		{"acTL", "\x00\x00\x00\x02\x00\x00\x00\x00"},
+	} {
+		file = withChunk(file, c.kind, []byte(c.payload))
+	}
+	h, err := imagefile.Read(file, imagefile.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []imagefile.Text{
+		{Keyword: "Comment", Value: []byte("stream"), Deflated: true},
+		{Keyword: "Author", Value: []byte("Jos\xe9")},
+		{Keyword: "Title", Value: []byte("Zürich"), UTF8: true},
+		{Keyword: "XML:com.adobe.xmp", Value: []byte("deflated"), UTF8: true, Deflated: true},
+	}
+	if !reflect.DeepEqual(h.Texts, want) || string(h.XMP) != "<packet>" || string(h.ICC) != "Display P3\x00\x00profile" || !h.Animated {
+		t.Errorf("texts %+v, XMP %q, ICC %q, animated %v", h.Texts, h.XMP, h.ICC, h.Animated)
+	}
+	for range 1000 {
+		file = withChunk(file, "tEXt", []byte("Title\x00again"))
+	}
+	if h, err = imagefile.Read(file, imagefile.Limits{}); err != nil || len(h.Texts) != 32 {
+		t.Errorf("%d texts, %v", len(h.Texts), err)
+	}
+}
+
+// TestAnAnimationBehindThePixelsIsNone, as in every viewer.
+func TestAnAnimationBehindThePixelsIsNone(t *testing.T) {
+	file := encodePNG(t, gradient(20, 10))
+	end := len(file) - 12
+	file = append(append(bytes.Clone(file[:end]), chunk("acTL", make([]byte, 8))...), file[end:]...)
+	if h, err := imagefile.Read(file, imagefile.Limits{}); err != nil || h.Animated {
+		t.Errorf("animated %v, %v", h.Animated, err)
+	}
+}
