@@ -2,6 +2,7 @@ package imprint
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"image"
 	_ "image/jpeg" // Both decoders are the judges of what is a picture.
@@ -188,14 +189,26 @@ func TestWriteTellsTheContentType(t *testing.T) {
 	}
 }
 
+// BenchmarkWrite writes into a photograph of 400 kB. The loop "copy" only copies it,
+// which no writer of a whole file can do without.
 func BenchmarkWrite(b *testing.B) {
 	scan := append(plainJPEG(b), make([]byte, 400_000)...)
+	camera := []string{jfif, exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(iimVersion, set(2, 80, "Someone"))}
+	merged := withSegments(scan, append(camera, xmpSegment(foreign(motionPhoto)))...)
+	again, err := Write(merged, sample(), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
 	for name, data := range map[string][]byte{
-		"new":    withSegments(scan, jfif, exif),
-		"merged": withSegments(scan, jfif, exif, xmpSegment(foreign(motionPhoto))),
+		"new":    withSegments(scan, jfif),
+		"camera": withSegments(scan, camera...),
+		"merged": merged,
+		"again":  again.Data,
+		"png":    withChunks(plainPNG(b, picture()), "", chunk("prIv", strings.Repeat("x", 400_000))),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := Write(data, sample(), Options{}); err != nil {
 					b.Fatal(err)
@@ -203,4 +216,10 @@ func BenchmarkWrite(b *testing.B) {
 			}
 		})
 	}
+	b.Run("copy", func(b *testing.B) {
+		b.SetBytes(int64(len(scan)))
+		for b.Loop() {
+			_ = bytes.Clone(scan)
+		}
+	})
 }

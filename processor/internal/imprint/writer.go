@@ -139,17 +139,17 @@ func (m *made) embed(p *xmp.Packet, d xmp.Description, fill caption.Caption, lim
 		captions caption.Caption
 		warning  Warning
 	}
-	core, captioned := d.Core(), d.Core().WithCaption(fill)
-	attempts := func(yield func(attempt) bool) {
-		switch {
-		case !yield(attempt{m.file.Sidecar, fill, ""}):
-		case p == nil:
-			_ = yield(attempt{xmp.New(captioned), fill, Reduced}) && yield(attempt{packet: xmp.New(core), warning: Reduced})
-		default:
-			_ = yield(attempt{p.MergeCompact(d.WithCaption(fill)), fill, ""}) &&
-				yield(attempt{p.MergeCompact(captioned), fill, Reduced}) &&
-				yield(attempt{packet: p.MergeCompact(core), warning: Reduced})
+	compact := func(d xmp.Description) []byte {
+		if p == nil {
+			return xmp.New(d)
 		}
+		return p.MergeCompact(d)
+	}
+	attempts := func(yield func(attempt) bool) {
+		_ = yield(attempt{m.file.Sidecar, fill, ""}) &&
+			yield(attempt{compact(d.WithCaption(fill)), fill, ""}) &&
+			yield(attempt{compact(d.Core().WithCaption(fill)), fill, Reduced}) &&
+			yield(attempt{packet: compact(d.Core()), warning: Reduced})
 	}
 	for a := range attempts {
 		if len(a.packet) > limit {

@@ -43,16 +43,17 @@ type Description struct {
 
 // said is one property: a simple value, or a list of them.
 type said struct {
-	name   string // with its prefix
-	values []string
-	list   string // "Alt", "Bag" or "Seq"; "" for a simple value
-	core   bool
+	prefix, name string
+	value        string   // when it is simple
+	list         string   // "Alt", "Bag" or "Seq"; "" for a simple value
+	values       []string // of the list
+	core         bool
 }
 
 // Describe makes the description of an image from what the analyzer found. What
 // the image does not tell is left out.
 func Describe(m pipeline.Metadata) Description {
-	var d Description
+	d := Description{make([]said, 0, 48)}
 	d.core("AnalyzerVersion", m.AnalyzerVersion)
 	d.core("Format", m.Format)
 	d.core("Width", strconv.Itoa(m.Width))
@@ -127,36 +128,39 @@ func (d Description) WithCaption(c caption.Caption) Description {
 			continue
 		}
 		names, digests = append(names, f.String()), append(digests, caption.Mark(values))
-		with.add(said{name: dcPrefix + ":" + nameOf[f], values: values, list: listOf[f], core: true})
+		with.add(said{prefix: dcPrefix, name: nameOf[f], values: values, list: listOf[f], core: true})
 	}
-	with.add(said{name: Prefix + ":" + composedName, values: names, list: "Seq", core: true})
-	with.add(said{name: Prefix + ":" + digestsName, values: digests, list: "Seq", core: true})
+	with.add(said{prefix: Prefix, name: composedName, values: names, list: "Seq", core: true})
+	with.add(said{prefix: Prefix, name: digestsName, values: digests, list: "Seq", core: true})
 	return with
 }
 
 func (d *Description) core(name, value string) {
-	d.add(said{name: Prefix + ":" + name, values: []string{value}, core: true})
+	d.add(said{prefix: Prefix, name: name, value: value, core: true})
 }
 
 func (d *Description) optional(name, value string) {
-	d.add(said{name: Prefix + ":" + name, values: []string{value}})
+	d.add(said{prefix: Prefix, name: name, value: value})
 }
 
 func (d *Description) sequence(name string, values []string) {
-	d.add(said{name: Prefix + ":" + name, values: values, list: "Seq"})
+	d.add(said{prefix: Prefix, name: name, values: values, list: "Seq"})
 }
 
 // add cleans the values of a property and keeps it if it says anything. A list
 // keeps its empty values, so that lists which belong together stay in step.
 func (d *Description) add(p said) {
-	p.values = cleaned(p.values)
-	if len(p.values) == 0 || p.list == "" && p.values[0] == "" {
+	p.value, p.values = clean(p.value), cleaned(p.values)
+	if p.value == "" && len(p.values) == 0 {
 		return
 	}
 	d.properties = append(d.properties, p)
 }
 
 func cleaned(values []string) []string {
+	if len(values) == 0 {
+		return nil
+	}
 	texts := make([]string, len(values))
 	for i, v := range values {
 		texts[i] = clean(v)
