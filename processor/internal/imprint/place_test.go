@@ -115,6 +115,13 @@ func checkStill(t *testing.T, before, after []byte) {
 	if _, ok := block.find(block.first, tagGPS); ok {
 		t.Error("something leads to GPS data")
 	}
+	if old, ok := readTIFF(before); ok {
+		at, _ := old.find(old.first, tagGPS)
+		if gps, ok := old.directory(int(old.order.Uint32(before[at+8:]))); ok && gps.start > old.first.span().end &&
+			!isZero(after[gps.entry(0):gps.next()]) {
+			t.Error("entries of the GPS directory are left")
+		}
+	}
 	next, ok := block.directory(int(block.order.Uint32(after[block.first.next():])))
 	if !ok || next.count != 6 {
 		t.Error("the second directory is not found")
