@@ -53,9 +53,14 @@ func cameraTIFF(order byteOrder, more ...entry) []byte {
 		return places
 	}
 	first := append([]entry{
-		ascii(0x010f, "Acme Cameras"), ascii(0x0110, "Box 1"), {0x0112, 3, 1, u16(6)},
-		{0x011a, 5, 1, u32(72) + u32(1)}, {0x011b, 5, 1, u32(72) + u32(1)}, {0x0128, 3, 1, u16(2)}, {0x0213, 3, 1, u16(1)},
-		{0x8769, 4, 1, u32(0)}, {tagGPS, 4, 1, u32(0)},
+		ascii(0x010f, "Acme Cameras"), ascii(0x0110, "Box 1"),
+		{0x0112, 3, 1, u16(6)},
+		{0x011a, 5, 1, u32(72) + u32(1)},
+		{0x011b, 5, 1, u32(72) + u32(1)},
+		{0x0128, 3, 1, u16(2)},
+		{0x0213, 3, 1, u16(1)},
+		{0x8769, 4, 1, u32(0)},
+		{tagGPS, 4, 1, u32(0)},
 	}, more...)
 	places := directory(first, 0)
 	pointer := func(tag uint16) int {
@@ -64,8 +69,13 @@ func cameraTIFF(order byteOrder, more ...entry) []byte {
 	}
 	order.PutUint32(b[pointer(0x8769):], uint32(len(b)))
 	directory([]entry{
-		{0x9000, 7, 4, "0232"}, {0x927c, 7, 26, "Acme maker note, offset 18"}, {0x9101, 7, 4, "\x01\x02\x03\x00"},
-		{0xa000, 7, 4, "0100"}, {0xa001, 3, 1, u16(1)}, {0xa002, 4, 1, u32(48)}, {0xa003, 4, 1, u32(32)},
+		{0x9000, 7, 4, "0232"},
+		{0x927c, 7, 26, "Acme maker note, offset 18"},
+		{0x9101, 7, 4, "\x01\x02\x03\x00"},
+		{0xa000, 7, 4, "0100"},
+		{0xa001, 3, 1, u16(1)},
+		{0xa002, 4, 1, u32(48)},
+		{0xa003, 4, 1, u32(32)},
 	}, 0)
 	order.PutUint32(b[pointer(tagGPS):], uint32(len(b)))
 	degrees := u32(51) + u32(1) + u32(0) + u32(1) + u32(3100) + u32(100)
@@ -74,8 +84,12 @@ func cameraTIFF(order byteOrder, more ...entry) []byte {
 	}, 0)
 	order.PutUint32(b[tiffHeader+2+entrySize*len(first):], uint32(len(b)))
 	places = directory([]entry{
-		{0x0103, 3, 1, u16(6)}, {0x011a, 5, 1, u32(72) + u32(1)}, {0x011b, 5, 1, u32(72) + u32(1)}, {0x0128, 3, 1, u16(2)},
-		{0x0201, 4, 1, u32(0)}, {0x0202, 4, 1, u32(len(thumbnail))},
+		{0x0103, 3, 1, u16(6)},
+		{0x011a, 5, 1, u32(72) + u32(1)},
+		{0x011b, 5, 1, u32(72) + u32(1)},
+		{0x0128, 3, 1, u16(2)},
+		{0x0201, 4, 1, u32(0)},
+		{0x0202, 4, 1, u32(len(thumbnail))},
 	}, 0)
 	order.PutUint32(b[places[4]:], uint32(len(b)))
 	return append(b, thumbnail...)

@@ -92,7 +92,7 @@ func (s iptcState) states(block iim, f caption.Field, m caption.Marks) bool {
 // withIPTC is a list of resources with another block in the place of the one that
 // is there, and with its digest. A digest that was wrong stays so: it tells
 // readers that somebody changed the block without changing XMP.
-func withIPTC(list []byte, block []byte) []byte {
+func withIPTC(list, block []byte) []byte {
 	all, _ := readResources(list)
 	var old resource
 	var digest *resource

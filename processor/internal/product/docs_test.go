@@ -110,8 +110,8 @@ func everyField(v reflect.Value) {
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		everyField(v.Index(0))
 	case reflect.Struct:
-		for i := range v.NumField() {
-			everyField(v.Field(i))
+		for _, field := range v.Fields() {
+			everyField(field)
 		}
 	default: // Truth and figures are written whatever they are.
 	}
