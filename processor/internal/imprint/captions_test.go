@@ -301,6 +301,7 @@ func TestNeverLosesAnEdit(t *testing.T) {
 		nth               int
 	}{
 		{"title in XMP", "Landscape in blue &amp; grey", "Moonscape in blue &amp; grey", 0},
+		{"title in another language", `x-default">Landscape`, `de">Landscape`, 0},
 		{"title in IPTC", "Landscape in blue & grey", "Moonscape in blue & grey", 0},
 		{"description in EXIF", `A picture of 48 by 32 pixels, <blue>`, `A picture of my old beach, in <blue>`, 0},
 		{"description in IPTC", `A picture of 48 by 32 pixels, <blue>`, `A picture of my old beach, in <blue>`, 1},
