@@ -2,7 +2,10 @@ package processor
 
 import (
 	"errors"
+	"fmt"
 
+	"github.com/imagebatch/imagebatch/processor/internal/imprint"
+	"github.com/imagebatch/imagebatch/processor/internal/product"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -14,6 +17,11 @@ const DefaultAddr = ":8082"
 type Config struct {
 	service.Base
 	Concurrency int `env:"CONCURRENCY" envDefault:"0"` // images in hand at once; 0: 8, since a processor mostly waits for the store
+
+	EmbedDescriptive string `env:"EMBED_DESCRIPTIVE" envDefault:"fill"` // fill: composed titles, descriptions and keywords where the file has none; never
+	EmbedSigned      bool   `env:"EMBED_SIGNED" envDefault:"false"`     // write into files with Content Credentials too, which breaks their signature
+	StripGPS         bool   `env:"STRIP_GPS" envDefault:"false"`        // remove GPS positions from files and records
+	SidecarXMP       bool   `env:"SIDECAR_XMP" envDefault:"false"`      // store the packet beside every processed image
 }
 
 // Complete fills in what is left open and checks the rest.
@@ -21,8 +29,31 @@ func (c Config) Complete() (Config, error) {
 	if c.Concurrency == 0 {
 		c.Concurrency = 8
 	}
+	var mistakes []error
 	if c.Concurrency < 1 || c.Concurrency > 256 {
-		return c, errors.New("CONCURRENCY: want 1 to 256, or 0 for 8")
+		mistakes = append(mistakes, errors.New("CONCURRENCY: want 1 to 256, or 0 for 8"))
 	}
-	return c, nil
+	if c.EmbedDescriptive == "" {
+		c.EmbedDescriptive = fill
+	}
+	if c.EmbedDescriptive != fill && c.EmbedDescriptive != never {
+		mistakes = append(mistakes, fmt.Errorf("EMBED_DESCRIPTIVE: %q is neither fill nor never", c.EmbedDescriptive))
+	}
+	return c, errors.Join(mistakes...)
+}
+
+// The values of EMBED_DESCRIPTIVE.
+const (
+	fill  = "fill"
+	never = "never"
+)
+
+// options are the choices about what is written into files.
+func (c Config) options() product.Options {
+	return product.Options{
+		Options: imprint.Options{
+			KeepCaptions: c.EmbedDescriptive == never, EmbedSigned: c.EmbedSigned, StripPlace: c.StripGPS,
+		},
+		Sidecar: c.SidecarXMP,
+	}
 }

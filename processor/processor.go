@@ -75,7 +75,7 @@ func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Re
 	if err != nil {
 		return pipeline.Result{}, fmt.Errorf("read original: %w", err)
 	}
-	made, err := product.Make(data, a)
+	made, err := product.Make(data, a, s.config.options())
 	if err != nil {
 		return pipeline.Result{}, err
 	}
@@ -94,6 +94,9 @@ func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Re
 	put(pipeline.RecordKey(key), made.Record, product.RecordType)
 	if len(made.Thumbnail) > 0 {
 		put(pipeline.ThumbnailKey(key), made.Thumbnail, product.ThumbnailType)
+	}
+	if len(made.Sidecar) > 0 {
+		put(pipeline.SidecarKey(key), made.Sidecar, product.SidecarType)
 	}
 	if err := g.Wait(); err != nil {
 		return pipeline.Result{}, err

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -54,7 +55,9 @@ func (w *watched) Put(ctx context.Context, key string, data []byte, contentType 
 	return w.Store.Put(ctx, key, data, contentType)
 }
 
-func start(t *testing.T) *rig {
+func start(t *testing.T) *rig { return startWith(t, processor.Config{}) }
+
+func startWith(t *testing.T, c processor.Config) *rig {
 	t.Helper()
 	open := func() *dirstore.Store {
 		s, err := dirstore.Open(t.TempDir())
@@ -67,7 +70,7 @@ func start(t *testing.T) *rig {
 		broker:    membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name),
 		originals: open(), processed: &watched{Store: open(), puts: map[string][][]byte{}}, results: make(chan pipeline.Result, 10),
 	}
-	c, err := processor.Config{}.Complete()
+	c, err := c.Complete()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,6 +164,31 @@ func TestReadsEveryRelease(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestStoresASidecar where one is asked for, before the result tells of the image.
+func TestStoresASidecar(t *testing.T) {
+	r := startWith(t, processor.Config{SidecarXMP: true})
+	_, body := r.analysis(t, "v1")
+	r.publish(t, body)
+	got := <-r.results
+	sidecar, err := objectstore.ReadAll(t.Context(), r.processed, pipeline.SidecarKey(got.ProcessedPath), 1<<20)
+	if err != nil || !bytes.Contains(sidecar, []byte("imagebatch:PHash=")) {
+		t.Errorf("sidecar %.80q, %v", sidecar, err)
+	}
+	image, err := objectstore.ReadAll(t.Context(), r.processed, got.ProcessedPath, 1<<20)
+	if err != nil || !bytes.Contains(image, sidecar) {
+		t.Errorf("the image does not hold what its sidecar says: %v", err)
+	}
+}
+
+func TestConfigMistakes(t *testing.T) {
+	_, err := processor.Config{Concurrency: 257, EmbedDescriptive: "sometimes"}.Complete()
+	for _, name := range []string{"CONCURRENCY", "EMBED_DESCRIPTIVE"} {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is wrong and not told: %v", name, err)
+		}
 	}
 }
 

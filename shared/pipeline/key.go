@@ -17,3 +17,7 @@ func RecordKey(processed string) string { return processed + ".json" }
 
 // ThumbnailKey is the key of the thumbnail beside a processed image.
 func ThumbnailKey(processed string) string { return processed + ".thumb.jpg" }
+
+// SidecarKey is the key of the XMP sidecar beside a processed image, which not
+// every image has.
+func SidecarKey(processed string) string { return processed + ".xmp" }

@@ -133,6 +133,7 @@ const (
 	pathFile      = "/api/v1/batch/:job_id/images/:index/file"
 	pathThumbnail = "/api/v1/batch/:job_id/images/:index/thumbnail"
 	pathMetadata  = "/api/v1/batch/:job_id/images/:index/metadata"
+	pathSidecar   = "/api/v1/batch/:job_id/images/:index/xmp"
 )
 
 func (s *Server) routes() *echo.Echo {
@@ -151,6 +152,7 @@ func (s *Server) routes() *echo.Echo {
 	get(pathFile, s.result(fileOf))
 	get(pathThumbnail, s.result(thumbnailOf))
 	get(pathMetadata, s.result(metadataOf))
+	get(pathSidecar, s.result(sidecarOf))
 	for path, p := range pages {
 		get(path, p.serve)
 	}

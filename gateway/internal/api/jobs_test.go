@@ -117,6 +117,7 @@ func TestResults(t *testing.T) {
 		"file":      {"the picture", "image/png", "image2.png"},
 		"thumbnail": {"the thumbnail", "image/jpeg", "image2.png.thumb.jpg"},
 		"metadata":  {`{"format":"png"}`, "application/json", "image2.png.json"},
+		"xmp":       {"<x:xmpmeta/>", "application/rdf+xml", "image2.png.xmp"},
 	} {
 		got := r.get(base + kind)
 		if got.status != 200 || string(got.body) != want.body {
@@ -142,6 +143,7 @@ func TestResults(t *testing.T) {
 		r.must(r.processed.Delete(t.Context(), key.Key))
 	}
 	wantError(t, r.get(base+"file"), 404, "No result: that of images[1] is no longer kept")
+	wantError(t, r.get(base+"xmp"), 404, "No result: images[1] has no sidecar")
 }
 
 func TestAFileNameOfAnyScript(t *testing.T) {

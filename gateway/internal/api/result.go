@@ -21,7 +21,10 @@ import (
 type kept struct {
 	key         string
 	contentType string
+	absent      string // what is said of it when it is not there
 }
+
+const swept = "that of images[%d] is no longer kept"
 
 func fileOf(img *job.Image) kept {
 	// The type was found in the bytes, and the processor does not change it.
@@ -29,15 +32,20 @@ func fileOf(img *job.Image) kept {
 	if t != "image/jpeg" && t != "image/png" {
 		t = "application/octet-stream"
 	}
-	return kept{img.ProcessedPath, t}
+	return kept{img.ProcessedPath, t, swept}
 }
 
 func thumbnailOf(img *job.Image) kept {
-	return kept{pipeline.ThumbnailKey(img.ProcessedPath), "image/jpeg"}
+	return kept{pipeline.ThumbnailKey(img.ProcessedPath), "image/jpeg", swept}
 }
 
 func metadataOf(img *job.Image) kept {
-	return kept{pipeline.RecordKey(img.ProcessedPath), "application/json"}
+	return kept{pipeline.RecordKey(img.ProcessedPath), "application/json", swept}
+}
+
+// sidecarOf is the XMP sidecar, which the processor stores where it is asked to.
+func sidecarOf(img *job.Image) kept {
+	return kept{pipeline.SidecarKey(img.ProcessedPath), "application/rdf+xml", "images[%d] has no sidecar"}
 }
 
 // result answers with an object of a completed image, which no browser is to
@@ -86,7 +94,7 @@ func (s *Server) send(c echo.Context, img *job.Image, k kept) error {
 		}
 	}
 	if errors.Is(err, objectstore.ErrNotExist) {
-		return refuse(http.StatusNotFound, fmt.Sprintf("No result: that of images[%d] is no longer kept", img.Index))
+		return refuse(http.StatusNotFound, fmt.Sprintf("No result: "+k.absent, img.Index))
 	}
 	if err != nil {
 		return fmt.Errorf("open result %s: %w", k.key, err)

@@ -290,6 +290,7 @@ func (r *rig) end(id string, index int, failure *pipeline.Failure) {
 	} else {
 		for key, data := range map[string]string{
 			path: "the picture", pipeline.ThumbnailKey(path): "the thumbnail", pipeline.RecordKey(path): `{"format":"png"}`,
+			pipeline.SidecarKey(path): "<x:xmpmeta/>",
 		} {
 			if err := r.processed.Store.Put(r.Context(), key, []byte(data), "text/html"); err != nil {
 				r.Error(err)

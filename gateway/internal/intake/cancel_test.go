@@ -113,8 +113,8 @@ func TestNothingIsLeftOfACancelledJob(t *testing.T) {
 	if now := r.get(j.ID); now.Completed != 0 || now.Status != job.Cancelled {
 		t.Errorf("late results changed the job: %+v", now)
 	}
-	if n := len(r.keys(r.processed)); n != 6 {
-		t.Errorf("%d processed objects before retention, want 6", n)
+	if n := len(r.keys(r.processed)); n != 8 {
+		t.Errorf("%d processed objects before retention, want 8", n)
 	}
 	if err := in.retainOnce(t.Context(), r.now().Add(in.config.JobRetention+time.Minute)); err != nil {
 		t.Fatal(err)

@@ -169,9 +169,9 @@ func mayComeLate(j *job.Job, now time.Time) bool {
 	return false
 }
 
-// results are the keys of a processed image, its record and its thumbnail.
+// results are the keys of a processed image, its record, its thumbnail and its sidecar.
 func results(processed string) []string {
-	return []string{pipeline.ThumbnailKey(processed), pipeline.RecordKey(processed), processed}
+	return []string{pipeline.ThumbnailKey(processed), pipeline.RecordKey(processed), pipeline.SidecarKey(processed), processed}
 }
 
 func (in *Intake) deleteObjects(ctx context.Context, s objectstore.Store, kind string, keys []string) error {

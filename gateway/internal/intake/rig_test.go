@@ -316,7 +316,7 @@ func (r *rig) settle(in *Intake, j *job.Job, index int, result pipeline.Result) 
 	in.Settled()
 }
 
-// complete ends an image as completed, with its three objects.
+// complete ends an image as completed, with its objects.
 func (r *rig) complete(in *Intake, j *job.Job, index int) {
 	r.t.Helper()
 	img := r.get(j.ID).Images[index]

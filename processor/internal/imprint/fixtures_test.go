@@ -18,18 +18,33 @@ import (
 // sample is an analysis with a value in every field that is written.
 func sample() pipeline.Metadata {
 	return pipeline.Metadata{
-		AnalyzerVersion: "1.2.0", Format: "jpeg", Width: 48, Height: 32, Orientation: 1,
-		BitDepth: 8, ColorModel: "ycbcr", HasAlpha: true, FileSize: 4711,
+		AnalyzerVersion: "1.2.0",
+		Title:           "Landscape in blue & grey", Description: `A picture of 48 by 32 pixels, <blue> and "grey".`,
+		Keywords: []string{"blue", "grey", "landscape, wide"},
+		Composed: []string{pipeline.ComposedTitle, pipeline.ComposedDescription, pipeline.ComposedKeywords},
+		Format:   "jpeg", Width: 48, Height: 32, Shape: "landscape", Orientation: 1,
+		BitDepth: 8, ColorModel: "ycbcr", HasAlpha: true, AlphaUsed: true, ICCProfile: "sRGB IEC61966-2.1",
+		Progressive: true, JPEGQuality: 85, Animated: true, EntropyChecked: "full", FileSize: 4711,
 		SHA256:    strings.Repeat("0123456789abcdef", 4),
 		MeanColor: "#8040c0",
 		Colors: []pipeline.ColorShare{
-			{Hex: "#7f3fbf", Share: 0.6125},
-			{Hex: "#ffffff", Share: 0.25},
-			{Hex: "#000000", Share: 0.1375},
+			{Hex: "#7f3fbf", Share: 0.6125, Name: "darkorchid", Lab: [3]float64{39.86, 54.14, -55.86}},
+			{Hex: "#ffffff", Share: 0.25, Name: "white", Lab: [3]float64{100, 0, 0}},
+			{Hex: "#000000", Share: 0.1375, Name: "black"},
 		},
-		Brightness: 0.4321, Contrast: 0.1234, Sharpness: 815.25,
-		BlurHash: `LEHV6nWB2yk8pyo0adR*.7kCMdnj&<>"'`, PHash: "c3d1e2f0a5b49687",
+		Saturation: 0.5, Colorfulness: 33.21, Warmth: -0.0123,
+		Brightness: 0.4321, Contrast: 0.1234, Entropy: 7.123, ShadowsClipped: 0.01, HighlightsClipped: 0.02,
+		Sharpness: 815.25, Flags: []string{"dark", "monochrome"},
+		BlurHash: `LEHV6nWB2yk8pyo0adR*.7kCMdnj&<>"'`, ThumbHash: "3OcRJYB4d3h/iIeHeEh3eIhw+j2w",
+		DHash: "0f1e2d3c4b5a6978", PHash: "c3d1e2f0a5b49687",
 	}
+}
+
+// uncaptioned is the sample of a picture that somebody has described.
+func uncaptioned() pipeline.Metadata {
+	m := sample()
+	m.Composed = nil
+	return m
 }
 
 // picture is a small picture with some detail.
@@ -170,11 +185,6 @@ func animated(file []byte) []byte {
 	pixels := string(file[afterIHDR+8 : afterIHDR+8+int(length)])
 	return withChunks(file, chunk("acTL", "\x00\x00\x00\x02\x00\x00\x00\x00")+frame(0, 1),
 		frame(1, 2)+chunk("fdAT", "\x00\x00\x00\x02"+pixels))
-}
-
-type byteOrder interface {
-	binary.ByteOrder
-	binary.AppendByteOrder
 }
 
 // multiPicture is a JPEG with an MPF index and a second JPEG and other bytes

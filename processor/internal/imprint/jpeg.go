@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 
+	"github.com/imagebatch/imagebatch/processor/internal/caption"
 	"github.com/imagebatch/imagebatch/processor/internal/xmp"
 )
 
@@ -14,6 +15,9 @@ const (
 	xmpSignature  = "http://ns.adobe.com/xap/1.0/\x00"
 	exifSignature = "Exif\x00"
 	mpfSignature  = "MPF\x00"
+
+	extensionSignature = "http://ns.adobe.com/xmp/extension/\x00"
+	extensionHead      = len(extensionSignature) + 32 + 4 + 4 // digest, whole length, offset
 )
 
 // The markers of ITU-T T.81, table B.1, that matter here.
@@ -28,59 +32,115 @@ const (
 	markerAPP1  = 0xe1
 	markerAPP2  = 0xe2
 	markerAPP11 = 0xeb
+	markerAPP13 = 0xed
 )
 
 // maxJPEGPacket is the longest packet of an APP1 segment, as ISO 16684-3 puts it.
 const maxJPEGPacket = 65502
 
+// maxPayload is what a segment holds besides its marker and length.
+const maxPayload = 0xffff - 2
+
 // jpegHeader is where things lie in front of a JPEG's first scan.
 type jpegHeader struct {
-	place       int  // where a new packet goes
-	segment     span // of the first XMP packet, marker included; empty when there is none
-	packet      span // the packet in it
-	index       span // the MPF index from its TIFF header on; empty when there is none
+	place       int    // where a new packet goes
+	segment     span   // of the first XMP packet, marker included; empty when there is none
+	packet      span   // the packet in it
+	exif        []span // payloads of segments with EXIF data; more than one is odd
+	resources   []span // payloads of segments with Photoshop's resources
+	extension   []byte // extended XMP, and further packets
+	index       span   // the MPF index from its TIFF header on; empty when there is none
 	credentials bool
 }
 
-func writeJPEG(data []byte, d xmp.Description) File {
+func (w writer) writeJPEG(data []byte) File {
 	h, ok := readJPEGHeader(data)
-	switch {
-	case !ok:
-		return untouched(data, OddStructure)
-	case h.credentials:
-		return untouched(data, Credentials)
+	if !ok {
+		m := made{file: File{Sidecar: xmp.New(w.description)}}
+		m.leave(OddStructure)
+		m = w.finish(found{}, m)
+		m.file.Data = data
+		return m.file
 	}
-	var old []byte
-	if h.segment.empty() {
-		h.segment = span{h.place, h.place}
-	} else {
-		old = h.packet.of(data)
+	m := w.make(h.found(data))
+	edits := h.edits(data, m)
+	if len(edits) == 0 {
+		m.file.Data = data
+		return m.file
 	}
-	p, outcome, warning := packet(old, d, maxJPEGPacket)
-	if p == nil {
-		return untouched(data, warning)
+	m.file.Data = edits.apply(data)
+	if !h.index.empty() && !mendIndex(data, m.file.Data, h.index, edits) {
+		m.leave(IndexOdd)
+		m = w.finish(found{}, m)
+		m.file.Data = data
 	}
-
-	payload := len(xmpSignature) + len(p)
-	segment := make([]byte, 0, 4+payload)
-	segment = append(segment, 0xff, markerAPP1)
-	segment = binary.BigEndian.AppendUint16(segment, uint16(2+payload)) //nolint:gosec // maxJPEGPacket bounds it
-	segment = append(append(segment, xmpSignature...), p...)
-
-	out := replace(data, h.segment, segment)
-	if !h.index.empty() && !mendIndex(data, out, h.index, h.segment) {
-		return untouched(data, IndexOdd)
-	}
-	return File{Data: out, Outcome: outcome, Warning: warning}
+	return m.file
 }
 
-// replace is data with other bytes in the place of a range, in a slice of its
-// own.
-func replace(data []byte, at span, with []byte) []byte {
-	out := make([]byte, 0, len(data)-(at.end-at.start)+len(with))
-	out = append(out, data[:at.start]...)
-	out = append(out, with...)
-	return append(out, data[at.end:]...)
+// found tells where a JPEG has what. Of several segments with EXIF data readers
+// take the first.
+func (h jpegHeader) found(data []byte) found {
+	f := found{packetLimit: maxJPEGPacket, credentials: h.credentials}
+	if !h.segment.empty() {
+		f.packet = h.packet.of(data)
+	}
+	if len(h.exif) > 0 {
+		f.tiff = h.tiff().of(data)
+		f.tiffLimit = maxPayload - (h.tiff().start - h.exif[0].start)
+	}
+	switch len(h.resources) {
+	case 0:
+	case 1:
+		f.resources = h.resources[0].of(data)[len(photoshopSignature):]
+		f.resourcesLimit = maxPayload - len(photoshopSignature)
+	default: // One list in parts, which might be cut anywhere.
+		for _, field := range caption.Fields {
+			f.stated[field] = true
+		}
+	}
+	if xmp.MentionsCaption(h.extension) {
+		for _, field := range caption.Fields {
+			f.stated[field] = true
+		}
+	}
+	f.place = len(h.exif) > 1 || xmp.MentionsPlace(h.extension)
+	return f
+}
+
+// tiff is where the TIFF block of the EXIF data is.
+func (h jpegHeader) tiff() span {
+	return span{min(h.exif[0].start+len(exifSignature)+1, h.exif[0].end), h.exif[0].end}
+}
+
+// edits are those that a header needs to have what was made.
+func (h jpegHeader) edits(data []byte, m made) edits {
+	var es edits
+	if m.tiff != nil {
+		start := h.exif[0].start
+		es = append(es, edit{h.whole(h.exif[0]), jpegSegment(markerAPP1, data[start:h.tiff().start], m.tiff)})
+	}
+	if m.packet != nil {
+		at := span{h.place, h.place}
+		if !h.segment.empty() {
+			at = h.segment
+		}
+		es = append(es, edit{at, jpegSegment(markerAPP1, []byte(xmpSignature), m.packet)})
+	}
+	if m.resources != nil {
+		es = append(es, edit{h.whole(h.resources[0]), jpegSegment(markerAPP13, []byte(photoshopSignature), m.resources)})
+	}
+	return es
+}
+
+// whole is the segment of a payload.
+func (jpegHeader) whole(payload span) span { return span{payload.start - 4, payload.end} }
+
+// jpegSegment is a segment, whose parts are known not to be too long.
+func jpegSegment(marker byte, signature, payload []byte) []byte {
+	segment := make([]byte, 0, 4+len(signature)+len(payload))
+	segment = append(segment, 0xff, marker)
+	segment = binary.BigEndian.AppendUint16(segment, uint16(2+len(signature)+len(payload)))
+	return append(append(segment, signature...), payload...)
 }
 
 // readJPEGHeader walks over the segments up to the first scan, as lenient about
@@ -151,9 +211,14 @@ func (h *jpegHeader) note(marker byte, data []byte, segment span) {
 		switch {
 		case bytes.HasPrefix(body, []byte(exifSignature)):
 			h.moveBehind(segment)
+			h.exif = append(h.exif, payload)
 		case h.segment.empty() && bytes.HasPrefix(body, []byte(xmpSignature)):
 			h.segment = segment
 			h.packet = span{payload.start + len(xmpSignature), payload.end}
+		case bytes.HasPrefix(body, []byte(xmpSignature)):
+			h.extension = append(h.extension, body...)
+		case bytes.HasPrefix(body, []byte(extensionSignature)):
+			h.extension = append(h.extension, body[min(extensionHead, len(body)):]...)
 		}
 	case markerAPP2:
 		if h.index.empty() && bytes.HasPrefix(body, []byte(mpfSignature)) {
@@ -161,6 +226,10 @@ func (h *jpegHeader) note(marker byte, data []byte, segment span) {
 		}
 	case markerAPP11:
 		h.credentials = h.credentials || isCredentials(body)
+	case markerAPP13:
+		if bytes.HasPrefix(body, []byte(photoshopSignature)) {
+			h.resources = append(h.resources, payload)
+		}
 	}
 }
 

@@ -28,7 +28,7 @@ func TestJPEGPlace(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data := withSegments(plainJPEG(t), c.front, c.after)
-			f := write(t, data)
+			f := writeSample(t, data, uncaptioned(), Options{})
 			expect(t, f, Added, "")
 			samePixels(t, data, f.Data)
 			front := jpegStart + c.front
@@ -49,7 +49,7 @@ func TestJPEGMergesInPlace(t *testing.T) {
 	old := foreign(motionPhoto)
 	video := "\x00\x00\x00\x18ftypmp42" + strings.Repeat("video", 700)
 	data := append(withSegments(plainJPEG(t), jfif, exif, icc, xmpSegment(old), extendedXMP()), video...)
-	f := write(t, data)
+	f := writeSample(t, data, uncaptioned(), Options{})
 	expect(t, f, Merged, "")
 	samePixels(t, data, f.Data)
 	if !bytes.HasPrefix(f.Data, []byte(jpegStart+jfif+exif+icc+"\xff\xe1")) {
@@ -74,7 +74,7 @@ func TestJPEGReplacesOurs(t *testing.T) {
 	first := write(t, withSegments(plainJPEG(t), jfif, xmpSegment(foreign(motionPhoto))))
 	m := sample()
 	m.PHash, m.Colors, m.AnalyzerVersion = "0000000000000001", nil, "2.0.0"
-	second, err := Write(first.Data, m)
+	second, err := Write(first.Data, m, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestJPEGReplacesOurs(t *testing.T) {
 	if bytes.Contains(second.Data, []byte("c3d1e2f0a5b49687")) || bytes.Contains(second.Data, []byte("DominantColors")) {
 		t.Error("old values are left")
 	}
-	back, err := Write(second.Data, sample())
+	back, err := Write(second.Data, sample(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/imagebatch/imagebatch/processor/internal/caption"
 )
 
 // tool finds one of the programs that judge what we write.
@@ -78,17 +80,71 @@ func (ts tags) split() (ours, others tags) {
 	return ours, others
 }
 
-// wantTags is the sample as exiftool tells it.
+// wantTags is the sample as exiftool tells it, without captions.
 func wantTags() tags {
 	return tags{
 		"AnalyzerVersion": "1.2.0", "Format": "jpeg", "Width": 48.0, "Height": 32.0,
-		"OriginalSHA256": sample().SHA256, "OriginalFileSize": 4711.0, "BitDepth": 8.0,
-		"ColorModel": "ycbcr", "HasAlpha": true, "MeanColor": "#8040c0",
+		"OriginalSHA256": sample().SHA256, "OriginalFileSize": 4711.0, "Shape": "landscape", "BitDepth": 8.0,
+		"ColorModel": "ycbcr", "HasAlpha": true, "AlphaUsed": true, "ICCProfile": "sRGB IEC61966-2.1", "Progressive": true,
+		"JPEGQuality": 85.0, "Animated": true, "EntropyChecked": "full", "MeanColor": "#8040c0",
 		"DominantColors":      []any{"#7f3fbf", "#ffffff", "#000000"},
 		"DominantColorShares": []any{0.6125, 0.25, 0.1375},
-		"Brightness":          0.4321, "Contrast": 0.1234, "Sharpness": 815.25,
-		"BlurHash": sample().BlurHash, "PHash": "c3d1e2f0a5b49687",
+		"DominantColorNames":  []any{"darkorchid", "white", "black"},
+		"DominantColorLabs":   []any{"39.86 54.14 -55.86", "100 0 0", "0 0 0"},
+		"Saturation":          0.5, "Colorfulness": 33.21, "Warmth": -0.0123,
+		"Brightness": 0.4321, "Contrast": 0.1234, "Entropy": 7.123, "ShadowsClipped": 0.01, "HighlightsClipped": 0.02,
+		"Sharpness": 815.25, "Flags": []any{"dark", "monochrome"},
+		"BlurHash": sample().BlurHash, "ThumbHash": sample().ThumbHash, "DHash": "0f1e2d3c4b5a6978", "PHash": "c3d1e2f0a5b49687",
 	}
+}
+
+// places are the tags in which a field of a caption may be stated, that of XMP
+// first.
+var places = map[caption.Field][]string{
+	caption.Title:       {"XMP-dc:Title", "IPTC:ObjectName", "IFD0:XPTitle", "PNG:Title"},
+	caption.Description: {"XMP-dc:Description", "IFD0:ImageDescription", "IPTC:Caption-Abstract", "PNG:Description"},
+	caption.Keywords:    {"XMP-dc:Subject", "IPTC:Keywords", "IFD0:XPKeywords", "XMP-lr:HierarchicalSubject"},
+}
+
+// filled takes out of the tags of a written file what was filled in, and tells the
+// fields. It checks that each was stated nowhere before.
+func filled(t *testing.T, name string, before, after tags, f File) []any {
+	t.Helper()
+	var names []any
+	want := caption.Composed(sample())
+	for _, field := range caption.Fields {
+		stated := slices.ContainsFunc(places[field], func(tag string) bool {
+			return before[tag] != nil && strings.TrimSpace(fmt.Sprint(before[tag])) != ""
+		})
+		got := after[places[field][0]]
+		if stated || got == nil {
+			if !stated && f.XMP != None {
+				t.Logf("%s: %s is not filled in", name, field)
+			}
+			continue // and every tag is to be as before
+		}
+		names = append(names, field.String())
+		for _, tag := range places[field] {
+			if v := after[tag]; v != nil && fmt.Sprint(v) != fmt.Sprint(before[tag]) {
+				if s := strings.Trim(fmt.Sprint(v), "[]"); s != strings.Join(want[field], " ") {
+					t.Errorf("%s: %s is %q", name, tag, s)
+				}
+				delete(after, tag)
+			}
+		}
+	}
+	if f.IPTC == Filled {
+		const block, told = "File:CurrentIPTCDigest", "Photoshop:IPTCDigest"
+		inStep := before[told] == nil || before[told] == before[block]
+		if inStep && after[told] != after[block] || !inStep && after[told] != before[told] {
+			t.Errorf("%s: IPTC digest %v, was %v; the block's is %v", name, after[told], before[told], after[block])
+		}
+		for _, ts := range []tags{before, after} {
+			delete(ts, block)
+			delete(ts, told)
+		}
+	}
+	return names
 }
 
 // judged writes the sample into every file and compares what exiftool reads
@@ -110,14 +166,20 @@ func judged(t *testing.T, files map[string][]byte) map[string]File {
 	for name, f := range written {
 		_, others := tagsBefore[name].split()
 		ours, othersAfter := tagsAfter[name].split()
+		names := filled(t, name, others, othersAfter, f)
 		if diff := difference(others, othersAfter); diff != "" {
 			t.Errorf("%s: other tags changed:\n%s", name, diff)
 		}
-		if f.Outcome == None {
+		if f.XMP == None {
 			continue
 		}
+		if composed, _ := ours["Composed"].([]any); ours["Composed"] != nil && !reflect.DeepEqual(composed, names) {
+			t.Errorf("%s: composed %v, want %v", name, composed, names)
+		}
+		delete(ours, "Composed")
+		delete(ours, "ComposedDigests")
 		want := wantTags()
-		if f.Warning == Reduced {
+		if first(f.Warnings) == Reduced {
 			maps.DeleteFunc(want, func(k string, _ any) bool {
 				return !slices.Contains([]string{"AnalyzerVersion", "Format", "Width", "Height", "OriginalSHA256"}, k)
 			})
@@ -145,6 +207,8 @@ func difference(want, got tags) string {
 func TestExiftoolReadsBack(t *testing.T) {
 	multi, _ := multiPicture(t, binaryBigEndian, jfif+exif, "")
 	progressive := goTestdata(t, "image/testdata/video-001.progressive.jpeg")
+	// A motion photo with a gain map, from a camera that writes IPTC too.
+	gainMap, _ := multiPicture(t, binaryBigEndian, exifSegment(cameraTIFF(binaryBigEndian))+xmpSegment(foreign(motionPhoto))+iptcSegment(iimVersion), icc)
 	mergeable := xmpSegment(foreign(motionPhoto))
 	written := judged(t, map[string][]byte{
 		"plain.jpg":       plainJPEG(t),
@@ -155,6 +219,8 @@ func TestExiftoolReadsBack(t *testing.T) {
 		"progressive.jpg": progressive,
 		"merged.jpg":      withSegments(plainJPEG(t), jfif, exif, mergeable),
 		"multi.jpg":       multi,
+		"gainmap.jpg":     append(gainMap, "\x00\x00\x00\x18ftypmp42 and a video"...),
+		"camera.jpg":      withSegments(plainJPEG(t), exifSegment(cameraTIFF(binaryBigEndian)), iptcSegment(iimVersion), icc),
 		"trailer.jpg":     append(withSegments(plainJPEG(t), jfif), "a trailer"...),
 		"plain.png":       plainPNG(t, picture()),
 		"deep.png":        deepPNG(t),
@@ -164,8 +230,8 @@ func TestExiftoolReadsBack(t *testing.T) {
 		"compressed.png":  withChunks(plainPNG(t, picture()), compressedXMPChunk(t, foreign(motionPhoto)), ""),
 	})
 	for name, f := range written {
-		if f.Outcome == None {
-			t.Errorf("%s: nothing was written: %s", name, f.Warning)
+		if f.XMP == None {
+			t.Errorf("%s: nothing was written: %s", name, f.Warnings)
 		}
 	}
 }
@@ -225,8 +291,8 @@ func TestExiftoolsOwnFiles(t *testing.T) {
 
 	again := map[string][]byte{}
 	for name, f := range written {
-		if f.Outcome != Merged {
-			t.Errorf("%s: %s, %s", name, f.Outcome, f.Warning)
+		if f.XMP != Merged {
+			t.Errorf("%s: %s, %s", name, f.XMP, f.Warnings)
 		}
 		again[name] = edit("again-"+name, f.Data, "-XMP-xmp:Rating=1", "-api", "compact=Shorthand,OneDesc")
 	}
@@ -248,7 +314,9 @@ func TestExiv2ReadsBack(t *testing.T) {
 		"new.jpg":     withSegments(plainJPEG(t), jfif, exif),
 		"merged.jpg":  withSegments(plainJPEG(t), jfif, exif, xmpSegment(foreign(motionPhoto))),
 		"subject.jpg": withSegments(plainJPEG(t), xmpSegment(foreign(subject))),
+		"camera.jpg":  withSegments(plainJPEG(t), exifSegment(cameraTIFF(binaryBigEndian)), iptcSegment(iimVersion, set(2, 80, "Someone"))),
 		"new.png":     plainPNG(t, picture()),
+		"exif.png":    withChunks(plainPNG(t, picture()), chunk("eXIf", string(cameraTIFF(binaryBigEndian))), ""),
 		"merged.png":  withChunks(plainPNG(t, picture()), compressedXMPChunk(t, foreign(motionPhoto)), ""),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -268,18 +336,34 @@ func TestExiv2ReadsBack(t *testing.T) {
 				return lines
 			}
 			const key = "Xmp.imagebatch."
-			want := values(data)
+			f := write(t, data)
+			m := sample()
+			want := append(values(data), `Xmp.dc.title lang="x-default" `+m.Title, `Xmp.dc.description lang="x-default" `+m.Description,
+				"Xmp.dc.subject "+strings.Join(m.Keywords, ", "))
+			if f.EXIF == Filled {
+				want = append(want, "Exif.Image.ImageDescription "+m.Description)
+			}
+			if f.IPTC == Filled {
+				want = append(want, "Iptc.Application2.ObjectName "+m.Title, "Iptc.Application2.Caption "+m.Description)
+				for _, k := range m.Keywords {
+					want = append(want, "Iptc.Application2.Keywords "+k)
+				}
+			}
 			for k, v := range wantTags() {
 				value := fmt.Sprint(v)
 				switch v := v.(type) {
 				case bool:
 					value = "True"
 				case []any:
-					value = strings.ReplaceAll(strings.Trim(fmt.Sprint(v), "[]"), " ", ", ")
+					parts := make([]string, len(v))
+					for i, part := range v {
+						parts[i] = fmt.Sprint(part)
+					}
+					value = strings.Join(parts, ", ")
 				}
 				want = append(want, key+k+" "+value)
 			}
-			got := values(write(t, data).Data)
+			got := slices.DeleteFunc(values(f.Data), func(line string) bool { return strings.HasPrefix(line, key+"composed") })
 			slices.Sort(got)
 			slices.Sort(want)
 			if !slices.Equal(got, want) {

@@ -14,40 +14,30 @@ const (
 	mpOffsetAt   = 8 // uint32, from the index's TIFF header; 0 for the first image
 )
 
-// mendIndex keeps an MPF index right in out, which is data with the bytes at
-// edited replaced by others: the offsets of images that moved against the
-// index, and the size of the first image, in which the packet lies. It is false
-// when that would be needed and cannot be done; out is then not to be used.
-func mendIndex(data, out []byte, index, edited span) bool {
-	delta := len(out) - len(data)
-	if delta == 0 {
-		return true
-	}
-	moved := func(at int) int {
-		if at >= edited.end {
-			return at + delta
-		}
-		return at
-	}
+// mendIndex keeps an MPF index right in out, which is data after edits: the
+// offsets of images that moved against the index, and the size of the first
+// image, in which the edits lie. It is false when that would be needed and cannot
+// be done; out is then not to be used.
+func mendIndex(data, out []byte, index span, edits edits) bool {
 	entries, order, ok := mpEntries(data, index)
 	if !ok {
-		// Behind the packet, the index moves together with what it points to.
-		return index.start >= edited.end
+		// Behind all edits, the index moves together with what it points to.
+		return !edits.shift(index.start, len(data))
 	}
 	for at := entries.start; at < entries.end; at += mpEntryBytes {
 		sizeAt, offsetAt := at+mpSizeAt, at+mpOffsetAt
 		field, value := 0, 0
 		if offset := int(order.Uint32(data[offsetAt:])); offset != 0 {
-			field, value = offsetAt, moved(index.start+offset)-moved(index.start)
+			field, value = offsetAt, edits.moved(index.start+offset)-edits.moved(index.start)
 		} else if size := int(order.Uint32(data[sizeAt:])); endsImage(data, size) {
-			field, value = sizeAt, size+delta
+			field, value = sizeAt, edits.moved(size)
 		} else {
 			continue
 		}
 		if value < 0 || value > math.MaxUint32 {
 			return false
 		}
-		order.PutUint32(out[moved(field):], uint32(value))
+		order.PutUint32(out[edits.moved(field):], uint32(value))
 	}
 	return true
 }

@@ -39,6 +39,8 @@ func TestMPFStaysRight(t *testing.T) {
 			{"packet before the index", jfif + exif + old, icc, Merged},
 			{"packet behind the index", jfif + exif, icc + old, Merged},
 			{"Exif behind the index", jfif, exif, Added},
+			{"everything is filled in", exifSegment(cameraTIFF(order)) + iptcSegment(iimVersion), icc, Added},
+			{"everything, around the index", old, icc + exifSegment(cameraTIFF(order)) + iptcSegment(iimVersion), Merged},
 		} {
 			t.Run(order.String()+" "+c.name, func(t *testing.T) {
 				data, second := multiPicture(t, order, c.before, c.after)

@@ -7,7 +7,9 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
+	"strings"
 
+	"github.com/imagebatch/imagebatch/processor/internal/caption"
 	"github.com/imagebatch/imagebatch/processor/internal/xmp"
 )
 
@@ -24,48 +26,82 @@ const (
 // format itself has no limit. Sixty JPEG packets fit.
 const maxPNGPacket = 4 << 20
 
+// Keywords of text chunks that bear on what is written.
+var (
+	pngTitle       = []byte("Title\x00")
+	pngDescription = []byte("Description\x00")
+	pngPlace       = []byte("exif:GPS") // of ImageMagick: one value out of EXIF
+)
+
 // pngLayout is where things lie in a PNG.
 type pngLayout struct {
 	header      span // IHDR, which is first
 	pixels      int  // where the first IDAT begins; 0 while there is none
 	packet      span // the first text chunk with an XMP packet; empty when there is none
+	exif        span // the eXIf chunk; empty when there is none
+	places      []span
+	stated      [len(caption.Fields)]bool
+	profiles    bool // there are raw profiles
 	credentials bool
 }
 
-func writePNG(data []byte, d xmp.Description) File {
+func (w writer) writePNG(data []byte) File {
 	l, ok := readPNG(data)
-	switch {
-	case !ok:
-		return untouched(data, OddStructure)
-	case l.credentials:
-		return untouched(data, Credentials)
+	if !ok {
+		m := made{file: File{Sidecar: xmp.New(w.description)}}
+		m.leave(OddStructure)
+		m = w.finish(found{}, m)
+		m.file.Data = data
+		return m.file
 	}
-	var old []byte
-	if !l.packet.empty() {
-		text, warning := readPacketChunk(l.packet.of(data))
-		if warning != "" {
-			return untouched(data, warning)
+	m := w.make(l.found(data))
+	var es edits
+	if m.packet != nil {
+		es = l.packetEdits(chunkOf("iTXt", []byte(xmpKeyword+"\x00\x00\x00\x00"), m.packet))
+	}
+	if m.tiff != nil {
+		es = append(es, edit{l.exif, chunkOf("eXIf", nil, m.tiff)})
+	}
+	if w.options.StripPlace && (!m.file.Signed || w.options.EmbedSigned) {
+		for _, place := range l.places {
+			es, m.file.Place = append(es, edit{span: place}), Removed
 		}
-		old = text
 	}
-	p, outcome, warning := packet(old, d, maxPNGPacket)
-	if p == nil {
-		return untouched(data, warning)
+	m.file.Data = data
+	if len(es) > 0 {
+		m.file.Data = es.apply(data)
 	}
-	chunk := packetChunk(p)
+	return m.file
+}
 
-	// Directly behind IHDR no rule about the order of chunks can be broken, and a
-	// reader finds it early. A packet that is there keeps its place, unless that is
-	// behind the pixels, where many readers do not look.
-	at := span{l.header.end, l.header.end}
-	if !l.packet.empty() {
-		if l.packet.start < l.pixels {
-			at = l.packet
-		} else {
-			data = replace(data, l.packet, nil)
-		}
+// found tells where a PNG has what. It knows no IPTC-IIM.
+func (l pngLayout) found(data []byte) found {
+	f := found{
+		packetLimit: maxPNGPacket, tiffLimit: math.MaxInt32,
+		stated: l.stated, credentials: l.credentials, place: l.profiles,
 	}
-	return File{Data: replace(data, at, chunk), Outcome: outcome, Warning: warning}
+	if !l.packet.empty() {
+		f.packet, f.odd = readPacketChunk(l.packet.of(data))
+	}
+	if !l.exif.empty() {
+		f.tiff = data[l.exif.start+8 : l.exif.end-4]
+	}
+	return f
+}
+
+// packetEdits puts the chunk of a packet into its place. Directly behind IHDR no
+// rule about the order of chunks can be broken, and a reader finds it early. A
+// packet that is there keeps its place, unless that is behind the pixels, where
+// many readers do not look.
+func (l pngLayout) packetEdits(chunk []byte) edits {
+	if l.packet.empty() || l.packet.start > l.pixels {
+		es := edits{{span{l.header.end, l.header.end}, chunk}}
+		if !l.packet.empty() {
+			es = append(es, edit{span: l.packet})
+		}
+		return es
+	}
+	return edits{{l.packet, chunk}}
 }
 
 // readPNG walks over the chunks to IEND. It is not ok when IHDR is not first, or
@@ -94,8 +130,10 @@ func readPNG(data []byte) (pngLayout, bool) {
 				l.pixels = chunk.start
 			}
 		case "iTXt", "zTXt", "tEXt":
-			if l.packet.empty() && bytes.HasPrefix(data[at+8:chunk.end-4], []byte(xmpKeyword)) {
-				l.packet = chunk
+			l.noteText(data[at+8:chunk.end-4], chunk)
+		case "eXIf":
+			if l.exif.empty() && soundChunk(chunk.of(data)) {
+				l.exif = chunk
 			}
 		case "caBX":
 			l.credentials = true
@@ -106,14 +144,56 @@ func readPNG(data []byte) (pngLayout, bool) {
 	}
 }
 
+// noteText notes a text chunk that bears on what is written.
+func (l *pngLayout) noteText(body []byte, chunk span) {
+	switch {
+	case bytes.HasPrefix(body, []byte(xmpKeyword)):
+		if l.packet.empty() {
+			l.packet = chunk
+			return
+		}
+		l.stated = [...]bool{true, true, true} // by a second packet, which most readers do not see
+	case bytes.HasPrefix(body, pngTitle):
+		l.stated[caption.Title] = true
+	case bytes.HasPrefix(body, pngDescription):
+		l.stated[caption.Description] = true
+	case hidesCaption(body):
+		l.stated, l.profiles = [...]bool{true, true, true}, true
+	case bytes.HasPrefix(body, pngPlace):
+		l.places = append(l.places, chunk)
+	}
+}
+
+// hidesCaption tells whether a text chunk is one in which ImageMagick keeps EXIF,
+// IPTC-IIM or XMP, as hex digits.
+func hidesCaption(body []byte) bool {
+	profile, ok := bytes.CutPrefix(body, []byte("Raw profile type "))
+	if !ok {
+		return false
+	}
+	kind, _, _ := bytes.Cut(profile, []byte{0})
+	switch strings.ToLower(string(kind)) {
+	case "exif", "app1", "iptc", "8bim", "xmp":
+		return true
+	default:
+		return false
+	}
+}
+
+// soundChunk tells whether a chunk has the checksum that it should.
+func soundChunk(chunk []byte) bool {
+	end := len(chunk) - 4
+	return crc32.ChecksumIEEE(chunk[4:end]) == binary.BigEndian.Uint32(chunk[end:])
+}
+
 // readPacketChunk reads the packet out of a whole text chunk, of which length and
 // keyword are known to be right, or says why it does not. The packet belongs into
 // an iTXt chunk, but some programs put it into the two older ones.
 func readPacketChunk(chunk []byte) ([]byte, Warning) {
-	body, sum := chunk[4:len(chunk)-4], chunk[len(chunk)-4:]
-	if crc32.ChecksumIEEE(body) != binary.BigEndian.Uint32(sum) {
+	if !soundChunk(chunk) {
 		return nil, PacketMalformed
 	}
+	body := chunk[4 : len(chunk)-4]
 	var compressed bool
 	text := body[4+len(xmpKeyword):]
 	switch string(body[:4]) {
@@ -149,12 +229,11 @@ func readPacketChunk(chunk []byte) ([]byte, Warning) {
 	return text, ""
 }
 
-// packetChunk is the iTXt chunk of a packet: not compressed, with neither language
-// nor translated keyword, as ISO 16684-3 demands.
-func packetChunk(p []byte) []byte {
-	body := "iTXt" + xmpKeyword + "\x00\x00\x00\x00"
-	chunk := make([]byte, 0, len(body)+len(p)+8)
-	chunk = binary.BigEndian.AppendUint32(chunk, uint32(len(body)-4+len(p))) //nolint:gosec // maxPNGPacket bounds it
-	chunk = append(append(chunk, body...), p...)
+// chunkOf is a chunk of two parts. That of a packet is not compressed and has
+// neither language nor translated keyword, as ISO 16684-3 demands.
+func chunkOf(kind string, head, data []byte) []byte {
+	chunk := make([]byte, 0, chunkExtra+len(head)+len(data))
+	chunk = binary.BigEndian.AppendUint32(chunk, uint32(len(head)+len(data)))
+	chunk = append(append(append(chunk, kind...), head...), data...)
 	return binary.BigEndian.AppendUint32(chunk, crc32.ChecksumIEEE(chunk[4:]))
 }

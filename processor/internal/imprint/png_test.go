@@ -139,7 +139,7 @@ func TestPNGBomb(t *testing.T) {
 	data := withChunks(plainPNG(t, picture()), compressedXMPChunk(t, strings.Repeat(" ", 64<<20)), "")
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	f, err := Write(data, sample())
+	f, err := Write(data, sample(), Options{})
 	runtime.ReadMemStats(&after)
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imagebatch/imagebatch/processor/internal/caption"
 	"github.com/imagebatch/imagebatch/processor/internal/imprint"
 	"github.com/imagebatch/imagebatch/processor/internal/xmp"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -61,8 +62,8 @@ func TestDocumentedFields(t *testing.T) {
 		}
 	}
 	for _, w := range []imprint.Warning{
-		imprint.Credentials, imprint.OddStructure, imprint.PacketMalformed, imprint.PacketTooLarge,
-		imprint.NoSpace, imprint.Reduced, imprint.IndexOdd,
+		imprint.Credentials, imprint.Broken, imprint.OddStructure, imprint.PacketMalformed, imprint.PacketTooLarge,
+		imprint.NoSpace, imprint.Reduced, imprint.IndexOdd, imprint.PlaceLeft,
 	} {
 		if !strings.Contains(text, "`"+string(w)+"`") {
 			t.Errorf("the warning %q is not there", w)
@@ -81,10 +82,9 @@ func TestDocumentedProperties(t *testing.T) {
 	for _, row := range regexp.MustCompile("(?m)^\\| `imagebatch:(\\w+)` \\|").FindAllStringSubmatch(text, -1) {
 		documented = append(documented, row[1])
 	}
-	packet := xmp.New(xmp.Describe(pipeline.Metadata{
-		AnalyzerVersion: "x", Format: "x", SHA256: "x", ColorModel: "x", MeanColor: "x",
-		Colors: []pipeline.ColorShare{{Hex: "x"}}, BlurHash: "x", PHash: "x",
-	}))
+	var m pipeline.Metadata
+	everyField(reflect.ValueOf(&m).Elem())
+	packet := xmp.New(xmp.Describe(m).WithCaption(caption.Stated(m)))
 	var written []string
 	for _, m := range regexp.MustCompile(`[ <]imagebatch:(\w+)[=>]`).FindAllSubmatch(packet, -1) {
 		written = append(written, string(m[1]))
@@ -96,6 +96,24 @@ func TestDocumentedProperties(t *testing.T) {
 	}
 	if bytes.Count(packet, []byte(xmp.Namespace)) != 1 {
 		t.Error("the namespace is not declared once")
+	}
+}
+
+// everyField gives every field of a struct a value.
+func everyField(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Int, reflect.Int64:
+		v.SetInt(1)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		everyField(v.Index(0))
+	case reflect.Struct:
+		for _, field := range v.Fields() {
+			everyField(field)
+		}
+	default: // Truth and figures are written whatever they are.
 	}
 }
 

@@ -24,6 +24,10 @@ type Processed struct {
 	FileSize    int64             `json:"file_size"` // bytes
 	SHA256      string            `json:"sha256"`    // hex
 	XMP         imprint.Outcome   `json:"xmp"`
+	EXIF        imprint.Outcome   `json:"exif"`
+	IPTC        imprint.Outcome   `json:"iptc"`
+	GPS         imprint.Outcome   `json:"gps,omitempty"`     // absent when positions are kept
+	Sidecar     imprint.Outcome   `json:"sidecar,omitempty"` // absent when there is none
 	Warnings    []imprint.Warning `json:"warnings,omitempty"`
 }
 
@@ -33,7 +37,7 @@ type Thumbnail struct {
 	FileSize    int64  `json:"file_size"` // bytes
 }
 
-func newRecord(a pipeline.Analysis, file imprint.File) Record {
+func newRecord(a pipeline.Analysis, file imprint.File, o Options) Record {
 	r := Record{
 		OriginalFilename: a.OriginalFilename,
 		Metadata:         a.Metadata,
@@ -41,14 +45,20 @@ func newRecord(a pipeline.Analysis, file imprint.File) Record {
 			ContentType: file.ContentType,
 			FileSize:    int64(len(file.Data)),
 			SHA256:      hexSHA256(file.Data),
-			XMP:         file.Outcome,
+			XMP:         file.XMP,
+			EXIF:        file.EXIF,
+			IPTC:        file.IPTC,
+			Warnings:    file.Warnings,
 		},
 	}
 	if r.Keywords == nil { // A list without elements is written as one, never as null.
 		r.Keywords = []string{}
 	}
-	if file.Warning != "" {
-		r.Processed.Warnings = []imprint.Warning{file.Warning}
+	if o.StripPlace {
+		r.Processed.GPS = file.Place
+	}
+	if len(file.Sidecar) > 0 {
+		r.Processed.Sidecar = imprint.Added
 	}
 	if len(a.Thumbnail) > 0 {
 		r.Thumbnail = &Thumbnail{ContentType: ThumbnailType, FileSize: int64(len(a.Thumbnail))}

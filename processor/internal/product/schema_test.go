@@ -54,7 +54,9 @@ func TestRecordsKeepTheSchema(t *testing.T) {
 	if err := json.Unmarshal(text, &a); err != nil {
 		t.Fatal(err)
 	}
-	r := newRecord(a, imprint.File{Data: []byte("a file"), ContentType: "image/jpeg", Outcome: imprint.Merged})
+	r := newRecord(a, imprint.File{
+		Data: []byte("a file"), ContentType: "image/jpeg", XMP: imprint.Merged, EXIF: imprint.Filled, IPTC: imprint.None,
+	}, Options{})
 	record, err := r.encode()
 	if err != nil {
 		t.Fatal(err)

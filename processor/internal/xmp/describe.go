@@ -2,8 +2,10 @@ package xmp
 
 import (
 	"math"
+	"slices"
 	"strconv"
 
+	"github.com/imagebatch/imagebatch/processor/internal/caption"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -12,26 +14,46 @@ import (
 const (
 	Namespace = "https://github.com/imagebatch/imagebatch/ns/1.0/"
 	Prefix    = "imagebatch"
+
+	dcNamespace = "http://purl.org/dc/elements/1.1/"
+	dcPrefix    = "dc"
 )
+
+// The lists by which our captions are found: the names of the fields that we
+// composed, and the digests of the values, in the same order.
+const (
+	composedName = "composed"
+	digestsName  = "composedDigests"
+)
+
+// How dc states the fields: the name, and the list that it demands.
+var (
+	nameOf = [...]string{caption.Title: "title", caption.Description: "description", caption.Keywords: "subject"}
+	listOf = [...]string{caption.Title: "Alt", caption.Description: "Alt", caption.Keywords: "Bag"}
+)
+
+// defaultLanguage marks the text for those who ask for no language.
+const defaultLanguage = "x-default"
 
 // Description is what we say about one image, in the order in which it is
 // written.
 type Description struct {
-	properties []property
+	properties []said
 }
 
-// property is one property: a simple value, or an ordered list of them.
-type property struct {
-	name   string
-	values []string
-	list   bool
-	core   bool
+// said is one property: a simple value, or a list of them.
+type said struct {
+	prefix, name string
+	value        string   // when it is simple
+	list         string   // "Alt", "Bag" or "Seq"; "" for a simple value
+	values       []string // of the list
+	core         bool
 }
 
 // Describe makes the description of an image from what the analyzer found. What
 // the image does not tell is left out.
 func Describe(m pipeline.Metadata) Description {
-	var d Description
+	d := Description{make([]said, 0, 48)}
 	d.core("AnalyzerVersion", m.AnalyzerVersion)
 	d.core("Format", m.Format)
 	d.core("Width", strconv.Itoa(m.Width))
@@ -39,23 +61,49 @@ func Describe(m pipeline.Metadata) Description {
 	d.core("OriginalSHA256", m.SHA256)
 
 	d.optional("OriginalFileSize", strconv.FormatInt(m.FileSize, 10))
+	d.optional("Shape", m.Shape)
 	d.optional("BitDepth", strconv.Itoa(m.BitDepth))
 	d.optional("ColorModel", m.ColorModel)
 	d.optional("HasAlpha", boolean(m.HasAlpha))
-	d.optional("MeanColor", m.MeanColor)
-	colors := make([]string, len(m.Colors))
-	shares := make([]string, len(m.Colors))
-	for i, c := range m.Colors {
-		colors[i], shares[i] = c.Hex, number(c.Share)
+	d.optional("AlphaUsed", boolean(m.AlphaUsed))
+	d.optional("ICCProfile", m.ICCProfile)
+	d.optional("Progressive", boolean(m.Progressive))
+	if m.JPEGQuality > 0 {
+		d.optional("JPEGQuality", strconv.Itoa(m.JPEGQuality))
 	}
-	d.sequence("DominantColors", colors)
-	d.sequence("DominantColorShares", shares)
+	d.optional("Animated", boolean(m.Animated))
+	d.optional("EntropyChecked", m.EntropyChecked)
+	d.optional("MeanColor", m.MeanColor)
+	d.colors(m.Colors)
+	d.optional("Saturation", number(m.Saturation))
+	d.optional("Colorfulness", number(m.Colorfulness))
+	d.optional("Warmth", number(m.Warmth))
 	d.optional("Brightness", number(m.Brightness))
 	d.optional("Contrast", number(m.Contrast))
+	d.optional("Entropy", number(m.Entropy))
+	d.optional("ShadowsClipped", number(m.ShadowsClipped))
+	d.optional("HighlightsClipped", number(m.HighlightsClipped))
 	d.optional("Sharpness", number(m.Sharpness))
+	d.sequence("Flags", m.Flags)
 	d.optional("BlurHash", m.BlurHash)
+	d.optional("ThumbHash", m.ThumbHash)
+	d.optional("DHash", m.DHash)
 	d.optional("PHash", m.PHash)
 	return d
+}
+
+// colors puts the parts of the colours into lists that belong together.
+func (d *Description) colors(colors []pipeline.ColorShare) {
+	n := len(colors)
+	hexes, shares, names, labs := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	for i, c := range colors {
+		hexes[i], shares[i], names[i] = c.Hex, number(c.Share), c.Name
+		labs[i] = number(c.Lab[0]) + " " + number(c.Lab[1]) + " " + number(c.Lab[2])
+	}
+	d.sequence("DominantColors", hexes)
+	d.sequence("DominantColorShares", shares)
+	d.sequence("DominantColorNames", names)
+	d.sequence("DominantColorLabs", labs)
 }
 
 // Core is the description without what can be left out when space is short.
@@ -69,28 +117,55 @@ func (d Description) Core() Description {
 	return c
 }
 
+// WithCaption is the description with captions of ours and their marks, which
+// are core.
+func (d Description) WithCaption(c caption.Caption) Description {
+	with := Description{slices.Clip(d.properties)}
+	var names, digests []string
+	for _, f := range caption.Fields {
+		values := cleaned(c[f])
+		if caption.Blank(values) {
+			continue
+		}
+		names, digests = append(names, f.String()), append(digests, caption.Mark(values))
+		with.add(said{prefix: dcPrefix, name: nameOf[f], values: values, list: listOf[f], core: true})
+	}
+	with.add(said{prefix: Prefix, name: composedName, values: names, list: "Seq", core: true})
+	with.add(said{prefix: Prefix, name: digestsName, values: digests, list: "Seq", core: true})
+	return with
+}
+
 func (d *Description) core(name, value string) {
-	d.add(property{name: name, values: []string{value}, core: true})
+	d.add(said{prefix: Prefix, name: name, value: value, core: true})
 }
 
 func (d *Description) optional(name, value string) {
-	d.add(property{name: name, values: []string{value}})
+	d.add(said{prefix: Prefix, name: name, value: value})
 }
 
 func (d *Description) sequence(name string, values []string) {
-	d.add(property{name: name, values: values, list: true})
+	d.add(said{prefix: Prefix, name: name, values: values, list: "Seq"})
 }
 
 // add cleans the values of a property and keeps it if it says anything. A list
 // keeps its empty values, so that lists which belong together stay in step.
-func (d *Description) add(p property) {
-	for i, v := range p.values {
-		p.values[i] = clean(v)
-	}
-	if len(p.values) == 0 || !p.list && p.values[0] == "" {
+func (d *Description) add(p said) {
+	p.value, p.values = clean(p.value), cleaned(p.values)
+	if p.value == "" && len(p.values) == 0 {
 		return
 	}
 	d.properties = append(d.properties, p)
+}
+
+func cleaned(values []string) []string {
+	if len(values) == 0 {
+		return nil
+	}
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = clean(v)
+	}
+	return texts
 }
 
 // boolean writes the XMP type Boolean.

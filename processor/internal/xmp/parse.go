@@ -2,12 +2,13 @@ package xmp
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"unicode/utf8"
+
+	"github.com/imagebatch/imagebatch/processor/internal/caption"
 )
 
 // ErrRefused says that a packet is not one that can be merged with. It is not
@@ -19,8 +20,10 @@ var ErrRefused = errors.New("not a packet to merge with")
 const MaxDepth = 100
 
 const (
-	metaNamespace    = "adobe:ns:meta/"
-	dctermsNamespace = "http://purl.org/dc/terms/"
+	metaNamespace      = "adobe:ns:meta/"
+	dctermsNamespace   = "http://purl.org/dc/terms/"
+	lightroomNamespace = "http://ns.adobe.com/lightroom/1.0/"
+	xmlNamespace       = "http://www.w3.org/XML/1998/namespace"
 )
 
 // Parse reads a packet. It takes time and memory in proportion to the packet,
@@ -50,12 +53,10 @@ func Parse(packet []byte) (*Packet, error) {
 	if !p.seenRDF {
 		return nil, fmt.Errorf("%w: no rdf:RDF", ErrRefused)
 	}
-	// Some readers refuse a packet about two things, so the descriptions of others
-	// decide.
-	p.out.about = cmp.Or(p.out.about, p.ourAbout)
 	if len(body) < len(packet) {
 		p.out.blanks = append(p.out.blanks, span{len(body), len(packet)})
 	}
+	p.out.readMarks(p.composed, p.digests)
 	return p.out, nil
 }
 
@@ -70,20 +71,41 @@ type parser struct {
 	seenRDF  bool
 	rdfDepth int // number of elements open inside rdf:RDF, itself included; 0 outside
 
-	child childElement // the child of rdf:RDF in hand
-	ours  int          // where the property of ours in hand began; -1 when there is none
+	child    childElement // the child of rdf:RDF in hand
+	property property     // of it, in hand
+	inside   bool         // such a property, that matters
+	place    placeElement // in hand
 
-	ourAbout string // what an earlier description of ours is about
+	composed, digests []string // the lists by which we know our own captions
 }
 
 // childElement is one child of rdf:RDF: a description, as a rule.
 type childElement struct {
-	start       int
+	span
+
 	description bool
 	about       string
-	cuts        []span // our properties in it
-	foreign     bool   // it holds something that is not ours
+	cuts        []span      // our properties in it
+	statements  []statement // of captions, whose owner is not known before the end
+	foreign     bool        // it holds something else
 }
+
+// statement is a property of a child that says something of a caption.
+type statement struct {
+	span
+
+	field  caption.Field
+	values []string
+	plain  bool // it has the form in which we write, so it may be ours
+}
+
+// The depths, inside rdf:RDF, of a description and what is in it.
+const (
+	childDepth = iota + 2
+	propertyDepth
+	listDepth
+	itemDepth
+)
 
 func (p *parser) take(token xml.Token) error {
 	switch t := token.(type) {
@@ -98,6 +120,8 @@ func (p *parser) take(token xml.Token) error {
 			return errors.New("text outside the packet's element")
 		case p.depth == 0 && p.seenRoot:
 			p.out.blanks = append(p.out.blanks, span{p.start, p.end})
+		case p.inside && p.rdfDepth == itemDepth:
+			p.property.addText(string(t))
 		case !blank:
 			p.noteForeign()
 		}
@@ -114,7 +138,10 @@ func (p *parser) take(token xml.Token) error {
 // noteForeign remembers that the description in hand holds something that is
 // not ours and must stay.
 func (p *parser) noteForeign() {
-	if p.rdfDepth > 1 && p.ours < 0 {
+	switch {
+	case p.inside:
+		p.property.odd = true
+	case p.rdfDepth > 1:
 		p.child.foreign = true
 	}
 }
@@ -132,7 +159,7 @@ func (p *parser) open(t xml.StartElement) error {
 		if p.seenRDF || p.depth > 2 || p.depth == 1 && p.seenRoot {
 			return errors.New("more than one rdf:RDF, or one in an odd place")
 		}
-		p.seenRoot, p.seenRDF, p.rdfDepth, p.ours = true, true, 1, -1
+		p.seenRoot, p.seenRDF, p.rdfDepth = true, true, 1
 		return p.openRDF()
 	case p.depth == 1 && !p.seenRoot && t.Name.Space == metaNamespace &&
 		(t.Name.Local == "xmpmeta" || t.Name.Local == "xapmeta"):
@@ -150,7 +177,7 @@ func (p *parser) openRDF() error {
 		return err
 	}
 	p.out.rdfName = tag.name
-	p.out.place = p.end
+	p.out.inner = p.end
 	if bytes.HasSuffix(raw, []byte("/>")) {
 		p.out.unclosed = &span{p.end - 2, p.end}
 	}
@@ -163,18 +190,81 @@ func (p *parser) openInside(t xml.StartElement) error {
 		p.out.provenance = true
 	}
 	switch {
-	case p.rdfDepth == 2:
+	case p.rdfDepth == childDepth:
 		p.child = childElement{
-			start:       p.start,
+			span:        span{start: p.start},
 			description: t.Name.Space == rdfNamespace && t.Name.Local == "Description",
 		}
 		return p.readAttributes(t)
-	case p.rdfDepth == 3 && p.child.description && t.Name.Space == Namespace:
-		p.ours = p.start
+	case p.rdfDepth == propertyDepth:
+		p.openProperty(t)
+	case p.inside:
+		p.property.open(p.rdfDepth, t)
 	default:
 		p.noteForeign()
 	}
-	return nil
+	return p.notePlaces(t)
+}
+
+// openProperty sees a property of a child of rdf:RDF.
+func (p *parser) openProperty(t xml.StartElement) {
+	field, captions := captionField(t.Name)
+	if p.inside = captions || p.child.description && t.Name.Space == Namespace; p.inside {
+		p.property = property{start: p.start, name: t.Name, field: field, captions: captions}
+		// Ours have no attributes, but a list that another program wrote may.
+		p.property.odd = captions && (len(t.Attr) > 0 || !p.child.description || t.Name.Space != dcNamespace)
+		return
+	}
+	p.noteForeign()
+}
+
+// captionField tells which field of the caption a property states. Keywords in
+// levels are keywords too.
+func captionField(n xml.Name) (caption.Field, bool) {
+	switch n {
+	case xml.Name{Space: dcNamespace, Local: "title"}:
+		return caption.Title, true
+	case xml.Name{Space: dcNamespace, Local: "description"}:
+		return caption.Description, true
+	case xml.Name{Space: dcNamespace, Local: "subject"}, xml.Name{Space: lightroomNamespace, Local: "hierarchicalSubject"}:
+		return caption.Keywords, true
+	default:
+		return 0, false
+	}
+}
+
+// property is a property that matters, while it is read.
+type property struct {
+	start    int
+	name     xml.Name
+	field    caption.Field
+	captions bool
+	odd      bool // it has another form than we would give it
+
+	values []string
+}
+
+// open sees an element inside the property.
+func (p *property) open(depth int, t xml.StartElement) {
+	switch {
+	case depth == listDepth && t.Name.Space == rdfNamespace && len(t.Attr) == 0:
+		p.odd = p.odd || p.captions && t.Name.Local != listOf[p.field]
+	case depth == itemDepth && t.Name.Space == rdfNamespace && t.Name.Local == "li":
+		p.values = append(p.values, "")
+		for _, a := range t.Attr {
+			p.odd = p.odd || listOf[p.field] != "Alt" || a.Name.Space != xmlNamespace || a.Value != defaultLanguage
+		}
+	default:
+		p.odd = true
+	}
+}
+
+func (p *property) addText(text string) {
+	if len(p.values) == 0 {
+		p.odd = true
+		return
+	}
+	p.values[len(p.values)-1] += text
 }
 
 // readAttributes reads the attributes of a child of rdf:RDF, which may be
@@ -188,17 +278,23 @@ func (p *parser) readAttributes(t xml.StartElement) error {
 		return errors.New("attributes that two readers count differently")
 	}
 	for i, a := range t.Attr {
-		at := tag.attributes[i]
+		at := span{p.start + tag.attributes[i].start, p.start + tag.attributes[i].end}
+		field, captions := captionField(a.Name)
 		switch {
 		case a.Name.Space == "xmlns" || a.Name.Space == "" && a.Name.Local == "xmlns":
 		case a.Name.Local == "about" && (a.Name.Space == rdfNamespace || a.Name.Space == ""):
 			p.child.about = clean(a.Value)
 		case a.Name.Space == Namespace && p.child.description:
-			p.child.cuts = append(p.child.cuts, span{p.start + at.start, p.start + at.end})
+			p.child.cuts = append(p.child.cuts, at)
+		case captions:
+			p.child.statements = append(p.child.statements, statement{span: at, field: field})
 		default:
 			p.child.foreign = true
 			if a.Name.Space == dctermsNamespace && a.Name.Local == "provenance" {
 				p.out.provenance = true
+			}
+			if isPlace(a.Name) {
+				p.out.places = append(p.out.places, at)
 			}
 		}
 	}
@@ -210,35 +306,37 @@ func (p *parser) close() {
 	if p.rdfDepth == 0 {
 		return
 	}
-	p.rdfDepth--
+	p.closePlace()
 	switch p.rdfDepth {
-	case 2:
-		if p.ours >= 0 {
-			p.child.cuts = append(p.child.cuts, span{p.lineStart(p.ours), p.end})
-			p.ours = -1
-		}
-	case 1:
-		p.closeChild()
+	case propertyDepth:
+		p.closeProperty()
+	case childDepth:
+		p.child.end = p.end
+		p.out.children = append(p.out.children, p.child)
 	}
+	p.rdfDepth--
 }
 
-// closeChild decides over a child of rdf:RDF: a description that is ours alone
-// goes as a whole, with the white space that we put before it; out of others go
-// our properties; and our new description comes after the last one that stays.
-func (p *parser) closeChild() {
-	c := p.child
-	if len(c.cuts) > 0 && !c.foreign {
-		start := c.start
-		if bytes.HasSuffix(p.out.src[:start], []byte(lead)) {
-			start -= len(lead)
-		}
-		p.out.cuts = append(p.out.cuts, span{start, p.end})
-		p.ourAbout = cmp.Or(p.ourAbout, c.about)
+// closeProperty notes a property that matters with all that is in it.
+func (p *parser) closeProperty() {
+	if !p.inside {
 		return
 	}
-	p.out.about = cmp.Or(p.out.about, c.about)
-	p.out.cuts = append(p.out.cuts, c.cuts...)
-	p.out.place = p.end
+	p.inside = false
+	at := span{p.lineStart(p.property.start), p.end}
+	if p.property.captions {
+		p.child.statements = append(p.child.statements, statement{
+			span: at, field: p.property.field, values: p.property.values, plain: !p.property.odd,
+		})
+		return
+	}
+	p.child.cuts = append(p.child.cuts, at)
+	switch p.property.name.Local {
+	case composedName:
+		p.composed = p.property.values
+	case digestsName:
+		p.digests = p.property.values
+	}
 }
 
 // lineStart moves at back over the white space that indents it, as far as the

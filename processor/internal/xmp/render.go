@@ -1,6 +1,7 @@
 package xmp
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -15,12 +16,15 @@ const (
 	// lead stands before our description. It is taken out again with it, so that
 	// a second merge finds the bytes that the first one found.
 	lead = "\n  "
+
+	usualPacket = 4 << 10 // bytes; a longer one takes a second allocation
 )
 
 // New is a whole packet that says d and nothing else. It has no padding: whoever
 // edits the file later writes it anew anyway.
 func New(d Description) []byte {
 	var b strings.Builder
+	b.Grow(usualPacket)
 	b.WriteString(packetHeader)
 	b.WriteString(`<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Imagebatch">` + "\n")
 	b.WriteString(` <rdf:RDF xmlns:rdf="` + rdfNamespace + `">`)
@@ -40,15 +44,18 @@ func (d Description) write(b *strings.Builder, about string, declared bool) {
 	if !declared {
 		b.WriteString("\n    xmlns:rdf=\"" + rdfNamespace + `"`)
 	}
+	if d.quotesDC() {
+		b.WriteString("\n    xmlns:" + dcPrefix + `="` + dcNamespace + `"`)
+	}
 	b.WriteString("\n    xmlns:" + Prefix + `="` + Namespace + `"`)
 	lists := 0
 	for _, p := range d.properties {
-		if p.list {
+		if p.list != "" {
 			lists++
 			continue
 		}
-		b.WriteString("\n    " + Prefix + ":" + p.name + `="`)
-		escape(b, p.values[0])
+		put(b, "\n    ", p.prefix, ":", p.name, `="`)
+		escape(b, p.value)
 		b.WriteByte('"')
 	}
 	if lists == 0 {
@@ -57,45 +64,43 @@ func (d Description) write(b *strings.Builder, about string, declared bool) {
 	}
 	b.WriteByte('>')
 	for _, p := range d.properties {
-		if p.list {
+		if p.list != "" {
 			p.writeList(b)
 		}
 	}
 	b.WriteString("\n  </rdf:Description>")
 }
 
-func (p property) writeList(b *strings.Builder) {
-	b.WriteString("\n   <" + Prefix + ":" + p.name + ">\n    <rdf:Seq>")
+func (d Description) quotesDC() bool {
+	return slices.ContainsFunc(d.properties, func(p said) bool { return p.prefix == dcPrefix })
+}
+
+func (p said) writeList(b *strings.Builder) {
+	put(b, "\n   <", p.prefix, ":", p.name, ">\n    <rdf:", p.list, ">")
+	item := "\n     <rdf:li>"
+	if p.list == "Alt" {
+		item = "\n     <rdf:li xml:lang=\"" + defaultLanguage + "\">"
+	}
 	for _, v := range p.values {
-		b.WriteString("\n     <rdf:li>")
+		b.WriteString(item)
 		escape(b, v)
 		b.WriteString("</rdf:li>")
 	}
-	b.WriteString("\n    </rdf:Seq>\n   </" + Prefix + ":" + p.name + ">")
+	put(b, "\n    </rdf:", p.list, ">\n   </", p.prefix, ":", p.name, ">")
 }
+
+func put(b *strings.Builder, parts ...string) {
+	for _, part := range parts {
+		b.WriteString(part)
+	}
+}
+
+// escapes are for what cannot stand in an attribute or in an element as it is.
+var escapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "\t", "&#x9;", "\n", "&#xA;", "\r", "&#xD;")
 
 // escape writes text so that it is the same in an attribute and in an element.
 func escape(b *strings.Builder, text string) {
-	for _, r := range text {
-		switch r {
-		case '&':
-			b.WriteString("&amp;")
-		case '<':
-			b.WriteString("&lt;")
-		case '>':
-			b.WriteString("&gt;")
-		case '"':
-			b.WriteString("&quot;")
-		case '\t':
-			b.WriteString("&#x9;")
-		case '\n':
-			b.WriteString("&#xA;")
-		case '\r':
-			b.WriteString("&#xD;")
-		default:
-			b.WriteRune(r)
-		}
-	}
+	_, _ = escapes.WriteString(b, text) // A builder takes everything.
 }
 
 // clean removes what XML 1.0 cannot say (section 2.2, production Char), escaped

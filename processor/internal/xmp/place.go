@@ -1,0 +1,50 @@
+package xmp
+
+import (
+	"encoding/xml"
+	"errors"
+	"strings"
+)
+
+// placeElement is an element that tells a place, while it is read.
+type placeElement struct{ start, depth int } // depth 0: none
+
+// isPlace tells whether a property is a GPS position, or tells about one: those
+// of EXIF's, and those that makers of cameras and drones invented.
+func isPlace(n xml.Name) bool {
+	return len(n.Local) > 3 && strings.EqualFold(n.Local[:3], "gps")
+}
+
+// notePlaces notes what an element inside a description tells of a place, by
+// itself or in attributes. They may lie deep in structures.
+func (p *parser) notePlaces(t xml.StartElement) error {
+	if p.place.depth > 0 {
+		return nil
+	}
+	if isPlace(t.Name) {
+		p.place = placeElement{p.start, p.rdfDepth}
+		return nil
+	}
+	for i, a := range t.Attr {
+		if !isPlace(a.Name) || a.Name.Space == "xmlns" {
+			continue
+		}
+		tag, err := splitTag(p.out.src[p.start:p.end])
+		if err != nil {
+			return err
+		}
+		if len(tag.attributes) != len(t.Attr) {
+			return errors.New("attributes that two readers count differently")
+		}
+		p.out.places = append(p.out.places, span{p.start + tag.attributes[i].start, p.start + tag.attributes[i].end})
+	}
+	return nil
+}
+
+func (p *parser) closePlace() {
+	if p.place.depth != p.rdfDepth {
+		return
+	}
+	p.out.places = append(p.out.places, span{p.lineStart(p.place.start), p.end})
+	p.place = placeElement{}
+}
