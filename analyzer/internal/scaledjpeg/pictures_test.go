@@ -77,8 +77,7 @@ func run(t testing.TB, in []byte, program string, args ...string) []byte {
 	return out
 }
 
-// cjpeg encodes a picture with libjpeg-turbo, args being words between spaces. "-scans SCRIPT" has the
-// script itself in place of a file, with commas between its parts as "_".
+// cjpeg encodes a picture with libjpeg-turbo, args being words between spaces.
 func cjpeg(t testing.TB, m *image.RGBA, args string) []byte {
 	t.Helper()
 	size := m.Rect.Size()
