@@ -9,23 +9,22 @@ import (
 	"testing"
 )
 
-// TestDamageIsFoundWhereImageJPEGFindsIt flips bits all over sequential files, cuts
-// them, and closes what was cut again.
+// TestDamageIsFoundWhereImageJPEGFindsIt flips bits all over sequential files, and cuts
+// them and closes them again.
 func TestDamageIsFoundWhereImageJPEGFindsIt(t *testing.T) {
 	for _, name := range [...]string{
-		"420-restart.jpg", "422-optimized.jpg", "440.jpg", "411.jpg", "410.jpg", "rgb.jpg", "gray-restart.jpg",
+		"420-restart.jpg", "422-optimized.jpg", "411.jpg", "gray-restart.jpg",
 	} {
 		data := testFiles(t)[name]
 		t.Run(name, func(t *testing.T) {
 			for i := range data {
-				for _, flip := range [...]byte{0x01, 0x10, 0x80, 0xff} {
+				for _, flip := range [...]byte{0x01, 0x80} {
 					damaged := bytes.Clone(data)
 					damaged[i] ^= flip
 					if c, err := jpeg.DecodeConfig(bytes.NewReader(damaged)); err != nil || c.Width*c.Height < 1<<16 {
 						checkVerdict(t, damaged)
 					}
 				}
-				checkVerdict(t, data[:i])
 				checkVerdict(t, append(bytes.Clone(data[:i]), 0xff, markerEOI))
 			}
 		})
@@ -142,6 +141,9 @@ func TestFaultsInProgressiveScansAreFound(t *testing.T) {
 		{"too many zeros", [][]byte{scanOf(1, 20, 0, 0b10_10_0000, 0)}, errBeyondBlock},
 		{"an early end", [][]byte{scanOf(1, 63, 0, 0b01_1_01_1_01)}, errShort},
 		{"no code in a refinement", [][]byte{scanOf(1, 63, 1, 0b00_00_1111), scanOf(1, 63, 0x10, 0b11_000000)}, errBadCode},
+		{"a run of bands into the next interval", [][]byte{
+			tableOf(1, 0x10), segment(markerDRI, 0, 1), scanOf(1, 63, 0, 0b00_1_11111, 0xff, 0xd0, 0b11_000000),
+		}, errBadCode},
 		{"too many zeros in a refinement", [][]byte{scanOf(1, 20, 1, 0b00_00_1111), scanOf(1, 20, 0x10, 0b10_10_0000, 0)}, errBeyondBlock},
 		{"an early end of a refinement", [][]byte{scanOf(1, 63, 1, 0b00_00_1111), scanOf(1, 63, 0x10, 0b01_1_01_1_01)}, errShort},
 	} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"image"
 	"image/jpeg"
+	"reflect"
 	"slices"
 	"testing"
 )
@@ -49,6 +50,7 @@ func checkVerdict(t *testing.T, data []byte) {
 			if m != nil || checked != "" {
 				t.Fatalf("a picture besides the error %v", err)
 			}
+			checkSeveralAtOnce(t, nil, data, scale)
 			if comparable && wholeErr == nil && !isStricter(err) && len(planes(whole)) > 0 {
 				t.Fatalf("1/%d: %v, while image/jpeg takes it", scale, err)
 			}
@@ -61,9 +63,21 @@ func checkVerdict(t *testing.T, data []byte) {
 			t.Fatalf("1/%d: checked is %s of a sequential picture", scale, checked)
 		}
 		checkSize(t, m, data, scale)
+		checkSeveralAtOnce(t, m, data, scale)
 	}
 	if comparable && slices.ContainsFunc(verdicts, func(err error) bool { return (err == nil) != (verdicts[0] == nil) }) {
 		t.Fatalf("the scales disagree: %v", verdicts)
+	}
+}
+
+// checkSeveralAtOnce holds that the tables of large pictures give the same.
+func checkSeveralAtOnce(t *testing.T, want image.Image, data []byte, scale int) {
+	t.Helper()
+	d := newDecoder(data, scale)
+	d.manyBlocks = 0
+	m, _, err := d.decode(t.Context())
+	if (err != nil) != (want == nil) || !reflect.DeepEqual(m, want) {
+		t.Fatalf("1/%d: with the tables of a large picture %v", scale, err)
 	}
 }
 

@@ -93,14 +93,14 @@ const (
 	skipMost = 28
 )
 
-// prepareSkip makes the table of AC codes to step over. It takes some 50 µs to
-// find the entries of several codes, which pays for itself with enough blocks.
-func (t *table) prepareSkip(blocks int) {
+// prepareSkip makes the table of AC codes to step over, several at once or one by
+// one.
+func (t *table) prepareSkip(several bool) {
 	if t.skip != nil {
 		return
 	}
 	most := 1
-	if blocks >= manyBlocks {
+	if several {
 		most = skipBits
 	}
 	t.skip = new([1 << skipBits]uint16)
@@ -110,9 +110,6 @@ func (t *table) prepareSkip(blocks int) {
 		t.skip[i] = skipEntry(codes, i, most)
 	}
 }
-
-// manyBlocks are those of a picture of about 500,000 pixels.
-const manyBlocks = 10_000
 
 // skipEntry steps over at most so many of the codes that the bits begin with.
 func skipEntry(codes []uint16, bits, most int) uint16 {

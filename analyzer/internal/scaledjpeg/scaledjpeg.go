@@ -68,7 +68,14 @@ func Decode(ctx context.Context, data []byte, scale int) (image.Image, Checked, 
 	if scale != 2 && scale != 4 && scale != 8 {
 		return nil, "", fmt.Errorf("decode at 1/%d: the scales are 2, 4 and 8", scale)
 	}
-	d := newDecoder(data, scale)
+	return newDecoder(data, scale).decode(ctx)
+}
+
+// manyBlocks is the size of a component, of some 500,000 samples, from which on
+// preparing its tables takes less time than it spares.
+const manyBlocks = 8000
+
+func (d *decoder) decode(ctx context.Context) (image.Image, Checked, error) {
 	if err := d.segments(ctx); err != nil {
 		return nil, "", err
 	}
@@ -99,6 +106,7 @@ type decoder struct {
 	components    []component // none until the frame header
 	interval      int         // MCUs between restarts; 0 for none
 	stepped       bool        // over a scan
+	manyBlocks    int         // from which on it pays to step over several codes at once
 
 	quant [4]*[64]uint16 // in zig-zag order
 	dc    [4]*table
@@ -111,7 +119,7 @@ type decoder struct {
 
 func newDecoder(data []byte, scale int) *decoder {
 	side := 8 / scale
-	return &decoder{data: data, scale: scale, side: side, order: newOrder(side), bits: bits{data: data}}
+	return &decoder{data: data, scale: scale, side: side, order: newOrder(side), bits: bits{data: data}, manyBlocks: manyBlocks}
 }
 
 // component is one of the planes.

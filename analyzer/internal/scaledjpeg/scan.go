@@ -131,7 +131,7 @@ func (d *decoder) prepare(s *scan) error {
 			p.scanned = true
 		}
 		if !d.progressive {
-			p.acTable.prepareSkip(p.component.columns * p.component.rows)
+			p.acTable.prepareSkip(p.component.columns*p.component.rows >= d.manyBlocks)
 		}
 		if p.factors != nil {
 			continue
