@@ -6,6 +6,7 @@ import (
 	"image"
 	"image/jpeg"
 	"io"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -170,5 +171,31 @@ func TestOtherScalesAreRefused(t *testing.T) {
 		if m, _, err := Decode(t.Context(), data, scale); err == nil || m != nil {
 			t.Errorf("1/%d: %v", scale, m)
 		}
+	}
+}
+
+// TestSeveralCodesAtOnceAreTheSameAsOneByOne reads noise with short codes of many
+// meanings, among them long values and runs of zeros that end behind their block.
+func TestSeveralCodesAtOnceAreTheSameAsOneByOne(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	meanings := [...]byte{0x00, 0xf0, 0x01, 0x0f, 0xff, 0xf1, 0x31, 0x72, 0xe1, 0x10}
+	sound := 0
+	for range 3000 {
+		symbols := make([]byte, 4)
+		for i := range symbols {
+			symbols[i] = meanings[r.IntN(len(meanings))]
+		}
+		noise := make([]byte, 300)
+		for i := range noise {
+			noise[i] = byte(r.IntN(255)) // and no 0xff
+		}
+		data := file(quantOf(1), frameOf(markerSOF0, 16, 8), tableOf(0, 0, 1), tableOf(1, symbols...), scanOf(0, 63, 0, noise...))
+		checkVerdict(t, data)
+		if _, _, err := Decode(t.Context(), data, 8); err == nil {
+			sound++
+		}
+	}
+	if sound < 100 {
+		t.Errorf("only %d pictures are sound", sound)
 	}
 }

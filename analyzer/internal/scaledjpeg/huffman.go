@@ -81,16 +81,14 @@ func (t *table) long(acc uint64) (symbol byte, length uint) {
 	return 0, 0
 }
 
-// A skip entry holds the bits to step over in its lowest skipLength bits. Above
-// them are the coefficients that they are; plus skipEnd if the block ends behind
+// A skip entry holds the bits to step over in its lowest skipLength bits: 27 at
+// most, the value of the last code being behind the skipBits. Two of them fit
+// between two fillings of the bits. Above them are the coefficients that they are; plus skipEnd if the block ends behind
 // them, or skipNone alone if the first code is too long to be seen or not one.
 const (
 	skipLength = 5
 	skipEnd    = 64
 	skipNone   = 128
-	// skipMost is the most that an entry steps over, so that two of them fit
-	// between two fillings of the bits.
-	skipMost = 28
 )
 
 // prepareSkip makes the table of AC codes to step over, several at once or one by
@@ -122,7 +120,7 @@ func skipEntry(codes []uint16, bits, most int) uint16 {
 		codeLength, run, size := int(code&255), int(code>>12), int(code>>8&15)
 		n := codeLength + size
 		// Bits that are not known stand as zeros: a code that takes any is none.
-		if codeLength == 0 || length+codeLength > skipBits || length+n > skipMost || size == 0 && run > 0 && run < 15 {
+		if codeLength == 0 || length+codeLength > skipBits || size == 0 && run > 0 && run < 15 {
 			break
 		}
 		if size == 0 && run == 0 {
