@@ -15,7 +15,7 @@ type table struct {
 	first [1 << firstBits]uint16
 	// skip tells of skipBits bits how many bits of AC codes with their values can be
 	// stepped over at once, and how many coefficients these are; see skipEntry.
-	// It is there when the table has been prepared for it.
+	// It is there when the table has been prepared for many blocks.
 	skip *[1 << skipBits]uint16
 
 	symbols [256]byte
@@ -82,40 +82,33 @@ func (t *table) long(acc uint64) (symbol byte, length uint) {
 }
 
 // A skip entry holds the bits to step over in its lowest skipLength bits: 27 at
-// most, the value of the last code being behind the skipBits. Two of them fit
-// between two fillings of the bits. Above them are the coefficients that they are; plus skipEnd if the block ends behind
-// them, or skipNone alone if the first code is too long to be seen or not one.
+// most, where the value of the last code lies behind the skipBits. So two of them
+// fit between two fillings of the bits. Above them are the coefficients that they
+// are; plus skipEnd if the block ends behind them, or skipNone alone if the first
+// code is too long to be seen or not one.
 const (
 	skipLength = 5
 	skipEnd    = 64
 	skipNone   = 128
 )
 
-// prepareSkip makes the table of AC codes to step over, several at once or one by
-// one.
-func (t *table) prepareSkip(several bool) {
+// prepareSkip makes the table of AC codes to step over.
+func (t *table) prepareSkip() {
 	if t.skip != nil {
 		return
 	}
-	most := 1
-	if several {
-		most = skipBits
-	}
 	t.skip = new([1 << skipBits]uint16)
-	codes := make([]uint16, 1<<skipBits)
-	t.fillFirst(codes, skipBits)
+	codes := new([1 << skipBits]uint16)
+	t.fillFirst(codes[:], skipBits)
 	for i := range t.skip {
-		t.skip[i] = skipEntry(codes, i, most)
+		t.skip[i] = skipEntry(codes, i)
 	}
 }
 
-// skipEntry steps over at most so many of the codes that the bits begin with.
-func skipEntry(codes []uint16, bits, most int) uint16 {
+// skipEntry steps over the codes that the bits begin with.
+func skipEntry(codes *[1 << skipBits]uint16, bits int) uint16 {
 	length, coefficients := 0, 0
-	for range most {
-		if length >= skipBits {
-			break
-		}
+	for length < skipBits {
 		code := codes[bits<<length&(1<<skipBits-1)]
 		codeLength, run, size := int(code&255), int(code>>12), int(code>>8&15)
 		n := codeLength + size

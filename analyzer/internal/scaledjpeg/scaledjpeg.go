@@ -71,9 +71,9 @@ func Decode(ctx context.Context, data []byte, scale int) (image.Image, Checked, 
 	return newDecoder(data, scale).decode(ctx)
 }
 
-// manyBlocks is the size of a component, of some 500,000 samples, from which on
+// manyBlocks is the size of a component, of some 130,000 samples, from which on
 // preparing its tables takes less time than it spares.
-const manyBlocks = 8000
+const manyBlocks = 2000
 
 func (d *decoder) decode(ctx context.Context) (image.Image, Checked, error) {
 	if err := d.segments(ctx); err != nil {

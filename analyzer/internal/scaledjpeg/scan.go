@@ -131,7 +131,9 @@ func (d *decoder) prepare(s *scan) error {
 			p.scanned = true
 		}
 		if !d.progressive {
-			p.acTable.prepareSkip(p.component.columns*p.component.rows >= d.manyBlocks)
+			if p.component.columns*p.component.rows >= d.manyBlocks {
+				p.acTable.prepareSkip()
+			}
 		}
 		if p.factors != nil {
 			continue

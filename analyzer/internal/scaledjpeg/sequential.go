@@ -44,6 +44,7 @@ func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
 
 // meansOfRun is the same at an eighth, where a block is one sample.
 func (d *decoder) meansOfRun(s *scan, y, x, end int) error {
+	var c coefficients // There are none that are wanted.
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
@@ -51,7 +52,7 @@ func (d *decoder) meansOfRun(s *scan, y, x, end int) error {
 			for v := range p.downMCU {
 				row := p.pix[(y*p.downMCU+v)*p.stride+x*p.acrossMCU:][:p.acrossMCU]
 				for h := range row {
-					diff, _, err := d.bits.block(p.dcTable, p.acTable, d.order, nil)
+					diff, _, err := d.bits.block(p.dcTable, p.acTable, d.order, &c)
 					if err != nil {
 						return err
 					}
@@ -86,8 +87,11 @@ func (b *bits) block(dc, ac *table, o *order, c *coefficients) (diff int32, foun
 		return 0, false, jpeg.UnsupportedError("excessive DC component")
 	}
 	diff = b.value(uint(size))
-	k := 1
-	for k <= o.last {
+	k, last := 1, o.last
+	if ac.skip == nil {
+		last = 63
+	}
+	for k <= last {
 		b.fill()
 		symbol, err := b.symbol(ac)
 		if err != nil {
@@ -101,7 +105,7 @@ func (b *bits) block(dc, ac *table, o *order, c *coefficients) (diff int32, foun
 		}
 		if size := uint(symbol & 15); size > 0 {
 			c[o.place[(k-1)&63]] = b.value(size)
-			found = true
+			found = found || k-1 <= o.last
 		}
 	}
 	if k == 64 {
