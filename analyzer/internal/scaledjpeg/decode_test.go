@@ -95,7 +95,8 @@ func checkLuma(t *testing.T, name string, data []byte) {
 	}
 }
 
-// TestLumaAtAQuarterAndAHalfIsNearLibjpegs holds the bounds of the package doc.
+// TestLumaAtAQuarterAndAHalfIsNearLibjpegs has a picture of less grain than those
+// that the bounds of the package doc are for.
 func TestLumaAtAQuarterAndAHalfIsNearLibjpegs(t *testing.T) {
 	libjpeg(t)
 	m := photo(333, 250)
