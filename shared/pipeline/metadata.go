@@ -29,7 +29,13 @@ type Metadata struct {
 	Sharpness  float64      `json:"sharpness"`                 // variance of the 4-neighbour Laplacian of 8-bit luma at the working size, 2 decimals
 	BlurHash   string       `json:"blurhash"`                  // https://blurha.sh, 4×3 components
 	PHash      string       `json:"phash"`                     // 64-bit DCT perceptual hash, 16 hex digits; similar pictures differ in few bits
-	Warnings   []string     `json:"warnings,omitempty"`        // what was odd and did no harm, at most 20 of 200 bytes
+
+	// EntropyChecked is "full" when all of the picture was decoded, and so checked.
+	// It is "partial" for a progressive JPEG of which only the scans were that the
+	// working size needs; of the others only the structure was seen.
+	EntropyChecked string `json:"entropy_checked,omitempty"`
+
+	Warnings []string `json:"warnings,omitempty"` // what was odd and did no harm, at most 20 of 200 bytes
 }
 
 // ColorShare is one colour and the part of the image that it covers.

@@ -20,18 +20,18 @@ import (
 	"encoding/hex"
 	"fmt"
 	"image"
-	"io"
 	"runtime/debug"
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // Version is the analyzer_version of the metadata. It is raised with every change
 // after which an image would be described in other words or other bytes.
-const Version = "1.0.0"
+const Version = "1.1.0"
 
 // WorkingSize is the long side in pixels of the copy that everything is computed
 // from, and of the thumbnail. Smaller images are never enlarged.
@@ -55,7 +55,7 @@ type Describer struct {
 	limits imagefile.Limits
 	budget int64
 	pixels *semaphore.Weighted // of budget bytes
-	decode func(io.Reader, imagefile.Header) (image.Image, error)
+	decode func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error)
 }
 
 // New makes a Describer.
@@ -86,7 +86,7 @@ func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metad
 	if err != nil {
 		return pipeline.Metadata{}, nil, err
 	}
-	picture, err := d.uprightCopy(ctx, data, h)
+	picture, checked, err := d.uprightCopy(ctx, data, h)
 	if err != nil {
 		return pipeline.Metadata{}, nil, err
 	}
@@ -110,7 +110,7 @@ func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metad
 		Exif:      readExif(h.Exif, &warned),
 		MeanColor: meanColor(picture), Colors: dominantColors(picture),
 		Sharpness: sharpness(light), BlurHash: blurHash(flat), PHash: pHash(light),
-		Warnings: warned.list,
+		EntropyChecked: string(checked), Warnings: warned.list,
 	}
 	m.Width, m.Height = h.Displayed()
 	m.Brightness, m.Contrast = brightnessAndContrast(light)
