@@ -84,8 +84,12 @@ func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.He
 	if size := decoded.Bounds().Size(); size != want {
 		return nil, "", decodeFailure(h, fmt.Errorf("decoded at 1/%d to %v, the header says %d×%d", scale, size, h.Width, h.Height))
 	}
+	reduceTo := reduce
+	if scale > 1 {
+		reduceTo = reduceScaled
+	}
 	width, height := fit(h.Width, h.Height, WorkingSize)
-	return upright(reduce(decoded, width, height), h.Orientation), checked, nil
+	return upright(reduceTo(decoded, width, height), h.Orientation), checked, nil
 }
 
 // decodePixels decodes the image at a scale.
