@@ -47,7 +47,7 @@ func segment(marker byte, payload ...byte) []byte {
 }
 
 // frameOf is the header of a grey picture.
-func frameOf(marker byte, width, height byte) []byte {
+func frameOf(marker, width, height byte) []byte {
 	return segment(marker, 8, 0, height, 0, width, 1, 1, 0x11, 0)
 }
 

@@ -41,7 +41,7 @@ func checkVerdict(t *testing.T, data []byte) {
 	// In a progressive picture image/jpeg lets codes pass that are none, and Decode
 	// does not see all. With restarts image/jpeg miscounts the MCUs of a scan
 	// of one of several components, so several scans are left out too.
-	comparable := !bytes.Contains(data, []byte{0xff, markerSOF2}) && bytes.Count(data, []byte{0xff, markerSOS}) < 2
+	sequential := !bytes.Contains(data, []byte{0xff, markerSOF2}) && bytes.Count(data, []byte{0xff, markerSOS}) < 2
 	var verdicts []error
 	for _, scale := range scales {
 		m, checked, err := Decode(t.Context(), data, scale)
@@ -51,21 +51,21 @@ func checkVerdict(t *testing.T, data []byte) {
 				t.Fatalf("a picture besides the error %v", err)
 			}
 			checkSeveralAtOnce(t, nil, data, scale)
-			if comparable && wholeErr == nil && !isStricter(err) && len(planes(whole)) > 0 {
+			if sequential && wholeErr == nil && !isStricter(err) && len(planes(whole)) > 0 {
 				t.Fatalf("1/%d: %v, while image/jpeg takes it", scale, err)
 			}
 			continue
 		}
-		if comparable && wholeErr != nil {
+		if sequential && wholeErr != nil {
 			t.Fatalf("1/%d: taken, while image/jpeg says %v", scale, wholeErr)
 		}
-		if comparable && checked != Full {
+		if sequential && checked != Full {
 			t.Fatalf("1/%d: checked is %s of a sequential picture", scale, checked)
 		}
 		checkSize(t, m, data, scale)
 		checkSeveralAtOnce(t, m, data, scale)
 	}
-	if comparable && slices.ContainsFunc(verdicts, func(err error) bool { return (err == nil) != (verdicts[0] == nil) }) {
+	if sequential && slices.ContainsFunc(verdicts, func(err error) bool { return (err == nil) != (verdicts[0] == nil) }) {
 		t.Fatalf("the scales disagree: %v", verdicts)
 	}
 }

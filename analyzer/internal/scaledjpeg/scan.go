@@ -131,7 +131,7 @@ func (d *decoder) prepare(s *scan) error {
 			p.scanned = true
 		}
 		if !d.progressive {
-			if p.component.columns*p.component.rows >= d.manyBlocks {
+			if p.columns*p.rows >= d.manyBlocks {
 				p.acTable.prepareSkip()
 			}
 		}

@@ -109,12 +109,13 @@ const (
 // transform4 sets 4×4 samples, first along the rows and then down.
 func transform4(c *coefficients, f *factors, pix []byte, stride int) {
 	var rows [16]int64
-	for i := 0; i < 16; i += 4 {
-		a, b := int64(c[i])*f[i], int64(c[i+1])*f[i+1]
-		e, g := int64(c[i+2])*f[i+2], int64(c[i+3])*f[i+3]
+	for i := range 4 {
+		in, by, row := c[4*i:4*i+4], f[4*i:4*i+4], rows[4*i:4*i+4]
+		a, b := int64(in[0])*by[0], int64(in[1])*by[1]
+		e, g := int64(in[2])*by[2], int64(in[3])*by[3]
 		odd0, odd1 := (b*cos1+g*cos3)>>13, (b*cos3-g*cos1)>>13
-		rows[i], rows[i+1] = a+e+odd0, a-e+odd1
-		rows[i+2], rows[i+3] = a-e-odd1, a+e-odd0
+		row[0], row[1] = a+e+odd0, a-e+odd1
+		row[2], row[3] = a-e-odd1, a+e-odd0
 	}
 	const half = 1 << (fixed + 2)
 	for i := range 4 {
