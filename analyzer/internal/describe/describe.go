@@ -1,12 +1,12 @@
 // Package describe looks at one image and tells what is in it: the facts of the
 // file, what the camera wrote, colours, light, hashes, and a thumbnail.
 //
-// It promises that the image is decoded once, that the decoded pixels of all
-// images at work at the same time stay within a budget of bytes, that nothing is
-// decoded before [imagefile.Read] has checked the whole structure, and that the
-// same bytes give the same [pipeline.Metadata] and the same thumbnail, bit for
-// bit, for one [Version] on one architecture. Damaged EXIF never fails an image:
-// it becomes a warning.
+// It promises that the image is decoded once and no larger than the figures need,
+// that the decoded pixels of all images at work at the same time stay within a
+// budget of bytes, that nothing is decoded before [imagefile.Read] has checked the
+// whole structure, and that the same bytes give the same [pipeline.Metadata] and
+// the same thumbnail, bit for bit, for one [Version] on one architecture. Damaged
+// EXIF never fails an image: it becomes a warning.
 //
 // It refuses nothing that imagefile takes unless its pixels turn out to be
 // damaged. Every figure about the picture is taken from one small upright copy, at

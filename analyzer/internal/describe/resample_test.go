@@ -19,8 +19,8 @@ func grayNoise(width, height int) *image.Gray {
 	return m
 }
 
-// lanczosOf is the sample x, y of a picture of width × height straight from the definition
-// of the kernel, in floating point.
+// lanczosOf is the sample x, y of a picture of width × height straight from the
+// definition of the kernel, in floating point.
 func lanczosOf(m *image.Gray, x, y, width, height int) float64 {
 	along := func(i, from, to int) []float64 {
 		ratio := float64(from) / float64(to)

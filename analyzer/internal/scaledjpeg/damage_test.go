@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestDamageIsFoundWhereImageJPEGFindsIt flips bits all over sequential files, and cuts
-// them and closes them again.
+// TestDamageIsFoundWhereImageJPEGFindsIt flips bits all over sequential files, and
+// cuts them and closes them again.
 func TestDamageIsFoundWhereImageJPEGFindsIt(t *testing.T) {
 	for _, name := range [...]string{
 		"420-restart.jpg", "422-optimized.jpg", "411.jpg", "gray-restart.jpg",

@@ -13,10 +13,10 @@ import (
 // stricter are the errors of pictures that image/jpeg may take.
 var stricter = []error{errBeyondBlock, errReserved, errTable, errNoQuant, errNoScan, errNoWidth, errNoHeight}
 
-// FuzzDecode asserts for any bytes at all that they are refused or decoded, at
-// each scale the same in a sequential picture, to an image of the right size that is no
-// larger in memory; and that image/jpeg refuses what is refused and takes
-// what is taken.
+// FuzzDecode asserts for any bytes at all that they are refused or decoded, a
+// sequential picture at each scale or at none, to an image of the right size that is
+// no larger in memory; and that image/jpeg refuses what is refused and takes what
+// is taken.
 func FuzzDecode(f *testing.F) {
 	f.Add(encode(f, photo(24, 16), 70))
 	f.Add(encode(f, image.NewGray(image.Rect(0, 0, 9, 9)), 70))

@@ -184,8 +184,8 @@ func (d *decoder) decodeScan(ctx context.Context, s *scan, run func(s *scan, y, 
 	return d.bits.checkEnd()
 }
 
-// restart goes to the restart marker that is due. Stray bytes before it are skipped as
-// in image/jpeg, other markers are not.
+// restart goes to the restart marker that is due. Stray bytes before it are skipped
+// as in image/jpeg, other markers are not.
 func (d *decoder) restart(s *scan, marker byte) error {
 	if err := d.bits.checkEnd(); err != nil {
 		return err

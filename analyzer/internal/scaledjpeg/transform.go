@@ -3,16 +3,16 @@ package scaledjpeg
 import "math"
 
 // A sample of the scaled picture is the mean of 8/side × 8/side samples of the whole
-// one. Along one axis, with a = cos((2x+1)uπ/16) the inverse transform's factor of coefficient u at
-// sample x (T.81, A.3.3), the mean of neighbours is, by the sum of cosines,
+// one. Along one axis, a(x) = cos((2x+1)uπ/16) is the factor of coefficient u in
+// sample x (T.81, A.3.3), and the mean of neighbours is, by the sums of cosines,
 //
-//	two:  (a(2m) + a(2m+1)) / 2               = cos(uπ/16) · cos((2m+1)uπ/8)
+//	two:  (a(2m) + a(2m+1)) / 2       = cos(uπ/16) · cos((2m+1)uπ/8)
 //	four: (a(4m) + ... + a(4m+3)) / 4 = cos(uπ/16) · cos(uπ/8) · cos((2m+1)uπ/4)
 //
-// which is a transform of 4 or 2 samples of coefficients that are weakened a little.
-// The weights are part of the factors that undo the quantisation. Only the
-// coefficients of these transforms are used; what the others add to a mean is mostly
-// noise of the quantisation.
+// This is a transform of 4 or 2 samples whose coefficients are weakened a little;
+// the weights are part of the factors that undo the quantisation. Only the
+// coefficients of that transform are used. libjpeg uses more of them, which changes
+// the samples at hard edges.
 
 // zigZag has the place, row by row, of each coefficient (T.81, figure 5).
 var zigZag = [64]byte{
