@@ -3,7 +3,8 @@
 #
 #   install.sh [WHAT...]    rabbitmq minio versitygw postgres   one server each
 #                           servers   all four
-#                           docs      exiftool, exiv2, Python with requests and websockets, curl, Node.js: they read what we write
+#                           docs      exiftool, exiv2, Python with requests and websockets, curl, Node.js: they read what we write;
+#                                     cjpeg and djpeg, which our JPEG decoder is compared with
 #                           race      a C compiler, which the race detector needs
 #                           lint      golangci-lint and shellcheck
 #                           (nothing) servers docs race
@@ -51,6 +52,7 @@ for what; do
   docs)
     need exiftool libimage-exiftool-perl
     need exiv2 exiv2
+    need djpeg libjpeg-turbo-progs
     need curl curl ca-certificates
     # Debian 12 has Node.js 18, which has no WebSocket.
     if ! has_websocket node && ! has_websocket "$(tool node)"; then

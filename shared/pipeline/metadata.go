@@ -25,22 +25,22 @@ type Metadata struct {
 	Copyright string   `json:"copyright,omitempty"` // XMP dc:rights, IPTC 2:116, PNG Copyright or EXIF Copyright
 	Creators  []string `json:"creators,omitempty"`  // XMP dc:creator, IPTC 2:80, PNG Author or EXIF Artist; at most 8 of 128 bytes
 
-	Format         string `json:"format"`                    // "jpeg" or "png", by the bytes
-	Width          int    `json:"width"`                     // pixels, as displayed (orientation applied)
-	Height         int    `json:"height"`                    // pixels, as displayed
-	Shape          string `json:"shape"`                     // "landscape", "portrait", or "square" when the sides differ by at most 1 %
-	Orientation    int    `json:"orientation"`               // EXIF 2.32 tag 0x0112, 1 to 8; 1 when the file says nothing
-	BitDepth       int    `json:"bit_depth"`                 // bits per sample as stored: 1, 2, 4, 8 or 16
-	ColorModel     string `json:"color_model"`               // as stored: "gray", "ycbcr", "rgb", "cmyk" or "palette"
-	HasAlpha       bool   `json:"has_alpha"`                 // the file has an alpha channel or a transparent colour
-	AlphaUsed      bool   `json:"alpha_used"`                // some of the working copy is not opaque
-	ICCProfile     string `json:"icc_profile,omitempty"`     // description of the embedded ICC profile (ICC.1, tag desc), or the name of its PNG chunk; at most 128 bytes
-	Progressive    bool   `json:"progressive"`               // a progressive JPEG or an interlaced PNG
-	JPEGQuality    int    `json:"jpeg_quality,omitempty"`    // 1 to 100 on the scale of the IJG library, from the quantisation tables; absent for a PNG and for tables that are not on that scale
-	Animated       bool   `json:"animated"`                  // a PNG with an animation (APNG, chunk acTL); its default image is what is described
-	EntropyChecked string `json:"entropy_checked,omitempty"` // "full": every coded bit was decoded; "partial": only the structure of some scans was seen
-	FileSize       int64  `json:"file_size"`                 // bytes of the original
-	SHA256         string `json:"sha256"`                    // of the original, hex
+	Format         string `json:"format"`                 // "jpeg" or "png", by the bytes
+	Width          int    `json:"width"`                  // pixels, as displayed (orientation applied)
+	Height         int    `json:"height"`                 // pixels, as displayed
+	Shape          string `json:"shape"`                  // "landscape", "portrait", or "square" when the sides differ by at most 1 %
+	Orientation    int    `json:"orientation"`            // EXIF 2.32 tag 0x0112, 1 to 8; 1 when the file says nothing
+	BitDepth       int    `json:"bit_depth"`              // bits per sample as stored: 1, 2, 4, 8 or 16
+	ColorModel     string `json:"color_model"`            // as stored: "gray", "ycbcr", "rgb", "cmyk" or "palette"
+	HasAlpha       bool   `json:"has_alpha"`              // the file has an alpha channel or a transparent colour
+	AlphaUsed      bool   `json:"alpha_used"`             // some of the working copy is not opaque
+	ICCProfile     string `json:"icc_profile,omitempty"`  // description of the embedded ICC profile (ICC.1, tag desc), or the name of its PNG chunk; at most 128 bytes
+	Progressive    bool   `json:"progressive"`            // a progressive JPEG or an interlaced PNG
+	JPEGQuality    int    `json:"jpeg_quality,omitempty"` // 1 to 100 on the scale of the IJG library, from the quantisation tables; absent for a PNG and for tables that are not on that scale
+	Animated       bool   `json:"animated"`               // a PNG with an animation (APNG, chunk acTL); its default image is what is described
+	EntropyChecked string `json:"entropy_checked"`        // "full": every coded bit was decoded; "partial": only the structure of some scans was seen
+	FileSize       int64  `json:"file_size"`              // bytes of the original
+	SHA256         string `json:"sha256"`                 // of the original, hex
 
 	Exif *Exif `json:"exif,omitempty"`
 

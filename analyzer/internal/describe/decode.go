@@ -12,58 +12,97 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// uprightCopy decodes the image and returns the working copy of it with its
-// orientation applied. The decoded pixels are charged to the budget from before
-// they are allocated until the copy is made.
-func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.Header) (*image.NRGBA, error) {
-	need := min(h.DecodedBytes(), d.budget)
+// uprightCopy decodes the image, no larger than it has to, and returns the working
+// copy of it with its orientation applied, and how much of its entropy-coded data
+// was checked by that. The decoded pixels are charged to the budget from before they
+// are allocated until the copy is made.
+func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.Header) (*image.NRGBA, scaledjpeg.Checked, error) {
+	scale := decodeScale(h)
+	need := min(decodedBytes(h, scale), d.budget)
 	if err := d.pixels.Acquire(ctx, need); err != nil {
-		return nil, fmt.Errorf("wait for memory to decode: %w", err)
+		return nil, "", fmt.Errorf("wait for memory to decode: %w", err)
 	}
 	defer d.pixels.Release(need)
 
-	picture, err := d.decodeSmall(ctx, data, h)
+	picture, checked, err := d.decodeSmall(ctx, data, h, scale)
 	if need >= d.budget/largeShare {
 		// The share goes to the next image, while the collector would wait until as
 		// much again has come together. A collection is nothing beside the decoding
 		// of so many pixels.
 		runtime.GC()
 	}
-	return picture, err
+	return picture, checked, err
 }
 
 // largeShare is the part of the budget from which on an image's pixels are
 // collected before their share is given back.
 const largeShare = 8
 
-// decodeSmall decodes the image and returns its working copy. Nothing refers to
-// the decoded pixels when it has returned.
-func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.Header) (*image.NRGBA, error) {
-	decoded, err := d.decode(&contextReader{ctx: ctx, r: bytes.NewReader(data)}, h)
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("decode %s: %w", h.Format, ctx.Err())
+// decodeScale is the largest of the scales of [scaledjpeg.Decode] at which the image
+// is still as long as the working copy; 1 if there is none.
+func decodeScale(h imagefile.Header) int {
+	if h.Format != imagefile.JPEG || h.ColorModel == imagefile.CMYK {
+		return 1
 	}
-	if err != nil {
-		return nil, decodeFailure(h, err)
+	for _, scale := range [...]int{8, 4, 2} {
+		if scaled(max(h.Width, h.Height), scale) >= WorkingSize {
+			return scale
+		}
 	}
-	if size := decoded.Bounds().Size(); size.X != h.Width || size.Y != h.Height {
-		return nil, decodeFailure(h, fmt.Errorf("decoded to %d×%d, the header says %d×%d", size.X, size.Y, h.Width, h.Height))
-	}
-	width, height := fit(h.Width, h.Height, WorkingSize)
-	return upright(reduce(decoded, width, height), h.Orientation), nil
+	return 1
 }
 
-// decodePixels decodes the whole image. Whatever decodes in its place may return
-// a scaled image instead if uprightCopy learns its scale.
-func decodePixels(r io.Reader, h imagefile.Header) (image.Image, error) {
-	if h.Format == imagefile.PNG {
-		return png.Decode(r)
+// scaled is the length in pixels that a side of n has at a scale.
+func scaled(n, scale int) int { return (n + scale - 1) / scale }
+
+// decodedBytes is what decoding at a scale takes at most: of the samples and the
+// coefficients of the whole only a part, but tables and a buffer besides.
+func decodedBytes(h imagefile.Header, scale int) int64 {
+	if scale == 1 {
+		return h.DecodedBytes()
 	}
-	return jpeg.Decode(r)
+	const tables = 128 << 10
+	return h.DecodedBytes()/int64(scale*scale) + tables
+}
+
+// decodeSmall decodes the image and returns its working copy. Nothing refers to
+// the decoded pixels when it has returned.
+func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.Header, scale int) (*image.NRGBA, scaledjpeg.Checked, error) {
+	decoded, checked, err := d.decode(ctx, data, h, scale)
+	if ctx.Err() != nil {
+		return nil, "", fmt.Errorf("decode %s: %w", h.Format, ctx.Err())
+	}
+	if err != nil {
+		return nil, "", decodeFailure(h, err)
+	}
+	want := image.Pt(scaled(h.Width, scale), scaled(h.Height, scale))
+	if size := decoded.Bounds().Size(); size != want {
+		return nil, "", decodeFailure(h, fmt.Errorf("decoded at 1/%d to %v, the header says %d×%d", scale, size, h.Width, h.Height))
+	}
+	reduceTo := reduce
+	if scale > 1 {
+		reduceTo = reduceScaled
+	}
+	width, height := fit(h.Width, h.Height, WorkingSize)
+	return upright(reduceTo(decoded, width, height), h.Orientation), checked, nil
+}
+
+// decodePixels decodes the image at a scale.
+func decodePixels(ctx context.Context, data []byte, h imagefile.Header, scale int) (image.Image, scaledjpeg.Checked, error) {
+	if scale > 1 {
+		return scaledjpeg.Decode(ctx, data, scale)
+	}
+	decode := jpeg.Decode
+	if h.Format == imagefile.PNG {
+		decode = png.Decode
+	}
+	m, err := decode(&contextReader{ctx: ctx, r: bytes.NewReader(data)})
+	return m, scaledjpeg.Full, err
 }
 
 // decodeFailure is the end of an image whose pixels cannot be decoded.

@@ -2,12 +2,12 @@
 // file, what the camera and people wrote, colours, light, flags, hashes, words, and
 // a thumbnail.
 //
-// It promises that the image is decoded once, that the decoded pixels of all
-// images at work at the same time stay within a budget of bytes, that nothing is
-// decoded before [imagefile.Read] has checked the whole structure, and that the
-// same bytes give the same [pipeline.Metadata] and the same thumbnail, bit for
-// bit, for one [Version] on one architecture. Damaged metadata never fails an
-// image: one bad tag costs that tag and becomes a warning.
+// It promises that the image is decoded once and no larger than the figures need,
+// that the decoded pixels of all images at work at the same time stay within a
+// budget of bytes, that nothing is decoded before [imagefile.Read] has checked the
+// whole structure, and that the same bytes give the same [pipeline.Metadata] and
+// the same thumbnail, bit for bit, for one [Version] on one architecture. Damaged
+// metadata never fails an image: one bad tag costs that tag and becomes a warning.
 //
 // EXIF is read by imagemeta behind checks of our own, since it gives up at the
 // first odd entry. XMP and IPTC are read by small readers here, since its own
@@ -27,11 +27,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"image"
-	"io"
 	"runtime/debug"
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -66,7 +66,7 @@ type Describer struct {
 	names  *colorNames
 	budget int64
 	pixels *semaphore.Weighted // of budget bytes
-	decode func(io.Reader, imagefile.Header) (image.Image, error)
+	decode func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error)
 }
 
 // New makes a Describer.
@@ -97,7 +97,7 @@ func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metad
 	if err != nil {
 		return pipeline.Metadata{}, nil, err
 	}
-	picture, err := d.uprightCopy(ctx, data, h)
+	picture, checked, err := d.uprightCopy(ctx, data, h)
 	if err != nil {
 		return pipeline.Metadata{}, nil, err
 	}
@@ -107,11 +107,11 @@ func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metad
 		return pipeline.Metadata{}, nil, err
 	}
 
-	return d.tell(data, h, picture, flat), thumbnail, ctx.Err()
+	return d.tell(data, h, checked, picture, flat), thumbnail, ctx.Err()
 }
 
 // tell makes the record of a picture and of the same picture on white.
-func (d *Describer) tell(data []byte, h imagefile.Header, picture *image.NRGBA, flat *image.RGBA) pipeline.Metadata {
+func (d *Describer) tell(data []byte, h imagefile.Header, checked scaledjpeg.Checked, picture *image.NRGBA, flat *image.RGBA) pipeline.Metadata {
 	var warned warnings
 	if h.Trailing > 0 {
 		warned.add("%d bytes after the end of the image", h.Trailing)
@@ -127,9 +127,7 @@ func (d *Describer) tell(data []byte, h imagefile.Header, picture *image.NRGBA, 
 		BitDepth: h.BitDepth, ColorModel: h.ColorModel, HasAlpha: h.Alpha, AlphaUsed: h.Alpha && seen.transparent,
 		ICCProfile:  profileName(h, &warned),
 		Progressive: h.Progressive || h.Interlaced, JPEGQuality: jpegQuality(h), Animated: h.Animated,
-		// Whatever decodes in parts says so here.
-		EntropyChecked: entropyFull,
-		FileSize:       int64(len(data)), SHA256: hex.EncodeToString(sum[:]),
+		EntropyChecked: string(checked), FileSize: int64(len(data)), SHA256: hex.EncodeToString(sum[:]),
 		MeanColor: seen.meanColor(), Colors: seen.palette(d.names),
 		Saturation: seen.saturation(), Colorfulness: seen.colorfulness(), Warmth: seen.warmth(),
 		Entropy: seen.entropy(), Sharpness: sharpness(seen.light),
@@ -146,9 +144,6 @@ func (d *Describer) tell(data []byte, h imagefile.Header, picture *image.NRGBA, 
 	m.Warnings = warned.list
 	return m
 }
-
-// The values of [pipeline.Metadata.EntropyChecked].
-const entropyFull = "full"
 
 // shape is what people call the picture's format: the sides of a square differ by
 // at most a hundredth.

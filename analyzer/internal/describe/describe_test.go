@@ -7,7 +7,6 @@ import (
 	"errors"
 	"image"
 	"image/color"
-	"io"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 	"testing/synctest"
 	"weak"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -223,7 +223,9 @@ func TestDescribeKeepsItsLimits(t *testing.T) {
 
 func TestDecoderPanicIsAnOrdinaryError(t *testing.T) {
 	d := New(Config{PixelBytes: 1})
-	d.decode = func(io.Reader, imagefile.Header) (image.Image, error) { panic("index out of range") }
+	d.decode = func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error) {
+		panic("index out of range")
+	}
 	data := encodeJPEG(t, photo(40, 30), 80)
 	for range 3 { // The budget is given back each time.
 		_, _, err := d.Describe(t.Context(), data)
@@ -236,7 +238,9 @@ func TestDecoderPanicIsAnOrdinaryError(t *testing.T) {
 
 func TestDecoderThatDisagreesWithTheHeader(t *testing.T) {
 	d := New(Config{})
-	d.decode = func(io.Reader, imagefile.Header) (image.Image, error) { return photo(41, 30), nil }
+	d.decode = func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error) {
+		return photo(41, 30), scaledjpeg.Full, nil
+	}
 	var f *pipeline.Failure
 	if _, _, err := d.Describe(t.Context(), encodeJPEG(t, photo(40, 30), 80)); !errors.As(err, &f) || f.Code != pipeline.CodeDamaged {
 		t.Errorf("got %v, want damaged_image", err)
@@ -249,7 +253,7 @@ func TestPixelsAreGoneWithTheirShare(t *testing.T) {
 	data := encodePNG(t, photo(400, 300))
 	d := New(Config{PixelBytes: 1})
 	var before []weak.Pointer[image.RGBA]
-	d.decode = func(_ io.Reader, h imagefile.Header) (image.Image, error) {
+	d.decode = func(_ context.Context, _ []byte, h imagefile.Header, _ int) (image.Image, scaledjpeg.Checked, error) {
 		for _, p := range before {
 			if p.Value() != nil {
 				t.Error("the pixels of an image that is done are still there")
@@ -257,7 +261,7 @@ func TestPixelsAreGoneWithTheirShare(t *testing.T) {
 		}
 		picture := photo(h.Width, h.Height)
 		before = append(before, weak.Make(picture))
-		return picture, nil
+		return picture, scaledjpeg.Full, nil
 	}
 	for range 3 {
 		if _, _, err := d.Describe(t.Context(), data); err != nil {
@@ -286,11 +290,11 @@ func TestPixelsStayWithinTheBudget(t *testing.T) {
 				var atOnce, most atomic.Int64
 				release := make(chan struct{})
 				decode := d.decode
-				d.decode = func(r io.Reader, h imagefile.Header) (image.Image, error) {
+				d.decode = func(ctx context.Context, data []byte, h imagefile.Header, scale int) (image.Image, scaledjpeg.Checked, error) {
 					most.Store(max(most.Load(), atOnce.Add(1)))
 					defer atOnce.Add(-1)
 					<-release
-					return decode(r, h)
+					return decode(ctx, data, h, scale)
 				}
 				var group sync.WaitGroup
 				for range 32 {
@@ -321,9 +325,9 @@ func TestDescribeEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		d := New(Config{})
 		decode := d.decode
-		d.decode = func(r io.Reader, h imagefile.Header) (image.Image, error) {
+		d.decode = func(ctx context.Context, data []byte, h imagefile.Header, scale int) (image.Image, scaledjpeg.Checked, error) {
 			cancel()
-			return decode(r, h)
+			return decode(ctx, data, h, scale)
 		}
 		checkCancelled(t, d, ctx, data)
 	})

@@ -16,6 +16,7 @@ import (
 // twice the same and within the bounds of a message, or fails by its own fault.
 func FuzzDescribe(f *testing.F) {
 	f.Add(encodeJPEG(f, photo(24, 16), 70))
+	f.Add(encodeJPEG(f, photo(650, 12), 60))
 	f.Add(encodePNG(f, filled(9, 7, color.NRGBA{1, 2, 3, 100})))
 	f.Add(withExif(encodeJPEG(f, photo(16, 24), 70), tiffOf(fullExif...)))
 	f.Add(garbagePNG())

@@ -1,10 +1,11 @@
 package describe
 
 import (
+	"context"
 	"image"
-	"io"
 	"testing"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
@@ -20,9 +21,9 @@ func TestRefusedImagesAreNeverDecoded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := New(Config{Limits: imagefile.Limits{MaxPixels: 10_000}})
-			d.decode = func(io.Reader, imagefile.Header) (image.Image, error) {
+			d.decode = func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error) {
 				t.Error("it was given to the decoder")
-				return photo(40, 30), nil
+				return photo(40, 30), scaledjpeg.Full, nil
 			}
 			if _, _, err := d.Describe(t.Context(), data); err == nil {
 				t.Error("it was described")

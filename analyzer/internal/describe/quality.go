@@ -41,7 +41,7 @@ func jpegQuality(h imagefile.Header) int {
 		apart, together := 0, 0
 		for t, table := range tables {
 			for i, k := range annexK[t] {
-				want, got := scaled(k, quality), int(table[i])
+				want, got := atQuality(k, quality), int(table[i])
 				apart += max(want-got, got-want)
 				together += want + got
 			}
@@ -56,9 +56,9 @@ func jpegQuality(h imagefile.Header) int {
 	return best
 }
 
-// scaled is an entry of the table at a quality, as jpeg_set_quality makes it
+// atQuality is an entry of the table at a quality, as jpeg_set_quality makes it
 // (libjpeg, jcparam.c).
-func scaled(entry, quality int) int {
+func atQuality(entry, quality int) int {
 	scale := 200 - 2*quality
 	if quality < 50 {
 		scale = 5000 / quality

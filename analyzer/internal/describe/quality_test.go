@@ -39,7 +39,7 @@ func TestJPEGQualityIsExiftools(t *testing.T) {
 		}
 		got, exact := jpegQuality(h), true
 		for i, v := range h.Luma {
-			exact = exact && got > 0 && int(v) == scaled(annexK[0][i], got)
+			exact = exact && got > 0 && int(v) == atQuality(annexK[0][i], got)
 		}
 		want, ok := judged[name]["JPEGQualityEstimate"].(float64)
 		if !ok || !exact || unused[name] {

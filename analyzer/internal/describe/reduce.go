@@ -11,41 +11,52 @@ import (
 // their alpha. Planes are averaged before their colours are converted, so that
 // only the small picture is.
 func reduce(m image.Image, width, height int) *image.NRGBA {
+	return reduceBy(source.average, m, width, height)
+}
+
+// reduceScaled does the same with a picture that was decoded at a scale and is
+// less than twice as long as it shall be.
+func reduceScaled(m image.Image, width, height int) *image.NRGBA {
+	return reduceBy(source.resample, m, width, height)
+}
+
+// reduceBy makes the samples of the picture by scale; those of chroma, which may
+// stand for several pixels each, are means in any case.
+func reduceBy(scale func(s source, width, height int) []byte, m image.Image, width, height int) *image.NRGBA {
 	out := image.NewNRGBA(image.Rect(0, 0, width, height))
 	switch m := m.(type) {
 	case *image.YCbCr:
 		if m.Rect.Min == (image.Point{}) {
-			reduceYCbCr(out, m)
+			reduceYCbCr(scale, out, m)
 			return out
 		}
 	case *image.Gray:
 		gray := source{width: m.Rect.Dx(), height: m.Rect.Dy(), channels: 1, row: func(y int) []byte {
 			return m.Pix[y*m.Stride:]
 		}}
-		for i, y := range gray.average(width, height) {
+		for i, y := range scale(gray, width, height) {
 			copy(out.Pix[4*i:], []byte{y, y, y, 255})
 		}
 		return out
 	}
-	setStraight(out.Pix, premultiplied(m).average(width, height))
+	setStraight(out.Pix, scale(premultiplied(m), width, height))
 	return out
 }
 
-// reduceYCbCr averages the three planes, whatever their subsampling, to the size
-// of out.
-func reduceYCbCr(out *image.NRGBA, m *image.YCbCr) {
+// reduceYCbCr scales the three planes, whatever their subsampling, to the size of
+// out.
+func reduceYCbCr(scale func(s source, width, height int) []byte, out *image.NRGBA, m *image.YCbCr) {
 	width, height := out.Rect.Dx(), out.Rect.Dy()
 	subX, subY := subsampling(m.SubsampleRatio)
-	plane := func(pix []byte, stride, subX, subY int) []byte {
-		s := source{
+	plane := func(pix []byte, stride, subX, subY int) source {
+		return source{
 			width: m.Rect.Dx(), height: m.Rect.Dy(), channels: 1, subX: subX, subY: subY,
 			row: func(y int) []byte { return pix[y*stride:] },
 		}
-		return s.average(width, height)
 	}
-	ys := plane(m.Y, m.YStride, 1, 1)
-	cbs := plane(m.Cb, m.CStride, subX, subY)
-	crs := plane(m.Cr, m.CStride, subX, subY)
+	ys := scale(plane(m.Y, m.YStride, 1, 1), width, height)
+	cbs := plane(m.Cb, m.CStride, subX, subY).average(width, height)
+	crs := plane(m.Cr, m.CStride, subX, subY).average(width, height)
 	for i, y := range ys {
 		p := out.Pix[4*i : 4*i+4 : 4*i+4]
 		p[0], p[1], p[2] = color.YCbCrToRGB(y, cbs[i], crs[i])

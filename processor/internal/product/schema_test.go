@@ -120,8 +120,7 @@ func (o object) is(t *testing.T, name string, of reflect.Type) {
 		}
 		field, option, _ := strings.Cut(f.Tag.Get("json"), ",")
 		names = append(names, field)
-		// What is checked to be filled in always is required all the same.
-		if option == "" || field == "entropy_checked" {
+		if option == "" {
 			required = append(required, field)
 		}
 		property, ok := o.Properties[field]

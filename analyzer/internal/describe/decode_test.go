@@ -1,0 +1,182 @@
+package describe
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+func TestDecodeScale(t *testing.T) {
+	for _, c := range []struct {
+		h    imagefile.Header
+		want int
+	}{
+		{imagefile.Header{Format: "jpeg", Width: 4000, Height: 3000}, 8},
+		{imagefile.Header{Format: "jpeg", Width: 1, Height: 4000}, 8},
+		{imagefile.Header{Format: "jpeg", Width: 2553, Height: 100}, 8}, // 319.1, rounded up
+		{imagefile.Header{Format: "jpeg", Width: 2552, Height: 100}, 4},
+		{imagefile.Header{Format: "jpeg", Width: 1277, Height: 1277}, 4},
+		{imagefile.Header{Format: "jpeg", Width: 1276, Height: 1276}, 2},
+		{imagefile.Header{Format: "jpeg", Width: 639, Height: 1}, 2},
+		{imagefile.Header{Format: "jpeg", Width: 638, Height: 638}, 1},
+		{imagefile.Header{Format: "jpeg", Width: 1, Height: 1}, 1},
+		{imagefile.Header{Format: "jpeg", Width: 4000, Height: 3000, ColorModel: imagefile.CMYK}, 1},
+		{imagefile.Header{Format: "png", Width: 4000, Height: 3000}, 1},
+	} {
+		if got := decodeScale(c.h); got != c.want {
+			t.Errorf("%+v: 1/%d, want 1/%d", c.h, got, c.want)
+		}
+	}
+}
+
+// TestDescribeSeesTheSamePictureAtEveryScale compares the descriptions of JPEGs of
+// sizes that are decoded at each scale with those of the same pictures as PNG.
+func TestDescribeSeesTheSamePictureAtEveryScale(t *testing.T) {
+	for _, size := range []struct{ width, height, scale int }{{500, 380, 1}, {701, 533, 2}, {1501, 801, 4}, {803, 2603, 8}} {
+		t.Run(fmt.Sprintf("1 of %d", size.scale), func(t *testing.T) {
+			picture := photo(size.width, size.height)
+			want, wantSmall := describe(t, encodePNG(t, picture))
+			got, gotSmall := describe(t, encodeJPEG(t, picture, 92))
+			if decodeScale(imagefile.Header{Format: "jpeg", Width: size.width, Height: size.height}) != size.scale {
+				t.Fatal("the size is for another scale")
+			}
+			if got.Width != size.width || got.Height != size.height || gotSmall.Bounds() != wantSmall.Bounds() {
+				t.Errorf("%d×%d, thumbnail of %v", got.Width, got.Height, gotSmall.Bounds())
+			}
+			if colorDistance(t, got.MeanColor, want.MeanColor) > 1 || !near(got.Brightness, want.Brightness, 0.002) || !near(got.Contrast, want.Contrast, 0.002) {
+				t.Errorf("mean colour, brightness and contrast are %s %v %v, want %s %v %v",
+					got.MeanColor, got.Brightness, got.Contrast, want.MeanColor, want.Brightness, want.Contrast)
+			}
+			if !near(got.Sharpness/want.Sharpness, 1, 0.2) {
+				t.Errorf("sharpness %v, want about %v", got.Sharpness, want.Sharpness)
+			}
+			if hamming(t, got.PHash, want.PHash) > 2 {
+				t.Errorf("hashes %s and %s", got.PHash, want.PHash)
+			}
+			differences := 0
+			for y := range wantSmall.Bounds().Dy() {
+				for x := range wantSmall.Bounds().Dx() {
+					a, b := color.NRGBAModel.Convert(gotSmall.At(x, y)).(color.NRGBA), color.NRGBAModel.Convert(wantSmall.At(x, y)).(color.NRGBA)
+					differences += abs(int(a.R)-int(b.R)) + abs(int(a.G)-int(b.G)) + abs(int(a.B)-int(b.B))
+				}
+			}
+			if mean := float64(differences) / float64(3*wantSmall.Bounds().Dx()*wantSmall.Bounds().Dy()); mean > 3 {
+				t.Errorf("the samples of the thumbnail differ by %.2f", mean)
+			}
+		})
+	}
+}
+
+// TestDamageFailsAtEveryScale cuts the data of pictures and closes them again.
+func TestDamageFailsAtEveryScale(t *testing.T) {
+	for _, width := range []int{500, 700, 1500, 2600} {
+		data := encodeJPEG(t, photo(width, 200), 85)
+		damaged := append(bytes.Clone(data[:len(data)*3/4]), 0xff, 0xd9)
+		_, _, err := New(Config{}).Describe(t.Context(), damaged)
+		var f *pipeline.Failure
+		if !errors.As(err, &f) || f.Code != pipeline.CodeDamaged || f.Text != "Damaged JPEG: its pixels cannot be decoded" {
+			t.Errorf("%d pixels wide: %v", width, err)
+		}
+	}
+}
+
+// TestPixelsAreChargedAtTheirScale counts how many large JPEGs are decoded at once
+// in the memory that one would take whole.
+func TestPixelsAreChargedAtTheirScale(t *testing.T) {
+	data := encodeJPEG(t, image.NewGray(image.Rect(0, 0, 2600, 1950)), 70)
+	h, err := imagefile.Read(data, imagefile.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := h.DecodedBytes() / (h.DecodedBytes()/64 + 128<<10)
+	synctest.Test(t, func(t *testing.T) {
+		d := New(Config{PixelBytes: h.DecodedBytes()})
+		var atOnce atomic.Int64
+		release := make(chan struct{})
+		decode := d.decode
+		d.decode = func(ctx context.Context, data []byte, h imagefile.Header, scale int) (image.Image, scaledjpeg.Checked, error) {
+			atOnce.Add(1)
+			<-release
+			return decode(ctx, data, h, scale)
+		}
+		var group sync.WaitGroup
+		for range 2 * want {
+			group.Go(func() {
+				if _, _, err := d.Describe(t.Context(), data); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		if got := atOnce.Load(); got != want || want < 20 {
+			t.Errorf("%d decode at once, want %d, at least 20", got, want)
+		}
+		close(release)
+		group.Wait()
+	})
+}
+
+func TestScaledDecodingEndsWithItsContext(t *testing.T) {
+	data := encodeJPEG(t, photo(700, 500), 80)
+	ctx, cancel := context.WithCancel(t.Context())
+	d := New(Config{})
+	decode := d.decode
+	d.decode = func(ctx context.Context, data []byte, h imagefile.Header, scale int) (image.Image, scaledjpeg.Checked, error) {
+		cancel()
+		return decode(ctx, data, h, scale)
+	}
+	checkCancelled(t, d, ctx, data)
+}
+
+func TestDescribeTellsHowMuchWasChecked(t *testing.T) {
+	for name, want := range map[string]string{
+		"testdata/video-001.progressive.jpeg": "full", "testdata/video-001.jpeg": "full", "testdata/video-001.png": "full",
+		"testdata/video-001.cmyk.jpeg": "full",
+	} {
+		if m, _ := describe(t, goTestdata(t, name)); m.EntropyChecked != want {
+			t.Errorf("%s: %q", name, m.EntropyChecked)
+		}
+	}
+	for width, want := range map[int]string{600: "full", 1000: "full", 2000: "full", 2600: "partial"} {
+		data := progressive(t, photo(width, 150))
+		if m, _ := describe(t, data); m.EntropyChecked != want {
+			t.Errorf("progressive, %d pixels wide: %q, want %s", width, m.EntropyChecked, want)
+		}
+	}
+}
+
+// progressive encodes a picture with cjpeg of libjpeg-turbo, since image/jpeg
+// writes no progressive files.
+func progressive(t testing.TB, m *image.RGBA) []byte {
+	t.Helper()
+	if _, err := exec.LookPath("cjpeg"); err != nil {
+		t.Skip("cjpeg is not installed (deployments/local/install.sh docs)")
+	}
+	in := fmt.Appendf(nil, "P6\n%d %d\n255\n", m.Rect.Dx(), m.Rect.Dy())
+	for i := 0; i < len(m.Pix); i += 4 {
+		in = append(in, m.Pix[i:i+3]...)
+	}
+	cmd := exec.CommandContext(t.Context(), "cjpeg", "-progressive")
+	cmd.Stdin = bytes.NewReader(in)
+	data, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := jpeg.DecodeConfig(bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	return data
+}

@@ -1,0 +1,133 @@
+package scaledjpeg
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+const (
+	// chunk is how much entropy-coded data is freed of its stuffed bytes at once.
+	chunk = 8 << 10
+	// longestBlock bounds from above the bytes of one block, 63 times a code of 16 bits
+	// and a value of 15 and the same of the DC coefficient, and the word that is
+	// read ahead of them.
+	longestBlock = 264
+)
+
+// bits reads the entropy-coded data between two markers. All the reading of a
+// block is between two calls of more, so that nothing in it needs to be checked but
+// the codes themselves.
+type bits struct {
+	data  []byte // the file
+	from  int    // where data goes on
+	ended bool   // at a marker or at the end of the file
+
+	buf   [chunk + longestBlock + 16]byte // the data without its stuffed bytes
+	pos   int                             // the first byte that is not in acc
+	end   int                             // of the data in buf; zeros follow the last
+	limit int                             // a block may begin while pos is not beyond it
+
+	acc uint64 // the next bits, the first on top
+	n   uint   // how many they are; more may be there, but do not count
+}
+
+// begin begins with the entropy-coded data at from.
+func (b *bits) begin(from int) {
+	b.from, b.ended = from, false
+	b.pos, b.end, b.limit = 0, 0, -1
+	b.acc, b.n = 0, 0
+}
+
+// more makes sure that there is a block's length of data in the buffer, or that
+// the rest is there and followed by zeros. It fails if what has been read so far
+// went beyond the end.
+func (b *bits) more() error {
+	if b.pos <= b.limit {
+		return nil
+	}
+	if b.ended {
+		return b.checkEnd()
+	}
+	b.end = copy(b.buf[:], b.buf[b.pos:b.end])
+	b.pos = 0
+	for b.end < chunk && !b.ended {
+		rest := b.data[b.from:]
+		rest = rest[:min(len(rest), chunk-b.end)]
+		n := bytes.IndexByte(rest, 0xff)
+		whole := n < 0
+		if whole {
+			n = len(rest)
+		}
+		b.end += copy(b.buf[b.end:], rest[:n])
+		b.from += n
+		switch {
+		case whole:
+			b.ended = b.from == len(b.data)
+		case b.from+1 < len(b.data) && b.data[b.from+1] == 0:
+			b.buf[b.end] = 0xff
+			b.end++
+			b.from += 2
+		default:
+			b.ended = true
+		}
+	}
+	b.limit = b.end - longestBlock
+	if b.ended {
+		clear(b.buf[b.end:][:longestBlock+16])
+		b.limit = b.end
+	}
+	return nil
+}
+
+// checkEnd fails if more bits were taken than there are.
+func (b *bits) checkEnd() error {
+	if b.ended && 8*b.pos-int(b.n) > 8*b.end {
+		return errShort
+	}
+	return nil
+}
+
+// fill makes sure that there are 56 bits in acc.
+func (b *bits) fill() {
+	b.acc |= binary.BigEndian.Uint64(b.buf[b.pos:]) >> (b.n & 63)
+	b.pos += int((63 - b.n) >> 3)
+	b.n |= 56
+}
+
+// take returns the next n bits of those in acc, at most 16.
+func (b *bits) take(n uint) uint32 {
+	v := uint32(b.acc >> 1 >> ((63 - n) & 63))
+	b.acc <<= n & 63
+	b.n -= n
+	return v
+}
+
+// symbol decodes one code; fill comes before it. At most 16 bits are taken.
+func (b *bits) symbol(t *table) (byte, error) {
+	e := t.first[b.acc>>(64-firstBits)]
+	symbol, length := byte(e>>8), uint(e&255)
+	if e == 0 {
+		if symbol, length = t.long(b.acc); length == 0 {
+			return 0, errBadCode
+		}
+	}
+	b.acc <<= length & 63
+	b.n -= length
+	return symbol, nil
+}
+
+// value takes a signed value of so many bits, at most 16 (T.81, F.2.2.1, RECEIVE
+// and EXTEND).
+func (b *bits) value(size uint) int32 {
+	v := extend(b.acc, size)
+	b.acc <<= size & 63
+	b.n -= size
+	return v
+}
+
+// extend is the signed value in the top size bits of acc: those that begin with 0
+// are negative.
+func extend(acc uint64, size uint) int32 {
+	negative := uint32(^(int64(acc) >> 63))
+	return int32(uint32(acc>>1>>((63-size)&63)) - (1<<(size&31)-1)&negative)
+}

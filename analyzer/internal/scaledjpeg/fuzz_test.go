@@ -1,0 +1,115 @@
+package scaledjpeg
+
+import (
+	"bytes"
+	"errors"
+	"image"
+	"image/jpeg"
+	"reflect"
+	"slices"
+	"testing"
+)
+
+// stricter are the errors of pictures that image/jpeg may take.
+var stricter = []error{errBeyondBlock, errReserved, errTable, errNoQuant, errNoScan, errNoWidth, errNoHeight}
+
+// FuzzDecode asserts for any bytes at all that they are refused or decoded, a
+// sequential picture at each scale or at none, to an image of the right size that is
+// no larger in memory; and that image/jpeg refuses what is refused and takes what
+// is taken.
+func FuzzDecode(f *testing.F) {
+	f.Add(encode(f, photo(24, 16), 70))
+	f.Add(encode(f, image.NewGray(image.Rect(0, 0, 9, 9)), 70))
+	for _, data := range testFiles(f) {
+		if len(data) < 4<<10 {
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := jpeg.DecodeConfig(bytes.NewReader(data))
+		if err == nil && c.Width*c.Height > 1<<18 {
+			return
+		}
+		checkVerdict(t, data)
+	})
+}
+
+// checkVerdict compares what Decode and image/jpeg say of a file.
+func checkVerdict(t *testing.T, data []byte) {
+	t.Helper()
+	whole, wholeErr := jpeg.Decode(bytes.NewReader(data))
+	// In a progressive picture image/jpeg lets codes pass that are none, and Decode
+	// does not see all. With restarts image/jpeg miscounts the MCUs of a scan
+	// of one of several components, so several scans are left out too.
+	sequential := !bytes.Contains(data, []byte{0xff, markerSOF2}) && bytes.Count(data, []byte{0xff, markerSOS}) < 2
+	var verdicts []error
+	for _, scale := range scales {
+		m, checked, err := Decode(t.Context(), data, scale)
+		verdicts = append(verdicts, err)
+		if err != nil {
+			if m != nil || checked != "" {
+				t.Fatalf("a picture besides the error %v", err)
+			}
+			checkSeveralAtOnce(t, nil, data, scale)
+			if sequential && wholeErr == nil && !isStricter(err) && len(planes(whole)) > 0 {
+				t.Fatalf("1/%d: %v, while image/jpeg takes it", scale, err)
+			}
+			continue
+		}
+		if sequential && wholeErr != nil {
+			t.Fatalf("1/%d: taken, while image/jpeg says %v", scale, wholeErr)
+		}
+		if sequential && checked != Full {
+			t.Fatalf("1/%d: checked is %s of a sequential picture", scale, checked)
+		}
+		checkSize(t, m, data, scale)
+		checkSeveralAtOnce(t, m, data, scale)
+	}
+	if sequential && slices.ContainsFunc(verdicts, func(err error) bool { return (err == nil) != (verdicts[0] == nil) }) {
+		t.Fatalf("the scales disagree: %v", verdicts)
+	}
+}
+
+// checkSeveralAtOnce holds that the tables of large pictures give the same.
+func checkSeveralAtOnce(t *testing.T, want image.Image, data []byte, scale int) {
+	t.Helper()
+	d := newDecoder(data, scale)
+	d.manyBlocks = 0
+	m, _, err := d.decode(t.Context())
+	if (err != nil) != (want == nil) || !reflect.DeepEqual(m, want) {
+		t.Fatalf("1/%d: with the tables of a large picture %v", scale, err)
+	}
+}
+
+func isStricter(err error) bool {
+	return slices.ContainsFunc(stricter, func(s error) bool { return errors.Is(err, s) })
+}
+
+// checkSize holds a picture against its header: the size, and the memory.
+func checkSize(t *testing.T, m image.Image, data []byte, scale int) {
+	t.Helper()
+	c, err := jpeg.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		t.Fatalf("a picture without a header: %v", err)
+	}
+	size := image.Pt((c.Width+scale-1)/scale, (c.Height+scale-1)/scale)
+	if m.Bounds() != (image.Rectangle{Max: size}) {
+		t.Fatalf("1/%d of %d×%d is %v", scale, c.Width, c.Height, m.Bounds())
+	}
+	// The planes are padded to MCUs of up to 32×16.
+	most := 3 * (size.X + 32/scale) * (size.Y + 16/scale)
+	samples := 0
+	switch m := m.(type) {
+	case *image.YCbCr:
+		samples = len(m.Y) + len(m.Cb) + len(m.Cr)
+	case *image.Gray:
+		samples = len(m.Pix)
+	case *image.RGBA:
+		most = 4 * size.X * size.Y
+		samples = len(m.Pix)
+	}
+	if samples == 0 || samples > most {
+		t.Fatalf("1/%d of %d×%d has %d samples, more than %d", scale, c.Width, c.Height, samples, most)
+	}
+	m.At(size.X-1, size.Y-1)
+}

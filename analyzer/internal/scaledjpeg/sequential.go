@@ -1,0 +1,176 @@
+package scaledjpeg
+
+import (
+	"encoding/binary"
+	"image/jpeg"
+)
+
+// sequentialRun decodes the MCUs from x to end of row y.
+func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
+	if d.side == 1 {
+		return d.meansOfRun(s, y, x, end)
+	}
+	side := d.side
+	for ; x < end; x++ {
+		for i := range s.parts {
+			p := &s.parts[i]
+			for v := range p.downMCU {
+				row := (y*p.downMCU+v)*side*p.stride + x*p.acrossMCU*side
+				for h := range p.acrossMCU {
+					var c coefficients
+					diff, found, err := d.bits.block(p.dcTable, p.acTable, d.order, &c)
+					if err != nil {
+						return err
+					}
+					p.last += diff
+					c[0] = p.last
+					pix := p.pix[row+h*side:]
+					switch {
+					case !found && side == 2:
+						flat(level64(int64(c[0])*p.factors[0]+1<<(fixed+2)), pix, 2, p.stride)
+					case !found:
+						flat(level64(int64(c[0])*p.factors[0]+1<<(fixed+2)), pix, 4, p.stride)
+					case side == 2:
+						transform2(&c, p.factors, pix, p.stride)
+					default:
+						transform4(&c, p.factors, pix, p.stride)
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// meansOfRun is the same at an eighth, where a block is one sample.
+func (d *decoder) meansOfRun(s *scan, y, x, end int) error {
+	var c coefficients // There are none that are wanted.
+	for ; x < end; x++ {
+		for i := range s.parts {
+			p := &s.parts[i]
+			factor := int32(p.factors[0])
+			for v := range p.downMCU {
+				row := p.pix[(y*p.downMCU+v)*p.stride+x*p.acrossMCU:][:p.acrossMCU]
+				for h := range row {
+					diff, _, err := d.bits.block(p.dcTable, p.acTable, d.order, &c)
+					if err != nil {
+						return err
+					}
+					p.last += diff
+					row[h] = mean(p.last, factor)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// block decodes one block of a sequential scan (T.81, F.2.2). It returns the
+// difference of the DC coefficient, puts the wanted AC coefficients into c, and
+// tells whether there are any. The others are stepped over.
+//
+// This is where the time goes. So the state of the bits is kept in variables, and
+// the codes that are stepped over take one look-up and a few shifts for all that
+// begin in the next skipBits bits, twice for each filling.
+func (b *bits) block(dc, ac *table, o *order, c *coefficients) (diff int32, found bool, err error) {
+	if b.pos > b.limit {
+		if err := b.more(); err != nil {
+			return 0, false, err
+		}
+	}
+	b.fill()
+	size, err := b.symbol(dc)
+	if err != nil {
+		return 0, false, err
+	}
+	if size > 16 {
+		return 0, false, jpeg.UnsupportedError("excessive DC component")
+	}
+	diff = b.value(uint(size))
+	k, last := 1, o.last
+	if ac.skip == nil {
+		last = 63
+	}
+	for k <= last {
+		b.fill()
+		symbol, err := b.symbol(ac)
+		if err != nil {
+			return 0, false, err
+		}
+		if symbol == 0 {
+			return diff, found, nil
+		}
+		if k, err = afterRun(symbol, k); err != nil {
+			return 0, false, err
+		}
+		if size := uint(symbol & 15); size > 0 {
+			c[o.place[(k-1)&63]] = b.value(size)
+			found = found || k-1 <= o.last
+		}
+	}
+	if k == 64 {
+		return diff, found, nil
+	}
+	return diff, found, b.skip(ac, k)
+}
+
+// afterRun is where the coefficient behind the symbol's run of zeros and its value
+// would be.
+func afterRun(symbol byte, k int) (int, error) {
+	run, size := int(symbol>>4), symbol&15
+	if size == 0 && run != 15 {
+		return 0, errReserved
+	}
+	if k += run + 1; k > 64 {
+		return 0, errBeyondBlock
+	}
+	return k, nil
+}
+
+// skip steps over the rest of a block from coefficient k on.
+func (b *bits) skip(ac *table, k int) error {
+	look := ac.skip
+	acc, n, pos := b.acc, b.n, b.pos
+	for {
+		var e, next int
+		for {
+			acc |= binary.BigEndian.Uint64(b.buf[pos:]) >> (n & 63)
+			pos += int((63 - n) >> 3)
+			n |= 56
+			e = int(look[acc>>(64-skipBits)])
+			if next = k + e>>skipLength; next >= skipEnd {
+				break
+			}
+			acc <<= e & 31
+			n -= uint(e & 31)
+			k = next
+			e = int(look[acc>>(64-skipBits)])
+			if next = k + e>>skipLength; next >= skipEnd {
+				break
+			}
+			acc <<= e & 31
+			n -= uint(e & 31)
+			k = next
+		}
+		if e>>skipLength >= skipEnd && next < 2*skipEnd {
+			b.acc, b.n, b.pos = acc<<(e&31), n-uint(e&31), pos
+			return nil
+		}
+		// The code is a long one or none, or the block ends without the code for
+		// it.
+		b.acc, b.n, b.pos = acc, n, pos
+		b.fill()
+		symbol, err := b.symbol(ac)
+		if err != nil || symbol == 0 {
+			return err
+		}
+		if k, err = afterRun(symbol, k); err != nil {
+			return err
+		}
+		b.value(uint(symbol & 15))
+		if k == 64 {
+			return nil
+		}
+		acc, n, pos = b.acc, b.n, b.pos
+	}
+}
