@@ -188,7 +188,10 @@ func TestWordsAreBounded(t *testing.T) {
 	packet += "</rdf:Description></rdf:RDF>"
 	data := encodePNG(t, photo(60, 40))
 	m, _ := describe(t, withPNGChunk(data, "iTXt", "XML:com.adobe.xmp\x00\x00\x00\x00\x00"+packet)) // and its schema
-	if len(m.Title) > maxTextBytes || len(m.Keywords) == 0 || len(m.Creators) != maxCreators || m.Composed != nil {
+	if n := len(strings.Join(m.Keywords, "")); n > maxKeywordsBytes || n < maxKeywordsBytes/2 {
+		t.Errorf("%d bytes of keywords", n)
+	}
+	if len(m.Title) > maxTextBytes || len(m.Creators) != maxCreators || m.Composed != nil {
 		t.Errorf("%d bytes of title, %d keywords, %d creators, composed %q", len(m.Title), len(m.Keywords), len(m.Creators), m.Composed)
 	}
 	var many []string

@@ -68,12 +68,43 @@ func isScreenshot(h imagefile.Header, m *measured, found *pipeline.Metadata, com
 // screens are the sizes of screens, the short side first, that are not usual for
 // slides, wallpapers or films.
 var screens = [...][2]int{
-	{640, 1136}, {750, 1334}, {828, 1792}, {1125, 2436}, {1170, 2532}, {1179, 2556}, {1206, 2622}, {1242, 2208},
-	{1242, 2688}, {1284, 2778}, {1290, 2796}, {1320, 2868}, // Apple phones
-	{1488, 2266}, {1620, 2160}, {1640, 2360}, {1668, 2224}, {1668, 2388}, {2048, 2732}, // Apple tablets
-	{1080, 2220}, {1080, 2280}, {1080, 2310}, {1080, 2340}, {1080, 2400}, {1080, 2408}, {1080, 2412}, {1080, 2460},
-	{1220, 2712}, {1344, 2992}, {1440, 2960}, {1440, 3040}, {1440, 3088}, {1440, 3120}, {1440, 3200}, // Android phones
-	{1664, 2560}, {1864, 2880}, {1964, 3024}, {2234, 3456}, // Apple laptops
+	{640, 1136},
+	{750, 1334},
+	{828, 1792},
+	{1125, 2436},
+	{1170, 2532},
+	{1179, 2556},
+	{1206, 2622},
+	{1242, 2208},
+	{1242, 2688},
+	{1284, 2778},
+	{1290, 2796},
+	{1320, 2868}, // Apple phones
+	{1488, 2266},
+	{1620, 2160},
+	{1640, 2360},
+	{1668, 2224},
+	{1668, 2388},
+	{2048, 2732}, // Apple tablets
+	{1080, 2220},
+	{1080, 2280},
+	{1080, 2310},
+	{1080, 2340},
+	{1080, 2400},
+	{1080, 2408},
+	{1080, 2412},
+	{1080, 2460},
+	{1220, 2712},
+	{1344, 2992},
+	{1440, 2960},
+	{1440, 3040},
+	{1440, 3088},
+	{1440, 3120},
+	{1440, 3200}, // Android phones
+	{1664, 2560},
+	{1864, 2880},
+	{1964, 3024},
+	{2234, 3456}, // Apple laptops
 }
 
 // isBlank: an even surface, or nothing that can be seen. The luma differs by less
@@ -166,12 +197,13 @@ func isMonochrome(m *measured) bool {
 			strays += sd * float64(band.n) / float64(m.seen)
 		}
 	}
-	inside, most := 0, 0
-	for i := range bins + window {
-		inside += hues[i%bins]
-		if i >= window {
-			inside -= hues[i-window]
-		}
+	inside := 0
+	for _, n := range hues[:window] {
+		inside += n
+	}
+	most := inside
+	for i, n := range hues {
+		inside += hues[(i+window)%bins] - n
 		most = max(most, inside)
 	}
 	return strays <= 10 && most*100 >= coloured*99

@@ -20,32 +20,41 @@ func TestComposedWords(t *testing.T) {
 		keywords           []string
 	}{
 		{
-			"a phone's photo", pipeline.Metadata{Format: "jpeg", Shape: "portrait", Width: 3024, Height: 4032, Exif: pixel, Colors: colors, Flags: []string{"dark"}},
+			"a phone's photo",
+			pipeline.Metadata{Format: "jpeg", Shape: "portrait", Width: 3024, Height: 4032, Exif: pixel, Colors: colors, Flags: []string{"dark"}},
 			"Photo taken 21 June 2025 with Google Pixel 8",
 			"Portrait JPEG image, 3024×4032 pixels, taken 21 June 2025 at 19:42 with Google Pixel 8. Mainly light steel blue, dark olive green and silver; dark.",
 			[]string{"jpeg", "portrait", "google", "2025", "dark", "light steel blue", "dark olive green", "silver", "tan"},
 		},
 		{
-			"a camera without a clock", pipeline.Metadata{Format: "jpeg", Shape: "landscape", Width: 40, Height: 30, Exif: &pipeline.Exif{CameraMake: "NIKON CORPORATION", CameraModel: "NIKON D5600"}, Colors: colors[:1]},
+			"a camera without a clock",
+			pipeline.Metadata{Format: "jpeg", Shape: "landscape", Width: 40, Height: 30, Exif: &pipeline.Exif{CameraMake: "NIKON CORPORATION", CameraModel: "NIKON D5600"}, Colors: colors[:1]},
 			"Photo taken with NIKON D5600", "Landscape JPEG image, 40×30 pixels, taken with NIKON D5600. Mainly light steel blue.",
 			[]string{"jpeg", "landscape", "nikon", "light steel blue"},
 		},
 		{
-			"a clock without a camera", pipeline.Metadata{Format: "jpeg", Shape: "square", Width: 8, Height: 8, Exif: &pipeline.Exif{TakenAt: "2020-01-02T03:04:05"}},
-			"JPEG image, 8×8", "Square JPEG image, 8×8 pixels.", []string{"jpeg", "square"},
+			"a clock without a camera",
+			pipeline.Metadata{Format: "jpeg", Shape: "square", Width: 8, Height: 8, Exif: &pipeline.Exif{TakenAt: "2020-01-02T03:04:05"}},
+			"JPEG image, 8×8", "Square JPEG image, 8×8 pixels.",
+			[]string{"jpeg", "square"},
 		},
 		{
-			"an exposure without a name", pipeline.Metadata{Format: "jpeg", Shape: "square", Width: 8, Height: 8, Exif: &pipeline.Exif{TakenAt: "2020-01-02T03:04:05", ISO: 100}},
-			"Photo taken 2 January 2020", "Square JPEG image, 8×8 pixels, taken 2 January 2020 at 03:04.", []string{"jpeg", "square", "2020"},
+			"an exposure without a name",
+			pipeline.Metadata{Format: "jpeg", Shape: "square", Width: 8, Height: 8, Exif: &pipeline.Exif{TakenAt: "2020-01-02T03:04:05", ISO: 100}},
+			"Photo taken 2 January 2020", "Square JPEG image, 8×8 pixels, taken 2 January 2020 at 03:04.",
+			[]string{"jpeg", "square", "2020"},
 		},
 		{
-			"a screenshot", pipeline.Metadata{Format: "png", Shape: "portrait", Width: 1170, Height: 2532, Colors: colors[:2], Flags: []string{"screenshot"}},
+			"a screenshot",
+			pipeline.Metadata{Format: "png", Shape: "portrait", Width: 1170, Height: 2532, Colors: colors[:2], Flags: []string{"screenshot"}},
 			"Screenshot, 1170×2532", "Portrait PNG screenshot, 1170×2532 pixels. Mainly light steel blue and dark olive green.",
 			[]string{"png", "portrait", "screenshot", "light steel blue", "dark olive green"},
 		},
 		{
-			"an animation in grey", pipeline.Metadata{Format: "png", Shape: "landscape", Width: 20, Height: 10, Animated: true, Colors: []pipeline.ColorShare{{Name: "gray", Share: 1}}, Flags: []string{"greyscale"}},
-			"PNG image, 20×10", "Landscape PNG animation, 20×10 pixels. Greyscale.", []string{"png", "landscape", "animated", "greyscale", "gray"},
+			"an animation in grey",
+			pipeline.Metadata{Format: "png", Shape: "landscape", Width: 20, Height: 10, Animated: true, Colors: []pipeline.ColorShare{{Name: "gray", Share: 1}}, Flags: []string{"greyscale"}},
+			"PNG image, 20×10", "Landscape PNG animation, 20×10 pixels. Greyscale.",
+			[]string{"png", "landscape", "animated", "greyscale", "gray"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -86,10 +95,17 @@ func TestComposedWordsAreBounded(t *testing.T) {
 
 func TestCameraNames(t *testing.T) {
 	for _, c := range [][3]string{
-		{"Canon", "Canon EOS R5", "Canon EOS R5"}, {"NIKON CORPORATION", "NIKON Z 8", "NIKON Z 8"},
-		{"RICOH IMAGING COMPANY, LTD.", "PENTAX K-3 II", "RICOH PENTAX K-3 II"}, {"EASTMAN KODAK COMPANY", "KODAK DX4530", "KODAK DX4530"},
-		{"OLYMPUS IMAGING CORP.", "E-M1", "OLYMPUS E-M1"}, {"LEICA CAMERA AG", "LEICA Q2", "LEICA Q2"}, {"Apple", "iPhone 15", "Apple iPhone 15"},
-		{"", "DC-1", "DC-1"}, {"Sony", "", "Sony"}, {"", "", ""}, {"Digital", "X1", "Digital X1"},
+		{"Canon", "Canon EOS R5", "Canon EOS R5"},
+		{"NIKON CORPORATION", "NIKON Z 8", "NIKON Z 8"},
+		{"RICOH IMAGING COMPANY, LTD.", "PENTAX K-3 II", "RICOH PENTAX K-3 II"},
+		{"EASTMAN KODAK COMPANY", "KODAK DX4530", "KODAK DX4530"},
+		{"OLYMPUS IMAGING CORP.", "E-M1", "OLYMPUS E-M1"},
+		{"LEICA CAMERA AG", "LEICA Q2", "LEICA Q2"},
+		{"Apple", "iPhone 15", "Apple iPhone 15"},
+		{"", "DC-1", "DC-1"},
+		{"Sony", "", "Sony"},
+		{"", "", ""},
+		{"Digital", "X1", "Digital X1"},
 	} {
 		m := pipeline.Metadata{Exif: &pipeline.Exif{CameraMake: c[0], CameraModel: c[1]}}
 		if got := camera(&m); got != c[2] {
