@@ -160,6 +160,17 @@ func TestFillsEveryPlace(t *testing.T) {
 	}
 }
 
+// TestFillsKeepsAWrongDigest: a digest that did not fit tells readers that somebody
+// changed IPTC alone, and goes on telling it.
+func TestFillsKeepsAWrongDigest(t *testing.T) {
+	sum := md5.Sum([]byte(iimVersion))
+	header := strings.Replace(iptcSegment(iimVersion), string(sum[:]), "sixteen bytes of", 1)
+	f := write(t, withSegments(plainJPEG(t), header))
+	if f.IPTC != Filled || !bytes.Contains(f.Data, []byte("sixteen bytes of")) {
+		t.Errorf("IPTC %s, and the digest is renewed", f.IPTC)
+	}
+}
+
 // TestFillsOnlyWhatIsMissing: what a file states in one place stays, and ours
 // stays out of all places.
 func TestFillsOnlyWhatIsMissing(t *testing.T) {
