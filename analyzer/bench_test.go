@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/describe"
+	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 )
 
 // BenchmarkDescribe is what the analyzer does with the bytes of an image, and
@@ -26,6 +27,24 @@ func BenchmarkDescribe(b *testing.B) {
 			spent := cpuTime(b)
 			for b.Loop() {
 				if _, _, err := d.Describe(b.Context(), data); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric((cpuTime(b)-spent).Seconds()*1e3/float64(b.N), "cpu-ms/op")
+		})
+	}
+}
+
+// BenchmarkDecode decodes the same pictures at an eighth and does no more, to be
+// compared with other decoders.
+func BenchmarkDecode(b *testing.B) {
+	for name, data := range benchPictures(b) {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			spent := cpuTime(b)
+			for b.Loop() {
+				if _, _, err := scaledjpeg.Decode(b.Context(), data, 8); err != nil {
 					b.Fatal(err)
 				}
 			}
