@@ -78,15 +78,16 @@ func (s *system) load(ctx context.Context, p picture, size size) (*load, error) 
 		l.peaks[name] = m.peak
 	}
 	say("%s: %d batches at once", p.name, atOnce)
+	n := min(size.images, max(1, int(l.alone*size.part.Seconds()/atOnce))) // what a slow machine does in time
 	start := time.Now()
 	var g errgroup.Group
 	for range atOnce {
-		g.Go(func() error { return s.batch(ctx, p, size.images) })
+		g.Go(func() error { return s.batch(ctx, p, n) })
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	l.several = float64(atOnce*size.images) / time.Since(start).Seconds()
+	l.several = float64(atOnce*n) / time.Since(start).Seconds()
 	return l, nil
 }
 

@@ -6,6 +6,7 @@
 //
 //	bench                        everything, into docs/performance.md; at most 8 minutes
 //	bench -quick -doc ''         a few images of each, to see that it works
+//	GOGC=400 bench -doc ''       GOGC and GOMEMLIMIT are handed on to the services
 //
 // Figures of processor time are read from /proc, so it runs on Linux only. They
 // mean the same on a loaded machine, nearly; images per second and latencies do not,
@@ -17,6 +18,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -35,11 +37,14 @@ func main() {
 	dir := flag.String("dir", "data/bench", "where the programs, pictures, servers and logs lie")
 	root := flag.String("root", ".", "the repository")
 	doc := flag.String("doc", "docs/performance.md", "the document to write the tables into; empty: none")
+	images := flag.Int("images", 0, "of a batch, in place of the hundred")
+	rounds := flag.Int("rounds", 0, "of each kind of load, in place of five")
 	flag.Parse()
 	size := full
 	if *quick {
 		size = tiny
 	}
+	size.images, size.rounds = cmp.Or(*images, size.images), cmp.Or(*rounds, size.rounds)
 	if err := run(ctx, *root, *dir, *doc, size); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()

@@ -136,12 +136,18 @@ func (s *system) environment() ([]string, error) {
 			vars[name] = strings.Trim(value, "'")
 		}
 	}
-	return []string{
+	env := []string{
 		"RABBITMQ_URL=" + vars["TEST_RABBITMQ_URL"], "S3_ENDPOINT=" + vars["TEST_S3_ENDPOINT"],
 		"S3_ACCESS_KEY=" + vars["TEST_S3_ACCESS_KEY"], "S3_SECRET_KEY=" + vars["TEST_S3_SECRET_KEY"],
 		"S3_CREATE_BUCKETS=true", "DATA_DIR=" + filepath.Join(s.dir, "gateway"),
 		"LOG_FORMAT=json", "HOME=" + s.dir, "PATH=/nowhere",
-	}, nil
+	}
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		if value := os.Getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env, nil
 }
 
 func (s *system) startService(name string, env []string) error {
