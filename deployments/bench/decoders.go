@@ -88,7 +88,7 @@ func djpeg(ctx context.Context, data []byte, size size, args ...string) (float64
 func cpuOf(size size, do func() error) (float64, error) {
 	var all []float64
 	begun := time.Now()
-	for len(all) < size.rounds && (len(all) == 0 || time.Since(begun) < size.part/5) {
+	for len(all) < size.rounds && (len(all) == 0 || time.Since(begun) < size.part/10) {
 		before := ownTime()
 		for range size.alone {
 			if err := do(); err != nil {
