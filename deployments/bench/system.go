@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,7 +20,7 @@ import (
 // The processes of the system, in the order in which an image meets them.
 var (
 	services  = []string{"gateway", "analyzer", "processor"}
-	processes = append(services[:len(services):len(services)], "rabbitmq", "minio")
+	processes = append(slices.Clip(services), "rabbitmq", "minio")
 )
 
 // buildServices builds the services as `make build` does.
