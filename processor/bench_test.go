@@ -27,7 +27,7 @@ func BenchmarkMake(b *testing.B) {
 			b.ReportAllocs()
 			spent := cpuTime(b)
 			for b.Loop() {
-				if _, err := product.Make(data, a); err != nil {
+				if _, err := product.Make(data, a, product.Options{}); err != nil {
 					b.Fatal(err)
 				}
 			}
