@@ -1,8 +1,8 @@
 # `make help` lists what there is. Everything but `run`, `build` and `tidy` needs bash; scripts are in deployments/local.
 .DEFAULT_GOAL := help
-.PHONY: help run test build up down local-up local-down bench prove mutants chaos lint fmt fuzz tidy verify
+.PHONY: help run test build up down local-up local-down bench bench-system prove mutants chaos lint fmt fuzz tidy verify
 
-MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos
+MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
 # Each service is built alone, as its image is: its own go.mod decides, not the workspace.
 BUILD := GOWORK=off CGO_ENABLED=0 go
 COMPOSE := docker compose
@@ -30,8 +30,13 @@ local-up: ## the three services with a real RabbitMQ and MinIO, no Docker; print
 local-down: ## end what `make local-up` began
 	@deployments/local/local.sh down
 
-bench: ## all benchmarks (ARGS='-bench=Name' narrows it)
-	@go test -run='^$$' -bench=. -benchmem $(ARGS) work
+bench: ## all Go benchmarks, then bench-system (ARGS='-bench=Name' narrows it to some of the former)
+	@deployments/local/bench.sh $(ARGS)
+	$(if $(ARGS),,@$(MAKE) --no-print-directory bench-system)
+
+bench-system: ## what an image costs in the whole system, into docs/performance.md; 8 minutes at most on an idle machine
+	@deployments/local/install.sh rabbitmq minio bench
+	@go run ./deployments/bench
 
 prove: ## the long proofs: 20 times without servers, 3 times with, each fuzz target for FUZZTIME (60s), the mutants
 	PROVE=1 deployments/local/test.sh --without-servers -count=20 -timeout=3h

@@ -165,11 +165,13 @@ func TestImageFailsForItself(t *testing.T) {
 		}
 	})
 	t.Run("not the bytes that were stored", func(t *testing.T) {
-		m := r.upload(t, "v1", photo(t))
-		m["sha256"], m["attempt"] = "00", pipeline.MaxAttempts
-		r.publish(t, m)
-		if got := r.failure(t); got.Status != pipeline.Failed || got.ErrorCode != pipeline.CodeProcessingFailed {
-			t.Errorf("result %+v", got)
+		for name, data := range map[string][]byte{"sound": photo(t), "damaged": photo(t)[:60_000]} {
+			m := r.upload(t, "v1", data)
+			m["sha256"], m["attempt"] = "00", pipeline.MaxAttempts
+			r.publish(t, m)
+			if got := r.failure(t); got.Status != pipeline.Failed || got.ErrorCode != pipeline.CodeProcessingFailed || !got.Retryable {
+				t.Errorf("%s: result %+v", name, got)
+			}
 		}
 	})
 	if n := len(r.analyses); n != 0 {

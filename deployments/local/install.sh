@@ -5,9 +5,10 @@
 #                           servers   all four
 #                           docs      exiftool, exiv2, Python with requests and websockets, curl, Node.js: they read what we write;
 #                                     cjpeg and djpeg, which our JPEG decoder is compared with
+#                           bench     exiftool and libjpeg-turbo's programs, which the bench compares with
 #                           race      a C compiler, which the race detector needs
 #                           lint      golangci-lint and shellcheck
-#                           (nothing) servers docs race
+#                           (nothing) servers docs bench race
 #
 # Debian's packages come by apt-get on Debian or Ubuntu as root, and no service of theirs is started. MinIO, versitygw
 # and golangci-lint are built from their Go modules once, some minutes each, and kept by version in
@@ -44,7 +45,7 @@ python_has_clients() {
 sys.exit(any(u.find_spec(m) is None for m in ("requests", "websockets")))' 2>/dev/null
 }
 
-[[ $# -gt 0 ]] || set -- servers docs race
+[[ $# -gt 0 ]] || set -- servers docs bench race
 for what; do
   case $what in
   servers) for server in rabbitmq minio versitygw postgres; do need_server "$server"; done ;;
@@ -60,6 +61,10 @@ for what; do
       node=yes
     fi
     python_has_clients || packages+=(python3 python3-requests python3-websockets)
+    ;;
+  bench)
+    need exiftool libimage-exiftool-perl
+    need djpeg libjpeg-turbo-progs
     ;;
   race) need "$(go env CC)" gcc libc6-dev ;;
   lint)

@@ -23,7 +23,7 @@ type goPackage struct {
 func listPackages(t *testing.T) []goPackage {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,TestImports,XTestImports",
-		base+"shared/...", base+"gateway/...", base+"analyzer/...", base+"processor/...", base+"deployments/standalone/...", base+"deployments/chaos/...")
+		base+"shared/...", base+"gateway/...", base+"analyzer/...", base+"processor/...", base+"deployments/standalone/...", base+"deployments/chaos/...", base+"deployments/bench/...")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
@@ -62,6 +62,10 @@ func TestArrows(t *testing.T) {
 		{"deployments/chaos", "gateway", "who judges the services knows none from within"},
 		{"deployments/chaos", "analyzer", "who judges the services knows none from within"},
 		{"deployments/chaos", "processor", "who judges the services knows none from within"},
+		{"deployments/bench", "gateway", "what is measured is what is shipped: the programs, and the services' own benchmarks"},
+		{"deployments/bench", "analyzer", "what is measured is what is shipped: the programs, and the services' own benchmarks"},
+		{"deployments/bench", "processor", "what is measured is what is shipped: the programs, and the services' own benchmarks"},
+		{"deployments/bench", "shared", "a client of the API needs nothing of ours"},
 	}
 	for _, p := range listPackages(t) {
 		from := strings.TrimPrefix(p.ImportPath, base)
@@ -121,12 +125,19 @@ func TestOneImporter(t *testing.T) {
 		"github.com/bep/imagemeta":            "analyzer/internal/describe",
 		"github.com/caarlos0/env/v11":         "shared/service",
 	}
+	// Nothing that is shipped is among these.
+	besides := map[string]string{
+		"github.com/disintegration/imaging": "deployments/bench", // compares with the pipeline that it would make, and scales pictures
+	}
 	used := map[string]bool{}
 	for _, p := range listPackages(t) {
 		from := strings.TrimPrefix(p.ImportPath, base)
 		for _, imported := range append(append(p.Imports, p.TestImports...), p.XTestImports...) {
 			for library, importer := range only {
 				if imported != library && !strings.HasPrefix(imported, library+"/") {
+					continue
+				}
+				if from == besides[library] {
 					continue
 				}
 				used[library] = true

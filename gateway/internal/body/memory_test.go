@@ -115,6 +115,7 @@ func BenchmarkReader(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			text := `{"images":[{"base64":"` + strings.Repeat(block, 10) + `"}]}`
 			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := body.NewReader(strings.NewReader(text), limits).Next(); err != nil {
 					b.Fatal(err)

@@ -18,7 +18,7 @@ import (
 
 // bench is a hub over a real store, whose reads it counts and can spoil.
 type bench struct {
-	*testing.T
+	testing.TB
 	store *sqlite.Store
 	hub   *progress.Hub
 	reads atomic.Int64
@@ -41,7 +41,7 @@ func (b *bench) Changes(ctx context.Context, id string, after int64) (*job.Job, 
 	return j, err
 }
 
-func setup(t *testing.T, c progress.Config) *bench {
+func setup(t testing.TB, c progress.Config) *bench {
 	t.Helper()
 	if c.Reread == 0 {
 		c.Reread = time.Hour
@@ -51,7 +51,7 @@ func setup(t *testing.T, c progress.Config) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{T: t, store: store}
+	b := &bench{TB: t, store: store}
 	b.hub = progress.New(c, b, log, metrics.New())
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})

@@ -49,14 +49,14 @@ func (f *flaky) Ready(ctx context.Context) error {
 
 // rig is a gateway's end of the line that runs.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	jobs    *flaky
 	broker  *membroker.Broker
 	changes chan int64
 	settled atomic.Int64
 }
 
-func setup(t *testing.T) *rig {
+func setup(t testing.TB) *rig {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)

@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 }
 
 // serverURL is the server of this run, else the test is skipped.
-func serverURL(t *testing.T) string {
+func serverURL(t testing.TB) string {
 	t.Helper()
 	if server == "" {
 		t.Skip("TEST_RABBITMQ_URL is not set")
@@ -78,12 +78,12 @@ func rabbitmqctl(t *testing.T, args ...string) string {
 }
 
 // open starts a Broker that declares, and forgets its queues after the test.
-func open(t *testing.T, workQueues ...string) broker.Broker {
+func open(t testing.TB, workQueues ...string) broker.Broker {
 	t.Helper()
 	return openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: workQueues})
 }
 
-func openWith(t *testing.T, config rabbitmq.Config) *rabbitmq.Broker {
+func openWith(t testing.TB, config rabbitmq.Config) *rabbitmq.Broker {
 	t.Helper()
 	config.Name = t.Name()
 	b, err := rabbitmq.Open(config, logger(t))
@@ -99,7 +99,7 @@ func openWith(t *testing.T, config rabbitmq.Config) *rabbitmq.Broker {
 	return b
 }
 
-func logger(t *testing.T) *slog.Logger {
+func logger(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), nil))
 }
 
@@ -118,7 +118,7 @@ func admin(t *testing.T) *amqp.Channel {
 	return ch
 }
 
-func forget(t *testing.T, workQueues ...string) {
+func forget(t testing.TB, workQueues ...string) {
 	t.Helper()
 	conn, err := amqp.Dial(serverURL(t))
 	if err != nil {
@@ -146,5 +146,5 @@ func forget(t *testing.T, workQueues ...string) {
 
 func TestSuite(t *testing.T) {
 	serverURL(t)
-	brokertest.Run(t, open)
+	brokertest.Run(t, func(t *testing.T, workQueues ...string) broker.Broker { return open(t, workQueues...) })
 }

@@ -287,6 +287,8 @@ func BenchmarkPut(b *testing.B) {
 	}
 	defer s.Close()
 	data := bytes.Repeat([]byte("0123456789"), 40_000)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
 		i++

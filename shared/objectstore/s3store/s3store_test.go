@@ -25,9 +25,14 @@ func TestVersityGW(t *testing.T) {
 	onServer(t, "TEST_VERSITYGW", func(t *testing.T, c Config) { suite(t, c) })
 }
 
-// onServer gives the test a bucket of its own on a real server, if there is one,
-// and removes it afterwards.
+// onServer runs the test on a real server, if there is one.
 func onServer(t *testing.T, variables string, test func(t *testing.T, c Config)) {
+	test(t, configOf(t, variables))
+}
+
+// configOf gives the test a bucket of its own, removed afterwards.
+func configOf(t testing.TB, variables string) Config {
+	t.Helper()
 	endpoint := os.Getenv(variables + "_ENDPOINT")
 	if endpoint == "" {
 		t.Skip(variables + "_ENDPOINT is not set")
@@ -41,7 +46,7 @@ func onServer(t *testing.T, variables string, test func(t *testing.T, c Config))
 		CreateBucket: true,
 	}
 	t.Cleanup(func() { removeBucket(t, c) })
-	test(t, c)
+	return c
 }
 
 func suite(t *testing.T, c Config) {
@@ -100,7 +105,7 @@ func suite(t *testing.T, c Config) {
 	})
 }
 
-func opened(t *testing.T, c Config, l limits) *Store {
+func opened(t testing.TB, c Config, l limits) *Store {
 	t.Helper()
 	s, err := open(c, l)
 	if err != nil {
@@ -111,7 +116,7 @@ func opened(t *testing.T, c Config, l limits) *Store {
 }
 
 // removeBucket removes the bucket and all that is in it. No Store can do that.
-func removeBucket(t *testing.T, c Config) {
+func removeBucket(t testing.TB, c Config) {
 	t.Helper()
 	s, err := open(c, standard)
 	if err != nil {

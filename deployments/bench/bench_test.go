@@ -1,0 +1,138 @@
+package main
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const repository = "../.."
+
+// TestBench runs the whole bench with the smallest load there is. Nothing is said
+// about how fast anything was.
+func TestBench(t *testing.T) {
+	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" {
+		t.Skip("TEST_RABBITMQ_URL and TEST_S3_ENDPOINT are not set: no servers are wanted")
+	}
+	dir := t.TempDir()
+	r, err := measure(t.Context(), repository, dir, tiny)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := r.markdown()
+	t.Log(text)
+	for _, row := range r.rows() {
+		if !strings.Contains(text, "| "+row.name+" |") {
+			t.Errorf("the table has no line %q", row.name)
+		}
+		if len(row.figures) != len(wanted) {
+			t.Errorf("%s has %d figures for %d pictures", row.name, len(row.figures), len(wanted))
+		}
+		for _, figure := range row.figures {
+			// Of three images a process may spend less than /proc counts in.
+			if math.IsNaN(figure) || math.IsInf(figure, 0) || figure < 0 {
+				t.Errorf("%s: %v", row.name, figure)
+			}
+		}
+	}
+	for _, c := range r.columns {
+		if c.whole() <= 0 || c.describe <= 0 || c.make <= 0 || c.naive <= 0 || c.load.alone <= 0 || c.load.several <= 0 {
+			t.Errorf("%s was not measured: %+v, %+v", c.picture.name, c, c.load)
+		}
+		for _, name := range processes {
+			if peak := c.load.peaks[name]; peak < 1<<20 || peak > 16<<30 {
+				t.Errorf("%s: peak of %s: %d bytes", c.picture.name, name, peak)
+			}
+		}
+	}
+	if l := r.latency; l.images != tiny.singles || l.acceptMedian <= 0 || l.median <= l.acceptMedian || l.p99 < l.median || l.syncMedian <= 0 || l.syncP99 < l.syncMedian {
+		t.Errorf("latency: %+v", l)
+	}
+	if len(r.decoders) < len(wanted) {
+		t.Errorf("%d pictures were decoded: %+v", len(r.decoders), r.decoders)
+	}
+	for _, d := range r.decoders {
+		if d.standard <= 0 || d.turboWhole <= 0 {
+			t.Errorf("%s was not decoded: %+v", d.picture, d)
+		}
+	}
+	for field, known := range map[string]string{
+		"cpu": r.machine.cpu, "kernel": r.machine.kernel, "system": r.machine.system, "minio": r.machine.minio, "load": r.machine.loadAfter,
+	} {
+		if known == "" {
+			t.Errorf("the machine's %s is not told", field)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "servers", "run", "*.pid"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("still running: %v, %v", left, err)
+	}
+}
+
+func TestWriteBetweenMarkersKeepsTheRest(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "doc.md")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("before\n" + beginMarker + "old\n" + endMarker + "after\n")
+	for range 2 { // the second finds what the first has written
+		if err := writeBetweenMarkers(file, "new\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if want := "before\n" + beginMarker + "\nnew\n\n" + endMarker + "after\n"; err != nil || string(got) != want {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+	write("no markers\n")
+	if err := writeBetweenMarkers(file, "new\n"); err == nil {
+		t.Error("a document without markers was written")
+	}
+}
+
+// TestDocumentHasItsPlace holds that make bench finds where to write.
+func TestDocumentHasItsPlace(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repository, "docs", "performance.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "performance.md")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeBetweenMarkers(file, "new\n"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCPUMedians(t *testing.T) {
+	const out = `goos: linux
+BenchmarkDescribe/2MP-16         	      10	  82163086 ns/op	        17.5 cpu-ms/op	     465 allocs/op
+BenchmarkDescribe/2MP-16         	      10	  82163086 ns/op	        11.0 cpu-ms/op	     465 allocs/op
+BenchmarkDescribe/2MP-16         	      10	  82163086 ns/op	        12.0 cpu-ms/op	     465 allocs/op
+BenchmarkDescribe/12MP-progressive	      10	  82163086 ns/op	        30.0 cpu-ms/op	     465 allocs/op
+BenchmarkDescribeOther/2MP-16    	      10	  82163086 ns/op	        99.0 cpu-ms/op	     465 allocs/op
+PASS
+`
+	got, err := cpuMedians(out, "BenchmarkDescribe")
+	if err != nil || len(got) != 2 || got["2MP"] != 12 || got["12MP-progressive"] != 30 {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	var hundred []float64
+	for i := range 100 {
+		hundred = append(hundred, float64(100-i))
+	}
+	if m, p := median(hundred), quantile(hundred, 0.99); m != 50 || p != 99 {
+		t.Errorf("of 1 to 100: median %v, p99 %v", m, p)
+	}
+	if m, p := median([]float64{7}), quantile([]float64{7}, 0.99); m != 7 || p != 7 {
+		t.Errorf("of one figure: %v, %v", m, p)
+	}
+}

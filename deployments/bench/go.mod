@@ -1,0 +1,11 @@
+module github.com/imagebatch/imagebatch/deployments/bench
+
+go 1.26.0
+
+require (
+	github.com/coder/websocket v1.8.15
+	github.com/disintegration/imaging v1.6.2
+	golang.org/x/sync v0.24.0
+)
+
+require golang.org/x/image v0.47.0 // indirect
