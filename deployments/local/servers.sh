@@ -138,6 +138,7 @@ start_postgres() {
   {
     echo '#!/usr/bin/env bash'
     echo '# Does one statement on the PostgreSQL of this folder.'
+    # shellcheck disable=SC2016 # The script that is written expands it.
     printf 'exec %q -XAtqc "$1" %q\n' "$bin/psql" "$(postgres_url)"
   } >"$dir/psql"
   chmod +x "$dir/psql"
