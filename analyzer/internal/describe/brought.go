@@ -2,10 +2,7 @@ package describe
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"math"
-	"slices"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -84,9 +81,8 @@ func ratingOf(v float64) int {
 }
 
 // marks are what the processor writes beside words of ours, so that they are not
-// taken for a person's when a processed image is sent in again: for each of title,
-// description and keywords the digest of the value. The least edit takes a value
-// out of our hands.
+// taken for a person's when a processed image is sent in again: the
+// [pipeline.Mark] of title, description and keywords, as far as they are ours.
 type marks map[string]string
 
 // forget drops the words that still are as we composed them.
@@ -105,13 +101,8 @@ func (b *brought) forget(m marks) {
 	}
 }
 
-// ours tells whether values have the digest that we marked them with: 64 bits of
-// SHA-256, as hex, of the sorted values with a zero after each.
+// ours tells whether values are as we marked them.
 func (m marks) ours(field string, values ...string) bool {
-	h := sha256.New()
-	for _, v := range slices.Sorted(slices.Values(values)) {
-		h.Write([]byte(v + "\x00"))
-	}
-	digest, ok := m[field]
-	return ok && digest == hex.EncodeToString(h.Sum(nil)[:8])
+	mark, ok := m[field]
+	return ok && mark == pipeline.Mark(values)
 }

@@ -13,8 +13,6 @@
 package caption
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -67,22 +65,12 @@ func Stated(m pipeline.Metadata) Caption {
 	return c
 }
 
-// Marks has, of each field that we have composed, the digest of its value.
+// Marks has the [pipeline.Mark] of each field that we have composed.
 type Marks [len(Fields)]string
-
-// Mark is the digest of a value: 64 bits of SHA-256 in hex. The order of
-// keywords means nothing, and programs change it.
-func Mark(values []string) string {
-	h := sha256.New()
-	for _, v := range slices.Sorted(slices.Values(values)) {
-		h.Write([]byte(v + "\x00"))
-	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
-}
 
 // Ours tells whether these values of a field are as we wrote them.
 func (m Marks) Ours(f Field, values []string) bool {
-	return m[f] != "" && len(values) > 0 && m[f] == Mark(values)
+	return m[f] != "" && len(values) > 0 && m[f] == pipeline.Mark(values)
 }
 
 // Blank tells whether values say nothing: some cameras fill a field with spaces.

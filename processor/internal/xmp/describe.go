@@ -127,7 +127,7 @@ func (d Description) WithCaption(c caption.Caption) Description {
 		if caption.Blank(values) {
 			continue
 		}
-		names, digests = append(names, f.String()), append(digests, caption.Mark(values))
+		names, digests = append(names, f.String()), append(digests, pipeline.Mark(values))
 		with.add(said{prefix: dcPrefix, name: nameOf[f], values: values, list: listOf[f], core: true})
 	}
 	with.add(said{prefix: Prefix, name: composedName, values: names, list: "Seq", core: true})
