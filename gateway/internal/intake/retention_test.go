@@ -210,7 +210,7 @@ func TestLateResultsAreSwept(t *testing.T) {
 				}
 				kept := 0
 				if keep {
-					kept = 3
+					kept = perImage
 				}
 				look(time.Second)
 				want(kept, 1)
@@ -221,7 +221,7 @@ func TestLateResultsAreSwept(t *testing.T) {
 					t.Fatal(err)
 				}
 				look(lateFor)
-				want(9, 1)
+				want(3*perImage, 1)
 				look(lateFor + 2*time.Second)
 				want(kept, 0)
 				if left := r.keys(r.originals); len(left) != 0 {
@@ -231,6 +231,10 @@ func TestLateResultsAreSwept(t *testing.T) {
 		}
 	}
 }
+
+// perImage is how many results an image may have: itself, its record, thumbnail
+// and sidecar.
+const perImage = 4
 
 // TestRowsGoWhenNothingCanCome has jobs of whose images nothing can come late
 // leave no row to wait.
@@ -250,7 +254,7 @@ func TestRowsGoWhenNothingCanCome(t *testing.T) {
 		t.Errorf("%d rows wait", n)
 	}
 	for _, j := range jobs {
-		if n := len(r.below(r.processed, j)); n != 3 || r.exists(j.ID) {
+		if n := len(r.below(r.processed, j)); n != perImage || r.exists(j.ID) {
 			t.Errorf("%d results are left, the job is listed: %t", n, r.exists(j.ID))
 		}
 	}
