@@ -47,6 +47,22 @@ func TestBodyThatIsCutShortIsUnavailable(t *testing.T) {
 	}
 }
 
+// TestBodyThatEndsEarlyIsUnavailable: an end is believed when the length has come,
+// whatever lies between the server and us says of it.
+func TestBodyThatEndsEarlyIsUnavailable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		short := io.NopCloser(bytes.NewReader(make([]byte, 60)))
+		b := newBody(ctx, short, objectstore.Info{Key: "a", Size: 100}, time.Second, cancel)
+		defer b.Close()
+		n, err := io.Copy(io.Discard, b)
+		if n != 60 {
+			t.Errorf("the body gives %d bytes, want the 60 that came", n)
+		}
+		expectUnavailable(t, err, "60 of 100 bytes came")
+	})
+}
+
 func TestBodyWithoutLengthIsUnavailable(t *testing.T) {
 	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodGet {
