@@ -61,7 +61,7 @@ func (h *harness) all(ctx context.Context) error {
 	var running sync.WaitGroup
 	for i := range lanes {
 		// One after the other, so that no two choose the same ports.
-		s, err := startServers(ctx, h.root, filepath.Join(h.dir, fmt.Sprintf("servers-%d", i+1)), lanePorts(i, lanes))
+		s, err := startServers(ctx, h.root, filepath.Join(h.ground, fmt.Sprintf("servers-%d", i+1)), lanePorts(i, lanes))
 		if err != nil {
 			cancel()
 			close(todo)

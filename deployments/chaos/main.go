@@ -38,7 +38,7 @@ func main() {
 	flag.Uint64Var(&h.first, "first", 1, "the first of them")
 	flag.IntVar(&h.lanes, "lanes", 1, "how many run side by side")
 	flag.StringVar(&h.scenario, "scenario", "", "rolling or outage: that in place of what seeds draw")
-	flag.StringVar(&h.dir, "dir", "data/chaos", "where the servers, histories and logs lie")
+	flag.StringVar(&h.dir, "dir", "data/chaos", "where the services, histories and logs lie")
 	flag.BoolVar(&h.keep, "keep", false, "keep the history and the logs of what went well, too")
 	flag.StringVar(&h.root, "root", ".", "the repository")
 	flag.Parse()
@@ -60,6 +60,7 @@ type harness struct {
 	keep         bool
 	dir, root    string
 	bin          string // where the services are
+	ground       string // where the servers lie
 }
 
 func (h *harness) run(ctx context.Context) (err error) {
@@ -70,9 +71,23 @@ func (h *harness) run(ctx context.Context) (err error) {
 		return fmt.Errorf("find the repository: %w", err)
 	}
 	h.bin = filepath.Join(h.dir, "bin")
-	// PostgreSQL refuses root, so another user must reach the servers.
-	if err := os.MkdirAll(h.bin, 0o755); err != nil { //nolint:gosec // See above.
+	if err := os.MkdirAll(h.bin, 0o750); err != nil {
 		return fmt.Errorf("make the folder: %w", err)
+	}
+	if h.ground, err = os.MkdirTemp("", "imagebatch-chaos-"); err != nil {
+		return fmt.Errorf("make a folder for the servers: %w", err)
+	}
+	defer func() {
+		if err == nil { // else their logs may tell why
+			err = os.RemoveAll(h.ground)
+		} else {
+			fmt.Println("the servers' logs are in", h.ground)
+		}
+	}()
+	// PostgreSQL refuses root, so another user must reach its folder, which the
+	// checkout need not let him.
+	if err := os.Chmod(h.ground, 0o755); err != nil { //nolint:gosec // See above.
+		return fmt.Errorf("open the folder of the servers: %w", err)
 	}
 	if err := build(ctx, h.root, h.bin, "faultpoints", "gateway", "analyzer", "processor"); err != nil {
 		return err
