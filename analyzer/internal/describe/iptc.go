@@ -62,7 +62,8 @@ func readDataSets(b []byte, warned *warnings) brought {
 			break
 		}
 		record, number, size := b[1], b[2], int(binary.BigEndian.Uint16(b[3:]))
-		if b = b[5:]; size > len(b) { // An extended size, of 32 kB and more, too: none of ours has one.
+		// None of ours has an extended size, which has a bit that makes it 32 kB.
+		if b = b[5:]; size > len(b) || size >= 0x8000 {
 			warned.add("IPTC %d:%d: its value lies outside of the block", record, number)
 			break
 		}

@@ -3,6 +3,7 @@ package describe
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"testing"
 )
 
@@ -42,6 +43,7 @@ func TestIPTC(t *testing.T) {
 		"a value that goes on too long":  {imageResource(0x404, "", append(bytes.Clone(title), 0x1c, 2, 120, 0xff, 0xff, 'x')), "Zürich", true},
 		"a value of a byte too much":     {imageResource(0x404, "", append(bytes.Clone(title), 0x1c, 2, 120, 0, 2, 'x')), "Zürich", true},
 		"an extended data set":           {imageResource(0x404, "", append(bytes.Clone(title), 0x1c, 2, 120, 0x80, 4, 0, 0, 0, 1, 'x')), "Zürich", true},
+		"one in a long block":            {imageResource(0x404, "", slices.Concat(title, []byte("\x1c\x02\x05\x80\x04\x00\x00\x00\x01x"), make([]byte, 0x9000))), "Zürich", true},
 		"a resource longer than all":     {append(bytes.Clone(other), "8BIM\x04\x04\x00\x00\xff\xff\xff\xff"...), "", true},
 		"resources of another signature": {[]byte("PHUT\x04\x04\x00\x00\x00\x00\x00\x00"), "", true},
 		"none":                           {other, "", false},

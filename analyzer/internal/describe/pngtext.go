@@ -4,10 +4,10 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
-// Bounds on what a deflated text of a PNG may become, in bytes.
+// Bounds on what is read of a text of a PNG, deflated or not, in bytes.
 const (
-	maxInflatedText = 16 << 10
-	maxXMPBytes     = 1 << 20
+	maxPNGText  = 16 << 10
+	maxXMPBytes = 1 << 20
 )
 
 // readTexts reads the words of a PNG's own text chunks (third edition, 11.3.3.2),
@@ -45,7 +45,10 @@ func readTexts(texts []imagefile.Text) (b brought, packet []byte) {
 func textOf(t imagefile.Text) string {
 	value := t.Value
 	if t.Deflated {
-		value = inflate(value, maxInflatedText)
+		value = inflate(value, maxPNGText)
+	}
+	if len(value) >= maxPNGText {
+		value = wholeRunes(value[:maxPNGText])
 	}
 	// Writers put UTF-8 into the chunks of Latin-1 as well.
 	return eitherText(value)

@@ -97,6 +97,20 @@ func eitherText(b []byte) string {
 	return latin1(b)
 }
 
+// wholeRunes is text that was cut off somewhere, without a rune of UTF-8 that the cut
+// has broken: it would make Latin-1 of all the text.
+func wholeRunes(b []byte) []byte {
+	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax); i-- {
+		if utf8.RuneStart(b[i]) {
+			if !utf8.FullRune(b[i:]) {
+				return b[:i]
+			}
+			break
+		}
+	}
+	return b
+}
+
 // inflate is at most the first limit bytes of a zlib stream, nil when there are
 // none. What a damaged one gives before the damage counts.
 func inflate(stream []byte, limit int64) []byte {

@@ -17,8 +17,8 @@ import (
 // Bounds on a packet besides its size, which is maxXMPBytes.
 const (
 	maxXMPDepth  = 100
-	maxXMPValues = 256 // of the properties that are read, all together
-	maxXMPValue  = 4 * maxDescriptionBytes
+	maxXMPValues = 256                     // of each property that is read
+	maxXMPValue  = 4 * maxDescriptionBytes // bytes that are kept of a value
 )
 
 // The namespaces of the properties that are read, by the prefixes that the table
@@ -75,7 +75,6 @@ func readXMP(packet []byte, warned *warnings) brought {
 type xmpReader struct {
 	dec    *xml.Decoder
 	values map[string][]xmpValue
-	kept   int
 
 	depth    int
 	rdf      int    // the depth of rdf:RDF; 0 outside
@@ -111,8 +110,8 @@ func (r *xmpReader) read() error {
 			r.close()
 			r.depth--
 		case xml.CharData:
-			if r.property != "" && len(r.text)+len(t) <= maxXMPValue {
-				r.text = append(r.text, t...)
+			if r.property != "" {
+				r.text = append(r.text, t[:min(len(t), maxXMPValue-len(r.text))]...)
 			}
 		case xml.Directive:
 			return errors.New("a declaration in the packet")
@@ -174,10 +173,10 @@ func (r *xmpReader) close() {
 }
 
 func (r *xmpReader) keep(property string, v xmpValue) {
-	if property == "" || r.kept >= maxXMPValues || len(v.text) > maxXMPValue {
+	if property == "" || len(r.values[property]) >= maxXMPValues {
 		return
 	}
-	r.kept++
+	v.text = v.text[:min(len(v.text), maxXMPValue)]
 	r.values[property] = append(r.values[property], v)
 }
 

@@ -63,8 +63,13 @@ func TestXMPOfStrangers(t *testing.T) {
 			}
 		})
 	}
+	many := xmpStart + "<rdf:Description><dc:subject><rdf:Bag>" + strings.Repeat("<rdf:li>x</rdf:li>", 300) + "</rdf:Bag></dc:subject><dc:title>A</dc:title><dc:description>" +
+		strings.Repeat("é", 5000) + "</dc:description></rdf:Description><rdf:Description dc:rights='" + strings.Repeat("R", 9000) + "'/>" + xmpEnd
+	if got := readXMP([]byte(many), &warnings{}); got.title != "A" || !strings.HasPrefix(got.description, "éé") || !strings.HasPrefix(got.copyright, "RR") {
+		t.Errorf("behind many keywords title %q, description %.20q, copyright %.20q", got.title, got.description, got.copyright)
+	}
 	var w warnings
-	many := xmpStart + "<rdf:Description><dc:subject><rdf:Bag>" + strings.Repeat("<rdf:li>x</rdf:li>", 10_000) + "</rdf:Bag></dc:subject></rdf:Description>" + xmpEnd
+	many = xmpStart + "<rdf:Description><dc:subject><rdf:Bag>" + strings.Repeat("<rdf:li>x</rdf:li>", 10_000) + "</rdf:Bag></dc:subject></rdf:Description>" + xmpEnd
 	if got := readXMP([]byte(many), &w); len(got.keywords) != maxXMPValues {
 		t.Errorf("%d keywords are kept", len(got.keywords))
 	}

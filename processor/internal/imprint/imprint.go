@@ -94,7 +94,7 @@ type File struct {
 func Write(data []byte, m pipeline.Metadata, o Options) (File, error) {
 	w := writer{
 		options: o, description: xmp.Describe(m),
-		composed: caption.Composed(m), stated: caption.Stated(m),
+		composed: xmp.Cleaned(caption.Composed(m)), stated: caption.Stated(m),
 	}
 	var f File
 	switch {

@@ -67,7 +67,7 @@ func exifOf(data []byte) []byte {
 	if l.exif.empty() {
 		return nil
 	}
-	return data[l.exif.start+8 : l.exif.end-4]
+	return l.tiff().of(data)
 }
 
 // checkTIFF checks that nothing in a block has moved: what was there is there, but

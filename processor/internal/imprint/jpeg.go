@@ -50,6 +50,7 @@ type jpegHeader struct {
 	resources   []span // payloads of segments with Photoshop's resources
 	extension   []byte // extended XMP, and further packets
 	index       span   // the MPF index from its TIFF header on; empty when there is none
+	scan        int    // where the first scan begins
 	credentials bool
 }
 
@@ -62,7 +63,9 @@ func (w writer) writeJPEG(data []byte) File {
 		m.file.Data = data
 		return m.file
 	}
-	m := w.make(h.found(data))
+	f := h.found(data)
+	f.place = f.place || w.options.StripPlace && goesOn(data, h.scan)
+	m := w.make(f)
 	edits := h.edits(data, m)
 	if len(edits) == 0 {
 		m.file.Data = data
@@ -103,6 +106,7 @@ func (h jpegHeader) found(data []byte) found {
 			f.stated[field] = true
 		}
 	}
+	f.credentials = f.credentials || xmp.MentionsProvenance(h.extension)
 	f.place = len(h.exif) > 1 || xmp.MentionsPlace(h.extension)
 	return f
 }
@@ -173,10 +177,31 @@ func readJPEGHeader(data []byte) (jpegHeader, bool) {
 			return h, false
 		}
 		if marker == markerSOS {
+			h.scan = start
 			return h, true
 		}
 		h.note(marker, data, span{start, end})
 		at = end
+	}
+}
+
+// goesOn tells whether something follows the end of an image whose first scan begins
+// at: another picture or a film, as a rule.
+func goesOn(data []byte, at int) bool {
+	for {
+		marker, start, ok := nextMarker(data, at)
+		switch {
+		case !ok:
+			return false
+		case marker == markerEOI:
+			return !isZero(data[start+2:])
+		case marker == markerTEM || marker >= markerRST0 && marker <= markerRST7:
+			at = start + 2
+		case len(data)-start < 4:
+			return true
+		default:
+			at = min(start+2+int(binary.BigEndian.Uint16(data[start+2:])), len(data))
+		}
 	}
 }
 

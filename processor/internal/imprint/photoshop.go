@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/md5" //nolint:gosec // The format demands it; it protects nothing.
 	"encoding/binary"
+	"slices"
 
 	"github.com/imagebatch/imagebatch/processor/internal/caption"
 )
@@ -12,6 +13,8 @@ import (
 // Formats Specification numbers them.
 const (
 	resourceIPTC   = 0x0404
+	resourceEXIF1  = 0x0422 // the first of three that hold EXIF data and XMP
+	resourceXMP    = 0x0424 // the last of these
 	resourceDigest = 0x0425 // MD5 of the IPTC data when XMP was last in step with it
 
 	photoshopSignature = "Photoshop 3.0\x00"
@@ -87,6 +90,13 @@ func readIPTC(list []byte) (iim, iptcState) {
 // states tells whether the IPTC states a field in words that are not ours.
 func (s iptcState) states(block iim, f caption.Field, m caption.Marks) bool {
 	return s == iptcOdd || s == iptcSound && block.states(f, m)
+}
+
+// holdsPackets tells whether EXIF data or XMP is among the resources, where hardly a
+// program looks.
+func holdsPackets(list []byte) bool {
+	all, _ := readResources(list)
+	return slices.ContainsFunc(all, func(r resource) bool { return r.id >= resourceEXIF1 && r.id <= resourceXMP })
 }
 
 // withIPTC is a list of resources with another block in the place of the one that

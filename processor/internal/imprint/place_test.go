@@ -138,12 +138,19 @@ func TestPlaceThatCannotBeSeen(t *testing.T) {
 		data    []byte
 		removed Outcome
 	}{
-		"a broken packet":     {withSegments(plainJPEG(t), camera, xmpSegment("not a packet")), Removed},
-		"extended XMP":        {withSegments(plainJPEG(t), camera, extended), Removed},
-		"two Exif segments":   {withSegments(plainJPEG(t), camera, camera), Removed},
-		"content credentials": {withSegments(plainJPEG(t), camera, jumbf), None},
-		"an odd structure":    {[]byte(jpegStart + camera), None},
-		"raw profile":         {withChunks(plainPNG(t, picture()), chunk("zTXt", "Raw profile type exif\x00\x00x"), ""), None},
+		"a broken packet":          {withSegments(plainJPEG(t), camera, xmpSegment("not a packet")), Removed},
+		"extended XMP":             {withSegments(plainJPEG(t), camera, extended), Removed},
+		"two Exif segments":        {withSegments(plainJPEG(t), camera, camera), Removed},
+		"content credentials":      {withSegments(plainJPEG(t), camera, jumbf), None},
+		"an odd structure":         {[]byte(jpegStart + camera), None},
+		"raw profile":              {withChunks(plainPNG(t, picture()), chunk("zTXt", "Raw profile type exif\x00\x00x"), ""), None},
+		"a block of no TIFF":       {withSegments(plainJPEG(t), exifSegment([]byte("MM\x00*\x00\x00\x00\x08\x00\x01\x88\x25"))), None},
+		"a block with a packet":    {withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian, entry{tagXMP, 1, 12, "<exif:GPSX/>"}))), Removed},
+		"a second picture":         {append(withSegments(plainJPEG(t), camera), plainJPEG(t)...), Removed},
+		"resources with EXIF":      {withSegments(plainJPEG(t), camera, segment(markerAPP13, photoshopSignature+"8BIM\x04\x22\x00\x00\x00\x00\x00\x02II")), Removed},
+		"a second block in a PNG":  {withChunks(plainPNG(t, picture()), strings.Repeat(chunk("eXIf", string(cameraTIFF(binary.BigEndian))), 2), ""), Removed},
+		"a second packet in a PNG": {withChunks(plainPNG(t, picture()), xmpChunk(foreign(""))+xmpChunk(foreign(placePacket)), ""), None},
+		"bytes behind a PNG":       {append(plainPNG(t, picture()), "a film"...), None},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := writePlaceless(t, c.data)
@@ -161,6 +168,73 @@ func TestPlaceThatCannotBeSeen(t *testing.T) {
 	none := withSegments(plainJPEG(t), exif)
 	if f := writePlaceless(t, none); f.Place != None || f.Warnings != nil {
 		t.Errorf("without GPS data: place %s, warnings %q", f.Place, f.Warnings)
+	}
+}
+
+// TestStripPlaceWithoutSpace: where there is no space for a word of ours, positions go
+// all the same.
+func TestStripPlaceWithoutSpace(t *testing.T) {
+	pad := maxJPEGPacket - len(foreign(placePacket+"<rdf:Description a='"+"'/>")) + 2
+	full := strings.Replace(foreign(placePacket+"<rdf:Description a='"+strings.Repeat("x", pad)+"'/>"), strings.Repeat(strings.Repeat(" ", 99)+"\n", 4), "", 1)
+	full = strings.Replace(full, "'/>", strings.Repeat("x", 400)+"'/>", 1)
+	data := withSegments(plainJPEG(t), iptcSegment(), xmpSegment(full), icc)
+	f := writePlaceless(t, data)
+	if f.XMP != None || f.Place != Removed || !slices.Equal(f.Warnings, []Warning{NoSpace}) {
+		t.Errorf("XMP %s, place %s, warnings %q", f.XMP, f.Place, f.Warnings)
+	}
+	for _, p := range positions(binary.BigEndian)[1:] {
+		if bytes.Contains(f.Data, []byte(p)) {
+			t.Errorf("%q is left", p)
+		}
+	}
+	if len(f.Data) < 65_000 || !bytes.Contains(f.Data, []byte(`exif:FNumber='4/1'`)) {
+		t.Error("more is gone than the positions")
+	}
+	jumbf := segment(markerAPP11, "JP\x00\x01\x00\x00\x00\x01\x00\x00\x10\x00jumb\x00\x00\x00\x26jumdc2pa")
+	data = withSegments(plainJPEG(t), xmpSegment(full), jumbf)
+	if signed := writeSample(t, data, sample(), Options{EmbedSigned: true}); !signed.Signed || slices.Contains(signed.Warnings, Broken) {
+		t.Error("a file that was left as it is has lost its signature")
+	}
+}
+
+// TestStripPlaceBehindAPrefix: some writers keep in a PNG what JPEG has before EXIF
+// data.
+func TestStripPlaceBehindAPrefix(t *testing.T) {
+	block := cameraTIFF(binary.LittleEndian)
+	f := writePlaceless(t, withChunks(plainPNG(t, picture()), chunk("eXIf", "Exif\x00\x00"+string(block)), ""))
+	if f.Place != Removed || f.Warnings != nil || !bytes.Contains(f.Data, []byte("eXIfExif\x00\x00II*")) {
+		t.Errorf("place %s, warnings %q", f.Place, f.Warnings)
+	}
+	checkStill(t, block, exifOf(f.Data))
+}
+
+// TestStripPlaceEverywhere: readers take GPS data from the directory of EXIF and from
+// that of the thumbnail too, and do not mind a directory that ends with the block.
+func TestStripPlaceEverywhere(t *testing.T) {
+	var b []byte
+	be := binary.BigEndian
+	put := func(tag uint16, kind uint16, value int) {
+		b = be.AppendUint32(be.AppendUint32(be.AppendUint16(be.AppendUint16(b, tag), kind), 1), uint32(value))
+	}
+	const exifAt, thumbnailAt, placesAt, each = 50, 68, 86, 22
+	place := func(i int) int { return placesAt + each*i + 8 }
+	b = append(b, "MM\x00*\x00\x00\x00\x08\x00\x03"...)
+	put(tagExif, 4, exifAt)
+	put(tagGPS, 4, place(0))
+	put(tagGPS, 4, place(1))
+	b = append(b, 0, 0, 0, thumbnailAt, 0, 1)
+	put(tagGPS, 4, place(2))
+	b = append(b, 0, 0, 0, 0, 0, 1)
+	put(tagGPS, 4, place(3))
+	b = append(b, 0, 0, 0, 8) // The first one follows again.
+	for i := range 4 {
+		b = append(b, "ALTITUDE\x00\x01"...)
+		put(6, 5, placesAt+each*i)
+	}
+	f := writePlaceless(t, withSegments(plainJPEG(t), exifSegment(b)))
+	after := exifOf(f.Data)
+	if f.Place != Removed || f.Warnings != nil || bytes.Contains(after, []byte("ALTITUDE")) || bytes.Contains(after, []byte{0x88, 0x25}) {
+		t.Errorf("place %s, warnings %q, left\n%q", f.Place, f.Warnings, after)
 	}
 }
 

@@ -39,9 +39,10 @@ type pngLayout struct {
 	pixels      int  // where the first IDAT begins; 0 while there is none
 	packet      span // the first text chunk with an XMP packet; empty when there is none
 	exif        span // the eXIf chunk; empty when there is none
+	exifHead    int  // bytes of what JPEG has before EXIF data, which some writers keep
 	places      []span
 	stated      [len(caption.Fields)]bool
-	profiles    bool // there are raw profiles
+	hides       bool // there are raw profiles, or second blocks, or more behind the end
 	credentials bool
 }
 
@@ -54,13 +55,16 @@ func (w writer) writePNG(data []byte) File {
 		m.file.Data = data
 		return m.file
 	}
-	m := w.make(l.found(data))
+	f := l.found(data)
+	f.cuts = w.options.StripPlace && len(l.places) > 0
+	m := w.make(f)
 	var es edits
 	if m.packet != nil {
 		es = l.packetEdits(chunkOf("iTXt", []byte(xmpKeyword+"\x00\x00\x00\x00"), m.packet))
 	}
 	if m.tiff != nil {
-		es = append(es, edit{l.exif, chunkOf("eXIf", nil, m.tiff)})
+		head := data[l.tiff().start-l.exifHead : l.tiff().start]
+		es = append(es, edit{l.exif, chunkOf("eXIf", head, m.tiff)})
 	}
 	if w.options.StripPlace && (!m.file.Signed || w.options.EmbedSigned) {
 		for _, place := range l.places {
@@ -78,16 +82,19 @@ func (w writer) writePNG(data []byte) File {
 func (l pngLayout) found(data []byte) found {
 	f := found{
 		packetLimit: maxPNGPacket, tiffLimit: math.MaxInt32,
-		stated: l.stated, credentials: l.credentials, place: l.profiles,
+		stated: l.stated, credentials: l.credentials, place: l.hides,
 	}
 	if !l.packet.empty() {
 		f.packet, f.odd = readPacketChunk(l.packet.of(data))
 	}
 	if !l.exif.empty() {
-		f.tiff = data[l.exif.start+8 : l.exif.end-4]
+		f.tiff = l.tiff().of(data)
 	}
 	return f
 }
+
+// tiff is where the TIFF block of the EXIF data is.
+func (l pngLayout) tiff() span { return span{l.exif.start + 8 + l.exifHead, l.exif.end - 4} }
 
 // packetEdits puts the chunk of a packet into its place. Directly behind IHDR no
 // rule about the order of chunks can be broken, and a reader finds it early. A
@@ -132,12 +139,18 @@ func readPNG(data []byte) (pngLayout, bool) {
 		case "iTXt", "zTXt", "tEXt":
 			l.noteText(data[at+8:chunk.end-4], chunk)
 		case "eXIf":
-			if l.exif.empty() && soundChunk(chunk.of(data)) {
-				l.exif = chunk
+			if !l.exif.empty() || !soundChunk(chunk.of(data)) {
+				l.hides = true
+				break
+			}
+			l.exif = chunk
+			if head := len(exifSignature) + 1; int(length) > head && bytes.HasPrefix(data[at+8:], []byte(exifSignature)) {
+				l.exifHead = head
 			}
 		case "caBX":
 			l.credentials = true
 		case "IEND":
+			l.hides = l.hides || !isZero(data[chunk.end:])
 			return l, l.pixels > 0
 		}
 		at = chunk.end
@@ -152,13 +165,13 @@ func (l *pngLayout) noteText(body []byte, chunk span) {
 			l.packet = chunk
 			return
 		}
-		l.stated = [...]bool{true, true, true} // by a second packet, which most readers do not see
+		l.stated, l.hides = [...]bool{true, true, true}, true // a second packet, which most readers do not see
 	case bytes.HasPrefix(body, pngTitle):
 		l.stated[caption.Title] = true
 	case bytes.HasPrefix(body, pngDescription):
 		l.stated[caption.Description] = true
 	case hidesCaption(body):
-		l.stated, l.profiles = [...]bool{true, true, true}, true
+		l.stated, l.hides = [...]bool{true, true, true}, true
 	case bytes.HasPrefix(body, pngPlace):
 		l.places = append(l.places, chunk)
 	}

@@ -6,14 +6,16 @@ import (
 	"slices"
 
 	"github.com/imagebatch/imagebatch/processor/internal/caption"
+	"github.com/imagebatch/imagebatch/processor/internal/xmp"
 )
 
 // The tags of TIFF 6.0, EXIF 2.32 and Windows that matter here, all of the first
-// directory.
+// directory as a rule.
 const (
 	tagImageDescription = 0x010e
 	tagXMP              = 0x02bc
 	tagIPTC             = 0x83bb
+	tagExif             = 0x8769 // the place of the EXIF directory
 	tagGPS              = 0x8825 // the place of the GPS directory
 	tagXPTitle          = 0x9c9b
 	tagXPKeywords       = 0x9c9e
@@ -176,7 +178,8 @@ func (t tiffBlock) describe(text string) tiffBlock {
 		}
 	}
 	if text == "" {
-		return t.withoutEntry(entry)
+		t.first = t.withoutEntry(t.first, entry)
+		return t
 	}
 	value := append([]byte(text), 0)
 	t.order.PutUint16(t.data[entry+2:], typeASCII)
@@ -217,46 +220,101 @@ func (t tiffBlock) withEntry(tag uint16) (tiffBlock, int) {
 	return t, entry
 }
 
-// withoutEntry takes an entry out of the first directory where it is, in the data
-// of the block itself.
-func (t tiffBlock) withoutEntry(entry int) tiffBlock {
-	end := t.first.span().end
+// withoutEntry takes an entry out of a directory where it is, in the data of the
+// block itself.
+func (t tiffBlock) withoutEntry(d directory, entry int) directory {
+	end := d.span().end
 	copy(t.data[entry:], t.data[entry+entrySize:end])
 	clear(t.data[end-entrySize : end])
-	t.first.count--
-	t.order.PutUint16(t.data[t.first.start:], uint16(t.first.count))
-	return t
+	d.count--
+	t.order.PutUint16(t.data[d.start:], uint16(d.count))
+	return d
 }
 
-// withoutPlace is the block without its GPS directory: nothing leads to it any
-// more, and its entries and their values become zeros where they are. It tells
+// maxDirectories bounds the directories that are searched for GPS positions.
+const maxDirectories = 8
+
+// directories are the first directory, those that follow it (that of the thumbnail)
+// and that of EXIF, in all of which readers look for GPS data. None touches
+// another.
+func (t tiffBlock) directories() []directory {
+	all := []directory{t.first}
+	add := func(at int) bool {
+		d, ok := t.directory(int(t.order.Uint32(t.data[at:])))
+		if !ok || slices.ContainsFunc(all, func(o directory) bool {
+			return d.start < o.span().end && o.start < d.span().end
+		}) {
+			return false
+		}
+		all = append(all, d)
+		return true
+	}
+	for following := true; following && len(all) < maxDirectories; {
+		following = add(all[len(all)-1].next())
+	}
+	if entry, ok := t.find(t.first, tagExif); ok {
+		add(entry + 8)
+	}
+	return all
+}
+
+// withoutPlace is the block without its GPS directories: nothing leads to them any
+// more, and their entries and their values become zeros where they are. It tells
 // whether there was one.
 func (t tiffBlock) withoutPlace() (tiffBlock, bool) {
-	entry, ok := t.find(t.first, tagGPS)
-	if !ok {
-		return t, false
-	}
-	t.data = slices.Clone(t.data)
-	if d, ok := t.directory(int(t.order.Uint32(t.data[entry+8:]))); ok {
-		for i := range d.count {
-			if t.order.Uint16(t.data[d.entry(i):]) > lastGPSTag {
-				continue // a broken pointer that leads elsewhere, or somebody's padding
-			}
-			if at, ok := t.value(d.entry(i)); ok {
-				t.blank(at)
-			}
-			t.blank(span{d.entry(i), d.entry(i) + entrySize})
+	data := t.data
+	t.data = slices.Clone(data)
+	removed := false
+	all := t.directories()
+	for i, d := range all {
+		for entry, ok := t.find(d, tagGPS); ok; entry, ok = t.find(d, tagGPS) {
+			t.blankPlace(int(t.order.Uint32(t.data[entry+8:])), all)
+			d = t.withoutEntry(d, entry)
+			removed = true
 		}
+		all[i] = d
 	}
-	return t.withoutEntry(entry), true
+	t.first = all[0]
+	if !removed {
+		t.data = data
+	}
+	return t, removed
 }
 
-// blank makes zeros of a range, unless it touches what the block needs to be read.
-func (t tiffBlock) blank(s span) {
-	first := t.first.span()
-	if s.start >= tiffHeader && (s.end <= first.start || s.start >= first.end) {
-		clear(s.of(t.data))
+// blankPlace makes zeros of the entries of a GPS directory and of their values,
+// as many as there are: some writers end the block with the last entry. What the
+// directories to keep consist of stays.
+func (t tiffBlock) blankPlace(at int, keep []directory) {
+	if at < tiffHeader || at > len(t.data)-2 {
+		return
 	}
+	d := directory{at, min(int(t.order.Uint16(t.data[at:])), (len(t.data)-at-2)/entrySize)}
+	blank := func(s span) {
+		if s.start >= tiffHeader && !slices.ContainsFunc(keep, func(o directory) bool {
+			return s.start < o.span().end && o.start < s.end
+		}) {
+			clear(s.of(t.data))
+		}
+	}
+	for i := range d.count {
+		if t.order.Uint16(t.data[d.entry(i):]) > lastGPSTag {
+			continue // a broken pointer that leads elsewhere, or somebody's padding
+		}
+		if value, ok := t.value(d.entry(i)); ok {
+			blank(value)
+		}
+		blank(span{d.entry(i), d.entry(i) + entrySize})
+	}
+}
+
+// hidesPlace tells whether a whole XMP packet in the block may tell a GPS position.
+func (t tiffBlock) hidesPlace() bool {
+	entry, ok := t.find(t.first, tagXMP)
+	if !ok {
+		return false
+	}
+	at, readable := t.value(entry)
+	return !readable || xmp.MentionsPlace(at.of(t.data))
 }
 
 func isZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }

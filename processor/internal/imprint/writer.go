@@ -29,6 +29,8 @@ type found struct {
 	stated [len(caption.Fields)]bool
 	// credentials and place are what is found outside the packet and the TIFF block.
 	credentials, place bool
+	// cuts says that something else is to be taken out of the file.
+	cuts bool
 }
 
 // made is what a file is to have. What is nil stays as it is.
@@ -42,6 +44,7 @@ type made struct {
 func (w writer) make(f found) made {
 	m := made{file: File{XMP: None, EXIF: None, IPTC: None, Place: None}}
 	block, hasTIFF := readTIFF(f.tiff)
+	f.place = f.place || len(f.tiff) > 0 && !hasTIFF || hasTIFF && block.hidesPlace() || holdsPackets(f.resources)
 	if w.options.StripPlace && hasTIFF {
 		var removed bool
 		if block, removed = block.withoutPlace(); removed {
@@ -49,7 +52,7 @@ func (w writer) make(f found) made {
 		}
 	}
 	packet, warning := w.parse(f, &m)
-	m.file.Signed = f.credentials || packet != nil && packet.HasProvenance()
+	m.file.Signed = f.credentials || packet != nil && packet.HasProvenance() || packet == nil && xmp.MentionsProvenance(f.packet)
 	if warning != "" {
 		m.warn(warning)
 		m.file.Sidecar = xmp.New(w.description) // Captions might be in the packet that nobody can read.
@@ -65,7 +68,7 @@ func (w writer) make(f found) made {
 	if fill, warning = m.embed(packet, w.description, fill, f.packetLimit); warning != "" {
 		m.warn(warning)
 	}
-	if m.packet == nil {
+	if warning == NoSpace {
 		return w.finish(f, m)
 	}
 	if hasTIFF {
@@ -77,16 +80,18 @@ func (w writer) make(f found) made {
 	return w.finish(f, m)
 }
 
-// parse reads the packet, without its GPS positions if they are to go. It is nil
-// when there is none.
+// parse reads the packet, without its GPS positions if they are to go: they go even
+// if there is no space for more. It is nil when there is none.
 func (w writer) parse(f found, m *made) (*xmp.Packet, Warning) {
 	if f.packet == nil || f.odd != "" {
 		return nil, f.odd
 	}
 	p, err := xmp.Parse(f.packet)
 	if err == nil && w.options.StripPlace && p.HasPlace() {
-		m.file.Place = Removed
-		p, err = xmp.Parse(p.WithoutPlace())
+		placeless := p.WithoutPlace()
+		if p, err = xmp.Parse(placeless); err == nil {
+			m.packet, m.file.Place = placeless, Removed
+		}
 	}
 	if err != nil {
 		return nil, PacketMalformed
@@ -200,6 +205,11 @@ func (m *made) fillIPTC(f found, block iim, fill caption.Caption, marks caption.
 		resources = withIPTC(f.resources, described.bytes())
 	}
 	if len(resources) > f.resourcesLimit {
+		// Captions of an earlier run, whose marks go, must not stay as if somebody
+		// else had written them.
+		if filled {
+			m.fillIPTC(f, block, caption.Caption{}, marks)
+		}
 		return
 	}
 	if len(resources) != len(f.resources) || !bytes.Equal(resources, f.resources) {
@@ -218,7 +228,7 @@ func (w writer) finish(f found, m made) made {
 	if m.file.Signed {
 		if !w.options.EmbedSigned {
 			m.leave(Credentials)
-		} else {
+		} else if f.cuts || m.packet != nil || m.tiff != nil {
 			m.warn(Broken)
 		}
 	}
@@ -238,7 +248,7 @@ func (m *made) leave(w Warning) {
 // hidesPlace tells whether a warning means that we have not looked everywhere.
 func hidesPlace(w Warning) bool {
 	switch w {
-	case Credentials, OddStructure, PacketMalformed, PacketTooLarge, NoSpace, IndexOdd:
+	case Credentials, OddStructure, PacketMalformed, PacketTooLarge, IndexOdd:
 		return true
 	default:
 		return false

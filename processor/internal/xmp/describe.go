@@ -157,6 +157,15 @@ func (d *Description) add(p said) {
 	d.properties = append(d.properties, p)
 }
 
+// Cleaned is a caption without what XMP cannot say. It is to be the same wherever it
+// is written, or its mark would not fit it everywhere.
+func Cleaned(c caption.Caption) caption.Caption {
+	for _, f := range caption.Fields {
+		c[f] = cleaned(c[f])
+	}
+	return c
+}
+
 func cleaned(values []string) []string {
 	if len(values) == 0 {
 		return nil

@@ -8,5 +8,10 @@ func MentionsCaption(text []byte) bool {
 	return bytes.Contains(text, []byte(dcNamespace)) || bytes.Contains(text, []byte(lightroomNamespace))
 }
 
+// MentionsProvenance tells whether it may point to Content Credentials.
+func MentionsProvenance(text []byte) bool {
+	return bytes.Contains(text, []byte(dctermsNamespace)) && bytes.Contains(text, []byte("provenance"))
+}
+
 // MentionsPlace tells whether it may tell a GPS position.
 func MentionsPlace(text []byte) bool { return bytes.Contains(bytes.ToLower(text), []byte(":gps")) }

@@ -121,7 +121,7 @@ func (p *parser) take(token xml.Token) error {
 		case p.depth == 0 && p.seenRoot:
 			p.out.blanks = append(p.out.blanks, span{p.start, p.end})
 		case p.inside && p.rdfDepth == itemDepth:
-			p.property.addText(string(t))
+			p.property.addText(t)
 		case !blank:
 			p.noteForeign()
 		}
@@ -242,6 +242,7 @@ type property struct {
 	odd      bool // it has another form than we would give it
 
 	values []string
+	text   []byte // of the last value, which may come in many parts
 }
 
 // open sees an element inside the property.
@@ -250,6 +251,7 @@ func (p *property) open(depth int, t xml.StartElement) {
 	case depth == listDepth && t.Name.Space == rdfNamespace && len(t.Attr) == 0:
 		p.odd = p.odd || p.captions && t.Name.Local != listOf[p.field]
 	case depth == itemDepth && t.Name.Space == rdfNamespace && t.Name.Local == "li":
+		p.endValue()
 		p.values = append(p.values, "")
 		for _, a := range t.Attr {
 			p.odd = p.odd || listOf[p.field] != "Alt" || a.Name.Space != xmlNamespace || a.Value != defaultLanguage
@@ -259,12 +261,18 @@ func (p *property) open(depth int, t xml.StartElement) {
 	}
 }
 
-func (p *property) addText(text string) {
+func (p *property) addText(text []byte) {
 	if len(p.values) == 0 {
 		p.odd = true
 		return
 	}
-	p.values[len(p.values)-1] += text
+	p.text = append(p.text, text...)
+}
+
+func (p *property) endValue() {
+	if len(p.values) > 0 {
+		p.values[len(p.values)-1], p.text = string(p.text), p.text[:0]
+	}
 }
 
 // readAttributes reads the attributes of a child of rdf:RDF, which may be
@@ -323,6 +331,7 @@ func (p *parser) closeProperty() {
 		return
 	}
 	p.inside = false
+	p.property.endValue()
 	at := span{p.lineStart(p.property.start), p.end}
 	if p.property.captions {
 		p.child.statements = append(p.child.statements, statement{

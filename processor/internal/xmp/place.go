@@ -3,6 +3,7 @@ package xmp
 import (
 	"encoding/xml"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -25,18 +26,21 @@ func (p *parser) notePlaces(t xml.StartElement) error {
 		p.place = placeElement{p.start, p.rdfDepth}
 		return nil
 	}
+	told := func(a xml.Attr) bool { return isPlace(a.Name) && a.Name.Space != "xmlns" }
+	if !slices.ContainsFunc(t.Attr, told) {
+		return nil
+	}
+	tag, err := splitTag(p.out.src[p.start:p.end])
+	if err != nil {
+		return err
+	}
+	if len(tag.attributes) != len(t.Attr) {
+		return errors.New("attributes that two readers count differently")
+	}
 	for i, a := range t.Attr {
-		if !isPlace(a.Name) || a.Name.Space == "xmlns" {
-			continue
+		if told(a) {
+			p.out.places = append(p.out.places, span{p.start + tag.attributes[i].start, p.start + tag.attributes[i].end})
 		}
-		tag, err := splitTag(p.out.src[p.start:p.end])
-		if err != nil {
-			return err
-		}
-		if len(tag.attributes) != len(t.Attr) {
-			return errors.New("attributes that two readers count differently")
-		}
-		p.out.places = append(p.out.places, span{p.start + tag.attributes[i].start, p.start + tag.attributes[i].end})
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -175,4 +176,32 @@ func FuzzParse(f *testing.F) {
 		}
 		merge(t, packet)
 	})
+}
+
+// TestParseIsLinear: a packet of 4 MiB, which a PNG of a few kilobytes can hold,
+// costs no more for being made of very small parts. Reading these packets took
+// minutes to hours.
+func TestParseIsLinear(t *testing.T) {
+	const size = 2 << 20
+	for name, c := range map[string]struct{ before, part, after string }{
+		"attributes that tell a place": {`<a:b xmlns:a="urn:a"><rdf:li`, ` GPSa=""`, `/></a:b>`},
+		"text in pieces":               {`<dc:title xmlns:dc="` + dcNamespace + `"><rdf:Alt><rdf:li>`, `a<!---->`, `</rdf:li></rdf:Alt></dc:title>`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			packet := "<rdf:RDF " + rdf + "><rdf:Description>" + c.before + strings.Repeat(c.part, size/len(c.part)) + c.after + "</rdf:Description></rdf:RDF>"
+			done := make(chan error, 1)
+			go func() {
+				_, err := Parse([]byte(packet))
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(time.Minute):
+				t.Fatal("it is not read after a minute")
+			}
+		})
+	}
 }

@@ -1,0 +1,33 @@
+package describe
+
+import (
+	"bytes"
+	"compress/zlib"
+	"strings"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+)
+
+// TestLongTexts: of a text that is too long the beginning counts, in its own
+// letters, and the rest costs nothing.
+func TestLongTexts(t *testing.T) {
+	long := []byte("x" + strings.Repeat("é", maxPNGText))
+	var b bytes.Buffer
+	z := zlib.NewWriter(&b)
+	if _, err := z.Write(long); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]imagefile.Text{
+		"as it is": {Value: long},
+		"deflated": {Value: b.Bytes(), Deflated: true},
+		"Latin-1":  {Value: []byte("x" + strings.Repeat("\xe9", maxPNGText))},
+	} {
+		if got := textOf(text); !strings.HasPrefix(got, "xéé") || len(got) > 2*maxPNGText {
+			t.Errorf("%s: %d bytes, %.10q", name, len(got), got)
+		}
+	}
+}
