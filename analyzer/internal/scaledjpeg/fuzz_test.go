@@ -11,7 +11,7 @@ import (
 )
 
 // stricter are the errors of pictures that image/jpeg may take.
-var stricter = []error{errBeyondBlock, errReserved, errTable, errNoQuant, errNoScan, errNoWidth, errNoHeight}
+var stricter = []error{errBeyondBlock, errReserved, errTable, errQuantCut, errNoQuant, errNoScan, errNoWidth, errNoHeight}
 
 // FuzzDecode asserts for any bytes at all that they are refused or decoded, a
 // sequential picture at each scale or at none, to an image of the right size that is
@@ -20,6 +20,7 @@ var stricter = []error{errBeyondBlock, errReserved, errTable, errNoQuant, errNoS
 func FuzzDecode(f *testing.F) {
 	f.Add(encode(f, photo(24, 16), 70))
 	f.Add(encode(f, image.NewGray(image.Rect(0, 0, 9, 9)), 70))
+	f.Add(slices.Concat([]byte("\xff\xd8\xff\xdb\x00\x03\x00"), encode(f, photo(24, 16), 70)[2:])) // a table of no values
 	for _, data := range testFiles(f) {
 		if len(data) < 4<<10 {
 			f.Add(data)

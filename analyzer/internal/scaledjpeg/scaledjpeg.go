@@ -52,6 +52,7 @@ const (
 	errNoQuant     = jpeg.FormatError("missing quantisation table")
 	errNoScan      = jpeg.FormatError("component without a scan")
 	errNoWidth     = jpeg.FormatError("no width")
+	errQuantCut    = jpeg.FormatError("quantisation table cut short") // image/jpeg takes one of no values
 	errNoHeight    = jpeg.UnsupportedError("height after the first scan")
 )
 

@@ -223,7 +223,7 @@ func (d *decoder) quantTables(segment []byte) error {
 		segment = segment[1:]
 		size := 64 << precision
 		if len(segment) < size {
-			return errLength
+			return errQuantCut
 		}
 		q := new([64]uint16)
 		for i := range q {
