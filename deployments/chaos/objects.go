@@ -18,8 +18,6 @@ import (
 // objects holds that every completed image has its three objects, whole, and
 // that there is no object that is nobody's.
 func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
-	defer cancel()
 	originals, processed, err := r.stores()
 	if err != nil {
 		r.history.breach("open the storage: %v", err)
@@ -44,14 +42,32 @@ func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
 			}
 		}
 	}
-	r.noOrphans(ctx, "original", originals, func(key string) bool {
-		trace, _, _ := strings.Cut(key, "/")
-		return owned[trace] && r.retention == 0
+	r.noOrphans(ctx, "original", originals, func(ctx context.Context) (func(trace, key string) bool, error) {
+		if r.retention == 0 {
+			return func(trace, _ string) bool { return owned[trace] }, nil
+		}
+		kept, err := r.kept(ctx)
+		return func(trace, _ string) bool { return kept[trace] }, err
 	})
-	r.noOrphans(ctx, "processed", processed, func(key string) bool {
-		trace, _, _ := strings.Cut(key, "/")
-		return results[key] || late[trace]
+	r.noOrphans(ctx, "processed", processed, func(context.Context) (func(trace, key string) bool, error) {
+		return func(trace, key string) bool { return results[key] || late[trace] }, nil
 	})
+}
+
+// kept are the trace ids of the jobs that retention has not taken. A job of which
+// something was written while the clock was fast stays for that much longer.
+func (r *run) kept(ctx context.Context) (map[string]bool, error) {
+	list, err := r.list(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	kept := map[string]bool{}
+	for i := range list {
+		for _, img := range list[i].Images {
+			kept[img.TraceID] = true
+		}
+	}
+	return kept, nil
 }
 
 func (r *run) stores() (originals, processed *s3store.Store, err error) {
@@ -109,26 +125,41 @@ func whole(ctx context.Context, s objectstore.Store, path string, src *source) e
 	return nil
 }
 
-// orphanTime is how long an object may be nobody's: the lease of a batch that
-// was given up, retention, and the sweeps after them.
-const orphanTime = 60 * time.Second
+// How long an object may be nobody's: the lease of a batch that was given up,
+// and, of a job that retention has taken, the time for which a handler may still
+// store something and the sweep after it.
+const (
+	orphanTime     = time.Minute
+	lateOrphanTime = 6 * time.Minute
+)
 
-func (r *run) noOrphans(ctx context.Context, bucket string, s objectstore.Store, known func(key string) bool) {
-	ctx, cancel := context.WithTimeout(ctx, orphanTime)
+// noOrphans waits until every object of the store is known to somebody. known is
+// asked anew for each look.
+func (r *run) noOrphans(ctx context.Context, bucket string, s objectstore.Store, known func(context.Context) (func(trace, key string) bool, error)) {
+	limit := orphanTime
+	if r.retention > 0 {
+		limit = lateOrphanTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	var orphans []string
+	last := ""
 	if err := poll(ctx, time.Second, func() (bool, error) {
-		orphans = nil
+		is, err := known(ctx)
+		if err != nil {
+			return false, fmt.Errorf("ask whose the objects of %s are: %w", bucket, err)
+		}
+		var orphans []string
 		for info, err := range s.List(ctx, "") {
 			if err != nil {
 				return false, fmt.Errorf("list %s: %w", bucket, err)
 			}
-			if !known(info.Key) {
+			if trace, _, _ := strings.Cut(info.Key, "/"); !is(trace, info.Key) {
 				orphans = append(orphans, info.Key)
 			}
 		}
+		last = fmt.Sprintf("%d objects of %s are nobody's, %.300s", len(orphans), bucket, strings.Join(orphans, " "))
 		return len(orphans) == 0, nil
 	}); err != nil {
-		r.history.breach("%d objects of %s are nobody's, %.300s (%v)", len(orphans), bucket, strings.Join(orphans, " "), err)
+		r.history.breach("%s (%v)", last, err)
 	}
 }
