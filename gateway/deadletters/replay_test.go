@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -240,9 +241,9 @@ type toilsome struct {
 
 func (s *toilsome) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
 	return s.letterbox.Browse(ctx, queue, func(ctx context.Context, l broker.Letter) error {
-		before := len(s.replay.told)
+		before := maps.Clone(s.replay.counts)
 		err := handle(ctx, l)
-		if len(s.replay.told) > before {
+		if !maps.Equal(s.replay.counts, before) {
 			s.replay.began = s.replay.began.Add(-6 * time.Minute)
 		}
 		return err
