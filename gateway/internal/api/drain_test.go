@@ -143,8 +143,12 @@ func TestDrain(t *testing.T) {
 		d.create(1)
 		d.end(id, 0, nil)
 		d.wantFrames(watching, "image_complete 0 completed: processing 1+0/2")
+		late := d.dialSocket(id)
+		d.wantFrames(late, "progress: processing 1+0/2", "image_complete 0 completed: processing 1+0/2")
 
-		d.wantClose(watching, websocket.StatusGoingAway)
+		for _, k := range []*websocket.Conn{watching, late} {
+			d.wantClose(k, websocket.StatusGoingAway)
+		}
 		if took := time.Since(d.began); took < delay || took > delay+time.Second {
 			t.Errorf("WebSockets were closed after %s", took)
 		}
