@@ -43,17 +43,18 @@ type outcome struct {
 // replay is one run over the letters.
 type replay struct {
 	*tool
-	began   time.Time                  // of the round
-	until   time.Time                  // of all waiting for jobs
-	next    time.Time                  // when the next letter may be replayed
-	retries map[string]string          // new job by old job
-	made    map[string]bool            // the new jobs
-	told    map[[sha256.Size]byte]bool // letters that stay, by their bytes
-	counts  map[string]int             // letters by action, so far
+	round   int                       // counted from 1
+	began   time.Time                 // of the round
+	until   time.Time                 // of all waiting for jobs
+	next    time.Time                 // when the next letter may be replayed
+	retries map[string]string         // new job by old job
+	made    map[string]bool           // the new jobs
+	told    map[[sha256.Size]byte]int // the round of letters that stay, by their bytes
+	counts  map[string]int            // letters by action, so far
 }
 
 func newReplay(t *tool) *replay {
-	return &replay{tool: t, retries: map[string]string{}, made: map[string]bool{}, told: map[[sha256.Size]byte]bool{}, counts: map[string]int{}}
+	return &replay{tool: t, retries: map[string]string{}, made: map[string]bool{}, told: map[[sha256.Size]byte]int{}, counts: map[string]int{}}
 }
 
 // run goes over the letters, in rounds, and tells what became of each.
@@ -61,6 +62,7 @@ func (r *replay) run(ctx context.Context) (int, error) {
 	r.until = time.Now().Add(r.wait)
 	err := errRound
 	for errors.Is(err, errRound) {
+		r.round++
 		r.began = time.Now()
 		err = r.browse(ctx, r.handle)
 	}
@@ -79,7 +81,7 @@ func (r *replay) handle(ctx context.Context, l letter) error {
 		return errRound
 	}
 	seen := sha256.Sum256(l.Body)
-	if r.told[seen] {
+	if round := r.told[seen]; round > 0 && round < r.round {
 		return nil
 	}
 	if !r.dryRun {
@@ -93,8 +95,8 @@ func (r *replay) handle(ctx context.Context, l letter) error {
 		return err
 	}
 	r.counts[o.action]++
-	if o.action == left {
-		r.told[seen] = true
+	if o.action == left || r.dryRun {
+		r.told[seen] = r.round
 	}
 	if !r.dryRun && o.action != left {
 		faultpoint.Reach("dead letter replayed", o.action)

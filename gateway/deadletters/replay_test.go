@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -227,5 +229,49 @@ func TestReplayKeepsItsRate(t *testing.T) {
 	r.expect("replay -rate 20/s", exitLeft, "4 dead letters")
 	if took := time.Since(began); took < 3*50*time.Millisecond {
 		t.Errorf("four letters at 20/s took %s", took)
+	}
+}
+
+// toilsome is a broker whose letters take six minutes each, so that a round sees
+// two of them.
+type toilsome struct {
+	letterbox
+	replay *replay
+}
+
+func (s *toilsome) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
+	return s.letterbox.Browse(ctx, queue, func(ctx context.Context, l broker.Letter) error {
+		before := maps.Clone(s.replay.counts)
+		err := handle(ctx, l)
+		if !maps.Equal(s.replay.counts, before) {
+			s.replay.began = s.replay.began.Add(-6 * time.Minute)
+		}
+		return err
+	})
+}
+
+// TestDryRunOfManyRounds holds that a dry run, which takes no letter away, comes to
+// its end and counts each once, also one that is there twice.
+func TestDryRunOfManyRounds(t *testing.T) {
+	r := setup(t)
+	id := r.submit("open.png")
+	r.uploads(1)
+	r.bury("no message")
+	r.bury("no message")
+	for i := range 5 {
+		r.bury(message(id, 0, fmt.Sprintf(`,"later":%d`, i)))
+	}
+	o, err := parse([]string{"replay", "-dry-run", "-wait", "0s"})
+	r.must(err)
+	var out strings.Builder
+	b := &toilsome{letterbox: r.broker}
+	b.replay = newReplay(newTool(o, b, r.url, &out))
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	if code, err := b.replay.run(ctx); code != exitDone || err != nil || b.replay.round < 3 {
+		t.Errorf("a dry run of %d rounds ends with %d and %v", b.replay.round, code, err)
+	}
+	if want := "7 dead letters: 5 replayed, 0 dropped, 2 left"; !strings.Contains(out.String(), want) || r.dead() != 7 {
+		t.Errorf("nothing of %q:\n%s", want, out.String()[max(0, out.Len()-2000):])
 	}
 }

@@ -99,6 +99,8 @@ type Server struct {
 	uploads *uploads
 	figures figures
 
+	arrivals arrivals // of connections that Serve has taken
+
 	leaving chan struct{} // closed when the server is told to stop
 	closing chan struct{} // closed when it takes nothing more
 

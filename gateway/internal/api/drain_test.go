@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -61,6 +62,7 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 // drained is a server that is told to stop at the end of ctx, as the gateway is.
 type drained struct {
 	*rig
+	pipes *pipes
 	stop  func()        // as SIGTERM does
 	began time.Time     // when that was
 	ended chan struct{} // closed when everything has stopped
@@ -70,7 +72,7 @@ type drained struct {
 
 func setupDrain(t *testing.T, delay time.Duration) *drained {
 	t.Helper()
-	d := &drained{ended: make(chan struct{}), slow: make(chan struct{})}
+	d := &drained{pipes: newPipes(), ended: make(chan struct{}), slow: make(chan struct{})}
 	ops, err := service.Listen(t.Context(), "", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-d.slow:
@@ -84,7 +86,7 @@ func setupDrain(t *testing.T, delay time.Duration) *drained {
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	d.stop = func() { d.began = time.Now(); stop() }
 	d.rig = setup(t, options{
-		config: api.Config{DrainDelay: delay}, ops: ops.Handler(), listener: newPipes(),
+		config: api.Config{DrainDelay: delay}, ops: ops.Handler(), listener: d.pipes,
 		run: func(_ context.Context, serve func(context.Context) error) error {
 			defer close(d.ended)
 			d.err = service.RunParts(ctx, slog.New(slog.DiscardHandler), ops, service.Part{Name: "api", Run: serve})
@@ -141,8 +143,12 @@ func TestDrain(t *testing.T) {
 		d.create(1)
 		d.end(id, 0, nil)
 		d.wantFrames(watching, "image_complete 0 completed: processing 1+0/2")
+		late := d.dialSocket(id)
+		d.wantFrames(late, "progress: processing 1+0/2", "image_complete 0 completed: processing 1+0/2")
 
-		d.wantClose(watching, websocket.StatusGoingAway)
+		for _, k := range []*websocket.Conn{watching, late} {
+			d.wantClose(k, websocket.StatusGoingAway)
+		}
 		if took := time.Since(d.began); took < delay || took > delay+time.Second {
 			t.Errorf("WebSockets were closed after %s", took)
 		}
@@ -216,4 +222,41 @@ func (e endless) Read(p []byte) (int, error) {
 		return 0, e.ctx.Err()
 	}
 	return copy(p, strings.Repeat(" ", 4096)), nil
+}
+
+// TestDrainAnswersWhoIsLetIn holds that a connection which was taken before the end
+// is answered, though its request comes after it, and that one which says nothing
+// keeps nobody waiting for long.
+func TestDrainAnswersWhoIsLetIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := setupDrain(t, 0)
+		close(d.slow)
+		silent, err := d.pipes.dial(t.Context(), "", "")
+		d.must(err)
+		defer silent.Close()
+		time.Sleep(time.Minute)
+		late, err := d.pipes.dial(t.Context(), "", "")
+		d.must(err)
+		defer late.Close()
+		synctest.Wait()
+
+		d.stop()
+		synctest.Wait()
+		if status, _, _ := d.ask("/healthz"); status != 0 {
+			t.Errorf("a connection is still taken: %d", status)
+		}
+		_, err = io.WriteString(late, "GET /healthz HTTP/1.1\r\nHost: example.com\r\n\r\n")
+		d.must(err)
+		resp, err := http.ReadResponse(bufio.NewReader(late), nil)
+		d.must(err)
+		defer resp.Body.Close()
+		if resp.StatusCode != 200 || !resp.Close {
+			t.Errorf("the request on its way: %d, the last: %t", resp.StatusCode, resp.Close)
+		}
+		<-d.ended
+		if took := time.Since(d.began); took > 2*time.Second {
+			t.Errorf("stopped after %s", took)
+		}
+		d.must(d.err)
+	})
 }

@@ -20,9 +20,9 @@ const drainTime = 20 * time.Second
 // Serve answers on l until ctx ends. It goes on for the drain delay, in which a
 // load balancer reads that the server is not ready, and asks every client that
 // comes meanwhile to take another connection next. Then it takes no new
-// connections, closes WebSockets with 1001, lets running requests finish until 20 s
-// after the end of ctx and cuts off the rest; when it returns no handler runs any
-// more. It is called once.
+// connections, answers those that it has taken, closes WebSockets with 1001, lets
+// running requests finish until 20 s after the end of ctx and cuts off the rest;
+// when it returns no handler runs any more. It is called once.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s.Handler(),
@@ -38,7 +38,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		DisableGeneralOptionsHandler: true,
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(documented{l}) }()
+	go func() { served <- server.Serve(documented{l, &s.arrivals}) }()
 	var err error
 	select {
 	case err = <-served:
@@ -51,12 +51,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		err = s.linger(served)
 	}
 	close(s.closing)
+	if err == nil {
+		err = s.unlisten(drain, server, l, served)
+	}
 	stopped := s.stop(drain, server)
 	if err != nil {
 		return errors.Join(fmt.Errorf("serve %s: %w", l.Addr(), err), stopped)
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		stopped = errors.Join(fmt.Errorf("serve %s: %w", l.Addr(), err), stopped)
 	}
 	return stopped
 }
@@ -89,7 +89,10 @@ func (s *Server) stop(drain context.Context, server *http.Server) error {
 // what net/http answers by itself, before any handler: a malformed request, a
 // header that is too large, an expectation that can't be met. There is no hook for
 // these; they are told by their first bytes, and by no handler having begun.
-type documented struct{ net.Listener }
+type documented struct {
+	net.Listener
+	arrivals *arrivals
+}
 
 // Accept implements net.Listener.
 func (d documented) Accept() (net.Conn, error) {
@@ -97,11 +100,13 @@ func (d documented) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &documentedConn{Conn: conn}, nil
+	return &documentedConn{Conn: conn, arrivals: d.arrivals}, nil
 }
 
 type documentedConn struct {
 	net.Conn
+	arrivals *arrivals
+	arriving atomic.Bool // it is counted in arrivals
 
 	// handled is true from the beginning of a handler to the end of its answer. What
 	// is written then may hold a stranger's bytes, which can look like anything.
@@ -119,13 +124,34 @@ func rememberConn(ctx context.Context, conn net.Conn) context.Context {
 func handling(r *http.Request) {
 	if conn, ok := r.Context().Value(connKey{}).(*documentedConn); ok {
 		conn.handled.Store(true)
+		conn.arrive(false)
 	}
 }
 
-// settleConn says that an answer is written and the next request may come.
+// settleConn is told that a request is on its way, or that an answer is written
+// and the next request may come.
 func settleConn(conn net.Conn, state http.ConnState) {
-	if c, ok := conn.(*documentedConn); ok && state == http.StateIdle {
+	c, ok := conn.(*documentedConn)
+	if !ok {
+		return
+	}
+	switch state {
+	case http.StateNew, http.StateActive:
+		c.arrive(true)
+	case http.StateIdle:
 		c.handled.Store(false)
+	case http.StateClosed:
+		c.arrive(false)
+	}
+}
+
+// arrive says whether a request is on its way, for the count.
+func (c *documentedConn) arrive(now bool) {
+	switch before := c.arriving.Swap(now); {
+	case now && !before:
+		c.arrivals.add(1)
+	case before && !now:
+		c.arrivals.add(-1)
 	}
 }
 

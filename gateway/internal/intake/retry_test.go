@@ -2,6 +2,7 @@ package intake
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,4 +128,38 @@ func TestKeyIsFreeAgain(t *testing.T) {
 	if in.batches.Load() != 0 {
 		t.Errorf("%d batches hold a reservation, want none", in.batches.Load())
 	}
+}
+
+// TestRetentionLeavesARetryWhole holds that a retry needs nothing of the job that
+// it repeats: both visits of retention to that one leave it all its objects.
+func TestRetentionLeavesARetryWhole(t *testing.T) {
+	base, hanging := origin(t)
+	r := setup(t)
+	in, _ := r.run("gateway-1")
+	j := r.batch(in, Source{URL: base + "/a.jpg"}, Source{URL: base + "/hang/b.jpg"}, Source{Data: jpegBytes(0)})
+	r.await("download", func() bool { return hanging.Load() == 1 })
+	r.awaitUploads(2)
+	r.cancel(in, j.ID)
+	got, err := r.retry(in, j.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.complete(in, got, 2)
+	originals, results := r.below(r.originals, got), r.below(r.processed, got)
+	if len(originals) != 2 || len(results) != 4 {
+		t.Fatalf("the retry has %v and %v", originals, results)
+	}
+	due := r.now().Add(in.config.JobRetention + time.Minute)
+	for _, visit := range []time.Time{due, due.Add(lateFor + time.Second)} {
+		if err := in.retainOnce(t.Context(), visit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := r.below(r.originals, j); len(left) != 0 || r.exists(j.ID) || r.hidden() != 0 {
+		t.Errorf("left of the old job: %v, %d rows", left, r.hidden())
+	}
+	if !slices.Equal(r.below(r.originals, got), originals) || !slices.Equal(r.below(r.processed, got), results) || !r.exists(got.ID) {
+		t.Errorf("left of the retry: %v and %v", r.below(r.originals, got), r.below(r.processed, got))
+	}
+	r.cancel(in, got.ID)
 }

@@ -31,6 +31,9 @@ func (s *Store) Hidden(ctx context.Context, endedBefore, goneBefore time.Time, l
 			gone   bool
 			before int64
 		}{{false, math.MaxInt64}, {true, micros(goneBefore)}} {
+			if originals.before == 0 {
+				break // No row is so old, and finding that out would take a look at all.
+			}
 			some, err := x.whole(ctx, selectHidden, originals.gone, micros(endedBefore), originals.before, max(limit-len(hidden), 0))
 			if err != nil {
 				return err
