@@ -3,12 +3,15 @@ package postgres
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
@@ -146,6 +149,20 @@ func TestPasswordStaysSecret(t *testing.T) {
 	}
 	if err != nil && !strings.Contains(err.Error(), "password authentication failed") {
 		t.Errorf("refused: %v", err)
+	}
+}
+
+// TestWhatIsWaitedFor: a server that goes away while the store is opened is waited
+// for, and one that has refused it is not.
+func TestWhatIsWaitedFor(t *testing.T) {
+	for code, wait := range map[string]bool{
+		"57P01": true, "57P02": true, "57P03": true, "53300": true,
+		"28P01": false, "3D000": false, "42501": false,
+	} {
+		err := unavailable(fmt.Errorf("read: %w", &pgconn.PgError{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code}))
+		if got := absent(err); got != wait {
+			t.Errorf("after %s the server is waited for: %t", code, got)
+		}
 	}
 }
 

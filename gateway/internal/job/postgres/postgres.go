@@ -94,9 +94,9 @@ func (s *Store) prepare(ctx context.Context) error {
 	for n := 0; ; n++ {
 		err := s.migrate(ctx)
 		if err == nil {
-			break
+			err = s.read(ctx, func(ctx context.Context, x *session) error { return x.one(ctx, selectStoreID)(&s.id) })
 		}
-		if !absent(err) {
+		if err == nil || !absent(err) {
 			return err
 		}
 		if n == 0 {
@@ -108,14 +108,18 @@ func (s *Store) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.read(ctx, func(ctx context.Context, x *session) error { return x.one(ctx, selectStoreID)(&s.id) })
 }
 
-// absent tells whether the database does not answer yet. That it refuses us is an
-// answer.
+// absent tells whether the database does not answer yet, or has gone away while it
+// did. That it refuses us is an answer.
 func absent(err error) bool {
 	if failure, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return failure.Code == "57P03" || failure.Code == "53300" // starting up, too many connections
+		switch failure.Code {
+		case "57P01", "57P02", "57P03", // stopped, another process of it was killed, starting up
+			"53300": // too many connections
+			return true
+		}
+		return false
 	}
 	return outage(err)
 }
