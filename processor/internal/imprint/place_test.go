@@ -213,7 +213,7 @@ func TestStripPlaceBehindAPrefix(t *testing.T) {
 func TestStripPlaceEverywhere(t *testing.T) {
 	var b []byte
 	be := binary.BigEndian
-	put := func(tag uint16, kind uint16, value int) {
+	put := func(tag, kind uint16, value int) {
 		b = be.AppendUint32(be.AppendUint32(be.AppendUint16(be.AppendUint16(b, tag), kind), 1), uint32(value))
 	}
 	const exifAt, thumbnailAt, placesAt, each = 50, 68, 86, 22
