@@ -23,14 +23,12 @@ func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
 		r.history.breach("open the storage: %v", err)
 		return
 	}
-	owned := map[string]bool{}   // trace ids that may have an original
-	late := map[string]bool{}    // those of cancelled images: one that was in hand may still be finished
+	late := map[string]bool{}    // trace ids of cancelled images: one that was in hand may still be finished
 	results := map[string]bool{} // keys of processed objects
 	for _, j := range jobs {
 		b, _ := r.ledger.owner(j)
 		for i, img := range j.Images {
-			owned[img.TraceID] = true
-			late[img.TraceID] = img.ErrorCode == "cancelled" && r.retention == 0
+			late[img.TraceID] = img.ErrorCode == "cancelled"
 			if img.Status != "completed" || b == nil {
 				continue
 			}
@@ -42,15 +40,9 @@ func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
 			}
 		}
 	}
-	r.noOrphans(ctx, "original", originals, func(ctx context.Context) (func(trace, key string) bool, error) {
-		if r.retention == 0 {
-			return func(trace, _ string) bool { return owned[trace] }, nil
-		}
-		kept, err := r.kept(ctx)
-		return func(trace, _ string) bool { return kept[trace] }, err
-	})
-	r.noOrphans(ctx, "processed", processed, func(context.Context) (func(trace, key string) bool, error) {
-		return func(trace, key string) bool { return results[key] || late[trace] }, nil
+	r.noOrphans(ctx, "original", originals, func(kept map[string]bool, trace, _ string) bool { return kept[trace] })
+	r.noOrphans(ctx, "processed", processed, func(kept map[string]bool, trace, key string) bool {
+		return results[key] || late[trace] && kept[trace]
 	})
 }
 
@@ -133,9 +125,9 @@ const (
 	lateOrphanTime = 6 * time.Minute
 )
 
-// noOrphans waits until every object of the store is known to somebody. known is
-// asked anew for each look.
-func (r *run) noOrphans(ctx context.Context, bucket string, s objectstore.Store, known func(context.Context) (func(trace, key string) bool, error)) {
+// noOrphans waits until every object of the store is somebody's. known is told
+// which trace ids are in the list.
+func (r *run) noOrphans(ctx context.Context, bucket string, s objectstore.Store, known func(kept map[string]bool, trace, key string) bool) {
 	limit := orphanTime
 	if r.retention > 0 {
 		limit = lateOrphanTime
@@ -144,7 +136,7 @@ func (r *run) noOrphans(ctx context.Context, bucket string, s objectstore.Store,
 	defer cancel()
 	last := ""
 	if err := poll(ctx, time.Second, func() (bool, error) {
-		is, err := known(ctx)
+		kept, err := r.kept(ctx)
 		if err != nil {
 			return false, fmt.Errorf("ask whose the objects of %s are: %w", bucket, err)
 		}
@@ -153,7 +145,7 @@ func (r *run) noOrphans(ctx context.Context, bucket string, s objectstore.Store,
 			if err != nil {
 				return false, fmt.Errorf("list %s: %w", bucket, err)
 			}
-			if trace, _, _ := strings.Cut(info.Key, "/"); !is(trace, info.Key) {
+			if trace, _, _ := strings.Cut(info.Key, "/"); !known(kept, trace, info.Key) {
 				orphans = append(orphans, info.Key)
 			}
 		}
