@@ -12,8 +12,6 @@ import (
 // else of them.
 func TestLeftoversOutliveTheirGateway(t *testing.T) {
 	r := setup(t)
-	var ahead time.Duration
-	r.now = func() time.Time { return time.Now().Add(ahead) }
 	b := r.intake("gateway-1", r.broker).Begin()
 	if err := b.Add(t.Context(), Source{Data: jpegBytes(0)}); err != nil {
 		t.Fatal(err)
@@ -23,7 +21,7 @@ func TestLeftoversOutliveTheirGateway(t *testing.T) {
 	r.originals.fail(nil)
 
 	// Nothing is left of the first gateway but what is stored.
-	ahead = time.Minute
+	r.now = func() time.Time { return time.Now().Add(time.Minute) }
 	second := r.intake("gateway-2", r.broker)
 	if n, err := second.claim(t.Context()); n != 1 || err != nil {
 		t.Fatalf("claimed %d, %v; want the reservation", n, err)
