@@ -94,7 +94,7 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 		return complain(stderr, exitUsage, err)
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	b, err := c.Open(false, log) //nolint:contextcheck // What was begun is finished after a signal.
+	b, err := c.Open(false, log, nil) //nolint:contextcheck // What was begun is finished after a signal.
 	if err != nil {
 		return complain(stderr, exitUsage, err)
 	}

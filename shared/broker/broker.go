@@ -17,6 +17,10 @@
 // themselves, for ever, with a back-off of at most 5 s; Publish fails with
 // [ErrUnavailable] within its bound.
 //
+// A queue that is lost, or that answers nothing for minutes while the broker serves
+// others, is declared anew by the one who declares, and the hook of
+// [Broker.OnSession] is told, as fresh.
+//
 // Every suite that a broker must pass is in the package brokertest.
 package broker
 
@@ -89,7 +93,7 @@ type Broker interface {
 	// broker, before anything is consumed through this Broker. fresh says that the
 	// broker has forgotten what it held: the marker (a durable, empty queue of
 	// that name, written only after the hook has returned nil with fresh true) or
-	// one of the work queues was missing. A hook that fails is run again, after a
+	// one of the work queues was missing, or answered nothing. A hook that fails is run again, after a
 	// back-off. It is called once, before the first Consume.
 	OnSession(marker string, hook func(ctx context.Context, fresh bool) error)
 

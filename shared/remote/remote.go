@@ -34,14 +34,16 @@ func (c BrokerConfig) Validate() error {
 }
 
 // Open opens the broker, with the queues of the pipeline. It declares them when
-// both declare and the configuration say so. The caller ends it with Close.
-func (c BrokerConfig) Open(declare bool, log *slog.Logger) (*rabbitmq.Broker, error) {
+// both declare and the configuration say so; registry, which may be nil, counts
+// what it does to them. The caller ends it with Close.
+func (c BrokerConfig) Open(declare bool, log *slog.Logger, registry *metrics.Registry) (*rabbitmq.Broker, error) {
 	b, err := rabbitmq.Open(rabbitmq.Config{
 		URLs:    c.RabbitMQURL,
 		Declare: declare && c.RabbitMQDeclare,
 		WorkQueues: []string{
 			pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
 		},
+		Metrics: registry,
 	}, log)
 	if err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
@@ -97,11 +99,12 @@ func (c Config) open(declare bool, log *slog.Logger) (*Servers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store of processed images: %w", err)
 	}
-	b, err := c.Open(declare, log)
+	registry := metrics.New()
+	b, err := c.Open(declare, log, registry)
 	if err != nil {
 		return nil, err
 	}
-	return &Servers{b, originals, processed, log, metrics.New()}, nil
+	return &Servers{b, originals, processed, log, registry}, nil
 }
 
 func (c Config) store(bucket, prefix string) s3store.Config {

@@ -37,13 +37,13 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 	// Handlers of an ended session may still run when the next one stands, and at
 	// the end of all.
 	defer c.handlers.Wait()
-	defer b.consuming.note(queue, nil)
+	defer b.consuming.note("consumer of "+queue, nil)
 	pauses := newBackOff()
 	for {
 		s, err := b.consuming.await(live, true)
 		if err == nil {
 			err = c.run(live, s, func() {
-				b.consuming.note(queue, nil)
+				b.consuming.note("consumer of "+queue, nil)
 				pauses.Reset()
 			})
 		} else if live.Err() == nil {
@@ -55,7 +55,7 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 			}
 			return nil
 		}
-		b.consuming.note(queue, err)
+		b.consuming.note("consumer of "+queue, err)
 		b.log.WarnContext(ctx, "consumer interrupted", "queue", queue, "error", err)
 		if errors.Is(err, errCancelled) {
 			b.routine.hurry()

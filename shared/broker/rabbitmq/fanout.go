@@ -85,7 +85,7 @@ func declareTopic(ch *amqp.Channel, topic string) error {
 // handle that falls more than 1024 broadcasts behind loses the oldest.
 func (b *Broker) Subscribe(ctx context.Context, topic string, resumed func(), handle func([]byte)) error {
 	pauses := newBackOff()
-	defer b.consuming.note("topic "+topic, nil)
+	defer b.consuming.note("consumer of topic "+topic, nil)
 	for {
 		s, err := b.consuming.await(ctx, false)
 		if err != nil {
@@ -95,7 +95,7 @@ func (b *Broker) Subscribe(ctx context.Context, topic string, resumed func(), ha
 			return fmt.Errorf("subscribe to %s: %w", topic, err)
 		}
 		err = b.subscribed(ctx, s, topic, func() {
-			b.consuming.note("topic "+topic, nil)
+			b.consuming.note("consumer of topic "+topic, nil)
 			pauses.Reset()
 			if resumed != nil {
 				resumed()
@@ -104,7 +104,7 @@ func (b *Broker) Subscribe(ctx context.Context, topic string, resumed func(), ha
 		if ctx.Err() != nil {
 			return nil
 		}
-		b.consuming.note("topic "+topic, err)
+		b.consuming.note("consumer of topic "+topic, err)
 		if !patience.Pause(ctx, pauses.NextBackOff()) {
 			return nil
 		}

@@ -86,7 +86,7 @@ type link struct {
 	open    bool     // the session may be used for work
 	problem error    // why it is not open
 	changed chan struct{}
-	notes   map[string]error // troubles of single consumers
+	notes   map[string]error // troubles of single consumers and queues
 }
 
 func newLink(purpose string, config Config, log *slog.Logger, closed <-chan struct{}) *link {
@@ -249,15 +249,15 @@ func (l *link) await(ctx context.Context, open bool) (*session, error) {
 	}
 }
 
-// note keeps the trouble of one consumer for Ready; nil ends it.
-func (l *link) note(consumer string, err error) {
+// note keeps the trouble of one consumer or queue for Ready; nil ends it.
+func (l *link) note(whose string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
-		delete(l.notes, consumer)
+		delete(l.notes, whose)
 		return
 	}
-	l.notes[consumer] = err
+	l.notes[whose] = err
 }
 
 // trouble says why the link can't do its work, nil when it can.
@@ -272,8 +272,9 @@ func (l *link) trouble() error {
 			return fmt.Errorf("%s connection: %w", l.purpose, err)
 		}
 	}
-	for _, consumer := range slices.Sorted(maps.Keys(l.notes)) {
-		return fmt.Errorf("consumer of %s: %w", consumer, l.notes[consumer])
+	// A queue that needs its operator sorts last and is told first.
+	for _, whose := range slices.Backward(slices.Sorted(maps.Keys(l.notes))) {
+		return fmt.Errorf("%s: %w", whose, l.notes[whose])
 	}
 	return nil
 }

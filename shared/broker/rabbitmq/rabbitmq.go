@@ -16,6 +16,9 @@
 // what it could not route. No queue here depends on priorities, on the broker's
 // count of deliveries, or on anything that 3.10 and 4.x do differently.
 //
+// A queue that answers nothing for two minutes while the broker serves others is
+// deleted and declared anew by a Broker that declares, and counts as lost.
+//
 // It refuses to change a queue that exists with other arguments: Ready names the
 // queue and the argument until somebody removes it.
 package rabbitmq
@@ -34,12 +37,14 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/metrics"
 )
 
 // Defaults of Config.
 const (
 	DefaultPublishTimeout = 5 * time.Second
 	DefaultMaxInFlight    = 1024
+	DefaultSilence        = 2 * time.Minute
 )
 
 // Bounds on single steps. A step that takes longer costs the connection: what
@@ -73,6 +78,12 @@ type Config struct {
 	// MaxInFlight bounds the publishes that await their confirm at one time;
 	// DefaultMaxInFlight when 0. More of them wait for their turn.
 	MaxInFlight int
+	// Silence is how long a queue answers nothing, while the broker serves others,
+	// until a Broker that declares deletes it and declares it anew; DefaultSilence
+	// when 0.
+	Silence time.Duration
+	// Metrics count the queues that were made anew; nil counts nothing.
+	Metrics *metrics.Registry
 }
 
 func (c *Config) check() error {
@@ -99,6 +110,12 @@ func (c *Config) check() error {
 	}
 	if c.MaxInFlight < 0 {
 		faults = append(faults, errors.New("bound on publishes in flight is negative"))
+	}
+	if c.Silence < 0 {
+		faults = append(faults, errors.New("bound on the silence of a queue is negative"))
+	}
+	if c.Silence == 0 {
+		c.Silence = DefaultSilence
 	}
 	if c.PublishTimeout == 0 {
 		c.PublishTimeout = DefaultPublishTimeout
@@ -147,6 +164,10 @@ func Open(config Config, log *slog.Logger) (*Broker, error) {
 	b.consuming.serve = b.routine.serve
 	b.running.Go(func() { b.publishing.run(ctx) })
 	b.running.Go(func() { b.consuming.run(ctx) })
+	if config.Declare {
+		h := newHealer(config, b, log, ctx.Done())
+		b.running.Go(func() { h.run(ctx) })
+	}
 	return b, nil
 }
 

@@ -1,0 +1,143 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
+	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+)
+
+// silence is short enough for a test, and long enough for a busy machine.
+const silence = 4 * time.Second
+
+// behead takes the leader from a queue for good, as a broker does that is killed
+// just after it has made one: started without what its replica knew, the replica
+// waits for a leader and never calls an election.
+func behead(t *testing.T, queue string) {
+	t.Helper()
+	rabbitmqctl(t, "eval", fmt.Sprintf(`{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"%s">>, queue, <<"%s">>)),
+		ok = ra:force_delete_server(quorum_queues, amqqueue:get_pid(Q)), rabbit_quorum_queue:recover(<<"%[1]s">>, [Q]).`, vhost(t), queue))
+}
+
+func vhost(t *testing.T) string {
+	t.Helper()
+	uri, err := amqp.ParseURI(serverURL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uri.Vhost
+}
+
+// openHealing starts a Broker with a hook, and gives the calls of it.
+func openHealing(t *testing.T, q string) (*rabbitmq.Broker, <-chan bool, *metrics.Registry) {
+	t.Helper()
+	registry := metrics.New()
+	b := openWith(t, rabbitmq.Config{
+		URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q},
+		PublishTimeout: time.Second, Silence: silence, Metrics: registry,
+	})
+	hooked := make(chan bool, 64)
+	b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+		hooked <- fresh
+		return nil
+	})
+	if !brokertest.Receive(t, hooked, "the hook") {
+		t.Error("a new broker is not fresh")
+	}
+	brokertest.Publish(t, b, q, brokertest.Text("before"))
+	return b, hooked, registry
+}
+
+// A queue without a leader takes and gives nothing for ever. It is made anew, the
+// hook is told, and messages pass again, though nobody here had used it.
+func TestQueueWithoutLeader(t *testing.T) {
+	rabbitmqctl(t, "version")
+	for name, of := range map[string]func(string) string{
+		"work":    func(q string) string { return q },
+		"retry":   func(q string) string { return broker.RetryQueue(q, time.Second) },
+		"suspect": broker.SuspectQueue,
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := brokertest.Name()
+			b, hooked, registry := openHealing(t, q)
+			queue := of(q)
+			behead(t, queue)
+			began := time.Now()
+			if err := b.Publish(t.Context(), queue, brokertest.Text("lost")); !errors.Is(err, broker.ErrUnavailable) {
+				t.Fatalf("Publish = %v, the queue has a leader", err)
+			}
+			for !brokertest.Receive(t, hooked, "the hook after the queue was made anew") {
+			}
+			if took := time.Since(began); took < silence {
+				t.Errorf("the queue was made anew after %s, it may be silent for %s", took, silence)
+			}
+			brokertest.Publish(t, b, queue, brokertest.Text("after"))
+			got := make(chan broker.Delivery, 4)
+			brokertest.Start(t, b, queue, 1, brokertest.Into(got))
+			d := brokertest.Receive(t, got, "a delivery")
+			brokertest.Ack(t, d)
+			if string(d.Body) != "after" {
+				t.Errorf("got %q", d.Body)
+			}
+			want := fmt.Sprintf("imagebatch_queues_made_anew_total{queue=%q} 1", queue)
+			if !tells(t, registry, want) {
+				t.Errorf("the metrics do not tell %s", want)
+			}
+		})
+	}
+}
+
+// What a dead queue holds nobody sends again: it is an operator's.
+func TestDeadQueueWithoutLeader(t *testing.T) {
+	rabbitmqctl(t, "version")
+	q := brokertest.Name()
+	b, hooked, _ := openHealing(t, q)
+	behead(t, broker.DeadQueue(q))
+	behead(t, q)
+	for !brokertest.Receive(t, hooked, "the hook after the work queue was made anew") {
+	}
+	if err := b.Publish(t.Context(), broker.DeadQueue(q), brokertest.Text("x")); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("Publish = %v: the dead queue was made anew", err)
+	}
+}
+
+// A queue that stands still for less than the bound keeps what it holds.
+func TestSlowQueueIsKept(t *testing.T) {
+	rabbitmqctl(t, "version")
+	q := brokertest.Name()
+	b, hooked, registry := openHealing(t, q)
+	replica := func(do string) {
+		rabbitmqctl(t, "eval", fmt.Sprintf(`{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"%s">>, queue, <<"%s">>)),
+			{Name, _} = amqqueue:get_pid(Q), sys:%s(whereis(Name)).`, vhost(t), q, do))
+	}
+	replica("suspend")
+	eventually(t, "the queue is found silent", func() bool { return tells(t, registry, "imagebatch_silent_queues 1") })
+	replica("resume")
+	eventually(t, "the queue answers again", func() bool { return tells(t, registry, "imagebatch_silent_queues 0") })
+	brokertest.Nothing(t, hooked, "the hook ran for a slow queue")
+	got := make(chan broker.Delivery, 4)
+	brokertest.Start(t, b, q, 1, brokertest.Into(got))
+	d := brokertest.Receive(t, got, "the message of before")
+	brokertest.Ack(t, d)
+	if string(d.Body) != "before" {
+		t.Errorf("got %q", d.Body)
+	}
+}
+
+// tells says whether the metrics have that line.
+func tells(t *testing.T, registry *metrics.Registry, line string) bool {
+	t.Helper()
+	page := httptest.NewRecorder()
+	registry.Handler().ServeHTTP(page, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	return strings.Contains(page.Body.String(), line)
+}
