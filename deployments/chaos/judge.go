@@ -12,7 +12,7 @@ import (
 
 // judge holds everything that must be true after a run.
 func (r *run) judge(ctx context.Context, o *outcome, base map[string]resources, healed time.Time) error {
-	limit, cancel := context.WithTimeout(ctx, endTime)
+	limit, cancel := context.WithTimeout(ctx, r.endBound())
 	defer cancel()
 	for _, name := range r.names {
 		if err := r.services[name].awaitReady(limit); err != nil {
@@ -98,7 +98,7 @@ func (r *run) allEnded(ctx context.Context) map[string]*jobAnswer {
 		return open == 0, nil
 	})
 	if err != nil {
-		r.history.breach("jobs are open %s after the last fault: %.2000s", endTime+fetchTime, last)
+		r.history.breach("jobs are open %s after the last fault: %.2000s", r.endBound()+fetchTime, last)
 	}
 	return jobs
 }
@@ -145,7 +145,7 @@ func (r *run) count(o *outcome, jobs map[string]*jobAnswer, healed time.Time) {
 			from = accepted // a retry of what ended after the last fault
 		}
 		o.longest = max(o.longest, at.Sub(from))
-		if at.Sub(from) > endTime+fetchTime {
+		if at.Sub(from) > r.endBound()+fetchTime {
 			r.history.breach("job %s ended %s after the last fault", id, at.Sub(from))
 		}
 		seen := r.folds[id]

@@ -17,6 +17,7 @@ type outcome struct {
 	retried           int // jobs made of the failed images of others
 	refused           int // batches, with 503, while the disk was full
 	requestsBroken    int // of those to the storage
+	leaderless        int // runs in which a killed broker came back with a queue that has no leader
 	faults            map[string]int
 	longest           time.Duration // from the last fault to the end of the last job
 	breaches          []string
@@ -37,7 +38,7 @@ func (o *outcome) String() string {
 
 // rest are the figures that are worth a line when many runs are told together.
 func (o *outcome) rest() string {
-	text := fmt.Sprintf("%d of the failed were poison, %d cancelled; %d jobs were retries; %d batches met a full disk", o.poison, o.cancelled, o.retried, o.refused)
+	text := fmt.Sprintf("%d of the failed were poison, %d cancelled; %d jobs were retries; %d batches met a full disk; %d brokers came back with a queue without a leader", o.poison, o.cancelled, o.retried, o.refused, o.leaderless)
 	var kinds []string
 	for _, name := range slices.Sorted(maps.Keys(o.faults)) {
 		kinds = append(kinds, fmt.Sprintf("%s %d", name, o.faults[name]))
@@ -57,6 +58,7 @@ func (o *outcome) add(other *outcome) {
 	o.duplicated += other.duplicated
 	o.retried += other.retried
 	o.refused += other.refused
+	o.leaderless += other.leaderless
 	o.requestsBroken += other.requestsBroken
 	o.longest = max(o.longest, other.longest)
 	if o.faults == nil {

@@ -13,13 +13,16 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
 // Times of a run.
 const (
-	endTime   = 60 * time.Second // from the last fault to the end of every job
-	fetchTime = 60 * time.Second // of one image's download, on top
-	readyTime = 60 * time.Second // of all services, at the beginning
+	endTime   = 60 * time.Second                      // from the last fault to the end of every job
+	fetchTime = 60 * time.Second                      // of one image's download, on top
+	anewTime  = rabbitmq.DefaultSilence + time.Minute // until a queue without a leader was made anew, on top where there is one
+	readyTime = 60 * time.Second                      // of all services, at the beginning
 )
 
 // run is one set of services, from its start to the judgement.
@@ -38,6 +41,7 @@ type run struct {
 	disk     *disk // nil: an ordinary one
 	ledger   *ledger
 	alarmed  bool // the broker's limits were changed
+	anew     bool // the faults have left a queue without a leader
 
 	mu      sync.Mutex // guards what follows
 	ends    map[string]*jobAnswer
@@ -77,6 +81,9 @@ func newRun(ctx context.Context, s *servers, bin, dir string, number uint64, of 
 		ends: map[string]*jobAnswer{}, endedAt: map[string]time.Time{}, folds: map[string]map[int]imageAnswer{}, since: map[string]time.Time{},
 	}
 	s.ports.clear()
+	if err := s.sound(ctx); err != nil {
+		return nil, err
+	}
 	// The services' data must begin anew, and so must the objects under the prefix.
 	leaveDisk(filepath.Join(dir, "data")) // of a run that was killed
 	if err := os.RemoveAll(dir); err != nil {
@@ -276,6 +283,30 @@ func (r *run) heal(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// endBound is the time from the last fault to the end of every job, less the
+// downloads: longer when a queue must be made anew first.
+func (r *run) endBound() time.Duration {
+	if r.anew {
+		return endTime + anewTime
+	}
+	return endTime
+}
+
+// lookForLeaders tells whether a death of the broker has cost a queue its leader.
+func (r *run) lookForLeaders(ctx context.Context, o *outcome) error {
+	if o.faults["broker kill -9"]+o.faults["broker wiped"] == 0 {
+		return nil
+	}
+	names, err := r.servers.leaderless(ctx)
+	if err != nil || names == "" {
+		return err
+	}
+	r.anew = true
+	o.leaderless++
+	r.history.note("fault", "queues without a leader", "", names)
 	return nil
 }
 

@@ -53,7 +53,10 @@ func (r *run) seed(ctx context.Context, o *outcome) error {
 	}
 	healed := time.Now()
 	r.history.note("fault", "all healed", "", nil)
-	load.await(endTime + fetchTime)
+	if err := r.lookForLeaders(ctx, o); err != nil {
+		return err
+	}
+	load.await(r.endBound() + fetchTime)
 	return r.judge(ctx, o, base, healed)
 }
 

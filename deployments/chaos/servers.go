@@ -143,6 +143,28 @@ func (s *servers) wipe(ctx context.Context) error {
 	return s.run(ctx, "start", "rabbitmq")
 }
 
+// leaderless names the quorum queues that have no leader and so answer nothing. A
+// broker that was killed just after it had made one may leave it like that for good.
+func (s *servers) leaderless(ctx context.Context) (names string, err error) {
+	out, err := s.ctl(ctx, "eval", "[element(4, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue,"+
+		" element(1, ra:consistent_query(amqqueue:get_pid(Q), fun(_) -> ok end, 3000)) =/= ok].")
+	if err != nil {
+		return "", err
+	}
+	return strings.Trim(strings.Join(strings.Fields(out), ""), "[]"), nil
+}
+
+// sound sees that the broker is one to begin a run on: a queue that an earlier run
+// has left without a leader would be held against this one.
+func (s *servers) sound(ctx context.Context) error {
+	names, err := s.leaderless(ctx)
+	if err != nil || names == "" {
+		return err
+	}
+	fmt.Printf("the broker in %s had queues without a leader and was wiped: %s\n", s.dir, names)
+	return s.wipe(ctx)
+}
+
 // noAlarms gives the broker back the limits of its configuration.
 func (s *servers) noAlarms(ctx context.Context) error {
 	_, memory := s.ctl(ctx, "set_vm_memory_high_watermark", "0.4")
