@@ -50,7 +50,7 @@ prove: ## the long proofs, hours: 20 times without servers, 3 times with, each f
 mutants: ## tests the tests: breaks the code in a copy, promise by promise, and shows which test notices (ARGS=NAME: one)
 	@deployments/local/mutants.sh $(ARGS)
 
-chaos: ## the services under faults drawn from SEEDS (5) seeds from FIRST (1) on, LANES (2) at a time, or SCENARIO=rolling|outage
+chaos: ## the services under faults drawn from SEEDS (5) seeds from FIRST (1) on, LANES (2) at a time, or SCENARIO=rolling|outage|leaderless
 	@deployments/local/install.sh rabbitmq minio postgres
 	@go run ./deployments/chaos -first $(or $(FIRST),1) -seeds $(or $(SEEDS),5) -lanes $(or $(LANES),2) -scenario "$(SCENARIO)"
 

@@ -15,6 +15,7 @@
 //	chaos -seeds 200 -lanes 3    three at a time
 //	chaos -scenario rolling      the services restarted every 5 s under load
 //	chaos -scenario outage       three minutes without the storage
+//	chaos -scenario leaderless   a work queue that has lost its leader for good
 //
 // It is never linked into a service and knows none from within.
 package main
@@ -37,7 +38,7 @@ func main() {
 	flag.Uint64Var(&h.seeds, "seeds", 5, "how many seeds to run")
 	flag.Uint64Var(&h.first, "first", 1, "the first of them")
 	flag.IntVar(&h.lanes, "lanes", 1, "how many run side by side")
-	flag.StringVar(&h.scenario, "scenario", "", "rolling or outage: that in place of what seeds draw")
+	flag.StringVar(&h.scenario, "scenario", "", "rolling, outage or leaderless: that in place of what seeds draw")
 	flag.StringVar(&h.dir, "dir", "data/chaos", "where the services, histories and logs lie")
 	flag.BoolVar(&h.keep, "keep", false, "keep the history and the logs of what went well, too")
 	flag.StringVar(&h.root, "root", ".", "the repository")

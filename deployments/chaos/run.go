@@ -56,6 +56,10 @@ type run struct {
 func (h *harness) play(ctx context.Context, s *servers, name string, number uint64, of setting, act func(*run, context.Context, *outcome) error) *outcome {
 	o := &outcome{faults: map[string]int{}}
 	dir := filepath.Join(h.dir, name)
+	if err := s.sound(ctx); err != nil {
+		o.infrastructure = err
+		return o
+	}
 	r, err := newRun(ctx, s, h.bin, dir, number, of)
 	if err != nil {
 		o.infrastructure = err
@@ -81,9 +85,6 @@ func newRun(ctx context.Context, s *servers, bin, dir string, number uint64, of 
 		ends: map[string]*jobAnswer{}, endedAt: map[string]time.Time{}, folds: map[string]map[int]imageAnswer{}, since: map[string]time.Time{},
 	}
 	s.ports.clear()
-	if err := s.sound(ctx); err != nil {
-		return nil, err
-	}
 	// The services' data must begin anew, and so must the objects under the prefix.
 	leaveDisk(filepath.Join(dir, "data")) // of a run that was killed
 	if err := os.RemoveAll(dir); err != nil {

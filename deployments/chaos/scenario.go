@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Scenarios are the two faults that take longer than a seed has time for.
+// Scenarios are the faults that take longer than a seed has time for.
 const (
 	rollingTime  = 60 * time.Second  // under load
 	rollingEvery = 5 * time.Second   // all services are restarted
@@ -24,10 +24,10 @@ const (
 // scenarios are the runs of the scenario: on each store one.
 func (h *harness) scenarios() ([]assignment, error) {
 	act, known := map[string]func(*run, context.Context, *outcome) error{
-		"rolling": (*run).rolling, "outage": (*run).outage,
+		"rolling": (*run).rolling, "outage": (*run).outage, "leaderless": (*run).beheaded,
 	}[h.scenario]
 	if !known {
-		return nil, fmt.Errorf("there is no scenario %q, only rolling and outage", h.scenario)
+		return nil, fmt.Errorf("there is no scenario %q, only rolling, outage and leaderless", h.scenario)
 	}
 	var list []assignment
 	for i, store := range []string{"sqlite", "postgres"} {
@@ -204,4 +204,35 @@ func (r *run) signalWorkers(s syscall.Signal) (names []string) {
 		}
 	}
 	return names
+}
+
+// beheaded takes the leader from a work queue under load, for good, and holds that
+// the queue is made anew and no image is lost. The gateway itself never uses this
+// one.
+func (r *run) beheaded(ctx context.Context, o *outcome) error {
+	const queue = "metadata_generated"
+	good, bad, err := r.pictures()
+	if err != nil {
+		return err
+	}
+	batches := planBatches(r.random(3), r.site, good, bad, batchCount, loadTime)
+	if err := r.startAll(ctx); err != nil {
+		return err
+	}
+	base, err := r.resources(ctx)
+	if err != nil {
+		return err
+	}
+	load := r.startLoad(ctx, batches)
+	defer load.stop()
+	pause(ctx, loadTime/2)
+	if err := r.servers.behead(ctx, queue); err != nil {
+		return err
+	}
+	healed := time.Now()
+	r.history.note("fault", "behead "+queue, "", nil)
+	o.faults["queue without a leader"]++
+	r.anew = true
+	load.await(r.endBound() + fetchTime)
+	return r.judge(ctx, o, base, healed)
 }

@@ -146,12 +146,20 @@ func (s *servers) wipe(ctx context.Context) error {
 // leaderless names the quorum queues that have no leader and so answer nothing. A
 // broker that was killed just after it had made one may leave it like that for good.
 func (s *servers) leaderless(ctx context.Context) (names string, err error) {
-	out, err := s.ctl(ctx, "eval", "[element(4, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue,"+
-		" element(1, ra:consistent_query(amqqueue:get_pid(Q), fun(_) -> ok end, 3000)) =/= ok].")
+	out, err := s.ctl(ctx, "eval", `[element(4, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(<<"`+s.vhost()+`">>), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
+		element(1, ra:consistent_query(amqqueue:get_pid(Q), fun(_) -> ok end, 3000)) =/= ok].`)
 	if err != nil {
 		return "", err
 	}
 	return strings.Trim(strings.Join(strings.Fields(out), ""), "[]"), nil
+}
+
+// behead takes the leader from a queue as such a death does: its replica begins
+// anew, without what it knew, and never calls an election.
+func (s *servers) behead(ctx context.Context, queue string) error {
+	_, err := s.ctl(ctx, "eval", `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"`+s.vhost()+`">>, queue, <<"`+queue+`">>)),
+		ok = ra:force_delete_server(quorum_queues, amqqueue:get_pid(Q)), rabbit_quorum_queue:recover(<<"`+s.vhost()+`">>, [Q]).`)
+	return err
 }
 
 // sound sees that the broker is one to begin a run on: a queue that an earlier run

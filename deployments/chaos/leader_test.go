@@ -1,0 +1,30 @@
+package main
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
+)
+
+// TestLeaderless holds that the harness finds a queue that has lost its leader, and
+// none else.
+func TestLeaderless(t *testing.T) {
+	s := testServers(t)
+	b, err := rabbitmq.Open(rabbitmq.Config{
+		URLs: []string{s.broker.String()}, Declare: true, WorkQueues: []string{"sound"}, Silence: time.Hour,
+	}, slog.New(slog.DiscardHandler))
+	must(t, err)
+	defer func() { must(t, b.Close()) }()
+	if _, err := b.Depth(t.Context(), "sound"); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := s.leaderless(t.Context()); err != nil || names != "" {
+		t.Fatalf("without a leader on a sound broker: %q (%v)", names, err)
+	}
+	must(t, s.behead(t.Context(), "sound.suspect"))
+	if names, err := s.leaderless(t.Context()); err != nil || names != `<<"sound.suspect">>` {
+		t.Errorf("without a leader: %q (%v)", names, err)
+	}
+}
