@@ -46,6 +46,7 @@ prove: ## the long proofs, hours: 20 times without servers, 3 times with, each f
 	$(MAKE) --no-print-directory chaos SEEDS=200
 	$(MAKE) --no-print-directory chaos SCENARIO=rolling
 	$(MAKE) --no-print-directory chaos SCENARIO=outage
+	$(MAKE) --no-print-directory chaos SCENARIO=leaderless
 
 mutants: ## tests the tests: breaks the code in a copy, promise by promise, and shows which test notices (ARGS=NAME: one)
 	@deployments/local/mutants.sh $(ARGS)
