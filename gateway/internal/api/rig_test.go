@@ -13,7 +13,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -119,6 +121,7 @@ type rig struct {
 	processed *shakyObjects
 	hub       *progress.Hub
 	client    *http.Client
+	metrics   *metrics.Registry
 	stop      func() error // ends Serve and returns what it returned
 }
 
@@ -152,6 +155,7 @@ func setup(t *testing.T, o options) *rig {
 	r.originals, r.processed = open(), open()
 
 	m := metrics.New()
+	r.metrics = m
 	o.intake.MaxImageBytes, o.intake.MaxBatchImages = o.config.MaxImageBytes, o.config.MaxBatchImages
 	r.hub = progress.New(o.progress, r.jobs, log, m)
 	in := intake.New(o.intake, intake.Deps{
@@ -205,6 +209,18 @@ func setup(t *testing.T, o options) *rig {
 		<-hubDone
 	})
 	return r
+}
+
+// noSockets waits until the last socket has ended; one counts from before its upgrade.
+func (r *rig) noSockets() {
+	for {
+		w := httptest.NewRecorder()
+		r.metrics.Handler().ServeHTTP(w, httptest.NewRequestWithContext(r.Context(), http.MethodGet, "/metrics", nil))
+		if strings.Contains(w.Body.String(), "\nimagebatch_progress_watchers 0\n") {
+			return
+		}
+		runtime.Gosched()
+	}
 }
 
 func (r *rig) must(err error) {
