@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -35,7 +36,16 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if order := os.Getenv(crowd); order != "" {
+		if err := beCrowd(order); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // shakyJobs is the real store, which can be made to fail.
 type shakyJobs struct {
@@ -113,7 +123,7 @@ func (broken) Read([]byte) (int, error) { return 0, objectstore.ErrUnavailable }
 // rig is a server on a real listener over real parts. Only the pipeline is
 // missing: the test ends the images itself.
 type rig struct {
-	*testing.T
+	testing.TB
 	url       string
 	api       *api.Server
 	jobs      *shakyJobs
@@ -136,13 +146,13 @@ type options struct {
 	run      func(ctx context.Context, serve func(ctx context.Context) error) error // default: serve alone
 }
 
-func setup(t *testing.T, o options) *rig {
+func setup(t testing.TB, o options) *rig {
 	t.Helper()
 	if o.log == nil {
 		o.log = io.Discard
 	}
 	log := slog.New(slog.NewJSONHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	r := &rig{T: t}
+	r := &rig{TB: t}
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
 	r.must(err)
 	t.Cleanup(func() { r.must(store.Close()) })
