@@ -164,9 +164,13 @@ func (r *rig) raw(request string) response {
 
 func (r *rig) dial() net.Conn {
 	r.Helper()
-	conn, err := (&net.Dialer{}).DialContext(r.Context(), "tcp", strings.TrimPrefix(r.url, "http://"))
+	dial := r.client.Transport.(*http.Transport).DialContext
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: time.Minute}).DialContext
+	}
+	conn, err := dial(r.Context(), "tcp", strings.TrimPrefix(r.url, "http://"))
 	r.must(err)
-	r.must(conn.SetDeadline(time.Now().Add(20 * time.Second)))
+	r.Cleanup(func() { _ = conn.Close() }) // mostly it is closed already
 	return conn
 }
 

@@ -11,9 +11,12 @@ import (
 // browser that sees it reports an error where the status should be.
 type farewell struct {
 	net.Conn
-	left int64 // bytes of the frame in hand that are still to come
-	said bool  // the close frame is out, or begins in this write
+	left int64         // bytes of the frame in hand that are still to come
+	said bool          // the close frame is out, or begins in this write
+	out  chan struct{} // closed when the close frame is out
 }
+
+func newFarewell(conn net.Conn) *farewell { return &farewell{Conn: conn, out: make(chan struct{})} }
 
 // Write implements net.Conn. The library writes one frame after the other, each
 // from the beginning of a write.
@@ -26,6 +29,9 @@ func (f *farewell) Write(p []byte) (int, error) {
 	}
 	n, err := f.Conn.Write(p)
 	f.left -= int64(n)
+	if f.said && f.left <= 0 {
+		close(f.out)
+	}
 	return n, err
 }
 

@@ -29,11 +29,17 @@ type rawSocket struct {
 
 func (r *rig) rawSocket(id string) rawSocket {
 	r.Helper()
-	s := rawSocket{rig: r, Conn: r.dial()}
-	s.in = bufio.NewReader(s.Conn)
-	_, err := fmt.Fprintf(s, "GET /api/v1/batch/%s/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+	conn := r.dial()
+	_, err := fmt.Fprintf(conn, "GET /api/v1/batch/%s/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", id)
 	r.must(err)
+	return newRawSocket(r, conn)
+}
+
+// newRawSocket reads the answer to the request of a WebSocket.
+func newRawSocket(r *rig, conn net.Conn) rawSocket {
+	r.Helper()
+	s := rawSocket{rig: r, Conn: conn, in: bufio.NewReader(conn)}
 	resp, err := http.ReadResponse(s.in, nil)
 	r.must(err)
 	_ = resp.Body.Close() // a 101 has none

@@ -104,6 +104,7 @@ type pacedWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	cutOff  bool
+	socket  *farewell // when it was hijacked
 }
 
 func newPacedWriter(w http.ResponseWriter) *pacedWriter {
@@ -139,9 +140,15 @@ func (p *pacedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	f := &farewell{Conn: conn}
-	buffers.Writer.Reset(f)
-	return f, buffers, nil
+	in := &inbound{Conn: conn}
+	early, err := buffers.Reader.Peek(buffers.Reader.Buffered())
+	if err != nil {
+		return nil, nil, fmt.Errorf("read what came with the request: %w", err)
+	}
+	in.take(early, time.Now())
+	p.socket = newFarewell(in)
+	buffers.Writer.Reset(p.socket)
+	return p.socket, buffers, nil
 }
 
 // cut breaks the connection off when the handler returns: what is still to be
@@ -151,4 +158,13 @@ func cut(c echo.Context) {
 		p.cutOff = true
 		_ = p.control.SetWriteDeadline(time.Unix(1, 0)) // without a connection there is nothing to break off
 	}
+}
+
+// farewellOf is the connection under the WebSocket that took over from an answer.
+func farewellOf(c echo.Context) *farewell {
+	p, ok := c.Response().Writer.(*pacedWriter)
+	if !ok {
+		return nil
+	}
+	return p.socket
 }

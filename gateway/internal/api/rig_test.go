@@ -13,7 +13,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,7 +36,16 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if order := os.Getenv(crowd); order != "" {
+		if err := beCrowd(order); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // shakyJobs is the real store, which can be made to fail.
 type shakyJobs struct {
@@ -111,7 +123,7 @@ func (broken) Read([]byte) (int, error) { return 0, objectstore.ErrUnavailable }
 // rig is a server on a real listener over real parts. Only the pipeline is
 // missing: the test ends the images itself.
 type rig struct {
-	*testing.T
+	testing.TB
 	url       string
 	api       *api.Server
 	jobs      *shakyJobs
@@ -119,6 +131,7 @@ type rig struct {
 	processed *shakyObjects
 	hub       *progress.Hub
 	client    *http.Client
+	metrics   *metrics.Registry
 	stop      func() error // ends Serve and returns what it returned
 }
 
@@ -133,13 +146,13 @@ type options struct {
 	run      func(ctx context.Context, serve func(ctx context.Context) error) error // default: serve alone
 }
 
-func setup(t *testing.T, o options) *rig {
+func setup(t testing.TB, o options) *rig {
 	t.Helper()
 	if o.log == nil {
 		o.log = io.Discard
 	}
 	log := slog.New(slog.NewJSONHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	r := &rig{T: t}
+	r := &rig{TB: t}
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
 	r.must(err)
 	t.Cleanup(func() { r.must(store.Close()) })
@@ -152,6 +165,7 @@ func setup(t *testing.T, o options) *rig {
 	r.originals, r.processed = open(), open()
 
 	m := metrics.New()
+	r.metrics = m
 	o.intake.MaxImageBytes, o.intake.MaxBatchImages = o.config.MaxImageBytes, o.config.MaxBatchImages
 	r.hub = progress.New(o.progress, r.jobs, log, m)
 	in := intake.New(o.intake, intake.Deps{
@@ -205,6 +219,18 @@ func setup(t *testing.T, o options) *rig {
 		<-hubDone
 	})
 	return r
+}
+
+// noSockets waits until the last socket has ended; one counts from before its upgrade.
+func (r *rig) noSockets() {
+	for {
+		w := httptest.NewRecorder()
+		r.metrics.Handler().ServeHTTP(w, httptest.NewRequestWithContext(r.Context(), http.MethodGet, "/metrics", nil))
+		if strings.Contains(w.Body.String(), "\nimagebatch_progress_watchers 0\n") {
+			return
+		}
+		runtime.Gosched()
+	}
 }
 
 func (r *rig) must(err error) {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 	"nhooyr.io/websocket"
@@ -21,15 +22,19 @@ import (
 const (
 	inboundLimit = 4 << 10          // bytes of a message from a client, whose content means nothing
 	frameTime    = 10 * time.Second // for the client to take one frame
-	goodbyeTime  = time.Second      // for the client to answer a close
+	goodbyeTime  = time.Second      // for the client to answer a close, once it is sent
 
 	// closedGone is the close status of a job that was deleted while it was watched,
 	// from the range for private use (RFC 6455, section 7.4.2).
 	closedGone websocket.StatusCode = 4404
 )
 
-// errSilent says that nothing came from a client for the idle time.
-var errSilent = errors.New("client is silent")
+var (
+	// errSilent says that nothing came from a client for the idle time.
+	errSilent = errors.New("client is silent")
+	// errNoText says that a message of text was none (RFC 6455, section 8.1).
+	errNoText = errors.New("message is not UTF-8")
+)
 
 // watch lets a client watch a job over a WebSocket. Whatever is wrong is answered
 // before the upgrade.
@@ -62,15 +67,16 @@ func (s *Server) watch(c echo.Context) error {
 		watcher.Close()
 		return fmt.Errorf("upgrade: %w", err)
 	}
+	wire := farewellOf(c)
 	// A goroutine of its own lets go of the request and of the stack that it needed,
 	// which is half of what a socket costs. Serve waits for it.
 	s.running.Add(1)
-	go s.follow(context.WithoutCancel(r.Context()), id, watcher, conn)
+	go s.follow(context.WithoutCancel(r.Context()), id, watcher, newSocket(conn, wire, s.config.WSIdleTimeout))
 	return nil
 }
 
 // follow serves one socket to its end.
-func (s *Server) follow(ctx context.Context, id string, watcher *progress.Watcher, conn *websocket.Conn) {
+func (s *Server) follow(ctx context.Context, id string, watcher *progress.Watcher, k *socket) {
 	defer s.running.Done()
 	defer watcher.Close()
 	defer func() {
@@ -80,7 +86,6 @@ func (s *Server) follow(ctx context.Context, id string, watcher *progress.Watche
 	}()
 	s.figures.sockets.Add(1)
 	defer s.figures.sockets.Add(-1)
-	k := newSocket(conn, s.config.WSIdleTimeout)
 	why := k.serve(ctx, watcher, s.closing)
 	s.figures.closes.Inc(why)
 	s.deps.Log.DebugContext(ctx, "websocket closed", "job_id", id, "why", why, "duration", time.Since(k.began))
@@ -89,15 +94,16 @@ func (s *Server) follow(ctx context.Context, id string, watcher *progress.Watche
 // socket is one open WebSocket.
 type socket struct {
 	conn    *websocket.Conn
+	wire    *farewell // under conn
 	idle    time.Duration
 	began   time.Time
 	heard   atomic.Int64 // when the client was last heard of, in nanoseconds since began
 	pinging atomic.Bool
 }
 
-func newSocket(conn *websocket.Conn, idle time.Duration) *socket {
+func newSocket(conn *websocket.Conn, wire *farewell, idle time.Duration) *socket {
 	conn.SetReadLimit(inboundLimit)
-	return &socket{conn: conn, idle: idle, began: time.Now()}
+	return &socket{conn: conn, wire: wire, idle: idle, began: time.Now()}
 }
 
 // serve sends what the watcher is told until the job has ended, the client is
@@ -109,11 +115,8 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing <-chan 
 	defer wg.Wait()
 	defer func() { _ = k.conn.CloseNow() }() // mostly it is closed already
 	defer hangUp()
-	gone := make(chan struct{})
-	wg.Go(func() {
-		defer close(gone)
-		k.listen(ctx)
-	})
+	gone := make(chan error, 1)
+	wg.Go(func() { gone <- k.listen(ctx) })
 
 	interval := k.idle * 25 / 60
 	ping := interval // when the next one is due, since began
@@ -121,26 +124,32 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing <-chan 
 	defer timer.Stop()
 	for {
 		select {
-		case <-gone:
+		case err := <-gone:
+			switch {
+			case errors.Is(err, errFlood):
+				return k.goodbye(websocket.StatusPolicyViolation, errFlood.Error(), "flood")
+			case errors.Is(err, errNoText):
+				return k.goodbye(websocket.StatusInvalidFramePayloadData, errNoText.Error(), "malformed")
+			}
 			return "client"
 		case <-closing:
-			return k.goodbye(hangUp, websocket.StatusGoingAway, "server is shutting down", "shutdown")
+			return k.goodbye(websocket.StatusGoingAway, "server is shutting down", "shutdown")
 		case <-w.Ready():
 			over, err := k.tell(ctx, w, closing)
 			switch {
 			case errors.Is(err, progress.ErrGone):
-				return k.goodbye(hangUp, closedGone, "job was deleted", "job_deleted")
+				return k.goodbye(closedGone, "job was deleted", "job_deleted")
 			case errors.Is(err, progress.ErrClosed):
-				return k.goodbye(hangUp, websocket.StatusGoingAway, "server is shutting down", "shutdown")
+				return k.goodbye(websocket.StatusGoingAway, "server is shutting down", "shutdown")
 			case err != nil:
 				return "client" // it did not take the frame in time, or is gone
 			case over:
-				return k.goodbye(hangUp, websocket.StatusNormalClosure, "", "job_complete")
+				return k.goodbye(websocket.StatusNormalClosure, "", "job_complete")
 			}
 		case <-timer.C:
 			now, heard := time.Since(k.began), time.Duration(k.heard.Load())
 			if now-heard >= k.idle {
-				return k.goodbye(hangUp, websocket.StatusPolicyViolation, errSilent.Error(), "silent")
+				return k.goodbye(websocket.StatusPolicyViolation, errSilent.Error(), "silent")
 			}
 			if now >= ping {
 				ping = now + interval
@@ -154,16 +163,20 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing <-chan 
 }
 
 // listen reads and drops what the client sends, which makes the library answer
-// pings and closes.
-func (k *socket) listen(ctx context.Context) {
+// pings and closes. It returns why there is nothing more to read.
+func (k *socket) listen(ctx context.Context) error {
 	for {
-		_, message, err := k.conn.Reader(ctx)
+		kind, message, err := k.conn.Reader(ctx)
 		if err != nil {
-			return
+			return err
 		}
 		k.hear()
-		if _, err := io.Copy(io.Discard, message); err != nil {
-			return
+		data, err := io.ReadAll(message)
+		if err != nil {
+			return err
+		}
+		if kind == websocket.MessageText && !utf8.Valid(data) {
+			return errNoText
 		}
 	}
 }
@@ -209,10 +222,28 @@ func (k *socket) tell(ctx context.Context, w *progress.Watcher, closing <-chan s
 	return false, nil
 }
 
-// goodbye closes with a status. A client that doesn't answer is cut off.
-func (k *socket) goodbye(hangUp func(), status websocket.StatusCode, reason, why string) string {
-	stop := time.AfterFunc(goodbyeTime, hangUp)
-	defer stop.Stop()
-	_ = k.conn.Close(status, reason) // it is closed in any case
+// goodbye closes with a status. A client that doesn't take the close frame, for
+// which the library has a limit, or doesn't answer it, is cut off. The time for an
+// answer begins when there is something to answer: what a busy machine takes to send
+// it is not the client's.
+func (k *socket) goodbye(status websocket.StatusCode, reason, why string) string {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		_ = k.conn.Close(status, reason) // it is closed in any case
+	}()
+	select {
+	case <-closed:
+		return why
+	case <-k.wire.out:
+	}
+	answer := time.NewTimer(goodbyeTime)
+	defer answer.Stop()
+	select {
+	case <-closed:
+	case <-answer.C:
+		_ = k.wire.Close() // so that nothing comes any more, and Close returns
+		<-closed
+	}
 	return why
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"nhooyr.io/websocket"
@@ -157,35 +158,38 @@ func TestSocketFromAllowedOrigins(t *testing.T) {
 }
 
 // A thousand clients connect while their jobs' images end: what each was told is
-// what GET says.
+// what GET says. The bubble's clock stands still while anybody has something to do,
+// so that no limit on time ends a socket on a busy machine.
 func TestFramesAddUpToTheJob(t *testing.T) {
-	r := setup(t, options{})
-	const jobs, images, clients = 5, 8, 200
-	var wg sync.WaitGroup
-	var ids []string
-	for range jobs {
-		ids = append(ids, r.create(images))
-	}
-	slots := make(chan struct{}, 100) // descriptors are few
-	for _, id := range ids {
-		wg.Go(func() {
-			for _, i := range rand.Perm(images) {
-				if i%3 == 0 {
-					r.end(id, i, errDamaged)
-				} else {
-					r.end(id, i, nil)
-				}
-			}
-		})
-		for range clients {
-			wg.Go(func() {
-				slots <- struct{}{}
-				defer func() { <-slots }()
-				r.fold(id)
-			})
+	synctest.Test(t, func(t *testing.T) {
+		r := setup(t, options{listener: newPipes()})
+		const jobs, images, clients = 5, 8, 200
+		var wg sync.WaitGroup
+		var ids []string
+		for range jobs {
+			ids = append(ids, r.create(images))
 		}
-	}
-	wg.Wait()
+		slots := make(chan struct{}, 100) // so that many come late
+		for _, id := range ids {
+			wg.Go(func() {
+				for _, i := range rand.Perm(images) {
+					if i%3 == 0 {
+						r.end(id, i, errDamaged)
+					} else {
+						r.end(id, i, nil)
+					}
+				}
+			})
+			for range clients {
+				wg.Go(func() {
+					slots <- struct{}{}
+					defer func() { <-slots }()
+					r.fold(id)
+				})
+			}
+		}
+		wg.Wait()
+	})
 }
 
 func (r *rig) fold(id string) {
@@ -261,45 +265,46 @@ func TestShutdownSaysGoodbye(t *testing.T) {
 }
 
 // A peer that answers no ping is closed at the limit, one that only answers pings
-// is kept, and so is one that only sends.
+// is kept.
 func TestIdleTime(t *testing.T) {
-	const idle = 600 * time.Millisecond
-	r := setup(t, options{config: api.Config{WSIdleTimeout: idle}})
-	id := r.create(1)
+	const idle = time.Minute
+	synctest.Test(t, func(t *testing.T) {
+		r := setup(t, options{listener: newPipes()})
+		id := r.create(1)
 
-	quiet := r.dialSocket(id)
-	told := make(chan error, 1)
-	go func() { // reading answers pings
-		_, err := frames(t.Context(), quiet)
-		told <- err
-	}()
+		quiet := r.dialSocket(id)
+		told := make(chan error, 1)
+		go func() { // reading answers pings
+			_, err := frames(t.Context(), quiet)
+			told <- err
+		}()
 
-	began := time.Now()
-	silent := r.dial()
-	defer silent.Close()
-	_, err := fmt.Fprintf(silent, "GET /api/v1/batch/%s/ws HTTP/1.1\r\nHost: x\r\n%s\r\n", id, headerLines(upgrade))
-	r.must(err)
-	got, _ := io.ReadAll(silent) // until the server hangs up
-	took := time.Since(began)
-	if took < idle || took > idle+2*time.Second {
-		t.Errorf("a silent peer was closed after %v", took)
-	}
-	if pings := bytes.Count(got, []byte{0x89, 1}); pings < 1 {
-		t.Errorf("%d pings before that", pings)
-	}
-	if !bytes.Contains(got, []byte("client is silent")) {
-		t.Errorf("no reason was given: %q", got[max(0, len(got)-50):])
-	}
+		silent := r.rawSocket(id)
+		began := time.Now()
+		got, err := io.ReadAll(silent.in) // until the server hangs up
+		r.must(err)
+		if took := time.Since(began); took < idle || took > idle+2*time.Second {
+			t.Errorf("a silent peer was closed after %v", took)
+		}
+		if pings := bytes.Count(got, []byte{0x89, 1}); pings < 1 {
+			t.Errorf("%d pings before that", pings)
+		}
+		if !bytes.Contains(got, []byte("client is silent")) {
+			t.Errorf("no reason was given: %q", got[max(0, len(got)-50):])
+		}
 
-	select {
-	case err := <-told:
-		t.Errorf("a quiet peer was closed: %v", err)
-	case <-time.After(2 * idle):
-	}
-	r.end(id, 0, nil)
-	if err := <-told; websocket.CloseStatus(err) != websocket.StatusNormalClosure {
-		t.Errorf("the quiet peer ended with %v", err)
-	}
+		time.Sleep(10 * idle)
+		synctest.Wait()
+		select {
+		case err := <-told:
+			t.Errorf("a quiet peer was closed: %v", err)
+		default:
+		}
+		r.end(id, 0, nil)
+		if err := <-told; websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+			t.Errorf("the quiet peer ended with %v", err)
+		}
+	})
 }
 
 func headerLines(pairs []string) string {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
@@ -20,62 +22,49 @@ import (
 // A body may take as long as it likes, but not come more slowly than the least
 // speed.
 func TestSlowBodies(t *testing.T) {
-	const patience = 300 * time.Millisecond
-	r := setup(t, options{config: api.Impatient(api.Config{}, 1000, patience)})
-	begin := func(length int) io.ReadWriteCloser {
-		conn := r.dial()
-		_, err := fmt.Fprintf(conn, "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", length)
-		r.must(err)
-		return conn
-	}
-	t.Run("stalled", func(t *testing.T) {
-		conn := r.dial()
-		defer conn.Close()
-		began := time.Now()
-		_, err := io.WriteString(conn, "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{\"images\":[")
-		r.must(err)
-		wantError(t, r.read(conn), 408, "Request body arrived too slowly")
-		if took := time.Since(began); took < patience || took > patience+5*time.Second {
-			t.Errorf("given up after %v", took)
+	const slowest, patience = 1000, 300 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		r := setup(t, options{config: api.Impatient(api.Config{}, slowest, patience), listener: newPipes()})
+		begin := func(what, request string) net.Conn {
+			conn := r.dial()
+			_, err := io.WriteString(conn, request)
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			return conn
 		}
-	})
-	t.Run("stalled after much", func(t *testing.T) { // what came before earns no more than patience
-		conn := r.dial()
-		defer conn.Close()
-		_, err := io.WriteString(conn, "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{"+strings.Repeat(" ", 500_000))
-		r.must(err)
-		began := time.Now()
-		wantError(t, r.read(conn), 408, "Request body arrived too slowly")
-		if took := time.Since(began); took > patience+5*time.Second {
-			t.Errorf("given up after %v", took)
+		for what, request := range map[string]string{
+			"stalled": "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{\"images\":[",
+			// What came before earns no more than patience.
+			"stalled after much":                 "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{" + strings.Repeat(" ", 500_000),
+			"a GET with a body that never comes": "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n",
+		} {
+			conn := begin(what, request)
+			began := time.Now()
+			wantError(t, r.read(conn), 408, "Request body arrived too slowly")
+			if took := time.Since(began); took < patience-time.Millisecond || took > patience+time.Millisecond {
+				t.Errorf("%s: given up after %v", what, took)
+			}
+			r.must(conn.Close())
 		}
-	})
-	t.Run("slow and steady", func(t *testing.T) {
+
 		body := `{"images":[{"base64":"` + strings.Repeat(" ", 2000) + `"}]}`
-		conn := begin(len(body))
-		defer conn.Close()
+		conn := begin("slow and steady", fmt.Sprintf("POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(body)))
 		began := time.Now()
-		for len(body) > 0 { // about 3,000 bytes a second
-			n := min(60, len(body))
+		const piece = 11
+		for len(body) > 0 { // ten percent faster than the least speed
+			n := min(piece, len(body))
 			_, err := io.WriteString(conn, body[:n])
 			r.must(err)
 			body = body[n:]
-			<-time.After(20 * time.Millisecond)
+			time.Sleep(piece * time.Second / slowest * 10 / 11)
 		}
-		var answer bytes.Buffer
-		if _, err := io.CopyN(&answer, conn, 12); err != nil || answer.String() != "HTTP/1.1 201" {
-			t.Errorf("after %v: %q, %v", time.Since(began), answer.String(), err)
+		if got := r.read(conn); got.status != http.StatusCreated {
+			t.Errorf("slow and steady: %d %s after %v", got.status, got.body, time.Since(began))
 		}
 		if took := time.Since(began); took < 2*patience {
 			t.Errorf("the test took %v and shows nothing", took)
 		}
-	})
-	t.Run("a GET with a body that never comes", func(t *testing.T) {
-		conn := r.dial()
-		defer conn.Close()
-		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
-		r.must(err)
-		wantError(t, r.read(conn), 408, "Request body arrived too slowly")
 	})
 }
 

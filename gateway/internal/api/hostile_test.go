@@ -1,0 +1,380 @@
+package api_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	"nhooyr.io/websocket"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// masked makes a frame as a client sends it, masked with zeros.
+func masked(first byte, payload string) []byte {
+	frame := []byte{first}
+	switch n := len(payload); {
+	case n < 126:
+		frame = append(frame, 0x80|byte(n))
+	case n < 1<<16:
+		frame = binary.BigEndian.AppendUint16(append(frame, 0xfe), uint16(n))
+	default:
+		frame = binary.BigEndian.AppendUint64(append(frame, 0xff), uint64(n))
+	}
+	return append(append(frame, 0, 0, 0, 0), payload...)
+}
+
+// The first bytes of frames.
+const (
+	finText  = 0x81
+	finPing  = 0x89
+	openText = 0x01 // of a message that has more fragments
+	openMore = 0x00 // and so has this one
+	finMore  = 0x80
+)
+
+// said reads to the end of the connection and returns the status of the close frame
+// that came before it, 0 when none did.
+func (s rawSocket) said() (status int) {
+	for {
+		head := make([]byte, 2)
+		if _, err := io.ReadFull(s.in, head); err != nil {
+			return status
+		}
+		size := int(head[1])
+		if size == 126 {
+			long := make([]byte, 2)
+			if _, err := io.ReadFull(s.in, long); err != nil {
+				return status
+			}
+			size = int(binary.BigEndian.Uint16(long))
+		}
+		payload := make([]byte, size)
+		if _, err := io.ReadFull(s.in, payload); err != nil {
+			return status
+		}
+		if head[0]&0x0f == opClose && size >= 2 {
+			status = int(binary.BigEndian.Uint16(payload))
+		}
+	}
+}
+
+// repeat sends frames until the server hangs up or does not read any more.
+func repeat(frame []byte) func(net.Conn) {
+	return func(conn net.Conn) {
+		for {
+			if _, err := conn.Write(frame); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func send(frames ...[]byte) func(net.Conn) {
+	return func(conn net.Conn) {
+		for _, f := range frames {
+			if _, err := conn.Write(f); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// What breaks the protocol or asks too much is closed, at once and with the status
+// that says why.
+func TestHostileClients(t *testing.T) {
+	for name, c := range map[string]struct {
+		does func(net.Conn)
+		want int // 0: no close frame
+	}{
+		"a message over the limit":        {send(masked(finText, strings.Repeat("x", 4097))), 1009},
+		"a message of 2^62 bytes":         {send([]byte{finText, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 8000)), 1009},
+		"fragments over the limit":        {send(masked(openText, strings.Repeat("x", 4000)), masked(finMore, strings.Repeat("x", 97))), 1009},
+		"a frame without a mask":          {send([]byte{finText, 1, 'x'}), 0},
+		"a ping that is too long":         {send(masked(finPing, strings.Repeat("x", 126))), 1002},
+		"a ping in fragments":             {send(masked(0x09, "x")), 1002},
+		"a kind of frame that is not":     {send(masked(0x83, "x")), 1002},
+		"compressed without agreement":    {send(masked(0xc1, "x")), 1002},
+		"a fragment of nothing":           {send(masked(finMore, "x")), 1002},
+		"a message inside another":        {send(masked(openText, "x"), masked(finText, "x")), 1002},
+		"a close frame of one byte":       {send(masked(0x88, "x")), 1002},
+		"text that is not UTF-8":          {send(masked(finText, "\xff")), 1007},
+		"text that is not, in fragments":  {send(masked(openText, "\xd1"), masked(finMore, "x")), 1007},
+		"pings without end":               {repeat(masked(finPing, "x")), 1008},
+		"empty messages without end":      {repeat(masked(finText, "")), 1008},
+		"small messages without end":      {repeat(masked(0x82, "xxx")), 1008},
+		"a message of fragments, no end":  {repeat(masked(openMore, "")), 1002}, // nothing began it
+		"empty fragments without end":     {func(k net.Conn) { send(masked(openText, ""))(k); repeat(masked(openMore, ""))(k) }, 1008},
+		"pings inside a message, no end":  {func(k net.Conn) { send(masked(openText, ""))(k); repeat(masked(finPing, ""))(k) }, 1008},
+		"answers to nobody's pings":       {repeat(masked(0x8a, "x")), 1008},
+		"half a frame, and then no more":  {send([]byte{finText, 0x84, 0, 0, 0, 0, 'x'}), 1008}, // silent
+		"half a header, and then no more": {send([]byte{finText}), 1008},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := setup(t, options{listener: newPipes()})
+				id := r.create(1)
+				other := r.dialSocket(id)
+				told := make(chan []frame)
+				go func() {
+					all, err := frames(t.Context(), other)
+					if websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+						t.Errorf("the other one ended with %v", err)
+					}
+					told <- all
+				}()
+				s := r.rawSocket(id)
+				began := time.Now()
+				var sending sync.WaitGroup
+				sending.Go(func() { c.does(s) })
+				if got := s.said(); got != c.want {
+					t.Errorf("closed with %d, want %d", got, c.want)
+				}
+				r.must(s.Close())
+				sending.Wait()
+				if took, most := time.Since(began), 62*time.Second; took > most {
+					t.Errorf("closed after %v", took)
+				}
+				r.end(id, 0, nil)
+				if all := <-told; len(all) != 3 {
+					t.Errorf("the other one was told %v", all)
+				}
+			})
+		})
+	}
+}
+
+// What is allowed keeps a socket open: messages in fragments with pings between
+// them, text of more than one byte a letter that is cut anywhere, as many frames at
+// once as there may be, and then one after the other for an hour.
+func TestFriendlyClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := setup(t, options{listener: newPipes()})
+		id := r.create(1)
+		s := r.rawSocket(id)
+		ended := make(chan int)
+		go func() { ended <- s.said() }()
+		send(masked(openText, "\xd1"), masked(finPing, "x"), masked(openMore, ""), masked(finMore, "\x88"))(s)
+		for range 252 {
+			send(masked(finText, strings.Repeat("x", 4096)))(s)
+		}
+		for range 10 * 3600 {
+			time.Sleep(100 * time.Millisecond)
+			send(masked(finText, "x"))(s)
+		}
+		synctest.Wait()
+		select {
+		case status := <-ended:
+			t.Fatalf("closed with %d", status)
+		default:
+		}
+		r.end(id, 0, nil)
+		synctest.Wait()
+		s.sayGoodbye()
+		if status := <-ended; status != 1000 {
+			t.Errorf("closed with %d", status)
+		}
+	})
+}
+
+// Frames that come with the request, before the answer, are counted like the others.
+func TestFramesBeforeTheAnswer(t *testing.T) {
+	for frames, want := range map[int]int{200: 1000, 300: 1008} {
+		synctest.Test(t, func(t *testing.T) {
+			r := setup(t, options{listener: newPipes()})
+			id := r.create(1)
+			conn := r.dial()
+			early := strings.Repeat(string(masked(finPing, "")), frames)
+			var sending sync.WaitGroup
+			sending.Go(func() {
+				_, err := fmt.Fprintf(conn, "GET /api/v1/batch/%s/ws HTTP/1.1\r\nHost: x\r\n%s\r\n%s", id, headerLines(upgrade), early)
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			s := newRawSocket(r, conn)
+			sending.Wait()
+			ended := make(chan int)
+			go func() { ended <- s.said() }()
+			synctest.Wait()
+			r.end(id, 0, nil)
+			if status := <-ended; status != want {
+				t.Errorf("%d frames: closed with %d, want %d", frames, status, want)
+			}
+		})
+	}
+}
+
+// One that never reads is cut off when it has not taken a frame for ten seconds, and
+// meanwhile the others are told at once.
+func TestAClientThatNeverReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := setup(t, options{listener: newPipes(), progress: progress.Config{MaxWatchers: 2}})
+		id := r.create(20)
+		stuck := r.rawSocket(id)
+		quick := r.dialSocket(id)
+		r.wantFrames(quick, "progress: processing 0+0/20")
+		began := time.Now()
+		for i := range 19 {
+			r.end(id, i, nil)
+			r.wantFrames(quick, fmt.Sprintf("image_complete %d completed: processing %d+0/20", i, i+1))
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("the other one was told %v late", took)
+		}
+		wantError(t, r.do("GET", "/api/v1/batch/"+id+"/ws", nil, upgrade...), 503, "Too many WebSocket connections, try again later")
+		time.Sleep(10*time.Second + time.Millisecond)
+		synctest.Wait()
+		if _, err := stuck.Write(masked(finText, "")); err == nil {
+			t.Error("it is not cut off")
+		}
+		again := r.dialSocket(id) // there is a place again
+		all := 20                 // the job as it is and what has ended
+		for range all {
+			if _, _, err := again.Read(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.end(id, 19, nil)
+		for _, k := range []*websocket.Conn{quick, again} {
+			r.wantFrames(k, "image_complete 19 completed: completed 20+0/20", "job_complete: completed 20+0/20")
+			r.wantClose(k, websocket.StatusNormalClosure)
+		}
+	})
+}
+
+// One that takes its time is told about every image, in counters that may have been
+// overtaken and never fall, or is closed.
+func TestASlowReaderHasNoGap(t *testing.T) {
+	for name, pause := range map[string]time.Duration{"slow": 9 * time.Second, "too slow": 11 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			r := setup(t, options{listener: newPipes()})
+			id := r.create(20)
+			s := r.rawSocket(id)
+			s.frame()
+			for i := range 20 {
+				r.end(id, i, nil)
+			}
+			synctest.Wait()
+			var told []string
+			for s.head() == finText {
+				_, payload := s.frame()
+				told = append(told, string(payload))
+				time.Sleep(pause)
+			}
+			last := told[len(told)-1]
+			if complete := strings.Contains(last, `"job_complete"`); complete != (pause < 10*time.Second) {
+				t.Errorf("%s: %d frames, and the last is %s", name, len(told), last)
+			} else if complete && len(told) != 21 {
+				t.Errorf("%s: %d frames", name, len(told))
+			}
+		})
+	}
+}
+
+// head is the first byte of the next frame, 0 at the end of the connection.
+func (s rawSocket) head() byte {
+	head, err := s.in.Peek(1)
+	if err != nil {
+		return 0
+	}
+	return head[0]
+}
+
+// A client that is late for its goodbye gets it, and its second for the answer begins
+// then.
+func TestALateGoodbye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := setup(t, options{listener: newPipes()})
+		id := r.create(1)
+		s := r.rawSocket(id)
+		s.frame()
+		r.end(id, 0, nil)
+		s.frame()
+		s.frame()
+		time.Sleep(3 * time.Second)
+		if opcode, payload := s.frame(); opcode != opClose || binary.BigEndian.Uint16(payload) != 1000 {
+			t.Errorf("opcode %d, %x", opcode, payload)
+		}
+		began := time.Now()
+		if rest, err := io.ReadAll(s.in); len(rest) > 0 || err != nil {
+			t.Errorf("after the close frame came %x, %v", rest, err)
+		}
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("a client that does not answer was cut off after %v", took)
+		}
+	})
+}
+
+// After the last of many clients has gone, each in its own way, nothing is left of
+// them: no goroutine, no descriptor, no memory.
+func TestNothingIsLeftOfSockets(t *testing.T) {
+	descriptors := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		return len(entries)
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC() // what the first one has only let go of
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	const clients = 200
+	r := setup(t, options{})
+	id := r.create(1)
+	visit := func() {
+		var open []rawSocket
+		for i := range clients {
+			s := r.rawSocket(id)
+			switch i % 4 {
+			case 0:
+				s.frame()
+				s.sayGoodbye()
+			case 1:
+				send(masked(finText, strings.Repeat("x", 5000)))(s)
+			case 2: // half-closed
+				r.must(s.Conn.(*net.TCPConn).CloseWrite())
+			case 3:
+				r.must(s.Conn.(*net.TCPConn).SetLinger(0))
+				r.must(s.Close())
+				continue
+			}
+			open = append(open, s)
+		}
+		for _, s := range open {
+			s.said()
+			r.must(s.Close())
+		}
+		r.noSockets()
+		r.client.CloseIdleConnections()
+	}
+	visit() // what is made once is made
+	ignore := goleak.IgnoreCurrent()
+	beforeHeap, before := heap(), descriptors()
+	visit()
+	goleak.VerifyNone(t, ignore)
+	if now := descriptors(); now > before {
+		t.Errorf("%d descriptors, before there were %d", now, before)
+	}
+	if grown := int64(heap()) - int64(beforeHeap); grown > clients*1000 {
+		t.Errorf("the heap grew by %d bytes for each socket that is gone", grown/clients)
+	}
+	if s := r.dialSocket(id); s == nil {
+		t.Error("nobody is let in after them")
+	}
+	r.end(id, 0, &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged image"})
+}
