@@ -189,7 +189,7 @@ func TestOps(t *testing.T) {
 	if status, body := ask("GET", "/readyz"); status != 200 || body != `{"status":"ready"}` {
 		t.Errorf("ready: %d %s", status, body)
 	}
-	if err := alive(t.Context(), s.Addr().String()); err != nil {
+	if err := alive(t.Context(), s.Addr().String(), false); err != nil {
 		t.Errorf("health subcommand: %v", err)
 	}
 	stop()
@@ -207,7 +207,7 @@ func TestOps(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if err := alive(t.Context(), s.Addr().String()); err == nil {
+	if err := alive(t.Context(), s.Addr().String(), false); err == nil {
 		t.Error("health subcommand says that a stopped service is alive")
 	}
 }
