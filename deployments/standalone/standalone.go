@@ -44,7 +44,7 @@ type standalone struct {
 // is text unless the environment says otherwise.
 func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *standalone, err error) {
 	s := new(standalone)
-	c, err := service.Load(append([]string{"LOG_FORMAT=text"}, environ...), func(c *config) error {
+	c, err := service.Load(service.Default(environ, "LOG_FORMAT", "text"), func(c *config) error {
 		var errs [4]error
 		c.Analyzer.HTTPAddr, c.Analyzer.MetricsAddr = "", ""
 		c.Processor.HTTPAddr, c.Processor.MetricsAddr = "", ""

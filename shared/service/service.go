@@ -8,7 +8,6 @@
 package service
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -67,7 +66,7 @@ type Program struct {
 	DefaultAddr string // of HTTP_ADDR
 
 	// Run does the work until ctx ends. It gets the process's environment as
-	// NAME=value lines, with HTTP_ADDR always in it.
+	// NAME=value lines, with HTTP_ADDR always in it, if by a file.
 	Run func(ctx context.Context, environ []string) error
 
 	Commands []Command // what else it can do, if anything
@@ -126,13 +125,7 @@ func (p Program) usage(w io.Writer) {
 }
 
 // environ is the process's environment with HTTP_ADDR always in it.
-func (p Program) environ() []string {
-	environ := os.Environ()
-	if os.Getenv("HTTP_ADDR") == "" {
-		environ = append(environ, "HTTP_ADDR="+p.DefaultAddr)
-	}
-	return environ
-}
+func (p Program) environ() []string { return Default(os.Environ(), "HTTP_ADDR", p.DefaultAddr) }
 
 // Version is the version of the build.
 func Version() string {
@@ -166,11 +159,17 @@ func (p Program) serve() int {
 }
 
 func (p Program) health() int {
-	addr := cmp.Or(os.Getenv("METRICS_ADDR"), os.Getenv("HTTP_ADDR"), p.DefaultAddr)
-	secured := p.SpeaksTLS && os.Getenv("METRICS_ADDR") == "" && os.Getenv("TLS_CERT_FILE") != ""
+	type address struct {
+		Base
+		TLSCertFile string `env:"TLS_CERT_FILE"`
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	if err := alive(ctx, addr, secured); err != nil {
+	c, err := Load(p.environ(), func(*address) error { return nil })
+	if err == nil {
+		err = alive(ctx, c.OpsAddr(), p.SpeaksTLS && c.MetricsAddr == "" && c.TLSCertFile != "")
+	}
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
 		return 1
 	}
