@@ -27,6 +27,9 @@ type Config struct {
 	DataDir     string `env:"DATA_DIR" envDefault:"./data"` // local files
 	DatabaseURL string `env:"DATABASE_URL"`                 // of the job store; empty: sqlite:$DATA_DIR/jobs.db
 
+	TLSCertFile string `env:"TLS_CERT_FILE"` // certificate chain in PEM, with which HTTP_ADDR speaks TLS
+	TLSKeyFile  string `env:"TLS_KEY_FILE"`  // its key
+
 	DownloadAllowNetworks []netip.Prefix `env:"DOWNLOAD_ALLOW_NETWORKS"`            // private networks that image URLs may point to, on any port
 	AllowedOrigins        []string       `env:"ALLOWED_ORIGINS"`                    // web origins, besides its own, that may open WebSockets
 	JobRetention          time.Duration  `env:"JOB_RETENTION" envDefault:"24h"`     // how long an ended job is kept
@@ -57,6 +60,9 @@ func (c Config) Complete() (Config, error) {
 		}
 	} else if !strings.HasPrefix(c.DatabaseURL, "sqlite:") {
 		wrong("DATABASE_URL: want sqlite:path/to/jobs.db or postgres://user:password@host:5432/database")
+	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		wrong("TLS_CERT_FILE and TLS_KEY_FILE: set both, or neither for plain HTTP")
 	}
 	if c.Concurrency == 0 {
 		c.Concurrency = 32

@@ -5,6 +5,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,11 +92,27 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	}, api.Deps{
 		Jobs: s.jobs, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Ops: onAPI, Log: d.Log, Metrics: d.Metrics,
 	})
-	s.listener, err = service.ListenTCP(ctx, "HTTP_ADDR", c.HTTPAddr)
+	s.listener, err = listen(ctx, c, d.Log)
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// listen opens the gateway's address, with TLS where there is a certificate.
+func listen(ctx context.Context, c Config, log *slog.Logger) (net.Listener, error) {
+	if c.TLSCertFile == "" {
+		return service.ListenTCP(ctx, "HTTP_ADDR", c.HTTPAddr)
+	}
+	shown, err := openCertificate(c.TLSCertFile, c.TLSKeyFile, log)
+	if err != nil {
+		return nil, err
+	}
+	l, err := service.ListenTCP(ctx, "HTTP_ADDR", c.HTTPAddr)
+	if err != nil {
+		return nil, err
+	}
+	return tls.NewListener(l, shown.config()), nil
 }
 
 // openJobs opens the job store that the URL names.

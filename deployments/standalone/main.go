@@ -15,7 +15,7 @@ import (
 
 func main() {
 	os.Exit(service.Program{
-		Name: "standalone", DefaultAddr: gateway.DefaultAddr, Run: run,
+		Name: "standalone", DefaultAddr: gateway.DefaultAddr, Run: run, SpeaksTLS: true,
 		Commands: []service.Command{{
 			Name: "dead-letters", Summary: "not here: the queues of this process are in its memory", Run: noDeadLetters,
 		}},

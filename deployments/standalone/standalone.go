@@ -33,6 +33,7 @@ type config struct {
 // standalone is the three services and what they share.
 type standalone struct {
 	log       *slog.Logger
+	scheme    string // of the gateway's address
 	parts     service.Closer
 	gateway   *gateway.Service
 	analyzer  *analyzer.Service
@@ -43,7 +44,7 @@ type standalone struct {
 // is text unless the environment says otherwise.
 func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *standalone, err error) {
 	s := new(standalone)
-	c, err := service.Load(append([]string{"LOG_FORMAT=text"}, environ...), func(c *config) error {
+	c, err := service.Load(service.Default(environ, "LOG_FORMAT", "text"), func(c *config) error {
 		var errs [4]error
 		c.Analyzer.HTTPAddr, c.Analyzer.MetricsAddr = "", ""
 		c.Processor.HTTPAddr, c.Processor.MetricsAddr = "", ""
@@ -62,6 +63,10 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 		}
 	}()
 
+	s.scheme = "http"
+	if c.Gateway.TLSCertFile != "" {
+		s.scheme = "https"
+	}
 	originals, err := s.openStore(filepath.Join(c.Gateway.DataDir, "original"))
 	if err != nil {
 		return nil, err
@@ -118,7 +123,7 @@ func (s *standalone) Addr() net.Addr { return s.gateway.Addr() }
 
 // Run works until ctx ends, finishes what is in hand, and closes everything.
 func (s *standalone) Run(ctx context.Context) error {
-	s.log.InfoContext(ctx, "imagebatch answers", "url", "http://"+dialable(s.Addr()))
+	s.log.InfoContext(ctx, "imagebatch answers", "url", s.scheme+"://"+dialable(s.Addr()))
 	stop := context.AfterFunc(ctx, func() {
 		s.log.InfoContext(ctx, "imagebatch stops when what it has in hand is done, or at once at a second signal")
 	})

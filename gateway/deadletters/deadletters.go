@@ -34,10 +34,12 @@ package deadletters
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/url"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
@@ -59,13 +61,17 @@ const (
 // Config is what the tool reads of the gateway's environment.
 type Config struct {
 	remote.BrokerConfig
-	HTTPAddr   string `env:"HTTP_ADDR"`
-	GatewayURL string `env:"GATEWAY_URL"` // empty: the gateway on this machine, at HTTP_ADDR
+	HTTPAddr    string `env:"HTTP_ADDR"`
+	TLSCertFile string `env:"TLS_CERT_FILE"`
+	GatewayURL  string `env:"GATEWAY_URL"` // empty: the gateway on this machine, at HTTP_ADDR
 }
 
 // complete fills in the gateway's URL and returns everything that is wrong.
 func (c *Config) complete() error {
 	errs := []error{c.Validate()}
+	if c.GatewayURL == "" && c.TLSCertFile != "" {
+		return errors.Join(append(errs, errors.New("GATEWAY_URL: want https:// and the name in the certificate, since TLS_CERT_FILE is set"))...)
+	}
 	if c.GatewayURL == "" {
 		var err error
 		if c.GatewayURL, err = service.LocalURL(c.HTTPAddr); err != nil {
@@ -76,6 +82,14 @@ func (c *Config) complete() error {
 		errs = append(errs, errors.New("GATEWAY_URL: want http://host:port or https://host"))
 	}
 	return errors.Join(errs...)
+}
+
+// transport trusts whom the environment says.
+func (c *Config) transport() (*http.Transport, error) {
+	roots, err := c.Roots()
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return t, err
 }
 
 // Main does what the arguments say and returns the exit code.
@@ -99,6 +113,9 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 		return complain(stderr, exitUsage, err)
 	}
 	t := newTool(o, b, c.GatewayURL, stdout)
+	if t.gateway.http.Transport, err = c.transport(); err != nil {
+		return complain(stderr, exitUsage, errors.Join(err, b.Close()))
+	}
 	code, err := t.run(ctx)
 	if err := errors.Join(err, b.Close()); err != nil {
 		return complain(stderr, exitError, err)

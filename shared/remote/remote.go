@@ -5,6 +5,7 @@
 package remote
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,13 +19,15 @@ import (
 
 // BrokerConfig is the part of the environment that names RabbitMQ.
 type BrokerConfig struct {
+	TrustConfig
 	RabbitMQURL     []string `env:"RABBITMQ_URL" envDefault:"amqp://guest:guest@127.0.0.1:5672/"` // comma-separated for a cluster
 	RabbitMQDeclare bool     `env:"RABBITMQ_DECLARE" envDefault:"true"`                           // the gateway declares the queues; false: it only checks
 }
 
 // Validate reports everything that is wrong with the configuration.
 func (c BrokerConfig) Validate() error {
-	var errs []error
+	_, err := c.Roots()
+	errs := []error{err}
 	for _, raw := range c.RabbitMQURL {
 		if u, err := url.Parse(raw); err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" || u.Host == "" {
 			errs = append(errs, errors.New("RABBITMQ_URL: want amqp://user:password@host:port/ or amqps://…"))
@@ -37,8 +40,13 @@ func (c BrokerConfig) Validate() error {
 // both declare and the configuration say so; registry, which may be nil, counts
 // what it does to them. The caller ends it with Close.
 func (c BrokerConfig) Open(declare bool, log *slog.Logger, registry *metrics.Registry) (*rabbitmq.Broker, error) {
+	roots, err := c.Roots()
+	if err != nil {
+		return nil, err
+	}
 	b, err := rabbitmq.Open(rabbitmq.Config{
 		URLs:    c.RabbitMQURL,
+		Roots:   roots,
 		Declare: declare && c.RabbitMQDeclare,
 		WorkQueues: []string{
 			pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
@@ -91,11 +99,15 @@ type Servers struct {
 }
 
 func (c Config) open(declare bool, log *slog.Logger) (*Servers, error) {
-	originals, err := s3store.Open(c.store(c.S3BucketOriginal, c.S3PrefixOriginal))
+	roots, err := c.Roots()
+	if err != nil {
+		return nil, err
+	}
+	originals, err := s3store.Open(c.store(c.S3BucketOriginal, c.S3PrefixOriginal, roots))
 	if err != nil {
 		return nil, fmt.Errorf("store of originals: %w", err)
 	}
-	processed, err := s3store.Open(c.store(c.S3BucketProcessed, c.S3PrefixProcessed))
+	processed, err := s3store.Open(c.store(c.S3BucketProcessed, c.S3PrefixProcessed, roots))
 	if err != nil {
 		return nil, fmt.Errorf("store of processed images: %w", err)
 	}
@@ -107,9 +119,9 @@ func (c Config) open(declare bool, log *slog.Logger) (*Servers, error) {
 	return &Servers{b, originals, processed, log, registry}, nil
 }
 
-func (c Config) store(bucket, prefix string) s3store.Config {
+func (c Config) store(bucket, prefix string, roots *x509.CertPool) s3store.Config {
 	return s3store.Config{
 		Endpoint: c.S3Endpoint, AccessKey: c.S3AccessKey, SecretKey: c.S3SecretKey, Region: c.S3Region,
-		Bucket: bucket, Prefix: prefix, PathStyle: c.S3PathStyle, CreateBucket: c.S3CreateBuckets,
+		Bucket: bucket, Prefix: prefix, PathStyle: c.S3PathStyle, CreateBucket: c.S3CreateBuckets, Roots: roots,
 	}
 }

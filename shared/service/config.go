@@ -16,9 +16,10 @@ import (
 
 // Load reads a configuration from NAME=value lines by its env tags (see
 // github.com/caarlos0/env, chosen for reporting every mistake at once and for
-// its few dependencies). Where NAME_FILE is set and NAME is not, the value is the
-// content of that file, as orchestrators hand out secrets. Everything that is
-// wrong is in the error, one mistake a line, and so is what complete returns, which
+// its few dependencies). Where NAME_FILE is set, the value is the content of that
+// file, as orchestrators hand out secrets, without the newline that editors leave
+// at its end; setting both is a mistake. (The library's own option, "file", makes
+// a variable one or the other.) Everything that is wrong is in the error, one mistake a line, and so is what complete returns, which
 // may also change the configuration.
 func Load[C any](environ []string, complete func(*C) error) (C, error) {
 	vars := env.ToMap(environ)
@@ -53,7 +54,11 @@ func readFiles[C any](vars map[string]string) error {
 	for _, v := range Variables(reflect.TypeFor[C]()) {
 		name := v.Name
 		file := vars[name+"_FILE"]
-		if file == "" || vars[name] != "" {
+		if file == "" {
+			continue
+		}
+		if vars[name] != "" {
+			errs = append(errs, fmt.Errorf("%s and %[1]s_FILE: set one of them", name))
 			continue
 		}
 		text, err := os.ReadFile(file)
@@ -61,9 +66,19 @@ func readFiles[C any](vars map[string]string) error {
 			errs = append(errs, fmt.Errorf("%s_FILE: %w", name, err))
 			continue
 		}
-		vars[name] = strings.TrimSpace(string(text))
+		vars[name] = strings.TrimRight(string(text), "\r\n")
 	}
 	return errors.Join(errs...)
+}
+
+// Default gives a variable a value where the environment gives it none, by itself
+// or by a file.
+func Default(environ []string, name, value string) []string {
+	vars := env.ToMap(environ)
+	if vars[name] != "" || vars[name+"_FILE"] != "" {
+		return environ
+	}
+	return append(slices.Clone(environ), name+"="+value)
 }
 
 // Variable is a field that the environment sets.

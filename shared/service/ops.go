@@ -27,6 +27,7 @@ type Server struct {
 	stopping atomic.Bool
 	listener net.Listener // nil: it answers nowhere by itself
 	server   *http.Server
+	busy     busy
 }
 
 // Listen opens addr. Without an address the server answers only through its
@@ -56,16 +57,21 @@ func Listen(ctx context.Context, addr string, metrics http.Handler, checks ...Ch
 	if err != nil {
 		return nil, err
 	}
+	s.listenOn(l)
+	return s, nil
+}
+
+func (s *Server) listenOn(l net.Listener) {
 	s.listener = l
 	s.server = &http.Server{
-		Handler:           mux,
+		Handler:           s.handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ConnState:         s.busy.note,
 	}
-	return s, nil
 }
 
 // Handler answers the same requests on somebody else's address.
@@ -85,17 +91,20 @@ func (s *Server) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		stopped <- s.server.Shutdown(drain)
-	})
-	if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-		stop()
+	served := make(chan error, 1)
+	go func() { served <- s.server.Serve(s.listener) }()
+	select {
+	case err := <-served:
 		return fmt.Errorf("serve %s: %w", s.Addr(), err)
+	case <-ctx.Done():
 	}
-	return <-stopped
+	closed := s.listener.Close()
+	<-served // It takes no more connections.
+	s.server.SetKeepAlivesEnabled(false)
+	s.busy.wait(arrivalTime)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return errors.Join(closed, s.server.Shutdown(drain))
 }
 
 // readyTime bounds one question to everything that a service needs.

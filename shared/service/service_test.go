@@ -44,8 +44,54 @@ func TestLoad(t *testing.T) {
 	if c.Server.Secret != "hush" || c.HTTPAddr != ":1" || c.Count != 3 || c.Wait != 2*time.Second || c.LogLevel != "info" {
 		t.Errorf("configuration %+v", c)
 	}
-	if c, err := Load([]string{"SECRET_FILE=" + file, "SECRET=given"}, accept); err != nil || c.Server.Secret != "given" {
-		t.Errorf("secret %q, %v; want the variable to win over its file", c.Server.Secret, err)
+	// What an orchestrator hands out is not always asked for.
+	if c, err := Load([]string{"SECRET_FILE=", "SECRET=given"}, accept); err != nil || c.Server.Secret != "given" {
+		t.Errorf("secret %q, %v", c.Server.Secret, err)
+	}
+	if c, err := Load([]string{"SECRET_FILE=" + file, "SECRET="}, accept); err != nil || c.Server.Secret != "hush" {
+		t.Errorf("secret %q, %v", c.Server.Secret, err)
+	}
+}
+
+// TestSecretFiles holds what becomes of a file's content, and that nobody has to
+// guess which of two values counts.
+func TestSecretFiles(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	for text, want := range map[string]string{"hush\r\n": "hush", " a b \n\n": " a b ", "x": "x", "": "", "a\nb": "a\nb"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := Load([]string{"SECRET_FILE=" + file}, accept); err != nil || c.Server.Secret != want {
+			t.Errorf("%q is read as %q, %v", text, c.Server.Secret, err)
+		}
+	}
+	for _, environ := range [][]string{
+		{"SECRET_FILE=" + file, "SECRET=hunter2"},
+		{"SECRET_FILE=" + file + "x"},
+		{"SECRET_FILE=" + filepath.Dir(file)},
+	} {
+		_, err := Load(environ, accept)
+		if err == nil || !strings.Contains(err.Error(), "SECRET_FILE: ") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", environ, err)
+		}
+	}
+}
+
+// TestAnAddressByFile holds that the default of HTTP_ADDR is in nobody's way.
+func TestAnAddressByFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "address")
+	if err := os.WriteFile(file, []byte("127.0.0.1:1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HTTP_ADDR", "")
+	t.Setenv("HTTP_ADDR_FILE", file)
+	c, err := Load(Program{DefaultAddr: ":8080"}.environ(), accept)
+	if err != nil || c.HTTPAddr != "127.0.0.1:1" {
+		t.Errorf("HTTP_ADDR is %q, %v", c.HTTPAddr, err)
+	}
+	t.Setenv("HTTP_ADDR_FILE", "")
+	if c, err := Load(Program{DefaultAddr: ":8080"}.environ(), accept); err != nil || c.HTTPAddr != ":8080" {
+		t.Errorf("HTTP_ADDR is %q, %v", c.HTTPAddr, err)
 	}
 }
 
@@ -189,7 +235,7 @@ func TestOps(t *testing.T) {
 	if status, body := ask("GET", "/readyz"); status != 200 || body != `{"status":"ready"}` {
 		t.Errorf("ready: %d %s", status, body)
 	}
-	if err := alive(t.Context(), s.Addr().String()); err != nil {
+	if err := alive(t.Context(), s.Addr().String(), false); err != nil {
 		t.Errorf("health subcommand: %v", err)
 	}
 	stop()
@@ -207,7 +253,7 @@ func TestOps(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if err := alive(t.Context(), s.Addr().String()); err == nil {
+	if err := alive(t.Context(), s.Addr().String(), false); err == nil {
 		t.Error("health subcommand says that a stopped service is alive")
 	}
 }

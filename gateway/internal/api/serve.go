@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -155,6 +156,30 @@ func (c *documentedConn) arrive(now bool) {
 	}
 }
 
+// Read implements net.Conn. Where the listener speaks TLS, a client that does not is
+// told so in its own language.
+func (c *documentedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if strange, ok := errors.AsType[tls.RecordHeaderError](err); ok && strange.Conn != nil && isHTTP(strange.RecordHeader[:]) {
+		if answer, err := ownAnswer(http.StatusBadRequest, "This address speaks HTTPS only"); err == nil {
+			_ = strange.Conn.SetWriteDeadline(time.Now().Add(lingerTime)) // the write tells what is wrong
+			_, _ = strange.Conn.Write(answer)                             // the client may be gone
+		}
+	}
+	return n, err
+}
+
+// isHTTP reports whether a plain request begins so, as far as the header of a TLS
+// record tells.
+func isHTTP(head []byte) bool {
+	for _, method := range []string{"GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH"} {
+		if string(head) == method {
+			return true
+		}
+	}
+	return false
+}
+
 // Write implements net.Conn.
 func (c *documentedConn) Write(p []byte) (int, error) {
 	if c.handled.Load() {
@@ -201,10 +226,16 @@ func redress(p []byte) ([]byte, bool) {
 	if err != nil || status < 400 {
 		return nil, false
 	}
-	body, err := encode(errorJSON{http.StatusText(status), status})
+	answer, err := ownAnswer(status, http.StatusText(status))
+	return answer, err == nil
+}
+
+// ownAnswer is one that is given below net/http.
+func ownAnswer(status int, text string) ([]byte, error) {
+	body, err := encode(errorJSON{text, status})
 	if err != nil {
-		return nil, false
+		return nil, err
 	}
 	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"+
-		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", status, http.StatusText(status), len(body), body), true
+		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", status, http.StatusText(status), len(body), body), nil
 }

@@ -162,6 +162,10 @@ func (l *link) connect(ctx context.Context, url string) (*session, chan *amqp.Er
 	release := func() bool { return true }
 	properties := amqp.NewConnectionProperties()
 	properties.SetClientConnectionName(l.config.Name + " " + l.purpose)
+	secured, err := l.config.tls(url)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect: %w", err)
+	}
 	conn, err := amqp.DialConfig(url, amqp.Config{
 		Heartbeat:  heartbeat,
 		Properties: properties,
@@ -173,6 +177,7 @@ func (l *link) connect(ctx context.Context, url string) (*session, chan *amqp.Er
 			release = context.AfterFunc(ctx, s.kill)
 			return s.socket, nil
 		},
+		TLSClientConfig: secured,
 	})
 	release()
 	if err != nil {

@@ -2,27 +2,17 @@ package rabbitmq_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
-	"io"
-	"math/big"
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
+	"github.com/imagebatch/imagebatch/shared/tlstest"
 )
 
 func TestMalformedConfiguration(t *testing.T) {
@@ -147,72 +137,35 @@ func TestTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	certificate, authority := selfSigned(t)
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
-	if err != nil {
-		t.Fatal(err)
+	authority := tlstest.NewAuthority(t)
+	u.Scheme, u.Host = "amqps", authority.Front(u.Host)
+	works := func(t *testing.T, c rabbitmq.Config) {
+		q := brokertest.Name()
+		c.URLs, c.Declare, c.WorkQueues = []string{u.String()}, true, []string{q}
+		b := openWith(t, c)
+		brokertest.Publish(t, b, q, brokertest.Text("x"))
+		got := make(chan broker.Delivery, 1)
+		brokertest.Start(t, b, q, 1, brokertest.Into(got))
+		brokertest.Ack(t, brokertest.Receive(t, got, "a delivery over TLS"))
 	}
-	var running sync.WaitGroup
-	t.Cleanup(running.Wait)
-	t.Cleanup(func() { _ = listener.Close() })
-	plain := u.Host
-	running.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() {
-				defer client.Close()
-				server, err := net.Dial("tcp", plain) //nolint:noctx // ended by closing it
-				if err != nil {
-					return
-				}
-				running.Go(func() {
-					defer server.Close()
-					_, _ = io.Copy(server, client)
-				})
-				_, _ = io.Copy(client, server)
+	t.Run("authority of the configuration", func(t *testing.T) {
+		works(t, rabbitmq.Config{Roots: authority.Pool()})
+	})
+	t.Run("authority of the URL", func(t *testing.T) { // It wins.
+		u.RawQuery = url.Values{"cacertfile": {authority.File()}}.Encode()
+		works(t, rabbitmq.Config{Roots: tlstest.NewAuthority(t).Pool()})
+	})
+	for name, c := range map[string]rabbitmq.Config{
+		"of a stranger": {Roots: tlstest.NewAuthority(t).Pool()}, "unknown to the system": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u.RawQuery = ""
+			c.URLs = []string{u.String()}
+			stranger := openWith(t, c)
+			eventually(t, "the certificate is refused", func() bool {
+				err := stranger.Ready()
+				return err != nil && strings.Contains(err.Error(), "certificate signed by unknown authority")
 			})
-		}
-	})
-	u.Scheme, u.Host = "amqps", listener.Addr().String()
-	q := brokertest.Name()
-
-	u.RawQuery = url.Values{"cacertfile": {authority}}.Encode()
-	b := openWith(t, rabbitmq.Config{URLs: []string{u.String()}, Declare: true, WorkQueues: []string{q}})
-	brokertest.Publish(t, b, q, brokertest.Text("x"))
-	got := make(chan broker.Delivery, 1)
-	brokertest.Start(t, b, q, 1, brokertest.Into(got))
-	brokertest.Ack(t, brokertest.Receive(t, got, "a delivery over TLS"))
-
-	u.RawQuery = ""
-	stranger := openWith(t, rabbitmq.Config{URLs: []string{u.String()}})
-	eventually(t, "an unknown certificate is refused", func() bool {
-		err := stranger.Ready()
-		return err != nil && strings.Contains(err.Error(), "certificate")
-	})
-}
-
-// selfSigned makes a certificate for 127.0.0.1 and writes it to a file.
-func selfSigned(t *testing.T) (certificate tls.Certificate, file string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+		})
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file = filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
 }

@@ -25,6 +25,7 @@ package rabbitmq
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,6 +67,9 @@ type Config struct {
 	// URLs are the nodes of one cluster, amqp:// or amqps://, tried in turn.
 	// TLS takes its files from the query: cacertfile, certfile, keyfile.
 	URLs []string
+	// Roots are the authorities that are believed where a URL names no cacertfile;
+	// the system's when nil.
+	Roots *x509.CertPool
 	// Name is what the broker's operator sees the connections called.
 	Name string
 	// Declare lets the Broker declare broker.Topology(WorkQueues...) and topics.

@@ -2,6 +2,8 @@ package s3store
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -39,7 +41,7 @@ const slowestBytesPerSecond = 64 << 10
 // that takes its time over a body holds one.
 const maxConnections = 512
 
-func newTransport(l limits) *http.Transport {
+func newTransport(l limits, roots *x509.CertPool) *http.Transport {
 	dialer := &net.Dialer{Timeout: l.dial, KeepAlive: 15 * time.Second}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -49,6 +51,7 @@ func newTransport(l limits) *http.Transport {
 			}
 			return conn{c, l.stall}, nil
 		},
+		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    l.dial,
 		ResponseHeaderTimeout:  l.header,
 		IdleConnTimeout:        time.Minute,

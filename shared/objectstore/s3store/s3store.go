@@ -24,6 +24,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -55,6 +56,8 @@ type Config struct {
 	// cloud carries the bucket, and every other endpoint gets it in the path too.
 	PathStyle    bool
 	CreateBucket bool // create the bucket when it is absent
+
+	Roots *x509.CertPool // authorities that are believed over https; nil: the system's
 }
 
 // Store is one bucket under one prefix.
@@ -109,7 +112,7 @@ func open(c Config, l limits) (*Store, error) {
 	if c.PathStyle {
 		lookup = minio.BucketLookupPath
 	}
-	transport := newTransport(l)
+	transport := newTransport(l, c.Roots)
 	client, err := minio.NewCore(u.Host, &minio.Options{
 		Creds: creds, Secure: u.Scheme == "https", Region: region, BucketLookup: lookup,
 		Transport:  transport,

@@ -1,0 +1,40 @@
+package deadletters
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/tlstest"
+)
+
+// A gateway over TLS is asked by the name and under the authority of its
+// certificate.
+func TestAGatewayOverTLS(t *testing.T) {
+	r := setup(t)
+	authority := tlstest.NewAuthority(t)
+	url := "https://" + authority.Front(strings.TrimPrefix(r.url, "http://"))
+	for name, c := range map[string]struct {
+		authority *tlstest.Authority
+		want      string
+	}{
+		"its own":   {authority, ""},
+		"another's": {tlstest.NewAuthority(t), "unknown authority"},
+	} {
+		config, err := service.Load([]string{"GATEWAY_URL=" + url, "TLS_CA_FILE=" + c.authority.File(), "TLS_CERT_FILE=x"}, (*Config).complete)
+		r.must(err)
+		transport, err := config.transport()
+		r.must(err)
+		gateway := newClient(config.GatewayURL)
+		gateway.http.Transport = transport
+		_, err = gateway.job(t.Context(), "550e8400-e29b-41d4-a716-446655440000") // unknown, which is no error
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s authority: %v, want %q", name, err, c.want)
+		}
+		transport.CloseIdleConnections()
+	}
+	_, err := service.Load([]string{"HTTP_ADDR=:1", "TLS_CERT_FILE=x"}, (*Config).complete)
+	if err == nil || !strings.Contains(err.Error(), "GATEWAY_URL: want https://") {
+		t.Errorf("without GATEWAY_URL: %v", err)
+	}
+}

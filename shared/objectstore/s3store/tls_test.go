@@ -1,0 +1,48 @@
+package s3store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/tlstest"
+)
+
+// A server whose certificate no public authority has signed.
+func TestTLS(t *testing.T) {
+	authority := tlstest.NewAuthority(t)
+	c := configOf(t, "TEST_S3")
+	c.Endpoint = "https://" + authority.Front(strings.TrimPrefix(c.Endpoint, "http://"))
+
+	c.Roots = authority.Pool()
+	s := opened(t, c, standard)
+	if err := s.Put(t.Context(), "a/b", []byte("over TLS"), "text/plain"); err != nil {
+		t.Fatal(err)
+	}
+	o, err := s.Get(t.Context(), "a/b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Body.Close()
+	if got, err := io.ReadAll(o.Body); err != nil || string(got) != "over TLS" {
+		t.Errorf("%q, %v", got, err)
+	}
+
+	c.Roots = tlstest.NewAuthority(t).Pool()
+	stranger := opened(t, c, standard)
+	for name, call := range map[string]func(context.Context) error{
+		"Ready": stranger.Ready,
+		"Put":   func(ctx context.Context) error { return stranger.Put(ctx, "a/b", nil, "text/plain") },
+	} {
+		err := call(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "certificate signed by unknown authority") {
+			t.Errorf("%s = %v, want it to tell of the authority", name, err)
+		}
+		if name == "Put" && !errors.Is(err, objectstore.ErrUnavailable) {
+			t.Errorf("%s = %v, want ErrUnavailable", name, err)
+		}
+	}
+}
