@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job/postgres"
+	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -41,7 +43,11 @@ type Config struct {
 	DrainDelay            time.Duration  `env:"DRAIN_DELAY" envDefault:"0s"` // how long requests are still taken after SIGTERM
 	Concurrency           int            `env:"CONCURRENCY" envDefault:"0"`  // downloads at once; 0: 32
 
-	APIKeysFile string `env:"API_KEYS_FILE"` // refused: this version has no API keys
+	APIKeysFile    string `env:"API_KEYS_FILE"` // names and hashes of API keys; empty: whoever comes may do everything
+	KeyRequests    int    `env:"KEY_REQUESTS_PER_MINUTE" envDefault:"3000"`
+	KeyUploadBytes int64  `env:"KEY_UPLOAD_BYTES_PER_MINUTE" envDefault:"0"`
+	KeyOpenImages  int    `env:"KEY_OPEN_IMAGES" envDefault:"25000"`
+	KeySockets     int    `env:"KEY_SOCKETS" envDefault:"1000"`
 
 	resultRetention time.Duration // 0: keep
 }
@@ -100,7 +106,24 @@ func (c Config) Complete() (Config, error) {
 		wrong("DRAIN_DELAY %s: want 0s to %s", c.DrainDelay, maxDrainDelay)
 	}
 	if c.APIKeysFile != "" {
-		wrong("API_KEYS_FILE: this version has no API keys; put a proxy that checks them in front, and unset it")
+		if _, err := keyring.Open(c.APIKeysFile, c.keyLimits(), slog.New(slog.DiscardHandler)); err != nil {
+			wrong("API_KEYS_FILE: %w", err)
+		}
+	}
+	for name, n := range map[string]int64{
+		"KEY_REQUESTS_PER_MINUTE": int64(c.KeyRequests), "KEY_UPLOAD_BYTES_PER_MINUTE": c.KeyUploadBytes,
+		"KEY_OPEN_IMAGES": int64(c.KeyOpenImages), "KEY_SOCKETS": int64(c.KeySockets),
+	} {
+		if n < 0 {
+			wrong("%s %d: want a number of at least 1, or 0 for no limit", name, n)
+		}
 	}
 	return c, errors.Join(errs...)
+}
+
+// keyLimits are the limits of a name whose line in the file sets no others.
+func (c Config) keyLimits() keyring.Limits {
+	return keyring.Limits{
+		RequestsPerMinute: c.KeyRequests, UploadBytesPerMinute: c.KeyUploadBytes, OpenImages: c.KeyOpenImages, Sockets: c.KeySockets,
+	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/postgres"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/settle"
 	"github.com/imagebatch/imagebatch/shared/broker"
@@ -45,6 +46,7 @@ type Service struct {
 	jobs     job.Store
 	hub      *progress.Hub
 	intake   *intake.Intake
+	keys     *keyring.Ring // nil: there are none
 	api      *api.Server
 	listener net.Listener
 	ops      *service.Server // on METRICS_ADDR if there is one, else behind the API
@@ -73,6 +75,10 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	})
 	s.gauges() //nolint:contextcheck // They are read long after New has returned.
 
+	if s.keys, err = openKeys(ctx, c, d.Log); err != nil {
+		return nil, err
+	}
+
 	s.ops, err = service.Listen(ctx, c.MetricsAddr, d.Metrics.Handler(),
 		service.Check{Name: "broker", Ready: func(context.Context) error { return d.Broker.Ready() }},
 		service.Check{Name: "store of originals", Ready: d.Originals.Ready},
@@ -90,7 +96,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages,
 		AllowedOrigins: c.AllowedOrigins, WSIdleTimeout: c.WSIdleTimeout, DrainDelay: c.DrainDelay,
 	}, api.Deps{
-		Jobs: s.jobs, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Ops: onAPI, Log: d.Log, Metrics: d.Metrics,
+		Jobs: s.jobs, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics,
 	})
 	s.listener, err = listen(ctx, c, d.Log)
 	if err != nil {
@@ -132,6 +138,19 @@ func openJobs(ctx context.Context, url string, log *slog.Logger) (job.Store, err
 	return store, nil
 }
 
+// openKeys opens the ring of API keys, or returns nil when there is none.
+func openKeys(ctx context.Context, c Config, log *slog.Logger) (*keyring.Ring, error) {
+	if c.APIKeysFile == "" {
+		log.WarnContext(ctx, "no API keys: whoever reaches the gateway can use it and see all jobs; API_KEYS_FILE changes that")
+		return nil, nil
+	}
+	keys, err := keyring.Open(c.APIKeysFile, c.keyLimits(), log)
+	if err != nil {
+		return nil, fmt.Errorf("API_KEYS_FILE: %w", err)
+	}
+	return keys, nil
+}
+
 // isPostgres tells the URL of a PostgreSQL database from that of a file.
 func isPostgres(url string) bool {
 	return strings.HasPrefix(url, "postgres:") || strings.HasPrefix(url, "postgresql:")
@@ -155,6 +174,7 @@ func (s *Service) Run(ctx context.Context) error {
 			})
 		}},
 		service.Part{Name: "intake", Run: s.intake.Run},
+		service.Part{Name: "api keys", Run: s.runKeys},
 		service.Part{Name: "api", Run: func(ctx context.Context) error { return s.api.Serve(ctx, s.listener) }},
 	)
 	return errors.Join(err, s.close())
@@ -163,6 +183,14 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) runHub(ctx context.Context) error {
 	s.hub.Run(ctx)
 	return nil
+}
+
+func (s *Service) runKeys(ctx context.Context) error {
+	if s.keys == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return s.keys.Run(ctx)
 }
 
 // changed tells every gateway that a job has reached a revision. A hint that is

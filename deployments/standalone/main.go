@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/imagebatch/imagebatch/gateway"
+	"github.com/imagebatch/imagebatch/gateway/apikeys"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -18,6 +19,9 @@ func main() {
 		Name: "standalone", DefaultAddr: gateway.DefaultAddr, Run: run, SpeaksTLS: true,
 		Commands: []service.Command{{
 			Name: "dead-letters", Summary: "not here: the queues of this process are in its memory", Run: noDeadLetters,
+		}, {
+			Name: apikeys.Name, Summary: apikeys.Summary,
+			Run: func(_ context.Context, args, _ []string) int { return apikeys.Main(args, os.Stdout, os.Stderr) },
 		}},
 	}.Main(os.Args[1:]))
 }

@@ -30,11 +30,12 @@ const (
 // client asks a gateway.
 type client struct {
 	base string
+	key  string // of the API; empty: none
 	http *http.Client
 }
 
-func newClient(base string) *client {
-	return &client{base: strings.TrimSuffix(base, "/"), http: &http.Client{Timeout: answerTime}}
+func newClient(base, key string) *client {
+	return &client{base: strings.TrimSuffix(base, "/"), key: key, http: &http.Client{Timeout: answerTime}}
 }
 
 // jobState is what the tool needs to know of a job.
@@ -118,6 +119,9 @@ func (c *client) askOnce(ctx context.Context, method, path, key string, out any)
 	}
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)
+	}
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

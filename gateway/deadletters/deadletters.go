@@ -63,7 +63,8 @@ type Config struct {
 	remote.BrokerConfig
 	HTTPAddr    string `env:"HTTP_ADDR"`
 	TLSCertFile string `env:"TLS_CERT_FILE"`
-	GatewayURL  string `env:"GATEWAY_URL"` // empty: the gateway on this machine, at HTTP_ADDR
+	GatewayURL  string `env:"GATEWAY_URL"`     // empty: the gateway on this machine, at HTTP_ADDR
+	APIKey      string `env:"GATEWAY_API_KEY"` // of an operator, where the gateway has API keys
 }
 
 // complete fills in the gateway's URL and returns everything that is wrong.
@@ -112,7 +113,7 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	if err != nil {
 		return complain(stderr, exitUsage, err)
 	}
-	t := newTool(o, b, c.GatewayURL, stdout)
+	t := newTool(o, b, c.GatewayURL, c.APIKey, stdout)
 	if t.gateway.http.Transport, err = c.transport(); err != nil {
 		return complain(stderr, exitUsage, errors.Join(err, b.Close()))
 	}
@@ -142,8 +143,8 @@ type tool struct {
 	printer
 }
 
-func newTool(o options, b letterbox, gatewayURL string, stdout io.Writer) *tool {
-	return &tool{options: o, letters: b, gateway: newClient(gatewayURL), printer: printer{stdout}}
+func newTool(o options, b letterbox, gatewayURL, apiKey string, stdout io.Writer) *tool {
+	return &tool{options: o, letters: b, gateway: newClient(gatewayURL, apiKey), printer: printer{stdout}}
 }
 
 func (t *tool) run(ctx context.Context) (int, error) {

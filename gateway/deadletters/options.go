@@ -32,7 +32,8 @@ has ended become one new job. Replaying twice makes no second one.
   -wait TIME    how long to wait, in all, for jobs that are about to end
   -drop         take letters away that can never be replayed: not understood, of no known job, of a cancelled one
 
-It reads RABBITMQ_URL, and asks the gateway at GATEWAY_URL, or at HTTP_ADDR on this machine.
+It reads RABBITMQ_URL, and asks the gateway at GATEWAY_URL, or at HTTP_ADDR on this machine. Where that has API keys, it
+needs GATEWAY_API_KEY, an operator's: with another one it takes the jobs of others for unknown.
 
 exit code: 0 done; 1 broker, gateway or queue not available, run it again; 2 wrong arguments or configuration;
 3 letters were left that could not be replayed, or none was found to be shown

@@ -265,7 +265,7 @@ func TestDryRunOfManyRounds(t *testing.T) {
 	r.must(err)
 	var out strings.Builder
 	b := &toilsome{letterbox: r.broker}
-	b.replay = newReplay(newTool(o, b, r.url, &out))
+	b.replay = newReplay(newTool(o, b, r.url, r.key, &out))
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	defer stop()
 	if code, err := b.replay.run(ctx); code != exitDone || err != nil || b.replay.round < 3 {

@@ -12,6 +12,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/imagebatch/imagebatch/gateway"
+	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/metrics"
@@ -30,17 +33,27 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is a gateway with nobody behind it: what it sends to be analysed stays in
-// image_upload until the test takes it.
+// image_upload until the test takes it. It has API keys: the client's, which owns
+// the jobs and to which they come back, and the operator's, which the tool has.
 type rig struct {
 	*testing.T
 	broker *membroker.Broker
 	url    string
+	client string // its key
+	key    string // the tool's
 }
 
 func setup(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{T: t, broker: membroker.New(workQueues...)}
-	environ := []string{"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + t.TempDir()}
+	client, clientLine, err := keyring.New("client")
+	r.must(err)
+	operator, operatorLine, err := keyring.New("operator")
+	r.must(err)
+	r.client, r.key = client, operator
+	keys := filepath.Join(t.TempDir(), "keys")
+	r.must(os.WriteFile(keys, []byte(clientLine+" requests_per_minute=0\n"+operatorLine+" operator\n"), 0o600))
+	environ := []string{"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + t.TempDir(), "API_KEYS_FILE=" + keys}
 	c, err := service.Load(environ, func(c *gateway.Config) (err error) {
 		*c, err = c.Complete()
 		return err
@@ -100,6 +113,7 @@ func (r *rig) call(method, path string, body []byte, out any) {
 	r.Helper()
 	req, err := http.NewRequestWithContext(r.Context(), method, r.url+path, bytes.NewReader(body))
 	r.must(err)
+	req.Header.Set("Authorization", "Bearer "+r.client)
 	resp, err := http.DefaultClient.Do(req)
 	r.must(err)
 	defer resp.Body.Close()
@@ -199,7 +213,7 @@ func (r *rig) run(b letterbox, args string) (code int, output string, err error)
 	o, err := parse(strings.Fields(args))
 	r.must(err)
 	var out strings.Builder
-	code, err = newTool(o, b, r.url, &out).run(r.Context())
+	code, err = newTool(o, b, r.url, r.key, &out).run(r.Context())
 	return code, out.String(), err
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/imagebatch/imagebatch/gateway"
+	"github.com/imagebatch/imagebatch/gateway/apikeys"
 	"github.com/imagebatch/imagebatch/gateway/deadletters"
 	"github.com/imagebatch/imagebatch/shared/remote"
 	"github.com/imagebatch/imagebatch/shared/service"
@@ -20,6 +21,9 @@ func main() {
 			Run: func(ctx context.Context, args, environ []string) int {
 				return deadletters.Main(ctx, args, environ, os.Stdout, os.Stderr)
 			},
+		}, {
+			Name: apikeys.Name, Summary: apikeys.Summary,
+			Run: func(_ context.Context, args, _ []string) int { return apikeys.Main(args, os.Stdout, os.Stderr) },
 		}},
 	}.Main(os.Args[1:]))
 }

@@ -12,7 +12,10 @@
 // image, a response is taken within 30 s of each write, a WebSocket answers a
 // ping within its idle time.
 //
-// It decides nothing about jobs and keeps no state but its connections. It is the
+// Where there are API keys, every request but those for the page and for /healthz
+// needs one; a job is there only for its owner and for operators, on every route.
+//
+// It decides nothing about jobs and keeps no state but its connections and quotas. It is the
 // only importer of Echo and of the WebSocket library.
 package api
 
@@ -28,6 +31,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/body"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
@@ -70,6 +74,7 @@ type Deps struct {
 	Processed results // store of processed images
 	Intake    *intake.Intake
 	Hub       *progress.Hub // its Run is somebody else's
+	Keys      *keyring.Ring // its Run is somebody else's too; nil: whoever comes may do everything
 	Ops       http.Handler  // of /healthz, /readyz and /metrics; nil when they are elsewhere
 	Log       *slog.Logger
 	Metrics   *metrics.Registry
@@ -79,7 +84,9 @@ type Deps struct {
 type jobs interface {
 	Get(ctx context.Context, id string) (*job.Job, error)
 	Keyed(ctx context.Context, k job.Key) (*job.Job, error)
-	List(ctx context.Context, after job.Cursor, limit int) ([]*job.Job, error)
+	List(ctx context.Context, v job.Viewer, after job.Cursor, limit int) ([]*job.Job, error)
+	Owned(ctx context.Context, owner string) (int, error)
+	OpenImages(ctx context.Context, owner string) (int, error)
 	Count(ctx context.Context) (job.Counts, error)
 }
 
@@ -97,6 +104,7 @@ type Server struct {
 	maxBody int64
 	echo    *echo.Echo
 	uploads *uploads
+	quotas  *quotas
 	figures figures
 
 	arrivals arrivals // of connections that Serve has taken
@@ -118,6 +126,7 @@ func New(c Config, d Deps) *Server {
 		// What the largest batch takes in base64, with 64 KiB beside each image.
 		maxBody: int64(c.MaxBatchImages) * ((c.MaxImageBytes+2)/3*4 + 64<<10),
 		uploads: &uploads{free: max(c.UploadMemory, c.MaxImageBytes+window)},
+		quotas:  newQuotas(c.UploadMemory, c.MaxImageBytes),
 		figures: newFigures(d.Metrics),
 		leaving: make(chan struct{}), closing: make(chan struct{}),
 	}
@@ -142,7 +151,7 @@ func (s *Server) routes() *echo.Echo {
 	e := echo.New()
 	e.Logger.SetOutput(discard{})
 	e.HTTPErrorHandler = s.fail
-	e.Use(s.observe)
+	e.Use(s.observe, s.identify, s.ration)
 	get := func(path string, h echo.HandlerFunc) { e.Match([]string{http.MethodGet, http.MethodHead}, path, h) }
 
 	e.POST(pathBatch, s.create)

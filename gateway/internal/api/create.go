@@ -49,16 +49,21 @@ func (s *Server) create(c echo.Context) error {
 	// read the rest before it sends it. An error means that it can't, as in tests.
 	_ = http.NewResponseController(c.Response().Writer).EnableFullDuplex()
 	in := newPacedBody(c, s.config.pace, s.maxBody)
-	j, err := s.receive(r, in)
+	j, err := s.receive(callerOf(c), r, in)
 	if err != nil {
-		c.Response().Header().Set("Connection", "close")
-		s.fail(err, c)
-		if http.NewResponseController(c.Response().Writer).Flush() == nil {
-			in.linger(r)
-		}
+		s.breakOff(c, in, err)
 		return nil
 	}
 	return writeCreated(c, j)
+}
+
+// breakOff answers a batch that is not to be read any further.
+func (s *Server) breakOff(c echo.Context, in *pacedBody, err error) {
+	c.Response().Header().Set("Connection", "close")
+	s.fail(err, c)
+	if http.NewResponseController(c.Response().Writer).Flush() == nil {
+		in.linger(c.Request())
+	}
 }
 
 // writeCreated answers with a job that a request has made, now or before.
@@ -75,11 +80,11 @@ func writeCreated(c echo.Context, j *job.Job) error {
 // receive reads the request into a job that is durable when it returns. On an
 // error there is nothing of it left. A request that has come before under the
 // same key gives the job that it made then.
-func (s *Server) receive(r *http.Request, in io.Reader) (*job.Job, error) {
+func (s *Server) receive(by caller, r *http.Request, in io.Reader) (*job.Job, error) {
 	if r.ContentLength > s.maxBody {
 		return nil, tooLarge(s.maxBody)
 	}
-	key, err := keyOf(r)
+	key, err := keyOf(by, r)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +104,7 @@ func (s *Server) receive(r *http.Request, in io.Reader) (*job.Job, error) {
 	if r.ContentLength >= 0 {
 		room = min(room, r.ContentLength)
 	}
-	return s.make(r.Context(), key, room, func(ctx context.Context, b *intake.Batch) error {
+	return s.make(r.Context(), by, key, room, func(ctx context.Context, b *intake.Batch) error {
 		if err := s.read(ctx, request, b); err != nil {
 			return err
 		}
@@ -110,13 +115,16 @@ func (s *Server) receive(r *http.Request, in io.Reader) (*job.Job, error) {
 
 // make makes a new job of what fill puts into its batch, with room for one image
 // at a time.
-func (s *Server) make(ctx context.Context, key job.Key, room int64, fill func(context.Context, *intake.Batch) error) (*job.Job, error) {
+func (s *Server) make(ctx context.Context, by caller, key job.Key, room int64, fill func(context.Context, *intake.Batch) error) (*job.Job, error) {
 	select {
 	case <-s.closing:
 		return nil, errClosing
 	default:
 	}
 	if err := s.deps.Intake.Full(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.roomFor(ctx, by); err != nil {
 		return nil, err
 	}
 	room += window
@@ -126,6 +134,7 @@ func (s *Server) make(ctx context.Context, key job.Key, room int64, fill func(co
 	defer s.uploads.give(room)
 
 	batch := s.deps.Intake.Begin()
+	batch.Owner = by.name()
 	defer batch.Abort(context.WithoutCancel(ctx)) // does nothing after Commit
 	if err := batch.Hold(ctx, key); err != nil {
 		return nil, err

@@ -22,13 +22,17 @@ const (
 )
 
 // find reads the job that the path names. A name that is no UUID is not looked
-// for.
+// for, and for who is not to see it a job is not there.
 func (s *Server) find(c echo.Context) (*job.Job, error) {
 	id := c.Param("job_id")
 	if !isUUID(id) {
 		return nil, job.ErrNotFound
 	}
-	return s.deps.Jobs.Get(c.Request().Context(), id)
+	j, err := s.deps.Jobs.Get(c.Request().Context(), id)
+	if err == nil && !callerOf(c).viewer().Sees(j) {
+		return nil, job.ErrNotFound
+	}
+	return j, err
 }
 
 // isUUID reports whether s is a UUID as the server writes it.
@@ -61,15 +65,15 @@ func (s *Server) status(c echo.Context) error {
 	return writeJSON(c, http.StatusOK, jobShape(j))
 }
 
-// list answers with all jobs, newest first, or with a part of them. It holds one
+// list answers with all jobs of the caller, newest first, or with a part of them. It holds one
 // page at a time. Jobs that are made meanwhile are not in it.
 func (s *Server) list(c echo.Context) error {
 	limit, after, err := listQuery(c)
 	if err != nil {
 		return err
 	}
-	ctx := c.Request().Context()
-	page, err := s.deps.Jobs.List(ctx, after, pageSize(limit, 0))
+	ctx, whose := c.Request().Context(), callerOf(c).viewer()
+	page, err := s.deps.Jobs.List(ctx, whose, after, pageSize(limit, 0))
 	if err != nil {
 		return err
 	}
@@ -97,11 +101,11 @@ func (s *Server) list(c echo.Context) error {
 		}
 		last := page[len(page)-1]
 		after = job.Cursor{CreatedAt: last.CreatedAt, ID: last.ID}
-		if page, err = s.deps.Jobs.List(ctx, after, pageSize(limit, written)); err != nil {
+		if page, err = s.deps.Jobs.List(ctx, whose, after, pageSize(limit, written)); err != nil {
 			return err
 		}
 	}
-	end, err := s.listEnd(ctx, limit, written, page)
+	end, err := s.listEnd(ctx, whose, limit, written, page)
 	if err != nil {
 		return err
 	}
@@ -130,19 +134,19 @@ func writeElement(w *echo.Response, written int, j *job.Job) error {
 
 // listEnd is what follows the jobs: their number, or, of a part, the number of
 // all there are and where to go on.
-func (s *Server) listEnd(ctx context.Context, limit, written int, page []*job.Job) ([]byte, error) {
+func (s *Server) listEnd(ctx context.Context, whose job.Viewer, limit, written int, page []*job.Job) ([]byte, error) {
 	if limit == 0 {
 		return fmt.Appendf(nil, "],\"total\":%d}\n", written), nil
 	}
-	counts, err := s.deps.Jobs.Count(ctx)
+	total, err := s.total(ctx, whose)
 	if err != nil {
 		return nil, err
 	}
-	end := fmt.Appendf(nil, "],\"total\":%d", counts.Jobs)
+	end := fmt.Appendf(nil, "],\"total\":%d", total)
 	if written == limit {
 		last := page[len(page)-1]
 		next := job.Cursor{CreatedAt: last.CreatedAt, ID: last.ID}
-		more, err := s.deps.Jobs.List(ctx, next, 1)
+		more, err := s.deps.Jobs.List(ctx, whose, next, 1)
 		if err != nil {
 			return nil, err
 		}
@@ -151,6 +155,15 @@ func (s *Server) listEnd(ctx context.Context, limit, written int, page []*job.Jo
 		}
 	}
 	return append(end, "}\n"...), nil
+}
+
+// total is how many jobs there are for the viewer.
+func (s *Server) total(ctx context.Context, whose job.Viewer) (int, error) {
+	if !whose.All {
+		return s.deps.Jobs.Owned(ctx, whose.Owner)
+	}
+	counts, err := s.deps.Jobs.Count(ctx)
+	return counts.Jobs, err
 }
 
 // listQuery reads limit, 0 when all jobs are wanted, and page_token.

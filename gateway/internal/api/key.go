@@ -28,8 +28,9 @@ var (
 	}
 )
 
-// keyOf reads the request's key, which is zero when it has none.
-func keyOf(r *http.Request) (job.Key, error) {
+// keyOf reads the request's key, which is zero when it has none. Each caller has
+// keys of its own.
+func keyOf(by caller, r *http.Request) (job.Key, error) {
 	values := r.Header.Values(keyHeader)
 	if len(values) == 0 {
 		return job.Key{}, nil
@@ -42,7 +43,7 @@ func keyOf(r *http.Request) (job.Key, error) {
 	if !sound {
 		return job.Key{}, refuse(http.StatusBadRequest, keyHeader+" must be one value of 1 to 255 printable ASCII characters")
 	}
-	return job.Key{Name: name}, nil
+	return job.Key{Scope: by.name(), Name: name}, nil
 }
 
 // known returns the job that a request with this key has made before, or nil when

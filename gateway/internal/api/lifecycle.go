@@ -15,11 +15,11 @@ import (
 
 // cancel ends a job with all its open images.
 func (s *Server) cancel(c echo.Context) error {
-	id := c.Param("job_id")
-	if !isUUID(id) {
-		return job.ErrNotFound
+	j, err := s.find(c)
+	if err != nil {
+		return err
 	}
-	j, changed, err := s.deps.Intake.Cancel(c.Request().Context(), id)
+	j, changed, err := s.deps.Intake.Cancel(c.Request().Context(), j.ID)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (s *Server) cancel(c echo.Context) error {
 // retry makes a new job of the images of one that failed.
 func (s *Server) retry(c echo.Context) error {
 	ctx := c.Request().Context()
-	key, err := keyOf(c.Request())
+	key, err := keyOf(callerOf(c), c.Request())
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (s *Server) retried(c echo.Context, key job.Key, fingerprint string) (*job.
 	case source.Failed > s.config.MaxBatchImages: // The limit was higher then.
 		return nil, refuse(http.StatusBadRequest, fmt.Sprintf("Too many images (>%d)", s.config.MaxBatchImages))
 	}
-	return s.make(c.Request().Context(), key, s.config.MaxImageBytes, func(ctx context.Context, b *intake.Batch) error {
+	return s.make(c.Request().Context(), callerOf(c), key, s.config.MaxImageBytes, func(ctx context.Context, b *intake.Batch) error {
 		b.Fingerprint = fingerprint
 		return b.Retry(ctx, source)
 	})

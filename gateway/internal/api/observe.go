@@ -53,7 +53,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		s.deps.Log.LogAttrs(c.Request().Context(), level, "request",
 			slog.String("method", method), slog.String("route", route), slog.Int("status", status),
-			slog.Duration("duration", took), slog.String("job_id", jobID(c)), slog.Int64("bytes", c.Response().Size))
+			slog.Duration("duration", took), slog.String("job_id", jobID(c)), slog.String("key", callerOf(c).name()), slog.Int64("bytes", c.Response().Size))
 		return nil
 	}
 }

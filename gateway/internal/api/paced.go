@@ -91,7 +91,7 @@ func (b *pacedBody) linger(r *http.Request) {
 // would wait for it without a limit before it answers.
 func (s *Server) finishBody(c echo.Context) error {
 	r := c.Request()
-	if r.ContentLength == 0 || r.Method == http.MethodPost && c.Path() == pathBatch {
+	if r.ContentLength == 0 || isUpload(c) {
 		return nil
 	}
 	const most = 64 << 10

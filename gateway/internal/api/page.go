@@ -21,7 +21,7 @@ var pages = map[string]page{
 	"/style.css": {"page/style.css", "text/css; charset=utf-8"},
 }
 
-const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; " +
 	"form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 func (p page) serve(c echo.Context) error {

@@ -28,6 +28,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/metrics"
@@ -74,11 +75,11 @@ func (s *shakyJobs) Changes(ctx context.Context, id string, after int64) (*job.J
 	return s.Store.Changes(ctx, id, after)
 }
 
-func (s *shakyJobs) List(ctx context.Context, after job.Cursor, limit int) ([]*job.Job, error) {
+func (s *shakyJobs) List(ctx context.Context, v job.Viewer, after job.Cursor, limit int) ([]*job.Job, error) {
 	if err := s.err(); err != nil {
 		return nil, err
 	}
-	return s.Store.List(ctx, after, limit)
+	return s.Store.List(ctx, v, after, limit)
 }
 
 func (s *shakyJobs) Create(ctx context.Context, j *job.Job) error {
@@ -140,6 +141,7 @@ type options struct {
 	intake   intake.Config
 	progress progress.Config
 	ops      http.Handler
+	keys     *keyring.Ring
 	log      io.Writer
 
 	listener *pipes                                                                 // default: one of TCP
@@ -176,7 +178,7 @@ func setup(t testing.TB, o options) *rig {
 		Log: log, Metrics: m, Owner: "test",
 	})
 	r.api = api.New(o.config, api.Deps{
-		Jobs: r.jobs, Processed: r.processed, Intake: in, Hub: r.hub, Ops: o.ops, Log: log, Metrics: m,
+		Jobs: r.jobs, Processed: r.processed, Intake: in, Hub: r.hub, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m,
 	})
 
 	transport := &http.Transport{DisableCompression: true}

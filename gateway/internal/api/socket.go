@@ -55,15 +55,27 @@ func (s *Server) watch(c echo.Context) error {
 	if !isUUID(id) {
 		return job.ErrNotFound
 	}
-	watcher, err := s.deps.Hub.Subscribe(r.Context(), id)
+	by := callerOf(c)
+	closed, err := s.openSocket(by)
 	if err != nil {
+		return err
+	}
+	watcher, err := s.deps.Hub.Subscribe(r.Context(), id)
+	if err == nil && !by.viewer().Sees(watcher.Job()) {
+		watcher.Close()
+		err = job.ErrNotFound
+	}
+	if err != nil {
+		closed()
 		return err
 	}
 	conn, err := websocket.Accept(c.Response(), r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // it would compare origins once more, and not with ours
 		CompressionMode:    websocket.CompressionDisabled,
+		Subprotocols:       []string{socketProtocol},
 	})
 	if err != nil {
+		closed()
 		watcher.Close()
 		return fmt.Errorf("upgrade: %w", err)
 	}
@@ -71,12 +83,17 @@ func (s *Server) watch(c echo.Context) error {
 	// A goroutine of its own lets go of the request and of the stack that it needed,
 	// which is half of what a socket costs. Serve waits for it.
 	s.running.Add(1)
-	go s.follow(context.WithoutCancel(r.Context()), id, watcher, newSocket(conn, wire, s.config.WSIdleTimeout))
+	ctx := context.WithoutCancel(r.Context())
+	k := newSocket(conn, wire, s.config.WSIdleTimeout)
+	go func() {
+		defer closed()
+		s.follow(ctx, id, by.removed(), watcher, k)
+	}()
 	return nil
 }
 
 // follow serves one socket to its end.
-func (s *Server) follow(ctx context.Context, id string, watcher *progress.Watcher, k *socket) {
+func (s *Server) follow(ctx context.Context, id string, removed <-chan struct{}, watcher *progress.Watcher, k *socket) {
 	defer s.running.Done()
 	defer watcher.Close()
 	defer func() {
@@ -86,7 +103,7 @@ func (s *Server) follow(ctx context.Context, id string, watcher *progress.Watche
 	}()
 	s.figures.sockets.Add(1)
 	defer s.figures.sockets.Add(-1)
-	why := k.serve(ctx, watcher, s.closing)
+	why := k.serve(ctx, watcher, s.closing, removed)
 	s.figures.closes.Inc(why)
 	s.deps.Log.DebugContext(ctx, "websocket closed", "job_id", id, "why", why, "duration", time.Since(k.began))
 }
@@ -107,8 +124,8 @@ func newSocket(conn *websocket.Conn, wire *farewell, idle time.Duration) *socket
 }
 
 // serve sends what the watcher is told until the job has ended, the client is
-// gone or silent, or closing is closed. It returns why it ended, for the metrics.
-func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing <-chan struct{}) string {
+// gone or silent, closing is closed, or the key is removed by which it came. It returns why it ended, for the metrics.
+func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, removed <-chan struct{}) string {
 	// The library closes the connection when the context of a read ends.
 	ctx, hangUp := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -134,6 +151,8 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing <-chan 
 			return "client"
 		case <-closing:
 			return k.goodbye(websocket.StatusGoingAway, "server is shutting down", "shutdown")
+		case <-removed:
+			return k.goodbye(websocket.StatusPolicyViolation, "API key was removed", "key_removed")
 		case <-w.Ready():
 			over, err := k.tell(ctx, w, closing)
 			switch {

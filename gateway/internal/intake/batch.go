@@ -38,6 +38,7 @@ func InvalidBase64() *pipeline.Failure {
 // Batch is a job whose request is being read. It belongs to one goroutine.
 type Batch struct {
 	Fingerprint string // of the request, if it came with a key; set before Commit
+	Owner       string // of the job, if it is anybody's; set before Commit
 
 	in       *Intake
 	id       string
@@ -156,7 +157,7 @@ func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
 	now := b.in.deps.Now()
 	j := job.New(b.id, b.images, now)
 	b.lease.Until = now.Add(job.LeaseTime)
-	j.Lease, j.RetryOf, j.Fingerprint = b.lease, b.retryOf, b.Fingerprint
+	j.Lease, j.RetryOf, j.Fingerprint, j.Owner = b.lease, b.retryOf, b.Fingerprint, b.Owner
 	switch err := b.in.deps.Jobs.Create(ctx, j); {
 	case errors.Is(err, job.ErrLeaseLost):
 		// We stood still for so long that the reservation was cleared away. Another

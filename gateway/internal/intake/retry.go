@@ -28,7 +28,7 @@ const retryTime = 2 * time.Minute
 func (b *Batch) Retry(ctx context.Context, source *job.Job) error {
 	ctx, cancel := context.WithTimeout(ctx, retryTime)
 	defer cancel()
-	b.retryOf = source.ID
+	b.retryOf, b.Owner = source.ID, source.Owner // also when an operator does it
 	left := 0
 	for i := range source.Images {
 		img := &source.Images[i]

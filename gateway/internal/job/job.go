@@ -50,6 +50,7 @@ type Job struct {
 
 	RetryOf     string // id of the job whose failed images these are; empty for a batch
 	Fingerprint string // of the request, for one that came with a Key
+	Owner       string // name of the API key that made it; empty: made without keys
 
 	Lease         Lease // who fetches its URLs or receives its request
 	OriginalsGone bool  // retention has deleted the originals
@@ -122,9 +123,21 @@ func (i *Image) Upload(jobID string, now time.Time) pipeline.Upload {
 // Key names a request of a client, so that the same request sent again makes no
 // second job. The zero Key is none.
 type Key struct {
-	Scope string // whose it is: the id of an API key; empty when there are none
+	Scope string // whose it is: the name of an API key; empty when there are none
 	Name  string // as the client gave it, 255 bytes at most
 }
+
+// Viewer is who asks for jobs: the owner of some, or somebody who sees all.
+type Viewer struct {
+	Owner string // the name of an API key
+	All   bool   // an operator's key, or no keys at all
+}
+
+// Everybody sees all jobs.
+var Everybody = Viewer{All: true}
+
+// Sees reports whether the job is one of the viewer's.
+func (v Viewer) Sees(j *Job) bool { return v.All || v.Owner != "" && j.Owner == v.Owner }
 
 // Lease says which gateway may write to a job that is being received or
 // fetched. Epoch grows with every claim, so that one that was paused and lost the

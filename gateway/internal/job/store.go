@@ -82,9 +82,15 @@ type Store interface {
 	// Changes returns the job with the images whose revision is above after, in
 	// order of revision and then index, from one consistent read.
 	Changes(ctx context.Context, id string, after int64) (*Job, error)
-	// List returns up to limit jobs with all their images, newest first, beginning
-	// after the given one (the zero Cursor: with the newest).
-	List(ctx context.Context, after Cursor, limit int) ([]*Job, error)
+	// List returns up to limit of the viewer's jobs with all their images, newest
+	// first, beginning after the given one (the zero Cursor: with the newest).
+	List(ctx context.Context, v Viewer, after Cursor, limit int) ([]*Job, error)
+	// Owned returns how many jobs of the owner are in answers. It counts them, unlike
+	// Count, so it costs the more the more there are. Nobody owns what was made
+	// without keys.
+	Owned(ctx context.Context, owner string) (int, error)
+	// OpenImages returns how many images of the owner have not ended.
+	OpenImages(ctx context.Context, owner string) (int, error)
 	// Count returns figures over all jobs.
 	Count(ctx context.Context) (Counts, error)
 

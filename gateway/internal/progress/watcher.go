@@ -78,6 +78,9 @@ func (h *Hub) Subscribe(ctx context.Context, jobID string) (*Watcher, error) {
 	return watcher, nil
 }
 
+// Job is the job as it was last told of, without its images.
+func (w *Watcher) Job() *job.Job { return &w.at.job }
+
 // Close ends the watch.
 func (w *Watcher) Close() {
 	if w.closed {

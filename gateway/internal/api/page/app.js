@@ -24,7 +24,53 @@ function note(text, bad) {
   byId('note').className = bad ? 'error' : '';
 }
 
+// The API key, where the gateway asks for one. It is this tab's alone and goes into
+// headers, never into an address.
+const kept = 'imagebatch-api-key';
+const apiKey = () => sessionStorage.getItem(kept) || '';
+
+function ask(path, options = {}) {
+  const headers = apiKey() ? { ...options.headers, Authorization: `Bearer ${apiKey()}` } : options.headers;
+  return fetch(path, { ...options, headers });
+}
+
+function enterKey(event) {
+  event.preventDefault();
+  const key = byId('secret').value.trim();
+  if (key) sessionStorage.setItem(kept, key);
+  else sessionStorage.removeItem(kept);
+  byId('key').reset();
+  byId('key').hidden = true;
+  note('');
+  watch();
+  recent().catch(() => {});
+}
+
+// A link or an image can't bring a key, so with one these are fetched here.
+async function fetched(path) {
+  const response = await ask(path);
+  if (!response.ok) await answer(response);
+  const [, name] = /filename\*=UTF-8''(\S+)/.exec(response.headers.get('Content-Disposition')) || [];
+  return { name: name ? decodeURIComponent(name) : 'jobs.json', url: URL.createObjectURL(await response.blob()) };
+}
+
+async function save(event) {
+  const a = event.target.closest('a[href^="/api/"]');
+  if (!a || !apiKey()) return;
+  event.preventDefault();
+  try {
+    const file = await fetched(a.href);
+    const copy = link('', file.url);
+    copy.download = file.name;
+    copy.click();
+    setTimeout(() => URL.revokeObjectURL(file.url), 60000);
+  } catch (err) {
+    note(err.message, true);
+  }
+}
+
 async function answer(response) {
+  if (response.status === 401) byId('key').hidden = false;
   const body = await response.json().catch(() => ({ error: response.statusText }));
   if (!response.ok) throw Object.assign(new Error(body.error), { status: response.status });
   return body;
@@ -51,7 +97,7 @@ async function submit(event) {
     const images = byId('urls').value.split('\n').map((s) => s.trim()).filter(Boolean).map((url) => ({ url }));
     for (const file of byId('files').files) images.push(await readFile(file));
     note('Sending…');
-    const job = await answer(await fetch(base, {
+    const job = await answer(await ask(base, {
       method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ images }),
     }));
     note(job.message);
@@ -78,7 +124,13 @@ function picture(id, image) {
   const frame = element('div', undefined, 'picture');
   if (image.status === 'completed') {
     const img = element('img');
-    img.src = imagePath(id, image, 'thumbnail');
+    const path = imagePath(id, image, 'thumbnail');
+    if (apiKey()) {
+      img.onload = () => URL.revokeObjectURL(img.src);
+      fetched(path).then((file) => { img.src = file.url; }).catch(() => {});
+    } else {
+      img.src = path;
+    }
     img.alt = '';
     img.loading = 'lazy';
     frame.append(img);
@@ -125,14 +177,14 @@ async function watch() {
     byId('images').replaceChildren();
   }
   try {
-    const job = await fetch(jobPath(id)).then(answer);
+    const job = await ask(jobPath(id)).then(answer);
     if (shown !== mine) return;
     job.images.forEach((image) => showImage(id, image));
     showCounters(job);
   } catch (err) {
     if (shown !== mine) return;
     byId('state').textContent = err.status ? err.message : 'No answer from the server, trying again…';
-    if (err.status !== 404) mine.timer = setTimeout(watch, 2000);
+    if (err.status !== 404 && err.status !== 401) mine.timer = setTimeout(watch, 2000);
     return;
   }
   connect(mine);
@@ -140,7 +192,8 @@ async function watch() {
 
 function connect(mine) {
   const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-  const socket = new WebSocket(`${scheme}://${location.host}${jobPath(mine.id)}/ws`);
+  const protocols = apiKey() ? ['imagebatch', `imagebatch.bearer.${apiKey()}`] : [];
+  const socket = new WebSocket(`${scheme}://${location.host}${jobPath(mine.id)}/ws`, protocols);
   mine.socket = socket;
   socket.onmessage = (event) => {
     const update = JSON.parse(event.data);
@@ -159,7 +212,7 @@ function connect(mine) {
 }
 
 async function recent() {
-  const { jobs } = await fetch(`${base}?limit=10`).then(answer);
+  const { jobs } = await ask(`${base}?limit=10`).then(answer);
   if (jobs.length === 0) return;
   byId('recent').replaceChildren(...jobs.map((job) => {
     const item = element('li');
@@ -169,6 +222,8 @@ async function recent() {
 }
 
 byId('new').addEventListener('submit', submit);
+byId('key').addEventListener('submit', enterKey);
+document.addEventListener('click', save);
 window.addEventListener('hashchange', () => { watch(); recent().catch(() => {}); });
 watch();
 recent().catch(() => {});

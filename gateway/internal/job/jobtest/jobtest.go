@@ -25,6 +25,7 @@ func Run(t *testing.T, open func(t *testing.T) job.Store) {
 		{"create", testCreate},
 		{"leases", testLeases},
 		{"keys", testKeys},
+		{"owners", testOwners},
 		{"change", testChange},
 		{"cancel", testCancel},
 		{"concurrency", testConcurrency},

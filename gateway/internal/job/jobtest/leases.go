@@ -54,7 +54,7 @@ func testCreate(t *testing.T, open func(*testing.T) job.Store) {
 		ref := job.Ref{JobID: j.ID}
 		_, _, err = s.Change(t.Context(), ref, job.Settle(completed(ref), t0), t0)
 		wantErr(t, err, job.ErrNotFound)
-		list, err := s.List(t.Context(), job.Cursor{}, 10)
+		list, err := s.List(t.Context(), job.Everybody, job.Cursor{}, 10)
 		ok(t, err)
 		same(t, "list", ids(list), []string{})
 		counts, err := s.Count(t.Context())

@@ -303,7 +303,7 @@ func (m *model) check(r *rapid.T) {
 		}
 		visible++
 	}
-	list, err := m.store.List(m.ctx, job.Cursor{}, len(m.order))
+	list, err := m.store.List(m.ctx, job.Everybody, job.Cursor{}, len(m.order))
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func testReads(t *testing.T, open func(*testing.T) job.Store) {
 						t.Error(err)
 						return
 					}
-					page, err := s.List(t.Context(), job.Cursor{}, 1)
+					page, err := s.List(t.Context(), job.Everybody, job.Cursor{}, 1)
 					if err == nil {
 						err = addUp(page[0])
 					}
@@ -99,7 +99,7 @@ func testReads(t *testing.T, open func(*testing.T) job.Store) {
 func testList(t *testing.T, open func(*testing.T) job.Store) {
 	page := func(t *testing.T, s job.Store, after job.Cursor, limit int) []*job.Job {
 		t.Helper()
-		jobs, err := s.List(t.Context(), after, limit)
+		jobs, err := s.List(t.Context(), job.Everybody, after, limit)
 		ok(t, err)
 		return jobs
 	}
@@ -162,7 +162,7 @@ func testList(t *testing.T, open func(*testing.T) job.Store) {
 		seen := map[string]bool{}
 		next := job.Cursor{}
 		for {
-			some, err := s.List(t.Context(), next, 3)
+			some, err := s.List(t.Context(), job.Everybody, next, 3)
 			if err != nil {
 				t.Error(err)
 				break

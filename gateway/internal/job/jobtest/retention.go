@@ -44,7 +44,7 @@ func testRetention(t *testing.T, open func(*testing.T) job.Store) {
 		ref := job.Ref{JobID: j.ID}
 		_, _, err = s.Change(t.Context(), ref, job.Settle(completed(ref), at(7)), at(7))
 		wantErr(t, err, job.ErrNotFound)
-		list, err := s.List(t.Context(), job.Cursor{}, 9)
+		list, err := s.List(t.Context(), job.Everybody, job.Cursor{}, 9)
 		ok(t, err)
 		same(t, "list", ids(list), []string{})
 		counts, err := s.Count(t.Context())

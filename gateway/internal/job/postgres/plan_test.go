@@ -9,11 +9,11 @@ import (
 // work for gateways and relays, and as many hidden.
 const fill = `INSERT INTO jobs (id, status, visible, total, completed, failed, revision, created_at, updated_at,
 		completed_at, lease_owner, lease_epoch, lease_until, work, originals_gone,
-		retry_of, fingerprint, idempotency_scope, idempotency_key)
+		retry_of, fingerprint, idempotency_scope, idempotency_key, owner)
 	SELECT 'job-' || n, CASE WHEN n % 100 = 0 THEN 'processing' ELSE 'completed' END, n % 100 <> 1,
 		2, CASE WHEN n % 100 = 0 THEN 0 ELSE 2 END, 0, 3, n, n,
 		CASE WHEN n % 100 = 0 THEN 0 ELSE n END, 'owner-' || n % 3, 1, n, CASE WHEN n % 100 = 0 THEN 1 ELSE 0 END, n % 200 = 1,
-		'', '', 'me', CASE WHEN n % 2 = 0 THEN 'key-' || n ELSE '' END
+		'', '', 'me', CASE WHEN n % 2 = 0 THEN 'key-' || n ELSE '' END, 'owner-' || n % 100
 	FROM generate_series(1, 20000) n;
 	INSERT INTO images SELECT j.seq, k, md5(j.id), 'a.jpg', 'a.jpg', '', CASE WHEN j.work > 0 THEN 'processing' ELSE 'completed' END,
 		'path', 'image/jpeg', 1, repeat('a1b2', 16), '', '', '', false, 1, CASE WHEN j.work > 0 THEN 0 ELSE 1 END, k + 2,
@@ -46,6 +46,10 @@ func TestPlans(t *testing.T) {
 		"changes":          {selectChanges, `7, 2`},
 		"newest":           {selectNewest, `50`},
 		"older":            {selectOlder, `5000, 'job-5000', 50`},
+		"newest of one":    {selectOwnNewest, `'owner-7', 50`},
+		"older of one":     {selectOwnOlder, `'owner-7', 5000, 'job-5000', 50`},
+		"jobs of one":      {countOwned, `'owner-7'`},
+		"open of one":      {countOwnedOpen, `'owner-7'`},
 		"counts":           {selectCounts, ``},
 		"lapsed":           {lapsedJobs, `99999999, 16`},
 		"claim":            {claimJobs, `'me', 1, '{7, 8, 9}'`},

@@ -59,12 +59,17 @@ func (s *Store) find(ctx context.Context, id string, images func(context.Context
 	return &r.Job, nil
 }
 
-// List returns a page of the jobs, newest first.
-func (s *Store) List(ctx context.Context, after job.Cursor, limit int) ([]*job.Job, error) {
-	query, args := selectNewest, []any{max(limit, 0)}
-	if after.ID != "" {
-		query, args = selectOlder, []any{micros(after.CreatedAt), text(after.ID), max(limit, 0)}
+// List returns a page of the viewer's jobs, newest first.
+func (s *Store) List(ctx context.Context, v job.Viewer, after job.Cursor, limit int) ([]*job.Job, error) {
+	newest, older, args := selectNewest, selectOlder, []any{}
+	if !v.All {
+		newest, older, args = selectOwnNewest, selectOwnOlder, []any{text(v.Owner)}
 	}
+	query := newest
+	if after.ID != "" {
+		query, args = older, append(args, micros(after.CreatedAt), text(after.ID))
+	}
+	args = append(args, max(limit, 0))
 	var page []*row
 	err := s.read(ctx, func(ctx context.Context, x *session) error {
 		rows, err := x.all(ctx, query, args...)
@@ -77,6 +82,24 @@ func (s *Store) List(ctx context.Context, after job.Cursor, limit int) ([]*job.J
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
 	return jobs(page), nil
+}
+
+// Owned returns how many jobs the owner has.
+func (s *Store) Owned(ctx context.Context, owner string) (int, error) {
+	return s.sum(ctx, countOwned, owner)
+}
+
+// OpenImages returns how many images of the owner have not ended.
+func (s *Store) OpenImages(ctx context.Context, owner string) (int, error) {
+	return s.sum(ctx, countOwnedOpen, owner)
+}
+
+func (s *Store) sum(ctx context.Context, query, owner string) (n int, _ error) {
+	err := s.read(ctx, func(ctx context.Context, x *session) error { return x.one(ctx, query, text(owner))(&n) })
+	if err != nil {
+		return 0, fmt.Errorf("count for %s: %w", owner, err)
+	}
+	return n, nil
 }
 
 // Count returns figures over all jobs. They are sums that are carried along with

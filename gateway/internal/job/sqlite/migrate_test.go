@@ -43,7 +43,7 @@ func TestMigrate(t *testing.T) {
 	if s.ID() != "old store" {
 		t.Errorf("the store is now called %s", s.ID())
 	}
-	list, err := s.List(t.Context(), job.Cursor{}, 9)
+	list, err := s.List(t.Context(), job.Everybody, job.Cursor{}, 9)
 	ok(t, err)
 	if len(list) != 2 || list[0].ID != "ended" || list[1].ID != "open" || len(list[1].Images) != 2 || list[0].RetryOf != "" || list[0].Fingerprint != "" {
 		t.Fatalf("the jobs are now %+v", list)

@@ -17,11 +17,11 @@ const (
 		VALUES (?, 'receiving', 0, 0, 0, 0, 0, 0, 0, 0, ?, ?, ?, 1, 0, ?, ?)`
 	fillReserved = `UPDATE jobs SET status = ?, visible = 1, total = ?, completed = ?, failed = ?, revision = ?,
 		created_at = ?, updated_at = ?, completed_at = ?, lease_until = ?, work = ?, originals_gone = ?,
-		retry_of = ?, fingerprint = ?
+		retry_of = ?, fingerprint = ?, owner = ?
 		WHERE id = ? AND status = 'receiving' AND lease_owner = ? AND lease_epoch = ? RETURNING seq`
 	insertJob = `INSERT INTO jobs (status, visible, total, completed, failed, revision, created_at, updated_at,
-		completed_at, lease_until, work, originals_gone, retry_of, fingerprint, id, lease_owner, lease_epoch)
-		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq`
+		completed_at, lease_until, work, originals_gone, retry_of, fingerprint, owner, id, lease_owner, lease_epoch)
+		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq`
 	insertImage = `INSERT INTO images (job, idx, trace_id, original_filename, key_name, url, status, original_path,
 		content_type, size, sha256, processed_path, error, error_code, retryable, start_time, end_time, revision,
 		unsent, send) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
@@ -72,12 +72,21 @@ const (
 	selectNewest  = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.visible = 1 ORDER BY j.created_at DESC, j.id DESC LIMIT ?`
 	selectOlder   = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.visible = 1 AND (j.created_at, j.id) < (?, ?)
 		ORDER BY j.created_at DESC, j.id DESC LIMIT ?`
+	selectOwnNewest = `SELECT ` + jobColumns + ` FROM jobs j WHERE ` + owned + ` ORDER BY j.created_at DESC, j.id DESC LIMIT ?`
+	selectOwnOlder  = `SELECT ` + jobColumns + ` FROM jobs j WHERE ` + owned + ` AND (j.created_at, j.id) < (?, ?)
+		ORDER BY j.created_at DESC, j.id DESC LIMIT ?`
+	countOwned     = `SELECT count(*) FROM jobs j WHERE ` + owned
+	countOwnedOpen = `SELECT coalesce(sum(j.total - j.completed - j.failed), 0) FROM jobs j WHERE ` + owned + ` AND j.completed_at = 0`
+
 	selectUnsent = `SELECT j.id, ` + imageColumns + ` FROM images i JOIN jobs j ON j.seq = i.job
 		WHERE i.unsent = 1 ORDER BY i.job, i.idx LIMIT ?`
 	selectHidden = `SELECT ` + jobColumns + ` FROM jobs j
 		WHERE j.visible = 0 AND j.completed_at > 0 AND j.originals_gone = ? AND j.completed_at < ? AND j.originals_gone_at < ?
 		ORDER BY j.completed_at LIMIT ?`
 )
+
+// owned is true of the jobs of one owner, as the indexes say.
+const owned = `j.owner = ? AND j.owner <> '' AND j.visible = 1`
 
 // Statements of Open, run once. Without the hint the last one would walk all jobs.
 const (
@@ -100,4 +109,5 @@ var writeQueries = []string{
 var readQueries = []string{
 	selectStoreID, countJobs, countOpen, countUnsent, oldestOpen,
 	selectJob, selectKeyed, selectImages, selectChanges, selectNewest, selectOlder, selectUnsent, selectHidden,
+	selectOwnNewest, selectOwnOlder, countOwned, countOwnedOpen,
 }

@@ -62,12 +62,17 @@ func (s *Store) find(ctx context.Context, id string, images func(context.Context
 	return &r.Job, nil
 }
 
-// List returns a page of the jobs, newest first.
-func (s *Store) List(ctx context.Context, after job.Cursor, limit int) ([]*job.Job, error) {
-	query, args := selectNewest, []any{max(limit, 0)}
-	if after.ID != "" {
-		query, args = selectOlder, []any{micros(after.CreatedAt), after.ID, max(limit, 0)}
+// List returns a page of the viewer's jobs, newest first.
+func (s *Store) List(ctx context.Context, v job.Viewer, after job.Cursor, limit int) ([]*job.Job, error) {
+	newest, older, args := selectNewest, selectOlder, []any{}
+	if !v.All {
+		newest, older, args = selectOwnNewest, selectOwnOlder, []any{v.Owner}
 	}
+	query := newest
+	if after.ID != "" {
+		query, args = older, append(args, micros(after.CreatedAt), after.ID)
+	}
+	args = append(args, max(limit, 0))
 	var page []*job.Job
 	err := s.read(ctx, func(ctx context.Context, x *session) (err error) {
 		page, err = x.whole(ctx, query, args...)
@@ -94,6 +99,24 @@ func (x *session) whole(ctx context.Context, query string, args ...any) ([]*job.
 		jobs[i] = &r.Job
 	}
 	return jobs, nil
+}
+
+// Owned returns how many jobs the owner has.
+func (s *Store) Owned(ctx context.Context, owner string) (int, error) {
+	return s.sum(ctx, countOwned, owner)
+}
+
+// OpenImages returns how many images of the owner have not ended.
+func (s *Store) OpenImages(ctx context.Context, owner string) (int, error) {
+	return s.sum(ctx, countOwnedOpen, owner)
+}
+
+func (s *Store) sum(ctx context.Context, query, owner string) (n int, _ error) {
+	err := s.read(ctx, func(ctx context.Context, x *session) error { return x.one(ctx, query, owner)(&n) })
+	if err != nil {
+		return 0, fmt.Errorf("count for %s: %w", owner, err)
+	}
+	return n, nil
 }
 
 // Count returns figures over all jobs.

@@ -236,7 +236,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	_, err = s.Changes(t.Context(), "before", 0)
 	ok(t, err)
-	listed, err := s.List(t.Context(), job.Cursor{}, 1000)
+	listed, err := s.List(t.Context(), job.Everybody, job.Cursor{}, 1000)
 	ok(t, err)
 	counts, err := s.Count(t.Context())
 	ok(t, err)

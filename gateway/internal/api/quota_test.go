@@ -1,0 +1,166 @@
+package api_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"nhooyr.io/websocket"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/api"
+)
+
+// TestNoisyNeighbour holds that who comes to a limit is refused what is over it, and
+// that nobody else is.
+func TestNoisyNeighbour(t *testing.T) {
+	keys := newRing(t, "noisy requests_per_minute=5", "quiet requests_per_minute=1000", "free")
+	r := setup(t, options{keys: keys.Ring})
+	served, refused := 0, 0
+	began := time.Now()
+	for range 50 {
+		switch got := r.as(keys, "noisy", "GET", "/api/v1/batch", ""); got.status {
+		case 200:
+			served++
+		case 429:
+			refused++
+			if text := `{"error":"Too many requests, try again later","status":429}` + "\n"; string(got.body) != text {
+				t.Errorf("refused with %s", got.body)
+			}
+			if after := got.header.Get("Retry-After"); after == "" || after == "0" {
+				t.Errorf("Retry-After %q", after)
+			}
+			if p, l := got.header.Get("RateLimit-Policy"), got.header.Get("RateLimit"); p != `"requests";q=5;w=60` || !strings.HasPrefix(l, `"requests";r=0;t=`) {
+				t.Errorf("RateLimit-Policy %q, RateLimit %q", p, l)
+			}
+		default:
+			t.Errorf("%d %s", got.status, got.body)
+		}
+		for _, name := range []string{"quiet", "free"} {
+			if got := r.as(keys, name, "GET", "/api/v1/batch", ""); got.status != 200 {
+				t.Errorf("%s: %d %s", name, got.status, got.body)
+			} else if has := got.header.Get("RateLimit") != ""; has != (name == "quiet") {
+				t.Errorf("%s is told %v", name, got.header)
+			}
+		}
+	}
+	// A request is paid back every 12 s.
+	if late := int(time.Since(began).Minutes()*5) + 1; served < 5 || served > 5+late || served+refused != 50 {
+		t.Errorf("%d served, %d refused", served, refused)
+	}
+	// What is public is nobody's, and costs nobody.
+	if got := r.as(keys, "noisy", "GET", "/app.js", ""); got.status != 200 {
+		t.Errorf("the page: %d", got.status)
+	}
+}
+
+func TestQuotas(t *testing.T) {
+	keys := newRing(t, "images open_images=3", "sockets sockets=1", "bytes upload_bytes_per_minute=100", "other")
+	r := setup(t, options{keys: keys.Ring})
+	t.Run("open images", func(t *testing.T) {
+		first := r.createAs(keys, "images", 2)
+		r.createAs(keys, "images", 2) // Two were open, which is less than three.
+		got := r.as(keys, "images", "POST", "/api/v1/batch", small)
+		if string(got.body) != `{"error":"Too many images in progress with this API key, try again later","status":429}`+"\n" || got.header.Get("Retry-After") != "5" {
+			t.Errorf("%d %s %v", got.status, got.body, got.header)
+		}
+		r.end(first, 0, nil)
+		r.end(first, 1, nil)
+		r.createAs(keys, "images", 1)
+	})
+	t.Run("sockets", func(t *testing.T) {
+		dial := func(name, id string) (*websocket.Conn, int) {
+			conn, resp, err := websocket.Dial(t.Context(), r.url+"/api/v1/batch/"+id+"/ws", &websocket.DialOptions{
+				HTTPClient: r.client, HTTPHeader: http.Header{"Authorization": {keys.keys[name]}},
+			})
+			if err != nil {
+				return nil, resp.StatusCode
+			}
+			t.Cleanup(func() { _ = conn.CloseNow() })
+			return conn, 101
+		}
+		id, other := r.createAs(keys, "sockets", 1), r.createAs(keys, "other", 1)
+		for range 3 { // What is refused for another reason is not counted.
+			if _, status := dial("sockets", other); status != 404 {
+				t.Errorf("another's: %d", status)
+			}
+		}
+		first, status := dial("sockets", id)
+		if status != 101 {
+			t.Fatalf("the first: %d", status)
+		}
+		if _, status := dial("sockets", id); status != 429 {
+			t.Errorf("the second: %d", status)
+		}
+		if _, status := dial("other", other); status != 101 {
+			t.Errorf("another's: %d", status)
+		}
+		r.end(id, 0, nil)
+		if _, err := frames(t.Context(), first); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+			t.Errorf("ended with %v", err)
+		}
+		// The server counts it off when its goodbye is over.
+		for status = 429; status == 429; _, status = dial("sockets", id) {
+			if t.Context().Err() != nil {
+				t.Fatal("the socket that has ended still counts")
+			}
+		}
+	})
+	t.Run("bytes", func(t *testing.T) {
+		large := `{"images":[{"base64":"eA=="}]` + strings.Repeat(" ", 1000) + `}`
+		got := r.as(keys, "bytes", "POST", "/api/v1/batch", large)
+		if got.status != 201 || got.header.Get("RateLimit") != `"upload-bytes";r=100;t=1` {
+			t.Errorf("what has begun is finished: %d %s %v", got.status, got.body, got.header)
+		}
+		got = r.as(keys, "bytes", "POST", "/api/v1/batch", small)
+		if string(got.body) != `{"error":"Too many bytes uploaded, try again later","status":429}`+"\n" {
+			t.Errorf("%d %s", got.status, got.body)
+		}
+		// A kilobyte is paid back in ten minutes, less the first of them.
+		if after := got.header.Get("Retry-After"); len(after) != 3 || after[0] != '5' {
+			t.Errorf("Retry-After %q", after)
+		}
+		if got := r.as(keys, "bytes", "GET", "/api/v1/batch", ""); got.status != 200 {
+			t.Errorf("to ask costs no bytes: %d", got.status)
+		}
+	})
+}
+
+// TestUploadsAtOnce holds that one who sends slowly leaves room for others.
+func TestUploadsAtOnce(t *testing.T) {
+	keys := newRing(t, "slow", "other")
+	r := setup(t, options{keys: keys.Ring, config: api.Config{MaxImageBytes: 1 << 20, UploadMemory: 5 << 20}})
+	ends := make(chan response, 2)
+	var pipes []*io.PipeWriter
+	for range 2 {
+		body, in := io.Pipe()
+		pipes = append(pipes, in)
+		go func() { ends <- r.do("POST", "/api/v1/batch", body, "Authorization", keys.keys["slow"]) }()
+		_, err := io.WriteString(in, `{"images":[{"base64":"`)
+		r.must(err)
+	}
+	// The two may not have come yet, so it is asked until they have.
+	got := response{}
+	for got.status != 429 {
+		got = r.as(keys, "slow", "POST", "/api/v1/batch", small)
+		if got.status != 201 && got.status != 429 {
+			t.Fatalf("%d %s", got.status, got.body)
+		}
+	}
+	if string(got.body) != `{"error":"Too many uploads at once with this API key, try again later","status":429}`+"\n" {
+		t.Errorf("refused with %s", got.body)
+	}
+	r.createAs(keys, "other", 1)
+	for _, in := range pipes {
+		_, err := io.WriteString(in, `eA=="}]}`)
+		r.must(err)
+		r.must(in.Close())
+	}
+	for range 2 {
+		if got := <-ends; got.status != 201 {
+			t.Errorf("%d %s", got.status, got.body)
+		}
+	}
+	r.createAs(keys, "slow", 1)
+}
