@@ -223,16 +223,30 @@ func (r *run) beheaded(ctx context.Context, o *outcome) error {
 	if err != nil {
 		return err
 	}
+	// Whoever works on images waits, so that all of them must pass the queue yet.
+	r.signalWorkers(syscall.SIGSTOP)
 	load := r.startLoad(ctx, batches)
 	defer load.stop()
 	pause(ctx, loadTime/2)
 	if err := r.servers.behead(ctx, queue); err != nil {
 		return err
 	}
+	r.signalWorkers(syscall.SIGCONT)
 	healed := time.Now()
 	r.history.note("fault", "behead "+queue, "", nil)
 	o.faults["queue without a leader"]++
 	r.anew = true
 	load.await(r.endBound() + fetchTime)
+	made := 0.0
+	for _, name := range r.gateways {
+		figures, err := r.metrics(ctx, name)
+		if err != nil {
+			return fmt.Errorf("metrics of %s: %w", name, err)
+		}
+		made += figures[`imagebatch_queues_made_anew_total{queue="`+queue+`"}`]
+	}
+	if made == 0 {
+		r.history.breach("%s was not made anew", queue)
+	}
 	return r.judge(ctx, o, base, healed)
 }

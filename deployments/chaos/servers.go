@@ -145,8 +145,10 @@ func (s *servers) wipe(ctx context.Context) error {
 
 // leaderless names the quorum queues that have no leader and so answer nothing. A
 // broker that was killed just after it had made one may leave it like that for good.
+// Those of our own, which are only looked at, need none.
 func (s *servers) leaderless(ctx context.Context) (names string, err error) {
 	out, err := s.ctl(ctx, "eval", `[element(4, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(<<"`+s.vhost()+`">>), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
+		string:prefix(element(4, amqqueue:get_name(Q)), "imagebatch.") =:= nomatch,
 		element(1, ra:consistent_query(amqqueue:get_pid(Q), fun(_) -> ok end, 3000)) =/= ok].`)
 	if err != nil {
 		return "", err
