@@ -14,3 +14,9 @@ func Impatient(c Config, slowest int64, patience time.Duration) Config {
 
 // Routes are all that the server answers.
 func (s *Server) Routes() []*echo.Route { return s.echo.Routes() }
+
+// Uploads is how many uploads of a name are in hand.
+func (s *Server) Uploads(name string) (n int) {
+	s.quotas.with(name, func(u *usage) { n = u.uploads })
+	return n
+}
