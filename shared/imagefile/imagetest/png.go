@@ -28,10 +28,12 @@ func pngOf(chunks ...[]byte) []byte {
 	return append([]byte(pngMagic), bytes.Join(chunks, nil)...)
 }
 
+func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+
 // inPNG puts chunks right behind the IHDR of a PNG.
 func inPNG(png []byte, chunks ...[]byte) []byte {
 	const ihdrEnd = len(pngMagic) + 25
-	return bytes.Join([][]byte{png[:ihdrEnd], bytes.Join(chunks, nil), png[ihdrEnd:]}, nil)
+	return join(png[:ihdrEnd], join(chunks...), png[ihdrEnd:])
 }
 
 // zlibZeros is a whole zlib stream of n zeros, a thousandth of that long.
@@ -101,6 +103,8 @@ func chunkBombs() []Bomb {
 		{Name: "chunks one of 8 MB of text.png", Data: inPNG(whole, chunk("tEXt", append([]byte("Comment\x00"), bytes.Repeat([]byte("long "), 8<<20/5)...)))},
 		{Name: "chunks one of 8 MB of UTF-8.png", Data: inPNG(whole, chunk("iTXt", append([]byte("Comment\x00\x00\x00\x00\x00"), bytes.Repeat([]byte("läng "), 8<<20/6)...)))},
 		{Name: "chunks of one byte of pixels.png", Data: crumbs},
+		{Name: "chunks 800,000 and empty behind the pixels.png", Data: join(whole[:len(whole)-12], bytes.Repeat(chunk("aaAa", nil), 800_000), whole[len(whole)-12:])},
+		{Name: "chunks 800,000 without pixels behind the pixels.png", Data: join(whole[:len(whole)-12], bytes.Repeat(chunk("IDAT", nil), 800_000), whole[len(whole)-12:])},
 		{Name: "chunks of an animation of 2^31 pictures.png", Data: inPNG(whole, animation)},
 		{Name: "chunks of a length of 2^31.png", Data: inPNG(whole, []byte("\x7f\xff\xff\xffaaAa")), Want: pipeline.CodeDamaged},
 		{Name: "chunks of a length of 2^32.png", Data: inPNG(whole, []byte("\xff\xff\xff\xffaaAa")), Want: pipeline.CodeDamaged},
