@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/postgres"
 	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 	"github.com/imagebatch/imagebatch/shared/service"
@@ -33,6 +34,7 @@ type Config struct {
 	TLSKeyFile  string `env:"TLS_KEY_FILE"`  // its key
 
 	DownloadAllowNetworks []netip.Prefix `env:"DOWNLOAD_ALLOW_NETWORKS"`            // private networks that image URLs may point to, on any port
+	DownloadAllowHosts    []string       `env:"DOWNLOAD_ALLOW_HOSTS"`               // the only hosts that image URLs may name; empty: all
 	AllowedOrigins        []string       `env:"ALLOWED_ORIGINS"`                    // web origins, besides its own, that may open WebSockets
 	JobRetention          time.Duration  `env:"JOB_RETENTION" envDefault:"24h"`     // how long an ended job is kept
 	ResultRetention       string         `env:"RESULT_RETENTION" envDefault:"keep"` // how long processed images are kept after the job's end, or keep
@@ -75,6 +77,11 @@ func (c Config) Complete() (Config, error) {
 	}
 	if c.Concurrency < 1 || c.Concurrency > 1024 {
 		wrong("CONCURRENCY: want 1 to 1024, or 0 for 32")
+	}
+	for _, h := range c.DownloadAllowHosts {
+		if err := intake.CheckHost(h); err != nil {
+			wrong("DOWNLOAD_ALLOW_HOSTS %q: %w", h, err)
+		}
 	}
 	for _, o := range c.AllowedOrigins {
 		if u, err := url.Parse(o); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" {

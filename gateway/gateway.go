@@ -67,7 +67,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	s.hub = progress.New(progress.Config{}, s.jobs, d.Log, d.Metrics)
 	s.intake = intake.New(intake.Config{
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages, MaxOpenImages: c.MaxOpenImages,
-		AllowNetworks: c.DownloadAllowNetworks, Fetchers: c.Concurrency, UserAgent: "Imagebatch/" + service.Version(),
+		AllowNetworks: c.DownloadAllowNetworks, AllowHosts: c.DownloadAllowHosts, Fetchers: c.Concurrency, UserAgent: "Imagebatch/" + service.Version(),
 		JobRetention: c.JobRetention, ResultRetention: c.resultRetention,
 	}, intake.Deps{
 		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,

@@ -135,16 +135,25 @@ func (h Header) DecodedBytes() int64 { return h.decodedBytes }
 // or too_many_pixels, with a text for the person who sent the file.
 func Read(data []byte, limits Limits) (Header, error) {
 	limits = limits.orDefaults()
+	var h Header
+	var err error
 	switch {
 	case len(data) == 0:
 		return Header{}, notAnImage("the file is empty")
 	case bytes.HasPrefix(data, []byte(jpegMagic)):
-		return readJPEG(data, limits)
+		h, err = readJPEG(data, limits)
 	case bytes.HasPrefix(data, []byte(pngMagic)):
-		return readPNG(data, limits)
+		h, err = readPNG(data, limits)
 	default:
-		return Header{}, refuse(data)
+		err = refuse(data)
 	}
+	if err != nil {
+		return Header{}, err
+	}
+	if err := checkNature(data, data[len(data)-h.Trailing:]); err != nil {
+		return Header{}, err
+	}
+	return h, nil
 }
 
 // checkSize refuses a picture beyond the limits of pixels and sides.

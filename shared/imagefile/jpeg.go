@@ -340,9 +340,6 @@ func (w *jpegWalk) end() (Header, error) {
 	}
 	w.header.decodedBytes = w.decodedBytes()
 	w.header.Trailing = len(w.data) - w.pos
-	if err := checkTrailing(w.data[w.pos:]); err != nil {
-		return Header{}, err
-	}
 	return w.header, nil
 }
 

@@ -2,6 +2,8 @@ package imagefile
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math"
 	"strings"
 
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -135,27 +137,50 @@ func markup(data []byte) (name string, isImage bool) {
 	return "", false
 }
 
-// checkTrailing refuses what follows the picture when it makes the file
-// something else as well. Other bytes are allowed there: motion photos, gain maps,
-// the trailers of camera makers.
-func checkTrailing(trailing []byte) error {
-	second := ""
+// checkNature refuses a picture that is something else as well. Bytes after its
+// end are otherwise allowed: motion photos, gain maps, the trailers of camera
+// makers.
+func checkNature(data, trailing []byte) error {
 	for _, m := range otherFiles {
 		if bytes.HasPrefix(trailing, []byte(m.prefix)) {
-			second = m.name
-			break
+			return twoNatures(m.name + " follows the picture")
 		}
 	}
 	if name, isImage := markup(trailing); isImage {
-		second = "another image"
+		return twoNatures("another image follows the picture")
 	} else if name != "" {
-		second = "a " + name
+		return twoNatures("a " + name + " follows the picture")
 	}
-	if second == "" {
-		return nil
+	if isArchive(data) {
+		return twoNatures("it can be opened as an archive too")
 	}
-	return &pipeline.Failure{
-		Code: pipeline.CodeNotAnImage,
-		Text: "Not only an image: " + second + " follows the picture",
+	// Readers of PDF look for its beginning in the first kilobyte (ISO 32000-1,
+	// Annex H, note 13).
+	if bytes.Contains(data[:min(len(data), 1024)], []byte("%PDF-")) {
+		return twoNatures("it can be opened as a PDF document too")
 	}
+	return nil
+}
+
+// isArchive reports whether readers of ZIP would take the file, whatever it begins
+// with: they look from its end for a record that counts the bytes up to there
+// (APPNOTE 4.3.16).
+func isArchive(data []byte) bool {
+	const record = 22 // bytes, and a comment of at most 64 KiB
+	tail := data[max(0, len(data)-record-math.MaxUint16):]
+	for {
+		i := bytes.Index(tail, []byte("PK\x05\x06"))
+		if i < 0 || len(tail)-i < record {
+			return false
+		}
+		tail = tail[i:]
+		if int(binary.LittleEndian.Uint16(tail[record-2:])) == len(tail)-record {
+			return true
+		}
+		tail = tail[1:]
+	}
+}
+
+func twoNatures(reason string) error {
+	return &pipeline.Failure{Code: pipeline.CodeNotAnImage, Text: "Not only an image: " + reason}
 }

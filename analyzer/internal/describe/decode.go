@@ -97,11 +97,11 @@ func decodePixels(ctx context.Context, data []byte, h imagefile.Header, scale in
 	if scale > 1 {
 		return scaledjpeg.Decode(ctx, data, scale)
 	}
-	decode := jpeg.Decode
 	if h.Format == imagefile.PNG {
-		decode = png.Decode
+		m, err := png.Decode(&contextReader{ctx: ctx, r: newPNGPixels(data)})
+		return m, scaledjpeg.Full, err
 	}
-	m, err := decode(&contextReader{ctx: ctx, r: bytes.NewReader(data)})
+	m, err := jpeg.Decode(&contextReader{ctx: ctx, r: bytes.NewReader(data)})
 	return m, scaledjpeg.Full, err
 }
 

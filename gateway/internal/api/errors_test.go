@@ -76,6 +76,8 @@ func TestErrors(t *testing.T) {
 		"trailing data":   {method: "POST", path: "/api/v1/batch", body: one + one, status: 400, text: "Invalid JSON at byte 47: unexpected data after the object, beginning with '{'"},
 		"limit too high":  {path: "/api/v1/batch?limit=1001", status: 400, text: "limit must be a number from 1 to 1000"},
 		"limit no number": {path: "/api/v1/batch?limit=x", status: 400, text: "limit must be a number from 1 to 1000"},
+		"semicolon":       {path: "/api/v1/batch?limit=2;x", status: 400, text: "Invalid query: want name=value, joined by &"},
+		"half an escape":  {path: "/api/v1/batch?limit=%2", status: 400, text: "Invalid query: want name=value, joined by &"},
 		"bad page token":  {path: "/api/v1/batch?page_token=x", status: 400, text: "page_token is invalid"},
 
 		"no such image":       {path: "/api/v1/batch/" + id + "/images/2/file", status: 404, text: "Image not found: images[2]"},

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -168,6 +169,11 @@ func (s *Server) total(ctx context.Context, whose job.Viewer) (int, error) {
 
 // listQuery reads limit, 0 when all jobs are wanted, and page_token.
 func listQuery(c echo.Context) (limit int, after job.Cursor, err error) {
+	// What cannot be read of a query is left out of its values without a word, and a
+	// list without the limit that was asked for is no answer.
+	if _, err := url.ParseQuery(c.Request().URL.RawQuery); err != nil {
+		return 0, after, refuse(http.StatusBadRequest, "Invalid query: want name=value, joined by &")
+	}
 	if text := c.QueryParam("limit"); text != "" {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > listLimit {
 			return 0, after, refuse(http.StatusBadRequest, fmt.Sprintf("limit must be a number from 1 to %d", listLimit))

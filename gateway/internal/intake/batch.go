@@ -30,6 +30,9 @@ type Source struct {
 // TooLarge is the failure of an image of more than limit bytes.
 func TooLarge(limit int64) *pipeline.Failure { return download.TooLarge(limit) }
 
+// CheckHost tells what is wrong with an entry of [Config].AllowHosts.
+func CheckHost(pattern string) error { return download.CheckHost(pattern) }
+
 // InvalidBase64 is the failure of inline data that is not base64.
 func InvalidBase64() *pipeline.Failure {
 	return &pipeline.Failure{Code: pipeline.CodeInvalidBase64, Text: "Invalid base64 data"}
@@ -87,7 +90,7 @@ func (b *Batch) Add(ctx context.Context, s Source) error {
 	switch {
 	case failure != nil:
 	case img.URL != "":
-		_, err := download.Check(img.URL)
+		_, err := b.in.downloads.Check(img.URL)
 		failure, _ = errors.AsType[*pipeline.Failure](err)
 	default:
 		var ext string

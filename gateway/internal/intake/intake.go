@@ -40,6 +40,7 @@ type Config struct {
 	Limits         imagefile.Limits // of a picture
 
 	AllowNetworks []netip.Prefix // may be downloaded from on any port, beside public addresses on 80 and 443
+	AllowHosts    []string       // the only ones that are downloaded from; empty: every one
 	Fetchers      int            // downloads begun at once; those that turn out slow make room, up to 8 times as many; 32
 	FetchMemory   int64          // bytes that all downloads hold together; 16 × MaxImageBytes
 	UserAgent     string         // "Imagebatch"
@@ -122,7 +123,7 @@ func New(c Config, d Deps) *Intake {
 		config: c,
 		deps:   d,
 		downloads: download.New(download.Config{
-			AllowNetworks: c.AllowNetworks, MaxBytes: c.MaxImageBytes, Memory: c.FetchMemory, UserAgent: c.UserAgent,
+			AllowNetworks: c.AllowNetworks, AllowHosts: c.AllowHosts, MaxBytes: c.MaxImageBytes, Memory: c.FetchMemory, UserAgent: c.UserAgent,
 		}),
 		schedule: newSchedule(c.Fetchers),
 		outbox:   make(chan struct{}, 1),

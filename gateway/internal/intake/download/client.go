@@ -21,6 +21,7 @@ var ErrBusy = errors.New("downloads hold too much memory")
 // Config is what a Client may do. A field that is zero means its default.
 type Config struct {
 	AllowNetworks []netip.Prefix // allowed on any port; else only public addresses on 80 and 443
+	AllowHosts    []string       // names, and patterns such as *.example.org; empty: every host
 	MaxBytes      int64          // of one image; 10 MiB
 	Memory        int64          // bytes of all downloads together; 16 × MaxBytes, at least 4
 	UserAgent     string
@@ -79,6 +80,7 @@ func (c Config) orDefaults() Config {
 // user's business.
 type Client struct {
 	config    Config
+	hosts     hosts
 	transport *http.Transport
 	memory    *memory
 }
@@ -92,6 +94,7 @@ func New(config Config) *Client {
 	}
 	return &Client{
 		config: config,
+		hosts:  newHosts(config.AllowHosts),
 		memory: newMemory(config.Memory),
 		transport: &http.Transport{
 			Proxy:              nil, // a proxy would connect where our check does not see it
@@ -171,7 +174,7 @@ func (c *Client) follow(ctx context.Context, u *url.URL) (*answer, error) {
 		if err != nil {
 			return nil, notAllowed("Invalid URL")
 		}
-		if err := check(u); err != nil {
+		if err := c.check(u); err != nil {
 			return nil, err
 		}
 	}

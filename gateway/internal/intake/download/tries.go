@@ -36,7 +36,7 @@ func (e *statusError) temporary() bool {
 // within the budget. Errors: a [*pipeline.Failure] when the image cannot be had,
 // ErrBusy, or ctx's. The caller releases the image.
 func (c *Client) Get(ctx context.Context, job, raw string) (*Image, error) {
-	u, err := Check(raw)
+	u, err := c.Check(raw)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,87 @@
+package describe
+
+import (
+	"bytes"
+	"errors"
+	"image/png"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/imagefile/imagetest"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// TestBombsEndAsTheyShould describes every hostile file: each ends as it has to,
+// and none takes more memory, all that was ever allocated for it taken together,
+// than its pixels and a few times its own bytes.
+func TestBombsEndAsTheyShould(t *testing.T) {
+	const besides = 24 << 20
+	d := New(Config{})
+	for _, b := range imagetest.All() {
+		t.Run(b.Name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			m, thumbnail, err := d.Describe(t.Context(), b.Data)
+			runtime.ReadMemStats(&after)
+
+			var f *pipeline.Failure
+			switch {
+			case err == nil && b.Want != "":
+				t.Errorf("completes as %d×%d, want %s", m.Width, m.Height, b.Want)
+			case err == nil && len(thumbnail) == 0:
+				t.Error("completes without a thumbnail")
+			case err != nil && !errors.As(err, &f):
+				t.Errorf("not a failure of the image: %v", err)
+			case err != nil && f.Code != b.Want:
+				t.Errorf("ends as %v, want %q", err, b.Want)
+			}
+			bound := uint64(besides)
+			if h, err := imagefile.Read(b.Data, imagefile.Limits{}); err == nil {
+				bound += uint64(h.DecodedBytes() + 4*int64(len(b.Data)))
+			}
+			if used := after.TotalAlloc - before.TotalAlloc; used > bound {
+				t.Errorf("%d MiB allocated in all, want at most %d", used>>20, bound>>20)
+			} else {
+				t.Logf("%d kiB allocated in all, bound %d MiB, %v", used>>10, bound>>20, m.Warnings)
+			}
+		})
+	}
+}
+
+// TestPNGPixelsAreTheDecoders holds that the decoder sees no other picture when it
+// is shown the pixels only.
+func TestPNGPixelsAreTheDecoders(t *testing.T) {
+	files := map[string][]byte{}
+	for _, b := range imagetest.All() {
+		// The decoder by itself takes seconds for the largest.
+		if len(b.Data) < 4<<20 {
+			files[b.Name] = b.Data
+		}
+	}
+	suite, err := filepath.Glob(filepath.Join(runtime.GOROOT(), "src/image/png/testdata/pngsuite/*.png")) //nolint:staticcheck // The pictures lie beside the sources of the toolchain that runs the test.
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range suite {
+		files[name] = goTestdata(t, "png/testdata/pngsuite/"+filepath.Base(name))
+	}
+	compared := 0
+	for name, data := range files {
+		h, err := imagefile.Read(data, imagefile.Limits{})
+		if err != nil || h.Format != imagefile.PNG || h.Width*h.Height > 1<<22 {
+			continue
+		}
+		want, wantErr := png.Decode(bytes.NewReader(data))
+		got, err := png.Decode(newPNGPixels(data))
+		if (err == nil) != (wantErr == nil) || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: decoded with %v, whole with %v", name, err, wantErr)
+		}
+		compared++
+	}
+	if compared < 60 {
+		t.Errorf("only %d files", compared)
+	}
+}

@@ -1,0 +1,92 @@
+package describe
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+)
+
+// pngPixels reads a PNG that [imagefile.Read] took as if it held nothing but its
+// picture: header, palette, transparency, all its pixels in one IDAT chunk, and the
+// end. What is left out image/png would not look at either, but it makes a buffer of
+// 4 KiB for each chunk that it steps over, and 10 MB of empty chunks are 3 GiB then.
+type pngPixels struct {
+	rest  []byte // of the file, from the next chunk on
+	piece []byte // to be handed out next
+	size  uint32 // of all pixels together, compressed
+	sum   uint32 // of the one IDAT chunk
+	state pngState
+}
+
+// pngState is where in the file a pngPixels is.
+type pngState int
+
+const (
+	beforePixels pngState = iota
+	inPixels
+	behindPixels
+)
+
+// The signature of a PNG, and what a chunk has besides its payload: a length and a
+// kind before it, a sum behind it.
+const (
+	pngSignature = 8
+	pngFrame     = 12
+)
+
+const pngEnd = "\x00\x00\x00\x00IEND\xae\x42\x60\x82"
+
+func newPNGPixels(data []byte) *pngPixels {
+	r := &pngPixels{piece: data[:pngSignature], rest: data[pngSignature:], sum: crc32.ChecksumIEEE([]byte("IDAT"))}
+	// The pixels end at the first chunk behind them that is another, as for the
+	// decoder.
+	for rest, seen := r.rest, false; len(rest) >= pngFrame; {
+		kind, whole := pngChunk(rest)
+		if kind == "IDAT" {
+			payload := whole[8 : len(whole)-4]
+			r.size, r.sum, seen = r.size+uint32(len(payload)), crc32.Update(r.sum, crc32.IEEETable, payload), true
+		} else if seen {
+			break
+		}
+		rest = rest[len(whole):]
+	}
+	return r
+}
+
+// pngChunk is the first chunk of what imagefile has checked.
+func pngChunk(rest []byte) (kind string, whole []byte) {
+	return string(rest[4:8]), rest[:pngFrame+binary.BigEndian.Uint32(rest)]
+}
+
+func (r *pngPixels) Read(p []byte) (int, error) {
+	for len(r.piece) == 0 {
+		if r.state == behindPixels {
+			return 0, io.EOF
+		}
+		r.next()
+	}
+	n := copy(p, r.piece)
+	r.piece = r.piece[n:]
+	return n, nil
+}
+
+// next sets the piece to what follows, which may be nothing.
+func (r *pngPixels) next() {
+	kind, whole := pngChunk(r.rest)
+	switch {
+	case r.state == inPixels && kind != "IDAT":
+		r.piece = append(binary.BigEndian.AppendUint32(nil, r.sum), pngEnd...)
+		r.state = behindPixels
+	case r.state == inPixels:
+		r.piece, r.rest = whole[8:len(whole)-4], r.rest[len(whole):]
+	case kind == "IDAT":
+		// The chunk itself is looked at again, as one of the pixels.
+		r.piece = append(binary.BigEndian.AppendUint32(nil, r.size), kind...)
+		r.state = inPixels
+	default:
+		if kind == "IHDR" || kind == "PLTE" || kind == "tRNS" {
+			r.piece = whole
+		}
+		r.rest = r.rest[len(whole):]
+	}
+}

@@ -1,0 +1,108 @@
+package api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestRequestsOfEveryShape posts what parsers of JSON are known to differ in. Each
+// body gets the one answer that is written beside it, and an error is always of the
+// documented form.
+func TestRequestsOfEveryShape(t *testing.T) {
+	r := setup(t, options{})
+	for _, c := range requestShapes(t) {
+		t.Run(c.name, func(t *testing.T) {
+			if c.valid && !json.Valid(c.body) {
+				t.Error("listed as valid, but it is no JSON")
+			}
+			got := r.do(http.MethodPost, "/api/v1/batch", bytes.NewReader(c.body), "Content-Type", "application/json")
+			if c.valid {
+				if got.status != http.StatusCreated {
+					t.Errorf("got %d %s, want 201", got.status, got.body)
+				}
+				return
+			}
+			wantRefusal(t, got)
+		})
+	}
+}
+
+type requestShape struct {
+	name  string
+	valid bool
+	body  []byte
+}
+
+// requestShapes are those of testdata/requests.txt, and those that are too long to
+// stand there.
+func requestShapes(t *testing.T) []requestShape {
+	t.Helper()
+	const images = `"images":[{"url":"http://127.0.0.1/"}]`
+	text, err := os.ReadFile("testdata/requests.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []requestShape
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		field := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(field) != 3 || field[0] != "valid" && field[0] != "invalid" {
+			t.Fatalf("testdata/requests.txt: %q", line)
+		}
+		body, err := strconv.Unquote(field[2])
+		if err != nil {
+			t.Fatalf("testdata/requests.txt: %v in %q", err, line)
+		}
+		list = append(list, requestShape{field[1], field[0] == "valid", []byte(strings.ReplaceAll(body, "IMAGES", images))})
+	}
+	if len(list) < 150 {
+		t.Fatalf("testdata/requests.txt has only %d bodies", len(list))
+	}
+	value := func(x string) []byte { return []byte(`{"x":` + x + `,` + images + `}`) }
+	again := strings.Repeat
+	return append(
+		list,
+		requestShape{"array nested 90 deep", true, value(again("[", 90) + again("]", 90))},
+		requestShape{"object nested 90 deep", true, value(again(`{"a":`, 90) + "1" + again("}", 90))},
+		requestShape{"array nested 101 deep", false, value(again("[", 101) + again("]", 101))},
+		requestShape{"array nested 100,000 deep", false, value(again("[", 100_000) + again("]", 100_000))},
+		requestShape{"array nested 100,000 deep and open", false, []byte(again("[", 100_000))},
+		requestShape{"object nested 100,000 deep and open", false, []byte(again(`{"a":`, 100_000))},
+		requestShape{"array and object nested 100,000 deep", false, value(again(`[{"a":`, 100_000))},
+		requestShape{"array of 100,000 numbers", true, value("[" + again("1,", 100_000) + "1]")},
+		requestShape{"array of 100,000 arrays", true, value("[" + again("[],", 100_000) + "[]]")},
+		requestShape{"100,000 members", true, []byte("{" + again(`"x":1,`, 100_000) + images + "}")},
+		requestShape{"100,000 spaces", true, []byte("{" + again(" ", 100_000) + images + "}")},
+		requestShape{"a number of 70,000 digits", false, value(again("1", 70_000))},
+		requestShape{"a string of 70,000 letters", false, value(`"` + again("x", 70_000) + `"`)},
+		requestShape{"a name of 70,000 letters", false, []byte(`{"` + again("x", 70_000) + `":1,` + images + `}`)},
+		requestShape{"a URL of 9,000 bytes", false, []byte(`{"images":[{"url":"` + again("x", 9_000) + `"}]}`)},
+		requestShape{"a URL of 3,000 escapes", true, []byte(`{"images":[{"url":"` + again(`\u0078`, 3_000) + `"}]}`)},
+		requestShape{"101 images", false, []byte(`{"images":[` + again(`{"url":"u"},`, 100) + `{"url":"u"}]}`)},
+	)
+}
+
+// wantRefusal holds an answer to a request that is refused to the one form of
+// errors.
+func wantRefusal(t *testing.T, got response) {
+	t.Helper()
+	var told struct {
+		Error  string `json:"error"`
+		Status int    `json:"status"`
+	}
+	d := json.NewDecoder(bytes.NewReader(got.body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&told); err != nil || told.Error == "" || len(told.Error) > 400 || told.Status != got.status {
+		t.Errorf("not the form of an error: %.400s (%v)", got.body, err)
+	}
+	if got.status != http.StatusBadRequest || got.header.Get("Content-Type") != "application/json" {
+		t.Errorf("got %d %s, want 400", got.status, got.header.Get("Content-Type"))
+	}
+}
