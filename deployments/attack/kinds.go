@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync"
 )
 
 // kind is attacks that go for the same thing.
@@ -32,8 +33,12 @@ var kinds = []kind{
 	{name: "other people's results", attack: attackGuesses},
 }
 
-// tally counts what became of the attacks of one kind.
+// tally counts what became of the attacks of one kind, which may be tried side by
+// side.
 type tally struct {
+	wg sync.WaitGroup // of those that are being tried
+
+	mu      sync.Mutex // guards the rest
 	tried   int
 	through []string // what each attack that was let through did
 }
@@ -41,8 +46,16 @@ type tally struct {
 // note takes the outcome of one attack: nil is a refusal, an error says what was
 // seen instead.
 func (r *tally) note(name string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.tried++
 	if err != nil {
 		r.through = append(r.through, fmt.Sprintf("%s: %v", name, err))
 	}
+}
+
+// try tries an attack beside the others of its kind: most of the time is spent
+// waiting for a connection to end.
+func (r *tally) try(name string, attack func() error) {
+	r.wg.Go(func() { r.note(name, attack()) })
 }

@@ -62,7 +62,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	t := &table{fast: o.fast}
+	t := &table{}
 	for _, k := range kinds {
 		if k.slow && o.fast {
 			continue
@@ -75,16 +75,16 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 			t.rows = append(t.rows, row{kind: k.name, skipped: "needs ORIGIN"})
 			continue
 		}
-		began := time.Now()
-		r := tally{}
+		var r tally
 		within, cancel := context.WithTimeout(ctx, kindTime)
 		k.attack(within, target, &r)
+		r.wg.Wait()
 		cancel()
 		alive := target.alive(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		t.rows = append(t.rows, row{kind: k.name, tried: r.tried, through: r.through, alive: alive, took: time.Since(began)})
+		t.rows = append(t.rows, row{kind: k.name, tried: r.tried, through: r.through, alive: alive})
 	}
 	t.memory = targets.memory()
 	t.print(out)

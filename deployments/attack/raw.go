@@ -39,7 +39,7 @@ func attackSmuggling(ctx context.Context, t *target, r *tally) {
 		"chunks in capitals":       post("Content-Length: 5\r\nTRANSFER-ENCODING: CHUNKED", chunks),
 		"tab before chunked":       post("Content-Length: 5\r\nTransfer-Encoding:\tchunked", chunks),
 	} {
-		r.note(name, t.once(ctx, request))
+		r.try(name, func() error { return t.once(ctx, request) })
 	}
 	for name, request := range map[string]string{
 		"two lengths":              post("Content-Length: 5\r\nContent-Length: 6", "123456"),
@@ -84,7 +84,9 @@ func attackSmuggling(ctx context.Context, t *target, r *tally) {
 		"no HTTP":                  "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
 		"NUL bytes":                strings.Repeat("\x00", 1000) + "\r\n\r\n",
 	} {
-		r.note(name, t.once(ctx, request, http.StatusBadRequest, http.StatusNotImplemented, http.StatusHTTPVersionNotSupported))
+		r.try(name, func() error {
+			return t.once(ctx, request, http.StatusBadRequest, http.StatusNotImplemented, http.StatusHTTPVersionNotSupported)
+		})
 	}
 }
 
@@ -164,20 +166,11 @@ func attackMethods(ctx context.Context, t *target, r *tally) {
 	r.note("the job is still there", err)
 }
 
-// attackSlowly holds connections open with as little as it takes, five kinds at a
+// attackSlowly holds connections open with as little as it takes, six kinds at a
 // time. Refused is: honest requests are answered meanwhile, and each connection is
 // ended, a body with 408.
 func attackSlowly(ctx context.Context, t *target, r *tally) {
 	const each = 100
-	var (
-		wg sync.WaitGroup
-		mu sync.Mutex
-	)
-	note := func(name string, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		r.note(name, err)
-	}
 	for name, c := range map[string]struct {
 		begin, drop string
 		statuses    []int // nil: it is enough that the connection ends
@@ -190,7 +183,7 @@ func attackSlowly(ctx context.Context, t *target, r *tally) {
 		"silent chunk": {begin: "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", statuses: []int{http.StatusRequestTimeout, http.StatusServiceUnavailable}},
 	} {
 		for range each {
-			wg.Go(func() { note(name, t.drip(ctx, c.begin, c.drop, c.statuses)) })
+			r.try(name, func() error { return t.drip(ctx, c.begin, c.drop, c.statuses) })
 		}
 	}
 	// Some of these run before all connections stand, and the rest while they do.
@@ -202,10 +195,9 @@ func attackSlowly(ctx context.Context, t *target, r *tally) {
 		if took := time.Since(began); err == nil && (a.status != http.StatusOK || took > 5*time.Second) {
 			err = fmt.Errorf("%s after %s", a, took)
 		}
-		note("an honest request meanwhile", err)
+		r.note("an honest request meanwhile", err)
 		<-tick.C
 	}
-	wg.Wait()
 }
 
 // drip sends begin and then drop every second until the connection is ended.

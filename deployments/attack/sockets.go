@@ -144,8 +144,9 @@ func attackFrames(ctx context.Context, t *target, r *tally) {
 		"HTTP in place of frames":    []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
 		"noise":                      bytes.Repeat([]byte{0xff, 0xfe, 0xfd}, 1000),
 	} {
-		r.note(name, t.ended(ctx, id, frames))
+		r.try(name, func() error { return t.ended(ctx, id, frames) })
 	}
+	r.wg.Wait() // the job stays open for so long
 	// What is allowed does not end it, so the others were not ended by something else.
 	s, err := t.open(ctx, id)
 	if err == nil {

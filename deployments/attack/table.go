@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"time"
 )
 
 // row is what is told of one kind.
@@ -13,14 +12,12 @@ type row struct {
 	through []string
 	alive   error // why honest work failed afterwards; nil: it did not
 	skipped string
-	took    time.Duration
 }
 
 // table is what a run ends with.
 type table struct {
 	rows   []row
 	memory string // of the processes that the tool started
-	fast   bool
 }
 
 func (t *table) print(out io.Writer) {
