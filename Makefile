@@ -1,8 +1,8 @@
 # `make help` lists what there is. Everything but `run`, `build` and `tidy` needs bash; scripts are in deployments/local.
 .DEFAULT_GOAL := help
-.PHONY: help run test build up down local-up local-down bench bench-system prove mutants chaos lint fmt fuzz tidy verify
+.PHONY: help run test build up down local-up local-down bench bench-system prove mutants chaos attack lint fmt fuzz tidy verify
 
-MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
+MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench deployments/attack
 # Each service is built alone, as its image is: its own go.mod decides, not the workspace.
 BUILD := GOWORK=off CGO_ENABLED=0 go
 COMPOSE := docker compose
@@ -54,6 +54,9 @@ mutants: ## tests the tests: breaks the code in a copy, promise by promise, and 
 chaos: ## the services under faults drawn from SEEDS (5) seeds from FIRST (1) on, LANES (2) at a time, or SCENARIO=rolling|outage|leaderless
 	@deployments/local/install.sh rabbitmq minio postgres
 	@go run ./deployments/chaos -first $(or $(FIRST),1) -seeds $(or $(SEEDS),5) -lanes $(or $(LANES),2) -scenario "$(SCENARIO)"
+
+attack: bin/standalone ## what strangers may try, against a standalone of its own or GATEWAY=http://…; a table of what was refused
+	@go run ./deployments/attack
 
 lint: ## linters and formatting; in CI also that nothing is left to tidy or generate
 	@deployments/local/lint.sh

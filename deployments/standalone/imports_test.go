@@ -23,7 +23,7 @@ type goPackage struct {
 func listPackages(t *testing.T) []goPackage {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,TestImports,XTestImports",
-		base+"shared/...", base+"gateway/...", base+"analyzer/...", base+"processor/...", base+"deployments/standalone/...", base+"deployments/chaos/...", base+"deployments/bench/...")
+		base+"shared/...", base+"gateway/...", base+"analyzer/...", base+"processor/...", base+"deployments/standalone/...", base+"deployments/chaos/...", base+"deployments/bench/...", base+"deployments/attack/...")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
@@ -70,6 +70,9 @@ func TestArrows(t *testing.T) {
 		{"deployments/bench", "analyzer", "what is measured is what is shipped: the programs, and the services' own benchmarks"},
 		{"deployments/bench", "processor", "what is measured is what is shipped: the programs, and the services' own benchmarks"},
 		{"deployments/bench", "shared", "a client of the API needs nothing of ours"},
+		{"deployments/attack", "gateway", "a stranger knows the services from outside only"},
+		{"deployments/attack", "analyzer", "a stranger knows the services from outside only"},
+		{"deployments/attack", "processor", "a stranger knows the services from outside only"},
 	}
 	for _, p := range listPackages(t) {
 		from := strings.TrimPrefix(p.ImportPath, base)

@@ -193,6 +193,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	default:
 	}
+	if len(r.TransferEncoding) > 0 {
+		// A length may have come beside the chunks; net/http goes by the chunks and hides
+		// it. A proxy that goes by the length takes what is left for another client's
+		// request, so nothing after the chunks is read (RFC 9112, section 6.1).
+		w.Header().Set("Connection", "close")
+	}
 	handling(r)
 	s.echo.ServeHTTP(newPacedWriter(w), r)
 }

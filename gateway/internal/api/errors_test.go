@@ -154,6 +154,31 @@ func TestErrorsBelowTheHandlers(t *testing.T) {
 	wantError(t, got, 400, "Request body is incomplete or malformed")
 }
 
+// Two lengths that contradict each other are how one client's request is slipped
+// into another's connection: after such a request nothing more is read.
+func TestNothingIsReadAfterChunks(t *testing.T) {
+	r := setup(t, options{})
+	const body = `{"images":[{"url":"http://example.com/a.jpg"}]}`
+	for name, header := range map[string]string{
+		"chunks":            "Transfer-Encoding: chunked\r\n",
+		"chunks and length": "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+		"length and chunks": "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+		"a folded header":   "Content-Length: 5\r\nTransfer-Encoding:\r\n chunked\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := r.dial()
+			defer conn.Close()
+			_, err := fmt.Fprintf(conn, "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n"+
+				"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n", header, len(body), body)
+			r.must(err)
+			answers, err := io.ReadAll(conn)
+			if n := strings.Count(string(answers), "HTTP/1.1 "); n != 1 || !strings.HasPrefix(string(answers), "HTTP/1.1 201 ") {
+				t.Errorf("%d answers, %v:\n%s", n, err, answers)
+			}
+		})
+	}
+}
+
 // raw sends bytes as they are and reads one answer.
 func (r *rig) raw(request string) response {
 	r.Helper()
