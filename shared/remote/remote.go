@@ -10,8 +10,11 @@ import (
 	"log/slog"
 	"net/url"
 
+	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
+	"github.com/imagebatch/imagebatch/shared/meter"
 	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/s3store"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -82,10 +85,11 @@ func (c Config) Validate() error {
 
 // Servers are the opened servers, and what else a service is given.
 type Servers struct {
-	Broker               *rabbitmq.Broker
-	Originals, Processed *s3store.Store
+	Broker               broker.Broker
+	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
 	Metrics              *metrics.Registry
+	close                func() error
 }
 
 func (c Config) open(declare bool, log *slog.Logger) (*Servers, error) {
@@ -101,7 +105,11 @@ func (c Config) open(declare bool, log *slog.Logger) (*Servers, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Servers{b, originals, processed, log, metrics.New()}, nil
+	m := metrics.New()
+	return &Servers{
+		Broker: meter.Broker(b, m), Originals: meter.Store(originals, "originals", m), Processed: meter.Store(processed, "processed", m),
+		Log: log, Metrics: m, close: b.Close,
+	}, nil
 }
 
 func (c Config) store(bucket, prefix string) s3store.Config {
