@@ -37,8 +37,11 @@ func promtool(t *testing.T, stdin string, args ...string) (string, error) {
 func everyEnd(t *testing.T) []map[string]string {
 	site := origin(t, map[string][]byte{"a.jpg": photo(t)})
 	return []map[string]string{
-		inline("a.jpg", photo(t)), inline("b.png", goImage(t, "video-001.png")), {"url": site + "/a.jpg"},
-		{"url": site + "/missing.jpg"}, inline("cut.jpg", photo(t)[:50_000]), {"base64": "data:image/jpeg;base64,/9j/4AAQ*"},
+		inline("a.jpg", photo(t)), inline("b.png", goImage(t, "video-001.png")),
+		{"url": site + "/a.jpg"},
+		{"url": site + "/missing.jpg"},
+		inline("cut.jpg", photo(t)[:50_000]),
+		{"base64": "data:image/jpeg;base64,/9j/4AAQ*"},
 	}
 }
 
