@@ -40,7 +40,7 @@ type Service struct {
 // New makes an analyzer and opens its operator's address, if it has one.
 func New(ctx context.Context, c Config, d Deps) (*Service, error) {
 	s := &Service{config: c, deps: d, describer: describe.New(describe.Config{
-		PixelBytes: c.MaxPixelBytes, GPS: describe.GPS(c.MetadataGPS),
+		PixelBytes: c.MaxPixelBytes, GPS: describe.GPS(c.MetadataGPS), Metrics: d.Metrics,
 	})}
 	var err error
 	s.ops, err = service.Listen(ctx, c.OpsAddr(), d.Metrics.Handler(),

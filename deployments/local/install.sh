@@ -4,7 +4,8 @@
 #   install.sh [WHAT...]    rabbitmq minio versitygw postgres   one server each
 #                           servers   all four
 #                           docs      exiftool, exiv2, Python with requests and websockets, curl, Node.js: they read what we write;
-#                                     cjpeg and djpeg, which our JPEG decoder is compared with
+#                                     cjpeg and djpeg, which our JPEG decoder is compared with; promtool,
+#                                     which judges our metrics and alerts
 #                           bench     exiftool and libjpeg-turbo's programs, which the bench compares with
 #                           race      a C compiler, which the race detector needs
 #                           lint      golangci-lint and shellcheck
@@ -54,6 +55,7 @@ for what; do
     need exiftool libimage-exiftool-perl
     need exiv2 exiv2
     need djpeg libjpeg-turbo-progs
+    need promtool prometheus
     need curl curl ca-certificates
     # Debian 12 has Node.js 18, which has no WebSocket.
     if ! has_websocket node && ! has_websocket "$(tool node)"; then

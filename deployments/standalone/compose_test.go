@@ -74,7 +74,7 @@ func TestCompose(t *testing.T) {
 			t.Errorf("%s runs %s, which is not pinned", name, s.Image)
 		}
 	}
-	for _, other := range []string{"rabbitmq", "minio", "versitygw", "prometheus"} {
+	for _, other := range []string{"rabbitmq", "minio", "versitygw", "prometheus", "grafana"} {
 		if _, err := project.GetService(other); err != nil {
 			t.Error(err)
 		}

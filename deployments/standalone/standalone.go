@@ -16,6 +16,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway"
 	"github.com/imagebatch/imagebatch/processor"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
+	"github.com/imagebatch/imagebatch/shared/meter"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -34,6 +35,7 @@ type config struct {
 type standalone struct {
 	log       *slog.Logger
 	scheme    string // of the gateway's address
+	metrics   *metrics.Registry
 	parts     service.Closer
 	gateway   *gateway.Service
 	analyzer  *analyzer.Service
@@ -81,10 +83,12 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 		return nil, err
 	}
 	s.parts.Add("broker", broker.Close)
-	registry := metrics.New()
+	s.metrics = metrics.New()
+	queues := meter.Broker(broker, s.metrics)
+	pictures, products := meter.Store(originals, "originals", s.metrics), meter.Store(processed, "processed", s.metrics)
 
 	s.gateway, err = gateway.New(ctx, c.Gateway, gateway.Deps{
-		Broker: broker, Originals: originals, Processed: processed, Log: s.log, Metrics: registry,
+		Broker: queues, Originals: pictures, Processed: products, Log: s.log, Metrics: s.metrics,
 	})
 	if err != nil {
 		return nil, err
@@ -96,13 +100,13 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 		}
 	}
 	s.analyzer, err = analyzer.New(ctx, c.Analyzer, analyzer.Deps{
-		Broker: broker, Originals: originals, Log: s.log, Metrics: registry,
+		Broker: queues, Originals: pictures, Log: s.log, Metrics: s.metrics,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.processor, err = processor.New(ctx, c.Processor, processor.Deps{
-		Broker: broker, Originals: originals, Processed: processed, Log: s.log, Metrics: registry,
+		Broker: queues, Originals: pictures, Processed: products, Log: s.log, Metrics: s.metrics,
 	})
 	return s, err
 }

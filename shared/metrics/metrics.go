@@ -16,6 +16,7 @@ package metrics
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -38,22 +39,53 @@ type Registry struct {
 	mu      sync.Mutex           // guards what the client library does not compare
 	buckets map[string][]float64 // of histograms, by name
 	reads   map[string]*shares   // of gauge functions, by name
+
+	known   sync.Mutex // guards metrics
+	metrics map[string]Metric
+}
+
+// Metric describes what a registry was asked for.
+type Metric struct {
+	Name   string // with its prefix
+	Type   string // counter, gauge or histogram
+	Help   string
+	Labels []string
+}
+
+// Metrics describes every metric that was asked for so far, in the order of names,
+// whether it has a value yet or not. Those of the runtime and the process are not
+// among them.
+func (r *Registry) Metrics() []Metric {
+	r.known.Lock()
+	defer r.known.Unlock()
+	return slices.SortedFunc(maps.Values(r.metrics), func(a, b Metric) int { return strings.Compare(a.Name, b.Name) })
+}
+
+func (r *Registry) describe(kind, name, help string, labels ...string) {
+	r.known.Lock()
+	defer r.known.Unlock()
+	r.metrics[name] = Metric{Name: namespace + "_" + name, Type: kind, Help: help, Labels: slices.Clone(labels)}
 }
 
 // New makes a registry with the metrics of the Go runtime, of the process and of
 // the build.
 func New() *Registry {
+	const faultsHelp = "Values that a metric could not take."
 	r := &Registry{
 		registry: prometheus.NewRegistry(),
 		faults: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: namespace, Name: "metrics_faults_total", Help: "Values that a metric could not take.",
+			Namespace: namespace, Name: "metrics_faults_total", Help: faultsHelp,
 		}),
 		buckets: map[string][]float64{},
 		reads:   map[string]*shares{},
+		metrics: map[string]Metric{},
 	}
+	const buildHelp = "Always 1; the labels tell the build."
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "build_info", Help: "Always 1; the labels tell the build.",
+		Namespace: namespace, Name: "build_info", Help: buildHelp,
 	}, []string{"version", "goversion"})
+	r.describe("counter", "metrics_faults_total", faultsHelp)
+	r.describe("gauge", "build_info", buildHelp, "version", "goversion")
 	version, goversion := "unknown", "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version, goversion = info.Main.Version, info.GoVersion
@@ -83,6 +115,7 @@ type Counter struct {
 func (r *Registry) Counter(name, help string, labels ...string) *Counter {
 	vec := register(r, prometheus.NewCounterVec(
 		prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels))
+	r.describe("counter", name, help, labels...)
 	if len(labels) == 0 {
 		vec.WithLabelValues()
 	}
@@ -112,6 +145,7 @@ type Gauge struct {
 func (r *Registry) Gauge(name, help string, labels ...string) *Gauge {
 	vec := register(r, prometheus.NewGaugeVec(
 		prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels))
+	r.describe("gauge", name, help, labels...)
 	if len(labels) == 0 {
 		vec.WithLabelValues()
 	}
@@ -158,6 +192,7 @@ func (r *Registry) GaugeFunc(name, help string, read func() float64) {
 		register(r, prometheus.NewGaugeFunc(
 			prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, s.sum))
 		r.reads[name] = s
+		r.describe("gauge", name, help)
 	}
 }
 
@@ -193,7 +228,8 @@ type Histogram struct {
 
 // Histogram returns the histogram of that name, like [Registry.Counter]. Buckets
 // are upper bounds, in ascending order; without any they are the library's, made
-// for seconds from 5 ms to 10 s.
+// for seconds from 5 ms to 10 s. A Prometheus that asks for native histograms gets
+// one of those too, of 160 buckets at most, each a tenth wider than the last.
 func (r *Registry) Histogram(name, help string, buckets []float64, labels ...string) *Histogram {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -201,8 +237,12 @@ func (r *Registry) Histogram(name, help string, buckets []float64, labels ...str
 		panic(fmt.Sprintf("metrics: %s is used with the buckets %v and %v", name, known, buckets))
 	}
 	vec := register(r, prometheus.NewHistogramVec(
-		prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels))
+		prometheus.HistogramOpts{
+			Namespace: namespace, Name: name, Help: help, Buckets: buckets,
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
+		}, labels))
 	r.buckets[name] = slices.Clone(buckets)
+	r.describe("histogram", name, help, labels...)
 	if len(labels) == 0 {
 		vec.WithLabelValues()
 	}

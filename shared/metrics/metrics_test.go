@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -90,6 +91,39 @@ func TestNamesAndHelpsAreAsPrometheusWants(t *testing.T) {
 	for _, p := range problems {
 		if strings.HasPrefix(p.Metric, namespace) { // the rest is the library's own
 			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+}
+
+func TestMetricsAreDescribed(t *testing.T) {
+	var names []string
+	for _, m := range sample().Metrics() {
+		names = append(names, m.Name)
+		if m.Name == "imagebatch_step_duration_seconds" && (m.Type != "histogram" || m.Help != "Time of a step." || !slices.Equal(m.Labels, []string{"stage"})) {
+			t.Errorf("described as %+v", m)
+		}
+	}
+	if want := []string{
+		"imagebatch_build_info", "imagebatch_hints_lost_total", "imagebatch_images_total", "imagebatch_metrics_faults_total",
+		"imagebatch_open_images", "imagebatch_step_duration_seconds", "imagebatch_websockets",
+	}; !slices.Equal(names, want) {
+		t.Errorf("described are %q, want %q", names, want)
+	}
+}
+
+// TestHistogramsAreNativeToo looks at what a Prometheus gets that asks for them.
+func TestHistogramsAreNativeToo(t *testing.T) {
+	all, err := sample().registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		if f.GetName() != "imagebatch_step_duration_seconds" {
+			continue
+		}
+		h := f.GetMetric()[0].GetHistogram()
+		if len(h.GetPositiveSpan()) == 0 || h.GetSchema() < 1 || len(h.GetBucket()) != len(seconds) {
+			t.Errorf("native buckets %v of schema %d beside %d classic ones", h.GetPositiveSpan(), h.GetSchema(), len(h.GetBucket()))
 		}
 	}
 }

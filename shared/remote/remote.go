@@ -11,8 +11,11 @@ import (
 	"log/slog"
 	"net/url"
 
+	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
+	"github.com/imagebatch/imagebatch/shared/meter"
 	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/s3store"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -92,10 +95,11 @@ func (c Config) Validate() error {
 
 // Servers are the opened servers, and what else a service is given.
 type Servers struct {
-	Broker               *rabbitmq.Broker
-	Originals, Processed *s3store.Store
+	Broker               broker.Broker
+	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
 	Metrics              *metrics.Registry
+	close                func() error
 }
 
 func (c Config) open(declare bool, log *slog.Logger) (*Servers, error) {
@@ -111,12 +115,15 @@ func (c Config) open(declare bool, log *slog.Logger) (*Servers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store of processed images: %w", err)
 	}
-	registry := metrics.New()
-	b, err := c.Open(declare, log, registry)
+	m := metrics.New()
+	b, err := c.Open(declare, log, m)
 	if err != nil {
 		return nil, err
 	}
-	return &Servers{b, originals, processed, log, registry}, nil
+	return &Servers{
+		Broker: meter.Broker(b, m), Originals: meter.Store(originals, "originals", m), Processed: meter.Store(processed, "processed", m),
+		Log: log, Metrics: m, close: b.Close,
+	}, nil
 }
 
 func (c Config) store(bucket, prefix string, roots *x509.CertPool) s3store.Config {

@@ -49,7 +49,7 @@ func Run[C Configuration[C]](ctx context.Context, environ []string, declare bool
 		return err
 	}
 	defer func() {
-		if closeErr := servers.Broker.Close(); closeErr != nil {
+		if closeErr := servers.close(); closeErr != nil {
 			err = errors.Join(err, fmt.Errorf("close broker: %w", closeErr))
 		}
 	}()

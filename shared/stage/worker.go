@@ -38,6 +38,7 @@ type worker struct {
 	messages *metrics.Counter
 	duration *metrics.Histogram
 	wait     *metrics.Histogram
+	attempts *metrics.Histogram
 	left     atomic.Int64 // tries that were left behind at their deadline and still run
 }
 
@@ -53,12 +54,16 @@ func newWorker(d Deps, queue string) *worker {
 		d.Now = time.Now
 	}
 	buckets := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
-	return &worker{
+	w := &worker{
 		deps: d, queue: queue,
 		messages: d.Metrics.Counter("stage_messages_total", "Messages that a stage has finished, by queue and outcome.", "queue", "outcome"),
 		duration: d.Metrics.Histogram("stage_duration_seconds", "Time of one try of a stage's step, by queue.", buckets, "queue"),
 		wait:     d.Metrics.Histogram("stage_queue_wait_seconds", "Time from the making of a message to its first try, by queue.", buckets, "queue"),
+		attempts: d.Metrics.Histogram("stage_attempts", "Attempt in which a stage was through with a message, by queue.", []float64{1, 2, 3, 4, pipeline.MaxAttempts}, "queue"),
 	}
+	w.messages.Add(0, queue, "dead") // an alert sees the first one only when it grows from 0
+	w.messages.Add(0, queue, "malformed")
+	return w
 }
 
 func (w *worker) count(outcome string) { w.messages.Inc(w.queue, outcome) }
@@ -140,6 +145,9 @@ func receive[In pipeline.Message](work, round context.Context, w *worker, dv bro
 		pause := patience.BackOff(n)
 		switch {
 		case o.away == nil:
+			if o.label != "retried" {
+				w.attempts.Observe(float64(h.Attempt), w.queue)
+			}
 			return w.finish(work, round, dv, until, o)
 		case round.Err() != nil:
 			return nil // not acked: it goes back, and another worker has it

@@ -10,7 +10,9 @@ import (
 	"image/png"
 	"io"
 	"runtime"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
@@ -28,6 +30,8 @@ func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.He
 		return nil, "", fmt.Errorf("wait for memory to decode: %w", err)
 	}
 	defer d.pixels.Release(need)
+	d.held.Add(float64(need))
+	defer d.held.Add(-float64(need))
 
 	picture, checked, err := d.decodeSmall(ctx, data, h, scale)
 	if need >= d.budget/largeShare {
@@ -73,7 +77,9 @@ func decodedBytes(h imagefile.Header, scale int) int64 {
 // decodeSmall decodes the image and returns its working copy. Nothing refers to
 // the decoded pixels when it has returned.
 func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.Header, scale int) (*image.NRGBA, scaledjpeg.Checked, error) {
+	began := time.Now()
 	decoded, checked, err := d.decode(ctx, data, h, scale)
+	d.took.Observe(time.Since(began).Seconds(), h.Format, strconv.Itoa(scale))
 	if ctx.Err() != nil {
 		return nil, "", fmt.Errorf("decode %s: %w", h.Format, ctx.Err())
 	}

@@ -21,6 +21,7 @@ type figures struct {
 	duration *metrics.Histogram
 	sockets  *metrics.Gauge
 	closes   *metrics.Counter
+	in, out  *metrics.Counter
 }
 
 func newFigures(m *metrics.Registry) figures {
@@ -30,6 +31,8 @@ func newFigures(m *metrics.Registry) figures {
 			[]float64{.001, .005, .025, .1, .5, 2.5, 10, 60, 600}, "route", "method"),
 		sockets: m.Gauge("websockets", "Open WebSockets."),
 		closes:  m.Counter("websockets_closed_total", "WebSockets that ended, by why.", "why"),
+		in:      m.Counter("http_request_bytes_total", "Bytes of request bodies that said how long they are, by route.", "route"),
+		out:     m.Counter("http_response_bytes_total", "Bytes of response bodies, WebSockets excepted, by route.", "route"),
 	}
 }
 
@@ -44,6 +47,8 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		took, status := time.Since(began), c.Response().Status
 		route, method := route(c), method(c.Request())
 		s.figures.requests.Inc(route, method, strconv.Itoa(status))
+		s.figures.in.Add(float64(max(0, c.Request().ContentLength)), route)
+		s.figures.out.Add(float64(max(0, c.Response().Size)), route)
 		if status != http.StatusSwitchingProtocols {
 			s.figures.duration.Observe(took.Seconds(), route, method)
 		}

@@ -63,6 +63,7 @@ type Hub struct {
 	jobs   changes
 	log    *slog.Logger
 	reads  *metrics.Counter
+	events *metrics.Counter
 	wake   chan struct{} // one token for each reader that has something to do
 
 	mu       sync.Mutex // guards all below and the watches themselves
@@ -83,7 +84,8 @@ func New(c Config, jobs changes, log *slog.Logger, m *metrics.Registry) *Hub {
 	}
 	h := &Hub{
 		config: c, jobs: jobs, log: log, wake: make(chan struct{}, readers), watches: map[string]*watch{},
-		reads: m.Counter("progress_reads_total", "Reads of watched jobs, by outcome.", "outcome"),
+		reads:  m.Counter("progress_reads_total", "Reads of watched jobs, by outcome.", "outcome"),
+		events: m.Counter("progress_events_total", "Events that watchers were told, each a WebSocket message, by kind.", "kind"),
 	}
 	m.GaugeFunc("progress_watchers", "Watchers of jobs.", func() float64 {
 		h.mu.Lock()

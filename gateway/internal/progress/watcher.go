@@ -134,6 +134,9 @@ func (w *Watcher) Next() ([]Event, error) {
 		events = append(events, Event{Kind: JobComplete, Job: now})
 		w.finished = true
 	}
+	for _, e := range events {
+		w.hub.events.Inc(string(e.Kind))
+	}
 	return events, nil
 }
 

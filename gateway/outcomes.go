@@ -1,0 +1,159 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// outcomes is the job store, counting what is taken in and how it ends. Every end
+// of an image and of a job is one of its writes, whoever makes it; a write that
+// was made although the database went away with its answer is not counted.
+type outcomes struct {
+	job.Store
+	now func() time.Time
+
+	accepted, received *metrics.Counter // images and their bytes
+	jobs, images       *metrics.Counter // that ended
+	jobTime, imageTime *metrics.Histogram
+
+	mu     sync.Mutex // guards oldest
+	oldest time.Time  // start of the oldest image that was unsent at the last look; zero: there was none
+}
+
+func newOutcomes(jobs job.Store, m *metrics.Registry, now func() time.Time) *outcomes {
+	buckets := []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400}
+	o := &outcomes{
+		Store: jobs, now: now,
+		accepted:  m.Counter("images_accepted_total", "Images of jobs that were created, by source: inline or url.", "source"),
+		received:  m.Counter("original_bytes_total", "Bytes of the originals that were taken in, by source: inline or url.", "source"),
+		jobs:      m.Counter("jobs_ended_total", "Jobs that ended, by status.", "status"),
+		images:    m.Counter("images_ended_total", "Images that ended, by status and, if they failed, error code.", "status", "code"),
+		jobTime:   m.Histogram("job_duration_seconds", "Time from the creation of a job to its end, by status.", buckets, "status"),
+		imageTime: m.Histogram("image_duration_seconds", "Time from the creation of an image's job to the end of the image, by status.", buckets, "status"),
+	}
+	m.GaugeFunc("oldest_unsent_upload_age_seconds", "Time since the start of the oldest image whose Upload is to be published; 0 when there is none.", o.age)
+	// A first failure is an increase only when there was a 0 before it.
+	o.images.Add(0, string(job.Completed), "")
+	for _, code := range codes {
+		o.images.Add(0, string(job.Failed), code)
+	}
+	return o
+}
+
+// codes are the error codes that there are. A message may carry any other.
+var codes = []string{
+	pipeline.CodeInvalidBase64, pipeline.CodeTooLarge, pipeline.CodeNotAnImage, pipeline.CodeUnsupportedFormat, pipeline.CodeDamaged,
+	pipeline.CodeTooManyPixels, pipeline.CodeDownloadFailed, pipeline.CodeURLNotAllowed, pipeline.CodeOriginalLost,
+	pipeline.CodeProcessingFailed, pipeline.CodeCancelled,
+}
+
+func (o *outcomes) imageEnded(j *job.Job, img *job.Image) {
+	code := img.ErrorCode
+	if code != "" && !slices.Contains(codes, code) {
+		code = "other"
+	}
+	o.images.Inc(string(img.Status), code)
+	o.imageTime.Observe(max(0, img.EndTime.Sub(j.CreatedAt).Seconds()), string(img.Status))
+}
+
+func (o *outcomes) jobEnded(j *job.Job) {
+	o.jobs.Inc(string(j.Status))
+	o.jobTime.Observe(max(0, j.CompletedAt.Sub(j.CreatedAt).Seconds()), string(j.Status))
+}
+
+// Create implements job.Store.
+func (o *outcomes) Create(ctx context.Context, j *job.Job) error {
+	if err := o.Store.Create(ctx, j); err != nil {
+		return err
+	}
+	for i := range j.Images {
+		img := &j.Images[i]
+		source := "inline"
+		if img.URL != "" {
+			source = "url"
+		}
+		o.accepted.Inc(source)
+		o.received.Add(float64(img.Original.Size), source)
+		if img.Status.Ended() {
+			o.imageEnded(j, img)
+		}
+	}
+	if j.Status.Ended() {
+		o.jobEnded(j)
+	}
+	return nil
+}
+
+// Change implements job.Store. The transition may be made more than once before it
+// is stored; what the last one made of the image is what counts.
+func (o *outcomes) Change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (*job.Job, bool, error) {
+	var before, after job.Image
+	j, changed, err := o.Store.Change(ctx, ref, func(j *job.Job, img *job.Image) (bool, error) {
+		before = *img
+		changed, err := t(j, img)
+		after = *img
+		return changed, err
+	}, now)
+	if err != nil || !changed {
+		return j, changed, err
+	}
+	if after.Original.Stored() && !before.Original.Stored() {
+		o.received.Add(float64(after.Original.Size), "url")
+	}
+	if after.Status.Ended() {
+		o.imageEnded(j, &after)
+		if j.Status.Ended() { // an ended job has no image left to end
+			o.jobEnded(j)
+		}
+	}
+	return j, changed, nil
+}
+
+// Cancel implements job.Store.
+func (o *outcomes) Cancel(ctx context.Context, id string, now time.Time) (*job.Job, bool, error) {
+	j, changed, err := o.Store.Cancel(ctx, id, now)
+	if err != nil || !changed {
+		return j, changed, err
+	}
+	for i := range j.Images {
+		if j.Images[i].ErrorCode == pipeline.CodeCancelled {
+			o.imageEnded(j, &j.Images[i])
+		}
+	}
+	o.jobEnded(j)
+	return j, changed, nil
+}
+
+// Unsent implements job.Store. The intake asks every few seconds, and whenever
+// there is something to publish.
+func (o *outcomes) Unsent(ctx context.Context, limit int) ([]job.Unsent, error) {
+	unsent, err := o.Store.Unsent(ctx, limit)
+	if err != nil {
+		return nil, err
+	}
+	var oldest time.Time
+	for i := range unsent {
+		if began := unsent[i].Image.StartTime; oldest.IsZero() || began.Before(oldest) {
+			oldest = began
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.oldest = oldest
+	return unsent, nil
+}
+
+func (o *outcomes) age() float64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.oldest.IsZero() {
+		return 0
+	}
+	return max(0, o.now().Sub(o.oldest).Seconds())
+}

@@ -1,0 +1,116 @@
+package gateway
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// TestOutcomesAreCountedOnce lets jobs end in every way that there is.
+func TestOutcomesAreCountedOnce(t *testing.T) {
+	ctx := t.Context()
+	store, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "jobs.db"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	m := metrics.New()
+	began := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
+	now := began
+	o := newOutcomes(store, m, func() time.Time { return now })
+
+	lease := job.Lease{Owner: "us", Until: began.Add(time.Hour)}
+	create := func(id string, images ...job.Image) {
+		t.Helper()
+		j := job.New(id, images, began)
+		j.Lease = lease
+		if err := o.Create(ctx, j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change := func(id string, index int, transition job.Transition) {
+		t.Helper()
+		if _, _, err := o.Change(ctx, job.Ref{JobID: id, Index: index}, transition, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settle := func(id string, index int, r pipeline.Result) {
+		t.Helper()
+		r.Envelope = pipeline.NewEnvelope(id, index, now)
+		change(id, index, job.Settle(r, now))
+	}
+	stored := job.Image{Original: job.Original{Path: "p", Size: 1000}}
+	failed := job.Image{Status: job.Failed, Error: "no", ErrorCode: pipeline.CodeNotAnImage}
+	remote := job.Image{URL: "https://example.com/a.jpg"}
+
+	create("done", stored, failed, remote)
+	now = began.Add(20 * time.Second)
+	if _, err := o.Unsent(ctx, 10); err != nil {
+		t.Fatal(err)
+	}
+	expectLines(t, m, `oldest_unsent_upload_age_seconds 20`)
+	change("done", 2, job.Start(lease, now))
+	change("done", 2, job.Fetched(lease, job.Original{Path: "q", Size: 500}))
+	completed := pipeline.Result{Status: pipeline.Completed, ProcessedPath: "x"}
+	settle("done", 0, completed)
+	settle("done", 0, completed) // as a message that came twice
+	settle("done", 2, pipeline.Result{Status: pipeline.Failed, Error: "no", ErrorCode: "of a later release"})
+	if _, err := o.Unsent(ctx, 10); err != nil {
+		t.Fatal(err)
+	}
+	expectLines(t, m, `oldest_unsent_upload_age_seconds 0`)
+
+	create("cancelled", stored, stored, failed)
+	settle("cancelled", 0, completed)
+	for range 2 {
+		if _, _, err := o.Cancel(ctx, "cancelled", now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create("failed", failed)
+
+	expectLines(t, m,
+		`images_accepted_total{source="inline"} 6`,
+		`images_accepted_total{source="url"} 1`,
+		`original_bytes_total{source="inline"} 3000`,
+		`original_bytes_total{source="url"} 500`,
+		`images_ended_total{code="",status="completed"} 2`,
+		`images_ended_total{code="not_an_image",status="failed"} 3`,
+		`images_ended_total{code="other",status="failed"} 1`,
+		`images_ended_total{code="cancelled",status="failed"} 1`,
+		`images_ended_total{code="processing_failed",status="failed"} 0`,
+		`jobs_ended_total{status="completed"} 1`,
+		`jobs_ended_total{status="cancelled"} 1`,
+		`jobs_ended_total{status="failed"} 1`,
+		`image_duration_seconds_sum{status="completed"} 40`,
+		`job_duration_seconds_sum{status="completed"} 20`,
+		`metrics_faults_total 0`,
+	)
+}
+
+func expectLines(t *testing.T, m *metrics.Registry, lines ...string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	for _, line := range lines {
+		if !strings.Contains("\n"+w.Body.String(), "\nimagebatch_"+line+"\n") {
+			t.Errorf("the scrape has no line %q", line)
+		}
+	}
+	if t.Failed() {
+		for line := range strings.Lines(w.Body.String()) {
+			if strings.HasPrefix(line, "imagebatch_") && !strings.Contains(line, "_bucket") {
+				t.Log(strings.TrimSpace(line))
+			}
+		}
+	}
+}

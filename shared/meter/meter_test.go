@@ -1,0 +1,167 @@
+package meter_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/membroker"
+	"github.com/imagebatch/imagebatch/shared/meter"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
+	"github.com/imagebatch/imagebatch/shared/objectstore/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func openBroker(t *testing.T, queues ...string) *membroker.Broker {
+	t.Helper()
+	b := membroker.New(queues...)
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+func openStore(t *testing.T) objectstore.Store {
+	t.Helper()
+	s, err := dirstore.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestStoreSuite(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) objectstore.Store { return meter.Store(openStore(t), "originals", metrics.New()) })
+}
+
+func expectLines(t *testing.T, m *metrics.Registry, lines ...string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	for _, line := range lines {
+		if !strings.Contains("\n"+w.Body.String(), "\nimagebatch_"+line+"\n") {
+			t.Errorf("the scrape has no line %q", line)
+		}
+	}
+	if t.Failed() {
+		for line := range strings.Lines(w.Body.String()) {
+			if strings.HasPrefix(line, "imagebatch_") && !strings.Contains(line, "_bucket") {
+				t.Log(strings.TrimSpace(line))
+			}
+		}
+	}
+}
+
+func TestBrokerIsCounted(t *testing.T) {
+	m := metrics.New()
+	inner := openBroker(t, "q")
+	b := meter.Broker(inner, m)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	for range 2 {
+		if err := b.Publish(ctx, "q", broker.Message{Body: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Publish(ctx, "nowhere", broker.Message{}); !errors.Is(err, broker.ErrNoRoute) {
+		t.Fatal(err)
+	}
+	if err := b.Broadcast(ctx, "news", nil); err != nil {
+		t.Fatal(err)
+	}
+	expectLines(t, m, `broker_usable 1`)
+	n := 0
+	err := b.Consume(ctx, "q", 1, func(_ context.Context, d broker.Delivery) error {
+		if n++; n == 2 {
+			expectLines(t, m, `broker_consumers{queue="q"} 1`)
+			stop()
+		}
+		return d.Ack()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("hands are full")
+	if err := b.Publish(t.Context(), "q", broker.Message{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Consume(t.Context(), "q", 1, func(context.Context, broker.Delivery) error { return full }); !errors.Is(err, full) {
+		t.Errorf("Consume gives %v", err)
+	}
+	expectLines(t, m,
+		`broker_publishes_total{outcome="ok",queue="q"} 3`,
+		`broker_publishes_total{outcome="returned",queue="nowhere"} 1`,
+		`broker_confirm_duration_seconds_count 3`,
+		`broker_deliveries_total{queue="q",redelivered="no"} 3`,
+		`broker_consumers{queue="q"} 0`,
+		`broker_broadcasts_total{outcome="ok",topic="news"} 1`,
+	)
+	if err := inner.Close(); err != nil {
+		t.Fatal(err)
+	}
+	expectLines(t, m, `broker_usable 0`)
+}
+
+// away is a store that is not there.
+type away struct{ objectstore.Store }
+
+func (away) Get(context.Context, string) (*objectstore.Object, error) {
+	return nil, objectstore.ErrUnavailable
+}
+func (away) Ready(context.Context) error { return errors.New("connection refused") }
+
+func TestStoreIsCounted(t *testing.T) {
+	m := metrics.New()
+	s := meter.Store(openStore(t), "originals", m)
+	ctx := t.Context()
+	if err := s.Put(ctx, "id/a.jpg", []byte("0123456789"), "image/jpeg"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := objectstore.ReadAll(ctx, s, "id/a.jpg", 10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Stat(ctx, "id/b.jpg"); !errors.Is(err, objectstore.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for _, err := range s.List(ctx, "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	if err := errors.Join(s.Delete(ctx, "id/a.jpg"), s.Ready(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	gone := meter.Store(away{}, "processed", m)
+	if _, err := gone.Get(ctx, "x"); !errors.Is(err, objectstore.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	if gone.Ready(ctx) == nil {
+		t.Fatal("a store that is away is ready")
+	}
+	expectLines(t, m,
+		`objectstore_operations_total{operation="put",outcome="ok",store="originals"} 1`,
+		`objectstore_operations_total{operation="get",outcome="ok",store="originals"} 1`,
+		`objectstore_operations_total{operation="stat",outcome="not_found",store="originals"} 1`,
+		`objectstore_operations_total{operation="list",outcome="ok",store="originals"} 1`,
+		`objectstore_operations_total{operation="delete",outcome="ok",store="originals"} 1`,
+		`objectstore_operations_total{operation="ready",outcome="ok",store="originals"} 1`,
+		`objectstore_operations_total{operation="get",outcome="unavailable",store="processed"} 1`,
+		`objectstore_operations_total{operation="ready",outcome="unavailable",store="processed"} 1`,
+		`objectstore_operation_duration_seconds_count{operation="put",store="originals"} 1`,
+		`objectstore_bytes_total{operation="put",store="originals"} 10`,
+		`objectstore_bytes_total{operation="get",store="originals"} 10`,
+	)
+}
