@@ -37,6 +37,7 @@ type Config struct {
 	MaxImageBytes         int64          `env:"MAX_IMAGE_BYTES" envDefault:"10485760"`
 	MaxBatchImages        int            `env:"MAX_BATCH_IMAGES" envDefault:"100"`
 	MaxOpenImages         int            `env:"MAX_OPEN_IMAGES" envDefault:"100000"` // accepted and not ended; past it: 503
+	MaxConnections        int            `env:"MAX_CONNECTIONS" envDefault:"14000"`  // open at once; past it: 503
 	WSIdleTimeout         time.Duration  `env:"WS_IDLE_TIMEOUT" envDefault:"60s"`
 	DrainDelay            time.Duration  `env:"DRAIN_DELAY" envDefault:"0s"` // how long requests are still taken after SIGTERM
 	Concurrency           int            `env:"CONCURRENCY" envDefault:"0"`  // downloads at once; 0: 32
@@ -92,6 +93,9 @@ func (c Config) Complete() (Config, error) {
 	}
 	if c.MaxOpenImages < c.MaxBatchImages {
 		wrong("MAX_OPEN_IMAGES %d: want at least MAX_BATCH_IMAGES", c.MaxOpenImages)
+	}
+	if c.MaxConnections < 1 {
+		wrong("MAX_CONNECTIONS %d: want at least 1", c.MaxConnections)
 	}
 	if c.WSIdleTimeout < time.Second {
 		wrong("WS_IDLE_TIMEOUT %s: want at least 1s", c.WSIdleTimeout)

@@ -44,18 +44,11 @@ func (u *uploads) give(n int64) {
 
 // create makes a job of the request.
 func (s *Server) create(c echo.Context) error {
-	r := c.Request()
-	// An answer may come before the end of the body; without this net/http would
-	// read the rest before it sends it. An error means that it can't, as in tests.
-	_ = http.NewResponseController(c.Response().Writer).EnableFullDuplex()
+	early(c)
 	in := newPacedBody(c, s.config.pace, s.maxBody)
-	j, err := s.receive(r, in)
+	j, err := s.receive(c.Request(), in)
 	if err != nil {
-		c.Response().Header().Set("Connection", "close")
-		s.fail(err, c)
-		if http.NewResponseController(c.Response().Writer).Flush() == nil {
-			in.linger(r)
-		}
+		s.turnAway(c, in, err)
 		return nil
 	}
 	return writeCreated(c, j)

@@ -7,3 +7,9 @@ func Impatient(c Config, slowest int64, patience time.Duration) Config {
 	c.pace = pace{slowest, patience}
 	return c
 }
+
+// Spare makes c turn away so many connections at once.
+func Spare(c Config, n int) Config {
+	c.spare = n
+	return c
+}

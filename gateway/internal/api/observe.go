@@ -21,6 +21,16 @@ type figures struct {
 	duration *metrics.Histogram
 	sockets  *metrics.Gauge
 	closes   *metrics.Counter
+	refusals *metrics.Counter
+}
+
+// full counts a connection past the limit.
+func (f figures) full(p place) {
+	if p == turnedAway {
+		f.refusals.Inc("answered")
+	} else {
+		f.refusals.Inc("closed")
+	}
 }
 
 func newFigures(m *metrics.Registry) figures {
@@ -28,8 +38,9 @@ func newFigures(m *metrics.Registry) figures {
 		requests: m.Counter("http_requests_total", "Requests, by route, method and status.", "route", "method", "status"),
 		duration: m.Histogram("http_request_duration_seconds", "Time of a request, WebSockets excepted.",
 			[]float64{.001, .005, .025, .1, .5, 2.5, 10, 60, 600}, "route", "method"),
-		sockets: m.Gauge("websockets", "Open WebSockets."),
-		closes:  m.Counter("websockets_closed_total", "WebSockets that ended, by why.", "why"),
+		sockets:  m.Gauge("websockets", "Open WebSockets."),
+		closes:   m.Counter("websockets_closed_total", "WebSockets that ended, by why.", "why"),
+		refusals: m.Counter("connections_refused_total", "Connections past the limit, by how they were refused.", "how"),
 	}
 }
 
@@ -68,6 +79,11 @@ func (s *Server) guard(next echo.HandlerFunc, c echo.Context) (err error) {
 			err = refuse(http.StatusInternalServerError, "Internal server error")
 		}
 	}()
+	if err := checkRoom(c); err != nil {
+		early(c)
+		s.turnAway(c, newPacedBody(c, s.config.pace, s.maxBody), err)
+		return nil
+	}
 	if err := s.finishBody(c); err != nil {
 		return err
 	}

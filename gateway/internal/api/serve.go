@@ -39,7 +39,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		DisableGeneralOptionsHandler: true,
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(documented{l, &s.arrivals}) }()
+	go func() { served <- server.Serve(documented{l, &s.arrivals, &s.connections, s.figures.full}) }()
 	var err error
 	select {
 	case err = <-served:
@@ -86,28 +86,13 @@ func (s *Server) stop(drain context.Context, server *http.Server) error {
 	return err
 }
 
-// documented is a listener whose connections answer in the documented shape also
-// what net/http answers by itself, before any handler: a malformed request, a
-// header that is too large, an expectation that can't be met. There is no hook for
-// these; they are told by their first bytes, and by no handler having begun.
-type documented struct {
-	net.Listener
-	arrivals *arrivals
-}
-
-// Accept implements net.Listener.
-func (d documented) Accept() (net.Conn, error) {
-	conn, err := d.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &documentedConn{Conn: conn, arrivals: d.arrivals}, nil
-}
-
+// documentedConn is a connection of such a listener.
 type documentedConn struct {
 	net.Conn
 	arrivals *arrivals
 	arriving atomic.Bool // it is counted in arrivals
+	place    place
+	leave    func() // gives the place up
 
 	// handled is true from the beginning of a handler to the end of its answer. What
 	// is written then may hold a stranger's bytes, which can look like anything.
