@@ -31,7 +31,8 @@ type Config struct {
 	TLSKeyFile  string `env:"TLS_KEY_FILE"`  // its key
 
 	DownloadAllowNetworks []netip.Prefix `env:"DOWNLOAD_ALLOW_NETWORKS"`            // private networks that image URLs may point to, on any port
-	AllowedOrigins        []string       `env:"ALLOWED_ORIGINS"`                    // web origins, besides its own, that may open WebSockets
+	AllowedOrigins        []string       `env:"ALLOWED_ORIGINS"`                    // web origins, besides its own, whose pages may use the API
+	AllowedHosts          []string       `env:"ALLOWED_HOSTS"`                      // names that requests may be sent to; empty: any
 	JobRetention          time.Duration  `env:"JOB_RETENTION" envDefault:"24h"`     // how long an ended job is kept
 	ResultRetention       string         `env:"RESULT_RETENTION" envDefault:"keep"` // how long processed images are kept after the job's end, or keep
 	MaxImageBytes         int64          `env:"MAX_IMAGE_BYTES" envDefault:"10485760"`
@@ -74,6 +75,11 @@ func (c Config) Complete() (Config, error) {
 	for _, o := range c.AllowedOrigins {
 		if u, err := url.Parse(o); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" {
 			wrong("ALLOWED_ORIGINS %q: want scheme://host or scheme://host:port", o)
+		}
+	}
+	for _, h := range c.AllowedHosts {
+		if u, err := url.Parse("http://" + h); err != nil || h == "" || u.Host != h {
+			wrong("ALLOWED_HOSTS %q: want names such as images.example.com or 127.0.0.1:8080", h)
 		}
 	}
 	if c.JobRetention < time.Second {

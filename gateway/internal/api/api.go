@@ -39,7 +39,8 @@ type Config struct {
 	MaxBatchImages int           // 100
 	UploadMemory   int64         // bytes of image buffers of all requests that are read at once; 256 MiB
 	MaxConnections int           // at once, WebSockets among them; 14,000
-	AllowedOrigins []string      // scheme://host[:port] that may open WebSockets besides the server's own
+	AllowedOrigins []string      // scheme://host[:port] whose pages are let in besides the server's own
+	AllowedHosts   []string      // names, with or without a port, that requests may be sent to; empty: any
 	WSIdleTimeout  time.Duration // how long a WebSocket's peer may be silent; 60 s
 	DrainDelay     time.Duration // how long the server still takes requests when it is told to stop; 0
 

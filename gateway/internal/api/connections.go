@@ -107,8 +107,7 @@ func checkRoom(c echo.Context) error {
 	if !ok || conn.place != turnedAway {
 		return nil
 	}
-	switch c.Path() {
-	case "/healthz", "/readyz", "/metrics":
+	if operators(c) {
 		c.Response().Header().Set("Connection", "close")
 		return nil
 	}

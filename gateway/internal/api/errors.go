@@ -110,9 +110,10 @@ func (s *Server) fail(err error, c echo.Context) {
 		return
 	}
 	h := c.Response().Header()
-	for _, name := range []string{"Content-Disposition", "Content-Security-Policy", "Content-Length", "Location"} {
+	for _, name := range []string{"Content-Disposition", "Content-Length", "Location"} {
 		h.Del(name) // of the answer that was begun
 	}
+	secure(h)
 	maps.Copy(h, a.header)
 	_ = writeJSON(c, a.status, errorJSON{a.text, a.status}) // the client may be gone
 }

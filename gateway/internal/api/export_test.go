@@ -1,6 +1,10 @@
 package api
 
-import "time"
+import (
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
 
 // Impatient makes c give up a request's body sooner.
 func Impatient(c Config, slowest int64, patience time.Duration) Config {
@@ -13,3 +17,6 @@ func Spare(c Config, n int) Config {
 	c.spare = n
 	return c
 }
+
+// Routes are all that the server answers.
+func (s *Server) Routes() []*echo.Route { return s.echo.Routes() }

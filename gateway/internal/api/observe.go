@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -79,13 +80,19 @@ func (s *Server) guard(next echo.HandlerFunc, c echo.Context) (err error) {
 			err = refuse(http.StatusInternalServerError, "Internal server error")
 		}
 	}()
-	if err := checkRoom(c); err != nil {
+	secure(c.Response().Header())
+	preflight := s.share(c)
+	if err := cmp.Or(checkRoom(c), s.checkStranger(c)); err != nil {
 		early(c)
 		s.turnAway(c, newPacedBody(c, s.config.pace, s.maxBody), err)
 		return nil
 	}
 	if err := s.finishBody(c); err != nil {
 		return err
+	}
+	if preflight {
+		c.Response().WriteHeader(http.StatusNoContent)
+		return nil
 	}
 	return next(c)
 }

@@ -222,5 +222,6 @@ func ownAnswer(status int, text string) ([]byte, error) {
 		return nil, err
 	}
 	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"+
+		"Content-Security-Policy: "+plainPolicy+"\r\nReferrer-Policy: no-referrer\r\n"+
 		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", status, http.StatusText(status), len(body), body), nil
 }
