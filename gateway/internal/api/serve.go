@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -157,12 +158,7 @@ func (c *documentedConn) Read(p []byte) (int, error) {
 // isHTTP reports whether a plain request begins so, as far as the header of a TLS
 // record tells.
 func isHTTP(head []byte) bool {
-	for _, method := range []string{"GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH"} {
-		if string(head) == method {
-			return true
-		}
-	}
-	return false
+	return slices.Contains([]string{"GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH"}, string(head))
 }
 
 // Write implements net.Conn.
