@@ -239,8 +239,10 @@ func TestARenewedCertificate(t *testing.T) {
 	}
 	certificate, key := authority.Issue()
 	files.put(t, files.cert, certificate) // Its key is not there yet.
-	if shown() != first || shown() != first {
-		t.Error("half a pair was shown")
+	for range 2 {
+		if shown() != first {
+			t.Error("half a pair was shown")
+		}
 	}
 	if n := log.count("certificate not loaded"); n != 1 {
 		t.Errorf("one fault was logged %d times", n)

@@ -35,12 +35,14 @@ type Config struct {
 
 	DownloadAllowNetworks []netip.Prefix `env:"DOWNLOAD_ALLOW_NETWORKS"`            // private networks that image URLs may point to, on any port
 	DownloadAllowHosts    []string       `env:"DOWNLOAD_ALLOW_HOSTS"`               // the only hosts that image URLs may name; empty: all
-	AllowedOrigins        []string       `env:"ALLOWED_ORIGINS"`                    // web origins, besides its own, that may open WebSockets
+	AllowedOrigins        []string       `env:"ALLOWED_ORIGINS"`                    // web origins, besides its own, whose pages may use the API
+	AllowedHosts          []string       `env:"ALLOWED_HOSTS"`                      // names that requests may be sent to; empty: any
 	JobRetention          time.Duration  `env:"JOB_RETENTION" envDefault:"24h"`     // how long an ended job is kept
 	ResultRetention       string         `env:"RESULT_RETENTION" envDefault:"keep"` // how long processed images are kept after the job's end, or keep
 	MaxImageBytes         int64          `env:"MAX_IMAGE_BYTES" envDefault:"10485760"`
 	MaxBatchImages        int            `env:"MAX_BATCH_IMAGES" envDefault:"100"`
 	MaxOpenImages         int            `env:"MAX_OPEN_IMAGES" envDefault:"100000"` // accepted and not ended; past it: 503
+	MaxConnections        int            `env:"MAX_CONNECTIONS" envDefault:"14000"`  // open at once; past it: 503
 	WSIdleTimeout         time.Duration  `env:"WS_IDLE_TIMEOUT" envDefault:"60s"`
 	DrainDelay            time.Duration  `env:"DRAIN_DELAY" envDefault:"0s"` // how long requests are still taken after SIGTERM
 	Concurrency           int            `env:"CONCURRENCY" envDefault:"0"`  // downloads at once; 0: 32
@@ -88,6 +90,11 @@ func (c Config) Complete() (Config, error) {
 			wrong("ALLOWED_ORIGINS %q: want scheme://host or scheme://host:port", o)
 		}
 	}
+	for _, h := range c.AllowedHosts {
+		if u, err := url.Parse("http://" + h); err != nil || h == "" || u.Host != h {
+			wrong("ALLOWED_HOSTS %q: want names such as images.example.com or 127.0.0.1:8080", h)
+		}
+	}
 	if c.JobRetention < time.Second {
 		wrong("JOB_RETENTION %s: want at least 1s", c.JobRetention)
 	}
@@ -105,6 +112,9 @@ func (c Config) Complete() (Config, error) {
 	}
 	if c.MaxOpenImages < c.MaxBatchImages {
 		wrong("MAX_OPEN_IMAGES %d: want at least MAX_BATCH_IMAGES", c.MaxOpenImages)
+	}
+	if c.MaxConnections < 1 {
+		wrong("MAX_CONNECTIONS %d: want at least 1", c.MaxConnections)
 	}
 	if c.WSIdleTimeout < time.Second {
 		wrong("WS_IDLE_TIMEOUT %s: want at least 1s", c.WSIdleTimeout)

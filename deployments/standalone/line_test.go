@@ -138,7 +138,7 @@ func (s *system) checkResult(t *testing.T, exiftool string, a answer, i int, ori
 	var file, thumbnail []byte
 	var record map[string]any
 	status, header := s.call(t, http.MethodGet, at+"/file", nil, &file)
-	if status != 200 || header.Get("X-Content-Type-Options") != "nosniff" || header.Get("Content-Security-Policy") != "default-src 'none'; sandbox" ||
+	if status != 200 || header.Get("X-Content-Type-Options") != "nosniff" || header.Get("Content-Security-Policy") != "default-src 'none'; sandbox; frame-ancestors 'none'" ||
 		!strings.HasPrefix(header.Get("Content-Disposition"), "attachment") || !strings.HasPrefix(header.Get("Content-Type"), "image/") {
 		t.Errorf("file of image %d: %d %v", i, status, header)
 	}

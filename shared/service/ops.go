@@ -99,7 +99,9 @@ func (s *Server) run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	closed := s.listener.Close()
-	<-served // It takes no more connections.
+	if err := <-served; !errors.Is(err, net.ErrClosed) { // It takes no more connections.
+		closed = errors.Join(closed, fmt.Errorf("serve %s: %w", s.Addr(), err))
+	}
 	s.server.SetKeepAlivesEnabled(false)
 	s.busy.wait(arrivalTime)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

@@ -42,11 +42,14 @@ type Config struct {
 	MaxImageBytes  int64         // of one image, decoded; 10 MiB
 	MaxBatchImages int           // 100
 	UploadMemory   int64         // bytes of image buffers of all requests that are read at once; 256 MiB
-	AllowedOrigins []string      // scheme://host[:port] that may open WebSockets besides the server's own
+	MaxConnections int           // at once, WebSockets among them; 14,000
+	AllowedOrigins []string      // scheme://host[:port] whose pages are let in besides the server's own
+	AllowedHosts   []string      // names, with or without a port, that requests may be sent to; empty: any
 	WSIdleTimeout  time.Duration // how long a WebSocket's peer may be silent; 60 s
 	DrainDelay     time.Duration // how long the server still takes requests when it is told to stop; 0
 
-	pace pace // of request bodies; tests have less patience
+	pace  pace // of request bodies; tests have less patience
+	spare int  // connections that are turned away at once
 }
 
 func (c Config) orDefaults() Config {
@@ -58,6 +61,12 @@ func (c Config) orDefaults() Config {
 	}
 	if c.UploadMemory == 0 {
 		c.UploadMemory = 256 << 20
+	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = 14_000
+	}
+	if c.spare == 0 {
+		c.spare = maxTurnedAway
 	}
 	if c.WSIdleTimeout == 0 {
 		c.WSIdleTimeout = time.Minute
@@ -107,7 +116,8 @@ type Server struct {
 	quotas  *quotas
 	figures figures
 
-	arrivals arrivals // of connections that Serve has taken
+	arrivals    arrivals // of connections that Serve has taken
+	connections connections
 
 	leaving chan struct{} // closed when the server is told to stop
 	closing chan struct{} // closed when it takes nothing more
@@ -130,6 +140,8 @@ func New(c Config, d Deps) *Server {
 		figures: newFigures(d.Metrics),
 		leaving: make(chan struct{}), closing: make(chan struct{}),
 	}
+	s.connections.most, s.connections.spare = c.MaxConnections, c.spare
+	d.Metrics.GaugeFunc("connections", "Open connections, WebSockets among them.", s.connections.count)
 	s.echo = s.routes()
 	return s
 }

@@ -124,7 +124,7 @@ func (s *Server) turnAway(c echo.Context, err error) error {
 	if !isUpload(c) {
 		return err
 	}
-	_ = http.NewResponseController(c.Response().Writer).EnableFullDuplex() // as in create
+	early(c)
 	s.breakOff(c, newPacedBody(c, s.config.pace, s.maxBody), err)
 	return nil
 }

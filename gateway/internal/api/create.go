@@ -44,12 +44,9 @@ func (u *uploads) give(n int64) {
 
 // create makes a job of the request.
 func (s *Server) create(c echo.Context) error {
-	r := c.Request()
-	// An answer may come before the end of the body; without this net/http would
-	// read the rest before it sends it. An error means that it can't, as in tests.
-	_ = http.NewResponseController(c.Response().Writer).EnableFullDuplex()
+	early(c)
 	in := newPacedBody(c, s.config.pace, s.maxBody)
-	j, err := s.receive(callerOf(c), r, in)
+	j, err := s.receive(callerOf(c), c.Request(), in)
 	if err != nil {
 		s.breakOff(c, in, err)
 		return nil
@@ -57,7 +54,8 @@ func (s *Server) create(c echo.Context) error {
 	return writeCreated(c, j)
 }
 
-// breakOff answers a batch that is not to be read any further.
+// breakOff answers a request whose body is not to be read any further, and ends the
+// connection.
 func (s *Server) breakOff(c echo.Context, in *pacedBody, err error) {
 	c.Response().Header().Set("Connection", "close")
 	s.fail(err, c)

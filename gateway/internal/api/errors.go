@@ -22,6 +22,7 @@ import (
 // Faults of requests that this package finds itself.
 var (
 	errBusy    = errors.New("too many uploads")
+	errCrowded = errors.New("too many connections")
 	errClosing = errors.New("server is stopping")
 	errSlow    = errors.New("request body too slow")
 	errCutOff  = errors.New("request body cut off")
@@ -55,6 +56,7 @@ var statuses = []struct {
 	{intake.ErrNothingToRetry, http.StatusBadRequest, "No failed images to retry"},
 	{errCutOff, http.StatusBadRequest, "Request body is incomplete or malformed"},
 	{errBusy, http.StatusServiceUnavailable, "Too many uploads at once, try again later"},
+	{errCrowded, http.StatusServiceUnavailable, "Too many connections, try again later"},
 	{intake.ErrFull, http.StatusServiceUnavailable, "Too many images in progress, try again later"},
 	{progress.ErrFull, http.StatusServiceUnavailable, "Too many WebSocket connections, try again later"},
 	{errClosing, http.StatusServiceUnavailable, "Server is shutting down, try again later"},
@@ -108,9 +110,10 @@ func (s *Server) fail(err error, c echo.Context) {
 		return
 	}
 	h := c.Response().Header()
-	for _, name := range []string{"Content-Disposition", "Content-Security-Policy", "Content-Length", "Location"} {
+	for _, name := range []string{"Content-Disposition", "Content-Length", "Location"} {
 		h.Del(name) // of the answer that was begun
 	}
+	secure(h)
 	maps.Copy(h, a.header)
 	_ = writeJSON(c, a.status, errorJSON{a.text, a.status}) // the client may be gone
 }

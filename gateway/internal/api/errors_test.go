@@ -42,6 +42,8 @@ var upgrade = []string{
 	"Connection", "keep-alive, Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==",
 }
 
+const foreign = "Origin not allowed; ALLOWED_ORIGINS names those that are"
+
 func TestErrors(t *testing.T) {
 	r := setup(t, options{config: api.Config{AllowedOrigins: []string{"https://app.example.com"}}})
 	id := r.create(2)
@@ -95,9 +97,9 @@ func TestErrors(t *testing.T) {
 		"old WebSocket":      {path: ws, header: with("Sec-WebSocket-Version", "8"), status: 400, text: "Unsupported WebSocket version, only 13 is supported", want: "Sec-Websocket-Version: 13"},
 		"no key":             {path: ws, header: with("Sec-WebSocket-Key", ""), status: 400, text: "Sec-WebSocket-Key is not 16 bytes in base64"},
 		"key missing":        {path: ws, header: upgrade[:6], status: 400, text: "Sec-WebSocket-Key is missing or not unique"},
-		"foreign page":       {path: ws, header: with("Origin", "https://evil.example"), status: 403, text: "Origin not allowed"},
-		"foreign port":       {path: ws, header: with("Origin", "https://app.example.com:444"), status: 403, text: "Origin not allowed"},
-		"page of no origin":  {path: ws, header: with("Origin", "null"), status: 403, text: "Origin not allowed"},
+		"foreign page":       {path: ws, header: with("Origin", "https://evil.example"), status: 403, text: foreign},
+		"foreign port":       {path: ws, header: with("Origin", "https://app.example.com:444"), status: 403, text: foreign},
+		"page of no origin":  {path: ws, header: with("Origin", "null"), status: 403, text: foreign},
 		"upgrade by POST":    {method: "POST", path: ws, header: upgrade, status: 405, text: "Method not allowed"},
 		"upgrade of nothing": {path: "/ws", header: upgrade, status: 404, text: "Not found"},
 		"a body with a GET":  {method: "GET", path: "/api/v1/batch/x", body: strings.Repeat("x", 70_000), status: 413, text: "Request body exceeds 65536 bytes"},

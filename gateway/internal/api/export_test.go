@@ -12,6 +12,12 @@ func Impatient(c Config, slowest int64, patience time.Duration) Config {
 	return c
 }
 
+// Spare makes c turn away so many connections at once.
+func Spare(c Config, n int) Config {
+	c.spare = n
+	return c
+}
+
 // Routes are all that the server answers.
 func (s *Server) Routes() []*echo.Route { return s.echo.Routes() }
 

@@ -3,8 +3,6 @@ package api
 import (
 	"encoding/base64"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -45,23 +43,4 @@ func hasToken(values []string, token string) bool {
 		}
 	}
 	return false
-}
-
-// checkOrigin refuses a WebSocket that a foreign web page opens. Programs send no
-// Origin; browsers always do.
-func (s *Server) checkOrigin(r *http.Request) error {
-	origins := r.Header.Values("Origin")
-	if len(origins) == 0 {
-		return nil
-	}
-	if len(origins) == 1 {
-		own, err := url.Parse(origins[0])
-		if err == nil && own.Host != "" && strings.EqualFold(own.Host, r.Host) {
-			return nil
-		}
-		if slices.ContainsFunc(s.config.AllowedOrigins, func(o string) bool { return strings.EqualFold(o, origins[0]) }) {
-			return nil
-		}
-	}
-	return refuse(http.StatusForbidden, "Origin not allowed")
 }

@@ -125,7 +125,7 @@ func TestResults(t *testing.T) {
 		}
 		for name, value := range map[string]string{
 			"Content-Type": want.contentType, "X-Content-Type-Options": "nosniff",
-			"Content-Security-Policy": "default-src 'none'; sandbox",
+			"Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
 			"Content-Disposition":     `attachment; filename="` + want.name + `"; filename*=UTF-8''` + want.name,
 			"Content-Length":          fmt.Sprint(len(want.body)),
 		} {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -22,6 +23,16 @@ type figures struct {
 	sockets  *metrics.Gauge
 	closes   *metrics.Counter
 	in, out  *metrics.Counter
+	refusals *metrics.Counter
+}
+
+// full counts a connection past the limit.
+func (f figures) full(p place) {
+	if p == turnedAway {
+		f.refusals.Inc("answered")
+	} else {
+		f.refusals.Inc("closed")
+	}
 }
 
 func newFigures(m *metrics.Registry) figures {
@@ -29,10 +40,11 @@ func newFigures(m *metrics.Registry) figures {
 		requests: m.Counter("http_requests_total", "Requests, by route, method and status.", "route", "method", "status"),
 		duration: m.Histogram("http_request_duration_seconds", "Time of a request, WebSockets excepted.",
 			[]float64{.001, .005, .025, .1, .5, 2.5, 10, 60, 600}, "route", "method"),
-		sockets: m.Gauge("websockets", "Open WebSockets."),
-		closes:  m.Counter("websockets_closed_total", "WebSockets that ended, by why.", "why"),
-		in:      m.Counter("http_request_bytes_total", "Bytes of request bodies that said how long they are, by route.", "route"),
-		out:     m.Counter("http_response_bytes_total", "Bytes of response bodies, WebSockets excepted, by route.", "route"),
+		sockets:  m.Gauge("websockets", "Open WebSockets."),
+		closes:   m.Counter("websockets_closed_total", "WebSockets that ended, by why.", "why"),
+		in:       m.Counter("http_request_bytes_total", "Bytes of request bodies that said how long they are, by route.", "route"),
+		out:      m.Counter("http_response_bytes_total", "Bytes of response bodies, WebSockets excepted, by route.", "route"),
+		refusals: m.Counter("connections_refused_total", "Connections past the limit, by how they were refused.", "how"),
 	}
 }
 
@@ -73,8 +85,19 @@ func (s *Server) guard(next echo.HandlerFunc, c echo.Context) (err error) {
 			err = refuse(http.StatusInternalServerError, "Internal server error")
 		}
 	}()
+	secure(c.Response().Header())
+	preflight := s.share(c)
+	if err := cmp.Or(checkRoom(c), s.checkStranger(c)); err != nil {
+		early(c)
+		s.breakOff(c, newPacedBody(c, s.config.pace, s.maxBody), err)
+		return nil
+	}
 	if err := s.finishBody(c); err != nil {
 		return err
+	}
+	if preflight {
+		c.Response().WriteHeader(http.StatusNoContent)
+		return nil
 	}
 	return next(c)
 }
@@ -82,7 +105,7 @@ func (s *Server) guard(next echo.HandlerFunc, c echo.Context) (err error) {
 // route is the matched path, or "other".
 func route(c echo.Context) string {
 	switch p := c.Path(); p {
-	case pathBatch, pathJob, pathCancel, pathRetry, pathSocket, pathFile, pathThumbnail, pathMetadata:
+	case pathBatch, pathJob, pathCancel, pathRetry, pathSocket, pathFile, pathThumbnail, pathMetadata, pathSidecar:
 		return p
 	default:
 		if _, ok := pages[p]; ok {

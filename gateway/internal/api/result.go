@@ -103,7 +103,7 @@ func (s *Server) send(c echo.Context, img *job.Image, k kept) error {
 	h.Set("Content-Type", k.contentType)
 	h.Set("Content-Length", strconv.FormatInt(info.Size, 10))
 	h.Set("Content-Disposition", attachment(path.Base(k.key)))
-	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	h.Set("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "private, no-cache")
 	c.Response().WriteHeader(http.StatusOK)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		DisableGeneralOptionsHandler: true,
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(documented{l, &s.arrivals}) }()
+	go func() { served <- server.Serve(documented{l, &s.arrivals, &s.connections, s.figures.full}) }()
 	var err error
 	select {
 	case err = <-served:
@@ -86,28 +87,13 @@ func (s *Server) stop(drain context.Context, server *http.Server) error {
 	return err
 }
 
-// documented is a listener whose connections answer in the documented shape also
-// what net/http answers by itself, before any handler: a malformed request, a
-// header that is too large, an expectation that can't be met. There is no hook for
-// these; they are told by their first bytes, and by no handler having begun.
-type documented struct {
-	net.Listener
-	arrivals *arrivals
-}
-
-// Accept implements net.Listener.
-func (d documented) Accept() (net.Conn, error) {
-	conn, err := d.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &documentedConn{Conn: conn, arrivals: d.arrivals}, nil
-}
-
+// documentedConn is a connection of such a listener.
 type documentedConn struct {
 	net.Conn
 	arrivals *arrivals
 	arriving atomic.Bool // it is counted in arrivals
+	place    place
+	leave    func() // gives the place up
 
 	// handled is true from the beginning of a handler to the end of its answer. What
 	// is written then may hold a stranger's bytes, which can look like anything.
@@ -172,12 +158,7 @@ func (c *documentedConn) Read(p []byte) (int, error) {
 // isHTTP reports whether a plain request begins so, as far as the header of a TLS
 // record tells.
 func isHTTP(head []byte) bool {
-	for _, method := range []string{"GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH"} {
-		if string(head) == method {
-			return true
-		}
-	}
-	return false
+	return slices.Contains([]string{"GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH"}, string(head))
 }
 
 // Write implements net.Conn.
@@ -237,5 +218,6 @@ func ownAnswer(status int, text string) ([]byte, error) {
 		return nil, err
 	}
 	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"+
+		"Content-Security-Policy: "+plainPolicy+"\r\nReferrer-Policy: no-referrer\r\n"+
 		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", status, http.StatusText(status), len(body), body), nil
 }
