@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/metrics"
 	"testing"
 	"time"
 
@@ -26,7 +25,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/imagefile/imagetest"
-	measured "github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -137,7 +136,7 @@ func runAnalyzer(ctx context.Context, b broker.Broker, originals objectstore.Sto
 		return err
 	}
 	s, err := analyzer.New(ctx, c, analyzer.Deps{
-		Broker: b, Originals: originals, Log: slog.New(slog.DiscardHandler), Metrics: measured.New(),
+		Broker: b, Originals: originals, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
 	})
 	if err != nil {
 		return err
@@ -151,7 +150,7 @@ func runProcessor(ctx context.Context, b broker.Broker, originals, processed obj
 		return err
 	}
 	s, err := processor.New(ctx, c, processor.Deps{
-		Broker: b, Originals: originals, Processed: processed, Log: slog.New(slog.DiscardHandler), Metrics: measured.New(),
+		Broker: b, Originals: originals, Processed: processed, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
 	})
 	if err != nil {
 		return err
@@ -181,9 +180,9 @@ func send(t *testing.T, b broker.Broker, originals objectstore.Store, index int,
 
 // liveBytes are the objects on the heap, dead ones that are not yet collected too.
 func liveBytes() uint64 {
-	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // pictures are those that the damage is done to: every coding that the Go

@@ -9,9 +9,9 @@
 //
 // It refuses every other format whatever a file claims to be, files that were
 // cut short, pictures beyond the limits, JPEG processes that the decoders here
-// do not know, and files that are an archive or a web page as well as a
-// picture. Bytes after the end of the picture are otherwise allowed: phones keep
-// motion photos and gain maps there.
+// do not know, and files that are an archive, a PDF document or a web
+// page as well as a picture. Bytes after the end of the picture are otherwise
+// allowed: phones keep motion photos and gain maps there.
 //
 // The work is linear in the bytes and allocates next to nothing, so it is safe
 // to give it what a stranger sent.

@@ -34,7 +34,7 @@ type Bomb struct {
 	Late bool
 }
 
-// All makes every bomb, 40 MB in all.
+// All makes every bomb, about two hundred of as many megabytes in all.
 func All() []Bomb {
 	var all []Bomb
 	for _, make := range [...]func() []Bomb{
