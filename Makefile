@@ -1,6 +1,6 @@
 # `make help` lists what there is. Everything but `run`, `build` and `tidy` needs bash; scripts are in deployments/local.
 .DEFAULT_GOAL := help
-.PHONY: help run test build up down local-up local-down bench bench-system prove mutants chaos attack lint fmt fuzz tidy verify
+.PHONY: help run test build up down local-up local-down bench bench-system prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench deployments/attack
 # Each service is built alone, as its image is: its own go.mod decides, not the workspace.
@@ -57,6 +57,12 @@ chaos: ## the services under faults drawn from SEEDS (5) seeds from FIRST (1) on
 
 attack: bin/standalone ## what strangers may try, against a standalone of its own or GATEWAY=http://…; a table of what was refused
 	@go run ./deployments/attack
+
+vuln: ## known vulnerabilities in what the programs call, and modules that are not what they were; needs vuln.go.dev
+	@deployments/local/vuln.sh
+
+sbom: build ## bills of materials in CycloneDX's JSON: bin/*.cdx.json
+	@deployments/local/sbom.sh
 
 lint: ## linters and formatting; in CI also that nothing is left to tidy or generate
 	@deployments/local/lint.sh

@@ -9,6 +9,8 @@
 #                           bench     exiftool and libjpeg-turbo's programs, which the bench compares with
 #                           race      a C compiler, which the race detector needs
 #                           lint      golangci-lint and shellcheck
+#                           vuln      govulncheck
+#                           sbom      cyclonedx-gomod
 #                           (nothing) servers docs bench race
 #
 # Debian's packages come by apt-get on Debian or Ubuntu as root, and no service of theirs is started. MinIO, versitygw
@@ -73,6 +75,8 @@ for what; do
     need_module golangci-lint
     need shellcheck shellcheck
     ;;
+  vuln) need_module govulncheck ;;
+  sbom) need_module cyclonedx-gomod ;;
   *) die "unknown: $what (see the head of $0)" ;;
   esac
 done
@@ -130,6 +134,8 @@ for module in "${modules[@]}"; do
   case $module in
   minio) path=github.com/minio/minio@$MINIO_VERSION ;;
   versitygw) path=github.com/versity/versitygw/cmd/versitygw@$VERSITYGW_VERSION ;;
+  govulncheck) path=golang.org/x/vuln/cmd/govulncheck@$GOVULNCHECK_VERSION ;;
+  cyclonedx-gomod) path=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$CYCLONEDX_GOMOD_VERSION ;;
   golangci-lint) path=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$GOLANGCI_LINT_VERSION ;;
   esac
   go_install "$module" "$path" || missing+=("$module")

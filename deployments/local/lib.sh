@@ -5,6 +5,8 @@
 MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
 VERSITYGW_VERSION=v1.8.0
 GOLANGCI_LINT_VERSION=v2.15.0
+GOVULNCHECK_VERSION=v1.9.0
+CYCLONEDX_GOMOD_VERSION=v1.10.0
 NODE_VERSION=22.23.3
 
 cache=${IMAGEBATCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/imagebatch}
@@ -15,6 +17,8 @@ tool() {
   minio) echo "$cache/minio-$MINIO_VERSION/minio" ;;
   versitygw) echo "$cache/versitygw-$VERSITYGW_VERSION/versitygw" ;;
   node) echo "$cache/node-$NODE_VERSION/node_modules/.bin/node" ;;
+  govulncheck) echo "$cache/govulncheck-$GOVULNCHECK_VERSION/govulncheck" ;;
+  cyclonedx-gomod) echo "$cache/cyclonedx-gomod-$CYCLONEDX_GOMOD_VERSION/cyclonedx-gomod" ;;
   golangci-lint) echo "$cache/golangci-lint-$GOLANGCI_LINT_VERSION/golangci-lint" ;;
   esac
 }

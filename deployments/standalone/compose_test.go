@@ -54,6 +54,9 @@ func TestCompose(t *testing.T) {
 		if !s.ReadOnly || !slices.Contains(s.CapDrop, "ALL") || s.HealthCheck == nil || strings.Join(s.HealthCheck.Test, " ") != "CMD /service health" {
 			t.Errorf("%s: read-only %v, dropped %v, health check %v", name, s.ReadOnly, s.CapDrop, s.HealthCheck)
 		}
+		if !slices.Contains(s.SecurityOpt, "no-new-privileges:true") || s.Privileged || s.NetworkMode == "host" || len(s.CapAdd) > 0 || !slices.Equal(s.Tmpfs, []string{"/tmp"}) {
+			t.Errorf("%s: security options %v, privileged %v, network %q, added %v, writes to %v", name, s.SecurityOpt, s.Privileged, s.NetworkMode, s.CapAdd, s.Tmpfs)
+		}
 		if grace := s.StopGracePeriod; grace == nil || time.Duration(*grace) <= service.DrainTime {
 			t.Errorf("%s is killed after %v, and a drain may take %s", name, grace, service.DrainTime)
 		}
@@ -81,6 +84,20 @@ func TestCompose(t *testing.T) {
 	}
 	if minio, err := loadCompose(t, "MINIO_SCALE=0").GetService("minio"); err != nil || minio.GetScale() != 0 {
 		t.Errorf("MINIO_SCALE=0 leaves %d of MinIO, %v", minio.GetScale(), err)
+	}
+}
+
+// TestImagesRunAsNobody holds that what our images start is not root.
+func TestImagesRunAsNobody(t *testing.T) {
+	for _, file := range []string{"../Dockerfile", "../minio/Dockerfile"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := string(text)[max(0, strings.LastIndex(string(text), "\nFROM ")):]
+		if !strings.Contains(last, "\nUSER 65532:65532\n") {
+			t.Errorf("%s: the last stage runs as root", file)
+		}
 	}
 }
 
