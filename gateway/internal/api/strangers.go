@@ -86,7 +86,7 @@ func (s *Server) share(c echo.Context) (preflight bool) {
 		return false
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers", "Location, Retry-After, Content-Disposition")
+	h.Set("Access-Control-Expose-Headers", "Location, Retry-After, Content-Disposition, RateLimit, RateLimit-Policy, WWW-Authenticate")
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
