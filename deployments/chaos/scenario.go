@@ -231,6 +231,10 @@ func (r *run) beheaded(ctx context.Context, o *outcome) error {
 	if err := r.servers.behead(ctx, queue); err != nil {
 		return err
 	}
+	// The death of the broker that does so ends all connections.
+	if _, err := r.servers.ctl(ctx, "close_all_connections", "chaos"); err != nil {
+		return err
+	}
 	r.signalWorkers(syscall.SIGCONT)
 	healed := time.Now()
 	r.history.note("fault", "behead "+queue, "", nil)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -97,11 +98,19 @@ func (c *consumer) run(ctx context.Context, s *session, stands func()) error {
 		return err
 	}
 	stands()
-	for {
+	look := time.NewTicker(checkInterval)
+	defer look.Stop()
+	for alone := 0; ; {
 		select {
 		case <-ctx.Done():
 			c.drain(s, ch)
 			return nil
+		case <-look.C:
+			if !c.forgotten(s) {
+				alone = 0
+			} else if alone++; alone > 1 {
+				return errForgotten
+			}
 		case d, ok := <-deliveries:
 			if !ok {
 				return reasonOf(closes, cancels)
@@ -118,6 +127,20 @@ func (c *consumer) run(ctx context.Context, s *session, stands func()) error {
 			}
 		}
 	}
+}
+
+// errForgotten says that a queue was made anew under its consumer.
+var errForgotten = errors.New("the queue knows nothing of this consumer")
+
+// forgotten tells whether messages wait in the queue and it has no consumer. A
+// queue that had lost its leader ends without a word to those who consumed from it,
+// and one made anew in its place does not know them. What can't be asked is no reason to give back what
+// is in hand.
+func (c *consumer) forgotten(s *session) bool {
+	v := &survey{session: s}
+	defer v.close()
+	found, q, err := v.inspect(c.queue)
+	return err == nil && found && q.Messages > 0 && q.Consumers == 0
 }
 
 // tag names a consumer. It need be unique on its channel only, and each has one.

@@ -97,6 +97,29 @@ func TestQueueWithoutLeader(t *testing.T) {
 	}
 }
 
+// Who consumed from a queue that lost its leader is told of nothing, and consumes
+// from the new one.
+func TestConsumerOfQueueWithoutLeader(t *testing.T) {
+	rabbitmqctl(t, "version")
+	q := brokertest.Name()
+	b, hooked, _ := openHealing(t, q)
+	worker := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
+	got := make(chan string, 8)
+	brokertest.Start(t, worker, q, 1, func(_ context.Context, d broker.Delivery) error {
+		err := d.Ack()
+		got <- string(d.Body)
+		return err
+	})
+	brokertest.Receive(t, got, "the message of before")
+	behead(t, q)
+	for !brokertest.Receive(t, hooked, "the hook after the queue was made anew") {
+	}
+	brokertest.Publish(t, b, q, brokertest.Text("after"))
+	if body := brokertest.Receive(t, got, "a message on the new queue"); body != "after" {
+		t.Errorf("got %q", body)
+	}
+}
+
 // What a dead queue holds nobody sends again: it is an operator's.
 func TestDeadQueueWithoutLeader(t *testing.T) {
 	rabbitmqctl(t, "version")

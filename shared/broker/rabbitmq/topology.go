@@ -90,18 +90,24 @@ func (v *survey) exists(queue string) (bool, error) {
 // look says whether the broker knows the queue, and how many messages are ready
 // for delivery there.
 func (v *survey) look(queue string) (found bool, ready int, err error) {
-	err = v.ask(func(ch *amqp.Channel) error {
-		q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
-		ready = q.Messages
+	found, q, err := v.inspect(queue)
+	return found, q.Messages, err
+}
+
+// inspect says whether the broker knows the queue, and what it tells of it: the
+// messages that are ready for delivery, and the consumers.
+func (v *survey) inspect(queue string) (found bool, q amqp.Queue, err error) {
+	err = v.ask(func(ch *amqp.Channel) (err error) {
+		q, err = ch.QueueDeclarePassive(queue, true, false, false, false, nil)
 		return err
 	})
 	if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.NotFound && !away(refusal.Reason) {
-		return false, 0, nil
+		return false, amqp.Queue{}, nil
 	}
 	if err != nil {
-		return false, 0, fmt.Errorf("check queue %s: %w", queue, err)
+		return false, amqp.Queue{}, fmt.Errorf("check queue %s: %w", queue, err)
 	}
-	return true, ready, nil
+	return true, q, nil
 }
 
 // away tells a queue that can't be reached now from one that was never declared.
