@@ -87,7 +87,9 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		t.rows = append(t.rows, row{kind: k.name, tried: r.tried, through: r.through, alive: alive})
 	}
 	t.memory = targets.memory()
-	t.print(out)
+	if _, err := io.WriteString(out, t.String()); err != nil {
+		return fmt.Errorf("print the table: %w", err)
+	}
 	if t.bad() {
 		return errLetThrough
 	}

@@ -108,7 +108,7 @@ func setTrap(ctx context.Context, addresses ...string) *trap {
 				t.mu.Lock()
 				t.caught = append(t.caught, l.Addr().String())
 				t.mu.Unlock()
-				conn.Close()
+				_ = conn.Close() // whoever came is caught
 			}
 		})
 	}
@@ -130,7 +130,7 @@ func (t *trap) ports() []string {
 // spring ends the trap and says whom it caught.
 func (t *trap) spring() error {
 	for _, l := range t.listeners {
-		l.Close()
+		_ = l.Close() // what it caught is told below
 	}
 	t.wg.Wait()
 	if len(t.caught) > 0 {

@@ -14,7 +14,7 @@ func polyglots() map[string]source {
 	glued := func(front []byte, behind string) source { return inline(append(slices.Clone(front), behind...)) }
 	before := func(front string, image []byte) source { return inline(append([]byte(front), image...)) }
 	const svg = `<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>`
-	declared := func(media string, text string) source {
+	declared := func(media, text string) source {
 		s := inline([]byte(text))
 		s.Base64 = "data:" + media + ";base64," + s.Base64
 		return s

@@ -32,18 +32,15 @@ func (t *target) open(ctx context.Context, id string) (*socket, error) {
 	}
 	s := &socket{conn, bufio.NewReader(conn)}
 	if _, err := fmt.Fprintf(conn, "GET /api/v1/batch/%s/ws HTTP/1.1\r\nHost: %s\r\n%s\r\n", id, t.host, handshake); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("send handshake: %w", err)
+		return nil, errors.Join(fmt.Errorf("send handshake: %w", err), conn.Close())
 	}
 	resp, err := http.ReadResponse(s.in, nil)
 	if err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("read handshake: %w", err)
+		return nil, errors.Join(fmt.Errorf("read handshake: %w", err), conn.Close())
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		a, err := read(resp)
-		conn.Close()
-		return nil, errors.Join(fmt.Errorf("handshake: %s", a), err)
+		return nil, errors.Join(fmt.Errorf("handshake: %s", a), err, conn.Close())
 	}
 	return s, nil
 }

@@ -143,8 +143,7 @@ func (p *process) end() error {
 	case err = <-p.over:
 	case <-time.After(30 * time.Second):
 		_ = p.cmd.Process.Kill()
-		<-p.over
-		err = errors.New("outlived SIGTERM by 30 s")
+		err = errors.Join(errors.New("outlived SIGTERM by 30 s"), <-p.over)
 	}
 	if err == nil && (bytes.Contains(p.log.Bytes(), []byte("DATA RACE")) || bytes.Contains(p.log.Bytes(), []byte("panic"))) {
 		err = errors.New("its log tells of a data race or a panic")

@@ -141,7 +141,7 @@ func (p *pacedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	in := &inbound{Conn: conn}
-	early, err := buffers.Reader.Peek(buffers.Reader.Buffered())
+	early, err := buffers.Peek(buffers.Reader.Buffered())
 	if err != nil {
 		return nil, nil, fmt.Errorf("read what came with the request: %w", err)
 	}

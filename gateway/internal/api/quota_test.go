@@ -101,7 +101,8 @@ func TestQuotas(t *testing.T) {
 			t.Errorf("ended with %v", err)
 		}
 		// The server counts it off when its goodbye is over.
-		for status = 429; status == 429; _, status = dial("sockets", id) {
+		for status = 429; status == 429; {
+			_, status = dial("sockets", id)
 		}
 		if status != 101 {
 			t.Errorf("after it has ended: %d", status)

@@ -76,7 +76,8 @@ func TestQueueWithoutLeader(t *testing.T) {
 			if err := b.Publish(t.Context(), queue, brokertest.Text("lost")); !errors.Is(err, broker.ErrUnavailable) {
 				t.Fatalf("Publish = %v, the queue has a leader", err)
 			}
-			for !brokertest.Receive(t, hooked, "the hook after the queue was made anew") {
+			for anew := false; !anew; {
+				anew = brokertest.Receive(t, hooked, "the hook after the queue was made anew")
 			}
 			if took := time.Since(began); took < silence {
 				t.Errorf("the queue was made anew after %s, it may be silent for %s", took, silence)
@@ -127,7 +128,8 @@ func TestDeadQueueWithoutLeader(t *testing.T) {
 	b, hooked, _ := openHealing(t, q)
 	behead(t, broker.DeadQueue(q))
 	behead(t, q)
-	for !brokertest.Receive(t, hooked, "the hook after the work queue was made anew") {
+	for anew := false; !anew; {
+		anew = brokertest.Receive(t, hooked, "the hook after the work queue was made anew")
 	}
 	if err := b.Publish(t.Context(), broker.DeadQueue(q), brokertest.Text("x")); !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("Publish = %v: the dead queue was made anew", err)

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestSecurityNamesWhatIsThere holds docs/security.md to the code: each file and folder
+// that it names is there, and each test is in the folder of one that is named in the same
+// row of a table or the same point of a list.
+func TestSecurityNamesWhatIsThere(t *testing.T) {
+	text := string(readFile(t, "../../docs/security.md"))
+	places := regexp.MustCompile("`((?:gateway|analyzer|processor|shared|deployments|docs)/[^`]*)`")
+	tests := regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)`")
+	found := 0
+	for _, point := range regexp.MustCompile(`\n(?:\n|\||- )`).Split(text, -1) {
+		var code strings.Builder
+		for _, m := range places.FindAllStringSubmatch(point, -1) {
+			place := filepath.Join("../..", m[1])
+			info, err := os.Stat(place)
+			if err != nil {
+				t.Errorf("named and not there: %v", err)
+				continue
+			}
+			if !info.IsDir() {
+				place = filepath.Dir(place)
+			}
+			files, err := filepath.Glob(filepath.Join(place, "*_test.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range files {
+				code.Write(readFile(t, file))
+			}
+		}
+		for _, m := range tests.FindAllStringSubmatch(point, -1) {
+			found++
+			if !strings.Contains(code.String(), "\nfunc "+m[1]+"(") {
+				t.Errorf("%s is named and not where the document says, in: %s", m[1], point)
+			}
+		}
+	}
+	if found < 50 || strings.Count(text, "`Test")+strings.Count(text, "`Fuzz") != found {
+		t.Errorf("%d tests were looked for, not all that are named", found)
+	}
+}
