@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/body"
 )
@@ -126,8 +127,13 @@ func TestGrowth(t *testing.T) {
 			t.Errorf("with %d steps: %d images, %v; want %d", granted, len(got), err, images)
 		}
 	}
-	// Character by character, and at the end of the text, too.
+	// The rest is not waited for.
 	l.Grow = func(int64) error { return full }
+	begun := `{"images":[{"base64":"AAAA`
+	if _, err := read(io.MultiReader(strings.NewReader(begun), iotest.ErrReader(errors.New("read on"))), l); !errors.Is(err, full) {
+		t.Errorf("refused with %v", err)
+	}
+	// Character by character, and at the end of the text, too.
 	for _, text := range []string{"A A A A", "AA==", "AAA"} {
 		if got, err := read(strings.NewReader(`{"images":[{"base64":"`+text+`"}]}`), l); !errors.Is(err, full) {
 			t.Errorf("%q: %v, %v", text, got, err)
