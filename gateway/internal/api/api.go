@@ -135,8 +135,8 @@ func New(c Config, d Deps) *Server {
 		limits: body.Limits{Images: c.MaxBatchImages, ImageBytes: c.MaxImageBytes},
 		// What the largest batch takes in base64, with 64 KiB beside each image.
 		maxBody: int64(c.MaxBatchImages) * ((c.MaxImageBytes+2)/3*4 + 64<<10),
-		uploads: &uploads{free: max(c.UploadMemory, c.MaxImageBytes+window)},
-		quotas:  newQuotas(c.UploadMemory, c.MaxImageBytes),
+		uploads: newUploads(c.UploadMemory, c.MaxImageBytes),
+		quotas:  newQuotas(),
 		figures: newFigures(d.Metrics),
 		leaving: make(chan struct{}), closing: make(chan struct{}),
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 
 	"github.com/labstack/echo/v4"
 
@@ -15,32 +14,6 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
-
-// uploads bounds the memory of the requests that are read at once.
-type uploads struct {
-	mu   sync.Mutex // guards free
-	free int64
-}
-
-// window is what reading a request takes beside the image in hand.
-const window = 64 << 10
-
-// take takes n bytes, if there are as many.
-func (u *uploads) take(n int64) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if n > u.free {
-		return false
-	}
-	u.free -= n
-	return true
-}
-
-func (u *uploads) give(n int64) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.free += n
-}
 
 // create makes a job of the request.
 func (s *Server) create(c echo.Context) error {
@@ -88,22 +61,18 @@ func (s *Server) receive(by caller, r *http.Request, in io.Reader) (*job.Job, er
 	}
 	request := &signed{r: in, sum: sha256.New(), idle: key.Name == ""}
 	j, err := s.known(r.Context(), key, func() (string, error) {
-		if !s.uploads.take(window) {
-			return "", errBusy
+		memory, err := s.uploads.hold(by, window)
+		if err != nil {
+			return "", err
 		}
-		defer s.uploads.give(window)
+		defer memory.give()
 		return request.whole()
 	})
 	if j != nil || err != nil {
 		return j, err
 	}
-	// The buffer of an image is never larger than the request it comes in.
-	room := s.config.MaxImageBytes
-	if r.ContentLength >= 0 {
-		room = min(room, r.ContentLength)
-	}
-	return s.make(r.Context(), by, key, room, func(ctx context.Context, b *intake.Batch) error {
-		if err := s.read(ctx, request, b); err != nil {
+	return s.make(r.Context(), by, key, window, func(ctx context.Context, b *intake.Batch, memory *held) error {
+		if err := s.read(ctx, request, b, memory); err != nil {
 			return err
 		}
 		b.Fingerprint = request.fingerprint()
@@ -111,9 +80,9 @@ func (s *Server) receive(by caller, r *http.Request, in io.Reader) (*job.Job, er
 	})
 }
 
-// make makes a new job of what fill puts into its batch, with room for one image
-// at a time.
-func (s *Server) make(ctx context.Context, by caller, key job.Key, room int64, fill func(context.Context, *intake.Batch) error) (*job.Job, error) {
+// make makes a new job of what fill puts into its batch, with so much room to begin
+// with.
+func (s *Server) make(ctx context.Context, by caller, key job.Key, room int64, fill func(context.Context, *intake.Batch, *held) error) (*job.Job, error) {
 	select {
 	case <-s.closing:
 		return nil, errClosing
@@ -125,11 +94,11 @@ func (s *Server) make(ctx context.Context, by caller, key job.Key, room int64, f
 	if err := s.roomFor(ctx, by); err != nil {
 		return nil, err
 	}
-	room += window
-	if !s.uploads.take(room) {
-		return nil, errBusy
+	memory, err := s.uploads.hold(by, room)
+	if err != nil {
+		return nil, err
 	}
-	defer s.uploads.give(room)
+	defer memory.give()
 
 	batch := s.deps.Intake.Begin()
 	batch.Owner = by.name()
@@ -137,15 +106,17 @@ func (s *Server) make(ctx context.Context, by caller, key job.Key, room int64, f
 	if err := batch.Hold(ctx, key); err != nil {
 		return nil, err
 	}
-	if err := fill(ctx, batch); err != nil {
+	if err := fill(ctx, batch, memory); err != nil {
 		return nil, err
 	}
 	return batch.Commit(ctx)
 }
 
 // read reads all images of a request.
-func (s *Server) read(ctx context.Context, in io.Reader, b *intake.Batch) error {
-	images := body.NewReader(in, s.limits)
+func (s *Server) read(ctx context.Context, in io.Reader, b *intake.Batch, memory *held) error {
+	limits := s.limits
+	limits.Grow = memory.grow
+	images := body.NewReader(in, limits)
 	for {
 		image, err := images.Next()
 		if errors.Is(err, io.EOF) {

@@ -21,8 +21,12 @@ func Spare(c Config, n int) Config {
 // Routes are all that the server answers.
 func (s *Server) Routes() []*echo.Route { return s.echo.Routes() }
 
-// Uploads is how many uploads of a name are in hand.
-func (s *Server) Uploads(name string) (n int) {
-	s.quotas.with(name, func(u *usage) { n = u.uploads })
-	return n
+// Window is what a request takes beside the image in hand.
+const Window = window
+
+// UploadMemory is how much of the memory for uploads a name has.
+func (s *Server) UploadMemory(name string) int64 {
+	s.uploads.mu.Lock()
+	defer s.uploads.mu.Unlock()
+	return s.uploads.of[name]
 }

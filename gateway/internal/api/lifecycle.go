@@ -66,7 +66,10 @@ func (s *Server) retried(c echo.Context, key job.Key, fingerprint string) (*job.
 	case source.Failed > s.config.MaxBatchImages: // The limit was higher then.
 		return nil, refuse(http.StatusBadRequest, fmt.Sprintf("Too many images (>%d)", s.config.MaxBatchImages))
 	}
-	return s.make(c.Request().Context(), callerOf(c), key, s.config.MaxImageBytes, func(ctx context.Context, b *intake.Batch) error {
+	// The largest image at once: the memory of a copy is not this package's to grow,
+	// and no client can make it last.
+	room := s.config.MaxImageBytes + window
+	return s.make(c.Request().Context(), callerOf(c), key, room, func(ctx context.Context, b *intake.Batch, _ *held) error {
 		b.Fingerprint = fingerprint
 		return b.Retry(ctx, source)
 	})

@@ -19,8 +19,6 @@ import (
 // only the open images are counted in the job store, over all gateways. Without API
 // keys there is nobody to tell from another, and no quota.
 type quotas struct {
-	uploads int // that one name may send at once
-
 	mu sync.Mutex // guards all usages
 	of map[string]*usage
 }
@@ -28,15 +26,11 @@ type quotas struct {
 // usage is what one name has done. There are no more of them than names have been
 // in the file.
 type usage struct {
-	requests, bytes  spent
-	uploads, sockets int // at this moment
+	requests, bytes spent
+	sockets         int // at this moment
 }
 
-// newQuotas leaves half of the memory for uploads to the others, however slowly
-// one sends its batches.
-func newQuotas(uploadMemory, maxImageBytes int64) *quotas {
-	return &quotas{uploads: int(max(1, uploadMemory/2/(maxImageBytes+window))), of: map[string]*usage{}}
-}
+func newQuotas() *quotas { return &quotas{of: map[string]*usage{}} }
 
 // with does something with the usage of a name.
 func (q *quotas) with(name string, do func(*usage)) {
@@ -93,7 +87,6 @@ func (s *Server) ration(next echo.HandlerFunc) echo.HandlerFunc {
 		if !heavy {
 			return next(c)
 		}
-		defer s.quotas.with(by.name(), func(u *usage) { u.uploads-- })
 		if by.limits().UploadBytesPerMinute > 0 {
 			r := c.Request()
 			r.Body = &metered{r.Body, func(n int) { s.quotas.with(by.name(), func(u *usage) { u.bytes.amount += float64(n) }) }}
@@ -127,13 +120,6 @@ func (s *Server) enter(by caller, heavy bool, h http.Header) (err error) {
 				err = tooMany("Too many bytes uploaded", wait(used-limit+1, limit))
 			}
 			tell("upload-bytes", used, limit, `;qu="content-bytes"`)
-		}
-		if err == nil && heavy {
-			if u.uploads >= s.quotas.uploads {
-				err = tooMany("Too many uploads at once with this API key", 1)
-			} else {
-				u.uploads++
-			}
 		}
 	})
 	if len(policy) > 0 {

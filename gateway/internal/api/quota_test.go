@@ -1,15 +1,12 @@
 package api_test
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"nhooyr.io/websocket"
-
-	"github.com/imagebatch/imagebatch/gateway/internal/api"
 )
 
 // TestNoisyNeighbour holds that who comes to a limit is refused what is over it, and
@@ -126,40 +123,4 @@ func TestQuotas(t *testing.T) {
 			t.Errorf("to ask costs no bytes: %d", got.status)
 		}
 	})
-}
-
-// TestUploadsAtOnce holds that one who sends slowly leaves room for others.
-func TestUploadsAtOnce(t *testing.T) {
-	keys := newRing(t, "slow", "other")
-	r := setup(t, options{keys: keys.Ring, config: api.Config{MaxImageBytes: 1 << 20, UploadMemory: 5 << 20}})
-	ends := make(chan response, 2)
-	var pipes []*io.PipeWriter
-	for range 2 {
-		body, in := io.Pipe()
-		pipes = append(pipes, in)
-		go func() { ends <- r.do("POST", "/api/v1/batch", body, "Authorization", keys.keys["slow"]) }()
-		_, err := io.WriteString(in, `{"images":[{"base64":"`)
-		r.must(err)
-	}
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for r.api.Uploads("slow") < 2 {
-		<-tick.C
-	}
-	got := r.as(keys, "slow", "POST", "/api/v1/batch", small)
-	if string(got.body) != `{"error":"Too many uploads at once with this API key, try again later","status":429}`+"\n" {
-		t.Errorf("refused with %s", got.body)
-	}
-	r.createAs(keys, "other", 1)
-	for _, in := range pipes {
-		_, err := io.WriteString(in, `eA=="}]}`)
-		r.must(err)
-		r.must(in.Close())
-	}
-	for range 2 {
-		if got := <-ends; got.status != 201 {
-			t.Errorf("%d %s", got.status, got.body)
-		}
-	}
-	r.createAs(keys, "slow", 1)
 }

@@ -32,6 +32,11 @@ import (
 type Limits struct {
 	Images     int   // in one batch
 	ImageBytes int64 // of one image, decoded
+
+	// Grow, when there is one, is asked for as many bytes more before the buffer of
+	// the images becomes so much larger, which it keeps to the end of the request.
+	// What it fails with comes back from Next, wrapped.
+	Grow func(bytes int64) error
 }
 
 // Bounds on the strings of one image, in bytes.

@@ -2,6 +2,7 @@ package body
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strings"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
@@ -15,7 +16,7 @@ func (r *Reader) inline(place string, img *intake.Source) (bool, error) {
 	if err != nil || !present {
 		return false, err
 	}
-	d := decoder{data: r.data[:0], limit: r.limits.ImageBytes}
+	d := decoder{data: r.data[:0], limit: r.limits.ImageBytes, room: r.limits.Grow}
 	present = false
 	for {
 		piece, end, err := r.src.piece()
@@ -26,9 +27,14 @@ func (r *Reader) inline(place string, img *intake.Source) (bool, error) {
 			break
 		}
 		present = true
-		d.write(piece)
+		if d.write(piece); d.refused != nil {
+			return false, d.refused
+		}
 	}
 	img.Data, img.Failure = d.end()
+	if d.refused != nil {
+		return false, d.refused
+	}
 	r.data = d.data[:0]
 	return present, nil
 }
@@ -51,12 +57,14 @@ const maxMediaType = 1 << 10
 type decoder struct {
 	data    []byte
 	limit   int64
+	room    func(bytes int64) error // for a larger array; nil: there always is
 	phase   phase
 	head    []byte // of a data URL, while in it
 	quantum uint32 // the 6-bit groups that do not make three bytes yet
 	groups  int    // how many those are, below 4
 	padding int
 	failure *pipeline.Failure
+	refused error // there is no room, and the request ends
 }
 
 const scheme = "data:"
@@ -90,7 +98,9 @@ func (d *decoder) bulk(p []byte) int {
 		if int64(len(d.data)+size) > d.limit {
 			break
 		}
-		d.grow(size)
+		if !d.grow(size) {
+			break
+		}
 		to := d.data[len(d.data) : len(d.data)+size]
 		got, _ := base64.StdEncoding.Decode(to, p[done:done+n])
 		got -= got % 3
@@ -102,15 +112,22 @@ func (d *decoder) bulk(p []byte) int {
 	return done
 }
 
-// grow makes room for n more bytes. It takes large steps, so that little garbage
-// is left behind.
-func (d *decoder) grow(n int) {
+// grow makes room for n more bytes, and reports whether there is any. It takes large
+// steps, so that little garbage is left behind.
+func (d *decoder) grow(n int) bool {
 	need := len(d.data) + n
 	if need <= cap(d.data) {
-		return
+		return true
 	}
 	size := max(int64(need), min(max(4*int64(cap(d.data)), windowBytes), d.limit))
+	if d.room != nil {
+		if err := d.room(size - int64(cap(d.data))); err != nil {
+			d.refused, d.phase = fmt.Errorf("grow buffer: %w", err), discarding
+			return false
+		}
+	}
 	d.data = append(make([]byte, 0, size), d.data...)
+	return true
 }
 
 func (d *decoder) char(c byte) {
@@ -196,8 +213,9 @@ func (d *decoder) append(b ...byte) {
 		d.fail(intake.TooLarge(d.limit))
 		return
 	}
-	d.grow(len(b))
-	d.data = append(d.data, b...)
+	if d.grow(len(b)) {
+		d.data = append(d.data, b...)
+	}
 }
 
 func (d *decoder) fail(f *pipeline.Failure) {

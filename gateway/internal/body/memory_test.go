@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/body"
 )
@@ -88,6 +90,55 @@ func TestMemory(t *testing.T) {
 		t.Errorf("the heap grew by %d MiB", (peak-before)>>20)
 	}
 	t.Logf("the heap grew by %d MiB at most", (peak-before)>>20)
+}
+
+// The buffer's growth is asked for before it happens, adds up to no more than one
+// image, and what is refused ends the request.
+func TestGrowth(t *testing.T) {
+	const most = 300 << 10
+	text := `{"images":[`
+	for _, size := range []int{3, 90_000, 3, most, 1 << 20} {
+		text += `{"base64":"` + base64.StdEncoding.EncodeToString(make([]byte, size)) + `"},`
+	}
+	text = strings.TrimSuffix(text, ",") + `]}`
+	var asked []int64
+	l := body.Limits{Images: 5, ImageBytes: most, Grow: func(n int64) error {
+		asked = append(asked, n)
+		return nil
+	}}
+	if got, err := read(strings.NewReader(text), l); err != nil || len(got) != 5 || got[4].Failure == nil {
+		t.Fatalf("%d images, %v", len(got), err)
+	}
+	if want := []int64{64 << 10, 192 << 10, 44 << 10}; !slices.Equal(asked, want) {
+		t.Errorf("asked for %v, want %v", asked, want)
+	}
+
+	full := errors.New("full")
+	for granted, images := range []int{0, 1, 3, 5} {
+		left := granted
+		l.Grow = func(int64) error {
+			if left--; left < 0 {
+				return full
+			}
+			return nil
+		}
+		got, err := read(strings.NewReader(text), l)
+		if len(got) != images || errors.Is(err, full) != (images < 5) {
+			t.Errorf("with %d steps: %d images, %v; want %d", granted, len(got), err, images)
+		}
+	}
+	// The rest is not waited for.
+	l.Grow = func(int64) error { return full }
+	begun := `{"images":[{"base64":"AAAA`
+	if _, err := read(io.MultiReader(strings.NewReader(begun), iotest.ErrReader(errors.New("read on"))), l); !errors.Is(err, full) {
+		t.Errorf("refused with %v", err)
+	}
+	// Character by character, and at the end of the text, too.
+	for _, text := range []string{"A A A A", "AA==", "AAA"} {
+		if got, err := read(strings.NewReader(`{"images":[{"base64":"`+text+`"}]}`), l); !errors.Is(err, full) {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
 }
 
 // probe does something at every so many bytes read.
