@@ -113,7 +113,8 @@ func TestConsumerOfQueueWithoutLeader(t *testing.T) {
 	})
 	brokertest.Receive(t, got, "the message of before")
 	behead(t, q)
-	for !brokertest.Receive(t, hooked, "the hook after the queue was made anew") {
+	for anew := false; !anew; {
+		anew = brokertest.Receive(t, hooked, "the hook after the queue was made anew")
 	}
 	brokertest.Publish(t, b, q, brokertest.Text("after"))
 	if body := brokertest.Receive(t, got, "a message on the new queue"); body != "after" {
