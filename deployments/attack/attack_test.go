@@ -14,7 +14,7 @@ import (
 )
 
 // TestNothingIsLetThrough attacks a standalone, built with the race detector, with
-// everything that does not wait for its patience to end.
+// everything that does not wait for its patience to end or send very much.
 func TestNothingIsLetThrough(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "standalone")
 	build := exec.CommandContext(t.Context(), "go", "build", "-race", "-o", program, "github.com/imagebatch/imagebatch/deployments/standalone")

@@ -10,6 +10,8 @@ import (
 	"io"
 	"maps"
 	"slices"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile/imagetest"
 )
 
 // pngChunk is a chunk with its length and checksum.
@@ -120,8 +122,55 @@ func bombs() map[string]source {
 // attackBombs sends them as one batch with an honest image behind each. Refused is:
 // each bomb ends as failed for what it is, not for what it did to the service, and
 // every honest image completes.
+//
+// Those that the tests of the services have come after them. They know to the code
+// how each has to end; a file that is a whole picture, however odd, has to complete.
 func attackBombs(ctx context.Context, t *target, r *tally) {
 	refuseImages(ctx, t, r, bombs(), "too_many_pixels", "damaged_image", "too_large", "not_an_image", "invalid_base64", "unsupported_format")
+	endBombs(ctx, t, r, func(b imagetest.Bomb) bool { return len(b.Data) < largeBomb })
+}
+
+// largeBomb is from how many bytes on a bomb is sent by attackLargeBombs.
+const largeBomb = 64 << 10
+
+// attackLargeBombs sends the others, 193 MiB of them.
+func attackLargeBombs(ctx context.Context, t *target, r *tally) {
+	endBombs(ctx, t, r, func(b imagetest.Bomb) bool { return len(b.Data) >= largeBomb })
+}
+
+// endBombs sends those that are taken, some at a time.
+func endBombs(ctx context.Context, t *target, r *tally, take func(imagetest.Bomb) bool) {
+	all := slices.DeleteFunc(imagetest.All(), func(b imagetest.Bomb) bool { return !take(b) })
+	for some := range slices.Chunk(all, 20) {
+		endBatch(ctx, t, r, some)
+	}
+}
+
+// endBatch sends some as one batch with an honest image behind them.
+func endBatch(ctx context.Context, t *target, r *tally, some []imagetest.Bomb) {
+	var batch []source
+	for _, b := range some {
+		// Base64 of nothing would be no image at all, a data URL of nothing is one.
+		batch = append(batch, source{Base64: "data:image/png;base64," + inline(b.Data).Base64})
+	}
+	j, err := t.process(ctx, append(batch, inline(photograph))...)
+	for i, b := range some {
+		outcome := err
+		if err == nil {
+			want := "completed"
+			if b.Want != "" {
+				want = "failed"
+			}
+			got, good := j.Images[i], j.Images[len(some)]
+			switch {
+			case got.Status != want || got.ErrorCode != b.Want:
+				outcome = fmt.Errorf("got %+v, want it %s %s", got, want, b.Want)
+			case good.Status != "completed":
+				outcome = fmt.Errorf("the honest image behind them: %+v", good)
+			}
+		}
+		r.note(b.Name, outcome)
+	}
 }
 
 // refuseImages sends images with an honest one behind each.

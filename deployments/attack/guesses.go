@@ -76,7 +76,7 @@ func attackGuesses(ctx context.Context, t *target, r *tally) {
 			r.note("POST "+guess+rest, refused(a, err, http.StatusNotFound))
 		}
 	}
-	for _, query := range []string{"limit=-1", "limit=0", "limit=1e9", "limit=99999999999999999999", "page_token=x", "page_token=..%2f..", "page_token=%00", "page_token=" + id, "page_token=eyJpZCI6MX0", "limit=1&page_token=%27"} {
+	for _, query := range []string{"limit=-1", "limit=0", "limit=1e9", "limit=99999999999999999999", "page_token=x", "page_token=..%2f..", "page_token=%00", "page_token=" + id, "page_token=eyJpZCI6MX0", "limit=1&page_token=%27", "limit=1;DROP"} {
 		a, err := t.do(ctx, http.MethodGet, "/api/v1/batch?"+query, nil)
 		r.note("GET ?"+query, refused(a, err, http.StatusBadRequest))
 	}

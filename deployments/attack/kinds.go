@@ -9,7 +9,7 @@ import (
 // kind is attacks that go for the same thing.
 type kind struct {
 	name    string
-	slow    bool // it waits for the gateway's patience to end
+	slow    bool // it waits for the gateway's patience to end, or sends very much
 	fetches bool // it needs an origin that the gateway may fetch from
 	attack  func(ctx context.Context, t *target, r *tally)
 }
@@ -22,6 +22,7 @@ var kinds = []kind{
 	{name: "oversize bodies and headers", attack: attackSizes},
 	{name: "slow requests", slow: true, attack: attackSlowly},
 	{name: "image bombs", attack: attackBombs},
+	{name: "large image bombs", slow: true, attack: attackLargeBombs},
 	{name: "files of two natures", attack: attackPolyglots},
 	{name: "names", attack: attackNames},
 	{name: "paths of results", attack: attackPaths},

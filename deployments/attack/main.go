@@ -7,14 +7,15 @@
 //	GATEWAY=http://127.0.0.1:8080 attack     against a gateway that runs; only one that you may attack
 //	GATEWAY=… ORIGIN=127.0.0.1:0 attack      with an origin of its own at that address, where the gateway's
 //	                                         DOWNLOAD_ALLOW_NETWORKS has the address
-//	attack -fast                             without the kinds that wait for the gateway's patience to end
+//	attack -fast                             without the kinds that wait for the gateway's patience to end or send very much
 //
 // Every attack says what counts as refused: a status, the documented shape of
 // errors, the error code of the image, or that the tool's own listeners saw nobody.
 // All else is let through, a 500 included.
 //
-// It is a client and knows the services from outside only. It uses the standard library
-// alone, because the libraries are too polite to send most of this.
+// It is a client and knows the services from outside only; of theirs it has no more than
+// the bombs that they are tested with. All else is the standard library's, because other
+// libraries are too polite to send most of this.
 package main
 
 import (
@@ -34,7 +35,7 @@ func main() {
 	defer stop()
 	var o options
 	flag.StringVar(&o.program, "program", "bin/standalone", "what is started and attacked when GATEWAY is not set")
-	flag.BoolVar(&o.fast, "fast", false, "without the kinds that wait for the gateway's patience to end")
+	flag.BoolVar(&o.fast, "fast", false, "without the kinds that wait for the gateway's patience to end or send very much")
 	flag.Parse()
 	o.gateway, o.origin = os.Getenv("GATEWAY"), os.Getenv("ORIGIN")
 	if err := run(ctx, o, os.Stdout); err != nil {
