@@ -19,7 +19,7 @@ import (
 )
 
 // origin is a server of images: /N.jpg gives an image, /hang none.
-func origin(t *testing.T) (url string, hanging *atomic.Int64) {
+func origin(t testing.TB) (url string, hanging *atomic.Int64) {
 	t.Helper()
 	hanging = new(atomic.Int64)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -108,6 +108,47 @@ func TestURLImagesAreFetchedAndSent(t *testing.T) {
 }
 
 func TestTarPitsLeaveAnotherJobItsSpeed(t *testing.T) {
+	p := digPits(t)
+	good := p.batch(p.in, urls(p.base, 30)...)
+	if got := p.awaitFetched(good.ID); got.Failed != 0 {
+		t.Errorf("%d of the good job failed", got.Failed)
+	}
+	if got := p.get(p.bad); got.Failed != 0 || p.hanging.Load() < 16 {
+		t.Errorf("the good job came after %d of the tar pits, of which %d hang", got.Failed, p.hanging.Load())
+	}
+}
+
+// BenchmarkBesideTarPits measures a job of a hundred URLs beside one of a hundred
+// tar pits, and the same job alone, in the same run.
+func BenchmarkBesideTarPits(b *testing.B) {
+	base, _ := origin(b)
+	r := setup(b)
+	in := r.intake("gateway-1", r.broker)
+	r.start(in)
+	jobs := func(r *rig, in *Intake, base string) (took time.Duration) {
+		began := time.Now()
+		for range b.N {
+			r.awaitFetched(r.batch(in, urls(base, 100)...).ID)
+		}
+		return time.Since(began)
+	}
+	alone := jobs(r, in, base)
+	p := digPits(b)
+	beside := jobs(p.rig, p.in, p.base)
+	b.ReportMetric(float64(alone)/float64(beside), "speed-beside/alone")
+}
+
+// pits are an Intake that fetches a job of a hundred URLs of which none ever answers.
+type pits struct {
+	*rig
+	in      *Intake
+	base    string // of the origin
+	bad     string // the job's id
+	hanging *atomic.Int64
+}
+
+// digPits returns when the pits have all the places that they get at once.
+func digPits(t testing.TB) pits {
 	base, hanging := origin(t)
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
@@ -115,19 +156,13 @@ func TestTarPitsLeaveAnotherJobItsSpeed(t *testing.T) {
 		AllowNetworks: r.config.AllowNetworks, HeaderTimeout: time.Hour, Timeout: time.Hour, Budget: time.Hour,
 	})
 	r.start(in)
-	pits := make([]Source, 100)
-	for i := range pits {
-		pits[i].URL = fmt.Sprintf("%s/hang/%d", base, i)
+	sources := make([]Source, 100)
+	for i := range sources {
+		sources[i].URL = fmt.Sprintf("%s/hang/%d", base, i)
 	}
-	bad := r.batch(in, pits...)
+	bad := r.batch(in, sources...)
 	r.await("hanging fetches", func() bool { return hanging.Load() >= 16 })
-	good := r.batch(in, urls(base, 30)...)
-	if got := r.awaitFetched(good.ID); got.Failed != 0 {
-		t.Errorf("%d of the good job failed", got.Failed)
-	}
-	if got := r.get(bad.ID); got.Failed != 0 || hanging.Load() < 16 {
-		t.Errorf("the good job came after %d of the tar pits, of which %d hang", got.Failed, hanging.Load())
-	}
+	return pits{r, in, base, bad.ID, hanging}
 }
 
 func TestOutageFailsNoImage(t *testing.T) {

@@ -128,7 +128,7 @@ func (o *objects) List(ctx context.Context, prefix string) iter.Seq2[objectstore
 
 // rig is what an Intake works with, on real parts.
 type rig struct {
-	t         *testing.T
+	t         testing.TB
 	jobs      *jobStore
 	originals *objects
 	processed *objects
@@ -140,7 +140,7 @@ type rig struct {
 	hints []pipeline.Hint
 }
 
-func setup(t *testing.T) *rig {
+func setup(t testing.TB) *rig {
 	t.Helper()
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), slog.New(slog.DiscardHandler))
 	if err != nil {
