@@ -2,16 +2,14 @@ package gateway
 
 import (
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
 	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/metrics/metricstest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -57,7 +55,7 @@ func TestOutcomesAreCountedOnce(t *testing.T) {
 	if _, err := o.Unsent(ctx, 10); err != nil {
 		t.Fatal(err)
 	}
-	expectLines(t, m, `oldest_unsent_upload_age_seconds 20`)
+	metricstest.Expect(t, m, `oldest_unsent_upload_age_seconds 20`)
 	change("done", 2, job.Start(lease, now))
 	change("done", 2, job.Fetched(lease, job.Original{Path: "q", Size: 500}))
 	completed := pipeline.Result{Status: pipeline.Completed, ProcessedPath: "x"}
@@ -67,7 +65,7 @@ func TestOutcomesAreCountedOnce(t *testing.T) {
 	if _, err := o.Unsent(ctx, 10); err != nil {
 		t.Fatal(err)
 	}
-	expectLines(t, m, `oldest_unsent_upload_age_seconds 0`)
+	metricstest.Expect(t, m, `oldest_unsent_upload_age_seconds 0`)
 
 	create("cancelled", stored, stored, failed)
 	settle("cancelled", 0, completed)
@@ -78,7 +76,7 @@ func TestOutcomesAreCountedOnce(t *testing.T) {
 	}
 	create("failed", failed)
 
-	expectLines(t, m,
+	metricstest.Expect(t, m,
 		`images_accepted_total{source="inline"} 6`,
 		`images_accepted_total{source="url"} 1`,
 		`original_bytes_total{source="inline"} 3000`,
@@ -95,22 +93,4 @@ func TestOutcomesAreCountedOnce(t *testing.T) {
 		`job_duration_seconds_sum{status="completed"} 20`,
 		`metrics_faults_total 0`,
 	)
-}
-
-func expectLines(t *testing.T, m *metrics.Registry, lines ...string) {
-	t.Helper()
-	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
-	for _, line := range lines {
-		if !strings.Contains("\n"+w.Body.String(), "\nimagebatch_"+line+"\n") {
-			t.Errorf("the scrape has no line %q", line)
-		}
-	}
-	if t.Failed() {
-		for line := range strings.Lines(w.Body.String()) {
-			if strings.HasPrefix(line, "imagebatch_") && !strings.Contains(line, "_bucket") {
-				t.Log(strings.TrimSpace(line))
-			}
-		}
-	}
 }

@@ -3,9 +3,6 @@ package meter_test
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -14,6 +11,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/meter"
 	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/metrics/metricstest"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/storetest"
@@ -46,24 +44,6 @@ func TestStoreSuite(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) objectstore.Store { return meter.Store(openStore(t), "originals", metrics.New()) })
 }
 
-func expectLines(t *testing.T, m *metrics.Registry, lines ...string) {
-	t.Helper()
-	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
-	for _, line := range lines {
-		if !strings.Contains("\n"+w.Body.String(), "\nimagebatch_"+line+"\n") {
-			t.Errorf("the scrape has no line %q", line)
-		}
-	}
-	if t.Failed() {
-		for line := range strings.Lines(w.Body.String()) {
-			if strings.HasPrefix(line, "imagebatch_") && !strings.Contains(line, "_bucket") {
-				t.Log(strings.TrimSpace(line))
-			}
-		}
-	}
-}
-
 func TestBrokerIsCounted(t *testing.T) {
 	m := metrics.New()
 	inner := openBroker(t, "q")
@@ -81,11 +61,11 @@ func TestBrokerIsCounted(t *testing.T) {
 	if err := b.Broadcast(ctx, "news", nil); err != nil {
 		t.Fatal(err)
 	}
-	expectLines(t, m, `broker_usable 1`)
+	metricstest.Expect(t, m, `broker_usable 1`)
 	n := 0
 	err := b.Consume(ctx, "q", 1, func(_ context.Context, d broker.Delivery) error {
 		if n++; n == 2 {
-			expectLines(t, m, `broker_consumers{queue="q"} 1`)
+			metricstest.Expect(t, m, `broker_consumers{queue="q"} 1`)
 			stop()
 		}
 		return d.Ack()
@@ -100,7 +80,7 @@ func TestBrokerIsCounted(t *testing.T) {
 	if err := b.Consume(t.Context(), "q", 1, func(context.Context, broker.Delivery) error { return full }); !errors.Is(err, full) {
 		t.Errorf("Consume gives %v", err)
 	}
-	expectLines(t, m,
+	metricstest.Expect(t, m,
 		`broker_publishes_total{outcome="ok",queue="q"} 3`,
 		`broker_publishes_total{outcome="returned",queue="nowhere"} 1`,
 		`broker_confirm_duration_seconds_count 3`,
@@ -111,7 +91,7 @@ func TestBrokerIsCounted(t *testing.T) {
 	if err := inner.Close(); err != nil {
 		t.Fatal(err)
 	}
-	expectLines(t, m, `broker_usable 0`)
+	metricstest.Expect(t, m, `broker_usable 0`)
 }
 
 // away is a store that is not there.
@@ -151,7 +131,7 @@ func TestStoreIsCounted(t *testing.T) {
 	if gone.Ready(ctx) == nil {
 		t.Fatal("a store that is away is ready")
 	}
-	expectLines(t, m,
+	metricstest.Expect(t, m,
 		`objectstore_operations_total{operation="put",outcome="ok",store="originals"} 1`,
 		`objectstore_operations_total{operation="get",outcome="ok",store="originals"} 1`,
 		`objectstore_operations_total{operation="stat",outcome="not_found",store="originals"} 1`,
