@@ -86,11 +86,11 @@ func (s *Server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		given, ok := givenKey(c)
 		if !ok {
-			return s.turnAway(c, errKeyMissing)
+			return s.decline(c, errKeyMissing)
 		}
 		key := s.deps.Keys.Find(given)
 		if key == nil {
-			return s.turnAway(c, errKeyUnknown)
+			return s.decline(c, errKeyUnknown)
 		}
 		c.Set(callerValue, caller{key})
 		return next(c)
@@ -118,14 +118,13 @@ func givenKey(c echo.Context) (string, bool) {
 	return "", false
 }
 
-// turnAway answers a request that no handler has seen. A batch is not read any
-// further, and its sender is to get the answer all the same.
-func (s *Server) turnAway(c echo.Context, err error) error {
+// decline refuses what a caller may not do. The body of a batch has not been read
+// yet, that of anything else has.
+func (s *Server) decline(c echo.Context, err error) error {
 	if !isUpload(c) {
 		return err
 	}
-	early(c)
-	s.breakOff(c, newPacedBody(c, s.config.pace, s.maxBody), err)
+	s.turnAway(c, err)
 	return nil
 }
 

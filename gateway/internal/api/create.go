@@ -37,6 +37,13 @@ func (s *Server) breakOff(c echo.Context, in *pacedBody, err error) {
 	}
 }
 
+// turnAway answers a request that no handler has seen, so that its sender gets the
+// answer though its body is not read any further.
+func (s *Server) turnAway(c echo.Context, err error) {
+	early(c)
+	s.breakOff(c, newPacedBody(c, s.config.pace, s.maxBody), err)
+}
+
 // writeCreated answers with a job that a request has made, now or before.
 func writeCreated(c echo.Context, j *job.Job) error {
 	c.Set(created, j.ID)

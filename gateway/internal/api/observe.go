@@ -88,8 +88,7 @@ func (s *Server) guard(next echo.HandlerFunc, c echo.Context) (err error) {
 	secure(c.Response().Header())
 	preflight := s.share(c)
 	if err := cmp.Or(checkRoom(c), s.checkStranger(c)); err != nil {
-		early(c)
-		s.breakOff(c, newPacedBody(c, s.config.pace, s.maxBody), err)
+		s.turnAway(c, err)
 		return nil
 	}
 	if err := s.finishBody(c); err != nil {

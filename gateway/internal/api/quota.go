@@ -82,7 +82,7 @@ func (s *Server) ration(next echo.HandlerFunc) echo.HandlerFunc {
 		// A retry copies originals, which takes as much memory as a batch.
 		heavy := isUpload(c) || c.Path() == pathRetry
 		if err := s.enter(by, heavy, c.Response().Header()); err != nil {
-			return s.turnAway(c, err)
+			return s.decline(c, err)
 		}
 		if !heavy {
 			return next(c)
