@@ -46,7 +46,7 @@ func aboutMachine(ctx context.Context, root string) machine {
 	m.exiftool = output(ctx, "exiftool", "-ver")
 	m.libjpegTurbo = output(ctx, "dpkg-query", "-W", "-f", "${Version}", "libjpeg-turbo-progs")
 	m.commit = output(ctx, "git", "-C", root, "describe", "--always", "--dirty")
-	m.minio = pinned(filepath.Join(root, "deployments", "local", "lib.sh"), "MINIO_VERSION")
+	m.minio = output(ctx, "bash", "-c", `. "$0" && pinned minio`, filepath.Join(root, "deployments", "local", "lib.sh"))
 	return m
 }
 
@@ -59,12 +59,12 @@ func output(ctx context.Context, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// pinned is the value of a shell variable in a file.
-func pinned(file, variable string) string {
+// variable is the value of a shell variable in a file.
+func variable(file, name string) string {
 	text, err := os.ReadFile(file)
 	if err == nil {
 		for line := range strings.Lines(string(text)) {
-			if value, ok := strings.CutPrefix(line, variable+"="); ok {
+			if value, ok := strings.CutPrefix(line, name+"="); ok {
 				return strings.TrimSpace(value)
 			}
 		}
@@ -74,7 +74,7 @@ func pinned(file, variable string) string {
 
 // release is the name of the operating system.
 func release() string {
-	return strings.Trim(pinned("/etc/os-release", "PRETTY_NAME"), `"`)
+	return strings.Trim(variable("/etc/os-release", "PRETTY_NAME"), `"`)
 }
 
 func loadAverage() string {

@@ -13,9 +13,9 @@
 #                           sbom      cyclonedx-gomod
 #                           (nothing) servers docs bench race
 #
-# Debian's packages come by apt-get on Debian or Ubuntu as root, and no service of theirs is started. MinIO, versitygw
-# and golangci-lint are built from their Go modules once, some minutes each, and kept by version in
-# ${IMAGEBATCH_CACHE:-~/.cache/imagebatch}. A server that a TEST_ variable already points at is not installed.
+# Debian's packages come by apt-get on Debian or Ubuntu as root, and no service of theirs is started. Go programs (MinIO,
+# versitygw, golangci-lint) are built once, some minutes each, from what a go.mod and go.sum of ours pin, and kept by
+# version in ${IMAGEBATCH_CACHE:-~/.cache/imagebatch}. A server that a TEST_ variable already points at is not installed.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
@@ -112,14 +112,14 @@ if ((${#packages[@]})); then
   fi
 fi
 
-# go_install NAME MODULE@VERSION builds in a folder of its own and moves the whole of it into place.
+# go_install NAME builds a pinned tool in a folder of its own and moves the whole of it into place.
 go_install() {
   local target staging
   target=$(dirname "$(tool "$1")")
   mkdir -p "$cache"
   staging=$(mktemp -d "$cache/building.XXXXXX")
-  echo "building $2 (minutes, once)" >&2
-  if (cd "$staging" && GOWORK=off CGO_ENABLED=0 GOBIN=$staging go install -trimpath "$2") >"$staging/log" 2>&1; then
+  echo "building $1 $(pinned "$1") (minutes, once)" >&2
+  if GOWORK=off CGO_ENABLED=0 GOBIN=$staging go -C "$(module_of "$1")" install -trimpath tool >"$staging/log" 2>&1; then
     mkdir -p "$target"
     mv -f "$staging/$1" "$target/$1"
     rm -rf "$staging"
@@ -131,14 +131,7 @@ go_install() {
 }
 
 for module in "${modules[@]}"; do
-  case $module in
-  minio) path=github.com/minio/minio@$MINIO_VERSION ;;
-  versitygw) path=github.com/versity/versitygw/cmd/versitygw@$VERSITYGW_VERSION ;;
-  govulncheck) path=golang.org/x/vuln/cmd/govulncheck@$GOVULNCHECK_VERSION ;;
-  cyclonedx-gomod) path=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$CYCLONEDX_GOMOD_VERSION ;;
-  golangci-lint) path=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$GOLANGCI_LINT_VERSION ;;
-  esac
-  go_install "$module" "$path" || missing+=("$module")
+  go_install "$module" || missing+=("$module")
 done
 
 if [[ -n $node ]]; then

@@ -1,25 +1,31 @@
 # shellcheck shell=bash
 # Sourced by the scripts beside it: the pinned tools, and how processes are started and ended by their id.
 
-# deployments/minio/Dockerfile names the same MinIO.
-MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
-VERSITYGW_VERSION=v1.8.0
-GOLANGCI_LINT_VERSION=v2.15.0
-GOVULNCHECK_VERSION=v1.9.0
-CYCLONEDX_GOMOD_VERSION=v1.10.0
 NODE_VERSION=22.23.3
 
 cache=${IMAGEBATCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/imagebatch}
 
+deployments=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# module_of NAME prints the folder of the module that pins a Go tool: its go.mod names the tool, its go.sum everything that
+# the tool is built from. Each has a module of its own, so that none decides what another is built from.
+module_of() {
+  case $1 in
+  minio) echo "$deployments/minio" ;; # beside its Dockerfile, which builds the same
+  *) echo "$deployments/tools/$1" ;;
+  esac
+}
+
+# pinned NAME prints the version of a Go tool.
+pinned() {
+  awk '$1 == "tool" { tool = $2 } NF > 1 && $2 ~ /^v[0-9]/ && (tool "/") ~ "^" $1 "/" { print $2 }' "$(module_of "$1")/go.mod"
+}
+
 # tool NAME prints where install.sh puts a tool that is not the system's.
 tool() {
   case $1 in
-  minio) echo "$cache/minio-$MINIO_VERSION/minio" ;;
-  versitygw) echo "$cache/versitygw-$VERSITYGW_VERSION/versitygw" ;;
   node) echo "$cache/node-$NODE_VERSION/node_modules/.bin/node" ;;
-  govulncheck) echo "$cache/govulncheck-$GOVULNCHECK_VERSION/govulncheck" ;;
-  cyclonedx-gomod) echo "$cache/cyclonedx-gomod-$CYCLONEDX_GOMOD_VERSION/cyclonedx-gomod" ;;
-  golangci-lint) echo "$cache/golangci-lint-$GOLANGCI_LINT_VERSION/golangci-lint" ;;
+  *) echo "$cache/$1-$(pinned "$1")/$1" ;;
   esac
 }
 
