@@ -100,15 +100,16 @@ func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.He
 
 // decodePixels decodes the image at a scale.
 func decodePixels(ctx context.Context, data []byte, h imagefile.Header, scale int) (image.Image, scaledjpeg.Checked, error) {
-	if scale > 1 {
-		return scaledjpeg.Decode(ctx, data, scale)
-	}
-	if h.Format == imagefile.PNG {
+	switch {
+	case h.Format == imagefile.PNG:
 		m, err := png.Decode(&contextReader{ctx: ctx, r: newPNGPixels(data)})
 		return m, scaledjpeg.Full, err
+	case h.ColorModel == imagefile.CMYK:
+		m, err := jpeg.Decode(&contextReader{ctx: ctx, r: bytes.NewReader(data)})
+		return m, scaledjpeg.Full, err
+	default:
+		return scaledjpeg.Decode(ctx, data, scale)
 	}
-	m, err := jpeg.Decode(&contextReader{ctx: ctx, r: bytes.NewReader(data)})
-	return m, scaledjpeg.Full, err
 }
 
 // decodeFailure is the end of an image whose pixels cannot be decoded.

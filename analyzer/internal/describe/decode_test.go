@@ -151,16 +151,18 @@ func TestDescribeTellsHowMuchWasChecked(t *testing.T) {
 		}
 	}
 	for width, want := range map[int]string{600: "full", 1000: "full", 2000: "full", 2600: "partial"} {
-		data := progressive(t, photo(width, 150))
-		if m, _ := describe(t, data); m.EntropyChecked != want {
-			t.Errorf("progressive, %d pixels wide: %q, want %s", width, m.EntropyChecked, want)
+		for _, options := range [][]string{nil, {"-restart", "1B"}} {
+			data := progressive(t, photo(width, 150), options...)
+			if m, _ := describe(t, data); m.EntropyChecked != want {
+				t.Errorf("progressive, %d pixels wide, %v: %q, want %s", width, options, m.EntropyChecked, want)
+			}
 		}
 	}
 }
 
 // progressive encodes a picture with cjpeg of libjpeg-turbo, since image/jpeg
 // writes no progressive files.
-func progressive(t testing.TB, m *image.RGBA) []byte {
+func progressive(t testing.TB, m *image.RGBA, options ...string) []byte {
 	t.Helper()
 	if _, err := exec.LookPath("cjpeg"); err != nil {
 		t.Skip("cjpeg is not installed (deployments/local/install.sh docs)")
@@ -169,7 +171,7 @@ func progressive(t testing.TB, m *image.RGBA) []byte {
 	for i := 0; i < len(m.Pix); i += 4 {
 		in = append(in, m.Pix[i:i+3]...)
 	}
-	cmd := exec.CommandContext(t.Context(), "cjpeg", "-progressive")
+	cmd := exec.CommandContext(t.Context(), "cjpeg", append(options, "-progressive")...)
 	cmd.Stdin = bytes.NewReader(in)
 	data, err := cmd.Output()
 	if err != nil {

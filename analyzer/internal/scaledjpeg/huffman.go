@@ -24,10 +24,10 @@ type table struct {
 	index   [17]int // of its symbol
 }
 
-// newTable reads a table from what follows its class and number, and tells how
-// many bytes that took.
-func newTable(segment []byte) (t *table, n int, err error) {
-	t = new(table)
+// read makes it the table that follows its class and number, and tells how many
+// bytes that took.
+func (t *table) read(segment []byte) (n int, err error) {
+	*t = table{}
 	total, code := 0, 0
 	for length := 1; length <= 16; length++ {
 		t.count[length] = int(segment[length-1])
@@ -41,17 +41,17 @@ func newTable(segment []byte) (t *table, n int, err error) {
 	}
 	switch {
 	case total == 0:
-		return nil, 0, jpeg.FormatError("Huffman table has zero length")
+		return 0, jpeg.FormatError("Huffman table has zero length")
 	case total > 256:
-		return nil, 0, jpeg.FormatError("Huffman table has excessive length")
+		return 0, jpeg.FormatError("Huffman table has excessive length")
 	case len(segment) < 16+total:
-		return nil, 0, errLength
+		return 0, errLength
 	case err != nil:
-		return nil, 0, err
+		return 0, err
 	}
 	copy(t.symbols[:], segment[16:16+total])
 	t.fillFirst(t.first[:], firstBits)
-	return t, 16 + total, nil
+	return 16 + total, nil
 }
 
 // fillFirst sets for each value of so many bits the symbol and the length of the

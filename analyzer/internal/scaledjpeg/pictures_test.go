@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var scales = [...]int{2, 4, 8}
+var scales = [...]int{1, 2, 4, 8}
 
 // photo makes a picture with what photographs have: slow gradients, edges, fine
 // texture and a little noise. It is the same for every run.

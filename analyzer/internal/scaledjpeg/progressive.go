@@ -238,11 +238,7 @@ func (d *decoder) transformProgressed(c *component) {
 			for i, v := range row[x*each:][:each] {
 				block[i] = int32(v)
 			}
-			if d.side == 2 {
-				transform2(&block, c.factors, pix[x*2:], c.stride)
-			} else {
-				transform4(&block, c.factors, pix[x*4:], c.stride)
-			}
+			transform(&block, c.factors, pix[x*d.side:], d.side, c.stride)
 		}
 	}
 }

@@ -1,8 +1,8 @@
 // Package scaledjpeg decodes a JPEG at a half, a quarter or an eighth of its size,
 // many times faster than image/jpeg decodes the whole and in a fraction of the
-// memory. It is written from ITU-T Recommendation T.81.
+// memory, or whole. It is written from ITU-T Recommendation T.81.
 //
-// Each 8×8 block of samples becomes 4×4, 2×2 or one, the means of the samples that
+// At a smaller scale each 8×8 block of samples becomes 4×4, 2×2 or one, the means of the samples that
 // they stand for, as far as the lowest 16, 4 or 1 of its coefficients tell. At an
 // eighth that is the very mean, and the luma is bit for bit what libjpeg-turbo
 // gives. At a quarter it is within 37 dB (PSNR) of it for photographs, at a half
@@ -13,7 +13,8 @@
 //
 // It promises to take what image/jpeg takes of baseline, extended sequential and
 // progressive pictures, grey, YCbCr or RGB, and to hold no more memory than the
-// scaled planes (five times that for a progressive picture) and 100 kB of tables.
+// scaled planes (five times that for a progressive picture) and 100 kB of tables. Whole,
+// each sample is within 1 of what exact arithmetic gives.
 //
 // A damaged picture fails. In a scan that is decoded every bad code, every
 // coefficient beyond its block and an early end are errors, of the types
@@ -23,9 +24,8 @@
 // scan. Restarts in a scan of one of several components are counted in blocks, as
 // T.81 and libjpeg do and image/jpeg does not.
 //
-// It refuses scale 1, four colour components, and what image/jpeg refuses:
-// 12 bits, lossless, hierarchical and arithmetic coding. The first two are for
-// image/jpeg itself.
+// It refuses four colour components, which image/jpeg takes, and what that refuses:
+// 12 bits, lossless, hierarchical and arithmetic coding.
 package scaledjpeg
 
 import (
@@ -64,13 +64,13 @@ const (
 	errLength  = jpeg.FormatError("segment of the wrong length")
 )
 
-// Decode decodes the JPEG file data at 1/scale of its size, scale being 2, 4 or
+// Decode decodes the JPEG file data at 1/scale of its size, scale being 1, 2, 4 or
 // 8. The picture is an *[image.YCbCr] of the subsampling of the file, an
 // *[image.Gray] or, for RGB, an *[image.RGBA]; its size is that of the file over the
 // scale, rounded up. When ctx ends, so does the decoding, with ctx's error.
 func Decode(ctx context.Context, data []byte, scale int) (image.Image, Checked, error) {
-	if scale != 2 && scale != 4 && scale != 8 {
-		return nil, "", fmt.Errorf("decode at 1/%d: the scales are 2, 4 and 8", scale)
+	if scale != 1 && scale != 2 && scale != 4 && scale != 8 {
+		return nil, "", fmt.Errorf("decode at 1/%d: the scales are 1, 2, 4 and 8", scale)
 	}
 	return newDecoder(data, scale).decode(ctx)
 }

@@ -131,7 +131,7 @@ func (d *decoder) prepare(s *scan) error {
 			p.scanned = true
 		}
 		if !d.progressive {
-			if p.columns*p.rows >= d.manyBlocks {
+			if d.order.last < 63 && p.columns*p.rows >= d.manyBlocks {
 				p.acTable.prepareSkip()
 			}
 		}

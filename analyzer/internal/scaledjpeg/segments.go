@@ -252,14 +252,16 @@ func (d *decoder) huffmanTables(segment []byte) error {
 		if th > 3 || d.baseline && th > 1 {
 			return jpeg.FormatError("bad Th value")
 		}
-		t, n, err := newTable(segment[1:])
+		tables := &d.dc
+		if class == 1 {
+			tables = &d.ac
+		}
+		if tables[th] == nil { // else no scan uses the one before any more
+			tables[th] = new(table)
+		}
+		n, err := tables[th].read(segment[1:])
 		if err != nil {
 			return err
-		}
-		if class == 0 {
-			d.dc[th] = t
-		} else {
-			d.ac[th] = t
 		}
 		segment = segment[1+n:]
 	}

@@ -10,15 +10,15 @@ func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
 	if d.side == 1 {
 		return d.meansOfRun(s, y, x, end)
 	}
-	side := d.side
+	side, c := d.side, new(coefficients)
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
 			for v := range p.downMCU {
 				row := (y*p.downMCU+v)*side*p.stride + x*p.acrossMCU*side
 				for h := range p.acrossMCU {
-					var c coefficients
-					diff, found, err := d.bits.block(p.dcTable, p.acTable, d.order, &c)
+					clear(c[:side*side])
+					diff, found, err := d.bits.block(p.dcTable, p.acTable, d.order, c)
 					if err != nil {
 						return err
 					}
@@ -26,14 +26,14 @@ func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
 					c[0] = p.last
 					pix := p.pix[row+h*side:]
 					switch {
-					case !found && side == 2:
+					case found:
+						transform(c, p.factors, pix, side, p.stride)
+					case side == 2: // with a length known to the compiler
 						flat(level64(int64(c[0])*p.factors[0]+1<<(fixed+2)), pix, 2, p.stride)
-					case !found:
+					case side == 4:
 						flat(level64(int64(c[0])*p.factors[0]+1<<(fixed+2)), pix, 4, p.stride)
-					case side == 2:
-						transform2(&c, p.factors, pix, p.stride)
 					default:
-						transform4(&c, p.factors, pix, p.stride)
+						flat(level64(int64(c[0])*p.factors[0]+1<<(fixed+2)), pix, 8, p.stride)
 					}
 				}
 			}

@@ -2,7 +2,7 @@ package scaledjpeg
 
 import "math"
 
-// A sample of the scaled picture is the mean of 8/side × 8/side samples of the whole
+// A sample of the picture is, unless that is whole, the mean of 8/side × 8/side samples of the whole
 // one. Along one axis, a(x) = cos((2x+1)uπ/16) is the factor of coefficient u in
 // sample x (T.81, A.3.3), and the mean of neighbours is, by the sums of cosines,
 //
@@ -30,9 +30,9 @@ type order struct {
 	last  int // the last that is wanted, in zig-zag order
 }
 
-const unwanted = 16
+const unwanted = 64
 
-// coefficients are those of a block of up to 4×4, and one for the unwanted.
+// coefficients are those of a block of up to 8×8, and one for the unwanted.
 type coefficients [unwanted + 1]int32
 
 func newOrder(side int) *order {
@@ -70,9 +70,9 @@ func newFactors(q *[64]uint16, side int) *factors {
 }
 
 func weight(u, side int) float64 {
-	w := math.Cos(float64(u) * math.Pi / 16)
-	if side == 2 {
-		w *= math.Cos(float64(u) * math.Pi / 8)
+	w := 1.0
+	for n := 16.0; side < 8; side, n = 2*side, n/2 {
+		w *= math.Cos(float64(u) * math.Pi / n)
 	}
 	return w
 }
@@ -88,6 +88,18 @@ func level(v int32) byte {
 	return byte(v)
 }
 
+// transform sets side × side samples, side being 2, 4 or 8.
+func transform(c *coefficients, f *factors, pix []byte, side, stride int) {
+	switch side {
+	case 2:
+		transform2(c, f, pix, stride)
+	case 4:
+		transform4(c, f, pix, stride)
+	default:
+		transform8(c, f, pix, stride)
+	}
+}
+
 // transform2 sets 2×2 samples.
 func transform2(c *coefficients, f *factors, pix []byte, stride int) {
 	const half = 1 << (fixed + 2)
@@ -100,10 +112,14 @@ func transform2(c *coefficients, f *factors, pix []byte, stride int) {
 
 func level64(v int64) byte { return level(int32(v>>(fixed+3)) + 128) }
 
-// The cosines of a transform of 4 samples, times √2: cos(π/8) and cos(3π/8).
+// The cosines of nπ/16, times √2, of transforms of 4 and of 8 samples.
 const (
-	cos1 = 10703 // 1.3065630 · 2^13
-	cos3 = 4433  // 0.5411961 · 2^13
+	cos1 = 11363 // 1.3870398 · 2^13
+	cos2 = 10703 // 1.3065630 · 2^13
+	cos3 = 9633  // 1.1758756 · 2^13
+	cos5 = 6436  // 0.7856950 · 2^13
+	cos6 = 4433  // 0.5411961 · 2^13
+	cos7 = 2260  // 0.2758994 · 2^13
 )
 
 // transform4 sets 4×4 samples, first along the rows and then down.
@@ -113,19 +129,59 @@ func transform4(c *coefficients, f *factors, pix []byte, stride int) {
 		in, by, row := c[4*i:4*i+4], f[4*i:4*i+4], rows[4*i:4*i+4]
 		a, b := int64(in[0])*by[0], int64(in[1])*by[1]
 		e, g := int64(in[2])*by[2], int64(in[3])*by[3]
-		odd0, odd1 := (b*cos1+g*cos3)>>13, (b*cos3-g*cos1)>>13
+		odd0, odd1 := (b*cos2+g*cos6)>>13, (b*cos6-g*cos2)>>13
 		row[0], row[1] = a+e+odd0, a-e+odd1
 		row[2], row[3] = a-e-odd1, a+e-odd0
 	}
 	const half = 1 << (fixed + 2)
 	for i := range 4 {
 		a, b, e, g := rows[i]+half, rows[4+i], rows[8+i], rows[12+i]
-		odd0, odd1 := (b*cos1+g*cos3)>>13, (b*cos3-g*cos1)>>13
+		odd0, odd1 := (b*cos2+g*cos6)>>13, (b*cos6-g*cos2)>>13
 		pix[i] = level64(a + e + odd0)
 		pix[stride+i] = level64(a - e + odd1)
 		pix[2*stride+i] = level64(a - e - odd1)
 		pix[3*stride+i] = level64(a + e - odd0)
 	}
+}
+
+// transform8 sets 8×8 samples, first along the rows and then down.
+func transform8(c *coefficients, f *factors, pix []byte, stride int) {
+	var rows [64]int64
+	for i := range 8 {
+		in, by, row := c[8*i:8*i+8], f[8*i:8*i+8], rows[8*i:8*i+8]
+		var v [8]int64
+		for u := range v {
+			v[u] = int64(in[u]) * by[u]
+		}
+		inverse8(&v)
+		copy(row, v[:])
+	}
+	for i := range 8 {
+		var v [8]int64
+		for u := range v {
+			v[u] = rows[8*u+i]
+		}
+		v[0] += 1 << (fixed + 2)
+		inverse8(&v)
+		for y := range v {
+			pix[y*stride+i] = level64(v[y])
+		}
+	}
+}
+
+// inverse8 turns the coefficients of one axis into samples, times √8: the even
+// coefficients are a transform of 4, and the odd ones change sign in the other half.
+func inverse8(v *[8]int64) {
+	even0, even1 := v[0]+v[4], v[0]-v[4]
+	even2, even3 := (v[2]*cos2+v[6]*cos6)>>13, (v[2]*cos6-v[6]*cos2)>>13
+	odd0 := (v[1]*cos1 + v[3]*cos3 + v[5]*cos5 + v[7]*cos7) >> 13
+	odd1 := (v[1]*cos3 - v[3]*cos7 - v[5]*cos1 - v[7]*cos5) >> 13
+	odd2 := (v[1]*cos5 - v[3]*cos1 + v[5]*cos7 + v[7]*cos3) >> 13
+	odd3 := (v[1]*cos7 - v[3]*cos5 + v[5]*cos3 - v[7]*cos1) >> 13
+	v[0], v[7] = even0+even2+odd0, even0+even2-odd0
+	v[1], v[6] = even1+even3+odd1, even1+even3-odd1
+	v[2], v[5] = even1-even3+odd2, even1-even3-odd2
+	v[3], v[4] = even0-even2+odd3, even0-even2-odd3
 }
 
 // flat sets side × side samples to the mean.

@@ -131,7 +131,7 @@ func markerBombs() []Bomb {
 		{Name: "markers of length 0.jpg", Data: inJPEG(whole, []byte{0xff, markerCOM, 0, 0}), Want: pipeline.CodeDamaged},
 		{Name: "markers of length beyond the end.jpg", Data: inJPEG(whole[:100], []byte{0xff, markerCOM, 0xff, 0xff}), Want: pipeline.CodeDamaged},
 		{Name: "tables quantise to 0.jpg", Data: gray(dqt(0), dht(0, 0), dht(1, 0))},
-		{Name: "tables quantise missing.jpg", Data: gray(dht(0, 0), dht(1, 0))},
+		{Name: "tables quantise missing.jpg", Data: gray(dht(0, 0), dht(1, 0)), Want: pipeline.CodeDamaged, Late: true},
 		{Name: "tables quantise cut.jpg", Data: gray(segment(markerDQT, []byte{0, 1, 2}), dht(0, 0), dht(1, 0)), Want: pipeline.CodeDamaged, Late: true},
 		{Name: "tables Huffman missing.jpg", Data: gray(dqt(1)), Want: pipeline.CodeDamaged, Late: true},
 		{Name: "tables Huffman of too many short codes.jpg", Data: gray(dqt(1), huffman(3, 200), dht(1, 0)), Want: pipeline.CodeDamaged, Late: true},
