@@ -212,7 +212,7 @@ func withoutPlace(ts map[string]any) (rest tags, positions int) {
 			group, name = "XMP", tag
 		}
 		known := group == "GPS" || group == "PNG" || group == "Composite" || strings.HasPrefix(group, "XMP")
-		if known && (group == "GPS" || strings.Contains(name, "GPS")) {
+		if known && (group == "GPS" || group == "XMP-geo" || strings.Contains(name, "GPS")) {
 			positions++
 			continue
 		}

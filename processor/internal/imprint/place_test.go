@@ -10,8 +10,11 @@ import (
 
 const placePacket = `<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" xmlns:d="http://www.dji.com/drone-dji/1.0/"
     xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:dc="http://purl.org/dc/elements/1.1/"
+    xmlns:geo="http://www.w3.org/2003/01/geo/wgs84_pos#" geo:lat="51.0086"
     exif:GPSLatitude="51,0.51N" exif:FNumber='4/1' d:GpsLongitude="+13.87">
    <exif:GPSLongitude>13,52.28E</exif:GPSLongitude>
+   <geo:long>13.8714</geo:long>
+   <geo:Point><geo:alt>118.25</geo:alt></geo:Point>
    <dc:format>image/jpeg</dc:format>
    <Iptc4xmpExt:LocationShown>
     <rdf:Bag>
@@ -27,7 +30,7 @@ const placePacket = `<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.c
 // positions are the values of GPS data in the fixtures.
 func positions(order byteOrder) []string {
 	second := string(order.AppendUint32(order.AppendUint32(nil, 3100), 100))
-	return []string{second, "51,0.51N", "13.87", "13,52.28E", "118/1", "51,0.52N", "GPS", "Gps"}
+	return []string{second, "51,0.51N", "13.87", "13,52.28E", "118/1", "51,0.52N", "51.0086", "13.8714", "118.25", "GPS", "Gps"}
 }
 
 // TestStripPlace removes positions from EXIF and XMP, and nothing else; without the
@@ -42,7 +45,7 @@ func TestStripPlace(t *testing.T) {
 		} {
 			t.Run(name+" "+order.String(), func(t *testing.T) {
 				kept := write(t, data)
-				for _, p := range positions(order)[:6] {
+				for _, p := range positions(order)[:9] {
 					if !bytes.Contains(kept.Data, []byte(p)) {
 						t.Errorf("%q is gone without having been asked for", p)
 					}
@@ -133,13 +136,16 @@ func checkStill(t *testing.T, before, after []byte) {
 func TestPlaceThatCannotBeSeen(t *testing.T) {
 	camera := exifSegment(cameraTIFF(binary.BigEndian))
 	jumbf := segment(markerAPP11, "JP\x00\x01\x00\x00\x00\x01\x00\x00\x10\x00jumb\x00\x00\x00\x26jumdc2pa")
-	extended := segment(markerAPP1, extensionSignature+strings.Repeat("0", 40)+"<rdf:Description exif:GPSLatitude='1'/>")
+	extension := func(text string) string { return segment(markerAPP1, extensionSignature+strings.Repeat("0", 40)+text) }
+	extended := extension("<rdf:Description exif:GPSLatitude='1'/>")
+	georss := extension("<rdf:Description xmlns:g='http://www.georss.org/georss' g:point='51.0 13.9'/>")
 	for name, c := range map[string]struct {
 		data    []byte
 		removed Outcome
 	}{
 		"a broken packet":          {withSegments(plainJPEG(t), camera, xmpSegment("not a packet")), Removed},
 		"extended XMP":             {withSegments(plainJPEG(t), camera, extended), Removed},
+		"extended XMP, GeoRSS":     {withSegments(plainJPEG(t), camera, georss), Removed},
 		"two Exif segments":        {withSegments(plainJPEG(t), camera, camera), Removed},
 		"content credentials":      {withSegments(plainJPEG(t), camera, jumbf), None},
 		"an odd structure":         {[]byte(jpegStart + camera), None},

@@ -14,4 +14,14 @@ func MentionsProvenance(text []byte) bool {
 }
 
 // MentionsPlace tells whether it may tell a GPS position.
-func MentionsPlace(text []byte) bool { return bytes.Contains(bytes.ToLower(text), []byte(":gps")) }
+func MentionsPlace(text []byte) bool {
+	if bytes.Contains(bytes.ToLower(text), []byte(":gps")) {
+		return true
+	}
+	for _, ns := range positionNamespaces {
+		if bytes.Contains(text, []byte(ns)) {
+			return true
+		}
+	}
+	return false
+}

@@ -10,10 +10,15 @@ import (
 // placeElement is an element that tells a place, while it is read.
 type placeElement struct{ start, depth int } // depth 0: none
 
+// positionNamespaces have properties that tell positions and nothing else: W3C's
+// Basic Geo and GeoRSS.
+var positionNamespaces = [...]string{"http://www.w3.org/2003/01/geo/wgs84_pos#", "http://www.georss.org/georss"}
+
 // isPlace tells whether a property is a GPS position, or tells about one: those
-// of EXIF's, and those that makers of cameras and drones invented.
+// of EXIF's, those that makers of cameras and drones invented, and those of
+// namespaces that have no others.
 func isPlace(n xml.Name) bool {
-	return len(n.Local) > 3 && strings.EqualFold(n.Local[:3], "gps")
+	return len(n.Local) > 3 && strings.EqualFold(n.Local[:3], "gps") || slices.Contains(positionNamespaces[:], n.Space)
 }
 
 // notePlaces notes what an element inside a description tells of a place, by
