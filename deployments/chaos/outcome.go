@@ -17,7 +17,7 @@ type outcome struct {
 	retried           int // jobs made of the failed images of others
 	refused           int // batches, with 503, while the disk was full
 	requestsBroken    int // of those to the storage
-	leaderless        int // runs in which a killed broker came back with a queue that has no leader
+	leaderless        int // runs in which a broker came back with a queue that has no leader
 	faults            map[string]int
 	longest           time.Duration // from the last fault to the end of the last job
 	breaches          []string

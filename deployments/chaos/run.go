@@ -296,9 +296,10 @@ func (r *run) endBound() time.Duration {
 	return endTime
 }
 
-// lookForLeaders tells whether a death of the broker has cost a queue its leader.
+// lookForLeaders tells whether an end of the broker, of whatever kind, has cost a
+// queue its leader.
 func (r *run) lookForLeaders(ctx context.Context, o *outcome) error {
-	if o.faults["broker kill -9"]+o.faults["broker wiped"] == 0 {
+	if o.faults["broker kill -9"]+o.faults["broker wiped"]+o.faults["broker stopped"] == 0 {
 		return nil
 	}
 	names, err := r.servers.leaderless(ctx)
