@@ -38,9 +38,10 @@ bench-system: ## what an image costs in the whole system, into docs/performance.
 	@deployments/local/install.sh rabbitmq minio bench
 	@go run ./deployments/bench
 
-prove: ## the long proofs, hours: 20 times without servers, 3 times with, each fuzz target for FUZZTIME (60s), mutants, 200 seeds
-	PROVE=1 deployments/local/test.sh --without-servers -count=20 -timeout=3h
-	PROVE=1 deployments/local/test.sh -count=3 -timeout=3h
+prove: ## the long proofs, hours: 20 times without servers, 3 times with, 10,000 damaged files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds
+	deployments/local/test.sh --without-servers -count=20 -timeout=3h
+	deployments/local/test.sh -count=3 -timeout=3h
+	PROVE=1 deployments/local/test.sh --without-servers -run=TestMutatedFiles
 	deployments/local/fuzz.sh $(or $(FUZZTIME),60s)
 	deployments/local/mutants.sh
 	$(MAKE) --no-print-directory chaos SEEDS=200
