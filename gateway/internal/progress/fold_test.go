@@ -46,7 +46,12 @@ func (b *bench) fold(id string) {
 	ended := map[int]job.Status{}
 	var last progress.Event
 	for {
-		<-w.Ready()
+		select {
+		case <-w.Ready():
+		case <-time.After(30 * time.Second):
+			b.Errorf("%s: nothing told for 30 s, of %d images", id, len(ended))
+			return
+		}
 		events, err := w.Next()
 		if err != nil {
 			b.Errorf("%s: %v before the end", id, err)
