@@ -36,20 +36,16 @@ func (f figures) full(p place) {
 }
 
 func newFigures(m *metrics.Registry) figures {
-	f := figures{
+	return figures{
 		requests: m.Counter("http_requests_total", "Requests, by route, method and status.", "route", "method", "status"),
 		duration: m.Histogram("http_request_duration_seconds", "Time of a request, WebSockets excepted.",
 			[]float64{.001, .005, .025, .1, .5, 2.5, 10, 60, 600}, "route", "method"),
 		sockets:  m.Gauge("websockets", "Open WebSockets."),
-		closes:   m.Counter("websockets_closed_total", "WebSockets that ended, by why; slow: the client did not take a frame in time, silent: nothing came from it.", "why"),
+		closes:   m.Counter("websockets_closed_total", "WebSockets that ended, by why; slow: the client did not take a frame in time, silent: nothing came from it.", "why").From0("slow", "silent"),
 		in:       m.Counter("http_request_bytes_total", "Bytes of request bodies that said how long they are, by route.", "route"),
 		out:      m.Counter("http_response_bytes_total", "Bytes of response bodies, WebSockets excepted, by route.", "route"),
 		refusals: m.Counter("connections_refused_total", "Connections past the limit, by how they were refused.", "how"),
 	}
-	for _, why := range []string{"slow", "silent"} { // whoever asks for these wants to read that there were none
-		f.closes.Add(0, why)
-	}
-	return f
 }
 
 // observe surrounds every request: it answers errors and panics, counts and
