@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -230,5 +231,65 @@ func TestDashboardsAreProvisioned(t *testing.T) {
 	home := service.Environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
 	if home == nil || *home != fmt.Sprintf("%s/overview.json", provisioning.Providers[0].Options.Path) {
 		t.Error("the overview is not the first that is seen")
+	}
+}
+
+// TestAnalyzersAskedFor holds the rule for one more analyzer to its arithmetic: two of
+// two places each, whose tries take half a second, do 8 images a second, and 6.4 with a
+// fifth of the places free.
+func TestAnalyzersAskedFor(t *testing.T) {
+	var expr string
+	for _, d := range readDashboards(t) {
+		for _, p := range d.Panels {
+			if p.Title == "Analyzers asked for" {
+				expr = asked(p.Targets[0].Expr, ".*")
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		arriving float64 // a second
+		waiting  int
+		tries    string // series of the count
+		want     int
+	}{
+		"room left":                 {6, 0, "0+60x60", 2},
+		"no room left":              {7, 0, "0+60x60", 3},
+		"a backlog of five minutes": {6, 1200, "0+60x60", 4}, // 4 a second more: 6.25 places
+		"nothing to do":             {0, 0, "7x60", 1},
+		"nothing but a backlog":     {0, 3000, "0+60x60", 4},
+	} {
+		series := func(name string, values string) map[string]string {
+			return map[string]string{"series": name, "values": values}
+		}
+		seconds := strings.Replace(c.tries, "60x", "30x", 1)
+		test := map[string]any{
+			"evaluation_interval": "1m",
+			"tests": []any{map[string]any{
+				"interval": "1m",
+				"input_series": []any{
+					series(`imagebatch_uploads_sent_total{job="gateway"}`, fmt.Sprintf("0+%gx60", 60*c.arriving)),
+					series(`imagebatch_stage_concurrency{job="analyzer",instance="a",queue="image_upload"}`, "2x60"),
+					series(`imagebatch_stage_concurrency{job="analyzer",instance="b",queue="image_upload"}`, "2x60"),
+					series(`imagebatch_stage_concurrency{job="processor",instance="p",queue="metadata_generated"}`, "8x60"),
+					series(`imagebatch_stage_duration_seconds_count{job="analyzer",instance="a",queue="image_upload"}`, c.tries),
+					series(`imagebatch_stage_duration_seconds_sum{job="analyzer",instance="a",queue="image_upload"}`, seconds),
+					series(`rabbitmq_detailed_queue_messages_ready{vhost="/",queue="image_upload"}`, fmt.Sprintf("%dx60", c.waiting)),
+				},
+				"promql_expr_test": []any{map[string]any{
+					"expr": expr, "eval_time": "60m", "exp_samples": []any{map[string]any{"labels": "{}", "value": c.want}},
+				}},
+			}},
+		}
+		text, err := yaml.Marshal(test)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "test.yml")
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := promtool(t, "", "test", "rules", file); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
 	}
 }
