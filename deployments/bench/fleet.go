@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // fleet is a number of analyzers beside one gateway and one processor. They are told
@@ -98,6 +99,30 @@ func (f *fleet) work(ctx context.Context) (map[string]work, error) {
 		all[m.name] = w
 	}
 	return all, nil
+}
+
+// done tells what each analyzer has done since then, and all of them, when together they
+// have done so many images. A client may learn of the last a moment before it is counted.
+func (f *fleet) done(ctx context.Context, since map[string]work, images float64) (each []work, all work, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		now, err := f.work(ctx)
+		if err != nil {
+			return nil, work{}, fmt.Errorf("%d analyzers tell of %.0f images, %.0f were sent: %w", len(f.alive), all.images, images, err)
+		}
+		each, all = nil, work{}
+		for name, w := range now {
+			one := w.since(since[name])
+			each, all = append(each, one), work{all.images + one.images, all.tries + one.tries, all.seconds + one.seconds}
+		}
+		if all.images == images {
+			return each, all, nil
+		}
+		<-tick.C
+	}
 }
 
 // scrape reads the metrics of a service.

@@ -130,21 +130,15 @@ func (f *fleet) perform(ctx context.Context, p picture, scale scale) (*performan
 	if err != nil {
 		return nil, err
 	}
-	after, err := f.work(ctx)
+	each, all, err := f.done(ctx, before, float64(scale.images))
 	if err != nil {
 		return nil, err
 	}
 	first, last := ends[min(places, len(ends)-1)-1], ends[len(ends)-1]
 	r := &performance{analyzers: len(f.alive), rate: float64(scale.images-places) / max(last.Sub(first), time.Millisecond).Seconds()}
-	var all work
 	var shares []float64
-	for name, w := range after {
-		one := w.since(before[name])
-		all = work{all.images + one.images, all.tries + one.tries, all.seconds + one.seconds}
-		shares = append(shares, one.images)
-	}
-	if all.images != float64(scale.images) {
-		return nil, fmt.Errorf("%d analyzers tell of %.0f images, %d were sent", len(f.alive), all.images, scale.images)
+	for _, w := range each {
+		shares = append(shares, w.images)
 	}
 	mean := all.images / float64(len(shares))
 	r.least, r.most = slices.Min(shares)/mean, slices.Max(shares)/mean
@@ -213,8 +207,15 @@ func (r *scaling) markdown() string {
 		fmt.Fprintf(&b, "| %d | %.2f | %.2f | %.0f %% | %.0f to %.0f %% | %.3f | %.0f %% |\n", p.analyzers, p.rate, times,
 			100*times*float64(one.analyzers)/float64(p.analyzers), 100*p.least, 100*p.most, p.try, 100*p.busy)
 	}
-	fmt.Fprintf(&b, "\nOf %d analyzers one was killed after a quarter of %d images: %d completed, the last of them %.1f s after the kill.\n",
+	fmt.Fprintf(&b, "\nOf %d analyzers one was killed after a quarter of %d images: %d completed, the last of them %.1f s after the kill",
 		r.scale.victims, r.kill.images, r.kill.done, r.kill.seconds)
+	for _, p := range r.fleets {
+		if p.analyzers == r.scale.victims {
+			left := float64(r.kill.images - r.kill.images/4)
+			fmt.Fprintf(&b, "; the others do as many in %.1f s", left/(p.rate*float64(p.analyzers-1)/float64(p.analyzers)))
+		}
+	}
+	b.WriteString(".\n")
 	return b.String()
 }
 
