@@ -1,6 +1,6 @@
 # `make help` lists what there is. Everything but `run`, `build` and `tidy` needs bash; scripts are in deployments/local.
 .DEFAULT_GOAL := help
-.PHONY: help run test build up down local-up local-down bench bench-system prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
+.PHONY: help run test build up down local-up local-down bench bench-system bench-scaling prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench deployments/attack
 # Each service is built alone, as its image is: its own go.mod decides, not the workspace.
@@ -37,6 +37,10 @@ bench: ## all Go benchmarks, then bench-system (ARGS='-bench=Name' narrows it to
 bench-system: ## what an image costs in the whole system, into docs/performance.md; 8 minutes at most on an idle machine
 	@deployments/local/install.sh rabbitmq minio bench
 	@go run ./deployments/bench
+
+bench-scaling: ## fleets of 1, 2, 4 and 8 analyzers, and the loss of one, into docs/operations.md; 5 minutes at most
+	@deployments/local/install.sh rabbitmq minio
+	@go run ./deployments/bench -scaling
 
 prove: ## the long proofs, hours: 20 times without servers, 3 times with, 10,000 damaged files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds
 	deployments/local/test.sh --without-servers -count=20 -timeout=3h
@@ -81,7 +85,7 @@ tidy: ## go work sync, then go mod tidy in every module
 verify: lint test fuzz ## what a change must pass: lint, test, fuzz
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Go itself knows best what must be built again.
 .PHONY: bin/gateway bin/analyzer bin/processor bin/standalone

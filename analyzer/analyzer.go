@@ -29,11 +29,16 @@ type Deps struct {
 	Metrics   *metrics.Registry
 }
 
+// describer is the [describe.Describer].
+type describer interface {
+	Describe(ctx context.Context, data []byte) (pipeline.Metadata, []byte, error)
+}
+
 // Service is one analyzer.
 type Service struct {
 	config    Config
 	deps      Deps
-	describer *describe.Describer
+	describer describer
 	ops       *service.Server
 }
 
@@ -74,6 +79,10 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	}
 	faultpoint.Reach("analysis", u.OriginalFilename)
 	found, thumbnail, err := s.describer.Describe(ctx, data)
+	if errors.Is(err, describe.ErrNoRoom) {
+		// Not counted, and here again soon: memory is back when a neighbour is done.
+		return pipeline.Analysis{}, fmt.Errorf("%w: %w", stage.ErrUnavailable, err)
+	}
 	// Describing takes the sum anyway, so only bytes that cannot be described are
 	// summed here: no image may fail for bytes that are not its own.
 	sum := found.SHA256

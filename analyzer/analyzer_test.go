@@ -32,6 +32,13 @@ type rig struct {
 
 func start(t *testing.T) *rig {
 	t.Helper()
+	return startWith(t, func(*analyzer.Config, *analyzer.Deps) {}, func(*analyzer.Service) {})
+}
+
+// startWith changes the parts before the analyzer is made, and the analyzer before it
+// works.
+func startWith(t *testing.T, parts func(*analyzer.Config, *analyzer.Deps), made func(*analyzer.Service)) *rig {
+	t.Helper()
 	originals, err := dirstore.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -44,12 +51,13 @@ func start(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := analyzer.New(t.Context(), c, analyzer.Deps{
-		Broker: r.broker, Originals: originals, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
-	})
+	d := analyzer.Deps{Broker: r.broker, Originals: originals, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New()}
+	parts(&c, &d)
+	s, err := analyzer.New(t.Context(), c, d)
 	if err != nil {
 		t.Fatal(err)
 	}
+	made(s)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 3)
 	go func() { ended <- s.Run(ctx) }()

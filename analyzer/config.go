@@ -16,15 +16,27 @@ const DefaultAddr = ":8081"
 // Config is the analyzer's configuration.
 type Config struct {
 	service.Base
-	Concurrency   int    `env:"CONCURRENCY" envDefault:"0"`             // images in hand at once; 0: one for each processor
+	Concurrency   int    `env:"CONCURRENCY" envDefault:"0"`             // images in hand at once; 0: one for each processor that the memory does for
 	MaxPixelBytes int64  `env:"MAX_PIXEL_BYTES" envDefault:"536870912"` // of decoded pixels in memory at once
 	MetadataGPS   string `env:"METADATA_GPS" envDefault:"keep"`         // places in the record: keep, coarse or drop
+}
+
+// usualPixelBytes is what the decoded pixels of an image are reckoned at: those of a
+// screenshot of 4K. A photograph takes far less, since it is decoded scaled down.
+const usualPixelBytes = 32 << 20
+
+// concurrency is how many images are taken in hand at once, and so how many messages
+// are fetched: one for each processor, but no more than usually find room in memory at
+// the same time. What an analyzer had to hold until a neighbour is done, another one
+// can begin.
+func concurrency(processors int, pixelBytes int64) int {
+	return int(max(1, min(int64(processors), pixelBytes/usualPixelBytes)))
 }
 
 // Complete fills in what depends on the machine and checks the rest.
 func (c Config) Complete() (Config, error) {
 	if c.Concurrency == 0 {
-		c.Concurrency = runtime.GOMAXPROCS(0)
+		c.Concurrency = concurrency(runtime.GOMAXPROCS(0), c.MaxPixelBytes)
 	}
 	c.MetadataGPS = cmp.Or(c.MetadataGPS, string(describe.KeepGPS))
 	var errs []error

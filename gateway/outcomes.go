@@ -30,9 +30,9 @@ func newOutcomes(jobs job.Store, m *metrics.Registry, now func() time.Time) *out
 	buckets := []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400}
 	o := &outcomes{
 		Store: jobs, now: now,
-		accepted:  m.Counter("images_accepted_total", "Images of jobs that were created, by source: inline or url.", "source"),
-		received:  m.Counter("original_bytes_total", "Bytes of the originals that were taken in, by source: inline or url.", "source"),
-		jobs:      m.Counter("jobs_ended_total", "Jobs that ended, by status.", "status"),
+		accepted:  m.Counter("images_accepted_total", "Images of jobs that were created, by source: inline or url.", "source").From0("inline", "url"),
+		received:  m.Counter("original_bytes_total", "Bytes of the originals that were taken in, by source: inline or url.", "source").From0("inline", "url"),
+		jobs:      m.Counter("jobs_ended_total", "Jobs that ended, by status.", "status").From0(string(job.Completed), string(job.Failed), string(job.Cancelled)),
 		images:    m.Counter("images_ended_total", "Images that ended, by status and, if they failed, error code.", "status", "code"),
 		jobTime:   m.Histogram("job_duration_seconds", "Time from the creation of a job to its end, by status.", buckets, "status"),
 		imageTime: m.Histogram("image_duration_seconds", "Time from the creation of an image's job to the end of the image, by status.", buckets, "status"),

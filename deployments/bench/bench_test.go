@@ -78,34 +78,37 @@ func TestWriteBetweenMarkersKeepsTheRest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("before\n" + beginMarker + "old\n" + endMarker + "after\n")
+	write("before\n" + measuredPlace.begin + "old\n" + measuredPlace.end + "after\n")
 	for range 2 { // the second finds what the first has written
-		if err := writeBetweenMarkers(file, "new\n"); err != nil {
+		if err := measuredPlace.write(file, "new\n"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, err := os.ReadFile(file)
-	if want := "before\n" + beginMarker + "\nnew\n\n" + endMarker + "after\n"; err != nil || string(got) != want {
+	if want := "before\n" + measuredPlace.begin + "\nnew\n\n" + measuredPlace.end + "after\n"; err != nil || string(got) != want {
 		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
 	write("no markers\n")
-	if err := writeBetweenMarkers(file, "new\n"); err == nil {
+	if err := measuredPlace.write(file, "new\n"); err == nil {
 		t.Error("a document without markers was written")
 	}
 }
 
-// TestDocumentHasItsPlace holds that make bench finds where to write.
-func TestDocumentHasItsPlace(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(repository, "docs", "performance.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "performance.md")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := writeBetweenMarkers(file, "new\n"); err != nil {
-		t.Error(err)
+// TestDocumentsHaveTheirPlaces holds that make bench and make bench-scaling find where
+// to write.
+func TestDocumentsHaveTheirPlaces(t *testing.T) {
+	for doc, p := range map[string]place{"docs/performance.md": measuredPlace, scalingDoc: scalingPlace} {
+		text, err := os.ReadFile(filepath.Join(repository, filepath.FromSlash(doc)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "doc.md")
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.write(file, "new\n"); err != nil {
+			t.Errorf("%s: %v", doc, err)
+		}
 	}
 }
 

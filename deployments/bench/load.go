@@ -195,6 +195,11 @@ func (s *system) post(ctx context.Context, p picture, n int) (string, error) {
 // watch follows a job to its job_complete; every one of its n images must have
 // become what it should.
 func (s *system) watch(ctx context.Context, id string, n int) error {
+	return s.follow(ctx, id, n, func() {})
+}
+
+// follow is watch, and tells each image that ends.
+func (s *system) follow(ctx context.Context, id string, n int, ended func()) error {
 	conn, _, err := websocket.Dial(ctx, "ws://"+s.gateway+"/api/v1/batch/"+id+"/ws", nil) //nolint:bodyclose // The library closes it.
 	if err != nil {
 		return fmt.Errorf("watch job: %w", err)
@@ -212,6 +217,9 @@ func (s *system) watch(ctx context.Context, id string, n int) error {
 		}
 		if err := json.Unmarshal(data, &frame); err != nil {
 			return fmt.Errorf("read frame: %w", err)
+		}
+		if frame.Type == "image_complete" {
+			ended()
 		}
 		if frame.Type == "job_complete" {
 			if frame.Completed != n {

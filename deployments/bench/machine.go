@@ -86,9 +86,10 @@ func loadAverage() string {
 	return strings.Join(fields[:min(3, len(fields))], " ")
 }
 
-func (m machine) markdown() string {
-	return fmt.Sprintf("Measured on %s, commit %s: %s, %d cores, %.0f GiB; %s, %s; %s; RabbitMQ %s, MinIO %s, exiftool %s, libjpeg-turbo %s. "+
-		"Load average before %s, after %s.\n",
+// markdown tells it, with what else was measured beside our own.
+func (m machine) markdown(others ...string) string {
+	servers := strings.Join(append([]string{"RabbitMQ " + m.rabbitmq, "MinIO " + m.minio}, others...), ", ")
+	return fmt.Sprintf("Measured on %s, commit %s: %s, %d cores, %.0f GiB; %s, %s; %s; %s. Load average before %s, after %s.\n",
 		m.date.Format("2006-01-02 15:04 UTC"), m.commit, m.cpu, m.cores, float64(m.memory)/(1<<30), m.system, m.kernel, runtime.Version(),
-		m.rabbitmq, m.minio, m.exiftool, m.libjpegTurbo, m.loadBefore, m.loadAfter)
+		servers, m.loadBefore, m.loadAfter)
 }

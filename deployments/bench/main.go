@@ -7,6 +7,11 @@
 //	bench                        everything, into docs/performance.md; at most 8 minutes
 //	bench -quick -doc ''         a few images of each, to see that it works
 //	GOGC=400 bench -doc ''       GOGC and GOMEMLIMIT are handed on to the services
+//	bench -scaling               instead: fleets of analyzers, into docs/operations.md; at most 5 minutes
+//
+// Fleets are compared by the images that wait in them: every original takes half a
+// second to come, in a proxy of this program before the store, since the processors of
+// one machine cannot be shown to be more.
 //
 // Figures of processor time are read from /proc, so it runs on Linux only. They
 // mean the same on a loaded machine, nearly; images per second and latencies do not,
@@ -37,15 +42,23 @@ func main() {
 	dir := flag.String("dir", "data/bench", "where the programs, pictures, servers and logs lie")
 	root := flag.String("root", ".", "the repository")
 	doc := flag.String("doc", "docs/performance.md", "the document to write the tables into; empty: none")
+	fleets := flag.Bool("scaling", false, "measure fleets of analyzers, into docs/operations.md, and nothing else")
 	images := flag.Int("images", 0, "of a batch, in place of the hundred")
 	rounds := flag.Int("rounds", 0, "of each kind of load, in place of five")
 	flag.Parse()
-	size := full
+	size, scale := full, fullScale
 	if *quick {
-		size = tiny
+		size, scale = tiny, tinyScale
 	}
-	size.images, size.rounds = cmp.Or(*images, size.images), cmp.Or(*rounds, size.rounds)
-	if err := run(ctx, *root, *dir, *doc, size); err != nil {
+	size.images, size.rounds, scale.images = cmp.Or(*images, size.images), cmp.Or(*rounds, size.rounds), cmp.Or(*images, scale.images)
+	bench := func() error { return run(ctx, *root, *dir, *doc, size) }
+	if *fleets {
+		if *doc != "" {
+			*doc = scalingDoc
+		}
+		bench = func() error { return runScaling(ctx, *root, *dir, *doc, scale) }
+	}
+	if err := bench(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
@@ -82,21 +95,19 @@ func run(ctx context.Context, root, dir, doc string, size size) error {
 	if doc == "" {
 		return nil
 	}
-	return writeBetweenMarkers(filepath.Join(root, doc), text)
+	return measuredPlace.write(filepath.Join(root, doc), text)
 }
 
 // measure builds and starts what is to be measured, measures it, and ends all that
 // it started.
 func measure(ctx context.Context, root, dir string, size size) (_ *report, err error) {
-	if root, err = filepath.Abs(root); err != nil {
-		return nil, fmt.Errorf("find the repository: %w", err)
+	s, err := newSystem(root, dir)
+	if err != nil {
+		return nil, err
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return nil, fmt.Errorf("find the folder: %w", err)
-	}
+	root, dir = s.root, s.dir
 	// Data of an earlier run would be measured too; its servers are ended by what it
 	// left, should it have been killed.
-	s := &system{root: root, dir: dir, script: filepath.Join(root, "deployments", "local", "servers.sh")}
 	if err := s.clear(ctx); err != nil {
 		return nil, err
 	}

@@ -38,25 +38,55 @@ var wanted = []struct {
 	{"12MP", 4620, 3000e3},
 }
 
-// makePictures writes scaled copies of the photograph into dir, in the quality
-// that comes nearest to their size in bytes, with the EXIF of the original; and, where
-// jpegtran is installed, the largest as a progressive file besides, for the decoders only.
-func makePictures(ctx context.Context, root, dir string) ([]picture, error) {
+// The picture for fleets of analyzers is one whose description is next to no work.
+const (
+	smallWidth = 480
+	smallBytes = 16e3
+)
+
+// makeSmall makes the small picture.
+func makeSmall(ctx context.Context, root string) (picture, error) {
+	whole, exif, err := readPhotograph(ctx, root)
+	if err != nil {
+		return picture{}, err
+	}
+	return scaledCopy(whole, exif, "small", smallWidth, smallBytes)
+}
+
+// readPhotograph decodes the photograph and gives its EXIF.
+func readPhotograph(ctx context.Context, root string) (image.Image, []byte, error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bep/imagemeta")
 	cmd.Dir, cmd.Env = filepath.Join(root, "analyzer"), append(os.Environ(), "GOWORK=off")
 	folder, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("find the photograph's module: %w", err)
+		return nil, nil, fmt.Errorf("find the photograph's module: %w", err)
 	}
 	original, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(folder)), photograph))
 	if err != nil {
-		return nil, fmt.Errorf("read the photograph: %w", err)
+		return nil, nil, fmt.Errorf("read the photograph: %w", err)
 	}
 	whole, err := jpeg.Decode(bytes.NewReader(original))
 	if err != nil {
-		return nil, fmt.Errorf("decode the photograph: %w", err)
+		return nil, nil, fmt.Errorf("decode the photograph: %w", err)
 	}
 	exif, err := exifSegment(original)
+	return whole, exif, err
+}
+
+// scaledCopy is the photograph in another width, and about so many bytes.
+func scaledCopy(whole image.Image, exif []byte, name string, width, size int) (picture, error) {
+	scaled := imaging.Resize(whole, width, 0, imaging.CatmullRom)
+	p := picture{name: name, width: scaled.Rect.Dx(), height: scaled.Rect.Dy()}
+	var err error
+	p.data, err = encodeNear(scaled, exif, size)
+	return p, err
+}
+
+// makePictures writes scaled copies of the photograph into dir, in the quality
+// that comes nearest to their size in bytes, with the EXIF of the original; and, where
+// jpegtran is installed, the largest as a progressive file besides, for the decoders only.
+func makePictures(ctx context.Context, root, dir string) ([]picture, error) {
+	whole, exif, err := readPhotograph(ctx, root)
 	if err != nil {
 		return nil, err
 	}
@@ -65,9 +95,8 @@ func makePictures(ctx context.Context, root, dir string) ([]picture, error) {
 	}
 	var made []picture
 	for _, w := range wanted {
-		scaled := imaging.Resize(whole, w.width, 0, imaging.CatmullRom)
-		p := picture{name: w.name, width: scaled.Rect.Dx(), height: scaled.Rect.Dy()}
-		if p.data, err = encodeNear(scaled, exif, w.bytes); err != nil {
+		p, err := scaledCopy(whole, exif, w.name, w.width, w.bytes)
+		if err != nil {
 			return nil, err
 		}
 		file := filepath.Join(dir, w.name+".jpg")

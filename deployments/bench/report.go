@@ -89,7 +89,7 @@ func (r *report) rows() []row {
 // markdown is the report as it stands in the document.
 func (r *report) markdown() string {
 	var b strings.Builder
-	b.WriteString(r.machine.markdown())
+	b.WriteString(r.machine.markdown("exiftool "+r.machine.exiftool, "libjpeg-turbo "+r.machine.libjpegTurbo))
 	fmt.Fprintf(&b, "\nBatches of %d, sent inline; medians of %s rounds.\n\n|  |", r.size.images, r.rounds())
 	for _, c := range r.columns {
 		fmt.Fprintf(&b, " %s, %d×%d, %.0f kB |", c.picture.name, c.picture.width, c.picture.height, float64(len(c.picture.data))/1e3)
@@ -132,24 +132,29 @@ func known(figure float64) string {
 	return fmt.Sprintf("%.1f", figure)
 }
 
-// What stands between these lines of the document is the program's.
-const (
-	beginMarker = "<!-- measured: begin (written by make bench) -->\n"
-	endMarker   = "<!-- measured: end -->\n"
+// place is a part of a document that is a program's: what stands between its lines.
+type place struct{ begin, end string }
+
+var (
+	measuredPlace = place{"<!-- measured: begin (written by make bench) -->\n", "<!-- measured: end -->\n"}
+	scalingPlace  = place{"<!-- scaling: begin (written by make bench-scaling) -->\n", "<!-- scaling: end -->\n"}
 )
 
-// writeBetweenMarkers puts text into the file in place of what the markers enclose.
-func writeBetweenMarkers(file, text string) error {
+// scalingDoc is where the fleets are told of.
+const scalingDoc = "docs/operations.md"
+
+// write puts text into the file in place of what stands there.
+func (p place) write(file, text string) error {
 	old, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("read document: %w", err)
 	}
-	before, rest, begins := bytes.Cut(old, []byte(beginMarker))
-	_, after, ends := bytes.Cut(rest, []byte(endMarker))
+	before, rest, begins := bytes.Cut(old, []byte(p.begin))
+	_, after, ends := bytes.Cut(rest, []byte(p.end))
 	if !begins || !ends {
 		return fmt.Errorf("write into %s: its markers are gone", file)
 	}
-	whole := bytes.Join([][]byte{before, []byte(beginMarker), []byte("\n" + text + "\n"), []byte(endMarker), after}, nil)
+	whole := bytes.Join([][]byte{before, []byte(p.begin), []byte("\n" + text + "\n"), []byte(p.end), after}, nil)
 	if err := os.WriteFile(file, whole, 0o644); err != nil { //nolint:gosec // A document is for everybody.
 		return fmt.Errorf("write document: %w", err)
 	}

@@ -47,9 +47,25 @@ func goBuild(ctx context.Context, module string, args ...string) error {
 // system is the trio on its servers.
 type system struct {
 	root, dir, script string
-	running           map[string]*exec.Cmd // the services
+	running           map[string]*exec.Cmd // the services, by name
+	order             []string             // in which they were started
 	gateway           string               // host:port
 	pids              map[string]int       // of processes
+}
+
+// newSystem is one that nothing was started of.
+func newSystem(root, dir string) (*system, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, fmt.Errorf("find the repository: %w", err)
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, fmt.Errorf("find the folder: %w", err)
+	}
+	return &system{
+		root: root, dir: dir, script: filepath.Join(root, "deployments", "local", "servers.sh"),
+		running: map[string]*exec.Cmd{}, pids: map[string]int{},
+	}, nil
 }
 
 // clear ends the servers that a killed run may have left and forgets all it knew.
@@ -86,42 +102,51 @@ func (s *system) servers(ctx context.Context, verb string, names ...string) erro
 
 // start starts servers and services and waits until all of them are ready.
 func (s *system) start(ctx context.Context) error {
-	if err := s.servers(ctx, "start", "rabbitmq", "minio"); err != nil {
-		return err
-	}
-	env, err := s.environment()
+	env, err := s.startServers(ctx)
 	if err != nil {
 		return err
 	}
-	s.running, s.pids = map[string]*exec.Cmd{}, map[string]int{}
-	for _, name := range []string{"rabbitmq", "minio"} {
-		text, err := os.ReadFile(filepath.Join(s.dir, "servers", "run", name+".pid"))
-		if err != nil {
-			return fmt.Errorf("find %s: %w", name, err)
-		}
-		id, _, _ := strings.Cut(string(text), " ")
-		if s.pids[name], err = strconv.Atoi(id); err != nil {
-			return fmt.Errorf("find %s: %w", name, err)
-		}
-	}
-	// Every service makes its buckets, so the first one is ready before the others
-	// begin: three at once would be refused by MinIO now and then, and try again later.
 	for _, name := range services {
-		addr, err := freeAddr(ctx)
-		if err != nil {
-			return err
-		}
-		if err := s.startService(name, append(env, "HTTP_ADDR="+addr)); err != nil {
-			return err
-		}
-		if name == "gateway" {
-			s.gateway = addr
-		}
-		if err := awaitReady(ctx, name, addr); err != nil {
+		if err := s.startService(ctx, name, env); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// startServers starts the servers and returns the environment for the services.
+func (s *system) startServers(ctx context.Context) ([]string, error) {
+	if err := s.servers(ctx, "start", "rabbitmq", "minio"); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"rabbitmq", "minio"} {
+		text, err := os.ReadFile(filepath.Join(s.dir, "servers", "run", name+".pid"))
+		if err != nil {
+			return nil, fmt.Errorf("find %s: %w", name, err)
+		}
+		id, _, _ := strings.Cut(string(text), " ")
+		if s.pids[name], err = strconv.Atoi(id); err != nil {
+			return nil, fmt.Errorf("find %s: %w", name, err)
+		}
+	}
+	return s.environment()
+}
+
+// startService starts one and waits until it is ready. Every service makes its
+// buckets, so the first one is ready before the others begin: three at once would be
+// refused by MinIO now and then, and try again later.
+func (s *system) startService(ctx context.Context, name string, env []string) error {
+	addr, err := freeAddr(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.startProgram(name, name, append(slices.Clip(env), "HTTP_ADDR="+addr)); err != nil {
+		return err
+	}
+	if name == "gateway" {
+		s.gateway = addr
+	}
+	return awaitReady(ctx, name, addr)
 }
 
 // environment is the configuration of the services: where things are, and the
@@ -151,37 +176,64 @@ func (s *system) environment() ([]string, error) {
 	return env, nil
 }
 
-func (s *system) startService(name string, env []string) error {
+// setting is the value of a variable in an environment.
+func setting(env []string, name string) string {
+	for _, line := range env {
+		if value, ok := strings.CutPrefix(line, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// startProgram starts a service under a name of its own, since there may be several of
+// one.
+func (s *system) startProgram(program, name string, env []string) error {
 	log, err := os.Create(filepath.Join(s.dir, "log", name+".log"))
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
-	defer log.Close()                                      // the process has its own descriptor
-	cmd := exec.Command(filepath.Join(s.dir, "bin", name)) //nolint:gosec,noctx // Our own binary, ended by stop.
+	defer log.Close()                                         // the process has its own descriptor
+	cmd := exec.Command(filepath.Join(s.dir, "bin", program)) //nolint:gosec,noctx // Our own binary, ended by stop.
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, log, log
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
 	s.running[name], s.pids[name] = cmd, cmd.Process.Pid
+	s.order = append(s.order, name)
 	return nil
+}
+
+// end ends a service as an operator does. One that was ended is left alone.
+func (s *system) end(name string) error {
+	cmd := s.running[name]
+	if cmd == nil {
+		return nil
+	}
+	delete(s.running, name)
+	_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	late := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("%s ended: %w; see %s", name, err, filepath.Join(s.dir, "log", name+".log"))
+	}
+	return nil
+}
+
+// crash kills a service.
+func (s *system) crash(name string) {
+	cmd := s.running[name]
+	delete(s.running, name)
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // killed is what it is to be
 }
 
 // stop ends what start began. It may be called again.
 func (s *system) stop(ctx context.Context) error {
 	var errs []error
-	for _, name := range services {
-		cmd := s.running[name]
-		if cmd == nil {
-			continue
-		}
-		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		late := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
-		if err := cmd.Wait(); err != nil {
-			errs = append(errs, fmt.Errorf("%s ended: %w; see %s", name, err, filepath.Join(s.dir, "log", name+".log")))
-		}
-		late.Stop()
+	for _, name := range s.order {
+		errs = append(errs, s.end(name))
 	}
-	s.running = nil
 	return errors.Join(append(errs, s.servers(ctx, "stop"))...)
 }
 

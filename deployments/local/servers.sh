@@ -9,7 +9,8 @@
 #
 # NAME is rabbitmq, minio, versitygw or postgres; start means all four without one, less those that are not installed
 # or that a TEST_ variable already points at. With @PORT the server takes that port, or the next free one.
-# DIR/rabbitmqctl speaks to the node of that folder, and DIR/psql does a statement on its PostgreSQL.
+# DIR/rabbitmqctl speaks to the node of that folder, and DIR/psql does a statement on its PostgreSQL. With
+# RABBITMQ_METRICS=yes RabbitMQ answers Prometheus, on a port of its own.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
@@ -23,16 +24,16 @@ choose_ports() {
   local base offset wanted name
   while :; do
     base=$((20000 + RANDOM % 1200 * 10))
-    for offset in {0..5}; do is_free $((base + offset)) || continue 2; done
+    for offset in {0..6}; do is_free $((base + offset)) || continue 2; done
     break
   done
   rabbitmq_port=$base rabbitmq_dist_port=$((base + 1)) epmd_port=$((base + 2))
-  minio_port=$((base + 3)) versitygw_port=$((base + 4)) postgres_port=$((base + 5))
+  minio_port=$((base + 3)) versitygw_port=$((base + 4)) postgres_port=$((base + 5)) rabbitmq_metrics_port=$((base + 6))
   for wanted; do
     name=${wanted%@*}
     [[ $wanted != *@* ]] || printf -v "${name}_port" %s "$(free_from "${wanted#*@}")"
   done
-  declare -p rabbitmq_port rabbitmq_dist_port epmd_port minio_port versitygw_port postgres_port |
+  declare -p rabbitmq_port rabbitmq_dist_port epmd_port minio_port versitygw_port postgres_port rabbitmq_metrics_port |
     sed 's/^declare -- //' >"$dir/run/ports"
 }
 
@@ -61,6 +62,10 @@ log.file = false
 disk_free_limit.absolute = 200MB
 CONF
   echo '[].' >"$home/enabled_plugins"
+  if [[ -n ${RABBITMQ_METRICS:-} ]]; then
+    echo '[rabbitmq_prometheus].' >"$home/enabled_plugins"
+    printf 'prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = %s\n' "$rabbitmq_metrics_port" >>"$home/rabbitmq.conf"
+  fi
   {
     echo '#!/usr/bin/env bash'
     echo '# Speaks to the RabbitMQ node of this folder. Without its epmd it would start one and leave it behind.'
@@ -185,6 +190,7 @@ write_env() {
       rabbitmq)
         echo "export TEST_RABBITMQ_URL='amqp://guest:guest@127.0.0.1:$rabbitmq_port/'"
         echo "export TEST_RABBITMQCTL='$dir/rabbitmqctl'"
+        [[ -z ${RABBITMQ_METRICS:-} ]] || echo "export TEST_RABBITMQ_METRICS='127.0.0.1:$rabbitmq_metrics_port'"
         ;;
       minio) echo "export TEST_S3_ENDPOINT='http://127.0.0.1:$minio_port'" ;;
       versitygw) echo "export TEST_VERSITYGW_ENDPOINT='http://127.0.0.1:$versitygw_port'" ;;

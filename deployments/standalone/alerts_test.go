@@ -126,6 +126,9 @@ func TestAlertsAreTestedAndExplained(t *testing.T) {
 	}
 }
 
+// rabbitmqMetrics is what RabbitMQ 3.10.8 answered, of the figures that the rules read.
+const rabbitmqMetrics = "rabbitmq-3.10.8-metrics.txt"
+
 // TestRulesReadWhatIsThere holds the rules to metrics that the services have, or
 // RabbitMQ.
 func TestRulesReadWhatIsThere(t *testing.T) {

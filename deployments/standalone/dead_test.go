@@ -68,12 +68,13 @@ func bury(t *testing.T, jobs int) *graveyard {
 	t.Helper()
 	ownVhost(t)
 	env := serverEnv(t)
-	g := &graveyard{env: env, system: &system{process: launch(t, "gateway", env...)}}
+	gateway := launch(t, "gateway", env...)
+	g := &graveyard{env: env, system: &system{gateway, []*process{gateway}}}
 	poisoned := &process{
 		t: t, name: armed(t, "analyzer"), addr: freeAddr(t), done: nil,
 		env: append([]string{"FAULTPOINT=analysis", "FAULTPOINT_DETAIL=poison.jpg"}, env...),
 	}
-	launch(t, "processor", env...)
+	g.parts = append(g.parts, launch(t, "processor", env...))
 	picture := base64.StdEncoding.EncodeToString(photo(t))
 	for range jobs {
 		g.jobs = append(g.jobs, g.submit(t, map[string]string{"base64": picture, "name": "poison.jpg"}, map[string]string{"base64": picture, "name": "good.jpg"}))
@@ -98,7 +99,7 @@ func bury(t *testing.T, jobs int) *graveyard {
 		})
 	}
 	_ = poisoned.end(syscall.SIGKILL) // killed is what it is to be
-	launch(t, "analyzer", env...)
+	g.parts = append(g.parts, launch(t, "analyzer", env...))
 	return g
 }
 

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/coder/websocket v1.8.15
 	github.com/compose-spec/compose-go/v2 v2.16.2
+	github.com/grafana/grafana-foundation-sdk/go v0.0.22
 	github.com/imagebatch/imagebatch/analyzer v0.0.0
 	github.com/imagebatch/imagebatch/gateway v0.0.0
 	github.com/imagebatch/imagebatch/processor v0.0.0

@@ -49,6 +49,8 @@ func (b *meteredBroker) Publish(ctx context.Context, queue string, m broker.Mess
 // Consume implements broker.Broker.
 func (b *meteredBroker) Consume(ctx context.Context, queue string, prefetch int, handle func(context.Context, broker.Delivery) error) error {
 	b.consumers.Add(1, queue)
+	b.deliveries.Add(0, queue, "yes")
+	b.deliveries.Add(0, queue, "no")
 	defer b.consumers.Add(-1, queue)
 	return b.Broker.Consume(ctx, queue, prefetch, func(ctx context.Context, d broker.Delivery) error {
 		redelivered := "no"

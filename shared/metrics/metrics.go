@@ -135,6 +135,16 @@ func (c *Counter) Add(n float64, labelValues ...string) {
 	counter.Add(n)
 }
 
+// From0 makes the counter be there as 0 for each value of its label, the only one it
+// has. What nobody has counted yet is not there, so that its first increase is none for
+// Prometheus, and a dashboard cannot tell "never" from "nobody knows".
+func (c *Counter) From0(values ...string) *Counter {
+	for _, v := range values {
+		c.Add(0, v)
+	}
+	return c
+}
+
 // Gauge goes up and down.
 type Gauge struct {
 	vec    *prometheus.GaugeVec

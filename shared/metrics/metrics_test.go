@@ -210,3 +210,9 @@ func TestUseFromManyGoroutines(t *testing.T) {
 		`imagebatch_open_images 15`,
 	)
 }
+
+func TestFrom0(t *testing.T) {
+	r := New()
+	r.Counter("images_total", "Images that ended, by status.", "status").From0("completed", "failed").Inc("failed")
+	expectLines(t, r, `imagebatch_images_total{status="completed"} 0`, `imagebatch_images_total{status="failed"} 1`)
+}

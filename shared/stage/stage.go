@@ -56,7 +56,7 @@ type Deps struct {
 	// stage takes messages again after it has given some back. May be nil.
 	Ready func(context.Context) error
 
-	Concurrency int           // messages in hand at once, at least 1
+	Concurrency int           // messages in hand at once, at least 1; no more are fetched
 	Deadline    time.Duration // of one try, default DefaultDeadline
 	GiveBack    time.Duration // how long an outage is sat out with a delivery in hand, default DefaultGiveBack
 }

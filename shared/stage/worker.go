@@ -39,6 +39,7 @@ type worker struct {
 	duration *metrics.Histogram
 	wait     *metrics.Histogram
 	attempts *metrics.Histogram
+	inHand   *metrics.Gauge
 	left     atomic.Int64 // tries that were left behind at their deadline and still run
 }
 
@@ -60,11 +61,18 @@ func newWorker(d Deps, queue string) *worker {
 		duration: d.Metrics.Histogram("stage_duration_seconds", "Time of one try of a stage's step, by queue.", buckets, "queue"),
 		wait:     d.Metrics.Histogram("stage_queue_wait_seconds", "Time from the making of a message to its first try, by queue.", buckets, "queue"),
 		attempts: d.Metrics.Histogram("stage_attempts", "Attempt in which a stage was through with a message, by queue.", []float64{1, 2, 3, 4, pipeline.MaxAttempts}, "queue"),
+		inHand:   d.Metrics.Gauge("stage_in_hand", "Messages that a stage has in hand now, by queue, those included that wait for something that is away.", "queue"),
 	}
-	w.messages.Add(0, queue, "dead") // an alert sees the first one only when it grows from 0
-	w.messages.Add(0, queue, "malformed")
+	d.Metrics.Gauge("stage_concurrency", "Messages that a stage takes in hand at once, by queue, one suspect not counted.", "queue").Set(float64(d.Concurrency), queue)
+	w.inHand.Add(0, queue)
+	for _, outcome := range outcomes { // an alert sees the first one only when it grows from 0, and a dashboard tells none from nobody knows
+		w.messages.Add(0, queue, outcome)
+	}
 	return w
 }
+
+// outcomes are the labels of what can go wrong with a message, and of what goes right.
+var outcomes = [...]string{"done", "failed", "retried", "suspected", "given_back", "left_behind", "malformed", "unknown_version", "dead"}
 
 func (w *worker) count(outcome string) { w.messages.Inc(w.queue, outcome) }
 
@@ -76,6 +84,8 @@ func (w *worker) consume(ctx context.Context, queue string, prefetch int, handle
 			if w.left.Load() >= int64(w.deps.Concurrency) {
 				return errStuck
 			}
+			w.inHand.Add(1, w.queue)
+			defer w.inHand.Add(-1, w.queue)
 			err := handle(work, round, dv)
 			if err != nil {
 				giveBack(err)

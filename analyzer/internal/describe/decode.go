@@ -26,7 +26,7 @@ import (
 func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.Header) (*image.NRGBA, scaledjpeg.Checked, error) {
 	scale := decodeScale(h)
 	need := min(decodedBytes(h, scale), d.budget)
-	if err := d.pixels.Acquire(ctx, need); err != nil {
+	if err := d.reserve(ctx, need); err != nil {
 		return nil, "", fmt.Errorf("wait for memory to decode: %w", err)
 	}
 	defer d.pixels.Release(need)
@@ -41,6 +41,25 @@ func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.He
 		runtime.GC()
 	}
 	return picture, checked, err
+}
+
+// reserve takes a share of the budget. It waits for half of ctx's time at most:
+// whoever began to decode with the rest of it all but over would fail for the
+// neighbours that were decoded before.
+func (d *Describer) reserve(ctx context.Context, share int64) error {
+	began := time.Now()
+	defer func() { d.waited.Observe(time.Since(began).Seconds()) }()
+	waiting := ctx
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithDeadline(ctx, began.Add(deadline.Sub(began)/2))
+		defer cancel()
+	}
+	err := d.pixels.Acquire(waiting, share)
+	if err != nil && ctx.Err() == nil {
+		return ErrNoRoom
+	}
+	return err
 }
 
 // largeShare is the part of the budget from which on an image's pixels are

@@ -13,9 +13,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/metrics/metricstest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -181,4 +184,41 @@ func progressive(t testing.TB, m *image.RGBA, options ...string) []byte {
 		t.Fatal(err)
 	}
 	return data
+}
+
+// TestNobodyWaitsForMemoryTooLong holds that an image gives up while there is time to
+// decode another, that one which has no deadline waits, and that the wait is told.
+func TestNobodyWaitsForMemoryTooLong(t *testing.T) {
+	data := encodePNG(t, photo(500, 380))
+	synctest.Test(t, func(t *testing.T) {
+		m := metrics.New()
+		d := New(Config{PixelBytes: 1, Metrics: m}) // one image at a time
+		decode, release := d.decode, make(chan struct{})
+		d.decode = func(ctx context.Context, data []byte, h imagefile.Header, scale int) (image.Image, scaledjpeg.Checked, error) {
+			<-release
+			return decode(ctx, data, h, scale)
+		}
+		var group sync.WaitGroup
+		patient := func() {
+			if _, _, err := d.Describe(t.Context(), data); err != nil {
+				t.Error(err)
+			}
+		}
+		group.Go(patient)
+		synctest.Wait()
+		group.Go(patient)
+		group.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+			defer cancel()
+			began := time.Now()
+			_, _, err := d.Describe(ctx, data)
+			if took := time.Since(began); !errors.Is(err, ErrNoRoom) || took != 20*time.Second {
+				t.Errorf("after %s: %v", took, err)
+			}
+		})
+		time.Sleep(time.Minute)
+		close(release)
+		group.Wait()
+		metricstest.Expect(t, m, `decode_wait_seconds_count 3`, `decode_wait_seconds_sum 80`, `decoded_pixel_bytes 0`, `decoded_pixel_bytes_limit 1`)
+	})
 }

@@ -25,6 +25,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"image"
 	"runtime/debug"
@@ -48,6 +49,10 @@ const WorkingSize = 320
 // DefaultPixelBytes is the budget of a Config that gives none.
 const DefaultPixelBytes = 512 << 20
 
+// ErrNoRoom says that an image has waited for its share of memory until half of its
+// time was over. That is nobody's fault: others had it.
+var ErrNoRoom = errors.New("no memory for decoded pixels")
+
 // Config sets the bounds. Its zero value is a usable one.
 type Config struct {
 	// PixelBytes bounds the memory of the decoded pixels of all images at work at
@@ -70,6 +75,7 @@ type Describer struct {
 	budget int64
 	pixels *semaphore.Weighted // of budget bytes
 	held   *metrics.Gauge      // of them
+	waited *metrics.Histogram  // for them
 	took   *metrics.Histogram
 	decode func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error)
 }
@@ -82,10 +88,12 @@ func New(c Config) *Describer {
 	if c.Metrics == nil {
 		c.Metrics = metrics.New()
 	}
+	c.Metrics.Gauge("decoded_pixel_bytes_limit", "The budget MAX_PIXEL_BYTES.").Set(float64(c.PixelBytes))
 	return &Describer{
 		limits: c.Limits, gps: c.GPS, names: newColorNames(), budget: c.PixelBytes,
 		pixels: semaphore.NewWeighted(c.PixelBytes), decode: decodePixels,
-		held: c.Metrics.Gauge("decoded_pixel_bytes", "Memory of decoded pixels that is charged to the budget MAX_PIXEL_BYTES now."),
+		held:   c.Metrics.Gauge("decoded_pixel_bytes", "Memory of decoded pixels that is charged to the budget MAX_PIXEL_BYTES now."),
+		waited: c.Metrics.Histogram("decode_wait_seconds", "Time that an image waits for its share of the budget MAX_PIXEL_BYTES.", []float64{.001, .01, .1, .5, 1, 2.5, 5, 10, 30}),
 		took: c.Metrics.Histogram("decode_duration_seconds", "Time of a decoding, by format and the scale at which it was decoded: 1, 2, 4 or 8 times smaller.",
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "format", "scale"),
 	}
@@ -94,9 +102,9 @@ func New(c Config) *Describer {
 // Describe tells what is in the JPEG or PNG file data, and gives a thumbnail of
 // it: an upright JPEG without EXIF of at most [pipeline.MaxThumbnailBytes].
 //
-// A fault of the image is a *[pipeline.Failure]. Other errors are ctx's, also
-// while it waits for its share of memory or decodes, and a panic of a decoder,
-// which may be the fault of this process and not of the image.
+// A fault of the image is a *[pipeline.Failure]. Other errors are [ErrNoRoom],
+// ctx's, also while it waits for its share of memory or decodes, and a panic of a
+// decoder, which may be the fault of this process and not of the image.
 func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metadata, thumbnail []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -41,7 +41,7 @@ func newFigures(m *metrics.Registry) figures {
 		duration: m.Histogram("http_request_duration_seconds", "Time of a request, WebSockets excepted.",
 			[]float64{.001, .005, .025, .1, .5, 2.5, 10, 60, 600}, "route", "method"),
 		sockets:  m.Gauge("websockets", "Open WebSockets."),
-		closes:   m.Counter("websockets_closed_total", "WebSockets that ended, by why.", "why"),
+		closes:   m.Counter("websockets_closed_total", "WebSockets that ended, by why; slow: the client did not take a frame in time, silent: nothing came from it.", "why").From0("slow", "silent"),
 		in:       m.Counter("http_request_bytes_total", "Bytes of request bodies that said how long they are, by route.", "route"),
 		out:      m.Counter("http_response_bytes_total", "Bytes of response bodies, WebSockets excepted, by route.", "route"),
 		refusals: m.Counter("connections_refused_total", "Connections past the limit, by how they were refused.", "how"),

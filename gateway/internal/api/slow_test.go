@@ -1,12 +1,16 @@
 package api_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"nhooyr.io/websocket"
 
+	"github.com/imagebatch/imagebatch/shared/metrics/metricstest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -39,4 +43,28 @@ func TestShutdownWaitsForOneFrameAtMost(t *testing.T) {
 		t.Errorf("got %v, %v; want at most the frame in hand and a close with 1001", all, err)
 	}
 	r.must(<-stopped)
+}
+
+// TestOneThatReadsNothing holds that a watcher that takes no frame is cut off after a
+// while and counted as slow, and not as one that left, was silent or saw the end.
+func TestOneThatReadsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := setup(t, options{listener: newPipes()}) // whose connections hold nothing back
+		id := r.create(2)
+		deaf, leaves := r.rawSocket(id), r.dialSocket(id)
+		deaf.frame() // the job as it is
+		r.wantFrames(leaves, "progress: processing 0+0/2")
+		r.must(leaves.Close(websocket.StatusNormalClosure, ""))
+		began := time.Now()
+		r.end(id, 0, nil)
+		time.Sleep(9 * time.Second)
+		metricstest.Expect(t, r.metrics, `websockets_closed_total{why="slow"} 0`, `websockets 1`)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		metricstest.Expect(t, r.metrics,
+			`websockets_closed_total{why="slow"} 1`, `websockets_closed_total{why="silent"} 0`, `websockets_closed_total{why="client"} 1`, `websockets 0`)
+		if rest, err := io.ReadAll(deaf.in); err != nil || len(rest) > 0 {
+			t.Errorf("after %s the connection gives %q, %v", time.Since(began), rest, err)
+		}
+	})
 }

@@ -34,6 +34,8 @@ var (
 	errSilent = errors.New("client is silent")
 	// errNoText says that a message of text was none (RFC 6455, section 8.1).
 	errNoText = errors.New("message is not UTF-8")
+	// errDeaf says that a client did not take a frame in time, though its connection stood.
+	errDeaf = errors.New("client takes no frame")
 )
 
 // watch lets a client watch a job over a WebSocket. Whatever is wrong is answered
@@ -160,8 +162,10 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, remove
 				return k.goodbye(closedGone, "job was deleted", "job_deleted")
 			case errors.Is(err, progress.ErrClosed):
 				return k.goodbye(websocket.StatusGoingAway, "server is shutting down", "shutdown")
+			case errors.Is(err, errDeaf):
+				return "slow" // a close frame would wait behind the one that it doesn't take
 			case err != nil:
-				return "client" // it did not take the frame in time, or is gone
+				return "client"
 			case over:
 				return k.goodbye(websocket.StatusNormalClosure, "", "job_complete")
 			}
@@ -230,8 +234,12 @@ func (k *socket) tell(ctx context.Context, w *progress.Watcher, closing <-chan s
 		}
 		frame, cancel := context.WithTimeout(ctx, frameTime)
 		err = k.conn.Write(frame, websocket.MessageText, bytes.TrimSuffix(data, []byte("\n")))
+		late := frame.Err() != nil && ctx.Err() == nil // the library tells only of a closed connection
 		cancel()
-		if err != nil {
+		switch {
+		case err != nil && late:
+			return false, fmt.Errorf("send frame: %w: %w", errDeaf, err)
+		case err != nil:
 			return false, fmt.Errorf("send frame: %w", err)
 		}
 		if e.Kind == progress.JobComplete {

@@ -30,6 +30,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/patience"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // Config is what an Intake may do. A field that is zero means its default.
@@ -128,15 +129,15 @@ func New(c Config, d Deps) *Intake {
 		schedule: newSchedule(c.Fetchers),
 		outbox:   make(chan struct{}, 1),
 		figures: figures{
-			fetches:   m.Counter("fetches_total", "Fetches of image URLs, by outcome.", "outcome"),
+			fetches:   m.Counter("fetches_total", "Fetches of image URLs, by outcome.", "outcome").From0("ok", pipeline.CodeDownloadFailed),
 			fetchTime: m.Histogram("fetch_duration_seconds", "Time of one fetch of an image URL.", []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}),
 			leaseLost: m.Counter("leases_lost_total", "Jobs that another gateway has taken over."),
-			waits:     m.Counter("intake_waits_total", "Waits for something that was away, by what.", "for"),
+			waits:     m.Counter("intake_waits_total", "Waits for something that was away, by what.", "for").From0("job store", "store of originals", "download memory"),
 			sent:      m.Counter("uploads_sent_total", "Uploads that the broker has confirmed."),
 			unsent:    m.Counter("uploads_unsent_total", "Publishes of Uploads that were not confirmed and are repeated."),
-			resent:    m.Counter("uploads_resent_total", "Images whose Upload was marked unsent again, by reason.", "reason"),
+			resent:    m.Counter("uploads_resent_total", "Images whose Upload was marked unsent again, by reason.", "reason").From0("fresh_broker", "stuck"),
 			dropped:   m.Counter("leftovers_dropped_total", "Abandoned reservations beyond the bound, left for the next start."),
-			deleted:   m.Counter("retention_deleted_total", "What retention has deleted, by kind.", "kind"),
+			deleted:   m.Counter("retention_deleted_total", "What retention has deleted, by kind.", "kind").From0("job", "original", "result", "orphan"),
 		},
 	}
 	d.Broker.OnSession(epochMarker(d.Jobs.ID()), in.session)

@@ -69,8 +69,9 @@ func newSettler(d Deps) *settler {
 		d.Concurrency = 64
 	}
 	return &settler{
-		deps:    d,
-		results: d.Metrics.Counter("results_total", "Results and dead letters that were settled, by outcome.", "outcome"),
+		deps: d,
+		results: d.Metrics.Counter("results_total", "Results and dead letters that were settled, by outcome.", "outcome").
+			From0(string(pipeline.Completed), string(pipeline.Failed), "dead", "late", "unknown_job", "malformed"),
 	}
 }
 

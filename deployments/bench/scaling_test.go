@@ -1,0 +1,94 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestScaling runs fleets with the smallest load there is, one of which loses an
+// analyzer. Nothing is said about how fast any was.
+func TestScaling(t *testing.T) {
+	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" {
+		t.Skip("TEST_RABBITMQ_URL and TEST_S3_ENDPOINT are not set: no servers are wanted")
+	}
+	dir := t.TempDir()
+	r, err := measureScaling(t.Context(), repository, dir, tinyScale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := r.markdown()
+	t.Log(text)
+	if len(r.fleets) != 2 {
+		t.Fatalf("fleets %+v", r.fleets)
+	}
+	for i, p := range r.fleets {
+		if p.analyzers != i+1 || p.rate <= 0 || p.busy <= 0 || p.try < tinyScale.wait.Seconds() || p.least > 1 || p.most < 1 || p.least < 0 {
+			t.Errorf("%+v", p)
+		}
+	}
+	if one := r.fleets[0]; one.least != 1 || one.most != 1 {
+		t.Errorf("a single analyzer has not had everything: %+v", one)
+	}
+	if r.kill.done != tinyScale.images || r.kill.seconds <= 0 {
+		t.Errorf("after a kill: %+v", r.kill)
+	}
+	if n := strings.Count(text, "\n| 1 |") + strings.Count(text, "\n| 2 |"); n != 2 {
+		t.Errorf("%d lines of the table", n)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "servers", "run", "*.pid"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("still running: %v, %v", left, err)
+	}
+}
+
+// TestSlowStoreHoldsBackObjectsOnly holds that what is signed passes as it is, and
+// that only the getting of an object takes long.
+func TestSlowStoreHoldsBackObjectsOnly(t *testing.T) {
+	var host string
+	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host = r.Host
+		_, _ = io.WriteString(w, r.Method+" "+r.URL.Path) // the client may be gone
+	}))
+	defer behind.Close()
+	const wait = 50 * time.Millisecond
+	s, err := startSlowStore(t.Context(), behind.URL, wait)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		method, path string
+		slow         bool
+	}{
+		{"GET", "/original/0af7/a.jpg", true}, {"GET", "/original/?location=", false}, {"HEAD", "/original/0af7/a.jpg", false}, {"PUT", "/original/0af7/a.jpg", false},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), c.method, s.url+c.path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if isGet(req) != c.slow {
+			t.Errorf("%s %s is slow: %v", c.method, c.path, !c.slow)
+		}
+		began := time.Now()
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if took := time.Since(began); c.slow && took < wait {
+			t.Errorf("%s %s took %s only", c.method, c.path, took)
+		}
+		if path, _, _ := strings.Cut(c.path, "?"); err != nil || c.method != "HEAD" && string(text) != c.method+" "+path || "http://"+host != s.url {
+			t.Errorf("%s %s came as %q to %s, %v", c.method, c.path, text, host, err)
+		}
+	}
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+}

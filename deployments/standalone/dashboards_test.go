@@ -1,0 +1,295 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	grafana "github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+	"go.yaml.in/yaml/v3"
+)
+
+// dashboard is Grafana's JSON, as far as it is looked at here.
+type dashboard struct {
+	file              string
+	UID, Title        string
+	Tags              []string
+	Editable          bool
+	Templating        struct{ List []variable }
+	Panels            []panel
+	Description, text string
+}
+
+type variable struct {
+	Name, Type, AllValue string
+	IncludeAll           bool
+	Query                json.RawMessage
+}
+
+type panel struct {
+	ID                       int
+	Type, Title, Description string
+	Datasource               struct{ UID string }
+	GridPos                  struct{ X, Y, W, H int }
+	FieldConfig              struct{ Defaults struct{ Unit string } }
+	Targets                  []struct{ RefID, Expr, LegendFormat string }
+}
+
+const dashboardFolder = "../grafana/dashboards"
+
+// readDashboards reads all of the folder.
+func readDashboards(t *testing.T) []dashboard {
+	t.Helper()
+	files, err := filepath.Glob(dashboardFolder + "/*.json")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("dashboards %q, %v", files, err)
+	}
+	var all []dashboard
+	for _, file := range files {
+		d := dashboard{file: file, text: string(readFile(t, file))}
+		if err := json.Unmarshal([]byte(d.text), &d); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// TestDashboardsFollowTheSchema holds them to Grafana's own schema: the types that it
+// generates of it take every member, required ones are there, and none is unknown. Its
+// module is here for this alone, since the linter of dashboards is not to be had as one.
+func TestDashboardsFollowTheSchema(t *testing.T) {
+	kinds := cog.NewRuntime()
+	kinds.RegisterPanelcfgVariant(timeseries.VariantConfig())
+	kinds.RegisterPanelcfgVariant(stat.VariantConfig())
+	kinds.RegisterDataqueryVariant(prometheus.VariantConfig())
+	for _, d := range readDashboards(t) {
+		schema := grafana.NewDashboard()
+		// It returns an empty list of errors when there are none.
+		if err := schema.UnmarshalJSONStrict([]byte(d.text)); err != nil && err.Error() != "" {
+			t.Errorf("%s: %v", d.file, err)
+		} else if err := schema.Validate(); err != nil {
+			t.Errorf("%s: %v", d.file, err)
+		}
+	}
+}
+
+// TestDashboardsAreWhole holds that they work with any data source, namespace and job,
+// that no panel covers another, and that each says what it shows.
+func TestDashboardsAreWhole(t *testing.T) {
+	all := readDashboards(t)
+	seen := map[string]bool{}
+	for _, d := range all {
+		name := strings.TrimSuffix(filepath.Base(d.file), ".json")
+		if d.UID != "imagebatch-"+name || seen[d.Title] || d.Description == "" || d.Editable || !slices.Equal(d.Tags, []string{"imagebatch"}) {
+			t.Errorf("%s: uid %s, title %q, description %q, editable %v, tags %q", name, d.UID, d.Title, d.Description, d.Editable, d.Tags)
+		}
+		seen[d.Title] = true
+		checkVariables(t, d)
+		checkPlaces(t, d)
+		for _, p := range d.Panels {
+			if p.Type != "row" {
+				checkPanel(t, d, p)
+			}
+		}
+		for _, link := range regexp.MustCompile(`"/d/([^?"]*)`).FindAllStringSubmatch(d.text, -1) {
+			if !slices.ContainsFunc(all, func(o dashboard) bool { return o.UID == link[1] }) {
+				t.Errorf("%s: there is no dashboard %s to go to", name, link[1])
+			}
+		}
+		if !strings.Contains(d.text, `"type": "dashboards"`) || !strings.Contains(d.text, `"includeVars": true`) {
+			t.Errorf("%s: no links to the others", name)
+		}
+	}
+}
+
+func checkVariables(t *testing.T, d dashboard) {
+	t.Helper()
+	var names []string
+	for _, v := range d.Templating.List {
+		names = append(names, v.Name)
+		if v.Name == "datasource" {
+			continue
+		}
+		// What a Prometheus does not tell of, such as namespaces, is to hide nothing.
+		if want := map[bool]string{true: ".+", false: ".*"}[v.Name == "job"]; v.Type != "query" || !v.IncludeAll || v.AllValue != want {
+			t.Errorf("%s: %s is %s, all of it %q", d.file, v.Name, v.Type, v.AllValue)
+		}
+		if !strings.Contains(d.text, `=~\"$`+v.Name+`\"`) {
+			t.Errorf("%s: nothing depends on %s", d.file, v.Name)
+		}
+	}
+	if !slices.Equal(names[:3], []string{"datasource", "namespace", "job"}) {
+		t.Errorf("%s: the variables are %q", d.file, names)
+	}
+	for _, used := range regexp.MustCompile(`=~\\"\$(\w+)`).FindAllStringSubmatch(d.text, -1) {
+		if !slices.Contains(names, used[1]) {
+			t.Errorf("%s: there is no variable %s", d.file, used[1])
+		}
+	}
+}
+
+func checkPlaces(t *testing.T, d dashboard) {
+	t.Helper()
+	ids, cells := map[int]bool{}, map[[2]int]string{}
+	for _, p := range d.Panels {
+		if ids[p.ID] {
+			t.Errorf("%s: %s: another panel has the id %d", d.file, p.Title, p.ID)
+		}
+		ids[p.ID] = true
+		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
+			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
+				if other, taken := cells[[2]int{x, y}]; taken || x >= 24 {
+					t.Fatalf("%s: %s covers %s at %d, %d", d.file, p.Title, other, x, y)
+				}
+				cells[[2]int{x, y}] = p.Title
+			}
+		}
+	}
+}
+
+// Every selector of a metric, with what it selects; and what is summed over time.
+var (
+	selectors = regexp.MustCompile(`\b(imagebatch_\w+|imagebatch:[\w:]+|rabbitmq_\w+|process_\w+|go_\w+)(\{[^}]*\})?(\[[^\]]*\])?`)
+	ranges    = regexp.MustCompile(`^\[(\$__rate_interval|1h)\]$`)
+)
+
+func checkPanel(t *testing.T, d dashboard, p panel) {
+	t.Helper()
+	where := filepath.Base(d.file) + ": " + p.Title
+	if p.Title == "" || p.Description == "" || p.FieldConfig.Defaults.Unit == "" || p.Datasource.UID != "${datasource}" || len(p.Targets) == 0 {
+		t.Errorf("%s: panel %d: %+v", d.file, p.ID, p)
+	}
+	for i, q := range p.Targets {
+		if q.LegendFormat == "" || q.RefID != string(rune('A'+i)) {
+			t.Errorf("%s: %s is called %q and %q", where, q.Expr, q.RefID, q.LegendFormat)
+		}
+		found := selectors.FindAllStringSubmatch(q.Expr, -1)
+		if len(found) == 0 && !strings.HasPrefix(q.Expr, "count(ALERTS{") {
+			t.Errorf("%s: %s asks for nothing", where, q.Expr)
+		}
+		for _, m := range found {
+			name, labels, over := m[1], m[2], m[3]
+			needed := []string{`namespace=~"$namespace"`, `job=~"$job"`}
+			switch {
+			case strings.HasPrefix(name, "imagebatch:"): // a rule, which sums over jobs
+				needed = needed[:1]
+			case strings.HasPrefix(name, "rabbitmq_detailed_"):
+				needed = []string{`namespace=~"$rabbitmq_namespace"`, `vhost=~"$vhost"`}
+			case strings.HasPrefix(name, "rabbitmq_"):
+				needed = []string{`namespace=~"$rabbitmq_namespace"`}
+			}
+			for _, n := range needed {
+				if !strings.Contains(labels, n) {
+					t.Errorf("%s: %s%s does not heed %s", where, name, labels, n)
+				}
+			}
+			counts := strings.HasSuffix(name, "_total") || strings.HasSuffix(name, "_bucket") || strings.HasSuffix(name, "_sum") || strings.HasSuffix(name, "_count")
+			if counts != (over != "") || over != "" && !ranges.MatchString(over) {
+				t.Errorf("%s: %s%s%s: a counter is read as a rate over $__rate_interval or an increase, a gauge as it is", where, name, labels, over)
+			}
+		}
+	}
+}
+
+// TestDashboardsAreProvisioned holds that Grafana is given all of the folder.
+func TestDashboardsAreProvisioned(t *testing.T) {
+	var provisioning struct {
+		Providers []struct {
+			Type    string
+			Options struct{ Path string }
+		}
+	}
+	if err := yaml.Unmarshal(readFile(t, "../grafana/provisioning/dashboards/imagebatch.yml"), &provisioning); err != nil {
+		t.Fatal(err)
+	}
+	service, err := loadCompose(t).GetService("grafana")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mounted := func(source, target string) bool {
+		return slices.ContainsFunc(service.Volumes, func(v types.ServiceVolumeConfig) bool {
+			return v.Target == target && v.ReadOnly && strings.HasSuffix(v.Source, source)
+		})
+	}
+	if len(provisioning.Providers) != 1 || provisioning.Providers[0].Type != "file" || !mounted("/deployments/grafana/dashboards", provisioning.Providers[0].Options.Path) {
+		t.Errorf("providers %+v, volumes %+v", provisioning.Providers, service.Volumes)
+	}
+	if !mounted("/deployments/grafana/provisioning", "/etc/grafana/provisioning") {
+		t.Errorf("volumes %+v", service.Volumes)
+	}
+	home := service.Environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+	if home == nil || *home != fmt.Sprintf("%s/overview.json", provisioning.Providers[0].Options.Path) {
+		t.Error("the overview is not the first that is seen")
+	}
+}
+
+// TestAnalyzersAskedFor holds the rule for one more analyzer to its arithmetic: two of
+// two places each, whose tries take half a second, do 8 images a second, and 6.4 with a
+// fifth of the places free.
+func TestAnalyzersAskedFor(t *testing.T) {
+	var expr string
+	for _, d := range readDashboards(t) {
+		for _, p := range d.Panels {
+			if p.Title == "Analyzers asked for" {
+				expr = asked(p.Targets[0].Expr, ".*")
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		arriving float64 // a second
+		waiting  int
+		tries    string // series of the count
+		want     int
+	}{
+		"room left":                 {6, 0, "0+60x60", 2},
+		"no room left":              {7, 0, "0+60x60", 3},
+		"a backlog of five minutes": {6, 1200, "0+60x60", 4}, // 4 a second more: 6.25 places
+		"nothing to do":             {0, 0, "7x60", 1},
+		"nothing but a backlog":     {0, 3000, "0+60x60", 4},
+	} {
+		series := func(name string, values string) map[string]string {
+			return map[string]string{"series": name, "values": values}
+		}
+		seconds := strings.Replace(c.tries, "60x", "30x", 1)
+		test := map[string]any{
+			"evaluation_interval": "1m",
+			"tests": []any{map[string]any{
+				"interval": "1m",
+				"input_series": []any{
+					series(`imagebatch_uploads_sent_total{job="gateway"}`, fmt.Sprintf("0+%gx60", 60*c.arriving)),
+					series(`imagebatch_stage_concurrency{job="analyzer",instance="a",queue="image_upload"}`, "2x60"),
+					series(`imagebatch_stage_concurrency{job="analyzer",instance="b",queue="image_upload"}`, "2x60"),
+					series(`imagebatch_stage_concurrency{job="processor",instance="p",queue="metadata_generated"}`, "8x60"),
+					series(`imagebatch_stage_duration_seconds_count{job="analyzer",instance="a",queue="image_upload"}`, c.tries),
+					series(`imagebatch_stage_duration_seconds_sum{job="analyzer",instance="a",queue="image_upload"}`, seconds),
+					series(`rabbitmq_detailed_queue_messages_ready{vhost="/",queue="image_upload"}`, fmt.Sprintf("%dx60", c.waiting)),
+				},
+				"promql_expr_test": []any{map[string]any{
+					"expr": expr, "eval_time": "60m", "exp_samples": []any{map[string]any{"labels": "{}", "value": c.want}},
+				}},
+			}},
+		}
+		text, err := yaml.Marshal(test)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "test.yml")
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := promtool(t, "", "test", "rules", file); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}

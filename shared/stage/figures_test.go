@@ -1,0 +1,36 @@
+package stage_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/metrics/metricstest"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// TestTellsHowBusyItIs holds that a stage says how much it can take, how much it has,
+// and of everything that can go wrong that it did not.
+func TestTellsHowBusyItIs(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+		d, release := r.deps(), make(chan struct{})
+		r.run(ctx, work, d, func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
+			<-release
+			return analysis(u)
+		})
+		settle(time.Second)
+		metricstest.Expect(t, d.Metrics,
+			`stage_concurrency{queue="image_upload"} 4`, `stage_in_hand{queue="image_upload"} 0`,
+			`stage_messages_total{outcome="dead",queue="image_upload"} 0`, `stage_messages_total{outcome="retried",queue="image_upload"} 0`,
+			`stage_messages_total{outcome="suspected",queue="image_upload"} 0`, `stage_messages_total{outcome="malformed",queue="image_upload"} 0`)
+		for i := range 6 {
+			r.publish(upload(i))
+		}
+		settle(time.Second)
+		metricstest.Expect(t, d.Metrics, `stage_in_hand{queue="image_upload"} 4`)
+		close(release)
+		settle(time.Second)
+		metricstest.Expect(t, d.Metrics, `stage_in_hand{queue="image_upload"} 0`, `stage_messages_total{outcome="done",queue="image_upload"} 6`)
+	})
+}
