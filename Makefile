@@ -3,6 +3,8 @@
 .PHONY: help run test build up down local-up local-down bench bench-system prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench deployments/attack
+# Modules apart from the workspace: what they need decides no version of a service.
+APART := deployments/tools deployments/helm
 # Each service is built alone, as its image is: its own go.mod decides, not the workspace.
 BUILD := GOWORK=off CGO_ENABLED=0 go
 COMPOSE := docker compose
@@ -76,7 +78,7 @@ fuzz: ## each fuzz target for FUZZTIME (5s)
 
 tidy: ## go work sync, then go mod tidy in every module
 	@go work sync
-	@for module in $(MODULES) deployments/tools; do GOWORK=off go -C $$module mod tidy || exit 1; done
+	@for module in $(MODULES) $(APART); do GOWORK=off go -C $$module mod tidy || exit 1; done
 
 verify: lint test fuzz ## what a change must pass: lint, test, fuzz
 
