@@ -3,6 +3,7 @@ package helm
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -119,10 +120,18 @@ func decoded(t *testing.T, v map[string]any) *release {
 		t.Fatal(err)
 	}
 	r := &release{
-		map[string]*apps.Deployment{}, map[string]*core.Service{}, map[string]*core.ServiceAccount{}, map[string]*core.ConfigMap{},
-		map[string]*core.PersistentVolumeClaim{}, map[string]*policy.PodDisruptionBudget{}, map[string]*networking.NetworkPolicy{},
-		map[string]*networking.Ingress{}, map[string]*monitoring.ServiceMonitor{}, map[string]*monitoring.PrometheusRule{},
-		map[string]*scaledObject{}, map[string]*triggerAuthentication{}, "", "",
+		deployments: map[string]*apps.Deployment{},
+		services:    map[string]*core.Service{},
+		accounts:    map[string]*core.ServiceAccount{},
+		configs:     map[string]*core.ConfigMap{},
+		volumes:     map[string]*core.PersistentVolumeClaim{},
+		budgets:     map[string]*policy.PodDisruptionBudget{},
+		policies:    map[string]*networking.NetworkPolicy{},
+		ingresses:   map[string]*networking.Ingress{},
+		monitors:    map[string]*monitoring.ServiceMonitor{},
+		rules:       map[string]*monitoring.PrometheusRule{},
+		scaled:      map[string]*scaledObject{},
+		triggerAuth: map[string]*triggerAuthentication{},
 	}
 	for _, file := range slices.Sorted(maps.Keys(rendered)) {
 		text := rendered[file]
@@ -134,7 +143,7 @@ func decoded(t *testing.T, v map[string]any) *release {
 		documents := utilyaml.NewYAMLReader(bufio.NewReader(strings.NewReader(text)))
 		for {
 			document, err := documents.Read()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
 				t.Fatalf("%s: %v", file, err)
@@ -161,7 +170,9 @@ func (r *release) add(document []byte) error {
 		return r.addScaling(head.Kind, document)
 	}
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{apps.AddToScheme, core.AddToScheme, networking.AddToScheme, policy.AddToScheme, monitoring.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{
+		apps.AddToScheme, core.AddToScheme, networking.AddToScheme, policy.AddToScheme, monitoring.AddToScheme,
+	} {
 		if err := add(scheme); err != nil {
 			return err
 		}

@@ -42,10 +42,12 @@ func each(t *testing.T, test func(t *testing.T, r *release, part string, d *apps
 func TestPodsAreLockedUp(t *testing.T) {
 	each(t, func(t *testing.T, _ *release, part string, d *apps.Deployment) {
 		pod, c := d.Spec.Template.Spec, d.Spec.Template.Spec.Containers[0]
-		if s := pod.SecurityContext; !*s.RunAsNonRoot || *s.RunAsUser != 65532 || *s.FSGroup != 65532 || s.SeccompProfile.Type != core.SeccompProfileTypeRuntimeDefault {
+		if s := pod.SecurityContext; !*s.RunAsNonRoot || *s.RunAsUser != 65532 || *s.FSGroup != 65532 ||
+			s.SeccompProfile.Type != core.SeccompProfileTypeRuntimeDefault {
 			t.Errorf("the pod runs as %+v", s)
 		}
-		if s := c.SecurityContext; *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem || !slices.Equal(s.Capabilities.Drop, []core.Capability{"ALL"}) || len(s.Capabilities.Add) > 0 {
+		if s := c.SecurityContext; *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem ||
+			!slices.Equal(s.Capabilities.Drop, []core.Capability{"ALL"}) || len(s.Capabilities.Add) > 0 {
 			t.Errorf("the container runs as %+v", s)
 		}
 		if *pod.AutomountServiceAccountToken || *pod.EnableServiceLinks || pod.HostNetwork {
@@ -109,7 +111,8 @@ func TestProbesAskWhatIsAnswered(t *testing.T) {
 		if grace := time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second; grace <= service.DrainTime {
 			t.Errorf("it is killed after %s, and a drain may take %s", grace, service.DrainTime)
 		}
-		if s := r.services[d.Name+"-metrics"]; s == nil || s.Spec.ClusterIP != "None" || !s.Spec.PublishNotReadyAddresses || fmt.Sprint(s.Spec.Ports[0].Port) != port(t, c, "metrics") {
+		if s := r.services[d.Name+"-metrics"]; s == nil || s.Spec.ClusterIP != "None" || !s.Spec.PublishNotReadyAddresses ||
+			fmt.Sprint(s.Spec.Ports[0].Port) != port(t, c, "metrics") {
 			t.Errorf("Prometheus finds it by %+v", s)
 		}
 	})
@@ -226,7 +229,8 @@ func TestGatewaysByDatabase(t *testing.T) {
 		t.Error("on PostgreSQL there is a volume")
 	}
 	for _, part := range parts {
-		if b := r.budgets["try-imagebatch-"+part]; b == nil || b.Spec.MaxUnavailable.IntValue() != 1 || *b.Spec.UnhealthyPodEvictionPolicy != policy.AlwaysAllow {
+		if b := r.budgets["try-imagebatch-"+part]; b == nil || b.Spec.MaxUnavailable.IntValue() != 1 ||
+			*b.Spec.UnhealthyPodEvictionPolicy != policy.AlwaysAllow {
 			t.Errorf("the budget of the %ss is %+v", part, b)
 		}
 	}
@@ -268,7 +272,8 @@ func TestTheAPIIsReached(t *testing.T) {
 	in := r.ingresses["try-imagebatch-gateway"]
 	backend := in.Spec.Rules[0].HTTP.Paths[0].Backend.Service
 	s := r.services[backend.Name]
-	if s == nil || s.Spec.Ports[0].Port != backend.Port.Number || s.Spec.Ports[0].TargetPort != intstr.FromString("api") || s.Spec.Ports[0].Name != "http" {
+	if s == nil || s.Spec.Ports[0].Port != backend.Port.Number || s.Spec.Ports[0].TargetPort != intstr.FromString("api") ||
+		s.Spec.Ports[0].Name != "http" {
 		t.Errorf("the ingress leads to %+v, which is %+v", backend, s)
 	}
 	if *in.Spec.IngressClassName != "nginx" || in.Spec.Rules[0].Host != "images.example.com" || in.Spec.TLS[0].SecretName != "images-tls" {
@@ -279,7 +284,8 @@ func TestTheAPIIsReached(t *testing.T) {
 	}
 
 	r = install(t, []string{"tls"})
-	if s := r.services["images-gateway"]; s.Spec.Type != core.ServiceTypeLoadBalancer || s.Spec.Ports[0].Port != 443 || s.Spec.Ports[0].Name != "https" || len(r.ingresses) != 0 {
+	if s := r.services["images-gateway"]; s.Spec.Type != core.ServiceTypeLoadBalancer || s.Spec.Ports[0].Port != 443 ||
+		s.Spec.Ports[0].Name != "https" || len(r.ingresses) != 0 {
 		t.Errorf("the service is %+v", s.Spec)
 	}
 	if !strings.Contains(r.notes, "no API keys") || !strings.Contains(r.notes, "8080:443") {

@@ -63,7 +63,10 @@ func TestRefusals(t *testing.T) {
 		{"analyzer.autoscaling.enabled=true", "keda.existingSecret: name the Secret"},
 		{"processor.autoscaling.enabled=true,keda.existingSecret=a,keda.authenticationRef.name=b", "existingSecret or authenticationRef, not both"},
 		{"analyzer.autoscaling.enabled=true,keda.existingSecret=a,analyzer.autoscaling.minReplicas=11", "maxReplicas is less than minReplicas"},
-		{"analyzer.autoscaling.enabled=true,keda.existingSecret=a,analyzer.env.CONCURRENCY=20,analyzer.autoscaling.messagesPerReplica=20", "one replica has CONCURRENCY (20) messages in hand"},
+		{
+			"analyzer.autoscaling.enabled=true,keda.existingSecret=a,analyzer.env.CONCURRENCY=20,analyzer.autoscaling.messagesPerReplica=20",
+			"one replica has CONCURRENCY (20) messages in hand",
+		},
 		{"analyzer.env.MAX_PIXEL_BYTES=1073741824", "MAX_PIXEL_BYTES (1073741824) leaves less than a quarter"},
 		{"analyzer.resources.limits.memory=512Mi", "MAX_PIXEL_BYTES (536870912) leaves less than a quarter"},
 	} {

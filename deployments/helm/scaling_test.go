@@ -88,7 +88,8 @@ func TestScaling(t *testing.T) {
 		}
 		trigger := s.Spec.Triggers[0]
 		if trigger.Type != "rabbitmq" || !reflect.DeepEqual(trigger.Metadata, map[string]string{
-			"protocol": "http", "host": "http://rabbitmq.messaging.svc:15672/", "queueName": want.queue, "mode": "QueueLength", "value": strconv.Itoa(want.value),
+			"protocol": "http", "host": "http://rabbitmq.messaging.svc:15672/", "queueName": want.queue,
+			"mode": "QueueLength", "value": strconv.Itoa(want.value),
 		}) {
 			t.Errorf("%s: trigger %+v", part, trigger)
 		}
@@ -97,7 +98,8 @@ func TestScaling(t *testing.T) {
 		}
 	}
 	for _, auth := range r.triggerAuth {
-		if want := []secretTarget{{"username", "rabbitmq-default-user", "username"}, {"password", "rabbitmq-default-user", "password"}}; !reflect.DeepEqual(auth.Spec.SecretTargetRef, want) {
+		want := []secretTarget{{"username", "rabbitmq-default-user", "username"}, {"password", "rabbitmq-default-user", "password"}}
+		if !reflect.DeepEqual(auth.Spec.SecretTargetRef, want) {
 			t.Errorf("RabbitMQ is asked with %+v", auth.Spec.SecretTargetRef)
 		}
 	}

@@ -33,13 +33,13 @@ func up(t *testing.T, settings ...string) (env, profiles, scale []string) {
 	if err != nil {
 		t.Fatalf("%v in %s", err, command)
 	}
-	variables, arguments, _ := strings.Cut(string(shown), "\n\n")
+	variables, rest, _ := strings.Cut(string(shown), "\n\n")
 	for line := range strings.Lines(variables + "\n") {
 		if name, _, _ := strings.Cut(line, "="); name != "PATH" && name != "PWD" && name != "_" {
 			env = append(env, strings.TrimSpace(line))
 		}
 	}
-	words := strings.Fields(arguments)
+	words := strings.Fields(rest)
 	for i, w := range words {
 		switch w {
 		case "--profile":
