@@ -2,6 +2,8 @@ package helm
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"github.com/imagebatch/imagebatch/analyzer"
 	"github.com/imagebatch/imagebatch/gateway"
 	"github.com/imagebatch/imagebatch/processor"
+	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -67,6 +70,18 @@ func TestPodsAreLockedUp(t *testing.T) {
 	})
 }
 
+// answers reports whether a service answers its operator at that path.
+func answers(t *testing.T, path string) bool {
+	t.Helper()
+	ops, err := service.Listen(t.Context(), "", metrics.New().Handler())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	ops.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	return w.Code == http.StatusOK
+}
+
 // TestProbesAskWhatIsAnswered holds ports and paths to the programs, and the time
 // before a kill to the time of a drain.
 func TestProbesAskWhatIsAnswered(t *testing.T) {
@@ -95,6 +110,9 @@ func TestProbesAskWhatIsAnswered(t *testing.T) {
 			probe *core.Probe
 			path  string
 		}{{c.LivenessProbe, "/healthz"}, {c.ReadinessProbe, readiness}} {
+			if !answers(t, p.probe.HTTPGet.Path) {
+				t.Errorf("nothing answers %s", p.probe.HTTPGet.Path)
+			}
 			if p.probe.HTTPGet.Path != p.path || p.probe.HTTPGet.Port != intstr.FromString("metrics") || p.probe.HTTPGet.Scheme != "" {
 				t.Errorf("a probe asks %s of %v, want %s", p.probe.HTTPGet.Path, p.probe.HTTPGet.Port, p.path)
 			}
@@ -178,7 +196,7 @@ func TestSelectorsFindTheirPods(t *testing.T) {
 					found++
 				}
 			}
-			if found != len(parts) || m.Spec.JobLabel != "app.kubernetes.io/component" || m.Spec.Endpoints[0].Path != "/metrics" {
+			if found != len(parts) || m.Spec.JobLabel != "app.kubernetes.io/component" || !answers(t, m.Spec.Endpoints[0].Path) {
 				t.Errorf("%s: Prometheus finds %d services by %+v", example, found, m.Spec)
 			}
 		}

@@ -20,8 +20,10 @@ import (
 func up(t *testing.T, settings ...string) (env, profiles, scale []string) {
 	t.Helper()
 	need(t, "make", "--version")
-	cmd := exec.CommandContext(t.Context(), "make", append([]string{"-C", "../..", "--no-print-directory", "--dry-run", "up"}, settings...)...) //nolint:gosec // Our own settings.
-	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "PROFILE=", "S3=", "SCALE=")                                                                   // Those of the `make test` that runs this are not meant.
+	arguments := append([]string{"-C", "../..", "--no-print-directory", "--dry-run", "up"}, settings...)
+	cmd := exec.CommandContext(t.Context(), "make", arguments...) //nolint:gosec // Our own settings.
+	// Those of the `make test` that runs this are not meant.
+	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "PROFILE=", "S3=", "SCALE=")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
