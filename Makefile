@@ -3,12 +3,18 @@
 .PHONY: help run test build up down local-up local-down bench bench-system bench-scaling prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench deployments/attack
+# Modules apart from the workspace: what they need decides no version of a service.
+APART := deployments/tools deployments/helm
 # Each service is built alone, as its image is: its own go.mod decides, not the workspace.
 BUILD := GOWORK=off CGO_ENABLED=0 go
-COMPOSE := docker compose
-ifeq ($(S3),versitygw)
-COMPOSE := MINIO_SCALE=0 S3_ENDPOINT=http://versitygw:7070 docker compose --profile versitygw
-endif
+# What compose.yaml is told for each profile: PROFILE=gateways,tracing. S3=versitygw is a profile too.
+comma := ,
+PROFILES := $(subst $(comma), ,$(PROFILE)) $(filter versitygw,$(S3))
+COMPOSE := $(strip \
+	$(if $(filter versitygw,$(PROFILES)),MINIO_SCALE=0 S3_ENDPOINT=http://versitygw:7070) \
+	$(if $(filter postgres gateways,$(PROFILES)),DATABASE_URL="$${DATABASE_URL:-postgres://imagebatch:$${POSTGRES_PASSWORD:-imagebatch}@postgres:5432/imagebatch}") \
+	$(if $(filter tracing,$(PROFILES)),OTEL_EXPORTER_OTLP_ENDPOINT=http://jaeger:4318) \
+	docker compose $(addprefix --profile ,$(PROFILES)))
 
 run: bin/standalone ## everything in one process on :8080, nothing but Go needed; data in ./data
 	@exec bin/standalone
@@ -18,8 +24,8 @@ test: ## all tests, against real servers that it starts itself (ARGS='-run TestN
 
 build: bin/gateway bin/analyzer bin/processor bin/standalone ## static binaries: bin/{gateway,analyzer,processor,standalone}
 
-up: ## the whole system in Docker (S3=versitygw: with versitygw in place of MinIO)
-	$(COMPOSE) up --build --detach --wait
+up: ## the whole system in Docker (S3=versitygw in place of MinIO; PROFILE=postgres|gateways|tracing,…; SCALE=analyzer=4)
+	$(COMPOSE) up --build --detach --wait $(addprefix --scale ,$(SCALE))
 
 down: ## end what `make up` began; the volumes stay
 	docker compose --profile "*" down
@@ -80,7 +86,7 @@ fuzz: ## each fuzz target for FUZZTIME (5s)
 
 tidy: ## go work sync, then go mod tidy in every module
 	@go work sync
-	@for module in $(MODULES) deployments/tools; do GOWORK=off go -C $$module mod tidy || exit 1; done
+	@for module in $(MODULES) $(APART); do GOWORK=off go -C $$module mod tidy || exit 1; done
 
 verify: lint test fuzz ## what a change must pass: lint, test, fuzz
 

@@ -44,6 +44,7 @@ run() {
   local status=0
   CGO_ENABLED=1 go test -json -race -shuffle=on -timeout=20m "$@" work || status=1
   GOWORK=off go -C deployments/tools test -json "$@" ./... || status=1
+  GOWORK=off go -C deployments/helm test -json -count=1 "$@" ./... || status=1
   return $status
 }
 status=0

@@ -13,7 +13,8 @@ import (
 )
 
 // copyCheckout makes dir a copy of the files of the git work tree root: those that git knows and those that are new, as
-// they are now, and not what git ignores. A file that is the same already is left alone, and others are deleted.
+// they are now, and not what git ignores. A file that is the same already is left alone, and others are deleted. Links
+// stay links: what they lead to is in the copy too.
 func copyCheckout(ctx context.Context, root, dir string) error {
 	list := exec.CommandContext(ctx, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	list.Dir = root
@@ -49,9 +50,17 @@ func copyCheckout(ctx context.Context, root, dir string) error {
 
 func copyFile(root string, to *os.Root, name string) error {
 	from := filepath.Join(root, name)
-	info, err := os.Stat(from)
+	info, err := os.Lstat(from)
 	if err != nil {
 		return err
+	}
+	if there, err := to.Lstat(name); err == nil && there.Mode().Type() != info.Mode().Type() {
+		if err := to.Remove(name); err != nil {
+			return err
+		}
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		return copyLink(from, to, name)
 	}
 	data, err := os.ReadFile(from)
 	if err != nil {
@@ -66,4 +75,24 @@ func copyFile(root string, to *os.Root, name string) error {
 		}
 	}
 	return to.Chmod(name, info.Mode().Perm())
+}
+
+func copyLink(from string, to *os.Root, name string) error {
+	target, err := os.Readlink(from)
+	if err != nil {
+		return err
+	}
+	there, err := to.Readlink(name)
+	switch {
+	case err == nil && there == target:
+		return nil
+	case err == nil:
+		if err := to.Remove(name); err != nil {
+			return err
+		}
+	}
+	if err := to.MkdirAll(filepath.Dir(name), 0o750); err != nil {
+		return err
+	}
+	return to.Symlink(target, name)
 }

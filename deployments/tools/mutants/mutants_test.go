@@ -130,6 +130,12 @@ func TestCopyFollowsTheCheckout(t *testing.T) {
 	write(".gitignore", "*.log\n")
 	write("a.log", "ignored")
 	write("new.txt", "new")
+	link := func(target string) {
+		if err := os.Symlink(target, filepath.Join(dir, "link")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("add") // a folder
 	if err := copyCheckout(t.Context(), dir, to); err != nil {
 		t.Fatal(err)
 	}
@@ -139,11 +145,18 @@ func TestCopyFollowsTheCheckout(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(to, "a.log")); err == nil {
 		t.Error("it has a file that git ignores")
 	}
+	if got, err := os.Readlink(filepath.Join(to, "link")); err != nil || got != "add" {
+		t.Errorf("the link leads to %q: %v", got, err)
+	}
 	info, err := os.Stat(filepath.Join(to, "add/add.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	write("new.txt", "newer")
+	if err := os.Remove(filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	link("new.txt")
 	if err := os.Remove(filepath.Join(dir, ".gitignore")); err != nil {
 		t.Fatal(err)
 	}
@@ -152,6 +165,9 @@ func TestCopyFollowsTheCheckout(t *testing.T) {
 	}
 	if contents(t, to, "new.txt") != "newer" {
 		t.Error("a change was not copied")
+	}
+	if got, err := os.Readlink(filepath.Join(to, "link")); err != nil || got != "new.txt" {
+		t.Errorf("the link that was changed leads to %q: %v", got, err)
 	}
 	if _, err := os.Stat(filepath.Join(to, ".gitignore")); err == nil {
 		t.Error("a file that was deleted is still there")

@@ -1,0 +1,309 @@
+package helm
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+
+	"github.com/imagebatch/imagebatch/analyzer"
+	"github.com/imagebatch/imagebatch/gateway"
+	"github.com/imagebatch/imagebatch/gateway/apikeys"
+	"github.com/imagebatch/imagebatch/gateway/deadletters"
+	"github.com/imagebatch/imagebatch/processor"
+	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/tlstest"
+)
+
+// variables are the names that a service reads, the gateway's tool included.
+func variables(part string) map[string]bool {
+	types := map[string][]reflect.Type{
+		"gateway":   {reflect.TypeFor[gateway.Config](), reflect.TypeFor[deadletters.Config]()},
+		"analyzer":  {reflect.TypeFor[analyzer.Config]()},
+		"processor": {reflect.TypeFor[processor.Config]()},
+	}[part]
+	names := map[string]bool{}
+	for _, config := range append(types, reflect.TypeFor[remote.Config]()) {
+		for _, v := range service.Variables(config) {
+			names[v.Name] = true
+		}
+	}
+	return names
+}
+
+// foreign reports whether a name is OpenTelemetry's or Amazon's, where the service
+// has none of theirs in its own configuration: what reads those is in a library.
+func foreign(name string, known map[string]bool) bool {
+	for _, owner := range []string{"OTEL_", "AWS_"} {
+		if strings.HasPrefix(name, owner) {
+			return !slices.ContainsFunc(slices.Collect(maps.Keys(known)), func(k string) bool { return strings.HasPrefix(k, owner) })
+		}
+	}
+	return false
+}
+
+// TestOnlyWhatIsReadIsSet holds every name in the environment to the service, or to
+// the runtime of Go.
+func TestOnlyWhatIsReadIsSet(t *testing.T) {
+	each(t, func(t *testing.T, _ *release, part string, d *apps.Deployment) {
+		known, seen := variables(part), map[string]bool{}
+		for _, e := range d.Spec.Template.Spec.Containers[0].Env {
+			if name := e.Name; !known[name] && !known[strings.TrimSuffix(name, "_FILE")] && name != "GOMEMLIMIT" && name != "GODEBUG" && !foreign(name, known) {
+				t.Errorf("nothing reads %s", name)
+			}
+			if seen[e.Name] {
+				t.Errorf("%s is set twice", e.Name)
+			}
+			seen[e.Name] = true
+		}
+	})
+}
+
+// owned are variables that the chart sets itself, from values of other names.
+var owned = []string{
+	"HTTP_ADDR", "METRICS_ADDR", "RABBITMQ_URL", "RABBITMQ_DECLARE", "TLS_CA_FILE", "DATA_DIR", "DATABASE_URL", "TLS_CERT_FILE", "TLS_KEY_FILE",
+	"API_KEYS_FILE", "GATEWAY_API_KEY", "S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_REGION", "S3_BUCKET_ORIGINAL", "S3_BUCKET_PROCESSED",
+	"S3_PREFIX_ORIGINAL", "S3_PREFIX_PROCESSED", "S3_PATH_STYLE", "S3_CREATE_BUCKETS",
+}
+
+// platform are variables of a role, which come with the pod.
+var platform = []string{
+	"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+}
+
+// secret are those that extraEnv takes from a Secret, and nothing else.
+var secret = []string{"OTEL_EXPORTER_OTLP_HEADERS"}
+
+// TestEveryVariableCanBeSet holds that the schema lets each variable of a service be
+// set under its `env`, and no other, but for those that the chart sets itself; and
+// that the latter are set once everything is given.
+func TestEveryVariableCanBeSet(t *testing.T) {
+	var schema struct {
+		Properties map[string]struct {
+			Properties struct {
+				Env struct{ Properties map[string]any }
+			}
+		}
+	}
+	var ofAll struct {
+		Properties struct {
+			Env struct{ Properties map[string]any }
+		}
+	}
+	if err := json.Unmarshal(loadChart(t).Schema, &schema); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(loadChart(t).Schema, &ofAll); err != nil {
+		t.Fatal(err)
+	}
+	all := ofAll.Properties.Env.Properties
+	set := map[string]bool{}
+	for _, given := range [][]string{{"tls"}, {"large"}} {
+		for _, d := range install(t, given, "s3.existingSecret=s3").deployments {
+			for _, e := range d.Spec.Template.Spec.Containers[0].Env {
+				set[e.Name], set[strings.TrimSuffix(e.Name, "_FILE")] = true, true
+			}
+		}
+	}
+	for _, part := range parts {
+		may := schema.Properties[part].Properties.Env.Properties
+		known := variables(part)
+		for _, name := range slices.Sorted(maps.Keys(known)) {
+			if slices.Contains(platform, name) || slices.Contains(secret, name) {
+				continue
+			}
+			switch isOwned := slices.Contains(owned, name); {
+			case isOwned && !set[name]:
+				t.Errorf("%s: nothing sets %s", part, name)
+			case !isOwned && may[name] == nil:
+				t.Errorf("%s: the schema has no %s.env.%s", part, part, name)
+			}
+			delete(may, name)
+		}
+		for name := range may {
+			if !foreign(name, known) {
+				t.Errorf("the schema has %s.env.%s, which nothing reads", part, name)
+			}
+		}
+		for name := range all {
+			if schema.Properties[part].Properties.Env.Properties[name] == nil && !known[name] && !foreign(name, known) {
+				t.Errorf("the schema has env.%s, which the %s does not read", name, part)
+			}
+		}
+	}
+}
+
+// TestServicesTakeTheirConfiguration gives each service the environment and the
+// files that its pod has, and it must find nothing wrong with them.
+func TestServicesTakeTheirConfiguration(t *testing.T) {
+	ca := tlstest.NewAuthority(t).File()
+	for name, given := range map[string]struct {
+		files, set []string
+	}{
+		"minimal": {files: []string{"minimal"}},
+		"large":   {files: []string{"large"}},
+		"tls":     {files: []string{"tls"}},
+		"by hand": {[]string{"minimal"}, []string{
+			"gateway.env.MAX_IMAGE_BYTES=1073741824", "gateway.env.MAX_OPEN_IMAGES=12345678", "gateway.env.KEY_UPLOAD_BYTES_PER_MINUTE=2000000000000",
+			"analyzer.env.MAX_PIXEL_BYTES=268435456", "processor.env.EMBED_SIGNED=true", "s3.pathStyle=false", "gateway.env.CONCURRENCY=0",
+		}},
+	} {
+		for _, d := range install(t, given.files, given.set...).deployments {
+			part := d.Labels["app.kubernetes.io/component"]
+			t.Run(name+"/"+part, func(t *testing.T) {
+				environ := asInPod(t, d, map[string]string{
+					"RABBITMQ_URL": "amqp://user:secret@a/,amqp://user:secret@b/", "S3_ACCESS_KEY": "key", "S3_SECRET_KEY": "secret",
+					"DATABASE_URL": "postgres://user:secret@db/jobs", "GATEWAY_API_KEY": "ib_secret", "api-keys": apiKey(t), "ca.crt": read(t, ca),
+					"tls.crt": "certificate", "tls.key": "key",
+				})
+				var err error
+				switch part {
+				case "gateway":
+					_, err = service.Load(environ, check[gateway.Config])
+					if err == nil {
+						_, err = service.Load(environ, func(*deadletters.Config) error { return nil })
+					}
+				case "analyzer":
+					_, err = service.Load(environ, check[analyzer.Config])
+				case "processor":
+					_, err = service.Load(environ, check[processor.Config])
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// whole is the configuration of a service and of its servers, as remote.Run reads it.
+type whole[C remote.Configuration[C]] struct {
+	Service C
+	Remote  remote.Config
+}
+
+func check[C remote.Configuration[C]](c *whole[C]) error {
+	if _, err := c.Service.Complete(); err != nil {
+		return err
+	}
+	if _, err := c.Service.Logger(os.Stderr); err != nil {
+		return err
+	}
+	return c.Remote.Validate()
+}
+
+// asInPod writes the files of the projected volume and returns the environment with
+// their paths here.
+func asInPod(t *testing.T, d *apps.Deployment, contents map[string]string) []string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, source := range volume(d, "secrets").Projected.Sources {
+		var items []core.KeyToPath
+		if source.Secret != nil {
+			items = source.Secret.Items
+		} else {
+			items = source.ConfigMap.Items
+		}
+		for _, item := range items {
+			content, known := contents[item.Path]
+			if !known || item.Key == "" {
+				t.Fatalf("nobody knows the file %s of the key %q", item.Path, item.Key)
+			}
+			if err := os.WriteFile(filepath.Join(dir, item.Path), []byte(content+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c := d.Spec.Template.Spec.Containers[0]
+	at := ""
+	for _, m := range c.VolumeMounts {
+		if m.Name == "secrets" && m.ReadOnly {
+			at = m.MountPath
+		}
+	}
+	var environ []string
+	for _, e := range c.Env {
+		environ = append(environ, e.Name+"="+strings.Replace(e.Value, at, dir, 1))
+	}
+	return environ
+}
+
+func apiKey(t *testing.T) string {
+	t.Helper()
+	var out, complaints strings.Builder
+	if apikeys.Main([]string{"new", "anna"}, &out, &complaints) != 0 {
+		t.Fatal(complaints.String())
+	}
+	_, line, _ := strings.Cut(out.String(), "line: ")
+	return line
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestValuesArriveAsTheyAre looks at single variables: numbers without exponents,
+// what a service says before what all say, and what is false.
+func TestValuesArriveAsTheyAre(t *testing.T) {
+	r := install(t, []string{"large"}, "env.LOG_LEVEL=warn", "processor.env.LOG_LEVEL=debug", "gateway.env.KEY_SOCKETS=0", "gateway.env.CONCURRENCY=0")
+	for part, want := range map[string]map[string]string{
+		"gateway": {
+			"MAX_OPEN_IMAGES": "1000000", "MAX_IMAGE_BYTES": "20971520", "LOG_LEVEL": "warn", "S3_PATH_STYLE": "false", "DRAIN_DELAY": "5s", "KEY_SOCKETS": "0",
+			"CONCURRENCY": "0", "GOMEMLIMIT": "966367641", "DATABASE_URL_FILE": "/run/secrets/imagebatch/DATABASE_URL", "DATA_DIR": "", "S3_ACCESS_KEY_FILE": "",
+			"OTEL_TRACES_SAMPLER_ARG": "0.1", "TLS_CA_FILE": "/run/secrets/imagebatch/ca.crt", "API_KEYS_FILE": "/run/secrets/imagebatch/api-keys",
+		},
+		"analyzer":  {"CONCURRENCY": "4", "METADATA_GPS": "coarse", "LOG_LEVEL": "warn", "DATABASE_URL_FILE": "", "API_KEYS_FILE": "", "DRAIN_DELAY": ""},
+		"processor": {"STRIP_GPS": "true", "EMBED_SIGNED": "false", "LOG_LEVEL": "debug", "GOMEMLIMIT": "483183820"},
+	} {
+		got := literals(r.deployments["try-imagebatch-"+part].Spec.Template.Spec.Containers[0])
+		for name, value := range want {
+			if got[name] != value {
+				t.Errorf("%s: %s is %q, want %q", part, name, got[name], value)
+			}
+		}
+	}
+	for limit, want := range map[string]string{"2Gi": "1932735283", "512M": "460800000", "1073741824": "966367641", "1.5Gi": ""} {
+		r := install(t, []string{"minimal"}, "processor.resources.limits.memory="+limit)
+		if got := literals(r.deployments["try-imagebatch-processor"].Spec.Template.Spec.Containers[0])["GOMEMLIMIT"]; got != want {
+			t.Errorf("with a limit of %s GOMEMLIMIT is %q, want %q", limit, got, want)
+		}
+	}
+}
+
+// TestEachServiceMayHaveItsOwnSecrets holds which Secret each file comes from.
+func TestEachServiceMayHaveItsOwnSecrets(t *testing.T) {
+	r := install(t, []string{"tls"})
+	for part, want := range map[string][]string{
+		"gateway":   {"rabbitmq-gateway/amqps", "s3-gateway/access-key", "s3-gateway/secret-key", "authorities/ca.crt", "gateway-tls/tls.crt", "gateway-tls/tls.key"},
+		"analyzer":  {"rabbitmq-analyzer/url", "s3-analyzer/id", "s3-analyzer/key", "authorities/ca.crt"},
+		"processor": {"rabbitmq/url", "s3/access-key", "s3/secret-key", "authorities/ca.crt"},
+	} {
+		var got []string
+		for _, s := range volume(r.deployments["images-"+part], "secrets").Projected.Sources {
+			for _, item := range s.Secret.Items {
+				got = append(got, s.Secret.Name+"/"+item.Key)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s has %q, want %q", part, got, want)
+		}
+	}
+	for _, e := range r.deployments["images-gateway"].Spec.Template.Spec.Containers[0].Env {
+		if e.Name == "GOMEMLIMIT" && e.Value != "700MiB" {
+			t.Errorf("extraEnv gives way to GOMEMLIMIT=%s", e.Value)
+		}
+	}
+}

@@ -1,0 +1,129 @@
+{{/* What a part is configured by: variables, and secrets as files of one folder, of which NAME_FILE tells it. */}}
+
+{{- define "imagebatch.secretsFolder" -}}/run/secrets/imagebatch{{- end -}}
+
+{{/* The Secret of a server for one part: its own, or that of all. */}}
+{{- define "imagebatch.secretOf" -}}
+{{- $all := get .root.Values .server -}}
+{{- $own := get .service .server -}}
+{{- if $own.existingSecret -}}
+{{- $own.existingSecret -}}
+{{- else -}}
+{{- $all.existingSecret -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "imagebatch.keyOf" -}}
+{{- default (get (get .root.Values .server) .key) (get (get .service .server) .key) -}}
+{{- end -}}
+
+{{/* The sources of the projected volume. Nothing of it is mounted by subPath, so that what is renewed arrives. */}}
+{{- define "imagebatch.secrets" -}}
+{{- $rabbitmq := include "imagebatch.secretOf" (merge (dict "server" "rabbitmq") .) -}}
+{{- $message := "rabbitmq.existingSecret: name the Secret that has the URL of RabbitMQ (its key is rabbitmq.urlKey)" -}}
+- secret:
+    name: {{ required $message $rabbitmq }}
+    items:
+      - { key: {{ include "imagebatch.keyOf" (merge (dict "server" "rabbitmq" "key" "urlKey") .) | quote }}, path: RABBITMQ_URL }
+{{- with include "imagebatch.secretOf" (merge (dict "server" "s3") .) }}
+- secret:
+    name: {{ . }}
+    items:
+      - { key: {{ include "imagebatch.keyOf" (merge (dict "server" "s3" "key" "accessKeyKey") $) | quote }}, path: S3_ACCESS_KEY }
+      - { key: {{ include "imagebatch.keyOf" (merge (dict "server" "s3" "key" "secretKeyKey") $) | quote }}, path: S3_SECRET_KEY }
+{{- end }}
+{{- with .root.Values.trust }}
+{{- if .secret }}
+- secret:
+    name: {{ .secret }}
+    items: [{ key: {{ .key | quote }}, path: ca.crt }]
+{{- else if .configMap }}
+- configMap:
+    name: {{ .configMap }}
+    items: [{ key: {{ .key | quote }}, path: ca.crt }]
+{{- end }}
+{{- end }}
+{{- if eq .name "gateway" }}
+{{- $database := .root.Values.database }}
+{{- if eq $database.kind "postgres" }}
+- secret:
+    name: {{ required "database.existingSecret: name the Secret that has the URL of PostgreSQL (its key is database.urlKey)" $database.existingSecret }}
+    items: [{ key: {{ $database.urlKey | quote }}, path: DATABASE_URL }]
+{{- end }}
+{{- with .service.tls.existingSecret }}
+- secret:
+    name: {{ . }}
+    items: [{ key: tls.crt, path: tls.crt }, { key: tls.key, path: tls.key }]
+{{- end }}
+{{- with .service.apiKeys }}
+{{- if .existingSecret }}
+- secret:
+    name: {{ .existingSecret }}
+    items: [{ key: {{ .key | quote }}, path: api-keys }]
+{{- end }}
+{{- end }}
+{{- with .service.operatorKey }}
+{{- if .existingSecret }}
+- secret:
+    name: {{ .existingSecret }}
+    items: [{ key: {{ .key | quote }}, path: GATEWAY_API_KEY }]
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "imagebatch.environment" -}}
+{{- $root := .root -}}
+{{- $folder := include "imagebatch.secretsFolder" . -}}
+{{- $s3 := $root.Values.s3 -}}
+{{- $v := dict "RABBITMQ_URL_FILE" (printf "%s/RABBITMQ_URL" $folder) "RABBITMQ_DECLARE" $root.Values.rabbitmq.declare
+  "S3_ENDPOINT" (required "s3.endpoint: name the URL of the S3 server, such as https://s3.eu-central-1.amazonaws.com" $s3.endpoint)
+  "S3_REGION" $s3.region "S3_BUCKET_ORIGINAL" $s3.bucketOriginal "S3_BUCKET_PROCESSED" $s3.bucketProcessed
+  "S3_PREFIX_ORIGINAL" $s3.prefixOriginal "S3_PREFIX_PROCESSED" $s3.prefixProcessed
+  "S3_PATH_STYLE" $s3.pathStyle "S3_CREATE_BUCKETS" $s3.createBuckets -}}
+{{- if include "imagebatch.secretOf" (merge (dict "server" "s3") .) -}}
+{{- $_ := set $v "S3_ACCESS_KEY_FILE" (printf "%s/S3_ACCESS_KEY" $folder) -}}
+{{- $_ := set $v "S3_SECRET_KEY_FILE" (printf "%s/S3_SECRET_KEY" $folder) -}}
+{{- end -}}
+{{- if or $root.Values.trust.secret $root.Values.trust.configMap -}}
+{{- $_ := set $v "TLS_CA_FILE" (printf "%s/ca.crt" $folder) -}}
+{{- end -}}
+{{- if eq .name "gateway" -}}
+{{- $_ := set $v "HTTP_ADDR" ":8080" -}}
+{{- $_ := set $v "METRICS_ADDR" (printf ":%s" (include "imagebatch.opsPort" .)) -}}
+{{- if eq $root.Values.database.kind "postgres" -}}
+{{- $_ := set $v "DATABASE_URL_FILE" (printf "%s/DATABASE_URL" $folder) -}}
+{{- else -}}
+{{- $_ := set $v "DATA_DIR" "/data" -}}
+{{- end -}}
+{{- if .service.tls.existingSecret -}}
+{{- $_ := set $v "TLS_CERT_FILE" (printf "%s/tls.crt" $folder) -}}
+{{- $_ := set $v "TLS_KEY_FILE" (printf "%s/tls.key" $folder) -}}
+{{- end -}}
+{{- if .service.apiKeys.existingSecret -}}
+{{- $_ := set $v "API_KEYS_FILE" (printf "%s/api-keys" $folder) -}}
+{{- end -}}
+{{- if .service.operatorKey.existingSecret -}}
+{{- $_ := set $v "GATEWAY_API_KEY_FILE" (printf "%s/GATEWAY_API_KEY" $folder) -}}
+{{- end -}}
+{{- else -}}
+{{- $_ := set $v "HTTP_ADDR" (printf ":%s" (include "imagebatch.opsPort" .)) -}}
+{{- end -}}
+{{- /* A tenth of the memory is left for what the collector of garbage does not see. */ -}}
+{{- with dig "limits" "memory" "" (default dict .service.resources) -}}
+{{- with include "imagebatch.bytes" . -}}
+{{- $_ := set $v "GOMEMLIMIT" (div (mul . 9) 10) -}}
+{{- end -}}
+{{- end -}}
+{{- $v = merge (deepCopy .service.env) $root.Values.env $v -}}
+{{- $extra := concat $root.Values.extraEnv .service.extraEnv -}}
+{{- range $extra }}{{ $v = omit $v .name (trimSuffix "_FILE" .name) (printf "%s_FILE" .name) }}{{ end -}}
+{{- range $name, $value := $v }}
+{{- if not (kindIs "invalid" $value) }}
+- { name: {{ $name }}, value: {{ include "imagebatch.scalar" $value | quote }} }
+{{- end }}
+{{- end }}
+{{- with $extra }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

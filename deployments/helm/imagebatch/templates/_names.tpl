@@ -1,0 +1,85 @@
+{{/* Names and labels. A part is {root, name, service}: the release, gateway, analyzer or processor, and its values. */}}
+
+{{- define "imagebatch.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Short enough for the longest thing that is put behind it, -processor-metrics. */}}
+{{- define "imagebatch.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 45 | trimSuffix "-" -}}
+{{- else if contains (include "imagebatch.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 45 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "imagebatch.name" .) | trunc 45 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "imagebatch.part" -}}
+{{- include "imagebatch.fullname" .root }}-{{ .name -}}
+{{- end -}}
+
+{{- define "imagebatch.selector" -}}
+app.kubernetes.io/name: {{ include "imagebatch.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .name }}
+{{- end -}}
+
+{{- define "imagebatch.releaseLabels" -}}
+app.kubernetes.io/name: {{ include "imagebatch.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: imagebatch
+app.kubernetes.io/version: {{ default .Chart.AppVersion .Values.image.tag | trunc 63 | trimSuffix "-" | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+
+{{- define "imagebatch.labels" -}}
+{{ include "imagebatch.releaseLabels" .root }}
+app.kubernetes.io/component: {{ .name }}
+{{- end -}}
+
+{{- define "imagebatch.serviceAccount" -}}
+{{- if .service.serviceAccount.create -}}
+{{- default (include "imagebatch.part" .) .service.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .service.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "imagebatch.image" -}}
+{{- $image := .root.Values.image -}}
+{{- $repository := .service.image.repository -}}
+{{- if not $repository -}}
+{{- $repository = printf "%s/%s" $image.repository .name -}}
+{{- if $image.registry }}{{ $repository = printf "%s/%s" $image.registry $repository }}{{ end -}}
+{{- end -}}
+{{- if .service.image.digest -}}
+{{- printf "%s@%s" $repository .service.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default .root.Chart.AppVersion $image.tag | toString) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Where the operator's requests are answered: /healthz, /readyz and /metrics. */}}
+{{- define "imagebatch.opsPort" -}}
+{{- get (dict "gateway" "9090" "analyzer" "8081" "processor" "8082") .name -}}
+{{- end -}}
+
+{{/* A number as the services read it: values from files are floats, and 1e+07 is no number of theirs. */}}
+{{- define "imagebatch.scalar" -}}
+{{- if kindIs "float64" . -}}
+{{- if eq . (floor .) }}{{ printf "%.0f" . }}{{ else }}{{ . }}{{ end -}}
+{{- else -}}
+{{- . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The bytes of a memory quantity, or nothing for one that is written in another way. */}}
+{{- define "imagebatch.bytes" -}}
+{{- $quantity := include "imagebatch.scalar" . -}}
+{{- if regexMatch "^[0-9]+([KMG]i|[kMG])?$" $quantity -}}
+{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
+{{- mul (regexFind "^[0-9]+" $quantity) (get $units (regexFind "[KkMG]i?$" $quantity)) -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,140 @@
+package helm
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
+)
+
+var update = flag.Bool("update", false, "write the table of values into the README")
+
+// TestReadmeTellsTheValues holds the table to values.yaml, comments included.
+func TestReadmeTellsTheValues(t *testing.T) {
+	const file = chartFolder + "/README.md"
+	var document yaml.Node
+	if err := yaml.Unmarshal([]byte(read(t, chartFolder+"/values.yaml")), &document); err != nil {
+		t.Fatal(err)
+	}
+	table := "| Value | Default | |\n|---|---|---|\n"
+	told := map[string]bool{}
+	for _, row := range rows("", "", document.Content[0]) {
+		// What a service has as the one before it is told once.
+		likeGateway := strings.NewReplacer("| `analyzer.", "| `gateway.", "| `processor.", "| `gateway.").Replace(row)
+		likeAnalyzer := strings.Replace(row, "| `processor.", "| `analyzer.", 1)
+		bare := strings.HasSuffix(row, "|  |\n")
+		if told[likeGateway] || told[likeAnalyzer] || bare && (told[setting(likeGateway)] || told[setting(likeAnalyzer)]) {
+			continue
+		}
+		told[row], told[setting(row)] = true, true
+		table += row
+	}
+	text := read(t, file)
+	marks := regexp.MustCompile(`(?s)(<!-- values -->\n).*(<!-- end of values -->\n)`)
+	whole := marks.ReplaceAllLiteralString(text, "<!-- values -->\n"+table+"<!-- end of values -->\n")
+	if whole == text {
+		return
+	}
+	if !*update {
+		t.Fatal("the table is not that of values.yaml: go test -run TestReadmeTellsTheValues -update")
+	}
+	if err := os.WriteFile(file, []byte(whole), 0o644); err != nil { //nolint:gosec // As git has it.
+		t.Fatal(err)
+	}
+}
+
+// rows are those of the leaves below a mapping. The comment above a group stands in
+// the row of its first leaf when the leaf has none.
+func rows(prefix, above string, mapping *yaml.Node) []string {
+	var list []string
+	for i := 0; i < len(mapping.Content); i += 2 {
+		key, value := mapping.Content[i], mapping.Content[i+1]
+		if value.Kind == yaml.AliasNode {
+			value = value.Alias
+		}
+		about := words(key.HeadComment)
+		if about == "" && i == 0 {
+			about = above
+		}
+		if value.Kind == yaml.MappingNode && len(value.Content) > 0 && value.Style&yaml.FlowStyle == 0 {
+			list = append(list, rows(prefix+key.Value+".", about, value)...)
+			continue
+		}
+		list = append(list, fmt.Sprintf("| `%s%s` | `%s` | %s |\n", prefix, key.Value, inline(value), strings.ReplaceAll(about, "|", "\\|")))
+	}
+	return list
+}
+
+// setting is the value and its default, of a row.
+func setting(row string) string {
+	cells := strings.SplitN(row, "|", 4)
+	return strings.Join(cells[:3], "|")
+}
+
+// words is a comment as one line; what stands above an empty line is about the file
+// or a group, and is left out.
+func words(comment string) string {
+	if i := strings.LastIndex(comment, "\n\n"); i >= 0 {
+		comment = comment[i+2:]
+	}
+	var lines []string
+	for line := range strings.Lines(comment) {
+		lines = append(lines, strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "#")))
+	}
+	return strings.Join(lines, " ")
+}
+
+// inline writes a value on one line.
+func inline(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		var fields []string
+		for i := 0; i < len(n.Content); i += 2 {
+			fields = append(fields, n.Content[i].Value+": "+inline(n.Content[i+1]))
+		}
+		if len(fields) == 0 {
+			return "{}"
+		}
+		return "{ " + strings.Join(fields, ", ") + " }"
+	case yaml.SequenceNode:
+		var items []string
+		for _, item := range n.Content {
+			items = append(items, inline(item))
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	}
+	if n.Tag == "!!str" && (n.Value == "" || n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0) {
+		return fmt.Sprintf("%q", n.Value)
+	}
+	return n.Value
+}
+
+// TestVersion holds the chart to the newest release in CHANGELOG.md, of the app and
+// of itself, for they are one.
+func TestVersion(t *testing.T) {
+	want := "0.0.0-dev"
+	if m := regexp.MustCompile(`(?m)^## v?(\d+\.\d+\.\d+\S*)`).FindStringSubmatch(read(t, "../../CHANGELOG.md")); m != nil {
+		want = m[1]
+	}
+	if m := loadChart(t).Metadata; m.Version != want || m.AppVersion != want {
+		t.Errorf("the chart is %s of %s, and the newest release is %s", m.Version, m.AppVersion, want)
+	}
+}
+
+// TestREADMEInstallsWhatItSays renders the values of the README's examples.
+func TestREADMEInstallsWhatItSays(t *testing.T) {
+	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(read(t, chartFolder+"/README.md"), -1) {
+		v, err := loader.LoadValues(strings.NewReader(block[1]))
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, block[1])
+		}
+		if _, err := render(t, v); err != nil {
+			t.Errorf("%v with\n%s", err, block[1])
+		}
+	}
+}

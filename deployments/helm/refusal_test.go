@@ -1,0 +1,93 @@
+package helm
+
+import (
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v4/pkg/chart/v2/lint"
+	"helm.sh/helm/v4/pkg/chart/v2/lint/support"
+)
+
+// TestLint holds that Helm has nothing to complain of, with the chart's own values and
+// with each example's.
+func TestLint(t *testing.T) {
+	for _, files := range [][]string{nil, {"minimal"}, {"large"}, {"tls"}} {
+		result := lint.RunAll(chartFolder, values(t, files), "images")
+		for _, m := range result.Messages {
+			if m.Severity > support.InfoSev {
+				t.Errorf("%q: %s", files, m)
+			}
+		}
+	}
+}
+
+// TestRefusals holds that mistakes are refused, and with which words.
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct{ set, why string }{
+		// By the schema.
+		{"gateway.replicas=2", "'/gateway/replicas': maximum: got 2, want 1"},
+		{"database.kind=mysql", "/database/kind"},
+		{"gateway.replica=2", "additional properties 'replica' not allowed"},
+		{"gateway.env.MAX_OPEN_IMAGE=5", "additional properties 'MAX_OPEN_IMAGE' not allowed"},
+		{"gateway.env.MAX_BATCH_IMAGES=101", "/gateway/env/MAX_BATCH_IMAGES"},
+		{"gateway.env.DRAIN_DELAY=16s", "/gateway/env/DRAIN_DELAY"},
+		{"gateway.env.RABBITMQ_URL=amqp://user:password@rabbitmq/", "additional properties 'RABBITMQ_URL' not allowed"},
+		{"gateway.env.JOB_RETENTION=1d", "/gateway/env/JOB_RETENTION"},
+		{"gateway.env.DOWNLOAD_ALLOW_NETWORKS=everywhere", "/gateway/env/DOWNLOAD_ALLOW_NETWORKS"},
+		{"analyzer.env.METADATA_GPS=remove", "/analyzer/env/METADATA_GPS"},
+		{"analyzer.env.EMBED_SIGNED=true", "additional properties 'EMBED_SIGNED' not allowed"},
+		{"processor.env.EMBED_SIGNED=perhaps", "/processor/env/EMBED_SIGNED"},
+		{"env.LOG_LEVEL=loud", "/env/LOG_LEVEL"},
+		{"extraEnv[0].name=S3_SECRET_KEY,extraEnv[0].value=secret", "/extraEnv/0"},
+		{"gateway.extraEnv[0].name=DATABASE_URL,gateway.extraEnv[0].value=postgres://user:secret@db/jobs", "/gateway/extraEnv/0"},
+		{"extraEnv[0].name=OTEL_EXPORTER_OTLP_HEADERS,extraEnv[0].value=key", "/extraEnv/0"},
+		{"env.OTEL_TRACES_SAMPLER=some", "/env/OTEL_TRACES_SAMPLER"},
+		{"env.OTEL_TRACES_SAMPLER_ARG=2", "/env/OTEL_TRACES_SAMPLER_ARG"},
+		{"env.AWS_ENDPOINT_URL_STS=sts.example.com", "/env/AWS_ENDPOINT_URL_STS"},
+		{"s3.endpoint=s3.example.com", "/s3/endpoint"},
+		{"keda.managementURL=http://user:password@rabbitmq:15672/", "/keda/managementURL"},
+		{"gateway.terminationGracePeriodSeconds=25", "/gateway/terminationGracePeriodSeconds"},
+		{"analyzer.autoscaling.minReplicas=0", "/analyzer/autoscaling/minReplicas"},
+		{"analyzer.autoscaling.triggerMetadata.protocol=amqp", "invalid propertyName 'protocol'"},
+		{"gateway.readinessPath=/metrics", "/gateway/readinessPath"},
+		{"gateway.persistence.accessMode=ReadWriteMany", "/gateway/persistence/accessMode"},
+		{"networkPolicy.s3.ports[0]=https", "/networkPolicy/s3/ports/0"},
+		// By the templates.
+		{"rabbitmq.existingSecret=", "rabbitmq.existingSecret: name the Secret"},
+		{"s3.endpoint=", "s3.endpoint: name the URL"},
+		{"database.kind=postgres", "database.existingSecret: name the Secret"},
+		{"database.existingSecret=postgres", "database.kind is sqlite"},
+		{"s3.bucketProcessed=original", "needs two prefixes"},
+		{"trust.secret=a,trust.configMap=b", "trust: name a Secret or a ConfigMap"},
+		{"gateway.ingress.enabled=true", "gateway.ingress.hosts: name at least one"},
+		{"analyzer.autoscaling.enabled=true", "keda.existingSecret: name the Secret"},
+		{"processor.autoscaling.enabled=true,keda.existingSecret=a,keda.authenticationRef.name=b", "existingSecret or authenticationRef, not both"},
+		{"analyzer.autoscaling.enabled=true,keda.existingSecret=a,analyzer.autoscaling.minReplicas=11", "maxReplicas is less than minReplicas"},
+		{
+			"analyzer.autoscaling.enabled=true,keda.existingSecret=a,analyzer.env.CONCURRENCY=20,analyzer.autoscaling.messagesPerReplica=20",
+			"one replica has CONCURRENCY (20) messages in hand",
+		},
+		{"analyzer.env.MAX_PIXEL_BYTES=1073741824", "MAX_PIXEL_BYTES (1073741824) leaves less than a quarter"},
+		{"analyzer.resources.limits.memory=512Mi", "MAX_PIXEL_BYTES (536870912) leaves less than a quarter"},
+	} {
+		_, err := render(t, values(t, []string{"minimal"}, c.set))
+		if err == nil || !strings.Contains(err.Error(), c.why) {
+			t.Errorf("%s: %v, want %q", c.set, err, c.why)
+		}
+	}
+	// Nothing is asked for that has a meaning without it.
+	for _, set := range []string{
+		"gateway.replicas=0", "gateway.replicas=2,database.kind=postgres,database.existingSecret=postgres", "s3.bucketProcessed=original,s3.prefixProcessed=done/",
+		"analyzer.resources=null", "extraEnv[0].name=S3_SECRET_KEY,extraEnv[0].valueFrom.secretKeyRef.name=s3,extraEnv[0].valueFrom.secretKeyRef.key=key",
+		"analyzer.autoscaling.enabled=true,keda.authenticationRef.name=mine",
+	} {
+		if _, err := render(t, values(t, []string{"minimal"}, set)); err != nil {
+			t.Errorf("%s: %v", set, err)
+		}
+	}
+	// All mistakes at once.
+	_, err := render(t, values(t, []string{"minimal"}, "s3.bucketProcessed=original", "trust.secret=a", "trust.configMap=b"))
+	if err == nil || !strings.Contains(err.Error(), "two prefixes") || !strings.Contains(err.Error(), "not both") {
+		t.Errorf("two mistakes: %v", err)
+	}
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/imagebatch/imagebatch/gateway"
+	"github.com/imagebatch/imagebatch/shared/service"
+)
+
+// up is what `make up` with these settings gives Compose: the environment, the
+// profiles, and the services to scale.
+func up(t *testing.T, settings ...string) (env, profiles, scale []string) {
+	t.Helper()
+	need(t, "make", "--version")
+	arguments := append([]string{"-C", "../..", "--no-print-directory", "--dry-run", "up"}, settings...)
+	cmd := exec.CommandContext(t.Context(), "make", arguments...) //nolint:gosec // Our own settings.
+	// Those of the `make test` that runs this are not meant.
+	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "PROFILE=", "S3=", "SCALE=")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The shell expands the variables, and shows what the command would be given.
+	command := strings.Replace(string(out), "docker compose", `sh -c 'env; echo; echo "$@"' compose`, 1)
+	shell := exec.CommandContext(t.Context(), "env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", command) //nolint:gosec // From our Makefile.
+	shown, err := shell.Output()
+	if err != nil {
+		t.Fatalf("%v in %s", err, command)
+	}
+	variables, rest, _ := strings.Cut(string(shown), "\n\n")
+	for line := range strings.Lines(variables + "\n") {
+		if name, _, _ := strings.Cut(line, "="); name != "PATH" && name != "PWD" && name != "_" {
+			env = append(env, strings.TrimSpace(line))
+		}
+	}
+	words := strings.Fields(rest)
+	for i, w := range words {
+		switch w {
+		case "--profile":
+			profiles = append(profiles, words[i+1])
+		case "--scale":
+			scale = append(scale, words[i+1])
+		}
+	}
+	return env, profiles, scale
+}
+
+// TestProfiles holds what starts with each profile of `make up`, and what the gateways
+// are told.
+func TestProfiles(t *testing.T) {
+	always := []string{"analyzer", "gateway", "grafana", "minio", "processor", "prometheus", "rabbitmq"}
+	const onPostgres = "postgres://imagebatch:imagebatch@postgres:5432/imagebatch"
+	for _, c := range []struct {
+		settings []string
+		more     []string
+		database string
+		traces   string
+	}{
+		{nil, nil, "", ""},
+		{[]string{"PROFILE=postgres"}, []string{"postgres"}, onPostgres, ""},
+		{[]string{"PROFILE=gateways"}, []string{"gateway-2", "postgres"}, onPostgres, ""},
+		{[]string{"PROFILE=tracing"}, []string{"jaeger"}, "", "http://jaeger:4318"},
+		{[]string{"S3=versitygw"}, []string{"versitygw"}, "", ""},
+		{[]string{"PROFILE=gateways,tracing", "S3=versitygw"}, []string{"gateway-2", "jaeger", "postgres", "versitygw"}, onPostgres, "http://jaeger:4318"},
+	} {
+		t.Run(strings.Join(c.settings, " "), func(t *testing.T) {
+			env, profiles, _ := up(t, c.settings...)
+			project := loadProfiles(t, profiles, env...)
+			if got, want := slices.Sorted(maps.Keys(project.Services)), slices.Sorted(slices.Values(append(c.more, always...))); !slices.Equal(got, want) {
+				t.Errorf("there are %q, want %q", got, want)
+			}
+			for name, s := range project.Services {
+				if program := strings.TrimSuffix(name, "-2"); program == "gateway" {
+					if got := *s.Environment["DATABASE_URL"]; got != c.database {
+						t.Errorf("%s has its jobs in %q, want %q", name, got, c.database)
+					}
+				} else if name != "analyzer" && name != "processor" {
+					continue
+				}
+				if got := *s.Environment["OTEL_EXPORTER_OTLP_ENDPOINT"]; got != c.traces {
+					t.Errorf("%s sends its traces to %q, want %q", name, got, c.traces)
+				}
+				if minio, err := project.GetService("minio"); err != nil || (minio.GetScale() == 0) != slices.Contains(c.more, "versitygw") {
+					t.Errorf("there are %d of MinIO, %v", minio.GetScale(), err)
+				}
+			}
+		})
+	}
+}
+
+// TestSecondGatewayWantsPostgres: without a database of both, the second gateway must
+// not begin one of its own.
+func TestSecondGatewayWantsPostgres(t *testing.T) {
+	second, err := loadProfiles(t, []string{"gateways"}).GetService("gateway-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = service.Load([]string{"DATABASE_URL=" + *second.Environment["DATABASE_URL"]}, func(c *gateway.Config) error {
+		_, err := c.Complete()
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "DATABASE_URL: want") {
+		t.Errorf("it is told %v", err)
+	}
+	if len(second.Volumes) != 0 {
+		t.Errorf("it writes to %v", second.Volumes)
+	}
+}
+
+// TestScaling holds that Compose can start any number of analyzers and processors, and
+// that Prometheus asks each, and both gateways, where they answer.
+func TestScaling(t *testing.T) {
+	if _, _, scale := up(t, "SCALE=analyzer=4 processor=2"); !slices.Equal(scale, []string{"analyzer=4", "processor=2"}) {
+		t.Errorf("Compose is told to scale %q", scale)
+	}
+	var config struct {
+		Scrapes []struct {
+			Job  string `yaml:"job_name"`
+			Path string `yaml:"metrics_path"`
+			DNS  []struct {
+				Names []string
+				Type  string
+				Port  string
+			} `yaml:"dns_sd_configs"`
+			Static []struct{ Targets []string } `yaml:"static_configs"`
+		} `yaml:"scrape_configs"`
+	}
+	if err := yaml.Unmarshal(readFile(t, "../prometheus/prometheus.yml"), &config); err != nil {
+		t.Fatal(err)
+	}
+	project := loadCompose(t)
+	found := map[string]bool{}
+	for _, scrape := range config.Scrapes {
+		for _, static := range scrape.Static {
+			for _, target := range static.Targets {
+				host, _, _ := strings.Cut(target, ":")
+				if _, err := project.GetService(host); err != nil {
+					t.Errorf("Prometheus asks %s, and %v", target, err)
+				}
+				found[host+scrape.Path] = true
+			}
+		}
+		for _, dns := range scrape.DNS {
+			// An A record is there for each container of a service.
+			if len(dns.Names) != 1 || dns.Names[0] != scrape.Job || dns.Type != "A" {
+				t.Errorf("%s is looked for as %+v", scrape.Job, dns)
+			}
+			for name, s := range project.Services {
+				if !answersTo(s, name, scrape.Job) {
+					continue
+				}
+				if addr := *s.Environment["HTTP_ADDR"]; addr != ":"+dns.Port {
+					t.Errorf("Prometheus asks %s on port %s, and it answers at %s", name, dns.Port, addr)
+				}
+				found[name] = true
+			}
+		}
+	}
+	for _, name := range []string{"gateway", "gateway-2", "analyzer", "processor", "rabbitmq", "rabbitmq/metrics/detailed"} {
+		if !found[name] {
+			t.Errorf("Prometheus does not ask %s", name)
+		}
+	}
+	for _, name := range []string{"analyzer", "processor"} {
+		if s, err := project.GetService(name); err != nil || len(s.Ports) > 0 || len(s.Volumes) > 0 {
+			t.Errorf("%s has ports %v and volumes %v, which only one of them can have", name, s.Ports, s.Volumes)
+		}
+	}
+}
+
+// answersTo reports whether a service has that name in the network.
+func answersTo(s types.ServiceConfig, name, host string) bool {
+	if name == host {
+		return true
+	}
+	for _, network := range s.Networks {
+		if network != nil && slices.Contains(network.Aliases, host) {
+			return true
+		}
+	}
+	return false
+}
