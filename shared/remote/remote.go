@@ -51,6 +51,7 @@ func (c BrokerConfig) Open(declare bool, log *slog.Logger, registry *metrics.Reg
 		URLs:    c.RabbitMQURL,
 		Roots:   roots,
 		Declare: declare && c.RabbitMQDeclare,
+		Watch:   declare && !c.RabbitMQDeclare,
 		WorkQueues: []string{
 			pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
 		},

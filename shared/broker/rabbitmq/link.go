@@ -107,11 +107,10 @@ func (l *link) run(ctx context.Context) {
 			return
 		}
 		l.set(nil, false, err)
-		if !connected {
-			node++
-		}
 		if connected && time.Since(began) > steady {
 			pauses.Reset()
+		} else {
+			node++
 		}
 		if !patience.Pause(ctx, pauses.NextBackOff()) {
 			l.set(nil, false, errClosed)
@@ -263,6 +262,13 @@ func (l *link) note(whose string, err error) {
 		return
 	}
 	l.notes[whose] = err
+}
+
+// noted is what note was told last.
+func (l *link) noted(whose string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.notes[whose]
 }
 
 // trouble says why the link can't do its work, nil when it can.
