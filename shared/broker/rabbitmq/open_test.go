@@ -3,6 +3,7 @@ package rabbitmq_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"strings"
@@ -98,11 +99,48 @@ func TestSilentListener(t *testing.T) {
 	}
 }
 
-// The nodes of a cluster are tried in turn.
+// The nodes of a cluster are tried in turn: one that is away, and one that takes a
+// connection to no avail.
 func TestSecondURL(t *testing.T) {
+	rabbitmqctl(t, "version")
+	useless := permitted{"useless-" + brokertest.Name(), [3]string{"^$", "^$", "^$"}}
+	addUsers(t, useless)
+	for name, first := range map[string]string{"away": "amqp://127.0.0.1:1", "useless": urlOf(t, useless.name)} {
+		t.Run(name, func(t *testing.T) {
+			q := brokertest.Name()
+			b := openWith(t, rabbitmq.Config{URLs: []string{first, serverURL(t)}, Declare: true, WorkQueues: []string{q}})
+			brokertest.Publish(t, b, q, brokertest.Text("x"))
+		})
+	}
+}
+
+// A node that is lost is left for the next, and that one for the first again.
+func TestNodesFailOver(t *testing.T) {
 	q := brokertest.Name()
-	b := openWith(t, rabbitmq.Config{URLs: []string{"amqp://127.0.0.1:1", serverURL(t)}, Declare: true, WorkQueues: []string{q}})
-	brokertest.Publish(t, b, q, brokertest.Text("x"))
+	first, firstURL := startProxy(t)
+	second, secondURL := startProxy(t)
+	b := openWith(t, rabbitmq.Config{URLs: []string{firstURL, secondURL}, Declare: true, WorkQueues: []string{q}})
+	got := make(chan string, 64)
+	brokertest.Start(t, b, q, 1, func(_ context.Context, d broker.Delivery) error {
+		err := d.Ack()
+		got <- string(d.Body)
+		return err
+	})
+	for i, lost := range []*proxy{nil, first, second, first} {
+		if lost != nil {
+			for _, p := range []*proxy{first, second} {
+				if p != lost {
+					p.open(t)
+				}
+			}
+			lost.down()
+		}
+		body := fmt.Sprint("message ", i)
+		brokertest.Publish(t, b, q, brokertest.Text(body))
+		for brokertest.Receive(t, got, body) != body { //nolint:revive // One whose ack was lost comes again.
+		}
+		eventually(t, "ready", func() bool { return b.Ready() == nil })
+	}
 }
 
 // What no frame can carry is refused before it costs the connection.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,8 +83,12 @@ func (d *denials) told() error {
 	defer d.mu.Unlock()
 	now := time.Now()
 	d.list = slices.DeleteFunc(d.list, func(old denial) bool { return !now.Before(old.until) })
+	var list []string
 	for _, old := range d.list {
-		return fmt.Errorf("does not allow %s to this access key: %s", old.action, old.why)
+		list = append(list, fmt.Sprintf("does not allow %s to this access key: %s", old.action, old.why))
 	}
-	return nil
+	if list == nil {
+		return nil
+	}
+	return errors.New(strings.Join(list, ", and "))
 }

@@ -1,0 +1,404 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore/roletest"
+	"github.com/imagebatch/imagebatch/shared/objectstore/s3store"
+)
+
+// services are the three, in the order of the manual.
+var services = []string{"gateway", "analyzer", "processor"}
+
+// restricted are the services with a user of RabbitMQ and a role of S3 each, which may
+// do what docs/operations.md says and no more.
+type restricted struct {
+	*system
+	originals, processed place
+	roles                map[string]*leastRole
+	parts                map[string]*process
+}
+
+// place is where objects are kept.
+type place struct{ bucket, prefix string }
+
+// all is a store of what is in the bucket under the prefix, with all rights.
+func (p place) all(t *testing.T) *s3store.Store {
+	t.Helper()
+	s, err := s3store.Open(s3store.Config{
+		Endpoint: os.Getenv("TEST_S3_ENDPOINT"), AccessKey: os.Getenv("TEST_S3_ACCESS_KEY"), SecretKey: os.Getenv("TEST_S3_SECRET_KEY"),
+		Bucket: p.bucket, Prefix: p.prefix, PathStyle: true, CreateBucket: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// keys are those of all objects under the prefix.
+func (p place) keys(t *testing.T) (keys []string) {
+	t.Helper()
+	for info, err := range p.all(t).List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, info.Key)
+	}
+	return keys
+}
+
+// leastRole hands a service keys that may do what its policy says, for a moment: so
+// that it has others soon when the policy is changed.
+type leastRole struct {
+	*roletest.Server
+	rights []right
+
+	mu     sync.Mutex // guards policy
+	policy string
+}
+
+// right is one action on one resource.
+type right struct{ Action, Resource string }
+
+// write puts the rights into a policy.
+func write(rights []right) string {
+	var statements []map[string]any
+	for _, r := range rights {
+		statements = append(statements, map[string]any{"Effect": "Allow", "Action": []string{r.Action}, "Resource": []string{r.Resource}})
+	}
+	text, _ := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements}) // strings in maps
+	return string(text)
+}
+
+func (r *leastRole) give(ctx context.Context) (roletest.Keys, error) {
+	r.mu.Lock()
+	policy := r.policy
+	r.mu.Unlock()
+	keys, err := roletest.Assume(ctx, os.Getenv("TEST_S3_ENDPOINT"), os.Getenv("TEST_S3_ACCESS_KEY"), os.Getenv("TEST_S3_SECRET_KEY"), policy)
+	keys.Expires = time.Now().Add(300 * time.Millisecond)
+	return keys, err
+}
+
+// allow changes the policy, from the next keys on.
+func (r *leastRole) allow(rights []right) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.policy = write(rights)
+}
+
+// startRole serves the policy of the service, with the places of the test in it.
+func startRole(t *testing.T, service string, originals, processed place) *leastRole {
+	t.Helper()
+	const arn = "arn:aws:s3:::"
+	text := strings.NewReplacer(
+		arn+"original/*", arn+originals.bucket+"/"+originals.prefix+"*", arn+"original", arn+originals.bucket,
+		arn+"processed/*", arn+processed.bucket+"/"+processed.prefix+"*", arn+"processed", arn+processed.bucket,
+	).Replace(string(readFile(t, "../s3/"+service+".json")))
+	var policy struct {
+		Statement []struct{ Action, Resource []string }
+	}
+	decode(t, text, &policy)
+	r := &leastRole{policy: text}
+	for _, statement := range policy.Statement {
+		for _, action := range statement.Action {
+			for _, resource := range statement.Resource {
+				r.rights = append(r.rights, right{action, resource})
+			}
+		}
+	}
+	ctx := context.WithoutCancel(t.Context()) // The services end in a cleanup.
+	r.Server = roletest.Serve(t, func() (roletest.Keys, error) { return r.give(ctx) })
+	return r
+}
+
+// rabbitmqctl runs the operator's tool.
+func rabbitmqctl(t *testing.T, args ...string) {
+	t.Helper()
+	//nolint:gosec // G204: whoever runs the tests names the tool.
+	if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), os.Getenv("TEST_RABBITMQCTL"), args...).CombinedOutput(); err != nil {
+		t.Fatalf("rabbitmqctl %v: %v\n%s", args, err, out)
+	}
+}
+
+// restrictedBroker makes a vhost and three users with the permissions of the manual. It
+// gives the address for each service.
+func restrictedBroker(t *testing.T, declared bool) map[string]string {
+	t.Helper()
+	vhost := "permissions-" + rand.Text()
+	blocks := regexp.MustCompile(`(?m)^rabbitmqctl set_permissions --vhost imagebatch (\S+)\s+'(.*)'\s+'(.*)'\s+'(.*)'$`).
+		FindAllStringSubmatch(strings.ReplaceAll(string(readFile(t, "../../docs/operations.md")), "\\\n", " "), -1)
+	if len(blocks) != 6 {
+		t.Fatalf("the manual sets the permissions of %d users", len(blocks))
+	}
+	var add, remove []string
+	if !declared {
+		add = append(add, fmt.Sprintf(`rabbit_vhost:add(<<%q>>, <<"test">>)`, vhost))
+	}
+	users := map[string]string{}
+	for i, service := range services {
+		user := strings.Replace(blocks[i][1], "imagebatch", vhost, 1)
+		u, err := url.Parse(os.Getenv("TEST_RABBITMQ_URL"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.User, u.Path = url.UserPassword(user, "secret"), "/"+vhost
+		users[service] = u.String()
+		add = append(add, fmt.Sprintf(`rabbit_auth_backend_internal:add_user(<<%q>>, <<"secret">>, <<"test">>)`, user))
+		remove = append(remove, fmt.Sprintf(`rabbit_auth_backend_internal:delete_user(<<%q>>, <<"test">>)`, user))
+		if !declared {
+			add = append(add, fmt.Sprintf(`rabbit_auth_backend_internal:set_permissions(<<%q>>, <<%q>>, <<%q>>, <<%q>>, <<%q>>, <<"test">>)`,
+				user, vhost, blocks[i][2], blocks[i][3], blocks[i][4]))
+		}
+	}
+	remove = append(remove, fmt.Sprintf(`rabbit_vhost:delete(<<%q>>, <<"test">>)`, vhost))
+	rabbitmqctl(t, "eval", strings.Join(add, ", ")+".")
+	t.Cleanup(func() { rabbitmqctl(t, "eval", strings.Join(remove, ", ")+".") })
+	if declared {
+		file := filepath.Join(t.TempDir(), "definitions.json")
+		text := strings.NewReplacer(`"imagebatch"`, `"`+vhost+`"`, `"imagebatch-`, `"`+vhost+`-`).Replace(string(readFile(t, "../rabbitmq/definitions.json")))
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		rabbitmqctl(t, "import_definitions", file)
+	}
+	return users
+}
+
+// startRestricted starts the services. declared: an operator has made the queues.
+func startRestricted(t *testing.T, declared bool, originals, processed place) *restricted {
+	t.Helper()
+	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" || os.Getenv("TEST_RABBITMQCTL") == "" {
+		t.Skip("TEST_RABBITMQ_URL, TEST_RABBITMQCTL and TEST_S3_ENDPOINT are not set")
+	}
+	for _, p := range []place{originals, processed} {
+		if err := p.all(t).Ready(t.Context()); err != nil { // makes the bucket
+			t.Fatal(err)
+		}
+	}
+	r := &restricted{originals: originals, processed: processed, roles: map[string]*leastRole{}, parts: map[string]*process{}}
+	users := restrictedBroker(t, declared)
+	for _, service := range services {
+		r.roles[service] = startRole(t, service, originals, processed)
+		r.parts[service] = launch(t, service, "RABBITMQ_URL="+users[service], fmt.Sprintf("RABBITMQ_DECLARE=%v", !declared),
+			"S3_ENDPOINT="+os.Getenv("TEST_S3_ENDPOINT"), "S3_BUCKET_ORIGINAL="+originals.bucket, "S3_PREFIX_ORIGINAL="+originals.prefix,
+			"S3_BUCKET_PROCESSED="+processed.bucket, "S3_PREFIX_PROCESSED="+processed.prefix,
+			"AWS_CONTAINER_CREDENTIALS_FULL_URI="+r.roles[service].URL+"/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN="+roletest.Token,
+			"DATA_DIR="+t.TempDir(), "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8", "JOB_RETENTION=5s", "RESULT_RETENTION=5s")
+	}
+	r.system = &system{r.parts["gateway"], []*process{r.parts["gateway"], r.parts["analyzer"], r.parts["processor"]}}
+	return r
+}
+
+// TestLeastPermissions has everything work in one bucket that others use too, on
+// queues that an operator has made, with the rights of the manual alone.
+func TestLeastPermissions(t *testing.T) {
+	ours := strings.ToLower(rand.Text()) + "/"
+	r := startRestricted(t, true, place{"original", ours + "originals/"}, place{"original", ours + "processed/"})
+	foreign := place{"original", ours}.all(t)
+	others := []string{"a", "originals", "originals-of-others/a.jpg", "processed.jpg", "processed-of-others/a.jpg", "z/originals/a.jpg"}
+	for _, key := range others {
+		if err := foreign.Put(t.Context(), key, []byte("somebody else's"), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	site := origin(t, map[string][]byte{"photo.jpg": photo(t)})
+	id := r.submit(t, inline("inline.jpg", photo(t)), map[string]string{"url": site + "/photo.jpg"}, map[string]string{"url": site + "/none.jpg"})
+	if got := r.ended(t, id); got.Completed != 2 || got.Failed != 1 {
+		t.Errorf("job %+v", got)
+	}
+	for _, what := range []string{"file", "thumbnail", "metadata"} {
+		var data []byte
+		if status, _ := r.call(t, http.MethodGet, "/api/v1/batch/"+id+"/images/1/"+what, nil, &data); status != http.StatusOK || len(data) == 0 {
+			t.Errorf("%s: %d %.200s", what, status, data)
+		}
+	}
+	for _, p := range r.parts {
+		if err := p.end(syscall.SIGTERM); err != nil {
+			t.Errorf("%s: %v", p.name, err)
+		}
+		p.start()
+	}
+	for _, p := range r.parts {
+		p.awaitReady()
+	}
+	if got := r.ended(t, r.submit(t, inline("inline.jpg", photo(t)))); got.Completed != 1 {
+		t.Errorf("job after a restart: %+v", got)
+	}
+	await(t, func() (bool, string) {
+		left := append(r.originals.keys(t), r.processed.keys(t)...)
+		return len(left) == 0, fmt.Sprint("left by retention: ", left)
+	})
+	if got := (place{"original", ours}).keys(t); !slices.Equal(got, others) {
+		t.Errorf("of the objects of others %v are left, want %v", got, others)
+	}
+}
+
+// TestEveryRightIsNeeded takes each right away for a while, from services that may
+// declare their queues: something stops, /readyz names the right, no image fails, and
+// all goes on when the right is back.
+func TestEveryRightIsNeeded(t *testing.T) {
+	ours := strings.ToLower(rand.Text()) + "/"
+	r := startRestricted(t, false, place{"original", ours}, place{"processed", ours})
+	completes := func(t *testing.T, id string) {
+		t.Helper()
+		if got := r.ended(t, id); got.Completed != got.TotalImages {
+			t.Errorf("job %+v", got)
+		}
+	}
+	picture := inline("a.jpg", goImage(t, "video-001.jpeg"))
+	// works begins what cannot be done, and returns what is to come of it later.
+	type works func(t *testing.T) (later func(t *testing.T))
+	refusedPost := func(path string, body func() string) works {
+		return func(t *testing.T) func(*testing.T) {
+			if status, _, text := r.post(t, path, "", body()); status != http.StatusServiceUnavailable {
+				t.Errorf("POST %s: %d %s", path, status, text)
+			}
+			return func(t *testing.T) { completes(t, r.submit(t, picture)) }
+		}
+	}
+	batch := func(images ...map[string]string) string {
+		text, err := json.Marshal(map[string]any{"images": images})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	waiting := func(t *testing.T) func(*testing.T) {
+		id := r.submit(t, picture)
+		return func(t *testing.T) { completes(t, id) }
+	}
+	nothing := func(*testing.T) func(*testing.T) {
+		return func(t *testing.T) { completes(t, r.submit(t, picture)) }
+	}
+	empty := func(p place) func(t *testing.T) {
+		return func(t *testing.T) {
+			await(t, func() (bool, string) { left := p.keys(t); return len(left) == 0, fmt.Sprint("left: ", left) })
+		}
+	}
+	needs := map[string]works{
+		"gateway s3:ListBucket original": nothing, "gateway s3:ListBucket processed": nothing,
+		"gateway s3:PutObject original": refusedPost("/api/v1/batch", func() string { return batch(picture) }),
+		"gateway s3:GetObject original": func(t *testing.T) func(*testing.T) {
+			// The processor is held, so that the image is open and can be cancelled.
+			r.roles["processor"].allow(without(r.roles["processor"].rights, "s3:PutObject", "processed"))
+			defer r.roles["processor"].allow(r.roles["processor"].rights)
+			r.settled(t, "processor")
+			id := r.submit(t, picture)
+			if status, _ := r.call(t, http.MethodPost, "/api/v1/batch/"+id+"/cancel", nil, nil); status != http.StatusOK {
+				t.Errorf("cancel: %d", status)
+			}
+			return refusedPost("/api/v1/batch/"+id+"/retry", func() string { return "" })(t)
+		},
+		"gateway s3:DeleteObject original": func(t *testing.T) func(*testing.T) {
+			// The second image spoils the request after the first was stored.
+			if status, _, text := r.post(t, "/api/v1/batch", "", batch(picture, map[string]string{"name": "neither"})); status != http.StatusBadRequest {
+				t.Errorf("POST: %d %s", status, text)
+			}
+			return empty(r.originals)
+		},
+		"gateway s3:GetObject processed": func(t *testing.T) func(*testing.T) {
+			id := r.submit(t, picture)
+			completes(t, id)
+			var text []byte
+			if status, _ := r.call(t, http.MethodGet, "/api/v1/batch/"+id+"/images/0/file", nil, &text); status != http.StatusServiceUnavailable {
+				t.Errorf("download: %d %.200s", status, text)
+			}
+			return nothing(t)
+		},
+		"gateway s3:DeleteObject processed": func(t *testing.T) func(*testing.T) {
+			completes(t, r.submit(t, picture))
+			return empty(r.processed) // by retention
+		},
+		"analyzer s3:ListBucket original": waiting, "analyzer s3:GetObject original": waiting,
+		"processor s3:ListBucket original": waiting, "processor s3:ListBucket processed": waiting,
+		"processor s3:GetObject original": waiting, "processor s3:PutObject processed": waiting,
+	}
+	for _, service := range services {
+		role := r.roles[service]
+		for _, taken := range role.rights {
+			bucket, _, _ := strings.Cut(strings.TrimPrefix(taken.Resource, "arn:aws:s3:::"), "/")
+			name := service + " " + taken.Action + " " + bucket
+			t.Run(name, func(t *testing.T) {
+				begin := needs[name]
+				if begin == nil {
+					t.Fatal("nothing here needs this right: take it out of the policy, or add what does")
+				}
+				delete(needs, name)
+				role.allow(without(role.rights, taken.Action, bucket))
+				r.settled(t, service)
+				later := begin(t)
+				store := map[string]string{"original": "originals", "processed": "processed images"}[bucket]
+				want := regexp.MustCompile(fmt.Sprintf(`store of %s: [^;]*bucket "%s" at [^;]* does not allow %s to this access key`, store, bucket, taken.Action))
+				await(t, func() (bool, string) {
+					said := readyz(t, r.parts[service])
+					return want.MatchString(said), service + " says " + said
+				})
+				role.allow(role.rights)
+				later(t)
+			})
+		}
+	}
+	for name := range needs {
+		t.Errorf("no policy has %s", name)
+	}
+}
+
+// without is the rights less one.
+func without(rights []right, action, bucket string) []right {
+	return slices.DeleteFunc(slices.Clone(rights), func(r right) bool {
+		of, _, _ := strings.Cut(strings.TrimPrefix(r.Resource, "arn:aws:s3:::"), "/")
+		return r.Action == action && of == bucket
+	})
+}
+
+// settled waits until the service has keys that came after this call, in each of its
+// stores: a role is asked when one is used.
+func (r *restricted) settled(t *testing.T, service string) {
+	t.Helper()
+	before := r.roles[service].Asked()
+	await(t, func() (bool, string) {
+		said := readyz(t, r.parts[service])
+		return r.roles[service].Asked() >= before+4, said
+	})
+}
+
+// readyz is what the process says of itself.
+func readyz(t *testing.T, p *process) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url("/readyz"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	var text bytes.Buffer
+	if _, err := text.ReadFrom(resp.Body); err != nil {
+		return err.Error()
+	}
+	var answer struct{ Error string }
+	if err := json.Unmarshal(text.Bytes(), &answer); err != nil {
+		return text.String()
+	}
+	return answer.Error
+}
