@@ -128,57 +128,62 @@ func startRole(t *testing.T, service string, originals, processed place) *leastR
 	return r
 }
 
-// rabbitmqctl runs the operator's tool.
-func rabbitmqctl(t *testing.T, args ...string) {
-	t.Helper()
-	//nolint:gosec // G204: whoever runs the tests names the tool.
-	if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), os.Getenv("TEST_RABBITMQCTL"), args...).CombinedOutput(); err != nil {
-		t.Fatalf("rabbitmqctl %v: %v\n%s", args, err, out)
-	}
-}
-
-// restrictedBroker makes a vhost and three users with the permissions of the manual. It
-// gives the address for each service.
+// restrictedBroker makes a vhost and three users by the commands of the manual, for queues
+// that are declared by an operator or by the gateway. It gives the address for each
+// service.
 func restrictedBroker(t *testing.T, declared bool) map[string]string {
 	t.Helper()
 	vhost := "permissions-" + rand.Text()
-	blocks := regexp.MustCompile(`(?m)^rabbitmqctl set_permissions --vhost imagebatch (\S+)\s+'(.*)'\s+'(.*)'\s+'(.*)'$`).
-		FindAllStringSubmatch(strings.ReplaceAll(string(readFile(t, "../../docs/operations.md")), "\\\n", " "), -1)
-	if len(blocks) != 6 {
-		t.Fatalf("the manual sets the permissions of %d users", len(blocks))
+	var making, permitting, importing string
+	for _, e := range examples(t, "../../docs/operations.md") {
+		switch {
+		case e.section != "RabbitMQ":
+		case strings.Contains(e.text, "add_vhost"):
+			making = e.text
+		case strings.Contains(e.text, "set_permissions") && permitting == "":
+			permitting = e.text
+		case strings.Contains(e.text, "import_definitions"):
+			importing = e.text
+		}
 	}
-	var add, remove []string
-	if !declared {
-		add = append(add, fmt.Sprintf(`rabbit_vhost:add(<<%q>>, <<"test">>)`, vhost))
+	file := filepath.Join(t.TempDir(), "definitions.json")
+	names := strings.NewReplacer(`"imagebatch"`, `"`+vhost+`"`, `"imagebatch-`, `"`+vhost+`-`,
+		"--vhost imagebatch ", "--vhost "+vhost+" ", "add_vhost imagebatch", "add_vhost "+vhost, " imagebatch-", " "+vhost+"-",
+		"deployments/rabbitmq/definitions.json", file)
+	if err := os.WriteFile(file, []byte(names.Replace(string(readFile(t, "../rabbitmq/definitions.json")))), 0o600); err != nil {
+		t.Fatal(err)
 	}
+	script := making + permitting
+	if declared {
+		script = making + importing
+	}
+	var remove []string
 	users := map[string]string{}
-	for i, service := range services {
-		user := strings.Replace(blocks[i][1], "imagebatch", vhost, 1)
+	for _, service := range services {
 		u, err := url.Parse(os.Getenv("TEST_RABBITMQ_URL"))
 		if err != nil {
 			t.Fatal(err)
 		}
+		user := vhost + "-" + service
 		u.User, u.Path = url.UserPassword(user, "secret"), "/"+vhost
 		users[service] = u.String()
-		add = append(add, fmt.Sprintf(`rabbit_auth_backend_internal:add_user(<<%q>>, <<"secret">>, <<"test">>)`, user))
-		remove = append(remove, fmt.Sprintf(`rabbit_auth_backend_internal:delete_user(<<%q>>, <<"test">>)`, user))
-		if !declared {
-			add = append(add, fmt.Sprintf(`rabbit_auth_backend_internal:set_permissions(<<%q>>, <<%q>>, <<%q>>, <<%q>>, <<%q>>, <<"test">>)`,
-				user, vhost, blocks[i][2], blocks[i][3], blocks[i][4]))
-		}
+		remove = append(remove, fmt.Sprintf(`catch rabbit_auth_backend_internal:delete_user(<<%q>>, <<"test">>)`, user))
 	}
-	remove = append(remove, fmt.Sprintf(`rabbit_vhost:delete(<<%q>>, <<"test">>)`, vhost))
-	rabbitmqctl(t, "eval", strings.Join(add, ", ")+".")
-	t.Cleanup(func() { rabbitmqctl(t, "eval", strings.Join(remove, ", ")+".") })
-	if declared {
-		file := filepath.Join(t.TempDir(), "definitions.json")
-		text := strings.NewReplacer(`"imagebatch"`, `"`+vhost+`"`, `"imagebatch-`, `"`+vhost+`-`).Replace(string(readFile(t, "../rabbitmq/definitions.json")))
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		rabbitmqctl(t, "import_definitions", file)
-	}
+	remove = append(remove, fmt.Sprintf(`catch rabbit_vhost:delete(<<%q>>, <<"test">>)`, vhost))
+	t.Cleanup(func() { operate(t, `rabbitmqctl eval '`+strings.Join(remove, ", ")+`.'`) })
+	operate(t, names.Replace(script))
 	return users
+}
+
+// operate runs commands of the operator's tool, which is told the same password whenever
+// it asks for one.
+func operate(t *testing.T, script string) {
+	t.Helper()
+	const tool = `rabbitmqctl() { echo secret | "$TEST_RABBITMQCTL" "$@"; }` + "\n"
+	ctx := context.WithoutCancel(t.Context())                                                                             // Cleanups come after its end.
+	if out, err := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", tool+script).CombinedOutput(); err != nil { //nolint:gosec // Our own document.
+		t.Fatalf("%s\n%v\n%s", script, err, out)
+	}
 }
 
 // startRestricted starts the services. declared: an operator has made the queues.

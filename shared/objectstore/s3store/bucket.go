@@ -44,6 +44,7 @@ func (s *Store) lookForBucket(ctx context.Context) error {
 		}
 	}
 	s.bucketSeen.Store(true)
+	s.denials.forget(listBucket, createBucket)
 	return nil
 }
 

@@ -59,22 +59,27 @@ type denial struct {
 	until       time.Time
 }
 
-// note keeps what a call that needs the right has come to.
+// note keeps what a call has come to.
 func (d *denials) note(op string, err error) {
+	if err == nil {
+		d.forget(actions[op])
+	}
 	action, refused := denied(err)
-	if !refused && err != nil {
+	if !refused {
 		return // says nothing about rights
 	}
-	if !refused {
-		action = actions[op]
-	}
+	d.forget(action)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.list = slices.DeleteFunc(d.list, func(old denial) bool { return old.action == action })
-	if refused {
-		answer, _ := errors.AsType[minio.ErrorResponse](err)
-		d.list = append(d.list, denial{action, said(answer), time.Now().Add(denialStays)})
-	}
+	answer, _ := errors.AsType[minio.ErrorResponse](err)
+	d.list = append(d.list, denial{action, said(answer), time.Now().Add(denialStays)})
+}
+
+// forget is told that the rights are there, or not needed any more.
+func (d *denials) forget(actions ...string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.list = slices.DeleteFunc(d.list, func(old denial) bool { return slices.Contains(actions, old.action) })
 }
 
 // told is what is known to be refused now, else nil.
