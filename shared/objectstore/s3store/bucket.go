@@ -56,12 +56,16 @@ func (s *Store) explain(ctx context.Context, err error) error {
 	}
 	options := minio.ListObjectsOptions{Prefix: s.prefix, MaxKeys: 1, Recursive: true}
 	for o := range s.client.ListObjectsIter(ctx, s.bucket, options) {
-		if o.Err != nil && status(o.Err) != 0 {
+		switch {
+		case status(o.Err) != 0:
 			return o.Err
+		case o.Err != nil:
+			return err
 		}
 		break
 	}
-	if answer, ok := errors.AsType[minio.ErrorResponse](err); ok && answer.Code == minio.AccessDenied {
+	answer, _ := errors.AsType[minio.ErrorResponse](err)
+	if ctx.Err() == nil && answer.Code == minio.AccessDenied {
 		answer.Message = "it is allowed for the prefix alone, and must be for the whole bucket"
 		return answer
 	}
