@@ -107,10 +107,11 @@ func (l *link) run(ctx context.Context) {
 			return
 		}
 		l.set(nil, false, err)
+		if !connected {
+			node++
+		}
 		if connected && time.Since(began) > steady {
 			pauses.Reset()
-		} else {
-			node++
 		}
 		if !patience.Pause(ctx, pauses.NextBackOff()) {
 			l.set(nil, false, errClosed)

@@ -69,8 +69,7 @@ var errClosed = fmt.Errorf("%w: closed by this process", broker.ErrUnavailable)
 // Config says where the broker is and what this process asks of it.
 type Config struct {
 	// URLs are the nodes of one cluster, amqp:// or amqps://, tried in turn from the
-	// first on: the next one when a node can't be reached or its session ends within
-	// seconds. A session that was good is sought again where it was.
+	// first on. After a loss the node of before comes first.
 	// TLS takes its files from the query: cacertfile, certfile, keyfile.
 	URLs []string
 	// Roots are the authorities that are believed where a URL names no cacertfile;
