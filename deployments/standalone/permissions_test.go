@@ -148,7 +148,7 @@ func restrictedBroker(t *testing.T, declared bool) map[string]string {
 	}
 	file := filepath.Join(t.TempDir(), "definitions.json")
 	names := strings.NewReplacer(`"imagebatch"`, `"`+vhost+`"`, `"imagebatch-`, `"`+vhost+`-`,
-		"--vhost imagebatch ", "--vhost "+vhost+" ", "add_vhost imagebatch", "add_vhost "+vhost, " imagebatch-", " "+vhost+"-",
+		"--vhost imagebatch", "--vhost "+vhost, "add_vhost imagebatch", "add_vhost "+vhost, " imagebatch-", " "+vhost+"-",
 		"deployments/rabbitmq/definitions.json", file)
 	if err := os.WriteFile(file, []byte(names.Replace(string(readFile(t, "../rabbitmq/definitions.json")))), 0o600); err != nil {
 		t.Fatal(err)
@@ -217,7 +217,7 @@ func TestLeastPermissions(t *testing.T) {
 	ours := strings.ToLower(rand.Text()) + "/"
 	r := startRestricted(t, true, place{"original", ours + "originals/"}, place{"original", ours + "processed/"})
 	foreign := place{"original", ours}.all(t)
-	others := []string{"a", "originals", "originals-of-others/a.jpg", "processed.jpg", "processed-of-others/a.jpg", "z/originals/a.jpg"}
+	others := []string{"a", "originals", "originals-of-others/a.jpg", "processed-of-others/a.jpg", "processed.jpg", "z/originals/a.jpg"}
 	for _, key := range others {
 		if err := foreign.Put(t.Context(), key, []byte("somebody else's"), ""); err != nil {
 			t.Fatal(err)
@@ -276,7 +276,10 @@ func TestEveryRightIsNeeded(t *testing.T) {
 			if status, _, text := r.post(t, path, "", body()); status != http.StatusServiceUnavailable {
 				t.Errorf("POST %s: %d %s", path, status, text)
 			}
-			return func(t *testing.T) { completes(t, r.submit(t, picture)) }
+			return func(t *testing.T) {
+				r.settled(t, "gateway")
+				completes(t, r.submit(t, picture))
+			}
 		}
 	}
 	batch := func(images ...map[string]string) string {
