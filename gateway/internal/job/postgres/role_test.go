@@ -37,16 +37,17 @@ func TestPlainRole(t *testing.T) {
 	}
 	execute(t, server, statements...)
 	t.Cleanup(func() {
-		execute(t, server, "DROP SCHEMA "+name+" CASCADE", "DROP OWNED BY "+name, "DROP ROLE "+name)
+		execute(t, server, "SET client_min_messages = warning; DROP OWNED BY "+name+" CASCADE; DROP ROLE "+name)
 	})
 
 	u.User = url.UserPassword(name, "secret")
-	q := u.Query()
-	q.Set("search_path", name)
-	q.Set("pool_max_conns", "8")
-	u.RawQuery = q.Encode()
 	jobtest.Run(t, func(t *testing.T) job.Store {
-		execute(t, server, "DROP SCHEMA "+name+" CASCADE", "CREATE SCHEMA "+name+" AUTHORIZATION "+name)
-		return open(t, u.String())
+		schema := name + "_" + strings.ToLower(rand.Text())
+		execute(t, server, "CREATE SCHEMA "+schema+" AUTHORIZATION "+name)
+		address, q := *u, u.Query()
+		q.Set("search_path", schema)
+		q.Set("pool_max_conns", "8")
+		address.RawQuery = q.Encode()
+		return open(t, address.String())
 	})
 }
