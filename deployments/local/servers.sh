@@ -18,6 +18,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 all=(rabbitmq minio versitygw postgres)
 access_key=${TEST_S3_ACCESS_KEY:-imagebatch}
 secret_key=${TEST_S3_SECRET_KEY:-imagebatch-secret}
+# The S3 servers' own name, for buckets that are named in front of it, and what MinIO encrypts buckets with that ask for it.
+s3_domain=s3.test
+kms_key=imagebatch:$(printf '%032d' 0 | base64)
 
 # choose_ports fixes the ports of a folder. They lie below the range from which outgoing connections are served.
 choose_ports() {
@@ -93,7 +96,7 @@ rabbitmq_answers() {
 start_minio() {
   mkdir -p "$dir/minio/data" "$dir/minio/home"
   launch "$dir" minio env HOME="$dir/minio/home" MINIO_ROOT_USER="$access_key" MINIO_ROOT_PASSWORD="$secret_key" \
-    MINIO_BROWSER=off MINIO_UPDATE=off \
+    MINIO_BROWSER=off MINIO_UPDATE=off MINIO_DOMAIN="$s3_domain" MINIO_KMS_SECRET_KEY="$kms_key" \
     "$(tool minio)" server --quiet --address "127.0.0.1:$minio_port" "$dir/minio/data"
 }
 
@@ -106,7 +109,7 @@ minio_answers() {
 start_versitygw() {
   mkdir -p "$dir/versitygw/data"
   launch "$dir" versitygw env ROOT_ACCESS_KEY="$access_key" ROOT_SECRET_KEY="$secret_key" \
-    "$(tool versitygw)" --quiet --keep-alive --port "127.0.0.1:$versitygw_port" --health /health \
+    "$(tool versitygw)" --quiet --keep-alive --port "127.0.0.1:$versitygw_port" --health /health --virtual-domain "$s3_domain" \
     posix "$dir/versitygw/data"
 }
 

@@ -51,6 +51,7 @@ func (c BrokerConfig) Open(declare bool, log *slog.Logger, registry *metrics.Reg
 		URLs:    c.RabbitMQURL,
 		Roots:   roots,
 		Declare: declare && c.RabbitMQDeclare,
+		Watch:   declare && !c.RabbitMQDeclare,
 		WorkQueues: []string{
 			pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
 		},
@@ -65,9 +66,10 @@ func (c BrokerConfig) Open(declare bool, log *slog.Logger, registry *metrics.Reg
 // Config is the part of the environment that names the servers.
 type Config struct {
 	BrokerConfig
+	RoleConfig
 
 	S3Endpoint        string `env:"S3_ENDPOINT" envDefault:"http://127.0.0.1:9000"` // a URL
-	S3AccessKey       string `env:"S3_ACCESS_KEY"`                                  // empty: an instance or web-identity role
+	S3AccessKey       string `env:"S3_ACCESS_KEY"`                                  // empty: those of RoleConfig
 	S3SecretKey       string `env:"S3_SECRET_KEY"`
 	S3Region          string `env:"S3_REGION" envDefault:"us-east-1"`
 	S3BucketOriginal  string `env:"S3_BUCKET_ORIGINAL" envDefault:"original"`
@@ -80,7 +82,7 @@ type Config struct {
 
 // Validate reports everything that is wrong with the configuration.
 func (c Config) Validate() error {
-	errs := []error{c.BrokerConfig.Validate()}
+	errs := append(c.validate(), c.BrokerConfig.Validate())
 	if u, err := url.Parse(c.S3Endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		errs = append(errs, fmt.Errorf("S3_ENDPOINT %q: want http://host:port or https://host", c.S3Endpoint))
 	}
@@ -128,7 +130,7 @@ func (c Config) open(declare bool, log *slog.Logger) (*Servers, error) {
 
 func (c Config) store(bucket, prefix string, roots *x509.CertPool) s3store.Config {
 	return s3store.Config{
-		Endpoint: c.S3Endpoint, AccessKey: c.S3AccessKey, SecretKey: c.S3SecretKey, Region: c.S3Region,
+		Endpoint: c.S3Endpoint, AccessKey: c.S3AccessKey, SecretKey: c.S3SecretKey, Role: c.role(), Region: c.S3Region,
 		Bucket: bucket, Prefix: prefix, PathStyle: c.S3PathStyle, CreateBucket: c.S3CreateBuckets, Roots: roots,
 	}
 }

@@ -154,7 +154,7 @@ func (c *consumer) open(s *session, ch *amqp.Channel) (<-chan amqp.Delivery, err
 	}
 	deliveries, err := ch.Consume(c.queue, tag, false, false, false, false, nil)
 	if err != nil {
-		return nil, fmt.Errorf("consume: %w", err)
+		return nil, fmt.Errorf("consume: %w", lacksToConsume(err))
 	}
 	return deliveries, nil
 }

@@ -22,9 +22,48 @@ type fanout struct {
 	declare bool
 
 	// mu guards the fields below.
-	mu     sync.Mutex
-	ch     *amqp.Channel // nil until the first broadcast, and after a channel error
-	topics map[string]struct{}
+	mu      sync.Mutex
+	ch      *amqp.Channel // nil until the first broadcast, and after a channel error
+	closes  chan *amqp.Error
+	topics  map[string]struct{}
+	last    string // the topic of the last broadcast
+	refused error  // why the broker took no broadcast, until it has taken one
+	looks   int    // since the last probe
+	age     int    // of the channel, in looks
+}
+
+// probeType marks a message that only asks whether it may be sent.
+const probeType = "imagebatch.probe"
+
+// probeLooks is how many looks there are from one probe to the next.
+const probeLooks = 5
+
+// look tells whether the broker refuses broadcasts. It says so by closing the channel,
+// some time after: so it is asked again and again, and once it has refused one, a
+// probe is sent from time to time. A channel that lives through two looks shows that
+// all is well.
+func (f *fanout) look() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case cause, ok := <-f.closes:
+		if f.closes = nil; ok && cause != nil {
+			f.refused = fmt.Errorf("broadcast to %s: %w", f.last, lacksToPublish(cause))
+		}
+	default:
+		if f.age++; f.closes != nil && f.age > 1 {
+			f.refused = nil
+		}
+	}
+	if f.refused == nil {
+		return nil
+	}
+	if f.looks++; f.looks >= probeLooks {
+		f.looks = 0
+		// What comes of it is seen at the next look.
+		_ = f.publish(f.last, amqp.Publishing{Type: probeType, DeliveryMode: amqp.Transient})
+	}
+	return f.refused
 }
 
 // Broadcast sends body to whoever is subscribed to the topic now; see
@@ -55,12 +94,18 @@ func (b *Broker) Broadcast(ctx context.Context, topic string, body []byte) error
 func (f *fanout) send(topic string, body []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.publish(topic, amqp.Publishing{ContentType: amqp.MimeApplicationJSON, DeliveryMode: amqp.Transient, Body: body})
+}
+
+// publish needs mu.
+func (f *fanout) publish(topic string, message amqp.Publishing) error {
 	if f.ch == nil || f.ch.IsClosed() {
 		ch, err := f.session.conn.Channel()
 		if err != nil {
 			return fmt.Errorf("open channel: %w", err)
 		}
-		f.ch, f.topics = ch, map[string]struct{}{}
+		f.age = 0
+		f.ch, f.topics, f.closes = ch, map[string]struct{}{}, ch.NotifyClose(make(chan *amqp.Error, 1))
 	}
 	if _, known := f.topics[topic]; !known && f.declare {
 		if err := declareTopic(f.ch, topic); err != nil {
@@ -68,15 +113,14 @@ func (f *fanout) send(topic string, body []byte) error {
 		}
 		f.topics[topic] = struct{}{}
 	}
-	_, err := f.ch.PublishWithDeferredConfirm(topic, "", false, false, amqp.Publishing{
-		ContentType: amqp.MimeApplicationJSON, DeliveryMode: amqp.Transient, Body: body,
-	})
+	f.last = topic
+	_, err := f.ch.PublishWithDeferredConfirm(topic, "", false, false, message)
 	return err
 }
 
 func declareTopic(ch *amqp.Channel, topic string) error {
 	if err := ch.ExchangeDeclare(topic, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
-		return fmt.Errorf("declare topic %s: %w", topic, err)
+		return fmt.Errorf("declare topic %s: %w", topic, lacksToConfigure(err))
 	}
 	return nil
 }
@@ -131,6 +175,9 @@ func (b *Broker) subscribed(ctx context.Context, s *session, topic string, stand
 	receiving.Go(func() {
 		defer close(waiting)
 		for d := range deliveries {
+			if d.Type == probeType {
+				continue
+			}
 			for sent := false; !sent; {
 				select {
 				case waiting <- d.Body:
@@ -172,14 +219,14 @@ func (b *Broker) bind(s *session, ch *amqp.Channel, topic string) (<-chan amqp.D
 		"x-max-length": int64(maxBacklog), "x-overflow": "drop-head",
 	})
 	if err != nil {
-		return nil, fmt.Errorf("declare queue of subscriber: %w", err)
+		return nil, fmt.Errorf("declare queue of subscriber: %w", lacksToConfigure(err))
 	}
 	if err := ch.QueueBind(q.Name, "", topic, false, nil); err != nil {
-		return nil, fmt.Errorf("bind to topic: %w", err)
+		return nil, fmt.Errorf("bind to topic: %w", lacksToBind(err))
 	}
 	deliveries, err := ch.Consume(q.Name, "", true, true, false, false, nil)
 	if err != nil {
-		return nil, fmt.Errorf("consume: %w", err)
+		return nil, fmt.Errorf("consume: %w", lacksToConsume(err))
 	}
 	return deliveries, nil
 }

@@ -31,9 +31,11 @@ const fewestRounds = 4
 // it waits for ever. Deleting it works: after 5 s the broker does it by force.
 //
 // Deleting loses nothing because the routine then misses the queue, and the hook is
-// told. The dead queues hold what nobody sends again: of them it only tells.
+// told. The dead queues hold what nobody sends again: of them it only tells, and of
+// all queues where it may not declare.
 type healer struct {
 	silence    time.Duration
+	declare    bool
 	specs      []broker.QueueSpec
 	urls       []string
 	dialing    *link // never run, only dialled by
@@ -60,7 +62,7 @@ func newHealer(config Config, b *Broker, log *slog.Logger, closed <-chan struct{
 		registry = metrics.New()
 	}
 	return &healer{
-		silence: config.Silence, specs: b.routine.specs, urls: config.URLs,
+		silence: config.Silence, declare: config.Declare, specs: b.routine.specs, urls: config.URLs,
 		dialing: newLink("asking", config, log, closed), publishing: b.publishing, consuming: b.consuming,
 		routine: b.routine, log: log,
 		made:   registry.Counter("queues_made_anew_total", "Queues that answered nothing and were deleted and declared again, by queue.", "queue"),
@@ -84,11 +86,29 @@ func (h *healer) run(ctx context.Context) {
 		case err != nil:
 			// A broker that is away, busy or blocked proves nothing against one queue.
 			clear(h.silent)
-			h.log.DebugContext(ctx, "queues not asked", "error", err)
+			h.tell(ctx, err)
 		default:
+			h.consuming.note(watchNote, nil)
 			h.judge(ctx, url, silent)
 		}
 		h.mute.Set(float64(len(h.silent)))
+	}
+}
+
+// watchNote is under what name Ready tells that the user may not ask.
+const watchNote = "look for silent queues"
+
+// tell tells why a round came to nothing. What the user may not do is an operator's
+// matter, and told once.
+func (h *healer) tell(ctx context.Context, err error) {
+	_, denied := refused(err)
+	if denied && h.consuming.noted(watchNote) == nil {
+		h.log.WarnContext(ctx, "queues not asked", "error", err)
+	} else {
+		h.log.DebugContext(ctx, "queues not asked", "error", err)
+	}
+	if denied {
+		h.consuming.note(watchNote, err)
 	}
 }
 
@@ -128,24 +148,33 @@ func (h *healer) heal(ctx context.Context, url string, spec broker.QueueSpec, q 
 		}
 		return
 	}
+	if !h.declare {
+		h.leave(ctx, spec.Name, q, errors.New("it answers nothing, and this service may not declare queues"), h.command(spec.Name)+", and declare it as before")
+		return
+	}
 	h.log.WarnContext(ctx, "queue is deleted to be made anew", "queue", spec.Name, "silent_since", q.since)
 	err := h.remove(ctx, url, spec.Name)
 	switch {
 	case ctx.Err() != nil:
 		return
 	case err != nil:
-		err = fmt.Errorf("it answers nothing and can't be deleted: %w; to be done by an operator: %s", err, h.command(spec.Name))
-		h.consuming.note(silenceNote(spec.Name), err)
-		if !q.told {
-			q.told = true
-			h.log.ErrorContext(ctx, "silent queue not deleted", "queue", spec.Name, "error", err)
-		}
+		h.leave(ctx, spec.Name, q, fmt.Errorf("it answers nothing and can't be deleted: %w", err), h.command(spec.Name))
 		return
 	}
 	delete(h.silent, spec.Name)
 	h.consuming.note(silenceNote(spec.Name), nil)
 	h.made.Add(1, spec.Name)
 	h.routine.hurry()
+}
+
+// leave leaves a silent queue to an operator, and says what is to be done.
+func (h *healer) leave(ctx context.Context, queue string, q *silentQueue, err error, remedy string) {
+	err = fmt.Errorf("%w; to be done by an operator: %s", err, remedy)
+	h.consuming.note(silenceNote(queue), err)
+	if !q.told {
+		q.told = true
+		h.log.ErrorContext(ctx, "silent queue not deleted", "queue", queue, "error", err)
+	}
 }
 
 // command is what an operator does about a queue.
@@ -171,8 +200,10 @@ func (h *healer) remove(ctx context.Context, url, queue string) error {
 
 // ask asks each queue and gives those that did not answer. An error says that the
 // round proves nothing. When any is silent, a new queue that must answer shows that
-// it is not the broker: there may be no other that does.
+// it is not the broker: there may be no other that does. Where no queue can be made,
+// one of the others has to have answered.
 func (h *healer) ask(ctx context.Context, url string) (silent map[string]bool, err error) {
+	spoke := false
 	silent = map[string]bool{}
 	var s *session
 	release := func() {}
@@ -183,11 +214,12 @@ func (h *healer) ask(ctx context.Context, url string) (silent map[string]bool, e
 				return nil, err
 			}
 		}
-		answered, err := h.answers(s, spec.Name)
+		asked, answered, err := h.answers(s, spec.Name)
 		if err != nil {
 			return nil, err
 		}
-		if !answered {
+		spoke = spoke || asked && answered
+		if asked && !answered {
 			silent[spec.Name] = true
 			s.kill() // the channel that waits is of no more use
 			release()
@@ -199,6 +231,12 @@ func (h *healer) ask(ctx context.Context, url string) (silent map[string]bool, e
 	}
 	if err := h.blocked(); err != nil {
 		return nil, err
+	}
+	if !h.declare {
+		if !spoke {
+			return nil, errors.New("no other queue answers either")
+		}
+		return silent, nil
 	}
 	release()
 	if s, release, err = h.dial(ctx, url); err != nil {
@@ -216,7 +254,7 @@ func (h *healer) control(s *session) error {
 	if err := v.declare(name, amqp.Table{"x-queue-type": "quorum", "x-expires": time.Minute.Milliseconds()}); err != nil {
 		return err
 	}
-	answered, err := h.answers(s, name)
+	_, answered, err := h.answers(s, name)
 	if err != nil {
 		return err
 	}
@@ -251,18 +289,18 @@ func (h *healer) dial(ctx context.Context, url string) (*session, func(), error)
 
 // answers asks one queue something that only its leader can answer: for a
 // message, where none waits. One that tells of waiting messages is left in peace,
-// since it would give one out, and so is one that is not there. A message that
-// comes all the same goes back with its channel.
-func (h *healer) answers(s *session, queue string) (bool, error) {
+// since it would give one out, and so is one that is not there: they count as not
+// asked. A message that comes all the same goes back with its channel.
+func (h *healer) answers(s *session, queue string) (asked, answered bool, err error) {
 	v := &survey{session: s}
 	found, ready, err := v.look(queue)
 	defer v.close()
 	if err != nil || !found || ready > 0 {
-		return true, err
+		return false, false, err
 	}
 	ch, err := s.channel()
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	began, bound := time.Now(), min(answerTimeout, h.silence/4)
 	stop := s.within(bound)
@@ -270,16 +308,16 @@ func (h *healer) answers(s *session, queue string) (bool, error) {
 	stop()
 	if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Server {
 		if refusal.Code == amqp.InternalError {
-			return false, nil // the broker has asked in vain
+			return true, false, nil // the broker has asked in vain
 		}
-		return false, fmt.Errorf("ask queue %s: %w", queue, err)
+		return true, false, fmt.Errorf("ask queue %s: %w", queue, lacksToConsume(err))
 	}
 	switch {
 	case err == nil:
 		s.closeChannel(ch)
-		return true, nil
+		return true, true, nil
 	case time.Since(began) >= bound:
-		return false, nil
+		return true, false, nil
 	}
-	return false, fmt.Errorf("ask queue %s: %w", queue, err)
+	return true, false, fmt.Errorf("ask queue %s: %w", queue, err)
 }

@@ -98,6 +98,43 @@ func TestQueueWithoutLeader(t *testing.T) {
 	}
 }
 
+// Where nothing may be declared, a queue without a leader is left to an operator, who is
+// told what to do; the hook hears of it when it is done.
+func TestQueueWithoutLeaderIsLeft(t *testing.T) {
+	rabbitmqctl(t, "version")
+	q := brokertest.Name()
+	declaring := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
+	brokertest.Publish(t, declaring, broker.DeadQueue(q), brokertest.Text("x"))
+	if err := declaring.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Watch: true, WorkQueues: []string{q}, Silence: silence})
+	hooked := make(chan bool, 64)
+	b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+		hooked <- fresh
+		return nil
+	})
+	brokertest.Receive(t, hooked, "the hook")
+	behead(t, q)
+	want := fmt.Sprintf("queue %s: it answers nothing, and this service may not declare queues; to be done by an operator: "+
+		"rabbitmqctl delete_queue --vhost %s %[1]s, and declare it as before", q, vhost(t))
+	eventually(t, "an operator is told", func() bool {
+		err := b.Ready()
+		return err != nil && err.Error() == want
+	})
+	rabbitmqctl(t, "delete_queue", "--vhost", vhost(t), q)
+	eventually(t, "the queue is missed", func() bool {
+		err := b.Ready()
+		return err != nil && strings.Contains(err.Error(), "may not declare: "+q)
+	})
+	again := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
+	brokertest.Publish(t, again, q, brokertest.Text("after"))
+	if !brokertest.Receive(t, hooked, "the hook after the queue was declared") {
+		t.Error("the hook was not told that a queue was lost")
+	}
+	eventually(t, "ready", func() bool { return b.Ready() == nil })
+}
+
 // Who consumed from a queue that lost its leader is told of nothing, and consumes
 // from the new one.
 func TestConsumerOfQueueWithoutLeader(t *testing.T) {

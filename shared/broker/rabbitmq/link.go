@@ -265,6 +265,13 @@ func (l *link) note(whose string, err error) {
 	l.notes[whose] = err
 }
 
+// noted is what note was told last.
+func (l *link) noted(whose string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.notes[whose]
+}
+
 // trouble says why the link can't do its work, nil when it can.
 func (l *link) trouble() error {
 	l.mu.Lock()

@@ -3,6 +3,7 @@ package rabbitmq_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"strings"
@@ -103,6 +104,35 @@ func TestSecondURL(t *testing.T) {
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{"amqp://127.0.0.1:1", serverURL(t)}, Declare: true, WorkQueues: []string{q}})
 	brokertest.Publish(t, b, q, brokertest.Text("x"))
+}
+
+// A node that is lost is left for the next, and that one for the first again.
+func TestNodesFailOver(t *testing.T) {
+	q := brokertest.Name()
+	first, firstURL := startProxy(t)
+	second, secondURL := startProxy(t)
+	b := openWith(t, rabbitmq.Config{URLs: []string{firstURL, secondURL}, Declare: true, WorkQueues: []string{q}})
+	got := make(chan string, 64)
+	brokertest.Start(t, b, q, 1, func(_ context.Context, d broker.Delivery) error {
+		err := d.Ack()
+		got <- string(d.Body)
+		return err
+	})
+	for i, lost := range []*proxy{nil, first, second, first} {
+		if lost != nil {
+			for _, p := range []*proxy{first, second} {
+				if p != lost {
+					p.open(t)
+				}
+			}
+			lost.down()
+		}
+		body := fmt.Sprint("message ", i)
+		brokertest.Publish(t, b, q, brokertest.Text(body))
+		for brokertest.Receive(t, got, body) != body { //nolint:revive // One whose ack was lost comes again.
+		}
+		eventually(t, "ready", func() bool { return b.Ready() == nil })
+	}
 }
 
 // What no frame can carry is refused before it costs the connection.

@@ -17,10 +17,11 @@ type proxy struct {
 	running sync.WaitGroup
 
 	// mu guards the fields below.
-	mu       sync.Mutex
-	listener net.Listener
-	conns    map[net.Conn]struct{}
-	flowing  chan struct{} // closed while bytes flow
+	mu        sync.Mutex
+	listener  net.Listener
+	listening bool
+	conns     map[net.Conn]struct{}
+	flowing   chan struct{} // closed while bytes flow
 }
 
 // startProxy starts one in front of the server and gives its URL.
@@ -58,7 +59,7 @@ func (p *proxy) up(t *testing.T) {
 		t.Fatalf("listen: %v", err)
 	}
 	p.mu.Lock()
-	p.listener, p.address = listener, listener.Addr().String()
+	p.listener, p.listening, p.address = listener, true, listener.Addr().String()
 	p.mu.Unlock()
 	p.running.Go(func() {
 		for {
@@ -71,10 +72,22 @@ func (p *proxy) up(t *testing.T) {
 	})
 }
 
+// open listens unless it does already.
+func (p *proxy) open(t *testing.T) {
+	t.Helper()
+	p.mu.Lock()
+	listening := p.listening
+	p.mu.Unlock()
+	if !listening {
+		p.up(t)
+	}
+}
+
 // down closes the port and cuts what goes through it.
 func (p *proxy) down() {
 	p.mu.Lock()
 	_ = p.listener.Close()
+	p.listening = false
 	p.mu.Unlock()
 	p.cut()
 }

@@ -127,6 +127,49 @@ func newPublisher(s *session, config Config) (*publisher, error) {
 	}, nil
 }
 
+// probe asks whether the user may publish at all, by a message to no queue: the broker
+// says no by ending the channel, which tells the caller of a publish nothing, and
+// costs all that are in flight. An answer that does not come in time is left to the
+// publishes.
+func (p *publisher) probe() error {
+	defer p.session.within(rpcTimeout)()
+	confirm, err := p.ch.PublishWithDeferredConfirm("", probeType, false, false, amqp.Publishing{Type: probeType, DeliveryMode: amqp.Transient})
+	if err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	late := time.NewTimer(p.timeout)
+	defer late.Stop()
+	select {
+	case <-late.C:
+	case state := <-p.blocking:
+		if state.Active {
+			p.blocked.Store(&state.Reason)
+		}
+	case <-confirm.Done():
+		if confirm.Acked() {
+			return nil
+		}
+		select {
+		case cause := <-p.closes:
+			if cause != nil {
+				return lacksToPublish(cause)
+			}
+		case <-late.C:
+		}
+		return errLost
+	}
+	return nil
+}
+
+// noteBroadcasts tells of refused broadcasts, and logs the first.
+func (b *Broker) noteBroadcasts(ctx context.Context, refusal error) {
+	const whose = "broadcasts"
+	if refusal != nil && b.publishing.noted(whose) == nil {
+		b.log.WarnContext(ctx, "broadcasts refused", "error", refusal)
+	}
+	b.publishing.note(whose, refusal)
+}
+
 // servePublishing watches over a publishing session until it ends.
 func (b *Broker) servePublishing(ctx context.Context, s *session) error {
 	p, blocking := s.publisher, s.publisher.blocking
@@ -139,6 +182,9 @@ func (b *Broker) servePublishing(ctx context.Context, s *session) error {
 		case cause, ok := <-p.closes:
 			if !ok || ctx.Err() != nil {
 				return nil
+			}
+			if _, ok := refused(cause); ok {
+				return lacksToPublish(cause)
 			}
 			return fmt.Errorf("publishing channel closed: %w", cause)
 		case state, ok := <-blocking:
@@ -155,6 +201,7 @@ func (b *Broker) servePublishing(ctx context.Context, s *session) error {
 			}
 		case <-sweep.C:
 			p.sweep()
+			b.noteBroadcasts(ctx, p.fanout.look())
 		}
 	}
 }

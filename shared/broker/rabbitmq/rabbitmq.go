@@ -19,6 +19,10 @@
 // A queue that answers nothing for two minutes while the broker serves others is
 // deleted and declared anew by a Broker that declares, and counts as lost.
 //
+// What the user may not do is told by Ready with the permission and the name that
+// are missing: the right to publish is asked for when a session starts, the others
+// show when they are used. docs/operations.md has the least permissions.
+//
 // It refuses to change a queue that exists with other arguments: Ready names the
 // queue and the argument until somebody removes it.
 package rabbitmq
@@ -64,7 +68,8 @@ var errClosed = fmt.Errorf("%w: closed by this process", broker.ErrUnavailable)
 
 // Config says where the broker is and what this process asks of it.
 type Config struct {
-	// URLs are the nodes of one cluster, amqp:// or amqps://, tried in turn.
+	// URLs are the nodes of one cluster, amqp:// or amqps://, tried in turn from the
+	// first on. After a loss the node of before comes first.
 	// TLS takes its files from the query: cacertfile, certfile, keyfile.
 	URLs []string
 	// Roots are the authorities that are believed where a URL names no cacertfile;
@@ -75,6 +80,9 @@ type Config struct {
 	// Declare lets the Broker declare broker.Topology(WorkQueues...) and topics.
 	// Without it, it waits until somebody else has.
 	Declare bool
+	// Watch has a Broker that does not declare look for queues that answer nothing,
+	// too, for an operator to do something about them.
+	Watch bool
 	// WorkQueues are the work queues that the process uses.
 	WorkQueues []string
 	// PublishTimeout bounds Publish and Broadcast; DefaultPublishTimeout when 0.
@@ -161,14 +169,16 @@ func Open(config Config, log *slog.Logger) (*Broker, error) {
 	b.consuming = newLink("consuming", config, log, ctx.Done())
 	b.routine = newRoutine(config, b.consuming, log)
 	b.publishing.prepare = func(s *session) (err error) {
-		s.publisher, err = newPublisher(s, config)
+		if s.publisher, err = newPublisher(s, config); err == nil {
+			err = s.publisher.probe()
+		}
 		return err
 	}
 	b.publishing.serve = b.servePublishing
 	b.consuming.serve = b.routine.serve
 	b.running.Go(func() { b.publishing.run(ctx) })
 	b.running.Go(func() { b.consuming.run(ctx) })
-	if config.Declare {
+	if config.Declare || config.Watch {
 		h := newHealer(config, b, log, ctx.Done())
 		b.running.Go(func() { h.run(ctx) })
 	}

@@ -129,9 +129,17 @@ func (r *routine) pass(ctx context.Context, s *session, settled int) (generation
 	r.mu.Unlock()
 
 	fresh, marked := forgot, false
+	absent := missing
+	if !r.declare && settled != generation {
+		others, err := v.undeclared(r.specs)
+		if err != nil {
+			return settled, err
+		}
+		absent = append(absent, others...)
+	}
 	switch {
-	case !r.declare && len(missing) > 0:
-		return settled, fmt.Errorf("missing queues that this service may not declare: %s", strings.Join(missing, ", "))
+	case !r.declare && len(absent) > 0:
+		return settled, fmt.Errorf("missing queues that this service may not declare: %s", strings.Join(absent, ", "))
 	case r.declare && hook != nil:
 		if marked, err = v.exists(marker); err != nil {
 			return settled, err

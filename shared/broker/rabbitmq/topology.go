@@ -140,6 +140,33 @@ func (v *survey) missing(specs []broker.QueueSpec) ([]string, error) {
 	return names, nil
 }
 
+// undeclared lists what holds no open work and has to be there all the same: the dead
+// queues, and the exchanges that lead to them. A Broker that declares needs not look.
+// Whether they are bound the broker tells nobody.
+func (v *survey) undeclared(specs []broker.QueueSpec) (names []string, err error) {
+	for _, spec := range specs {
+		if spec.Name != broker.DeadQueue(spec.Work) {
+			continue
+		}
+		found, err := v.exists(spec.Name)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			names = append(names, spec.Name)
+		}
+		err = v.ask(func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclarePassive(spec.Name, amqp.ExchangeFanout, true, false, false, false, nil)
+		})
+		if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.NotFound {
+			names = append(names, "exchange "+spec.Name)
+		} else if err != nil {
+			return nil, fmt.Errorf("check exchange %s: %w", spec.Name, err)
+		}
+	}
+	return names, nil
+}
+
 // declareAll declares the topology and its dead-letter exchanges. What exists as
 // it should be is left as it is.
 func (v *survey) declareAll(specs []broker.QueueSpec) error {
@@ -155,12 +182,12 @@ func (v *survey) declareAll(specs []broker.QueueSpec) error {
 		exchange := spec.Name
 		err := v.ask(func(ch *amqp.Channel) error {
 			if err := ch.ExchangeDeclare(exchange, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
-				return err
+				return lacksToConfigure(err)
 			}
 			if err := ch.QueueBind(spec.Name, "", exchange, false, nil); err != nil {
-				return err
+				return lacksToBind(err)
 			}
-			return ch.QueueBind(broker.DeadResults, "", exchange, false, nil)
+			return lacksToBind(ch.QueueBind(broker.DeadResults, "", exchange, false, nil))
 		})
 		if err != nil {
 			return fmt.Errorf("declare dead-letter exchange %s: %w", exchange, err)
@@ -175,7 +202,7 @@ func (v *survey) declare(queue string, args amqp.Table) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("declare queue %s: %w", queue, err)
+		return fmt.Errorf("declare queue %s: %w", queue, lacksToDeclare(err))
 	}
 	return nil
 }
@@ -193,7 +220,7 @@ func (v *survey) remove(queue string) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("delete queue %s: %w", queue, err)
+		return fmt.Errorf("delete queue %s: %w", queue, lacksToConfigure(err))
 	}
 	return nil
 }

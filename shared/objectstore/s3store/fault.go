@@ -36,11 +36,17 @@ func callFailed(op, key string, err error) error { return fmt.Errorf("%s object 
 // What is not known to be the caller's fault is the store's, and worth a later
 // call.
 func (s *Store) class(err error) error {
+	if missing, ok := errors.AsType[*roleError](err); ok {
+		return &callError{objectstore.ErrUnavailable, missing.text}
+	}
 	answer, ok := errors.AsType[minio.ErrorResponse](err)
 	if !ok {
 		return &callError{objectstore.ErrUnavailable, s.silence(err)}
 	}
-	text := fmt.Sprintf("%s (%s, HTTP status %d)", answer.Error(), answer.Code, answer.StatusCode)
+	text := said(answer)
+	if action, ok := denied(err); ok {
+		text = fmt.Sprintf("bucket %q does not allow %s to this access key: %s", s.bucket, action, text)
+	}
 	switch {
 	case answer.Code == minio.NoSuchKey:
 		return &callError{objectstore.ErrNotExist, text}
@@ -49,6 +55,11 @@ func (s *Store) class(err error) error {
 	default:
 		return &callError{objectstore.ErrUnavailable, text}
 	}
+}
+
+// said is what the server has answered.
+func said(answer minio.ErrorResponse) string {
+	return fmt.Sprintf("%s (%s, HTTP status %d)", answer.Error(), answer.Code, answer.StatusCode)
 }
 
 // silence tells of a call without an answer, in words that don't sound as if the
@@ -70,8 +81,9 @@ var argumentFaults = []string{
 }
 
 // isPassing tells whether another try right now may do better. Another answer to
-// the same question about keys, buckets and rights is not to be expected.
-func isPassing(err error) bool {
+// the same question about keys, buckets and rights is not to be expected, unless
+// the keys are a role's, which has others.
+func (s *Store) isPassing(err error) bool {
 	answer, ok := errors.AsType[minio.ErrorResponse](err)
 	if !ok {
 		return true
@@ -81,7 +93,12 @@ func isPassing(err error) bool {
 		return true
 	}
 	return answer.StatusCode >= http.StatusInternalServerError && answer.StatusCode != http.StatusNotImplemented ||
-		slices.Contains(passingCodes, answer.Code)
+		slices.Contains(passingCodes, answer.Code) || s.role != nil && slices.Contains(keyFaults, answer.Code)
+}
+
+// keyFaults are the answers to keys that have ended or are not known.
+var keyFaults = []string{
+	"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "InvalidTokenId", "InvalidAccessKeyId",
 }
 
 // passingCodes come with a status that others would keep: damage on the way, or
@@ -90,7 +107,7 @@ func isPassing(err error) bool {
 // where that is allowed.
 var passingCodes = []string{
 	"BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch",
-	"OperationAborted", "SlowDown", "InternalError", "ExpiredToken", minio.NoSuchBucket,
+	"OperationAborted", "SlowDown", "InternalError", minio.NoSuchBucket,
 	"ExistingObjectIsDirectory", "ObjectParentIsFile",
 }
 

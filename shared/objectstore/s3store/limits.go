@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -82,7 +83,8 @@ func (s *Store) do(ctx context.Context, op, key string, budget time.Duration, ca
 	begun := time.Now()
 	pause := s.limits.pause
 	for try := 1; ; try++ {
-		err := s.try(ctx, budget, call)
+		err := s.try(ctx, op, budget, call)
+		s.denials.note(op, err)
 		if err == nil {
 			return nil
 		}
@@ -90,7 +92,7 @@ func (s *Store) do(ctx context.Context, op, key string, budget time.Duration, ca
 			return callFailed(op, key, ctx.Err())
 		}
 		wait := pause/2 + rand.N(pause) //nolint:gosec // jitter needs no secret
-		if !isPassing(err) || try >= s.limits.tries || time.Since(begun)+wait > s.limits.window {
+		if !s.isPassing(err) || try >= s.limits.tries || time.Since(begun)+wait > s.limits.window {
 			return callFailed(op, key, s.class(err))
 		}
 		select {
@@ -101,16 +103,21 @@ func (s *Store) do(ctx context.Context, op, key string, budget time.Duration, ca
 	}
 }
 
-// try makes one try: it sees that there is a bucket, and that an object said to
-// be absent is absent from a bucket that exists.
-func (s *Store) try(ctx context.Context, budget time.Duration, call func(context.Context) error) error {
+// try makes one try: it sees that there are keys and a bucket, and that an object
+// said to be absent is absent from a bucket that exists.
+func (s *Store) try(ctx context.Context, op string, budget time.Duration, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
+	if err := s.role.provide(ctx); err != nil {
+		return err
+	}
 	if err := s.ensureBucket(ctx); err != nil {
 		return err
 	}
 	err := call(ctx)
 	switch code(err) {
+	case "":
+		return err
 	case minio.NoSuchBucket:
 		s.bucketSeen.Store(false)
 	case minio.NoSuchKey:
@@ -118,5 +125,8 @@ func (s *Store) try(ctx context.Context, budget time.Duration, call func(context
 			return missing
 		}
 	}
-	return err
+	if slices.Contains(keyFaults, code(err)) {
+		s.role.refused()
+	}
+	return &actionError{actions[op], err}
 }

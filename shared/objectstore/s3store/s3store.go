@@ -3,9 +3,15 @@
 //
 // It promises objectstore's contract on any server that has PUT, GET, HEAD,
 // DELETE and LIST (version 2): it asks for nothing else, and creates the bucket
-// only when it is told to. The key it signs with needs s3:ListBucket,
-// s3:GetObject, s3:PutObject and s3:DeleteObject; without s3:ListBucket a server
-// answers 403 for what does not exist.
+// only when it is told to. The key it signs with needs s3:ListBucket, without
+// which a server answers 403 for what does not exist, and of s3:GetObject,
+// s3:PutObject and s3:DeleteObject those whose calls are made. A right that turns
+// out to be missing is ErrUnavailable, and told by Ready, under its name.
+//
+// Without keys in the Config it signs with those of a role (see [Role]).
+//
+// It believes no ETag: encryption by the server makes it anything but a sum of the
+// object.
 //
 // An absent server is no error of [Open]. Every call looks for the bucket first
 // until it was seen once, so a server may come up, or be restarted, at any time.
@@ -29,7 +35,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -44,16 +52,16 @@ import (
 type Config struct {
 	Endpoint string // http://host:port or https://host, without a path
 
-	// Both, or neither: then the role of the instance, the container or the web
-	// identity is asked, as the AWS_ environment variables of that platform say.
-	AccessKey, SecretKey string
+	AccessKey, SecretKey string // both, or neither: then Role's
+	Role                 Role
 
 	Region string // empty: as the endpoint's name tells, else us-east-1
 	Bucket string
 	Prefix string // before every key, as it stands: "originals/"
 
-	// PathStyle puts the bucket into the path. Without it the host name of a known
-	// cloud carries the bucket, and every other endpoint gets it in the path too.
+	// PathStyle puts the bucket into the path, http://host/bucket/key. Without it the
+	// host name carries it, http://bucket.host/key, unless it can't: the endpoint is
+	// an address, or the bucket's name has dots, which no certificate covers.
 	PathStyle    bool
 	CreateBucket bool // create the bucket when it is absent
 
@@ -64,12 +72,14 @@ type Config struct {
 type Store struct {
 	client *minio.Core
 	http   *http.Transport
+	role   *role // nil where the keys are given
 	limits limits
 
 	endpoint, region, bucket, prefix string
 	secure, create                   bool
 
 	bucketSeen atomic.Bool // the bucket was there at the last look
+	denials    denials
 }
 
 var _ objectstore.Store = (*Store)(nil)
@@ -97,10 +107,6 @@ func open(c Config, l limits) (*Store, error) {
 		return nil, fmt.Errorf("check prefix of bucket %q: %w", c.Bucket, err)
 	}
 
-	creds := credentials.NewStaticV4(c.AccessKey, c.SecretKey, "")
-	if c.AccessKey == "" {
-		creds = credentials.NewIAM("")
-	}
 	region := c.Region
 	if region == "" {
 		region = s3utils.GetRegionFromURL(*u)
@@ -108,11 +114,16 @@ func open(c Config, l limits) (*Store, error) {
 	if region == "" {
 		region = "us-east-1"
 	}
-	lookup := minio.BucketLookupAuto
-	if c.PathStyle {
+	lookup := minio.BucketLookupDNS
+	if _, err := netip.ParseAddr(u.Hostname()); c.PathStyle || err == nil || u.Scheme == "https" && strings.Contains(c.Bucket, ".") {
 		lookup = minio.BucketLookupPath
 	}
 	transport := newTransport(l, c.Roots)
+	creds, role := credentials.NewStaticV4(c.AccessKey, c.SecretKey, ""), (*role)(nil)
+	if c.AccessKey == "" {
+		role = newRole(c.Role, transport, l)
+		creds = credentials.New(role)
+	}
 	client, err := minio.NewCore(u.Host, &minio.Options{
 		Creds: creds, Secure: u.Scheme == "https", Region: region, BucketLookup: lookup,
 		Transport:  transport,
@@ -122,7 +133,7 @@ func open(c Config, l limits) (*Store, error) {
 		return nil, fmt.Errorf("set up S3 client for %q: %w", u.Redacted(), err)
 	}
 	return &Store{
-		client: client, http: transport, limits: l,
+		client: client, http: transport, role: role, limits: l,
 		endpoint: u.Scheme + "://" + u.Host, region: region, bucket: c.Bucket, prefix: c.Prefix,
 		secure: u.Scheme == "https", create: c.CreateBucket,
 	}, nil

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestLeastPermissions has everything work in one bucket that others use too, on
+// queues that an operator has made, with the rights of the manual alone.
+func TestLeastPermissions(t *testing.T) {
+	ours := strings.ToLower(rand.Text()) + "/"
+	r := startRestricted(t, true, place{"original", ours + "originals/"}, place{"original", ours + "processed/"})
+	foreign := place{"original", ours}.all(t)
+	others := []string{"a", "originals", "originals-of-others/a.jpg", "processed-of-others/a.jpg", "processed.jpg", "z/originals/a.jpg"}
+	for _, key := range others {
+		if err := foreign.Put(t.Context(), key, []byte("somebody else's"), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	site := origin(t, map[string][]byte{"photo.jpg": photo(t)})
+	id := r.submit(t, inline("inline.jpg", photo(t)), map[string]string{"url": site + "/photo.jpg"}, map[string]string{"url": site + "/none.jpg"})
+	if got := r.ended(t, id); got.Completed != 2 || got.Failed != 1 {
+		t.Errorf("job %+v", got)
+	}
+	for _, what := range []string{"file", "thumbnail", "metadata"} {
+		var data []byte
+		if status, _ := r.call(t, http.MethodGet, "/api/v1/batch/"+id+"/images/1/"+what, nil, &data); status != http.StatusOK || len(data) == 0 {
+			t.Errorf("%s: %d %.200s", what, status, data)
+		}
+	}
+	for _, p := range r.parts {
+		if err := p.end(syscall.SIGTERM); err != nil {
+			t.Errorf("%s: %v", p.name, err)
+		}
+		p.start()
+	}
+	for _, p := range r.parts {
+		p.awaitReady()
+	}
+	if got := r.ended(t, r.submit(t, inline("inline.jpg", photo(t)))); got.Completed != 1 {
+		t.Errorf("job after a restart: %+v", got)
+	}
+	await(t, func() (bool, string) {
+		left := append(r.originals.keys(t), r.processed.keys(t)...)
+		return len(left) == 0, fmt.Sprint("left by retention: ", left)
+	})
+	if got := (place{"original", ours}).keys(t); !slices.Equal(got, others) {
+		t.Errorf("of the objects of others %v are left, want %v", got, others)
+	}
+}
+
+// TestEveryRightIsNeeded takes each right away for a while, from services that may
+// declare their queues: something stops, /readyz names the right, no image fails, and
+// all goes on when the right is back.
+func TestEveryRightIsNeeded(t *testing.T) {
+	ours := strings.ToLower(rand.Text()) + "/"
+	r := startRestricted(t, false, place{"original", ours}, place{"processed", ours})
+	completes := func(t *testing.T, id string) {
+		t.Helper()
+		if got := r.ended(t, id); got.Completed != got.TotalImages {
+			t.Errorf("job %+v", got)
+		}
+	}
+	picture := inline("a.jpg", goImage(t, "video-001.jpeg"))
+	// works begins what cannot be done, and returns what is to come of it later.
+	type works func(t *testing.T) (later func(t *testing.T))
+	refusedPost := func(path string, body func() string) works {
+		return func(t *testing.T) func(*testing.T) {
+			if status, _, text := r.post(t, path, "", body()); status != http.StatusServiceUnavailable {
+				t.Errorf("POST %s: %d %s", path, status, text)
+			}
+			return func(t *testing.T) {
+				r.settled(t, "gateway")
+				completes(t, r.submit(t, picture))
+			}
+		}
+	}
+	batch := func(images ...map[string]string) string {
+		text, err := json.Marshal(map[string]any{"images": images})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	waiting := func(t *testing.T) func(*testing.T) {
+		id := r.submit(t, picture)
+		return func(t *testing.T) { completes(t, id) }
+	}
+	nothing := func(*testing.T) func(*testing.T) {
+		return func(t *testing.T) { completes(t, r.submit(t, picture)) }
+	}
+	empty := func(p place) func(t *testing.T) {
+		return func(t *testing.T) {
+			await(t, func() (bool, string) { left := p.keys(t); return len(left) == 0, fmt.Sprint("left: ", left) })
+		}
+	}
+	needs := map[string]works{
+		"gateway s3:ListBucket original": nothing, "gateway s3:ListBucket processed": nothing,
+		"gateway s3:PutObject original": refusedPost("/api/v1/batch", func() string { return batch(picture) }),
+		"gateway s3:GetObject original": func(t *testing.T) func(*testing.T) {
+			// The processor is held, so that the image is open and can be cancelled.
+			r.roles["processor"].allow(without(r.roles["processor"].rights, "s3:PutObject", "processed"))
+			defer r.roles["processor"].allow(r.roles["processor"].rights)
+			r.settled(t, "processor")
+			id := r.submit(t, picture)
+			if status, _ := r.call(t, http.MethodPost, "/api/v1/batch/"+id+"/cancel", nil, nil); status != http.StatusOK {
+				t.Errorf("cancel: %d", status)
+			}
+			return refusedPost("/api/v1/batch/"+id+"/retry", func() string { return "" })(t)
+		},
+		"gateway s3:DeleteObject original": func(t *testing.T) func(*testing.T) {
+			// The second image spoils the request after the first was stored.
+			if status, _, text := r.post(t, "/api/v1/batch", "", batch(picture, map[string]string{"name": "neither"})); status != http.StatusBadRequest {
+				t.Errorf("POST: %d %s", status, text)
+			}
+			return empty(r.originals)
+		},
+		"gateway s3:GetObject processed": func(t *testing.T) func(*testing.T) {
+			id := r.submit(t, picture)
+			completes(t, id)
+			var text []byte
+			if status, _ := r.call(t, http.MethodGet, "/api/v1/batch/"+id+"/images/0/file", nil, &text); status != http.StatusServiceUnavailable {
+				t.Errorf("download: %d %.200s", status, text)
+			}
+			return nothing(t)
+		},
+		"gateway s3:DeleteObject processed": func(t *testing.T) func(*testing.T) {
+			completes(t, r.submit(t, picture))
+			return empty(r.processed) // by retention
+		},
+		"analyzer s3:ListBucket original": waiting, "analyzer s3:GetObject original": waiting,
+		"processor s3:ListBucket original": waiting, "processor s3:ListBucket processed": waiting,
+		"processor s3:GetObject original": waiting, "processor s3:PutObject processed": waiting,
+	}
+	for _, service := range services {
+		role := r.roles[service]
+		for _, taken := range role.rights {
+			bucket, _, _ := strings.Cut(strings.TrimPrefix(taken.Resource, "arn:aws:s3:::"), "/")
+			name := service + " " + taken.Action + " " + bucket
+			t.Run(name, func(t *testing.T) {
+				begin := needs[name]
+				if begin == nil {
+					t.Fatal("nothing here needs this right: take it out of the policy, or add what does")
+				}
+				delete(needs, name)
+				role.allow(without(role.rights, taken.Action, bucket))
+				r.settled(t, service)
+				later := begin(t)
+				store := map[string]string{"original": "originals", "processed": "processed images"}[bucket]
+				want := regexp.MustCompile(fmt.Sprintf(`store of %s: [^;]*bucket "%s" at [^;]* does not allow %s to this access key`, store, bucket, taken.Action))
+				await(t, func() (bool, string) {
+					said := readyz(t, r.parts[service])
+					return want.MatchString(said), service + " says " + said
+				})
+				role.allow(role.rights)
+				later(t)
+			})
+		}
+	}
+	for name := range needs {
+		t.Errorf("no policy has %s", name)
+	}
+}
+
+// without is the rights less one.
+func without(rights []right, action, bucket string) []right {
+	return slices.DeleteFunc(slices.Clone(rights), func(r right) bool {
+		of, _, _ := strings.Cut(strings.TrimPrefix(r.Resource, "arn:aws:s3:::"), "/")
+		return r.Action == action && of == bucket
+	})
+}

@@ -1,0 +1,39 @@
+package rabbitmq
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// lacks says which permission the user has not that a request needs, on the queue or
+// on the exchange that the broker names. RabbitMQ itself tells it only since 3.12.
+// Any other error stays as it is.
+func lacks(err error, onQueue, onExchange string) error {
+	refusal, ok := refused(err)
+	if !ok {
+		return err
+	}
+	permission, what := onQueue, "queue"
+	if strings.Contains(refusal.Reason, "exchange '") {
+		permission, what = onExchange, "exchange"
+	}
+	_, name, _ := strings.Cut(refusal.Reason, what+" '")
+	name, _, _ = strings.Cut(name, "'")
+	return fmt.Errorf("the user has no %s permission on %s %s: %w", permission, what, name, err)
+}
+
+// refused tells whether the broker has refused something to the user.
+func refused(err error) (*amqp.Error, bool) {
+	refusal, ok := errors.AsType[*amqp.Error](err)
+	return refusal, ok && refusal.Code == amqp.AccessRefused
+}
+
+// Which permission a request needs on a queue, and on an exchange.
+func lacksToDeclare(err error) error   { return lacks(err, "configure or read", "write") }
+func lacksToConfigure(err error) error { return lacks(err, "configure", "configure") }
+func lacksToBind(err error) error      { return lacks(err, "write", "read") }
+func lacksToConsume(err error) error   { return lacks(err, "read", "read") }
+func lacksToPublish(err error) error   { return lacks(err, "write", "write") }

@@ -1,0 +1,340 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
+	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// permitted is a user of the test's with the permissions to configure, write and read.
+type permitted struct {
+	name     string
+	patterns [3]string
+}
+
+// kinds are the permissions in their order.
+var kinds = [3]string{"configure", "write", "read"}
+
+// addUsers makes the users, and forgets them after the test. One call makes all: the
+// operator's tool takes a second each time.
+func addUsers(t *testing.T, users ...permitted) {
+	t.Helper()
+	var add, remove []string
+	for _, u := range users {
+		quoted := []string{fmt.Sprintf("<<%q>>", u.name), fmt.Sprintf("<<%q>>", vhost(t))}
+		for _, p := range u.patterns {
+			quoted = append(quoted, fmt.Sprintf("<<%q>>", p))
+		}
+		add = append(add, fmt.Sprintf(`rabbit_auth_backend_internal:add_user(%s, <<"secret">>, <<"test">>)`, quoted[0]),
+			fmt.Sprintf(`rabbit_auth_backend_internal:set_permissions(%s, <<"test">>)`, strings.Join(quoted, ", ")))
+		remove = append(remove, fmt.Sprintf(`rabbit_auth_backend_internal:delete_user(%s, <<"test">>)`, quoted[0]))
+	}
+	rabbitmqctl(t, "eval", strings.Join(add, ", ")+".")
+	t.Cleanup(func() { rabbitmqctl(t, "eval", strings.Join(remove, ", ")+".") })
+}
+
+// urlOf is the server, as the user.
+func urlOf(t *testing.T, user string) string {
+	t.Helper()
+	u, err := url.Parse(serverURL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(user, "secret")
+	return u.String()
+}
+
+// service is how one of the services uses the broker, and with which permissions.
+type service struct {
+	permitted
+	role    string
+	declare bool
+	silence time.Duration // 0: the default
+}
+
+// services are those that the manual tells of, each with a user of the test's own.
+func services(t *testing.T) (list []service) {
+	t.Helper()
+	for i, row := range documented(t) {
+		role := strings.TrimPrefix(row[1], definitionsVhost+"-")
+		if i > 3 {
+			continue // analyzer and processor are the same in both
+		}
+		list = append(list, service{permitted{role + "-" + rand.Text(), [3]string(row[2:])}, role, i == 0, 0})
+	}
+	return list
+}
+
+// open starts the Broker of a service.
+func (s service) open(t *testing.T) *rabbitmq.Broker {
+	t.Helper()
+	b, err := rabbitmq.Open(rabbitmq.Config{
+		URLs: []string{urlOf(t, s.name)}, Name: t.Name(), WorkQueues: pipelineQueues,
+		Declare: s.declare, Watch: s.role == "gateway" && !s.declare, Silence: s.silence,
+	}, logger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	})
+	return b
+}
+
+// consumes are the queues that the service reads.
+func (s service) consumes() []string {
+	queue := map[string]string{
+		"gateway": pipeline.ImageProcessed.Name, "analyzer": pipeline.ImageUpload.Name, "processor": pipeline.MetadataGenerated.Name,
+	}[s.role]
+	queues := []string{queue, broker.SuspectQueue(queue)}
+	if s.role == "gateway" {
+		queues = append(queues, broker.DeadResults)
+	}
+	return queues
+}
+
+// work begins all that the service does with its broker.
+func (s service) work(t *testing.T, b *rabbitmq.Broker) (hooked chan bool, got chan string, resumed chan struct{}, heard chan string) {
+	t.Helper()
+	hooked, got, resumed, heard = make(chan bool, 64), make(chan string, 1024), make(chan struct{}, 64), make(chan string, 64)
+	if s.role == "gateway" {
+		b.OnSession("imagebatch.epoch."+s.name, func(_ context.Context, fresh bool) error {
+			into(hooked, fresh)
+			return nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- b.Subscribe(ctx, pipeline.JobEvents, func() { into(resumed, struct{}{}) }, func(body []byte) { into(heard, string(body)) })
+		}()
+		t.Cleanup(func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("Subscribe = %v", err)
+			}
+		})
+	}
+	for _, queue := range s.consumes() {
+		brokertest.Start(t, b, queue, 1, func(_ context.Context, d broker.Delivery) error {
+			_ = d.Ack() // its session may be over
+			into(got, queue+" "+string(d.Body))
+			return nil
+		})
+	}
+	return hooked, got, resumed, heard
+}
+
+// into sends unless nobody has looked for long.
+func into[T any](ch chan<- T, v T) {
+	select {
+	case ch <- v:
+	default:
+	}
+}
+
+// TestLeastPermissions does all that each service does, as a user with exactly what
+// the manual says.
+func TestLeastPermissions(t *testing.T) {
+	rabbitmqctl(t, "version")
+	all := services(t)
+	var users []permitted
+	for _, s := range all {
+		users = append(users, s.permitted)
+	}
+	addUsers(t, users...)
+	t.Cleanup(func() { forgetPipeline(t) })
+	for _, s := range all { // The first declares for all.
+		s.silence = silence
+		t.Run(s.role, func(t *testing.T) { s.doesAll(t) })
+	}
+}
+
+// doesAll does all that the service does, and holds that it is ready.
+func (s service) doesAll(t *testing.T) {
+	b := s.open(t)
+	hooked, got, resumed, heard := s.work(t, b)
+	if s.role == "gateway" {
+		brokertest.Receive(t, hooked, "the hook")
+		brokertest.Receive(t, resumed, "the subscription")
+		if err := b.Broadcast(t.Context(), pipeline.JobEvents, []byte(s.name)); err != nil {
+			t.Errorf("Broadcast = %v", err)
+		}
+		for brokertest.Receive(t, heard, "the broadcast of "+s.role) != s.name { //nolint:revive // Others' are passed over.
+		}
+		for _, queue := range pipelineQueues {
+			brokertest.Publish(t, b, broker.DeadQueue(queue), brokertest.Text(s.name))
+			err := b.Browse(t.Context(), broker.DeadQueue(queue), func(_ context.Context, l broker.Letter) error { return l.Ack() })
+			if err != nil {
+				t.Errorf("%s: Browse = %v", s.role, err)
+			}
+		}
+		if _, err := b.Depth(t.Context(), broker.Backlog(pipelineQueues...)...); err != nil {
+			t.Errorf("%s: Depth = %v", s.role, err)
+		}
+	}
+	for _, queue := range s.consumes() {
+		brokertest.Publish(t, b, queue, brokertest.Text(s.name))
+		for body := ""; !strings.HasSuffix(body, s.name); {
+			body = brokertest.Receive(t, got, queue+" at "+s.role)
+		}
+	}
+	eventually(t, s.role+" is ready", func() bool { return b.Ready() == nil })
+	if s.declare {
+		behead(t, broker.RetryQueue(pipeline.ImageUpload.Name, time.Second))
+		for fresh := false; !fresh; {
+			fresh = brokertest.Receive(t, hooked, "the hook after a queue was made anew")
+		}
+		eventually(t, "ready again", func() bool { return b.Ready() == nil })
+	}
+}
+
+func forgetPipeline(t *testing.T) {
+	t.Helper()
+	forget(t, pipelineQueues...)
+	ch := admin(t)
+	_ = ch.ExchangeDelete(pipeline.JobEvents, false, false)
+}
+
+// TestEveryPermissionIsNeeded takes one name at a time out of the permissions: then
+// the service is not ready, and says which permission it lacks, and where.
+func TestEveryPermissionIsNeeded(t *testing.T) {
+	rabbitmqctl(t, "version")
+	t.Cleanup(func() { forgetPipeline(t) })
+	declaring, err := rabbitmq.Open(rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: pipelineQueues}, logger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	brokertest.Publish(t, declaring, broker.DeadResults, brokertest.Text("x"))
+	if err := declaring.Broadcast(t.Context(), pipeline.JobEvents, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := declaring.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// One queue answers nothing, so that the control queue is needed.
+	behead(t, broker.DeadQueue(pipeline.ImageUpload.Name))
+
+	type missing struct {
+		service
+		kind, name string
+	}
+	var cases []missing
+	var users []permitted
+	for _, s := range services(t) {
+		for i, pattern := range s.patterns {
+			names := alternatives(t, pattern)
+			for j, name := range names {
+				m := missing{s, kinds[i], name}
+				m.name, m.service.name = name, fmt.Sprint(s.name, "-", i, "-", j)
+				if kinds[i] == "read" || strings.Contains(name, "control") {
+					m.silence = silence
+				}
+				m.patterns[i] = "^(" + strings.Join(slices.Delete(slices.Clone(names), j, j+1), "|") + ")$"
+				cases, users = append(cases, m), append(users, m.permitted)
+			}
+		}
+	}
+	addUsers(t, users...)
+	brokers := map[string]*rabbitmq.Broker{}
+	for _, m := range cases { // all at once: what shows only in a look for silent queues takes its time
+		b := m.open(t)
+		m.work(t, b)
+		brokers[m.service.name] = b
+	}
+	for _, m := range cases {
+		t.Run(fmt.Sprintf("%s, declares %v, %s %s", m.role, m.declare, m.kind, m.name), func(t *testing.T) {
+			b, last := brokers[m.service.name], error(nil)
+			defer func() {
+				if t.Failed() {
+					t.Logf("Ready = %v", last)
+				}
+			}()
+			eventually(t, "what is missing is told", func() bool {
+				_ = b.Broadcast(t.Context(), pipeline.JobEvents, []byte("x")) // it is Ready that is to tell
+				last = b.Ready()
+				return last != nil && tellsPermission(last, m.kind, m.name)
+			})
+		})
+	}
+}
+
+// tellsPermission says whether the error names that permission on a name of that pattern.
+func tellsPermission(err error, kind, pattern string) bool {
+	for _, m := range regexp.MustCompile(`the user has no ([a-z ]+) permission on (?:queue|exchange) (\S+):`).FindAllStringSubmatch(err.Error(), -1) {
+		if strings.Contains(m[1], kind) && regexp.MustCompile("^(?:"+pattern+")$").MatchString(m[2]) {
+			return true
+		}
+	}
+	return false
+}
+
+// alternatives are the names in ^(a|b|c)$, none for ^$.
+func alternatives(t *testing.T, pattern string) []string {
+	t.Helper()
+	inner, ok := strings.CutPrefix(pattern, "^(")
+	if inner = strings.TrimSuffix(inner, ")$"); !ok {
+		if pattern != "^$" {
+			t.Fatalf("the manual has the pattern %s", pattern)
+		}
+		return nil
+	}
+	return strings.Split(inner, "|")
+}
+
+// TestStrangerIsTold has who may not even come in told so.
+func TestStrangerIsTold(t *testing.T) {
+	name := "stranger-" + rand.Text()
+	rabbitmqctl(t, "eval", fmt.Sprintf(`rabbit_auth_backend_internal:add_user(<<%q>>, <<"secret">>, <<"test">>).`, name))
+	t.Cleanup(func() { rabbitmqctl(t, "delete_user", name) })
+	for want, as := range map[string]string{"NOT_ALLOWED - access to vhost ": urlOf(t, name), "username or password not allowed": urlOf(t, "nobody")} {
+		b := openWith(t, rabbitmq.Config{URLs: []string{as}})
+		eventually(t, want, func() bool {
+			err := b.Ready()
+			return err != nil && strings.Contains(err.Error(), want)
+		})
+	}
+}
+
+// TestMissingIsNamed takes away one thing at a time that a service which may not
+// declare finds missing: it says which.
+func TestMissingIsNamed(t *testing.T) {
+	q := brokertest.Name()
+	missing := map[string]func(){}
+	ch := admin(t)
+	for _, spec := range broker.Topology(q) {
+		if spec.Name != broker.DeadResults {
+			missing[spec.Name] = func() { _, _ = ch.QueueDelete(spec.Name, false, false, false) }
+		}
+	}
+	missing["exchange "+broker.DeadQueue(q)] = func() { _ = ch.ExchangeDelete(broker.DeadQueue(q), false, false) }
+	for _, name := range slices.Sorted(maps.Keys(missing)) {
+		declaring, err := rabbitmq.Open(rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}}, logger(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		brokertest.Publish(t, declaring, q, brokertest.Text("x"))
+		if err := declaring.Close(); err != nil {
+			t.Fatal(err)
+		}
+		missing[name]()
+		b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
+		eventually(t, name+" is named", func() bool {
+			err := b.Ready()
+			return err != nil && strings.HasSuffix(err.Error(), "missing queues that this service may not declare: "+name)
+		})
+	}
+}

@@ -1,0 +1,42 @@
+package remote
+
+import (
+	"fmt"
+	"net/url"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore/s3store"
+)
+
+// RoleConfig is what is read of Amazon's own variables, which tell a process of the
+// role it has. The rest of them is for the S3 client, which reads it from the
+// environment of the process by itself: AWS_ROLE_ARN, AWS_ROLE_SESSION_NAME,
+// AWS_REGION, AWS_CONTAINER_AUTHORIZATION_TOKEN and its _FILE.
+type RoleConfig struct {
+	WebIdentityTokenFile string `env:"AWS_WEB_IDENTITY_TOKEN_FILE"`            // EKS, or any cluster whose tokens an STS believes
+	STSEndpoint          string `env:"AWS_ENDPOINT_URL_STS"`                   // empty: Amazon's, of AWS_REGION
+	ContainerFullURI     string `env:"AWS_CONTAINER_CREDENTIALS_FULL_URI"`     // EKS Pod Identity
+	ContainerRelativeURI string `env:"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"` // ECS
+	MetadataEndpoint     string `env:"AWS_EC2_METADATA_SERVICE_ENDPOINT"`      // empty: Amazon's
+}
+
+func (c RoleConfig) validate() (errs []error) {
+	for _, address := range []struct{ name, value string }{
+		{"AWS_ENDPOINT_URL_STS", c.STSEndpoint}, {"AWS_EC2_METADATA_SERVICE_ENDPOINT", c.MetadataEndpoint},
+	} {
+		if u, err := url.Parse(address.value); address.value != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+			errs = append(errs, fmt.Errorf("%s: want http://host:port or https://host", address.name))
+		}
+	}
+	return errs
+}
+
+// role is the one that the S3 client will take.
+func (c RoleConfig) role() s3store.Role {
+	switch {
+	case c.WebIdentityTokenFile != "":
+		return s3store.Role{Kind: "the role of the web identity (AWS_WEB_IDENTITY_TOKEN_FILE)", Endpoint: c.STSEndpoint}
+	case c.ContainerFullURI != "" || c.ContainerRelativeURI != "":
+		return s3store.Role{Kind: "the role of the container (AWS_CONTAINER_CREDENTIALS_…)"}
+	}
+	return s3store.Role{Kind: "the role of the instance", Endpoint: c.MetadataEndpoint}
+}
