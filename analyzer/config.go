@@ -16,9 +16,15 @@ const DefaultAddr = ":8081"
 // Config is the analyzer's configuration.
 type Config struct {
 	service.Base
-	Concurrency   int    `env:"CONCURRENCY" envDefault:"0"`             // images in hand at once; 0: one for each processor
-	MaxPixelBytes int64  `env:"MAX_PIXEL_BYTES" envDefault:"536870912"` // of decoded pixels in memory at once
-	MetadataGPS   string `env:"METADATA_GPS" envDefault:"keep"`         // places in the record: keep, coarse or drop
+	// Images in hand at once.
+	//
+	// Default: one for each processor of the machine
+	Concurrency int `env:"CONCURRENCY" envDefault:"0"`
+	// Decoded pixels held in memory at once, in bytes.
+	MaxPixelBytes int64 `env:"MAX_PIXEL_BYTES" envDefault:"536870912"`
+	// What the record tells of the place that a file brings: `keep`, `coarse` (2 decimals, about 1 km, and no altitude) or
+	// `drop`. Words that a person wrote, and the image itself, stay as they are.
+	MetadataGPS string `env:"METADATA_GPS" envDefault:"keep"`
 }
 
 // Complete fills in what depends on the machine and checks the rest.

@@ -16,7 +16,7 @@ import (
 
 func main() {
 	os.Exit(service.Program{
-		Name: "standalone", DefaultAddr: gateway.DefaultAddr, Run: run, SpeaksTLS: true,
+		Name: "standalone", DefaultAddr: gateway.DefaultAddr, Run: run, Config: effective, SpeaksTLS: true,
 		Commands: []service.Command{{
 			Name: "dead-letters", Summary: "not here: the queues of this process are in its memory", Run: noDeadLetters,
 		}, {
@@ -36,6 +36,8 @@ with the error code processing_failed; send the failed images of its job again:
   curl -X POST http://localhost:8080/api/v1/batch/{job_id}/retry`)
 	return 2
 }
+
+func effective(environ []string) (any, error) { return load(environ) }
 
 func run(ctx context.Context, environ []string) error {
 	s, err := newStandalone(ctx, environ, os.Stderr)

@@ -11,6 +11,10 @@ import (
 // Version is the version of the messages that this code writes.
 const Version = 1
 
+// OldestVersion is the oldest version that this code reads: an upgrade goes from one
+// version to the next, and messages of both are on the queues meanwhile.
+const OldestVersion = max(1, Version-1)
+
 // TraceID names one image of one job for its whole life: 32 lower-case hex
 // digits, a valid W3C trace id. It is known before anything is stored.
 type TraceID string

@@ -15,7 +15,7 @@ import (
 
 func main() {
 	os.Exit(service.Program{
-		Name: "gateway", DefaultAddr: gateway.DefaultAddr, Run: run, SpeaksTLS: true,
+		Name: "gateway", DefaultAddr: gateway.DefaultAddr, Run: run, Config: remote.Effective[gateway.Config], SpeaksTLS: true,
 		Commands: []service.Command{{
 			Name: deadletters.Name, Summary: "list, show or replay what nobody could finish; see docs/delivery.md",
 			Run: func(ctx context.Context, args, environ []string) int {
