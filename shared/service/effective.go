@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 )
@@ -97,6 +98,9 @@ func written(v reflect.Value) (text string, whole bool) {
 		}
 		return strings.Join(parts, ","), whole
 	}
+	if d, ok := v.Interface().(time.Duration); ok {
+		return brief(d), true
+	}
 	text = fmt.Sprint(v.Interface())
 	if v.Kind() != reflect.String {
 		return text, true
@@ -105,6 +109,17 @@ func written(v reflect.Value) (text string, whole bool) {
 		text = shown // Some people put passwords into any URL.
 	}
 	return text, text == v.String()
+}
+
+// brief is a duration as people write it: 24h and not 24h0m0s.
+func brief(d time.Duration) string {
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }
 
 // tame is a value that a shell takes as it stands.

@@ -84,7 +84,7 @@ func TestWrittenConfigIsReadBack(t *testing.T) {
 	for _, value := range []string{
 		"plain", "", "two words", "it's", `back\slash`, `"quoted"`, "$HOME `id` $(id)", "a\nLOG_LEVEL=debug\nb", "tab\tbell\aX", `\x41`, "Zürich", "#", "~", "a#b", "*",
 	} {
-		environ := []string{"NAMES=" + value, "COUNT=3", "WAIT=36h"}
+		environ := []string{"NAMES=" + value, "COUNT=3", "WAIT=36h30m"}
 		before := loadEffective(t, environ)
 		var out strings.Builder
 		if err := WriteConfig(&out, before, environ); err != nil {

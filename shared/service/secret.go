@@ -55,7 +55,7 @@ var harmless = []string{
 	"pool_min_conns", "search_path", "sslcert", "sslkey", "sslmode", "sslrootcert", "statement_timeout", "synchronous_commit", "target_session_attrs",
 }
 
-// plain is what the name of a parameter and its value, where it is shown, consist of.
+// plain is what the value of such a parameter consists of.
 var plain = regexp.MustCompile(`^[\w.,:/%+-]*$`)
 
 // shown is the URL without its secrets. Where it can't be told where a password
@@ -70,12 +70,8 @@ func (u SecretURL) shown() string {
 	}
 	var pairs []string
 	for pair := range strings.SplitSeq(parsed.RawQuery, "&") {
-		name, value, given := strings.Cut(pair, "=")
-		switch {
-		case slices.Contains(harmless, name) && plain.MatchString(value):
-		case given && plain.MatchString(name):
-			pair = name + "=" + veil
-		case pair != "":
+		name, value, _ := strings.Cut(pair, "=")
+		if pair != "" && !(slices.Contains(harmless, name) && plain.MatchString(value)) {
 			pair = veil
 		}
 		pairs = append(pairs, pair)

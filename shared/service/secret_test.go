@@ -46,9 +46,9 @@ func TestSecretsStayInside(t *testing.T) {
 func TestSecretURL(t *testing.T) {
 	for url, want := range map[string]string{
 		"amqp://guest:guest@127.0.0.1:5672/":                          "amqp://guest:xxxxx@127.0.0.1:5672/",
-		"amqps://anna:p%40ss@host/vhost?heartbeat=10&password=p":      "amqps://anna:xxxxx@host/vhost?heartbeat=10&password=xxxxx",
+		"amqps://anna:p%40ss@host/vhost?heartbeat=10&password=p":      "amqps://anna:xxxxx@host/vhost?heartbeat=10&xxxxx",
 		"postgres://anna@a,b:5432/jobs?sslmode=verify-full":           "postgres://anna@a,b:5432/jobs?sslmode=verify-full",
-		"postgres://host/jobs?user=anna&password=s3&sslpassword=s3":   "postgres://host/jobs?user=xxxxx&password=xxxxx&sslpassword=xxxxx",
+		"postgres://host/jobs?user=anna&password=s3&sslpassword=s3":   "postgres://host/jobs?xxxxx&xxxxx&xxxxx",
 		"postgres://host/jobs?s3cr%20t":                               "postgres://host/jobs?xxxxx",
 		"https://token:@host":                                         "https://token:xxxxx@host",
 		"http://127.0.0.1:9000":                                       "http://127.0.0.1:9000",
@@ -61,7 +61,7 @@ func TestSecretURL(t *testing.T) {
 		"postgres:anna:s3cr3t@host/jobs":                              veil,
 		"postgres://anna:s3 cr3t@host/jobs":                           veil,
 		"postgres://anna:s3%zzt@host/jobs":                            veil,
-		"postgres://host/jobs?target_session_attrs=read-write&x=y&z=": "postgres://host/jobs?target_session_attrs=read-write&x=xxxxx&z=xxxxx",
+		"postgres://host/jobs?target_session_attrs=read-write&x=y&z=": "postgres://host/jobs?target_session_attrs=read-write&xxxxx&xxxxx",
 	} {
 		if got := fmt.Sprint(SecretURL(url)); got != want {
 			t.Errorf("%s is shown as %s, want %s", url, got, want)
