@@ -82,7 +82,10 @@ func Default(environ []string, name, value string) []string {
 }
 
 // Variable is a field that the environment sets.
-type Variable struct{ Field, Name, Default string }
+type Variable struct {
+	Field, Name, Default string
+	Type                 reflect.Type
+}
 
 // Variables lists the fields with env tags of a struct and of those embedded or
 // nested in it.
@@ -91,7 +94,7 @@ func Variables(t reflect.Type) []Variable {
 	for field := range t.Fields() {
 		if tag, ok := field.Tag.Lookup("env"); ok {
 			name, _, _ := strings.Cut(tag, ",")
-			list = append(list, Variable{field.Name, name, field.Tag.Get("envDefault")})
+			list = append(list, Variable{field.Name, name, field.Tag.Get("envDefault"), field.Type})
 		} else if field.Type.Kind() == reflect.Struct {
 			list = append(list, Variables(field.Type)...)
 		}
