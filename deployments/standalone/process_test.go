@@ -57,6 +57,12 @@ func launch(t *testing.T, name string, env ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return launchFrom(t, dir, name, env...)
+}
+
+// launchFrom is launch for a program that lies elsewhere.
+func launchFrom(t *testing.T, dir, name string, env ...string) *process {
+	t.Helper()
 	p := &process{t: t, name: filepath.Join(dir, name), env: env, addr: freeAddr(t)}
 	t.Cleanup(func() {
 		_ = p.end(syscall.SIGKILL) // Killed is what it is to be.

@@ -105,3 +105,19 @@ func TestWrittenConfigIsReadBack(t *testing.T) {
 		}
 	}
 }
+
+// TestVariableOfManyParts holds that what several parts of a process read is read from its
+// file, and what is wrong with it told once.
+func TestVariableOfManyParts(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "level")
+	if err := os.WriteFile(file, []byte("warn\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c := loadEffective(t, []string{"LOG_LEVEL_FILE=" + file}); c.Service.LogLevel != "warn" || c.Other.LogLevel != "warn" {
+		t.Errorf("configuration %+v", c)
+	}
+	_, err := Load([]string{"COUNT=many", "LOG_LEVEL_FILE=/does/not/exist"}, func(*effective) error { return nil })
+	if err == nil || strings.Count(err.Error(), "COUNT") != 1 || strings.Count(err.Error(), "LOG_LEVEL_FILE") != 1 {
+		t.Errorf("told: %v", err)
+	}
+}
