@@ -199,7 +199,7 @@ func serverEnv(t *testing.T) []string {
 	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" {
 		t.Skip("TEST_RABBITMQ_URL and TEST_S3_ENDPOINT are not set")
 	}
-	prefix := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())) + "/"
+	prefix := strings.ToLower(strings.NewReplacer("/", "-", "_", "-", " ", "-").Replace(t.Name())) + "/"
 	return []string{
 		"RABBITMQ_URL=" + os.Getenv("TEST_RABBITMQ_URL"), "S3_ENDPOINT=" + os.Getenv("TEST_S3_ENDPOINT"),
 		"S3_ACCESS_KEY=" + os.Getenv("TEST_S3_ACCESS_KEY"), "S3_SECRET_KEY=" + os.Getenv("TEST_S3_SECRET_KEY"),
