@@ -162,3 +162,20 @@ func TestHealthCommand(t *testing.T) {
 		return code == 0, complaints
 	})
 }
+
+// TestOperationsTranscripts runs the transcripts of docs/operations.md.
+func TestOperationsTranscripts(t *testing.T) {
+	dir, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := examples(t, operations)
+	for _, section := range []string{"Install", "Configure"} {
+		s := &system{process: &process{t: t}}
+		if n := s.follow(t, t.TempDir(), pick(t, blocks, section, "console"), func(command string) string {
+			return "export PATH='" + dir + "':$PATH; " + command
+		}); n == 0 {
+			t.Errorf("no command under %s", section)
+		}
+	}
+}
