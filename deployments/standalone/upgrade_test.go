@@ -17,55 +17,55 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// nextRelease builds the services as a release would be that raises the version of the
-// messages and adds to the database.
-func nextRelease(t *testing.T) (dir string) {
-	t.Helper()
+// nextRelease builds the services once as a release would be that raises the version of
+// the messages and adds to the database.
+var nextRelease = sync.OnceValues(func() (dir string, err error) {
 	top, err := filepath.Abs("../..")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	dir = t.TempDir()
 	message := filepath.Join(top, "shared", "pipeline", "message.go")
-	now := regexp.MustCompile(`(?m)^const Version = (\d+)$`)
-	source := readFile(t, message)
-	found := now.FindSubmatch(source)
-	if found == nil {
-		t.Fatal("there is no version to raise")
-	}
-	version, err := strconv.Atoi(string(found[1]))
+	source, err := os.ReadFile(message)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	replace := map[string]string{
-		message: now.ReplaceAllString(string(source), fmt.Sprintf("const Version = %d", version+1)),
-		filepath.Join(top, "gateway", "internal", "job", "sqlite", "migrations", "2999-01-01_mood.sql"): "ALTER TABLE jobs ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm';",
+	raised := bytes.Replace(source, fmt.Appendf(nil, "\nconst Version = %d\n", pipeline.Version), fmt.Appendf(nil, "\nconst Version = %d\n", pipeline.Version+1), 1)
+	if bytes.Equal(raised, source) {
+		return "", fmt.Errorf("there is no version in %s to be raised", message)
+	}
+	if dir, err = os.MkdirTemp("", "imagebatch-next-"); err != nil {
+		return "", err
 	}
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
-	for file, text := range replace {
+	for file, text := range map[string]string{
+		message: string(raised),
+		filepath.Join(top, "gateway", "internal", "job", "sqlite", "migrations", "2999-01-01_mood.sql"): "ALTER TABLE jobs ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm';",
+	} {
 		overlay.Replace[file] = filepath.Join(dir, filepath.Base(file))
 		if err := os.WriteFile(overlay.Replace[file], []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+			return "", err
 		}
 	}
 	text, err := json.Marshal(overlay)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), text, 0o600); err != nil {
-		t.Fatal(err)
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return "", err
 	}
 	for _, name := range []string{"gateway", "analyzer", "processor"} {
-		build := exec.CommandContext(t.Context(), "go", "build", "-race", "-overlay", filepath.Join(dir, "overlay.json"), //nolint:gosec // Our own source.
-			"-o", filepath.Join(dir, name), base+name+"/cmd/"+name)
+		build := exec.Command("go", "build", "-race", "-overlay", file, "-o", filepath.Join(dir, name), base+name+"/cmd/"+name) //nolint:noctx // Outlives the test that is first.
 		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", name, err, out)
+			return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
 		}
 	}
-	return dir
-}
+	return dir, nil
+})
 
 // fleet is the three services, each of which can be replaced by another release.
 type fleet struct {
@@ -75,9 +75,14 @@ type fleet struct {
 	running   map[string]*process
 }
 
-func newFleet(t *testing.T, next string) *fleet {
+func newFleet(t *testing.T) *fleet {
 	t.Helper()
+	ownVhost(t)
 	old, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := nextRelease()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,8 +181,7 @@ func (s *system) allComplete(t *testing.T, jobs []string) {
 // gives, under load: nothing is lost and no message ever has to wait. Then it takes them
 // back with messages under way that the old ones do not read, as the document says.
 func TestUpgrade(t *testing.T) {
-	ownVhost(t)
-	f := newFleet(t, nextRelease(t))
+	f := newFleet(t)
 	stop := f.system().load(t)
 	f.system().ended(t, f.system().submit(t, inline("first.jpg", photo(t)))) // so that there is something under way
 	held := 0
@@ -229,8 +233,7 @@ func TestUpgrade(t *testing.T) {
 // TestUpgradeInAnotherOrder replaces the gateway first: what the others do not read yet
 // waits for them, and nothing fails.
 func TestUpgradeInAnotherOrder(t *testing.T) {
-	ownVhost(t)
-	f := newFleet(t, nextRelease(t))
+	f := newFleet(t)
 	f.replace("gateway", f.next)
 	id := f.system().submit(t, inline("early.jpg", photo(t)))
 	for _, name := range []string{"analyzer", "processor"} {
