@@ -71,12 +71,12 @@ func TestBackupAndRestore(t *testing.T) {
 
 			gateway.start()
 			gateway.awaitReady()
-			if !c.fresh {
-				for _, p := range workers {
-					p.start()
-				}
-			} else {
-				workers = append(workers, launch(t, "analyzer", env...), launch(t, "processor", env...))
+			for _, p := range workers {
+				p.start()
+			}
+			if c.fresh {
+				launch(t, "analyzer", env...)
+				launch(t, "processor", env...)
 			}
 			s.allComplete(t, before)
 			known := 0

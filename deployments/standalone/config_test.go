@@ -49,8 +49,7 @@ func variableRows(t *testing.T, of reflect.Type, told map[any]bool) (list []row)
 	t.Helper()
 	told[of] = true
 	source := structFields(t, of)
-	for i := range of.NumField() {
-		field := of.Field(i)
+	for field := range of.Fields() {
 		tag, variable := field.Tag.Lookup("env")
 		if !variable {
 			if field.Type.Kind() == reflect.Struct && !hasTable(field.Type) && !told[field.Type] {

@@ -76,8 +76,11 @@ const (
 func sizing(t *testing.T, m measured) string {
 	t.Helper()
 	parts := []struct{ row, name string }{
-		{"CPU ms an image: gateway", "gateway"}, {"CPU ms an image: analyzer", "analyzer"}, {"CPU ms an image: processor", "processor"},
-		{"CPU ms an image: broker (RabbitMQ)", "RabbitMQ"}, {"CPU ms an image: store (MinIO)", "S3 server (MinIO)"},
+		{"CPU ms an image: gateway", "gateway"},
+		{"CPU ms an image: analyzer", "analyzer"},
+		{"CPU ms an image: processor", "processor"},
+		{"CPU ms an image: broker (RabbitMQ)", "RabbitMQ"},
+		{"CPU ms an image: store (MinIO)", "S3 server (MinIO)"},
 	}
 	var text strings.Builder
 	line := func(name string, figure func(picture int) string) {

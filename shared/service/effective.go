@@ -98,7 +98,7 @@ func written(v reflect.Value) (text string, whole bool) {
 		}
 		return strings.Join(parts, ","), whole
 	}
-	if d, ok := v.Interface().(time.Duration); ok {
+	if d, ok := reflect.TypeAssert[time.Duration](v); ok {
 		return brief(d), true
 	}
 	text = fmt.Sprint(v.Interface())

@@ -71,7 +71,7 @@ func (u SecretURL) shown() string {
 	var pairs []string
 	for pair := range strings.SplitSeq(parsed.RawQuery, "&") {
 		name, value, _ := strings.Cut(pair, "=")
-		if pair != "" && !(slices.Contains(harmless, name) && plain.MatchString(value)) {
+		if pair != "" && (!slices.Contains(harmless, name) || !plain.MatchString(value)) {
 			pair = veil
 		}
 		pairs = append(pairs, pair)
