@@ -16,9 +16,16 @@ const DefaultAddr = ":8081"
 // Config is the analyzer's configuration.
 type Config struct {
 	service.Base
-	Concurrency   int    `env:"CONCURRENCY" envDefault:"0"`             // images in hand at once; 0: one for each processor that the memory does for
-	MaxPixelBytes int64  `env:"MAX_PIXEL_BYTES" envDefault:"536870912"` // of decoded pixels in memory at once
-	MetadataGPS   string `env:"METADATA_GPS" envDefault:"keep"`         // places in the record: keep, coarse or drop
+	// Images in hand at once, which is also how many messages are fetched.
+	//
+	// Default: one for each processor that `MAX_PIXEL_BYTES` has 32 MiB for
+	Concurrency int `env:"CONCURRENCY" envDefault:"0"`
+	// Decoded pixels held in memory at once, in bytes. An image that finds no room waits, and never fails for it; one that
+	// needs more than all of it is decoded alone.
+	MaxPixelBytes int64 `env:"MAX_PIXEL_BYTES" envDefault:"536870912"`
+	// What the record tells of the place that a file brings: `keep`, `coarse` (2 decimals, about 1 km, and no altitude) or
+	// `drop`. Words that a person wrote, and the image itself, stay as they are.
+	MetadataGPS string `env:"METADATA_GPS" envDefault:"keep"`
 }
 
 // usualPixelBytes is what the decoded pixels of an image are reckoned at: those of a

@@ -27,31 +27,62 @@ const maxDrainDelay = 15 * time.Second
 type Config struct {
 	service.Base
 
-	DataDir     string `env:"DATA_DIR" envDefault:"./data"` // local files
-	DatabaseURL string `env:"DATABASE_URL"`                 // of the job store; empty: sqlite:$DATA_DIR/jobs.db
-
-	TLSCertFile string `env:"TLS_CERT_FILE"` // certificate chain in PEM, with which HTTP_ADDR speaks TLS
-	TLSKeyFile  string `env:"TLS_KEY_FILE"`  // its key
-
-	DownloadAllowNetworks []netip.Prefix `env:"DOWNLOAD_ALLOW_NETWORKS"`            // private networks that image URLs may point to, on any port
-	DownloadAllowHosts    []string       `env:"DOWNLOAD_ALLOW_HOSTS"`               // the only hosts that image URLs may name; empty: all
-	AllowedOrigins        []string       `env:"ALLOWED_ORIGINS"`                    // web origins, besides its own, whose pages may use the API
-	AllowedHosts          []string       `env:"ALLOWED_HOSTS"`                      // names that requests may be sent to; empty: any
-	JobRetention          time.Duration  `env:"JOB_RETENTION" envDefault:"24h"`     // how long an ended job is kept
-	ResultRetention       string         `env:"RESULT_RETENTION" envDefault:"keep"` // how long processed images are kept after the job's end, or keep
-	MaxImageBytes         int64          `env:"MAX_IMAGE_BYTES" envDefault:"10485760"`
-	MaxBatchImages        int            `env:"MAX_BATCH_IMAGES" envDefault:"100"`
-	MaxOpenImages         int            `env:"MAX_OPEN_IMAGES" envDefault:"100000"` // accepted and not ended; past it: 503
-	MaxConnections        int            `env:"MAX_CONNECTIONS" envDefault:"14000"`  // open at once; past it: 503
-	WSIdleTimeout         time.Duration  `env:"WS_IDLE_TIMEOUT" envDefault:"60s"`
-	DrainDelay            time.Duration  `env:"DRAIN_DELAY" envDefault:"0s"` // how long requests are still taken after SIGTERM
-	Concurrency           int            `env:"CONCURRENCY" envDefault:"0"`  // downloads at once; 0: 32
-
-	APIKeysFile    string `env:"API_KEYS_FILE"` // names and hashes of API keys; empty: whoever comes may do everything
-	KeyRequests    int    `env:"KEY_REQUESTS_PER_MINUTE" envDefault:"3000"`
-	KeyUploadBytes int64  `env:"KEY_UPLOAD_BYTES_PER_MINUTE" envDefault:"0"`
-	KeyOpenImages  int    `env:"KEY_OPEN_IMAGES" envDefault:"25000"`
-	KeySockets     int    `env:"KEY_SOCKETS" envDefault:"1000"`
+	// Certificate chain and key, in PEM: `HTTP_ADDR` then speaks HTTPS and `wss`, from TLS 1.2 on. Both or neither. New files
+	// are taken up at the next connection; a pair that does not fit is logged, and the one before it stays.
+	TLSCertFile string `env:"TLS_CERT_FILE"`
+	TLSKeyFile  string `env:"TLS_KEY_FILE"`
+	// Folder for local files.
+	DataDir string `env:"DATA_DIR" envDefault:"./data"`
+	// The job store: a file, for one gateway, or `postgres://user:password@host:5432/database`, for any number; see below.
+	//
+	// Default: `sqlite:$DATA_DIR/jobs.db`
+	DatabaseURL service.SecretURL `env:"DATABASE_URL"`
+	// Downloads at once.
+	//
+	// Default: `32`
+	Concurrency int `env:"CONCURRENCY" envDefault:"0"`
+	// Largest image, in bytes.
+	MaxImageBytes int64 `env:"MAX_IMAGE_BYTES" envDefault:"10485760"`
+	// Most images in one batch, at most 100.
+	MaxBatchImages int `env:"MAX_BATCH_IMAGES" envDefault:"100"`
+	// Images accepted and not ended, over all jobs; past it a batch is answered with 503.
+	MaxOpenImages int `env:"MAX_OPEN_IMAGES" envDefault:"100000"`
+	// How long an ended job is kept; then its originals and the job are deleted.
+	JobRetention time.Duration `env:"JOB_RETENTION" envDefault:"24h"`
+	// How long processed images are kept after the end of their job, never less than the job itself. `keep`: for good.
+	ResultRetention string `env:"RESULT_RETENTION" envDefault:"keep"`
+	// Connections open at once, WebSockets among them. Past it a request is answered with 503 and `Retry-After`, but for
+	// `/healthz`, `/readyz` and `/metrics`; 256 past it, connections are closed unread. Each takes a file descriptor (`ulimit -n`).
+	MaxConnections int `env:"MAX_CONNECTIONS" envDefault:"14000"`
+	// A WebSocket whose peer is silent for so long is closed.
+	WSIdleTimeout time.Duration `env:"WS_IDLE_TIMEOUT" envDefault:"60s"`
+	// How long after SIGTERM or Ctrl-C the gateway still takes requests, up to `15s`, while `/readyz` says `503`: see below.
+	DrainDelay time.Duration `env:"DRAIN_DELAY" envDefault:"0s"`
+	// Networks in CIDR form, separated by commas, that image URLs may point to on any port. All others must be public, on port
+	// 80 or 443.
+	DownloadAllowNetworks []netip.Prefix `env:"DOWNLOAD_ALLOW_NETWORKS"`
+	// The only hosts that image URLs and their redirects may name, separated by commas: `images.example.org`, `*.example.org`
+	// for all names below it, or an address. Names with other letters than ASCII in their `xn--` form. Empty: every host whose
+	// address is allowed.
+	DownloadAllowHosts []string `env:"DOWNLOAD_ALLOW_HOSTS"`
+	// Web origins, besides the gateway's own, separated by commas, whose pages may open WebSockets, make and change jobs, and
+	// read answers (CORS, without credentials). Others are answered with 403, the own page too behind a proxy that changes `Host`.
+	AllowedOrigins []string `env:"ALLOWED_ORIGINS"`
+	// Names that requests may be sent to (`Host`), with or without a port, separated by commas; `/healthz`, `/readyz` and
+	// `/metrics` are answered under any. Empty: any. Set it where the gateway has no API keys and browsers can reach it, against
+	// DNS rebinding.
+	AllowedHosts []string `env:"ALLOWED_HOSTS"`
+	// File of the names and hashes of [API keys](api-extensions.md#api-keys), read again when it changes. Without it whoever
+	// reaches the gateway can use it and see all jobs.
+	APIKeysFile string `env:"API_KEYS_FILE"`
+	// Requests of one name in that file; this and the next three only with keys, `0` for no limit. Past a limit: 429.
+	KeyRequests int `env:"KEY_REQUESTS_PER_MINUTE" envDefault:"3000"`
+	// Bytes of batches that one name sends.
+	KeyUploadBytes int64 `env:"KEY_UPLOAD_BYTES_PER_MINUTE" envDefault:"0"`
+	// Images of one name that are accepted and have not ended.
+	KeyOpenImages int `env:"KEY_OPEN_IMAGES" envDefault:"25000"`
+	// WebSockets of one name, open at once.
+	KeySockets int `env:"KEY_SOCKETS" envDefault:"1000"`
 
 	resultRetention time.Duration // 0: keep
 }
@@ -62,13 +93,13 @@ func (c Config) Complete() (Config, error) {
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
 	if c.DatabaseURL == "" {
-		c.DatabaseURL = "sqlite:" + filepath.Join(c.DataDir, "jobs.db")
+		c.DatabaseURL = service.SecretURL("sqlite:" + filepath.Join(c.DataDir, "jobs.db"))
 	}
-	if isPostgres(c.DatabaseURL) {
-		if err := postgres.Check(c.DatabaseURL); err != nil {
+	if database := c.DatabaseURL.Reveal(); isPostgres(database) {
+		if err := postgres.Check(database); err != nil {
 			wrong("DATABASE_URL: %w", err)
 		}
-	} else if !strings.HasPrefix(c.DatabaseURL, "sqlite:") {
+	} else if !strings.HasPrefix(database, "sqlite:") {
 		wrong("DATABASE_URL: want sqlite:path/to/jobs.db or postgres://user:password@host:5432/database")
 	}
 	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {

@@ -29,6 +29,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/release"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -60,7 +61,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	s.jobs, err = openJobs(ctx, c.DatabaseURL, d.Log)
+	s.jobs, err = openJobs(ctx, c.DatabaseURL.Reveal(), d.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	s.hub = progress.New(progress.Config{}, s.jobs, d.Log, d.Metrics)
 	s.intake = intake.New(intake.Config{
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages, MaxOpenImages: c.MaxOpenImages,
-		AllowNetworks: c.DownloadAllowNetworks, AllowHosts: c.DownloadAllowHosts, Fetchers: c.Concurrency, UserAgent: "Imagebatch/" + service.Version(),
+		AllowNetworks: c.DownloadAllowNetworks, AllowHosts: c.DownloadAllowHosts, Fetchers: c.Concurrency, UserAgent: "Imagebatch/" + release.Version,
 		JobRetention: c.JobRetention, ResultRetention: c.resultRetention,
 	}, intake.Deps{
 		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,

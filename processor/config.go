@@ -16,12 +16,18 @@ const DefaultAddr = ":8082"
 // Config is the processor's configuration.
 type Config struct {
 	service.Base
-	Concurrency int `env:"CONCURRENCY" envDefault:"0"` // images in hand at once; 0: 8, since a processor mostly waits for the store
-
-	EmbedDescriptive string `env:"EMBED_DESCRIPTIVE" envDefault:"fill"` // fill: composed titles, descriptions and keywords where the file has none; never
-	EmbedSigned      bool   `env:"EMBED_SIGNED" envDefault:"false"`     // write into files with Content Credentials too, which breaks their signature
-	StripGPS         bool   `env:"STRIP_GPS" envDefault:"false"`        // remove GPS positions from files and records
-	SidecarXMP       bool   `env:"SIDECAR_XMP" envDefault:"false"`      // store the packet beside every processed image
+	// Images in hand at once. A processor mostly waits for the store.
+	//
+	// Default: `8`
+	Concurrency int `env:"CONCURRENCY" envDefault:"0"`
+	// `fill`: a composed title, description and keywords are written into files that have none. `never`: into no file.
+	EmbedDescriptive string `env:"EMBED_DESCRIPTIVE" envDefault:"fill"`
+	// Write into files with Content Credentials too, which breaks their signature.
+	EmbedSigned bool `env:"EMBED_SIGNED" envDefault:"false"`
+	// Store the XMP packet of every image beside it, as `{name}.xmp`.
+	SidecarXMP bool `env:"SIDECAR_XMP" envDefault:"false"`
+	// Remove GPS positions from processed images and records.
+	StripGPS bool `env:"STRIP_GPS" envDefault:"false"`
 }
 
 // Complete fills in what is left open and checks the rest.

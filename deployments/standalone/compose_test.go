@@ -113,6 +113,9 @@ func TestImagesRunAsNobody(t *testing.T) {
 // TestImagesBuildAlone takes the steps of the Dockerfile: each service builds
 // as a static binary from shared/ and its own folder alone.
 func TestImagesBuildAlone(t *testing.T) {
+	if !strings.Contains(string(readFile(t, "../Dockerfile")), "-X "+base+"shared/release.commit=${COMMIT}") {
+		t.Error("the Dockerfile tells no commit")
+	}
 	for _, name := range []string{"gateway", "analyzer", "processor"} {
 		src := t.TempDir()
 		for _, part := range []string{"shared", name} {
@@ -121,14 +124,14 @@ func TestImagesBuildAlone(t *testing.T) {
 			}
 		}
 		binary := filepath.Join(src, "service")
-		build := exec.CommandContext(t.Context(), "go", "-C", filepath.Join(src, name), "build", "-ldflags=-s -w", "-o", binary, "./cmd/"+name) //nolint:gosec // Our own folders.
+		build := exec.CommandContext(t.Context(), "go", "-C", filepath.Join(src, name), "build", "-ldflags=-s -w -X "+base+"shared/release.commit=c0ffee", "-o", binary, "./cmd/"+name) //nolint:gosec // Our own folders.
 		build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0", "GOFLAGS=-trimpath")
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Errorf("build %s alone: %v\n%s", name, err, out)
 			continue
 		}
 		run := exec.CommandContext(t.Context(), binary, "version") //nolint:gosec // Just built.
-		if out, err := run.Output(); err != nil || !strings.HasPrefix(string(out), name+" ") {
+		if out, err := run.Output(); err != nil || !strings.HasPrefix(string(out), name+" ") || !strings.Contains(string(out), "\ncommit:   c0ffee\n") {
 			t.Errorf("%s version: %q, %v", name, out, err)
 		}
 		if out, err := exec.CommandContext(t.Context(), "go", "version", "-m", binary).Output(); err != nil || !strings.Contains(string(out), "CGO_ENABLED=0") { //nolint:gosec // Just built.

@@ -1,51 +1,202 @@
 package main
 
 import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/imagebatch/imagebatch/analyzer"
+	"github.com/imagebatch/imagebatch/gateway"
 	"github.com/imagebatch/imagebatch/gateway/deadletters"
+	"github.com/imagebatch/imagebatch/processor"
 	"github.com/imagebatch/imagebatch/shared/remote"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-// TestVariablesAreDocumented holds docs/configuration.md to the code: each
-// variable that is read stands there with its default, and no other does.
-func TestVariablesAreDocumented(t *testing.T) {
-	text, err := os.ReadFile("../../docs/configuration.md")
+const configuration = "../../docs/configuration.md"
+
+// variableTables are the tables of docs/configuration.md, by the name in their mark
+// <!-- variables: NAME -->, each of a struct with env tags. What is embedded in one
+// stands in its table, unless it has a table of its own.
+var variableTables = []struct {
+	mark string
+	of   reflect.Type
+}{
+	{"all services", reflect.TypeFor[service.Base]()},
+	{"servers", reflect.TypeFor[remote.Config]()},
+	{"gateway", reflect.TypeFor[gateway.Config]()},
+	{"dead letters", reflect.TypeFor[deadletters.Config]()},
+	{"analyzer", reflect.TypeFor[analyzer.Config]()},
+	{"processor", reflect.TypeFor[processor.Config]()},
+}
+
+// row is a line of a table: one variable, or several that are told together.
+type row struct{ names, defaults, text string }
+
+// variableRows are the rows of a struct, from its env tags and its comments. A field
+// without a comment right below another shares that one's row; its comment may end in
+// a paragraph "Default: …" where the tag does not tell it.
+//
+// What stands in told, which holds names and types of structs, is not told again.
+func variableRows(t *testing.T, of reflect.Type, told map[any]bool) (list []row) {
+	t.Helper()
+	told[of] = true
+	source := structFields(t, of)
+	for field := range of.Fields() {
+		tag, variable := field.Tag.Lookup("env")
+		if !variable {
+			if field.Type.Kind() == reflect.Struct && !hasTable(field.Type) && !told[field.Type] {
+				list = append(list, variableRows(t, field.Type, told)...)
+			}
+			continue
+		}
+		name, _, _ := strings.Cut(tag, ",")
+		value := field.Tag.Get("envDefault")
+		if value != "" {
+			value = "`" + value + "`"
+		}
+		comment, adjoins := source[field.Name].comment, source[field.Name].adjoins
+		text, override, ok := strings.Cut(comment, "\n\nDefault: ")
+		if ok {
+			value = strings.TrimSpace(override)
+		}
+		switch {
+		case text != "":
+			list = append(list, row{"`" + name + "`", value, strings.Join(strings.Fields(text), " ")})
+		case adjoins && len(list) > 0:
+			last := &list[len(list)-1]
+			last.names += ", `" + name + "`"
+			if value != "" {
+				last.defaults += ", " + value
+			}
+		case told[name]:
+		default:
+			t.Errorf("%s has no comment in %s that could stand in the table", name, of)
+		}
+		told[name] = true
+	}
+	return list
+}
+
+func hasTable(of reflect.Type) bool {
+	for _, table := range variableTables {
+		if table.of == of {
+			return true
+		}
+	}
+	return false
+}
+
+// sourceField is what the source says of a field.
+type sourceField struct {
+	comment string
+	adjoins bool // it stands on the line after another field
+}
+
+// structFields reads the declaration of a struct.
+func structFields(t *testing.T, of reflect.Type) map[string]sourceField {
+	t.Helper()
+	found := map[string]sourceField{}
+	dir := filepath.Join("..", "..", filepath.FromSlash(strings.TrimPrefix(of.PkgPath(), base)))
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	documented := map[string]string{} // the row by the name
-	for line := range strings.Lines(string(text)) {
-		cell, row := strings.CutPrefix(line, "| `")
-		if !row {
-			continue
+	for _, file := range files {
+		set := token.NewFileSet()
+		parsed, err := parser.ParseFile(set, file, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
 		}
-		cell, _, _ = strings.Cut("`"+cell, " |")
-		for _, name := range regexp.MustCompile("`([A-Z][A-Z0-9_]+)`").FindAllStringSubmatch(cell, -1) {
-			documented[name[1]] = line
-		}
-	}
-	read := map[string]bool{}
-	for _, part := range []reflect.Type{reflect.TypeFor[config](), reflect.TypeFor[remote.Config](), reflect.TypeFor[deadletters.Config]()} {
-		for _, v := range service.Variables(part) {
-			read[v.Name] = true
-			row, ok := documented[v.Name]
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok || spec.Name.Name != of.Name() {
+				return true
+			}
+			declared, ok := spec.Type.(*ast.StructType)
 			if !ok {
-				t.Errorf("%s is read and not in docs/configuration.md", v.Name)
+				return true
 			}
-			if fallback := v.Default; fallback != "" && fallback != "0" && !strings.Contains(row, "`"+fallback+"`") {
-				t.Errorf("the row of %s does not tell its default %s", v.Name, fallback)
+			before := -1
+			for _, f := range declared.Fields.List {
+				for _, name := range f.Names {
+					found[name.Name] = sourceField{strings.TrimSpace(f.Doc.Text()), set.Position(f.Pos()).Line == before+1}
+				}
+				before = set.Position(f.End()).Line
 			}
-		}
+			return false
+		})
 	}
-	for name := range documented {
-		if !read[name] {
-			t.Errorf("%s is in docs/configuration.md and nothing reads it", name)
+	if len(found) == 0 {
+		t.Fatalf("no declaration of %s in %s", of, dir)
+	}
+	return found
+}
+
+// TestVariablesAreDocumented holds the tables of docs/configuration.md to the code:
+// each variable that is read stands in them with its default and its comment, and no
+// other does; -update writes them.
+func TestVariablesAreDocumented(t *testing.T) {
+	doc := string(readFile(t, configuration))
+	old, told := doc, map[any]bool{}
+	for _, table := range variableTables {
+		var text strings.Builder
+		text.WriteString("| Variable | Default | What it does |\n|---|---|---|\n")
+		for _, r := range variableRows(t, table.of, told) {
+			fmt.Fprintf(&text, "| %s |%s | %s |\n", r.names, strings.TrimRight(" "+r.defaults, " "), r.text)
+		}
+		doc = between(t, doc, "variables: "+table.mark, text.String())
+	}
+	if marks := strings.Count(doc, "<!-- variables: "); marks != len(variableTables) {
+		t.Errorf("%d tables are marked, want %d", marks, len(variableTables))
+	}
+	if doc == old {
+		return
+	}
+	if !*update {
+		t.Errorf("%s has other tables than the code; run this test with -update, and it will be:\n%s", configuration, doc)
+	} else if err := os.WriteFile(configuration, []byte(doc), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// between puts text between the marks <!-- NAME --> and <!-- end --> of a document.
+func between(t *testing.T, doc, name, text string) string {
+	t.Helper()
+	begin, end := "<!-- "+name+" -->\n", "<!-- end -->"
+	head, rest, ok := strings.Cut(doc, begin)
+	_, tail, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("there is no place for %s", name)
+	}
+	return head + begin + text + end + tail
+}
+
+// TestSecretsAreTyped holds that a variable whose name sounds like a secret is of a type
+// that is never shown, or is known here to be none.
+func TestSecretsAreTyped(t *testing.T) {
+	open := map[string]string{
+		"S3_ACCESS_KEY": "a user's name", "API_KEYS_FILE": "a path", "TLS_KEY_FILE": "a path",
+		"KEY_REQUESTS_PER_MINUTE": "a number", "KEY_UPLOAD_BYTES_PER_MINUTE": "a number", "KEY_OPEN_IMAGES": "a number", "KEY_SOCKETS": "a number",
+	}
+	hidden := []reflect.Type{reflect.TypeFor[service.Secret](), reflect.TypeFor[service.SecretURL](), reflect.TypeFor[[]service.SecretURL]()}
+	sounds := regexp.MustCompile(`KEY|SECRET|PASS|TOKEN|HEADERS|CREDENTIAL|(_URL|_ENDPOINT)$`)
+	for _, table := range variableTables {
+		for _, v := range service.Variables(table.of) {
+			kept := false
+			for _, h := range hidden {
+				kept = kept || v.Type == h
+			}
+			if sounds.MatchString(v.Name) && !kept && open[v.Name] == "" {
+				t.Errorf("%s is a %s, which is shown", v.Name, v.Type)
+			}
 		}
 	}
 }

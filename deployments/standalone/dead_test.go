@@ -25,7 +25,7 @@ func ownVhost(t *testing.T) {
 	if ctl == "" || err != nil || u.Host == "" {
 		t.Skip("TEST_RABBITMQ_URL and TEST_RABBITMQCTL are not set")
 	}
-	vhost := strings.ToLower(t.Name())
+	vhost := strings.ToLower(strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()))
 	operate := func(args ...string) ([]byte, error) {
 		return exec.CommandContext(context.WithoutCancel(t.Context()), ctl, args...).CombinedOutput() //nolint:gosec // Whoever runs the tests names the tool.
 	}

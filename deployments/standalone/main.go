@@ -11,17 +11,28 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway"
 	"github.com/imagebatch/imagebatch/gateway/apikeys"
+	"github.com/imagebatch/imagebatch/gateway/backup"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
 func main() {
 	os.Exit(service.Program{
-		Name: "standalone", DefaultAddr: gateway.DefaultAddr, Run: run, SpeaksTLS: true,
+		Name: "standalone", DefaultAddr: gateway.DefaultAddr, Run: run, Config: effective, SpeaksTLS: true,
 		Commands: []service.Command{{
 			Name: "dead-letters", Summary: "not here: the queues of this process are in its memory", Run: noDeadLetters,
 		}, {
 			Name: apikeys.Name, Summary: apikeys.Summary,
 			Run: func(_ context.Context, args, _ []string) int { return apikeys.Main(args, os.Stdout, os.Stderr) },
+		}, {
+			Name: backup.Name, Summary: backup.Summary,
+			Run: func(ctx context.Context, args, environ []string) int {
+				return backup.Main(ctx, args, environ, os.Stdout, os.Stderr)
+			},
+		}, {
+			Name: backup.RestoreName, Summary: backup.RestoreSummary,
+			Run: func(ctx context.Context, args, environ []string) int {
+				return backup.Restore(ctx, args, environ, os.Stdout, os.Stderr)
+			},
 		}},
 	}.Main(os.Args[1:]))
 }
@@ -36,6 +47,8 @@ with the error code processing_failed; send the failed images of its job again:
   curl -X POST http://localhost:8080/api/v1/batch/{job_id}/retry`)
 	return 2
 }
+
+func effective(environ []string) (any, error) { return load(environ) }
 
 func run(ctx context.Context, environ []string) error {
 	s, err := newStandalone(ctx, environ, os.Stderr)

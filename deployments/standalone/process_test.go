@@ -57,6 +57,12 @@ func launch(t *testing.T, name string, env ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return launchFrom(t, dir, name, env...)
+}
+
+// launchFrom is launch for a program that lies elsewhere.
+func launchFrom(t *testing.T, dir, name string, env ...string) *process {
+	t.Helper()
 	p := &process{t: t, name: filepath.Join(dir, name), env: env, addr: freeAddr(t)}
 	t.Cleanup(func() {
 		_ = p.end(syscall.SIGKILL) // Killed is what it is to be.
@@ -193,7 +199,7 @@ func serverEnv(t *testing.T) []string {
 	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" {
 		t.Skip("TEST_RABBITMQ_URL and TEST_S3_ENDPOINT are not set")
 	}
-	prefix := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())) + "/"
+	prefix := strings.ToLower(strings.NewReplacer("/", "-", "_", "-", " ", "-").Replace(t.Name())) + "/"
 	return []string{
 		"RABBITMQ_URL=" + os.Getenv("TEST_RABBITMQ_URL"), "S3_ENDPOINT=" + os.Getenv("TEST_S3_ENDPOINT"),
 		"S3_ACCESS_KEY=" + os.Getenv("TEST_S3_ACCESS_KEY"), "S3_SECRET_KEY=" + os.Getenv("TEST_S3_SECRET_KEY"),

@@ -42,21 +42,29 @@ type standalone struct {
 	processor *processor.Service
 }
 
-// newStandalone makes everything, ready to run. The log, which people read here,
-// is text unless the environment says otherwise.
-func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *standalone, err error) {
-	s := new(standalone)
-	c, err := service.Load(service.Default(environ, "LOG_FORMAT", "text"), func(c *config) error {
+// load reads the configuration. The log, which people read here, is text unless the
+// environment says otherwise.
+func load(environ []string) (config, error) {
+	return service.Load(service.Default(environ, "LOG_FORMAT", "text"), func(c *config) error {
 		var errs [4]error
 		c.Analyzer.HTTPAddr, c.Analyzer.MetricsAddr = "", ""
 		c.Processor.HTTPAddr, c.Processor.MetricsAddr = "", ""
 		c.Gateway, errs[0] = c.Gateway.Complete()
 		c.Analyzer, errs[1] = c.Analyzer.Complete()
 		c.Processor, errs[2] = c.Processor.Complete()
-		s.log, errs[3] = c.Gateway.Logger(logTo)
+		_, errs[3] = c.Gateway.Logger(io.Discard)
 		return errors.Join(errs[:]...)
 	})
+}
+
+// newStandalone makes everything, ready to run.
+func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *standalone, err error) {
+	s := new(standalone)
+	c, err := load(environ)
 	if err != nil {
+		return nil, err
+	}
+	if s.log, err = c.Gateway.Logger(logTo); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -25,7 +25,7 @@ func TestAGatewayOverTLS(t *testing.T) {
 		r.must(err)
 		transport, err := config.transport()
 		r.must(err)
-		gateway := newClient(config.GatewayURL, r.key)
+		gateway := newClient(config.GatewayURL.Reveal(), r.key)
 		gateway.http.Transport = transport
 		_, err = gateway.job(t.Context(), "550e8400-e29b-41d4-a716-446655440000") // unknown, which is no error
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {

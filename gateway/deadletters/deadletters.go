@@ -63,8 +63,14 @@ type Config struct {
 	remote.BrokerConfig
 	HTTPAddr    string `env:"HTTP_ADDR"`
 	TLSCertFile string `env:"TLS_CERT_FILE"`
-	GatewayURL  string `env:"GATEWAY_URL"`     // empty: the gateway on this machine, at HTTP_ADDR
-	APIKey      string `env:"GATEWAY_API_KEY"` // of an operator, where the gateway has API keys
+
+	// Where a running gateway answers, `http://` or `https://`. Only the tool reads it, and needs it where `TLS_CERT_FILE` is set.
+	//
+	// Default: this machine, at `HTTP_ADDR`
+	GatewayURL service.SecretURL `env:"GATEWAY_URL"`
+	// Where the gateway has API keys, one of an `operator`. With another the tool takes the jobs of others for unknown, and
+	// `-drop` takes their letters away.
+	APIKey service.Secret `env:"GATEWAY_API_KEY"`
 }
 
 // complete fills in the gateway's URL and returns everything that is wrong.
@@ -74,12 +80,13 @@ func (c *Config) complete() error {
 		return errors.Join(append(errs, errors.New("GATEWAY_URL: want https:// and the name in the certificate, since TLS_CERT_FILE is set"))...)
 	}
 	if c.GatewayURL == "" {
-		var err error
-		if c.GatewayURL, err = service.LocalURL(c.HTTPAddr); err != nil {
+		local, err := service.LocalURL(c.HTTPAddr)
+		if err != nil {
 			errs = append(errs, fmt.Errorf("HTTP_ADDR: %w", err))
 		}
+		c.GatewayURL = service.SecretURL(local)
 	}
-	if u, err := url.Parse(c.GatewayURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+	if u, err := url.Parse(c.GatewayURL.Reveal()); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		errs = append(errs, errors.New("GATEWAY_URL: want http://host:port or https://host"))
 	}
 	return errors.Join(errs...)
@@ -113,7 +120,7 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	if err != nil {
 		return complain(stderr, exitUsage, err)
 	}
-	t := newTool(o, b, c.GatewayURL, c.APIKey, stdout)
+	t := newTool(o, b, c.GatewayURL.Reveal(), c.APIKey.Reveal(), stdout)
 	if t.gateway.http.Transport, err = c.transport(); err != nil {
 		return complain(stderr, exitUsage, errors.Join(err, b.Close()))
 	}

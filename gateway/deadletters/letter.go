@@ -33,7 +33,7 @@ func read(queue string, found broker.Letter) letter {
 		l.fault = "no message: " + err.Error()
 	case !m.Valid():
 		l.fault = "no message: it names no image"
-	case m.Version > pipeline.Version || m.Version < max(1, pipeline.Version-1):
+	case m.Version > pipeline.Version || m.Version < pipeline.OldestVersion:
 		l.fault = fmt.Sprintf("message version %d is not known", m.Version)
 	}
 	return l

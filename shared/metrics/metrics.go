@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +26,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/imagebatch/imagebatch/shared/release"
 )
 
 const namespace = "imagebatch"
@@ -83,14 +84,10 @@ func New() *Registry {
 	const buildHelp = "Always 1; the labels tell the build."
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "build_info", Help: buildHelp,
-	}, []string{"version", "goversion"})
+	}, []string{"version", "commit", "goversion"})
 	r.describe("counter", "metrics_faults_total", faultsHelp)
-	r.describe("gauge", "build_info", buildHelp, "version", "goversion")
-	version, goversion := "unknown", "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		version, goversion = info.Main.Version, info.GoVersion
-	}
-	build.WithLabelValues(version, goversion).Set(1)
+	r.describe("gauge", "build_info", buildHelp, "version", "commit", "goversion")
+	build.WithLabelValues(release.Version, release.Commit(), release.Go()).Set(1)
 	r.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

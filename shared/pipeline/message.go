@@ -3,13 +3,18 @@ package pipeline
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"log/slog"
 	"strconv"
 	"time"
 )
 
-// Version is the version of the messages that this code writes.
+// Version is the newest version of the messages, and the one that a new Upload has.
 const Version = 1
+
+// OldestVersion is the oldest version that this code reads: an upgrade goes from one
+// version to the next, and messages of both are on the queues meanwhile.
+const OldestVersion = max(1, Version-1)
 
 // TraceID names one image of one job for its whole life: 32 lower-case hex
 // digits, a valid W3C trace id. It is known before anything is stored.
@@ -56,10 +61,23 @@ func NewEnvelope(jobID string, index int, now time.Time) Envelope {
 // [Message].
 func (e Envelope) Header() Envelope { return e }
 
-// Next is the envelope of what the next stage reads: attempt 1, stamped now.
+// Next is the envelope of what the next stage reads: attempt 1, stamped now. It keeps
+// the version, so that whoever has sent a message can read what comes of it.
 func (e Envelope) Next(now time.Time) Envelope {
-	e.Version, e.Attempt, e.Timestamp = Version, 1, now.UTC().Truncate(time.Millisecond)
+	e.Attempt, e.Timestamp = 1, now.UTC().Truncate(time.Millisecond)
 	return e
+}
+
+// VersionOf reads the version of a message of which nothing else need be understood.
+// It is 0 for what is no message.
+func VersionOf(body []byte) int {
+	var m struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(body, &m); err != nil {
+		return 0
+	}
+	return m.Version
 }
 
 // Valid reports whether the envelope names an image.

@@ -157,3 +157,23 @@ func TestFailureTellsNoInside(t *testing.T) {
 		t.Error("the log does not get the cause")
 	}
 }
+
+// TestVersionsStay holds that whoever has sent a message can read what comes of it, also
+// while services of two releases are at work.
+func TestVersionsStay(t *testing.T) {
+	e := pipeline.NewEnvelope("j", 0, time.Now())
+	for version := range 3 {
+		e.Version = version
+		if next := e.Next(time.Now()); next.Version != version {
+			t.Errorf("version %d goes on as %d", version, next.Version)
+		}
+		if end := pipeline.Ended(e, "path", time.Now()); end.Version != version {
+			t.Errorf("version %d ends as %d", version, end.Version)
+		}
+	}
+	for body, want := range map[string]int{`{"version":3,"index":"x"}`: 3, `{"index":0}`: 0, `[]`: 0, ``: 0, `{"version":"3"}`: 0} {
+		if got := pipeline.VersionOf([]byte(body)); got != want {
+			t.Errorf("%s has the version %d, want %d", body, got, want)
+		}
+	}
+}

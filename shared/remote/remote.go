@@ -18,13 +18,18 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/s3store"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/service"
 )
 
 // BrokerConfig is the part of the environment that names RabbitMQ.
 type BrokerConfig struct {
+	// Address of RabbitMQ (3.10 or later), `amqps://` for TLS. Several, separated by commas, for a cluster: tried in their
+	// order. [Permissions](operations.md#least-permissions).
+	RabbitMQURL []service.SecretURL `env:"RABBITMQ_URL" envDefault:"amqp://guest:guest@127.0.0.1:5672/"`
+	// The gateway declares the queues, the others wait for them. `false`: the gateway only checks that they are there, and
+	// [you declare them](operations.md#rabbitmq).
+	RabbitMQDeclare bool `env:"RABBITMQ_DECLARE" envDefault:"true"`
 	TrustConfig
-	RabbitMQURL     []string `env:"RABBITMQ_URL" envDefault:"amqp://guest:guest@127.0.0.1:5672/"` // comma-separated for a cluster
-	RabbitMQDeclare bool     `env:"RABBITMQ_DECLARE" envDefault:"true"`                           // the gateway declares the queues; false: it only checks
 }
 
 // Validate reports everything that is wrong with the configuration.
@@ -32,7 +37,7 @@ func (c BrokerConfig) Validate() error {
 	_, err := c.Roots()
 	errs := []error{err}
 	for _, raw := range c.RabbitMQURL {
-		if u, err := url.Parse(raw); err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" || u.Host == "" {
+		if u, err := url.Parse(raw.Reveal()); err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" || u.Host == "" {
 			errs = append(errs, errors.New("RABBITMQ_URL: want amqp://user:password@host:port/ or amqps://…"))
 		}
 	}
@@ -47,8 +52,12 @@ func (c BrokerConfig) Open(declare bool, log *slog.Logger, registry *metrics.Reg
 	if err != nil {
 		return nil, err
 	}
+	var urls []string
+	for _, u := range c.RabbitMQURL {
+		urls = append(urls, u.Reveal())
+	}
 	b, err := rabbitmq.Open(rabbitmq.Config{
-		URLs:    c.RabbitMQURL,
+		URLs:    urls,
 		Roots:   roots,
 		Declare: declare && c.RabbitMQDeclare,
 		Watch:   declare && !c.RabbitMQDeclare,
@@ -68,23 +77,31 @@ type Config struct {
 	BrokerConfig
 	RoleConfig
 
-	S3Endpoint        string `env:"S3_ENDPOINT" envDefault:"http://127.0.0.1:9000"` // a URL
-	S3AccessKey       string `env:"S3_ACCESS_KEY"`                                  // empty: those of RoleConfig
-	S3SecretKey       string `env:"S3_SECRET_KEY"`
-	S3Region          string `env:"S3_REGION" envDefault:"us-east-1"`
+	// URL of the S3 server.
+	S3Endpoint service.SecretURL `env:"S3_ENDPOINT" envDefault:"http://127.0.0.1:9000"`
+	// Credentials; when both are empty, those of [a role](#keys-of-a-role).
+	S3AccessKey string         `env:"S3_ACCESS_KEY"`
+	S3SecretKey service.Secret `env:"S3_SECRET_KEY"`
+	// Region of the buckets.
+	S3Region string `env:"S3_REGION" envDefault:"us-east-1"`
+	// Buckets. They may be the same one if the prefixes differ.
 	S3BucketOriginal  string `env:"S3_BUCKET_ORIGINAL" envDefault:"original"`
 	S3BucketProcessed string `env:"S3_BUCKET_PROCESSED" envDefault:"processed"`
+	// Put before every key.
 	S3PrefixOriginal  string `env:"S3_PREFIX_ORIGINAL"`
 	S3PrefixProcessed string `env:"S3_PREFIX_PROCESSED"`
-	S3PathStyle       bool   `env:"S3_PATH_STYLE" envDefault:"true"`
-	S3CreateBuckets   bool   `env:"S3_CREATE_BUCKETS" envDefault:"false"`
+	// `http://host/bucket/key`; `false`: `http://bucket.host/key`, unless the host is an address, or the bucket has dots in
+	// its name and `https://` before it.
+	S3PathStyle bool `env:"S3_PATH_STYLE" envDefault:"true"`
+	// Make missing buckets.
+	S3CreateBuckets bool `env:"S3_CREATE_BUCKETS" envDefault:"false"`
 }
 
 // Validate reports everything that is wrong with the configuration.
 func (c Config) Validate() error {
 	errs := append(c.validate(), c.BrokerConfig.Validate())
-	if u, err := url.Parse(c.S3Endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		errs = append(errs, fmt.Errorf("S3_ENDPOINT %q: want http://host:port or https://host", c.S3Endpoint))
+	if u, err := url.Parse(c.S3Endpoint.Reveal()); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		errs = append(errs, fmt.Errorf("S3_ENDPOINT %v: want http://host:port or https://host", c.S3Endpoint))
 	}
 	if (c.S3AccessKey == "") != (c.S3SecretKey == "") {
 		errs = append(errs, errors.New("S3_ACCESS_KEY and S3_SECRET_KEY: set both, or neither for a role"))
@@ -130,7 +147,7 @@ func (c Config) open(declare bool, log *slog.Logger) (*Servers, error) {
 
 func (c Config) store(bucket, prefix string, roots *x509.CertPool) s3store.Config {
 	return s3store.Config{
-		Endpoint: c.S3Endpoint, AccessKey: c.S3AccessKey, SecretKey: c.S3SecretKey, Role: c.role(), Region: c.S3Region,
+		Endpoint: c.S3Endpoint.Reveal(), AccessKey: c.S3AccessKey, SecretKey: c.S3SecretKey.Reveal(), Role: c.role(), Region: c.S3Region,
 		Bucket: bucket, Prefix: prefix, PathStyle: c.S3PathStyle, CreateBucket: c.S3CreateBuckets, Roots: roots,
 	}
 }

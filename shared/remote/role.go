@@ -12,11 +12,18 @@ import (
 // environment of the process by itself: AWS_ROLE_ARN, AWS_ROLE_SESSION_NAME,
 // AWS_REGION, AWS_CONTAINER_AUTHORIZATION_TOKEN and its _FILE.
 type RoleConfig struct {
-	WebIdentityTokenFile string `env:"AWS_WEB_IDENTITY_TOKEN_FILE"`            // EKS, or any cluster whose tokens an STS believes
-	STSEndpoint          string `env:"AWS_ENDPOINT_URL_STS"`                   // empty: Amazon's, of AWS_REGION
-	ContainerFullURI     string `env:"AWS_CONTAINER_CREDENTIALS_FULL_URI"`     // EKS Pod Identity
-	ContainerRelativeURI string `env:"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"` // ECS
-	MetadataEndpoint     string `env:"AWS_EC2_METADATA_SERVICE_ENDPOINT"`      // empty: Amazon's
+	// Set by the platform: whose [role](#keys-of-a-role) it is.
+	WebIdentityTokenFile string `env:"AWS_WEB_IDENTITY_TOKEN_FILE"`
+	ContainerFullURI     string `env:"AWS_CONTAINER_CREDENTIALS_FULL_URI"`
+	ContainerRelativeURI string `env:"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"`
+	// Where a web identity is exchanged for keys: an STS of yours, such as MinIO's, or Amazon's in your network.
+	//
+	// Default: Amazon's, of `AWS_REGION`
+	STSEndpoint string `env:"AWS_ENDPOINT_URL_STS"`
+	// Where an instance is asked for its role.
+	//
+	// Default: Amazon's
+	MetadataEndpoint string `env:"AWS_EC2_METADATA_SERVICE_ENDPOINT"`
 }
 
 func (c RoleConfig) validate() (errs []error) {

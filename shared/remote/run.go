@@ -23,6 +23,26 @@ type Runner interface {
 	Run(ctx context.Context) error
 }
 
+// Whole is the configuration of a deployed service: the servers, and its own.
+type Whole[C any] struct {
+	Remote  Config
+	Service C
+}
+
+// Load reads the configuration of a deployed service and returns it, or everything
+// that is wrong with it.
+func Load[C Configuration[C]](environ []string) (Whole[C], error) {
+	return service.Load(environ, func(c *Whole[C]) error {
+		var completeErr error
+		c.Service, completeErr = c.Service.Complete()
+		_, logErr := c.Service.Logger(io.Discard)
+		return errors.Join(completeErr, logErr, c.Remote.Validate())
+	})
+}
+
+// Effective is Load for [service.Program].
+func Effective[C Configuration[C]](environ []string) (any, error) { return Load[C](environ) }
+
 // Run is a deployed service from its environment to its end: it reads the
 // configuration, opens the servers, makes the service, runs it until ctx ends,
 // and closes the servers after it. declare says whether this service declares
@@ -30,17 +50,11 @@ type Runner interface {
 func Run[C Configuration[C]](ctx context.Context, environ []string, declare bool,
 	start func(context.Context, C, *Servers) (Runner, error),
 ) (err error) {
-	type whole struct {
-		Service C
-		Remote  Config
+	c, err := Load[C](environ)
+	if err != nil {
+		return err
 	}
-	var log *slog.Logger
-	c, err := service.Load(environ, func(c *whole) error {
-		var completeErr, logErr error
-		c.Service, completeErr = c.Service.Complete()
-		log, logErr = c.Service.Logger(os.Stderr)
-		return errors.Join(completeErr, logErr, c.Remote.Validate())
-	})
+	log, err := c.Service.Logger(os.Stderr)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,7 @@ package remote
 import (
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"testing"
 
 	"github.com/imagebatch/imagebatch/shared/service"
@@ -26,7 +26,7 @@ func TestSecretsInFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Join(c.RabbitMQURL, " ") != "amqp://user:secret@a/ amqp://user:secret@b/" || c.S3AccessKey != "key" || c.S3SecretKey != "secret" {
+	if !slices.Equal(c.RabbitMQURL, []service.SecretURL{"amqp://user:secret@a/", "amqp://user:secret@b/"}) || c.S3AccessKey != "key" || c.S3SecretKey != "secret" {
 		t.Errorf("configuration %+v", c)
 	}
 }

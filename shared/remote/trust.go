@@ -10,7 +10,9 @@ import (
 // TrustConfig is the part of the environment that says whose certificates are
 // believed where a server is spoken to over TLS.
 type TrustConfig struct {
-	TLSCAFile string `env:"TLS_CA_FILE"` // authorities besides the system's own, in PEM
+	// Certificates, in PEM, of authorities that are trusted besides the system's own: for `amqps://` without a `cacertfile`, and
+	// an `https://` of S3 or `GATEWAY_URL`. PostgreSQL has `sslrootcert` in its URL.
+	TLSCAFile string `env:"TLS_CA_FILE"`
 }
 
 // Roots are the authorities of the system and of the file, or nil without a file:

@@ -42,21 +42,33 @@ func Load[C any](environ []string, complete func(*C) error) (C, error) {
 		list = append(list, without(err, unread)...)
 	}
 	if len(list) > 0 {
-		return c, fmt.Errorf("configuration:\n%w", errors.Join(list...))
+		return c, fmt.Errorf("configuration:\n%w", errors.Join(once(list)...))
 	}
 	return c, nil
+}
+
+// once leaves out what was said before.
+func once(list []error) []error {
+	said := map[string]bool{}
+	return slices.DeleteFunc(list, func(err error) bool {
+		before := said[err.Error()]
+		said[err.Error()] = true
+		return before
+	})
 }
 
 // readFiles fills vars from the files that NAME_FILE variables name, for every
 // NAME in the tags of C.
 func readFiles[C any](vars map[string]string) error {
 	var errs []error
+	done := map[string]bool{} // several parts of a process may have the same variable
 	for _, v := range Variables(reflect.TypeFor[C]()) {
 		name := v.Name
 		file := vars[name+"_FILE"]
-		if file == "" {
+		if file == "" || done[name] {
 			continue
 		}
+		done[name] = true
 		if vars[name] != "" {
 			errs = append(errs, fmt.Errorf("%s and %[1]s_FILE: set one of them", name))
 			continue
@@ -82,7 +94,10 @@ func Default(environ []string, name, value string) []string {
 }
 
 // Variable is a field that the environment sets.
-type Variable struct{ Field, Name, Default string }
+type Variable struct {
+	Field, Name, Default string
+	Type                 reflect.Type
+}
 
 // Variables lists the fields with env tags of a struct and of those embedded or
 // nested in it.
@@ -91,7 +106,7 @@ func Variables(t reflect.Type) []Variable {
 	for field := range t.Fields() {
 		if tag, ok := field.Tag.Lookup("env"); ok {
 			name, _, _ := strings.Cut(tag, ",")
-			list = append(list, Variable{field.Name, name, field.Tag.Get("envDefault")})
+			list = append(list, Variable{field.Name, name, field.Tag.Get("envDefault"), field.Type})
 		} else if field.Type.Kind() == reflect.Struct {
 			list = append(list, Variables(field.Type)...)
 		}

@@ -17,23 +17,35 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
-	"slices"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/release"
 )
 
 // DrainTime is what a service has to finish after the first signal; an
 // orchestrator should wait a little longer before it kills.
 const DrainTime = 25 * time.Second
 
-// Base is the configuration that every service has.
+// Base is the configuration that every service has. The comments of its variables,
+// and of those of every other configuration, are what docs/configuration.md says of
+// them: a test writes them there.
 type Base struct {
-	HTTPAddr    string `env:"HTTP_ADDR"`                    // where the service answers, host:port
-	MetricsAddr string `env:"METRICS_ADDR"`                 // where /metrics and /readyz answer; HTTP_ADDR when empty
-	LogLevel    string `env:"LOG_LEVEL" envDefault:"info"`  // debug, info, warn or error
-	LogFormat   string `env:"LOG_FORMAT" envDefault:"json"` // json or text
+	// Where the service answers: the gateway its API, all of them `/healthz`, `/readyz` and `/metrics`.
+	//
+	// Default: `:8080` gateway and standalone, `:8081` analyzer, `:8082` processor
+	HTTPAddr string `env:"HTTP_ADDR"`
+	// Another address for `/healthz`, `/readyz` and `/metrics`, which are then not on `HTTP_ADDR`.
+	MetricsAddr string `env:"METRICS_ADDR"`
+	// `debug`, `info`, `warn` or `error`.
+	LogLevel string `env:"LOG_LEVEL" envDefault:"info"`
+	// `json` or `text`.
+	//
+	// Default: `json`; standalone `text`
+	LogFormat string `env:"LOG_FORMAT" envDefault:"json"`
 }
 
 // OpsAddr is where the operator's endpoints answer.
@@ -69,6 +81,10 @@ type Program struct {
 	// NAME=value lines, with HTTP_ADDR always in it, if by a file.
 	Run func(ctx context.Context, environ []string) error
 
+	// Config reads the configuration of the same environment as Run does and returns
+	// it for [WriteConfig], or everything that is wrong with it.
+	Config func(environ []string) (any, error)
+
 	Commands []Command // what else it can do, if anything
 
 	SpeaksTLS bool // on HTTP_ADDR, where TLS_CERT_FILE is set
@@ -84,21 +100,13 @@ type Command struct {
 }
 
 // Main runs the program and returns its exit code. Without arguments it runs
-// until a signal; "health" asks a running one on HTTP_ADDR whether it is alive;
-// "version" prints the version, and "help" what there is. What else there is
-// stands in Commands.
+// until a signal; "health" asks a running one whether it is alive; "version" tells
+// of the build, "config" how the environment configures it, and "help" what there
+// is. What else there is stands in Commands. Arguments that nothing takes end it
+// with 2, as does a configuration that "config" finds wrong.
 func (p Program) Main(args []string) int {
-	switch {
-	case len(args) == 0:
+	if len(args) == 0 {
 		return p.serve()
-	case args[0] == "health":
-		return p.health()
-	case args[0] == "version":
-		fmt.Println(p.Name, Version())
-		return 0
-	case slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]):
-		p.usage(os.Stdout)
-		return 0
 	}
 	for _, c := range p.Commands {
 		if c.Name == args[0] {
@@ -108,32 +116,61 @@ func (p Program) Main(args []string) int {
 			return c.Run(ctx, args[1:], p.environ())
 		}
 	}
-	fmt.Fprintf(os.Stderr, "%s: unknown argument %q\n", p.Name, args[0])
+	own, known := map[string]func() int{
+		"health": p.health, "version": p.version, "config": p.config,
+		"help": p.help, "-h": p.help, "-help": p.help, "--help": p.help,
+	}[args[0]]
+	if known && len(args) == 1 {
+		return own()
+	}
+	fmt.Fprintf(os.Stderr, "%s: unknown argument %q\n", p.Name, args[len(args)-1])
 	p.usage(os.Stderr)
 	return 2
 }
 
+func (p Program) help() int {
+	p.usage(os.Stdout)
+	return 0
+}
+
 func (p Program) usage(w io.Writer) {
-	// Where it can't be written nobody reads it.
-	_, _ = fmt.Fprintf(w, `usage: %[1]s            run until a signal; configured by the environment, see docs/configuration.md
-       %[1]s health     ask the one that runs on HTTP_ADDR (%[2]s) whether it is alive
-       %[1]s version    print the version
-`, p.Name, p.DefaultAddr)
-	for _, c := range p.Commands {
-		_, _ = fmt.Fprintf(w, "       %s %s    %s\n", p.Name, c.Name, c.Summary)
+	line := func(command, does string) {
+		// Where it can't be written nobody reads it.
+		_, _ = fmt.Fprintf(w, "  %-24s %s\n", strings.TrimSpace(p.Name+" "+command), does)
 	}
+	_, _ = fmt.Fprintln(w, "usage:")
+	line("", "run until a signal; configured by the environment, see docs/configuration.md")
+	line("health", "ask the one that runs on METRICS_ADDR or HTTP_ADDR ("+p.DefaultAddr+") whether it is alive")
+	line("version", "tell the version, the commit, Go's version and the versions of messages")
+	line("config", "check the environment and tell how it configures the "+p.Name+", without secrets")
+	for _, c := range p.Commands {
+		line(c.Name, c.Summary)
+	}
+	line("help", "print this")
+}
+
+func (p Program) version() int {
+	fmt.Printf("%s %s\ncommit:   %s\ngo:       %s %s/%s\nmessages: writes version %d, reads %d to %d\n",
+		p.Name, release.Version, release.Commit(), release.Go(), runtime.GOOS, runtime.GOARCH,
+		pipeline.Version, pipeline.OldestVersion, pipeline.Version)
+	return 0
+}
+
+func (p Program) config() int {
+	c, err := p.Config(p.environ())
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
+		return 2
+	}
+	if err := WriteConfig(os.Stdout, c, os.Environ()); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
+		return 1
+	}
+	return 0
 }
 
 // environ is the process's environment with HTTP_ADDR always in it.
 func (p Program) environ() []string { return Default(os.Environ(), "HTTP_ADDR", p.DefaultAddr) }
-
-// Version is the version of the build.
-func Version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
-}
 
 func (p Program) serve() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

@@ -124,18 +124,25 @@ func TestUsage(t *testing.T) {
 			t.Errorf("a command gets the arguments %q and the environment %q", args, environ)
 		}
 		return 7
-	}}}}
+	}}}, Config: func(environ []string) (any, error) { return Load(environ, accept) }}
 	if code := p.Main([]string{"mend", "-all"}); code != 7 {
 		t.Errorf("mend ends with %d", code)
 	}
-	for argument, want := range map[string]int{"help": 0, "-h": 0, "--help": 0, "version": 0, "helth": 2} {
+	for argument, want := range map[string]int{"help": 0, "-h": 0, "--help": 0, "version": 0, "config": 0, "helth": 2} {
 		if code := p.Main([]string{argument}); code != want {
 			t.Errorf("%s ends with %d, want %d", argument, code, want)
 		}
 	}
+	if code := p.Main([]string{"version", "now"}); code != 2 {
+		t.Errorf("an argument too many ends with %d", code)
+	}
+	t.Setenv("COUNT", "many")
+	if code := p.Main([]string{"config"}); code != 2 {
+		t.Errorf("a configuration that is wrong ends with %d", code)
+	}
 	var text strings.Builder
 	p.usage(&text)
-	for _, want := range []string{"gateway health", "gateway mend", "mend it", "docs/configuration.md", ":8080"} {
+	for _, want := range []string{"gateway health", "gateway config", "gateway version", "gateway mend", "mend it", "docs/configuration.md", ":8080"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("nothing about %s in:\n%s", want, text.String())
 		}

@@ -21,6 +21,11 @@
 // worker takes one at a time, so that only the message in hand is to blame if
 // the process dies again; the broker makes it a dead letter after some deaths.
 //
+// A message of a version that this release does not read is not decoded further. It goes
+// round the retry ladder as it is, uncounted and for however long, until a consumer takes
+// it that reads it: a newer release that is being rolled out, or the one that was
+// rolled back.
+//
 // Every message that leaves is confirmed before the one that caused it is acked,
 // so a crash at any point repeats work and loses none. Nothing is ever nacked.
 package stage

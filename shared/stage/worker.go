@@ -137,14 +137,23 @@ func receive[In pipeline.Message](work, round context.Context, w *worker, dv bro
 ) error {
 	until := time.Now().Add(w.deps.GiveBack)
 	var m In
-	if err := json.Unmarshal(dv.Body, &m); err != nil || !m.Header().Valid() {
+	err := json.Unmarshal(dv.Body, &m)
+	h := m.Header()
+	version, understood := h.Version, err == nil && h.Valid()
+	if !understood {
+		version = pipeline.VersionOf(dv.Body) // that of a newer release may look like anything else
+	}
+	switch {
+	case version > pipeline.Version, version > 0 && version < pipeline.OldestVersion:
+		w.deps.Log.WarnContext(work, "message version not known, message held for who knows it", "queue", w.queue, "version", version, "image", h)
+		held := w.hold(h, dv.Body)
+		if !h.Valid() {
+			held.message.Headers = dv.Headers
+		}
+		return w.finish(work, round, dv, until, outcome{label: "unknown_version", send: []letter{held}})
+	case version < 1 || !understood:
 		w.deps.Log.ErrorContext(work, "message not understood", "queue", w.queue, "error", err, "bytes", len(dv.Body))
 		return w.finish(work, round, dv, until, outcome{label: "malformed", send: []letter{{broker.DeadQueue(w.queue), broker.Message{Body: dv.Body}}}})
-	}
-	h := m.Header()
-	if h.Version > pipeline.Version || h.Version < max(1, pipeline.Version-1) {
-		w.deps.Log.ErrorContext(work, "message version not known, message held", "queue", w.queue, "version", h.Version, "image", h)
-		return w.finish(work, round, dv, until, outcome{label: "unknown_version", send: []letter{w.hold(h, dv.Body)}})
 	}
 	faultpoint.Reach(w.queue+" delivered", string(h.TraceID))
 	if h.Attempt == 1 {

@@ -12,7 +12,9 @@ import (
 )
 
 func main() {
-	os.Exit(service.Program{Name: "analyzer", DefaultAddr: analyzer.DefaultAddr, Run: run}.Main(os.Args[1:]))
+	os.Exit(service.Program{
+		Name: "analyzer", DefaultAddr: analyzer.DefaultAddr, Run: run, Config: remote.Effective[analyzer.Config],
+	}.Main(os.Args[1:]))
 }
 
 func run(ctx context.Context, environ []string) error {

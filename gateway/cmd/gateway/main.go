@@ -8,6 +8,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway"
 	"github.com/imagebatch/imagebatch/gateway/apikeys"
+	"github.com/imagebatch/imagebatch/gateway/backup"
 	"github.com/imagebatch/imagebatch/gateway/deadletters"
 	"github.com/imagebatch/imagebatch/shared/remote"
 	"github.com/imagebatch/imagebatch/shared/service"
@@ -15,7 +16,7 @@ import (
 
 func main() {
 	os.Exit(service.Program{
-		Name: "gateway", DefaultAddr: gateway.DefaultAddr, Run: run, SpeaksTLS: true,
+		Name: "gateway", DefaultAddr: gateway.DefaultAddr, Run: run, Config: remote.Effective[gateway.Config], SpeaksTLS: true,
 		Commands: []service.Command{{
 			Name: deadletters.Name, Summary: "list, show or replay what nobody could finish; see docs/delivery.md",
 			Run: func(ctx context.Context, args, environ []string) int {
@@ -24,6 +25,16 @@ func main() {
 		}, {
 			Name: apikeys.Name, Summary: apikeys.Summary,
 			Run: func(_ context.Context, args, _ []string) int { return apikeys.Main(args, os.Stdout, os.Stderr) },
+		}, {
+			Name: backup.Name, Summary: backup.Summary,
+			Run: func(ctx context.Context, args, environ []string) int {
+				return backup.Main(ctx, args, environ, os.Stdout, os.Stderr)
+			},
+		}, {
+			Name: backup.RestoreName, Summary: backup.RestoreSummary,
+			Run: func(ctx context.Context, args, environ []string) int {
+				return backup.Restore(ctx, args, environ, os.Stdout, os.Stderr)
+			},
 		}},
 	}.Main(os.Args[1:]))
 }

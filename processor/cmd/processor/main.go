@@ -12,7 +12,9 @@ import (
 )
 
 func main() {
-	os.Exit(service.Program{Name: "processor", DefaultAddr: processor.DefaultAddr, Run: run}.Main(os.Args[1:]))
+	os.Exit(service.Program{
+		Name: "processor", DefaultAddr: processor.DefaultAddr, Run: run, Config: remote.Effective[processor.Config],
+	}.Main(os.Args[1:]))
 }
 
 func run(ctx context.Context, environ []string) error {

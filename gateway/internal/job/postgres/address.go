@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,8 +43,8 @@ func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseco
 
 func parse(address string) (*pgxpool.Config, error) {
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Opaque != "" {
-		// What the parser says of a URL quotes parts of it.
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Opaque != "" || misplaced(u) {
+		// What the parsers say of a URL quotes parts of it.
 		return nil, fmt.Errorf("want %s, with the special characters of the password percent-encoded", form)
 	}
 	c, err := pgxpool.ParseConfig(address)
@@ -51,8 +53,8 @@ func parse(address string) (*pgxpool.Config, error) {
 		if cause := errors.Unwrap(err); cause != nil {
 			text = cause.Error()
 		}
-		if password, set := u.User.Password(); set && password != "" {
-			text = strings.ReplaceAll(text, password, "xxxxx")
+		for _, secret := range secrets(u) {
+			text = strings.ReplaceAll(text, secret, "xxxxx")
 		}
 		return nil, fmt.Errorf("want %s?parameters: %s", form, text)
 	}
@@ -76,4 +78,36 @@ func parse(address string) (*pgxpool.Config, error) {
 		c.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
 	return c, nil
+}
+
+// misplaced tells of a URL whose password has ended where nobody meant it to, so that
+// the rest of it stands in another place.
+func misplaced(u *url.URL) bool {
+	for pair := range strings.SplitSeq(u.RawQuery, "&") {
+		if pair != "" && !parameter.MatchString(pair) {
+			return true
+		}
+	}
+	return u.Fragment != "" || strings.Contains(u.Path, "@")
+}
+
+// parameter is one that has its name, and its value without what must be encoded.
+var parameter = regexp.MustCompile(`^[\w.]+=([^ @?#%\x00-\x1f]|%[0-9A-Fa-f]{2})*$`)
+
+// secrets are the passwords in a URL, each as it stands there and as it is meant.
+func secrets(u *url.URL) (list []string) {
+	if password, set := u.User.Password(); set {
+		_, written, _ := strings.Cut(u.User.String(), ":")
+		list = append(list, password, written)
+	}
+	for pair := range strings.SplitSeq(u.RawQuery, "&") {
+		name, written, _ := strings.Cut(pair, "=")
+		if strings.Contains(name, "pass") {
+			list = append(list, written)
+			if meant, err := url.QueryUnescape(written); err == nil {
+				list = append(list, meant)
+			}
+		}
+	}
+	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }

@@ -16,18 +16,6 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// TestNewerVersion refuses a database that has seen a migration which this
-// version does not know.
-func TestNewerVersion(t *testing.T) {
-	address := schema(t)
-	ok(t, open(t, address).Close())
-	execute(t, address, `INSERT INTO migrations VALUES ('migrations/2999-01-01_telepathy.sql', 1)`)
-	_, err := Open(t.Context(), address, quiet)
-	if err == nil || !strings.Contains(err.Error(), "newer version") || !strings.Contains(err.Error(), "telepathy") {
-		t.Errorf("opened a newer database: %v", err)
-	}
-}
-
 // TestRestart has a store opened again go on where it was: what the process
 // before has left unsent waits a moment for it, leases until they end.
 func TestRestart(t *testing.T) {

@@ -13,8 +13,8 @@
 // the way of another, or whose connection turned out to be dead, is run again, a few
 // times. Everything is bounded: connections, statements, waits for locks.
 //
-// It takes a database, or a schema by search_path, of its own, and refuses one that
-// a newer version has written. It wants sessions of its own too: a pooler in front
+// It takes a database, or a schema by search_path, of its own. One to which a newer
+// version has added something is taken, one that it has changed is refused. It wants sessions of its own too: a pooler in front
 // that changes them between transactions is not supported. Gateways that share a
 // store have clocks that agree to within a few seconds; where they do not, leases
 // change hands early, which costs work and loses none.

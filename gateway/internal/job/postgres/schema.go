@@ -10,17 +10,24 @@ import (
 	"io/fs"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// The migrations are named by date and topic and run in that order. They are
-// additive, so that gateways of the release before go on working beside the first
-// of this one, and none is changed once it has been released.
+// The migrations are named by date and topic and run in that order. None is changed
+// once it has been released. They are additive: what was there stays and means the
+// same, and what is new has a default, so that a gateway of an older release works on the
+// result, in the middle of an upgrade or after it was taken back. One that has to be
+// otherwise ends its name in [breaking].
 //
 //go:embed migrations/*.sql
 var migrations embed.FS
+
+// breaking is the end of the name of a migration on whose result older releases must
+// not work.
+const breaking = ".breaking.sql"
 
 const (
 	// migrationLock is the advisory lock that one gateway at a time migrates under.
@@ -29,9 +36,9 @@ const (
 	oldest = 130000
 )
 
-// migrate brings the database to this version in one transaction, and refuses
-// one that a newer version has written: it may mean things that this code does
-// not know of.
+// migrate brings the database to this version in one transaction. One that a newer
+// version has added to is taken as it is, and one that a newer version has changed
+// so that this code would misunderstand it is refused.
 func (s *Store) migrate(ctx context.Context) error {
 	names, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -100,7 +107,7 @@ func beginMigration(ctx context.Context, tx pgx.Tx) ([]string, error) {
 
 func (s *Store) applyMissing(ctx context.Context, tx pgx.Tx, names, applied []string) error {
 	for _, name := range applied {
-		if !slices.Contains(names, name) {
+		if !slices.Contains(names, name) && strings.HasSuffix(name, breaking) {
 			return fmt.Errorf("the database is of a newer version of the gateway: it has the migration %s", name)
 		}
 	}

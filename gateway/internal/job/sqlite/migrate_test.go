@@ -1,7 +1,10 @@
 package sqlite
 
 import (
+	"io/fs"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,4 +72,91 @@ func TestMigrate(t *testing.T) {
 	if j, err := s.Keyed(t.Context(), job.Key{Name: "k"}); err != nil || j.ID != "new" {
 		t.Errorf("the key leads to %+v, %v", j, err)
 	}
+}
+
+// TestNewerVersion goes on with a database to which a newer version has added something,
+// and refuses one that it has changed.
+func TestNewerVersion(t *testing.T) {
+	s := openStore(t, logLimit)
+	for _, statement := range []string{
+		`ALTER TABLE jobs ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'`, `CREATE TABLE moods (name TEXT PRIMARY KEY) STRICT`,
+		`INSERT INTO migrations VALUES ('migrations/2999-01-01_telepathy.sql', 1)`,
+	} {
+		_, err := s.writer.pool.ExecContext(t.Context(), statement)
+		ok(t, err)
+	}
+	ok(t, s.Close())
+	s, err := Open(t.Context(), s.path, quiet)
+	ok(t, err)
+	ok(t, s.Create(t.Context(), newJob("old", 2)))
+	if j, err := s.Get(t.Context(), "old"); err != nil || len(j.Images) != 2 {
+		t.Errorf("on a newer database a job is %+v, %v", j, err)
+	}
+	_, err = s.writer.pool.ExecContext(t.Context(), `INSERT INTO migrations VALUES ('migrations/2999-01-02_mindreading.breaking.sql', 1)`)
+	ok(t, err)
+	ok(t, s.Close())
+	_, err = Open(t.Context(), s.path, quiet)
+	if err == nil || !strings.Contains(err.Error(), "newer version") || !strings.Contains(err.Error(), "mindreading") {
+		t.Errorf("opened a newer database: %v", err)
+	}
+}
+
+// TestMigrationsAreAdditive holds, of each migration, that what was there before is there
+// after it, and that whoever does not know what is new can still write.
+func TestMigrationsAreAdditive(t *testing.T) {
+	pool, err := openPool(filepath.Join(t.TempDir(), "jobs.db"), 1)
+	ok(t, err)
+	defer func() { ok(t, pool.Close()) }()
+	columns := func() map[string]string { // each with its type, and whether it need not be given
+		rows, err := pool.QueryContext(t.Context(), `SELECT t.name || '.' || c.name, c.type || iif(c."notnull" AND c.dflt_value IS NULL AND NOT c.pk, '', ' optional')
+			FROM pragma_table_list AS t, pragma_table_info(t.name) AS c WHERE t.schema = 'main' AND t.name NOT LIKE 'sqlite_%'`)
+		type column struct{ name, kind string }
+		list, err := collect(rows, err, func(scan scanner) (c column, err error) {
+			err = scan(&c.name, &c.kind)
+			return c, err
+		})
+		ok(t, err)
+		found := map[string]string{}
+		for _, c := range list {
+			found[c.name] = c.kind
+		}
+		return found
+	}
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	ok(t, err)
+	slices.Sort(names)
+	for n, name := range names {
+		before := columns()
+		script, err := migrations.ReadFile(name)
+		ok(t, err)
+		_, err = pool.ExecContext(t.Context(), string(script))
+		ok(t, err)
+		after := columns()
+		if n == 0 || strings.HasSuffix(name, breaking) {
+			continue
+		}
+		for column, kind := range before {
+			if after[column] != kind {
+				t.Errorf("%s makes %s, which was %s, %q", name, column, kind, after[column])
+			}
+		}
+		for column, kind := range after {
+			table, _, _ := strings.Cut(column, ".")
+			if _, old := before[column]; !old && !strings.HasSuffix(kind, " optional") && hasTable(before, table) {
+				t.Errorf("%s adds %s, which an older gateway would have to write", name, column)
+			}
+		}
+	}
+	if len(columns()) < 20 {
+		t.Errorf("the columns are %v", columns())
+	}
+}
+
+func hasTable(columns map[string]string, table string) bool {
+	for column := range columns {
+		if strings.HasPrefix(column, table+".") {
+			return true
+		}
+	}
+	return false
 }

@@ -42,19 +42,6 @@ func TestPlans(t *testing.T) {
 	}
 }
 
-// TestNewerVersion refuses a database that has seen a migration which this
-// version does not know.
-func TestNewerVersion(t *testing.T) {
-	s := openStore(t, logLimit)
-	_, err := s.writer.pool.ExecContext(t.Context(), `INSERT INTO migrations VALUES ('migrations/2999-01-01_telepathy.sql', 1)`)
-	ok(t, err)
-	ok(t, s.Close())
-	_, err = Open(t.Context(), s.path, quiet)
-	if err == nil || !strings.Contains(err.Error(), "newer version") || !strings.Contains(err.Error(), "telepathy") {
-		t.Errorf("opened a newer database: %v", err)
-	}
-}
-
 // TestDurability asks SQLite for what the package promises.
 func TestDurability(t *testing.T) {
 	s := openStore(t, logLimit)

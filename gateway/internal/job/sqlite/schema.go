@@ -10,19 +10,26 @@ import (
 	"io/fs"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 )
 
-// The migrations are named by date and topic and run in that order. They are
-// additive, so that the gateway of the release before still works on the result,
-// and none is changed once it has been released.
+// The migrations are named by date and topic and run in that order. None is changed
+// once it has been released. They are additive: what was there stays and means the
+// same, and what is new has a default, so that a gateway of an older release works on the
+// result, in the middle of an upgrade or after it was taken back. One that has to be
+// otherwise ends its name in [breaking].
 //
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrate brings the database to this version in one transaction, and refuses
-// one that a newer version has written: it may mean things that this code does
-// not know of.
+// breaking is the end of the name of a migration on whose result older releases must
+// not work.
+const breaking = ".breaking.sql"
+
+// migrate brings the database to this version in one transaction. One that a newer
+// version has added to is taken as it is, and one that a newer version has changed
+// so that this code would misunderstand it is refused.
 func migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
 	names, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -46,7 +53,7 @@ func migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
 		return fmt.Errorf("read applied migrations: %w", err)
 	}
 	for _, name := range applied {
-		if !slices.Contains(names, name) {
+		if !slices.Contains(names, name) && strings.HasSuffix(name, breaking) {
 			return fmt.Errorf("the database is of a newer version of the gateway: it has the migration %s", name)
 		}
 	}

@@ -7,8 +7,8 @@
 //
 // The file belongs to one process at a time: a second one is refused at Open, and
 // a process that was killed leaves nothing in the way of the next. Since whoever
-// wrote the file before is gone, Open ends all leases. A database that a newer
-// version has written is refused.
+// wrote the file before is gone, Open ends all leases. A database to which a newer
+// version has added something is taken, one that it has changed is refused.
 package sqlite
 
 import (

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestBackupAndRestore makes a backup by the commands of docs/operations.md while batches
+// come in, and brings it back: what was open then ends, whatever the broker and the buckets
+// hold, and what came later is unknown and in nobody's way.
+func TestBackupAndRestore(t *testing.T) {
+	for _, c := range []struct {
+		name, database string
+		fresh          bool // the broker is a new one; else it is the old one, and all is done that it was given
+	}{
+		{"sqlite on a new broker", "SQLite", true},
+		{"sqlite on the same broker", "SQLite", false},
+		{"postgres on the same broker", "PostgreSQL", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			renewVhost := vhost(t)
+			env := serverEnv(t)
+			if c.database == "PostgreSQL" {
+				env = append(env, "DATABASE_URL="+ownDatabase(t))
+			}
+			work := t.TempDir()
+			follow := func(section string) {
+				t.Helper()
+				dir, err := binaries()
+				if err != nil {
+					t.Fatal(err)
+				}
+				text := pick(t, examples(t, operations), section+" "+c.database, "sh")
+				cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", text) //nolint:gosec // Our own document.
+				cmd.Dir = work
+				cmd.Env = append(env, "PATH="+dir+":"+os.Getenv("PATH"))
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Fatalf("%v\n%s\n%s", err, text, out)
+				}
+			}
+
+			gateway := launch(t, "gateway", env...)
+			s := &system{gateway, nil}
+			before := []string{s.submit(t, inline("a.jpg", photo(t))), s.submit(t, inline("b.png", goImage(t, "video-001.png")))}
+			stop := s.load(t)
+			follow("Back up")
+			later := s.submit(t, inline("later.jpg", photo(t)))
+			during := stop()
+			var workers []*process
+			if !c.fresh {
+				workers = append(workers, launch(t, "analyzer", env...), launch(t, "processor", env...))
+				s.allComplete(t, append(append(before, during...), later))
+			}
+			for _, p := range append(workers, gateway) {
+				if err := p.end(syscall.SIGTERM); err != nil {
+					t.Error(err)
+				}
+			}
+			if c.fresh {
+				renewVhost()
+			}
+			follow("Restore")
+
+			gateway.start()
+			gateway.awaitReady()
+			for _, p := range workers {
+				p.start()
+			}
+			if c.fresh {
+				launch(t, "analyzer", env...)
+				launch(t, "processor", env...)
+			}
+			s.allComplete(t, before)
+			known := 0
+			for _, id := range during { // a part of them is in the backup
+				if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, nil); status == http.StatusOK {
+					known++
+					s.allComplete(t, []string{id})
+				}
+			}
+			if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+later, nil, nil); status != http.StatusNotFound {
+				t.Errorf("a job that came after the backup: %d", status)
+			}
+			out, complaints, code := command(t, append(env, "HTTP_ADDR="+gateway.addr), "gateway", "dead-letters", "list")
+			if code != 0 || out != "0 dead letters\n" {
+				t.Errorf("dead letters: %d, %s%s", code, out, complaints)
+			}
+			t.Logf("%d of %d jobs that came meanwhile are in the backup", known, len(during))
+		})
+	}
+}
+
+// vhost is ownVhost that can be made anew.
+func vhost(t *testing.T) (renew func()) {
+	t.Helper()
+	ownVhost(t)
+	u, err := url.Parse(os.Getenv("TEST_RABBITMQ_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, ctl := strings.TrimPrefix(u.Path, "/"), os.Getenv("TEST_RABBITMQCTL")
+	return func() {
+		for _, args := range [][]string{{"delete_vhost", name}, {"add_vhost", name}, {"set_permissions", "--vhost", name, u.User.Username(), ".*", ".*", ".*"}} {
+			if out, err := exec.CommandContext(t.Context(), ctl, args...).CombinedOutput(); err != nil { //nolint:gosec // Whoever runs the tests names the tool.
+				t.Fatalf("rabbitmqctl %v: %v\n%s", args, err, out)
+			}
+		}
+	}
+}
+
+// ownDatabase makes a database of the test's own and returns its URL.
+func ownDatabase(t *testing.T) string {
+	t.Helper()
+	server := os.Getenv("TEST_POSTGRES_URL")
+	if server == "" {
+		t.Skip("TEST_POSTGRES_URL is not set")
+	}
+	for _, tool := range []string{"psql", "pg_dump", "pg_restore"} {
+		need(t, tool, "--version")
+	}
+	name := "test_" + strings.ToLower(rand.Text())
+	ask := func(statement string) {
+		t.Helper()
+		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "psql", "-XAtq", "-c", statement, server) //nolint:gosec // Our own statements.
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", statement, err, out)
+		}
+	}
+	ask("CREATE DATABASE " + name)
+	t.Cleanup(func() { ask("DROP DATABASE " + name + " WITH (FORCE)") })
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+// TestStandaloneBackup backs the one process up and goes on from that elsewhere.
+func TestStandaloneBackup(t *testing.T) {
+	s := forms["standalone"](t)
+	id := s.submit(t, inline("a.jpg", photo(t)))
+	end := s.ended(t, id)
+	file := filepath.Join(t.TempDir(), "jobs.backup")
+	if out, complaints, code := command(t, s.env, "standalone", "backup", file); code != 0 || !strings.HasPrefix(out, "copied 1 jobs with 0 open images") {
+		t.Fatalf("backup: %d, %s%s", code, out, complaints)
+	}
+	dir := t.TempDir()
+	if out, complaints, code := command(t, []string{"DATA_DIR=" + dir}, "standalone", "restore", file); code != 0 || !strings.HasPrefix(out, "restored 1 jobs") {
+		t.Fatalf("restore: %d, %s%s", code, out, complaints)
+	}
+	other := &system{launch(t, "standalone", "DATA_DIR="+dir), nil}
+	if again := other.ended(t, id); again.Images[0] != end.Images[0] {
+		t.Errorf("the job is %+v and was %+v", again, end)
+	}
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/release"
+)
+
+// command runs a program with arguments and returns what it prints, to where, and its
+// exit code.
+func command(t *testing.T, env []string, name string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	dir, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, name), args...) //nolint:gosec // Our own binary.
+	cmd.Env = env
+	cmd.Dir = t.TempDir()
+	var out, complaints strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	err = cmd.Run()
+	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
+		t.Fatal(err)
+	}
+	return out.String(), complaints.String(), cmd.ProcessState.ExitCode()
+}
+
+var programs = []string{"gateway", "analyzer", "processor", "standalone"}
+
+// TestConfigCommand holds what each program tells of its configuration: every variable of
+// its tables in docs/configuration.md in their order, no secret, and a text that a shell
+// takes and that configures the same.
+func TestConfigCommand(t *testing.T) {
+	tables := map[string][]string{
+		"gateway": {"all services", "servers", "gateway"}, "analyzer": {"all services", "servers", "analyzer"},
+		"processor": {"all services", "servers", "processor"}, "standalone": {"all services", "gateway", "analyzer", "processor"},
+	}
+	doc := string(readFile(t, configuration))
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("hu5h\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{
+		"LOG_LEVEL=warn", "CONCURRENCY=5", "S3_ACCESS_KEY=anna", "S3_SECRET_KEY_FILE=" + secret, "RABBITMQ_URL=amqp://anna:hu5h@a/,amqp://anna:hu5h@b/",
+		"DATABASE_URL=postgres://anna:hu5h@host/jobs?password=hu5h", "DOWNLOAD_ALLOW_NETWORKS=10.0.0.0/8,192.168.0.0/16", "JOB_RETENTION=90m",
+	}
+	for _, name := range programs {
+		var want []string
+		for _, table := range tables[name] {
+			_, rest, _ := strings.Cut(doc, "<!-- variables: "+table+" -->")
+			text, _, _ := strings.Cut(rest, "<!-- end -->")
+			for _, cell := range regexp.MustCompile("(?m)^\\| (`[^|]*) \\|").FindAllStringSubmatch(text, -1) {
+				for variable := range strings.SplitSeq(cell[1], ", ") {
+					if variable = strings.Trim(variable, "`"); !slices.Contains(want, variable) {
+						want = append(want, variable)
+					}
+				}
+			}
+		}
+		out, complaints, code := command(t, env, name, "config")
+		var got []string
+		for line := range strings.Lines(out) {
+			variable, _, _ := strings.Cut(strings.TrimPrefix(line, "# "), "=")
+			got = append(got, variable)
+		}
+		if code != 0 || complaints != "" || !slices.Equal(got, want) {
+			t.Errorf("%s config ends with %d and tells\n%q, want\n%q\n%s", name, code, got, want, complaints)
+		}
+		if strings.Contains(out, "hu5h") || !regexp.MustCompile(`(?m)^LOG_LEVEL=warn +# environment$`).MatchString(out) ||
+			name != "standalone" && !strings.Contains(out, "# file "+secret) {
+			t.Errorf("%s config tells\n%s", name, out)
+		}
+		if name == "gateway" {
+			// A database's URL that is not whole is none that could be fed back.
+			env = append(env, "DATABASE_URL=sqlite:x.db")
+			out, _, _ = command(t, env, name, "config")
+		}
+		dir, _ := binaries()
+		shell := exec.CommandContext(t.Context(), "bash", "-euc", `set -a; . /dev/stdin; exec "$0" config`, filepath.Join(dir, name)) //nolint:gosec // Our own binary.
+		shell.Env, shell.Stdin = []string{"PATH=" + os.Getenv("PATH"), "S3_SECRET_KEY=another"}, strings.NewReader(out)
+		again, err := shell.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, again)
+		}
+		if before, after := whole(out), whole(string(again)); before != after {
+			t.Errorf("%s: fed back\n%sit configures\n%s", name, before, after)
+		}
+	}
+}
+
+// whole are the lines that a shell takes, without the remarks.
+func whole(config string) string {
+	text := regexp.MustCompile(`(?m)^#.*\n`).ReplaceAllString(config, "")
+	return regexp.MustCompile(`(?m) +# .*$`).ReplaceAllString(text, "")
+}
+
+// TestCommandMistakes holds that a configuration or an argument that is wrong ends each
+// program with 2, and everything that is wrong is told at once.
+func TestCommandMistakes(t *testing.T) {
+	for _, name := range programs {
+		_, complaints, code := command(t, []string{"LOG_LEVEL=loud", "CONCURRENCY=-1", "METRICS_ADDR=:1", "METRICS_ADDR_FILE=/x"}, name, "config")
+		if code != 2 || !strings.Contains(complaints, "LOG_LEVEL") || !strings.Contains(complaints, "CONCURRENCY") || !strings.Contains(complaints, "METRICS_ADDR_FILE") {
+			t.Errorf("%s config ends with %d and says\n%s", name, code, complaints)
+		}
+		for _, args := range [][]string{{"confg"}, {"config", "all"}, {"version", "-v"}} {
+			if _, complaints, code := command(t, nil, name, args...); code != 2 || !strings.Contains(complaints, name+" config") {
+				t.Errorf("%s %q ends with %d and says\n%s", name, args, code, complaints)
+			}
+		}
+	}
+}
+
+// TestVersionCommand holds what a program tells of its build, and that its metrics tell
+// the same.
+func TestVersionCommand(t *testing.T) {
+	for _, name := range programs {
+		out, _, code := command(t, nil, name, "version")
+		want := "^" + name + " " + regexp.QuoteMeta(release.Version) + `
+commit:   ([0-9a-f]{40}(-modified)?|unknown)
+go:       go1\.\S+ \w+/\w+
+messages: writes version \d+, reads \d+ to \d+
+$`
+		if code != 0 || !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("%s version ends with %d and tells\n%s", name, code, out)
+		}
+	}
+	s := forms["standalone"](t)
+	if text := s.scrape(t); !strings.Contains(text, `imagebatch_build_info{`) || !strings.Contains(text, `version="`+release.Version+`"`) {
+		t.Error("the metrics do not tell the version")
+	}
+}
+
+// TestHealthCommand asks a program whether it is alive, where it is told by a file that its
+// operator's address is another one.
+func TestHealthCommand(t *testing.T) {
+	ops := freeAddr(t)
+	file := filepath.Join(t.TempDir(), "address")
+	if err := os.WriteFile(file, []byte(ops+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"METRICS_ADDR_FILE=" + file}
+	if _, complaints, code := command(t, env, "standalone", "health"); code != 1 || complaints == "" {
+		t.Errorf("nobody is there, and health ends with %d: %s", code, complaints)
+	}
+	binary, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, name: filepath.Join(binary, "standalone"), addr: freeAddr(t), env: append(env, "DATA_DIR="+t.TempDir())}
+	p.start()
+	t.Cleanup(func() { _ = p.end(os.Kill) })
+	await(t, func() (bool, string) {
+		_, complaints, code := command(t, env, "standalone", "health")
+		return code == 0, complaints
+	})
+}
+
+// TestOperationsTranscripts runs the transcripts of docs/operations.md.
+func TestOperationsTranscripts(t *testing.T) {
+	dir, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := examples(t, operations)
+	for _, section := range []string{"Install", "Configure"} {
+		s := &system{process: &process{t: t}}
+		if n := s.follow(t, t.TempDir(), pick(t, blocks, section, "console"), func(command string) string {
+			return "export PATH='" + dir + "':$PATH; " + command
+		}); n == 0 {
+			t.Errorf("no command under %s", section)
+		}
+	}
+}

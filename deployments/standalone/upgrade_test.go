@@ -1,0 +1,244 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// nextRelease builds the services once as a release would be that raises the version of
+// the messages and adds to the database.
+var nextRelease = sync.OnceValues(func() (dir string, err error) {
+	top, err := filepath.Abs("../..")
+	if err != nil {
+		return "", err
+	}
+	message := filepath.Join(top, "shared", "pipeline", "message.go")
+	source, err := os.ReadFile(message)
+	if err != nil {
+		return "", err
+	}
+	raised := bytes.Replace(source, fmt.Appendf(nil, "\nconst Version = %d\n", pipeline.Version), fmt.Appendf(nil, "\nconst Version = %d\n", pipeline.Version+1), 1)
+	if bytes.Equal(raised, source) {
+		return "", fmt.Errorf("there is no version in %s to be raised", message)
+	}
+	if dir, err = os.MkdirTemp("", "imagebatch-next-"); err != nil {
+		return "", err
+	}
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	for file, text := range map[string]string{
+		message: string(raised),
+		filepath.Join(top, "gateway", "internal", "job", "sqlite", "migrations", "2999-01-01_mood.sql"): "ALTER TABLE jobs ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm';",
+	} {
+		overlay.Replace[file] = filepath.Join(dir, filepath.Base(file))
+		if err := os.WriteFile(overlay.Replace[file], []byte(text), 0o600); err != nil {
+			return "", err
+		}
+	}
+	text, err := json.Marshal(overlay)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return "", err
+	}
+	for _, name := range []string{"gateway", "analyzer", "processor"} {
+		build := exec.Command("go", "build", "-race", "-overlay", file, "-o", filepath.Join(dir, name), base+name+"/cmd/"+name) //nolint:noctx // Outlives the test that is first.
+		if out, err := build.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
+		}
+	}
+	return dir, nil
+})
+
+// fleet is the three services, each of which can be replaced by another release.
+type fleet struct {
+	t         *testing.T
+	old, next string
+	env       []string
+	running   map[string]*process
+}
+
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	ownVhost(t)
+	old, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := nextRelease()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fleet{t: t, old: old, next: next, env: serverEnv(t), running: map[string]*process{}}
+	for _, name := range []string{"gateway", "analyzer", "processor"} {
+		f.running[name] = launchFrom(t, old, name, f.env...)
+	}
+	return f
+}
+
+func (f *fleet) system() *system { return &system{f.running["gateway"], nil} }
+
+// replace starts the service from the folder. A worker is there beside the one before
+// it, which then ends; the gateway, which has its file for itself, comes after it on the
+// same address. It returns how many messages the one before has held.
+func (f *fleet) replace(name, dir string) (held int) {
+	f.t.Helper()
+	before := f.running[name]
+	if name != "gateway" {
+		f.running[name] = launchFrom(f.t, dir, name, f.env...)
+	}
+	if before.done != nil {
+		held = before.held(f.t)
+		if err := before.end(syscall.SIGTERM); err != nil {
+			f.t.Errorf("%s: %v", name, err)
+		}
+	}
+	if name == "gateway" {
+		before.name = filepath.Join(dir, name)
+		before.start()
+		before.awaitReady()
+	}
+	return held
+}
+
+// held is how many times the process has held a message whose version it does not read.
+func (p *process) held(t *testing.T) (n int) {
+	t.Helper()
+	for _, m := range regexp.MustCompile(`(?m)^imagebatch_stage_messages_total\{outcome="unknown_version",.*\} (\d+)$`).FindAllStringSubmatch(p.scrape(t), -1) {
+		count, err := strconv.Atoi(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += count
+	}
+	return n
+}
+
+// load posts batches until it is stopped and returns the jobs that were accepted.
+func (s *system) load(t *testing.T) (stop func() []string) {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"images": []map[string]string{inline("a.jpg", photo(t)), inline("b.png", goImage(t, "video-001.png"))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var accepted []string
+	var work sync.WaitGroup
+	work.Go(func() {
+		tick := time.NewTicker(250 * time.Millisecond)
+		defer tick.Stop()
+		for ; ctx.Err() == nil; <-tick.C {
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url("/api/v1/batch"), bytes.NewReader(body))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				continue // the gateway is being replaced
+			}
+			var created answer
+			if json.NewDecoder(resp.Body).Decode(&created) == nil && resp.StatusCode == http.StatusCreated {
+				accepted = append(accepted, created.JobID)
+			}
+			resp.Body.Close()
+		}
+	})
+	return func() []string {
+		cancel()
+		work.Wait()
+		return accepted
+	}
+}
+
+func (s *system) allComplete(t *testing.T, jobs []string) {
+	t.Helper()
+	for _, id := range jobs {
+		if got := s.ended(t, id); got.Status != "completed" || got.Failed > 0 {
+			t.Errorf("job %+v", got)
+		}
+	}
+}
+
+// TestUpgrade takes the services to the next release in the order that docs/operations.md
+// gives, under load: nothing is lost and no message ever has to wait. Then it takes them
+// back with messages under way that the old ones do not read, as the document says.
+func TestUpgrade(t *testing.T) {
+	f := newFleet(t)
+	stop := f.system().load(t)
+	f.system().ended(t, f.system().submit(t, inline("first.jpg", photo(t)))) // so that there is something under way
+	held := 0
+	for _, name := range []string{"processor", "analyzer", "gateway"} {
+		held += f.replace(name, f.next)
+		f.system().ended(t, f.system().submit(t, inline("between.jpg", photo(t))))
+	}
+	jobs := stop()
+	f.system().allComplete(t, jobs)
+	for _, p := range f.running {
+		held += p.held(t)
+	}
+	if held != 0 || len(jobs) < 5 {
+		t.Errorf("of %d jobs %d messages had to wait for somebody to read them", len(jobs), held)
+	}
+
+	for _, name := range []string{"analyzer", "processor"} {
+		if err := f.running[name].end(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+	}
+	id := f.system().submit(t, inline("late.jpg", photo(t)))
+	await(t, func() (bool, string) {
+		return strings.Contains(f.running["gateway"].scrape(t), "\nimagebatch_unsent_uploads 0\n"), "not sent"
+	})
+	for _, name := range []string{"gateway", "analyzer", "processor"} {
+		f.replace(name, f.old)
+	}
+	await(t, func() (bool, string) { return f.running["analyzer"].held(t) > 0, "nothing is held" })
+	for _, name := range []string{"gateway", "analyzer", "processor"} {
+		if err := f.running[name].end(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+	}
+	u, err := url.Parse(os.Getenv("TEST_RABBITMQ_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	procedure := pick(t, examples(t, operations), "Back to the release before", "sh")
+	procedure = strings.NewReplacer("rabbitmqctl", os.Getenv("TEST_RABBITMQCTL"), "--vhost /", "--vhost "+strings.TrimPrefix(u.Path, "/")).Replace(procedure)
+	t.Log(execute(t, procedure, "bash"))
+	for _, name := range []string{"gateway", "analyzer", "processor"} {
+		f.running[name].start()
+		f.running[name].awaitReady()
+	}
+	f.system().allComplete(t, append(jobs, id))
+}
+
+// TestUpgradeInAnotherOrder replaces the gateway first: what the others do not read yet
+// waits for them, and nothing fails.
+func TestUpgradeInAnotherOrder(t *testing.T) {
+	f := newFleet(t)
+	f.replace("gateway", f.next)
+	id := f.system().submit(t, inline("early.jpg", photo(t)))
+	for _, name := range []string{"analyzer", "processor"} {
+		await(t, func() (bool, string) { return f.running[name].held(t) > 0, name + " holds nothing" })
+		f.replace(name, f.next)
+	}
+	f.system().allComplete(t, []string{id})
+}

@@ -1,0 +1,54 @@
+package gateway_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/imagebatch/imagebatch/gateway"
+	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/service"
+)
+
+// TestSecretsAreNotTold gives the gateway passwords with every kind of character,
+// encoded as they must be, in some other way or not at all, in every place that takes
+// one: neither what is wrong with its configuration nor what the configuration is tells
+// any part of them.
+func TestSecretsAreNotTold(t *testing.T) {
+	const mark = "hu5h"
+	rapid.Check(t, func(t *rapid.T) {
+		odd := rapid.StringOfN(rapid.RuneFrom([]rune("aB7 @:/?#%&=+;,'\"\\|[]{}<>~`$!^*()_-.äß€😀\n\t")), 0, 8, -1)
+		password := odd.Draw(t, "before") + mark + odd.Draw(t, "after")
+		userinfo := rapid.SampledFrom([]string{
+			url.UserPassword("anna", password).String(), "anna:" + url.QueryEscape(password), "anna:" + password, ":" + password,
+		}).Draw(t, "userinfo")
+		parameter := rapid.SampledFrom([]string{
+			"", "?password=" + url.QueryEscape(password), "?sslmode=disable&sslpassword=" + password, "?" + password, "#" + password,
+		}).Draw(t, "parameter")
+		variables := map[string]string{
+			"RABBITMQ_URL":  "amqp://" + userinfo + "@rabbit:5672/vhost" + parameter + ",amqps://" + userinfo + "@other/",
+			"DATABASE_URL":  "postgres://" + userinfo + "@database:5432/jobs" + parameter,
+			"S3_ENDPOINT":   "https://" + userinfo + "@s3.example.org" + parameter,
+			"S3_SECRET_KEY": password, "S3_ACCESS_KEY": "anna",
+		}
+		var environ []string
+		for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"RABBITMQ_URL", "DATABASE_URL", "S3_ENDPOINT", "S3_SECRET_KEY"}), 1, 4, rapid.ID).Draw(t, "given") {
+			environ = append(environ, name+"="+variables[name])
+			if name == "S3_SECRET_KEY" {
+				environ = append(environ, "S3_ACCESS_KEY=anna")
+			}
+		}
+		var told strings.Builder
+		c, err := remote.Effective[gateway.Config](environ)
+		if err != nil {
+			told.WriteString(err.Error())
+		} else if err := service.WriteConfig(&told, c, environ); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(told.String(), mark) {
+			t.Errorf("%q tell the password:\n%s", environ, told.String())
+		}
+	})
+}
