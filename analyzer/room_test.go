@@ -19,8 +19,14 @@ func TestConcurrencyFollowsProcessorsAndMemory(t *testing.T) {
 		pixelBytes int64
 		want       int
 	}{
-		{1, 512 << 20, 1}, {2, 512 << 20, 2}, {16, 512 << 20, 16}, {64, 512 << 20, 16}, {64, 2 << 30, 64},
-		{8, 100 << 20, 3}, {8, 1 << 20, 1}, {8, 0, 1},
+		{1, 512 << 20, 1},
+		{2, 512 << 20, 2},
+		{16, 512 << 20, 16},
+		{64, 512 << 20, 16},
+		{64, 2 << 30, 64},
+		{8, 100 << 20, 3},
+		{8, 1 << 20, 1},
+		{8, 0, 1},
 	} {
 		if got := analyzer.Concurrency(c.processors, c.pixelBytes); got != c.want {
 			t.Errorf("%d processors and %d MiB: %d at once, want %d", c.processors, c.pixelBytes>>20, got, c.want)

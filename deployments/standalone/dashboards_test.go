@@ -258,7 +258,7 @@ func TestAnalyzersAskedFor(t *testing.T) {
 		"nothing to do":             {0, 0, "7x60", 1},
 		"nothing but a backlog":     {0, 3000, "0+60x60", 4},
 	} {
-		series := func(name string, values string) map[string]string {
+		series := func(name, values string) map[string]string {
 			return map[string]string{"series": name, "values": values}
 		}
 		seconds := strings.Replace(c.tries, "60x", "30x", 1)

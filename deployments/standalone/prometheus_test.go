@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -175,12 +176,7 @@ func (p *prometheusServer) await(t *testing.T, query string, right func(value st
 	t.Helper()
 	await(t, func() (bool, string) {
 		values, err := p.ask(t, query)
-		for _, v := range values {
-			if right(v) {
-				return true, ""
-			}
-		}
-		return false, fmt.Sprintf("%s shows %q, %v", query, values, err)
+		return slices.ContainsFunc(values, right), fmt.Sprintf("%s shows %q, %v", query, values, err)
 	})
 }
 

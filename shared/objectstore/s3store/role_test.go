@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -180,6 +181,9 @@ func TestRoleThatFails(t *testing.T) {
 	s.role.mu.Lock()
 	s.role.renew = time.Now()
 	s.role.mu.Unlock()
+	if err := s.role.provide(t.Context()); err != nil {
+		t.Errorf("the keys are good, and yet: %v", err)
+	}
 	for range 3 {
 		if err := s.Put(t.Context(), "a", []byte("a"), ""); err != nil {
 			t.Errorf("the keys are good, and Put gives %v", err)
@@ -204,24 +208,36 @@ func TestRoleThatFails(t *testing.T) {
 	}
 }
 
-// TestRoleThatHangs bounds every call while the role says nothing.
+// TestRoleThatHangs bounds every call while the role says nothing, or stops in the
+// middle of what it says.
 func TestRoleThatHangs(t *testing.T) {
-	end := make(chan struct{})
-	keys := &numbered{life: time.Hour}
-	roles := roletest.Serve(t, func() (roletest.Keys, error) {
-		<-end
-		return keys.give()
-	})
-	defer close(end)
-	s := onPlatform(t, "instance", roles, keys, quick, make(chan int, 1<<16))
-	expectAllUnavailable(t, s)
-	expectUnavailable(t, s.Ready(t.Context()), "the role of the instance gives none: it did not answer in time")
-
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	expectUnavailable(t, s.Ready(ctx), "the role of the instance gives none: it did not answer in time")
-	if _, err := s.Get(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Get whose caller's time is over gives %v", err)
+	for name, begins := range map[string]string{"says nothing": "", "stops in the middle": "{"} {
+		t.Run(name, func(t *testing.T) {
+			end := make(chan struct{})
+			roles := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if begins != "" {
+					_, _ = w.Write([]byte(begins))
+					_ = http.NewResponseController(w).Flush()
+				}
+				<-end
+			}))
+			defer roles.Close()
+			defer close(end)
+			withoutRole(t)
+			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", roles.URL)
+			f := newFake(t, nil)
+			s := opened(t, Config{Endpoint: f.URL, Bucket: "original", Role: Role{Kind: "the role of the container"}}, quick)
+			expectAllUnavailable(t, s)
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			for _, ctx := range []context.Context{t.Context(), ctx} {
+				err := s.Ready(ctx)
+				expectUnavailable(t, err, "no access key is configured, and the role of the container gives none: ")
+			}
+			if _, err := s.Get(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Get whose caller's time is over gives %v", err)
+			}
+		})
 	}
 }
 
