@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
 // Configuration is what a service's configuration can do. Complete fills in what
@@ -25,26 +27,37 @@ type Runner interface {
 
 // Run is a deployed service from its environment to its end: it reads the
 // configuration, opens the servers, makes the service, runs it until ctx ends,
-// and closes the servers after it. declare says whether this service declares
+// and closes the servers after it. name is the service's in traces; declare says whether this service declares
 // the queues: the gateway does, and the others wait for it.
-func Run[C Configuration[C]](ctx context.Context, environ []string, declare bool,
+func Run[C Configuration[C]](ctx context.Context, name string, environ []string, declare bool,
 	start func(context.Context, C, *Servers) (Runner, error),
 ) (err error) {
 	type whole struct {
 		Service C
 		Remote  Config
+		Traces  tracing.Config
 	}
 	var log *slog.Logger
 	c, err := service.Load(environ, func(c *whole) error {
 		var completeErr, logErr error
 		c.Service, completeErr = c.Service.Complete()
 		log, logErr = c.Service.Logger(os.Stderr)
-		return errors.Join(completeErr, logErr, c.Remote.Validate())
+		return errors.Join(completeErr, logErr, c.Remote.Validate(), c.Traces.Validate())
 	})
 	if err != nil {
 		return err
 	}
-	servers, err := c.Remote.open(declare, log) //nolint:contextcheck // The servers outlive ctx: a drain needs them.
+	roots, err := c.Remote.Roots()
+	if err != nil {
+		return err
+	}
+	m := metrics.New()
+	traces, err := tracing.Open(c.Traces, tracing.Process{Name: name, Version: service.Version(), Roots: roots, Log: log, Metrics: m})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, traces.Close()) }()          // last of all, when everything has been recorded
+	servers, err := c.Remote.open(declare, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: a drain needs them.
 	if err != nil {
 		return err
 	}
