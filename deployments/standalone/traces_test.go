@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -240,7 +241,39 @@ func TestTraces(t *testing.T) {
 			}
 		}
 		s.checkLogIDs(t, traces, request)
+		checkSpansTable(t, spans)
 	})
+}
+
+// checkSpansTable holds the table of spans in docs/operations.md to what there is.
+func checkSpansTable(t *testing.T, spans []tracingtest.Span) {
+	t.Helper()
+	_, table, ok := strings.Cut(string(readFile(t, operations)), "\n| Span | Recorded by | What it is |\n|---|---|---|\n")
+	table, _, closed := strings.Cut(table, "\n\n")
+	if !ok || !closed {
+		t.Fatalf("%s has no table of spans", operations)
+	}
+	explained := map[string]bool{} // by span id
+	for row := range strings.SplitSeq(table, "\n") {
+		cell, _, _ := strings.Cut(strings.TrimPrefix(row, "| "), " |")
+		before := len(explained)
+		for _, name := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cell, -1) {
+			prefix, open := strings.CutSuffix(name[1], "…")
+			for _, s := range spans {
+				if s.Name == prefix || open && strings.HasPrefix(s.Name, prefix) {
+					explained[s.SpanID] = true
+				}
+			}
+		}
+		if len(explained) == before {
+			t.Errorf("nothing is recorded of %s", cell)
+		}
+	}
+	for _, s := range spans {
+		if !explained[s.SpanID] {
+			t.Errorf("%s does not tell of %q", operations, s.Name)
+		}
+	}
 }
 
 // checkLogIDs holds that log lines and traces lead to each other.

@@ -45,7 +45,7 @@ func (t *Tracer) image(ctx context.Context, image pipeline.TraceID, name string,
 
 // within reports whether the context is in the trace of the image.
 func within(ctx context.Context, image pipeline.TraceID) bool {
-	return trace.SpanContextFromContext(ctx).TraceID() == rootContext(image, 0).TraceID()
+	return trace.SpanContextFromContext(ctx).TraceID() == traceID(image)
 }
 
 // Within is ctx in the trace of an image, below its root span. Whether the trace is
@@ -54,11 +54,11 @@ func (t *Tracer) Within(ctx context.Context, image pipeline.TraceID) context.Con
 	if t == nil {
 		return ctx
 	}
-	root := rootContext(image, 0)
-	if t.sampler.ShouldSample(sdktrace.SamplingParameters{ParentContext: context.Background(), TraceID: root.TraceID()}).Decision == sdktrace.RecordAndSample {
-		root = root.WithTraceFlags(trace.FlagsSampled)
+	var flags trace.TraceFlags
+	if t.sampler.ShouldSample(sdktrace.SamplingParameters{ParentContext: context.Background(), TraceID: traceID(image)}).Decision == sdktrace.RecordAndSample {
+		flags = trace.FlagsSampled
 	}
-	return trace.ContextWithRemoteSpanContext(ctx, root)
+	return trace.ContextWithRemoteSpanContext(ctx, rootContext(image, flags))
 }
 
 // Part begins a part of what the context is in the middle of. Where that is not

@@ -12,7 +12,7 @@ import (
 
 // Bounds of the queue.
 const (
-	queueSpans = 8192            // that wait, about 1.5 kB each
+	queueSpans = 8192            // that wait, about 1 kB each
 	batchSpans = 512             // in one request to the collector
 	gather     = time.Second     // that a span waits for others
 	flushTime  = 2 * time.Second // for what waits when the process ends, all of it

@@ -41,14 +41,6 @@ func (s *Span) Answered(status int) {
 	}
 }
 
-// TraceID is the id of the trace that the context is in, or empty.
-func TraceID(ctx context.Context) string {
-	if c := trace.SpanContextFromContext(ctx); c.IsValid() {
-		return c.TraceID().String()
-	}
-	return ""
-}
-
 // maxTraceparent bounds what is read of a trace context. Those of later versions may
 // be longer than ours, whose members they begin with.
 const maxTraceparent = 128

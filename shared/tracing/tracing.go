@@ -147,12 +147,18 @@ func (ids) NewSpanID(context.Context, trace.TraceID) trace.SpanID {
 	return id
 }
 
-// rootContext is the root span of an image as its children see it: from afar. It
-// is not valid when the image's id is not.
-func rootContext(image pipeline.TraceID, flags trace.TraceFlags) trace.SpanContext {
-	c := trace.SpanContextConfig{TraceFlags: flags, Remote: true}
+// traceID is the id of an image's trace. It is not valid when the image's is not.
+func traceID(image pipeline.TraceID) (id trace.TraceID) {
 	if image.Valid() {
-		_, _ = hex.Decode(c.TraceID[:], []byte(image))
+		_, _ = hex.Decode(id[:], []byte(image))
+	}
+	return id
+}
+
+// rootContext is the root span of an image as its children see it: from afar.
+func rootContext(image pipeline.TraceID, flags trace.TraceFlags) trace.SpanContext {
+	c := trace.SpanContextConfig{TraceID: traceID(image), TraceFlags: flags, Remote: true}
+	if c.TraceID.IsValid() {
 		_, _ = hex.Decode(c.SpanID[:], []byte(pipeline.RootSpan(image)))
 	}
 	return trace.NewSpanContext(c)
