@@ -79,6 +79,8 @@ func owner(name string) string {
 	return "gateway"
 }
 
+const requestFile = "GET /api/v1/batch/:job_id/images/:index/file"
+
 // trace is the spans of one image.
 type trace struct {
 	t     *testing.T
@@ -172,19 +174,31 @@ func TestTraces(t *testing.T) {
 			map[string]string{"base64": "data:image/jpeg;base64,/9j/4AAQ*", "name": "bad.jpg"},
 			inline("cut.jpg", append(photo(t)[:50_000], 0xff, 0xd9)), // sound for all that the intake looks at
 		)
+		frames := watch(t, s, id)
 		got := s.ended(t, id)
+		checkFrames(t, frames, got)
+		if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+id+"/images/0/file", nil, nil); status != http.StatusOK {
+			t.Errorf("GET file: %d", status)
+		}
 		spans := collector.Await("five traces", func(spans []tracingtest.Span) bool {
 			for _, img := range got.Images {
 				if !complete(spans, img.TraceID, never) {
 					return false
 				}
 			}
-			return len(tracingtest.Named(spans, "POST /api/v1/batch")) == 1
+			return len(tracingtest.Named(spans, "POST /api/v1/batch")) == 1 && len(tracingtest.Named(spans, requestFile)) == 1
 		})
 
 		request := tracingtest.Named(spans, "POST /api/v1/batch")[0]
 		if request.TraceID != clientTrace || request.Parent != clientSpan || request.Attributes["http.response.status_code"] != "201" || request.Attributes["job_id"] != id {
 			t.Errorf("request %+v", request)
+		}
+		file := tracingtest.Named(spans, requestFile)[0]
+		if parts := tracingtest.Named(spans, "GET processed"); len(parts) != 1 || parts[0].Parent != file.SpanID || file.Parent != "" || file.Failed {
+			t.Errorf("the request for a file is %+v, its parts are %+v", file, parts)
+		}
+		if sockets := tracingtest.Named(spans, "GET /api/v1/batch/:job_id/ws"); len(sockets) != 1 || sockets[0].Attributes["http.response.status_code"] != "101" {
+			t.Errorf("WebSockets %+v", sockets)
 		}
 		link := []tracingtest.Link{{TraceID: request.TraceID, SpanID: request.SpanID}}
 		var traces []trace
