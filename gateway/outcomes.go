@@ -56,14 +56,14 @@ var codes = []string{
 	pipeline.CodeProcessingFailed, pipeline.CodeCancelled,
 }
 
-func (o *outcomes) imageEnded(j *job.Job, img *job.Image) {
+func (o *outcomes) imageEnded(ctx context.Context, j *job.Job, img *job.Image) {
 	code := img.ErrorCode
 	if code != "" && !slices.Contains(codes, code) {
 		code = "other"
 	}
 	o.images.Inc(string(img.Status), code)
 	o.imageTime.Observe(max(0, img.EndTime.Sub(j.CreatedAt).Seconds()), string(img.Status))
-	o.traces.Ended(tracing.End{
+	o.traces.Ended(ctx, tracing.End{
 		Image: img.TraceID, JobID: j.ID, Index: img.Index, Source: source(img), Bytes: img.Original.Size,
 		Code: img.ErrorCode, Text: img.Error, Origin: j.Origin, Created: j.CreatedAt, Ended: img.EndTime,
 	})
@@ -92,7 +92,7 @@ func (o *outcomes) Create(ctx context.Context, j *job.Job) error {
 		o.accepted.Inc(source(img))
 		o.received.Add(float64(img.Original.Size), source(img))
 		if img.Status.Ended() {
-			o.imageEnded(j, img)
+			o.imageEnded(ctx, j, img)
 		}
 	}
 	if j.Status.Ended() {
@@ -118,7 +118,7 @@ func (o *outcomes) Change(ctx context.Context, ref job.Ref, t job.Transition, no
 		o.received.Add(float64(after.Original.Size), "url")
 	}
 	if after.Status.Ended() {
-		o.imageEnded(j, &after)
+		o.imageEnded(ctx, j, &after)
 		if j.Status.Ended() { // an ended job has no image left to end
 			o.jobEnded(j)
 		}
@@ -134,7 +134,7 @@ func (o *outcomes) Cancel(ctx context.Context, id string, now time.Time) (*job.J
 	}
 	for i := range j.Images {
 		if j.Images[i].ErrorCode == pipeline.CodeCancelled {
-			o.imageEnded(j, &j.Images[i])
+			o.imageEnded(ctx, j, &j.Images[i])
 		}
 	}
 	o.jobEnded(j)

@@ -25,7 +25,7 @@ func TestOneRootEach(t *testing.T) {
 	}
 	defer store.Close()
 	collector := tracingtest.Start(t)
-	tracer, err := tracing.Open(tracing.Config{Endpoint: collector.URL}, tracing.Process{Name: "gateway", Log: log, Metrics: metrics.New()})
+	tracer, err := tracing.Open(t.Context(), tracing.Config{Endpoint: collector.URL}, tracing.Process{Name: "gateway", Log: log, Metrics: metrics.New()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 		s.scheme = "https"
 	}
 	s.metrics = metrics.New()
-	traces, err := s.openTraces(c)
+	traces, err := s.openTraces(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -124,12 +124,12 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 
 // openTraces opens the way to a collector, if there is one. It is closed last, when
 // everything has been recorded.
-func (s *standalone) openTraces(c config) (*tracing.Tracer, error) {
+func (s *standalone) openTraces(ctx context.Context, c config) (*tracing.Tracer, error) {
 	roots, err := c.Roots()
 	if err != nil {
 		return nil, err
 	}
-	traces, err := tracing.Open(c.Traces, tracing.Process{
+	traces, err := tracing.Open(ctx, c.Traces, tracing.Process{
 		Name: "standalone", Version: service.Version(), Roots: roots, Log: s.log, Metrics: s.metrics,
 	})
 	if err == nil {

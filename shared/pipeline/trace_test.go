@@ -33,7 +33,7 @@ func TestCarried(t *testing.T) {
 			t.Errorf("%q goes on with %s", came, got)
 		}
 	}
-	if n := testing.AllocsPerRun(100, func() { pipeline.Carried(own, own) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { _ = pipeline.Carried(own, own) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -52,7 +52,7 @@ func Run[C Configuration[C]](ctx context.Context, name string, environ []string,
 		return err
 	}
 	m := metrics.New()
-	traces, err := tracing.Open(c.Traces, tracing.Process{Name: name, Version: service.Version(), Roots: roots, Log: log, Metrics: m})
+	traces, err := tracing.Open(ctx, c.Traces, tracing.Process{Name: name, Version: service.Version(), Roots: roots, Log: log, Metrics: m})
 	if err != nil {
 		return err
 	}

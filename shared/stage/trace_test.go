@@ -109,7 +109,7 @@ func TestTracePassesThrough(t *testing.T) {
 // message, as a part of what sent it, in which are the step's own and the publish.
 func TestTraceOfAStage(t *testing.T) {
 	collector := tracingtest.Start(t)
-	tracer, err := tracing.Open(tracing.Config{Endpoint: collector.URL}, tracing.Process{
+	tracer, err := tracing.Open(t.Context(), tracing.Config{Endpoint: collector.URL}, tracing.Process{
 		Name: "analyzer", Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
 	})
 	if err != nil {

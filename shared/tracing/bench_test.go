@@ -26,7 +26,7 @@ func BenchmarkImage(b *testing.B) {
 		"recorded":   {Endpoint: collector.URL},
 	} {
 		b.Run(name, func(b *testing.B) {
-			tracer, err := tracing.Open(c, tracing.Process{Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: metrics.New()})
+			tracer, err := tracing.Open(b.Context(), c, tracing.Process{Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: metrics.New()})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -46,7 +46,7 @@ func BenchmarkImage(b *testing.B) {
 					part.End()
 					span.End()
 				}
-				tracer.Ended(tracing.End{Image: id, JobID: jobID, Index: i, Source: "inline", Created: time.Time{}, Ended: time.Time{}})
+				tracer.Ended(b.Context(), tracing.End{Image: id, JobID: jobID, Index: i, Source: "inline", Created: time.Time{}, Ended: time.Time{}})
 			}
 			if err := tracer.Close(); err != nil {
 				b.Fatal(err)

@@ -49,7 +49,7 @@ func (b *tracedBroker) Publish(ctx context.Context, queue string, m broker.Messa
 	if m.Headers == nil {
 		m.Headers = map[string]string{}
 	}
-	m.Headers[traceparentHeader] = traceparentOf(started.SpanContext())
+	m.Headers[traceparentHeader] = write(started.SpanContext())
 	m.Headers[publishedHeader] = began.UTC().Format(time.RFC3339Nano)
 	err := b.Broker.Publish(ctx, queue, m)
 	if err != nil {

@@ -85,8 +85,9 @@ type End struct {
 	Ended   time.Time
 }
 
-// Ended records the root span of an image. It is called once for each image.
-func (t *Tracer) Ended(e End) {
+// Ended records the root span of an image. It is called once for each image. What the
+// context is in the middle of does not matter.
+func (t *Tracer) Ended(ctx context.Context, e End) {
 	if t == nil {
 		return
 	}
@@ -103,7 +104,7 @@ func (t *Tracer) Ended(e End) {
 	if from.span.IsSampled() {
 		options = append(options, trace.WithLinks(trace.Link{SpanContext: from.span}))
 	}
-	_, started := t.tracer.Start(context.WithValue(context.Background(), rootOf{}, e.Image), "image", options...)
+	_, started := t.tracer.Start(context.WithValue(ctx, rootOf{}, e.Image), "image", options...)
 	span := recorded(started)
 	span.Image(e.JobID, e.Index)
 	span.SetString("source", e.Source)
@@ -141,7 +142,7 @@ func (t *Tracer) Origin(ctx context.Context) string {
 	}
 	origin := strconv.FormatInt(r.began.UnixMicro(), 10)
 	if r.span.IsSampled() {
-		origin += " " + traceparentOf(r.span)
+		origin += " " + write(r.span)
 	}
 	return origin
 }

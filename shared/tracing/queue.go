@@ -33,8 +33,8 @@ type queue struct {
 
 var _ sdktrace.SpanProcessor = (*queue)(nil)
 
-func newQueue(c *collector, log *slog.Logger, spans *metrics.Counter) *queue {
-	ctx, giveUp := context.WithCancel(context.Background())
+func newQueue(ctx context.Context, c *collector, log *slog.Logger, spans *metrics.Counter) *queue {
+	ctx, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	q := &queue{
 		collector: c, log: log, spans: spans, giveUp: giveUp,
 		waiting: make(chan sdktrace.ReadOnlySpan, queueSpans),

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -39,46 +38,4 @@ func (s *Span) Answered(status int) {
 	if status >= http.StatusInternalServerError {
 		s.Fail(strconv.Itoa(status), "")
 	}
-}
-
-// maxTraceparent bounds what is read of a trace context. Those of later versions may
-// be longer than ours, whose members they begin with.
-const maxTraceparent = 128
-
-// carrier is a traceparent for the propagator, which does the reading: it knows the
-// versions to come.
-type carrier struct{ traceparent string }
-
-// Get implements propagation.TextMapCarrier.
-func (c *carrier) Get(key string) string {
-	if key == "traceparent" {
-		return c.traceparent
-	}
-	return ""
-}
-
-// Set implements propagation.TextMapCarrier.
-func (c *carrier) Set(key, value string) {
-	if key == "traceparent" {
-		c.traceparent = value
-	}
-}
-
-// Keys implements propagation.TextMapCarrier.
-func (c *carrier) Keys() []string { return []string{"traceparent"} }
-
-// parse reads a trace context. What it can't read is not valid.
-func parse(traceparent string) trace.SpanContext {
-	if len(traceparent) > maxTraceparent {
-		return trace.SpanContext{}
-	}
-	ctx := propagation.TraceContext{}.Extract(context.Background(), &carrier{traceparent})
-	return trace.SpanContextFromContext(ctx)
-}
-
-// traceparentOf writes a trace context.
-func traceparentOf(c trace.SpanContext) string {
-	var to carrier
-	propagation.TraceContext{}.Inject(trace.ContextWithSpanContext(context.Background(), c), &to)
-	return to.traceparent
 }

@@ -73,8 +73,9 @@ type Tracer struct {
 }
 
 // Open makes a Tracer, or returns nil when the configuration names no collector.
-// The configuration is one that Validate finds nothing wrong with.
-func Open(c Config, p Process) (*Tracer, error) {
+// The configuration is one that Validate finds nothing wrong with; the end of ctx is
+// not the Tracer's.
+func Open(ctx context.Context, c Config, p Process) (*Tracer, error) {
 	spans := p.Metrics.Counter("spans_total", "Spans of traces that were recorded, by outcome: exported, dropped when there were too many, or lost when the collector did not take them.", "outcome")
 	if c.Endpoint == "" {
 		return nil, nil //nolint:nilnil // A nil Tracer is one that is switched off.
@@ -91,7 +92,7 @@ func Open(c Config, p Process) (*Tracer, error) {
 	}
 	t := &Tracer{
 		sampler: parsed.sampler,
-		queue:   newQueue(newCollector(parsed, p), p.Log, spans),
+		queue:   newQueue(ctx, newCollector(parsed, p), p.Log, spans),
 	}
 	t.tracer = sdktrace.NewTracerProvider(
 		sdktrace.WithResource(resource.NewSchemaless(attributes...)),

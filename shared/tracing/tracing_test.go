@@ -44,7 +44,7 @@ func open(t *testing.T, change ...func(*tracing.Config)) *rig {
 		f(&c)
 	}
 	var err error
-	r.Tracer, err = tracing.Open(c, tracing.Process{
+	r.Tracer, err = tracing.Open(t.Context(), c, tracing.Process{
 		Name: "gateway", Version: "v1.2.3", Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
 	})
 	if err != nil {
@@ -97,7 +97,7 @@ func TestTraceOfAnImage(t *testing.T) {
 	late.Fail("damaged_image", "Damaged image")
 	late.End()
 	ended := created.Add(time.Second)
-	r.Ended(tracing.End{
+	r.Ended(t.Context(), tracing.End{
 		Image: image, JobID: jobID, Index: 3, Source: "inline", Bytes: 7, Code: "damaged_image", Text: "Damaged image",
 		Origin: origin, Created: created, Ended: ended,
 	})
@@ -146,7 +146,7 @@ func TestTraceOfAnImage(t *testing.T) {
 func TestRootOfAClockSetBack(t *testing.T) {
 	r := open(t)
 	now := time.Now()
-	r.Ended(tracing.End{Image: image, JobID: jobID, Created: now, Ended: now.Add(-time.Hour)})
+	r.Ended(t.Context(), tracing.End{Image: image, JobID: jobID, Created: now, Ended: now.Add(-time.Hour)})
 	if s := one(t, r.close(), "image"); !s.End.Equal(s.Start) || s.Failed || s.Attributes["status"] != "completed" {
 		t.Errorf("root %+v", s)
 	}
@@ -155,7 +155,7 @@ func TestRootOfAClockSetBack(t *testing.T) {
 // TestOff holds that a tracer that is switched off costs nothing.
 func TestOff(t *testing.T) {
 	m := metrics.New()
-	tracer, err := tracing.Open(tracing.Config{Headers: "unread"}, tracing.Process{Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: m})
+	tracer, err := tracing.Open(t.Context(), tracing.Config{Headers: "unread"}, tracing.Process{Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: m})
 	if tracer != nil || err != nil {
 		t.Fatalf("%v, %v", tracer, err)
 	}
@@ -171,7 +171,7 @@ func TestOff(t *testing.T) {
 		image.SetBool("a", true)
 		image.Event("waits")
 		image.Fail("code", "text")
-		tracer.Ended(tracing.End{JobID: jobID, Origin: tracer.Origin(ctx)})
+		tracer.Ended(t.Context(), tracing.End{JobID: jobID, Origin: tracer.Origin(ctx)})
 		part.End()
 		image.End()
 		span.Answered(500)
@@ -195,7 +195,7 @@ func TestSampling(t *testing.T) {
 			_, part := r.Part(ctx, "PUT originals")
 			part.End()
 			span.End()
-			r.Ended(tracing.End{Image: id, JobID: jobID, Index: i, Created: time.Now(), Ended: time.Now()})
+			r.Ended(t.Context(), tracing.End{Image: id, JobID: jobID, Index: i, Created: time.Now(), Ended: time.Now()})
 		}
 		of := map[string]int{}
 		for _, s := range r.close() {
@@ -233,22 +233,33 @@ func TestClientsTrace(t *testing.T) {
 	const trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	r := open(t)
 	for _, header := range [][]string{
-		nil, {""}, {"00-" + trace + "-" + span + "-01", "00-" + trace + "-" + span + "-01"}, // two are none
-		{"00-00000000000000000000000000000000-" + span + "-01"}, {"00-" + trace + "-0000000000000000-01"}, {"ff-" + trace + "-" + span + "-01"},
-		{"00-" + strings.ToUpper(trace) + "-" + span + "-01"}, {"00-" + trace + "-" + span}, {"00-" + trace + "-" + span + "-01-more"},
-		{"00-" + trace + "-" + span + "-zz"}, {"' OR 1=1 --"}, {strings.Repeat("0", 60_000)}, {"00-\x00" + trace[1:] + "-" + span + "-01"},
+		nil,
+		{""},
+		{"00-" + trace + "-" + span + "-01", "00-" + trace + "-" + span + "-01"}, // two are none
+		{"00-00000000000000000000000000000000-" + span + "-01"},
+		{"00-" + trace + "-0000000000000000-01"},
+		{"ff-" + trace + "-" + span + "-01"},
+		{"00-" + strings.ToUpper(trace) + "-" + span + "-01"},
+		{"00-" + trace + "-" + span},
+		{"00-" + trace + "-" + span + "-01-more"},
+		{"00-" + trace + "-" + span + "-zz"},
+		{"01-" + trace + "-" + span + "-01x"},
+		{"0x-" + trace + "-" + span + "-01"},
+		{"' OR 1=1 --"},
+		{strings.Repeat("0", 60_000)},
+		{"00-\x00" + trace[1:] + "-" + span + "-01"},
 	} {
 		_, s := r.Request(t.Context(), "GET", "/none", header)
 		s.End()
 	}
-	for _, header := range []string{"00-" + trace + "-" + span + "-01", "01-" + trace + "-" + span + "-01-of-a-later-version"} {
+	for _, header := range []string{"00-" + trace + "-" + span + "-01", "cc-" + trace + "-" + span + "-03-of-a-later-version"} {
 		_, s := r.Request(t.Context(), "GET", "/one", []string{header})
 		s.End()
 	}
 	_, s := r.Request(t.Context(), "GET", "/unrecorded", []string{"00-" + trace + "-" + span + "-00"})
 	s.End()
 	spans := r.close()
-	if none := tracingtest.Named(spans, "GET /none"); len(none) != 13 {
+	if none := tracingtest.Named(spans, "GET /none"); len(none) != 15 {
 		t.Errorf("%d requests", len(none))
 	} else {
 		for i, s := range none {
@@ -262,7 +273,7 @@ func TestClientsTrace(t *testing.T) {
 			t.Errorf("request %+v", s)
 		}
 	}
-	if len(spans) != 15 {
+	if len(spans) != 17 {
 		t.Errorf("%d spans:\n%s", len(spans), tracingtest.List(spans))
 	}
 }
@@ -284,8 +295,14 @@ func TestMistakes(t *testing.T) {
 		t.Errorf("a secret is told: %v", err)
 	}
 	for _, c := range []tracing.Config{
-		{Endpoint: "ftp://host"}, {Endpoint: "http://"}, {Endpoint: "http://host:4318?a=b"}, {Endpoint: "http://host:x"}, {Endpoint: "http://:4318"},
-		{Endpoint: "http://host", Sampler: "jaeger_remote"}, {Endpoint: "http://host", Headers: "a b=c"}, {Endpoint: "http://host", Headers: "a=b%0d%0ac: d"},
+		{Endpoint: "ftp://host"},
+		{Endpoint: "http://"},
+		{Endpoint: "http://host:4318?a=b"},
+		{Endpoint: "http://host:x"},
+		{Endpoint: "http://:4318"},
+		{Endpoint: "http://host", Sampler: "jaeger_remote"},
+		{Endpoint: "http://host", Headers: "a b=c"},
+		{Endpoint: "http://host", Headers: "a=b%0d%0ac: d"},
 		{Endpoint: "http://host", Sampler: "traceidratio", SamplerArg: "NaN"},
 	} {
 		if c.Validate() == nil {
@@ -372,7 +389,7 @@ func TestSecuredCollector(t *testing.T) {
 		if known {
 			roots.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Server().Certificate().Raw}))
 		}
-		tracer, err := tracing.Open(tracing.Config{Endpoint: c.URL}, tracing.Process{
+		tracer, err := tracing.Open(t.Context(), tracing.Config{Endpoint: c.URL}, tracing.Process{
 			Name: "gateway", Roots: roots, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
 		})
 		if err != nil {

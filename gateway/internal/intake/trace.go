@@ -62,7 +62,7 @@ func (b *Batch) endTraces(ctx context.Context) {
 
 func (b *Batch) endTrace(ctx context.Context, img *job.Image) {
 	now := b.in.deps.Now()
-	b.in.deps.Traces.Ended(tracing.End{
+	b.in.deps.Traces.Ended(ctx, tracing.End{
 		Image: img.TraceID, JobID: b.id, Index: img.Index, Source: source(img), Bytes: img.Original.Size,
 		Code: "not_accepted", Text: "The request was not accepted", Origin: b.in.deps.Traces.Origin(ctx), Created: now, Ended: now,
 	})

@@ -17,7 +17,7 @@ import (
 func traced(t *testing.T, in *Intake) (spans func() []tracingtest.Span) {
 	t.Helper()
 	collector := tracingtest.Start(t)
-	tracer, err := tracing.Open(tracing.Config{Endpoint: collector.URL}, tracing.Process{
+	tracer, err := tracing.Open(t.Context(), tracing.Config{Endpoint: collector.URL}, tracing.Process{
 		Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
 	})
 	if err != nil {
