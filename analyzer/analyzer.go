@@ -19,6 +19,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/stage"
+	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
 // Deps are what the analyzer works with.
@@ -27,6 +28,7 @@ type Deps struct {
 	Originals objectstore.Store
 	Log       *slog.Logger
 	Metrics   *metrics.Registry
+	Traces    *tracing.Tracer // may be nil
 }
 
 // describer is the [describe.Describer].
@@ -64,6 +66,7 @@ func (s *Service) Run(ctx context.Context) error {
 		return stage.Run(ctx, stage.Deps{
 			Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
 			Ready: s.deps.Originals.Ready, Concurrency: s.config.Concurrency, Now: faultpoint.Now,
+			Traces: s.deps.Traces, Work: "analysis",
 		}, pipeline.ImageUpload, pipeline.MetadataGenerated, s.analyze)
 	}})
 }

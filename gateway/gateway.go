@@ -31,6 +31,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/release"
 	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
 // Deps are what the gateway works with. The job store is its own.
@@ -39,6 +40,7 @@ type Deps struct {
 	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
 	Metrics              *metrics.Registry
+	Traces               *tracing.Tracer // may be nil
 }
 
 // Service is one gateway.
@@ -65,7 +67,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.jobs = newOutcomes(s.jobs, d.Metrics, faultpoint.Now)
+	s.jobs = newOutcomes(s.jobs, d.Metrics, d.Traces, faultpoint.Now)
 	s.hub = progress.New(progress.Config{}, s.jobs, d.Log, d.Metrics)
 	s.intake = intake.New(intake.Config{
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages, MaxOpenImages: c.MaxOpenImages,
@@ -73,7 +75,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		JobRetention: c.JobRetention, ResultRetention: c.resultRetention,
 	}, intake.Deps{
 		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
-		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Owner: uuid.NewString(), Now: faultpoint.Now,
+		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Owner: uuid.NewString(), Now: faultpoint.Now,
 	})
 	s.gauges() //nolint:contextcheck // They are read long after New has returned.
 
@@ -98,7 +100,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages,
 		MaxConnections: c.MaxConnections, AllowedOrigins: c.AllowedOrigins, AllowedHosts: c.AllowedHosts, WSIdleTimeout: c.WSIdleTimeout, DrainDelay: c.DrainDelay,
 	}, api.Deps{
-		Jobs: s.jobs, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics,
+		Jobs: s.jobs, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces,
 	})
 	s.listener, err = listen(ctx, c, d.Log)
 	if err != nil {
@@ -172,7 +174,7 @@ func (s *Service) Run(ctx context.Context) error {
 		service.Part{Name: "settle", Run: func(ctx context.Context) error {
 			return settle.Run(ctx, settle.Deps{
 				Jobs: s.jobs, Broker: s.deps.Broker, Changed: s.changed, Settled: s.intake.Settled,
-				Log: s.deps.Log, Metrics: s.deps.Metrics, Now: faultpoint.Now,
+				Log: s.deps.Log, Metrics: s.deps.Metrics, Traces: s.deps.Traces, Now: faultpoint.Now,
 			})
 		}},
 		service.Part{Name: "intake", Run: s.intake.Run},

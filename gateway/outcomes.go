@@ -9,14 +9,17 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
-// outcomes is the job store, counting what is taken in and how it ends. Every end
-// of an image and of a job is one of its writes, whoever makes it; a write that
-// was made although the database went away with its answer is not counted.
+// outcomes is the job store, counting what is taken in and how it ends, and telling
+// the traces of images that they have ended. Every end of an image and of a job is
+// one of its writes, whoever makes it, once; a write that was made although the
+// database went away with its answer is not counted.
 type outcomes struct {
 	job.Store
-	now func() time.Time
+	now    func() time.Time
+	traces *tracing.Tracer // may be nil
 
 	accepted, received *metrics.Counter // images and their bytes
 	jobs, images       *metrics.Counter // that ended
@@ -26,10 +29,10 @@ type outcomes struct {
 	oldest time.Time  // start of the oldest image that was unsent at the last look; zero: there was none
 }
 
-func newOutcomes(jobs job.Store, m *metrics.Registry, now func() time.Time) *outcomes {
+func newOutcomes(jobs job.Store, m *metrics.Registry, traces *tracing.Tracer, now func() time.Time) *outcomes {
 	buckets := []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400}
 	o := &outcomes{
-		Store: jobs, now: now,
+		Store: jobs, now: now, traces: traces,
 		accepted:  m.Counter("images_accepted_total", "Images of jobs that were created, by source: inline or url.", "source").From0("inline", "url"),
 		received:  m.Counter("original_bytes_total", "Bytes of the originals that were taken in, by source: inline or url.", "source").From0("inline", "url"),
 		jobs:      m.Counter("jobs_ended_total", "Jobs that ended, by status.", "status").From0(string(job.Completed), string(job.Failed), string(job.Cancelled)),
@@ -53,13 +56,25 @@ var codes = []string{
 	pipeline.CodeProcessingFailed, pipeline.CodeCancelled,
 }
 
-func (o *outcomes) imageEnded(j *job.Job, img *job.Image) {
+func (o *outcomes) imageEnded(ctx context.Context, j *job.Job, img *job.Image) {
 	code := img.ErrorCode
 	if code != "" && !slices.Contains(codes, code) {
 		code = "other"
 	}
 	o.images.Inc(string(img.Status), code)
 	o.imageTime.Observe(max(0, img.EndTime.Sub(j.CreatedAt).Seconds()), string(img.Status))
+	o.traces.Ended(ctx, tracing.End{
+		Image: img.TraceID, JobID: j.ID, Index: img.Index, Source: source(img), Bytes: img.Original.Size,
+		Code: img.ErrorCode, Text: img.Error, Origin: j.Origin, Created: j.CreatedAt, Ended: img.EndTime,
+	})
+}
+
+// source is where the image came from.
+func source(img *job.Image) string {
+	if img.URL != "" {
+		return "url"
+	}
+	return "inline"
 }
 
 func (o *outcomes) jobEnded(j *job.Job) {
@@ -74,14 +89,10 @@ func (o *outcomes) Create(ctx context.Context, j *job.Job) error {
 	}
 	for i := range j.Images {
 		img := &j.Images[i]
-		source := "inline"
-		if img.URL != "" {
-			source = "url"
-		}
-		o.accepted.Inc(source)
-		o.received.Add(float64(img.Original.Size), source)
+		o.accepted.Inc(source(img))
+		o.received.Add(float64(img.Original.Size), source(img))
 		if img.Status.Ended() {
-			o.imageEnded(j, img)
+			o.imageEnded(ctx, j, img)
 		}
 	}
 	if j.Status.Ended() {
@@ -107,7 +118,7 @@ func (o *outcomes) Change(ctx context.Context, ref job.Ref, t job.Transition, no
 		o.received.Add(float64(after.Original.Size), "url")
 	}
 	if after.Status.Ended() {
-		o.imageEnded(j, &after)
+		o.imageEnded(ctx, j, &after)
 		if j.Status.Ended() { // an ended job has no image left to end
 			o.jobEnded(j)
 		}
@@ -123,7 +134,7 @@ func (o *outcomes) Cancel(ctx context.Context, id string, now time.Time) (*job.J
 	}
 	for i := range j.Images {
 		if j.Images[i].ErrorCode == pipeline.CodeCancelled {
-			o.imageEnded(j, &j.Images[i])
+			o.imageEnded(ctx, j, &j.Images[i])
 		}
 	}
 	o.jobEnded(j)

@@ -24,7 +24,7 @@ func TestOutcomesAreCountedOnce(t *testing.T) {
 	m := metrics.New()
 	began := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
 	now := began
-	o := newOutcomes(store, m, func() time.Time { return now })
+	o := newOutcomes(store, m, nil, func() time.Time { return now })
 
 	lease := job.Lease{Owner: "us", Until: began.Add(time.Hour)}
 	create := func(id string, images ...job.Image) {

@@ -19,6 +19,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/stage"
+	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
 // Deps are what the processor works with.
@@ -27,6 +28,7 @@ type Deps struct {
 	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
 	Metrics              *metrics.Registry
+	Traces               *tracing.Tracer // may be nil
 }
 
 // Service is one processor.
@@ -57,6 +59,7 @@ func (s *Service) Run(ctx context.Context) error {
 		return stage.Run(ctx, stage.Deps{
 			Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
 			Ready: s.ready, Concurrency: s.config.Concurrency, Now: faultpoint.Now,
+			Traces: s.deps.Traces, Work: "processing",
 		}, pipeline.MetadataGenerated, pipeline.ImageProcessed, s.process)
 	}})
 }

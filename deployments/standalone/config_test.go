@@ -18,6 +18,7 @@ import (
 	"github.com/imagebatch/imagebatch/processor"
 	"github.com/imagebatch/imagebatch/shared/remote"
 	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
 const configuration = "../../docs/configuration.md"
@@ -30,6 +31,7 @@ var variableTables = []struct {
 	of   reflect.Type
 }{
 	{"all services", reflect.TypeFor[service.Base]()},
+	{"traces", reflect.TypeFor[tracing.Config]()},
 	{"servers", reflect.TypeFor[remote.Config]()},
 	{"gateway", reflect.TypeFor[gateway.Config]()},
 	{"dead letters", reflect.TypeFor[deadletters.Config]()},
@@ -183,7 +185,9 @@ func between(t *testing.T, doc, name, text string) string {
 // that is never shown, or is known here to be none.
 func TestSecretsAreTyped(t *testing.T) {
 	open := map[string]string{
-		"S3_ACCESS_KEY": "a user's name", "API_KEYS_FILE": "a path", "TLS_KEY_FILE": "a path",
+		"AWS_WEB_IDENTITY_TOKEN_FILE": "a path", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "an address of this machine",
+		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "a path",
+		"S3_ACCESS_KEY":                          "a user's name", "API_KEYS_FILE": "a path", "TLS_KEY_FILE": "a path",
 		"KEY_REQUESTS_PER_MINUTE": "a number", "KEY_UPLOAD_BYTES_PER_MINUTE": "a number", "KEY_OPEN_IMAGES": "a number", "KEY_SOCKETS": "a number",
 	}
 	hidden := []reflect.Type{reflect.TypeFor[service.Secret](), reflect.TypeFor[service.SecretURL](), reflect.TypeFor[[]service.SecretURL]()}

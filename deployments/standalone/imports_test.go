@@ -63,6 +63,13 @@ func TestArrows(t *testing.T) {
 		{"gateway/internal/job", "gateway/internal/api", "the domain knows no HTTP"},
 		{"gateway/internal/progress", "gateway/internal/api", "progress knows no HTTP"},
 		{"shared/stage", "shared/broker/", "a stage runs on every broker"},
+		{"shared/tracing", "shared/broker/", "it decorates every broker"},
+		{"shared/tracing", "shared/objectstore/", "it decorates every store"},
+		{"shared", "shared/tracing/tracingtest", "a collector is for tests"},
+		{"gateway", "shared/tracing/tracingtest", "a collector is for tests"},
+		{"analyzer", "shared/tracing/tracingtest", "a collector is for tests"},
+		{"processor", "shared/tracing/tracingtest", "a collector is for tests"},
+		{"deployments/standalone", "shared/tracing/tracingtest", "a collector is for tests"},
 		{"deployments/chaos", "gateway", "who judges the services knows none from within"},
 		{"deployments/chaos", "analyzer", "who judges the services knows none from within"},
 		{"deployments/chaos", "processor", "who judges the services knows none from within"},
@@ -135,10 +142,13 @@ func TestOneImporter(t *testing.T) {
 		"github.com/jackc/pgx/v5":             "gateway/internal/job/postgres",
 		"github.com/bep/imagemeta":            "analyzer/internal/describe",
 		"github.com/caarlos0/env/v11":         "shared/service",
+		"go.opentelemetry.io/otel":            "shared/tracing",
+		"go.opentelemetry.io/proto/otlp":      "shared/tracing",
 	}
 	// Nothing that is shipped is among these.
 	besides := map[string]string{
-		"github.com/disintegration/imaging": "deployments/bench", // compares with the pipeline that it would make, and scales pictures
+		"github.com/disintegration/imaging": "deployments/bench",          // compares with the pipeline that it would make, and scales pictures
+		"go.opentelemetry.io/proto/otlp":    "shared/tracing/tracingtest", // takes what is sent, as a collector would
 	}
 	used := map[string]bool{}
 	for _, p := range listPackages(t) {

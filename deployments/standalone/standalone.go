@@ -20,12 +20,16 @@ import (
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/release"
 	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
 // config is the configuration of the three services, of which only the gateway
 // answers on an address.
 type config struct {
+	Traces tracing.Config
+	service.TrustConfig
 	Gateway   gateway.Config
 	Analyzer  analyzer.Config
 	Processor processor.Config
@@ -46,13 +50,15 @@ type standalone struct {
 // environment says otherwise.
 func load(environ []string) (config, error) {
 	return service.Load(service.Default(environ, "LOG_FORMAT", "text"), func(c *config) error {
-		var errs [4]error
+		var errs [6]error
 		c.Analyzer.HTTPAddr, c.Analyzer.MetricsAddr = "", ""
 		c.Processor.HTTPAddr, c.Processor.MetricsAddr = "", ""
 		c.Gateway, errs[0] = c.Gateway.Complete()
 		c.Analyzer, errs[1] = c.Analyzer.Complete()
 		c.Processor, errs[2] = c.Processor.Complete()
 		_, errs[3] = c.Gateway.Logger(io.Discard)
+		_, errs[4] = c.Roots()
+		errs[5] = c.Traces.Validate()
 		return errors.Join(errs[:]...)
 	})
 }
@@ -77,6 +83,12 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 	if c.Gateway.TLSCertFile != "" {
 		s.scheme = "https"
 	}
+	s.metrics = metrics.New()
+	traces, err := s.openTraces(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	s.log = traces.Log(s.log)
 	originals, err := s.openStore(filepath.Join(c.Gateway.DataDir, "original"))
 	if err != nil {
 		return nil, err
@@ -91,12 +103,12 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 		return nil, err
 	}
 	s.parts.Add("broker", broker.Close)
-	s.metrics = metrics.New()
-	queues := meter.Broker(broker, s.metrics)
-	pictures, products := meter.Store(originals, "originals", s.metrics), meter.Store(processed, "processed", s.metrics)
+	queues := tracing.Broker(meter.Broker(broker, s.metrics), traces)
+	pictures := tracing.Store(meter.Store(originals, "originals", s.metrics), "originals", traces)
+	products := tracing.Store(meter.Store(processed, "processed", s.metrics), "processed", traces)
 
 	s.gateway, err = gateway.New(ctx, c.Gateway, gateway.Deps{
-		Broker: queues, Originals: pictures, Processed: products, Log: s.log, Metrics: s.metrics,
+		Broker: queues, Originals: pictures, Processed: products, Log: s.log, Metrics: s.metrics, Traces: traces,
 	})
 	if err != nil {
 		return nil, err
@@ -108,15 +120,31 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 		}
 	}
 	s.analyzer, err = analyzer.New(ctx, c.Analyzer, analyzer.Deps{
-		Broker: queues, Originals: pictures, Log: s.log, Metrics: s.metrics,
+		Broker: queues, Originals: pictures, Log: s.log, Metrics: s.metrics, Traces: traces,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.processor, err = processor.New(ctx, c.Processor, processor.Deps{
-		Broker: queues, Originals: pictures, Processed: products, Log: s.log, Metrics: s.metrics,
+		Broker: queues, Originals: pictures, Processed: products, Log: s.log, Metrics: s.metrics, Traces: traces,
 	})
 	return s, err
+}
+
+// openTraces opens the way to a collector, if there is one. It is closed last, when
+// everything has been recorded.
+func (s *standalone) openTraces(ctx context.Context, c config) (*tracing.Tracer, error) {
+	roots, err := c.Roots()
+	if err != nil {
+		return nil, err
+	}
+	traces, err := tracing.Open(ctx, c.Traces, tracing.Process{
+		Name: "standalone", Version: release.Version, Roots: roots, Log: s.log, Metrics: s.metrics,
+	})
+	if err == nil {
+		s.parts.Add("traces", traces.Close)
+	}
+	return traces, err
 }
 
 func (s *standalone) openStore(dir string) (*dirstore.Store, error) {

@@ -83,6 +83,6 @@ func (l letter) renewed(now time.Time) (broker.Message, error) {
 		return broker.Message{}, fmt.Errorf("renew message: %w", err)
 	}
 	return broker.Message{Body: body, Headers: map[string]string{
-		"traceparent": pipeline.Traceparent(l.envelope.TraceID, l.queue),
+		"traceparent": pipeline.Carried(pipeline.Traceparent(l.envelope.TraceID), l.Headers["traceparent"]),
 	}}, nil
 }

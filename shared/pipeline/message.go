@@ -170,14 +170,6 @@ type Hint struct {
 	Revision int64  `json:"revision"`
 }
 
-// Traceparent is the W3C trace context (https://www.w3.org/TR/trace-context/) of
-// an image's message on a queue: its trace id is the image's, its parent is
-// named after the queue and not recorded.
-func Traceparent(id TraceID, queue string) string {
-	span := sha256.Sum256([]byte(string(id) + queue))
-	return "00-" + string(id) + "-" + hex.EncodeToString(span[:8]) + "-00"
-}
-
 // Valid reports whether the trace id has its form.
 func (id TraceID) Valid() bool {
 	if len(id) != 32 {

@@ -19,6 +19,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore/s3store"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
 // BrokerConfig is the part of the environment that names RabbitMQ.
@@ -29,7 +30,7 @@ type BrokerConfig struct {
 	// The gateway declares the queues, the others wait for them. `false`: the gateway only checks that they are there, and
 	// [you declare them](operations.md#rabbitmq).
 	RabbitMQDeclare bool `env:"RABBITMQ_DECLARE" envDefault:"true"`
-	TrustConfig
+	service.TrustConfig
 }
 
 // Validate reports everything that is wrong with the configuration.
@@ -118,10 +119,11 @@ type Servers struct {
 	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
 	Metrics              *metrics.Registry
+	Traces               *tracing.Tracer
 	close                func() error
 }
 
-func (c Config) open(declare bool, log *slog.Logger) (*Servers, error) {
+func (c Config) open(declare bool, traces *tracing.Tracer, log *slog.Logger, m *metrics.Registry) (*Servers, error) {
 	roots, err := c.Roots()
 	if err != nil {
 		return nil, err
@@ -134,14 +136,15 @@ func (c Config) open(declare bool, log *slog.Logger) (*Servers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store of processed images: %w", err)
 	}
-	m := metrics.New()
 	b, err := c.Open(declare, log, m)
 	if err != nil {
 		return nil, err
 	}
 	return &Servers{
-		Broker: meter.Broker(b, m), Originals: meter.Store(originals, "originals", m), Processed: meter.Store(processed, "processed", m),
-		Log: log, Metrics: m, close: b.Close,
+		Broker:    tracing.Broker(meter.Broker(b, m), traces),
+		Originals: tracing.Store(meter.Store(originals, "originals", m), "originals", traces),
+		Processed: tracing.Store(meter.Store(processed, "processed", m), "processed", traces),
+		Log:       log, Metrics: m, Traces: traces, close: b.Close,
 	}, nil
 }
 

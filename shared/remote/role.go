@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"github.com/imagebatch/imagebatch/shared/objectstore/s3store"
+	"github.com/imagebatch/imagebatch/shared/service"
 )
 
 // RoleConfig is what is read of Amazon's own variables, which tell a process of the
@@ -19,16 +20,16 @@ type RoleConfig struct {
 	// Where a web identity is exchanged for keys: an STS of yours, such as MinIO's, or Amazon's in your network.
 	//
 	// Default: Amazon's, of `AWS_REGION`
-	STSEndpoint string `env:"AWS_ENDPOINT_URL_STS"`
+	STSEndpoint service.SecretURL `env:"AWS_ENDPOINT_URL_STS"`
 	// Where an instance is asked for its role.
 	//
 	// Default: Amazon's
-	MetadataEndpoint string `env:"AWS_EC2_METADATA_SERVICE_ENDPOINT"`
+	MetadataEndpoint service.SecretURL `env:"AWS_EC2_METADATA_SERVICE_ENDPOINT"`
 }
 
 func (c RoleConfig) validate() (errs []error) {
 	for _, address := range []struct{ name, value string }{
-		{"AWS_ENDPOINT_URL_STS", c.STSEndpoint}, {"AWS_EC2_METADATA_SERVICE_ENDPOINT", c.MetadataEndpoint},
+		{"AWS_ENDPOINT_URL_STS", c.STSEndpoint.Reveal()}, {"AWS_EC2_METADATA_SERVICE_ENDPOINT", c.MetadataEndpoint.Reveal()},
 	} {
 		if u, err := url.Parse(address.value); address.value != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 			errs = append(errs, fmt.Errorf("%s: want http://host:port or https://host", address.name))
@@ -41,9 +42,9 @@ func (c RoleConfig) validate() (errs []error) {
 func (c RoleConfig) role() s3store.Role {
 	switch {
 	case c.WebIdentityTokenFile != "":
-		return s3store.Role{Kind: "the role of the web identity (AWS_WEB_IDENTITY_TOKEN_FILE)", Endpoint: c.STSEndpoint}
+		return s3store.Role{Kind: "the role of the web identity (AWS_WEB_IDENTITY_TOKEN_FILE)", Endpoint: c.STSEndpoint.Reveal()}
 	case c.ContainerFullURI != "" || c.ContainerRelativeURI != "":
 		return s3store.Role{Kind: "the role of the container (AWS_CONTAINER_CREDENTIALS_…)"}
 	}
-	return s3store.Role{Kind: "the role of the instance", Endpoint: c.MetadataEndpoint}
+	return s3store.Role{Kind: "the role of the instance", Endpoint: c.MetadataEndpoint.Reveal()}
 }

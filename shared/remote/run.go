@@ -8,7 +8,10 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/release"
 	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
 // Configuration is what a service's configuration can do. Complete fills in what
@@ -23,8 +26,10 @@ type Runner interface {
 	Run(ctx context.Context) error
 }
 
-// Whole is the configuration of a deployed service: the servers, and its own.
+// Whole is the configuration of a deployed service: where traces go, the servers, and
+// its own.
 type Whole[C any] struct {
+	Traces  tracing.Config
 	Remote  Config
 	Service C
 }
@@ -36,7 +41,7 @@ func Load[C Configuration[C]](environ []string) (Whole[C], error) {
 		var completeErr error
 		c.Service, completeErr = c.Service.Complete()
 		_, logErr := c.Service.Logger(io.Discard)
-		return errors.Join(completeErr, logErr, c.Remote.Validate())
+		return errors.Join(completeErr, logErr, c.Traces.Validate(), c.Remote.Validate())
 	})
 }
 
@@ -45,9 +50,10 @@ func Effective[C Configuration[C]](environ []string) (any, error) { return Load[
 
 // Run is a deployed service from its environment to its end: it reads the
 // configuration, opens the servers, makes the service, runs it until ctx ends,
-// and closes the servers after it. declare says whether this service declares
-// the queues: the gateway does, and the others wait for it.
-func Run[C Configuration[C]](ctx context.Context, environ []string, declare bool,
+// and closes the servers after it. name is the service's in traces; declare says
+// whether this service declares the queues: the gateway does, and the others wait
+// for it.
+func Run[C Configuration[C]](ctx context.Context, name string, environ []string, declare bool,
 	start func(context.Context, C, *Servers) (Runner, error),
 ) (err error) {
 	c, err := Load[C](environ)
@@ -58,7 +64,17 @@ func Run[C Configuration[C]](ctx context.Context, environ []string, declare bool
 	if err != nil {
 		return err
 	}
-	servers, err := c.Remote.open(declare, log) //nolint:contextcheck // The servers outlive ctx: a drain needs them.
+	roots, err := c.Remote.Roots()
+	if err != nil {
+		return err
+	}
+	m := metrics.New()
+	traces, err := tracing.Open(ctx, c.Traces, tracing.Process{Name: name, Version: release.Version, Roots: roots, Log: log, Metrics: m})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, traces.Close()) }()          // last of all, when everything has been recorded
+	servers, err := c.Remote.open(declare, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: a drain needs them.
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func TestTrust(t *testing.T) {
 	} else if roots, err := c.Roots(); roots == nil || err != nil {
 		t.Errorf("roots %v, %v", roots, err)
 	}
-	if roots, err := (TrustConfig{}).Roots(); roots != nil || err != nil {
+	if roots, err := (service.TrustConfig{}).Roots(); roots != nil || err != nil {
 		t.Errorf("without a file: %v, %v", roots, err)
 	}
 }

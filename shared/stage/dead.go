@@ -23,15 +23,20 @@ func DrainDead(ctx context.Context, d Deps, do func(context.Context, pipeline.En
 			w.deps.Log.ErrorContext(work, "dead letter not understood", "error", err, "bytes", len(dv.Body))
 			return w.finish(work, round, dv, until, outcome{label: "malformed"})
 		}
+		work, span := begin(work, w, h)
+		defer span.End()
 		for n := 0; ; n++ {
 			_, err := try(work, w, h, func(ctx context.Context, h pipeline.Envelope) (struct{}, error) { return struct{}{}, do(ctx, h) })
 			pause := patience.BackOff(n)
 			switch {
 			case err == nil:
+				span.SetString("outcome", "done")
 				return w.finish(work, round, dv, until, outcome{label: "done"})
 			case round.Err() != nil:
+				span.Fail("interrupted", "")
 				return nil // not acked: it goes back
 			case time.Now().Add(pause).After(until):
+				span.Fail("unavailable", "")
 				return errGiveBack
 			case n == 0:
 				w.deps.Log.WarnContext(work, "dead letter waits", "image", h, "error", err)

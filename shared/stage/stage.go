@@ -26,6 +26,9 @@
 // it that reads it: a newer release that is being rolled out, or the one that was
 // rolled back.
 //
+// A message that leaves carries on the trace context of the one that caused it; where
+// there is a Tracer, all that is done for a message is one span.
+//
 // Every message that leaves is confirmed before the one that caused it is acked,
 // so a crash at any point repeats work and loses none. Nothing is ever nacked.
 package stage
@@ -44,6 +47,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
 // ErrUnavailable marks, when a step wraps it, an error of something that is away
@@ -56,6 +60,9 @@ type Deps struct {
 	Log     *slog.Logger
 	Metrics *metrics.Registry
 	Now     func() time.Time
+
+	Traces *tracing.Tracer // may be nil
+	Work   string          // what the step is called in traces; default: as the queue
 
 	// Ready tells whether what the step needs is there. It is asked before the
 	// stage takes messages again after it has given some back. May be nil.
@@ -87,7 +94,7 @@ func Run[In, Out pipeline.Message](ctx context.Context, d Deps, in pipeline.Queu
 	handle := func(ctx context.Context, body []byte, m In) outcome {
 		next, err := try(ctx, w, m, do)
 		if err != nil {
-			return w.failed(m.Header(), body, err)
+			return w.failed(ctx, m.Header(), body, err)
 		}
 		return emit(w, out, next)
 	}
@@ -120,7 +127,7 @@ func Drain[In pipeline.Message](ctx context.Context, d Deps, in pipeline.Queue[I
 		return receive(work, round, w, dv, func(ctx context.Context, body []byte, m In) outcome {
 			_, err := try(ctx, w, m, func(ctx context.Context, m In) (struct{}, error) { return struct{}{}, do(ctx, m) })
 			if err != nil {
-				return w.failed(m.Header(), body, err)
+				return w.failed(ctx, m.Header(), body, err)
 			}
 			return outcome{label: "done"}
 		})
@@ -150,12 +157,15 @@ func compose[M pipeline.Message](queue string, m M) (letter, error) {
 	if len(body) > pipeline.MaxMessageBytes {
 		return letter{}, fmt.Errorf("message for %s has %d bytes, over %d", queue, len(body), pipeline.MaxMessageBytes)
 	}
-	return letter{queue, broker.Message{Body: body, Headers: traceHeaders(m.Header().TraceID, queue)}}, nil
+	return letter{queue, broker.Message{Body: body, Headers: traceHeaders(m.Header().TraceID)}}, nil
 }
 
-func traceHeaders(id pipeline.TraceID, queue string) map[string]string {
-	return map[string]string{"traceparent": pipeline.Traceparent(id, queue)}
+func traceHeaders(id pipeline.TraceID) map[string]string {
+	return map[string]string{traceparent: pipeline.Traceparent(id)}
 }
+
+// traceparent is the header of the trace context.
+const traceparent = "traceparent"
 
 // unavailable reports whether the error says that a dependency is away.
 func unavailable(err error) bool {

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,6 +55,7 @@ func newWorker(d Deps, queue string) *worker {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
+	d.Work = cmp.Or(d.Work, queue)
 	buckets := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 	w := &worker{
 		deps: d, queue: queue,
@@ -125,9 +127,10 @@ func (w *worker) awaitReady(ctx context.Context) bool {
 
 // outcome is what is to happen before a delivery is acked.
 type outcome struct {
-	send  []letter
-	label string
-	away  error // a dependency is away: do the step again
+	send       []letter
+	label      string
+	code, text string // why the image failed, for its trace
+	away       error  // a dependency is away: do the step again
 }
 
 // receive decodes a delivery, does the step until it has an outcome, and carries
@@ -155,6 +158,8 @@ func receive[In pipeline.Message](work, round context.Context, w *worker, dv bro
 		w.deps.Log.ErrorContext(work, "message not understood", "queue", w.queue, "error", err, "bytes", len(dv.Body))
 		return w.finish(work, round, dv, until, outcome{label: "malformed", send: []letter{{broker.DeadQueue(w.queue), broker.Message{Body: dv.Body}}}})
 	}
+	work, span := begin(work, w, h)
+	defer span.End()
 	faultpoint.Reach(w.queue+" delivered", string(h.TraceID))
 	if h.Attempt == 1 {
 		w.wait.Observe(max(0, w.deps.Now().Sub(h.Timestamp).Seconds()), w.queue)
@@ -167,13 +172,18 @@ func receive[In pipeline.Message](work, round context.Context, w *worker, dv bro
 			if o.label != "retried" {
 				w.attempts.Observe(float64(h.Attempt), w.queue)
 			}
+			tell(span, o)
 			return w.finish(work, round, dv, until, o)
 		case round.Err() != nil:
+			span.Fail("interrupted", "")
 			return nil // not acked: it goes back, and another worker has it
 		case time.Now().Add(pause).After(until):
-			return w.finish(work, round, dv, until, outcome{label: "given_back", send: []letter{w.hold(h, dv.Body)}})
+			o := outcome{label: "given_back", send: []letter{w.hold(h, dv.Body)}, code: "unavailable"}
+			tell(span, o)
+			return w.finish(work, round, dv, until, o)
 		case n == 0:
 			w.deps.Log.WarnContext(work, "waiting for a dependency", "queue", w.queue, "image", h, "error", o.away)
+			span.Event("waiting for a dependency")
 		}
 		patience.Pause(round, pause)
 	}
@@ -181,6 +191,7 @@ func receive[In pipeline.Message](work, round context.Context, w *worker, dv bro
 
 // finish publishes what the outcome asks for, until the broker has it, and acks.
 func (w *worker) finish(work, round context.Context, dv broker.Delivery, until time.Time, o outcome) error {
+	carryOn(dv, o.send)
 	for n := 0; len(o.send) > 0; {
 		err := w.deps.Broker.Publish(work, o.send[0].queue, o.send[0].message)
 		pause := patience.BackOff(n)
@@ -228,26 +239,26 @@ func (w *worker) end(h pipeline.Envelope, f *pipeline.Failure) outcome {
 	if err != nil {
 		return outcome{away: err}
 	}
-	return outcome{send: []letter{l}, label: "failed"}
+	return outcome{send: []letter{l}, label: "failed", code: f.Code, text: f.Text}
 }
 
 // failed is the outcome of a step that returned an error.
-func (w *worker) failed(h pipeline.Envelope, body []byte, err error) outcome {
+func (w *worker) failed(ctx context.Context, h pipeline.Envelope, body []byte, err error) outcome {
 	if f, ok := errors.AsType[*pipeline.Failure](err); ok {
-		w.deps.Log.Info("image failed", "queue", w.queue, "image", h, "error", f)
+		w.deps.Log.InfoContext(ctx, "image failed", "queue", w.queue, "image", h, "error", f)
 		return w.end(h, f)
 	}
 	if unavailable(err) {
 		return outcome{away: err}
 	}
 	if h.Attempt < pipeline.MaxAttempts {
-		w.deps.Log.Warn("step went wrong and is tried again", "queue", w.queue, "image", h, "error", err)
-		return outcome{send: []letter{w.later(h, withAttempt(body, h.Attempt+1), h.Attempt)}, label: "retried"}
+		w.deps.Log.WarnContext(ctx, "step went wrong and is tried again", "queue", w.queue, "image", h, "error", err)
+		return outcome{send: []letter{w.later(h, withAttempt(body, h.Attempt+1), h.Attempt)}, label: "retried", code: "retried"}
 	}
-	w.deps.Log.Error("step went wrong for the last time", "queue", w.queue, "image", h, "error", err)
+	w.deps.Log.ErrorContext(ctx, "step went wrong for the last time", "queue", w.queue, "image", h, "error", err)
 	o := w.end(h, &pipeline.Failure{Code: pipeline.CodeProcessingFailed, Text: textFailed, Retryable: true, Err: err})
 	o.label = "dead"
-	o.send = append(o.send, letter{broker.DeadQueue(w.queue), broker.Message{Body: body, Headers: traceHeaders(h.TraceID, w.queue)}})
+	o.send = append(o.send, letter{broker.DeadQueue(w.queue), broker.Message{Body: body, Headers: traceHeaders(h.TraceID)}})
 	return o
 }
 
@@ -255,7 +266,7 @@ func (w *worker) failed(h pipeline.Envelope, body []byte, err error) outcome {
 // has just failed.
 func (w *worker) later(h pipeline.Envelope, body []byte, attempt int) letter {
 	delay := broker.RetryDelays[min(max(attempt, 1), len(broker.RetryDelays))-1]
-	return letter{broker.RetryQueue(w.queue, delay), broker.Message{Body: body, Headers: traceHeaders(h.TraceID, w.queue)}}
+	return letter{broker.RetryQueue(w.queue, delay), broker.Message{Body: body, Headers: traceHeaders(h.TraceID)}}
 }
 
 // hold puts a message off by the longest delay, as it is.

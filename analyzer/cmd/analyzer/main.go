@@ -18,9 +18,9 @@ func main() {
 }
 
 func run(ctx context.Context, environ []string) error {
-	return remote.Run(ctx, environ, false, func(ctx context.Context, c analyzer.Config, s *remote.Servers) (remote.Runner, error) {
+	return remote.Run(ctx, "analyzer", environ, false, func(ctx context.Context, c analyzer.Config, s *remote.Servers) (remote.Runner, error) {
 		return analyzer.New(ctx, c, analyzer.Deps{
-			Broker: s.Broker, Originals: s.Originals, Log: s.Log, Metrics: s.Metrics,
+			Broker: s.Broker, Originals: s.Originals, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
 		})
 	})
 }

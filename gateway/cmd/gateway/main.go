@@ -40,9 +40,9 @@ func main() {
 }
 
 func run(ctx context.Context, environ []string) error {
-	return remote.Run(ctx, environ, true, func(ctx context.Context, c gateway.Config, s *remote.Servers) (remote.Runner, error) {
+	return remote.Run(ctx, "gateway", environ, true, func(ctx context.Context, c gateway.Config, s *remote.Servers) (remote.Runner, error) {
 		return gateway.New(ctx, c, gateway.Deps{
-			Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics,
+			Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
 		})
 	})
 }

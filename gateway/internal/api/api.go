@@ -35,6 +35,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
 // Config is what the server may do. A field that is zero means its default.
@@ -87,6 +88,7 @@ type Deps struct {
 	Ops       http.Handler  // of /healthz, /readyz and /metrics; nil when they are elsewhere
 	Log       *slog.Logger
 	Metrics   *metrics.Registry
+	Traces    *tracing.Tracer // may be nil
 }
 
 // jobs is the part of a job.Store that answers are made from.

@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
 // figures are the metrics.
@@ -53,11 +54,15 @@ func newFigures(m *metrics.Registry) figures {
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		began := time.Now()
+		span := s.trace(c)
+		defer span.End()
 		if err := s.guard(next, c); err != nil {
 			s.fail(err, c)
 		}
 		took, status := time.Since(began), c.Response().Status
 		route, method := route(c), method(c.Request())
+		span.Answered(status)
+		span.SetString("job_id", jobID(c))
 		s.figures.requests.Inc(route, method, strconv.Itoa(status))
 		s.figures.in.Add(float64(max(0, c.Request().ContentLength)), route)
 		s.figures.out.Add(float64(max(0, c.Response().Size)), route)
@@ -73,6 +78,18 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			slog.Duration("duration", took), slog.String("job_id", jobID(c)), slog.String("key", callerOf(c).name()), slog.Int64("bytes", c.Response().Size))
 		return nil
 	}
+}
+
+// trace begins the span of a request to the API. Pages and strangers' guesses have
+// none.
+func (s *Server) trace(c echo.Context) *tracing.Span {
+	r, route := c.Request(), route(c)
+	if s.deps.Traces == nil || !strings.HasPrefix(route, pathBatch) {
+		return nil
+	}
+	ctx, span := s.deps.Traces.Request(r.Context(), method(r), route, r.Header.Values("Traceparent"))
+	c.SetRequest(r.WithContext(ctx))
+	return span
 }
 
 // guard turns a panic into an error, so that one request ends and not the

@@ -86,21 +86,10 @@ func (b *Batch) Add(ctx context.Context, s Source) error {
 		URL: strings.TrimSpace(s.URL), OriginalFilename: originalFilename(s.Name, s.URL, index),
 	}
 	img.KeyName = KeyName(img.OriginalFilename, "")
-	failure := s.Failure
-	switch {
-	case failure != nil:
-	case img.URL != "":
-		_, err := b.in.downloads.Check(img.URL)
-		failure, _ = errors.AsType[*pipeline.Failure](err)
-	default:
-		var ext string
-		if img.Original, ext, failure = b.in.inspect(s.Data); failure == nil {
-			img.KeyName = KeyName(img.OriginalFilename, ext)
-			img.Original.Path = pipeline.OriginalKey(img.TraceID, img.KeyName)
-			if err := b.store(ctx, img.Original, s.Data); err != nil {
-				return fmt.Errorf("add image %d: %w", index, err)
-			}
-		}
+	failure, err := b.take(ctx, &img, s)
+	if err != nil {
+		b.endTrace(ctx, &img)
+		return fmt.Errorf("add image %d: %w", index, err)
 	}
 	if failure != nil {
 		img.Status, img.Error, img.ErrorCode, img.Retryable = job.Failed, failure.Text, failure.Code, failure.Retryable
@@ -108,6 +97,29 @@ func (b *Batch) Add(ctx context.Context, s Source) error {
 	}
 	b.images = append(b.images, img)
 	return nil
+}
+
+// take checks an image's source and stores what came inline. The failure is the
+// image's own.
+func (b *Batch) take(ctx context.Context, img *job.Image, s Source) (failure *pipeline.Failure, err error) {
+	if failure = s.Failure; failure == nil && img.URL != "" {
+		_, err := b.in.downloads.Check(img.URL)
+		if failure, _ = errors.AsType[*pipeline.Failure](err); failure == nil {
+			return nil, nil // Its intake is the fetch.
+		}
+	}
+	ctx, span := b.in.traced(ctx, b.id, img.Index, img.TraceID, source(img))
+	defer func() { endIntake(span, failure, err) }()
+	if failure != nil {
+		return failure, nil
+	}
+	var ext string
+	if img.Original, ext, failure = b.in.inspect(s.Data); failure != nil {
+		return failure, nil
+	}
+	img.KeyName = KeyName(img.OriginalFilename, ext)
+	img.Original.Path = pipeline.OriginalKey(img.TraceID, img.KeyName)
+	return nil, b.store(ctx, img.Original, s.Data)
 }
 
 // store puts an original, under the reservation that owns it until the job does.
@@ -161,6 +173,7 @@ func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
 	j := job.New(b.id, b.images, now)
 	b.lease.Until = now.Add(job.LeaseTime)
 	j.Lease, j.RetryOf, j.Fingerprint, j.Owner = b.lease, b.retryOf, b.Fingerprint, b.Owner
+	j.Origin = b.in.deps.Traces.Origin(ctx)
 	switch err := b.in.deps.Jobs.Create(ctx, j); {
 	case errors.Is(err, job.ErrLeaseLost):
 		// We stood still for so long that the reservation was cleared away. Another
@@ -183,6 +196,7 @@ func (b *Batch) Abort(ctx context.Context) {
 	if b.over {
 		return
 	}
+	b.endTraces(ctx)
 	held := b.reserved || b.doubtful
 	b.end()
 	if held {

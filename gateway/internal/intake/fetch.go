@@ -54,8 +54,10 @@ func (in *Intake) fetch(ctx context.Context, t *task) {
 	old := time.AfterFunc(slowAfter, func() { in.schedule.aged(t) })
 	defer old.Stop()
 	began := time.Now()
+	ctx, span := in.traced(in.deps.Traces.From(ctx, t.job.origin), t.job.id, t.index, t.trace, "url")
 	err := in.fetchImage(ctx, t)
 	f, failed := errors.AsType[*pipeline.Failure](err)
+	defer func() { endIntake(span, f, err) }()
 	if failed {
 		err = in.endImage(ctx, t, f)
 	}
@@ -161,7 +163,9 @@ func (in *Intake) download(ctx context.Context, t *task) (*download.Image, error
 	var img *download.Image
 	busy := func(err error) bool { return errors.Is(err, download.ErrBusy) }
 	err := in.until(ctx, "download memory", busy, func() (err error) {
+		ctx, span := in.downloading(ctx, t.url)
 		img, err = in.downloads.Get(ctx, t.job.id, t.url)
+		endDownload(span, err)
 		return err
 	})
 	return img, err

@@ -31,6 +31,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
 // Config is what an Intake may do. A field that is zero means its default.
@@ -83,6 +84,7 @@ type Deps struct {
 	Metrics *metrics.Registry
 	Now     func() time.Time // default time.Now
 	Owner   string           // of the leases: a name that no other process has or had
+	Traces  *tracing.Tracer  // may be nil
 }
 
 // Intake is the way in. New gives it to the API, and Run does its work.

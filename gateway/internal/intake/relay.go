@@ -76,7 +76,7 @@ func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
 	for i := range unsent {
 		wg.Go(func() {
 			u := &unsent[i]
-			errs[i] = stage.Publish(ctx, in.deps.Broker, pipeline.ImageUpload, u.Image.Upload(u.JobID, in.deps.Now()))
+			errs[i] = stage.Publish(in.deps.Traces.Within(ctx, u.Image.TraceID), in.deps.Broker, pipeline.ImageUpload, u.Image.Upload(u.JobID, in.deps.Now()))
 		})
 	}
 	wg.Wait()

@@ -39,7 +39,7 @@ type schedule struct {
 
 // fetchJob is a job with images to fetch, under one lease.
 type fetchJob struct {
-	id            string
+	id, origin    string
 	lease         job.Lease
 	waiting       []target
 	active, young int
@@ -71,7 +71,7 @@ func newSchedule(fetchers int) *schedule {
 // add schedules the images of a job that are to be fetched. The job's lease
 // replaces an older one.
 func (s *schedule) add(j *job.Job) {
-	fj := &fetchJob{id: j.ID, lease: j.Lease, running: make(map[*task]context.CancelFunc)}
+	fj := &fetchJob{id: j.ID, origin: j.Origin, lease: j.Lease, running: make(map[*task]context.CancelFunc)}
 	bytes := 0
 	for i := range j.Images {
 		if img := &j.Images[i]; img.ToFetch() {

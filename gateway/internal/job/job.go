@@ -51,6 +51,7 @@ type Job struct {
 	RetryOf     string // id of the job whose failed images these are; empty for a batch
 	Fingerprint string // of the request, for one that came with a Key
 	Owner       string // name of the API key that made it; empty: made without keys
+	Origin      string // of its traces: what the tracer remembers of the request; empty without one
 
 	Lease         Lease // who fetches its URLs or receives its request
 	OriginalsGone bool  // retention has deleted the originals

@@ -22,6 +22,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
+	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
 // Deps are what settling needs.
@@ -35,6 +36,7 @@ type Deps struct {
 	Log     *slog.Logger
 	Metrics *metrics.Registry
 	Now     func() time.Time // default time.Now
+	Traces  *tracing.Tracer  // may be nil
 
 	Concurrency int // results in hand at once, which the store commits together; default 64
 }
@@ -45,6 +47,7 @@ func Run(ctx context.Context, d Deps) error {
 	s := newSettler(d)
 	deps := stage.Deps{
 		Broker: d.Broker, Log: d.Log, Metrics: d.Metrics, Now: s.deps.Now, Ready: d.Jobs.Ready, Concurrency: s.deps.Concurrency,
+		Traces: d.Traces, Work: "settle",
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return stage.Drain(ctx, deps, pipeline.ImageProcessed, s.result) })

@@ -18,9 +18,9 @@ func main() {
 }
 
 func run(ctx context.Context, environ []string) error {
-	return remote.Run(ctx, environ, false, func(ctx context.Context, c processor.Config, s *remote.Servers) (remote.Runner, error) {
+	return remote.Run(ctx, "processor", environ, false, func(ctx context.Context, c processor.Config, s *remote.Servers) (remote.Runner, error) {
 		return processor.New(ctx, c, processor.Deps{
-			Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics,
+			Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
 		})
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
@@ -25,9 +26,10 @@ const forgetAfter = 24 * time.Hour
 // It outlives a process, which is what a message can kill, and need not outlive
 // the machine: a file that is lost costs a poison message one more death.
 //
-// A message is known again by its traceparent, which its sender makes of the
-// image and the queue; one without is not remembered. A nil memory remembers
-// nothing.
+// A message is known again by its queue and by the trace in its traceparent, which
+// is the image's; one without is not remembered. The span that stands there beside
+// the trace is another one each time that the message is sent. A nil memory
+// remembers nothing.
 type memory struct {
 	dir    string
 	deaths map[string]int // by file, as found at the start; the Broker's mu guards it
@@ -63,11 +65,15 @@ func openMemory(dir string) (*memory, error) {
 
 // file names the message on the queue, "" for one that is not remembered.
 func (m *memory) file(queue string, msg *message) string {
-	parent := msg.headers["traceparent"]
-	if m == nil || parent == "" {
+	traceparent := msg.headers["traceparent"]
+	if m == nil || traceparent == "" {
 		return ""
 	}
-	sum := sha256.Sum256([]byte(queue + " " + parent))
+	trace := traceparent
+	if parts := strings.Split(traceparent, "-"); len(parts) > 1 {
+		trace = parts[1]
+	}
+	sum := sha256.Sum256([]byte(queue + " " + trace))
 	return hex.EncodeToString(sum[:16])
 }
 

@@ -2,9 +2,11 @@ package membroker_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,9 +15,11 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 )
 
-// image is a message as a stage sends it: known again by its traceparent.
+// image is a message as a stage sends it: known again by the trace in its
+// traceparent, with another span in it each time.
 func image(name string) broker.Message {
-	return broker.Message{Body: []byte(name), Headers: map[string]string{"traceparent": name}}
+	traceparent := "00-" + strings.ReplaceAll(name, " ", "") + "-" + rand.Text() + "-01"
+	return broker.Message{Body: []byte(name), Headers: map[string]string{"traceparent": traceparent}}
 }
 
 // reopen is a process that starts on what one before it has left in the folder.

@@ -37,6 +37,17 @@ func (list hosts) allow(host string) bool {
 	return len(list) == 0
 }
 
+// Host is the host of an address, which is all of it that may be told: a name and a
+// password can stand before it, and anything behind it. It is empty for what is no
+// address.
+func Host(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
 // CheckHost tells what is wrong with an entry of [Config].AllowHosts.
 func CheckHost(pattern string) error {
 	name := plain(strings.TrimPrefix(pattern, "*."))

@@ -26,6 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) job.Store) {
 		{"leases", testLeases},
 		{"keys", testKeys},
 		{"owners", testOwners},
+		{"origin", testOrigin},
 		{"change", testChange},
 		{"cancel", testCancel},
 		{"concurrency", testConcurrency},

@@ -36,7 +36,7 @@ func (s *Store) create(ctx context.Context, x *session, j *job.Job) error {
 	var seq, relayUntil int64
 	err := x.one(ctx, query, j.Status, j.Total, j.Completed, j.Failed, j.Revision,
 		micros(j.CreatedAt), micros(j.UpdatedAt), micros(j.CompletedAt), micros(j.Lease.Until), work, j.OriginalsGone,
-		text(j.RetryOf), text(j.Fingerprint), text(j.Owner), text(j.ID), text(j.Lease.Owner), j.Lease.Epoch)(&seq, &relayUntil)
+		text(j.RetryOf), text(j.Fingerprint), text(j.Owner), text(j.Origin), text(j.ID), text(j.Lease.Owner), j.Lease.Epoch)(&seq, &relayUntil)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return job.ErrLeaseLost
 	}

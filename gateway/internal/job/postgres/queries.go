@@ -16,12 +16,12 @@ const (
 		ON CONFLICT (idempotency_scope, idempotency_key) WHERE ` + keyHeld + ` DO NOTHING`
 	fillReserved = `UPDATE jobs SET status = $1, visible = true, total = $2, completed = $3, failed = $4, revision = $5,
 		created_at = $6, updated_at = $7, completed_at = $8, lease_until = $9, work = $10, originals_gone = $11,
-		retry_of = $12, fingerprint = $13, owner = $14
-		WHERE id = $15 AND status = 'receiving' AND lease_owner = $16 AND lease_epoch = $17 RETURNING seq, ` + now
+		retry_of = $12, fingerprint = $13, owner = $14, origin = $15
+		WHERE id = $16 AND status = 'receiving' AND lease_owner = $17 AND lease_epoch = $18 RETURNING seq, ` + now
 	insertJob = `INSERT INTO jobs (status, visible, total, completed, failed, revision, created_at, updated_at,
-		completed_at, lease_until, work, originals_gone, retry_of, fingerprint, owner, id, lease_owner, lease_epoch,
+		completed_at, lease_until, work, originals_gone, retry_of, fingerprint, owner, origin, id, lease_owner, lease_epoch,
 		idempotency_scope, idempotency_key)
-		VALUES ($1, true, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, '', '') RETURNING seq, ` + now
+		VALUES ($1, true, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, '', '') RETURNING seq, ` + now
 	releaseJob = `DELETE FROM jobs WHERE id = $1 AND status = 'receiving' AND lease_owner = $2 AND lease_epoch = $3`
 	jobExists  = `SELECT EXISTS (SELECT FROM jobs WHERE id = $1)`
 
@@ -142,7 +142,7 @@ const jobColumns = `j.seq, j.work, j.id, j.status, j.total, j.completed, j.faile
 	j.created_at, j.updated_at, j.completed_at, j.lease_owner, j.lease_epoch,
 	CASE WHEN j.work = 0 THEN j.lease_until
 	ELSE greatest(j.lease_until, (SELECT o.renewed_until FROM owners o WHERE o.name = j.lease_owner)) END AS ends,
-	j.originals_gone, j.retry_of, j.fingerprint, j.owner`
+	j.originals_gone, j.retry_of, j.fingerprint, j.owner, j.origin`
 
 // imageColumns are what readImage reads.
 const imageColumns = `i.idx, i.trace_id, i.original_filename, i.key_name, i.url, i.status,

@@ -32,7 +32,7 @@ func readJob(scan scanner) (*row, error) {
 	var created, updated, completed, until int64
 	err := scan(&r.seq, &r.work, &r.ID, &r.Status, &r.Total, &r.Completed, &r.Failed, &r.Revision,
 		&created, &updated, &completed, &r.Lease.Owner, &r.Lease.Epoch, &until,
-		&r.OriginalsGone, &r.RetryOf, &r.Fingerprint, &r.Owner)
+		&r.OriginalsGone, &r.RetryOf, &r.Fingerprint, &r.Owner, &r.Origin)
 	if err != nil {
 		return nil, err
 	}

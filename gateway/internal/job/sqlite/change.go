@@ -38,7 +38,7 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 	var seq int64
 	err := x.one(ctx, query, j.Status, j.Total, j.Completed, j.Failed, j.Revision,
 		micros(j.CreatedAt), micros(j.UpdatedAt), micros(j.CompletedAt), micros(j.Lease.Until), work, j.OriginalsGone,
-		j.RetryOf, j.Fingerprint, j.Owner, j.ID, j.Lease.Owner, j.Lease.Epoch)(&seq)
+		j.RetryOf, j.Fingerprint, j.Owner, j.Origin, j.ID, j.Lease.Owner, j.Lease.Epoch)(&seq)
 	if errors.Is(err, sql.ErrNoRows) {
 		return job.ErrLeaseLost
 	}

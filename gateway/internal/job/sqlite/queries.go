@@ -17,11 +17,11 @@ const (
 		VALUES (?, 'receiving', 0, 0, 0, 0, 0, 0, 0, 0, ?, ?, ?, 1, 0, ?, ?)`
 	fillReserved = `UPDATE jobs SET status = ?, visible = 1, total = ?, completed = ?, failed = ?, revision = ?,
 		created_at = ?, updated_at = ?, completed_at = ?, lease_until = ?, work = ?, originals_gone = ?,
-		retry_of = ?, fingerprint = ?, owner = ?
+		retry_of = ?, fingerprint = ?, owner = ?, origin = ?
 		WHERE id = ? AND status = 'receiving' AND lease_owner = ? AND lease_epoch = ? RETURNING seq`
 	insertJob = `INSERT INTO jobs (status, visible, total, completed, failed, revision, created_at, updated_at,
-		completed_at, lease_until, work, originals_gone, retry_of, fingerprint, owner, id, lease_owner, lease_epoch)
-		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq`
+		completed_at, lease_until, work, originals_gone, retry_of, fingerprint, owner, origin, id, lease_owner, lease_epoch)
+		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq`
 	insertImage = `INSERT INTO images (job, idx, trace_id, original_filename, key_name, url, status, original_path,
 		content_type, size, sha256, processed_path, error, error_code, retryable, start_time, end_time, revision,
 		unsent, send) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`

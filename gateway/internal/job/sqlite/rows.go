@@ -41,14 +41,14 @@ const jobColumns = `j.seq, j.work, j.id, j.status, j.total, j.completed, j.faile
 	j.created_at, j.updated_at, j.completed_at, j.lease_owner, j.lease_epoch,
 	CASE WHEN j.work = 0 THEN j.lease_until
 	ELSE max(j.lease_until, coalesce((SELECT o.renewed_until FROM owners o WHERE o.name = j.lease_owner), 0)) END,
-	j.originals_gone, j.retry_of, j.fingerprint, j.owner`
+	j.originals_gone, j.retry_of, j.fingerprint, j.owner, j.origin`
 
 func readJob(scan scanner) (*row, error) {
 	var r row
 	var created, updated, completed, until int64
 	err := scan(&r.seq, &r.work, &r.ID, &r.Status, &r.Total, &r.Completed, &r.Failed, &r.Revision,
 		&created, &updated, &completed, &r.Lease.Owner, &r.Lease.Epoch, &until,
-		&r.OriginalsGone, &r.RetryOf, &r.Fingerprint, &r.Owner)
+		&r.OriginalsGone, &r.RetryOf, &r.Fingerprint, &r.Owner, &r.Origin)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package remote
+package service
 
 import (
 	"crypto/x509"
@@ -11,7 +11,7 @@ import (
 // believed where a server is spoken to over TLS.
 type TrustConfig struct {
 	// Certificates, in PEM, of authorities that are trusted besides the system's own: for `amqps://` without a `cacertfile`, and
-	// an `https://` of S3 or `GATEWAY_URL`. PostgreSQL has `sslrootcert` in its URL.
+	// an `https://` of S3, `GATEWAY_URL` or `OTEL_EXPORTER_OTLP_ENDPOINT`. PostgreSQL has `sslrootcert` in its URL.
 	TLSCAFile string `env:"TLS_CA_FILE"`
 }
 

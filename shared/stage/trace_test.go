@@ -1,0 +1,163 @@
+package stage_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/membroker"
+	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/stage"
+	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/tracing/tracingtest"
+)
+
+// line is a stage from image_upload to metadata_generated whose work is said by the
+// name of the image's file.
+func line(t *testing.T, tracer *tracing.Tracer) (publish func(i int, name, traceparent string), next func(queue string) broker.Delivery) {
+	t.Helper()
+	memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	b := tracing.Broker(memory, tracer)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- stage.Run(ctx, stage.Deps{
+			Broker: b, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(), Traces: tracer, Work: "analysis",
+		}, pipeline.ImageUpload, pipeline.MetadataGenerated, func(ctx context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
+			_, part := tracer.Part(ctx, "GET originals")
+			part.End()
+			switch {
+			case u.OriginalFilename == "damaged.jpg":
+				return pipeline.Analysis{}, &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged image", Err: errors.New("inside")}
+			case u.OriginalFilename == "odd.jpg" && u.Attempt == 1:
+				return pipeline.Analysis{}, errors.New("inside")
+			}
+			return analysis(u)
+		})
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := errors.Join(<-ended, memory.Close(), tracer.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	publish = func(i int, name, traceparent string) {
+		t.Helper()
+		u := upload(i)
+		u.OriginalFilename = name
+		to := tracing.Broker(carrying{memory, traceparent}, tracer)
+		if err := stage.Publish(tracer.Within(t.Context(), u.TraceID), to, pipeline.ImageUpload, u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return publish, func(queue string) (got broker.Delivery) {
+		t.Helper()
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		if err := memory.Consume(ctx, queue, 1, func(_ context.Context, d broker.Delivery) error {
+			got = d
+			stop()
+			return d.Ack()
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+}
+
+// carrying has messages come with a trace context of somebody else, if there is one.
+type carrying struct {
+	broker.Broker
+	traceparent string
+}
+
+func (c carrying) Publish(ctx context.Context, queue string, m broker.Message) error {
+	if c.traceparent != "" {
+		m.Headers["traceparent"] = c.traceparent
+	}
+	return c.Broker.Publish(ctx, queue, m)
+}
+
+// TestTracePassesThrough holds that a stage that records nothing leaves the traces
+// of the others whole: what it sends carries on what came, if that is the image's.
+func TestTracePassesThrough(t *testing.T) {
+	publish, next := line(t, nil)
+	for i, name := range []string{"a.jpg", "damaged.jpg", "odd.jpg"} {
+		id := pipeline.NewTraceID(jobID, i)
+		came := "00-" + string(id) + "-b7ad6b7169203331-01"
+		publish(i, name, came)
+		queue := pipeline.MetadataGenerated.Name
+		if name == "damaged.jpg" {
+			queue = pipeline.ImageProcessed.Name
+		}
+		if got := next(queue).Headers; got["traceparent"] != came || len(got) != 1 {
+			t.Errorf("%s comes with %s and goes on with %v", name, came, got)
+		}
+	}
+	for i, came := range []string{"", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "nonsense"} {
+		publish(i, "a.jpg", came)
+		if got, want := next(pipeline.MetadataGenerated.Name).Headers["traceparent"], pipeline.Traceparent(pipeline.NewTraceID(jobID, i)); got != want {
+			t.Errorf("%q goes on as %s, want %s", came, got, want)
+		}
+	}
+}
+
+// TestTraceOfAStage holds what a stage records: one span for all that is done for a
+// message, as a part of what sent it, in which are the step's own and the publish.
+func TestTraceOfAStage(t *testing.T) {
+	collector := tracingtest.Start(t)
+	tracer, err := tracing.Open(t.Context(), tracing.Config{Endpoint: service.SecretURL(collector.URL)}, tracing.Process{
+		Name: "analyzer", Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish, next := line(t, tracer)
+	for i, name := range []string{"a.jpg", "damaged.jpg", "odd.jpg"} {
+		publish(i, name, "")
+	}
+	for _, queue := range []string{pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name, pipeline.MetadataGenerated.Name} {
+		next(queue)
+	}
+	spans := collector.Await("four analyses", func(spans []tracingtest.Span) bool { return len(tracingtest.Named(spans, "analysis")) == 4 })
+	parent := map[string]tracingtest.Span{}
+	for _, s := range spans {
+		parent[s.SpanID] = s
+	}
+	type told struct{ attempt, outcome, code, message, under, out string }
+	got := map[told]bool{}
+	for _, s := range tracingtest.Named(spans, "analysis") {
+		is := told{s.Attributes["attempt"], s.Attributes["outcome"], s.Attributes["error_code"], s.Message, parent[s.Parent].Name, ""}
+		for _, part := range spans {
+			if part.Parent == s.SpanID && part.Name != "GET originals" {
+				is.out = part.Name
+			}
+		}
+		if s.Failed != (is.code != "") || s.Attributes["job_id"] != jobID || s.Attributes["index"] == "" || s.Kind != "consumer" {
+			t.Errorf("%+v", s)
+		}
+		got[is] = true
+	}
+	for _, want := range []told{
+		{"1", "done", "", "", "publish image_upload", "publish metadata_generated"},
+		{"1", "failed", "damaged_image", "Damaged image", "publish image_upload", "publish image_processed"},
+		{"1", "retried", "retried", "", "publish image_upload", "publish image_upload.retry.1s"},
+		{"2", "done", "", "", "publish image_upload.retry.1s", "publish metadata_generated"},
+	} {
+		if !got[want] {
+			t.Errorf("no analysis is %+v:\n%s", want, tracingtest.List(spans))
+		}
+	}
+	if n := len(tracingtest.Named(spans, "GET originals")); n != 4 {
+		t.Errorf("%d parts of the step, want 4", n)
+	}
+	for _, s := range tracingtest.Named(spans, "queue image_upload") {
+		if from := parent[s.Parent]; from.Name != "publish image_upload" && from.Name != "publish image_upload.retry.1s" || !s.Start.Equal(from.Start) {
+			t.Errorf("the time in the queue is under %+v: %+v", from, s)
+		}
+	}
+}
