@@ -25,29 +25,17 @@ import (
 
 // variables are the names that a service reads, the gateway's tool included.
 func variables(part string) map[string]bool {
-	types := map[string][]reflect.Type{
-		"gateway":   {reflect.TypeFor[gateway.Config](), reflect.TypeFor[deadletters.Config]()},
-		"analyzer":  {reflect.TypeFor[analyzer.Config]()},
-		"processor": {reflect.TypeFor[processor.Config]()},
-	}[part]
 	names := map[string]bool{}
-	for _, config := range append(types, reflect.TypeFor[remote.Config]()) {
+	for _, config := range map[string][]reflect.Type{
+		"gateway":   {reflect.TypeFor[remote.Whole[gateway.Config]](), reflect.TypeFor[deadletters.Config]()},
+		"analyzer":  {reflect.TypeFor[remote.Whole[analyzer.Config]]()},
+		"processor": {reflect.TypeFor[remote.Whole[processor.Config]]()},
+	}[part] {
 		for _, v := range service.Variables(config) {
 			names[v.Name] = true
 		}
 	}
 	return names
-}
-
-// foreign reports whether a name is OpenTelemetry's or Amazon's, where the service
-// has none of theirs in its own configuration: what reads those is in a library.
-func foreign(name string, known map[string]bool) bool {
-	for _, owner := range []string{"OTEL_", "AWS_"} {
-		if strings.HasPrefix(name, owner) {
-			return !slices.ContainsFunc(slices.Collect(maps.Keys(known)), func(k string) bool { return strings.HasPrefix(k, owner) })
-		}
-	}
-	return false
 }
 
 // TestOnlyWhatIsReadIsSet holds every name in the environment to the service, or to
@@ -56,7 +44,7 @@ func TestOnlyWhatIsReadIsSet(t *testing.T) {
 	each(t, func(t *testing.T, _ *release, part string, d *apps.Deployment) {
 		known, seen := variables(part), map[string]bool{}
 		for _, e := range d.Spec.Template.Spec.Containers[0].Env {
-			if name := e.Name; !known[name] && !known[strings.TrimSuffix(name, "_FILE")] && name != "GOMEMLIMIT" && name != "GODEBUG" && !foreign(name, known) {
+			if name := e.Name; !known[name] && !known[strings.TrimSuffix(name, "_FILE")] && name != "GOMEMLIMIT" && name != "GODEBUG" {
 				t.Errorf("nothing reads %s", name)
 			}
 			if seen[e.Name] {
@@ -129,12 +117,10 @@ func TestEveryVariableCanBeSet(t *testing.T) {
 			delete(may, name)
 		}
 		for name := range may {
-			if !foreign(name, known) {
-				t.Errorf("the schema has %s.env.%s, which nothing reads", part, name)
-			}
+			t.Errorf("the schema has %s.env.%s, which nothing reads", part, name)
 		}
 		for name := range all {
-			if schema.Properties[part].Properties.Env.Properties[name] == nil && !known[name] && !foreign(name, known) {
+			if schema.Properties[part].Properties.Env.Properties[name] == nil && !known[name] {
 				t.Errorf("the schema has env.%s, which the %s does not read", name, part)
 			}
 		}
@@ -167,14 +153,14 @@ func TestServicesTakeTheirConfiguration(t *testing.T) {
 				var err error
 				switch part {
 				case "gateway":
-					_, err = service.Load(environ, check[gateway.Config])
+					_, err = remote.Load[gateway.Config](environ)
 					if err == nil {
 						_, err = service.Load(environ, func(*deadletters.Config) error { return nil })
 					}
 				case "analyzer":
-					_, err = service.Load(environ, check[analyzer.Config])
+					_, err = remote.Load[analyzer.Config](environ)
 				case "processor":
-					_, err = service.Load(environ, check[processor.Config])
+					_, err = remote.Load[processor.Config](environ)
 				}
 				if err != nil {
 					t.Error(err)
@@ -182,22 +168,6 @@ func TestServicesTakeTheirConfiguration(t *testing.T) {
 			})
 		}
 	}
-}
-
-// whole is the configuration of a service and of its servers, as remote.Run reads it.
-type whole[C remote.Configuration[C]] struct {
-	Service C
-	Remote  remote.Config
-}
-
-func check[C remote.Configuration[C]](c *whole[C]) error {
-	if _, err := c.Service.Complete(); err != nil {
-		return err
-	}
-	if _, err := c.Service.Logger(os.Stderr); err != nil {
-		return err
-	}
-	return c.Remote.Validate()
 }
 
 // asInPod writes the files of the projected volume and returns the environment with
