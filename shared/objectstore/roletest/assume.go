@@ -35,8 +35,11 @@ func Assume(ctx context.Context, endpoint, accessKey, secretKey, policy string) 
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return Keys{}, fmt.Errorf("assume role: %s %v\n%s", resp.Status, err, text)
+	if err != nil {
+		return Keys{}, fmt.Errorf("assume role: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return Keys{}, fmt.Errorf("assume role: %s\n%s", resp.Status, text)
 	}
 	var answer struct {
 		Keys struct {
@@ -60,7 +63,7 @@ func sign(req *http.Request, body, accessKey, secretKey string, now time.Time) {
 	canonical := fmt.Sprintf("POST\n/\n\nhost:%s\nx-amz-date:%s\n\n%s\n%s", req.URL.Host, stamp, signed, sum(body))
 	scope := strings.Join([]string{day, region, service, "aws4_request"}, "/")
 	key := []byte("AWS4" + secretKey)
-	for _, part := range strings.Split(scope, "/") {
+	for part := range strings.SplitSeq(scope, "/") {
 		key = mac(key, part)
 	}
 	signature := hex.EncodeToString(mac(key, "AWS4-HMAC-SHA256\n"+stamp+"\n"+scope+"\n"+sum(canonical)))

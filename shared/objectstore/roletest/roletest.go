@@ -14,7 +14,7 @@ import (
 )
 
 // Token is what a container and a web identity show.
-const Token = "token of the test"
+const Token = "token of the test" //nolint:gosec // G101: of no use elsewhere.
 
 // Keys are the keys of a role.
 type Keys struct {
@@ -67,7 +67,7 @@ func Serve(t testing.TB, give func() (Keys, error)) *Server {
 	mux.HandleFunc("POST /{$}", func(w http.ResponseWriter, r *http.Request) {
 		if r.PostFormValue("Action") != "AssumeRoleWithWebIdentity" || r.PostFormValue("WebIdentityToken") != Token || r.PostFormValue("RoleArn") == "" {
 			w.WriteHeader(http.StatusForbidden)
-			fmt.Fprintf(w, failure, "InvalidIdentityToken", "No such identity")
+			_, _ = fmt.Fprintf(w, failure, "InvalidIdentityToken", "No such identity")
 			return
 		}
 		s.xml(w)
@@ -118,10 +118,10 @@ func (s *Server) xml(w http.ResponseWriter) {
 	k, err := s.next()
 	if err != nil {
 		w.WriteHeader(http.StatusForbidden)
-		fmt.Fprintf(w, failure, "AccessDenied", err)
+		_, _ = fmt.Fprintf(w, failure, "AccessDenied", err)
 		return
 	}
-	fmt.Fprintf(w, `<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleWithWebIdentityResult><Credentials>
+	_, _ = fmt.Fprintf(w, `<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleWithWebIdentityResult><Credentials>
 <AccessKeyId>%s</AccessKeyId><SecretAccessKey>%s</SecretAccessKey><SessionToken>%s</SessionToken><Expiration>%s</Expiration>
 </Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`,
 		k.AccessKey, k.SecretKey, k.SessionToken, k.Expires.UTC().Format(time.RFC3339Nano))

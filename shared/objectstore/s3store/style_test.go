@@ -17,13 +17,13 @@ func TestHostStyle(t *testing.T) {
 	for _, variables := range []string{"TEST_S3", "TEST_VERSITYGW"} {
 		t.Run(variables, func(t *testing.T) {
 			c := configOf(t, variables)
-			real := strings.TrimPrefix(c.Endpoint, "http://")
-			_, port, _ := net.SplitHostPort(real)
+			server := strings.TrimPrefix(c.Endpoint, "http://")
+			_, port, _ := net.SplitHostPort(server)
 			c.Endpoint, c.PathStyle = "http://"+net.JoinHostPort(domain, port), false
 			opening := func(t *testing.T, c Config) *Store {
 				s := opened(t, c, standard)
 				dial := s.http.DialContext
-				s.http.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) { return dial(ctx, network, real) }
+				s.http.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) { return dial(ctx, network, server) }
 				return s
 			}
 			if err := opening(t, c).Ready(t.Context()); err != nil {
