@@ -2,17 +2,10 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -80,85 +73,6 @@ func owner(name string) string {
 }
 
 const requestFile = "GET /api/v1/batch/:job_id/images/:index/file"
-
-// trace is the spans of one image.
-type trace struct {
-	t     *testing.T
-	all   []tracingtest.Span
-	known map[string]tracingtest.Span // by id
-}
-
-// never is the time of a kill that there was not.
-var never time.Time
-
-// traceOf picks the spans of an image and holds that they are one whole tree in
-// which nothing begins before what it is a part of. A span that was in hand at a kill
-// before the time is lost, and its parts have no parent.
-func traceOf(t *testing.T, spans []tracingtest.Span, id string, killed time.Time) trace {
-	t.Helper()
-	tr := trace{t: t, known: map[string]tracingtest.Span{}}
-	for _, s := range spans {
-		if s.TraceID == id {
-			tr.all = append(tr.all, s)
-			if _, twice := tr.known[s.SpanID]; twice {
-				t.Errorf("two spans have one id: %s", tracingtest.List([]tracingtest.Span{s}))
-			}
-			tr.known[s.SpanID] = s
-		}
-	}
-	if roots := tracingtest.Named(tr.all, "image"); len(roots) != 1 || roots[0].Parent != "" || roots[0].SpanID != pipeline.RootSpan(pipeline.TraceID(id)) {
-		t.Errorf("roots of %s: %s", id, tracingtest.List(roots))
-	}
-	for _, s := range tr.all {
-		parent, ok := tr.known[s.Parent]
-		switch {
-		case s.Name != "image" && !ok && s.Start.After(killed):
-			t.Errorf("its parent is not known: %s", tracingtest.List([]tracingtest.Span{s}))
-		case ok && s.Start.Before(parent.Start), s.End.Before(s.Start):
-			t.Errorf("it begins before its parent, or ends before it begins: %s", tracingtest.List([]tracingtest.Span{parent, s}))
-		}
-	}
-	return tr
-}
-
-// complete reports whether all of the trace has arrived, less what was lost by a
-// kill before the time.
-func complete(spans []tracingtest.Span, id string, killed time.Time) bool {
-	names, known := map[string]bool{}, map[string]bool{}
-	for _, s := range spans {
-		if s.TraceID == id {
-			names[s.Name], known[s.SpanID] = true, true
-		}
-	}
-	for _, s := range spans {
-		if s.TraceID == id && s.Name != "image" && !known[s.Parent] && s.Start.After(killed) {
-			return false
-		}
-	}
-	return names["image"] && (names["settle"] || !names["publish image_upload"])
-}
-
-// path is the names from the root to a span.
-func (tr trace) path(s tracingtest.Span) []string {
-	names := []string{s.Name}
-	for s.Parent != "" && len(names) < 20 {
-		s = tr.known[s.Parent] // nothing, with no parent, where it is lost
-		names = append([]string{s.Name}, names...)
-	}
-	return names
-}
-
-// has returns the only span at a path from the root.
-func (tr trace) has(path ...string) tracingtest.Span {
-	tr.t.Helper()
-	for _, s := range tr.all {
-		if slices.Equal(tr.path(s), path) {
-			return s
-		}
-	}
-	tr.t.Errorf("nothing is recorded at %q:\n%s", path, tracingtest.List(tr.all))
-	return tracingtest.Span{}
-}
 
 // TestTraces sends one batch of several kinds of images down the whole line, in both
 // forms of the system, and looks at everything that the collector gets.
@@ -391,95 +305,18 @@ func TestTracesOfAPart(t *testing.T) {
 	})
 }
 
-// TestCollectorIsNoDependency holds that a batch comes to its end and the process to
-// its own, whatever the collector does.
-func TestCollectorIsNoDependency(t *testing.T) {
-	for name, answer := range map[string]http.HandlerFunc{
-		"away":   nil,
-		"broken": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
-		"silent": func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body) // else the server does not notice that the client goes
-			<-r.Context().Done()
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			url := "http://" + freeAddr(t)
-			if answer != nil {
-				collector := tracingtest.Start(t)
-				collector.Answer(answer)
-				url = collector.URL
-			}
-			s := forms["standalone"](t, "OTEL_EXPORTER_OTLP_ENDPOINT="+url)
-			var batch []map[string]string
-			for i := range 20 {
-				batch = append(batch, inline(fmt.Sprintf("%d.jpg", i), goImage(t, "video-001.jpeg")))
-			}
-			if got := s.ended(t, s.submit(t, batch...)); got.Completed != 20 {
-				t.Errorf("job %+v", got)
-			}
-			began := time.Now()
-			if err := s.end(syscall.SIGTERM); err != nil {
-				t.Errorf("the process ends with %v", err)
-			}
-			if took := time.Since(began); took > 10*time.Second {
-				t.Errorf("it ends after %s", took)
-			}
-		})
-	}
-}
-
-// TestSecuredCollector holds that TLS_CA_FILE counts for the collector, and headers
-// come from a file, as other secrets do.
-func TestSecuredCollector(t *testing.T) {
-	collector := tracingtest.StartTLS(t)
-	dir := t.TempDir()
-	authority, headers := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "headers")
-	for file, text := range map[string][]byte{
-		authority: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: collector.Server().Certificate().Raw}),
-		headers:   []byte("x-key=hunter2\n"),
-	} {
-		if err := os.WriteFile(file, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s := forms["standalone"](t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "TLS_CA_FILE="+authority, "OTEL_EXPORTER_OTLP_HEADERS_FILE="+headers, "OTEL_SERVICE_NAME=pictures")
+// TestTracesPastOneThatRecordsNone has an analyzer that was given no collector
+// between services that were: their spans are one trace all the same.
+func TestTracesPastOneThatRecordsNone(t *testing.T) {
+	collector := tracingtest.Start(t)
+	env := serverEnv(t)
+	traced := append(slices.Clone(env), "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
+	s := &system{process: launch(t, "gateway", traced...)}
+	launch(t, "analyzer", env...)
+	launch(t, "processor", traced...)
 	got := s.ended(t, s.submit(t, inline("a.jpg", photo(t))))
-	spans := collector.Await("the trace", func(spans []tracingtest.Span) bool { return complete(spans, got.Images[0].TraceID, never) })
-	if spans[0].Service != "pictures" || collector.Header().Get("X-Key") != "hunter2" {
-		t.Errorf("service %s, headers %v", spans[0].Service, collector.Header())
-	}
-}
-
-// TestTracesOff holds that nothing of it is there without a collector, whatever else
-// is set, and that a mistake is told with the others when there is one.
-func TestTracesOff(t *testing.T) {
-	environ := []string{
-		"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + t.TempDir(), "LOG_LEVEL=error",
-		"OTEL_TRACES_SAMPLER=nonsense", "OTEL_EXPORTER_OTLP_HEADERS=nonsense", "OTEL_EXPORTER_OTLP_ENDPOINT=",
-	}
-	s, err := newStandalone(t.Context(), environ, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, plain := s.log.Handler().(*slog.TextHandler); !plain {
-		t.Errorf("log lines go through %T", s.log.Handler())
-	}
-	stacks := make([]byte, 1<<20)
-	if stacks = stacks[:runtime.Stack(stacks, true)]; bytes.Contains(stacks, []byte("shared/tracing")) {
-		t.Errorf("there are goroutines:\n%s", stacks)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	stop()
-	if err := s.Run(ctx); err != nil {
-		t.Error(err)
-	}
-	_, err = newStandalone(t.Context(), append(environ, "OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318", "JOB_RETENTION=0s"), io.Discard)
-	if err == nil {
-		t.Fatal("mistakes are not told")
-	}
-	for _, want := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT: want", "OTEL_TRACES_SAMPLER", "OTEL_EXPORTER_OTLP_HEADERS: want", "JOB_RETENTION 0s"} {
-		if !strings.Contains(err.Error(), "\n"+want) {
-			t.Errorf("%s is missing in %v", want, err)
-		}
-	}
+	id := got.Images[0].TraceID
+	tr := traceOf(t, collector.Await("the trace", func(spans []tracingtest.Span) bool { return complete(spans, id, never) }), id, never)
+	tr.has("image", "publish image_upload", "processing", "PUT processed")
+	tr.has("image", "publish image_upload", "processing", "publish image_processed", "settle")
 }

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/tracing/tracingtest"
+)
+
+// TestCollectorIsNoDependency holds that a batch comes to its end and the process to
+// its own, whatever the collector does.
+func TestCollectorIsNoDependency(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{
+		"away":   nil,
+		"broken": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"silent": func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // else the server does not notice that the client goes
+			<-r.Context().Done()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := "http://" + freeAddr(t)
+			if answer != nil {
+				collector := tracingtest.Start(t)
+				collector.Answer(answer)
+				url = collector.URL
+			}
+			s := forms["standalone"](t, "OTEL_EXPORTER_OTLP_ENDPOINT="+url)
+			var batch []map[string]string
+			for i := range 20 {
+				batch = append(batch, inline(fmt.Sprintf("%d.jpg", i), goImage(t, "video-001.jpeg")))
+			}
+			if got := s.ended(t, s.submit(t, batch...)); got.Completed != 20 {
+				t.Errorf("job %+v", got)
+			}
+			began := time.Now()
+			if err := s.end(syscall.SIGTERM); err != nil {
+				t.Errorf("the process ends with %v", err)
+			}
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("it ends after %s", took)
+			}
+		})
+	}
+}
+
+// TestSecuredCollector holds that TLS_CA_FILE counts for the collector, and headers
+// come from a file, as other secrets do.
+func TestSecuredCollector(t *testing.T) {
+	collector := tracingtest.StartTLS(t)
+	dir := t.TempDir()
+	authority, headers := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "headers")
+	for file, text := range map[string][]byte{
+		authority: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: collector.Server().Certificate().Raw}),
+		headers:   []byte("x-key=hunter2\n"),
+	} {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := forms["standalone"](t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "TLS_CA_FILE="+authority, "OTEL_EXPORTER_OTLP_HEADERS_FILE="+headers, "OTEL_SERVICE_NAME=pictures")
+	got := s.ended(t, s.submit(t, inline("a.jpg", photo(t))))
+	spans := collector.Await("the trace", func(spans []tracingtest.Span) bool { return complete(spans, got.Images[0].TraceID, never) })
+	if spans[0].Service != "pictures" || collector.Header().Get("X-Key") != "hunter2" {
+		t.Errorf("service %s, headers %v", spans[0].Service, collector.Header())
+	}
+}
+
+// TestTracesOff holds that nothing of it is there without a collector, whatever else
+// is set, and that a mistake is told with the others when there is one.
+func TestTracesOff(t *testing.T) {
+	environ := []string{
+		"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + t.TempDir(), "LOG_LEVEL=error",
+		"OTEL_TRACES_SAMPLER=nonsense", "OTEL_EXPORTER_OTLP_HEADERS=nonsense", "OTEL_EXPORTER_OTLP_ENDPOINT=",
+	}
+	s, err := newStandalone(t.Context(), environ, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, plain := s.log.Handler().(*slog.TextHandler); !plain {
+		t.Errorf("log lines go through %T", s.log.Handler())
+	}
+	stacks := make([]byte, 1<<20)
+	if stacks = stacks[:runtime.Stack(stacks, true)]; bytes.Contains(stacks, []byte("shared/tracing")) {
+		t.Errorf("there are goroutines:\n%s", stacks)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := s.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	_, err = newStandalone(t.Context(), append(environ, "OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318", "JOB_RETENTION=0s"), io.Discard)
+	if err == nil {
+		t.Fatal("mistakes are not told")
+	}
+	for _, want := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT: want", "OTEL_TRACES_SAMPLER", "OTEL_EXPORTER_OTLP_HEADERS: want", "JOB_RETENTION 0s"} {
+		if !strings.Contains(err.Error(), "\n"+want) {
+			t.Errorf("%s is missing in %v", want, err)
+		}
+	}
+}
