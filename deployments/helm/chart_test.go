@@ -43,8 +43,8 @@ func TestMain(m *testing.M) {
 // parts are the three services, each a deployment.
 var parts = []string{"gateway", "analyzer", "processor"}
 
-// release is what Kubernetes would be given, by kind and name.
-type release struct {
+// manifests are what Kubernetes would be given, by kind and name.
+type manifests struct {
 	deployments map[string]*apps.Deployment
 	services    map[string]*core.Service
 	accounts    map[string]*core.ServiceAccount
@@ -107,19 +107,19 @@ func render(t *testing.T, v map[string]any) (map[string]string, error) {
 }
 
 // install renders the chart with examples and settings.
-func install(t *testing.T, files []string, set ...string) *release {
+func install(t *testing.T, files []string, set ...string) *manifests {
 	t.Helper()
 	return decoded(t, values(t, files, set...))
 }
 
 // decoded renders the chart and decodes what comes out, strictly.
-func decoded(t *testing.T, v map[string]any) *release {
+func decoded(t *testing.T, v map[string]any) *manifests {
 	t.Helper()
 	rendered, err := render(t, v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &release{
+	r := &manifests{
 		deployments: map[string]*apps.Deployment{},
 		services:    map[string]*core.Service{},
 		accounts:    map[string]*core.ServiceAccount{},
@@ -158,7 +158,7 @@ func decoded(t *testing.T, v map[string]any) *release {
 
 // add decodes one manifest: a field that its kind does not have is an error, and so
 // is a name that another one of the kind has.
-func (r *release) add(document []byte) error {
+func (r *manifests) add(document []byte) error {
 	if len(bytes.TrimSpace(withoutComments(document))) == 0 {
 		return nil
 	}
@@ -206,7 +206,7 @@ func (r *release) add(document []byte) error {
 	return fmt.Errorf("nobody expects a %T", object)
 }
 
-func (r *release) addScaling(kind string, document []byte) error {
+func (r *manifests) addScaling(kind string, document []byte) error {
 	switch kind {
 	case "ScaledObject":
 		o, err := strictly[scaledObject](document)

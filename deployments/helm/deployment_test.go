@@ -26,7 +26,7 @@ import (
 var examples = []string{"minimal", "large", "tls"}
 
 // each runs a test on every deployment of every example.
-func each(t *testing.T, test func(t *testing.T, r *release, part string, d *apps.Deployment)) {
+func each(t *testing.T, test func(t *testing.T, r *manifests, part string, d *apps.Deployment)) {
 	t.Helper()
 	for _, example := range examples {
 		r := install(t, []string{example})
@@ -43,7 +43,7 @@ func each(t *testing.T, test func(t *testing.T, r *release, part string, d *apps
 // TestPodsAreLockedUp holds every pod to what it may do on its node, which is
 // nothing.
 func TestPodsAreLockedUp(t *testing.T) {
-	each(t, func(t *testing.T, _ *release, part string, d *apps.Deployment) {
+	each(t, func(t *testing.T, _ *manifests, part string, d *apps.Deployment) {
 		pod, c := d.Spec.Template.Spec, d.Spec.Template.Spec.Containers[0]
 		if s := pod.SecurityContext; !*s.RunAsNonRoot || *s.RunAsUser != 65532 || *s.FSGroup != 65532 ||
 			s.SeccompProfile.Type != core.SeccompProfileTypeRuntimeDefault {
@@ -85,7 +85,7 @@ func answers(t *testing.T, path string) bool {
 // TestProbesAskWhatIsAnswered holds ports and paths to the programs, and the time
 // before a kill to the time of a drain.
 func TestProbesAskWhatIsAnswered(t *testing.T) {
-	each(t, func(t *testing.T, r *release, part string, d *apps.Deployment) {
+	each(t, func(t *testing.T, r *manifests, part string, d *apps.Deployment) {
 		pod, c := d.Spec.Template.Spec, d.Spec.Template.Spec.Containers[0]
 		environment := literals(c)
 		ops := environment["HTTP_ADDR"]
@@ -266,7 +266,7 @@ func volume(d *apps.Deployment, name string) *core.Volume {
 // TestServiceAccounts holds that each service has one of its own, to give it a role,
 // and that none brings a token of Kubernetes.
 func TestServiceAccounts(t *testing.T) {
-	each(t, func(t *testing.T, r *release, part string, d *apps.Deployment) {
+	each(t, func(t *testing.T, r *manifests, part string, d *apps.Deployment) {
 		name := d.Spec.Template.Spec.ServiceAccountName
 		a := r.accounts[name]
 		if part == "processor" && d.Name == "images-processor" {

@@ -41,7 +41,7 @@ func variables(part string) map[string]bool {
 // TestOnlyWhatIsReadIsSet holds every name in the environment to the service, or to
 // the runtime of Go.
 func TestOnlyWhatIsReadIsSet(t *testing.T) {
-	each(t, func(t *testing.T, _ *release, part string, d *apps.Deployment) {
+	each(t, func(t *testing.T, _ *manifests, part string, d *apps.Deployment) {
 		known, seen := variables(part), map[string]bool{}
 		for _, e := range d.Spec.Template.Spec.Containers[0].Env {
 			if name := e.Name; !known[name] && !known[strings.TrimSuffix(name, "_FILE")] && name != "GOMEMLIMIT" && name != "GODEBUG" {

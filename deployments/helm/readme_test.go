@@ -10,6 +10,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
+
+	"github.com/imagebatch/imagebatch/shared/release"
 )
 
 var update = flag.Bool("update", false, "write the table of values into the README")
@@ -114,15 +116,10 @@ func inline(n *yaml.Node) string {
 	return n.Value
 }
 
-// TestVersion holds the chart to the newest release in CHANGELOG.md, of the app and
-// of itself, for they are one.
+// TestVersion holds the chart to the version of the programs: they are one.
 func TestVersion(t *testing.T) {
-	want := "0.0.0-dev"
-	if m := regexp.MustCompile(`(?m)^## v?(\d+\.\d+\.\d+\S*)`).FindStringSubmatch(read(t, "../../CHANGELOG.md")); m != nil {
-		want = m[1]
-	}
-	if m := loadChart(t).Metadata; m.Version != want || m.AppVersion != want {
-		t.Errorf("the chart is %s of %s, and the newest release is %s", m.Version, m.AppVersion, want)
+	if m := loadChart(t).Metadata; m.Version != release.Version || m.AppVersion != release.Version {
+		t.Errorf("the chart is %s of %s, and the programs are %s", m.Version, m.AppVersion, release.Version)
 	}
 }
 
