@@ -39,7 +39,7 @@ type meteredBroker struct {
 func (b *meteredBroker) Publish(ctx context.Context, queue string, m broker.Message) error {
 	began := time.Now()
 	err := b.Broker.Publish(ctx, queue, m)
-	b.publishes.Inc(queue, outcome(err))
+	b.publishes.Inc(queue, Outcome(err))
 	if err == nil {
 		b.confirm.Observe(time.Since(began).Seconds())
 	}
@@ -65,6 +65,6 @@ func (b *meteredBroker) Consume(ctx context.Context, queue string, prefetch int,
 // Broadcast implements broker.Broker.
 func (b *meteredBroker) Broadcast(ctx context.Context, topic string, body []byte) error {
 	err := b.Broker.Broadcast(ctx, topic, body)
-	b.broadcasts.Inc(topic, outcome(err))
+	b.broadcasts.Inc(topic, Outcome(err))
 	return err
 }

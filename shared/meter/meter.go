@@ -18,8 +18,10 @@ import (
 // seconds are the buckets of everything that goes over the network once.
 var seconds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
-// outcome is the word for what became of a call.
-func outcome(err error) string {
+// Outcome is the word for what became of a call of a broker or a store. The text of
+// an error says more than labels and traces may: an object's key has the name of
+// somebody's file.
+func Outcome(err error) string {
 	switch {
 	case err == nil:
 		return "ok"

@@ -30,7 +30,7 @@ type meteredStore struct {
 
 // done notes an operation and passes its error on.
 func (s *meteredStore) done(operation string, began time.Time, err error) error {
-	s.operations.Inc(s.name, operation, outcome(err))
+	s.operations.Inc(s.name, operation, Outcome(err))
 	s.duration.Observe(time.Since(began).Seconds(), s.name, operation)
 	return err
 }
@@ -88,7 +88,7 @@ func (s *meteredStore) List(ctx context.Context, prefix string) iter.Seq2[object
 func (s *meteredStore) Ready(ctx context.Context) error {
 	began := time.Now()
 	err := s.store.Ready(ctx)
-	word := outcome(err)
+	word := Outcome(err)
 	if word == "error" || word == "given_up" && ctx.Err() != context.Canceled { //nolint:errorlint // A context ends with the thing itself.
 		word = "unavailable" // what is not ready is away, however it says so
 	}

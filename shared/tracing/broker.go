@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/meter"
 )
 
 // Headers of messages. When a message was published stands beside the trace
@@ -53,7 +54,7 @@ func (b *tracedBroker) Publish(ctx context.Context, queue string, m broker.Messa
 	m.Headers[publishedHeader] = began.UTC().Format(time.RFC3339Nano)
 	err := b.Broker.Publish(ctx, queue, m)
 	if err != nil {
-		span.Fail(outcome(err), "")
+		span.Fail(meter.Outcome(err), "")
 	}
 	return err
 }
@@ -90,7 +91,7 @@ func (b *tracedBroker) Broadcast(ctx context.Context, topic string, body []byte)
 	defer span.End()
 	err := b.Broker.Broadcast(ctx, topic, body)
 	if err != nil {
-		span.Fail(outcome(err), "")
+		span.Fail(meter.Outcome(err), "")
 	}
 	return err
 }

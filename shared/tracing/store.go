@@ -2,9 +2,8 @@ package tracing
 
 import (
 	"context"
-	"errors"
 
-	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/meter"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
@@ -34,7 +33,7 @@ func (s *tracedStore) part(ctx context.Context, operation string) (context.Conte
 // end ends the span of an operation and passes its error on.
 func end(span *Span, err error) error {
 	if err != nil {
-		span.Fail(outcome(err), "")
+		span.Fail(meter.Outcome(err), "")
 	}
 	span.End()
 	return err
@@ -68,21 +67,4 @@ func (s *tracedStore) Stat(ctx context.Context, key string) (objectstore.Info, e
 func (s *tracedStore) Delete(ctx context.Context, key string) error {
 	ctx, span := s.part(ctx, "DELETE")
 	return end(span, s.Store.Delete(ctx, key))
-}
-
-// outcome is the word for what went wrong. The text of the error may hold an
-// object's key, which has the name of somebody's file.
-func outcome(err error) string {
-	switch {
-	case errors.Is(err, objectstore.ErrNotExist):
-		return "not_found"
-	case errors.Is(err, broker.ErrNoRoute):
-		return "returned"
-	case errors.Is(err, objectstore.ErrUnavailable), errors.Is(err, broker.ErrUnavailable):
-		return "unavailable"
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return "given_up"
-	default:
-		return "error"
-	}
 }
