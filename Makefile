@@ -14,7 +14,7 @@ COMPOSE := $(strip \
 	$(if $(filter versitygw,$(PROFILES)),MINIO_SCALE=0 S3_ENDPOINT=http://versitygw:7070) \
 	$(if $(filter postgres gateways,$(PROFILES)),DATABASE_URL="$${DATABASE_URL:-postgres://imagebatch:$${POSTGRES_PASSWORD:-imagebatch}@postgres:5432/imagebatch}") \
 	$(if $(filter tracing,$(PROFILES)),OTEL_EXPORTER_OTLP_ENDPOINT=http://jaeger:4318) \
-	docker compose $(addprefix --profile ,$(PROFILES)))
+	COMMIT="$$(git rev-parse HEAD 2>/dev/null)" docker compose $(addprefix --profile ,$(PROFILES)))
 
 run: bin/standalone ## everything in one process on :8080, nothing but Go needed; data in ./data
 	@exec bin/standalone

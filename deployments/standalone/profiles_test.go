@@ -85,6 +85,9 @@ func TestProfiles(t *testing.T) {
 				} else if name != "analyzer" && name != "processor" {
 					continue
 				}
+				if got := *s.Build.Args["COMMIT"]; !slices.Contains(env, "COMMIT="+got) || len(got) != 40 {
+					t.Errorf("%s is built of the commit %q", name, got)
+				}
 				if got := *s.Environment["OTEL_EXPORTER_OTLP_ENDPOINT"]; got != c.traces {
 					t.Errorf("%s sends its traces to %q, want %q", name, got, c.traces)
 				}
