@@ -5,11 +5,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/jobtest"
 )
 
 // first is the migration that the first release made its databases with.
@@ -59,23 +59,7 @@ func TestMigrate(t *testing.T) {
 	if len(list) != 3 || list[0].ID != "later" || list[1].ID != "ended" || list[2].ID != "open" || len(list[2].Images) != 2 || list[0].Owner != "" {
 		t.Fatalf("the jobs are now %+v", list)
 	}
-	now := time.Unix(10, 0)
-	// When its originals went is not known, so it is long ago.
-	hidden, err := s.Hidden(t.Context(), now, time.UnixMicro(1), 9)
-	ok(t, err)
-	if len(hidden) != 1 || hidden[0].ID != "swept" || !hidden[0].OriginalsGone {
-		t.Errorf("hidden jobs are now %+v", hidden)
-	}
-	claimed, err := s.Claim(t.Context(), "a", now, now.Add(job.LeaseTime), 9)
-	ok(t, err)
-	if len(claimed) != 2 {
-		t.Errorf("claimed %+v", claimed)
-	}
-	j, changed, err := s.Cancel(t.Context(), "open", now)
-	ok(t, err)
-	if !changed || j.Status != job.Cancelled || j.Completed != 1 || j.Failed != 1 {
-		t.Errorf("cancelled: %t, %+v", changed, j)
-	}
+	jobtest.GoesOn(t, s)
 }
 
 // TestNewerVersion goes on with a database to which a newer version has added something,

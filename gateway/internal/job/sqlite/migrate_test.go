@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/jobtest"
 )
 
 // first is the migration that the first release made its databases with.
@@ -51,23 +52,8 @@ func TestMigrate(t *testing.T) {
 	if len(list) != 2 || list[0].ID != "ended" || list[1].ID != "open" || len(list[1].Images) != 2 || list[0].RetryOf != "" || list[0].Fingerprint != "" {
 		t.Fatalf("the jobs are now %+v", list)
 	}
+	jobtest.GoesOn(t, s)
 	now := time.Unix(10, 0)
-	// When its originals went is not known, so it is long ago.
-	hidden, err := s.Hidden(t.Context(), now, time.UnixMicro(1), 9)
-	ok(t, err)
-	if len(hidden) != 1 || hidden[0].ID != "swept" || !hidden[0].OriginalsGone {
-		t.Errorf("hidden jobs are now %+v", hidden)
-	}
-	claimed, err := s.Claim(t.Context(), "a", now, now.Add(job.LeaseTime), 9)
-	ok(t, err)
-	if len(claimed) != 2 {
-		t.Errorf("claimed %+v", claimed)
-	}
-	j, changed, err := s.Cancel(t.Context(), "open", now)
-	ok(t, err)
-	if !changed || j.Status != job.Cancelled || j.Completed != 1 || j.Failed != 1 {
-		t.Errorf("cancelled: %t, %+v", changed, j)
-	}
 	ok(t, s.Reserve(t.Context(), "new", job.Lease{Owner: "a", Epoch: 1, Until: now}, job.Key{Name: "k"}))
 	if j, err := s.Keyed(t.Context(), job.Key{Name: "k"}); err != nil || j.ID != "new" {
 		t.Errorf("the key leads to %+v, %v", j, err)
