@@ -30,7 +30,7 @@ func open(t *testing.T, workQueues ...string) broker.Broker {
 	return b
 }
 
-func TestSuite(t *testing.T) { brokertest.Run(t, open) }
+func TestSuite(t *testing.T) { brokertest.RunInBubble(t, open) }
 
 func TestLadderToTheMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
