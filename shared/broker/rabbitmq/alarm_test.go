@@ -18,7 +18,7 @@ import (
 // stops every publisher on the server while it lasts.
 func TestMemoryAlarm(t *testing.T) {
 	const timeout = time.Second
-	rabbitmqctl(t, "version")
+	needTool(t)
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}, PublishTimeout: timeout, MaxInFlight: 4})
 	for range 2 {

@@ -61,13 +61,15 @@ func openHealing(t *testing.T, q string) (*rabbitmq.Broker, <-chan bool, *metric
 // A queue without a leader takes and gives nothing for ever. It is made anew, the
 // hook is told, and messages pass again, though nobody here had used it.
 func TestQueueWithoutLeader(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	for name, of := range map[string]func(string) string{
 		"work":    func(q string) string { return q },
 		"retry":   func(q string) string { return broker.RetryQueue(q, time.Second) },
 		"suspect": broker.SuspectQueue,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			q := brokertest.Name()
 			b, hooked, registry := openHealing(t, q)
 			queue := of(q)
@@ -101,7 +103,8 @@ func TestQueueWithoutLeader(t *testing.T) {
 // Where nothing may be declared, a queue without a leader is left to an operator, who is
 // told what to do; the hook hears of it when it is done.
 func TestQueueWithoutLeaderIsLeft(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	q := brokertest.Name()
 	declaring := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
 	brokertest.Publish(t, declaring, broker.DeadQueue(q), brokertest.Text("x"))
@@ -138,7 +141,8 @@ func TestQueueWithoutLeaderIsLeft(t *testing.T) {
 // Who consumed from a queue that lost its leader is told of nothing, and consumes
 // from the new one.
 func TestConsumerOfQueueWithoutLeader(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	q := brokertest.Name()
 	b, hooked, _ := openHealing(t, q)
 	worker := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
@@ -161,7 +165,8 @@ func TestConsumerOfQueueWithoutLeader(t *testing.T) {
 
 // What a dead queue holds nobody sends again: it is an operator's.
 func TestDeadQueueWithoutLeader(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	q := brokertest.Name()
 	b, hooked, _ := openHealing(t, q)
 	behead(t, broker.DeadQueue(q))
@@ -176,7 +181,8 @@ func TestDeadQueueWithoutLeader(t *testing.T) {
 
 // A queue that stands still for less than the bound keeps what it holds.
 func TestSlowQueueIsKept(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	q := brokertest.Name()
 	b, hooked, registry := openHealing(t, q)
 	replica := func(do string) {

@@ -32,6 +32,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 // The connection is cut while handlers run: their acks are refused here, remove
 // nobody else's message there, and every message comes again.
 func TestCutWhileHandlersRun(t *testing.T) {
+	t.Parallel()
 	const held, more = 5, 20
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
@@ -97,6 +98,7 @@ func TestCutWhileHandlersRun(t *testing.T) {
 // Concurrency stays within the prefetch even while handlers of a lost session
 // still run.
 func TestCutDoesNotExceedPrefetch(t *testing.T) {
+	t.Parallel()
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
 	for i := range 4 {
@@ -124,6 +126,7 @@ func TestCutDoesNotExceedPrefetch(t *testing.T) {
 
 // A handler that fails while the broker is away still ends Consume.
 func TestHandlerErrorWhileDown(t *testing.T) {
+	t.Parallel()
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
 	brokertest.Publish(t, b, queue, brokertest.Text("x"))
@@ -233,6 +236,7 @@ func TestCloseOnDeadNetwork(t *testing.T) {
 
 // The broker is away for a while: everything comes back by itself.
 func TestComesBack(t *testing.T) {
+	t.Parallel()
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
 	fresh := make(chan bool, 8)

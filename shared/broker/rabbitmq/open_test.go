@@ -101,6 +101,7 @@ func TestSilentListener(t *testing.T) {
 
 // The nodes of a cluster are tried in turn.
 func TestSecondURL(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{"amqp://127.0.0.1:1", serverURL(t)}, Declare: true, WorkQueues: []string{q}})
 	brokertest.Publish(t, b, q, brokertest.Text("x"))
@@ -108,6 +109,7 @@ func TestSecondURL(t *testing.T) {
 
 // A node that is lost is left for the next, and that one for the first again.
 func TestNodesFailOver(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	first, firstURL := startProxy(t)
 	second, secondURL := startProxy(t)
@@ -137,6 +139,7 @@ func TestNodesFailOver(t *testing.T) {
 
 // What no frame can carry is refused before it costs the connection.
 func TestUnfitMessages(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	b := open(t, q)
 	brokertest.Publish(t, b, q, brokertest.Text("x"))
@@ -163,6 +166,7 @@ func TestUnfitMessages(t *testing.T) {
 
 // A server that takes nothing but TLS, and shows a certificate of its own.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	u, err := url.Parse(serverURL(t))
 	if err != nil {
 		t.Fatal(err)

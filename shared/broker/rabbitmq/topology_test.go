@@ -49,7 +49,8 @@ func listQueues(t *testing.T, prefix string) map[string]listedQueue {
 // The queues stand on the server exactly as frozen: durable quorum queues with an
 // explicit delivery limit, whose letters travel at least once.
 func TestQueueArguments(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	q := brokertest.Name()
 	b := open(t, q)
 	brokertest.Publish(t, b, q, brokertest.Text("x"))
@@ -107,7 +108,8 @@ func with(m map[string]string, key, value string) map[string]string {
 // A delayed message whose work queue is gone waits for it: at-most-once would have
 // dropped it when its time came.
 func TestDelayedMessageOutlivesItsTarget(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
 	brokertest.Publish(t, b, q, brokertest.Text("x"))
@@ -133,6 +135,7 @@ func TestDelayedMessageOutlivesItsTarget(t *testing.T) {
 
 // A queue with other arguments stops nobody: it is named, and tried again.
 func TestOtherArguments(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	ch := admin(t)
 	suspects := broker.SuspectQueue(q)
@@ -161,6 +164,7 @@ func TestOtherArguments(t *testing.T) {
 
 // A process that may not declare waits for one that does.
 func TestWithoutDeclaring(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	waiting := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
 	hooked := make(chan bool, 4)
@@ -208,6 +212,7 @@ func markers(t *testing.T, q string) (messages int, exists bool) {
 // Queues are lost under load: nothing counts as published meanwhile, the queues
 // come back, and the hook is told before the marker is written anew.
 func TestQueueDeletedUnderLoad(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
 	type call struct{ fresh, marked bool }
@@ -271,6 +276,7 @@ func TestPublishFindsMissingQueue(t *testing.T) {
 
 // A second process of the same store finds the marker.
 func TestSecondSessionIsNotFresh(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	config := rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}}
 	for i, want := range []bool{true, false, false} {
@@ -296,6 +302,7 @@ func TestSecondSessionIsNotFresh(t *testing.T) {
 
 // A Broker that nobody uses declares nothing: a queue that is gone is evidence.
 func TestDeclaresWhenUsed(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
 	eventually(t, "a session", func() bool {
