@@ -16,34 +16,6 @@ import (
 	"testing"
 )
 
-// ownVhost points TEST_RABBITMQ_URL at a part of the broker that is the test's own:
-// no other test's dead letters are in it.
-func ownVhost(t *testing.T) {
-	t.Helper()
-	ctl := os.Getenv("TEST_RABBITMQCTL")
-	u, err := url.Parse(os.Getenv("TEST_RABBITMQ_URL"))
-	if ctl == "" || err != nil || u.Host == "" {
-		t.Skip("TEST_RABBITMQ_URL and TEST_RABBITMQCTL are not set")
-	}
-	vhost := strings.ToLower(strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()))
-	operate := func(args ...string) ([]byte, error) {
-		return exec.CommandContext(context.WithoutCancel(t.Context()), ctl, args...).CombinedOutput() //nolint:gosec // Whoever runs the tests names the tool.
-	}
-	_, _ = operate("delete_vhost", vhost) // of a run that was broken off
-	for _, command := range [][]string{{"add_vhost", vhost}, {"set_permissions", "--vhost", vhost, u.User.Username(), ".*", ".*", ".*"}} {
-		if out, err := operate(command...); err != nil {
-			t.Fatalf("rabbitmqctl %v: %v\n%s", command, err, out)
-		}
-	}
-	t.Cleanup(func() {
-		if out, err := operate("delete_vhost", vhost); err != nil {
-			t.Errorf("delete vhost: %v\n%s", err, out)
-		}
-	})
-	u.Path = "/" + vhost
-	t.Setenv("TEST_RABBITMQ_URL", u.String())
-}
-
 // armed builds a program with its fault points.
 func armed(t *testing.T, name string) (file string) {
 	t.Helper()
