@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -20,12 +21,12 @@ import (
 	"time"
 )
 
-// binaries builds the programs once, with the race detector.
+// builds is where the tests build programs. TestMain makes and deletes it.
+var builds string
+
+// binaries builds the programs once.
 var binaries = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "imagebatch-bin-")
-	if err != nil {
-		return "", err
-	}
+	dir := filepath.Join(builds, "current")
 	return dir, build(dir, base+"deployments/standalone", base+"gateway/cmd/gateway", base+"analyzer/cmd/analyzer", base+"processor/cmd/processor")
 })
 
@@ -40,15 +41,15 @@ func build(dir string, args ...string) error {
 
 func TestMain(m *testing.M) {
 	port.Store(rand.Uint32N(ports))
-	code := m.Run()
-	if err := deleteVhosts(); err != nil {
+	code := 1
+	var err error
+	if builds, err = os.MkdirTemp("", "imagebatch-standalone-"); err == nil {
+		code = m.Run()
+		err = errors.Join(deleteVhosts(), os.RemoveAll(builds))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
-	}
-	for _, built := range []func() (string, error){binaries, nextRelease} {
-		if dir, _ := built(); dir != "" {
-			_ = os.RemoveAll(dir) // It only costs disk space.
-		}
 	}
 	os.Exit(code)
 }

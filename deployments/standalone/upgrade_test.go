@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -37,7 +35,8 @@ var nextRelease = sync.OnceValues(func() (dir string, err error) {
 	if bytes.Equal(raised, source) {
 		return "", fmt.Errorf("there is no version in %s to be raised", message)
 	}
-	if dir, err = os.MkdirTemp("", "imagebatch-next-"); err != nil {
+	dir = filepath.Join(builds, "next")
+	if err := os.Mkdir(dir, 0o750); err != nil {
 		return "", err
 	}
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
@@ -58,13 +57,7 @@ var nextRelease = sync.OnceValues(func() (dir string, err error) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return "", err
 	}
-	for _, name := range []string{"gateway", "analyzer", "processor"} {
-		build := exec.Command("go", "build", "-race", "-overlay", file, "-o", filepath.Join(dir, name), base+name+"/cmd/"+name) //nolint:noctx // Outlives the test that is first.
-		if out, err := build.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
-		}
-	}
-	return dir, nil
+	return dir, build(dir, "-overlay", file, base+"gateway/cmd/gateway", base+"analyzer/cmd/analyzer", base+"processor/cmd/processor")
 })
 
 // fleet is the three services, each of which can be replaced by another release.
@@ -72,12 +65,14 @@ type fleet struct {
 	t         *testing.T
 	old, next string
 	env       []string
+	broker    string
 	running   map[string]*process
 }
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	ownVhost(t)
+	t.Parallel()
+	broker := ownVhost(t)
 	old, err := binaries()
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +81,7 @@ func newFleet(t *testing.T) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fleet{t: t, old: old, next: next, env: serverEnv(t), running: map[string]*process{}}
+	f := &fleet{t: t, old: old, next: next, env: serverEnv(t, broker), broker: broker, running: map[string]*process{}}
 	for _, name := range []string{"gateway", "analyzer", "processor"} {
 		f.running[name] = launchFrom(t, old, name, f.env...)
 	}
@@ -216,12 +211,8 @@ func TestUpgrade(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	u, err := url.Parse(os.Getenv("TEST_RABBITMQ_URL"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	procedure := pick(t, examples(t, operations), "Back to the release before", "sh")
-	procedure = strings.NewReplacer("rabbitmqctl", os.Getenv("TEST_RABBITMQCTL"), "--vhost /", "--vhost "+strings.TrimPrefix(u.Path, "/")).Replace(procedure)
+	procedure = strings.NewReplacer("rabbitmqctl", os.Getenv("TEST_RABBITMQCTL"), "--vhost /", "--vhost "+vhostOf(f.broker)).Replace(procedure)
 	t.Log(execute(t, procedure, "bash"))
 	for _, name := range []string{"gateway", "analyzer", "processor"} {
 		f.running[name].start()
