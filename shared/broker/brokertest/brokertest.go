@@ -140,6 +140,21 @@ func Receive[T any](t *testing.T, from <-chan T, what string) T {
 	return v
 }
 
+// Await polls until done returns true. It is for conditions without an event to wait for.
+func Await(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(Patience)
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited %s in vain: %s", Patience, what)
+		}
+	}
+}
+
 // Nothing sees to it that no value comes for a while.
 func Nothing[T any](t *testing.T, from <-chan T, what string) {
 	t.Helper()

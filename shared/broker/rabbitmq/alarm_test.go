@@ -64,7 +64,7 @@ func TestMemoryAlarm(t *testing.T) {
 	}
 
 	calm()
-	eventually(t, "ready", func() bool { return b.Ready() == nil })
+	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 	for range 20 {
 		brokertest.Publish(t, b, q, brokertest.Text("after"))
 	}

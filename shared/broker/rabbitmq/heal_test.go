@@ -121,12 +121,12 @@ func TestQueueWithoutLeaderIsLeft(t *testing.T) {
 	behead(t, q)
 	want := fmt.Sprintf("queue %s: it answers nothing, and this service may not declare queues; to be done by an operator: "+
 		"rabbitmqctl delete_queue --vhost %s %[1]s, and declare it as before", q, vhost(t))
-	eventually(t, "an operator is told", func() bool {
+	brokertest.Await(t, "an operator is told", func() bool {
 		err := b.Ready()
 		return err != nil && err.Error() == want
 	})
 	rabbitmqctl(t, "delete_queue", "--vhost", vhost(t), q)
-	eventually(t, "the queue is missed", func() bool {
+	brokertest.Await(t, "the queue is missed", func() bool {
 		err := b.Ready()
 		return err != nil && strings.Contains(err.Error(), "may not declare: "+q)
 	})
@@ -135,7 +135,7 @@ func TestQueueWithoutLeaderIsLeft(t *testing.T) {
 	if !brokertest.Receive(t, hooked, "the hook after the queue was declared") {
 		t.Error("the hook was not told that a queue was lost")
 	}
-	eventually(t, "ready", func() bool { return b.Ready() == nil })
+	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 }
 
 // Who consumed from a queue that lost its leader is told of nothing, and consumes
@@ -190,9 +190,9 @@ func TestSlowQueueIsKept(t *testing.T) {
 			{Name, _} = amqqueue:get_pid(Q), sys:%s(whereis(Name)).`, vhost(t), q, do))
 	}
 	replica("suspend")
-	eventually(t, "the queue is found silent", func() bool { return tells(t, registry, "imagebatch_silent_queues 1") })
+	brokertest.Await(t, "the queue is found silent", func() bool { return tells(t, registry, "imagebatch_silent_queues 1") })
 	replica("resume")
-	eventually(t, "the queue answers again", func() bool { return tells(t, registry, "imagebatch_silent_queues 0") })
+	brokertest.Await(t, "the queue answers again", func() bool { return tells(t, registry, "imagebatch_silent_queues 0") })
 	brokertest.Nothing(t, hooked, "the hook ran for a slow queue")
 	got := make(chan broker.Delivery, 4)
 	brokertest.Start(t, b, q, 1, brokertest.Into(got))

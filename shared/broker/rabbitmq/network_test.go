@@ -15,20 +15,6 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
-// eventually waits until the condition holds. What it is asked about has no event
-// to wait for.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.After(brokertest.Patience)
-	for !holds() {
-		select {
-		case <-deadline:
-			t.Fatalf("waited %s in vain: %s", brokertest.Patience, what)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
 // The connection is cut while handlers run: their acks are refused here, remove
 // nobody else's message there, and every message comes again.
 func TestCutWhileHandlersRun(t *testing.T) {
@@ -139,7 +125,7 @@ func TestHandlerErrorWhileDown(t *testing.T) {
 	})
 	brokertest.Receive(t, started, "the handler")
 	p.down()
-	eventually(t, "the loss is noticed", func() bool { return b.Ready() != nil })
+	brokertest.Await(t, "the loss is noticed", func() bool { return b.Ready() != nil })
 	close(release)
 	if err := c.Wait(t); !errors.Is(err, failure) {
 		t.Errorf("Consume = %v, want the handler's error", err)
@@ -190,14 +176,14 @@ func TestSilentNetwork(t *testing.T) {
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}, PublishTimeout: timeout})
 	brokertest.Publish(t, b, queue, brokertest.Text("before"))
-	eventually(t, "ready", func() bool { return b.Ready() == nil })
+	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 	p.stall()
 	began := time.Now()
 	err := b.Publish(t.Context(), queue, brokertest.Text("during"))
 	if took := time.Since(began); !errors.Is(err, broker.ErrUnavailable) || took > timeout+time.Second {
 		t.Errorf("Publish = %v after %s", err, took)
 	}
-	eventually(t, "the connection is given up", func() bool {
+	brokertest.Await(t, "the connection is given up", func() bool {
 		err := b.Ready()
 		return err != nil && strings.Contains(err.Error(), "publishing connection")
 	})
@@ -270,7 +256,7 @@ func TestComesBack(t *testing.T) {
 	brokertest.Receive(t, got, "the first message")
 
 	p.down()
-	eventually(t, "the loss is told", func() bool { return isRefused(b.Ready()) })
+	brokertest.Await(t, "the loss is told", func() bool { return isRefused(b.Ready()) })
 	if err := b.Broadcast(t.Context(), brokertest.Topic(queue), []byte("lost")); !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("Broadcast = %v, want ErrUnavailable", err)
 	}
@@ -283,7 +269,7 @@ func TestComesBack(t *testing.T) {
 	}
 	p.up(t)
 	opened := time.Now()
-	eventually(t, "ready again", func() bool { return b.Ready() == nil })
+	brokertest.Await(t, "ready again", func() bool { return b.Ready() == nil })
 	if took := time.Since(opened); took > 10*time.Second {
 		t.Errorf("it took %s to come back", took)
 	}

@@ -53,7 +53,7 @@ func TestAbsentBroker(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Open = %v", err)
 	}
-	eventually(t, "Ready tells of both connections", func() bool {
+	brokertest.Await(t, "Ready tells of both connections", func() bool {
 		err := b.Ready()
 		return isRefused(err) && strings.Contains(err.Error(), "publishing") && strings.Contains(err.Error(), "consuming")
 	})
@@ -133,7 +133,7 @@ func TestNodesFailOver(t *testing.T) {
 		brokertest.Publish(t, b, q, brokertest.Text(body))
 		for brokertest.Receive(t, got, body) != body { //nolint:revive // One whose ack was lost comes again.
 		}
-		eventually(t, "ready", func() bool { return b.Ready() == nil })
+		brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 	}
 }
 
@@ -196,7 +196,7 @@ func TestTLS(t *testing.T) {
 			u.RawQuery = ""
 			c.URLs = []string{u.String()}
 			stranger := openWith(t, c)
-			eventually(t, "the certificate is refused", func() bool {
+			brokertest.Await(t, "the certificate is refused", func() bool {
 				err := stranger.Ready()
 				return err != nil && strings.Contains(err.Error(), "certificate signed by unknown authority")
 			})

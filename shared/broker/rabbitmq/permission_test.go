@@ -192,13 +192,13 @@ func (s service) doesAll(t *testing.T) {
 			body = brokertest.Receive(t, got, queue+" at "+s.role)
 		}
 	}
-	eventually(t, s.role+" is ready", func() bool { return b.Ready() == nil })
+	brokertest.Await(t, s.role+" is ready", func() bool { return b.Ready() == nil })
 	if s.declare {
 		behead(t, broker.RetryQueue(pipeline.ImageUpload.Name, time.Second))
 		for fresh := false; !fresh; {
 			fresh = brokertest.Receive(t, hooked, "the hook after a queue was made anew")
 		}
-		eventually(t, "ready again", func() bool { return b.Ready() == nil })
+		brokertest.Await(t, "ready again", func() bool { return b.Ready() == nil })
 	}
 }
 
@@ -263,7 +263,7 @@ func TestEveryPermissionIsNeeded(t *testing.T) {
 					t.Logf("Ready = %v", last)
 				}
 			}()
-			eventually(t, "what is missing is told", func() bool {
+			brokertest.Await(t, "what is missing is told", func() bool {
 				_ = b.Broadcast(t.Context(), pipeline.JobEvents, []byte("x")) // it is Ready that is to tell
 				last = b.Ready()
 				return last != nil && tellsPermission(last, m.kind, m.name)
@@ -303,7 +303,7 @@ func TestStrangerIsTold(t *testing.T) {
 	t.Cleanup(func() { rabbitmqctl(t, "delete_user", name) })
 	for want, as := range map[string]string{"NOT_ALLOWED - access to vhost ": urlOf(t, name), "username or password not allowed": urlOf(t, "nobody")} {
 		b := openWith(t, rabbitmq.Config{URLs: []string{as}})
-		eventually(t, want, func() bool {
+		brokertest.Await(t, want, func() bool {
 			err := b.Ready()
 			return err != nil && strings.Contains(err.Error(), want)
 		})
@@ -342,7 +342,7 @@ func TestMissingIsNamed(t *testing.T) {
 			}
 			b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
 			want := "missing queues that this service may not declare: " + name
-			eventually(t, want, func() bool {
+			brokertest.Await(t, want, func() bool {
 				err := b.Ready()
 				return err != nil && strings.HasSuffix(err.Error(), want)
 			})

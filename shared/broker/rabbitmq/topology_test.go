@@ -124,7 +124,7 @@ func TestDelayedMessageOutlivesItsTarget(t *testing.T) {
 	if err := ch.PublishWithContext(t.Context(), "", retry, true, false, amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte("kept")}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the message is no longer ready, its time being over", func() bool {
+	brokertest.Await(t, "the message is no longer ready, its time being over", func() bool {
 		state, err := ch.QueueDeclarePassive(retry, true, false, false, false, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -148,7 +148,7 @@ func TestOtherArguments(t *testing.T) {
 		hooked <- fresh
 		return nil
 	})
-	eventually(t, "Ready names the queue and an argument", func() bool {
+	brokertest.Await(t, "Ready names the queue and an argument", func() bool {
 		err := b.Ready()
 		return err != nil && strings.Contains(err.Error(), suspects) && strings.Contains(err.Error(), "inequivalent arg 'x-")
 	})
@@ -159,7 +159,7 @@ func TestOtherArguments(t *testing.T) {
 	if !brokertest.Receive(t, hooked, "the hook") {
 		t.Error("the hook was not told that a queue was new")
 	}
-	eventually(t, "ready", func() bool { return b.Ready() == nil })
+	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 }
 
 // A process that may not declare waits for one that does.
@@ -174,7 +174,7 @@ func TestWithoutDeclaring(t *testing.T) {
 	})
 	got := make(chan broker.Delivery, 1)
 	brokertest.Start(t, waiting, q, 1, brokertest.Into(got))
-	eventually(t, "Ready names what is missing", func() bool {
+	brokertest.Await(t, "Ready names what is missing", func() bool {
 		err := waiting.Ready()
 		return err != nil && strings.Contains(err.Error(), broker.SuspectQueue(q))
 	})
@@ -186,7 +186,7 @@ func TestWithoutDeclaring(t *testing.T) {
 		t.Error("the queues were missing and the hook was not told")
 	}
 	brokertest.Ack(t, brokertest.Receive(t, got, "a delivery"))
-	eventually(t, "ready", func() bool { return waiting.Ready() == nil })
+	brokertest.Await(t, "ready", func() bool { return waiting.Ready() == nil })
 	if _, exists := markers(t, q); exists {
 		t.Error("a process that may not declare wrote the marker")
 	}
@@ -232,7 +232,7 @@ func TestQueueDeletedUnderLoad(t *testing.T) {
 	})
 	brokertest.Publish(t, b, q, brokertest.Text("before"))
 	brokertest.Receive(t, got, "the first message")
-	eventually(t, "the marker is written", func() bool { _, exists := markers(t, q); return exists })
+	brokertest.Await(t, "the marker is written", func() bool { _, exists := markers(t, q); return exists })
 
 	if _, err := admin(t).QueueDelete(q, false, false, false); err != nil {
 		t.Fatal(err)
@@ -244,8 +244,8 @@ func TestQueueDeletedUnderLoad(t *testing.T) {
 	if body := brokertest.Receive(t, got, "a message on the new queue"); body != "after" {
 		t.Errorf("got %q", body)
 	}
-	eventually(t, "the marker is written again", func() bool { _, exists := markers(t, q); return exists })
-	eventually(t, "ready", func() bool { return b.Ready() == nil })
+	brokertest.Await(t, "the marker is written again", func() bool { _, exists := markers(t, q); return exists })
+	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 	brokertest.Nothing(t, hooked, "the hook ran once too often")
 }
 
@@ -292,7 +292,7 @@ func TestSecondSessionIsNotFresh(t *testing.T) {
 		if fresh := brokertest.Receive(t, hooked, "the hook"); fresh != want {
 			t.Errorf("session %d: fresh %v, want %v", i+1, fresh, want)
 		}
-		eventually(t, "ready", func() bool { return b.Ready() == nil })
+		brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 		if err := b.Close(); err != nil {
 			t.Errorf("Close = %v", err)
 		}
@@ -305,7 +305,7 @@ func TestDeclaresWhenUsed(t *testing.T) {
 	t.Parallel()
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
-	eventually(t, "a session", func() bool {
+	brokertest.Await(t, "a session", func() bool {
 		err := b.Ready()
 		return err != nil && strings.Contains(err.Error(), "not been checked")
 	})
