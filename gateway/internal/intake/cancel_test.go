@@ -36,10 +36,10 @@ func TestCancelGivesUpDownloads(t *testing.T) {
 	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
 	brokertest.Await(r.t, "end of the downloads", func() bool { return hanging.Load() == 0 })
 	if took := time.Since(began); took > 8*time.Second { // of the 10 s that a server has
-		t.Errorf("the downloads went on for %v", took)
+		t.Errorf("the downloads went on for %v, want at most %v", took, 8*time.Second)
 	}
 	if got.Status != job.Cancelled || got.Failed != 2 {
-		t.Errorf("job is %s with %d failed", got.Status, got.Failed)
+		t.Errorf("job is %s with %d failed, want %v and 2", got.Status, got.Failed, job.Cancelled)
 	}
 	if now := r.get(j.ID); now.Revision != got.Revision {
 		t.Errorf("revision went on from %d to %d", got.Revision, now.Revision)
@@ -77,7 +77,7 @@ func TestCancelElsewhere(t *testing.T) {
 	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
 	brokertest.Await(r.t, "end of the downloads", func() bool { return hanging.Load() == 0 })
 	if took := time.Since(began); took > 8*time.Second { // of the 10 s that a server has
-		t.Errorf("the downloads went on for %v", took)
+		t.Errorf("the downloads went on for %v, want at most %v", took, 8*time.Second)
 	}
 }
 
@@ -89,11 +89,11 @@ func TestCancelledImagesAreNotSent(t *testing.T) {
 	other := r.batch(in, Source{Data: jpegBytes(2)})
 	r.start(in)
 	if uploads := r.awaitUploads(1); uploads[0].JobID != other.ID {
-		t.Errorf("sent %+v", uploads)
+		t.Errorf("sent %+v, want %v", uploads, other.ID)
 	}
 	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 	if n := r.broker.Len(pipeline.ImageUpload.Name); n != 0 {
-		t.Errorf("%d more uploads were sent", n)
+		t.Errorf("%d more uploads were sent, want 0", n)
 	}
 }
 
@@ -112,7 +112,7 @@ func TestNothingIsLeftOfACancelledJob(t *testing.T) {
 	r.complete(in, j, 0)
 	r.complete(in, j, 1)
 	if now := r.get(j.ID); now.Completed != 0 || now.Status != job.Cancelled {
-		t.Errorf("late results changed the job: %+v", now)
+		t.Errorf("late results changed the job: %+v, want it cancelled with 0 completed", now)
 	}
 	if n := len(r.keys(r.processed)); n != 8 {
 		t.Errorf("%d processed objects before retention, want 8", n)
@@ -129,7 +129,7 @@ func TestCancelWhatIsNotThere(t *testing.T) {
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
 	if _, _, err := in.Cancel(t.Context(), newID()); !errors.Is(err, job.ErrNotFound) {
-		t.Errorf("Cancel = %v", err)
+		t.Errorf("Cancel = %v, want job.ErrNotFound", err)
 	}
 	j := r.batch(in, Source{Data: []byte("x")})
 	if _, changed, err := in.Cancel(t.Context(), j.ID); changed || err != nil {

@@ -63,7 +63,7 @@ func TestURLImagesAreFetchedAndSent(t *testing.T) {
 		Source{URL: "http://127.0.0.2/a.jpg"},
 	)
 	if j.Status != job.Pending || j.Images[0].Status != job.Pending {
-		t.Errorf("fresh job is %s, its image %s", j.Status, j.Images[0].Status)
+		t.Errorf("fresh job is %s, its image %s, want %v and %v", j.Status, j.Images[0].Status, job.Pending, job.Pending)
 	}
 	got := r.awaitFetched(j.ID)
 	uploads := r.awaitUploads(2)
@@ -90,10 +90,10 @@ func TestURLImagesAreFetchedAndSent(t *testing.T) {
 		}
 	}
 	if got.Failed != 3 {
-		t.Errorf("%d failed", got.Failed)
+		t.Errorf("%d failed, want 3", got.Failed)
 	}
 	if keys := r.keys(r.originals); len(keys) != 2 {
-		t.Errorf("stored %v", keys)
+		t.Errorf("stored %v, want 2", keys)
 	}
 	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
 	// Every commit was told: the job itself, five starts, five ends of fetches.
@@ -112,10 +112,10 @@ func TestTarPitsLeaveAnotherJobItsSpeed(t *testing.T) {
 	p := digPits(t)
 	good := p.batch(p.in, urls(p.base, 30)...)
 	if got := p.awaitFetched(good.ID); got.Failed != 0 {
-		t.Errorf("%d of the good job failed", got.Failed)
+		t.Errorf("%d of the good job failed, want 0", got.Failed)
 	}
 	if got := p.get(p.bad); got.Failed != 0 || p.hanging.Load() < 16 {
-		t.Errorf("the good job came after %d of the tar pits, of which %d hang", got.Failed, p.hanging.Load())
+		t.Errorf("the good job came after %d of the tar pits, of which %d hang, want 0 and at least 16", got.Failed, p.hanging.Load())
 	}
 }
 
@@ -194,7 +194,7 @@ func TestOutageFailsNoImage(t *testing.T) {
 	}
 	r.jobs.set(true, "Change", nil)
 	if got := r.awaitFetched(j.ID); got.Failed != 0 {
-		t.Errorf("%d images failed for the outage", got.Failed)
+		t.Errorf("%d images failed for the outage, want 0", got.Failed)
 	}
 	r.awaitUploads(10)
 }
@@ -236,7 +236,7 @@ func TestFetchOfAnEndedImageLeavesNothing(t *testing.T) {
 		t.Errorf("image is %+v", got.Images[0])
 	}
 	if keys := r.keys(r.originals); len(keys) != 0 {
-		t.Errorf("left %v", keys)
+		t.Errorf("left %v, want none", keys)
 	}
 }
 
@@ -271,7 +271,7 @@ func TestAnotherGatewayTakesTheFetchesOver(t *testing.T) {
 	// The first one, paused and back, is refused.
 	_, _, err := r.jobs.Change(t.Context(), job.Ref{JobID: j.ID, Index: 3}, job.Fetched(j.Lease, job.Original{Path: "x/y"}), time.Now())
 	if !errors.Is(err, job.ErrLeaseLost) {
-		t.Errorf("a change under the old lease gave %v", err)
+		t.Errorf("a change under the old lease gave %v, want job.ErrLeaseLost", err)
 	}
 	if second.schedule.empty() {
 		t.Error("the second gateway has nothing scheduled")
@@ -291,7 +291,7 @@ func TestLostLeaseDropsTheJob(t *testing.T) {
 	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
 	for _, img := range r.get(j.ID).Images {
 		if img.Status != job.Pending {
-			t.Errorf("image %d is %s: the old owner has changed it", img.Index, img.Status)
+			t.Errorf("image %d is %s: the old owner has changed it, want %v", img.Index, img.Status, job.Pending)
 		}
 	}
 }
@@ -323,18 +323,18 @@ func TestReservationsOfTheGoneAreCleared(t *testing.T) {
 		return nil
 	})
 	if n, err := in.claim(t.Context()); n != 1 || err != nil {
-		t.Fatalf("claimed %d, %v", n, err)
+		t.Fatalf("claimed %d, %v, want 1 and nil", n, err)
 	}
 	in.clearLeftovers(t.Context())
 	if in.leftovers.empty() {
 		t.Fatal("what was half cleared is forgotten")
 	}
 	if _, err := r.jobs.Get(t.Context(), id); !errors.Is(err, job.ErrNotFound) {
-		t.Errorf("Get = %v", err)
+		t.Errorf("Get = %v, want job.ErrNotFound", err)
 	}
 	in.clearLeftovers(t.Context())
 	if keys := r.keys(r.originals); !slices.Equal(keys, []string{kept}) {
-		t.Errorf("left %v", keys)
+		t.Errorf("left %v, want %v", keys, []string{kept})
 	}
 	r.wantNoReservation(id)
 }
@@ -350,7 +350,7 @@ func TestLeapOfTheClockCostsNoOpenBatch(t *testing.T) {
 	}
 	leap.Store(1)
 	if n, err := in.claim(t.Context()); n != 0 || err != nil {
-		t.Errorf("claimed %d of our own, %v", n, err)
+		t.Errorf("claimed %d of our own, %v, want 0 and nil", n, err)
 	}
 	if _, err := b.Commit(context.WithoutCancel(t.Context())); err != nil {
 		t.Errorf("Commit = %v", err)

@@ -57,7 +57,7 @@ func TestCrashBetweenPublishAndMarkSendsAgain(t *testing.T) {
 	r.run("gateway-2")
 	again := r.awaitUploads(1)
 	if again[0].TraceID != first[0].TraceID || again[0].OriginalPath != first[0].OriginalPath || again[0].JobID != j.ID {
-		t.Errorf("sent %+v, then %+v", first[0], again[0])
+		t.Errorf("sent %+v, then %+v, want the same image again", first[0], again[0])
 	}
 	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 }
@@ -125,7 +125,7 @@ func TestNewBrokerGetsEveryOpenImageAgain(t *testing.T) {
 		}
 	}
 	if n := r.broker.Len(pipeline.ImageUpload.Name); n != 0 {
-		t.Errorf("%d more were sent", n)
+		t.Errorf("%d more were sent, want 0", n)
 	}
 }
 
@@ -138,7 +138,7 @@ func TestKnownBrokerGetsNothingAgain(t *testing.T) {
 	r.awaitUploads(1)
 	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 	if err := b.hook(t.Context(), false); err != nil || r.unsent() != 0 {
-		t.Errorf("a session with a broker that we know made %d unsent (%v)", r.unsent(), err)
+		t.Errorf("a session with a broker that we know made %d unsent (%v), want 0 and nil", r.unsent(), err)
 	}
 	if err := b.hook(t.Context(), true); err != nil {
 		t.Error(err)
@@ -180,7 +180,7 @@ func TestLostMessagesAreSentAgain(t *testing.T) {
 		}
 		sent := func() int { return r.broker.Len(pipeline.ImageUpload.Name) }
 		if n := sent(); n != 0 {
-			t.Errorf("%d sent again while the pipeline got on", n)
+			t.Errorf("%d sent again while the pipeline got on, want 0", n)
 		}
 		sleep(quietFor + 2*quietTick)
 		if n := sent(); n != 2 {
@@ -196,7 +196,7 @@ func TestLostMessagesAreSentAgain(t *testing.T) {
 			sleep(time.Minute)
 		}
 		if times < 3 || times > 6 {
-			t.Errorf("sent again %d times in three hours at a stop", times)
+			t.Errorf("sent again %d times in three hours at a stop, want 3 to 6", times)
 		}
 		r.settle(in, j, 0, pipeline.Ended(pipeline.NewEnvelope(j.ID, 0, time.Now()), "x/y", time.Now()))
 		sleep(quietFor + 2*quietTick)
@@ -282,7 +282,7 @@ func TestABacklogIsNotDoubled(t *testing.T) {
 			r.awaitUploads(1)
 			sleep(2 * time.Hour)
 			if n := r.broker.Len(pipeline.ImageUpload.Name); n != 0 {
-				t.Errorf("%d uploads were sent again", n)
+				t.Errorf("%d uploads were sent again, want 0", n)
 			}
 			stop()
 		})

@@ -28,14 +28,14 @@ func TestFromTheBeginningToTheEnd(t *testing.T) {
 	w := b.subscribe("a")
 	b.want(b.next(w), "progress: processing 1+0/3", "image_complete 2 completed: processing 1+0/3")
 	if events, err := w.Next(); events != nil || err != nil {
-		t.Errorf("without a change: %v, %v", tell(events), err)
+		t.Errorf("without a change: %v, %v, want nil and nil", tell(events), err)
 	}
 	b.hint(b.settle("a", 1))
 	b.want(b.next(w), "image_complete 1 failed: processing 1+1/3")
 	b.hint(b.settle("a", 0))
 	b.want(b.next(w), "image_complete 0 completed: completed 2+1/3", "job_complete: completed 2+1/3")
 	if _, err := w.Next(); !errors.Is(err, io.EOF) {
-		t.Errorf("after the end: %v", err)
+		t.Errorf("after the end: %v, want io.EOF", err)
 	}
 }
 
@@ -107,7 +107,7 @@ func TestOneReadForAllWatchers(t *testing.T) {
 		b.want(b.next(w), "image_complete 0 completed: processing 1+0/2")
 	}
 	if n := b.reads.Load() - before; n != 1 {
-		t.Errorf("%d reads for one change", n)
+		t.Errorf("%d reads for one change, want 1", n)
 	}
 }
 
@@ -156,7 +156,7 @@ func TestHintsMayBeLostRepeatedLateOrNonsense(t *testing.T) {
 	b.hub.Hint(pipeline.Hint{JobID: "nobody's", Revision: 9})
 	b.hub.Receive([]byte("{"))
 	if n := b.reads.Load() - before; n != 0 {
-		t.Errorf("%d reads for old hints", n)
+		t.Errorf("%d reads for old hints, want 0", n)
 	}
 	b.hub.Receive([]byte(`{"job_id":"a","revision":1000}`)) // of a revision that is not there: one read, no event
 	third := b.settle("a", 2)
@@ -195,7 +195,7 @@ func TestAHintDuringARead(t *testing.T) {
 		got = append(got, b.next(w)...)
 	}
 	if got[len(got)-1] != "job_complete: completed 1+1/2" {
-		t.Errorf("got %q", got)
+		t.Errorf("got %q, want \"job_complete: completed 1+1/2\"", got)
 	}
 }
 
@@ -203,12 +203,12 @@ func TestRefusals(t *testing.T) {
 	b := setup(t, progress.Config{MaxWatchers: 2})
 	b.create("a", 1)
 	if _, err := b.hub.Subscribe(t.Context(), "unknown"); !errors.Is(err, job.ErrNotFound) {
-		t.Errorf("unknown job: %v", err)
+		t.Errorf("unknown job: %v, want job.ErrNotFound", err)
 	}
 	unavailable := fmt.Errorf("disk: %w", job.ErrUnavailable)
 	b.fault.Store(&unavailable)
 	if _, err := b.hub.Subscribe(t.Context(), "a"); !errors.Is(err, job.ErrUnavailable) {
-		t.Errorf("store away: %v", err)
+		t.Errorf("store away: %v, want job.ErrUnavailable", err)
 	}
 	b.fault.Store(nil)
 	gate := make(chan struct{})
@@ -216,14 +216,14 @@ func TestRefusals(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := b.hub.Subscribe(ctx, "a"); !errors.Is(err, context.Canceled) {
-		t.Errorf("impatient: %v", err)
+		t.Errorf("impatient: %v, want context.Canceled", err)
 	}
 	b.gate.Store(nil)
 	close(gate)
 	one := b.subscribe("a") // the ones above must not count any more
 	b.subscribe("a")
 	if _, err := b.hub.Subscribe(t.Context(), "a"); !errors.Is(err, progress.ErrFull) {
-		t.Errorf("one too many: %v", err)
+		t.Errorf("one too many: %v, want progress.ErrFull", err)
 	}
 	one.Close()
 	one.Close()
@@ -278,6 +278,6 @@ func TestTheEndOfTheHub(t *testing.T) {
 	<-done
 	b.want(b.next(w), progress.ErrClosed.Error())
 	if _, err := hub.Subscribe(t.Context(), "a"); !errors.Is(err, progress.ErrClosed) {
-		t.Errorf("after the end: %v", err)
+		t.Errorf("after the end: %v, want progress.ErrClosed", err)
 	}
 }

@@ -176,7 +176,7 @@ func Publish(t *testing.T, b broker.Broker, queue string, m broker.Message) {
 			return
 		}
 		if !errors.Is(err, broker.ErrUnavailable) {
-			t.Fatalf("publish to %s: %v", queue, err)
+			t.Fatalf("publish to %s: %v, want broker.ErrUnavailable", queue, err)
 		}
 		select {
 		case <-deadline:
@@ -204,7 +204,7 @@ func Gone(t *testing.T, b broker.Broker, queue string) {
 	Publish(t, b, queue, Text("the end"))
 	c := Start(t, b, queue, 1, Into(got))
 	if d := Receive(t, got, "the last message"); string(d.Body) != "the end" {
-		t.Errorf("queue %s still held %q", queue, d.Body)
+		t.Errorf("queue %s still held %q, want \"the end\"", queue, d.Body)
 	} else {
 		Ack(t, d)
 	}

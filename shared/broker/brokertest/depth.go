@@ -44,12 +44,12 @@ func testDepth(t *testing.T, open Opener) {
 	awaitDepth(t, b, 1, slow)
 
 	if _, err := b.Depth(t.Context(), queue, "nowhere-"+queue); !errors.Is(err, broker.ErrNoRoute) {
-		t.Errorf("Depth of a queue that is not there: %v", err)
+		t.Errorf("Depth of a queue that is not there: %v, want broker.ErrNoRoute", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := b.Depth(ended, queue); !errors.Is(err, context.Canceled) {
-		t.Errorf("Depth under an ended context: %v", err)
+		t.Errorf("Depth under an ended context: %v, want context.Canceled", err)
 	}
 	awaitDepth(t, b, 0)
 }

@@ -103,7 +103,7 @@ func TestBacklog(t *testing.T) {
 		return d.Ack()
 	})
 	if err != nil || next != n || b.Len("q") != 0 {
-		t.Errorf("Consume = %v after %d messages, %d left", err, next, b.Len("q"))
+		t.Errorf("Consume = %v after %d messages, %d left, want nil, %v and 0", err, next, b.Len("q"), n)
 	}
 }
 

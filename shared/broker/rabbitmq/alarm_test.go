@@ -42,7 +42,7 @@ func TestMemoryAlarm(t *testing.T) {
 	for range 12 {
 		publishing.Go(func() {
 			if took, err := publish(); !errors.Is(err, broker.ErrUnavailable) || took > timeout+time.Second {
-				t.Errorf("Publish = %v after %s", err, took)
+				t.Errorf("Publish = %v after %s, want broker.ErrUnavailable and at most %v", err, took, timeout+time.Second)
 			}
 		})
 	}
@@ -54,7 +54,7 @@ func TestMemoryAlarm(t *testing.T) {
 		t.Errorf("Ready = %v, want the alarm", err)
 	}
 	if err := b.Broadcast(t.Context(), brokertest.Topic(q), nil); !errors.Is(err, broker.ErrUnavailable) {
-		t.Errorf("Broadcast = %v", err)
+		t.Errorf("Broadcast = %v, want broker.ErrUnavailable", err)
 	}
 	// Consuming goes on: the ack makes room for the next delivery.
 	brokertest.Ack(t, held)

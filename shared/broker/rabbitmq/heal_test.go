@@ -90,7 +90,7 @@ func TestQueueWithoutLeader(t *testing.T) {
 			d := brokertest.Receive(t, got, "a delivery")
 			brokertest.Ack(t, d)
 			if string(d.Body) != "after" {
-				t.Errorf("got %q", d.Body)
+				t.Errorf("got %q, want \"after\"", d.Body)
 			}
 			want := fmt.Sprintf("imagebatch_queues_made_anew_total{queue=%q} 1", queue)
 			if !tells(t, registry, want) {
@@ -159,7 +159,7 @@ func TestConsumerOfQueueWithoutLeader(t *testing.T) {
 	}
 	brokertest.Publish(t, b, q, brokertest.Text("after"))
 	if body := brokertest.Receive(t, got, "a message on the new queue"); body != "after" {
-		t.Errorf("got %q", body)
+		t.Errorf("got %q, want \"after\"", body)
 	}
 }
 
@@ -175,7 +175,7 @@ func TestDeadQueueWithoutLeader(t *testing.T) {
 		anew = brokertest.Receive(t, hooked, "the hook after the work queue was made anew")
 	}
 	if err := b.Publish(t.Context(), broker.DeadQueue(q), brokertest.Text("x")); !errors.Is(err, broker.ErrUnavailable) {
-		t.Errorf("Publish = %v: the dead queue was made anew", err)
+		t.Errorf("Publish = %v: the dead queue was made anew, want broker.ErrUnavailable", err)
 	}
 }
 
@@ -199,7 +199,7 @@ func TestSlowQueueIsKept(t *testing.T) {
 	d := brokertest.Receive(t, got, "the message of before")
 	brokertest.Ack(t, d)
 	if string(d.Body) != "before" {
-		t.Errorf("got %q", d.Body)
+		t.Errorf("got %q, want \"before\"", d.Body)
 	}
 }
 

@@ -77,7 +77,7 @@ func TestCutWhileHandlersRun(t *testing.T) {
 		}
 	}
 	if len(left) != held+more {
-		t.Errorf("%d messages are left of %d", len(left), held+more)
+		t.Errorf("%d messages are left of %d, want %v", len(left), held+more, held+more)
 	}
 }
 
@@ -152,7 +152,7 @@ func TestBlackHole(t *testing.T) {
 				t.Errorf("Publish = %v, want ErrUnavailable", err)
 			}
 			if took := time.Since(began); took > timeout+time.Second {
-				t.Errorf("Publish took %s on a timeout of %s", took, timeout)
+				t.Errorf("Publish took %s on a timeout of %s, want at most %v", took, timeout, timeout+time.Second)
 			}
 		})
 	}
@@ -162,7 +162,7 @@ func TestBlackHole(t *testing.T) {
 		t.Errorf("Broadcast = %v", err)
 	}
 	if took := time.Since(began); took > timeout+time.Second {
-		t.Errorf("Broadcast took %s", took)
+		t.Errorf("Broadcast took %s, want at most %v", took, timeout+time.Second)
 	}
 	p.resume()
 	p.cut()
@@ -181,14 +181,14 @@ func TestSilentNetwork(t *testing.T) {
 	began := time.Now()
 	err := b.Publish(t.Context(), queue, brokertest.Text("during"))
 	if took := time.Since(began); !errors.Is(err, broker.ErrUnavailable) || took > timeout+time.Second {
-		t.Errorf("Publish = %v after %s", err, took)
+		t.Errorf("Publish = %v after %s, want broker.ErrUnavailable and at most %v", err, took, timeout+time.Second)
 	}
 	brokertest.Await(t, "the connection is given up", func() bool {
 		err := b.Ready()
 		return err != nil && strings.Contains(err.Error(), "publishing connection")
 	})
 	if took := time.Since(began); took > timeout+2*time.Second {
-		t.Errorf("it took %s to give up the connection", took)
+		t.Errorf("it took %s to give up the connection, want at most %v", took, timeout+2*time.Second)
 	}
 	p.resume()
 	brokertest.Publish(t, b, queue, brokertest.Text("after"))
@@ -210,7 +210,7 @@ func TestCloseOnDeadNetwork(t *testing.T) {
 		t.Errorf("Close = %v", err)
 	}
 	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("Close took %s", took)
+		t.Errorf("Close took %s, want at most %v", took, 4*time.Second)
 	}
 	if err := b.Publish(t.Context(), queue, brokertest.Text("x")); !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("Publish = %v, want ErrUnavailable", err)
@@ -271,7 +271,7 @@ func TestComesBack(t *testing.T) {
 	opened := time.Now()
 	brokertest.Await(t, "ready again", func() bool { return b.Ready() == nil })
 	if took := time.Since(opened); took > 10*time.Second {
-		t.Errorf("it took %s to come back", took)
+		t.Errorf("it took %s to come back, want at most %v", took, 10*time.Second)
 	}
 	if brokertest.Receive(t, fresh, "the hook") {
 		t.Error("a mere loss of the connection was taken for a loss of queues")
@@ -286,6 +286,6 @@ func TestComesBack(t *testing.T) {
 		t.Errorf("Broadcast = %v", err)
 	}
 	if body := brokertest.Receive(t, heard, "the broadcast"); body != "heard" {
-		t.Errorf("heard %q", body)
+		t.Errorf("heard %q, want \"heard\"", body)
 	}
 }

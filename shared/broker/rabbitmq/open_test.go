@@ -95,7 +95,7 @@ func TestSilentListener(t *testing.T) {
 	defer conn.Close()
 	began := time.Now()
 	if err := b.Close(); err != nil || time.Since(began) > 2*time.Second {
-		t.Errorf("Close = %v after %s", err, time.Since(began))
+		t.Errorf("Close = %v after %s, want nil and at most %v", err, time.Since(began), 2*time.Second)
 	}
 }
 

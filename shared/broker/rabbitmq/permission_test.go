@@ -288,7 +288,7 @@ func alternatives(t *testing.T, pattern string) []string {
 	inner, ok := strings.CutPrefix(pattern, "^(")
 	if inner = strings.TrimSuffix(inner, ")$"); !ok {
 		if pattern != "^$" {
-			t.Fatalf("the manual has the pattern %s", pattern)
+			t.Fatalf("the manual has the pattern %s, want \"^$\"", pattern)
 		}
 		return nil
 	}

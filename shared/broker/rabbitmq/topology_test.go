@@ -223,7 +223,7 @@ func TestQueueDeletedUnderLoad(t *testing.T) {
 		return nil
 	})
 	if c := brokertest.Receive(t, hooked, "the hook"); c != (call{fresh: true}) {
-		t.Errorf("first hook: %+v", c)
+		t.Errorf("first hook: %+v, want %v", c, (call{fresh: true}))
 	}
 	got := make(chan string, 4096)
 	brokertest.Start(t, b, q, 4, func(_ context.Context, d broker.Delivery) error {
@@ -242,7 +242,7 @@ func TestQueueDeletedUnderLoad(t *testing.T) {
 	}
 	brokertest.Publish(t, b, q, brokertest.Text("after"))
 	if body := brokertest.Receive(t, got, "a message on the new queue"); body != "after" {
-		t.Errorf("got %q", body)
+		t.Errorf("got %q, want \"after\"", body)
 	}
 	brokertest.Await(t, "the marker is written again", func() bool { _, exists := markers(t, q); return exists })
 	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
@@ -267,7 +267,7 @@ func TestPublishFindsMissingQueue(t *testing.T) {
 	began := time.Now()
 	brokertest.Publish(t, b, retry, brokertest.Text("after"))
 	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("the queue came back after %s", took)
+		t.Errorf("the queue came back after %s, want at most %v", took, 3*time.Second)
 	}
 	if !brokertest.Receive(t, hooked, "the hook after the loss") {
 		t.Error("the hook was not told of the loss")
