@@ -195,7 +195,7 @@ func TestErrorsAreCounted(t *testing.T) {
 				}
 				got := r.results()
 				if len(got) != 1 || got[0].ErrorCode != pipeline.CodeProcessingFailed || !got[0].Retryable || got[0].Error != "Image could not be processed" {
-					t.Errorf("results %+v", got)
+					t.Errorf("results %+v, want one retryable processing failure", got)
 				}
 				if n := r.count(broker.DeadQueue(pipeline.ImageUpload.Name)); n != 1 {
 					t.Errorf("%d dead letters, want 1", n)
