@@ -126,7 +126,8 @@ func (p *process) held(t *testing.T) (n int) {
 	return n
 }
 
-// load posts batches until it is stopped and returns the jobs that were accepted.
+// load posts batches until it is stopped and returns the jobs that were accepted. The next batch waits for the end of
+// the one before, for a second at most: a machine that is slow gets less load, not a backlog.
 func (s *system) load(t *testing.T) (stop func() []string) {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"images": []map[string]string{inline("a.jpg", photo(t)), inline("b.png", goImage(t, "video-001.png"))}})
@@ -134,26 +135,36 @@ func (s *system) load(t *testing.T) (stop func() []string) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	request := func(method, path string, body []byte) (now answer, ok bool) {
+		req, err := http.NewRequestWithContext(ctx, method, s.url(path), bytes.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return now, false
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return now, false // the gateway is being replaced
+		}
+		defer resp.Body.Close()
+		err = json.NewDecoder(resp.Body).Decode(&now)
+		return now, err == nil && resp.StatusCode < 300
+	}
 	var accepted []string
 	var work sync.WaitGroup
 	work.Go(func() {
 		tick := time.NewTicker(250 * time.Millisecond)
 		defer tick.Stop()
-		for ; ctx.Err() == nil; <-tick.C {
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url("/api/v1/batch"), bytes.NewReader(body))
-			if err != nil {
-				t.Error(err)
-				return
+		for waited := 0; ctx.Err() == nil; <-tick.C {
+			if len(accepted) > 0 && waited < 4 {
+				if now, ok := request(http.MethodGet, "/api/v1/batch/"+accepted[len(accepted)-1], nil); !ok || rank(now.Status) < 2 {
+					waited++
+					continue
+				}
 			}
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				continue // the gateway is being replaced
-			}
-			var created answer
-			if json.NewDecoder(resp.Body).Decode(&created) == nil && resp.StatusCode == http.StatusCreated {
+			waited = 0
+			if created, ok := request(http.MethodPost, "/api/v1/batch", body); ok {
 				accepted = append(accepted, created.JobID)
 			}
-			resp.Body.Close()
 		}
 	})
 	return func() []string {
