@@ -3,6 +3,7 @@ package api_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -249,7 +250,7 @@ func TestAttackPaths(t *testing.T) {
 	paths = append(paths, "/data/jobs.db", "/jobs.db", "/.env", "/.git/config", "/debug/pprof/", "/debug/vars", "/server-status", "/admin", "/api/v1/../../data/jobs.db", "/page/../api.go",
 		"/app.js/..%2f..%2fapi.go", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd", "/\\etc\\passwd", "/file:///etc/passwd", "/api/v1/batch/%00", job+"%00", job+"%0d%0aSet-Cookie:a=b")
 	for _, path := range paths {
-		t.Run(path, func(t *testing.T) {
+		t.Run(strings.Replace(path, job, "job", 1), func(t *testing.T) {
 			got := r.raw("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")
 			wantRefusal(t, got, http.StatusNotFound, http.StatusBadRequest)
 			if got.header.Get("Set-Cookie") != "" {
@@ -337,7 +338,7 @@ func TestAttackOrigins(t *testing.T) {
 // TestAttackReaders verifies that 200 clients that read nothing, and 20 that send pings
 // and read no pongs, keep no event from a client that reads.
 func TestAttackReaders(t *testing.T) {
-	const silent, pinging, images = 200, 20, 40
+	const silent, pinging, images = 200, 20, 10
 	r := setup(t, options{})
 	id := r.create(images)
 	for i := range silent + pinging {
@@ -349,16 +350,14 @@ func TestAttackReaders(t *testing.T) {
 		}
 	}
 	reader := r.dialSocket(id)
-	reader.SetReadLimit(1 << 20)
-	started := time.Now()
+	reader.SetReadLimit(2 << 20)
 	for i := range images {
-		r.end(id, i, &pipeline.Failure{Code: pipeline.CodeDamaged, Text: strings.Repeat("x", 10_000)})
+		// Together these are more than the buffers of a connection hold.
+		r.end(id, i, &pipeline.Failure{Code: pipeline.CodeDamaged, Text: strings.Repeat("x", 1<<20)})
 	}
-	all, err := frames(t.Context(), reader)
-	if websocket.CloseStatus(err) != websocket.StatusNormalClosure || len(all) != images+2 {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if all, err := frames(ctx, reader); websocket.CloseStatus(err) != websocket.StatusNormalClosure || len(all) != images+2 {
 		t.Errorf("%d events, %v", len(all), err)
-	}
-	if took := time.Since(started); took > 20*time.Second {
-		t.Errorf("the events took %v", took)
 	}
 }
