@@ -91,9 +91,10 @@ func send(frames ...[]byte) func(net.Conn) {
 	}
 }
 
-// What breaks the protocol or asks too much is closed, at once and with the status
-// that says why.
-func TestHostileClients(t *testing.T) {
+// TestAttackFrames verifies that a WebSocket client that breaks the protocol or sends too
+// much is disconnected with the close status for it, and that other clients of the job
+// get every event.
+func TestAttackFrames(t *testing.T) {
 	for name, c := range map[string]struct {
 		does func(net.Conn)
 		want int // 0: no close frame
