@@ -9,16 +9,14 @@ cd "$here/../.."
 
 status=0
 mapfile -t modules < <(go list -m -f '{{.Dir}}')
-# Not in the workspace, so that what they need decides no version of a service.
-apart=(deployments/tools deployments/helm)
+# A module apart from the workspace: its dependencies decide no version of a service.
+apart=deployments/helm
 if [[ ${1:-} == fmt ]]; then
-  exec "$(tool golangci-lint)" fmt "${modules[@]}" "${apart[@]}"
+  exec "$(tool golangci-lint)" fmt "${modules[@]}" "$apart"
 fi
 "$(tool golangci-lint)" run "${modules[@]/%//...}" || status=1
 go vet work || status=1
-for module in "${apart[@]}"; do
-  (cd "$module" && GOWORK=off go vet ./... && GOWORK=off "$(tool golangci-lint)" run) || status=1
-done
+(cd "$apart" && GOWORK=off go vet ./... && GOWORK=off "$(tool golangci-lint)" run) || status=1
 shellcheck -x -P SCRIPTDIR deployments/local/*.sh .ci/run || status=1
 
 # What the checks change is put back, for the tests that follow; so they need a tree that has no changes of its own.
