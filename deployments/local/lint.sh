@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# golangci-lint (formatting included), go vet and shellcheck; in CI also that nothing is left to tidy or to generate.
+# golangci-lint (with the formatting and all analyzers of go vet) and shellcheck; in CI also that nothing is left to tidy or
+# to generate.
 # `lint.sh fmt` formats instead.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -15,8 +16,7 @@ if [[ ${1:-} == fmt ]]; then
   exec "$(tool golangci-lint)" fmt "${modules[@]}" "$apart"
 fi
 "$(tool golangci-lint)" run "${modules[@]/%//...}" || status=1
-go vet work || status=1
-(cd "$apart" && GOWORK=off go vet ./... && GOWORK=off "$(tool golangci-lint)" run) || status=1
+(cd "$apart" && GOWORK=off "$(tool golangci-lint)" run) || status=1
 shellcheck -x -P SCRIPTDIR deployments/local/*.sh .ci/run || status=1
 
 # What the checks change is put back, for the tests that follow; so they need a tree that has no changes of its own.
