@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// armed are the programs with their fault points, built once for all tests.
+// armed are the programs with their failpoints, built once for all tests.
 type armed struct {
 	once sync.Once
 	dir  string
@@ -26,7 +26,7 @@ func (a *armed) build(t *testing.T) string {
 	t.Helper()
 	a.once.Do(func() {
 		if a.dir, a.err = os.MkdirTemp("", "imagebatch-armed-"); a.err == nil { //nolint:usetesting // It outlives the test that is first.
-			a.err = build(context.WithoutCancel(t.Context()), repository, a.dir, "faultpoints", "gateway", "analyzer", "processor", "standalone")
+			a.err = build(context.WithoutCancel(t.Context()), repository, a.dir, "failpoints", "gateway", "analyzer", "processor", "standalone")
 		}
 	})
 	if a.err != nil {
@@ -70,7 +70,7 @@ func testServers(t *testing.T) *servers {
 	return s
 }
 
-// start makes and starts the services of a run whose fault points are armed, on
+// start makes and starts the services of a run whose failpoints are armed, on
 // the servers of the test. The run's breaches are the test's errors.
 func start(t *testing.T, s *servers, names []string, env ...string) *run {
 	t.Helper()
@@ -94,12 +94,12 @@ func start(t *testing.T, s *servers, names []string, env ...string) *run {
 	return r
 }
 
-// arm starts a service anew so that it dies at the fault point, once.
+// arm starts a service anew so that it dies at the failpoint, once.
 func (r *run) arm(t *testing.T, service, point string) {
 	t.Helper()
 	p := r.services[service]
 	_ = p.end(syscall.SIGKILL) // killed is what it is to be
-	p.env = append(p.env, "FAULTPOINT="+point, "FAULTPOINT_ONCE="+filepath.Join(t.TempDir(), "dead"))
+	p.env = append(p.env, "FAILPOINT="+point, "FAILPOINT_ONCE="+filepath.Join(t.TempDir(), "dead"))
 	must(t, p.start())
 	must(t, p.awaitReady(t.Context()))
 }
@@ -121,9 +121,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestShippedBinariesHaveNoFaultPoints builds a service as `make build` does and
-// looks for what arms a fault point; the build with the tag has it.
-func TestShippedBinariesHaveNoFaultPoints(t *testing.T) {
+// TestShippedBinariesHaveNoFailpoints builds a service as `make build` does and
+// looks for what arms a failpoint; the build with the tag has it.
+func TestShippedBinariesHaveNoFailpoints(t *testing.T) {
 	shipped := filepath.Join(t.TempDir(), "bin")
 	must(t, os.Mkdir(shipped, 0o750))
 	cmd := exec.CommandContext(t.Context(), "make", "-n", "build")
@@ -149,8 +149,8 @@ func TestShippedBinariesHaveNoFaultPoints(t *testing.T) {
 		}
 		binary, err := os.ReadFile(filepath.Join(dir, "analyzer"))
 		must(t, err)
-		if got := bytes.Contains(binary, []byte("FAULTPOINT")); got != want {
-			t.Errorf("%s has fault points: %t, want %t", dir, got, want)
+		if got := bytes.Contains(binary, []byte("FAILPOINT")); got != want {
+			t.Errorf("%s has failpoints: %t, want %t", dir, got, want)
 		}
 	}
 }

@@ -1,5 +1,5 @@
 // Command chaos holds Imagebatch to its promise that nothing is lost. It runs the
-// real services, built with the race detector and the fault points, on a real
+// real services, built with the race detector and the failpoints, on a real
 // RabbitMQ, MinIO and SQLite or PostgreSQL, sends them batches, breaks everything
 // around them, and then judges: every accepted job has ended as its images
 // deserve, nothing was told that is not so, nothing is left over.
@@ -90,7 +90,7 @@ func (h *harness) run(ctx context.Context) (err error) {
 	if err := os.Chmod(h.ground, 0o755); err != nil { //nolint:gosec // See above.
 		return fmt.Errorf("open the folder of the servers: %w", err)
 	}
-	if err := build(ctx, h.root, h.bin, "faultpoints", "gateway", "analyzer", "processor"); err != nil {
+	if err := build(ctx, h.root, h.bin, "failpoints", "gateway", "analyzer", "processor"); err != nil {
 		return err
 	}
 	if !mayMount() {

@@ -20,7 +20,7 @@ const maxDeaths = 5
 func TestPoison(t *testing.T) {
 	analyzers := []string{"analyzer-1", "analyzer-2", "analyzer-3"}
 	r := start(t, testServers(t), append([]string{"gateway", "processor"}, analyzers...),
-		"FAULTPOINT=analysis", "FAULTPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
+		"FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 	var nurses sync.WaitGroup
 	var mu sync.Mutex // guards deaths
@@ -94,7 +94,7 @@ func TestPoisonStandalone(t *testing.T) {
 	addr, err := lanePorts(0, 1).free()
 	must(t, err)
 	p := newProcess("standalone", filepath.Join(programs.build(t), "standalone"), addr, dir,
-		"DATA_DIR="+filepath.Join(dir, "data"), "HOME="+dir, "FAULTPOINT=analysis", "FAULTPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
+		"DATA_DIR="+filepath.Join(dir, "data"), "HOME="+dir, "FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
 	h, err := newHistory(filepath.Join(dir, "history.jsonl"))
 	must(t, err)
 	r := &run{

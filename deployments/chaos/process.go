@@ -121,14 +121,14 @@ func (p *process) signal(s syscall.Signal) {
 }
 
 // killed tells whether a process was ended by signal 9. One that nobody sent from
-// outside was the process's own, at a fault point.
+// outside was the process's own, at a failpoint.
 func killed(cmd *exec.Cmd) bool {
 	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
 // nurse starts the process again, until ctx ends, whenever it has killed itself
-// at a fault point.
+// at a failpoint.
 func (p *process) nurse(ctx context.Context, log func(what string)) {
 	for ctx.Err() == nil {
 		p.mu.Lock()

@@ -117,7 +117,7 @@ func newRun(ctx context.Context, s *servers, bin, dir string, number uint64, of 
 		}
 	}
 	if r.poison > 0 {
-		env = append(env, "FAULTPOINT=analysis", "FAULTPOINT_DETAIL="+poisonName)
+		env = append(env, "FAILPOINT=analysis", "FAILPOINT_DETAIL="+poisonName)
 	}
 	if r.retention > 0 {
 		env = append(env, "JOB_RETENTION="+r.retention.String())
@@ -160,7 +160,7 @@ func (r *run) add(name, program string, env []string) (err error) {
 		"S3_ENDPOINT=" + storage.String(), "S3_ACCESS_KEY=" + r.servers.key, "S3_SECRET_KEY=" + r.servers.secret,
 		"S3_CREATE_BUCKETS=true", "S3_PREFIX_ORIGINAL=" + r.prefix(), "S3_PREFIX_PROCESSED=" + r.prefix(),
 		"DATA_DIR=" + filepath.Join(r.dir, "data"), "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8",
-		"FAULTPOINT_ORDER=" + r.orders(name), "FAULTPOINT_CLOCK=" + r.clock(name),
+		"FAILPOINT_ORDER=" + r.orders(name), "FAILPOINT_CLOCK=" + r.clock(name),
 	}, env...)
 	if programOf(name) == "gateway" {
 		r.gateways = append(r.gateways, name)

@@ -44,11 +44,11 @@ func ownVhost(t *testing.T) {
 	t.Setenv("TEST_RABBITMQ_URL", u.String())
 }
 
-// armed builds a program with its fault points.
+// armed builds a program with its failpoints.
 func armed(t *testing.T, name string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), name)
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "faultpoints", "-o", file, base+name+"/cmd/"+name) //nolint:gosec // Our own program.
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "failpoints", "-o", file, base+name+"/cmd/"+name) //nolint:gosec // Our own program.
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", name, err, out)
 	}
@@ -72,7 +72,7 @@ func bury(t *testing.T, jobs int) *graveyard {
 	g := &graveyard{env: env, system: &system{gateway, []*process{gateway}}}
 	poisoned := &process{
 		t: t, name: armed(t, "analyzer"), addr: freeAddr(t), done: nil,
-		env: append([]string{"FAULTPOINT=analysis", "FAULTPOINT_DETAIL=poison.jpg"}, env...),
+		env: append([]string{"FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg"}, env...),
 	}
 	g.parts = append(g.parts, launch(t, "processor", env...))
 	picture := base64.StdEncoding.EncodeToString(photo(t))
@@ -143,7 +143,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	gateway, id := filepath.Join(programs, "gateway"), g.jobs[1]
 
-	code, output := g.tool(t, armed(t, "gateway"), []string{"FAULTPOINT=dead letter replayed"}, "replay", "-job", id)
+	code, output := g.tool(t, armed(t, "gateway"), []string{"FAILPOINT=dead letter replayed"}, "replay", "-job", id)
 	if code != -1 || strings.Contains(output, "retried") {
 		t.Fatalf("the killed replay ends with %d:\n%s", code, output)
 	}
