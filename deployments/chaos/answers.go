@@ -6,14 +6,24 @@ import (
 	"time"
 )
 
-// jobAnswer is a job as the API tells it.
+// counters are what the responses and the frames of a WebSocket say about a job.
+type counters struct {
+	JobID       string  `json:"job_id"`
+	Status      string  `json:"status"`
+	TotalImages int     `json:"total_images"`
+	Completed   int     `json:"completed"`
+	Failed      int     `json:"failed"`
+	Progress    float64 `json:"progress"`
+}
+
+// fell reports whether anything decreased.
+func (c *counters) fell(before *counters) bool {
+	return c.Completed < before.Completed || c.Failed < before.Failed || c.Progress < before.Progress || rank(c.Status) < rank(before.Status)
+}
+
+// jobAnswer is a job as the API returns it.
 type jobAnswer struct {
-	JobID       string        `json:"job_id"`
-	Status      string        `json:"status"`
-	TotalImages int           `json:"total_images"`
-	Completed   int           `json:"completed"`
-	Failed      int           `json:"failed"`
-	Progress    float64       `json:"progress"`
+	counters
 	Images      []imageAnswer `json:"images"`
 	CreatedAt   time.Time     `json:"created_at"`
 	UpdatedAt   time.Time     `json:"updated_at"`
@@ -36,7 +46,7 @@ type imageAnswer struct {
 
 func ended(status string) bool { return rank(status) == 2 }
 
-// rank is the place of a status on the way up.
+// rank returns the position of a status; a status only moves up.
 func rank(status string) int {
 	switch status {
 	case "", "pending":
@@ -47,7 +57,7 @@ func rank(status string) int {
 	return 2
 }
 
-// contradictions finds what is wrong with one answer, or with two in a row.
+// contradictions returns what is wrong with one response, or with two in a row.
 func contradictions(before, now *jobAnswer) []string {
 	var found []string
 	wrong := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
@@ -55,11 +65,10 @@ func contradictions(before, now *jobAnswer) []string {
 	for i, img := range now.Images {
 		count[img.Status]++
 		if img.Index != i {
-			wrong("image %d stands at place %d", img.Index, i)
+			wrong("image %d is at position %d", img.Index, i)
 		}
 		if i < len(before.Images) {
-			b := before.Images[i]
-			if rank(img.Status) < rank(b.Status) || ended(b.Status) && img != b {
+			if b := before.Images[i]; rank(img.Status) < rank(b.Status) || ended(b.Status) && img != b {
 				wrong("image went from %+v to %+v", b, img)
 			}
 		}
@@ -67,18 +76,17 @@ func contradictions(before, now *jobAnswer) []string {
 			wrong("image contradicts itself: %+v", img)
 		}
 		if ended(img.Status) && (img.StartTime.IsZero() || img.EndTime.Before(img.StartTime) || img.DurationMS < 0) {
-			wrong("image ended before it began: %+v", img)
+			wrong("image ended before it started: %+v", img)
 		}
 	}
 	if len(now.Images) != now.TotalImages || count["completed"] != now.Completed || count["failed"] != now.Failed {
 		wrong("counters contradict the images: %d images, %v", len(now.Images), count)
 	}
-	if now.Completed < before.Completed || now.Failed < before.Failed || now.Progress < before.Progress ||
-		rank(now.Status) < rank(before.Status) || ended(before.Status) && now.Status != before.Status {
-		wrong("job went back from %s %d+%d to %s %d+%d", before.Status, before.Completed, before.Failed, now.Status, now.Completed, now.Failed)
+	if now.fell(&before.counters) || ended(before.Status) && now.Status != before.Status {
+		wrong("job went back from %+v to %+v", before.counters, now.counters)
 	}
 	if all := now.Completed+now.Failed == now.TotalImages; all != ended(now.Status) || all == now.CompletedAt.IsZero() {
-		wrong("job contradicts itself: %s, %d+%d of %d, completed at %s", now.Status, now.Completed, now.Failed, now.TotalImages, now.CompletedAt)
+		wrong("job contradicts itself: %+v, completed at %s", now.counters, now.CompletedAt)
 	}
 	if now.UpdatedAt.Before(now.CreatedAt) || now.UpdatedAt.Before(before.UpdatedAt) || ended(now.Status) && now.CompletedAt.Before(now.CreatedAt) {
 		wrong("time went back: created at %s, updated at %s after %s, completed at %s", now.CreatedAt, now.UpdatedAt, before.UpdatedAt, now.CompletedAt)
@@ -86,7 +94,7 @@ func contradictions(before, now *jobAnswer) []string {
 	return found
 }
 
-// equal compares two answers about an ended job.
+// equal compares two responses about an ended job.
 func equal(a, b *jobAnswer) bool {
 	return a.Status == b.Status && a.Completed == b.Completed && a.Failed == b.Failed && a.TotalImages == b.TotalImages &&
 		a.CompletedAt.Equal(b.CompletedAt) && slices.Equal(a.Images, b.Images)

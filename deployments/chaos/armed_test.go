@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -26,7 +25,7 @@ func (a *armed) build(t *testing.T) string {
 	t.Helper()
 	a.once.Do(func() {
 		if a.dir, a.err = os.MkdirTemp("", "imagebatch-armed-"); a.err == nil { //nolint:usetesting // It outlives the test that is first.
-			a.err = build(context.WithoutCancel(t.Context()), repository, a.dir, "failpoints", "gateway", "analyzer", "processor", "standalone")
+			a.err = build(context.WithoutCancel(t.Context()), repository, a.dir, "gateway", "analyzer", "processor", "standalone")
 		}
 	})
 	if a.err != nil {
@@ -51,16 +50,16 @@ func TestMain(m *testing.M) {
 // test's own: no other test's service takes its messages.
 func testServers(t *testing.T) *servers {
 	t.Helper()
-	s := &servers{ctlScript: os.Getenv("TEST_RABBITMQCTL"), ports: lanePorts(0, 1)}
-	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" || s.ctlScript == "" {
+	s := &servers{rabbitmqctl: os.Getenv("TEST_RABBITMQCTL")}
+	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" || s.rabbitmqctl == "" {
 		t.Skip("TEST_RABBITMQ_URL, TEST_RABBITMQCTL and TEST_S3_ENDPOINT are not set")
 	}
-	must(t, s.know(os.Getenv))
+	must(t, s.use(os.Getenv))
 	vhost := "chaos-" + strings.ToLower(t.Name())
 	s.broker = s.broker.ResolveReference(&url.URL{Path: "/" + vhost})
-	_, _ = s.ctl(t.Context(), "delete_vhost", vhost) // left by a run that was killed
+	_ = s.ctl(t.Context(), "delete_vhost", vhost) // left by a run that was killed
 	ctl := func(args ...string) {
-		if _, err := s.ctl(t.Context(), args...); err != nil {
+		if err := s.ctl(context.WithoutCancel(t.Context()), args...); err != nil {
 			t.Error(err)
 		}
 	}
@@ -74,11 +73,11 @@ func testServers(t *testing.T) *servers {
 // the servers of the test. The run's breaches are the test's errors.
 func start(t *testing.T, s *servers, names []string, env ...string) *run {
 	t.Helper()
-	r, err := newRun(t.Context(), s, programs.build(t), t.TempDir(), 1, setting{names: names}, env...)
+	r, err := newRun(t.Context(), &plan{number: 1, names: names}, s, programs.build(t), t.TempDir(), env...)
 	must(t, err)
 	t.Cleanup(func() {
 		must(t, r.close(context.WithoutCancel(t.Context())))
-		for _, b := range r.history.close() {
+		for _, b := range r.history.breaches {
 			t.Error(b)
 		}
 		for _, p := range r.services {
@@ -88,8 +87,6 @@ func start(t *testing.T, s *servers, names []string, env ...string) *run {
 			}
 		}
 	})
-	_, _, err = r.pictures()
-	must(t, err)
 	must(t, r.startAll(t.Context()))
 	return r
 }
@@ -98,7 +95,7 @@ func start(t *testing.T, s *servers, names []string, env ...string) *run {
 func (r *run) arm(t *testing.T, service, point string) {
 	t.Helper()
 	p := r.services[service]
-	_ = p.end(syscall.SIGKILL) // killed is what it is to be
+	p.kill()
 	p.env = append(p.env, "FAILPOINT="+point, "FAILPOINT_ONCE="+filepath.Join(t.TempDir(), "dead"))
 	must(t, p.start())
 	must(t, p.awaitReady(t.Context()))
@@ -162,8 +159,8 @@ func (r *run) job(t *testing.T, id string) *jobAnswer {
 	defer cancel()
 	last, now := new(jobAnswer), new(jobAnswer)
 	if err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		_, body, err := get(ctx, r.gateway(0).url("/api/v1/batch/"+id))
-		if now = new(jobAnswer); err != nil || json.Unmarshal(body, now) != nil || now.JobID != id {
+		a, err := get(ctx, r.gateway(0).url("/api/v1/batch/"+id))
+		if now = new(jobAnswer); err != nil || json.Unmarshal(a.body, now) != nil || now.JobID != id {
 			return false, nil
 		}
 		for _, c := range contradictions(last, now) {

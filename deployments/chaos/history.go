@@ -1,79 +1,45 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"sync"
-	"time"
 )
 
-// history is what happened in a run, in order, as one JSON object a line: who
-// asked what, what came of it (ok, failed, or unknown when no answer came), each
-// fault with its begin and end, and each breach.
+// history records what happened in a run, as one JSON object per line: the
+// requests with their results, the faults with begin and end, and the breaches.
 type history struct {
-	began time.Time
+	file *os.File
+	log  *slog.Logger
 
-	mu       sync.Mutex // guards what follows
-	file     *os.File
+	mu       sync.Mutex // guards breaches
 	breaches []string
-	err      error // of writing
 }
 
-// maxBreaches bounds what is kept of a run that goes wrong everywhere.
+// maxBreaches bounds what is kept of a run in which everything fails.
 const maxBreaches = 50
 
 func newHistory(path string) (*history, error) {
-	f, err := os.Create(path) //nolint:gosec // A path of our own.
+	f, err := os.Create(path)
 	if err != nil {
-		return nil, fmt.Errorf("open history: %w", err)
+		return nil, err
 	}
-	return &history{began: time.Now(), file: f}, nil
+	return &history{file: f, log: slog.New(slog.NewJSONHandler(f, nil))}, nil
 }
 
-// note writes down one thing that happened.
-func (h *history) note(who, what, outcome string, detail any) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.write(who, what, outcome, detail)
+// note records an event: who did what, and details such as the result.
+func (h *history) note(who, what string, details ...any) {
+	h.log.Info("event", "who", who, "what", what, "details", fmt.Sprint(details...))
 }
 
-func (h *history) write(who, what, outcome string, detail any) {
-	line, err := json.Marshal(struct {
-		At      string `json:"at"`
-		Who     string `json:"who"`
-		What    string `json:"what"`
-		Outcome string `json:"outcome,omitempty"`
-		Detail  any    `json:"detail,omitempty"`
-	}{fmt.Sprintf("%.3f", time.Since(h.began).Seconds()), who, what, outcome, detail})
-	if err == nil {
-		_, err = h.file.Write(append(line, '\n'))
-	}
-	if err != nil && h.err == nil {
-		h.err = err
-	}
-}
-
-// breach writes down that something did not hold which must.
+// breach records that the promise was broken.
 func (h *history) breach(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	h.note("judge", "breach", text)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	text := fmt.Sprintf(format, args...)
-	h.write("judge", "breach", "", text)
 	if len(h.breaches) < maxBreaches {
 		h.breaches = append(h.breaches, text)
 	}
-}
-
-// close gives the breaches. A history that could not be written is one.
-func (h *history) close() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if err := h.file.Close(); h.err == nil {
-		h.err = err
-	}
-	if h.err != nil {
-		h.breaches = append(h.breaches, "history not written: "+h.err.Error())
-	}
-	return h.breaches
 }

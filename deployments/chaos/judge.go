@@ -4,14 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// judge holds everything that must be true after a run.
-func (r *run) judge(ctx context.Context, o *outcome, base map[string]resources, healed time.Time) error {
+// judge checks everything that must be true after a run. base is what the services
+// held before the load.
+func (r *run) judge(ctx context.Context, o *outcome, base map[string]float64, healed time.Time) error {
 	limit, cancel := context.WithTimeout(ctx, r.endBound())
 	defer cancel()
 	for _, name := range r.names {
@@ -19,172 +22,321 @@ func (r *run) judge(ctx context.Context, o *outcome, base map[string]resources, 
 			r.history.breach("after the faults: %v", err)
 		}
 	}
-	step := func(name string) { r.history.note("judge", name, "", nil) }
-	step("all ended")
+	r.checkBeheaded(ctx)
+	r.history.note("judge", "jobs")
 	jobs := r.allEnded(limit)
 	r.count(o, jobs, healed)
-	step("at rest")
+	r.history.note("judge", "at rest")
 	r.atRest(limit)
 	if r.poison > 0 {
-		step("dead letters")
 		r.deadLetters(limit, jobs)
 	}
-	step("objects")
+	r.history.note("judge", "objects")
 	r.objects(ctx, jobs)
-	step("after a restart")
+	r.history.note("judge", "after a restart")
 	r.afterRestart(ctx, jobs)
-	step("settled")
+	r.history.note("judge", "resources")
 	r.settled(ctx, base)
-	step("over")
 	for _, name := range r.names {
-		for _, fall := range r.services[name].fallen() {
+		_, falls := r.services[name].ends()
+		for _, fall := range falls {
 			r.history.breach("%s", fall)
 		}
-		complaint, err := r.services[name].complaints()
-		if err != nil {
+		if err := r.checkLog(r.services[name]); err != nil {
 			return err
 		}
-		if complaint != "" {
-			r.history.breach("%s", complaint)
-		}
 	}
-	var twice []string
-	o.requestsBroken, twice = r.storage.figures()
-	for _, path := range twice {
+	for _, path := range r.storage.twice {
 		r.history.breach("object %s was stored with different bytes", path)
 	}
-	o.duplicated += len(twice)
-	o.refused = r.refused
+	o.counts["duplicated"] += len(r.storage.twice)
+	o.counts["broken"], o.counts["refused"] = r.storage.broken, r.refused
 	return ctx.Err()
 }
 
-// list is the whole list of jobs as one of the gateways tells it.
-func (r *run) list(ctx context.Context, at int) ([]jobAnswer, error) {
-	status, body, err := get(ctx, r.gateway(at).url("/api/v1/batch"))
-	if err != nil {
-		return nil, err
+// expect polls until check returns no problem. If ctx ends first, the last problem
+// is a breach.
+func (r *run) expect(ctx context.Context, check func() (problem string)) {
+	last := ""
+	if err := poll(ctx, 500*time.Millisecond, func() (bool, error) {
+		problem := check()
+		if ctx.Err() == nil || last == "" { // A check that ctx ended shows nothing.
+			last = problem
+		}
+		return problem == "", nil
+	}); err != nil {
+		r.history.breach("%.2000s", last)
 	}
-	var list struct {
-		Jobs []jobAnswer `json:"jobs"`
-	}
-	if err := json.Unmarshal(body, &list); status != http.StatusOK || err != nil {
-		return nil, fmt.Errorf("list answers %d: %.200s: %w", status, body, err)
-	}
-	return list.Jobs, nil
 }
 
-// allEnded waits until no job in the list is open, and gives the jobs of the run
-// as they ended: those in the list, and those that retention took before.
+// allEnded waits until no job in the list is open, and returns the jobs of the run
+// as they ended: those in the list, and those that retention deleted before.
 func (r *run) allEnded(ctx context.Context) map[string]*jobAnswer {
 	jobs := map[string]*jobAnswer{}
-	r.mu.Lock()
-	maps.Copy(jobs, r.ends)
-	r.mu.Unlock()
-	last := "no list"
-	err := poll(ctx, 300*time.Millisecond, func() (bool, error) {
+	for id, rec := range r.ledger.all() {
+		if rec.end != nil {
+			jobs[id] = rec.end
+		}
+	}
+	r.expect(ctx, func() (problem string) {
 		list, err := r.list(ctx, 0)
 		if err != nil {
-			last = err.Error()
-			return false, nil
+			return err.Error()
 		}
-		open := 0
 		for i := range list {
 			jobs[list[i].JobID] = &list[i]
 			if !ended(list[i].Status) {
-				open++
-				last = fmt.Sprintf("job %s: %+v", list[i].JobID, list[i])
+				problem = fmt.Sprintf("job %s is open %s after the last fault: %+v", list[i].JobID, r.endBound()+fetchTime, list[i])
 			}
 		}
-		return open == 0, nil
+		return problem
 	})
-	if err != nil {
-		r.history.breach("jobs are open %s after the last fault: %.2000s", r.endBound()+fetchTime, last)
-	}
 	return jobs
 }
 
-// count holds the jobs against what was sent, and fills in the figures.
+// count compares the jobs with what was sent, and counts them.
 func (r *run) count(o *outcome, jobs map[string]*jobAnswer, healed time.Time) {
-	accepted := r.ledger.accepted()
-	for id, b := range accepted {
-		j := jobs[id]
-		if j == nil || !ended(j.Status) {
-			o.lost += len(b.images)
-			if j == nil {
-				r.history.breach("job %s was accepted and is gone", id)
-			}
-		}
-	}
 	for id, j := range jobs {
-		o.jobs++
+		o.counts["jobs"]++
+		o.counts["images"] += j.TotalImages
 		if j.RetryOf != "" {
-			o.retried++
+			o.counts["retries"]++
 		}
-		o.images += j.TotalImages
-		b, _ := r.ledger.owner(j)
-		if b == nil {
-			r.history.breach("job %s is nobody's: %+v", id, j)
-			continue
+		if b := r.ledger.owner(j); b == nil || len(b.images) != j.TotalImages {
+			r.history.breach("job %s has images that no client sent: %+v", id, j)
+		} else {
+			r.countImages(o, j, b)
 		}
-		if len(b.images) != j.TotalImages {
-			r.history.breach("job %s has %d images of %d", id, j.TotalImages, len(b.images))
-			continue
-		}
-		r.count1(o, j, b)
 	}
-	for id := range r.ledger.cancelled {
-		if j := jobs[id]; j != nil && j.Status != "cancelled" {
+	for id, rec := range r.ledger.all() {
+		j := jobs[id]
+		if rec.batch != nil && (j == nil || !ended(j.Status)) {
+			o.counts["lost"] += len(rec.batch.images)
+		}
+		if j == nil {
+			r.history.breach("job %s was accepted and is gone", id)
+			continue
+		}
+		if rec.cancelled && j.Status != "cancelled" {
 			r.history.breach("job %s was cancelled with 200 and ended as %s", id, j.Status)
 		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for id, at := range r.endedAt {
+		if rec.ended.IsZero() {
+			continue // No client followed it.
+		}
 		from := healed
-		if accepted := r.since[id]; accepted.After(from) {
-			from = accepted // a retry of what ended after the last fault
+		if rec.accepted.After(from) {
+			from = rec.accepted // a retry of a job that ended after the last fault
 		}
-		o.longest = max(o.longest, at.Sub(from))
-		if at.Sub(from) > r.endBound()+fetchTime {
-			r.history.breach("job %s ended %s after the last fault", id, at.Sub(from))
+		took := rec.ended.Sub(from)
+		if o.longest = max(o.longest, took); took > r.endBound()+fetchTime {
+			r.history.breach("job %s ended %s after the last fault", id, took)
 		}
-		seen := r.folds[id]
-		if seen == nil && r.retention == 0 {
-			r.history.breach("no watcher of %s saw its job_complete", id)
+		if rec.told == nil && r.retention == 0 {
+			r.history.breach("no watcher of %s got its job_complete", id)
 		}
-		for i, told := range seen {
-			is := jobs[id].Images[i]
-			if told.Status != is.Status || told.ProcessedPath != is.ProcessedPath || told.Error != is.Error || told.TraceID != is.TraceID {
-				r.history.breach("job %s: a watcher was told %+v, and it is %+v", id, told, is)
+		for i, told := range rec.told {
+			if is := j.Images[i]; told.Status != is.Status || told.ProcessedPath != is.ProcessedPath || told.Error != is.Error || told.TraceID != is.TraceID {
+				r.history.breach("job %s: a watcher was told %+v, and GET returns %+v", id, told, is)
 			}
 		}
 	}
 }
 
-// count1 holds one job's images against what they were sent as.
-func (r *run) count1(o *outcome, j *jobAnswer, b *batch) {
+// countImages compares the images of a job with what was sent.
+func (r *run) countImages(o *outcome, j *jobAnswer, b *batch) {
 	traces := map[string]bool{}
 	for i, img := range j.Images {
 		src := b.images[i]
 		if traces[img.TraceID] {
-			o.duplicated++
-			r.history.breach("job %s: trace id %s twice", j.JobID, img.TraceID)
+			o.counts["duplicated"]++
+			r.history.breach("job %s: trace ID %s twice", j.JobID, img.TraceID)
 		}
 		traces[img.TraceID] = true
 		if img.Status == "completed" {
-			o.completed++
+			o.counts["completed"]++
 		} else {
-			o.failed++
+			o.counts["failed"]++
 		}
 		if img.ErrorCode == "cancelled" && j.Status == "cancelled" && b.cancel > 0 {
-			o.cancelled++
+			o.counts["cancelled"]++
 			continue
 		}
 		if strings.HasSuffix(src.name, poisonName) {
-			o.poison++
+			o.counts["poison"]++
 		}
-		if want := map[bool]string{true: "completed", false: "failed"}[src.code == ""]; ended(img.Status) && (img.Status != want || img.ErrorCode != src.code) {
-			r.history.breach("job %s: image %d (%s) ended as %s %s (%s), not as %s %s", j.JobID, i, src.name, img.Status, img.ErrorCode, img.Error, want, src.code)
+		want := "completed"
+		if src.code != "" {
+			want = "failed"
+		}
+		if ended(img.Status) && (img.Status != want || img.ErrorCode != src.code) {
+			r.history.breach("job %s: image %s ended as %+v, want %s %s", j.JobID, src.name, img, want, src.code)
 		}
 	}
+}
+
+// atRest checks that no image is open, the outbox is empty, and the queues are empty
+// except for the dead letters of poison.
+func (r *run) atRest(ctx context.Context) {
+	r.expect(ctx, func() string {
+		m, err := r.metrics(ctx, r.gateways[0])
+		if open, unsent := m["imagebatch_open_images"], m["imagebatch_unsent_uploads"]; err != nil || open > 0 || unsent > 0 {
+			return fmt.Sprintf("%v open images, %v unsent uploads (%v)", open, unsent, err)
+		}
+		return ""
+	})
+	r.expect(ctx, func() string {
+		queues, err := r.servers.queues(ctx)
+		if r.poison > 0 {
+			delete(queues, deadUploads)
+		}
+		if err != nil || len(queues) > 0 {
+			return fmt.Sprintf("queues are not empty: %v (%v)", queues, err)
+		}
+		return ""
+	})
+}
+
+// deadUploads is the queue of the images that killed their analyzer every time.
+const deadUploads = "image_upload.dead"
+
+// deadLetters takes the dead letters and checks that they are poison, and that each
+// poison image is one where no fault duplicates or drops messages.
+func (r *run) deadLetters(ctx context.Context, jobs map[string]*jobAnswer) {
+	count := map[string]int{}
+	for _, j := range jobs {
+		for _, img := range j.Images {
+			if strings.HasSuffix(img.OriginalFilename, poisonName) {
+				count[img.TraceID] = 0
+			}
+		}
+	}
+	client, err := r.servers.open("image_upload") //nolint:contextcheck // Close ends it.
+	if err != nil {
+		r.history.breach("open the broker: %v", err)
+		return
+	}
+	defer func() { _ = client.Close() }() // It only took messages.
+	r.expect(ctx, func() string {
+		err := client.Browse(ctx, deadUploads, func(_ context.Context, l broker.Letter) error {
+			var upload struct {
+				TraceID string `json:"trace_id"`
+			}
+			_ = json.Unmarshal(l.Body, &upload) // Without a trace ID it is no poison.
+			if _, poison := count[upload.TraceID]; !poison {
+				r.history.breach("a dead letter is no poison: %.300s", l.Body)
+			}
+			count[upload.TraceID]++
+			return l.Ack()
+		})
+		if queues, _ := r.servers.queues(ctx); err != nil || queues[deadUploads] > 0 {
+			return fmt.Sprintf("%d dead letters were not read (%v)", queues[deadUploads], err)
+		}
+		return ""
+	})
+	for trace, n := range count {
+		if r.strict && n != 1 {
+			r.history.breach("poison %s is a dead letter %d times", trace, n)
+		}
+	}
+}
+
+// afterRestart kills each gateway and checks that the next one returns the same.
+func (r *run) afterRestart(ctx context.Context, jobs map[string]*jobAnswer) {
+	if r.retention > 0 {
+		return
+	}
+	for at, name := range r.gateways {
+		p := r.services[name]
+		p.kill()
+		limit, cancel := context.WithTimeout(ctx, readyTime)
+		defer cancel()
+		err := p.start()
+		if err == nil {
+			err = p.awaitReady(limit)
+		}
+		var list []jobAnswer
+		if err == nil {
+			list, err = r.list(limit, at)
+		}
+		if err != nil || len(list) != len(jobs) {
+			r.history.breach("after a restart %d of %d jobs are listed (%v)", len(list), len(jobs), err)
+		}
+		for i := range list {
+			if before := jobs[list[i].JobID]; before == nil || !equal(before, &list[i]) {
+				r.history.breach("after a restart job %+v was %+v", list[i], before)
+			}
+		}
+	}
+}
+
+// checkBeheaded checks that a queue that lost its leader was created again.
+func (r *run) checkBeheaded(ctx context.Context) {
+	if r.beheaded == "" {
+		return
+	}
+	created := 0.0
+	for _, name := range r.gateways {
+		m, err := r.metrics(ctx, name)
+		if err != nil {
+			r.history.breach("metrics of %s: %v", name, err)
+		}
+		created += m[`imagebatch_queues_made_anew_total{queue="`+r.beheaded+`"}`]
+	}
+	if created == 0 {
+		r.history.breach("queue %s was not created again", r.beheaded)
+	}
+}
+
+// resources returns the numbers of goroutines and file descriptors of all services.
+func (r *run) resources(ctx context.Context) (map[string]float64, error) {
+	all := map[string]float64{}
+	for _, name := range r.names {
+		m, err := r.metrics(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("metrics of %s: %w", name, err)
+		}
+		all["goroutines of "+name], all["descriptors of "+name] = m["go_goroutines"], m["process_open_fds"]
+	}
+	return all, nil
+}
+
+// slack is how much more than before the load a service may hold: idle connections
+// to the storage, which are bounded, and those of this harness.
+const slack = 100
+
+// settled checks that the services return to what they held before the load.
+func (r *run) settled(ctx context.Context, base map[string]float64) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	r.expect(ctx, func() string {
+		now, err := r.resources(ctx)
+		if err != nil {
+			return err.Error()
+		}
+		for name, n := range now {
+			if n > base[name]+slack {
+				return fmt.Sprintf("%v %s, %v before", n, name, base[name])
+			}
+		}
+		return ""
+	})
+}
+
+// metrics returns a service's metrics by name and labels.
+func (r *run) metrics(ctx context.Context, name string) (map[string]float64, error) {
+	a, err := get(ctx, r.services[name].url("/metrics"))
+	if err != nil {
+		return nil, err
+	}
+	if a.status != http.StatusOK {
+		return nil, fmt.Errorf("%s", a)
+	}
+	all := map[string]float64{}
+	for line := range strings.Lines(string(a.body)) {
+		metric, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if n, err := strconv.ParseFloat(value, 64); err == nil {
+			all[metric] = n
+		}
+	}
+	return all, nil
 }

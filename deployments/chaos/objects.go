@@ -15,18 +15,18 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore/s3store"
 )
 
-// objects holds that every completed image has its three objects, whole, and
-// that there is no object that is nobody's.
+// objects checks that every completed image has its three objects, complete, and
+// that every object belongs to an image.
 func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
 	originals, processed, err := r.stores()
 	if err != nil {
 		r.history.breach("open the storage: %v", err)
 		return
 	}
-	late := map[string]bool{}    // trace ids of cancelled images: one that was in hand may still be finished
+	late := map[string]bool{}    // trace IDs of cancelled images, whose processing may still have finished
 	results := map[string]bool{} // keys of processed objects
 	for _, j := range jobs {
-		b, _ := r.ledger.owner(j)
+		b := r.ledger.owner(j)
 		for i, img := range j.Images {
 			late[img.TraceID] = img.ErrorCode == "cancelled"
 			if img.Status != "completed" || b == nil {
@@ -35,7 +35,7 @@ func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
 			for _, suffix := range []string{"", ".json", ".thumb.jpg"} {
 				results[img.ProcessedPath+suffix] = true
 			}
-			if err := whole(ctx, processed, img.ProcessedPath, &b.images[i]); err != nil {
+			if err := complete(ctx, processed, img.ProcessedPath, &b.images[i]); err != nil {
 				r.history.breach("job %s: image %d is completed: %v", j.JobID, i, err)
 			}
 		}
@@ -46,53 +46,37 @@ func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
 	})
 }
 
-// kept are the trace ids of the jobs that retention has not taken. A job of which
-// something was written while the clock was fast stays for that much longer.
-func (r *run) kept(ctx context.Context) (map[string]bool, error) {
-	list, err := r.list(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
-	kept := map[string]bool{}
-	for i := range list {
-		for _, img := range list[i].Images {
-			kept[img.TraceID] = true
-		}
-	}
-	return kept, nil
-}
-
+// stores returns the two buckets.
 func (r *run) stores() (originals, processed *s3store.Store, err error) {
-	open := func(bucket string) (*s3store.Store, error) {
-		return s3store.Open(s3store.Config{
-			Endpoint: r.servers.storage.String(), AccessKey: r.servers.key, SecretKey: r.servers.secret, Region: "us-east-1",
-			Bucket: bucket, Prefix: r.prefix(), PathStyle: true,
-		})
+	config := s3store.Config{
+		Endpoint: r.servers.storage.String(), AccessKey: r.servers.key, SecretKey: r.servers.secret, Region: "us-east-1",
+		Bucket: "original", Prefix: r.prefix, PathStyle: true,
 	}
-	if originals, err = open("original"); err != nil {
+	if originals, err = s3store.Open(config); err != nil {
 		return nil, nil, err
 	}
-	processed, err = open("processed")
+	config.Bucket = "processed"
+	processed, err = s3store.Open(config)
 	return originals, processed, err
 }
 
-// whole holds that the processed image decodes to the size of its source and is
-// what its record says.
-func whole(ctx context.Context, s objectstore.Store, path string, src *source) error {
-	file, err := objectstore.ReadAll(ctx, s, path, maxAnswer)
-	if err != nil {
-		return err
+// complete checks that the processed image decodes to the size of its source and
+// agrees with its record, and that its thumbnail decodes.
+func complete(ctx context.Context, s objectstore.Store, path string, src *source) error {
+	objects := map[string][]byte{}
+	for _, suffix := range []string{"", ".json", ".thumb.jpg"} {
+		data, err := objectstore.ReadAll(ctx, s, path+suffix, maxAnswer)
+		if err != nil {
+			return err
+		}
+		objects[suffix] = data
 	}
-	picture, _, err := image.Decode(bytes.NewReader(file))
+	decoded, _, err := image.Decode(bytes.NewReader(objects[""]))
 	if err != nil {
 		return fmt.Errorf("decode %s: %w", path, err)
 	}
-	if picture.Bounds().Size() != src.whole.Size() {
-		return fmt.Errorf("%s is %s and was sent as %s", path, picture.Bounds(), src.whole)
-	}
-	text, err := objectstore.ReadAll(ctx, s, path+".json", maxAnswer)
-	if err != nil {
-		return err
+	if decoded.Bounds().Size() != src.size {
+		return fmt.Errorf("%s has the size %s and was sent with %s", path, decoded.Bounds().Size(), src.size)
 	}
 	var record struct {
 		OriginalFilename string `json:"original_filename"`
@@ -100,33 +84,29 @@ func whole(ctx context.Context, s objectstore.Store, path string, src *source) e
 			SHA256 string `json:"sha256"`
 		} `json:"processed"`
 	}
-	if err := json.Unmarshal(text, &record); err != nil {
-		return fmt.Errorf("read record of %s: %w", path, err)
+	if err := json.Unmarshal(objects[".json"], &record); err != nil {
+		return fmt.Errorf("parse the record of %s: %w", path, err)
 	}
-	sum := sha256.Sum256(file)
+	sum := sha256.Sum256(objects[""])
 	if record.Processed.SHA256 != hex.EncodeToString(sum[:]) || record.OriginalFilename != src.name {
-		return fmt.Errorf("record of %s tells of another file: %s", path, text)
+		return fmt.Errorf("the record of %s describes another file: %s", path, objects[".json"])
 	}
-	thumbnail, err := objectstore.ReadAll(ctx, s, path+".thumb.jpg", maxAnswer)
-	if err != nil {
-		return err
-	}
-	if _, _, err := image.Decode(bytes.NewReader(thumbnail)); err != nil {
-		return fmt.Errorf("decode thumbnail of %s: %w", path, err)
+	if _, _, err := image.Decode(bytes.NewReader(objects[".thumb.jpg"])); err != nil {
+		return fmt.Errorf("decode the thumbnail of %s: %w", path, err)
 	}
 	return nil
 }
 
-// How long an object may be nobody's: the lease of a batch that was given up,
-// and, of a job that retention has taken, the time for which a handler may still
-// store something and the sweep after it.
+// How long an object may belong to no job: the lease of a batch that was given up;
+// and, after retention deleted the job, the time in which a handler may still store
+// something, and the sweep after it.
 const (
 	orphanTime     = time.Minute
 	lateOrphanTime = 6 * time.Minute
 )
 
-// noOrphans waits until every object of the store is somebody's. known is told
-// which trace ids are in the list.
+// noOrphans waits until every object of the bucket is known. kept are the trace IDs
+// in the list: a job that was changed while a clock was fast is kept for longer.
 func (r *run) noOrphans(ctx context.Context, bucket string, s objectstore.Store, known func(kept map[string]bool, trace, key string) bool) {
 	limit := orphanTime
 	if r.retention > 0 {
@@ -134,24 +114,29 @@ func (r *run) noOrphans(ctx context.Context, bucket string, s objectstore.Store,
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	last := ""
-	if err := poll(ctx, time.Second, func() (bool, error) {
-		kept, err := r.kept(ctx)
+	r.expect(ctx, func() string {
+		list, err := r.list(ctx, 0)
 		if err != nil {
-			return false, fmt.Errorf("ask whose the objects of %s are: %w", bucket, err)
+			return err.Error()
+		}
+		kept := map[string]bool{}
+		for i := range list {
+			for _, img := range list[i].Images {
+				kept[img.TraceID] = true
+			}
 		}
 		var orphans []string
 		for info, err := range s.List(ctx, "") {
 			if err != nil {
-				return false, fmt.Errorf("list %s: %w", bucket, err)
+				return fmt.Sprintf("list %s: %v", bucket, err)
 			}
 			if trace, _, _ := strings.Cut(info.Key, "/"); !known(kept, trace, info.Key) {
 				orphans = append(orphans, info.Key)
 			}
 		}
-		last = fmt.Sprintf("%d objects of %s are nobody's, %.300s", len(orphans), bucket, strings.Join(orphans, " "))
-		return len(orphans) == 0, nil
-	}); err != nil {
-		r.history.breach("%s (%v)", last, err)
-	}
+		if len(orphans) > 0 {
+			return fmt.Sprintf("%d objects of %s belong to no image: %.300s", len(orphans), bucket, orphans)
+		}
+		return ""
+	})
 }

@@ -2,30 +2,33 @@ package main
 
 import (
 	"bytes"
-	"compress/zlib"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"image"
 	"image/color"
-	"image/gif"
 	"image/jpeg"
 	"image/png"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"time"
 )
 
-// source is an image as a client sends it, and what must become of it.
+// source is an image as a client sends it, with its expected result.
 type source struct {
-	name  string
-	data  []byte // what its URL gives, or what is sent inline
-	url   string // "" for an inline one
-	text  string // sent as base64 instead of data, when set
-	whole image.Rectangle
-	code  string // the error_code it must fail with; "" for one that must complete
+	name string
+	data []byte // served at its URL, or sent inline
+	url  string // "" for an inline image
+	text string // sent as base64 instead of data, unless it is ""
+	size image.Point
+	code string // the error_code of its failure; "" if it must complete
 }
 
-// member is the image's element of the request.
+// member returns the image's element of the request.
 func (s *source) member() map[string]string {
 	switch {
 	case s.url != "":
@@ -36,37 +39,29 @@ func (s *source) member() map[string]string {
 	return map[string]string{"name": s.name, "base64": base64.StdEncoding.EncodeToString(s.data)}
 }
 
-// pictures draws the images of a seed: most of them good, of several sizes, and
-// each kind of bad one.
-func pictures(random *rand.Rand) (good, bad []source, err error) {
+// sources draws the images of a plan: good ones of several sizes, and each kind of
+// bad one.
+func sources(random *rand.Rand) (good, bad []source) {
 	for i := range 8 {
 		canvas := paint(random, 24+random.IntN(300), 24+random.IntN(300))
 		var b bytes.Buffer
 		name := fmt.Sprintf("good-%d.jpg", i)
 		if i%3 == 2 {
 			name = fmt.Sprintf("good-%d.png", i)
-			err = png.Encode(&b, canvas)
+			_ = png.Encode(&b, canvas) // A buffer accepts all bytes.
 		} else {
-			err = jpeg.Encode(&b, canvas, &jpeg.Options{Quality: 60 + random.IntN(40)})
+			_ = jpeg.Encode(&b, canvas, &jpeg.Options{Quality: 60 + random.IntN(40)})
 		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("draw %s: %w", name, err)
-		}
-		good = append(good, source{name: name, data: b.Bytes(), whole: canvas.Bounds()})
-	}
-	var moving bytes.Buffer
-	if err := gif.Encode(&moving, paint(random, 20, 20), nil); err != nil {
-		return nil, nil, fmt.Errorf("draw a GIF: %w", err)
+		good = append(good, source{name: name, data: b.Bytes(), size: canvas.Bounds().Size()})
 	}
 	photo := good[0].data
-	bad = []source{
+	return good, []source{
 		{name: "text.jpg", data: []byte("this is no image at all"), code: "not_an_image"},
-		{name: "moving.gif", data: moving.Bytes(), code: "unsupported_format"},
+		{name: "moving.gif", data: []byte("GIF89a" + strings.Repeat("\x00", 100)), code: "unsupported_format"},
 		{name: "cut.jpg", data: photo[:len(photo)/2], code: "damaged_image"},
 		{name: "rotten.png", data: rotten(), code: "damaged_image"},
 		{name: "garbled.jpg", text: "%%%not base64%%%", code: "invalid_base64"},
 	}
-	return good, bad, nil
 }
 
 func paint(random *rand.Rand, width, height int) image.Image {
@@ -86,24 +81,64 @@ func paint(random *rand.Rand, width, height int) image.Image {
 	return canvas
 }
 
-// rotten is a PNG that is sound from the outside and has too few pixels inside:
-// only who decodes it finds out, which is the analyzer.
+// rotten returns a PNG whose header announces twice as many lines as it has. Only
+// the analyzer, which decodes it, can notice that.
 func rotten() []byte {
-	var b, pixels bytes.Buffer
-	z := zlib.NewWriter(&pixels)
-	_, _ = z.Write(make([]byte, 10)) // into memory
-	_ = z.Close()
-	b.WriteString("\x89PNG\r\n\x1a\n")
-	header := binary.BigEndian.AppendUint32(nil, 40)
-	header = append(binary.BigEndian.AppendUint32(header, 40), 8, 2, 0, 0, 0)
-	for _, chunk := range []struct {
-		kind string
-		data []byte
-	}{{"IHDR", header}, {"IDAT", pixels.Bytes()}, {"IEND", nil}} {
-		typed := append([]byte(chunk.kind), chunk.data...)
-		b.Write(binary.BigEndian.AppendUint32(nil, uint32(len(chunk.data))))
-		b.Write(typed)
-		b.Write(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(typed)))
+	var b bytes.Buffer
+	_ = png.Encode(&b, image.NewGray(image.Rect(0, 0, 40, 40))) // A buffer accepts all bytes.
+	file := b.Bytes()
+	binary.BigEndian.PutUint32(file[20:], 80)                              // the height in IHDR
+	binary.BigEndian.PutUint32(file[29:], crc32.ChecksumIEEE(file[12:29])) // the checksum of IHDR
+	return file
+}
+
+// site is the web server of the images' URLs, whose path is /{kind}/{file}.
+type site struct {
+	*httptest.Server
+	files map[string][]byte
+
+	mu    sync.Mutex // guards asked
+	asked map[string]bool
+}
+
+func newSite(sources []source) *site {
+	s := &site{files: map[string][]byte{}, asked: map[string]bool{}}
+	for _, img := range sources {
+		s.files[img.name] = img.data
 	}
-	return b.Bytes()
+	s.Server = serve(s.handle)
+	return s
+}
+
+// url returns the address of a file. The key makes it unique.
+func (s *site) url(kind, file, key string) string {
+	return s.URL + "/" + kind + "/" + file + "?" + key
+}
+
+// absent returns an image whose URL is a 404.
+func (s *site) absent(name string) source {
+	return source{name: name, url: s.url("plain", "absent.jpg", ""), code: "download_failed"}
+}
+
+// handle serves a file as its kind says: plain; slow; or moody, which fails at the
+// first request.
+func (s *site) handle(w http.ResponseWriter, r *http.Request) {
+	kind, file, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	data, ok := s.files[file]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	s.mu.Lock()
+	first := !s.asked[r.URL.String()]
+	s.asked[r.URL.String()] = true
+	s.mu.Unlock()
+	switch {
+	case kind == "moody" && first:
+		http.Error(w, "not now", http.StatusServiceUnavailable)
+		return
+	case kind == "slow":
+		pause(r.Context(), 700*time.Millisecond)
+	}
+	_, _ = w.Write(data) // The client may be gone.
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -22,38 +20,27 @@ func TestPoison(t *testing.T) {
 	r := start(t, testServers(t), append([]string{"gateway", "processor"}, analyzers...),
 		"FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
-	var nurses sync.WaitGroup
-	var mu sync.Mutex // guards deaths
-	deaths := 0
-	defer nurses.Wait()
 	defer stop()
 	for _, name := range analyzers {
-		nurses.Go(func() {
-			p := r.services[name]
-			for p.awaitEnd(ctx) == nil && ctx.Err() == nil {
-				mu.Lock()
-				deaths++
-				mu.Unlock()
-				if err := p.start(); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
+		r.services[name].supervise()
 	}
-	id, err := r.submit(ctx, 0, r.poisonBatch(t, 100, 30))
+	id, err := r.submit(ctx, 0, r.poisonBatch(100, 30))
 	must(t, err)
 	j := r.job(t, id)
-	r.over(id, j)
 	if j.Completed != 99 || j.Failed != 1 || j.Images[30].ErrorCode != "processing_failed" {
 		t.Errorf("job ended with %d completed and %d failed, the poison as %+v", j.Completed, j.Failed, j.Images[30])
 	}
-	mu.Lock()
+	deaths := 0
+	for _, name := range analyzers {
+		n, falls := r.services[name].ends()
+		if deaths += n; len(falls) > 0 {
+			t.Error(falls)
+		}
+	}
 	t.Logf("the poison killed %d times", deaths)
 	if deaths < 2 || deaths > maxDeaths {
 		t.Errorf("the poison killed %d times, want 2 to %d", deaths, maxDeaths)
 	}
-	mu.Unlock()
 	var queues map[string]int
 	limit, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -70,10 +57,8 @@ func TestPoison(t *testing.T) {
 }
 
 // poisonBatch is a batch of good images with a poison among them.
-func (r *run) poisonBatch(t *testing.T, count, poison int) *batch {
-	t.Helper()
-	good, _, err := pictures(r.random(2))
-	must(t, err)
+func (r *run) poisonBatch(count, poison int) *batch {
+	good, _ := sources(r.random(2))
 	b := new(batch)
 	for i := range count {
 		img := good[i%len(good)]
@@ -91,47 +76,38 @@ func (r *run) poisonBatch(t *testing.T, count, poison int) *batch {
 // poison is given up.
 func TestPoisonStandalone(t *testing.T) {
 	dir := t.TempDir()
-	addr, err := lanePorts(0, 1).free()
+	addr, err := freeAddr()
 	must(t, err)
 	p := newProcess("standalone", filepath.Join(programs.build(t), "standalone"), addr, dir,
-		"DATA_DIR="+filepath.Join(dir, "data"), "HOME="+dir, "FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
+		"FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
 	h, err := newHistory(filepath.Join(dir, "history.jsonl"))
 	must(t, err)
 	r := &run{
-		services: map[string]*process{"gateway": p}, gateways: []string{"gateway"}, history: h, ledger: newLedger(), since: map[string]time.Time{},
+		services: map[string]*process{"gateway": p}, gateways: []string{"gateway"}, history: h, ledger: newLedger(), plan: new(plan),
 	}
 	must(t, p.start())
 	must(t, p.awaitReady(t.Context()))
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
-	deaths := 0
-	var nurse sync.WaitGroup
-	nurse.Go(func() {
-		for p.awaitEnd(ctx) == nil && ctx.Err() == nil {
-			if deaths++; deaths > maxDeaths {
-				return
-			}
-			if err := p.start(); err != nil {
-				t.Error(err)
-				return
-			}
-		}
-	})
+	p.supervise()
 	defer func() {
 		stop()
-		nurse.Wait()
-		_ = p.end(syscall.SIGKILL) // killed is what it is to be
+		deaths, falls := p.ends()
+		p.kill()
+		for _, fall := range falls {
+			t.Error(fall)
+		}
 		t.Logf("the poison killed %d times", deaths)
 		if deaths < 2 || deaths > maxDeaths {
 			t.Errorf("the poison killed %d times, want 2 to %d", deaths, maxDeaths)
 		}
-		for _, b := range h.close() {
+		for _, b := range h.breaches {
 			t.Error(b)
 		}
 		if text, _ := os.ReadFile(p.log); t.Failed() {
 			t.Logf("%s", text)
 		}
 	}()
-	b := r.poisonBatch(t, 40, 12)
+	b := r.poisonBatch(40, 12)
 	id, err := r.submit(ctx, 0, b)
 	if err != nil {
 		id = r.await(t, b) // it killed before the answer was out
@@ -153,7 +129,7 @@ func (r *run) await(t *testing.T, b *batch) (id string) {
 			return false, nil
 		}
 		for _, j := range list {
-			if owner, _ := r.ledger.owner(&j); owner == b {
+			if r.ledger.owner(&j) == b {
 				id = j.JobID
 			}
 		}

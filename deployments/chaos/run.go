@@ -1,15 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -17,81 +16,73 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
-// Times of a run.
+// Time limits of a run.
 const (
 	endTime   = 60 * time.Second                      // from the last fault to the end of every job
-	fetchTime = 60 * time.Second                      // of one image's download, on top
-	anewTime  = rabbitmq.DefaultSilence + time.Minute // until a queue without a leader was made anew, on top where there is one
-	readyTime = 60 * time.Second                      // of all services, at the beginning
+	fetchTime = 60 * time.Second                      // for the download of an image, in addition
+	anewTime  = rabbitmq.DefaultSilence + time.Minute // for a queue without a leader, in addition
+	readyTime = 60 * time.Second                      // for a service to become ready
 )
 
-// run is one set of services, from its start to the judgement.
+// poisonName ends the name of an image that kills its analyzer.
+const poisonName = "poison.jpg"
+
+// run is one set of services, from its start to the verdict.
 type run struct {
-	setting
-	number  uint64 // of the seed
+	*plan
 	dir     string
+	prefix  string // of its objects
 	history *history
 	servers *servers
 
 	services map[string]*process
-	gateways []string                    // those of the services that are gateways
-	wires    map[string]map[string]*wire // by service and by what it leads to
+	gateways []string                    // names of those services that are gateways
+	wires    map[string]map[string]*wire // by service and by server
 	storage  *storage
 	site     *site
-	disk     *disk // nil: an ordinary one
 	ledger   *ledger
-	alarmed  bool // the broker's limits were changed
-	anew     bool // the faults have left a queue without a leader
-
-	mu      sync.Mutex // guards what follows
-	ends    map[string]*jobAnswer
-	endedAt map[string]time.Time
-	folds   map[string]map[int]imageAnswer // what a watcher was told in the end
-	since   map[string]time.Time           // of acceptance
-	refused int                            // batches that met a full disk
+	beheaded string // the queue whose leader a fault has removed
+	slow     bool   // the faults left a queue without a leader
+	refused  int    // number of batches that met a full disk
 }
 
-// play makes one run: services of their own on the servers, what act does to
-// them, and the judgement.
-func (h *harness) play(ctx context.Context, s *servers, name string, number uint64, of setting, act func(*run, context.Context, *outcome) error) *outcome {
-	o := &outcome{faults: map[string]int{}}
-	dir := filepath.Join(h.dir, name)
-	if err := s.sound(ctx); err != nil {
-		o.infrastructure = err
+// run makes one run on the servers.
+func (p *plan) run(ctx context.Context, s *servers, bin, dir string) *outcome {
+	o := newOutcome()
+	// The run must not suffer from what an earlier one has left.
+	if names, err := s.leaderless(ctx); err != nil || names != "" {
+		fmt.Printf("wiping the broker, whose queues %s have no leader\n", names)
+		o.err = errors.Join(err, s.wipe(ctx))
+	}
+	if p.poison > 0 {
+		_ = s.ctl(ctx, "purge_queue", deadUploads) // The queue may not exist yet.
+	}
+	var r *run
+	if o.err == nil {
+		r, o.err = newRun(ctx, p, s, bin, dir)
+	}
+	if o.err != nil {
 		return o
 	}
-	r, err := newRun(ctx, s, h.bin, dir, number, of)
-	if err != nil {
-		o.infrastructure = err
-		return o
+	o.err = r.play(ctx, o)
+	o.err = errors.Join(o.err, r.close(ctx))
+	if o.breaches = r.history.breaches; len(o.breaches) == 0 && o.err == nil {
+		o.err = os.RemoveAll(dir)
 	}
-	defer func() {
-		o.infrastructure = errors.Join(o.infrastructure, r.close(ctx))
-		o.breaches = r.history.close()
-		if len(o.breaches) == 0 && o.infrastructure == nil && !h.keep {
-			o.infrastructure = os.RemoveAll(dir) // nobody needs the history of what went well
-		}
-	}()
-	o.infrastructure = act(r, ctx, o)
 	return o
 }
 
-// newRun makes the services, not yet started, each on wires of its own to the
-// servers. env is theirs besides.
-func newRun(ctx context.Context, s *servers, bin, dir string, number uint64, of setting, env ...string) (_ *run, err error) {
+// newRun creates the services, each on wires of its own, without starting them. The
+// services get env in addition.
+func newRun(ctx context.Context, p *plan, s *servers, bin, dir string, env ...string) (_ *run, err error) {
 	r := &run{
-		setting: of, number: number, dir: dir, servers: s, ledger: newLedger(),
-		services: map[string]*process{}, wires: map[string]map[string]*wire{},
-		ends: map[string]*jobAnswer{}, endedAt: map[string]time.Time{}, folds: map[string]map[int]imageAnswer{}, since: map[string]time.Time{},
+		plan: p, dir: dir, servers: s, ledger: newLedger(), services: map[string]*process{}, wires: map[string]map[string]*wire{},
+		prefix: fmt.Sprintf("seed-%d-%d/", p.number, time.Now().UnixNano()),
 	}
-	s.ports.clear()
-	// The services' data must begin anew, and so must the objects under the prefix.
-	leaveDisk(filepath.Join(dir, "data")) // of a run that was killed
-	if err := os.RemoveAll(dir); err != nil {
-		return nil, fmt.Errorf("clear folder of the run: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Join(dir, "data"), 0o750); err != nil {
-		return nil, fmt.Errorf("make folder of the run: %w", err)
+	data := filepath.Join(dir, "data")
+	unmountDisk(data) // An earlier run may have been killed.
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(data, 0o750)); err != nil {
+		return nil, fmt.Errorf("clear the folder of the run: %w", err)
 	}
 	if r.history, err = newHistory(filepath.Join(dir, "history.jsonl")); err != nil {
 		return nil, err
@@ -99,20 +90,18 @@ func newRun(ctx context.Context, s *servers, bin, dir string, number uint64, of 
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close(ctx))
-			r.history.close()
 		}
 	}()
-	_, _ = s.ctl(ctx, "purge_queue", "--vhost", s.vhost(), deadUploads) // of a run before, which was not judged
-	if r.storage, err = newStorage(s.storage, r.random(1)); err != nil {
-		return nil, err
-	}
+	r.storage = newStorage(s.storage, r.random(1))
+	good, bad := sources(r.random(2))
+	r.site = newSite(slices.Concat(good, bad))
 	if r.postgres {
-		if err := s.createDatabase(ctx, r.database()); err != nil {
+		if err := r.createDatabase(ctx); err != nil {
 			return nil, err
 		}
 	}
 	if r.smallDisk {
-		if r.disk, err = newDisk(filepath.Join(dir, "data")); err != nil {
+		if err := mountDisk(data); err != nil {
 			return nil, err
 		}
 	}
@@ -130,98 +119,81 @@ func newRun(ctx context.Context, s *servers, bin, dir string, number uint64, of 
 	return r, nil
 }
 
-// programOf is the program that a service of this name is.
-func programOf(name string) string {
-	program, _, _ := strings.Cut(name, "-")
-	return program
-}
-
-// add makes one service with its wires.
-func (r *run) add(name, program string, env []string) (err error) {
+// add creates one service with its wires.
+func (r *run) add(name, program string, env []string) error {
 	r.wires[name] = map[string]*wire{}
-	lead := func(to, host string) (string, error) {
-		addr, err := r.servers.ports.free()
-		if err != nil {
-			return "", err
+	var errs []error
+	through := func(to string, target *url.URL) *url.URL {
+		addr, err := freeAddr()
+		if err == nil {
+			r.wires[name][to], err = newWire(addr, target.Host)
 		}
-		r.wires[name][to], err = newWire(addr, host)
-		return addr, err
+		errs = append(errs, err)
+		wired := *target
+		wired.Host = addr
+		return &wired
 	}
-	broker := *r.servers.broker
-	if broker.Host, err = lead("broker", r.servers.broker.Host); err != nil {
-		return err
-	}
-	storage := url.URL{Scheme: "http"}
-	if storage.Host, err = lead("storage", r.storage.address); err != nil {
-		return err
-	}
+	storage, err := url.Parse(r.storage.URL)
+	errs = append(errs, err)
 	env = append([]string{
-		"RABBITMQ_URL=" + broker.String(), "HOME=" + r.dir,
-		"S3_ENDPOINT=" + storage.String(), "S3_ACCESS_KEY=" + r.servers.key, "S3_SECRET_KEY=" + r.servers.secret,
-		"S3_CREATE_BUCKETS=true", "S3_PREFIX_ORIGINAL=" + r.prefix(), "S3_PREFIX_PROCESSED=" + r.prefix(),
-		"DATA_DIR=" + filepath.Join(r.dir, "data"), "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8",
-		"FAILPOINT_ORDER=" + r.orders(name), "FAILPOINT_CLOCK=" + r.clock(name),
+		"RABBITMQ_URL=" + through("broker", r.servers.broker).String(), "S3_ENDPOINT=" + through("storage", storage).String(),
+		"S3_ACCESS_KEY=" + r.servers.key, "S3_SECRET_KEY=" + r.servers.secret, "S3_CREATE_BUCKETS=true",
+		"S3_PREFIX_ORIGINAL=" + r.prefix, "S3_PREFIX_PROCESSED=" + r.prefix, "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8",
+		"FAILPOINT_ORDER=" + r.file(name, "order"), "FAILPOINT_CLOCK=" + r.file(name, "clock"),
 	}, env...)
 	if programOf(name) == "gateway" {
 		r.gateways = append(r.gateways, name)
 		if r.postgres {
-			database := *r.servers.database
+			database := through("database", r.servers.database)
 			database.Path = "/" + r.database()
-			if database.Host, err = lead("database", r.servers.database.Host); err != nil {
-				return err
-			}
 			env = append(env, "DATABASE_URL="+database.String())
 		}
 	}
-	addr, err := r.servers.ports.free()
-	if err != nil {
-		return err
-	}
+	addr, err := freeAddr()
 	r.services[name] = newProcess(name, program, addr, r.dir, env...)
-	return nil
+	return errors.Join(append(errs, err)...)
 }
 
-// prefix is where the objects of the run lie. Another run of the seed has another
-// one.
-func (r *run) prefix() string {
-	return fmt.Sprintf("seed-%d-%d/", r.number, r.history.began.UnixNano())
-}
-
-// database is the name of the run's own one.
+// database returns the name of the run's database.
 func (r *run) database() string { return fmt.Sprintf("seed_%d", r.number) }
 
-// random is one of the seed's streams of chance.
-func (r *run) random(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(r.number, stream)) }
+// createDatabase creates an empty database, and starts PostgreSQL if necessary.
+func (r *run) createDatabase(ctx context.Context) error {
+	if err := r.servers.run(ctx, "start", "postgres"); err != nil {
+		return err
+	}
+	return errors.Join(r.servers.learn(), r.dropDatabase(ctx), r.servers.sql(ctx, "CREATE DATABASE "+r.database()))
+}
 
-// gateway is one of them, and the one after it for the next number.
+func (r *run) dropDatabase(ctx context.Context) error {
+	return r.servers.sql(ctx, "DROP DATABASE IF EXISTS "+r.database()+" WITH (FORCE)")
+}
+
+// gateway returns a gateway, and the next one for the next number.
 func (r *run) gateway(i int) *process { return r.services[r.gateways[i%len(r.gateways)]] }
 
-// close ends everything that the run started.
-func (r *run) close(ctx context.Context) error {
-	var errs []error
+// close ends everything that the run has started.
+func (r *run) close(ctx context.Context) (err error) {
 	for _, p := range r.services {
-		_ = p.end(syscall.SIGKILL) // killed is what it is to be
+		p.kill()
 	}
 	for _, to := range r.wires {
 		for _, w := range to {
-			if err := w.close(); err != nil && !errors.Is(err, errStuck) {
-				errs = append(errs, err)
+			if closed := w.away(); !errors.Is(closed, errStuck) {
+				err = errors.Join(err, closed)
 			}
 		}
 	}
-	if r.storage != nil {
-		errs = append(errs, r.storage.close())
-	}
-	if r.site != nil {
-		errs = append(errs, r.site.close())
-	}
-	if r.disk != nil {
-		errs = append(errs, r.disk.close())
-	}
+	r.storage.CloseClientConnections()
+	r.storage.Close()
+	r.site.CloseClientConnections()
+	r.site.Close()
+	unmountDisk(filepath.Join(r.dir, "data"))
 	if r.postgres {
-		errs = append(errs, r.servers.dropDatabase(ctx, r.database()))
+		err = errors.Join(err, r.dropDatabase(ctx))
 	}
-	return errors.Join(errs...)
+	_ = r.history.file.Close() // The history only explains breaches.
+	return err
 }
 
 func (r *run) startAll(ctx context.Context) error {
@@ -240,44 +212,92 @@ func (r *run) startAll(ctx context.Context) error {
 	return nil
 }
 
-// heal sees that everything is as it should be, whatever the faults have left.
+// play starts the services, sends the load, deals the faults and judges the result.
+// An error is no breach: it says that the run could not be made.
+func (r *run) play(ctx context.Context, o *outcome) error {
+	good, bad := sources(r.random(2))
+	batches, blows := r.draw(r, good, bad)
+	if err := r.startAll(ctx); err != nil {
+		return err
+	}
+	base, err := r.resources(ctx)
+	if err != nil {
+		return err
+	}
+	if r.hold {
+		r.signalWorkers(syscall.SIGSTOP)
+	}
+	follow, stop := context.WithCancel(ctx)
+	var clients, overlooking sync.WaitGroup
+	defer overlooking.Wait()
+	defer clients.Wait()
+	defer stop()
+	for _, name := range r.names {
+		r.services[name].supervise()
+	}
+	overlooking.Go(func() { r.overlook(follow) })
+	for i := range batches {
+		clients.Go(func() {
+			pause(follow, batches[i].after)
+			r.client(follow, i, &batches[i])
+		})
+	}
+	if err := r.dealAll(ctx, o, blows); err != nil {
+		return err
+	}
+	if err := r.heal(ctx); err != nil {
+		return err
+	}
+	healed := time.Now()
+	r.history.note("fault", "all healed")
+	if err := r.lookForLeaders(ctx, o); err != nil {
+		return err
+	}
+	timer := time.AfterFunc(r.endBound()+fetchTime, stop)
+	defer timer.Stop()
+	clients.Wait()
+	return r.judge(ctx, o, base, healed)
+}
+
+// dealAll deals the lists of blows at the same time.
+func (r *run) dealAll(ctx context.Context, o *outcome, blows [][]blow) error {
+	steady, stop := context.WithCancel(ctx)
+	var dealers, readers sync.WaitGroup
+	for at := range r.readers {
+		readers.Go(func() { r.steadyReader(steady, at) })
+	}
+	errs := make([]error, len(blows))
+	for i, list := range blows {
+		dealers.Go(func() { errs[i] = r.deal(ctx, o, list) })
+	}
+	dealers.Wait()
+	stop()
+	readers.Wait()
+	return errors.Join(errs...)
+}
+
+// heal ends all trouble, whatever the faults have left.
 func (r *run) heal(ctx context.Context) error {
-	r.storage.heal()
+	r.storage.trouble(0)
 	for _, name := range r.names {
 		r.services[name].signal(syscall.SIGCONT)
-		r.disarm(name)
+		_ = os.Remove(r.file(name, "order")) // Usually there is none.
 		if err := r.setClock(name, 0); err != nil {
 			return err
 		}
-	}
-	for name, to := range r.wires {
-		for _, w := range to {
+		for _, w := range r.wires[name] {
 			if err := r.loosen(name, w.heal()); err != nil {
 				return err
 			}
 		}
 	}
-	if r.disk != nil {
-		if err := r.disk.free(); err != nil {
-			return err
-		}
-	}
+	_ = os.Remove(r.ballast()) // Usually there is none.
 	needed := []string{"rabbitmq", "minio"}
 	if r.postgres {
 		needed = append(needed, "postgres")
 	}
-	for _, server := range needed[1:] {
-		if err := r.servers.signal(server, syscall.SIGCONT); err != nil {
-			r.history.note("fault", "heal", "failed", err.Error()) // it is down, and started next
-		}
-	}
-	if err := r.servers.run(ctx, "start", needed...); err != nil {
+	if err := errors.Join(r.servers.run(ctx, "resume", needed...), r.servers.run(ctx, "start", needed...), r.servers.noAlarms(ctx)); err != nil {
 		return err
-	}
-	if r.alarmed {
-		if err := r.servers.noAlarms(ctx); err != nil {
-			return err
-		}
 	}
 	for _, name := range r.names {
 		if err := r.services[name].start(); err != nil {
@@ -287,96 +307,38 @@ func (r *run) heal(ctx context.Context) error {
 	return nil
 }
 
-// endBound is the time from the last fault to the end of every job, less the
-// downloads: longer when a queue must be made anew first.
+// endBound returns the time limit for the end of every job, without the downloads.
 func (r *run) endBound() time.Duration {
-	if r.anew {
+	if r.slow {
 		return endTime + anewTime
 	}
 	return endTime
 }
 
-// lookForLeaders tells whether an end of the broker, of whatever kind, has cost a
-// queue its leader.
+// lookForLeaders finds out whether a queue must be created again because it lost
+// its leader, as happens with any end of the broker.
 func (r *run) lookForLeaders(ctx context.Context, o *outcome) error {
+	r.slow = r.beheaded != ""
 	if o.faults["broker kill -9"]+o.faults["broker wiped"]+o.faults["broker stopped"] == 0 {
 		return nil
 	}
 	names, err := r.servers.leaderless(ctx)
-	if err != nil || names == "" {
-		return err
+	if err == nil && names != "" {
+		r.slow = true
+		o.counts["leaderless"]++
+		r.history.note("fault", "queues without a leader", names)
 	}
-	r.anew = true
-	o.leaderless++
-	r.history.note("fault", "queues without a leader", "", names)
-	return nil
+	return err
 }
 
-// loosen ends a service of which connections hang in a wire: their end is its
-// death. Any other error is given back.
-func (r *run) loosen(name string, err error) error {
-	if !errors.Is(err, errStuck) {
-		return err
+// checkLog reports what no log may have.
+func (r *run) checkLog(p *process) error {
+	text, err := os.ReadFile(p.log)
+	for _, word := range []string{"DATA RACE", "panic:", "fatal error:"} {
+		if at := bytes.Index(text, []byte(word)); at >= 0 {
+			r.history.breach("log of %s: %.300s", p.name, text[at:])
+			break
+		}
 	}
-	r.history.note("fault", "kill -9 "+name, "", err.Error())
-	p := r.services[name]
-	_ = p.end(syscall.SIGKILL) // killed is what it is to be
-	return p.start()
-}
-
-// over notes the end of a job as a reader saw it.
-func (r *run) over(id string, j *jobAnswer) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.ends[id], r.endedAt[id] = j, time.Now()
-}
-
-// end is a job as a reader saw it end, or nil.
-func (r *run) end(id string) *jobAnswer {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.ends[id]
-}
-
-// listed notes the end of a job as it stands in the list.
-func (r *run) listed(j *jobAnswer) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ends[j.JobID] == nil {
-		r.ends[j.JobID] = j
-	}
-}
-
-// finished notes what a watcher was told of a job that has ended.
-func (r *run) finished(id string, seen map[int]imageAnswer) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.folds[id] = seen
-}
-
-// began notes when a job was accepted.
-func (r *run) began(id string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.since[id] = time.Now()
-}
-
-// mayBeGone tells whether retention may have taken the job.
-func (r *run) mayBeGone(id string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.retention > 0 && time.Since(r.since[id]) > r.retention
-}
-
-// pictures draws the images of the run and opens the site that serves them.
-func (r *run) pictures() (good, bad []source, err error) {
-	if good, bad, err = pictures(r.random(2)); err != nil {
-		return nil, nil, err
-	}
-	files := map[string][]byte{}
-	for _, img := range slices.Concat(good, bad) {
-		files[img.name] = img.data
-	}
-	r.site, err = newSite(files)
-	return good, bad, err
+	return err
 }

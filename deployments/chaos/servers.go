@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,106 +8,93 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
-// servers are a real RabbitMQ and MinIO of our own, and a PostgreSQL for the runs
-// that need one, in one folder, started and ended by deployments/local/servers.sh.
+// servers are a RabbitMQ, a MinIO and, when a run needs it, a PostgreSQL, all in one
+// folder. deployments/local/servers.sh starts and ends them.
 type servers struct {
-	script, dir string // servers.sh, and the folder that it is given
-	ctlScript   string // rabbitmqctl for this broker
-	ports       *ports // for what runs on these servers
+	dir         string
+	rabbitmqctl string // path of the script for this broker
 
-	broker      *url.URL // amqp://user:password@host:port/
-	storage     *url.URL // http://host:port
-	database    *url.URL // postgres://user:password@host:port/database; nil before the first run that needs it
-	key, secret string   // of the storage
+	broker, storage, database *url.URL // The database is nil before the first run that needs it.
+	key, secret               string   // of the storage
 }
 
-// startServers starts RabbitMQ and MinIO and waits until they answer.
-func startServers(ctx context.Context, root, dir string, p *ports) (*servers, error) {
-	s := &servers{
-		script: filepath.Join(root, "deployments", "local", "servers.sh"), dir: dir, ctlScript: filepath.Join(dir, "rabbitmqctl"), ports: p,
-	}
-	// What a run before has left is nobody's.
-	if err := s.run(ctx, "stop"); err != nil {
-		return nil, err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return nil, fmt.Errorf("clear folder of the servers: %w", err)
-	}
+// startServers starts RabbitMQ and MinIO.
+func startServers(ctx context.Context, dir string) (*servers, error) {
+	s := &servers{dir: dir, rabbitmqctl: filepath.Join(dir, "rabbitmqctl")}
 	if err := s.run(ctx, "start", "rabbitmq", "minio"); err != nil {
 		return nil, err
 	}
 	return s, s.learn()
 }
 
-// learn reads what servers.sh has written down.
+var assignments = regexp.MustCompile(`(TEST_\w+)='([^']*)'`)
+
+// learn reads the addresses that servers.sh has written.
 func (s *servers) learn() error {
 	env, err := os.ReadFile(filepath.Join(s.dir, "env"))
 	if err != nil {
-		return fmt.Errorf("read what the servers are: %w", err)
+		return err
 	}
 	vars := map[string]string{}
-	for field := range strings.FieldsSeq(string(env)) {
-		if name, value, ok := strings.Cut(field, "="); ok {
-			vars[name] = strings.Trim(value, "'")
-		}
+	for _, match := range assignments.FindAllStringSubmatch(string(env), -1) {
+		vars[match[1]] = match[2]
 	}
-	return s.know(func(name string) string { return vars[name] })
+	return s.use(func(name string) string { return vars[name] })
 }
 
-// know learns the addresses.
-func (s *servers) know(env func(name string) string) (err error) {
-	if s.broker, err = url.Parse(env("TEST_RABBITMQ_URL")); err != nil {
-		return fmt.Errorf("URL of the broker: %w", err)
-	}
-	if s.storage, err = url.Parse(env("TEST_S3_ENDPOINT")); err != nil {
-		return fmt.Errorf("URL of the storage: %w", err)
-	}
-	if address := env("TEST_POSTGRES_URL"); address != "" {
-		if s.database, err = url.Parse(address); err != nil {
-			return fmt.Errorf("URL of the database: %w", err)
+// use takes the addresses from the variables that tests have, too.
+func (s *servers) use(env func(name string) string) error {
+	for name, target := range map[string]**url.URL{
+		"TEST_RABBITMQ_URL": &s.broker, "TEST_S3_ENDPOINT": &s.storage, "TEST_POSTGRES_URL": &s.database,
+	} {
+		var err error
+		if *target, err = url.Parse(env(name)); err != nil {
+			return fmt.Errorf("parse %s: %w", name, err)
 		}
 	}
 	s.key, s.secret = env("TEST_S3_ACCESS_KEY"), env("TEST_S3_SECRET_KEY")
 	return nil
 }
 
-// commandTime bounds one command about a server.
-const commandTime = 90 * time.Second
-
-// run calls servers.sh, which outlives a ctx that ends: a server that was begun
-// to be stopped is started again all the same.
-func (s *servers) run(ctx context.Context, verb string, names ...string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTime)
+// command runs a program. It does so even when ctx has ended: a server that was
+// stopped is started again in any case.
+func command(ctx context.Context, program string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 90*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, s.script, append([]string{verb, s.dir}, names...)...) //nolint:gosec // Our own script.
-	cmd.WaitDelay = time.Second                                                           // the servers must not hold its output
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s servers %v: %w: %.2000s", verb, names, err, out)
-	}
-	return nil
-}
-
-// close ends all of them.
-func (s *servers) close(ctx context.Context) error { return s.run(ctx, "stop") }
-
-// ctl speaks to the broker as its operator.
-func (s *servers) ctl(ctx context.Context, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTime)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, s.ctlScript, args...).CombinedOutput() //nolint:gosec // Our own script.
+	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // Our own scripts.
+	cmd.WaitDelay = time.Second                       // The servers inherit the output.
+	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("rabbitmqctl %v: %w: %.2000s", args, err, out)
+		return "", fmt.Errorf("%s %q: %w: %.2000s", filepath.Base(program), args, err, out)
 	}
 	return string(out), nil
 }
 
-// vhost is the part of the broker that is ours.
+// run calls servers.sh.
+func (s *servers) run(ctx context.Context, verb string, names ...string) error {
+	_, err := command(ctx, "deployments/local/servers.sh", append([]string{verb, s.dir}, names...)...)
+	return err
+}
+
+// ctl calls rabbitmqctl.
+func (s *servers) ctl(ctx context.Context, args ...string) error {
+	_, err := command(ctx, s.rabbitmqctl, args...)
+	return err
+}
+
+// sql runs one statement on PostgreSQL.
+func (s *servers) sql(ctx context.Context, statement string) error {
+	_, err := command(ctx, filepath.Join(s.dir, "psql"), statement)
+	return err
+}
+
+// vhost returns the virtual host of the services.
 func (s *servers) vhost() string {
 	if name := strings.TrimPrefix(s.broker.Path, "/"); name != "" {
 		return name
@@ -116,131 +102,46 @@ func (s *servers) vhost() string {
 	return "/"
 }
 
-// queues tells how many messages each queue holds, delivered ones included.
+// queues returns the number of messages in each queue that is not empty. It counts
+// delivered messages as well.
 func (s *servers) queues(ctx context.Context) (map[string]int, error) {
-	out, err := s.ctl(ctx, "list_queues", "--vhost", s.vhost(), "--quiet", "--no-table-headers", "name", "messages")
+	out, err := command(ctx, s.rabbitmqctl, "list_queues", "--vhost", s.vhost(), "--quiet", "--no-table-headers", "name", "messages")
 	if err != nil {
 		return nil, err
 	}
 	list := map[string]int{}
-	for lines := bufio.NewScanner(strings.NewReader(out)); lines.Scan(); {
-		name, count, ok := strings.Cut(lines.Text(), "\t")
-		if n, err := strconv.Atoi(count); ok && err == nil {
+	for line := range strings.Lines(out) {
+		name, count, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if n, err := strconv.Atoi(count); err == nil && n > 0 {
 			list[name] = n
 		}
 	}
 	return list, nil
 }
 
-// wipe kills the broker, deletes all it knows, and starts it again.
+// wipe kills the broker, deletes its data, and starts it again.
 func (s *servers) wipe(ctx context.Context) error {
-	if err := s.run(ctx, "kill", "rabbitmq"); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(filepath.Join(s.dir, "rabbitmq", "data")); err != nil {
-		return fmt.Errorf("wipe the broker's disk: %w", err)
-	}
-	return s.run(ctx, "start", "rabbitmq")
+	return errors.Join(s.run(ctx, "kill", "rabbitmq"), os.RemoveAll(filepath.Join(s.dir, "rabbitmq", "data")), s.run(ctx, "start", "rabbitmq"))
 }
 
-// leaderless names the quorum queues that have no leader and so answer nothing. A
-// broker that was killed just after it had made one may leave it like that for good.
-// Those of our own, which are only looked at, need none.
+// leaderless returns the names of the quorum queues that have no leader and so do
+// not respond. A broker that was killed just after it had created a queue may leave
+// it like that for good. The gateway's own test queues do not need a leader.
 func (s *servers) leaderless(ctx context.Context) (names string, err error) {
-	out, err := s.ctl(ctx, "eval", `[element(4, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(<<"`+s.vhost()+`">>), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
+	out, err := command(ctx, s.rabbitmqctl, "eval", `[element(4, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(<<"`+s.vhost()+`">>), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
 		string:prefix(element(4, amqqueue:get_name(Q)), "imagebatch.") =:= nomatch,
 		element(1, ra:consistent_query(amqqueue:get_pid(Q), fun(_) -> ok end, 3000)) =/= ok].`)
-	if err != nil {
-		return "", err
-	}
-	return strings.Trim(strings.Join(strings.Fields(out), ""), "[]"), nil
+	return strings.Trim(strings.Join(strings.Fields(out), ""), "[]"), err
 }
 
-// behead takes the leader from a queue as such a death does: its replica begins
-// anew, without what it knew, and never calls an election.
+// behead removes the leader of a queue as such a death does: its replica starts
+// without its data and never starts an election.
 func (s *servers) behead(ctx context.Context, queue string) error {
-	_, err := s.ctl(ctx, "eval", `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"`+s.vhost()+`">>, queue, <<"`+queue+`">>)),
+	return s.ctl(ctx, "eval", `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"`+s.vhost()+`">>, queue, <<"`+queue+`">>)),
 		ok = ra:force_delete_server(quorum_queues, amqqueue:get_pid(Q)), rabbit_quorum_queue:recover(<<"`+s.vhost()+`">>, [Q]).`)
-	return err
 }
 
-// sound sees that the broker is one to begin a run on: a queue that an earlier run
-// has left without a leader would be held against this one.
-func (s *servers) sound(ctx context.Context) error {
-	names, err := s.leaderless(ctx)
-	if err != nil || names == "" {
-		return err
-	}
-	fmt.Printf("the broker in %s had queues without a leader and was wiped: %s\n", s.dir, names)
-	return s.wipe(ctx)
-}
-
-// noAlarms gives the broker back the limits of its configuration.
+// noAlarms restores the limits of the broker.
 func (s *servers) noAlarms(ctx context.Context) error {
-	_, memory := s.ctl(ctx, "set_vm_memory_high_watermark", "0.4")
-	_, disk := s.ctl(ctx, "set_disk_free_limit", "200MB")
-	return errors.Join(memory, disk)
-}
-
-// sql does one statement on PostgreSQL as its operator.
-func (s *servers) sql(ctx context.Context, statement string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTime)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, filepath.Join(s.dir, "psql"), statement).CombinedOutput() //nolint:gosec // Our own script.
-	if err != nil {
-		return fmt.Errorf("psql %q: %w: %.2000s", statement, err, out)
-	}
-	return nil
-}
-
-// createDatabase makes an empty database, and starts PostgreSQL when nobody has
-// needed it before.
-func (s *servers) createDatabase(ctx context.Context, name string) error {
-	if err := s.run(ctx, "start", "postgres"); err != nil {
-		return err
-	}
-	if err := s.learn(); err != nil {
-		return err
-	}
-	if err := s.dropDatabase(ctx, name); err != nil {
-		return err
-	}
-	return s.sql(ctx, "CREATE DATABASE "+name)
-}
-
-func (s *servers) dropDatabase(ctx context.Context, name string) error {
-	return s.sql(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
-}
-
-// endSessions ends all sessions on a database, as an operator or a failover does.
-func (s *servers) endSessions(ctx context.Context, name string) error {
-	return s.sql(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+name+"'")
-}
-
-// signal sends one to a server and to the processes that it has made: a
-// PostgreSQL has one for each session.
-func (s *servers) signal(name string, sig syscall.Signal) error {
-	text, err := os.ReadFile(filepath.Join(s.dir, "run", name+".pid"))
-	if err != nil {
-		return fmt.Errorf("find %s: %w", name, err)
-	}
-	id, _, _ := strings.Cut(string(text), " ")
-	pid, err := strconv.Atoi(id)
-	if err != nil {
-		return fmt.Errorf("find %s: %w", name, err)
-	}
-	if err := syscall.Kill(pid, sig); err != nil {
-		return fmt.Errorf("signal %s: %w", name, err)
-	}
-	// It is stopped by now, if that was the signal, and makes no more of them.
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		return fmt.Errorf("find the processes of %s: %w", name, err)
-	}
-	for child := range strings.FieldsSeq(string(children)) {
-		if pid, err := strconv.Atoi(child); err == nil {
-			_ = syscall.Kill(pid, sig) // it may be gone at this moment
-		}
-	}
-	return nil
+	return errors.Join(s.ctl(ctx, "set_vm_memory_high_watermark", "0.4"), s.ctl(ctx, "set_disk_free_limit", "200MB"))
 }

@@ -3,12 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"strconv"
@@ -16,69 +15,55 @@ import (
 	"time"
 )
 
-// storage stands between the services and the S3 server. It can answer as a
-// server in trouble does, and remembers the ETag of everything that was stored.
+// storage is a proxy between the services and the S3 server. It can respond as a
+// server in trouble does, and it checks that no key ever gets different bytes.
 type storage struct {
-	server  *http.Server
-	address string
-	served  chan error
+	*httptest.Server
 
 	mu     sync.Mutex // guards what follows
-	rate   float64    // of requests that go wrong, from 0 to 1
-	modes  []string   // how they go wrong
+	rate   float64    // share of requests that fail
+	modes  []string   // how they fail
 	random *rand.Rand
 	etags  map[string]string // by path
-	twice  []string          // paths that were stored with other bytes than before
-	broken int               // requests that went wrong
+	twice  []string          // paths that were stored with different bytes
+	broken int               // number of requests that failed
 }
 
-// storageModes are the ways in which a request goes wrong.
-var storageModes = []string{"500", "503", "slow", "reset", "reset after", "truncated", "short"}
+// quiet drops the messages about connections that the harness breaks.
+var quiet = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 
-func newStorage(target *url.URL, random *rand.Rand) (*storage, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // close ends it.
-	if err != nil {
-		return nil, fmt.Errorf("listen for the storage: %w", err)
-	}
-	s := &storage{address: l.Addr().String(), served: make(chan error, 1), random: random, etags: map[string]string{}}
-	quiet := slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // the proxy tells of every connection that we break
+func newStorage(target *url.URL, random *rand.Rand) *storage {
+	s := &storage{random: random, etags: map[string]string{}}
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
-			r.Out.Host = r.In.Host // it is signed
+			r.Out.Host = r.In.Host // The signature covers it.
 		},
 		ModifyResponse: s.spoil,
 		ErrorLog:       quiet,
-		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }, // cut off, as a server that dies does
+		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }, // Cut the connection, as a dying server does.
 		Transport:      &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 5 * time.Second},
 	}
-	s.server = &http.Server{
-		ErrorLog: quiet, ReadHeaderTimeout: 10 * time.Second,
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, proxy) }),
-	}
-	go func() { s.served <- s.server.Serve(l) }()
-	return s, nil
+	s.Server = serve(func(w http.ResponseWriter, r *http.Request) { s.handle(w, r, proxy) })
+	return s
 }
 
-// close ends it and waits for its end.
-func (s *storage) close() error {
-	err := s.server.Close()
-	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
+// serve starts an HTTP server on loopback.
+func serve(handler http.HandlerFunc) *httptest.Server {
+	s := httptest.NewUnstartedServer(handler)
+	s.Config.ErrorLog = quiet
+	s.Start()
+	return s
 }
 
-// trouble makes requests go wrong at the rate.
+// trouble makes requests fail at the rate, from 0 to 1.
 func (s *storage) trouble(rate float64, modes ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rate, s.modes = rate, modes
 }
 
-func (s *storage) heal() { s.trouble(0) }
-
-// fate draws how a request goes, "" for well.
+// fate draws how a request fails; "" if it does not.
 func (s *storage) fate() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,60 +74,49 @@ func (s *storage) fate() string {
 	return s.modes[s.random.IntN(len(s.modes))]
 }
 
-// fateKey carries a request's fate to its answer.
+// fateKey is the context key of a request's fate.
 type fateKey struct{}
 
-func (s *storage) serve(w http.ResponseWriter, r *http.Request, proxy http.Handler) {
+func (s *storage) handle(w http.ResponseWriter, r *http.Request, proxy http.Handler) {
 	fate := s.fate()
 	switch fate {
 	case "500", "503":
 		code, _ := strconv.Atoi(fate)
-		// Part of the body is left unread, as by a server that answers early.
+		// Part of the body stays unread, as with a server that responds early.
 		http.Error(w, `<Error><Code>InternalError</Code><Message>trouble</Message></Error>`, code)
 		return
 	case "reset":
 		panic(http.ErrAbortHandler)
 	case "slow":
-		wait := time.NewTimer(time.Second)
-		defer wait.Stop()
-		select {
-		case <-wait.C:
-		case <-r.Context().Done():
-			return
-		}
+		pause(r.Context(), time.Second)
 	}
 	proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), fateKey{}, fate)))
 }
 
-// errSpoilt ends an answer that is not to arrive.
-var errSpoilt = errors.New("answer lost")
-
-// spoil changes the server's answer on its way back.
+// spoil changes the server's response on its way back.
 func (s *storage) spoil(resp *http.Response) error {
-	s.note(resp)
+	s.check(resp)
 	fate, _ := resp.Request.Context().Value(fateKey{}).(string)
-	whole := resp.ContentLength
+	half := resp.ContentLength / 2
 	switch {
 	case fate == "reset after":
-		return errSpoilt
-	case whole < 2 || resp.Request.Method != http.MethodGet:
-	case fate == "truncated": // fewer bytes than were promised
-		resp.Body = half{io.LimitReader(resp.Body, whole/2), resp.Body}
-	case fate == "short": // a whole answer of fewer bytes than the object has
-		resp.Body = half{io.LimitReader(resp.Body, whole/2), resp.Body}
-		resp.ContentLength = whole / 2
-		resp.Header.Set("Content-Length", strconv.FormatInt(whole/2, 10))
+		return errors.New("response lost")
+	case half < 1 || resp.Request.Method != http.MethodGet:
+	case fate == "short": // a complete response with fewer bytes than the object
+		resp.ContentLength = half
+		resp.Header.Set("Content-Length", strconv.FormatInt(half, 10))
+		fallthrough
+	case fate == "truncated": // fewer bytes than Content-Length
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, half), resp.Body}
 	}
 	return nil
 }
 
-type half struct {
-	io.Reader
-	io.Closer
-}
-
-// note remembers what was stored: no key may ever get other bytes.
-func (s *storage) note(resp *http.Response) {
+// check compares the ETag of a stored object with that of its previous PUT.
+func (s *storage) check(resp *http.Response) {
 	tag := resp.Header.Get("Etag")
 	if resp.Request.Method != http.MethodPut || resp.StatusCode != http.StatusOK || tag == "" {
 		return
@@ -154,11 +128,4 @@ func (s *storage) note(resp *http.Response) {
 		s.twice = append(s.twice, path)
 	}
 	s.etags[path] = tag
-}
-
-// figures tells how many requests went wrong and which keys got other bytes.
-func (s *storage) figures() (broken int, twice []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.broken, s.twice
 }

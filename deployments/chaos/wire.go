@@ -13,16 +13,14 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// wire stands between one service and one server and does what networks do. The
-// work is toxiproxy's, which many know and which is well kept (MIT; v2.12.0 of
-// March 2025 is its last release); it runs inside the harness, without its HTTP
-// server.
+// wire is the line between one service and one server, and fails as networks do. It
+// uses toxiproxy, which is widely known and maintained (MIT; its last release is
+// v2.12.0 of March 2025), inside the harness and without its HTTP server.
 //
-// Two of its ways have to be known. A toxic that drops data (timeout, reset_peer)
-// ends the connections that it had when it is taken away, since what was dropped
-// is missing in them. And reset_peer sends a real reset only on connections that
-// were made while it was there; an older one is ended without the rest of its
-// data and with a FIN.
+// When a toxic that drops data (timeout, reset_peer) is removed, its connections
+// end, because data is missing in them. And reset_peer sends a real reset only on
+// connections that started after it; an older one ends with a FIN, without the
+// rest of its data.
 type wire struct {
 	addr, target string
 
@@ -30,63 +28,59 @@ type wire struct {
 	proxy *toxiproxy.Proxy
 }
 
-// errStuck says that toxiproxy holds a connection on which neither side gets on:
-// it waits for ever to change a link whose receiver died at that moment. The wire
-// works again; the service's old connections have to be ended by its death.
+// errStuck says that toxiproxy waits forever to change a connection, because its
+// receiver stopped or died at that moment. The wire works again, but the service
+// must die to end its old connections.
 var errStuck = errors.New("a connection hangs in toxiproxy")
 
-// stuckTime is how long a change of a wire may take. A receiver that is stopped
-// makes it wait as well.
+// stuckTime bounds a change of a wire.
 const stuckTime = 5 * time.Second
 
 func newWire(addr, target string) (*wire, error) {
-	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics write to the library's own global logger
+	zerolog.SetGlobalLevel(zerolog.Disabled) // Some toxics write to the library's global logger.
 	w := &wire{addr: addr, target: target}
-	return w, w.make()
+	return w, w.create()
 }
 
-// make puts a new proxy on the address, which the one before may not have left yet.
-func (w *wire) make() error {
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	w.proxy = toxiproxy.NewProxy(server, w.addr, w.addr, w.target)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for began := time.Now(); ; <-tick.C {
-		switch err := w.proxy.Start(); {
-		case err == nil:
-			return nil
-		case time.Since(began) > stuckTime:
-			return fmt.Errorf("listen for a wire: %w", err)
-		}
+// create starts a new proxy on the address, which the previous one may still use.
+func (w *wire) create() error {
+	w.proxy = toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), w.addr, w.addr, w.target)
+	ctx, cancel := context.WithTimeout(context.Background(), stuckTime)
+	defer cancel()
+	var last error
+	if err := poll(ctx, 20*time.Millisecond, func() (bool, error) {
+		last = w.proxy.Start()
+		return last == nil, nil
+	}); err != nil {
+		return fmt.Errorf("listen for a wire: %w", last)
 	}
+	return nil
 }
 
-// change does something to the proxy, or gives the wire another one.
+// change changes the proxy. If that hangs, it creates another one.
 func (w *wire) change(do func(*toxiproxy.Proxy) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	done := make(chan error, 1)
 	go func(p *toxiproxy.Proxy) { done <- do(p) }(w.proxy)
-	wait := time.NewTimer(stuckTime)
-	defer wait.Stop()
 	select {
 	case err := <-done:
 		return err
-	case <-wait.C:
+	case <-time.After(stuckTime):
 	}
-	go w.proxy.Stop() // it stops listening before it hangs as well
-	return errors.Join(errStuck, w.make())
+	go w.proxy.Stop() // It stops listening before it hangs as well.
+	return errors.Join(errStuck, w.create())
 }
 
-// toxic adds one, for both directions.
+// toxic adds a toxic in both directions.
 func (w *wire) toxic(kind string, attributes map[string]int) error {
 	return w.change(func(p *toxiproxy.Proxy) error {
 		for _, stream := range []string{"upstream", "downstream"} {
 			text, err := json.Marshal(map[string]any{"type": kind, "stream": stream, "attributes": attributes})
-			if err != nil {
-				return fmt.Errorf("encode toxic: %w", err)
+			if err == nil {
+				_, err = p.Toxics.AddToxicJson(bytes.NewReader(text))
 			}
-			if _, err := p.Toxics.AddToxicJson(bytes.NewReader(text)); err != nil {
+			if err != nil {
 				return fmt.Errorf("add toxic %s: %w", kind, err)
 			}
 		}
@@ -94,7 +88,7 @@ func (w *wire) toxic(kind string, attributes map[string]int) error {
 	})
 }
 
-// away ends all connections and takes no new one.
+// away ends all connections and accepts no new ones.
 func (w *wire) away() error {
 	return w.change(func(p *toxiproxy.Proxy) error {
 		p.Stop()
@@ -102,7 +96,7 @@ func (w *wire) away() error {
 	})
 }
 
-// cut ends all connections, and new ones are welcome.
+// cut ends all connections and accepts new ones.
 func (w *wire) cut() error {
 	return w.change(func(p *toxiproxy.Proxy) error {
 		p.Stop()
@@ -110,7 +104,7 @@ func (w *wire) cut() error {
 	})
 }
 
-// heal ends whatever was wrong.
+// heal ends all trouble.
 func (w *wire) heal() error {
 	return w.change(func(p *toxiproxy.Proxy) error {
 		p.Toxics.ResetToxics(context.Background())
@@ -120,6 +114,3 @@ func (w *wire) heal() error {
 		return nil
 	})
 }
-
-// close ends all of it.
-func (w *wire) close() error { return w.away() }

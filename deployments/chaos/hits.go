@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
+)
+
+// workQueues are the queues of the straight line.
+var workQueues = []string{"image_upload", "metadata_generated", "image_processed"}
+
+// maxMeddled bounds the messages that one blow takes: a message that was put back
+// may be taken again.
+const maxMeddled = 16
+
+// meddle takes messages out of a work queue as a consumer does, keeps each of them
+// for a different time, so that they arrive late and in another order, and
+// publishes each one once, twice or five times. It acks only after the confirms, so
+// no message is lost by it.
+func meddle(ctx context.Context, r *run, b blow) (func() error, error) {
+	queue := workQueues[b.draw.IntN(len(workQueues))]
+	client, err := r.servers.open(queue) //nolint:contextcheck // Close ends it.
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = client.Close() }() // The broker may be unavailable.
+	taking, stop := context.WithTimeout(ctx, b.lasts)
+	defer stop()
+	var mu sync.Mutex // guards taken and b.draw
+	taken := 0
+	err = client.Consume(taking, queue, maxMeddled, func(ctx context.Context, d broker.Delivery) error {
+		mu.Lock()
+		if taken == maxMeddled {
+			mu.Unlock()
+			stop()
+			return nil // The message returns to the queue with the end of the consumer.
+		}
+		taken++
+		late, copies := time.Duration(b.draw.Int64N(int64(b.lasts))), []int{1, 1, 2, 2, 5}[b.draw.IntN(5)]
+		mu.Unlock()
+		pause(ctx, late)
+		for range copies {
+			if err := client.Publish(ctx, queue, d.Message); err != nil {
+				return nil //nolint:nilerr // The broker is unavailable and still has the message.
+			}
+		}
+		_ = d.Ack() // If the session has ended, there is one more copy.
+		return nil
+	})
+	r.history.note("fault", b.String(), "messages of", queue, taken)
+	if err == nil && taken == 0 {
+		err = fmt.Errorf("no message arrived in %s", queue)
+	}
+	return nil, err
+}
+
+// open connects to the broker as a service does that uses the queue.
+func (s *servers) open(queue string) (*rabbitmq.Broker, error) {
+	return rabbitmq.Open(rabbitmq.Config{
+		URLs: []string{s.broker.String()}, Name: "chaos", WorkQueues: []string{queue},
+	}, slog.New(slog.DiscardHandler))
+}
+
+// mountDisk mounts a small disk in memory for the job store.
+func mountDisk(dir string) error {
+	const size = "24m"                                                                                            // more than the job store of a run needs
+	out, err := exec.Command("mount", "-t", "tmpfs", "-o", "mode=0700,size="+size, "tmpfs", dir).CombinedOutput() //nolint:gosec,noctx // A folder of our own.
+	if err != nil {
+		return fmt.Errorf("mount a small disk: %w: %s", err, out)
+	}
+	return nil
+}
+
+// unmountDisk unmounts it, if it is mounted.
+func unmountDisk(dir string) {
+	_ = exec.Command("umount", "--lazy", dir).Run() //nolint:gosec,noctx // A folder of our own, where usually nothing is mounted.
+}
+
+// ballast is the path of the file that fills the small disk.
+func (r *run) ballast() string { return filepath.Join(r.dir, "data", "ballast") }
+
+// fillDisk uses all the space that is left.
+func (r *run) fillDisk() error {
+	zeros, err := os.Open("/dev/zero")
+	if err != nil {
+		return err
+	}
+	defer zeros.Close()
+	f, err := os.OpenFile(r.ballast(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err = io.Copy(f, zeros); !errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("fill the disk: %w", err)
+	}
+	return nil
+}
+
+// fullDisk fills the disk of the job store, whoever is the victim, and checks what
+// a client sees: batches get 503, existing jobs can be read, and the gateway
+// recovers by itself. No other fault hits the gateway at the same time.
+func fullDisk(ctx context.Context, r *run, b blow) (func() error, error) {
+	gateway := r.gateway(0)
+	if !gateway.alive(ctx) {
+		return nil, errors.New("the gateway has not started yet")
+	}
+	defer os.Remove(r.ballast())
+	for until := time.Now().Add(b.lasts); time.Now().Before(until) && ctx.Err() == nil; pause(ctx, 100*time.Millisecond) {
+		if err := r.fillDisk(); err != nil {
+			return nil, err
+		}
+		if a, err := get(ctx, gateway.url("/api/v1/batch?limit=3")); err != nil || a.status != http.StatusOK {
+			r.history.breach("GET with a full disk: %v (%v)", a, err)
+		}
+		// The store may have freed some space since.
+		if err := r.fillDisk(); err != nil {
+			return nil, err
+		}
+		refused, err := r.knock(ctx)
+		if err != nil {
+			r.history.breach("POST with a full disk got no response: %v", err)
+		}
+		if refused {
+			r.ledger.change(func() { r.refused++ })
+		}
+	}
+	if err := os.Remove(r.ballast()); err != nil {
+		return nil, err
+	}
+	healing, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	if err := poll(healing, 200*time.Millisecond, func() (bool, error) {
+		refused, err := r.knock(healing)
+		return !refused && err == nil, nil
+	}); err != nil && ctx.Err() == nil {
+		r.history.breach("no batch is accepted 15 s after the disk has space again")
+	}
+	return nil, nil
+}
+
+// knock posts a small batch and reports whether it was refused.
+func (r *run) knock(ctx context.Context) (refused bool, err error) {
+	b := &batch{images: []source{r.site.absent(fmt.Sprintf("knock-%d.jpg", time.Now().UnixNano()))}}
+	_, err = r.postBatch(ctx, 0, b)
+	if _, ok := errors.AsType[*refusal](err); ok {
+		return true, nil
+	}
+	return false, err
+}
