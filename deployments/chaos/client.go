@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -26,12 +27,14 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	job    string // the ID of the job that the request created
+	busy   bool   // the request must be repeated
 }
 
 func (a answer) String() string { return fmt.Sprintf("response %d: %.300s", a.status, a.body) }
 
-// errCut says that the response ended too early.
-var errCut = errors.New("response cut off")
+// errWrong says that a response was incomplete or not as expected.
+var errWrong = errors.New("wrong response")
 
 func get(ctx context.Context, url string) (answer, error) {
 	return send(ctx, http.MethodGet, url, nil, "")
@@ -57,99 +60,96 @@ func send(ctx context.Context, method, url string, body []byte, key string) (a a
 	defer resp.Body.Close()
 	a = answer{status: resp.StatusCode, header: resp.Header}
 	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)); err != nil {
-		return a, fmt.Errorf("%w: %w", errCut, err)
+		return a, fmt.Errorf("%w: %w", errWrong, err)
 	}
 	return a, nil
 }
 
-// errUnknown says that the request had no response: nobody knows whether it was
-// executed.
-var errUnknown = errors.New("no response")
+// unknown reports whether nobody knows if the request was executed, because there
+// was no response.
+func unknown(err error) bool { return err != nil && !errors.Is(err, syscall.ECONNREFUSED) }
 
-// refusal is a response that created nothing.
-type refusal struct{ answer }
-
-func (r *refusal) Error() string { return r.String() }
-
-// post sends one request that creates a job, and returns its ID. Otherwise its error
-// is errUnknown, a *refusal, or that of a gateway that does not listen.
-func (r *run) post(ctx context.Context, at int, path string, body []byte, key string) (string, error) {
+// post sends one POST to a gateway.
+func (r *run) post(ctx context.Context, at int, path string, body []byte, key string) (answer, error) {
+	r.note("client", "post "+path, key)
 	a, err := send(ctx, http.MethodPost, r.gateway(at).url(path), body, key)
-	if err != nil {
-		if strings.Contains(err.Error(), "connection refused") {
-			return "", err
-		}
-		return "", fmt.Errorf("%w: %w", errUnknown, err)
+	a.busy = a.status == http.StatusServiceUnavailable || a.status == http.StatusConflict && key != ""
+	if _, wrong := strconv.Atoi(a.header.Get("Retry-After")); wrong != nil && a.busy {
+		r.breach("POST without Retry-After: %s", a)
 	}
-	if a.status == http.StatusCreated {
+	if err == nil && a.status == http.StatusCreated {
 		var created counters
 		if err := json.Unmarshal(a.body, &created); err != nil || created.JobID == "" {
-			r.history.breach("201 without a job: %s", a)
+			r.breach("201 without a job: %s", a)
 		}
-		r.ledger.note(created.JobID, func(rec *record) { rec.accepted = time.Now() })
-		return created.JobID, nil
+		a.job = created.JobID
+		r.ledger.note(a.job, func(rec *record) { rec.accepted = time.Now() })
 	}
-	busy := a.status == http.StatusServiceUnavailable || a.status == http.StatusConflict && key != ""
-	if _, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil && busy {
-		r.history.breach("POST without Retry-After: %s", a)
-	}
-	if !busy && path == "/api/v1/batch" {
-		r.history.breach("POST: %s", a)
-	}
-	return "", &refusal{a}
+	r.note("client", "post "+path, a.status, a.job, err)
+	return a, err
 }
 
 // postBatch sends a batch once and notes the result.
-func (r *run) postBatch(ctx context.Context, at int, b *batch) (id string, err error) {
+func (r *run) postBatch(ctx context.Context, at int, b *batch) (answer, error) {
 	var members []map[string]string
 	for i := range b.images {
 		members = append(members, b.images[i].member())
 	}
 	body, err := json.Marshal(map[string]any{"images": members})
 	if err != nil {
-		return "", fmt.Errorf("encode batch: %w", err)
+		return answer{}, fmt.Errorf("encode batch: %w", err)
 	}
-	what := "post " + b.images[0].name
-	r.history.note("client", what)
-	id, err = r.post(ctx, at, "/api/v1/batch", body, b.key)
-	if r.history.note("client", what, id, err); err == nil {
-		r.ledger.note(id, func(rec *record) { rec.batch = b })
-	} else if errors.Is(err, errUnknown) {
+	a, err := r.post(ctx, at, "/api/v1/batch", body, b.key)
+	switch {
+	case unknown(err):
 		r.ledger.change(func() { r.ledger.unknown[b.images[0].name] = b })
+	case a.job != "":
+		r.ledger.note(a.job, func(rec *record) { rec.batch = b })
+	case err == nil && !a.busy:
+		r.breach("POST: %s", a)
 	}
-	return id, err
+	return a, err
 }
 
-// submit posts the batch until it is accepted. A request without a response may have
-// been executed: it is repeated only with a key.
-func (r *run) submit(ctx context.Context, at int, b *batch) (id string, err error) {
+// submit posts the batch until it is accepted, and returns the ID of its job. A
+// request without a response may have been executed: it is repeated only with a key.
+func (r *run) submit(ctx context.Context, at int, b *batch) string {
 	for {
-		id, err = r.postBatch(ctx, at, b)
-		switch unknown := errors.Is(err, errUnknown); {
-		case err == nil, unknown && b.key == "":
-			return id, err
-		case !unknown:
+		a, err := r.postBatch(ctx, at, b)
+		if a.job != "" || unknown(err) && b.key == "" {
+			return a.job
+		}
+		if !unknown(err) {
 			at++
 		}
 		if pause(ctx, 300*time.Millisecond); ctx.Err() != nil {
-			return "", err
+			r.breach("batch %s was never accepted: %s (%v)", b.images[0].name, a, err)
+			return ""
 		}
 	}
+}
+
+// persist sends a POST about a job until it gets a response that does not ask to
+// repeat it.
+func (r *run) persist(ctx context.Context, at int, path, key string) answer {
+	for ; ctx.Err() == nil; pause(ctx, 300*time.Millisecond) {
+		if a, err := r.post(ctx, at, path, nil, key); err == nil && !a.busy {
+			return a
+		}
+	}
+	return answer{}
 }
 
 // client is one user, who submits a batch, follows its job and does what the plan
 // says. It starts at one gateway and uses the next one for the rest.
 func (r *run) client(ctx context.Context, at int, b *batch) {
-	id, err := r.submit(ctx, at, b)
-	if err != nil {
-		if !errors.Is(err, errUnknown) || b.key != "" {
-			r.history.breach("batch %s was never accepted: %v", b.images[0].name, err)
-		}
+	id := r.submit(ctx, at, b)
+	if id == "" {
 		return
 	}
 	if b.again {
-		if again, err := r.submit(ctx, at+1, b); err == nil && again != id {
-			r.history.breach("%s became the jobs %s and %s with one Idempotency-Key", b.images[0].name, id, again)
+		if again := r.submit(ctx, at+1, b); again != "" && again != id {
+			r.breach("%s became the jobs %s and %s with one Idempotency-Key", b.images[0].name, id, again)
 		}
 	}
 	var cancelling sync.WaitGroup
@@ -174,26 +174,16 @@ func (r *run) follow(ctx context.Context, at int, id string) {
 	following.Wait()
 }
 
-// cancelJob cancels a job until it gets a response.
+// cancelJob cancels a job and checks the response.
 func (r *run) cancelJob(ctx context.Context, at int, id string) {
-	for ; ctx.Err() == nil; pause(ctx, 300*time.Millisecond) {
-		a, err := send(ctx, http.MethodPost, r.gateway(at).url("/api/v1/batch/"+id+"/cancel"), nil, "")
-		r.history.note("client", "cancel "+id, a.status, err)
-		var now jobAnswer
-		switch {
-		case err != nil || a.status == http.StatusServiceUnavailable:
-			continue
-		case a.status == http.StatusOK:
-			if json.Unmarshal(a.body, &now) != nil || now.Status != "cancelled" {
-				r.history.breach("job %s was cancelled: %s", id, a)
-			}
-			r.ledger.note(id, func(rec *record) { rec.cancelled = true })
-		case a.status == http.StatusConflict || a.status == http.StatusNotFound && r.mayBeGone(id):
-			// It had ended, perhaps by a request whose response was lost.
-		default:
-			r.history.breach("cancel job %s: %s", id, a)
-		}
-		return
+	var now counters
+	switch a := r.persist(ctx, at, "/api/v1/batch/"+id+"/cancel", ""); {
+	case a.status == http.StatusOK && json.Unmarshal(a.body, &now) == nil && now.Status == "cancelled":
+		r.ledger.note(id, func(rec *record) { rec.cancelled = true })
+	case a.status == 0, a.status == http.StatusConflict, a.status == http.StatusNotFound && r.mayBeGone(id):
+		// It had ended, perhaps by a request whose response was lost.
+	default:
+		r.breach("cancel job %s: %s", id, a)
 	}
 }
 
@@ -203,21 +193,12 @@ func (r *run) retryJob(ctx context.Context, at int, id string, b *batch) {
 	if old == nil {
 		return // The judge reports that.
 	}
-	for ; ctx.Err() == nil; pause(ctx, 300*time.Millisecond) {
-		again, err := r.post(ctx, at, "/api/v1/batch/"+id+"/retry", nil, "retry of "+id)
-		r.history.note("client", "retry "+id, again, err)
-		refused, ok := errors.AsType[*refusal](err)
-		switch {
-		case err == nil:
-			r.follow(ctx, at, again)
-			r.judgeRetry(old, again, b)
-			return
-		case !ok || refused.status == http.StatusServiceUnavailable || refused.status == http.StatusConflict:
-			continue // With its key it is one job, however often it is sent.
-		case refused.status != http.StatusBadRequest || len(retryable(old, b)) > 0:
-			r.history.breach("retry job %s: %v", id, err)
-		}
-		return
+	switch a := r.persist(ctx, at, "/api/v1/batch/"+id+"/retry", "retry of "+id); {
+	case a.job != "":
+		r.follow(ctx, at, a.job)
+		r.judgeRetry(old, a.job, b)
+	case a.status != 0 && (a.status != http.StatusBadRequest || len(retryable(old, b)) > 0):
+		r.breach("retry job %s: %s", id, a)
 	}
 }
 
@@ -229,22 +210,15 @@ func (r *run) judgeRetry(old *jobAnswer, again string, b *batch) {
 	}
 	retry := retryBatch(b, j.Images)
 	if retry == nil || j.RetryOf != old.JobID {
-		r.history.breach("job %s retries %s and is %+v", again, old.JobID, j)
+		r.breach("job %s retries %s and is %+v", again, old.JobID, j)
 		return
 	}
 	r.ledger.note(again, func(rec *record) { rec.batch = retry })
-	var names []string
-	for _, img := range j.Images {
-		names = append(names, img.OriginalFilename)
-	}
-	for _, name := range retryable(old, b) {
-		if !slices.Contains(names, name) {
-			r.history.breach("job %s retries %s without %s", again, old.JobID, name)
-		}
-	}
 	for _, img := range old.Images {
-		if img.Status == "completed" && slices.Contains(names, img.OriginalFilename) {
-			r.history.breach("job %s retries %s, which had completed", again, img.OriginalFilename)
+		has := slices.ContainsFunc(retry.images, func(s source) bool { return s.name == img.OriginalFilename })
+		must := slices.Contains(retryable(old, b), img.OriginalFilename)
+		if must && !has || img.Status == "completed" && has {
+			r.breach("job %s retries %s: has %t, must have %t %+v", again, old.JobID, has, must, img)
 		}
 	}
 }
@@ -263,4 +237,91 @@ func retryable(old *jobAnswer, b *batch) (names []string) {
 // mayBeGone reports whether retention may have deleted the job.
 func (r *run) mayBeGone(id string) bool {
 	return r.retention > 0 && time.Since(r.ledger.all()[id].accepted) > r.retention
+}
+
+// batch is one request of a plan.
+type batch struct {
+	after  time.Duration // since the start of the load
+	images []source
+
+	key    string        // the Idempotency-Key; "" for none
+	again  bool          // it is sent again after it was accepted
+	cancel time.Duration // after which it is cancelled; 0 if it is not
+	retry  bool          // its failed images are retried
+}
+
+// record is what the clients know about one job.
+type record struct {
+	batch     *batch              // nil until the job is known to be accepted
+	accepted  time.Time           // when the response arrived
+	end       *jobAnswer          // the job as a reader saw it end
+	ended     time.Time           // when a reader polled that end
+	told      map[int]imageAnswer // what a watcher was told by the end
+	cancelled bool                // its cancelling was confirmed
+}
+
+// ledger is what all clients know.
+type ledger struct {
+	mu      sync.Mutex // guards what follows, and the figures in change
+	jobs    map[string]record
+	unknown map[string]*batch // requests without a response, by the name of the first image
+}
+
+func newLedger() *ledger { return &ledger{jobs: map[string]record{}, unknown: map[string]*batch{}} }
+
+// change calls f alone.
+func (l *ledger) change(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+}
+
+// note changes the record of a job.
+func (l *ledger) note(id string, f func(*record)) {
+	l.change(func() {
+		rec := l.jobs[id]
+		f(&rec)
+		l.jobs[id] = rec
+	})
+}
+
+// all returns a copy of the records.
+func (l *ledger) all() map[string]record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.jobs)
+}
+
+// owner returns the batch of a job, or nil. The job may stem from a request without
+// a response, and a retry stems from the batch of the job that it retries.
+func (l *ledger) owner(j *jobAnswer) *batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b := l.jobs[j.JobID].batch; b != nil {
+		return b
+	}
+	if j.RetryOf != "" {
+		return retryBatch(l.jobs[j.RetryOf].batch, j.Images)
+	}
+	if len(j.Images) > 0 {
+		return l.unknown[j.Images[0].OriginalFilename]
+	}
+	return nil
+}
+
+// retryBatch returns what a retry of a batch was made of, or nil when it has an
+// image that the batch does not have.
+func retryBatch(b *batch, images []imageAnswer) *batch {
+	if b == nil {
+		return nil
+	}
+	retry := new(batch)
+	for _, img := range images {
+		i := slices.IndexFunc(b.images, func(s source) bool { return s.name == img.OriginalFilename })
+		if i < 0 {
+			return nil
+		}
+		retry.images = append(retry.images, b.images[i])
+	}
+	return retry
 }

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -22,8 +21,8 @@ type fault struct {
 	do     harm
 }
 
-// harm causes the trouble of a blow. It lasts until undo is called; without an
-// undo it is over when harm returns.
+// harm causes the trouble of a blow. It lasts until undo is called; without an undo
+// it is over when harm returns. An error of harm means that the blow missed.
 type harm func(ctx context.Context, r *run, b blow) (undo func() error, err error)
 
 // blow is one fault of a plan.
@@ -41,24 +40,9 @@ func (b blow) String() string {
 }
 
 var processFaults = []fault{
-	{"kill -9", 4, 0, func(_ context.Context, r *run, b blow) (func() error, error) {
-		p := r.services[b.victim]
-		p.kill()
-		return p.start, nil
-	}},
-	{"terminated", 2, 0, func(ctx context.Context, r *run, b blow) (func() error, error) {
-		p := r.services[b.victim]
-		if !p.alive(ctx) {
-			return nil, fmt.Errorf("%s has not started yet", b.victim) // It would not handle the signal.
-		}
-		if err := p.end(syscall.SIGTERM); err != nil && !strings.Contains(err.Error(), "killed") {
-			r.history.breach("%s after SIGTERM: %v", b.victim, err)
-		}
-		return p.start, nil
-	}},
-	{"paused", 2, 2 * time.Second, func(_ context.Context, r *run, b blow) (func() error, error) {
-		return r.stop(b.victim), nil
-	}},
+	{"kill -9", 4, 0, signalled(syscall.SIGKILL)},
+	{"terminated", 2, 0, signalled(syscall.SIGTERM)},
+	{"paused", 2, 2 * time.Second, paused},
 	{"killed at a point", 4, 2 * time.Second, atPoint("KILL")},
 	{"paused at a point", 3, 2 * time.Second, atPoint("STOP")},
 }
@@ -74,30 +58,20 @@ var lineFaults = []fault{
 	{"line cut", 2, 0, line((*wire).cut)},
 	// The server learns late that the service is dead, and keeps what it held.
 	{"line slow to close", 2, 2 * time.Second, func(ctx context.Context, r *run, b blow) (func() error, error) {
-		return line(func(w *wire) error {
-			if err := w.toxic("slow_close", map[string]int{"delay": int(b.lasts.Milliseconds())}); err != nil {
-				return err
-			}
-			r.services[b.victim].kill()
-			return r.services[b.victim].start()
-		})(ctx, r, b)
+		undo, err := toxic("slow_close", map[string]int{"delay": int(b.lasts.Milliseconds())})(ctx, r, b)
+		r.services[b.victim].restart()
+		return undo, err
 	}},
 }
 
 var brokerFaults = []fault{
-	{"broker kill -9", 3, 0, down("kill", "rabbitmq", "start")},
-	{"broker stopped", 2, 0, down("stop", "rabbitmq", "start")},
-	{"broker wiped", 2, 0, func(ctx context.Context, r *run, _ blow) (func() error, error) {
-		return nil, r.servers.wipe(ctx)
-	}},
-	{"connections closed", 2, 0, func(ctx context.Context, r *run, _ blow) (func() error, error) {
-		return nil, r.servers.ctl(ctx, "close_all_connections", "chaos")
-	}},
-	{"memory alarm", 1, 3 * time.Second, alarm("set_vm_memory_high_watermark", "absolute", "1000")},
-	{"disk alarm", 1, 3 * time.Second, alarm("set_disk_free_limit", "1000000GB")},
-	{"queue deleted", 3, 0, func(ctx context.Context, r *run, b blow) (func() error, error) {
-		return nil, r.servers.ctl(ctx, "delete_queue", b.victim)
-	}},
+	{"broker kill -9", 3, 0, server("kill rabbitmq", "start rabbitmq")},
+	{"broker stopped", 2, 0, server("stop rabbitmq", "start rabbitmq")},
+	{"broker wiped", 2, 0, server("wipe rabbitmq", "start rabbitmq")},
+	{"connections closed", 2, 0, ctl("close_all_connections chaos", "")},
+	{"memory alarm", 1, 3 * time.Second, ctl("set_vm_memory_high_watermark absolute 1000", "set_vm_memory_high_watermark 0.4")},
+	{"disk alarm", 1, 3 * time.Second, ctl("set_disk_free_limit 1000000GB", "set_disk_free_limit 200MB")},
+	{"queue deleted", 3, 0, ctl("delete_queue VICTIM", "")},
 }
 
 // doomedQueues are the victims of "queue deleted": every kind of queue that holds
@@ -107,9 +81,9 @@ var doomedQueues = []string{
 }
 
 var storageFaults = []fault{
-	{"storage kill -9", 2, 0, down("kill", "minio", "start")},
-	{"storage stopped", 1, 0, down("stop", "minio", "start")},
-	{"storage paused", 2, 3 * time.Second, down("pause", "minio", "resume")},
+	{"storage kill -9", 2, 0, server("kill minio", "start minio")},
+	{"storage stopped", 1, 0, server("stop minio", "start minio")},
+	{"storage paused", 2, 3 * time.Second, server("pause minio", "resume minio")},
 	{"storage in trouble", 4, 4 * time.Second, trouble(0.3, "500", "503", "slow", "reset", "reset after", "truncated", "short")},
 	{"storage away", 2, 3 * time.Second, trouble(1, "reset")},
 }
@@ -117,19 +91,19 @@ var storageFaults = []fault{
 var messageFaults = []fault{{"messages meddled with", 5, 2 * time.Second, meddle}}
 
 var databaseFaults = []fault{
-	{"database kill -9", 3, 0, down("kill", "postgres", "start")},
-	{"database stopped", 2, 0, down("stop", "postgres", "start")},
-	{"database paused", 3, 3 * time.Second, down("pause", "postgres", "resume")},
+	{"database kill -9", 3, 0, server("kill postgres", "start postgres")},
+	{"database stopped", 2, 0, server("stop postgres", "start postgres")},
+	{"database paused", 3, 3 * time.Second, server("pause postgres", "resume postgres")},
 	{"database sessions ended", 3, 0, func(ctx context.Context, r *run, _ blow) (func() error, error) {
-		return nil, r.servers.sql(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+r.database()+"'")
+		return nil, r.servers.sql(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'chaos'")
 	}},
 }
 
 var diskFaults = []fault{{"disk full", 3, 2 * time.Second, fullDisk}}
 
 var clockFaults = []fault{
-	{"clock an hour fast", 2, 2 * time.Second, wrongClock(time.Hour)},
-	{"clock an hour slow", 2, 2 * time.Second, wrongClock(-time.Hour)},
+	{"clock an hour fast", 2, 2 * time.Second, wrongClock("1h")},
+	{"clock an hour slow", 2, 2 * time.Second, wrongClock("-1h")},
 }
 
 // faults returns the faults that a seed draws from.
@@ -153,41 +127,92 @@ func (p *plan) faults() (onServices, onServers []fault) {
 	return onServices, onServers
 }
 
-// deal deals the blows, one after the other, and counts those that happened. One
-// may fail because another has the same victim.
-func (r *run) deal(ctx context.Context, o *outcome, blows []blow) error {
+// deal deals the blows, one after the other, and counts those that hit. One may miss
+// because another has the same victim. It returns an error when the trouble does not
+// end, or when a blow that must hit misses.
+func (r *run) deal(ctx context.Context, blows []blow) error {
 	start := time.Now()
 	for _, b := range blows {
 		pause(ctx, max(b.pause, time.Until(start.Add(b.at))))
 		if ctx.Err() != nil {
 			return nil
 		}
-		r.history.note("fault", b.String(), "begin")
-		undo, err := b.fault.do(ctx, r, b)
-		if undo != nil && err == nil {
-			pause(ctx, b.lasts)
-			err = undo()
+		r.note("fault", b.String(), "begin")
+		undo, missed := b.fault.do(ctx, r, b)
+		if undo != nil {
+			if missed == nil {
+				pause(ctx, b.lasts)
+			}
+			if err := undo(); err != nil {
+				return fmt.Errorf("end %s: %w", b, err)
+			}
 		}
-		if r.history.note("fault", b.String(), "end", err); err == nil {
-			r.ledger.change(func() { o.faults[b.fault.name]++ })
+		r.note("fault", b.String(), "end", missed)
+		if missed == nil {
+			r.count("faults", 1)
+			r.count(b.fault.name, 1)
 		} else if r.exact {
-			return fmt.Errorf("%s: %w", b, err)
+			return fmt.Errorf("%s missed: %w", b, missed)
 		}
 	}
 	return nil
 }
 
-// down affects a server by one verb of servers.sh, until another.
-func down(verb, server, undo string) harm {
-	return func(ctx context.Context, r *run, _ blow) (func() error, error) {
-		return func() error { return r.servers.run(ctx, undo, server) }, r.servers.run(ctx, verb, server)
+// signalled ends a service with the signal.
+func signalled(s syscall.Signal) harm {
+	return func(ctx context.Context, r *run, b blow) (func() error, error) {
+		p := r.services[b.victim]
+		if s == syscall.SIGTERM {
+			// It must have started to handle the signal.
+			if err := p.await(ctx, "/healthz", startTime); err != nil {
+				return nil, err
+			}
+		}
+		if err := p.end(s); err != nil && !strings.Contains(err.Error(), "killed") {
+			r.breach("%s after signal %s: %v", b.victim, s, err)
+		}
+		return func() error { p.start(); return nil }, nil
 	}
 }
 
-// alarm makes the broker report that it lacks memory or disk space.
-func alarm(command ...string) harm {
+// paused stops a service.
+func paused(_ context.Context, r *run, b blow) (func() error, error) {
+	p := r.services[b.victim]
+	p.signal(syscall.SIGSTOP)
+	return func() error { p.signal(syscall.SIGCONT); return nil }, nil
+}
+
+// signalWorkers signals all services but the gateways.
+func (r *run) signalWorkers(s syscall.Signal) {
+	for name, p := range r.services {
+		if programOf(name) != "gateway" {
+			p.signal(s)
+		}
+	}
+}
+
+// server affects a server by a verb of servers.sh, until another.
+func server(do, undo string) harm {
 	return func(ctx context.Context, r *run, _ blow) (func() error, error) {
-		return func() error { return r.servers.noAlarms(ctx) }, r.servers.ctl(ctx, command...)
+		call := func(command string) error {
+			verb, name, _ := strings.Cut(command, " ")
+			return r.servers.run(ctx, verb, name)
+		}
+		return func() error { return call(undo) }, call(do)
+	}
+}
+
+// ctl affects the broker by a command of rabbitmqctl, until another.
+func ctl(do, undo string) harm {
+	return func(ctx context.Context, r *run, b blow) (func() error, error) {
+		call := func(command string) error {
+			_, err := r.servers.ctl(ctx, strings.Fields(strings.Replace(command, "VICTIM", b.victim, 1))...)
+			return err
+		}
+		if undo == "" {
+			return nil, call(do)
+		}
+		return func() error { return call(undo) }, call(do)
 	}
 }
 
@@ -204,9 +229,18 @@ func line(change func(*wire) error) harm {
 	return func(_ context.Context, r *run, b blow) (func() error, error) {
 		to := slices.Sorted(maps.Keys(r.wires[b.victim]))
 		chosen := to[b.draw.IntN(len(to))]
-		r.history.note("fault", b.String(), "line to", chosen)
+		r.note("fault", b.String(), "line to ", chosen)
+		// Connections that hang in a wire end with the death of the service.
+		loosen := func(err error) error {
+			if errors.Is(err, errStuck) {
+				r.note("fault", "kill -9 "+b.victim, err)
+				r.services[b.victim].restart()
+				return nil
+			}
+			return err
+		}
 		w := r.wires[b.victim][chosen]
-		return func() error { return r.loosen(b.victim, w.heal()) }, r.loosen(b.victim, change(w))
+		return func() error { return loosen(w.heal()) }, loosen(change(w))
 	}
 }
 
@@ -214,29 +248,11 @@ func toxic(kind string, attributes map[string]int) harm {
 	return line(func(w *wire) error { return w.toxic(kind, attributes) })
 }
 
-// loosen kills a service whose connections hang in a wire, which is how they end.
-// It returns any other error.
-func (r *run) loosen(name string, err error) error {
-	if !errors.Is(err, errStuck) {
-		return err
-	}
-	r.history.note("fault", "kill -9 "+name, err)
-	r.services[name].kill()
-	return r.services[name].start()
-}
-
-// stop stops a service and returns what resumes it.
-func (r *run) stop(name string) (resume func() error) {
-	r.services[name].signal(syscall.SIGSTOP)
-	return func() error { r.services[name].signal(syscall.SIGCONT); return nil }
-}
-
-// signalWorkers signals all services but the gateways.
-func (r *run) signalWorkers(s syscall.Signal) {
-	for _, name := range r.names {
-		if programOf(name) != "gateway" {
-			r.services[name].signal(s)
-		}
+// wrongClock sets the clock of the victim.
+func wrongClock(by string) harm {
+	return func(_ context.Context, r *run, b blow) (func() error, error) {
+		clock := r.path(b.victim, "clock")
+		return func() error { return os.Remove(clock) }, os.WriteFile(clock, []byte(by), 0o600)
 	}
 }
 
@@ -263,90 +279,53 @@ func atPoint(verb string) harm {
 			list = slices.Concat(retentionPoints, list)
 		}
 		point := list[b.draw.IntN(len(list))]
-		r.history.note("fault", b.String(), "at", point)
-		order := r.file(b.victim, "order")
-		if err := replaceFile(order, verb+" "+point); err != nil {
+		r.note("fault", b.String(), "at", point)
+		order := r.path(b.victim, "order")
+		if err := os.WriteFile(order, []byte(verb+" "+point), 0o600); err != nil {
 			return nil, err
 		}
 		wait, cancel := context.WithTimeout(ctx, 2*time.Second+b.lasts)
 		defer cancel()
-		if err := poll(wait, 20*time.Millisecond, func() (bool, error) {
+		if err := poll(wait, 20*time.Millisecond, func() bool {
 			_, err := os.Stat(order)
-			return errors.Is(err, os.ErrNotExist), nil
+			return errors.Is(err, os.ErrNotExist)
 		}); err != nil && os.Remove(order) == nil {
 			return nil, fmt.Errorf("%s did not reach %q", b.victim, point)
 		}
 		if verb == "STOP" {
-			return r.stop(b.victim), nil
+			return paused(ctx, r, b)
 		}
-		return nil, nil // The supervisor restarts it.
+		return nil, nil // It is restarted.
 	}
-}
-
-// wrongClock sets the clock of the victim.
-func wrongClock(by time.Duration) harm {
-	return func(_ context.Context, r *run, b blow) (func() error, error) {
-		return func() error { return r.setClock(b.victim, 0) }, r.setClock(b.victim, by)
-	}
-}
-
-func (r *run) setClock(name string, by time.Duration) error {
-	return replaceFile(r.file(name, "clock"), by.String())
-}
-
-// file returns the path of a file by which the harness controls a service.
-func (r *run) file(service, kind string) string { return filepath.Join(r.dir, service+"."+kind) }
-
-// replaceFile writes a file atomically.
-func replaceFile(path, text string) error {
-	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
 }
 
 // restart restarts the victim as a deployment does.
 func restart(ctx context.Context, r *run, b blow) (func() error, error) {
-	p := r.services[b.victim]
-	if err := p.end(syscall.SIGTERM); err != nil {
-		r.history.breach("%s after SIGTERM: %v", b.victim, err)
-	}
-	if err := p.start(); err != nil {
+	undo, err := signalled(syscall.SIGTERM)(ctx, r, b)
+	if err != nil {
 		return nil, err
 	}
-	ready, cancel := context.WithTimeout(ctx, readyTime)
-	defer cancel()
-	if err := p.awaitReady(ready); err != nil {
-		r.history.breach("after a restart: %v", err)
-	}
-	return nil, nil
+	return nil, errors.Join(undo(), r.services[b.victim].awaitReady(ctx))
 }
 
 // longOutage makes the storage unavailable as soon as all batches are accepted, and
 // only then resumes the workers.
-func longOutage(batches int) harm {
-	return func(ctx context.Context, r *run, b blow) (func() error, error) {
-		accepting, cancel := context.WithTimeout(ctx, readyTime)
-		defer cancel()
-		if err := poll(accepting, 20*time.Millisecond, func() (bool, error) {
-			return len(r.ledger.accepted()) == batches, nil
-		}); err != nil {
-			return nil, fmt.Errorf("%d of %d batches were accepted: %w", len(r.ledger.accepted()), batches, err)
-		}
-		undo, err := trouble(1, "reset", "503", "500")(ctx, r, b)
-		r.signalWorkers(syscall.SIGCONT)
-		return undo, err
+func longOutage(ctx context.Context, r *run, b blow) (func() error, error) {
+	accepting, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	if err := poll(accepting, 20*time.Millisecond, func() bool { return len(r.ledger.all()) == outageBatches }); err != nil {
+		return nil, fmt.Errorf("%d of %d batches were accepted: %w", len(r.ledger.all()), outageBatches, err)
 	}
+	defer r.signalWorkers(syscall.SIGCONT)
+	return trouble(1, "reset", "503", "500")(ctx, r, b)
 }
 
 // behead removes the leader of a queue for good and then resumes the workers. All
 // connections end, as in the death of a broker that loses a leader.
 func behead(ctx context.Context, r *run, b blow) (func() error, error) {
+	defer r.signalWorkers(syscall.SIGCONT)
 	if err := r.servers.behead(ctx, b.victim); err != nil {
 		return nil, err
 	}
-	r.beheaded = b.victim
-	err := r.servers.ctl(ctx, "close_all_connections", "chaos")
-	r.signalWorkers(syscall.SIGCONT)
-	return nil, err
+	return ctl("close_all_connections chaos", "")(ctx, r, b)
 }

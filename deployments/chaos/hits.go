@@ -59,7 +59,7 @@ func meddle(ctx context.Context, r *run, b blow) (func() error, error) {
 		_ = d.Ack() // If the session has ended, there is one more copy.
 		return nil
 	})
-	r.history.note("fault", b.String(), "messages of", queue, taken)
+	r.note("fault", b.String(), "messages of", queue, taken)
 	if err == nil && taken == 0 {
 		err = fmt.Errorf("no message arrived in %s", queue)
 	}
@@ -114,8 +114,8 @@ func (r *run) fillDisk() error {
 // recovers by itself. No other fault hits the gateway at the same time.
 func fullDisk(ctx context.Context, r *run, b blow) (func() error, error) {
 	gateway := r.gateway(0)
-	if !gateway.alive(ctx) {
-		return nil, errors.New("the gateway has not started yet")
+	if err := gateway.await(ctx, "/healthz", startTime); err != nil {
+		return nil, err
 	}
 	defer os.Remove(r.ballast())
 	for until := time.Now().Add(b.lasts); time.Now().Before(until) && ctx.Err() == nil; pause(ctx, 100*time.Millisecond) {
@@ -123,7 +123,7 @@ func fullDisk(ctx context.Context, r *run, b blow) (func() error, error) {
 			return nil, err
 		}
 		if a, err := get(ctx, gateway.url("/api/v1/batch?limit=3")); err != nil || a.status != http.StatusOK {
-			r.history.breach("GET with a full disk: %v (%v)", a, err)
+			r.breach("GET with a full disk: %v (%v)", a, err)
 		}
 		// The store may have freed some space since.
 		if err := r.fillDisk(); err != nil {
@@ -131,10 +131,10 @@ func fullDisk(ctx context.Context, r *run, b blow) (func() error, error) {
 		}
 		refused, err := r.knock(ctx)
 		if err != nil {
-			r.history.breach("POST with a full disk got no response: %v", err)
+			r.breach("POST with a full disk got no response: %v", err)
 		}
 		if refused {
-			r.ledger.change(func() { r.refused++ })
+			r.count("refused", 1)
 		}
 	}
 	if err := os.Remove(r.ballast()); err != nil {
@@ -142,11 +142,11 @@ func fullDisk(ctx context.Context, r *run, b blow) (func() error, error) {
 	}
 	healing, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	if err := poll(healing, 200*time.Millisecond, func() (bool, error) {
+	if err := poll(healing, 200*time.Millisecond, func() bool {
 		refused, err := r.knock(healing)
-		return !refused && err == nil, nil
+		return !refused && err == nil
 	}); err != nil && ctx.Err() == nil {
-		r.history.breach("no batch is accepted 15 s after the disk has space again")
+		r.breach("no batch is accepted 15 s after the disk has space again")
 	}
 	return nil, nil
 }
@@ -154,9 +154,6 @@ func fullDisk(ctx context.Context, r *run, b blow) (func() error, error) {
 // knock posts a small batch and reports whether it was refused.
 func (r *run) knock(ctx context.Context) (refused bool, err error) {
 	b := &batch{images: []source{r.site.absent(fmt.Sprintf("knock-%d.jpg", time.Now().UnixNano()))}}
-	_, err = r.postBatch(ctx, 0, b)
-	if _, ok := errors.AsType[*refusal](err); ok {
-		return true, nil
-	}
-	return false, err
+	a, err := r.postBatch(ctx, 0, b)
+	return err == nil && a.job == "", err
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -14,58 +17,61 @@ import (
 
 // judge checks everything that must be true after a run. base is what the services
 // held before the load.
-func (r *run) judge(ctx context.Context, o *outcome, base map[string]float64, healed time.Time) error {
-	limit, cancel := context.WithTimeout(ctx, r.endBound())
+func (r *run) judge(ctx context.Context, base map[string]float64, healed time.Time) (longest time.Duration, err error) {
+	limit, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
 	for _, name := range r.names {
 		if err := r.services[name].awaitReady(limit); err != nil {
-			r.history.breach("after the faults: %v", err)
+			r.breach("after the faults: %v", err)
 		}
 	}
-	r.checkBeheaded(ctx)
-	r.history.note("judge", "jobs")
+	r.note("judge", "jobs")
 	jobs := r.allEnded(limit)
-	r.count(o, jobs, healed)
-	r.history.note("judge", "at rest")
+	longest = r.compare(jobs, healed)
+	r.note("judge", "at rest")
 	r.atRest(limit)
 	if r.poison > 0 {
 		r.deadLetters(limit, jobs)
 	}
-	r.history.note("judge", "objects")
+	r.note("judge", "objects")
 	r.objects(ctx, jobs)
-	r.history.note("judge", "after a restart")
+	r.note("judge", "after a restart")
 	r.afterRestart(ctx, jobs)
-	r.history.note("judge", "resources")
+	r.note("judge", "resources")
 	r.settled(ctx, base)
 	for _, name := range r.names {
 		_, falls := r.services[name].ends()
 		for _, fall := range falls {
-			r.history.breach("%s", fall)
+			r.breach("%s", fall)
 		}
-		if err := r.checkLog(r.services[name]); err != nil {
-			return err
+		text, unread := os.ReadFile(r.services[name].log)
+		err = errors.Join(err, unread)
+		for _, word := range []string{"DATA RACE", "panic:", "fatal error:"} {
+			if at := bytes.Index(text, []byte(word)); at >= 0 {
+				r.breach("log of %s: %.300s", name, text[at:])
+			}
 		}
 	}
 	for _, path := range r.storage.twice {
-		r.history.breach("object %s was stored with different bytes", path)
+		r.breach("object %s was stored with different bytes", path)
 	}
-	o.counts["duplicated"] += len(r.storage.twice)
-	o.counts["broken"], o.counts["refused"] = r.storage.broken, r.refused
-	return ctx.Err()
+	r.count("duplicated", len(r.storage.twice))
+	r.count("broken", r.storage.broken)
+	return longest, errors.Join(err, ctx.Err())
 }
 
 // expect polls until check returns no problem. If ctx ends first, the last problem
 // is a breach.
 func (r *run) expect(ctx context.Context, check func() (problem string)) {
 	last := ""
-	if err := poll(ctx, 500*time.Millisecond, func() (bool, error) {
+	if err := poll(ctx, 500*time.Millisecond, func() bool {
 		problem := check()
 		if ctx.Err() == nil || last == "" { // A check that ctx ended shows nothing.
 			last = problem
 		}
-		return problem == "", nil
+		return problem == ""
 	}); err != nil {
-		r.history.breach("%.2000s", last)
+		r.breach("%.2000s", last)
 	}
 }
 
@@ -79,14 +85,14 @@ func (r *run) allEnded(ctx context.Context) map[string]*jobAnswer {
 		}
 	}
 	r.expect(ctx, func() (problem string) {
-		list, err := r.list(ctx, 0)
+		list, err := r.list(ctx, 0, "")
 		if err != nil {
 			return err.Error()
 		}
 		for i := range list {
 			jobs[list[i].JobID] = &list[i]
 			if !ended(list[i].Status) {
-				problem = fmt.Sprintf("job %s is open %s after the last fault: %+v", list[i].JobID, r.endBound()+fetchTime, list[i])
+				problem = fmt.Sprintf("job %s is open %s after the last fault: %+v", list[i].JobID, r.limit+fetchTime, list[i])
 			}
 		}
 		return problem
@@ -94,31 +100,32 @@ func (r *run) allEnded(ctx context.Context) map[string]*jobAnswer {
 	return jobs
 }
 
-// count compares the jobs with what was sent, and counts them.
-func (r *run) count(o *outcome, jobs map[string]*jobAnswer, healed time.Time) {
+// compare compares the jobs with what was sent, and counts them. It returns the
+// time from the last fault to the end of the last job.
+func (r *run) compare(jobs map[string]*jobAnswer, healed time.Time) (longest time.Duration) {
 	for id, j := range jobs {
-		o.counts["jobs"]++
-		o.counts["images"] += j.TotalImages
+		r.count("jobs", 1)
+		r.count("images", j.TotalImages)
 		if j.RetryOf != "" {
-			o.counts["retries"]++
+			r.count("retries", 1)
 		}
 		if b := r.ledger.owner(j); b == nil || len(b.images) != j.TotalImages {
-			r.history.breach("job %s has images that no client sent: %+v", id, j)
+			r.breach("job %s has images that no client sent: %+v", id, j)
 		} else {
-			r.countImages(o, j, b)
+			r.compareImages(j, b)
 		}
 	}
 	for id, rec := range r.ledger.all() {
 		j := jobs[id]
 		if rec.batch != nil && (j == nil || !ended(j.Status)) {
-			o.counts["lost"] += len(rec.batch.images)
+			r.count("lost", len(rec.batch.images))
 		}
 		if j == nil {
-			r.history.breach("job %s was accepted and is gone", id)
+			r.breach("job %s was accepted and is gone", id)
 			continue
 		}
 		if rec.cancelled && j.Status != "cancelled" {
-			r.history.breach("job %s was cancelled with 200 and ended as %s", id, j.Status)
+			r.breach("job %s was cancelled with 200 and ended as %s", id, j.Status)
 		}
 		if rec.ended.IsZero() {
 			continue // No client followed it.
@@ -128,48 +135,49 @@ func (r *run) count(o *outcome, jobs map[string]*jobAnswer, healed time.Time) {
 			from = rec.accepted // a retry of a job that ended after the last fault
 		}
 		took := rec.ended.Sub(from)
-		if o.longest = max(o.longest, took); took > r.endBound()+fetchTime {
-			r.history.breach("job %s ended %s after the last fault", id, took)
+		if longest = max(longest, took); took > r.limit+fetchTime {
+			r.breach("job %s ended %s after the last fault", id, took)
 		}
 		if rec.told == nil && r.retention == 0 {
-			r.history.breach("no watcher of %s got its job_complete", id)
+			r.breach("no watcher of %s got its job_complete", id)
 		}
 		for i, told := range rec.told {
 			if is := j.Images[i]; told.Status != is.Status || told.ProcessedPath != is.ProcessedPath || told.Error != is.Error || told.TraceID != is.TraceID {
-				r.history.breach("job %s: a watcher was told %+v, and GET returns %+v", id, told, is)
+				r.breach("job %s: a watcher was told %+v, and GET returns %+v", id, told, is)
 			}
 		}
 	}
+	return longest
 }
 
-// countImages compares the images of a job with what was sent.
-func (r *run) countImages(o *outcome, j *jobAnswer, b *batch) {
+// compareImages compares the images of a job with what was sent.
+func (r *run) compareImages(j *jobAnswer, b *batch) {
 	traces := map[string]bool{}
 	for i, img := range j.Images {
 		src := b.images[i]
 		if traces[img.TraceID] {
-			o.counts["duplicated"]++
-			r.history.breach("job %s: trace ID %s twice", j.JobID, img.TraceID)
+			r.count("duplicated", 1)
+			r.breach("job %s: trace ID %s twice", j.JobID, img.TraceID)
 		}
 		traces[img.TraceID] = true
 		if img.Status == "completed" {
-			o.counts["completed"]++
+			r.count("completed", 1)
 		} else {
-			o.counts["failed"]++
+			r.count("failed", 1)
 		}
 		if img.ErrorCode == "cancelled" && j.Status == "cancelled" && b.cancel > 0 {
-			o.counts["cancelled"]++
+			r.count("cancelled", 1)
 			continue
 		}
 		if strings.HasSuffix(src.name, poisonName) {
-			o.counts["poison"]++
+			r.count("poison", 1)
 		}
 		want := "completed"
 		if src.code != "" {
 			want = "failed"
 		}
 		if ended(img.Status) && (img.Status != want || img.ErrorCode != src.code) {
-			r.history.breach("job %s: image %s ended as %+v, want %s %s", j.JobID, src.name, img, want, src.code)
+			r.breach("job %s: image %s ended as %+v, want %s %s", j.JobID, src.name, img, want, src.code)
 		}
 	}
 }
@@ -212,30 +220,26 @@ func (r *run) deadLetters(ctx context.Context, jobs map[string]*jobAnswer) {
 	}
 	client, err := r.servers.open("image_upload") //nolint:contextcheck // Close ends it.
 	if err != nil {
-		r.history.breach("open the broker: %v", err)
+		r.breach("open the broker: %v", err)
 		return
 	}
 	defer func() { _ = client.Close() }() // It only took messages.
-	r.expect(ctx, func() string {
-		err := client.Browse(ctx, deadUploads, func(_ context.Context, l broker.Letter) error {
-			var upload struct {
-				TraceID string `json:"trace_id"`
-			}
-			_ = json.Unmarshal(l.Body, &upload) // Without a trace ID it is no poison.
-			if _, poison := count[upload.TraceID]; !poison {
-				r.history.breach("a dead letter is no poison: %.300s", l.Body)
-			}
-			count[upload.TraceID]++
-			return l.Ack()
-		})
-		if queues, _ := r.servers.queues(ctx); err != nil || queues[deadUploads] > 0 {
-			return fmt.Sprintf("%d dead letters were not read (%v)", queues[deadUploads], err)
+	if err := client.Browse(ctx, deadUploads, func(_ context.Context, l broker.Letter) error {
+		var upload struct {
+			TraceID string `json:"trace_id"`
 		}
-		return ""
-	})
+		_ = json.Unmarshal(l.Body, &upload) // Without a trace ID it is no poison.
+		if _, poison := count[upload.TraceID]; !poison {
+			r.breach("a dead letter is no poison: %.300s", l.Body)
+		}
+		count[upload.TraceID]++
+		return l.Ack()
+	}); err != nil {
+		r.breach("read the dead letters: %v", err)
+	}
 	for trace, n := range count {
 		if r.strict && n != 1 {
-			r.history.breach("poison %s is a dead letter %d times", trace, n)
+			r.breach("poison %s is a dead letter %d times", trace, n)
 		}
 	}
 }
@@ -246,44 +250,17 @@ func (r *run) afterRestart(ctx context.Context, jobs map[string]*jobAnswer) {
 		return
 	}
 	for at, name := range r.gateways {
-		p := r.services[name]
-		p.kill()
-		limit, cancel := context.WithTimeout(ctx, readyTime)
-		defer cancel()
-		err := p.start()
-		if err == nil {
-			err = p.awaitReady(limit)
-		}
-		var list []jobAnswer
-		if err == nil {
-			list, err = r.list(limit, at)
-		}
-		if err != nil || len(list) != len(jobs) {
-			r.history.breach("after a restart %d of %d jobs are listed (%v)", len(list), len(jobs), err)
+		r.services[name].restart()
+		ready := r.services[name].awaitReady(ctx)
+		list, err := r.list(ctx, at, "")
+		if err = errors.Join(ready, err); err != nil || len(list) != len(jobs) {
+			r.breach("after a restart %d of %d jobs are listed (%v)", len(list), len(jobs), err)
 		}
 		for i := range list {
 			if before := jobs[list[i].JobID]; before == nil || !equal(before, &list[i]) {
-				r.history.breach("after a restart job %+v was %+v", list[i], before)
+				r.breach("after a restart job %+v was %+v", list[i], before)
 			}
 		}
-	}
-}
-
-// checkBeheaded checks that a queue that lost its leader was created again.
-func (r *run) checkBeheaded(ctx context.Context) {
-	if r.beheaded == "" {
-		return
-	}
-	created := 0.0
-	for _, name := range r.gateways {
-		m, err := r.metrics(ctx, name)
-		if err != nil {
-			r.history.breach("metrics of %s: %v", name, err)
-		}
-		created += m[`imagebatch_queues_made_anew_total{queue="`+r.beheaded+`"}`]
-	}
-	if created == 0 {
-		r.history.breach("queue %s was not created again", r.beheaded)
 	}
 }
 

@@ -6,14 +6,7 @@
 //
 // A seed determines the load and the faults, so a plan can be repeated, although
 // two runs of one plan differ in their timing. Scenarios are fixed plans. The
-// history and the logs of a run that broke the promise stay in its folder.
-//
-//	chaos -seeds 5               run the seeds 1 to 5
-//	chaos -first 17 -seeds 1     run seed 17 again
-//	chaos -seeds 200 -lanes 3    run three at a time, each on servers of its own
-//	chaos -scenario rolling      restart the services every 5 s under load
-//	chaos -scenario outage       make the storage unavailable for three minutes
-//	chaos -scenario leaderless   remove the leader of a work queue for good
+// history and the logs of a run that broke the promise stay in data/chaos.
 //
 // It runs in the root of the repository. No service links it, and it imports none.
 package main
@@ -23,12 +16,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -39,7 +29,7 @@ func main() {
 	defer stop()
 	seeds := flag.Uint64("seeds", 5, "number of seeds to run")
 	first := flag.Uint64("first", 1, "first seed")
-	lanes := flag.Int("lanes", 1, "number of concurrent runs")
+	lanes := flag.Int("lanes", 1, "number of concurrent runs, each with servers of its own")
 	scenario := flag.String("scenario", "", "run rolling, outage or leaderless instead of seeds")
 	flag.Parse()
 	plans, err := plansOf(*scenario, *first, *seeds)
@@ -61,7 +51,7 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 		return fmt.Errorf("find the folder of the runs: %w", err)
 	}
 	bin := filepath.Join(dir, "bin")
-	if err := build(ctx, ".", bin, "gateway", "analyzer", "processor"); err != nil {
+	if err := build(ctx, ".", bin); err != nil {
 		return err
 	}
 	base, err := os.MkdirTemp("", "imagebatch-chaos-")
@@ -93,11 +83,10 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 	var (
 		running  sync.WaitGroup
 		mu       sync.Mutex // guards what follows and the output
-		total    = newOutcome()
+		total    = &outcome{counts: map[string]int{}}
 		breached []string
 		failed   error
 	)
-	runs := 0
 	for _, p := range plans {
 		s := <-idle
 		running.Go(func() {
@@ -106,21 +95,21 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 			o := p.run(ctx, s, bin, filepath.Join(dir, p.name))
 			mu.Lock()
 			defer mu.Unlock()
-			switch {
-			case ctx.Err() != nil: // An interrupted run proves nothing.
-			case o.err != nil:
+			if ctx.Err() != nil {
+				return // An interrupted run proves nothing.
+			}
+			if o.err != nil {
 				failed = errors.Join(failed, fmt.Errorf("%s could not be run: %w", p.name, o.err))
-			default:
-				runs++
-				total.add(o)
-				fmt.Printf("%-8s %s in %s (%s)\n", p.name, o, time.Since(began).Round(time.Second), p)
-				for _, b := range o.breaches {
-					fmt.Printf("  BREACH %s\n", b)
-				}
-				if len(o.breaches) > 0 {
-					breached = append(breached, p.name)
-					fmt.Printf("  history and logs: %s; again: make chaos %s\n", filepath.Join(dir, p.name), p.again)
-				}
+				return
+			}
+			total.add(o)
+			fmt.Printf("%-8s %s in %s (%s)\n", p.name, o, time.Since(began).Round(time.Second), p)
+			for _, b := range o.breaches {
+				fmt.Printf("  BREACH %s\n", b)
+			}
+			if len(o.breaches) > 0 {
+				breached = append(breached, p.name)
+				fmt.Printf("  history and logs: %s; again: make chaos %s\n", filepath.Join(dir, p.name), p.again)
 			}
 		})
 	}
@@ -131,50 +120,29 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 	if failed != nil {
 		fmt.Println("logs of the servers:", base)
 	}
-	fmt.Println(total.details())
-	fmt.Printf("%d runs, %d breached %v, in %s: %s\n", runs, len(breached), breached, time.Since(started).Round(time.Second), total)
+	fmt.Printf("%v\n%d runs, %d breached %v, in %s: %s\n",
+		total.counts, total.counts["runs"], len(breached), breached, time.Since(started).Round(time.Second), total)
 	return errors.Join(failed, ctx.Err())
 }
 
 // outcome holds the figures of one run or of several.
 type outcome struct {
-	counts   map[string]int // see String and details
-	faults   map[string]int // by name
+	counts   map[string]int // those of String and others, and each kind of fault
 	longest  time.Duration  // from the last fault to the end of the last job
 	breaches []string
 	err      error // the reason why the run proves nothing
 }
 
-func newOutcome() *outcome { return &outcome{counts: map[string]int{}, faults: map[string]int{}} }
-
 func (o *outcome) String() string {
-	faults := 0
-	for _, n := range o.faults {
-		faults += n
-	}
 	c := o.counts
 	return fmt.Sprintf("%d jobs, %d images (%d completed, %d failed as they must), %d faults, %d storage requests broken, %d lost, %d duplicated, longest recovery %.1fs",
-		c["jobs"], c["images"], c["completed"], c["failed"], faults, c["broken"], c["lost"], c["duplicated"], o.longest.Seconds())
-}
-
-// details returns the figures that matter for many runs together.
-func (o *outcome) details() string {
-	c := o.counts
-	text := fmt.Sprintf("in all %d of the failed images were poison, %d cancelled; %d jobs were retries; %d batches met a full disk; %d brokers came back with a queue without a leader\n  faults:",
-		c["poison"], c["cancelled"], c["retries"], c["refused"], c["leaderless"])
-	for _, name := range slices.Sorted(maps.Keys(o.faults)) {
-		text += fmt.Sprintf(" %s %d,", name, o.faults[name])
-	}
-	return strings.TrimSuffix(text, ",")
+		c["jobs"], c["images"], c["completed"], c["failed"], c["faults"], c["broken"], c["lost"], c["duplicated"], o.longest.Seconds())
 }
 
 // add adds the figures of another outcome.
 func (o *outcome) add(other *outcome) {
 	for name, n := range other.counts {
 		o.counts[name] += n
-	}
-	for name, n := range other.faults {
-		o.faults[name] += n
 	}
 	o.longest = max(o.longest, other.longest)
 }

@@ -20,7 +20,7 @@ import (
 func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
 	originals, processed, err := r.stores()
 	if err != nil {
-		r.history.breach("open the storage: %v", err)
+		r.breach("open the storage: %v", err)
 		return
 	}
 	late := map[string]bool{}    // trace IDs of cancelled images, whose processing may still have finished
@@ -36,7 +36,7 @@ func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
 				results[img.ProcessedPath+suffix] = true
 			}
 			if err := complete(ctx, processed, img.ProcessedPath, &b.images[i]); err != nil {
-				r.history.breach("job %s: image %d is completed: %v", j.JobID, i, err)
+				r.breach("job %s: image %d is completed: %v", j.JobID, i, err)
 			}
 		}
 	}
@@ -115,7 +115,7 @@ func (r *run) noOrphans(ctx context.Context, bucket string, s objectstore.Store,
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	r.expect(ctx, func() string {
-		list, err := r.list(ctx, 0)
+		list, err := r.list(ctx, 0, "")
 		if err != nil {
 			return err.Error()
 		}

@@ -18,25 +18,25 @@ import (
 	"time"
 )
 
+// invalidBase64 is the error code of an image that cannot have a URL.
+const invalidBase64 = "invalid_base64"
+
 // source is an image as a client sends it, with its expected result.
 type source struct {
 	name string
-	data []byte // served at its URL, or sent inline
+	data []byte // served at its URL
 	url  string // "" for an inline image
-	text string // sent as base64 instead of data, unless it is ""
+	text string // sent inline
 	size image.Point
 	code string // the error_code of its failure; "" if it must complete
 }
 
 // member returns the image's element of the request.
 func (s *source) member() map[string]string {
-	switch {
-	case s.url != "":
+	if s.url != "" {
 		return map[string]string{"name": s.name, "url": s.url}
-	case s.text != "":
-		return map[string]string{"name": s.name, "base64": s.text}
 	}
-	return map[string]string{"name": s.name, "base64": base64.StdEncoding.EncodeToString(s.data)}
+	return map[string]string{"name": s.name, "base64": s.text}
 }
 
 // sources draws the images of a plan: good ones of several sizes, and each kind of
@@ -55,13 +55,19 @@ func sources(random *rand.Rand) (good, bad []source) {
 		good = append(good, source{name: name, data: b.Bytes(), size: canvas.Bounds().Size()})
 	}
 	photo := good[0].data
-	return good, []source{
+	bad = []source{
 		{name: "text.jpg", data: []byte("this is no image at all"), code: "not_an_image"},
 		{name: "moving.gif", data: []byte("GIF89a" + strings.Repeat("\x00", 100)), code: "unsupported_format"},
 		{name: "cut.jpg", data: photo[:len(photo)/2], code: "damaged_image"},
 		{name: "rotten.png", data: rotten(), code: "damaged_image"},
-		{name: "garbled.jpg", text: "%%%not base64%%%", code: "invalid_base64"},
+		{name: "garbled.jpg", text: "%%%not base64%%%", code: invalidBase64},
 	}
+	for _, list := range [][]source{good, bad[:4]} {
+		for i := range list {
+			list[i].text = base64.StdEncoding.EncodeToString(list[i].data)
+		}
+	}
+	return good, bad
 }
 
 func paint(random *rand.Rand, width, height int) image.Image {

@@ -23,7 +23,7 @@ type plan struct {
 	strict    bool          // no fault duplicates messages, so each poison image is one dead letter
 	smallDisk bool          // the job store is on a disk that can be filled
 
-	draw    func(r *run, good, bad []source) ([]batch, [][]blow)
+	draw    func(r *run) ([]batch, [][]blow)
 	exact   bool // every fault must happen; the faults of a seed may miss
 	hold    bool // the workers are stopped at first, until a fault resumes them
 	readers int  // number of clients that repeat a GET while the faults happen
@@ -42,6 +42,8 @@ const (
 	rollingEvery   = 5 * time.Second
 	outageBatches  = 20 // of ten images
 	outageTime     = 180 * time.Second
+
+	beheaded = "queue without a leader" // name of the fault
 )
 
 // plansOf returns the plans of the seeds, or those of a scenario: one for each job
@@ -104,25 +106,15 @@ func seedPlan(seed uint64) *plan {
 func mayMount() bool { return os.Getuid() == 0 }
 
 func (p *plan) String() string {
-	text := "SQLite"
-	if p.postgres {
-		text = "PostgreSQL"
-	}
-	if p.retention > 0 {
-		text += ", JOB_RETENTION=" + p.retention.String()
-	}
-	if p.poison > 0 {
-		text += ", poison"
-	}
-	return text
+	return fmt.Sprintf("PostgreSQL: %t, JOB_RETENTION: %s, poison: %d", p.postgres, p.retention, p.poison)
 }
 
 // random returns one of the plan's independent streams of random numbers.
 func (p *plan) random(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(p.number, stream)) }
 
 // seed draws the batches and the faults of a seed.
-func (r *run) seed(good, bad []source) ([]batch, [][]blow) {
-	batches := drawBatches(r.random(3), r.site, good, bad, batchCount, loadTime)
+func (r *run) seed() ([]batch, [][]blow) {
+	batches := r.drawBatches(batchCount, loadTime)
 	r.drawActions(r.random(6), batches)
 	onServices, onServers := r.faults()
 	victims := r.names
@@ -136,8 +128,8 @@ func (r *run) seed(good, bad []source) ([]batch, [][]blow) {
 
 // rolling restarts all services again and again: one gateway after the other, as a
 // deployment does, and at the same time the others.
-func (r *run) rolling(good, bad []source) ([]batch, [][]blow) {
-	batches := drawBatches(r.random(3), r.site, good, bad, rollingBatches, rollingTime)
+func (r *run) rolling() ([]batch, [][]blow) {
+	batches := r.drawBatches(rollingBatches, rollingTime)
 	for i := range batches {
 		batches[i].key = fmt.Sprintf("rolling %d", i)
 	}
@@ -155,11 +147,11 @@ func (r *run) rolling(good, bad []source) ([]batch, [][]blow) {
 
 // outage makes the storage unavailable for minutes while many good images are in
 // flight.
-func (r *run) outage(good, _ []source) (batches []batch, _ [][]blow) {
+func (r *run) outage() (batches []batch, _ [][]blow) {
 	for b := range outageBatches {
 		var next batch
 		for i := range 10 {
-			img := good[(b+i)%len(good)]
+			img := r.good[(b+i)%len(r.good)]
 			if i%2 == 0 {
 				img.url = r.site.url("slow", img.name, fmt.Sprintf("%d-%d", b, i))
 			}
@@ -168,32 +160,32 @@ func (r *run) outage(good, _ []source) (batches []batch, _ [][]blow) {
 		}
 		batches = append(batches, next)
 	}
-	return batches, [][]blow{{{fault: fault{name: "storage away for minutes", do: longOutage(len(batches))}, lasts: outageTime}}}
+	return batches, [][]blow{{{fault: fault{name: "storage away for minutes", do: longOutage}, lasts: outageTime}}}
 }
 
 // leaderless removes the leader of a work queue that every image must still pass.
-func (r *run) leaderless(good, bad []source) ([]batch, [][]blow) {
-	return drawBatches(r.random(3), r.site, good, bad, batchCount, loadTime),
-		[][]blow{{{fault: fault{name: "queue without a leader", do: behead}, victim: "metadata_generated", at: loadTime / 2}}}
+func (r *run) leaderless() ([]batch, [][]blow) {
+	return r.drawBatches(batchCount, loadTime),
+		[][]blow{{{fault: fault{name: beheaded, do: behead}, victim: "metadata_generated", at: loadTime / 2}}}
 }
 
 // drawBatches draws count batches of URLs and inline images. Every image has a
 // name of its own, which says from which file it was made.
-func drawBatches(random *rand.Rand, s *site, good, bad []source, count int, over time.Duration) []batch {
-	var list []batch
+func (r *run) drawBatches(count int, over time.Duration) (list []batch) {
+	random := r.random(3)
 	kinds := []string{"plain", "plain", "moody", "slow"}
 	for b := range count {
 		next := batch{after: time.Duration(random.Int64N(int64(over)))}
 		for i := range 1 + random.IntN(14) {
-			img := good[random.IntN(len(good))]
+			img := r.good[random.IntN(len(r.good))]
 			if random.IntN(6) == 0 {
-				img = bad[random.IntN(len(bad))]
+				img = r.bad[random.IntN(len(r.bad))]
 			}
-			if random.IntN(2) == 0 && img.text == "" {
-				img.url = s.url(kinds[random.IntN(len(kinds))], img.name, fmt.Sprintf("%d-%d", b, i))
+			if random.IntN(2) == 0 && img.code != invalidBase64 {
+				img.url = r.site.url(kinds[random.IntN(len(kinds))], img.name, fmt.Sprintf("%d-%d", b, i))
 			}
 			if random.IntN(30) == 0 {
-				img = s.absent("absent.jpg")
+				img = r.site.absent("absent.jpg")
 			}
 			img.name = fmt.Sprintf("%d-%d-%s", b, i, img.name)
 			next.images = append(next.images, img)
@@ -210,7 +202,7 @@ func (r *run) drawActions(random *rand.Rand, batches []batch) {
 	for i := range batches {
 		b := &batches[i]
 		action := random.IntN(10)
-		if img := &b.images[random.IntN(len(b.images))]; poison > 0 && img.code == "" && img.text == "" {
+		if img := &b.images[random.IntN(len(b.images))]; poison > 0 && img.code == "" {
 			img.name, img.code = strings.TrimSuffix(img.name, ".jpg")+"-"+poisonName, "processing_failed"
 			poison--
 			continue // It is neither cancelled nor retried, so that it kills as often as it can.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -21,11 +22,7 @@ func TestPoison(t *testing.T) {
 		"FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer stop()
-	for _, name := range analyzers {
-		r.services[name].supervise()
-	}
-	id, err := r.submit(ctx, 0, r.poisonBatch(100, 30))
-	must(t, err)
+	id := r.submit(ctx, 0, poisonBatch(r.good, 100, 30))
 	j := r.job(t, id)
 	if j.Completed != 99 || j.Failed != 1 || j.Images[30].ErrorCode != "processing_failed" {
 		t.Errorf("job ended with %d completed and %d failed, the poison as %+v", j.Completed, j.Failed, j.Images[30])
@@ -44,21 +41,16 @@ func TestPoison(t *testing.T) {
 	var queues map[string]int
 	limit, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := poll(limit, time.Second, func() (_ bool, err error) {
-		queues, err = r.servers.queues(limit)
-		open := 0
-		for _, n := range queues {
-			open += n
-		}
-		return open == 1 && queues["image_upload.dead"] == 1, err
+	if err := poll(limit, time.Second, func() bool {
+		queues, _ = r.servers.queues(limit)
+		return len(queues) == 1 && queues[deadUploads] == 1
 	}); err != nil {
 		t.Errorf("queues hold %v, want one dead letter of image_upload: %v", queues, err)
 	}
 }
 
 // poisonBatch is a batch of good images with a poison among them.
-func (r *run) poisonBatch(count, poison int) *batch {
-	good, _ := sources(r.random(2))
+func poisonBatch(good []source, count, poison int) *batch {
 	b := new(batch)
 	for i := range count {
 		img := good[i%len(good)]
@@ -76,19 +68,14 @@ func (r *run) poisonBatch(count, poison int) *batch {
 // poison is given up.
 func TestPoisonStandalone(t *testing.T) {
 	dir := t.TempDir()
-	addr, err := freeAddr()
-	must(t, err)
-	p := newProcess("standalone", filepath.Join(programs.build(t), "standalone"), addr, dir,
-		"FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
-	h, err := newHistory(filepath.Join(dir, "history.jsonl"))
+	p, err := newProcess("standalone", filepath.Join(armed(t), "standalone"), dir, "FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
 	must(t, err)
 	r := &run{
-		services: map[string]*process{"gateway": p}, gateways: []string{"gateway"}, history: h, ledger: newLedger(), plan: new(plan),
+		plan: new(plan), services: map[string]*process{"gateway": p}, gateways: []string{"gateway"}, ledger: newLedger(), history: slog.New(slog.DiscardHandler),
 	}
-	must(t, p.start())
+	p.start()
 	must(t, p.awaitReady(t.Context()))
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
-	p.supervise()
 	defer func() {
 		stop()
 		deaths, falls := p.ends()
@@ -100,16 +87,17 @@ func TestPoisonStandalone(t *testing.T) {
 		if deaths < 2 || deaths > maxDeaths {
 			t.Errorf("the poison killed %d times, want 2 to %d", deaths, maxDeaths)
 		}
-		for _, b := range h.breaches {
+		for _, b := range r.breaches {
 			t.Error(b)
 		}
 		if text, _ := os.ReadFile(p.log); t.Failed() {
 			t.Logf("%s", text)
 		}
 	}()
-	b := r.poisonBatch(40, 12)
-	id, err := r.submit(ctx, 0, b)
-	if err != nil {
+	good, _ := sources(r.random(2))
+	b := poisonBatch(good, 40, 12)
+	id := r.submit(ctx, 0, b)
+	if id == "" {
 		id = r.await(t, b) // it killed before the answer was out
 	}
 	j := r.job(t, id)
@@ -123,17 +111,14 @@ func (r *run) await(t *testing.T, b *batch) (id string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	must(t, poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		list, err := r.list(ctx, 0)
-		if err != nil {
-			return false, nil
-		}
+	must(t, poll(ctx, 50*time.Millisecond, func() bool {
+		list, _ := r.list(ctx, 0, "") // It may be dead at this moment.
 		for _, j := range list {
 			if r.ledger.owner(&j) == b {
 				id = j.JobID
 			}
 		}
-		return id != "", nil
+		return id != ""
 	}))
 	return id
 }

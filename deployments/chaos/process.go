@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,17 +15,11 @@ import (
 	"time"
 )
 
-// build builds the programs into dir, with the race detector and the failpoints.
-func build(ctx context.Context, root, dir string, programs ...string) error {
-	args := []string{"build", "-race", "-tags=failpoints", "-o", dir + string(filepath.Separator)}
-	for _, program := range programs {
-		folder := "./" + program + "/cmd/" + program
-		if program == "standalone" {
-			folder = "./deployments/standalone"
-		}
-		args = append(args, folder)
-	}
-	cmd := exec.CommandContext(ctx, "go", args...)
+// build builds the services, and more packages, into dir, with the race detector and
+// the failpoints.
+func build(ctx context.Context, root, dir string, more ...string) error {
+	args := []string{"build", "-race", "-tags=failpoints", "-o", dir + "/", "./gateway/cmd/gateway", "./analyzer/cmd/analyzer", "./processor/cmd/processor"}
+	cmd := exec.CommandContext(ctx, "go", append(args, more...)...) //nolint:gosec // Our own source.
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -49,133 +42,112 @@ func freeAddr() (string, error) {
 	return "", errors.New("no port from 12000 to 19999 is free")
 }
 
-// process is a program that is started and ended any number of times, on one
-// address and with one log.
+// process is a program with one address and one log. It is restarted whenever it
+// ends by itself.
 type process struct {
-	name, program, addr string
-	env                 []string
-	log                 string // path
+	name, program, addr, log string
+	env                      []string
 
-	mu         sync.Mutex // guards what follows
-	supervised bool       // restart it when it has ended by itself
-	wanted     bool       // it is meant to run
-	running    *exec.Cmd
-	over       chan struct{} // closed at the end of running
-	err        error         // of that end
-	deaths     int           // number of times that it ended by itself
-	falls      []string      // those ends that no failpoint explains
+	mu     sync.Mutex // guards what follows
+	wanted bool       // it is meant to run
+	cmd    *exec.Cmd
+	over   chan error // receives the error of the end that was wanted
+	deaths int        // number of times that it ended by itself
+	falls  []string   // those ends that no failpoint explains
 }
 
-func newProcess(name, program, addr, logs string, env ...string) *process {
-	env = append([]string{"HTTP_ADDR=" + addr, "LOG_FORMAT=json", "PATH=/nowhere", "HOME=" + logs, "DATA_DIR=" + filepath.Join(logs, "data")}, env...)
-	return &process{name: name, program: program, addr: addr, env: env, log: filepath.Join(logs, name+".log")}
+func newProcess(name, program, dir string, env ...string) (*process, error) {
+	addr, err := freeAddr()
+	env = append([]string{"HTTP_ADDR=" + addr, "LOG_FORMAT=json", "PATH=/nowhere", "HOME=" + dir, "DATA_DIR=" + filepath.Join(dir, "data")}, env...)
+	return &process{name: name, program: program, addr: addr, env: env, log: filepath.Join(dir, name+".log")}, err
 }
 
-// start starts the process, if it does not run.
-func (p *process) start() error {
+// start starts the process, if it is not meant to run already.
+func (p *process) start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wanted = true
-	return p.launch()
-}
-
-// supervise restarts the process from now on whenever it ends by itself.
-func (p *process) supervise() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.supervised = true
+	if !p.wanted {
+		p.wanted, p.over = true, make(chan error, 1)
+		p.launch()
+		go p.supervise(p.over) // end waits for it.
+	}
 }
 
 // launch runs the program. The caller holds p.mu.
-func (p *process) launch() error {
-	if p.running != nil {
-		return nil
-	}
+func (p *process) launch() {
+	p.cmd = exec.Command(p.program) //nolint:gosec,noctx // Our own binary, which end ends.
+	p.cmd.Env = p.env
 	file, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err == nil {
+		defer file.Close() // The process has its own descriptor.
+		p.cmd.Stdout, p.cmd.Stderr = file, file
+		err = p.cmd.Start()
+	}
 	if err != nil {
-		return err
-	}
-	defer file.Close()             // The process has its own descriptor.
-	cmd := exec.Command(p.program) //nolint:gosec,noctx // Our own binary, which end ends.
-	cmd.Stdout, cmd.Stderr, cmd.Env = file, file, p.env
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start %s: %w", p.name, err)
-	}
-	over := make(chan struct{})
-	p.running, p.over = cmd, over
-	go p.await(cmd, over) // end and awaitEnd wait for it.
-	return nil
-}
-
-// await waits for the end of the program.
-func (p *process) await(cmd *exec.Cmd, over chan struct{}) {
-	err := cmd.Wait()
-	p.mu.Lock()
-	p.running, p.err = nil, err
-	if p.wanted {
-		p.deaths++
-		// Signal 9 comes from a failpoint, where the process kills itself.
-		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
-			p.falls = append(p.falls, fmt.Sprintf("%s ended by itself: %v", p.name, err))
-		}
-	}
-	p.mu.Unlock()
-	close(over)
-	pause(context.Background(), 150*time.Millisecond)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.supervised && p.wanted {
-		if err := p.launch(); err != nil {
-			p.falls = append(p.falls, err.Error())
-		}
+		p.falls = append(p.falls, fmt.Sprintf("start %s: %v", p.name, err))
 	}
 }
 
-// end sends the signal and waits for the end, if the process runs. It returns the
-// error with which the process ended.
+func (p *process) supervise(over chan<- error) {
+	for {
+		err := p.cmd.Wait()
+		p.mu.Lock()
+		if p.wanted {
+			p.deaths++
+			if err == nil || err.Error() != "signal: killed" { // At a failpoint the process kills itself.
+				p.falls = append(p.falls, fmt.Sprintf("%s ended by itself: %v", p.name, err))
+			}
+			err = nil
+			p.mu.Unlock()
+			pause(context.Background(), 150*time.Millisecond)
+			p.mu.Lock()
+		}
+		if !p.wanted {
+			p.mu.Unlock()
+			over <- err
+			return
+		}
+		p.launch()
+		p.mu.Unlock()
+	}
+}
+
+// end sends the signal and waits for the end, if the process is meant to run. It
+// returns the error with which the process ended.
 func (p *process) end(s syscall.Signal) error {
 	p.mu.Lock()
+	wanted, over := p.wanted, p.over
 	p.wanted = false
-	cmd, over := p.running, p.over
 	p.mu.Unlock()
-	if cmd == nil {
+	if !wanted {
 		return nil
 	}
-	_ = cmd.Process.Signal(s) // It may just have ended.
+	p.signal(s)
 	select {
-	case <-over:
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return p.err
+	case err := <-over:
+		return err
 	case <-time.After(30 * time.Second):
-		_ = cmd.Process.Kill()
+		p.signal(syscall.SIGKILL)
 		<-over
 		return fmt.Errorf("%s did not end within 30 s of signal %s", p.name, s)
-	}
-}
-
-// awaitEnd waits until the process has ended by itself.
-func (p *process) awaitEnd(ctx context.Context) error {
-	p.mu.Lock()
-	over := p.over
-	p.mu.Unlock()
-	select {
-	case <-over:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%s has not ended: %w", p.name, ctx.Err())
 	}
 }
 
 // kill ends the process with signal 9.
 func (p *process) kill() { _ = p.end(syscall.SIGKILL) }
 
+// restart kills the process and starts it again.
+func (p *process) restart() {
+	p.kill()
+	p.start()
+}
+
 // signal sends a signal to the process, if it runs.
 func (p *process) signal(s syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.running != nil {
-		_ = p.running.Process.Signal(s) // It may just have ended.
+	if p.cmd.Process != nil {
+		_ = p.cmd.Process.Signal(s) // It may just have ended.
 	}
 }
 
@@ -187,46 +159,38 @@ func (p *process) ends() (deaths int, falls []string) {
 	return p.deaths, p.falls
 }
 
-// awaitReady waits until the service is ready.
-func (p *process) awaitReady(ctx context.Context) error {
-	last := "no response"
-	if err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		if _, falls := p.ends(); len(falls) > 0 {
-			return false, errors.New(falls[0])
+// awaitReady waits until the service is ready, for readyTime at most.
+func (p *process) awaitReady(ctx context.Context) error { return p.await(ctx, "/readyz", readyTime) }
+
+// await waits for 200 from the path.
+func (p *process) await(ctx context.Context, path string, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var last answer
+	var falls []string
+	err := poll(ctx, 50*time.Millisecond, func() bool {
+		if a, err := get(ctx, p.url(path)); err == nil {
+			last = a
 		}
-		a, err := get(ctx, p.url("/readyz"))
-		if err == nil {
-			last = string(bytes.TrimSpace(a.body))
-		}
-		return err == nil && a.status == http.StatusOK, nil
-	}); err != nil {
-		return fmt.Errorf("%s is not ready (%s): %w", p.name, last, err)
+		_, falls = p.ends()
+		return last.status == http.StatusOK || len(falls) > 0
+	})
+	if err != nil || len(falls) > 0 {
+		return fmt.Errorf("%s of %s: %s (%w) %q", path, p.name, last, err, falls)
 	}
 	return nil
 }
 
-// alive waits some seconds for the process to respond.
-func (p *process) alive(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	return poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		a, err := get(ctx, p.url("/healthz"))
-		return err == nil && a.status == http.StatusOK, nil
-	}) == nil
-}
-
 func (p *process) url(path string) string { return "http://" + p.addr + path }
 
-// poll calls done until it returns true or an error, or until ctx ends.
-func poll(ctx context.Context, interval time.Duration, done func() (bool, error)) error {
-	for {
-		if ok, err := done(); ok || err != nil {
-			return err
-		}
+// poll calls done until it returns true or ctx ends.
+func poll(ctx context.Context, interval time.Duration, done func() bool) error {
+	for !done() {
 		if pause(ctx, interval); ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
+	return nil
 }
 
 // pause waits for d, or until ctx ends.

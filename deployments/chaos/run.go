@@ -1,10 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ const (
 	fetchTime = 60 * time.Second                      // for the download of an image, in addition
 	anewTime  = rabbitmq.DefaultSilence + time.Minute // for a queue without a leader, in addition
 	readyTime = 60 * time.Second                      // for a service to become ready
+	startTime = 5 * time.Second                       // for a service to respond
 )
 
 // poisonName ends the name of an image that kills its analyzer.
@@ -32,41 +34,68 @@ type run struct {
 	*plan
 	dir     string
 	prefix  string // of its objects
-	history *history
 	servers *servers
 
-	services map[string]*process
-	gateways []string                    // names of those services that are gateways
-	wires    map[string]map[string]*wire // by service and by server
-	storage  *storage
-	site     *site
-	ledger   *ledger
-	beheaded string // the queue whose leader a fault has removed
-	slow     bool   // the faults left a queue without a leader
-	refused  int    // number of batches that met a full disk
+	services  map[string]*process
+	gateways  []string                    // names of those services that are gateways
+	wires     map[string]map[string]*wire // by service and by server
+	storage   *storage
+	site      *site
+	good, bad []source
+	ledger    *ledger
+	limit     time.Duration // from the last fault to the end of every job, without the downloads
+
+	// The history records the requests with their results, the faults and the
+	// breaches, as one JSON object per line.
+	history *slog.Logger
+	file    *os.File
+
+	mu       sync.Mutex // guards what follows
+	counts   map[string]int
+	breaches []string
+}
+
+// note records an event: who did what, and details such as the result.
+func (r *run) note(who, what string, details ...any) {
+	r.history.Info("event", "who", who, "what", what, "details", fmt.Sprint(details...))
+}
+
+// breach records that the promise was broken. It keeps only the first breaches of a
+// run in which everything fails.
+func (r *run) breach(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	r.note("judge", "breach", text)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.breaches) < 50 {
+		r.breaches = append(r.breaches, text)
+	}
+}
+
+// count adds to one of the figures of the run's outcome.
+func (r *run) count(name string, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts[name] += n
 }
 
 // run makes one run on the servers.
 func (p *plan) run(ctx context.Context, s *servers, bin, dir string) *outcome {
-	o := newOutcome()
+	o := new(outcome)
 	// The run must not suffer from what an earlier one has left.
 	if names, err := s.leaderless(ctx); err != nil || names != "" {
 		fmt.Printf("wiping the broker, whose queues %s have no leader\n", names)
-		o.err = errors.Join(err, s.wipe(ctx))
+		o.err = errors.Join(err, s.run(ctx, "wipe", "rabbitmq"))
 	}
-	if p.poison > 0 {
-		_ = s.ctl(ctx, "purge_queue", deadUploads) // The queue may not exist yet.
-	}
-	var r *run
-	if o.err == nil {
-		r, o.err = newRun(ctx, p, s, bin, dir)
-	}
-	if o.err != nil {
+	_, _ = s.ctl(ctx, "purge_queue", deadUploads) // The queue may not exist yet.
+	r, err := newRun(ctx, p, s, bin, dir)
+	if err != nil {
+		o.err = errors.Join(o.err, err)
 		return o
 	}
-	o.err = r.play(ctx, o)
-	o.err = errors.Join(o.err, r.close(ctx))
-	if o.breaches = r.history.breaches; len(o.breaches) == 0 && o.err == nil {
+	o.longest, err = r.play(ctx)
+	o.counts, o.breaches, o.err = r.counts, r.breaches, errors.Join(o.err, err, r.close())
+	if len(o.breaches) == 0 && o.err == nil {
 		o.err = os.RemoveAll(dir)
 	}
 	return o
@@ -77,26 +106,27 @@ func (p *plan) run(ctx context.Context, s *servers, bin, dir string) *outcome {
 func newRun(ctx context.Context, p *plan, s *servers, bin, dir string, env ...string) (_ *run, err error) {
 	r := &run{
 		plan: p, dir: dir, servers: s, ledger: newLedger(), services: map[string]*process{}, wires: map[string]map[string]*wire{},
-		prefix: fmt.Sprintf("seed-%d-%d/", p.number, time.Now().UnixNano()),
+		prefix: fmt.Sprintf("seed-%d-%d/", p.number, time.Now().UnixNano()), limit: endTime, counts: map[string]int{"runs": 1},
 	}
 	data := filepath.Join(dir, "data")
 	unmountDisk(data) // An earlier run may have been killed.
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(data, 0o750)); err != nil {
 		return nil, fmt.Errorf("clear the folder of the run: %w", err)
 	}
-	if r.history, err = newHistory(filepath.Join(dir, "history.jsonl")); err != nil {
+	if r.file, err = os.Create(filepath.Join(dir, "history.jsonl")); err != nil {
 		return nil, err
 	}
+	r.history = slog.New(slog.NewJSONHandler(r.file, nil))
+	r.storage = newStorage(s.storage, r.random(1))
+	r.good, r.bad = sources(r.random(2))
+	r.site = newSite(slices.Concat(r.good, r.bad))
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, r.close(ctx))
+			err = errors.Join(err, r.close())
 		}
 	}()
-	r.storage = newStorage(s.storage, r.random(1))
-	good, bad := sources(r.random(2))
-	r.site = newSite(slices.Concat(good, bad))
 	if r.postgres {
-		if err := r.createDatabase(ctx); err != nil {
+		if err := errors.Join(s.sql(ctx, "DROP DATABASE IF EXISTS chaos WITH (FORCE)"), s.sql(ctx, "CREATE DATABASE chaos")); err != nil {
 			return nil, err
 		}
 	}
@@ -124,13 +154,12 @@ func (r *run) add(name, program string, env []string) error {
 	r.wires[name] = map[string]*wire{}
 	var errs []error
 	through := func(to string, target *url.URL) *url.URL {
-		addr, err := freeAddr()
+		wired := *target
+		w, err := newWire(target.Host)
 		if err == nil {
-			r.wires[name][to], err = newWire(addr, target.Host)
+			r.wires[name][to], wired.Host = w, w.addr
 		}
 		errs = append(errs, err)
-		wired := *target
-		wired.Host = addr
 		return &wired
 	}
 	storage, err := url.Parse(r.storage.URL)
@@ -139,73 +168,50 @@ func (r *run) add(name, program string, env []string) error {
 		"RABBITMQ_URL=" + through("broker", r.servers.broker).String(), "S3_ENDPOINT=" + through("storage", storage).String(),
 		"S3_ACCESS_KEY=" + r.servers.key, "S3_SECRET_KEY=" + r.servers.secret, "S3_CREATE_BUCKETS=true",
 		"S3_PREFIX_ORIGINAL=" + r.prefix, "S3_PREFIX_PROCESSED=" + r.prefix, "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8",
-		"FAILPOINT_ORDER=" + r.file(name, "order"), "FAILPOINT_CLOCK=" + r.file(name, "clock"),
+		"FAILPOINT_ORDER=" + r.path(name, "order"), "FAILPOINT_CLOCK=" + r.path(name, "clock"),
 	}, env...)
 	if programOf(name) == "gateway" {
 		r.gateways = append(r.gateways, name)
 		if r.postgres {
 			database := through("database", r.servers.database)
-			database.Path = "/" + r.database()
+			database.Path = "/chaos"
 			env = append(env, "DATABASE_URL="+database.String())
 		}
 	}
-	addr, err := freeAddr()
-	r.services[name] = newProcess(name, program, addr, r.dir, env...)
+	r.services[name], err = newProcess(name, program, r.dir, env...)
 	return errors.Join(append(errs, err)...)
 }
 
-// database returns the name of the run's database.
-func (r *run) database() string { return fmt.Sprintf("seed_%d", r.number) }
-
-// createDatabase creates an empty database, and starts PostgreSQL if necessary.
-func (r *run) createDatabase(ctx context.Context) error {
-	if err := r.servers.run(ctx, "start", "postgres"); err != nil {
-		return err
-	}
-	return errors.Join(r.servers.learn(), r.dropDatabase(ctx), r.servers.sql(ctx, "CREATE DATABASE "+r.database()))
-}
-
-func (r *run) dropDatabase(ctx context.Context) error {
-	return r.servers.sql(ctx, "DROP DATABASE IF EXISTS "+r.database()+" WITH (FORCE)")
-}
+// path returns the path of a file by which the harness controls a service.
+func (r *run) path(service, kind string) string { return filepath.Join(r.dir, service+"."+kind) }
 
 // gateway returns a gateway, and the next one for the next number.
 func (r *run) gateway(i int) *process { return r.services[r.gateways[i%len(r.gateways)]] }
 
 // close ends everything that the run has started.
-func (r *run) close(ctx context.Context) (err error) {
-	for _, p := range r.services {
+func (r *run) close() (err error) {
+	for name, p := range r.services {
 		p.kill()
-	}
-	for _, to := range r.wires {
-		for _, w := range to {
+		for _, w := range r.wires[name] {
 			if closed := w.away(); !errors.Is(closed, errStuck) {
 				err = errors.Join(err, closed)
 			}
 		}
 	}
-	r.storage.CloseClientConnections()
-	r.storage.Close()
-	r.site.CloseClientConnections()
-	r.site.Close()
-	unmountDisk(filepath.Join(r.dir, "data"))
-	if r.postgres {
-		err = errors.Join(err, r.dropDatabase(ctx))
+	for _, server := range []*httptest.Server{r.storage.Server, r.site.Server} {
+		server.CloseClientConnections()
+		server.Close()
 	}
-	_ = r.history.file.Close() // The history only explains breaches.
-	return err
+	unmountDisk(filepath.Join(r.dir, "data"))
+	return errors.Join(err, r.file.Close())
 }
 
 func (r *run) startAll(ctx context.Context) error {
-	for _, name := range r.names {
-		if err := r.services[name].start(); err != nil {
-			return err
-		}
+	for _, p := range r.services {
+		p.start()
 	}
-	ctx, cancel := context.WithTimeout(ctx, readyTime)
-	defer cancel()
-	for _, name := range r.names {
-		if err := r.services[name].awaitReady(ctx); err != nil {
+	for _, p := range r.services {
+		if err := p.awaitReady(ctx); err != nil {
 			return err
 		}
 	}
@@ -214,15 +220,14 @@ func (r *run) startAll(ctx context.Context) error {
 
 // play starts the services, sends the load, deals the faults and judges the result.
 // An error is no breach: it says that the run could not be made.
-func (r *run) play(ctx context.Context, o *outcome) error {
-	good, bad := sources(r.random(2))
-	batches, blows := r.draw(r, good, bad)
+func (r *run) play(ctx context.Context) (longest time.Duration, err error) {
+	batches, blows := r.draw(r)
 	if err := r.startAll(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	base, err := r.resources(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if r.hold {
 		r.signalWorkers(syscall.SIGSTOP)
@@ -232,113 +237,49 @@ func (r *run) play(ctx context.Context, o *outcome) error {
 	defer overlooking.Wait()
 	defer clients.Wait()
 	defer stop()
-	for _, name := range r.names {
-		r.services[name].supervise()
-	}
-	overlooking.Go(func() { r.overlook(follow) })
+	overlooking.Go(func() { r.overlook(follow, 0, "", time.Second, false) })
 	for i := range batches {
 		clients.Go(func() {
 			pause(follow, batches[i].after)
 			r.client(follow, i, &batches[i])
 		})
 	}
-	if err := r.dealAll(ctx, o, blows); err != nil {
-		return err
-	}
-	if err := r.heal(ctx); err != nil {
-		return err
-	}
-	healed := time.Now()
-	r.history.note("fault", "all healed")
-	if err := r.lookForLeaders(ctx, o); err != nil {
-		return err
-	}
-	timer := time.AfterFunc(r.endBound()+fetchTime, stop)
-	defer timer.Stop()
-	clients.Wait()
-	return r.judge(ctx, o, base, healed)
-}
-
-// dealAll deals the lists of blows at the same time.
-func (r *run) dealAll(ctx context.Context, o *outcome, blows [][]blow) error {
-	steady, stop := context.WithCancel(ctx)
+	steady, end := context.WithCancel(ctx)
 	var dealers, readers sync.WaitGroup
 	for at := range r.readers {
-		readers.Go(func() { r.steadyReader(steady, at) })
+		readers.Go(func() { r.overlook(steady, at, "?limit=5", 50*time.Millisecond, true) })
 	}
 	errs := make([]error, len(blows))
 	for i, list := range blows {
-		dealers.Go(func() { errs[i] = r.deal(ctx, o, list) })
+		dealers.Go(func() { errs[i] = r.deal(ctx, list) })
 	}
 	dealers.Wait()
-	stop()
+	end()
 	readers.Wait()
-	return errors.Join(errs...)
-}
-
-// heal ends all trouble, whatever the faults have left.
-func (r *run) heal(ctx context.Context) error {
-	r.storage.trouble(0)
-	for _, name := range r.names {
-		r.services[name].signal(syscall.SIGCONT)
-		_ = os.Remove(r.file(name, "order")) // Usually there is none.
-		if err := r.setClock(name, 0); err != nil {
-			return err
-		}
-		for _, w := range r.wires[name] {
-			if err := r.loosen(name, w.heal()); err != nil {
-				return err
-			}
-		}
+	healed := time.Now()
+	r.note("fault", "all healed")
+	if err := errors.Join(append(errs, r.lookForLeaders(ctx))...); err != nil {
+		return 0, err
 	}
-	_ = os.Remove(r.ballast()) // Usually there is none.
-	needed := []string{"rabbitmq", "minio"}
-	if r.postgres {
-		needed = append(needed, "postgres")
-	}
-	if err := errors.Join(r.servers.run(ctx, "resume", needed...), r.servers.run(ctx, "start", needed...), r.servers.noAlarms(ctx)); err != nil {
-		return err
-	}
-	for _, name := range r.names {
-		if err := r.services[name].start(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// endBound returns the time limit for the end of every job, without the downloads.
-func (r *run) endBound() time.Duration {
-	if r.slow {
-		return endTime + anewTime
-	}
-	return endTime
+	defer time.AfterFunc(r.limit+fetchTime, stop).Stop()
+	clients.Wait()
+	return r.judge(ctx, base, healed)
 }
 
 // lookForLeaders finds out whether a queue must be created again because it lost
-// its leader, as happens with any end of the broker.
-func (r *run) lookForLeaders(ctx context.Context, o *outcome) error {
-	r.slow = r.beheaded != ""
-	if o.faults["broker kill -9"]+o.faults["broker wiped"]+o.faults["broker stopped"] == 0 {
+// its leader, as happens with any end of the broker. The jobs then end later.
+func (r *run) lookForLeaders(ctx context.Context) error {
+	c := r.counts
+	if c["broker kill -9"]+c["broker wiped"]+c["broker stopped"]+c[beheaded] == 0 {
 		return nil
 	}
 	names, err := r.servers.leaderless(ctx)
-	if err == nil && names != "" {
-		r.slow = true
-		o.counts["leaderless"]++
-		r.history.note("fault", "queues without a leader", names)
-	}
-	return err
-}
-
-// checkLog reports what no log may have.
-func (r *run) checkLog(p *process) error {
-	text, err := os.ReadFile(p.log)
-	for _, word := range []string{"DATA RACE", "panic:", "fatal error:"} {
-		if at := bytes.Index(text, []byte(word)); at >= 0 {
-			r.history.breach("log of %s: %.300s", p.name, text[at:])
-			break
-		}
+	r.note("fault", "queues without a leader", names)
+	if names != "" {
+		r.limit += anewTime
+		r.count("leaderless brokers", 1)
+	} else if c[beheaded] > 0 {
+		return errors.New("the queue has a leader again by itself")
 	}
 	return err
 }

@@ -14,56 +14,47 @@ import (
 	"time"
 )
 
-// servers are a RabbitMQ, a MinIO and, when a run needs it, a PostgreSQL, all in one
-// folder. deployments/local/servers.sh starts and ends them.
+// servers are a RabbitMQ, a MinIO and a PostgreSQL in one folder, which
+// deployments/local/servers.sh starts and ends.
 type servers struct {
 	dir         string
 	rabbitmqctl string // path of the script for this broker
+	vhost       string // of the broker
 
-	broker, storage, database *url.URL // The database is nil before the first run that needs it.
-	key, secret               string   // of the storage
-}
-
-// startServers starts RabbitMQ and MinIO.
-func startServers(ctx context.Context, dir string) (*servers, error) {
-	s := &servers{dir: dir, rabbitmqctl: filepath.Join(dir, "rabbitmqctl")}
-	if err := s.run(ctx, "start", "rabbitmq", "minio"); err != nil {
-		return nil, err
-	}
-	return s, s.learn()
+	broker, storage, database *url.URL
+	key, secret               string // of the storage
 }
 
 var assignments = regexp.MustCompile(`(TEST_\w+)='([^']*)'`)
 
-// learn reads the addresses that servers.sh has written.
-func (s *servers) learn() error {
-	env, err := os.ReadFile(filepath.Join(s.dir, "env"))
-	if err != nil {
-		return err
+// startServers starts the servers and reads the addresses that servers.sh writes.
+func startServers(ctx context.Context, dir string) (*servers, error) {
+	s := &servers{dir: dir, rabbitmqctl: filepath.Join(dir, "rabbitmqctl"), vhost: "/"}
+	if err := s.run(ctx, "start", "rabbitmq", "minio", "postgres"); err != nil {
+		return nil, err
 	}
+	env, err := os.ReadFile(filepath.Join(dir, "env"))
 	vars := map[string]string{}
 	for _, match := range assignments.FindAllStringSubmatch(string(env), -1) {
 		vars[match[1]] = match[2]
 	}
-	return s.use(func(name string) string { return vars[name] })
+	return s, errors.Join(err, s.use(func(name string) string { return vars[name] }))
 }
 
-// use takes the addresses from the variables that tests have, too.
-func (s *servers) use(env func(name string) string) error {
-	for name, target := range map[string]**url.URL{
-		"TEST_RABBITMQ_URL": &s.broker, "TEST_S3_ENDPOINT": &s.storage, "TEST_POSTGRES_URL": &s.database,
-	} {
-		var err error
-		if *target, err = url.Parse(env(name)); err != nil {
-			return fmt.Errorf("parse %s: %w", name, err)
-		}
+// use takes the addresses from the variables.
+func (s *servers) use(env func(name string) string) (err error) {
+	parse := func(name string) *url.URL {
+		u, wrong := url.Parse(env(name))
+		err = errors.Join(err, wrong)
+		return u
 	}
+	s.broker, s.storage, s.database = parse("TEST_RABBITMQ_URL"), parse("TEST_S3_ENDPOINT"), parse("TEST_POSTGRES_URL")
 	s.key, s.secret = env("TEST_S3_ACCESS_KEY"), env("TEST_S3_SECRET_KEY")
-	return nil
+	return err
 }
 
-// command runs a program. It does so even when ctx has ended: a server that was
-// stopped is started again in any case.
+// command runs a program, even when ctx has ended: a server that was stopped is
+// started again in any case.
 func command(ctx context.Context, program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 90*time.Second)
 	defer cancel()
@@ -83,9 +74,8 @@ func (s *servers) run(ctx context.Context, verb string, names ...string) error {
 }
 
 // ctl calls rabbitmqctl.
-func (s *servers) ctl(ctx context.Context, args ...string) error {
-	_, err := command(ctx, s.rabbitmqctl, args...)
-	return err
+func (s *servers) ctl(ctx context.Context, args ...string) (string, error) {
+	return command(ctx, s.rabbitmqctl, args...)
 }
 
 // sql runs one statement on PostgreSQL.
@@ -94,21 +84,10 @@ func (s *servers) sql(ctx context.Context, statement string) error {
 	return err
 }
 
-// vhost returns the virtual host of the services.
-func (s *servers) vhost() string {
-	if name := strings.TrimPrefix(s.broker.Path, "/"); name != "" {
-		return name
-	}
-	return "/"
-}
-
-// queues returns the number of messages in each queue that is not empty. It counts
-// delivered messages as well.
+// queues returns the number of messages, delivered ones included, in each queue that
+// is not empty.
 func (s *servers) queues(ctx context.Context) (map[string]int, error) {
-	out, err := command(ctx, s.rabbitmqctl, "list_queues", "--vhost", s.vhost(), "--quiet", "--no-table-headers", "name", "messages")
-	if err != nil {
-		return nil, err
-	}
+	out, err := s.ctl(ctx, "list_queues", "--vhost", s.vhost, "--quiet", "--no-table-headers", "name", "messages")
 	list := map[string]int{}
 	for line := range strings.Lines(out) {
 		name, count, _ := strings.Cut(strings.TrimSpace(line), "\t")
@@ -116,19 +95,14 @@ func (s *servers) queues(ctx context.Context) (map[string]int, error) {
 			list[name] = n
 		}
 	}
-	return list, nil
-}
-
-// wipe kills the broker, deletes its data, and starts it again.
-func (s *servers) wipe(ctx context.Context) error {
-	return errors.Join(s.run(ctx, "kill", "rabbitmq"), os.RemoveAll(filepath.Join(s.dir, "rabbitmq", "data")), s.run(ctx, "start", "rabbitmq"))
+	return list, err
 }
 
 // leaderless returns the names of the quorum queues that have no leader and so do
 // not respond. A broker that was killed just after it had created a queue may leave
 // it like that for good. The gateway's own test queues do not need a leader.
 func (s *servers) leaderless(ctx context.Context) (names string, err error) {
-	out, err := command(ctx, s.rabbitmqctl, "eval", `[element(4, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(<<"`+s.vhost()+`">>), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
+	out, err := s.ctl(ctx, "eval", `[element(4, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(<<"`+s.vhost+`">>), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
 		string:prefix(element(4, amqqueue:get_name(Q)), "imagebatch.") =:= nomatch,
 		element(1, ra:consistent_query(amqqueue:get_pid(Q), fun(_) -> ok end, 3000)) =/= ok].`)
 	return strings.Trim(strings.Join(strings.Fields(out), ""), "[]"), err
@@ -137,11 +111,7 @@ func (s *servers) leaderless(ctx context.Context) (names string, err error) {
 // behead removes the leader of a queue as such a death does: its replica starts
 // without its data and never starts an election.
 func (s *servers) behead(ctx context.Context, queue string) error {
-	return s.ctl(ctx, "eval", `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"`+s.vhost()+`">>, queue, <<"`+queue+`">>)),
-		ok = ra:force_delete_server(quorum_queues, amqqueue:get_pid(Q)), rabbit_quorum_queue:recover(<<"`+s.vhost()+`">>, [Q]).`)
-}
-
-// noAlarms restores the limits of the broker.
-func (s *servers) noAlarms(ctx context.Context) error {
-	return errors.Join(s.ctl(ctx, "set_vm_memory_high_watermark", "0.4"), s.ctl(ctx, "set_disk_free_limit", "200MB"))
+	_, err := s.ctl(ctx, "eval", `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"`+s.vhost+`">>, queue, <<"`+queue+`">>)),
+		ok = ra:force_delete_server(quorum_queues, amqqueue:get_pid(Q)), rabbit_quorum_queue:recover(<<"`+s.vhost+`">>, [Q]).`)
+	return err
 }

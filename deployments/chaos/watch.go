@@ -1,16 +1,111 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/coder/websocket"
 )
+
+// counters are what the responses and the frames of a WebSocket say about a job.
+type counters struct {
+	JobID       string  `json:"job_id"`
+	Status      string  `json:"status"`
+	TotalImages int     `json:"total_images"`
+	Completed   int     `json:"completed"`
+	Failed      int     `json:"failed"`
+	Progress    float64 `json:"progress"`
+}
+
+// fell reports whether anything decreased.
+func (c *counters) fell(before *counters) bool {
+	return c.Completed < before.Completed || c.Failed < before.Failed || c.Progress < before.Progress || rank(c.Status) < rank(before.Status)
+}
+
+// jobAnswer is a job as the API returns it.
+type jobAnswer struct {
+	counters
+	Images      []imageAnswer `json:"images"`
+	CreatedAt   time.Time     `json:"created_at"`
+	UpdatedAt   time.Time     `json:"updated_at"`
+	CompletedAt time.Time     `json:"completed_at"`
+	RetryOf     string        `json:"retry_of"`
+}
+
+type imageAnswer struct {
+	Index            int       `json:"index"`
+	OriginalFilename string    `json:"original_filename"`
+	Status           string    `json:"status"`
+	TraceID          string    `json:"trace_id"`
+	ProcessedPath    string    `json:"processed_path"`
+	Error            string    `json:"error"`
+	ErrorCode        string    `json:"error_code"`
+	StartTime        time.Time `json:"start_time"`
+	EndTime          time.Time `json:"end_time"`
+	DurationMS       int64     `json:"duration_ms"`
+}
+
+func ended(status string) bool { return rank(status) == 2 }
+
+// rank returns the position of a status; a status only moves up.
+func rank(status string) int {
+	switch status {
+	case "", "pending":
+		return 0
+	case "processing":
+		return 1
+	}
+	return 2
+}
+
+// contradictions returns what is wrong with one response, or with two in a row.
+func contradictions(before, now *jobAnswer) []string {
+	var found []string
+	wrong := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+	count := map[string]int{}
+	for i, img := range now.Images {
+		count[img.Status]++
+		if img.Index != i {
+			wrong("image %d is at position %d", img.Index, i)
+		}
+		if i < len(before.Images) {
+			if b := before.Images[i]; rank(img.Status) < rank(b.Status) || ended(b.Status) && img != b {
+				wrong("image went from %+v to %+v", b, img)
+			}
+		}
+		if (img.Status == "completed") != (img.ProcessedPath != "") || (img.Status == "failed") != (img.Error != "") {
+			wrong("image contradicts itself: %+v", img)
+		}
+		if ended(img.Status) && (img.StartTime.IsZero() || img.EndTime.Before(img.StartTime) || img.DurationMS < 0) {
+			wrong("image ended before it started: %+v", img)
+		}
+	}
+	if len(now.Images) != now.TotalImages || count["completed"] != now.Completed || count["failed"] != now.Failed {
+		wrong("counters contradict the images: %d images, %v", len(now.Images), count)
+	}
+	if now.fell(&before.counters) || ended(before.Status) && now.Status != before.Status {
+		wrong("job went back from %+v to %+v", before.counters, now.counters)
+	}
+	if all := now.Completed+now.Failed == now.TotalImages; all != ended(now.Status) || all == now.CompletedAt.IsZero() {
+		wrong("job contradicts itself: %+v, completed at %s", now.counters, now.CompletedAt)
+	}
+	if now.UpdatedAt.Before(now.CreatedAt) || now.UpdatedAt.Before(before.UpdatedAt) || ended(now.Status) && now.CompletedAt.Before(now.CreatedAt) {
+		wrong("time went back: created at %s, updated at %s after %s, completed at %s", now.CreatedAt, now.UpdatedAt, before.UpdatedAt, now.CompletedAt)
+	}
+	return found
+}
+
+// equal compares two responses about an ended job.
+func equal(a, b *jobAnswer) bool {
+	return a.counters == b.counters && a.CompletedAt.Equal(b.CompletedAt) && slices.Equal(a.Images, b.Images)
+}
 
 // frame is one message of a WebSocket.
 type frame struct {
@@ -37,7 +132,7 @@ func (r *run) watch(ctx context.Context, at int, id string) {
 			r.ledger.note(id, func(rec *record) { rec.told = w.seen })
 			return
 		}
-		r.history.note("watcher", "watch "+id, err)
+		r.note("watcher", "watch "+id, err)
 		pause(ctx, 100*time.Millisecond)
 	}
 }
@@ -52,7 +147,7 @@ func (w *watcher) once(ctx context.Context) (over bool, err error) {
 	cancel()
 	if err != nil {
 		if resp != nil && resp.StatusCode == http.StatusNotFound && !w.mayBeGone(w.id) {
-			w.history.breach("job %s was accepted and its WebSocket is a 404", w.id)
+			w.breach("job %s was accepted and its WebSocket is a 404", w.id)
 		}
 		return false, err
 	}
@@ -65,7 +160,7 @@ func (w *watcher) once(ctx context.Context) (over bool, err error) {
 		cancel()
 		if over {
 			if err == nil {
-				w.history.breach("job %s: a frame after job_complete: %s", w.id, data)
+				w.breach("job %s: a frame after job_complete: %s", w.id, data)
 			}
 			return true, nil
 		}
@@ -84,7 +179,7 @@ func (w *watcher) once(ctx context.Context) (over bool, err error) {
 // judge checks a frame against those before it.
 func (w *watcher) judge(ctx context.Context, n int, f *frame) {
 	wrong := func(format string, args ...any) {
-		w.history.breach("watcher of %s: "+format, append([]any{w.id}, args...)...)
+		w.breach("watcher of %s: "+format, append([]any{w.id}, args...)...)
 	}
 	if n == 0 && f.Type != "progress" {
 		wrong("the first frame is %s", f.Type)
@@ -103,21 +198,16 @@ func (w *watcher) judge(ctx context.Context, n int, f *frame) {
 			wrong("image_complete twice for %d", f.Image.Index)
 		}
 		w.seen[f.Image.Index] = *f.Image
-		if f.Image.Status == "completed" {
-			w.fetch(ctx, f.Image)
+		if f.Image.Status == "completed" { // Its file must exist.
+			a, err := get(ctx, w.gateway(w.at).url(fmt.Sprintf("/api/v1/batch/%s/images/%d/file", w.id, f.Image.Index)))
+			if err == nil && (a.status == http.StatusNotFound && !w.mayBeGone(w.id) || a.status == http.StatusInternalServerError) {
+				wrong("file of image %d: %s", f.Image.Index, a)
+			}
 		}
 	case "job_complete":
 		if len(w.seen) != f.TotalImages || !ended(f.Status) {
 			wrong("job_complete after %d of %d images, status %s", len(w.seen), f.TotalImages, f.Status)
 		}
-	}
-}
-
-// fetch checks that the file of a completed image exists.
-func (w *watcher) fetch(ctx context.Context, img *imageAnswer) {
-	a, err := get(ctx, w.gateway(w.at).url(fmt.Sprintf("/api/v1/batch/%s/images/%d/file", w.id, img.Index)))
-	if err == nil && (a.status == http.StatusNotFound && !w.mayBeGone(w.id) || a.status == http.StatusInternalServerError) {
-		w.history.breach("file of image %d of %s, which is completed: %s", img.Index, w.id, a)
 	}
 }
 
@@ -130,21 +220,21 @@ func (r *run) read(ctx context.Context, at int, id string) {
 		now := new(jobAnswer)
 		switch {
 		case err != nil:
-			r.history.note("reader", "get "+id, err)
+			r.note("reader", "get "+id, err)
 		case a.status == http.StatusNotFound:
 			if !r.mayBeGone(id) {
-				r.history.breach("job %s was accepted and is a 404", id)
+				r.breach("job %s was accepted and is a 404", id)
 			}
 			return
 		case a.status == http.StatusServiceUnavailable:
 		case a.status != http.StatusOK || json.Unmarshal(a.body, now) != nil:
-			r.history.breach("GET %s: %s", id, a)
+			r.breach("GET %s: %s", id, a)
 		default:
 			for _, c := range contradictions(last, now) {
-				r.history.breach("job %s: %s", id, c)
+				r.breach("job %s: %s", id, c)
 			}
 			if last = now; ended(now.Status) {
-				r.history.note("reader", "get "+id, now.Status)
+				r.note("reader", "get "+id, now.Status)
 				r.ledger.note(id, func(rec *record) { rec.end, rec.ended = now, time.Now() })
 				return
 			}
@@ -153,9 +243,10 @@ func (r *run) read(ctx context.Context, at int, id string) {
 	}
 }
 
-// list returns all jobs as one of the gateways lists them.
-func (r *run) list(ctx context.Context, at int) ([]jobAnswer, error) {
-	a, err := get(ctx, r.gateway(at).url("/api/v1/batch"))
+// list returns jobs as one of the gateways lists them. Its error is errWrong when
+// the response is not a list.
+func (r *run) list(ctx context.Context, at int, query string) ([]jobAnswer, error) {
+	a, err := get(ctx, r.gateway(at).url("/api/v1/batch"+query))
 	if err != nil {
 		return nil, err
 	}
@@ -163,54 +254,35 @@ func (r *run) list(ctx context.Context, at int) ([]jobAnswer, error) {
 		Jobs []jobAnswer `json:"jobs"`
 	}
 	if err := json.Unmarshal(a.body, &list); a.status != http.StatusOK || err != nil {
-		return nil, fmt.Errorf("list jobs: %s: %w", a, err)
+		return nil, fmt.Errorf("%w: %s", errWrong, a)
 	}
 	return list.Jobs, nil
 }
 
-// overlook lists all jobs again and again, so that it sees the end of every job,
-// even of one whose client never got its ID.
-func (r *run) overlook(ctx context.Context) {
-	for at := 0; ctx.Err() == nil; at++ {
-		list, err := r.list(ctx, at)
-		if err != nil {
-			r.history.note("reader", "list", err)
+// overlook lists the jobs again and again, at one gateway after the other, and so sees the end of every job, even of one whose client never got its
+// ID. When it is strict, every response must be complete and right, and one must
+// come in time: during a rolling restart, connections are refused or reset, but no
+// response is wrong.
+func (r *run) overlook(ctx context.Context, at int, query string, interval time.Duration, strict bool) {
+	for answered := time.Now(); ctx.Err() == nil; pause(ctx, interval) {
+		at++
+		list, err := r.list(ctx, at, query)
+		if err != nil && ctx.Err() == nil {
+			r.note("reader", "list", err)
+			if strict && (errors.Is(err, errWrong) || time.Since(answered) > readyTime) {
+				r.breach("GET during a rolling restart, %s after the last response: %v", time.Since(answered), err)
+			}
+			continue
 		}
+		answered = time.Now()
 		for i := range list {
 			j := &list[i]
 			for _, c := range contradictions(new(jobAnswer), j) {
-				r.history.breach("job %s in the list: %s", j.JobID, c)
+				r.breach("job %s in the list: %s", j.JobID, c)
 			}
 			if ended(j.Status) {
-				r.ledger.note(j.JobID, func(rec *record) {
-					if rec.end == nil {
-						rec.end = j
-					}
-				})
+				r.ledger.note(j.JobID, func(rec *record) { rec.end = cmp.Or(rec.end, j) })
 			}
 		}
-		pause(ctx, time.Second)
-	}
-}
-
-// steadyReader repeats a GET during a rolling restart, at the next gateway when it
-// gets no response: usually the connection is refused, and the kernel resets one
-// that waited to be accepted when the gateway stopped listening. Every response
-// must be complete and right.
-func (r *run) steadyReader(ctx context.Context, at int) {
-	for answered := time.Now(); ctx.Err() == nil; pause(ctx, 50*time.Millisecond) {
-		a, err := get(ctx, r.gateway(at).url("/api/v1/batch?limit=5"))
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil && !errors.Is(err, errCut) && time.Since(answered) < readyTime {
-			r.history.note("steady reader", "get", err)
-			at++
-			continue
-		}
-		if err != nil || a.status != http.StatusOK {
-			r.history.breach("GET during a rolling restart, %s after the last response: %s (%v)", time.Since(answered), a, err)
-		}
-		answered = time.Now()
 	}
 }

@@ -36,7 +36,12 @@ var errStuck = errors.New("a connection hangs in toxiproxy")
 // stuckTime bounds a change of a wire.
 const stuckTime = 5 * time.Second
 
-func newWire(addr, target string) (*wire, error) {
+// newWire returns a wire on an address of its own.
+func newWire(target string) (*wire, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
 	zerolog.SetGlobalLevel(zerolog.Disabled) // Some toxics write to the library's global logger.
 	w := &wire{addr: addr, target: target}
 	return w, w.create()
@@ -47,14 +52,12 @@ func (w *wire) create() error {
 	w.proxy = toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), w.addr, w.addr, w.target)
 	ctx, cancel := context.WithTimeout(context.Background(), stuckTime)
 	defer cancel()
-	var last error
-	if err := poll(ctx, 20*time.Millisecond, func() (bool, error) {
-		last = w.proxy.Start()
-		return last == nil, nil
-	}); err != nil {
-		return fmt.Errorf("listen for a wire: %w", last)
-	}
-	return nil
+	var err error
+	_ = poll(ctx, 20*time.Millisecond, func() bool {
+		err = w.proxy.Start()
+		return err == nil
+	})
+	return err
 }
 
 // change changes the proxy. If that hangs, it creates another one.

@@ -6,6 +6,7 @@
 #   servers.sh stop    DIR [NAME...]          end exactly what start began
 #   servers.sh kill    DIR [NAME...]          the same as a crash: SIGKILL
 #   servers.sh restart DIR NAME...            stop and start; like start after a kill, on the same port and data
+#   servers.sh wipe    DIR NAME...            kill, delete the data, and start
 #   servers.sh pause   DIR NAME...            SIGSTOP, until resume
 #   servers.sh resume  DIR NAME...            SIGCONT
 #
@@ -269,7 +270,7 @@ signal() {
   done
 }
 
-[[ $# -ge 2 ]] || die "servers.sh start|stop|kill|restart|pause|resume DIR [NAME...] (see its head)"
+[[ $# -ge 2 ]] || die "servers.sh start|stop|kill|restart|wipe|pause|resume DIR [NAME...] (see its head)"
 verb=$1 dir=$2
 shift 2
 for name; do
@@ -281,13 +282,18 @@ start)
   dir=$(cd "$dir" && pwd)
   start "$@"
   ;;
-stop | kill | restart | pause | resume)
+stop | kill | restart | wipe | pause | resume)
   dir=$(cd "$dir" 2>/dev/null && pwd) || exit 0
   case $verb in
   stop) stop "${@:-${all[@]}}" ;;
   kill)
     [[ $# -gt 0 ]] || set -- "${all[@]}" epmd
     end "$dir" KILL "$@"
+    ;;
+  wipe)
+    end "$dir" KILL "$@"
+    for name; do rm -rf "$dir/$name/data"; done
+    start "$@"
     ;;
   pause) signal STOP "$@" ;;
   resume) signal CONT "$@" ;;
@@ -302,5 +308,5 @@ stop | kill | restart | pause | resume)
     ;;
   esac
   ;;
-*) die "servers.sh start|stop|kill|restart|pause|resume DIR [NAME...] (see its head)" ;;
+*) die "servers.sh start|stop|kill|restart|wipe|pause|resume DIR [NAME...] (see its head)" ;;
 esac
