@@ -72,7 +72,7 @@ func start(t *testing.T, s *servers, names []string, env ...string) *run {
 	r, err := newRun(t.Context(), &plan{number: 1, names: names}, s, armed(t), t.TempDir(), env...)
 	must(t, err)
 	t.Cleanup(func() {
-		must(t, r.close())
+		must(t, r.close(t.Context()))
 		for _, b := range r.breaches {
 			t.Error(b)
 		}
@@ -93,7 +93,7 @@ func (r *run) arm(t *testing.T, service, point string) (revived func()) {
 	t.Helper()
 	p := r.services[service]
 	p.kill()
-	p.env = append(p.env, "FAILPOINT="+point, "FAILPOINT_ONCE="+filepath.Join(t.TempDir(), "dead"))
+	p.env = append(p.env, "FAILPOINT="+point, "FAILPOINT_DETAIL=", "FAILPOINT_ONCE="+filepath.Join(t.TempDir(), "dead"))
 	before, _ := p.ends()
 	p.start()
 	must(t, p.awaitReady(t.Context()))

@@ -83,7 +83,7 @@ func (r *run) post(ctx context.Context, at int, path string, body []byte, key st
 			r.breach("201 without a job: %s", a)
 		}
 		a.job = created.JobID
-		r.ledger.note(a.job, func(rec *record) { rec.accepted = time.Now() })
+		r.change(a.job, func(rec *record) { rec.accepted = time.Now() })
 	}
 	r.note("client", "post "+path, a.status, a.job, err)
 	return a, err
@@ -102,9 +102,11 @@ func (r *run) postBatch(ctx context.Context, at int, b *batch) (answer, error) {
 	a, err := r.post(ctx, at, "/api/v1/batch", body, b.key)
 	switch {
 	case unknown(err):
-		r.ledger.change(func() { r.ledger.unknown[b.images[0].name] = b })
+		r.mu.Lock()
+		r.unknown[b.images[0].name] = b
+		r.mu.Unlock()
 	case a.job != "":
-		r.ledger.note(a.job, func(rec *record) { rec.batch = b })
+		r.change(a.job, func(rec *record) { rec.batch = b })
 	case err == nil && !a.busy:
 		r.breach("POST: %s", a)
 	}
@@ -152,23 +154,22 @@ func (r *run) client(ctx context.Context, at int, b *batch) {
 			r.breach("%s became the jobs %s and %s with one Idempotency-Key", b.images[0].name, id, again)
 		}
 	}
-	var cancelling sync.WaitGroup
-	if b.cancel > 0 {
-		cancelling.Go(func() {
-			pause(ctx, b.cancel)
-			r.cancelJob(ctx, at+1, id)
-		})
-	}
-	r.follow(ctx, at, id)
-	cancelling.Wait()
+	r.follow(ctx, at, id, b.cancel)
 	if b.retry && ctx.Err() == nil {
 		r.retryJob(ctx, at, id, b)
 	}
 }
 
-// follow watches and polls a job until it has ended.
-func (r *run) follow(ctx context.Context, at int, id string) {
+// follow watches and polls a job until it has ended. If cancel is not 0, it cancels
+// the job after that time.
+func (r *run) follow(ctx context.Context, at int, id string, cancel time.Duration) {
 	var following sync.WaitGroup
+	if cancel > 0 {
+		following.Go(func() {
+			pause(ctx, cancel)
+			r.cancelJob(ctx, at+1, id)
+		})
+	}
 	following.Go(func() { r.watch(ctx, at+1, id) })
 	following.Go(func() { r.read(ctx, at, id) })
 	following.Wait()
@@ -179,7 +180,7 @@ func (r *run) cancelJob(ctx context.Context, at int, id string) {
 	var now counters
 	switch a := r.persist(ctx, at, "/api/v1/batch/"+id+"/cancel", ""); {
 	case a.status == http.StatusOK && json.Unmarshal(a.body, &now) == nil && now.Status == "cancelled":
-		r.ledger.note(id, func(rec *record) { rec.cancelled = true })
+		r.change(id, func(rec *record) { rec.cancelled = true })
 	case a.status == 0, a.status == http.StatusConflict, a.status == http.StatusNotFound && r.mayBeGone(id):
 		// It had ended, perhaps by a request whose response was lost.
 	default:
@@ -189,13 +190,13 @@ func (r *run) cancelJob(ctx context.Context, at int, id string) {
 
 // retryJob creates a new job from the failed images of an ended one, and follows it.
 func (r *run) retryJob(ctx context.Context, at int, id string, b *batch) {
-	old := r.ledger.all()[id].end
+	old := r.records()[id].end
 	if old == nil {
 		return // The judge reports that.
 	}
 	switch a := r.persist(ctx, at, "/api/v1/batch/"+id+"/retry", "retry of "+id); {
 	case a.job != "":
-		r.follow(ctx, at, a.job)
+		r.follow(ctx, at, a.job, 0)
 		r.judgeRetry(old, a.job, b)
 	case a.status != 0 && (a.status != http.StatusBadRequest || len(retryable(old, b)) > 0):
 		r.breach("retry job %s: %s", id, a)
@@ -204,7 +205,7 @@ func (r *run) retryJob(ctx context.Context, at int, id string, b *batch) {
 
 // judgeRetry checks that a retry has exactly the images that it must have.
 func (r *run) judgeRetry(old *jobAnswer, again string, b *batch) {
-	j := r.ledger.all()[again].end
+	j := r.records()[again].end
 	if j == nil {
 		return // The judge reports that.
 	}
@@ -213,7 +214,7 @@ func (r *run) judgeRetry(old *jobAnswer, again string, b *batch) {
 		r.breach("job %s retries %s and is %+v", again, old.JobID, j)
 		return
 	}
-	r.ledger.note(again, func(rec *record) { rec.batch = retry })
+	r.change(again, func(rec *record) { rec.batch = retry })
 	for _, img := range old.Images {
 		has := slices.ContainsFunc(retry.images, func(s source) bool { return s.name == img.OriginalFilename })
 		must := slices.Contains(retryable(old, b), img.OriginalFilename)
@@ -236,7 +237,7 @@ func retryable(old *jobAnswer, b *batch) (names []string) {
 
 // mayBeGone reports whether retention may have deleted the job.
 func (r *run) mayBeGone(id string) bool {
-	return r.retention > 0 && time.Since(r.ledger.all()[id].accepted) > r.retention
+	return r.retention > 0 && time.Since(r.records()[id].accepted) > r.retention
 }
 
 // batch is one request of a plan.
@@ -260,51 +261,35 @@ type record struct {
 	cancelled bool                // its cancelling was confirmed
 }
 
-// ledger is what all clients know.
-type ledger struct {
-	mu      sync.Mutex // guards what follows, and the figures in change
-	jobs    map[string]record
-	unknown map[string]*batch // requests without a response, by the name of the first image
+// change changes the record of a job.
+func (r *run) change(id string, f func(*record)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.jobs[id]
+	f(&rec)
+	r.jobs[id] = rec
 }
 
-func newLedger() *ledger { return &ledger{jobs: map[string]record{}, unknown: map[string]*batch{}} }
-
-// change calls f alone.
-func (l *ledger) change(f func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	f()
-}
-
-// note changes the record of a job.
-func (l *ledger) note(id string, f func(*record)) {
-	l.change(func() {
-		rec := l.jobs[id]
-		f(&rec)
-		l.jobs[id] = rec
-	})
-}
-
-// all returns a copy of the records.
-func (l *ledger) all() map[string]record {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return maps.Clone(l.jobs)
+// records returns a copy of all records.
+func (r *run) records() map[string]record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.jobs)
 }
 
 // owner returns the batch of a job, or nil. The job may stem from a request without
 // a response, and a retry stems from the batch of the job that it retries.
-func (l *ledger) owner(j *jobAnswer) *batch {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if b := l.jobs[j.JobID].batch; b != nil {
+func (r *run) owner(j *jobAnswer) *batch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b := r.jobs[j.JobID].batch; b != nil {
 		return b
 	}
 	if j.RetryOf != "" {
-		return retryBatch(l.jobs[j.RetryOf].batch, j.Images)
+		return retryBatch(r.jobs[j.RetryOf].batch, j.Images)
 	}
 	if len(j.Images) > 0 {
-		return l.unknown[j.Images[0].OriginalFilename]
+		return r.unknown[j.Images[0].OriginalFilename]
 	}
 	return nil
 }

@@ -65,13 +65,13 @@ var lineFaults = []fault{
 }
 
 var brokerFaults = []fault{
-	{"broker kill -9", 3, 0, server("kill rabbitmq", "start rabbitmq")},
-	{"broker stopped", 2, 0, server("stop rabbitmq", "start rabbitmq")},
-	{"broker wiped", 2, 0, server("wipe rabbitmq", "start rabbitmq")},
-	{"connections closed", 2, 0, ctl("close_all_connections chaos", "")},
-	{"memory alarm", 1, 3 * time.Second, ctl("set_vm_memory_high_watermark absolute 1000", "set_vm_memory_high_watermark 0.4")},
-	{"disk alarm", 1, 3 * time.Second, ctl("set_disk_free_limit 1000000GB", "set_disk_free_limit 200MB")},
-	{"queue deleted", 3, 0, ctl("delete_queue VICTIM", "")},
+	{"broker kill -9", 3, 0, commands("kill rabbitmq", "start rabbitmq")},
+	{"broker stopped", 2, 0, commands("stop rabbitmq", "start rabbitmq")},
+	{"broker wiped", 2, 0, commands("wipe rabbitmq", "start rabbitmq")},
+	{"connections closed", 2, 0, commands("rabbitmqctl close_all_connections chaos", "")},
+	{"memory alarm", 1, 3 * time.Second, commands("rabbitmqctl set_vm_memory_high_watermark absolute 1000", "rabbitmqctl set_vm_memory_high_watermark 0.4")},
+	{"disk alarm", 1, 3 * time.Second, commands("rabbitmqctl set_disk_free_limit 1000000GB", "rabbitmqctl set_disk_free_limit 200MB")},
+	{"queue deleted", 3, 0, commands("rabbitmqctl delete_queue VICTIM", "")},
 }
 
 // doomedQueues are the victims of "queue deleted": every kind of queue that holds
@@ -81,25 +81,21 @@ var doomedQueues = []string{
 }
 
 var storageFaults = []fault{
-	{"storage kill -9", 2, 0, server("kill minio", "start minio")},
-	{"storage stopped", 1, 0, server("stop minio", "start minio")},
-	{"storage paused", 2, 3 * time.Second, server("pause minio", "resume minio")},
+	{"storage kill -9", 2, 0, commands("kill minio", "start minio")},
+	{"storage stopped", 1, 0, commands("stop minio", "start minio")},
+	{"storage paused", 2, 3 * time.Second, commands("pause minio", "resume minio")},
 	{"storage in trouble", 4, 4 * time.Second, trouble(0.3, "500", "503", "slow", "reset", "reset after", "truncated", "short")},
 	{"storage away", 2, 3 * time.Second, trouble(1, "reset")},
 }
 
-var messageFaults = []fault{{"messages meddled with", 5, 2 * time.Second, meddle}}
-
 var databaseFaults = []fault{
-	{"database kill -9", 3, 0, server("kill postgres", "start postgres")},
-	{"database stopped", 2, 0, server("stop postgres", "start postgres")},
-	{"database paused", 3, 3 * time.Second, server("pause postgres", "resume postgres")},
+	{"database kill -9", 3, 0, commands("kill postgres", "start postgres")},
+	{"database stopped", 2, 0, commands("stop postgres", "start postgres")},
+	{"database paused", 3, 3 * time.Second, commands("pause postgres", "resume postgres")},
 	{"database sessions ended", 3, 0, func(ctx context.Context, r *run, _ blow) (func() error, error) {
 		return nil, r.servers.sql(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'chaos'")
 	}},
 }
-
-var diskFaults = []fault{{"disk full", 3, 2 * time.Second, fullDisk}}
 
 var clockFaults = []fault{
 	{"clock an hour fast", 2, 2 * time.Second, wrongClock("1h")},
@@ -112,12 +108,12 @@ func (p *plan) faults() (onServices, onServers []fault) {
 	if p.strict {
 		return onServices, storageFaults
 	}
-	onServers = slices.Concat(brokerFaults, storageFaults, messageFaults)
+	onServers = append(slices.Concat(brokerFaults, storageFaults), fault{"messages meddled with", 5, 2 * time.Second, meddle})
 	if p.postgres {
 		onServers = append(onServers, databaseFaults...)
 	}
 	if p.smallDisk {
-		onServices = append(onServices, diskFaults...)
+		onServices = append(onServices, fault{"disk full", 3, 2 * time.Second, fullDisk})
 	}
 	if p.retention == 0 || !p.postgres {
 		// With a short retention and two gateways, the one with the right clock would
@@ -191,24 +187,10 @@ func (r *run) signalWorkers(s syscall.Signal) {
 	}
 }
 
-// server affects a server by a verb of servers.sh, until another.
-func server(do, undo string) harm {
-	return func(ctx context.Context, r *run, _ blow) (func() error, error) {
-		call := func(command string) error {
-			verb, name, _ := strings.Cut(command, " ")
-			return r.servers.run(ctx, verb, name)
-		}
-		return func() error { return call(undo) }, call(do)
-	}
-}
-
-// ctl affects the broker by a command of rabbitmqctl, until another.
-func ctl(do, undo string) harm {
+// commands causes the trouble by one command and ends it by another.
+func commands(do, undo string) harm {
 	return func(ctx context.Context, r *run, b blow) (func() error, error) {
-		call := func(command string) error {
-			_, err := r.servers.ctl(ctx, strings.Fields(strings.Replace(command, "VICTIM", b.victim, 1))...)
-			return err
-		}
+		call := func(line string) error { return r.servers.call(ctx, strings.Replace(line, "VICTIM", b.victim, 1)) }
 		if undo == "" {
 			return nil, call(do)
 		}
@@ -265,10 +247,8 @@ var points = map[string][]string{
 	},
 	"analyzer":  {"image_upload delivered", "analysis", "image_upload published", "image_upload acked"},
 	"processor": {"metadata_generated delivered", "result stored", "results stored", "metadata_generated published", "metadata_generated acked"},
+	"retention": {"jobs hidden", "originals deleted", "originals forgotten"}, // of the gateway
 }
-
-// retentionPoints are those of a gateway that deletes jobs.
-var retentionPoints = []string{"jobs hidden", "originals deleted", "originals forgotten"}
 
 // atPoint orders the victim to kill or stop itself at one of its failpoints. It
 // fails when the victim does not reach that point in time.
@@ -276,7 +256,7 @@ func atPoint(verb string) harm {
 	return func(ctx context.Context, r *run, b blow) (func() error, error) {
 		list := points[programOf(b.victim)]
 		if r.retention > 0 && programOf(b.victim) == "gateway" {
-			list = slices.Concat(retentionPoints, list)
+			list = slices.Concat(points["retention"], list)
 		}
 		point := list[b.draw.IntN(len(list))]
 		r.note("fault", b.String(), "at", point)
@@ -313,12 +293,15 @@ func restart(ctx context.Context, r *run, b blow) (func() error, error) {
 func longOutage(ctx context.Context, r *run, b blow) (func() error, error) {
 	accepting, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	if err := poll(accepting, 20*time.Millisecond, func() bool { return len(r.ledger.all()) == outageBatches }); err != nil {
-		return nil, fmt.Errorf("%d of %d batches were accepted: %w", len(r.ledger.all()), outageBatches, err)
+	if err := poll(accepting, 20*time.Millisecond, func() bool { return len(r.records()) == outageBatches }); err != nil {
+		return nil, fmt.Errorf("%d of %d batches were accepted: %w", len(r.records()), outageBatches, err)
 	}
 	defer r.signalWorkers(syscall.SIGCONT)
 	return trouble(1, "reset", "503", "500")(ctx, r, b)
 }
+
+// beheaded is the name of the fault behead.
+const beheaded = "queue without a leader"
 
 // behead removes the leader of a queue for good and then resumes the workers. All
 // connections end, as in the death of a broker that loses a leader.
@@ -327,5 +310,5 @@ func behead(ctx context.Context, r *run, b blow) (func() error, error) {
 	if err := r.servers.behead(ctx, b.victim); err != nil {
 		return nil, err
 	}
-	return ctl("close_all_connections chaos", "")(ctx, r, b)
+	return nil, r.servers.call(ctx, "rabbitmqctl close_all_connections chaos")
 }

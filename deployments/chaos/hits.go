@@ -2,24 +2,18 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
-
-// workQueues are the queues of the straight line.
-var workQueues = []string{"image_upload", "metadata_generated", "image_processed"}
 
 // maxMeddled bounds the messages that one blow takes: a message that was put back
 // may be taken again.
@@ -30,7 +24,7 @@ const maxMeddled = 16
 // publishes each one once, twice or five times. It acks only after the confirms, so
 // no message is lost by it.
 func meddle(ctx context.Context, r *run, b blow) (func() error, error) {
-	queue := workQueues[b.draw.IntN(len(workQueues))]
+	queue := []string{"image_upload", "metadata_generated", "image_processed"}[b.draw.IntN(3)]
 	client, err := r.servers.open(queue) //nolint:contextcheck // Close ends it.
 	if err != nil {
 		return nil, err
@@ -73,42 +67,6 @@ func (s *servers) open(queue string) (*rabbitmq.Broker, error) {
 	}, slog.New(slog.DiscardHandler))
 }
 
-// mountDisk mounts a small disk in memory for the job store.
-func mountDisk(dir string) error {
-	const size = "24m"                                                                                            // more than the job store of a run needs
-	out, err := exec.Command("mount", "-t", "tmpfs", "-o", "mode=0700,size="+size, "tmpfs", dir).CombinedOutput() //nolint:gosec,noctx // A folder of our own.
-	if err != nil {
-		return fmt.Errorf("mount a small disk: %w: %s", err, out)
-	}
-	return nil
-}
-
-// unmountDisk unmounts it, if it is mounted.
-func unmountDisk(dir string) {
-	_ = exec.Command("umount", "--lazy", dir).Run() //nolint:gosec,noctx // A folder of our own, where usually nothing is mounted.
-}
-
-// ballast is the path of the file that fills the small disk.
-func (r *run) ballast() string { return filepath.Join(r.dir, "data", "ballast") }
-
-// fillDisk uses all the space that is left.
-func (r *run) fillDisk() error {
-	zeros, err := os.Open("/dev/zero")
-	if err != nil {
-		return err
-	}
-	defer zeros.Close()
-	f, err := os.OpenFile(r.ballast(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err = io.Copy(f, zeros); !errors.Is(err, syscall.ENOSPC) {
-		return fmt.Errorf("fill the disk: %w", err)
-	}
-	return nil
-}
-
 // fullDisk fills the disk of the job store, whoever is the victim, and checks what
 // a client sees: batches get 503, existing jobs can be read, and the gateway
 // recovers by itself. No other fault hits the gateway at the same time.
@@ -117,17 +75,15 @@ func fullDisk(ctx context.Context, r *run, b blow) (func() error, error) {
 	if err := gateway.await(ctx, "/healthz", startTime); err != nil {
 		return nil, err
 	}
-	defer os.Remove(r.ballast())
+	ballast := filepath.Join(r.dir, "data", "ballast")
+	defer func() { _ = os.Remove(ballast) }() // Usually it is removed below.
 	for until := time.Now().Add(b.lasts); time.Now().Before(until) && ctx.Err() == nil; pause(ctx, 100*time.Millisecond) {
-		if err := r.fillDisk(); err != nil {
-			return nil, err
+		_, err := command(ctx, "dd", "if=/dev/zero", "of="+ballast, "bs=1M", "oflag=append", "conv=notrunc")
+		if err == nil || !strings.Contains(err.Error(), "No space left") {
+			return nil, fmt.Errorf("fill the disk: %w", err)
 		}
 		if a, err := get(ctx, gateway.url("/api/v1/batch?limit=3")); err != nil || a.status != http.StatusOK {
 			r.breach("GET with a full disk: %v (%v)", a, err)
-		}
-		// The store may have freed some space since.
-		if err := r.fillDisk(); err != nil {
-			return nil, err
 		}
 		refused, err := r.knock(ctx)
 		if err != nil {
@@ -137,7 +93,7 @@ func fullDisk(ctx context.Context, r *run, b blow) (func() error, error) {
 			r.count("refused", 1)
 		}
 	}
-	if err := os.Remove(r.ballast()); err != nil {
+	if err := os.Remove(ballast); err != nil {
 		return nil, err
 	}
 	healing, cancel := context.WithTimeout(ctx, 15*time.Second)

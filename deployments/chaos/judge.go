@@ -3,41 +3,40 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/objectstore/s3store"
 )
 
 // judge checks everything that must be true after a run. base is what the services
 // held before the load.
-func (r *run) judge(ctx context.Context, base map[string]float64, healed time.Time) (longest time.Duration, err error) {
+func (r *run) judge(ctx context.Context, base map[string]float64, healed time.Time) (err error) {
 	limit, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
-	for _, name := range r.names {
-		if err := r.services[name].awaitReady(limit); err != nil {
-			r.breach("after the faults: %v", err)
-		}
+	if err := r.startAll(limit); err != nil {
+		r.breach("after the faults: %v", err)
 	}
-	r.note("judge", "jobs")
 	jobs := r.allEnded(limit)
-	longest = r.compare(jobs, healed)
-	r.note("judge", "at rest")
+	r.compare(jobs, healed)
 	r.atRest(limit)
 	if r.poison > 0 {
-		r.deadLetters(limit, jobs)
+		r.deadLetters(limit)
 	}
-	r.note("judge", "objects")
 	r.objects(ctx, jobs)
-	r.note("judge", "after a restart")
 	r.afterRestart(ctx, jobs)
-	r.note("judge", "resources")
 	r.settled(ctx, base)
 	for _, name := range r.names {
 		_, falls := r.services[name].ends()
@@ -52,12 +51,14 @@ func (r *run) judge(ctx context.Context, base map[string]float64, healed time.Ti
 			}
 		}
 	}
+	r.storage.mu.Lock()
+	defer r.storage.mu.Unlock()
 	for _, path := range r.storage.twice {
 		r.breach("object %s was stored with different bytes", path)
 	}
 	r.count("duplicated", len(r.storage.twice))
 	r.count("broken", r.storage.broken)
-	return longest, errors.Join(err, ctx.Err())
+	return errors.Join(err, ctx.Err())
 }
 
 // expect polls until check returns no problem. If ctx ends first, the last problem
@@ -79,7 +80,7 @@ func (r *run) expect(ctx context.Context, check func() (problem string)) {
 // as they ended: those in the list, and those that retention deleted before.
 func (r *run) allEnded(ctx context.Context) map[string]*jobAnswer {
 	jobs := map[string]*jobAnswer{}
-	for id, rec := range r.ledger.all() {
+	for id, rec := range r.records() {
 		if rec.end != nil {
 			jobs[id] = rec.end
 		}
@@ -100,22 +101,18 @@ func (r *run) allEnded(ctx context.Context) map[string]*jobAnswer {
 	return jobs
 }
 
-// compare compares the jobs with what was sent, and counts them. It returns the
-// time from the last fault to the end of the last job.
-func (r *run) compare(jobs map[string]*jobAnswer, healed time.Time) (longest time.Duration) {
+// compare compares the jobs with what was sent, and counts them.
+func (r *run) compare(jobs map[string]*jobAnswer, healed time.Time) {
 	for id, j := range jobs {
 		r.count("jobs", 1)
 		r.count("images", j.TotalImages)
-		if j.RetryOf != "" {
-			r.count("retries", 1)
-		}
-		if b := r.ledger.owner(j); b == nil || len(b.images) != j.TotalImages {
+		if b := r.owner(j); b == nil || len(b.images) != j.TotalImages {
 			r.breach("job %s has images that no client sent: %+v", id, j)
 		} else {
 			r.compareImages(j, b)
 		}
 	}
-	for id, rec := range r.ledger.all() {
+	for id, rec := range r.records() {
 		j := jobs[id]
 		if rec.batch != nil && (j == nil || !ended(j.Status)) {
 			r.count("lost", len(rec.batch.images))
@@ -130,12 +127,9 @@ func (r *run) compare(jobs map[string]*jobAnswer, healed time.Time) (longest tim
 		if rec.ended.IsZero() {
 			continue // No client followed it.
 		}
-		from := healed
-		if rec.accepted.After(from) {
-			from = rec.accepted // a retry of a job that ended after the last fault
-		}
-		took := rec.ended.Sub(from)
-		if longest = max(longest, took); took > r.limit+fetchTime {
+		// A retry of a job that ended after the last fault is accepted even later.
+		took := min(rec.ended.Sub(healed), rec.ended.Sub(rec.accepted))
+		if r.figures[longest] = max(r.figures[longest], int(took.Milliseconds())); took > r.limit+fetchTime {
 			r.breach("job %s ended %s after the last fault", id, took)
 		}
 		if rec.told == nil && r.retention == 0 {
@@ -147,7 +141,6 @@ func (r *run) compare(jobs map[string]*jobAnswer, healed time.Time) (longest tim
 			}
 		}
 	}
-	return longest
 }
 
 // compareImages compares the images of a job with what was sent.
@@ -160,24 +153,15 @@ func (r *run) compareImages(j *jobAnswer, b *batch) {
 			r.breach("job %s: trace ID %s twice", j.JobID, img.TraceID)
 		}
 		traces[img.TraceID] = true
-		if img.Status == "completed" {
-			r.count("completed", 1)
-		} else {
-			r.count("failed", 1)
-		}
+		r.count(img.Status, 1)
 		if img.ErrorCode == "cancelled" && j.Status == "cancelled" && b.cancel > 0 {
-			r.count("cancelled", 1)
 			continue
 		}
 		if strings.HasSuffix(src.name, poisonName) {
 			r.count("poison", 1)
 		}
-		want := "completed"
-		if src.code != "" {
-			want = "failed"
-		}
-		if ended(img.Status) && (img.Status != want || img.ErrorCode != src.code) {
-			r.breach("job %s: image %s ended as %+v, want %s %s", j.JobID, src.name, img, want, src.code)
+		if ended(img.Status) && ((img.Status == "completed") != (src.code == "") || img.ErrorCode != src.code) {
+			r.breach("job %s: image %s ended as %+v, want error code %q", j.JobID, src.name, img, src.code)
 		}
 	}
 }
@@ -186,19 +170,14 @@ func (r *run) compareImages(j *jobAnswer, b *batch) {
 // except for the dead letters of poison.
 func (r *run) atRest(ctx context.Context) {
 	r.expect(ctx, func() string {
-		m, err := r.metrics(ctx, r.gateways[0])
-		if open, unsent := m["imagebatch_open_images"], m["imagebatch_unsent_uploads"]; err != nil || open > 0 || unsent > 0 {
-			return fmt.Sprintf("%v open images, %v unsent uploads (%v)", open, unsent, err)
-		}
-		return ""
-	})
-	r.expect(ctx, func() string {
+		m, unread := r.metrics(ctx, r.gateways[0])
 		queues, err := r.servers.queues(ctx)
 		if r.poison > 0 {
 			delete(queues, deadUploads)
 		}
-		if err != nil || len(queues) > 0 {
-			return fmt.Sprintf("queues are not empty: %v (%v)", queues, err)
+		open, unsent := m["imagebatch_open_images"], m["imagebatch_unsent_uploads"]
+		if err = errors.Join(unread, err); err != nil || open > 0 || unsent > 0 || len(queues) > 0 {
+			return fmt.Sprintf("%v open images, %v unsent uploads, messages %v (%v)", open, unsent, queues, err)
 		}
 		return ""
 	})
@@ -209,38 +188,26 @@ const deadUploads = "image_upload.dead"
 
 // deadLetters takes the dead letters and checks that they are poison, and that each
 // poison image is one where no fault duplicates or drops messages.
-func (r *run) deadLetters(ctx context.Context, jobs map[string]*jobAnswer) {
-	count := map[string]int{}
-	for _, j := range jobs {
-		for _, img := range j.Images {
-			if strings.HasSuffix(img.OriginalFilename, poisonName) {
-				count[img.TraceID] = 0
-			}
-		}
-	}
+func (r *run) deadLetters(ctx context.Context) {
+	letters, traces := 0, map[string]bool{}
 	client, err := r.servers.open("image_upload") //nolint:contextcheck // Close ends it.
-	if err != nil {
-		r.breach("open the broker: %v", err)
-		return
+	if err == nil {
+		defer func() { _ = client.Close() }() // It only takes messages.
+		err = client.Browse(ctx, deadUploads, func(_ context.Context, l broker.Letter) error {
+			var upload imageAnswer
+			if err := json.Unmarshal(l.Body, &upload); err != nil || !strings.HasSuffix(upload.OriginalFilename, poisonName) {
+				r.breach("a dead letter is no poison: %.300s", l.Body)
+			}
+			letters++
+			traces[upload.TraceID] = true
+			return l.Ack()
+		})
 	}
-	defer func() { _ = client.Close() }() // It only took messages.
-	if err := client.Browse(ctx, deadUploads, func(_ context.Context, l broker.Letter) error {
-		var upload struct {
-			TraceID string `json:"trace_id"`
-		}
-		_ = json.Unmarshal(l.Body, &upload) // Without a trace ID it is no poison.
-		if _, poison := count[upload.TraceID]; !poison {
-			r.breach("a dead letter is no poison: %.300s", l.Body)
-		}
-		count[upload.TraceID]++
-		return l.Ack()
-	}); err != nil {
+	if err != nil {
 		r.breach("read the dead letters: %v", err)
 	}
-	for trace, n := range count {
-		if r.strict && n != 1 {
-			r.breach("poison %s is a dead letter %d times", trace, n)
-		}
+	if poison := r.figures["poison"]; r.strict && (letters != poison || len(traces) != poison) {
+		r.breach("%d poison images are %d dead letters of %d images", poison, letters, len(traces))
 	}
 }
 
@@ -257,7 +224,7 @@ func (r *run) afterRestart(ctx context.Context, jobs map[string]*jobAnswer) {
 			r.breach("after a restart %d of %d jobs are listed (%v)", len(list), len(jobs), err)
 		}
 		for i := range list {
-			if before := jobs[list[i].JobID]; before == nil || !equal(before, &list[i]) {
+			if before := jobs[list[i].JobID]; before == nil || before.counters != list[i].counters || !slices.Equal(before.Images, list[i].Images) {
 				r.breach("after a restart job %+v was %+v", list[i], before)
 			}
 		}
@@ -270,16 +237,12 @@ func (r *run) resources(ctx context.Context) (map[string]float64, error) {
 	for _, name := range r.names {
 		m, err := r.metrics(ctx, name)
 		if err != nil {
-			return nil, fmt.Errorf("metrics of %s: %w", name, err)
+			return nil, err
 		}
 		all["goroutines of "+name], all["descriptors of "+name] = m["go_goroutines"], m["process_open_fds"]
 	}
 	return all, nil
 }
-
-// slack is how much more than before the load a service may hold: idle connections
-// to the storage, which are bounded, and those of this harness.
-const slack = 100
 
 // settled checks that the services return to what they held before the load.
 func (r *run) settled(ctx context.Context, base map[string]float64) {
@@ -291,7 +254,8 @@ func (r *run) settled(ctx context.Context, base map[string]float64) {
 			return err.Error()
 		}
 		for name, n := range now {
-			if n > base[name]+slack {
+			// Idle connections to the storage and those of this harness are bounded by 100.
+			if n > base[name]+100 {
 				return fmt.Sprintf("%v %s, %v before", n, name, base[name])
 			}
 		}
@@ -302,11 +266,8 @@ func (r *run) settled(ctx context.Context, base map[string]float64) {
 // metrics returns a service's metrics by name and labels.
 func (r *run) metrics(ctx context.Context, name string) (map[string]float64, error) {
 	a, err := get(ctx, r.services[name].url("/metrics"))
-	if err != nil {
-		return nil, err
-	}
-	if a.status != http.StatusOK {
-		return nil, fmt.Errorf("%s", a)
+	if err != nil || a.status != http.StatusOK {
+		return nil, fmt.Errorf("metrics of %s: %s (%v)", name, a, err) //nolint:errorlint // It may be nil.
 	}
 	all := map[string]float64{}
 	for line := range strings.Lines(string(a.body)) {
@@ -316,4 +277,118 @@ func (r *run) metrics(ctx context.Context, name string) (map[string]float64, err
 		}
 	}
 	return all, nil
+}
+
+// objects checks that every completed image has its three objects, complete, and
+// that every object belongs to an image.
+func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
+	originals, processed, err := r.stores()
+	if err != nil {
+		r.breach("open the storage: %v", err)
+		return
+	}
+	late := map[string]bool{}    // trace IDs of cancelled images, whose processing may still have finished
+	results := map[string]bool{} // keys of processed objects
+	for _, j := range jobs {
+		b := r.owner(j)
+		for i, img := range j.Images {
+			late[img.TraceID] = img.ErrorCode == "cancelled"
+			if img.Status != "completed" || b == nil {
+				continue
+			}
+			for _, suffix := range []string{"", ".json", ".thumb.jpg"} {
+				results[img.ProcessedPath+suffix] = true
+			}
+			if err := complete(ctx, processed, img.ProcessedPath, &b.images[i]); err != nil {
+				r.breach("job %s: image %d is completed: %v", j.JobID, i, err)
+			}
+		}
+	}
+	limit := time.Minute // the lease of a batch that was given up
+	if r.retention > 0 {
+		// After retention deleted a job, a handler may still store something for a while,
+		// which a later sweep deletes.
+		limit = 6 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	r.expect(ctx, func() string {
+		// A job that was changed while a clock was fast is kept for longer.
+		list, err := r.list(ctx, 0, "")
+		kept := map[string]bool{}
+		for i := range list {
+			for _, img := range list[i].Images {
+				kept[img.TraceID] = true
+			}
+		}
+		var orphans []string
+		for _, bucket := range []*s3store.Store{originals, processed} {
+			for info, unread := range bucket.List(ctx, "") {
+				err = errors.Join(err, unread)
+				trace, _, _ := strings.Cut(info.Key, "/")
+				known := kept[trace]
+				if bucket == processed {
+					known = results[info.Key] || known && late[trace]
+				}
+				if !known {
+					orphans = append(orphans, info.Key)
+				}
+			}
+		}
+		if err != nil || len(orphans) > 0 {
+			return fmt.Sprintf("%d objects belong to no image: %.300q (%v)", len(orphans), orphans, err)
+		}
+		return ""
+	})
+}
+
+// stores returns the two buckets.
+func (r *run) stores() (originals, processed *s3store.Store, err error) {
+	config := s3store.Config{
+		Endpoint: r.servers.storage.String(), AccessKey: r.servers.key, SecretKey: r.servers.secret, Region: "us-east-1",
+		Bucket: "original", Prefix: r.prefix, PathStyle: true,
+	}
+	if originals, err = s3store.Open(config); err != nil {
+		return nil, nil, err
+	}
+	config.Bucket = "processed"
+	processed, err = s3store.Open(config)
+	return originals, processed, err
+}
+
+// complete checks that the processed image decodes to the size of its source and
+// agrees with its record, and that its thumbnail decodes.
+func complete(ctx context.Context, s objectstore.Store, path string, src *source) error {
+	objects := map[string][]byte{}
+	for _, suffix := range []string{"", ".json", ".thumb.jpg"} {
+		data, err := objectstore.ReadAll(ctx, s, path+suffix, maxAnswer)
+		if err != nil {
+			return err
+		}
+		objects[suffix] = data
+	}
+	decoded, _, err := image.Decode(bytes.NewReader(objects[""]))
+	if err != nil {
+		return fmt.Errorf("decode %s: %w", path, err)
+	}
+	if decoded.Bounds().Size() != src.size {
+		return fmt.Errorf("%s has the size %s and was sent with %s", path, decoded.Bounds().Size(), src.size)
+	}
+	var record struct {
+		OriginalFilename string `json:"original_filename"`
+		Processed        struct {
+			SHA256 string `json:"sha256"`
+		} `json:"processed"`
+	}
+	if err := json.Unmarshal(objects[".json"], &record); err != nil {
+		return fmt.Errorf("parse the record of %s: %w", path, err)
+	}
+	sum := sha256.Sum256(objects[""])
+	if record.Processed.SHA256 != hex.EncodeToString(sum[:]) || record.OriginalFilename != src.name {
+		return fmt.Errorf("the record of %s describes another file: %s", path, objects[".json"])
+	}
+	if _, _, err := image.Decode(bytes.NewReader(objects[".thumb.jpg"])); err != nil {
+		return fmt.Errorf("decode the thumbnail of %s: %w", path, err)
+	}
+	return nil
 }

@@ -54,8 +54,9 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 	if err := build(ctx, ".", bin); err != nil {
 		return err
 	}
-	base, err := os.MkdirTemp("", "imagebatch-chaos-")
-	if err != nil {
+	// PostgreSQL refuses to run as root, so another user must be able to enter.
+	base := filepath.Join(os.TempDir(), fmt.Sprintf("imagebatch-chaos-%d", os.Getpid()))
+	if err := os.Mkdir(base, 0o755); err != nil { //nolint:gosec // See above.
 		return fmt.Errorf("create a folder for the servers: %w", err)
 	}
 	defer func() {
@@ -63,13 +64,6 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 			err = os.RemoveAll(base)
 		}
 	}()
-	// PostgreSQL refuses to run as root, so another user must be able to enter.
-	if err := os.Chmod(base, 0o755); err != nil { //nolint:gosec // See above.
-		return fmt.Errorf("open the folder of the servers: %w", err)
-	}
-	if !mayMount() {
-		fmt.Println("not root: the fault \"disk full\" is left out, because it needs a mount")
-	}
 	started := time.Now()
 	idle := make(chan *servers, lanes)
 	for i := range lanes {
@@ -77,13 +71,13 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, s.run(ctx, "stop")) }()
+		defer func() { err = errors.Join(err, s.call(ctx, "stop")) }()
 		idle <- s
 	}
 	var (
 		running  sync.WaitGroup
 		mu       sync.Mutex // guards what follows and the output
-		total    = &outcome{counts: map[string]int{}}
+		total    = figures{}
 		breached []string
 		failed   error
 	)
@@ -92,22 +86,26 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 		running.Go(func() {
 			defer func() { idle <- s }()
 			began := time.Now()
-			o := p.run(ctx, s, bin, filepath.Join(dir, p.name))
+			r, err := p.run(ctx, s, bin, filepath.Join(dir, p.name))
 			mu.Lock()
 			defer mu.Unlock()
 			if ctx.Err() != nil {
 				return // An interrupted run proves nothing.
 			}
-			if o.err != nil {
-				failed = errors.Join(failed, fmt.Errorf("%s could not be run: %w", p.name, o.err))
+			if err != nil {
+				failed = errors.Join(failed, fmt.Errorf("%s could not be run: %w", p.name, err))
 				return
 			}
-			total.add(o)
-			fmt.Printf("%-8s %s in %s (%s)\n", p.name, o, time.Since(began).Round(time.Second), p)
-			for _, b := range o.breaches {
+			slowest := max(total[longest], r.figures[longest])
+			for name, n := range r.figures {
+				total[name] += n
+			}
+			total[longest] = slowest
+			fmt.Printf("%-8s %s in %s (%s)\n", p.name, r.figures, time.Since(began).Round(time.Second), p)
+			for _, b := range r.breaches {
 				fmt.Printf("  BREACH %s\n", b)
 			}
-			if len(o.breaches) > 0 {
+			if len(r.breaches) > 0 {
 				breached = append(breached, p.name)
 				fmt.Printf("  history and logs: %s; again: make chaos %s\n", filepath.Join(dir, p.name), p.again)
 			}
@@ -121,28 +119,17 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 		fmt.Println("logs of the servers:", base)
 	}
 	fmt.Printf("%v\n%d runs, %d breached %v, in %s: %s\n",
-		total.counts, total.counts["runs"], len(breached), breached, time.Since(started).Round(time.Second), total)
+		map[string]int(total), total["runs"], len(breached), breached, time.Since(started).Round(time.Second), total)
 	return errors.Join(failed, ctx.Err())
 }
 
-// outcome holds the figures of one run or of several.
-type outcome struct {
-	counts   map[string]int // those of String and others, and each kind of fault
-	longest  time.Duration  // from the last fault to the end of the last job
-	breaches []string
-	err      error // the reason why the run proves nothing
-}
+// figures are the numbers of a run or of several: those of String, others, and how
+// often each fault happened.
+type figures map[string]int
 
-func (o *outcome) String() string {
-	c := o.counts
-	return fmt.Sprintf("%d jobs, %d images (%d completed, %d failed as they must), %d faults, %d storage requests broken, %d lost, %d duplicated, longest recovery %.1fs",
-		c["jobs"], c["images"], c["completed"], c["failed"], c["faults"], c["broken"], c["lost"], c["duplicated"], o.longest.Seconds())
-}
+const longest = "longest recovery" // in milliseconds, from the last fault to the end of the last job
 
-// add adds the figures of another outcome.
-func (o *outcome) add(other *outcome) {
-	for name, n := range other.counts {
-		o.counts[name] += n
-	}
-	o.longest = max(o.longest, other.longest)
+func (f figures) String() string {
+	return fmt.Sprintf("%d jobs, %d images (%d completed, %d failed as they must), %d faults, %d storage requests broken, %d lost, %d duplicated, %s %.1fs",
+		f["jobs"], f["images"], f["completed"], f["failed"], f["faults"], f["broken"], f["lost"], f["duplicated"], longest, float64(f[longest])/1000)
 }

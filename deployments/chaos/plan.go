@@ -1,12 +1,21 @@
 package main
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
+	"image"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile/imagetest"
 )
 
 // plan says what one run consists of. Everything in it follows from its number
@@ -23,7 +32,7 @@ type plan struct {
 	strict    bool          // no fault duplicates messages, so each poison image is one dead letter
 	smallDisk bool          // the job store is on a disk that can be filled
 
-	draw    func(r *run) ([]batch, [][]blow)
+	draw    func(*run) ([]batch, [][]blow)
 	exact   bool // every fault must happen; the faults of a seed may miss
 	hold    bool // the workers are stopped at first, until a fault resumes them
 	readers int  // number of clients that repeat a GET while the faults happen
@@ -31,20 +40,16 @@ type plan struct {
 
 // Sizes of a plan.
 const (
-	batchCount     = 14
-	loadTime       = 7 * time.Second // in which a seed sends its batches
-	serviceBlows   = 5
-	serverBlows    = 3
-	shortRetention = 20 * time.Second
-
-	rollingBatches = 60
-	rollingTime    = 60 * time.Second
-	rollingEvery   = 5 * time.Second
-	outageBatches  = 20 // of ten images
-	outageTime     = 180 * time.Second
-
-	beheaded = "queue without a leader" // name of the fault
+	batchCount    = 14
+	loadTime      = 7 * time.Second // in which a seed sends its batches
+	outageBatches = 20              // of ten images
 )
+
+var scenarios = map[string]plan{
+	"rolling":    {draw: (*run).rolling, exact: true, readers: 4},
+	"outage":     {draw: (*run).outage, exact: true, hold: true},
+	"leaderless": {draw: (*run).leaderless, exact: true, hold: true},
+}
 
 // plansOf returns the plans of the seeds, or those of a scenario: one for each job
 // store.
@@ -55,26 +60,15 @@ func plansOf(scenario string, first, seeds uint64) (plans []*plan, err error) {
 		}
 		return plans, nil
 	}
-	for i, store := range []string{"sqlite", "postgres"} {
-		p := &plan{
-			name: scenario + "-" + store, again: "SCENARIO=" + scenario, number: first + uint64(i), exact: true,
-			names: []string{"gateway", "analyzer-1", "analyzer-2", "processor-1", "processor-2"},
-		}
-		if store == "postgres" {
-			p.postgres = true
-			p.names = slices.Concat([]string{"gateway-1", "gateway-2"}, p.names[1:])
-		}
-		switch scenario {
-		case "rolling":
-			p.draw, p.readers = (*run).rolling, 4
-		case "outage":
-			p.draw, p.hold = (*run).outage, true
-		case "leaderless":
-			p.draw, p.hold = (*run).leaderless, true
-		default:
+	for i, gateways := range [][]string{{"gateway"}, {"gateway-1", "gateway-2"}} {
+		p, known := scenarios[scenario]
+		if !known {
 			return nil, fmt.Errorf("unknown scenario %q: choose rolling, outage or leaderless", scenario)
 		}
-		plans = append(plans, p)
+		p.name, p.again = fmt.Sprintf("%s-%d", scenario, i+1), "SCENARIO="+scenario
+		p.number, p.postgres = first+uint64(i), len(gateways) > 1
+		p.names = append(gateways, "analyzer-1", "analyzer-2", "processor-1", "processor-2")
+		plans = append(plans, &p)
 	}
 	return plans, nil
 }
@@ -84,14 +78,14 @@ func plansOf(scenario string, first, seeds uint64) (plans []*plan, err error) {
 func seedPlan(seed uint64) *plan {
 	p := &plan{
 		name: fmt.Sprintf("seed-%d", seed), again: fmt.Sprintf("FIRST=%d SEEDS=1", seed), number: seed,
-		names: []string{"gateway", "analyzer-1", "analyzer-2", "processor"}, smallDisk: mayMount(), draw: (*run).seed,
+		names: []string{"gateway", "analyzer-1", "analyzer-2", "processor"}, smallDisk: os.Getuid() == 0, draw: (*run).seed,
 	}
 	if seed%3 == 0 {
 		p.names = []string{"gateway-1", "gateway-2", "analyzer", "processor-1", "processor-2"}
 		p.postgres, p.smallDisk = true, false
 	}
 	if seed%4 == 3 {
-		p.retention = shortRetention
+		p.retention = 20 * time.Second
 	}
 	switch seed % 10 {
 	case 2:
@@ -101,9 +95,6 @@ func seedPlan(seed uint64) *plan {
 	}
 	return p
 }
-
-// mayMount reports whether a small disk can be mounted for the job store.
-func mayMount() bool { return os.Getuid() == 0 }
 
 func (p *plan) String() string {
 	return fmt.Sprintf("PostgreSQL: %t, JOB_RETENTION: %s, poison: %d", p.postgres, p.retention, p.poison)
@@ -122,19 +113,19 @@ func (r *run) seed() ([]batch, [][]blow) {
 		victims = slices.DeleteFunc(slices.Clone(r.names), func(name string) bool { return programOf(name) != "processor" })
 	}
 	return batches, [][]blow{
-		drawBlows(r.random(4), onServices, victims, serviceBlows), drawBlows(r.random(5), onServers, doomedQueues, serverBlows),
+		drawBlows(r.random(4), onServices, victims, 5), drawBlows(r.random(5), onServers, doomedQueues, 3),
 	}
 }
 
 // rolling restarts all services again and again: one gateway after the other, as a
 // deployment does, and at the same time the others.
 func (r *run) rolling() ([]batch, [][]blow) {
-	batches := r.drawBatches(rollingBatches, rollingTime)
+	batches := r.drawBatches(60, time.Minute)
 	for i := range batches {
 		batches[i].key = fmt.Sprintf("rolling %d", i)
 	}
 	blows := make([][]blow, len(r.names))
-	for at := time.Duration(0); at < rollingTime; at += rollingEvery {
+	for at := time.Duration(0); at < time.Minute; at += 5 * time.Second {
 		for i, name := range r.names {
 			if programOf(name) == "gateway" {
 				i = 0
@@ -160,7 +151,7 @@ func (r *run) outage() (batches []batch, _ [][]blow) {
 		}
 		batches = append(batches, next)
 	}
-	return batches, [][]blow{{{fault: fault{name: "storage away for minutes", do: longOutage}, lasts: outageTime}}}
+	return batches, [][]blow{{{fault: fault{name: "storage away for minutes", do: longOutage}, lasts: 3 * time.Minute}}}
 }
 
 // leaderless removes the leader of a work queue that every image must still pass.
@@ -250,4 +241,102 @@ func drawBlows(random *rand.Rand, faults []fault, victims []string, count int) [
 func programOf(name string) string {
 	program, _, _ := strings.Cut(name, "-")
 	return program
+}
+
+// invalidBase64 is the error code of an image that cannot have a URL.
+const invalidBase64 = "invalid_base64"
+
+// source is an image as a client sends it, with its expected result.
+type source struct {
+	name string
+	data []byte // served at its URL, or sent inline
+	url  string // "" for an inline image
+	size image.Point
+	code string // the error_code of its failure; "" if it must complete
+}
+
+// member returns the image's element of the request.
+func (s *source) member() map[string]string {
+	member := map[string]string{"name": s.name}
+	switch {
+	case s.url != "":
+		member["url"] = s.url
+	case s.code == invalidBase64:
+		member["base64"] = "%%%not base64%%%"
+	default:
+		member["base64"] = base64.StdEncoding.EncodeToString(s.data)
+	}
+	return member
+}
+
+// sources draws the images of a plan: good ones of several sizes, and each kind of
+// bad one.
+func sources(random *rand.Rand) (good, bad []source) {
+	for i := range 8 {
+		size, encode, format := image.Pt(24+random.IntN(300), 24+random.IntN(300)), imagetest.JPEG, "jpg"
+		if i%3 == 2 {
+			encode, format = imagetest.PNG, "png"
+		}
+		good = append(good, source{name: fmt.Sprintf("good-%d.%s", i, format), data: encode(size.X, size.Y), size: size})
+	}
+	photo := good[0].data
+	// A PNG whose header announces twice as many lines as it has. Only the analyzer,
+	// which decodes it, can notice that.
+	rotten := imagetest.PNG(40, 40)
+	binary.BigEndian.PutUint32(rotten[20:], 80)                                // the height in IHDR
+	binary.BigEndian.PutUint32(rotten[29:], crc32.ChecksumIEEE(rotten[12:29])) // the checksum of IHDR
+	bad = []source{
+		{name: "text.jpg", data: []byte("this is no image at all"), code: "not_an_image"},
+		{name: "moving.gif", data: []byte("GIF89a" + strings.Repeat("\x00", 100)), code: "unsupported_format"},
+		{name: "cut.jpg", data: photo[:len(photo)/2], code: "damaged_image"},
+		{name: "rotten.png", data: rotten, code: "damaged_image"},
+		{name: "garbled.jpg", code: invalidBase64},
+	}
+	return good, bad
+}
+
+// site is the web server of the images' URLs, whose path is /{kind}/{file}.
+type site struct {
+	*httptest.Server
+	files map[string][]byte
+	asked sync.Map // URLs
+}
+
+func newSite(sources []source) *site {
+	s := &site{files: map[string][]byte{}}
+	for _, img := range sources {
+		s.files[img.name] = img.data
+	}
+	s.Server = serve(s.handle)
+	return s
+}
+
+// url returns the address of a file. The key makes it unique.
+func (s *site) url(kind, file, key string) string {
+	return s.URL + "/" + kind + "/" + file + "?" + key
+}
+
+// absent returns an image whose URL is a 404.
+func (s *site) absent(name string) source {
+	return source{name: name, url: s.url("plain", "absent.jpg", ""), code: "download_failed"}
+}
+
+// handle serves a file as its kind says: plain; slow; or moody, which fails at the
+// first request.
+func (s *site) handle(w http.ResponseWriter, r *http.Request) {
+	kind, file, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	data, ok := s.files[file]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	_, again := s.asked.LoadOrStore(r.URL.String(), true)
+	switch {
+	case kind == "moody" && !again:
+		http.Error(w, "not now", http.StatusServiceUnavailable)
+		return
+	case kind == "slow":
+		pause(r.Context(), 700*time.Millisecond)
+	}
+	_, _ = w.Write(data) // The client may be gone.
 }

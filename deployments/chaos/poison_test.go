@@ -18,8 +18,7 @@ const maxDeaths = 5
 // only that one fails, and only it is a dead letter.
 func TestPoison(t *testing.T) {
 	analyzers := []string{"analyzer-1", "analyzer-2", "analyzer-3"}
-	r := start(t, testServers(t), append([]string{"gateway", "processor"}, analyzers...),
-		"FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
+	r := start(t, testServers(t), append([]string{"gateway", "processor"}, analyzers...), "CONCURRENCY=8")
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer stop()
 	id := r.submit(ctx, 0, poisonBatch(r.good, 100, 30))
@@ -71,7 +70,8 @@ func TestPoisonStandalone(t *testing.T) {
 	p, err := newProcess("standalone", filepath.Join(armed(t), "standalone"), dir, "FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
 	must(t, err)
 	r := &run{
-		plan: new(plan), services: map[string]*process{"gateway": p}, gateways: []string{"gateway"}, ledger: newLedger(), history: slog.New(slog.DiscardHandler),
+		plan: new(plan), services: map[string]*process{"gateway": p}, gateways: []string{"gateway"}, history: slog.New(slog.DiscardHandler),
+		jobs: map[string]record{}, unknown: map[string]*batch{},
 	}
 	p.start()
 	must(t, p.awaitReady(t.Context()))
@@ -114,7 +114,7 @@ func (r *run) await(t *testing.T, b *batch) (id string) {
 	must(t, poll(ctx, 50*time.Millisecond, func() bool {
 		list, _ := r.list(ctx, 0, "") // It may be dead at this moment.
 		for _, j := range list {
-			if r.ledger.owner(&j) == b {
+			if r.owner(&j) == b {
 				id = j.JobID
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,6 @@ type run struct {
 	storage   *storage
 	site      *site
 	good, bad []source
-	ledger    *ledger
 	limit     time.Duration // from the last fault to the end of every job, without the downloads
 
 	// The history records the requests with their results, the faults and the
@@ -50,8 +50,10 @@ type run struct {
 	history *slog.Logger
 	file    *os.File
 
-	mu       sync.Mutex // guards what follows
-	counts   map[string]int
+	mu       sync.Mutex        // guards what follows
+	jobs     map[string]record // by ID
+	unknown  map[string]*batch // requests without a response, by the name of the first image
+	figures  figures
 	breaches []string
 }
 
@@ -72,44 +74,45 @@ func (r *run) breach(format string, args ...any) {
 	}
 }
 
-// count adds to one of the figures of the run's outcome.
+// count adds to one of the figures.
 func (r *run) count(name string, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.counts[name] += n
+	r.figures[name] += n
 }
 
-// run makes one run on the servers.
-func (p *plan) run(ctx context.Context, s *servers, bin, dir string) *outcome {
-	o := new(outcome)
+// run makes one run on the servers. It is nil when the run could not be made.
+func (p *plan) run(ctx context.Context, s *servers, bin, dir string) (*run, error) {
 	// The run must not suffer from what an earlier one has left.
 	if names, err := s.leaderless(ctx); err != nil || names != "" {
-		fmt.Printf("wiping the broker, whose queues %s have no leader\n", names)
-		o.err = errors.Join(err, s.run(ctx, "wipe", "rabbitmq"))
+		if err := s.call(ctx, "wipe rabbitmq"); err != nil {
+			return nil, err
+		}
 	}
-	_, _ = s.ctl(ctx, "purge_queue", deadUploads) // The queue may not exist yet.
+	_ = s.call(ctx, "rabbitmqctl purge_queue "+deadUploads) // The queue may not exist yet.
 	r, err := newRun(ctx, p, s, bin, dir)
 	if err != nil {
-		o.err = errors.Join(o.err, err)
-		return o
+		return nil, err
 	}
-	o.longest, err = r.play(ctx)
-	o.counts, o.breaches, o.err = r.counts, r.breaches, errors.Join(o.err, err, r.close())
-	if len(o.breaches) == 0 && o.err == nil {
-		o.err = os.RemoveAll(dir)
+	if err := errors.Join(r.play(ctx), r.close(ctx)); err != nil {
+		return nil, err
 	}
-	return o
+	if len(r.breaches) == 0 {
+		err = os.RemoveAll(dir)
+	}
+	return r, err
 }
 
 // newRun creates the services, each on wires of its own, without starting them. The
 // services get env in addition.
 func newRun(ctx context.Context, p *plan, s *servers, bin, dir string, env ...string) (_ *run, err error) {
 	r := &run{
-		plan: p, dir: dir, servers: s, ledger: newLedger(), services: map[string]*process{}, wires: map[string]map[string]*wire{},
-		prefix: fmt.Sprintf("seed-%d-%d/", p.number, time.Now().UnixNano()), limit: endTime, counts: map[string]int{"runs": 1},
+		plan: p, dir: dir, servers: s, services: map[string]*process{}, wires: map[string]map[string]*wire{},
+		prefix: fmt.Sprintf("seed-%d-%d/", p.number, time.Now().UnixNano()), limit: endTime,
+		jobs: map[string]record{}, unknown: map[string]*batch{}, figures: figures{"runs": 1},
 	}
 	data := filepath.Join(dir, "data")
-	unmountDisk(data) // An earlier run may have been killed.
+	_, _ = command(ctx, "umount", "--lazy", data) // An earlier run may have been killed.
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(data, 0o750)); err != nil {
 		return nil, fmt.Errorf("clear the folder of the run: %w", err)
 	}
@@ -122,31 +125,20 @@ func newRun(ctx context.Context, p *plan, s *servers, bin, dir string, env ...st
 	r.site = newSite(slices.Concat(r.good, r.bad))
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, r.close())
+			err = errors.Join(err, r.close(ctx))
 		}
 	}()
 	if r.postgres {
-		if err := errors.Join(s.sql(ctx, "DROP DATABASE IF EXISTS chaos WITH (FORCE)"), s.sql(ctx, "CREATE DATABASE chaos")); err != nil {
-			return nil, err
-		}
+		err = errors.Join(s.sql(ctx, "DROP DATABASE IF EXISTS chaos WITH (FORCE)"), s.sql(ctx, "CREATE DATABASE chaos"))
 	}
 	if r.smallDisk {
-		if err := mountDisk(data); err != nil {
-			return nil, err
-		}
-	}
-	if r.poison > 0 {
-		env = append(env, "FAILPOINT=analysis", "FAILPOINT_DETAIL="+poisonName)
-	}
-	if r.retention > 0 {
-		env = append(env, "JOB_RETENTION="+r.retention.String())
+		_, wrong := command(ctx, "mount", "-t", "tmpfs", "-o", "mode=0700,size=24m", "tmpfs", data)
+		err = errors.Join(err, wrong)
 	}
 	for _, name := range r.names {
-		if err := r.add(name, filepath.Join(bin, programOf(name)), env); err != nil {
-			return nil, err
-		}
+		err = errors.Join(err, r.add(name, filepath.Join(bin, programOf(name)), env))
 	}
-	return r, nil
+	return r, err
 }
 
 // add creates one service with its wires.
@@ -168,6 +160,7 @@ func (r *run) add(name, program string, env []string) error {
 		"RABBITMQ_URL=" + through("broker", r.servers.broker).String(), "S3_ENDPOINT=" + through("storage", storage).String(),
 		"S3_ACCESS_KEY=" + r.servers.key, "S3_SECRET_KEY=" + r.servers.secret, "S3_CREATE_BUCKETS=true",
 		"S3_PREFIX_ORIGINAL=" + r.prefix, "S3_PREFIX_PROCESSED=" + r.prefix, "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8",
+		"JOB_RETENTION=" + cmp.Or(r.retention, 24*time.Hour).String(), "FAILPOINT=analysis", "FAILPOINT_DETAIL=" + poisonName,
 		"FAILPOINT_ORDER=" + r.path(name, "order"), "FAILPOINT_CLOCK=" + r.path(name, "clock"),
 	}, env...)
 	if programOf(name) == "gateway" {
@@ -189,7 +182,7 @@ func (r *run) path(service, kind string) string { return filepath.Join(r.dir, se
 func (r *run) gateway(i int) *process { return r.services[r.gateways[i%len(r.gateways)]] }
 
 // close ends everything that the run has started.
-func (r *run) close() (err error) {
+func (r *run) close(ctx context.Context) (err error) {
 	for name, p := range r.services {
 		p.kill()
 		for _, w := range r.wires[name] {
@@ -202,7 +195,7 @@ func (r *run) close() (err error) {
 		server.CloseClientConnections()
 		server.Close()
 	}
-	unmountDisk(filepath.Join(r.dir, "data"))
+	_, _ = command(ctx, "umount", "--lazy", filepath.Join(r.dir, "data")) // It need not be mounted.
 	return errors.Join(err, r.file.Close())
 }
 
@@ -220,14 +213,14 @@ func (r *run) startAll(ctx context.Context) error {
 
 // play starts the services, sends the load, deals the faults and judges the result.
 // An error is no breach: it says that the run could not be made.
-func (r *run) play(ctx context.Context) (longest time.Duration, err error) {
+func (r *run) play(ctx context.Context) error {
 	batches, blows := r.draw(r)
 	if err := r.startAll(ctx); err != nil {
-		return 0, err
+		return err
 	}
 	base, err := r.resources(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if r.hold {
 		r.signalWorkers(syscall.SIGSTOP)
@@ -257,9 +250,8 @@ func (r *run) play(ctx context.Context) (longest time.Duration, err error) {
 	end()
 	readers.Wait()
 	healed := time.Now()
-	r.note("fault", "all healed")
 	if err := errors.Join(append(errs, r.lookForLeaders(ctx))...); err != nil {
-		return 0, err
+		return err
 	}
 	defer time.AfterFunc(r.limit+fetchTime, stop).Stop()
 	clients.Wait()
@@ -269,7 +261,7 @@ func (r *run) play(ctx context.Context) (longest time.Duration, err error) {
 // lookForLeaders finds out whether a queue must be created again because it lost
 // its leader, as happens with any end of the broker. The jobs then end later.
 func (r *run) lookForLeaders(ctx context.Context) error {
-	c := r.counts
+	c := r.figures
 	if c["broker kill -9"]+c["broker wiped"]+c["broker stopped"]+c[beheaded] == 0 {
 		return nil
 	}

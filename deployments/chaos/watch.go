@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/coder/websocket"
@@ -26,7 +25,7 @@ type counters struct {
 
 // fell reports whether anything decreased.
 func (c *counters) fell(before *counters) bool {
-	return c.Completed < before.Completed || c.Failed < before.Failed || c.Progress < before.Progress || rank(c.Status) < rank(before.Status)
+	return c.Completed < before.Completed || c.Failed < before.Failed || c.Progress < before.Progress || rank[c.Status] < rank[before.Status]
 }
 
 // jobAnswer is a job as the API returns it.
@@ -52,18 +51,10 @@ type imageAnswer struct {
 	DurationMS       int64     `json:"duration_ms"`
 }
 
-func ended(status string) bool { return rank(status) == 2 }
+// rank is the position of a status, which only moves up.
+var rank = map[string]int{"pending": 0, "processing": 1, "completed": 2, "failed": 2, "cancelled": 2}
 
-// rank returns the position of a status; a status only moves up.
-func rank(status string) int {
-	switch status {
-	case "", "pending":
-		return 0
-	case "processing":
-		return 1
-	}
-	return 2
-}
+func ended(status string) bool { return rank[status] == 2 }
 
 // contradictions returns what is wrong with one response, or with two in a row.
 func contradictions(before, now *jobAnswer) []string {
@@ -76,7 +67,7 @@ func contradictions(before, now *jobAnswer) []string {
 			wrong("image %d is at position %d", img.Index, i)
 		}
 		if i < len(before.Images) {
-			if b := before.Images[i]; rank(img.Status) < rank(b.Status) || ended(b.Status) && img != b {
+			if b := before.Images[i]; rank[img.Status] < rank[b.Status] || ended(b.Status) && img != b {
 				wrong("image went from %+v to %+v", b, img)
 			}
 		}
@@ -102,11 +93,6 @@ func contradictions(before, now *jobAnswer) []string {
 	return found
 }
 
-// equal compares two responses about an ended job.
-func equal(a, b *jobAnswer) bool {
-	return a.counters == b.counters && a.CompletedAt.Equal(b.CompletedAt) && slices.Equal(a.Images, b.Images)
-}
-
 // frame is one message of a WebSocket.
 type frame struct {
 	Type string `json:"type"`
@@ -129,16 +115,13 @@ func (r *run) watch(ctx context.Context, at int, id string) {
 	for ; ctx.Err() == nil; w.at++ {
 		over, err := w.once(ctx)
 		if over {
-			r.ledger.note(id, func(rec *record) { rec.told = w.seen })
+			r.change(id, func(rec *record) { rec.told = w.seen })
 			return
 		}
 		r.note("watcher", "watch "+id, err)
 		pause(ctx, 100*time.Millisecond)
 	}
 }
-
-// silence is how long a watcher waits for a frame before it connects again.
-const silence = 20 * time.Second
 
 // once follows one socket to its end and reports whether the job has ended.
 func (w *watcher) once(ctx context.Context) (over bool, err error) {
@@ -155,7 +138,8 @@ func (w *watcher) once(ctx context.Context) (over bool, err error) {
 	conn.SetReadLimit(1 << 20)
 	w.seen = map[int]imageAnswer{}
 	for n := 0; ; n++ {
-		reading, cancel := context.WithTimeout(ctx, silence)
+		// After 20 s without a frame it connects again.
+		reading, cancel := context.WithTimeout(ctx, 20*time.Second)
 		_, data, err := conn.Read(reading)
 		cancel()
 		if over {
@@ -235,7 +219,7 @@ func (r *run) read(ctx context.Context, at int, id string) {
 			}
 			if last = now; ended(now.Status) {
 				r.note("reader", "get "+id, now.Status)
-				r.ledger.note(id, func(rec *record) { rec.end, rec.ended = now, time.Now() })
+				r.change(id, func(rec *record) { rec.end, rec.ended = now, time.Now() })
 				return
 			}
 		}
@@ -259,10 +243,10 @@ func (r *run) list(ctx context.Context, at int, query string) ([]jobAnswer, erro
 	return list.Jobs, nil
 }
 
-// overlook lists the jobs again and again, at one gateway after the other, and so sees the end of every job, even of one whose client never got its
-// ID. When it is strict, every response must be complete and right, and one must
-// come in time: during a rolling restart, connections are refused or reset, but no
-// response is wrong.
+// overlook lists the jobs again and again, at one gateway after the other, and so
+// sees the end of every job, even of one whose client never got its ID. When it is
+// strict, every response must be complete and right, and one must come in time:
+// during a rolling restart, connections are refused or reset.
 func (r *run) overlook(ctx context.Context, at int, query string, interval time.Duration, strict bool) {
 	for answered := time.Now(); ctx.Err() == nil; pause(ctx, interval) {
 		at++
@@ -281,7 +265,7 @@ func (r *run) overlook(ctx context.Context, at int, query string, interval time.
 				r.breach("job %s in the list: %s", j.JobID, c)
 			}
 			if ended(j.Status) {
-				r.ledger.note(j.JobID, func(rec *record) { rec.end = cmp.Or(rec.end, j) })
+				r.change(j.JobID, func(rec *record) { rec.end = cmp.Or(rec.end, j) })
 			}
 		}
 	}
