@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/imagebatch/imagebatch/shared/tracing/tracingtest"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 // TestCollectorIsNoDependency holds that a batch comes to its end and the process to
@@ -33,7 +33,7 @@ func TestCollectorIsNoDependency(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			url := "http://" + freeAddr(t)
 			if answer != nil {
-				collector := tracingtest.Start(t)
+				collector := telemetrytest.Start(t)
 				collector.Answer(answer)
 				url = collector.URL
 			}
@@ -59,7 +59,7 @@ func TestCollectorIsNoDependency(t *testing.T) {
 // TestSecuredCollector holds that TLS_CA_FILE counts for the collector, and headers
 // come from a file, as other secrets do.
 func TestSecuredCollector(t *testing.T) {
-	collector := tracingtest.StartTLS(t)
+	collector := telemetrytest.StartTLS(t)
 	dir := t.TempDir()
 	authority, headers := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "headers")
 	for file, text := range map[string][]byte{
@@ -72,7 +72,7 @@ func TestSecuredCollector(t *testing.T) {
 	}
 	s := forms["standalone"](t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "TLS_CA_FILE="+authority, "OTEL_EXPORTER_OTLP_HEADERS_FILE="+headers, "OTEL_SERVICE_NAME=pictures")
 	got := s.ended(t, s.submit(t, inline("a.jpg", photo(t))))
-	spans := collector.Await("the trace", func(spans []tracingtest.Span) bool { return complete(spans, got.Images[0].TraceID, never) })
+	spans := collector.Await("the trace", func(spans []telemetrytest.Span) bool { return complete(spans, got.Images[0].TraceID, never) })
 	if spans[0].Service != "pictures" || collector.Header().Get("X-Key") != "hunter2" {
 		t.Errorf("service %s, headers %v", spans[0].Service, collector.Header())
 	}

@@ -27,11 +27,10 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Config is what an Intake may do. A field that is zero means its default.
@@ -81,10 +80,10 @@ type Deps struct {
 	// Changed is called after every commit that gave a job its revision.
 	Changed func(ctx context.Context, jobID string, revision int64)
 	Log     *slog.Logger
-	Metrics *metrics.Registry
-	Now     func() time.Time // default time.Now
-	Owner   string           // of the leases: a name that no other process has or had
-	Traces  *tracing.Tracer  // may be nil
+	Metrics *telemetry.Registry
+	Now     func() time.Time  // default time.Now
+	Owner   string            // of the leases: a name that no other process has or had
+	Traces  *telemetry.Tracer // may be nil
 }
 
 // Intake is the way in. New gives it to the API, and Run does its work.
@@ -103,15 +102,15 @@ type Intake struct {
 
 // figures are the metrics.
 type figures struct {
-	fetches   *metrics.Counter
-	fetchTime *metrics.Histogram
-	leaseLost *metrics.Counter
-	waits     *metrics.Counter
-	sent      *metrics.Counter
-	unsent    *metrics.Counter
-	resent    *metrics.Counter
-	dropped   *metrics.Counter
-	deleted   *metrics.Counter
+	fetches   *telemetry.Counter
+	fetchTime *telemetry.Histogram
+	leaseLost *telemetry.Counter
+	waits     *telemetry.Counter
+	sent      *telemetry.Counter
+	unsent    *telemetry.Counter
+	resent    *telemetry.Counter
+	dropped   *telemetry.Counter
+	deleted   *telemetry.Counter
 }
 
 // New makes an Intake and sets the broker's session hook, so it comes before the

@@ -1,4 +1,4 @@
-package meter_test
+package telemetry_test
 
 import (
 	"context"
@@ -9,12 +9,11 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/meter"
-	"github.com/imagebatch/imagebatch/shared/metrics"
-	"github.com/imagebatch/imagebatch/shared/metrics/metricstest"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/storetest"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -41,11 +40,13 @@ func openStore(t *testing.T) objectstore.Store {
 }
 
 func TestStoreSuite(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) objectstore.Store { return meter.Store(openStore(t), "originals", metrics.New()) })
+	storetest.Run(t, func(t *testing.T) objectstore.Store {
+		return meter.Store(openStore(t), "originals", telemetry.NewRegistry())
+	})
 }
 
 func TestBrokerIsCounted(t *testing.T) {
-	m := metrics.New()
+	m := telemetry.NewRegistry()
 	inner := openBroker(t, "q")
 	b := meter.Broker(inner, m)
 	ctx, stop := context.WithCancel(t.Context())
@@ -61,11 +62,11 @@ func TestBrokerIsCounted(t *testing.T) {
 	if err := b.Broadcast(ctx, "news", nil); err != nil {
 		t.Fatal(err)
 	}
-	metricstest.Expect(t, m, `broker_usable 1`)
+	telemetrytest.Expect(t, m, `broker_usable 1`)
 	n := 0
 	err := b.Consume(ctx, "q", 1, func(_ context.Context, d broker.Delivery) error {
 		if n++; n == 2 {
-			metricstest.Expect(t, m, `broker_consumers{queue="q"} 1`)
+			telemetrytest.Expect(t, m, `broker_consumers{queue="q"} 1`)
 			stop()
 		}
 		return d.Ack()
@@ -80,7 +81,7 @@ func TestBrokerIsCounted(t *testing.T) {
 	if err := b.Consume(t.Context(), "q", 1, func(context.Context, broker.Delivery) error { return full }); !errors.Is(err, full) {
 		t.Errorf("Consume gives %v", err)
 	}
-	metricstest.Expect(t, m,
+	telemetrytest.Expect(t, m,
 		`broker_publishes_total{outcome="ok",queue="q"} 3`,
 		`broker_publishes_total{outcome="returned",queue="nowhere"} 1`,
 		`broker_confirm_duration_seconds_count 3`,
@@ -91,7 +92,7 @@ func TestBrokerIsCounted(t *testing.T) {
 	if err := inner.Close(); err != nil {
 		t.Fatal(err)
 	}
-	metricstest.Expect(t, m, `broker_usable 0`)
+	telemetrytest.Expect(t, m, `broker_usable 0`)
 }
 
 // away is a store that is not there.
@@ -103,7 +104,7 @@ func (away) Get(context.Context, string) (*objectstore.Object, error) {
 func (away) Ready(context.Context) error { return errors.New("connection refused") }
 
 func TestStoreIsCounted(t *testing.T) {
-	m := metrics.New()
+	m := telemetry.NewRegistry()
 	s := meter.Store(openStore(t), "originals", m)
 	ctx := t.Context()
 	if err := s.Put(ctx, "id/a.jpg", []byte("0123456789"), "image/jpeg"); err != nil {
@@ -131,7 +132,7 @@ func TestStoreIsCounted(t *testing.T) {
 	if gone.Ready(ctx) == nil {
 		t.Fatal("a store that is away is ready")
 	}
-	metricstest.Expect(t, m,
+	telemetrytest.Expect(t, m,
 		`objectstore_operations_total{operation="put",outcome="ok",store="originals"} 1`,
 		`objectstore_operations_total{operation="get",outcome="ok",store="originals"} 1`,
 		`objectstore_operations_total{operation="stat",outcome="not_found",store="originals"} 1`,

@@ -1,4 +1,4 @@
-package tracing_test
+package telemetry_test
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/storetest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/tracing"
-	"github.com/imagebatch/imagebatch/shared/tracing/tracingtest"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 var errSecret = errors.New("put id/My secret.jpg: secret")
@@ -56,14 +56,14 @@ func openStore(t *testing.T) objectstore.Store {
 
 func TestStoreSuite(t *testing.T) {
 	r := open(t)
-	storetest.Run(t, func(t *testing.T) objectstore.Store { return tracing.Store(openStore(t), "originals", r.Tracer) })
+	storetest.Run(t, func(t *testing.T) objectstore.Store { return telemetry.Store(openStore(t), "originals", r.Tracer) })
 }
 
 // TestStoreSpans holds that operations are parts of what asks for them, and that
 // others have no spans.
 func TestStoreSpans(t *testing.T) {
 	r := open(t)
-	s := tracing.Store(openStore(t), "originals", r.Tracer)
+	s := telemetry.Store(openStore(t), "originals", r.Tracer)
 	if err := s.Put(t.Context(), "id/a.jpg", []byte("0123456789"), "image/jpeg"); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestStoreSpans(t *testing.T) {
 		}
 	}
 	if get := one(t, spans, "GET originals"); get.Attributes["bytes"] != "10" || len(spans) != 4 {
-		t.Errorf("%s", tracingtest.List(spans))
+		t.Errorf("%s", telemetrytest.List(spans))
 	}
 }
 
@@ -96,7 +96,7 @@ func TestBrokerSpans(t *testing.T) {
 	r := open(t)
 	memory := membroker.New("q")
 	defer memory.Close()
-	b := tracing.Broker(memory, r.Tracer)
+	b := telemetry.Broker(memory, r.Tracer)
 	sender, work := r.Image(t.Context(), image, "analysis")
 	headers := map[string]string{"traceparent": pipeline.Traceparent(image)}
 	if err := b.Publish(sender, "q", broker.Message{Body: []byte("x"), Headers: headers}); err != nil {
@@ -147,7 +147,7 @@ func TestUnrecordedMessages(t *testing.T) {
 	r := open(t)
 	memory := membroker.New("q")
 	defer memory.Close()
-	b := tracing.Broker(memory, r.Tracer)
+	b := telemetry.Broker(memory, r.Tracer)
 	const other = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for _, parent := range []string{pipeline.Traceparent(image), other, "nonsense"} {
 		if err := b.Publish(t.Context(), "q", broker.Message{Headers: map[string]string{"traceparent": parent}}); err != nil {
@@ -175,6 +175,6 @@ func TestUnrecordedMessages(t *testing.T) {
 		}
 	}
 	if len(spans) != 2 {
-		t.Errorf("%s", tracingtest.List(spans))
+		t.Errorf("%s", telemetrytest.List(spans))
 	}
 }

@@ -1,4 +1,4 @@
-package tracing_test
+package telemetry_test
 
 import (
 	"crypto/x509"
@@ -9,11 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
-	"github.com/imagebatch/imagebatch/shared/tracing"
-	"github.com/imagebatch/imagebatch/shared/tracing/tracingtest"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 // TestCollectorAway holds that nobody waits for a collector that does not take what
@@ -68,23 +67,23 @@ func TestCollectorComesBack(t *testing.T) {
 	r.collector.Answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	_, s := r.Image(t.Context(), image, "intake")
 	s.End()
-	r.collector.Await("two tries", func([]tracingtest.Span) bool { return r.collector.Requests() >= 2 })
+	r.collector.Await("two tries", func([]telemetrytest.Span) bool { return r.collector.Requests() >= 2 })
 	r.collector.Answer(nil)
-	r.collector.Await("the span", func(spans []tracingtest.Span) bool { return len(spans) == 1 })
+	r.collector.Await("the span", func(spans []telemetrytest.Span) bool { return len(spans) == 1 })
 }
 
 // TestSecuredCollector holds that a collector is believed by the authorities that
 // the operator names, and else not.
 func TestSecuredCollector(t *testing.T) {
 	for _, known := range []bool{true, false} {
-		c := tracingtest.StartTLS(t)
+		c := telemetrytest.StartTLS(t)
 		c.Server().Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 		roots := x509.NewCertPool()
 		if known {
 			roots.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Server().Certificate().Raw}))
 		}
-		tracer, err := tracing.Open(t.Context(), tracing.Config{Endpoint: service.SecretURL(c.URL)}, tracing.Process{
-			Name: "gateway", Roots: roots, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
+		tracer, err := telemetry.Open(t.Context(), telemetry.Config{Endpoint: service.SecretURL(c.URL)}, telemetry.Process{
+			Name: "gateway", Roots: roots, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),
 		})
 		if err != nil {
 			t.Fatal(err)

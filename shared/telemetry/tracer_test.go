@@ -1,4 +1,4 @@
-package tracing_test
+package telemetry_test
 
 import (
 	"encoding/json"
@@ -10,12 +10,10 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/imagebatch/imagebatch/shared/metrics"
-	"github.com/imagebatch/imagebatch/shared/metrics/metricstest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
-	"github.com/imagebatch/imagebatch/shared/tracing"
-	"github.com/imagebatch/imagebatch/shared/tracing/tracingtest"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,22 +24,22 @@ var image = pipeline.NewTraceID(jobID, 3)
 
 // rig is a tracer and the collector that it sends to.
 type rig struct {
-	*tracing.Tracer
-	collector *tracingtest.Collector
-	metrics   *metrics.Registry
+	*telemetry.Tracer
+	collector *telemetrytest.Collector
+	metrics   *telemetry.Registry
 	closed    bool
 	t         *testing.T
 }
 
-func open(t *testing.T, change ...func(*tracing.Config)) *rig {
+func open(t *testing.T, change ...func(*telemetry.Config)) *rig {
 	t.Helper()
-	r := &rig{collector: tracingtest.Start(t), metrics: metrics.New(), t: t}
-	c := tracing.Config{Endpoint: service.SecretURL(r.collector.URL)}
+	r := &rig{collector: telemetrytest.Start(t), metrics: telemetry.NewRegistry(), t: t}
+	c := telemetry.Config{Endpoint: service.SecretURL(r.collector.URL)}
 	for _, f := range change {
 		f(&c)
 	}
 	var err error
-	r.Tracer, err = tracing.Open(t.Context(), c, tracing.Process{
+	r.Tracer, err = telemetry.Open(t.Context(), c, telemetry.Process{
 		Name: "gateway", Version: "v1.2.3", Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
 	})
 	if err != nil {
@@ -52,7 +50,7 @@ func open(t *testing.T, change ...func(*tracing.Config)) *rig {
 }
 
 // close sends what there is, and returns all that has arrived.
-func (r *rig) close() []tracingtest.Span {
+func (r *rig) close() []telemetrytest.Span {
 	r.t.Helper()
 	if !r.closed {
 		r.closed = true
@@ -63,11 +61,11 @@ func (r *rig) close() []tracingtest.Span {
 	return r.collector.Spans()
 }
 
-func one(t *testing.T, spans []tracingtest.Span, name string) tracingtest.Span {
+func one(t *testing.T, spans []telemetrytest.Span, name string) telemetrytest.Span {
 	t.Helper()
-	found := tracingtest.Named(spans, name)
+	found := telemetrytest.Named(spans, name)
 	if len(found) != 1 {
-		t.Fatalf("%d spans are named %s, want 1:\n%s", len(found), name, tracingtest.List(spans))
+		t.Fatalf("%d spans are named %s, want 1:\n%s", len(found), name, telemetrytest.List(spans))
 	}
 	return found[0]
 }
@@ -76,7 +74,7 @@ func one(t *testing.T, spans []tracingtest.Span, name string) tracingtest.Span {
 // parent and is known to all before it is sent, and both it and the intake lead to
 // the request.
 func TestTraceOfAnImage(t *testing.T) {
-	r := open(t, func(c *tracing.Config) {
+	r := open(t, func(c *telemetry.Config) {
 		c.Headers, c.ResourceAttributes = "x-key=a%20b, x-other=c", "deployment.environment.name=test,service.name=loses"
 		c.ServiceName = "wins"
 	})
@@ -94,7 +92,7 @@ func TestTraceOfAnImage(t *testing.T) {
 	late.Fail("damaged_image", "Damaged image")
 	late.End()
 	ended := created.Add(time.Second)
-	r.Ended(t.Context(), tracing.End{
+	r.Ended(t.Context(), telemetry.ImageEnd{
 		Image: image, JobID: jobID, Index: 3, Source: "inline", Bytes: 7, Code: "damaged_image", Text: "Damaged image",
 		Origin: origin, Created: created, Ended: ended,
 	})
@@ -122,8 +120,8 @@ func TestTraceOfAnImage(t *testing.T) {
 			t.Errorf("%s %+v", name, s)
 		}
 	}
-	for _, s := range []tracingtest.Span{root, one(t, spans, "intake"), one(t, spans, "later")} {
-		if len(s.Links) != 1 || s.Links[0] != (tracingtest.Link{TraceID: asked.TraceID, SpanID: asked.SpanID}) {
+	for _, s := range []telemetrytest.Span{root, one(t, spans, "intake"), one(t, spans, "later")} {
+		if len(s.Links) != 1 || s.Links[0] != (telemetrytest.Link{TraceID: asked.TraceID, SpanID: asked.SpanID}) {
 			t.Errorf("%s is linked to %v, want the request %s %s", s.Name, s.Links, asked.TraceID, asked.SpanID)
 		}
 	}
@@ -136,14 +134,14 @@ func TestTraceOfAnImage(t *testing.T) {
 	if h := r.collector.Header(); h.Get("X-Key") != "a b" || h.Get("X-Other") != "c" {
 		t.Errorf("headers %v", h)
 	}
-	metricstest.Expect(t, r.metrics, `spans_total{outcome="exported"} 5`, `spans_total{outcome="dropped"} 0`, `spans_total{outcome="lost"} 0`)
+	telemetrytest.Expect(t, r.metrics, `spans_total{outcome="exported"} 5`, `spans_total{outcome="dropped"} 0`, `spans_total{outcome="lost"} 0`)
 }
 
 // TestRootOfAClockSetBack holds that no clock makes an end come before its beginning.
 func TestRootOfAClockSetBack(t *testing.T) {
 	r := open(t)
 	now := time.Now()
-	r.Ended(t.Context(), tracing.End{Image: image, JobID: jobID, Created: now, Ended: now.Add(-time.Hour)})
+	r.Ended(t.Context(), telemetry.ImageEnd{Image: image, JobID: jobID, Created: now, Ended: now.Add(-time.Hour)})
 	if s := one(t, r.close(), "image"); !s.End.Equal(s.Start) || s.Failed || s.Attributes["status"] != "completed" {
 		t.Errorf("root %+v", s)
 	}
@@ -151,8 +149,8 @@ func TestRootOfAClockSetBack(t *testing.T) {
 
 // TestOff holds that a tracer that is switched off costs nothing.
 func TestOff(t *testing.T) {
-	m := metrics.New()
-	tracer, err := tracing.Open(t.Context(), tracing.Config{Headers: "unread"}, tracing.Process{Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: m})
+	m := telemetry.NewRegistry()
+	tracer, err := telemetry.Open(t.Context(), telemetry.Config{Headers: "unread"}, telemetry.Process{Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: m})
 	if tracer != nil || err != nil {
 		t.Fatalf("%v, %v", tracer, err)
 	}
@@ -168,7 +166,7 @@ func TestOff(t *testing.T) {
 		image.SetBool("a", true)
 		image.Event("waits")
 		image.Fail("code", "text")
-		tracer.Ended(t.Context(), tracing.End{JobID: jobID, Origin: tracer.Origin(ctx)})
+		tracer.Ended(t.Context(), telemetry.ImageEnd{JobID: jobID, Origin: tracer.Origin(ctx)})
 		part.End()
 		image.End()
 		span.Answered(500)
@@ -184,15 +182,15 @@ func TestOff(t *testing.T) {
 // TestSampling holds that the same images are recorded everywhere and always, and
 // of no image a part.
 func TestSampling(t *testing.T) {
-	recorded := func(c tracing.Config) map[string]int {
-		r := open(t, func(to *tracing.Config) { to.Sampler, to.SamplerArg = c.Sampler, c.SamplerArg })
+	recorded := func(c telemetry.Config) map[string]int {
+		r := open(t, func(to *telemetry.Config) { to.Sampler, to.SamplerArg = c.Sampler, c.SamplerArg })
 		for i := range 200 {
 			id := pipeline.NewTraceID(jobID, i)
 			ctx, span := r.Image(t.Context(), id, "intake")
 			_, part := r.Part(ctx, "PUT originals")
 			part.End()
 			span.End()
-			r.Ended(t.Context(), tracing.End{Image: id, JobID: jobID, Index: i, Created: time.Now(), Ended: time.Now()})
+			r.Ended(t.Context(), telemetry.ImageEnd{Image: id, JobID: jobID, Index: i, Created: time.Now(), Ended: time.Now()})
 		}
 		of := map[string]int{}
 		for _, s := range r.close() {
@@ -211,17 +209,17 @@ func TestSampling(t *testing.T) {
 			}
 		}
 	}
-	ratio := recorded(tracing.Config{Sampler: "parentbased_traceidratio", SamplerArg: "0.25"})
+	ratio := recorded(telemetry.Config{Sampler: "parentbased_traceidratio", SamplerArg: "0.25"})
 	whole("a quarter", ratio, 25, 75)
-	again := recorded(tracing.Config{Sampler: "traceidratio", SamplerArg: "0.25"})
+	again := recorded(telemetry.Config{Sampler: "traceidratio", SamplerArg: "0.25"})
 	whole("a quarter again", again, 25, 75)
 	for id := range ratio {
 		if again[id] == 0 {
 			t.Errorf("%s is recorded by one of two", id)
 		}
 	}
-	whole("all", recorded(tracing.Config{}), 200, 200)
-	whole("none", recorded(tracing.Config{Sampler: "parentbased_always_off"}), 0, 0)
+	whole("all", recorded(telemetry.Config{}), 200, 200)
+	whole("none", recorded(telemetry.Config{Sampler: "parentbased_always_off"}), 0, 0)
 }
 
 // TestClientsTrace holds what a request's client may say of its own trace, and that
@@ -256,7 +254,7 @@ func TestClientsTrace(t *testing.T) {
 	_, s := r.Request(t.Context(), "GET", "/unrecorded", []string{"00-" + trace + "-" + span + "-00"})
 	s.End()
 	spans := r.close()
-	if none := tracingtest.Named(spans, "GET /none"); len(none) != 15 {
+	if none := telemetrytest.Named(spans, "GET /none"); len(none) != 15 {
 		t.Errorf("%d requests", len(none))
 	} else {
 		for i, s := range none {
@@ -265,19 +263,19 @@ func TestClientsTrace(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range tracingtest.Named(spans, "GET /one") {
+	for _, s := range telemetrytest.Named(spans, "GET /one") {
 		if s.TraceID != trace || s.Parent != span {
 			t.Errorf("request %+v", s)
 		}
 	}
 	if len(spans) != 17 {
-		t.Errorf("%d spans:\n%s", len(spans), tracingtest.List(spans))
+		t.Errorf("%d spans:\n%s", len(spans), telemetrytest.List(spans))
 	}
 }
 
 // TestMistakes holds that an operator reads all of them at once, and no secret.
 func TestMistakes(t *testing.T) {
-	c := tracing.Config{
+	c := telemetry.Config{
 		Endpoint: "collector:4318", Headers: "hunter2", ResourceAttributes: "a=%zz", Sampler: "parentbased_traceidratio", SamplerArg: "2",
 	}
 	err := c.Validate()
@@ -291,7 +289,7 @@ func TestMistakes(t *testing.T) {
 	if strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a secret is told: %v", err)
 	}
-	for _, c := range []tracing.Config{
+	for _, c := range []telemetry.Config{
 		{Endpoint: "ftp://host"},
 		{Endpoint: "http://"},
 		{Endpoint: "http://host:4318?a=b"},
@@ -306,7 +304,7 @@ func TestMistakes(t *testing.T) {
 			t.Errorf("%+v passes", c)
 		}
 	}
-	for _, c := range []tracing.Config{
+	for _, c := range []telemetry.Config{
 		{}, {Sampler: "nonsense"}, {Endpoint: "https://user:password@host/path/"}, {Endpoint: "http://[::1]:4318", Sampler: "always_on", SamplerArg: "unread", Headers: "a=b,,c=d=e"},
 	} {
 		if err := c.Validate(); err != nil {
@@ -344,7 +342,7 @@ func TestLog(t *testing.T) {
 // TestNothingSecret holds that errors bring no text of their own along.
 func TestNothingSecret(t *testing.T) {
 	r := open(t)
-	s := tracing.Store(failing{}, "originals", r.Tracer)
+	s := telemetry.Store(failing{}, "originals", r.Tracer)
 	ctx, span := r.Image(t.Context(), image, "intake")
 	if err := s.Put(ctx, "id/My secret.jpg", nil, "image/jpeg"); !errors.Is(err, errSecret) {
 		t.Error(err)
@@ -352,7 +350,7 @@ func TestNothingSecret(t *testing.T) {
 	span.SetString("long", strings.Repeat("é", 10_000))
 	span.End()
 	spans := r.close()
-	if put := one(t, spans, "PUT originals"); !put.Failed || put.Attributes["error_code"] != "error" || strings.Contains(tracingtest.List(spans), "ecret") {
+	if put := one(t, spans, "PUT originals"); !put.Failed || put.Attributes["error_code"] != "error" || strings.Contains(telemetrytest.List(spans), "ecret") {
 		t.Errorf("PUT %+v", put)
 	}
 	if n := len(one(t, spans, "intake").Attributes["long"]); n > 512 {
