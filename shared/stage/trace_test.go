@@ -20,7 +20,7 @@ import (
 func line(t *testing.T, tracer *telemetry.Tracer) (publish func(i int, name, traceparent string), next func(queue string) broker.Delivery) {
 	t.Helper()
 	memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
-	b := telemetry.Broker(memory, tracer)
+	b := telemetry.Broker(memory, telemetry.NewRegistry(), tracer)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
@@ -48,7 +48,7 @@ func line(t *testing.T, tracer *telemetry.Tracer) (publish func(i int, name, tra
 		t.Helper()
 		u := upload(i)
 		u.OriginalFilename = name
-		to := telemetry.Broker(carrying{memory, traceparent}, tracer)
+		to := telemetry.Broker(carrying{memory, traceparent}, telemetry.NewRegistry(), tracer)
 		if err := stage.Publish(tracer.Within(t.Context(), u.TraceID), to, pipeline.ImageUpload, u); err != nil {
 			t.Fatal(err)
 		}

@@ -13,8 +13,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// BenchmarkImage is what the spans of one image cost, as many as an inline image
-// has, with their way to the collector and without what that does with them.
+// BenchmarkImage measures the spans of one inline image, including their export.
 func BenchmarkImage(b *testing.B) {
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)

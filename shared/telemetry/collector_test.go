@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,10 +17,9 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
-// TestCollectorAway holds that nobody waits for a collector that does not take what
-// it is sent, whatever it does instead, that the end of the process hardly does, and
-// that what is lost is counted.
-func TestCollectorAway(t *testing.T) {
+// TestCollectorUnavailable verifies that no span waits for a collector that does not
+// take spans, that Close waits only briefly, and that every lost span is counted.
+func TestCollectorUnavailable(t *testing.T) {
 	hang := make(chan struct{})
 	defer close(hang)
 	for name, answer := range map[string]http.HandlerFunc{
@@ -27,13 +28,13 @@ func TestCollectorAway(t *testing.T) {
 			w.Header().Set("Retry-After", "20")
 			w.WriteHeader(http.StatusServiceUnavailable)
 		},
-		"moves on": func(w http.ResponseWriter, _ *http.Request) {
+		"redirect": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "http://127.0.0.1:1/")
 			w.WriteHeader(http.StatusTemporaryRedirect)
 		},
-		"breaks off": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"reset": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"silent": func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body) // else the server does not notice that the client goes
+			_, _ = io.Copy(io.Discard, r.Body) // so that the server notices the end of the client
 			select {
 			case <-hang:
 			case <-r.Context().Done():
@@ -51,7 +52,7 @@ func TestCollectorAway(t *testing.T) {
 			began := time.Now()
 			r.close()
 			if took := time.Since(began); took > 8*time.Second {
-				t.Errorf("closing took %s", took)
+				t.Errorf("Close took %s", took)
 			}
 			if sum := r.count("dropped") + r.count("lost"); sum != n {
 				t.Errorf("%d spans were dropped and %d lost, of %d", r.count("dropped"), r.count("lost"), n)
@@ -60,27 +61,69 @@ func TestCollectorAway(t *testing.T) {
 	}
 }
 
-// TestCollectorComesBack holds that what waits is sent when the collector takes it
-// again.
+// TestCollectorComesBack verifies that waiting spans are sent when the collector is
+// available again, and that the log has one line for each change.
 func TestCollectorComesBack(t *testing.T) {
 	r := open(t)
-	r.collector.Answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	var tries atomic.Int32
+	r.collector.Answer(func(w http.ResponseWriter, _ *http.Request) {
+		if tries.Add(1) == 1 {
+			panic(http.ErrAbortHandler) // a network error
+		}
+		w.WriteHeader(http.StatusBadGateway)
+	})
 	_, s := r.Image(t.Context(), image, "intake")
 	s.End()
-	r.collector.Await("two tries", func([]telemetrytest.Span) bool { return r.collector.Requests() >= 2 })
+	r.collector.Await("two tries", func([]telemetrytest.Span) bool { return tries.Load() >= 2 })
 	r.collector.Answer(nil)
 	r.collector.Await("the span", func(spans []telemetrytest.Span) bool { return len(spans) == 1 })
+	r.close()
+	if log := r.log.String(); strings.Count(log, "level=WARN") != 1 || strings.Count(log, "level=INFO") != 1 {
+		t.Errorf("the log has\n%s", log)
+	}
+	_, s = r.Image(t.Context(), image, "late")
+	s.End()
+	telemetrytest.Expect(t, r.metrics, `spans_total{outcome="exported"} 1`, `spans_total{outcome="dropped"} 1`, `spans_total{outcome="lost"} 0`)
 }
 
-// TestSecuredCollector holds that a collector is believed by the authorities that
-// the operator names, and else not.
+// TestOnlyOurConfiguration verifies that variables that only the exporter knows change
+// nothing, and that the credentials in the endpoint are used.
+func TestOnlyOurConfiguration(t *testing.T) {
+	for name, value := range map[string]string{
+		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1",
+		"OTEL_EXPORTER_OTLP_TRACES_HEADERS":  "x-key=theirs",
+		"OTEL_EXPORTER_OTLP_PROTOCOL":        "http/json",
+		"OTEL_EXPORTER_OTLP_COMPRESSION":     "gzip",
+		"OTEL_EXPORTER_OTLP_INSECURE":        "false",
+		"OTEL_TRACES_SAMPLER":                "always_off",
+		"OTEL_RESOURCE_ATTRIBUTES":           "service.name=theirs",
+	} {
+		t.Setenv(name, value)
+	}
+	r := open(t, func(c *telemetry.Config) {
+		c.Endpoint = service.SecretURL(strings.Replace(c.Endpoint.Reveal(), "http://", "http://user:hush@", 1))
+	})
+	_, s := r.Image(t.Context(), image, "intake")
+	s.End()
+	if s := one(t, r.close(), "intake"); s.Service != "gateway" {
+		t.Errorf("%+v", s)
+	}
+	h := r.collector.Header()
+	user, password, _ := (&http.Request{Header: h}).BasicAuth()
+	if user != "user" || password != "hush" || h.Get("X-Key") != "" || h.Get("User-Agent") != "Imagebatch/v1.2.3" {
+		t.Errorf("headers %v", h)
+	}
+}
+
+// TestSecuredCollector verifies that only a collector with a certificate of the
+// operator's authorities gets spans.
 func TestSecuredCollector(t *testing.T) {
 	for _, known := range []bool{true, false} {
 		c := telemetrytest.StartTLS(t)
-		c.Server().Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+		c.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 		roots := x509.NewCertPool()
 		if known {
-			roots.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Server().Certificate().Raw}))
+			roots.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate().Raw}))
 		}
 		tracer, err := telemetry.Open(t.Context(), telemetry.Config{Endpoint: service.SecretURL(c.URL)}, telemetry.Process{
 			Name: "gateway", Roots: roots, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),

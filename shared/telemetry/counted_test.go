@@ -5,18 +5,12 @@ import (
 	"errors"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
-	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
-	"github.com/imagebatch/imagebatch/shared/objectstore/storetest"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func openBroker(t *testing.T, queues ...string) *membroker.Broker {
 	t.Helper()
@@ -29,26 +23,10 @@ func openBroker(t *testing.T, queues ...string) *membroker.Broker {
 	return b
 }
 
-func openStore(t *testing.T) objectstore.Store {
-	t.Helper()
-	s, err := dirstore.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
-}
-
-func TestStoreSuite(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) objectstore.Store {
-		return meter.Store(openStore(t), "originals", telemetry.NewRegistry())
-	})
-}
-
 func TestBrokerIsCounted(t *testing.T) {
 	m := telemetry.NewRegistry()
 	inner := openBroker(t, "q")
-	b := meter.Broker(inner, m)
+	b := telemetry.Broker(inner, m, nil)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	for range 2 {
@@ -74,7 +52,7 @@ func TestBrokerIsCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	full := errors.New("hands are full")
+	full := errors.New("no room")
 	if err := b.Publish(t.Context(), "q", broker.Message{}); err != nil {
 		t.Fatal(err)
 	}
@@ -95,17 +73,17 @@ func TestBrokerIsCounted(t *testing.T) {
 	telemetrytest.Expect(t, m, `broker_usable 0`)
 }
 
-// away is a store that is not there.
-type away struct{ objectstore.Store }
+// unavailable is a store whose server is down.
+type unavailable struct{ objectstore.Store }
 
-func (away) Get(context.Context, string) (*objectstore.Object, error) {
+func (unavailable) Get(context.Context, string) (*objectstore.Object, error) {
 	return nil, objectstore.ErrUnavailable
 }
-func (away) Ready(context.Context) error { return errors.New("connection refused") }
+func (unavailable) Ready(context.Context) error { return errors.New("connection refused") }
 
 func TestStoreIsCounted(t *testing.T) {
 	m := telemetry.NewRegistry()
-	s := meter.Store(openStore(t), "originals", m)
+	s := telemetry.Store(openStore(t), "originals", m, nil)
 	ctx := t.Context()
 	if err := s.Put(ctx, "id/a.jpg", []byte("0123456789"), "image/jpeg"); err != nil {
 		t.Fatal(err)
@@ -125,12 +103,12 @@ func TestStoreIsCounted(t *testing.T) {
 	if err := errors.Join(s.Delete(ctx, "id/a.jpg"), s.Ready(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	gone := meter.Store(away{}, "processed", m)
+	gone := telemetry.Store(unavailable{}, "processed", m, nil)
 	if _, err := gone.Get(ctx, "x"); !errors.Is(err, objectstore.ErrUnavailable) {
 		t.Fatal(err)
 	}
 	if gone.Ready(ctx) == nil {
-		t.Fatal("a store that is away is ready")
+		t.Fatal("an unavailable store is ready")
 	}
 	telemetrytest.Expect(t, m,
 		`objectstore_operations_total{operation="put",outcome="ok",store="originals"} 1`,

@@ -58,7 +58,7 @@ func (t *Tracer) Request(ctx context.Context, method, route string, traceparent 
 // Answered records the status of a response. A status of 500 or above is an error.
 func (s *Span) Answered(status int) {
 	s.SetInt("http.response.status_code", int64(status))
-	if status >= http.StatusInternalServerError {
+	if s != nil && status >= http.StatusInternalServerError {
 		s.Fail(strconv.Itoa(status), "")
 	}
 }

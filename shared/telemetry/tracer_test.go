@@ -22,11 +22,12 @@ const jobID = "550e8400-e29b-41d4-a716-446655440000"
 
 var image = pipeline.NewTraceID(jobID, 3)
 
-// rig is a tracer and the collector that it sends to.
+// rig is a tracer and its collector.
 type rig struct {
 	*telemetry.Tracer
 	collector *telemetrytest.Collector
 	metrics   *telemetry.Registry
+	log       strings.Builder // read it after close
 	closed    bool
 	t         *testing.T
 }
@@ -40,7 +41,7 @@ func open(t *testing.T, change ...func(*telemetry.Config)) *rig {
 	}
 	var err error
 	r.Tracer, err = telemetry.Open(t.Context(), c, telemetry.Process{
-		Name: "gateway", Version: "v1.2.3", Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
+		Name: "gateway", Version: "v1.2.3", Log: slog.New(slog.NewTextHandler(&r.log, nil)), Metrics: r.metrics,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +50,7 @@ func open(t *testing.T, change ...func(*telemetry.Config)) *rig {
 	return r
 }
 
-// close sends what there is, and returns all that has arrived.
+// close ends the tracer and returns all received spans.
 func (r *rig) close() []telemetrytest.Span {
 	r.t.Helper()
 	if !r.closed {
@@ -70,9 +71,9 @@ func one(t *testing.T, spans []telemetrytest.Span, name string) telemetrytest.Sp
 	return found[0]
 }
 
-// TestTraceOfAnImage holds what a trace is: its id is the image's, its root has no
-// parent and is known to all before it is sent, and both it and the intake lead to
-// the request.
+// TestTraceOfAnImage verifies that a trace has the image's ID, that its root has no
+// parent and the ID that all spans expect, and that the root and the intake are linked
+// to the request.
 func TestTraceOfAnImage(t *testing.T) {
 	r := open(t, func(c *telemetry.Config) {
 		c.Headers, c.ResourceAttributes = "x-key=a%20b, x-other=c", "deployment.environment.name=test,service.name=loses"
@@ -137,7 +138,7 @@ func TestTraceOfAnImage(t *testing.T) {
 	telemetrytest.Expect(t, r.metrics, `spans_total{outcome="exported"} 5`, `spans_total{outcome="dropped"} 0`, `spans_total{outcome="lost"} 0`)
 }
 
-// TestRootOfAClockSetBack holds that no clock makes an end come before its beginning.
+// TestRootOfAClockSetBack verifies that no span ends before it starts.
 func TestRootOfAClockSetBack(t *testing.T) {
 	r := open(t)
 	now := time.Now()
@@ -147,7 +148,7 @@ func TestRootOfAClockSetBack(t *testing.T) {
 	}
 }
 
-// TestOff holds that a tracer that is switched off costs nothing.
+// TestOff verifies that a nil Tracer allocates nothing.
 func TestOff(t *testing.T) {
 	m := telemetry.NewRegistry()
 	tracer, err := telemetry.Open(t.Context(), telemetry.Config{Headers: "unread"}, telemetry.Process{Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: m})
@@ -163,7 +164,6 @@ func TestOff(t *testing.T) {
 		image.Image(jobID, 1)
 		image.SetString("a", "b")
 		image.SetInt("a", 1)
-		image.SetBool("a", true)
 		image.Event("waits")
 		image.Fail("code", "text")
 		tracer.Ended(t.Context(), telemetry.ImageEnd{JobID: jobID, Origin: tracer.Origin(ctx)})
@@ -172,15 +172,14 @@ func TestOff(t *testing.T) {
 		span.Answered(500)
 		span.End()
 		if tracer.Log(log) != log || tracer.Close() != nil {
-			t.Error("something is there")
+			t.Error("a nil Tracer does something")
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
-// TestSampling holds that the same images are recorded everywhere and always, and
-// of no image a part.
+// TestSampling verifies that every process records the same images, each as a whole.
 func TestSampling(t *testing.T) {
 	recorded := func(c telemetry.Config) map[string]int {
 		r := open(t, func(to *telemetry.Config) { to.Sampler, to.SamplerArg = c.Sampler, c.SamplerArg })
@@ -222,8 +221,8 @@ func TestSampling(t *testing.T) {
 	whole("none", recorded(telemetry.Config{Sampler: "parentbased_always_off"}), 0, 0)
 }
 
-// TestClientsTrace holds what a request's client may say of its own trace, and that
-// anything else is as good as nothing.
+// TestClientsTrace verifies which values of a client's traceparent are used and which
+// are ignored.
 func TestClientsTrace(t *testing.T) {
 	const trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	r := open(t)
@@ -273,7 +272,7 @@ func TestClientsTrace(t *testing.T) {
 	}
 }
 
-// TestMistakes holds that an operator reads all of them at once, and no secret.
+// TestMistakes verifies that one run reports every mistake, and no secret.
 func TestMistakes(t *testing.T) {
 	c := telemetry.Config{
 		Endpoint: "collector:4318", Headers: "hunter2", ResourceAttributes: "a=%zz", Sampler: "parentbased_traceidratio", SamplerArg: "2",
@@ -283,11 +282,11 @@ func TestMistakes(t *testing.T) {
 		"OTEL_EXPORTER_OTLP_ENDPOINT: want", "OTEL_EXPORTER_OTLP_HEADERS: want", "OTEL_RESOURCE_ATTRIBUTES: want", `OTEL_TRACES_SAMPLER_ARG "2": want`,
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v says nothing of %s", err, want)
+			t.Errorf("%v does not mention %s", err, want)
 		}
 	}
 	if strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("a secret is told: %v", err)
+		t.Errorf("the error contains a secret: %v", err)
 	}
 	for _, c := range []telemetry.Config{
 		{Endpoint: "ftp://host"},
@@ -313,7 +312,7 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// TestLog holds which ids a line has.
+// TestLog verifies which IDs a line has.
 func TestLog(t *testing.T) {
 	var out strings.Builder
 	r := open(t)
@@ -339,10 +338,10 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// TestNothingSecret holds that errors bring no text of their own along.
+// TestNothingSecret verifies that a span does not contain the text of an error.
 func TestNothingSecret(t *testing.T) {
 	r := open(t)
-	s := telemetry.Store(failing{}, "originals", r.Tracer)
+	s := telemetry.Store(failing{}, "originals", r.metrics, r.Tracer)
 	ctx, span := r.Image(t.Context(), image, "intake")
 	if err := s.Put(ctx, "id/My secret.jpg", nil, "image/jpeg"); !errors.Is(err, errSecret) {
 		t.Error(err)
