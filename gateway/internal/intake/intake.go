@@ -90,7 +90,7 @@ type Deps struct {
 type Intake struct {
 	config    Config
 	deps      Deps
-	figures   figures
+	metrics   intakeMetrics
 	downloads *download.Client
 	schedule  *schedule
 	outbox    chan struct{} // a token when something may be unsent
@@ -100,8 +100,7 @@ type Intake struct {
 	activity  atomic.Uint64 // grows whenever an image gets on
 }
 
-// figures are the metrics.
-type figures struct {
+type intakeMetrics struct {
 	fetches   *telemetry.Counter
 	fetchTime *telemetry.Histogram
 	leaseLost *telemetry.Counter
@@ -129,7 +128,7 @@ func New(c Config, d Deps) *Intake {
 		}),
 		schedule: newSchedule(c.Fetchers),
 		outbox:   make(chan struct{}, 1),
-		figures: figures{
+		metrics: intakeMetrics{
 			fetches:   m.Counter("fetches_total", "Fetches of image URLs, by outcome.", "outcome").From0("ok", pipeline.CodeDownloadFailed),
 			fetchTime: m.Histogram("fetch_duration_seconds", "Time of one fetch of an image URL.", []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}),
 			leaseLost: m.Counter("leases_lost_total", "Jobs that another gateway has taken over."),
@@ -178,7 +177,7 @@ func (in *Intake) until(ctx context.Context, what string, mends func(error) bool
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		in.figures.waits.Inc(what)
+		in.metrics.waits.Inc(what)
 		if n == 0 {
 			in.deps.Log.WarnContext(ctx, "waiting for a dependency", "for", what, "error", err)
 		}
