@@ -25,25 +25,27 @@ const (
 	maxReplyBytes  = 64 << 10         // of one response
 )
 
-// queue is the SDK's batch processor with two additions: it counts what became of
-// each span, which the SDK does not report, and it keeps export errors from the SDK,
-// whose error handler is global.
+// queue is the SDK's batch processor with a count of dropped spans, which the SDK does
+// not report.
 type queue struct {
 	sdktrace.SpanProcessor // the SDK's
-	exporter               sdktrace.SpanExporter
+	exporter               *exporter
 	client                 *http.Client
-	spans                  *Counter
-	waiting                atomic.Int64
-	closed                 atomic.Bool
+}
+
+// exporter is the SDK's exporter with a count of what became of each span. It logs
+// errors instead of returning them: the batch processor would write them to stderr.
+type exporter struct {
+	sdktrace.SpanExporter // the SDK's
+	spans                 *Counter
+	log                   *slog.Logger
+	waiting               atomic.Int64 // spans in the queue or in a batch
 }
 
 var (
 	_ sdktrace.SpanProcessor = (*queue)(nil)
-	_ sdktrace.SpanExporter  = (*counted)(nil)
+	_ sdktrace.SpanExporter  = (*exporter)(nil)
 )
-
-// counted is the exporter of a queue, as the SDK's batch processor sees it.
-type counted struct{ *queue }
 
 func newQueue(ctx context.Context, c parsed, p Process, spans *Counter) (*queue, error) {
 	transport := &collectorTransport{log: p.Log, Transport: &http.Transport{
@@ -52,12 +54,12 @@ func newQueue(ctx context.Context, c parsed, p Process, spans *Counter) (*queue,
 		IdleConnTimeout:   time.Minute,
 		ForceAttemptHTTP2: true,
 	}}
-	q := &queue{spans: spans.From0("exported", "dropped", "lost"), client: &http.Client{
+	client := &http.Client{
 		Transport: transport,
 		Timeout:   requestTimeout,
 		// A redirect could send the headers, which may contain a key, to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}
 	headers := map[string]string{"User-Agent": "Imagebatch/" + p.Version}
 	if user := c.url.User; user != nil { // the exporter ignores it
 		password, _ := user.Password()
@@ -66,10 +68,10 @@ func newQueue(ctx context.Context, c parsed, p Process, spans *Counter) (*queue,
 	for _, h := range c.headers {
 		headers[http.CanonicalHeaderKey(h[0])] = h[1]
 	}
-	exporter, err := otlptracehttp.New(context.WithoutCancel(ctx),
+	otlp, err := otlptracehttp.New(context.WithoutCancel(ctx),
 		otlptracehttp.WithEndpointURL(c.url.String()),
 		otlptracehttp.WithHeaders(headers),
-		otlptracehttp.WithHTTPClient(q.client),
+		otlptracehttp.WithHTTPClient(client),
 		otlptracehttp.WithTLSClientConfig(nil), // the client has it
 		otlptracehttp.WithEncoding(otlptracehttp.EncodingProtobuf),
 		otlptracehttp.WithCompression(otlptracehttp.NoCompression),
@@ -81,49 +83,41 @@ func newQueue(ctx context.Context, c parsed, p Process, spans *Counter) (*queue,
 	if err != nil {
 		return nil, fmt.Errorf("exporter of traces: %w", err)
 	}
-	q.exporter = exporter
-	q.SpanProcessor = sdktrace.NewBatchSpanProcessor(counted{q},
+	e := &exporter{SpanExporter: otlp, log: p.Log, spans: spans.From0("exported", "dropped", "lost")}
+	return &queue{exporter: e, client: client, SpanProcessor: sdktrace.NewBatchSpanProcessor(e,
 		sdktrace.WithMaxQueueSize(queueSpans),
 		sdktrace.WithMaxExportBatchSize(batchSpans),
 		sdktrace.WithBatchTimeout(batchDelay),
 		sdktrace.WithExportTimeout(exportTimeout),
-	)
-	return q, nil
+	)}, nil
 }
 
 // OnEnd implements sdktrace.SpanProcessor. It never blocks.
 func (q *queue) OnEnd(s sdktrace.ReadOnlySpan) {
-	if q.closed.Load() {
-		q.spans.Inc("dropped")
-		return
-	}
-	if q.waiting.Add(1) > queueSpans {
-		q.waiting.Add(-1)
-		q.spans.Inc("dropped")
+	if q.exporter.waiting.Add(1) > queueSpans {
+		q.exporter.waiting.Add(-1)
+		q.exporter.spans.Inc("dropped")
 		return
 	}
 	q.SpanProcessor.OnEnd(s)
 }
 
-// ExportSpans implements sdktrace.SpanExporter. It returns no error, because the SDK
-// would write it to stderr.
-func (c counted) ExportSpans(ctx context.Context, batch []sdktrace.ReadOnlySpan) error {
+// ExportSpans implements sdktrace.SpanExporter. It always returns nil.
+func (e *exporter) ExportSpans(ctx context.Context, batch []sdktrace.ReadOnlySpan) error {
 	outcome := "exported"
-	if err := c.exporter.ExportSpans(ctx, batch); err != nil {
+	if err := e.SpanExporter.ExportSpans(ctx, batch); err != nil {
 		outcome = "lost"
+		e.log.DebugContext(ctx, "spans lost", "spans", len(batch), "error", err)
 	}
-	c.waiting.Add(-int64(len(batch)))
-	c.spans.Add(float64(len(batch)), outcome)
+	e.waiting.Add(-int64(len(batch)))
+	e.spans.Add(float64(len(batch)), outcome)
 	return nil
 }
 
-// Shutdown implements sdktrace.SpanExporter.
-func (c counted) Shutdown(ctx context.Context) error { return c.exporter.Shutdown(ctx) }
-
 // close sends the waiting spans, for at most flushTimeout. Then the exporter gives up
-// what is left, so that the batch processor ends.
+// the remaining spans, so that the batch processor ends.
 func (q *queue) close() error {
-	q.closed.Store(true)
+	q.exporter.waiting.Add(queueSpans) // OnEnd drops later spans
 	giveUp := time.AfterFunc(flushTimeout, func() { _ = q.exporter.Shutdown(context.Background()) })
 	defer giveUp.Stop()
 	defer q.client.CloseIdleConnections()

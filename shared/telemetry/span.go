@@ -63,7 +63,7 @@ func (s *Span) Answered(status int) {
 	}
 }
 
-// SetString sets a text, cut to 256 bytes. An empty text is not set.
+// SetString sets a text, cut to 256 characters. An empty text is not set.
 func (s *Span) SetString(key, value string) {
 	if s != nil && value != "" {
 		s.span.SetAttributes(attribute.String(key, value))
