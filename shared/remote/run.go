@@ -72,7 +72,8 @@ func Run[C Configuration[C]](ctx context.Context, name string, environ []string,
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, traces.Close()) }()          // last of all, when everything has been recorded
+	// Last of all, when every span has ended.
+	defer func() { err = errors.Join(err, traces.Close()) }()          //nolint:contextcheck // It flushes after ctx has ended.
 	servers, err := c.Remote.open(declare, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: a drain needs them.
 	if err != nil {
 		return err

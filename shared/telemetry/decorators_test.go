@@ -48,7 +48,9 @@ func openStore(t *testing.T) objectstore.Store {
 
 func TestStoreSuite(t *testing.T) {
 	r := open(t)
-	storetest.Run(t, func(t *testing.T) objectstore.Store { return telemetry.Store(openStore(t), "originals", r.metrics, r.Tracer) })
+	storetest.Run(t, func(t *testing.T) objectstore.Store {
+		return telemetry.Store(openStore(t), "originals", r.metrics, r.Tracer)
+	})
 }
 
 // TestStoreSpans verifies that an operation is a part of the work that needs it, and

@@ -89,7 +89,7 @@ func (t *Tracer) Ended(ctx context.Context, e ImageEnd) {
 	if t == nil {
 		return
 	}
-	from := parseOrigin(e.Origin)
+	from := parseOrigin(e.Origin) //nolint:contextcheck // The parser wants a context but reads nothing from it.
 	began := e.Created
 	if !from.began.IsZero() && from.began.Before(began) {
 		began = from.began // the work before the job was stored is a part of it
