@@ -26,12 +26,11 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/settle"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/failpoint"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/release"
 	"github.com/imagebatch/imagebatch/shared/service"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Deps are what the gateway works with. The job store is its own.
@@ -39,8 +38,8 @@ type Deps struct {
 	Broker               broker.Broker
 	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
-	Metrics              *metrics.Registry
-	Traces               *tracing.Tracer // may be nil
+	Metrics              *telemetry.Registry
+	Traces               *telemetry.Tracer // may be nil
 }
 
 // Service is one gateway.

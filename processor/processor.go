@@ -14,12 +14,11 @@ import (
 	"github.com/imagebatch/imagebatch/processor/internal/product"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/failpoint"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/stage"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Deps are what the processor works with.
@@ -27,8 +26,8 @@ type Deps struct {
 	Broker               broker.Broker
 	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
-	Metrics              *metrics.Registry
-	Traces               *tracing.Tracer // may be nil
+	Metrics              *telemetry.Registry
+	Traces               *telemetry.Tracer // may be nil
 }
 
 // Service is one processor.

@@ -12,9 +12,9 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // TestDrainFinishesWorkInHand holds that a stage that is told to stop finishes
@@ -165,7 +165,7 @@ func TestDeadLetters(t *testing.T) {
 		healed := time.Now().Add(time.Hour)
 		var told []pipeline.Envelope
 		work.Go(func() {
-			d := stage.Deps{Broker: b, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(), Concurrency: 1}
+			d := stage.Deps{Broker: b, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(), Concurrency: 1}
 			err := stage.DrainDead(ctx, d, func(_ context.Context, e pipeline.Envelope) error {
 				if time.Now().Before(healed) {
 					return errors.New("the database is away")

@@ -17,10 +17,10 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -49,7 +49,7 @@ type rig struct {
 
 // deps are the defaults of a rig; a test changes them.
 func (r *rig) deps() stage.Deps {
-	return stage.Deps{Broker: r.broker, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(), Concurrency: 4}
+	return stage.Deps{Broker: r.broker, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(), Concurrency: 4}
 }
 
 // inBubble runs the test with a fake clock: the retry ladder's 15 s take none.

@@ -14,9 +14,9 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/failpoint"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // errGiveBack ends a consumer whose deliveries could neither be finished nor put
@@ -36,11 +36,11 @@ type worker struct {
 	deps  Deps
 	queue string
 
-	messages *metrics.Counter
-	duration *metrics.Histogram
-	wait     *metrics.Histogram
-	attempts *metrics.Histogram
-	inHand   *metrics.Gauge
+	messages *telemetry.Counter
+	duration *telemetry.Histogram
+	wait     *telemetry.Histogram
+	attempts *telemetry.Histogram
+	inHand   *telemetry.Gauge
 	left     atomic.Int64 // tries that were left behind at their deadline and still run
 }
 

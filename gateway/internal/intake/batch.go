@@ -178,7 +178,7 @@ func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
 	case errors.Is(err, job.ErrLeaseLost):
 		// We stood still for so long that the reservation was cleared away. Another
 		// try is all it takes.
-		b.in.figures.leaseLost.Inc()
+		b.in.metrics.leaseLost.Inc()
 		return nil, fmt.Errorf("create job %s: %w: %w", b.id, job.ErrUnavailable, err)
 	case err != nil:
 		b.doubtful = errors.Is(err, job.ErrUnavailable)

@@ -63,27 +63,27 @@ func (in *Intake) fetch(ctx context.Context, t *task) {
 	}
 	switch {
 	case ctx.Err() != nil:
-		in.figures.fetches.Inc("given_up")
+		in.metrics.fetches.Inc("given_up")
 		return
 	case lost(err):
-		in.figures.fetches.Inc("lease_lost")
-		in.figures.leaseLost.Inc()
+		in.metrics.fetches.Inc("lease_lost")
+		in.metrics.leaseLost.Inc()
 		in.schedule.drop(t.job)
 		in.deps.Log.WarnContext(ctx, "job is no longer ours", "job_id", t.job.id, "error", err)
 		return
 	case errors.Is(err, errNotMine):
-		in.figures.fetches.Inc("not_needed")
+		in.metrics.fetches.Inc("not_needed")
 		if errors.Is(err, errCancelled) {
 			in.schedule.stop(t.job.id)
 		}
 		return
 	case failed:
-		in.figures.fetches.Inc(f.Code)
+		in.metrics.fetches.Inc(f.Code)
 		in.deps.Log.InfoContext(ctx, "image not fetched", "job_id", t.job.id, "trace_id", t.trace, "index", t.index, "error", cut(f.Error(), maxLogBytes))
 	default:
-		in.figures.fetches.Inc("ok")
+		in.metrics.fetches.Inc("ok")
 	}
-	in.figures.fetchTime.Observe(time.Since(began).Seconds())
+	in.metrics.fetchTime.Observe(time.Since(began).Seconds())
 }
 
 // fetchImage brings one image from its address into the store of originals. An

@@ -43,7 +43,7 @@ func (in *Intake) retainOnce(ctx context.Context, now time.Time) error {
 		if err != nil {
 			return fmt.Errorf("hide ended jobs: %w", err)
 		}
-		in.figures.deleted.Add(float64(n), "job")
+		in.metrics.deleted.Add(float64(n), "job")
 		if n > 0 {
 			failpoint.Reach("jobs hidden", "")
 		}
@@ -178,7 +178,7 @@ func (in *Intake) deleteObjects(ctx context.Context, s objectstore.Store, kind s
 	if err := deleteAll(ctx, s, keys); err != nil {
 		return err
 	}
-	in.figures.deleted.Add(float64(len(keys)), kind)
+	in.metrics.deleted.Add(float64(len(keys)), kind)
 	return nil
 }
 

@@ -25,10 +25,10 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -176,7 +176,7 @@ func (r *rig) close() {
 func (r *rig) intake(owner string, b broker.Broker) *Intake {
 	return New(r.config, Deps{
 		Jobs: r.jobs, Originals: r.originals, Processed: r.processed, Broker: b, Owner: owner, Now: r.now,
-		Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
+		Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),
 		Changed: func(_ context.Context, id string, revision int64) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -262,7 +262,7 @@ func TestTheEndOfTheHub(t *testing.T) {
 	b := setup(t, progress.Config{})
 	b.create("a", 1)
 	ctx, cancel := context.WithCancel(t.Context())
-	hub := progress.New(progress.Config{}, b, slog.New(slog.DiscardHandler), metrics.New())
+	hub := progress.New(progress.Config{}, b, slog.New(slog.DiscardHandler), telemetry.NewRegistry())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -19,9 +19,9 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -72,7 +72,7 @@ func setup(t testing.TB) *rig {
 	done := make(chan error, 1)
 	go func() {
 		done <- Run(ctx, Deps{
-			Jobs: r.jobs, Broker: r.broker, Log: log, Metrics: metrics.New(),
+			Jobs: r.jobs, Broker: r.broker, Log: log, Metrics: telemetry.NewRegistry(),
 			Changed: func(_ context.Context, _ string, revision int64) { r.changes <- revision },
 			Settled: func() { r.settled.Add(1) },
 		})
@@ -218,7 +218,7 @@ func TestUnknownImagesAreDropped(t *testing.T) {
 }
 
 func TestContradictionFailsTheImage(t *testing.T) {
-	s := newSettler(Deps{Metrics: metrics.New(), Log: slog.New(slog.DiscardHandler)})
+	s := newSettler(Deps{Metrics: telemetry.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
 	elsewhere := completed("x", 0)
 	elsewhere.ProcessedPath = "../secret"
 	unknown := completed("x", 0)

@@ -14,7 +14,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
-	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // silence is short enough for a test, and long enough for a busy machine.
@@ -39,9 +39,9 @@ func vhost(t *testing.T) string {
 }
 
 // openHealing starts a Broker with a hook, and gives the calls of it.
-func openHealing(t *testing.T, q string) (*rabbitmq.Broker, <-chan bool, *metrics.Registry) {
+func openHealing(t *testing.T, q string) (*rabbitmq.Broker, <-chan bool, *telemetry.Registry) {
 	t.Helper()
-	registry := metrics.New()
+	registry := telemetry.NewRegistry()
 	b := openWith(t, rabbitmq.Config{
 		URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q},
 		PublishTimeout: time.Second, Silence: silence, Metrics: registry,
@@ -204,7 +204,7 @@ func TestSlowQueueIsKept(t *testing.T) {
 }
 
 // tells says whether the metrics have that line.
-func tells(t *testing.T, registry *metrics.Registry, line string) bool {
+func tells(t *testing.T, registry *telemetry.Registry, line string) bool {
 	t.Helper()
 	page := httptest.NewRecorder()
 	registry.Handler().ServeHTTP(page, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))

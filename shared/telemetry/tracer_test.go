@@ -1,4 +1,4 @@
-package tracing_test
+package telemetry_test
 
 import (
 	"encoding/json"
@@ -10,12 +10,10 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/imagebatch/imagebatch/shared/metrics"
-	"github.com/imagebatch/imagebatch/shared/metrics/metricstest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
-	"github.com/imagebatch/imagebatch/shared/tracing"
-	"github.com/imagebatch/imagebatch/shared/tracing/tracingtest"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -24,25 +22,26 @@ const jobID = "550e8400-e29b-41d4-a716-446655440000"
 
 var image = pipeline.NewTraceID(jobID, 3)
 
-// rig is a tracer and the collector that it sends to.
+// rig is a tracer and its collector.
 type rig struct {
-	*tracing.Tracer
-	collector *tracingtest.Collector
-	metrics   *metrics.Registry
+	*telemetry.Tracer
+	collector *telemetrytest.Collector
+	metrics   *telemetry.Registry
+	log       strings.Builder // read it after close
 	closed    bool
 	t         *testing.T
 }
 
-func open(t *testing.T, change ...func(*tracing.Config)) *rig {
+func open(t *testing.T, change ...func(*telemetry.Config)) *rig {
 	t.Helper()
-	r := &rig{collector: tracingtest.Start(t), metrics: metrics.New(), t: t}
-	c := tracing.Config{Endpoint: service.SecretURL(r.collector.URL)}
+	r := &rig{collector: telemetrytest.Start(t), metrics: telemetry.NewRegistry(), t: t}
+	c := telemetry.Config{Endpoint: service.SecretURL(r.collector.URL)}
 	for _, f := range change {
 		f(&c)
 	}
 	var err error
-	r.Tracer, err = tracing.Open(t.Context(), c, tracing.Process{
-		Name: "gateway", Version: "v1.2.3", Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
+	r.Tracer, err = telemetry.Open(t.Context(), c, telemetry.Process{
+		Name: "gateway", Version: "v1.2.3", Log: slog.New(slog.NewTextHandler(&r.log, nil)), Metrics: r.metrics,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -51,8 +50,8 @@ func open(t *testing.T, change ...func(*tracing.Config)) *rig {
 	return r
 }
 
-// close sends what there is, and returns all that has arrived.
-func (r *rig) close() []tracingtest.Span {
+// close ends the tracer and returns all received spans.
+func (r *rig) close() []telemetrytest.Span {
 	r.t.Helper()
 	if !r.closed {
 		r.closed = true
@@ -63,20 +62,20 @@ func (r *rig) close() []tracingtest.Span {
 	return r.collector.Spans()
 }
 
-func one(t *testing.T, spans []tracingtest.Span, name string) tracingtest.Span {
+func one(t *testing.T, spans []telemetrytest.Span, name string) telemetrytest.Span {
 	t.Helper()
-	found := tracingtest.Named(spans, name)
+	found := telemetrytest.Named(spans, name)
 	if len(found) != 1 {
-		t.Fatalf("%d spans are named %s, want 1:\n%s", len(found), name, tracingtest.List(spans))
+		t.Fatalf("%d spans are named %s, want 1:\n%s", len(found), name, telemetrytest.List(spans))
 	}
 	return found[0]
 }
 
-// TestTraceOfAnImage holds what a trace is: its id is the image's, its root has no
-// parent and is known to all before it is sent, and both it and the intake lead to
-// the request.
+// TestTraceOfAnImage verifies that a trace has the image's ID, that its root has no
+// parent and the ID that all spans expect, and that the root and the intake are linked
+// to the request.
 func TestTraceOfAnImage(t *testing.T) {
-	r := open(t, func(c *tracing.Config) {
+	r := open(t, func(c *telemetry.Config) {
 		c.Headers, c.ResourceAttributes = "x-key=a%20b, x-other=c", "deployment.environment.name=test,service.name=loses"
 		c.ServiceName = "wins"
 	})
@@ -94,7 +93,7 @@ func TestTraceOfAnImage(t *testing.T) {
 	late.Fail("damaged_image", "Damaged image")
 	late.End()
 	ended := created.Add(time.Second)
-	r.Ended(t.Context(), tracing.End{
+	r.Ended(t.Context(), telemetry.ImageEnd{
 		Image: image, JobID: jobID, Index: 3, Source: "inline", Bytes: 7, Code: "damaged_image", Text: "Damaged image",
 		Origin: origin, Created: created, Ended: ended,
 	})
@@ -122,8 +121,8 @@ func TestTraceOfAnImage(t *testing.T) {
 			t.Errorf("%s %+v", name, s)
 		}
 	}
-	for _, s := range []tracingtest.Span{root, one(t, spans, "intake"), one(t, spans, "later")} {
-		if len(s.Links) != 1 || s.Links[0] != (tracingtest.Link{TraceID: asked.TraceID, SpanID: asked.SpanID}) {
+	for _, s := range []telemetrytest.Span{root, one(t, spans, "intake"), one(t, spans, "later")} {
+		if len(s.Links) != 1 || s.Links[0] != (telemetrytest.Link{TraceID: asked.TraceID, SpanID: asked.SpanID}) {
 			t.Errorf("%s is linked to %v, want the request %s %s", s.Name, s.Links, asked.TraceID, asked.SpanID)
 		}
 	}
@@ -136,23 +135,23 @@ func TestTraceOfAnImage(t *testing.T) {
 	if h := r.collector.Header(); h.Get("X-Key") != "a b" || h.Get("X-Other") != "c" {
 		t.Errorf("headers %v", h)
 	}
-	metricstest.Expect(t, r.metrics, `spans_total{outcome="exported"} 5`, `spans_total{outcome="dropped"} 0`, `spans_total{outcome="lost"} 0`)
+	telemetrytest.Expect(t, r.metrics, `spans_total{outcome="exported"} 5`, `spans_total{outcome="dropped"} 0`, `spans_total{outcome="lost"} 0`)
 }
 
-// TestRootOfAClockSetBack holds that no clock makes an end come before its beginning.
+// TestRootOfAClockSetBack verifies that no span ends before it starts.
 func TestRootOfAClockSetBack(t *testing.T) {
 	r := open(t)
 	now := time.Now()
-	r.Ended(t.Context(), tracing.End{Image: image, JobID: jobID, Created: now, Ended: now.Add(-time.Hour)})
+	r.Ended(t.Context(), telemetry.ImageEnd{Image: image, JobID: jobID, Created: now, Ended: now.Add(-time.Hour)})
 	if s := one(t, r.close(), "image"); !s.End.Equal(s.Start) || s.Failed || s.Attributes["status"] != "completed" {
 		t.Errorf("root %+v", s)
 	}
 }
 
-// TestOff holds that a tracer that is switched off costs nothing.
+// TestOff verifies that a nil Tracer allocates nothing.
 func TestOff(t *testing.T) {
-	m := metrics.New()
-	tracer, err := tracing.Open(t.Context(), tracing.Config{Headers: "unread"}, tracing.Process{Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: m})
+	m := telemetry.NewRegistry()
+	tracer, err := telemetry.Open(t.Context(), telemetry.Config{Headers: "unread"}, telemetry.Process{Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: m})
 	if tracer != nil || err != nil {
 		t.Fatalf("%v, %v", tracer, err)
 	}
@@ -165,34 +164,32 @@ func TestOff(t *testing.T) {
 		image.Image(jobID, 1)
 		image.SetString("a", "b")
 		image.SetInt("a", 1)
-		image.SetBool("a", true)
 		image.Event("waits")
 		image.Fail("code", "text")
-		tracer.Ended(t.Context(), tracing.End{JobID: jobID, Origin: tracer.Origin(ctx)})
+		tracer.Ended(t.Context(), telemetry.ImageEnd{JobID: jobID, Origin: tracer.Origin(ctx)})
 		part.End()
 		image.End()
 		span.Answered(500)
 		span.End()
 		if tracer.Log(log) != log || tracer.Close() != nil {
-			t.Error("something is there")
+			t.Error("a nil Tracer does something")
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
-// TestSampling holds that the same images are recorded everywhere and always, and
-// of no image a part.
+// TestSampling verifies that every process records the same images, each as a whole.
 func TestSampling(t *testing.T) {
-	recorded := func(c tracing.Config) map[string]int {
-		r := open(t, func(to *tracing.Config) { to.Sampler, to.SamplerArg = c.Sampler, c.SamplerArg })
+	recorded := func(c telemetry.Config) map[string]int {
+		r := open(t, func(to *telemetry.Config) { to.Sampler, to.SamplerArg = c.Sampler, c.SamplerArg })
 		for i := range 200 {
 			id := pipeline.NewTraceID(jobID, i)
 			ctx, span := r.Image(t.Context(), id, "intake")
 			_, part := r.Part(ctx, "PUT originals")
 			part.End()
 			span.End()
-			r.Ended(t.Context(), tracing.End{Image: id, JobID: jobID, Index: i, Created: time.Now(), Ended: time.Now()})
+			r.Ended(t.Context(), telemetry.ImageEnd{Image: id, JobID: jobID, Index: i, Created: time.Now(), Ended: time.Now()})
 		}
 		of := map[string]int{}
 		for _, s := range r.close() {
@@ -211,21 +208,21 @@ func TestSampling(t *testing.T) {
 			}
 		}
 	}
-	ratio := recorded(tracing.Config{Sampler: "parentbased_traceidratio", SamplerArg: "0.25"})
+	ratio := recorded(telemetry.Config{Sampler: "parentbased_traceidratio", SamplerArg: "0.25"})
 	whole("a quarter", ratio, 25, 75)
-	again := recorded(tracing.Config{Sampler: "traceidratio", SamplerArg: "0.25"})
+	again := recorded(telemetry.Config{Sampler: "traceidratio", SamplerArg: "0.25"})
 	whole("a quarter again", again, 25, 75)
 	for id := range ratio {
 		if again[id] == 0 {
 			t.Errorf("%s is recorded by one of two", id)
 		}
 	}
-	whole("all", recorded(tracing.Config{}), 200, 200)
-	whole("none", recorded(tracing.Config{Sampler: "parentbased_always_off"}), 0, 0)
+	whole("all", recorded(telemetry.Config{}), 200, 200)
+	whole("none", recorded(telemetry.Config{Sampler: "parentbased_always_off"}), 0, 0)
 }
 
-// TestClientsTrace holds what a request's client may say of its own trace, and that
-// anything else is as good as nothing.
+// TestClientsTrace verifies which values of a client's traceparent are used and which
+// are ignored.
 func TestClientsTrace(t *testing.T) {
 	const trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	r := open(t)
@@ -256,7 +253,7 @@ func TestClientsTrace(t *testing.T) {
 	_, s := r.Request(t.Context(), "GET", "/unrecorded", []string{"00-" + trace + "-" + span + "-00"})
 	s.End()
 	spans := r.close()
-	if none := tracingtest.Named(spans, "GET /none"); len(none) != 15 {
+	if none := telemetrytest.Named(spans, "GET /none"); len(none) != 15 {
 		t.Errorf("%d requests", len(none))
 	} else {
 		for i, s := range none {
@@ -265,19 +262,19 @@ func TestClientsTrace(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range tracingtest.Named(spans, "GET /one") {
+	for _, s := range telemetrytest.Named(spans, "GET /one") {
 		if s.TraceID != trace || s.Parent != span {
 			t.Errorf("request %+v", s)
 		}
 	}
 	if len(spans) != 17 {
-		t.Errorf("%d spans:\n%s", len(spans), tracingtest.List(spans))
+		t.Errorf("%d spans:\n%s", len(spans), telemetrytest.List(spans))
 	}
 }
 
-// TestMistakes holds that an operator reads all of them at once, and no secret.
+// TestMistakes verifies that one run reports every mistake, and no secret.
 func TestMistakes(t *testing.T) {
-	c := tracing.Config{
+	c := telemetry.Config{
 		Endpoint: "collector:4318", Headers: "hunter2", ResourceAttributes: "a=%zz", Sampler: "parentbased_traceidratio", SamplerArg: "2",
 	}
 	err := c.Validate()
@@ -285,13 +282,13 @@ func TestMistakes(t *testing.T) {
 		"OTEL_EXPORTER_OTLP_ENDPOINT: want", "OTEL_EXPORTER_OTLP_HEADERS: want", "OTEL_RESOURCE_ATTRIBUTES: want", `OTEL_TRACES_SAMPLER_ARG "2": want`,
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v says nothing of %s", err, want)
+			t.Errorf("%v does not mention %s", err, want)
 		}
 	}
 	if strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("a secret is told: %v", err)
+		t.Errorf("the error contains a secret: %v", err)
 	}
-	for _, c := range []tracing.Config{
+	for _, c := range []telemetry.Config{
 		{Endpoint: "ftp://host"},
 		{Endpoint: "http://"},
 		{Endpoint: "http://host:4318?a=b"},
@@ -306,7 +303,7 @@ func TestMistakes(t *testing.T) {
 			t.Errorf("%+v passes", c)
 		}
 	}
-	for _, c := range []tracing.Config{
+	for _, c := range []telemetry.Config{
 		{}, {Sampler: "nonsense"}, {Endpoint: "https://user:password@host/path/"}, {Endpoint: "http://[::1]:4318", Sampler: "always_on", SamplerArg: "unread", Headers: "a=b,,c=d=e"},
 	} {
 		if err := c.Validate(); err != nil {
@@ -315,7 +312,7 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// TestLog holds which ids a line has.
+// TestLog verifies which IDs a line has.
 func TestLog(t *testing.T) {
 	var out strings.Builder
 	r := open(t)
@@ -341,10 +338,10 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// TestNothingSecret holds that errors bring no text of their own along.
+// TestNothingSecret verifies that a span does not contain the text of an error.
 func TestNothingSecret(t *testing.T) {
 	r := open(t)
-	s := tracing.Store(failing{}, "originals", r.Tracer)
+	s := telemetry.Store(failing{}, "originals", r.metrics, r.Tracer)
 	ctx, span := r.Image(t.Context(), image, "intake")
 	if err := s.Put(ctx, "id/My secret.jpg", nil, "image/jpeg"); !errors.Is(err, errSecret) {
 		t.Error(err)
@@ -352,7 +349,7 @@ func TestNothingSecret(t *testing.T) {
 	span.SetString("long", strings.Repeat("é", 10_000))
 	span.End()
 	spans := r.close()
-	if put := one(t, spans, "PUT originals"); !put.Failed || put.Attributes["error_code"] != "error" || strings.Contains(tracingtest.List(spans), "ecret") {
+	if put := one(t, spans, "PUT originals"); !put.Failed || put.Attributes["error_code"] != "error" || strings.Contains(telemetrytest.List(spans), "ecret") {
 		t.Errorf("PUT %+v", put)
 	}
 	if n := len(one(t, spans, "intake").Attributes["long"]); n > 512 {

@@ -1,23 +1,16 @@
-package meter_test
+package telemetry_test
 
 import (
 	"context"
 	"errors"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/meter"
-	"github.com/imagebatch/imagebatch/shared/metrics"
-	"github.com/imagebatch/imagebatch/shared/metrics/metricstest"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
-	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
-	"github.com/imagebatch/imagebatch/shared/objectstore/storetest"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func openBroker(t *testing.T, queues ...string) *membroker.Broker {
 	t.Helper()
@@ -30,24 +23,10 @@ func openBroker(t *testing.T, queues ...string) *membroker.Broker {
 	return b
 }
 
-func openStore(t *testing.T) objectstore.Store {
-	t.Helper()
-	s, err := dirstore.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
-}
-
-func TestStoreSuite(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) objectstore.Store { return meter.Store(openStore(t), "originals", metrics.New()) })
-}
-
 func TestBrokerIsCounted(t *testing.T) {
-	m := metrics.New()
+	m := telemetry.NewRegistry()
 	inner := openBroker(t, "q")
-	b := meter.Broker(inner, m)
+	b := telemetry.Broker(inner, m, nil)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	for range 2 {
@@ -61,11 +40,11 @@ func TestBrokerIsCounted(t *testing.T) {
 	if err := b.Broadcast(ctx, "news", nil); err != nil {
 		t.Fatal(err)
 	}
-	metricstest.Expect(t, m, `broker_usable 1`)
+	telemetrytest.Expect(t, m, `broker_usable 1`)
 	n := 0
 	err := b.Consume(ctx, "q", 1, func(_ context.Context, d broker.Delivery) error {
 		if n++; n == 2 {
-			metricstest.Expect(t, m, `broker_consumers{queue="q"} 1`)
+			telemetrytest.Expect(t, m, `broker_consumers{queue="q"} 1`)
 			stop()
 		}
 		return d.Ack()
@@ -73,14 +52,14 @@ func TestBrokerIsCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	full := errors.New("hands are full")
+	full := errors.New("no room")
 	if err := b.Publish(t.Context(), "q", broker.Message{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Consume(t.Context(), "q", 1, func(context.Context, broker.Delivery) error { return full }); !errors.Is(err, full) {
 		t.Errorf("Consume gives %v", err)
 	}
-	metricstest.Expect(t, m,
+	telemetrytest.Expect(t, m,
 		`broker_publishes_total{outcome="ok",queue="q"} 3`,
 		`broker_publishes_total{outcome="returned",queue="nowhere"} 1`,
 		`broker_confirm_duration_seconds_count 3`,
@@ -91,20 +70,20 @@ func TestBrokerIsCounted(t *testing.T) {
 	if err := inner.Close(); err != nil {
 		t.Fatal(err)
 	}
-	metricstest.Expect(t, m, `broker_usable 0`)
+	telemetrytest.Expect(t, m, `broker_usable 0`)
 }
 
-// away is a store that is not there.
-type away struct{ objectstore.Store }
+// unavailable is a store whose server is down.
+type unavailable struct{ objectstore.Store }
 
-func (away) Get(context.Context, string) (*objectstore.Object, error) {
+func (unavailable) Get(context.Context, string) (*objectstore.Object, error) {
 	return nil, objectstore.ErrUnavailable
 }
-func (away) Ready(context.Context) error { return errors.New("connection refused") }
+func (unavailable) Ready(context.Context) error { return errors.New("connection refused") }
 
 func TestStoreIsCounted(t *testing.T) {
-	m := metrics.New()
-	s := meter.Store(openStore(t), "originals", m)
+	m := telemetry.NewRegistry()
+	s := telemetry.Store(openStore(t), "originals", m, nil)
 	ctx := t.Context()
 	if err := s.Put(ctx, "id/a.jpg", []byte("0123456789"), "image/jpeg"); err != nil {
 		t.Fatal(err)
@@ -124,14 +103,14 @@ func TestStoreIsCounted(t *testing.T) {
 	if err := errors.Join(s.Delete(ctx, "id/a.jpg"), s.Ready(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	gone := meter.Store(away{}, "processed", m)
+	gone := telemetry.Store(unavailable{}, "processed", m, nil)
 	if _, err := gone.Get(ctx, "x"); !errors.Is(err, objectstore.ErrUnavailable) {
 		t.Fatal(err)
 	}
 	if gone.Ready(ctx) == nil {
-		t.Fatal("a store that is away is ready")
+		t.Fatal("an unavailable store is ready")
 	}
-	metricstest.Expect(t, m,
+	telemetrytest.Expect(t, m,
 		`objectstore_operations_total{operation="put",outcome="ok",store="originals"} 1`,
 		`objectstore_operations_total{operation="get",outcome="ok",store="originals"} 1`,
 		`objectstore_operations_total{operation="stat",outcome="not_found",store="originals"} 1`,

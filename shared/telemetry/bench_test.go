@@ -1,4 +1,4 @@
-package tracing_test
+package telemetry_test
 
 import (
 	"io"
@@ -8,26 +8,24 @@ import (
 	"testing"
 	"time"
 
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// BenchmarkImage is what the spans of one image cost, as many as an inline image
-// has, with their way to the collector and without what that does with them.
+// BenchmarkImage measures the spans of one inline image, including their export.
 func BenchmarkImage(b *testing.B) {
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 	}))
 	defer collector.Close()
-	for name, c := range map[string]tracing.Config{
+	for name, c := range map[string]telemetry.Config{
 		"off":        {},
 		"unrecorded": {Endpoint: service.SecretURL(collector.URL), Sampler: "parentbased_always_off"},
 		"recorded":   {Endpoint: service.SecretURL(collector.URL)},
 	} {
 		b.Run(name, func(b *testing.B) {
-			tracer, err := tracing.Open(b.Context(), c, tracing.Process{Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: metrics.New()})
+			tracer, err := telemetry.Open(b.Context(), c, telemetry.Process{Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry()})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -47,7 +45,7 @@ func BenchmarkImage(b *testing.B) {
 					part.End()
 					span.End()
 				}
-				tracer.Ended(b.Context(), tracing.End{Image: id, JobID: jobID, Index: i, Source: "inline", Created: time.Time{}, Ended: time.Time{}})
+				tracer.Ended(b.Context(), telemetry.ImageEnd{Image: id, JobID: jobID, Index: i, Source: "inline", Created: time.Time{}, Ended: time.Time{}})
 			}
 			if err := tracer.Close(); err != nil {
 				b.Fatal(err)

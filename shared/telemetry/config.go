@@ -1,4 +1,4 @@
-package tracing
+package telemetry
 
 import (
 	"cmp"
@@ -36,16 +36,15 @@ type Config struct {
 	SamplerArg string `env:"OTEL_TRACES_SAMPLER_ARG"`
 }
 
-// parsed is a Config that was understood.
+// parsed is a valid Config.
 type parsed struct {
-	url      string // that spans are posted to
-	headers  [][2]string
-	resource [][2]string
-	sampler  sdktrace.Sampler
+	url               *url.URL // of the requests
+	headers, resource [][2]string
+	sampler           sdktrace.Sampler
 }
 
-// Validate reports everything that is wrong with the configuration. Where no
-// collector is named nothing else matters.
+// Validate returns every error in the configuration. Without a collector it ignores
+// the other variables.
 func (c Config) Validate() error {
 	if c.Endpoint == "" {
 		return nil
@@ -58,12 +57,12 @@ func (c Config) parse() (p parsed, err error) {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-	// What stands before the host may be a password, so the value is not repeated.
+	// The error does not repeat the value: it may contain a password.
 	u, err := url.Parse(c.Endpoint.Reveal())
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
 		wrong("OTEL_EXPORTER_OTLP_ENDPOINT: want the base URL of a collector that speaks OTLP over HTTP, such as http://host:4318")
 	} else {
-		p.url = u.JoinPath("v1", "traces").String()
+		p.url = u.JoinPath("v1", "traces")
 	}
 	p.headers, err = pairs(c.Headers.Reveal())
 	for _, h := range p.headers {
@@ -81,33 +80,28 @@ func (c Config) parse() (p parsed, err error) {
 	if c.ServiceName != "" {
 		p.resource = append(p.resource, [2]string{"service.name", c.ServiceName})
 	}
-	ratio := 1.0
-	if name := strings.TrimPrefix(c.Sampler, "parentbased_"); name == "traceidratio" && c.SamplerArg != "" {
-		ratio, err = strconv.ParseFloat(c.SamplerArg, 64)
-		if err != nil || !(ratio >= 0 && ratio <= 1) {
-			wrong("OTEL_TRACES_SAMPLER_ARG %q: want a number from 0 to 1", c.SamplerArg)
-		}
-	}
-	switch cmp.Or(c.Sampler, "parentbased_always_on") {
+	sampler, parentBased := strings.CutPrefix(cmp.Or(c.Sampler, "parentbased_always_on"), "parentbased_")
+	switch sampler {
 	case "always_on":
 		p.sampler = sdktrace.AlwaysSample()
 	case "always_off":
 		p.sampler = sdktrace.NeverSample()
 	case "traceidratio":
+		ratio, err := strconv.ParseFloat(cmp.Or(c.SamplerArg, "1"), 64)
+		if err != nil || !(ratio >= 0 && ratio <= 1) {
+			wrong("OTEL_TRACES_SAMPLER_ARG %q: want a number from 0 to 1", c.SamplerArg)
+		}
 		p.sampler = sdktrace.TraceIDRatioBased(ratio)
-	case "parentbased_always_on":
-		p.sampler = sdktrace.ParentBased(sdktrace.AlwaysSample())
-	case "parentbased_always_off":
-		p.sampler = sdktrace.ParentBased(sdktrace.NeverSample())
-	case "parentbased_traceidratio":
-		p.sampler = sdktrace.ParentBased(sdktrace.TraceIDRatioBased(ratio))
 	default:
 		wrong("OTEL_TRACES_SAMPLER %q: want always_on, always_off or traceidratio, or one of them after parentbased_", c.Sampler)
+	}
+	if parentBased && p.sampler != nil {
+		p.sampler = sdktrace.ParentBased(p.sampler)
 	}
 	return p, errors.Join(errs...)
 }
 
-// errPairs does not repeat what may be a secret.
+// errPairs does not repeat the list, which may contain a secret.
 var errPairs = errors.New("want name=value, several separated by commas, other characters percent-encoded")
 
 // pairs reads a list of names and values.

@@ -1,4 +1,4 @@
-package tracing
+package telemetry
 
 import (
 	"context"
@@ -7,9 +7,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Log is log with the ids of the span that a line's context is in the middle of:
-// trace_id, unless the line has one, and span_id. With a Tracer that is switched
-// off it is log itself.
+// Log returns log with two more attributes in each line whose context has a span:
+// trace_id, unless the line has one, and span_id. A nil Tracer returns log itself.
 func (t *Tracer) Log(log *slog.Logger) *slog.Logger {
 	if t == nil {
 		return log
@@ -21,7 +20,7 @@ type handler struct{ slog.Handler }
 
 // Handle implements slog.Handler.
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
-	// What only came with a message was another process's.
+	// A remote span is another process's.
 	if c := trace.SpanContextFromContext(ctx); c.IsValid() && !c.IsRemote() {
 		has := false
 		r.Attrs(func(a slog.Attr) bool {

@@ -1,9 +1,8 @@
-// Package tracingtest is a collector that takes traces over the wire, as one of
-// OpenTelemetry does, and shows them to a test.
-package tracingtest
+// Package telemetrytest reads metrics as Prometheus does, and receives traces as an
+// OpenTelemetry collector does.
+package telemetrytest
 
 import (
-	"compress/gzip"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -18,118 +17,126 @@ import (
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// Span is a span as it arrived.
+// Scrape returns the metrics of m in Prometheus's text format.
+func Scrape(t testing.TB, m *telemetry.Registry) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusOK {
+		t.Fatalf("the scrape returns status %d", w.Code)
+	}
+	return w.Body.String()
+}
+
+// Expect verifies that a scrape of m has the lines, each without the prefix
+// imagebatch_. If one is missing, it logs the metrics.
+func Expect(t testing.TB, m *telemetry.Registry, lines ...string) {
+	t.Helper()
+	text := Scrape(t, m)
+	for _, line := range lines {
+		if !strings.Contains("\n"+text, "\nimagebatch_"+line+"\n") {
+			t.Errorf("the scrape has no line %q", line)
+		}
+	}
+	if t.Failed() {
+		for line := range strings.Lines(text) {
+			if strings.HasPrefix(line, "imagebatch_") && !strings.Contains(line, "_bucket") {
+				t.Log(strings.TrimSpace(line))
+			}
+		}
+	}
+}
+
+// Span is a received span.
 type Span struct {
 	Name, Service, Kind string
 	TraceID, SpanID     string
-	Parent              string // span id; empty: a root
+	Parent              string // span ID; empty for a root
 	Start, End          time.Time
 	Attributes          map[string]string
 	Resource            map[string]string
 	Failed              bool
 	Message             string // of the status
 	Links               []Link
-	Events              []string
 }
 
-// Link is what a span is linked to.
+// Link is a link of a span to another one.
 type Link struct{ TraceID, SpanID string }
 
-// Collector takes spans at URL.
+// Collector receives spans.
 type Collector struct {
-	URL string
+	*httptest.Server
+	t *testing.T
 
-	t      *testing.T
-	server *httptest.Server
-
-	mu       sync.Mutex // guards what follows
-	spans    []Span
-	headers  []http.Header
-	requests int
-	answer   http.HandlerFunc
-	news     chan struct{} // closed at the next request
+	mu     sync.Mutex // guards the fields below
+	spans  []Span
+	header http.Header
+	answer http.HandlerFunc
+	news   chan struct{} // closed after the next request
 }
 
-// Start starts a collector, which ends with the test.
+// Start starts a collector that ends with the test.
 func Start(t *testing.T) *Collector { return start(t, httptest.NewServer) }
 
-// StartTLS starts one that speaks TLS.
+// StartTLS starts a collector that uses TLS.
 func StartTLS(t *testing.T) *Collector { return start(t, httptest.NewTLSServer) }
 
 func start(t *testing.T, serve func(http.Handler) *httptest.Server) *Collector {
 	c := &Collector{t: t, news: make(chan struct{})}
-	c.server = serve(http.HandlerFunc(c.take))
-	c.URL = c.server.URL
-	t.Cleanup(c.server.Close)
+	c.Server = serve(http.HandlerFunc(c.serve))
+	t.Cleanup(c.Close)
 	return c
 }
 
-// Server is the server behind it.
-func (c *Collector) Server() *httptest.Server { return c.server }
-
-// Answer has the collector answer with h, and take nothing, until it is called with
-// nil.
+// Answer makes the collector respond with h and receive nothing. Nil ends that.
 func (c *Collector) Answer(h http.HandlerFunc) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.answer = h
 }
 
-// Requests is how many it was sent so far.
-func (c *Collector) Requests() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.requests
-}
-
-// Header is the header of the last request that was taken.
+// Header returns the header of the last request with spans.
 func (c *Collector) Header() http.Header {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.headers) == 0 {
-		return nil
-	}
-	return c.headers[len(c.headers)-1]
+	return c.header
 }
 
-func (c *Collector) take(w http.ResponseWriter, r *http.Request) {
+func (c *Collector) serve(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	answer := c.answer
-	c.requests++
 	c.mu.Unlock()
-	defer c.tell()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		close(c.news)
+		c.news = make(chan struct{})
+	}()
 	if answer != nil {
 		answer(w, r)
 		return
 	}
 	if r.Method != http.MethodPost || r.URL.Path != "/v1/traces" || r.Header.Get("Content-Type") != "application/x-protobuf" {
-		c.t.Errorf("the collector is asked %s %s with a body of %s", r.Method, r.URL, r.Header.Get("Content-Type"))
+		c.t.Errorf("the collector got %s %s with a body of %s", r.Method, r.URL, r.Header.Get("Content-Type"))
 	}
-	body := io.Reader(r.Body)
-	if r.Header.Get("Content-Encoding") == "gzip" {
-		var err error
-		if body, err = gzip.NewReader(r.Body); err != nil {
-			c.t.Errorf("the collector is sent what is no gzip: %v", err)
-			return
-		}
-	}
-	data, err := io.ReadAll(body)
+	data, err := io.ReadAll(r.Body)
 	if err != nil {
-		w.WriteHeader(http.StatusBadRequest) // the client has gone
+		w.WriteHeader(http.StatusBadRequest) // the client is gone
 		return
 	}
-	// On the wire this is what an ExportTraceServiceRequest is.
-	var request tracepb.TracesData
+	var request tracepb.TracesData // has the wire format of an ExportTraceServiceRequest, whose package needs gRPC
 	if err := proto.Unmarshal(data, &request); err != nil {
-		c.t.Errorf("the collector is sent what is no traces: %v", err)
+		c.t.Errorf("the collector got invalid traces: %v", err)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.headers = append(c.headers, r.Header)
+	c.header = r.Header
 	for _, of := range request.GetResourceSpans() {
 		resource := values(of.GetResource().GetAttributes())
 		for _, scope := range of.GetScopeSpans() {
@@ -138,15 +145,6 @@ func (c *Collector) take(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	w.Header().Set("Content-Type", "application/x-protobuf")
-}
-
-// tell wakes those that wait.
-func (c *Collector) tell() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	close(c.news)
-	c.news = make(chan struct{})
 }
 
 func read(s *tracepb.Span, resource map[string]string) Span {
@@ -154,20 +152,15 @@ func read(s *tracepb.Span, resource map[string]string) Span {
 		Name: s.GetName(), Service: resource["service.name"], Resource: resource,
 		Kind:    strings.ToLower(strings.TrimPrefix(s.GetKind().String(), "SPAN_KIND_")),
 		TraceID: hex.EncodeToString(s.GetTraceId()), SpanID: hex.EncodeToString(s.GetSpanId()), Parent: hex.EncodeToString(s.GetParentSpanId()),
-		Start: nanos(s.GetStartTimeUnixNano()), End: nanos(s.GetEndTimeUnixNano()),
+		Start: time.Unix(0, int64(s.GetStartTimeUnixNano())), End: time.Unix(0, int64(s.GetEndTimeUnixNano())),
 		Attributes: values(s.GetAttributes()),
 		Failed:     s.GetStatus().GetCode() == tracepb.Status_STATUS_CODE_ERROR, Message: s.GetStatus().GetMessage(),
 	}
 	for _, l := range s.GetLinks() {
 		is.Links = append(is.Links, Link{hex.EncodeToString(l.GetTraceId()), hex.EncodeToString(l.GetSpanId())})
 	}
-	for _, e := range s.GetEvents() {
-		is.Events = append(is.Events, e.GetName())
-	}
 	return is
 }
-
-func nanos(n uint64) time.Time { return time.Unix(0, int64(n)) } //nolint:gosec // Times of this century.
 
 func values(attributes []*commonpb.KeyValue) map[string]string {
 	all := map[string]string{}
@@ -179,14 +172,12 @@ func values(attributes []*commonpb.KeyValue) map[string]string {
 			all[a.GetKey()] = fmt.Sprint(v.IntValue)
 		case *commonpb.AnyValue_BoolValue:
 			all[a.GetKey()] = fmt.Sprint(v.BoolValue)
-		default:
-			all[a.GetKey()] = a.GetValue().String()
 		}
 	}
 	return all
 }
 
-// Spans are those that have arrived, in the order of their starts.
+// Spans returns the received spans, ordered by their start.
 func (c *Collector) Spans() []Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -195,8 +186,8 @@ func (c *Collector) Spans() []Span {
 	return all
 }
 
-// Await returns when what has arrived is enough, and fails the test after a minute.
-// It asks again after each request.
+// Await waits until enough returns true for the received spans, and returns them. It
+// fails the test after a minute.
 func (c *Collector) Await(what string, enough func([]Span) bool) []Span {
 	c.t.Helper()
 	late := time.After(time.Minute)
@@ -216,7 +207,7 @@ func (c *Collector) Await(what string, enough func([]Span) bool) []Span {
 	}
 }
 
-// Named are the spans of a name.
+// Named returns the spans with a name.
 func Named(spans []Span, name string) (found []Span) {
 	for _, s := range spans {
 		if s.Name == name {
@@ -226,7 +217,7 @@ func Named(spans []Span, name string) (found []Span) {
 	return found
 }
 
-// List writes spans for a person, a line each.
+// List formats spans, one per line.
 func List(spans []Span) string {
 	var b strings.Builder
 	for _, s := range spans {

@@ -1,4 +1,4 @@
-package metrics
+package telemetry
 
 import (
 	"io"
@@ -11,16 +11,13 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var seconds = []float64{.01, .1, 1, 10}
 
 // sample fills a registry the way services do.
 func sample() *Registry {
-	r := New()
+	r := NewRegistry()
 	c := r.Counter("images_total", "Images that ended, by status.", "status")
 	c.Inc("completed")
 	c.Add(2, "failed")
@@ -56,7 +53,7 @@ func expectLines(t *testing.T, r *Registry, lines ...string) {
 	}
 	if t.Failed() {
 		for line := range strings.Lines(text) {
-			if strings.HasPrefix(line, namespace) {
+			if strings.HasPrefix(line, "imagebatch_") {
 				t.Log(strings.TrimSpace(line))
 			}
 		}
@@ -89,7 +86,7 @@ func TestNamesAndHelpsAreAsPrometheusWants(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range problems {
-		if strings.HasPrefix(p.Metric, namespace) { // the rest is the library's own
+		if strings.HasPrefix(p.Metric, "imagebatch_") { // the rest is the library's own
 			t.Errorf("%s: %s", p.Metric, p.Text)
 		}
 	}
@@ -212,7 +209,7 @@ func TestUseFromManyGoroutines(t *testing.T) {
 }
 
 func TestFrom0(t *testing.T) {
-	r := New()
+	r := NewRegistry()
 	r.Counter("images_total", "Images that ended, by status.", "status").From0("completed", "failed").Inc("failed")
 	expectLines(t, r, `imagebatch_images_total{status="completed"} 0`, `imagebatch_images_total{status="failed"} 1`)
 }

@@ -1,10 +1,8 @@
-package tracing_test
+package telemetry_test
 
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,33 +13,27 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/storetest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/tracing"
-	"github.com/imagebatch/imagebatch/shared/tracing/tracingtest"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 var errSecret = errors.New("put id/My secret.jpg: secret")
 
-// failing is a store whose errors tell too much.
+// failing is a store whose errors contain secrets.
 type failing struct{ objectstore.Store }
 
 func (failing) Put(context.Context, string, []byte, string) error { return errSecret }
 
-// count is how many spans had the outcome.
+// count returns the number of spans with the outcome.
 func (r *rig) count(outcome string) int {
 	r.t.Helper()
-	w := httptest.NewRecorder()
-	r.metrics.Handler().ServeHTTP(w, httptest.NewRequestWithContext(r.t.Context(), http.MethodGet, "/metrics", nil))
-	for line := range strings.Lines(w.Body.String()) {
-		if value, ok := strings.CutPrefix(line, `imagebatch_spans_total{outcome="`+outcome+`"} `); ok {
-			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			if err != nil {
-				r.t.Fatal(err)
-			}
-			return int(n)
-		}
+	_, value, found := strings.Cut(telemetrytest.Scrape(r.t, r.metrics), `imagebatch_spans_total{outcome="`+outcome+`"} `)
+	value, _, _ = strings.Cut(value, "\n")
+	n, err := strconv.ParseFloat(value, 64)
+	if !found || err != nil {
+		r.t.Fatalf("no metric of %s spans: %v", outcome, err)
 	}
-	r.t.Fatalf("no metric of %s spans", outcome)
-	return 0
+	return int(n)
 }
 
 func openStore(t *testing.T) objectstore.Store {
@@ -56,14 +48,16 @@ func openStore(t *testing.T) objectstore.Store {
 
 func TestStoreSuite(t *testing.T) {
 	r := open(t)
-	storetest.Run(t, func(t *testing.T) objectstore.Store { return tracing.Store(openStore(t), "originals", r.Tracer) })
+	storetest.Run(t, func(t *testing.T) objectstore.Store {
+		return telemetry.Store(openStore(t), "originals", r.metrics, r.Tracer)
+	})
 }
 
-// TestStoreSpans holds that operations are parts of what asks for them, and that
-// others have no spans.
+// TestStoreSpans verifies that an operation is a part of the work that needs it, and
+// has no span outside of any work.
 func TestStoreSpans(t *testing.T) {
 	r := open(t)
-	s := tracing.Store(openStore(t), "originals", r.Tracer)
+	s := telemetry.Store(openStore(t), "originals", r.metrics, r.Tracer)
 	if err := s.Put(t.Context(), "id/a.jpg", []byte("0123456789"), "image/jpeg"); err != nil {
 		t.Fatal(err)
 	}
@@ -86,17 +80,18 @@ func TestStoreSpans(t *testing.T) {
 		}
 	}
 	if get := one(t, spans, "GET originals"); get.Attributes["bytes"] != "10" || len(spans) != 4 {
-		t.Errorf("%s", tracingtest.List(spans))
+		t.Errorf("%s", telemetrytest.List(spans))
 	}
 }
 
-// TestBrokerSpans follows a message: the publish is a part of the work that sends
-// it, the wait one of the publish, and so is the work that it asks for.
+// TestBrokerSpans verifies the spans of a message: the publish is a child of the work
+// that sends it, and the time in the queue and the consumer's work are children of
+// the publish.
 func TestBrokerSpans(t *testing.T) {
 	r := open(t)
 	memory := membroker.New("q")
 	defer memory.Close()
-	b := tracing.Broker(memory, r.Tracer)
+	b := telemetry.Broker(memory, r.metrics, r.Tracer)
 	sender, work := r.Image(t.Context(), image, "analysis")
 	headers := map[string]string{"traceparent": pipeline.Traceparent(image)}
 	if err := b.Publish(sender, "q", broker.Message{Body: []byte("x"), Headers: headers}); err != nil {
@@ -109,7 +104,7 @@ func TestBrokerSpans(t *testing.T) {
 		t.Fatal(err)
 	}
 	if headers["traceparent"] != pipeline.Traceparent(image) || len(headers) != 1 {
-		t.Errorf("the sender's own headers are now %v", headers)
+		t.Errorf("the sender's own headers changed to %v", headers)
 	}
 	work.End()
 	ctx, stop := context.WithCancel(t.Context())
@@ -141,13 +136,14 @@ func TestBrokerSpans(t *testing.T) {
 	one(t, spans, "broadcast news")
 }
 
-// TestUnrecordedMessages holds that what nobody records goes through as it is, and
-// that a message of another trace does not draw the work on its image into that.
+// TestUnrecordedMessages verifies that the headers of a message outside of any trace
+// stay as they are, and that the work on an image stays in the image's trace even if
+// its message is in another.
 func TestUnrecordedMessages(t *testing.T) {
 	r := open(t)
 	memory := membroker.New("q")
 	defer memory.Close()
-	b := tracing.Broker(memory, r.Tracer)
+	b := telemetry.Broker(memory, r.metrics, r.Tracer)
 	const other = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for _, parent := range []string{pipeline.Traceparent(image), other, "nonsense"} {
 		if err := b.Publish(t.Context(), "q", broker.Message{Headers: map[string]string{"traceparent": parent}}); err != nil {
@@ -175,6 +171,6 @@ func TestUnrecordedMessages(t *testing.T) {
 		}
 	}
 	if len(spans) != 2 {
-		t.Errorf("%s", tracingtest.List(spans))
+		t.Errorf("%s", telemetrytest.List(spans))
 	}
 }
