@@ -39,7 +39,7 @@ if (($#)); then mutants=("${@/#/$catalogue/}") && mutants=("${mutants[@]/%/.diff
 "$here/install.sh" rabbitmq gotestsum
 caught=0 survived=0 mistakes=0
 dir=$(mktemp -d "${TMPDIR:-/tmp}/imagebatch-mutants.XXXXXX")
-trap '"$here/servers.sh" stop "$dir"; rm -rf "$dir"; echo "$caught caught, $survived survived"' EXIT
+trap '"$here/servers.sh" stop "$dir"; rm -rf "$dir" "$copy"; echo "$caught caught, $survived survived"' EXIT
 trap 'exit 130' INT TERM HUP
 "$here/servers.sh" start "$dir" rabbitmq
 # shellcheck source=/dev/null

@@ -45,7 +45,7 @@ run() {
   GOWORK=off go -C deployments/helm test -json -vet=off -count=1 "$@" ./... >"$results/helm.json" &
   CGO_ENABLED=1 go test -json -race -vet=off -parallel=4 -shuffle=on -timeout=20m "$@" ./deployments/standalone work || status=1
   wait $! || status=1
-  cat "$results/helm.json"
+  cat "$results/helm.json" && rm "$results/helm.json"
   return $status
 }
 
