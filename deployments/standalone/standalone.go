@@ -16,11 +16,11 @@ import (
 	"github.com/imagebatch/imagebatch/gateway"
 	"github.com/imagebatch/imagebatch/processor"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
+	"github.com/imagebatch/imagebatch/shared/buildinfo"
 	"github.com/imagebatch/imagebatch/shared/meter"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/release"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/tracing"
 )
@@ -139,7 +139,7 @@ func (s *standalone) openTraces(ctx context.Context, c config) (*tracing.Tracer,
 		return nil, err
 	}
 	traces, err := tracing.Open(ctx, c.Traces, tracing.Process{
-		Name: "standalone", Version: release.Version, Roots: roots, Log: s.log, Metrics: s.metrics,
+		Name: "standalone", Version: buildinfo.Version, Roots: roots, Log: s.log, Metrics: s.metrics,
 	})
 	if err == nil {
 		s.parts.Add("traces", traces.Close)

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -27,7 +28,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/imagebatch/imagebatch/shared/release"
+	"github.com/imagebatch/imagebatch/shared/buildinfo"
 )
 
 const namespace = "imagebatch"
@@ -87,7 +88,7 @@ func New() *Registry {
 	}, []string{"version", "commit", "goversion"})
 	r.describe("counter", "metrics_faults_total", faultsHelp)
 	r.describe("gauge", "build_info", buildHelp, "version", "commit", "goversion")
-	build.WithLabelValues(release.Version, release.Commit(), release.Go()).Set(1)
+	build.WithLabelValues(buildinfo.Version, buildinfo.Commit(), runtime.Version()).Set(1)
 	r.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -1,4 +1,4 @@
-package remote
+package connect
 
 import (
 	"context"
@@ -8,8 +8,8 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/imagebatch/imagebatch/shared/buildinfo"
 	"github.com/imagebatch/imagebatch/shared/metrics"
-	"github.com/imagebatch/imagebatch/shared/release"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/tracing"
 )
@@ -30,7 +30,7 @@ type Runner interface {
 // its own.
 type Whole[C any] struct {
 	Traces  tracing.Config
-	Remote  Config
+	Servers Config
 	Service C
 }
 
@@ -41,7 +41,7 @@ func Load[C Configuration[C]](environ []string) (Whole[C], error) {
 		var completeErr error
 		c.Service, completeErr = c.Service.Complete()
 		_, logErr := c.Service.Logger(io.Discard)
-		return errors.Join(completeErr, logErr, c.Traces.Validate(), c.Remote.Validate())
+		return errors.Join(completeErr, logErr, c.Traces.Validate(), c.Servers.Validate())
 	})
 }
 
@@ -64,17 +64,17 @@ func Run[C Configuration[C]](ctx context.Context, name string, environ []string,
 	if err != nil {
 		return err
 	}
-	roots, err := c.Remote.Roots()
+	roots, err := c.Servers.Roots()
 	if err != nil {
 		return err
 	}
 	m := metrics.New()
-	traces, err := tracing.Open(ctx, c.Traces, tracing.Process{Name: name, Version: release.Version, Roots: roots, Log: log, Metrics: m})
+	traces, err := tracing.Open(ctx, c.Traces, tracing.Process{Name: name, Version: buildinfo.Version, Roots: roots, Log: log, Metrics: m})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, traces.Close()) }()          // last of all, when everything has been recorded
-	servers, err := c.Remote.open(declare, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: a drain needs them.
+	defer func() { err = errors.Join(err, traces.Close()) }()           // last of all, when everything has been recorded
+	servers, err := c.Servers.open(declare, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: a drain needs them.
 	if err != nil {
 		return err
 	}
