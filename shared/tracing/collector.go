@@ -13,12 +13,11 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/imagebatch/imagebatch/shared/patience"
 )
 
 // Bounds of one batch.
@@ -76,7 +75,8 @@ func (c *collector) close() { c.client.CloseIdleConnections() }
 // Once hurry is closed it tries once.
 func (c *collector) take(ctx context.Context, batch []sdktrace.ReadOnlySpan, hurry <-chan struct{}) error {
 	until := time.Now().Add(holdTime)
-	for n := 0; ; n++ {
+	pauses := backoff.ExponentialBackOff{InitialInterval: 50 * time.Millisecond, Multiplier: 2, MaxInterval: 3300 * time.Millisecond, RandomizationFactor: 0.5}
+	for {
 		err := c.exporter.ExportSpans(ctx, batch)
 		switch {
 		case err == nil && c.silent:
@@ -88,7 +88,7 @@ func (c *collector) take(ctx context.Context, batch []sdktrace.ReadOnlySpan, hur
 		if err == nil || ctx.Err() != nil || !mends(err) {
 			return err
 		}
-		pause := max(patience.BackOff(n), waits(err))
+		pause := max(pauses.NextBackOff(), waits(err))
 		if time.Now().Add(pause).After(until) {
 			return err
 		}

@@ -23,14 +23,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
-	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/stage"
 	"github.com/imagebatch/imagebatch/shared/tracing"
 )
 
@@ -171,22 +173,18 @@ func (in *Intake) changed(ctx context.Context, j *job.Job) {
 // until repeats do while its error is one that waiting mends. It returns nil, an
 // error that waiting does not mend, or ctx's.
 func (in *Intake) until(ctx context.Context, what string, mends func(error) bool, do func() error) error {
-	for n := 0; ; n++ {
+	var once sync.Once
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := do()
-		if err == nil || !mends(err) {
-			return err
+		if err != nil && !mends(err) {
+			err = backoff.Permanent(err)
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(stage.NewBackOff()), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
 		in.figures.waits.Inc(what)
-		if n == 0 {
-			in.deps.Log.WarnContext(ctx, "waiting for a dependency", "for", what, "error", err)
-		}
-		if !patience.Pause(ctx, patience.BackOff(n)) {
-			return ctx.Err()
-		}
-	}
+		once.Do(func() { in.deps.Log.WarnContext(ctx, "waiting for a dependency", "for", what, "error", err) })
+	}))
+	return err
 }
 
 // lost reports whether the error says that the job is no longer ours.
@@ -219,8 +217,9 @@ func (in *Intake) change(ctx context.Context, ref job.Ref, t job.Transition, now
 func every(ctx context.Context, d time.Duration, do func(context.Context)) {
 	for ctx.Err() == nil {
 		do(ctx)
-		if !patience.Pause(ctx, d) {
-			return
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
 		}
 	}
 }

@@ -226,12 +226,10 @@ func (b *Broker) Ready() error {
 	}
 }
 
-// newBackOff gives jittered pauses from about 0.1 s up to 5 s.
+// newBackOff returns pauses with jitter, from about 0.1 s up to 5 s, without an end.
 func newBackOff() *backoff.ExponentialBackOff {
-	pauses := backoff.NewExponentialBackOff()
-	pauses.InitialInterval, pauses.Multiplier = 100*time.Millisecond, 2
-	// The jitter adds up to a half to it.
-	pauses.RandomizationFactor, pauses.MaxInterval = 0.5, 3300*time.Millisecond
-	pauses.Reset()
-	return pauses
+	return &backoff.ExponentialBackOff{
+		InitialInterval: 100 * time.Millisecond, Multiplier: 2,
+		MaxInterval: 3300 * time.Millisecond, RandomizationFactor: 0.5, // the jitter adds up to a half
+	}
 }
