@@ -141,6 +141,7 @@ func TestOneImporter(t *testing.T) {
 		"modernc.org/sqlite":                  "gateway/internal/job/sqlite",
 		"github.com/jackc/pgx/v5":             "gateway/internal/job/postgres",
 		"github.com/bep/imagemeta":            "analyzer/internal/describe",
+		"github.com/lucasb-eyer/go-colorful":  "analyzer/internal/describe",
 		"github.com/caarlos0/env/v11":         "shared/service",
 		"go.opentelemetry.io/otel":            "shared/tracing",
 		"go.opentelemetry.io/proto/otlp":      "shared/tracing",
