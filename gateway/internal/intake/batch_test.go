@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/jobtest"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -26,7 +27,7 @@ func TestInlineImagesAreStoredAndSent(t *testing.T) {
 		t.Errorf("job id %q is no random UUID", j.ID)
 	}
 	uploads := r.awaitUploads(2)
-	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	jobtest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 	got := r.get(j.ID)
 	if got.Status != job.Processing || got.Total != 2 {
 		t.Errorf("job is %s with %d images", got.Status, got.Total)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/jobtest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -29,11 +30,11 @@ func TestCancelGivesUpDownloads(t *testing.T) {
 	in, _ := r.run("gateway-1")
 	// Both are under way, so that no fetch to come can find out.
 	j := r.batch(in, Source{URL: base + "/hang"}, Source{URL: base + "/hang"})
-	r.await("downloads", func() bool { return hanging.Load() == 2 })
+	jobtest.Await(r.t, "downloads", func() bool { return hanging.Load() == 2 })
 	began := time.Now()
 	got := r.cancel(in, j.ID)
-	r.await("empty schedule", in.schedule.empty)
-	r.await("end of the downloads", func() bool { return hanging.Load() == 0 })
+	jobtest.Await(r.t, "empty schedule", in.schedule.empty)
+	jobtest.Await(r.t, "end of the downloads", func() bool { return hanging.Load() == 0 })
 	if took := time.Since(began); took > 8*time.Second { // of the 10 s that a server has
 		t.Errorf("the downloads went on for %v", took)
 	}
@@ -70,11 +71,11 @@ func TestCancelElsewhere(t *testing.T) {
 		sources = append(sources, Source{URL: base + "/hang"})
 	}
 	j := r.batch(in, sources...)
-	r.await("download", func() bool { return hanging.Load() >= 1 })
+	jobtest.Await(r.t, "download", func() bool { return hanging.Load() >= 1 })
 	began := time.Now()
 	r.cancel(other, j.ID)
-	r.await("empty schedule", in.schedule.empty)
-	r.await("end of the downloads", func() bool { return hanging.Load() == 0 })
+	jobtest.Await(r.t, "empty schedule", in.schedule.empty)
+	jobtest.Await(r.t, "end of the downloads", func() bool { return hanging.Load() == 0 })
 	if took := time.Since(began); took > 8*time.Second { // of the 10 s that a server has
 		t.Errorf("the downloads went on for %v", took)
 	}
@@ -90,7 +91,7 @@ func TestCancelledImagesAreNotSent(t *testing.T) {
 	if uploads := r.awaitUploads(1); uploads[0].JobID != other.ID {
 		t.Errorf("sent %+v", uploads)
 	}
-	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	jobtest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 	if n := r.broker.Len(pipeline.ImageUpload.Name); n != 0 {
 		t.Errorf("%d more uploads were sent", n)
 	}
@@ -103,10 +104,10 @@ func TestNothingIsLeftOfACancelledJob(t *testing.T) {
 	r := setup(t)
 	in, stop := r.run("gateway-1")
 	j := r.batch(in, Source{Data: jpegBytes(0)}, Source{URL: base + "/a.jpg"}, Source{URL: base + "/hang"})
-	r.await("download", func() bool { return hanging.Load() == 1 })
+	jobtest.Await(r.t, "download", func() bool { return hanging.Load() == 1 })
 	r.awaitUploads(2)
 	r.cancel(in, j.ID)
-	r.await("end of the download", func() bool { return hanging.Load() == 0 })
+	jobtest.Await(r.t, "end of the download", func() bool { return hanging.Load() == 0 })
 	stop()
 	r.complete(in, j, 0)
 	r.complete(in, j, 1)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/jobtest"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -94,9 +95,9 @@ func TestURLImagesAreFetchedAndSent(t *testing.T) {
 	if keys := r.keys(r.originals); len(keys) != 2 {
 		t.Errorf("stored %v", keys)
 	}
-	r.await("empty schedule", in.schedule.empty)
+	jobtest.Await(r.t, "empty schedule", in.schedule.empty)
 	// Every commit was told: the job itself, five starts, five ends of fetches.
-	r.await("hint of the last revision", func() bool {
+	jobtest.Await(r.t, "hint of the last revision", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		revisions := map[int64]bool{}
@@ -164,7 +165,7 @@ func digPits(t testing.TB) pits {
 		sources[i].URL = fmt.Sprintf("%s/hang/%d", base, i)
 	}
 	bad := r.batch(in, sources...)
-	r.await("hanging fetches", func() bool { return hanging.Load() >= 16 })
+	jobtest.Await(r.t, "hanging fetches", func() bool { return hanging.Load() >= 16 })
 	return pits{r, in, base, bad.ID, hanging}
 }
 
@@ -180,14 +181,14 @@ func TestOutageFailsNoImage(t *testing.T) {
 		return nil
 	})
 	j := r.batch(in, urls(base, 10)...)
-	r.await("tries during the outage", func() bool { return refused.Load() > 20 })
+	jobtest.Await(r.t, "tries during the outage", func() bool { return refused.Load() > 20 })
 	var changes atomic.Int64
 	r.jobs.set(true, "Change", func() error {
 		changes.Add(1)
 		return job.ErrUnavailable
 	})
 	r.originals.fail(nil)
-	r.await("tries without the job store", func() bool { return changes.Load() > 20 })
+	jobtest.Await(r.t, "tries without the job store", func() bool { return changes.Load() > 20 })
 	if got := r.get(j.ID); got.Failed != 0 || got.Images[0].Original.Stored() {
 		t.Errorf("during the outage the job is %+v", got)
 	}
@@ -211,7 +212,7 @@ func TestChangeThatWasDoneAllTheSameKeepsTheOriginal(t *testing.T) {
 	})
 	j := r.batch(in, urls(base, 1)...)
 	r.awaitUploads(1)
-	r.await("empty schedule", in.schedule.empty)
+	jobtest.Await(r.t, "empty schedule", in.schedule.empty)
 	if got := r.get(j.ID).Images[0]; len(r.keys(r.originals)) != 1 || !got.Original.Stored() {
 		t.Errorf("image is %+v, stored %v", got, r.keys(r.originals))
 	}
@@ -230,7 +231,7 @@ func TestFetchOfAnEndedImageLeavesNothing(t *testing.T) {
 		return nil
 	})
 	r.start(in)
-	r.await("empty schedule", in.schedule.empty)
+	jobtest.Await(r.t, "empty schedule", in.schedule.empty)
 	if got := r.get(j.ID); got.Images[0].Error != "Cancelled" || got.Images[0].Original.Stored() {
 		t.Errorf("image is %+v", got.Images[0])
 	}
@@ -255,18 +256,18 @@ func TestAnotherGatewayTakesTheFetchesOver(t *testing.T) {
 	r := setup(t)
 	first, stop := r.run("gateway-1")
 	j := r.batch(first, append(urls(base, 3), Source{URL: base + "/hang"})...)
-	r.await("hanging fetch", func() bool { return hanging.Load() == 1 })
+	jobtest.Await(r.t, "hanging fetch", func() bool { return hanging.Load() == 1 })
 	r.awaitUploads(3)
 	stop()
 	if got := r.get(j.ID); got.Failed != 0 || got.Images[3].Original.Stored() {
 		t.Errorf("the end of the gateway ended the image: %+v", got.Images[3])
 	}
-	r.await("given up fetch", func() bool { return hanging.Load() == 0 })
+	jobtest.Await(r.t, "given up fetch", func() bool { return hanging.Load() == 0 })
 
 	// The second one lives when the first one's lease has ended.
 	r.now = func() time.Time { return time.Now().Add(job.LeaseTime + time.Second) }
 	second, _ := r.run("gateway-2")
-	r.await("fetch by the second gateway", func() bool { return hanging.Load() == 1 })
+	jobtest.Await(r.t, "fetch by the second gateway", func() bool { return hanging.Load() == 1 })
 	// The first one, paused and back, is refused.
 	_, _, err := r.jobs.Change(t.Context(), job.Ref{JobID: j.ID, Index: 3}, job.Fetched(j.Lease, job.Original{Path: "x/y"}), time.Now())
 	if !errors.Is(err, job.ErrLeaseLost) {
@@ -287,7 +288,7 @@ func TestLostLeaseDropsTheJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.start(in)
-	r.await("empty schedule", in.schedule.empty)
+	jobtest.Await(r.t, "empty schedule", in.schedule.empty)
 	for _, img := range r.get(j.ID).Images {
 		if img.Status != job.Pending {
 			t.Errorf("image %d is %s: the old owner has changed it", img.Index, img.Status)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/jobtest"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -58,7 +59,7 @@ func TestCrashBetweenPublishAndMarkSendsAgain(t *testing.T) {
 	if again[0].TraceID != first[0].TraceID || again[0].OriginalPath != first[0].OriginalPath || again[0].JobID != j.ID {
 		t.Errorf("sent %+v, then %+v", first[0], again[0])
 	}
-	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	jobtest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 }
 
 func TestNothingUnroutedCountsAsSent(t *testing.T) {
@@ -70,13 +71,13 @@ func TestNothingUnroutedCountsAsSent(t *testing.T) {
 			in := r.intake("gateway-1", b)
 			r.start(in)
 			r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)})
-			r.await("several tries", func() bool { return b.tries.Load() >= 6 })
+			jobtest.Await(r.t, "several tries", func() bool { return b.tries.Load() >= 6 })
 			if r.unsent() != 2 {
 				t.Errorf("%d unsent, want 2", r.unsent())
 			}
 			b.fault.Store(nil)
 			r.awaitUploads(2)
-			r.await("sent outbox", func() bool { return r.unsent() == 0 })
+			jobtest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 		})
 	}
 }
@@ -101,7 +102,7 @@ func TestRelaySendsMoreThanOneBatch(t *testing.T) {
 	if len(ids) != jobs*images {
 		t.Errorf("%d images were sent, want %d", len(ids), jobs*images)
 	}
-	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	jobtest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 }
 
 func TestNewBrokerGetsEveryOpenImageAgain(t *testing.T) {
@@ -109,7 +110,7 @@ func TestNewBrokerGetsEveryOpenImageAgain(t *testing.T) {
 	in, stop := r.run("gateway-1")
 	j := r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)}, Source{Data: jpegBytes(2)})
 	r.awaitUploads(3)
-	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	jobtest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 	r.complete(in, j, 1)
 	stop()
 
@@ -117,7 +118,7 @@ func TestNewBrokerGetsEveryOpenImageAgain(t *testing.T) {
 	r.broker = membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
 	r.run("gateway-2")
 	again := r.awaitUploads(2)
-	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	jobtest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 	for _, u := range again {
 		if u.Index == 1 {
 			t.Error("an image that has ended was sent again")
@@ -135,7 +136,7 @@ func TestKnownBrokerGetsNothingAgain(t *testing.T) {
 	r.start(in)
 	r.batch(in, Source{Data: jpegBytes(0)})
 	r.awaitUploads(1)
-	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	jobtest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 	if err := b.hook(t.Context(), false); err != nil || r.unsent() != 0 {
 		t.Errorf("a session with a broker that we know made %d unsent (%v)", r.unsent(), err)
 	}

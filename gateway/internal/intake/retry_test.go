@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/jobtest"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
@@ -31,7 +32,7 @@ func TestRetryTakesStoredOriginals(t *testing.T) {
 		Source{URL: base + "/a.jpg", Name: "ä/a.png"}, Source{URL: base + "/hang/b.jpg"}, Source{Data: jpegBytes(0)},
 		Source{URL: base + "/lost.jpg"}, Source{Data: jpegBytes(1), Name: "lost"}, Source{Data: jpegBytes(2), Name: "forged"},
 	)
-	r.await("download", func() bool { return hanging.Load() == 1 })
+	jobtest.Await(r.t, "download", func() bool { return hanging.Load() == 1 })
 	r.awaitUploads(5)
 	r.cancel(in, j.ID)
 	source := r.get(j.ID)
@@ -137,7 +138,7 @@ func TestRetentionLeavesARetryWhole(t *testing.T) {
 	r := setup(t)
 	in, _ := r.run("gateway-1")
 	j := r.batch(in, Source{URL: base + "/a.jpg"}, Source{URL: base + "/hang/b.jpg"}, Source{Data: jpegBytes(0)})
-	r.await("download", func() bool { return hanging.Load() == 1 })
+	jobtest.Await(r.t, "download", func() bool { return hanging.Load() == 1 })
 	r.awaitUploads(2)
 	r.cancel(in, j.ID)
 	got, err := r.retry(in, j.ID)

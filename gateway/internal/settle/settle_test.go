@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/jobtest"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
@@ -122,7 +123,7 @@ func (r *rig) publish(queue string, m any) {
 // awaitEmpty waits until everything published so far was acked.
 func (r *rig) awaitEmpty(queues ...string) {
 	r.t.Helper()
-	r.await(fmt.Sprintf("empty queues %v", queues), func() bool {
+	jobtest.Await(r.t, fmt.Sprintf("empty queues %v", queues), func() bool {
 		for _, q := range queues {
 			if r.broker.Len(q) > 0 {
 				return false
@@ -130,20 +131,6 @@ func (r *rig) awaitEmpty(queues ...string) {
 		}
 		return true
 	})
-}
-
-func (r *rig) await(what string, done func() bool) {
-	r.t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(20 * time.Second)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-late:
-			r.t.Fatalf("no %s", what)
-		}
-	}
 }
 
 func (r *rig) get(id string) *job.Job {
@@ -271,7 +258,7 @@ func TestOutageOfTheStoreLosesNothing(t *testing.T) {
 		r.publish(pipeline.ImageProcessed.Name, completed("outage", i))
 	}
 	r.publish(broker.DeadResults, completed("outage", 0))
-	r.await("try during the outage of each", func() bool { return r.jobs.refused.Load() > 2*11 })
+	jobtest.Await(r.t, "try during the outage of each", func() bool { return r.jobs.refused.Load() > 2*11 })
 	if n := r.broker.Len(pipeline.ImageProcessed.Name); n != 10 {
 		t.Errorf("%d results left during the outage, want all 10", n)
 	}
