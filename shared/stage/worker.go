@@ -48,12 +48,7 @@ type worker struct {
 
 func newWorker(d Deps, queue string) *worker {
 	d.Concurrency = max(d.Concurrency, 1)
-	if d.Deadline == 0 {
-		d.Deadline = DefaultDeadline
-	}
-	if d.GiveBack == 0 {
-		d.GiveBack = DefaultGiveBack
-	}
+	d.Deadline, d.GiveBack = cmp.Or(d.Deadline, DefaultDeadline), cmp.Or(d.GiveBack, DefaultGiveBack)
 	if d.Now == nil {
 		d.Now = time.Now
 	}

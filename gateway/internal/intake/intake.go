@@ -14,6 +14,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,21 +55,11 @@ type Config struct {
 }
 
 func (c Config) orDefaults() Config {
-	if c.MaxImageBytes == 0 {
-		c.MaxImageBytes = 10 << 20
-	}
-	if c.MaxBatchImages == 0 {
-		c.MaxBatchImages = 100
-	}
-	if c.MaxOpenImages == 0 {
-		c.MaxOpenImages = 100_000
-	}
-	if c.Fetchers == 0 {
-		c.Fetchers = 32
-	}
-	if c.JobRetention == 0 {
-		c.JobRetention = 24 * time.Hour
-	}
+	c.MaxImageBytes = cmp.Or(c.MaxImageBytes, 10<<20)
+	c.MaxBatchImages = cmp.Or(c.MaxBatchImages, 100)
+	c.MaxOpenImages = cmp.Or(c.MaxOpenImages, 100_000)
+	c.Fetchers = cmp.Or(c.Fetchers, 32)
+	c.JobRetention = cmp.Or(c.JobRetention, 24*time.Hour)
 	if c.ResultRetention != 0 {
 		c.ResultRetention = max(c.ResultRetention, c.JobRetention)
 	}

@@ -28,6 +28,7 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -126,15 +127,8 @@ func (c *Config) check() error {
 	if c.Silence < 0 {
 		faults = append(faults, errors.New("bound on the silence of a queue is negative"))
 	}
-	if c.Silence == 0 {
-		c.Silence = DefaultSilence
-	}
-	if c.PublishTimeout == 0 {
-		c.PublishTimeout = DefaultPublishTimeout
-	}
-	if c.MaxInFlight == 0 {
-		c.MaxInFlight = DefaultMaxInFlight
-	}
+	c.Silence, c.PublishTimeout = cmp.Or(c.Silence, DefaultSilence), cmp.Or(c.PublishTimeout, DefaultPublishTimeout)
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, DefaultMaxInFlight)
 	return errors.Join(faults...)
 }
 

@@ -110,13 +110,7 @@ func open(c Config, l limits) (*Store, error) {
 		return nil, fmt.Errorf("check prefix of bucket %q: %w", c.Bucket, err)
 	}
 
-	region := c.Region
-	if region == "" {
-		region = s3utils.GetRegionFromURL(*u)
-	}
-	if region == "" {
-		region = "us-east-1"
-	}
+	region := cmp.Or(c.Region, s3utils.GetRegionFromURL(*u), "us-east-1")
 	lookup := minio.BucketLookupDNS
 	if _, err := netip.ParseAddr(u.Hostname()); c.PathStyle || err == nil || u.Scheme == "https" && strings.Contains(c.Bucket, ".") {
 		lookup = minio.BucketLookupPath
