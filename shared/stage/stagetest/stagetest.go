@@ -66,7 +66,7 @@ func Bench(b *testing.B, prepare func(b *testing.B, data []byte) (work func() er
 	}
 	for _, file := range files {
 		b.Run(strings.TrimSuffix(filepath.Base(file), ".jpg"), func(b *testing.B) {
-			data, err := os.ReadFile(file)
+			data, err := os.ReadFile(file) //nolint:gosec // The images that the benchmark is given.
 			if err != nil {
 				b.Fatal(err)
 			}
