@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -32,15 +33,10 @@ type Config struct {
 
 // Complete fills in what is left open and checks the rest.
 func (c Config) Complete() (Config, error) {
-	if c.Concurrency == 0 {
-		c.Concurrency = 8
-	}
+	c.Concurrency, c.EmbedDescriptive = cmp.Or(c.Concurrency, 8), cmp.Or(c.EmbedDescriptive, fill)
 	var mistakes []error
 	if c.Concurrency < 1 || c.Concurrency > 256 {
 		mistakes = append(mistakes, errors.New("CONCURRENCY: want 1 to 256, or 0 for 8"))
-	}
-	if c.EmbedDescriptive == "" {
-		c.EmbedDescriptive = fill
 	}
 	if c.EmbedDescriptive != fill && c.EmbedDescriptive != never {
 		mistakes = append(mistakes, fmt.Errorf("EMBED_DESCRIPTIVE: %q is neither fill nor never", c.EmbedDescriptive))

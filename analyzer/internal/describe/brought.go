@@ -28,7 +28,10 @@ func readBrought(h imagefile.Header, gps GPS, warned *warnings) brought {
 	exif := readExif(h.Exif, warned)
 	iptc := readIPTC(h.IPTC, warned)
 	texts, packet := readTexts(h.Texts)
-	xmp := readXMP(orElse(h.XMP, packet), warned)
+	if h.XMP == nil {
+		h.XMP = packet
+	}
+	xmp := readXMP(h.XMP, warned)
 
 	all := brought{
 		comment: cmp.Or(exif.comment, xmp.comment),
@@ -59,14 +62,6 @@ func readBrought(h imagefile.Header, gps GPS, warned *warnings) brought {
 	}
 	e.GPS = gps.apply(e.GPS)
 	return all
-}
-
-// orElse is the first of two blocks, unless there is none.
-func orElse(a, b []byte) []byte {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // ratingOf is the number of stars that a value means: 1 to 5, −1 for a picture that

@@ -13,7 +13,8 @@
 // first odd entry. XMP and IPTC are read by small readers here, since its own
 // bound neither depth nor values, and read neither languages nor a packet without
 // its outer element. What is composed of an image tells nothing that was not
-// measured.
+// measured. go-colorful converts colours, which no record depends on beyond the
+// digits that it is rounded to.
 //
 // It refuses nothing that imagefile takes unless its pixels turn out to be
 // damaged. Every figure about the picture is taken from one small upright copy, at

@@ -14,6 +14,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,13 +24,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
-	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/stage"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
@@ -51,21 +54,11 @@ type Config struct {
 }
 
 func (c Config) orDefaults() Config {
-	if c.MaxImageBytes == 0 {
-		c.MaxImageBytes = 10 << 20
-	}
-	if c.MaxBatchImages == 0 {
-		c.MaxBatchImages = 100
-	}
-	if c.MaxOpenImages == 0 {
-		c.MaxOpenImages = 100_000
-	}
-	if c.Fetchers == 0 {
-		c.Fetchers = 32
-	}
-	if c.JobRetention == 0 {
-		c.JobRetention = 24 * time.Hour
-	}
+	c.MaxImageBytes = cmp.Or(c.MaxImageBytes, 10<<20)
+	c.MaxBatchImages = cmp.Or(c.MaxBatchImages, 100)
+	c.MaxOpenImages = cmp.Or(c.MaxOpenImages, 100_000)
+	c.Fetchers = cmp.Or(c.Fetchers, 32)
+	c.JobRetention = cmp.Or(c.JobRetention, 24*time.Hour)
 	if c.ResultRetention != 0 {
 		c.ResultRetention = max(c.ResultRetention, c.JobRetention)
 	}
@@ -169,22 +162,18 @@ func (in *Intake) changed(ctx context.Context, j *job.Job) {
 // until repeats do while its error is one that waiting mends. It returns nil, an
 // error that waiting does not mend, or ctx's.
 func (in *Intake) until(ctx context.Context, what string, mends func(error) bool, do func() error) error {
-	for n := 0; ; n++ {
+	var once sync.Once
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := do()
-		if err == nil || !mends(err) {
-			return err
+		if err != nil && !mends(err) {
+			err = backoff.Permanent(err)
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(stage.NewBackOff()), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
 		in.metrics.waits.Inc(what)
-		if n == 0 {
-			in.deps.Log.WarnContext(ctx, "waiting for a dependency", "for", what, "error", err)
-		}
-		if !patience.Pause(ctx, patience.BackOff(n)) {
-			return ctx.Err()
-		}
-	}
+		once.Do(func() { in.deps.Log.WarnContext(ctx, "waiting for a dependency", "for", what, "error", err) })
+	}))
+	return err
 }
 
 // lost reports whether the error says that the job is no longer ours.
@@ -217,8 +206,9 @@ func (in *Intake) change(ctx context.Context, ref job.Ref, t job.Transition, now
 func every(ctx context.Context, d time.Duration, do func(context.Context)) {
 	for ctx.Err() == nil {
 		do(ctx)
-		if !patience.Pause(ctx, d) {
-			return
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
 		}
 	}
 }

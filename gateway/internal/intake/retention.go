@@ -8,7 +8,6 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
-	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
 )
@@ -28,7 +27,12 @@ func (in *Intake) retain(ctx context.Context) {
 	clock := newSteadyClock(in.deps.Now(), max(in.config.JobRetention, lateFor))
 	began := time.Now()
 	tick := min(max(in.config.JobRetention/4, 250*time.Millisecond), time.Minute)
-	for patience.Pause(ctx, tick) {
+	for {
+		select {
+		case <-time.After(tick):
+		case <-ctx.Done():
+			return
+		}
 		now := clock.at(in.deps.Now(), time.Since(began))
 		if err := in.retainOnce(ctx, now); err != nil && ctx.Err() == nil {
 			in.deps.Log.WarnContext(ctx, "retention interrupted", "error", err)

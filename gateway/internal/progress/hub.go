@@ -18,6 +18,7 @@
 package progress
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -76,12 +77,7 @@ type Hub struct {
 
 // New makes a Hub. It does nothing before Run.
 func New(c Config, jobs changes, log *slog.Logger, m *telemetry.Registry) *Hub {
-	if c.MaxWatchers == 0 {
-		c.MaxWatchers = 10_000
-	}
-	if c.Reread == 0 {
-		c.Reread = 5 * time.Second
-	}
+	c.MaxWatchers, c.Reread = cmp.Or(c.MaxWatchers, 10_000), cmp.Or(c.Reread, 5*time.Second)
 	h := &Hub{
 		config: c, jobs: jobs, log: log, wake: make(chan struct{}, readers), watches: map[string]*watch{},
 		reads:  m.Counter("progress_reads_total", "Reads of watched jobs, by outcome.", "outcome").From0("ok", "gone", "error"),

@@ -1,4 +1,4 @@
-package remote
+package connect
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"os"
 
-	"github.com/imagebatch/imagebatch/shared/release"
+	"github.com/imagebatch/imagebatch/shared/buildinfo"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
@@ -29,7 +29,7 @@ type Runner interface {
 // its own.
 type Whole[C any] struct {
 	Traces  telemetry.Config
-	Remote  Config
+	Servers Config
 	Service C
 }
 
@@ -40,7 +40,7 @@ func Load[C Configuration[C]](environ []string) (Whole[C], error) {
 		var completeErr error
 		c.Service, completeErr = c.Service.Complete()
 		_, logErr := c.Service.Logger(io.Discard)
-		return errors.Join(completeErr, logErr, c.Traces.Validate(), c.Remote.Validate())
+		return errors.Join(completeErr, logErr, c.Traces.Validate(), c.Servers.Validate())
 	})
 }
 
@@ -63,18 +63,17 @@ func Run[C Configuration[C]](ctx context.Context, name string, environ []string,
 	if err != nil {
 		return err
 	}
-	roots, err := c.Remote.Roots()
+	roots, err := c.Servers.Roots()
 	if err != nil {
 		return err
 	}
 	m := telemetry.NewRegistry()
-	traces, err := telemetry.Open(ctx, c.Traces, telemetry.Process{Name: name, Version: release.Version, Roots: roots, Log: log, Metrics: m})
+	traces, err := telemetry.Open(ctx, c.Traces, telemetry.Process{Name: name, Version: buildinfo.Version, Roots: roots, Log: log, Metrics: m})
 	if err != nil {
 		return err
 	}
-	// Last of all, when every span has ended.
-	defer func() { err = errors.Join(err, traces.Close()) }()          //nolint:contextcheck // It flushes after ctx has ended.
-	servers, err := c.Remote.open(declare, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: a drain needs them.
+	defer func() { err = errors.Join(err, traces.Close()) }()           // last of all, when everything has been recorded
+	servers, err := c.Servers.open(declare, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: a drain needs them.
 	if err != nil {
 		return err
 	}

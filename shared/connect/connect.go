@@ -1,8 +1,8 @@
-// Package remote opens the servers that a deployed service works with: RabbitMQ
-// and an S3 server, as the environment names them. Opening never waits for a
-// server and never fails because one is away: each connects by itself, and
-// Ready tells what is missing.
-package remote
+// Package connect opens the servers that a deployed service works with, RabbitMQ
+// and an S3 server, as the environment specifies. Opening never waits for a server
+// and never fails because one is unavailable: each adapter connects on its own,
+// and its Ready reports what is missing.
+package connect
 
 import (
 	"crypto/x509"

@@ -1,4 +1,4 @@
-package release
+package buildinfo
 
 import (
 	"os"
@@ -14,12 +14,14 @@ func TestCommit(t *testing.T) {
 		"c0ffee":          {setting("vcs.revision", "c0ffee"), setting("vcs.modified", "false")},
 		"c0ffee-modified": {setting("vcs.modified", "true"), setting("vcs.revision", "c0ffee")},
 	} {
-		if got := noted(settings); got != want {
+		if got := recorded(settings); got != want {
 			t.Errorf("%v is the commit %s, want %s", settings, got, want)
 		}
 	}
-	if got := given("cafe"); got != "cafe" {
-		t.Errorf("the linker's commit is %s", got)
+	commit = "cafe"
+	defer func() { commit = "" }()
+	if got := recorded(nil); got != commit {
+		t.Errorf("without a checkout the commit is %s, want the linker's, %s", got, commit)
 	}
 }
 
