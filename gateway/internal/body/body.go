@@ -103,11 +103,13 @@ func (r *Reader) next() (intake.Source, error) {
 		}
 	}
 	if r.state == inImages {
-		more, err := r.element()
-		if err != nil {
+		more, err := r.src.element(r.count == 0)
+		switch {
+		case err != nil:
 			return intake.Source{}, err
-		}
-		if more {
+		case more && r.count == r.limits.Images:
+			return intake.Source{}, &Error{fmt.Sprintf("Too many images (>%d)", r.limits.Images)}
+		case more:
 			return r.image()
 		}
 		r.state = atEnd
@@ -148,9 +150,11 @@ func (r *Reader) begin() (bool, error) {
 			}
 			continue
 		}
-		array, err := r.src.array()
-		if err != nil || array {
-			return array, err
+		if c, err := r.src.token(); err != nil {
+			return false, err
+		} else if c == '[' {
+			r.src.next()
+			return true, nil
 		}
 		if null, err := r.src.null(); err != nil {
 			return false, err
@@ -179,18 +183,6 @@ func (r *Reader) rest() error {
 			return err
 		}
 	}
-}
-
-// element moves to the next element of images and reports whether there is one.
-func (r *Reader) element() (bool, error) {
-	more, err := r.src.element(r.count == 0)
-	if err != nil || !more {
-		return false, err
-	}
-	if r.count == r.limits.Images {
-		return false, &Error{fmt.Sprintf("Too many images (>%d)", r.limits.Images)}
-	}
-	return true, nil
 }
 
 // image reads one element of images.
