@@ -3,16 +3,20 @@ package api
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
+	"golang.org/x/net/http/httpguts"
 	"nhooyr.io/websocket"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
@@ -57,13 +61,13 @@ func (s *Server) watch(c echo.Context) error {
 	if !isUUID(id) {
 		return job.ErrNotFound
 	}
-	by := callerOf(c)
+	by := detailsOf(c).by
 	closed, err := s.openSocket(by)
 	if err != nil {
 		return err
 	}
 	watcher, err := s.deps.Hub.Subscribe(r.Context(), id)
-	if err == nil && !by.viewer().Sees(watcher.Job()) {
+	if err == nil && !viewerOf(by).Sees(watcher.Job()) {
 		watcher.Close()
 		err = job.ErrNotFound
 	}
@@ -81,16 +85,38 @@ func (s *Server) watch(c echo.Context) error {
 		watcher.Close()
 		return fmt.Errorf("upgrade: %w", err)
 	}
-	wire := farewellOf(c)
 	// A goroutine of its own lets go of the request and of the stack that it needed,
 	// which is half of what a socket costs. Serve waits for it.
 	s.running.Add(1)
 	ctx := context.WithoutCancel(r.Context())
-	k := newSocket(conn, wire, s.config.WSIdleTimeout)
+	conn.SetReadLimit(inboundLimit)
+	wire := c.Response().Writer.(*responseWriter).socket //nolint:forcetypeassert // Accept has hijacked it
+	k := &socket{conn: conn, wire: wire, idle: s.config.WSIdleTimeout, start: time.Now()}
 	go func() {
 		defer closed()
-		s.follow(ctx, id, by.removed(), watcher, k)
+		s.follow(ctx, id, by.Removed(), watcher, k)
 	}()
+	return nil
+}
+
+// checkHandshake refuses a request that is no WebSocket handshake by RFC 6455,
+// section 4.2.1. The library checks the same and would respond in plain text, so
+// nothing that passes here may fail there.
+func checkHandshake(r *http.Request) error {
+	h := r.Header
+	keys := h.Values("Sec-WebSocket-Key")
+	switch {
+	case r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) || !httpguts.HeaderValuesContainsToken(h.Values("Connection"), "upgrade") ||
+		!httpguts.HeaderValuesContainsToken(h.Values("Upgrade"), "websocket"):
+		return errNoUpgrade
+	case h.Get("Sec-WebSocket-Version") != "13":
+		return errSocketVersion
+	case len(keys) != 1:
+		return errSocketKeys
+	}
+	if key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(keys[0])); err != nil || len(key) != 16 {
+		return errSocketKey
+	}
 	return nil
 }
 
@@ -103,26 +129,21 @@ func (s *Server) follow(ctx context.Context, id string, removed <-chan struct{},
 			s.deps.Log.ErrorContext(ctx, "panic in a socket", "job_id", id, "panic", bounded(fmt.Sprint(p)), "stack", string(debug.Stack()))
 		}
 	}()
-	s.figures.sockets.Add(1)
-	defer s.figures.sockets.Add(-1)
+	s.metrics.sockets.Add(1)
+	defer s.metrics.sockets.Add(-1)
 	why := k.serve(ctx, watcher, s.closing, removed)
-	s.figures.closes.Inc(why)
-	s.deps.Log.DebugContext(ctx, "websocket closed", "job_id", id, "why", why, "duration", time.Since(k.began))
+	s.metrics.closes.Inc(why)
+	s.deps.Log.DebugContext(ctx, "websocket closed", "job_id", id, "why", why, "duration", time.Since(k.start))
 }
 
 // socket is one open WebSocket.
 type socket struct {
 	conn    *websocket.Conn
-	wire    *farewell // under conn
+	wire    *closeFrameConn // under conn
 	idle    time.Duration
-	began   time.Time
-	heard   atomic.Int64 // when the client was last heard of, in nanoseconds since began
+	start   time.Time
+	heard   atomic.Int64 // when the client was last heard of, in nanoseconds since start
 	pinging atomic.Bool
-}
-
-func newSocket(conn *websocket.Conn, wire *farewell, idle time.Duration) *socket {
-	conn.SetReadLimit(inboundLimit)
-	return &socket{conn: conn, wire: wire, idle: idle, began: time.Now()}
 }
 
 // serve sends what the watcher is told until the job has ended, the client is
@@ -138,7 +159,7 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, remove
 	wg.Go(func() { gone <- k.listen(ctx) })
 
 	interval := k.idle * 25 / 60
-	ping := interval // when the next one is due, since began
+	ping := interval // when the next one is due, since start
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
 	for {
@@ -170,7 +191,7 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, remove
 				return k.goodbye(websocket.StatusNormalClosure, "", "job_complete")
 			}
 		case <-timer.C:
-			now, heard := time.Since(k.began), time.Duration(k.heard.Load())
+			now, heard := time.Since(k.start), time.Duration(k.heard.Load())
 			if now-heard >= k.idle {
 				return k.goodbye(websocket.StatusPolicyViolation, errSilent.Error(), "silent")
 			}
@@ -204,7 +225,7 @@ func (k *socket) listen(ctx context.Context) error {
 	}
 }
 
-func (k *socket) hear() { k.heard.Store(int64(time.Since(k.began))) }
+func (k *socket) hear() { k.heard.Store(int64(time.Since(k.start))) }
 
 // ping waits for the answer to a ping, until the connection ends.
 func (k *socket) ping(ctx context.Context) {

@@ -1,19 +1,19 @@
-// Package keyring keeps the API keys of a gateway: a file of their names and
-// hashes, which is read again when it changes.
+// Package apikey is the store of a gateway's API keys: a file of their names and
+// hashes, which the store reads again when it changes.
 //
-// A key is 32 random bytes. The file has its SHA-256 only, so that who reads the
+// A key is 32 random bytes. The file has its SHA-256 only, so that a reader of the
 // file can't use the API; with that much randomness a slow hash would add nothing.
-// A key is looked for by comparing its hash with every one there is, each in
-// constant time. No key is ever logged.
+// Find compares the hash of a key with every hash of the file, each in constant
+// time. The package never logs a key.
 //
-// A name owns what is made with its keys. Two lines may have the same name, so that
-// one key takes over from another without a gap.
+// A name owns the jobs that its keys create. Two lines may have the same name, so
+// that one key takes over from another without a gap.
 //
-// A file that can't be read or understood changes nothing: the last good keys stay,
-// and the log says so. A file without any key counts as such a one, because an
-// editor or a copy that is under way looks like that; so a change counts only
-// when it was found twice.
-package keyring
+// A file that can't be read or parsed changes nothing: the last good keys stay, and
+// the log reports the error. A file without any key is such an error. Because an
+// editor or a copy that is under way looks like that, a change counts only when
+// two reads have found it.
+package apikey
 
 import (
 	"bytes"
@@ -23,7 +23,6 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,25 +31,23 @@ import (
 	"time"
 )
 
-// Interval is how often the file is looked at. A change counts after two looks.
+// Interval is the time between two reads of the file. A change counts after two reads.
 const Interval = 2 * time.Second
 
-// Prefix begins every key, so that a person or a scanner for secrets sees what it
-// is.
+// Prefix starts every key, so that a person or a secret scanner recognizes it.
 const Prefix = "ib_"
 
-// Bounds on what is read.
 const (
 	maxFile = 4 << 20
 	maxKey  = 256
 )
 
-// Limits are what one name may do. A field that is zero sets no limit.
+// Limits are the quotas of one name. A field that is zero sets no limit.
 type Limits struct {
-	RequestsPerMinute    int
+	RequestsPerMinute    int64
 	UploadBytesPerMinute int64
-	OpenImages           int // accepted and not ended
-	Sockets              int // WebSockets open at once
+	OpenImages           int64 // accepted and not ended
+	Sockets              int64 // concurrent WebSockets
 }
 
 // Key is one line of the file.
@@ -64,26 +61,28 @@ type Key struct {
 	removed chan struct{}
 }
 
-// Removed is closed when the key is no longer in the file, or has become another
-// name's or another kind of key.
+// Removed returns a channel that is closed when the key is no longer in the file,
+// or belongs to another name or has become another kind of key. It is nil for a key that
+// is from no file.
 func (k *Key) Removed() <-chan struct{} { return k.removed }
 
-// Ring is the keys of a file.
-type Ring struct {
+// Store holds the keys of a file.
+type Store struct {
 	path     string
 	defaults Limits
 	log      *slog.Logger
 
 	keys atomic.Pointer[[]*Key]
 
-	taken, seen []byte // the file as it was understood, and as it was last found; Run's alone
-	complained  string // the last thing that was wrong with it
+	// Used by Run only.
+	taken, seen []byte // contents of the file when it was last accepted, and last read
+	complained  string // last error that was logged
 }
 
-// Open reads the file. What its lines leave open, defaults say.
-func Open(path string, defaults Limits, log *slog.Logger) (*Ring, error) {
-	r := &Ring{path: path, defaults: defaults, log: log}
-	text, err := r.read()
+// Open reads the file. The defaults apply where a line sets no limit of its own.
+func Open(path string, defaults Limits, log *slog.Logger) (*Store, error) {
+	s := &Store{path: path, defaults: defaults, log: log}
+	text, err := s.read()
 	if err != nil {
 		return nil, err
 	}
@@ -91,19 +90,19 @@ func Open(path string, defaults Limits, log *slog.Logger) (*Ring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	r.adopt(keys)
-	r.taken, r.seen = text, text
-	return r, nil
+	s.adopt(keys)
+	s.taken, s.seen = text, text
+	return s, nil
 }
 
-// Find returns the key, or nil when there is none like it.
-func (r *Ring) Find(key string) *Key {
+// Find returns the key, or nil when the file does not have it.
+func (s *Store) Find(key string) *Key {
 	if len(key) > maxKey {
 		return nil
 	}
 	hash := sha256.Sum256([]byte(key))
 	var found *Key
-	for _, k := range *r.keys.Load() {
+	for _, k := range *s.keys.Load() {
 		if subtle.ConstantTimeCompare(hash[:], k.hash[:]) == 1 {
 			found = k
 		}
@@ -111,8 +110,8 @@ func (r *Ring) Find(key string) *Key {
 	return found
 }
 
-// Run reads the file again and again until ctx ends.
-func (r *Ring) Run(ctx context.Context) error {
+// Run reads the file every Interval until ctx is done.
+func (s *Store) Run(ctx context.Context) error {
 	again := time.NewTicker(Interval)
 	defer again.Stop()
 	for {
@@ -120,89 +119,87 @@ func (r *Ring) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-again.C:
-			r.look(ctx)
+			s.look(ctx)
 		}
 	}
 }
 
-// look takes in a change of the file, once it has been found twice.
-func (r *Ring) look(ctx context.Context) {
-	text, err := r.read()
+// look adopts a change of the file once two reads have found it.
+func (s *Store) look(ctx context.Context) {
+	text, err := s.read()
 	if err != nil {
-		r.seen = nil
-		r.complain(ctx, err)
+		s.seen = nil
+		s.complain(ctx, err)
 		return
 	}
-	settled := bytes.Equal(text, r.seen)
-	r.seen = text
+	settled := bytes.Equal(text, s.seen)
+	s.seen = text
 	if !settled {
 		return
 	}
-	if bytes.Equal(text, r.taken) {
-		r.complained = ""
+	if bytes.Equal(text, s.taken) {
+		s.complained = ""
 		return
 	}
-	keys, err := parse(text, r.defaults)
+	keys, err := parse(text, s.defaults)
 	if err != nil {
-		r.complain(ctx, err)
+		s.complain(ctx, err)
 		return
 	}
-	gone := r.adopt(keys)
-	r.taken, r.complained = text, ""
-	r.log.InfoContext(ctx, "API keys read again", "keys", len(keys), "removed", gone)
+	gone := s.adopt(keys)
+	s.taken, s.complained = text, ""
+	s.log.InfoContext(ctx, "API keys read again", "keys", len(keys), "removed", gone)
 }
 
-// complain says once what is wrong.
-func (r *Ring) complain(ctx context.Context, err error) {
-	if err.Error() == r.complained {
+// complain logs an error, but not twice in a row.
+func (s *Store) complain(ctx context.Context, err error) {
+	if err.Error() == s.complained {
 		return
 	}
-	r.complained = err.Error()
-	r.log.ErrorContext(ctx, "API keys not read, the last good ones stay", "file", r.path, "error", err)
+	s.complained = err.Error()
+	s.log.ErrorContext(ctx, "API keys not read, the last good ones stay", "file", s.path, "error", err)
 }
 
-func (r *Ring) read() ([]byte, error) {
-	f, err := os.Open(r.path)
+func (s *Store) read() ([]byte, error) {
+	f, err := os.Open(s.path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // It was only read.
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", r.path, err)
+		return nil, fmt.Errorf("read %s: %w", s.path, err)
 	}
 	if len(text) > maxFile {
-		return nil, fmt.Errorf("%s: more than %d bytes", r.path, maxFile)
+		return nil, fmt.Errorf("%s: more than %d bytes", s.path, maxFile)
 	}
 	return text, nil
 }
 
-// adopt makes these the keys and ends those that are not among them. It returns
-// how many it has ended.
-func (r *Ring) adopt(keys []*Key) (gone int) {
-	var before []*Key
-	if old := r.keys.Load(); old != nil {
-		before = *old
-	}
+// adopt replaces the keys, closes Removed of the keys that are gone, and returns their
+// number.
+func (s *Store) adopt(keys []*Key) (gone int) {
 	known := map[[sha256.Size]byte]*Key{}
-	for _, k := range before {
-		known[k.hash] = k
+	if old := s.keys.Load(); old != nil {
+		for _, k := range *old {
+			known[k.hash] = k
+		}
 	}
 	for _, k := range keys {
 		k.removed = make(chan struct{})
 		if old := known[k.hash]; old != nil && old.Name == k.Name && old.Operator == k.Operator {
-			k.removed = old.removed // Who came with it goes on.
+			k.removed = old.removed // its connections stay
 			delete(known, k.hash)
 		}
 	}
-	r.keys.Store(&keys)
+	s.keys.Store(&keys)
 	for _, k := range known {
 		close(k.removed)
 	}
 	return len(known)
 }
 
-// New makes a key for the name, and the line of it for the file.
+// New returns a new key for the name, and its line for the file.
 func New(name string) (key, line string, err error) {
 	if err := checkName(name); err != nil {
 		return "", "", err
@@ -213,5 +210,3 @@ func New(name string) (key, line string, err error) {
 	hash := sha256.Sum256([]byte(key))
 	return key, name + " " + hex.EncodeToString(hash[:]), nil
 }
-
-var errNoKeys = errors.New("no keys in it; make one with: gateway api-keys new NAME")

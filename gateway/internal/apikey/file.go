@@ -1,4 +1,4 @@
-package keyring
+package apikey
 
 import (
 	"bytes"
@@ -6,12 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
 
-// parse reads the lines of a file: a name, the SHA-256 of the key in hex, and what
-// is set for it, with # before a comment. Its error tells everything that is wrong,
+// parse reads the lines of a file: a name, the SHA-256 of the key in hex, and the
+// options of the name, with # before a comment. Its error lists all mistakes,
 // without the hashes.
 func parse(text []byte, defaults Limits) ([]*Key, error) {
 	var keys []*Key
@@ -35,7 +36,7 @@ func parse(text []byte, defaults Limits) ([]*Key, error) {
 			errs = append(errs, fmt.Errorf("line %d: the key of line %d once more", n, other))
 			continue
 		}
-		// What a name may do must not depend on which of its keys it uses.
+		// The rights of a name must not depend on which of its keys a client uses.
 		if other := names[k.Name]; other != nil && (other.Limits != k.Limits || other.Operator != k.Operator) {
 			errs = append(errs, fmt.Errorf("line %d: %s may do something else on line %d", n, k.Name, other.line))
 			continue
@@ -44,7 +45,7 @@ func parse(text []byte, defaults Limits) ([]*Key, error) {
 		keys = append(keys, k)
 	}
 	if len(keys) == 0 && len(errs) == 0 {
-		errs = append(errs, errNoKeys)
+		errs = append(errs, errors.New("no keys in it; make one with: gateway api-keys new NAME"))
 	}
 	return keys, errors.Join(errs...)
 }
@@ -57,53 +58,36 @@ func parseKey(fields []string, defaults Limits) (*Key, error) {
 	if err := checkName(k.Name); err != nil {
 		return nil, err
 	}
-	if n, err := hex.Decode(k.hash[:], []byte(fields[1])[:min(len(fields[1]), 2*len(k.hash))]); err != nil || n != len(k.hash) || len(fields[1]) != 2*len(k.hash) {
+	hash, err := hex.DecodeString(fields[1])
+	if err != nil || len(hash) != sha256.Size {
 		return nil, fmt.Errorf("%s: want the SHA-256 of the key as 64 hex digits", k.Name)
 	}
+	k.hash = [sha256.Size]byte(hash)
 	for _, option := range fields[2:] {
-		if err := k.set(option); err != nil {
-			return nil, fmt.Errorf("%s: %w", k.Name, err)
+		if option == "operator" {
+			k.Operator = true
+			continue
+		}
+		name, value, _ := strings.Cut(option, "=")
+		limit := map[string]*int64{
+			"requests_per_minute": &k.Limits.RequestsPerMinute, "upload_bytes_per_minute": &k.Limits.UploadBytesPerMinute,
+			"open_images": &k.Limits.OpenImages, "sockets": &k.Limits.Sockets,
+		}[name]
+		if limit == nil {
+			return nil, fmt.Errorf("%s: want operator, requests_per_minute=N, upload_bytes_per_minute=N, open_images=N or sockets=N", k.Name)
+		}
+		if *limit, err = strconv.ParseInt(value, 10, 64); err != nil || *limit < 0 {
+			return nil, fmt.Errorf("%s: %s: want a whole number, 0 for no limit", k.Name, name)
 		}
 	}
 	return k, nil
 }
 
-// set takes in one option of a line.
-func (k *Key) set(option string) error {
-	if option == "operator" {
-		k.Operator = true
-		return nil
-	}
-	name, value, _ := strings.Cut(option, "=")
-	n, err := strconv.ParseInt(value, 10, 64)
-	if name == "upload_bytes_per_minute" {
-		if err != nil || n < 0 {
-			return fmt.Errorf("%s: want a whole number, 0 for no limit", name)
-		}
-		k.Limits.UploadBytesPerMinute = n
-		return nil
-	}
-	limit := map[string]*int{
-		"requests_per_minute": &k.Limits.RequestsPerMinute, "open_images": &k.Limits.OpenImages, "sockets": &k.Limits.Sockets,
-	}[name]
-	if limit == nil {
-		return errors.New("want operator, requests_per_minute=N, upload_bytes_per_minute=N, open_images=N or sockets=N")
-	}
-	if err != nil || n < 0 || n > 1<<31-1 {
-		return fmt.Errorf("%s: want a whole number, 0 for no limit", name)
-	}
-	*limit = int(n)
-	return nil
-}
+var validName = regexp.MustCompile(`^[a-zA-Z0-9._@-]{1,64}$`)
 
-// checkName refuses what would not stand as one word in a line, a log or a label.
+// checkName refuses a name that is not one word in a line, a log or a label.
 func checkName(name string) error {
-	sound := name != "" && len(name) <= 64
-	for i := range len(name) {
-		c := name[i]
-		sound = sound && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._-@", c) >= 0)
-	}
-	if !sound {
+	if !validName.MatchString(name) {
 		return errors.New("a name is 1 to 64 letters, digits and . _ - @")
 	}
 	return nil
