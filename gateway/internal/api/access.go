@@ -35,7 +35,7 @@ func (s *Server) authenticate(c echo.Context) error {
 	if s.deps.Keys == nil || d.Access&Public != 0 {
 		return nil
 	}
-	given, ok := bearer(c.Request().Header, strings.HasSuffix(d.Path, "/ws"))
+	given, ok := bearer(c.Request().Header, d.Access&Socket != 0)
 	if !ok {
 		return errKeyMissing
 	}

@@ -3,11 +3,11 @@ package api
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 
 	"github.com/labstack/echo/v4"
 
@@ -92,8 +92,7 @@ func (s *Server) retry(c echo.Context) error {
 	// batch has this fingerprint, because this text is no batch.
 	fingerprint := ""
 	if key.Name != "" {
-		sum := sha256.Sum256([]byte("retry " + c.Param("job_id")))
-		fingerprint = hex.EncodeToString(sum[:])
+		fingerprint = fmt.Sprintf("%x", sha256.Sum256([]byte("retry "+c.Param("job_id"))))
 	}
 	j, err := s.known(ctx, key, func() (string, error) { return fingerprint, nil })
 	if err != nil {
@@ -122,6 +121,8 @@ func (s *Server) retry(c echo.Context) error {
 	return writeCreated(c, j)
 }
 
+var validKey = regexp.MustCompile(`^[ -~]{1,255}$`)
+
 // keyOf returns the request's key, which is zero when it has none. Each name has
 // keys of its own.
 func keyOf(by *apikey.Key, r *http.Request) (job.Key, error) {
@@ -129,15 +130,10 @@ func keyOf(by *apikey.Key, r *http.Request) (job.Key, error) {
 	if len(values) == 0 {
 		return job.Key{}, nil
 	}
-	name := values[0]
-	valid := len(values) == 1 && name != "" && len(name) <= 255
-	for i := range len(name) {
-		valid = valid && name[i] >= ' ' && name[i] <= '~'
-	}
-	if !valid {
+	if len(values) > 1 || !validKey.MatchString(values[0]) {
 		return job.Key{}, errIdempotencyKey
 	}
-	return job.Key{Scope: by.Name, Name: name}, nil
+	return job.Key{Scope: by.Name, Name: values[0]}, nil
 }
 
 // known returns the job of an earlier request with this key, nil if there is none.

@@ -38,21 +38,19 @@ func (l listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: accepted, server: l.server, places: l.server.places}
-		select {
-		case c.places <- struct{}{}:
-			return c, nil
-		default:
+		c := &conn{Conn: accepted, server: l.server}
+		for _, c.places = range []chan struct{}{l.server.places, l.server.spare} {
+			select {
+			case c.places <- struct{}{}:
+				if c.places == l.server.spare {
+					l.server.metrics.refused.Inc("answered")
+				}
+				return c, nil
+			default:
+			}
 		}
-		c.places = l.server.spare
-		select {
-		case c.places <- struct{}{}:
-			l.server.metrics.refused.Inc("answered")
-			return c, nil
-		default:
-			l.server.metrics.refused.Inc("closed")
-			_ = accepted.Close() // nothing was written to it
-		}
+		l.server.metrics.refused.Inc("closed")
+		_ = accepted.Close() // nothing was written to it
 	}
 }
 

@@ -32,28 +32,19 @@ func (s *Server) checkHost(c echo.Context) error {
 	return errHost
 }
 
-// checkPage refuses requests of foreign pages that may change something.
-func (s *Server) checkPage(c echo.Context) error {
-	switch r := c.Request(); r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions: // watch checks the handshake of a WebSocket
-		return nil
-	default:
-		return s.checkOrigin(r)
-	}
-}
-
-// checkOrigin refuses requests of foreign pages. Programs send no Origin; browsers
-// always do with a WebSocket, and with any request but GET and HEAD.
-func (s *Server) checkOrigin(r *http.Request) error {
+// checkOrigin refuses what a foreign page may not send: requests that may change
+// something, and the handshake of a WebSocket. Programs send no Origin; browsers
+// always do with these.
+func (s *Server) checkOrigin(c echo.Context) error {
+	r := c.Request()
 	origins := r.Header.Values("Origin")
-	if len(origins) == 0 {
+	reads := (r.Method == http.MethodGet || r.Method == http.MethodHead) && detailsOf(c).Access&Socket == 0
+	if len(origins) == 0 || reads || r.Method == http.MethodOptions {
 		return nil
 	}
-	if len(origins) == 1 {
-		own, err := url.Parse(origins[0])
-		if err == nil && own.Host != "" && strings.EqualFold(own.Host, r.Host) || s.allows(origins[0]) {
-			return nil
-		}
+	own, err := url.Parse(origins[0])
+	if len(origins) == 1 && (err == nil && own.Host != "" && strings.EqualFold(own.Host, r.Host) || s.allows(origins[0])) {
+		return nil
 	}
 	return errOrigin
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -100,7 +99,7 @@ func (b *requestBody) fingerprint() string {
 	if b.sum == nil {
 		return ""
 	}
-	return hex.EncodeToString(b.sum.Sum(nil))
+	return fmt.Sprintf("%x", b.sum.Sum(nil))
 }
 
 // respondEarly lets a response go out before the end of the body; otherwise net/http

@@ -33,6 +33,7 @@ const (
 	Keyed  Access = 0         // no exception
 	Public Access = 1 << iota // needs no key: the route shows no data of a client
 	Probe                     // served under any host name, and on connections past the limit
+	Socket                    // a WebSocket: its subprotocol may carry the key, and no foreign page may open it
 )
 
 // Body is what a request brings, and what it costs.
@@ -58,7 +59,7 @@ func (s *Server) routes() []Route {
 		{get, aJob, s.status, Keyed, NoBody, ""},
 		{post, aJob + "/cancel", s.cancel, Keyed, NoBody, ""},
 		{post, aJob + "/retry", s.retry, Keyed, CopiesBatch, ""},
-		{get, aJob + "/ws", s.watch, Keyed, NoBody, ""},
+		{get, aJob + "/ws", s.watch, Socket, NoBody, ""},
 		{get, anImage + "/file", s.result(file), Keyed, NoBody, ""},
 		{get, anImage + "/thumbnail", s.result(thumbnail), Keyed, NoBody, ""},
 		{get, anImage + "/metadata", s.result(record), Keyed, NoBody, ""},
@@ -139,7 +140,7 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		secure(c.Response().Header())
 		preflight := s.allowOrigin(c)
-		checks := []func(echo.Context) error{s.checkRoom, s.checkHost, s.checkPage}
+		checks := []func(echo.Context) error{s.checkRoom, s.checkHost, s.checkOrigin}
 		if !preflight {
 			checks = append(checks, s.authenticate, s.checkQuota)
 		}

