@@ -24,22 +24,39 @@ import (
 )
 
 const (
-	inboundLimit = 4 << 10          // bytes of a message from a client, whose content means nothing
+	inboundLimit = 4 << 10          // bytes of a message from a client, whose content has no meaning
 	frameTime    = 10 * time.Second // for the client to take one frame
-	goodbyeTime  = time.Second      // for the client to answer a close, once it is sent
-
-	// closedGone is the close status of a job that was deleted while it was watched,
-	// from the range for private use (RFC 6455, section 7.4.2).
-	closedGone websocket.StatusCode = 4404
+	goodbyeTime  = time.Second      // for the client to respond to a close frame, once it is written
 )
 
 var (
-	errNoText = errors.New("message is not UTF-8")          // of a text message (RFC 6455, section 8.1)
-	errDeaf   = errors.New("client takes no frame in time") // though its connection stands
+	errNotText  = errors.New("text message is not UTF-8") // RFC 6455, section 8.1
+	errRemoved  = errors.New("API key was removed")
+	errSilent   = errors.New("no frame within the idle time")
+	errNotTaken = errors.New("client does not take a frame") // though its connection stands
+	errJobEnded = errors.New("job has ended")
 )
 
-// watch lets a client watch a job over a WebSocket. Whatever is wrong is answered
-// before the upgrade.
+// closes maps the reason why a socket ends to its close frame, and to the label of
+// the metric. Without a match the client is gone.
+var closes = []struct {
+	err    error
+	status websocket.StatusCode // 0: no close frame
+	reason string
+	why    string
+}{
+	{errJobEnded, websocket.StatusNormalClosure, "", "job_complete"},
+	{progress.ErrGone, 4404, "job was deleted", "job_deleted"}, // from the range for private use (RFC 6455, section 7.4.2)
+	{progress.ErrClosed, websocket.StatusGoingAway, "server is shutting down", "shutdown"},
+	{errRemoved, websocket.StatusPolicyViolation, "API key was removed", "key_removed"},
+	{errSilent, websocket.StatusPolicyViolation, "client is silent", "silent"},
+	{errFlood, websocket.StatusPolicyViolation, "too many messages", "flood"},
+	{errNotText, websocket.StatusInvalidFramePayloadData, "message is not UTF-8", "malformed"},
+	{errNotTaken, 0, "", "slow"}, // a close frame would wait behind the frame that the client does not take
+}
+
+// watch lets a client watch a job over a WebSocket. Errors get their response before
+// the upgrade.
 func (s *Server) watch(c echo.Context) error {
 	r := c.Request()
 	if err := checkHandshake(r); err != nil {
@@ -78,16 +95,27 @@ func (s *Server) watch(c echo.Context) error {
 		watcher.Close()
 		return fmt.Errorf("upgrade: %w", err)
 	}
-	// A goroutine of its own lets go of the request and of the stack that it needed,
-	// which is half of what a socket costs. Serve waits for it.
-	s.running.Add(1)
-	ctx := context.WithoutCancel(r.Context())
 	conn.SetReadLimit(inboundLimit)
 	wire := c.Response().Writer.(*responseWriter).socket //nolint:forcetypeassert // Accept has hijacked it
 	k := &socket{conn: conn, wire: wire, idle: s.config.WSIdleTimeout, start: time.Now()}
+	// A goroutine of its own frees the request and the stack that it needed, which is
+	// half of what a socket costs. Serve waits for it.
+	s.running.Add(1)
+	ctx := context.WithoutCancel(r.Context())
 	go func() {
+		defer s.running.Done()
 		defer closed()
-		s.follow(ctx, id, by.Removed(), watcher, k)
+		defer watcher.Close()
+		defer func() {
+			if p := recover(); p != nil { // ends this socket and not the process
+				s.deps.Log.ErrorContext(ctx, "panic in a socket", "job_id", id, "panic", bounded(fmt.Sprint(p)), "stack", string(debug.Stack()))
+			}
+		}()
+		s.metrics.sockets.Add(1)
+		defer s.metrics.sockets.Add(-1)
+		why := k.serve(ctx, watcher, s.closing, by.Removed())
+		s.metrics.closes.Inc(why)
+		s.deps.Log.DebugContext(ctx, "websocket closed", "job_id", id, "why", why, "duration", time.Since(k.start))
 	}()
 	return nil
 }
@@ -113,34 +141,19 @@ func checkHandshake(r *http.Request) error {
 	return nil
 }
 
-// follow serves one socket to its end.
-func (s *Server) follow(ctx context.Context, id string, removed <-chan struct{}, watcher *progress.Watcher, k *socket) {
-	defer s.running.Done()
-	defer watcher.Close()
-	defer func() {
-		if p := recover(); p != nil { // it is this socket's end and not the process's
-			s.deps.Log.ErrorContext(ctx, "panic in a socket", "job_id", id, "panic", bounded(fmt.Sprint(p)), "stack", string(debug.Stack()))
-		}
-	}()
-	s.metrics.sockets.Add(1)
-	defer s.metrics.sockets.Add(-1)
-	why := k.serve(ctx, watcher, s.closing, removed)
-	s.metrics.closes.Inc(why)
-	s.deps.Log.DebugContext(ctx, "websocket closed", "job_id", id, "why", why, "duration", time.Since(k.start))
-}
-
 // socket is one open WebSocket.
 type socket struct {
 	conn    *websocket.Conn
 	wire    *closeFrameConn // under conn
 	idle    time.Duration
 	start   time.Time
-	heard   atomic.Int64 // when the client was last heard of, in nanoseconds since start
+	heard   atomic.Int64 // time of the last sign of the client, in nanoseconds since start
 	pinging atomic.Bool
 }
 
-// serve sends what the watcher is told until the job has ended, the client is
-// gone or silent, closing is closed, or the key is removed by which it came. It returns why it ended, for the metrics.
+// serve sends the events of the watcher until the job has ended, the client is gone
+// or silent, closing is closed, or the key is removed. It returns the reason, as the
+// label of the metric.
 func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, removed <-chan struct{}) string {
 	// The library closes the connection when the context of a read ends.
 	ctx, hangUp := context.WithCancel(ctx)
@@ -152,41 +165,24 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, remove
 	wg.Go(func() { gone <- k.listen(ctx) })
 
 	interval := k.idle * 25 / 60
-	ping := interval // when the next one is due, since start
+	ping := interval // time of the next ping, since start
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
-	for {
+	var err error
+	for err == nil {
 		select {
-		case err := <-gone:
-			switch {
-			case errors.Is(err, errFlood):
-				return k.goodbye(websocket.StatusPolicyViolation, errFlood.Error(), "flood")
-			case errors.Is(err, errNoText):
-				return k.goodbye(websocket.StatusInvalidFramePayloadData, errNoText.Error(), "malformed")
-			}
-			return "client"
+		case err = <-gone:
 		case <-closing:
-			return k.goodbye(websocket.StatusGoingAway, "server is shutting down", "shutdown")
+			err = progress.ErrClosed
 		case <-removed:
-			return k.goodbye(websocket.StatusPolicyViolation, "API key was removed", "key_removed")
+			err = errRemoved
 		case <-w.Ready():
-			over, err := k.tell(ctx, w, closing)
-			switch {
-			case errors.Is(err, progress.ErrGone):
-				return k.goodbye(closedGone, "job was deleted", "job_deleted")
-			case errors.Is(err, progress.ErrClosed):
-				return k.goodbye(websocket.StatusGoingAway, "server is shutting down", "shutdown")
-			case errors.Is(err, errDeaf):
-				return "slow" // a close frame would wait behind the one that it doesn't take
-			case err != nil:
-				return "client"
-			case over:
-				return k.goodbye(websocket.StatusNormalClosure, "", "job_complete")
-			}
+			err = k.send(ctx, w, closing)
 		case <-timer.C:
 			now, heard := time.Since(k.start), time.Duration(k.heard.Load())
 			if now-heard >= k.idle {
-				return k.goodbye(websocket.StatusPolicyViolation, "client is silent", "silent")
+				err = errSilent
+				continue
 			}
 			if now >= ping {
 				ping = now + interval
@@ -197,10 +193,19 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, remove
 			timer.Reset(min(ping, heard+k.idle) - now)
 		}
 	}
+	for _, c := range closes {
+		if errors.Is(err, c.err) {
+			if c.status != 0 {
+				k.close(c.status, c.reason)
+			}
+			return c.why
+		}
+	}
+	return "client"
 }
 
-// listen reads and drops what the client sends, which makes the library answer
-// pings and closes. It returns why there is nothing more to read.
+// listen reads and drops what the client sends, so that the library responds to pings
+// and closes. It returns why there is nothing more to read.
 func (k *socket) listen(ctx context.Context) error {
 	for {
 		kind, message, err := k.conn.Reader(ctx)
@@ -213,14 +218,14 @@ func (k *socket) listen(ctx context.Context) error {
 			return err
 		}
 		if kind == websocket.MessageText && !utf8.Valid(data) {
-			return errNoText
+			return errNotText
 		}
 	}
 }
 
 func (k *socket) hear() { k.heard.Store(int64(time.Since(k.start))) }
 
-// ping waits for the answer to a ping, until the connection ends.
+// ping waits for the response to a ping, until the connection ends.
 func (k *socket) ping(ctx context.Context) {
 	if k.conn.Ping(ctx) == nil {
 		k.hear()
@@ -228,46 +233,45 @@ func (k *socket) ping(ctx context.Context) {
 	k.pinging.Store(false)
 }
 
-// tell sends what has happened, one frame for each event. It returns true after
-// the job's end. When closing is closed it stops with [progress.ErrClosed] after
-// the frame in hand: a client may take its time for each of a hundred.
-func (k *socket) tell(ctx context.Context, w *progress.Watcher, closing <-chan struct{}) (bool, error) {
+// send sends the events that are due, one frame for each. It returns errJobEnded
+// after the last event of the job, and [progress.ErrClosed] after the current frame
+// when closing is closed: a client may take its time for each of a hundred.
+func (k *socket) send(ctx context.Context, w *progress.Watcher, closing <-chan struct{}) error {
 	events, err := w.Next()
 	if err != nil {
-		return false, err
+		return err
 	}
 	for _, e := range events {
 		select {
 		case <-closing:
-			return false, progress.ErrClosed
+			return progress.ErrClosed
 		default:
 		}
 		data, err := encode(eventShape(e))
 		if err != nil {
-			return false, err
+			return err
 		}
 		frame, cancel := context.WithTimeout(ctx, frameTime)
 		err = k.conn.Write(frame, websocket.MessageText, bytes.TrimSuffix(data, []byte("\n")))
-		late := frame.Err() != nil && ctx.Err() == nil // the library tells only of a closed connection
+		late := frame.Err() != nil && ctx.Err() == nil // the library reports a closed connection only
 		cancel()
 		switch {
 		case err != nil && late:
-			return false, fmt.Errorf("send frame: %w: %w", errDeaf, err)
+			return fmt.Errorf("send frame: %w: %w", errNotTaken, err)
 		case err != nil:
-			return false, fmt.Errorf("send frame: %w", err)
-		}
-		if e.Kind == progress.JobComplete {
-			return true, nil
+			return fmt.Errorf("send frame: %w", err)
+		case e.Kind == progress.JobComplete:
+			return errJobEnded
 		}
 	}
-	return false, nil
+	return nil
 }
 
-// goodbye closes with a status. A client that doesn't take the close frame, for
-// which the library has a limit, or doesn't answer it, is cut off. The time for an
-// answer begins when there is something to answer: what a busy machine takes to send
-// it is not the client's.
-func (k *socket) goodbye(status websocket.StatusCode, reason, why string) string {
+// close closes with a status. It cuts off a client that doesn't take the close
+// frame, for which the library has a limit, or doesn't respond to it. The time for the
+// response starts when the frame is written: what a busy machine takes for that is not
+// the client's.
+func (k *socket) close(status websocket.StatusCode, reason string) {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
@@ -275,16 +279,15 @@ func (k *socket) goodbye(status websocket.StatusCode, reason, why string) string
 	}()
 	select {
 	case <-closed:
-		return why
+		return
 	case <-k.wire.out:
 	}
-	answer := time.NewTimer(goodbyeTime)
-	defer answer.Stop()
+	timer := time.NewTimer(goodbyeTime)
+	defer timer.Stop()
 	select {
 	case <-closed:
-	case <-answer.C:
-		_ = k.wire.Close() // so that nothing comes any more, and Close returns
+	case <-timer.C:
+		_ = k.wire.Close() // ends the read in Close
 		<-closed
 	}
-	return why
 }
