@@ -119,6 +119,9 @@ func TestQuotas(t *testing.T) {
 		if after := got.header.Get("Retry-After"); len(after) != 3 || after[0] != '5' {
 			t.Errorf("Retry-After %q", after)
 		}
+		if got := r.as(keys, "bytes", "POST", "/api/v1/batch/"+unknown+"/retry", ""); got.status != 429 {
+			t.Errorf("a retry, which copies a batch: %d %s", got.status, got.body)
+		}
 		if got := r.as(keys, "bytes", "GET", "/api/v1/batch", ""); got.status != 200 {
 			t.Errorf("to ask costs no bytes: %d", got.status)
 		}

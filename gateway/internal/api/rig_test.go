@@ -235,6 +235,19 @@ func (r *rig) noSockets() {
 	}
 }
 
+// untilClosed waits until the server accepts no connection any more.
+func (r *rig) untilClosed() {
+	for {
+		req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, r.url+"/", nil)
+		r.must(err)
+		resp, err := r.client.Do(req)
+		if err != nil {
+			return
+		}
+		resp.Body.Close()
+	}
+}
+
 func (r *rig) must(err error) {
 	r.Helper()
 	if err != nil {

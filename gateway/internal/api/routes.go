@@ -89,7 +89,7 @@ func (s *Server) router() *echo.Echo {
 	e := echo.New()
 	e.Logger.SetOutput(io.Discard)
 	e.HTTPErrorHandler = s.fail
-	e.Use(s.observe, middleware.RecoverWithConfig(middleware.RecoverConfig{DisableErrorHandler: true, LogErrorFunc: s.panicked}), s.admit)
+	e.Use(s.observe, middleware.RecoverWithConfig(middleware.RecoverConfig{DisableStackAll: true, DisableErrorHandler: true, LogErrorFunc: s.panicked}), s.admit)
 	for _, r := range s.table {
 		switch r.Method {
 		case "":
