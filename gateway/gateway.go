@@ -17,11 +17,11 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/postgres"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
-	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/settle"
 	"github.com/imagebatch/imagebatch/shared/broker"
@@ -48,7 +48,7 @@ type Service struct {
 	jobs     job.Store
 	hub      *progress.Hub
 	intake   *intake.Intake
-	keys     *keyring.Ring // nil: there are none
+	keys     *apikey.Store // nil: there are none
 	api      *api.Server
 	listener net.Listener
 	ops      *service.Server // on METRICS_ADDR if there is one, else behind the API
@@ -141,13 +141,13 @@ func openJobs(ctx context.Context, url string, log *slog.Logger) (job.Store, err
 	return store, nil
 }
 
-// openKeys opens the ring of API keys, or returns nil when there is none.
-func openKeys(ctx context.Context, c Config, log *slog.Logger) (*keyring.Ring, error) {
+// openKeys opens the store of API keys, or returns nil when API_KEYS_FILE is not set.
+func openKeys(ctx context.Context, c Config, log *slog.Logger) (*apikey.Store, error) {
 	if c.APIKeysFile == "" {
 		log.WarnContext(ctx, "no API keys: whoever reaches the gateway can use it and see all jobs; API_KEYS_FILE changes that")
 		return nil, nil
 	}
-	keys, err := keyring.Open(c.APIKeysFile, c.keyLimits(), log)
+	keys, err := apikey.Open(c.APIKeysFile, c.keyLimits(), log)
 	if err != nil {
 		return nil, fmt.Errorf("API_KEYS_FILE: %w", err)
 	}

@@ -21,7 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/imagebatch/imagebatch/gateway"
-	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
@@ -46,9 +46,9 @@ type rig struct {
 func setup(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{T: t, broker: membroker.New(workQueues...)}
-	client, clientLine, err := keyring.New("client")
+	client, clientLine, err := apikey.New("client")
 	r.must(err)
-	operator, operatorLine, err := keyring.New("operator")
+	operator, operatorLine, err := apikey.New("operator")
 	r.must(err)
 	r.client, r.key = client, operator
 	keys := filepath.Join(t.TempDir(), "keys")

@@ -25,10 +25,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
-	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
@@ -141,7 +141,7 @@ type options struct {
 	intake   intake.Config
 	progress progress.Config
 	ops      http.Handler
-	keys     *keyring.Ring
+	keys     *apikey.Store
 	log      io.Writer
 
 	listener *pipes                                                                 // default: one of TCP
@@ -232,6 +232,19 @@ func (r *rig) noSockets() {
 			return
 		}
 		runtime.Gosched()
+	}
+}
+
+// untilClosed waits until the server accepts no connection any more.
+func (r *rig) untilClosed() {
+	for {
+		req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, r.url+"/", nil)
+		r.must(err)
+		resp, err := r.client.Do(req)
+		if err != nil {
+			return
+		}
+		resp.Body.Close()
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -128,7 +130,7 @@ func TestNothingIsLeftOfACancelledJob(t *testing.T) {
 func TestCancelWhatIsNotThere(t *testing.T) {
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
-	if _, _, err := in.Cancel(t.Context(), newID()); !errors.Is(err, job.ErrNotFound) {
+	if _, _, err := in.Cancel(t.Context(), uuid.NewString()); !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("Cancel = %v, want job.ErrNotFound", err)
 	}
 	j := r.batch(in, Source{Data: []byte("x")})

@@ -16,25 +16,25 @@ import (
 	"github.com/labstack/echo/v4"
 	"nhooyr.io/websocket"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 )
 
-// ring is a file of keys and the ring of it.
-type ring struct {
-	*keyring.Ring
+// keyFile is a file of keys and its store.
+type keyFile struct {
+	*apikey.Store
 	path string
 	keys map[string]string // by name, each with its prefix "Bearer "
 }
 
-// newRing makes a key for each line, which has a name and perhaps options.
-func newRing(t testing.TB, lines ...string) *ring {
+// newKeyFile makes a key for each line, which has a name and perhaps options.
+func newKeyFile(t testing.TB, lines ...string) *keyFile {
 	t.Helper()
-	r := &ring{path: filepath.Join(t.TempDir(), "keys"), keys: map[string]string{}}
+	r := &keyFile{path: filepath.Join(t.TempDir(), "keys"), keys: map[string]string{}}
 	var text strings.Builder
 	for _, line := range lines {
 		name, options, _ := strings.Cut(line, " ")
-		key, entry, err := keyring.New(name)
+		key, entry, err := apikey.New(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +43,7 @@ func newRing(t testing.TB, lines ...string) *ring {
 	}
 	err := os.WriteFile(r.path, []byte(text.String()), 0o600)
 	if err == nil {
-		r.Ring, err = keyring.Open(r.path, keyring.Limits{}, slog.New(slog.DiscardHandler))
+		r.Store, err = apikey.Open(r.path, apikey.Limits{}, slog.New(slog.DiscardHandler))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ var ops = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ =
 const small = `{"images":[{"base64":"eA=="}]}`
 
 // as does a request with somebody's key.
-func (r *rig) as(keys *ring, name, method, path, body string, header ...string) response {
+func (r *rig) as(keys *keyFile, name, method, path, body string, header ...string) response {
 	r.Helper()
 	return r.do(method, path, strings.NewReader(body), append([]string{"Authorization", keys.keys[name]}, header...)...)
 }
@@ -67,8 +67,8 @@ func (r *rig) as(keys *ring, name, method, path, body string, header ...string) 
 // those that have nothing of anybody.
 func TestEveryRouteNeedsAKey(t *testing.T) {
 	var log lockedBuffer
-	keys := newRing(t, "anna")
-	r := setup(t, options{keys: keys.Ring, ops: ops, log: &log})
+	keys := newKeyFile(t, "anna")
+	r := setup(t, options{keys: keys.Store, ops: ops, log: &log})
 	id := r.createAs(keys, "anna", 1)
 	r.end(id, 0, nil)
 	public := map[string]bool{"/": true, "/app.js": true, "/style.css": true, "/healthz": true}
@@ -122,8 +122,8 @@ func TestEveryRouteNeedsAKey(t *testing.T) {
 // TestAnothersJobIsNotThere walks over every route of a job with the key of
 // somebody else: the answer is that for a job that never was, and does nothing.
 func TestAnothersJobIsNotThere(t *testing.T) {
-	keys := newRing(t, "anna", "bert", "ops operator")
-	r := setup(t, options{keys: keys.Ring, ops: ops})
+	keys := newKeyFile(t, "anna", "bert", "ops operator")
+	r := setup(t, options{keys: keys.Store, ops: ops})
 	id := r.createAs(keys, "anna", 2)
 	r.end(id, 0, nil)
 	r.end(id, 1, errDamaged)
@@ -174,8 +174,8 @@ func TestAnothersJobIsNotThere(t *testing.T) {
 }
 
 func TestOwners(t *testing.T) {
-	keys := newRing(t, "anna", "bert", "ops operator")
-	r := setup(t, options{keys: keys.Ring})
+	keys := newKeyFile(t, "anna", "bert", "ops operator")
+	r := setup(t, options{keys: keys.Store})
 	total := func(name string) (n int) {
 		for _, path := range []string{"/api/v1/batch", "/api/v1/batch?limit=1"} {
 			got := r.as(keys, name, "GET", path, "")
@@ -221,16 +221,16 @@ func TestOwners(t *testing.T) {
 // TestRefusedUpload holds that who sends a large batch without a key gets to see why
 // it is refused, and that nothing of it is read.
 func TestRefusedUpload(t *testing.T) {
-	keys := newRing(t, "anna")
-	r := setup(t, options{keys: keys.Ring})
+	keys := newKeyFile(t, "anna")
+	r := setup(t, options{keys: keys.Store})
 	wantError(t, r.do("POST", "/api/v1/batch", strings.NewReader(`{"images":[`+strings.Repeat(" ", 8<<20)+`]}`)), 401, "API key required")
 }
 
 // TestSocketKeys watches with a key in the header, and with one as a web page gives
 // it, and takes the key away.
 func TestSocketKeys(t *testing.T) {
-	keys := newRing(t, "anna", "bert")
-	r := setup(t, options{keys: keys.Ring})
+	keys := newKeyFile(t, "anna", "bert")
+	r := setup(t, options{keys: keys.Store})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- keys.Run(ctx) }()
@@ -265,7 +265,7 @@ func TestSocketKeys(t *testing.T) {
 	}
 	lines := strings.Split(readFile(t, keys.path), "\n")
 	r.must(os.WriteFile(keys.path, []byte(lines[1]), 0o600))
-	limit, end := context.WithTimeout(t.Context(), 10*keyring.Interval)
+	limit, end := context.WithTimeout(t.Context(), 10*apikey.Interval)
 	defer end()
 	for _, conn := range []*websocket.Conn{page, program} {
 		_, err := frames(limit, conn)
@@ -298,7 +298,7 @@ func readFile(t testing.TB, path string) string {
 }
 
 // createAs makes a job of n inline images with somebody's key.
-func (r *rig) createAs(keys *ring, name string, n int) string {
+func (r *rig) createAs(keys *keyFile, name string, n int) string {
 	r.Helper()
 	image := `{"base64":"` + b64(picture(r)) + `"}`
 	got := r.as(keys, name, "POST", "/api/v1/batch", `{"images":[`+strings.TrimSuffix(strings.Repeat(image+",", n), ",")+`]}`)

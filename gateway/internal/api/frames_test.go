@@ -49,23 +49,31 @@ func newRawSocket(r *rig, conn net.Conn) rawSocket {
 	return s
 }
 
-// frame reads one frame of the server's.
-func (s rawSocket) frame() (opcode byte, payload []byte) {
-	s.Helper()
-	var head [2]byte
-	_, err := io.ReadFull(s.in, head[:])
-	s.must(err)
+// next reads one frame of the server.
+func (s rawSocket) next() (opcode byte, payload []byte, err error) {
+	head := make([]byte, 2)
+	if _, err := io.ReadFull(s.in, head); err != nil {
+		return 0, nil, err
+	}
 	size := int(head[1])
 	if size == 126 {
-		var long [2]byte
-		_, err := io.ReadFull(s.in, long[:])
-		s.must(err)
-		size = int(binary.BigEndian.Uint16(long[:]))
+		long := make([]byte, 2)
+		if _, err := io.ReadFull(s.in, long); err != nil {
+			return 0, nil, err
+		}
+		size = int(binary.BigEndian.Uint16(long))
 	}
 	payload = make([]byte, size)
 	_, err = io.ReadFull(s.in, payload)
+	return head[0] & 0x0f, payload, err
+}
+
+// frame reads one frame of the server, or ends the test.
+func (s rawSocket) frame() (opcode byte, payload []byte) {
+	s.Helper()
+	opcode, payload, err := s.next()
 	s.must(err)
-	return head[0] & 0x0f, payload
+	return opcode, payload
 }
 
 // sayGoodbye sends a close frame with 1000, masked with zeros.

@@ -95,8 +95,8 @@ func TestUploadsThatMeet(t *testing.T) {
 // TestUploadsAtOnce holds that one who sends slowly leaves room for others.
 func TestUploadsAtOnce(t *testing.T) {
 	const most = 1 << 20
-	keys := newRing(t, "slow", "other")
-	r := setup(t, options{keys: keys.Ring, config: api.Config{MaxImageBytes: most, UploadMemory: 4 * (most + api.Window)}})
+	keys := newKeyFile(t, "slow", "other")
+	r := setup(t, options{keys: keys.Store, config: api.Config{MaxImageBytes: most, UploadMemory: 4 * (most + api.Window)}})
 	ends := make(chan response, 2)
 	var pipes []*io.PipeWriter
 	for range 2 {

@@ -1,4 +1,4 @@
-package keyring
+package apikey
 
 import (
 	"bytes"
@@ -110,7 +110,7 @@ func TestBrokenFile(t *testing.T) {
 	}
 }
 
-// TestReload changes the file under a ring that runs.
+// TestReload changes the file under a store that runs.
 func TestReload(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
