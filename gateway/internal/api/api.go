@@ -91,7 +91,7 @@ type Deps struct {
 	Traces    *tracing.Tracer // may be nil
 }
 
-// jobs is the part of a job.Store that answers are made from.
+// jobs is the part of the job store that answers are made from.
 type jobs interface {
 	Get(ctx context.Context, id string) (*job.Job, error)
 	Keyed(ctx context.Context, k job.Key) (*job.Job, error)

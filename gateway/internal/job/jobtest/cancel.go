@@ -7,8 +7,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-func testCancel(t *testing.T, open func(*testing.T) job.Store) {
-	cancel := func(t *testing.T, s job.Store, id string, seconds int) *job.Job {
+func testCancel(t *testing.T, open func(*testing.T) Store) {
+	cancel := func(t *testing.T, s Store, id string, seconds int) *job.Job {
 		t.Helper()
 		got, changed, err := s.Cancel(t.Context(), id, at(seconds))
 		ok(t, err)

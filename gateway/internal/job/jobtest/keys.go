@@ -8,15 +8,15 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-func testKeys(t *testing.T, open func(*testing.T) job.Store) {
+func testKeys(t *testing.T, open func(*testing.T) Store) {
 	key := job.Key{Scope: "", Name: "order 4711 'x' \"y\" %"}
-	keyed := func(t *testing.T, s job.Store, k job.Key) *job.Job {
+	keyed := func(t *testing.T, s Store, k job.Key) *job.Job {
 		t.Helper()
 		j, err := s.Keyed(t.Context(), k)
 		ok(t, err)
 		return j
 	}
-	reserve := func(t *testing.T, s job.Store, k job.Key) *job.Job {
+	reserve := func(t *testing.T, s Store, k job.Key) *job.Job {
 		t.Helper()
 		l := lease("a", at(15))
 		j := leased(inlineJob(1, t0), l)

@@ -14,7 +14,7 @@ func lease(owner string, until time.Time) job.Lease {
 	return job.Lease{Owner: owner, Epoch: 1, Until: until}
 }
 
-func testCreate(t *testing.T, open func(*testing.T) job.Store) {
+func testCreate(t *testing.T, open func(*testing.T) Store) {
 	t.Run("gives back every field", func(t *testing.T) {
 		s := open(t)
 		j := fetchJob(4, t0)
@@ -80,8 +80,8 @@ func testCreate(t *testing.T, open func(*testing.T) job.Store) {
 	})
 }
 
-func testLeases(t *testing.T, open func(*testing.T) job.Store) {
-	claim := func(t *testing.T, s job.Store, owner string, now, limit int) []*job.Job {
+func testLeases(t *testing.T, open func(*testing.T) Store) {
+	claim := func(t *testing.T, s Store, owner string, now, limit int) []*job.Job {
 		t.Helper()
 		jobs, err := s.Claim(t.Context(), owner, at(now), at(now+15), limit)
 		ok(t, err)

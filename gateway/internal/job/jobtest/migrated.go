@@ -10,7 +10,7 @@ import (
 // GoesOn holds that a store which the first release has written works: with a job
 // "open" of two images, one of them completed, a reservation, both under leases that
 // have ended, and a hidden job "swept" without originals.
-func GoesOn(t *testing.T, s job.Store) {
+func GoesOn(t *testing.T, s Store) {
 	t.Helper()
 	now := time.Unix(10, 0)
 	// When its originals went is not known, so it is long ago.

@@ -7,8 +7,8 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-func testOutbox(t *testing.T, open func(*testing.T) job.Store) {
-	unsent := func(t *testing.T, s job.Store, limit int) []job.Unsent {
+func testOutbox(t *testing.T, open func(*testing.T) Store) {
+	unsent := func(t *testing.T, s Store, limit int) []job.Unsent {
 		t.Helper()
 		all, err := s.Unsent(t.Context(), limit)
 		ok(t, err)

@@ -7,20 +7,20 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-func testRetention(t *testing.T, open func(*testing.T) job.Store) {
-	hide := func(t *testing.T, s job.Store, before time.Time, limit, want int) {
+func testRetention(t *testing.T, open func(*testing.T) Store) {
+	hide := func(t *testing.T, s Store, before time.Time, limit, want int) {
 		t.Helper()
 		n, err := s.Hide(t.Context(), before, limit)
 		ok(t, err)
 		same(t, "hidden", n, want)
 	}
-	hidden := func(t *testing.T, s job.Store, before time.Time, limit int) []*job.Job {
+	hidden := func(t *testing.T, s Store, before time.Time, limit int) []*job.Job {
 		t.Helper()
 		jobs, err := s.Hidden(t.Context(), before, before, limit)
 		ok(t, err)
 		return jobs
 	}
-	ended := func(t *testing.T, s job.Store, n, end int) *job.Job {
+	ended := func(t *testing.T, s Store, n, end int) *job.Job {
 		t.Helper()
 		j := create(t, s, inlineJob(n, t0))
 		settleAll(t, s, j, at(end))

@@ -1,0 +1,89 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+)
+
+// Unsent returns up to limit images whose Upload is to be published, those of the oldest
+// job first, each with the id of its job. Of gateways that share the database each gets
+// the images that it has marked unsent itself and those that others have left, and what
+// it gets no other gateway gets for some seconds.
+func (s *Store) Unsent(ctx context.Context, limit int) ([]job.Unsent, error) {
+	var unsent []job.Unsent
+	do := func(ctx context.Context, x *session) error {
+		unsent = nil
+		return x.run(ctx, into(&unsent, func(scan scanner) (u job.Unsent, err error) {
+			u.Image, err = readImageAfter(scan, &u.JobID)
+			return u, err
+		}, selectUnsent, max(limit, 0)))
+	}
+	var err error
+	if s.shared {
+		err = s.write(ctx, "", func(ctx context.Context, x *session) error {
+			if _, err := x.exec(ctx, takeUnsent, max(limit, 0)); err != nil {
+				return fmt.Errorf("take: %w", err)
+			}
+			return do(ctx, x)
+		})
+	} else {
+		err = s.read(ctx, do)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read unsent images: %w", err)
+	}
+	return unsent, nil
+}
+
+// MarkSent records that these images were published. An image that was marked unsent
+// again since (its Send has grown) stays unsent.
+func (s *Store) MarkSent(ctx context.Context, sent []job.Unsent) error {
+	if len(sent) == 0 {
+		return nil
+	}
+	// All lock in the same order.
+	sent = slices.SortedFunc(slices.Values(sent), func(a, b job.Unsent) int {
+		return cmp.Or(cmp.Compare(a.JobID, b.JobID), cmp.Compare(a.Image.Index, b.Image.Index))
+	})
+	err := s.write(ctx, "", func(ctx context.Context, x *session) error {
+		updates := make([]*statement, len(sent))
+		for i := range sent {
+			updates[i] = &statement{query: markSent, args: []any{sent[i].JobID, sent[i].Image.Index, sent[i].Image.Send}}
+		}
+		err := x.run(ctx, updates...)
+		for _, u := range updates {
+			x.delta.Unsent -= u.count
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("mark %d images sent: %w", len(sent), err)
+	}
+	return nil
+}
+
+// Resend marks every open image that has its original and has started before the time
+// unsent again, and returns how many. Images that are still unsent are among them: a
+// publish of theirs that is under way no longer counts.
+func (s *Store) Resend(ctx context.Context, startedBefore time.Time) (int, error) {
+	var marked int
+	err := s.write(ctx, "", func(ctx context.Context, x *session) error {
+		still, err := x.exec(ctx, resend, micros(startedBefore), true)
+		if err != nil {
+			return err
+		}
+		sent, err := x.exec(ctx, resend, micros(startedBefore), false)
+		marked = still + sent
+		x.delta.Unsent += sent
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("mark images unsent: %w", err)
+	}
+	return marked, nil
+}
