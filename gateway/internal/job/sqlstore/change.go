@@ -35,10 +35,10 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 	if j.Lease.Epoch > 0 {
 		query = fillReserved
 	}
-	var seq int64
+	var seq, clock int64
 	err := x.one(ctx, query, j.Status, j.Total, j.Completed, j.Failed, j.Revision,
 		micros(j.CreatedAt), micros(j.UpdatedAt), micros(j.CompletedAt), micros(j.Lease.Until), work, j.OriginalsGone,
-		j.RetryOf, j.Fingerprint, j.Owner, j.Origin, j.ID, j.Lease.Owner, j.Lease.Epoch)(&seq)
+		j.RetryOf, j.Fingerprint, j.Owner, j.Origin, j.ID, j.Lease.Owner, j.Lease.Epoch)(&seq, &clock)
 	if errors.Is(err, job.ErrNotFound) {
 		return job.ErrLeaseLost
 	}
@@ -47,18 +47,18 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 	}
 	x.changed = true
 	x.delta.Jobs++
-	inserts := make([]*statement, len(j.Images))
+	rows := make([][]any, len(j.Images))
 	for i := range j.Images {
 		img := &j.Images[i]
-		inserts[i] = &statement{query: insertImage, args: []any{
-			seq, img.Index, img.TraceID, img.OriginalFilename, img.KeyName, img.URL,
-			img.Status, img.Original.Path, img.Original.ContentType, img.Original.Size, img.Original.SHA256,
+		rows[i] = []any{
+			seq, img.Index, string(img.TraceID), img.OriginalFilename, img.KeyName, img.URL,
+			string(img.Status), img.Original.Path, img.Original.ContentType, img.Original.Size, img.Original.SHA256,
 			img.ProcessedPath, img.Error, img.ErrorCode, img.Retryable,
 			micros(img.StartTime), micros(img.EndTime), img.Revision, img.Unsent, img.Send,
-		}}
+		}
 		x.count(img, 1)
 	}
-	if err := x.run(ctx, inserts...); err != nil {
+	if err := x.insert(ctx, rows, clock); err != nil {
 		return fmt.Errorf("insert images: %w", err)
 	}
 	return nil

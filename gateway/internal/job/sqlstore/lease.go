@@ -66,7 +66,7 @@ func (s *Store) Renew(ctx context.Context, owner string, until time.Time) error 
 			return err
 		}
 		// Leases that end later, which a clock that was set back leaves behind.
-		_, err := x.exec(ctx, renewLeases, owner, micros(until))
+		_, err := x.exec(ctx, renewLeases, micros(until), owner, micros(until))
 		return err
 	})
 	if err != nil {
@@ -154,11 +154,22 @@ func (x *session) held(ctx context.Context, owner string, claims []claim) (list 
 
 // images reads the images of the jobs in order.
 func (x *session) images(ctx context.Context, list []*row) error {
-	queries := make([]*statement, len(list))
-	for i, r := range list {
-		queries[i] = into(&r.Images, readImage, selectImages, r.seq)
+	if len(list) == 0 {
+		return nil
 	}
-	if err := x.run(ctx, queries...); err != nil {
+	seqs, bySeq := make([]int64, len(list)), make(map[int64]*row, len(list))
+	for i, r := range list {
+		seqs[i], bySeq[r.seq] = r.seq, r
+	}
+	err := x.run(ctx, &statement{query: selectImagesOf, args: []any{seqs}, row: func(scan scanner) error {
+		var seq int64
+		img, err := readImageAfter(scan, &seq)
+		if r := bySeq[seq]; err == nil {
+			r.Images = append(r.Images, img)
+		}
+		return err
+	}})
+	if err != nil {
 		return fmt.Errorf("read images: %w", err)
 	}
 	return nil

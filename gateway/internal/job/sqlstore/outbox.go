@@ -73,13 +73,11 @@ func (s *Store) MarkSent(ctx context.Context, sent []job.Unsent) error {
 func (s *Store) Resend(ctx context.Context, startedBefore time.Time) (int, error) {
 	var marked int
 	err := s.write(ctx, "", func(ctx context.Context, x *session) error {
-		still, err := x.exec(ctx, resend, micros(startedBefore), true)
-		if err != nil {
-			return err
-		}
-		sent, err := x.exec(ctx, resend, micros(startedBefore), false)
-		marked = still + sent
-		x.delta.Unsent += sent
+		still := &statement{query: resend, args: []any{micros(startedBefore), true}}
+		sent := &statement{query: resend, args: []any{micros(startedBefore), false}}
+		err := x.run(ctx, still, sent)
+		marked = still.count + sent.count
+		x.delta.Unsent += sent.count
 		return err
 	})
 	if err != nil {

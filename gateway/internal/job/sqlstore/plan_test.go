@@ -13,10 +13,10 @@ func TestSQLitePlans(t *testing.T) {
 	s := openStore(t, logLimit)
 	// Tables of one row, or one for each gateway; rows that the statement has found before;
 	// and what runs once, when the file is opened.
-	fine := regexp.MustCompile(`^(SCAN (store|owners|h|holders|open|due|CONSTANT ROW)|SCAN .* USING (COVERING )?INDEX (jobs_\w+|images_\w+)\b)`)
-	sorted := sqliteDialect.Replace(selectChanges) // The images of one job.
+	fine := regexp.MustCompile(`^(SCAN (store|owners|h|holders|open|due|CONSTANT ROW|json_each)|SCAN .* USING (COVERING )?INDEX (jobs_\w+|images_\w+)\b)`)
+	sorted := sqliteText(selectChanges) // The images of one job.
 	for _, query := range append(statements, endLeases...) {
-		query = sqliteDialect.Replace(query)
+		query = sqliteText(query)
 		args := make([]any, 20)
 		rows, err := file(s).reader.pool.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
 		ok(t, err)
@@ -74,6 +74,7 @@ func TestPostgresPlans(t *testing.T) {
 		"lock image":       {lockImage, `'job-7', 1`},
 		"get":              {selectJob, `'job-7'`},
 		"images":           {selectImages, `7`},
+		"images of jobs":   {selectImagesOf, `'{7, 8, 9}'`},
 		"changes":          {selectChanges, `7, 2`},
 		"newest":           {selectNewest, `50`},
 		"older":            {selectOlder, `5000, 'job-5000', 50`},
@@ -86,7 +87,7 @@ func TestPostgresPlans(t *testing.T) {
 		"lapsed":           {lapsedJobs, `'owner-1', 99999999, 16`},
 		"claim":            {claimJob, `'me', 1, 2, 7`},
 		"held":             {lockLease, `7, 'me', 1`},
-		"renew leases":     {renewLeases, `'owner-1', 5`},
+		"renew leases":     {renewLeases, `5, 'owner-1', 5`},
 		"take unsent":      {takeUnsent, `256`},
 		"unsent":           {selectUnsent, `256`},
 		"mark sent":        {markSent, `'job-100', 1, 1`},

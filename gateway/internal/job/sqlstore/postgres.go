@@ -19,6 +19,7 @@ import (
 type postgresEngine struct {
 	log        *slog.Logger
 	pool       *pgxpool.Pool
+	relay      string            // this gateway among all that share the database
 	statements map[string]string // those of statements.go, as this engine sends them
 	writers    chan struct{}     // a token for each write; some connections are left to reads
 	lanes      lanes
@@ -52,11 +53,11 @@ func OpenPostgres(ctx context.Context, url string, log *slog.Logger) (*Store, er
 	s.shared = true
 	most := int(c.MaxConns)
 	e := &postgresEngine{
-		log: log, pool: pool, statements: map[string]string{},
+		log: log, pool: pool, relay: rand.Text(), statements: map[string]string{},
 		writers: make(chan struct{}, most-most/4), lanes: lanes{lanes: map[string]*lane{}}, closing: s.closing,
 	}
 	s.engine = e
-	dialect := postgresDialect(rand.Text())
+	dialect := postgresDialect(e.relay)
 	for _, query := range append(statements, takeUnsent) {
 		e.statements[query] = dialect.Replace(query)
 	}
@@ -76,8 +77,7 @@ func postgresDialect(relay string) *strings.Replacer {
 	until := fmt.Sprintf("%s + %d", clock, relayTime.Microseconds())
 	return strings.NewReplacer(
 		"{relay}", ", relay = "+relay+", relay_until = "+until,
-		"{relay columns}", ", relay, relay_until",
-		"{relay values}", ", "+relay+", "+until,
+		"{clock}", clock,
 		"{mine}", " AND i.relay = "+relay+" AND i.relay_until >= "+clock,
 		"{free}", fmt.Sprintf("(i.relay_until < %s OR i.relay = %s AND i.relay_until < %s + %d)",
 			clock, relay, clock, relayTime.Microseconds()/2),
@@ -149,7 +149,7 @@ func (e *postgresEngine) migrate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	x := &session{tx: &postgresTx{Tx: tx, statements: e.statements}}
+	x := &session{tx: &postgresTx{tx, e}}
 	// The first statement takes the lock, so that what is read after it is what the gateway
 	// before has left. It may wait for that one, and may itself take long.
 	err = beginMigration(ctx, x)

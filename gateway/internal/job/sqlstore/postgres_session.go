@@ -25,7 +25,7 @@ const (
 // postgresTx is a transaction of PostgreSQL.
 type postgresTx struct {
 	pgx.Tx
-	statements map[string]string
+	engine *postgresEngine
 }
 
 // run sends all statements in one round trip.
@@ -35,16 +35,11 @@ func (t *postgresTx) run(ctx context.Context, list ...*statement) error {
 	}
 	var b pgx.Batch
 	for _, s := range list {
-		query, ok := t.statements[s.query]
+		query, ok := t.engine.statements[s.query]
 		if !ok {
 			query = s.query
 		}
-		for i, arg := range s.args {
-			if text, ok := arg.(string); ok {
-				s.args[i] = storable(text)
-			}
-		}
-		b.Queue(query, s.args...)
+		b.Queue(query, storable(s.args)...)
 	}
 	results := t.SendBatch(ctx, &b)
 	for _, s := range list {
@@ -71,11 +66,25 @@ func (t *postgresTx) script(ctx context.Context, text string) error {
 	return err
 }
 
-// storable returns a text that can be stored: PostgreSQL takes neither the character 0 nor
-// what is no UTF-8. Ids and keys are storable as they are, so that an untrusted client's id
-// that is not names no job.
-func storable(text string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\x00", "\ufffd")
+// insert copies the rows, which are left to this gateway's relay for some time.
+func (t *postgresTx) insert(ctx context.Context, rows [][]any, clock int64) error {
+	for i := range rows {
+		rows[i] = append(storable(rows[i]), t.engine.relay, clock+relayTime.Microseconds())
+	}
+	_, err := t.CopyFrom(ctx, pgx.Identifier{"images"}, append(insertColumns, "relay", "relay_until"), pgx.CopyFromRows(rows))
+	return err
+}
+
+// storable makes texts storable: PostgreSQL takes neither the character 0 nor what is no
+// UTF-8. Ids and keys are storable as they are, so that an untrusted client's id that is
+// not names no job.
+func storable(args []any) []any {
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\x00", "\ufffd")
+		}
+	}
+	return args
 }
 
 // write runs do in a transaction, in the lane of the job if there is one.
@@ -149,7 +158,7 @@ func (e *postgresEngine) writeOnce(ctx context.Context, do work) error {
 	if err != nil {
 		return broken(conn, fmt.Errorf("begin: %w", err))
 	}
-	x := &session{tx: &postgresTx{tx, e.statements}}
+	x := &session{tx: &postgresTx{tx, e}}
 	if err := do(ctx, x); err != nil {
 		return errors.Join(broken(conn, err), undo(ctx, conn, tx))
 	}
@@ -202,7 +211,7 @@ func (e *postgresEngine) read(ctx context.Context, do work) error {
 		if err != nil {
 			return broken(conn, fmt.Errorf("begin: %w", err))
 		}
-		err = broken(conn, do(ctx, &session{tx: &postgresTx{tx, e.statements}}))
+		err = broken(conn, do(ctx, &session{tx: &postgresTx{tx, e}}))
 		return errors.Join(err, undo(ctx, conn, tx))
 	})
 }

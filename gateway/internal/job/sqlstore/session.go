@@ -21,6 +21,9 @@ type scanner func(dest ...any) error
 type tx interface {
 	// run runs statements in their order, where that is cheaper in one round trip.
 	run(ctx context.Context, list ...*statement) error
+	// insert inserts the rows, which have the values of insertColumns, into images. The clock
+	// is the database's, as the statement before has returned it.
+	insert(ctx context.Context, rows [][]any, clock int64) error
 	// script runs the statements of a migration.
 	script(ctx context.Context, text string) error
 }

@@ -3,8 +3,10 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // database is a pool of connections with its prepared statements.
@@ -15,8 +17,8 @@ type database struct {
 
 func (d *database) prepare(ctx context.Context) error {
 	d.statements = make(map[string]*sql.Stmt, len(statements))
-	for _, q := range append(statements, savepoint, rollbackToSavepoint, releaseSavepoint) {
-		stmt, err := d.pool.PrepareContext(ctx, sqliteDialect.Replace(q)) //nolint:sqlclosecheck // close does it.
+	for _, q := range append(statements, insertImage, savepoint, rollbackToSavepoint, releaseSavepoint) {
+		stmt, err := d.pool.PrepareContext(ctx, sqliteText(q)) //nolint:sqlclosecheck // close does it.
 		if err != nil {
 			return fmt.Errorf("prepare %q: %w", q, err)
 		}
@@ -71,6 +73,15 @@ func (t *sqliteTx) run(ctx context.Context, list ...*statement) error {
 		if err != nil {
 			return err
 		}
+		for i, arg := range s.args {
+			if list, ok := arg.([]int64); ok {
+				text, err := json.Marshal(list)
+				if err != nil {
+					return err
+				}
+				s.args[i] = string(text)
+			}
+		}
 		if s.row != nil {
 			if err := s.scan(stmt.QueryContext(ctx, s.args...)); err != nil {
 				return err
@@ -104,6 +115,18 @@ func (s *statement) scan(rows *sql.Rows, err error) error {
 		}
 	}
 	return rows.Err()
+}
+
+var insertImage = "INSERT INTO images (" + strings.Join(insertColumns, ", ") + ") VALUES (" +
+	strings.TrimSuffix(strings.Repeat("?, ", len(insertColumns)), ", ") + ")"
+
+func (t *sqliteTx) insert(ctx context.Context, rows [][]any, _ int64) error {
+	for _, row := range rows {
+		if err := t.run(ctx, &statement{query: insertImage, args: row}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *sqliteTx) script(ctx context.Context, text string) error {

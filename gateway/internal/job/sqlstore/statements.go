@@ -1,10 +1,13 @@
 package sqlstore
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
-// The statements of both databases. Each is written as PostgreSQL takes it, with $1 for
-// the first argument, and the replacements below make it SQLite's own. None of the
-// frequent ones scans a table: a test asks both planners.
+// The statements of both databases. Each is written as PostgreSQL takes it, with its
+// arguments numbered in the order of their only use, and sqliteText makes it SQLite's own.
+// None of the frequent ones scans a table: a test asks both planners.
 //
 // A write to an image through its job has locked the job's row before the image's; the
 // figures come last.
@@ -20,20 +23,16 @@ const (
 	fillReserved = `UPDATE jobs SET status = $1, visible = true, total = $2, completed = $3, failed = $4, revision = $5,
 		created_at = $6, updated_at = $7, completed_at = $8, lease_until = $9, work = $10, originals_gone = $11,
 		retry_of = $12, fingerprint = $13, owner = $14, origin = $15
-		WHERE id = $16 AND status = 'receiving' AND lease_owner = $17 AND lease_epoch = $18 RETURNING seq`
+		WHERE id = $16 AND status = 'receiving' AND lease_owner = $17 AND lease_epoch = $18 RETURNING seq, {clock}`
 	insertJob = `INSERT INTO jobs (status, visible, total, completed, failed, revision, created_at, updated_at,
 		completed_at, lease_until, work, originals_gone, retry_of, fingerprint, owner, origin, id, lease_owner, lease_epoch,
 		idempotency_scope, idempotency_key)
-		VALUES ($1, true, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, '', '') RETURNING seq`
-	insertImage = `INSERT INTO images (job, idx, trace_id, original_filename, key_name, url, status, original_path,
-		content_type, size, sha256, processed_path, error, error_code, retryable, start_time, end_time, revision,
-		unsent, send{relay columns})
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20{relay values})`
+		VALUES ($1, true, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, '', '') RETURNING seq, {clock}`
 	releaseJob = `DELETE FROM jobs WHERE id = $1 AND status = 'receiving' AND lease_owner = $2 AND lease_epoch = $3`
 	countByID  = `SELECT count(*) FROM jobs WHERE id = $1`
 
 	renewOwner  = `INSERT INTO owners (name, renewed_until) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET renewed_until = excluded.renewed_until`
-	renewLeases = `UPDATE jobs SET lease_until = $2 WHERE work > 0 AND lease_owner = $1 AND lease_until > $2`
+	renewLeases = `UPDATE jobs SET lease_until = $1 WHERE work > 0 AND lease_owner = $2 AND lease_until > $3`
 	// An owner that is gone holds nothing by its row, so that can go at any time.
 	dropOwners = `DELETE FROM owners WHERE renewed_until < $1`
 
@@ -90,6 +89,7 @@ const (
 	selectJob       = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.id = $1 AND j.visible = true`
 	selectKeyed     = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.idempotency_scope = $1 AND j.idempotency_key = $2 AND ` + keyHeld
 	selectImages    = `SELECT ` + imageColumns + ` FROM images i WHERE i.job = $1 ORDER BY i.idx`
+	selectImagesOf  = `SELECT i.job, ` + imageColumns + ` FROM images i WHERE i.job = ANY ($1) ORDER BY i.job, i.idx`
 	selectChanges   = `SELECT ` + imageColumns + ` FROM images i WHERE i.job = $1 AND i.revision > $2 ORDER BY i.revision, i.idx`
 	selectNewest    = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.visible = true` + newestFirst + `$1`
 	selectOlder     = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.visible = true AND (j.created_at, j.id) < ($1, $2)` + newestFirst + `$3`
@@ -102,11 +102,11 @@ const (
 
 // statements are all of the above. SQLite prepares them when it opens the file.
 var statements = []string{
-	selectStoreID, writeProbe, reserveJob, fillReserved, insertJob, insertImage, releaseJob, countByID,
+	selectStoreID, writeProbe, reserveJob, fillReserved, insertJob, releaseJob, countByID,
 	renewOwner, renewLeases, dropOwners, lapsedOwners, lapsedJobs, claimJob, lockLease,
 	lockJob, lockImage, lockImages, updateImage, updateJob, updateWork, endJob,
 	selectUnsent, markSent, resend, hideJobs, selectHidden, forgetOriginals, deleteJob,
-	selectJob, selectKeyed, selectImages, selectChanges, selectNewest, selectOlder, selectOwnNewest, selectOwnOlder,
+	selectJob, selectKeyed, selectImages, selectImagesOf, selectChanges, selectNewest, selectOlder, selectOwnNewest, selectOwnOlder,
 	countOwned, countOwnedOpen, selectOldest,
 }
 
@@ -119,12 +119,27 @@ const owned = `j.owner = $1 AND j.owner <> '' AND j.visible = true`
 // newestFirst is how pages of jobs are sorted and bounded.
 const newestFirst = ` ORDER BY j.created_at DESC, j.id DESC LIMIT `
 
-// sqliteDialect makes a statement SQLite's own. It has no row locks, because one goroutine
+// insertColumns are the columns of images that Create writes.
+var insertColumns = []string{
+	"job", "idx", "trace_id", "original_filename", "key_name", "url",
+	"status", "original_path", "content_type", "size", "sha256",
+	"processed_path", "error", "error_code", "retryable",
+	"start_time", "end_time", "revision", "unsent", "send",
+}
+
+// sqliteText makes a statement SQLite's own. It has no row locks, because one goroutine
 // writes, and no relays, because the only gateway publishes everything.
+func sqliteText(query string) string {
+	return placeholder.ReplaceAllLiteralString(sqliteDialect.Replace(query), "?")
+}
+
+var placeholder = regexp.MustCompile(`\$\d+`)
+
 var sqliteDialect = strings.NewReplacer(
 	"ORDER BY i.job, i.idx FOR NO KEY UPDATE", "", // It would make SQLite walk all images.
 	"FOR NO KEY UPDATE SKIP LOCKED", "", "FOR NO KEY UPDATE", "",
 	"true", "1", "false", "0", // The partial indexes compare with numbers.
 	"greatest(", "max(",
-	"{relay}", "", "{relay columns}", "", "{relay values}", "", "{mine}", "",
+	"= ANY ($1)", "IN (SELECT value FROM json_each($1))",
+	"{relay}", "", "{mine}", "", "{clock}", "0",
 )
