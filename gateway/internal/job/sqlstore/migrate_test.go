@@ -1,7 +1,12 @@
 package sqlstore
 
 import (
+	"compress/gzip"
+	"io"
 	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -159,5 +164,30 @@ func TestMigrationsAreAdditive(t *testing.T) {
 		if len(columns()) < 20 {
 			t.Errorf("the columns are %v", columns())
 		}
+	})
+}
+
+// TestRelease opens a database as release 0.1.0 has left it: a file, and the statements of
+// a pg_dump without its settings.
+func TestRelease(t *testing.T) {
+	onBoth(t, func(t *testing.T, d testDatabase) {
+		if d.dialect == "sqlite" {
+			packed, err := os.Open("testdata/0.1.0.db.gz")
+			ok(t, err)
+			defer packed.Close()
+			unpacked, err := gzip.NewReader(packed)
+			ok(t, err)
+			data, err := io.ReadAll(unpacked)
+			ok(t, err)
+			ok(t, os.MkdirAll(filepath.Dir(d.address), 0o700))
+			ok(t, os.WriteFile(d.address, data, 0o600))
+		} else {
+			dump, err := os.ReadFile("testdata/0.1.0.sql")
+			ok(t, err)
+			u, err := url.Parse(d.address)
+			ok(t, err)
+			d.execute(t, strings.ReplaceAll(string(dump), "public.", u.Query().Get("search_path")+"."))
+		}
+		jobtest.Continues(t, d.mustOpen(t))
 	})
 }

@@ -28,36 +28,50 @@ type postgresTx struct {
 	engine *postgresEngine
 }
 
-// run sends all statements in one round trip.
+// run sends several statements in one round trip.
 func (t *postgresTx) run(ctx context.Context, list ...*statement) error {
-	if len(list) == 0 {
-		return nil
+	if len(list) == 1 {
+		rows, err := t.Query(ctx, t.translate(list[0]), list[0].args...)
+		return read(rows, err, list[0])
 	}
 	var b pgx.Batch
 	for _, s := range list {
-		query, ok := t.engine.statements[s.query]
-		if !ok {
-			query = s.query
-		}
-		b.Queue(query, storable(s.args)...)
+		b.Queue(t.translate(s), s.args...)
 	}
 	results := t.SendBatch(ctx, &b)
 	for _, s := range list {
 		rows, err := results.Query()
-		for err == nil && rows.Next() {
-			err = s.row(rows.Scan)
-		}
-		rows.Close()
-		if err == nil {
-			err = rows.Err()
-		}
-		if err != nil {
+		if err := read(rows, err, s); err != nil {
 			_ = results.Close() // It reports the same error.
 			return err
 		}
-		s.count = int(rows.CommandTag().RowsAffected())
 	}
 	return results.Close()
+}
+
+// translate returns the statement as this engine sends it, and makes its texts storable.
+func (t *postgresTx) translate(s *statement) string {
+	storable(s.args)
+	if query, ok := t.engine.statements[s.query]; ok {
+		return query
+	}
+	return s.query
+}
+
+// read reads the rows of a statement.
+func read(rows pgx.Rows, err error, s *statement) error {
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := s.row(rows.Scan); err != nil {
+			return err
+		}
+	}
+	rows.Close()
+	s.count = int(rows.CommandTag().RowsAffected())
+	return rows.Err()
 }
 
 // script sends the whole text at once, which PostgreSQL takes without arguments only.
