@@ -14,12 +14,9 @@ import (
 // reservation. j.Lease is the lease of the reservation, or has epoch 0 when there is
 // none. It returns job.ErrLeaseLost when another gateway holds the reservation or it is
 // gone: whoever claimed it has deleted the objects.
-func (s *Store) Create(ctx context.Context, j *job.Job) error {
-	err := s.write(ctx, "", func(ctx context.Context, x *session) error { return x.create(ctx, j) })
-	if err != nil {
-		return fmt.Errorf("create job %s: %w", j.ID, err)
-	}
-	return nil
+func (s *Store) Create(ctx context.Context, j *job.Job) (err error) {
+	defer wrap(&err, "create job %s", j.ID)
+	return s.write(ctx, "", func(ctx context.Context, x *session) error { return x.create(ctx, j) })
 }
 
 func (x *session) create(ctx context.Context, j *job.Job) error {
@@ -77,17 +74,13 @@ func (x *session) count(img *job.Image, sign int) {
 // Change applies the transition to one image and its job in one transaction. It returns
 // the job without its images, as it is after that, and whether anything was changed.
 // Errors: job.ErrNotFound, job.ErrUnavailable, the transition's.
-func (s *Store) Change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (*job.Job, bool, error) {
-	var after *job.Job
-	var changed bool
-	err := s.write(ctx, ref.JobID, func(ctx context.Context, x *session) (err error) {
+func (s *Store) Change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (after *job.Job, changed bool, err error) {
+	defer wrap(&err, "change image %d of job %s", ref.Index, ref.JobID)
+	err = s.write(ctx, ref.JobID, func(ctx context.Context, x *session) (err error) {
 		after, changed, err = x.change(ctx, ref, t, now)
 		return err
 	})
-	if err != nil {
-		return nil, false, fmt.Errorf("change image %d of job %s: %w", ref.Index, ref.JobID, err)
-	}
-	return after, changed, nil
+	return after, changed && err == nil, err
 }
 
 func (x *session) change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (*job.Job, bool, error) {
@@ -120,17 +113,13 @@ func (x *session) change(ctx context.Context, ref job.Ref, t job.Transition, now
 // Cancel cancels the job by [job.Job.Cancel] in one transaction. It returns the job with
 // all its images, as it is after that, and whether anything was changed: a job that has
 // ended stays as it is.
-func (s *Store) Cancel(ctx context.Context, id string, now time.Time) (*job.Job, bool, error) {
-	var after *job.Job
-	var changed bool
-	err := s.write(ctx, id, func(ctx context.Context, x *session) (err error) {
+func (s *Store) Cancel(ctx context.Context, id string, now time.Time) (after *job.Job, changed bool, err error) {
+	defer wrap(&err, "cancel job %s", id)
+	err = s.write(ctx, id, func(ctx context.Context, x *session) (err error) {
 		after, changed, err = x.cancel(ctx, id, now)
 		return err
 	})
-	if err != nil {
-		return nil, false, fmt.Errorf("cancel job %s: %w", id, err)
-	}
-	return after, changed, nil
+	return after, changed && err == nil, err
 }
 
 func (x *session) cancel(ctx context.Context, id string, now time.Time) (*job.Job, bool, error) {

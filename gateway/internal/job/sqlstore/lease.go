@@ -19,27 +19,25 @@ const ownerKept = time.Hour
 // the first of its objects is stored. With a key it returns job.ErrKeyTaken when another
 // job that is received or visible has it; of several that reserve at the same time one
 // gets it. The key is free again when the reservation is released or the job is hidden.
-func (s *Store) Reserve(ctx context.Context, id string, l job.Lease, k job.Key) error {
+func (s *Store) Reserve(ctx context.Context, id string, l job.Lease, k job.Key) (err error) {
+	defer wrap(&err, "reserve job %s", id)
 	if l.Epoch != 1 {
-		return fmt.Errorf("reserve job %s: the lease has epoch %d and not 1", id, l.Epoch)
+		return fmt.Errorf("the lease has epoch %d and not 1", l.Epoch)
 	}
-	err := s.write(ctx, "", func(ctx context.Context, x *session) error {
+	return s.write(ctx, "", func(ctx context.Context, x *session) error {
 		n, err := x.exec(ctx, reserveJob, id, l.Owner, l.Epoch, micros(l.Until), k.Scope, k.Name)
 		if err == nil && n == 0 {
 			return job.ErrKeyTaken
 		}
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("reserve job %s: %w", id, err)
-	}
-	return nil
 }
 
 // Release forgets a reserved job, whose objects its owner has deleted. It returns
 // job.ErrLeaseLost when another gateway holds it; a job that is gone is no error.
-func (s *Store) Release(ctx context.Context, id string, l job.Lease) error {
-	err := s.write(ctx, "", func(ctx context.Context, x *session) error {
+func (s *Store) Release(ctx context.Context, id string, l job.Lease) (err error) {
+	defer wrap(&err, "release job %s", id)
+	return s.write(ctx, "", func(ctx context.Context, x *session) error {
 		deleted, err := x.exec(ctx, releaseJob, id, l.Owner, l.Epoch)
 		if err != nil || deleted > 0 {
 			return err
@@ -53,15 +51,12 @@ func (s *Store) Release(ctx context.Context, id string, l job.Lease) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("release job %s: %w", id, err)
-	}
-	return nil
 }
 
 // Renew moves the end of every lease of the owner to until.
-func (s *Store) Renew(ctx context.Context, owner string, until time.Time) error {
-	err := s.write(ctx, "", func(ctx context.Context, x *session) error {
+func (s *Store) Renew(ctx context.Context, owner string, until time.Time) (err error) {
+	defer wrap(&err, "renew the leases of %s", owner)
+	return s.write(ctx, "", func(ctx context.Context, x *session) error {
 		if _, err := x.exec(ctx, renewOwner, owner, micros(until)); err != nil {
 			return err
 		}
@@ -69,10 +64,6 @@ func (s *Store) Renew(ctx context.Context, owner string, until time.Time) error 
 		_, err := x.exec(ctx, renewLeases, micros(until), owner, micros(until))
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("renew the leases of %s: %w", owner, err)
-	}
-	return nil
 }
 
 // Claim gives the owner the lease of up to limit jobs that are received or have images
@@ -86,7 +77,7 @@ func (s *Store) Claim(ctx context.Context, owner string, now, until time.Time, l
 	lost := s.lost.take(owner, limit)
 	tried := lost
 	err := s.write(ctx, "", func(ctx context.Context, x *session) (err error) {
-		if claimed, err = x.held(ctx, owner, lost); err != nil {
+		if claimed, err = x.held(ctx, lost); err != nil {
 			return fmt.Errorf("read what was claimed before: %w", err)
 		}
 		lapsed, err := x.lapsed(ctx, now, limit-len(claimed))
@@ -98,7 +89,7 @@ func (s *Store) Claim(ctx context.Context, owner string, now, until time.Time, l
 		for _, r := range lapsed {
 			r.Lease = job.Lease{Owner: owner, Epoch: r.Lease.Epoch + 1, Until: fromMicros(micros(until))}
 			claims = append(claims, &statement{query: claimJob, args: []any{owner, r.Lease.Epoch, micros(until), r.seq}})
-			tried = append(tried, claim{r.seq, r.Lease.Epoch})
+			tried = append(tried, claim{owner, r.seq, r.Lease.Epoch})
 		}
 		if err := x.run(ctx, claims...); err != nil {
 			return err
@@ -110,7 +101,7 @@ func (s *Store) Claim(ctx context.Context, owner string, now, until time.Time, l
 		if errors.Is(err, job.ErrUnavailable) {
 			lost = tried
 		}
-		s.lost.add(owner, lost)
+		s.lost.add(lost)
 		return nil, fmt.Errorf("claim jobs for %s: %w", owner, err)
 	}
 	return jobs(claimed), nil
@@ -143,10 +134,10 @@ func (x *session) lapsed(ctx context.Context, now time.Time, limit int) ([]*row,
 }
 
 // held locks the jobs of those claims that were made and still hold.
-func (x *session) held(ctx context.Context, owner string, claims []claim) (list []*row, err error) {
+func (x *session) held(ctx context.Context, claims []claim) (list []*row, err error) {
 	queries := make([]*statement, len(claims))
 	for i, c := range claims {
-		queries[i] = into(&list, readJob, lockLease, c.seq, owner, c.epoch)
+		queries[i] = into(&list, readJob, lockLease, c.seq, c.owner, c.epoch)
 	}
 	err = x.run(ctx, queries...)
 	return list, err
@@ -183,45 +174,35 @@ func jobs(list []*row) []*job.Job {
 	return all
 }
 
-// claim is a job and the epoch of its lease.
-type claim struct{ seq, epoch int64 }
+// claim is a lease that a call of Claim tried to get.
+type claim struct {
+	owner      string
+	seq, epoch int64
+}
 
 // lostClaims are claims that may have been made though Claim has returned an error. The
 // next call of Claim for the same owner looks at them.
 type lostClaims struct {
-	mu      sync.Mutex         // guards byOwner
-	byOwner map[string][]claim // in their order
+	mu   sync.Mutex // guards list
+	list []claim
 }
 
 // take removes and returns up to limit claims of the owner.
-func (l *lostClaims) take(owner string, limit int) []claim {
+func (l *lostClaims) take(owner string, limit int) (taken []claim) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := l.byOwner[owner]
-	n := min(len(all), limit)
-	l.set(owner, all[n:])
-	return all[:n:n]
-}
-
-// add puts claims back, or those of another call that failed.
-func (l *lostClaims) add(owner string, claims []claim) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := l.byOwner[owner]
-	for _, c := range claims {
-		if !slices.Contains(all, c) {
-			all = append(all, c)
+	l.list = slices.DeleteFunc(l.list, func(c claim) bool {
+		if c.owner != owner || len(taken) == limit {
+			return false
 		}
-	}
-	l.set(owner, all)
+		taken = append(taken, c)
+		return true
+	})
+	return taken
 }
 
-func (l *lostClaims) set(owner string, claims []claim) {
-	if l.byOwner == nil {
-		l.byOwner = map[string][]claim{}
-	}
-	l.byOwner[owner] = claims
-	if len(claims) == 0 {
-		delete(l.byOwner, owner)
-	}
+func (l *lostClaims) add(claims []claim) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, claims...)
 }

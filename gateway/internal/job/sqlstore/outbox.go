@@ -14,8 +14,8 @@ import (
 // job first, each with the id of its job. Of gateways that share the database each gets
 // the images that it has marked unsent itself and those that others have left, and what
 // it gets no other gateway gets for some seconds.
-func (s *Store) Unsent(ctx context.Context, limit int) ([]job.Unsent, error) {
-	var unsent []job.Unsent
+func (s *Store) Unsent(ctx context.Context, limit int) (unsent []job.Unsent, err error) {
+	defer wrap(&err, "read unsent images")
 	do := func(ctx context.Context, x *session) error {
 		unsent = nil
 		return x.run(ctx, into(&unsent, func(scan scanner) (u job.Unsent, err error) {
@@ -23,26 +23,23 @@ func (s *Store) Unsent(ctx context.Context, limit int) ([]job.Unsent, error) {
 			return u, err
 		}, selectUnsent, max(limit, 0)))
 	}
-	var err error
-	if s.shared {
-		err = s.write(ctx, "", func(ctx context.Context, x *session) error {
-			if _, err := x.exec(ctx, takeUnsent, max(limit, 0)); err != nil {
-				return fmt.Errorf("take: %w", err)
-			}
-			return do(ctx, x)
-		})
-	} else {
+	if !s.shared {
 		err = s.read(ctx, do)
+		return unsent, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read unsent images: %w", err)
-	}
-	return unsent, nil
+	err = s.write(ctx, "", func(ctx context.Context, x *session) error {
+		if _, err := x.exec(ctx, takeUnsent, max(limit, 0)); err != nil {
+			return fmt.Errorf("take: %w", err)
+		}
+		return do(ctx, x)
+	})
+	return unsent, err
 }
 
 // MarkSent records that these images were published. An image that was marked unsent
 // again since (its Send has grown) stays unsent.
-func (s *Store) MarkSent(ctx context.Context, sent []job.Unsent) error {
+func (s *Store) MarkSent(ctx context.Context, sent []job.Unsent) (err error) {
+	defer wrap(&err, "mark %d images sent", len(sent))
 	if len(sent) == 0 {
 		return nil
 	}
@@ -50,7 +47,7 @@ func (s *Store) MarkSent(ctx context.Context, sent []job.Unsent) error {
 	sent = slices.SortedFunc(slices.Values(sent), func(a, b job.Unsent) int {
 		return cmp.Or(cmp.Compare(a.JobID, b.JobID), cmp.Compare(a.Image.Index, b.Image.Index))
 	})
-	err := s.write(ctx, "", func(ctx context.Context, x *session) error {
+	return s.write(ctx, "", func(ctx context.Context, x *session) error {
 		updates := make([]*statement, len(sent))
 		for i := range sent {
 			updates[i] = &statement{query: markSent, args: []any{sent[i].JobID, sent[i].Image.Index, sent[i].Image.Send}}
@@ -61,18 +58,14 @@ func (s *Store) MarkSent(ctx context.Context, sent []job.Unsent) error {
 		}
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("mark %d images sent: %w", len(sent), err)
-	}
-	return nil
 }
 
 // Resend marks every open image that has its original and has started before the time
 // unsent again, and returns how many. Images that are still unsent are among them: a
 // publish of theirs that is under way no longer counts.
-func (s *Store) Resend(ctx context.Context, startedBefore time.Time) (int, error) {
-	var marked int
-	err := s.write(ctx, "", func(ctx context.Context, x *session) error {
+func (s *Store) Resend(ctx context.Context, startedBefore time.Time) (marked int, err error) {
+	defer wrap(&err, "mark images unsent")
+	err = s.write(ctx, "", func(ctx context.Context, x *session) error {
 		still := &statement{query: resend, args: []any{micros(startedBefore), true}}
 		sent := &statement{query: resend, args: []any{micros(startedBefore), false}}
 		err := x.run(ctx, still, sent)
@@ -80,8 +73,5 @@ func (s *Store) Resend(ctx context.Context, startedBefore time.Time) (int, error
 		x.delta.Unsent += sent.count
 		return err
 	})
-	if err != nil {
-		return 0, fmt.Errorf("mark images unsent: %w", err)
-	}
-	return marked, nil
+	return marked, err
 }

@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"time"
 
@@ -11,24 +10,22 @@ import (
 
 // Hide takes up to limit jobs that ended before the time out of every answer, the first
 // step of their deletion.
-func (s *Store) Hide(ctx context.Context, endedBefore time.Time, limit int) (int, error) {
-	var hidden int
-	err := s.write(ctx, "", func(ctx context.Context, x *session) (err error) {
+func (s *Store) Hide(ctx context.Context, endedBefore time.Time, limit int) (hidden int, err error) {
+	defer wrap(&err, "hide ended jobs")
+	err = s.write(ctx, "", func(ctx context.Context, x *session) (err error) {
 		hidden, err = x.exec(ctx, hideJobs, micros(endedBefore), max(limit, 0))
 		x.delta.Jobs -= hidden
 		return err
 	})
-	if err != nil {
-		return 0, fmt.Errorf("hide ended jobs: %w", err)
-	}
-	return hidden, nil
+	return hidden, err
 }
 
 // Hidden returns up to limit hidden jobs that ended before the time, whole: first those
 // whose originals are not yet gone, then those whose originals went before goneBefore.
-func (s *Store) Hidden(ctx context.Context, endedBefore, goneBefore time.Time, limit int) ([]*job.Job, error) {
+func (s *Store) Hidden(ctx context.Context, endedBefore, goneBefore time.Time, limit int) (_ []*job.Job, err error) {
+	defer wrap(&err, "read hidden jobs")
 	var hidden []*row
-	err := s.read(ctx, func(ctx context.Context, x *session) error {
+	err = s.read(ctx, func(ctx context.Context, x *session) error {
 		hidden = nil
 		for _, originals := range []struct {
 			gone   bool
@@ -45,28 +42,21 @@ func (s *Store) Hidden(ctx context.Context, endedBefore, goneBefore time.Time, l
 		}
 		return x.images(ctx, hidden)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("read hidden jobs: %w", err)
-	}
-	return jobs(hidden), nil
+	return jobs(hidden), err
 }
 
 // ForgetOriginals records that the originals of a hidden job are deleted, and when. It
 // returns job.ErrNotFound when no hidden job has that id.
-func (s *Store) ForgetOriginals(ctx context.Context, id string, at time.Time) error {
-	if err := s.changeHidden(ctx, forgetOriginals, micros(at), id); err != nil {
-		return fmt.Errorf("forget the originals of job %s: %w", id, err)
-	}
-	return nil
+func (s *Store) ForgetOriginals(ctx context.Context, id string, at time.Time) (err error) {
+	defer wrap(&err, "forget the originals of job %s", id)
+	return s.changeHidden(ctx, forgetOriginals, micros(at), id)
 }
 
 // Delete removes a hidden job for good. It returns job.ErrNotFound when no hidden job has
 // that id, so that a visible job is never deleted.
-func (s *Store) Delete(ctx context.Context, id string) error {
-	if err := s.changeHidden(ctx, deleteJob, id); err != nil {
-		return fmt.Errorf("delete job %s: %w", id, err)
-	}
-	return nil
+func (s *Store) Delete(ctx context.Context, id string) (err error) {
+	defer wrap(&err, "delete job %s", id)
+	return s.changeHidden(ctx, deleteJob, id)
 }
 
 // changeHidden runs a statement that changes one hidden job.

@@ -44,14 +44,11 @@ type sqliteEngine struct {
 // OpenSQLite opens the store in the file at path, which it creates, with its folder, if
 // there is none. The caller closes the store.
 func OpenSQLite(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
-	s, err := openSQLite(ctx, path, log, logLimit)
-	if err != nil {
-		return nil, fmt.Errorf("open job store %s: %w", path, err)
-	}
-	return s, nil
+	return openSQLite(ctx, path, log, logLimit)
 }
 
 func openSQLite(ctx context.Context, path string, log *slog.Logger, logLimit int64) (_ *Store, err error) {
+	defer wrap(&err, "open job store %s", path)
 	path, err = filepath.Abs(path)
 	if err != nil {
 		return nil, err

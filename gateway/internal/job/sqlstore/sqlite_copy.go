@@ -25,15 +25,8 @@ type Copied struct {
 //
 // A copy is a store of its own, with a name of its own: the broker does not know it,
 // so that a gateway which is started on it sends all its open images again.
-func Backup(ctx context.Context, path, to string) (Copied, error) {
-	c, err := backup(ctx, path, to)
-	if err != nil {
-		return c, fmt.Errorf("back up job store %s: %w", path, err)
-	}
-	return c, nil
-}
-
-func backup(ctx context.Context, path, to string) (_ Copied, err error) {
+func Backup(ctx context.Context, path, to string) (_ Copied, err error) {
+	defer wrap(&err, "back up job store %s", path)
 	path, to, err = both(path, to)
 	if err != nil {
 		return Copied{}, err
@@ -65,15 +58,8 @@ func backup(ctx context.Context, path, to string) (_ Copied, err error) {
 // Restore puts a copy in the place of the store in the file at path, which no gateway
 // may be working on, and returns where it has put what was there, if anything was. The
 // copy itself stays as it is.
-func Restore(ctx context.Context, from, path string) (_ Copied, before string, err error) {
-	c, before, err := restore(ctx, from, path)
-	if err != nil {
-		return c, before, fmt.Errorf("restore job store %s: %w", path, err)
-	}
-	return c, before, nil
-}
-
-func restore(ctx context.Context, from, path string) (c Copied, before string, err error) {
+func Restore(ctx context.Context, from, path string) (c Copied, before string, err error) {
+	defer wrap(&err, "restore job store %s", path)
 	from, path, err = both(from, path)
 	if err != nil {
 		return c, "", err

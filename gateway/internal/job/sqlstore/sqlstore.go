@@ -178,6 +178,13 @@ func (s *Store) answer(ctx context.Context, err error) error {
 	return s.health.failed(ctx, s.log, unavailable(err))
 }
 
+// wrap adds to an error what was done.
+func wrap(err *error, format string, args ...any) {
+	if *err != nil {
+		*err = fmt.Errorf(format+": %w", append(args, *err)...)
+	}
+}
+
 // closed reports whether Close has begun.
 func closed(closing <-chan struct{}) bool {
 	select {
