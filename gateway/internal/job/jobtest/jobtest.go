@@ -192,6 +192,26 @@ func same[T any](t *testing.T, what string, got, want T) {
 	}
 }
 
+// gives checks what the call returns whose results it is given.
+func gives[T any](t *testing.T, what string, want T) func(T, error) {
+	t.Helper()
+	return func(got T, err error) {
+		t.Helper()
+		ok(t, err)
+		same(t, what, got, want)
+	}
+}
+
+// givesIDs checks which jobs the call returns.
+func givesIDs(t *testing.T, what string, want []string) func([]*job.Job, error) {
+	t.Helper()
+	return func(got []*job.Job, err error) {
+		t.Helper()
+		ok(t, err)
+		same(t, what, ids(got), want)
+	}
+}
+
 // ids names the jobs in their order.
 func ids(jobs []*job.Job) []string {
 	all := []string{}

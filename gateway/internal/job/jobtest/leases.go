@@ -54,12 +54,8 @@ func testCreate(t *testing.T, open func(*testing.T) Store) {
 		ref := job.Ref{JobID: j.ID}
 		_, _, err = s.Change(t.Context(), ref, job.Settle(completed(ref), t0), t0)
 		wantErr(t, err, job.ErrNotFound)
-		list, err := s.List(t.Context(), job.Everybody, job.Cursor{}, 10)
-		ok(t, err)
-		same(t, "list", ids(list), []string{})
-		counts, err := s.Count(t.Context())
-		ok(t, err)
-		same(t, "counts", counts, job.Counts{})
+		givesIDs(t, "list", []string{})(s.List(t.Context(), job.Everybody, job.Cursor{}, 10))
+		gives(t, "counts", job.Counts{})(s.Count(t.Context()))
 
 		create(t, s, j)
 		same(t, "job", get(t, s, j.ID), j)

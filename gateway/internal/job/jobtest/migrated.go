@@ -83,17 +83,11 @@ func Continues(t *testing.T, s Store) {
 	ok(t, s.MarkSent(t.Context(), unsent))
 	settleAll(t, s, j, now)
 
-	hidden, err := s.Hidden(t.Context(), now, now, 9)
-	ok(t, err)
-	same(t, "hidden", ids(hidden), []string{"hidden", "swept"})
-	n, err := s.Hide(t.Context(), now.Add(time.Hour), 9)
-	ok(t, err)
-	same(t, "hidden since", n, 5)
+	givesIDs(t, "hidden", []string{"hidden", "swept"})(s.Hidden(t.Context(), now, now, 9))
+	gives(t, "hidden since", 5)(s.Hide(t.Context(), now.Add(time.Hour), 9))
 	for _, id := range []string{"hidden", "swept", "unsent", fetching.ID} {
 		ok(t, s.Delete(t.Context(), id))
 	}
-	counts, err = s.Count(t.Context())
-	ok(t, err)
-	same(t, "counts at the end", counts, job.Counts{})
+	gives(t, "counts at the end", job.Counts{})(s.Count(t.Context()))
 	ok(t, s.Create(t.Context(), inlineJob(2, now)))
 }

@@ -28,12 +28,13 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 	}
 	// A job with an epoch was reserved, and its row must still be ours. Without an epoch it
 	// must not be there yet, which the uniqueness of ids ensures.
-	query := insertJob
-	if j.Lease.Epoch > 0 {
-		query = fillReserved
+	if j.Lease.Epoch == 0 {
+		if _, err := x.exec(ctx, reserveJob, j.ID, j.Lease.Owner, 0, micros(j.Lease.Until), "", ""); err != nil {
+			return err
+		}
 	}
 	var seq, clock int64
-	err := x.one(ctx, query, j.Status, j.Total, j.Completed, j.Failed, j.Revision,
+	err := x.one(ctx, fillReserved, j.Status, j.Total, j.Completed, j.Failed, j.Revision,
 		micros(j.CreatedAt), micros(j.UpdatedAt), micros(j.CompletedAt), micros(j.Lease.Until), work, j.OriginalsGone,
 		j.RetryOf, j.Fingerprint, j.Owner, j.Origin, j.ID, j.Lease.Owner, j.Lease.Epoch)(&seq, &clock)
 	if errors.Is(err, job.ErrNotFound) {
@@ -47,18 +48,22 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 	rows := make([][]any, len(j.Images))
 	for i := range j.Images {
 		img := &j.Images[i]
-		rows[i] = []any{
-			seq, img.Index, string(img.TraceID), img.OriginalFilename, img.KeyName, img.URL,
-			string(img.Status), img.Original.Path, img.Original.ContentType, img.Original.Size, img.Original.SHA256,
-			img.ProcessedPath, img.Error, img.ErrorCode, img.Retryable,
-			micros(img.StartTime), micros(img.EndTime), img.Revision, img.Unsent, img.Send,
-		}
+		rows[i] = append([]any{seq, img.Index, string(img.TraceID), img.OriginalFilename, img.KeyName, img.URL}, changing(img)...)
 		x.count(img, 1)
 	}
 	if err := x.insert(ctx, rows, clock); err != nil {
 		return fmt.Errorf("insert images: %w", err)
 	}
 	return nil
+}
+
+// changing returns the columns of an image that transitions change.
+func changing(img *job.Image) []any {
+	return []any{
+		string(img.Status), img.Original.Path, img.Original.ContentType, img.Original.Size, img.Original.SHA256,
+		img.ProcessedPath, img.Error, img.ErrorCode, img.Retryable,
+		micros(img.StartTime), micros(img.EndTime), img.Revision, img.Unsent, img.Send,
+	}
 }
 
 // count adds the image to the figures, or with -1 subtracts it.
@@ -150,11 +155,7 @@ func (x *session) update(ctx context.Context, r *row, work int, before, after []
 		if img.Revision != r.Revision {
 			continue
 		}
-		updates = append(updates, &statement{query: updateImage, args: []any{
-			img.Status, img.Original.Path, img.Original.ContentType, img.Original.Size,
-			img.Original.SHA256, img.ProcessedPath, img.Error, img.ErrorCode, img.Retryable,
-			micros(img.StartTime), micros(img.EndTime), img.Revision, img.Unsent, img.Send, r.seq, img.Index,
-		}})
+		updates = append(updates, &statement{query: updateImage, args: append(changing(img), r.seq, img.Index)})
 		x.count(&before[i], -1)
 		x.count(img, 1)
 	}

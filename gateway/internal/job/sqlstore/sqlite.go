@@ -37,8 +37,12 @@ type sqliteEngine struct {
 	closing   <-chan struct{}
 	stopped   chan struct{} // closed when run has ended
 
-	figures figures
 	logFile logFile
+
+	mu sync.Mutex // guards figures
+	// The store is the only writer of its file, so that the figures are counted once, when
+	// it is opened, and carried along with every commit.
+	figures job.Counts
 }
 
 // OpenSQLite opens the store in the file at path, which it creates, with its folder, if
@@ -189,33 +193,17 @@ func (e *sqliteEngine) read(ctx context.Context, do work) error {
 	return err
 }
 
-// figures are the counts over all jobs. The store is the only writer of its file, so that
-// they are counted once, when it is opened, and carried along with every commit.
-type figures struct {
-	mu     sync.Mutex // guards counts
-	counts job.Counts
-}
-
-func (f *figures) add(delta job.Counts) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.counts.Jobs += delta.Jobs
-	f.counts.OpenImages += delta.OpenImages
-	f.counts.Unsent += delta.Unsent
-}
-
 const countFile = `SELECT (SELECT count(*) FROM jobs WHERE visible = 1),
 	(SELECT count(*) FROM images WHERE end_time = 0), (SELECT count(*) FROM images WHERE unsent = 1)`
 
 func (e *sqliteEngine) countAll(ctx context.Context, x *session) error {
-	c := &e.figures.counts
-	return x.one(ctx, countFile)(&c.Jobs, &c.OpenImages, &c.Unsent)
+	return x.one(ctx, countFile)(&e.figures.Jobs, &e.figures.OpenImages, &e.figures.Unsent)
 }
 
 func (e *sqliteEngine) counts(ctx context.Context, x *session) (job.Counts, error) {
-	e.figures.mu.Lock()
-	c := e.figures.counts
-	e.figures.mu.Unlock()
+	e.mu.Lock()
+	c := e.figures
+	e.mu.Unlock()
 	var oldest int64
 	err := x.one(ctx, selectOldest)(&oldest)
 	c.OldestOpen = fromMicros(oldest)

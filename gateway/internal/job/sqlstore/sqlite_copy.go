@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -31,24 +30,7 @@ func Backup(ctx context.Context, path, to string) (_ Copied, err error) {
 	if err != nil {
 		return Copied{}, err
 	}
-	partial, err := reserve(to)
-	if err != nil {
-		return Copied{}, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, removeAll(partial))
-		}
-	}()
-	source, err := openPool(path, 1, "mode=ro", "_busy_timeout=5000")
-	if err != nil {
-		return Copied{}, err
-	}
-	_, err = source.ExecContext(ctx, `VACUUM INTO ?`, partial)
-	if err = errors.Join(err, source.Close()); err != nil {
-		return Copied{}, err
-	}
-	c, err := adopt(ctx, partial)
+	partial, c, err := duplicate(ctx, path, to)
 	if err != nil {
 		return Copied{}, err
 	}
@@ -72,23 +54,12 @@ func Restore(ctx context.Context, from, path string) (c Copied, before string, e
 		return c, "", err
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
-	partial, err := reserve(path + ".restored")
-	if err != nil {
-		return c, "", err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, removeAll(partial))
-		}
-	}()
-	if err := copyFile(from, partial); err != nil {
-		return c, "", err
-	}
-	if c, err = adopt(ctx, partial); err != nil {
-		return c, "", fmt.Errorf("%s: %w", from, err)
-	}
 	if from == path {
 		return c, "", errors.New("the copy is the store itself")
+	}
+	partial, c, err := duplicate(ctx, from, path+".restored")
+	if err != nil {
+		return c, "", fmt.Errorf("%s: %w", from, err)
 	}
 	// The log of the store that was there must never meet the one that comes.
 	aside := path + ".before-" + time.Now().UTC().Format("20060102T150405.000")
@@ -97,7 +68,7 @@ func Restore(ctx context.Context, from, path string) (c Copied, before string, e
 		case err == nil:
 			before = aside
 		case !errors.Is(err, os.ErrNotExist):
-			return c, before, err
+			return c, before, errors.Join(err, removeAll(partial))
 		}
 	}
 	return c, before, place(partial, path)
@@ -119,30 +90,32 @@ func both(from, to string) (_, _ string, err error) {
 	return from, to, err
 }
 
-// reserve makes an empty file beside the one that is to be, for its owner only.
-func reserve(to string) (partial string, err error) {
+// duplicate copies a store into a file next to the one that must not exist yet, for its
+// owner only, and checks the copy.
+func duplicate(ctx context.Context, from, to string) (partial string, c Copied, err error) {
 	if _, err := os.Lstat(to); err == nil {
-		return "", fmt.Errorf("%s: %w", to, os.ErrExist)
+		return "", c, fmt.Errorf("%s: %w", to, os.ErrExist)
 	}
 	f, err := os.CreateTemp(filepath.Dir(to), filepath.Base(to)+".*.partial")
 	if err != nil {
-		return "", err
+		return "", c, err
 	}
-	return f.Name(), f.Close()
-}
-
-func copyFile(from, to string) (err error) {
-	source, err := os.Open(filepath.Clean(from))
-	if err != nil {
-		return err
+	partial = f.Name()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, removeAll(f.Name()))
+		}
+	}()
+	source, err := openPool(from, 1, "mode=ro", "_busy_timeout=5000")
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", c, err
 	}
-	defer source.Close()
-	target, err := os.OpenFile(filepath.Clean(to), os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
+	_, err = source.ExecContext(ctx, `VACUUM INTO ?`, partial)
+	if err = errors.Join(err, source.Close()); err != nil {
+		return "", c, err
 	}
-	_, err = io.Copy(target, source)
-	return errors.Join(err, target.Close())
+	c, err = adopt(ctx, partial)
+	return partial, c, err
 }
 
 // adopt looks through a copy, gives it another name and tells what is in it.
@@ -179,13 +152,14 @@ func set(ctx context.Context, db *sql.DB, id string) error {
 	return nil
 }
 
-// place gives the finished file its name, durably.
+// place gives the finished file its name, durably, or removes it.
 func place(partial, to string) error {
-	if err := flush(partial); err != nil {
-		return err
+	err := flush(partial)
+	if err == nil {
+		err = os.Rename(partial, to)
 	}
-	if err := os.Rename(partial, to); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, removeAll(partial))
 	}
 	return flush(filepath.Dir(to))
 }

@@ -146,7 +146,11 @@ func (e *sqliteEngine) commit(ctx context.Context, group []*request) int {
 		_ = t.Rollback() // The error that led here is the one to report.
 	}
 	if err == nil {
-		e.figures.add(x.delta)
+		e.mu.Lock()
+		e.figures.Jobs += x.delta.Jobs
+		e.figures.OpenImages += x.delta.OpenImages
+		e.figures.Unsent += x.delta.Unsent
+		e.mu.Unlock()
 	}
 	for _, r := range well {
 		r.answer(failure(err))

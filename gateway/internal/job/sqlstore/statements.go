@@ -24,10 +24,6 @@ const (
 		created_at = $6, updated_at = $7, completed_at = $8, lease_until = $9, work = $10, originals_gone = $11,
 		retry_of = $12, fingerprint = $13, owner = $14, origin = $15
 		WHERE id = $16 AND status = 'receiving' AND lease_owner = $17 AND lease_epoch = $18 RETURNING seq, {clock}`
-	insertJob = `INSERT INTO jobs (status, visible, total, completed, failed, revision, created_at, updated_at,
-		completed_at, lease_until, work, originals_gone, retry_of, fingerprint, owner, origin, id, lease_owner, lease_epoch,
-		idempotency_scope, idempotency_key)
-		VALUES ($1, true, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, '', '') RETURNING seq, {clock}`
 	releaseJob = `DELETE FROM jobs WHERE id = $1 AND status = 'receiving' AND lease_owner = $2 AND lease_epoch = $3`
 	countByID  = `SELECT count(*) FROM jobs WHERE id = $1`
 
@@ -102,7 +98,7 @@ const (
 
 // statements are all of the above. SQLite prepares them when it opens the file.
 var statements = []string{
-	selectStoreID, writeProbe, reserveJob, fillReserved, insertJob, releaseJob, countByID,
+	selectStoreID, writeProbe, reserveJob, fillReserved, releaseJob, countByID,
 	renewOwner, renewLeases, dropOwners, lapsedOwners, lapsedJobs, claimJob, lockLease,
 	lockJob, lockImage, lockImages, updateImage, updateJob, updateWork, endJob,
 	selectUnsent, markSent, resend, hideJobs, selectHidden, forgetOriginals, deleteJob,
@@ -121,7 +117,7 @@ const newestFirst = ` ORDER BY j.created_at DESC, j.id DESC LIMIT `
 
 // insertColumns are the columns of images that Create writes.
 var insertColumns = []string{
-	"job", "idx", "trace_id", "original_filename", "key_name", "url",
+	"job", "idx", "trace_id", "original_filename", "key_name", "url", // Those of changing follow.
 	"status", "original_path", "content_type", "size", "sha256",
 	"processed_path", "error", "error_code", "retryable",
 	"start_time", "end_time", "revision", "unsent", "send",
