@@ -156,7 +156,7 @@ func (x *session) update(ctx context.Context, r *row, work int, before, after []
 			continue
 		}
 		updates = append(updates, &statement{query: updateImage, args: append(changing(img), r.seq, img.Index)})
-		x.count(&before[i], -1)
+		x.count(&before[i], -1) //nolint:gosec // Both have all images of the change.
 		x.count(img, 1)
 	}
 	if r.Status.Ended() {

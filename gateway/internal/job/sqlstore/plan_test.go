@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -15,7 +16,7 @@ func TestSQLitePlans(t *testing.T) {
 	// and what runs once, when the file is opened.
 	fine := regexp.MustCompile(`^(SCAN (store|owners|h|holders|open|due|CONSTANT ROW|json_each)|SCAN .* USING (COVERING )?INDEX (jobs_\w+|images_\w+)\b)`)
 	sorted := sqliteText(selectChanges) // The images of one job.
-	for _, query := range append(statements, endLeases...) {
+	for _, query := range slices.Concat(statements, endLeases) {
 		query = sqliteText(query)
 		args := make([]any, 20)
 		rows, err := file(s).reader.pool.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,7 +59,7 @@ func OpenPostgres(ctx context.Context, url string, log *slog.Logger) (*Store, er
 	}
 	s.engine = e
 	dialect := postgresDialect(e.relay)
-	for _, query := range append(statements, takeUnsent) {
+	for _, query := range slices.Concat(statements, []string{takeUnsent}) {
 		e.statements[query] = dialect.Replace(query)
 	}
 	if err := e.prepare(ctx, s); err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -92,10 +93,12 @@ func openSQLite(ctx context.Context, path string, log *slog.Logger, logLimit int
 		return nil, err
 	}
 	e.reader = &database{pool: pool}
-	for _, db := range []*database{e.writer, e.reader} {
-		if err := db.prepare(ctx); err != nil {
-			return nil, err
-		}
+	own := []string{insertImage, savepoint, rollbackToSavepoint, releaseSavepoint}
+	if err := e.writer.prepare(ctx, slices.Concat(statements, own)...); err != nil {
+		return nil, err
+	}
+	if err := e.reader.prepare(ctx, readStatements...); err != nil {
+		return nil, err
 	}
 	if err := s.readID(ctx); err != nil {
 		return nil, err

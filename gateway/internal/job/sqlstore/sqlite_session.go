@@ -15,9 +15,9 @@ type database struct {
 	statements map[string]*sql.Stmt // by their text before translation; not changed after prepare
 }
 
-func (d *database) prepare(ctx context.Context) error {
-	d.statements = make(map[string]*sql.Stmt, len(statements))
-	for _, q := range append(statements, insertImage, savepoint, rollbackToSavepoint, releaseSavepoint) {
+func (d *database) prepare(ctx context.Context, queries ...string) error {
+	d.statements = make(map[string]*sql.Stmt, len(queries))
+	for _, q := range queries {
 		stmt, err := d.pool.PrepareContext(ctx, sqliteText(q)) //nolint:sqlclosecheck // close does it.
 		if err != nil {
 			return fmt.Errorf("prepare %q: %w", q, err)
@@ -69,7 +69,7 @@ func (t *sqliteTx) statement(ctx context.Context, query string) (stmt *sql.Stmt,
 
 func (t *sqliteTx) run(ctx context.Context, list ...*statement) error {
 	for _, s := range list {
-		stmt, err := t.statement(ctx, s.query)
+		stmt, err := t.statement(ctx, s.query) //nolint:sqlclosecheck // The transaction closes it.
 		if err != nil {
 			return err
 		}

@@ -14,8 +14,12 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// childPath names the database of a child that writes until it is killed.
-const childPath = "SQLITE_TEST_CHILD_PATH"
+// childVariable tells the test program that it is the child that writes to childPath, in
+// the folder that it is started in, until it is killed.
+const (
+	childVariable = "SQLITE_TEST_CHILD"
+	childPath     = "data/jobs.db"
+)
 
 // openFile opens the store in the file and closes it with the test.
 func openFile(t *testing.T, path string) *Store {
@@ -25,9 +29,9 @@ func openFile(t *testing.T, path string) *Store {
 
 // writeUntilKilled creates and settles jobs from eight goroutines and prints
 // what the store has acknowledged.
-func writeUntilKilled(path string) error {
+func writeUntilKilled() error {
 	ctx := context.Background()
-	s, err := OpenSQLite(ctx, path, quiet)
+	s, err := OpenSQLite(ctx, childPath, quiet)
 	if err != nil {
 		return err
 	}
@@ -56,16 +60,12 @@ func writeUntilKilled(path string) error {
 // TestKill kills a process in the middle of its writes. The next one opens the
 // database at once and finds everything that was acknowledged.
 func TestKill(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "jobs.db")
-	created, settled := map[string]bool{}, map[string]bool{}
 	for round := 1; round <= 2; round++ {
+		created, settled := map[string]bool{}, map[string]bool{}
 		child := exec.CommandContext(t.Context(), os.Args[0])
-		if round == 2 {
-			path = filepath.Join(t.TempDir(), "second", "jobs.db")
-			clear(created)
-			clear(settled)
-		}
-		child.Env = append(os.Environ(), childPath+"="+path)
+		child.Dir = t.TempDir()
+		path := filepath.Join(child.Dir, childPath)
+		child.Env = append(os.Environ(), childVariable+"=1")
 		child.Stderr = os.Stderr
 		out, err := child.StdoutPipe()
 		ok(t, err)

@@ -24,8 +24,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(childPath); path != "" {
-		if err := writeUntilKilled(path); err != nil {
+	if os.Getenv(childVariable) != "" {
+		if err := writeUntilKilled(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

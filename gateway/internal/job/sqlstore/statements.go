@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -96,15 +97,21 @@ const (
 	selectOldest    = `SELECT coalesce(min(created_at), 0) FROM jobs WHERE visible = true AND completed_at = 0`
 )
 
-// statements are all of the above. SQLite prepares them when it opens the file.
-var statements = []string{
-	selectStoreID, writeProbe, reserveJob, fillReserved, releaseJob, countByID,
-	renewOwner, renewLeases, dropOwners, lapsedOwners, lapsedJobs, claimJob, lockLease,
-	lockJob, lockImage, lockImages, updateImage, updateJob, updateWork, endJob,
-	selectUnsent, markSent, resend, hideJobs, selectHidden, forgetOriginals, deleteJob,
-	selectJob, selectKeyed, selectImages, selectImagesOf, selectChanges, selectNewest, selectOlder, selectOwnNewest, selectOwnOlder,
-	countOwned, countOwnedOpen, selectOldest,
-}
+// statements are all of the above. SQLite prepares them when it opens the file, for its
+// readers those of reads only.
+var (
+	statements = slices.Concat(readStatements, []string{
+		writeProbe, reserveJob, fillReserved, releaseJob, countByID,
+		renewOwner, renewLeases, dropOwners, lapsedOwners, lapsedJobs, claimJob, lockLease,
+		lockJob, lockImage, lockImages, updateImage, updateJob, updateWork, endJob,
+		markSent, resend, hideJobs, forgetOriginals, deleteJob,
+	})
+	readStatements = []string{
+		selectStoreID, selectJob, selectKeyed, selectImages, selectImagesOf, selectChanges,
+		selectNewest, selectOlder, selectOwnNewest, selectOwnOlder, countOwned, countOwnedOpen, selectOldest,
+		selectUnsent, selectHidden,
+	}
+)
 
 // keyHeld is true of jobs whose key no other may have, as the index has it.
 const keyHeld = `idempotency_key <> '' AND (visible = true OR completed_at = 0)`
