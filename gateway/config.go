@@ -12,7 +12,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/postgres"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -96,7 +96,7 @@ func (c Config) Complete() (Config, error) {
 		c.DatabaseURL = service.SecretURL("sqlite:" + filepath.Join(c.DataDir, "jobs.db"))
 	}
 	if database := c.DatabaseURL.Reveal(); isPostgres(database) {
-		if err := postgres.Check(database); err != nil {
+		if err := sqlstore.CheckPostgres(database); err != nil {
 			wrong("DATABASE_URL: %w", err)
 		}
 	} else if !strings.HasPrefix(database, "sqlite:") {

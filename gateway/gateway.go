@@ -20,8 +20,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/postgres"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/settle"
 	"github.com/imagebatch/imagebatch/shared/broker"
@@ -45,7 +44,7 @@ type Deps struct {
 // Service is one gateway.
 type Service struct {
 	deps     Deps
-	jobs     job.Store
+	jobs     *outcomes
 	hub      *progress.Hub
 	intake   *intake.Intake
 	keys     *apikey.Store // nil: there are none
@@ -62,18 +61,18 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	s.jobs, err = openJobs(ctx, c.DatabaseURL.Reveal(), d.Log)
+	store, err := openJobs(ctx, c.DatabaseURL.Reveal(), d.Log)
 	if err != nil {
 		return nil, err
 	}
-	s.jobs = newOutcomes(s.jobs, d.Metrics, d.Traces, failpoint.Now)
+	s.jobs = newOutcomes(store, d.Metrics, d.Traces, failpoint.Now)
 	s.hub = progress.New(progress.Config{}, s.jobs, d.Log, d.Metrics)
 	s.intake = intake.New(intake.Config{
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages, MaxOpenImages: c.MaxOpenImages,
 		AllowNetworks: c.DownloadAllowNetworks, AllowHosts: c.DownloadAllowHosts, Fetchers: c.Concurrency, UserAgent: "Imagebatch/" + buildinfo.Version,
 		JobRetention: c.JobRetention, ResultRetention: c.resultRetention,
 	}, intake.Deps{
-		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
+		Jobs: s.jobs, Outbox: s.jobs, Retention: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
 		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Owner: uuid.NewString(), Now: failpoint.Now,
 	})
 	s.gauges() //nolint:contextcheck // They are read long after New has returned.
@@ -125,16 +124,12 @@ func listen(ctx context.Context, c Config, log *slog.Logger) (net.Listener, erro
 }
 
 // openJobs opens the job store that the URL names.
-func openJobs(ctx context.Context, url string, log *slog.Logger) (job.Store, error) {
+func openJobs(ctx context.Context, url string, log *slog.Logger) (*sqlstore.Store, error) {
 	if isPostgres(url) {
-		store, err := postgres.Open(ctx, url, log)
-		if err != nil {
-			return nil, err
-		}
-		return store, nil
+		return sqlstore.OpenPostgres(ctx, url, log)
 	}
 	file, _ := strings.CutPrefix(url, "sqlite:")
-	store, err := sqlite.Open(ctx, file, log)
+	store, err := sqlstore.OpenSQLite(ctx, file, log)
 	if err != nil {
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}

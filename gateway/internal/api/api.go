@@ -78,7 +78,7 @@ type Deps struct {
 	Traces    *telemetry.Tracer // may be nil
 }
 
-// jobs is the part of a job.Store that responses are made from.
+// jobs is the part of the job store that responses are made from.
 type jobs interface {
 	Get(ctx context.Context, id string) (*job.Job, error)
 	Keyed(ctx context.Context, k job.Key) (*job.Job, error)

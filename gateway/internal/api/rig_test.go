@@ -28,7 +28,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 
 // shakyJobs is the real store, which can be made to fail.
 type shakyJobs struct {
-	job.Store
+	*sqlstore.Store
 	fault atomic.Pointer[error]
 }
 
@@ -155,7 +155,7 @@ func setup(t testing.TB, o options) *rig {
 	}
 	log := slog.New(slog.NewJSONHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r := &rig{TB: t}
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
+	store, err := sqlstore.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
 	r.must(err)
 	t.Cleanup(func() { r.must(store.Close()) })
 	r.jobs = &shakyJobs{Store: store}
@@ -171,7 +171,7 @@ func setup(t testing.TB, o options) *rig {
 	o.intake.MaxImageBytes, o.intake.MaxBatchImages = o.config.MaxImageBytes, o.config.MaxBatchImages
 	r.hub = progress.New(o.progress, r.jobs, log, m)
 	in := intake.New(o.intake, intake.Deps{
-		Jobs: r.jobs, Originals: r.originals, Processed: r.processed, Broker: membroker.New(pipeline.ImageUpload.Name),
+		Jobs: r.jobs, Outbox: r.jobs, Retention: r.jobs, Originals: r.originals, Processed: r.processed, Broker: membroker.New(pipeline.ImageUpload.Name),
 		Changed: func(_ context.Context, id string, revision int64) {
 			r.hub.Hint(pipeline.Hint{JobID: id, Revision: revision})
 		},

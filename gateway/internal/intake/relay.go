@@ -53,7 +53,7 @@ func (in *Intake) relay(ctx context.Context) {
 // has confirmed. A crash between the two sends them again. It reports whether
 // there may be more.
 func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
-	unsent, err := in.deps.Jobs.Unsent(ctx, relayBatch)
+	unsent, err := in.deps.Outbox.Unsent(ctx, relayBatch)
 	if err != nil {
 		return false, fmt.Errorf("read unsent uploads: %w", err)
 	}
@@ -81,7 +81,7 @@ func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
 	if len(sent) > 0 {
 		in.metrics.sent.Add(float64(len(sent)))
 		failpoint.Reach("uploads published", "")
-		if markErr := in.deps.Jobs.MarkSent(ctx, sent); markErr != nil {
+		if markErr := in.deps.Outbox.MarkSent(ctx, sent); markErr != nil {
 			return false, fmt.Errorf("mark uploads sent: %w", markErr)
 		}
 		failpoint.Reach("uploads marked sent", "")
@@ -97,7 +97,7 @@ func epochMarker(storeID string) string { return "imagebatch.epoch." + storeID }
 // has forgotten everything, every open image is sent again.
 func (in *Intake) session(ctx context.Context, fresh bool) error {
 	if fresh {
-		n, err := in.deps.Jobs.Resend(ctx, in.deps.Now().AddDate(100, 0, 0))
+		n, err := in.deps.Outbox.Resend(ctx, in.deps.Now().AddDate(100, 0, 0))
 		if err != nil {
 			return fmt.Errorf("resend open images: %w", err)
 		}
@@ -144,7 +144,7 @@ func (in *Intake) resendStuck(ctx context.Context) {
 		if quiet += quietTick; quiet < calm {
 			continue
 		}
-		n, err := in.deps.Jobs.Resend(ctx, in.deps.Now().Add(-stuckAfter))
+		n, err := in.deps.Outbox.Resend(ctx, in.deps.Now().Add(-stuckAfter))
 		if err != nil {
 			in.deps.Log.WarnContext(ctx, "stuck images not sent again", "error", err)
 			continue

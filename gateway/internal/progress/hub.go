@@ -53,7 +53,7 @@ const (
 	readTime = 5 * time.Second
 )
 
-// changes is the part of a job.Store that a Hub reads.
+// changes is the part of the job store that a Hub reads.
 type changes interface {
 	Changes(ctx context.Context, id string, after int64) (*job.Job, error)
 }
