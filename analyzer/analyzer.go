@@ -13,13 +13,12 @@ import (
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/describe"
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
-	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/stage"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Deps are what the analyzer works with.
@@ -27,8 +26,8 @@ type Deps struct {
 	Broker    broker.Broker
 	Originals objectstore.Store
 	Log       *slog.Logger
-	Metrics   *metrics.Registry
-	Traces    *tracing.Tracer // may be nil
+	Metrics   *telemetry.Registry
+	Traces    *telemetry.Tracer // may be nil
 }
 
 // describer is the [describe.Describer].
@@ -65,7 +64,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return service.RunParts(ctx, s.deps.Log, s.ops, service.Part{Name: "analyze", Run: func(ctx context.Context) error {
 		return stage.Run(ctx, stage.Deps{
 			Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
-			Ready: s.deps.Originals.Ready, Concurrency: s.config.Concurrency, Now: faultpoint.Now,
+			Ready: s.deps.Originals.Ready, Concurrency: s.config.Concurrency, Now: failpoint.Now,
 			Traces: s.deps.Traces, Work: "analysis",
 		}, pipeline.ImageUpload, pipeline.MetadataGenerated, s.analyze)
 	}})
@@ -80,7 +79,7 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	if err != nil {
 		return pipeline.Analysis{}, fmt.Errorf("read original: %w", err)
 	}
-	faultpoint.Reach("analysis", u.OriginalFilename)
+	failpoint.Reach("analysis", u.OriginalFilename)
 	found, thumbnail, err := s.describer.Describe(ctx, data)
 	if errors.Is(err, describe.ErrNoRoom) {
 		// Not counted, and here again soon: memory is back when a neighbour is done.
@@ -98,7 +97,7 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	if err != nil {
 		return pipeline.Analysis{}, err
 	}
-	u.Envelope = u.Next(faultpoint.Now())
+	u.Envelope = u.Next(failpoint.Now())
 	return pipeline.Analysis{Upload: u, Metadata: found, Thumbnail: thumbnail}, nil
 }
 

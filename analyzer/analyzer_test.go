@@ -15,9 +15,9 @@ import (
 	"github.com/imagebatch/imagebatch/analyzer"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -51,7 +51,7 @@ func startWith(t *testing.T, parts func(*analyzer.Config, *analyzer.Deps), made 
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := analyzer.Deps{Broker: r.broker, Originals: originals, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New()}
+	d := analyzer.Deps{Broker: r.broker, Originals: originals, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry()}
 	parts(&c, &d)
 	s, err := analyzer.New(t.Context(), c, d)
 	if err != nil {

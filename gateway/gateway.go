@@ -25,13 +25,12 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/settle"
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
-	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/release"
 	"github.com/imagebatch/imagebatch/shared/service"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Deps are what the gateway works with. The job store is its own.
@@ -39,8 +38,8 @@ type Deps struct {
 	Broker               broker.Broker
 	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
-	Metrics              *metrics.Registry
-	Traces               *tracing.Tracer // may be nil
+	Metrics              *telemetry.Registry
+	Traces               *telemetry.Tracer // may be nil
 }
 
 // Service is one gateway.
@@ -67,7 +66,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.jobs = newOutcomes(s.jobs, d.Metrics, d.Traces, faultpoint.Now)
+	s.jobs = newOutcomes(s.jobs, d.Metrics, d.Traces, failpoint.Now)
 	s.hub = progress.New(progress.Config{}, s.jobs, d.Log, d.Metrics)
 	s.intake = intake.New(intake.Config{
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages, MaxOpenImages: c.MaxOpenImages,
@@ -75,7 +74,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		JobRetention: c.JobRetention, ResultRetention: c.resultRetention,
 	}, intake.Deps{
 		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
-		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Owner: uuid.NewString(), Now: faultpoint.Now,
+		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Owner: uuid.NewString(), Now: failpoint.Now,
 	})
 	s.gauges() //nolint:contextcheck // They are read long after New has returned.
 
@@ -174,7 +173,7 @@ func (s *Service) Run(ctx context.Context) error {
 		service.Part{Name: "settle", Run: func(ctx context.Context) error {
 			return settle.Run(ctx, settle.Deps{
 				Jobs: s.jobs, Broker: s.deps.Broker, Changed: s.changed, Settled: s.intake.Settled,
-				Log: s.deps.Log, Metrics: s.deps.Metrics, Traces: s.deps.Traces, Now: faultpoint.Now,
+				Log: s.deps.Log, Metrics: s.deps.Metrics, Traces: s.deps.Traces, Now: failpoint.Now,
 			})
 		}},
 		service.Part{Name: "intake", Run: s.intake.Run},
@@ -228,7 +227,7 @@ func (s *Service) gauges() {
 		if c.OldestOpen.IsZero() {
 			return 0
 		}
-		return max(0, faultpoint.Now().Sub(c.OldestOpen).Seconds()) // a clock that was set back is no negative age
+		return max(0, failpoint.Now().Sub(c.OldestOpen).Seconds()) // a clock that was set back is no negative age
 	})
 }
 

@@ -18,10 +18,10 @@ import (
 	"github.com/imagebatch/imagebatch/processor"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -75,7 +75,7 @@ func startWith(t *testing.T, c processor.Config) *rig {
 		t.Fatal(err)
 	}
 	s, err := processor.New(t.Context(), c, processor.Deps{
-		Broker: r.broker, Originals: r.originals, Processed: r.processed, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
+		Broker: r.broker, Originals: r.originals, Processed: r.processed, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)

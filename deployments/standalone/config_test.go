@@ -18,7 +18,7 @@ import (
 	"github.com/imagebatch/imagebatch/processor"
 	"github.com/imagebatch/imagebatch/shared/remote"
 	"github.com/imagebatch/imagebatch/shared/service"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 const configuration = "../../docs/configuration.md"
@@ -31,7 +31,7 @@ var variableTables = []struct {
 	of   reflect.Type
 }{
 	{"all services", reflect.TypeFor[service.Base]()},
-	{"traces", reflect.TypeFor[tracing.Config]()},
+	{"traces", reflect.TypeFor[telemetry.Config]()},
 	{"servers", reflect.TypeFor[remote.Config]()},
 	{"gateway", reflect.TypeFor[gateway.Config]()},
 	{"dead letters", reflect.TypeFor[deadletters.Config]()},

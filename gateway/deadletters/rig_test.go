@@ -24,10 +24,10 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -66,7 +66,7 @@ func setup(t *testing.T) *rig {
 	}
 	g, err := gateway.New(t.Context(), c, gateway.Deps{
 		Broker: r.broker, Originals: open(), Processed: open(),
-		Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
+		Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),
 	})
 	r.must(err)
 	r.url = "http://" + g.Addr().String()

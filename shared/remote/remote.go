@@ -13,13 +13,11 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
-	"github.com/imagebatch/imagebatch/shared/meter"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/s3store"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // BrokerConfig is the part of the environment that names RabbitMQ.
@@ -48,7 +46,7 @@ func (c BrokerConfig) Validate() error {
 // Open opens the broker, with the queues of the pipeline. It declares them when
 // both declare and the configuration say so; registry, which may be nil, counts
 // what it does to them. The caller ends it with Close.
-func (c BrokerConfig) Open(declare bool, log *slog.Logger, registry *metrics.Registry) (*rabbitmq.Broker, error) {
+func (c BrokerConfig) Open(declare bool, log *slog.Logger, registry *telemetry.Registry) (*rabbitmq.Broker, error) {
 	roots, err := c.Roots()
 	if err != nil {
 		return nil, err
@@ -118,12 +116,12 @@ type Servers struct {
 	Broker               broker.Broker
 	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
-	Metrics              *metrics.Registry
-	Traces               *tracing.Tracer
+	Metrics              *telemetry.Registry
+	Traces               *telemetry.Tracer
 	close                func() error
 }
 
-func (c Config) open(declare bool, traces *tracing.Tracer, log *slog.Logger, m *metrics.Registry) (*Servers, error) {
+func (c Config) open(declare bool, traces *telemetry.Tracer, log *slog.Logger, m *telemetry.Registry) (*Servers, error) {
 	roots, err := c.Roots()
 	if err != nil {
 		return nil, err
@@ -141,9 +139,9 @@ func (c Config) open(declare bool, traces *tracing.Tracer, log *slog.Logger, m *
 		return nil, err
 	}
 	return &Servers{
-		Broker:    tracing.Broker(meter.Broker(b, m), traces),
-		Originals: tracing.Store(meter.Store(originals, "originals", m), "originals", traces),
-		Processed: tracing.Store(meter.Store(processed, "processed", m), "processed", traces),
+		Broker:    telemetry.Broker(b, m, traces),
+		Originals: telemetry.Store(originals, "originals", m, traces),
+		Processed: telemetry.Store(processed, "processed", m, traces),
 		Log:       log, Metrics: m, Traces: traces, close: b.Close,
 	}, nil
 }

@@ -8,10 +8,9 @@ import (
 	"log/slog"
 	"os"
 
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/release"
 	"github.com/imagebatch/imagebatch/shared/service"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Configuration is what a service's configuration can do. Complete fills in what
@@ -29,7 +28,7 @@ type Runner interface {
 // Whole is the configuration of a deployed service: where traces go, the servers, and
 // its own.
 type Whole[C any] struct {
-	Traces  tracing.Config
+	Traces  telemetry.Config
 	Remote  Config
 	Service C
 }
@@ -68,12 +67,13 @@ func Run[C Configuration[C]](ctx context.Context, name string, environ []string,
 	if err != nil {
 		return err
 	}
-	m := metrics.New()
-	traces, err := tracing.Open(ctx, c.Traces, tracing.Process{Name: name, Version: release.Version, Roots: roots, Log: log, Metrics: m})
+	m := telemetry.NewRegistry()
+	traces, err := telemetry.Open(ctx, c.Traces, telemetry.Process{Name: name, Version: release.Version, Roots: roots, Log: log, Metrics: m})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, traces.Close()) }()          // last of all, when everything has been recorded
+	// Last of all, when every span has ended.
+	defer func() { err = errors.Join(err, traces.Close()) }()          //nolint:contextcheck // It flushes after ctx has ended.
 	servers, err := c.Remote.open(declare, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: a drain needs them.
 	if err != nil {
 		return err

@@ -44,10 +44,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // ErrUnavailable marks, when a step wraps it, an error of something that is away
@@ -58,11 +57,11 @@ var ErrUnavailable = errors.New("dependency unavailable")
 type Deps struct {
 	Broker  broker.Broker
 	Log     *slog.Logger
-	Metrics *metrics.Registry
+	Metrics *telemetry.Registry
 	Now     func() time.Time
 
-	Traces *tracing.Tracer // may be nil
-	Work   string          // what the step is called in traces; default: as the queue
+	Traces *telemetry.Tracer // may be nil
+	Work   string            // what the step is called in traces; default: as the queue
 
 	// Ready tells whether what the step needs is there. It is asked before the
 	// stage takes messages again after it has given some back. May be nil.

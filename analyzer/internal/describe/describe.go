@@ -34,8 +34,8 @@ import (
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Version is the analyzer_version of the metadata. It is raised with every change
@@ -64,7 +64,7 @@ type Config struct {
 	// GPS says what of places comes into the record. "" means KeepGPS.
 	GPS GPS
 	// Metrics counts and times the decoding. nil keeps the figures to itself.
-	Metrics *metrics.Registry
+	Metrics *telemetry.Registry
 }
 
 // Describer describes images, any number at the same time.
@@ -73,10 +73,10 @@ type Describer struct {
 	gps    GPS
 	names  *colorNames
 	budget int64
-	pixels *semaphore.Weighted // of budget bytes
-	held   *metrics.Gauge      // of them
-	waited *metrics.Histogram  // for them
-	took   *metrics.Histogram
+	pixels *semaphore.Weighted  // of budget bytes
+	held   *telemetry.Gauge     // of them
+	waited *telemetry.Histogram // for them
+	took   *telemetry.Histogram
 	decode func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error)
 }
 
@@ -86,7 +86,7 @@ func New(c Config) *Describer {
 		c.PixelBytes = DefaultPixelBytes
 	}
 	if c.Metrics == nil {
-		c.Metrics = metrics.New()
+		c.Metrics = telemetry.NewRegistry()
 	}
 	c.Metrics.Gauge("decoded_pixel_bytes_limit", "The budget MAX_PIXEL_BYTES.").Set(float64(c.PixelBytes))
 	return &Describer{

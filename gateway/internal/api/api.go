@@ -33,9 +33,8 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Config is what the server may do. A field that is zero means its default.
@@ -87,8 +86,8 @@ type Deps struct {
 	Keys      *keyring.Ring // its Run is somebody else's too; nil: whoever comes may do everything
 	Ops       http.Handler  // of /healthz, /readyz and /metrics; nil when they are elsewhere
 	Log       *slog.Logger
-	Metrics   *metrics.Registry
-	Traces    *tracing.Tracer // may be nil
+	Metrics   *telemetry.Registry
+	Traces    *telemetry.Tracer // may be nil
 }
 
 // jobs is the part of a job.Store that answers are made from.

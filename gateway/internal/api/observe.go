@@ -13,18 +13,17 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/imagebatch/imagebatch/shared/metrics"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // figures are the metrics.
 type figures struct {
-	requests *metrics.Counter
-	duration *metrics.Histogram
-	sockets  *metrics.Gauge
-	closes   *metrics.Counter
-	in, out  *metrics.Counter
-	refusals *metrics.Counter
+	requests *telemetry.Counter
+	duration *telemetry.Histogram
+	sockets  *telemetry.Gauge
+	closes   *telemetry.Counter
+	in, out  *telemetry.Counter
+	refusals *telemetry.Counter
 }
 
 // full counts a connection past the limit.
@@ -36,7 +35,7 @@ func (f figures) full(p place) {
 	}
 }
 
-func newFigures(m *metrics.Registry) figures {
+func newFigures(m *telemetry.Registry) figures {
 	return figures{
 		requests: m.Counter("http_requests_total", "Requests, by route, method and status.", "route", "method", "status"),
 		duration: m.Histogram("http_request_duration_seconds", "Time of a request, WebSockets excepted.",
@@ -82,7 +81,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 
 // trace begins the span of a request to the API. Pages and strangers' guesses have
 // none.
-func (s *Server) trace(c echo.Context) *tracing.Span {
+func (s *Server) trace(c echo.Context) *telemetry.Span {
 	r, route := c.Request(), route(c)
 	if s.deps.Traces == nil || !strings.HasPrefix(route, pathBatch) {
 		return nil

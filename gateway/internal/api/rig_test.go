@@ -31,10 +31,10 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 func TestMain(m *testing.M) {
@@ -132,7 +132,7 @@ type rig struct {
 	processed *shakyObjects
 	hub       *progress.Hub
 	client    *http.Client
-	metrics   *metrics.Registry
+	metrics   *telemetry.Registry
 	stop      func() error // ends Serve and returns what it returned
 }
 
@@ -166,7 +166,7 @@ func setup(t testing.TB, o options) *rig {
 	}
 	r.originals, r.processed = open(), open()
 
-	m := metrics.New()
+	m := telemetry.NewRegistry()
 	r.metrics = m
 	o.intake.MaxImageBytes, o.intake.MaxBatchImages = o.config.MaxImageBytes, o.config.MaxBatchImages
 	r.hub = progress.New(o.progress, r.jobs, log, m)

@@ -10,8 +10,8 @@ import (
 
 	"nhooyr.io/websocket"
 
-	"github.com/imagebatch/imagebatch/shared/metrics/metricstest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 // TestShutdownWaitsForOneFrameAtMost holds that a client that takes its frames one
@@ -58,10 +58,10 @@ func TestOneThatReadsNothing(t *testing.T) {
 		began := time.Now()
 		r.end(id, 0, nil)
 		time.Sleep(9 * time.Second)
-		metricstest.Expect(t, r.metrics, `websockets_closed_total{why="slow"} 0`, `websockets 1`)
+		telemetrytest.Expect(t, r.metrics, `websockets_closed_total{why="slow"} 0`, `websockets 1`)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		metricstest.Expect(t, r.metrics,
+		telemetrytest.Expect(t, r.metrics,
 			`websockets_closed_total{why="slow"} 1`, `websockets_closed_total{why="silent"} 0`, `websockets_closed_total{why="client"} 1`, `websockets 0`)
 		if rest, err := io.ReadAll(deaf.in); err != nil || len(rest) > 0 {
 			t.Errorf("after %s the connection gives %q, %v", time.Since(began), rest, err)

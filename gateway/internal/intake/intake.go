@@ -27,11 +27,10 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Config is what an Intake may do. A field that is zero means its default.
@@ -81,17 +80,17 @@ type Deps struct {
 	// Changed is called after every commit that gave a job its revision.
 	Changed func(ctx context.Context, jobID string, revision int64)
 	Log     *slog.Logger
-	Metrics *metrics.Registry
-	Now     func() time.Time // default time.Now
-	Owner   string           // of the leases: a name that no other process has or had
-	Traces  *tracing.Tracer  // may be nil
+	Metrics *telemetry.Registry
+	Now     func() time.Time  // default time.Now
+	Owner   string            // of the leases: a name that no other process has or had
+	Traces  *telemetry.Tracer // may be nil
 }
 
 // Intake is the way in. New gives it to the API, and Run does its work.
 type Intake struct {
 	config    Config
 	deps      Deps
-	figures   figures
+	metrics   intakeMetrics
 	downloads *download.Client
 	schedule  *schedule
 	outbox    chan struct{} // a token when something may be unsent
@@ -101,17 +100,16 @@ type Intake struct {
 	activity  atomic.Uint64 // grows whenever an image gets on
 }
 
-// figures are the metrics.
-type figures struct {
-	fetches   *metrics.Counter
-	fetchTime *metrics.Histogram
-	leaseLost *metrics.Counter
-	waits     *metrics.Counter
-	sent      *metrics.Counter
-	unsent    *metrics.Counter
-	resent    *metrics.Counter
-	dropped   *metrics.Counter
-	deleted   *metrics.Counter
+type intakeMetrics struct {
+	fetches   *telemetry.Counter
+	fetchTime *telemetry.Histogram
+	leaseLost *telemetry.Counter
+	waits     *telemetry.Counter
+	sent      *telemetry.Counter
+	unsent    *telemetry.Counter
+	resent    *telemetry.Counter
+	dropped   *telemetry.Counter
+	deleted   *telemetry.Counter
 }
 
 // New makes an Intake and sets the broker's session hook, so it comes before the
@@ -130,7 +128,7 @@ func New(c Config, d Deps) *Intake {
 		}),
 		schedule: newSchedule(c.Fetchers),
 		outbox:   make(chan struct{}, 1),
-		figures: figures{
+		metrics: intakeMetrics{
 			fetches:   m.Counter("fetches_total", "Fetches of image URLs, by outcome.", "outcome").From0("ok", pipeline.CodeDownloadFailed),
 			fetchTime: m.Histogram("fetch_duration_seconds", "Time of one fetch of an image URL.", []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}),
 			leaseLost: m.Counter("leases_lost_total", "Jobs that another gateway has taken over."),
@@ -179,7 +177,7 @@ func (in *Intake) until(ctx context.Context, what string, mends func(error) bool
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		in.figures.waits.Inc(what)
+		in.metrics.waits.Inc(what)
 		if n == 0 {
 			in.deps.Log.WarnContext(ctx, "waiting for a dependency", "for", what, "error", err)
 		}

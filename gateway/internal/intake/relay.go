@@ -8,7 +8,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
@@ -88,14 +88,14 @@ func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
 			err = fmt.Errorf("publish upload: %w", e)
 		}
 	}
-	in.figures.unsent.Add(float64(len(unsent) - len(sent)))
+	in.metrics.unsent.Add(float64(len(unsent) - len(sent)))
 	if len(sent) > 0 {
-		in.figures.sent.Add(float64(len(sent)))
-		faultpoint.Reach("uploads published", "")
+		in.metrics.sent.Add(float64(len(sent)))
+		failpoint.Reach("uploads published", "")
 		if markErr := in.deps.Jobs.MarkSent(ctx, sent); markErr != nil {
 			return false, fmt.Errorf("mark uploads sent: %w", markErr)
 		}
-		faultpoint.Reach("uploads marked sent", "")
+		failpoint.Reach("uploads marked sent", "")
 	}
 	return err == nil, err
 }
@@ -113,7 +113,7 @@ func (in *Intake) session(ctx context.Context, fresh bool) error {
 			return fmt.Errorf("resend open images: %w", err)
 		}
 		if n > 0 {
-			in.figures.resent.Add(float64(n), "fresh_broker")
+			in.metrics.resent.Add(float64(n), "fresh_broker")
 			in.deps.Log.InfoContext(ctx, "the broker is new to us, open images are sent again", "images", n)
 		}
 	}
@@ -158,7 +158,7 @@ func (in *Intake) resendStuck(ctx context.Context) {
 		quiet = 0
 		if n > 0 {
 			calm = min(2*calm, quietMost)
-			in.figures.resent.Add(float64(n), "stuck")
+			in.metrics.resent.Add(float64(n), "stuck")
 			in.deps.Log.WarnContext(ctx, "nothing has moved, old images are sent again", "images", n)
 			in.wakeRelay()
 		}

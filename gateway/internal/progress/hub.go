@@ -26,8 +26,8 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Errors of a Hub and its watchers.
@@ -62,8 +62,8 @@ type Hub struct {
 	config Config
 	jobs   changes
 	log    *slog.Logger
-	reads  *metrics.Counter
-	events *metrics.Counter
+	reads  *telemetry.Counter
+	events *telemetry.Counter
 	wake   chan struct{} // one token for each reader that has something to do
 
 	mu       sync.Mutex // guards all below and the watches themselves
@@ -75,7 +75,7 @@ type Hub struct {
 }
 
 // New makes a Hub. It does nothing before Run.
-func New(c Config, jobs changes, log *slog.Logger, m *metrics.Registry) *Hub {
+func New(c Config, jobs changes, log *slog.Logger, m *telemetry.Registry) *Hub {
 	if c.MaxWatchers == 0 {
 		c.MaxWatchers = 10_000
 	}

@@ -42,7 +42,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Defaults of Config.
@@ -95,7 +95,7 @@ type Config struct {
 	// when 0.
 	Silence time.Duration
 	// Metrics count the queues that were made anew; nil counts nothing.
-	Metrics *metrics.Registry
+	Metrics *telemetry.Registry
 }
 
 func (c *Config) check() error {
