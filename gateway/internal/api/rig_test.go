@@ -170,8 +170,10 @@ func setup(t testing.TB, o options) *rig {
 	r.metrics = m
 	o.intake.MaxImageBytes, o.intake.MaxBatchImages = o.config.MaxImageBytes, o.config.MaxBatchImages
 	r.hub = progress.New(o.progress, r.jobs, log, m)
+	queue := membroker.New(pipeline.ImageUpload.Name)
+	t.Cleanup(func() { r.must(queue.Close()) }) // its session hook uses the store
 	in := intake.New(o.intake, intake.Deps{
-		Jobs: r.jobs, Outbox: r.jobs, Retention: r.jobs, Originals: r.originals, Processed: r.processed, Broker: membroker.New(pipeline.ImageUpload.Name),
+		Jobs: r.jobs, Outbox: r.jobs, Retention: r.jobs, Originals: r.originals, Processed: r.processed, Broker: queue,
 		Changed: func(_ context.Context, id string, revision int64) {
 			r.hub.Hint(pipeline.Hint{JobID: id, Revision: revision})
 		},
