@@ -13,7 +13,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/describe"
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -65,7 +65,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return service.RunParts(ctx, s.deps.Log, s.ops, service.Part{Name: "analyze", Run: func(ctx context.Context) error {
 		return stage.Run(ctx, stage.Deps{
 			Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
-			Ready: s.deps.Originals.Ready, Concurrency: s.config.Concurrency, Now: faultpoint.Now,
+			Ready: s.deps.Originals.Ready, Concurrency: s.config.Concurrency, Now: failpoint.Now,
 			Traces: s.deps.Traces, Work: "analysis",
 		}, pipeline.ImageUpload, pipeline.MetadataGenerated, s.analyze)
 	}})
@@ -80,7 +80,7 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	if err != nil {
 		return pipeline.Analysis{}, fmt.Errorf("read original: %w", err)
 	}
-	faultpoint.Reach("analysis", u.OriginalFilename)
+	failpoint.Reach("analysis", u.OriginalFilename)
 	found, thumbnail, err := s.describer.Describe(ctx, data)
 	if errors.Is(err, describe.ErrNoRoom) {
 		// Not counted, and here again soon: memory is back when a neighbour is done.
@@ -98,7 +98,7 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	if err != nil {
 		return pipeline.Analysis{}, err
 	}
-	u.Envelope = u.Next(faultpoint.Now())
+	u.Envelope = u.Next(failpoint.Now())
 	return pipeline.Analysis{Upload: u, Metadata: found, Thumbnail: thumbnail}, nil
 }
 

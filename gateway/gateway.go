@@ -25,7 +25,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/settle"
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -67,7 +67,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.jobs = newOutcomes(s.jobs, d.Metrics, d.Traces, faultpoint.Now)
+	s.jobs = newOutcomes(s.jobs, d.Metrics, d.Traces, failpoint.Now)
 	s.hub = progress.New(progress.Config{}, s.jobs, d.Log, d.Metrics)
 	s.intake = intake.New(intake.Config{
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages, MaxOpenImages: c.MaxOpenImages,
@@ -75,7 +75,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		JobRetention: c.JobRetention, ResultRetention: c.resultRetention,
 	}, intake.Deps{
 		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
-		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Owner: uuid.NewString(), Now: faultpoint.Now,
+		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Owner: uuid.NewString(), Now: failpoint.Now,
 	})
 	s.gauges() //nolint:contextcheck // They are read long after New has returned.
 
@@ -174,7 +174,7 @@ func (s *Service) Run(ctx context.Context) error {
 		service.Part{Name: "settle", Run: func(ctx context.Context) error {
 			return settle.Run(ctx, settle.Deps{
 				Jobs: s.jobs, Broker: s.deps.Broker, Changed: s.changed, Settled: s.intake.Settled,
-				Log: s.deps.Log, Metrics: s.deps.Metrics, Traces: s.deps.Traces, Now: faultpoint.Now,
+				Log: s.deps.Log, Metrics: s.deps.Metrics, Traces: s.deps.Traces, Now: failpoint.Now,
 			})
 		}},
 		service.Part{Name: "intake", Run: s.intake.Run},
@@ -228,7 +228,7 @@ func (s *Service) gauges() {
 		if c.OldestOpen.IsZero() {
 			return 0
 		}
-		return max(0, faultpoint.Now().Sub(c.OldestOpen).Seconds()) // a clock that was set back is no negative age
+		return max(0, failpoint.Now().Sub(c.OldestOpen).Seconds()) // a clock that was set back is no negative age
 	})
 }
 

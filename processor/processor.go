@@ -13,7 +13,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/processor/internal/product"
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -58,7 +58,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return service.RunParts(ctx, s.deps.Log, s.ops, service.Part{Name: "process", Run: func(ctx context.Context) error {
 		return stage.Run(ctx, stage.Deps{
 			Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
-			Ready: s.ready, Concurrency: s.config.Concurrency, Now: faultpoint.Now,
+			Ready: s.ready, Concurrency: s.config.Concurrency, Now: failpoint.Now,
 			Traces: s.deps.Traces, Work: "processing",
 		}, pipeline.MetadataGenerated, pipeline.ImageProcessed, s.process)
 	}})
@@ -89,7 +89,7 @@ func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Re
 			if err := s.deps.Processed.Put(ctx, key, data, contentType); err != nil {
 				return fmt.Errorf("store %s: %w", key, err)
 			}
-			faultpoint.Reach("result stored", key)
+			failpoint.Reach("result stored", key)
 			return nil
 		})
 	}
@@ -104,6 +104,6 @@ func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Re
 	if err := g.Wait(); err != nil {
 		return pipeline.Result{}, err
 	}
-	faultpoint.Reach("results stored", string(a.TraceID))
-	return pipeline.Ended(a.Envelope, key, faultpoint.Now()), nil
+	failpoint.Reach("results stored", string(a.TraceID))
+	return pipeline.Ended(a.Envelope, key, failpoint.Now()), nil
 }

@@ -13,11 +13,11 @@ import (
 	"testing"
 )
 
-// armed builds a program with its fault points.
+// armed builds a program with its failpoints.
 func armed(t *testing.T, name string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), name)
-	if err := build(filepath.Dir(file), "-tags", "faultpoints", base+name+"/cmd/"+name); err != nil {
+	if err := build(filepath.Dir(file), "-tags", "failpoints", base+name+"/cmd/"+name); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -39,7 +39,7 @@ func bury(t *testing.T, broker string, jobs int) *graveyard {
 	g := &graveyard{env: env, system: &system{gateway, []*process{gateway}}}
 	poisoned := &process{
 		t: t, name: armed(t, "analyzer"), addr: freeAddr(t), done: nil,
-		env: append([]string{"FAULTPOINT=analysis", "FAULTPOINT_DETAIL=poison.jpg"}, env...),
+		env: append([]string{"FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg"}, env...),
 	}
 	g.parts = append(g.parts, launch(t, "processor", env...))
 	picture := base64.StdEncoding.EncodeToString(photo(t))
@@ -111,7 +111,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	gateway, id := filepath.Join(programs, "gateway"), g.jobs[1]
 
-	code, output := g.tool(t, armed(t, "gateway"), []string{"FAULTPOINT=dead letter replayed"}, "replay", "-job", id)
+	code, output := g.tool(t, armed(t, "gateway"), []string{"FAILPOINT=dead letter replayed"}, "replay", "-job", id)
 	if code != -1 || strings.Contains(output, "retried") {
 		t.Fatalf("the killed replay ends with %d:\n%s", code, output)
 	}

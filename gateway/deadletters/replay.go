@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/patience"
 )
 
@@ -99,7 +99,7 @@ func (r *replay) handle(ctx context.Context, l letter) error {
 		r.told[seen] = r.round
 	}
 	if !r.dryRun && o.action != left {
-		faultpoint.Reach("dead letter replayed", o.action)
+		failpoint.Reach("dead letter replayed", o.action)
 		if err := l.Ack(); err != nil {
 			return fmt.Errorf("take letter of job %s away, which was replayed (run this again): %w", cell(l.envelope.JobID), err)
 		}

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -160,7 +160,7 @@ func receive[In pipeline.Message](work, round context.Context, w *worker, dv bro
 	}
 	work, span := begin(work, w, h)
 	defer span.End()
-	faultpoint.Reach(w.queue+" delivered", string(h.TraceID))
+	failpoint.Reach(w.queue+" delivered", string(h.TraceID))
 	if h.Attempt == 1 {
 		w.wait.Observe(max(0, w.deps.Now().Sub(h.Timestamp).Seconds()), w.queue)
 	}
@@ -209,13 +209,13 @@ func (w *worker) finish(work, round context.Context, dv broker.Delivery, until t
 		patience.Pause(round, pause)
 		n++
 	}
-	faultpoint.Reach(w.queue+" published", o.label)
+	failpoint.Reach(w.queue+" published", o.label)
 	w.count(o.label)
 	if err := dv.Ack(); err != nil {
 		// The session is over: the message comes again and is done again.
 		w.deps.Log.DebugContext(work, "ack dropped", "queue", w.queue, "error", err)
 	}
-	faultpoint.Reach(w.queue+" acked", o.label)
+	failpoint.Reach(w.queue+" acked", o.label)
 	return nil
 }
 

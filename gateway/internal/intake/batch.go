@@ -13,7 +13,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -131,7 +131,7 @@ func (b *Batch) store(ctx context.Context, o job.Original, data []byte) error {
 	if err := b.in.deps.Originals.Put(ctx, o.Path, data, o.ContentType); err != nil {
 		return fmt.Errorf("store original: %w", err)
 	}
-	faultpoint.Reach("inline image stored", o.Path)
+	failpoint.Reach("inline image stored", o.Path)
 	return nil
 }
 
@@ -151,7 +151,7 @@ func (b *Batch) reserve(ctx context.Context, k job.Key) error {
 	if err != nil {
 		return fmt.Errorf("reserve job %s: %w", b.id, err)
 	}
-	faultpoint.Reach("batch reserved", b.id)
+	failpoint.Reach("batch reserved", b.id)
 	return nil
 }
 
@@ -184,7 +184,7 @@ func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
 		b.doubtful = errors.Is(err, job.ErrUnavailable)
 		return nil, fmt.Errorf("create job %s: %w", b.id, err)
 	}
-	faultpoint.Reach("job created", b.id)
+	failpoint.Reach("job created", b.id)
 	b.end()
 	b.in.committed(ctx, j)
 	return j, nil

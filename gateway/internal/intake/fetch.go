@@ -9,7 +9,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -95,7 +95,7 @@ func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	if err != nil {
 		return err
 	}
-	faultpoint.Reach("fetch begun", t.name)
+	failpoint.Reach("fetch begun", t.name)
 	if !started || t.url == "" {
 		// It was begun before, or has ended, or we don't keep its address.
 		if err := in.lookUp(ctx, t); err != nil {
@@ -115,7 +115,7 @@ func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	if err := in.putOriginal(ctx, original, img.Data); err != nil {
 		return err
 	}
-	faultpoint.Reach("fetched image stored", original.Path)
+	failpoint.Reach("fetched image stored", original.Path)
 	fetched, err := in.change(ctx, ref, job.Fetched(t.job.lease, original), in.deps.Now())
 	switch {
 	case errors.Is(err, job.ErrNotFound):
@@ -125,7 +125,7 @@ func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	case !fetched:
 		return in.superfluous(ctx, t, original.Path)
 	}
-	faultpoint.Reach("fetched image noted", original.Path)
+	failpoint.Reach("fetched image noted", original.Path)
 	in.wakeRelay()
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
@@ -91,11 +91,11 @@ func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
 	in.figures.unsent.Add(float64(len(unsent) - len(sent)))
 	if len(sent) > 0 {
 		in.figures.sent.Add(float64(len(sent)))
-		faultpoint.Reach("uploads published", "")
+		failpoint.Reach("uploads published", "")
 		if markErr := in.deps.Jobs.MarkSent(ctx, sent); markErr != nil {
 			return false, fmt.Errorf("mark uploads sent: %w", markErr)
 		}
-		faultpoint.Reach("uploads marked sent", "")
+		failpoint.Reach("uploads marked sent", "")
 	}
 	return err == nil, err
 }

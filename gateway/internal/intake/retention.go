@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -45,7 +45,7 @@ func (in *Intake) retainOnce(ctx context.Context, now time.Time) error {
 		}
 		in.figures.deleted.Add(float64(n), "job")
 		if n > 0 {
-			faultpoint.Reach("jobs hidden", "")
+			failpoint.Reach("jobs hidden", "")
 		}
 		if n < retainBatch {
 			break
@@ -102,11 +102,11 @@ func (in *Intake) forgetOriginals(ctx context.Context, j *job.Job, now time.Time
 	if err := in.sweep(ctx, j, now); err != nil {
 		return err
 	}
-	faultpoint.Reach("originals deleted", j.ID)
+	failpoint.Reach("originals deleted", j.ID)
 	if err := in.deps.Jobs.ForgetOriginals(ctx, j.ID, now); err != nil && !lost(err) {
 		return err
 	}
-	faultpoint.Reach("originals forgotten", j.ID)
+	failpoint.Reach("originals forgotten", j.ID)
 	if in.config.ResultRetention > 0 || mayComeLate(j, now) {
 		return nil
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
@@ -129,11 +129,11 @@ func (s *settler) settle(ctx context.Context, r pipeline.Result, outcome string)
 		s.results.Inc("late")
 		return nil
 	}
-	faultpoint.Reach("result settled", outcome)
+	failpoint.Reach("result settled", outcome)
 	s.results.Inc(outcome)
 	s.deps.Settled()
 	s.deps.Changed(ctx, j.ID, j.Revision)
-	faultpoint.Reach("watchers told", outcome)
+	failpoint.Reach("watchers told", outcome)
 	return nil
 }
 

@@ -1,6 +1,6 @@
-//go:build !faultpoints
+//go:build !failpoints
 
-package faultpoint
+package failpoint
 
 import "time"
 

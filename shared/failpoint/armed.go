@@ -1,6 +1,6 @@
-//go:build faultpoints
+//go:build failpoints
 
-package faultpoint
+package failpoint
 
 import (
 	"os"
@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// Reach kills the process when FAULTPOINT is the name, and the detail ends in
-// FAULTPOINT_DETAIL, if that is set. With FAULTPOINT_ONCE, the path of a file, it
+// Reach kills the process when FAILPOINT is the name, and the detail ends in
+// FAILPOINT_DETAIL, if that is set. With FAILPOINT_ONCE, the path of a file, it
 // does so only while that file is not there, and makes it first: one death,
 // however often the process is started again.
 //
-// FAULTPOINT_ORDER is the path of a file that may come and go while the process
+// FAILPOINT_ORDER is the path of a file that may come and go while the process
 // runs. It holds KILL or STOP and, after a space, the name of a point: what
 // reaches that point first takes the file away and gets the signal.
 func Reach(name, detail string) {
 	if s := order(name); s != 0 {
 		hit(s)
 	}
-	if os.Getenv("FAULTPOINT") != name || !strings.HasSuffix(detail, os.Getenv("FAULTPOINT_DETAIL")) {
+	if os.Getenv("FAILPOINT") != name || !strings.HasSuffix(detail, os.Getenv("FAILPOINT_DETAIL")) {
 		return
 	}
-	if path := os.Getenv("FAULTPOINT_ONCE"); path != "" {
+	if path := os.Getenv("FAILPOINT_ONCE"); path != "" {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err != nil {
 			return // it has happened
@@ -36,7 +36,7 @@ func Reach(name, detail string) {
 
 // order takes the order for this point, if there is one.
 func order(name string) syscall.Signal {
-	path := os.Getenv("FAULTPOINT_ORDER")
+	path := os.Getenv("FAILPOINT_ORDER")
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return 0 // none, which is so nearly always
@@ -59,9 +59,9 @@ func hit(s syscall.Signal) {
 }
 
 // Now is the time on a wall whose clock may be wrong by the duration in the file
-// FAULTPOINT_CLOCK. It has no monotonic part: who would measure with it finds out.
+// FAILPOINT_CLOCK. It has no monotonic part: who would measure with it finds out.
 func Now() time.Time {
-	text, err := os.ReadFile(os.Getenv("FAULTPOINT_CLOCK"))
+	text, err := os.ReadFile(os.Getenv("FAILPOINT_CLOCK"))
 	if err != nil {
 		return time.Now()
 	}
