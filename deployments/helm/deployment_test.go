@@ -306,7 +306,7 @@ func TestTheAPIIsReached(t *testing.T) {
 		s.Spec.Ports[0].Name != "https" || len(r.ingresses) != 0 {
 		t.Errorf("the service is %+v", s.Spec)
 	}
-	if !strings.Contains(r.notes, "no API keys") || !strings.Contains(r.notes, "8080:443") {
+	if !strings.Contains(r.notes, "gateway.apiKeys.existingSecret") || !strings.Contains(r.notes, "8080:443") {
 		t.Errorf("the notes are\n%s", r.notes)
 	}
 }

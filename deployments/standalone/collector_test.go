@@ -22,6 +22,7 @@ import (
 // TestCollectorIsNoDependency holds that a batch comes to its end and the process to
 // its own, whatever the collector does.
 func TestCollectorIsNoDependency(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string]http.HandlerFunc{
 		"away":   nil,
 		"broken": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
@@ -31,6 +32,7 @@ func TestCollectorIsNoDependency(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			url := "http://" + freeAddr(t)
 			if answer != nil {
 				collector := tracingtest.Start(t)
@@ -59,6 +61,7 @@ func TestCollectorIsNoDependency(t *testing.T) {
 // TestSecuredCollector holds that TLS_CA_FILE counts for the collector, and headers
 // come from a file, as other secrets do.
 func TestSecuredCollector(t *testing.T) {
+	t.Parallel()
 	collector := tracingtest.StartTLS(t)
 	dir := t.TempDir()
 	authority, headers := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "headers")

@@ -308,8 +308,9 @@ func TestTracesOfAPart(t *testing.T) {
 // TestTracesPastOneThatRecordsNone has an analyzer that was given no collector
 // between services that were: their spans are one trace all the same.
 func TestTracesPastOneThatRecordsNone(t *testing.T) {
+	t.Parallel()
 	collector := tracingtest.Start(t)
-	env := serverEnv(t)
+	env := serverEnv(t, lentVhost(t))
 	traced := append(slices.Clone(env), "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
 	s := &system{process: launch(t, "gateway", traced...)}
 	launch(t, "analyzer", env...)

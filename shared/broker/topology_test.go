@@ -53,7 +53,7 @@ func TestTopologyNamesAreDistinctAndComplete(t *testing.T) {
 		}
 	}
 	if specs[len(specs)-1].Name != broker.DeadResults {
-		t.Errorf("the last queue is %s", specs[len(specs)-1].Name)
+		t.Errorf("the last queue is %s, want %v", specs[len(specs)-1].Name, broker.DeadResults)
 	}
 }
 

@@ -95,7 +95,7 @@ func TestTracePassesThrough(t *testing.T) {
 			queue = pipeline.ImageProcessed.Name
 		}
 		if got := next(queue).Headers; got["traceparent"] != came || len(got) != 1 {
-			t.Errorf("%s comes with %s and goes on with %v", name, came, got)
+			t.Errorf("%s comes with %s and goes on with %v, want the same traceparent only", name, came, got)
 		}
 	}
 	for i, came := range []string{"", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "nonsense"} {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/jobtest"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -30,16 +30,16 @@ func TestCancelGivesUpDownloads(t *testing.T) {
 	in, _ := r.run("gateway-1")
 	// Both are under way, so that no fetch to come can find out.
 	j := r.batch(in, Source{URL: base + "/hang"}, Source{URL: base + "/hang"})
-	jobtest.Await(r.t, "downloads", func() bool { return hanging.Load() == 2 })
+	brokertest.Await(r.t, "downloads", func() bool { return hanging.Load() == 2 })
 	began := time.Now()
 	got := r.cancel(in, j.ID)
-	jobtest.Await(r.t, "empty schedule", in.schedule.empty)
-	jobtest.Await(r.t, "end of the downloads", func() bool { return hanging.Load() == 0 })
+	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
+	brokertest.Await(r.t, "end of the downloads", func() bool { return hanging.Load() == 0 })
 	if took := time.Since(began); took > 8*time.Second { // of the 10 s that a server has
-		t.Errorf("the downloads went on for %v", took)
+		t.Errorf("the downloads went on for %v, want at most %v", took, 8*time.Second)
 	}
 	if got.Status != job.Cancelled || got.Failed != 2 {
-		t.Errorf("job is %s with %d failed", got.Status, got.Failed)
+		t.Errorf("job is %s with %d failed, want %v and 2", got.Status, got.Failed, job.Cancelled)
 	}
 	if now := r.get(j.ID); now.Revision != got.Revision {
 		t.Errorf("revision went on from %d to %d", got.Revision, now.Revision)
@@ -71,13 +71,13 @@ func TestCancelElsewhere(t *testing.T) {
 		sources = append(sources, Source{URL: base + "/hang"})
 	}
 	j := r.batch(in, sources...)
-	jobtest.Await(r.t, "download", func() bool { return hanging.Load() >= 1 })
+	brokertest.Await(r.t, "download", func() bool { return hanging.Load() >= 1 })
 	began := time.Now()
 	r.cancel(other, j.ID)
-	jobtest.Await(r.t, "empty schedule", in.schedule.empty)
-	jobtest.Await(r.t, "end of the downloads", func() bool { return hanging.Load() == 0 })
+	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
+	brokertest.Await(r.t, "end of the downloads", func() bool { return hanging.Load() == 0 })
 	if took := time.Since(began); took > 8*time.Second { // of the 10 s that a server has
-		t.Errorf("the downloads went on for %v", took)
+		t.Errorf("the downloads went on for %v, want at most %v", took, 8*time.Second)
 	}
 }
 
@@ -89,11 +89,11 @@ func TestCancelledImagesAreNotSent(t *testing.T) {
 	other := r.batch(in, Source{Data: jpegBytes(2)})
 	r.start(in)
 	if uploads := r.awaitUploads(1); uploads[0].JobID != other.ID {
-		t.Errorf("sent %+v", uploads)
+		t.Errorf("sent %+v, want %v", uploads, other.ID)
 	}
-	jobtest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
+	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 	if n := r.broker.Len(pipeline.ImageUpload.Name); n != 0 {
-		t.Errorf("%d more uploads were sent", n)
+		t.Errorf("%d more uploads were sent, want 0", n)
 	}
 }
 
@@ -104,15 +104,15 @@ func TestNothingIsLeftOfACancelledJob(t *testing.T) {
 	r := setup(t)
 	in, stop := r.run("gateway-1")
 	j := r.batch(in, Source{Data: jpegBytes(0)}, Source{URL: base + "/a.jpg"}, Source{URL: base + "/hang"})
-	jobtest.Await(r.t, "download", func() bool { return hanging.Load() == 1 })
+	brokertest.Await(r.t, "download", func() bool { return hanging.Load() == 1 })
 	r.awaitUploads(2)
 	r.cancel(in, j.ID)
-	jobtest.Await(r.t, "end of the download", func() bool { return hanging.Load() == 0 })
+	brokertest.Await(r.t, "end of the download", func() bool { return hanging.Load() == 0 })
 	stop()
 	r.complete(in, j, 0)
 	r.complete(in, j, 1)
 	if now := r.get(j.ID); now.Completed != 0 || now.Status != job.Cancelled {
-		t.Errorf("late results changed the job: %+v", now)
+		t.Errorf("late results changed the job: %+v, want it cancelled with 0 completed", now)
 	}
 	if n := len(r.keys(r.processed)); n != 8 {
 		t.Errorf("%d processed objects before retention, want 8", n)
@@ -129,7 +129,7 @@ func TestCancelWhatIsNotThere(t *testing.T) {
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
 	if _, _, err := in.Cancel(t.Context(), newID()); !errors.Is(err, job.ErrNotFound) {
-		t.Errorf("Cancel = %v", err)
+		t.Errorf("Cancel = %v, want job.ErrNotFound", err)
 	}
 	j := r.batch(in, Source{Data: []byte("x")})
 	if _, changed, err := in.Cancel(t.Context(), j.ID); changed || err != nil {

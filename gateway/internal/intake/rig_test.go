@@ -21,9 +21,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/jobtest"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
@@ -234,7 +234,7 @@ func (r *rig) get(id string) *job.Job {
 func (r *rig) awaitFetched(id string) *job.Job {
 	r.t.Helper()
 	var j *job.Job
-	jobtest.Await(r.t, "fetched job", func() bool {
+	brokertest.Await(r.t, "fetched job", func() bool {
 		j = r.get(id)
 		return !slices.ContainsFunc(j.Images, func(i job.Image) bool { return i.ToFetch() })
 	})
@@ -245,7 +245,7 @@ func (r *rig) awaitFetched(id string) *job.Job {
 // returns them in the order of trace ids.
 func (r *rig) awaitUploads(n int) []pipeline.Upload {
 	r.t.Helper()
-	jobtest.Await(r.t, fmt.Sprintf("%d uploads", n), func() bool { return r.broker.Len(pipeline.ImageUpload.Name) >= n })
+	brokertest.Await(r.t, fmt.Sprintf("%d uploads", n), func() bool { return r.broker.Len(pipeline.ImageUpload.Name) >= n })
 	ctx, cancel := context.WithCancel(r.t.Context())
 	var mu sync.Mutex
 	var list []pipeline.Upload

@@ -104,6 +104,6 @@ func TestTracesOfADoubtfulJob(t *testing.T) {
 	}
 	b.Abort(t.Context())
 	if got := spans(); len(rootsOf(got, b.ID(), 1)[0]) != 0 {
-		t.Errorf("%s", tracingtest.List(got))
+		t.Errorf("%s, want none", tracingtest.List(got))
 	}
 }

@@ -15,9 +15,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/jobtest"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -123,7 +123,7 @@ func (r *rig) publish(queue string, m any) {
 // awaitEmpty waits until everything published so far was acked.
 func (r *rig) awaitEmpty(queues ...string) {
 	r.t.Helper()
-	jobtest.Await(r.t, fmt.Sprintf("empty queues %v", queues), func() bool {
+	brokertest.Await(r.t, fmt.Sprintf("empty queues %v", queues), func() bool {
 		for _, q := range queues {
 			if r.broker.Len(q) > 0 {
 				return false
@@ -173,7 +173,7 @@ func TestResultsRepeatedAndShuffledCountOnce(t *testing.T) {
 	r.awaitEmpty(pipeline.ImageProcessed.Name)
 	j := r.get("repeated")
 	if j.Status != job.Completed || j.Completed != n-n/4 || j.Failed != n/4 || j.Progress() != 100 {
-		t.Errorf("job ended %s with %d completed and %d failed", j.Status, j.Completed, j.Failed)
+		t.Errorf("job ended %s with %d completed and %d failed, want completed with %d and %d", j.Status, j.Completed, j.Failed, n-n/4, n/4)
 	}
 	if got := r.settled.Load(); got != n {
 		t.Errorf("settled %d times, want %d", got, n)
@@ -186,7 +186,7 @@ func TestResultsRepeatedAndShuffledCountOnce(t *testing.T) {
 		t.Errorf("told revisions %v and %d more, want each of %d once", seen, len(r.changes), n)
 	}
 	if img := j.Images[0]; img.Error != "Damaged JPEG: cut short" || img.ErrorCode != pipeline.CodeDamaged {
-		t.Errorf("failed image says %q (%s)", img.Error, img.ErrorCode)
+		t.Errorf("failed image says %q (%s), want \"Damaged JPEG: cut short\" and %v", img.Error, img.ErrorCode, pipeline.CodeDamaged)
 	}
 }
 
@@ -198,7 +198,7 @@ func TestFirstEndWins(t *testing.T) {
 	r.publish(pipeline.ImageProcessed.Name, completed("first", 0))
 	r.awaitEmpty(pipeline.ImageProcessed.Name)
 	if j := r.get("first"); j.Images[0].Status != job.Failed || j.Failed != 1 || j.Completed != 0 || j.Status != job.Processing {
-		t.Errorf("late result changed the image to %s (job %s)", j.Images[0].Status, j.Status)
+		t.Errorf("late result changed the image to %s (job %s), want failed (processing)", j.Images[0].Status, j.Status)
 	}
 }
 
@@ -213,7 +213,7 @@ func TestUnknownImagesAreDropped(t *testing.T) {
 	r.publish(broker.DeadResults, foreign)
 	r.awaitEmpty(pipeline.ImageProcessed.Name, broker.DeadResults)
 	if j := r.get("known"); j.Completed+j.Failed != 0 || r.settled.Load() != 0 {
-		t.Errorf("a result for nobody settled an image: %+v", j)
+		t.Errorf("a result for nobody settled an image: %+v, want none settled", j)
 	}
 }
 
@@ -241,7 +241,7 @@ func TestDeadLettersOfEveryQueueFailTheirImage(t *testing.T) {
 	r.awaitEmpty(broker.DeadResults)
 	got := r.get("dead")
 	if got.Status != job.Failed || got.Failed != 3 {
-		t.Fatalf("job is %s with %d failed", got.Status, got.Failed)
+		t.Fatalf("job is %s with %d failed, want %v and 3", got.Status, got.Failed, job.Failed)
 	}
 	for _, img := range got.Images {
 		if img.Error != "Image could not be processed" || img.ErrorCode != pipeline.CodeProcessingFailed || !img.Retryable {
@@ -258,13 +258,13 @@ func TestOutageOfTheStoreLosesNothing(t *testing.T) {
 		r.publish(pipeline.ImageProcessed.Name, completed("outage", i))
 	}
 	r.publish(broker.DeadResults, completed("outage", 0))
-	jobtest.Await(r.t, "try during the outage of each", func() bool { return r.jobs.refused.Load() > 2*11 })
+	brokertest.Await(r.t, "try during the outage of each", func() bool { return r.jobs.refused.Load() > 2*11 })
 	if n := r.broker.Len(pipeline.ImageProcessed.Name); n != 10 {
 		t.Errorf("%d results left during the outage, want all 10", n)
 	}
 	r.jobs.away.Store(false)
 	r.awaitEmpty(pipeline.ImageProcessed.Name, broker.DeadResults)
 	if j := r.get("outage"); j.Completed+j.Failed != 10 {
-		t.Errorf("settled %d of 10", j.Completed+j.Failed)
+		t.Errorf("settled %d of 10, want 10", j.Completed+j.Failed)
 	}
 }

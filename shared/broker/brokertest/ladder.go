@@ -79,7 +79,7 @@ func testRetryAgain(t *testing.T, open Opener) {
 	Publish(t, b, queue, Text("."))
 	for i := range rounds {
 		if body := Receive(t, got, "the next round"); len(body) != i+1 {
-			t.Fatalf("round %d brought %q", i+1, body)
+			t.Fatalf("round %d brought %q, want %v", i+1, body, i+1)
 		}
 	}
 }
@@ -116,10 +116,10 @@ func testDeliveryLimit(t *testing.T, open Opener) {
 		case d := <-deliveries:
 			count++
 			if d.Redelivered != (count > 1) {
-				t.Errorf("delivery %d: redelivered %v", count, d.Redelivered)
+				t.Errorf("delivery %d: redelivered %v, want %v", count, d.Redelivered, (count > 1))
 			}
 			if err := c.Wait(t); !errors.Is(err, crashed) {
-				t.Fatalf("Consume = %v", err)
+				t.Fatalf("Consume = %v, want %v", err, crashed)
 			}
 		case letter = <-dead:
 			if err := c.Stop(t); err != nil {
@@ -138,7 +138,7 @@ func testDeliveryLimit(t *testing.T, open Opener) {
 	result := Receive(t, results, "the copy in "+broker.DeadResults)
 	for _, d := range []broker.Delivery{letter, result} {
 		if string(d.Body) != poison || d.Headers["traceparent"] != "00-02" || len(d.Headers) != 1 {
-			t.Errorf("dead letter %q with headers %v", d.Body, d.Headers)
+			t.Errorf("dead letter %q with headers %v, want %q with traceparent 00-02", d.Body, d.Headers, poison)
 		}
 		Ack(t, d)
 	}

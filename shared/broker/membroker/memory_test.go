@@ -152,6 +152,6 @@ func TestOldDeathsAreForgotten(t *testing.T) {
 	}
 	reopen(t, dir)
 	if _, err := os.Stat(old); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("it is still there: %v", err)
+		t.Errorf("it is still there: %v, want os.ErrNotExist", err)
 	}
 }
