@@ -113,6 +113,7 @@ func TestImagesRunAsNobody(t *testing.T) {
 // TestImagesBuildAlone takes the steps of the Dockerfile: each service builds
 // as a static binary from shared/ and its own folder alone.
 func TestImagesBuildAlone(t *testing.T) {
+	t.Parallel()
 	if !strings.Contains(string(readFile(t, "../Dockerfile")), "-X "+base+"shared/buildinfo.commit=${COMMIT}") {
 		t.Error("the Dockerfile tells no commit")
 	}
