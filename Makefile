@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test build up down local-up local-down bench bench-system bench-scaling prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
-MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench deployments/attack
+MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
 # Modules apart from the workspace: what they need decides no version of a service.
 APART := deployments/tools deployments/helm
 # Each service is built alone, as its image is: its own go.mod decides, not the workspace.
@@ -66,8 +66,11 @@ chaos: ## the services under faults drawn from SEEDS (5) seeds from FIRST (1) on
 	@deployments/local/install.sh rabbitmq minio postgres
 	@go run ./deployments/chaos -first $(or $(FIRST),1) -seeds $(or $(SEEDS),5) -lanes $(or $(LANES),2) -scenario "$(SCENARIO)"
 
-attack: bin/standalone ## what strangers may try, against a standalone of its own or GATEWAY=http://…; a table of what was refused
-	@go run ./deployments/attack
+attack: ## run the tests of hostile input (TestAttack…) and print how many cases each has
+	@go test -v -run '^TestAttack' $$(grep -rl --include='*_test.go' '^func TestAttack' . | xargs -n1 dirname | sort -u) 2>&1 | awk '\
+		function row() { if (name) printf "%-28s %5d cases %4d failed\n", name, cases ? cases : 1, failed; name = "" } \
+		/^--- / { row(); name = $$3; cases = 0; failed = /FAIL/ } /^ +--- / { if (!cases++) failed = 0; failed += /FAIL/ } \
+		/--- FAIL/ { print } /^(ok|FAIL)/ { row(); print } /^FAIL/ { bad = 1 } END { exit bad }'
 
 vuln: ## known vulnerabilities in what the programs call, and modules that are not what they were; needs vuln.go.dev
 	@deployments/local/vuln.sh

@@ -154,7 +154,9 @@ func TestReadTellsTheHeader(t *testing.T) {
 	}
 }
 
-func TestReadRefusesOtherFormats(t *testing.T) {
+// TestAttackFiles verifies that files of other formats, and images with another file in
+// front of them or behind them, are rejected.
+func TestAttackFiles(t *testing.T) {
 	jpg, pngFile := encodeJPEG(t, gradient(20, 10)), encodePNG(t, gradient(20, 10))
 	join := func(parts ...string) []byte { return []byte(strings.Join(parts, "")) }
 	for _, c := range []struct {
@@ -185,6 +187,22 @@ func TestReadRefusesOtherFormats(t *testing.T) {
 		{"PNG magic on a JPEG", join("\x89PNG\r\n\x1a\n", string(jpg)), pipeline.CodeDamaged, ""},
 		{"JPEG with an archive behind it", join(string(jpg), "PK\x03\x04 and so on"), pipeline.CodeNotAnImage, "Not only an image: an archive follows the picture"},
 		{"PNG with a web page behind it", join(string(pngFile), "\n<script>alert(1)</script>"), pipeline.CodeNotAnImage, "Not only an image: a web page follows the picture"},
+		{"JPEG with a PDF behind it", join(string(jpg), "%PDF-1.7\n"), pipeline.CodeNotAnImage, "Not only an image: a PDF document follows the picture"},
+		{"PNG with a PDF behind it", join(string(pngFile), "%PDF-1.7\n"), pipeline.CodeNotAnImage, "Not only an image: a PDF document follows the picture"},
+		{"PNG with an archive behind it", join(string(pngFile), "PK\x03\x04\x14\x00\x00\x00"), pipeline.CodeNotAnImage, "Not only an image: an archive follows the picture"},
+		{"PNG with a RAR archive behind it", join(string(pngFile), "Rar!\x1a\x07\x00"), pipeline.CodeNotAnImage, "Not only an image: an archive follows the picture"},
+		{"JPEG with a program behind it", join(string(jpg), "MZ\x90\x00\x03"), pipeline.CodeNotAnImage, "Not only an image: a program follows the picture"},
+		{"PNG with a program behind it", join(string(pngFile), "\x7fELF\x02\x01\x01"), pipeline.CodeNotAnImage, "Not only an image: a program follows the picture"},
+		{"HTML before a JPEG", join("<html><script>alert(1)</script>", string(jpg)), pipeline.CodeNotAnImage, "Not an image"},
+		{"PDF before a PNG", join("%PDF-1.7\n", string(pngFile)), pipeline.CodeNotAnImage, "Not an image"},
+		{"line break before a PNG", join("\n", string(pngFile)), pipeline.CodeNotAnImage, "Not an image"},
+		{"BOM before a JPEG", join("\xef\xbb\xbf", string(jpg)), pipeline.CodeNotAnImage, "Not an image"},
+		{"script before a JPEG", join("#!/bin/sh\n", string(jpg)), pipeline.CodeNotAnImage, "Not an image"},
+		{"JavaScript", []byte("alert(1)//"), pipeline.CodeNotAnImage, "Not an image"},
+		{"PHP", []byte("<?php system($_GET[0]);"), pipeline.CodeNotAnImage, "Not an image"},
+		{"magic of a BMP alone", []byte("BM\x1e\x00\x00\x00"), pipeline.CodeNotAnImage, "Not an image"},
+		{"ICO", []byte("\x00\x00\x01\x00\x01\x00"), pipeline.CodeUnsupportedFormat, "Unsupported image format: ICO (supported: JPEG, PNG)"},
+		{"gzip", []byte("\x1f\x8b\x08\x00\x00\x00\x00\x00"), pipeline.CodeNotAnImage, "Not an image"},
 		{"JPEG with an SVG behind it", join(string(jpg), "<svg onload=alert(1)>"), pipeline.CodeNotAnImage, "Not only an image: another image follows the picture"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -98,6 +98,7 @@ func TestJPEGStructure(t *testing.T) {
 		{"a segment of length 1", jpegOf([]byte{0xff, 0xe0, 0, 1}, gray, sos(1), pixels), pipeline.CodeDamaged, "Damaged JPEG: segment 0xe0 has an impossible length"},
 		{"16 MP from a few bytes", jpegOf(sof(0xc0, 8, 4000, 4000, 0x11), sos(1), pixels), pipeline.CodeDamaged, "Damaged JPEG: holds too little data for its size"},
 		{"a side too long", jpegOf(sof(0xc0, 8, 20001, 1, 0x11), sos(1), pixels), pipeline.CodeTooManyPixels, "Too many pixels: 20001×1 has a side over 20000 pixels"},
+		{"segments only", jpegOf(bytes.Repeat(segment(0xfe, 1), 100_000)), pipeline.CodeDamaged, "Damaged JPEG: holds no picture"},
 		{"too many pixels", jpegOf(sof(0xc0, 8, 10000, 5001, 0x11), sos(1), pixels), pipeline.CodeTooManyPixels, "Too many pixels: 10000×5001 is over 50000000 in all"},
 	} {
 		t.Run(c.name, func(t *testing.T) { checkVerdict(t, c.data, c.code, c.text) })
@@ -134,6 +135,12 @@ func TestPNGStructure(t *testing.T) {
 		{"chunk longer than the file", pngOf(header, []byte("\x7f\xff\xff\xffIDAT"), make([]byte, 30)), pipeline.CodeDamaged, "Damaged PNG: ends before its IEND chunk"},
 		{"chunk of no name", pngOf(header, chunk("1DAT", nil), pixels, end), pipeline.CodeDamaged, "Damaged PNG: a chunk has an impossible name"},
 		{"392 MB from 20 bytes", pngOf(chunk("IHDR", ihdr(7000, 7000, 16, 6, 0)), pixels, end), pipeline.CodeDamaged, "Damaged PNG: holds too little data for its size"},
+		{"a first chunk of another name", pngOf(chunk("IHDS", ihdr(4, 4, 8, 2, 0)), pixels, end), pipeline.CodeDamaged, "Damaged PNG: its IHDR chunk is not the first and only one"},
+		{"an IHDR of 2^31-1 bytes", pngOf([]byte("\x7f\xff\xff\xffIHDR"), make([]byte, 30)), pipeline.CodeDamaged, "Damaged PNG: ends before its IEND chunk"},
+		{"an IHDR of 2^32-1 bytes", pngOf([]byte("\xff\xff\xff\xffIHDR"), make([]byte, 30)), pipeline.CodeDamaged, "Damaged PNG: chunk IHDR has an impossible length"},
+		{"depth 255", pngOf(chunk("IHDR", ihdr(4, 4, 255, 6, 0)), pixels, end), pipeline.CodeDamaged, "Damaged PNG: impossible bit depth 255 for colour type 6"},
+		{"colour type 255", pngOf(chunk("IHDR", ihdr(4, 4, 8, 255, 0)), pixels, end), pipeline.CodeDamaged, "Damaged PNG: impossible bit depth 8 for colour type 255"},
+		{"a side too long", pngOf(chunk("IHDR", ihdr(1, 20001, 8, 0, 0)), pixels, end), pipeline.CodeTooManyPixels, "Too many pixels: 1×20001 has a side over 20000 pixels"},
 		{"too many pixels", pngOf(chunk("IHDR", ihdr(7072, 7072, 8, 2, 0)), pixels, end), pipeline.CodeTooManyPixels, "Too many pixels: 7072×7072 is over 50000000 in all"},
 	} {
 		t.Run(c.name, func(t *testing.T) { checkVerdict(t, c.data, c.code, c.text) })

@@ -14,10 +14,10 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// TestBombsEndAsTheyShould describes every hostile file: each ends as it has to,
-// and none takes more memory, all that was ever allocated for it taken together,
-// than its pixels and a few times its own bytes.
-func TestBombsEndAsTheyShould(t *testing.T) {
+// TestAttackBombs describes every hostile file. It verifies that each one ends with the
+// error code that it names, and that all allocations for it together are at most its
+// pixels and a few times its own bytes.
+func TestAttackBombs(t *testing.T) {
 	const besides = 24 << 20
 	d := New(Config{})
 	for _, b := range imagetest.All() {

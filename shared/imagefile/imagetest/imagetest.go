@@ -1,7 +1,6 @@
 // Package imagetest makes files that were built to hurt whoever opens them: bombs
 // of pixels, scans, chunks, deflate, tags and markup, pictures that are something
-// else as well, and pictures cut short. Tests and attacks send them; no service
-// links it.
+// else as well, and pictures cut short. Tests send them; no service links it.
 //
 // It promises that equal calls give equal bytes, that every file is smaller than
 // [MaxBytes], so that it gets past the limit on uploads, and that each says what

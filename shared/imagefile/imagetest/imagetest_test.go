@@ -10,9 +10,9 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// TestBombsAreWhatTheySay runs each through the one gate that every image goes
-// through first.
-func TestBombsAreWhatTheySay(t *testing.T) {
+// TestAttackBombs verifies that imagefile, which checks every image first, returns the
+// error code that each bomb names.
+func TestAttackBombs(t *testing.T) {
 	names := map[string]bool{}
 	again := imagetest.All()
 	for i, b := range imagetest.All() {

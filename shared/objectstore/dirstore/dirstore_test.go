@@ -154,7 +154,8 @@ func TestAnEmptyFolderOfACrashIsNoObstacle(t *testing.T) {
 	}
 }
 
-func TestNoKeyLeadsOut(t *testing.T) {
+// TestAttackKeys verifies that no key leads out of the folder, not even through a symlink.
+func TestAttackKeys(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
 	s := opened(t, dir)
 	secret := filepath.Join(outside, "secret")

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,9 @@ var notPublic = []string{
 	"::", "::1", "::7f00:1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:a9fe:a9fe", "::ffff:192.168.0.1", "::ffff:0:127.0.0.1",
 	"64:ff9b::7f00:1", "64:ff9b::a00:1", "64:ff9b:1::1", "100::1", "fc00::1", "fd00:ec2::254", "fdff::1", "fe80::1",
 	"fe80::1%eth0", "fec0::1", "ff02::1", "ff0e::1", "2002:7f00:1::", "2002:a00:1::1", "2001::1", "2001:1ff::1", "2001:db8::1",
+	"169.254.0.1", "169.254.170.2", "100.100.100.200", "192.0.0.192", "239.255.255.250", "127.255.255.254",
+	"::ffff:169.254.169.254", "::ffff:7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::7f00:1", "2001:0:7f00:1::", "2001:10::1",
+	"2002:c0a8:1::", "fd12:3456:789a::1", "ff05::2", "::1%lo",
 }
 
 var public = []string{"1.1.1.1", "8.8.8.8", "93.184.215.14", "2606:4700:4700::1111", "2a00:1450:4001:80e::200e"}
@@ -80,7 +84,9 @@ func TestGuardLetsAllowedNetworksPassOnAnyPort(t *testing.T) {
 	}
 }
 
-func TestNoPacketLeavesForInnerAddresses(t *testing.T) {
+// TestAttackInnerAddresses verifies that no spelling of an inner address reaches the
+// dialer, in the host or anywhere else in the URL.
+func TestAttackInnerAddresses(t *testing.T) {
 	v4 := setTrap(t, "127.0.0.2:0")
 	port := v4.port()
 	var s seen
@@ -89,7 +95,9 @@ func TestNoPacketLeavesForInnerAddresses(t *testing.T) {
 	c := client(t, Config{AllowNetworks: []netip.Prefix{}, connect: s.connect, resolver: resolve(t, "127.0.0.2")})
 	hosts := []string{
 		"localhost", "localhost.", "LOCALHOST", "internal.example", "internal.example.", "2130706434", "0x7f000002", "0x7f.2", "017700000002",
-		"0177.0.0.02", "127.2", "127.0.2", "127.0.0.2.", "①②⑦.⓪.⓪.②", "127。0。0。2",
+		"0177.0.0.02", "127.2", "127.0.2", "127.0.0.2.", "①②⑦.⓪.⓪.②", "127。0。0。2", "１２７.0.0.2", "0177.0.0.2", "0x7f.0.0.2", "0X7F.2",
+		"127.000.000.002", "%31%32%37.0.0.2", "0", "2852039166", "0xa9fea9fe", "[::127.0.0.1]", "[0:0:0:0:0:0:0:1]",
+		"[0000:0000:0000:0000:0000:0000:0000:0001]", "[0:0:0:0:0:ffff:7f00:0002]", "[::ffff:0:127.0.0.2]", "[64:ff9b::127.0.0.2]",
 	}
 	for _, a := range notPublic {
 		if strings.Contains(a, ":") {
@@ -99,12 +107,32 @@ func TestNoPacketLeavesForInnerAddresses(t *testing.T) {
 	}
 	for _, host := range hosts {
 		for _, address := range []string{"http://" + host + ":" + port + "/", "http://" + host + "/", "https://" + host + "/x.jpg"} {
-			_, err := get(t, c, address)
-			f, ok := errors.AsType[*pipeline.Failure](err)
-			if !ok || f.Text != textNoHeader && f.Text != "Invalid URL" {
-				t.Errorf("%s: %v", address, err)
-			}
+			t.Run(address, func(t *testing.T) {
+				_, err := get(t, c, address)
+				f, ok := errors.AsType[*pipeline.Failure](err)
+				if !ok || f.Text != textNoHeader && f.Text != "Invalid URL" {
+					t.Error(err)
+				}
+			})
 		}
+	}
+	for _, crooked := range []string{
+		"file://localhost/etc/passwd", "FILE:///etc/passwd", "gopher://127.0.0.2:PORT/_GET", "ftp://127.0.0.2:PORT/a.jpg", "dict://127.0.0.2:PORT/stats",
+		"ldap://127.0.0.2:PORT/", "tftp://127.0.0.2:PORT/a", "jar:http://127.0.0.2:PORT/!/a", "unix:///var/run/docker.sock", "http+unix://%2Fvar%2Frun%2Fdocker.sock/info",
+		"//127.0.0.2:PORT/a.jpg", "127.0.0.2:PORT/a.jpg", "http:127.0.0.2:PORT", "http:/127.0.0.2:PORT/", "http:///127.0.0.2:PORT/", "http://:PORT/",
+		"http://@127.0.0.2:PORT/", "http://user:secret@127.0.0.2:PORT/", "http://example.com@127.0.0.2:PORT/", "http://127.0.0.2:PORT#@example.com/",
+		"http://127.0.0.2:PORT?@example.com/", `http://example.com\@127.0.0.2:PORT/`, `http:\\127.0.0.2:PORT\a.jpg`, "http://127.0.0.2:PORT/\r\nSET a b",
+		"http://127.0.0.2:PORT\r\nHost: x/", "http://127.0.0.2\x00.example.com:PORT/", "http://127.0.0.2\t:PORT/", " http://127.0.0.2:PORT/", "http://127.0.0.2:PORT ",
+		"http://127.0.0.2:-1/", "http://127.0.0.2:/", "http://[::1:PORT/", "http://[127.0.0.2]:PORT/", "http://127.0.0.2%2f:PORT/", "http://127.0.0.2:22/",
+		"http://127.0.0.2:6379/", "http://127.0.0.2:9000/original/", "http://127.0.0.2:15672/api/users",
+	} {
+		t.Run(crooked, func(t *testing.T) {
+			_, err := get(t, c, strings.ReplaceAll(crooked, "PORT", port))
+			f, ok := errors.AsType[*pipeline.Failure](err)
+			if !ok || f.Code != pipeline.CodeURLNotAllowed && f.Text != textNoHeader {
+				t.Error(err)
+			}
+		})
 	}
 	if got := s.String(); got != "" {
 		t.Errorf("the guard let pass: %s", got)
@@ -173,26 +201,44 @@ func TestRebindingGainsNothing(t *testing.T) {
 	tr.wantUntouched(t)
 }
 
-func TestRedirectFromAllowedToInnerAddress(t *testing.T) {
+// TestAttackRedirects verifies that an allowed origin cannot send the gateway to an
+// inner address or to another scheme, directly or through a second redirect.
+func TestAttackRedirects(t *testing.T) {
 	tr := setTrap(t, "127.0.0.2:0")
-	for _, to := range []string{
-		"http://127.0.0.2:" + tr.port() + "/", "http://127.0.0.2/", "http://[::ffff:127.0.0.2]:" + tr.port() + "/",
-	} {
-		origin := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusTemporaryRedirect) })
-		_, err := get(t, client(t, Config{}), origin.URL)
-		wantFailure(t, err, pipeline.CodeDownloadFailed, textNoHeader)
-	}
+	var target atomic.Pointer[string]
 	origin := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
+		to := *target.Load()
+		if r.URL.Path == "/twice" {
+			to = "/again"
+		}
+		w.Header()["Location"] = []string{to} // not as http.Redirect would clean it
+		w.WriteHeader(http.StatusTemporaryRedirect)
 	})
-	_, err := get(t, client(t, Config{}), origin.URL)
-	wantFailure(t, err, pipeline.CodeURLNotAllowed, "Unsupported URL scheme: only http and https are allowed")
-	origin = serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Location", "http://user:secret@127.0.0.1/")
-		w.WriteHeader(http.StatusFound)
-	})
-	_, err = get(t, client(t, Config{}), origin.URL)
-	wantFailure(t, err, pipeline.CodeURLNotAllowed, "Invalid URL: it must not contain a user name or password")
+	c := client(t, Config{})
+	refused := func(path, to, code, text string) {
+		t.Run(path+" to "+to, func(t *testing.T) {
+			to := strings.ReplaceAll(to, "PORT", tr.port())
+			target.Store(&to)
+			_, err := get(t, c, origin.URL+path)
+			wantFailure(t, err, code, text)
+		})
+	}
+	for _, to := range []string{
+		"http://127.0.0.2:PORT/", "//127.0.0.2:PORT/a.jpg", "http://127.0.0.2/", "https://127.0.0.2/", "http://[::ffff:127.0.0.2]:PORT/", "http://[::ffff:7f00:2]:PORT/",
+		"http://[::1]:PORT/", "//[::1]:PORT/a.jpg", "http://[0:0::1]:PORT/", "https://[::1]/", "http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/",
+		"http://192.168.0.1/", "http://0.0.0.0:PORT/", "http://0/", "http://[::]:PORT/",
+	} {
+		refused("/", to, pipeline.CodeDownloadFailed, textNoHeader)
+		refused("/twice", to, pipeline.CodeDownloadFailed, textNoHeader)
+	}
+	const scheme, user, invalid = "Unsupported URL scheme: only http and https are allowed", "Invalid URL: it must not contain a user name or password", "Invalid URL"
+	for to, text := range map[string]string{
+		"file:///etc/passwd": scheme, "gopher://127.0.0.2:PORT/": scheme, "ftp://127.0.0.2:PORT/": scheme, "data:image/png;base64,iVBORw0KGgo=": scheme,
+		"javascript:alert(1)": scheme, "http://user:secret@127.0.0.2:PORT/": user, "http://example.com@127.0.0.2:PORT/": user, "http://": invalid, "http://[::1": invalid, "http://127.0.0.2:99999/": invalid,
+	} {
+		refused("/", to, pipeline.CodeURLNotAllowed, text)
+	}
+	refused("/", "/", pipeline.CodeDownloadFailed, "Failed to download image: too many redirects")
 	tr.wantUntouched(t)
 }
 

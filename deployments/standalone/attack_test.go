@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile/imagetest"
+)
+
+// TestAttackWhole sends bombs through a whole standalone. It verifies that each one ends
+// with the error code that it names, that the images behind the bombs complete, and that
+// those images, which have hostile names, are stored and served as plain files.
+//
+// Without PROVE=1 it sends only bombs that reach the analyzer and are smaller than 64 KiB:
+// all of them are 193 MiB.
+func TestAttackWhole(t *testing.T) {
+	dir := t.TempDir()
+	s := &system{process: launch(t, "standalone", "DATA_DIR="+filepath.Join(dir, "data"))}
+	bombs := slices.DeleteFunc(imagetest.All(), func(b imagetest.Bomb) bool {
+		return os.Getenv("PROVE") == "" && (len(b.Data) >= 64<<10 || b.Want != "" && !b.Late)
+	})
+	honest := imagetest.JPEG(64, 48)
+	var good []map[string]string
+	for _, name := range []string{
+		"../../../etc/passwd", `..\..\..\windows\win.ini`, "..%2f..%2fa.jpg", "a\x00b/../c.jpg", "a\r\nSet-Cookie: a=b.jpg", "\u202egpj.exe", "$(id).jpg",
+		`a"; filename="b.exe`, "<img src=x onerror=alert(1)>.jpg", "a.jpg::$DATA", ".htaccess", strings.Repeat("é", 512), strings.Repeat("../", 300) + "a",
+	} {
+		good = append(good, inline(name, honest))
+	}
+	for some := range slices.Chunk(bombs, 60) {
+		var batch []map[string]string
+		for _, b := range some {
+			batch = append(batch, inline(b.Name, b.Data))
+		}
+		job := s.ended(t, s.submit(t, append(batch, good...)...))
+		for i, b := range some {
+			status := "completed"
+			if b.Want != "" {
+				status = "failed"
+			}
+			if got := job.Images[i]; got.Status != status || got.ErrorCode != b.Want {
+				t.Errorf("%s: %+v, want it %s %s", b.Name, got, status, b.Want)
+			}
+		}
+		for _, img := range job.Images[len(some):] {
+			status, header := s.call(t, http.MethodGet, fmt.Sprintf("/api/v1/batch/%s/images/%d/file", job.JobID, img.Index), nil, nil)
+			if img.Status != "completed" || path.Dir(img.ProcessedPath) != img.TraceID || path.Clean(img.ProcessedPath) != img.ProcessedPath ||
+				status != http.StatusOK || header.Get("Set-Cookie") != "" || !strings.HasPrefix(header.Get("Content-Disposition"), "attachment") {
+				t.Errorf("behind the bombs: %+v, served as %d with %v", img, status, header)
+			}
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("next to the data there is %v, %v", entries, err)
+	}
+}
