@@ -194,7 +194,7 @@ func (s *Service) runKeys(ctx context.Context) error {
 // changed tells every gateway that a job has reached a revision. A hint that is
 // lost costs its watchers some seconds and nothing else.
 func (s *Service) changed(ctx context.Context, jobID string, revision int64) {
-	hint, err := json.Marshal(pipeline.Hint{JobID: jobID, Revision: revision})
+	hint, err := json.Marshal(pipeline.ChangeNotification{JobID: jobID, Revision: revision})
 	if err == nil {
 		err = s.deps.Broker.Broadcast(ctx, pipeline.JobEvents, hint)
 	}

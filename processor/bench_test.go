@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/imagebatch/imagebatch/processor/internal/product"
+	"github.com/imagebatch/imagebatch/processor/internal/outputs"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage/stagetest"
 )
@@ -24,7 +24,7 @@ func BenchmarkMake(b *testing.B) {
 		}
 		a.Metadata.FileSize, a.Metadata.SHA256 = a.Size, a.SHA256
 		return func() error {
-			_, err := product.Make(data, a, product.Options{})
+			_, err := outputs.Make(data, a, outputs.Options{})
 			return err
 		}
 	})

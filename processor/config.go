@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/imagebatch/imagebatch/processor/internal/imprint"
-	"github.com/imagebatch/imagebatch/processor/internal/product"
+	"github.com/imagebatch/imagebatch/processor/internal/embed"
+	"github.com/imagebatch/imagebatch/processor/internal/outputs"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -51,9 +51,9 @@ const (
 )
 
 // options are the choices about what is written into files.
-func (c Config) options() product.Options {
-	return product.Options{
-		Options: imprint.Options{
+func (c Config) options() outputs.Options {
+	return outputs.Options{
+		Options: embed.Options{
 			KeepCaptions: c.EmbedDescriptive == never, EmbedSigned: c.EmbedSigned, StripPlace: c.StripGPS,
 		},
 		Sidecar: c.SidecarXMP,

@@ -189,7 +189,7 @@ func (r *rig) uploads(n int) []broker.Message {
 // kill makes a message a dead letter, as an image does that kills its analyzer.
 func (r *rig) kill(m broker.Message) {
 	r.Helper()
-	suspects, crashed := broker.SuspectQueue(pipeline.ImageUpload.Name), errors.New("crashed")
+	suspects, crashed := broker.QuarantineQueue(pipeline.ImageUpload.Name), errors.New("crashed")
 	r.must(r.broker.Publish(r.Context(), suspects, m))
 	for r.broker.Len(suspects) > 0 {
 		err := r.broker.Consume(r.Context(), suspects, 1, func(context.Context, broker.Delivery) error { return crashed })

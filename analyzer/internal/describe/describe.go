@@ -138,7 +138,7 @@ func (d *Describer) tell(data []byte, h imagefile.Header, checked scaledjpeg.Che
 	}
 	sum := sha256.Sum256(data)
 	seen := measure(picture, flat)
-	own := readBrought(h, d.gps, &warned)
+	own := readEmbedded(h, d.gps, &warned)
 
 	m := pipeline.Metadata{
 		AnalyzerVersion: Version,

@@ -175,7 +175,7 @@ func setup(t testing.TB, o options) *rig {
 	in := intake.New(o.intake, intake.Deps{
 		Jobs: r.jobs, Outbox: r.jobs, Retention: r.jobs, Originals: r.originals, Processed: r.processed, Broker: queue,
 		Changed: func(_ context.Context, id string, revision int64) {
-			r.hub.Hint(pipeline.Hint{JobID: id, Revision: revision})
+			r.hub.Notify(pipeline.ChangeNotification{JobID: id, Revision: revision})
 		},
 		Log: log, Metrics: m, Owner: "test",
 	})
@@ -345,7 +345,7 @@ func (r *rig) end(id string, index int, failure *pipeline.Failure) {
 		r.Error(err)
 		return
 	}
-	r.hub.Hint(pipeline.Hint{JobID: id, Revision: j.Revision})
+	r.hub.Notify(pipeline.ChangeNotification{JobID: id, Revision: j.Revision})
 }
 
 var errDamaged = &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged image"}

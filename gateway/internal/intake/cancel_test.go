@@ -46,7 +46,7 @@ func TestCancelGivesUpDownloads(t *testing.T) {
 	if now := r.get(j.ID); now.Revision != got.Revision {
 		t.Errorf("revision went on from %d to %d", got.Revision, now.Revision)
 	}
-	if !slices.Contains(r.told(), pipeline.Hint{JobID: j.ID, Revision: got.Revision}) {
+	if !slices.Contains(r.told(), pipeline.ChangeNotification{JobID: j.ID, Revision: got.Revision}) {
 		t.Error("nobody was told")
 	}
 	// All places are free again.
@@ -54,7 +54,7 @@ func TestCancelGivesUpDownloads(t *testing.T) {
 	r.awaitUploads(8)
 }
 
-func (r *rig) told() []pipeline.Hint {
+func (r *rig) told() []pipeline.ChangeNotification {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.hints)

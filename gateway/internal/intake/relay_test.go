@@ -215,7 +215,7 @@ func TestLostMessagesAreSentAgain(t *testing.T) {
 func TestABacklogIsNotDoubled(t *testing.T) {
 	waits := []string{
 		pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
-		broker.SuspectQueue(pipeline.MetadataGenerated.Name), broker.DeadResults,
+		broker.QuarantineQueue(pipeline.MetadataGenerated.Name), broker.DeadResults,
 	}
 	for _, queue := range waits {
 		t.Run(queue, func(t *testing.T) {

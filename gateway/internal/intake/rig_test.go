@@ -138,7 +138,7 @@ type rig struct {
 	now       func() time.Time
 
 	mu    sync.Mutex // guards hints
-	hints []pipeline.Hint
+	hints []pipeline.ChangeNotification
 }
 
 func setup(t testing.TB) *rig {
@@ -180,7 +180,7 @@ func (r *rig) intake(owner string, b broker.Broker) *Intake {
 		Changed: func(_ context.Context, id string, revision int64) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.hints = append(r.hints, pipeline.Hint{JobID: id, Revision: revision})
+			r.hints = append(r.hints, pipeline.ChangeNotification{JobID: id, Revision: revision})
 		},
 	})
 }

@@ -99,7 +99,9 @@ func (b *bench) settle(id string, index int) *job.Job {
 	return j
 }
 
-func (b *bench) hint(j *job.Job) { b.hub.Hint(pipeline.Hint{JobID: j.ID, Revision: j.Revision}) }
+func (b *bench) hint(j *job.Job) {
+	b.hub.Notify(pipeline.ChangeNotification{JobID: j.ID, Revision: j.Revision})
+}
 
 func (b *bench) subscribe(id string) *progress.Watcher {
 	b.Helper()
