@@ -3,8 +3,8 @@
 .PHONY: help run test build up down local-up local-down bench bench-system bench-scaling prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
-# Modules apart from the workspace: what they need decides no version of a service.
-APART := deployments/tools deployments/helm
+# A module apart from the workspace: its dependencies decide no version of a service.
+APART := deployments/helm
 # Each service is built alone, as its image is: its own go.mod decides, not the workspace.
 BUILD := GOWORK=off CGO_ENABLED=0 go
 # What compose.yaml is told for each profile: PROFILE=gateways,tracing. S3=versitygw is a profile too.

@@ -5,7 +5,6 @@ package analyzer
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,13 +12,12 @@ import (
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/describe"
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
-	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/stage"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Deps are what the analyzer works with.
@@ -27,8 +25,8 @@ type Deps struct {
 	Broker    broker.Broker
 	Originals objectstore.Store
 	Log       *slog.Logger
-	Metrics   *metrics.Registry
-	Traces    *tracing.Tracer // may be nil
+	Metrics   *telemetry.Registry
+	Traces    *telemetry.Tracer // may be nil
 }
 
 // describer is the [describe.Describer].
@@ -65,7 +63,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return service.RunParts(ctx, s.deps.Log, s.ops, service.Part{Name: "analyze", Run: func(ctx context.Context) error {
 		return stage.Run(ctx, stage.Deps{
 			Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
-			Ready: s.deps.Originals.Ready, Concurrency: s.config.Concurrency, Now: faultpoint.Now,
+			Ready: s.deps.Originals.Ready, Concurrency: s.config.Concurrency, Now: failpoint.Now,
 			Traces: s.deps.Traces, Work: "analysis",
 		}, pipeline.ImageUpload, pipeline.MetadataGenerated, s.analyze)
 	}})
@@ -80,7 +78,7 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	if err != nil {
 		return pipeline.Analysis{}, fmt.Errorf("read original: %w", err)
 	}
-	faultpoint.Reach("analysis", u.OriginalFilename)
+	failpoint.Reach("analysis", u.OriginalFilename)
 	found, thumbnail, err := s.describer.Describe(ctx, data)
 	if errors.Is(err, describe.ErrNoRoom) {
 		// Not counted, and here again soon: memory is back when a neighbour is done.
@@ -90,7 +88,7 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	// summed here: no image may fail for bytes that are not its own.
 	sum := found.SHA256
 	if err != nil {
-		sum = hexSHA256(data)
+		sum = fmt.Sprintf("%x", sha256.Sum256(data))
 	}
 	if sum != u.SHA256 {
 		return pipeline.Analysis{}, fmt.Errorf("original %s has another SHA-256 than when it was stored", u.OriginalPath)
@@ -98,11 +96,6 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	if err != nil {
 		return pipeline.Analysis{}, err
 	}
-	u.Envelope = u.Next(faultpoint.Now())
+	u.Envelope = u.Next(failpoint.Now())
 	return pipeline.Analysis{Upload: u, Metadata: found, Thumbnail: thumbnail}, nil
-}
-
-func hexSHA256(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
 }

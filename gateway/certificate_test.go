@@ -25,10 +25,10 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 	"github.com/imagebatch/imagebatch/shared/tlstest"
 )
 
@@ -87,7 +87,7 @@ func begin(t *testing.T, environ ...string) (*gateway.Service, *diary, error) {
 	t.Cleanup(func() { must(t, broker.Close()) })
 	log := &diary{}
 	s, err := gateway.New(t.Context(), c, gateway.Deps{
-		Broker: broker, Originals: originals, Processed: processed, Log: slog.New(slog.NewJSONHandler(log, nil)), Metrics: metrics.New(),
+		Broker: broker, Originals: originals, Processed: processed, Log: slog.New(slog.NewJSONHandler(log, nil)), Metrics: telemetry.NewRegistry(),
 	})
 	return s, log, err
 }

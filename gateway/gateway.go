@@ -17,20 +17,19 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
-	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/settle"
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
-	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/buildinfo"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/release"
 	"github.com/imagebatch/imagebatch/shared/service"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Deps are what the gateway works with. The job store is its own.
@@ -38,8 +37,8 @@ type Deps struct {
 	Broker               broker.Broker
 	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
-	Metrics              *metrics.Registry
-	Traces               *tracing.Tracer // may be nil
+	Metrics              *telemetry.Registry
+	Traces               *telemetry.Tracer // may be nil
 }
 
 // Service is one gateway.
@@ -48,7 +47,7 @@ type Service struct {
 	jobs     *outcomes
 	hub      *progress.Hub
 	intake   *intake.Intake
-	keys     *keyring.Ring // nil: there are none
+	keys     *apikey.Store // nil: there are none
 	api      *api.Server
 	listener net.Listener
 	ops      *service.Server // on METRICS_ADDR if there is one, else behind the API
@@ -66,15 +65,15 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.jobs = newOutcomes(store, d.Metrics, d.Traces, faultpoint.Now)
+	s.jobs = newOutcomes(store, d.Metrics, d.Traces, failpoint.Now)
 	s.hub = progress.New(progress.Config{}, s.jobs, d.Log, d.Metrics)
 	s.intake = intake.New(intake.Config{
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages, MaxOpenImages: c.MaxOpenImages,
-		AllowNetworks: c.DownloadAllowNetworks, AllowHosts: c.DownloadAllowHosts, Fetchers: c.Concurrency, UserAgent: "Imagebatch/" + release.Version,
+		AllowNetworks: c.DownloadAllowNetworks, AllowHosts: c.DownloadAllowHosts, Fetchers: c.Concurrency, UserAgent: "Imagebatch/" + buildinfo.Version,
 		JobRetention: c.JobRetention, ResultRetention: c.resultRetention,
 	}, intake.Deps{
 		Jobs: s.jobs, Outbox: s.jobs, Retention: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
-		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Owner: uuid.NewString(), Now: faultpoint.Now,
+		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Owner: uuid.NewString(), Now: failpoint.Now,
 	})
 	s.gauges() //nolint:contextcheck // They are read long after New has returned.
 
@@ -137,13 +136,13 @@ func openJobs(ctx context.Context, url string, log *slog.Logger) (*sqlstore.Stor
 	return store, nil
 }
 
-// openKeys opens the ring of API keys, or returns nil when there is none.
-func openKeys(ctx context.Context, c Config, log *slog.Logger) (*keyring.Ring, error) {
+// openKeys opens the store of API keys, or returns nil when API_KEYS_FILE is not set.
+func openKeys(ctx context.Context, c Config, log *slog.Logger) (*apikey.Store, error) {
 	if c.APIKeysFile == "" {
 		log.WarnContext(ctx, "no API keys: whoever reaches the gateway can use it and see all jobs; API_KEYS_FILE changes that")
 		return nil, nil
 	}
-	keys, err := keyring.Open(c.APIKeysFile, c.keyLimits(), log)
+	keys, err := apikey.Open(c.APIKeysFile, c.keyLimits(), log)
 	if err != nil {
 		return nil, fmt.Errorf("API_KEYS_FILE: %w", err)
 	}
@@ -169,7 +168,7 @@ func (s *Service) Run(ctx context.Context) error {
 		service.Part{Name: "settle", Run: func(ctx context.Context) error {
 			return settle.Run(ctx, settle.Deps{
 				Jobs: s.jobs, Broker: s.deps.Broker, Changed: s.changed, Settled: s.intake.Settled,
-				Log: s.deps.Log, Metrics: s.deps.Metrics, Traces: s.deps.Traces, Now: faultpoint.Now,
+				Log: s.deps.Log, Metrics: s.deps.Metrics, Traces: s.deps.Traces, Now: failpoint.Now,
 			})
 		}},
 		service.Part{Name: "intake", Run: s.intake.Run},
@@ -195,7 +194,7 @@ func (s *Service) runKeys(ctx context.Context) error {
 // changed tells every gateway that a job has reached a revision. A hint that is
 // lost costs its watchers some seconds and nothing else.
 func (s *Service) changed(ctx context.Context, jobID string, revision int64) {
-	hint, err := json.Marshal(pipeline.Hint{JobID: jobID, Revision: revision})
+	hint, err := json.Marshal(pipeline.ChangeNotification{JobID: jobID, Revision: revision})
 	if err == nil {
 		err = s.deps.Broker.Broadcast(ctx, pipeline.JobEvents, hint)
 	}
@@ -223,7 +222,7 @@ func (s *Service) gauges() {
 		if c.OldestOpen.IsZero() {
 			return 0
 		}
-		return max(0, faultpoint.Now().Sub(c.OldestOpen).Seconds()) // a clock that was set back is no negative age
+		return max(0, failpoint.Now().Sub(c.OldestOpen).Seconds()) // a clock that was set back is no negative age
 	})
 }
 

@@ -8,9 +8,8 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // outcomes is the job store, counting what is taken in and how it ends, and telling
@@ -20,17 +19,17 @@ import (
 type outcomes struct {
 	*sqlstore.Store
 	now    func() time.Time
-	traces *tracing.Tracer // may be nil
+	traces *telemetry.Tracer // may be nil
 
-	accepted, received *metrics.Counter // images and their bytes
-	jobs, images       *metrics.Counter // that ended
-	jobTime, imageTime *metrics.Histogram
+	accepted, received *telemetry.Counter // images and their bytes
+	jobs, images       *telemetry.Counter // that ended
+	jobTime, imageTime *telemetry.Histogram
 
 	mu     sync.Mutex // guards oldest
 	oldest time.Time  // start of the oldest image that was unsent at the last look; zero: there was none
 }
 
-func newOutcomes(jobs *sqlstore.Store, m *metrics.Registry, traces *tracing.Tracer, now func() time.Time) *outcomes {
+func newOutcomes(jobs *sqlstore.Store, m *telemetry.Registry, traces *telemetry.Tracer, now func() time.Time) *outcomes {
 	buckets := []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400}
 	o := &outcomes{
 		Store: jobs, now: now, traces: traces,
@@ -64,7 +63,7 @@ func (o *outcomes) imageEnded(ctx context.Context, j *job.Job, img *job.Image) {
 	}
 	o.images.Inc(string(img.Status), code)
 	o.imageTime.Observe(max(0, img.EndTime.Sub(j.CreatedAt).Seconds()), string(img.Status))
-	o.traces.Ended(ctx, tracing.End{
+	o.traces.Ended(ctx, telemetry.ImageEnd{
 		Image: img.TraceID, JobID: j.ID, Index: img.Index, Source: source(img), Bytes: img.Original.Size,
 		Code: img.ErrorCode, Text: img.Error, Origin: j.Origin, Created: j.CreatedAt, Ended: img.EndTime,
 	})

@@ -8,9 +8,9 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
-	"github.com/imagebatch/imagebatch/shared/metrics"
-	"github.com/imagebatch/imagebatch/shared/metrics/metricstest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 // TestOutcomesAreCountedOnce lets jobs end in every way that there is.
@@ -21,7 +21,7 @@ func TestOutcomesAreCountedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	m := metrics.New()
+	m := telemetry.NewRegistry()
 	began := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
 	now := began
 	o := newOutcomes(store, m, nil, func() time.Time { return now })
@@ -55,7 +55,7 @@ func TestOutcomesAreCountedOnce(t *testing.T) {
 	if _, err := o.Unsent(ctx, 10); err != nil {
 		t.Fatal(err)
 	}
-	metricstest.Expect(t, m, `oldest_unsent_upload_age_seconds 20`)
+	telemetrytest.Expect(t, m, `oldest_unsent_upload_age_seconds 20`)
 	change("done", 2, job.Start(lease, now))
 	change("done", 2, job.Fetched(lease, job.Original{Path: "q", Size: 500}))
 	completed := pipeline.Result{Status: pipeline.Completed, ProcessedPath: "x"}
@@ -65,7 +65,7 @@ func TestOutcomesAreCountedOnce(t *testing.T) {
 	if _, err := o.Unsent(ctx, 10); err != nil {
 		t.Fatal(err)
 	}
-	metricstest.Expect(t, m, `oldest_unsent_upload_age_seconds 0`)
+	telemetrytest.Expect(t, m, `oldest_unsent_upload_age_seconds 0`)
 
 	create("cancelled", stored, stored, failed)
 	settle("cancelled", 0, completed)
@@ -76,7 +76,7 @@ func TestOutcomesAreCountedOnce(t *testing.T) {
 	}
 	create("failed", failed)
 
-	metricstest.Expect(t, m,
+	telemetrytest.Expect(t, m,
 		`images_accepted_total{source="inline"} 6`,
 		`images_accepted_total{source="url"} 1`,
 		`original_bytes_total{source="inline"} 3000`,

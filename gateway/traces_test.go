@@ -8,11 +8,10 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
-	"github.com/imagebatch/imagebatch/shared/tracing"
-	"github.com/imagebatch/imagebatch/shared/tracing/tracingtest"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 // TestOneRootEach lets images end in every way that there is, twice where they can,
@@ -25,14 +24,14 @@ func TestOneRootEach(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	collector := tracingtest.Start(t)
-	tracer, err := tracing.Open(t.Context(), tracing.Config{Endpoint: service.SecretURL(collector.URL)}, tracing.Process{Name: "gateway", Log: log, Metrics: metrics.New()})
+	collector := telemetrytest.Start(t)
+	tracer, err := telemetry.Open(t.Context(), telemetry.Config{Endpoint: service.SecretURL(collector.URL)}, telemetry.Process{Name: "gateway", Log: log, Metrics: telemetry.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	began := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
 	now := began.Add(time.Second)
-	o := newOutcomes(store, metrics.New(), tracer, func() time.Time { return now })
+	o := newOutcomes(store, telemetry.NewRegistry(), tracer, func() time.Time { return now })
 	lease := job.Lease{Owner: "us", Until: began.Add(time.Hour)}
 	create := func(id string, images ...job.Image) {
 		t.Helper()
@@ -87,14 +86,14 @@ func TestOneRootEach(t *testing.T) {
 		{"cancelled", 0, "", "", "inline", time.Second},
 		{"cancelled", 1, "cancelled", "Cancelled", "inline", time.Second},
 	} {
-		var roots []tracingtest.Span
+		var roots []telemetrytest.Span
 		for _, s := range spans {
 			if s.TraceID == string(pipeline.NewTraceID(want.id, want.index)) {
 				roots = append(roots, s)
 			}
 		}
 		if len(roots) != 1 {
-			t.Errorf("image %d of %s has the roots\n%s", want.index, want.id, tracingtest.List(roots))
+			t.Errorf("image %d of %s has the roots\n%s", want.index, want.id, telemetrytest.List(roots))
 			continue
 		}
 		s := roots[0]
@@ -104,6 +103,6 @@ func TestOneRootEach(t *testing.T) {
 		}
 	}
 	if len(spans) != 5 {
-		t.Errorf("%d spans:\n%s", len(spans), tracingtest.List(spans))
+		t.Errorf("%d spans:\n%s", len(spans), telemetrytest.List(spans))
 	}
 }

@@ -11,15 +11,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/imagebatch/imagebatch/processor/internal/product"
+	"github.com/imagebatch/imagebatch/processor/internal/outputs"
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
-	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/stage"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Deps are what the processor works with.
@@ -27,8 +26,8 @@ type Deps struct {
 	Broker               broker.Broker
 	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
-	Metrics              *metrics.Registry
-	Traces               *tracing.Tracer // may be nil
+	Metrics              *telemetry.Registry
+	Traces               *telemetry.Tracer // may be nil
 }
 
 // Service is one processor.
@@ -58,7 +57,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return service.RunParts(ctx, s.deps.Log, s.ops, service.Part{Name: "process", Run: func(ctx context.Context) error {
 		return stage.Run(ctx, stage.Deps{
 			Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
-			Ready: s.ready, Concurrency: s.config.Concurrency, Now: faultpoint.Now,
+			Ready: s.ready, Concurrency: s.config.Concurrency, Now: failpoint.Now,
 			Traces: s.deps.Traces, Work: "processing",
 		}, pipeline.MetadataGenerated, pipeline.ImageProcessed, s.process)
 	}})
@@ -78,7 +77,7 @@ func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Re
 	if err != nil {
 		return pipeline.Result{}, fmt.Errorf("read original: %w", err)
 	}
-	made, err := product.Make(data, a, s.config.options())
+	made, err := outputs.Make(data, a, s.config.options())
 	if err != nil {
 		return pipeline.Result{}, err
 	}
@@ -89,21 +88,21 @@ func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Re
 			if err := s.deps.Processed.Put(ctx, key, data, contentType); err != nil {
 				return fmt.Errorf("store %s: %w", key, err)
 			}
-			faultpoint.Reach("result stored", key)
+			failpoint.Reach("result stored", key)
 			return nil
 		})
 	}
 	put(key, made.Image, made.ImageType)
-	put(pipeline.RecordKey(key), made.Record, product.RecordType)
+	put(pipeline.RecordKey(key), made.Record, outputs.RecordType)
 	if len(made.Thumbnail) > 0 {
-		put(pipeline.ThumbnailKey(key), made.Thumbnail, product.ThumbnailType)
+		put(pipeline.ThumbnailKey(key), made.Thumbnail, outputs.ThumbnailType)
 	}
 	if len(made.Sidecar) > 0 {
-		put(pipeline.SidecarKey(key), made.Sidecar, product.SidecarType)
+		put(pipeline.SidecarKey(key), made.Sidecar, outputs.SidecarType)
 	}
 	if err := g.Wait(); err != nil {
 		return pipeline.Result{}, err
 	}
-	faultpoint.Reach("results stored", string(a.TraceID))
-	return pipeline.Ended(a.Envelope, key, faultpoint.Now()), nil
+	failpoint.Reach("results stored", string(a.TraceID))
+	return pipeline.Ended(a.Envelope, key, failpoint.Now()), nil
 }

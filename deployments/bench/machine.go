@@ -1,95 +1,93 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // machine is what the figures were measured on.
 type machine struct {
-	cpu, kernel, system    string
-	cores                  int
-	memory                 uint64 // bytes
-	rabbitmq, minio        string // versions
-	loadBefore, loadAfter  string // of 1, 5 and 15 minutes
-	date                   time.Time
-	commit                 string
-	exiftool, libjpegTurbo string
+	hardware, programs, commit string
+	date                       time.Time
+	loadBefore, loadAfter      string // load average of 1, 5 and 15 minutes
 }
 
 func aboutMachine(ctx context.Context, root string) machine {
-	m := machine{cpu: "unknown", cores: runtime.NumCPU(), date: time.Now().UTC(), loadBefore: loadAverage()}
-	if info, err := os.Open("/proc/cpuinfo"); err == nil {
-		defer info.Close()
-		for lines := bufio.NewScanner(info); lines.Scan(); {
-			if name, model, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
-				m.cpu = strings.TrimSpace(model)
-				break
-			}
-		}
+	return machine{
+		date: time.Now().UTC(), commit: output(ctx, "git -C "+root+" describe --always --dirty"), loadBefore: loadAverage(ctx),
+		hardware: output(ctx, `. /etc/os-release
+			printf '%s, %s cores, %s GiB; %s, %s' "$(sed -n '/^model name/{s/.*: //p;q}' /proc/cpuinfo)" "$(nproc)" \
+				"$(awk '/^MemTotal/ { printf "%.0f", $2 / 2^20 }' /proc/meminfo)" "$PRETTY_NAME" "$(uname -sr)"`),
+		programs: "RabbitMQ " + version(ctx, "rabbitmq-server") + ", MinIO " + output(ctx, ". "+root+"/deployments/local/lib.sh && pinned minio"),
 	}
-	var info syscall.Sysinfo_t
-	if syscall.Sysinfo(&info) == nil {
-		m.memory = uint64(info.Totalram) * uint64(info.Unit) //nolint:unconvert // Totalram is of another size on 32 bits.
-	}
-	m.kernel = output(ctx, "uname", "-sr")
-	m.system = release()
-	m.rabbitmq = output(ctx, "dpkg-query", "-W", "-f", "${Version}", "rabbitmq-server")
-	m.exiftool = output(ctx, "exiftool", "-ver")
-	m.libjpegTurbo = output(ctx, "dpkg-query", "-W", "-f", "${Version}", "libjpeg-turbo-progs")
-	m.commit = output(ctx, "git", "-C", root, "describe", "--always", "--dirty")
-	m.minio = output(ctx, "bash", "-c", `. "$0" && pinned minio`, filepath.Join(root, "deployments", "local", "lib.sh"))
-	return m
 }
 
-// output is what a command prints, or "unknown".
-func output(ctx context.Context, name string, args ...string) string {
-	out, err := exec.CommandContext(ctx, name, args...).Output() //nolint:gosec // Commands of ours.
+// version returns that of a package of Debian.
+func version(ctx context.Context, name string) string {
+	return output(ctx, "dpkg-query -W -f '${Version}' "+name)
+}
+
+func loadAverage(ctx context.Context) string { return output(ctx, "cut -d ' ' -f 1-3 /proc/loadavg") }
+
+// output returns what a shell script prints, or "unknown".
+func output(ctx context.Context, script string) string {
+	out, err := exec.CommandContext(ctx, "bash", "-c", script).Output() //nolint:gosec // Scripts of ours.
 	if err != nil || len(out) == 0 {
 		return "unknown"
 	}
 	return strings.TrimSpace(string(out))
 }
 
-// variable is the value of a shell variable in a file.
-func variable(file, name string) string {
-	text, err := os.ReadFile(file)
-	if err == nil {
-		for line := range strings.Lines(string(text)) {
-			if value, ok := strings.CutPrefix(line, name+"="); ok {
-				return strings.TrimSpace(value)
-			}
+func (m machine) markdown() string {
+	return fmt.Sprintf("Measured on %s, commit %s: %s; %s; %s. Load average before %s, after %s.\n",
+		m.date.Format("2006-01-02 15:04 UTC"), m.commit, m.hardware, runtime.Version(), m.programs, m.loadBefore, m.loadAfter)
+}
+
+// ofEach reads a figure of each process of the system.
+func ofEach[T any](s *system, read func(procfs.Proc) (T, error)) (map[string]T, error) {
+	all := map[string]T{}
+	for _, name := range processes {
+		p, err := procfs.NewProc(s.pids[name])
+		if err == nil {
+			all[name], err = read(p)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return "unknown"
+	return all, nil
 }
 
-// release is the name of the operating system.
-func release() string {
-	return strings.Trim(variable("/etc/os-release", "PRETTY_NAME"), `"`)
+// spent returns the processor time, user and system, that the process and the children
+// that it has waited for have used so far.
+func spent(p procfs.Proc) (time.Duration, error) {
+	const tick = time.Second / 100 // USER_HZ, the same on every architecture that Go runs on
+	stat, err := p.Stat()
+	return tick * time.Duration(int(stat.UTime+stat.STime)+stat.CUTime+stat.CSTime), err
 }
 
-func loadAverage() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
+// forgetPeak makes the peak of the resident memory start again (see proc(5), clear_refs).
+func forgetPeak(p procfs.Proc) (struct{}, error) {
+	return struct{}{}, os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.PID), []byte("5"), 0)
+}
+
+// ownTime returns the processor time of this process and of the children that it has
+// waited for.
+func ownTime() time.Duration {
+	var sum time.Duration
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var used syscall.Rusage
+		if syscall.Getrusage(who, &used) == nil { // it fails for an unknown who only
+			sum += time.Duration(used.Utime.Nano() + used.Stime.Nano())
+		}
 	}
-	fields := strings.Fields(string(text))
-	return strings.Join(fields[:min(3, len(fields))], " ")
-}
-
-// markdown tells it, with what else was measured beside our own.
-func (m machine) markdown(others ...string) string {
-	servers := strings.Join(append([]string{"RabbitMQ " + m.rabbitmq, "MinIO " + m.minio}, others...), ", ")
-	return fmt.Sprintf("Measured on %s, commit %s: %s, %d cores, %.0f GiB; %s, %s; %s; %s. Load average before %s, after %s.\n",
-		m.date.Format("2006-01-02 15:04 UTC"), m.commit, m.cpu, m.cores, float64(m.memory)/(1<<30), m.system, m.kernel, runtime.Version(),
-		servers, m.loadBefore, m.loadAfter)
+	return sum
 }

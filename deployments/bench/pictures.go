@@ -3,10 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"image"
 	"image/jpeg"
 	"os"
 	"os/exec"
@@ -28,137 +27,63 @@ type picture struct {
 	width, height int
 }
 
-// wanted are the pictures to make of the photograph.
-var wanted = []struct {
-	name  string
-	width int
-	bytes int
-}{
-	{"2MP", 1888, 400e3},
-	{"12MP", 4620, 3000e3},
+// scaled is a copy of the photograph, in a JPEG quality that gives it the size
+// in bytes that is usual for its size in pixels.
+type scaled struct {
+	name           string
+	width, quality int
 }
 
-// The picture for fleets of analyzers is one whose description is next to no work.
-const (
-	smallWidth = 480
-	smallBytes = 16e3
+var (
+	wanted = []scaled{{"2MP", 1888, 53}, {"12MP", 4620, 77}}
+	// wantedSmall is for fleets of analyzers: describing it is next to no work.
+	wantedSmall = scaled{"small", 480, 1}
 )
 
-// makeSmall makes the small picture.
-func makeSmall(ctx context.Context, root string) (picture, error) {
-	whole, exif, err := readPhotograph(ctx, root)
-	if err != nil {
-		return picture{}, err
-	}
-	return scaledCopy(whole, exif, "small", smallWidth, smallBytes)
-}
-
-// readPhotograph decodes the photograph and gives its EXIF.
-func readPhotograph(ctx context.Context, root string) (image.Image, []byte, error) {
+// draw writes scaled copies of the photograph with its EXIF into the folder pictures;
+// and, where jpegtran is installed, the last as a progressive file as well.
+func (s *system) draw(ctx context.Context, all ...scaled) ([]picture, error) {
+	say("drawing the pictures")
 	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bep/imagemeta")
-	cmd.Dir, cmd.Env = filepath.Join(root, "analyzer"), append(os.Environ(), "GOWORK=off")
+	cmd.Dir, cmd.Env = filepath.Join(s.root, "analyzer"), append(os.Environ(), "GOWORK=off")
 	folder, err := cmd.Output()
 	if err != nil {
-		return nil, nil, fmt.Errorf("find the photograph's module: %w", err)
+		return nil, fmt.Errorf("find the photograph's module: %w", err)
 	}
 	original, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(folder)), photograph))
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the photograph: %w", err)
+		return nil, fmt.Errorf("read the photograph: %w", err)
 	}
 	whole, err := jpeg.Decode(bytes.NewReader(original))
 	if err != nil {
-		return nil, nil, fmt.Errorf("decode the photograph: %w", err)
+		return nil, fmt.Errorf("decode the photograph: %w", err)
 	}
-	exif, err := exifSegment(original)
-	return whole, exif, err
-}
-
-// scaledCopy is the photograph in another width, and about so many bytes.
-func scaledCopy(whole image.Image, exif []byte, name string, width, size int) (picture, error) {
-	scaled := imaging.Resize(whole, width, 0, imaging.CatmullRom)
-	p := picture{name: name, width: scaled.Rect.Dx(), height: scaled.Rect.Dy()}
-	var err error
-	p.data, err = encodeNear(scaled, exif, size)
-	return p, err
-}
-
-// makePictures writes scaled copies of the photograph into dir, in the quality
-// that comes nearest to their size in bytes, with the EXIF of the original; and, where
-// jpegtran is installed, the largest as a progressive file besides, for the decoders only.
-func makePictures(ctx context.Context, root, dir string) ([]picture, error) {
-	whole, exif, err := readPhotograph(ctx, root)
-	if err != nil {
-		return nil, err
+	// EXIF is the first segment: SOI, the marker of APP1, a length that counts itself.
+	soi, exif := original[:2], original[2:4+int(binary.BigEndian.Uint16(original[4:]))]
+	if !bytes.HasPrefix(exif[4:], []byte("Exif\x00")) {
+		return nil, errors.New("the photograph has no EXIF")
 	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("make folder of the pictures: %w", err)
-	}
-	var made []picture
-	for _, w := range wanted {
-		p, err := scaledCopy(whole, exif, w.name, w.width, w.bytes)
-		if err != nil {
-			return nil, err
+	var drawn []picture
+	file := ""
+	for _, w := range all {
+		m := imaging.Resize(whole, w.width, 0, imaging.CatmullRom)
+		var encoded bytes.Buffer
+		if err := jpeg.Encode(&encoded, m, &jpeg.Options{Quality: w.quality}); err != nil {
+			return nil, fmt.Errorf("encode picture: %w", err)
 		}
-		file := filepath.Join(dir, w.name+".jpg")
+		p := picture{name: w.name, data: bytes.Join([][]byte{soi, exif, encoded.Bytes()[len(soi):]}, nil), width: m.Rect.Dx(), height: m.Rect.Dy()}
+		file = filepath.Join(s.dir, "pictures", p.name+".jpg")
 		if err := os.WriteFile(file, p.data, 0o600); err != nil {
 			return nil, fmt.Errorf("write picture: %w", err)
 		}
-		made = append(made, p)
+		drawn = append(drawn, p)
 	}
 	if _, err := exec.LookPath("jpegtran"); err == nil {
-		largest := filepath.Join(dir, wanted[len(wanted)-1].name)
-		//nolint:gosec // Our own files.
-		out, err := exec.CommandContext(ctx, "jpegtran", "-progressive", "-copy", "all", "-outfile", largest+"-progressive.jpg", largest+".jpg").CombinedOutput()
+		progressive := strings.TrimSuffix(file, ".jpg") + "-progressive.jpg"
+		out, err := exec.CommandContext(ctx, "jpegtran", "-progressive", "-copy", "all", "-outfile", progressive, file).CombinedOutput() //nolint:gosec // Our own files.
 		if err != nil {
 			return nil, fmt.Errorf("jpegtran: %w: %s", err, out)
 		}
 	}
-	return made, nil
-}
-
-// encodeNear encodes the picture, 4:2:0 as photographs are, in the quality whose
-// size in bytes is nearest to the wanted one.
-func encodeNear(m image.Image, exif []byte, size int) ([]byte, error) {
-	var best []byte
-	for low, high := 1, 100; low <= high; {
-		quality := (low + high) / 2
-		var b bytes.Buffer
-		if err := jpeg.Encode(&b, m, &jpeg.Options{Quality: quality}); err != nil {
-			return nil, fmt.Errorf("encode picture: %w", err)
-		}
-		const start = 2 // bytes of the SOI marker, behind which EXIF belongs
-		data := append(append(bytes.Clone(b.Bytes()[:start]), exif...), b.Bytes()[start:]...)
-		if best == nil || abs(len(data)-size) < abs(len(best)-size) {
-			best = data
-		}
-		if len(data) > size {
-			high = quality - 1
-		} else {
-			low = quality + 1
-		}
-	}
-	return best, nil
-}
-
-func abs(n int) int { return max(n, -n) }
-
-// exifSegment is the APP1 segment of EXIF, marker included.
-func exifSegment(file []byte) ([]byte, error) {
-	for at := 2; at+10 < len(file) && file[at] == 0xff; {
-		next := at + 2 + int(file[at+2])<<8 + int(file[at+3])
-		if next > len(file) {
-			break
-		}
-		if file[at+1] == 0xe1 && bytes.HasPrefix(file[at+4:], []byte("Exif\x00")) {
-			return file[at:next], nil
-		}
-		at = next
-	}
-	return nil, errors.New("the photograph has no EXIF")
-}
-
-// element is the picture as an element of a batch.
-func (p picture) element() []byte {
-	text := append([]byte(`{"name":"`+p.name+`.jpg","base64":"`), base64.StdEncoding.AppendEncode(nil, p.data)...)
-	return append(text, `"}`...)
+	return drawn, nil
 }

@@ -10,40 +10,35 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
 
-// armed are the programs with their fault points, built once for all tests.
-type armed struct {
-	once sync.Once
-	dir  string
-	err  error
-}
-
-func (a *armed) build(t *testing.T) string {
-	t.Helper()
-	a.once.Do(func() {
-		if a.dir, a.err = os.MkdirTemp("", "imagebatch-armed-"); a.err == nil { //nolint:usetesting // It outlives the test that is first.
-			a.err = build(context.WithoutCancel(t.Context()), repository, a.dir, "faultpoints", "gateway", "analyzer", "processor", "standalone")
-		}
-	})
-	if a.err != nil {
-		t.Fatal(a.err)
+// programs builds the programs with their failpoints, once for all tests.
+var programs = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "imagebatch-armed-")
+	if err != nil {
+		return "", err
 	}
-	return a.dir
+	return dir, build(context.Background(), repository, dir, "./deployments/standalone")
+})
+
+// armed returns the folder of the programs.
+func armed(t *testing.T) string {
+	t.Helper()
+	dir, err := programs()
+	must(t, err)
+	built = dir
+	return dir
 }
 
 const repository = "../.."
 
-var programs armed
+var built string // the folder of the programs, which outlives the tests
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if programs.dir != "" {
-		_ = os.RemoveAll(programs.dir) // only disk space
-	}
+	_ = os.RemoveAll(built) // It only uses disk space.
 	os.Exit(code)
 }
 
@@ -51,34 +46,34 @@ func TestMain(m *testing.M) {
 // test's own: no other test's service takes its messages.
 func testServers(t *testing.T) *servers {
 	t.Helper()
-	s := &servers{ctlScript: os.Getenv("TEST_RABBITMQCTL"), ports: lanePorts(0, 1)}
-	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" || s.ctlScript == "" {
+	s := &servers{rabbitmqctl: os.Getenv("TEST_RABBITMQCTL")}
+	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" || s.rabbitmqctl == "" {
 		t.Skip("TEST_RABBITMQ_URL, TEST_RABBITMQCTL and TEST_S3_ENDPOINT are not set")
 	}
-	must(t, s.know(os.Getenv))
-	vhost := "chaos-" + strings.ToLower(t.Name())
-	s.broker = s.broker.ResolveReference(&url.URL{Path: "/" + vhost})
-	_, _ = s.ctl(t.Context(), "delete_vhost", vhost) // left by a run that was killed
+	must(t, s.use(os.Getenv))
+	s.vhost = "chaos-" + strings.ToLower(t.Name())
+	s.broker = s.broker.ResolveReference(&url.URL{Path: "/" + s.vhost})
+	_, _ = s.ctl(t.Context(), "delete_vhost", s.vhost) // left by a run that was killed
 	ctl := func(args ...string) {
 		if _, err := s.ctl(t.Context(), args...); err != nil {
 			t.Error(err)
 		}
 	}
-	ctl("add_vhost", vhost)
-	ctl("set_permissions", "--vhost", vhost, s.broker.User.Username(), ".*", ".*", ".*")
-	t.Cleanup(func() { ctl("delete_vhost", vhost) })
+	ctl("add_vhost", s.vhost)
+	ctl("set_permissions", "--vhost", s.vhost, s.broker.User.Username(), ".*", ".*", ".*")
+	t.Cleanup(func() { ctl("delete_vhost", s.vhost) })
 	return s
 }
 
-// start makes and starts the services of a run whose fault points are armed, on
+// start makes and starts the services of a run whose failpoints are armed, on
 // the servers of the test. The run's breaches are the test's errors.
 func start(t *testing.T, s *servers, names []string, env ...string) *run {
 	t.Helper()
-	r, err := newRun(t.Context(), s, programs.build(t), t.TempDir(), 1, setting{names: names}, env...)
+	r, err := newRun(t.Context(), &plan{number: 1, names: names}, s, armed(t), t.TempDir(), env...)
 	must(t, err)
 	t.Cleanup(func() {
-		must(t, r.close(context.WithoutCancel(t.Context())))
-		for _, b := range r.history.close() {
+		must(t, r.close(t.Context()))
+		for _, b := range r.breaches {
 			t.Error(b)
 		}
 		for _, p := range r.services {
@@ -88,30 +83,30 @@ func start(t *testing.T, s *servers, names []string, env ...string) *run {
 			}
 		}
 	})
-	_, _, err = r.pictures()
-	must(t, err)
 	must(t, r.startAll(t.Context()))
 	return r
 }
 
-// arm starts a service anew so that it dies at the fault point, once.
-func (r *run) arm(t *testing.T, service, point string) {
+// arm starts a service again so that it dies at the failpoint, once. It returns what
+// waits for that death and for the restart.
+func (r *run) arm(t *testing.T, service, point string) (revived func()) {
 	t.Helper()
 	p := r.services[service]
-	_ = p.end(syscall.SIGKILL) // killed is what it is to be
-	p.env = append(p.env, "FAULTPOINT="+point, "FAULTPOINT_ONCE="+filepath.Join(t.TempDir(), "dead"))
-	must(t, p.start())
+	p.kill()
+	p.env = append(p.env, "FAILPOINT="+point, "FAILPOINT_DETAIL=", "FAILPOINT_ONCE="+filepath.Join(t.TempDir(), "dead"))
+	before, _ := p.ends()
+	p.start()
 	must(t, p.awaitReady(t.Context()))
-}
-
-// revive waits until the service has died and starts it again.
-func (r *run) revive(t *testing.T, service string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	must(t, r.services[service].awaitEnd(ctx))
-	must(t, r.services[service].start())
-	must(t, r.services[service].awaitReady(ctx))
+	return func() {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		must(t, poll(ctx, 50*time.Millisecond, func() bool {
+			deaths, _ := p.ends()
+			return deaths > before
+		}))
+		must(t, p.awaitReady(ctx))
+	}
 }
 
 func must(t *testing.T, err error) {
@@ -121,9 +116,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestShippedBinariesHaveNoFaultPoints builds a service as `make build` does and
-// looks for what arms a fault point; the build with the tag has it.
-func TestShippedBinariesHaveNoFaultPoints(t *testing.T) {
+// TestShippedBinariesHaveNoFailpoints builds a service as `make build` does and
+// looks for what arms a failpoint; the build with the tag has it.
+func TestShippedBinariesHaveNoFailpoints(t *testing.T) {
 	shipped := filepath.Join(t.TempDir(), "bin")
 	must(t, os.Mkdir(shipped, 0o750))
 	cmd := exec.CommandContext(t.Context(), "make", "-n", "build")
@@ -138,7 +133,7 @@ func TestShippedBinariesHaveNoFaultPoints(t *testing.T) {
 	if strings.Contains(string(dockerfile), "tags") {
 		t.Error("the Dockerfile sets build tags")
 	}
-	for dir, want := range map[string]bool{shipped: false, programs.build(t): true} {
+	for dir, want := range map[string]bool{shipped: false, armed(t): true} {
 		if dir == shipped {
 			cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", filepath.Join(dir, "analyzer"), "./cmd/analyzer")
 			cmd.Dir = filepath.Join(repository, "analyzer")
@@ -149,8 +144,8 @@ func TestShippedBinariesHaveNoFaultPoints(t *testing.T) {
 		}
 		binary, err := os.ReadFile(filepath.Join(dir, "analyzer"))
 		must(t, err)
-		if got := bytes.Contains(binary, []byte("FAULTPOINT")); got != want {
-			t.Errorf("%s has fault points: %t, want %t", dir, got, want)
+		if got := bytes.Contains(binary, []byte("FAILPOINT")); got != want {
+			t.Errorf("%s has failpoints: %t, want %t", dir, got, want)
 		}
 	}
 }
@@ -161,16 +156,16 @@ func (r *run) job(t *testing.T, id string) *jobAnswer {
 	ctx, cancel := context.WithTimeout(t.Context(), endTime+fetchTime)
 	defer cancel()
 	last, now := new(jobAnswer), new(jobAnswer)
-	if err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		_, body, err := get(ctx, r.gateway(0).url("/api/v1/batch/"+id))
-		if now = new(jobAnswer); err != nil || json.Unmarshal(body, now) != nil || now.JobID != id {
-			return false, nil
+	if err := poll(ctx, 50*time.Millisecond, func() bool {
+		a, err := get(ctx, r.gateway(0).url("/api/v1/batch/"+id))
+		if now = new(jobAnswer); err != nil || json.Unmarshal(a.body, now) != nil || now.JobID != id {
+			return false
 		}
 		for _, c := range contradictions(last, now) {
 			t.Errorf("job %s: %s", id, c)
 		}
 		last = now
-		return ended(now.Status), nil
+		return ended(now.Status)
 	}); err != nil {
 		t.Fatalf("job %s has not ended: %v: %+v", id, err, now)
 	}

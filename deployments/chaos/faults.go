@@ -2,229 +2,313 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// fault is one way in which the world goes wrong. do makes it happen as the blow
-// says, and has healed it when it returns.
+// fault is one kind of trouble.
 type fault struct {
 	name   string
-	weight int
-	longer time.Duration // added to the time
-	do     func(ctx context.Context, r *run, b blow) error
+	weight int           // how often a seed draws it
+	longer time.Duration // added to the duration, at most
+	do     harm
 }
 
-// faults are those that may happen here to a service and to a server.
-func (r *run) faults() (onServices, onServers []fault) {
-	onServices = slices.Concat(processFaults, wireFaults)
-	if r.strict {
-		return onServices, storageFaults
-	}
-	onServers = slices.Concat(brokerFaults, storageFaults, messageFaults)
-	if r.postgres {
-		onServers = append(onServers, databaseFaults...)
-	}
-	if r.disk != nil {
-		onServices = append(onServices, diskFaults...)
-	}
-	if r.retention == 0 || !r.postgres {
-		// With a short retention and two gateways of which one has a wrong clock, the
-		// other one rightly finds that jobs have been over for an hour.
-		onServices = append(onServices, clockFaults...)
-	}
-	return onServices, onServers
-}
-
-// processFaults happen to a service itself.
-var processFaults = []fault{
-	{"kill -9", 4, 0, func(ctx context.Context, r *run, b blow) error {
-		p := r.services[b.victim]
-		_ = p.end(syscall.SIGKILL) // killed is what it is to be
-		pause(ctx, b.lasts/2)
-		return p.start()
-	}},
-	{"terminated", 2, 0, func(ctx context.Context, r *run, b blow) error {
-		p := r.services[b.victim]
-		if !p.alive(ctx) {
-			return fmt.Errorf("%s has not begun yet", b.victim) // the signal itself would end it
-		}
-		if err := p.end(syscall.SIGTERM); err != nil && !strings.Contains(err.Error(), "killed") {
-			r.history.breach("%s after SIGTERM: %v", b.victim, err)
-		}
-		pause(ctx, b.lasts/4)
-		return p.start()
-	}},
-	{"paused", 2, 2 * time.Second, func(ctx context.Context, r *run, b blow) error {
-		r.services[b.victim].signal(syscall.SIGSTOP)
-		pause(ctx, b.lasts)
-		r.services[b.victim].signal(syscall.SIGCONT)
-		return nil
-	}},
-	{"killed at a point", 4, 2 * time.Second, func(ctx context.Context, r *run, b blow) error {
-		return r.hitAtPoint(ctx, b, "KILL")
-	}},
-	{"paused at a point", 3, 2 * time.Second, func(ctx context.Context, r *run, b blow) error {
-		return r.hitAtPoint(ctx, b, "STOP")
-	}},
-}
-
-// brokerFaults happen to the broker. The victim is a queue.
-var brokerFaults = []fault{
-	{"broker kill -9", 3, 0, func(ctx context.Context, r *run, b blow) error {
-		return r.downAndUp(ctx, "kill", "rabbitmq", b.lasts)
-	}},
-	{"broker stopped", 2, 0, func(ctx context.Context, r *run, b blow) error {
-		return r.downAndUp(ctx, "stop", "rabbitmq", b.lasts)
-	}},
-	{"broker wiped", 2, 0, func(ctx context.Context, r *run, _ blow) error {
-		return r.servers.wipe(ctx)
-	}},
-	{"connections closed", 2, 0, func(ctx context.Context, r *run, _ blow) error {
-		_, err := r.servers.ctl(ctx, "close_all_connections", "chaos")
-		return err
-	}},
-	{"memory alarm", 1, 3 * time.Second, func(ctx context.Context, r *run, b blow) error {
-		return r.alarm(ctx, b.lasts, "set_vm_memory_high_watermark", "absolute", "1000")
-	}},
-	{"disk alarm", 1, 3 * time.Second, func(ctx context.Context, r *run, b blow) error {
-		return r.alarm(ctx, b.lasts, "set_disk_free_limit", "1000000GB")
-	}},
-	{"queue deleted", 3, 0, func(ctx context.Context, r *run, b blow) error {
-		_, err := r.servers.ctl(ctx, "delete_queue", b.victim)
-		return err
-	}},
-}
-
-// storageFaults happen to the object storage.
-var storageFaults = []fault{
-	{"storage kill -9", 2, 0, func(ctx context.Context, r *run, b blow) error {
-		return r.downAndUp(ctx, "kill", "minio", b.lasts)
-	}},
-	{"storage stopped", 1, 0, func(ctx context.Context, r *run, b blow) error {
-		return r.downAndUp(ctx, "stop", "minio", b.lasts)
-	}},
-	{"storage paused", 2, 3 * time.Second, func(ctx context.Context, r *run, b blow) error {
-		return r.stopAndGo(ctx, "minio", b.lasts)
-	}},
-	{"storage in trouble", 4, 4 * time.Second, func(ctx context.Context, r *run, b blow) error {
-		r.storage.trouble(0.3, storageModes...)
-		pause(ctx, b.lasts)
-		r.storage.heal()
-		return nil
-	}},
-	{"storage away", 2, 3 * time.Second, func(ctx context.Context, r *run, b blow) error {
-		r.storage.trouble(1, "reset")
-		pause(ctx, b.lasts)
-		r.storage.heal()
-		return nil
-	}},
-}
-
-// databaseFaults happen to PostgreSQL.
-var databaseFaults = []fault{
-	{"database kill -9", 3, 0, func(ctx context.Context, r *run, b blow) error {
-		return r.downAndUp(ctx, "kill", "postgres", b.lasts)
-	}},
-	{"database stopped", 2, 0, func(ctx context.Context, r *run, b blow) error {
-		return r.downAndUp(ctx, "stop", "postgres", b.lasts)
-	}},
-	{"database paused", 3, 3 * time.Second, func(ctx context.Context, r *run, b blow) error {
-		return r.stopAndGo(ctx, "postgres", b.lasts)
-	}},
-	{"database sessions ended", 3, 0, func(ctx context.Context, r *run, _ blow) error {
-		return r.servers.endSessions(ctx, r.database())
-	}},
-}
-
-// doomed are the queues that may be deleted: every kind that holds open work.
-var doomed = []string{
-	"image_upload", "metadata_generated", "image_processed", "image_upload.suspect", "metadata_generated.retry.1s", "dead_results",
-}
+// harm causes the trouble of a blow. It lasts until undo is called; without an undo
+// it is over when harm returns. An error of harm means that the blow missed.
+type harm func(ctx context.Context, r *run, b blow) (undo func() error, err error)
 
 // blow is one fault of a plan.
 type blow struct {
 	fault  fault
-	victim string
-	pause  time.Duration // before it
+	victim string        // a service or a queue
+	at     time.Duration // the earliest start, after the start of the load
+	pause  time.Duration // before the start
 	lasts  time.Duration
-	draw   *rand.Rand // what else there is to choose
+	draw   *rand.Rand // for the choices that the harm makes
 }
 
 func (b blow) String() string {
 	return fmt.Sprintf("%s %s %.1fs", b.fault.name, b.victim, b.lasts.Seconds())
 }
 
-// planBlows draws count faults, to be dealt one after the other.
-func planBlows(random *rand.Rand, faults []fault, victims []string, count int) []blow {
-	total := 0
-	for _, f := range faults {
-		total += f.weight
+var processFaults = []fault{
+	{"kill -9", 4, 0, signalled(syscall.SIGKILL)},
+	{"terminated", 2, 0, signalled(syscall.SIGTERM)},
+	{"paused", 2, 2 * time.Second, paused},
+	{"killed at a point", 4, 2 * time.Second, atPoint("KILL")},
+	{"paused at a point", 3, 2 * time.Second, atPoint("STOP")},
+}
+
+// lineFaults affect the line between a service and the broker, the storage or the
+// database.
+var lineFaults = []fault{
+	{"line slow", 1, time.Second, toxic("latency", map[string]int{"latency": 80, "jitter": 40})},
+	{"line narrow", 1, time.Second, toxic("bandwidth", map[string]int{"rate": 48})}, // kB per second
+	{"line dead", 2, 3 * time.Second, toxic("timeout", map[string]int{"timeout": 0})},
+	{"line reset", 2, 0, toxic("reset_peer", map[string]int{"timeout": 0})},
+	{"line away", 2, 0, line((*wire).away)},
+	{"line cut", 2, 0, line((*wire).cut)},
+	// The server learns late that the service is dead, and keeps what it held.
+	{"line slow to close", 2, 2 * time.Second, func(ctx context.Context, r *run, b blow) (func() error, error) {
+		undo, err := toxic("slow_close", map[string]int{"delay": int(b.lasts.Milliseconds())})(ctx, r, b)
+		r.services[b.victim].restart()
+		return undo, err
+	}},
+}
+
+var brokerFaults = []fault{
+	{"broker kill -9", 3, 0, commands("kill rabbitmq", "start rabbitmq")},
+	{"broker stopped", 2, 0, commands("stop rabbitmq", "start rabbitmq")},
+	{"broker wiped", 2, 0, commands("wipe rabbitmq", "start rabbitmq")},
+	{"connections closed", 2, 0, commands("rabbitmqctl close_all_connections chaos", "")},
+	{"memory alarm", 1, 3 * time.Second, commands("rabbitmqctl set_vm_memory_high_watermark absolute 1000", "rabbitmqctl set_vm_memory_high_watermark 0.4")},
+	{"disk alarm", 1, 3 * time.Second, commands("rabbitmqctl set_disk_free_limit 1000000GB", "rabbitmqctl set_disk_free_limit 200MB")},
+	{"queue deleted", 3, 0, commands("rabbitmqctl delete_queue VICTIM", "")},
+}
+
+// doomedQueues are the victims of "queue deleted": every kind of queue that holds
+// open work.
+var doomedQueues = []string{
+	"image_upload", "metadata_generated", "image_processed", "image_upload.suspect", "metadata_generated.retry.1s", "dead_results",
+}
+
+var storageFaults = []fault{
+	{"storage kill -9", 2, 0, commands("kill minio", "start minio")},
+	{"storage stopped", 1, 0, commands("stop minio", "start minio")},
+	{"storage paused", 2, 3 * time.Second, commands("pause minio", "resume minio")},
+	{"storage in trouble", 4, 4 * time.Second, trouble(0.3, "500", "503", "slow", "reset", "reset after", "truncated", "short")},
+	{"storage away", 2, 3 * time.Second, trouble(1, "reset")},
+}
+
+var databaseFaults = []fault{
+	{"database kill -9", 3, 0, commands("kill postgres", "start postgres")},
+	{"database stopped", 2, 0, commands("stop postgres", "start postgres")},
+	{"database paused", 3, 3 * time.Second, commands("pause postgres", "resume postgres")},
+	{"database sessions ended", 3, 0, func(ctx context.Context, r *run, _ blow) (func() error, error) {
+		return nil, r.servers.sql(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'chaos'")
+	}},
+}
+
+var clockFaults = []fault{
+	{"clock an hour fast", 2, 2 * time.Second, wrongClock("1h")},
+	{"clock an hour slow", 2, 2 * time.Second, wrongClock("-1h")},
+}
+
+// faults returns the faults that a seed draws from.
+func (p *plan) faults() (onServices, onServers []fault) {
+	onServices = slices.Concat(processFaults, lineFaults)
+	if p.strict {
+		return onServices, storageFaults
 	}
-	var list []blow
-	for range count {
-		b := blow{
-			victim: victims[random.IntN(len(victims))],
-			pause:  time.Duration(200+random.IntN(1200)) * time.Millisecond,
-			lasts:  time.Duration(300+random.IntN(2200)) * time.Millisecond,
-			draw:   rand.New(rand.NewPCG(random.Uint64(), 0)),
+	onServers = append(slices.Concat(brokerFaults, storageFaults), fault{"messages meddled with", 5, 2 * time.Second, meddle})
+	if p.postgres {
+		onServers = append(onServers, databaseFaults...)
+	}
+	if p.smallDisk {
+		onServices = append(onServices, fault{"disk full", 3, 2 * time.Second, fullDisk})
+	}
+	if p.retention == 0 || !p.postgres {
+		// With a short retention and two gateways, the one with the right clock would
+		// correctly delete jobs that ended an hour ago by the wrong clock of the other.
+		onServices = append(onServices, clockFaults...)
+	}
+	return onServices, onServers
+}
+
+// deal deals the blows, one after the other, and counts those that hit. One may miss
+// because another has the same victim. It returns an error when the trouble does not
+// end, or when a blow that must hit misses.
+func (r *run) deal(ctx context.Context, blows []blow) error {
+	start := time.Now()
+	for _, b := range blows {
+		pause(ctx, max(b.pause, time.Until(start.Add(b.at))))
+		if ctx.Err() != nil {
+			return nil
 		}
-		at := random.IntN(total)
-		for _, b.fault = range faults {
-			if at -= b.fault.weight; at < 0 {
-				break
+		r.note("fault", b.String(), "begin")
+		undo, missed := b.fault.do(ctx, r, b)
+		if undo != nil {
+			if missed == nil {
+				pause(ctx, b.lasts)
+			}
+			if err := undo(); err != nil {
+				return fmt.Errorf("end %s: %w", b, err)
 			}
 		}
-		b.lasts += time.Duration(random.Int64N(int64(b.fault.longer) + 1))
-		list = append(list, b)
-	}
-	return list
-}
-
-// deal deals the blows, one after the other. One that cannot be dealt, because
-// another has its victim at that moment, is not counted.
-func (r *run) deal(ctx context.Context, blows []blow, dealt func(kind string)) {
-	for _, b := range blows {
-		pause(ctx, b.pause)
-		if ctx.Err() != nil {
-			return
+		r.note("fault", b.String(), "end", missed)
+		if missed == nil {
+			r.count("faults", 1)
+			r.count(b.fault.name, 1)
+		} else if r.exact {
+			return fmt.Errorf("%s missed: %w", b, missed)
 		}
-		r.history.note("fault", b.String(), "begin", nil)
-		if err := b.fault.do(ctx, r, b); err != nil {
-			r.history.note("fault", b.String(), "failed", err.Error())
-			continue
+	}
+	return nil
+}
+
+// signalled ends a service with the signal.
+func signalled(s syscall.Signal) harm {
+	return func(ctx context.Context, r *run, b blow) (func() error, error) {
+		p := r.services[b.victim]
+		if s == syscall.SIGTERM {
+			// It must have started to handle the signal.
+			if err := p.await(ctx, "/healthz", startTime); err != nil {
+				return nil, err
+			}
 		}
-		r.history.note("fault", b.String(), "end", nil)
-		dealt(b.fault.name)
+		if err := p.end(s); err != nil && !strings.Contains(err.Error(), "killed") {
+			r.breach("%s after signal %s: %v", b.victim, s, err)
+		}
+		return func() error { p.start(); return nil }, nil
 	}
 }
 
-func (r *run) downAndUp(ctx context.Context, how, server string, lasts time.Duration) error {
-	if err := r.servers.run(ctx, how, server); err != nil {
-		return err
-	}
-	pause(ctx, lasts)
-	return r.servers.run(ctx, "start", server)
+// paused stops a service.
+func paused(_ context.Context, r *run, b blow) (func() error, error) {
+	p := r.services[b.victim]
+	p.signal(syscall.SIGSTOP)
+	return func() error { p.signal(syscall.SIGCONT); return nil }, nil
 }
 
-func (r *run) stopAndGo(ctx context.Context, server string, lasts time.Duration) error {
-	if err := r.servers.signal(server, syscall.SIGSTOP); err != nil {
-		return err
+// signalWorkers signals all services but the gateways.
+func (r *run) signalWorkers(s syscall.Signal) {
+	for name, p := range r.services {
+		if programOf(name) != "gateway" {
+			p.signal(s)
+		}
 	}
-	pause(ctx, lasts)
-	return r.servers.signal(server, syscall.SIGCONT)
 }
 
-// alarm makes the broker find that it has too little of something.
-func (r *run) alarm(ctx context.Context, lasts time.Duration, command ...string) error {
-	r.alarmed = true
-	if _, err := r.servers.ctl(ctx, command...); err != nil {
-		return err
+// commands causes the trouble by one command and ends it by another.
+func commands(do, undo string) harm {
+	return func(ctx context.Context, r *run, b blow) (func() error, error) {
+		call := func(line string) error { return r.servers.call(ctx, strings.Replace(line, "VICTIM", b.victim, 1)) }
+		if undo == "" {
+			return nil, call(do)
+		}
+		return func() error { return call(undo) }, call(do)
 	}
-	pause(ctx, lasts)
-	return r.servers.noAlarms(ctx)
+}
+
+// trouble makes requests to the storage fail at the rate.
+func trouble(rate float64, modes ...string) harm {
+	return func(_ context.Context, r *run, _ blow) (func() error, error) {
+		r.storage.trouble(rate, modes...)
+		return func() error { r.storage.trouble(0); return nil }, nil
+	}
+}
+
+// line affects the line from the victim to one of its servers.
+func line(change func(*wire) error) harm {
+	return func(_ context.Context, r *run, b blow) (func() error, error) {
+		to := slices.Sorted(maps.Keys(r.wires[b.victim]))
+		chosen := to[b.draw.IntN(len(to))]
+		r.note("fault", b.String(), "line to ", chosen)
+		// Connections that hang in a wire end with the death of the service.
+		loosen := func(err error) error {
+			if errors.Is(err, errStuck) {
+				r.note("fault", "kill -9 "+b.victim, err)
+				r.services[b.victim].restart()
+				return nil
+			}
+			return err
+		}
+		w := r.wires[b.victim][chosen]
+		return func() error { return loosen(w.heal()) }, loosen(change(w))
+	}
+}
+
+func toxic(kind string, attributes map[string]int) harm {
+	return line(func(w *wire) error { return w.toxic(kind, attributes) })
+}
+
+// wrongClock sets the clock of the victim.
+func wrongClock(by string) harm {
+	return func(_ context.Context, r *run, b blow) (func() error, error) {
+		clock := r.path(b.victim, "clock")
+		return func() error { return os.Remove(clock) }, os.WriteFile(clock, []byte(by), 0o600)
+	}
+}
+
+// points are the failpoints of each program, in the order of the data flow.
+var points = map[string][]string{
+	"gateway": {
+		"batch reserved", "inline image stored", "job created", "fetch begun", "fetched image stored", "fetched image noted",
+		"uploads published", "uploads marked sent", "image_processed delivered", "result settled", "watchers told",
+		"image_processed published", "image_processed acked",
+	},
+	"analyzer":  {"image_upload delivered", "analysis", "image_upload published", "image_upload acked"},
+	"processor": {"metadata_generated delivered", "result stored", "results stored", "metadata_generated published", "metadata_generated acked"},
+	"retention": {"jobs hidden", "originals deleted", "originals forgotten"}, // of the gateway
+}
+
+// atPoint orders the victim to kill or stop itself at one of its failpoints. It
+// fails when the victim does not reach that point in time.
+func atPoint(verb string) harm {
+	return func(ctx context.Context, r *run, b blow) (func() error, error) {
+		list := points[programOf(b.victim)]
+		if r.retention > 0 && programOf(b.victim) == "gateway" {
+			list = slices.Concat(points["retention"], list)
+		}
+		point := list[b.draw.IntN(len(list))]
+		r.note("fault", b.String(), "at", point)
+		order := r.path(b.victim, "order")
+		if err := os.WriteFile(order, []byte(verb+" "+point), 0o600); err != nil {
+			return nil, err
+		}
+		wait, cancel := context.WithTimeout(ctx, 2*time.Second+b.lasts)
+		defer cancel()
+		if err := poll(wait, 20*time.Millisecond, func() bool {
+			_, err := os.Stat(order)
+			return errors.Is(err, os.ErrNotExist)
+		}); err != nil && os.Remove(order) == nil {
+			return nil, fmt.Errorf("%s did not reach %q", b.victim, point)
+		}
+		if verb == "STOP" {
+			return paused(ctx, r, b)
+		}
+		return nil, nil // It is restarted.
+	}
+}
+
+// restart restarts the victim as a deployment does.
+func restart(ctx context.Context, r *run, b blow) (func() error, error) {
+	undo, err := signalled(syscall.SIGTERM)(ctx, r, b)
+	if err != nil {
+		return nil, err
+	}
+	return nil, errors.Join(undo(), r.services[b.victim].awaitReady(ctx))
+}
+
+// longOutage makes the storage unavailable as soon as all batches are accepted, and
+// only then resumes the workers.
+func longOutage(ctx context.Context, r *run, b blow) (func() error, error) {
+	accepting, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	if err := poll(accepting, 20*time.Millisecond, func() bool { return len(r.records()) == outageBatches }); err != nil {
+		return nil, fmt.Errorf("%d of %d batches were accepted: %w", len(r.records()), outageBatches, err)
+	}
+	defer r.signalWorkers(syscall.SIGCONT)
+	return trouble(1, "reset", "503", "500")(ctx, r, b)
+}
+
+// beheaded is the name of the fault behead.
+const beheaded = "queue without a leader"
+
+// behead removes the leader of a queue for good and then resumes the workers. All
+// connections end, as in the death of a broker that loses a leader.
+func behead(ctx context.Context, r *run, b blow) (func() error, error) {
+	defer r.signalWorkers(syscall.SIGCONT)
+	if err := r.servers.behead(ctx, b.victim); err != nil {
+		return nil, err
+	}
+	return nil, r.servers.call(ctx, "rabbitmqctl close_all_connections chaos")
 }

@@ -1,190 +1,394 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
+	"image"
 	"net/http"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/objectstore/s3store"
 )
 
-// judge holds everything that must be true after a run.
-func (r *run) judge(ctx context.Context, o *outcome, base map[string]resources, healed time.Time) error {
-	limit, cancel := context.WithTimeout(ctx, r.endBound())
+// judge checks everything that must be true after a run. base is what the services
+// held before the load.
+func (r *run) judge(ctx context.Context, base map[string]float64, healed time.Time) (err error) {
+	limit, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
-	for _, name := range r.names {
-		if err := r.services[name].awaitReady(limit); err != nil {
-			r.history.breach("after the faults: %v", err)
-		}
+	if err := r.startAll(limit); err != nil {
+		r.breach("after the faults: %v", err)
 	}
-	step := func(name string) { r.history.note("judge", name, "", nil) }
-	step("all ended")
 	jobs := r.allEnded(limit)
-	r.count(o, jobs, healed)
-	step("at rest")
+	r.compare(jobs, healed)
 	r.atRest(limit)
 	if r.poison > 0 {
-		step("dead letters")
-		r.deadLetters(limit, jobs)
+		r.deadLetters(limit)
 	}
-	step("objects")
 	r.objects(ctx, jobs)
-	step("after a restart")
 	r.afterRestart(ctx, jobs)
-	step("settled")
 	r.settled(ctx, base)
-	step("over")
 	for _, name := range r.names {
-		for _, fall := range r.services[name].fallen() {
-			r.history.breach("%s", fall)
+		_, falls := r.services[name].ends()
+		for _, fall := range falls {
+			r.breach("%s", fall)
 		}
-		complaint, err := r.services[name].complaints()
-		if err != nil {
-			return err
-		}
-		if complaint != "" {
-			r.history.breach("%s", complaint)
+		text, unread := os.ReadFile(r.services[name].log)
+		err = errors.Join(err, unread)
+		for _, word := range []string{"DATA RACE", "panic:", "fatal error:"} {
+			if at := bytes.Index(text, []byte(word)); at >= 0 {
+				r.breach("log of %s: %.300s", name, text[at:])
+			}
 		}
 	}
-	var twice []string
-	o.requestsBroken, twice = r.storage.figures()
-	for _, path := range twice {
-		r.history.breach("object %s was stored with different bytes", path)
+	r.storage.mu.Lock()
+	defer r.storage.mu.Unlock()
+	for _, path := range r.storage.twice {
+		r.breach("object %s was stored with different bytes", path)
 	}
-	o.duplicated += len(twice)
-	o.refused = r.refused
-	return ctx.Err()
+	r.count("duplicated", len(r.storage.twice))
+	r.count("broken", r.storage.broken)
+	return errors.Join(err, ctx.Err())
 }
 
-// list is the whole list of jobs as one of the gateways tells it.
-func (r *run) list(ctx context.Context, at int) ([]jobAnswer, error) {
-	status, body, err := get(ctx, r.gateway(at).url("/api/v1/batch"))
-	if err != nil {
-		return nil, err
+// expect polls until check returns no problem. If ctx ends first, the last problem
+// is a breach.
+func (r *run) expect(ctx context.Context, check func() (problem string)) {
+	last := ""
+	if err := poll(ctx, 500*time.Millisecond, func() bool {
+		problem := check()
+		if ctx.Err() == nil || last == "" { // A check that ctx ended shows nothing.
+			last = problem
+		}
+		return problem == ""
+	}); err != nil {
+		r.breach("%.2000s", last)
 	}
-	var list struct {
-		Jobs []jobAnswer `json:"jobs"`
-	}
-	if err := json.Unmarshal(body, &list); status != http.StatusOK || err != nil {
-		return nil, fmt.Errorf("list answers %d: %.200s: %w", status, body, err)
-	}
-	return list.Jobs, nil
 }
 
-// allEnded waits until no job in the list is open, and gives the jobs of the run
-// as they ended: those in the list, and those that retention took before.
+// allEnded waits until no job in the list is open, and returns the jobs of the run
+// as they ended: those in the list, and those that retention deleted before.
 func (r *run) allEnded(ctx context.Context) map[string]*jobAnswer {
 	jobs := map[string]*jobAnswer{}
-	r.mu.Lock()
-	maps.Copy(jobs, r.ends)
-	r.mu.Unlock()
-	last := "no list"
-	err := poll(ctx, 300*time.Millisecond, func() (bool, error) {
-		list, err := r.list(ctx, 0)
-		if err != nil {
-			last = err.Error()
-			return false, nil
+	for id, rec := range r.records() {
+		if rec.end != nil {
+			jobs[id] = rec.end
 		}
-		open := 0
+	}
+	r.expect(ctx, func() (problem string) {
+		list, err := r.list(ctx, 0, "")
+		if err != nil {
+			return err.Error()
+		}
 		for i := range list {
 			jobs[list[i].JobID] = &list[i]
 			if !ended(list[i].Status) {
-				open++
-				last = fmt.Sprintf("job %s: %+v", list[i].JobID, list[i])
+				problem = fmt.Sprintf("job %s is open %s after the last fault: %+v", list[i].JobID, r.limit+fetchTime, list[i])
 			}
 		}
-		return open == 0, nil
+		return problem
 	})
-	if err != nil {
-		r.history.breach("jobs are open %s after the last fault: %.2000s", r.endBound()+fetchTime, last)
-	}
 	return jobs
 }
 
-// count holds the jobs against what was sent, and fills in the figures.
-func (r *run) count(o *outcome, jobs map[string]*jobAnswer, healed time.Time) {
-	accepted := r.ledger.accepted()
-	for id, b := range accepted {
-		j := jobs[id]
-		if j == nil || !ended(j.Status) {
-			o.lost += len(b.images)
-			if j == nil {
-				r.history.breach("job %s was accepted and is gone", id)
-			}
-		}
-	}
+// compare compares the jobs with what was sent, and counts them.
+func (r *run) compare(jobs map[string]*jobAnswer, healed time.Time) {
 	for id, j := range jobs {
-		o.jobs++
-		if j.RetryOf != "" {
-			o.retried++
-		}
-		o.images += j.TotalImages
-		b, _ := r.ledger.owner(j)
-		if b == nil {
-			r.history.breach("job %s is nobody's: %+v", id, j)
-			continue
-		}
-		if len(b.images) != j.TotalImages {
-			r.history.breach("job %s has %d images of %d", id, j.TotalImages, len(b.images))
-			continue
-		}
-		r.count1(o, j, b)
-	}
-	for id := range r.ledger.cancelled {
-		if j := jobs[id]; j != nil && j.Status != "cancelled" {
-			r.history.breach("job %s was cancelled with 200 and ended as %s", id, j.Status)
+		r.count("jobs", 1)
+		r.count("images", j.TotalImages)
+		if b := r.owner(j); b == nil || len(b.images) != j.TotalImages {
+			r.breach("job %s has images that no client sent: %+v", id, j)
+		} else {
+			r.compareImages(j, b)
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for id, at := range r.endedAt {
-		from := healed
-		if accepted := r.since[id]; accepted.After(from) {
-			from = accepted // a retry of what ended after the last fault
+	for id, rec := range r.records() {
+		j := jobs[id]
+		if rec.batch != nil && (j == nil || !ended(j.Status)) {
+			r.count("lost", len(rec.batch.images))
 		}
-		o.longest = max(o.longest, at.Sub(from))
-		if at.Sub(from) > r.endBound()+fetchTime {
-			r.history.breach("job %s ended %s after the last fault", id, at.Sub(from))
+		if j == nil {
+			r.breach("job %s was accepted and is gone", id)
+			continue
 		}
-		seen := r.folds[id]
-		if seen == nil && r.retention == 0 {
-			r.history.breach("no watcher of %s saw its job_complete", id)
+		if rec.cancelled && j.Status != "cancelled" {
+			r.breach("job %s was cancelled with 200 and ended as %s", id, j.Status)
 		}
-		for i, told := range seen {
-			is := jobs[id].Images[i]
-			if told.Status != is.Status || told.ProcessedPath != is.ProcessedPath || told.Error != is.Error || told.TraceID != is.TraceID {
-				r.history.breach("job %s: a watcher was told %+v, and it is %+v", id, told, is)
+		if rec.ended.IsZero() {
+			continue // No client followed it.
+		}
+		// A retry of a job that ended after the last fault is accepted even later.
+		took := min(rec.ended.Sub(healed), rec.ended.Sub(rec.accepted))
+		if r.figures[longest] = max(r.figures[longest], int(took.Milliseconds())); took > r.limit+fetchTime {
+			r.breach("job %s ended %s after the last fault", id, took)
+		}
+		if rec.told == nil && r.retention == 0 {
+			r.breach("no watcher of %s got its job_complete", id)
+		}
+		for i, told := range rec.told {
+			if is := j.Images[i]; told.Status != is.Status || told.ProcessedPath != is.ProcessedPath || told.Error != is.Error || told.TraceID != is.TraceID {
+				r.breach("job %s: a watcher was told %+v, and GET returns %+v", id, told, is)
 			}
 		}
 	}
 }
 
-// count1 holds one job's images against what they were sent as.
-func (r *run) count1(o *outcome, j *jobAnswer, b *batch) {
+// compareImages compares the images of a job with what was sent.
+func (r *run) compareImages(j *jobAnswer, b *batch) {
 	traces := map[string]bool{}
 	for i, img := range j.Images {
 		src := b.images[i]
 		if traces[img.TraceID] {
-			o.duplicated++
-			r.history.breach("job %s: trace id %s twice", j.JobID, img.TraceID)
+			r.count("duplicated", 1)
+			r.breach("job %s: trace ID %s twice", j.JobID, img.TraceID)
 		}
 		traces[img.TraceID] = true
-		if img.Status == "completed" {
-			o.completed++
-		} else {
-			o.failed++
-		}
+		r.count(img.Status, 1)
 		if img.ErrorCode == "cancelled" && j.Status == "cancelled" && b.cancel > 0 {
-			o.cancelled++
 			continue
 		}
 		if strings.HasSuffix(src.name, poisonName) {
-			o.poison++
+			r.count("poison", 1)
 		}
-		if want := map[bool]string{true: "completed", false: "failed"}[src.code == ""]; ended(img.Status) && (img.Status != want || img.ErrorCode != src.code) {
-			r.history.breach("job %s: image %d (%s) ended as %s %s (%s), not as %s %s", j.JobID, i, src.name, img.Status, img.ErrorCode, img.Error, want, src.code)
+		if ended(img.Status) && ((img.Status == "completed") != (src.code == "") || img.ErrorCode != src.code) {
+			r.breach("job %s: image %s ended as %+v, want error code %q", j.JobID, src.name, img, src.code)
 		}
 	}
+}
+
+// atRest checks that no image is open, the outbox is empty, and the queues are empty
+// except for the dead letters of poison.
+func (r *run) atRest(ctx context.Context) {
+	r.expect(ctx, func() string {
+		m, unread := r.metrics(ctx, r.gateways[0])
+		queues, err := r.servers.queues(ctx)
+		if r.poison > 0 {
+			delete(queues, deadUploads)
+		}
+		open, unsent := m["imagebatch_open_images"], m["imagebatch_unsent_uploads"]
+		if err = errors.Join(unread, err); err != nil || open > 0 || unsent > 0 || len(queues) > 0 {
+			return fmt.Sprintf("%v open images, %v unsent uploads, messages %v (%v)", open, unsent, queues, err)
+		}
+		return ""
+	})
+}
+
+// deadUploads is the queue of the images that killed their analyzer every time.
+const deadUploads = "image_upload.dead"
+
+// deadLetters takes the dead letters and checks that they are poison, and that each
+// poison image is one where no fault duplicates or drops messages.
+func (r *run) deadLetters(ctx context.Context) {
+	letters, traces := 0, map[string]bool{}
+	client, err := r.servers.open("image_upload") //nolint:contextcheck // Close ends it.
+	if err == nil {
+		defer func() { _ = client.Close() }() // It only takes messages.
+		err = client.Browse(ctx, deadUploads, func(_ context.Context, l broker.Letter) error {
+			var upload imageAnswer
+			if err := json.Unmarshal(l.Body, &upload); err != nil || !strings.HasSuffix(upload.OriginalFilename, poisonName) {
+				r.breach("a dead letter is no poison: %.300s", l.Body)
+			}
+			letters++
+			traces[upload.TraceID] = true
+			return l.Ack()
+		})
+	}
+	if err != nil {
+		r.breach("read the dead letters: %v", err)
+	}
+	if poison := r.figures["poison"]; r.strict && (letters != poison || len(traces) != poison) {
+		r.breach("%d poison images are %d dead letters of %d images", poison, letters, len(traces))
+	}
+}
+
+// afterRestart kills each gateway and checks that the next one returns the same.
+func (r *run) afterRestart(ctx context.Context, jobs map[string]*jobAnswer) {
+	if r.retention > 0 {
+		return
+	}
+	for at, name := range r.gateways {
+		r.services[name].restart()
+		ready := r.services[name].awaitReady(ctx)
+		list, err := r.list(ctx, at, "")
+		if err = errors.Join(ready, err); err != nil || len(list) != len(jobs) {
+			r.breach("after a restart %d of %d jobs are listed (%v)", len(list), len(jobs), err)
+		}
+		for i := range list {
+			if before := jobs[list[i].JobID]; before == nil || before.counters != list[i].counters || !slices.Equal(before.Images, list[i].Images) {
+				r.breach("after a restart job %+v was %+v", list[i], before)
+			}
+		}
+	}
+}
+
+// resources returns the numbers of goroutines and file descriptors of all services.
+func (r *run) resources(ctx context.Context) (map[string]float64, error) {
+	all := map[string]float64{}
+	for _, name := range r.names {
+		m, err := r.metrics(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		all["goroutines of "+name], all["descriptors of "+name] = m["go_goroutines"], m["process_open_fds"]
+	}
+	return all, nil
+}
+
+// settled checks that the services return to what they held before the load.
+func (r *run) settled(ctx context.Context, base map[string]float64) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	r.expect(ctx, func() string {
+		now, err := r.resources(ctx)
+		if err != nil {
+			return err.Error()
+		}
+		for name, n := range now {
+			// Idle connections to the storage and those of this harness are bounded by 100.
+			if n > base[name]+100 {
+				return fmt.Sprintf("%v %s, %v before", n, name, base[name])
+			}
+		}
+		return ""
+	})
+}
+
+// metrics returns a service's metrics by name and labels.
+func (r *run) metrics(ctx context.Context, name string) (map[string]float64, error) {
+	a, err := get(ctx, r.services[name].url("/metrics"))
+	if err != nil || a.status != http.StatusOK {
+		return nil, fmt.Errorf("metrics of %s: %s (%v)", name, a, err) //nolint:errorlint // It may be nil.
+	}
+	all := map[string]float64{}
+	for line := range strings.Lines(string(a.body)) {
+		metric, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if n, err := strconv.ParseFloat(value, 64); err == nil {
+			all[metric] = n
+		}
+	}
+	return all, nil
+}
+
+// objects checks that every completed image has its three objects, complete, and
+// that every object belongs to an image.
+func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
+	originals, processed, err := r.stores()
+	if err != nil {
+		r.breach("open the storage: %v", err)
+		return
+	}
+	late := map[string]bool{}    // trace IDs of cancelled images, whose processing may still have finished
+	results := map[string]bool{} // keys of processed objects
+	for _, j := range jobs {
+		b := r.owner(j)
+		for i, img := range j.Images {
+			late[img.TraceID] = img.ErrorCode == "cancelled"
+			if img.Status != "completed" || b == nil {
+				continue
+			}
+			for _, suffix := range []string{"", ".json", ".thumb.jpg"} {
+				results[img.ProcessedPath+suffix] = true
+			}
+			if err := complete(ctx, processed, img.ProcessedPath, &b.images[i]); err != nil {
+				r.breach("job %s: image %d is completed: %v", j.JobID, i, err)
+			}
+		}
+	}
+	limit := time.Minute // the lease of a batch that was given up
+	if r.retention > 0 {
+		// After retention deleted a job, a handler may still store something for a while,
+		// which a later sweep deletes.
+		limit = 6 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	r.expect(ctx, func() string {
+		// A job that was changed while a clock was fast is kept for longer.
+		list, err := r.list(ctx, 0, "")
+		kept := map[string]bool{}
+		for i := range list {
+			for _, img := range list[i].Images {
+				kept[img.TraceID] = true
+			}
+		}
+		var orphans []string
+		for _, bucket := range []*s3store.Store{originals, processed} {
+			for info, unread := range bucket.List(ctx, "") {
+				err = errors.Join(err, unread)
+				trace, _, _ := strings.Cut(info.Key, "/")
+				known := kept[trace]
+				if bucket == processed {
+					known = results[info.Key] || known && late[trace]
+				}
+				if !known {
+					orphans = append(orphans, info.Key)
+				}
+			}
+		}
+		if err != nil || len(orphans) > 0 {
+			return fmt.Sprintf("%d objects belong to no image: %.300q (%v)", len(orphans), orphans, err)
+		}
+		return ""
+	})
+}
+
+// stores returns the two buckets.
+func (r *run) stores() (originals, processed *s3store.Store, err error) {
+	config := s3store.Config{
+		Endpoint: r.servers.storage.String(), AccessKey: r.servers.key, SecretKey: r.servers.secret, Region: "us-east-1",
+		Bucket: "original", Prefix: r.prefix, PathStyle: true,
+	}
+	if originals, err = s3store.Open(config); err != nil {
+		return nil, nil, err
+	}
+	config.Bucket = "processed"
+	processed, err = s3store.Open(config)
+	return originals, processed, err
+}
+
+// complete checks that the processed image decodes to the size of its source and
+// agrees with its record, and that its thumbnail decodes.
+func complete(ctx context.Context, s objectstore.Store, path string, src *source) error {
+	objects := map[string][]byte{}
+	for _, suffix := range []string{"", ".json", ".thumb.jpg"} {
+		data, err := objectstore.ReadAll(ctx, s, path+suffix, maxAnswer)
+		if err != nil {
+			return err
+		}
+		objects[suffix] = data
+	}
+	decoded, _, err := image.Decode(bytes.NewReader(objects[""]))
+	if err != nil {
+		return fmt.Errorf("decode %s: %w", path, err)
+	}
+	if decoded.Bounds().Size() != src.size {
+		return fmt.Errorf("%s has the size %s and was sent with %s", path, decoded.Bounds().Size(), src.size)
+	}
+	var record struct {
+		OriginalFilename string `json:"original_filename"`
+		Processed        struct {
+			SHA256 string `json:"sha256"`
+		} `json:"processed"`
+	}
+	if err := json.Unmarshal(objects[".json"], &record); err != nil {
+		return fmt.Errorf("parse the record of %s: %w", path, err)
+	}
+	sum := sha256.Sum256(objects[""])
+	if record.Processed.SHA256 != hex.EncodeToString(sum[:]) || record.OriginalFilename != src.name {
+		return fmt.Errorf("the record of %s describes another file: %s", path, objects[".json"])
+	}
+	if _, _, err := image.Decode(bytes.NewReader(objects[".thumb.jpg"])); err != nil {
+		return fmt.Errorf("decode the thumbnail of %s: %w", path, err)
+	}
+	return nil
 }

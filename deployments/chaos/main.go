@@ -1,23 +1,14 @@
-// Command chaos holds Imagebatch to its promise that nothing is lost. It runs the
-// real services, built with the race detector and the fault points, on a real
-// RabbitMQ, MinIO and SQLite or PostgreSQL, sends them batches, breaks everything
-// around them, and then judges: every accepted job has ended as its images
-// deserve, nothing was told that is not so, nothing is left over.
+// Command chaos tests the promise of docs/delivery.md that no image is lost. It
+// runs the real services, built with the race detector and the failpoints, on a
+// real RabbitMQ, MinIO and SQLite or PostgreSQL. It sends batches, injects faults
+// and then judges the result: every accepted job has ended as its images require,
+// no response was wrong, and nothing is left over.
 //
-// Load and faults are drawn from a seed, so a run can be repeated: the plan is the
-// same, although two runs of one plan never meet the same moment twice. A history
-// of each run that went wrong stays in its folder, beside the services' logs. A
-// run mostly waits, so several lanes run side by side, each with servers of its
-// own.
+// A seed determines the load and the faults, so a plan can be repeated, although
+// two runs of one plan differ in their timing. Scenarios are fixed plans. The
+// history and the logs of a run that broke the promise stay in data/chaos.
 //
-//	chaos -seeds 5               five seeds from 1 on
-//	chaos -first 17 -seeds 1     seed 17 again
-//	chaos -seeds 200 -lanes 3    three at a time
-//	chaos -scenario rolling      the services restarted every 5 s under load
-//	chaos -scenario outage       three minutes without the storage
-//	chaos -scenario leaderless   a work queue that has lost its leader for good
-//
-// It is never linked into a service and knows none from within.
+// It runs in the root of the repository. No service links it, and it imports none.
 package main
 
 import (
@@ -28,73 +19,117 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
+	"time"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	var h harness
-	flag.Uint64Var(&h.seeds, "seeds", 5, "how many seeds to run")
-	flag.Uint64Var(&h.first, "first", 1, "the first of them")
-	flag.IntVar(&h.lanes, "lanes", 1, "how many run side by side")
-	flag.StringVar(&h.scenario, "scenario", "", "rolling, outage or leaderless: that in place of what seeds draw")
-	flag.StringVar(&h.dir, "dir", "data/chaos", "where the services, histories and logs lie")
-	flag.BoolVar(&h.keep, "keep", false, "keep the history and the logs of what went well, too")
-	flag.StringVar(&h.root, "root", ".", "the repository")
+	seeds := flag.Uint64("seeds", 5, "number of seeds to run")
+	first := flag.Uint64("first", 1, "first seed")
+	lanes := flag.Int("lanes", 1, "number of concurrent runs, each with servers of its own")
+	scenario := flag.String("scenario", "", "run rolling, outage or leaderless instead of seeds")
 	flag.Parse()
-	if err := h.run(ctx); err != nil {
+	plans, err := plansOf(*scenario, *first, *seeds)
+	if err == nil {
+		err = runAll(ctx, plans, max(1, min(*lanes, len(plans))))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-// errBreached says that something did not hold.
-var errBreached = errors.New("the promise was broken")
-
-// harness is one call of the command.
-type harness struct {
-	seeds, first uint64
-	lanes        int
-	scenario     string
-	keep         bool
-	dir, root    string
-	bin          string // where the services are
-	ground       string // where the servers lie
-}
-
-func (h *harness) run(ctx context.Context) (err error) {
-	if h.dir, err = filepath.Abs(h.dir); err != nil {
-		return fmt.Errorf("find the folder: %w", err)
+// runAll runs the plans, as many at a time as there are lanes, and prints the
+// result of each and of all. The last line starts with "N runs, N breached".
+func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
+	dir, err := filepath.Abs("data/chaos")
+	if err != nil {
+		return fmt.Errorf("find the folder of the runs: %w", err)
 	}
-	if h.root, err = filepath.Abs(h.root); err != nil {
-		return fmt.Errorf("find the repository: %w", err)
-	}
-	h.bin = filepath.Join(h.dir, "bin")
-	if err := os.MkdirAll(h.bin, 0o750); err != nil {
-		return fmt.Errorf("make the folder: %w", err)
-	}
-	if h.ground, err = os.MkdirTemp("", "imagebatch-chaos-"); err != nil {
-		return fmt.Errorf("make a folder for the servers: %w", err)
-	}
-	defer func() {
-		if err == nil { // else their logs may tell why
-			err = os.RemoveAll(h.ground)
-		} else {
-			fmt.Println("the servers' logs are in", h.ground)
-		}
-	}()
-	// PostgreSQL refuses root, so another user must reach its folder, which the
-	// checkout need not let him.
-	if err := os.Chmod(h.ground, 0o755); err != nil { //nolint:gosec // See above.
-		return fmt.Errorf("open the folder of the servers: %w", err)
-	}
-	if err := build(ctx, h.root, h.bin, "faultpoints", "gateway", "analyzer", "processor"); err != nil {
+	bin := filepath.Join(dir, "bin")
+	if err := build(ctx, ".", bin); err != nil {
 		return err
 	}
-	if !mayMount() {
-		fmt.Println("not root, so no small disk can be made: the fault \"disk full\" is left out")
+	// PostgreSQL refuses to run as root, so another user must be able to enter.
+	base := filepath.Join(os.TempDir(), fmt.Sprintf("imagebatch-chaos-%d", os.Getpid()))
+	if err := os.Mkdir(base, 0o755); err != nil { //nolint:gosec // See above.
+		return fmt.Errorf("create a folder for the servers: %w", err)
 	}
-	return h.all(ctx)
+	defer func() {
+		if err == nil {
+			err = os.RemoveAll(base)
+		}
+	}()
+	started := time.Now()
+	idle := make(chan *servers, lanes)
+	for i := range lanes {
+		s, err := startServers(ctx, filepath.Join(base, fmt.Sprintf("servers-%d", i+1)))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.call(ctx, "stop")) }()
+		idle <- s
+	}
+	var (
+		running  sync.WaitGroup
+		mu       sync.Mutex // guards what follows and the output
+		total    = figures{}
+		breached []string
+		failed   error
+	)
+	for _, p := range plans {
+		s := <-idle
+		running.Go(func() {
+			defer func() { idle <- s }()
+			began := time.Now()
+			r, err := p.run(ctx, s, bin, filepath.Join(dir, p.name))
+			mu.Lock()
+			defer mu.Unlock()
+			if ctx.Err() != nil {
+				return // An interrupted run proves nothing.
+			}
+			if err != nil {
+				failed = errors.Join(failed, fmt.Errorf("%s could not be run: %w", p.name, err))
+				return
+			}
+			slowest := max(total[longest], r.figures[longest])
+			for name, n := range r.figures {
+				total[name] += n
+			}
+			total[longest] = slowest
+			fmt.Printf("%-8s %s in %s (%s)\n", p.name, r.figures, time.Since(began).Round(time.Second), p)
+			for _, b := range r.breaches {
+				fmt.Printf("  BREACH %s\n", b)
+			}
+			if len(r.breaches) > 0 {
+				breached = append(breached, p.name)
+				fmt.Printf("  history and logs: %s; again: make chaos %s\n", filepath.Join(dir, p.name), p.again)
+			}
+		})
+	}
+	running.Wait()
+	if len(breached) > 0 {
+		failed = errors.Join(failed, errors.New("the promise was broken"))
+	}
+	if failed != nil {
+		fmt.Println("logs of the servers:", base)
+	}
+	fmt.Printf("%v\n%d runs, %d breached %v, in %s: %s\n",
+		map[string]int(total), total["runs"], len(breached), breached, time.Since(started).Round(time.Second), total)
+	return errors.Join(failed, ctx.Err())
+}
+
+// figures are the numbers of a run or of several: those of String, others, and how
+// often each fault happened.
+type figures map[string]int
+
+const longest = "longest recovery" // in milliseconds, from the last fault to the end of the last job
+
+func (f figures) String() string {
+	return fmt.Sprintf("%d jobs, %d images (%d completed, %d failed as they must), %d faults, %d storage requests broken, %d lost, %d duplicated, %s %.1fs",
+		f["jobs"], f["images"], f["completed"], f["failed"], f["faults"], f["broken"], f["lost"], f["duplicated"], longest, float64(f[longest])/1000)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -57,10 +56,9 @@ func TestCrashMatrix(t *testing.T) {
 	limit, cancel := context.WithTimeout(t.Context(), endTime)
 	defer cancel()
 	jobs := r.allEnded(limit)
-	var o outcome
-	r.count(&o, jobs, time.Now())
-	if o.jobs != accepted {
-		t.Errorf("%d jobs, want %d", o.jobs, accepted)
+	r.compare(jobs, time.Now())
+	if len(jobs) != accepted {
+		t.Errorf("%d jobs, want %d", len(jobs), accepted)
 	}
 	r.atRest(limit)
 	r.objects(t.Context(), jobs)
@@ -68,69 +66,57 @@ func TestCrashMatrix(t *testing.T) {
 }
 
 func (r *run) crash(t *testing.T, c crash, row int) {
-	r.arm(t, c.service, c.point)
-	b := r.mixedBatch(t, row)
+	revived := r.arm(t, c.service, c.point)
+	b := r.mixedBatch(row)
 	ctx, cancel := context.WithTimeout(t.Context(), endTime)
 	defer cancel()
-	id, err := r.submit(ctx, 0, b)
-	if err != nil && !errors.Is(err, errUnknown) {
-		t.Fatal(err)
-	}
-	r.revive(t, c.service)
+	id := r.submit(ctx, 0, b)
+	revived()
 	if c.refused {
-		if err == nil {
-			t.Errorf("the batch was accepted as %s", id)
-		}
-		list, err := r.list(t.Context(), 0)
-		must(t, err)
-		for _, j := range list {
-			if owner, _ := r.ledger.owner(&j); owner == b {
-				t.Errorf("a batch that was not accepted is job %s", j.JobID)
-			}
+		if found := r.find(t, b); id != "" || found != "" {
+			t.Errorf("the batch was accepted as %q and is job %q", id, found)
 		}
 		return
 	}
 	if id == "" {
-		id = r.find(t, b)
+		if id = r.find(t, b); id == "" {
+			t.Fatal("the job was durable and is not in the list")
+		}
 	}
 	j := r.job(t, id)
-	r.over(id, j)
-	r.watch(ctx, id, 0) // a late watcher is told all of it
+	r.change(id, func(rec *record) { rec.end, rec.ended = j, time.Now() })
+	r.watch(ctx, 0, id) // a late watcher is told all of it
 }
 
-// find gives the job of a batch whose client got no answer.
+// find returns the job of a batch whose client got no response, or "".
 func (r *run) find(t *testing.T, b *batch) string {
 	t.Helper()
-	list, err := r.list(t.Context(), 0)
+	list, err := r.list(t.Context(), 0, "")
 	must(t, err)
 	for _, j := range list {
-		if owner, _ := r.ledger.owner(&j); owner == b {
+		if r.owner(&j) == b {
 			return j.JobID
 		}
 	}
-	t.Fatalf("the job was durable and is not in the list of %d", len(list))
 	return ""
 }
 
 // mixedBatch is a batch of every kind of image: good and bad, by URL and inline.
-func (r *run) mixedBatch(t *testing.T, row int) *batch {
-	t.Helper()
-	good, bad, err := pictures(r.random(2))
-	must(t, err)
+func (r *run) mixedBatch(row int) *batch {
 	b := new(batch)
 	add := func(img source, url string) {
 		img.name, img.url = fmt.Sprintf("%d-%d-%s", row, len(b.images), img.name), url
 		b.images = append(b.images, img)
 	}
-	add(good[0], "")
-	add(good[2], "")
-	for i, img := range bad {
+	add(r.good[0], "")
+	add(r.good[2], "")
+	for i, img := range r.bad {
 		add(img, "")
 		if img.name == "rotten.png" {
 			add(img, r.site.url("plain", img.name, fmt.Sprintf("%d-bad-%d", row, i)))
 		}
 	}
-	for i, img := range good[:4] {
+	for i, img := range r.good[:4] {
 		add(img, r.site.url("plain", img.name, fmt.Sprintf("%d-%d", row, i)))
 	}
 	return b
@@ -145,24 +131,25 @@ func TestCrashInRetention(t *testing.T) {
 			r := start(t, s, []string{"gateway", "analyzer", "processor"}, "JOB_RETENTION=1s")
 			originals, processed, err := r.stores()
 			must(t, err)
-			r.arm(t, "gateway", point)
-			ctx, cancel := context.WithTimeout(t.Context(), orphanTime)
+			revived := r.arm(t, "gateway", point)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			_, err = r.submit(ctx, 0, r.mixedBatch(t, 0))
-			must(t, err)
-			r.revive(t, "gateway")
-			list, err := r.list(ctx, 0)
+			r.submit(ctx, 0, r.mixedBatch(0))
+			revived()
+			list, err := r.list(ctx, 0, "")
 			must(t, err)
 			if len(list) != 0 {
 				t.Errorf("%d jobs are listed after their deletion began", len(list))
 			}
-			if err := poll(ctx, 200*time.Millisecond, func() (bool, error) {
-				for _, err := range originals.List(ctx, "") {
-					return false, err
+			left := 0
+			if err := poll(ctx, 200*time.Millisecond, func() bool {
+				left = 0
+				for _, err = range originals.List(ctx, "") {
+					left++
 				}
-				return true, nil
+				return left == 0
 			}); err != nil {
-				t.Errorf("originals are left: %v", err)
+				t.Errorf("%d originals are left: %v", left, err)
 			}
 			results := 0
 			for _, err := range processed.List(ctx, "") {

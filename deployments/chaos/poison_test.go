@@ -3,10 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -19,61 +18,38 @@ const maxDeaths = 5
 // only that one fails, and only it is a dead letter.
 func TestPoison(t *testing.T) {
 	analyzers := []string{"analyzer-1", "analyzer-2", "analyzer-3"}
-	r := start(t, testServers(t), append([]string{"gateway", "processor"}, analyzers...),
-		"FAULTPOINT=analysis", "FAULTPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
+	r := start(t, testServers(t), append([]string{"gateway", "processor"}, analyzers...), "CONCURRENCY=8")
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
-	var nurses sync.WaitGroup
-	var mu sync.Mutex // guards deaths
-	deaths := 0
-	defer nurses.Wait()
 	defer stop()
-	for _, name := range analyzers {
-		nurses.Go(func() {
-			p := r.services[name]
-			for p.awaitEnd(ctx) == nil && ctx.Err() == nil {
-				mu.Lock()
-				deaths++
-				mu.Unlock()
-				if err := p.start(); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	id, err := r.submit(ctx, 0, r.poisonBatch(t, 100, 30))
-	must(t, err)
+	id := r.submit(ctx, 0, poisonBatch(r.good, 100, 30))
 	j := r.job(t, id)
-	r.over(id, j)
 	if j.Completed != 99 || j.Failed != 1 || j.Images[30].ErrorCode != "processing_failed" {
 		t.Errorf("job ended with %d completed and %d failed, the poison as %+v", j.Completed, j.Failed, j.Images[30])
 	}
-	mu.Lock()
+	deaths := 0
+	for _, name := range analyzers {
+		n, falls := r.services[name].ends()
+		if deaths += n; len(falls) > 0 {
+			t.Error(falls)
+		}
+	}
 	t.Logf("the poison killed %d times", deaths)
 	if deaths < 2 || deaths > maxDeaths {
 		t.Errorf("the poison killed %d times, want 2 to %d", deaths, maxDeaths)
 	}
-	mu.Unlock()
 	var queues map[string]int
 	limit, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := poll(limit, time.Second, func() (_ bool, err error) {
-		queues, err = r.servers.queues(limit)
-		open := 0
-		for _, n := range queues {
-			open += n
-		}
-		return open == 1 && queues["image_upload.dead"] == 1, err
+	if err := poll(limit, time.Second, func() bool {
+		queues, _ = r.servers.queues(limit)
+		return len(queues) == 1 && queues[deadUploads] == 1
 	}); err != nil {
 		t.Errorf("queues hold %v, want one dead letter of image_upload: %v", queues, err)
 	}
 }
 
 // poisonBatch is a batch of good images with a poison among them.
-func (r *run) poisonBatch(t *testing.T, count, poison int) *batch {
-	t.Helper()
-	good, _, err := pictures(r.random(2))
-	must(t, err)
+func poisonBatch(good []source, count, poison int) *batch {
 	b := new(batch)
 	for i := range count {
 		img := good[i%len(good)]
@@ -91,49 +67,37 @@ func (r *run) poisonBatch(t *testing.T, count, poison int) *batch {
 // poison is given up.
 func TestPoisonStandalone(t *testing.T) {
 	dir := t.TempDir()
-	addr, err := lanePorts(0, 1).free()
-	must(t, err)
-	p := newProcess("standalone", filepath.Join(programs.build(t), "standalone"), addr, dir,
-		"DATA_DIR="+filepath.Join(dir, "data"), "HOME="+dir, "FAULTPOINT=analysis", "FAULTPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
-	h, err := newHistory(filepath.Join(dir, "history.jsonl"))
+	p, err := newProcess("standalone", filepath.Join(armed(t), "standalone"), dir, "FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
 	must(t, err)
 	r := &run{
-		services: map[string]*process{"gateway": p}, gateways: []string{"gateway"}, history: h, ledger: newLedger(), since: map[string]time.Time{},
+		plan: new(plan), services: map[string]*process{"gateway": p}, gateways: []string{"gateway"}, history: slog.New(slog.DiscardHandler),
+		jobs: map[string]record{}, unknown: map[string]*batch{},
 	}
-	must(t, p.start())
+	p.start()
 	must(t, p.awaitReady(t.Context()))
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
-	deaths := 0
-	var nurse sync.WaitGroup
-	nurse.Go(func() {
-		for p.awaitEnd(ctx) == nil && ctx.Err() == nil {
-			if deaths++; deaths > maxDeaths {
-				return
-			}
-			if err := p.start(); err != nil {
-				t.Error(err)
-				return
-			}
-		}
-	})
 	defer func() {
 		stop()
-		nurse.Wait()
-		_ = p.end(syscall.SIGKILL) // killed is what it is to be
+		deaths, falls := p.ends()
+		p.kill()
+		for _, fall := range falls {
+			t.Error(fall)
+		}
 		t.Logf("the poison killed %d times", deaths)
 		if deaths < 2 || deaths > maxDeaths {
 			t.Errorf("the poison killed %d times, want 2 to %d", deaths, maxDeaths)
 		}
-		for _, b := range h.close() {
+		for _, b := range r.breaches {
 			t.Error(b)
 		}
 		if text, _ := os.ReadFile(p.log); t.Failed() {
 			t.Logf("%s", text)
 		}
 	}()
-	b := r.poisonBatch(t, 40, 12)
-	id, err := r.submit(ctx, 0, b)
-	if err != nil {
+	good, _ := sources(r.random(2))
+	b := poisonBatch(good, 40, 12)
+	id := r.submit(ctx, 0, b)
+	if id == "" {
 		id = r.await(t, b) // it killed before the answer was out
 	}
 	j := r.job(t, id)
@@ -147,17 +111,14 @@ func (r *run) await(t *testing.T, b *batch) (id string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	must(t, poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		list, err := r.list(ctx, 0)
-		if err != nil {
-			return false, nil
-		}
+	must(t, poll(ctx, 50*time.Millisecond, func() bool {
+		list, _ := r.list(ctx, 0, "") // It may be dead at this moment.
 		for _, j := range list {
-			if owner, _ := r.ledger.owner(&j); owner == b {
+			if r.owner(&j) == b {
 				id = j.JobID
 			}
 		}
-		return id != "", nil
+		return id != ""
 	}))
 	return id
 }

@@ -1,254 +1,314 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// folder is where a program's main package lies.
-func folder(program string) string {
-	if program == "standalone" {
-		return "./deployments/standalone"
-	}
-	return "./" + program + "/cmd/" + program
-}
-
-// build builds the programs into dir with the race detector, once for a whole
-// run. tags may be empty.
-func build(ctx context.Context, root, dir, tags string, programs ...string) error {
-	for _, program := range programs {
-		cmd := exec.CommandContext(ctx, "go", "build", "-race", "-tags="+tags, "-o", filepath.Join(dir, program), folder(program)) //nolint:gosec // Our own source.
-		cmd.Dir = root
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", program, err, out)
-		}
+// build builds the services, and more packages, into dir, with the race detector and
+// the failpoints.
+func build(ctx context.Context, root, dir string, more ...string) error {
+	args := []string{"build", "-race", "-tags=failpoints", "-o", dir + "/", "./gateway/cmd/gateway", "./analyzer/cmd/analyzer", "./processor/cmd/processor"}
+	cmd := exec.CommandContext(ctx, "go", append(args, more...)...) //nolint:gosec // Our own source.
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the services: %w\n%s", err, out)
 	}
 	return nil
 }
 
-// process is one of the programs, started and ended any number of times on one
-// address, with one log.
+var ports atomic.Uint32 // number of ports that were tried
+
+// freeAddr returns a free address on loopback. Its port is below the range of
+// outgoing connections, so that it is still free when a killed service returns.
+func freeAddr() (string, error) {
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 12000+(os.Getpid()*37+int(ports.Add(1)))%8000)
+		if l, err := net.Listen("tcp", addr); err == nil { //nolint:noctx // It is closed immediately.
+			return addr, l.Close()
+		}
+	}
+	return "", errors.New("no port from 12000 to 19999 is free")
+}
+
+// process is a program with one address and one log. It is restarted whenever it
+// ends by itself.
 type process struct {
-	name, program, addr string
-	env                 []string
-	log                 string // file
+	name, program, addr, log string
+	env                      []string
 
-	mu      sync.Mutex // guards what follows
-	running *exec.Cmd
-	over    chan struct{} // closed at the end of running
-	err     error         // of that end
-	wanted  bool          // it is meant to run
-	falls   []string      // ends that nobody had asked for
+	mu     sync.Mutex // guards what follows
+	wanted bool       // it is meant to run
+	cmd    *exec.Cmd
+	over   chan error // receives the error of the end that was wanted
+	deaths int        // number of times that it ended by itself
+	falls  []string   // those ends that no failpoint explains
 }
 
-// newProcess does not start it yet.
-func newProcess(name, program, addr, logs string, env ...string) *process {
-	return &process{name: name, program: program, addr: addr, env: env, log: filepath.Join(logs, name+".log")}
+func newProcess(name, program, dir string, env ...string) (*process, error) {
+	addr, err := freeAddr()
+	env = append([]string{"HTTP_ADDR=" + addr, "LOG_FORMAT=json", "PATH=/nowhere", "HOME=" + dir, "DATA_DIR=" + filepath.Join(dir, "data")}, env...)
+	return &process{name: name, program: program, addr: addr, env: env, log: filepath.Join(dir, name+".log")}, err
 }
 
-func (p *process) start() error {
+// start starts the process, if it is not meant to run already.
+func (p *process) start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.running != nil {
-		return nil
+	if !p.wanted {
+		p.wanted, p.over = true, make(chan error, 1)
+		p.launch()
+		go p.supervise(p.over) // end waits for it.
 	}
-	file, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("open log: %w", err)
-	}
-	defer file.Close()                  // the process has its own descriptor
-	cmd := exec.Command(p.program)      //nolint:gosec,noctx // Our own binary, ended by its own signal.
-	cmd.Stdout, cmd.Stderr = file, file // one file, so that nothing is copied by a goroutine of ours
-	cmd.Env = append([]string{"HTTP_ADDR=" + p.addr, "LOG_FORMAT=json", "PATH=/nowhere"}, p.env...)
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start %s: %w", p.name, err)
-	}
-	over := make(chan struct{})
-	p.running, p.over, p.wanted = cmd, over, true
-	go func() { // waited for by end and by whoever awaits over
-		err := cmd.Wait()
-		p.mu.Lock()
-		p.running, p.err = nil, err
-		if p.wanted && !killed(cmd) {
-			p.falls = append(p.falls, fmt.Sprintf("%s ended by itself: %v", p.name, err))
-		}
-		p.mu.Unlock()
-		close(over)
-	}()
-	return nil
 }
 
-// end sends the signal and waits until the process is gone. It need not run.
+// launch runs the program. The caller holds p.mu.
+func (p *process) launch() {
+	p.cmd = exec.Command(p.program) //nolint:gosec,noctx // Our own binary, which end ends.
+	p.cmd.Env = p.env
+	file, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err == nil {
+		defer file.Close() // The process has its own descriptor.
+		p.cmd.Stdout, p.cmd.Stderr = file, file
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		p.falls = append(p.falls, fmt.Sprintf("start %s: %v", p.name, err))
+	}
+}
+
+func (p *process) supervise(over chan<- error) {
+	for {
+		err := p.cmd.Wait()
+		p.mu.Lock()
+		if p.wanted {
+			p.deaths++
+			if err == nil || err.Error() != "signal: killed" { // At a failpoint the process kills itself.
+				p.falls = append(p.falls, fmt.Sprintf("%s ended by itself: %v", p.name, err))
+			}
+			err = nil
+			p.mu.Unlock()
+			<-time.After(150 * time.Millisecond)
+			p.mu.Lock()
+		}
+		if !p.wanted {
+			p.mu.Unlock()
+			over <- err
+			return
+		}
+		p.launch()
+		p.mu.Unlock()
+	}
+}
+
+// end sends the signal and waits for the end, if the process is meant to run. It
+// returns the error with which the process ended.
 func (p *process) end(s syscall.Signal) error {
 	p.mu.Lock()
+	wanted, over := p.wanted, p.over
 	p.wanted = false
-	cmd, over := p.running, p.over
 	p.mu.Unlock()
-	if cmd == nil {
+	if !wanted {
 		return nil
 	}
-	_ = cmd.Process.Signal(s) // it may be gone at this moment
+	p.signal(s)
 	select {
-	case <-over:
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return p.err
+	case err := <-over:
+		return err
 	case <-time.After(30 * time.Second):
-		_ = cmd.Process.Kill()
-		<-over
-		return fmt.Errorf("%s outlived signal %s by 30 s", p.name, s)
+		p.signal(syscall.SIGKILL)
+		return fmt.Errorf("%s did not end within 30 s of signal %s: %w", p.name, s, <-over)
 	}
 }
 
-// signal sends one to the process, if it runs.
+// kill ends the process with signal 9.
+func (p *process) kill() { _ = p.end(syscall.SIGKILL) }
+
+// restart kills the process and starts it again.
+func (p *process) restart() {
+	p.kill()
+	p.start()
+}
+
+// signal sends a signal to the process, if it runs.
 func (p *process) signal(s syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.running != nil {
-		_ = p.running.Process.Signal(s) // it may be gone at this moment
+	if p.cmd.Process != nil {
+		_ = p.cmd.Process.Signal(s) // It may just have ended.
 	}
 }
 
-// killed tells whether a process was ended by signal 9. One that nobody sent from
-// outside was the process's own, at a fault point.
-func killed(cmd *exec.Cmd) bool {
-	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
-}
-
-// nurse starts the process again, until ctx ends, whenever it has killed itself
-// at a fault point.
-func (p *process) nurse(ctx context.Context, log func(what string)) {
-	for ctx.Err() == nil {
-		p.mu.Lock()
-		fallen := p.wanted && p.running == nil && p.over != nil
-		p.mu.Unlock()
-		if fallen {
-			log("killed itself")
-			if err := p.start(); err != nil {
-				log(err.Error())
-			}
-		}
-		pause(ctx, 150*time.Millisecond)
-	}
-}
-
-// fallen are all ends that nobody had asked for.
-func (p *process) fallen() []string {
+// ends returns how often the process ended by itself, and those of the ends that no
+// failpoint explains.
+func (p *process) ends() (deaths int, falls []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.falls
+	return p.deaths, p.falls
 }
 
-// awaitEnd waits until the process has ended by itself.
-func (p *process) awaitEnd(ctx context.Context) error {
-	p.mu.Lock()
-	over := p.over
-	p.mu.Unlock()
-	select {
-	case <-over:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%s has not ended: %w", p.name, ctx.Err())
-	}
-}
+// awaitReady waits until the service is ready, for readyTime at most.
+func (p *process) awaitReady(ctx context.Context) error { return p.await(ctx, "/readyz", readyTime) }
 
-// awaitReady waits until the service says that it has everything it needs.
-func (p *process) awaitReady(ctx context.Context) error {
-	last := "no answer"
-	err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		if falls := p.fallen(); len(falls) > 0 {
-			return false, errors.New(falls[0])
+// await waits for 200 from the path.
+func (p *process) await(ctx context.Context, path string, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var last answer
+	var falls []string
+	err := poll(ctx, 50*time.Millisecond, func() bool {
+		if a, err := get(ctx, p.url(path)); err == nil {
+			last = a
 		}
-		status, body, err := get(ctx, p.url("/readyz"))
-		if err == nil {
-			last = string(bytes.TrimSpace(body))
-		}
-		return err == nil && status == http.StatusOK, nil
+		_, falls = p.ends()
+		return last.status == http.StatusOK || len(falls) > 0
 	})
-	if err != nil {
-		return fmt.Errorf("%s is not ready (%s): %w", p.name, last, err)
+	if err != nil || len(falls) > 0 {
+		return fmt.Errorf("%s of %s: %s (%w) %q", path, p.name, last, err, falls)
 	}
 	return nil
-}
-
-// alive waits until the process answers at all, for some seconds.
-func (p *process) alive(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	return poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		status, _, err := get(ctx, p.url("/healthz"))
-		return err == nil && status == http.StatusOK, nil
-	}) == nil
 }
 
 func (p *process) url(path string) string { return "http://" + p.addr + path }
 
-// complaints finds what no log may hold.
-func (p *process) complaints() (string, error) {
-	text, err := os.ReadFile(p.log)
-	if err != nil {
-		return "", fmt.Errorf("read log: %w", err)
-	}
-	for _, word := range []string{"DATA RACE", "panic:", "fatal error:"} {
-		if at := bytes.Index(text, []byte(word)); at >= 0 {
-			return fmt.Sprintf("log of %s tells of a %s %.300s", p.name, word, text[at:]), nil
-		}
-	}
-	return "", nil
-}
-
-// poll asks again and again until the answer is yes, an error, or ctx ends.
-func poll(ctx context.Context, pause time.Duration, ask func() (bool, error)) error {
-	tick := time.NewTicker(pause)
-	defer tick.Stop()
-	for {
-		if ok, err := ask(); ok || err != nil {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+// poll calls done until it returns true or ctx ends.
+func poll(ctx context.Context, interval time.Duration, done func() bool) error {
+	for !done() {
+		if pause(ctx, interval); ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
+	return nil
 }
 
-// Bounds of one answer: nobody waits for longer, and no more of it is read.
-const (
-	answerTime = 15 * time.Second
-	maxAnswer  = 64 << 20
-)
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
 
-func get(ctx context.Context, url string) (int, []byte, error) { return ask(ctx, http.MethodGet, url) }
+// servers are a RabbitMQ, a MinIO and a PostgreSQL in one folder, which
+// deployments/local/servers.sh starts and ends.
+type servers struct {
+	dir         string
+	rabbitmqctl string // path of the script for this broker
+	vhost       string // of the broker
 
-// ask sends a request without a body.
-func ask(ctx context.Context, method, url string) (int, []byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	broker, storage, database *url.URL
+	key, secret               string // of the storage
+}
+
+var assignments = regexp.MustCompile(`(TEST_\w+)='([^']*)'`)
+
+// startServers starts the servers and reads the addresses that servers.sh writes.
+func startServers(ctx context.Context, dir string) (*servers, error) {
+	s := &servers{dir: dir, rabbitmqctl: filepath.Join(dir, "rabbitmqctl"), vhost: "/"}
+	if err := s.call(ctx, "start rabbitmq minio postgres"); err != nil {
+		return nil, err
+	}
+	env, err := os.ReadFile(filepath.Join(dir, "env"))
+	vars := map[string]string{}
+	for _, match := range assignments.FindAllStringSubmatch(string(env), -1) {
+		vars[match[1]] = match[2]
+	}
+	return s, errors.Join(err, s.use(func(name string) string { return vars[name] }))
+}
+
+// use takes the addresses from the variables.
+func (s *servers) use(env func(name string) string) (err error) {
+	parse := func(name string) *url.URL {
+		u, wrong := url.Parse(env(name))
+		err = errors.Join(err, wrong)
+		return u
+	}
+	s.broker, s.storage, s.database = parse("TEST_RABBITMQ_URL"), parse("TEST_S3_ENDPOINT"), parse("TEST_POSTGRES_URL")
+	s.key, s.secret = env("TEST_S3_ACCESS_KEY"), env("TEST_S3_SECRET_KEY")
+	return err
+}
+
+// command runs a program, even when ctx has ended: a server that was stopped is
+// started again in any case.
+func command(ctx context.Context, program string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 90*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, url, http.NoBody)
+	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // Our own scripts.
+	cmd.WaitDelay = time.Second                       // The servers inherit the output.
+	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return 0, nil, fmt.Errorf("make request: %w", err)
+		return "", fmt.Errorf("%s %q: %w: %.2000s", filepath.Base(program), args, err, out)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, nil, err
+	return string(out), nil
+}
+
+// call runs a command line: one of rabbitmqctl, or a verb of servers.sh with the names
+// of servers.
+func (s *servers) call(ctx context.Context, line string) error {
+	args := strings.Fields(line)
+	if args[0] == "rabbitmqctl" {
+		_, err := s.ctl(ctx, args[1:]...)
+		return err
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return 0, nil, fmt.Errorf("read answer: %w", err)
+	_, err := command(ctx, "deployments/local/servers.sh", slices.Insert(args, 1, s.dir)...)
+	return err
+}
+
+// ctl calls rabbitmqctl.
+func (s *servers) ctl(ctx context.Context, args ...string) (string, error) {
+	return command(ctx, s.rabbitmqctl, args...)
+}
+
+// sql runs one statement on PostgreSQL.
+func (s *servers) sql(ctx context.Context, statement string) error {
+	_, err := command(ctx, filepath.Join(s.dir, "psql"), statement)
+	return err
+}
+
+// queues returns the number of messages, delivered ones included, in each queue that
+// is not empty.
+func (s *servers) queues(ctx context.Context) (map[string]int, error) {
+	out, err := s.ctl(ctx, "list_queues", "--vhost", s.vhost, "--quiet", "--no-table-headers", "name", "messages")
+	list := map[string]int{}
+	for line := range strings.Lines(out) {
+		name, count, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if n, err := strconv.Atoi(count); err == nil && n > 0 {
+			list[name] = n
+		}
 	}
-	return resp.StatusCode, body, nil
+	return list, err
+}
+
+// leaderless returns the names of the quorum queues that have no leader and so do
+// not respond. A broker that was killed just after it had created a queue may leave
+// it like that for good. The gateway's own test queues do not need a leader.
+func (s *servers) leaderless(ctx context.Context) (names string, err error) {
+	out, err := s.ctl(ctx, "eval", `[element(4, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(<<"`+s.vhost+`">>), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
+		string:prefix(element(4, amqqueue:get_name(Q)), "imagebatch.") =:= nomatch,
+		element(1, ra:consistent_query(amqqueue:get_pid(Q), fun(_) -> ok end, 3000)) =/= ok].`)
+	return strings.Trim(strings.Join(strings.Fields(out), ""), "[]"), err
+}
+
+// behead removes the leader of a queue as such a death does: its replica starts
+// without its data and never starts an election.
+func (s *servers) behead(ctx context.Context, queue string) error {
+	_, err := s.ctl(ctx, "eval", `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"`+s.vhost+`">>, queue, <<"`+queue+`">>)),
+		ok = ra:force_delete_server(quorum_queues, amqqueue:get_pid(Q)), rabbit_quorum_queue:recover(<<"`+s.vhost+`">>, [Q]).`)
+	return err
 }

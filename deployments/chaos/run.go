@@ -1,15 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"log/slog"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -17,366 +18,260 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
-// Times of a run.
+// Time limits of a run.
 const (
 	endTime   = 60 * time.Second                      // from the last fault to the end of every job
-	fetchTime = 60 * time.Second                      // of one image's download, on top
-	anewTime  = rabbitmq.DefaultSilence + time.Minute // until a queue without a leader was made anew, on top where there is one
-	readyTime = 60 * time.Second                      // of all services, at the beginning
+	fetchTime = 60 * time.Second                      // for the download of an image, in addition
+	anewTime  = rabbitmq.DefaultSilence + time.Minute // for a queue without a leader, in addition
+	readyTime = 60 * time.Second                      // for a service to become ready
+	startTime = 5 * time.Second                       // for a service to respond
 )
 
-// run is one set of services, from its start to the judgement.
+// poisonName ends the name of an image that kills its analyzer.
+const poisonName = "poison.jpg"
+
+// run is one set of services, from its start to the verdict.
 type run struct {
-	setting
-	number  uint64 // of the seed
+	*plan
 	dir     string
-	history *history
+	prefix  string // of its objects
 	servers *servers
 
-	services map[string]*process
-	gateways []string                    // those of the services that are gateways
-	wires    map[string]map[string]*wire // by service and by what it leads to
-	storage  *storage
-	site     *site
-	disk     *disk // nil: an ordinary one
-	ledger   *ledger
-	alarmed  bool // the broker's limits were changed
-	anew     bool // the faults have left a queue without a leader
+	services  map[string]*process
+	gateways  []string                    // names of those services that are gateways
+	wires     map[string]map[string]*wire // by service and by server
+	storage   *storage
+	site      *site
+	good, bad []source
+	limit     time.Duration // from the last fault to the end of every job, without the downloads
 
-	mu      sync.Mutex // guards what follows
-	ends    map[string]*jobAnswer
-	endedAt map[string]time.Time
-	folds   map[string]map[int]imageAnswer // what a watcher was told in the end
-	since   map[string]time.Time           // of acceptance
-	refused int                            // batches that met a full disk
+	// The history records the requests with their results, the faults and the
+	// breaches, as one JSON object per line.
+	history *slog.Logger
+	file    *os.File
+
+	mu       sync.Mutex        // guards what follows
+	jobs     map[string]record // by ID
+	unknown  map[string]*batch // requests without a response, by the name of the first image
+	figures  figures
+	breaches []string
 }
 
-// play makes one run: services of their own on the servers, what act does to
-// them, and the judgement.
-func (h *harness) play(ctx context.Context, s *servers, name string, number uint64, of setting, act func(*run, context.Context, *outcome) error) *outcome {
-	o := &outcome{faults: map[string]int{}}
-	dir := filepath.Join(h.dir, name)
-	if err := s.sound(ctx); err != nil {
-		o.infrastructure = err
-		return o
+// note records an event: who did what, and details such as the result.
+func (r *run) note(who, what string, details ...any) {
+	r.history.Info("event", "who", who, "what", what, "details", fmt.Sprint(details...))
+}
+
+// breach records that the promise was broken. It keeps only the first breaches of a
+// run in which everything fails.
+func (r *run) breach(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	r.note("judge", "breach", text)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.breaches) < 50 {
+		r.breaches = append(r.breaches, text)
 	}
-	r, err := newRun(ctx, s, h.bin, dir, number, of)
-	if err != nil {
-		o.infrastructure = err
-		return o
-	}
-	defer func() {
-		o.infrastructure = errors.Join(o.infrastructure, r.close(ctx))
-		o.breaches = r.history.close()
-		if len(o.breaches) == 0 && o.infrastructure == nil && !h.keep {
-			o.infrastructure = os.RemoveAll(dir) // nobody needs the history of what went well
+}
+
+// count adds to one of the figures.
+func (r *run) count(name string, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.figures[name] += n
+}
+
+// run makes one run on the servers. It is nil when the run could not be made.
+func (p *plan) run(ctx context.Context, s *servers, bin, dir string) (*run, error) {
+	// The run must not suffer from what an earlier one has left.
+	if names, err := s.leaderless(ctx); err != nil || names != "" {
+		if err := s.call(ctx, "wipe rabbitmq"); err != nil {
+			return nil, err
 		}
-	}()
-	o.infrastructure = act(r, ctx, o)
-	return o
-}
-
-// newRun makes the services, not yet started, each on wires of its own to the
-// servers. env is theirs besides.
-func newRun(ctx context.Context, s *servers, bin, dir string, number uint64, of setting, env ...string) (_ *run, err error) {
-	r := &run{
-		setting: of, number: number, dir: dir, servers: s, ledger: newLedger(),
-		services: map[string]*process{}, wires: map[string]map[string]*wire{},
-		ends: map[string]*jobAnswer{}, endedAt: map[string]time.Time{}, folds: map[string]map[int]imageAnswer{}, since: map[string]time.Time{},
 	}
-	s.ports.clear()
-	// The services' data must begin anew, and so must the objects under the prefix.
-	leaveDisk(filepath.Join(dir, "data")) // of a run that was killed
-	if err := os.RemoveAll(dir); err != nil {
-		return nil, fmt.Errorf("clear folder of the run: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Join(dir, "data"), 0o750); err != nil {
-		return nil, fmt.Errorf("make folder of the run: %w", err)
-	}
-	if r.history, err = newHistory(filepath.Join(dir, "history.jsonl")); err != nil {
+	_ = s.call(ctx, "rabbitmqctl purge_queue "+deadUploads) // The queue may not exist yet.
+	r, err := newRun(ctx, p, s, bin, dir)
+	if err != nil {
 		return nil, err
 	}
+	if err := errors.Join(r.play(ctx), r.close(ctx)); err != nil {
+		return nil, err
+	}
+	if len(r.breaches) == 0 {
+		err = os.RemoveAll(dir)
+	}
+	return r, err
+}
+
+// newRun creates the services, each on wires of its own, without starting them. The
+// services get env in addition.
+func newRun(ctx context.Context, p *plan, s *servers, bin, dir string, env ...string) (_ *run, err error) {
+	r := &run{
+		plan: p, dir: dir, servers: s, services: map[string]*process{}, wires: map[string]map[string]*wire{},
+		prefix: fmt.Sprintf("seed-%d-%d/", p.number, time.Now().UnixNano()), limit: endTime,
+		jobs: map[string]record{}, unknown: map[string]*batch{}, figures: figures{"runs": 1},
+	}
+	data := filepath.Join(dir, "data")
+	_, _ = command(ctx, "umount", "--lazy", data) // An earlier run may have been killed.
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(data, 0o750)); err != nil {
+		return nil, fmt.Errorf("clear the folder of the run: %w", err)
+	}
+	if r.file, err = os.Create(filepath.Join(dir, "history.jsonl")); err != nil {
+		return nil, err
+	}
+	r.history = slog.New(slog.NewJSONHandler(r.file, nil))
+	r.storage = newStorage(s.storage, r.random(1))
+	r.good, r.bad = sources(r.random(2))
+	r.site = newSite(slices.Concat(r.good, r.bad))
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close(ctx))
-			r.history.close()
 		}
 	}()
-	_, _ = s.ctl(ctx, "purge_queue", "--vhost", s.vhost(), deadUploads) // of a run before, which was not judged
-	if r.storage, err = newStorage(s.storage, r.random(1)); err != nil {
-		return nil, err
-	}
 	if r.postgres {
-		if err := s.createDatabase(ctx, r.database()); err != nil {
-			return nil, err
-		}
+		err = errors.Join(s.sql(ctx, "DROP DATABASE IF EXISTS chaos WITH (FORCE)"), s.sql(ctx, "CREATE DATABASE chaos"))
 	}
 	if r.smallDisk {
-		if r.disk, err = newDisk(filepath.Join(dir, "data")); err != nil {
-			return nil, err
-		}
-	}
-	if r.poison > 0 {
-		env = append(env, "FAULTPOINT=analysis", "FAULTPOINT_DETAIL="+poisonName)
-	}
-	if r.retention > 0 {
-		env = append(env, "JOB_RETENTION="+r.retention.String())
+		_, wrong := command(ctx, "mount", "-t", "tmpfs", "-o", "mode=0700,size=24m", "tmpfs", data)
+		err = errors.Join(err, wrong)
 	}
 	for _, name := range r.names {
-		if err := r.add(name, filepath.Join(bin, programOf(name)), env); err != nil {
-			return nil, err
-		}
+		err = errors.Join(err, r.add(name, filepath.Join(bin, programOf(name)), env))
 	}
-	return r, nil
+	return r, err
 }
 
-// programOf is the program that a service of this name is.
-func programOf(name string) string {
-	program, _, _ := strings.Cut(name, "-")
-	return program
-}
-
-// add makes one service with its wires.
-func (r *run) add(name, program string, env []string) (err error) {
+// add creates one service with its wires.
+func (r *run) add(name, program string, env []string) error {
 	r.wires[name] = map[string]*wire{}
-	lead := func(to, host string) (string, error) {
-		addr, err := r.servers.ports.free()
-		if err != nil {
-			return "", err
+	var errs []error
+	through := func(to string, target *url.URL) *url.URL {
+		wired := *target
+		w, err := newWire(target.Host)
+		if err == nil {
+			r.wires[name][to], wired.Host = w, w.addr
 		}
-		r.wires[name][to], err = newWire(addr, host)
-		return addr, err
+		errs = append(errs, err)
+		return &wired
 	}
-	broker := *r.servers.broker
-	if broker.Host, err = lead("broker", r.servers.broker.Host); err != nil {
-		return err
-	}
-	storage := url.URL{Scheme: "http"}
-	if storage.Host, err = lead("storage", r.storage.address); err != nil {
-		return err
-	}
+	storage, err := url.Parse(r.storage.URL)
+	errs = append(errs, err)
 	env = append([]string{
-		"RABBITMQ_URL=" + broker.String(), "HOME=" + r.dir,
-		"S3_ENDPOINT=" + storage.String(), "S3_ACCESS_KEY=" + r.servers.key, "S3_SECRET_KEY=" + r.servers.secret,
-		"S3_CREATE_BUCKETS=true", "S3_PREFIX_ORIGINAL=" + r.prefix(), "S3_PREFIX_PROCESSED=" + r.prefix(),
-		"DATA_DIR=" + filepath.Join(r.dir, "data"), "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8",
-		"FAULTPOINT_ORDER=" + r.orders(name), "FAULTPOINT_CLOCK=" + r.clock(name),
+		"RABBITMQ_URL=" + through("broker", r.servers.broker).String(), "S3_ENDPOINT=" + through("storage", storage).String(),
+		"S3_ACCESS_KEY=" + r.servers.key, "S3_SECRET_KEY=" + r.servers.secret, "S3_CREATE_BUCKETS=true",
+		"S3_PREFIX_ORIGINAL=" + r.prefix, "S3_PREFIX_PROCESSED=" + r.prefix, "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8",
+		"JOB_RETENTION=" + cmp.Or(r.retention, 24*time.Hour).String(), "FAILPOINT=analysis", "FAILPOINT_DETAIL=" + poisonName,
+		"FAILPOINT_ORDER=" + r.path(name, "order"), "FAILPOINT_CLOCK=" + r.path(name, "clock"),
 	}, env...)
 	if programOf(name) == "gateway" {
 		r.gateways = append(r.gateways, name)
 		if r.postgres {
-			database := *r.servers.database
-			database.Path = "/" + r.database()
-			if database.Host, err = lead("database", r.servers.database.Host); err != nil {
-				return err
-			}
+			database := through("database", r.servers.database)
+			database.Path = "/chaos"
 			env = append(env, "DATABASE_URL="+database.String())
 		}
 	}
-	addr, err := r.servers.ports.free()
-	if err != nil {
-		return err
-	}
-	r.services[name] = newProcess(name, program, addr, r.dir, env...)
-	return nil
+	r.services[name], err = newProcess(name, program, r.dir, env...)
+	return errors.Join(append(errs, err)...)
 }
 
-// prefix is where the objects of the run lie. Another run of the seed has another
-// one.
-func (r *run) prefix() string {
-	return fmt.Sprintf("seed-%d-%d/", r.number, r.history.began.UnixNano())
-}
+// path returns the path of a file by which the harness controls a service.
+func (r *run) path(service, kind string) string { return filepath.Join(r.dir, service+"."+kind) }
 
-// database is the name of the run's own one.
-func (r *run) database() string { return fmt.Sprintf("seed_%d", r.number) }
-
-// random is one of the seed's streams of chance.
-func (r *run) random(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(r.number, stream)) }
-
-// gateway is one of them, and the one after it for the next number.
+// gateway returns a gateway, and the next one for the next number.
 func (r *run) gateway(i int) *process { return r.services[r.gateways[i%len(r.gateways)]] }
 
-// close ends everything that the run started.
-func (r *run) close(ctx context.Context) error {
-	var errs []error
-	for _, p := range r.services {
-		_ = p.end(syscall.SIGKILL) // killed is what it is to be
-	}
-	for _, to := range r.wires {
-		for _, w := range to {
-			if err := w.close(); err != nil && !errors.Is(err, errStuck) {
-				errs = append(errs, err)
+// close ends everything that the run has started.
+func (r *run) close(ctx context.Context) (err error) {
+	for name, p := range r.services {
+		p.kill()
+		for _, w := range r.wires[name] {
+			if closed := w.away(); !errors.Is(closed, errStuck) {
+				err = errors.Join(err, closed)
 			}
 		}
 	}
-	if r.storage != nil {
-		errs = append(errs, r.storage.close())
+	for _, server := range []*httptest.Server{r.storage.Server, r.site.Server} {
+		server.CloseClientConnections()
+		server.Close()
 	}
-	if r.site != nil {
-		errs = append(errs, r.site.close())
-	}
-	if r.disk != nil {
-		errs = append(errs, r.disk.close())
-	}
-	if r.postgres {
-		errs = append(errs, r.servers.dropDatabase(ctx, r.database()))
-	}
-	return errors.Join(errs...)
+	_, _ = command(ctx, "umount", "--lazy", filepath.Join(r.dir, "data")) // It need not be mounted.
+	return errors.Join(err, r.file.Close())
 }
 
 func (r *run) startAll(ctx context.Context) error {
-	for _, name := range r.names {
-		if err := r.services[name].start(); err != nil {
-			return err
-		}
+	for _, p := range r.services {
+		p.start()
 	}
-	ctx, cancel := context.WithTimeout(ctx, readyTime)
-	defer cancel()
-	for _, name := range r.names {
-		if err := r.services[name].awaitReady(ctx); err != nil {
+	for _, p := range r.services {
+		if err := p.awaitReady(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// heal sees that everything is as it should be, whatever the faults have left.
-func (r *run) heal(ctx context.Context) error {
-	r.storage.heal()
-	for _, name := range r.names {
-		r.services[name].signal(syscall.SIGCONT)
-		r.disarm(name)
-		if err := r.setClock(name, 0); err != nil {
-			return err
-		}
-	}
-	for name, to := range r.wires {
-		for _, w := range to {
-			if err := r.loosen(name, w.heal()); err != nil {
-				return err
-			}
-		}
-	}
-	if r.disk != nil {
-		if err := r.disk.free(); err != nil {
-			return err
-		}
-	}
-	needed := []string{"rabbitmq", "minio"}
-	if r.postgres {
-		needed = append(needed, "postgres")
-	}
-	for _, server := range needed[1:] {
-		if err := r.servers.signal(server, syscall.SIGCONT); err != nil {
-			r.history.note("fault", "heal", "failed", err.Error()) // it is down, and started next
-		}
-	}
-	if err := r.servers.run(ctx, "start", needed...); err != nil {
+// play starts the services, sends the load, deals the faults and judges the result.
+// An error is no breach: it says that the run could not be made.
+func (r *run) play(ctx context.Context) error {
+	batches, blows := r.draw(r)
+	if err := r.startAll(ctx); err != nil {
 		return err
 	}
-	if r.alarmed {
-		if err := r.servers.noAlarms(ctx); err != nil {
-			return err
-		}
+	base, err := r.resources(ctx)
+	if err != nil {
+		return err
 	}
-	for _, name := range r.names {
-		if err := r.services[name].start(); err != nil {
-			return err
-		}
+	if r.hold {
+		r.signalWorkers(syscall.SIGSTOP)
 	}
-	return nil
+	follow, stop := context.WithCancel(ctx)
+	var clients, overlooking sync.WaitGroup
+	defer overlooking.Wait()
+	defer clients.Wait()
+	defer stop()
+	overlooking.Go(func() { r.overlook(follow, 0, "", time.Second, false) })
+	for i := range batches {
+		clients.Go(func() {
+			pause(follow, batches[i].after)
+			r.client(follow, i, &batches[i])
+		})
+	}
+	steady, end := context.WithCancel(ctx)
+	var dealers, readers sync.WaitGroup
+	for at := range r.readers {
+		readers.Go(func() { r.overlook(steady, at, "?limit=5", 50*time.Millisecond, true) })
+	}
+	errs := make([]error, len(blows))
+	for i, list := range blows {
+		dealers.Go(func() { errs[i] = r.deal(ctx, list) })
+	}
+	dealers.Wait()
+	end()
+	readers.Wait()
+	healed := time.Now()
+	if err := errors.Join(append(errs, r.lookForLeaders(ctx))...); err != nil {
+		return err
+	}
+	defer time.AfterFunc(r.limit+fetchTime, stop).Stop()
+	clients.Wait()
+	return r.judge(ctx, base, healed)
 }
 
-// endBound is the time from the last fault to the end of every job, less the
-// downloads: longer when a queue must be made anew first.
-func (r *run) endBound() time.Duration {
-	if r.anew {
-		return endTime + anewTime
-	}
-	return endTime
-}
-
-// lookForLeaders tells whether an end of the broker, of whatever kind, has cost a
-// queue its leader.
-func (r *run) lookForLeaders(ctx context.Context, o *outcome) error {
-	if o.faults["broker kill -9"]+o.faults["broker wiped"]+o.faults["broker stopped"] == 0 {
+// lookForLeaders finds out whether a queue must be created again because it lost
+// its leader, as happens with any end of the broker. The jobs then end later.
+func (r *run) lookForLeaders(ctx context.Context) error {
+	c := r.figures
+	if c["broker kill -9"]+c["broker wiped"]+c["broker stopped"]+c[beheaded] == 0 {
 		return nil
 	}
 	names, err := r.servers.leaderless(ctx)
-	if err != nil || names == "" {
-		return err
+	r.note("fault", "queues without a leader", names)
+	if names != "" {
+		r.limit += anewTime
+		r.count("leaderless brokers", 1)
+	} else if c[beheaded] > 0 {
+		return errors.New("the queue has a leader again by itself")
 	}
-	r.anew = true
-	o.leaderless++
-	r.history.note("fault", "queues without a leader", "", names)
-	return nil
-}
-
-// loosen ends a service of which connections hang in a wire: their end is its
-// death. Any other error is given back.
-func (r *run) loosen(name string, err error) error {
-	if !errors.Is(err, errStuck) {
-		return err
-	}
-	r.history.note("fault", "kill -9 "+name, "", err.Error())
-	p := r.services[name]
-	_ = p.end(syscall.SIGKILL) // killed is what it is to be
-	return p.start()
-}
-
-// over notes the end of a job as a reader saw it.
-func (r *run) over(id string, j *jobAnswer) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.ends[id], r.endedAt[id] = j, time.Now()
-}
-
-// end is a job as a reader saw it end, or nil.
-func (r *run) end(id string) *jobAnswer {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.ends[id]
-}
-
-// listed notes the end of a job as it stands in the list.
-func (r *run) listed(j *jobAnswer) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ends[j.JobID] == nil {
-		r.ends[j.JobID] = j
-	}
-}
-
-// finished notes what a watcher was told of a job that has ended.
-func (r *run) finished(id string, seen map[int]imageAnswer) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.folds[id] = seen
-}
-
-// began notes when a job was accepted.
-func (r *run) began(id string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.since[id] = time.Now()
-}
-
-// mayBeGone tells whether retention may have taken the job.
-func (r *run) mayBeGone(id string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.retention > 0 && time.Since(r.since[id]) > r.retention
-}
-
-// pictures draws the images of the run and opens the site that serves them.
-func (r *run) pictures() (good, bad []source, err error) {
-	if good, bad, err = pictures(r.random(2)); err != nil {
-		return nil, nil, err
-	}
-	files := map[string][]byte{}
-	for _, img := range slices.Concat(good, bad) {
-		files[img.name] = img.data
-	}
-	r.site, err = newSite(files)
-	return good, bad, err
+	return err
 }

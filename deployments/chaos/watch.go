@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -11,68 +13,138 @@ import (
 	"github.com/coder/websocket"
 )
 
-// frame is one message of a WebSocket.
-type frame struct {
-	Type        string       `json:"type"`
-	JobID       string       `json:"job_id"`
-	Status      string       `json:"status"`
-	Progress    float64      `json:"progress"`
-	Completed   int          `json:"completed"`
-	Failed      int          `json:"failed"`
-	TotalImages int          `json:"total_images"`
-	Image       *imageAnswer `json:"image"`
+// counters are what the responses and the frames of a WebSocket say about a job.
+type counters struct {
+	JobID       string  `json:"job_id"`
+	Status      string  `json:"status"`
+	TotalImages int     `json:"total_images"`
+	Completed   int     `json:"completed"`
+	Failed      int     `json:"failed"`
+	Progress    float64 `json:"progress"`
 }
 
-// watcher follows one job over WebSockets, through any number of them.
+// fell reports whether anything decreased.
+func (c *counters) fell(before *counters) bool {
+	return c.Completed < before.Completed || c.Failed < before.Failed || c.Progress < before.Progress || rank[c.Status] < rank[before.Status]
+}
+
+// jobAnswer is a job as the API returns it.
+type jobAnswer struct {
+	counters
+	Images      []imageAnswer `json:"images"`
+	CreatedAt   time.Time     `json:"created_at"`
+	UpdatedAt   time.Time     `json:"updated_at"`
+	CompletedAt time.Time     `json:"completed_at"`
+	RetryOf     string        `json:"retry_of"`
+}
+
+type imageAnswer struct {
+	Index            int       `json:"index"`
+	OriginalFilename string    `json:"original_filename"`
+	Status           string    `json:"status"`
+	TraceID          string    `json:"trace_id"`
+	ProcessedPath    string    `json:"processed_path"`
+	Error            string    `json:"error"`
+	ErrorCode        string    `json:"error_code"`
+	StartTime        time.Time `json:"start_time"`
+	EndTime          time.Time `json:"end_time"`
+	DurationMS       int64     `json:"duration_ms"`
+}
+
+// rank is the position of a status, which only moves up.
+var rank = map[string]int{"pending": 0, "processing": 1, "completed": 2, "failed": 2, "cancelled": 2}
+
+func ended(status string) bool { return rank[status] == 2 }
+
+// contradictions returns what is wrong with one response, or with two in a row.
+func contradictions(before, now *jobAnswer) []string {
+	var found []string
+	wrong := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+	count := map[string]int{}
+	for i, img := range now.Images {
+		count[img.Status]++
+		if img.Index != i {
+			wrong("image %d is at position %d", img.Index, i)
+		}
+		if i < len(before.Images) {
+			if b := before.Images[i]; rank[img.Status] < rank[b.Status] || ended(b.Status) && img != b {
+				wrong("image went from %+v to %+v", b, img)
+			}
+		}
+		if (img.Status == "completed") != (img.ProcessedPath != "") || (img.Status == "failed") != (img.Error != "") {
+			wrong("image contradicts itself: %+v", img)
+		}
+		if ended(img.Status) && (img.StartTime.IsZero() || img.EndTime.Before(img.StartTime) || img.DurationMS < 0) {
+			wrong("image ended before it started: %+v", img)
+		}
+	}
+	if len(now.Images) != now.TotalImages || count["completed"] != now.Completed || count["failed"] != now.Failed {
+		wrong("counters contradict the images: %d images, %v", len(now.Images), count)
+	}
+	if now.fell(&before.counters) || ended(before.Status) && now.Status != before.Status {
+		wrong("job went back from %+v to %+v", before.counters, now.counters)
+	}
+	if all := now.Completed+now.Failed == now.TotalImages; all != ended(now.Status) || all == now.CompletedAt.IsZero() {
+		wrong("job contradicts itself: %+v, completed at %s", now.counters, now.CompletedAt)
+	}
+	if now.UpdatedAt.Before(now.CreatedAt) || now.UpdatedAt.Before(before.UpdatedAt) || ended(now.Status) && now.CompletedAt.Before(now.CreatedAt) {
+		wrong("time went back: created at %s, updated at %s after %s, completed at %s", now.CreatedAt, now.UpdatedAt, before.UpdatedAt, now.CompletedAt)
+	}
+	return found
+}
+
+// frame is one message of a WebSocket.
+type frame struct {
+	Type string `json:"type"`
+	counters
+	Image *imageAnswer `json:"image"`
+}
+
+// watcher follows one job over any number of WebSockets.
 type watcher struct {
-	run  *run
+	*run
 	id   string
-	at   int                 // which gateway, and then the next
-	last frame               // over all sockets: nothing may fall
-	seen map[int]imageAnswer // on the present socket
+	at   int                 // the gateway
+	last counters            // over all sockets: nothing may fall
+	seen map[int]imageAnswer // on the current socket
 }
 
 // watch follows the job to its job_complete.
-func (r *run) watch(ctx context.Context, id string, at int) {
+func (r *run) watch(ctx context.Context, at int, id string) {
 	w := &watcher{run: r, id: id, at: at}
 	for ; ctx.Err() == nil; w.at++ {
 		over, err := w.once(ctx)
 		if over {
-			r.finished(id, w.seen)
+			r.change(id, func(rec *record) { rec.told = w.seen })
 			return
 		}
-		if err != nil {
-			r.history.note("watcher", "watch "+id, "failed", err.Error())
-		}
+		r.note("watcher", "watch "+id, err)
 		pause(ctx, 100*time.Millisecond)
 	}
 }
 
-// silence is how long a watcher waits for a frame before it connects anew. The
-// server's pings are answered meanwhile, and no job of a run lasts that long.
-const silence = 20 * time.Second
-
-// once follows one socket to its end and tells whether the job has ended.
+// once follows one socket to its end and reports whether the job has ended.
 func (w *watcher) once(ctx context.Context) (over bool, err error) {
-	dial, cancel := context.WithTimeout(ctx, answerTime)
-	conn, resp, err := websocket.Dial(dial, "ws://"+w.run.gateway(w.at).addr+"/api/v1/batch/"+w.id+"/ws", nil) //nolint:bodyclose // The library closes it.
+	dialing, cancel := context.WithTimeout(ctx, answerTime)
+	conn, resp, err := websocket.Dial(dialing, "ws://"+w.gateway(w.at).addr+"/api/v1/batch/"+w.id+"/ws", nil) //nolint:bodyclose // The library closes it.
 	cancel()
 	if err != nil {
-		if resp != nil && resp.StatusCode == http.StatusNotFound && !w.run.mayBeGone(w.id) {
-			w.run.history.breach("job %s was accepted and a WebSocket says 404", w.id)
+		if resp != nil && resp.StatusCode == http.StatusNotFound && !w.mayBeGone(w.id) {
+			w.breach("job %s was accepted and its WebSocket is a 404", w.id)
 		}
 		return false, err
 	}
-	defer func() { _ = conn.CloseNow() }() // it is mostly closed already
+	defer func() { _ = conn.CloseNow() }() // Usually it is closed already.
 	conn.SetReadLimit(1 << 20)
 	w.seen = map[int]imageAnswer{}
 	for n := 0; ; n++ {
-		reading, cancel := context.WithTimeout(ctx, silence)
+		// After 20 s without a frame it connects again.
+		reading, cancel := context.WithTimeout(ctx, 20*time.Second)
 		_, data, err := conn.Read(reading)
 		cancel()
 		if over {
-			if status := websocket.CloseStatus(err); status != websocket.StatusNormalClosure && err == nil {
-				w.run.history.breach("job %s: a frame after job_complete: %s", w.id, data)
+			if err == nil {
+				w.breach("job %s: a frame after job_complete: %s", w.id, data)
 			}
 			return true, nil
 		}
@@ -81,26 +153,25 @@ func (w *watcher) once(ctx context.Context) (over bool, err error) {
 		}
 		var f frame
 		if err := json.Unmarshal(data, &f); err != nil {
-			return false, fmt.Errorf("read frame %.200s: %w", data, err)
+			return false, fmt.Errorf("parse frame %.200s: %w", data, err)
 		}
 		w.judge(ctx, n, &f)
 		over = f.Type == "job_complete"
 	}
 }
 
-// judge holds what is true of every frame and of every two in a row.
+// judge checks a frame against those before it.
 func (w *watcher) judge(ctx context.Context, n int, f *frame) {
 	wrong := func(format string, args ...any) {
-		w.run.history.breach("watcher of %s: "+format, append([]any{w.id}, args...)...)
+		w.breach("watcher of %s: "+format, append([]any{w.id}, args...)...)
 	}
 	if n == 0 && f.Type != "progress" {
 		wrong("the first frame is %s", f.Type)
 	}
-	if l := w.last; f.Completed < l.Completed || f.Failed < l.Failed || f.Progress < l.Progress || rank(f.Status) < rank(l.Status) {
-		// What a snapshot tells of images that ended before is told with the present counters.
-		wrong("went back from %+v to %+v", l, *f)
+	if f.fell(&w.last) {
+		wrong("went back from %+v to %+v", w.last, *f)
 	}
-	w.last = *f
+	w.last = f.counters
 	switch f.Type {
 	case "image_complete":
 		if f.Image == nil || !ended(f.Image.Status) {
@@ -111,56 +182,44 @@ func (w *watcher) judge(ctx context.Context, n int, f *frame) {
 			wrong("image_complete twice for %d", f.Image.Index)
 		}
 		w.seen[f.Image.Index] = *f.Image
-		if f.Image.Status == "completed" {
-			w.run.fetch(ctx, w.at, w.id, f.Image)
+		if f.Image.Status == "completed" { // Its file must exist.
+			a, err := get(ctx, w.gateway(w.at).url(fmt.Sprintf("/api/v1/batch/%s/images/%d/file", w.id, f.Image.Index)))
+			if err == nil && (a.status == http.StatusNotFound && !w.mayBeGone(w.id) || a.status == http.StatusInternalServerError) {
+				wrong("file of image %d: %s", f.Image.Index, a)
+			}
 		}
 	case "job_complete":
 		if len(w.seen) != f.TotalImages || !ended(f.Status) {
-			wrong("job_complete with %d of %d images told, status %s", len(w.seen), f.TotalImages, f.Status)
+			wrong("job_complete after %d of %d images, status %s", len(w.seen), f.TotalImages, f.Status)
 		}
 	}
 }
 
-// fetch holds that what is told as completed is there.
-func (r *run) fetch(ctx context.Context, at int, id string, img *imageAnswer) {
-	status, body, err := get(ctx, r.gateway(at).url(fmt.Sprintf("/api/v1/batch/%s/images/%d/file", id, img.Index)))
-	switch {
-	case err != nil: // nobody answers at this moment
-	case status == http.StatusNotFound && !r.mayBeGone(id):
-		r.history.breach("image %d of %s is completed and its file is a 404: %.200s", img.Index, id, body)
-	case status == http.StatusInternalServerError:
-		r.history.breach("file of image %d of %s: %d %.200s", img.Index, id, status, body)
-	}
-}
-
-// read polls the job to its end, at one gateway and then the next, and judges
-// every answer.
-func (r *run) read(ctx context.Context, id string, at int) {
+// read polls the job until it has ended, at one gateway after the other, and checks
+// every response.
+func (r *run) read(ctx context.Context, at int, id string) {
 	last := new(jobAnswer)
 	for ; ctx.Err() == nil; at++ {
-		status, body, err := get(ctx, r.gateway(at).url("/api/v1/batch/"+id))
+		a, err := get(ctx, r.gateway(at).url("/api/v1/batch/"+id))
 		now := new(jobAnswer)
 		switch {
 		case err != nil:
-			r.history.note("reader", "get "+id, "failed", err.Error())
-		case status == http.StatusNotFound:
+			r.note("reader", "get "+id, err)
+		case a.status == http.StatusNotFound:
 			if !r.mayBeGone(id) {
-				r.history.breach("job %s was accepted and is a 404", id)
+				r.breach("job %s was accepted and is a 404", id)
 			}
 			return
-		case status != http.StatusOK:
-			if status != http.StatusServiceUnavailable {
-				r.history.breach("GET %s answered %d: %.200s", id, status, body)
-			}
-		case json.Unmarshal(body, now) != nil:
-			r.history.breach("GET %s answered %.200s", id, body)
+		case a.status == http.StatusServiceUnavailable:
+		case a.status != http.StatusOK || json.Unmarshal(a.body, now) != nil:
+			r.breach("GET %s: %s", id, a)
 		default:
 			for _, c := range contradictions(last, now) {
-				r.history.breach("job %s: %s", id, c)
+				r.breach("job %s: %s", id, c)
 			}
 			if last = now; ended(now.Status) {
-				r.history.note("reader", "get "+id, "ended", now.Status)
-				r.over(id, now)
+				r.note("reader", "get "+id, now.Status)
+				r.change(id, func(rec *record) { rec.end, rec.ended = now, time.Now() })
 				return
 			}
 		}
@@ -168,32 +227,46 @@ func (r *run) read(ctx context.Context, id string, at int) {
 	}
 }
 
-// overlook reads the whole list again and again, so that no job ends and goes
-// unseen, not even one whose client never learned its id.
-func (r *run) overlook(ctx context.Context) {
-	for at := 0; ctx.Err() == nil; at++ {
-		list, err := r.list(ctx, at)
-		if err != nil {
-			r.history.note("reader", "list", "failed", err.Error())
-		}
-		for i := range list {
-			for _, c := range contradictions(new(jobAnswer), &list[i]) {
-				r.history.breach("job %s in the list: %s", list[i].JobID, c)
-			}
-			if ended(list[i].Status) {
-				r.listed(&list[i])
-			}
-		}
-		pause(ctx, time.Second)
+// list returns jobs as one of the gateways lists them. Its error is errWrong when
+// the response is not a list.
+func (r *run) list(ctx context.Context, at int, query string) ([]jobAnswer, error) {
+	a, err := get(ctx, r.gateway(at).url("/api/v1/batch"+query))
+	if err != nil {
+		return nil, err
 	}
+	var list struct {
+		Jobs []jobAnswer `json:"jobs"`
+	}
+	if err := json.Unmarshal(a.body, &list); a.status != http.StatusOK || err != nil {
+		return nil, fmt.Errorf("%w: %s", errWrong, a)
+	}
+	return list.Jobs, nil
 }
 
-// pause waits for d, or less when ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
+// overlook lists the jobs again and again, at one gateway after the other, and so
+// sees the end of every job, even of one whose client never got its ID. When it is
+// strict, every response must be complete and right, and one must come in time:
+// during a rolling restart, connections are refused or reset.
+func (r *run) overlook(ctx context.Context, at int, query string, interval time.Duration, strict bool) {
+	for answered := time.Now(); ctx.Err() == nil; pause(ctx, interval) {
+		at++
+		list, err := r.list(ctx, at, query)
+		if err != nil && ctx.Err() == nil {
+			r.note("reader", "list", err)
+			if strict && (errors.Is(err, errWrong) || time.Since(answered) > readyTime) {
+				r.breach("GET during a rolling restart, %s after the last response: %v", time.Since(answered), err)
+			}
+			continue
+		}
+		answered = time.Now()
+		for i := range list {
+			j := &list[i]
+			for _, c := range contradictions(new(jobAnswer), j) {
+				r.breach("job %s in the list: %s", j.JobID, c)
+			}
+			if ended(j.Status) {
+				r.change(j.JobID, func(rec *record) { rec.end = cmp.Or(rec.end, j) })
+			}
+		}
 	}
 }

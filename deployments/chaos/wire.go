@@ -6,6 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -13,80 +21,66 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// wire stands between one service and one server and does what networks do. The
-// work is toxiproxy's, which many know and which is well kept (MIT; v2.12.0 of
-// March 2025 is its last release); it runs inside the harness, without its HTTP
-// server.
+// wire is the line between one service and one server, and fails as networks do. It
+// uses toxiproxy, which is widely known and maintained (MIT; its last release is
+// v2.12.0 of March 2025), inside the harness and without its HTTP server.
 //
-// Two of its ways have to be known. A toxic that drops data (timeout, reset_peer)
-// ends the connections that it had when it is taken away, since what was dropped
-// is missing in them. And reset_peer sends a real reset only on connections that
-// were made while it was there; an older one is ended without the rest of its
-// data and with a FIN.
+// When a toxic that drops data (timeout, reset_peer) is removed, its connections
+// end. reset_peer resets only connections that started after it; an older one ends
+// with a FIN, without the rest of its data.
 type wire struct {
 	addr, target string
-
-	mu    sync.Mutex // guards proxy
-	proxy *toxiproxy.Proxy
+	proxy        *toxiproxy.Proxy
 }
 
-// errStuck says that toxiproxy holds a connection on which neither side gets on:
-// it waits for ever to change a link whose receiver died at that moment. The wire
-// works again; the service's old connections have to be ended by its death.
+// errStuck says that toxiproxy waits forever to change a connection, because its
+// receiver stopped or died at that moment. The wire works again, but the service
+// must die to end its old connections.
 var errStuck = errors.New("a connection hangs in toxiproxy")
 
-// stuckTime is how long a change of a wire may take. A receiver that is stopped
-// makes it wait as well.
+// stuckTime bounds a change of a wire.
 const stuckTime = 5 * time.Second
 
-func newWire(addr, target string) (*wire, error) {
-	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics write to the library's own global logger
+// newWire returns a wire on an address of its own.
+func newWire(target string) (*wire, error) {
+	addr, err := freeAddr()
+	zerolog.SetGlobalLevel(zerolog.Disabled) // Some toxics write to the library's global logger.
 	w := &wire{addr: addr, target: target}
-	return w, w.make()
+	return w, errors.Join(err, w.create())
 }
 
-// make puts a new proxy on the address, which the one before may not have left yet.
-func (w *wire) make() error {
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	w.proxy = toxiproxy.NewProxy(server, w.addr, w.addr, w.target)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for began := time.Now(); ; <-tick.C {
-		switch err := w.proxy.Start(); {
-		case err == nil:
-			return nil
-		case time.Since(began) > stuckTime:
-			return fmt.Errorf("listen for a wire: %w", err)
+// create starts a new proxy on the address, which the previous one may still use.
+func (w *wire) create() error {
+	w.proxy = toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), w.addr, w.addr, w.target)
+	for began := time.Now(); ; <-time.After(20 * time.Millisecond) {
+		if err := w.proxy.Start(); err == nil || time.Since(began) > stuckTime {
+			return err
 		}
 	}
 }
 
-// change does something to the proxy, or gives the wire another one.
+// change changes the proxy. If that hangs, it creates another one.
 func (w *wire) change(do func(*toxiproxy.Proxy) error) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	done := make(chan error, 1)
 	go func(p *toxiproxy.Proxy) { done <- do(p) }(w.proxy)
-	wait := time.NewTimer(stuckTime)
-	defer wait.Stop()
 	select {
 	case err := <-done:
 		return err
-	case <-wait.C:
+	case <-time.After(stuckTime):
 	}
-	go w.proxy.Stop() // it stops listening before it hangs as well
-	return errors.Join(errStuck, w.make())
+	go w.proxy.Stop() // It stops listening before it hangs as well.
+	return errors.Join(errStuck, w.create())
 }
 
-// toxic adds one, for both directions.
+// toxic adds a toxic in both directions.
 func (w *wire) toxic(kind string, attributes map[string]int) error {
 	return w.change(func(p *toxiproxy.Proxy) error {
 		for _, stream := range []string{"upstream", "downstream"} {
 			text, err := json.Marshal(map[string]any{"type": kind, "stream": stream, "attributes": attributes})
-			if err != nil {
-				return fmt.Errorf("encode toxic: %w", err)
+			if err == nil {
+				_, err = p.Toxics.AddToxicJson(bytes.NewReader(text))
 			}
-			if _, err := p.Toxics.AddToxicJson(bytes.NewReader(text)); err != nil {
+			if err != nil {
 				return fmt.Errorf("add toxic %s: %w", kind, err)
 			}
 		}
@@ -94,7 +88,7 @@ func (w *wire) toxic(kind string, attributes map[string]int) error {
 	})
 }
 
-// away ends all connections and takes no new one.
+// away ends all connections and accepts no new ones.
 func (w *wire) away() error {
 	return w.change(func(p *toxiproxy.Proxy) error {
 		p.Stop()
@@ -102,15 +96,10 @@ func (w *wire) away() error {
 	})
 }
 
-// cut ends all connections, and new ones are welcome.
-func (w *wire) cut() error {
-	return w.change(func(p *toxiproxy.Proxy) error {
-		p.Stop()
-		return p.Start()
-	})
-}
+// cut ends all connections and accepts new ones.
+func (w *wire) cut() error { return errors.Join(w.away(), w.heal()) }
 
-// heal ends whatever was wrong.
+// heal ends all trouble.
 func (w *wire) heal() error {
 	return w.change(func(p *toxiproxy.Proxy) error {
 		p.Toxics.ResetToxics(context.Background())
@@ -121,5 +110,115 @@ func (w *wire) heal() error {
 	})
 }
 
-// close ends all of it.
-func (w *wire) close() error { return w.away() }
+// storage is a proxy between the services and the S3 server. It can respond as a
+// server in trouble does, and it checks that no key ever gets different bytes.
+type storage struct {
+	*httptest.Server
+
+	mu     sync.Mutex // guards what follows
+	rate   float64    // share of requests that fail
+	modes  []string   // how they fail
+	random *rand.Rand
+	etags  map[string]string // by path
+	twice  []string          // paths that were stored with different bytes
+	broken int               // number of requests that failed
+}
+
+// quiet drops the messages about connections that the harness breaks.
+var quiet = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+
+func newStorage(target *url.URL, random *rand.Rand) *storage {
+	s := &storage{random: random, etags: map[string]string{}}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host // The signature covers it.
+		},
+		ModifyResponse: s.spoil,
+		ErrorLog:       quiet,
+		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }, // Cut the connection, as a dying server does.
+		Transport:      &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 5 * time.Second},
+	}
+	s.Server = serve(func(w http.ResponseWriter, r *http.Request) { s.handle(w, r, proxy) })
+	return s
+}
+
+// serve starts an HTTP server on loopback.
+func serve(handler http.HandlerFunc) *httptest.Server {
+	s := httptest.NewUnstartedServer(handler)
+	s.Config.ErrorLog = quiet
+	s.Start()
+	return s
+}
+
+// trouble makes requests fail at the rate, from 0 to 1.
+func (s *storage) trouble(rate float64, modes ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rate, s.modes = rate, modes
+}
+
+// fate draws how a request fails; "" if it does not.
+func (s *storage) fate() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.modes) == 0 || s.random.Float64() >= s.rate {
+		return ""
+	}
+	s.broken++
+	return s.modes[s.random.IntN(len(s.modes))]
+}
+
+// fateKey is the context key of a request's fate.
+type fateKey struct{}
+
+func (s *storage) handle(w http.ResponseWriter, r *http.Request, proxy http.Handler) {
+	fate := s.fate()
+	switch fate {
+	case "500", "503":
+		code, _ := strconv.Atoi(fate)
+		// Part of the body stays unread, as with a server that responds early.
+		http.Error(w, `<Error><Code>InternalError</Code><Message>trouble</Message></Error>`, code)
+		return
+	case "reset":
+		panic(http.ErrAbortHandler)
+	case "slow":
+		pause(r.Context(), time.Second)
+	}
+	proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), fateKey{}, fate)))
+}
+
+// spoil changes the server's response on its way back.
+func (s *storage) spoil(resp *http.Response) error {
+	s.check(resp)
+	fate, _ := resp.Request.Context().Value(fateKey{}).(string)
+	half := resp.ContentLength / 2
+	switch {
+	case fate == "reset after":
+		return errors.New("response lost")
+	case half < 1 || resp.Request.Method != http.MethodGet:
+	case fate == "short": // a complete response with fewer bytes than the object
+		resp.ContentLength = half
+		resp.Header.Set("Content-Length", strconv.FormatInt(half, 10))
+		fallthrough
+	case fate == "truncated": // fewer bytes than Content-Length
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, half), resp.Body}
+	}
+	return nil
+}
+
+// check compares the ETag of a stored object with that of its previous PUT.
+func (s *storage) check(resp *http.Response) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tag, path := resp.Header.Get("Etag"), resp.Request.URL.Path
+	if resp.Request.Method == http.MethodPut && resp.StatusCode == http.StatusOK && tag != "" {
+		if before, ok := s.etags[path]; ok && before != tag {
+			s.twice = append(s.twice, path)
+		}
+		s.etags[path] = tag
+	}
+}

@@ -37,11 +37,9 @@ func echo(t *testing.T) (addr string) {
 
 func newTestWire(t *testing.T) *wire {
 	t.Helper()
-	addr, err := lanePorts(0, 1).free()
+	w, err := newWire(echo(t))
 	must(t, err)
-	w, err := newWire(addr, echo(t))
-	must(t, err)
-	t.Cleanup(func() { must(t, w.close()) })
+	t.Cleanup(func() { must(t, w.away()) })
 	return w
 }
 
@@ -141,9 +139,7 @@ func TestStuckWire(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // Closed below.
 	must(t, err)
 	defer l.Close()
-	addr, err := lanePorts(0, 1).free()
-	must(t, err)
-	w, err := newWire(addr, l.Addr().String())
+	w, err := newWire(l.Addr().String())
 	must(t, err)
 	c := call(t, w)
 	deaf, err := l.Accept()

@@ -18,8 +18,8 @@ import (
 	"github.com/imagebatch/imagebatch/analyzer"
 	"github.com/imagebatch/imagebatch/gateway"
 	"github.com/imagebatch/imagebatch/processor"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // examples are the files of imagebatch/ci.
@@ -73,7 +73,7 @@ func TestPodsAreLockedUp(t *testing.T) {
 // answers reports whether a service answers its operator at that path.
 func answers(t *testing.T, path string) bool {
 	t.Helper()
-	ops, err := service.Listen(t.Context(), "", metrics.New().Handler())
+	ops, err := service.Listen(t.Context(), "", telemetry.NewRegistry().Handler())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +306,7 @@ func TestTheAPIIsReached(t *testing.T) {
 		s.Spec.Ports[0].Name != "https" || len(r.ingresses) != 0 {
 		t.Errorf("the service is %+v", s.Spec)
 	}
-	if !strings.Contains(r.notes, "no API keys") || !strings.Contains(r.notes, "8080:443") {
+	if !strings.Contains(r.notes, "gateway.apiKeys.existingSecret") || !strings.Contains(r.notes, "8080:443") {
 		t.Errorf("the notes are\n%s", r.notes)
 	}
 }

@@ -1,37 +1,41 @@
 #!/usr/bin/env bash
-# Runs each fuzz target of the workspace for a time, one after another: fuzz.sh [TIME, 5s].
-# A find is kept by Go under the package's testdata/fuzz and fails `make test` from then on. The last line is
-# `N passed, N failed, N skipped`, a target counting as one.
+# Runs each fuzz target of the workspace for a time, two packages at once, each with half of the processors:
+# fuzz.sh [TIME, 5s]. Go keeps a failing input under the package's testdata/fuzz, and it fails `make test` from then on.
+# The last line is `N passed, N failed, N skipped`; it counts targets, and a package that does not build as one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-time=${1:-5s}
-passed=0 failed=0
+dir=$(mktemp -d "${TMPDIR:-/tmp}/imagebatch-fuzz.XXXXXX")
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 130' INT TERM HUP
 
-# Until Go 1.27 the end of -fuzztime can race with itself and be told as a failure (go.dev/issue/75804). Only that, with
-# nothing found, is taken for the end of the time that it is.
+# Until Go 1.27 the end of -fuzztime can race with itself and be reported as a failure (go.dev/issue/75804). An output
+# with only that, and without a find, is no failure.
 time_is_up() {
   grep -qx '    context deadline exceeded' <<<"$1" && ! grep -qE 'Failing input written|panic:|DATA RACE|_test\.go:' <<<"$1"
 }
 
-mapfile -t modules < <(go list -m -f '{{.Dir}}')
-mapfile -t folders < <(grep -rlE '^func Fuzz[A-Z_0-9]' --include='*_test.go' "${modules[@]}" | xargs -r -n1 dirname | sort -u)
-for folder in "${folders[@]}"; do
-  # What does not build fails here, and is told and counted.
-  if ! list=$(go test -list '^Fuzz' "$folder"); then
-    echo "$list"
-    failed=$((failed + 1))
-    continue
+# fuzz DIR TIME FOLDER builds the tests of a package once and runs its targets one after the other.
+fuzz() {
+  local package workers target output
+  workers=$((($(nproc) + 1) / 2))
+  if ! package=$(go list "$3") || ! output=$(go test -c -vet=off -fuzz=. -o "$1/${package//\//-}" "$3" 2>&1); then
+    printf '%s\nFAIL  %s\n' "${output:-}" "$3"
+    return
   fi
-  while read -r target; do
-    echo "fuzz  ${folder#"$PWD/"} $target $time"
-    if output=$(go test -run='^$' -fuzz="^$target\$" -fuzztime="$time" -fuzzminimizetime=10s "$folder" 2>&1) ||
-      time_is_up "$output"; then
-      passed=$((passed + 1))
+  sed -nE 's/^func (Fuzz[A-Z_0-9][A-Za-z_0-9]*).*/\1/p' "$3"/*_test.go | while read -r target; do
+    if output=$(cd "$3" && "$1/${package//\//-}" -test.run='^$' -test.fuzz="^$target\$" -test.fuzztime="$2" -test.fuzzminimizetime=10s \
+      -test.parallel=$workers -test.fuzzcachedir="$(go env GOCACHE)/fuzz/$package" 2>&1 </dev/null) || time_is_up "$output"; then
+      echo "pass  $package $target $2"
     else
-      failed=$((failed + 1))
-      echo "$output"
+      printf '%s\nFAIL  %s\n' "$output" "$package $target"
     fi
-  done < <(grep '^Fuzz' <<<"$list")
-done
+  done
+}
+export -f fuzz time_is_up
+
+mapfile -t modules < <(go list -m -f '{{.Dir}}')
+grep -rlE '^func Fuzz[A-Z_0-9]' --include='*_test.go' "${modules[@]}" | xargs -n1 dirname | sort -u |
+  xargs -P2 -I{} bash -c 'fuzz "$@"' - "$dir" "${1:-5s}" {} | tee "$dir/results"
+passed=$(grep -c '^pass  ' "$dir/results" || true) failed=$(grep -c '^FAIL  ' "$dir/results" || true)
 echo "$passed passed, $failed failed, 0 skipped"
-((failed == 0))
+((failed == 0 && passed > 0))

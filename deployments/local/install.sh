@@ -8,13 +8,14 @@
 #                                     which judges our metrics and alerts
 #                           bench     exiftool and libjpeg-turbo's programs, which the bench compares with
 #                           race      a C compiler, which the race detector needs
+#                           gotestsum which prints the results of the tests
 #                           lint      golangci-lint and shellcheck
 #                           vuln      govulncheck
 #                           sbom      cyclonedx-gomod
 #                           (nothing) servers docs bench race
 #
 # Debian's packages come by apt-get on Debian or Ubuntu as root, and no service of theirs is started. Go programs (MinIO,
-# versitygw, golangci-lint) are built once, some minutes each, from what a go.mod and go.sum of ours pin, and kept by
+# versitygw, golangci-lint, gotestsum) are built once, some minutes each, from what a go.mod and go.sum of ours pin, and kept by
 # version in ${IMAGEBATCH_CACHE:-~/.cache/imagebatch}. A server that a TEST_ variable already points at is not installed.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -75,6 +76,7 @@ for what; do
     need_module golangci-lint
     need shellcheck shellcheck
     ;;
+  gotestsum) need_module gotestsum ;;
   vuln) need_module govulncheck ;;
   sbom) need_module cyclonedx-gomod ;;
   *) die "unknown: $what (see the head of $0)" ;;

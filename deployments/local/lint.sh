@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# golangci-lint (formatting included), go vet and shellcheck; in CI also that nothing is left to tidy or to generate.
+# golangci-lint (with the formatting and all analyzers of go vet) and shellcheck; in CI also that nothing is left to tidy or
+# to generate.
 # `lint.sh fmt` formats instead.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -9,16 +10,13 @@ cd "$here/../.."
 
 status=0
 mapfile -t modules < <(go list -m -f '{{.Dir}}')
-# Not in the workspace, so that what they need decides no version of a service.
-apart=(deployments/tools deployments/helm)
+# A module apart from the workspace: its dependencies decide no version of a service.
+apart=deployments/helm
 if [[ ${1:-} == fmt ]]; then
-  exec "$(tool golangci-lint)" fmt "${modules[@]}" "${apart[@]}"
+  exec "$(tool golangci-lint)" fmt "${modules[@]}" "$apart"
 fi
 "$(tool golangci-lint)" run "${modules[@]/%//...}" || status=1
-go vet work || status=1
-for module in "${apart[@]}"; do
-  (cd "$module" && GOWORK=off go vet ./... && GOWORK=off "$(tool golangci-lint)" run) || status=1
-done
+(cd "$apart" && GOWORK=off "$(tool golangci-lint)" run) || status=1
 shellcheck -x -P SCRIPTDIR deployments/local/*.sh .ci/run || status=1
 
 # What the checks change is put back, for the tests that follow; so they need a tree that has no changes of its own.

@@ -6,6 +6,9 @@
 #   servers.sh stop    DIR [NAME...]          end exactly what start began
 #   servers.sh kill    DIR [NAME...]          the same as a crash: SIGKILL
 #   servers.sh restart DIR NAME...            stop and start; like start after a kill, on the same port and data
+#   servers.sh wipe    DIR NAME...            kill, delete the data, and start
+#   servers.sh pause   DIR NAME...            SIGSTOP, until resume
+#   servers.sh resume  DIR NAME...            SIGCONT
 #
 # NAME is rabbitmq, minio, versitygw or postgres; start means all four without one, less those that are not installed
 # or that a TEST_ variable already points at. With @PORT the server takes that port, or the next free one.
@@ -254,7 +257,20 @@ stop() {
   [[ " $* " != *" rabbitmq "* || ${keep_epmd:-} ]] || end "$dir" TERM epmd
 }
 
-[[ $# -ge 2 ]] || die "servers.sh start|stop|kill|restart DIR [NAME...] (see its head)"
+# signal SIGNAL NAME... sends a signal to the servers and to their child processes: PostgreSQL has one for each session.
+# A stopped server starts no further ones.
+signal() {
+  local signal=$1 name pid children
+  shift
+  for name; do
+    pid=$(pid_of "$dir" "$name") || continue
+    kill "-$signal" "$pid"
+    read -ra children <"/proc/$pid/task/$pid/children" || true
+    kill "-$signal" "${children[@]}" 2>/dev/null || true # one may have ended
+  done
+}
+
+[[ $# -ge 2 ]] || die "servers.sh start|stop|kill|restart|wipe|pause|resume DIR [NAME...] (see its head)"
 verb=$1 dir=$2
 shift 2
 for name; do
@@ -266,7 +282,7 @@ start)
   dir=$(cd "$dir" && pwd)
   start "$@"
   ;;
-stop | kill | restart)
+stop | kill | restart | wipe | pause | resume)
   dir=$(cd "$dir" 2>/dev/null && pwd) || exit 0
   case $verb in
   stop) stop "${@:-${all[@]}}" ;;
@@ -274,6 +290,13 @@ stop | kill | restart)
     [[ $# -gt 0 ]] || set -- "${all[@]}" epmd
     end "$dir" KILL "$@"
     ;;
+  wipe)
+    end "$dir" KILL "$@"
+    for name; do rm -rf "$dir/$name/data"; done
+    start "$@"
+    ;;
+  pause) signal STOP "$@" ;;
+  resume) signal CONT "$@" ;;
   restart)
     # shellcheck source=/dev/null
     . "$dir/run/ports"
@@ -285,5 +308,5 @@ stop | kill | restart)
     ;;
   esac
   ;;
-*) die "servers.sh start|stop|kill|restart DIR [NAME...] (see its head)" ;;
+*) die "servers.sh start|stop|kill|restart|wipe|pause|resume DIR [NAME...] (see its head)" ;;
 esac

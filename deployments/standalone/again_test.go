@@ -11,6 +11,7 @@ import (
 // run is not taken for a person's words in the second, and stands in the file once.
 // A sidecar is there when it is asked for.
 func TestSentInAgain(t *testing.T) {
+	t.Parallel()
 	s := forms["standalone"](t, "SIDECAR_XMP=true")
 	run := func(data []byte) (file, sidecar []byte, record map[string]any) {
 		id := s.submit(t, inline("sunrise.jpg", data))

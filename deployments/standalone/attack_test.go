@@ -21,6 +21,7 @@ import (
 // Without PROVE=1 it sends only bombs that reach the analyzer, and of these only files
 // under 64 KiB with at most a megapixel. All bombs together are 193 MiB.
 func TestAttackWhole(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := &system{process: launch(t, "standalone", "DATA_DIR="+filepath.Join(dir, "data"))}
 	bombs := slices.DeleteFunc(imagetest.All(), func(b imagetest.Bomb) bool {

@@ -26,8 +26,9 @@ func TestBackupAndRestore(t *testing.T) {
 		{"postgres on the same broker", "PostgreSQL", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			renewVhost := vhost(t)
-			env := serverEnv(t)
+			t.Parallel()
+			broker := ownVhost(t)
+			env := serverEnv(t, broker)
 			if c.database == "PostgreSQL" {
 				env = append(env, "DATABASE_URL="+ownDatabase(t))
 			}
@@ -65,7 +66,12 @@ func TestBackupAndRestore(t *testing.T) {
 				}
 			}
 			if c.fresh {
-				renewVhost()
+				if err := deleteVhost(t.Context(), broker); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := makeVhost(t.Context(), vhostOf(broker)); err != nil {
+					t.Fatal(err)
+				}
 			}
 			follow("Restore")
 
@@ -95,24 +101,6 @@ func TestBackupAndRestore(t *testing.T) {
 			}
 			t.Logf("%d of %d jobs that came meanwhile are in the backup", known, len(during))
 		})
-	}
-}
-
-// vhost is ownVhost that can be made anew.
-func vhost(t *testing.T) (renew func()) {
-	t.Helper()
-	ownVhost(t)
-	u, err := url.Parse(os.Getenv("TEST_RABBITMQ_URL"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	name, ctl := strings.TrimPrefix(u.Path, "/"), os.Getenv("TEST_RABBITMQCTL")
-	return func() {
-		for _, args := range [][]string{{"delete_vhost", name}, {"add_vhost", name}, {"set_permissions", "--vhost", name, u.User.Username(), ".*", ".*", ".*"}} {
-			if out, err := exec.CommandContext(t.Context(), ctl, args...).CombinedOutput(); err != nil { //nolint:gosec // Whoever runs the tests names the tool.
-				t.Fatalf("rabbitmqctl %v: %v\n%s", args, err, out)
-			}
-		}
 	}
 }
 
@@ -146,6 +134,7 @@ func ownDatabase(t *testing.T) string {
 
 // TestStandaloneBackup backs the one process up and goes on from that elsewhere.
 func TestStandaloneBackup(t *testing.T) {
+	t.Parallel()
 	s := forms["standalone"](t)
 	id := s.submit(t, inline("a.jpg", photo(t)))
 	end := s.ended(t, id)

@@ -16,12 +16,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/imagebatch/imagebatch/shared/tracing/tracingtest"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 // TestCollectorIsNoDependency holds that a batch comes to its end and the process to
 // its own, whatever the collector does.
 func TestCollectorIsNoDependency(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string]http.HandlerFunc{
 		"away":   nil,
 		"broken": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
@@ -31,9 +32,10 @@ func TestCollectorIsNoDependency(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			url := "http://" + freeAddr(t)
 			if answer != nil {
-				collector := tracingtest.Start(t)
+				collector := telemetrytest.Start(t)
 				collector.Answer(answer)
 				url = collector.URL
 			}
@@ -59,11 +61,12 @@ func TestCollectorIsNoDependency(t *testing.T) {
 // TestSecuredCollector holds that TLS_CA_FILE counts for the collector, and headers
 // come from a file, as other secrets do.
 func TestSecuredCollector(t *testing.T) {
-	collector := tracingtest.StartTLS(t)
+	t.Parallel()
+	collector := telemetrytest.StartTLS(t)
 	dir := t.TempDir()
 	authority, headers := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "headers")
 	for file, text := range map[string][]byte{
-		authority: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: collector.Server().Certificate().Raw}),
+		authority: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: collector.Certificate().Raw}),
 		headers:   []byte("x-key=hunter2\n"),
 	} {
 		if err := os.WriteFile(file, text, 0o600); err != nil {
@@ -72,7 +75,7 @@ func TestSecuredCollector(t *testing.T) {
 	}
 	s := forms["standalone"](t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "TLS_CA_FILE="+authority, "OTEL_EXPORTER_OTLP_HEADERS_FILE="+headers, "OTEL_SERVICE_NAME=pictures")
 	got := s.ended(t, s.submit(t, inline("a.jpg", photo(t))))
-	spans := collector.Await("the trace", func(spans []tracingtest.Span) bool { return complete(spans, got.Images[0].TraceID, never) })
+	spans := collector.Await("the trace", func(spans []telemetrytest.Span) bool { return complete(spans, got.Images[0].TraceID, never) })
 	if spans[0].Service != "pictures" || collector.Header().Get("X-Key") != "hunter2" {
 		t.Errorf("service %s, headers %v", spans[0].Service, collector.Header())
 	}
@@ -93,7 +96,7 @@ func TestTracesOff(t *testing.T) {
 		t.Errorf("log lines go through %T", s.log.Handler())
 	}
 	stacks := make([]byte, 1<<20)
-	if stacks = stacks[:runtime.Stack(stacks, true)]; bytes.Contains(stacks, []byte("shared/tracing")) {
+	if stacks = stacks[:runtime.Stack(stacks, true)]; bytes.Contains(stacks, []byte("shared/telemetry")) || bytes.Contains(stacks, []byte("go.opentelemetry.io")) {
 		t.Errorf("there are goroutines:\n%s", stacks)
 	}
 	ctx, stop := context.WithCancel(t.Context())

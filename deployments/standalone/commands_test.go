@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imagebatch/imagebatch/shared/release"
+	"github.com/imagebatch/imagebatch/shared/buildinfo"
 )
 
 // command runs a program with arguments and returns what it prints, to where, and its
@@ -39,6 +39,7 @@ var programs = []string{"gateway", "analyzer", "processor", "standalone"}
 // its tables in docs/configuration.md in their order, no secret, and a text that a shell
 // takes and that configures the same.
 func TestConfigCommand(t *testing.T) {
+	t.Parallel()
 	tables := map[string][]string{
 		"gateway": {"all services", "traces", "servers", "gateway"}, "analyzer": {"all services", "traces", "servers", "analyzer"},
 		"processor": {"all services", "traces", "servers", "processor"}, "standalone": {"all services", "traces", "TLS_CA_FILE", "gateway", "analyzer", "processor"},
@@ -108,6 +109,7 @@ func whole(config string) string {
 // TestCommandMistakes holds that a configuration or an argument that is wrong ends each
 // program with 2, and everything that is wrong is told at once.
 func TestCommandMistakes(t *testing.T) {
+	t.Parallel()
 	for _, name := range programs {
 		_, complaints, code := command(t, []string{"LOG_LEVEL=loud", "CONCURRENCY=-1", "METRICS_ADDR=:1", "METRICS_ADDR_FILE=/x"}, name, "config")
 		if code != 2 || !strings.Contains(complaints, "LOG_LEVEL") || !strings.Contains(complaints, "CONCURRENCY") || !strings.Contains(complaints, "METRICS_ADDR_FILE") {
@@ -124,9 +126,10 @@ func TestCommandMistakes(t *testing.T) {
 // TestVersionCommand holds what a program tells of its build, and that its metrics tell
 // the same.
 func TestVersionCommand(t *testing.T) {
+	t.Parallel()
 	for _, name := range programs {
 		out, _, code := command(t, nil, name, "version")
-		want := "^" + name + " " + regexp.QuoteMeta(release.Version) + `
+		want := "^" + name + " " + regexp.QuoteMeta(buildinfo.Version) + `
 commit:   ([0-9a-f]{40}(-modified)?|unknown)
 go:       go1\.\S+ \w+/\w+
 messages: writes version \d+, reads \d+ to \d+
@@ -136,7 +139,7 @@ $`
 		}
 	}
 	s := forms["standalone"](t)
-	if text := s.scrape(t); !strings.Contains(text, `imagebatch_build_info{`) || !strings.Contains(text, `version="`+release.Version+`"`) {
+	if text := s.scrape(t); !strings.Contains(text, `imagebatch_build_info{`) || !strings.Contains(text, `version="`+buildinfo.Version+`"`) {
 		t.Error("the metrics do not tell the version")
 	}
 }
@@ -144,6 +147,7 @@ $`
 // TestHealthCommand asks a program whether it is alive, where it is told by a file that its
 // operator's address is another one.
 func TestHealthCommand(t *testing.T) {
+	t.Parallel()
 	ops := freeAddr(t)
 	file := filepath.Join(t.TempDir(), "address")
 	if err := os.WriteFile(file, []byte(ops+"\n"), 0o600); err != nil {

@@ -16,9 +16,9 @@ import (
 	"github.com/imagebatch/imagebatch/gateway"
 	"github.com/imagebatch/imagebatch/gateway/deadletters"
 	"github.com/imagebatch/imagebatch/processor"
-	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/connect"
 	"github.com/imagebatch/imagebatch/shared/service"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 const configuration = "../../docs/configuration.md"
@@ -31,8 +31,8 @@ var variableTables = []struct {
 	of   reflect.Type
 }{
 	{"all services", reflect.TypeFor[service.Base]()},
-	{"traces", reflect.TypeFor[tracing.Config]()},
-	{"servers", reflect.TypeFor[remote.Config]()},
+	{"traces", reflect.TypeFor[telemetry.Config]()},
+	{"servers", reflect.TypeFor[connect.Config]()},
 	{"gateway", reflect.TypeFor[gateway.Config]()},
 	{"dead letters", reflect.TypeFor[deadletters.Config]()},
 	{"analyzer", reflect.TypeFor[analyzer.Config]()},

@@ -2,12 +2,9 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -16,41 +13,12 @@ import (
 	"testing"
 )
 
-// ownVhost points TEST_RABBITMQ_URL at a part of the broker that is the test's own:
-// no other test's dead letters are in it.
-func ownVhost(t *testing.T) {
-	t.Helper()
-	ctl := os.Getenv("TEST_RABBITMQCTL")
-	u, err := url.Parse(os.Getenv("TEST_RABBITMQ_URL"))
-	if ctl == "" || err != nil || u.Host == "" {
-		t.Skip("TEST_RABBITMQ_URL and TEST_RABBITMQCTL are not set")
-	}
-	vhost := strings.ToLower(strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()))
-	operate := func(args ...string) ([]byte, error) {
-		return exec.CommandContext(context.WithoutCancel(t.Context()), ctl, args...).CombinedOutput() //nolint:gosec // Whoever runs the tests names the tool.
-	}
-	_, _ = operate("delete_vhost", vhost) // of a run that was broken off
-	for _, command := range [][]string{{"add_vhost", vhost}, {"set_permissions", "--vhost", vhost, u.User.Username(), ".*", ".*", ".*"}} {
-		if out, err := operate(command...); err != nil {
-			t.Fatalf("rabbitmqctl %v: %v\n%s", command, err, out)
-		}
-	}
-	t.Cleanup(func() {
-		if out, err := operate("delete_vhost", vhost); err != nil {
-			t.Errorf("delete vhost: %v\n%s", err, out)
-		}
-	})
-	u.Path = "/" + vhost
-	t.Setenv("TEST_RABBITMQ_URL", u.String())
-}
-
-// armed builds a program with its fault points.
+// armed builds a program with its failpoints.
 func armed(t *testing.T, name string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), name)
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "faultpoints", "-o", file, base+name+"/cmd/"+name) //nolint:gosec // Our own program.
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", name, err, out)
+	if err := build(filepath.Dir(file), "-tags", "failpoints", base+name+"/cmd/"+name); err != nil {
+		t.Fatal(err)
 	}
 	return file
 }
@@ -64,15 +32,14 @@ type graveyard struct {
 
 // bury sends jobs whose first image kills every analyzer, and another image beside
 // it, until the broker has given the killers up. Then it mends the analyzer.
-func bury(t *testing.T, jobs int) *graveyard {
+func bury(t *testing.T, broker string, jobs int) *graveyard {
 	t.Helper()
-	ownVhost(t)
-	env := serverEnv(t)
+	env := serverEnv(t, broker)
 	gateway := launch(t, "gateway", env...)
 	g := &graveyard{env: env, system: &system{gateway, []*process{gateway}}}
 	poisoned := &process{
 		t: t, name: armed(t, "analyzer"), addr: freeAddr(t), done: nil,
-		env: append([]string{"FAULTPOINT=analysis", "FAULTPOINT_DETAIL=poison.jpg"}, env...),
+		env: append([]string{"FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg"}, env...),
 	}
 	g.parts = append(g.parts, launch(t, "processor", env...))
 	picture := base64.StdEncoding.EncodeToString(photo(t))
@@ -136,14 +103,15 @@ func (g *graveyard) retries(t *testing.T, id string) (ids []string) {
 // dead letter. The second job's replay is killed before it takes the letter away,
 // and repeated by two at once: it is made once.
 func TestDeadLetters(t *testing.T) {
-	g := bury(t, 2)
+	t.Parallel()
+	g := bury(t, ownVhost(t), 2)
 	programs, err := binaries()
 	if err != nil {
 		t.Fatal(err)
 	}
 	gateway, id := filepath.Join(programs, "gateway"), g.jobs[1]
 
-	code, output := g.tool(t, armed(t, "gateway"), []string{"FAULTPOINT=dead letter replayed"}, "replay", "-job", id)
+	code, output := g.tool(t, armed(t, "gateway"), []string{"FAILPOINT=dead letter replayed"}, "replay", "-job", id)
 	if code != -1 || strings.Contains(output, "retried") {
 		t.Fatalf("the killed replay ends with %d:\n%s", code, output)
 	}
@@ -173,13 +141,9 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("the new job %+v", j)
 	}
 
-	t.Setenv("PATH", programs+":"+os.Getenv("PATH"))
-	t.Setenv("HTTP_ADDR", g.addr)
-	for _, line := range g.env {
-		name, value, _ := strings.Cut(line, "=")
-		t.Setenv(name, value)
-	}
-	if n := g.follow(t, t.TempDir(), pick(t, examples(t, "../../docs/delivery.md"), "Dead letters", "console"), nil); n < 5 {
+	transcript := pick(t, examples(t, "../../docs/delivery.md"), "Dead letters", "console")
+	environment := strings.Join(append([]string{"env", "PATH='" + programs + "':$PATH", "HTTP_ADDR=" + g.addr}, g.env...), " ")
+	if n := g.follow(t, t.TempDir(), transcript, func(command string) string { return environment + " " + command }); n < 5 {
 		t.Errorf("%d commands in the transcript", n)
 	}
 	if made := g.retries(t, g.jobs[0]); len(made) != 1 {

@@ -16,6 +16,7 @@ import (
 // refused as for now, what is there is told and watched, nothing is lost, and all
 // of it goes on by itself once there is room.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
 		t.Skipf("mount a small disk: %v", err)

@@ -95,6 +95,7 @@ func need(t *testing.T, program ...string) {
 
 // TestDocsCurlExamples runs the document's curl examples as they stand.
 func TestDocsCurlExamples(t *testing.T) {
+	t.Parallel()
 	need(t, "curl", "--version")
 	blocks := examples(t, "../../docs/batch-api.md")
 	s, adapt := docsSystem(t)
@@ -139,6 +140,7 @@ func decode(t *testing.T, text string, out any) {
 // TestDocsWebSocketExamples runs the document's WebSocket clients, one of them
 // on a job that has ended and one from its beginning.
 func TestDocsWebSocketExamples(t *testing.T) {
+	t.Parallel()
 	python := debianPython(t, "websockets")
 	need(t, "node", "--version")
 	blocks := examples(t, "../../docs/batch-api.md")
@@ -172,6 +174,7 @@ func TestDocsWebSocketExamples(t *testing.T) {
 
 // TestDocsWorkflowExample runs the document's polling client.
 func TestDocsWorkflowExample(t *testing.T) {
+	t.Parallel()
 	python := debianPython(t, "requests")
 	blocks := examples(t, "../../docs/batch-api.md")
 	_, adapt := docsSystem(t)
@@ -194,6 +197,7 @@ func debianPython(t *testing.T, module string) string {
 
 // TestReadme runs the transcript of the README.
 func TestReadme(t *testing.T) {
+	t.Parallel()
 	s := forms["standalone"](t)
 	dir := t.TempDir()
 	if err := os.CopyFS(dir+"/docs", os.DirFS("../../docs")); err != nil {

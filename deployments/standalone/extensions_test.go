@@ -15,6 +15,7 @@ const keysSection = "API keys"
 // TestExtensionsExamples runs the transcripts of the extensions one after the
 // other, as a reader would.
 func TestExtensionsExamples(t *testing.T) {
+	t.Parallel()
 	s := forms["standalone"](t)
 	site, _, _ := gatedOrigin(t)
 	dir := t.TempDir()

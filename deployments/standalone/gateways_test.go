@@ -50,7 +50,7 @@ func twoGateways(t *testing.T) (a, b *system, ask func(query string) string) {
 	q.Set("search_path", schema)
 	u.RawQuery = q.Encode()
 
-	env := append(serverEnv(t), "DATABASE_URL="+u.String())
+	env := append(serverEnv(t, lentVhost(t)), "DATABASE_URL="+u.String())
 	var gateways []*process
 	for range 2 {
 		gateways = append(gateways, launch(t, "gateway", env...))
@@ -101,6 +101,7 @@ func (g *gate) await(t *testing.T, n int) {
 // TestWatchedElsewhere has a job that was posted to one gateway asked for and
 // watched at the other, which is told every step.
 func TestWatchedElsewhere(t *testing.T) {
+	t.Parallel()
 	a, b, _ := twoGateways(t)
 	site := newGate(t, photo(t))
 	var batch []map[string]string
@@ -131,6 +132,7 @@ func TestWatchedElsewhere(t *testing.T) {
 // in the middle of a request: the other one finishes what was accepted, and
 // clears away what was not.
 func TestTakenOver(t *testing.T) {
+	t.Parallel()
 	a, b, ask := twoGateways(t)
 	site := newGate(t, photo(t))
 	var batch []map[string]string

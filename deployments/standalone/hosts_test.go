@@ -8,6 +8,7 @@ import (
 // TestAllowedHosts holds that DOWNLOAD_ALLOW_HOSTS reaches the downloads, and that an
 // image from another host fails alone and says why.
 func TestAllowedHosts(t *testing.T) {
+	t.Parallel()
 	s := forms["standalone"](t, "DOWNLOAD_ALLOW_HOSTS=*.images.example,127.0.0.1")
 	site := origin(t, map[string][]byte{"photo.jpg": photo(t)})
 	other := strings.Replace(site, "127.0.0.1", "localhost", 1)

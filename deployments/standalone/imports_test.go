@@ -63,13 +63,13 @@ func TestArrows(t *testing.T) {
 		{"gateway/internal/job", "gateway/internal/api", "the domain knows no HTTP"},
 		{"gateway/internal/progress", "gateway/internal/api", "progress knows no HTTP"},
 		{"shared/stage", "shared/broker/", "a stage runs on every broker"},
-		{"shared/tracing", "shared/broker/", "it decorates every broker"},
-		{"shared/tracing", "shared/objectstore/", "it decorates every store"},
-		{"shared", "shared/tracing/tracingtest", "a collector is for tests"},
-		{"gateway", "shared/tracing/tracingtest", "a collector is for tests"},
-		{"analyzer", "shared/tracing/tracingtest", "a collector is for tests"},
-		{"processor", "shared/tracing/tracingtest", "a collector is for tests"},
-		{"deployments/standalone", "shared/tracing/tracingtest", "a collector is for tests"},
+		{"shared/telemetry", "shared/broker/", "it decorates every broker"},
+		{"shared/telemetry", "shared/objectstore/", "it decorates every store"},
+		{"shared", "shared/telemetry/telemetrytest", "a collector is for tests"},
+		{"gateway", "shared/telemetry/telemetrytest", "a collector is for tests"},
+		{"analyzer", "shared/telemetry/telemetrytest", "a collector is for tests"},
+		{"processor", "shared/telemetry/telemetrytest", "a collector is for tests"},
+		{"deployments/standalone", "shared/telemetry/telemetrytest", "a collector is for tests"},
 		{"deployments/chaos", "gateway", "who judges the services knows none from within"},
 		{"deployments/chaos", "analyzer", "who judges the services knows none from within"},
 		{"deployments/chaos", "processor", "who judges the services knows none from within"},
@@ -130,18 +130,19 @@ func TestOneImporter(t *testing.T) {
 		"github.com/rabbitmq/amqp091-go":      "shared/broker/rabbitmq",
 		"github.com/minio/minio-go/v7":        "shared/objectstore/s3store",
 		"github.com/disintegration/imaging":   "analyzer/internal/describe",
-		"github.com/prometheus/client_golang": "shared/metrics",
+		"github.com/prometheus/client_golang": "shared/telemetry",
 		"modernc.org/sqlite":                  "gateway/internal/job/sqlstore",
 		"github.com/jackc/pgx/v5":             "gateway/internal/job/sqlstore",
 		"github.com/bep/imagemeta":            "analyzer/internal/describe",
+		"github.com/lucasb-eyer/go-colorful":  "analyzer/internal/describe",
 		"github.com/caarlos0/env/v11":         "shared/service",
-		"go.opentelemetry.io/otel":            "shared/tracing",
-		"go.opentelemetry.io/proto/otlp":      "shared/tracing",
+		"go.opentelemetry.io/otel":            "shared/telemetry",
+		"go.opentelemetry.io/proto/otlp":      "shared/telemetry/telemetrytest",
 	}
 	// Nothing that is shipped is among these.
 	besides := map[string]string{
-		"github.com/disintegration/imaging": "deployments/bench",          // compares with the pipeline that it would make, and scales pictures
-		"go.opentelemetry.io/proto/otlp":    "shared/tracing/tracingtest", // takes what is sent, as a collector would
+		"github.com/disintegration/imaging": "deployments/bench",           // compares with the pipeline that it would make, and scales pictures
+		"github.com/minio/minio-go/v7":      "shared/objectstore/roletest", // asks an STS for keys
 	}
 	used := map[string]bool{}
 	for _, p := range listPackages(t) {
@@ -170,7 +171,8 @@ func TestOneImporter(t *testing.T) {
 
 // hidden are packages of the standard library whose names we take all the same.
 var hidden = map[string]string{
-	"runtime/metrics": "the Prometheus client reads it, and nobody here",
+	"debug/buildinfo": "it reads the files of other programs, which no package here does",
+	"embed":           "the word for writing metadata into a file; the processor embeds no files of its own",
 }
 
 // TestPackageNames holds that no two packages share a name and none hides one

@@ -13,6 +13,7 @@ import (
 // TestAPIKeysExamples runs the transcript about API keys on a gateway that has one
 // key at its start, and reads the one that the reader makes while it runs.
 func TestAPIKeysExamples(t *testing.T) {
+	t.Parallel()
 	programs, err := binaries()
 	if err != nil {
 		t.Fatal(err)

@@ -25,10 +25,10 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/imagefile/imagetest"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // TestMutatedFiles sends pictures with random damage through an analyzer and a
@@ -136,7 +136,7 @@ func runAnalyzer(ctx context.Context, b broker.Broker, originals objectstore.Sto
 		return err
 	}
 	s, err := analyzer.New(ctx, c, analyzer.Deps{
-		Broker: b, Originals: originals, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
+		Broker: b, Originals: originals, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),
 	})
 	if err != nil {
 		return err
@@ -150,7 +150,7 @@ func runProcessor(ctx context.Context, b broker.Broker, originals, processed obj
 		return err
 	}
 	s, err := processor.New(ctx, c, processor.Deps{
-		Broker: b, Originals: originals, Processed: processed, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
+		Broker: b, Originals: originals, Processed: processed, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),
 	})
 	if err != nil {
 		return err

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -126,11 +125,7 @@ func (w *wire) resume() {
 // gateway is alive and says what it misses, what is there is told. Ten seconds
 // after the broker is back all work is on, and every image completes.
 func TestBrokerAway(t *testing.T) {
-	env := serverEnv(t)
-	broker, err := url.Parse(os.Getenv("TEST_RABBITMQ_URL"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Parallel()
 	for name, trouble := range map[string]struct {
 		begin func(*wire)
 		end   func(*testing.T, *wire)
@@ -140,10 +135,14 @@ func TestBrokerAway(t *testing.T) {
 		"silent":  {(*wire).stall, func(_ *testing.T, w *wire) { w.resume() }, 20 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := startWire(t, broker.Host)
-			through := *broker
+			t.Parallel()
+			through, err := url.Parse(lentVhost(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := startWire(t, through.Host)
 			through.Host = w.addr
-			env := append(env, "DATA_DIR="+t.TempDir(), "RABBITMQ_URL="+through.String(), "MAX_BATCH_IMAGES=10", "MAX_OPEN_IMAGES=20")
+			env := append(serverEnv(t, through.String()), "MAX_BATCH_IMAGES=10", "MAX_OPEN_IMAGES=20")
 			gateway := launch(t, "gateway", env...)
 			s := &system{gateway, []*process{gateway, launch(t, "analyzer", env...), launch(t, "processor", env...)}}
 			var batch []map[string]string

@@ -15,6 +15,7 @@ import (
 // TestLeastPermissions has everything work in one bucket that others use too, on
 // queues that an operator has made, with the rights of the manual alone.
 func TestLeastPermissions(t *testing.T) {
+	t.Parallel()
 	ours := strings.ToLower(rand.Text()) + "/"
 	r := startRestricted(t, true, place{"original", ours + "originals/"}, place{"original", ours + "processed/"})
 	foreign := place{"original", ours}.all(t)
@@ -61,6 +62,7 @@ func TestLeastPermissions(t *testing.T) {
 // declare their queues: something stops, /readyz names the right, no image fails, and
 // all goes on when the right is back.
 func TestEveryRightIsNeeded(t *testing.T) {
+	t.Parallel()
 	ours := strings.ToLower(rand.Text()) + "/"
 	r := startRestricted(t, false, place{"original", ours}, place{"processed", ours})
 	completes := func(t *testing.T, id string) {

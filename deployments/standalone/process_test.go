@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -13,28 +15,44 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// binaries builds the programs once, with the race detector.
+// builds is where the tests build programs. TestMain makes and deletes it.
+var builds string
+
+// binaries builds the programs once.
 var binaries = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "imagebatch-bin-")
-	if err != nil {
-		return "", err
-	}
-	for program, pkg := range map[string]string{
-		"standalone": base + "deployments/standalone", "gateway": base + "gateway/cmd/gateway",
-		"analyzer": base + "analyzer/cmd/analyzer", "processor": base + "processor/cmd/processor",
-	} {
-		cmd := exec.Command("go", "build", "-race", "-o", filepath.Join(dir, program), pkg) //nolint:noctx // Outlives the test that is first.
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return dir, fmt.Errorf("build %s: %w\n%s", program, err, out)
-		}
-	}
-	return dir, nil
+	dir := filepath.Join(builds, "current")
+	return dir, build(dir, base+"deployments/standalone", base+"gateway/cmd/gateway", base+"analyzer/cmd/analyzer", base+"processor/cmd/processor")
 })
+
+// build builds programs into the folder with the race detector, whose packages `go test -race` has compiled before.
+func build(dir string, args ...string) error {
+	cmd := exec.Command("go", append([]string{"build", "-race", "-o", dir + "/"}, args...)...) //nolint:gosec,noctx // Our own programs, which outlive the test that is first.
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %q: %w\n%s", args, err, out)
+	}
+	return nil
+}
+
+func TestMain(m *testing.M) {
+	port.Store(rand.Uint32N(ports))
+	code := 1
+	var err error
+	if builds, err = os.MkdirTemp("", "imagebatch-standalone-"); err == nil {
+		code = m.Run()
+		err = errors.Join(deleteVhosts(), os.RemoveAll(builds))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 // process is one of the programs, running.
 type process struct {
@@ -144,33 +162,52 @@ func (p *process) awaitReady() {
 
 func (p *process) url(path string) string { return "http://" + p.addr + path }
 
-// await asks until the answer is yes, for a minute.
+// await polls until ask reports true. The state that ask returns must not stay the same for 90 seconds: a slow machine
+// makes slow progress.
 func await(t *testing.T, ask func() (bool, string)) {
 	t.Helper()
+	const patience = 90 * time.Second
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(90 * time.Second)
-	for {
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for last := ""; ; {
 		ok, state := ask()
 		if ok {
 			return
 		}
+		if state != last {
+			limit.Reset(patience)
+			last = state
+		}
 		select {
 		case <-tick.C:
-		case <-limit:
-			t.Fatalf("waited for too long: %s", state)
+		case <-limit.C:
+			t.Fatalf("waited %s in vain, the state is still: %s", patience, state)
 		}
 	}
 }
 
+// The ports of the programs lie below the range from which outgoing connections are served, and below those of
+// servers.sh: nothing takes the port of a program that is being restarted.
+const (
+	firstPort = 10_000
+	ports     = 10_000
+)
+
+var port atomic.Uint32 // the last one that was given away
+
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range ports {
+		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+port.Add(1)%ports)
+		if l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", addr); err == nil {
+			_ = l.Close() // It has served nobody.
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // system is Imagebatch in one of its forms.
@@ -187,31 +224,35 @@ var forms = map[string]func(t *testing.T, env ...string) *system{
 		return &system{p, []*process{p}}
 	},
 	"services": func(t *testing.T, env ...string) *system {
-		env = append(serverEnv(t), env...)
+		env = append(serverEnv(t, lentVhost(t)), env...)
 		gateway := launch(t, "gateway", env...)
 		return &system{gateway, []*process{gateway, launch(t, "analyzer", env...), launch(t, "processor", env...)}}
 	},
 }
 
-// serverEnv names the real servers, with buckets of the test's own.
-func serverEnv(t *testing.T) []string {
+// serverEnv names the broker and the other real servers, with prefixes of the test's own in the buckets.
+func serverEnv(t *testing.T, broker string) []string {
 	t.Helper()
-	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" {
-		t.Skip("TEST_RABBITMQ_URL and TEST_S3_ENDPOINT are not set")
+	if os.Getenv("TEST_S3_ENDPOINT") == "" {
+		t.Skip("TEST_S3_ENDPOINT is not set")
 	}
 	prefix := strings.ToLower(strings.NewReplacer("/", "-", "_", "-", " ", "-").Replace(t.Name())) + "/"
 	return []string{
-		"RABBITMQ_URL=" + os.Getenv("TEST_RABBITMQ_URL"), "S3_ENDPOINT=" + os.Getenv("TEST_S3_ENDPOINT"),
+		"RABBITMQ_URL=" + broker, "S3_ENDPOINT=" + os.Getenv("TEST_S3_ENDPOINT"),
 		"S3_ACCESS_KEY=" + os.Getenv("TEST_S3_ACCESS_KEY"), "S3_SECRET_KEY=" + os.Getenv("TEST_S3_SECRET_KEY"),
 		"S3_CREATE_BUCKETS=true", "S3_PREFIX_ORIGINAL=" + prefix, "S3_PREFIX_PROCESSED=" + prefix,
 		"DATA_DIR=" + t.TempDir(), "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8",
 	}
 }
 
-// eachForm runs the test over both forms.
+// eachForm runs the test over both forms, in parallel with other tests.
 func eachForm(t *testing.T, test func(t *testing.T, start func(t *testing.T, env ...string) *system)) {
+	t.Parallel()
 	for _, name := range []string{"standalone", "services"} {
-		t.Run(name, func(t *testing.T) { test(t, forms[name]) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, forms[name])
+		})
 	}
 }
 

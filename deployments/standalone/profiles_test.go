@@ -110,7 +110,7 @@ func TestSecondGatewayWantsPostgres(t *testing.T) {
 		_, err := c.Complete()
 		return err
 	})
-	if err == nil || !strings.Contains(err.Error(), "DATABASE_URL: want") {
+	if err == nil || !strings.Contains(err.Error(), "DATABASE_URL") {
 		t.Errorf("it is told %v", err)
 	}
 	if len(second.Volumes) != 0 {

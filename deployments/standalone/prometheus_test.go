@@ -23,8 +23,9 @@ import (
 // its analyzers and become a dead letter. Every one gives a figure: what has not
 // happened gives 0.
 func TestDashboardsShowSomething(t *testing.T) {
-	metrics := ownRabbitMQ(t)
-	g := bury(t, 1)
+	t.Parallel()
+	broker, metrics := ownRabbitMQ(t)
+	g := bury(t, broker, 1)
 	at := startPrometheus(t, map[string][]string{
 		"gateway": {g.parts[0].addr}, "processor": {g.parts[1].addr}, "analyzer": {g.parts[2].addr}, "rabbitmq": {metrics}, "rabbitmq-queues": {metrics},
 	})
@@ -91,8 +92,8 @@ func checkChoices(t *testing.T, at *prometheusServer, d dashboard, v variable) {
 }
 
 // ownRabbitMQ starts a RabbitMQ for the test alone, which answers Prometheus at the
-// address, and points the test at it.
-func ownRabbitMQ(t *testing.T) (metrics string) {
+// address.
+func ownRabbitMQ(t *testing.T) (broker, metrics string) {
 	t.Helper()
 	script := os.Getenv("TEST_SERVERS")
 	if script == "" {
@@ -108,10 +109,13 @@ func ownRabbitMQ(t *testing.T) (metrics string) {
 	}
 	t.Cleanup(func() { servers("stop") })
 	servers("start")
-	for _, m := range regexp.MustCompile(`(TEST_RABBITMQ\w*)='([^']*)'`).FindAllStringSubmatch(string(readFile(t, filepath.Join(dir, "env"))), -1) {
-		t.Setenv(m[1], m[2])
+	env := string(readFile(t, filepath.Join(dir, "env")))
+	value := func(name string) string {
+		_, rest, _ := strings.Cut(env, name+"='")
+		value, _, _ := strings.Cut(rest, "'")
+		return value
 	}
-	return os.Getenv("TEST_RABBITMQ_METRICS")
+	return value("TEST_RABBITMQ_URL"), value("TEST_RABBITMQ_METRICS")
 }
 
 // prometheusServer is a running one.

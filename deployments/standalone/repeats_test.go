@@ -17,11 +17,11 @@ import (
 	"github.com/imagebatch/imagebatch/processor"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // repeating is a broker that delivers each message up to five times, in any order,
@@ -98,7 +98,7 @@ func line(t *testing.T, b broker.Broker) (s *system, processed objectstore.Store
 		return s
 	}
 	originals, processed := open(), open()
-	log, m := slog.New(slog.DiscardHandler), metrics.New()
+	log, m := slog.New(slog.DiscardHandler), telemetry.NewRegistry()
 	g, err := gateway.New(t.Context(), c.Gateway, gateway.Deps{Broker: b, Originals: originals, Processed: processed, Log: log, Metrics: m})
 	must(err)
 	a, err := analyzer.New(t.Context(), c.Analyzer, analyzer.Deps{Broker: b, Originals: originals, Log: log, Metrics: m})

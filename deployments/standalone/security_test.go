@@ -8,12 +8,27 @@ import (
 	"testing"
 )
 
+// places are the files and folders of the repository that a document names.
+var places = regexp.MustCompile("`((?:gateway|analyzer|processor|shared|deployments|docs)/[^`]*)`")
+
+// TestContributingNamesExistingFiles verifies that each file and folder that CONTRIBUTING.md names exists.
+func TestContributingNamesExistingFiles(t *testing.T) {
+	named := places.FindAllStringSubmatch(string(readFile(t, "../../CONTRIBUTING.md")), -1)
+	for _, m := range named {
+		if _, err := os.Stat(filepath.Join("../..", m[1])); err != nil {
+			t.Errorf("CONTRIBUTING.md names a file that does not exist: %v", err)
+		}
+	}
+	if len(named) < 20 {
+		t.Errorf("%d names were found in CONTRIBUTING.md, want at least 20", len(named))
+	}
+}
+
 // TestSecurityNamesWhatIsThere holds docs/security.md to the code: each file and folder
 // that it names is there, and each test is in the folder of one that is named in the same
 // row of a table or the same point of a list.
 func TestSecurityNamesWhatIsThere(t *testing.T) {
 	text := string(readFile(t, "../../docs/security.md"))
-	places := regexp.MustCompile("`((?:gateway|analyzer|processor|shared|deployments|docs)/[^`]*)`")
 	tests := regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)`")
 	found := 0
 	for _, point := range regexp.MustCompile(`\n(?:\n|\||- )`).Split(text, -1) {

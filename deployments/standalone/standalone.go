@@ -16,19 +16,17 @@ import (
 	"github.com/imagebatch/imagebatch/gateway"
 	"github.com/imagebatch/imagebatch/processor"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/meter"
-	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/buildinfo"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/release"
 	"github.com/imagebatch/imagebatch/shared/service"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // config is the configuration of the three services, of which only the gateway
 // answers on an address.
 type config struct {
-	Traces tracing.Config
+	Traces telemetry.Config
 	service.TrustConfig
 	Gateway   gateway.Config
 	Analyzer  analyzer.Config
@@ -39,7 +37,7 @@ type config struct {
 type standalone struct {
 	log       *slog.Logger
 	scheme    string // of the gateway's address
-	metrics   *metrics.Registry
+	metrics   *telemetry.Registry
 	parts     service.Closer
 	gateway   *gateway.Service
 	analyzer  *analyzer.Service
@@ -83,7 +81,7 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 	if c.Gateway.TLSCertFile != "" {
 		s.scheme = "https"
 	}
-	s.metrics = metrics.New()
+	s.metrics = telemetry.NewRegistry()
 	traces, err := s.openTraces(ctx, c)
 	if err != nil {
 		return nil, err
@@ -103,9 +101,9 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 		return nil, err
 	}
 	s.parts.Add("broker", broker.Close)
-	queues := tracing.Broker(meter.Broker(broker, s.metrics), traces)
-	pictures := tracing.Store(meter.Store(originals, "originals", s.metrics), "originals", traces)
-	products := tracing.Store(meter.Store(processed, "processed", s.metrics), "processed", traces)
+	queues := telemetry.Broker(broker, s.metrics, traces)
+	pictures := telemetry.Store(originals, "originals", s.metrics, traces)
+	products := telemetry.Store(processed, "processed", s.metrics, traces)
 
 	s.gateway, err = gateway.New(ctx, c.Gateway, gateway.Deps{
 		Broker: queues, Originals: pictures, Processed: products, Log: s.log, Metrics: s.metrics, Traces: traces,
@@ -133,13 +131,13 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 
 // openTraces opens the way to a collector, if there is one. It is closed last, when
 // everything has been recorded.
-func (s *standalone) openTraces(ctx context.Context, c config) (*tracing.Tracer, error) {
+func (s *standalone) openTraces(ctx context.Context, c config) (*telemetry.Tracer, error) {
 	roots, err := c.Roots()
 	if err != nil {
 		return nil, err
 	}
-	traces, err := tracing.Open(ctx, c.Traces, tracing.Process{
-		Name: "standalone", Version: release.Version, Roots: roots, Log: s.log, Metrics: s.metrics,
+	traces, err := telemetry.Open(ctx, c.Traces, telemetry.Process{
+		Name: "standalone", Version: buildinfo.Version, Roots: roots, Log: s.log, Metrics: s.metrics,
 	})
 	if err == nil {
 		s.parts.Add("traces", traces.Close)

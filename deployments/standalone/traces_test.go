@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/tracing/tracingtest"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 // tracedSubmit posts a batch as a part of a client's trace.
@@ -78,7 +78,7 @@ const requestFile = "GET /api/v1/batch/:job_id/images/:index/file"
 // forms of the system, and looks at everything that the collector gets.
 func TestTraces(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
-		collector := tracingtest.Start(t)
+		collector := telemetrytest.Start(t)
 		s := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=test", "LOG_FORMAT=json")
 		site := origin(t, map[string][]byte{"a/My photo.jpg": photo(t)})
 		id := s.tracedSubmit(t, "00-"+clientTrace+"-"+clientSpan+"-01",
@@ -94,33 +94,33 @@ func TestTraces(t *testing.T) {
 		if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+id+"/images/0/file", nil, nil); status != http.StatusOK {
 			t.Errorf("GET file: %d", status)
 		}
-		spans := collector.Await("five traces", func(spans []tracingtest.Span) bool {
+		spans := collector.Await("five traces", func(spans []telemetrytest.Span) bool {
 			for _, img := range got.Images {
 				if !complete(spans, img.TraceID, never) {
 					return false
 				}
 			}
-			return len(tracingtest.Named(spans, "POST /api/v1/batch")) == 1 && len(tracingtest.Named(spans, requestFile)) == 1
+			return len(telemetrytest.Named(spans, "POST /api/v1/batch")) == 1 && len(telemetrytest.Named(spans, requestFile)) == 1
 		})
 
-		request := tracingtest.Named(spans, "POST /api/v1/batch")[0]
+		request := telemetrytest.Named(spans, "POST /api/v1/batch")[0]
 		if request.TraceID != clientTrace || request.Parent != clientSpan || request.Attributes["http.response.status_code"] != "201" || request.Attributes["job_id"] != id {
 			t.Errorf("request %+v", request)
 		}
-		file := tracingtest.Named(spans, requestFile)[0]
-		if parts := tracingtest.Named(spans, "GET processed"); len(parts) != 1 || parts[0].Parent != file.SpanID || file.Parent != "" || file.Failed {
+		file := telemetrytest.Named(spans, requestFile)[0]
+		if parts := telemetrytest.Named(spans, "GET processed"); len(parts) != 1 || parts[0].Parent != file.SpanID || file.Parent != "" || file.Failed {
 			t.Errorf("the request for a file is %+v, its parts are %+v", file, parts)
 		}
-		if sockets := tracingtest.Named(spans, "GET /api/v1/batch/:job_id/ws"); len(sockets) != 1 || sockets[0].Attributes["http.response.status_code"] != "101" {
+		if sockets := telemetrytest.Named(spans, "GET /api/v1/batch/:job_id/ws"); len(sockets) != 1 || sockets[0].Attributes["http.response.status_code"] != "101" {
 			t.Errorf("WebSockets %+v", sockets)
 		}
-		link := []tracingtest.Link{{TraceID: request.TraceID, SpanID: request.SpanID}}
+		link := []telemetrytest.Link{{TraceID: request.TraceID, SpanID: request.SpanID}}
 		var traces []trace
 		for i, img := range got.Images {
 			tr := traceOf(t, spans, img.TraceID, never)
 			traces = append(traces, tr)
 			root, in := tr.has("image"), tr.has("image", "intake")
-			for _, s := range []tracingtest.Span{root, in} {
+			for _, s := range []telemetrytest.Span{root, in} {
 				if !slices.Equal(s.Links, link) {
 					t.Errorf("%s of image %d is linked to %v, want the request %v", s.Name, i, s.Links, link)
 				}
@@ -153,7 +153,7 @@ func TestTraces(t *testing.T) {
 		if fetched.Attributes["server.address"] != "127.0.0.1" {
 			t.Errorf("download %+v", fetched)
 		}
-		if missing := traces[2].has("image", "intake", "download"); !missing.Failed || missing.Message != got.Images[2].Error || len(tracingtest.Named(traces[2].all, "publish image_upload")) != 0 {
+		if missing := traces[2].has("image", "intake", "download"); !missing.Failed || missing.Message != got.Images[2].Error || len(telemetrytest.Named(traces[2].all, "publish image_upload")) != 0 {
 			t.Errorf("download %+v", missing)
 		}
 		if bad := traces[3].has("image", "intake"); !bad.Failed || bad.Attributes["error_code"] != "invalid_base64" {
@@ -174,7 +174,7 @@ func TestTraces(t *testing.T) {
 }
 
 // checkSpansTable holds the table of spans in docs/operations.md to what there is.
-func checkSpansTable(t *testing.T, spans []tracingtest.Span) {
+func checkSpansTable(t *testing.T, spans []telemetrytest.Span) {
 	t.Helper()
 	_, table, ok := strings.Cut(string(readFile(t, operations)), "\n| Span | Recorded by | What it is |\n|---|---|---|\n")
 	table, _, closed := strings.Cut(table, "\n\n")
@@ -205,7 +205,7 @@ func checkSpansTable(t *testing.T, spans []tracingtest.Span) {
 }
 
 // checkLogIDs holds that log lines and traces lead to each other.
-func (s *system) checkLogIDs(t *testing.T, traces []trace, request tracingtest.Span) {
+func (s *system) checkLogIDs(t *testing.T, traces []trace, request telemetrytest.Span) {
 	t.Helper()
 	access, failed := false, false
 	for _, p := range s.parts {
@@ -236,13 +236,13 @@ func (s *system) checkLogIDs(t *testing.T, traces []trace, request tracingtest.S
 // same request, and no image has two roots.
 func TestTracesSurviveTheGateway(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
-		collector := tracingtest.Start(t)
+		collector := telemetrytest.Start(t)
 		s := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
 		site, asked, open := gatedOrigin(t)
 		id := s.tracedSubmit(t, "00-"+clientTrace+"-"+clientSpan+"-01", inline("a.jpg", photo(t)), map[string]string{"url": site + "/slow.jpg"})
 		await(t, func() (bool, string) { return asked() == 1, "the image is not asked for" })
-		collector.Await("the first image and the request", func(spans []tracingtest.Span) bool {
-			return complete(spans, string(pipeline.NewTraceID(id, 0)), never) && len(tracingtest.Named(spans, "POST /api/v1/batch")) == 1
+		collector.Await("the first image and the request", func(spans []telemetrytest.Span) bool {
+			return complete(spans, string(pipeline.NewTraceID(id, 0)), never) && len(telemetrytest.Named(spans, "POST /api/v1/batch")) == 1
 		})
 		_ = s.end(syscall.SIGKILL)
 		killed := time.Now()
@@ -254,16 +254,16 @@ func TestTracesSurviveTheGateway(t *testing.T) {
 		if got.Completed != 2 {
 			t.Fatalf("job %+v", got)
 		}
-		spans := collector.Await("the second image", func(spans []tracingtest.Span) bool { return complete(spans, got.Images[1].TraceID, killed) })
-		request := tracingtest.Named(spans, "POST /api/v1/batch")[0]
+		spans := collector.Await("the second image", func(spans []telemetrytest.Span) bool { return complete(spans, got.Images[1].TraceID, killed) })
+		request := telemetrytest.Named(spans, "POST /api/v1/batch")[0]
 		for _, img := range got.Images {
 			tr := traceOf(t, spans, img.TraceID, killed)
 			for _, path := range wholeTrace {
 				tr.has(path...)
 			}
 			for _, name := range []string{"image", "intake"} {
-				for _, s := range tracingtest.Named(tr.all, name) {
-					if !slices.Equal(s.Links, []tracingtest.Link{{TraceID: request.TraceID, SpanID: request.SpanID}}) {
+				for _, s := range telemetrytest.Named(tr.all, name) {
+					if !slices.Equal(s.Links, []telemetrytest.Link{{TraceID: request.TraceID, SpanID: request.SpanID}}) {
 						t.Errorf("%s is linked to %v", s.Name, s.Links)
 					}
 				}
@@ -276,7 +276,7 @@ func TestTracesSurviveTheGateway(t *testing.T) {
 // decides by itself.
 func TestTracesOfAPart(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
-		collector := tracingtest.Start(t)
+		collector := telemetrytest.Start(t)
 		s := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.5")
 		var batch []map[string]string
 		for i := range 40 {
@@ -290,7 +290,7 @@ func TestTracesOfAPart(t *testing.T) {
 		}
 		spans, recorded := collector.Spans(), 0
 		for _, img := range got.Images {
-			if !slices.ContainsFunc(spans, func(s tracingtest.Span) bool { return s.TraceID == img.TraceID }) {
+			if !slices.ContainsFunc(spans, func(s telemetrytest.Span) bool { return s.TraceID == img.TraceID }) {
 				continue
 			}
 			recorded++
@@ -308,15 +308,16 @@ func TestTracesOfAPart(t *testing.T) {
 // TestTracesPastOneThatRecordsNone has an analyzer that was given no collector
 // between services that were: their spans are one trace all the same.
 func TestTracesPastOneThatRecordsNone(t *testing.T) {
-	collector := tracingtest.Start(t)
-	env := serverEnv(t)
+	t.Parallel()
+	collector := telemetrytest.Start(t)
+	env := serverEnv(t, lentVhost(t))
 	traced := append(slices.Clone(env), "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
 	s := &system{process: launch(t, "gateway", traced...)}
 	launch(t, "analyzer", env...)
 	launch(t, "processor", traced...)
 	got := s.ended(t, s.submit(t, inline("a.jpg", photo(t))))
 	id := got.Images[0].TraceID
-	tr := traceOf(t, collector.Await("the trace", func(spans []tracingtest.Span) bool { return complete(spans, id, never) }), id, never)
+	tr := traceOf(t, collector.Await("the trace", func(spans []telemetrytest.Span) bool { return complete(spans, id, never) }), id, never)
 	tr.has("image", "publish image_upload", "processing", "PUT processed")
 	tr.has("image", "publish image_upload", "processing", "publish image_processed", "settle")
 }

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -37,7 +35,8 @@ var nextRelease = sync.OnceValues(func() (dir string, err error) {
 	if bytes.Equal(raised, source) {
 		return "", fmt.Errorf("there is no version in %s to be raised", message)
 	}
-	if dir, err = os.MkdirTemp("", "imagebatch-next-"); err != nil {
+	dir = filepath.Join(builds, "next")
+	if err := os.Mkdir(dir, 0o750); err != nil {
 		return "", err
 	}
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
@@ -58,13 +57,7 @@ var nextRelease = sync.OnceValues(func() (dir string, err error) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return "", err
 	}
-	for _, name := range []string{"gateway", "analyzer", "processor"} {
-		build := exec.Command("go", "build", "-race", "-overlay", file, "-o", filepath.Join(dir, name), base+name+"/cmd/"+name) //nolint:noctx // Outlives the test that is first.
-		if out, err := build.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
-		}
-	}
-	return dir, nil
+	return dir, build(dir, "-overlay", file, base+"gateway/cmd/gateway", base+"analyzer/cmd/analyzer", base+"processor/cmd/processor")
 })
 
 // fleet is the three services, each of which can be replaced by another release.
@@ -72,12 +65,14 @@ type fleet struct {
 	t         *testing.T
 	old, next string
 	env       []string
+	broker    string
 	running   map[string]*process
 }
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	ownVhost(t)
+	t.Parallel()
+	broker := ownVhost(t)
 	old, err := binaries()
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +81,7 @@ func newFleet(t *testing.T) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fleet{t: t, old: old, next: next, env: serverEnv(t), running: map[string]*process{}}
+	f := &fleet{t: t, old: old, next: next, env: serverEnv(t, broker), broker: broker, running: map[string]*process{}}
 	for _, name := range []string{"gateway", "analyzer", "processor"} {
 		f.running[name] = launchFrom(t, old, name, f.env...)
 	}
@@ -131,7 +126,8 @@ func (p *process) held(t *testing.T) (n int) {
 	return n
 }
 
-// load posts batches until it is stopped and returns the jobs that were accepted.
+// load posts batches until it is stopped and returns the jobs that were accepted. The next batch waits for the end of
+// the one before, for a second at most: a machine that is slow gets less load, not a backlog.
 func (s *system) load(t *testing.T) (stop func() []string) {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"images": []map[string]string{inline("a.jpg", photo(t)), inline("b.png", goImage(t, "video-001.png"))}})
@@ -139,26 +135,36 @@ func (s *system) load(t *testing.T) (stop func() []string) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	request := func(method, path string, body []byte) (now answer, ok bool) {
+		req, err := http.NewRequestWithContext(ctx, method, s.url(path), bytes.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return now, false
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return now, false // the gateway is being replaced
+		}
+		defer resp.Body.Close()
+		err = json.NewDecoder(resp.Body).Decode(&now)
+		return now, err == nil && resp.StatusCode < 300
+	}
 	var accepted []string
 	var work sync.WaitGroup
 	work.Go(func() {
 		tick := time.NewTicker(250 * time.Millisecond)
 		defer tick.Stop()
-		for ; ctx.Err() == nil; <-tick.C {
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url("/api/v1/batch"), bytes.NewReader(body))
-			if err != nil {
-				t.Error(err)
-				return
+		for waited := 0; ctx.Err() == nil; <-tick.C {
+			if len(accepted) > 0 && waited < 4 {
+				if now, ok := request(http.MethodGet, "/api/v1/batch/"+accepted[len(accepted)-1], nil); !ok || rank(now.Status) < 2 {
+					waited++
+					continue
+				}
 			}
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				continue // the gateway is being replaced
-			}
-			var created answer
-			if json.NewDecoder(resp.Body).Decode(&created) == nil && resp.StatusCode == http.StatusCreated {
+			waited = 0
+			if created, ok := request(http.MethodPost, "/api/v1/batch", body); ok {
 				accepted = append(accepted, created.JobID)
 			}
-			resp.Body.Close()
 		}
 	})
 	return func() []string {
@@ -216,12 +222,8 @@ func TestUpgrade(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	u, err := url.Parse(os.Getenv("TEST_RABBITMQ_URL"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	procedure := pick(t, examples(t, operations), "Back to the release before", "sh")
-	procedure = strings.NewReplacer("rabbitmqctl", os.Getenv("TEST_RABBITMQCTL"), "--vhost /", "--vhost "+strings.TrimPrefix(u.Path, "/")).Replace(procedure)
+	procedure := pick(t, examples(t, operations), "Roll back to the previous release", "sh")
+	procedure = strings.NewReplacer("rabbitmqctl", os.Getenv("TEST_RABBITMQCTL"), "--vhost /", "--vhost "+vhostOf(f.broker)).Replace(procedure)
 	t.Log(execute(t, procedure, "bash"))
 	for _, name := range []string{"gateway", "analyzer", "processor"} {
 		f.running[name].start()

@@ -9,8 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
-	"github.com/imagebatch/imagebatch/shared/patience"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 )
 
 const (
@@ -85,7 +84,9 @@ func (r *replay) handle(ctx context.Context, l letter) error {
 		return nil
 	}
 	if !r.dryRun {
-		if !patience.Pause(ctx, time.Until(r.next)) {
+		select {
+		case <-time.After(time.Until(r.next)):
+		case <-ctx.Done():
 			return ctx.Err()
 		}
 		r.next = time.Now().Add(r.pause)
@@ -99,7 +100,7 @@ func (r *replay) handle(ctx context.Context, l letter) error {
 		r.told[seen] = r.round
 	}
 	if !r.dryRun && o.action != left {
-		faultpoint.Reach("dead letter replayed", o.action)
+		failpoint.Reach("dead letter replayed", o.action)
 		if err := l.Ack(); err != nil {
 			return fmt.Errorf("take letter of job %s away, which was replayed (run this again): %w", cell(l.envelope.JobID), err)
 		}
@@ -154,7 +155,9 @@ func (r *replay) settled(ctx context.Context, l letter) (*jobState, error) {
 		if err != nil || img == nil || img.Status == "completed" || j.ended() || r.dryRun || time.Now().After(r.until) {
 			return j, err
 		}
-		if !patience.Pause(ctx, lookAgain) {
+		select {
+		case <-time.After(lookAgain):
+		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}

@@ -82,7 +82,7 @@ func TestAStopAnswersWhoIsLetIn(t *testing.T) {
 			t.Error(err)
 		}
 		if took := time.Since(began); took > 2*time.Second {
-			t.Errorf("stopped after %s", took)
+			t.Errorf("stopped after %s, want at most %v", took, 2*time.Second)
 		}
 	})
 }

@@ -91,7 +91,7 @@ func TestWrittenConfigIsReadBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		if lines := strings.Count(out.String(), "\n"); lines != 11 {
-			t.Errorf("%q makes it %d lines:\n%s", value, lines, out.String())
+			t.Errorf("%q makes it %d lines:\n%s\nwant 11", value, lines, out.String())
 		}
 		shell := exec.CommandContext(t.Context(), "bash", "-euc", `set -a; eval "$(cat)"; env -0`)
 		shell.Env = []string{"PATH=" + os.Getenv("PATH")}
@@ -101,7 +101,7 @@ func TestWrittenConfigIsReadBack(t *testing.T) {
 			t.Fatalf("%v in:\n%s", err, out.String())
 		}
 		if after := loadEffective(t, strings.Split(string(env), "\x00")); !reflect.DeepEqual(after, before) {
-			t.Errorf("%q: %+v becomes %+v by\n%s", value, before, after, out.String())
+			t.Errorf("%q: %+v becomes %+v by\n%s\nwant %v", value, before, after, out.String(), before)
 		}
 	}
 }
@@ -114,10 +114,10 @@ func TestVariableOfManyParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c := loadEffective(t, []string{"LOG_LEVEL_FILE=" + file}); c.Service.LogLevel != "warn" || c.Other.LogLevel != "warn" {
-		t.Errorf("configuration %+v", c)
+		t.Errorf("configuration %+v, want the log level warn in both parts", c)
 	}
 	_, err := Load([]string{"COUNT=many", "LOG_LEVEL_FILE=/does/not/exist"}, func(*effective) error { return nil })
 	if err == nil || strings.Count(err.Error(), "COUNT") != 1 || strings.Count(err.Error(), "LOG_LEVEL_FILE") != 1 {
-		t.Errorf("told: %v", err)
+		t.Errorf("told: %v, want COUNT and LOG_LEVEL_FILE once each", err)
 	}
 }

@@ -36,10 +36,10 @@ func TestSecretsStayInside(t *testing.T) {
 		t.Errorf("the secret is in, or the name is not:\n%s", got)
 	}
 	if c.Key.Reveal() != hush || c.URLs[0].Reveal() != "amqp://anna:hu5h@host/" {
-		t.Errorf("revealed %q and %q", c.Key.Reveal(), c.URLs[0].Reveal())
+		t.Errorf("revealed %q and %q, want %v and \"amqp://anna:hu5h@host/\"", c.Key.Reveal(), c.URLs[0].Reveal(), hush)
 	}
 	if got := fmt.Sprint(Secret("")); got != "" {
-		t.Errorf("no secret is shown as %q", got)
+		t.Errorf("no secret is shown as %q, want \"\"", got)
 	}
 }
 

@@ -42,14 +42,14 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Server.Secret != "hush" || c.HTTPAddr != ":1" || c.Count != 3 || c.Wait != 2*time.Second || c.LogLevel != "info" {
-		t.Errorf("configuration %+v", c)
+		t.Errorf("configuration %+v, want the secret hush, :1, 3, 2s and info", c)
 	}
 	// What an orchestrator hands out is not always asked for.
 	if c, err := Load([]string{"SECRET_FILE=", "SECRET=given"}, accept); err != nil || c.Server.Secret != "given" {
-		t.Errorf("secret %q, %v", c.Server.Secret, err)
+		t.Errorf("secret %q, %v, want \"given\" and nil", c.Server.Secret, err)
 	}
 	if c, err := Load([]string{"SECRET_FILE=" + file, "SECRET="}, accept); err != nil || c.Server.Secret != "hush" {
-		t.Errorf("secret %q, %v", c.Server.Secret, err)
+		t.Errorf("secret %q, %v, want \"hush\" and nil", c.Server.Secret, err)
 	}
 }
 
@@ -62,7 +62,7 @@ func TestSecretFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		if c, err := Load([]string{"SECRET_FILE=" + file}, accept); err != nil || c.Server.Secret != want {
-			t.Errorf("%q is read as %q, %v", text, c.Server.Secret, err)
+			t.Errorf("%q is read as %q, %v, want %q and nil", text, c.Server.Secret, err, want)
 		}
 	}
 	for _, environ := range [][]string{
@@ -72,7 +72,7 @@ func TestSecretFiles(t *testing.T) {
 	} {
 		_, err := Load(environ, accept)
 		if err == nil || !strings.Contains(err.Error(), "SECRET_FILE: ") || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%q: %v", environ, err)
+			t.Errorf("%q: %v, want an error for SECRET_FILE without the secret", environ, err)
 		}
 	}
 }
@@ -87,11 +87,11 @@ func TestAnAddressByFile(t *testing.T) {
 	t.Setenv("HTTP_ADDR_FILE", file)
 	c, err := Load(Program{DefaultAddr: ":8080"}.environ(), accept)
 	if err != nil || c.HTTPAddr != "127.0.0.1:1" {
-		t.Errorf("HTTP_ADDR is %q, %v", c.HTTPAddr, err)
+		t.Errorf("HTTP_ADDR is %q, %v, want \"127.0.0.1:1\" and nil", c.HTTPAddr, err)
 	}
 	t.Setenv("HTTP_ADDR_FILE", "")
 	if c, err := Load(Program{DefaultAddr: ":8080"}.environ(), accept); err != nil || c.HTTPAddr != ":8080" {
-		t.Errorf("HTTP_ADDR is %q, %v", c.HTTPAddr, err)
+		t.Errorf("HTTP_ADDR is %q, %v, want \":8080\" and nil", c.HTTPAddr, err)
 	}
 }
 
@@ -126,7 +126,7 @@ func TestUsage(t *testing.T) {
 		return 7
 	}}}, Config: func(environ []string) (any, error) { return Load(environ, accept) }}
 	if code := p.Main([]string{"mend", "-all"}); code != 7 {
-		t.Errorf("mend ends with %d", code)
+		t.Errorf("mend ends with %d, want 7", code)
 	}
 	for argument, want := range map[string]int{"help": 0, "-h": 0, "--help": 0, "version": 0, "config": 0, "helth": 2} {
 		if code := p.Main([]string{argument}); code != want {
@@ -134,11 +134,11 @@ func TestUsage(t *testing.T) {
 		}
 	}
 	if code := p.Main([]string{"version", "now"}); code != 2 {
-		t.Errorf("an argument too many ends with %d", code)
+		t.Errorf("an argument too many ends with %d, want 2", code)
 	}
 	t.Setenv("COUNT", "many")
 	if code := p.Main([]string{"config"}); code != 2 {
-		t.Errorf("a configuration that is wrong ends with %d", code)
+		t.Errorf("a configuration that is wrong ends with %d, want 2", code)
 	}
 	var text strings.Builder
 	p.usage(&text)
@@ -158,7 +158,7 @@ func TestAnAddressInUse(t *testing.T) {
 	defer first.Close()
 	_, err = ListenTCP(t.Context(), "HTTP_ADDR", first.Addr().String())
 	if err == nil || !strings.HasPrefix(err.Error(), "HTTP_ADDR: ") || !strings.Contains(err.Error(), "end the program that answers there") {
-		t.Errorf("the error is: %v", err)
+		t.Errorf("the error is: %v, want an error starting with %q containing %q", err, "HTTP_ADDR: ", "end the program that answers there")
 	}
 }
 
@@ -172,11 +172,11 @@ func TestLogger(t *testing.T) {
 	log.Warn("heard", "trace_id", "t")
 	var line map[string]any
 	if err := json.Unmarshal([]byte(out.String()), &line); err != nil || line["msg"] != "heard" || line["trace_id"] != "t" {
-		t.Errorf("log %q, %v", out.String(), err)
+		t.Errorf("log %q, %v, want one JSON line with msg heard and trace_id t", out.String(), err)
 	}
 	for _, b := range []Base{{LogLevel: "loud", LogFormat: "json"}, {LogLevel: "info", LogFormat: "xml"}} {
 		if _, err := b.Logger(io.Discard); err == nil {
-			t.Errorf("%+v passes", b)
+			t.Errorf("%+v passes, want an error", b)
 		}
 	}
 }
@@ -240,7 +240,7 @@ func TestOps(t *testing.T) {
 	}
 	missing.Store(new(error))
 	if status, body := ask("GET", "/readyz"); status != 200 || body != `{"status":"ready"}` {
-		t.Errorf("ready: %d %s", status, body)
+		t.Errorf("ready: %d %s, want 200 and \"{\\\"status\\\":\\\"ready\\\"}\"", status, body)
 	}
 	if err := alive(t.Context(), s.Addr().String(), false); err != nil {
 		t.Errorf("health subcommand: %v", err)
@@ -253,7 +253,7 @@ func TestOps(t *testing.T) {
 		}
 	}
 	if status, _ := ask("GET", "/healthz"); status != 200 {
-		t.Errorf("a service that drains says it is not alive: %d", status)
+		t.Errorf("a service that drains says it is not alive: %d, want 200", status)
 	}
 	http.DefaultClient.CloseIdleConnections()
 	close(drained)
@@ -281,7 +281,7 @@ func TestCloserClosesAllInReverse(t *testing.T) {
 	c.Add("broker", func() error { order = append(order, "broker"); return errors.New("gone") })
 	err := c.Close(t.Context(), slog.New(slog.DiscardHandler))
 	if strings.Join(order, " ") != "broker store" || err == nil || err.Error() != "close broker: gone\nclose store: busy" {
-		t.Errorf("closed %v with %v", order, err)
+		t.Errorf("closed %v with %v, want the broker, then the store, and both errors", order, err)
 	}
 }
 

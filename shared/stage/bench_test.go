@@ -9,9 +9,9 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // BenchmarkHop is what a stage adds to its step: decode, do nothing, encode,
@@ -25,7 +25,7 @@ func BenchmarkHop(b *testing.B) {
 	var work sync.WaitGroup
 	work.Go(func() {
 		_ = stage.Run(ctx, stage.Deps{
-			Broker: memory, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(), Concurrency: 4,
+			Broker: memory, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(), Concurrency: 4,
 		}, pipeline.ImageUpload, pipeline.MetadataGenerated, func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
 			a, err := analysis(u)
 			a.Thumbnail = thumbnail

@@ -12,9 +12,9 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // TestDrainFinishesWorkInHand holds that a stage that is told to stop finishes
@@ -60,7 +60,7 @@ func TestDrainFinishesWorkInHand(t *testing.T) {
 		r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) { return analysis(u) })
 		settle(time.Minute)
 		if n := r.count(pipeline.MetadataGenerated.Name); n != 5 {
-			t.Errorf("%d of 5 images came through", n)
+			t.Errorf("%d of 5 images came through, want 5", n)
 		}
 	})
 }
@@ -144,7 +144,7 @@ func TestDrainRetriesAndDeadLetters(t *testing.T) {
 		r.publish(upload(0))
 		settle(time.Minute)
 		if tries.Load() != 3 || r.count(broker.DeadQueue(pipeline.ImageUpload.Name)) != 0 {
-			t.Errorf("tried %d times", tries.Load())
+			t.Errorf("tried %d times, want 3, and no dead letter", tries.Load())
 		}
 	})
 }
@@ -165,7 +165,7 @@ func TestDeadLetters(t *testing.T) {
 		healed := time.Now().Add(time.Hour)
 		var told []pipeline.Envelope
 		work.Go(func() {
-			d := stage.Deps{Broker: b, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(), Concurrency: 1}
+			d := stage.Deps{Broker: b, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(), Concurrency: 1}
 			err := stage.DrainDead(ctx, d, func(_ context.Context, e pipeline.Envelope) error {
 				if time.Now().Before(healed) {
 					return errors.New("the database is away")
@@ -181,10 +181,10 @@ func TestDeadLetters(t *testing.T) {
 		inMemory(t, b, `{"version":9,"job_id":"j","trace_id":"0123456789abcdef0123456789abcdef","index":4,"metadata":{}}`)
 		settle(2 * time.Hour)
 		if len(told) != 1 || told[0].Index != 4 || told[0].JobID != "j" {
-			t.Errorf("told of %+v", told)
+			t.Errorf("told of %+v, want image 4 of job j", told)
 		}
 		if n := b.Len(broker.DeadResults); n != 0 {
-			t.Errorf("%d dead letters left", n)
+			t.Errorf("%d dead letters left, want 0", n)
 		}
 		stop()
 		work.Wait()

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/imagebatch/imagebatch/shared/metrics/metricstest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 // TestTellsHowBusyItIs holds that a stage says how much it can take, how much it has,
@@ -20,7 +20,7 @@ func TestTellsHowBusyItIs(t *testing.T) {
 			return analysis(u)
 		})
 		settle(time.Second)
-		metricstest.Expect(t, d.Metrics,
+		telemetrytest.Expect(t, d.Metrics,
 			`stage_concurrency{queue="image_upload"} 4`, `stage_in_hand{queue="image_upload"} 0`,
 			`stage_messages_total{outcome="dead",queue="image_upload"} 0`, `stage_messages_total{outcome="retried",queue="image_upload"} 0`,
 			`stage_messages_total{outcome="suspected",queue="image_upload"} 0`, `stage_messages_total{outcome="malformed",queue="image_upload"} 0`)
@@ -28,9 +28,9 @@ func TestTellsHowBusyItIs(t *testing.T) {
 			r.publish(upload(i))
 		}
 		settle(time.Second)
-		metricstest.Expect(t, d.Metrics, `stage_in_hand{queue="image_upload"} 4`)
+		telemetrytest.Expect(t, d.Metrics, `stage_in_hand{queue="image_upload"} 4`)
 		close(release)
 		settle(time.Second)
-		metricstest.Expect(t, d.Metrics, `stage_in_hand{queue="image_upload"} 0`, `stage_messages_total{outcome="done",queue="image_upload"} 6`)
+		telemetrytest.Expect(t, d.Metrics, `stage_in_hand{queue="image_upload"} 0`, `stage_messages_total{outcome="done",queue="image_upload"} 6`)
 	})
 }

@@ -10,9 +10,9 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // sluggish is a broker each of whose publishes takes as long as one may, those of
@@ -69,7 +69,7 @@ func TestNothingIsHeldForLong(t *testing.T) {
 					}
 					r := &rig{t: t, broker: b}
 					d := r.deps()
-					d.Metrics = metrics.New()
+					d.Metrics = telemetry.NewRegistry()
 					r.run(ctx, &work, d, func(ctx context.Context, _ pipeline.Upload) (pipeline.Analysis, error) {
 						if time.Since(began) < hang {
 							return pipeline.Analysis{}, stage.ErrUnavailable

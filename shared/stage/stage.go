@@ -44,10 +44,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // ErrUnavailable marks, when a step wraps it, an error of something that is away
@@ -58,11 +57,11 @@ var ErrUnavailable = errors.New("dependency unavailable")
 type Deps struct {
 	Broker  broker.Broker
 	Log     *slog.Logger
-	Metrics *metrics.Registry
+	Metrics *telemetry.Registry
 	Now     func() time.Time
 
-	Traces *tracing.Tracer // may be nil
-	Work   string          // what the step is called in traces; default: as the queue
+	Traces *telemetry.Tracer // may be nil
+	Work   string            // what the step is called in traces; default: as the queue
 
 	// Ready tells whether what the step needs is there. It is asked before the
 	// stage takes messages again after it has given some back. May be nil.
@@ -98,7 +97,7 @@ func Run[In, Out pipeline.Message](ctx context.Context, d Deps, in pipeline.Queu
 		}
 		return emit(w, out, next)
 	}
-	suspect := broker.SuspectQueue(in.Name)
+	suspect := broker.QuarantineQueue(in.Name)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return w.consume(ctx, in.Name, w.deps.Concurrency, func(work, round context.Context, dv broker.Delivery) error {

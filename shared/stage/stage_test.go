@@ -17,10 +17,10 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -49,7 +49,7 @@ type rig struct {
 
 // deps are the defaults of a rig; a test changes them.
 func (r *rig) deps() stage.Deps {
-	return stage.Deps{Broker: r.broker, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(), Concurrency: 4}
+	return stage.Deps{Broker: r.broker, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(), Concurrency: 4}
 }
 
 // inBubble runs the test with a fake clock: the retry ladder's 15 s take none.
@@ -135,7 +135,7 @@ func TestStepDone(t *testing.T) {
 		}
 		settle(time.Minute)
 		if n := r.count(pipeline.MetadataGenerated.Name); n != 20 {
-			t.Errorf("%d analyses for 20 uploads", n)
+			t.Errorf("%d analyses for 20 uploads, want 20", n)
 		}
 		if n := len(r.results()); n != 0 {
 			t.Errorf("%d results, want none", n)
@@ -154,10 +154,10 @@ func TestFailureEndsImageAtOnce(t *testing.T) {
 		settle(time.Minute)
 		got := r.results()
 		if len(got) != 1 || got[0].Status != pipeline.Failed || got[0].ErrorCode != pipeline.CodeDamaged || got[0].Error != "Damaged JPEG" || got[0].Index != 3 {
-			t.Errorf("results %+v", got)
+			t.Errorf("results %+v, want image 3 failed as damaged", got)
 		}
 		if tries.Load() != 1 {
-			t.Errorf("tried %d times", tries.Load())
+			t.Errorf("tried %d times, want 1", tries.Load())
 		}
 	})
 }
@@ -184,7 +184,7 @@ func TestErrorsAreCounted(t *testing.T) {
 				r.publish(upload(0))
 				settle(5 * time.Minute)
 				if fmt.Sprint(attempts) != "[1 2 3 4 5]" {
-					t.Errorf("attempts %v", attempts)
+					t.Errorf("attempts %v, want \"[1 2 3 4 5]\"", attempts)
 				}
 				if name == "error" {
 					for i, want := range []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, 15 * time.Second} {
@@ -195,7 +195,7 @@ func TestErrorsAreCounted(t *testing.T) {
 				}
 				got := r.results()
 				if len(got) != 1 || got[0].ErrorCode != pipeline.CodeProcessingFailed || !got[0].Retryable || got[0].Error != "Image could not be processed" {
-					t.Errorf("results %+v", got)
+					t.Errorf("results %+v, want one retryable processing failure", got)
 				}
 				if n := r.count(broker.DeadQueue(pipeline.ImageUpload.Name)); n != 1 {
 					t.Errorf("%d dead letters, want 1", n)
@@ -228,10 +228,10 @@ func TestOutageIsNotCounted(t *testing.T) {
 				}
 				settle(outage + 10*time.Minute)
 				if n := r.count(pipeline.MetadataGenerated.Name); n != 20 {
-					t.Errorf("%d of 20 images came through", n)
+					t.Errorf("%d of 20 images came through, want 20", n)
 				}
 				if maxAttempt != 1 || len(r.results()) != 0 {
-					t.Errorf("attempt %d, results %v", maxAttempt, r.results())
+					t.Errorf("attempt %d, results %v, want 1 and none", maxAttempt, r.results())
 				}
 			})
 		})
@@ -258,7 +258,7 @@ func TestSuspects(t *testing.T) {
 		die()
 		synctest.Wait()
 		if taken.Load() != 8 {
-			t.Fatalf("%d taken", taken.Load())
+			t.Fatalf("%d taken, want 8", taken.Load())
 		}
 		var inHand, most atomic.Int64
 		r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
@@ -370,7 +370,7 @@ func TestOlderVersionIsTaken(t *testing.T) {
 				r.mu.Lock()
 				defer r.mu.Unlock()
 				if len(r.got[out]) != 1 || pipeline.VersionOf(r.got[out][0]) != version {
-					t.Errorf("of a message of version %d came %q", version, r.got[out])
+					t.Errorf("of a message of version %d came %q, want one of this version", version, r.got[out])
 				}
 			})
 		}

@@ -5,11 +5,11 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // begin begins the span of what is done for a message.
-func begin(ctx context.Context, w *worker, h pipeline.Envelope) (context.Context, *tracing.Span) {
+func begin(ctx context.Context, w *worker, h pipeline.Envelope) (context.Context, *telemetry.Span) {
 	ctx, span := w.deps.Traces.Consumed(ctx, h.TraceID, w.deps.Work)
 	span.Image(h.JobID, h.Index)
 	span.SetInt("attempt", int64(h.Attempt))
@@ -17,7 +17,7 @@ func begin(ctx context.Context, w *worker, h pipeline.Envelope) (context.Context
 }
 
 // tell notes what came of it.
-func tell(span *tracing.Span, o outcome) {
+func tell(span *telemetry.Span, o outcome) {
 	span.SetString("outcome", o.label)
 	if o.code != "" {
 		span.Fail(o.code, o.text)

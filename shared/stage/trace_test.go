@@ -8,25 +8,24 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/stage"
-	"github.com/imagebatch/imagebatch/shared/tracing"
-	"github.com/imagebatch/imagebatch/shared/tracing/tracingtest"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 // line is a stage from image_upload to metadata_generated whose work is said by the
 // name of the image's file.
-func line(t *testing.T, tracer *tracing.Tracer) (publish func(i int, name, traceparent string), next func(queue string) broker.Delivery) {
+func line(t *testing.T, tracer *telemetry.Tracer) (publish func(i int, name, traceparent string), next func(queue string) broker.Delivery) {
 	t.Helper()
 	memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
-	b := tracing.Broker(memory, tracer)
+	b := telemetry.Broker(memory, telemetry.NewRegistry(), tracer)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
 		ended <- stage.Run(ctx, stage.Deps{
-			Broker: b, Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(), Traces: tracer, Work: "analysis",
+			Broker: b, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(), Traces: tracer, Work: "analysis",
 		}, pipeline.ImageUpload, pipeline.MetadataGenerated, func(ctx context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
 			_, part := tracer.Part(ctx, "GET originals")
 			part.End()
@@ -49,7 +48,7 @@ func line(t *testing.T, tracer *tracing.Tracer) (publish func(i int, name, trace
 		t.Helper()
 		u := upload(i)
 		u.OriginalFilename = name
-		to := tracing.Broker(carrying{memory, traceparent}, tracer)
+		to := telemetry.Broker(carrying{memory, traceparent}, telemetry.NewRegistry(), tracer)
 		if err := stage.Publish(tracer.Within(t.Context(), u.TraceID), to, pipeline.ImageUpload, u); err != nil {
 			t.Fatal(err)
 		}
@@ -95,7 +94,7 @@ func TestTracePassesThrough(t *testing.T) {
 			queue = pipeline.ImageProcessed.Name
 		}
 		if got := next(queue).Headers; got["traceparent"] != came || len(got) != 1 {
-			t.Errorf("%s comes with %s and goes on with %v", name, came, got)
+			t.Errorf("%s comes with %s and goes on with %v, want the same traceparent only", name, came, got)
 		}
 	}
 	for i, came := range []string{"", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "nonsense"} {
@@ -109,9 +108,9 @@ func TestTracePassesThrough(t *testing.T) {
 // TestTraceOfAStage holds what a stage records: one span for all that is done for a
 // message, as a part of what sent it, in which are the step's own and the publish.
 func TestTraceOfAStage(t *testing.T) {
-	collector := tracingtest.Start(t)
-	tracer, err := tracing.Open(t.Context(), tracing.Config{Endpoint: service.SecretURL(collector.URL)}, tracing.Process{
-		Name: "analyzer", Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
+	collector := telemetrytest.Start(t)
+	tracer, err := telemetry.Open(t.Context(), telemetry.Config{Endpoint: service.SecretURL(collector.URL)}, telemetry.Process{
+		Name: "analyzer", Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -123,14 +122,14 @@ func TestTraceOfAStage(t *testing.T) {
 	for _, queue := range []string{pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name, pipeline.MetadataGenerated.Name} {
 		next(queue)
 	}
-	spans := collector.Await("four analyses", func(spans []tracingtest.Span) bool { return len(tracingtest.Named(spans, "analysis")) == 4 })
-	parent := map[string]tracingtest.Span{}
+	spans := collector.Await("four analyses", func(spans []telemetrytest.Span) bool { return len(telemetrytest.Named(spans, "analysis")) == 4 })
+	parent := map[string]telemetrytest.Span{}
 	for _, s := range spans {
 		parent[s.SpanID] = s
 	}
 	type told struct{ attempt, outcome, code, message, under, out string }
 	got := map[told]bool{}
-	for _, s := range tracingtest.Named(spans, "analysis") {
+	for _, s := range telemetrytest.Named(spans, "analysis") {
 		is := told{s.Attributes["attempt"], s.Attributes["outcome"], s.Attributes["error_code"], s.Message, parent[s.Parent].Name, ""}
 		for _, part := range spans {
 			if part.Parent == s.SpanID && part.Name != "GET originals" {
@@ -149,13 +148,13 @@ func TestTraceOfAStage(t *testing.T) {
 		{"2", "done", "", "", "publish image_upload.retry.1s", "publish metadata_generated"},
 	} {
 		if !got[want] {
-			t.Errorf("no analysis is %+v:\n%s", want, tracingtest.List(spans))
+			t.Errorf("no analysis is %+v:\n%s", want, telemetrytest.List(spans))
 		}
 	}
-	if n := len(tracingtest.Named(spans, "GET originals")); n != 4 {
+	if n := len(telemetrytest.Named(spans, "GET originals")); n != 4 {
 		t.Errorf("%d parts of the step, want 4", n)
 	}
-	for _, s := range tracingtest.Named(spans, "queue image_upload") {
+	for _, s := range telemetrytest.Named(spans, "queue image_upload") {
 		if from := parent[s.Parent]; from.Name != "publish image_upload" && from.Name != "publish image_upload.retry.1s" || !s.Start.Equal(from.Start) {
 			t.Errorf("the time in the queue is under %+v: %+v", from, s)
 		}

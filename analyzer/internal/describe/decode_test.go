@@ -17,9 +17,9 @@ import (
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
-	"github.com/imagebatch/imagebatch/shared/metrics"
-	"github.com/imagebatch/imagebatch/shared/metrics/metricstest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 func TestDecodeScale(t *testing.T) {
@@ -191,7 +191,7 @@ func progressive(t testing.TB, m *image.RGBA, options ...string) []byte {
 func TestNobodyWaitsForMemoryTooLong(t *testing.T) {
 	data := encodePNG(t, photo(500, 380))
 	synctest.Test(t, func(t *testing.T) {
-		m := metrics.New()
+		m := telemetry.NewRegistry()
 		d := New(Config{PixelBytes: 1, Metrics: m}) // one image at a time
 		decode, release := d.decode, make(chan struct{})
 		d.decode = func(ctx context.Context, data []byte, h imagefile.Header, scale int) (image.Image, scaledjpeg.Checked, error) {
@@ -219,6 +219,6 @@ func TestNobodyWaitsForMemoryTooLong(t *testing.T) {
 		time.Sleep(time.Minute)
 		close(release)
 		group.Wait()
-		metricstest.Expect(t, m, `decode_wait_seconds_count 3`, `decode_wait_seconds_sum 80`, `decoded_pixel_bytes 0`, `decoded_pixel_bytes_limit 1`)
+		telemetrytest.Expect(t, m, `decode_wait_seconds_count 3`, `decode_wait_seconds_sum 80`, `decoded_pixel_bytes 0`, `decoded_pixel_bytes_limit 1`)
 	})
 }

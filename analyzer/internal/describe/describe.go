@@ -13,7 +13,8 @@
 // first odd entry. XMP and IPTC are read by small readers here, since its own
 // bound neither depth nor values, and read neither languages nor a packet without
 // its outer element. What is composed of an image tells nothing that was not
-// measured.
+// measured. go-colorful converts colours, which no record depends on beyond the
+// digits that it is rounded to.
 //
 // It refuses nothing that imagefile takes unless its pixels turn out to be
 // damaged. Every figure about the picture is taken from one small upright copy, at
@@ -34,8 +35,8 @@ import (
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Version is the analyzer_version of the metadata. It is raised with every change
@@ -64,7 +65,7 @@ type Config struct {
 	// GPS says what of places comes into the record. "" means KeepGPS.
 	GPS GPS
 	// Metrics counts and times the decoding. nil keeps the figures to itself.
-	Metrics *metrics.Registry
+	Metrics *telemetry.Registry
 }
 
 // Describer describes images, any number at the same time.
@@ -73,10 +74,10 @@ type Describer struct {
 	gps    GPS
 	names  *colorNames
 	budget int64
-	pixels *semaphore.Weighted // of budget bytes
-	held   *metrics.Gauge      // of them
-	waited *metrics.Histogram  // for them
-	took   *metrics.Histogram
+	pixels *semaphore.Weighted  // of budget bytes
+	held   *telemetry.Gauge     // of them
+	waited *telemetry.Histogram // for them
+	took   *telemetry.Histogram
 	decode func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error)
 }
 
@@ -86,7 +87,7 @@ func New(c Config) *Describer {
 		c.PixelBytes = DefaultPixelBytes
 	}
 	if c.Metrics == nil {
-		c.Metrics = metrics.New()
+		c.Metrics = telemetry.NewRegistry()
 	}
 	c.Metrics.Gauge("decoded_pixel_bytes_limit", "The budget MAX_PIXEL_BYTES.").Set(float64(c.PixelBytes))
 	return &Describer{
@@ -137,7 +138,7 @@ func (d *Describer) tell(data []byte, h imagefile.Header, checked scaledjpeg.Che
 	}
 	sum := sha256.Sum256(data)
 	seen := measure(picture, flat)
-	own := readBrought(h, d.gps, &warned)
+	own := readEmbedded(h, d.gps, &warned)
 
 	m := pipeline.Metadata{
 		AnalyzerVersion: Version,

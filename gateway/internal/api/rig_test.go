@@ -25,16 +25,16 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
-	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 func TestMain(m *testing.M) {
@@ -132,7 +132,7 @@ type rig struct {
 	processed *shakyObjects
 	hub       *progress.Hub
 	client    *http.Client
-	metrics   *metrics.Registry
+	metrics   *telemetry.Registry
 	stop      func() error // ends Serve and returns what it returned
 }
 
@@ -141,7 +141,7 @@ type options struct {
 	intake   intake.Config
 	progress progress.Config
 	ops      http.Handler
-	keys     *keyring.Ring
+	keys     *apikey.Store
 	log      io.Writer
 
 	listener *pipes                                                                 // default: one of TCP
@@ -166,14 +166,16 @@ func setup(t testing.TB, o options) *rig {
 	}
 	r.originals, r.processed = open(), open()
 
-	m := metrics.New()
+	m := telemetry.NewRegistry()
 	r.metrics = m
 	o.intake.MaxImageBytes, o.intake.MaxBatchImages = o.config.MaxImageBytes, o.config.MaxBatchImages
 	r.hub = progress.New(o.progress, r.jobs, log, m)
+	queue := membroker.New(pipeline.ImageUpload.Name)
+	t.Cleanup(func() { r.must(queue.Close()) }) // its session hook uses the store
 	in := intake.New(o.intake, intake.Deps{
-		Jobs: r.jobs, Outbox: r.jobs, Retention: r.jobs, Originals: r.originals, Processed: r.processed, Broker: membroker.New(pipeline.ImageUpload.Name),
+		Jobs: r.jobs, Outbox: r.jobs, Retention: r.jobs, Originals: r.originals, Processed: r.processed, Broker: queue,
 		Changed: func(_ context.Context, id string, revision int64) {
-			r.hub.Hint(pipeline.Hint{JobID: id, Revision: revision})
+			r.hub.Notify(pipeline.ChangeNotification{JobID: id, Revision: revision})
 		},
 		Log: log, Metrics: m, Owner: "test",
 	})
@@ -232,6 +234,19 @@ func (r *rig) noSockets() {
 			return
 		}
 		runtime.Gosched()
+	}
+}
+
+// untilClosed waits until the server accepts no connection any more.
+func (r *rig) untilClosed() {
+	for {
+		req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, r.url+"/", nil)
+		r.must(err)
+		resp, err := r.client.Do(req)
+		if err != nil {
+			return
+		}
+		resp.Body.Close()
 	}
 }
 
@@ -330,7 +345,7 @@ func (r *rig) end(id string, index int, failure *pipeline.Failure) {
 		r.Error(err)
 		return
 	}
-	r.hub.Hint(pipeline.Hint{JobID: id, Revision: j.Revision})
+	r.hub.Notify(pipeline.ChangeNotification{JobID: id, Revision: j.Revision})
 }
 
 var errDamaged = &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged image"}

@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,8 +9,8 @@ import (
 
 	"nhooyr.io/websocket"
 
-	"github.com/imagebatch/imagebatch/shared/metrics/metricstest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 // TestShutdownWaitsForOneFrameAtMost holds that a client that takes its frames one
@@ -29,15 +28,7 @@ func TestShutdownWaitsForOneFrameAtMost(t *testing.T) {
 	r.wantFrames(slow, "progress: processing 0+2/3")
 	stopped := make(chan error, 1)
 	go func() { stopped <- r.stop() }()
-	for { // until nobody is let in any more
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/", nil)
-		r.must(err)
-		resp, err := r.client.Do(req)
-		if err != nil {
-			break
-		}
-		resp.Body.Close()
-	}
+	r.untilClosed()
 	all, err := frames(t.Context(), slow)
 	if len(all) > 1 || websocket.CloseStatus(err) != websocket.StatusGoingAway {
 		t.Errorf("got %v, %v; want at most the frame in hand and a close with 1001", all, err)
@@ -58,10 +49,10 @@ func TestOneThatReadsNothing(t *testing.T) {
 		began := time.Now()
 		r.end(id, 0, nil)
 		time.Sleep(9 * time.Second)
-		metricstest.Expect(t, r.metrics, `websockets_closed_total{why="slow"} 0`, `websockets 1`)
+		telemetrytest.Expect(t, r.metrics, `websockets_closed_total{why="slow"} 0`, `websockets 1`)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		metricstest.Expect(t, r.metrics,
+		telemetrytest.Expect(t, r.metrics,
 			`websockets_closed_total{why="slow"} 1`, `websockets_closed_total{why="silent"} 0`, `websockets_closed_total{why="client"} 1`, `websockets 0`)
 		if rest, err := io.ReadAll(deaf.in); err != nil || len(rest) > 0 {
 			t.Errorf("after %s the connection gives %q, %v", time.Since(began), rest, err)

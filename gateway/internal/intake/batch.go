@@ -2,7 +2,6 @@ package intake
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,9 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -57,7 +58,7 @@ type Batch struct {
 // Begin opens a batch. Its caller ends it with Commit, and with Abort when
 // anything went wrong; an Abort after a Commit that returned nil does nothing.
 func (in *Intake) Begin() *Batch {
-	return &Batch{in: in, id: newID(), lease: job.Lease{Owner: in.deps.Owner}}
+	return &Batch{in: in, id: uuid.NewString(), lease: job.Lease{Owner: in.deps.Owner}}
 }
 
 // ID is the id that the job will have.
@@ -131,7 +132,7 @@ func (b *Batch) store(ctx context.Context, o job.Original, data []byte) error {
 	if err := b.in.deps.Originals.Put(ctx, o.Path, data, o.ContentType); err != nil {
 		return fmt.Errorf("store original: %w", err)
 	}
-	faultpoint.Reach("inline image stored", o.Path)
+	failpoint.Reach("inline image stored", o.Path)
 	return nil
 }
 
@@ -151,7 +152,7 @@ func (b *Batch) reserve(ctx context.Context, k job.Key) error {
 	if err != nil {
 		return fmt.Errorf("reserve job %s: %w", b.id, err)
 	}
-	faultpoint.Reach("batch reserved", b.id)
+	failpoint.Reach("batch reserved", b.id)
 	return nil
 }
 
@@ -178,13 +179,13 @@ func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
 	case errors.Is(err, job.ErrLeaseLost):
 		// We stood still for so long that the reservation was cleared away. Another
 		// try is all it takes.
-		b.in.figures.leaseLost.Inc()
+		b.in.metrics.leaseLost.Inc()
 		return nil, fmt.Errorf("create job %s: %w: %w", b.id, job.ErrUnavailable, err)
 	case err != nil:
 		b.doubtful = errors.Is(err, job.ErrUnavailable)
 		return nil, fmt.Errorf("create job %s: %w", b.id, err)
 	}
-	faultpoint.Reach("job created", b.id)
+	failpoint.Reach("job created", b.id)
 	b.end()
 	b.in.committed(ctx, j)
 	return j, nil
@@ -248,12 +249,4 @@ func (in *Intake) inspect(data []byte) (o job.Original, ext string, failure *pip
 	}
 	sum := sha256.Sum256(data)
 	return job.Original{ContentType: h.ContentType(), Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:])}, h.Extension(), nil
-}
-
-// newID makes a random UUID (RFC 9562, version 4).
-func newID() string {
-	var u [16]byte
-	rand.Read(u[:]) // never fails, says its documentation
-	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }

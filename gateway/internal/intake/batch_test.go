@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -26,10 +27,10 @@ func TestInlineImagesAreStoredAndSent(t *testing.T) {
 		t.Errorf("job id %q is no random UUID", j.ID)
 	}
 	uploads := r.awaitUploads(2)
-	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 	got := r.get(j.ID)
 	if got.Status != job.Processing || got.Total != 2 {
-		t.Errorf("job is %s with %d images", got.Status, got.Total)
+		t.Errorf("job is %s with %d images, want %v and 2", got.Status, got.Total, job.Processing)
 	}
 	sum := sha256.Sum256(data)
 	first := got.Images[0]
@@ -37,19 +38,19 @@ func TestInlineImagesAreStoredAndSent(t *testing.T) {
 		Path: string(first.TraceID) + "/_._a b.jpg", ContentType: "image/jpeg", Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:]),
 	}
 	if first.Original != want || first.OriginalFilename != "../a b.png" || first.Status != job.Processing {
-		t.Errorf("first image is %+v", first)
+		t.Errorf("first image is %+v, want ../a b.png as %+v, processing", first, want)
 	}
 	if second := got.Images[1]; second.OriginalFilename != "image-2" || second.Original.Path != string(second.TraceID)+"/image-2.png" {
-		t.Errorf("second image is %+v", second)
+		t.Errorf("second image is %+v, want image-2 at %s/image-2.png", second, second.TraceID)
 	}
 	stored, err := objectstore.ReadAll(t.Context(), r.originals, want.Path, 1<<20)
 	if err != nil || !bytes.Equal(stored, data) {
-		t.Errorf("stored original: %d bytes, %v", len(stored), err)
+		t.Errorf("stored original: %d bytes, %v, want %d and nil", len(stored), err, len(data))
 	}
 	i := slices.IndexFunc(uploads, func(u pipeline.Upload) bool { return u.Index == 0 })
 	if u := uploads[i]; u.JobID != j.ID || u.TraceID != first.TraceID || u.Attempt != 1 || u.Version != pipeline.Version ||
 		u.OriginalPath != want.Path || u.SHA256 != want.SHA256 || u.ContentType != "image/jpeg" || u.OriginalFilename != "../a b.png" {
-		t.Errorf("upload is %+v", u)
+		t.Errorf("upload is %+v, want the first attempt of job %s, trace %s, %+v", u, j.ID, first.TraceID, want)
 	}
 }
 
@@ -69,7 +70,7 @@ func TestContentErrorsFailTheImageOnly(t *testing.T) {
 	)
 	got := r.get(j.ID)
 	if got.Failed != 7 || got.Status != job.Processing {
-		t.Errorf("job is %s with %d failed", got.Status, got.Failed)
+		t.Errorf("job is %s with %d failed, want %v and 7", got.Status, got.Failed, job.Processing)
 	}
 	for i, code := range []string{
 		pipeline.CodeInvalidBase64, pipeline.CodeTooLarge, pipeline.CodeUnsupportedFormat, pipeline.CodeNotAnImage, pipeline.CodeDamaged,
@@ -80,7 +81,7 @@ func TestContentErrorsFailTheImageOnly(t *testing.T) {
 		}
 	}
 	if got.Images[1].Error != "Image exceeds the maximum size of 1000 bytes" {
-		t.Errorf("too large reads %q", got.Images[1].Error)
+		t.Errorf("too large reads %q, want \"Image exceeds the maximum size of 1000 bytes\"", got.Images[1].Error)
 	}
 	if keys := r.keys(r.originals); len(keys) != 1 {
 		t.Errorf("stored %v, want the sound image only", keys)
@@ -95,7 +96,7 @@ func TestJobOfBadImagesEndsAtOnce(t *testing.T) {
 	if got := r.get(j.ID); got.Status != job.Failed || got.Progress() != 100 || got.CompletedAt.IsZero() {
 		t.Errorf("job is %s at %v", got.Status, got.Progress())
 	}
-	if !slices.Contains(r.hints, pipeline.Hint{JobID: j.ID, Revision: 1}) {
+	if !slices.Contains(r.hints, pipeline.ChangeNotification{JobID: j.ID, Revision: 1}) {
 		t.Errorf("hints %v lack the commit", r.hints)
 	}
 }
@@ -116,7 +117,7 @@ func TestAbortLeavesNothing(t *testing.T) {
 	cancel() // the client has gone, as it often has when a request is aborted
 	b.Abort(gone)
 	if keys := r.keys(r.originals); len(keys) != 0 {
-		t.Errorf("left %v", keys)
+		t.Errorf("left %v, want none", keys)
 	}
 	r.wantNoReservation(b.ID())
 	if in.batches.Load() != 0 {
@@ -158,10 +159,10 @@ func TestNothingIsStoredWithoutAReservation(t *testing.T) {
 	r.jobs.set(true, "Reserve", func() error { return job.ErrUnavailable })
 	b := r.intake("gateway-1", r.broker).Begin()
 	if err := b.Add(t.Context(), Source{Data: jpegBytes(0)}); !errors.Is(err, job.ErrUnavailable) {
-		t.Errorf("Add = %v", err)
+		t.Errorf("Add = %v, want job.ErrUnavailable", err)
 	}
 	if keys := r.keys(r.originals); len(keys) != 0 {
-		t.Errorf("stored %v", keys)
+		t.Errorf("stored %v, want none", keys)
 	}
 	b.Abort(t.Context())
 }
@@ -175,7 +176,7 @@ func TestStoreOutageIsAnErrorOfTheRequest(t *testing.T) {
 	}
 	r.originals.fail(func(string, string) error { return objectstore.ErrUnavailable })
 	if err := b.Add(t.Context(), Source{Data: jpegBytes(1)}); !errors.Is(err, objectstore.ErrUnavailable) {
-		t.Errorf("Add = %v", err)
+		t.Errorf("Add = %v, want objectstore.ErrUnavailable", err)
 	}
 	b.Abort(t.Context())
 	if in.leftovers.empty() {
@@ -200,12 +201,12 @@ func TestCommitOfUnknownOutcome(t *testing.T) {
 			}
 			r.jobs.set(!done, "Create", func() error { return job.ErrUnavailable })
 			if _, err := b.Commit(t.Context()); !errors.Is(err, job.ErrUnavailable) {
-				t.Errorf("Commit = %v", err)
+				t.Errorf("Commit = %v, want job.ErrUnavailable", err)
 			}
 			b.Abort(t.Context())
 			if !done {
 				if keys := r.keys(r.originals); len(keys) != 0 {
-					t.Errorf("left %v", keys)
+					t.Errorf("left %v, want none", keys)
 				}
 				r.wantNoReservation(b.ID())
 				return
@@ -225,7 +226,7 @@ func TestBatchIsBounded(t *testing.T) {
 	b := r.intake("gateway-1", r.broker).Begin()
 	for i := range 3 {
 		if err := b.Add(t.Context(), Source{URL: "http://example.com/"}); (err != nil) != (i == 2) {
-			t.Errorf("Add %d = %v", i, err)
+			t.Errorf("Add %d = %v, want an error: %v", i, err, i == 2)
 		}
 	}
 }
@@ -241,13 +242,13 @@ func TestFullCountsWhatWasCommittedSince(t *testing.T) {
 		r.batch(in, Source{Data: jpegBytes(i)}, Source{Data: []byte("no image, and so not open")})
 	}
 	if err := in.Full(t.Context()); !errors.Is(err, ErrFull) {
-		t.Errorf("Full with 3 open = %v", err)
+		t.Errorf("Full with 3 open = %v, want ErrFull", err)
 	}
 	in.admission.until = time.Time{} // as if the count were old
 	if err := in.Full(t.Context()); !errors.Is(err, ErrFull) {
-		t.Errorf("Full with 3 counted = %v", err)
+		t.Errorf("Full with 3 counted = %v, want ErrFull", err)
 	}
 	if in.admission.since != 0 {
-		t.Errorf("%d images are counted twice", in.admission.since)
+		t.Errorf("%d images are counted twice, want 0", in.admission.since)
 	}
 }

@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -29,21 +32,21 @@ func TestCancelGivesUpDownloads(t *testing.T) {
 	in, _ := r.run("gateway-1")
 	// Both are under way, so that no fetch to come can find out.
 	j := r.batch(in, Source{URL: base + "/hang"}, Source{URL: base + "/hang"})
-	r.await("downloads", func() bool { return hanging.Load() == 2 })
+	brokertest.Await(r.t, "downloads", func() bool { return hanging.Load() == 2 })
 	began := time.Now()
 	got := r.cancel(in, j.ID)
-	r.await("empty schedule", in.schedule.empty)
-	r.await("end of the downloads", func() bool { return hanging.Load() == 0 })
+	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
+	brokertest.Await(r.t, "end of the downloads", func() bool { return hanging.Load() == 0 })
 	if took := time.Since(began); took > 8*time.Second { // of the 10 s that a server has
-		t.Errorf("the downloads went on for %v", took)
+		t.Errorf("the downloads went on for %v, want at most %v", took, 8*time.Second)
 	}
 	if got.Status != job.Cancelled || got.Failed != 2 {
-		t.Errorf("job is %s with %d failed", got.Status, got.Failed)
+		t.Errorf("job is %s with %d failed, want %v and 2", got.Status, got.Failed, job.Cancelled)
 	}
 	if now := r.get(j.ID); now.Revision != got.Revision {
 		t.Errorf("revision went on from %d to %d", got.Revision, now.Revision)
 	}
-	if !slices.Contains(r.told(), pipeline.Hint{JobID: j.ID, Revision: got.Revision}) {
+	if !slices.Contains(r.told(), pipeline.ChangeNotification{JobID: j.ID, Revision: got.Revision}) {
 		t.Error("nobody was told")
 	}
 	// All places are free again.
@@ -51,7 +54,7 @@ func TestCancelGivesUpDownloads(t *testing.T) {
 	r.awaitUploads(8)
 }
 
-func (r *rig) told() []pipeline.Hint {
+func (r *rig) told() []pipeline.ChangeNotification {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.hints)
@@ -70,13 +73,13 @@ func TestCancelElsewhere(t *testing.T) {
 		sources = append(sources, Source{URL: base + "/hang"})
 	}
 	j := r.batch(in, sources...)
-	r.await("download", func() bool { return hanging.Load() >= 1 })
+	brokertest.Await(r.t, "download", func() bool { return hanging.Load() >= 1 })
 	began := time.Now()
 	r.cancel(other, j.ID)
-	r.await("empty schedule", in.schedule.empty)
-	r.await("end of the downloads", func() bool { return hanging.Load() == 0 })
+	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
+	brokertest.Await(r.t, "end of the downloads", func() bool { return hanging.Load() == 0 })
 	if took := time.Since(began); took > 8*time.Second { // of the 10 s that a server has
-		t.Errorf("the downloads went on for %v", took)
+		t.Errorf("the downloads went on for %v, want at most %v", took, 8*time.Second)
 	}
 }
 
@@ -88,11 +91,11 @@ func TestCancelledImagesAreNotSent(t *testing.T) {
 	other := r.batch(in, Source{Data: jpegBytes(2)})
 	r.start(in)
 	if uploads := r.awaitUploads(1); uploads[0].JobID != other.ID {
-		t.Errorf("sent %+v", uploads)
+		t.Errorf("sent %+v, want %v", uploads, other.ID)
 	}
-	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 	if n := r.broker.Len(pipeline.ImageUpload.Name); n != 0 {
-		t.Errorf("%d more uploads were sent", n)
+		t.Errorf("%d more uploads were sent, want 0", n)
 	}
 }
 
@@ -103,15 +106,15 @@ func TestNothingIsLeftOfACancelledJob(t *testing.T) {
 	r := setup(t)
 	in, stop := r.run("gateway-1")
 	j := r.batch(in, Source{Data: jpegBytes(0)}, Source{URL: base + "/a.jpg"}, Source{URL: base + "/hang"})
-	r.await("download", func() bool { return hanging.Load() == 1 })
+	brokertest.Await(r.t, "download", func() bool { return hanging.Load() == 1 })
 	r.awaitUploads(2)
 	r.cancel(in, j.ID)
-	r.await("end of the download", func() bool { return hanging.Load() == 0 })
+	brokertest.Await(r.t, "end of the download", func() bool { return hanging.Load() == 0 })
 	stop()
 	r.complete(in, j, 0)
 	r.complete(in, j, 1)
 	if now := r.get(j.ID); now.Completed != 0 || now.Status != job.Cancelled {
-		t.Errorf("late results changed the job: %+v", now)
+		t.Errorf("late results changed the job: %+v, want it cancelled with 0 completed", now)
 	}
 	if n := len(r.keys(r.processed)); n != 8 {
 		t.Errorf("%d processed objects before retention, want 8", n)
@@ -127,8 +130,8 @@ func TestNothingIsLeftOfACancelledJob(t *testing.T) {
 func TestCancelWhatIsNotThere(t *testing.T) {
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
-	if _, _, err := in.Cancel(t.Context(), newID()); !errors.Is(err, job.ErrNotFound) {
-		t.Errorf("Cancel = %v", err)
+	if _, _, err := in.Cancel(t.Context(), uuid.NewString()); !errors.Is(err, job.ErrNotFound) {
+		t.Errorf("Cancel = %v, want job.ErrNotFound", err)
 	}
 	j := r.batch(in, Source{Data: []byte("x")})
 	if _, changed, err := in.Cancel(t.Context(), j.ID); changed || err != nil {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -63,27 +63,27 @@ func (in *Intake) fetch(ctx context.Context, t *task) {
 	}
 	switch {
 	case ctx.Err() != nil:
-		in.figures.fetches.Inc("given_up")
+		in.metrics.fetches.Inc("given_up")
 		return
 	case lost(err):
-		in.figures.fetches.Inc("lease_lost")
-		in.figures.leaseLost.Inc()
+		in.metrics.fetches.Inc("lease_lost")
+		in.metrics.leaseLost.Inc()
 		in.schedule.drop(t.job)
 		in.deps.Log.WarnContext(ctx, "job is no longer ours", "job_id", t.job.id, "error", err)
 		return
 	case errors.Is(err, errNotMine):
-		in.figures.fetches.Inc("not_needed")
+		in.metrics.fetches.Inc("not_needed")
 		if errors.Is(err, errCancelled) {
 			in.schedule.stop(t.job.id)
 		}
 		return
 	case failed:
-		in.figures.fetches.Inc(f.Code)
+		in.metrics.fetches.Inc(f.Code)
 		in.deps.Log.InfoContext(ctx, "image not fetched", "job_id", t.job.id, "trace_id", t.trace, "index", t.index, "error", cut(f.Error(), maxLogBytes))
 	default:
-		in.figures.fetches.Inc("ok")
+		in.metrics.fetches.Inc("ok")
 	}
-	in.figures.fetchTime.Observe(time.Since(began).Seconds())
+	in.metrics.fetchTime.Observe(time.Since(began).Seconds())
 }
 
 // fetchImage brings one image from its address into the store of originals. An
@@ -95,7 +95,7 @@ func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	if err != nil {
 		return err
 	}
-	faultpoint.Reach("fetch begun", t.name)
+	failpoint.Reach("fetch begun", t.name)
 	if !started || t.url == "" {
 		// It was begun before, or has ended, or we don't keep its address.
 		if err := in.lookUp(ctx, t); err != nil {
@@ -115,7 +115,7 @@ func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	if err := in.putOriginal(ctx, original, img.Data); err != nil {
 		return err
 	}
-	faultpoint.Reach("fetched image stored", original.Path)
+	failpoint.Reach("fetched image stored", original.Path)
 	fetched, err := in.change(ctx, ref, job.Fetched(t.job.lease, original), in.deps.Now())
 	switch {
 	case errors.Is(err, job.ErrNotFound):
@@ -125,7 +125,7 @@ func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	case !fetched:
 		return in.superfluous(ctx, t, original.Path)
 	}
-	faultpoint.Reach("fetched image noted", original.Path)
+	failpoint.Reach("fetched image noted", original.Path)
 	in.wakeRelay()
 	return nil
 }

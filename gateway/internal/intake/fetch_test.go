@@ -14,6 +14,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -62,7 +63,7 @@ func TestURLImagesAreFetchedAndSent(t *testing.T) {
 		Source{URL: "http://127.0.0.2/a.jpg"},
 	)
 	if j.Status != job.Pending || j.Images[0].Status != job.Pending {
-		t.Errorf("fresh job is %s, its image %s", j.Status, j.Images[0].Status)
+		t.Errorf("fresh job is %s, its image %s, want %v and %v", j.Status, j.Images[0].Status, job.Pending, job.Pending)
 	}
 	got := r.awaitFetched(j.ID)
 	uploads := r.awaitUploads(2)
@@ -89,14 +90,14 @@ func TestURLImagesAreFetchedAndSent(t *testing.T) {
 		}
 	}
 	if got.Failed != 3 {
-		t.Errorf("%d failed", got.Failed)
+		t.Errorf("%d failed, want 3", got.Failed)
 	}
 	if keys := r.keys(r.originals); len(keys) != 2 {
-		t.Errorf("stored %v", keys)
+		t.Errorf("stored %v, want 2", keys)
 	}
-	r.await("empty schedule", in.schedule.empty)
+	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
 	// Every commit was told: the job itself, five starts, five ends of fetches.
-	r.await("hint of the last revision", func() bool {
+	brokertest.Await(r.t, "hint of the last revision", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		revisions := map[int64]bool{}
@@ -111,10 +112,10 @@ func TestTarPitsLeaveAnotherJobItsSpeed(t *testing.T) {
 	p := digPits(t)
 	good := p.batch(p.in, urls(p.base, 30)...)
 	if got := p.awaitFetched(good.ID); got.Failed != 0 {
-		t.Errorf("%d of the good job failed", got.Failed)
+		t.Errorf("%d of the good job failed, want 0", got.Failed)
 	}
 	if got := p.get(p.bad); got.Failed != 0 || p.hanging.Load() < 16 {
-		t.Errorf("the good job came after %d of the tar pits, of which %d hang", got.Failed, p.hanging.Load())
+		t.Errorf("the good job came after %d of the tar pits, of which %d hang, want 0 and at least 16", got.Failed, p.hanging.Load())
 	}
 }
 
@@ -164,7 +165,7 @@ func digPits(t testing.TB) pits {
 		sources[i].URL = fmt.Sprintf("%s/hang/%d", base, i)
 	}
 	bad := r.batch(in, sources...)
-	r.await("hanging fetches", func() bool { return hanging.Load() >= 16 })
+	brokertest.Await(r.t, "hanging fetches", func() bool { return hanging.Load() >= 16 })
 	return pits{r, in, base, bad.ID, hanging}
 }
 
@@ -180,20 +181,20 @@ func TestOutageFailsNoImage(t *testing.T) {
 		return nil
 	})
 	j := r.batch(in, urls(base, 10)...)
-	r.await("tries during the outage", func() bool { return refused.Load() > 20 })
+	brokertest.Await(r.t, "tries during the outage", func() bool { return refused.Load() > 20 })
 	var changes atomic.Int64
 	r.jobs.set(true, "Change", func() error {
 		changes.Add(1)
 		return job.ErrUnavailable
 	})
 	r.originals.fail(nil)
-	r.await("tries without the job store", func() bool { return changes.Load() > 20 })
+	brokertest.Await(r.t, "tries without the job store", func() bool { return changes.Load() > 20 })
 	if got := r.get(j.ID); got.Failed != 0 || got.Images[0].Original.Stored() {
 		t.Errorf("during the outage the job is %+v", got)
 	}
 	r.jobs.set(true, "Change", nil)
 	if got := r.awaitFetched(j.ID); got.Failed != 0 {
-		t.Errorf("%d images failed for the outage", got.Failed)
+		t.Errorf("%d images failed for the outage, want 0", got.Failed)
 	}
 	r.awaitUploads(10)
 }
@@ -211,7 +212,7 @@ func TestChangeThatWasDoneAllTheSameKeepsTheOriginal(t *testing.T) {
 	})
 	j := r.batch(in, urls(base, 1)...)
 	r.awaitUploads(1)
-	r.await("empty schedule", in.schedule.empty)
+	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
 	if got := r.get(j.ID).Images[0]; len(r.keys(r.originals)) != 1 || !got.Original.Stored() {
 		t.Errorf("image is %+v, stored %v", got, r.keys(r.originals))
 	}
@@ -230,12 +231,12 @@ func TestFetchOfAnEndedImageLeavesNothing(t *testing.T) {
 		return nil
 	})
 	r.start(in)
-	r.await("empty schedule", in.schedule.empty)
+	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
 	if got := r.get(j.ID); got.Images[0].Error != "Cancelled" || got.Images[0].Original.Stored() {
 		t.Errorf("image is %+v", got.Images[0])
 	}
 	if keys := r.keys(r.originals); len(keys) != 0 {
-		t.Errorf("left %v", keys)
+		t.Errorf("left %v, want none", keys)
 	}
 }
 
@@ -255,22 +256,22 @@ func TestAnotherGatewayTakesTheFetchesOver(t *testing.T) {
 	r := setup(t)
 	first, stop := r.run("gateway-1")
 	j := r.batch(first, append(urls(base, 3), Source{URL: base + "/hang"})...)
-	r.await("hanging fetch", func() bool { return hanging.Load() == 1 })
+	brokertest.Await(r.t, "hanging fetch", func() bool { return hanging.Load() == 1 })
 	r.awaitUploads(3)
 	stop()
 	if got := r.get(j.ID); got.Failed != 0 || got.Images[3].Original.Stored() {
 		t.Errorf("the end of the gateway ended the image: %+v", got.Images[3])
 	}
-	r.await("given up fetch", func() bool { return hanging.Load() == 0 })
+	brokertest.Await(r.t, "given up fetch", func() bool { return hanging.Load() == 0 })
 
 	// The second one lives when the first one's lease has ended.
 	r.now = func() time.Time { return time.Now().Add(job.LeaseTime + time.Second) }
 	second, _ := r.run("gateway-2")
-	r.await("fetch by the second gateway", func() bool { return hanging.Load() == 1 })
+	brokertest.Await(r.t, "fetch by the second gateway", func() bool { return hanging.Load() == 1 })
 	// The first one, paused and back, is refused.
 	_, _, err := r.jobs.Change(t.Context(), job.Ref{JobID: j.ID, Index: 3}, job.Fetched(j.Lease, job.Original{Path: "x/y"}), time.Now())
 	if !errors.Is(err, job.ErrLeaseLost) {
-		t.Errorf("a change under the old lease gave %v", err)
+		t.Errorf("a change under the old lease gave %v, want job.ErrLeaseLost", err)
 	}
 	if second.schedule.empty() {
 		t.Error("the second gateway has nothing scheduled")
@@ -287,10 +288,10 @@ func TestLostLeaseDropsTheJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.start(in)
-	r.await("empty schedule", in.schedule.empty)
+	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
 	for _, img := range r.get(j.ID).Images {
 		if img.Status != job.Pending {
-			t.Errorf("image %d is %s: the old owner has changed it", img.Index, img.Status)
+			t.Errorf("image %d is %s: the old owner has changed it, want %v", img.Index, img.Status, job.Pending)
 		}
 	}
 }
@@ -322,18 +323,18 @@ func TestReservationsOfTheGoneAreCleared(t *testing.T) {
 		return nil
 	})
 	if n, err := in.claim(t.Context()); n != 1 || err != nil {
-		t.Fatalf("claimed %d, %v", n, err)
+		t.Fatalf("claimed %d, %v, want 1 and nil", n, err)
 	}
 	in.clearLeftovers(t.Context())
 	if in.leftovers.empty() {
 		t.Fatal("what was half cleared is forgotten")
 	}
 	if _, err := r.jobs.Get(t.Context(), id); !errors.Is(err, job.ErrNotFound) {
-		t.Errorf("Get = %v", err)
+		t.Errorf("Get = %v, want job.ErrNotFound", err)
 	}
 	in.clearLeftovers(t.Context())
 	if keys := r.keys(r.originals); !slices.Equal(keys, []string{kept}) {
-		t.Errorf("left %v", keys)
+		t.Errorf("left %v, want %v", keys, []string{kept})
 	}
 	r.wantNoReservation(id)
 }
@@ -349,7 +350,7 @@ func TestLeapOfTheClockCostsNoOpenBatch(t *testing.T) {
 	}
 	leap.Store(1)
 	if n, err := in.claim(t.Context()); n != 0 || err != nil {
-		t.Errorf("claimed %d of our own, %v", n, err)
+		t.Errorf("claimed %d of our own, %v, want 0 and nil", n, err)
 	}
 	if _, err := b.Commit(context.WithoutCancel(t.Context())); err != nil {
 		t.Errorf("Commit = %v", err)

@@ -14,6 +14,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,15 +24,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
-	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/stage"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Config is what an Intake may do. A field that is zero means its default.
@@ -52,21 +54,11 @@ type Config struct {
 }
 
 func (c Config) orDefaults() Config {
-	if c.MaxImageBytes == 0 {
-		c.MaxImageBytes = 10 << 20
-	}
-	if c.MaxBatchImages == 0 {
-		c.MaxBatchImages = 100
-	}
-	if c.MaxOpenImages == 0 {
-		c.MaxOpenImages = 100_000
-	}
-	if c.Fetchers == 0 {
-		c.Fetchers = 32
-	}
-	if c.JobRetention == 0 {
-		c.JobRetention = 24 * time.Hour
-	}
+	c.MaxImageBytes = cmp.Or(c.MaxImageBytes, 10<<20)
+	c.MaxBatchImages = cmp.Or(c.MaxBatchImages, 100)
+	c.MaxOpenImages = cmp.Or(c.MaxOpenImages, 100_000)
+	c.Fetchers = cmp.Or(c.Fetchers, 32)
+	c.JobRetention = cmp.Or(c.JobRetention, 24*time.Hour)
 	if c.ResultRetention != 0 {
 		c.ResultRetention = max(c.ResultRetention, c.JobRetention)
 	}
@@ -83,10 +75,10 @@ type Deps struct {
 	// Changed is called after every commit that gave a job its revision.
 	Changed func(ctx context.Context, jobID string, revision int64)
 	Log     *slog.Logger
-	Metrics *metrics.Registry
-	Now     func() time.Time // default time.Now
-	Owner   string           // of the leases: a name that no other process has or had
-	Traces  *tracing.Tracer  // may be nil
+	Metrics *telemetry.Registry
+	Now     func() time.Time  // default time.Now
+	Owner   string            // of the leases: a name that no other process has or had
+	Traces  *telemetry.Tracer // may be nil
 }
 
 // jobs is the part of the job store that takes jobs in. A method that returns nil has made
@@ -143,7 +135,7 @@ type retention interface {
 type Intake struct {
 	config    Config
 	deps      Deps
-	figures   figures
+	metrics   intakeMetrics
 	downloads *download.Client
 	schedule  *schedule
 	outbox    chan struct{} // a token when something may be unsent
@@ -153,17 +145,16 @@ type Intake struct {
 	activity  atomic.Uint64 // grows whenever an image gets on
 }
 
-// figures are the metrics.
-type figures struct {
-	fetches   *metrics.Counter
-	fetchTime *metrics.Histogram
-	leaseLost *metrics.Counter
-	waits     *metrics.Counter
-	sent      *metrics.Counter
-	unsent    *metrics.Counter
-	resent    *metrics.Counter
-	dropped   *metrics.Counter
-	deleted   *metrics.Counter
+type intakeMetrics struct {
+	fetches   *telemetry.Counter
+	fetchTime *telemetry.Histogram
+	leaseLost *telemetry.Counter
+	waits     *telemetry.Counter
+	sent      *telemetry.Counter
+	unsent    *telemetry.Counter
+	resent    *telemetry.Counter
+	dropped   *telemetry.Counter
+	deleted   *telemetry.Counter
 }
 
 // New makes an Intake and sets the broker's session hook, so it comes before the
@@ -182,7 +173,7 @@ func New(c Config, d Deps) *Intake {
 		}),
 		schedule: newSchedule(c.Fetchers),
 		outbox:   make(chan struct{}, 1),
-		figures: figures{
+		metrics: intakeMetrics{
 			fetches:   m.Counter("fetches_total", "Fetches of image URLs, by outcome.", "outcome").From0("ok", pipeline.CodeDownloadFailed),
 			fetchTime: m.Histogram("fetch_duration_seconds", "Time of one fetch of an image URL.", []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}),
 			leaseLost: m.Counter("leases_lost_total", "Jobs that another gateway has taken over."),
@@ -223,22 +214,18 @@ func (in *Intake) changed(ctx context.Context, j *job.Job) {
 // until repeats do while its error is one that waiting mends. It returns nil, an
 // error that waiting does not mend, or ctx's.
 func (in *Intake) until(ctx context.Context, what string, mends func(error) bool, do func() error) error {
-	for n := 0; ; n++ {
+	var once sync.Once
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := do()
-		if err == nil || !mends(err) {
-			return err
+		if err != nil && !mends(err) {
+			err = backoff.Permanent(err)
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		in.figures.waits.Inc(what)
-		if n == 0 {
-			in.deps.Log.WarnContext(ctx, "waiting for a dependency", "for", what, "error", err)
-		}
-		if !patience.Pause(ctx, patience.BackOff(n)) {
-			return ctx.Err()
-		}
-	}
+		return struct{}{}, err
+	}, backoff.WithBackOff(stage.NewBackOff()), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
+		in.metrics.waits.Inc(what)
+		once.Do(func() { in.deps.Log.WarnContext(ctx, "waiting for a dependency", "for", what, "error", err) })
+	}))
+	return err
 }
 
 // lost reports whether the error says that the job is no longer ours.
@@ -271,8 +258,9 @@ func (in *Intake) change(ctx context.Context, ref job.Ref, t job.Transition, now
 func every(ctx context.Context, d time.Duration, do func(context.Context)) {
 	for ctx.Err() == nil {
 		do(ctx)
-		if !patience.Pause(ctx, d) {
-			return
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
 		}
 	}
 }

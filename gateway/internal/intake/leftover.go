@@ -72,7 +72,7 @@ func (in *Intake) clearOrKeep(ctx context.Context, lo leftover) {
 
 func (in *Intake) keep(lo leftover) {
 	if !in.leftovers.put(lo) {
-		in.figures.dropped.Inc()
+		in.metrics.dropped.Inc()
 	}
 }
 

@@ -28,7 +28,7 @@ func TestLeftoversOutliveTheirGateway(t *testing.T) {
 	}
 	second.clearLeftovers(t.Context())
 	if keys := r.keys(r.originals); len(keys) != 0 {
-		t.Errorf("left %v", keys)
+		t.Errorf("left %v, want none", keys)
 	}
 	r.wantNoReservation(b.ID())
 }

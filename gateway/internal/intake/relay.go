@@ -6,10 +6,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
-	"github.com/imagebatch/imagebatch/shared/patience"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
 )
@@ -31,32 +32,20 @@ func (in *Intake) wakeRelay() {
 
 // relay publishes what is unsent, whenever it is woken, until ctx ends.
 func (in *Intake) relay(ctx context.Context) {
-	for failures := 0; ctx.Err() == nil; {
-		more, err := in.relayOnce(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			if failures == 0 {
-				in.deps.Log.WarnContext(ctx, "uploads not published yet", "error", err)
-			}
-			if !patience.Pause(ctx, patience.BackOff(failures)) {
-				return
-			}
-			failures++
-			continue
-		case more:
-			failures = 0
+	for ctx.Err() == nil {
+		var once sync.Once
+		more, err := backoff.Retry(ctx, func() (bool, error) { return in.relayOnce(ctx) },
+			backoff.WithBackOff(stage.NewBackOff()), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
+				once.Do(func() { in.deps.Log.WarnContext(ctx, "uploads not published yet", "error", err) })
+			}))
+		if more || err != nil { // an error is the end of ctx
 			continue
 		}
-		failures = 0
-		tick := time.NewTimer(relayTick)
 		select {
 		case <-in.outbox:
-		case <-tick.C:
+		case <-time.After(relayTick):
 		case <-ctx.Done():
 		}
-		tick.Stop()
 	}
 }
 
@@ -88,14 +77,14 @@ func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
 			err = fmt.Errorf("publish upload: %w", e)
 		}
 	}
-	in.figures.unsent.Add(float64(len(unsent) - len(sent)))
+	in.metrics.unsent.Add(float64(len(unsent) - len(sent)))
 	if len(sent) > 0 {
-		in.figures.sent.Add(float64(len(sent)))
-		faultpoint.Reach("uploads published", "")
+		in.metrics.sent.Add(float64(len(sent)))
+		failpoint.Reach("uploads published", "")
 		if markErr := in.deps.Outbox.MarkSent(ctx, sent); markErr != nil {
 			return false, fmt.Errorf("mark uploads sent: %w", markErr)
 		}
-		faultpoint.Reach("uploads marked sent", "")
+		failpoint.Reach("uploads marked sent", "")
 	}
 	return err == nil, err
 }
@@ -113,7 +102,7 @@ func (in *Intake) session(ctx context.Context, fresh bool) error {
 			return fmt.Errorf("resend open images: %w", err)
 		}
 		if n > 0 {
-			in.figures.resent.Add(float64(n), "fresh_broker")
+			in.metrics.resent.Add(float64(n), "fresh_broker")
 			in.deps.Log.InfoContext(ctx, "the broker is new to us, open images are sent again", "images", n)
 		}
 	}
@@ -138,7 +127,12 @@ const (
 func (in *Intake) resendStuck(ctx context.Context) {
 	backlog := broker.Backlog(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
 	quiet, calm, seen := time.Duration(0), quietFor, in.activity.Load()
-	for patience.Pause(ctx, quietTick) {
+	for {
+		select {
+		case <-time.After(quietTick):
+		case <-ctx.Done():
+			return
+		}
 		if now := in.activity.Load(); now != seen {
 			quiet, calm, seen = 0, quietFor, now
 			continue
@@ -158,7 +152,7 @@ func (in *Intake) resendStuck(ctx context.Context) {
 		quiet = 0
 		if n > 0 {
 			calm = min(2*calm, quietMost)
-			in.figures.resent.Add(float64(n), "stuck")
+			in.metrics.resent.Add(float64(n), "stuck")
 			in.deps.Log.WarnContext(ctx, "nothing has moved, old images are sent again", "images", n)
 			in.wakeRelay()
 		}

@@ -10,8 +10,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
@@ -56,9 +59,9 @@ func TestCrashBetweenPublishAndMarkSendsAgain(t *testing.T) {
 	r.run("gateway-2")
 	again := r.awaitUploads(1)
 	if again[0].TraceID != first[0].TraceID || again[0].OriginalPath != first[0].OriginalPath || again[0].JobID != j.ID {
-		t.Errorf("sent %+v, then %+v", first[0], again[0])
+		t.Errorf("sent %+v, then %+v, want the same image again", first[0], again[0])
 	}
-	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 }
 
 func TestNothingUnroutedCountsAsSent(t *testing.T) {
@@ -70,13 +73,13 @@ func TestNothingUnroutedCountsAsSent(t *testing.T) {
 			in := r.intake("gateway-1", b)
 			r.start(in)
 			r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)})
-			r.await("several tries", func() bool { return b.tries.Load() >= 6 })
+			brokertest.Await(r.t, "several tries", func() bool { return b.tries.Load() >= 6 })
 			if r.unsent() != 2 {
 				t.Errorf("%d unsent, want 2", r.unsent())
 			}
 			b.fault.Store(nil)
 			r.awaitUploads(2)
-			r.await("sent outbox", func() bool { return r.unsent() == 0 })
+			brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 		})
 	}
 }
@@ -90,7 +93,7 @@ func TestRelaySendsMoreThanOneBatch(t *testing.T) {
 		for range images {
 			list = append(list, job.Image{Original: job.Original{Path: "a/b.jpg", ContentType: "image/jpeg", Size: 1}})
 		}
-		if err := r.jobs.Create(t.Context(), job.New(newID(), list, time.Now())); err != nil {
+		if err := r.jobs.Create(t.Context(), job.New(uuid.NewString(), list, time.Now())); err != nil {
 			t.Fatal(i, err)
 		}
 	}
@@ -101,7 +104,7 @@ func TestRelaySendsMoreThanOneBatch(t *testing.T) {
 	if len(ids) != jobs*images {
 		t.Errorf("%d images were sent, want %d", len(ids), jobs*images)
 	}
-	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 }
 
 func TestNewBrokerGetsEveryOpenImageAgain(t *testing.T) {
@@ -109,7 +112,7 @@ func TestNewBrokerGetsEveryOpenImageAgain(t *testing.T) {
 	in, stop := r.run("gateway-1")
 	j := r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)}, Source{Data: jpegBytes(2)})
 	r.awaitUploads(3)
-	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 	r.complete(in, j, 1)
 	stop()
 
@@ -117,14 +120,14 @@ func TestNewBrokerGetsEveryOpenImageAgain(t *testing.T) {
 	r.broker = membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
 	r.run("gateway-2")
 	again := r.awaitUploads(2)
-	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 	for _, u := range again {
 		if u.Index == 1 {
 			t.Error("an image that has ended was sent again")
 		}
 	}
 	if n := r.broker.Len(pipeline.ImageUpload.Name); n != 0 {
-		t.Errorf("%d more were sent", n)
+		t.Errorf("%d more were sent, want 0", n)
 	}
 }
 
@@ -135,9 +138,9 @@ func TestKnownBrokerGetsNothingAgain(t *testing.T) {
 	r.start(in)
 	r.batch(in, Source{Data: jpegBytes(0)})
 	r.awaitUploads(1)
-	r.await("sent outbox", func() bool { return r.unsent() == 0 })
+	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 	if err := b.hook(t.Context(), false); err != nil || r.unsent() != 0 {
-		t.Errorf("a session with a broker that we know made %d unsent (%v)", r.unsent(), err)
+		t.Errorf("a session with a broker that we know made %d unsent (%v), want 0 and nil", r.unsent(), err)
 	}
 	if err := b.hook(t.Context(), true); err != nil {
 		t.Error(err)
@@ -179,7 +182,7 @@ func TestLostMessagesAreSentAgain(t *testing.T) {
 		}
 		sent := func() int { return r.broker.Len(pipeline.ImageUpload.Name) }
 		if n := sent(); n != 0 {
-			t.Errorf("%d sent again while the pipeline got on", n)
+			t.Errorf("%d sent again while the pipeline got on, want 0", n)
 		}
 		sleep(quietFor + 2*quietTick)
 		if n := sent(); n != 2 {
@@ -195,7 +198,7 @@ func TestLostMessagesAreSentAgain(t *testing.T) {
 			sleep(time.Minute)
 		}
 		if times < 3 || times > 6 {
-			t.Errorf("sent again %d times in three hours at a stop", times)
+			t.Errorf("sent again %d times in three hours at a stop, want 3 to 6", times)
 		}
 		r.settle(in, j, 0, pipeline.Ended(pipeline.NewEnvelope(j.ID, 0, time.Now()), "x/y", time.Now()))
 		sleep(quietFor + 2*quietTick)
@@ -212,7 +215,7 @@ func TestLostMessagesAreSentAgain(t *testing.T) {
 func TestABacklogIsNotDoubled(t *testing.T) {
 	waits := []string{
 		pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
-		broker.SuspectQueue(pipeline.MetadataGenerated.Name), broker.DeadResults,
+		broker.QuarantineQueue(pipeline.MetadataGenerated.Name), broker.DeadResults,
 	}
 	for _, queue := range waits {
 		t.Run(queue, func(t *testing.T) {
@@ -281,7 +284,7 @@ func TestABacklogIsNotDoubled(t *testing.T) {
 			r.awaitUploads(1)
 			sleep(2 * time.Hour)
 			if n := r.broker.Len(pipeline.ImageUpload.Name); n != 0 {
-				t.Errorf("%d uploads were sent again", n)
+				t.Errorf("%d uploads were sent again, want 0", n)
 			}
 			stop()
 		})

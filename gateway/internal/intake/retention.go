@@ -6,9 +6,8 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
-	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
 )
@@ -28,7 +27,12 @@ func (in *Intake) retain(ctx context.Context) {
 	clock := newSteadyClock(in.deps.Now(), max(in.config.JobRetention, lateFor))
 	began := time.Now()
 	tick := min(max(in.config.JobRetention/4, 250*time.Millisecond), time.Minute)
-	for patience.Pause(ctx, tick) {
+	for {
+		select {
+		case <-time.After(tick):
+		case <-ctx.Done():
+			return
+		}
 		now := clock.at(in.deps.Now(), time.Since(began))
 		if err := in.retainOnce(ctx, now); err != nil && ctx.Err() == nil {
 			in.deps.Log.WarnContext(ctx, "retention interrupted", "error", err)
@@ -43,9 +47,9 @@ func (in *Intake) retainOnce(ctx context.Context, now time.Time) error {
 		if err != nil {
 			return fmt.Errorf("hide ended jobs: %w", err)
 		}
-		in.figures.deleted.Add(float64(n), "job")
+		in.metrics.deleted.Add(float64(n), "job")
 		if n > 0 {
-			faultpoint.Reach("jobs hidden", "")
+			failpoint.Reach("jobs hidden", "")
 		}
 		if n < retainBatch {
 			break
@@ -102,11 +106,11 @@ func (in *Intake) forgetOriginals(ctx context.Context, j *job.Job, now time.Time
 	if err := in.sweep(ctx, j, now); err != nil {
 		return err
 	}
-	faultpoint.Reach("originals deleted", j.ID)
+	failpoint.Reach("originals deleted", j.ID)
 	if err := in.deps.Retention.ForgetOriginals(ctx, j.ID, now); err != nil && !lost(err) {
 		return err
 	}
-	faultpoint.Reach("originals forgotten", j.ID)
+	failpoint.Reach("originals forgotten", j.ID)
 	if in.config.ResultRetention > 0 || mayComeLate(j, now) {
 		return nil
 	}
@@ -178,7 +182,7 @@ func (in *Intake) deleteObjects(ctx context.Context, s objectstore.Store, kind s
 	if err := deleteAll(ctx, s, keys); err != nil {
 		return err
 	}
-	in.figures.deleted.Add(float64(len(keys)), kind)
+	in.metrics.deleted.Add(float64(len(keys)), kind)
 	return nil
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -91,7 +93,7 @@ func TestRetentionOfTwoSeconds(t *testing.T) {
 			t.Error("the job is still there")
 		}
 		if keys := r.below(r.originals, done); len(keys) != 0 {
-			t.Errorf("originals left: %v", keys)
+			t.Errorf("originals left: %v, want none", keys)
 		}
 		if keys := r.below(r.processed, done); len(keys) != 4 {
 			t.Errorf("results left: %v, want the four that are the user's", keys)
@@ -131,7 +133,7 @@ func TestRetentionOfResults(t *testing.T) {
 		}
 	}
 	if n := r.hidden(); n != 0 {
-		t.Errorf("%d rows left", n)
+		t.Errorf("%d rows left, want 0", n)
 	}
 	if !r.exists(open.ID) || len(r.below(r.originals, open)) != 2 {
 		t.Error("an open job lost something")
@@ -160,7 +162,7 @@ func TestRetentionDeletesWhatBelongsToNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	if o, p := r.keys(r.originals), r.keys(r.processed); len(o)+len(p) != 0 {
-		t.Errorf("left originals %v and results %v", o, p)
+		t.Errorf("left originals %v and results %v, want none", o, p)
 	}
 }
 
@@ -197,7 +199,7 @@ func TestLateResultsAreSwept(t *testing.T) {
 				due := r.now().Add(retention)
 				look := func(after time.Duration) {
 					t.Helper()
-					in = r.intake(newID(), r.broker) // Each run is that of a gateway that has just started.
+					in = r.intake(uuid.NewString(), r.broker) // Each run is that of a gateway that has just started.
 					if err := in.retainOnce(t.Context(), due.Add(after)); err != nil {
 						t.Fatal(err)
 					}
@@ -225,7 +227,7 @@ func TestLateResultsAreSwept(t *testing.T) {
 				look(lateFor + 2*time.Second)
 				want(kept, 0)
 				if left := r.keys(r.originals); len(left) != 0 {
-					t.Errorf("originals left: %v", left)
+					t.Errorf("originals left: %v, want none", left)
 				}
 			})
 		}
@@ -251,7 +253,7 @@ func TestRowsGoWhenNothingCanCome(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := r.hidden(); n != 0 {
-		t.Errorf("%d rows wait", n)
+		t.Errorf("%d rows wait, want 0", n)
 	}
 	for _, j := range jobs {
 		if n := len(r.below(r.processed, j)); n != perImage || r.exists(j.ID) {
@@ -325,14 +327,14 @@ func TestRetentionInterruptedAnywhere(t *testing.T) {
 			t.Fatalf("killed at step %d of the second visit: the next run: %v", at, again)
 		}
 		if n := r.hidden(); n != 0 {
-			t.Fatalf("killed at step %d of the second visit: %d rows are left", at, n)
+			t.Fatalf("killed at step %d of the second visit: %d rows are left, want 0", at, n)
 		}
 		if o, p := r.below(r.originals, done), r.below(r.processed, done); len(o)+len(p) != 0 {
-			t.Fatalf("killed at step %d: left originals %v and results %v", at, o, p)
+			t.Fatalf("killed at step %d: left originals %v and results %v, want none", at, o, p)
 		}
 		if err == nil && second == nil {
 			if at < 5 {
-				t.Errorf("only %d steps were interrupted", at-1)
+				t.Errorf("only %d steps were interrupted, want at least 5", at-1)
 			}
 			return
 		}

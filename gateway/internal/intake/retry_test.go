@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
@@ -31,7 +32,7 @@ func TestRetryTakesStoredOriginals(t *testing.T) {
 		Source{URL: base + "/a.jpg", Name: "ä/a.png"}, Source{URL: base + "/hang/b.jpg"}, Source{Data: jpegBytes(0)},
 		Source{URL: base + "/lost.jpg"}, Source{Data: jpegBytes(1), Name: "lost"}, Source{Data: jpegBytes(2), Name: "forged"},
 	)
-	r.await("download", func() bool { return hanging.Load() == 1 })
+	brokertest.Await(r.t, "download", func() bool { return hanging.Load() == 1 })
 	r.awaitUploads(5)
 	r.cancel(in, j.ID)
 	source := r.get(j.ID)
@@ -48,7 +49,7 @@ func TestRetryTakesStoredOriginals(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.RetryOf != j.ID || got.Total != 4 {
-		t.Fatalf("retry of %s with %d images", got.RetryOf, got.Total)
+		t.Fatalf("retry of %s with %d images, want %v and 4", got.RetryOf, got.Total, j.ID)
 	}
 	for i, want := range []struct {
 		of     int
@@ -77,7 +78,7 @@ func TestRetryOfWhatRetentionDeletes(t *testing.T) {
 	}
 	b := in.Begin()
 	if err := b.Retry(t.Context(), source); !errors.Is(err, job.ErrNotFound) {
-		t.Errorf("Retry = %v", err)
+		t.Errorf("Retry = %v, want job.ErrNotFound", err)
 	}
 	b.Abort(t.Context())
 }
@@ -97,7 +98,7 @@ func TestRetryThatIsBrokenOffLeavesNothing(t *testing.T) {
 		return nil
 	})
 	if _, err := r.retry(in, j.ID); !errors.Is(err, objectstore.ErrUnavailable) {
-		t.Errorf("Retry = %v", err)
+		t.Errorf("Retry = %v, want objectstore.ErrUnavailable", err)
 	}
 	if n := len(r.keys(r.originals)); n != 2 {
 		t.Errorf("%d originals, want the two of the job", n)
@@ -113,7 +114,7 @@ func TestKeyIsFreeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := second.Hold(t.Context(), key); !errors.Is(err, job.ErrKeyTaken) {
-		t.Errorf("a second batch under the key: %v", err)
+		t.Errorf("a second batch under the key: %v, want job.ErrKeyTaken", err)
 	}
 	second.Abort(t.Context())
 	if in.batches.Load() != 1 {
@@ -137,7 +138,7 @@ func TestRetentionLeavesARetryWhole(t *testing.T) {
 	r := setup(t)
 	in, _ := r.run("gateway-1")
 	j := r.batch(in, Source{URL: base + "/a.jpg"}, Source{URL: base + "/hang/b.jpg"}, Source{Data: jpegBytes(0)})
-	r.await("download", func() bool { return hanging.Load() == 1 })
+	brokertest.Await(r.t, "download", func() bool { return hanging.Load() == 1 })
 	r.awaitUploads(2)
 	r.cancel(in, j.ID)
 	got, err := r.retry(in, j.ID)
@@ -147,7 +148,7 @@ func TestRetentionLeavesARetryWhole(t *testing.T) {
 	r.complete(in, got, 2)
 	originals, results := r.below(r.originals, got), r.below(r.processed, got)
 	if len(originals) != 2 || len(results) != 4 {
-		t.Fatalf("the retry has %v and %v", originals, results)
+		t.Fatalf("the retry has the originals %v and the results %v, want 2 and 4", originals, results)
 	}
 	due := r.now().Add(in.config.JobRetention + time.Minute)
 	for _, visit := range []time.Time{due, due.Add(lateFor + time.Second)} {

@@ -23,11 +23,12 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -137,7 +138,7 @@ type rig struct {
 	now       func() time.Time
 
 	mu    sync.Mutex // guards hints
-	hints []pipeline.Hint
+	hints []pipeline.ChangeNotification
 }
 
 func setup(t testing.TB) *rig {
@@ -175,11 +176,11 @@ func (r *rig) close() {
 func (r *rig) intake(owner string, b broker.Broker) *Intake {
 	return New(r.config, Deps{
 		Jobs: r.jobs, Outbox: r.jobs, Retention: r.jobs, Originals: r.originals, Processed: r.processed, Broker: b, Owner: owner, Now: r.now,
-		Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
+		Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),
 		Changed: func(_ context.Context, id string, revision int64) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.hints = append(r.hints, pipeline.Hint{JobID: id, Revision: revision})
+			r.hints = append(r.hints, pipeline.ChangeNotification{JobID: id, Revision: revision})
 		},
 	})
 }
@@ -229,26 +230,11 @@ func (r *rig) get(id string) *job.Job {
 	return j
 }
 
-// await waits until done, asking every few milliseconds.
-func (r *rig) await(what string, done func() bool) {
-	r.t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(30 * time.Second)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-late:
-			r.t.Fatalf("no %s", what)
-		}
-	}
-}
-
 // awaitFetched waits until every image has its original or has ended.
 func (r *rig) awaitFetched(id string) *job.Job {
 	r.t.Helper()
 	var j *job.Job
-	r.await("fetched job", func() bool {
+	brokertest.Await(r.t, "fetched job", func() bool {
 		j = r.get(id)
 		return !slices.ContainsFunc(j.Images, func(i job.Image) bool { return i.ToFetch() })
 	})
@@ -259,7 +245,7 @@ func (r *rig) awaitFetched(id string) *job.Job {
 // returns them in the order of trace ids.
 func (r *rig) awaitUploads(n int) []pipeline.Upload {
 	r.t.Helper()
-	r.await(fmt.Sprintf("%d uploads", n), func() bool { return r.broker.Len(pipeline.ImageUpload.Name) >= n })
+	brokertest.Await(r.t, fmt.Sprintf("%d uploads", n), func() bool { return r.broker.Len(pipeline.ImageUpload.Name) >= n })
 	ctx, cancel := context.WithCancel(r.t.Context())
 	var mu sync.Mutex
 	var list []pipeline.Upload

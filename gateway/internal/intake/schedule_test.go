@@ -41,7 +41,7 @@ func TestJobsTakeTurns(t *testing.T) {
 		order = append(order, fmt.Sprint(task.job.id, task.index))
 	}
 	if got := strings.Join(order, " "); got != "a0 b0 c0 a1 b1 a2 a3" { // a has half of the places
-		t.Errorf("order is %s", got)
+		t.Errorf("order is %s, want \"a0 b0 c0 a1 b1 a2 a3\"", got)
 	}
 }
 
@@ -53,7 +53,7 @@ func TestSlowJobLeavesPlaces(t *testing.T) {
 	for range 30 {
 		tasks, count := startAll(s)
 		if n := count["tarpits"]; n > fetchers/2 {
-			t.Fatalf("one job has %d of %d young places", n, fetchers)
+			t.Fatalf("one job has %d of %d young places, want at most %v", n, fetchers, fetchers/2)
 		}
 		for _, task := range tasks {
 			s.aged(task)
@@ -78,7 +78,7 @@ func TestSlowJobLeavesPlaces(t *testing.T) {
 		}
 	}
 	if s.active != 1 || s.young != 1 || len(s.jobs) != 1 { // the good job's one from above
-		t.Errorf("%d active, %d young, %d jobs are left", s.active, s.young, len(s.jobs))
+		t.Errorf("%d active, %d young, %d jobs are left, want 1, 1 and 1", s.active, s.young, len(s.jobs))
 	}
 }
 
@@ -111,7 +111,7 @@ func TestNewerLeaseReplacesTheJob(t *testing.T) {
 	}
 	for _, task := range tasks {
 		if task.job.lease.Epoch != 2 {
-			t.Errorf("image %d is fetched under the lease of epoch %d", task.index, task.job.lease.Epoch)
+			t.Errorf("image %d is fetched under the lease of epoch %d, want 2", task.index, task.job.lease.Epoch)
 		}
 		s.done(task)
 	}
@@ -131,7 +131,7 @@ func TestAddressesInMemoryAreBounded(t *testing.T) {
 		}
 		s.add(j)
 		if s.urlBytes > maxURLBytes {
-			t.Fatalf("%d bytes of addresses in memory", s.urlBytes)
+			t.Fatalf("%d bytes of addresses in memory, want at most %v", s.urlBytes, maxURLBytes)
 		}
 	}
 	cold := 0

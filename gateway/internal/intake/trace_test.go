@@ -6,26 +6,25 @@ import (
 	"testing"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
-	"github.com/imagebatch/imagebatch/shared/tracing"
-	"github.com/imagebatch/imagebatch/shared/tracing/tracingtest"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
+	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
 // traced gives the Intake a tracer; spans ends it and returns what it has sent.
-func traced(t *testing.T, in *Intake) (spans func() []tracingtest.Span) {
+func traced(t *testing.T, in *Intake) (spans func() []telemetrytest.Span) {
 	t.Helper()
-	collector := tracingtest.Start(t)
-	tracer, err := tracing.Open(t.Context(), tracing.Config{Endpoint: service.SecretURL(collector.URL)}, tracing.Process{
-		Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: metrics.New(),
+	collector := telemetrytest.Start(t)
+	tracer, err := telemetry.Open(t.Context(), telemetry.Config{Endpoint: service.SecretURL(collector.URL)}, telemetry.Process{
+		Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	in.deps.Traces = tracer
-	return func() []tracingtest.Span {
+	return func() []telemetrytest.Span {
 		t.Helper()
 		if err := tracer.Close(); err != nil {
 			t.Fatal(err)
@@ -35,10 +34,10 @@ func traced(t *testing.T, in *Intake) (spans func() []tracingtest.Span) {
 }
 
 // rootsOf are the root spans of the first images of a batch.
-func rootsOf(spans []tracingtest.Span, id string, images int) (roots [][]tracingtest.Span) {
+func rootsOf(spans []telemetrytest.Span, id string, images int) (roots [][]telemetrytest.Span) {
 	for i := range images {
-		var of []tracingtest.Span
-		for _, s := range tracingtest.Named(spans, "image") {
+		var of []telemetrytest.Span
+		for _, s := range telemetrytest.Named(spans, "image") {
 			if s.TraceID == string(pipeline.NewTraceID(id, i)) {
 				of = append(of, s)
 			}
@@ -79,11 +78,11 @@ func TestTracesOfNoJob(t *testing.T) {
 		got := spans()
 		for i, of := range rootsOf(got, b.ID(), 2) {
 			if len(of) != 1 || !of[0].Failed || of[0].Attributes["error_code"] != "not_accepted" {
-				t.Errorf("image %d: %s", i, tracingtest.List(of))
+				t.Errorf("image %d: %s", i, telemetrytest.List(of))
 			}
 		}
-		if intakes := tracingtest.Named(got, "intake"); len(intakes) != 2 || intakes[0].Failed || intakes[1].Failed != atAnImage {
-			t.Errorf("%s", tracingtest.List(got))
+		if intakes := telemetrytest.Named(got, "intake"); len(intakes) != 2 || intakes[0].Failed || intakes[1].Failed != atAnImage {
+			t.Errorf("%s", telemetrytest.List(got))
 		}
 	}
 }
@@ -104,6 +103,6 @@ func TestTracesOfADoubtfulJob(t *testing.T) {
 	}
 	b.Abort(t.Context())
 	if got := spans(); len(rootsOf(got, b.ID(), 1)[0]) != 0 {
-		t.Errorf("%s", tracingtest.List(got))
+		t.Errorf("%s, want none", telemetrytest.List(got))
 	}
 }

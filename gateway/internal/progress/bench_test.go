@@ -12,8 +12,8 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // bench is a hub over a real store, whose reads it counts and can spoil.
@@ -52,7 +52,7 @@ func setup(t testing.TB, c progress.Config) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{TB: t, store: store}
-	b.hub = progress.New(c, b, log, metrics.New())
+	b.hub = progress.New(c, b, log, telemetry.NewRegistry())
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
 	go func() {
@@ -99,7 +99,9 @@ func (b *bench) settle(id string, index int) *job.Job {
 	return j
 }
 
-func (b *bench) hint(j *job.Job) { b.hub.Hint(pipeline.Hint{JobID: j.ID, Revision: j.Revision}) }
+func (b *bench) hint(j *job.Job) {
+	b.hub.Notify(pipeline.ChangeNotification{JobID: j.ID, Revision: j.Revision})
+}
 
 func (b *bench) subscribe(id string) *progress.Watcher {
 	b.Helper()

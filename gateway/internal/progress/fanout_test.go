@@ -38,7 +38,7 @@ func BenchmarkFanOut(b *testing.B) {
 				for _, w := range watching {
 					<-w.Ready()
 					if events, err := w.Next(); err != nil || len(events) != 1 {
-						b.Fatalf("told %v, %v", events, err)
+						b.Fatalf("told %v, %v, want 1 and nil", events, err)
 					}
 				}
 			}

@@ -8,14 +8,15 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,14 +28,14 @@ func TestFromTheBeginningToTheEnd(t *testing.T) {
 	w := b.subscribe("a")
 	b.want(b.next(w), "progress: processing 1+0/3", "image_complete 2 completed: processing 1+0/3")
 	if events, err := w.Next(); events != nil || err != nil {
-		t.Errorf("without a change: %v, %v", tell(events), err)
+		t.Errorf("without a change: %v, %v, want nil and nil", tell(events), err)
 	}
 	b.hint(b.settle("a", 1))
 	b.want(b.next(w), "image_complete 1 failed: processing 1+1/3")
 	b.hint(b.settle("a", 0))
 	b.want(b.next(w), "image_complete 0 completed: completed 2+1/3", "job_complete: completed 2+1/3")
 	if _, err := w.Next(); !errors.Is(err, io.EOF) {
-		t.Errorf("after the end: %v", err)
+		t.Errorf("after the end: %v, want io.EOF", err)
 	}
 }
 
@@ -106,34 +107,38 @@ func TestOneReadForAllWatchers(t *testing.T) {
 		b.want(b.next(w), "image_complete 0 completed: processing 1+0/2")
 	}
 	if n := b.reads.Load() - before; n != 1 {
-		t.Errorf("%d reads for one change", n)
+		t.Errorf("%d reads for one change, want 1", n)
 	}
 }
 
-func TestOneReadForAllWhoComeAtOnce(t *testing.T) {
-	b := setup(t, progress.Config{})
-	b.create("a", 2)
-	gate := make(chan struct{})
-	b.gate.Store(&gate)
-	var wg sync.WaitGroup
-	for range 50 {
-		wg.Go(func() {
-			w, err := b.hub.Subscribe(t.Context(), "a")
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer w.Close()
-			if got, err := w.Next(); err != nil || len(got) != 1 {
-				t.Errorf("got %v, %v", tell(got), err)
-			}
-		})
-	}
-	close(gate)
-	wg.Wait()
-	if n := b.reads.Load(); n >= 50 {
-		t.Errorf("%d reads for 50 watchers", n)
-	}
+// TestWatchersShareARead verifies that watchers who arrive while the job is read share the next read.
+func TestWatchersShareARead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t, progress.Config{})
+		b.create("a", 2)
+		gate := make(chan struct{})
+		b.gate.Store(&gate)
+		var subscribing sync.WaitGroup
+		for range 50 {
+			subscribing.Go(func() {
+				w, err := b.hub.Subscribe(t.Context(), "a")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer w.Close()
+				if got, err := w.Next(); err != nil || len(got) != 1 {
+					t.Errorf("Next = %v, %v, want one event", tell(got), err)
+				}
+			})
+		}
+		synctest.Wait() // until one read is at the gate and all subscribers wait
+		close(gate)
+		subscribing.Wait()
+		if n := b.reads.Load(); n > 2 {
+			t.Errorf("%d reads for 50 watchers, want at most 2", n)
+		}
+	})
 }
 
 func TestHintsMayBeLostRepeatedLateOrNonsense(t *testing.T) {
@@ -148,10 +153,10 @@ func TestHintsMayBeLostRepeatedLateOrNonsense(t *testing.T) {
 	before := b.reads.Load()
 	b.hint(first)
 	b.hint(second)
-	b.hub.Hint(pipeline.Hint{JobID: "nobody's", Revision: 9})
+	b.hub.Notify(pipeline.ChangeNotification{JobID: "nobody's", Revision: 9})
 	b.hub.Receive([]byte("{"))
 	if n := b.reads.Load() - before; n != 0 {
-		t.Errorf("%d reads for old hints", n)
+		t.Errorf("%d reads for old hints, want 0", n)
 	}
 	b.hub.Receive([]byte(`{"job_id":"a","revision":1000}`)) // of a revision that is not there: one read, no event
 	third := b.settle("a", 2)
@@ -190,7 +195,7 @@ func TestAHintDuringARead(t *testing.T) {
 		got = append(got, b.next(w)...)
 	}
 	if got[len(got)-1] != "job_complete: completed 1+1/2" {
-		t.Errorf("got %q", got)
+		t.Errorf("got %q, want \"job_complete: completed 1+1/2\"", got)
 	}
 }
 
@@ -198,12 +203,12 @@ func TestRefusals(t *testing.T) {
 	b := setup(t, progress.Config{MaxWatchers: 2})
 	b.create("a", 1)
 	if _, err := b.hub.Subscribe(t.Context(), "unknown"); !errors.Is(err, job.ErrNotFound) {
-		t.Errorf("unknown job: %v", err)
+		t.Errorf("unknown job: %v, want job.ErrNotFound", err)
 	}
 	unavailable := fmt.Errorf("disk: %w", job.ErrUnavailable)
 	b.fault.Store(&unavailable)
 	if _, err := b.hub.Subscribe(t.Context(), "a"); !errors.Is(err, job.ErrUnavailable) {
-		t.Errorf("store away: %v", err)
+		t.Errorf("store away: %v, want job.ErrUnavailable", err)
 	}
 	b.fault.Store(nil)
 	gate := make(chan struct{})
@@ -211,14 +216,14 @@ func TestRefusals(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := b.hub.Subscribe(ctx, "a"); !errors.Is(err, context.Canceled) {
-		t.Errorf("impatient: %v", err)
+		t.Errorf("impatient: %v, want context.Canceled", err)
 	}
 	b.gate.Store(nil)
 	close(gate)
 	one := b.subscribe("a") // the ones above must not count any more
 	b.subscribe("a")
 	if _, err := b.hub.Subscribe(t.Context(), "a"); !errors.Is(err, progress.ErrFull) {
-		t.Errorf("one too many: %v", err)
+		t.Errorf("one too many: %v, want progress.ErrFull", err)
 	}
 	one.Close()
 	one.Close()
@@ -257,7 +262,7 @@ func TestTheEndOfTheHub(t *testing.T) {
 	b := setup(t, progress.Config{})
 	b.create("a", 1)
 	ctx, cancel := context.WithCancel(t.Context())
-	hub := progress.New(progress.Config{}, b, slog.New(slog.DiscardHandler), metrics.New())
+	hub := progress.New(progress.Config{}, b, slog.New(slog.DiscardHandler), telemetry.NewRegistry())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -273,6 +278,6 @@ func TestTheEndOfTheHub(t *testing.T) {
 	<-done
 	b.want(b.next(w), progress.ErrClosed.Error())
 	if _, err := hub.Subscribe(t.Context(), "a"); !errors.Is(err, progress.ErrClosed) {
-		t.Errorf("after the end: %v", err)
+		t.Errorf("after the end: %v, want progress.ErrClosed", err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
-	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // unknown is a store without any job, which answers when it is let.
@@ -26,7 +26,7 @@ func (u unknown) Changes(context.Context, string, int64) (*job.Job, error) {
 func TestNobodyWatchesAnUnknownJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := make(unknown)
-		hub := progress.New(progress.Config{}, store, slog.New(slog.DiscardHandler), metrics.New())
+		hub := progress.New(progress.Config{}, store, slog.New(slog.DiscardHandler), telemetry.NewRegistry())
 		ctx, stop := context.WithCancel(t.Context())
 		var running, asking sync.WaitGroup
 		running.Go(func() { hub.Run(ctx) })

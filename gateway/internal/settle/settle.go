@@ -18,11 +18,10 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/faultpoint"
-	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
-	"github.com/imagebatch/imagebatch/shared/tracing"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Deps are what settling needs.
@@ -34,9 +33,9 @@ type Deps struct {
 	// Settled is called after every result that ended an image.
 	Settled func()
 	Log     *slog.Logger
-	Metrics *metrics.Registry
-	Now     func() time.Time // default time.Now
-	Traces  *tracing.Tracer  // may be nil
+	Metrics *telemetry.Registry
+	Now     func() time.Time  // default time.Now
+	Traces  *telemetry.Tracer // may be nil
 
 	Concurrency int // results in hand at once, which the store commits together; default 64
 }
@@ -71,7 +70,7 @@ func Run(ctx context.Context, d Deps) error {
 
 type settler struct {
 	deps    Deps
-	results *metrics.Counter
+	results *telemetry.Counter
 }
 
 func newSettler(d Deps) *settler {
@@ -139,11 +138,11 @@ func (s *settler) settle(ctx context.Context, r pipeline.Result, outcome string)
 		s.results.Inc("late")
 		return nil
 	}
-	faultpoint.Reach("result settled", outcome)
+	failpoint.Reach("result settled", outcome)
 	s.results.Inc(outcome)
 	s.deps.Settled()
 	s.deps.Changed(ctx, j.ID, j.Revision)
-	faultpoint.Reach("watchers told", outcome)
+	failpoint.Reach("watchers told", outcome)
 	return nil
 }
 

@@ -17,10 +17,11 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -71,7 +72,7 @@ func setup(t testing.TB) *rig {
 	done := make(chan error, 1)
 	go func() {
 		done <- Run(ctx, Deps{
-			Jobs: r.jobs, Broker: r.broker, Log: log, Metrics: metrics.New(),
+			Jobs: r.jobs, Broker: r.broker, Log: log, Metrics: telemetry.NewRegistry(),
 			Changed: func(_ context.Context, _ string, revision int64) { r.changes <- revision },
 			Settled: func() { r.settled.Add(1) },
 		})
@@ -122,7 +123,7 @@ func (r *rig) publish(queue string, m any) {
 // awaitEmpty waits until everything published so far was acked.
 func (r *rig) awaitEmpty(queues ...string) {
 	r.t.Helper()
-	r.await(fmt.Sprintf("empty queues %v", queues), func() bool {
+	brokertest.Await(r.t, fmt.Sprintf("empty queues %v", queues), func() bool {
 		for _, q := range queues {
 			if r.broker.Len(q) > 0 {
 				return false
@@ -130,20 +131,6 @@ func (r *rig) awaitEmpty(queues ...string) {
 		}
 		return true
 	})
-}
-
-func (r *rig) await(what string, done func() bool) {
-	r.t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(20 * time.Second)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-late:
-			r.t.Fatalf("no %s", what)
-		}
-	}
 }
 
 func (r *rig) get(id string) *job.Job {
@@ -186,7 +173,7 @@ func TestResultsRepeatedAndShuffledCountOnce(t *testing.T) {
 	r.awaitEmpty(pipeline.ImageProcessed.Name)
 	j := r.get("repeated")
 	if j.Status != job.Completed || j.Completed != n-n/4 || j.Failed != n/4 || j.Progress() != 100 {
-		t.Errorf("job ended %s with %d completed and %d failed", j.Status, j.Completed, j.Failed)
+		t.Errorf("job ended %s with %d completed and %d failed, want completed with %d and %d", j.Status, j.Completed, j.Failed, n-n/4, n/4)
 	}
 	if got := r.settled.Load(); got != n {
 		t.Errorf("settled %d times, want %d", got, n)
@@ -199,7 +186,7 @@ func TestResultsRepeatedAndShuffledCountOnce(t *testing.T) {
 		t.Errorf("told revisions %v and %d more, want each of %d once", seen, len(r.changes), n)
 	}
 	if img := j.Images[0]; img.Error != "Damaged JPEG: cut short" || img.ErrorCode != pipeline.CodeDamaged {
-		t.Errorf("failed image says %q (%s)", img.Error, img.ErrorCode)
+		t.Errorf("failed image says %q (%s), want \"Damaged JPEG: cut short\" and %v", img.Error, img.ErrorCode, pipeline.CodeDamaged)
 	}
 }
 
@@ -211,7 +198,7 @@ func TestFirstEndWins(t *testing.T) {
 	r.publish(pipeline.ImageProcessed.Name, completed("first", 0))
 	r.awaitEmpty(pipeline.ImageProcessed.Name)
 	if j := r.get("first"); j.Images[0].Status != job.Failed || j.Failed != 1 || j.Completed != 0 || j.Status != job.Processing {
-		t.Errorf("late result changed the image to %s (job %s)", j.Images[0].Status, j.Status)
+		t.Errorf("late result changed the image to %s (job %s), want failed (processing)", j.Images[0].Status, j.Status)
 	}
 }
 
@@ -226,12 +213,12 @@ func TestUnknownImagesAreDropped(t *testing.T) {
 	r.publish(broker.DeadResults, foreign)
 	r.awaitEmpty(pipeline.ImageProcessed.Name, broker.DeadResults)
 	if j := r.get("known"); j.Completed+j.Failed != 0 || r.settled.Load() != 0 {
-		t.Errorf("a result for nobody settled an image: %+v", j)
+		t.Errorf("a result for nobody settled an image: %+v, want none settled", j)
 	}
 }
 
 func TestContradictionFailsTheImage(t *testing.T) {
-	s := newSettler(Deps{Metrics: metrics.New(), Log: slog.New(slog.DiscardHandler)})
+	s := newSettler(Deps{Metrics: telemetry.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
 	elsewhere := completed("x", 0)
 	elsewhere.ProcessedPath = "../secret"
 	unknown := completed("x", 0)
@@ -254,7 +241,7 @@ func TestDeadLettersOfEveryQueueFailTheirImage(t *testing.T) {
 	r.awaitEmpty(broker.DeadResults)
 	got := r.get("dead")
 	if got.Status != job.Failed || got.Failed != 3 {
-		t.Fatalf("job is %s with %d failed", got.Status, got.Failed)
+		t.Fatalf("job is %s with %d failed, want %v and 3", got.Status, got.Failed, job.Failed)
 	}
 	for _, img := range got.Images {
 		if img.Error != "Image could not be processed" || img.ErrorCode != pipeline.CodeProcessingFailed || !img.Retryable {
@@ -271,13 +258,13 @@ func TestOutageOfTheStoreLosesNothing(t *testing.T) {
 		r.publish(pipeline.ImageProcessed.Name, completed("outage", i))
 	}
 	r.publish(broker.DeadResults, completed("outage", 0))
-	r.await("try during the outage of each", func() bool { return r.jobs.refused.Load() > 2*11 })
+	brokertest.Await(r.t, "try during the outage of each", func() bool { return r.jobs.refused.Load() > 2*11 })
 	if n := r.broker.Len(pipeline.ImageProcessed.Name); n != 10 {
 		t.Errorf("%d results left during the outage, want all 10", n)
 	}
 	r.jobs.away.Store(false)
 	r.awaitEmpty(pipeline.ImageProcessed.Name, broker.DeadResults)
 	if j := r.get("outage"); j.Completed+j.Failed != 10 {
-		t.Errorf("settled %d of 10", j.Completed+j.Failed)
+		t.Errorf("settled %d of 10, want 10", j.Completed+j.Failed)
 	}
 }

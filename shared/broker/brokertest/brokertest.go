@@ -8,6 +8,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
@@ -24,41 +25,56 @@ const (
 // topology, and whose session begins with nothing. The broker ends with t.
 type Opener func(t *testing.T, workQueues ...string) broker.Broker
 
-// Run runs the suite.
+// Run runs the suite in real time, its cases in parallel.
 func Run(t *testing.T, open Opener) {
-	for _, test := range []struct {
-		name string
-		run  func(t *testing.T, open Opener)
-	}{
-		{"what is published arrives once and whole", testArrives},
-		{"what is not acked goes back marked redelivered", testNotAcked},
-		{"unacked deliveries never exceed the prefetch", testPrefetch},
-		{"a handler's error ends Consume and gives back", testHandlerError},
-		{"a drain waits for handlers and their acks count", testDrain},
-		{"an ack after the end is stale", testStaleAck},
-		{"a second ack is refused and harms no neighbour", testDoubleAck},
-		{"two consumers share the work", testShared},
-		{"many publish at once", testManyPublishers},
-		{"a missing queue is no route", testNoRoute},
-		{"an ended context publishes and consumes nothing", testEndedContext},
-		{"a prefetch of nothing is refused", testNoPrefetch},
-		{"the retry ladder is exact", testLadder},
-		{"a retried message can be retried for ever", testRetryAgain},
-		{"the delivery limit makes a dead letter", testDeliveryLimit},
-		{"the depth is what waits", testDepth},
-		{"browsing takes nothing and keeps the order", testBrowse},
-		{"browsing takes what is acked and no more", testBrowseAck},
-		{"a handler's error ends Browse and gives back", testBrowseError},
-		{"a queue that is read can't be browsed", testBrowseInUse},
-		{"a dead letter tells how it died", testDeaths},
-		{"a broadcast reaches every subscriber", testBroadcast},
-		{"a broadcast to nobody is no error", testBroadcastToNobody},
-		{"a subscriber gets one broadcast at a time", testOneAtATime},
-		{"the hook runs before anything is consumed", testHook},
-		{"a hook that fails is run again", testHookFails},
-	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, open) })
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.run(t, open)
+		})
 	}
+}
+
+// RunInBubble runs the suite for a broker inside the process: each case in a
+// [synctest] bubble of its own, where waiting takes no real time.
+func RunInBubble(t *testing.T, open Opener) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { c.run(t, open) })
+		})
+	}
+}
+
+var cases = []struct {
+	name string
+	run  func(t *testing.T, open Opener)
+}{
+	{"what is published arrives once and whole", testArrives},
+	{"what is not acked goes back marked redelivered", testNotAcked},
+	{"unacked deliveries never exceed the prefetch", testPrefetch},
+	{"a handler's error ends Consume and gives back", testHandlerError},
+	{"a drain waits for handlers and their acks count", testDrain},
+	{"an ack after the end is stale", testStaleAck},
+	{"a second ack is refused and harms no neighbour", testDoubleAck},
+	{"two consumers share the work", testShared},
+	{"many publish at once", testManyPublishers},
+	{"a missing queue is no route", testNoRoute},
+	{"an ended context publishes and consumes nothing", testEndedContext},
+	{"a prefetch of nothing is refused", testNoPrefetch},
+	{"the retry ladder is exact", testRetryQueues},
+	{"a retried message can be retried for ever", testRetryAgain},
+	{"the delivery limit makes a dead letter", testDeliveryLimit},
+	{"the depth is what waits", testDepth},
+	{"browsing takes nothing and keeps the order", testBrowse},
+	{"browsing takes what is acked and no more", testBrowseAck},
+	{"a handler's error ends Browse and gives back", testBrowseError},
+	{"a queue that is read can't be browsed", testBrowseInUse},
+	{"a dead letter tells how it died", testDeaths},
+	{"a broadcast reaches every subscriber", testBroadcast},
+	{"a broadcast to nobody is no error", testBroadcastToNobody},
+	{"a subscriber gets one broadcast at a time", testOneAtATime},
+	{"the hook runs before anything is consumed", testHook},
+	{"a hook that fails is run again", testHookFails},
 }
 
 // Name makes a queue name that no other test has.
@@ -124,6 +140,21 @@ func Receive[T any](t *testing.T, from <-chan T, what string) T {
 	return v
 }
 
+// Await polls until done returns true. It is for conditions without an event to wait for.
+func Await(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(Patience)
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited %s in vain: %s", Patience, what)
+		}
+	}
+}
+
 // Nothing sees to it that no value comes for a while.
 func Nothing[T any](t *testing.T, from <-chan T, what string) {
 	t.Helper()
@@ -145,7 +176,7 @@ func Publish(t *testing.T, b broker.Broker, queue string, m broker.Message) {
 			return
 		}
 		if !errors.Is(err, broker.ErrUnavailable) {
-			t.Fatalf("publish to %s: %v", queue, err)
+			t.Fatalf("publish to %s: %v, want broker.ErrUnavailable", queue, err)
 		}
 		select {
 		case <-deadline:
@@ -173,7 +204,7 @@ func Gone(t *testing.T, b broker.Broker, queue string) {
 	Publish(t, b, queue, Text("the end"))
 	c := Start(t, b, queue, 1, Into(got))
 	if d := Receive(t, got, "the last message"); string(d.Body) != "the end" {
-		t.Errorf("queue %s still held %q", queue, d.Body)
+		t.Errorf("queue %s still held %q, want \"the end\"", queue, d.Body)
 	} else {
 		Ack(t, d)
 	}

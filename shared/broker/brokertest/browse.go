@@ -56,15 +56,15 @@ func testBrowse(t *testing.T, open Opener) {
 	// More often than a queue would bear whose delivery limit nobody has set.
 	for n := range 25 {
 		if seen := browse(t, b, queue); !slices.Equal(seen, want) {
-			t.Fatalf("look %d saw %d letters: %v", n+1, len(seen), seen)
+			t.Fatalf("look %d saw %d letters: %v, want %v", n+1, len(seen), seen, want)
 		}
 	}
 	if seen := browse(t, b, queue[:len(queue)-len(".dead")]); len(seen) != 0 {
-		t.Errorf("an empty queue showed %v", seen)
+		t.Errorf("an empty queue showed %v, want none", seen)
 	}
 	err := browser(t, b).Browse(t.Context(), queue+".none", nil)
 	if !errors.Is(err, broker.ErrNoRoute) {
-		t.Errorf("Browse of no queue = %v", err)
+		t.Errorf("Browse of no queue = %v, want broker.ErrNoRoute", err)
 	}
 }
 
@@ -72,7 +72,7 @@ func testBrowseAck(t *testing.T, open Opener) {
 	b, queue, want := fill(t, open)
 	take := []string{want[0], want[50], want[99]}
 	if seen := browse(t, b, queue, take...); !slices.Equal(seen, want) {
-		t.Fatalf("saw %d letters: %v", len(seen), seen)
+		t.Fatalf("saw %d letters: %v, want %v", len(seen), seen, want)
 	}
 	Publish(t, b, queue, Text("a later one"))
 	want = append(slices.DeleteFunc(want, func(s string) bool { return slices.Contains(take, s) }), "a later one")
@@ -94,10 +94,10 @@ func testBrowseError(t *testing.T, open Opener) {
 		return nil
 	})
 	if !errors.Is(err, enough) || seen != 3 {
-		t.Errorf("Browse = %v after %d letters", err, seen)
+		t.Errorf("Browse = %v after %d letters, want %v and 3", err, seen, enough)
 	}
 	if err := late.Ack(); !errors.Is(err, broker.ErrStale) {
-		t.Errorf("Ack after Browse = %v", err)
+		t.Errorf("Ack after Browse = %v, want broker.ErrStale", err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	err = browser(t, b).Browse(ctx, queue, func(context.Context, broker.Letter) error {
@@ -105,10 +105,10 @@ func testBrowseError(t *testing.T, open Opener) {
 		return nil
 	})
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("Browse with an ended context = %v", err)
+		t.Errorf("Browse with an ended context = %v, want context.Canceled", err)
 	}
 	if seen := browse(t, b, queue); !slices.Equal(seen, want) {
-		t.Errorf("saw %v", seen)
+		t.Errorf("saw %v, want %v", seen, want)
 	}
 }
 
@@ -117,22 +117,22 @@ func testBrowseInUse(t *testing.T, open Opener) {
 	err := browser(t, b).Browse(t.Context(), queue, func(ctx context.Context, _ broker.Letter) error {
 		inner := browser(t, b).Browse(ctx, queue, nil)
 		if !errors.Is(inner, broker.ErrInUse) {
-			t.Errorf("the second Browse = %v", inner)
+			t.Errorf("the second Browse = %v, want broker.ErrInUse", inner)
 		}
 		return inner
 	})
 	if !errors.Is(err, broker.ErrInUse) {
-		t.Errorf("Browse = %v", err)
+		t.Errorf("Browse = %v, want broker.ErrInUse", err)
 	}
 	if seen := browse(t, b, queue); !slices.Equal(seen, want) {
-		t.Errorf("saw %v", seen)
+		t.Errorf("saw %v, want %v", seen, want)
 	}
 }
 
 func testDeaths(t *testing.T, open Opener) {
 	work := Name()
 	b := open(t, work)
-	suspects, began := broker.SuspectQueue(work), time.Now().Truncate(time.Second)
+	suspects, began := broker.QuarantineQueue(work), time.Now().Truncate(time.Second)
 	Publish(t, b, suspects, Text("poison"))
 	crashed := errors.New("crashed")
 	var found []broker.Letter
@@ -154,7 +154,7 @@ func testDeaths(t *testing.T, open Opener) {
 		}
 	}
 	if l := found[0]; string(l.Body) != "poison" || len(l.Deaths) != 1 {
-		t.Fatalf("letter %q with the deaths %+v", l.Body, l.Deaths)
+		t.Fatalf("letter %q with the deaths %+v, want \"poison\" and 1", l.Body, l.Deaths)
 	}
 	if d := found[0].Deaths[0]; d.Queue != suspects || d.Reason != "delivery_limit" || d.Count != 1 || d.At.Before(began) || d.At.After(time.Now()) {
 		t.Errorf("death %+v", d)

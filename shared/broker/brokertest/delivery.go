@@ -133,7 +133,7 @@ func testDrain(t *testing.T, open Opener) {
 	Publish(t, b, queue, Text("too late"))
 	Nothing(t, ended, "Consume returned before its handler")
 	if handlerCtx.Err() != nil || handlerCtx.Value(key{}) != "kept" {
-		t.Errorf("the handler's context: %v, value %v", handlerCtx.Err(), handlerCtx.Value(key{}))
+		t.Errorf("the handler's context: %v, value %v, want nil and \"kept\"", handlerCtx.Err(), handlerCtx.Value(key{}))
 	}
 	close(release)
 	if err := Receive(t, ended, "Consume to return"); err != nil {
@@ -143,7 +143,7 @@ func testDrain(t *testing.T, open Opener) {
 	got := make(chan broker.Delivery, 2)
 	Start(t, b, queue, 2, Into(got))
 	if d := Receive(t, got, "the message that came too late"); string(d.Body) != "too late" {
-		t.Errorf("got %q: the ack of the drain did not count", d.Body)
+		t.Errorf("got %q: the ack of the drain did not count, want \"too late\"", d.Body)
 	}
 }
 

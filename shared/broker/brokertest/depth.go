@@ -3,6 +3,7 @@ package brokertest
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,12 +13,13 @@ import (
 func testDepth(t *testing.T, open Opener) {
 	queue, other := Name(), Name()
 	b := open(t, queue, other)
-	all := broker.Backlog(queue, other)
+	// Other tests have messages in DeadResults.
+	all := slices.DeleteFunc(broker.Backlog(queue, other), func(name string) bool { return name == broker.DeadResults })
 	for range 3 {
 		Publish(t, b, queue, Text("x"))
 	}
 	Publish(t, b, other, Text("x"))
-	Publish(t, b, broker.SuspectQueue(queue), Text("x"))
+	Publish(t, b, broker.QuarantineQueue(queue), Text("x"))
 	awaitDepth(t, b, 3, queue)
 	awaitDepth(t, b, 4, queue, other)
 	awaitDepth(t, b, 5, all...)
@@ -34,18 +36,20 @@ func testDepth(t *testing.T, open Opener) {
 	}
 	awaitDepth(t, b, 2, queue)
 
-	// A retry waits on the ladder and then on its queue: it is never away.
+	// A retry waits on its retry queue, the second one for longer than the check takes, and then on its work queue.
 	Publish(t, b, broker.RetryQueue(other, time.Second), Text("x"))
-	awaitDepth(t, b, 1, broker.RetryQueue(other, time.Second))
 	awaitDepth(t, b, 2, other)
+	slow := broker.RetryQueue(other, broker.RetryDelays[len(broker.RetryDelays)-1])
+	Publish(t, b, slow, Text("x"))
+	awaitDepth(t, b, 1, slow)
 
 	if _, err := b.Depth(t.Context(), queue, "nowhere-"+queue); !errors.Is(err, broker.ErrNoRoute) {
-		t.Errorf("Depth of a queue that is not there: %v", err)
+		t.Errorf("Depth of a queue that is not there: %v, want broker.ErrNoRoute", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := b.Depth(ended, queue); !errors.Is(err, context.Canceled) {
-		t.Errorf("Depth under an ended context: %v", err)
+		t.Errorf("Depth under an ended context: %v, want context.Canceled", err)
 	}
 	awaitDepth(t, b, 0)
 }

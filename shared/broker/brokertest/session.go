@@ -143,7 +143,7 @@ func testHookFails(t *testing.T, open Opener) {
 	got := make(chan broker.Delivery, 1)
 	Start(t, b, queue, 1, func(_ context.Context, d broker.Delivery) error {
 		if calls.Load() != 3 {
-			t.Errorf("a delivery came after %d calls of the hook", calls.Load())
+			t.Errorf("a delivery came after %d calls of the hook, want 3", calls.Load())
 		}
 		got <- d
 		return nil

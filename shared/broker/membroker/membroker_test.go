@@ -30,9 +30,9 @@ func open(t *testing.T, workQueues ...string) broker.Broker {
 	return b
 }
 
-func TestSuite(t *testing.T) { brokertest.Run(t, open) }
+func TestSuite(t *testing.T) { brokertest.RunInBubble(t, open) }
 
-func TestLadderToTheMoment(t *testing.T) {
+func TestRetryQueuesToTheMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, "q")
 		began := time.Now()
@@ -103,7 +103,7 @@ func TestBacklog(t *testing.T) {
 		return d.Ack()
 	})
 	if err != nil || next != n || b.Len("q") != 0 {
-		t.Errorf("Consume = %v after %d messages, %d left", err, next, b.Len("q"))
+		t.Errorf("Consume = %v after %d messages, %d left, want nil, %v and 0", err, next, b.Len("q"), n)
 	}
 }
 

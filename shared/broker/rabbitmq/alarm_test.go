@@ -18,7 +18,7 @@ import (
 // stops every publisher on the server while it lasts.
 func TestMemoryAlarm(t *testing.T) {
 	const timeout = time.Second
-	rabbitmqctl(t, "version")
+	needTool(t)
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}, PublishTimeout: timeout, MaxInFlight: 4})
 	for range 2 {
@@ -42,7 +42,7 @@ func TestMemoryAlarm(t *testing.T) {
 	for range 12 {
 		publishing.Go(func() {
 			if took, err := publish(); !errors.Is(err, broker.ErrUnavailable) || took > timeout+time.Second {
-				t.Errorf("Publish = %v after %s", err, took)
+				t.Errorf("Publish = %v after %s, want broker.ErrUnavailable and at most %v", err, took, timeout+time.Second)
 			}
 		})
 	}
@@ -54,7 +54,7 @@ func TestMemoryAlarm(t *testing.T) {
 		t.Errorf("Ready = %v, want the alarm", err)
 	}
 	if err := b.Broadcast(t.Context(), brokertest.Topic(q), nil); !errors.Is(err, broker.ErrUnavailable) {
-		t.Errorf("Broadcast = %v", err)
+		t.Errorf("Broadcast = %v, want broker.ErrUnavailable", err)
 	}
 	// Consuming goes on: the ack makes room for the next delivery.
 	brokertest.Ack(t, held)
@@ -64,7 +64,7 @@ func TestMemoryAlarm(t *testing.T) {
 	}
 
 	calm()
-	eventually(t, "ready", func() bool { return b.Ready() == nil })
+	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 	for range 20 {
 		brokertest.Publish(t, b, q, brokertest.Text("after"))
 	}

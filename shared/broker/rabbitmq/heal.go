@@ -11,8 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/metrics"
-	"github.com/imagebatch/imagebatch/shared/patience"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // answerTimeout bounds one question to a queue of which nothing is known yet.
@@ -43,8 +42,8 @@ type healer struct {
 	consuming  *link
 	routine    *routine
 	log        *slog.Logger
-	made       *metrics.Counter
-	mute       *metrics.Gauge
+	made       *telemetry.Counter
+	mute       *telemetry.Gauge
 
 	silent map[string]*silentQueue
 }
@@ -59,7 +58,7 @@ type silentQueue struct {
 func newHealer(config Config, b *Broker, log *slog.Logger, closed <-chan struct{}) *healer {
 	registry := config.Metrics
 	if registry == nil {
-		registry = metrics.New()
+		registry = telemetry.NewRegistry()
 	}
 	return &healer{
 		silence: config.Silence, declare: config.Declare, specs: b.routine.specs, urls: config.URLs,
@@ -74,7 +73,12 @@ func newHealer(config Config, b *Broker, log *slog.Logger, closed <-chan struct{
 // run asks all queues, eight times in the time that a queue may be silent, until
 // ctx ends.
 func (h *healer) run(ctx context.Context) {
-	for node := 0; patience.Pause(ctx, h.silence/8); node++ {
+	for node := 0; ; node++ {
+		select {
+		case <-time.After(h.silence / 8):
+		case <-ctx.Done():
+			return
+		}
 		if !h.routine.used.Load() {
 			continue
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
-	"github.com/imagebatch/imagebatch/shared/metrics"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // silence is short enough for a test, and long enough for a busy machine.
@@ -39,9 +39,9 @@ func vhost(t *testing.T) string {
 }
 
 // openHealing starts a Broker with a hook, and gives the calls of it.
-func openHealing(t *testing.T, q string) (*rabbitmq.Broker, <-chan bool, *metrics.Registry) {
+func openHealing(t *testing.T, q string) (*rabbitmq.Broker, <-chan bool, *telemetry.Registry) {
 	t.Helper()
-	registry := metrics.New()
+	registry := telemetry.NewRegistry()
 	b := openWith(t, rabbitmq.Config{
 		URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q},
 		PublishTimeout: time.Second, Silence: silence, Metrics: registry,
@@ -61,13 +61,15 @@ func openHealing(t *testing.T, q string) (*rabbitmq.Broker, <-chan bool, *metric
 // A queue without a leader takes and gives nothing for ever. It is made anew, the
 // hook is told, and messages pass again, though nobody here had used it.
 func TestQueueWithoutLeader(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	for name, of := range map[string]func(string) string{
 		"work":    func(q string) string { return q },
 		"retry":   func(q string) string { return broker.RetryQueue(q, time.Second) },
-		"suspect": broker.SuspectQueue,
+		"suspect": broker.QuarantineQueue,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			q := brokertest.Name()
 			b, hooked, registry := openHealing(t, q)
 			queue := of(q)
@@ -88,7 +90,7 @@ func TestQueueWithoutLeader(t *testing.T) {
 			d := brokertest.Receive(t, got, "a delivery")
 			brokertest.Ack(t, d)
 			if string(d.Body) != "after" {
-				t.Errorf("got %q", d.Body)
+				t.Errorf("got %q, want \"after\"", d.Body)
 			}
 			want := fmt.Sprintf("imagebatch_queues_made_anew_total{queue=%q} 1", queue)
 			if !tells(t, registry, want) {
@@ -101,7 +103,8 @@ func TestQueueWithoutLeader(t *testing.T) {
 // Where nothing may be declared, a queue without a leader is left to an operator, who is
 // told what to do; the hook hears of it when it is done.
 func TestQueueWithoutLeaderIsLeft(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	q := brokertest.Name()
 	declaring := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
 	brokertest.Publish(t, declaring, broker.DeadQueue(q), brokertest.Text("x"))
@@ -118,12 +121,12 @@ func TestQueueWithoutLeaderIsLeft(t *testing.T) {
 	behead(t, q)
 	want := fmt.Sprintf("queue %s: it answers nothing, and this service may not declare queues; to be done by an operator: "+
 		"rabbitmqctl delete_queue --vhost %s %[1]s, and declare it as before", q, vhost(t))
-	eventually(t, "an operator is told", func() bool {
+	brokertest.Await(t, "an operator is told", func() bool {
 		err := b.Ready()
 		return err != nil && err.Error() == want
 	})
 	rabbitmqctl(t, "delete_queue", "--vhost", vhost(t), q)
-	eventually(t, "the queue is missed", func() bool {
+	brokertest.Await(t, "the queue is missed", func() bool {
 		err := b.Ready()
 		return err != nil && strings.Contains(err.Error(), "may not declare: "+q)
 	})
@@ -132,13 +135,14 @@ func TestQueueWithoutLeaderIsLeft(t *testing.T) {
 	if !brokertest.Receive(t, hooked, "the hook after the queue was declared") {
 		t.Error("the hook was not told that a queue was lost")
 	}
-	eventually(t, "ready", func() bool { return b.Ready() == nil })
+	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 }
 
 // Who consumed from a queue that lost its leader is told of nothing, and consumes
 // from the new one.
 func TestConsumerOfQueueWithoutLeader(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	q := brokertest.Name()
 	b, hooked, _ := openHealing(t, q)
 	worker := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
@@ -155,13 +159,14 @@ func TestConsumerOfQueueWithoutLeader(t *testing.T) {
 	}
 	brokertest.Publish(t, b, q, brokertest.Text("after"))
 	if body := brokertest.Receive(t, got, "a message on the new queue"); body != "after" {
-		t.Errorf("got %q", body)
+		t.Errorf("got %q, want \"after\"", body)
 	}
 }
 
 // What a dead queue holds nobody sends again: it is an operator's.
 func TestDeadQueueWithoutLeader(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	q := brokertest.Name()
 	b, hooked, _ := openHealing(t, q)
 	behead(t, broker.DeadQueue(q))
@@ -170,13 +175,14 @@ func TestDeadQueueWithoutLeader(t *testing.T) {
 		anew = brokertest.Receive(t, hooked, "the hook after the work queue was made anew")
 	}
 	if err := b.Publish(t.Context(), broker.DeadQueue(q), brokertest.Text("x")); !errors.Is(err, broker.ErrUnavailable) {
-		t.Errorf("Publish = %v: the dead queue was made anew", err)
+		t.Errorf("Publish = %v: the dead queue was made anew, want broker.ErrUnavailable", err)
 	}
 }
 
 // A queue that stands still for less than the bound keeps what it holds.
 func TestSlowQueueIsKept(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	q := brokertest.Name()
 	b, hooked, registry := openHealing(t, q)
 	replica := func(do string) {
@@ -184,21 +190,21 @@ func TestSlowQueueIsKept(t *testing.T) {
 			{Name, _} = amqqueue:get_pid(Q), sys:%s(whereis(Name)).`, vhost(t), q, do))
 	}
 	replica("suspend")
-	eventually(t, "the queue is found silent", func() bool { return tells(t, registry, "imagebatch_silent_queues 1") })
+	brokertest.Await(t, "the queue is found silent", func() bool { return tells(t, registry, "imagebatch_silent_queues 1") })
 	replica("resume")
-	eventually(t, "the queue answers again", func() bool { return tells(t, registry, "imagebatch_silent_queues 0") })
+	brokertest.Await(t, "the queue answers again", func() bool { return tells(t, registry, "imagebatch_silent_queues 0") })
 	brokertest.Nothing(t, hooked, "the hook ran for a slow queue")
 	got := make(chan broker.Delivery, 4)
 	brokertest.Start(t, b, q, 1, brokertest.Into(got))
 	d := brokertest.Receive(t, got, "the message of before")
 	brokertest.Ack(t, d)
 	if string(d.Body) != "before" {
-		t.Errorf("got %q", d.Body)
+		t.Errorf("got %q, want \"before\"", d.Body)
 	}
 }
 
 // tells says whether the metrics have that line.
-func tells(t *testing.T, registry *metrics.Registry, line string) bool {
+func tells(t *testing.T, registry *telemetry.Registry, line string) bool {
 	t.Helper()
 	page := httptest.NewRecorder()
 	registry.Handler().ServeHTTP(page, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))

@@ -13,6 +13,7 @@ import (
 // finished what is to be done about that: a process that dies in its hook leaves
 // it to the next one.
 func TestDeathInTheHook(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	config := rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}}
 	t.Cleanup(func() { forget(t, q) })

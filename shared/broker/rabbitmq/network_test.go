@@ -15,23 +15,10 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
-// eventually waits until the condition holds. What it is asked about has no event
-// to wait for.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.After(brokertest.Patience)
-	for !holds() {
-		select {
-		case <-deadline:
-			t.Fatalf("waited %s in vain: %s", brokertest.Patience, what)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
 // The connection is cut while handlers run: their acks are refused here, remove
 // nobody else's message there, and every message comes again.
 func TestCutWhileHandlersRun(t *testing.T) {
+	t.Parallel()
 	const held, more = 5, 20
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
@@ -90,13 +77,14 @@ func TestCutWhileHandlersRun(t *testing.T) {
 		}
 	}
 	if len(left) != held+more {
-		t.Errorf("%d messages are left of %d", len(left), held+more)
+		t.Errorf("%d messages are left of %d, want %v", len(left), held+more, held+more)
 	}
 }
 
 // Concurrency stays within the prefetch even while handlers of a lost session
 // still run.
 func TestCutDoesNotExceedPrefetch(t *testing.T) {
+	t.Parallel()
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
 	for i := range 4 {
@@ -124,6 +112,7 @@ func TestCutDoesNotExceedPrefetch(t *testing.T) {
 
 // A handler that fails while the broker is away still ends Consume.
 func TestHandlerErrorWhileDown(t *testing.T) {
+	t.Parallel()
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
 	brokertest.Publish(t, b, queue, brokertest.Text("x"))
@@ -136,7 +125,7 @@ func TestHandlerErrorWhileDown(t *testing.T) {
 	})
 	brokertest.Receive(t, started, "the handler")
 	p.down()
-	eventually(t, "the loss is noticed", func() bool { return b.Ready() != nil })
+	brokertest.Await(t, "the loss is noticed", func() bool { return b.Ready() != nil })
 	close(release)
 	if err := c.Wait(t); !errors.Is(err, failure) {
 		t.Errorf("Consume = %v, want the handler's error", err)
@@ -163,7 +152,7 @@ func TestBlackHole(t *testing.T) {
 				t.Errorf("Publish = %v, want ErrUnavailable", err)
 			}
 			if took := time.Since(began); took > timeout+time.Second {
-				t.Errorf("Publish took %s on a timeout of %s", took, timeout)
+				t.Errorf("Publish took %s on a timeout of %s, want at most %v", took, timeout, timeout+time.Second)
 			}
 		})
 	}
@@ -173,7 +162,7 @@ func TestBlackHole(t *testing.T) {
 		t.Errorf("Broadcast = %v", err)
 	}
 	if took := time.Since(began); took > timeout+time.Second {
-		t.Errorf("Broadcast took %s", took)
+		t.Errorf("Broadcast took %s, want at most %v", took, timeout+time.Second)
 	}
 	p.resume()
 	p.cut()
@@ -187,19 +176,19 @@ func TestSilentNetwork(t *testing.T) {
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}, PublishTimeout: timeout})
 	brokertest.Publish(t, b, queue, brokertest.Text("before"))
-	eventually(t, "ready", func() bool { return b.Ready() == nil })
+	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 	p.stall()
 	began := time.Now()
 	err := b.Publish(t.Context(), queue, brokertest.Text("during"))
 	if took := time.Since(began); !errors.Is(err, broker.ErrUnavailable) || took > timeout+time.Second {
-		t.Errorf("Publish = %v after %s", err, took)
+		t.Errorf("Publish = %v after %s, want broker.ErrUnavailable and at most %v", err, took, timeout+time.Second)
 	}
-	eventually(t, "the connection is given up", func() bool {
+	brokertest.Await(t, "the connection is given up", func() bool {
 		err := b.Ready()
 		return err != nil && strings.Contains(err.Error(), "publishing connection")
 	})
 	if took := time.Since(began); took > timeout+2*time.Second {
-		t.Errorf("it took %s to give up the connection", took)
+		t.Errorf("it took %s to give up the connection, want at most %v", took, timeout+2*time.Second)
 	}
 	p.resume()
 	brokertest.Publish(t, b, queue, brokertest.Text("after"))
@@ -221,7 +210,7 @@ func TestCloseOnDeadNetwork(t *testing.T) {
 		t.Errorf("Close = %v", err)
 	}
 	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("Close took %s", took)
+		t.Errorf("Close took %s, want at most %v", took, 4*time.Second)
 	}
 	if err := b.Publish(t.Context(), queue, brokertest.Text("x")); !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("Publish = %v, want ErrUnavailable", err)
@@ -233,6 +222,7 @@ func TestCloseOnDeadNetwork(t *testing.T) {
 
 // The broker is away for a while: everything comes back by itself.
 func TestComesBack(t *testing.T) {
+	t.Parallel()
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
 	fresh := make(chan bool, 8)
@@ -266,7 +256,7 @@ func TestComesBack(t *testing.T) {
 	brokertest.Receive(t, got, "the first message")
 
 	p.down()
-	eventually(t, "the loss is told", func() bool { return isRefused(b.Ready()) })
+	brokertest.Await(t, "the loss is told", func() bool { return isRefused(b.Ready()) })
 	if err := b.Broadcast(t.Context(), brokertest.Topic(queue), []byte("lost")); !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("Broadcast = %v, want ErrUnavailable", err)
 	}
@@ -279,9 +269,9 @@ func TestComesBack(t *testing.T) {
 	}
 	p.up(t)
 	opened := time.Now()
-	eventually(t, "ready again", func() bool { return b.Ready() == nil })
+	brokertest.Await(t, "ready again", func() bool { return b.Ready() == nil })
 	if took := time.Since(opened); took > 10*time.Second {
-		t.Errorf("it took %s to come back", took)
+		t.Errorf("it took %s to come back, want at most %v", took, 10*time.Second)
 	}
 	if brokertest.Receive(t, fresh, "the hook") {
 		t.Error("a mere loss of the connection was taken for a loss of queues")
@@ -296,6 +286,6 @@ func TestComesBack(t *testing.T) {
 		t.Errorf("Broadcast = %v", err)
 	}
 	if body := brokertest.Receive(t, heard, "the broadcast"); body != "heard" {
-		t.Errorf("heard %q", body)
+		t.Errorf("heard %q, want \"heard\"", body)
 	}
 }

@@ -53,7 +53,7 @@ func TestAbsentBroker(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Open = %v", err)
 	}
-	eventually(t, "Ready tells of both connections", func() bool {
+	brokertest.Await(t, "Ready tells of both connections", func() bool {
 		err := b.Ready()
 		return isRefused(err) && strings.Contains(err.Error(), "publishing") && strings.Contains(err.Error(), "consuming")
 	})
@@ -95,12 +95,13 @@ func TestSilentListener(t *testing.T) {
 	defer conn.Close()
 	began := time.Now()
 	if err := b.Close(); err != nil || time.Since(began) > 2*time.Second {
-		t.Errorf("Close = %v after %s", err, time.Since(began))
+		t.Errorf("Close = %v after %s, want nil and at most %v", err, time.Since(began), 2*time.Second)
 	}
 }
 
 // The nodes of a cluster are tried in turn.
 func TestSecondURL(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{"amqp://127.0.0.1:1", serverURL(t)}, Declare: true, WorkQueues: []string{q}})
 	brokertest.Publish(t, b, q, brokertest.Text("x"))
@@ -108,6 +109,7 @@ func TestSecondURL(t *testing.T) {
 
 // A node that is lost is left for the next, and that one for the first again.
 func TestNodesFailOver(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	first, firstURL := startProxy(t)
 	second, secondURL := startProxy(t)
@@ -131,12 +133,13 @@ func TestNodesFailOver(t *testing.T) {
 		brokertest.Publish(t, b, q, brokertest.Text(body))
 		for brokertest.Receive(t, got, body) != body { //nolint:revive // One whose ack was lost comes again.
 		}
-		eventually(t, "ready", func() bool { return b.Ready() == nil })
+		brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 	}
 }
 
 // What no frame can carry is refused before it costs the connection.
 func TestUnfitMessages(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	b := open(t, q)
 	brokertest.Publish(t, b, q, brokertest.Text("x"))
@@ -163,6 +166,7 @@ func TestUnfitMessages(t *testing.T) {
 
 // A server that takes nothing but TLS, and shows a certificate of its own.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	u, err := url.Parse(serverURL(t))
 	if err != nil {
 		t.Fatal(err)
@@ -192,7 +196,7 @@ func TestTLS(t *testing.T) {
 			u.RawQuery = ""
 			c.URLs = []string{u.String()}
 			stranger := openWith(t, c)
-			eventually(t, "the certificate is refused", func() bool {
+			brokertest.Await(t, "the certificate is refused", func() bool {
 				err := stranger.Ready()
 				return err != nil && strings.Contains(err.Error(), "certificate signed by unknown authority")
 			})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -100,7 +99,7 @@ func (s service) consumes() []string {
 	queue := map[string]string{
 		"gateway": pipeline.ImageProcessed.Name, "analyzer": pipeline.ImageUpload.Name, "processor": pipeline.MetadataGenerated.Name,
 	}[s.role]
-	queues := []string{queue, broker.SuspectQueue(queue)}
+	queues := []string{queue, broker.QuarantineQueue(queue)}
 	if s.role == "gateway" {
 		queues = append(queues, broker.DeadResults)
 	}
@@ -149,7 +148,8 @@ func into[T any](ch chan<- T, v T) {
 // TestLeastPermissions does all that each service does, as a user with exactly what
 // the manual says.
 func TestLeastPermissions(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	all := services(t)
 	var users []permitted
 	for _, s := range all {
@@ -192,13 +192,13 @@ func (s service) doesAll(t *testing.T) {
 			body = brokertest.Receive(t, got, queue+" at "+s.role)
 		}
 	}
-	eventually(t, s.role+" is ready", func() bool { return b.Ready() == nil })
+	brokertest.Await(t, s.role+" is ready", func() bool { return b.Ready() == nil })
 	if s.declare {
 		behead(t, broker.RetryQueue(pipeline.ImageUpload.Name, time.Second))
 		for fresh := false; !fresh; {
 			fresh = brokertest.Receive(t, hooked, "the hook after a queue was made anew")
 		}
-		eventually(t, "ready again", func() bool { return b.Ready() == nil })
+		brokertest.Await(t, "ready again", func() bool { return b.Ready() == nil })
 	}
 }
 
@@ -212,7 +212,7 @@ func forgetPipeline(t *testing.T) {
 // TestEveryPermissionIsNeeded takes one name at a time out of the permissions: then
 // the service is not ready, and says which permission it lacks, and where.
 func TestEveryPermissionIsNeeded(t *testing.T) {
-	rabbitmqctl(t, "version")
+	needTool(t)
 	t.Cleanup(func() { forgetPipeline(t) })
 	declaring, err := rabbitmq.Open(rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: pipelineQueues}, logger(t))
 	if err != nil {
@@ -263,7 +263,7 @@ func TestEveryPermissionIsNeeded(t *testing.T) {
 					t.Logf("Ready = %v", last)
 				}
 			}()
-			eventually(t, "what is missing is told", func() bool {
+			brokertest.Await(t, "what is missing is told", func() bool {
 				_ = b.Broadcast(t.Context(), pipeline.JobEvents, []byte("x")) // it is Ready that is to tell
 				last = b.Ready()
 				return last != nil && tellsPermission(last, m.kind, m.name)
@@ -288,7 +288,7 @@ func alternatives(t *testing.T, pattern string) []string {
 	inner, ok := strings.CutPrefix(pattern, "^(")
 	if inner = strings.TrimSuffix(inner, ")$"); !ok {
 		if pattern != "^$" {
-			t.Fatalf("the manual has the pattern %s", pattern)
+			t.Fatalf("the manual has the pattern %s, want \"^$\"", pattern)
 		}
 		return nil
 	}
@@ -297,12 +297,13 @@ func alternatives(t *testing.T, pattern string) []string {
 
 // TestStrangerIsTold has who may not even come in told so.
 func TestStrangerIsTold(t *testing.T) {
+	t.Parallel()
 	name := "stranger-" + rand.Text()
 	rabbitmqctl(t, "eval", fmt.Sprintf(`rabbit_auth_backend_internal:add_user(<<%q>>, <<"secret">>, <<"test">>).`, name))
 	t.Cleanup(func() { rabbitmqctl(t, "delete_user", name) })
 	for want, as := range map[string]string{"NOT_ALLOWED - access to vhost ": urlOf(t, name), "username or password not allowed": urlOf(t, "nobody")} {
 		b := openWith(t, rabbitmq.Config{URLs: []string{as}})
-		eventually(t, want, func() bool {
+		brokertest.Await(t, want, func() bool {
 			err := b.Ready()
 			return err != nil && strings.Contains(err.Error(), want)
 		})
@@ -312,29 +313,39 @@ func TestStrangerIsTold(t *testing.T) {
 // TestMissingIsNamed takes away one thing at a time that a service which may not
 // declare finds missing: it says which.
 func TestMissingIsNamed(t *testing.T) {
-	q := brokertest.Name()
-	missing := map[string]func(){}
-	ch := admin(t)
-	for _, spec := range broker.Topology(q) {
+	names := []func(q string) string{func(q string) string { return "exchange " + broker.DeadQueue(q) }}
+	for i, spec := range broker.Topology("q") {
 		if spec.Name != broker.DeadResults {
-			missing[spec.Name] = func() { _, _ = ch.QueueDelete(spec.Name, false, false, false) }
+			names = append(names, func(q string) string { return broker.Topology(q)[i].Name })
 		}
 	}
-	missing["exchange "+broker.DeadQueue(q)] = func() { _ = ch.ExchangeDelete(broker.DeadQueue(q), false, false) }
-	for _, name := range slices.Sorted(maps.Keys(missing)) {
-		declaring, err := rabbitmq.Open(rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}}, logger(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		brokertest.Publish(t, declaring, q, brokertest.Text("x"))
-		if err := declaring.Close(); err != nil {
-			t.Fatal(err)
-		}
-		missing[name]()
-		b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
-		eventually(t, name+" is named", func() bool {
-			err := b.Ready()
-			return err != nil && strings.HasSuffix(err.Error(), "missing queues that this service may not declare: "+name)
+	for _, of := range names {
+		t.Run(of("q"), func(t *testing.T) {
+			t.Parallel()
+			q := brokertest.Name()
+			declaring, err := rabbitmq.Open(rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}}, logger(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			brokertest.Publish(t, declaring, q, brokertest.Text("x"))
+			if err := declaring.Close(); err != nil {
+				t.Fatal(err)
+			}
+			ch, name := admin(t), of(q)
+			if exchange, ok := strings.CutPrefix(name, "exchange "); ok {
+				err = ch.ExchangeDelete(exchange, false, false)
+			} else {
+				_, err = ch.QueueDelete(name, false, false, false)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
+			want := "missing queues that this service may not declare: " + name
+			brokertest.Await(t, want, func() bool {
+				err := b.Ready()
+				return err != nil && strings.HasSuffix(err.Error(), want)
+			})
 		})
 	}
 }

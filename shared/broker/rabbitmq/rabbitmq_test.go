@@ -64,12 +64,18 @@ func operate(ctx context.Context, args ...string) ([]byte, error) {
 	return exec.CommandContext(ctx, os.Getenv("TEST_RABBITMQCTL"), args...).CombinedOutput()
 }
 
-// rabbitmqctl runs the operator's tool on the server, else the test is skipped.
-func rabbitmqctl(t *testing.T, args ...string) string {
+// needTool skips the test when there is no operator's tool for the server.
+func needTool(t *testing.T) {
 	t.Helper()
 	if os.Getenv("TEST_RABBITMQCTL") == "" {
 		t.Skip("TEST_RABBITMQCTL is not set")
 	}
+}
+
+// rabbitmqctl runs the operator's tool on the server, else the test is skipped.
+func rabbitmqctl(t *testing.T, args ...string) string {
+	t.Helper()
+	needTool(t)
 	out, err := operate(context.WithoutCancel(t.Context()), args...)
 	if err != nil {
 		t.Fatalf("rabbitmqctl %v: %v\n%s", args, err, out)
@@ -145,6 +151,7 @@ func forget(t testing.TB, workQueues ...string) {
 }
 
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	serverURL(t)
 	brokertest.Run(t, func(t *testing.T, workQueues ...string) broker.Broker { return open(t, workQueues...) })
 }

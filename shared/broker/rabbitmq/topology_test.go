@@ -49,7 +49,8 @@ func listQueues(t *testing.T, prefix string) map[string]listedQueue {
 // The queues stand on the server exactly as frozen: durable quorum queues with an
 // explicit delivery limit, whose letters travel at least once.
 func TestQueueArguments(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	q := brokertest.Name()
 	b := open(t, q)
 	brokertest.Publish(t, b, q, brokertest.Text("x"))
@@ -107,7 +108,8 @@ func with(m map[string]string, key, value string) map[string]string {
 // A delayed message whose work queue is gone waits for it: at-most-once would have
 // dropped it when its time came.
 func TestDelayedMessageOutlivesItsTarget(t *testing.T) {
-	rabbitmqctl(t, "version")
+	t.Parallel()
+	needTool(t)
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
 	brokertest.Publish(t, b, q, brokertest.Text("x"))
@@ -122,7 +124,7 @@ func TestDelayedMessageOutlivesItsTarget(t *testing.T) {
 	if err := ch.PublishWithContext(t.Context(), "", retry, true, false, amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte("kept")}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the message is no longer ready, its time being over", func() bool {
+	brokertest.Await(t, "the message is no longer ready, its time being over", func() bool {
 		state, err := ch.QueueDeclarePassive(retry, true, false, false, false, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -133,9 +135,10 @@ func TestDelayedMessageOutlivesItsTarget(t *testing.T) {
 
 // A queue with other arguments stops nobody: it is named, and tried again.
 func TestOtherArguments(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	ch := admin(t)
-	suspects := broker.SuspectQueue(q)
+	suspects := broker.QuarantineQueue(q)
 	if _, err := ch.QueueDeclare(suspects, true, false, false, false, amqp.Table{"x-queue-type": "quorum", "x-max-length": int64(7)}); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +148,7 @@ func TestOtherArguments(t *testing.T) {
 		hooked <- fresh
 		return nil
 	})
-	eventually(t, "Ready names the queue and an argument", func() bool {
+	brokertest.Await(t, "Ready names the queue and an argument", func() bool {
 		err := b.Ready()
 		return err != nil && strings.Contains(err.Error(), suspects) && strings.Contains(err.Error(), "inequivalent arg 'x-")
 	})
@@ -156,11 +159,12 @@ func TestOtherArguments(t *testing.T) {
 	if !brokertest.Receive(t, hooked, "the hook") {
 		t.Error("the hook was not told that a queue was new")
 	}
-	eventually(t, "ready", func() bool { return b.Ready() == nil })
+	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 }
 
 // A process that may not declare waits for one that does.
 func TestWithoutDeclaring(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	waiting := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
 	hooked := make(chan bool, 4)
@@ -170,9 +174,9 @@ func TestWithoutDeclaring(t *testing.T) {
 	})
 	got := make(chan broker.Delivery, 1)
 	brokertest.Start(t, waiting, q, 1, brokertest.Into(got))
-	eventually(t, "Ready names what is missing", func() bool {
+	brokertest.Await(t, "Ready names what is missing", func() bool {
 		err := waiting.Ready()
-		return err != nil && strings.Contains(err.Error(), broker.SuspectQueue(q))
+		return err != nil && strings.Contains(err.Error(), broker.QuarantineQueue(q))
 	})
 	brokertest.Nothing(t, hooked, "the hook ran without all queues")
 
@@ -182,7 +186,7 @@ func TestWithoutDeclaring(t *testing.T) {
 		t.Error("the queues were missing and the hook was not told")
 	}
 	brokertest.Ack(t, brokertest.Receive(t, got, "a delivery"))
-	eventually(t, "ready", func() bool { return waiting.Ready() == nil })
+	brokertest.Await(t, "ready", func() bool { return waiting.Ready() == nil })
 	if _, exists := markers(t, q); exists {
 		t.Error("a process that may not declare wrote the marker")
 	}
@@ -208,6 +212,7 @@ func markers(t *testing.T, q string) (messages int, exists bool) {
 // Queues are lost under load: nothing counts as published meanwhile, the queues
 // come back, and the hook is told before the marker is written anew.
 func TestQueueDeletedUnderLoad(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
 	type call struct{ fresh, marked bool }
@@ -218,7 +223,7 @@ func TestQueueDeletedUnderLoad(t *testing.T) {
 		return nil
 	})
 	if c := brokertest.Receive(t, hooked, "the hook"); c != (call{fresh: true}) {
-		t.Errorf("first hook: %+v", c)
+		t.Errorf("first hook: %+v, want %v", c, (call{fresh: true}))
 	}
 	got := make(chan string, 4096)
 	brokertest.Start(t, b, q, 4, func(_ context.Context, d broker.Delivery) error {
@@ -227,7 +232,7 @@ func TestQueueDeletedUnderLoad(t *testing.T) {
 	})
 	brokertest.Publish(t, b, q, brokertest.Text("before"))
 	brokertest.Receive(t, got, "the first message")
-	eventually(t, "the marker is written", func() bool { _, exists := markers(t, q); return exists })
+	brokertest.Await(t, "the marker is written", func() bool { _, exists := markers(t, q); return exists })
 
 	if _, err := admin(t).QueueDelete(q, false, false, false); err != nil {
 		t.Fatal(err)
@@ -237,10 +242,10 @@ func TestQueueDeletedUnderLoad(t *testing.T) {
 	}
 	brokertest.Publish(t, b, q, brokertest.Text("after"))
 	if body := brokertest.Receive(t, got, "a message on the new queue"); body != "after" {
-		t.Errorf("got %q", body)
+		t.Errorf("got %q, want \"after\"", body)
 	}
-	eventually(t, "the marker is written again", func() bool { _, exists := markers(t, q); return exists })
-	eventually(t, "ready", func() bool { return b.Ready() == nil })
+	brokertest.Await(t, "the marker is written again", func() bool { _, exists := markers(t, q); return exists })
+	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 	brokertest.Nothing(t, hooked, "the hook ran once too often")
 }
 
@@ -262,7 +267,7 @@ func TestPublishFindsMissingQueue(t *testing.T) {
 	began := time.Now()
 	brokertest.Publish(t, b, retry, brokertest.Text("after"))
 	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("the queue came back after %s", took)
+		t.Errorf("the queue came back after %s, want at most %v", took, 3*time.Second)
 	}
 	if !brokertest.Receive(t, hooked, "the hook after the loss") {
 		t.Error("the hook was not told of the loss")
@@ -271,6 +276,7 @@ func TestPublishFindsMissingQueue(t *testing.T) {
 
 // A second process of the same store finds the marker.
 func TestSecondSessionIsNotFresh(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	config := rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}}
 	for i, want := range []bool{true, false, false} {
@@ -286,7 +292,7 @@ func TestSecondSessionIsNotFresh(t *testing.T) {
 		if fresh := brokertest.Receive(t, hooked, "the hook"); fresh != want {
 			t.Errorf("session %d: fresh %v, want %v", i+1, fresh, want)
 		}
-		eventually(t, "ready", func() bool { return b.Ready() == nil })
+		brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 		if err := b.Close(); err != nil {
 			t.Errorf("Close = %v", err)
 		}
@@ -296,9 +302,10 @@ func TestSecondSessionIsNotFresh(t *testing.T) {
 
 // A Broker that nobody uses declares nothing: a queue that is gone is evidence.
 func TestDeclaresWhenUsed(t *testing.T) {
+	t.Parallel()
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
-	eventually(t, "a session", func() bool {
+	brokertest.Await(t, "a session", func() bool {
 		err := b.Ready()
 		return err != nil && strings.Contains(err.Error(), "not been checked")
 	})

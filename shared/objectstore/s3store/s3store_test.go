@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -125,12 +126,22 @@ func removeBucket(t testing.TB, c Config) {
 	}
 	defer s.Close()
 	ctx := context.WithoutCancel(t.Context())
+	var objects []minio.ObjectInfo
 	for o := range s.client.ListObjectsIter(ctx, c.Bucket, minio.ListObjectsOptions{Recursive: true}) {
-		if o.Err == nil {
-			o.Err = s.client.RemoveObject(ctx, c.Bucket, o.Key, minio.RemoveObjectOptions{})
-		}
 		if o.Err != nil {
-			t.Errorf("empty the test's bucket: %v", o.Err)
+			t.Errorf("list the test's bucket: %v", o.Err)
+			return
+		}
+		objects = append(objects, o)
+	}
+	removed, err := s.client.RemoveObjectsWithIter(ctx, c.Bucket, slices.Values(objects), minio.RemoveObjectsOptions{})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for o := range removed {
+		if o.Err != nil {
+			t.Errorf("empty the test's bucket: remove %q: %v", o.ObjectName, o.Err)
 			return
 		}
 	}

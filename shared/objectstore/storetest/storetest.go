@@ -17,7 +17,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// Run runs the suite. Each call of open gives a Store that holds nothing, and
+// Run runs the suite, its cases in parallel. Each call of open gives a Store that holds nothing, and
 // that open closes and empties at the end of the test.
 func Run(t *testing.T, open func(t *testing.T) objectstore.Store) {
 	for _, test := range []struct {
@@ -43,7 +43,10 @@ func Run(t *testing.T, open func(t *testing.T) objectstore.Store) {
 			}
 		}},
 	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t, open(t))
+		})
 	}
 }
 

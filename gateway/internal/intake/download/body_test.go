@@ -34,7 +34,7 @@ func TestSizeLimit(t *testing.T) {
 			data, err := get(t, client(t, Config{MaxBytes: limit}), origin.URL)
 			if size <= limit {
 				if err != nil || !bytes.Equal(data, body[:size]) {
-					t.Errorf("%d bytes (chunked %v): got %d, %v", size, chunked, len(data), err)
+					t.Errorf("%d bytes (chunked %v): got %d, %v, want the same bytes and nil", size, chunked, len(data), err)
 				}
 			} else {
 				wantFailure(t, err, pipeline.CodeTooLarge, "Image exceeds the maximum size of 1 MB")
@@ -75,7 +75,7 @@ func TestEndlessAndLyingBodies(t *testing.T) {
 			runtime.ReadMemStats(&after)
 			wantFailure(t, err, pipeline.CodeTooLarge, "Image exceeds the maximum size of 1 MB")
 			if grown := after.TotalAlloc - before.TotalAlloc; grown > 16<<20 {
-				t.Errorf("allocated %d MiB", grown>>20)
+				t.Errorf("allocated %d MiB, want at most 16", grown>>20)
 			}
 		})
 	}
@@ -96,7 +96,7 @@ func TestEndlessAndLyingBodies(t *testing.T) {
 	t.Run("a length that is short", func(t *testing.T) {
 		url := raw(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcdef") })
 		if data, err := get(t, client(t, Config{}), url); err != nil || string(data) != "abc" {
-			t.Errorf("got %q, %v", data, err)
+			t.Errorf("got %q, %v, want \"abc\" and nil", data, err)
 		}
 	})
 	t.Run("an endless header", func(t *testing.T) {

@@ -75,18 +75,18 @@ func TestGetSendsNothingThatItNeedNot(t *testing.T) {
 	})
 	data, err := get(t, client(t, Config{UserAgent: "Imagebatch/1.2"}), origin.URL+"/")
 	if err != nil || string(data) != "bytes" {
-		t.Fatalf("got %q, %v", data, err)
+		t.Fatalf("got %q, %v, want \"bytes\" and nil", data, err)
 	}
 	for _, name := range []string{"Cookie", "Referer", "Authorization"} {
 		if v := header.Get(name); v != "" {
-			t.Errorf("sent %s: %s", name, v)
+			t.Errorf("sent %s: %s, want \"\"", name, v)
 		}
 	}
 	if got := header.Get("User-Agent"); got != "Imagebatch/1.2" {
-		t.Errorf("User-Agent = %q", got)
+		t.Errorf("User-Agent = %q, want \"Imagebatch/1.2\"", got)
 	}
 	if got := header.Get("Accept-Encoding"); got != "identity" {
-		t.Errorf("Accept-Encoding = %q", got)
+		t.Errorf("Accept-Encoding = %q, want \"identity\"", got)
 	}
 }
 
@@ -102,7 +102,7 @@ func TestRedirectsAreCounted(t *testing.T) {
 	})
 	c := client(t, Config{})
 	if data, err := get(t, c, origin.URL+"/5"); err != nil || string(data) != "there" {
-		t.Errorf("five redirects: %q, %v", data, err)
+		t.Errorf("five redirects: %q, %v, want \"there\" and nil", data, err)
 	}
 	asked.Store(0)
 	_, err := get(t, c, origin.URL+"/6")
@@ -162,7 +162,7 @@ func TestAnotherTrySucceeds(t *testing.T) {
 			})
 			data, err := get(t, client(t, Config{}), origin.URL)
 			if err != nil || string(data) != "at last" || asked.Load() != 3 {
-				t.Errorf("got %q, %v after %d tries", data, err, asked.Load())
+				t.Errorf("got %q, %v after %d tries, want \"at last\", nil and 3", data, err, asked.Load())
 			}
 		})
 	}
@@ -201,7 +201,7 @@ func TestRetryAfterIsHonouredAsFarAsItFits(t *testing.T) {
 			if tc.tries == 1 {
 				wantFailure(t, err, pipeline.CodeDownloadFailed, "Failed to download image: status code 429")
 			} else if err != nil || string(img.Data) != "ok" {
-				t.Errorf("Retry-After %s: %v", tc.after, err)
+				t.Errorf("Retry-After %s: %v, want nil and \"ok\"", tc.after, err)
 			}
 			if took := time.Since(began); took != tc.waits || asked.Load() != tc.tries {
 				t.Errorf("Retry-After %s: %d tries in %s, want %d in %s", tc.after, asked.Load(), took, tc.tries, tc.waits)
@@ -210,10 +210,10 @@ func TestRetryAfterIsHonouredAsFarAsItFits(t *testing.T) {
 	}
 	date := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	if got := retryAfter(date.Add(9*time.Second).Format(http.TimeFormat), date); got != 9*time.Second {
-		t.Errorf("a date 9 s away gave %s", got)
+		t.Errorf("a date 9 s away gave %s, want %v", got, 9*time.Second)
 	}
 	if got := retryAfter(date.Add(-time.Hour).Format(http.TimeFormat), date); got != 0 {
-		t.Errorf("a date in the past gave %s", got)
+		t.Errorf("a date in the past gave %s, want 0", got)
 	}
 }
 
@@ -226,7 +226,7 @@ func TestSlowOriginsAreGivenUp(t *testing.T) {
 	_, err := get(t, client(t, Config{HeaderTimeout: 50 * time.Millisecond, Timeout: time.Hour, Budget: time.Hour}), hang.URL)
 	wantFailure(t, err, pipeline.CodeDownloadFailed, textNoHeader)
 	if n := asked.Load(); n != 1 {
-		t.Errorf("a header that did not come was asked for %d times", n)
+		t.Errorf("a header that did not come was asked for %d times, want 1", n)
 	}
 	drip := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		tick := time.NewTicker(5 * time.Millisecond)

@@ -135,7 +135,7 @@ func TestAttackInnerAddresses(t *testing.T) {
 		})
 	}
 	if got := s.String(); got != "" {
-		t.Errorf("the guard let pass: %s", got)
+		t.Errorf("the guard let pass: %s, want \"\"", got)
 	}
 	v4.wantUntouched(t)
 }
@@ -196,7 +196,7 @@ func TestRebindingGainsNothing(t *testing.T) {
 	_, err := get(t, c, "http://rebound.example:"+port+"/")
 	wantFailure(t, err, pipeline.CodeDownloadFailed, textNoHeader)
 	if got := s.String(); got != "127.0.0.1:"+port {
-		t.Errorf("the guard let pass: %s", got)
+		t.Errorf("the guard let pass: %s, want %v", got, "127.0.0.1:"+port)
 	}
 	tr.wantUntouched(t)
 }
@@ -253,7 +253,7 @@ func TestNoProxyIsUsed(t *testing.T) {
 	c := client(t, Config{resolver: resolve(t, "127.0.0.1")})
 	data, err := get(t, c, "http://origin.example:"+port+"/")
 	if err != nil || string(data) != "direct" {
-		t.Errorf("got %q, %v", data, err)
+		t.Errorf("got %q, %v, want \"direct\" and nil", data, err)
 	}
 	tr.wantUntouched(t)
 }

@@ -44,11 +44,11 @@ func TestHostsOfTheListOnly(t *testing.T) {
 		"http://images.example.org\t.evil.example/", "http://[images.example.org]/", "http:/images.example.org/", "http:images.example.org",
 	} {
 		if _, err := get(t, c, address); err == nil || !strings.Contains(err.Error(), pipeline.CodeURLNotAllowed) {
-			t.Errorf("%q: %v", address, err)
+			t.Errorf("%q: %v, want an error containing %q", address, err, pipeline.CodeURLNotAllowed)
 		}
 	}
 	if got := s.String(); got != "" {
-		t.Errorf("connected to %s", got)
+		t.Errorf("connected to %s, want \"\"", got)
 	}
 }
 
@@ -67,7 +67,7 @@ func TestRedirectsStayOnTheList(t *testing.T) {
 	var s seen
 	c := client(t, Config{AllowHosts: []string{"a.example", "*.b.example"}, connect: s.connect, resolver: resolve(t, "127.0.0.1")})
 	if data, err := get(t, c, "http://a.example:"+port+"/?to=http://x.b.example:"+port+"/"); err != nil || string(data) != "image" {
-		t.Errorf("got %q, %v", data, err)
+		t.Errorf("got %q, %v, want \"image\" and nil", data, err)
 	}
 	for _, to := range []string{"http://b.example:" + port + "/", "//evil.example:" + port + "/", origin.URL + "/"} {
 		_, err := get(t, c, "http://a.example:"+port+"/?to="+to)
@@ -93,7 +93,7 @@ func TestTheListLetsNoAddressPass(t *testing.T) {
 		wantFailure(t, err, pipeline.CodeDownloadFailed, textNoHeader)
 	}
 	if got := s.String(); got != "" {
-		t.Errorf("the guard let pass: %s", got)
+		t.Errorf("the guard let pass: %s, want \"\"", got)
 	}
 	tr.wantUntouched(t)
 }

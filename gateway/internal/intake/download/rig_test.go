@@ -65,7 +65,7 @@ func checkMemory(t *testing.T, c *Client) {
 	c.memory.mu.Lock()
 	defer c.memory.mu.Unlock()
 	if c.memory.free != c.config.Memory || len(c.memory.held) != 0 {
-		t.Errorf("memory not given back: %d of %d free, held %v", c.memory.free, c.config.Memory, c.memory.held)
+		t.Errorf("memory not returned: %d of %d free, held %v, want all free", c.memory.free, c.config.Memory, c.memory.held)
 	}
 }
 

@@ -1,0 +1,342 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"image"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile/imagetest"
+)
+
+// plan says what one run consists of. Everything in it follows from its number
+// and its name.
+type plan struct {
+	name   string   // of the run and its folder
+	again  string   // arguments of `make chaos` that repeat it
+	number uint64   // the seed
+	names  []string // of the services: the program's name and perhaps a number
+
+	postgres  bool          // the jobs are in PostgreSQL instead of SQLite
+	retention time.Duration // JOB_RETENTION; 0 keeps all jobs
+	poison    int           // number of images that kill their analyzer
+	strict    bool          // no fault duplicates messages, so each poison image is one dead letter
+	smallDisk bool          // the job store is on a disk that can be filled
+
+	draw    func(*run) ([]batch, [][]blow)
+	exact   bool // every fault must happen; the faults of a seed may miss
+	hold    bool // the workers are stopped at first, until a fault resumes them
+	readers int  // number of clients that repeat a GET while the faults happen
+}
+
+// Sizes of a plan.
+const (
+	batchCount    = 14
+	loadTime      = 7 * time.Second // in which a seed sends its batches
+	outageBatches = 20              // of ten images
+)
+
+var scenarios = map[string]plan{
+	"rolling":    {draw: (*run).rolling, exact: true, readers: 4},
+	"outage":     {draw: (*run).outage, exact: true, hold: true},
+	"leaderless": {draw: (*run).leaderless, exact: true, hold: true},
+}
+
+// plansOf returns the plans of the seeds, or those of a scenario: one for each job
+// store.
+func plansOf(scenario string, first, seeds uint64) (plans []*plan, err error) {
+	if scenario == "" {
+		for seed := first; seed < first+seeds; seed++ {
+			plans = append(plans, seedPlan(seed))
+		}
+		return plans, nil
+	}
+	for i, gateways := range [][]string{{"gateway"}, {"gateway-1", "gateway-2"}} {
+		p, known := scenarios[scenario]
+		if !known {
+			return nil, fmt.Errorf("unknown scenario %q: choose rolling, outage or leaderless", scenario)
+		}
+		p.name, p.again = fmt.Sprintf("%s-%d", scenario, i+1), "SCENARIO="+scenario
+		p.number, p.postgres = first+uint64(i), len(gateways) > 1
+		p.names = append(gateways, "analyzer-1", "analyzer-2", "processor-1", "processor-2")
+		plans = append(plans, &p)
+	}
+	return plans, nil
+}
+
+// seedPlan returns the plan of a seed. Its kind follows from the number, so that a
+// few seeds in a row cover every kind.
+func seedPlan(seed uint64) *plan {
+	p := &plan{
+		name: fmt.Sprintf("seed-%d", seed), again: fmt.Sprintf("FIRST=%d SEEDS=1", seed), number: seed,
+		names: []string{"gateway", "analyzer-1", "analyzer-2", "processor"}, smallDisk: os.Getuid() == 0, draw: (*run).seed,
+	}
+	if seed%3 == 0 {
+		p.names = []string{"gateway-1", "gateway-2", "analyzer", "processor-1", "processor-2"}
+		p.postgres, p.smallDisk = true, false
+	}
+	if seed%4 == 3 {
+		p.retention = 20 * time.Second
+	}
+	switch seed % 10 {
+	case 2:
+		p.poison, p.strict = 1, true
+	case 7:
+		p.poison = 2
+	}
+	return p
+}
+
+func (p *plan) String() string {
+	return fmt.Sprintf("PostgreSQL: %t, JOB_RETENTION: %s, poison: %d", p.postgres, p.retention, p.poison)
+}
+
+// random returns one of the plan's independent streams of random numbers.
+func (p *plan) random(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(p.number, stream)) }
+
+// seed draws the batches and the faults of a seed.
+func (r *run) seed() ([]batch, [][]blow) {
+	batches := r.drawBatches(batchCount, loadTime)
+	r.drawActions(r.random(6), batches)
+	onServices, onServers := r.faults()
+	victims := r.names
+	if r.strict {
+		victims = slices.DeleteFunc(slices.Clone(r.names), func(name string) bool { return programOf(name) != "processor" })
+	}
+	return batches, [][]blow{
+		drawBlows(r.random(4), onServices, victims, 5), drawBlows(r.random(5), onServers, doomedQueues, 3),
+	}
+}
+
+// rolling restarts all services again and again: one gateway after the other, as a
+// deployment does, and at the same time the others.
+func (r *run) rolling() ([]batch, [][]blow) {
+	batches := r.drawBatches(60, time.Minute)
+	for i := range batches {
+		batches[i].key = fmt.Sprintf("rolling %d", i)
+	}
+	blows := make([][]blow, len(r.names))
+	for at := time.Duration(0); at < time.Minute; at += 5 * time.Second {
+		for i, name := range r.names {
+			if programOf(name) == "gateway" {
+				i = 0
+			}
+			blows[i] = append(blows[i], blow{fault: fault{name: "service restarted", do: restart}, victim: name, at: at})
+		}
+	}
+	return batches, blows
+}
+
+// outage makes the storage unavailable for minutes while many good images are in
+// flight.
+func (r *run) outage() (batches []batch, _ [][]blow) {
+	for b := range outageBatches {
+		var next batch
+		for i := range 10 {
+			img := r.good[(b+i)%len(r.good)]
+			if i%2 == 0 {
+				img.url = r.site.url("slow", img.name, fmt.Sprintf("%d-%d", b, i))
+			}
+			img.name = fmt.Sprintf("%d-%d-%s", b, i, img.name)
+			next.images = append(next.images, img)
+		}
+		batches = append(batches, next)
+	}
+	return batches, [][]blow{{{fault: fault{name: "storage away for minutes", do: longOutage}, lasts: 3 * time.Minute}}}
+}
+
+// leaderless removes the leader of a work queue that every image must still pass.
+func (r *run) leaderless() ([]batch, [][]blow) {
+	return r.drawBatches(batchCount, loadTime),
+		[][]blow{{{fault: fault{name: beheaded, do: behead}, victim: "metadata_generated", at: loadTime / 2}}}
+}
+
+// drawBatches draws count batches of URLs and inline images. Every image has a
+// name of its own, which says from which file it was made.
+func (r *run) drawBatches(count int, over time.Duration) (list []batch) {
+	random := r.random(3)
+	kinds := []string{"plain", "plain", "moody", "slow"}
+	for b := range count {
+		next := batch{after: time.Duration(random.Int64N(int64(over)))}
+		for i := range 1 + random.IntN(14) {
+			img := r.good[random.IntN(len(r.good))]
+			if random.IntN(6) == 0 {
+				img = r.bad[random.IntN(len(r.bad))]
+			}
+			if random.IntN(2) == 0 && img.code != invalidBase64 {
+				img.url = r.site.url(kinds[random.IntN(len(kinds))], img.name, fmt.Sprintf("%d-%d", b, i))
+			}
+			if random.IntN(30) == 0 {
+				img = r.site.absent("absent.jpg")
+			}
+			img.name = fmt.Sprintf("%d-%d-%s", b, i, img.name)
+			next.images = append(next.images, img)
+		}
+		list = append(list, next)
+	}
+	return list
+}
+
+// drawActions draws what the clients do with their batches besides watching them,
+// and which images are poison.
+func (r *run) drawActions(random *rand.Rand, batches []batch) {
+	poison := r.poison
+	for i := range batches {
+		b := &batches[i]
+		action := random.IntN(10)
+		if img := &b.images[random.IntN(len(b.images))]; poison > 0 && img.code == "" {
+			img.name, img.code = strings.TrimSuffix(img.name, ".jpg")+"-"+poisonName, "processing_failed"
+			poison--
+			continue // It is neither cancelled nor retried, so that it kills as often as it can.
+		}
+		if random.IntN(2) == 0 && r.retention == 0 { // A key is deleted with its job.
+			b.key = fmt.Sprintf("key of batch %d of seed %d", i, r.number)
+			b.again = random.IntN(3) == 0
+		}
+		switch {
+		case action < 1:
+			b.cancel = time.Duration(1 + random.Int64N(int64(3*time.Second)))
+		case action < 4 && r.retention == 0: // The job must still exist when it is retried.
+			b.retry = true
+		}
+	}
+}
+
+// drawBlows draws count faults, which happen one after the other.
+func drawBlows(random *rand.Rand, faults []fault, victims []string, count int) []blow {
+	total := 0
+	for _, f := range faults {
+		total += f.weight
+	}
+	var list []blow
+	for range count {
+		b := blow{
+			victim: victims[random.IntN(len(victims))],
+			pause:  time.Duration(200+random.IntN(1200)) * time.Millisecond,
+			lasts:  time.Duration(300+random.IntN(2200)) * time.Millisecond,
+			draw:   rand.New(rand.NewPCG(random.Uint64(), 0)),
+		}
+		at := random.IntN(total)
+		for _, b.fault = range faults {
+			if at -= b.fault.weight; at < 0 {
+				break
+			}
+		}
+		b.lasts += time.Duration(random.Int64N(int64(b.fault.longer) + 1))
+		list = append(list, b)
+	}
+	return list
+}
+
+// programOf returns the program of a service.
+func programOf(name string) string {
+	program, _, _ := strings.Cut(name, "-")
+	return program
+}
+
+// invalidBase64 is the error code of an image that cannot have a URL.
+const invalidBase64 = "invalid_base64"
+
+// source is an image as a client sends it, with its expected result.
+type source struct {
+	name string
+	data []byte // served at its URL, or sent inline
+	url  string // "" for an inline image
+	size image.Point
+	code string // the error_code of its failure; "" if it must complete
+}
+
+// member returns the image's element of the request.
+func (s *source) member() map[string]string {
+	member := map[string]string{"name": s.name}
+	switch {
+	case s.url != "":
+		member["url"] = s.url
+	case s.code == invalidBase64:
+		member["base64"] = "%%%not base64%%%"
+	default:
+		member["base64"] = base64.StdEncoding.EncodeToString(s.data)
+	}
+	return member
+}
+
+// sources draws the images of a plan: good ones of several sizes, and each kind of
+// bad one.
+func sources(random *rand.Rand) (good, bad []source) {
+	for i := range 8 {
+		size, encode, format := image.Pt(24+random.IntN(300), 24+random.IntN(300)), imagetest.JPEG, "jpg"
+		if i%3 == 2 {
+			encode, format = imagetest.PNG, "png"
+		}
+		good = append(good, source{name: fmt.Sprintf("good-%d.%s", i, format), data: encode(size.X, size.Y), size: size})
+	}
+	photo := good[0].data
+	// A PNG whose header announces twice as many lines as it has. Only the analyzer,
+	// which decodes it, can notice that.
+	rotten := imagetest.PNG(40, 40)
+	binary.BigEndian.PutUint32(rotten[20:], 80)                                // the height in IHDR
+	binary.BigEndian.PutUint32(rotten[29:], crc32.ChecksumIEEE(rotten[12:29])) // the checksum of IHDR
+	bad = []source{
+		{name: "text.jpg", data: []byte("this is no image at all"), code: "not_an_image"},
+		{name: "moving.gif", data: []byte("GIF89a" + strings.Repeat("\x00", 100)), code: "unsupported_format"},
+		{name: "cut.jpg", data: photo[:len(photo)/2], code: "damaged_image"},
+		{name: "rotten.png", data: rotten, code: "damaged_image"},
+		{name: "garbled.jpg", code: invalidBase64},
+	}
+	return good, bad
+}
+
+// site is the web server of the images' URLs, whose path is /{kind}/{file}.
+type site struct {
+	*httptest.Server
+	files map[string][]byte
+	asked sync.Map // URLs
+}
+
+func newSite(sources []source) *site {
+	s := &site{files: map[string][]byte{}}
+	for _, img := range sources {
+		s.files[img.name] = img.data
+	}
+	s.Server = serve(s.handle)
+	return s
+}
+
+// url returns the address of a file. The key makes it unique.
+func (s *site) url(kind, file, key string) string {
+	return s.URL + "/" + kind + "/" + file + "?" + key
+}
+
+// absent returns an image whose URL is a 404.
+func (s *site) absent(name string) source {
+	return source{name: name, url: s.url("plain", "absent.jpg", ""), code: "download_failed"}
+}
+
+// handle serves a file as its kind says: plain; slow; or moody, which fails at the
+// first request.
+func (s *site) handle(w http.ResponseWriter, r *http.Request) {
+	kind, file, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	data, ok := s.files[file]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	_, again := s.asked.LoadOrStore(r.URL.String(), true)
+	switch {
+	case kind == "moody" && !again:
+		http.Error(w, "not now", http.StatusServiceUnavailable)
+		return
+	case kind == "slow":
+		pause(r.Context(), 700*time.Millisecond)
+	}
+	_, _ = w.Write(data) // The client may be gone.
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// lent are the vhosts that lentVhost lends.
+var (
+	lent     = make(chan string, 4)
+	fillLent = sync.OnceValue(func() error {
+		if os.Getenv("TEST_RABBITMQCTL") == "" { // Then one test at a time has the broker.
+			lent <- os.Getenv("TEST_RABBITMQ_URL")
+			return nil
+		}
+		for range cap(lent) {
+			broker, err := makeVhost(context.Background(), "standalone-"+strings.ToLower(rand.Text()))
+			if err != nil {
+				return err
+			}
+			lent <- broker
+		}
+		return nil
+	})
+)
+
+// lentVhost returns the URL of a vhost that no other test uses at the same time.
+// Queues and messages of earlier tests may be in it.
+func lentVhost(t *testing.T) string {
+	t.Helper()
+	if os.Getenv("TEST_RABBITMQ_URL") == "" {
+		t.Skip("TEST_RABBITMQ_URL is not set")
+	}
+	if err := fillLent(); err != nil {
+		t.Fatal(err)
+	}
+	broker := <-lent // The test that has it ends.
+	t.Cleanup(func() { lent <- broker })
+	return broker
+}
+
+// deleteVhosts deletes the vhosts that were lent.
+func deleteVhosts() error {
+	if os.Getenv("TEST_RABBITMQCTL") == "" {
+		return nil
+	}
+	for range len(lent) {
+		if err := deleteVhost(context.Background(), <-lent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownVhost returns the URL of a new vhost, which is deleted after the test.
+func ownVhost(t *testing.T) string {
+	t.Helper()
+	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_RABBITMQCTL") == "" {
+		t.Skip("TEST_RABBITMQ_URL and TEST_RABBITMQCTL are not set")
+	}
+	broker, err := makeVhost(t.Context(), "standalone-"+strings.ToLower(rand.Text()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := deleteVhost(context.WithoutCancel(t.Context()), broker); err != nil {
+			t.Error(err)
+		}
+	})
+	return broker
+}
+
+// makeVhost makes a vhost that the user of TEST_RABBITMQ_URL may use, by one call: the tool takes a second each time.
+func makeVhost(ctx context.Context, name string) (broker string, err error) {
+	u, err := url.Parse(os.Getenv("TEST_RABBITMQ_URL"))
+	if err != nil {
+		return "", err
+	}
+	u.Path = "/" + name
+	all := `<<".*">>`
+	return u.String(), evalErlang(ctx, fmt.Sprintf(`ok = rabbit_vhost:add(<<%q>>, <<"test">>), ok = rabbit_auth_backend_internal:set_permissions(<<%q>>, <<%q>>, %s, %s, %s, <<"test">>).`,
+		name, u.User.Username(), name, all, all, all))
+}
+
+func deleteVhost(ctx context.Context, broker string) error {
+	return evalErlang(ctx, fmt.Sprintf(`ok = rabbit_vhost:delete(<<%q>>, <<"test">>).`, vhostOf(broker)))
+}
+
+func vhostOf(broker string) string {
+	_, name, _ := strings.Cut(strings.TrimPrefix(broker, "amqp://"), "/")
+	return name
+}
+
+func evalErlang(ctx context.Context, expression string) error {
+	if out, err := exec.CommandContext(ctx, os.Getenv("TEST_RABBITMQCTL"), "eval", expression).CombinedOutput(); err != nil { //nolint:gosec // Whoever runs the tests names the tool.
+		return fmt.Errorf("rabbitmqctl eval %s: %w\n%s", expression, err, out)
+	}
+	return nil
+}

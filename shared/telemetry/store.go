@@ -1,0 +1,115 @@
+package telemetry
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+)
+
+// Store returns s with metrics and spans under a name that distinguishes it from the
+// process's other stores: originals or processed. It returns what s returns, errors
+// included, and calls s exactly as often as it is called. Put, Get, Stat and Delete
+// have a span when the context is in a recorded trace. The Tracer may be nil.
+func Store(s objectstore.Store, name string, m *Registry, t *Tracer) objectstore.Store {
+	return &observedStore{
+		store: s, name: name, tracer: t,
+		operations: m.Counter("objectstore_operations_total", "Operations of the object stores, by store, operation and outcome.", "store", "operation", "outcome"),
+		duration:   m.Histogram("objectstore_operation_duration_seconds", "Time of an operation of the object stores; of a get, until the object is open.", networkBuckets, "store", "operation"),
+		bytes:      m.Counter("objectstore_bytes_total", "Bytes of the objects that were put, or opened by a get.", "store", "operation"),
+	}
+}
+
+type observedStore struct {
+	store      objectstore.Store
+	name       string
+	tracer     *Tracer
+	operations *Counter
+	duration   *Histogram
+	bytes      *Counter
+}
+
+// record counts and times one operation.
+func (s *observedStore) record(operation string, began time.Time, outcome string) {
+	s.operations.Inc(s.name, operation, outcome)
+	s.duration.Observe(time.Since(began).Seconds(), s.name, operation)
+}
+
+// noBytes is the size of an operation that moves no object.
+const noBytes = -1
+
+// start starts an operation. The returned function ends it and returns its error;
+// the bytes count only without an error.
+func (s *observedStore) start(ctx context.Context, operation, verb string) (context.Context, func(bytes int64, err error) error) {
+	began := time.Now()
+	ctx, span := s.tracer.part(ctx, verb+" "+s.name, trace.SpanKindClient, began, attribute.String("store", s.name))
+	return ctx, func(bytes int64, err error) error {
+		if err == nil && bytes != noBytes {
+			s.bytes.Add(float64(bytes), s.name, operation)
+			span.SetInt("bytes", bytes)
+		}
+		s.record(operation, began, outcome(err))
+		return span.finish(err)
+	}
+}
+
+// Put implements objectstore.Store.
+func (s *observedStore) Put(ctx context.Context, key string, data []byte, contentType string) error {
+	ctx, end := s.start(ctx, "put", "PUT")
+	return end(int64(len(data)), s.store.Put(ctx, key, data, contentType))
+}
+
+// Get implements objectstore.Store. The operation ends when the object is open.
+func (s *observedStore) Get(ctx context.Context, key string) (*objectstore.Object, error) {
+	ctx, end := s.start(ctx, "get", "GET")
+	o, err := s.store.Get(ctx, key)
+	if err != nil {
+		return o, end(noBytes, err)
+	}
+	return o, end(o.Size, nil)
+}
+
+// Stat implements objectstore.Store.
+func (s *observedStore) Stat(ctx context.Context, key string) (objectstore.Info, error) {
+	ctx, end := s.start(ctx, "stat", "HEAD")
+	info, err := s.store.Stat(ctx, key)
+	return info, end(noBytes, err)
+}
+
+// Delete implements objectstore.Store.
+func (s *observedStore) Delete(ctx context.Context, key string) error {
+	ctx, end := s.start(ctx, "delete", "DELETE")
+	return end(noBytes, s.store.Delete(ctx, key))
+}
+
+// List implements objectstore.Store. It is one operation, however long the list is
+// and whether or not the caller reads all of it.
+func (s *observedStore) List(ctx context.Context, prefix string) iter.Seq2[objectstore.Info, error] {
+	return func(yield func(objectstore.Info, error) bool) {
+		began := time.Now()
+		var failed error
+		defer func() { s.record("list", began, outcome(failed)) }()
+		for info, err := range s.store.List(ctx, prefix) {
+			failed = err
+			if !yield(info, err) {
+				return
+			}
+		}
+	}
+}
+
+// Ready implements objectstore.Store.
+func (s *observedStore) Ready(ctx context.Context) error {
+	began := time.Now()
+	err := s.store.Ready(ctx)
+	word := outcome(err)
+	if word == "error" || word == "given_up" && ctx.Err() != context.Canceled { //nolint:errorlint // A context returns the sentinel itself.
+		word = "unavailable" // any error means that the store is not ready
+	}
+	s.record("ready", began, word)
+	return err
+}
