@@ -125,12 +125,12 @@ func TestShippedBinariesHaveNoFailpoints(t *testing.T) {
 	cmd.Dir = repository
 	recipe, err := cmd.Output()
 	must(t, err)
-	if strings.Contains(string(recipe), "tags") {
+	if strings.Contains(strings.ReplaceAll(string(recipe), "-tags=grpcnotrace", ""), "tags") {
 		t.Errorf("make build sets build tags:\n%s", recipe)
 	}
 	dockerfile, err := os.ReadFile(filepath.Join(repository, "deployments", "Dockerfile"))
 	must(t, err)
-	if strings.Contains(string(dockerfile), "tags") {
+	if strings.Contains(strings.ReplaceAll(string(dockerfile), "-tags=grpcnotrace", ""), "tags") {
 		t.Error("the Dockerfile sets build tags")
 	}
 	for dir, want := range map[string]bool{shipped: false, armed(t): true} {

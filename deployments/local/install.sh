@@ -9,7 +9,7 @@
 #                           bench     exiftool and libjpeg-turbo's programs, which the bench compares with
 #                           race      a C compiler, which the race detector needs
 #                           gotestsum which prints the results of the tests
-#                           lint      golangci-lint and shellcheck
+#                           lint      golangci-lint, Vale and shellcheck
 #                           vuln      govulncheck
 #                           sbom      cyclonedx-gomod
 #                           (nothing) servers docs bench race
@@ -74,6 +74,8 @@ for what; do
   race) need "$(go env CC)" gcc libc6-dev ;;
   lint)
     need_module golangci-lint
+    need_module vale
+    need "$(go env CC)" gcc libc6-dev # Vale parses source code with C libraries
     need shellcheck shellcheck
     ;;
   gotestsum) need_module gotestsum ;;
@@ -121,7 +123,7 @@ go_install() {
   mkdir -p "$cache"
   staging=$(mktemp -d "$cache/building.XXXXXX")
   echo "building $1 $(pinned "$1") (minutes, once)" >&2
-  if GOWORK=off CGO_ENABLED=0 GOBIN=$staging go -C "$(module_of "$1")" install -trimpath tool >"$staging/log" 2>&1; then
+  if GOWORK=off CGO_ENABLED=$([[ $1 == vale ]] && echo 1 || echo 0) GOBIN=$staging go -C "$(module_of "$1")" install -trimpath tool >"$staging/log" 2>&1; then
     mkdir -p "$target"
     mv -f "$staging/$1" "$target/$1"
     rm -rf "$staging"

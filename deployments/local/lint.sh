@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# golangci-lint (with the formatting and all analyzers of go vet) and shellcheck; in CI also that nothing is left to tidy or
-# to generate.
+# golangci-lint (with the formatting and all analyzers of go vet), Vale on the prose of Markdown and Go comments, and shellcheck;
+# in CI also that there is nothing left to tidy or to generate.
 # `lint.sh fmt` formats instead.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -17,6 +17,7 @@ if [[ ${1:-} == fmt ]]; then
 fi
 "$(tool golangci-lint)" run "${modules[@]/%//...}" || status=1
 (cd "$apart" && GOWORK=off "$(tool golangci-lint)" run) || status=1
+git ls-files -z '*.md' '*.go' | xargs -0 "$(tool vale)" --output=line || status=1
 shellcheck -x -P SCRIPTDIR deployments/local/*.sh .ci/run || status=1
 
 # What the checks change is put back, for the tests that follow; so they need a tree that has no changes of its own.

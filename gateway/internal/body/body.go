@@ -54,7 +54,8 @@ func (e *Error) Error() string { return e.Text }
 type Reader struct {
 	src      scanner
 	limits   Limits
-	data     []byte // of the current image; its array is used again
+	data     []byte     // of the current image; its array is used again
+	digits   [4096]byte // base64 text that is being decoded
 	started  bool
 	seen     bool // the member images
 	inImages bool // within its array

@@ -57,30 +57,47 @@ func (r *Reader) decode(text *stringReader) (*pipeline.Failure, error) {
 			break
 		}
 	}
-	digits := base64.NewDecoder(base64.RawStdEncoding, &digitReader{in: in})
-	var n int
-	var err error
-	for err == nil {
-		if len(r.data) < cap(r.data) {
-			n, err = digits.Read(r.data[len(r.data):cap(r.data)])
-			r.data = r.data[:len(r.data)+n]
-			continue
+	digits := &digitReader{in: in}
+	for held := 0; ; {
+		n, err := digits.Read(r.digits[held:])
+		whole := (held + n) &^ 3
+		if err != nil {
+			whole = held + n // the last group may be short
 		}
-		var next [1]byte
-		if n, err = digits.Read(next[:]); n == 0 {
-			continue
+		if failure, err := r.append(r.digits[:whole]); failure != nil || err != nil {
+			return failure, err
 		}
-		if int64(len(r.data)) == r.limits.ImageBytes {
-			return intake.TooLarge(r.limits.ImageBytes), nil
+		held = copy(r.digits[:], r.digits[whole:held+n])
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil, nil
+		case err != nil:
+			return intake.InvalidBase64(), nil
 		}
+	}
+}
+
+// append decodes whole groups of digits, or the last group, and appends the bytes to
+// r.data. Decoding in chunks is three times as fast as base64.NewDecoder.
+func (r *Reader) append(digits []byte) (*pipeline.Failure, error) {
+	size := base64.RawStdEncoding.DecodedLen(len(digits))
+	for cap(r.data)-len(r.data) < size && int64(cap(r.data)) < r.limits.ImageBytes {
 		if err := r.grow(); err != nil {
 			return nil, err
 		}
-		r.data = append(r.data, next[0])
 	}
-	if !errors.Is(err, io.EOF) {
+	free := r.data[len(r.data):cap(r.data)]
+	if len(free) < size {
+		free = make([]byte, size) // the image is too large, unless the text is invalid before that
+	}
+	n, err := base64.RawStdEncoding.Decode(free, digits)
+	if int64(len(r.data)+n) > r.limits.ImageBytes {
+		return intake.TooLarge(r.limits.ImageBytes), nil
+	}
+	if err != nil {
 		return intake.InvalidBase64(), nil
 	}
+	r.data = r.data[:len(r.data)+n]
 	return nil, nil
 }
 

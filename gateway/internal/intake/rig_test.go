@@ -188,6 +188,8 @@ func (r *rig) intake(owner string, b broker.Broker) *Intake {
 // run makes an Intake and runs it; stop ends it and waits.
 func (r *rig) run(owner string) (in *Intake, stop func()) {
 	in = r.intake(owner, r.broker)
+	// The session hook sends open images again, which would double those of a batch that came before it.
+	brokertest.Await(r.t, "session", func() bool { return r.broker.Ready() == nil })
 	return in, r.start(in)
 }
 

@@ -64,8 +64,9 @@ func read(rows pgx.Rows, err error, s *statement) error {
 		return err
 	}
 	defer rows.Close()
+	scan := rows.Scan
 	for rows.Next() {
-		if err := s.row(rows.Scan); err != nil {
+		if err := s.row(scan); err != nil {
 			return err
 		}
 	}

@@ -108,9 +108,10 @@ func (s *statement) scan(rows *sql.Rows, err error) error {
 		return err
 	}
 	defer rows.Close() // Err below reports what went wrong.
+	scan := rows.Scan
 	for rows.Next() {
 		s.count++
-		if err := s.row(rows.Scan); err != nil {
+		if err := s.row(scan); err != nil {
 			return err
 		}
 	}
