@@ -5,7 +5,6 @@ package analyzer
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -89,7 +88,7 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	// summed here: no image may fail for bytes that are not its own.
 	sum := found.SHA256
 	if err != nil {
-		sum = hexSHA256(data)
+		sum = fmt.Sprintf("%x", sha256.Sum256(data))
 	}
 	if sum != u.SHA256 {
 		return pipeline.Analysis{}, fmt.Errorf("original %s has another SHA-256 than when it was stored", u.OriginalPath)
@@ -99,9 +98,4 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	}
 	u.Envelope = u.Next(failpoint.Now())
 	return pipeline.Analysis{Upload: u, Metadata: found, Thumbnail: thumbnail}, nil
-}
-
-func hexSHA256(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
 }

@@ -2,12 +2,9 @@ package analyzer_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -17,6 +14,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/stage/stagetest"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
@@ -61,8 +59,8 @@ func startWith(t *testing.T, parts func(*analyzer.Config, *analyzer.Deps), made 
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 3)
 	go func() { ended <- s.Run(ctx) }()
-	go func() { ended <- collect(ctx, r.broker, pipeline.MetadataGenerated, r.analyses) }()
-	go func() { ended <- collect(ctx, r.broker, pipeline.ImageProcessed, r.results) }()
+	go func() { ended <- stagetest.Collect(ctx, r.broker, pipeline.MetadataGenerated, r.analyses) }()
+	go func() { ended <- stagetest.Collect(ctx, r.broker, pipeline.ImageProcessed, r.results) }()
 	t.Cleanup(func() {
 		stop()
 		for range 3 {
@@ -77,35 +75,11 @@ func startWith(t *testing.T, parts func(*analyzer.Config, *analyzer.Deps), made 
 	return r
 }
 
-func collect[M pipeline.Message](ctx context.Context, b broker.Broker, q pipeline.Queue[M], into chan<- M) error {
-	return b.Consume(ctx, q.Name, 10, func(_ context.Context, dv broker.Delivery) error {
-		var m M
-		if err := json.Unmarshal(dv.Body, &m); err != nil {
-			return err
-		}
-		into <- m
-		return dv.Ack()
-	})
-}
-
 // upload reads the golden Upload of a release and makes it one of the stored
 // photograph.
 func (r *rig) upload(t *testing.T, release string, data []byte) map[string]any {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "shared", "pipeline", "testdata", release, "upload.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var m map[string]any
-	if err := json.Unmarshal(text, &m); err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256(data)
-	m["sha256"], m["size"] = hex.EncodeToString(sum[:]), len(data)
-	if err := r.originals.Put(t.Context(), m["original_path"].(string), data, "image/jpeg"); err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return stagetest.Golden(t, release+"/upload.json", data, r.originals)
 }
 
 func (r *rig) publish(t *testing.T, m any) {

@@ -11,6 +11,7 @@ import (
 	"github.com/imagebatch/imagebatch/analyzer/internal/describe"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/stage/stagetest"
 )
 
 func TestConcurrencyFollowsProcessorsAndMemory(t *testing.T) {
@@ -89,7 +90,7 @@ func TestTakesNoMoreThanItWorksOn(t *testing.T) {
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		others, ended := make(chan pipeline.Upload, images), make(chan error, 1)
-		go func() { ended <- collect(ctx, r.broker, pipeline.ImageUpload, others) }()
+		go func() { ended <- stagetest.Collect(ctx, r.broker, pipeline.ImageUpload, others) }()
 		time.Sleep(time.Second)
 		synctest.Wait()
 		stop()

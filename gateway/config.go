@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/postgres"
-	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -76,13 +76,13 @@ type Config struct {
 	// reaches the gateway can use it and see all jobs.
 	APIKeysFile string `env:"API_KEYS_FILE"`
 	// Requests of one name in that file; this and the next three only with keys, `0` for no limit. Past a limit: 429.
-	KeyRequests int `env:"KEY_REQUESTS_PER_MINUTE" envDefault:"3000"`
+	KeyRequests int64 `env:"KEY_REQUESTS_PER_MINUTE" envDefault:"3000"`
 	// Bytes of batches that one name sends.
 	KeyUploadBytes int64 `env:"KEY_UPLOAD_BYTES_PER_MINUTE" envDefault:"0"`
 	// Images of one name that are accepted and have not ended.
-	KeyOpenImages int `env:"KEY_OPEN_IMAGES" envDefault:"25000"`
+	KeyOpenImages int64 `env:"KEY_OPEN_IMAGES" envDefault:"25000"`
 	// WebSockets of one name, open at once.
-	KeySockets int `env:"KEY_SOCKETS" envDefault:"1000"`
+	KeySockets int64 `env:"KEY_SOCKETS" envDefault:"1000"`
 
 	resultRetention time.Duration // 0: keep
 }
@@ -96,7 +96,7 @@ func (c Config) Complete() (Config, error) {
 		c.DatabaseURL = service.SecretURL("sqlite:" + filepath.Join(c.DataDir, "jobs.db"))
 	}
 	if database := c.DatabaseURL.Reveal(); isPostgres(database) {
-		if err := postgres.Check(database); err != nil {
+		if err := sqlstore.CheckPostgres(database); err != nil {
 			wrong("DATABASE_URL: %w", err)
 		}
 	} else if !strings.HasPrefix(database, "sqlite:") {
@@ -154,13 +154,13 @@ func (c Config) Complete() (Config, error) {
 		wrong("DRAIN_DELAY %s: want 0s to %s", c.DrainDelay, maxDrainDelay)
 	}
 	if c.APIKeysFile != "" {
-		if _, err := keyring.Open(c.APIKeysFile, c.keyLimits(), slog.New(slog.DiscardHandler)); err != nil {
+		if _, err := apikey.Open(c.APIKeysFile, c.keyLimits(), slog.New(slog.DiscardHandler)); err != nil {
 			wrong("API_KEYS_FILE: %w", err)
 		}
 	}
 	for name, n := range map[string]int64{
-		"KEY_REQUESTS_PER_MINUTE": int64(c.KeyRequests), "KEY_UPLOAD_BYTES_PER_MINUTE": c.KeyUploadBytes,
-		"KEY_OPEN_IMAGES": int64(c.KeyOpenImages), "KEY_SOCKETS": int64(c.KeySockets),
+		"KEY_REQUESTS_PER_MINUTE": c.KeyRequests, "KEY_UPLOAD_BYTES_PER_MINUTE": c.KeyUploadBytes,
+		"KEY_OPEN_IMAGES": c.KeyOpenImages, "KEY_SOCKETS": c.KeySockets,
 	} {
 		if n < 0 {
 			wrong("%s %d: want a number of at least 1, or 0 for no limit", name, n)
@@ -170,8 +170,8 @@ func (c Config) Complete() (Config, error) {
 }
 
 // keyLimits are the limits of a name whose line in the file sets no others.
-func (c Config) keyLimits() keyring.Limits {
-	return keyring.Limits{
+func (c Config) keyLimits() apikey.Limits {
+	return apikey.Limits{
 		RequestsPerMinute: c.KeyRequests, UploadBytesPerMinute: c.KeyUploadBytes, OpenImages: c.KeyOpenImages, Sockets: c.KeySockets,
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/imagebatch/imagebatch/gateway"
-	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/connect"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -41,7 +41,7 @@ func TestSecretsAreNotTold(t *testing.T) {
 			}
 		}
 		var told strings.Builder
-		c, err := remote.Effective[gateway.Config](environ)
+		c, err := connect.Effective[gateway.Config](environ)
 		if err != nil {
 			told.WriteString(err.Error())
 		} else if err := service.WriteConfig(&told, c, environ); err != nil {

@@ -17,18 +17,17 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/postgres"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
-	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/settle"
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/buildinfo"
 	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/release"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
@@ -45,10 +44,10 @@ type Deps struct {
 // Service is one gateway.
 type Service struct {
 	deps     Deps
-	jobs     job.Store
+	jobs     *outcomes
 	hub      *progress.Hub
 	intake   *intake.Intake
-	keys     *keyring.Ring // nil: there are none
+	keys     *apikey.Store // nil: there are none
 	api      *api.Server
 	listener net.Listener
 	ops      *service.Server // on METRICS_ADDR if there is one, else behind the API
@@ -62,18 +61,18 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	s.jobs, err = openJobs(ctx, c.DatabaseURL.Reveal(), d.Log)
+	store, err := openJobs(ctx, c.DatabaseURL.Reveal(), d.Log)
 	if err != nil {
 		return nil, err
 	}
-	s.jobs = newOutcomes(s.jobs, d.Metrics, d.Traces, failpoint.Now)
+	s.jobs = newOutcomes(store, d.Metrics, d.Traces, failpoint.Now)
 	s.hub = progress.New(progress.Config{}, s.jobs, d.Log, d.Metrics)
 	s.intake = intake.New(intake.Config{
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages, MaxOpenImages: c.MaxOpenImages,
-		AllowNetworks: c.DownloadAllowNetworks, AllowHosts: c.DownloadAllowHosts, Fetchers: c.Concurrency, UserAgent: "Imagebatch/" + release.Version,
+		AllowNetworks: c.DownloadAllowNetworks, AllowHosts: c.DownloadAllowHosts, Fetchers: c.Concurrency, UserAgent: "Imagebatch/" + buildinfo.Version,
 		JobRetention: c.JobRetention, ResultRetention: c.resultRetention,
 	}, intake.Deps{
-		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
+		Jobs: s.jobs, Outbox: s.jobs, Retention: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
 		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Owner: uuid.NewString(), Now: failpoint.Now,
 	})
 	s.gauges() //nolint:contextcheck // They are read long after New has returned.
@@ -125,29 +124,25 @@ func listen(ctx context.Context, c Config, log *slog.Logger) (net.Listener, erro
 }
 
 // openJobs opens the job store that the URL names.
-func openJobs(ctx context.Context, url string, log *slog.Logger) (job.Store, error) {
+func openJobs(ctx context.Context, url string, log *slog.Logger) (*sqlstore.Store, error) {
 	if isPostgres(url) {
-		store, err := postgres.Open(ctx, url, log)
-		if err != nil {
-			return nil, err
-		}
-		return store, nil
+		return sqlstore.OpenPostgres(ctx, url, log)
 	}
 	file, _ := strings.CutPrefix(url, "sqlite:")
-	store, err := sqlite.Open(ctx, file, log)
+	store, err := sqlstore.OpenSQLite(ctx, file, log)
 	if err != nil {
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
 	return store, nil
 }
 
-// openKeys opens the ring of API keys, or returns nil when there is none.
-func openKeys(ctx context.Context, c Config, log *slog.Logger) (*keyring.Ring, error) {
+// openKeys opens the store of API keys, or returns nil when API_KEYS_FILE is not set.
+func openKeys(ctx context.Context, c Config, log *slog.Logger) (*apikey.Store, error) {
 	if c.APIKeysFile == "" {
 		log.WarnContext(ctx, "no API keys: whoever reaches the gateway can use it and see all jobs; API_KEYS_FILE changes that")
 		return nil, nil
 	}
-	keys, err := keyring.Open(c.APIKeysFile, c.keyLimits(), log)
+	keys, err := apikey.Open(c.APIKeysFile, c.keyLimits(), log)
 	if err != nil {
 		return nil, fmt.Errorf("API_KEYS_FILE: %w", err)
 	}
@@ -199,7 +194,7 @@ func (s *Service) runKeys(ctx context.Context) error {
 // changed tells every gateway that a job has reached a revision. A hint that is
 // lost costs its watchers some seconds and nothing else.
 func (s *Service) changed(ctx context.Context, jobID string, revision int64) {
-	hint, err := json.Marshal(pipeline.Hint{JobID: jobID, Revision: revision})
+	hint, err := json.Marshal(pipeline.ChangeNotification{JobID: jobID, Revision: revision})
 	if err == nil {
 		err = s.deps.Broker.Broadcast(ctx, pipeline.JobEvents, hint)
 	}

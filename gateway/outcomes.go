@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
@@ -16,7 +17,7 @@ import (
 // one of its writes, whoever makes it, once; a write that was made although the
 // database went away with its answer is not counted.
 type outcomes struct {
-	job.Store
+	*sqlstore.Store
 	now    func() time.Time
 	traces *telemetry.Tracer // may be nil
 
@@ -28,7 +29,7 @@ type outcomes struct {
 	oldest time.Time  // start of the oldest image that was unsent at the last look; zero: there was none
 }
 
-func newOutcomes(jobs job.Store, m *telemetry.Registry, traces *telemetry.Tracer, now func() time.Time) *outcomes {
+func newOutcomes(jobs *sqlstore.Store, m *telemetry.Registry, traces *telemetry.Tracer, now func() time.Time) *outcomes {
 	buckets := []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400}
 	o := &outcomes{
 		Store: jobs, now: now, traces: traces,
@@ -81,7 +82,7 @@ func (o *outcomes) jobEnded(j *job.Job) {
 	o.jobTime.Observe(max(0, j.CompletedAt.Sub(j.CreatedAt).Seconds()), string(j.Status))
 }
 
-// Create implements job.Store.
+// Create stores the job and counts what it takes in.
 func (o *outcomes) Create(ctx context.Context, j *job.Job) error {
 	if err := o.Store.Create(ctx, j); err != nil {
 		return err
@@ -100,7 +101,7 @@ func (o *outcomes) Create(ctx context.Context, j *job.Job) error {
 	return nil
 }
 
-// Change implements job.Store. The transition may be made more than once before it
+// Change makes the transition and counts what it ends. The transition may be made more than once before it
 // is stored; what the last one made of the image is what counts.
 func (o *outcomes) Change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (*job.Job, bool, error) {
 	var before, after job.Image
@@ -125,7 +126,7 @@ func (o *outcomes) Change(ctx context.Context, ref job.Ref, t job.Transition, no
 	return j, changed, nil
 }
 
-// Cancel implements job.Store.
+// Cancel cancels the job and counts what that ends.
 func (o *outcomes) Cancel(ctx context.Context, id string, now time.Time) (*job.Job, bool, error) {
 	j, changed, err := o.Store.Cancel(ctx, id, now)
 	if err != nil || !changed {
@@ -140,7 +141,7 @@ func (o *outcomes) Cancel(ctx context.Context, id string, now time.Time) (*job.J
 	return j, changed, nil
 }
 
-// Unsent implements job.Store. The intake asks every few seconds, and whenever
+// Unsent returns images to publish and remembers the oldest. The intake asks every few seconds, and whenever
 // there is something to publish.
 func (o *outcomes) Unsent(ctx context.Context, limit int) ([]job.Unsent, error) {
 	unsent, err := o.Store.Unsent(ctx, limit)

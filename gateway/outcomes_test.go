@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
@@ -16,7 +16,7 @@ import (
 // TestOutcomesAreCountedOnce lets jobs end in every way that there is.
 func TestOutcomesAreCountedOnce(t *testing.T) {
 	ctx := t.Context()
-	store, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "jobs.db"), slog.New(slog.DiscardHandler))
+	store, err := sqlstore.OpenSQLite(ctx, filepath.Join(t.TempDir(), "jobs.db"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

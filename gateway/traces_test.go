@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
@@ -19,7 +19,7 @@ import (
 func TestOneRootEach(t *testing.T) {
 	ctx := t.Context()
 	log := slog.New(slog.DiscardHandler)
-	store, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "jobs.db"), log)
+	store, err := sqlstore.OpenSQLite(ctx, filepath.Join(t.TempDir(), "jobs.db"), log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,12 @@
 package processor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
-	"github.com/imagebatch/imagebatch/processor/internal/imprint"
-	"github.com/imagebatch/imagebatch/processor/internal/product"
+	"github.com/imagebatch/imagebatch/processor/internal/embed"
+	"github.com/imagebatch/imagebatch/processor/internal/outputs"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -32,15 +33,10 @@ type Config struct {
 
 // Complete fills in what is left open and checks the rest.
 func (c Config) Complete() (Config, error) {
-	if c.Concurrency == 0 {
-		c.Concurrency = 8
-	}
+	c.Concurrency, c.EmbedDescriptive = cmp.Or(c.Concurrency, 8), cmp.Or(c.EmbedDescriptive, fill)
 	var mistakes []error
 	if c.Concurrency < 1 || c.Concurrency > 256 {
 		mistakes = append(mistakes, errors.New("CONCURRENCY: want 1 to 256, or 0 for 8"))
-	}
-	if c.EmbedDescriptive == "" {
-		c.EmbedDescriptive = fill
 	}
 	if c.EmbedDescriptive != fill && c.EmbedDescriptive != never {
 		mistakes = append(mistakes, fmt.Errorf("EMBED_DESCRIPTIVE: %q is neither fill nor never", c.EmbedDescriptive))
@@ -55,9 +51,9 @@ const (
 )
 
 // options are the choices about what is written into files.
-func (c Config) options() product.Options {
-	return product.Options{
-		Options: imprint.Options{
+func (c Config) options() outputs.Options {
+	return outputs.Options{
+		Options: embed.Options{
 			KeepCaptions: c.EmbedDescriptive == never, EmbedSigned: c.EmbedSigned, StripPlace: c.StripGPS,
 		},
 		Sidecar: c.SidecarXMP,

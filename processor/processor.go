@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/imagebatch/imagebatch/processor/internal/product"
+	"github.com/imagebatch/imagebatch/processor/internal/outputs"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
@@ -77,7 +77,7 @@ func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Re
 	if err != nil {
 		return pipeline.Result{}, fmt.Errorf("read original: %w", err)
 	}
-	made, err := product.Make(data, a, s.config.options())
+	made, err := outputs.Make(data, a, s.config.options())
 	if err != nil {
 		return pipeline.Result{}, err
 	}
@@ -93,12 +93,12 @@ func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Re
 		})
 	}
 	put(key, made.Image, made.ImageType)
-	put(pipeline.RecordKey(key), made.Record, product.RecordType)
+	put(pipeline.RecordKey(key), made.Record, outputs.RecordType)
 	if len(made.Thumbnail) > 0 {
-		put(pipeline.ThumbnailKey(key), made.Thumbnail, product.ThumbnailType)
+		put(pipeline.ThumbnailKey(key), made.Thumbnail, outputs.ThumbnailType)
 	}
 	if len(made.Sidecar) > 0 {
-		put(pipeline.SidecarKey(key), made.Sidecar, product.SidecarType)
+		put(pipeline.SidecarKey(key), made.Sidecar, outputs.SidecarType)
 	}
 	if err := g.Wait(); err != nil {
 		return pipeline.Result{}, err

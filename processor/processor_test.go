@@ -3,12 +3,9 @@ package processor_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +18,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/stage/stagetest"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
@@ -83,16 +81,7 @@ func startWith(t *testing.T, c processor.Config) *rig {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 2)
 	go func() { ended <- s.Run(ctx) }()
-	go func() {
-		ended <- r.broker.Consume(ctx, pipeline.ImageProcessed.Name, 10, func(_ context.Context, dv broker.Delivery) error {
-			var m pipeline.Result
-			if err := json.Unmarshal(dv.Body, &m); err != nil {
-				return err
-			}
-			r.results <- m
-			return dv.Ack()
-		})
-	}()
+	go func() { ended <- stagetest.Collect(ctx, r.broker, pipeline.ImageProcessed, r.results) }()
 	t.Cleanup(func() {
 		stop()
 		for range 2 {
@@ -115,18 +104,7 @@ func (r *rig) analysis(t *testing.T, release string) (m map[string]any, body []b
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join("..", "shared", "pipeline", "testdata", release, "analysis.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(text, &m); err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256(data)
-	m["sha256"], m["size"] = hex.EncodeToString(sum[:]), len(data)
-	if err := r.originals.Put(t.Context(), m["original_path"].(string), data, "image/jpeg"); err != nil {
-		t.Fatal(err)
-	}
+	m = stagetest.Golden(t, release+"/analysis.json", data, r.originals)
 	body, err = json.Marshal(m)
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/apikeys"
 	"github.com/imagebatch/imagebatch/gateway/deadletters"
 	"github.com/imagebatch/imagebatch/processor"
-	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/connect"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/tlstest"
 )
@@ -27,9 +27,9 @@ import (
 func variables(part string) map[string]bool {
 	names := map[string]bool{}
 	for _, config := range map[string][]reflect.Type{
-		"gateway":   {reflect.TypeFor[remote.Whole[gateway.Config]](), reflect.TypeFor[deadletters.Config]()},
-		"analyzer":  {reflect.TypeFor[remote.Whole[analyzer.Config]]()},
-		"processor": {reflect.TypeFor[remote.Whole[processor.Config]]()},
+		"gateway":   {reflect.TypeFor[connect.Whole[gateway.Config]](), reflect.TypeFor[deadletters.Config]()},
+		"analyzer":  {reflect.TypeFor[connect.Whole[analyzer.Config]]()},
+		"processor": {reflect.TypeFor[connect.Whole[processor.Config]]()},
 	}[part] {
 		for _, v := range service.Variables(config) {
 			names[v.Name] = true
@@ -153,14 +153,14 @@ func TestServicesTakeTheirConfiguration(t *testing.T) {
 				var err error
 				switch part {
 				case "gateway":
-					_, err = remote.Load[gateway.Config](environ)
+					_, err = connect.Load[gateway.Config](environ)
 					if err == nil {
 						_, err = service.Load(environ, func(*deadletters.Config) error { return nil })
 					}
 				case "analyzer":
-					_, err = remote.Load[analyzer.Config](environ)
+					_, err = connect.Load[analyzer.Config](environ)
 				case "processor":
-					_, err = remote.Load[processor.Config](environ)
+					_, err = connect.Load[processor.Config](environ)
 				}
 				if err != nil {
 					t.Error(err)

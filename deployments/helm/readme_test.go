@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 
-	"github.com/imagebatch/imagebatch/shared/release"
+	"github.com/imagebatch/imagebatch/shared/buildinfo"
 )
 
 var update = flag.Bool("update", false, "write the table of values into the README")
@@ -118,8 +118,8 @@ func inline(n *yaml.Node) string {
 
 // TestVersion holds the chart to the version of the programs: they are one.
 func TestVersion(t *testing.T) {
-	if m := loadChart(t).Metadata; m.Version != release.Version || m.AppVersion != release.Version {
-		t.Errorf("the chart is %s of %s, and the programs are %s", m.Version, m.AppVersion, release.Version)
+	if m := loadChart(t).Metadata; m.Version != buildinfo.Version || m.AppVersion != buildinfo.Version {
+		t.Errorf("the chart is %s of %s, and the programs are %s", m.Version, m.AppVersion, buildinfo.Version)
 	}
 }
 

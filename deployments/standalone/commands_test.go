@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imagebatch/imagebatch/shared/release"
+	"github.com/imagebatch/imagebatch/shared/buildinfo"
 )
 
 // command runs a program with arguments and returns what it prints, to where, and its
@@ -129,7 +129,7 @@ func TestVersionCommand(t *testing.T) {
 	t.Parallel()
 	for _, name := range programs {
 		out, _, code := command(t, nil, name, "version")
-		want := "^" + name + " " + regexp.QuoteMeta(release.Version) + `
+		want := "^" + name + " " + regexp.QuoteMeta(buildinfo.Version) + `
 commit:   ([0-9a-f]{40}(-modified)?|unknown)
 go:       go1\.\S+ \w+/\w+
 messages: writes version \d+, reads \d+ to \d+
@@ -139,7 +139,7 @@ $`
 		}
 	}
 	s := forms["standalone"](t)
-	if text := s.scrape(t); !strings.Contains(text, `imagebatch_build_info{`) || !strings.Contains(text, `version="`+release.Version+`"`) {
+	if text := s.scrape(t); !strings.Contains(text, `imagebatch_build_info{`) || !strings.Contains(text, `version="`+buildinfo.Version+`"`) {
 		t.Error("the metrics do not tell the version")
 	}
 }

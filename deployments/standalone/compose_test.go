@@ -13,7 +13,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
 
-	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/connect"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -41,7 +41,7 @@ func loadProfiles(t *testing.T, profiles []string, env ...string) *types.Project
 func TestCompose(t *testing.T) {
 	project := loadCompose(t)
 	known := map[string]bool{}
-	for _, part := range []reflect.Type{reflect.TypeFor[config](), reflect.TypeFor[remote.Config]()} {
+	for _, part := range []reflect.Type{reflect.TypeFor[config](), reflect.TypeFor[connect.Config]()} {
 		for _, v := range service.Variables(part) {
 			known[v.Name] = true
 		}
@@ -114,7 +114,7 @@ func TestImagesRunAsNobody(t *testing.T) {
 // as a static binary from shared/ and its own folder alone.
 func TestImagesBuildAlone(t *testing.T) {
 	t.Parallel()
-	if !strings.Contains(string(readFile(t, "../Dockerfile")), "-X "+base+"shared/release.commit=${COMMIT}") {
+	if !strings.Contains(string(readFile(t, "../Dockerfile")), "-X "+base+"shared/buildinfo.commit=${COMMIT}") {
 		t.Error("the Dockerfile tells no commit")
 	}
 	for _, name := range []string{"gateway", "analyzer", "processor"} {
@@ -125,7 +125,7 @@ func TestImagesBuildAlone(t *testing.T) {
 			}
 		}
 		binary := filepath.Join(src, "service")
-		build := exec.CommandContext(t.Context(), "go", "-C", filepath.Join(src, name), "build", "-ldflags=-s -w -X "+base+"shared/release.commit=c0ffee", "-o", binary, "./cmd/"+name) //nolint:gosec // Our own folders.
+		build := exec.CommandContext(t.Context(), "go", "-C", filepath.Join(src, name), "build", "-ldflags=-s -w -X "+base+"shared/buildinfo.commit=c0ffee", "-o", binary, "./cmd/"+name) //nolint:gosec // Our own folders.
 		build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0", "GOFLAGS=-trimpath")
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Errorf("build %s alone: %v\n%s", name, err, out)

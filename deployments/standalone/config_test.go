@@ -16,7 +16,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway"
 	"github.com/imagebatch/imagebatch/gateway/deadletters"
 	"github.com/imagebatch/imagebatch/processor"
-	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/connect"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
@@ -32,7 +32,7 @@ var variableTables = []struct {
 }{
 	{"all services", reflect.TypeFor[service.Base]()},
 	{"traces", reflect.TypeFor[telemetry.Config]()},
-	{"servers", reflect.TypeFor[remote.Config]()},
+	{"servers", reflect.TypeFor[connect.Config]()},
 	{"gateway", reflect.TypeFor[gateway.Config]()},
 	{"dead letters", reflect.TypeFor[deadletters.Config]()},
 	{"analyzer", reflect.TypeFor[analyzer.Config]()},

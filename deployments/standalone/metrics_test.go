@@ -17,7 +17,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/connect"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -231,7 +231,7 @@ func metricsTable(t *testing.T) map[string]documented {
 	}
 
 	// What only the services have comes from their broker, which need not be there.
-	broker, err := remote.BrokerConfig{RabbitMQURL: []service.SecretURL{"amqp://127.0.0.1:1/"}, RabbitMQDeclare: true}.Open(true, slog.New(slog.DiscardHandler), s.metrics)
+	broker, err := connect.BrokerConfig{RabbitMQURL: []service.SecretURL{"amqp://127.0.0.1:1/"}, RabbitMQDeclare: true}.Open(true, slog.New(slog.DiscardHandler), s.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -162,21 +162,28 @@ func (p *process) awaitReady() {
 
 func (p *process) url(path string) string { return "http://" + p.addr + path }
 
-// await asks until the answer is yes, for a minute.
+// await polls until ask reports true. The state that ask returns must not stay the same for 90 seconds: a slow machine
+// makes slow progress.
 func await(t *testing.T, ask func() (bool, string)) {
 	t.Helper()
+	const patience = 90 * time.Second
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(90 * time.Second)
-	for {
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for last := ""; ; {
 		ok, state := ask()
 		if ok {
 			return
 		}
+		if state != last {
+			limit.Reset(patience)
+			last = state
+		}
 		select {
 		case <-tick.C:
-		case <-limit:
-			t.Fatalf("waited for too long: %s", state)
+		case <-limit.C:
+			t.Fatalf("waited %s in vain, the state is still: %s", patience, state)
 		}
 	}
 }

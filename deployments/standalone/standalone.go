@@ -16,9 +16,9 @@ import (
 	"github.com/imagebatch/imagebatch/gateway"
 	"github.com/imagebatch/imagebatch/processor"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
+	"github.com/imagebatch/imagebatch/shared/buildinfo"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/release"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
@@ -137,7 +137,7 @@ func (s *standalone) openTraces(ctx context.Context, c config) (*telemetry.Trace
 		return nil, err
 	}
 	traces, err := telemetry.Open(ctx, c.Traces, telemetry.Process{
-		Name: "standalone", Version: release.Version, Roots: roots, Log: s.log, Metrics: s.metrics,
+		Name: "standalone", Version: buildinfo.Version, Roots: roots, Log: s.log, Metrics: s.metrics,
 	})
 	if err == nil {
 		s.parts.Add("traces", traces.Close)

@@ -222,7 +222,7 @@ func TestUpgrade(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	procedure := pick(t, examples(t, operations), "Back to the release before", "sh")
+	procedure := pick(t, examples(t, operations), "Roll back to the previous release", "sh")
 	procedure = strings.NewReplacer("rabbitmqctl", os.Getenv("TEST_RABBITMQCTL"), "--vhost /", "--vhost "+vhostOf(f.broker)).Replace(procedure)
 	t.Log(execute(t, procedure, "bash"))
 	for _, name := range []string{"gateway", "analyzer", "processor"} {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 )
 
 // Name is the argument of the gateway that asks for this command, and Summary what
@@ -32,7 +32,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		_, _ = io.WriteString(stderr, usage)
 		return 2
 	}
-	key, line, err := keyring.New(args[1])
+	key, line, err := apikey.New(args[1])
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "%s: %q: %v\n", Name, args[1], err)
 		return 2

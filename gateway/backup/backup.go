@@ -14,7 +14,7 @@ import (
 	"strings"
 
 	"github.com/imagebatch/imagebatch/gateway"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -41,7 +41,7 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	if err != nil {
 		return complain(stderr, Name, exitUsage, err)
 	}
-	c, err := sqlite.Backup(ctx, path, file)
+	c, err := sqlstore.Backup(ctx, path, file)
 	if err != nil {
 		return complain(stderr, Name, exitError, err)
 	}
@@ -57,7 +57,7 @@ func Restore(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 	if err != nil {
 		return complain(stderr, RestoreName, exitUsage, err)
 	}
-	c, before, err := sqlite.Restore(ctx, file, path)
+	c, before, err := sqlstore.Restore(ctx, file, path)
 	if before != "" {
 		_, _ = fmt.Fprintf(stdout, "what was there is now %s\n", before)
 	}
@@ -68,7 +68,7 @@ func Restore(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 	return exitDone
 }
 
-func tell(c sqlite.Copied, to string) string {
+func tell(c sqlstore.Copied, to string) string {
 	return fmt.Sprintf("%d jobs with %d open images to %s, %d bytes", c.Jobs, c.OpenImages, to, c.Bytes)
 }
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 )
 
 // TestThereAndBack makes a backup beside a gateway that runs, and brings it back when
@@ -16,7 +16,7 @@ import (
 func TestThereAndBack(t *testing.T) {
 	data := t.TempDir()
 	environ := []string{"DATA_DIR=" + data}
-	store, err := sqlite.Open(t.Context(), filepath.Join(data, "jobs.db"), slog.New(slog.DiscardHandler))
+	store, err := sqlstore.OpenSQLite(t.Context(), filepath.Join(data, "jobs.db"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -105,7 +104,12 @@ func (c *client) retry(ctx context.Context, id string) (string, error) {
 func (c *client) ask(ctx context.Context, method, path, key string, out any) error {
 	for n := 1; ; n++ {
 		later, err := c.askOnce(ctx, method, path, key, out)
-		if later == 0 || n == maxBusy || !patience.Pause(ctx, min(later, maxRetryAfter)) {
+		if later == 0 || n == maxBusy {
+			return err
+		}
+		select {
+		case <-time.After(min(later, maxRetryAfter)):
+		case <-ctx.Done():
 			return err
 		}
 	}

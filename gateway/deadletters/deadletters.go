@@ -43,7 +43,7 @@ import (
 	"net/url"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/connect"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -60,7 +60,7 @@ const (
 
 // Config is what the tool reads of the gateway's environment.
 type Config struct {
-	remote.BrokerConfig
+	connect.BrokerConfig
 	HTTPAddr    string `env:"HTTP_ADDR"`
 	TLSCertFile string `env:"TLS_CERT_FILE"`
 

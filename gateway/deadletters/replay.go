@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/failpoint"
-	"github.com/imagebatch/imagebatch/shared/patience"
 )
 
 const (
@@ -85,7 +84,9 @@ func (r *replay) handle(ctx context.Context, l letter) error {
 		return nil
 	}
 	if !r.dryRun {
-		if !patience.Pause(ctx, time.Until(r.next)) {
+		select {
+		case <-time.After(time.Until(r.next)):
+		case <-ctx.Done():
 			return ctx.Err()
 		}
 		r.next = time.Now().Add(r.pause)
@@ -154,7 +155,9 @@ func (r *replay) settled(ctx context.Context, l letter) (*jobState, error) {
 		if err != nil || img == nil || img.Status == "completed" || j.ended() || r.dryRun || time.Now().After(r.until) {
 			return j, err
 		}
-		if !patience.Pause(ctx, lookAgain) {
+		select {
+		case <-time.After(lookAgain):
+		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}

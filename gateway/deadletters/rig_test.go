@@ -21,7 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/imagebatch/imagebatch/gateway"
-	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
@@ -46,9 +46,9 @@ type rig struct {
 func setup(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{T: t, broker: membroker.New(workQueues...)}
-	client, clientLine, err := keyring.New("client")
+	client, clientLine, err := apikey.New("client")
 	r.must(err)
-	operator, operatorLine, err := keyring.New("operator")
+	operator, operatorLine, err := apikey.New("operator")
 	r.must(err)
 	r.client, r.key = client, operator
 	keys := filepath.Join(t.TempDir(), "keys")
@@ -189,7 +189,7 @@ func (r *rig) uploads(n int) []broker.Message {
 // kill makes a message a dead letter, as an image does that kills its analyzer.
 func (r *rig) kill(m broker.Message) {
 	r.Helper()
-	suspects, crashed := broker.SuspectQueue(pipeline.ImageUpload.Name), errors.New("crashed")
+	suspects, crashed := broker.QuarantineQueue(pipeline.ImageUpload.Name), errors.New("crashed")
 	r.must(r.broker.Publish(r.Context(), suspects, m))
 	for r.broker.Len(suspects) > 0 {
 		err := r.broker.Consume(r.Context(), suspects, 1, func(context.Context, broker.Delivery) error { return crashed })

@@ -5,8 +5,8 @@ import "time"
 // Suffixes of the queues that belong to a work queue, and the queue that all
 // dead letters reach besides their own.
 const (
-	suspectSuffix = ".suspect"
-	deadSuffix    = ".dead"
+	quarantineSuffix = ".suspect"
+	deadSuffix       = ".dead"
 
 	// DeadResults gets a copy of every dead letter; the gateway turns each into a
 	// failed image.
@@ -22,10 +22,10 @@ func RetryQueue(queue string, delay time.Duration) string {
 	return queue + ".retry." + delay.String()
 }
 
-// SuspectQueue is the queue of messages that were in hand, or only prefetched,
+// QuarantineQueue is the queue of messages that were in hand, or only prefetched,
 // when a process died. Each worker takes one at a time, so that only the message
 // in hand is to blame when it dies again.
-func SuspectQueue(queue string) string { return queue + suspectSuffix }
+func QuarantineQueue(queue string) string { return queue + quarantineSuffix }
 
 // DeadQueue is the queue, kept for operators, of messages nobody could finish.
 func DeadQueue(queue string) string { return queue + deadSuffix }
@@ -36,7 +36,7 @@ const (
 	WorkDeliveryLimit = 100 // a catch-all; attempts are counted by the application
 	// With the death that made it a suspect, a message that kills its process does
 	// so five times.
-	SuspectDeliveryLimit = 3
+	QuarantineDeliveryLimit = 3
 )
 
 // MaxDeadLetters bounds each dead queue; past it the oldest go.
@@ -64,7 +64,7 @@ func Topology(workQueues ...string) []QueueSpec {
 			specs = append(specs, QueueSpec{Name: RetryQueue(q, d), Work: q, TTL: d, DeadLetterTo: q})
 		}
 		specs = append(specs,
-			QueueSpec{Name: SuspectQueue(q), Work: q, DeliveryLimit: SuspectDeliveryLimit, DeadLetters: true},
+			QueueSpec{Name: QuarantineQueue(q), Work: q, DeliveryLimit: QuarantineDeliveryLimit, DeadLetters: true},
 			QueueSpec{Name: DeadQueue(q), Work: q, MaxLength: MaxDeadLetters},
 		)
 	}

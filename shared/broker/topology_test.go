@@ -43,7 +43,7 @@ func TestTopologyNamesAreDistinctAndComplete(t *testing.T) {
 				t.Errorf("no %s", broker.RetryQueue(q, d))
 			}
 		}
-		if !names[q] || !names[broker.SuspectQueue(q)] || !names[broker.DeadQueue(q)] {
+		if !names[q] || !names[broker.QuarantineQueue(q)] || !names[broker.DeadQueue(q)] {
 			t.Errorf("%s lacks a queue", q)
 		}
 	}

@@ -19,6 +19,7 @@ package imagefile
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -51,19 +52,7 @@ type Limits struct {
 }
 
 func (l Limits) orDefaults() Limits {
-	if l.MaxPixels == 0 {
-		l.MaxPixels = 50_000_000
-	}
-	if l.MaxSide == 0 {
-		l.MaxSide = 20_000
-	}
-	if l.MaxScans == 0 {
-		l.MaxScans = 100
-	}
-	if l.MaxWork == 0 {
-		l.MaxWork = 2_000_000_000
-	}
-	return l
+	return Limits{cmp.Or(l.MaxPixels, 50_000_000), cmp.Or(l.MaxSide, 20_000), cmp.Or(l.MaxScans, 100), cmp.Or(l.MaxWork, 2_000_000_000)}
 }
 
 // Header is what a file says of its picture.

@@ -160,12 +160,12 @@ var (
 	ImageProcessed    = Queue[Result]{"image_processed"}
 )
 
-// JobEvents is the fan-out topic of hints that a job changed.
+// JobEvents is the fan-out topic of change notifications.
 const JobEvents = "job_events"
 
-// Hint says that a job has reached a revision; whoever watches it reads the
-// store. Hints may be lost, repeated or late without harm.
-type Hint struct {
+// ChangeNotification reports that a job has reached a revision. Its watchers then read the
+// store. A notification may be lost, repeated or late without harm.
+type ChangeNotification struct {
 	JobID    string `json:"job_id"`
 	Revision int64  `json:"revision"`
 }

@@ -22,8 +22,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/imagebatch/imagebatch/shared/buildinfo"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-	"github.com/imagebatch/imagebatch/shared/release"
 )
 
 // DrainTime is what a service has to finish after the first signal; an
@@ -151,7 +151,7 @@ func (p Program) usage(w io.Writer) {
 
 func (p Program) version() int {
 	fmt.Printf("%s %s\ncommit:   %s\ngo:       %s %s/%s\nmessages: writes version %d, reads %d to %d\n",
-		p.Name, release.Version, release.Commit(), release.Go(), runtime.GOOS, runtime.GOARCH,
+		p.Name, buildinfo.Version, buildinfo.Commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH,
 		pipeline.Version, pipeline.OldestVersion, pipeline.Version)
 	return 0
 }

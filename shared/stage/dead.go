@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -25,23 +24,21 @@ func DrainDead(ctx context.Context, d Deps, do func(context.Context, pipeline.En
 		}
 		work, span := begin(work, w, h)
 		defer span.End()
-		for n := 0; ; n++ {
+		err := persist(round, until, func(err error) {
+			w.deps.Log.WarnContext(work, "dead letter waits", "image", h, "error", err)
+		}, func() error {
 			_, err := try(work, w, h, func(ctx context.Context, h pipeline.Envelope) (struct{}, error) { return struct{}{}, do(ctx, h) })
-			pause := patience.BackOff(n)
-			switch {
-			case err == nil:
-				span.SetString("outcome", "done")
-				return w.finish(work, round, dv, until, outcome{label: "done"})
-			case round.Err() != nil:
-				span.Fail("interrupted", "")
-				return nil // not acked: it goes back
-			case time.Now().Add(pause).After(until):
-				span.Fail("unavailable", "")
-				return errGiveBack
-			case n == 0:
-				w.deps.Log.WarnContext(work, "dead letter waits", "image", h, "error", err)
-			}
-			patience.Pause(round, pause)
+			return err
+		})
+		switch {
+		case err != nil && round.Err() != nil:
+			span.Fail("interrupted", "")
+			return nil // not acked: it goes back
+		case err != nil:
+			span.Fail("unavailable", "")
+			return errGiveBack
 		}
+		span.SetString("outcome", "done")
+		return w.finish(work, round, dv, until, outcome{label: "done"})
 	})
 }

@@ -97,7 +97,7 @@ func Run[In, Out pipeline.Message](ctx context.Context, d Deps, in pipeline.Queu
 		}
 		return emit(w, out, next)
 	}
-	suspect := broker.SuspectQueue(in.Name)
+	suspect := broker.QuarantineQueue(in.Name)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return w.consume(ctx, in.Name, w.deps.Concurrency, func(work, round context.Context, dv broker.Delivery) error {

@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/failpoint"
-	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
@@ -46,12 +48,7 @@ type worker struct {
 
 func newWorker(d Deps, queue string) *worker {
 	d.Concurrency = max(d.Concurrency, 1)
-	if d.Deadline == 0 {
-		d.Deadline = DefaultDeadline
-	}
-	if d.GiveBack == 0 {
-		d.GiveBack = DefaultGiveBack
-	}
+	d.Deadline, d.GiveBack = cmp.Or(d.Deadline, DefaultDeadline), cmp.Or(d.GiveBack, DefaultGiveBack)
 	if d.Now == nil {
 		d.Now = time.Now
 	}
@@ -111,18 +108,34 @@ func (w *worker) consume(ctx context.Context, queue string, prefetch int, handle
 // awaitReady returns when everything the stage needs is there, or false when ctx
 // ends first.
 func (w *worker) awaitReady(ctx context.Context) bool {
-	for n := 0; ; n++ {
-		err := w.deps.Broker.Ready()
-		if err == nil && w.deps.Ready != nil {
-			err = w.deps.Ready(ctx)
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		if err := w.deps.Broker.Ready(); err != nil || w.deps.Ready == nil {
+			return struct{}{}, err
 		}
-		if err == nil {
-			return ctx.Err() == nil
-		}
-		if !patience.Pause(ctx, patience.BackOff(n)) {
-			return false
-		}
+		return struct{}{}, w.deps.Ready(ctx)
+	}, backoff.WithBackOff(NewBackOff()), backoff.WithMaxElapsedTime(0))
+	return err == nil && ctx.Err() == nil
+}
+
+// NewBackOff returns the pauses between two tries at a dependency that is
+// unavailable: with jitter, from about 50 ms up to 5 s, and without an end.
+func NewBackOff() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{
+		InitialInterval: 50 * time.Millisecond, Multiplier: 2,
+		MaxInterval: 3300 * time.Millisecond, RandomizationFactor: 0.5, // the jitter adds up to a half
 	}
+}
+
+// persist repeats do until it succeeds and returns nil. It returns an error when
+// round ends, or when the next try would start after until. waits is called with the
+// first error, before the first pause.
+func persist(round context.Context, until time.Time, waits func(error), do func() error) error {
+	var once sync.Once
+	_, err := backoff.Retry(round, func() (struct{}, error) { return struct{}{}, do() },
+		backoff.WithBackOff(NewBackOff()),
+		backoff.WithMaxElapsedTime(max(time.Until(until), 1)), // 0 would be no limit
+		backoff.WithNotify(func(err error, _ time.Duration) { once.Do(func() { waits(err) }) }))
+	return err
 }
 
 // outcome is what is to happen before a delivery is acked.
@@ -164,50 +177,45 @@ func receive[In pipeline.Message](work, round context.Context, w *worker, dv bro
 	if h.Attempt == 1 {
 		w.wait.Observe(max(0, w.deps.Now().Sub(h.Timestamp).Seconds()), w.queue)
 	}
-	for n := 0; ; n++ {
-		o := handle(work, dv.Body, m)
-		pause := patience.BackOff(n)
-		switch {
-		case o.away == nil:
-			if o.label != "retried" {
-				w.attempts.Observe(float64(h.Attempt), w.queue)
-			}
-			tell(span, o)
-			return w.finish(work, round, dv, until, o)
-		case round.Err() != nil:
-			span.Fail("interrupted", "")
-			return nil // not acked: it goes back, and another worker has it
-		case time.Now().Add(pause).After(until):
-			o := outcome{label: "given_back", send: []letter{w.hold(h, dv.Body)}, code: "unavailable"}
-			tell(span, o)
-			return w.finish(work, round, dv, until, o)
-		case n == 0:
-			w.deps.Log.WarnContext(work, "waiting for a dependency", "queue", w.queue, "image", h, "error", o.away)
-			span.Event("waiting for a dependency")
-		}
-		patience.Pause(round, pause)
+	var o outcome
+	err = persist(round, until, func(err error) {
+		w.deps.Log.WarnContext(work, "waiting for a dependency", "queue", w.queue, "image", h, "error", err)
+		span.Event("waiting for a dependency")
+	}, func() error {
+		o = handle(work, dv.Body, m)
+		return o.away
+	})
+	switch {
+	case err != nil && round.Err() != nil:
+		span.Fail("interrupted", "")
+		return nil // not acked: it goes back, and another worker has it
+	case err != nil:
+		o = outcome{label: "given_back", send: []letter{w.hold(h, dv.Body)}, code: "unavailable"}
+	case o.label != "retried":
+		w.attempts.Observe(float64(h.Attempt), w.queue)
 	}
+	tell(span, o)
+	return w.finish(work, round, dv, until, o)
 }
 
 // finish publishes what the outcome asks for, until the broker has it, and acks.
 func (w *worker) finish(work, round context.Context, dv broker.Delivery, until time.Time, o outcome) error {
 	carryOn(dv, o.send)
-	for n := 0; len(o.send) > 0; {
-		err := w.deps.Broker.Publish(work, o.send[0].queue, o.send[0].message)
-		pause := patience.BackOff(n)
-		switch {
-		case err == nil:
-			o.send = o.send[1:]
-			continue
-		case round.Err() != nil:
-			return nil
-		case time.Now().Add(pause).After(until):
-			return errGiveBack
-		case n == 0:
-			w.deps.Log.WarnContext(work, "waiting for the broker", "queue", o.send[0].queue, "error", err)
+	err := persist(round, until, func(err error) {
+		w.deps.Log.WarnContext(work, "waiting for the broker", "queue", o.send[0].queue, "error", err)
+	}, func() error {
+		for ; len(o.send) > 0; o.send = o.send[1:] {
+			if err := w.deps.Broker.Publish(work, o.send[0].queue, o.send[0].message); err != nil {
+				return err
+			}
 		}
-		patience.Pause(round, pause)
-		n++
+		return nil
+	})
+	switch {
+	case err != nil && round.Err() != nil:
+		return nil
+	case err != nil:
+		return errGiveBack
 	}
 	failpoint.Reach(w.queue+" published", o.label)
 	w.count(o.label)

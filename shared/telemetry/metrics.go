@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -14,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/imagebatch/imagebatch/shared/release"
+	"github.com/imagebatch/imagebatch/shared/buildinfo"
 )
 
 // networkBuckets are the buckets, in seconds, for one network operation.
@@ -50,7 +51,7 @@ func NewRegistry() *Registry {
 	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	r.faults = r.Counter("metrics_faults_total", "Values that a metric could not take.")
 	r.Gauge("build_info", "Always 1; the labels tell the build.", "version", "commit", "goversion").
-		Set(1, release.Version, release.Commit(), release.Go())
+		Set(1, buildinfo.Version, buildinfo.Commit(), runtime.Version())
 	return r
 }
 

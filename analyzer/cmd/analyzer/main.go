@@ -7,18 +7,18 @@ import (
 	"os"
 
 	"github.com/imagebatch/imagebatch/analyzer"
-	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/connect"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
 func main() {
 	os.Exit(service.Program{
-		Name: "analyzer", DefaultAddr: analyzer.DefaultAddr, Run: run, Config: remote.Effective[analyzer.Config],
+		Name: "analyzer", DefaultAddr: analyzer.DefaultAddr, Run: run, Config: connect.Effective[analyzer.Config],
 	}.Main(os.Args[1:]))
 }
 
 func run(ctx context.Context, environ []string) error {
-	return remote.Run(ctx, "analyzer", environ, false, func(ctx context.Context, c analyzer.Config, s *remote.Servers) (remote.Runner, error) {
+	return connect.Run(ctx, "analyzer", environ, false, func(ctx context.Context, c analyzer.Config, s *connect.Servers) (connect.Runner, error) {
 		return analyzer.New(ctx, c, analyzer.Deps{
 			Broker: s.Broker, Originals: s.Originals, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
 		})

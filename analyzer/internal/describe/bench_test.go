@@ -60,7 +60,7 @@ func BenchmarkExtractors(b *testing.B) {
 	h.IPTC = imageResource(0x404, "", append(dataSet(2, 5, "title"), dataSet(2, 25, "keyword")...))
 	h.ICC = iccOf("desc\x00\x00\x00\x00\x00\x00\x00\x05sRGB\x00\x00\x00")
 	found := New(Config{}).tell(jpg, h, scaledjpeg.Full, picture, flat)
-	own := readBrought(h, KeepGPS, &warnings{})
+	own := readEmbedded(h, KeepGPS, &warnings{})
 	for _, c := range []struct {
 		name string
 		run  func()
@@ -80,13 +80,13 @@ func BenchmarkExtractors(b *testing.B) {
 		{"flags", func() { flagsOf(h, seen, &found, "") }},
 		{"blurred", func() { seen.light.steepest() }},
 		{"screenshot", func() { seen.light.flat() }},
-		{"exif, iptc, xmp", func() { readBrought(h, KeepGPS, &warnings{}) }},
+		{"exif, iptc, xmp", func() { readEmbedded(h, KeepGPS, &warnings{}) }},
 		{"icc", func() { profileName(h, &warnings{}) }},
 		{"quality", func() { jpegQuality(h) }},
 		{"words", func() {
 			m := found
 			m.Composed = nil
-			caption(&m, brought{exif: own.exif})
+			caption(&m, embedded{exif: own.exif})
 		}},
 		{"hash/blurhash", func() { blurHash(flat) }},
 		{"hash/thumbhash", func() { thumbHash(picture) }},

@@ -3,6 +3,8 @@ package describe
 import (
 	"image"
 	"math"
+
+	"github.com/lucasb-eyer/go-colorful"
 )
 
 // The components of a BlurHash, across and down, and the long side of the copy
@@ -19,7 +21,10 @@ func blurHash(m *image.RGBA) string {
 	width, height := fit(m.Rect.Dx(), m.Rect.Dy(), blurSide)
 	small := reduce(m, width, height)
 	cosX, cosY := cosines(blurX, width), cosines(blurY, height)
-	linear := linearTable()
+	var linear [256]float64
+	for i := range linear {
+		linear[i], _, _ = colorful.Color{R: float64(i) / 255}.LinearRgb()
+	}
 
 	var factors [blurY][blurX][3]float64
 	for y := range height {
@@ -84,9 +89,10 @@ func blurText(factors *[blurY][blurX][3]float64) string {
 	scale := float64(step+1) / 166
 
 	dc := factors[0][0]
+	r, g, b := colorful.LinearRgb(dc[0], dc[1], dc[2]).Clamped().RGB255()
 	out := base83(nil, (blurX-1)+(blurY-1)*9, 1)
 	out = base83(out, step, 1)
-	out = base83(out, toSRGB(dc[0])<<16|toSRGB(dc[1])<<8|toSRGB(dc[2]), 4)
+	out = base83(out, int(r)<<16|int(g)<<8|int(b), 4)
 	for j := range factors {
 		for i, f := range factors[j] {
 			if i+j > 0 {
@@ -112,22 +118,4 @@ func base83(out []byte, v, digits int) []byte {
 		out = append(out, alphabet[rest%83])
 	}
 	return out
-}
-
-// linearTable turns sRGB samples into linear light.
-func linearTable() *[256]float64 {
-	var table [256]float64
-	for i := range table {
-		table[i] = linear(i)
-	}
-	return &table
-}
-
-// toSRGB turns linear light into an sRGB sample.
-func toSRGB(v float64) int {
-	v = max(0, min(1, v))
-	if v <= 0.0031308 {
-		return int(v*12.92*255 + 0.5)
-	}
-	return int((1.055*math.Pow(v, 1/2.4)-0.055)*255 + 0.5)
 }

@@ -13,7 +13,8 @@
 // first odd entry. XMP and IPTC are read by small readers here, since its own
 // bound neither depth nor values, and read neither languages nor a packet without
 // its outer element. What is composed of an image tells nothing that was not
-// measured.
+// measured. go-colorful converts colours, which no record depends on beyond the
+// digits that it is rounded to.
 //
 // It refuses nothing that imagefile takes unless its pixels turn out to be
 // damaged. Every figure about the picture is taken from one small upright copy, at
@@ -137,7 +138,7 @@ func (d *Describer) tell(data []byte, h imagefile.Header, checked scaledjpeg.Che
 	}
 	sum := sha256.Sum256(data)
 	seen := measure(picture, flat)
-	own := readBrought(h, d.gps, &warned)
+	own := readEmbedded(h, d.gps, &warned)
 
 	m := pipeline.Metadata{
 		AnalyzerVersion: Version,

@@ -12,16 +12,16 @@ import (
 
 // readExif reads what the camera wrote from the TIFF structure of an EXIF block.
 // What is wrong with one tag costs that tag and adds a warning.
-func readExif(tiff []byte, warned *warnings) brought {
+func readExif(tiff []byte, warned *warnings) embedded {
 	if len(tiff) == 0 {
-		return brought{}
+		return embedded{}
 	}
 	sound := soundTIFF(tiff, warned)
 	if sound == nil {
-		return brought{}
+		return embedded{}
 	}
 	tags := readTags(sound, warned)
-	b := brought{
+	b := embedded{
 		exif: pipeline.Exif{
 			CameraMake:    tags.text(dirImage, "Make"),
 			CameraModel:   tags.text(dirImage, "Model"),

@@ -13,7 +13,7 @@ const maxDataSets = 1000
 // (Adobe Photoshop File Formats Specification, Image Resource Blocks), where IPTC
 // is the resource 0x0404. What follows the first thing that cannot be read is not
 // read either.
-func readIPTC(resources []byte, warned *warnings) brought {
+func readIPTC(resources []byte, warned *warnings) embedded {
 	for rest := resources; len(rest) >= 4; {
 		id, data, after, ok := resource(rest)
 		if !ok {
@@ -25,7 +25,7 @@ func readIPTC(resources []byte, warned *warnings) brought {
 		}
 		rest = after
 	}
-	return brought{}
+	return embedded{}
 }
 
 // resource splits off the first image resource.
@@ -48,8 +48,8 @@ func resource(b []byte) (id uint16, data, rest []byte, ok bool) {
 }
 
 // readDataSets reads the data sets of the records 1 and 2.
-func readDataSets(b []byte, warned *warnings) brought {
-	var found brought
+func readDataSets(b []byte, warned *warnings) embedded {
+	var found embedded
 	text := eitherText
 	date, clock := "", ""
 	for range maxDataSets {

@@ -12,7 +12,7 @@ const (
 
 // readTexts reads the words of a PNG's own text chunks (third edition, 11.3.3.2),
 // the first of each keyword, and finds a deflated packet of XMP among them.
-func readTexts(texts []imagefile.Text) (b brought, packet []byte) {
+func readTexts(texts []imagefile.Text) (b embedded, packet []byte) {
 	set := func(to *string, t imagefile.Text) {
 		if *to == "" {
 			*to = textOf(t)

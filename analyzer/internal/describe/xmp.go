@@ -52,13 +52,13 @@ const (
 // time and memory in proportion to the packet: no entity of a stranger is
 // expanded, a DOCTYPE ends the reading, and only values that are wanted are kept.
 // What comes before the first thing that cannot be read counts.
-func readXMP(packet []byte, warned *warnings) brought {
+func readXMP(packet []byte, warned *warnings) embedded {
 	if len(packet) == 0 {
-		return brought{}
+		return embedded{}
 	}
 	if len(packet) > maxXMPBytes {
 		warned.add("XMP: a packet of more than %d bytes is not read", maxXMPBytes)
-		return brought{}
+		return embedded{}
 	}
 	// Some cameras end the packet with zeros, which XML does not allow.
 	r := xmpReader{
@@ -211,8 +211,8 @@ func (r *xmpReader) all(property string) []string {
 }
 
 // brought makes of the values what the record tells.
-func (r *xmpReader) brought(warned *warnings) brought {
-	b := brought{
+func (r *xmpReader) brought(warned *warnings) embedded {
+	b := embedded{
 		title: r.one("dc:title"), description: r.one("dc:description"), keywords: r.all("dc:subject"),
 		creators: r.all("dc:creator"), copyright: r.one("dc:rights"),
 		comment: clean(r.one("exif:UserComment"), maxTextBytes),

@@ -14,19 +14,19 @@ const (
 func TestXMPInEveryForm(t *testing.T) {
 	for name, c := range map[string]struct {
 		packet string
-		want   brought
+		want   embedded
 	}{
-		"attributes":             {`<rdf:Description xmp:Rating="3" dc:title="A &amp; B"/>`, brought{title: "A & B", rating: 3}},
-		"elements":               {`<rdf:Description><dc:title> A </dc:title></rdf:Description>`, brought{title: "A"}},
-		"CDATA":                  {`<rdf:Description><dc:title><![CDATA[<A>]]></dc:title></rdf:Description>`, brought{title: "<A>"}},
-		"languages":              {`<rdf:Description><dc:title><rdf:Alt><rdf:li xml:lang="de">B</rdf:li><rdf:li xml:lang="x-default">A</rdf:li></rdf:Alt></dc:title></rdf:Description>`, brought{title: "A"}},
-		"no language asked for":  {`<rdf:Description><dc:title><rdf:Alt><rdf:li xml:lang="de">B</rdf:li><rdf:li xml:lang="en">A</rdf:li></rdf:Alt></dc:title></rdf:Description>`, brought{title: "B"}},
-		"two descriptions":       {`<rdf:Description dc:title="A"/><rdf:Description><dc:subject><rdf:Bag><rdf:li>x</rdf:li><rdf:li>y</rdf:li></rdf:Bag></dc:subject></rdf:Description>`, brought{title: "A", keywords: []string{"x", "y"}}},
-		"a namesake of another":  {`<rdf:Description xmlns:o="other:"><o:title>B</o:title><dc:title>A</dc:title></rdf:Description>`, brought{title: "A"}},
-		"a title in a structure": {`<rdf:Description xmlns:o="other:"><o:s rdf:parseType="Resource"><dc:title>B</dc:title></o:s></rdf:Description>`, brought{}},
-		"half a star":            {`<rdf:Description xmp:Rating="3.5"/>`, brought{rating: 4}},
-		"a comment":              {`<rdf:Description><exif:UserComment><rdf:Alt><rdf:li xml:lang="x-default">Screenshot</rdf:li></rdf:Alt></exif:UserComment></rdf:Description>`, brought{comment: "Screenshot"}},
-		"other words of ours":    {`<rdf:Description xmlns:i="https://github.com/imagebatch/imagebatch/ns/1.0/" i:Format="jpeg" i:Width="3"/>`, brought{}},
+		"attributes":             {`<rdf:Description xmp:Rating="3" dc:title="A &amp; B"/>`, embedded{title: "A & B", rating: 3}},
+		"elements":               {`<rdf:Description><dc:title> A </dc:title></rdf:Description>`, embedded{title: "A"}},
+		"CDATA":                  {`<rdf:Description><dc:title><![CDATA[<A>]]></dc:title></rdf:Description>`, embedded{title: "<A>"}},
+		"languages":              {`<rdf:Description><dc:title><rdf:Alt><rdf:li xml:lang="de">B</rdf:li><rdf:li xml:lang="x-default">A</rdf:li></rdf:Alt></dc:title></rdf:Description>`, embedded{title: "A"}},
+		"no language asked for":  {`<rdf:Description><dc:title><rdf:Alt><rdf:li xml:lang="de">B</rdf:li><rdf:li xml:lang="en">A</rdf:li></rdf:Alt></dc:title></rdf:Description>`, embedded{title: "B"}},
+		"two descriptions":       {`<rdf:Description dc:title="A"/><rdf:Description><dc:subject><rdf:Bag><rdf:li>x</rdf:li><rdf:li>y</rdf:li></rdf:Bag></dc:subject></rdf:Description>`, embedded{title: "A", keywords: []string{"x", "y"}}},
+		"a namesake of another":  {`<rdf:Description xmlns:o="other:"><o:title>B</o:title><dc:title>A</dc:title></rdf:Description>`, embedded{title: "A"}},
+		"a title in a structure": {`<rdf:Description xmlns:o="other:"><o:s rdf:parseType="Resource"><dc:title>B</dc:title></o:s></rdf:Description>`, embedded{}},
+		"half a star":            {`<rdf:Description xmp:Rating="3.5"/>`, embedded{rating: 4}},
+		"a comment":              {`<rdf:Description><exif:UserComment><rdf:Alt><rdf:li xml:lang="x-default">Screenshot</rdf:li></rdf:Alt></exif:UserComment></rdf:Description>`, embedded{comment: "Screenshot"}},
+		"other words of ours":    {`<rdf:Description xmlns:i="https://github.com/imagebatch/imagebatch/ns/1.0/" i:Format="jpeg" i:Width="3"/>`, embedded{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w warnings

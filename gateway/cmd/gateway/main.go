@@ -10,13 +10,13 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/apikeys"
 	"github.com/imagebatch/imagebatch/gateway/backup"
 	"github.com/imagebatch/imagebatch/gateway/deadletters"
-	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/connect"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
 func main() {
 	os.Exit(service.Program{
-		Name: "gateway", DefaultAddr: gateway.DefaultAddr, Run: run, Config: remote.Effective[gateway.Config], SpeaksTLS: true,
+		Name: "gateway", DefaultAddr: gateway.DefaultAddr, Run: run, Config: connect.Effective[gateway.Config], SpeaksTLS: true,
 		Commands: []service.Command{{
 			Name: deadletters.Name, Summary: "list, show or replay what nobody could finish; see docs/delivery.md",
 			Run: func(ctx context.Context, args, environ []string) int {
@@ -40,7 +40,7 @@ func main() {
 }
 
 func run(ctx context.Context, environ []string) error {
-	return remote.Run(ctx, "gateway", environ, true, func(ctx context.Context, c gateway.Config, s *remote.Servers) (remote.Runner, error) {
+	return connect.Run(ctx, "gateway", environ, true, func(ctx context.Context, c gateway.Config, s *connect.Servers) (connect.Runner, error) {
 		return gateway.New(ctx, c, gateway.Deps{
 			Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
 		})

@@ -1,79 +1,67 @@
-// Package api is the gateway's HTTP side: the routes, the JSON shapes, the one
-// table from errors to statuses, and the WebSocket.
+// Package api is the gateway's HTTP side: the table of routes (routes.go), the
+// table of refusals (refusals.go), the JSON shapes, and the WebSocket.
 //
-// It promises docs/batch-api.md to the letter, and docs/api-extensions.md. Every error that the server can
-// produce, those of net/http and of the WebSocket upgrade included, is
-// {"error", "status"}; what is not the client's fault says nothing about the
-// inside, and the log tells the rest. GET is answered to HEAD as well.
+// It promises docs/batch-api.md to the letter, and docs/api-extensions.md. Every
+// error of the server, those of net/http and of the WebSocket upgrade included, is
+// {"error", "status"}. An error that is not the client's fault reveals no internals,
+// which the log has. HEAD works like GET.
 //
-// Whatever a client does costs a bounded amount: a header arrives within 10 s
-// and is at most 64 KiB, a body arrives at 10 kB/s or more for as long as it
-// takes, is read image by image and only while there is room for its largest
-// image, a response is taken within 30 s of each write, a WebSocket answers a
-// ping within its idle time.
+// The cost of a client is bounded: its header arrives within 10 s and is at most 64
+// KiB, its body arrives at 10 kB/s or more for as long as it takes and is read image
+// by image while there is memory for its largest image, the client takes each write
+// of a response within 30 s, and a WebSocket responds to a ping within its idle time.
 //
 // Where there are API keys, every request but those for the page and for /healthz
-// needs one; a job is there only for its owner and for operators, on every route.
+// needs one; on every route a job exists for its owner and for operators only.
 //
-// It decides nothing about jobs and keeps no state but its connections and quotas. It is the
-// only importer of Echo and of the WebSocket library.
+// The package decides nothing about jobs and keeps no state but its connections and
+// quotas. It is the only importer of Echo and of the WebSocket library. The quotas
+// are the token buckets of golang.org/x/time/rate.
 package api
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/body"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// Config is what the server may do. A field that is zero means its default.
+// Config configures a Server. A zero field means its default.
 type Config struct {
 	MaxImageBytes  int64         // of one image, decoded; 10 MiB
 	MaxBatchImages int           // 100
-	UploadMemory   int64         // bytes of image buffers of all requests that are read at once; 256 MiB
-	MaxConnections int           // at once, WebSockets among them; 14,000
-	AllowedOrigins []string      // scheme://host[:port] whose pages are let in besides the server's own
+	UploadMemory   int64         // bytes of the image buffers of all requests that are being read; 256 MiB
+	MaxConnections int           // concurrent, WebSockets included; 14,000
+	AllowedOrigins []string      // scheme://host[:port] whose pages are allowed besides the server's own
 	AllowedHosts   []string      // names, with or without a port, that requests may be sent to; empty: any
-	WSIdleTimeout  time.Duration // how long a WebSocket's peer may be silent; 60 s
-	DrainDelay     time.Duration // how long the server still takes requests when it is told to stop; 0
+	WSIdleTimeout  time.Duration // for which the peer of a WebSocket may be silent; 60 s
+	DrainDelay     time.Duration // for which the server still takes requests after the signal to stop; 0
 
-	pace  pace // of request bodies; tests have less patience
-	spare int  // connections that are turned away at once
+	pace  pace // of request bodies; shorter in tests
+	spare int  // concurrent connections past the limit that get a 503
 }
 
 func (c Config) orDefaults() Config {
-	if c.MaxImageBytes == 0 {
-		c.MaxImageBytes = 10 << 20
-	}
-	if c.MaxBatchImages == 0 {
-		c.MaxBatchImages = 100
-	}
-	if c.UploadMemory == 0 {
-		c.UploadMemory = 256 << 20
-	}
-	if c.MaxConnections == 0 {
-		c.MaxConnections = 14_000
-	}
-	if c.spare == 0 {
-		c.spare = maxTurnedAway
-	}
-	if c.WSIdleTimeout == 0 {
-		c.WSIdleTimeout = time.Minute
-	}
-	if c.pace == (pace{}) {
-		c.pace = pace{10_000, 10 * time.Second}
-	}
+	c.MaxImageBytes = cmp.Or(c.MaxImageBytes, 10<<20)
+	c.MaxBatchImages = cmp.Or(c.MaxBatchImages, 100)
+	c.UploadMemory = cmp.Or(c.UploadMemory, 256<<20)
+	c.MaxConnections = cmp.Or(c.MaxConnections, 14_000)
+	c.WSIdleTimeout = cmp.Or(c.WSIdleTimeout, time.Minute)
+	c.spare = cmp.Or(c.spare, maxTurnedAway)
+	c.pace = cmp.Or(c.pace, pace{10_000, 10 * time.Second})
 	return c
 }
 
@@ -82,15 +70,15 @@ type Deps struct {
 	Jobs      jobs
 	Processed results // store of processed images
 	Intake    *intake.Intake
-	Hub       *progress.Hub // its Run is somebody else's
-	Keys      *keyring.Ring // its Run is somebody else's too; nil: whoever comes may do everything
-	Ops       http.Handler  // of /healthz, /readyz and /metrics; nil when they are elsewhere
+	Hub       *progress.Hub // run by the gateway
+	Keys      *apikey.Store // run by the gateway; nil: every client may do everything
+	Ops       http.Handler  // of /healthz, /readyz and /metrics; nil when they have an address of their own
 	Log       *slog.Logger
 	Metrics   *telemetry.Registry
 	Traces    *telemetry.Tracer // may be nil
 }
 
-// jobs is the part of a job.Store that answers are made from.
+// jobs is the part of the job store that responses are made from.
 type jobs interface {
 	Get(ctx context.Context, id string) (*job.Job, error)
 	Keyed(ctx context.Context, k job.Key) (*job.Job, error)
@@ -106,118 +94,76 @@ type results interface {
 	Stat(ctx context.Context, key string) (objectstore.Info, error)
 }
 
-// Server answers the API.
+// Server serves the API.
 type Server struct {
 	config  Config
 	deps    Deps
 	limits  body.Limits
 	maxBody int64
+	table   []Route
 	echo    *echo.Echo
-	uploads *uploads
+	uploads *uploadMemory
 	quotas  *quotas
-	figures figures
+	metrics apiMetrics
 
-	arrivals    arrivals // of connections that Serve has taken
-	connections connections
+	places, spare chan struct{} // an element for each open connection, within the limit and past it
+	arriving      atomic.Int64  // connections with a request on its way: new ones, and those whose request net/http reads
 
-	leaving chan struct{} // closed when the server is told to stop
-	closing chan struct{} // closed when it takes nothing more
+	leaving chan struct{} // closed on the signal to stop
+	closing chan struct{} // closed when the server takes nothing more
 
-	mu      sync.Mutex // guards drained, and keeps running from growing after it
+	mu      sync.Mutex // guards drained, after which running does not grow
 	drained bool
 	running sync.WaitGroup // requests and WebSockets
 }
 
-// New makes a server. Serve runs it; tests may use its Handler alone.
+// New returns a server. Serve runs it; tests may use its Handler alone.
 func New(c Config, d Deps) *Server {
 	c = c.orDefaults()
 	s := &Server{
 		config: c, deps: d,
 		limits: body.Limits{Images: c.MaxBatchImages, ImageBytes: c.MaxImageBytes},
-		// What the largest batch takes in base64, with 64 KiB beside each image.
+		// The largest batch in base64, with 64 KiB besides each image.
 		maxBody: int64(c.MaxBatchImages) * ((c.MaxImageBytes+2)/3*4 + 64<<10),
-		uploads: newUploads(c.UploadMemory, c.MaxImageBytes),
-		quotas:  newQuotas(),
-		figures: newFigures(d.Metrics),
+		uploads: newUploadMemory(c.UploadMemory, c.MaxImageBytes),
+		quotas:  &quotas{of: map[string]*usage{}},
+		metrics: newAPIMetrics(d.Metrics),
+		places:  make(chan struct{}, c.MaxConnections), spare: make(chan struct{}, c.spare),
 		leaving: make(chan struct{}), closing: make(chan struct{}),
 	}
-	s.connections.most, s.connections.spare = c.MaxConnections, c.spare
-	d.Metrics.GaugeFunc("connections", "Open connections, WebSockets among them.", s.connections.count)
-	s.echo = s.routes()
+	d.Metrics.GaugeFunc("connections", "Open connections, WebSockets among them.", func() float64 { return float64(len(s.places)) })
+	s.table = s.routes()
+	s.echo = s.router()
 	return s
 }
 
-// The paths of the API; they are labels of metrics too.
-const (
-	pathBatch     = "/api/v1/batch"
-	pathJob       = "/api/v1/batch/:job_id"
-	pathCancel    = "/api/v1/batch/:job_id/cancel"
-	pathRetry     = "/api/v1/batch/:job_id/retry"
-	pathSocket    = "/api/v1/batch/:job_id/ws"
-	pathFile      = "/api/v1/batch/:job_id/images/:index/file"
-	pathThumbnail = "/api/v1/batch/:job_id/images/:index/thumbnail"
-	pathMetadata  = "/api/v1/batch/:job_id/images/:index/metadata"
-	pathSidecar   = "/api/v1/batch/:job_id/images/:index/xmp"
-)
-
-func (s *Server) routes() *echo.Echo {
-	e := echo.New()
-	e.Logger.SetOutput(discard{})
-	e.HTTPErrorHandler = s.fail
-	e.Use(s.observe, s.identify, s.ration)
-	get := func(path string, h echo.HandlerFunc) { e.Match([]string{http.MethodGet, http.MethodHead}, path, h) }
-
-	e.POST(pathBatch, s.create)
-	get(pathBatch, s.list)
-	get(pathJob, s.status)
-	e.POST(pathCancel, s.cancel)
-	e.POST(pathRetry, s.retry)
-	get(pathSocket, s.watch)
-	get(pathFile, s.result(fileOf))
-	get(pathThumbnail, s.result(thumbnailOf))
-	get(pathMetadata, s.result(metadataOf))
-	get(pathSidecar, s.result(sidecarOf))
-	for path, p := range pages {
-		get(path, p.serve)
-	}
-	if s.deps.Ops != nil {
-		for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
-			e.Any(path, echo.WrapHandler(s.deps.Ops))
+// Handler serves every request. Serve adds what a listener needs.
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		if s.drained {
+			s.mu.Unlock()
+			return // the connection is closed already
 		}
-	}
-	return e
-}
-
-// Handler answers every request. Serve adds what a listener needs.
-func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
-
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	if s.drained {
+		s.running.Add(1)
 		s.mu.Unlock()
-		return // the connection is closed already
-	}
-	s.running.Add(1)
-	s.mu.Unlock()
-	defer s.running.Done()
+		defer s.running.Done()
 
-	select {
-	case <-s.leaving: // The next request of this client is to find another server.
-		w.Header().Set("Connection", "close")
-	default:
-	}
-	if len(r.TransferEncoding) > 0 {
-		// A length may have come beside the chunks; net/http goes by the chunks and hides
-		// it. A proxy that goes by the length takes what is left for another client's
-		// request, so nothing after the chunks is read (RFC 9112, section 6.1).
-		w.Header().Set("Connection", "close")
-	}
-	handling(r)
-	s.echo.ServeHTTP(newPacedWriter(w), r)
+		select {
+		case <-s.leaving: // the next request of this client must reach another server
+			w.Header().Set("Connection", "close")
+		default:
+		}
+		if len(r.TransferEncoding) > 0 {
+			// A length may have come with the chunks; net/http follows the chunks and hides
+			// it. A proxy that follows the length takes the rest for another client's
+			// request, so nothing after the chunks is read (RFC 9112, section 6.1).
+			w.Header().Set("Connection", "close")
+		}
+		if c := connOf(r); c != nil {
+			c.handled.Store(true)
+			c.arrive(false)
+		}
+		s.echo.ServeHTTP(newResponseWriter(w), r)
+	})
 }
-
-// discard drops what Echo would print by itself; it logs nothing that the
-// middleware does not.
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }

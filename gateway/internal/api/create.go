@@ -7,19 +7,25 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/body"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// create makes a job of the request.
+// idempotencyKey is the header that names a request, so that a client that has lost
+// the response can send it again without creating a second job.
+const idempotencyKey = "Idempotency-Key"
+
+// create creates a job from a batch.
 func (s *Server) create(c echo.Context) error {
-	early(c)
-	in := newPacedBody(c, s.config.pace, s.maxBody)
-	j, err := s.receive(callerOf(c), c.Request(), in)
+	respondEarly(c)
+	in := s.newRequestBody(c, s.maxBody)
+	j, err := s.receive(c.Request(), detailsOf(c).by, in)
 	if err != nil {
 		s.breakOff(c, in, err)
 		return nil
@@ -27,69 +33,137 @@ func (s *Server) create(c echo.Context) error {
 	return writeCreated(c, j)
 }
 
-// breakOff answers a request whose body is not to be read any further, and ends the
-// connection.
-func (s *Server) breakOff(c echo.Context, in *pacedBody, err error) {
-	c.Response().Header().Set("Connection", "close")
-	s.fail(err, c)
-	if http.NewResponseController(c.Response().Writer).Flush() == nil {
-		in.linger(c.Request())
-	}
-}
-
-// turnAway answers a request that no handler has seen, so that its sender gets the
-// answer though its body is not read any further.
-func (s *Server) turnAway(c echo.Context, err error) {
-	early(c)
-	s.breakOff(c, newPacedBody(c, s.config.pace, s.maxBody), err)
-}
-
-// writeCreated answers with a job that a request has made, now or before.
-func writeCreated(c echo.Context, j *job.Job) error {
-	c.Set(created, j.ID)
-	c.Response().Header().Set("Location", pathBatch+"/"+j.ID)
-	return writeJSON(c, http.StatusCreated, createdJSON{
-		JobID: j.ID, Status: job.Pending, CreatedAt: second(j.CreatedAt),
-		Message: fmt.Sprintf("Batch job created with %d images", j.Total), // the document has no other form for 1
-		RetryOf: j.RetryOf,
-	})
-}
-
-// receive reads the request into a job that is durable when it returns. On an
-// error there is nothing of it left. A request that has come before under the
-// same key gives the job that it made then.
-func (s *Server) receive(by caller, r *http.Request, in io.Reader) (*job.Job, error) {
+// receive reads the request into a job that is durable when it returns. On an error
+// nothing of it is left. An earlier request with the same key returns its job.
+func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job.Job, error) {
 	if r.ContentLength > s.maxBody {
-		return nil, tooLarge(s.maxBody)
+		return nil, errTooLarge.with(s.maxBody)
+	}
+	if by.Limits.UploadBytesPerMinute > 0 {
+		in.charge = func(n int) { s.chargeBytes(by, n) }
 	}
 	key, err := keyOf(by, r)
 	if err != nil {
 		return nil, err
 	}
-	request := &signed{r: in, sum: sha256.New(), idle: key.Name == ""}
-	j, err := s.known(r.Context(), key, func() (string, error) {
+	if key.Name != "" {
+		in.sum = sha256.New()
+	}
+	known, err := s.known(r.Context(), key, func() (string, error) {
 		memory, err := s.uploads.hold(by, window)
 		if err != nil {
 			return "", err
 		}
-		defer memory.give()
-		return request.whole()
+		defer memory.release()
+		_, err = io.Copy(io.Discard, in)
+		return in.fingerprint(), err
 	})
-	if j != nil || err != nil {
-		return j, err
+	if known != nil || err != nil {
+		return known, err
 	}
-	return s.make(r.Context(), by, key, window, func(ctx context.Context, b *intake.Batch, memory *held) error {
-		if err := s.read(ctx, request, b, memory); err != nil {
-			return err
+	return s.newJob(r.Context(), by, key, window, func(ctx context.Context, b *intake.Batch, memory *held) error {
+		limits := s.limits
+		limits.Grow = memory.grow
+		images := body.NewReader(in, limits)
+		for {
+			image, err := images.Next()
+			if errors.Is(err, io.EOF) {
+				b.Fingerprint = in.fingerprint()
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if err := b.Add(ctx, image); err != nil {
+				return err
+			}
 		}
-		b.Fingerprint = request.fingerprint()
-		return nil
 	})
 }
 
-// make makes a new job of what fill puts into its batch, with so much room to begin
-// with.
-func (s *Server) make(ctx context.Context, by caller, key job.Key, room int64, fill func(context.Context, *intake.Batch, *held) error) (*job.Job, error) {
+// retry creates a job from the failed images of another.
+func (s *Server) retry(c echo.Context) error {
+	ctx, by := c.Request().Context(), detailsOf(c).by
+	key, err := keyOf(by, c.Request())
+	if err != nil {
+		return err
+	}
+	// A retry has no body; the job that it repeats distinguishes it from another. No
+	// batch has this fingerprint, because this text is no batch.
+	fingerprint := ""
+	if key.Name != "" {
+		fingerprint = fmt.Sprintf("%x", sha256.Sum256([]byte("retry "+c.Param("job_id"))))
+	}
+	j, err := s.known(ctx, key, func() (string, error) { return fingerprint, nil })
+	if err != nil {
+		return err
+	}
+	if j != nil {
+		return writeCreated(c, j)
+	}
+	source, err := s.find(c)
+	switch {
+	case err != nil:
+		return err
+	case !source.Status.Ended():
+		return errNotEnded.with(source.Status)
+	case source.Failed > s.config.MaxBatchImages: // The limit was higher then.
+		return errTooManyImages.with(s.config.MaxBatchImages)
+	}
+	// intake copies one image at a time, and no client can slow that down.
+	j, err = s.newJob(ctx, by, key, s.config.MaxImageBytes+window, func(ctx context.Context, b *intake.Batch, _ *held) error {
+		b.Fingerprint = fingerprint
+		return b.Retry(ctx, source)
+	})
+	if err != nil {
+		return err
+	}
+	return writeCreated(c, j)
+}
+
+var validKey = regexp.MustCompile(`^[ -~]{1,255}$`)
+
+// keyOf returns the request's key, which is zero when it has none. Each name has
+// keys of its own.
+func keyOf(by *apikey.Key, r *http.Request) (job.Key, error) {
+	values := r.Header.Values(idempotencyKey)
+	if len(values) == 0 {
+		return job.Key{}, nil
+	}
+	if len(values) > 1 || !validKey.MatchString(values[0]) {
+		return job.Key{}, errIdempotencyKey
+	}
+	return job.Key{Scope: by.Name, Name: values[0]}, nil
+}
+
+// known returns the job of an earlier request with this key, nil if there is none.
+// It calls fingerprint, which reads this request, only to compare it with that one.
+func (s *Server) known(ctx context.Context, key job.Key, fingerprint func() (string, error)) (*job.Job, error) {
+	if key.Name == "" {
+		return nil, nil
+	}
+	j, err := s.deps.Jobs.Keyed(ctx, key)
+	switch {
+	case errors.Is(err, job.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case j.Status == job.Receiving:
+		return nil, errReceiving
+	}
+	now, err := fingerprint()
+	if err != nil {
+		return nil, err
+	}
+	if now != j.Fingerprint {
+		return nil, errKeyReused
+	}
+	return j, nil
+}
+
+// newJob creates a job from the images that fill adds to its batch. It starts with
+// room bytes of upload memory.
+func (s *Server) newJob(ctx context.Context, by *apikey.Key, key job.Key, room int64, fill func(context.Context, *intake.Batch, *held) error) (*job.Job, error) {
 	select {
 	case <-s.closing:
 		return nil, errClosing
@@ -98,17 +172,17 @@ func (s *Server) make(ctx context.Context, by caller, key job.Key, room int64, f
 	if err := s.deps.Intake.Full(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.roomFor(ctx, by); err != nil {
+	if err := s.checkOpenImages(ctx, by); err != nil {
 		return nil, err
 	}
 	memory, err := s.uploads.hold(by, room)
 	if err != nil {
 		return nil, err
 	}
-	defer memory.give()
+	defer memory.release()
 
 	batch := s.deps.Intake.Begin()
-	batch.Owner = by.name()
+	batch.Owner = by.Name
 	defer batch.Abort(context.WithoutCancel(ctx)) // does nothing after Commit
 	if err := batch.Hold(ctx, key); err != nil {
 		return nil, err
@@ -119,21 +193,13 @@ func (s *Server) make(ctx context.Context, by caller, key job.Key, room int64, f
 	return batch.Commit(ctx)
 }
 
-// read reads all images of a request.
-func (s *Server) read(ctx context.Context, in io.Reader, b *intake.Batch, memory *held) error {
-	limits := s.limits
-	limits.Grow = memory.grow
-	images := body.NewReader(in, limits)
-	for {
-		image, err := images.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := b.Add(ctx, image); err != nil {
-			return err
-		}
-	}
+// writeCreated responds with a job that this request, or an earlier one, has created.
+func writeCreated(c echo.Context, j *job.Job) error {
+	detailsOf(c).jobID = j.ID
+	c.Response().Header().Set("Location", pathBatch+"/"+j.ID)
+	return writeJSON(c, http.StatusCreated, createdJSON{
+		JobID: j.ID, Status: job.Pending, CreatedAt: second(j.CreatedAt),
+		Message: fmt.Sprintf("Batch job created with %d images", j.Total), // the spec has no other form for 1
+		RetryOf: j.RetryOf,
+	})
 }

@@ -18,7 +18,10 @@ func Spare(c Config, n int) Config {
 	return c
 }
 
-// Routes are all that the server answers.
+// Table returns the table of routes.
+func (s *Server) Table() []Route { return s.table }
+
+// Routes returns the routes that Echo serves.
 func (s *Server) Routes() []*echo.Route { return s.echo.Routes() }
 
 // Window is what a request takes beside the image in hand.

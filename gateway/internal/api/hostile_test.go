@@ -48,23 +48,11 @@ const (
 // that came before it, 0 when none did.
 func (s rawSocket) said() (status int) {
 	for {
-		head := make([]byte, 2)
-		if _, err := io.ReadFull(s.in, head); err != nil {
+		opcode, payload, err := s.next()
+		if err != nil {
 			return status
 		}
-		size := int(head[1])
-		if size == 126 {
-			long := make([]byte, 2)
-			if _, err := io.ReadFull(s.in, long); err != nil {
-				return status
-			}
-			size = int(binary.BigEndian.Uint16(long))
-		}
-		payload := make([]byte, size)
-		if _, err := io.ReadFull(s.in, payload); err != nil {
-			return status
-		}
-		if head[0]&0x0f == opClose && size >= 2 {
+		if opcode == opClose && len(payload) >= 2 {
 			status = int(binary.BigEndian.Uint16(payload))
 		}
 	}

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -10,27 +9,26 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// listPage is how many jobs are read and written at once; listLimit is the most
-// that a client may ask for by limit.
 const (
-	listPage  = 50
-	listLimit = 1000
+	listPage  = 50   // jobs that are read and written at a time
+	listLimit = 1000 // most that a client may request
 )
 
-// find reads the job that the path names. A name that is no UUID is not looked
-// for, and for who is not to see it a job is not there.
+// find returns the job that the path names. A job that the caller may not see does
+// not exist for it.
 func (s *Server) find(c echo.Context) (*job.Job, error) {
 	id := c.Param("job_id")
 	if !isUUID(id) {
 		return nil, job.ErrNotFound
 	}
 	j, err := s.deps.Jobs.Get(c.Request().Context(), id)
-	if err == nil && !callerOf(c).viewer().Sees(j) {
+	if err == nil && !viewerOf(detailsOf(c).by).Sees(j) {
 		return nil, job.ErrNotFound
 	}
 	return j, err
@@ -38,26 +36,11 @@ func (s *Server) find(c echo.Context) (*job.Job, error) {
 
 // isUUID reports whether s is a UUID as the server writes it.
 func isUUID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		switch i {
-		case 8, 13, 18, 23:
-			if c != '-' {
-				return false
-			}
-		default:
-			if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-				return false
-			}
-		}
-	}
-	return true
+	id, err := uuid.Parse(s)
+	return err == nil && id.String() == s
 }
 
-// status answers with one job.
+// status responds with one job.
 func (s *Server) status(c echo.Context) error {
 	j, err := s.find(c)
 	if err != nil {
@@ -66,140 +49,121 @@ func (s *Server) status(c echo.Context) error {
 	return writeJSON(c, http.StatusOK, jobShape(j))
 }
 
-// list answers with all jobs of the caller, newest first, or with a part of them. It holds one
-// page at a time. Jobs that are made meanwhile are not in it.
+// cancel ends a job with all its open images.
+func (s *Server) cancel(c echo.Context) error {
+	j, err := s.find(c)
+	if err != nil {
+		return err
+	}
+	j, changed, err := s.deps.Intake.Cancel(c.Request().Context(), j.ID)
+	if err != nil {
+		return err
+	}
+	if !changed {
+		return errEnded.with(j.Status)
+	}
+	return writeJSON(c, http.StatusOK, jobShape(j))
+}
+
+// list responds with all jobs of the caller, newest first, or with a part of them.
+// It holds one page at a time. The list lacks jobs that are created meanwhile.
 func (s *Server) list(c echo.Context) error {
 	limit, after, err := listQuery(c)
 	if err != nil {
 		return err
 	}
-	ctx, whose := c.Request().Context(), callerOf(c).viewer()
-	page, err := s.deps.Jobs.List(ctx, whose, after, pageSize(limit, 0))
+	ctx, viewer := c.Request().Context(), viewerOf(detailsOf(c).by)
+	written := 0
+	read := func() ([]*job.Job, error) {
+		size := listPage
+		if limit > 0 {
+			size = min(size, limit-written)
+		}
+		return s.deps.Jobs.List(ctx, viewer, after, size)
+	}
+	page, err := read()
 	if err != nil {
 		return err
 	}
+	startJSON(c)
 	w := c.Response()
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cache-Control", "no-store")
 	if c.Request().Method == http.MethodHead {
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	if _, err := w.Write([]byte(`{"jobs":[`)); err != nil {
-		return err
-	}
-	written := 0
-	for {
+	separator := `{"jobs":[`
+	for len(page) > 0 {
 		for _, j := range page {
-			if err := writeElement(w, written, j); err != nil {
+			data, err := encode(jobShape(j))
+			if err != nil {
 				return err
 			}
-			written++
+			if _, err := w.Write(append([]byte(separator), data...)); err != nil {
+				return err
+			}
+			written, separator, after = written+1, ",", job.Cursor{CreatedAt: j.CreatedAt, ID: j.ID}
 		}
-		if len(page) == 0 || written == limit {
+		if written == limit {
 			break
 		}
-		last := page[len(page)-1]
-		after = job.Cursor{CreatedAt: last.CreatedAt, ID: last.ID}
-		if page, err = s.deps.Jobs.List(ctx, whose, after, pageSize(limit, written)); err != nil {
+		if page, err = read(); err != nil {
 			return err
 		}
 	}
-	end, err := s.listEnd(ctx, whose, limit, written, page)
+	total := written
+	switch { // the total of a part is that of the whole list
+	case limit > 0 && viewer.All:
+		var counts job.Counts
+		counts, err = s.deps.Jobs.Count(ctx)
+		total = counts.Jobs
+	case limit > 0:
+		total, err = s.deps.Jobs.Owned(ctx, viewer.Owner)
+	}
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(end)
-	return err
-}
-
-func pageSize(limit, written int) int {
-	if limit == 0 {
-		return listPage
+	end := []byte("]")
+	if written == 0 {
+		end = []byte(separator + "]")
 	}
-	return min(listPage, limit-written)
-}
-
-func writeElement(w *echo.Response, written int, j *job.Job) error {
-	data, err := encode(jobShape(j))
-	if err != nil {
-		return err
-	}
-	if written > 0 {
-		data = append([]byte{','}, data...)
-	}
-	_, err = w.Write(data)
-	return err
-}
-
-// listEnd is what follows the jobs: their number, or, of a part, the number of
-// all there are and where to go on.
-func (s *Server) listEnd(ctx context.Context, whose job.Viewer, limit, written int, page []*job.Job) ([]byte, error) {
-	if limit == 0 {
-		return fmt.Appendf(nil, "],\"total\":%d}\n", written), nil
-	}
-	total, err := s.total(ctx, whose)
-	if err != nil {
-		return nil, err
-	}
-	end := fmt.Appendf(nil, "],\"total\":%d", total)
+	end = fmt.Appendf(end, `,"total":%d`, total)
 	if written == limit {
-		last := page[len(page)-1]
-		next := job.Cursor{CreatedAt: last.CreatedAt, ID: last.ID}
-		more, err := s.deps.Jobs.List(ctx, whose, next, 1)
+		more, err := s.deps.Jobs.List(ctx, viewer, after, 1)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if len(more) > 0 {
-			end = fmt.Appendf(end, ",\"next_page_token\":%q", pageToken(next))
+			end = fmt.Appendf(end, `,"next_page_token":%q`, pageToken(after))
 		}
 	}
-	return append(end, "}\n"...), nil
+	_, err = w.Write(append(end, "}\n"...))
+	return err
 }
 
-// total is how many jobs there are for the viewer.
-func (s *Server) total(ctx context.Context, whose job.Viewer) (int, error) {
-	if !whose.All {
-		return s.deps.Jobs.Owned(ctx, whose.Owner)
-	}
-	counts, err := s.deps.Jobs.Count(ctx)
-	return counts.Jobs, err
-}
-
-// listQuery reads limit, 0 when all jobs are wanted, and page_token.
+// listQuery reads limit, 0 for all jobs, and page_token.
 func listQuery(c echo.Context) (limit int, after job.Cursor, err error) {
-	// What cannot be read of a query is left out of its values without a word, and a
-	// list without the limit that was asked for is no answer.
+	// Echo silently drops what it can't parse, and a list without the requested limit
+	// is wrong.
 	if _, err := url.ParseQuery(c.Request().URL.RawQuery); err != nil {
-		return 0, after, refuse(http.StatusBadRequest, "Invalid query: want name=value, joined by &")
+		return 0, after, errQuery
 	}
 	if text := c.QueryParam("limit"); text != "" {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > listLimit {
-			return 0, after, refuse(http.StatusBadRequest, fmt.Sprintf("limit must be a number from 1 to %d", listLimit))
+			return 0, after, errLimit.with(listLimit)
 		}
 	}
-	if text := c.QueryParam("page_token"); text != "" {
-		var ok bool
-		if after, ok = readPageToken(text); !ok {
-			return 0, after, refuse(http.StatusBadRequest, "page_token is invalid")
+	if token := c.QueryParam("page_token"); token != "" {
+		b, err := base64.RawURLEncoding.DecodeString(token)
+		if err != nil || len(b) < 8 || !isUUID(string(b[8:])) {
+			return 0, after, errPageToken
 		}
+		after = job.Cursor{CreatedAt: time.Unix(0, int64(binary.BigEndian.Uint64(b))).UTC(), ID: string(b[8:])}
 	}
 	return limit, after, nil
 }
 
-// pageToken writes a place in the list: nanoseconds since 1970, then the job's
-// id.
+// pageToken encodes a place in the list: nanoseconds since 1970, then the job's id.
 func pageToken(at job.Cursor) string {
 	b := binary.BigEndian.AppendUint64(nil, uint64(at.CreatedAt.UnixNano()))
 	return base64.RawURLEncoding.EncodeToString(append(b, at.ID...))
-}
-
-func readPageToken(token string) (job.Cursor, bool) {
-	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) < 8 || !isUUID(string(b[8:])) {
-		return job.Cursor{}, false
-	}
-	at := int64(binary.BigEndian.Uint64(b))
-	return job.Cursor{CreatedAt: time.Unix(0, at).UTC(), ID: string(b[8:])}, true
 }

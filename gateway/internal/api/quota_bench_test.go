@@ -16,8 +16,8 @@ import (
 // with it and, in the same run, without. Clients and server share the processors.
 func BenchmarkNoisyNeighbour(b *testing.B) {
 	const noise = 500 // requests a second
-	keys := newRing(b, "noisy requests_per_minute=300", "quiet")
-	r := setup(b, options{keys: keys.Ring})
+	keys := newKeyFile(b, "noisy requests_per_minute=300", "quiet")
+	r := setup(b, options{keys: keys.Store})
 	path := "/api/v1/batch/" + r.createAs(keys, "quiet", 100)
 	ask := func(name string) (status int, took time.Duration) {
 		began := time.Now()

@@ -12,8 +12,8 @@ import (
 // TestNoisyNeighbour holds that who comes to a limit is refused what is over it, and
 // that nobody else is.
 func TestNoisyNeighbour(t *testing.T) {
-	keys := newRing(t, "noisy requests_per_minute=5", "quiet requests_per_minute=1000", "free")
-	r := setup(t, options{keys: keys.Ring})
+	keys := newKeyFile(t, "noisy requests_per_minute=5", "quiet requests_per_minute=1000", "free")
+	r := setup(t, options{keys: keys.Store})
 	served, refused := 0, 0
 	began := time.Now()
 	for range 50 {
@@ -53,8 +53,8 @@ func TestNoisyNeighbour(t *testing.T) {
 }
 
 func TestQuotas(t *testing.T) {
-	keys := newRing(t, "images open_images=3", "sockets sockets=1", "bytes upload_bytes_per_minute=100", "other")
-	r := setup(t, options{keys: keys.Ring})
+	keys := newKeyFile(t, "images open_images=3", "sockets sockets=1", "bytes upload_bytes_per_minute=100", "other")
+	r := setup(t, options{keys: keys.Store})
 	t.Run("open images", func(t *testing.T) {
 		first := r.createAs(keys, "images", 2)
 		r.createAs(keys, "images", 2) // Two were open, which is less than three.
@@ -118,6 +118,9 @@ func TestQuotas(t *testing.T) {
 		// A kilobyte is paid back in ten minutes, less the first of them.
 		if after := got.header.Get("Retry-After"); len(after) != 3 || after[0] != '5' {
 			t.Errorf("Retry-After %q", after)
+		}
+		if got := r.as(keys, "bytes", "POST", "/api/v1/batch/"+unknown+"/retry", ""); got.status != 429 {
+			t.Errorf("a retry, which copies a batch: %d %s", got.status, got.body)
 		}
 		if got := r.as(keys, "bytes", "GET", "/api/v1/batch", ""); got.status != 200 {
 			t.Errorf("to ask costs no bytes: %d", got.status)

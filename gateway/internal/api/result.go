@@ -17,109 +17,73 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// kept is one of the objects that a processed image left.
-type kept struct {
-	key         string
-	contentType string
-	absent      string // what is said of it when it is not there
+// output is one of the objects of a processed image.
+type output struct {
+	key         func(processedPath string) string
+	contentType string // empty: that of the original
+	absent      *refusal
 }
 
-const swept = "that of images[%d] is no longer kept"
+var (
+	file      = output{func(p string) string { return p }, "", errResultDeleted}
+	thumbnail = output{pipeline.ThumbnailKey, "image/jpeg", errResultDeleted}
+	record    = output{pipeline.RecordKey, "application/json", errResultDeleted}
+	sidecar   = output{pipeline.SidecarKey, "application/rdf+xml", errNoSidecar} // stored where the processor is configured to
+)
 
-func fileOf(img *job.Image) kept {
-	// The type was found in the bytes, and the processor does not change it.
-	t := img.Original.ContentType
-	if t != "image/jpeg" && t != "image/png" {
-		t = "application/octet-stream"
-	}
-	return kept{img.ProcessedPath, t, swept}
-}
-
-func thumbnailOf(img *job.Image) kept {
-	return kept{pipeline.ThumbnailKey(img.ProcessedPath), "image/jpeg", swept}
-}
-
-func metadataOf(img *job.Image) kept {
-	return kept{pipeline.RecordKey(img.ProcessedPath), "application/json", swept}
-}
-
-// sidecarOf is the XMP sidecar, which the processor stores where it is asked to.
-func sidecarOf(img *job.Image) kept {
-	return kept{pipeline.SidecarKey(img.ProcessedPath), "application/rdf+xml", "images[%d] has no sidecar"}
-}
-
-// result answers with an object of a completed image, which no browser is to
-// take for anything but a file.
-func (s *Server) result(of func(*job.Image) kept) echo.HandlerFunc {
+// result responds with an output of a completed image, which browsers must treat as
+// a file only.
+func (s *Server) result(out output) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		j, err := s.find(c)
 		if err != nil {
 			return err
 		}
-		img, err := imageOf(j, c.Param("index"))
+		index := c.Param("index")
+		i, err := strconv.Atoi(index)
+		if err != nil || i < 0 || i >= len(j.Images) || strconv.Itoa(i) != index {
+			return errNoImage.with(bounded(index))
+		}
+		img := &j.Images[i]
+		if img.Status != job.Completed {
+			return errNoResult.with(i, img.Status)
+		}
+		ctx, key := c.Request().Context(), out.key(img.ProcessedPath)
+		object := &objectstore.Object{Body: http.NoBody}
+		if c.Request().Method == http.MethodHead {
+			object.Info, err = s.deps.Processed.Stat(ctx, key)
+		} else if object, err = s.deps.Processed.Get(ctx, key); err == nil {
+			defer func() { _ = object.Body.Close() }() // all of it was read, or a read has returned the error
+		}
+		if errors.Is(err, objectstore.ErrNotExist) {
+			return out.absent.with(i)
+		}
 		if err != nil {
-			return err
+			return fmt.Errorf("open result %s: %w", key, err)
 		}
-		return s.send(c, img, of(img))
-	}
-}
-
-// imageOf finds the image of a path that is completed.
-func imageOf(j *job.Job, index string) (*job.Image, error) {
-	i, err := strconv.Atoi(index)
-	if err != nil || i < 0 || i >= len(j.Images) || strconv.Itoa(i) != index {
-		return nil, refuse(http.StatusNotFound, "Image not found: images["+bounded(index)+"]")
-	}
-	img := &j.Images[i]
-	if img.Status != job.Completed {
-		return nil, refuse(http.StatusNotFound, fmt.Sprintf("No result: images[%d] is %s", i, img.Status))
-	}
-	return img, nil
-}
-
-func (s *Server) send(c echo.Context, img *job.Image, k kept) error {
-	ctx, r := c.Request().Context(), c.Request()
-	var (
-		info objectstore.Info
-		body io.ReadCloser
-		err  error
-	)
-	if r.Method == http.MethodHead {
-		info, err = s.deps.Processed.Stat(ctx, k.key)
-	} else {
-		var o *objectstore.Object
-		if o, err = s.deps.Processed.Get(ctx, k.key); err == nil {
-			info, body = o.Info, o.Body
-			defer func() { _ = body.Close() }() // all of it was read, or it has told its error
+		contentType := out.contentType
+		if contentType == "" { // the gateway has sniffed it, and the processor does not change it
+			if contentType = img.Original.ContentType; contentType != "image/jpeg" && contentType != "image/png" {
+				contentType = "application/octet-stream"
+			}
 		}
-	}
-	if errors.Is(err, objectstore.ErrNotExist) {
-		return refuse(http.StatusNotFound, fmt.Sprintf("No result: "+k.absent, img.Index))
-	}
-	if err != nil {
-		return fmt.Errorf("open result %s: %w", k.key, err)
-	}
-	h := c.Response().Header()
-	h.Set("Content-Type", k.contentType)
-	h.Set("Content-Length", strconv.FormatInt(info.Size, 10))
-	h.Set("Content-Disposition", attachment(path.Base(k.key)))
-	h.Set("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "private, no-cache")
-	c.Response().WriteHeader(http.StatusOK)
-	if body == nil {
+		h := c.Response().Header()
+		h.Set("Content-Type", contentType)
+		h.Set("Content-Length", strconv.FormatInt(object.Size, 10))
+		h.Set("Content-Disposition", attachment(path.Base(key)))
+		h.Set("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
+		h.Set("Cache-Control", "private, no-cache")
+		c.Response().WriteHeader(http.StatusOK)
+		// Without ReadFrom, so that each write has its own deadline.
+		w := struct{ io.Writer }{c.Response()}
+		if _, err := io.CopyBuffer(w, struct{ io.Reader }{object.Body}, make([]byte, 32<<10)); err != nil {
+			return fmt.Errorf("send result %s: %w", key, err)
+		}
 		return nil
 	}
-	if _, err := io.CopyBuffer(writerOnly{c.Response()}, body, make([]byte, 32<<10)); err != nil {
-		return fmt.Errorf("send result %s: %w", k.key, err)
-	}
-	return nil
 }
 
-// writerOnly hides everything but Write, so that each write gets its deadline.
-type writerOnly struct{ io.Writer }
-
-// attachment names a file by RFC 6266: in ASCII for old clients, and whole by RFC
+// attachment names a file by RFC 6266: in ASCII for old clients, and in full by RFC
 // 8187.
 func attachment(name string) string {
 	plain := strings.Map(func(r rune) rune {
@@ -128,7 +92,7 @@ func attachment(name string) string {
 		}
 		return r
 	}, name)
-	// PathEscape leaves $&+=:@ as they are, of which RFC 8187 doesn't have =:@.
-	whole := strings.NewReplacer("=", "%3D", ":", "%3A", "@", "%40").Replace(url.PathEscape(name))
-	return fmt.Sprintf(`attachment; filename="%s"; filename*=UTF-8''%s`, plain, whole)
+	// PathEscape keeps $&+=:@, of which RFC 8187 doesn't have =:@.
+	full := strings.NewReplacer("=", "%3D", ":", "%3A", "@", "%40").Replace(url.PathEscape(name))
+	return fmt.Sprintf(`attachment; filename="%s"; filename*=UTF-8''%s`, plain, full)
 }

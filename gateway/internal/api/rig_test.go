@@ -25,10 +25,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
-	"github.com/imagebatch/imagebatch/gateway/internal/keyring"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 
 // shakyJobs is the real store, which can be made to fail.
 type shakyJobs struct {
-	job.Store
+	*sqlstore.Store
 	fault atomic.Pointer[error]
 }
 
@@ -141,7 +141,7 @@ type options struct {
 	intake   intake.Config
 	progress progress.Config
 	ops      http.Handler
-	keys     *keyring.Ring
+	keys     *apikey.Store
 	log      io.Writer
 
 	listener *pipes                                                                 // default: one of TCP
@@ -155,7 +155,7 @@ func setup(t testing.TB, o options) *rig {
 	}
 	log := slog.New(slog.NewJSONHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r := &rig{TB: t}
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
+	store, err := sqlstore.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
 	r.must(err)
 	t.Cleanup(func() { r.must(store.Close()) })
 	r.jobs = &shakyJobs{Store: store}
@@ -173,9 +173,9 @@ func setup(t testing.TB, o options) *rig {
 	queue := membroker.New(pipeline.ImageUpload.Name)
 	t.Cleanup(func() { r.must(queue.Close()) }) // its session hook uses the store
 	in := intake.New(o.intake, intake.Deps{
-		Jobs: r.jobs, Originals: r.originals, Processed: r.processed, Broker: queue,
+		Jobs: r.jobs, Outbox: r.jobs, Retention: r.jobs, Originals: r.originals, Processed: r.processed, Broker: queue,
 		Changed: func(_ context.Context, id string, revision int64) {
-			r.hub.Hint(pipeline.Hint{JobID: id, Revision: revision})
+			r.hub.Notify(pipeline.ChangeNotification{JobID: id, Revision: revision})
 		},
 		Log: log, Metrics: m, Owner: "test",
 	})
@@ -234,6 +234,19 @@ func (r *rig) noSockets() {
 			return
 		}
 		runtime.Gosched()
+	}
+}
+
+// untilClosed waits until the server accepts no connection any more.
+func (r *rig) untilClosed() {
+	for {
+		req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, r.url+"/", nil)
+		r.must(err)
+		resp, err := r.client.Do(req)
+		if err != nil {
+			return
+		}
+		resp.Body.Close()
 	}
 }
 
@@ -332,7 +345,7 @@ func (r *rig) end(id string, index int, failure *pipeline.Failure) {
 		r.Error(err)
 		return
 	}
-	r.hub.Hint(pipeline.Hint{JobID: id, Revision: j.Revision})
+	r.hub.Notify(pipeline.ChangeNotification{JobID: id, Revision: j.Revision})
 }
 
 var errDamaged = &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged image"}

@@ -10,8 +10,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 )
 
-// The JSON of the API, in the order of docs/batch-api.md. What is absent is left
-// out.
+// The JSON of the API, in the order of docs/batch-api.md. Absent members are left out.
 
 type errorJSON struct {
 	Error  string `json:"error"`
@@ -21,7 +20,7 @@ type errorJSON struct {
 type createdJSON struct {
 	JobID     string     `json:"job_id"`
 	Status    job.Status `json:"status"`
-	CreatedAt second     `json:"created_at"`
+	CreatedAt time.Time  `json:"created_at"`
 	Message   string     `json:"message"`
 	RetryOf   string     `json:"retry_of,omitempty"`
 }
@@ -34,9 +33,9 @@ type jobJSON struct {
 	Failed      int         `json:"failed"`
 	Progress    percent     `json:"progress"`
 	Images      []imageJSON `json:"images"`
-	CreatedAt   second      `json:"created_at"`
-	UpdatedAt   second      `json:"updated_at"`
-	CompletedAt second      `json:"completed_at,omitzero"`
+	CreatedAt   time.Time   `json:"created_at"`
+	UpdatedAt   time.Time   `json:"updated_at"`
+	CompletedAt time.Time   `json:"completed_at,omitzero"`
 	RetryOf     string      `json:"retry_of,omitempty"`
 }
 
@@ -48,8 +47,8 @@ type imageJSON struct {
 	ProcessedPath    string     `json:"processed_path,omitempty"`
 	Error            string     `json:"error,omitempty"`
 	ErrorCode        string     `json:"error_code,omitempty"`
-	StartTime        second     `json:"start_time,omitzero"`
-	EndTime          second     `json:"end_time,omitzero"`
+	StartTime        time.Time  `json:"start_time,omitzero"`
+	EndTime          time.Time  `json:"end_time,omitzero"`
 	DurationMS       *int64     `json:"duration_ms,omitempty"` // of an image that has ended
 }
 
@@ -62,7 +61,7 @@ type eventJSON struct {
 	Failed      int           `json:"failed"`
 	TotalImages int           `json:"total_images"`
 	Image       *imageJSON    `json:"image,omitempty"`
-	Timestamp   second        `json:"timestamp"`
+	Timestamp   time.Time     `json:"timestamp"`
 }
 
 func jobShape(j *job.Job) jobJSON {
@@ -84,7 +83,7 @@ func jobShape(j *job.Job) jobJSON {
 	}
 }
 
-// imageShape is an image without its times, as an event tells it.
+// imageShape returns an image without its times, as an event has it.
 func imageShape(img *job.Image) imageJSON {
 	return imageJSON{
 		Index: img.Index, OriginalFilename: img.OriginalFilename, Status: img.Status, TraceID: string(img.TraceID),
@@ -92,8 +91,8 @@ func imageShape(img *job.Image) imageJSON {
 	}
 }
 
-// eventShape is one frame. Its timestamp is the time of the change that it
-// reports, so that all watchers are told the same.
+// eventShape returns one frame. Its timestamp is the time of the change that it
+// reports, so that all watchers get the same.
 func eventShape(e progress.Event) eventJSON {
 	shape := eventJSON{
 		Type: e.Kind, JobID: e.Job.ID, Status: e.Job.Status, Progress: percent(e.Job.Progress()),
@@ -106,16 +105,9 @@ func eventShape(e progress.Event) eventJSON {
 	return shape
 }
 
-// second is a time in whole seconds, UTC: 2025-11-18T10:30:15Z.
-type second time.Time
-
-// IsZero lets omitzero leave it out.
-func (s second) IsZero() bool { return time.Time(s).IsZero() }
-
-// MarshalJSON implements json.Marshaler.
-func (s second) MarshalJSON() ([]byte, error) {
-	return time.Time(s).UTC().AppendFormat(nil, `"2006-01-02T15:04:05Z"`), nil
-}
+// second returns a time as the API shows it, in whole seconds of UTC:
+// 2025-11-18T10:30:15Z.
+func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
 // percent is a number with at least one decimal and at most two: 50.0, 66.67.
 type percent float64

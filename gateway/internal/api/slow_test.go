@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -29,15 +28,7 @@ func TestShutdownWaitsForOneFrameAtMost(t *testing.T) {
 	r.wantFrames(slow, "progress: processing 0+2/3")
 	stopped := make(chan error, 1)
 	go func() { stopped <- r.stop() }()
-	for { // until nobody is let in any more
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/", nil)
-		r.must(err)
-		resp, err := r.client.Do(req)
-		if err != nil {
-			break
-		}
-		resp.Body.Close()
-	}
+	r.untilClosed()
 	all, err := frames(t.Context(), slow)
 	if len(all) > 1 || websocket.CloseStatus(err) != websocket.StatusGoingAway {
 		t.Errorf("got %v, %v; want at most the frame in hand and a close with 1001", all, err)

@@ -3,16 +3,20 @@ package api
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
+	"golang.org/x/net/http/httpguts"
 	"nhooyr.io/websocket"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
@@ -20,32 +24,42 @@ import (
 )
 
 const (
-	inboundLimit = 4 << 10          // bytes of a message from a client, whose content means nothing
+	inboundLimit = 4 << 10          // bytes of a message from a client, whose content has no meaning
 	frameTime    = 10 * time.Second // for the client to take one frame
-	goodbyeTime  = time.Second      // for the client to answer a close, once it is sent
-
-	// closedGone is the close status of a job that was deleted while it was watched,
-	// from the range for private use (RFC 6455, section 7.4.2).
-	closedGone websocket.StatusCode = 4404
+	goodbyeTime  = time.Second      // for the client to respond to a close frame, once it is written
 )
 
 var (
-	// errSilent says that nothing came from a client for the idle time.
-	errSilent = errors.New("client is silent")
-	// errNoText says that a message of text was none (RFC 6455, section 8.1).
-	errNoText = errors.New("message is not UTF-8")
-	// errDeaf says that a client did not take a frame in time, though its connection stood.
-	errDeaf = errors.New("client takes no frame")
+	errNotText  = errors.New("text message is not UTF-8") // RFC 6455, section 8.1
+	errRemoved  = errors.New("API key was removed")
+	errSilent   = errors.New("no frame within the idle time")
+	errNotTaken = errors.New("client does not take a frame") // though its connection stands
+	errJobEnded = errors.New("job has ended")
 )
 
-// watch lets a client watch a job over a WebSocket. Whatever is wrong is answered
-// before the upgrade.
+// closes maps the reason why a socket ends to its close frame, and to the label of
+// the metric. Without a match the client is gone.
+var closes = []struct {
+	err    error
+	status websocket.StatusCode // 0: no close frame
+	reason string
+	why    string
+}{
+	{errJobEnded, websocket.StatusNormalClosure, "", "job_complete"},
+	{progress.ErrGone, 4404, "job was deleted", "job_deleted"}, // from the range for private use (RFC 6455, section 7.4.2)
+	{progress.ErrClosed, websocket.StatusGoingAway, "server is shutting down", "shutdown"},
+	{errRemoved, websocket.StatusPolicyViolation, "API key was removed", "key_removed"},
+	{errSilent, websocket.StatusPolicyViolation, "client is silent", "silent"},
+	{errFlood, websocket.StatusPolicyViolation, "too many messages", "flood"},
+	{errNotText, websocket.StatusInvalidFramePayloadData, "message is not UTF-8", "malformed"},
+	{errNotTaken, 0, "", "slow"}, // a close frame would wait behind the frame that the client does not take
+}
+
+// watch lets a client watch a job over a WebSocket. Errors get their response before
+// the upgrade.
 func (s *Server) watch(c echo.Context) error {
 	r := c.Request()
 	if err := checkHandshake(r); err != nil {
-		return err
-	}
-	if err := s.checkOrigin(r); err != nil {
 		return err
 	}
 	select {
@@ -57,13 +71,13 @@ func (s *Server) watch(c echo.Context) error {
 	if !isUUID(id) {
 		return job.ErrNotFound
 	}
-	by := callerOf(c)
+	by := detailsOf(c).by
 	closed, err := s.openSocket(by)
 	if err != nil {
 		return err
 	}
 	watcher, err := s.deps.Hub.Subscribe(r.Context(), id)
-	if err == nil && !by.viewer().Sees(watcher.Job()) {
+	if err == nil && !viewerOf(by).Sees(watcher.Job()) {
 		watcher.Close()
 		err = job.ErrNotFound
 	}
@@ -81,52 +95,65 @@ func (s *Server) watch(c echo.Context) error {
 		watcher.Close()
 		return fmt.Errorf("upgrade: %w", err)
 	}
-	wire := farewellOf(c)
-	// A goroutine of its own lets go of the request and of the stack that it needed,
-	// which is half of what a socket costs. Serve waits for it.
+	conn.SetReadLimit(inboundLimit)
+	wire := c.Response().Writer.(*responseWriter).socket //nolint:forcetypeassert // Accept has hijacked it
+	k := &socket{conn: conn, wire: wire, idle: s.config.WSIdleTimeout, start: time.Now()}
+	// A goroutine of its own frees the request and the stack that it needed, which is
+	// half of what a socket costs. Serve waits for it.
 	s.running.Add(1)
 	ctx := context.WithoutCancel(r.Context())
-	k := newSocket(conn, wire, s.config.WSIdleTimeout)
 	go func() {
+		defer s.running.Done()
 		defer closed()
-		s.follow(ctx, id, by.removed(), watcher, k)
+		defer watcher.Close()
+		defer func() {
+			if p := recover(); p != nil { // ends this socket and not the process
+				s.deps.Log.ErrorContext(ctx, "panic in a socket", "job_id", id, "panic", bounded(fmt.Sprint(p)), "stack", string(debug.Stack()))
+			}
+		}()
+		s.metrics.sockets.Add(1)
+		defer s.metrics.sockets.Add(-1)
+		why := k.serve(ctx, watcher, s.closing, by.Removed())
+		s.metrics.closes.Inc(why)
+		s.deps.Log.DebugContext(ctx, "websocket closed", "job_id", id, "why", why, "duration", time.Since(k.start))
 	}()
 	return nil
 }
 
-// follow serves one socket to its end.
-func (s *Server) follow(ctx context.Context, id string, removed <-chan struct{}, watcher *progress.Watcher, k *socket) {
-	defer s.running.Done()
-	defer watcher.Close()
-	defer func() {
-		if p := recover(); p != nil { // it is this socket's end and not the process's
-			s.deps.Log.ErrorContext(ctx, "panic in a socket", "job_id", id, "panic", bounded(fmt.Sprint(p)), "stack", string(debug.Stack()))
-		}
-	}()
-	s.figures.sockets.Add(1)
-	defer s.figures.sockets.Add(-1)
-	why := k.serve(ctx, watcher, s.closing, removed)
-	s.figures.closes.Inc(why)
-	s.deps.Log.DebugContext(ctx, "websocket closed", "job_id", id, "why", why, "duration", time.Since(k.began))
+// checkHandshake refuses a request that is no WebSocket handshake by RFC 6455,
+// section 4.2.1. The library checks the same and would respond in plain text, so
+// nothing that passes here may fail there.
+func checkHandshake(r *http.Request) error {
+	h := r.Header
+	keys := h.Values("Sec-WebSocket-Key")
+	switch {
+	case r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) || !httpguts.HeaderValuesContainsToken(h.Values("Connection"), "upgrade") ||
+		!httpguts.HeaderValuesContainsToken(h.Values("Upgrade"), "websocket"):
+		return errNoUpgrade
+	case h.Get("Sec-WebSocket-Version") != "13":
+		return errSocketVersion
+	case len(keys) != 1:
+		return errSocketKeys
+	}
+	if key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(keys[0])); err != nil || len(key) != 16 {
+		return errSocketKey
+	}
+	return nil
 }
 
 // socket is one open WebSocket.
 type socket struct {
 	conn    *websocket.Conn
-	wire    *farewell // under conn
+	wire    *closeFrameConn // under conn
 	idle    time.Duration
-	began   time.Time
-	heard   atomic.Int64 // when the client was last heard of, in nanoseconds since began
+	start   time.Time
+	heard   atomic.Int64 // time of the last sign of the client, in nanoseconds since start
 	pinging atomic.Bool
 }
 
-func newSocket(conn *websocket.Conn, wire *farewell, idle time.Duration) *socket {
-	conn.SetReadLimit(inboundLimit)
-	return &socket{conn: conn, wire: wire, idle: idle, began: time.Now()}
-}
-
-// serve sends what the watcher is told until the job has ended, the client is
-// gone or silent, closing is closed, or the key is removed by which it came. It returns why it ended, for the metrics.
+// serve sends the events of the watcher until the job has ended, the client is gone
+// or silent, closing is closed, or the key is removed. It returns the reason, as the
+// label of the metric.
 func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, removed <-chan struct{}) string {
 	// The library closes the connection when the context of a read ends.
 	ctx, hangUp := context.WithCancel(ctx)
@@ -138,41 +165,24 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, remove
 	wg.Go(func() { gone <- k.listen(ctx) })
 
 	interval := k.idle * 25 / 60
-	ping := interval // when the next one is due, since began
+	ping := interval // time of the next ping, since start
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
-	for {
+	var err error
+	for err == nil {
 		select {
-		case err := <-gone:
-			switch {
-			case errors.Is(err, errFlood):
-				return k.goodbye(websocket.StatusPolicyViolation, errFlood.Error(), "flood")
-			case errors.Is(err, errNoText):
-				return k.goodbye(websocket.StatusInvalidFramePayloadData, errNoText.Error(), "malformed")
-			}
-			return "client"
+		case err = <-gone:
 		case <-closing:
-			return k.goodbye(websocket.StatusGoingAway, "server is shutting down", "shutdown")
+			err = progress.ErrClosed
 		case <-removed:
-			return k.goodbye(websocket.StatusPolicyViolation, "API key was removed", "key_removed")
+			err = errRemoved
 		case <-w.Ready():
-			over, err := k.tell(ctx, w, closing)
-			switch {
-			case errors.Is(err, progress.ErrGone):
-				return k.goodbye(closedGone, "job was deleted", "job_deleted")
-			case errors.Is(err, progress.ErrClosed):
-				return k.goodbye(websocket.StatusGoingAway, "server is shutting down", "shutdown")
-			case errors.Is(err, errDeaf):
-				return "slow" // a close frame would wait behind the one that it doesn't take
-			case err != nil:
-				return "client"
-			case over:
-				return k.goodbye(websocket.StatusNormalClosure, "", "job_complete")
-			}
+			err = k.send(ctx, w, closing)
 		case <-timer.C:
-			now, heard := time.Since(k.began), time.Duration(k.heard.Load())
+			now, heard := time.Since(k.start), time.Duration(k.heard.Load())
 			if now-heard >= k.idle {
-				return k.goodbye(websocket.StatusPolicyViolation, errSilent.Error(), "silent")
+				err = errSilent
+				continue
 			}
 			if now >= ping {
 				ping = now + interval
@@ -183,10 +193,19 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, remove
 			timer.Reset(min(ping, heard+k.idle) - now)
 		}
 	}
+	for _, c := range closes {
+		if errors.Is(err, c.err) {
+			if c.status != 0 {
+				k.close(c.status, c.reason)
+			}
+			return c.why
+		}
+	}
+	return "client"
 }
 
-// listen reads and drops what the client sends, which makes the library answer
-// pings and closes. It returns why there is nothing more to read.
+// listen reads and drops what the client sends, so that the library responds to pings
+// and closes. It returns why there is nothing more to read.
 func (k *socket) listen(ctx context.Context) error {
 	for {
 		kind, message, err := k.conn.Reader(ctx)
@@ -199,14 +218,14 @@ func (k *socket) listen(ctx context.Context) error {
 			return err
 		}
 		if kind == websocket.MessageText && !utf8.Valid(data) {
-			return errNoText
+			return errNotText
 		}
 	}
 }
 
-func (k *socket) hear() { k.heard.Store(int64(time.Since(k.began))) }
+func (k *socket) hear() { k.heard.Store(int64(time.Since(k.start))) }
 
-// ping waits for the answer to a ping, until the connection ends.
+// ping waits for the response to a ping, until the connection ends.
 func (k *socket) ping(ctx context.Context) {
 	if k.conn.Ping(ctx) == nil {
 		k.hear()
@@ -214,46 +233,45 @@ func (k *socket) ping(ctx context.Context) {
 	k.pinging.Store(false)
 }
 
-// tell sends what has happened, one frame for each event. It returns true after
-// the job's end. When closing is closed it stops with [progress.ErrClosed] after
-// the frame in hand: a client may take its time for each of a hundred.
-func (k *socket) tell(ctx context.Context, w *progress.Watcher, closing <-chan struct{}) (bool, error) {
+// send sends the events that are due, one frame for each. It returns errJobEnded
+// after the last event of the job, and [progress.ErrClosed] after the current frame
+// when closing is closed: a client may take its time for each of a hundred.
+func (k *socket) send(ctx context.Context, w *progress.Watcher, closing <-chan struct{}) error {
 	events, err := w.Next()
 	if err != nil {
-		return false, err
+		return err
 	}
 	for _, e := range events {
 		select {
 		case <-closing:
-			return false, progress.ErrClosed
+			return progress.ErrClosed
 		default:
 		}
 		data, err := encode(eventShape(e))
 		if err != nil {
-			return false, err
+			return err
 		}
 		frame, cancel := context.WithTimeout(ctx, frameTime)
 		err = k.conn.Write(frame, websocket.MessageText, bytes.TrimSuffix(data, []byte("\n")))
-		late := frame.Err() != nil && ctx.Err() == nil // the library tells only of a closed connection
+		late := frame.Err() != nil && ctx.Err() == nil // the library reports a closed connection only
 		cancel()
 		switch {
 		case err != nil && late:
-			return false, fmt.Errorf("send frame: %w: %w", errDeaf, err)
+			return fmt.Errorf("send frame: %w: %w", errNotTaken, err)
 		case err != nil:
-			return false, fmt.Errorf("send frame: %w", err)
-		}
-		if e.Kind == progress.JobComplete {
-			return true, nil
+			return fmt.Errorf("send frame: %w", err)
+		case e.Kind == progress.JobComplete:
+			return errJobEnded
 		}
 	}
-	return false, nil
+	return nil
 }
 
-// goodbye closes with a status. A client that doesn't take the close frame, for
-// which the library has a limit, or doesn't answer it, is cut off. The time for an
-// answer begins when there is something to answer: what a busy machine takes to send
-// it is not the client's.
-func (k *socket) goodbye(status websocket.StatusCode, reason, why string) string {
+// close closes with a status. It cuts off a client that doesn't take the close
+// frame, for which the library has a limit, or doesn't respond to it. The time for the
+// response starts when the frame is written: what a busy machine takes for that is not
+// the client's.
+func (k *socket) close(status websocket.StatusCode, reason string) {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
@@ -261,16 +279,15 @@ func (k *socket) goodbye(status websocket.StatusCode, reason, why string) string
 	}()
 	select {
 	case <-closed:
-		return why
+		return
 	case <-k.wire.out:
 	}
-	answer := time.NewTimer(goodbyeTime)
-	defer answer.Stop()
+	timer := time.NewTimer(goodbyeTime)
+	defer timer.Stop()
 	select {
 	case <-closed:
-	case <-answer.C:
-		_ = k.wire.Close() // so that nothing comes any more, and Close returns
+	case <-timer.C:
+		_ = k.wire.Close() // ends the read in Close
 		<-closed
 	}
-	return why
 }

@@ -240,15 +240,7 @@ func TestShutdownFinishesRequests(t *testing.T) {
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- r.stop() }()
-	for { // until nobody is let in any more
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/", nil)
-		r.must(err)
-		resp, err := r.client.Do(req)
-		if err != nil {
-			break
-		}
-		resp.Body.Close()
-	}
+	r.untilClosed()
 	_, err = io.WriteString(conn, body)
 	r.must(err)
 	if got := r.read(conn); got.status != 201 {

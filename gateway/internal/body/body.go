@@ -52,22 +52,15 @@ func (e *Error) Error() string { return e.Text }
 
 // Reader reads one request. It reads ahead by at most one window.
 type Reader struct {
-	src    scanner
-	limits Limits
-	data   []byte // of the image in hand; its array is used again
-	state  state
-	count  int // images so far
-	err    error
+	src      scanner
+	limits   Limits
+	data     []byte // of the current image; its array is used again
+	started  bool
+	seen     bool // the member images
+	inImages bool // within its array
+	count    int  // images so far
+	err      error
 }
-
-// state is where the reader is between two calls of Next.
-type state int
-
-const (
-	atStart state = iota
-	inImages
-	atEnd
-)
 
 // NewReader reads the request from r. What r fails with comes back from Next,
 // wrapped.
@@ -92,26 +85,33 @@ func (r *Reader) Next() (intake.Source, error) {
 }
 
 func (r *Reader) next() (intake.Source, error) {
-	if r.state == atStart {
-		found, err := r.begin()
-		if err != nil {
+	if !r.started {
+		r.started = true
+		c, err := r.src.token()
+		switch {
+		case errors.Is(err, errEnd):
+			return intake.Source{}, &Error{"Request body is empty"}
+		case err != nil:
 			return intake.Source{}, err
+		case c != '{':
+			return intake.Source{}, r.mismatch("Request body must be a JSON object")
 		}
-		r.state = inImages
-		if !found {
-			r.state = atEnd
+		r.src.next()
+		if r.inImages, err = r.members(true); err != nil {
+			return intake.Source{}, err
 		}
 	}
-	if r.state == inImages {
-		more, err := r.element()
-		if err != nil {
+	if r.inImages {
+		more, err := r.src.element(r.count == 0)
+		switch {
+		case err != nil:
 			return intake.Source{}, err
-		}
-		if more {
+		case more && r.count == r.limits.Images:
+			return intake.Source{}, &Error{fmt.Sprintf("Too many images (>%d)", r.limits.Images)}
+		case more:
 			return r.image()
 		}
-		r.state = atEnd
-		if err := r.rest(); err != nil {
+		if r.inImages, err = r.members(false); err != nil {
 			return intake.Source{}, err
 		}
 	}
@@ -121,76 +121,38 @@ func (r *Reader) next() (intake.Source, error) {
 	return intake.Source{}, io.EOF
 }
 
-// begin reads up to the first element of images. It returns false when there is
-// none and the body has been read to its end.
-func (r *Reader) begin() (bool, error) {
-	c, err := r.src.token()
-	switch {
-	case errors.Is(err, errEnd):
-		return false, &Error{"Request body is empty"}
-	case err != nil:
-		return false, err
-	case c != '{':
-		return false, r.mismatch("Request body must be a JSON object")
-	}
-	r.src.next()
-	for first := true; ; first = false {
+// members reads the members of the request. It returns true at the first element of
+// images, and false at the end of the body.
+func (r *Reader) members(first bool) (bool, error) {
+	for ; ; first = false {
 		key, more, err := r.src.member(first)
-		if err != nil {
+		switch {
+		case err != nil:
 			return false, err
-		}
-		if !more {
+		case !more:
 			return false, r.src.end()
-		}
-		if key != "images" {
-			if err := r.src.skip(1); err != nil {
-				return false, err
+		case key != "images":
+			err = r.src.skip(1)
+		case r.seen:
+			err = &Error{`Duplicate member "images"`}
+		default:
+			r.seen = true
+			var c byte
+			switch c, err = r.src.token(); {
+			case err != nil:
+			case c == '[':
+				r.src.next()
+				return true, nil
+			case c == 'n':
+				err = r.src.literal("null")
+			default:
+				err = r.mismatch("images must be an array")
 			}
-			continue
 		}
-		array, err := r.src.array()
-		if err != nil || array {
-			return array, err
-		}
-		if null, err := r.src.null(); err != nil {
-			return false, err
-		} else if !null {
-			return false, r.mismatch("images must be an array")
-		}
-		return false, r.rest()
-	}
-}
-
-// rest reads what follows the value of images: other members, the closing brace
-// and white space.
-func (r *Reader) rest() error {
-	for {
-		key, more, err := r.src.member(false)
 		if err != nil {
-			return err
-		}
-		if !more {
-			return r.src.end()
-		}
-		if key == "images" {
-			return &Error{`Duplicate member "images"`}
-		}
-		if err := r.src.skip(1); err != nil {
-			return err
+			return false, err
 		}
 	}
-}
-
-// element moves to the next element of images and reports whether there is one.
-func (r *Reader) element() (bool, error) {
-	more, err := r.src.element(r.count == 0)
-	if err != nil || !more {
-		return false, err
-	}
-	if r.count == r.limits.Images {
-		return false, &Error{fmt.Sprintf("Too many images (>%d)", r.limits.Images)}
-	}
-	return true, nil
 }
 
 // image reads one element of images.
@@ -204,8 +166,9 @@ func (r *Reader) image() (intake.Source, error) {
 	}
 	r.src.next()
 	var (
-		img                    intake.Source
-		url, name, inline, has bool
+		img  intake.Source
+		has  bool // inline data
+		seen = map[string]bool{"url": false, "name": false, "base64": false}
 	)
 	for first := true; ; first = false {
 		key, more, err := r.src.member(first)
@@ -215,22 +178,19 @@ func (r *Reader) image() (intake.Source, error) {
 		if !more {
 			break
 		}
+		if seen[key] {
+			return intake.Source{}, &Error{fmt.Sprintf("Duplicate member %q: %s", key, place)}
+		}
+		if _, known := seen[key]; known {
+			seen[key] = true
+		}
 		switch key {
 		case "url":
-			err = once(&url, place, key)
-			if err == nil {
-				img.URL, err = r.text(place+".url", MaxURLBytes)
-			}
+			img.URL, err = r.text(place+".url", MaxURLBytes)
 		case "name":
-			err = once(&name, place, key)
-			if err == nil {
-				img.Name, err = r.text(place+".name", MaxNameBytes)
-			}
+			img.Name, err = r.text(place+".name", MaxNameBytes)
 		case "base64":
-			err = once(&inline, place, key)
-			if err == nil {
-				has, err = r.inline(place+".base64", &img)
-			}
+			has, err = r.inline(place+".base64", &img)
 		default:
 			err = r.src.skip(3)
 		}
@@ -245,14 +205,6 @@ func (r *Reader) image() (intake.Source, error) {
 		return intake.Source{}, &Error{"Invalid image source (missing both URL and base64): " + place}
 	}
 	return img, nil
-}
-
-func once(seen *bool, place, key string) error {
-	if *seen {
-		return &Error{fmt.Sprintf("Duplicate member %q: %s", key, place)}
-	}
-	*seen = true
-	return nil
 }
 
 // text reads a string of at most limit bytes, or null as "".
@@ -274,15 +226,14 @@ func (r *Reader) text(place string, limit int) (string, error) {
 // quoted moves past the opening quote of a string. It returns false for null.
 func (r *Reader) quoted(place string) (bool, error) {
 	c, err := r.src.token()
-	if err != nil {
+	switch {
+	case err != nil:
 		return false, err
-	}
-	if c == '"' {
+	case c == '"':
 		r.src.next()
 		return true, nil
-	}
-	if null, err := r.src.null(); err != nil || null {
-		return false, err
+	case c == 'n':
+		return false, r.src.literal("null")
 	}
 	return false, r.mismatch(place + " must be a string")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -157,25 +158,6 @@ func (s *scanner) separator(closing byte, first bool) (byte, error) {
 	return c, nil
 }
 
-// array uses the opening bracket of an array, if one comes.
-func (s *scanner) array() (bool, error) {
-	c, err := s.token()
-	if err != nil || c != '[' {
-		return false, err
-	}
-	s.next()
-	return true, nil
-}
-
-// null uses the literal null, if it comes.
-func (s *scanner) null() (bool, error) {
-	c, err := s.token()
-	if err != nil || c != 'n' {
-		return false, err
-	}
-	return true, s.literal("null")
-}
-
 func (s *scanner) literal(word string) error {
 	for i := range len(word) {
 		if err := s.fill(1); err != nil {
@@ -255,75 +237,49 @@ func (s *scanner) unwind(open []byte, first bool) ([]byte, error) {
 
 // number reads a number by the grammar of RFC 8259, section 6.
 func (s *scanner) number() error {
-	length := 0
-	peek := func() (byte, error) {
-		if err := s.fill(1); err != nil {
-			if errors.Is(err, errEnd) {
-				return 0, nil // no byte of a number
-			}
-			return 0, err
+	// The part that was read last: a sign, a lone zero, digits, the point, a fraction, e,
+	// the sign or the digits of an exponent.
+	part := byte(' ')
+	for length := 1; ; length++ {
+		err := s.fill(1)
+		if err != nil && !errors.Is(err, errEnd) {
+			return err
 		}
-		return s.window[s.at], nil
-	}
-	use := func() error {
-		if length++; length > maxToken {
+		c := byte(0)
+		if err == nil {
+			c = s.window[s.at]
+		}
+		after := func(parts string) bool { return strings.IndexByte(parts, part) >= 0 }
+		digit := c >= '0' && c <= '9'
+		switch {
+		case c == '-' && part == ' ':
+			part = '-'
+		case c == '0' && after(" -"):
+			part = '0'
+		case digit && after(" -1"):
+			part = '1'
+		case c == '.' && after("01"):
+			part = '.'
+		case digit && after(".f"):
+			part = 'f'
+		case (c == 'e' || c == 'E') && after("01f"):
+			part = 'e'
+		case (c == '+' || c == '-') && part == 'e':
+			part = '+'
+		case digit && after("e+x"):
+			part = 'x'
+		case after("01fx"): // the number may end here
+			return nil
+		case err != nil:
+			return err
+		default:
+			return s.unexpected(c)
+		}
+		if length > maxToken {
 			return &Error{fmt.Sprintf("Invalid JSON: a number is longer than %d bytes", maxToken)}
 		}
 		s.next()
-		return nil
 	}
-	digits := func() error {
-		for n := 0; ; n++ {
-			c, err := peek()
-			if err != nil {
-				return err
-			}
-			if c < '0' || c > '9' {
-				if n == 0 {
-					if err := s.fill(1); err != nil {
-						return err
-					}
-					return s.unexpected(c)
-				}
-				return nil
-			}
-			if err := use(); err != nil {
-				return err
-			}
-		}
-	}
-	optional := func(set string) (bool, error) {
-		c, err := peek()
-		if err != nil || c == 0 || bytes.IndexByte([]byte(set), c) < 0 {
-			return false, err
-		}
-		return true, use()
-	}
-
-	if _, err := optional("-"); err != nil {
-		return err
-	}
-	if zero, err := optional("0"); err != nil {
-		return err
-	} else if !zero {
-		if err := digits(); err != nil {
-			return err
-		}
-	}
-	if point, err := optional("."); err != nil {
-		return err
-	} else if point {
-		if err := digits(); err != nil {
-			return err
-		}
-	}
-	if exponent, err := optional("eE"); err != nil || !exponent {
-		return err
-	}
-	if _, err := optional("+-"); err != nil {
-		return err
-	}
-	return digits()
 }
 
 // text reads the rest of a string whose opening quote was used. It returns its

@@ -3,6 +3,8 @@ package body
 import (
 	"encoding/binary"
 	"math/bits"
+	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -81,26 +83,16 @@ func (s *scanner) escape() (rune, error) {
 		return 0, err
 	}
 	c := s.window[s.at+1]
-	switch c {
-	case '"', '\\', '/':
-	case 'b':
-		c = '\b'
-	case 'f':
-		c = '\f'
-	case 'n':
-		c = '\n'
-	case 'r':
-		c = '\r'
-	case 't':
-		c = '\t'
-	case 'u':
+	if c == 'u' {
 		return s.unicode()
-	default:
+	}
+	i := strings.IndexByte("\"\\/bfnrt", c)
+	if i < 0 {
 		s.at++
 		return 0, s.unexpected(c)
 	}
 	s.at += 2
-	return rune(c), nil
+	return rune("\"\\/\b\f\n\r\t"[i]), nil
 }
 
 // unicode reads \uXXXX, or two of them when they are a surrogate pair.
@@ -138,21 +130,12 @@ func (s *scanner) hex() (rune, error) {
 	if err := s.fill(6); err != nil {
 		return 0, err
 	}
-	var v rune
 	for i := 2; i < 6; i++ {
-		c := s.window[s.at+i]
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c >= 'a' && c <= 'f':
-			c -= 'a' - 10
-		case c >= 'A' && c <= 'F':
-			c -= 'A' - 10
-		default:
+		if c := s.window[s.at+i]; !strings.ContainsRune("0123456789abcdefABCDEF", rune(c)) {
 			s.at += i
 			return 0, s.unexpected(c)
 		}
-		v = v<<4 | rune(c)
 	}
-	return v, nil
+	v, err := strconv.ParseUint(string(s.window[s.at+2:s.at+6]), 16, 16)
+	return rune(v), err
 }

@@ -2,7 +2,6 @@ package intake
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,6 +9,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
@@ -57,7 +58,7 @@ type Batch struct {
 // Begin opens a batch. Its caller ends it with Commit, and with Abort when
 // anything went wrong; an Abort after a Commit that returned nil does nothing.
 func (in *Intake) Begin() *Batch {
-	return &Batch{in: in, id: newID(), lease: job.Lease{Owner: in.deps.Owner}}
+	return &Batch{in: in, id: uuid.NewString(), lease: job.Lease{Owner: in.deps.Owner}}
 }
 
 // ID is the id that the job will have.
@@ -248,12 +249,4 @@ func (in *Intake) inspect(data []byte) (o job.Original, ext string, failure *pip
 	}
 	sum := sha256.Sum256(data)
 	return job.Original{ContentType: h.ContentType(), Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:])}, h.Extension(), nil
-}
-
-// newID makes a random UUID (RFC 9562, version 4).
-func newID() string {
-	var u [16]byte
-	rand.Read(u[:]) // never fails, says its documentation
-	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }

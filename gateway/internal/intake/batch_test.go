@@ -96,7 +96,7 @@ func TestJobOfBadImagesEndsAtOnce(t *testing.T) {
 	if got := r.get(j.ID); got.Status != job.Failed || got.Progress() != 100 || got.CompletedAt.IsZero() {
 		t.Errorf("job is %s at %v", got.Status, got.Progress())
 	}
-	if !slices.Contains(r.hints, pipeline.Hint{JobID: j.ID, Revision: 1}) {
+	if !slices.Contains(r.hints, pipeline.ChangeNotification{JobID: j.ID, Revision: 1}) {
 		t.Errorf("hints %v lack the commit", r.hints)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -44,7 +46,7 @@ func TestCancelGivesUpDownloads(t *testing.T) {
 	if now := r.get(j.ID); now.Revision != got.Revision {
 		t.Errorf("revision went on from %d to %d", got.Revision, now.Revision)
 	}
-	if !slices.Contains(r.told(), pipeline.Hint{JobID: j.ID, Revision: got.Revision}) {
+	if !slices.Contains(r.told(), pipeline.ChangeNotification{JobID: j.ID, Revision: got.Revision}) {
 		t.Error("nobody was told")
 	}
 	// All places are free again.
@@ -52,7 +54,7 @@ func TestCancelGivesUpDownloads(t *testing.T) {
 	r.awaitUploads(8)
 }
 
-func (r *rig) told() []pipeline.Hint {
+func (r *rig) told() []pipeline.ChangeNotification {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.hints)
@@ -128,7 +130,7 @@ func TestNothingIsLeftOfACancelledJob(t *testing.T) {
 func TestCancelWhatIsNotThere(t *testing.T) {
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
-	if _, _, err := in.Cancel(t.Context(), newID()); !errors.Is(err, job.ErrNotFound) {
+	if _, _, err := in.Cancel(t.Context(), uuid.NewString()); !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("Cancel = %v, want job.ErrNotFound", err)
 	}
 	j := r.batch(in, Source{Data: []byte("x")})

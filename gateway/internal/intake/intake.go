@@ -14,6 +14,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,13 +24,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
-	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/stage"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
@@ -51,21 +54,11 @@ type Config struct {
 }
 
 func (c Config) orDefaults() Config {
-	if c.MaxImageBytes == 0 {
-		c.MaxImageBytes = 10 << 20
-	}
-	if c.MaxBatchImages == 0 {
-		c.MaxBatchImages = 100
-	}
-	if c.MaxOpenImages == 0 {
-		c.MaxOpenImages = 100_000
-	}
-	if c.Fetchers == 0 {
-		c.Fetchers = 32
-	}
-	if c.JobRetention == 0 {
-		c.JobRetention = 24 * time.Hour
-	}
+	c.MaxImageBytes = cmp.Or(c.MaxImageBytes, 10<<20)
+	c.MaxBatchImages = cmp.Or(c.MaxBatchImages, 100)
+	c.MaxOpenImages = cmp.Or(c.MaxOpenImages, 100_000)
+	c.Fetchers = cmp.Or(c.Fetchers, 32)
+	c.JobRetention = cmp.Or(c.JobRetention, 24*time.Hour)
 	if c.ResultRetention != 0 {
 		c.ResultRetention = max(c.ResultRetention, c.JobRetention)
 	}
@@ -74,7 +67,9 @@ func (c Config) orDefaults() Config {
 
 // Deps are what an Intake works with.
 type Deps struct {
-	Jobs                 job.Store
+	Jobs                 jobs
+	Outbox               outbox
+	Retention            retention
 	Originals, Processed objectstore.Store
 	Broker               broker.Broker
 	// Changed is called after every commit that gave a job its revision.
@@ -84,6 +79,56 @@ type Deps struct {
 	Now     func() time.Time  // default time.Now
 	Owner   string            // of the leases: a name that no other process has or had
 	Traces  *telemetry.Tracer // may be nil
+}
+
+// jobs is the part of the job store that takes jobs in. A method that returns nil has made
+// its change durable; a write that fails with job.ErrUnavailable may have been made all the
+// same, and one that fails with any other error was not.
+type jobs interface {
+	// Reserve stores a job that is being received under a lease before the first of its
+	// objects is stored. It returns job.ErrKeyTaken when another job has the key.
+	Reserve(ctx context.Context, id string, l job.Lease, k job.Key) error
+	// Create stores the whole job and ends its reservation. It returns job.ErrLeaseLost when
+	// another gateway has the reservation or it is gone.
+	Create(ctx context.Context, j *job.Job) error
+	// Release forgets a reserved job, whose objects its owner has deleted.
+	Release(ctx context.Context, id string, l job.Lease) error
+	// Renew moves the end of every lease of the owner to until.
+	Renew(ctx context.Context, owner string, until time.Time) error
+	// Claim gives the owner the lease of up to limit jobs whose lease has ended before now,
+	// and returns them whole.
+	Claim(ctx context.Context, owner string, now, until time.Time, limit int) ([]*job.Job, error)
+
+	Get(ctx context.Context, id string) (*job.Job, error)
+	Change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (*job.Job, bool, error)
+	Cancel(ctx context.Context, id string, now time.Time) (*job.Job, bool, error)
+	Count(ctx context.Context) (job.Counts, error)
+}
+
+// outbox is the part of the job store that knows which Uploads are to be published.
+type outbox interface {
+	// ID names the broker's epoch queue.
+	ID() string
+	// Unsent returns up to limit images whose Upload is to be published, the oldest first.
+	Unsent(ctx context.Context, limit int) ([]job.Unsent, error)
+	// MarkSent records that these were published, unless they were marked unsent again since.
+	MarkSent(ctx context.Context, sent []job.Unsent) error
+	// Resend marks every open image that has its original and has started before the time
+	// unsent again, and returns how many.
+	Resend(ctx context.Context, startedBefore time.Time) (int, error)
+}
+
+// retention is the part of the job store that deletes jobs.
+type retention interface {
+	// Hide takes up to limit jobs that ended before the time out of every answer.
+	Hide(ctx context.Context, endedBefore time.Time, limit int) (int, error)
+	// Hidden returns up to limit hidden jobs, first those whose originals are not yet gone,
+	// then those whose originals went before goneBefore.
+	Hidden(ctx context.Context, endedBefore, goneBefore time.Time, limit int) ([]*job.Job, error)
+	// ForgetOriginals records that the originals of a hidden job are deleted, and when.
+	ForgetOriginals(ctx context.Context, id string, at time.Time) error
+	// Delete removes a hidden job for good.
+	Delete(ctx context.Context, id string) error
 }
 
 // Intake is the way in. New gives it to the API, and Run does its work.
@@ -140,7 +185,7 @@ func New(c Config, d Deps) *Intake {
 			deleted:   m.Counter("retention_deleted_total", "What retention has deleted, by kind.", "kind").From0("job", "original", "result", "orphan"),
 		},
 	}
-	d.Broker.OnSession(epochMarker(d.Jobs.ID()), in.session)
+	d.Broker.OnSession(epochMarker(d.Outbox.ID()), in.session)
 	return in
 }
 
@@ -169,22 +214,18 @@ func (in *Intake) changed(ctx context.Context, j *job.Job) {
 // until repeats do while its error is one that waiting mends. It returns nil, an
 // error that waiting does not mend, or ctx's.
 func (in *Intake) until(ctx context.Context, what string, mends func(error) bool, do func() error) error {
-	for n := 0; ; n++ {
+	var once sync.Once
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := do()
-		if err == nil || !mends(err) {
-			return err
+		if err != nil && !mends(err) {
+			err = backoff.Permanent(err)
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(stage.NewBackOff()), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
 		in.metrics.waits.Inc(what)
-		if n == 0 {
-			in.deps.Log.WarnContext(ctx, "waiting for a dependency", "for", what, "error", err)
-		}
-		if !patience.Pause(ctx, patience.BackOff(n)) {
-			return ctx.Err()
-		}
-	}
+		once.Do(func() { in.deps.Log.WarnContext(ctx, "waiting for a dependency", "for", what, "error", err) })
+	}))
+	return err
 }
 
 // lost reports whether the error says that the job is no longer ours.
@@ -217,8 +258,9 @@ func (in *Intake) change(ctx context.Context, ref job.Ref, t job.Transition, now
 func every(ctx context.Context, d time.Duration, do func(context.Context)) {
 	for ctx.Err() == nil {
 		do(ctx)
-		if !patience.Pause(ctx, d) {
-			return
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
 		}
 	}
 }

@@ -6,10 +6,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/failpoint"
-	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
 )
@@ -31,32 +32,20 @@ func (in *Intake) wakeRelay() {
 
 // relay publishes what is unsent, whenever it is woken, until ctx ends.
 func (in *Intake) relay(ctx context.Context) {
-	for failures := 0; ctx.Err() == nil; {
-		more, err := in.relayOnce(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			if failures == 0 {
-				in.deps.Log.WarnContext(ctx, "uploads not published yet", "error", err)
-			}
-			if !patience.Pause(ctx, patience.BackOff(failures)) {
-				return
-			}
-			failures++
-			continue
-		case more:
-			failures = 0
+	for ctx.Err() == nil {
+		var once sync.Once
+		more, err := backoff.Retry(ctx, func() (bool, error) { return in.relayOnce(ctx) },
+			backoff.WithBackOff(stage.NewBackOff()), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
+				once.Do(func() { in.deps.Log.WarnContext(ctx, "uploads not published yet", "error", err) })
+			}))
+		if more || err != nil { // an error is the end of ctx
 			continue
 		}
-		failures = 0
-		tick := time.NewTimer(relayTick)
 		select {
 		case <-in.outbox:
-		case <-tick.C:
+		case <-time.After(relayTick):
 		case <-ctx.Done():
 		}
-		tick.Stop()
 	}
 }
 
@@ -64,7 +53,7 @@ func (in *Intake) relay(ctx context.Context) {
 // has confirmed. A crash between the two sends them again. It reports whether
 // there may be more.
 func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
-	unsent, err := in.deps.Jobs.Unsent(ctx, relayBatch)
+	unsent, err := in.deps.Outbox.Unsent(ctx, relayBatch)
 	if err != nil {
 		return false, fmt.Errorf("read unsent uploads: %w", err)
 	}
@@ -92,7 +81,7 @@ func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
 	if len(sent) > 0 {
 		in.metrics.sent.Add(float64(len(sent)))
 		failpoint.Reach("uploads published", "")
-		if markErr := in.deps.Jobs.MarkSent(ctx, sent); markErr != nil {
+		if markErr := in.deps.Outbox.MarkSent(ctx, sent); markErr != nil {
 			return false, fmt.Errorf("mark uploads sent: %w", markErr)
 		}
 		failpoint.Reach("uploads marked sent", "")
@@ -108,7 +97,7 @@ func epochMarker(storeID string) string { return "imagebatch.epoch." + storeID }
 // has forgotten everything, every open image is sent again.
 func (in *Intake) session(ctx context.Context, fresh bool) error {
 	if fresh {
-		n, err := in.deps.Jobs.Resend(ctx, in.deps.Now().AddDate(100, 0, 0))
+		n, err := in.deps.Outbox.Resend(ctx, in.deps.Now().AddDate(100, 0, 0))
 		if err != nil {
 			return fmt.Errorf("resend open images: %w", err)
 		}
@@ -138,7 +127,12 @@ const (
 func (in *Intake) resendStuck(ctx context.Context) {
 	backlog := broker.Backlog(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
 	quiet, calm, seen := time.Duration(0), quietFor, in.activity.Load()
-	for patience.Pause(ctx, quietTick) {
+	for {
+		select {
+		case <-time.After(quietTick):
+		case <-ctx.Done():
+			return
+		}
 		if now := in.activity.Load(); now != seen {
 			quiet, calm, seen = 0, quietFor, now
 			continue
@@ -150,7 +144,7 @@ func (in *Intake) resendStuck(ctx context.Context) {
 		if quiet += quietTick; quiet < calm {
 			continue
 		}
-		n, err := in.deps.Jobs.Resend(ctx, in.deps.Now().Add(-stuckAfter))
+		n, err := in.deps.Outbox.Resend(ctx, in.deps.Now().Add(-stuckAfter))
 		if err != nil {
 			in.deps.Log.WarnContext(ctx, "stuck images not sent again", "error", err)
 			continue

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
@@ -91,7 +93,7 @@ func TestRelaySendsMoreThanOneBatch(t *testing.T) {
 		for range images {
 			list = append(list, job.Image{Original: job.Original{Path: "a/b.jpg", ContentType: "image/jpeg", Size: 1}})
 		}
-		if err := r.jobs.Create(t.Context(), job.New(newID(), list, time.Now())); err != nil {
+		if err := r.jobs.Create(t.Context(), job.New(uuid.NewString(), list, time.Now())); err != nil {
 			t.Fatal(i, err)
 		}
 	}
@@ -213,7 +215,7 @@ func TestLostMessagesAreSentAgain(t *testing.T) {
 func TestABacklogIsNotDoubled(t *testing.T) {
 	waits := []string{
 		pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
-		broker.SuspectQueue(pipeline.MetadataGenerated.Name), broker.DeadResults,
+		broker.QuarantineQueue(pipeline.MetadataGenerated.Name), broker.DeadResults,
 	}
 	for _, queue := range waits {
 		t.Run(queue, func(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
-	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/stage"
 )
@@ -28,7 +27,12 @@ func (in *Intake) retain(ctx context.Context) {
 	clock := newSteadyClock(in.deps.Now(), max(in.config.JobRetention, lateFor))
 	began := time.Now()
 	tick := min(max(in.config.JobRetention/4, 250*time.Millisecond), time.Minute)
-	for patience.Pause(ctx, tick) {
+	for {
+		select {
+		case <-time.After(tick):
+		case <-ctx.Done():
+			return
+		}
 		now := clock.at(in.deps.Now(), time.Since(began))
 		if err := in.retainOnce(ctx, now); err != nil && ctx.Err() == nil {
 			in.deps.Log.WarnContext(ctx, "retention interrupted", "error", err)
@@ -39,7 +43,7 @@ func (in *Intake) retain(ctx context.Context) {
 func (in *Intake) retainOnce(ctx context.Context, now time.Time) error {
 	due := now.Add(-in.config.JobRetention)
 	for {
-		n, err := in.deps.Jobs.Hide(ctx, due, retainBatch)
+		n, err := in.deps.Retention.Hide(ctx, due, retainBatch)
 		if err != nil {
 			return fmt.Errorf("hide ended jobs: %w", err)
 		}
@@ -64,7 +68,7 @@ func (in *Intake) retainOnce(ctx context.Context, now time.Time) error {
 // whose originals are still there, and those whose originals went before goneBefore.
 func (in *Intake) retire(ctx context.Context, endedBefore, goneBefore, now time.Time) error {
 	for ctx.Err() == nil {
-		jobs, err := in.deps.Jobs.Hidden(ctx, endedBefore, goneBefore, retainBatch)
+		jobs, err := in.deps.Retention.Hidden(ctx, endedBefore, goneBefore, retainBatch)
 		if err != nil {
 			return fmt.Errorf("read hidden jobs: %w", err)
 		}
@@ -103,7 +107,7 @@ func (in *Intake) forgetOriginals(ctx context.Context, j *job.Job, now time.Time
 		return err
 	}
 	failpoint.Reach("originals deleted", j.ID)
-	if err := in.deps.Jobs.ForgetOriginals(ctx, j.ID, now); err != nil && !lost(err) {
+	if err := in.deps.Retention.ForgetOriginals(ctx, j.ID, now); err != nil && !lost(err) {
 		return err
 	}
 	failpoint.Reach("originals forgotten", j.ID)
@@ -123,7 +127,7 @@ func (in *Intake) forget(ctx context.Context, j *job.Job, now time.Time) error {
 }
 
 func (in *Intake) forgetRow(ctx context.Context, j *job.Job) error {
-	if err := in.deps.Jobs.Delete(ctx, j.ID); err != nil && !lost(err) {
+	if err := in.deps.Retention.Delete(ctx, j.ID); err != nil && !lost(err) {
 		return err
 	}
 	return nil

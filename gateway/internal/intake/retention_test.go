@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -197,7 +199,7 @@ func TestLateResultsAreSwept(t *testing.T) {
 				due := r.now().Add(retention)
 				look := func(after time.Duration) {
 					t.Helper()
-					in = r.intake(newID(), r.broker) // Each run is that of a gateway that has just started.
+					in = r.intake(uuid.NewString(), r.broker) // Each run is that of a gateway that has just started.
 					if err := in.retainOnce(t.Context(), due.Add(after)); err != nil {
 						t.Fatal(err)
 					}

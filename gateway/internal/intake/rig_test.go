@@ -21,7 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
@@ -36,7 +36,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // jobStore is the real store with faults: a fault that returns an error keeps
 // the call from the store, and after replaces the store's answer.
 type jobStore struct {
-	job.Store
+	*sqlstore.Store
 	mu    sync.Mutex // guards faults
 	fault map[string]func() error
 	after map[string]func() error
@@ -138,12 +138,12 @@ type rig struct {
 	now       func() time.Time
 
 	mu    sync.Mutex // guards hints
-	hints []pipeline.Hint
+	hints []pipeline.ChangeNotification
 }
 
 func setup(t testing.TB) *rig {
 	t.Helper()
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), slog.New(slog.DiscardHandler))
+	store, err := sqlstore.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,12 +175,12 @@ func (r *rig) close() {
 // intake makes an Intake that does not run.
 func (r *rig) intake(owner string, b broker.Broker) *Intake {
 	return New(r.config, Deps{
-		Jobs: r.jobs, Originals: r.originals, Processed: r.processed, Broker: b, Owner: owner, Now: r.now,
+		Jobs: r.jobs, Outbox: r.jobs, Retention: r.jobs, Originals: r.originals, Processed: r.processed, Broker: b, Owner: owner, Now: r.now,
 		Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),
 		Changed: func(_ context.Context, id string, revision int64) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.hints = append(r.hints, pipeline.Hint{JobID: id, Revision: revision})
+			r.hints = append(r.hints, pipeline.ChangeNotification{JobID: id, Revision: revision})
 		},
 	})
 }

@@ -1,5 +1,5 @@
 // Package job is the gateway's domain: batch jobs, their images, how they move
-// from one status to the next, and the contract of the store that keeps them.
+// from one status to the next, and the errors of the store that keeps them.
 //
 // A status only moves up (pending, processing, then an end), the first end
 // wins, and the counters of a job always equal the states of its images. Every

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
@@ -19,7 +19,7 @@ import (
 // bench is a hub over a real store, whose reads it counts and can spoil.
 type bench struct {
 	testing.TB
-	store *sqlite.Store
+	store *sqlstore.Store
 	hub   *progress.Hub
 	reads atomic.Int64
 	found atomic.Int64 // reads that have seen the store
@@ -47,7 +47,7 @@ func setup(t testing.TB, c progress.Config) *bench {
 		c.Reread = time.Hour
 	}
 	log := slog.New(slog.DiscardHandler)
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
+	store, err := sqlstore.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,9 @@ func (b *bench) settle(id string, index int) *job.Job {
 	return j
 }
 
-func (b *bench) hint(j *job.Job) { b.hub.Hint(pipeline.Hint{JobID: j.ID, Revision: j.Revision}) }
+func (b *bench) hint(j *job.Job) {
+	b.hub.Notify(pipeline.ChangeNotification{JobID: j.ID, Revision: j.Revision})
+}
 
 func (b *bench) subscribe(id string) *progress.Watcher {
 	b.Helper()

@@ -18,6 +18,7 @@
 package progress
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,7 +53,7 @@ const (
 	readTime = 5 * time.Second
 )
 
-// changes is the part of a job.Store that a Hub reads.
+// changes is the part of the job store that a Hub reads.
 type changes interface {
 	Changes(ctx context.Context, id string, after int64) (*job.Job, error)
 }
@@ -76,12 +77,7 @@ type Hub struct {
 
 // New makes a Hub. It does nothing before Run.
 func New(c Config, jobs changes, log *slog.Logger, m *telemetry.Registry) *Hub {
-	if c.MaxWatchers == 0 {
-		c.MaxWatchers = 10_000
-	}
-	if c.Reread == 0 {
-		c.Reread = 5 * time.Second
-	}
+	c.MaxWatchers, c.Reread = cmp.Or(c.MaxWatchers, 10_000), cmp.Or(c.Reread, 5*time.Second)
 	h := &Hub{
 		config: c, jobs: jobs, log: log, wake: make(chan struct{}, readers), watches: map[string]*watch{},
 		reads:  m.Counter("progress_reads_total", "Reads of watched jobs, by outcome.", "outcome").From0("ok", "gone", "error"),
@@ -128,27 +124,27 @@ func (h *Hub) close() {
 
 // Receive takes a broadcast of the topic pipeline.JobEvents.
 func (h *Hub) Receive(body []byte) {
-	var hint pipeline.Hint
-	if err := json.Unmarshal(body, &hint); err != nil {
-		h.log.Warn("unreadable hint", "error", err)
+	var n pipeline.ChangeNotification
+	if err := json.Unmarshal(body, &n); err != nil {
+		h.log.Warn("unreadable change notification", "error", err)
 		return
 	}
-	h.Hint(hint)
+	h.Notify(n)
 }
 
-// Hint says that a job has reached a revision. It never blocks.
-func (h *Hub) Hint(hint pipeline.Hint) {
+// Notify takes the notification that a job has reached a revision. It never blocks.
+func (h *Hub) Notify(n pipeline.ChangeNotification) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	w := h.watches[hint.JobID]
-	if w == nil || hint.Revision <= w.hinted || w.last != nil && hint.Revision <= w.last.job.Revision {
-		return // nobody asks, or it is no news
+	w := h.watches[n.JobID]
+	if w == nil || n.Revision <= w.notified || w.last != nil && n.Revision <= w.last.job.Revision {
+		return // the job has no watcher, or the revision is not newer
 	}
-	w.hinted = hint.Revision
+	w.notified = n.Revision
 	h.enqueue(w, urgent)
 }
 
-// Resumed says that hints may have been lost: every watched job is read again.
+// Resumed reports that notifications may have been lost: every watched job is read again.
 func (h *Hub) Resumed() { h.reread() }
 
 func (h *Hub) reread() {
@@ -265,7 +261,7 @@ func (h *Hub) done(ctx context.Context, w *watch, wanted *snapshot, j *job.Job, 
 	}
 	if u := w.queued; u != idle { // something came during the read
 		w.queued = idle
-		if w.wanted != nil || w.last == nil || w.hinted > w.last.job.Revision || u == routine {
+		if w.wanted != nil || w.last == nil || w.notified > w.last.job.Revision || u == routine {
 			h.enqueue(w, u)
 		}
 	}

@@ -153,7 +153,7 @@ func TestHintsMayBeLostRepeatedLateOrNonsense(t *testing.T) {
 	before := b.reads.Load()
 	b.hint(first)
 	b.hint(second)
-	b.hub.Hint(pipeline.Hint{JobID: "nobody's", Revision: 9})
+	b.hub.Notify(pipeline.ChangeNotification{JobID: "nobody's", Revision: 9})
 	b.hub.Receive([]byte("{"))
 	if n := b.reads.Load() - before; n != 0 {
 		t.Errorf("%d reads for old hints, want 0", n)

@@ -20,7 +20,7 @@ type watch struct {
 	id       string
 	watchers int
 	last     *node // the newest; nil before the first read
-	hinted   int64 // the highest revision that a hint told of
+	notified int64 // the highest revision that a hint told of
 	queued   urgency
 	listed   bool // among the routine reads, perhaps no longer for one
 	reading  bool

@@ -26,7 +26,7 @@ import (
 
 // Deps are what settling needs.
 type Deps struct {
-	Jobs   job.Store
+	Jobs   jobs
 	Broker broker.Broker
 	// Changed is called after every commit that gave a job its revision.
 	Changed func(ctx context.Context, jobID string, revision int64)
@@ -38,6 +38,16 @@ type Deps struct {
 	Traces  *telemetry.Tracer // may be nil
 
 	Concurrency int // results in hand at once, which the store commits together; default 64
+}
+
+// jobs is the part of the job store that settling writes to.
+type jobs interface {
+	// Change applies the transition to one image and its job in one durable transaction. It
+	// returns the job without its images and whether anything was changed. Errors:
+	// job.ErrNotFound, job.ErrUnavailable, the transition's.
+	Change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (*job.Job, bool, error)
+	// Ready returns nil when the store can write.
+	Ready(ctx context.Context) error
 }
 
 // Run settles results and dead letters until ctx ends; then it finishes what it

@@ -15,7 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlite"
+	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // flaky is a job store that is away as long as it is told to be.
 type flaky struct {
-	job.Store
+	*sqlstore.Store
 	away    atomic.Bool
 	refused atomic.Int64
 }
@@ -60,7 +60,7 @@ type rig struct {
 func setup(t testing.TB) *rig {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
+	store, err := sqlstore.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
 	if err != nil {
 		t.Fatal(err)
 	}

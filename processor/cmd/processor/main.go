@@ -7,18 +7,18 @@ import (
 	"os"
 
 	"github.com/imagebatch/imagebatch/processor"
-	"github.com/imagebatch/imagebatch/shared/remote"
+	"github.com/imagebatch/imagebatch/shared/connect"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
 func main() {
 	os.Exit(service.Program{
-		Name: "processor", DefaultAddr: processor.DefaultAddr, Run: run, Config: remote.Effective[processor.Config],
+		Name: "processor", DefaultAddr: processor.DefaultAddr, Run: run, Config: connect.Effective[processor.Config],
 	}.Main(os.Args[1:]))
 }
 
 func run(ctx context.Context, environ []string) error {
-	return remote.Run(ctx, "processor", environ, false, func(ctx context.Context, c processor.Config, s *remote.Servers) (remote.Runner, error) {
+	return connect.Run(ctx, "processor", environ, false, func(ctx context.Context, c processor.Config, s *connect.Servers) (connect.Runner, error) {
 		return processor.New(ctx, c, processor.Deps{
 			Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
 		})

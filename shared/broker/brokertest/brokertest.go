@@ -61,7 +61,7 @@ var cases = []struct {
 	{"a missing queue is no route", testNoRoute},
 	{"an ended context publishes and consumes nothing", testEndedContext},
 	{"a prefetch of nothing is refused", testNoPrefetch},
-	{"the retry ladder is exact", testLadder},
+	{"the retry ladder is exact", testRetryQueues},
 	{"a retried message can be retried for ever", testRetryAgain},
 	{"the delivery limit makes a dead letter", testDeliveryLimit},
 	{"the depth is what waits", testDepth},

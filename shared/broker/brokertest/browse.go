@@ -132,7 +132,7 @@ func testBrowseInUse(t *testing.T, open Opener) {
 func testDeaths(t *testing.T, open Opener) {
 	work := Name()
 	b := open(t, work)
-	suspects, began := broker.SuspectQueue(work), time.Now().Truncate(time.Second)
+	suspects, began := broker.QuarantineQueue(work), time.Now().Truncate(time.Second)
 	Publish(t, b, suspects, Text("poison"))
 	crashed := errors.New("crashed")
 	var found []broker.Letter

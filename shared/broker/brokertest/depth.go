@@ -19,7 +19,7 @@ func testDepth(t *testing.T, open Opener) {
 		Publish(t, b, queue, Text("x"))
 	}
 	Publish(t, b, other, Text("x"))
-	Publish(t, b, broker.SuspectQueue(queue), Text("x"))
+	Publish(t, b, broker.QuarantineQueue(queue), Text("x"))
 	awaitDepth(t, b, 3, queue)
 	awaitDepth(t, b, 4, queue, other)
 	awaitDepth(t, b, 5, all...)

@@ -47,7 +47,7 @@ func (b *Broker) browser(queue string) (*consumer, error) {
 	case len(q.consumers) > 0 || q.unacked > 0:
 		return nil, broker.ErrInUse
 	}
-	n := min(q.waiting.len(), broker.MaxBrowse)
+	n := min(q.waiting.Len(), broker.MaxBrowse)
 	c := &consumer{queue: q, prefetch: n, deliveries: make(chan *message, n), unacked: map[*message]struct{}{}}
 	q.consumers = append(q.consumers, c)
 	q.deliver()

@@ -6,7 +6,8 @@
 // one, is always fresh. All that it keeps on disk, when it is given a folder, is
 // which messages were in hand: a message that kills the process, is sent again at
 // the next start and kills it again must be known for what it is, as a real broker
-// would. It refuses messages when a queue is full, and never blocks a publisher.
+// would. It refuses messages when a queue is full, and never blocks a publisher. Its
+// queues are those of gammazero/deque, which shrink when they have been emptied.
 package membroker
 
 import (
@@ -213,7 +214,7 @@ func (b *Broker) Depth(ctx context.Context, queues ...string) (int, error) {
 		if q == nil {
 			return 0, fmt.Errorf("ask for the depth of %s: %w", name, broker.ErrNoRoute)
 		}
-		depth += q.waiting.len()
+		depth += q.waiting.Len()
 	}
 	return depth, nil
 }

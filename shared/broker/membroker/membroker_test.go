@@ -32,7 +32,7 @@ func open(t *testing.T, workQueues ...string) broker.Broker {
 
 func TestSuite(t *testing.T) { brokertest.RunInBubble(t, open) }
 
-func TestLadderToTheMoment(t *testing.T) {
+func TestRetryQueuesToTheMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, "q")
 		began := time.Now()

@@ -83,7 +83,7 @@ func (m *memory) died(queue string, msg *message) int {
 	if m == nil {
 		return 0
 	}
-	return m.deaths[m.file(queue, msg)] + m.deaths[m.file(broker.SuspectQueue(queue), msg)]
+	return m.deaths[m.file(queue, msg)] + m.deaths[m.file(broker.QuarantineQueue(queue), msg)]
 }
 
 // take notes that the message is in hand now. What cannot be noted, because the

@@ -90,15 +90,15 @@ func TestDeathIsRemembered(t *testing.T) {
 
 // TestKillerIsGivenUp lets a message kill process after process, each of which is
 // sent it anew, as an image whose job is open is: it becomes a dead letter after
-// SuspectDeliveryLimit more deaths, whether or not it came by the work queue.
+// QuarantineDeliveryLimit more deaths, whether or not it came by the work queue.
 func TestKillerIsGivenUp(t *testing.T) {
 	dir := t.TempDir()
 	deaths := 0
 	for ; ; deaths++ {
 		b := reopen(t, dir)
-		brokertest.Publish(t, b, broker.SuspectQueue("q"), image("killer"))
+		brokertest.Publish(t, b, broker.QuarantineQueue("q"), image("killer"))
 		if b.Len(broker.DeadQueue("q")) > 0 {
-			if b.Len(broker.DeadResults) != 1 || b.Len(broker.SuspectQueue("q")) != 0 {
+			if b.Len(broker.DeadResults) != 1 || b.Len(broker.QuarantineQueue("q")) != 0 {
 				t.Error("a dead letter is not where dead letters are")
 			}
 			break
@@ -106,11 +106,11 @@ func TestKillerIsGivenUp(t *testing.T) {
 		if deaths > broker.WorkDeliveryLimit {
 			t.Fatal("it is never given up")
 		}
-		hold(t, b, broker.SuspectQueue("q"), 1, 1)
+		hold(t, b, broker.QuarantineQueue("q"), 1, 1)
 		dir = die(t, dir)
 	}
-	if deaths != broker.SuspectDeliveryLimit+1 {
-		t.Errorf("it has killed %d times as a suspect, want %d", deaths, broker.SuspectDeliveryLimit+1)
+	if deaths != broker.QuarantineDeliveryLimit+1 {
+		t.Errorf("it has killed %d times as a suspect, want %d", deaths, broker.QuarantineDeliveryLimit+1)
 	}
 	b := reopen(t, dir)
 	brokertest.Publish(t, b, "q", image("killer"))

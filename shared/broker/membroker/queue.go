@@ -3,6 +3,8 @@ package membroker
 import (
 	"time"
 
+	"github.com/gammazero/deque"
+
 	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
@@ -21,7 +23,7 @@ type message struct {
 type queue struct {
 	broker    *Broker
 	spec      broker.QueueSpec
-	waiting   deque
+	waiting   deque.Deque[*message]
 	places    uint64 // given out so far
 	unacked   int
 	consumers []*consumer
@@ -29,7 +31,7 @@ type queue struct {
 	expiry    *time.Timer // of the first message, on a queue with a TTL
 }
 
-func (q *queue) size() int { return q.waiting.len() + q.unacked }
+func (q *queue) size() int { return q.waiting.Len() + q.unacked }
 
 // add puts a message at the end, as new to this queue.
 func (q *queue) add(m message, now time.Time) {
@@ -41,9 +43,9 @@ func (q *queue) add(m message, now time.Time) {
 			return
 		}
 	}
-	q.waiting.pushBack(&m)
-	for q.spec.MaxLength > 0 && q.size() > q.spec.MaxLength && q.waiting.len() > 0 {
-		q.waiting.popFront()
+	q.waiting.PushBack(&m)
+	for q.spec.MaxLength > 0 && q.size() > q.spec.MaxLength && q.waiting.Len() > 0 {
+		q.waiting.PopFront()
 	}
 	q.deliver()
 	q.watchExpiry(now)
@@ -52,12 +54,12 @@ func (q *queue) add(m message, now time.Time) {
 // deliver hands out what waits, to the consumers in turn, as far as their
 // prefetch goes.
 func (q *queue) deliver() {
-	for q.waiting.len() > 0 {
+	for q.waiting.Len() > 0 {
 		c := q.free()
 		if c == nil {
 			return
 		}
-		m := q.waiting.popFront()
+		m := q.waiting.PopFront()
 		q.unacked++
 		c.take(m)
 	}
@@ -81,7 +83,7 @@ func (q *queue) giveBack(m *message, now time.Time) {
 	q.unacked--
 	m.deliveries++
 	if q.spec.DeliveryLimit == 0 || m.deliveries <= q.spec.DeliveryLimit {
-		q.waiting.pushFront(m)
+		q.waiting.PushFront(m)
 		return
 	}
 	q.bury(m, now)
@@ -101,10 +103,10 @@ func (q *queue) bury(m *message, now time.Time) {
 // watchExpiry keeps one timer for the message that is due first: all wait equally
 // long, so that is the one in front.
 func (q *queue) watchExpiry(now time.Time) {
-	if q.spec.TTL == 0 || q.waiting.len() == 0 || q.broker.isClosed() {
+	if q.spec.TTL == 0 || q.waiting.Len() == 0 || q.broker.isClosed() {
 		return
 	}
-	wait := q.waiting.front().due.Sub(now)
+	wait := q.waiting.Front().due.Sub(now)
 	if q.expiry == nil {
 		q.expiry = time.AfterFunc(wait, q.expire)
 		return
@@ -117,59 +119,11 @@ func (q *queue) expire() {
 	q.broker.mu.Lock()
 	defer q.broker.mu.Unlock()
 	now := time.Now()
-	for q.waiting.len() > 0 && !q.waiting.front().due.After(now) {
-		m := q.waiting.popFront()
+	for q.waiting.Len() > 0 && !q.waiting.Front().due.After(now) {
+		m := q.waiting.PopFront()
 		if target := q.broker.queues[q.spec.DeadLetterTo]; target != nil {
 			target.add(*m, now)
 		}
 	}
 	q.watchExpiry(now)
-}
-
-// deque is a ring of messages that grows and shrinks with what it holds.
-type deque struct {
-	ring  []*message
-	first int
-	count int
-}
-
-func (d *deque) len() int        { return d.count }
-func (d *deque) front() *message { return d.ring[d.first] }
-
-func (d *deque) pushBack(m *message) {
-	d.grow()
-	d.ring[(d.first+d.count)%len(d.ring)] = m
-	d.count++
-}
-
-func (d *deque) pushFront(m *message) {
-	d.grow()
-	d.first = (d.first + len(d.ring) - 1) % len(d.ring)
-	d.ring[d.first] = m
-	d.count++
-}
-
-func (d *deque) popFront() *message {
-	m := d.ring[d.first]
-	d.ring[d.first] = nil
-	d.first = (d.first + 1) % len(d.ring)
-	d.count--
-	if len(d.ring) > 1024 && d.count < len(d.ring)/4 {
-		d.resize(len(d.ring) / 2)
-	}
-	return m
-}
-
-func (d *deque) grow() {
-	if d.count == len(d.ring) {
-		d.resize(max(16, 2*len(d.ring)))
-	}
-}
-
-func (d *deque) resize(size int) {
-	ring := make([]*message, size)
-	for i := range d.count {
-		ring[i] = d.ring[(d.first+i)%len(d.ring)]
-	}
-	d.ring, d.first = ring, 0
 }

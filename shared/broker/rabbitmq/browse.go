@@ -9,7 +9,6 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/patience"
 )
 
 var _ broker.Browser = (*Broker)(nil)
@@ -163,7 +162,7 @@ func (v *browse) awaitReturn(messages int) {
 		if err != nil || waiting >= messages {
 			return
 		}
-		patience.Pause(context.Background(), lookInterval/10)
+		time.Sleep(lookInterval / 10)
 	}
 }
 

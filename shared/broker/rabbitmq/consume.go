@@ -11,7 +11,6 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/patience"
 )
 
 // maxPrefetch is the greatest prefetch that AMQP can ask for.
@@ -61,7 +60,10 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 		if errors.Is(err, errCancelled) {
 			b.routine.hurry()
 		}
-		patience.Pause(live, pauses.NextBackOff())
+		select {
+		case <-time.After(pauses.NextBackOff()):
+		case <-live.Done():
+		}
 	}
 }
 

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/patience"
 )
 
 // maxBacklog bounds the broadcasts that wait for one subscriber, in the broker
@@ -149,7 +149,9 @@ func (b *Broker) Subscribe(ctx context.Context, topic string, resumed func(), ha
 			return nil
 		}
 		b.consuming.note("consumer of topic "+topic, err)
-		if !patience.Pause(ctx, pauses.NextBackOff()) {
+		select {
+		case <-time.After(pauses.NextBackOff()):
+		case <-ctx.Done():
 			return nil
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/patience"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
@@ -74,7 +73,12 @@ func newHealer(config Config, b *Broker, log *slog.Logger, closed <-chan struct{
 // run asks all queues, eight times in the time that a queue may be silent, until
 // ctx ends.
 func (h *healer) run(ctx context.Context) {
-	for node := 0; patience.Pause(ctx, h.silence/8); node++ {
+	for node := 0; ; node++ {
+		select {
+		case <-time.After(h.silence / 8):
+		case <-ctx.Done():
+			return
+		}
 		if !h.routine.used.Load() {
 			continue
 		}

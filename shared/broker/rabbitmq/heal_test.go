@@ -66,7 +66,7 @@ func TestQueueWithoutLeader(t *testing.T) {
 	for name, of := range map[string]func(string) string{
 		"work":    func(q string) string { return q },
 		"retry":   func(q string) string { return broker.RetryQueue(q, time.Second) },
-		"suspect": broker.SuspectQueue,
+		"suspect": broker.QuarantineQueue,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

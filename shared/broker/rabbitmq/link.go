@@ -13,8 +13,6 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
-
-	"github.com/imagebatch/imagebatch/shared/patience"
 )
 
 var errLost = errors.New("connection lost")
@@ -113,7 +111,9 @@ func (l *link) run(ctx context.Context) {
 		if connected && time.Since(began) > steady {
 			pauses.Reset()
 		}
-		if !patience.Pause(ctx, pauses.NextBackOff()) {
+		select {
+		case <-time.After(pauses.NextBackOff()):
+		case <-ctx.Done():
 			l.set(nil, false, errClosed)
 			return
 		}

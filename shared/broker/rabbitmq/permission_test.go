@@ -99,7 +99,7 @@ func (s service) consumes() []string {
 	queue := map[string]string{
 		"gateway": pipeline.ImageProcessed.Name, "analyzer": pipeline.ImageUpload.Name, "processor": pipeline.MetadataGenerated.Name,
 	}[s.role]
-	queues := []string{queue, broker.SuspectQueue(queue)}
+	queues := []string{queue, broker.QuarantineQueue(queue)}
 	if s.role == "gateway" {
 		queues = append(queues, broker.DeadResults)
 	}

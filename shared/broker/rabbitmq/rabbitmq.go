@@ -28,6 +28,7 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -126,15 +127,8 @@ func (c *Config) check() error {
 	if c.Silence < 0 {
 		faults = append(faults, errors.New("bound on the silence of a queue is negative"))
 	}
-	if c.Silence == 0 {
-		c.Silence = DefaultSilence
-	}
-	if c.PublishTimeout == 0 {
-		c.PublishTimeout = DefaultPublishTimeout
-	}
-	if c.MaxInFlight == 0 {
-		c.MaxInFlight = DefaultMaxInFlight
-	}
+	c.Silence, c.PublishTimeout = cmp.Or(c.Silence, DefaultSilence), cmp.Or(c.PublishTimeout, DefaultPublishTimeout)
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, DefaultMaxInFlight)
 	return errors.Join(faults...)
 }
 
@@ -226,12 +220,10 @@ func (b *Broker) Ready() error {
 	}
 }
 
-// newBackOff gives jittered pauses from about 0.1 s up to 5 s.
+// newBackOff returns pauses with jitter, from about 0.1 s up to 5 s, without an end.
 func newBackOff() *backoff.ExponentialBackOff {
-	pauses := backoff.NewExponentialBackOff()
-	pauses.InitialInterval, pauses.Multiplier = 100*time.Millisecond, 2
-	// The jitter adds up to a half to it.
-	pauses.RandomizationFactor, pauses.MaxInterval = 0.5, 3300*time.Millisecond
-	pauses.Reset()
-	return pauses
+	return &backoff.ExponentialBackOff{
+		InitialInterval: 100 * time.Millisecond, Multiplier: 2,
+		MaxInterval: 3300 * time.Millisecond, RandomizationFactor: 0.5, // the jitter adds up to a half
+	}
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/patience"
 )
 
 const (
@@ -82,34 +81,31 @@ func (r *routine) serve(ctx context.Context, s *session) error {
 	pauses := newBackOff()
 	settled := -1 // the generation of the hook that this session was begun with
 	for {
-		next := time.NewTimer(checkInterval)
+		next := time.After(checkInterval)
 		wake := r.wake
 		if r.used.Load() || !r.declare {
 			generation, err := r.pass(ctx, s, settled)
 			switch {
 			case ctx.Err() != nil:
-				next.Stop()
 				return nil
 			case err != nil:
 				r.link.turn(s, err)
-				next.Reset(pauses.NextBackOff())
-				wake = nil
+				next, wake = time.After(pauses.NextBackOff()), nil
 			default:
 				settled = generation
 				pauses.Reset()
-				if !patience.Pause(ctx, checkGap) {
-					next.Stop()
+				select {
+				case <-time.After(checkGap):
+				case <-ctx.Done():
 					return nil
 				}
 			}
 		}
 		select {
 		case <-ctx.Done():
-			next.Stop()
 			return nil
-		case <-next.C:
+		case <-next:
 		case <-wake:
-			next.Stop()
 		}
 	}
 }

@@ -138,7 +138,7 @@ func TestOtherArguments(t *testing.T) {
 	t.Parallel()
 	q := brokertest.Name()
 	ch := admin(t)
-	suspects := broker.SuspectQueue(q)
+	suspects := broker.QuarantineQueue(q)
 	if _, err := ch.QueueDeclare(suspects, true, false, false, false, amqp.Table{"x-queue-type": "quorum", "x-max-length": int64(7)}); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestWithoutDeclaring(t *testing.T) {
 	brokertest.Start(t, waiting, q, 1, brokertest.Into(got))
 	brokertest.Await(t, "Ready names what is missing", func() bool {
 		err := waiting.Ready()
-		return err != nil && strings.Contains(err.Error(), broker.SuspectQueue(q))
+		return err != nil && strings.Contains(err.Error(), broker.QuarantineQueue(q))
 	})
 	brokertest.Nothing(t, hooked, "the hook ran without all queues")
 

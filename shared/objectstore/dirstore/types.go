@@ -1,6 +1,7 @@
 package dirstore
 
 import (
+	"cmp"
 	"io"
 	"path"
 	"strings"
@@ -19,18 +20,13 @@ var byExtension = map[string]string{
 // impliedType is the content type of a key that has none of its own. The table
 // is ours, because the system's would differ from machine to machine.
 func impliedType(key string) string {
-	if t := byExtension[strings.ToLower(path.Ext(key))]; t != "" {
-		return t
-	}
-	return objectstore.DefaultContentType
+	return cmp.Or(byExtension[strings.ToLower(path.Ext(key))], objectstore.DefaultContentType)
 }
 
 // keepContentType writes what the key does not tell, and removes what an object
 // before may have needed.
 func (s *Store) keepContentType(key, contentType string) error {
-	if contentType == "" {
-		contentType = objectstore.DefaultContentType
-	}
+	contentType = cmp.Or(contentType, objectstore.DefaultContentType)
 	name := path.Join(types, key)
 	if contentType == impliedType(key) {
 		if _, err := s.root.Lstat(name); isAbsent(err) {

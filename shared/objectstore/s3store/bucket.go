@@ -92,10 +92,7 @@ func (s *Store) createBucket(ctx context.Context) error {
 func (s *Store) Ready(ctx context.Context) error {
 	try, cancel := context.WithTimeout(ctx, s.limits.call)
 	defer cancel()
-	err := s.role.provide(try)
-	if err == nil {
-		err = s.lookForBucket(try)
-	}
+	err := s.role.blame(s.lookForBucket(try))
 	if err == nil {
 		if err = s.denials.told(); err == nil {
 			return nil

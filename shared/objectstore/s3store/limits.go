@@ -83,7 +83,7 @@ func (s *Store) do(ctx context.Context, op, key string, budget time.Duration, ca
 	begun := time.Now()
 	pause := s.limits.pause
 	for try := 1; ; try++ {
-		err := s.try(ctx, op, budget, call)
+		err := s.role.blame(s.try(ctx, op, budget, call))
 		s.denials.note(op, err)
 		if err == nil {
 			return nil
@@ -103,14 +103,11 @@ func (s *Store) do(ctx context.Context, op, key string, budget time.Duration, ca
 	}
 }
 
-// try makes one try: it sees that there are keys and a bucket, and that an object
+// try makes one try: it sees that there is a bucket, and that an object
 // said to be absent is absent from a bucket that exists.
 func (s *Store) try(ctx context.Context, op string, budget time.Duration, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	if err := s.role.provide(ctx); err != nil {
-		return err
-	}
 	if err := s.ensureBucket(ctx); err != nil {
 		return err
 	}

@@ -4,48 +4,41 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-// Role tells whose keys a Store signs with that was given none. minio-go reads the
-// rest by itself, from the environment of the process: the AWS_ variables that EKS
+// Role specifies whose keys a Store signs with when the Config has none. minio-go
+// reads the rest from the environment of the process: the AWS_ variables that EKS
 // and ECS set (see its credentials.IAM). It reads no AWS_ACCESS_KEY_ID and no file
 // of profiles.
 type Role struct {
-	Kind string // for who reads an error: "the web identity"; empty: "the role"
+	Kind string // the role's name in errors: "the web identity"; empty: "the role"
 
-	// Endpoint is asked instead of Amazon's own: STS for a web identity, without one
-	// the metadata of the instance. It is to be empty for the role of a container.
+	// Endpoint replaces Amazon's own: that of STS for a web identity, without one
+	// that of the metadata of the instance. It must be empty for the role of a container.
 	Endpoint string
 }
 
-// unending is how long keys are believed that come without an end.
-const unending = time.Hour
+const (
+	unending   = time.Hour   // how long keys without an expiration are used
+	renewPause = time.Minute // the longest pause after a failed renewal, while the old keys are good
+)
 
-// renewPause is how long a renewal that failed is put off while the old keys do.
-const renewPause = time.Minute
-
-// role keeps keys that expire. minio-go would ask for them with no deadline while
-// every other call waits, and would not use the old ones any more once four fifths
-// of their time are over. So the keys are here before it is asked to sign: renewed
-// by one caller while the others go on with the old ones, which stand until they
-// end.
+// role is minio-go's credentials.IAM with two promises that IAM does not keep: a
+// request for keys has a deadline, and keys are used to their end when they cannot
+// be renewed. IAM stops using them after four fifths of their life.
 type role struct {
 	kind   string
-	source *credentials.IAM
-	client *http.Client
-	bound  time.Duration // of one question
-	turn   chan struct{} // holds the token of the caller that asks
+	source credentials.IAM
+	bound  time.Duration // deadline of one retrieval; calls that start meanwhile wait for it
 
-	mu     sync.Mutex // guards what follows
-	keys   credentials.Value
-	came   time.Time // when they did
-	renew  time.Time // when to ask again
-	served bool      // minio-go has them
+	mu    sync.Mutex // guards the fields below
+	keys  credentials.Value
+	came  time.Time // when keys were retrieved
+	renew time.Time // when to retrieve others
 }
 
 var _ credentials.Provider = (*role)(nil)
@@ -55,85 +48,52 @@ type roleError struct{ text string }
 
 func (e *roleError) Error() string { return e.text }
 
-func newRole(r Role, transport *http.Transport, l limits) *role {
-	kind := r.Kind
-	if kind == "" {
-		kind = "the role"
-	}
-	return &role{
-		kind: kind, source: &credentials.IAM{Endpoint: r.Endpoint}, bound: l.call, turn: make(chan struct{}, 1),
-		client: &http.Client{
-			Transport:     transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}
-}
-
-// provide sees to it that there are keys to sign with; see [role]. On a nil role
-// there always are.
-func (r *role) provide(ctx context.Context) error {
-	if r == nil {
-		return nil
-	}
-	switch good, due := r.state(); {
-	case !due:
-		return nil
-	case good:
-		select {
-		case r.turn <- struct{}{}:
-		default:
-			return nil // somebody else is at it
-		}
-	default:
-		select {
-		case r.turn <- struct{}{}:
-		case <-ctx.Done():
-			return r.fails(ctx.Err())
-		}
-	}
-	defer func() { <-r.turn }()
-	if _, due := r.state(); !due {
-		return nil
-	}
-	err := r.ask(ctx)
-	if good, _ := r.state(); good {
-		return nil
-	}
-	return err
-}
-
-// state says whether there are keys that have not ended, and whether it is time to
-// ask for others.
-func (r *role) state() (good, due bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	return now.Before(r.keys.Expiration), !now.Before(r.renew)
-}
-
-// ask gets other keys. The caller has the turn.
-func (r *role) ask(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.bound)
+// RetrieveWithCredContext returns new keys, or the old ones while they are good.
+func (r *role) RetrieveWithCredContext(cc *credentials.CredContext) (credentials.Value, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(cc.Context), r.bound) // the keys are not for this caller alone
 	defer cancel()
-	keys, err := r.source.RetrieveWithCredContext(&credentials.CredContext{Client: r.client, Context: ctx})
+	keys, err := r.source.RetrieveWithCredContext(&credentials.CredContext{Client: cc.Client, Context: ctx})
 	if err == nil && (keys.AccessKeyID == "" || keys.SecretAccessKey == "") {
 		err = errors.New("there is none in the answer")
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	if err != nil {
-		if left := r.keys.Expiration.Sub(now); left > 0 {
-			r.renew = now.Add(min(left/5, renewPause))
-		}
-		return r.fails(err)
+	if left := r.keys.Expiration.Sub(now); err != nil && left > 0 {
+		r.renew = now.Add(min(left/5, renewPause))
+		return r.keys, nil
+	} else if err != nil {
+		return credentials.Value{}, r.fails(err)
 	}
 	if keys.Expiration.IsZero() {
 		keys.Expiration = now.Add(unending)
 	}
-	r.keys, r.came, r.served = keys, now, false
-	r.renew = now.Add(keys.Expiration.Sub(now) * 4 / 5)
-	return nil
+	r.keys, r.came, r.renew = keys, now, now.Add(keys.Expiration.Sub(now)*4/5)
+	return keys, nil
+}
+
+// Retrieve is part of minio-go's older interface, which it no longer calls.
+func (*role) Retrieve() (credentials.Value, error) { return credentials.Value{}, errors.ErrUnsupported }
+
+// IsExpired reports whether it is time to retrieve other keys.
+func (r *role) IsExpired() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !time.Now().Before(r.renew)
+}
+
+// blame returns the error of a call, in the role's name if the call ended while it
+// waited for keys.
+func (r *role) blame(err error) error {
+	if r == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Now().Before(r.keys.Expiration) {
+		return err
+	}
+	return r.fails(err)
 }
 
 func (r *role) fails(err error) error {
@@ -146,8 +106,8 @@ func (r *role) fails(err error) error {
 	return &roleError{fmt.Sprintf("no access key is configured, and %s gives none: %s", r.kind, why)}
 }
 
-// refused has the keys replaced, unless they have only just come: then they are
-// not known everywhere yet.
+// refused discards the keys, unless they have only just been retrieved: then the
+// servers do not all know them yet.
 func (r *role) refused() {
 	if r == nil {
 		return
@@ -158,21 +118,3 @@ func (r *role) refused() {
 		r.keys.Expiration, r.renew = now, now
 	}
 }
-
-// IsExpired tells minio-go that there are other keys than those it has.
-func (r *role) IsExpired() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return !r.served
-}
-
-// RetrieveWithCredContext gives minio-go the keys that are here, and asks nobody.
-func (r *role) RetrieveWithCredContext(*credentials.CredContext) (credentials.Value, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.served = true
-	return r.keys, nil
-}
-
-// Retrieve is the same, as minio-go's older interface has it.
-func (r *role) Retrieve() (credentials.Value, error) { return r.RetrieveWithCredContext(nil) }

@@ -181,9 +181,6 @@ func TestRoleThatFails(t *testing.T) {
 	s.role.mu.Lock()
 	s.role.renew = time.Now()
 	s.role.mu.Unlock()
-	if err := s.role.provide(t.Context()); err != nil {
-		t.Errorf("the keys are good, and yet: %v", err)
-	}
 	for range 3 {
 		if err := s.Put(t.Context(), "a", []byte("a"), ""); err != nil {
 			t.Errorf("the keys are good, and Put gives %v", err)

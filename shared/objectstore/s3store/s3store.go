@@ -8,7 +8,9 @@
 // s3:PutObject and s3:DeleteObject those whose calls are made. A right that turns
 // out to be missing is ErrUnavailable, and told by Ready, under its name.
 //
-// Without keys in the Config it signs with those of a role (see [Role]).
+// Without keys in the Config it signs with those of a role (see [Role]), which
+// minio-go's credential provider retrieves. Calls that start during a renewal wait
+// for it, for a few seconds at most, although the old keys are still good.
 //
 // It believes no ETag: encryption by the server makes it anything but a sum of the
 // object.
@@ -28,6 +30,7 @@ package s3store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -107,22 +110,16 @@ func open(c Config, l limits) (*Store, error) {
 		return nil, fmt.Errorf("check prefix of bucket %q: %w", c.Bucket, err)
 	}
 
-	region := c.Region
-	if region == "" {
-		region = s3utils.GetRegionFromURL(*u)
-	}
-	if region == "" {
-		region = "us-east-1"
-	}
+	region := cmp.Or(c.Region, s3utils.GetRegionFromURL(*u), "us-east-1")
 	lookup := minio.BucketLookupDNS
 	if _, err := netip.ParseAddr(u.Hostname()); c.PathStyle || err == nil || u.Scheme == "https" && strings.Contains(c.Bucket, ".") {
 		lookup = minio.BucketLookupPath
 	}
 	transport := newTransport(l, c.Roots)
-	creds, role := credentials.NewStaticV4(c.AccessKey, c.SecretKey, ""), (*role)(nil)
+	creds, keyless := credentials.NewStaticV4(c.AccessKey, c.SecretKey, ""), (*role)(nil)
 	if c.AccessKey == "" {
-		role = newRole(c.Role, transport, l)
-		creds = credentials.New(role)
+		keyless = &role{kind: cmp.Or(c.Role.Kind, "the role"), source: credentials.IAM{Endpoint: c.Role.Endpoint}, bound: l.call / 2}
+		creds = credentials.New(keyless)
 	}
 	client, err := minio.NewCore(u.Host, &minio.Options{
 		Creds: creds, Secure: u.Scheme == "https", Region: region, BucketLookup: lookup,
@@ -133,7 +130,7 @@ func open(c Config, l limits) (*Store, error) {
 		return nil, fmt.Errorf("set up S3 client for %q: %w", u.Redacted(), err)
 	}
 	return &Store{
-		client: client, http: transport, role: role, limits: l,
+		client: client, http: transport, role: keyless, limits: l,
 		endpoint: u.Scheme + "://" + u.Host, region: region, bucket: c.Bucket, prefix: c.Prefix,
 		secure: u.Scheme == "https", create: c.CreateBucket,
 	}, nil

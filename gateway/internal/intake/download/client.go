@@ -1,6 +1,7 @@
 package download
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -45,26 +46,14 @@ const (
 )
 
 func (c Config) orDefaults() Config {
-	def := func(d *time.Duration, v time.Duration) {
-		if *d == 0 {
-			*d = v
-		}
-	}
-	def(&c.HeaderTimeout, 10*time.Second)
-	def(&c.Timeout, 30*time.Second)
-	def(&c.Budget, 60*time.Second)
-	def(&c.patience, memoryPatience)
-	if c.MaxBytes == 0 {
-		c.MaxBytes = 10 << 20
-	}
-	if c.Memory == 0 {
-		c.Memory = 16 * c.MaxBytes
-	}
+	c.HeaderTimeout = cmp.Or(c.HeaderTimeout, 10*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.Budget = cmp.Or(c.Budget, 60*time.Second)
+	c.patience = cmp.Or(c.patience, memoryPatience)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 10<<20)
 	// Half is one job's share, and a buffer that grows is there twice for a moment.
-	c.Memory = max(c.Memory, 4*(c.MaxBytes+1), 4*firstRead)
-	if c.UserAgent == "" {
-		c.UserAgent = "Imagebatch"
-	}
+	c.Memory = max(cmp.Or(c.Memory, 16*c.MaxBytes), 4*(c.MaxBytes+1), 4*firstRead)
+	c.UserAgent = cmp.Or(c.UserAgent, "Imagebatch")
 	if c.resolver == nil {
 		// The resolver of the C library holds a thread for as long as a lookup
 		// lasts, whatever the context says.

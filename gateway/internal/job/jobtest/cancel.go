@@ -7,8 +7,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-func testCancel(t *testing.T, open func(*testing.T) job.Store) {
-	cancel := func(t *testing.T, s job.Store, id string, seconds int) *job.Job {
+func testCancel(t *testing.T, open func(*testing.T) Store) {
+	cancel := func(t *testing.T, s Store, id string, seconds int) *job.Job {
 		t.Helper()
 		got, changed, err := s.Cancel(t.Context(), id, at(seconds))
 		ok(t, err)
@@ -47,9 +47,7 @@ func testCancel(t *testing.T, open func(*testing.T) job.Store) {
 		changes, err := s.Changes(t.Context(), j.ID, before.Revision)
 		ok(t, err)
 		same(t, "images changed", len(changes.Images), 3)
-		counts, err := s.Count(t.Context())
-		ok(t, err)
-		same(t, "counts", counts, job.Counts{Jobs: 1})
+		gives(t, "counts", job.Counts{Jobs: 1})(s.Count(t.Context()))
 	})
 	t.Run("nobody works on it any more", func(t *testing.T) {
 		s := open(t)
@@ -61,15 +59,11 @@ func testCancel(t *testing.T, open func(*testing.T) job.Store) {
 		cancel(t, s, fetching.ID, 1)
 		cancel(t, s, sending.ID, 1)
 
-		claimed, err := s.Claim(t.Context(), "b", at(99), at(114), 9)
-		ok(t, err)
-		same(t, "claimed", ids(claimed), []string{})
+		givesIDs(t, "claimed", []string{})(s.Claim(t.Context(), "b", at(99), at(114), 9))
 		unsent, err := s.Unsent(t.Context(), 9)
 		ok(t, err)
 		same(t, "unsent", len(unsent), 0)
-		n, err := s.Resend(t.Context(), at(99))
-		ok(t, err)
-		same(t, "sent again", n, 0)
+		gives(t, "sent again", 0)(s.Resend(t.Context(), at(99)))
 
 		// What was under way comes late.
 		ok(t, s.MarkSent(t.Context(), old))
@@ -113,10 +107,8 @@ func testCancel(t *testing.T, open func(*testing.T) job.Store) {
 	t.Run("it ends by retention as any other", func(t *testing.T) {
 		s := open(t)
 		j := cancel(t, s, create(t, s, inlineJob(1, t0)).ID, 1)
-		n, err := s.Hide(t.Context(), at(2), 9)
-		ok(t, err)
-		same(t, "hidden", n, 1)
-		_, _, err = s.Cancel(t.Context(), j.ID, at(3))
+		gives(t, "hidden", 1)(s.Hide(t.Context(), at(2), 9))
+		_, _, err := s.Cancel(t.Context(), j.ID, at(3))
 		wantErr(t, err, job.ErrNotFound)
 		ok(t, s.Delete(t.Context(), j.ID))
 	})

@@ -10,7 +10,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-func testChange(t *testing.T, open func(*testing.T) job.Store) {
+func testChange(t *testing.T, open func(*testing.T) Store) {
 	t.Run("from the fetch to the end", func(t *testing.T) {
 		s := open(t)
 		l := job.Lease{Owner: "a", Until: at(15)}
@@ -96,7 +96,7 @@ func testChange(t *testing.T, open func(*testing.T) job.Store) {
 }
 
 // testConcurrency has many goroutines at one store, as settle and intake are.
-func testConcurrency(t *testing.T, open func(*testing.T) job.Store) {
+func testConcurrency(t *testing.T, open func(*testing.T) Store) {
 	t.Run("a hundred settle one job", func(t *testing.T) {
 		s := open(t)
 		j := create(t, s, inlineJob(100, t0))
@@ -194,7 +194,7 @@ func testConcurrency(t *testing.T, open func(*testing.T) job.Store) {
 
 // watch follows a job to its end by its changes alone, as a WebSocket does, and
 // compares what it has put together with the job.
-func watch(t *testing.T, s job.Store, id string) error {
+func watch(t *testing.T, s Store, id string) error {
 	seen := map[int]job.Image{}
 	last := &job.Job{}
 	for {

@@ -1,9 +1,10 @@
-// Package jobtest is the suite that every job.Store passes. It promises that the
-// stores are alike to their callers; what only one of them has (a file, a lock, a
-// server) is tested beside it.
+// Package jobtest is the suite that the job store passes on every database. It verifies
+// that the databases are alike to their callers; what only one of them has (a file, a lock,
+// a server) is tested in the package sqlstore.
 package jobtest
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -15,12 +16,44 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
+// Store is all that the suite tests: the methods of sqlstore.Store, whose comments are the
+// contract.
+type Store interface {
+	Reserve(ctx context.Context, id string, l job.Lease, k job.Key) error
+	Create(ctx context.Context, j *job.Job) error
+	Release(ctx context.Context, id string, l job.Lease) error
+	Renew(ctx context.Context, owner string, until time.Time) error
+	Claim(ctx context.Context, owner string, now, until time.Time, limit int) ([]*job.Job, error)
+	Change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (*job.Job, bool, error)
+	Cancel(ctx context.Context, id string, now time.Time) (*job.Job, bool, error)
+
+	Unsent(ctx context.Context, limit int) ([]job.Unsent, error)
+	MarkSent(ctx context.Context, sent []job.Unsent) error
+	Resend(ctx context.Context, startedBefore time.Time) (int, error)
+
+	Get(ctx context.Context, id string) (*job.Job, error)
+	Keyed(ctx context.Context, k job.Key) (*job.Job, error)
+	Changes(ctx context.Context, id string, after int64) (*job.Job, error)
+	List(ctx context.Context, v job.Viewer, after job.Cursor, limit int) ([]*job.Job, error)
+	Owned(ctx context.Context, owner string) (int, error)
+	OpenImages(ctx context.Context, owner string) (int, error)
+	Count(ctx context.Context) (job.Counts, error)
+
+	Hide(ctx context.Context, endedBefore time.Time, limit int) (int, error)
+	Hidden(ctx context.Context, endedBefore, goneBefore time.Time, limit int) ([]*job.Job, error)
+	ForgetOriginals(ctx context.Context, id string, at time.Time) error
+	Delete(ctx context.Context, id string) error
+
+	ID() string
+	Ready(ctx context.Context) error
+}
+
 // Run runs the suite. open gives an empty store and closes it with the test.
-func Run(t *testing.T, open func(t *testing.T) job.Store) {
+func Run(t *testing.T, open func(t *testing.T) Store) {
 	t.Helper()
 	for _, group := range []struct {
 		name string
-		run  func(*testing.T, func(*testing.T) job.Store)
+		run  func(*testing.T, func(*testing.T) Store)
 	}{
 		{"create", testCreate},
 		{"leases", testLeases},
@@ -104,14 +137,14 @@ func failed(ref job.Ref) pipeline.Result {
 }
 
 // create stores the job or ends the test.
-func create(t *testing.T, s job.Store, j *job.Job) *job.Job {
+func create(t *testing.T, s Store, j *job.Job) *job.Job {
 	t.Helper()
 	ok(t, s.Create(t.Context(), j))
 	return j
 }
 
 // get reads the job or ends the test.
-func get(t *testing.T, s job.Store, id string) *job.Job {
+func get(t *testing.T, s Store, id string) *job.Job {
 	t.Helper()
 	j, err := s.Get(t.Context(), id)
 	ok(t, err)
@@ -119,7 +152,7 @@ func get(t *testing.T, s job.Store, id string) *job.Job {
 }
 
 // change makes the transition or ends the test.
-func change(t *testing.T, s job.Store, ref job.Ref, tr job.Transition, now time.Time) *job.Job {
+func change(t *testing.T, s Store, ref job.Ref, tr job.Transition, now time.Time) *job.Job {
 	t.Helper()
 	j, changed, err := s.Change(t.Context(), ref, tr, now)
 	ok(t, err)
@@ -130,7 +163,7 @@ func change(t *testing.T, s job.Store, ref job.Ref, tr job.Transition, now time.
 }
 
 // settleAll ends all images of the job.
-func settleAll(t *testing.T, s job.Store, j *job.Job, now time.Time) {
+func settleAll(t *testing.T, s Store, j *job.Job, now time.Time) {
 	t.Helper()
 	for i := range j.Total {
 		ref := job.Ref{JobID: j.ID, Index: i}
@@ -156,6 +189,26 @@ func same[T any](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("%s:\n got %+v\nwant %+v", what, got, want)
+	}
+}
+
+// gives checks what the call returns whose results it is given.
+func gives[T any](t *testing.T, what string, want T) func(T, error) {
+	t.Helper()
+	return func(got T, err error) {
+		t.Helper()
+		ok(t, err)
+		same(t, what, got, want)
+	}
+}
+
+// givesIDs checks which jobs the call returns.
+func givesIDs(t *testing.T, what string, want []string) func([]*job.Job, error) {
+	t.Helper()
+	return func(got []*job.Job, err error) {
+		t.Helper()
+		ok(t, err)
+		same(t, what, ids(got), want)
 	}
 }
 

@@ -14,7 +14,7 @@ func lease(owner string, until time.Time) job.Lease {
 	return job.Lease{Owner: owner, Epoch: 1, Until: until}
 }
 
-func testCreate(t *testing.T, open func(*testing.T) job.Store) {
+func testCreate(t *testing.T, open func(*testing.T) Store) {
 	t.Run("gives back every field", func(t *testing.T) {
 		s := open(t)
 		j := fetchJob(4, t0)
@@ -54,12 +54,8 @@ func testCreate(t *testing.T, open func(*testing.T) job.Store) {
 		ref := job.Ref{JobID: j.ID}
 		_, _, err = s.Change(t.Context(), ref, job.Settle(completed(ref), t0), t0)
 		wantErr(t, err, job.ErrNotFound)
-		list, err := s.List(t.Context(), job.Everybody, job.Cursor{}, 10)
-		ok(t, err)
-		same(t, "list", ids(list), []string{})
-		counts, err := s.Count(t.Context())
-		ok(t, err)
-		same(t, "counts", counts, job.Counts{})
+		givesIDs(t, "list", []string{})(s.List(t.Context(), job.Everybody, job.Cursor{}, 10))
+		gives(t, "counts", job.Counts{})(s.Count(t.Context()))
 
 		create(t, s, j)
 		same(t, "job", get(t, s, j.ID), j)
@@ -80,8 +76,8 @@ func testCreate(t *testing.T, open func(*testing.T) job.Store) {
 	})
 }
 
-func testLeases(t *testing.T, open func(*testing.T) job.Store) {
-	claim := func(t *testing.T, s job.Store, owner string, now, limit int) []*job.Job {
+func testLeases(t *testing.T, open func(*testing.T) Store) {
+	claim := func(t *testing.T, s Store, owner string, now, limit int) []*job.Job {
 		t.Helper()
 		jobs, err := s.Claim(t.Context(), owner, at(now), at(now+15), limit)
 		ok(t, err)

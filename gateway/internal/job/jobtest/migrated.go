@@ -1,6 +1,7 @@
 package jobtest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 // GoesOn holds that a store which the first release has written works: with a job
 // "open" of two images, one of them completed, a reservation, both under leases that
 // have ended, and a hidden job "swept" without originals.
-func GoesOn(t *testing.T, s job.Store) {
+func GoesOn(t *testing.T, s Store) {
 	t.Helper()
 	now := time.Unix(10, 0)
 	// When its originals went is not known, so it is long ago.
@@ -26,4 +27,67 @@ func GoesOn(t *testing.T, s job.Store) {
 	if err != nil || !changed || j.Status != job.Cancelled || j.Completed != 1 || j.Failed != 1 {
 		t.Errorf("cancelled: %t, %+v, %v", changed, j, err)
 	}
+}
+
+// Continues verifies that a store that release 0.1.0 has written works. Its program has
+// stored the jobs with the keys "mixed", "failed", "cancelled" and "fetching", and was
+// killed; its code has added "unsent", which nobody has published, "received", which is
+// reserved with a key, and the hidden "hidden" and "swept".
+func Continues(t *testing.T, s Store) {
+	t.Helper()
+	now := time.Date(2030, time.January, 1, 0, 0, 0, 0, time.UTC)
+	byKey := map[string]*job.Job{}
+	for key, want := range map[string]job.Job{
+		"mixed":     {Status: job.Completed, Completed: 1, Failed: 1},
+		"failed":    {Status: job.Failed, Failed: 1},
+		"cancelled": {Status: job.Cancelled, Completed: 1, Failed: 1},
+		"fetching":  {Status: job.Processing, Completed: 1},
+	} {
+		keyed, err := s.Keyed(t.Context(), job.Key{Name: key})
+		ok(t, err)
+		j := get(t, s, keyed.ID)
+		ok(t, addUp(j))
+		if j.Status != want.Status || j.Completed != want.Completed || j.Failed != want.Failed || j.Fingerprint == "" {
+			t.Errorf("the job with the key %s is now %+v", key, j)
+		}
+		wantErr(t, s.Reserve(t.Context(), newID(), lease("a", now), job.Key{Name: key}), job.ErrKeyTaken)
+		byKey[key] = j
+	}
+	counts, err := s.Count(t.Context())
+	ok(t, err)
+	j := get(t, s, "unsent")
+	same(t, "counts", counts, job.Counts{Jobs: 5, OpenImages: 3, OldestOpen: j.CreatedAt, Unsent: 2})
+	same(t, "owner and origin", []string{j.Owner, j.Origin}, []string{"anna", "origin"})
+
+	claimed, err := s.Claim(t.Context(), "a", now, now.Add(job.LeaseTime), 9)
+	ok(t, err)
+	fetching := byKey["fetching"]
+	got := ids(claimed)
+	slices.Sort(got)
+	same(t, "claimed", got, []string{fetching.ID, "received"})
+	for _, c := range claimed {
+		if c.ID == "received" {
+			ok(t, s.Release(t.Context(), c.ID, c.Lease))
+			continue
+		}
+		ref := job.Ref{JobID: c.ID, Index: slices.IndexFunc(c.Images, func(img job.Image) bool { return img.ToFetch() })}
+		change(t, s, ref, job.Fetched(c.Lease, original(c.ID, ref.Index)), now)
+		change(t, s, ref, job.Settle(completed(ref), now), now)
+	}
+	same(t, "fetched", get(t, s, fetching.ID).Status, job.Completed)
+	_, err = s.Resend(t.Context(), now)
+	ok(t, err)
+	unsent, err := s.Unsent(t.Context(), 9)
+	ok(t, err)
+	same(t, "unsent", len(unsent), 2)
+	ok(t, s.MarkSent(t.Context(), unsent))
+	settleAll(t, s, j, now)
+
+	givesIDs(t, "hidden", []string{"hidden", "swept"})(s.Hidden(t.Context(), now, now, 9))
+	gives(t, "hidden since", 5)(s.Hide(t.Context(), now.Add(time.Hour), 9))
+	for _, id := range []string{"hidden", "swept", "unsent", fetching.ID} {
+		ok(t, s.Delete(t.Context(), id))
+	}
+	gives(t, "counts at the end", job.Counts{})(s.Count(t.Context()))
+	ok(t, s.Create(t.Context(), inlineJob(2, now)))
 }

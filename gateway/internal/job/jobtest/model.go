@@ -17,7 +17,7 @@ import (
 // model is what a store promises, said once more with maps and without any care
 // for durability. Random calls to both must give the same answers.
 type model struct {
-	store job.Store
+	store Store
 	ctx   context.Context // the test's, for every call
 	jobs  map[string]*modelJob
 	order []string // of creation
@@ -29,8 +29,8 @@ type modelJob struct {
 	hidden bool
 }
 
-func testModel(t *testing.T, open func(*testing.T) job.Store) {
-	var s job.Store // The one that the run before has left empty, if any.
+func testModel(t *testing.T, open func(*testing.T) Store) {
+	var s Store // The one that the run before has left empty, if any.
 	rapid.Check(t, func(r *rapid.T) {
 		m := &model{store: s, ctx: t.Context(), jobs: map[string]*modelJob{}, now: t0}
 		if s == nil {

@@ -7,7 +7,7 @@ import (
 )
 
 // testOrigin holds that whoever ends an image can tell where its job came from.
-func testOrigin(t *testing.T, open func(*testing.T) job.Store) {
+func testOrigin(t *testing.T, open func(*testing.T) Store) {
 	s := open(t)
 	const origin = "1764064192000000 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	l := lease("a", at(15))

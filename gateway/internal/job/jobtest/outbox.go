@@ -7,8 +7,8 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-func testOutbox(t *testing.T, open func(*testing.T) job.Store) {
-	unsent := func(t *testing.T, s job.Store, limit int) []job.Unsent {
+func testOutbox(t *testing.T, open func(*testing.T) Store) {
+	unsent := func(t *testing.T, s Store, limit int) []job.Unsent {
 		t.Helper()
 		all, err := s.Unsent(t.Context(), limit)
 		ok(t, err)
@@ -54,17 +54,13 @@ func testOutbox(t *testing.T, open func(*testing.T) job.Store) {
 		j := create(t, s, inlineJob(2, t0))
 		old := unsent(t, s, 9) // These are being published when the broker forgets everything.
 		ok(t, s.MarkSent(t.Context(), old[:1]))
-		n, err := s.Resend(t.Context(), at(1))
-		ok(t, err)
-		same(t, "marked", n, 2)
+		gives(t, "marked", 2)(s.Resend(t.Context(), at(1)))
 		ok(t, s.MarkSent(t.Context(), old))
 		again := unsent(t, s, 9)
 		same(t, "unsent after the late confirm", len(again), 2)
 		ok(t, s.MarkSent(t.Context(), again))
 		same(t, "unsent after the new confirm", len(unsent(t, s, 9)), 0)
-		counts, err := s.Count(t.Context())
-		ok(t, err)
-		same(t, "counts", counts, job.Counts{Jobs: 1, OpenImages: 2, OldestOpen: j.CreatedAt})
+		gives(t, "counts", job.Counts{Jobs: 1, OpenImages: 2, OldestOpen: j.CreatedAt})(s.Count(t.Context()))
 	})
 	t.Run("only open, stored images that started before are sent again", func(t *testing.T) {
 		s := open(t)
@@ -77,13 +73,9 @@ func testOutbox(t *testing.T, open func(*testing.T) job.Store) {
 		ended := job.Ref{JobID: old.ID, Index: 1}
 		change(t, s, ended, job.Settle(completed(ended), at(2)), at(2))
 
-		n, err := s.Resend(t.Context(), at(5))
-		ok(t, err)
-		same(t, "marked before 5", n, 1)
+		gives(t, "marked before 5", 1)(s.Resend(t.Context(), at(5)))
 		same(t, "unsent before 5", unsent(t, s, 9)[0].JobID, old.ID)
-		n, err = s.Resend(t.Context(), at(6))
-		ok(t, err)
-		same(t, "marked before 6", n, 2)
+		gives(t, "marked before 6", 2)(s.Resend(t.Context(), at(6)))
 		all := unsent(t, s, 9)
 		same(t, "sends", []int64{all[0].Image.Send, all[1].Image.Send}, []int64{3, 2})
 		same(t, "the young one", all[1].JobID, young.ID)

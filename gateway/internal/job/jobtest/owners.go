@@ -7,19 +7,19 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-func testOwners(t *testing.T, open func(*testing.T) job.Store) {
+func testOwners(t *testing.T, open func(*testing.T) Store) {
 	owned := func(j *job.Job, owner string) *job.Job {
 		j.Owner = owner
 		return j
 	}
-	list := func(t *testing.T, s job.Store, v job.Viewer, after job.Cursor, limit int) []*job.Job {
+	list := func(t *testing.T, s Store, v job.Viewer, after job.Cursor, limit int) []*job.Job {
 		t.Helper()
 		jobs, err := s.List(t.Context(), v, after, limit)
 		ok(t, err)
 		return jobs
 	}
 	// count asks for the jobs and the open images of an owner.
-	count := func(t *testing.T, s job.Store, owner string) [2]int {
+	count := func(t *testing.T, s Store, owner string) [2]int {
 		t.Helper()
 		jobs, err := s.Owned(t.Context(), owner)
 		ok(t, err)

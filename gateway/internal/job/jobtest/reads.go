@@ -10,7 +10,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-func testReads(t *testing.T, open func(*testing.T) job.Store) {
+func testReads(t *testing.T, open func(*testing.T) Store) {
 	t.Run("a store has a name", func(t *testing.T) {
 		a, b := open(t), open(t)
 		if a.ID() == "" || a.ID() == b.ID() {
@@ -96,8 +96,8 @@ func testReads(t *testing.T, open func(*testing.T) job.Store) {
 	})
 }
 
-func testList(t *testing.T, open func(*testing.T) job.Store) {
-	page := func(t *testing.T, s job.Store, after job.Cursor, limit int) []*job.Job {
+func testList(t *testing.T, open func(*testing.T) Store) {
+	page := func(t *testing.T, s Store, after job.Cursor, limit int) []*job.Job {
 		t.Helper()
 		jobs, err := s.List(t.Context(), job.Everybody, after, limit)
 		ok(t, err)

@@ -7,20 +7,18 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-func testRetention(t *testing.T, open func(*testing.T) job.Store) {
-	hide := func(t *testing.T, s job.Store, before time.Time, limit, want int) {
+func testRetention(t *testing.T, open func(*testing.T) Store) {
+	hide := func(t *testing.T, s Store, before time.Time, limit, want int) {
 		t.Helper()
-		n, err := s.Hide(t.Context(), before, limit)
-		ok(t, err)
-		same(t, "hidden", n, want)
+		gives(t, "hidden", want)(s.Hide(t.Context(), before, limit))
 	}
-	hidden := func(t *testing.T, s job.Store, before time.Time, limit int) []*job.Job {
+	hidden := func(t *testing.T, s Store, before time.Time, limit int) []*job.Job {
 		t.Helper()
 		jobs, err := s.Hidden(t.Context(), before, before, limit)
 		ok(t, err)
 		return jobs
 	}
-	ended := func(t *testing.T, s job.Store, n, end int) *job.Job {
+	ended := func(t *testing.T, s Store, n, end int) *job.Job {
 		t.Helper()
 		j := create(t, s, inlineJob(n, t0))
 		settleAll(t, s, j, at(end))
@@ -44,21 +42,13 @@ func testRetention(t *testing.T, open func(*testing.T) job.Store) {
 		ref := job.Ref{JobID: j.ID}
 		_, _, err = s.Change(t.Context(), ref, job.Settle(completed(ref), at(7)), at(7))
 		wantErr(t, err, job.ErrNotFound)
-		list, err := s.List(t.Context(), job.Everybody, job.Cursor{}, 9)
-		ok(t, err)
-		same(t, "list", ids(list), []string{})
-		counts, err := s.Count(t.Context())
-		ok(t, err)
-		same(t, "counts", counts, job.Counts{})
+		givesIDs(t, "list", []string{})(s.List(t.Context(), job.Everybody, job.Cursor{}, 9))
+		gives(t, "counts", job.Counts{})(s.Count(t.Context()))
 		unsent, err := s.Unsent(t.Context(), 9)
 		ok(t, err)
 		same(t, "unsent", len(unsent), 0)
-		n, err := s.Resend(t.Context(), at(99))
-		ok(t, err)
-		same(t, "sent again", n, 0)
-		claimed, err := s.Claim(t.Context(), "b", at(99), at(114), 9)
-		ok(t, err)
-		same(t, "claimed", ids(claimed), []string{})
+		gives(t, "sent again", 0)(s.Resend(t.Context(), at(99)))
+		givesIDs(t, "claimed", []string{})(s.Claim(t.Context(), "b", at(99), at(114), 9))
 		if err := s.Create(t.Context(), j); err == nil {
 			t.Fatal("the id of a hidden job was taken")
 		}
@@ -125,15 +115,11 @@ func testRetention(t *testing.T, open func(*testing.T) job.Store) {
 			{at(11), []string{untouched.ID, swept.ID}},
 			{at(21), []string{untouched.ID, swept.ID, later.ID}},
 		} {
-			got, err := s.Hidden(t.Context(), at(9), look.goneBefore, 9)
-			ok(t, err)
-			same(t, "hidden", ids(got), look.want)
+			givesIDs(t, "hidden", look.want)(s.Hidden(t.Context(), at(9), look.goneBefore, 9))
 		}
 		// One visit too many makes it rest for longer.
 		ok(t, s.ForgetOriginals(t.Context(), swept.ID, at(30)))
-		got, err := s.Hidden(t.Context(), at(9), at(30), 9)
-		ok(t, err)
-		same(t, "hidden", ids(got), []string{untouched.ID, later.ID})
+		givesIDs(t, "hidden", []string{untouched.ID, later.ID})(s.Hidden(t.Context(), at(9), at(30), 9))
 	})
 	t.Run("a job in answers is not deleted", func(t *testing.T) {
 		s := open(t)
@@ -146,8 +132,6 @@ func testRetention(t *testing.T, open func(*testing.T) job.Store) {
 		}
 		get(t, s, open.ID)
 		same(t, "originals gone", get(t, s, done.ID).OriginalsGone, false)
-		claimed, err := s.Claim(t.Context(), "b", at(16), at(31), 9)
-		ok(t, err)
-		same(t, "claimed", ids(claimed), []string{received})
+		givesIDs(t, "claimed", []string{received})(s.Claim(t.Context(), "b", at(16), at(31), 9))
 	})
 }

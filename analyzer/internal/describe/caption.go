@@ -1,0 +1,185 @@
+package describe
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// The parts of a picture that a colour must cover to be told in the description
+// and in the keywords.
+const (
+	toldShare    = 0.1
+	keywordShare = 0.05
+)
+
+// caption gives the record its title, description and keywords: those that the
+// file brings, and for each that it lacks one composed of what stands in the
+// record. What is composed is English, tells nothing that was not measured or
+// written by the camera, names no place, and does not depend on the file's name:
+// equal originals are described equally.
+func caption(m *pipeline.Metadata, own embedded) {
+	m.Title, m.Description, m.Keywords = own.title, own.description, own.keywords
+	if m.Title == "" {
+		m.Title = clean(composedTitle(m), maxTextBytes)
+		m.Composed = append(m.Composed, pipeline.ComposedTitle)
+	}
+	if m.Description == "" {
+		m.Description = clean(composedDescription(m), maxDescriptionBytes)
+		m.Composed = append(m.Composed, pipeline.ComposedDescription)
+	}
+	if len(m.Keywords) == 0 {
+		m.Keywords = cleanList(composedKeywords(m), maxKeywords, maxTextBytes, maxKeywordsBytes)
+		m.Composed = append(m.Composed, pipeline.ComposedKeywords)
+	}
+}
+
+// composedTitle is "Photo taken 21 June 2025 with Google Pixel 8", as much of it
+// as is known, or "JPEG image, 4032×3024".
+func composedTitle(m *pipeline.Metadata) string {
+	camera, taken := camera(m), takenOn(m)
+	switch {
+	case flagged(m, flagScreenshot):
+		return fmt.Sprintf("Screenshot, %d×%d", m.Width, m.Height)
+	case camera != "" && taken != "":
+		return fmt.Sprintf("Photo taken %s with %s", taken, camera)
+	case camera != "":
+		return "Photo taken with " + camera
+	case taken != "" && isPhoto(m):
+		return "Photo taken " + taken
+	default:
+		return fmt.Sprintf("%s image, %d×%d", strings.ToUpper(m.Format), m.Width, m.Height)
+	}
+}
+
+// composedDescription is one sentence about the file and the camera, and one about
+// what is to be seen: "Portrait JPEG image, 3024×4032 pixels, taken 21 June 2025 at
+// 19:42 with Google Pixel 8. Mainly light steel blue and dark olive green; dark."
+func composedDescription(m *pipeline.Metadata) string {
+	var b strings.Builder
+	kind := "image"
+	if flagged(m, flagScreenshot) {
+		kind = "screenshot"
+	}
+	if m.Animated {
+		kind = "animation"
+	}
+	fmt.Fprintf(&b, "%s %s %s, %d×%d pixels", capital(m.Shape), strings.ToUpper(m.Format), kind, m.Width, m.Height)
+	camera, taken := camera(m), takenOn(m)
+	if camera != "" || taken != "" && isPhoto(m) {
+		b.WriteString(", taken")
+		if taken != "" {
+			fmt.Fprintf(&b, " %s at %s", taken, m.Exif.TakenAt[len("2006-01-02T"):len("2006-01-02T15:04")])
+		}
+		if camera != "" {
+			b.WriteString(" with " + camera)
+		}
+	}
+	b.WriteString(".")
+
+	if seen := told(m); seen != "" {
+		b.WriteString(" " + capital(seen) + ".")
+	}
+	return b.String()
+}
+
+// told is what the second sentence tells: the main colours, and the flags.
+func told(m *pipeline.Metadata) string {
+	var parts []string
+	if colors := colorWords(m, toldShare); len(colors) > 0 && !flagged(m, flagGreyscale) {
+		parts = append(parts, "mainly "+enumerated(colors[:min(len(colors), 3)]))
+	}
+	for _, flag := range m.Flags {
+		if flag != flagScreenshot {
+			parts = append(parts, flag)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// composedKeywords are the format, the shape, the camera, the year, the flags and
+// the colours, in lower case.
+func composedKeywords(m *pipeline.Metadata) []string {
+	keywords := []string{m.Format, m.Shape}
+	if m.Animated {
+		keywords = append(keywords, "animated")
+	}
+	if e := m.Exif; e != nil {
+		keywords = append(keywords, strings.ToLower(brandOf(e.CameraMake)))
+		if takenOn(m) != "" && (camera(m) != "" || isPhoto(m)) {
+			keywords = append(keywords, e.TakenAt[:len("2006")])
+		}
+	}
+	keywords = append(keywords, m.Flags...)
+	return append(keywords, colorWords(m, keywordShare)...)
+}
+
+// colorWords are the names of the colours that cover so much, each once.
+func colorWords(m *pipeline.Metadata, share float64) []string {
+	var names []string
+	for _, c := range m.Colors {
+		if c.Share >= share {
+			names = append(names, inWords(c.Name))
+		}
+	}
+	return cleanList(names, maxColors, maxTextBytes, maxTextBytes)
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// enumerated is "a, b and c".
+func enumerated(words []string) string {
+	last := len(words) - 1
+	if last == 0 {
+		return words[0]
+	}
+	return strings.Join(words[:last], ", ") + " and " + words[last]
+}
+
+// camera is the name of the camera as people say it. Most models begin with a word
+// of the make already.
+func camera(m *pipeline.Metadata) string {
+	if m.Exif == nil {
+		return ""
+	}
+	brand, model := brandOf(m.Exif.CameraMake), m.Exif.CameraModel
+	first, _, _ := strings.Cut(strings.ToLower(model), " ")
+	if model == "" || brand == "" || slices.Contains(strings.Fields(strings.ToLower(brand)), first) {
+		return cmp.Or(model, brand)
+	}
+	return brand + " " + model
+}
+
+// brandOf is the make without what only lawyers say.
+func brandOf(maker string) string {
+	words := strings.Fields(strings.ReplaceAll(maker, ",", " "))
+	for i, word := range words {
+		switch strings.ToLower(strings.TrimSuffix(word, ".")) {
+		case "corporation", "corp", "company", "co", "ltd", "limited", "inc", "gmbh", "ag",
+			"imaging", "optical", "electric", "electronics", "technologies", "camera", "digital":
+			if i > 0 {
+				return strings.Join(words[:i], " ")
+			}
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// takenOn is the day on which the picture was taken, as "21 June 2025".
+func takenOn(m *pipeline.Metadata) string {
+	if m.Exif == nil || len(m.Exif.TakenAt) < len("2006-01-02") {
+		return ""
+	}
+	day, err := time.Parse(time.DateOnly, m.Exif.TakenAt[:len(time.DateOnly)])
+	if err != nil {
+		return ""
+	}
+	return strconv.Itoa(day.Day()) + " " + day.Month().String() + " " + strconv.Itoa(day.Year())
+}
+
+func flagged(m *pipeline.Metadata, flag string) bool { return slices.Contains(m.Flags, flag) }

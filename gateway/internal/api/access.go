@@ -1,0 +1,66 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+)
+
+// socketProtocol is the subprotocol of the WebSocket. Behind bearerProtocol a web
+// page, which can set no other header of a handshake, sends its key.
+const (
+	socketProtocol = "imagebatch"
+	bearerProtocol = socketProtocol + ".bearer."
+)
+
+// anyone is the key of every request where there are no keys: it has no name and no
+// limits, and sees all jobs.
+var anyone = &apikey.Key{Operator: true}
+
+// viewerOf returns which jobs exist for the caller.
+func viewerOf(by *apikey.Key) job.Viewer {
+	if by.Operator {
+		return job.Everybody
+	}
+	return job.Viewer{Owner: by.Name}
+}
+
+// authenticate finds out which key a request has.
+func (s *Server) authenticate(c echo.Context) error {
+	d := detailsOf(c)
+	if s.deps.Keys == nil || d.Access&Public != 0 {
+		return nil
+	}
+	given, ok := bearer(c.Request().Header, d.Access&Socket != 0)
+	if !ok {
+		return errKeyMissing
+	}
+	key := s.deps.Keys.Find(given)
+	if key == nil {
+		return errKeyUnknown
+	}
+	d.by = key
+	return nil
+}
+
+// bearer returns the key of a request's header (RFC 6750, section 2.1). It ignores
+// the URL, which ends up in histories and logs.
+func bearer(h http.Header, socket bool) (string, bool) {
+	if values := h.Values("Authorization"); len(values) > 0 {
+		scheme, key, _ := strings.Cut(values[0], " ")
+		key = strings.TrimSpace(key)
+		return key, len(values) == 1 && strings.EqualFold(scheme, "Bearer") && key != ""
+	}
+	if socket {
+		for p := range strings.SplitSeq(strings.Join(h.Values("Sec-WebSocket-Protocol"), ","), ",") {
+			if key, ok := strings.CutPrefix(strings.TrimSpace(p), bearerProtocol); ok {
+				return key, key != ""
+			}
+		}
+	}
+	return "", false
+}

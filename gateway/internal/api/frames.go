@@ -1,0 +1,105 @@
+package api
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"time"
+)
+
+// frameSize returns the length of the frame that starts with these bytes, and 0 when
+// they are too few to know it (RFC 6455, section 5.2).
+func frameSize(p []byte) uint64 {
+	if len(p) < 2 {
+		return 0
+	}
+	mask := uint64(p[1]>>7) * 4
+	switch size := uint64(p[1] & 0x7f); {
+	case size < 126:
+		return 2 + mask + size
+	case size == 126 && len(p) >= 4:
+		return 4 + mask + uint64(binary.BigEndian.Uint16(p[2:]))
+	case size == 127 && len(p) >= 10:
+		return 10 + mask + binary.BigEndian.Uint64(p[2:])&^(1<<63)
+	}
+	return 0
+}
+
+// closeFrameConn is the connection under a WebSocket as it is written. It writes one
+// close frame and nothing after it: the library responds to every close frame with
+// one of its own, also when it has sent the first. RFC 6455, section 5.5.1, forbids
+// that, and a browser that sees it reports an error in place of the status.
+type closeFrameConn struct {
+	net.Conn
+	left   int64         // bytes of the current frame that are not written yet
+	closed bool          // the current frame, or an earlier one, is a close frame
+	out    chan struct{} // closed when the close frame is written
+}
+
+// Write implements net.Conn. The library starts each frame with a write of its own.
+func (c *closeFrameConn) Write(p []byte) (int, error) {
+	if c.left <= 0 {
+		if c.closed {
+			return len(p), nil
+		}
+		c.left, c.closed = int64(frameSize(p)), len(p) > 0 && p[0]&0x0f == 0x8
+	}
+	n, err := c.Conn.Write(p)
+	c.left -= int64(n)
+	if c.closed && c.left <= 0 {
+		close(c.out)
+	}
+	return n, err
+}
+
+// Bounds on the frames of a client. A client that follows a job only has to respond
+// to a ping every half a minute.
+const (
+	framesAtOnce = 256
+	frameEvery   = 100 * time.Millisecond
+)
+
+var errFlood = errors.New("too many messages")
+
+// frameLimitConn is the connection under a WebSocket as it is read. It counts frames
+// and fails when there are too many: the library responds to every ping, and follows
+// the fragments of a message that never ends, as fast as they come and without
+// reporting them.
+type frameLimitConn struct {
+	net.Conn
+	header []byte // of the current frame, while it is incomplete
+	skip   uint64 // bytes of the current frame that follow its header
+
+	paid    time.Time // until when the frames are accounted for
+	flooded bool
+}
+
+// Read implements net.Conn.
+func (c *frameLimitConn) Read(p []byte) (int, error) {
+	if c.flooded {
+		return 0, errFlood
+	}
+	n, err := c.Conn.Read(p)
+	c.count(p[:n], time.Now())
+	return n, err
+}
+
+// count counts the frames whose headers end in p, which came now.
+func (c *frameLimitConn) count(p []byte, now time.Time) {
+	if oldest := now.Add(-framesAtOnce * frameEvery); c.paid.Before(oldest) {
+		c.paid = oldest
+	}
+	for len(p) > 0 {
+		if c.skip > 0 {
+			n := min(c.skip, uint64(len(p)))
+			c.skip, p = c.skip-n, p[n:]
+			continue
+		}
+		c.header, p = append(c.header, p[0]), p[1:]
+		if size := frameSize(c.header); size > 0 {
+			c.skip, c.header = size-uint64(len(c.header)), c.header[:0]
+			c.paid = c.paid.Add(frameEvery)
+		}
+	}
+	c.flooded = c.flooded || c.paid.After(now)
+}

@@ -1,0 +1,90 @@
+package api
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+)
+
+// A browser sends what a page asks it to, from inside the network of its user. The
+// server refuses two kinds of foreign pages: a page that sends across origins, by its
+// Origin, which browsers always set where a request changes something; and a page
+// whose name resolves to this address ("DNS rebinding"), by the name in Host, where
+// the operator lists the allowed names. (net/http has CrossOriginProtection for the
+// first kind; ours has one rule for WebSockets as well.)
+
+// checkHost refuses requests that were sent to another name.
+func (s *Server) checkHost(c echo.Context) error {
+	host := c.Request().Host
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	if detailsOf(c).Access&Probe != 0 || len(s.config.AllowedHosts) == 0 || slices.ContainsFunc(s.config.AllowedHosts, func(allowed string) bool {
+		return strings.EqualFold(allowed, host) || strings.EqualFold(strings.Trim(allowed, "[]"), strings.Trim(name, "[]"))
+	}) {
+		return nil
+	}
+	return errHost
+}
+
+// checkOrigin refuses what a foreign page may not send: requests that may change
+// something, and the handshake of a WebSocket. Programs send no Origin; browsers
+// always do with these.
+func (s *Server) checkOrigin(c echo.Context) error {
+	r := c.Request()
+	origins := r.Header.Values("Origin")
+	reads := (r.Method == http.MethodGet || r.Method == http.MethodHead) && detailsOf(c).Access&Socket == 0
+	if len(origins) == 0 || reads || r.Method == http.MethodOptions {
+		return nil
+	}
+	own, err := url.Parse(origins[0])
+	if len(origins) == 1 && (err == nil && own.Host != "" && strings.EqualFold(own.Host, r.Host) || s.allows(origins[0])) {
+		return nil
+	}
+	return errOrigin
+}
+
+// allows reports whether the operator allows the pages of an origin.
+func (s *Server) allows(origin string) bool {
+	return slices.ContainsFunc(s.config.AllowedOrigins, func(o string) bool { return strings.EqualFold(o, origin) })
+}
+
+// allowOrigin lets the pages of allowed origins read the response (CORS), and reports
+// whether the request is their preflight. Cookies have no effect here, so it mentions
+// no credentials, and no "*" either.
+func (s *Server) allowOrigin(c echo.Context) (preflight bool) {
+	r, h := c.Request(), c.Response().Header()
+	if len(s.config.AllowedOrigins) == 0 {
+		return false
+	}
+	h.Add("Vary", "Origin") // a cache must not return the response of one origin to another
+	origin := r.Header.Get("Origin")
+	if origin == "" || !s.allows(origin) {
+		return false
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Expose-Headers", "Location, Retry-After, Content-Disposition, RateLimit, RateLimit-Policy, WWW-Authenticate")
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, "+idempotencyKey)
+	h.Set("Access-Control-Max-Age", "600")
+	return true
+}
+
+// plainPolicy allows nothing, for every response but the page.
+const plainPolicy = "default-src 'none'; frame-ancestors 'none'"
+
+// secure sets the headers that keep browsers from treating a response as more than
+// it is. The page and the results replace the policy.
+func secure(h http.Header) {
+	h.Set("Content-Security-Policy", plainPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+}

@@ -1,0 +1,187 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/body"
+	"github.com/imagebatch/imagebatch/gateway/internal/intake"
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+)
+
+// refusal is the response to a request that the server does not fulfil.
+type refusal struct {
+	status     int
+	text       string
+	retryAfter int // seconds; 0: no Retry-After
+	header     http.Header
+}
+
+func (r *refusal) Error() string { return r.text }
+
+// with fills in the verbs of the text.
+func (r refusal) with(args ...any) *refusal {
+	r.text = fmt.Sprintf(r.text, args...)
+	return &r
+}
+
+func (r refusal) after(seconds int) *refusal {
+	r.retryAfter = seconds
+	return &r
+}
+
+// All refusals, by status. The texts of a malformed batch are those of [body.Error].
+var (
+	errCutOff          = &refusal{400, "Request body is incomplete or malformed", 0, nil}
+	errQuery           = &refusal{400, "Invalid query: want name=value, joined by &", 0, nil}
+	errLimit           = &refusal{400, "limit must be a number from 1 to %d", 0, nil}
+	errPageToken       = &refusal{400, "page_token is invalid", 0, nil}
+	errIdempotencyKey  = &refusal{400, idempotencyKey + " must be one value of 1 to 255 printable ASCII characters", 0, nil}
+	errNothingToRetry  = &refusal{400, "No failed images to retry", 0, nil}
+	errTooManyImages   = &refusal{400, "Too many images (>%d)", 0, nil}
+	errSocketVersion   = &refusal{400, "Unsupported WebSocket version, only 13 is supported", 0, http.Header{"Sec-Websocket-Version": {"13"}}}
+	errSocketKeys      = &refusal{400, "Sec-WebSocket-Key is missing or not unique", 0, nil}
+	errSocketKey       = &refusal{400, "Sec-WebSocket-Key is not 16 bytes in base64", 0, nil}
+	errKeyMissing      = &refusal{401, "API key required", 0, http.Header{"Www-Authenticate": {`Bearer realm="imagebatch"`}}}
+	errKeyUnknown      = &refusal{401, "API key unknown", 0, http.Header{"Www-Authenticate": {`Bearer realm="imagebatch", error="invalid_token"`}}} // removed keys too
+	errOrigin          = &refusal{403, "Origin not allowed; ALLOWED_ORIGINS names those that are", 0, nil}
+	errNoRoute         = &refusal{404, "Not found", 0, nil}
+	errNoJob           = &refusal{404, "Job not found: %s", 0, nil}
+	errNoImage         = &refusal{404, "Image not found: images[%s]", 0, nil}
+	errNoResult        = &refusal{404, "No result: images[%d] is %s", 0, nil}
+	errResultDeleted   = &refusal{404, "No result: that of images[%d] is no longer kept", 0, nil}
+	errNoSidecar       = &refusal{404, "No result: images[%d] has no sidecar", 0, nil}
+	errMethod          = &refusal{405, "Method not allowed", 0, nil}
+	errSlow            = &refusal{408, "Request body arrived too slowly", 0, nil}
+	errEnded           = &refusal{409, "Job has already ended: %s", 0, nil}
+	errNotEnded        = &refusal{409, "Job has not ended: %s", 0, nil}
+	errReceiving       = &refusal{409, "A request with this " + idempotencyKey + " is still being received", 1, nil}
+	errTooLarge        = &refusal{413, "Request body exceeds %d bytes", 0, nil}
+	errHost            = &refusal{421, "Host not allowed; ALLOWED_HOSTS names those that are", 0, nil}
+	errKeyReused       = &refusal{422, idempotencyKey + " was used with a different request", 0, nil}
+	errNoUpgrade       = &refusal{426, "This endpoint speaks WebSocket only", 0, http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}}}
+	errRequestQuota    = &refusal{429, "Too many requests, try again later", 0, nil} // the limiter knows after how long
+	errByteQuota       = &refusal{429, "Too many bytes uploaded, try again later", 0, nil}
+	errMemoryShare     = &refusal{429, "Too many uploads at once with this API key, try again later", 1, nil}
+	errOpenImagesQuota = &refusal{429, "Too many images in progress with this API key, try again later", 5, nil}
+	errSocketQuota     = &refusal{429, "Too many WebSocket connections with this API key, try again later", 5, nil}
+	errInternal        = &refusal{500, "Internal server error", 0, nil}
+	errNoMemory        = &refusal{503, "Too many uploads at once, try again later", 5, nil}
+	errConnections     = &refusal{503, "Too many connections, try again later", 5, nil}
+	errOpenImages      = &refusal{503, "Too many images in progress, try again later", 5, nil}
+	errSockets         = &refusal{503, "Too many WebSocket connections, try again later", 5, nil}
+	errClosing         = &refusal{503, "Server is shutting down, try again later", 5, nil}
+	errUnavailable     = &refusal{503, "Service temporarily unavailable, try again later", 5, nil}
+	errCancelled       = &refusal{503, "Request was cancelled", 5, nil}
+)
+
+// refusals maps the errors of the domain and of Echo; the first match counts.
+var refusals = []struct {
+	err     error
+	refusal *refusal
+}{
+	{echo.ErrNotFound, errNoRoute},
+	{echo.ErrMethodNotAllowed, errMethod},
+	{job.ErrKeyTaken, errReceiving},
+	{intake.ErrNothingToRetry, errNothingToRetry},
+	{intake.ErrFull, errOpenImages},
+	{progress.ErrFull, errSockets},
+	{progress.ErrClosed, errClosing},
+	{job.ErrUnavailable, errUnavailable},
+	{objectstore.ErrUnavailable, errUnavailable},
+	{context.Canceled, errCancelled},
+	{context.DeadlineExceeded, errUnavailable},
+}
+
+// refusalOf returns the response to an error. Of an unknown error the client does
+// not see the text.
+func refusalOf(err error, jobID string) *refusal {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r
+	}
+	if e, ok := errors.AsType[*body.Error](err); ok {
+		return &refusal{status: http.StatusBadRequest, text: e.Text}
+	}
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return errTooLarge.with(e.Limit)
+	}
+	if errors.Is(err, job.ErrNotFound) {
+		return errNoJob.with(jobID)
+	}
+	for _, row := range refusals {
+		if errors.Is(err, row.err) {
+			return row.refusal
+		}
+	}
+	return errInternal
+}
+
+// fail responds to a request with its error, and logs it.
+func (s *Server) fail(err error, c echo.Context) {
+	r, d := refusalOf(err, bounded(c.Param("job_id"))), detailsOf(c)
+	level, how := slog.LevelDebug, "refused"
+	switch {
+	case c.Request().Context().Err() != nil: // the client is gone, which is no fault of the server
+	case c.Response().Committed:
+		level, how = slog.LevelWarn, "broken off"
+	case r.status == http.StatusServiceUnavailable:
+		level, how = slog.LevelWarn, "not served"
+	case r.status >= http.StatusInternalServerError:
+		level, how = slog.LevelError, "went wrong"
+	}
+	s.deps.Log.LogAttrs(c.Request().Context(), level, "request failed", slog.String("how", how), slog.String("route", d.Label),
+		slog.String("job_id", d.jobID), slog.Int("status", r.status), slog.String("error", bounded(err.Error())))
+	if c.Response().Committed {
+		abort(c) // half a response must not look like a whole one
+		return
+	}
+	h := c.Response().Header()
+	for _, name := range []string{"Content-Disposition", "Content-Length", "Location"} {
+		h.Del(name) // set by the handler for its own response
+	}
+	secure(h)
+	maps.Copy(h, r.header)
+	if r.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(r.retryAfter))
+	}
+	_ = writeJSON(c, r.status, errorJSON{r.text, r.status}) // the client may be gone
+}
+
+// writeJSON responds with v as JSON.
+func writeJSON(c echo.Context, status int, v any) error {
+	data, err := encode(v)
+	if err != nil {
+		return err
+	}
+	startJSON(c)
+	c.Response().Header().Set("Content-Length", strconv.Itoa(len(data)))
+	c.Response().WriteHeader(status)
+	_, err = c.Response().Write(data)
+	return err
+}
+
+// startJSON sets the headers of a JSON response.
+func startJSON(c echo.Context) {
+	c.Response().Header().Set("Content-Type", "application/json")
+	c.Response().Header().Set("Cache-Control", "no-store")
+}
+
+// encode returns v as one line of JSON, without escapes for HTML.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return b.Bytes(), err
+}

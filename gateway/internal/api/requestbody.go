@@ -1,0 +1,214 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
+)
+
+// The body of a request passes three readers, from the connection to the job:
+//
+//  1. http.MaxBytesReader refuses what is larger than the largest batch.
+//  2. requestBody ends a body that comes too slowly, counts its bytes against the
+//     quota of its API key, and takes its fingerprint.
+//  3. [body.Reader] parses it, and asks uploadMemory before its buffer grows.
+
+// Bounds of a body that the server does not want: it reads on for a moment, so that
+// the sender sees the response and not a broken connection.
+const (
+	lingerTime  = 2 * time.Second
+	lingerBytes = 32 << 20
+)
+
+// pace is the least speed of a request's body.
+type pace struct {
+	slowest  int64         // bytes a second
+	patience time.Duration // that it may be behind that
+}
+
+// requestBody reads the body of one request. Only the time that it waits for the
+// client counts against the pace, and a client that is ahead gains no more than the
+// patience.
+type requestBody struct {
+	request *http.Request
+	limited io.Reader
+	control *http.ResponseController
+	pace    pace
+	credit  time.Duration
+	read    int64
+	charge  func(n int) // counts bytes against a quota
+	sum     hash.Hash   // fingerprint, nil if not wanted
+}
+
+func (s *Server) newRequestBody(c echo.Context, maxBytes int64) *requestBody {
+	w := c.Response().Writer
+	return &requestBody{
+		request: c.Request(), limited: http.MaxBytesReader(w, c.Request().Body, maxBytes),
+		control: http.NewResponseController(w), pace: s.config.pace, credit: s.config.pace.patience,
+		charge: func(int) {},
+	}
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	start := time.Now()
+	if err := b.setDeadline(start.Add(b.credit)); err != nil {
+		return 0, err
+	}
+	n, err := b.limited.Read(p)
+	b.read += int64(n)
+	b.credit = min(b.credit-time.Since(start)+time.Duration(int64(n)*int64(time.Second)/b.pace.slowest), b.pace.patience)
+	b.charge(n)
+	if b.sum != nil {
+		b.sum.Write(p[:n])
+	}
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case err == nil || tooLarge:
+		return n, err
+	case errors.Is(err, io.EOF):
+		// From now on net/http watches the connection, for its end only. After every
+		// other error it may try to read the rest, and needs the deadline.
+		if err := b.setDeadline(time.Time{}); err != nil {
+			return n, err
+		}
+		return n, io.EOF
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return n, fmt.Errorf("%w: %w", errSlow, err)
+	}
+	return n, fmt.Errorf("%w: %w", errCutOff, err)
+}
+
+func (b *requestBody) setDeadline(t time.Time) error {
+	if err := b.control.SetReadDeadline(t); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("%w: %w", errCutOff, err)
+	}
+	return nil
+}
+
+// fingerprint returns the SHA-256 of the bytes that were read, "" if it is not wanted.
+func (b *requestBody) fingerprint() string {
+	if b.sum == nil {
+		return ""
+	}
+	return fmt.Sprintf("%x", b.sum.Sum(nil))
+}
+
+// respondEarly lets a response go out before the end of the body; otherwise net/http
+// would read the rest first. An error means that it can't, as in tests.
+func respondEarly(c echo.Context) {
+	_ = http.NewResponseController(c.Response().Writer).EnableFullDuplex()
+}
+
+// breakOff responds with an error to a request whose body is not read any further,
+// and ends the connection.
+func (s *Server) breakOff(c echo.Context, b *requestBody, err error) {
+	c.Response().Header().Set("Connection", "close")
+	s.fail(err, c)
+	if http.NewResponseController(c.Response().Writer).Flush() != nil ||
+		b.read == 0 && b.request.Header.Get("Expect") != "" { // the client waits for the response before it sends
+		return
+	}
+	if b.control.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		n, _ := io.CopyN(io.Discard, b.request.Body, lingerBytes) // any end will do
+		b.charge(int(n))
+	}
+}
+
+// turnAway responds with an error to a request whose body nobody has read.
+func (s *Server) turnAway(c echo.Context, err error) {
+	if c.Request().ContentLength == 0 {
+		s.fail(err, c)
+		return
+	}
+	respondEarly(c)
+	s.breakOff(c, s.newRequestBody(c, s.maxBody), err)
+}
+
+// dropBody reads the body of a request that should have none, because net/http
+// would wait for it without a limit before it responds.
+func (s *Server) dropBody(c echo.Context) error {
+	if c.Request().ContentLength == 0 || detailsOf(c).Body == BatchBody {
+		return nil
+	}
+	_, err := io.Copy(io.Discard, s.newRequestBody(c, 64<<10))
+	return err
+}
+
+// uploadMemory bounds the memory of the requests that are read at the same time. A
+// request takes it as its buffer grows, so that a request which announces much and
+// sends little has little.
+//
+// grow never blocks: waiting requests would keep what they have from each other. A
+// refused request returns everything, so that the last one left finds everything
+// free. A request keeps its memory to its end, as its buffer serves the next image:
+// it is refused while it is young or not at all, unless its images become larger.
+type uploadMemory struct {
+	share int64 // most that one name may have
+
+	mu   sync.Mutex // guards the fields below
+	free int64
+	of   map[string]int64 // memory of each name that has any
+}
+
+// window is the memory that reading a request takes besides the current image.
+const window = 64 << 10
+
+// newUploadMemory leaves half of the memory to the other names, however slowly one
+// name sends its batches. A single upload always fits.
+func newUploadMemory(memory, maxImageBytes int64) *uploadMemory {
+	one := maxImageBytes + window
+	return &uploadMemory{share: max(memory/2, one), free: max(memory, one), of: map[string]int64{}}
+}
+
+// held is the memory of one request. It is used by one goroutine.
+type held struct {
+	from *uploadMemory
+	by   *apikey.Key
+	n    int64
+}
+
+// hold takes n bytes, which the caller releases.
+func (u *uploadMemory) hold(by *apikey.Key, n int64) (*held, error) {
+	h := &held{from: u, by: by}
+	return h, h.grow(n)
+}
+
+// grow takes n bytes more, or none and returns why. Without API keys there is no
+// other name to leave a share to.
+func (h *held) grow(n int64) error {
+	h.from.mu.Lock()
+	defer h.from.mu.Unlock()
+	switch {
+	case h.by != anyone && h.from.of[h.by.Name]+n > h.from.share:
+		return errMemoryShare
+	case n > h.from.free:
+		return errNoMemory
+	}
+	h.add(n)
+	return nil
+}
+
+// release returns everything.
+func (h *held) release() {
+	h.from.mu.Lock()
+	defer h.from.mu.Unlock()
+	h.add(-h.n)
+	if h.from.of[h.by.Name] == 0 {
+		delete(h.from.of, h.by.Name)
+	}
+}
+
+func (h *held) add(n int64) {
+	h.n += n
+	h.from.free -= n
+	h.from.of[h.by.Name] += n
+}

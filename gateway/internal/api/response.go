@@ -1,0 +1,75 @@
+package api
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// writeTime is the time that a client has to take each write.
+const writeTime = 30 * time.Second
+
+// responseWriter gives the client writeTime to take each write.
+type responseWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	aborted bool
+	socket  *closeFrameConn // after Hijack
+}
+
+func newResponseWriter(w http.ResponseWriter) *responseWriter {
+	r := &responseWriter{ResponseWriter: w, control: http.NewResponseController(w)}
+	// The server's own limit starts at the request's header, which would end long
+	// uploads. An error means that there is no connection, as in tests.
+	_ = r.control.SetWriteDeadline(time.Time{})
+	return r
+}
+
+func (r *responseWriter) WriteHeader(status int) {
+	r.extend()
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *responseWriter) Write(b []byte) (int, error) {
+	r.extend()
+	return r.ResponseWriter.Write(b)
+}
+
+func (r *responseWriter) extend() {
+	if !r.aborted {
+		_ = r.control.SetWriteDeadline(time.Now().Add(writeTime))
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (r *responseWriter) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// Hijack implements http.Hijacker, for a WebSocket.
+func (r *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffers, err := r.control.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	in := &frameLimitConn{Conn: conn}
+	early, err := buffers.Peek(buffers.Reader.Buffered())
+	if err != nil {
+		return nil, nil, fmt.Errorf("read frames that came with the request: %w", err)
+	}
+	in.count(early, time.Now())
+	r.socket = &closeFrameConn{Conn: in, out: make(chan struct{})}
+	buffers.Writer.Reset(r.socket)
+	return r.socket, buffers, nil
+}
+
+// abort ends the connection when the handler returns: the rest can't be written, so
+// that the client sees that the response is incomplete.
+func abort(c echo.Context) {
+	if r, ok := c.Response().Writer.(*responseWriter); ok {
+		r.aborted = true
+		_ = r.control.SetWriteDeadline(time.Unix(1, 0)) // without a connection there is nothing to end
+	}
+}

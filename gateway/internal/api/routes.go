@@ -1,0 +1,161 @@
+package api
+
+import (
+	"cmp"
+	"io"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
+)
+
+const pathBatch = "/api/v1/batch"
+
+// Route is one row of the table of routes. Authentication, quotas, metrics, and 405
+// with its Allow header follow from the row.
+type Route struct {
+	Method  string // GET responds to HEAD as well; empty: any method
+	Path    string // with the parameters of Echo
+	Handler echo.HandlerFunc
+	Access  Access
+	Body    Body
+	Label   string // route in metrics and logs; empty in the table: the path
+}
+
+// Access is a set of exceptions. A route without any needs an API key, where there
+// are keys, and is served under the allowed host names only.
+type Access int
+
+// The exceptions.
+const (
+	Keyed  Access = 0         // no exception
+	Public Access = 1 << iota // needs no key: the route shows no data of a client
+	Probe                     // served under any host name, and on connections past the limit
+	Socket                    // a WebSocket: its subprotocol may carry the key, and no foreign page may open it
+)
+
+// Body is what a request brings, and what it costs.
+type Body int
+
+// The bodies.
+const (
+	NoBody      Body = iota // dropped, up to 64 KiB, before the handler runs
+	BatchBody               // read by the handler, and counted against the upload quota
+	CopiesBatch             // none, but the handler copies a batch: refused past the upload quota
+)
+
+// other is the label of requests outside the API and the page.
+const other = "other"
+
+// routes returns the table.
+func (s *Server) routes() []Route {
+	const get, post, every = http.MethodGet, http.MethodPost, ""
+	const aJob, anImage = pathBatch + "/:job_id", pathBatch + "/:job_id/images/:index"
+	table := []Route{
+		{post, pathBatch, s.create, Keyed, BatchBody, ""},
+		{get, pathBatch, s.list, Keyed, NoBody, ""},
+		{get, aJob, s.status, Keyed, NoBody, ""},
+		{post, aJob + "/cancel", s.cancel, Keyed, NoBody, ""},
+		{post, aJob + "/retry", s.retry, Keyed, CopiesBatch, ""},
+		{get, aJob + "/ws", s.watch, Socket, NoBody, ""},
+		{get, anImage + "/file", s.result(file), Keyed, NoBody, ""},
+		{get, anImage + "/thumbnail", s.result(thumbnail), Keyed, NoBody, ""},
+		{get, anImage + "/metadata", s.result(record), Keyed, NoBody, ""},
+		{get, anImage + "/xmp", s.result(sidecar), Keyed, NoBody, ""},
+		{get, "/", page("index.html", "text/html"), Public, NoBody, ""},
+		{get, "/app.js", page("app.js", "text/javascript"), Public, NoBody, ""},
+		{get, "/style.css", page("style.css", "text/css"), Public, NoBody, ""},
+	}
+	if s.deps.Ops != nil {
+		ops := echo.WrapHandler(s.deps.Ops)
+		table = append(table,
+			Route{every, "/healthz", ops, Public | Probe, NoBody, other},
+			Route{every, "/readyz", ops, Probe, NoBody, other},
+			Route{every, "/metrics", ops, Probe, NoBody, other},
+		)
+	}
+	for i := range table {
+		table[i].Label = cmp.Or(table[i].Label, table[i].Path)
+	}
+	return table
+}
+
+// router serves the table. Of Echo's middleware only Recover does what the API
+// promises: its CORS responds to every OPTIONS request, before access and body are
+// checked, and its rate limiter, body limit and request log know no API keys.
+func (s *Server) router() *echo.Echo {
+	e := echo.New()
+	e.Logger.SetOutput(io.Discard)
+	e.HTTPErrorHandler = s.fail
+	e.Use(s.observe, middleware.RecoverWithConfig(middleware.RecoverConfig{DisableStackAll: true, DisableErrorHandler: true, LogErrorFunc: s.panicked}), s.admit)
+	for _, r := range s.table {
+		switch r.Method {
+		case "":
+			e.Any(r.Path, r.Handler)
+		case http.MethodGet:
+			e.Match([]string{http.MethodGet, http.MethodHead}, r.Path, r.Handler)
+		default:
+			e.Add(r.Method, r.Path, r.Handler)
+		}
+	}
+	return e
+}
+
+// details is what the server finds out about a request before its handler runs.
+type details struct {
+	Route
+	by    *apikey.Key
+	jobID string // of the job that the request names or has created
+}
+
+const detailsKey = "details"
+
+func detailsOf(c echo.Context) *details { return c.Get(detailsKey).(*details) } //nolint:forcetypeassert // observe sets it
+
+// routeOf returns the row of a request. A method that the table does not have for a
+// path has the row of the path, but no body.
+func (s *Server) routeOf(c echo.Context) Route {
+	method := c.Request().Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	found := Route{Label: other}
+	for _, row := range s.table {
+		if row.Path == c.Path() {
+			found = row
+			if row.Method == "" || row.Method == method {
+				return row
+			}
+		}
+	}
+	found.Body = NoBody
+	return found
+}
+
+// admit checks everything that the table of routes requires before the handler
+// runs. A request that it refuses is not read any further.
+func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		secure(c.Response().Header())
+		preflight := s.allowOrigin(c)
+		checks := []func(echo.Context) error{s.checkRoom, s.checkHost, s.checkOrigin}
+		if !preflight {
+			checks = append(checks, s.authenticate, s.checkQuota)
+		}
+		for _, check := range checks {
+			if err := check(c); err != nil {
+				s.turnAway(c, err)
+				return nil
+			}
+		}
+		if err := s.dropBody(c); err != nil {
+			return err
+		}
+		if preflight {
+			return c.NoContent(http.StatusNoContent)
+		}
+		return next(c)
+	}
+}

@@ -1,0 +1,193 @@
+package apikey
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// newKey makes a key and its line, or ends the test.
+func newKey(t *testing.T, name string) (key, line string) {
+	t.Helper()
+	key, line, err := New(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, line
+}
+
+func write(t *testing.T, path string, lines ...string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func removed(k *Key) bool {
+	select {
+	case <-k.Removed():
+		return true
+	default:
+		return false
+	}
+}
+
+func TestFile(t *testing.T) {
+	anna, annaLine := newKey(t, "anna")
+	anna2, annaLine2 := newKey(t, "anna")
+	bert, bertLine := newKey(t, "bert@example.com")
+	if !strings.HasPrefix(anna, Prefix) || len(anna) != len(Prefix)+43 || anna == anna2 || strings.Contains(annaLine, anna) {
+		t.Fatalf("keys %q and %q, line %q", anna, anna2, annaLine)
+	}
+	path := filepath.Join(t.TempDir(), "keys")
+	write(t, path, "# who may come in", "", annaLine+" requests_per_minute=9 # hers", annaLine2+" requests_per_minute=9",
+		"\t"+bertLine+" operator upload_bytes_per_minute=5000000000 open_images=0 sockets=3\r")
+	defaults := Limits{RequestsPerMinute: 60, OpenImages: 7}
+	r, err := Open(path, defaults, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]Key{
+		anna: {Name: "anna", Limits: Limits{RequestsPerMinute: 9, OpenImages: 7}}, anna2: {Name: "anna", Limits: Limits{RequestsPerMinute: 9, OpenImages: 7}},
+		bert: {Name: "bert@example.com", Operator: true, Limits: Limits{RequestsPerMinute: 60, UploadBytesPerMinute: 5_000_000_000, Sockets: 3}},
+	} {
+		got := r.Find(key)
+		if got == nil || got.Name != want.Name || got.Operator != want.Operator || got.Limits != want.Limits {
+			t.Errorf("found %+v, want %+v", got, want)
+		}
+	}
+	for _, key := range []string{"", anna + "x", anna[:len(anna)-1], annaLine[5:], "anna", strings.Repeat("x", 1<<20)} {
+		if k := r.Find(key); k != nil {
+			t.Errorf("found %+v by %.80q", k, key)
+		}
+	}
+}
+
+func TestBrokenFile(t *testing.T) {
+	_, line := newKey(t, "anna")
+	_, second := newKey(t, "anna")
+	hash := strings.Fields(line)[1]
+	for text, want := range map[string]string{
+		"":                                   "no keys in it",
+		"# " + line:                          "no keys in it",
+		"anna":                               "line 1: want a name and the SHA-256",
+		"anna " + hash[:63]:                  "line 1: anna: want the SHA-256",
+		"anna " + hash + "0":                 "line 1: anna: want the SHA-256",
+		"anna " + hash[:63] + "x":            "line 1: anna: want the SHA-256",
+		"an/na " + hash:                      "line 1: a name is",
+		strings.Repeat("a", 65) + line:       "line 1: a name is",
+		line + " admin":                      "line 1: anna: want operator, ",
+		line + " sockets":                    "line 1: anna: sockets: want a whole number",
+		line + " open_images=-1":             "line 1: anna: open_images: want a whole number",
+		line + "\nbert " + hash:              "line 2: the key of line 1 once more",
+		line + "\n" + second + " operator":   "line 2: anna may do something else on line 1",
+		line + strings.Repeat("\n", maxFile): "more than",
+	} {
+		path := filepath.Join(t.TempDir(), "keys")
+		write(t, path, text)
+		_, err := Open(path, Limits{}, slog.New(slog.DiscardHandler))
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), hash[:60]) {
+			t.Errorf("%.200q: %v, want %q", text, err, want)
+		}
+	}
+	if _, err := Open(filepath.Join(t.TempDir(), "none"), Limits{}, slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("opened a file that is not there")
+	}
+	for _, name := range []string{"", "two words", "näh", strings.Repeat("a", 65)} {
+		if _, _, err := New(name); err == nil {
+			t.Errorf("made a key for %q", name)
+		}
+	}
+}
+
+// TestReload changes the file under a store that runs.
+func TestReload(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(dir, "keys")
+		anna, annaLine := newKey(t, "anna")
+		bert, bertLine := newKey(t, "bert")
+		carl, carlLine := newKey(t, "carl")
+		write(t, path, annaLine, bertLine)
+		var log bytes.Buffer
+		r, err := Open(path, Limits{}, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.Run(ctx) }()
+		a, b := r.Find(anna), r.Find(bert)
+		pass := func(d time.Duration) { time.Sleep(d); synctest.Wait() } // on the bubble's clock
+
+		// A file that is cut off for a moment changes nothing.
+		pass(Interval / 2)
+		write(t, path, annaLine)
+		pass(Interval)
+		write(t, path, annaLine+" sockets=5", bertLine, carlLine)
+		pass(2 * Interval)
+		if removed(a) || removed(b) || r.Find(carl) == nil || r.Find(anna).Limits.Sockets != 5 || r.Find(bert) == nil {
+			t.Errorf("after more lines: %v, %v, %+v", removed(a), removed(b), r.Find(carl))
+		}
+		for _, broken := range []string{"", "anna", annaLine + " admin"} {
+			write(t, path, broken)
+			pass(3 * Interval)
+			if removed(a) || r.Find(anna) == nil || r.Find(bert) == nil {
+				t.Errorf("a broken file %q took the keys away", broken)
+			}
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		pass(3 * Interval)
+		if r.Find(bert) == nil {
+			t.Error("a file that is gone took the keys away")
+		}
+		if n := strings.Count(log.String(), "level=ERROR"); n != 4 {
+			t.Errorf("%d complaints, want one for each fault:\n%s", n, log.String())
+		}
+		// One is removed, one becomes another's.
+		write(t, path, annaLine, strings.Replace(carlLine, "carl", "carla", 1))
+		c := r.Find(carl)
+		pass(3 * Interval)
+		if removed(a) || !removed(b) || !removed(c) || r.Find(bert) != nil || r.Find(carl).Name != "carla" || removed(r.Find(carl)) {
+			t.Errorf("after a removal: %t, %t, %t, %+v", removed(a), removed(b), removed(c), r.Find(bert))
+		}
+		for _, secret := range []string{anna, bert, carl, strings.Fields(annaLine)[1]} {
+			if strings.Contains(log.String(), secret) {
+				t.Errorf("a secret is in the log:\n%s", log.String())
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// FuzzParse holds that whatever a file has, its keys are sound and found.
+func FuzzParse(f *testing.F) {
+	_, line, _ := New("anna")
+	f.Add(line + " operator sockets=1\n# x\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		keys, err := parse([]byte(text), Limits{})
+		if err == nil && len(keys) == 0 {
+			t.Error("no keys and no error")
+		}
+		for _, k := range keys {
+			if checkName(k.Name) != nil || k.Limits.OpenImages < 0 || k.Limits.Sockets < 0 || k.Limits.UploadBytesPerMinute < 0 || k.Limits.RequestsPerMinute < 0 {
+				t.Errorf("%+v", k)
+			}
+		}
+	})
+}

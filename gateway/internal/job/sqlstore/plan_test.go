@@ -1,0 +1,174 @@
+package sqlstore
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestSQLitePlans verifies how SQLite runs each statement: by keys, or along an index that
+// holds only what is wanted.
+func TestSQLitePlans(t *testing.T) {
+	s := openStore(t, logLimit)
+	// Tables of one row, or one for each gateway; rows that the statement has found before;
+	// and what runs once, when the file is opened.
+	fine := regexp.MustCompile(`^(SCAN (store|owners|h|holders|open|due|CONSTANT ROW|json_each)|SCAN .* USING (COVERING )?INDEX (jobs_\w+|images_\w+)\b)`)
+	sorted := sqliteText(selectChanges) // The images of one job.
+	for _, query := range slices.Concat(statements, endLeases) {
+		query = sqliteText(query)
+		args := make([]any, 20)
+		rows, err := file(s).reader.pool.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
+		ok(t, err)
+		defer rows.Close()
+		for rows.Next() {
+			var id, parent, unused int
+			var step string
+			ok(t, rows.Scan(&id, &parent, &unused, &step))
+			if strings.HasPrefix(step, "SCAN") && !fine.MatchString(step) {
+				t.Errorf("%s\n\t%s", step, query)
+			}
+			if strings.Contains(step, "TEMP B-TREE") && query != sorted {
+				t.Errorf("%s\n\t%s", step, query)
+			}
+		}
+		ok(t, rows.Err())
+	}
+}
+
+// fill makes 20,000 jobs of two images each, one in a hundred of them open with
+// work for gateways and relays, and as many hidden.
+const fill = `INSERT INTO jobs (id, status, visible, total, completed, failed, revision, created_at, updated_at,
+		completed_at, lease_owner, lease_epoch, lease_until, work, originals_gone,
+		retry_of, fingerprint, idempotency_scope, idempotency_key, owner)
+	SELECT 'job-' || n, CASE WHEN n % 100 = 0 THEN 'processing' ELSE 'completed' END, n % 100 <> 1,
+		2, CASE WHEN n % 100 = 0 THEN 0 ELSE 2 END, 0, 3, n, n,
+		CASE WHEN n % 100 = 0 THEN 0 ELSE n END, 'owner-' || n % 3, 1, n, CASE WHEN n % 100 = 0 THEN 1 ELSE 0 END, n % 200 = 1,
+		'', '', 'me', CASE WHEN n % 2 = 0 THEN 'key-' || n ELSE '' END, 'owner-' || n % 100
+	FROM generate_series(1, 20000) n;
+	INSERT INTO images SELECT j.seq, k, md5(j.id), 'a.jpg', 'a.jpg', '', CASE WHEN j.work > 0 THEN 'processing' ELSE 'completed' END,
+		'path', 'image/jpeg', 1, repeat('a1b2', 16), '', '', '', false, 1, CASE WHEN j.work > 0 THEN 0 ELSE 1 END, k + 2,
+		j.work > 0, 1, 'relay-' || j.seq % 3, 0
+	FROM jobs j CROSS JOIN generate_series(0, 1) k;
+	INSERT INTO owners SELECT 'owner-' || n, n FROM generate_series(1, 9) n;
+	ANALYZE`
+
+// TestPostgresPlans asks the planner how it runs each hot statement on many rows, with
+// the arguments at hand and for whatever arguments: by keys, or along an index that
+// holds only what is wanted. Resend is not among them: it goes to every open image,
+// after a broker has lost all it had.
+func TestPostgresPlans(t *testing.T) {
+	address := schema(t)
+	s := openURL(t, address)
+	testDatabase{"postgres", address}.execute(t, fill)
+	session, err := pool(s).Acquire(t.Context())
+	ok(t, err)
+	defer session.Release()
+	conn := session.Conn().PgConn()
+
+	for name, statement := range map[string]struct {
+		query string
+		args  string
+	}{
+		"lock job":         {lockJob, `'job-7'`},
+		"lock image":       {lockImage, `'job-7', 1`},
+		"get":              {selectJob, `'job-7'`},
+		"images":           {selectImages, `7`},
+		"images of jobs":   {selectImagesOf, `'{7, 8, 9}'`},
+		"changes":          {selectChanges, `7, 2`},
+		"newest":           {selectNewest, `50`},
+		"older":            {selectOlder, `5000, 'job-5000', 50`},
+		"newest of one":    {selectOwnNewest, `'owner-7', 50`},
+		"older of one":     {selectOwnOlder, `'owner-7', 5000, 'job-5000', 50`},
+		"jobs of one":      {countOwned, `'owner-7'`},
+		"open of one":      {countOwnedOpen, `'owner-7'`},
+		"counts":           {selectCounts, ``},
+		"lapsed owners":    {lapsedOwners, `99999999`},
+		"lapsed":           {lapsedJobs, `'owner-1', 99999999, 16`},
+		"claim":            {claimJob, `'me', 1, 2, 7`},
+		"held":             {lockLease, `7, 'me', 1`},
+		"renew leases":     {renewLeases, `5, 'owner-1', 5`},
+		"take unsent":      {takeUnsent, `256`},
+		"unsent":           {selectUnsent, `256`},
+		"mark sent":        {markSent, `'job-100', 1, 1`},
+		"hide":             {hideJobs, `500, 100`},
+		"hidden":           {selectHidden, `false, 500, 9223372036854775807, 100`},
+		"swept":            {selectHidden, `true, 500, 500, 100`},
+		"forget originals": {forgetOriginals, `500, 'job-7'`},
+		"delete":           {deleteJob, `'job-7'`},
+		"release":          {releaseJob, `'job-7', 'me', 1`},
+		"exists":           {countByID, `'job-7'`},
+		"keyed":            {selectKeyed, `'me', 'key'`},
+		"lock images":      {lockImages, `7`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			translated := statement.query
+			if own, ok := s.engine.(*postgresEngine).statements[translated]; ok {
+				translated = own
+			}
+			for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+				var plan []byte
+				call := "q"
+				if statement.args != "" {
+					call += "(" + statement.args + ")"
+				}
+				for _, statement := range []string{"DEALLOCATE ALL", "SET plan_cache_mode = " + mode, "PREPARE q AS " + translated} {
+					if _, err := conn.Exec(t.Context(), statement).ReadAll(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				results, err := conn.Exec(t.Context(), "EXPLAIN (FORMAT JSON) EXECUTE "+call).ReadAll()
+				ok(t, err)
+				plan = results[0].Rows[0][0]
+				for _, table := range scanned(t, plan) {
+					if table != "figures" && table != "owners" && table != "store" {
+						t.Errorf("%s: scans %s: %s", mode, table, plan)
+					}
+				}
+			}
+		})
+	}
+}
+
+// scanned returns the tables that a plan reads from end to end.
+func scanned(t *testing.T, plan []byte) []string {
+	t.Helper()
+	var tree any
+	ok(t, json.Unmarshal(plan, &tree))
+	var tables []string
+	var walk func(any)
+	walk = func(node any) {
+		switch node := node.(type) {
+		case []any:
+			for _, part := range node {
+				walk(part)
+			}
+		case map[string]any:
+			if node["Node Type"] == "Seq Scan" {
+				table, _ := node["Relation Name"].(string)
+				tables = append(tables, table)
+			}
+			for _, part := range node {
+				walk(part)
+			}
+		}
+	}
+	walk(tree)
+	return tables
+}
+
+// TestDurability asks SQLite for what the package promises.
+func TestDurability(t *testing.T) {
+	s := openStore(t, logLimit)
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
+		var got string
+		ok(t, file(s).writer.pool.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got))
+		if got != want {
+			t.Errorf("%s is %s, want %s", pragma, got, want)
+		}
+	}
+	if _, err := file(s).reader.pool.ExecContext(t.Context(), `DELETE FROM jobs`); err == nil {
+		t.Error("a reader wrote")
+	}
+}

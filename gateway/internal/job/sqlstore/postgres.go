@@ -1,0 +1,194 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+)
+
+// postgresEngine runs the transactions of a PostgreSQL database.
+type postgresEngine struct {
+	log        *slog.Logger
+	pool       *pgxpool.Pool
+	relay      string            // this gateway among all that share the database
+	statements map[string]string // those of statements.go, as this engine sends them
+	writers    chan struct{}     // a token for each write; some connections are left to reads
+	lanes      lanes
+	doubts     doubts
+	closing    <-chan struct{}
+}
+
+const (
+	// openTime is how long OpenPostgres waits for a database that does not respond: it may
+	// be starting too.
+	openTime = time.Minute
+	// relayTime is for how long an unsent image is left to the gateway that has marked it so,
+	// or has taken it, before another may publish it. That costs nothing as long as the
+	// former publishes immediately, and is less than the pause between two looks.
+	relayTime = 4 * time.Second
+)
+
+// OpenPostgres opens the store in the database that the URL names, and creates its tables
+// if there are none. The caller closes the store.
+func OpenPostgres(ctx context.Context, url string, log *slog.Logger) (*Store, error) {
+	c, err := parse(url)
+	if err != nil {
+		return nil, fmt.Errorf("open job store: %w", err)
+	}
+	c.AfterConnect = identify
+	pool, err := pgxpool.NewWithConfig(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("open job store: %w", err)
+	}
+	s := newStore(log, postgresOutage)
+	s.shared = true
+	most := int(c.MaxConns)
+	e := &postgresEngine{
+		log: log, pool: pool, relay: rand.Text(), statements: map[string]string{},
+		writers: make(chan struct{}, most-most/4), lanes: lanes{lanes: map[string]*lane{}}, closing: s.closing,
+	}
+	s.engine = e
+	dialect := postgresDialect(e.relay)
+	for _, query := range slices.Concat(statements, []string{takeUnsent}) {
+		e.statements[query] = dialect.Replace(query)
+	}
+	if err := e.prepare(ctx, s); err != nil {
+		return nil, fmt.Errorf("open job store: %w", errors.Join(err, s.Close()))
+	}
+	return s, nil
+}
+
+// clock is the database's clock in microseconds. It is the same for all gateways.
+const clock = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+
+// postgresDialect makes a statement that of one store among all that share the database,
+// which has a name of its own as a relay.
+func postgresDialect(relay string) *strings.Replacer {
+	relay = "'" + relay + "'"
+	until := fmt.Sprintf("%s + %d", clock, relayTime.Microseconds())
+	return strings.NewReplacer(
+		"{relay}", ", relay = "+relay+", relay_until = "+until,
+		"{clock}", clock,
+		"{mine}", " AND i.relay = "+relay+" AND i.relay_until >= "+clock,
+		"{free}", fmt.Sprintf("(i.relay_until < %s OR i.relay = %s AND i.relay_until < %s + %d)",
+			clock, relay, clock, relayTime.Microseconds()/2),
+	)
+}
+
+// Statements of PostgreSQL alone.
+const (
+	// An image is taken when no gateway publishes it any more, or when it is ours and would
+	// soon count as that. What another gateway is just taking is passed over.
+	takeUnsent = `WITH due AS MATERIALIZED (
+			SELECT i.job, i.idx FROM images i WHERE i.unsent AND {free}
+			ORDER BY i.job, i.idx LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
+		)
+		UPDATE images AS i SET unsent = true{relay} FROM due WHERE i.job = due.job AND i.idx = due.idx`
+	addFigures = `UPDATE figures SET jobs = jobs + $1, open_images = open_images + $2, unsent = unsent + $3
+		WHERE shard = pg_backend_pid() % 64`
+	selectCounts = `SELECT (SELECT coalesce(min(created_at), 0) FROM jobs WHERE visible AND completed_at = 0),
+		sum(jobs)::bigint, sum(open_images)::bigint, sum(unsent)::bigint FROM figures`
+)
+
+func (e *postgresEngine) counts(ctx context.Context, x *session) (c job.Counts, err error) {
+	var oldest int64
+	err = x.one(ctx, selectCounts)(&oldest, &c.Jobs, &c.OpenImages, &c.Unsent)
+	c.OldestOpen = fromMicros(oldest)
+	return c, err
+}
+
+// shutdown waits for the calls that have a connection, all of which are bounded.
+func (e *postgresEngine) shutdown() error {
+	e.pool.Close()
+	return nil
+}
+
+// prepare waits for the database and brings it to this version.
+func (e *postgresEngine) prepare(ctx context.Context, s *Store) error {
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	again := time.NewTicker(250 * time.Millisecond)
+	defer again.Stop()
+	for n := 0; ; n++ {
+		err := e.migrate(ctx)
+		if err == nil {
+			err = s.readID(ctx)
+		}
+		if err == nil || !absent(err) {
+			return err
+		}
+		if n == 0 {
+			e.log.WarnContext(ctx, "waiting for the job store", slog.Any("error", err))
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+const (
+	// migrationLock is the advisory lock that one gateway at a time migrates under.
+	migrationLock = 0x696d6167656261 // "imageba"
+	// oldest is the first version of PostgreSQL that has what the statements use.
+	oldest = 130000
+)
+
+func (e *postgresEngine) migrate(ctx context.Context) error {
+	tx, err := e.pool.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	x := &session{tx: &postgresTx{tx, e}}
+	// The first statement takes the lock, so that what is read after it is what the gateway
+	// before has left. It may wait for that one, and may itself take long.
+	err = beginMigration(ctx, x)
+	if err == nil {
+		err = x.migrate(ctx, "postgres", e.log)
+	}
+	if err != nil {
+		if end := tx.Rollback(ctx); end != nil && !errors.Is(end, pgx.ErrTxClosed) && !postgresOutage(err) {
+			return errors.Join(err, fmt.Errorf("roll back migration: %w", end))
+		}
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("commit migration: %w", err)
+	}
+	return nil
+}
+
+// beginMigration waits for its turn and creates the table of what was applied.
+func beginMigration(ctx context.Context, x *session) error {
+	err := x.script(ctx, fmt.Sprintf(`SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0;
+		SELECT pg_advisory_xact_lock(%d)`, migrationLock))
+	if err != nil {
+		return fmt.Errorf("lock migrations: %w", err)
+	}
+	var version int
+	var known bool
+	err = x.one(ctx, `SELECT current_setting('server_version_num')::integer, to_regclass('migrations') IS NOT NULL`)(&version, &known)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at the database: %w", err)
+	case version < oldest:
+		return fmt.Errorf("the server is PostgreSQL %d, too old: want %d or later", version/10000, oldest/10000)
+	case known:
+		return nil
+	}
+	if err := x.script(ctx, `CREATE TABLE migrations (name text COLLATE "C" PRIMARY KEY, applied_at bigint NOT NULL)`); err != nil {
+		return fmt.Errorf("create table of migrations: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,302 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+)
+
+// server is a PostgreSQL of the test's own, to be killed.
+type server struct {
+	t   *testing.T
+	dir string
+	url string
+}
+
+func startServer(t *testing.T) *server {
+	t.Helper()
+	if os.Getenv("TEST_POSTGRES_URL") == "" || os.Getenv("TEST_SERVERS") == "" {
+		t.Skip("TEST_POSTGRES_URL and TEST_SERVERS are not set")
+	}
+	s := &server{t: t, dir: t.TempDir()}
+	// The server runs as a user of its own, who must get there.
+	for _, dir := range []string{s.dir, filepath.Dir(s.dir)} {
+		ok(t, os.Chmod(dir, 0o711)) //nolint:gosec // To be entered and not to be listed.
+	}
+	t.Cleanup(func() { s.do("stop") })
+	s.do("start", "postgres")
+	env, err := os.ReadFile(filepath.Join(s.dir, "env"))
+	ok(t, err)
+	_, after, _ := strings.Cut(string(env), "TEST_POSTGRES_URL='")
+	s.url, _, _ = strings.Cut(after, "'")
+	return s
+}
+
+func (s *server) do(verb string, args ...string) {
+	s.t.Helper()
+	ctx := context.WithoutCancel(s.t.Context()) // Cleanups come after its end.
+	cmd := exec.CommandContext(ctx, os.Getenv("TEST_SERVERS"), append([]string{verb, s.dir}, args...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.t.Errorf("%s: %v\n%s", verb, err, out)
+	}
+}
+
+// history is what one worker was told by its store.
+type history struct {
+	created map[string]bool // acknowledged
+	settled map[string]bool
+	away    int
+}
+
+// TestServerKilled kills the server under load and starts it again, twice. Both
+// gateways say that it is away and go on by themselves when it is back; what they
+// have acknowledged is there, whole.
+func TestServerKilled(t *testing.T) {
+	server := startServer(t)
+	stores := []*Store{openURL(t, server.url), openURL(t, server.url)}
+	stop := make(chan struct{})
+	histories := make([]*history, 8)
+	var acknowledged sync.WaitGroup // Some work of each worker, before the kill.
+	var workers sync.WaitGroup
+	for w := range histories {
+		h := &history{created: map[string]bool{}, settled: map[string]bool{}}
+		histories[w] = h
+		acknowledged.Add(1)
+		workers.Go(func() { workThrough(t, stores[w%2], fmt.Sprint(w), h, stop, acknowledged.Done) })
+	}
+	acknowledged.Wait()
+	for range 2 {
+		server.do("kill", "postgres")
+		for _, s := range stores {
+			awaitReady(t, s, false)
+		}
+		server.do("restart", "postgres")
+		for _, s := range stores {
+			awaitReady(t, s, true)
+		}
+	}
+	close(stop)
+	workers.Wait()
+
+	created, away := 0, 0
+	for _, h := range histories {
+		away += h.away
+		for id := range h.created {
+			created++
+			j, err := stores[0].Get(t.Context(), id)
+			if err != nil || len(j.Images) != 3 || h.settled[id] && (j.Completed != 2 || j.Revision != 3) {
+				t.Errorf("acknowledged, but lost: job %s is %+v, %v", id, j, err)
+			}
+		}
+	}
+	if created < 20 || away < 4 {
+		t.Errorf("%d jobs were created, the database was away %d times", created, away)
+	}
+	addUp(t, stores[1], created)
+}
+
+// addUp holds the figures against what is listed.
+func addUp(t *testing.T, s *Store, atLeast int) {
+	t.Helper()
+	counts, err := s.Count(t.Context())
+	ok(t, err)
+	list, err := s.List(t.Context(), job.Everybody, job.Cursor{}, counts.Jobs+1)
+	ok(t, err)
+	open, unsent := 0, 0
+	for _, j := range list {
+		if len(j.Images) != 3 {
+			t.Errorf("half a job: %+v", j)
+		}
+		for i := range j.Images {
+			if !j.Images[i].Status.Ended() {
+				open++
+			}
+			if j.Images[i].Unsent {
+				unsent++
+			}
+		}
+	}
+	if len(list) != counts.Jobs || len(list) < atLeast || counts.OpenImages != open || counts.Unsent != unsent {
+		t.Errorf("%d jobs with %d open and %d unsent images, counts are %+v", len(list), open, unsent, counts)
+	}
+}
+
+// workThrough creates and settles jobs until it is told to stop, through every outage.
+func workThrough(t *testing.T, s *Store, name string, h *history, stop <-chan struct{}, begun func()) {
+	var once sync.Once
+	defer once.Do(begun)
+	through := func(do func() error) bool {
+		for {
+			err := do()
+			switch {
+			case err == nil:
+				return true
+			case !errors.Is(err, job.ErrUnavailable):
+				t.Errorf("worker %s: %v", name, err)
+				return false
+			}
+			h.away++
+			again := time.NewTimer(20 * time.Millisecond)
+			<-again.C
+		}
+	}
+	for i := 0; ; i++ {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		id := fmt.Sprintf("job-%s-%d", name, i)
+		for tries := 0; ; tries++ {
+			// An earlier try may have been made: then the id is taken.
+			attempt := fmt.Sprintf("%s-%d", id, tries)
+			err := s.Create(t.Context(), newJob(attempt, 3))
+			if err == nil {
+				id = attempt
+				break
+			}
+			if !through(func() error { return onlyAway(err, func() error { return s.Renew(t.Context(), name, t0) }) }) {
+				return
+			}
+		}
+		h.created[id] = true
+		for index := range 2 {
+			ref := job.Ref{JobID: id, Index: index}
+			if !through(func() error { _, _, err := s.Change(t.Context(), ref, settled(ref), t0); return err }) {
+				return
+			}
+		}
+		h.settled[id] = true
+		if i == 5 {
+			once.Do(begun)
+		}
+	}
+}
+
+// onlyAway gives back an error that is no outage, else what do gives.
+func onlyAway(err error, do func() error) error {
+	if !errors.Is(err, job.ErrUnavailable) {
+		return err
+	}
+	return do()
+}
+
+func awaitReady(t *testing.T, s *Store, want bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(30 * time.Second)
+	for {
+		err := s.Ready(t.Context())
+		if err != nil && !errors.Is(err, job.ErrUnavailable) {
+			t.Fatalf("ready: %v", err)
+		}
+		if (err == nil) == want {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("ready is %v, want it nil: %t", err, want)
+		}
+	}
+}
+
+// TestReadOnly has a database that takes no writes, as a standby or a full disk,
+// say so, go on being read and heal by itself.
+func TestReadOnly(t *testing.T) {
+	server := startServer(t)
+	s := openURL(t, server.url)
+	ok(t, s.Create(t.Context(), newJob("before", 1)))
+	readOnly := func(mode string) {
+		testDatabase{"postgres", server.url}.execute(t, `SET default_transaction_read_only = off`,
+			`ALTER SYSTEM SET default_transaction_read_only = `+mode, `SELECT pg_reload_conf()`)
+	}
+	readOnly("on")
+	var err error
+	for i := 0; err == nil; i++ { // Until each session has heard of it.
+		err = s.Create(t.Context(), newJob(fmt.Sprint(i), 1))
+	}
+	if !errors.Is(err, job.ErrUnavailable) {
+		t.Fatalf("create: %v", err)
+	}
+	awaitReady(t, s, false)
+	_, err = s.Get(t.Context(), "before")
+	ok(t, err)
+	readOnly("off")
+	awaitReady(t, s, true)
+	ok(t, s.Create(t.Context(), newJob("after", 1)))
+}
+
+// TestWaits has what waits for too long give up: for a lock of somebody else, and
+// for a connection.
+func TestWaits(t *testing.T) {
+	address := schema(t) + "&lock_timeout=50"
+	s := openURL(t, address)
+	ok(t, s.Create(t.Context(), newJob("job", 1)))
+	x, err := pool(s).Begin(t.Context())
+	ok(t, err)
+	if _, err := x.Exec(t.Context(), `SELECT FROM jobs FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	ref := job.Ref{JobID: "job"}
+	if _, _, err := s.Change(t.Context(), ref, settled(ref), t0); !errors.Is(err, job.ErrUnavailable) {
+		t.Errorf("change of a locked job: %v", err)
+	}
+	_, err = s.Get(t.Context(), "job") // Reads wait for no lock.
+	ok(t, err)
+	ok(t, x.Rollback(t.Context()))
+	_, _, err = s.Change(t.Context(), ref, settled(ref), t0)
+	ok(t, err)
+
+	for range pool(s).Config().MaxConns {
+		conn, err := pool(s).Acquire(t.Context())
+		ok(t, err)
+		defer conn.Release()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := s.Get(ctx, "job"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("get without a connection: %v", err)
+	}
+	if err := s.Create(ctx, newJob("other", 1)); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, job.ErrUnavailable) {
+		t.Errorf("create without a connection: %v", err)
+	}
+}
+
+// TestDeadlock has two transactions that lock the same two jobs crosswise both
+// done: the one that PostgreSQL ends is run again.
+func TestDeadlock(t *testing.T) {
+	s := openURL(t, schema(t))
+	for _, id := range []string{"a", "b"} {
+		ok(t, s.Create(t.Context(), newJob(id, 1)))
+	}
+	var both, work sync.WaitGroup
+	both.Add(2)
+	for _, order := range [][]string{{"a", "b"}, {"b", "a"}} {
+		first := sync.OnceFunc(func() { both.Done(); both.Wait() })
+		work.Go(func() {
+			err := s.write(t.Context(), "", func(ctx context.Context, x *session) error {
+				if _, err := readJob(x.one(ctx, lockJob, order[0])); err != nil {
+					return err
+				}
+				first()
+				_, err := readJob(x.one(ctx, lockJob, order[1]))
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	work.Wait()
+}

@@ -1,0 +1,93 @@
+package sqlstore
+
+import (
+	"context"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+)
+
+// Get returns the job with all its images in order.
+func (s *Store) Get(ctx context.Context, id string) (_ *job.Job, err error) {
+	defer wrap(&err, "get job %s", id)
+	return s.find(ctx, func(r *row) *statement { return into(&r.Images, readImage, selectImages, r.seq) }, selectJob, id)
+}
+
+// Changes returns the job with the images whose revision is above after, in order of
+// revision and then index, from one consistent read.
+func (s *Store) Changes(ctx context.Context, id string, after int64) (_ *job.Job, err error) {
+	defer wrap(&err, "read changes of job %s", id)
+	return s.find(ctx, func(r *row) *statement { return into(&r.Images, readImage, selectChanges, r.seq, after) }, selectJob, id)
+}
+
+// Keyed returns the job that has the key, without its images; a job that is still
+// received has the status Receiving. It returns job.ErrNotFound when none has the key.
+func (s *Store) Keyed(ctx context.Context, k job.Key) (_ *job.Job, err error) {
+	defer wrap(&err, "find the job of a key")
+	return s.find(ctx, nil, selectKeyed, k.Scope, k.Name)
+}
+
+// find reads a job, and with images the images that their query returns.
+func (s *Store) find(ctx context.Context, images func(*row) *statement, query string, args ...any) (*job.Job, error) {
+	var r *row
+	err := s.read(ctx, func(ctx context.Context, x *session) (err error) {
+		if r, err = readJob(x.one(ctx, query, args...)); err != nil || images == nil {
+			return err
+		}
+		return x.run(ctx, images(r))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &r.Job, nil
+}
+
+// List returns up to limit of the viewer's jobs with all their images, newest first,
+// starting after the given one (the zero Cursor: with the newest).
+func (s *Store) List(ctx context.Context, v job.Viewer, after job.Cursor, limit int) (_ []*job.Job, err error) {
+	defer wrap(&err, "list jobs")
+	newest, older, args := selectNewest, selectOlder, []any{}
+	if !v.All {
+		newest, older, args = selectOwnNewest, selectOwnOlder, []any{v.Owner}
+	}
+	query := newest
+	if after.ID != "" {
+		query, args = older, append(args, micros(after.CreatedAt), after.ID)
+	}
+	var page []*row
+	err = s.read(ctx, func(ctx context.Context, x *session) error {
+		page = nil
+		if err := x.run(ctx, into(&page, readJob, query, append(args, max(limit, 0))...)); err != nil {
+			return err
+		}
+		return x.images(ctx, page)
+	})
+	return jobs(page), err
+}
+
+// Owned returns how many visible jobs the owner has. It counts them, unlike Count, so its
+// cost grows with their number. Jobs that were created without keys have no owner.
+func (s *Store) Owned(ctx context.Context, owner string) (int, error) {
+	return s.sum(ctx, countOwned, owner)
+}
+
+// OpenImages returns how many images of the owner have not ended.
+func (s *Store) OpenImages(ctx context.Context, owner string) (int, error) {
+	return s.sum(ctx, countOwnedOpen, owner)
+}
+
+func (s *Store) sum(ctx context.Context, query, owner string) (n int, err error) {
+	defer wrap(&err, "count for %s", owner)
+	err = s.read(ctx, func(ctx context.Context, x *session) error { return x.one(ctx, query, owner)(&n) })
+	return n, err
+}
+
+// Count returns the figures over all jobs. They are carried along with every commit, so
+// that the cost does not grow with the number of jobs.
+func (s *Store) Count(ctx context.Context) (c job.Counts, err error) {
+	defer wrap(&err, "count jobs")
+	err = s.read(ctx, func(ctx context.Context, x *session) (err error) {
+		c, err = s.engine.counts(ctx, x)
+		return err
+	})
+	return c, err
+}

@@ -1,0 +1,71 @@
+package sqlstore
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+)
+
+// Hide takes up to limit jobs that ended before the time out of every answer, the first
+// step of their deletion.
+func (s *Store) Hide(ctx context.Context, endedBefore time.Time, limit int) (hidden int, err error) {
+	defer wrap(&err, "hide ended jobs")
+	err = s.write(ctx, "", func(ctx context.Context, x *session) (err error) {
+		hidden, err = x.exec(ctx, hideJobs, micros(endedBefore), max(limit, 0))
+		x.delta.Jobs -= hidden
+		return err
+	})
+	return hidden, err
+}
+
+// Hidden returns up to limit hidden jobs that ended before the time, whole: first those
+// whose originals are not yet gone, then those whose originals went before goneBefore.
+func (s *Store) Hidden(ctx context.Context, endedBefore, goneBefore time.Time, limit int) (_ []*job.Job, err error) {
+	defer wrap(&err, "read hidden jobs")
+	var hidden []*row
+	err = s.read(ctx, func(ctx context.Context, x *session) error {
+		hidden = nil
+		for _, originals := range []struct {
+			gone   bool
+			before int64
+		}{{false, math.MaxInt64}, {true, micros(goneBefore)}} {
+			if originals.before == 0 {
+				break // No row is so old, and finding that out would take a look at all.
+			}
+			err := x.run(ctx, into(&hidden, readJob, selectHidden,
+				originals.gone, micros(endedBefore), originals.before, max(limit-len(hidden), 0)))
+			if err != nil {
+				return err
+			}
+		}
+		return x.images(ctx, hidden)
+	})
+	return jobs(hidden), err
+}
+
+// ForgetOriginals records that the originals of a hidden job are deleted, and when. It
+// returns job.ErrNotFound when no hidden job has that id.
+func (s *Store) ForgetOriginals(ctx context.Context, id string, at time.Time) (err error) {
+	defer wrap(&err, "forget the originals of job %s", id)
+	return s.changeHidden(ctx, forgetOriginals, micros(at), id)
+}
+
+// Delete removes a hidden job for good. It returns job.ErrNotFound when no hidden job has
+// that id, so that a visible job is never deleted.
+func (s *Store) Delete(ctx context.Context, id string) (err error) {
+	defer wrap(&err, "delete job %s", id)
+	return s.changeHidden(ctx, deleteJob, id)
+}
+
+// changeHidden runs a statement that changes one hidden job.
+func (s *Store) changeHidden(ctx context.Context, query string, args ...any) error {
+	return s.write(ctx, "", func(ctx context.Context, x *session) error {
+		n, err := x.exec(ctx, query, args...)
+		if err == nil && n == 0 {
+			return job.ErrNotFound
+		}
+		return err
+	})
+}

@@ -1,0 +1,81 @@
+package sqlstore
+
+import (
+	"time"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+)
+
+// row is a job as its table has it.
+type row struct {
+	seq  int64
+	work int
+	job.Job
+}
+
+// jobColumns are the columns that readJob reads. A lease ends with its owner's renewal
+// when that is later.
+const jobColumns = `j.seq, j.work, j.id, j.status, j.total, j.completed, j.failed, j.revision,
+	j.created_at, j.updated_at, j.completed_at, j.lease_owner, j.lease_epoch,
+	CASE WHEN j.work = 0 THEN j.lease_until
+	ELSE greatest(j.lease_until, coalesce((SELECT o.renewed_until FROM owners o WHERE o.name = j.lease_owner), 0)) END,
+	j.originals_gone, j.retry_of, j.fingerprint, j.owner, j.origin`
+
+func readJob(scan scanner) (*row, error) {
+	var r row
+	var created, updated, completed, until int64
+	err := scan(&r.seq, &r.work, &r.ID, &r.Status, &r.Total, &r.Completed, &r.Failed, &r.Revision,
+		&created, &updated, &completed, &r.Lease.Owner, &r.Lease.Epoch, &until,
+		&r.OriginalsGone, &r.RetryOf, &r.Fingerprint, &r.Owner, &r.Origin)
+	if err != nil {
+		return nil, err
+	}
+	r.CreatedAt, r.UpdatedAt, r.CompletedAt = fromMicros(created), fromMicros(updated), fromMicros(completed)
+	r.Lease.Until = fromMicros(until)
+	return &r, nil
+}
+
+// imageColumns are the columns that readImage reads.
+const imageColumns = `i.idx, i.trace_id, i.original_filename, i.key_name, i.url, i.status,
+	i.original_path, i.content_type, i.size, i.sha256, i.processed_path, i.error, i.error_code, i.retryable,
+	i.start_time, i.end_time, i.revision, i.unsent, i.send`
+
+func readImage(scan scanner) (job.Image, error) { return readImageAfter(scan) }
+
+// readImageAfter reads an image, and before it what else the query selects.
+func readImageAfter(scan scanner, before ...any) (job.Image, error) {
+	var img job.Image
+	var start, end int64
+	err := scan(append(before, &img.Index, &img.TraceID, &img.OriginalFilename, &img.KeyName, &img.URL, &img.Status,
+		&img.Original.Path, &img.Original.ContentType, &img.Original.Size, &img.Original.SHA256,
+		&img.ProcessedPath, &img.Error, &img.ErrorCode, &img.Retryable,
+		&start, &end, &img.Revision, &img.Unsent, &img.Send)...)
+	img.StartTime, img.EndTime = fromMicros(start), fromMicros(end)
+	return img, err
+}
+
+// micros is the time in microseconds since 1970, 0 for the zero time.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}
+
+// asStored rounds the times of the job and its images to what a later read returns.
+func asStored(j *job.Job) {
+	for _, t := range []*time.Time{&j.CreatedAt, &j.UpdatedAt, &j.CompletedAt} {
+		*t = fromMicros(micros(*t))
+	}
+	for i := range j.Images {
+		img := &j.Images[i]
+		img.StartTime, img.EndTime = fromMicros(micros(img.StartTime)), fromMicros(micros(img.EndTime))
+	}
+}

@@ -1,0 +1,192 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of the writer. A group ends at whichever comes first, so that a small
+// write never waits long behind a row of big ones.
+const (
+	queueLimit = 1024 // writes waiting to be taken; callers beyond wait to enter
+	groupLimit = 256
+	groupTime  = 20 * time.Millisecond
+)
+
+// Statements of the writer, which change no rows themselves.
+const (
+	savepoint           = `SAVEPOINT request`
+	rollbackToSavepoint = `ROLLBACK TO request`
+	releaseSavepoint    = `RELEASE request`
+)
+
+// request is one write on its way through the writer.
+type request struct {
+	do   work
+	fate atomic.Int32
+	err  error         // set before done is closed
+	done chan struct{} // closed by the writer
+}
+
+// What has become of a request: the writer or its caller decides, once. That
+// makes the end of a caller's context unambiguous: what was withdrawn was never
+// begun, and what was begun is waited for.
+const (
+	waiting int32 = iota
+	taken
+	withdrawn
+)
+
+func (r *request) take() bool     { return r.fate.CompareAndSwap(waiting, taken) }
+func (r *request) withdraw() bool { return r.fate.CompareAndSwap(waiting, withdrawn) }
+
+func (r *request) answer(err error) {
+	r.err = err
+	close(r.done)
+}
+
+// write has the writer run do in a transaction.
+func (e *sqliteEngine) write(ctx context.Context, _ string, do work) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if closed(e.closing) {
+		return errClosed
+	}
+	r := &request{do: do, done: make(chan struct{})}
+	select {
+	case e.queue <- r:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-e.closing:
+		return errClosed
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		if r.withdraw() {
+			return ctx.Err()
+		}
+	case <-e.stopped:
+		if r.withdraw() {
+			return errClosed
+		}
+	}
+	<-r.done
+	return r.err
+}
+
+// run commits what comes through the queue, until Close; what waits then is
+// still committed.
+func (e *sqliteEngine) run(ctx context.Context) {
+	defer close(e.stopped)
+	var group []*request
+	for {
+		if len(group) == 0 {
+			select {
+			case r := <-e.queue:
+				group = append(group, r)
+			case <-e.closing:
+				if len(e.queue) == 0 {
+					return
+				}
+				continue
+			}
+		}
+		for len(group) < groupLimit && len(e.queue) > 0 {
+			group = append(group, <-e.queue)
+		}
+		done := e.commit(ctx, group)
+		group = slices.Delete(group, 0, done)
+		e.keepLogShort(ctx)
+	}
+}
+
+// commit runs the first requests of the group in one transaction, each under a
+// savepoint of its own, answers them and returns how many they were. The rest did not fit
+// or came after one that found the database unavailable.
+func (e *sqliteEngine) commit(ctx context.Context, group []*request) int {
+	x, t, err := e.writer.begin(ctx, nil)
+	if err != nil {
+		for _, r := range group {
+			if r.take() {
+				r.answer(failure(err))
+			}
+		}
+		return len(group)
+	}
+	started := time.Now()
+	seen := 0
+	var well []*request // Their answer is that of the commit.
+	for _, r := range group {
+		seen++
+		if !r.take() {
+			continue
+		}
+		var failed error
+		if failed, err = attempt(ctx, x, t, r); err != nil {
+			r.answer(failure(err))
+			break
+		}
+		if failed != nil {
+			r.answer(failed)
+		} else {
+			well = append(well, r)
+		}
+		if time.Since(started) > e.groupTime {
+			break
+		}
+	}
+	if err == nil {
+		err = t.Commit()
+	} else {
+		_ = t.Rollback() // The error that led here is the one to report.
+	}
+	if err == nil {
+		e.mu.Lock()
+		e.figures.Jobs += x.delta.Jobs
+		e.figures.OpenImages += x.delta.OpenImages
+		e.figures.Unsent += x.delta.Unsent
+		e.mu.Unlock()
+	}
+	for _, r := range well {
+		r.answer(failure(err))
+	}
+	return seen
+}
+
+// failure marks an error of the database: a commit whose sync failed may be on the disk
+// all the same.
+func failure(err error) error {
+	if err != nil && sqliteOutage(err) {
+		return unavailable(err)
+	}
+	return err
+}
+
+// attempt runs one request under a savepoint. The first error is the request's own:
+// nothing of it remains, and the transaction continues. The second one ends the
+// transaction.
+func attempt(ctx context.Context, x *session, t *sqliteTx, r *request) (failed, broken error) {
+	if err := t.run(ctx, &statement{query: savepoint}); err != nil {
+		return nil, fmt.Errorf("begin savepoint: %w", err)
+	}
+	delta, changed := x.delta, x.changed
+	failed = r.do(ctx, x)
+	if failed != nil {
+		if sqliteOutage(failed) {
+			return nil, failed
+		}
+		x.delta, x.changed = delta, changed
+		if err := t.run(ctx, &statement{query: rollbackToSavepoint}); err != nil {
+			return nil, fmt.Errorf("roll back savepoint: %w", err)
+		}
+	}
+	if err := t.run(ctx, &statement{query: releaseSavepoint}); err != nil {
+		return nil, fmt.Errorf("release savepoint: %w", err)
+	}
+	return failed, nil
+}

@@ -1,0 +1,249 @@
+package embed
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// edited lets exiftool edit a file.
+func edited(t *testing.T, name string, data []byte, args ...string) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, tool(t, "exiftool"), append(append([]string{"-q", "-m", "-overwrite_original"}, args...), path)...)
+	out, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// tagsOf is what exiftool reads from one file.
+func tagsOf(t *testing.T, name string, data []byte) tags {
+	t.Helper()
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, name), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return read(t, folder)[name]
+}
+
+// TestExiftoolsEdits lets exiftool, as people do, change captions that we filled in
+// and write our packet and EXIF anew in its own form. What it changed is kept; what
+// it did not change is still known as ours.
+func TestExiftoolsEdits(t *testing.T) {
+	tool(t, "exiftool")
+	m := sample()
+	m.Title, m.Description, m.Keywords = "Another title", "Another description", []string{"new", "words"}
+	newTags := tags{
+		"XMP-dc:Title": m.Title, "IPTC:ObjectName": m.Title,
+		"XMP-dc:Description": m.Description, "IFD0:ImageDescription": m.Description, "IPTC:Caption-Abstract": m.Description,
+		"XMP-dc:Subject": []any{"new", "words"}, "IPTC:Keywords": []any{"new", "words"},
+	}
+	for name, file := range map[string][]byte{
+		"a.jpg": withSegments(plainJPEG(t), jfif, exifSegment(cameraTIFF(binaryBigEndian)), iptcSegment(iimVersion), icc),
+		"a.png": withChunks(plainPNG(t, picture()), chunk("eXIf", string(cameraTIFF(binaryBigEndian))), ""),
+	} {
+		written := write(t, file).Data
+		before := tagsOf(t, name, written)
+		for _, c := range []struct {
+			edit   []string
+			theirs tags
+			gone   []string // tags of ours that leave with the edit
+		}{
+			{[]string{"-XMP-xmp:Rating=3", "-EXIF:Artist=Someone"}, nil, nil},
+			{[]string{"-XMP-dc:Title=Strandkörbe"}, tags{"XMP-dc:Title": "Strandkörbe"}, []string{"IPTC:ObjectName"}},
+			{[]string{"-XMP-dc:Title-de=Titel"}, tags{"XMP-dc:Title": sample().Title, "XMP-dc:Title-de": "Titel"}, []string{"IPTC:ObjectName"}},
+			{[]string{"-EXIF:ImageDescription=A beach"}, tags{"IFD0:ImageDescription": "A beach"}, []string{"XMP-dc:Description", "IPTC:Caption-Abstract"}},
+			{[]string{"-XMP-dc:Subject+=cows"}, tags{"XMP-dc:Subject": []any{"blue", "grey", "landscape, wide", "cows"}}, []string{"IPTC:Keywords"}},
+			{[]string{"-XMP-dc:Subject=", "-XMP-dc:Subject=grey", "-XMP-dc:Subject=landscape, wide", "-XMP-dc:Subject=blue"}, nil, nil},
+		} {
+			again := writeSample(t, edited(t, name, written, c.edit...), m, Options{})
+			got := tagsOf(t, name, again.Data)
+			for tag, want := range newTags {
+				if before[tag] == nil {
+					continue // not in this format
+				}
+				switch theirs := c.theirs[tag]; {
+				case theirs != nil:
+					want = theirs
+				case slices.Contains(c.gone, tag):
+					want = nil
+				}
+				if fmt.Sprint(got[tag]) != fmt.Sprint(want) {
+					t.Errorf("%s %q: %s is %v, want %v", name, c.edit, tag, got[tag], want)
+				}
+			}
+			for tag, want := range c.theirs {
+				if fmt.Sprint(got[tag]) != fmt.Sprint(want) {
+					t.Errorf("%s %q: %s is %v, want %v", name, c.edit, tag, got[tag], want)
+				}
+			}
+			if w := fmt.Sprint(got["ExifTool:Warning"]); w != fmt.Sprint(before["ExifTool:Warning"]) {
+				t.Errorf("%s %q: exiftool warns: %s", name, c.edit, w)
+			}
+		}
+	}
+}
+
+// TestJudgesOnOtherScripts reads texts of many scripts back through both programs.
+func TestJudgesOnOtherScripts(t *testing.T) {
+	m := sample()
+	m.Title, m.Description, m.Keywords = "Закат над рекой", "川の夕日 – 😀", []string{"写真", "مرحبا", "ñandú"}
+	file := withSegments(plainJPEG(t), jfif, exifSegment(cameraTIFF(binaryBigEndian)), iptcSegment(iimVersion, set(2, 80, "Someone")))
+	f := writeSample(t, file, m, Options{})
+	got := tagsOf(t, "a.jpg", f.Data)
+	for tag, want := range map[string]any{
+		"XMP-dc:Title": m.Title, "IPTC:ObjectName": m.Title, "XMP-dc:Description": m.Description, "IPTC:Caption-Abstract": m.Description,
+		"XMP-dc:Subject": m.Keywords, "IPTC:Keywords": m.Keywords, "IFD0:ImageDescription": nil,
+	} {
+		if fmt.Sprint(got[tag]) != fmt.Sprint(want) {
+			t.Errorf("exiftool: %s is %v, want %v", tag, got[tag], want)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "a.jpg")
+	if err := os.WriteFile(path, f.Data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := run(t, tool(t, "exiv2"), "-PEXIv", "-g", "title", "-g", "ObjectName", "-g", "escription", "-g", "Caption", "pr", path)
+	for text, n := range map[string]int{m.Title: 2, m.Description: 2} {
+		if got := bytes.Count(out, []byte(text)); got != n {
+			t.Errorf("exiv2 shows %q %d times, want %d:\n%s", text, got, n, out)
+		}
+	}
+}
+
+// TestDocumentedRemoval runs the commands of docs/metadata.md that find and remove
+// our captions and everything else of ours.
+func TestDocumentedRemoval(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/metadata.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := regexp.MustCompile(`(?m)^\$ exiftool (.*) image\.jpg$`).FindAllSubmatch(text, -1)
+	if len(commands) != 2 {
+		t.Fatalf("%d commands, want 2", len(commands))
+	}
+	path := filepath.Join(t.TempDir(), "image.jpg")
+	written := write(t, withSegments(plainJPEG(t), jfif, exifSegment(cameraTIFF(binaryBigEndian)))).Data
+	if err := os.WriteFile(path, written, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	exiftool := tool(t, "exiftool")
+	found := run(t, exiftool, append(strings.Fields(string(commands[0][1])), path)...)
+	if !bytes.Contains(found, []byte("title, description, keywords")) {
+		t.Errorf("found %q", found)
+	}
+	run(t, exiftool, append(strings.Fields(string(commands[1][1])), path)...)
+	left, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if title, description, keywords := said(left, sample()); title+description+keywords > 0 || bytes.Contains(left, []byte("imagebatch")) {
+		t.Error("something of ours is left")
+	}
+}
+
+// placeless checks, over a whole corpus, that exiftool finds no position any more,
+// that nothing else is gone, and that it has nothing new to warn of.
+func placeless(t *testing.T, files map[string][]byte, atLeast int) {
+	t.Helper()
+	before, after := t.TempDir(), t.TempDir()
+	for name, data := range files {
+		kept, err := Write(data, sample(), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := writePlaceless(t, data)
+		for path, data := range map[string][]byte{filepath.Join(before, name): kept.Data, filepath.Join(after, name): f.Data} {
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	tagsBefore, tagsAfter := read(t, before), read(t, after)
+	removed := 0
+	for name := range files {
+		_, had := tagsBefore[name].split()
+		_, has := tagsAfter[name].split()
+		want, positions := withoutPlace(had)
+		got, left := withoutPlace(has)
+		removed += positions
+		if left > 0 {
+			t.Errorf("%s: %d positions left: %v", name, left, has)
+		}
+		// Broken GPS data is nothing to warn of any more.
+		var warned, warns int
+		_, _ = fmt.Sscan(fmt.Sprint(want["ExifTool:Validate"]), &warned)
+		_, _ = fmt.Sscan(fmt.Sprint(got["ExifTool:Validate"]), &warns)
+		if warns > warned {
+			t.Errorf("%s: %d warnings, before %d", name, warns, warned)
+		}
+		if warns != warned {
+			for _, ts := range []tags{want, got} {
+				delete(ts, "ExifTool:Validate")
+				delete(ts, "ExifTool:Warning")
+			}
+		}
+		if diff := difference(want, got); diff != "" {
+			t.Errorf("%s: other tags changed:\n%s", name, diff)
+		}
+	}
+	if removed < atLeast {
+		t.Errorf("only %d tags of positions removed: the test tests little", removed)
+	}
+}
+
+// withoutPlace takes positions out of what exiftool reads, deep in structures too,
+// and counts them. What is told in maker notes stays.
+func withoutPlace(ts map[string]any) (rest tags, positions int) {
+	rest = tags{}
+	for tag, v := range ts {
+		group, name, grouped := strings.Cut(tag, ":")
+		if !grouped {
+			group, name = "XMP", tag
+		}
+		known := group == "GPS" || group == "PNG" || group == "Composite" || strings.HasPrefix(group, "XMP")
+		if known && (group == "GPS" || group == "XMP-geo" || strings.Contains(name, "GPS")) {
+			positions++
+			continue
+		}
+		var inside int
+		rest[tag], inside = withoutPlaceInside(v)
+		positions += inside
+	}
+	return rest, positions
+}
+
+func withoutPlaceInside(v any) (rest any, positions int) {
+	switch v := v.(type) {
+	case map[string]any:
+		inner, n := withoutPlace(v)
+		return map[string]any(inner), n
+	case []any:
+		list := make([]any, len(v))
+		for i := range v {
+			var n int
+			list[i], n = withoutPlaceInside(v[i])
+			positions += n
+		}
+		return list, positions
+	default:
+		return v, 0
+	}
+}
+
+// TestNoPlaceInPhotographs removes positions from real photographs.
+func TestNoPlaceInPhotographs(t *testing.T) {
+	files := photographs(t)
+	files["assembled.jpg"] = withSegments(plainJPEG(t), jfif, exifSegment(cameraTIFF(binaryBigEndian)), xmpSegment(foreign(placePacket)))
+	placeless(t, files, 50)
+}

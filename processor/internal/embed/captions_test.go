@@ -1,0 +1,399 @@
+package embed
+
+import (
+	"bytes"
+	"crypto/md5"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// entry is an entry of a TIFF directory.
+type entry struct {
+	tag, kind uint16
+	count     int
+	value     string // longer values are put behind the directories
+}
+
+func ascii(tag uint16, text string) entry { return entry{tag, typeASCII, len(text) + 1, text + "\x00"} }
+
+// cameraTIFF is a TIFF block as a camera writes it: a first directory with more
+// entries if they are given, a GPS directory, one of Exif with a maker note, and a
+// second directory with a thumbnail.
+func cameraTIFF(order byteOrder, more ...entry) []byte {
+	b := []byte("II*\x00")
+	if order.Uint16([]byte{0, 1}) == 1 {
+		b = []byte("MM\x00*")
+	}
+	b = order.AppendUint32(b, tiffHeader)
+	const thumbnail = "\xff\xd8thumbnail\xff\xd9"
+	u16 := func(v uint16) string { return string(order.AppendUint16(nil, v)) }
+	u32 := func(v int) string { return string(order.AppendUint32(nil, uint32(v))) }
+	// directory appends one, whose values follow it, and gives the place of each
+	// entry's value.
+	directory := func(entries []entry, next int) (places []int) {
+		slices.SortStableFunc(entries, func(a, b entry) int { return int(a.tag) - int(b.tag) })
+		at := len(b) + 2 + entrySize*len(entries) + 4
+		values := ""
+		b = order.AppendUint16(b, uint16(len(entries)))
+		for _, e := range entries {
+			places = append(places, len(b)+8)
+			b = append(b, u16(e.tag)+u16(e.kind)+u32(e.count)...)
+			if len(e.value) > 4 {
+				b = append(b, u32(at+len(values))...)
+				values += e.value + strings.Repeat("\x00", len(e.value)%2)
+			} else {
+				b = append(b, (e.value + "\x00\x00\x00\x00")[:4]...)
+			}
+		}
+		b = append(b, u32(next)+values...)
+		return places
+	}
+	first := append([]entry{
+		ascii(0x010f, "Acme Cameras"), ascii(0x0110, "Box 1"),
+		{0x0112, 3, 1, u16(6)},
+		{0x011a, 5, 1, u32(72) + u32(1)},
+		{0x011b, 5, 1, u32(72) + u32(1)},
+		{0x0128, 3, 1, u16(2)},
+		{0x0213, 3, 1, u16(1)},
+		{0x8769, 4, 1, u32(0)},
+		{tagGPS, 4, 1, u32(0)},
+	}, more...)
+	places := directory(first, 0)
+	pointer := func(tag uint16) int {
+		i := slices.IndexFunc(first, func(e entry) bool { return e.tag == tag })
+		return places[i]
+	}
+	order.PutUint32(b[pointer(0x8769):], uint32(len(b)))
+	directory([]entry{
+		{0x9000, 7, 4, "0232"},
+		{0x927c, 7, 26, "Acme maker note, offset 18"},
+		{0x9101, 7, 4, "\x01\x02\x03\x00"},
+		{0xa000, 7, 4, "0100"},
+		{0xa001, 3, 1, u16(1)},
+		{0xa002, 4, 1, u32(48)},
+		{0xa003, 4, 1, u32(32)},
+	}, 0)
+	order.PutUint32(b[pointer(tagGPS):], uint32(len(b)))
+	degrees := u32(51) + u32(1) + u32(0) + u32(1) + u32(3100) + u32(100)
+	directory([]entry{
+		{0, 1, 4, "\x02\x03\x00\x00"}, {1, 2, 2, "N"}, {2, 5, 3, degrees}, {3, 2, 2, "E"}, {4, 5, 3, degrees},
+	}, 0)
+	order.PutUint32(b[tiffHeader+2+entrySize*len(first):], uint32(len(b)))
+	places = directory([]entry{
+		{0x0103, 3, 1, u16(6)},
+		{0x011a, 5, 1, u32(72) + u32(1)},
+		{0x011b, 5, 1, u32(72) + u32(1)},
+		{0x0128, 3, 1, u16(2)},
+		{0x0201, 4, 1, u32(0)},
+		{0x0202, 4, 1, u32(len(thumbnail))},
+	}, 0)
+	order.PutUint32(b[places[4]:], uint32(len(b)))
+	return append(b, thumbnail...)
+}
+
+func exifSegment(block []byte) string { return segment(markerAPP1, "Exif\x00\x00"+string(block)) }
+
+// set is a dataset of IPTC-IIM.
+func set(record, number byte, value string) string {
+	return string(binary.BigEndian.AppendUint16([]byte{iimMarker, record, number}, uint16(len(value)))) + value
+}
+
+// iptcSegment is a segment of Photoshop's resources: one of another kind, IPTC
+// data with a digest that fits, and a name.
+func iptcSegment(sets ...string) string {
+	block := strings.Join(sets, "")
+	sum := md5.Sum([]byte(block))
+	resource := func(id uint16, name, data string) string {
+		r := string(binary.BigEndian.AppendUint16([]byte("8BIM"), id)) + name
+		r += string(binary.BigEndian.AppendUint32(nil, uint32(len(data)))) + data
+		return r + strings.Repeat("\x00", len(data)%2)
+	}
+	return segment(markerAPP13, photoshopSignature+resource(0x03ed, "\x00\x00", "odd")+
+		resource(resourceIPTC, "\x05named", block)+resource(resourceDigest, "\x00\x00", string(sum[:]))+
+		resource(0x0406, "\x00\x00", "quality"))
+}
+
+var iimVersion = set(2, 0, "\x00\x04")
+
+// said tells how often the file says the words of a field that the sample has.
+func said(data []byte, m pipeline.Metadata) (title, description, keywords int) {
+	count := func(s string) int {
+		escaped := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;").Replace(s)
+		n := bytes.Count(data, []byte(s))
+		if escaped != s {
+			n += bytes.Count(data, []byte(escaped))
+		}
+		return n
+	}
+	return count(m.Title), count(m.Description), count(m.Keywords[2])
+}
+
+// TestFillsEveryPlace: a file with EXIF and IPTC but no captions gets them in all
+// three, and a digest that fits.
+func TestFillsEveryPlace(t *testing.T) {
+	for _, order := range []byteOrder{binary.BigEndian, binary.LittleEndian} {
+		block := cameraTIFF(order)
+		data := append(withSegments(plainJPEG(t), exifSegment(block), iptcSegment(iimVersion, set(2, 80, "Someone")), icc), "a video"...)
+		f := write(t, data)
+		samePixels(t, data, f.Data)
+		if f.XMP != Added || f.EXIF != Filled || f.IPTC != Filled || f.Warnings != nil {
+			t.Fatalf("%+v", f)
+		}
+		if title, description, keywords := said(f.Data, sample()); title != 2 || description != 3 || keywords != 2 {
+			t.Errorf("title %d, description %d, keywords %d times", title, description, keywords)
+		}
+		checkTIFF(t, block, exifOf(f.Data))
+		h, _ := readJPEGHeader(f.Data)
+		list := h.resources[0].of(f.Data)[len(photoshopSignature):]
+		all, _ := readResources(list)
+		sum := md5.Sum(all[1].data.of(list))
+		if len(all) != 4 || all[2].id != resourceDigest || !bytes.Equal(all[2].data.of(list), sum[:]) {
+			t.Error("the digest does not fit")
+		}
+		if !bytes.HasSuffix(f.Data, []byte("a video")) {
+			t.Error("the trailer is not whole")
+		}
+	}
+}
+
+// TestFillsKeepsAWrongDigest: a digest that did not fit tells readers that somebody
+// changed IPTC alone, and goes on telling it.
+func TestFillsKeepsAWrongDigest(t *testing.T) {
+	sum := md5.Sum([]byte(iimVersion))
+	header := strings.Replace(iptcSegment(iimVersion), string(sum[:]), "sixteen bytes of", 1)
+	f := write(t, withSegments(plainJPEG(t), header))
+	if f.IPTC != Filled || !bytes.Contains(f.Data, []byte("sixteen bytes of")) {
+		t.Errorf("IPTC %s, and the digest is renewed", f.IPTC)
+	}
+}
+
+// TestFillsOnlyWhatIsMissing: what a file states in one place stays, and ours
+// stays out of all places.
+func TestFillsOnlyWhatIsMissing(t *testing.T) {
+	const dc = `xmlns:dc="http://purl.org/dc/elements/1.1/"`
+	about := `<rdf:Description rdf:about="" ` + dc + ` xmlns:lr="` + "http://ns.adobe.com/lightroom/1.0/" + `">`
+	packet := func(properties string) string { return xmpSegment(foreign(about + properties + `</rdf:Description>`)) }
+	alt := func(name, items string) string {
+		return packet("<dc:" + name + "><rdf:Alt>" + items + "</rdf:Alt></dc:" + name + ">")
+	}
+	const german = `<rdf:li xml:lang="x-default">Bild</rdf:li><rdf:li xml:lang="de">Bild</rdf:li>`
+	camera := exifSegment(cameraTIFF(binary.BigEndian))
+	described := func(text string) string {
+		return exifSegment(cameraTIFF(binary.LittleEndian, ascii(tagImageDescription, text)))
+	}
+	iptc := func(sets ...string) string { return iptcSegment(append([]string{iimVersion}, sets...)...) }
+	const (
+		title = 1 << iota
+		description
+		keywords
+		all = title | description | keywords
+	)
+	jpegs := []struct {
+		name, header string
+		kept         int // the fields that the file states
+	}{
+		{"nothing", camera + iptc(), 0},
+		{"dc:title", camera + iptc() + alt("title", german), title},
+		{"dc:title as an attribute", xmpSegment(foreign(`<rdf:Description rdf:about="" ` + dc + ` dc:title="Bild"/>`)), title},
+		{"an empty dc:title", camera + packet("<dc:title/>"), title},
+		{"dc:description", camera + alt("description", german), description},
+		{"dc:subject", iptc() + packet("<dc:subject><rdf:Bag><rdf:li>one</rdf:li></rdf:Bag></dc:subject>"), keywords},
+		{"keywords in levels", packet("<lr:hierarchicalSubject><rdf:Bag><rdf:li>a|b</rdf:li></rdf:Bag></lr:hierarchicalSubject>"), keywords},
+		{"EXIF", described("A boat") + iptc(), description},
+		{"EXIF of spaces", described("          "), 0},
+		{"EXIF of Windows", exifSegment(cameraTIFF(binary.BigEndian, entry{tagXPTitle, 1, 6, "B\x00o\x00\x00\x00"}, entry{tagXPKeywords, 1, 6, "a\x00b\x00\x00\x00"})), title | keywords},
+		{"XMP in EXIF", exifSegment(cameraTIFF(binary.BigEndian, entry{tagXMP, 1, 5, "<xml>"})), all},
+		{"IPTC title", camera + iptc(set(2, 5, "Boot")), title},
+		{"IPTC caption", camera + iptc(set(2, 120, "Boot")), description},
+		{"IPTC keywords", camera + iptc(set(2, 25, "Boot")), keywords},
+		{"IPTC of spaces", camera + iptc(set(2, 5, "  "), set(2, 120, ""), set(2, 25, " ")), 0},
+		{"broken IPTC", camera + iptc("\x1c\x02\x19\x70\x00"), all},
+		{"resources in two segments", camera + iptc() + iptc(), all},
+		{"broken resources", segment(markerAPP13, photoshopSignature+"9BIM"), all},
+		{"extended XMP", strings.Replace(extendedXMP(), "<x:more>", dc[9:17], 1) + segment(markerAPP1, extensionSignature+strings.Repeat("0", 40)+dc), all},
+		{"a second packet", packet("") + alt("title", german), all},
+	}
+	for _, c := range jpegs {
+		t.Run(c.name, func(t *testing.T) {
+			checkKept(t, withSegments(plainJPEG(t), c.header), []bool{c.kept&title > 0, c.kept&description > 0, c.kept&keywords > 0})
+		})
+	}
+	for _, c := range []struct {
+		name, chunks string
+		kept         int
+	}{
+		{"PNG, nothing", chunk("eXIf", string(cameraTIFF(binary.BigEndian))), 0},
+		{"PNG Title", chunk("tEXt", "Title\x00Boot"), title},
+		{"PNG Description", itxt + chunk("iTXt", "Description\x00\x00\x00\x00\x00Boot"), title | description},
+		{"PNG eXIf", chunk("eXIf", string(cameraTIFF(binary.BigEndian, ascii(tagImageDescription, "A boat")))), description},
+		{"PNG raw profile", chunk("zTXt", "Raw profile type iptc\x00\x00x"), all},
+		{"PNG raw profile of another kind", chunk("zTXt", "Raw profile type icc\x00\x00x"), 0},
+		{"PNG, a second packet", xmpChunk(foreign("")) + xmpChunk(foreign("")), all},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			data := withChunks(plainPNG(t, picture()), c.chunks, "")
+			checkKept(t, data, []bool{c.kept&title > 0, c.kept&description > 0, c.kept&keywords > 0})
+		})
+	}
+}
+
+func checkKept(t *testing.T, data []byte, kept []bool) {
+	t.Helper()
+	f := write(t, data)
+	samePixels(t, data, f.Data)
+	if f.XMP == None {
+		t.Fatalf("nothing was written: %v", f.Warnings)
+	}
+	title, description, keywords := said(f.Data, sample())
+	for i, n := range []int{title, description, keywords} {
+		if (n == 0) != kept[i] {
+			t.Errorf("field %d is filled in %d places, kept is %v", i, n, kept[i])
+		}
+	}
+}
+
+// TestFollowsTheAnalyzer: ours are replaced by new ones in every place, so that the
+// file is as if the earlier run had never been.
+func TestFollowsTheAnalyzer(t *testing.T) {
+	data := withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(iimVersion), xmpSegment(foreign(motionPhoto)))
+	m := sample()
+	m.Title, m.Description, m.Keywords = "Another title", "Another description, longer than the first one was, by far.", []string{"new"}
+	short := m
+	short.Description = "abc" // in the entry itself
+	for _, next := range []pipeline.Metadata{m, short} {
+		once := writeSample(t, data, next, Options{})
+		twice := writeSample(t, write(t, data).Data, next, Options{})
+		if !bytes.Equal(once.Data, twice.Data) {
+			t.Error("something of the earlier run is left")
+		}
+	}
+	gone := writeSample(t, write(t, data).Data, pipeline.Metadata{}, Options{})
+	if title, description, keywords := said(gone.Data, sample()); title+description+keywords > 0 || gone.EXIF == Filled || gone.IPTC == Filled {
+		t.Errorf("title %d, description %d, keywords %d times", title, description, keywords)
+	}
+	if bytes.Contains(gone.Data, []byte("imagebatch:composed")) {
+		t.Error("the marks are left")
+	}
+}
+
+// TestKeepsOurs: an analyzer that took ours for the file's own, and an operator who
+// wants no more captions, change nothing about those of an earlier run.
+func TestKeepsOurs(t *testing.T) {
+	data := withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(iimVersion))
+	first := write(t, data)
+	if again := writeSample(t, first.Data, uncaptioned(), Options{}); !bytes.Equal(again.Data, first.Data) {
+		t.Error("taken for the file's own, ours changed")
+	}
+	m := sample()
+	m.Title = "Another title"
+	if again := writeSample(t, first.Data, m, Options{KeepCaptions: true}); !bytes.Equal(again.Data, first.Data) {
+		t.Error("captions changed")
+	}
+	never := writeSample(t, data, m, Options{KeepCaptions: true})
+	if bytes.Contains(never.Data, []byte("dc:")) || never.EXIF != None || never.IPTC != None {
+		t.Error("captions were filled in")
+	}
+}
+
+// TestNeverLosesAnEdit: somebody edits one of ours, in any of its places, with a
+// program that knows nothing of our marks. It is theirs from then on, and ours
+// leave the other places.
+func TestNeverLosesAnEdit(t *testing.T) {
+	data := withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(iimVersion))
+	written := write(t, data)
+	m := sample()
+	m.Title, m.Description, m.Keywords = "Another title", "Another description", []string{"new"}
+	for _, c := range []struct {
+		name, old, edited string
+		nth               int
+	}{
+		{"title in XMP", "Landscape in blue &amp; grey", "Moonscape in blue &amp; grey", 0},
+		{"title in another language", `x-default">Landscape`, `de">Landscape`, 0},
+		{"title in IPTC", "Landscape in blue & grey", "Moonscape in blue & grey", 0},
+		{"description in EXIF", `A picture of 48 by 32 pixels, <blue>`, `A picture of my old beach, in <blue>`, 0},
+		{"description in IPTC", `A picture of 48 by 32 pixels, <blue>`, `A picture of my old beach, in <blue>`, 1},
+		{"description in XMP", `A picture of 48 by 32 pixels, &lt;blue&gt;`, `A picture of my old beach, in &lt;blue&gt;`, 0},
+		{"keyword in XMP", "landscape, wide", "beach with cows", 0},
+		{"keyword in IPTC", "landscape, wide", "beach with cows", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			at := 0
+			for range c.nth + 1 {
+				i := bytes.Index(written.Data[at:], []byte(c.old))
+				if i < 0 {
+					t.Fatal("nothing to edit")
+				}
+				at += i + 1
+			}
+			edited := slices.Concat(written.Data[:at-1], []byte(c.edited), written.Data[at-1+len(c.old):])
+			again := writeSample(t, edited, m, Options{})
+			if !bytes.Contains(again.Data, []byte(c.edited)) {
+				t.Error("the edit is lost")
+			}
+			if bytes.Contains(again.Data, []byte(c.old)) {
+				t.Error("ours is still in another place")
+			}
+			field := strings.Fields(c.name)[0]
+			isNew := map[string]string{"title": m.Title, "description": m.Description, "keyword": ">new<"}[field]
+			if bytes.Contains(again.Data, []byte(isNew)) {
+				t.Error("a new one of ours stands beside the edit")
+			}
+		})
+	}
+}
+
+// TestOtherScripts: what is not ASCII is in XMP, in IPTC where the block's
+// character set has it, and not in EXIF.
+func TestOtherScripts(t *testing.T) {
+	m := sample()
+	m.Title, m.Description, m.Keywords = "Закат над рекой", "川の夕日 – ☀️😀", []string{"写真", "مرحبا"}
+	const utf8Mark = "\x1c\x01\x5a\x00\x03\x1b%G"
+	for _, c := range []struct {
+		name   string
+		sets   []string
+		marked int
+		iptc   Outcome
+	}{
+		{"no character set", []string{iimVersion, set(2, 80, "Someone")}, 1, Filled},
+		{"UTF-8", []string{set(1, 90, utf8Charset), iimVersion, set(2, 80, "Jemand für uns")}, 1, Filled},
+		{"unknown", []string{iimVersion, set(2, 80, "Jemand f\xfcr uns")}, 0, None},
+		{"another", []string{set(1, 90, "\x1b.A"), iimVersion}, 0, None},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			data := withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(c.sets...))
+			f := writeSample(t, data, m, Options{})
+			if f.EXIF != None || f.IPTC != c.iptc || bytes.Count(f.Data, []byte(utf8Mark)) != c.marked {
+				t.Errorf("EXIF %s, IPTC %s, marked %d times", f.EXIF, f.IPTC, bytes.Count(f.Data, []byte(utf8Mark)))
+			}
+			places := 1
+			if c.iptc == Filled {
+				places = 2
+			}
+			for _, text := range []string{m.Title, m.Description, m.Keywords[1]} {
+				if n := bytes.Count(f.Data, []byte(text)); n != places {
+					t.Errorf("%q stands there %d times", text, n)
+				}
+			}
+		})
+	}
+}
+
+// TestLongTexts: what does not fit into a place stays out of it, whole.
+func TestLongTexts(t *testing.T) {
+	m := sample()
+	m.Title, m.Description = strings.Repeat("t", 65), strings.Repeat("d", 2001)
+	m.Keywords = []string{"short", strings.Repeat("k", 65)}
+	room := cameraTIFF(binary.BigEndian, ascii(0x013b, strings.Repeat("a", 63000)))
+	data := withSegments(plainJPEG(t), exifSegment(room), iptcSegment(iimVersion))
+	f := writeSample(t, data, m, Options{})
+	if f.XMP != Added || f.EXIF != None || f.IPTC != None {
+		t.Errorf("XMP %s, EXIF %s, IPTC %s", f.XMP, f.EXIF, f.IPTC)
+	}
+	if !bytes.Contains(f.Data, []byte(exifSegment(room)+xmpSegment("")[:2])) {
+		t.Error("EXIF was changed")
+	}
+}

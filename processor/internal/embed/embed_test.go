@@ -1,0 +1,225 @@
+package embed
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"image"
+	_ "image/jpeg" // Both decoders are the judges of what is a picture.
+	_ "image/png"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// write writes the sample into a file and checks what holds for every file: the
+// input is not changed, writing again changes nothing, and all but the packet and
+// what is filled in is as it was.
+func write(t testing.TB, data []byte) File {
+	t.Helper()
+	return writeSample(t, data, sample(), Options{})
+}
+
+func writeSample(t testing.TB, data []byte, m pipeline.Metadata, o Options) File {
+	t.Helper()
+	before := bytes.Clone(data)
+	f, err := Write(data, m, o)
+	if err != nil {
+		t.Fatalf("write: %v", err)
+	}
+	if !bytes.Equal(data, before) {
+		t.Fatal("the input was changed")
+	}
+	again, err := Write(f.Data, m, o)
+	if err != nil {
+		t.Fatalf("write again: %v", err)
+	}
+	if !bytes.Equal(again.Data, f.Data) {
+		t.Fatal("writing twice is not writing once")
+	}
+	if f.XMP == None && f.Place != Removed {
+		if !bytes.Equal(f.Data, data) || len(f.Warnings) == 0 {
+			t.Fatalf("outcome none, warnings %q, same bytes: %v", f.Warnings, bytes.Equal(f.Data, data))
+		}
+		return f
+	}
+	if got, want := rest(f.Data), rest(data); !slices.Equal(got, want) {
+		t.Fatalf("more than the packet changed: %d parts, want %d", len(got), len(want))
+	}
+	if f.Place != Removed && f.EXIF == Filled {
+		checkTIFF(t, exifOf(data), exifOf(f.Data))
+	}
+	return f
+}
+
+// exifOf is the TIFF block of a file, or empty.
+func exifOf(data []byte) []byte {
+	if bytes.HasPrefix(data, []byte(jpegStart)) {
+		if h, ok := readJPEGHeader(data); ok && len(h.exif) > 0 {
+			return h.tiff().of(data)
+		}
+		return nil
+	}
+	l, _ := readPNG(data)
+	if l.exif.empty() {
+		return nil
+	}
+	return l.tiff().of(data)
+}
+
+// checkTIFF checks that nothing in a block has moved: what was there is there, but
+// for the place of the first directory.
+func checkTIFF(t testing.TB, before, after []byte) {
+	t.Helper()
+	if block, ok := readTIFF(before); ok {
+		if _, described := block.description(); described {
+			return // It was ours, and has been replaced.
+		}
+	}
+	blanked := bytes.Clone(after)
+	copy(blanked[4:8], before[4:8])
+	if !bytes.HasPrefix(blanked, before) {
+		t.Fatal("something in the EXIF data has moved")
+	}
+}
+
+// rest is a file in parts, without its first XMP packet, EXIF and IPTC, and with
+// the figures of an MPF index blanked.
+func rest(data []byte) []string {
+	if bytes.HasPrefix(data, []byte(jpegStart)) {
+		return restOfJPEG(data)
+	}
+	return restOfPNG(data)
+}
+
+func restOfJPEG(data []byte) []string {
+	h, _ := readJPEGHeader(data)
+	blanked := bytes.Clone(data)
+	if entries, _, ok := mpEntries(data, h.index); ok {
+		for at := entries.start; at < entries.end; at += mpEntryBytes {
+			clear(blanked[at+mpSizeAt : at+mpSizeAt+8])
+		}
+	}
+	cuts := edits{{span: h.segment}}
+	for _, s := range append(h.exif, h.resources...) {
+		cuts = append(cuts, edit{span: s})
+	}
+	// The lengths of the segments go too.
+	for i := 1; i < len(cuts); i++ {
+		cuts[i].start -= 2
+	}
+	return []string{string(cuts.apply(blanked))}
+}
+
+// restOfPNG takes the file apart by itself, as a check on the code under test.
+func restOfPNG(data []byte) []string {
+	var parts []string
+	left, found := string(data[len(pngStart):]), false
+	for {
+		size := int(left[0])<<24 | int(left[1])<<16 | int(left[2])<<8 | int(left[3])
+		part := left[:size+12]
+		left = left[size+12:]
+		if !found && slices.Contains([]string{"iTXt", "zTXt", "tEXt"}, part[4:8]) && strings.HasPrefix(part[8:len(part)-4], xmpKeyword) {
+			found = true
+			continue
+		}
+		if strings.HasPrefix(part[4:], "tEXtexif:GPS") {
+			continue
+		}
+		if part[4:8] == "eXIf" {
+			parts = append(parts, "EXIF")
+			continue
+		}
+		parts = append(parts, part)
+		if part[4:8] == "IEND" {
+			return append(parts, left)
+		}
+	}
+}
+
+// samePixels checks that a decoder sees the same picture in both files.
+func samePixels(t testing.TB, before, after []byte) {
+	t.Helper()
+	want, wantFormat, err := image.Decode(bytes.NewReader(before))
+	if err != nil {
+		t.Fatalf("decode the original: %v", err)
+	}
+	got, gotFormat, err := image.Decode(bytes.NewReader(after))
+	if err != nil {
+		t.Fatalf("decode the processed file: %v", err)
+	}
+	// The decoders give the samples as they are stored, in types of their own.
+	if gotFormat != wantFormat || !reflect.DeepEqual(got, want) {
+		t.Fatalf("got another picture: %s %T %v, want %s %T %v", gotFormat, got, got.Bounds(), wantFormat, want, want.Bounds())
+	}
+}
+
+func first(w []Warning) Warning {
+	if len(w) == 0 {
+		return ""
+	}
+	return w[0]
+}
+
+// expect checks outcome and warning.
+func expect(t testing.TB, f File, o Outcome, w Warning) {
+	t.Helper()
+	if f.XMP != o || first(f.Warnings) != w {
+		t.Fatalf("outcome %q, warning %q; want %q, %q", f.XMP, f.Warnings, o, w)
+	}
+}
+
+func TestWriteRefusesOtherFormats(t *testing.T) {
+	for _, data := range []string{"", "\xff", "GIF89a", "<svg/>", "\x89PNG\r\n"} {
+		if _, err := Write([]byte(data), sample(), Options{}); !errors.Is(err, ErrFormat) {
+			t.Errorf("%q: error %v, want ErrFormat", data, err)
+		}
+	}
+}
+
+func TestWriteTellsTheContentType(t *testing.T) {
+	if f := write(t, plainJPEG(t)); f.ContentType != "image/jpeg" {
+		t.Errorf("content type %q", f.ContentType)
+	}
+	if f := write(t, plainPNG(t, picture())); f.ContentType != "image/png" {
+		t.Errorf("content type %q", f.ContentType)
+	}
+}
+
+// BenchmarkWrite writes into a photograph of 400 kB. The loop "copy" only copies it,
+// which no writer of a whole file can do without.
+func BenchmarkWrite(b *testing.B) {
+	scan := append(plainJPEG(b), make([]byte, 400_000)...)
+	camera := []string{jfif, exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(iimVersion, set(2, 80, "Someone"))}
+	merged := withSegments(scan, append(camera, xmpSegment(foreign(motionPhoto)))...)
+	again, err := Write(merged, sample(), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"new":    withSegments(scan, jfif),
+		"camera": withSegments(scan, camera...),
+		"merged": merged,
+		"again":  again.Data,
+		"png":    withChunks(plainPNG(b, picture()), "", chunk("prIv", strings.Repeat("x", 400_000))),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Write(data, sample(), Options{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("copy", func(b *testing.B) {
+		b.SetBytes(int64(len(scan)))
+		for b.Loop() {
+			_ = bytes.Clone(scan)
+		}
+	})
+}

@@ -1,0 +1,116 @@
+package embed
+
+import (
+	"bytes"
+	"encoding/binary"
+	"image"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// FuzzWrite feeds what strangers send. Whatever it is: nothing but the packet
+// and what is filled in changes, writing again changes nothing, and what a decoder could read it still
+// reads, with the same pixels.
+func FuzzWrite(f *testing.F) {
+	packet := foreign(motionPhoto)
+	multi, _ := multiPicture(f, binaryBigEndian, jfif, icc+xmpSegment(packet))
+	for _, seed := range [][]byte{
+		plainJPEG(f),
+		withSegments(plainJPEG(f), "\xff"+jfif, exif, icc, xmpSegment(packet), extendedXMP()),
+		multi,
+		withSegments(plainJPEG(f), exifSegment(cameraTIFF(binary.LittleEndian)), iptcSegment(iimVersion, set(2, 80, "x")), xmpSegment(foreign(placePacket))),
+		withChunks(plainPNG(f, picture()), chunk("eXIf", string(cameraTIFF(binaryBigEndian)))+itxt, ""),
+		plainPNG(f, picture()),
+		animated(plainPNG(f, picture())),
+		withChunks(deepPNG(f), xmpChunk(packet), "x"),
+		withChunks(plainPNG(f, picture()), itxt, compressedXMPChunk(f, packet)),
+		withChunks(plainPNG(f, picture()), chunk("zTXt", xmpKeyword+"\x00"+deflated(f, packet)), ""),
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, err := Write(data, sample(), Options{}); err != nil {
+			return
+		}
+		first := write(t, data)
+		checkPixels(t, data, first.Data)
+		if first.XMP == None {
+			return
+		}
+		// The next run may do other things to the same file.
+		if next := writeSample(t, first.Data, uncaptioned(), Options{StripPlace: true}); next.XMP != None {
+			checkPixels(t, data, next.Data)
+		}
+	})
+}
+
+// checkPixels checks that a decoder which could read the file still can, if it is
+// small enough to ask. It tells whether the file could be read.
+func checkPixels(t testing.TB, before, after []byte) bool {
+	t.Helper()
+	config, _, err := image.DecodeConfig(bytes.NewReader(before))
+	if err != nil || config.Width*config.Height > 1<<18 {
+		return false
+	}
+	if _, _, err := image.Decode(bytes.NewReader(before)); err != nil {
+		return false
+	}
+	samePixels(t, before, after)
+	return true
+}
+
+// TestWriteAnyJPEG writes into headers put together at random, with packets,
+// indexes and stray bytes in any order.
+func TestWriteAnyJPEG(t *testing.T) {
+	file := plainJPEG(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		var b strings.Builder
+		for range rapid.IntRange(0, 6).Draw(rt, "segments") {
+			b.WriteString(rapid.SampledFrom([]string{
+				jfif, exif, exifSegment(cameraTIFF(binary.LittleEndian)), iptcSegment(iimVersion), iptcSegment(set(2, 5, "x")), icc, extendedXMP(), xmpSegment(foreign(motionPhoto)), xmpSegment(foreign("")),
+				xmpSegment("not a packet"), segment(markerAPP2, mpfSignature+"no index"), segment(0xfe, "a comment"),
+				"\xff\xff", "\xff\x00", "stray", "\xff\xd3",
+			}).Draw(rt, "segment"))
+		}
+		data := withSegments(file, b.String())
+		tb := rapidTB{t, rt}
+		f := write(tb, data)
+		sound := checkPixels(tb, data, f.Data) &&
+			!strings.Contains(b.String(), "no index") && !strings.Contains(b.String(), "not a packet")
+		if sound && f.XMP == None {
+			rt.Fatalf("nothing was written: %s", f.Warnings)
+		}
+	})
+}
+
+// TestWriteAnyPNG does the same with chunks.
+func TestWriteAnyPNG(t *testing.T) {
+	file := plainPNG(t, picture())
+	chunks := []string{
+		text, itxt, xmpChunk(foreign(motionPhoto)), compressedXMPChunk(t, foreign("")),
+		chunk("zTXt", xmpKeyword+"\x00"+deflated(t, foreign(motionPhoto))), chunk("prIv", "private"),
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		some := rapid.SliceOfN(rapid.SampledFrom(chunks), 0, 4)
+		early, late := some.Draw(rt, "early"), some.Draw(rt, "late")
+		data := append(withChunks(file, strings.Join(early, ""), strings.Join(late, "")), "tail"...)
+		tb := rapidTB{t, rt}
+		f := write(tb, data)
+		samePixels(tb, data, f.Data)
+		if f.XMP == None {
+			rt.Fatalf("nothing was written: %s", f.Warnings)
+		}
+	})
+}
+
+// rapidTB lets the checks that serve testing.TB fail a rapid check.
+type rapidTB struct {
+	testing.TB
+	rt *rapid.T
+}
+
+func (b rapidTB) Helper()                           {}
+func (b rapidTB) Fatalf(format string, args ...any) { b.rt.Fatalf(format, args...) }
+func (b rapidTB) Fatal(args ...any)                 { b.rt.Fatal(args...) }

@@ -1,0 +1,374 @@
+package embed
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/processor/internal/caption"
+)
+
+// tool finds one of the programs that judge what we write.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("%s is not installed", name)
+	}
+	return path
+}
+
+func run(t *testing.T, name string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	// Perl's order of hashes decides over some of exiftool's answers.
+	cmd.Env = append(os.Environ(), "PERL_HASH_SEED=0", "PERL_PERTURB_KEYS=0")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s%s", filepath.Base(name), strings.Join(args, " "), err, out, stderr.Bytes())
+	}
+	return out
+}
+
+// tags is what exiftool reads from one file, warnings included.
+type tags map[string]any
+
+// read lets exiftool read every file of a folder, by name.
+func read(t *testing.T, folder string) map[string]tags {
+	t.Helper()
+	out := run(t, tool(t, "exiftool"), "-q", "-j", "-G1", "-a", "-struct", "-ee", "-m",
+		"-validate", "-warning", "-error", "-all", "-charset", "filename=utf8", folder)
+	var files []tags
+	if err := json.Unmarshal(out, &files); err != nil {
+		t.Fatalf("read exiftool's JSON: %v", err)
+	}
+	byName := map[string]tags{}
+	for _, f := range files {
+		byName[filepath.Base(f["SourceFile"].(string))] = f
+	}
+	return byName
+}
+
+const group = "XMP-imagebatch:"
+
+// split takes our tags out of others, which are left without those that tell
+// where things lie and how large the file is.
+func (ts tags) split() (ours, others tags) {
+	ours, others = tags{}, tags{}
+	for k, v := range ts {
+		switch {
+		case strings.HasPrefix(k, group):
+			ours[strings.TrimPrefix(k, group)] = v
+		case k == "SourceFile", strings.HasPrefix(k, "System:"), strings.HasPrefix(k, "XMP-x:"),
+			strings.HasSuffix(k, "ImageStart"), strings.HasSuffix(k, "ImageOffset"), strings.HasSuffix(k, "ThumbnailOffset"),
+			strings.Contains(k, "MPImageStart"), strings.Contains(k, "MPImageLength"),
+			strings.HasSuffix(k, "OtherImageStart"), strings.HasSuffix(k, "PreviewImage"):
+		default:
+			others[k] = v
+		}
+	}
+	return ours, others
+}
+
+// wantTags is the sample as exiftool tells it, without captions.
+func wantTags() tags {
+	return tags{
+		"AnalyzerVersion": "1.2.0", "Format": "jpeg", "Width": 48.0, "Height": 32.0,
+		"OriginalSHA256": sample().SHA256, "OriginalFileSize": 4711.0, "Shape": "landscape", "BitDepth": 8.0,
+		"ColorModel": "ycbcr", "HasAlpha": true, "AlphaUsed": true, "ICCProfile": "sRGB IEC61966-2.1", "Progressive": true,
+		"JPEGQuality": 85.0, "Animated": true, "EntropyChecked": "full", "MeanColor": "#8040c0",
+		"DominantColors":      []any{"#7f3fbf", "#ffffff", "#000000"},
+		"DominantColorShares": []any{0.6125, 0.25, 0.1375},
+		"DominantColorNames":  []any{"darkorchid", "white", "black"},
+		"DominantColorLabs":   []any{"39.86 54.14 -55.86", "100 0 0", "0 0 0"},
+		"Saturation":          0.5, "Colorfulness": 33.21, "Warmth": -0.0123,
+		"Brightness": 0.4321, "Contrast": 0.1234, "Entropy": 7.123, "ShadowsClipped": 0.01, "HighlightsClipped": 0.02,
+		"Sharpness": 815.25, "Flags": []any{"dark", "monochrome"},
+		"BlurHash": sample().BlurHash, "ThumbHash": sample().ThumbHash, "DHash": "0f1e2d3c4b5a6978", "PHash": "c3d1e2f0a5b49687",
+	}
+}
+
+// places are the tags in which a field of a caption may be stated, that of XMP
+// first.
+var places = map[caption.Field][]string{
+	caption.Title:       {"XMP-dc:Title", "IPTC:ObjectName", "IFD0:XPTitle", "PNG:Title"},
+	caption.Description: {"XMP-dc:Description", "IFD0:ImageDescription", "IPTC:Caption-Abstract", "PNG:Description"},
+	caption.Keywords:    {"XMP-dc:Subject", "IPTC:Keywords", "IFD0:XPKeywords", "XMP-lr:HierarchicalSubject"},
+}
+
+// filled takes out of the tags of a written file what was filled in, and tells the
+// fields. It checks that each was stated nowhere before.
+func filled(t *testing.T, name string, before, after tags, f File) []any {
+	t.Helper()
+	var names []any
+	want := caption.Composed(sample())
+	for _, field := range caption.Fields {
+		stated := slices.ContainsFunc(places[field], func(tag string) bool {
+			return before[tag] != nil && strings.TrimSpace(fmt.Sprint(before[tag])) != ""
+		})
+		got := after[places[field][0]]
+		if stated || got == nil {
+			if !stated && f.XMP != None {
+				t.Logf("%s: %s is not filled in", name, field)
+			}
+			continue // and every tag is to be as before
+		}
+		names = append(names, field.String())
+		for _, tag := range places[field] {
+			if v := after[tag]; v != nil && fmt.Sprint(v) != fmt.Sprint(before[tag]) {
+				if s := strings.Trim(fmt.Sprint(v), "[]"); s != strings.Join(want[field], " ") {
+					t.Errorf("%s: %s is %q", name, tag, s)
+				}
+				delete(after, tag)
+			}
+		}
+	}
+	if f.IPTC == Filled {
+		const block, told = "File:CurrentIPTCDigest", "Photoshop:IPTCDigest"
+		inStep := before[told] == nil || before[told] == before[block]
+		if inStep && after[told] != after[block] || !inStep && after[told] != before[told] {
+			t.Errorf("%s: IPTC digest %v, was %v; the block's is %v", name, after[told], before[told], after[block])
+		}
+		for _, ts := range []tags{before, after} {
+			delete(ts, block)
+			delete(ts, told)
+		}
+	}
+	return names
+}
+
+// judged writes the sample into every file and compares what exiftool reads
+// before and after: ours is there, and all else is as it was, warnings too.
+func judged(t *testing.T, files map[string][]byte) map[string]File {
+	t.Helper()
+	before, after := t.TempDir(), t.TempDir()
+	written := map[string]File{}
+	for name, data := range files {
+		f := write(t, data)
+		written[name] = f
+		for path, data := range map[string][]byte{filepath.Join(before, name): data, filepath.Join(after, name): f.Data} {
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	tagsBefore, tagsAfter := read(t, before), read(t, after)
+	for name, f := range written {
+		_, others := tagsBefore[name].split()
+		ours, othersAfter := tagsAfter[name].split()
+		names := filled(t, name, others, othersAfter, f)
+		if diff := difference(others, othersAfter); diff != "" {
+			t.Errorf("%s: other tags changed:\n%s", name, diff)
+		}
+		if f.XMP == None {
+			continue
+		}
+		if composed, _ := ours["Composed"].([]any); ours["Composed"] != nil && !reflect.DeepEqual(composed, names) {
+			t.Errorf("%s: composed %v, want %v", name, composed, names)
+		}
+		delete(ours, "Composed")
+		delete(ours, "ComposedDigests")
+		want := wantTags()
+		if first(f.Warnings) == Reduced {
+			maps.DeleteFunc(want, func(k string, _ any) bool {
+				return !slices.Contains([]string{"AnalyzerVersion", "Format", "Width", "Height", "OriginalSHA256"}, k)
+			})
+		}
+		if diff := difference(want, ours); diff != "" {
+			t.Errorf("%s: our tags:\n%s", name, diff)
+		}
+	}
+	return written
+}
+
+func difference(want, got tags) string {
+	var b strings.Builder
+	keys := maps.Clone(want)
+	maps.Copy(keys, got)
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		if !reflect.DeepEqual(want[k], got[k]) {
+			fmt.Fprintf(&b, "  %s: got %.120v, want %.120v\n", k, got[k], want[k])
+		}
+	}
+	return b.String()
+}
+
+// TestExiftoolReadsBack has one file of each kind that we promise something about.
+func TestExiftoolReadsBack(t *testing.T) {
+	multi, _ := multiPicture(t, binaryBigEndian, jfif+exif, "")
+	progressive := goTestdata(t, "image/testdata/video-001.progressive.jpeg")
+	// A motion photo with a gain map, from a camera that writes IPTC too.
+	gainMap, _ := multiPicture(t, binaryBigEndian, exifSegment(cameraTIFF(binaryBigEndian))+xmpSegment(foreign(motionPhoto))+iptcSegment(iimVersion), icc)
+	mergeable := xmpSegment(foreign(motionPhoto))
+	written := judged(t, map[string][]byte{
+		"plain.jpg":       plainJPEG(t),
+		"jfif.jpg":        withSegments(plainJPEG(t), jfif),
+		"exif.jpg":        withSegments(plainJPEG(t), exif),
+		"both.jpg":        withSegments(plainJPEG(t), jfif, exif),
+		"fill.jpg":        withSegments(plainJPEG(t), "\xff\xff"+jfif, "\xff\xff\xff"+exif),
+		"progressive.jpg": progressive,
+		"merged.jpg":      withSegments(plainJPEG(t), jfif, exif, mergeable),
+		"multi.jpg":       multi,
+		"gainmap.jpg":     append(gainMap, "\x00\x00\x00\x18ftypmp42 and a video"...),
+		"camera.jpg":      withSegments(plainJPEG(t), exifSegment(cameraTIFF(binaryBigEndian)), iptcSegment(iimVersion), icc),
+		"trailer.jpg":     append(withSegments(plainJPEG(t), jfif), "a trailer"...),
+		"plain.png":       plainPNG(t, picture()),
+		"deep.png":        deepPNG(t),
+		"animated.png":    animated(plainPNG(t, picture())),
+		"text.png":        withChunks(plainPNG(t, picture()), chunk("tEXt", "Software\x00x")+itxt, ""),
+		"merged.png":      withChunks(plainPNG(t, picture()), xmpChunk(foreign(motionPhoto)), ""),
+		"compressed.png":  withChunks(plainPNG(t, picture()), compressedXMPChunk(t, foreign(motionPhoto)), ""),
+	})
+	for name, f := range written {
+		if f.XMP == None {
+			t.Errorf("%s: nothing was written: %s", name, f.Warnings)
+		}
+	}
+}
+
+// TestExiftoolFindsNothingToWarnOf validates files that were clean before.
+func TestExiftoolFindsNothingToWarnOf(t *testing.T) {
+	folder := t.TempDir()
+	for name, data := range map[string][]byte{
+		"clean.jpg": write(t, withSegments(plainJPEG(t), jfif)).Data,
+		"clean.png": write(t, plainPNG(t, picture())).Data,
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, ts := range read(t, folder) {
+		if ts["ExifTool:Validate"] != "OK" && fmt.Sprint(ts["ExifTool:Validate"]) != "0 0 0" {
+			t.Errorf("%s: %v, %v", name, ts["ExifTool:Validate"], ts["ExifTool:Warning"])
+		}
+	}
+}
+
+// TestExiftoolsOwnFiles merges with packets that exiftool wrote, and replaces ours
+// after exiftool has written it anew in a form of its own.
+func TestExiftoolsOwnFiles(t *testing.T) {
+	exiftool := tool(t, "exiftool")
+	folder := t.TempDir()
+	depth := filepath.Join(folder, "depth.bin")
+	if err := os.WriteFile(depth, bytes.Repeat([]byte("depth map "), 12000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	edit := func(name string, data []byte, args ...string) []byte {
+		path := filepath.Join(folder, name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		run(t, exiftool, append(append([]string{"-q", "-overwrite_original"}, args...), path)...)
+		edited, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return edited
+	}
+	titled := []string{
+		"-XMP-dc:Title=Ein Titel <&>", "-XMP-dc:Subject=a", "-XMP-dc:Subject=b", "-XMP-xmp:Rating=5",
+		"-XMP-crs:Exposure2012=+1.5", "-XMP-lr:HierarchicalSubject=x|y", "-EXIF:Artist=Someone", "-XMP-xmpMM:History={Action=saved,Parameters=p}",
+	}
+	files["titled.jpg"] = edit("titled.jpg", plainJPEG(t), titled...)
+	files["titled.png"] = edit("titled.png", plainPNG(t, picture()), titled...)
+	files["compact.jpg"] = edit("compact.jpg", plainJPEG(t), append([]string{"-api", "compact=Shorthand,NoPadding,OneDesc"}, titled...)...)
+	files["extended.jpg"] = edit("extended.jpg", plainJPEG(t), "-XMP-GDepth:DepthImage<="+depth, "-XMP-dc:Title=t")
+	written := judged(t, files)
+	if !bytes.Contains(files["extended.jpg"], []byte("ns.adobe.com/xmp/extension/")) {
+		t.Error("exiftool wrote no extended XMP: the test tests nothing")
+	}
+
+	again := map[string][]byte{}
+	for name, f := range written {
+		if f.XMP != Merged {
+			t.Errorf("%s: %s, %s", name, f.XMP, f.Warnings)
+		}
+		again[name] = edit("again-"+name, f.Data, "-XMP-xmp:Rating=1", "-api", "compact=Shorthand,OneDesc")
+	}
+	judgedAgain := judged(t, again)
+	for name, f := range judgedAgain {
+		if n := bytes.Count(f.Data, []byte("imagebatch:Width")); n != 1 {
+			t.Errorf("%s: the width stands there %d times", name, n)
+		}
+	}
+}
+
+// TestExiv2ReadsBack reads with the other library that programs use, which is
+// strict where exiftool is lenient: a property that stood there twice, or
+// descriptions of two subjects, would make it drop the packet.
+func TestExiv2ReadsBack(t *testing.T) {
+	exiv2 := tool(t, "exiv2")
+	subject := `<rdf:Description rdf:about="uuid:0a1b" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:source="here"/>`
+	for name, data := range map[string][]byte{
+		"new.jpg":     withSegments(plainJPEG(t), jfif, exif),
+		"merged.jpg":  withSegments(plainJPEG(t), jfif, exif, xmpSegment(foreign(motionPhoto))),
+		"subject.jpg": withSegments(plainJPEG(t), xmpSegment(foreign(subject))),
+		"camera.jpg":  withSegments(plainJPEG(t), exifSegment(cameraTIFF(binaryBigEndian)), iptcSegment(iimVersion, set(2, 80, "Someone"))),
+		"new.png":     plainPNG(t, picture()),
+		"exif.png":    withChunks(plainPNG(t, picture()), chunk("eXIf", string(cameraTIFF(binaryBigEndian))), ""),
+		"merged.png":  withChunks(plainPNG(t, picture()), compressedXMPChunk(t, foreign(motionPhoto)), ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), name)
+			values := func(data []byte) []string {
+				if err := os.WriteFile(path, data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				out, err := exec.CommandContext(t.Context(), exiv2, "-PEXIkv", "pr", path).CombinedOutput()
+				if err != nil && len(out) > 0 { // Without output it only says that there is nothing to read.
+					t.Fatalf("exiv2: %v\n%s", err, out)
+				}
+				var lines []string
+				for line := range strings.Lines(string(out)) {
+					lines = append(lines, strings.Join(strings.Fields(line), " "))
+				}
+				return lines
+			}
+			const key = "Xmp.imagebatch."
+			f := write(t, data)
+			m := sample()
+			want := append(values(data), `Xmp.dc.title lang="x-default" `+m.Title, `Xmp.dc.description lang="x-default" `+m.Description,
+				"Xmp.dc.subject "+strings.Join(m.Keywords, ", "))
+			if f.EXIF == Filled {
+				want = append(want, "Exif.Image.ImageDescription "+m.Description)
+			}
+			if f.IPTC == Filled {
+				want = append(want, "Iptc.Application2.ObjectName "+m.Title, "Iptc.Application2.Caption "+m.Description)
+				for _, k := range m.Keywords {
+					want = append(want, "Iptc.Application2.Keywords "+k)
+				}
+			}
+			for k, v := range wantTags() {
+				value := fmt.Sprint(v)
+				switch v := v.(type) {
+				case bool:
+					value = "True"
+				case []any:
+					parts := make([]string, len(v))
+					for i, part := range v {
+						parts[i] = fmt.Sprint(part)
+					}
+					value = strings.Join(parts, ", ")
+				}
+				want = append(want, key+k+" "+value)
+			}
+			got := slices.DeleteFunc(values(f.Data), func(line string) bool { return strings.HasPrefix(line, key+"composed") })
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		})
+	}
+}

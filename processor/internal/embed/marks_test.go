@@ -1,0 +1,37 @@
+package embed
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"testing"
+)
+
+// TestOneTextEverywhere: what XMP cannot say is not said elsewhere either, so that
+// all places have the text that the mark is of.
+func TestOneTextEverywhere(t *testing.T) {
+	m := sample()
+	m.Title = "Photo taken with B\ufffdx"
+	f := writeSample(t, withSegments(plainJPEG(t), iptcSegment()), m, Options{})
+	if n := bytes.Count(f.Data, []byte("Photo taken with Bx")); n != 2 {
+		t.Errorf("the title is in %d places, want 2", n)
+	}
+}
+
+// TestNoSpaceForIPTC: a caption of an earlier run goes when there is no space for
+// the new one. Without its mark it would be taken for a person's.
+func TestNoSpaceForIPTC(t *testing.T) {
+	filler := strings.Repeat("x", 64_000)
+	resources := photoshopSignature + "8BIM\x03\xed\x00\x00" + string(binary.BigEndian.AppendUint32(nil, uint32(len(filler)))) + filler +
+		"8BIM\x04\x04\x00\x00\x00\x00\x00\x00"
+	m := sample()
+	short := writeSample(t, withSegments(plainJPEG(t), segment(markerAPP13, resources)), m, Options{})
+	if short.IPTC != Filled {
+		t.Fatal("the fixture is too long")
+	}
+	m.Description = strings.Repeat("long ", 380)
+	f := writeSample(t, short.Data, m, Options{})
+	if f.IPTC != None || bytes.Contains(f.Data, []byte("A picture of 48")) || !bytes.Contains(f.Data, []byte(m.Description[:1000])) {
+		t.Errorf("IPTC %s, still there: %v", f.IPTC, bytes.Contains(f.Data, []byte("A picture of 48")))
+	}
+}

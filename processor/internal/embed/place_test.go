@@ -1,0 +1,297 @@
+package embed
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const placePacket = `<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" xmlns:d="http://www.dji.com/drone-dji/1.0/"
+    xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:dc="http://purl.org/dc/elements/1.1/"
+    xmlns:geo="http://www.w3.org/2003/01/geo/wgs84_pos#" geo:lat="51.0086"
+    exif:GPSLatitude="51,0.51N" exif:FNumber='4/1' d:GpsLongitude="+13.87">
+   <exif:GPSLongitude>13,52.28E</exif:GPSLongitude>
+   <geo:long>13.8714</geo:long>
+   <geo:Point><geo:alt>118.25</geo:alt></geo:Point>
+   <dc:format>image/jpeg</dc:format>
+   <Iptc4xmpExt:LocationShown>
+    <rdf:Bag>
+     <rdf:li rdf:parseType="Resource">
+      <exif:GPSAltitude>118/1</exif:GPSAltitude>
+      <Iptc4xmpExt:City>Pillnitz</Iptc4xmpExt:City>
+     </rdf:li>
+     <rdf:li><rdf:Description exif:GPSLatitude="51,0.52N" Iptc4xmpExt:City="Dresden"/></rdf:li>
+    </rdf:Bag>
+   </Iptc4xmpExt:LocationShown>
+  </rdf:Description>`
+
+// positions are the values of GPS data in the fixtures.
+func positions(order byteOrder) []string {
+	second := string(order.AppendUint32(order.AppendUint32(nil, 3100), 100))
+	return []string{second, "51,0.51N", "13.87", "13,52.28E", "118/1", "51,0.52N", "51.0086", "13.8714", "118.25", "GPS", "Gps"}
+}
+
+// TestStripPlace removes positions from EXIF and XMP, and nothing else; without the
+// option they stay.
+func TestStripPlace(t *testing.T) {
+	for _, order := range []byteOrder{binary.BigEndian, binary.LittleEndian} {
+		block := cameraTIFF(order)
+		for name, data := range map[string][]byte{
+			"jpeg": withSegments(plainJPEG(t), jfif, exifSegment(block), xmpSegment(foreign(placePacket)), icc),
+			"png": withChunks(plainPNG(t, picture()), chunk("eXIf", string(block))+xmpChunk(foreign(placePacket))+
+				chunk("tEXt", "exif:GPSLatitude\x0051/1")+chunk("tEXt", "Comment\x00kept"), ""),
+		} {
+			t.Run(name+" "+order.String(), func(t *testing.T) {
+				kept := write(t, data)
+				for _, p := range positions(order)[:9] {
+					if !bytes.Contains(kept.Data, []byte(p)) {
+						t.Errorf("%q is gone without having been asked for", p)
+					}
+				}
+				f := writePlaceless(t, data)
+				if f.Place != Removed || f.Warnings != nil {
+					t.Errorf("place %s, warnings %q", f.Place, f.Warnings)
+				}
+				for _, p := range positions(order) {
+					if bytes.Contains(f.Data, []byte(p)) || bytes.Contains(f.Sidecar, []byte(p)) {
+						t.Errorf("%q is left", p)
+					}
+				}
+				for _, k := range []string{"Acme maker note, offset 18", "thumbnail", "Box 1", `exif:FNumber='4/1'`, "Pillnitz", `Iptc4xmpExt:City="Dresden"`, "image/jpeg"} {
+					if !bytes.Contains(f.Data, []byte(k)) {
+						t.Errorf("%q is gone too", k)
+					}
+				}
+				checkStill(t, block, exifOf(f.Data))
+			})
+		}
+	}
+}
+
+// writePlaceless writes with the option, and again over what was written before
+// without it.
+func writePlaceless(t *testing.T, data []byte) File {
+	t.Helper()
+	o := Options{StripPlace: true}
+	before := bytes.Clone(data)
+	f, err := Write(data, sample(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(data, before) {
+		t.Fatal("the input was changed")
+	}
+	again, err := Write(f.Data, sample(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(again.Data, f.Data) {
+		t.Error("writing twice is not writing once")
+	}
+	if _, hasTIFF := readTIFF(exifOf(f.Data)); checkPixels(t, data, f.Data) && hasTIFF {
+		late := writeSample(t, write(t, data).Data, sample(), o)
+		if late.Place != f.Place {
+			t.Errorf("after a run that kept it, place is %s, want %s", late.Place, f.Place)
+		}
+	}
+	return f
+}
+
+// checkStill checks that maker note, thumbnail and the values of the first
+// directory lie where they lay.
+func checkStill(t *testing.T, before, after []byte) {
+	t.Helper()
+	for _, s := range []string{"Acme maker note, offset 18", "\xff\xd8thumbnail\xff\xd9", "Acme Cameras"} {
+		if at := bytes.Index(before, []byte(s)); bytes.Index(after, []byte(s)) != at {
+			t.Errorf("%q has moved", s)
+		}
+	}
+	block, ok := readTIFF(after)
+	if !ok || !block.sound() {
+		t.Fatal("the first directory is broken")
+	}
+	if at, ok := block.find(block.first, 0x010f); !ok || !bytes.HasPrefix(after[block.order.Uint32(after[at+8:]):], []byte("Acme Cameras")) {
+		t.Error("Make is not found")
+	}
+	if _, ok := block.find(block.first, tagGPS); ok {
+		t.Error("something leads to GPS data")
+	}
+	if old, ok := readTIFF(before); ok {
+		at, _ := old.find(old.first, tagGPS)
+		if gps, ok := old.directory(int(old.order.Uint32(before[at+8:]))); ok && gps.start > old.first.span().end &&
+			!isZero(after[gps.entry(0):gps.next()]) {
+			t.Error("entries of the GPS directory are left")
+		}
+	}
+	next, ok := block.directory(int(block.order.Uint32(after[block.first.next():])))
+	if !ok || next.count != 6 {
+		t.Error("the second directory is not found")
+	}
+}
+
+// TestPlaceThatCannotBeSeen: whoever asks for removal hears where it may have
+// failed.
+func TestPlaceThatCannotBeSeen(t *testing.T) {
+	camera := exifSegment(cameraTIFF(binary.BigEndian))
+	jumbf := segment(markerAPP11, "JP\x00\x01\x00\x00\x00\x01\x00\x00\x10\x00jumb\x00\x00\x00\x26jumdc2pa")
+	extension := func(text string) string { return segment(markerAPP1, extensionSignature+strings.Repeat("0", 40)+text) }
+	extended := extension("<rdf:Description exif:GPSLatitude='1'/>")
+	georss := extension("<rdf:Description xmlns:g='http://www.georss.org/georss' g:point='51.0 13.9'/>")
+	for name, c := range map[string]struct {
+		data    []byte
+		removed Outcome
+	}{
+		"a broken packet":          {withSegments(plainJPEG(t), camera, xmpSegment("not a packet")), Removed},
+		"extended XMP":             {withSegments(plainJPEG(t), camera, extended), Removed},
+		"extended XMP, GeoRSS":     {withSegments(plainJPEG(t), camera, georss), Removed},
+		"two Exif segments":        {withSegments(plainJPEG(t), camera, camera), Removed},
+		"content credentials":      {withSegments(plainJPEG(t), camera, jumbf), None},
+		"an odd structure":         {[]byte(jpegStart + camera), None},
+		"raw profile":              {withChunks(plainPNG(t, picture()), chunk("zTXt", "Raw profile type exif\x00\x00x"), ""), None},
+		"a block of no TIFF":       {withSegments(plainJPEG(t), exifSegment([]byte("MM\x00*\x00\x00\x00\x08\x00\x01\x88\x25"))), None},
+		"a block with a packet":    {withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian, entry{tagXMP, 1, 12, "<exif:GPSX/>"}))), Removed},
+		"a second picture":         {append(withSegments(plainJPEG(t), camera), plainJPEG(t)...), Removed},
+		"resources with EXIF":      {withSegments(plainJPEG(t), camera, segment(markerAPP13, photoshopSignature+"8BIM\x04\x22\x00\x00\x00\x00\x00\x02II")), Removed},
+		"a second block in a PNG":  {withChunks(plainPNG(t, picture()), strings.Repeat(chunk("eXIf", string(cameraTIFF(binary.BigEndian))), 2), ""), Removed},
+		"a second packet in a PNG": {withChunks(plainPNG(t, picture()), xmpChunk(foreign(""))+xmpChunk(foreign(placePacket)), ""), None},
+		"bytes behind a PNG":       {append(plainPNG(t, picture()), "a film"...), None},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := writePlaceless(t, c.data)
+			if f.Place != c.removed || !slices.Contains(f.Warnings, PlaceLeft) {
+				t.Errorf("place %s, warnings %q", f.Place, f.Warnings)
+			}
+			if c.removed == Removed && bytes.Equal(f.Data, c.data) {
+				t.Error("nothing was removed")
+			}
+			if calm := write(t, c.data); slices.Contains(calm.Warnings, PlaceLeft) {
+				t.Error("a warning that nobody asked for")
+			}
+		})
+	}
+	none := withSegments(plainJPEG(t), exif)
+	if f := writePlaceless(t, none); f.Place != None || f.Warnings != nil {
+		t.Errorf("without GPS data: place %s, warnings %q", f.Place, f.Warnings)
+	}
+}
+
+// TestStripPlaceWithoutSpace: where there is no space for a word of ours, positions go
+// all the same.
+func TestStripPlaceWithoutSpace(t *testing.T) {
+	pad := maxJPEGPacket - len(foreign(placePacket+"<rdf:Description a='"+"'/>")) + 2
+	full := strings.Replace(foreign(placePacket+"<rdf:Description a='"+strings.Repeat("x", pad)+"'/>"), strings.Repeat(strings.Repeat(" ", 99)+"\n", 4), "", 1)
+	full = strings.Replace(full, "'/>", strings.Repeat("x", 400)+"'/>", 1)
+	data := withSegments(plainJPEG(t), iptcSegment(), xmpSegment(full), icc)
+	f := writePlaceless(t, data)
+	if f.XMP != None || f.Place != Removed || !slices.Equal(f.Warnings, []Warning{NoSpace}) {
+		t.Errorf("XMP %s, place %s, warnings %q", f.XMP, f.Place, f.Warnings)
+	}
+	for _, p := range positions(binary.BigEndian)[1:] {
+		if bytes.Contains(f.Data, []byte(p)) {
+			t.Errorf("%q is left", p)
+		}
+	}
+	if len(f.Data) < 65_000 || !bytes.Contains(f.Data, []byte(`exif:FNumber='4/1'`)) {
+		t.Error("more is gone than the positions")
+	}
+	jumbf := segment(markerAPP11, "JP\x00\x01\x00\x00\x00\x01\x00\x00\x10\x00jumb\x00\x00\x00\x26jumdc2pa")
+	data = withSegments(plainJPEG(t), xmpSegment(full), jumbf)
+	if signed := writeSample(t, data, sample(), Options{EmbedSigned: true}); !signed.Signed || slices.Contains(signed.Warnings, Broken) {
+		t.Error("a file that was left as it is has lost its signature")
+	}
+}
+
+// TestStripPlaceBehindAPrefix: some writers keep in a PNG what JPEG has before EXIF
+// data.
+func TestStripPlaceBehindAPrefix(t *testing.T) {
+	block := cameraTIFF(binary.LittleEndian)
+	f := writePlaceless(t, withChunks(plainPNG(t, picture()), chunk("eXIf", "Exif\x00\x00"+string(block)), ""))
+	if f.Place != Removed || f.Warnings != nil || !bytes.Contains(f.Data, []byte("eXIfExif\x00\x00II*")) {
+		t.Errorf("place %s, warnings %q", f.Place, f.Warnings)
+	}
+	checkStill(t, block, exifOf(f.Data))
+}
+
+// TestStripPlaceEverywhere: readers take GPS data from the directory of EXIF and from
+// that of the thumbnail too, and do not mind a directory that ends with the block.
+func TestStripPlaceEverywhere(t *testing.T) {
+	var b []byte
+	be := binary.BigEndian
+	put := func(tag, kind uint16, value int) {
+		b = be.AppendUint32(be.AppendUint32(be.AppendUint16(be.AppendUint16(b, tag), kind), 1), uint32(value))
+	}
+	const exifAt, thumbnailAt, placesAt, each = 50, 68, 86, 22
+	place := func(i int) int { return placesAt + each*i + 8 }
+	b = append(b, "MM\x00*\x00\x00\x00\x08\x00\x03"...)
+	put(tagExif, 4, exifAt)
+	put(tagGPS, 4, place(0))
+	put(tagGPS, 4, place(1))
+	b = append(b, 0, 0, 0, thumbnailAt, 0, 1)
+	put(tagGPS, 4, place(2))
+	b = append(b, 0, 0, 0, 0, 0, 1)
+	put(tagGPS, 4, place(3))
+	b = append(b, 0, 0, 0, 8) // The first one follows again.
+	for i := range 4 {
+		b = append(b, "ALTITUDE\x00\x01"...)
+		put(6, 5, placesAt+each*i)
+	}
+	f := writePlaceless(t, withSegments(plainJPEG(t), exifSegment(b)))
+	after := exifOf(f.Data)
+	if f.Place != Removed || f.Warnings != nil || bytes.Contains(after, []byte("ALTITUDE")) || bytes.Contains(after, []byte{0x88, 0x25}) {
+		t.Errorf("place %s, warnings %q, left\n%q", f.Place, f.Warnings, after)
+	}
+}
+
+// TestBrokenPlace: GPS directories that lie where they cannot be take nothing with
+// them.
+func TestBrokenPlace(t *testing.T) {
+	sound := cameraTIFF(binary.BigEndian)
+	block, _ := readTIFF(sound)
+	at, _ := block.find(block.first, tagGPS)
+	for name, offset := range map[string]int{
+		"in the header": 2, "in itself": tiffHeader, "over the end": len(sound) - 1, "far away": 1 << 30,
+	} {
+		t.Run(name, func(t *testing.T) {
+			broken := bytes.Clone(sound)
+			binary.BigEndian.PutUint32(broken[at+8:], uint32(offset))
+			f := writePlaceless(t, withSegments(plainJPEG(t), exifSegment(broken)))
+			checkStill(t, broken, exifOf(f.Data))
+		})
+	}
+}
+
+// TestSigned: a file with Content Credentials is passed on bit for bit, with a
+// packet for a sidecar, unless the operator wants it otherwise.
+func TestSigned(t *testing.T) {
+	jumbf := segment(markerAPP11, "JP\x00\x01\x00\x00\x00\x01\x00\x00\x10\x00jumb\x00\x00\x00\x26jumdc2pa")
+	old := foreign(motionPhoto)
+	remote := foreign(`<rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="https://example.com/x"/>`)
+	for name, data := range map[string][]byte{
+		"JPEG":      withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), xmpSegment(old), jumbf),
+		"PNG":       withChunks(plainPNG(t, picture()), chunk("caBX", "jumbf")+xmpChunk(old), ""),
+		"elsewhere": withSegments(plainJPEG(t), xmpSegment(remote)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := write(t, data)
+			expect(t, f, None, Credentials)
+			if !f.Signed || !bytes.Equal(f.Data, data) {
+				t.Error("the file was changed")
+			}
+			for _, s := range []string{"imagebatch:PHash", "<dc:title>", "imagebatch:composed"} {
+				if !bytes.Contains(f.Sidecar, []byte(s)) {
+					t.Errorf("%s is not in the sidecar", s)
+				}
+			}
+			if name != "elsewhere" && !bytes.Contains(f.Sidecar, []byte(motionPhoto)) {
+				t.Error("the file's own properties are not in the sidecar")
+			}
+			embedded := writeSample(t, data, sample(), Options{EmbedSigned: true})
+			expect(t, embedded, Merged, Broken)
+			if !bytes.Contains(embedded.Data, embedded.Sidecar) || !bytes.Equal(embedded.Sidecar, f.Sidecar) {
+				t.Error("not the same packet")
+			}
+		})
+	}
+}

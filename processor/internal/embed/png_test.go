@@ -1,0 +1,151 @@
+package embed
+
+import (
+	"bytes"
+	"image"
+	"image/color"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+func deepPNG(t testing.TB) []byte {
+	t.Helper()
+	m := image.NewNRGBA64(image.Rect(0, 0, 48, 32))
+	for y := range 32 {
+		for x := range 48 {
+			m.SetNRGBA64(x, y, color.NRGBA64{uint16(x * 1361), uint16(y * 2047), uint16(x * y * 41), uint16(65535 - x)})
+		}
+	}
+	return plainPNG(t, m)
+}
+
+// The chunks of other programs.
+var (
+	text = chunk("tEXt", "Software\x00gd-jpeg v1.0") + chunk("tEXt", "Raw profile type xmp\x00\nxmp\n4\n61626364")
+	itxt = chunk("iTXt", "Title\x00\x00\x00de\x00Titel\x00Sch\u00f6n")
+)
+
+func TestPNGPlace(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		file        []byte
+		early, late string
+	}{
+		{"nothing but pixels", plainPNG(t, picture()), "", ""},
+		{"text", plainPNG(t, picture()), text + itxt, text},
+		{"sixteen bits", deepPNG(t), chunk("gAMA", "\x00\x00\xb1\x8f"), ""},
+		{"animated", animated(plainPNG(t, picture())), "", ""},
+		{"a keyword that only begins like it", plainPNG(t, picture()), chunk("iTXt", "XML:com.adobe.xmpx\x00\x00\x00\x00\x00<a/>"), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			data := append(withChunks(c.file, c.early, c.late), "behind the end"...)
+			f := write(t, data)
+			expect(t, f, Added, "")
+			samePixels(t, data, f.Data)
+			want := string(data[:afterIHDR])
+			if !strings.HasPrefix(string(f.Data), want) || string(f.Data[afterIHDR+4:afterIHDR+8]) != "iTXt" {
+				t.Error("no iTXt chunk directly behind IHDR")
+			}
+			if !bytes.HasSuffix(f.Data, data[afterIHDR:]) {
+				t.Error("what follows is not as it was")
+			}
+		})
+	}
+}
+
+func TestPNGMerges(t *testing.T) {
+	packet := foreign(motionPhoto)
+	for _, c := range []struct {
+		name        string
+		early, late string
+	}{
+		{"plain", text + xmpChunk(packet) + itxt, ""},
+		{"compressed", text + compressedXMPChunk(t, packet) + itxt, ""},
+		{"with a language", chunk("iTXt", xmpKeyword+"\x01\x00en\x00Metadaten\x00"+deflated(t, packet)), ""},
+		{"zTXt", text + chunk("zTXt", xmpKeyword+"\x00"+deflated(t, packet)) + itxt, ""},
+		{"tEXt", text + chunk("tEXt", xmpKeyword+packet) + itxt, ""},
+		{"behind the pixels", text, itxt + xmpChunk(packet)},
+		{"compressed behind the pixels", text, compressedXMPChunk(t, packet) + itxt},
+		{"two packets", xmpChunk(packet), xmpChunk(foreign(""))},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			data := withChunks(plainPNG(t, picture()), c.early, c.late)
+			f := write(t, data)
+			expect(t, f, Merged, "")
+			samePixels(t, data, f.Data)
+			at := bytes.Index(f.Data, []byte(xmpKeyword+"\x00\x00\x00\x00<?xpacket"))
+			if at < 0 {
+				t.Fatal("no uncompressed packet")
+			}
+			if at > bytes.Index(f.Data, []byte("IDAT")) {
+				t.Error("the packet is behind the pixels")
+			}
+			if !bytes.Contains(f.Data, []byte(motionPhoto)) || !bytes.Contains(f.Data, []byte(`imagebatch:Height="32"`)) {
+				t.Error("the packet does not hold both descriptions")
+			}
+		})
+	}
+}
+
+func TestPNGReduces(t *testing.T) {
+	old := foreign(`<rdf:Description rdf:about="" xmlns:a="urn:a" a:note="` + strings.Repeat("n", maxPNGPacket-1200) + `"/>`)
+	f := write(t, withChunks(plainPNG(t, picture()), xmpChunk(old), ""))
+	expect(t, f, Merged, Reduced)
+}
+
+// TestPNGLeftAlone lists the files that come back as they are.
+func TestPNGLeftAlone(t *testing.T) {
+	whole := plainPNG(t, picture())
+	with := func(early string) []byte { return withChunks(whole, early, "") }
+	damaged := []byte(xmpChunk(foreign(motionPhoto)))
+	damaged[len(damaged)/2] ^= 1
+	for _, c := range []struct {
+		name    string
+		data    []byte
+		warning Warning
+	}{
+		{"content credentials", with(chunk("caBX", "jumbf")), Credentials},
+		{"content credentials behind the pixels", withChunks(whole, "", chunk("caBX", "jumbf")), Credentials},
+		{"content credentials elsewhere", with(xmpChunk(foreign(`<rdf:Description rdf:about=""
+			xmlns:d="http://purl.org/dc/terms/"><d:provenance>https://example.com/</d:provenance></rdf:Description>`))), Credentials},
+		{"wrong checksum", with(string(damaged)), PacketMalformed},
+		{"packet that grows", with(compressedXMPChunk(t, strings.Repeat(" ", maxPNGPacket+1))), PacketTooLarge},
+		{"packet of too many bytes", with(xmpChunk(strings.Repeat(" ", maxPNGPacket+1))), PacketTooLarge},
+		{"no flags", with(chunk("iTXt", xmpKeyword)), PacketMalformed},
+		{"no text", with(chunk("iTXt", xmpKeyword+"\x00\x00en\x00")), PacketMalformed},
+		{"not zlib", with(chunk("iTXt", xmpKeyword+"\x01\x00\x00\x00plain")), PacketMalformed},
+		{"zlib cut off", with(chunk("iTXt", xmpKeyword+"\x01\x00\x00\x00\x78\x9c\x00")), PacketMalformed},
+		{"other compression", with(chunk("iTXt", xmpKeyword+"\x01\x01\x00\x00plain")), PacketMalformed},
+		{"other flag", with(chunk("iTXt", xmpKeyword+"\x02\x00\x00\x00plain")), PacketMalformed},
+		{"zTXt without a method", with(chunk("zTXt", xmpKeyword)), PacketMalformed},
+		{"zTXt of another method", with(chunk("zTXt", xmpKeyword+"\x01"+deflated(t, foreign("")))), PacketMalformed},
+		{"broken packet", with(xmpChunk("<?xpacket begin?><x:xmpmeta")), PacketMalformed},
+		{"only the start", []byte(pngStart), OddStructure},
+		{"IHDR not first", []byte(pngStart + text + string(whole[8:])), OddStructure},
+		{"two IHDR", with(string(whole[8:afterIHDR])), OddStructure},
+		{"no pixels", []byte(string(whole[:afterIHDR]) + chunk("IEND", "")), OddStructure},
+		{"no end", whole[:len(whole)-chunkExtra], OddStructure},
+		{"cut off", whole[:len(whole)-1], OddStructure},
+		{"chunk over the end", with("\x7f\xff\xff\xfftEXt"), OddStructure},
+		{"chunk of more than may be", with("\xff\xff\xff\xf0tEXt"), OddStructure},
+	} {
+		t.Run(c.name, func(t *testing.T) { expect(t, write(t, c.data), None, c.warning) })
+	}
+}
+
+// TestPNGBomb: a chunk of 64 kB that would grow to 64 MiB is not let grow.
+func TestPNGBomb(t *testing.T) {
+	data := withChunks(plainPNG(t, picture()), compressedXMPChunk(t, strings.Repeat(" ", 64<<20)), "")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f, err := Write(data, sample(), Options{})
+	runtime.ReadMemStats(&after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, f, None, PacketTooLarge)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 32<<20 {
+		t.Errorf("%d bytes allocated", n)
+	}
+}

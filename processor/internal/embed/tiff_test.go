@@ -1,0 +1,96 @@
+package embed
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestDescribeAnyBlock describes a block again and again: the last word counts, the
+// rest of the block stays where it is, and the block does not grow with the number
+// of runs.
+func TestDescribeAnyBlock(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		order := rapid.SampledFrom([]byteOrder{binary.BigEndian, binary.LittleEndian}).Draw(rt, "order")
+		more := []entry{}
+		if rapid.Bool().Draw(rt, "a tag before") {
+			more = append(more, ascii(0x010d, "odd"+strings.Repeat("x", rapid.IntRange(0, 9).Draw(rt, "length"))))
+		}
+		before := append(cameraTIFF(order, more...), strings.Repeat("\x00", rapid.IntRange(0, 3).Draw(rt, "tail"))...)
+		block, ok := readTIFF(before)
+		if !ok || !block.sound() {
+			rt.Fatal("the fixture is broken")
+		}
+		kept := bytes.Clone(before)
+		texts := rapid.SliceOfN(rapid.StringMatching(`[a-z ]{1,40}`), 1, 6).Draw(rt, "texts")
+		for _, text := range texts {
+			block = block.describe(text)
+			again, ok := readTIFF(block.data)
+			if got, has := again.description(); !ok || !again.sound() || !has || got != text {
+				rt.Fatalf("reads %q %v, want %q", got, has, text)
+			}
+			tags := []uint16{}
+			for i := range again.first.count {
+				tags = append(tags, order.Uint16(again.data[again.first.entry(i):]))
+			}
+			for i := range tags[1:] {
+				if tags[i] >= tags[i+1] {
+					rt.Fatalf("out of order: %x", tags)
+				}
+			}
+			if again.first.start%2 != 0 {
+				rt.Fatal("a directory on an odd byte")
+			}
+		}
+		if !bytes.Equal(before, kept) {
+			rt.Fatal("the input was changed")
+		}
+		once, _ := readTIFF(before)
+		if once = once.describe(texts[len(texts)-1]); !bytes.Equal(once.data, block.data) {
+			rt.Fatal("describing many times is not describing once")
+		}
+		copy(block.data[4:8], before[4:8])
+		if !bytes.HasPrefix(block.data, before) {
+			rt.Fatal("something has moved")
+		}
+		gone := once.describe("")
+		if _, has := gone.description(); has || !gone.sound() {
+			rt.Fatal("the description is left")
+		}
+	})
+}
+
+// TestDescribesSoundBlocksOnly lists blocks that stay as they are.
+func TestDescribesSoundBlocksOnly(t *testing.T) {
+	one := func(entry string) string { return "MM\x00*\x00\x00\x00\x08\x00\x01" + entry + "\x00\x00\x00\x00" }
+	for name, block := range map[string]string{
+		"nothing":              "",
+		"a header":             "MM\x00*\x00\x00\x00\x08",
+		"no TIFF":              "XX\x00*\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00",
+		"BigTIFF":              "MM\x00+\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00",
+		"a directory too low":  "MM\x00*\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+		"one over the end":     "MM\x00*\x00\x00\x00\x08\xff\xff\x00\x00\x00\x00",
+		"no next one":          "MM\x00*\x00\x00\x00\x08\x00\x00\x00\x00",
+		"a value over the end": one("\x01\x0f\x00\x02\x00\x00\x00\x40\x00\x00\x00\x08"),
+		"a huge value":         one("\x01\x0f\x00\x05\xff\xff\xff\xff\x00\x00\x00\x08"),
+		"a value in itself":    one("\x01\x0f\x00\x02\x00\x00\x00\x06\x00\x00\x00\x08"),
+		"no type":              one("\x01\x0f\x00\x00\x00\x00\x00\x01\x00\x00\x00\x08"),
+		"another type":         one("\x01\x0f\x00\x63\x00\x00\x00\x01\x00\x00\x00\x08"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := exifSegment([]byte(block))
+			f := write(t, withSegments(plainJPEG(t), s))
+			if f.XMP != Added || f.EXIF != None || !bytes.Contains(f.Data, []byte(s)) {
+				t.Errorf("XMP %s, EXIF %s", f.XMP, f.EXIF)
+			}
+		})
+	}
+	// Not even "Exif" and its zeros are whole.
+	f := write(t, withSegments(plainJPEG(t), segment(markerAPP1, exifSignature)))
+	if f.EXIF != None {
+		t.Error("EXIF in a segment without a block")
+	}
+}

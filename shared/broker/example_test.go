@@ -1,0 +1,23 @@
+package broker_test
+
+import (
+	"fmt"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
+)
+
+// A work queue comes with the queues for retries, for quarantine and for dead
+// letters. The example of membroker shows how a broker is used.
+func Example() {
+	for _, q := range broker.Topology("image_upload") {
+		fmt.Println(q.Name)
+	}
+	// Output:
+	// image_upload
+	// image_upload.retry.1s
+	// image_upload.retry.5s
+	// image_upload.retry.15s
+	// image_upload.suspect
+	// image_upload.dead
+	// dead_results
+}

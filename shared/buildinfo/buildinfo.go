@@ -1,0 +1,41 @@
+// Package buildinfo holds the version and the commit of a program, for its version
+// command, its metrics, and what it reports about itself to other servers.
+//
+// The version is a constant that is raised together with CHANGELOG.md, so that
+// every build has it. The commit is the one that the go command recorded of the
+// checkout; a build without a checkout, as in the Dockerfile, sets it with
+//
+//	-ldflags "-X github.com/imagebatch/imagebatch/shared/buildinfo.commit=…"
+package buildinfo
+
+import (
+	"cmp"
+	"runtime/debug"
+)
+
+// Version is the version of the release, or the next one with -dev at its end.
+const Version = "0.1.0-dev"
+
+// commit is set by the linker in a build without a checkout.
+var commit string
+
+// Commit returns the commit of the build, with the suffix -modified if the checkout
+// had changes of its own, or unknown.
+func Commit() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return recorded(info.Settings)
+	}
+	return recorded(nil)
+}
+
+func recorded(settings []debug.BuildSetting) string {
+	found := map[string]string{}
+	for _, s := range settings {
+		found[s.Key] = s.Value
+	}
+	revision := found["vcs.revision"]
+	if revision != "" && found["vcs.modified"] == "true" {
+		return revision + "-modified"
+	}
+	return cmp.Or(revision, commit, "unknown")
+}
