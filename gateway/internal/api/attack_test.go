@@ -3,12 +3,10 @@ package api_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -336,28 +334,33 @@ func TestAttackOrigins(t *testing.T) {
 }
 
 // TestAttackReaders verifies that 200 clients that read nothing, and 20 that send pings
-// and read no pongs, keep no event from a client that reads.
+// and read no pongs, delay no event of a client that reads.
 func TestAttackReaders(t *testing.T) {
 	const silent, pinging, images = 200, 20, 10
-	r := setup(t, options{})
-	id := r.create(images)
-	for i := range silent + pinging {
-		s := r.rawSocket(id)
-		r.must(s.Conn.(*net.TCPConn).SetReadBuffer(1024))
-		if i >= silent {
-			_, err := s.Write(bytes.Repeat(masked(finPing, strings.Repeat("x", 125)), 20))
-			r.must(err)
+	synctest.Test(t, func(t *testing.T) {
+		r := setup(t, options{listener: newPipes()}) // pipes have no buffers, so the first event blocks
+		id := r.create(images)
+		var writing sync.WaitGroup
+		defer writing.Wait()
+		for i := range silent + pinging {
+			s := r.rawSocket(id)
+			defer s.Close()
+			if i >= silent {
+				writing.Go(func() { repeat(masked(finPing, strings.Repeat("x", 125)))(s) })
+			}
 		}
-	}
-	reader := r.dialSocket(id)
-	reader.SetReadLimit(2 << 20)
-	for i := range images {
-		// Together these are more than the buffers of a connection hold.
-		r.end(id, i, &pipeline.Failure{Code: pipeline.CodeDamaged, Text: strings.Repeat("x", 1<<20)})
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if all, err := frames(ctx, reader); websocket.CloseStatus(err) != websocket.StatusNormalClosure || len(all) != images+2 {
-		t.Errorf("%d events, %v", len(all), err)
-	}
+		reader := r.dialSocket(id)
+		r.wantFrames(reader, "progress: processing 0+0/10")
+		started := time.Now()
+		for i := range images - 1 {
+			r.end(id, i, nil)
+			r.wantFrames(reader, fmt.Sprintf("image_complete %d completed: processing %d+0/10", i, i+1))
+		}
+		r.end(id, images-1, nil)
+		r.wantFrames(reader, "image_complete 9 completed: completed 10+0/10", "job_complete: completed 10+0/10")
+		r.wantClose(reader, websocket.StatusNormalClosure)
+		if took := time.Since(started); took > 0 {
+			t.Errorf("the events were %v late", took)
+		}
+	})
 }
