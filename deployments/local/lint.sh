@@ -15,8 +15,8 @@ apart=deployments/helm
 if [[ ${1:-} == fmt ]]; then
   exec "$(tool golangci-lint)" fmt "${modules[@]}" "$apart"
 fi
-"$(tool golangci-lint)" run "${modules[@]/%//...}" || status=1
-(cd "$apart" && GOWORK=off "$(tool golangci-lint)" run) || status=1
+"$(tool golangci-lint)" run --allow-parallel-runners "${modules[@]/%//...}" || status=1
+(cd "$apart" && GOWORK=off "$(tool golangci-lint)" run --allow-parallel-runners) || status=1
 git ls-files -z '*.md' '*.go' | xargs -0 "$(tool vale)" --output=line || status=1
 shellcheck -x -P SCRIPTDIR deployments/local/*.sh .ci/run || status=1
 
