@@ -17,7 +17,7 @@ import (
 
 var limits = body.Limits{Images: 100, ImageBytes: 10 << 20}
 
-// read reads a whole request and copies what the reader would use again.
+// read reads a whole request and copies the data that the reader would reuse.
 func read(r io.Reader, l body.Limits) ([]intake.Source, error) {
 	in := body.NewReader(r, l)
 	var all []intake.Source
@@ -52,7 +52,7 @@ func same(a, b []intake.Source) bool {
 	return true
 }
 
-// readAll reads the request whole and byte by byte, and insists on one answer.
+// readAll reads the request in one piece and byte by byte, and requires the same result.
 func readAll(t testing.TB, text string) ([]intake.Source, error) {
 	t.Helper()
 	whole, err := read(strings.NewReader(text), limits)
@@ -139,7 +139,7 @@ func TestBase64(t *testing.T) {
 	}
 }
 
-// Broken lines and the URL alphabet leave the fast path in every place.
+// TestBase64InAnyLayout verifies data whose line breaks and URL alphabet leave the fast path at any position.
 func TestBase64InAnyLayout(t *testing.T) {
 	data := make([]byte, 100_000)
 	for i := range data {
@@ -277,7 +277,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// The element over the limit is not read, so that nothing after it matters.
+// TestTooManyImages verifies that the element over the limit is not read.
 func TestTooManyImages(t *testing.T) {
 	list := strings.Repeat(`{"url":"u"},`, 100)
 	got, err := read(io.MultiReader(strings.NewReader(`{"images":[`+list+`{`),
