@@ -68,8 +68,8 @@ func NewReader(r io.Reader, l Limits) *Reader {
 
 // Next returns the next image. Its Data is valid until the next call and may be empty for an
 // inline image. After the last image, once the whole body has been read and is valid, it
-// returns io.EOF. It returns an *Error for an invalid request. After an error it always returns the same
-// error.
+// returns io.EOF. It returns an *Error for an invalid request. After an error it always returns
+// the same error.
 func (r *Reader) Next() (intake.Source, error) {
 	if r.err != nil {
 		return intake.Source{}, r.err

@@ -57,13 +57,13 @@ func readAll(t testing.TB, text string) ([]intake.Source, error) {
 	t.Helper()
 	whole, err := read(strings.NewReader(text), limits)
 	for name, r := range map[string]io.Reader{
-		"byte by byte":   iotest.OneByteReader(strings.NewReader(text)),
-		"data with EOF":  iotest.DataErrReader(strings.NewReader(text)),
-		"half the asked": iotest.HalfReader(strings.NewReader(text)),
+		"byte by byte":  iotest.OneByteReader(strings.NewReader(text)),
+		"data with EOF": iotest.DataErrReader(strings.NewReader(text)),
+		"half reads":    iotest.HalfReader(strings.NewReader(text)),
 	} {
 		again, err2 := read(r, limits)
 		if fmt.Sprint(err) != fmt.Sprint(err2) || !same(whole, again) {
-			t.Fatalf("%s: got %+v, %v; at once: %+v, %v", name, again, err2, whole, err)
+			t.Fatalf("%s: got %+v, %v; read whole: %+v, %v", name, again, err2, whole, err)
 		}
 	}
 	return whole, err
@@ -139,7 +139,8 @@ func TestBase64(t *testing.T) {
 	}
 }
 
-// TestBase64InAnyLayout verifies data whose line breaks and URL alphabet leave the fast path at any position.
+// TestBase64InAnyLayout verifies data whose line breaks and URL alphabet leave the fast path at
+// any position.
 func TestBase64InAnyLayout(t *testing.T) {
 	data := make([]byte, 100_000)
 	for i := range data {
@@ -303,7 +304,7 @@ func TestErrorsOfTheConnectionPassThrough(t *testing.T) {
 			t.Errorf("%q: got %v", text, err)
 		}
 		if _, again := in.Next(); !errors.Is(again, cause) {
-			t.Errorf("%q: the second Next gave %v", text, again)
+			t.Errorf("%q: the second Next returned %v", text, again)
 		}
 	}
 }

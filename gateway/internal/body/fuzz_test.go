@@ -47,7 +47,7 @@ func FuzzReader(f *testing.F) {
 		}
 		again, err2 := read(&chunks{bytes.NewReader(text), rand.New(rand.NewPCG(seed, 0))}, small)
 		if !same(got, again) || fmt.Sprint(err) != fmt.Sprint(err2) {
-			t.Fatalf("in chunks: %+v, %v; at once: %+v, %v", again, err2, got, err)
+			t.Fatalf("in chunks: %+v, %v; read whole: %+v, %v", again, err2, got, err)
 		}
 	})
 }

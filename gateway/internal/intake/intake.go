@@ -42,12 +42,12 @@ type Config struct {
 
 	AllowNetworks []netip.Prefix // allowed on any port, in addition to public addresses on 80 and 443
 	AllowHosts    []string       // the only hosts to download from; empty: all hosts
-	Fetchers      int            // concurrent downloads; 32. Slow downloads do not count, up to 8 times as many in total
+	Fetchers      int            // concurrent downloads; 32. Slow ones make room for more, up to 8 times as many
 	FetchMemory   int64          // total bytes of memory for all downloads; 16 × MaxImageBytes
 	UserAgent     string         // "Imagebatch"
 
 	JobRetention    time.Duration // from a job's end to its deletion; 24 h
-	ResultRetention time.Duration // from a job's end to the deletion of its processed objects, at least JobRetention; 0 keeps them
+	ResultRetention time.Duration // the same for the processed objects, at least JobRetention; 0 keeps them
 }
 
 func (c Config) orDefaults() Config {
@@ -187,8 +187,8 @@ func New(c Config, d Deps) *Intake {
 }
 
 // Run does the work of the intake until ctx is done: it fetches, publishes, renews and takes
-// over leases, and deletes expired data. It abandons the fetches that are then in progress; the gateway
-// that takes over the job repeats them. It returns nil after all work has stopped.
+// over leases, and deletes expired data. It abandons the fetches that are then in progress; the
+// gateway that takes over the job repeats them. It returns nil after all work has stopped.
 func (in *Intake) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, work := range []func(context.Context){

@@ -31,8 +31,8 @@ const maxLeftovers = 10_000
 // deletions is the number of objects deleted concurrently.
 const deletions = 8
 
-// leftovers are reservations that could not be deleted yet. They must be remembered, because our lease on
-// them is renewed together with all others.
+// leftovers are reservations that could not be deleted yet. They must be remembered, because
+// our lease on them is renewed together with all others.
 type leftovers struct {
 	mu   sync.Mutex // guards list
 	list []leftover

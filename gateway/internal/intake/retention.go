@@ -17,7 +17,7 @@ const retainBatch = 100
 
 // lateFor is how long an object may still be stored for a job after its originals are
 // deleted: a processor that has read an original stores its result within this time, and
-// none can read it later.
+// no processor can read it later.
 const lateFor = stage.MaxHold
 
 // retain deletes expired jobs and objects until ctx is done. Every step leaves a state from

@@ -261,8 +261,8 @@ func TestRowsAreDeletedWithoutLateResults(t *testing.T) {
 	}
 }
 
-// TestManyRowsWaitForTheSecondStep verifies that more jobs than one step takes can wait for their second step
-// without blocking those that are due.
+// TestManyRowsWaitForTheSecondStep verifies that more jobs than one step takes can wait for
+// their second step without blocking those that are due.
 func TestManyRowsWaitForTheSecondStep(t *testing.T) {
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)

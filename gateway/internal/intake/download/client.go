@@ -107,19 +107,19 @@ var (
 	errSlow       = errors.New("not finished in time")
 )
 
-// answer is a response whose header has been read and whose body has not.
-type answer struct {
+// response is an HTTP response whose body has not been read yet.
+type response struct {
 	*http.Response
 	end context.CancelFunc // ends the request; called after reading the body
 }
 
-func (a *answer) close() {
+func (a *response) close() {
 	a.Body.Close()
 	a.end()
 }
 
 // request sends one request and returns when the response header has arrived.
-func (c *Client) request(ctx context.Context, u *url.URL) (*answer, error) {
+func (c *Client) request(ctx context.Context, u *url.URL) (*response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	late := time.AfterFunc(c.config.HeaderTimeout, func() { cancel(errSlowHeader) })
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
@@ -143,12 +143,12 @@ func (c *Client) request(ctx context.Context, u *url.URL) (*answer, error) {
 		cancel(nil)
 		return nil, fmt.Errorf("request: %w: %w", errNoHeader, err)
 	}
-	return &answer{resp, func() { cancel(nil) }}, nil
+	return &response{resp, func() { cancel(nil) }}, nil
 }
 
 // follow requests the URL and follows at most maxRedirects redirects, each checked like the
 // first URL. No data of one request is used in the next.
-func (c *Client) follow(ctx context.Context, u *url.URL) (*answer, error) {
+func (c *Client) follow(ctx context.Context, u *url.URL) (*response, error) {
 	for range maxRedirects + 1 {
 		a, err := c.request(ctx, u)
 		if err != nil {

@@ -48,7 +48,7 @@ func testModel(t *testing.T, open func(*testing.T) Store) {
 			"hide":    m.hide,
 			"delete":  m.delete,
 			"advance": func(r *rapid.T) { m.now = m.now.Add(time.Duration(rapid.IntRange(1, 20).Draw(r, "s")) * time.Second) },
-			"":        m.glance,
+			"":        m.checkCounts,
 		})
 		m.check(r)
 		m.empty(r)
@@ -73,7 +73,7 @@ func (m *model) empty(r *rapid.T) {
 		}
 	}
 	m.order = nil
-	m.glance(r)
+	m.checkCounts(r)
 }
 
 func (m *model) create(r *rapid.T) {
@@ -250,8 +250,8 @@ func (m *model) delete(r *rapid.T) {
 	m.order = slices.DeleteFunc(m.order, func(id string) bool { return id == j.ID })
 }
 
-// glance compares the counts, after every step.
-func (m *model) glance(r *rapid.T) {
+// checkCounts compares the counts, after every step.
+func (m *model) checkCounts(r *rapid.T) {
 	var want job.Counts
 	for _, id := range m.order {
 		j := m.jobs[id]

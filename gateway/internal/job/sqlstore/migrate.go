@@ -15,8 +15,8 @@ import (
 )
 
 // The migrations are named by date and topic and run in that order. A released migration is
-// never changed. Migrations are additive: existing columns stay and keep their meaning, and new ones
-// have a default, so that a gateway of an older release works on the result, during an
+// never changed. Migrations are additive: existing columns stay and keep their meaning, and new
+// ones have a default, so that a gateway of an older release works on the result, during an
 // upgrade or after a rollback. The name of a migration that cannot be additive ends in
 // [breaking].
 //

@@ -85,8 +85,8 @@ func TestMigrate(t *testing.T) {
 	})
 }
 
-// TestNewerVersion verifies that a database with compatible additions of a newer version is opened, and that one
-// with incompatible changes is rejected.
+// TestNewerVersion verifies that a database with compatible additions of a newer version is
+// opened, and that one with incompatible changes is rejected.
 func TestNewerVersion(t *testing.T) {
 	onBoth(t, func(t *testing.T, d testDatabase) {
 		s := d.mustOpen(t)

@@ -70,8 +70,8 @@ func TestTwoGateways(t *testing.T) {
 	}
 }
 
-// TestConcurrentRequestsWithOneKey verifies that one of several concurrent requests with the same key, at several
-// gateways, gets it.
+// TestConcurrentRequestsWithOneKey verifies that one of several concurrent requests with the
+// same key, at several gateways, gets it.
 func TestConcurrentRequestsWithOneKey(t *testing.T) {
 	a, b, _ := pair(t)
 	key := job.Key{Scope: "client", Name: "key"}
@@ -139,8 +139,8 @@ func TestTwoClaimers(t *testing.T) {
 	claiming.Wait()
 }
 
-// TestPausedGatewayIsRejected verifies that every write of a gateway that was paused for too long is
-// rejected, even if its clock has stopped.
+// TestPausedGatewayIsRejected verifies that every write of a gateway that was paused for too
+// long is rejected, even if its clock has stopped.
 func TestPausedGatewayIsRejected(t *testing.T) {
 	a, b, _ := pair(t)
 	held := job.Lease{Owner: "a", Epoch: 1, Until: t0.Add(job.LeaseTime)}

@@ -104,8 +104,8 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// TestSlowWriteEndsItsGroup verifies that a slow write does not delay the results of the writes before
-// it.
+// TestSlowWriteEndsItsGroup verifies that a slow write does not delay the results of the writes
+// before it.
 func TestSlowWriteEndsItsGroup(t *testing.T) {
 	s := openStore(t, logLimit)
 	release := occupy(t, s)
@@ -124,7 +124,8 @@ func TestSlowWriteEndsItsGroup(t *testing.T) {
 	ok(t, <-after)
 }
 
-// TestQueueIsBounded verifies that callers beyond the queue limit wait only until their context ends.
+// TestQueueIsBounded verifies that callers beyond the queue limit wait only until their context
+// ends.
 func TestQueueIsBounded(t *testing.T) {
 	s := openStore(t, logLimit)
 	release := occupy(t, s)
@@ -189,7 +190,8 @@ func limitPages(t *testing.T, s *Store, pages int) {
 
 const noLimit = 1 << 30
 
-// TestDiskFull verifies that the store reports a full disk, can still be read and recovers by itself.
+// TestDiskFull verifies that the store reports a full disk, can still be read and recovers by
+// itself.
 func TestDiskFull(t *testing.T) {
 	s := openStore(t, logLimit)
 	ok(t, s.Create(t.Context(), bigJob("before")))
@@ -287,8 +289,8 @@ func TestOutageInGroup(t *testing.T) {
 	}
 }
 
-// TestWriteAheadLogIsLimited verifies that the size of the write-ahead log is limited even if there is never
-// a moment without a read.
+// TestWriteAheadLogIsLimited verifies that the size of the write-ahead log is limited even if
+// there is never a moment without a read.
 func TestWriteAheadLogIsLimited(t *testing.T) {
 	const limit = 512 << 10
 	s := openStore(t, limit)

@@ -6,8 +6,8 @@
 // database, and a list of replacements translates a statement into its dialect.
 //
 // When a write returns nil, it is on disk. A lease is held by owner and epoch, whatever else
-// was written in between. A database to which a newer version has made compatible additions is opened;
-// a database with incompatible changes is rejected.
+// was written in between. A database to which a newer version has made compatible additions is
+// opened; a database with incompatible changes is rejected.
 //
 // SQLite: the write-ahead log is synced at every commit. One goroutine writes. It commits
 // waiting writes together, and no write waits for others to arrive. Reads have their own
@@ -69,9 +69,9 @@ type work func(ctx context.Context, x *session) error
 
 // engine runs the transactions of one database.
 type engine interface {
-	// write runs do in a transaction and returns when it is durable. When do returns an
-	// error, the transaction is rolled back. Changes of the job id, if not empty, run one
-	// after the other. It returns job.ErrUnavailable when it is unknown whether the write was applied.
+	// write runs do in a transaction and returns when it is durable. When do returns an error,
+	// the transaction is rolled back. Changes of the job id, if not empty, run one after the
+	// other. It returns job.ErrUnavailable when it is unknown whether the write was applied.
 	write(ctx context.Context, id string, do work) error
 	// read runs the queries of do in one snapshot.
 	read(ctx context.Context, do work) error
