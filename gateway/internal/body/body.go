@@ -2,22 +2,21 @@
 // {"images": [{"url" | "base64": …, "name": …}, …]}, image by image while it
 // arrives.
 //
-// It promises that a request of any size costs the window of 64 KiB and one
-// buffer of at most Limits.ImageBytes, which is used again for every image: data
-// past that limit is read to its closing quote and dropped, and only that image
-// fails. Data that is no base64 fails its image as well. Everything else that is
-// wrong fails the request: what is not JSON by RFC 8259, a second member of a
-// name that has a meaning here, a string that is not UTF-8, a token over 64 KiB,
-// nesting deeper than 100.
+// It guarantees that a request of any size needs only a window of 64 KiB and one buffer of at
+// most Limits.ImageBytes, which is reused for every image. Data beyond that limit is read to
+// its closing quote and discarded, and only that image fails. Invalid base64 also fails only
+// its image. Every other error fails the request: invalid JSON by RFC 8259, a duplicate of a
+// known member, a string that is not UTF-8, a token of more than 64 KiB, or nesting deeper
+// than 100.
 //
-// It is stricter than encoding/json in these points: member names are compared
-// exactly, invalid UTF-8 and duplicates are errors, tokens and depth are bounded.
-// Like encoding/json it reads an unpaired surrogate escape as U+FFFD. Members
-// that it doesn't know are skipped; null and "" count as absent.
+// It is stricter than encoding/json: member names are case-sensitive, invalid UTF-8 and
+// duplicates are errors, and the size of tokens and the depth are limited. Like encoding/json,
+// it reads an unpaired surrogate escape as U+FFFD. Unknown members are skipped; null and ""
+// count as absent.
 //
-// Base64 comes bare or as a data URL of any media type, which is ignored. Both
-// alphabets of RFC 4648 are accepted, with and without padding; white space in it
-// is skipped. It looks at no byte of an image, and fetches nothing.
+// Base64 may be bare or a data URL of any media type, which is ignored. Both alphabets of RFC
+// 4648 are accepted, with and without padding, and white space is skipped. The package does
+// not inspect the bytes of images and does not fetch URLs.
 package body
 
 import (
@@ -28,24 +27,24 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 )
 
-// Limits are the bounds of a request.
+// Limits are the limits of a request.
 type Limits struct {
-	Images     int   // in one batch
-	ImageBytes int64 // of one image, decoded
+	Images     int   // maximum number of images
+	ImageBytes int64 // maximum decoded size of one image
 
-	// Grow, when there is one, is asked for as many bytes more before the buffer of
-	// the images becomes so much larger, which it keeps to the end of the request.
-	// What it fails with comes back from Next, wrapped.
+	// Grow, if not nil, is called before the image buffer grows by that many bytes. The
+	// buffer keeps its size to the end of the request. Next returns an error of Grow,
+	// wrapped.
 	Grow func(bytes int64) error
 }
 
-// Bounds on the strings of one image, in bytes.
+// Limits of the strings of one image, in bytes.
 const (
 	MaxURLBytes  = 8 << 10
 	MaxNameBytes = 1 << 10
 )
 
-// Error says what is wrong with a request, in words for the client.
+// Error is a mistake in a request. Text is written for the client.
 type Error struct{ Text string }
 
 func (e *Error) Error() string { return e.Text }
@@ -54,25 +53,24 @@ func (e *Error) Error() string { return e.Text }
 type Reader struct {
 	src      scanner
 	limits   Limits
-	data     []byte     // of the current image; its array is used again
+	data     []byte     // current image; its array is reused
 	digits   [4096]byte // base64 text that is being decoded
 	started  bool
-	seen     bool // the member images
-	inImages bool // within its array
-	count    int  // images so far
+	seen     bool // the member images has been read
+	inImages bool // inside the images array
+	count    int  // number of images so far
 	err      error
 }
 
-// NewReader reads the request from r. What r fails with comes back from Next,
-// wrapped.
+// NewReader returns a Reader of the request in r. Next returns the errors of r, wrapped.
 func NewReader(r io.Reader, l Limits) *Reader {
 	return &Reader{src: scanner{r: r}, limits: l}
 }
 
-// Next returns the next image, whose Data is valid until the next call and may
-// be empty for an inline image. After the last one, when the whole body was read
-// and found sound, it returns io.EOF; it returns an *Error when the request is
-// to be refused, and the same error ever after.
+// Next returns the next image. Its Data is valid until the next call and may be empty for an
+// inline image. After the last image, once the whole body has been read and is valid, it
+// returns io.EOF. It returns an *Error for an invalid request. After an error it always returns
+// the same error.
 func (r *Reader) Next() (intake.Source, error) {
 	if r.err != nil {
 		return intake.Source{}, r.err
@@ -239,7 +237,7 @@ func (r *Reader) quoted(place string) (bool, error) {
 	return false, r.mismatch(place + " must be a string")
 }
 
-// mismatch refuses a value of the wrong type, or what is no JSON value at all.
+// mismatch returns the error for a value of the wrong type or an invalid JSON value.
 func (r *Reader) mismatch(text string) error {
 	if c, err := r.src.token(); err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 
 var limits = body.Limits{Images: 100, ImageBytes: 10 << 20}
 
-// read reads a whole request and copies what the reader would use again.
+// read reads a whole request and copies the data that the reader would reuse.
 func read(r io.Reader, l body.Limits) ([]intake.Source, error) {
 	in := body.NewReader(r, l)
 	var all []intake.Source
@@ -52,18 +52,18 @@ func same(a, b []intake.Source) bool {
 	return true
 }
 
-// readAll reads the request whole and byte by byte, and insists on one answer.
+// readAll reads the request in one piece and byte by byte, and requires the same result.
 func readAll(t testing.TB, text string) ([]intake.Source, error) {
 	t.Helper()
 	whole, err := read(strings.NewReader(text), limits)
 	for name, r := range map[string]io.Reader{
-		"byte by byte":   iotest.OneByteReader(strings.NewReader(text)),
-		"data with EOF":  iotest.DataErrReader(strings.NewReader(text)),
-		"half the asked": iotest.HalfReader(strings.NewReader(text)),
+		"byte by byte":  iotest.OneByteReader(strings.NewReader(text)),
+		"data with EOF": iotest.DataErrReader(strings.NewReader(text)),
+		"half reads":    iotest.HalfReader(strings.NewReader(text)),
 	} {
 		again, err2 := read(r, limits)
 		if fmt.Sprint(err) != fmt.Sprint(err2) || !same(whole, again) {
-			t.Fatalf("%s: got %+v, %v; at once: %+v, %v", name, again, err2, whole, err)
+			t.Fatalf("%s: got %+v, %v; read whole: %+v, %v", name, again, err2, whole, err)
 		}
 	}
 	return whole, err
@@ -139,7 +139,8 @@ func TestBase64(t *testing.T) {
 	}
 }
 
-// Broken lines and the URL alphabet leave the fast path in every place.
+// TestBase64InAnyLayout verifies data whose line breaks and URL alphabet leave the fast path at
+// any position.
 func TestBase64InAnyLayout(t *testing.T) {
 	data := make([]byte, 100_000)
 	for i := range data {
@@ -277,7 +278,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// The element over the limit is not read, so that nothing after it matters.
+// TestTooManyImages verifies that the element over the limit is not read.
 func TestTooManyImages(t *testing.T) {
 	list := strings.Repeat(`{"url":"u"},`, 100)
 	got, err := read(io.MultiReader(strings.NewReader(`{"images":[`+list+`{`),
@@ -303,7 +304,7 @@ func TestErrorsOfTheConnectionPassThrough(t *testing.T) {
 			t.Errorf("%q: got %v", text, err)
 		}
 		if _, again := in.Next(); !errors.Is(again, cause) {
-			t.Errorf("%q: the second Next gave %v", text, again)
+			t.Errorf("%q: the second Next returned %v", text, again)
 		}
 	}
 }

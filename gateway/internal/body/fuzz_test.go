@@ -19,10 +19,10 @@ import (
 
 var small = body.Limits{Images: 3, ImageBytes: 20}
 
-// FuzzReader holds the reader against encoding/json: they accept the same
-// requests and read the same values from them, but for what the package's
-// documentation says it is stricter in, which the model checks by itself. How
-// the bytes arrive changes nothing.
+// FuzzReader compares the reader with encoding/json: both accept the same requests and read the
+// same values, except where the package documentation says that the reader is stricter; the
+// model checks those points itself. The size of the reads does not change the
+// result.
 func FuzzReader(f *testing.F) {
 	for _, seed := range []string{
 		`{"images": [{"url": "https://example.com/a.jpg", "name": "a"}, {"base64": "data:image/jpeg;base64,/9j/4AAQ"}]}`,
@@ -34,7 +34,7 @@ func FuzzReader(f *testing.F) {
 		f.Add([]byte(seed), uint64(1))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, seed uint64) {
-		if len(text) > 1000 { // what the limits of strings and tokens do has tests of its own
+		if len(text) > 1000 { // the limits of strings and tokens have their own tests
 			return
 		}
 		got, err := read(bytes.NewReader(text), small)
@@ -47,12 +47,12 @@ func FuzzReader(f *testing.F) {
 		}
 		again, err2 := read(&chunks{bytes.NewReader(text), rand.New(rand.NewPCG(seed, 0))}, small)
 		if !same(got, again) || fmt.Sprint(err) != fmt.Sprint(err2) {
-			t.Fatalf("in chunks: %+v, %v; at once: %+v, %v", again, err2, got, err)
+			t.Fatalf("in chunks: %+v, %v; read whole: %+v, %v", again, err2, got, err)
 		}
 	})
 }
 
-// blur makes all failures one.
+// blur replaces all failures by the same one.
 func blur(images []intake.Source) []intake.Source {
 	var blurred []intake.Source
 	for _, img := range images {
@@ -64,7 +64,7 @@ func blur(images []intake.Source) []intake.Source {
 	return blurred
 }
 
-// chunks reads by random numbers of bytes.
+// chunks reads random numbers of bytes at a time.
 type chunks struct {
 	r      io.Reader
 	random *rand.Rand
@@ -74,8 +74,8 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return c.r.Read(p[:min(len(p), 1+c.random.IntN(9))])
 }
 
-// model reads a request with encoding/json. It returns false for one that is to
-// be refused.
+// model reads a request with encoding/json. It returns false for a request that the reader
+// must reject.
 func model(text []byte) ([]intake.Source, bool) {
 	if !utf8.Valid(text) || !json.Valid(text) || depth(text) > 100 {
 		return nil, false
@@ -115,8 +115,8 @@ func model(text []byte) ([]intake.Source, bool) {
 	return images, true
 }
 
-// members returns the members of an object. It returns false when it is none, or
-// one of the names is there twice.
+// members returns the members of an object. It returns false if the value is not an object or
+// a name in unique occurs twice.
 func members(object []byte, unique ...string) (map[string]json.RawMessage, bool) {
 	d := json.NewDecoder(bytes.NewReader(object))
 	if open, _ := d.Token(); open != json.Delim('{') {
@@ -174,7 +174,7 @@ func decode(text string) ([]byte, *pipeline.Failure) {
 		return nil, invalid
 	}
 	if len(digits)*6/8 > int(small.ImageBytes) {
-		return nil, invalid // or too large: which fault comes first is not the model's matter
+		return nil, invalid // or too large: the model does not decide which failure comes first
 	}
 	data, err := base64.RawStdEncoding.DecodeString(digits)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 const (
 	scheme       = "data:"
-	maxMediaType = 1 << 10 // bytes of a data URL between the scheme and the comma
+	maxMediaType = 1 << 10 // maximum bytes of a data URL between the scheme and the comma
 	whiteSpace   = " \t\r\n"
 )
 
@@ -40,12 +40,12 @@ func (r *Reader) inline(place string, img *intake.Source) (bool, error) {
 	return text.present, nil
 }
 
-// decode reads base64 text into r.data. Its error is that of Limits.Grow; an error of
-// the text itself stays in the text.
+// decode reads base64 text into r.data. It returns only errors of Limits.Grow; an error of the
+// text itself stays in the text.
 func (r *Reader) decode(text *stringReader) (*pipeline.Failure, error) {
 	r.data = r.data[:0]
 	in := bufio.NewReaderSize(text, len(scheme)+maxMediaType+1)
-	for n := 1; ; n++ { // never waits for more than is needed to see that it is no data URL
+	for n := 1; ; n++ { // waits only for the bytes needed to rule out a data URL
 		if n > len(scheme) {
 			head, err := in.ReadSlice(',') // RFC 2397
 			if err != nil || !strings.HasSuffix(strings.ToLower(string(head)), ";base64,") {
@@ -101,8 +101,8 @@ func (r *Reader) append(digits []byte) (*pipeline.Failure, error) {
 	return nil, nil
 }
 
-// grow makes the full buffer larger, up to the limit of one image. It takes large
-// steps, so that little garbage is left behind.
+// grow enlarges the full buffer, up to the limit of one image. It takes large steps, so that
+// little garbage is left.
 func (r *Reader) grow() error {
 	size := min(max(4*int64(cap(r.data)), windowBytes), r.limits.ImageBytes)
 	if r.limits.Grow != nil {
@@ -156,7 +156,7 @@ var errPadding = errors.New("wrong padding")
 
 func (d *digitReader) Read(p []byte) (int, error) {
 	n, err := d.in.Read(p)
-	digits := bytes.TrimRight(p[:n], "=") // any other = in it is no digit
+	digits := bytes.TrimRight(p[:n], "=") // a = at any other place is not a digit
 	if d.padding > 0 && len(digits) > 0 {
 		return 0, errPadding
 	}

@@ -15,10 +15,10 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/body"
 )
 
-// repeat gives the text n times.
+// repeat is a reader of n copies of the text.
 type repeat struct {
 	text string
-	left int // bytes
+	left int // remaining bytes
 	at   int
 }
 
@@ -33,10 +33,10 @@ func (r *repeat) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// The memory of a request does not grow with it: it is one image and one window,
-// whatever the number of images and the length of a string. With TEST_FULL_SIZE
-// set the request is the largest that the API takes, else one tenth of it, which
-// is far above the bound all the same.
+// TestMemory verifies that the memory of a request is one image and one window, whatever the
+// number of images and the length of a string. With TEST_FULL_SIZE the request is the
+// largest that the API accepts, otherwise one tenth of it, which is still far above the
+// limit.
 func TestMemory(t *testing.T) {
 	images, long := 10, 100<<20
 	if os.Getenv("TEST_FULL_SIZE") != "" {
@@ -84,7 +84,7 @@ func TestMemory(t *testing.T) {
 		measure()
 	}
 	if good != images-1 {
-		t.Errorf("%d images came whole, want %d", good, images-1)
+		t.Errorf("%d images are complete, want %d", good, images-1)
 	}
 	if peak-before > 64<<20 {
 		t.Errorf("the heap grew by %d MiB", (peak-before)>>20)
@@ -92,8 +92,8 @@ func TestMemory(t *testing.T) {
 	t.Logf("the heap grew by %d MiB at most", (peak-before)>>20)
 }
 
-// The buffer's growth is asked for before it happens, adds up to no more than one
-// image, and what is refused ends the request.
+// TestGrowth verifies that Grow is called before the buffer grows, that the calls add up to at
+// most one image, and that an error of Grow ends the request.
 func TestGrowth(t *testing.T) {
 	const most = 300 << 10
 	text := `{"images":[`
@@ -110,7 +110,7 @@ func TestGrowth(t *testing.T) {
 		t.Fatalf("%d images, %v", len(got), err)
 	}
 	if want := []int64{64 << 10, 192 << 10, 44 << 10}; !slices.Equal(asked, want) {
-		t.Errorf("asked for %v, want %v", asked, want)
+		t.Errorf("Grow was called with %v, want %v", asked, want)
 	}
 
 	full := errors.New("full")
@@ -127,13 +127,13 @@ func TestGrowth(t *testing.T) {
 			t.Errorf("with %d steps: %d images, %v; want %d", granted, len(got), err, images)
 		}
 	}
-	// The rest is not waited for.
+	// The rest of the body is not waited for.
 	l.Grow = func(int64) error { return full }
-	begun := `{"images":[{"base64":"AAAA`
-	if _, err := read(io.MultiReader(strings.NewReader(begun), iotest.ErrReader(errors.New("read on"))), l); !errors.Is(err, full) {
+	start := `{"images":[{"base64":"AAAA`
+	if _, err := read(io.MultiReader(strings.NewReader(start), iotest.ErrReader(errors.New("read on"))), l); !errors.Is(err, full) {
 		t.Errorf("refused with %v", err)
 	}
-	// Character by character, and at the end of the text, too.
+	// Also character by character, and at the end of the text.
 	for _, text := range []string{"A A A A", "AA==", "AAA"} {
 		if got, err := read(strings.NewReader(`{"images":[{"base64":"`+text+`"}]}`), l); !errors.Is(err, full) {
 			t.Errorf("%q: %v, %v", text, got, err)
@@ -141,7 +141,7 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
-// probe does something at every so many bytes read.
+// probe calls a function each time that many bytes have been read.
 type probe struct {
 	r    io.Reader
 	each int

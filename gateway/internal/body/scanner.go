@@ -11,21 +11,21 @@ import (
 
 const (
 	windowBytes = 64 << 10
-	maxToken    = 64 << 10 // bytes of one number, name or string that is not an image
+	maxToken    = 64 << 10 // bytes of one number, name or non-image string
 	maxDepth    = 100
 )
 
-// scanner reads JSON through one window. It keeps no more than the window.
+// scanner reads JSON through one window. It keeps no other data.
 type scanner struct {
 	r      io.Reader
 	window []byte
-	at     int   // first byte of the window that was not used
-	read   int64 // bytes that left the window, for places in error texts
-	failed error // of r, after what is in the window
+	at     int   // first unused byte of the window
+	read   int64 // number of bytes that have left the window, for positions in error texts
+	failed error // error of r, to be returned after the content of the window
 	char   [utf8.UTFMax]byte
 }
 
-// errEnd says that the body ended where a token was to come.
+// errEnd is returned when the body ends where a token is required.
 var errEnd error = &Error{"Invalid JSON: unexpected end of the body"}
 
 func (s *scanner) syntax(format string, args ...any) error {
@@ -39,8 +39,8 @@ func (s *scanner) unexpected(c byte) error {
 	return s.syntax("unexpected character '%c'", c)
 }
 
-// fill makes the unused part of the window at least n bytes long, n being
-// small. It fails with errEnd when the body ends before.
+// fill reads until the unused part of the window has at least n bytes. n must be small. It
+// returns errEnd when the body ends earlier.
 func (s *scanner) fill(n int) error {
 	for idle := 0; len(s.window)-s.at < n; {
 		if s.failed != nil {
@@ -66,10 +66,10 @@ func (s *scanner) fill(n int) error {
 	return nil
 }
 
-// next uses one byte that token has shown.
+// next consumes the byte that token returned.
 func (s *scanner) next() { s.at++ }
 
-// token skips white space and shows the byte after it.
+// token skips white space and returns the next byte without consuming it.
 func (s *scanner) token() (byte, error) {
 	for {
 		if err := s.fill(1); err != nil {
@@ -84,7 +84,7 @@ func (s *scanner) token() (byte, error) {
 	}
 }
 
-// end makes sure that nothing but white space follows the top value.
+// end verifies that only white space follows the top-level value.
 func (s *scanner) end() error {
 	c, err := s.token()
 	if errors.Is(err, errEnd) {
@@ -96,8 +96,8 @@ func (s *scanner) end() error {
 	return s.syntax("unexpected data after the object, beginning with %q", rune(c))
 }
 
-// member moves into the next member of an object, up to its value. It returns
-// false after the closing brace. Of a long name it returns the beginning.
+// member moves to the value of the next member of an object. It returns false after the
+// closing brace. Of a long name it returns only the start.
 func (s *scanner) member(first bool) (key string, more bool, err error) {
 	c, err := s.separator('}', first)
 	if err != nil || c == '}' {
@@ -131,8 +131,8 @@ func (s *scanner) element(first bool) (bool, error) {
 	return true, nil
 }
 
-// separator reads the comma before a member or element, which the first one has
-// not, and shows what comes then; it uses the closing character.
+// separator reads the comma before a member or element, which the first one does not have,
+// and returns the next byte. It consumes the closing character.
 func (s *scanner) separator(closing byte, first bool) (byte, error) {
 	c, err := s.token()
 	if err != nil {
@@ -175,10 +175,10 @@ func startsValue(c byte) bool {
 	return bytes.IndexByte([]byte(`{["-0123456789tfn`), c) >= 0
 }
 
-// skip reads one value of any kind that stands at the given depth. Its memory is
-// one byte for each level.
+// skip reads one value of any type at the given depth. It needs one byte of memory for each
+// level.
 func (s *scanner) skip(depth int) error {
-	var open []byte // the closing characters that are still to come
+	var open []byte // the closing characters that are still expected
 	for {
 		c, err := s.token()
 		if err != nil {
@@ -191,7 +191,7 @@ func (s *scanner) skip(depth int) error {
 				return s.syntax("nested deeper than %d", maxDepth)
 			}
 			s.next()
-			open, opened = append(open, c+2), true // } and ] come two after { and [
+			open, opened = append(open, c+2), true // in ASCII, } and ] are two after { and [
 		case c == '"':
 			s.next()
 			_, _, err = s.text(0)
@@ -215,7 +215,7 @@ func (s *scanner) skip(depth int) error {
 	}
 }
 
-// unwind closes what ends here and moves to the next value of what is left open.
+// unwind closes the values that end here and moves to the next value of the innermost open one.
 func (s *scanner) unwind(open []byte, first bool) ([]byte, error) {
 	for len(open) > 0 {
 		var (
@@ -282,8 +282,8 @@ func (s *scanner) number() error {
 	}
 }
 
-// text reads the rest of a string whose opening quote was used. It returns its
-// first keep bytes and whether that is all of it.
+// text reads the rest of a string after its opening quote. It returns the first keep bytes and
+// whether they are the whole string.
 func (s *scanner) text(keep int) (string, bool, error) {
 	var kept []byte
 	length := 0

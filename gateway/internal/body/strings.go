@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// piece reads on in a string whose opening quote was used: a run of plain ASCII
-// as it stands in the window, or one other character, unescaped. The piece is
-// valid until the next call. At the closing quote, which it uses, end is true.
+// piece reads the next part of a string: a run of plain ASCII in the window, or one other
+// character, unescaped. The piece is valid until the next call. At the closing quote, which
+// it consumes, end is true.
 func (s *scanner) piece() (piece []byte, end bool, err error) {
 	if err := s.fill(1); err != nil {
 		return nil, false, err
@@ -38,11 +38,11 @@ func (s *scanner) piece() (piece []byte, end bool, err error) {
 	return utf8.AppendRune(s.char[:0], char), false, nil
 }
 
-// plain counts the bytes at the beginning of b that stand for themselves in a
-// string: ASCII but for quote, backslash and control characters. It looks at
-// eight bytes at once (SWAR: https://graphics.stanford.edu/~seander/bithacks.html,
-// "Determine if a word has a byte less than n" and "has a zero byte"; its false
-// positives are only above a true one, and the lowest is what counts).
+// plain returns the number of leading bytes of b that stand for themselves in a string: ASCII
+// except quote, backslash and control characters. It checks eight bytes at a time (SWAR:
+// https://graphics.stanford.edu/~seander/bithacks.html, "Determine if a word has a byte less
+// than n" and "has a zero byte"; false positives occur only above a true positive, and only
+// the lowest one counts).
 func plain(b []byte) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	n := 0
@@ -62,7 +62,7 @@ func plain(b []byte) int {
 	return n
 }
 
-// multibyte reads one character of UTF-8 that is not ASCII.
+// multibyte reads one non-ASCII UTF-8 character.
 func (s *scanner) multibyte() (rune, error) {
 	for want := 2; !utf8.FullRune(s.window[s.at:]); want++ {
 		if err := s.fill(want); err != nil {
@@ -77,7 +77,7 @@ func (s *scanner) multibyte() (rune, error) {
 	return char, nil
 }
 
-// escape reads an escape sequence from its backslash on.
+// escape reads an escape sequence, starting at its backslash.
 func (s *scanner) escape() (rune, error) {
 	if err := s.fill(2); err != nil {
 		return 0, err
@@ -95,7 +95,7 @@ func (s *scanner) escape() (rune, error) {
 	return rune("\"\\/\b\f\n\r\t"[i]), nil
 }
 
-// unicode reads \uXXXX, or two of them when they are a surrogate pair.
+// unicode reads \uXXXX, or two of them if they are a surrogate pair.
 func (s *scanner) unicode() (rune, error) {
 	first, err := s.hex()
 	if err != nil {
@@ -120,12 +120,12 @@ func (s *scanner) unicode() (rune, error) {
 	}
 	pair := utf16.DecodeRune(first, second)
 	if pair != utf8.RuneError {
-		s.at += 6 // else the second one stands for itself
+		s.at += 6 // otherwise the second escape is a character of its own
 	}
 	return pair, nil
 }
 
-// hex shows the value of the \uXXXX that comes.
+// hex returns the value of the next \uXXXX without consuming it.
 func (s *scanner) hex() (rune, error) {
 	if err := s.fill(6); err != nil {
 		return 0, err

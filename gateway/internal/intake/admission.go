@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// ErrFull says that as many images are open as may be. Try again later.
+// ErrFull is returned when the limit of open images is reached. The client may try again later.
 var ErrFull = errors.New("too many open images")
 
-// countFor is how long a count of the open images is good.
+// countFor is how long a count of the open images stays valid.
 const countFor = time.Second
 
-// admission remembers how many images are open.
+// admission caches the number of open images.
 type admission struct {
-	mu    sync.Mutex // guards what follows; held during the count, so that one is enough for all who ask
+	mu    sync.Mutex // guards open and until; held during the count, so that concurrent callers share one count
 	open  int
-	until time.Time // count again after it
+	until time.Time // when the count expires
 
 	sinceMu sync.Mutex // guards since
-	since   int        // images committed here after the count
+	since   int        // images committed by this gateway since the count
 }
 
 func (a *admission) add(n int) {
@@ -30,9 +30,9 @@ func (a *admission) add(n int) {
 	a.since += n
 }
 
-// Full returns ErrFull when MaxOpenImages are open, an error that wraps
-// [job.ErrUnavailable] when that cannot be told, else nil. It is asked before a
-// request is read; the requests that are being read at that moment still get in.
+// Full returns ErrFull when MaxOpenImages images are open, and an error that wraps
+// [job.ErrUnavailable] when they cannot be counted. It is called before a request is read;
+// requests that are being read at that moment are still accepted.
 func (in *Intake) Full(ctx context.Context) error {
 	a := &in.admission
 	a.mu.Lock()

@@ -19,52 +19,52 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// Source is one image as it stands in a request: a URL, or inline bytes, or
-// inline bytes that are already known to be at fault.
+// Source is one image of a request: a URL, inline bytes, or inline bytes that were
+// already found to be invalid.
 type Source struct {
 	URL     string
-	Name    string // as the client gave it; may be empty
+	Name    string // as sent by the client; may be empty
 	Data    []byte // decoded; not used after Add has returned
 	Failure *pipeline.Failure
 }
 
-// TooLarge is the failure of an image of more than limit bytes.
+// TooLarge returns the failure of an image of more than limit bytes.
 func TooLarge(limit int64) *pipeline.Failure { return download.TooLarge(limit) }
 
-// CheckHost tells what is wrong with an entry of [Config].AllowHosts.
+// CheckHost returns an error if pattern is not a valid entry of [Config].AllowHosts.
 func CheckHost(pattern string) error { return download.CheckHost(pattern) }
 
-// InvalidBase64 is the failure of inline data that is not base64.
+// InvalidBase64 returns the failure of inline data that is not base64.
 func InvalidBase64() *pipeline.Failure {
 	return &pipeline.Failure{Code: pipeline.CodeInvalidBase64, Text: "Invalid base64 data"}
 }
 
-// Batch is a job whose request is being read. It belongs to one goroutine.
+// Batch is a job whose request is being read. It is not safe for concurrent use.
 type Batch struct {
-	Fingerprint string // of the request, if it came with a key; set before Commit
-	Owner       string // of the job, if it is anybody's; set before Commit
+	Fingerprint string // fingerprint of the request, if it has a key; set before Commit
+	Owner       string // owner of the job, if any; set before Commit
 
-	in       *Intake
-	id       string
-	lease    job.Lease
-	images   []job.Image
-	retryOf  string
-	reserved bool     // the job store may hold a reservation
-	keys     []string // of originals that may be stored
-	doubtful bool     // Create went wrong in a way that leaves open whether it was done
-	over     bool     // committed or aborted
+	in        *Intake
+	id        string
+	lease     job.Lease
+	images    []job.Image
+	retryOf   string
+	reserved  bool     // the job store may hold a reservation
+	keys      []string // keys of originals that may be stored
+	uncertain bool     // Create failed, but may have been applied
+	over      bool     // committed or aborted
 }
 
-// Begin opens a batch. Its caller ends it with Commit, and with Abort when
-// anything went wrong; an Abort after a Commit that returned nil does nothing.
+// Begin opens a batch. The caller ends it with Commit, or with Abort after any error. An
+// Abort after a successful Commit does nothing.
 func (in *Intake) Begin() *Batch {
 	return &Batch{in: in, id: uuid.NewString(), lease: job.Lease{Owner: in.deps.Owner}}
 }
 
-// ID is the id that the job will have.
+// ID returns the ID of the future job.
 func (b *Batch) ID() string { return b.id }
 
-// Hold reserves the batch under the client's key before anything of it is read.
+// Hold reserves the batch under the client's key before its content is read.
 // It fails with [job.ErrKeyTaken] when another job has the key.
 func (b *Batch) Hold(ctx context.Context, k job.Key) error {
 	if k.Name == "" {
@@ -73,10 +73,9 @@ func (b *Batch) Hold(ctx context.Context, k job.Key) error {
 	return b.reserve(ctx, k)
 }
 
-// Add takes the next image. Inline bytes are checked and durable when it returns
-// nil; what is wrong with an image fails that image and is no error. An error wraps
-// [job.ErrUnavailable] or [objectstore.ErrUnavailable], or is ctx's; the batch is
-// to be aborted then.
+// Add adds the next image. When it returns nil, inline bytes are checked and durable. An
+// invalid image fails that image and is not an error. An error wraps [job.ErrUnavailable] or
+// [objectstore.ErrUnavailable], or is ctx's; the caller must then abort the batch.
 func (b *Batch) Add(ctx context.Context, s Source) error {
 	index := len(b.images)
 	if index >= b.in.config.MaxBatchImages {
@@ -100,13 +99,13 @@ func (b *Batch) Add(ctx context.Context, s Source) error {
 	return nil
 }
 
-// take checks an image's source and stores what came inline. The failure is the
-// image's own.
+// take checks an image's source and stores inline bytes. The failure belongs to this image
+// only.
 func (b *Batch) take(ctx context.Context, img *job.Image, s Source) (failure *pipeline.Failure, err error) {
 	if failure = s.Failure; failure == nil && img.URL != "" {
 		_, err := b.in.downloads.Check(img.URL)
 		if failure, _ = errors.AsType[*pipeline.Failure](err); failure == nil {
-			return nil, nil // Its intake is the fetch.
+			return nil, nil // The fetch does the intake of a URL.
 		}
 	}
 	ctx, span := b.in.traced(ctx, b.id, img.Index, img.TraceID, source(img))
@@ -123,7 +122,7 @@ func (b *Batch) take(ctx context.Context, img *job.Image, s Source) (failure *pi
 	return nil, b.store(ctx, img.Original, s.Data)
 }
 
-// store puts an original, under the reservation that owns it until the job does.
+// store stores an original, under the reservation that owns it until the job does.
 func (b *Batch) store(ctx context.Context, o job.Original, data []byte) error {
 	if err := b.reserve(ctx, job.Key{}); err != nil {
 		return err
@@ -136,7 +135,7 @@ func (b *Batch) store(ctx context.Context, o job.Original, data []byte) error {
 	return nil
 }
 
-// reserve makes the reservation, if there is none yet.
+// reserve stores the reservation, unless it exists already.
 func (b *Batch) reserve(ctx context.Context, k job.Key) error {
 	if b.reserved {
 		return nil
@@ -145,7 +144,7 @@ func (b *Batch) reserve(ctx context.Context, k job.Key) error {
 	b.reserved = true
 	b.in.batches.Add(1)
 	err := b.in.deps.Jobs.Reserve(ctx, b.id, b.lease, k)
-	if errors.Is(err, job.ErrKeyTaken) { // So nothing was reserved.
+	if errors.Is(err, job.ErrKeyTaken) { // Nothing was reserved.
 		b.reserved = false
 		b.in.batches.Add(-1)
 	}
@@ -156,18 +155,18 @@ func (b *Batch) reserve(ctx context.Context, k job.Key) error {
 	return nil
 }
 
-// Bounds of what the end of the request does not end: the commit of a job, and
-// the clearing away of one that was aborted, which goes on later if need be.
+// Time limits of work that continues after the request has ended: the commit of a job, and
+// the cleanup after an abort, which is continued later if necessary.
 const (
 	commitTime = 30 * time.Second
 	abortTime  = 5 * time.Second
 )
 
-// Commit makes the job: it is durable, with all its images, when Commit returns
-// nil. An error wraps [job.ErrUnavailable] or is another one of the store; the
-// batch is to be aborted then, and the client may try again.
+// Commit creates the job. When it returns nil, the job is durable with all its images. An
+// error wraps [job.ErrUnavailable] or is another error of the store; the caller must then abort
+// the batch, and the client may try again.
 func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
-	// A client that goes away now must not leave open whether its job exists.
+	// If the client disconnects now, the job must still be committed or not at all.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime)
 	defer cancel()
 	now := b.in.deps.Now()
@@ -177,12 +176,12 @@ func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
 	j.Origin = b.in.deps.Traces.Origin(ctx)
 	switch err := b.in.deps.Jobs.Create(ctx, j); {
 	case errors.Is(err, job.ErrLeaseLost):
-		// We stood still for so long that the reservation was cleared away. Another
-		// try is all it takes.
+		// This process was suspended for so long that the reservation was deleted. The client can
+		// simply try again.
 		b.in.metrics.leaseLost.Inc()
 		return nil, fmt.Errorf("create job %s: %w: %w", b.id, job.ErrUnavailable, err)
 	case err != nil:
-		b.doubtful = errors.Is(err, job.ErrUnavailable)
+		b.uncertain = errors.Is(err, job.ErrUnavailable)
 		return nil, fmt.Errorf("create job %s: %w", b.id, err)
 	}
 	failpoint.Reach("job created", b.id)
@@ -191,19 +190,19 @@ func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
 	return j, nil
 }
 
-// Abort ends a batch that became no job and deletes what was stored for it, even
-// when ctx has ended. What cannot be deleted now is deleted later.
+// Abort ends a batch that did not become a job and deletes its stored objects, even when ctx
+// is done. Objects that cannot be deleted now are deleted later.
 func (b *Batch) Abort(ctx context.Context) {
 	if b.over {
 		return
 	}
 	b.endTraces(ctx)
-	held := b.reserved || b.doubtful
+	held := b.reserved || b.uncertain
 	b.end()
 	if held {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
 		defer cancel()
-		b.in.clearOrKeep(ctx, leftover{id: b.id, lease: b.lease, keys: b.keys, doubtful: b.doubtful})
+		b.in.clearOrKeep(ctx, leftover{id: b.id, lease: b.lease, keys: b.keys, uncertain: b.uncertain})
 	}
 }
 
@@ -214,7 +213,7 @@ func (b *Batch) end() {
 	b.over = true
 }
 
-// committed sets a new job's work going.
+// committed starts the work of a new job.
 func (in *Intake) committed(ctx context.Context, j *job.Job) {
 	in.admission.add(j.Total - j.Completed - j.Failed)
 	in.activity.Add(1)
@@ -223,21 +222,21 @@ func (in *Intake) committed(ctx context.Context, j *job.Job) {
 	in.changed(ctx, j)
 }
 
-// inspect checks the bytes of an image and describes them as an original without
-// its path; ext is the extension that goes with them.
+// inspect checks the bytes of an image and returns them described as an original, without its
+// path. ext is the file extension of the detected format.
 func (in *Intake) inspect(data []byte) (o job.Original, ext string, failure *pipeline.Failure) {
 	if int64(len(data)) > in.config.MaxImageBytes {
 		return job.Original{}, "", TooLarge(in.config.MaxImageBytes)
 	}
-	// The bytes are a stranger's. One that finds a fault in the reader must not
-	// take the jobs of the others down, again at every start.
+	// The bytes come from an untrusted client. If they trigger a bug in the decoder, the panic
+	// must not take down other clients' jobs, again at every start.
 	defer func() {
 		if p := recover(); p != nil {
 			failure = &pipeline.Failure{
 				Code: pipeline.CodeDamaged, Text: "Damaged image",
 				Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack()),
 			}
-			in.deps.Log.Error("reading an image header went wrong", "error", failure.Err)
+			in.deps.Log.Error("panic while reading an image header", "error", failure.Err)
 		}
 	}()
 	h, err := imagefile.Read(data, in.config.Limits)

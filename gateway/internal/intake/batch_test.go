@@ -24,7 +24,7 @@ func TestInlineImagesAreStoredAndSent(t *testing.T) {
 	data := jpegBytes(1)
 	j := r.batch(in, Source{Data: data, Name: "../a b.png"}, Source{Data: pngBytes()})
 	if !regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`).MatchString(j.ID) {
-		t.Errorf("job id %q is no random UUID", j.ID)
+		t.Errorf("job id %q is not a random UUID", j.ID)
 	}
 	uploads := r.awaitUploads(2)
 	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
@@ -81,23 +81,23 @@ func TestContentErrorsFailTheImageOnly(t *testing.T) {
 		}
 	}
 	if got.Images[1].Error != "Image exceeds the maximum size of 1000 bytes" {
-		t.Errorf("too large reads %q, want \"Image exceeds the maximum size of 1000 bytes\"", got.Images[1].Error)
+		t.Errorf("error of the too large image is %q, want \"Image exceeds the maximum size of 1000 bytes\"", got.Images[1].Error)
 	}
 	if keys := r.keys(r.originals); len(keys) != 1 {
-		t.Errorf("stored %v, want the sound image only", keys)
+		t.Errorf("stored %v, want only the valid image", keys)
 	}
 	r.awaitUploads(1)
 }
 
-func TestJobOfBadImagesEndsAtOnce(t *testing.T) {
+func TestJobOfBadImagesEndsImmediately(t *testing.T) {
 	r := setup(t)
 	in, _ := r.run("gateway-1")
 	j := r.batch(in, Source{Data: []byte("x")}, Source{URL: "file:///etc/passwd"})
 	if got := r.get(j.ID); got.Status != job.Failed || got.Progress() != 100 || got.CompletedAt.IsZero() {
-		t.Errorf("job is %s at %v", got.Status, got.Progress())
+		t.Errorf("job is %s with progress %v", got.Status, got.Progress())
 	}
-	if !slices.Contains(r.hints, pipeline.ChangeNotification{JobID: j.ID, Revision: 1}) {
-		t.Errorf("hints %v lack the commit", r.hints)
+	if !slices.Contains(r.notifications, pipeline.ChangeNotification{JobID: j.ID, Revision: 1}) {
+		t.Errorf("no change notification for the commit in %v", r.notifications)
 	}
 }
 
@@ -114,7 +114,7 @@ func TestAbortLeavesNothing(t *testing.T) {
 		t.Fatalf("%d originals stored before the abort, want 3", n)
 	}
 	gone, cancel := context.WithCancel(t.Context())
-	cancel() // the client has gone, as it often has when a request is aborted
+	cancel() // the client has disconnected, which is a common reason for an abort
 	b.Abort(gone)
 	if keys := r.keys(r.originals); len(keys) != 0 {
 		t.Errorf("left %v, want none", keys)
@@ -125,16 +125,16 @@ func TestAbortLeavesNothing(t *testing.T) {
 	}
 }
 
-// wantNoReservation fails the test when the id is still reserved: then it cannot
-// be reserved again.
+// wantNoReservation fails the test when the ID is still reserved, because then it cannot be
+// reserved again.
 func (r *rig) wantNoReservation(id string) {
 	r.t.Helper()
 	if _, err := r.jobs.Get(r.t.Context(), id); !errors.Is(err, job.ErrNotFound) {
-		r.t.Errorf("Get = %v, want no job", err)
+		r.t.Errorf("Get = %v, want job.ErrNotFound", err)
 	}
 	l := job.Lease{Owner: "somebody", Epoch: 1, Until: r.now().Add(time.Hour)}
 	if err := r.jobs.Store.Reserve(r.t.Context(), id, l, job.Key{}); err != nil {
-		r.t.Errorf("the reservation is still there: %v", err)
+		r.t.Errorf("the reservation still exists: %v", err)
 	}
 }
 
@@ -150,11 +150,11 @@ func TestAbortAfterCommitDoesNothing(t *testing.T) {
 	}
 	b.Abort(t.Context())
 	if n := len(r.keys(r.originals)); n != 1 || r.get(b.ID()).Total != 1 {
-		t.Errorf("the abort took the job's original away")
+		t.Errorf("the abort deleted the job's original")
 	}
 }
 
-func TestNothingIsStoredWithoutAReservation(t *testing.T) {
+func TestNoOriginalIsStoredWithoutAReservation(t *testing.T) {
 	r := setup(t)
 	r.jobs.set(true, "Reserve", func() error { return job.ErrUnavailable })
 	b := r.intake("gateway-1", r.broker).Begin()
@@ -167,7 +167,7 @@ func TestNothingIsStoredWithoutAReservation(t *testing.T) {
 	b.Abort(t.Context())
 }
 
-func TestStoreOutageIsAnErrorOfTheRequest(t *testing.T) {
+func TestStorageOutageFailsTheRequest(t *testing.T) {
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
 	b := in.Begin()
@@ -180,7 +180,7 @@ func TestStoreOutageIsAnErrorOfTheRequest(t *testing.T) {
 	}
 	b.Abort(t.Context())
 	if in.leftovers.empty() {
-		t.Fatal("what could not be deleted is forgotten")
+		t.Fatal("the objects that could not be deleted are forgotten")
 	}
 	r.originals.fail(nil)
 	in.clearLeftovers(t.Context())
@@ -190,7 +190,7 @@ func TestStoreOutageIsAnErrorOfTheRequest(t *testing.T) {
 	r.wantNoReservation(b.ID())
 }
 
-func TestCommitOfUnknownOutcome(t *testing.T) {
+func TestCommitWithUnknownOutcome(t *testing.T) {
 	for _, done := range []bool{true, false} {
 		t.Run(fmt.Sprintf("done %v", done), func(t *testing.T) {
 			r := setup(t)
@@ -212,7 +212,7 @@ func TestCommitOfUnknownOutcome(t *testing.T) {
 				return
 			}
 			if got := r.get(b.ID()); got.Total != 1 || len(r.keys(r.originals)) != 1 {
-				t.Errorf("the job that was made after all has lost its original")
+				t.Errorf("the job that was created after all has lost its original")
 			}
 			r.start(in)
 			r.awaitUploads(1)
@@ -220,7 +220,7 @@ func TestCommitOfUnknownOutcome(t *testing.T) {
 	}
 }
 
-func TestBatchIsBounded(t *testing.T) {
+func TestBatchSizeLimit(t *testing.T) {
 	r := setup(t)
 	r.config.MaxBatchImages = 2
 	b := r.intake("gateway-1", r.broker).Begin()
@@ -231,7 +231,7 @@ func TestBatchIsBounded(t *testing.T) {
 	}
 }
 
-func TestFullCountsWhatWasCommittedSince(t *testing.T) {
+func TestFullCountsLaterCommits(t *testing.T) {
 	r := setup(t)
 	r.config.MaxOpenImages = 3
 	in := r.intake("gateway-1", r.broker)
@@ -239,12 +239,12 @@ func TestFullCountsWhatWasCommittedSince(t *testing.T) {
 		if err := in.Full(t.Context()); err != nil {
 			t.Errorf("Full with %d open = %v", i, err)
 		}
-		r.batch(in, Source{Data: jpegBytes(i)}, Source{Data: []byte("no image, and so not open")})
+		r.batch(in, Source{Data: jpegBytes(i)}, Source{Data: []byte("not an image, so not open")})
 	}
 	if err := in.Full(t.Context()); !errors.Is(err, ErrFull) {
 		t.Errorf("Full with 3 open = %v, want ErrFull", err)
 	}
-	in.admission.until = time.Time{} // as if the count were old
+	in.admission.until = time.Time{} // expire the count
 	if err := in.Full(t.Context()); !errors.Is(err, ErrFull) {
 		t.Errorf("Full with 3 counted = %v, want ErrFull", err)
 	}

@@ -23,45 +23,45 @@ func (r *rig) cancel(in *Intake, id string) *job.Job {
 	return j
 }
 
-// TestCancelGivesUpDownloads has a server that never answers let go of at once,
-// and nothing further asked of it.
-func TestCancelGivesUpDownloads(t *testing.T) {
+// TestCancelEndsDownloads verifies that a cancel ends downloads from a server that never
+// responds, and that no further requests follow.
+func TestCancelEndsDownloads(t *testing.T) {
 	base, hanging := origin(t)
 	r := setup(t)
 	r.config.Fetchers = 4
 	in, _ := r.run("gateway-1")
-	// Both are under way, so that no fetch to come can find out.
+	// Both are in progress, so no later fetch can discover the cancellation.
 	j := r.batch(in, Source{URL: base + "/hang"}, Source{URL: base + "/hang"})
 	brokertest.Await(r.t, "downloads", func() bool { return hanging.Load() == 2 })
-	began := time.Now()
+	start := time.Now()
 	got := r.cancel(in, j.ID)
 	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
 	brokertest.Await(r.t, "end of the downloads", func() bool { return hanging.Load() == 0 })
-	if took := time.Since(began); took > 8*time.Second { // of the 10 s that a server has
-		t.Errorf("the downloads went on for %v, want at most %v", took, 8*time.Second)
+	if took := time.Since(start); took > 8*time.Second { // the limit of a download is 10 s
+		t.Errorf("the downloads lasted %v, want at most %v", took, 8*time.Second)
 	}
 	if got.Status != job.Cancelled || got.Failed != 2 {
 		t.Errorf("job is %s with %d failed, want %v and 2", got.Status, got.Failed, job.Cancelled)
 	}
 	if now := r.get(j.ID); now.Revision != got.Revision {
-		t.Errorf("revision went on from %d to %d", got.Revision, now.Revision)
+		t.Errorf("revision changed from %d to %d", got.Revision, now.Revision)
 	}
-	if !slices.Contains(r.told(), pipeline.ChangeNotification{JobID: j.ID, Revision: got.Revision}) {
-		t.Error("nobody was told")
+	if !slices.Contains(r.notified(), pipeline.ChangeNotification{JobID: j.ID, Revision: got.Revision}) {
+		t.Error("no change notification was sent")
 	}
-	// All places are free again.
+	// All slots are free again.
 	r.awaitFetched(r.batch(in, urls(base, 8)...).ID)
 	r.awaitUploads(8)
 }
 
-func (r *rig) told() []pipeline.ChangeNotification {
+func (r *rig) notified() []pipeline.ChangeNotification {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.hints)
+	return slices.Clone(r.notifications)
 }
 
-// TestCancelElsewhere has a gateway that fetches a job find out by itself that
-// another one has cancelled it.
+// TestCancelElsewhere verifies that a gateway that fetches a job notices that another gateway
+// has cancelled it.
 func TestCancelElsewhere(t *testing.T) {
 	base, hanging := origin(t)
 	r := setup(t)
@@ -74,18 +74,18 @@ func TestCancelElsewhere(t *testing.T) {
 	}
 	j := r.batch(in, sources...)
 	brokertest.Await(r.t, "download", func() bool { return hanging.Load() >= 1 })
-	began := time.Now()
+	start := time.Now()
 	r.cancel(other, j.ID)
 	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
 	brokertest.Await(r.t, "end of the downloads", func() bool { return hanging.Load() == 0 })
-	if took := time.Since(began); took > 8*time.Second { // of the 10 s that a server has
-		t.Errorf("the downloads went on for %v, want at most %v", took, 8*time.Second)
+	if took := time.Since(start); took > 8*time.Second { // the limit of a download is 10 s
+		t.Errorf("the downloads lasted %v, want at most %v", took, 8*time.Second)
 	}
 }
 
 func TestCancelledImagesAreNotSent(t *testing.T) {
 	r := setup(t)
-	in := r.intake("gateway-1", r.broker) // It does not run yet, as when the broker is away.
+	in := r.intake("gateway-1", r.broker) // It does not run yet, as if the broker were unavailable.
 	cancelled := r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)})
 	r.cancel(in, cancelled.ID)
 	other := r.batch(in, Source{Data: jpegBytes(2)})
@@ -99,9 +99,9 @@ func TestCancelledImagesAreNotSent(t *testing.T) {
 	}
 }
 
-// TestNothingIsLeftOfACancelledJob has a result come too late, and retention
-// delete its objects with everything else of the job.
-func TestNothingIsLeftOfACancelledJob(t *testing.T) {
+// TestRetentionDeletesACancelledJob stores a result after the cancellation and verifies that
+// retention deletes it with all other objects of the job.
+func TestRetentionDeletesACancelledJob(t *testing.T) {
 	base, hanging := origin(t)
 	r := setup(t)
 	in, stop := r.run("gateway-1")
@@ -127,7 +127,7 @@ func TestNothingIsLeftOfACancelledJob(t *testing.T) {
 	}
 }
 
-func TestCancelWhatIsNotThere(t *testing.T) {
+func TestCancelUnknownJob(t *testing.T) {
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
 	if _, _, err := in.Cancel(t.Context(), uuid.NewString()); !errors.Is(err, job.ErrNotFound) {
@@ -138,9 +138,9 @@ func TestCancelWhatIsNotThere(t *testing.T) {
 		t.Errorf("Cancel of an ended job = %t, %v", changed, err)
 	}
 	gone, cancel := context.WithCancel(t.Context())
-	cancel() // the client has gone
+	cancel() // the client has disconnected
 	open := r.batch(in, Source{Data: jpegBytes(0)})
 	if _, changed, err := in.Cancel(gone, open.ID); !changed || err != nil {
-		t.Errorf("Cancel for a client that has gone = %t, %v", changed, err)
+		t.Errorf("Cancel after the client disconnected = %t, %v", changed, err)
 	}
 }

@@ -14,18 +14,18 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// errNotMine ends a fetch of an image that has ended, or of a job that somebody
-// else has.
-var errNotMine = errors.New("nothing left to fetch")
+// errNothingToFetch ends the fetch of an image that has ended, or of a job that another gateway
+// owns.
+var errNothingToFetch = errors.New("nothing left to fetch")
 
-// errCancelled is an errNotMine that holds for all images of the job. A gateway
-// that did not cancel the job itself learns of it this way.
-var errCancelled = fmt.Errorf("%w: job was cancelled", errNotMine)
+// errCancelled is an errNothingToFetch for all images of the job. It is how a gateway that did
+// not receive the cancellation itself learns about it.
+var errCancelled = fmt.Errorf("%w: job was cancelled", errNothingToFetch)
 
-// maxLogBytes bounds what strangers bring into a log line.
+// maxLogBytes limits the text from untrusted clients in a log line.
 const maxLogBytes = 256
 
-// fetchAll fetches what the schedule gives until ctx ends.
+// fetchAll runs the fetches that the schedule starts, until ctx is done.
 func (in *Intake) fetchAll(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -45,15 +45,15 @@ func (in *Intake) fetchAll(ctx context.Context) {
 	}
 }
 
-// fetch does one task and tells the schedule.
+// fetch does one task and reports its end to the schedule.
 func (in *Intake) fetch(ctx context.Context, t *task) {
 	defer in.schedule.done(t)
-	ctx, giveUp := context.WithCancel(ctx)
-	defer giveUp()
-	in.schedule.begun(t, giveUp)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	in.schedule.started(t, cancel)
 	old := time.AfterFunc(slowAfter, func() { in.schedule.aged(t) })
 	defer old.Stop()
-	began := time.Now()
+	start := time.Now()
 	ctx, span := in.traced(in.deps.Traces.From(ctx, t.job.origin), t.job.id, t.index, t.trace, "url")
 	err := in.fetchImage(ctx, t)
 	f, failed := errors.AsType[*pipeline.Failure](err)
@@ -69,9 +69,9 @@ func (in *Intake) fetch(ctx context.Context, t *task) {
 		in.metrics.fetches.Inc("lease_lost")
 		in.metrics.leaseLost.Inc()
 		in.schedule.drop(t.job)
-		in.deps.Log.WarnContext(ctx, "job is no longer ours", "job_id", t.job.id, "error", err)
+		in.deps.Log.WarnContext(ctx, "job was taken over by another gateway or deleted", "job_id", t.job.id, "error", err)
 		return
-	case errors.Is(err, errNotMine):
+	case errors.Is(err, errNothingToFetch):
 		in.metrics.fetches.Inc("not_needed")
 		if errors.Is(err, errCancelled) {
 			in.schedule.stop(t.job.id)
@@ -83,11 +83,11 @@ func (in *Intake) fetch(ctx context.Context, t *task) {
 	default:
 		in.metrics.fetches.Inc("ok")
 	}
-	in.metrics.fetchTime.Observe(time.Since(began).Seconds())
+	in.metrics.fetchTime.Observe(time.Since(start).Seconds())
 }
 
-// fetchImage brings one image from its address into the store of originals. An
-// error that is a [*pipeline.Failure] ends the image.
+// fetchImage downloads one image and stores its original. An error that is a
+// [*pipeline.Failure] ends the image.
 func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	ref := job.Ref{JobID: t.job.id, Index: t.index}
 	now := in.deps.Now()
@@ -97,7 +97,7 @@ func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	}
 	failpoint.Reach("fetch begun", t.name)
 	if !started || t.url == "" {
-		// It was begun before, or has ended, or we don't keep its address.
+		// The fetch was started before, the image has ended, or its URL is not in memory.
 		if err := in.lookUp(ctx, t); err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	fetched, err := in.change(ctx, ref, job.Fetched(t.job.lease, original), in.deps.Now())
 	switch {
 	case errors.Is(err, job.ErrNotFound):
-		return errors.Join(err, in.disown(ctx, original.Path))
+		return errors.Join(err, in.deleteOrphan(ctx, original.Path))
 	case err != nil:
 		return err
 	case !fetched:
@@ -130,14 +130,14 @@ func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	return nil
 }
 
-// lookUp reads the image again and refuses one that is not to be fetched.
+// lookUp reads the image again and returns an error if it must not be fetched.
 func (in *Intake) lookUp(ctx context.Context, t *task) error {
 	img, err := in.image(ctx, t)
 	if err != nil {
 		return err
 	}
 	if !img.ToFetch() {
-		return notMine(img)
+		return notToFetch(img)
 	}
 	t.url, t.name = img.URL, img.OriginalFilename
 	return nil
@@ -145,7 +145,7 @@ func (in *Intake) lookUp(ctx context.Context, t *task) error {
 
 func (in *Intake) image(ctx context.Context, t *task) (*job.Image, error) {
 	var j *job.Job
-	err := in.until(ctx, "job store", storeMends, func() (err error) {
+	err := in.until(ctx, "job store", storeRetryable, func() (err error) {
 		j, err = in.deps.Jobs.Get(ctx, t.job.id)
 		return err
 	})
@@ -158,7 +158,7 @@ func (in *Intake) image(ctx context.Context, t *task) (*job.Image, error) {
 	return &j.Images[t.index], nil
 }
 
-// download fetches the image, as often as there is no memory for it.
+// download downloads the image. It tries again until there is memory for it.
 func (in *Intake) download(ctx context.Context, t *task) (*download.Image, error) {
 	var img *download.Image
 	busy := func(err error) bool { return errors.Is(err, download.ErrBusy) }
@@ -171,55 +171,55 @@ func (in *Intake) download(ctx context.Context, t *task) (*download.Image, error
 	return img, err
 }
 
-// putOriginal stores the original, through an outage of any length.
+// putOriginal stores the original. It waits out any outage of the storage.
 func (in *Intake) putOriginal(ctx context.Context, o job.Original, data []byte) error {
-	mends := func(err error) bool { return errors.Is(err, objectstore.ErrUnavailable) }
-	err := in.until(ctx, "store of originals", mends, func() error {
+	retryable := func(err error) bool { return errors.Is(err, objectstore.ErrUnavailable) }
+	err := in.until(ctx, "store of originals", retryable, func() error {
 		return in.deps.Originals.Put(ctx, o.Path, data, o.ContentType)
 	})
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	// The store refuses what we give it: a fault of ours that waiting does not mend.
+	// The storage rejects the object. That is our own bug, which waiting does not fix.
 	return &pipeline.Failure{
 		Code: pipeline.CodeProcessingFailed, Text: "Image could not be processed",
 		Retryable: true, Err: fmt.Errorf("store original %s: %w", o.Path, err),
 	}
 }
 
-// superfluous deals with an original that the job did not take: it is the one
-// that it has already, when an earlier change was done that looked as if it was
-// not, or the image has ended meanwhile.
+// superfluous handles an original that the job did not accept. Either the job already has
+// it, because an earlier change was applied although it seemed to fail, or the image has
+// ended in the meantime.
 func (in *Intake) superfluous(ctx context.Context, t *task, key string) error {
 	img, err := in.image(ctx, t)
 	switch {
 	case errors.Is(err, job.ErrNotFound):
-		return errors.Join(err, in.disown(ctx, key))
+		return errors.Join(err, in.deleteOrphan(ctx, key))
 	case err != nil:
 		return err
 	case img.Original.Path == key:
 		in.wakeRelay()
 		return nil
 	default:
-		return errors.Join(notMine(img), in.disown(ctx, key))
+		return errors.Join(notToFetch(img), in.deleteOrphan(ctx, key))
 	}
 }
 
-// notMine says why an image is not to be fetched.
-func notMine(img *job.Image) error {
+// notToFetch returns the reason why an image must not be fetched.
+func notToFetch(img *job.Image) error {
 	if img.ErrorCode == pipeline.CodeCancelled {
 		return errCancelled
 	}
-	return errNotMine
+	return errNothingToFetch
 }
 
-// disown deletes an original that belongs to nobody.
-func (in *Intake) disown(ctx context.Context, key string) error {
-	mends := func(err error) bool { return errors.Is(err, objectstore.ErrUnavailable) }
-	return in.until(ctx, "store of originals", mends, func() error { return in.deps.Originals.Delete(ctx, key) })
+// deleteOrphan deletes an original that belongs to no job.
+func (in *Intake) deleteOrphan(ctx context.Context, key string) error {
+	retryable := func(err error) bool { return errors.Is(err, objectstore.ErrUnavailable) }
+	return in.until(ctx, "store of originals", retryable, func() error { return in.deps.Originals.Delete(ctx, key) })
 }
 
-// endImage ends an image that cannot be had.
+// endImage ends an image that could not be fetched.
 func (in *Intake) endImage(ctx context.Context, t *task, f *pipeline.Failure) error {
 	now := in.deps.Now()
 	_, err := in.change(ctx, job.Ref{JobID: t.job.id, Index: t.index}, job.FetchFailed(t.job.lease, f, now), now)

@@ -19,7 +19,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// origin is a server of images: /N.jpg gives an image, /hang none.
+// origin is an image server: /N.jpg returns an image, /hang never responds.
 func origin(t testing.TB) (url string, hanging *atomic.Int64) {
 	t.Helper()
 	hanging = new(atomic.Int64)
@@ -83,7 +83,7 @@ func TestURLImagesAreFetchedAndSent(t *testing.T) {
 			t.Errorf("image %d is %+v", i, img)
 		}
 		if img.StartTime.IsZero() || img.EndTime.IsZero() != (want.code == "") {
-			t.Errorf("image %d began %v and ended %v", i, img.StartTime, img.EndTime)
+			t.Errorf("image %d started %v and ended %v", i, img.StartTime, img.EndTime)
 		}
 		if key != "" && !slices.ContainsFunc(uploads, func(u pipeline.Upload) bool { return u.OriginalPath == key && u.Size == img.Original.Size }) {
 			t.Errorf("no upload for %s in %+v", key, uploads)
@@ -96,12 +96,12 @@ func TestURLImagesAreFetchedAndSent(t *testing.T) {
 		t.Errorf("stored %v, want 2", keys)
 	}
 	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
-	// Every commit was told: the job itself, five starts, five ends of fetches.
-	brokertest.Await(r.t, "hint of the last revision", func() bool {
+	// Every commit was announced: the creation, five starts, five ends of fetches.
+	brokertest.Await(r.t, "change notification of the last revision", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		revisions := map[int64]bool{}
-		for _, h := range r.hints {
+		for _, h := range r.notifications {
 			revisions[h.Revision] = true
 		}
 		return len(revisions) == 11
@@ -112,15 +112,15 @@ func TestTarPitsLeaveAnotherJobItsSpeed(t *testing.T) {
 	p := digPits(t)
 	good := p.batch(p.in, urls(p.base, 30)...)
 	if got := p.awaitFetched(good.ID); got.Failed != 0 {
-		t.Errorf("%d of the good job failed, want 0", got.Failed)
+		t.Errorf("%d images of the good job failed, want 0", got.Failed)
 	}
 	if got := p.get(p.bad); got.Failed != 0 || p.hanging.Load() < 16 {
-		t.Errorf("the good job came after %d of the tar pits, of which %d hang, want 0 and at least 16", got.Failed, p.hanging.Load())
+		t.Errorf("the good job ended after %d tar pits; %d hang, want 0 and at least 16", got.Failed, p.hanging.Load())
 	}
 }
 
-// BenchmarkBesideTarPits measures jobs of a hundred URLs beside one of a hundred
-// tar pits, and, in turn with them, such jobs at another gateway that has no pits.
+// BenchmarkBesideTarPits measures jobs of a hundred URLs next to a job of a hundred tar pits
+// and, alternating with them, the same jobs on a gateway without tar pits.
 func BenchmarkBesideTarPits(b *testing.B) {
 	base, _ := origin(b)
 	free := setup(b)
@@ -128,9 +128,9 @@ func BenchmarkBesideTarPits(b *testing.B) {
 	free.start(in)
 	p := digPits(b)
 	fetch := func(r *rig, in *Intake, base string) time.Duration {
-		began := time.Now()
+		start := time.Now()
 		r.awaitFetched(r.batch(in, urls(base, 100)...).ID)
-		return time.Since(began)
+		return time.Since(start)
 	}
 	fetch(free, in, base)
 	fetch(p.rig, p.in, p.base)
@@ -142,21 +142,21 @@ func BenchmarkBesideTarPits(b *testing.B) {
 	b.ReportMetric(float64(alone)/float64(beside), "speed-beside/alone")
 }
 
-// pits are an Intake that fetches a job of a hundred URLs of which none ever answers.
+// pits are an Intake that fetches a job of a hundred URLs that never respond.
 type pits struct {
 	*rig
 	in      *Intake
-	base    string // of the origin
-	bad     string // the job's id
+	base    string // base URL of the origin
+	bad     string // the job's ID
 	hanging *atomic.Int64
 }
 
-// digPits returns when the pits have all the places that they get at once.
+// digPits returns once the pits occupy all slots that they can get.
 func digPits(t testing.TB) pits {
 	base, hanging := origin(t)
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
-	in.downloads = download.New(download.Config{ // the pits hold for as long as the test lasts
+	in.downloads = download.New(download.Config{ // the pits hang for the whole test
 		AllowNetworks: r.config.AllowNetworks, HeaderTimeout: time.Hour, Timeout: time.Hour, Budget: time.Hour,
 	})
 	r.start(in)
@@ -181,25 +181,25 @@ func TestOutageFailsNoImage(t *testing.T) {
 		return nil
 	})
 	j := r.batch(in, urls(base, 10)...)
-	brokertest.Await(r.t, "tries during the outage", func() bool { return refused.Load() > 20 })
+	brokertest.Await(r.t, "attempts during the outage", func() bool { return refused.Load() > 20 })
 	var changes atomic.Int64
 	r.jobs.set(true, "Change", func() error {
 		changes.Add(1)
 		return job.ErrUnavailable
 	})
 	r.originals.fail(nil)
-	brokertest.Await(r.t, "tries without the job store", func() bool { return changes.Load() > 20 })
+	brokertest.Await(r.t, "attempts without the job store", func() bool { return changes.Load() > 20 })
 	if got := r.get(j.ID); got.Failed != 0 || got.Images[0].Original.Stored() {
 		t.Errorf("during the outage the job is %+v", got)
 	}
 	r.jobs.set(true, "Change", nil)
 	if got := r.awaitFetched(j.ID); got.Failed != 0 {
-		t.Errorf("%d images failed for the outage, want 0", got.Failed)
+		t.Errorf("%d images failed because of the outage, want 0", got.Failed)
 	}
 	r.awaitUploads(10)
 }
 
-func TestChangeThatWasDoneAllTheSameKeepsTheOriginal(t *testing.T) {
+func TestChangeAppliedDespiteAnErrorKeepsTheOriginal(t *testing.T) {
 	base, _ := origin(t)
 	r := setup(t)
 	in, _ := r.run("gateway-1")
@@ -224,7 +224,7 @@ func TestFetchOfAnEndedImageLeavesNothing(t *testing.T) {
 	in := r.intake("gateway-1", r.broker)
 	j := r.batch(in, urls(base, 1)...)
 	r.originals.fail(func(method, _ string) error {
-		if method == "Put" { // the image ends, as by a cancel, while its original is stored
+		if method == "Put" { // the image ends, for example by a cancel, while its original is stored
 			f := &pipeline.Failure{Code: pipeline.CodeCancelled, Text: "Cancelled"}
 			r.settle(in, j, 0, f.Result(pipeline.NewEnvelope(j.ID, 0, time.Now()), time.Now()))
 		}
@@ -240,18 +240,18 @@ func TestFetchOfAnEndedImageLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestStoreThatRefusesFailsTheImage(t *testing.T) {
+func TestPermanentStorageErrorFailsTheImage(t *testing.T) {
 	base, _ := origin(t)
 	r := setup(t)
 	in, _ := r.run("gateway-1")
 	r.originals.fail(func(string, string) error { return errors.New("no such bucket") })
 	got := r.awaitFetched(r.batch(in, urls(base, 1)...).ID)
 	if img := got.Images[0]; img.ErrorCode != pipeline.CodeProcessingFailed || strings.Contains(img.Error, "bucket") {
-		t.Errorf("image says %q (%s)", img.Error, img.ErrorCode)
+		t.Errorf("image has error %q (%s)", img.Error, img.ErrorCode)
 	}
 }
 
-func TestAnotherGatewayTakesTheFetchesOver(t *testing.T) {
+func TestAnotherGatewayTakesOverTheFetches(t *testing.T) {
 	base, hanging := origin(t)
 	r := setup(t)
 	first, stop := r.run("gateway-1")
@@ -260,18 +260,18 @@ func TestAnotherGatewayTakesTheFetchesOver(t *testing.T) {
 	r.awaitUploads(3)
 	stop()
 	if got := r.get(j.ID); got.Failed != 0 || got.Images[3].Original.Stored() {
-		t.Errorf("the end of the gateway ended the image: %+v", got.Images[3])
+		t.Errorf("stopping the gateway ended the image: %+v", got.Images[3])
 	}
-	brokertest.Await(r.t, "given up fetch", func() bool { return hanging.Load() == 0 })
+	brokertest.Await(r.t, "cancelled fetch", func() bool { return hanging.Load() == 0 })
 
-	// The second one lives when the first one's lease has ended.
+	// The second gateway runs at a time when the first one's lease has ended.
 	r.now = func() time.Time { return time.Now().Add(job.LeaseTime + time.Second) }
 	second, _ := r.run("gateway-2")
 	brokertest.Await(r.t, "fetch by the second gateway", func() bool { return hanging.Load() == 1 })
-	// The first one, paused and back, is refused.
+	// A change by the first gateway, which was paused and continues, is rejected.
 	_, _, err := r.jobs.Change(t.Context(), job.Ref{JobID: j.ID, Index: 3}, job.Fetched(j.Lease, job.Original{Path: "x/y"}), time.Now())
 	if !errors.Is(err, job.ErrLeaseLost) {
-		t.Errorf("a change under the old lease gave %v, want job.ErrLeaseLost", err)
+		t.Errorf("a change under the old lease returned %v, want job.ErrLeaseLost", err)
 	}
 	if second.schedule.empty() {
 		t.Error("the second gateway has nothing scheduled")
@@ -291,12 +291,12 @@ func TestLostLeaseDropsTheJob(t *testing.T) {
 	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
 	for _, img := range r.get(j.ID).Images {
 		if img.Status != job.Pending {
-			t.Errorf("image %d is %s: the old owner has changed it, want %v", img.Index, img.Status, job.Pending)
+			t.Errorf("image %d is %s: changed by the old owner, want %v", img.Index, img.Status, job.Pending)
 		}
 	}
 }
 
-func TestReservationsOfTheGoneAreCleared(t *testing.T) {
+func TestReservationsOfStoppedGatewaysAreDeleted(t *testing.T) {
 	r := setup(t)
 	const id = "11111111-2222-4333-8444-555555555555"
 	ended := time.Now().Add(-time.Second)
@@ -314,7 +314,7 @@ func TestReservationsOfTheGoneAreCleared(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := r.intake("gateway-1", r.broker)
-	// The first try fails in the middle and is taken up again.
+	// The first attempt fails halfway and is continued later.
 	var deletions atomic.Int64
 	r.originals.fail(func(method, _ string) error {
 		if method == "Delete" && deletions.Add(1) == 2 {
@@ -327,7 +327,7 @@ func TestReservationsOfTheGoneAreCleared(t *testing.T) {
 	}
 	in.clearLeftovers(t.Context())
 	if in.leftovers.empty() {
-		t.Fatal("what was half cleared is forgotten")
+		t.Fatal("the half-deleted leftover is forgotten")
 	}
 	if _, err := r.jobs.Get(t.Context(), id); !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("Get = %v, want job.ErrNotFound", err)
@@ -339,7 +339,7 @@ func TestReservationsOfTheGoneAreCleared(t *testing.T) {
 	r.wantNoReservation(id)
 }
 
-func TestLeapOfTheClockCostsNoOpenBatch(t *testing.T) {
+func TestClockJumpKeepsOpenBatches(t *testing.T) {
 	r := setup(t)
 	var leap atomic.Int64 // in hours
 	r.now = func() time.Time { return time.Now().Add(time.Duration(leap.Load()) * time.Hour) }
@@ -350,7 +350,7 @@ func TestLeapOfTheClockCostsNoOpenBatch(t *testing.T) {
 	}
 	leap.Store(1)
 	if n, err := in.claim(t.Context()); n != 0 || err != nil {
-		t.Errorf("claimed %d of our own, %v, want 0 and nil", n, err)
+		t.Errorf("claimed %d of our own jobs, %v, want 0 and nil", n, err)
 	}
 	if _, err := b.Commit(context.WithoutCancel(t.Context())); err != nil {
 		t.Errorf("Commit = %v", err)

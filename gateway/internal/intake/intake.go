@@ -1,16 +1,13 @@
-// Package intake turns the sources of a batch into stored originals and gets
-// each one's Upload published.
+// Package intake stores the originals of a batch and publishes an Upload for each of them.
 //
-// It promises that a job that was committed reaches the pipeline whatever ends
-// in between: what is to be fetched and what is to be published stands in the
-// job store, in the transaction that made it so, and is taken up again by
-// whoever holds the lease. Inline bytes are durable before the job exists, and are
-// deleted when it never does. An outage of a store or of the broker fails no
-// image; only the image's own fault or its origin's does. No job can take all
-// fetchers, all memory or all connections from the others.
+// It promises that every committed job reaches the pipeline, whatever process dies in
+// between: the job store records what to fetch and what to publish in the same transaction
+// that creates the work, and the gateway that holds the lease continues it. Inline bytes are
+// durable before the job exists, and are deleted if it never does. An outage of a store or of
+// the broker fails no image; an image fails only because of itself or its origin. No job can
+// take all fetchers, memory or connections from the others.
 //
-// It refuses to decide anything about a job itself: every change is a
-// transition of the package job.
+// It does not decide anything about a job: every change is a transition of package job.
 package intake
 
 import (
@@ -36,17 +33,17 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// Config is what an Intake may do. A field that is zero means its default.
+// Config sets the limits of an Intake. A zero field means its default.
 type Config struct {
 	MaxImageBytes  int64            // 10 MiB
 	MaxBatchImages int              // 100
-	MaxOpenImages  int              // of all jobs together; 100,000
-	Limits         imagefile.Limits // of a picture
+	MaxOpenImages  int              // in all jobs together; 100,000
+	Limits         imagefile.Limits // on image dimensions
 
-	AllowNetworks []netip.Prefix // may be downloaded from on any port, beside public addresses on 80 and 443
-	AllowHosts    []string       // the only ones that are downloaded from; empty: every one
-	Fetchers      int            // downloads begun at once; those that turn out slow make room, up to 8 times as many; 32
-	FetchMemory   int64          // bytes that all downloads hold together; 16 × MaxImageBytes
+	AllowNetworks []netip.Prefix // allowed on any port, in addition to public addresses on 80 and 443
+	AllowHosts    []string       // the only hosts to download from; empty: all hosts
+	Fetchers      int            // concurrent downloads; 32. Slow ones make room for more, up to 8 times as many
+	FetchMemory   int64          // total bytes of memory for all downloads; 16 × MaxImageBytes
 	UserAgent     string         // "Imagebatch"
 
 	JobRetention    time.Duration // from a job's end to its deletion; 24 h
@@ -65,38 +62,38 @@ func (c Config) orDefaults() Config {
 	return c
 }
 
-// Deps are what an Intake works with.
+// Deps are the dependencies of an Intake.
 type Deps struct {
 	Jobs                 jobs
 	Outbox               outbox
 	Retention            retention
 	Originals, Processed objectstore.Store
 	Broker               broker.Broker
-	// Changed is called after every commit that gave a job its revision.
+	// Changed is called after every commit that gave a job a new revision.
 	Changed func(ctx context.Context, jobID string, revision int64)
 	Log     *slog.Logger
 	Metrics *telemetry.Registry
 	Now     func() time.Time  // default time.Now
-	Owner   string            // of the leases: a name that no other process has or had
+	Owner   string            // lease owner: a name that no other process has ever used
 	Traces  *telemetry.Tracer // may be nil
 }
 
-// jobs is the part of the job store that takes jobs in. A method that returns nil has made
-// its change durable; a write that fails with job.ErrUnavailable may have been made all the
-// same, and one that fails with any other error was not.
+// jobs is the part of the job store that accepts and changes jobs. When a method returns nil,
+// its change is durable. A write that fails with job.ErrUnavailable may have been applied; a
+// write that fails with any other error was not.
 type jobs interface {
-	// Reserve stores a job that is being received under a lease before the first of its
+	// Reserve stores, under a lease, a job that is being received, before the first of its
 	// objects is stored. It returns job.ErrKeyTaken when another job has the key.
 	Reserve(ctx context.Context, id string, l job.Lease, k job.Key) error
 	// Create stores the whole job and ends its reservation. It returns job.ErrLeaseLost when
-	// another gateway has the reservation or it is gone.
+	// the reservation is gone or belongs to another gateway.
 	Create(ctx context.Context, j *job.Job) error
-	// Release forgets a reserved job, whose objects its owner has deleted.
+	// Release deletes the reservation of a job whose objects the owner has deleted.
 	Release(ctx context.Context, id string, l job.Lease) error
-	// Renew moves the end of every lease of the owner to until.
+	// Renew extends every lease of the owner to until.
 	Renew(ctx context.Context, owner string, until time.Time) error
-	// Claim gives the owner the lease of up to limit jobs whose lease has ended before now,
-	// and returns them whole.
+	// Claim leases to the owner up to limit jobs whose lease ended before now, and returns
+	// the complete jobs.
 	Claim(ctx context.Context, owner string, now, until time.Time, limit int) ([]*job.Job, error)
 
 	Get(ctx context.Context, id string) (*job.Job, error)
@@ -105,44 +102,44 @@ type jobs interface {
 	Count(ctx context.Context) (job.Counts, error)
 }
 
-// outbox is the part of the job store that knows which Uploads are to be published.
+// outbox is the part of the job store that records which Uploads must be published.
 type outbox interface {
 	// ID names the broker's epoch queue.
 	ID() string
-	// Unsent returns up to limit images whose Upload is to be published, the oldest first.
+	// Unsent returns up to limit images whose Upload must be published, the oldest first.
 	Unsent(ctx context.Context, limit int) ([]job.Unsent, error)
-	// MarkSent records that these were published, unless they were marked unsent again since.
+	// MarkSent records that these were published, except those marked unsent again since.
 	MarkSent(ctx context.Context, sent []job.Unsent) error
-	// Resend marks every open image that has its original and has started before the time
-	// unsent again, and returns how many.
+	// Resend marks unsent every open image that has its original and started before the
+	// time, and returns how many it marked.
 	Resend(ctx context.Context, startedBefore time.Time) (int, error)
 }
 
 // retention is the part of the job store that deletes jobs.
 type retention interface {
-	// Hide takes up to limit jobs that ended before the time out of every answer.
+	// Hide hides up to limit jobs that ended before the time from all responses.
 	Hide(ctx context.Context, endedBefore time.Time, limit int) (int, error)
-	// Hidden returns up to limit hidden jobs, first those whose originals are not yet gone,
-	// then those whose originals went before goneBefore.
+	// Hidden returns up to limit hidden jobs: first those whose originals are not deleted yet,
+	// then those whose originals were deleted before goneBefore.
 	Hidden(ctx context.Context, endedBefore, goneBefore time.Time, limit int) ([]*job.Job, error)
 	// ForgetOriginals records that the originals of a hidden job are deleted, and when.
 	ForgetOriginals(ctx context.Context, id string, at time.Time) error
-	// Delete removes a hidden job for good.
+	// Delete permanently removes a hidden job.
 	Delete(ctx context.Context, id string) error
 }
 
-// Intake is the way in. New gives it to the API, and Run does its work.
+// Intake accepts batches from the API, which calls Begin; Run does the work in the background.
 type Intake struct {
 	config    Config
 	deps      Deps
 	metrics   intakeMetrics
 	downloads *download.Client
 	schedule  *schedule
-	outbox    chan struct{} // a token when something may be unsent
+	outbox    chan struct{} // holds a token when an Upload may be unsent
 	leftovers leftovers
 	admission admission
-	batches   atomic.Int64  // that hold a reservation
-	activity  atomic.Uint64 // grows whenever an image gets on
+	batches   atomic.Int64  // number of batches that hold a reservation
+	activity  atomic.Uint64 // incremented whenever an image makes progress
 }
 
 type intakeMetrics struct {
@@ -157,7 +154,7 @@ type intakeMetrics struct {
 	deleted   *telemetry.Counter
 }
 
-// New makes an Intake and sets the broker's session hook, so it comes before the
+// New returns an Intake and sets the broker's session hook, so it must be called before the
 // first Consume.
 func New(c Config, d Deps) *Intake {
 	c = c.orDefaults()
@@ -177,21 +174,21 @@ func New(c Config, d Deps) *Intake {
 			fetches:   m.Counter("fetches_total", "Fetches of image URLs, by outcome.", "outcome").From0("ok", pipeline.CodeDownloadFailed),
 			fetchTime: m.Histogram("fetch_duration_seconds", "Time of one fetch of an image URL.", []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}),
 			leaseLost: m.Counter("leases_lost_total", "Jobs that another gateway has taken over."),
-			waits:     m.Counter("intake_waits_total", "Waits for something that was away, by what.", "for").From0("job store", "store of originals", "download memory"),
+			waits:     m.Counter("intake_waits_total", "Waits for a dependency that was unavailable, by dependency.", "for").From0("job store", "store of originals", "download memory"),
 			sent:      m.Counter("uploads_sent_total", "Uploads that the broker has confirmed."),
 			unsent:    m.Counter("uploads_unsent_total", "Publishes of Uploads that were not confirmed and are repeated."),
 			resent:    m.Counter("uploads_resent_total", "Images whose Upload was marked unsent again, by reason.", "reason").From0("fresh_broker", "stuck"),
-			dropped:   m.Counter("leftovers_dropped_total", "Abandoned reservations beyond the bound, left for the next start."),
-			deleted:   m.Counter("retention_deleted_total", "What retention has deleted, by kind.", "kind").From0("job", "original", "result", "orphan"),
+			dropped:   m.Counter("leftovers_dropped_total", "Abandoned reservations beyond the limit, left for the next start."),
+			deleted:   m.Counter("retention_deleted_total", "Jobs and objects that retention has deleted, by kind.", "kind").From0("job", "original", "result", "orphan"),
 		},
 	}
 	d.Broker.OnSession(epochMarker(d.Outbox.ID()), in.session)
 	return in
 }
 
-// Run does the work of the intake until ctx ends: it fetches, publishes, renews
-// and takes over leases, and sweeps. A fetch that is under way then is given up and
-// is done again by whoever takes the job over. It returns nil when all has ended.
+// Run does the work of the intake until ctx is done: it fetches, publishes, renews and takes
+// over leases, and deletes expired data. It abandons the fetches that are then in progress; the
+// gateway that takes over the job repeats them. It returns nil after all work has stopped.
 func (in *Intake) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, work := range []func(context.Context){
@@ -203,21 +200,21 @@ func (in *Intake) Run(ctx context.Context) error {
 	return nil
 }
 
-// Settled notes that an image has ended: the pipeline gets on.
+// Settled records that an image has ended, so that the pipeline does not count as stuck.
 func (in *Intake) Settled() { in.activity.Add(1) }
 
-// changed tells whoever watches the job that it has a new revision.
+// changed announces the job's new revision.
 func (in *Intake) changed(ctx context.Context, j *job.Job) {
 	in.deps.Changed(ctx, j.ID, j.Revision)
 }
 
-// until repeats do while its error is one that waiting mends. It returns nil, an
-// error that waiting does not mend, or ctx's.
-func (in *Intake) until(ctx context.Context, what string, mends func(error) bool, do func() error) error {
+// until repeats do while its error is retryable. It returns nil, the first error that is not
+// retryable, or ctx's error.
+func (in *Intake) until(ctx context.Context, what string, retryable func(error) bool, do func() error) error {
 	var once sync.Once
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := do()
-		if err != nil && !mends(err) {
+		if err != nil && !retryable(err) {
 			err = backoff.Permanent(err)
 		}
 		return struct{}{}, err
@@ -228,19 +225,19 @@ func (in *Intake) until(ctx context.Context, what string, mends func(error) bool
 	return err
 }
 
-// lost reports whether the error says that the job is no longer ours.
+// lost reports whether the error means that this gateway no longer owns the job.
 func lost(err error) bool {
 	return errors.Is(err, job.ErrLeaseLost) || errors.Is(err, job.ErrNotFound)
 }
 
-// storeMends reports whether a change of a job may succeed later. All but a lost
-// job may: what a job store cannot do now it must do some time.
-func storeMends(err error) bool { return !lost(err) }
+// storeRetryable reports whether a change of a job may succeed later. Every error except the
+// loss of the job counts as temporary, because the job store must recover at some time.
+func storeRetryable(err error) bool { return !lost(err) }
 
-// change applies a transition, through an outage of any length.
+// change applies a transition. It waits out any outage of the job store.
 func (in *Intake) change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (bool, error) {
 	var done bool
-	err := in.until(ctx, "job store", storeMends, func() error {
+	err := in.until(ctx, "job store", storeRetryable, func() error {
 		j, changed, err := in.deps.Jobs.Change(ctx, ref, t, now)
 		if err != nil {
 			return fmt.Errorf("change image %d of job %s: %w", ref.Index, ref.JobID, err)
@@ -254,7 +251,7 @@ func (in *Intake) change(ctx context.Context, ref job.Ref, t job.Transition, now
 	return done, err
 }
 
-// every calls do at once and then after each pause, until ctx ends.
+// every calls do immediately and then after each pause, until ctx is done.
 func every(ctx context.Context, d time.Duration, do func(context.Context)) {
 	for ctx.Err() == nil {
 		do(ctx)

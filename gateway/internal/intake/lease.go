@@ -6,12 +6,11 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// claimBatch bounds the jobs that are taken over at once, and so the memory that
-// their images take.
+// claimBatch limits the jobs taken over in one step, and so the memory for their images.
 const claimBatch = 16
 
-// renewLeases keeps what is ours, until ctx ends. It does nothing else, so that
-// nothing that stands still costs a lease.
+// renewLeases renews the leases of this gateway until ctx is done. It does nothing else, so
+// that no blocked operation can cost a lease.
 func (in *Intake) renewLeases(ctx context.Context) {
 	every(ctx, job.LeaseRenew, func(ctx context.Context) {
 		if in.batches.Load() == 0 && in.schedule.empty() && in.leftovers.empty() {
@@ -27,9 +26,9 @@ func (in *Intake) renew(ctx context.Context) error {
 	return in.deps.Jobs.Renew(ctx, in.deps.Owner, in.deps.Now().Add(job.LeaseTime))
 }
 
-// takeOver takes over the jobs of gateways that are gone, at once and then again
-// and again until ctx ends: it fetches what is to be fetched and clears away what
-// never became a job, our own leftovers included.
+// takeOver takes over the jobs of stopped gateways, immediately and then periodically until
+// ctx is done. It schedules images to fetch and deletes batches that never became a job,
+// this gateway's own leftovers included.
 func (in *Intake) takeOver(ctx context.Context) {
 	every(ctx, job.LeaseRenew, func(ctx context.Context) {
 		for ctx.Err() == nil {
@@ -46,8 +45,8 @@ func (in *Intake) takeOver(ctx context.Context) {
 }
 
 func (in *Intake) claim(ctx context.Context) (int, error) {
-	// Our own leases come first: after a leap of the clock they look as ended as
-	// those of a gateway that is gone.
+	// Renew our own leases first: after a jump of the clock they look as expired as those of
+	// a stopped gateway.
 	if err := in.renew(ctx); err != nil {
 		return 0, err
 	}

@@ -13,26 +13,26 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// leftover is a reservation of a batch that became no job: a row under our lease
-// and perhaps some originals. The row goes last, so that whoever comes after a
-// crash still finds the objects.
+// leftover is the reservation of a batch that did not become a job: a row under our lease and
+// possibly some originals. The row is deleted last, so that recovery after a crash can still
+// find the objects.
 type leftover struct {
-	id       string
-	lease    job.Lease
-	keys     []string // of its originals
-	listed   bool     // its keys are not known and are looked for
-	doubtful bool     // it may have become a job after all
+	id        string
+	lease     job.Lease
+	keys      []string // keys of its originals
+	listed    bool     // the keys are unknown and must be listed
+	uncertain bool     // it may have become a job after all
 }
 
-// maxLeftovers bounds those that wait. Beyond it one is left to the next start
-// of a gateway, which finds its lease ended.
+// maxLeftovers limits the leftovers kept in memory. Further ones are left to the next start of
+// a gateway, which finds their leases expired.
 const maxLeftovers = 10_000
 
-// deletions is how many objects are deleted side by side.
+// deletions is the number of objects deleted concurrently.
 const deletions = 8
 
-// leftovers could not be cleared yet. They have to be remembered: our lease on
-// them is renewed with all the others.
+// leftovers are reservations that could not be deleted yet. They must be remembered, because
+// our lease on them is renewed together with all others.
 type leftovers struct {
 	mu   sync.Mutex // guards list
 	list []leftover
@@ -62,7 +62,7 @@ func (l *leftovers) empty() bool {
 	return len(l.list) == 0
 }
 
-// clearOrKeep clears a leftover now, or keeps it for later.
+// clearOrKeep deletes a leftover now, or keeps it for later.
 func (in *Intake) clearOrKeep(ctx context.Context, lo leftover) {
 	if err := in.clear(ctx, lo); err != nil {
 		in.deps.Log.WarnContext(ctx, "abandoned batch not cleared yet", "job_id", lo.id, "error", err)
@@ -76,8 +76,8 @@ func (in *Intake) keep(lo leftover) {
 	}
 }
 
-// clearLeftovers clears what was kept, up to the first that still cannot be
-// cleared: what ails that one ails the others, most likely. It goes to the end.
+// clearLeftovers deletes the kept leftovers up to the first that still fails: the others would most
+// likely fail for the same reason. The failed one moves to the end.
 func (in *Intake) clearLeftovers(ctx context.Context) {
 	list := in.leftovers.take()
 	for i, lo := range list {
@@ -95,7 +95,7 @@ func (in *Intake) clearLeftovers(ctx context.Context) {
 }
 
 func (in *Intake) clear(ctx context.Context, lo leftover) error {
-	if lo.doubtful {
+	if lo.uncertain {
 		became, err := in.becameJob(ctx, lo)
 		if became || err != nil {
 			return err
@@ -110,8 +110,8 @@ func (in *Intake) clear(ctx context.Context, lo leftover) error {
 	return nil
 }
 
-// becameJob finds out whether a Create whose outcome was open was done. Writes
-// are done in order, so a write of ours that has been done since comes after it.
+// becameJob reports whether a Create with an unknown outcome was applied. Writes are applied
+// in order, so once our later write has succeeded, the Create is either visible or lost.
 func (in *Intake) becameJob(ctx context.Context, lo leftover) (bool, error) {
 	if err := in.deps.Jobs.Renew(ctx, in.deps.Owner, in.deps.Now().Add(job.LeaseTime)); err != nil {
 		return false, fmt.Errorf("renew leases: %w", err)
@@ -142,8 +142,8 @@ func (in *Intake) deleteOriginals(ctx context.Context, lo leftover) error {
 	return g.Wait()
 }
 
-// deleteBelow deletes whatever was stored for a trace id. A trace id is made of a
-// random job id, so nobody else's object is below it.
+// deleteBelow deletes every object stored for a trace ID. A trace ID contains a random job
+// ID, so no other job has objects with this prefix.
 func deleteBelow(ctx context.Context, s objectstore.Store, id pipeline.TraceID) error {
 	var keys []string
 	for info, err := range s.List(ctx, string(id)+"/") {
@@ -155,7 +155,7 @@ func deleteBelow(ctx context.Context, s objectstore.Store, id pipeline.TraceID) 
 	return deleteAll(ctx, s, keys)
 }
 
-// deleteAll deletes objects; those that are gone are no error.
+// deleteAll deletes objects. A missing object is not an error.
 func deleteAll(ctx context.Context, s objectstore.Store, keys []string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(deletions)

@@ -7,10 +7,10 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// TestLeftoversOutliveTheirGateway holds that a reservation stays for as long as
-// its objects do: a gateway that dies while the store is away has told nobody
-// else of them.
-func TestLeftoversOutliveTheirGateway(t *testing.T) {
+// TestReservationOutlivesItsGateway verifies that a reservation exists for as long as its
+// objects, because a gateway that dies during a storage outage leaves no other record of
+// them.
+func TestReservationOutlivesItsGateway(t *testing.T) {
 	r := setup(t)
 	b := r.intake("gateway-1", r.broker).Begin()
 	if err := b.Add(t.Context(), Source{Data: jpegBytes(0)}); err != nil {
@@ -20,7 +20,7 @@ func TestLeftoversOutliveTheirGateway(t *testing.T) {
 	b.Abort(t.Context())
 	r.originals.fail(nil)
 
-	// Nothing is left of the first gateway but what is stored.
+	// Only the stored data is left of the first gateway.
 	r.now = func() time.Time { return time.Now().Add(time.Minute) }
 	second := r.intake("gateway-2", r.broker)
 	if n, err := second.claim(t.Context()); n != 1 || err != nil {

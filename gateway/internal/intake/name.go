@@ -12,24 +12,24 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Bounds of names, in bytes.
+// Length limits of names, in bytes.
 const (
-	maxNameBytes    = 1024 // of an original file name
-	maxKeyNameBytes = 200  // of the name in an object key
+	maxNameBytes    = 1024 // original file name
+	maxKeyNameBytes = 200  // name in an object key
 )
 
-// nameless is the key name of a name of which nothing is left.
+// nameless is the key name used when no character of a name is left.
 const nameless = "image"
 
-// originalFilename is what the client sees as the image's file name: the name as
-// given without its control characters, else the last segment of the URL, else
-// image-N, N counted from 1.
+// originalFilename returns the file name that the client sees: the given name without its
+// control characters, else the last segment of the URL, else image-N, where N counts
+// from 1.
 func originalFilename(name, rawURL string, index int) string {
 	if name = printable(name); name != "" {
 		return name
 	}
 	if u, err := url.Parse(strings.TrimSpace(rawURL)); err == nil && rawURL != "" {
-		// Path is decoded; a slash that was encoded in the last segment is a part of it.
+		// EscapedPath keeps an encoded slash in the last segment, where it is part of the name.
 		segment := u.EscapedPath()
 		segment = segment[strings.LastIndexByte(segment, '/')+1:]
 		if decoded, err := url.PathUnescape(segment); err == nil {
@@ -41,8 +41,8 @@ func originalFilename(name, rawURL string, index int) string {
 	return "image-" + strconv.Itoa(index+1)
 }
 
-// printable removes control characters, those that turn the direction of writing
-// and line breaks included, and bounds the length.
+// printable removes control characters, bidirectional controls and line breaks, and limits
+// the length.
 func printable(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
@@ -53,7 +53,7 @@ func printable(name string) string {
 	return strings.TrimSpace(cut(name, maxNameBytes))
 }
 
-// cut shortens s to at most n bytes at the boundary of a character.
+// cut shortens s to at most n bytes without splitting a character.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -64,25 +64,24 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-// fitting lists the extensions that name a format, the one that is given first.
+// fitting lists the extensions of each format. The first one is the default.
 var fitting = [][]string{
 	{".jpg", ".jpeg", ".jpe", ".jfif"},
 	{".png"},
 }
 
-// misleading lists extensions of other image formats: one that the bytes
-// contradict is replaced instead of kept in the middle of the name.
+// misleading lists extensions of other image formats. If the bytes contradict such an
+// extension, it is replaced instead of kept in the middle of the name.
 var misleading = []string{".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".svg"}
 
-// KeyName makes a name safe as the last element of an object key. The result is
-// in Unicode's form NFC and has only letters, digits and marks of any script,
-// spaces and . _ - ( ) +, all else became "_". It has at most 200 bytes, neither a
-// leading dot nor a space at either end, and is never empty. Its extension is the
-// name's own when it fits ext, the extension that goes with the bytes (".jpg" or
-// ".png"), else ext; with an empty ext the name's own stays. Making a result safe
-// again changes nothing.
+// KeyName returns a safe form of name for use as the last element of an object key. The
+// result is in Unicode form NFC and contains only letters, digits and marks of any script,
+// spaces and . _ - ( ) +; every other character becomes "_". It has at most 200 bytes, no
+// leading dot and no space at either end, and is never empty. It keeps the extension of name
+// if that matches ext, the extension of the detected format (".jpg" or ".png"); otherwise it
+// gets ext. With an empty ext the extension stays. KeyName is idempotent.
 func KeyName(name, ext string) string {
-	// The bound keeps the normalization of a hostile name cheap.
+	// The limit keeps the normalization of a hostile name cheap.
 	name = norm.NFC.String(strings.ToValidUTF8(cut(name, 2*maxNameBytes), "_"))
 	name = strings.Map(safe, name)
 	own := path.Ext(name)

@@ -83,8 +83,8 @@ func TestKeyName(t *testing.T) {
 	}
 }
 
-// attackNames are names that mean something to file systems, shells, terminals, headers
-// or web pages.
+// attackNames are file names with a special meaning to file systems, shells, terminals,
+// headers or web pages.
 var attackNames = []string{
 	"../../../etc/passwd", "..\\..\\..\\windows\\win.ini", "/etc/passwd", "C:\\a.jpg", "\\\\evil.example\\share\\a.jpg", "..", ".", "./a.jpg", "a/../../b.jpg", "....//....//a.jpg",
 	"%2e%2e%2fa.jpg", "..%c0%af..%c0%afa.jpg", "..／..／a.jpg", "․․/a.jpg", "a.jpg/", "/", "//", "~root/.ssh/authorized_keys", ".htaccess", ".jpg", "-rf", "--help", "|id", "`id`.jpg", "$(id).jpg", "a;id.jpg", "a&&id.jpg",
@@ -95,8 +95,8 @@ var attackNames = []string{
 	strings.Repeat("a", 1024), strings.Repeat("é", 512), strings.Repeat("a/", 500) + "a.jpg", strings.Repeat(".", 1000), strings.Repeat("a", 250) + ".jpg", strings.Repeat("../", 300) + "a",
 }
 
-// TestAttackNames verifies that nothing dangerous is left of a hostile name, neither in
-// the key of the object nor in the filename that the API shows.
+// TestAttackNames verifies that neither the object key nor the filename that the API shows
+// contains a dangerous part of a hostile name.
 func TestAttackNames(t *testing.T) {
 	for _, name := range attackNames {
 		t.Run(fmt.Sprintf("%.60q", name), func(t *testing.T) {
@@ -125,8 +125,8 @@ func FuzzKeyName(f *testing.F) {
 	})
 }
 
-// checkKeyName verifies that the key name of a file is one safe element of a key, and
-// that its own key name is the same.
+// checkKeyName verifies that a key name is one safe element of an object key and that KeyName
+// is idempotent.
 func checkKeyName(t *testing.T, name, ext string) {
 	t.Helper()
 	unsafe := func(r rune) bool {
@@ -134,13 +134,13 @@ func checkKeyName(t *testing.T, name, ext string) {
 	}
 	got := KeyName(name, ext)
 	if again := KeyName(name, ext); again != got {
-		t.Fatalf("KeyName(%q, %q) gave %q, then %q", name, ext, got, again)
+		t.Fatalf("KeyName(%q, %q) = %q, and again %q", name, ext, got, again)
 	}
 	if again := KeyName(got, ext); again != got {
-		t.Fatalf("KeyName(%q, %q) is not final: %q, then %q", name, ext, got, again)
+		t.Fatalf("KeyName(%q, %q) is not normalized: %q, then %q", name, ext, got, again)
 	}
 	if err := objectstore.CheckKey("0123456789abcdef0123456789abcdef/" + got); err != nil {
-		t.Fatalf("KeyName(%q, %q) = %q is no element of a key: %v", name, ext, got, err)
+		t.Fatalf("KeyName(%q, %q) = %q is not a key element: %v", name, ext, got, err)
 	}
 	switch {
 	case len(got) > maxKeyNameBytes, strings.ContainsRune(got, '/'), strings.HasPrefix(got, "."), !utf8.ValidString(got),

@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	// relayBatch is how many Uploads are published side by side.
+	// relayBatch is the number of Uploads published concurrently.
 	relayBatch = 256
-	// relayTick is the safety net under the wake-ups.
+	// relayTick is how often the relay runs without a wake-up.
 	relayTick = 5 * time.Second
 )
 
-// wakeRelay says that something may be unsent.
+// wakeRelay signals that an Upload may be unsent.
 func (in *Intake) wakeRelay() {
 	select {
 	case in.outbox <- struct{}{}:
@@ -30,7 +30,7 @@ func (in *Intake) wakeRelay() {
 	}
 }
 
-// relay publishes what is unsent, whenever it is woken, until ctx ends.
+// relay publishes unsent Uploads whenever it is woken, until ctx is done.
 func (in *Intake) relay(ctx context.Context) {
 	for ctx.Err() == nil {
 		var once sync.Once
@@ -38,7 +38,7 @@ func (in *Intake) relay(ctx context.Context) {
 			backoff.WithBackOff(stage.NewBackOff()), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
 				once.Do(func() { in.deps.Log.WarnContext(ctx, "uploads not published yet", "error", err) })
 			}))
-		if more || err != nil { // an error is the end of ctx
+		if more || err != nil { // an error means that ctx is done
 			continue
 		}
 		select {
@@ -49,9 +49,8 @@ func (in *Intake) relay(ctx context.Context) {
 	}
 }
 
-// relayOnce publishes the oldest unsent Uploads and marks those that the broker
-// has confirmed. A crash between the two sends them again. It reports whether
-// there may be more.
+// relayOnce publishes the oldest unsent Uploads and marks the confirmed ones as sent. After a
+// crash between the two they are sent again. It reports whether there may be more.
 func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
 	unsent, err := in.deps.Outbox.Unsent(ctx, relayBatch)
 	if err != nil {
@@ -89,12 +88,12 @@ func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
 	return err == nil, err
 }
 
-// epochMarker is the queue whose absence says that the broker has forgotten what
-// it held of this store's images.
+// epochMarker returns the name of the queue whose absence means that the broker has lost the
+// messages of this store's images.
 func epochMarker(storeID string) string { return "imagebatch.epoch." + storeID }
 
-// session is run at the start of every session with the broker. When the broker
-// has forgotten everything, every open image is sent again.
+// session runs at the start of every broker session. If the broker has lost its data, all
+// open images are sent again.
 func (in *Intake) session(ctx context.Context, fresh bool) error {
 	if fresh {
 		n, err := in.deps.Outbox.Resend(ctx, in.deps.Now().AddDate(100, 0, 0))
@@ -103,19 +102,19 @@ func (in *Intake) session(ctx context.Context, fresh bool) error {
 		}
 		if n > 0 {
 			in.metrics.resent.Add(float64(n), "fresh_broker")
-			in.deps.Log.InfoContext(ctx, "the broker is new to us, open images are sent again", "images", n)
+			in.deps.Log.InfoContext(ctx, "broker has lost its data; sending all open images again", "images", n)
 		}
 	}
 	in.wakeRelay()
 	return nil
 }
 
-// When a message was lost in a way that nothing else notices, its image stays
-// open. It is sent again after stuckAfter, but only when for quietFor nothing has
-// moved and nothing has waited on any queue: a long queue is a backlog and no loss.
-// What a consumer has in hand waits nowhere, but nobody holds it for that long: it
-// is passed on, or put off for longer than from one look to the next. Each time
-// that this brings nothing on, the next one waits twice as long.
+// If a message is lost without any sign, its image stays open. It is sent again after
+// stuckAfter, but only if for quietFor no image has made progress and no message has waited in a
+// queue: a long queue is a backlog, not a loss. A message in flight at a consumer is not in a
+// queue, but no consumer keeps one for longer than quietFor: it passes the message on, or
+// delays it for longer than the interval of the checks. Whenever a resend brings no progress,
+// the next one waits twice as long.
 const (
 	stuckAfter = 10 * time.Minute
 	quietFor   = stage.MaxHold + quietTick
@@ -123,10 +122,10 @@ const (
 	quietTick  = 5 * time.Second
 )
 
-// resendStuck watches for a pipeline that has come to a stop, until ctx ends.
+// resendStuck resends old images when the pipeline is stuck, until ctx is done.
 func (in *Intake) resendStuck(ctx context.Context) {
 	backlog := broker.Backlog(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
-	quiet, calm, seen := time.Duration(0), quietFor, in.activity.Load()
+	quiet, threshold, seen := time.Duration(0), quietFor, in.activity.Load()
 	for {
 		select {
 		case <-time.After(quietTick):
@@ -134,39 +133,39 @@ func (in *Intake) resendStuck(ctx context.Context) {
 			return
 		}
 		if now := in.activity.Load(); now != seen {
-			quiet, calm, seen = 0, quietFor, now
+			quiet, threshold, seen = 0, quietFor, now
 			continue
 		}
-		if !in.nothingWaits(ctx, backlog) {
+		if !in.queuesEmpty(ctx, backlog) {
 			quiet = 0
 			continue
 		}
-		if quiet += quietTick; quiet < calm {
+		if quiet += quietTick; quiet < threshold {
 			continue
 		}
 		n, err := in.deps.Outbox.Resend(ctx, in.deps.Now().Add(-stuckAfter))
 		if err != nil {
-			in.deps.Log.WarnContext(ctx, "stuck images not sent again", "error", err)
+			in.deps.Log.WarnContext(ctx, "resending stuck images failed", "error", err)
 			continue
 		}
 		quiet = 0
 		if n > 0 {
-			calm = min(2*calm, quietMost)
+			threshold = min(2*threshold, quietMost)
 			in.metrics.resent.Add(float64(n), "stuck")
-			in.deps.Log.WarnContext(ctx, "nothing has moved, old images are sent again", "images", n)
+			in.deps.Log.WarnContext(ctx, "no progress; sending old images again", "images", n)
 			in.wakeRelay()
 		}
 	}
 }
 
-// nothingWaits reports whether the broker is there and the queues are empty.
-func (in *Intake) nothingWaits(ctx context.Context, queues []string) bool {
+// queuesEmpty reports whether the broker is available and the queues are empty.
+func (in *Intake) queuesEmpty(ctx context.Context, queues []string) bool {
 	if in.deps.Broker.Ready() != nil {
 		return false
 	}
 	depth, err := in.deps.Broker.Depth(ctx, queues...)
 	if err != nil && ctx.Err() == nil {
-		in.deps.Log.DebugContext(ctx, "depth of the queues not known", "error", err)
+		in.deps.Log.DebugContext(ctx, "queue depth unknown", "error", err)
 	}
 	return err == nil && depth == 0
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/stage"
 )
 
-// faulty is a broker whose publishes can be made to fail.
+// faulty is a broker whose publishes can fail on demand.
 type faulty struct {
 	broker.Broker
 	fault atomic.Pointer[error]
@@ -38,14 +38,14 @@ func (f *faulty) Publish(ctx context.Context, queue string, m broker.Message) er
 	return f.Broker.Publish(ctx, queue, m)
 }
 
-// OnSession keeps the hook for the test to call.
+// OnSession stores the hook so that the test can call it.
 func (f *faulty) OnSession(_ string, hook func(context.Context, bool) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.hook = hook
 }
 
-func TestCrashBetweenPublishAndMarkSendsAgain(t *testing.T) {
+func TestCrashBetweenPublishAndMarkResends(t *testing.T) {
 	r := setup(t)
 	r.jobs.set(true, "MarkSent", func() error { return job.ErrUnavailable })
 	in, stop := r.run("gateway-1")
@@ -53,18 +53,18 @@ func TestCrashBetweenPublishAndMarkSendsAgain(t *testing.T) {
 	first := r.awaitUploads(1)
 	stop()
 	if r.unsent() != 1 {
-		t.Fatal("an upload that was never marked counts as sent")
+		t.Fatal("an upload that was not marked sent counts as sent")
 	}
 	r.jobs.set(true, "MarkSent", nil)
 	r.run("gateway-2")
 	again := r.awaitUploads(1)
 	if again[0].TraceID != first[0].TraceID || again[0].OriginalPath != first[0].OriginalPath || again[0].JobID != j.ID {
-		t.Errorf("sent %+v, then %+v, want the same image again", first[0], again[0])
+		t.Errorf("sent %+v, then %+v, want the same image twice", first[0], again[0])
 	}
 	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 }
 
-func TestNothingUnroutedCountsAsSent(t *testing.T) {
+func TestUnroutedUploadsAreNotMarkedSent(t *testing.T) {
 	for _, fault := range []error{broker.ErrNoRoute, broker.ErrUnavailable, errors.New("channel exception")} {
 		t.Run(fault.Error(), func(t *testing.T) {
 			r := setup(t)
@@ -73,7 +73,7 @@ func TestNothingUnroutedCountsAsSent(t *testing.T) {
 			in := r.intake("gateway-1", b)
 			r.start(in)
 			r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)})
-			brokertest.Await(r.t, "several tries", func() bool { return b.tries.Load() >= 6 })
+			brokertest.Await(r.t, "several attempts", func() bool { return b.tries.Load() >= 6 })
 			if r.unsent() != 2 {
 				t.Errorf("%d unsent, want 2", r.unsent())
 			}
@@ -107,7 +107,7 @@ func TestRelaySendsMoreThanOneBatch(t *testing.T) {
 	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 }
 
-func TestNewBrokerGetsEveryOpenImageAgain(t *testing.T) {
+func TestEmptyBrokerGetsAllOpenImages(t *testing.T) {
 	r := setup(t)
 	in, stop := r.run("gateway-1")
 	j := r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)}, Source{Data: jpegBytes(2)})
@@ -131,7 +131,7 @@ func TestNewBrokerGetsEveryOpenImageAgain(t *testing.T) {
 	}
 }
 
-func TestKnownBrokerGetsNothingAgain(t *testing.T) {
+func TestKnownBrokerGetsNoResends(t *testing.T) {
 	r := setup(t)
 	b := &faulty{Broker: r.broker}
 	in := r.intake("gateway-1", b)
@@ -140,7 +140,7 @@ func TestKnownBrokerGetsNothingAgain(t *testing.T) {
 	r.awaitUploads(1)
 	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
 	if err := b.hook(t.Context(), false); err != nil || r.unsent() != 0 {
-		t.Errorf("a session with a broker that we know made %d unsent (%v), want 0 and nil", r.unsent(), err)
+		t.Errorf("a session with a known broker left %d unsent (%v), want 0 and nil", r.unsent(), err)
 	}
 	if err := b.hook(t.Context(), true); err != nil {
 		t.Error(err)
@@ -148,13 +148,13 @@ func TestKnownBrokerGetsNothingAgain(t *testing.T) {
 	r.awaitUploads(1)
 }
 
-// watchStuck runs the relay and the watch over the pipeline, in a bubble.
+// watchStuck runs relay and resendStuck in a synctest bubble.
 func (r *rig) watchStuck(in *Intake) (stop func()) {
 	ctx, cancel := context.WithCancel(r.t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { in.relay(ctx) })
 	running.Go(func() { in.resendStuck(ctx) })
-	synctest.Wait() // The session has begun, which sends what was there before.
+	synctest.Wait() // The session has started and has sent the older images.
 	return func() {
 		cancel()
 		running.Wait()
@@ -167,7 +167,7 @@ func sleep(d time.Duration) {
 	synctest.Wait()
 }
 
-// TestLostMessagesAreSentAgain has messages vanish from their queue unseen.
+// TestLostMessagesAreSentAgain removes messages from their queue.
 func TestLostMessagesAreSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := setup(t)
@@ -175,20 +175,20 @@ func TestLostMessagesAreSentAgain(t *testing.T) {
 		stop := r.watchStuck(in)
 		j := r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)})
 		r.awaitUploads(2)
-		// For an hour the pipeline gets on.
+		// For an hour the pipeline makes progress.
 		for range 20 {
 			sleep(3 * time.Minute)
 			in.Settled()
 		}
 		sent := func() int { return r.broker.Len(pipeline.ImageUpload.Name) }
 		if n := sent(); n != 0 {
-			t.Errorf("%d sent again while the pipeline got on, want 0", n)
+			t.Errorf("%d sent again while the pipeline made progress, want 0", n)
 		}
 		sleep(quietFor + 2*quietTick)
 		if n := sent(); n != 2 {
-			t.Errorf("%d sent again after nothing had moved for %s, want 2", n, quietFor)
+			t.Errorf("%d sent again after %s without progress, want 2", n, quietFor)
 		}
-		// They get lost again and again: the next time is ever later.
+		// They are lost repeatedly: the interval between resends grows.
 		times := 0
 		for range 3 * 60 {
 			if sent() > 0 {
@@ -198,21 +198,21 @@ func TestLostMessagesAreSentAgain(t *testing.T) {
 			sleep(time.Minute)
 		}
 		if times < 3 || times > 6 {
-			t.Errorf("sent again %d times in three hours at a stop, want 3 to 6", times)
+			t.Errorf("sent again %d times in three hours without progress, want 3 to 6", times)
 		}
 		r.settle(in, j, 0, pipeline.Ended(pipeline.NewEnvelope(j.ID, 0, time.Now()), "x/y", time.Now()))
 		sleep(quietFor + 2*quietTick)
 		if n := sent(); n != 1 {
-			t.Errorf("%d sent again, want only the one that is open", n)
+			t.Errorf("%d sent again, want only the open one", n)
 		}
 		stop()
 	})
 }
 
-// TestABacklogIsNotDoubled holds that images whose messages wait for a worker are
-// not sent again, on whatever queue and for whatever time, nor those that a worker
-// holds for as long as it may.
-func TestABacklogIsNotDoubled(t *testing.T) {
+// TestBacklogIsNotResent verifies that images are not sent again while their messages wait
+// for a worker, in any queue and for any time, or while a worker processes them for as long as
+// it may.
+func TestBacklogIsNotResent(t *testing.T) {
 	waits := []string{
 		pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
 		broker.QuarantineQueue(pipeline.MetadataGenerated.Name), broker.DeadResults,
@@ -240,7 +240,7 @@ func TestABacklogIsNotDoubled(t *testing.T) {
 			})
 		})
 	}
-	t.Run("in hand and put off, again and again", func(t *testing.T) {
+	t.Run("in flight and delayed repeatedly", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := setup(t)
 			in := r.intake("gateway-1", r.broker)
@@ -266,7 +266,7 @@ func TestABacklogIsNotDoubled(t *testing.T) {
 					n += r.broker.Len(broker.RetryQueue(pipeline.ImageUpload.Name, d))
 				}
 				if n != 1 {
-					t.Errorf("%d uploads where one was sent", n)
+					t.Errorf("%d uploads, want 1", n)
 					break
 				}
 			}
@@ -275,7 +275,7 @@ func TestABacklogIsNotDoubled(t *testing.T) {
 			stop()
 		})
 	})
-	t.Run("nobody knows how many wait", func(t *testing.T) {
+	t.Run("queue depth unknown", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := setup(t)
 			in := r.intake("gateway-1", depthless{r.broker})
@@ -291,7 +291,7 @@ func TestABacklogIsNotDoubled(t *testing.T) {
 	})
 }
 
-// depthless is a broker that cannot tell how many messages wait.
+// depthless is a broker that cannot report queue depths.
 type depthless struct{ broker.Broker }
 
 func (depthless) Depth(context.Context, ...string) (int, error) { return 0, broker.ErrUnavailable }

@@ -12,20 +12,20 @@ import (
 	"github.com/imagebatch/imagebatch/shared/stage"
 )
 
-// retainBatch is how many jobs one step of retention takes.
+// retainBatch is the number of jobs in one step of retention.
 const retainBatch = 100
 
-// lateFor is how long something may still be stored for a job whose originals are
-// gone: whoever has read one before holds it no longer than that, and nobody
-// reads one after.
+// lateFor is how long an object may still be stored for a job after its originals are
+// deleted: a processor that has read an original stores its result within this time, and
+// no processor can read it later.
 const lateFor = stage.MaxHold
 
-// retain deletes what is due, until ctx ends. Every step leaves a state from
-// which the next run goes on: a job is hidden first, then its objects go, then
-// what knows of them.
+// retain deletes expired jobs and objects until ctx is done. Every step leaves a state from
+// which the next run can continue: first the job is hidden, then its objects are deleted, then the
+// rows that refer to them.
 func (in *Intake) retain(ctx context.Context) {
 	clock := newSteadyClock(in.deps.Now(), max(in.config.JobRetention, lateFor))
-	began := time.Now()
+	start := time.Now()
 	tick := min(max(in.config.JobRetention/4, 250*time.Millisecond), time.Minute)
 	for {
 		select {
@@ -33,9 +33,9 @@ func (in *Intake) retain(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		now := clock.at(in.deps.Now(), time.Since(began))
+		now := clock.at(in.deps.Now(), time.Since(start))
 		if err := in.retainOnce(ctx, now); err != nil && ctx.Err() == nil {
-			in.deps.Log.WarnContext(ctx, "retention interrupted", "error", err)
+			in.deps.Log.WarnContext(ctx, "retention run failed", "error", err)
 		}
 	}
 }
@@ -55,7 +55,7 @@ func (in *Intake) retainOnce(ctx context.Context, now time.Time) error {
 			break
 		}
 	}
-	if in.config.ResultRetention > 0 { // The rows wait for the results.
+	if in.config.ResultRetention > 0 { // Rows are deleted together with the results.
 		if err := in.retire(ctx, due, time.Time{}, now); err != nil {
 			return err
 		}
@@ -64,8 +64,8 @@ func (in *Intake) retainOnce(ctx context.Context, now time.Time) error {
 	return in.retire(ctx, due, now.Add(-lateFor), now)
 }
 
-// retire takes every hidden job that ended before the time one step on: those
-// whose originals are still there, and those whose originals went before goneBefore.
+// retire advances every hidden job that ended before endedBefore by one step, if its
+// originals still exist or were deleted before goneBefore.
 func (in *Intake) retire(ctx context.Context, endedBefore, goneBefore, now time.Time) error {
 	for ctx.Err() == nil {
 		jobs, err := in.deps.Retention.Hidden(ctx, endedBefore, goneBefore, retainBatch)
@@ -88,11 +88,10 @@ func (in *Intake) retire(ctx context.Context, endedBefore, goneBefore, now time.
 	return ctx.Err()
 }
 
-// forgetOriginals is the first visit to a hidden job: it deletes the originals,
-// what belongs to nobody, and results that are due. The originals go first: a
-// processor that begins after that finds nothing to make a result of. One that
-// has read its original before may put the result after the sweep, so the row
-// stays for a second visit unless nothing can come.
+// forgetOriginals is the first step for a hidden job. It deletes the originals, orphaned
+// objects, and expired results. The originals are deleted first, so that a processor that starts
+// later cannot create a result. A processor that has already read its original may store the
+// result after the sweep, so the row stays for a second step unless that cannot happen.
 func (in *Intake) forgetOriginals(ctx context.Context, j *job.Job, now time.Time) error {
 	var originals []string
 	for i := range j.Images {
@@ -117,8 +116,8 @@ func (in *Intake) forgetOriginals(ctx context.Context, j *job.Job, now time.Time
 	return in.forgetRow(ctx, j)
 }
 
-// forget is the second visit, lateFor after the first: what has come in between
-// is deleted, and nothing more can come.
+// forget is the second step, lateFor after the first. It deletes the objects that were stored
+// in between; no more can follow.
 func (in *Intake) forget(ctx context.Context, j *job.Job, now time.Time) error {
 	if err := in.sweep(ctx, j, now); err != nil {
 		return err
@@ -133,9 +132,9 @@ func (in *Intake) forgetRow(ctx context.Context, j *job.Job) error {
 	return nil
 }
 
-// sweep deletes what is nobody's once the job has ended: an original that a fetch
-// left which came to nothing, and the results of images that ended as failed all
-// the same. With them go the results of the others, when they are due.
+// sweep deletes objects that belong to no image once the job has ended: originals left by an
+// abandoned fetch, and results of images that ended as failed anyway. It also deletes the
+// results of completed images if they have expired.
 func (in *Intake) sweep(ctx context.Context, j *job.Job, now time.Time) error {
 	var orphans, due []string
 	resultsDue := in.config.ResultRetention > 0 && j.CompletedAt.Before(now.Add(-in.config.ResultRetention))
@@ -159,9 +158,9 @@ func (in *Intake) sweep(ctx context.Context, j *job.Job, now time.Time) error {
 	return in.deleteObjects(ctx, in.deps.Processed, "result", due)
 }
 
-// mayComeLate reports whether something that is nobody's may still be stored for
-// the job, whose originals have just been deleted: the result of an image that was
-// given up while it was worked on, or an original by a fetch that was overtaken.
+// mayComeLate reports whether an orphaned object may still be stored for a job whose
+// originals have just been deleted: the result of an image that ended as failed during its
+// processing, or an original from a fetch whose job was taken over.
 func mayComeLate(j *job.Job, now time.Time) bool {
 	for i := range j.Images {
 		switch img := &j.Images[i]; {
@@ -173,7 +172,7 @@ func mayComeLate(j *job.Job, now time.Time) bool {
 	return false
 }
 
-// results are the keys of a processed image, its record, its thumbnail and its sidecar.
+// results returns the keys of a processed image, its record, its thumbnail and its sidecar.
 func results(processed string) []string {
 	return []string{pipeline.ThumbnailKey(processed), pipeline.RecordKey(processed), pipeline.SidecarKey(processed), processed}
 }
@@ -186,42 +185,42 @@ func (in *Intake) deleteObjects(ctx context.Context, s objectstore.Store, kind s
 	return nil
 }
 
-// steadyClock tells the time for deletions: never later than the clock on the
-// wall nor than the time that has really passed says, so that a clock that is set
-// an hour on, or back, deletes nothing early.
+// steadyClock is the clock for deletions. It is never ahead of the wall clock or of the time
+// that has really elapsed, so a wall clock that is set an hour forward or back deletes nothing
+// early.
 type steadyClock struct {
 	retention time.Duration
-	base      time.Time     // on the wall, when
-	baseAt    time.Duration // this much had really passed
-	leapt     time.Duration // when, in really passed time, the wall was found ahead; -1: it is not
+	base      time.Time     // wall time at baseAt
+	baseAt    time.Duration // elapsed time at base
+	leapAt    time.Duration // elapsed time at which the wall clock was found ahead; -1: it is not ahead
 }
 
-// leap is how far the wall may be ahead without having been set.
+// leap is how far ahead the wall clock may be without counting as set.
 const leap = time.Second
 
 func newSteadyClock(wall time.Time, retention time.Duration) *steadyClock {
-	return &steadyClock{retention: retention, base: wall.Round(0), leapt: -1}
+	return &steadyClock{retention: retention, base: wall.Round(0), leapAt: -1}
 }
 
-// at is the time, given what is on the wall and what has really passed since the
-// clock was made. A leap forward is believed when the retention has passed since:
-// by then every job whose end was written before it is due.
+// at returns the time, given the wall time and the time elapsed since the clock was created.
+// It accepts a forward leap once the retention has passed since: by then every job whose end
+// was written before the leap has expired anyway.
 func (c *steadyClock) at(wall time.Time, passed time.Duration) time.Time {
-	wall = wall.Round(0) // without its monotonic part, which would hide a leap
+	wall = wall.Round(0) // Drop the monotonic part, which would hide a leap.
 	steady := c.base.Add(passed - c.baseAt)
 	ahead := wall.Sub(steady)
 	switch {
 	case ahead <= -leap:
-		// The clock was set back. What ends by it meanwhile will look as if it had
-		// been over for long when it is set right: a leap forward like any other.
-		c.base, c.baseAt, c.leapt = wall, passed, -1
+		// The clock was set back. Jobs that end before it is corrected will then seem to
+		// have ended long ago: a forward leap like any other.
+		c.base, c.baseAt, c.leapAt = wall, passed, -1
 		return wall
 	case ahead < leap:
-		c.leapt = -1
-	case c.leapt < 0:
-		c.leapt = passed
-	case passed-c.leapt >= c.retention:
-		c.base, c.baseAt, c.leapt = wall, passed, -1
+		c.leapAt = -1
+	case c.leapAt < 0:
+		c.leapAt = passed
+	case passed-c.leapAt >= c.retention:
+		c.base, c.baseAt, c.leapAt = wall, passed, -1
 		return wall
 	}
 	if ahead < 0 {

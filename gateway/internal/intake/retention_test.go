@@ -18,7 +18,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// ended makes a job of two images, one completed and one failed, and an open one.
+// ended creates a job of two images, one completed and one failed, and an open job.
 func (r *rig) ended(in *Intake) (done, open *job.Job) {
 	r.t.Helper()
 	done = r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)})
@@ -39,7 +39,7 @@ func (r *rig) exists(id string) bool {
 	return err == nil
 }
 
-// hidden counts the rows that retention has not done with.
+// hidden counts the rows that retention has not deleted yet.
 func (r *rig) hidden() int {
 	r.t.Helper()
 	never := r.now().AddDate(100, 0, 0)
@@ -50,7 +50,7 @@ func (r *rig) hidden() int {
 	return len(jobs)
 }
 
-// hiddenJob is one of them.
+// hiddenJob returns a hidden job.
 func (r *rig) hiddenJob(id string) *job.Job {
 	r.t.Helper()
 	never := r.now().AddDate(100, 0, 0)
@@ -96,12 +96,12 @@ func TestRetentionOfTwoSeconds(t *testing.T) {
 			t.Errorf("originals left: %v, want none", keys)
 		}
 		if keys := r.below(r.processed, done); len(keys) != 4 {
-			t.Errorf("results left: %v, want the four that are the user's", keys)
+			t.Errorf("results left: %v, want the 4 of the completed image", keys)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if !r.exists(open.ID) || len(r.below(r.originals, open)) != 2 || len(r.below(r.processed, open)) != 4 {
-			t.Error("an open job lost something")
+			t.Error("an open job lost objects")
 		}
 		stop()
 		<-finished
@@ -136,11 +136,11 @@ func TestRetentionOfResults(t *testing.T) {
 		t.Errorf("%d rows left, want 0", n)
 	}
 	if !r.exists(open.ID) || len(r.below(r.originals, open)) != 2 {
-		t.Error("an open job lost something")
+		t.Error("an open job lost objects")
 	}
 }
 
-func TestRetentionDeletesWhatBelongsToNobody(t *testing.T) {
+func TestRetentionDeletesOrphans(t *testing.T) {
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
 	j := r.batch(in, Source{Data: jpegBytes(0)}, Source{URL: "http://127.0.0.2/x.jpg"})
@@ -148,8 +148,8 @@ func TestRetentionDeletesWhatBelongsToNobody(t *testing.T) {
 	for i := range 2 {
 		r.settle(in, j, i, cancelled.Result(pipeline.NewEnvelope(j.ID, i, time.Now()), time.Now()))
 	}
-	// The processor had done the first one all the same, and a gateway that died
-	// had stored an original for the second.
+	// The processor completed the first image anyway, and a gateway that died stored an
+	// original for the second.
 	for _, key := range results(pipeline.ProcessedKey(j.Images[0].TraceID, j.Images[0].Original.Path)) {
 		if err := r.processed.Put(t.Context(), key, []byte("x"), "image/jpeg"); err != nil {
 			t.Fatal(err)
@@ -166,8 +166,8 @@ func TestRetentionDeletesWhatBelongsToNobody(t *testing.T) {
 	}
 }
 
-// put stores the three results of an image as a processor does, whatever became
-// of its job meanwhile.
+// put stores the results of an image as a processor does, whatever happened to the job in the
+// meantime.
 func (r *rig) put(img *job.Image) {
 	r.t.Helper()
 	for _, key := range results(pipeline.ProcessedKey(img.TraceID, img.Original.Path)) {
@@ -177,11 +177,10 @@ func (r *rig) put(img *job.Image) {
 	}
 }
 
-// TestLateResultsAreSwept has processors that had read their originals before
-// these were deleted store what they made of them as late as may be, for an image
-// that was cancelled, for one that failed and for one whose results have gone, and
-// gateways that end in between.
-func TestLateResultsAreSwept(t *testing.T) {
+// TestLateResultsAreDeleted verifies that late results are deleted. Processors that had read
+// their originals before the deletion store results as late as possible, for a cancelled
+// image, a failed one and one whose results are deleted, and gateways stop in between.
+func TestLateResultsAreDeleted(t *testing.T) {
 	for _, keep := range []bool{true, false} {
 		for _, retention := range []time.Duration{2 * time.Second, 24 * time.Hour} {
 			t.Run(fmt.Sprintf("keep %t after %s", keep, retention), func(t *testing.T) {
@@ -199,7 +198,7 @@ func TestLateResultsAreSwept(t *testing.T) {
 				due := r.now().Add(retention)
 				look := func(after time.Duration) {
 					t.Helper()
-					in = r.intake(uuid.NewString(), r.broker) // Each run is that of a gateway that has just started.
+					in = r.intake(uuid.NewString(), r.broker) // Each run is by a gateway that has just started.
 					if err := in.retainOnce(t.Context(), due.Add(after)); err != nil {
 						t.Fatal(err)
 					}
@@ -234,13 +233,13 @@ func TestLateResultsAreSwept(t *testing.T) {
 	}
 }
 
-// perImage is how many results an image may have: itself, its record, thumbnail
-// and sidecar.
+// perImage is the number of objects that an image may have: itself, its record, thumbnail and
+// sidecar.
 const perImage = 4
 
-// TestRowsGoWhenNothingCanCome has jobs of whose images nothing can come late
-// leave no row to wait.
-func TestRowsGoWhenNothingCanCome(t *testing.T) {
+// TestRowsAreDeletedWithoutLateResults verifies that a job whose images can have no late results
+// leaves no row for a second step.
+func TestRowsAreDeletedWithoutLateResults(t *testing.T) {
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
 	var jobs []*job.Job
@@ -253,7 +252,7 @@ func TestRowsGoWhenNothingCanCome(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := r.hidden(); n != 0 {
-		t.Errorf("%d rows wait, want 0", n)
+		t.Errorf("%d rows left, want 0", n)
 	}
 	for _, j := range jobs {
 		if n := len(r.below(r.processed, j)); n != perImage || r.exists(j.ID) {
@@ -262,9 +261,9 @@ func TestRowsGoWhenNothingCanCome(t *testing.T) {
 	}
 }
 
-// TestManyRowsWait has more jobs than one step takes wait for their second visit,
-// and none in the way of those whose time has come.
-func TestManyRowsWait(t *testing.T) {
+// TestManyRowsWaitForTheSecondStep verifies that more jobs than one step takes can wait for
+// their second step without blocking those that are due.
+func TestManyRowsWaitForTheSecondStep(t *testing.T) {
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
 	const many = retainBatch + retainBatch/2
@@ -285,8 +284,8 @@ func TestManyRowsWait(t *testing.T) {
 	}
 }
 
-// A run that ends after any number of its steps leaves no listed job without its
-// objects and no objects that the next run does not find.
+// TestRetentionInterruptedAnywhere verifies that a run that stops after any number of steps leaves
+// no listed job without its objects and no objects that the next run does not find.
 func TestRetentionInterruptedAnywhere(t *testing.T) {
 	r := setup(t)
 	r.config.JobRetention, r.config.ResultRetention = time.Hour, time.Hour
@@ -310,12 +309,12 @@ func TestRetentionInterruptedAnywhere(t *testing.T) {
 		r.processed.fail(nil)
 		r.jobs.set(true, "Delete", nil)
 		if r.exists(done.ID) {
-			t.Fatalf("killed at step %d: the job is listed while its objects go", at)
+			t.Fatalf("killed at step %d: the job is listed while its objects are deleted", at)
 		}
 		if again := in.retainOnce(t.Context(), later); again != nil {
 			t.Fatalf("killed at step %d: the next run: %v", at, again)
 		}
-		r.put(&r.hiddenJob(done.ID).Images[1]) // Late.
+		r.put(&r.hiddenJob(done.ID).Images[1]) // A late result.
 		last := later.Add(lateFor + time.Second)
 		steps.Store(0)
 		r.processed.fail(func(string, string) error { return step() })
@@ -324,10 +323,10 @@ func TestRetentionInterruptedAnywhere(t *testing.T) {
 		r.processed.fail(nil)
 		r.jobs.set(true, "Delete", nil)
 		if again := in.retainOnce(t.Context(), last); again != nil {
-			t.Fatalf("killed at step %d of the second visit: the next run: %v", at, again)
+			t.Fatalf("killed at step %d of the second step: the next run: %v", at, again)
 		}
 		if n := r.hidden(); n != 0 {
-			t.Fatalf("killed at step %d of the second visit: %d rows are left, want 0", at, n)
+			t.Fatalf("killed at step %d of the second step: %d rows are left, want 0", at, n)
 		}
 		if o, p := r.below(r.originals, done), r.below(r.processed, done); len(o)+len(p) != 0 {
 			t.Fatalf("killed at step %d: left originals %v and results %v, want none", at, o, p)
@@ -345,7 +344,7 @@ func TestSteadyClockIsNeverAhead(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	const day = 24 * time.Hour
 	type look struct {
-		passed, set, want time.Duration // since the start; set is how far the wall is off
+		passed, set, want time.Duration // since the start; set is the offset of the wall clock
 	}
 	for name, looks := range map[string][]look{
 		"right":        {{0, 0, 0}, {time.Hour, 0, time.Hour}, {2 * day, 0, 2 * day}},

@@ -12,23 +12,22 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// ErrNothingToRetry says that no image of a job failed of which there is a stored
-// original or a URL.
+// ErrNothingToRetry is returned when the job has no failed image with a stored original or
+// a URL.
 var ErrNothingToRetry = errors.New("no failed images to retry")
 
-// retryTime bounds the copying of the originals for one retry.
+// retryTime limits the time to copy the originals for one retry.
 const retryTime = 2 * time.Minute
 
-// Retry makes the batch of the failed images of a job that has ended, in their
-// order. An original that is stored is copied, so that each job owns its objects;
-// an image without one is fetched again from its URL. One that has neither is
-// left out: its bytes came with the request and were refused, or storage has lost
-// them. Errors are those of Add, [ErrNothingToRetry], and [job.ErrNotFound] when
-// retention was faster.
+// Retry adds the failed images of an ended job to the batch, in their order. It copies stored
+// originals, so that each job owns its objects; an image without an original is fetched again
+// from its URL. An image that has neither is left out: its bytes came with the request and
+// were rejected, or the storage has lost them. Retry returns the errors of Add,
+// [ErrNothingToRetry], or [job.ErrNotFound] when retention has deleted the job.
 func (b *Batch) Retry(ctx context.Context, source *job.Job) error {
 	ctx, cancel := context.WithTimeout(ctx, retryTime)
 	defer cancel()
-	b.retryOf, b.Owner = source.ID, source.Owner // also when an operator does it
+	b.retryOf, b.Owner = source.ID, source.Owner // the owner stays, even if an operator retries
 	left := 0
 	for i := range source.Images {
 		img := &source.Images[i]
@@ -44,7 +43,7 @@ func (b *Batch) Retry(ctx context.Context, source *job.Job) error {
 		}
 	}
 	if left > 0 {
-		// Originals are missing: because retention is deleting them at this moment?
+		// Originals are missing. Check whether retention is deleting the job right now.
 		if _, err := b.in.deps.Jobs.Get(ctx, source.ID); err != nil {
 			return fmt.Errorf("retry job %s: %w", source.ID, err)
 		}
@@ -55,13 +54,13 @@ func (b *Batch) Retry(ctx context.Context, source *job.Job) error {
 	return nil
 }
 
-// again adds an image of another job. It returns false when there is nothing to
-// add it from.
+// again adds a failed image of another job. It returns false when the image has neither an
+// original nor a URL.
 func (b *Batch) again(ctx context.Context, img *job.Image) (bool, error) {
 	s := Source{Name: img.OriginalFilename, URL: img.URL}
 	switch {
 	case !img.Original.Stored():
-	case img.Original.Size > b.in.config.MaxImageBytes: // The limit was higher then.
+	case img.Original.Size > b.in.config.MaxImageBytes: // The limit was higher when it was stored.
 		s.Failure = TooLarge(b.in.config.MaxImageBytes)
 	default:
 		data, err := b.in.original(ctx, img)
@@ -78,13 +77,13 @@ func (b *Batch) again(ctx context.Context, img *job.Image) (bool, error) {
 	if err := b.Add(ctx, s); err != nil {
 		return false, err
 	}
-	// A later retry may need it, when storage has lost the copy by then.
+	// A later retry needs the URL if the storage has lost the copy by then.
 	b.images[len(b.images)-1].URL = img.URL
 	return true, nil
 }
 
-// original reads a stored original. It returns nil when that is gone, or is not
-// what was stored.
+// original reads a stored original. It returns nil when the original is gone or its bytes
+// have changed.
 func (in *Intake) original(ctx context.Context, img *job.Image) ([]byte, error) {
 	data, err := objectstore.ReadAll(ctx, in.deps.Originals, img.Original.Path, in.config.MaxImageBytes)
 	switch {
@@ -97,8 +96,8 @@ func (in *Intake) original(ctx context.Context, img *job.Image) ([]byte, error) 
 		if hex.EncodeToString(sum[:]) == img.Original.SHA256 {
 			return data, nil
 		}
-		err = errors.New("its bytes have changed")
+		err = errors.New("SHA-256 does not match")
 	}
-	in.deps.Log.WarnContext(ctx, "original is lost", "trace_id", img.TraceID, "error", err)
+	in.deps.Log.WarnContext(ctx, "original is missing or has changed", "trace_id", img.TraceID, "error", err)
 	return nil, nil
 }

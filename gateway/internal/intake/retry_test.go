@@ -22,9 +22,9 @@ func (r *rig) retry(in *Intake, id string) (*job.Job, error) {
 	return b.Commit(r.t.Context())
 }
 
-// TestRetryTakesStoredOriginals has stored originals copied, the others fetched,
-// and what storage has lost fetched again or left out.
-func TestRetryTakesStoredOriginals(t *testing.T) {
+// TestRetryCopiesStoredOriginals verifies that stored originals are copied, other images are
+// fetched, and lost originals are fetched again or left out.
+func TestRetryCopiesStoredOriginals(t *testing.T) {
 	base, hanging := origin(t)
 	r := setup(t)
 	in, _ := r.run("gateway-1")
@@ -49,7 +49,7 @@ func TestRetryTakesStoredOriginals(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.RetryOf != j.ID || got.Total != 4 {
-		t.Fatalf("retry of %s with %d images, want %v and 4", got.RetryOf, got.Total, j.ID)
+		t.Fatalf("retry of %s has %d images, want %v and 4", got.RetryOf, got.Total, j.ID)
 	}
 	for i, want := range []struct {
 		of     int
@@ -57,17 +57,17 @@ func TestRetryTakesStoredOriginals(t *testing.T) {
 	}{{0, true}, {1, false}, {2, true}, {3, false}} {
 		img, old := got.Images[i], source.Images[want.of]
 		if img.OriginalFilename != old.OriginalFilename || img.URL != old.URL || img.Original.Stored() != want.stored || img.Status.Ended() {
-			t.Errorf("image %d is %+v, of %+v", i, img, old)
+			t.Errorf("image %d is %+v, a retry of %+v", i, img, old)
 		}
 		if want.stored && (img.Original.SHA256 != old.Original.SHA256 || !strings.HasPrefix(img.Original.Path, string(img.TraceID)+"/")) {
-			t.Errorf("original %d is %+v, of %+v", i, img.Original, old.Original)
+			t.Errorf("original %d is %+v, a copy of %+v", i, img.Original, old.Original)
 		}
 	}
-	r.awaitUploads(3) // The stored ones, and the lost one which was fetched again.
+	r.awaitUploads(3) // The stored ones, and the lost one that was fetched again.
 	r.cancel(in, got.ID)
 }
 
-func TestRetryOfWhatRetentionDeletes(t *testing.T) {
+func TestRetryOfADeletedJob(t *testing.T) {
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
 	j := r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)})
@@ -83,7 +83,7 @@ func TestRetryOfWhatRetentionDeletes(t *testing.T) {
 	b.Abort(t.Context())
 }
 
-func TestRetryThatIsBrokenOffLeavesNothing(t *testing.T) {
+func TestInterruptedRetryLeavesNothing(t *testing.T) {
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
 	j := r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)})
@@ -101,7 +101,7 @@ func TestRetryThatIsBrokenOffLeavesNothing(t *testing.T) {
 		t.Errorf("Retry = %v, want objectstore.ErrUnavailable", err)
 	}
 	if n := len(r.keys(r.originals)); n != 2 {
-		t.Errorf("%d originals, want the two of the job", n)
+		t.Errorf("%d originals, want the 2 of the job", n)
 	}
 }
 
@@ -131,9 +131,9 @@ func TestKeyIsFreeAgain(t *testing.T) {
 	}
 }
 
-// TestRetentionLeavesARetryWhole holds that a retry needs nothing of the job that
-// it repeats: both visits of retention to that one leave it all its objects.
-func TestRetentionLeavesARetryWhole(t *testing.T) {
+// TestRetentionKeepsObjectsOfARetry verifies that a retry does not depend on the original job:
+// both retention steps of that job leave all objects of the retry.
+func TestRetentionKeepsObjectsOfARetry(t *testing.T) {
 	base, hanging := origin(t)
 	r := setup(t)
 	in, _ := r.run("gateway-1")
@@ -148,7 +148,7 @@ func TestRetentionLeavesARetryWhole(t *testing.T) {
 	r.complete(in, got, 2)
 	originals, results := r.below(r.originals, got), r.below(r.processed, got)
 	if len(originals) != 2 || len(results) != 4 {
-		t.Fatalf("the retry has the originals %v and the results %v, want 2 and 4", originals, results)
+		t.Fatalf("the retry has originals %v and results %v, want 2 and 4", originals, results)
 	}
 	due := r.now().Add(in.config.JobRetention + time.Minute)
 	for _, visit := range []time.Time{due, due.Add(lateFor + time.Second)} {

@@ -33,8 +33,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// jobStore is the real store with faults: a fault that returns an error keeps
-// the call from the store, and after replaces the store's answer.
+// jobStore is the real store with injected faults: a fault that returns an error replaces the
+// call, and after replaces the result of the call.
 type jobStore struct {
 	*sqlstore.Store
 	mu    sync.Mutex // guards faults
@@ -91,7 +91,7 @@ func (s *jobStore) Change(ctx context.Context, ref job.Ref, t job.Transition, no
 	return j, changed, err
 }
 
-// objects is a real store with faults.
+// objects is a real store with injected faults.
 type objects struct {
 	objectstore.Store
 	fault atomic.Pointer[func(method, key string) error]
@@ -127,7 +127,7 @@ func (o *objects) List(ctx context.Context, prefix string) iter.Seq2[objectstore
 	return o.Store.List(ctx, prefix)
 }
 
-// rig is what an Intake works with, on real parts.
+// rig contains the real dependencies of an Intake.
 type rig struct {
 	t         testing.TB
 	jobs      *jobStore
@@ -137,8 +137,8 @@ type rig struct {
 	config    Config
 	now       func() time.Time
 
-	mu    sync.Mutex // guards hints
-	hints []pipeline.ChangeNotification
+	mu            sync.Mutex // guards notifications
+	notifications []pipeline.ChangeNotification
 }
 
 func setup(t testing.TB) *rig {
@@ -166,13 +166,13 @@ func setup(t testing.TB) *rig {
 	return r
 }
 
-// close ends the parts that have goroutines. A test in a bubble calls it itself.
+// close stops the parts that run goroutines. A test in a synctest bubble calls it itself.
 func (r *rig) close() {
 	r.broker.Close()
 	r.jobs.Close()
 }
 
-// intake makes an Intake that does not run.
+// intake returns an Intake that is not running.
 func (r *rig) intake(owner string, b broker.Broker) *Intake {
 	return New(r.config, Deps{
 		Jobs: r.jobs, Outbox: r.jobs, Retention: r.jobs, Originals: r.originals, Processed: r.processed, Broker: b, Owner: owner, Now: r.now,
@@ -180,12 +180,12 @@ func (r *rig) intake(owner string, b broker.Broker) *Intake {
 		Changed: func(_ context.Context, id string, revision int64) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.hints = append(r.hints, pipeline.ChangeNotification{JobID: id, Revision: revision})
+			r.notifications = append(r.notifications, pipeline.ChangeNotification{JobID: id, Revision: revision})
 		},
 	})
 }
 
-// run makes an Intake and runs it; stop ends it and waits.
+// run returns a running Intake; stop stops it and waits.
 func (r *rig) run(owner string) (in *Intake, stop func()) {
 	in = r.intake(owner, r.broker)
 	// The session hook sends open images again, which would double those of a batch that came before it.
@@ -207,7 +207,7 @@ func (r *rig) start(in *Intake) (stop func()) {
 	return stop
 }
 
-// batch commits a job of the sources.
+// batch commits a job with the sources.
 func (r *rig) batch(in *Intake, sources ...Source) *job.Job {
 	r.t.Helper()
 	b := in.Begin()
@@ -243,8 +243,8 @@ func (r *rig) awaitFetched(id string) *job.Job {
 	return j
 }
 
-// awaitUploads waits until n Uploads are on the queue, takes them off and
-// returns them in the order of trace ids.
+// awaitUploads waits until n Uploads are in the queue, removes them and returns them in the
+// order of their trace IDs.
 func (r *rig) awaitUploads(n int) []pipeline.Upload {
 	r.t.Helper()
 	brokertest.Await(r.t, fmt.Sprintf("%d uploads", n), func() bool { return r.broker.Len(pipeline.ImageUpload.Name) >= n })
@@ -282,7 +282,7 @@ func (r *rig) unsent() int {
 	return c.Unsent
 }
 
-// keys lists a store.
+// keys returns all keys of a store.
 func (r *rig) keys(s objectstore.Store) []string {
 	r.t.Helper()
 	var list []string

@@ -9,30 +9,29 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// A fetch is young for slowAfter: it still counts against the number of fetchers.
-// One that lasts longer waits for its origin and costs next to nothing, so it
-// makes room for another, up to slowFactor times the fetchers.
+// A fetch is young for slowAfter and counts against the number of fetchers. After that it is
+// waiting for its origin and costs almost nothing, so another fetch may start, up to slowFactor
+// times the number of fetchers.
 const (
 	slowAfter  = time.Second
 	slowFactor = 8
 )
 
-// maxURLBytes bounds the addresses that the schedule keeps in memory. Beyond it
-// a job's images are read again when their turn comes.
+// maxURLBytes limits the URLs and names that the schedule keeps in memory. Beyond it, the images of
+// a job are read again when their turn comes.
 const maxURLBytes = 32 << 20
 
-// schedule decides whose image is fetched next. Jobs take turns, image by image.
-// No job has more than half of the young places, and the last places of all, as
-// many as there are fetchers, are for jobs that have none: a hundred tar pits
-// of one job leave another its full speed. It is bounded by the open images that
-// are admitted.
+// schedule decides which image is fetched next. Jobs take turns, image by image. No job may
+// use more than half of the young slots, and the last slots of all, as many as there are
+// fetchers, are reserved for jobs without a running fetch: a hundred tar pits of one job do not
+// slow down another. The schedule is bounded by the limit of open images.
 type schedule struct {
 	fetchers int
-	wake     chan struct{} // a token when next may have an answer
+	wake     chan struct{} // holds a token when next may return a task
 
-	mu            sync.Mutex // guards what follows, fetchJobs and tasks included
+	mu            sync.Mutex // guards the fields below, fetchJobs and tasks included
 	jobs          map[string]*fetchJob
-	turns         []*fetchJob // those with waiting images, whose turn it is first
+	turns         []*fetchJob // jobs with waiting images; the next one is first
 	active, young int
 	urlBytes      int
 }
@@ -43,12 +42,12 @@ type fetchJob struct {
 	lease         job.Lease
 	waiting       []target
 	active, young int
-	gone          bool                         // lost, stopped, or taken over again under a newer lease
-	stopped       bool                         // nobody wants its images any more
-	running       map[*task]context.CancelFunc // its fetches under way
+	gone          bool                         // lost, stopped, or replaced under a newer lease
+	stopped       bool                         // cancelled: its images are no longer needed
+	running       map[*task]context.CancelFunc // fetches in progress
 }
 
-// target is an image to fetch. Without its URL it is to be read first.
+// target is an image to fetch. If its URL is not in memory, it must be read first.
 type target struct {
 	index     int
 	trace     pipeline.TraceID
@@ -57,7 +56,7 @@ type target struct {
 
 func (t target) bytes() int { return len(t.url) + len(t.name) }
 
-// task is a fetch under way.
+// task is a fetch in progress.
 type task struct {
 	job *fetchJob
 	target
@@ -68,8 +67,8 @@ func newSchedule(fetchers int) *schedule {
 	return &schedule{fetchers: fetchers, wake: make(chan struct{}, 1), jobs: make(map[string]*fetchJob)}
 }
 
-// add schedules the images of a job that are to be fetched. The job's lease
-// replaces an older one.
+// add schedules the job's images that need to be fetched. The job's lease replaces an older
+// one.
 func (s *schedule) add(j *job.Job) {
 	fj := &fetchJob{id: j.ID, origin: j.Origin, lease: j.Lease, running: make(map[*task]context.CancelFunc)}
 	bytes := 0
@@ -100,7 +99,7 @@ func (s *schedule) add(j *job.Job) {
 	s.signal()
 }
 
-// next starts the fetch whose turn it is, if there is one that may start.
+// next returns the fetch whose turn it is, if one may start.
 func (s *schedule) next() (*task, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,19 +136,19 @@ func (s *schedule) mayStart(fj *fetchJob) bool {
 	return s.active < reserved || fj.active == 0
 }
 
-// begun notes how a fetch is given up. One of a job that was stopped meanwhile is
-// given up at once.
-func (s *schedule) begun(t *task, giveUp context.CancelFunc) {
+// started registers how to cancel a fetch. If its job was stopped in the meantime, the fetch
+// is cancelled immediately.
+func (s *schedule) started(t *task, cancel context.CancelFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.job.stopped {
-		giveUp()
+		cancel()
 		return
 	}
-	t.job.running[t] = giveUp
+	t.job.running[t] = cancel
 }
 
-// aged lets a fetch that lasts make room for another.
+// aged stops counting a slow fetch as young, so that another can start.
 func (s *schedule) aged(t *task) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,7 +164,7 @@ func (s *schedule) age(t *task) {
 	}
 }
 
-// done ends a fetch.
+// done removes a finished fetch.
 func (s *schedule) done(t *task) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,15 +178,14 @@ func (s *schedule) done(t *task) {
 	s.signal()
 }
 
-// drop forgets a job that is no longer ours.
+// drop removes a job that this gateway no longer owns.
 func (s *schedule) drop(fj *fetchJob) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget(fj)
 }
 
-// stop forgets a job whose images nobody wants any more, and gives up its fetches
-// that are under way.
+// stop removes a job whose images are no longer needed, and cancels its running fetches.
 func (s *schedule) stop(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,8 +195,8 @@ func (s *schedule) stop(id string) {
 	}
 	s.forget(fj)
 	fj.stopped = true
-	for _, giveUp := range fj.running {
-		giveUp()
+	for _, cancel := range fj.running {
+		cancel()
 	}
 }
 

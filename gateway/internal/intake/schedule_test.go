@@ -16,7 +16,7 @@ func fetchable(id string, n int) *job.Job {
 	return j
 }
 
-// startAll starts whatever may start and tells how many of each job did.
+// startAll starts every fetch that may start and counts them by job.
 func startAll(s *schedule) ([]*task, map[string]int) {
 	var tasks []*task
 	count := map[string]int{}
@@ -40,7 +40,7 @@ func TestJobsTakeTurns(t *testing.T) {
 	for _, task := range tasks {
 		order = append(order, fmt.Sprint(task.job.id, task.index))
 	}
-	if got := strings.Join(order, " "); got != "a0 b0 c0 a1 b1 a2 a3" { // a has half of the places
+	if got := strings.Join(order, " "); got != "a0 b0 c0 a1 b1 a2 a3" { // a gets half of the slots
 		t.Errorf("order is %s, want \"a0 b0 c0 a1 b1 a2 a3\"", got)
 	}
 }
@@ -53,20 +53,20 @@ func TestSlowJobLeavesPlaces(t *testing.T) {
 	for range 30 {
 		tasks, count := startAll(s)
 		if n := count["tarpits"]; n > fetchers/2 {
-			t.Fatalf("one job has %d of %d young places, want at most %v", n, fetchers, fetchers/2)
+			t.Fatalf("one job has %d of %d young slots, want at most %v", n, fetchers, fetchers/2)
 		}
 		for _, task := range tasks {
 			s.aged(task)
 		}
 		slow = append(slow, tasks...)
 	}
-	// It has all places but the last, which are for jobs that have none.
+	// It has all slots except the last, which are reserved for jobs that have none.
 	if want := (slowFactor - 1) * fetchers; len(slow) != want {
-		t.Errorf("the slow job has %d places, want %d", len(slow), want)
+		t.Errorf("the slow job has %d slots, want %d", len(slow), want)
 	}
 	s.add(fetchable("good", 10))
 	if _, count := startAll(s); count["good"] == 0 {
-		t.Error("another job gets no place while the slow one hangs")
+		t.Error("another job gets no slot while the slow one hangs")
 	}
 	for _, task := range slow {
 		s.done(task)
@@ -77,12 +77,12 @@ func TestSlowJobLeavesPlaces(t *testing.T) {
 			s.done(task)
 		}
 	}
-	if s.active != 1 || s.young != 1 || len(s.jobs) != 1 { // the good job's one from above
+	if s.active != 1 || s.young != 1 || len(s.jobs) != 1 { // the good job's fetch from above
 		t.Errorf("%d active, %d young, %d jobs are left, want 1, 1 and 1", s.active, s.young, len(s.jobs))
 	}
 }
 
-func TestTwoHundredSlowJobsLeaveTurns(t *testing.T) {
+func TestTwoHundredSlowJobsTakeTurns(t *testing.T) {
 	s := newSchedule(4)
 	for i := range 200 {
 		s.add(fetchable(fmt.Sprint("slow", i), 3))
@@ -94,7 +94,7 @@ func TestTwoHundredSlowJobsLeaveTurns(t *testing.T) {
 		}
 	}
 	if s.active != 4*slowFactor {
-		t.Errorf("%d are fetched at once, want %d", s.active, 4*slowFactor)
+		t.Errorf("%d concurrent fetches, want %d", s.active, 4*slowFactor)
 	}
 }
 
@@ -117,11 +117,11 @@ func TestNewerLeaseReplacesTheJob(t *testing.T) {
 	}
 	s.done(old)
 	if s.active != 0 || s.young != 0 || !s.empty() || s.urlBytes != 0 {
-		t.Errorf("%d active, %d young, %d jobs, %d bytes are left", s.active, s.young, len(s.jobs), s.urlBytes)
+		t.Errorf("%d active, %d young, %d jobs, %d bytes left", s.active, s.young, len(s.jobs), s.urlBytes)
 	}
 }
 
-func TestAddressesInMemoryAreBounded(t *testing.T) {
+func TestURLsInMemoryAreBounded(t *testing.T) {
 	s := newSchedule(1000)
 	long := strings.Repeat("x", 8<<10)
 	for i := range 100 {
@@ -131,7 +131,7 @@ func TestAddressesInMemoryAreBounded(t *testing.T) {
 		}
 		s.add(j)
 		if s.urlBytes > maxURLBytes {
-			t.Fatalf("%d bytes of addresses in memory, want at most %v", s.urlBytes, maxURLBytes)
+			t.Fatalf("%d bytes of URLs in memory, want at most %v", s.urlBytes, maxURLBytes)
 		}
 	}
 	cold := 0
@@ -145,6 +145,6 @@ func TestAddressesInMemoryAreBounded(t *testing.T) {
 		}
 	}
 	if cold == 0 || s.urlBytes != 0 || !s.empty() {
-		t.Errorf("%d without address, %d bytes and %d jobs left", cold, s.urlBytes, len(s.jobs))
+		t.Errorf("%d without URL, %d bytes and %d jobs left", cold, s.urlBytes, len(s.jobs))
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// traced begins the span of an image's intake: of inline bytes that are checked and
-// stored, or of a URL that is fetched.
+// traced starts the span of an image's intake: the check and storage of inline bytes, or the
+// fetch of a URL.
 func (in *Intake) traced(ctx context.Context, jobID string, index int, trace pipeline.TraceID, source string) (context.Context, *telemetry.Span) {
 	ctx, span := in.deps.Traces.Image(ctx, trace, "intake")
 	span.Image(jobID, index)
@@ -19,7 +19,7 @@ func (in *Intake) traced(ctx context.Context, jobID string, index int, trace pip
 	return ctx, span
 }
 
-// endIntake ends the span of an intake that has ended in one of these ways.
+// endIntake ends the intake span with the failure, the error or success.
 func endIntake(span *telemetry.Span, failure *pipeline.Failure, err error) {
 	switch {
 	case failure != nil:
@@ -30,8 +30,8 @@ func endIntake(span *telemetry.Span, failure *pipeline.Failure, err error) {
 	span.End()
 }
 
-// downloading begins the span of a download, all its tries together. Of the address
-// it tells the host alone: what stands behind it may be a secret.
+// downloading starts the span of a download with all its attempts. Of the URL it records only
+// the host, because the rest may contain secrets.
 func (in *Intake) downloading(ctx context.Context, url string) (context.Context, *telemetry.Span) {
 	ctx, span := in.deps.Traces.Part(ctx, "download")
 	if span != nil {
@@ -40,7 +40,7 @@ func (in *Intake) downloading(ctx context.Context, url string) (context.Context,
 	return ctx, span
 }
 
-// endDownload ends it.
+// endDownload ends the span of a download.
 func endDownload(span *telemetry.Span, err error) {
 	if f, ok := errors.AsType[*pipeline.Failure](err); ok {
 		span.Fail(f.Code, f.Text)
@@ -50,10 +50,10 @@ func endDownload(span *telemetry.Span, err error) {
 	span.End()
 }
 
-// endTraces ends the traces of images that came in for a job that never was.
+// endTraces ends the traces of images whose batch did not become a job.
 func (b *Batch) endTraces(ctx context.Context) {
-	if b.doubtful {
-		return // it may be there after all, and ends them itself
+	if b.uncertain {
+		return // the job may exist, and then ends them itself
 	}
 	for i := range b.images {
 		b.endTrace(ctx, &b.images[i])
@@ -68,7 +68,7 @@ func (b *Batch) endTrace(ctx context.Context, img *job.Image) {
 	})
 }
 
-// source is where an image comes from.
+// source returns where an image comes from: "url" or "inline".
 func source(img *job.Image) string {
 	if img.URL != "" {
 		return "url"

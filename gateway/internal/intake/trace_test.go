@@ -13,7 +13,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
-// traced gives the Intake a tracer; spans ends it and returns what it has sent.
+// traced gives the Intake a tracer; spans closes it and returns the exported spans.
 func traced(t *testing.T, in *Intake) (spans func() []telemetrytest.Span) {
 	t.Helper()
 	collector := telemetrytest.Start(t)
@@ -33,7 +33,7 @@ func traced(t *testing.T, in *Intake) (spans func() []telemetrytest.Span) {
 	}
 }
 
-// rootsOf are the root spans of the first images of a batch.
+// rootsOf returns the root spans of the first images of a batch.
 func rootsOf(spans []telemetrytest.Span, id string, images int) (roots [][]telemetrytest.Span) {
 	for i := range images {
 		var of []telemetrytest.Span
@@ -47,9 +47,9 @@ func rootsOf(spans []telemetrytest.Span, id string, images int) (roots [][]telem
 	return roots
 }
 
-// TestTracesOfNoJob holds that what was recorded of images has a root also when
-// their request came to nothing, at an image or at the end.
-func TestTracesOfNoJob(t *testing.T) {
+// TestTracesOfAFailedRequest verifies that the spans of images have a root even when their request
+// fails, at an image or at the end.
+func TestTracesOfAFailedRequest(t *testing.T) {
 	for _, atAnImage := range []bool{true, false} {
 		r := setup(t)
 		in := r.intake("gateway-1", r.broker)
@@ -87,9 +87,9 @@ func TestTracesOfNoJob(t *testing.T) {
 	}
 }
 
-// TestTracesOfADoubtfulJob holds that a job that may be there after all ends the
-// traces of its images itself.
-func TestTracesOfADoubtfulJob(t *testing.T) {
+// TestTracesOfAnUncertainJob verifies that a job that may exist after a failed commit ends
+// the traces of its images itself.
+func TestTracesOfAnUncertainJob(t *testing.T) {
 	r := setup(t)
 	in := r.intake("gateway-1", r.broker)
 	spans := traced(t, in)

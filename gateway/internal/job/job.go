@@ -1,13 +1,13 @@
-// Package job is the gateway's domain: batch jobs, their images, how they move
-// from one status to the next, and the errors of the store that keeps them.
+// Package job is the gateway's domain: batch jobs, their images, their status transitions, and
+// the errors of the job store.
 //
-// A status only moves up (pending, processing, then an end), the first end
-// wins, and the counters of a job always equal the states of its images. Every
-// change of an image gives its job the next revision, and the image keeps the
-// revision of its last change, so that whoever has seen revision r catches up by
-// reading the images above r.
+// A status only moves forward (pending, processing, then a final status), the first final
+// status wins, and the counters of a job always equal the states of its images. Every change
+// of an image gives its job the next revision, and the image keeps the revision of its last
+// change, so a reader that has seen revision r catches up by reading the images with a higher
+// revision.
 //
-// The package knows neither HTTP nor SQL nor the broker.
+// The package does not depend on HTTP, SQL or the broker.
 package job
 
 import (
@@ -20,9 +20,8 @@ import (
 // Status is the status of a job or of an image.
 type Status string
 
-// The statuses. Receiving is a job whose request is still being read: it owns
-// the objects that were stored for it and is in no answer. Cancelled is for jobs
-// only.
+// The statuses. Receiving is a job whose request is still being read: it owns its stored
+// objects and is not in any response. Only jobs can be Cancelled.
 const (
 	Receiving  Status = "receiving"
 	Pending    Status = "pending"
@@ -32,35 +31,34 @@ const (
 	Cancelled  Status = "cancelled"
 )
 
-// Ended reports whether nothing can change the status any more.
+// Ended reports whether the status is final.
 func (s Status) Ended() bool { return s == Completed || s == Failed || s == Cancelled }
 
-// Job is one batch. Reads may give it with some of its images only.
+// Job is one batch. Reads may return it with only some of its images.
 type Job struct {
 	ID        string // a random UUID
 	Status    Status
-	Total     int // images
+	Total     int // number of images
 	Completed int
 	Failed    int
-	Revision  int64 // of the last change, from 1
+	Revision  int64 // revision of the last change; the first is 1
 
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 	CompletedAt time.Time // zero while open
 
-	RetryOf     string // id of the job whose failed images these are; empty for a batch
-	Fingerprint string // of the request, for one that came with a Key
-	Owner       string // name of the API key that made it; empty: made without keys
-	Origin      string // of its traces: what the tracer remembers of the request; empty without one
+	RetryOf     string // ID of the job whose failed images these are; empty for a batch
+	Fingerprint string // fingerprint of a request with a Key
+	Owner       string // name of the API key that created it; empty without API keys
+	Origin      string // trace context of the request, stored for the tracer; empty without one
 
-	Lease         Lease // who fetches its URLs or receives its request
+	Lease         Lease // which gateway receives its request or fetches its URLs
 	OriginalsGone bool  // retention has deleted the originals
 
 	Images []Image
 }
 
-// Progress is the part of the images that have ended, in percent, rounded to
-// two decimals.
+// Progress returns the percentage of images that have ended, rounded to two decimals.
 func (j *Job) Progress() float64 {
 	if j.Total == 0 {
 		return 0
@@ -70,34 +68,34 @@ func (j *Job) Progress() float64 {
 
 // Image is one image of a job.
 type Image struct {
-	Index            int // place in the batch, from 0
+	Index            int // index in the batch, from 0
 	TraceID          pipeline.TraceID
-	OriginalFilename string // as the client gave it, or made from the URL
-	KeyName          string // the same, safe as the last part of an object key
-	URL              string // where to fetch it; empty for an inline image
+	OriginalFilename string // sent by the client, or derived from the URL
+	KeyName          string // the same name, safe as the last part of an object key
+	URL              string // URL to fetch; empty for an inline image
 
 	Status   Status
-	Original Original // zero until it is stored
+	Original Original // zero until the original is stored
 
-	ProcessedPath string // when completed
-	Error         string // when failed
+	ProcessedPath string // if completed
+	Error         string // if failed
 	ErrorCode     string
 	Retryable     bool
 
 	StartTime time.Time // zero while pending
 	EndTime   time.Time // zero while open
-	Revision  int64     // of the job, at this image's last change
+	Revision  int64     // the job's revision at this image's last change
 
-	// Unsent says that the image's Upload is still to be published; Send counts how
-	// often it was marked so, which keeps a late confirm of an earlier publish
-	// from passing for this one.
+	// Unsent is true while the image's Upload must be published. Send counts how often it was
+	// marked unsent, so that a late confirm of an earlier publish is not taken for the
+	// current one.
 	Unsent bool
 	Send   int64
 }
 
 // Original is a stored original.
 type Original struct {
-	Path        string // key in the store of originals
+	Path        string // object key in the store of originals
 	ContentType string
 	Size        int64  // bytes
 	SHA256      string // hex
@@ -111,7 +109,7 @@ func (i *Image) ToFetch() bool {
 	return !i.Status.Ended() && i.URL != "" && !i.Original.Stored()
 }
 
-// Upload is the message that asks for the image to be analysed.
+// Upload returns the message that requests the analysis of the image.
 func (i *Image) Upload(jobID string, now time.Time) pipeline.Upload {
 	e := pipeline.NewEnvelope(jobID, i.Index, now)
 	e.TraceID = i.TraceID
@@ -121,30 +119,30 @@ func (i *Image) Upload(jobID string, now time.Time) pipeline.Upload {
 	}
 }
 
-// Key names a request of a client, so that the same request sent again makes no
-// second job. The zero Key is none.
+// Key identifies a client's request, so that sending it again creates no second job. The zero
+// Key means no key.
 type Key struct {
-	Scope string // whose it is: the name of an API key; empty when there are none
-	Name  string // as the client gave it, 255 bytes at most
+	Scope string // name of the client's API key; empty without API keys
+	Name  string // as sent by the client; at most 255 bytes
 }
 
-// Viewer is who asks for jobs: the owner of some, or somebody who sees all.
+// Viewer is a client that requests jobs: the owner of some jobs, or a client that sees all jobs.
 type Viewer struct {
 	Owner string // the name of an API key
 	All   bool   // an operator's key, or no keys at all
 }
 
-// Everybody sees all jobs.
+// Everybody is the Viewer of a client that sees all jobs.
 var Everybody = Viewer{All: true}
 
-// Sees reports whether the job is one of the viewer's.
+// Sees reports whether the viewer may see the job.
 func (v Viewer) Sees(j *Job) bool { return v.All || v.Owner != "" && j.Owner == v.Owner }
 
-// Lease says which gateway may write to a job that is being received or
-// fetched. Epoch grows with every claim, so that one that was paused and lost the
-// lease is refused. A reservation begins with epoch 1; a job that is created
-// without one has epoch 0. Whoever holds owner and epoch holds the lease: its
-// end only says from when on another may claim it.
+// Lease defines which gateway may write to a job that is being received or fetched. Epoch
+// grows with every claim, so a gateway that was paused and lost the lease is rejected. A
+// reservation starts with epoch 1; a job created without one has epoch 0. The gateway that
+// matches owner and epoch holds the lease. Until only limits when another
+// gateway may claim it.
 type Lease struct {
 	Owner string
 	Epoch int64
@@ -157,7 +155,7 @@ const (
 	LeaseRenew = 5 * time.Second
 )
 
-// Ref names one image.
+// Ref identifies one image.
 type Ref struct {
 	JobID string
 	Index int

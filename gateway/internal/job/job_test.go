@@ -19,8 +19,8 @@ var (
 	lease = job.Lease{Owner: "gateway-1", Epoch: 1}
 )
 
-// event is something that reaches one image of a job, or with the index -1 the
-// whole job: it is cancelled.
+// event is an event for one image of a job, or, with index -1, the cancellation of the whole
+// job.
 type event struct {
 	index int
 	name  string
@@ -28,7 +28,7 @@ type event struct {
 	now time.Time
 }
 
-// apply makes the event happen.
+// apply applies the event to the job.
 func (e event) apply(j *job.Job) (changed bool, err error) {
 	if e.index < 0 {
 		return j.Cancel(e.now), nil
@@ -36,7 +36,7 @@ func (e event) apply(j *job.Job) (changed bool, err error) {
 	return j.Apply(&j.Images[e.index], e.Transition, e.now)
 }
 
-// drawJob makes a job of images in every state that a request can leave them in.
+// drawJob draws a job with images in every state that a request can create.
 func drawJob(t *rapid.T) *job.Job {
 	images := make([]job.Image, rapid.IntRange(1, 8).Draw(t, "images"))
 	for i := range images {
@@ -54,8 +54,8 @@ func drawJob(t *rapid.T) *job.Job {
 	return j
 }
 
-// drawEvents makes events as a broker that repeats and shuffles, a gateway that
-// was paused and a clock that jumps would bring them.
+// drawEvents draws events as they arrive from a broker that repeats and reorders, a gateway
+// that was paused and a clock that jumps.
 func drawEvents(t *rapid.T, images int) []event {
 	stale := job.Lease{Owner: lease.Owner, Epoch: lease.Epoch - 1}
 	failure := &pipeline.Failure{Code: pipeline.CodeDownloadFailed, Text: "Failed to download image: status code 404"}
@@ -78,11 +78,11 @@ func drawEvents(t *rapid.T, images int) []event {
 		return event{index: index, name: name, Transition: tr, now: now}
 	})
 	events := rapid.SliceOfN(one, 0, 40).Draw(t, "events")
-	// Every event comes once more, in another order.
+	// Every event is repeated, in another order.
 	return append(events, rapid.Permutation(events).Draw(t, "repeated")...)
 }
 
-// snapshot is a job at one moment.
+// snapshot returns a copy of the job.
 func snapshot(j *job.Job) job.Job {
 	c := *j
 	c.Images = slices.Clone(j.Images)
@@ -91,8 +91,8 @@ func snapshot(j *job.Job) job.Job {
 
 var rank = map[job.Status]int{job.Pending: 0, job.Processing: 1, job.Completed: 2, job.Failed: 2, job.Cancelled: 2}
 
-// TestAnyOrder has any events in any order leave every promise of the package
-// intact.
+// TestAnyOrder verifies that every promise of the package holds for any events in any
+// order.
 func TestAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		j := drawJob(t)
@@ -104,7 +104,7 @@ func TestAnyOrder(t *testing.T) {
 				if !errors.Is(err, job.ErrLeaseLost) {
 					t.Fatal(err)
 				}
-				*j = before // As a store drops it.
+				*j = before // A store would discard the change.
 				continue
 			}
 			adds(t, j)
@@ -113,7 +113,7 @@ func TestAnyOrder(t *testing.T) {
 	})
 }
 
-// adds checks what holds at every moment.
+// adds checks the invariants of a job.
 func adds(t *rapid.T, j *job.Job) {
 	var completed, failed int
 	for i := range j.Images {
@@ -148,7 +148,7 @@ func adds(t *rapid.T, j *job.Job) {
 	case completed+failed == j.Total && j.Status == job.Cancelled:
 		want = job.Cancelled
 		if !slices.ContainsFunc(j.Images, func(img job.Image) bool { return img.ErrorCode == pipeline.CodeCancelled }) {
-			t.Fatal("job was cancelled when nothing was open")
+			t.Fatal("job was cancelled when no image was open")
 		}
 	case completed+failed == j.Total && completed > 0:
 		want = job.Completed
@@ -168,25 +168,25 @@ func adds(t *rapid.T, j *job.Job) {
 	}
 }
 
-// rises checks that a step went up, in the one image that it was for (a cancel:
-// in every open one), or nowhere.
+// rises verifies that a step moved forward only the image that it was for (a cancel: every
+// open image), or nothing.
 func rises(t *rapid.T, before, after *job.Job, e event, changed bool) {
 	if rank[after.Status] < rank[before.Status] || before.Status.Ended() && after.Status != before.Status {
-		t.Fatalf("%s took the job from %s to %s", e.name, before.Status, after.Status)
+		t.Fatalf("%s changed the job from %s to %s", e.name, before.Status, after.Status)
 	}
 	if after.Completed < before.Completed || after.Failed < before.Failed || after.Progress() < before.Progress() ||
 		after.UpdatedAt.Before(before.UpdatedAt) {
-		t.Fatalf("%s took the job from %+v down to %+v", e.name, before, after)
+		t.Fatalf("%s moved the job back from %+v to %+v", e.name, before, after)
 	}
 	want := before.Revision
 	if changed {
 		want++
 	}
 	if after.Revision != want {
-		t.Fatalf("%s took revision %d to %d, changed %t", e.name, before.Revision, after.Revision, changed)
+		t.Fatalf("%s changed revision %d to %d, changed %t", e.name, before.Revision, after.Revision, changed)
 	}
 	if e.index < 0 && changed != (before.Status != after.Status && after.Status == job.Cancelled) {
-		t.Fatalf("cancel took the job from %s to %s, changed %t", before.Status, after.Status, changed)
+		t.Fatalf("cancel changed the job from %s to %s, changed %t", before.Status, after.Status, changed)
 	}
 	for i := range after.Images {
 		was, is := before.Images[i], after.Images[i]
@@ -200,16 +200,16 @@ func rises(t *rapid.T, before, after *job.Job, e event, changed bool) {
 		case was.Status.Ended():
 			t.Fatalf("%s changed an image that had ended", e.name)
 		case rank[is.Status] < rank[was.Status]:
-			t.Fatalf("%s took the image from %s to %s", e.name, was.Status, is.Status)
+			t.Fatalf("%s changed the image from %s to %s", e.name, was.Status, is.Status)
 		case is.Send < was.Send || is.Unsent && !was.Unsent && is.Send == was.Send:
-			t.Fatalf("%s made the image unsent under the old number", e.name)
+			t.Fatalf("%s marked the image unsent without a new Send", e.name)
 		}
 	}
 }
 
-// TestOnceIsEnough has the first end of every image decide, however often and in
-// whatever order what comes later comes.
-func TestOnceIsEnough(t *testing.T) {
+// TestFirstFinalStatusWins verifies that the first final status of every image stays, however often
+// and in whatever order later events arrive.
+func TestFirstFinalStatusWins(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		j := drawJob(t)
 		events := drawEvents(t, j.Total)

@@ -5,29 +5,29 @@ import (
 	"time"
 )
 
-// Errors of the job store. Its users declare the part of it that they use.
+// Errors of the job store. Each user declares an interface with the methods that it calls.
 var (
 	ErrNotFound    = errors.New("job not found")
-	ErrUnavailable = errors.New("job store unavailable") // disk full, database unavailable: try again later
+	ErrUnavailable = errors.New("job store unavailable") // disk full or database unavailable: try again later
 	ErrKeyTaken    = errors.New("key taken")             // another job has the client's key
 )
 
-// Unsent is an image whose Upload is to be published.
+// Unsent is an image whose Upload must be published.
 type Unsent struct {
 	JobID string
 	Image Image
 }
 
-// Cursor is a place in the list: the job after which to go on.
+// Cursor is a position in the list: the last job of the previous page.
 type Cursor struct {
 	CreatedAt time.Time
 	ID        string
 }
 
-// Counts are figures over all jobs that are in answers.
+// Counts are statistics over all visible jobs.
 type Counts struct {
-	Jobs       int       // open and ended
+	Jobs       int       // open and ended jobs
 	OpenImages int       // images that have not ended
 	OldestOpen time.Time // creation of the oldest open job; zero when none is open
-	Unsent     int       // images whose Upload is to be published
+	Unsent     int       // images whose Upload must be published
 }

@@ -7,12 +7,12 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// ErrLeaseLost says that another gateway has taken the job over.
+// ErrLeaseLost is returned when another gateway has taken over the job.
 var ErrLeaseLost = errors.New("lease lost")
 
-// New makes a job that is about to be stored. An image that has its original is
-// processing from now on and its Upload is unsent; one that has ended (its
-// inline data was no image) stays so; the others wait for their fetch.
+// New returns a job that is about to be stored. An image with an original starts as
+// processing, with its Upload unsent. An image that has already ended, because its
+// inline data was invalid, keeps its status. The others wait for their fetch.
 func New(id string, images []Image, now time.Time) *Job {
 	j := &Job{ID: id, Status: Pending, Total: len(images), Revision: 1, CreatedAt: now, UpdatedAt: now, Images: images}
 	for i := range j.Images {
@@ -34,15 +34,14 @@ func New(id string, images []Image, now time.Time) *Job {
 	return j
 }
 
-// Transition changes one image and its job, given without its other images. It
-// returns false when there is nothing to change. It is pure: a store may run it
+// Transition changes one image and its job, which is passed without its other images. It
+// returns false when there is nothing to change. It is a pure function, so a store may run it
 // again. Stores run it through [Job.Apply].
 type Transition func(j *Job, img *Image) (changed bool, err error)
 
-// Apply makes the transition of one of the job's images. When it changed
-// something, the job gets its next revision, the image the same one, and the
-// job's UpdatedAt moves to now, never back. After an error the values of both are
-// not to be used.
+// Apply applies a transition to one of the job's images. After a change, the job has its next
+// revision, the image has the same one, and UpdatedAt is now or later; it never moves back.
+// After an error the values of the job and the image are undefined.
 func (j *Job) Apply(img *Image, t Transition, now time.Time) (changed bool, err error) {
 	changed, err = t(j, img)
 	if err != nil || !changed {
@@ -54,7 +53,7 @@ func (j *Job) Apply(img *Image, t Transition, now time.Time) (changed bool, err 
 	return true, nil
 }
 
-// Start begins the fetch of an image.
+// Start starts the fetch of an image.
 func Start(l Lease, now time.Time) Transition {
 	return leased(l, func(j *Job, img *Image) bool {
 		if img.Status != Pending {
@@ -68,7 +67,7 @@ func Start(l Lease, now time.Time) Transition {
 	})
 }
 
-// Fetched notes the stored original of an image, whose Upload is now unsent.
+// Fetched records the stored original of an image and marks its Upload unsent.
 func Fetched(l Lease, o Original) Transition {
 	return leased(l, func(_ *Job, img *Image) bool {
 		if img.Original.Stored() {
@@ -87,14 +86,14 @@ func FetchFailed(l Lease, f *pipeline.Failure, now time.Time) Transition {
 	})
 }
 
-// Settle ends an image with its result. An image that has ended stays as it is.
+// Settle ends an image with its result. An image that has ended is not changed.
 func Settle(r pipeline.Result, now time.Time) Transition {
 	return func(j *Job, img *Image) (bool, error) { return j.settle(img, r, now), nil }
 }
 
-// Cancel ends every open image as failed and the job as cancelled, all with one
-// revision. It returns false when the job has ended; images that have ended stay
-// as they are. It is pure, as transitions are.
+// Cancel ends every open image as failed and the job as cancelled, all with one revision. It
+// returns false when the job has already ended; images that have ended are not changed. Like a
+// transition, it is pure.
 func (j *Job) Cancel(now time.Time) (changed bool) {
 	if j.Status.Ended() {
 		return false
@@ -111,8 +110,8 @@ func (j *Job) Cancel(now time.Time) (changed bool) {
 	return true
 }
 
-// leased guards a transition of the job's intake: only the holder of the lease
-// makes it, and only on an open image.
+// leased guards a transition of the job's intake: only the holder of the lease may apply it,
+// and only to an open image.
 func leased(l Lease, do func(*Job, *Image) bool) Transition {
 	return func(j *Job, img *Image) (bool, error) {
 		if j.Lease.Owner != l.Owner || j.Lease.Epoch != l.Epoch {
@@ -125,7 +124,7 @@ func leased(l Lease, do func(*Job, *Image) bool) Transition {
 	}
 }
 
-// settle ends an open image and, with the last one, the job.
+// settle ends an open image and, if it was the last one, the job.
 func (j *Job) settle(img *Image, r pipeline.Result, now time.Time) bool {
 	if img.Status.Ended() {
 		return false
@@ -155,8 +154,8 @@ func (j *Job) count(img *Image) {
 	}
 }
 
-// end closes a job whose images have all ended: completed when at least one
-// did complete.
+// end ends a job whose images have all ended: as completed if at least one image
+// completed.
 func (j *Job) end(now time.Time) {
 	if j.Status.Ended() || j.Completed+j.Failed < j.Total {
 		return
@@ -167,8 +166,8 @@ func (j *Job) end(now time.Time) {
 	}
 }
 
-// latest keeps a clock that was set back from making an end come before its
-// beginning.
+// latest returns the later time, so that a clock that was set back does not create an end
+// before its start.
 func latest(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return b

@@ -16,15 +16,15 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// bench is a hub over a real store, whose reads it counts and can spoil.
+// bench is a hub over a real store. It counts the reads and can make them fail.
 type bench struct {
 	testing.TB
 	store *sqlstore.Store
 	hub   *progress.Hub
 	reads atomic.Int64
-	found atomic.Int64 // reads that have seen the store
+	found atomic.Int64 // reads that have got their result from the store
 	fault atomic.Pointer[error]
-	gate  atomic.Pointer[chan struct{}] // a read waits for it at its end, when there is one
+	gate  atomic.Pointer[chan struct{}] // if set, a read waits for it before it returns
 }
 
 func (b *bench) Changes(ctx context.Context, id string, after int64) (*job.Job, error) {
@@ -36,7 +36,7 @@ func (b *bench) Changes(ctx context.Context, id string, after int64) (*job.Job, 
 	j, err := b.store.Changes(ctx, id, after)
 	b.found.Add(1)
 	if gate != nil {
-		<-*gate // what was found grows old
+		<-*gate // the result becomes stale
 	}
 	return j, err
 }
@@ -84,7 +84,7 @@ func (b *bench) create(id string, n int) {
 	}
 }
 
-// settle ends an image: odd ones fail.
+// settle ends an image. Images with an odd index fail.
 func (b *bench) settle(id string, index int) *job.Job {
 	b.Helper()
 	now := start.Add(time.Second)
@@ -99,7 +99,7 @@ func (b *bench) settle(id string, index int) *job.Job {
 	return j
 }
 
-func (b *bench) hint(j *job.Job) {
+func (b *bench) notify(j *job.Job) {
 	b.hub.Notify(pipeline.ChangeNotification{JobID: j.ID, Revision: j.Revision})
 }
 
@@ -113,23 +113,23 @@ func (b *bench) subscribe(id string) *progress.Watcher {
 	return w
 }
 
-// next waits for what a watcher is told next.
+// next waits for the next events of a watcher.
 func (b *bench) next(w *progress.Watcher) []string {
 	b.Helper()
 	select {
 	case <-w.Ready():
 	case <-time.After(10 * time.Second):
-		b.Fatal("nothing was told")
+		b.Fatal("no events")
 	}
 	events, err := w.Next()
 	if err != nil {
 		return []string{err.Error()}
 	}
-	return tell(events)
+	return describe(events)
 }
 
-// tell writes events in words: kind, image, job's counters.
-func tell(events []progress.Event) (words []string) {
+// describe formats events as text: kind, image, the job's counters.
+func describe(events []progress.Event) (words []string) {
 	for _, e := range events {
 		s := string(e.Kind)
 		if e.Image != nil {

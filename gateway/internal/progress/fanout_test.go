@@ -7,12 +7,12 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 )
 
-// BenchmarkFanOut is an image's end on its way to all who watch the job: one hint,
-// one read, a frame for each.
+// BenchmarkFanOut measures the end of an image for all watchers of the job: one change
+// notification, one read, one frame for each.
 func BenchmarkFanOut(b *testing.B) {
 	for _, watchers := range []int{1, 100} {
 		b.Run(fmt.Sprintf("watchers=%d", watchers), func(b *testing.B) {
-			const perJob = 1000 // so that the job itself stays what it is
+			const perJob = 1000 // images per job, so that the job stays the same
 			h := setup(b, progress.Config{})
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -25,7 +25,7 @@ func BenchmarkFanOut(b *testing.B) {
 						w.Close()
 					}
 					watching = watching[:0]
-					h.create(id, perJob+1) // it does not end
+					h.create(id, perJob+1) // one more, so that the job does not end
 					for range watchers {
 						w := h.subscribe(id)
 						h.next(w)
@@ -34,11 +34,11 @@ func BenchmarkFanOut(b *testing.B) {
 				}
 				j := h.settle(id, i%perJob)
 				b.StartTimer()
-				h.hint(j)
+				h.notify(j)
 				for _, w := range watching {
 					<-w.Ready()
 					if events, err := w.Next(); err != nil || len(events) != 1 {
-						b.Fatalf("told %v, %v, want 1 and nil", events, err)
+						b.Fatalf("events %v, %v, want 1 and nil", events, err)
 					}
 				}
 			}

@@ -11,8 +11,8 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 )
 
-// Watchers that come while images end, in any order, with hints that get lost:
-// what each was told adds up to what the store says.
+// TestEventsAddUpToTheJob subscribes watchers while images end in any order and
+// notifications are lost: the events of each watcher add up to the job in the store.
 func TestEventsAddUpToTheJob(t *testing.T) {
 	b := setup(t, progress.Config{Reread: 20 * time.Millisecond})
 	const jobs, images, watchers = 5, 20, 200
@@ -23,8 +23,8 @@ func TestEventsAddUpToTheJob(t *testing.T) {
 		wg.Go(func() {
 			for _, i := range rand.Perm(images) {
 				j := b.settle(id, i)
-				for range rand.IntN(3) { // lost, once, twice
-					b.hint(j)
+				for range rand.IntN(3) { // lost, sent once, sent twice
+					b.notify(j)
 				}
 			}
 		})
@@ -35,7 +35,7 @@ func TestEventsAddUpToTheJob(t *testing.T) {
 	wg.Wait()
 }
 
-// fold watches a job to its end and holds what it was told against the store.
+// fold watches a job to its end and compares the events with the store.
 func (b *bench) fold(id string) {
 	w, err := b.hub.Subscribe(b.Context(), id)
 	if err != nil {
@@ -49,7 +49,7 @@ func (b *bench) fold(id string) {
 		select {
 		case <-w.Ready():
 		case <-time.After(30 * time.Second):
-			b.Errorf("%s: nothing told for 30 s, of %d images", id, len(ended))
+			b.Errorf("%s: no event for 30 s, after %d images", id, len(ended))
 			return
 		}
 		events, err := w.Next()
@@ -62,14 +62,14 @@ func (b *bench) fold(id string) {
 				b.Errorf("%s: %v after the end", id, e.Kind)
 			}
 			if last.Job == nil && e.Kind != progress.Progress {
-				b.Errorf("%s: began with %v", id, e.Kind)
+				b.Errorf("%s: first event is %v", id, e.Kind)
 			}
 			if last.Job != nil && (e.Job.Completed < last.Job.Completed || e.Job.Failed < last.Job.Failed || e.Job.Revision < last.Job.Revision) {
-				b.Errorf("%s: counters fell: %v after %v", id, tell([]progress.Event{e}), tell([]progress.Event{last}))
+				b.Errorf("%s: counters decreased: %v after %v", id, describe([]progress.Event{e}), describe([]progress.Event{last}))
 			}
 			if e.Image != nil {
 				if _, twice := ended[e.Image.Index]; twice {
-					b.Errorf("%s: image %d told twice", id, e.Image.Index)
+					b.Errorf("%s: image %d reported twice", id, e.Image.Index)
 				}
 				ended[e.Image.Index] = e.Image.Status
 			}
@@ -85,11 +85,11 @@ func (b *bench) fold(id string) {
 		return
 	}
 	if j.Status != last.Job.Status || j.Completed != last.Job.Completed || j.Failed != last.Job.Failed || len(ended) != j.Total {
-		b.Errorf("%s: told %v and %d images, is %+v", id, tell([]progress.Event{last}), len(ended), j)
+		b.Errorf("%s: events end with %v and %d images, job is %+v", id, describe([]progress.Event{last}), len(ended), j)
 	}
 	for i := range j.Images {
 		if ended[i] != j.Images[i].Status {
-			b.Errorf("%s: image %d was told as %s, is %s", id, i, ended[i], j.Images[i].Status)
+			b.Errorf("%s: image %d was reported as %s, is %s", id, i, ended[i], j.Images[i].Status)
 		}
 	}
 }

@@ -1,20 +1,19 @@
-// Package progress tells watchers how jobs get on.
+// Package progress delivers the progress of jobs to watchers.
 //
-// A watcher first gets the job as it is, then every change, in the order of the
-// job's revisions, and last the job's end. Events are made from what the store
-// says and never from the hints that a job has changed, so that lost, repeated
-// and late hints cost time at most: watched jobs are read again every few
-// seconds and whenever hints may have been lost. Each change is read once for all
-// watchers of its job.
+// A watcher first receives the current state of the job, then every change in the order of
+// the job's revisions, and finally the job's end. Events are derived from the job store and
+// never from change notifications, so lost, repeated and late notifications can only delay an
+// event: watched jobs are read again every few seconds and whenever notifications may have
+// been lost. Each change is read once for all watchers of its job.
 //
-// A slow watcher misses nothing but intermediate counters: each image is told
-// once, and the counters that go with it are the newest there are. What waits for
-// it is a part of a list that all watchers of the job share and that cannot be
-// longer than the job's history, so nobody is ever cut off for being slow here;
-// who writes to a client has a timeout for that. Nothing of an idle watch runs.
+// A slow watcher misses only intermediate counters: it receives each image once, together
+// with the newest counters. Its pending events are part of a list that all watchers of the
+// job share and that is no longer than the job's history, so this package never disconnects a
+// slow watcher; the code that writes to the client has a timeout for that. An idle watch runs
+// no goroutine.
 //
-// The package knows no HTTP. It promises nothing across processes: a client that
-// comes back gets the job as it is.
+// The package does not depend on HTTP. It keeps no state across processes: a client that
+// reconnects receives the current state of the job.
 package progress
 
 import (
@@ -33,21 +32,21 @@ import (
 
 // Errors of a Hub and its watchers.
 var (
-	// ErrFull says that there are as many watchers as there may be.
+	// ErrFull is returned when the maximum number of watchers is reached.
 	ErrFull = errors.New("too many watchers")
-	// ErrGone says that the job was deleted while it was watched.
+	// ErrGone is returned when the job was deleted while it was watched.
 	ErrGone = errors.New("watched job is gone")
-	// ErrClosed says that the Hub has ended.
+	// ErrClosed is returned when the Hub has stopped.
 	ErrClosed = errors.New("progress hub is closed")
 )
 
-// Config is what a Hub may do. A field that is zero means its default.
+// Config sets the limits of a Hub. A zero field means its default.
 type Config struct {
-	MaxWatchers int           // at once; 10,000
-	Reread      time.Duration // how long a lost hint can stay unnoticed; 5 s
+	MaxWatchers int           // maximum number of watchers; 10,000
+	Reread      time.Duration // interval of re-reads, which make up for lost change notifications; 5 s
 }
 
-// Bounds on reading the store.
+// Limits on reads of the store.
 const (
 	readers  = 4
 	readTime = 5 * time.Second
@@ -58,7 +57,7 @@ type changes interface {
 	Changes(ctx context.Context, id string, after int64) (*job.Job, error)
 }
 
-// Hub knows who watches which job.
+// Hub manages the watchers of all jobs.
 type Hub struct {
 	config Config
 	jobs   changes
@@ -67,21 +66,21 @@ type Hub struct {
 	events *telemetry.Counter
 	wake   chan struct{} // one token for each reader that has something to do
 
-	mu       sync.Mutex // guards all below and the watches themselves
+	mu       sync.Mutex // guards the fields below and the watches themselves
 	watches  map[string]*watch
 	watchers int
-	urgent   []*watch // to be read now: a hint came, or a watcher waits
-	routine  []*watch // to be read again when there is nothing urgent
+	urgent   []*watch // read next: a change notification arrived, or a watcher waits
+	routine  []*watch // read again when no watch is urgent
 	closed   bool
 }
 
-// New makes a Hub. It does nothing before Run.
+// New returns a Hub. It is idle until Run.
 func New(c Config, jobs changes, log *slog.Logger, m *telemetry.Registry) *Hub {
 	c.MaxWatchers, c.Reread = cmp.Or(c.MaxWatchers, 10_000), cmp.Or(c.Reread, 5*time.Second)
 	h := &Hub{
 		config: c, jobs: jobs, log: log, wake: make(chan struct{}, readers), watches: map[string]*watch{},
 		reads:  m.Counter("progress_reads_total", "Reads of watched jobs, by outcome.", "outcome").From0("ok", "gone", "error"),
-		events: m.Counter("progress_events_total", "Events that watchers were told, each a WebSocket message, by kind.", "kind").From0(string(Progress), string(ImageComplete), string(JobComplete)),
+		events: m.Counter("progress_events_total", "Events sent to watchers, each a WebSocket message, by kind.", "kind").From0(string(Progress), string(ImageComplete), string(JobComplete)),
 	}
 	m.GaugeFunc("progress_watchers", "Watchers of jobs.", func() float64 {
 		h.mu.Lock()
@@ -91,8 +90,7 @@ func New(c Config, jobs changes, log *slog.Logger, m *telemetry.Registry) *Hub {
 	return h
 }
 
-// Run reads for the watchers until ctx ends; then every watch ends with
-// ErrClosed.
+// Run reads jobs for the watchers until ctx is done. Then it ends every watch with ErrClosed.
 func (h *Hub) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for range readers {
@@ -122,7 +120,7 @@ func (h *Hub) close() {
 	h.urgent, h.routine = nil, nil
 }
 
-// Receive takes a broadcast of the topic pipeline.JobEvents.
+// Receive handles a broadcast of the topic pipeline.JobEvents.
 func (h *Hub) Receive(body []byte) {
 	var n pipeline.ChangeNotification
 	if err := json.Unmarshal(body, &n); err != nil {
@@ -132,7 +130,7 @@ func (h *Hub) Receive(body []byte) {
 	h.Notify(n)
 }
 
-// Notify takes the notification that a job has reached a revision. It never blocks.
+// Notify handles the notification that a job has reached a revision. It never blocks.
 func (h *Hub) Notify(n pipeline.ChangeNotification) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -157,8 +155,8 @@ func (h *Hub) reread() {
 	}
 }
 
-// enqueue gets w read. While it is being read it waits until that is over,
-// because what made it worth reading may have come too late for that read.
+// enqueue queues a read of w. If w is being read, the new read waits for the end of that one,
+// which may have started too early to see the change.
 func (h *Hub) enqueue(w *watch, u urgency) {
 	if u <= w.queued {
 		return
@@ -192,14 +190,14 @@ func (h *Hub) dequeue() *watch {
 		w := h.routine[0]
 		h.routine[0], h.routine = nil, h.routine[1:]
 		w.listed = false
-		if w.queued == routine && !w.reading { // else it was urgent meanwhile
+		if w.queued == routine && !w.reading { // otherwise it has become urgent
 			return w
 		}
 	}
 	return nil
 }
 
-// read is one reader: it reads what is queued until ctx ends.
+// read is one reader: it reads queued watches until ctx is done.
 func (h *Hub) read(ctx context.Context) {
 	for {
 		h.mu.Lock()
@@ -214,7 +212,7 @@ func (h *Hub) read(ctx context.Context) {
 			}
 		}
 		w.queued = idle
-		if w.watchers == 0 { // they left while it was queued
+		if w.watchers == 0 { // all watchers were closed while it was queued
 			h.mu.Unlock()
 			continue
 		}
@@ -234,7 +232,7 @@ func (h *Hub) read(ctx context.Context) {
 	}
 }
 
-// done takes in what a read gave.
+// done applies the result of a read.
 func (h *Hub) done(ctx context.Context, w *watch, wanted *snapshot, j *job.Job, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -247,7 +245,7 @@ func (h *Hub) done(ctx context.Context, w *watch, wanted *snapshot, j *job.Job, 
 	case errors.Is(err, job.ErrNotFound):
 		h.reads.Inc("gone")
 		wanted.fail(err)
-		w.wanted.fail(err) // who came during the read watches nothing yet
+		w.wanted.fail(err) // for watchers that subscribed during the read
 		w.wanted = nil
 		w.end(ErrGone)
 		h.forget(w)
@@ -256,10 +254,10 @@ func (h *Hub) done(ctx context.Context, w *watch, wanted *snapshot, j *job.Job, 
 		h.reads.Inc("error")
 		wanted.fail(err)
 		if ctx.Err() == nil {
-			h.log.WarnContext(ctx, "watched job not read", "job_id", w.id, "error", err)
+			h.log.WarnContext(ctx, "reading a watched job failed", "job_id", w.id, "error", err)
 		}
 	}
-	if u := w.queued; u != idle { // something came during the read
+	if u := w.queued; u != idle { // queued again during the read
 		w.queued = idle
 		if w.wanted != nil || w.last == nil || w.notified > w.last.job.Revision || u == routine {
 			h.enqueue(w, u)
@@ -267,7 +265,7 @@ func (h *Hub) done(ctx context.Context, w *watch, wanted *snapshot, j *job.Job, 
 	}
 }
 
-// forget drops a watch from the table, if it is still the one of its job.
+// forget removes a watch from the table, unless it has been replaced.
 func (h *Hub) forget(w *watch) {
 	if h.watches[w.id] == w {
 		delete(h.watches, w.id)

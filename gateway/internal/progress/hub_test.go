@@ -21,25 +21,25 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestFromTheBeginningToTheEnd(t *testing.T) {
+func TestEventsOfAWholeJob(t *testing.T) {
 	b := setup(t, progress.Config{})
 	b.create("a", 3)
 	b.settle("a", 2)
 	w := b.subscribe("a")
 	b.want(b.next(w), "progress: processing 1+0/3", "image_complete 2 completed: processing 1+0/3")
 	if events, err := w.Next(); events != nil || err != nil {
-		t.Errorf("without a change: %v, %v, want nil and nil", tell(events), err)
+		t.Errorf("without a change: %v, %v, want nil and nil", describe(events), err)
 	}
-	b.hint(b.settle("a", 1))
+	b.notify(b.settle("a", 1))
 	b.want(b.next(w), "image_complete 1 failed: processing 1+1/3")
-	b.hint(b.settle("a", 0))
+	b.notify(b.settle("a", 0))
 	b.want(b.next(w), "image_complete 0 completed: completed 2+1/3", "job_complete: completed 2+1/3")
 	if _, err := w.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("after the end: %v, want io.EOF", err)
 	}
 }
 
-func TestAnEndedJobIsToldInOrderOfItsRevisions(t *testing.T) {
+func TestEndedJobIsReportedByRevision(t *testing.T) {
 	b := setup(t, progress.Config{})
 	b.create("a", 3)
 	for _, i := range []int{1, 2, 0} {
@@ -50,7 +50,7 @@ func TestAnEndedJobIsToldInOrderOfItsRevisions(t *testing.T) {
 		"image_complete 2 completed: completed 2+1/3", "image_complete 0 completed: completed 2+1/3", "job_complete: completed 2+1/3")
 }
 
-func TestAStartIsProgressButNotEachStart(t *testing.T) {
+func TestOnlyTheFirstStartIsProgress(t *testing.T) {
 	b := setup(t, progress.Config{})
 	images := []job.Image{{URL: "http://example.com/1"}, {URL: "http://example.com/2"}}
 	if err := b.store.Create(t.Context(), job.New("a", images, start)); err != nil {
@@ -68,24 +68,24 @@ func TestAStartIsProgressButNotEachStart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.hint(j)
+		b.notify(j)
 	}
 	begin(0)
 	b.want(b.next(w), "progress: processing 0+0/2")
-	begin(1) // a step that shows nothing
+	begin(1) // a step that clients cannot see
 	b.want(b.next(w))
 }
 
-func TestASlowWatcherMissesNoImage(t *testing.T) {
+func TestSlowWatcherMissesNoImage(t *testing.T) {
 	b := setup(t, progress.Config{})
 	b.create("a", 3)
 	slow, quick := b.subscribe("a"), b.subscribe("a")
 	b.next(slow)
 	b.next(quick)
 	for i := range 3 {
-		b.hint(b.settle("a", i))
+		b.notify(b.settle("a", i))
 		if got := b.next(quick); len(got) == 0 {
-			t.Fatal("the quick one was told nothing")
+			t.Fatal("no events for the quick watcher")
 		}
 	}
 	b.want(b.next(slow), "image_complete 0 completed: completed 2+1/3", "image_complete 1 failed: completed 2+1/3",
@@ -102,7 +102,7 @@ func TestOneReadForAllWatchers(t *testing.T) {
 		watchers = append(watchers, w)
 	}
 	before := b.reads.Load()
-	b.hint(b.settle("a", 0))
+	b.notify(b.settle("a", 0))
 	for _, w := range watchers {
 		b.want(b.next(w), "image_complete 0 completed: processing 1+0/2")
 	}
@@ -128,7 +128,7 @@ func TestWatchersShareARead(t *testing.T) {
 				}
 				defer w.Close()
 				if got, err := w.Next(); err != nil || len(got) != 1 {
-					t.Errorf("Next = %v, %v, want one event", tell(got), err)
+					t.Errorf("Next = %v, %v, want one event", describe(got), err)
 				}
 			})
 		}
@@ -141,30 +141,30 @@ func TestWatchersShareARead(t *testing.T) {
 	})
 }
 
-func TestHintsMayBeLostRepeatedLateOrNonsense(t *testing.T) {
+func TestNotificationsMayBeLostRepeatedLateOrInvalid(t *testing.T) {
 	b := setup(t, progress.Config{})
 	b.create("a", 4)
 	w := b.subscribe("a")
 	b.next(w)
 	first := b.settle("a", 0)
 	second := b.settle("a", 1)
-	b.hint(second)
+	b.notify(second)
 	b.want(b.next(w), "image_complete 0 completed: processing 1+1/4", "image_complete 1 failed: processing 1+1/4")
 	before := b.reads.Load()
-	b.hint(first)
-	b.hint(second)
-	b.hub.Notify(pipeline.ChangeNotification{JobID: "nobody's", Revision: 9})
+	b.notify(first)
+	b.notify(second)
+	b.hub.Notify(pipeline.ChangeNotification{JobID: "unwatched", Revision: 9})
 	b.hub.Receive([]byte("{"))
 	if n := b.reads.Load() - before; n != 0 {
-		t.Errorf("%d reads for old hints, want 0", n)
+		t.Errorf("%d reads for old notifications, want 0", n)
 	}
-	b.hub.Receive([]byte(`{"job_id":"a","revision":1000}`)) // of a revision that is not there: one read, no event
+	b.hub.Receive([]byte(`{"job_id":"a","revision":1000}`)) // a revision that does not exist: one read, no event
 	third := b.settle("a", 2)
 	b.hub.Resumed()
 	b.want(b.next(w), fmt.Sprintf("image_complete 2 completed: processing 2+1/%d", third.Total))
 }
 
-func TestALostHintIsMadeUpFor(t *testing.T) {
+func TestRereadMakesUpForALostNotification(t *testing.T) {
 	b := setup(t, progress.Config{Reread: 5 * time.Millisecond})
 	b.create("a", 1)
 	w := b.subscribe("a")
@@ -173,9 +173,9 @@ func TestALostHintIsMadeUpFor(t *testing.T) {
 	b.want(b.next(w), "image_complete 0 completed: completed 1+0/1", "job_complete: completed 1+0/1")
 }
 
-// What changes while the job is read for somebody else must not wait for the
-// next re-read.
-func TestAHintDuringARead(t *testing.T) {
+// TestNotificationDuringARead verifies that a change during a read for another watcher does
+// not wait for the next re-read.
+func TestNotificationDuringARead(t *testing.T) {
 	b := setup(t, progress.Config{})
 	b.create("a", 2)
 	w := b.subscribe("a")
@@ -183,11 +183,11 @@ func TestAHintDuringARead(t *testing.T) {
 	gate := make(chan struct{})
 	b.gate.Store(&gate)
 	before := b.found.Load()
-	b.hint(b.settle("a", 0))
-	for b.found.Load() == before { // until the read has seen the store
+	b.notify(b.settle("a", 0))
+	for b.found.Load() == before { // until the read has its result from the store
 		<-time.After(time.Millisecond)
 	}
-	b.hint(b.settle("a", 1))
+	b.notify(b.settle("a", 1))
 	b.gate.Store(nil)
 	close(gate)
 	got := b.next(w)
@@ -208,7 +208,7 @@ func TestRefusals(t *testing.T) {
 	unavailable := fmt.Errorf("disk: %w", job.ErrUnavailable)
 	b.fault.Store(&unavailable)
 	if _, err := b.hub.Subscribe(t.Context(), "a"); !errors.Is(err, job.ErrUnavailable) {
-		t.Errorf("store away: %v, want job.ErrUnavailable", err)
+		t.Errorf("store unavailable: %v, want job.ErrUnavailable", err)
 	}
 	b.fault.Store(nil)
 	gate := make(chan struct{})
@@ -216,11 +216,11 @@ func TestRefusals(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := b.hub.Subscribe(ctx, "a"); !errors.Is(err, context.Canceled) {
-		t.Errorf("impatient: %v, want context.Canceled", err)
+		t.Errorf("cancelled: %v, want context.Canceled", err)
 	}
 	b.gate.Store(nil)
 	close(gate)
-	one := b.subscribe("a") // the ones above must not count any more
+	one := b.subscribe("a") // the watchers above must no longer count
 	b.subscribe("a")
 	if _, err := b.hub.Subscribe(t.Context(), "a"); !errors.Is(err, progress.ErrFull) {
 		t.Errorf("one too many: %v, want progress.ErrFull", err)
@@ -230,7 +230,7 @@ func TestRefusals(t *testing.T) {
 	b.subscribe("a")
 }
 
-func TestAJobThatVanishes(t *testing.T) {
+func TestDeletedJob(t *testing.T) {
 	b := setup(t, progress.Config{})
 	b.create("a", 2)
 	w := b.subscribe("a")
@@ -242,15 +242,15 @@ func TestAJobThatVanishes(t *testing.T) {
 	b.want(b.next(w), progress.ErrGone.Error())
 }
 
-func TestAnOutageEndsNoWatch(t *testing.T) {
+func TestOutageEndsNoWatch(t *testing.T) {
 	b := setup(t, progress.Config{Reread: 5 * time.Millisecond})
 	b.create("a", 1)
 	w := b.subscribe("a")
 	b.next(w)
-	away := fmt.Errorf("changes: %w", job.ErrUnavailable)
-	b.fault.Store(&away)
+	unavailable := fmt.Errorf("changes: %w", job.ErrUnavailable)
+	b.fault.Store(&unavailable)
 	before := b.reads.Load()
-	b.hint(b.settle("a", 0))
+	b.notify(b.settle("a", 0))
 	for b.reads.Load() < before+3 {
 		<-time.After(time.Millisecond)
 	}
@@ -258,7 +258,7 @@ func TestAnOutageEndsNoWatch(t *testing.T) {
 	b.want(b.next(w), "image_complete 0 completed: completed 1+0/1", "job_complete: completed 1+0/1")
 }
 
-func TestTheEndOfTheHub(t *testing.T) {
+func TestHubClose(t *testing.T) {
 	b := setup(t, progress.Config{})
 	b.create("a", 1)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -13,7 +13,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// unknown is a store without any job, which answers when it is let.
+// unknown is a store without jobs, which returns once it receives a value.
 type unknown chan struct{}
 
 func (u unknown) Changes(context.Context, string, int64) (*job.Job, error) {
@@ -21,9 +21,9 @@ func (u unknown) Changes(context.Context, string, int64) (*job.Job, error) {
 	return nil, job.ErrNotFound
 }
 
-// TestNobodyWatchesAnUnknownJob holds that whoever asks for a job that is not there
-// is told so, also one who comes while it is looked for.
-func TestNobodyWatchesAnUnknownJob(t *testing.T) {
+// TestUnknownJobCannotBeWatched verifies that Subscribe returns ErrNotFound for an unknown
+// job, also to a client that subscribes during the read.
+func TestUnknownJobCannotBeWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := make(unknown)
 		hub := progress.New(progress.Config{}, store, slog.New(slog.DiscardHandler), telemetry.NewRegistry())
@@ -36,7 +36,7 @@ func TestNobodyWatchesAnUnknownJob(t *testing.T) {
 					t.Errorf("Subscribe = %v, want %v", err, job.ErrNotFound)
 				}
 			})
-			synctest.Wait() // the first is being read for when the second comes
+			synctest.Wait() // the read for the first is running when the second subscribes
 		}
 		close(store)
 		asking.Wait()

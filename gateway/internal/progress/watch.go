@@ -6,7 +6,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// urgency is how soon a watch is to be read.
+// urgency is how soon a watch must be read.
 type urgency int
 
 const (
@@ -15,27 +15,27 @@ const (
 	urgent
 )
 
-// watch is one job and all that watch it. The Hub's mutex guards it.
+// watch is a watched job and its watchers. The Hub's mutex guards it.
 type watch struct {
 	id       string
 	watchers int
-	last     *node // the newest; nil before the first read
-	notified int64 // the highest revision that a hint told of
+	last     *node // newest step; nil before the first read
+	notified int64 // highest revision in a change notification
 	queued   urgency
-	listed   bool // among the routine reads, perhaps no longer for one
+	listed   bool // in Hub.routine, even if no longer queued as routine
 	reading  bool
-	wanted   *snapshot // to be taken by the next read that begins; nil when nobody waits
+	wanted   *snapshot // filled by the next read that starts; nil without waiting watchers
 	over     bool
 }
 
-// node is a step in the life of a watched job. The steps are a list of which
-// the watch holds the last and every watcher the one that it has seen, so that
-// what all have seen is garbage.
+// node is one step in the history of a watched job. The steps form a linked list. The watch
+// references the last one and every watcher the one it has seen, so the garbage collector
+// frees the steps that all watchers have seen.
 type node struct {
 	job   job.Job     // after the step, without its images
-	ended []job.Image // by the step, in order of revision
+	ended []job.Image // images that ended in the step, by revision
 
-	ready chan struct{} // closed when one of these is set, once and for all
+	ready chan struct{} // closed when next or over is set, which happens once
 	next  *node
 	over  error
 }
@@ -46,7 +46,7 @@ func newNode(j *job.Job, ended []job.Image) *node {
 	return n
 }
 
-// advance adds a step, if what was read is news.
+// advance adds a step if the job that was read is newer.
 func (w *watch) advance(j *job.Job) {
 	switch {
 	case w.over:
@@ -60,8 +60,8 @@ func (w *watch) advance(j *job.Job) {
 	}
 }
 
-// endedAfter returns the images that ended after the revision. They never change
-// again, so that each is in one step only.
+// endedAfter returns the images that ended after the revision. An ended image never changes
+// again, so each is in one step only.
 func endedAfter(j *job.Job, revision int64) []job.Image {
 	var ended []job.Image
 	for i := range j.Images {
@@ -86,13 +86,13 @@ func (w *watch) end(err error) {
 	}
 }
 
-// snapshot is the job as one read found it, for all watchers that waited for
-// that read to begin.
+// snapshot is the job as returned by one read, for all watchers that were waiting when that
+// read started.
 type snapshot struct {
-	done  chan struct{} // closed when the rest is set
+	done  chan struct{} // closed when the fields below are set
 	err   error
-	at    *node       // what comes after this is news
-	ended []job.Image // until then, in order of revision
+	at    *node       // later steps are new to the watcher
+	ended []job.Image // images that had ended by then, by revision
 }
 
 func (s *snapshot) take(w *watch, j *job.Job) {

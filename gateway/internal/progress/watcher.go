@@ -9,36 +9,36 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// Kind is what an event tells.
+// Kind is the type of an event.
 type Kind string
 
 // The kinds of events.
 const (
-	Progress      Kind = "progress"       // how far the job is
-	ImageComplete Kind = "image_complete" // an image has ended, completed or failed
-	JobComplete   Kind = "job_complete"   // the job has ended; nothing comes after it
+	Progress      Kind = "progress"       // the job's progress
+	ImageComplete Kind = "image_complete" // an image has completed or failed
+	JobComplete   Kind = "job_complete"   // the job has ended; this is the last event
 )
 
-// Event is one thing that happened to a job. Nobody changes what it points to.
+// Event is a change of a job. Its Job and Image must not be modified.
 type Event struct {
 	Kind  Kind
-	Job   *job.Job   // as it is now, without its images
-	Image *job.Image // that has ended; nil but for ImageComplete
+	Job   *job.Job   // current state, without its images
+	Image *job.Image // the image that has ended; nil unless Kind is ImageComplete
 }
 
-// Watcher follows one job. It belongs to one goroutine.
+// Watcher follows one job. It is not safe for concurrent use.
 type Watcher struct {
 	hub      *Hub
 	watch    *watch
-	snapshot *snapshot // until the first Next
-	at       *node     // what was told so far
+	snapshot *snapshot // nil after the first Next
+	at       *node     // last step returned by Next
 	finished bool
 	closed   bool
 }
 
-// Subscribe begins to watch a job. The job is read after the watch stands, so
-// that nothing can happen unseen in between. Errors: [ErrFull], [ErrClosed], those
-// of the store, ctx's. The caller closes the Watcher.
+// Subscribe starts to watch a job. The job is read after the watch is registered, so that no
+// change in between is missed. It returns [ErrFull], [ErrClosed], an error of the store, or
+// ctx's error. The caller closes the Watcher.
 func (h *Hub) Subscribe(ctx context.Context, jobID string) (*Watcher, error) {
 	h.mu.Lock()
 	if h.closed {
@@ -78,7 +78,7 @@ func (h *Hub) Subscribe(ctx context.Context, jobID string) (*Watcher, error) {
 	return watcher, nil
 }
 
-// Job is the job as it was last told of, without its images.
+// Job returns the job as of the last Next, without its images.
 func (w *Watcher) Job() *job.Job { return &w.at.job }
 
 // Close ends the watch.
@@ -95,8 +95,8 @@ func (w *Watcher) Close() {
 	}
 }
 
-// Ready is closed when Next has something to tell. It is another channel after
-// each Next.
+// Ready returns a channel that is closed when Next has events to return. Each Next replaces
+// the channel.
 func (w *Watcher) Ready() <-chan struct{} {
 	if w.snapshot != nil {
 		return w.snapshot.done
@@ -104,27 +104,27 @@ func (w *Watcher) Ready() <-chan struct{} {
 	return w.at.ready
 }
 
-// Next returns what happened since the last call, which may be nothing; it does
-// not wait. After the job's end it returns [io.EOF], and [ErrGone] or [ErrClosed]
-// when the watch ended before.
+// Next returns the events since the last call, possibly none; it does not wait. After the
+// job's end it returns [io.EOF]. If the watch ended earlier, it returns [ErrGone] or
+// [ErrClosed].
 func (w *Watcher) Next() ([]Event, error) {
 	if w.finished {
 		return nil, io.EOF
 	}
 	var ended []job.Image
-	var told job.Job
+	var before job.Job
 	first := w.snapshot != nil
 	if first {
 		ended, w.snapshot = w.snapshot.ended, nil
 	} else {
-		told = w.at.job
-		if over := w.step(&ended); over != nil && len(ended) == 0 && !visible(&told, &w.at.job) {
+		before = w.at.job
+		if over := w.step(&ended); over != nil && len(ended) == 0 && !visible(&before, &w.at.job) {
 			return nil, over
 		}
 	}
 	now := &w.at.job
 	var events []Event
-	if first || len(ended) == 0 && visible(&told, now) {
+	if first || len(ended) == 0 && visible(&before, now) {
 		events = append(events, Event{Kind: Progress, Job: now})
 	}
 	for i := range ended {
@@ -140,8 +140,8 @@ func (w *Watcher) Next() ([]Event, error) {
 	return events, nil
 }
 
-// step goes on to the newest step and collects what ended on the way. It
-// returns why there will be no other one, if that is so.
+// step moves to the newest step and collects the images that ended on the way. It returns the
+// reason if no further step can follow.
 func (w *Watcher) step(ended *[]job.Image) error {
 	for {
 		select {
@@ -153,7 +153,7 @@ func (w *Watcher) step(ended *[]job.Image) error {
 			return w.at.over
 		}
 		w.at = w.at.next
-		if len(*ended) == 0 { // mostly there is one step, which all can share
+		if len(*ended) == 0 { // Usually there is one step, whose slice all watchers share.
 			*ended = slices.Clip(w.at.ended)
 		} else {
 			*ended = append(*ended, w.at.ended...)

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// BenchmarkRun is a result on its way from the queue to the disk: decoded, judged,
-// committed with those beside it, acked.
+// BenchmarkRun measures a result from the queue to the disk: decoded, checked, committed with
+// concurrent results, acked.
 func BenchmarkRun(b *testing.B) {
 	r := setup(b)
 	const perJob = 100

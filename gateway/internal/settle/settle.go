@@ -1,9 +1,9 @@
-// Package settle is the end of the line: it turns the results of images, and the
-// dead letters of those that nobody could finish, into transitions of their jobs.
+// Package settle is the last step of the pipeline: it applies the results of images, and the
+// dead letters of images that failed permanently, to their jobs.
 //
-// It promises that a message is acked only after its change is durable, and that
-// one that comes twice, late, out of order or for a job that is gone changes
-// nothing. It refuses results that contradict themselves: their images fail.
+// It guarantees that a message is acked only after its change is durable, and that a message
+// that is repeated, late, out of order or for a deleted job changes nothing. It rejects
+// results that contradict themselves: their images fail.
 package settle
 
 import (
@@ -24,11 +24,11 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// Deps are what settling needs.
+// Deps are the dependencies of Run.
 type Deps struct {
 	Jobs   jobs
 	Broker broker.Broker
-	// Changed is called after every commit that gave a job its revision.
+	// Changed is called after every commit that gave a job a new revision.
 	Changed func(ctx context.Context, jobID string, revision int64)
 	// Settled is called after every result that ended an image.
 	Settled func()
@@ -37,21 +37,21 @@ type Deps struct {
 	Now     func() time.Time  // default time.Now
 	Traces  *telemetry.Tracer // may be nil
 
-	Concurrency int // results in hand at once, which the store commits together; default 64
+	Concurrency int // results in flight, which the store commits together; default 64
 }
 
-// jobs is the part of the job store that settling writes to.
+// jobs is the part of the job store that Run writes to.
 type jobs interface {
 	// Change applies the transition to one image and its job in one durable transaction. It
-	// returns the job without its images and whether anything was changed. Errors:
-	// job.ErrNotFound, job.ErrUnavailable, the transition's.
+	// returns the job without its images and whether anything changed. It returns
+	// job.ErrNotFound, job.ErrUnavailable or the transition's error.
 	Change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (*job.Job, bool, error)
 	// Ready returns nil when the store can write.
 	Ready(ctx context.Context) error
 }
 
-// Run settles results and dead letters until ctx ends; then it finishes what it
-// has in hand and returns nil.
+// Run settles results and dead letters until ctx is done. Then it finishes those in flight and
+// returns nil.
 func Run(ctx context.Context, d Deps) error {
 	s := newSettler(d)
 	deps := stage.Deps{
@@ -87,7 +87,7 @@ func newSettler(d Deps) *settler {
 	}
 }
 
-// result settles one image.
+// result settles the image of a result.
 func (s *settler) result(ctx context.Context, r pipeline.Result) error {
 	if !s.ours(ctx, r.Envelope) {
 		return nil
@@ -98,35 +98,35 @@ func (s *settler) result(ctx context.Context, r pipeline.Result) error {
 	return s.settle(ctx, r, string(r.Status))
 }
 
-// dead settles an image whose message nobody could finish.
+// dead settles the image of a dead letter as failed.
 func (s *settler) dead(ctx context.Context, e pipeline.Envelope) error {
 	if !s.ours(ctx, e) {
 		return nil
 	}
-	s.deps.Log.ErrorContext(ctx, "image given up", "image", e)
+	s.deps.Log.ErrorContext(ctx, "image failed permanently", "image", e)
 	f := &pipeline.Failure{Code: pipeline.CodeProcessingFailed, Text: "Image could not be processed", Retryable: true}
 	return s.settle(ctx, f.Result(e, s.deps.Now()), "dead")
 }
 
-// ours reports whether the envelope names an image as this pipeline does. One
-// that does not names no image at all, so there is none to fail.
+// ours reports whether the trace ID in the envelope matches its job and index. If it does not, the
+// envelope identifies no image that could fail.
 func (s *settler) ours(ctx context.Context, e pipeline.Envelope) bool {
 	if e.TraceID == pipeline.NewTraceID(e.JobID, e.Index) {
 		return true
 	}
 	s.results.Inc("malformed")
-	s.deps.Log.ErrorContext(ctx, "message names no image", "image", e)
+	s.deps.Log.ErrorContext(ctx, "message does not identify an image", "image", e)
 	return false
 }
 
-// settle applies the result in one transaction and tells the watchers.
+// settle applies the result in one transaction and announces the new revision.
 func (s *settler) settle(ctx context.Context, r pipeline.Result, outcome string) error {
 	now := s.deps.Now()
 	j, changed, err := s.deps.Jobs.Change(ctx, job.Ref{JobID: r.JobID, Index: r.Index}, job.Settle(r, now), now)
 	switch {
 	case errors.Is(err, job.ErrNotFound):
-		// Retention or an operator was faster, or another installation shares the
-		// broker: there is nobody left to tell.
+		// Retention or an operator deleted the job, or another installation shares the
+		// broker: no client waits for this result.
 		s.results.Inc("unknown_job")
 		s.deps.Log.DebugContext(ctx, "result of an unknown image", "image", r.Envelope)
 		return nil
@@ -146,8 +146,8 @@ func (s *settler) settle(ctx context.Context, r pipeline.Result, outcome string)
 	return nil
 }
 
-// check refuses a result that contradicts itself. Trying it again changes
-// nothing, but the stage ends that with a failed image instead of a wrong one.
+// check rejects a result that contradicts itself. A retry cannot fix it, but the stage then
+// ends the image as failed instead of storing a wrong result.
 func check(r pipeline.Result) error {
 	switch {
 	case r.Status != pipeline.Completed && r.Status != pipeline.Failed:

@@ -26,15 +26,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// flaky is a job store that is away as long as it is told to be.
+// flaky is a job store that the test can make unavailable.
 type flaky struct {
 	*sqlstore.Store
-	away    atomic.Bool
+	down    atomic.Bool
 	refused atomic.Int64
 }
 
 func (f *flaky) Change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (*job.Job, bool, error) {
-	if f.away.Load() {
+	if f.down.Load() {
 		f.refused.Add(1)
 		return nil, false, job.ErrUnavailable
 	}
@@ -42,13 +42,13 @@ func (f *flaky) Change(ctx context.Context, ref job.Ref, t job.Transition, now t
 }
 
 func (f *flaky) Ready(ctx context.Context) error {
-	if f.away.Load() {
+	if f.down.Load() {
 		return job.ErrUnavailable
 	}
 	return f.Store.Ready(ctx)
 }
 
-// rig is a gateway's end of the line that runs.
+// rig is a running settler with its dependencies.
 type rig struct {
 	t       testing.TB
 	jobs    *flaky
@@ -88,7 +88,7 @@ func setup(t testing.TB) *rig {
 	return r
 }
 
-// job stores a job of n images whose originals are there.
+// job stores a job of n images whose originals are stored.
 func (r *rig) job(id string, n int) *job.Job {
 	r.t.Helper()
 	images := make([]job.Image, n)
@@ -120,7 +120,7 @@ func (r *rig) publish(queue string, m any) {
 	}
 }
 
-// awaitEmpty waits until everything published so far was acked.
+// awaitEmpty waits until all messages published so far are acked.
 func (r *rig) awaitEmpty(queues ...string) {
 	r.t.Helper()
 	brokertest.Await(r.t, fmt.Sprintf("empty queues %v", queues), func() bool {
@@ -183,14 +183,14 @@ func TestResultsRepeatedAndShuffledCountOnce(t *testing.T) {
 		seen[<-r.changes] = true
 	}
 	if len(seen) != n || len(r.changes) != 0 || !seen[j.Revision] {
-		t.Errorf("told revisions %v and %d more, want each of %d once", seen, len(r.changes), n)
+		t.Errorf("announced revisions %v and %d more, want each of %d once", seen, len(r.changes), n)
 	}
 	if img := j.Images[0]; img.Error != "Damaged JPEG: cut short" || img.ErrorCode != pipeline.CodeDamaged {
-		t.Errorf("failed image says %q (%s), want \"Damaged JPEG: cut short\" and %v", img.Error, img.ErrorCode, pipeline.CodeDamaged)
+		t.Errorf("failed image has error %q (%s), want \"Damaged JPEG: cut short\" and %v", img.Error, img.ErrorCode, pipeline.CodeDamaged)
 	}
 }
 
-func TestFirstEndWins(t *testing.T) {
+func TestFirstFinalStatusWins(t *testing.T) {
 	r := setup(t)
 	r.job("first", 2)
 	r.publish(pipeline.ImageProcessed.Name, failed("first", 0))
@@ -213,11 +213,11 @@ func TestUnknownImagesAreDropped(t *testing.T) {
 	r.publish(broker.DeadResults, foreign)
 	r.awaitEmpty(pipeline.ImageProcessed.Name, broker.DeadResults)
 	if j := r.get("known"); j.Completed+j.Failed != 0 || r.settled.Load() != 0 {
-		t.Errorf("a result for nobody settled an image: %+v, want none settled", j)
+		t.Errorf("a result for an unknown image settled an image: %+v, want none settled", j)
 	}
 }
 
-func TestContradictionFailsTheImage(t *testing.T) {
+func TestContradictoryResultFailsTheImage(t *testing.T) {
 	s := newSettler(Deps{Metrics: telemetry.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
 	elsewhere := completed("x", 0)
 	elsewhere.ProcessedPath = "../secret"
@@ -225,7 +225,7 @@ func TestContradictionFailsTheImage(t *testing.T) {
 	unknown.Status = "maybe"
 	for _, m := range []pipeline.Result{elsewhere, unknown} {
 		if err := s.result(t.Context(), m); err == nil || errors.Is(err, stage.ErrUnavailable) {
-			t.Errorf("result(%+v) = %v, want an error that is counted", m, err)
+			t.Errorf("result(%+v) = %v, want an error", m, err)
 		}
 	}
 }
@@ -245,24 +245,24 @@ func TestDeadLettersOfEveryQueueFailTheirImage(t *testing.T) {
 	}
 	for _, img := range got.Images {
 		if img.Error != "Image could not be processed" || img.ErrorCode != pipeline.CodeProcessingFailed || !img.Retryable {
-			t.Errorf("image %d says %q (%s), retryable %v", img.Index, img.Error, img.ErrorCode, img.Retryable)
+			t.Errorf("image %d has error %q (%s), retryable %v", img.Index, img.Error, img.ErrorCode, img.Retryable)
 		}
 	}
 }
 
-func TestOutageOfTheStoreLosesNothing(t *testing.T) {
+func TestOutageOfTheStoreLosesNoResult(t *testing.T) {
 	r := setup(t)
 	r.job("outage", 10)
-	r.jobs.away.Store(true)
+	r.jobs.down.Store(true)
 	for i := range 10 {
 		r.publish(pipeline.ImageProcessed.Name, completed("outage", i))
 	}
 	r.publish(broker.DeadResults, completed("outage", 0))
-	brokertest.Await(r.t, "try during the outage of each", func() bool { return r.jobs.refused.Load() > 2*11 })
+	brokertest.Await(r.t, "attempt of each result during the outage", func() bool { return r.jobs.refused.Load() > 2*11 })
 	if n := r.broker.Len(pipeline.ImageProcessed.Name); n != 10 {
 		t.Errorf("%d results left during the outage, want all 10", n)
 	}
-	r.jobs.away.Store(false)
+	r.jobs.down.Store(false)
 	r.awaitEmpty(pipeline.ImageProcessed.Name, broker.DeadResults)
 	if j := r.get("outage"); j.Completed+j.Failed != 10 {
 		t.Errorf("settled %d of 10, want 10", j.Completed+j.Failed)

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// firstRead is what a body gets before it has shown that it sends anything.
+// firstRead is the initial buffer size of a body, before any data has arrived.
 const firstRead = 64 << 10
 
-// memoryPatience is how long a body waits for memory.
-const memoryPatience = 2 * time.Second
+// maxMemoryWait is how long a body waits for memory.
+const maxMemoryWait = 2 * time.Second
 
-// Image is what was downloaded.
+// Image is a downloaded image.
 type Image struct {
 	Data []byte
 
@@ -23,20 +23,20 @@ type Image struct {
 	held   int64
 }
 
-// Release gives the memory back. Data is not to be used after it.
+// Release releases the memory. Data must not be used afterwards.
 func (i *Image) Release() {
 	i.memory.give(i.job, i.held)
 	i.Data, i.held = nil, 0
 }
 
-// read reads a body of at most c.MaxBytes. Its buffer grows with what arrives,
-// so neither a header that lies about the length nor a body that never comes
-// holds memory; growing is bounded by the memory of all downloads.
+// read reads a body of at most c.MaxBytes. Its buffer grows with the data that arrives, so
+// neither a wrong Content-Length nor a body that never arrives holds memory. The memory of
+// all downloads limits the growth.
 func (c *Client) read(ctx context.Context, job string, body io.Reader, length int64) (*Image, error) {
 	if length > c.config.MaxBytes {
 		return nil, TooLarge(c.config.MaxBytes)
 	}
-	most := c.config.MaxBytes + 1 // one more byte tells too large from just large enough
+	most := c.config.MaxBytes + 1 // one extra byte distinguishes too large from exactly at the limit
 	if length >= 0 {
 		most = length + 1
 	}
@@ -57,7 +57,7 @@ func (c *Client) read(ctx context.Context, job string, body io.Reader, length in
 			return nil, TooLarge(c.config.MaxBytes)
 		case int64(n) >= most:
 			img.Release()
-			return nil, errors.New("read body: it is longer than its header said")
+			return nil, errors.New("read body: longer than its Content-Length")
 		case errors.Is(err, io.EOF):
 			img.Data = img.Data[:n]
 			return img, nil
@@ -68,9 +68,9 @@ func (c *Client) read(ctx context.Context, job string, body io.Reader, length in
 	}
 }
 
-// grow gives the image a larger buffer. While it copies it holds both.
+// grow gives the image a larger buffer. While it copies, it holds both buffers.
 func (c *Client) grow(ctx context.Context, img *Image, size int64) error {
-	if !c.memory.take(ctx, img.job, size, c.config.patience) {
+	if !c.memory.take(ctx, img.job, size, c.config.memoryWait) {
 		return ErrBusy
 	}
 	larger := make([]byte, size)

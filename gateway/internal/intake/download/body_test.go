@@ -79,7 +79,7 @@ func TestEndlessAndLyingBodies(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a gzip bomb is handed on as it is", func(t *testing.T) {
+	t.Run("a gzip bomb is not decoded", func(t *testing.T) {
 		var packed bytes.Buffer
 		z := gzip.NewWriter(&packed)
 		z.Write(make([]byte, 8<<20))
@@ -93,7 +93,7 @@ func TestEndlessAndLyingBodies(t *testing.T) {
 			t.Errorf("got %d bytes, %v, want the %d that were sent", len(data), err, packed.Len())
 		}
 	})
-	t.Run("a length that is short", func(t *testing.T) {
+	t.Run("a Content-Length that is too short", func(t *testing.T) {
 		url := raw(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcdef") })
 		if data, err := get(t, client(t, Config{}), url); err != nil || string(data) != "abc" {
 			t.Errorf("got %q, %v, want \"abc\" and nil", data, err)
@@ -123,7 +123,7 @@ func TestMemoryOfAllDownloadsIsBounded(t *testing.T) {
 	})
 	small := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("small")) })
 	large := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, limit)) })
-	c := client(t, Config{MaxBytes: limit, Memory: 4 * (limit + 1), patience: 20 * time.Millisecond})
+	c := client(t, Config{MaxBytes: limit, Memory: 4 * (limit + 1), memoryWait: 20 * time.Millisecond})
 	var running sync.WaitGroup
 	running.Go(func() {
 		img, err := c.Get(t.Context(), "greedy", fat.URL)
@@ -134,8 +134,8 @@ func TestMemoryOfAllDownloadsIsBounded(t *testing.T) {
 		img.Release()
 	})
 	waitUntilHeld(c, "greedy", limit+1)
-	// The greedy job has half of its share and needs more than the other half, since a
-	// buffer that grows is held twice; another job has a share of its own.
+	// The greedy job holds half of its share and needs more than the other half, because a
+	// growing buffer is held twice; another job has its own share.
 	for range 10 {
 		if data, err := c.Get(t.Context(), "modest", small.URL); err != nil {
 			t.Errorf("the other job: %v", err)
@@ -152,7 +152,7 @@ func TestMemoryOfAllDownloadsIsBounded(t *testing.T) {
 		img.Release()
 		t.Error("the greedy job got more than its share")
 	} else if !errors.Is(err, ErrBusy) {
-		t.Errorf("beyond its share the greedy job got %v, want ErrBusy", err)
+		t.Errorf("beyond its share the greedy job returned %v, want ErrBusy", err)
 	}
 	close(hold)
 	running.Wait()

@@ -15,48 +15,48 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// ErrBusy says that all downloads together hold too much memory for this one to
-// go on. It has ended and is to be tried again later; the image is not at fault.
+// ErrBusy is returned when all downloads together hold too much memory for this one to
+// continue. The caller must try again later; the image is not at fault.
 var ErrBusy = errors.New("downloads hold too much memory")
 
-// Config is what a Client may do. A field that is zero means its default.
+// Config sets the limits of a Client. A zero field means its default.
 type Config struct {
 	AllowNetworks []netip.Prefix // allowed on any port; else only public addresses on 80 and 443
-	AllowHosts    []string       // names, and patterns such as *.example.org; empty: every host
-	MaxBytes      int64          // of one image; 10 MiB
-	Memory        int64          // bytes of all downloads together; 16 × MaxBytes, at least 4
+	AllowHosts    []string       // names, and patterns such as *.example.org; empty: all hosts
+	MaxBytes      int64          // limit of one image; 10 MiB
+	Memory        int64          // total bytes for all downloads; 16 × MaxBytes, at least 4 × MaxBytes
 	UserAgent     string
 
-	HeaderTimeout time.Duration // from the first packet to the header of one answer; 10 s
-	Timeout       time.Duration // of one try, redirects and body included; 30 s
-	Budget        time.Duration // of all tries and the waits between them; 60 s
+	HeaderTimeout time.Duration // from the first packet to the header of one response; 10 s
+	Timeout       time.Duration // limit of one attempt, redirects and body included; 30 s
+	Budget        time.Duration // limit of all attempts and the waits between them; 60 s
 
-	resolver *net.Resolver                    // for tests
-	pause    func(try int) time.Duration      // before another try, for tests
-	connect  func(network, addr string) error // asked after the guard, for tests
-	patience time.Duration                    // with memory
+	resolver   *net.Resolver                    // for tests
+	pause      func(try int) time.Duration      // wait before the next attempt, for tests
+	connect    func(network, addr string) error // called after the guard, for tests
+	memoryWait time.Duration                    // maximum wait for memory
 }
 
-// Bounds that nobody needs to change.
+// Limits that are not configurable.
 const (
 	maxRedirects   = 5
 	maxTries       = 3
 	maxHeaderBytes = 64 << 10
-	tlsSessions    = 256 // remembered, to be resumed
+	tlsSessions    = 256 // number of cached sessions
 )
 
 func (c Config) orDefaults() Config {
 	c.HeaderTimeout = cmp.Or(c.HeaderTimeout, 10*time.Second)
 	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
 	c.Budget = cmp.Or(c.Budget, 60*time.Second)
-	c.patience = cmp.Or(c.patience, memoryPatience)
+	c.memoryWait = cmp.Or(c.memoryWait, maxMemoryWait)
 	c.MaxBytes = cmp.Or(c.MaxBytes, 10<<20)
-	// Half is one job's share, and a buffer that grows is there twice for a moment.
+	// One job may use half, and a growing buffer briefly exists twice.
 	c.Memory = max(cmp.Or(c.Memory, 16*c.MaxBytes), 4*(c.MaxBytes+1), 4*firstRead)
 	c.UserAgent = cmp.Or(c.UserAgent, "Imagebatch")
 	if c.resolver == nil {
-		// The resolver of the C library holds a thread for as long as a lookup
-		// lasts, whatever the context says.
+		// The C library's resolver occupies a thread during a lookup, even after the context
+		// is done.
 		c.resolver = &net.Resolver{PreferGo: true}
 	}
 	if c.pause == nil {
@@ -65,8 +65,8 @@ func (c Config) orDefaults() Config {
 	return c
 }
 
-// Client downloads. It may be used from many goroutines; how many at once is its
-// user's business.
+// Client downloads images. It is safe for concurrent use and does not limit the number of
+// concurrent downloads.
 type Client struct {
 	config    Config
 	hosts     hosts
@@ -74,7 +74,7 @@ type Client struct {
 	memory    *memory
 }
 
-// New makes a Client. It holds nothing open between downloads.
+// New returns a Client. It keeps no connection open between downloads.
 func New(config Config) *Client {
 	config = config.orDefaults()
 	dialer := &net.Dialer{
@@ -86,12 +86,12 @@ func New(config Config) *Client {
 		hosts:  newHosts(config.AllowHosts),
 		memory: newMemory(config.Memory),
 		transport: &http.Transport{
-			Proxy:              nil, // a proxy would connect where our check does not see it
+			Proxy:              nil, // a proxy would make connections that our check does not see
 			DialContext:        dialer.DialContext,
 			DisableCompression: true,
-			// An idle connection lets its origin write into our standard log, and hides
-			// tries of the transport's own from the count of ours. Resuming its TLS
-			// session saves the dearest part of a new one.
+			// An idle connection lets its origin write to our standard log, and hides the
+			// transport's own retries from our count. Resuming the TLS session saves the most
+			// expensive part of a new connection.
 			DisableKeepAlives:      true,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(tlsSessions)},
 			TLSHandshakeTimeout:    config.HeaderTimeout,
@@ -101,25 +101,25 @@ func New(config Config) *Client {
 	}
 }
 
-// Reasons for which a try is ended.
+// Reasons for cancelling an attempt.
 var (
 	errSlowHeader = errors.New("no header in time")
 	errSlow       = errors.New("not finished in time")
 )
 
-// answer is the header of a response, whose body is still to come.
-type answer struct {
+// response is an HTTP response whose body has not been read yet.
+type response struct {
 	*http.Response
-	end context.CancelFunc // ends the request; called after the body was read
+	end context.CancelFunc // ends the request; called after reading the body
 }
 
-func (a *answer) close() {
+func (a *response) close() {
 	a.Body.Close()
 	a.end()
 }
 
-// request asks one address and returns when the header of its answer is there.
-func (c *Client) request(ctx context.Context, u *url.URL) (*answer, error) {
+// request sends one request and returns when the response header has arrived.
+func (c *Client) request(ctx context.Context, u *url.URL) (*response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	late := time.AfterFunc(c.config.HeaderTimeout, func() { cancel(errSlowHeader) })
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
@@ -143,13 +143,12 @@ func (c *Client) request(ctx context.Context, u *url.URL) (*answer, error) {
 		cancel(nil)
 		return nil, fmt.Errorf("request: %w: %w", errNoHeader, err)
 	}
-	return &answer{resp, func() { cancel(nil) }}, nil
+	return &response{resp, func() { cancel(nil) }}, nil
 }
 
-// follow asks the address and those that it is redirected to, at most
-// maxRedirects, each checked like the first. Nothing of one request goes into
-// the next.
-func (c *Client) follow(ctx context.Context, u *url.URL) (*answer, error) {
+// follow requests the URL and follows at most maxRedirects redirects, each checked like the
+// first URL. No data of one request is used in the next.
+func (c *Client) follow(ctx context.Context, u *url.URL) (*response, error) {
 	for range maxRedirects + 1 {
 		a, err := c.request(ctx, u)
 		if err != nil {
@@ -179,7 +178,7 @@ func redirects(r *http.Response) bool {
 	return false
 }
 
-// failed is the failure of a download for a reason that a client may know.
+// failed returns the failure of a download, with a reason that a client may see.
 func failed(reason string, retryable bool, err error) *pipeline.Failure {
 	return &pipeline.Failure{
 		Code: pipeline.CodeDownloadFailed, Text: "Failed to download image: " + reason,
@@ -187,8 +186,7 @@ func failed(reason string, retryable bool, err error) *pipeline.Failure {
 	}
 }
 
-// TooLarge is the failure of an image of more than limit bytes, downloaded or
-// not.
+// TooLarge returns the failure of an image of more than limit bytes, downloaded or inline.
 func TooLarge(limit int64) *pipeline.Failure {
 	size := fmt.Sprintf("%d bytes", limit)
 	if limit%(1<<20) == 0 {

@@ -17,7 +17,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// raw starts an origin that speaks for itself.
+// raw starts an origin that writes raw bytes to each connection.
 func raw(t *testing.T, talk func(net.Conn)) string {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -54,7 +54,7 @@ func hijack(w http.ResponseWriter) net.Conn {
 	return c
 }
 
-// reset ends a connection by a reset instead of an orderly end.
+// reset resets a connection instead of closing it.
 func reset(c net.Conn) {
 	if err := c.(*net.TCPConn).SetLinger(0); err != nil {
 		panic(err)
@@ -108,11 +108,11 @@ func TestRedirectsAreCounted(t *testing.T) {
 	_, err := get(t, c, origin.URL+"/6")
 	wantFailure(t, err, pipeline.CodeDownloadFailed, "Failed to download image: too many redirects")
 	if n := asked.Load(); n != 6 {
-		t.Errorf("asked %d times, want 6", n)
+		t.Errorf("%d requests, want 6", n)
 	}
 }
 
-func TestStatusCodesAndTheirTries(t *testing.T) {
+func TestAttemptsByStatusCode(t *testing.T) {
 	for code, tries := range map[int]int64{
 		201: 1, 204: 1, 206: 1, 301: 1, 304: 1, 400: 1, 401: 1, 403: 1, 404: 1, 410: 1, 418: 1,
 		429: 3, 500: 3, 502: 3, 503: 3, 504: 3,
@@ -125,12 +125,12 @@ func TestStatusCodesAndTheirTries(t *testing.T) {
 		_, err := get(t, client(t, Config{}), origin.URL)
 		wantFailure(t, err, pipeline.CodeDownloadFailed, "Failed to download image: status code "+strconv.Itoa(code))
 		if n := asked.Load(); n != tries {
-			t.Errorf("%d: asked %d times, want %d", code, n, tries)
+			t.Errorf("%d: %d requests, want %d", code, n, tries)
 		}
 	}
 }
 
-func TestAnotherTrySucceeds(t *testing.T) {
+func TestRetrySucceeds(t *testing.T) {
 	fails := map[string]func(http.ResponseWriter){
 		"reset before the header": func(w http.ResponseWriter) {
 			reset(hijack(w))
@@ -162,14 +162,14 @@ func TestAnotherTrySucceeds(t *testing.T) {
 			})
 			data, err := get(t, client(t, Config{}), origin.URL)
 			if err != nil || string(data) != "at last" || asked.Load() != 3 {
-				t.Errorf("got %q, %v after %d tries, want \"at last\", nil and 3", data, err, asked.Load())
+				t.Errorf("got %q, %v after %d attempts, want \"at last\", nil and 3", data, err, asked.Load())
 			}
 		})
 	}
 }
 
-func TestRetryAfterIsHonouredAsFarAsItFits(t *testing.T) {
-	// An origin without a network, so that an hour takes no time.
+func TestRetryAfterIsHonoredWithinTheBudget(t *testing.T) {
+	// The origin has no network, so that an hour takes no time.
 	for _, tc := range []struct {
 		after string
 		waits time.Duration
@@ -196,24 +196,24 @@ func TestRetryAfterIsHonouredAsFarAsItFits(t *testing.T) {
 				}()
 				return here, nil
 			}
-			began := time.Now()
+			start := time.Now()
 			img, err := c.Get(t.Context(), "job", "http://example.com/")
 			if tc.tries == 1 {
 				wantFailure(t, err, pipeline.CodeDownloadFailed, "Failed to download image: status code 429")
 			} else if err != nil || string(img.Data) != "ok" {
 				t.Errorf("Retry-After %s: %v, want nil and \"ok\"", tc.after, err)
 			}
-			if took := time.Since(began); took != tc.waits || asked.Load() != tc.tries {
-				t.Errorf("Retry-After %s: %d tries in %s, want %d in %s", tc.after, asked.Load(), took, tc.tries, tc.waits)
+			if took := time.Since(start); took != tc.waits || asked.Load() != tc.tries {
+				t.Errorf("Retry-After %s: %d attempts in %s, want %d in %s", tc.after, asked.Load(), took, tc.tries, tc.waits)
 			}
 		})
 	}
 	date := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	if got := retryAfter(date.Add(9*time.Second).Format(http.TimeFormat), date); got != 9*time.Second {
-		t.Errorf("a date 9 s away gave %s, want %v", got, 9*time.Second)
+		t.Errorf("a date in 9 s returned %s, want %v", got, 9*time.Second)
 	}
 	if got := retryAfter(date.Add(-time.Hour).Format(http.TimeFormat), date); got != 0 {
-		t.Errorf("a date in the past gave %s, want 0", got)
+		t.Errorf("a date in the past returned %s, want 0", got)
 	}
 }
 
@@ -226,7 +226,7 @@ func TestSlowOriginsAreGivenUp(t *testing.T) {
 	_, err := get(t, client(t, Config{HeaderTimeout: 50 * time.Millisecond, Timeout: time.Hour, Budget: time.Hour}), hang.URL)
 	wantFailure(t, err, pipeline.CodeDownloadFailed, textNoHeader)
 	if n := asked.Load(); n != 1 {
-		t.Errorf("a header that did not come was asked for %d times, want 1", n)
+		t.Errorf("%d requests without a response header, want 1", n)
 	}
 	drip := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		tick := time.NewTicker(5 * time.Millisecond)
@@ -245,7 +245,7 @@ func TestSlowOriginsAreGivenUp(t *testing.T) {
 	_, err = get(t, c, drip.URL)
 	wantFailure(t, err, pipeline.CodeDownloadFailed, "Failed to download image: timed out")
 	slowRedirects := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		tick := time.NewTimer(40 * time.Millisecond) // each in time, together too long
+		tick := time.NewTimer(40 * time.Millisecond) // each byte is in time, the whole body is not
 		defer tick.Stop()
 		<-tick.C
 		http.Redirect(w, r, "/", http.StatusFound)
@@ -260,17 +260,17 @@ func TestBudgetBoundsAllTries(t *testing.T) {
 		asked.Add(1)
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
-	// The second pause would end after the budget, so it is not begun.
+	// The second pause would end after the budget, so it is not started.
 	pauses := []time.Duration{time.Millisecond, time.Hour}
 	c := client(t, Config{Budget: time.Minute, pause: func(try int) time.Duration { return pauses[try-1] }})
 	_, err := get(t, c, origin.URL)
 	wantFailure(t, err, pipeline.CodeDownloadFailed, "Failed to download image: status code 503")
 	if n := asked.Load(); n != 2 {
-		t.Errorf("asked %d times, want 2: there was no time for a third", n)
+		t.Errorf("%d requests, want 2, because there is no time for a third", n)
 	}
 }
 
-func TestEndOfContextIsNoFailureOfTheImage(t *testing.T) {
+func TestEndOfContextDoesNotFailTheImage(t *testing.T) {
 	arrived := make(chan struct{})
 	origin := serve(t, func(_ http.ResponseWriter, r *http.Request) {
 		close(arrived)

@@ -15,13 +15,13 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// errBlocked says that an address may not be connected to.
+// errBlocked is returned for a forbidden address.
 var errBlocked = errors.New("address not allowed")
 
-// guard decides which addresses may be connected to.
+// guard decides which addresses the dialer may connect to.
 type guard struct {
-	allow  []netip.Prefix // on any port
-	public *ssrf.Guardian // what is not in allow: public addresses on ports 80 and 443
+	allow  []netip.Prefix // networks allowed on any port
+	public *ssrf.Guardian // for all other addresses: allows public ones on ports 80 and 443
 	next   func(network, address string) error
 }
 
@@ -29,15 +29,15 @@ func newGuard(allow []netip.Prefix) *guard {
 	return &guard{allow: allow, public: ssrf.New()}
 }
 
-// then sets what is asked after the guard has let an address pass.
+// then sets a function that is called for each address that the guard allows.
 func (g *guard) then(next func(network, address string) error) *guard {
 	g.next = next
 	return g
 }
 
-// control is the Control function of the dialer: it sees each address that is
-// about to be connected to. Our own networks are asked first because ssrf checks
-// ports before and apart from prefixes.
+// control is the dialer's Control function: it checks each address before the connection.
+// The allowed networks are checked first, because ssrf checks ports independently
+// of prefixes.
 func (g *guard) control(network, address string, c syscall.RawConn) error {
 	if network != "tcp4" && network != "tcp6" {
 		return fmt.Errorf("%w: network %s", errBlocked, network)
@@ -58,12 +58,12 @@ func (g *guard) control(network, address string, c syscall.RawConn) error {
 	return nil
 }
 
-// Check parses the address of an image and refuses what is never fetched. The
-// error is a [*pipeline.Failure].
+// Check parses the URL of an image and rejects URLs that are never fetched. The error is a
+// [*pipeline.Failure].
 func Check(raw string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimSpace(raw))
 	if err != nil {
-		// The parser's own text repeats the address, secrets included.
+		// The parser's own error text contains the URL, secrets included.
 		return nil, notAllowed("Invalid URL")
 	}
 	return u, check(u)

@@ -12,7 +12,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// notPublic has an address of every range that is not the public internet's.
+// notPublic has an address of every range that is not part of the public internet.
 var notPublic = []string{
 	"0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.1.2.3",
 	"169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.0.2.1", "192.168.0.1", "192.168.255.255",
@@ -84,14 +84,14 @@ func TestGuardLetsAllowedNetworksPassOnAnyPort(t *testing.T) {
 	}
 }
 
-// TestAttackInnerAddresses verifies that no spelling of an inner address reaches the
+// TestAttackInnerAddresses verifies that no spelling of an internal address reaches the
 // dialer, in the host or anywhere else in the URL.
 func TestAttackInnerAddresses(t *testing.T) {
 	v4 := setTrap(t, "127.0.0.2:0")
 	port := v4.port()
 	var s seen
-	// The resolver takes every name, strange spellings of numbers included, for an
-	// inner address, as the C library's would.
+	// The resolver resolves every name, unusual spellings of numbers included, to an
+	// internal address, as the C library's resolver would.
 	c := client(t, Config{AllowNetworks: []netip.Prefix{}, connect: s.connect, resolver: resolve(t, "127.0.0.2")})
 	hosts := []string{
 		"localhost", "localhost.", "LOCALHOST", "internal.example", "internal.example.", "2130706434", "0x7f000002", "0x7f.2", "017700000002",
@@ -135,7 +135,7 @@ func TestAttackInnerAddresses(t *testing.T) {
 		})
 	}
 	if got := s.String(); got != "" {
-		t.Errorf("the guard let pass: %s, want \"\"", got)
+		t.Errorf("the guard allowed %s, want \"\"", got)
 	}
 	v4.wantUntouched(t)
 }
@@ -173,7 +173,7 @@ func TestCheckRefusesWhatIsNeverFetched(t *testing.T) {
 		}
 		wantFailure(t, err, pipeline.CodeURLNotAllowed, text)
 		if strings.Contains(err.Error(), "secret") {
-			t.Errorf("Check(%q) tells the secret: %v", raw, err)
+			t.Errorf("Check(%q) reveals the secret: %v", raw, err)
 		}
 	}
 	for _, raw := range []string{"http://example.com", "HTTPS://EXAMPLE.com:443/a.jpg?b#c", " http://example.com/ä ", "http://[2606:4700::1]/"} {
@@ -191,18 +191,18 @@ func TestRebindingGainsNothing(t *testing.T) {
 		http.Redirect(w, r, "http://rebound.example:"+tr.port()+"/", http.StatusFound)
 	})
 	_, port, _ := strings.Cut(strings.TrimPrefix(origin.URL, "http://"), ":")
-	// First the name is an allowed address, then an inner one.
+	// The name first resolves to an allowed address, then to an internal one.
 	c := client(t, Config{connect: s.connect, resolver: resolve(t, "127.0.0.1", "127.0.0.2")})
 	_, err := get(t, c, "http://rebound.example:"+port+"/")
 	wantFailure(t, err, pipeline.CodeDownloadFailed, textNoHeader)
 	if got := s.String(); got != "127.0.0.1:"+port {
-		t.Errorf("the guard let pass: %s, want %v", got, "127.0.0.1:"+port)
+		t.Errorf("the guard allowed %s, want %v", got, "127.0.0.1:"+port)
 	}
 	tr.wantUntouched(t)
 }
 
-// TestAttackRedirects verifies that an allowed origin cannot send the gateway to an
-// inner address or to another scheme, directly or through a second redirect.
+// TestAttackRedirects verifies that an allowed origin cannot redirect the gateway to an
+// internal address or to another scheme, directly or through a second redirect.
 func TestAttackRedirects(t *testing.T) {
 	tr := setTrap(t, "127.0.0.2:0")
 	var target atomic.Pointer[string]
@@ -211,7 +211,7 @@ func TestAttackRedirects(t *testing.T) {
 		if r.URL.Path == "/twice" {
 			to = "/again"
 		}
-		w.Header()["Location"] = []string{to} // not as http.Redirect would clean it
+		w.Header()["Location"] = []string{to} // bypass the cleaning by http.Redirect
 		w.WriteHeader(http.StatusTemporaryRedirect)
 	})
 	c := client(t, Config{})
@@ -277,7 +277,7 @@ func TestClosedBlockedUnresolvedAndSilentReadTheSame(t *testing.T) {
 	}
 	for _, text := range texts {
 		if text != texts[0] {
-			t.Errorf("they read differently: %q", texts)
+			t.Errorf("the texts differ: %q", texts)
 			break
 		}
 	}

@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// hosts is a list of the only hosts that images are fetched from; empty, it has
-// them all.
-type hosts []string // lower case, without a dot at the end
+// hosts lists the only hosts that images are fetched from. An empty list allows all hosts.
+type hosts []string // lower case, without a trailing dot
 
 func newHosts(patterns []string) hosts {
 	var list hosts
@@ -19,13 +18,13 @@ func newHosts(patterns []string) hosts {
 	return list
 }
 
-// plain is a host as it is compared. Names are compared in the form in which the
-// domain name system has them: one with other letters than ASCII stands on no list,
-// whatever a mapping might make of it.
+// plain returns the normalized form of a host for comparison. Names are compared in their
+// DNS form: a name with non-ASCII letters matches no entry, whatever IDNA would map it
+// to.
 func plain(host string) string { return strings.TrimSuffix(strings.ToLower(host), ".") }
 
-// allow reports whether the host is on the list: as it is, or below the name of a
-// pattern such as *.example.org, which does not have that name itself.
+// allow reports whether the host matches an entry: exactly, or as a subdomain in a pattern
+// such as *.example.org, which does not match example.org itself.
 func (list hosts) allow(host string) bool {
 	host = plain(host)
 	for _, p := range list {
@@ -37,9 +36,8 @@ func (list hosts) allow(host string) bool {
 	return len(list) == 0
 }
 
-// Host is the host of an address, which is all of it that may be told: a name and a
-// password can stand before it, and anything behind it. It is empty for what is no
-// address.
+// Host returns the host of a URL, the only part that may be logged: the parts before and
+// after it can contain credentials or other secrets. It returns "" for an invalid URL.
 func Host(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -48,7 +46,7 @@ func Host(address string) string {
 	return u.Hostname()
 }
 
-// CheckHost tells what is wrong with an entry of [Config].AllowHosts.
+// CheckHost returns an error if pattern is not a valid entry of [Config].AllowHosts.
 func CheckHost(pattern string) error {
 	name := plain(strings.TrimPrefix(pattern, "*."))
 	if _, err := netip.ParseAddr(name); err == nil && name == plain(pattern) {
@@ -56,13 +54,13 @@ func CheckHost(pattern string) error {
 	}
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return errors.New("want a name such as images.example.org, all below one as *.example.org, or an address, without scheme and port")
+			return errors.New("must be a name such as images.example.org, a pattern such as *.example.org, or an IP address, without scheme or port")
 		}
 	}
 	return nil
 }
 
-// Check parses the address of an image and refuses what this client never fetches.
+// Check parses the URL of an image and rejects URLs that this client never fetches.
 // The error is a [*pipeline.Failure].
 func (c *Client) Check(raw string) (*url.URL, error) {
 	u, err := Check(raw)

@@ -11,7 +11,7 @@ import (
 
 const textHost = "URL not allowed: images are not fetched from this host"
 
-// TestHostsOfTheListOnly holds every spelling of a host to the list.
+// TestHostsOfTheListOnly verifies that the list applies to every spelling of a host.
 func TestHostsOfTheListOnly(t *testing.T) {
 	var s seen
 	c := client(t, Config{
@@ -36,7 +36,7 @@ func TestHostsOfTheListOnly(t *testing.T) {
 		_, err := get(t, c, "http://"+host)
 		wantFailure(t, err, pipeline.CodeURLNotAllowed, textHost)
 	}
-	// What a browser might read as the host of the list is no address here.
+	// URLs that a browser might read as a listed host are rejected.
 	for _, address := range []string{
 		"http://images.example.org@evil.example/", "http://evil.example@images.example.org/", "http://evil.example\\@images.example.org/",
 		"http://evil.example\\.cdn.example/", "http://images.example.org%2eevil.example/", "http://images.example.org%00.evil.example/",
@@ -52,7 +52,7 @@ func TestHostsOfTheListOnly(t *testing.T) {
 	}
 }
 
-// TestRedirectsStayOnTheList lets a host of the list redirect to another one.
+// TestRedirectsStayOnTheList redirects from a listed host to another host.
 func TestRedirectsStayOnTheList(t *testing.T) {
 	var asked []string
 	origin := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -75,13 +75,13 @@ func TestRedirectsStayOnTheList(t *testing.T) {
 	}
 	for _, host := range asked {
 		if name := strings.TrimSuffix(host, ":"+port); name != "a.example" && name != "x.b.example" {
-			t.Errorf("%s was asked", name)
+			t.Errorf("%s was requested", name)
 		}
 	}
 }
 
-// TestTheListLetsNoAddressPass holds that a host of the list is not let into a
-// network by that.
+// TestTheListLetsNoAddressPass verifies that a listed host does not make its network
+// allowed.
 func TestTheListLetsNoAddressPass(t *testing.T) {
 	tr := setTrap(t, "127.0.0.2:0")
 	var s seen
@@ -109,7 +109,7 @@ func TestCheckHost(t *testing.T) {
 		"[::1]", "*.::1", "user@a.example",
 	} {
 		if CheckHost(bad) == nil {
-			t.Errorf("%q is taken", bad)
+			t.Errorf("%q is accepted", bad)
 		}
 	}
 }

@@ -6,29 +6,29 @@ import (
 	"time"
 )
 
-// memory bounds the bytes that all downloads hold together. One job gets half of
-// them at most, so that its fat or slow bodies leave room for the others'.
+// memory limits the bytes held by all downloads together. One job gets at most half of them,
+// so that its large or slow bodies leave room for other jobs.
 type memory struct {
-	share int64 // of one job
+	share int64 // limit for one job
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards the fields below
 	free  int64
-	held  map[string]int64 // by job
-	freed chan struct{}    // closed, and made anew, when bytes come back
+	held  map[string]int64 // bytes by job
+	freed chan struct{}    // closed and replaced when bytes are released
 }
 
 func newMemory(total int64) *memory {
 	return &memory{share: total / 2, free: total, held: make(map[string]int64), freed: make(chan struct{})}
 }
 
-// take takes n bytes for the job. It waits for them up to patience and reports
-// whether it got them; a download that waits holds bytes itself, so one that has
-// waited too long must give them back for the others to go on.
-func (m *memory) take(ctx context.Context, job string, n int64, patience time.Duration) bool {
+// take reserves n bytes for the job. It waits for them up to maxWait and reports whether it
+// succeeded. A waiting download holds bytes itself, so after a timeout it must release
+// them to let the others proceed.
+func (m *memory) take(ctx context.Context, job string, n int64, maxWait time.Duration) bool {
 	if ok, _ := m.try(job, n); ok {
 		return true
 	}
-	t := time.NewTimer(patience)
+	t := time.NewTimer(maxWait)
 	defer t.Stop()
 	for {
 		ok, freed := m.try(job, n)

@@ -22,8 +22,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// inside is the address at which tests may download; the rest of loopback stands
-// for what must not be reached.
+// inside is the network from which tests may download; the rest of loopback stands for
+// forbidden addresses.
 const inside = "127.0.0.1/32"
 
 func client(t *testing.T, c Config) *Client {
@@ -59,7 +59,7 @@ func get(t *testing.T, c *Client, url string) ([]byte, error) {
 	return data, nil
 }
 
-// checkMemory fails the test when a download that is over still holds memory.
+// checkMemory fails the test when a finished download still holds memory.
 func checkMemory(t *testing.T, c *Client) {
 	t.Helper()
 	c.memory.mu.Lock()
@@ -69,7 +69,7 @@ func checkMemory(t *testing.T, c *Client) {
 	}
 }
 
-// waitUntilHeld waits until the job holds just so many bytes.
+// waitUntilHeld waits until the job holds exactly that many bytes.
 func waitUntilHeld(c *Client, job string, bytes int64) {
 	for {
 		c.memory.mu.Lock()
@@ -82,7 +82,7 @@ func waitUntilHeld(c *Client, job string, bytes int64) {
 	}
 }
 
-// wantFailure checks what the client would read.
+// wantFailure checks the error that the client would read.
 func wantFailure(t *testing.T, err error, code, text string) {
 	t.Helper()
 	f, ok := errors.AsType[*pipeline.Failure](err)
@@ -93,7 +93,7 @@ func wantFailure(t *testing.T, err error, code, text string) {
 
 const textNoHeader = "Failed to download image: connection failed"
 
-// trap listens where nobody may connect and counts who does.
+// trap listens on a forbidden address and counts connections.
 type trap struct {
 	net.Listener
 	mu   sync.Mutex // guards seen
@@ -128,8 +128,8 @@ func setTrap(t *testing.T, address string) *trap {
 	return tr
 }
 
-// wantUntouched connects to the trap itself: when it sees that, it has seen
-// everything before.
+// wantUntouched makes a connection of its own: when the trap has seen that one, it has seen
+// all earlier ones.
 func (tr *trap) wantUntouched(t *testing.T) {
 	t.Helper()
 	c, err := net.Dial("tcp", tr.Addr().String())
@@ -141,7 +141,7 @@ func (tr *trap) wantUntouched(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("trap does not answer: %v", err)
+		t.Fatalf("trap does not respond: %v", err)
 	}
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -155,7 +155,7 @@ func (tr *trap) port() string {
 	return port
 }
 
-// resolve makes a resolver of one answer after another; the last one stays.
+// resolve returns a resolver that returns one address after another; the last one stays.
 func resolve(t *testing.T, answers ...string) *net.Resolver {
 	t.Helper()
 	var mu sync.Mutex
@@ -179,7 +179,7 @@ func resolve(t *testing.T, answers ...string) *net.Resolver {
 	}}
 }
 
-// answerDNS answers questions as a name server does over TCP.
+// answerDNS responds to DNS queries over TCP.
 func answerDNS(c net.Conn, next func() netip.Addr) {
 	for {
 		var size [2]byte
@@ -212,7 +212,7 @@ func answerDNS(c net.Conn, next func() netip.Addr) {
 	}
 }
 
-// seen records the addresses that the guard lets pass.
+// seen records the addresses that the guard allows.
 type seen struct {
 	mu   sync.Mutex // guards list
 	list []string

@@ -15,15 +15,15 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// errNoHeader marks what went wrong before an answer's header was there. All of
-// it reads the same to the client: the difference between a port that refuses,
-// one that is filtered and an address that we block is a map of the inside.
-var errNoHeader = errors.New("no answer")
+// errNoHeader marks errors before the response header. They all have the same text for the
+// client: the difference between a port that refuses connections, a filtered port and an
+// address that we block would map the internal network.
+var errNoHeader = errors.New("no response")
 
-// statusError is an answer other than 200.
+// statusError is a response with a status other than 200.
 type statusError struct {
 	code       int
-	retryAfter time.Duration // 0 when the answer does not say
+	retryAfter time.Duration // 0 without a Retry-After header
 }
 
 func (e *statusError) Error() string { return "status code " + strconv.Itoa(e.code) }
@@ -32,9 +32,9 @@ func (e *statusError) temporary() bool {
 	return e.code == http.StatusTooManyRequests || e.code >= 500
 }
 
-// Get downloads the image at the address for a job, in at most three tries
-// within the budget. Errors: a [*pipeline.Failure] when the image cannot be had,
-// ErrBusy, or ctx's. The caller releases the image.
+// Get downloads the image at the URL for a job, with at most three attempts within the
+// budget. It returns a [*pipeline.Failure] when the image cannot be downloaded, ErrBusy, or
+// ctx's error. The caller releases the image.
 func (c *Client) Get(ctx context.Context, job, raw string) (*Image, error) {
 	u, err := c.Check(raw)
 	if err != nil {
@@ -65,7 +65,7 @@ func (c *Client) Get(ctx context.Context, job, raw string) (*Image, error) {
 	}
 }
 
-// try asks once.
+// try makes one attempt.
 func (c *Client) try(ctx context.Context, job string, u *url.URL) (*Image, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.config.Timeout, errSlow)
 	defer cancel()
@@ -84,8 +84,7 @@ func (c *Client) try(ctx context.Context, job string, u *url.URL) (*Image, error
 	return img, err
 }
 
-// again reports whether another try may end better, and how long to wait before
-// it.
+// again reports whether another attempt may succeed, and how long to wait before it.
 func (c *Client) again(try int, err error) (time.Duration, bool) {
 	if try == maxTries {
 		return 0, false
@@ -96,7 +95,7 @@ func (c *Client) again(try int, err error) (time.Duration, bool) {
 	return c.config.pause(try), broken(err)
 }
 
-// broken reports whether a connection was refused or broke off.
+// broken reports whether a connection was refused or interrupted.
 func broken(err error) bool {
 	for _, target := range []error{
 		syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF,
@@ -108,7 +107,7 @@ func broken(err error) bool {
 	return false
 }
 
-// failure is what the client reads of an error.
+// failure converts an error to the failure that the client reads.
 func failure(err error) error {
 	if errors.Is(err, ErrBusy) {
 		return err
@@ -129,8 +128,8 @@ func failure(err error) error {
 	}
 }
 
-// retryAfter reads the header of that name, seconds or a date (RFC 9110, section
-// 10.2.3). What it cannot read is 0.
+// retryAfter parses a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3).
+// It returns 0 for an invalid value.
 func retryAfter(value string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
 		return max(0, time.Duration(seconds)*time.Second)
@@ -141,8 +140,8 @@ func retryAfter(value string, now time.Time) time.Duration {
 	return 0
 }
 
-// jitter waits about half a second before the second try and twice that before
-// the third, spread so that the images of one job don't come back together.
+// jitter returns about half a second before the second attempt and twice that before the
+// third, randomized so that the images of one job do not retry together.
 func jitter(try int) time.Duration {
 	d := 500 * time.Millisecond << (try - 1)
 	return d/2 + rand.N(d)

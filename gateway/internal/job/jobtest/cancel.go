@@ -16,7 +16,7 @@ func testCancel(t *testing.T, open func(*testing.T) Store) {
 		return got
 	}
 
-	t.Run("ends what is open, and the job, at once", func(t *testing.T) {
+	t.Run("ends all open images and the job together", func(t *testing.T) {
 		s := open(t)
 		l := job.Lease{Owner: "a", Until: at(15)}
 		images := append(fetchJob(3, t0).Images, inlineJob(1, t0).Images...)
@@ -32,7 +32,7 @@ func testCancel(t *testing.T, open func(*testing.T) Store) {
 		before := get(t, s, j.ID)
 
 		got := cancel(t, s, j.ID, 5)
-		same(t, "what Cancel gave and what Get gives", got, get(t, s, j.ID))
+		same(t, "result of Cancel", got, get(t, s, j.ID))
 		ok(t, addUp(got))
 		if got.Status != job.Cancelled || got.Completed != 1 || got.Failed != 3 || got.Progress() != 100 || got.Revision != before.Revision+1 {
 			t.Fatalf("cancelled job: %+v", got)
@@ -49,7 +49,7 @@ func testCancel(t *testing.T, open func(*testing.T) Store) {
 		same(t, "images changed", len(changes.Images), 3)
 		gives(t, "counts", job.Counts{Jobs: 1})(s.Count(t.Context()))
 	})
-	t.Run("nobody works on it any more", func(t *testing.T) {
+	t.Run("no work continues", func(t *testing.T) {
 		s := open(t)
 		l := job.Lease{Owner: "a", Until: at(15)}
 		fetching := create(t, s, leased(fetchJob(2, t0), l))
@@ -65,7 +65,7 @@ func testCancel(t *testing.T, open func(*testing.T) Store) {
 		same(t, "unsent", len(unsent), 0)
 		gives(t, "sent again", 0)(s.Resend(t.Context(), at(99)))
 
-		// What was under way comes late.
+		// Late results of work that was in progress.
 		ok(t, s.MarkSent(t.Context(), old))
 		for _, j := range []*job.Job{fetching, sending} {
 			ref := job.Ref{JobID: j.ID}
@@ -81,7 +81,7 @@ func testCancel(t *testing.T, open func(*testing.T) Store) {
 		ok(t, err)
 		same(t, "changed by a late fetch", changed, false)
 	})
-	t.Run("one that has ended stays as it is", func(t *testing.T) {
+	t.Run("an ended job is not changed", func(t *testing.T) {
 		s := open(t)
 		j := create(t, s, inlineJob(2, t0))
 		settleAll(t, s, j, at(1))
@@ -91,11 +91,11 @@ func testCancel(t *testing.T, open func(*testing.T) Store) {
 			got, changed, err := s.Cancel(t.Context(), want.ID, at(2))
 			ok(t, err)
 			same(t, "changed", changed, false)
-			same(t, "given", got, want)
+			same(t, "returned", got, want)
 			same(t, "stored", get(t, s, want.ID), want)
 		}
 	})
-	t.Run("what is not there", func(t *testing.T) {
+	t.Run("unknown jobs", func(t *testing.T) {
 		s := open(t)
 		received := newID()
 		ok(t, s.Reserve(t.Context(), received, lease("a", at(15)), job.Key{}))
@@ -104,7 +104,7 @@ func testCancel(t *testing.T, open func(*testing.T) Store) {
 			wantErr(t, err, job.ErrNotFound)
 		}
 	})
-	t.Run("it ends by retention as any other", func(t *testing.T) {
+	t.Run("retention deletes a cancelled job", func(t *testing.T) {
 		s := open(t)
 		j := cancel(t, s, create(t, s, inlineJob(1, t0)).ID, 1)
 		gives(t, "hidden", 1)(s.Hide(t.Context(), at(2), 9))
@@ -139,7 +139,7 @@ func testCancel(t *testing.T, open func(*testing.T) Store) {
 		}
 		for i := range got.Images {
 			if won[i] != (got.Images[i].Status == job.Completed) {
-				t.Fatalf("image %d: its result was taken (%t), and it is %s", i, won[i], got.Images[i].Status)
+				t.Fatalf("image %d: result accepted %t, status %s", i, won[i], got.Images[i].Status)
 			}
 		}
 	})

@@ -18,7 +18,7 @@ func testChange(t *testing.T, open func(*testing.T) Store) {
 		ref := job.Ref{JobID: j.ID, Index: 1}
 
 		got := change(t, s, ref, job.Start(l, at(1)), at(1))
-		same(t, "images of the answer", len(got.Images), 0)
+		same(t, "returned images", len(got.Images), 0)
 		same(t, "status", got.Status, job.Processing)
 		same(t, "revision", got.Revision, int64(2))
 		same(t, "updated", got.UpdatedAt, at(1))
@@ -40,7 +40,7 @@ func testChange(t *testing.T, open func(*testing.T) Store) {
 		whole := get(t, s, j.ID)
 		ok(t, addUp(whole))
 		got.Images = whole.Images
-		same(t, "what Change gave and what Get gives", got, whole)
+		same(t, "result of Change", got, whole)
 		same(t, "processed path", whole.Images[1].ProcessedPath, completed(ref).ProcessedPath)
 		same(t, "end", whole.Images[1].EndTime, at(3))
 		same(t, "unsent", whole.Images[1].Unsent, false)
@@ -48,7 +48,7 @@ func testChange(t *testing.T, open func(*testing.T) Store) {
 			t.Fatalf("failed image: %+v", img)
 		}
 	})
-	t.Run("nothing to change changes nothing", func(t *testing.T) {
+	t.Run("a change without effect", func(t *testing.T) {
 		s := open(t)
 		j := create(t, s, inlineJob(2, t0))
 		ref := job.Ref{JobID: j.ID}
@@ -62,7 +62,7 @@ func testChange(t *testing.T, open func(*testing.T) Store) {
 		}
 		same(t, "job", get(t, s, j.ID), before)
 	})
-	t.Run("what is not there", func(t *testing.T) {
+	t.Run("unknown jobs and images", func(t *testing.T) {
 		s := open(t)
 		j := create(t, s, inlineJob(2, t0))
 		for _, ref := range []job.Ref{{JobID: newID()}, {JobID: j.ID, Index: 2}, {JobID: j.ID, Index: -1}, {}} {
@@ -71,7 +71,7 @@ func testChange(t *testing.T, open func(*testing.T) Store) {
 			same(t, "changed", changed, false)
 		}
 	})
-	t.Run("an error of the transition leaves no trace", func(t *testing.T) {
+	t.Run("an error of the transition changes nothing", func(t *testing.T) {
 		s := open(t)
 		j := create(t, s, inlineJob(1, t0))
 		boom := errors.New("boom")
@@ -83,7 +83,7 @@ func testChange(t *testing.T, open func(*testing.T) Store) {
 		same(t, "changed", changed, false)
 		same(t, "job", get(t, s, j.ID), j)
 	})
-	t.Run("time never falls", func(t *testing.T) {
+	t.Run("time never goes back", func(t *testing.T) {
 		s := open(t)
 		j := create(t, s, inlineJob(2, t0))
 		ref := job.Ref{JobID: j.ID}
@@ -95,7 +95,7 @@ func testChange(t *testing.T, open func(*testing.T) Store) {
 	})
 }
 
-// testConcurrency has many goroutines at one store, as settle and intake are.
+// testConcurrency uses one store from many goroutines, as settle and intake do.
 func testConcurrency(t *testing.T, open func(*testing.T) Store) {
 	t.Run("a hundred settle one job", func(t *testing.T) {
 		s := open(t)
@@ -117,7 +117,7 @@ func testConcurrency(t *testing.T, open func(*testing.T) Store) {
 		seen := map[int64]bool{}
 		for i, r := range revisions {
 			if seen[r] {
-				t.Fatalf("revision %d was given twice", r)
+				t.Fatalf("revision %d was returned twice", r)
 			}
 			seen[r] = true
 			same(t, fmt.Sprintf("revision of image %d", i), got.Images[i].Revision, r)
@@ -144,13 +144,13 @@ func testConcurrency(t *testing.T, open func(*testing.T) Store) {
 				if i%2 == 0 {
 					want = job.Failed
 				}
-				same(t, "the first end", get(t, s, j.ID).Images[1].Status, want)
+				same(t, "the first final status", get(t, s, j.ID).Images[1].Status, want)
 			}
 		}
 		same(t, "winners", winners, 1)
 		ok(t, addUp(get(t, s, j.ID)))
 	})
-	t.Run("a watcher sees every step and no step back", func(t *testing.T) {
+	t.Run("a watcher sees every step, in order", func(t *testing.T) {
 		s := open(t)
 		j := create(t, s, inlineJob(100, t0))
 		var watchers sync.WaitGroup
@@ -182,7 +182,7 @@ func testConcurrency(t *testing.T, open func(*testing.T) Store) {
 			defer mu.Unlock()
 			for _, j := range jobs {
 				if other, twice := owners[j.ID]; twice {
-					err = errors.Join(err, fmt.Errorf("job %s went to %s and %s", j.ID, other, owner))
+					err = errors.Join(err, fmt.Errorf("job %s was claimed by %s and %s", j.ID, other, owner))
 				}
 				owners[j.ID] = owner
 			}
@@ -192,8 +192,8 @@ func testConcurrency(t *testing.T, open func(*testing.T) Store) {
 	})
 }
 
-// watch follows a job to its end by its changes alone, as a WebSocket does, and
-// compares what it has put together with the job.
+// watch follows a job to its end by its changes alone, as a WebSocket does, and checks that
+// they add up to the job.
 func watch(t *testing.T, s Store, id string) error {
 	seen := map[int]job.Image{}
 	last := &job.Job{}
@@ -203,12 +203,12 @@ func watch(t *testing.T, s Store, id string) error {
 			return err
 		}
 		if j.Revision < last.Revision || j.Completed < last.Completed || j.Progress() < last.Progress() {
-			return fmt.Errorf("the job fell from %+v to %+v", last, j)
+			return fmt.Errorf("the job went back from %+v to %+v", last, j)
 		}
 		before := last.Revision
 		for _, img := range j.Images {
 			if img.Revision < before || img.Revision <= last.Revision || img.Revision > j.Revision {
-				return fmt.Errorf("change %d after %d in an answer of revision %d", img.Revision, before, j.Revision)
+				return fmt.Errorf("change %d after %d in a result of revision %d", img.Revision, before, j.Revision)
 			}
 			before = img.Revision
 			seen[img.Index] = img
@@ -228,20 +228,20 @@ func watch(t *testing.T, s Store, id string) error {
 	}
 }
 
-// each runs do for 0 to n-1, each in a goroutine of its own, and waits for all.
+// each runs do for 0 to n-1, each in its own goroutine, and waits for all.
 func each(t *testing.T, n int, do func(i int) error) {
 	t.Helper()
 	var wg sync.WaitGroup
-	begin := make(chan struct{})
+	start := make(chan struct{})
 	for i := range n {
 		wg.Go(func() {
-			<-begin
+			<-start
 			if err := do(i); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	close(begin)
+	close(start)
 	wg.Wait()
 	if t.Failed() {
 		t.FailNow()

@@ -1,6 +1,6 @@
-// Package jobtest is the suite that the job store passes on every database. It verifies
-// that the databases are alike to their callers; what only one of them has (a file, a lock,
-// a server) is tested in the package sqlstore.
+// Package jobtest is the test suite for the job store on every database. It verifies that the
+// databases behave the same for their callers. Features of only one of them (a file, a lock,
+// a server) are tested in package sqlstore.
 package jobtest
 
 import (
@@ -16,8 +16,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// Store is all that the suite tests: the methods of sqlstore.Store, whose comments are the
-// contract.
+// Store is the interface that the suite tests: the methods of sqlstore.Store, whose comments
+// are the contract.
 type Store interface {
 	Reserve(ctx context.Context, id string, l job.Lease, k job.Key) error
 	Create(ctx context.Context, j *job.Job) error
@@ -48,7 +48,7 @@ type Store interface {
 	Ready(ctx context.Context) error
 }
 
-// Run runs the suite. open gives an empty store and closes it with the test.
+// Run runs the suite. open returns an empty store and closes it at the end of the test.
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	t.Helper()
 	for _, group := range []struct {
@@ -76,21 +76,21 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 	}
 }
 
-// t0 is when the jobs of the suite begin. It has the microseconds that a store
-// keeps.
+// t0 is the creation time of the suite's jobs. It has microseconds, the precision of a
+// store.
 var t0 = time.Date(2026, time.January, 2, 3, 4, 5, 678901000, time.UTC)
 
-// at is a moment some seconds after t0.
+// at returns a time some seconds after t0.
 func at(seconds int) time.Time { return t0.Add(time.Duration(seconds) * time.Second) }
 
-// newID makes an id as the gateway does, a random UUID.
+// newID returns a random UUID, like the gateway's IDs.
 func newID() string {
 	b := make([]byte, 16)
 	_, _ = rand.Read(b) // It never fails.
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// original is a stored original of the image.
+// original returns a stored original of the image.
 func original(id string, index int) job.Original {
 	return job.Original{
 		Path:        pipeline.OriginalKey(pipeline.NewTraceID(id, index), "näh \"quoted\" '1'.jpg"),
@@ -98,7 +98,7 @@ func original(id string, index int) job.Original {
 	}
 }
 
-// fetchJob is a job of n images that wait for their URLs to be fetched.
+// fetchJob returns a job of n images whose URLs must be fetched.
 func fetchJob(n int, created time.Time) *job.Job {
 	images := make([]job.Image, n)
 	for i := range images {
@@ -110,7 +110,7 @@ func fetchJob(n int, created time.Time) *job.Job {
 	return job.New(newID(), images, created)
 }
 
-// inlineJob is a job of n images whose originals are stored.
+// inlineJob returns a job of n images whose originals are stored.
 func inlineJob(n int, created time.Time) *job.Job {
 	id := newID()
 	images := make([]job.Image, n)
@@ -120,7 +120,7 @@ func inlineJob(n int, created time.Time) *job.Job {
 	return job.New(id, images, created)
 }
 
-// leased gives the job a lease.
+// leased sets the lease of the job.
 func leased(j *job.Job, l job.Lease) *job.Job {
 	j.Lease = l
 	return j
@@ -136,14 +136,14 @@ func failed(ref job.Ref) pipeline.Result {
 	return f.Result(pipeline.NewEnvelope(ref.JobID, ref.Index, t0), t0)
 }
 
-// create stores the job or ends the test.
+// create stores the job; an error ends the test.
 func create(t *testing.T, s Store, j *job.Job) *job.Job {
 	t.Helper()
 	ok(t, s.Create(t.Context(), j))
 	return j
 }
 
-// get reads the job or ends the test.
+// get reads the job; an error ends the test.
 func get(t *testing.T, s Store, id string) *job.Job {
 	t.Helper()
 	j, err := s.Get(t.Context(), id)
@@ -151,7 +151,7 @@ func get(t *testing.T, s Store, id string) *job.Job {
 	return j
 }
 
-// change makes the transition or ends the test.
+// change applies the transition; an error or no change ends the test.
 func change(t *testing.T, s Store, ref job.Ref, tr job.Transition, now time.Time) *job.Job {
 	t.Helper()
 	j, changed, err := s.Change(t.Context(), ref, tr, now)
@@ -192,7 +192,7 @@ func same[T any](t *testing.T, what string, got, want T) {
 	}
 }
 
-// gives checks what the call returns whose results it is given.
+// gives returns a function that checks the results of a call.
 func gives[T any](t *testing.T, what string, want T) func(T, error) {
 	t.Helper()
 	return func(got T, err error) {
@@ -202,7 +202,7 @@ func gives[T any](t *testing.T, what string, want T) func(T, error) {
 	}
 }
 
-// givesIDs checks which jobs the call returns.
+// givesIDs returns a function that checks which jobs a call returns.
 func givesIDs(t *testing.T, what string, want []string) func([]*job.Job, error) {
 	t.Helper()
 	return func(got []*job.Job, err error) {
@@ -212,7 +212,7 @@ func givesIDs(t *testing.T, what string, want []string) func([]*job.Job, error) 
 	}
 }
 
-// ids names the jobs in their order.
+// ids returns the IDs of the jobs, in order.
 func ids(jobs []*job.Job) []string {
 	all := []string{}
 	for _, j := range jobs {
@@ -221,7 +221,7 @@ func ids(jobs []*job.Job) []string {
 	return all
 }
 
-// addUp checks what holds of every job in every answer that has all its images.
+// addUp checks the invariants of a job with all its images.
 func addUp(j *job.Job) error {
 	var completed, failed int
 	for i := range j.Images {
@@ -236,7 +236,7 @@ func addUp(j *job.Job) error {
 	}
 	switch {
 	case len(j.Images) != j.Total:
-		return fmt.Errorf("job %s has %d images and not %d", j.ID, len(j.Images), j.Total)
+		return fmt.Errorf("job %s has %d images, want %d", j.ID, len(j.Images), j.Total)
 	case completed != j.Completed || failed != j.Failed:
 		return fmt.Errorf("job %s counts %d completed and %d failed, its images %d and %d",
 			j.ID, j.Completed, j.Failed, completed, failed)

@@ -30,7 +30,7 @@ func testKeys(t *testing.T, open func(*testing.T) Store) {
 		wantErr(t, err, job.ErrNotFound)
 		j := reserve(t, s, key)
 		if got := keyed(t, s, key); got.ID != j.ID || got.Status != job.Receiving {
-			t.Fatalf("while received the key gives %+v", got)
+			t.Fatalf("while the job is being received, the key returns %+v", got)
 		}
 		j.Fingerprint = "f0"
 		create(t, s, j)
@@ -41,7 +41,7 @@ func testKeys(t *testing.T, open func(*testing.T) Store) {
 		settleAll(t, s, j, at(1))
 		same(t, "status when it has ended", keyed(t, s, key).Status, job.Completed)
 	})
-	t.Run("nobody else gets it meanwhile", func(t *testing.T) {
+	t.Run("no other job gets the key", func(t *testing.T) {
 		s := open(t)
 		j := reserve(t, s, key)
 		second := func() error { return s.Reserve(t.Context(), newID(), lease("b", at(15)), key) }
@@ -50,9 +50,9 @@ func testKeys(t *testing.T, open func(*testing.T) Store) {
 		wantErr(t, second(), job.ErrKeyTaken)
 		settleAll(t, s, j, at(1))
 		wantErr(t, second(), job.ErrKeyTaken)
-		givesIDs(t, "what a refused reservation left", []string{})(s.Claim(t.Context(), "c", at(99), at(114), 9))
+		givesIDs(t, "left by a rejected reservation", []string{})(s.Claim(t.Context(), "c", at(99), at(114), 9))
 	})
-	t.Run("requests without a key are not the same", func(t *testing.T) {
+	t.Run("requests without a key are independent", func(t *testing.T) {
 		s := open(t)
 		reserve(t, s, job.Key{})
 		reserve(t, s, job.Key{})
@@ -60,17 +60,17 @@ func testKeys(t *testing.T, open func(*testing.T) Store) {
 		_, err := s.Keyed(t.Context(), job.Key{})
 		wantErr(t, err, job.ErrNotFound)
 	})
-	t.Run("each scope has its own", func(t *testing.T) {
+	t.Run("each scope has its own keys", func(t *testing.T) {
 		s := open(t)
-		other := job.Key{Scope: "somebody", Name: key.Name}
+		other := job.Key{Scope: "other", Name: key.Name}
 		mine, theirs := reserve(t, s, key), reserve(t, s, other)
 		same(t, "mine", keyed(t, s, key).ID, mine.ID)
 		same(t, "theirs", keyed(t, s, other).ID, theirs.ID)
 	})
-	t.Run("a reservation that is released frees it", func(t *testing.T) {
+	t.Run("releasing the reservation frees the key", func(t *testing.T) {
 		s := open(t)
 		j := reserve(t, s, key)
-		claimed, err := s.Claim(t.Context(), "b", at(16), at(31), 9) // The gateway has died.
+		claimed, err := s.Claim(t.Context(), "b", at(16), at(31), 9) // after the gateway has died
 		ok(t, err)
 		wantErr(t, s.Reserve(t.Context(), newID(), lease("c", at(40)), key), job.ErrKeyTaken)
 		ok(t, s.Release(t.Context(), j.ID, claimed[0].Lease))
@@ -79,7 +79,7 @@ func testKeys(t *testing.T, open func(*testing.T) Store) {
 		next := reserve(t, s, key)
 		same(t, "the next holder", keyed(t, s, key).ID, next.ID)
 	})
-	t.Run("a job that is hidden frees it", func(t *testing.T) {
+	t.Run("hiding the job frees the key", func(t *testing.T) {
 		s := open(t)
 		j := create(t, s, reserve(t, s, key))
 		settleAll(t, s, j, at(1))
@@ -89,12 +89,12 @@ func testKeys(t *testing.T, open func(*testing.T) Store) {
 		wantErr(t, err, job.ErrNotFound)
 		again := create(t, s, reserve(t, s, key))
 		settleAll(t, s, again, at(3))
-		_, err = s.Hide(t.Context(), at(4), 9) // Two hidden jobs have it now.
+		_, err = s.Hide(t.Context(), at(4), 9) // two hidden jobs have the key now
 		ok(t, err)
 		ok(t, s.Delete(t.Context(), j.ID))
 		ok(t, s.Delete(t.Context(), again.ID))
 	})
-	t.Run("of many that want it one gets it", func(t *testing.T) {
+	t.Run("one of many concurrent requests gets the key", func(t *testing.T) {
 		s := open(t)
 		var won, refused atomic.Int32
 		each(t, 50, func(int) error {

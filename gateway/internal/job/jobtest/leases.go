@@ -9,13 +9,13 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// lease is the first lease of an owner.
+// lease returns the first lease of an owner.
 func lease(owner string, until time.Time) job.Lease {
 	return job.Lease{Owner: owner, Epoch: 1, Until: until}
 }
 
 func testCreate(t *testing.T, open func(*testing.T) Store) {
-	t.Run("gives back every field", func(t *testing.T) {
+	t.Run("every field is stored", func(t *testing.T) {
 		s := open(t)
 		j := fetchJob(4, t0)
 		j.Images[1].URL, j.Images[1].Original = "", original(j.ID, 1)
@@ -31,7 +31,7 @@ func testCreate(t *testing.T, open func(*testing.T) Store) {
 		j := create(t, s, inlineJob(100, t0))
 		same(t, "job", get(t, s, j.ID), j)
 	})
-	t.Run("an id once", func(t *testing.T) {
+	t.Run("an ID is used once", func(t *testing.T) {
 		s := open(t)
 		j := create(t, s, inlineJob(1, t0))
 		if err := s.Create(t.Context(), j); err == nil {
@@ -42,7 +42,7 @@ func testCreate(t *testing.T, open func(*testing.T) Store) {
 			t.Fatal("a stored job was reserved")
 		}
 	})
-	t.Run("a reservation is in no answer until the job is created", func(t *testing.T) {
+	t.Run("a reservation is invisible until the job is created", func(t *testing.T) {
 		s := open(t)
 		l := lease("a", at(15))
 		j := leased(inlineJob(2, t0), l)
@@ -60,7 +60,7 @@ func testCreate(t *testing.T, open func(*testing.T) Store) {
 		create(t, s, j)
 		same(t, "job", get(t, s, j.ID), j)
 	})
-	t.Run("a reservation begins with epoch 1", func(t *testing.T) {
+	t.Run("a reservation starts with epoch 1", func(t *testing.T) {
 		if err := open(t).Reserve(t.Context(), newID(), job.Lease{Owner: "a", Until: at(15)}, job.Key{}); err == nil {
 			t.Fatal("a reservation without an epoch was accepted")
 		}
@@ -84,7 +84,7 @@ func testLeases(t *testing.T, open func(*testing.T) Store) {
 		return jobs
 	}
 
-	t.Run("a reservation that lapsed goes to the claimer", func(t *testing.T) {
+	t.Run("an expired reservation is claimed", func(t *testing.T) {
 		s := open(t)
 		id, l := newID(), lease("a", at(15))
 		ok(t, s.Reserve(t.Context(), id, l, job.Key{}))
@@ -96,14 +96,14 @@ func testLeases(t *testing.T, open func(*testing.T) Store) {
 			t.Fatalf("claimed job is %s with %d images", got[0].Status, len(got[0].Images))
 		}
 
-		// The old holder wakes up.
+		// The old holder continues.
 		wantErr(t, s.Create(t.Context(), leased(job.New(id, inlineJob(1, t0).Images, t0), l)), job.ErrLeaseLost)
 		wantErr(t, s.Release(t.Context(), id, l), job.ErrLeaseLost)
 		ok(t, s.Release(t.Context(), id, got[0].Lease))
-		ok(t, s.Release(t.Context(), id, got[0].Lease)) // Resumed after a crash.
+		ok(t, s.Release(t.Context(), id, got[0].Lease)) // repeated after a crash
 		same(t, "claimed after release", ids(claim(t, s, "c", 99, 9)), []string{})
 
-		// Even later: the objects are deleted, and the job must not appear.
+		// Even later, after the objects are deleted, the job must not appear.
 		wantErr(t, s.Create(t.Context(), leased(job.New(id, inlineJob(1, t0).Images, t0), l)), job.ErrLeaseLost)
 		_, err := s.Get(t.Context(), id)
 		wantErr(t, err, job.ErrNotFound)
@@ -117,19 +117,19 @@ func testLeases(t *testing.T, open func(*testing.T) Store) {
 		wantErr(t, s.Release(t.Context(), j.ID, l), job.ErrLeaseLost)
 		same(t, "job", get(t, s, j.ID), j)
 	})
-	t.Run("a claimer creates with its own lease only", func(t *testing.T) {
+	t.Run("a claimer creates the job only under its own lease", func(t *testing.T) {
 		s := open(t)
 		j := inlineJob(1, t0)
 		ok(t, s.Reserve(t.Context(), j.ID, lease("a", at(15)), job.Key{}))
-		j.Lease = claim(t, s, "a", 16, 1)[0].Lease // The same gateway, paused meanwhile.
+		j.Lease = claim(t, s, "a", 16, 1)[0].Lease // the same gateway, which was paused
 		wantErr(t, s.Create(t.Context(), leased(job.New(j.ID, j.Images, t0), lease("a", at(99)))), job.ErrLeaseLost)
 		create(t, s, j)
 	})
-	t.Run("images to fetch are claimed whole, without the old holder", func(t *testing.T) {
+	t.Run("a job with images to fetch is claimed, and its old holder is rejected", func(t *testing.T) {
 		s := open(t)
 		l := job.Lease{Owner: "a", Until: at(15)}
 		j := create(t, s, leased(fetchJob(3, t0), l))
-		create(t, s, leased(inlineJob(3, t0), l)) // Nothing to fetch: not for claiming.
+		create(t, s, leased(inlineJob(3, t0), l)) // no image to fetch, so it cannot be claimed
 		first := job.Ref{JobID: j.ID}
 		change(t, s, first, job.Start(l, at(1)), at(1))
 
@@ -147,10 +147,10 @@ func testLeases(t *testing.T, open func(*testing.T) Store) {
 				wantErr(t, err, job.ErrLeaseLost)
 			}
 		}
-		same(t, "job after the old holder's tries", get(t, s, j.ID), got[0])
+		same(t, "job after the old holder's attempts", get(t, s, j.ID), got[0])
 		change(t, s, first, job.Fetched(got[0].Lease, original(j.ID, 0)), at(17))
 	})
-	t.Run("what was fetched is not claimed", func(t *testing.T) {
+	t.Run("a job without images to fetch is not claimed", func(t *testing.T) {
 		s := open(t)
 		l := job.Lease{Owner: "a", Until: at(15)}
 		j := create(t, s, leased(fetchJob(3, t0), l))
@@ -163,7 +163,7 @@ func testLeases(t *testing.T, open func(*testing.T) Store) {
 		change(t, s, third, job.Settle(failed(third), at(4)), at(4))
 		same(t, "claimed with none to fetch", len(claim(t, s, "c", 99, 9)), 0)
 	})
-	t.Run("renewing moves every lease of the owner", func(t *testing.T) {
+	t.Run("renewing extends every lease of the owner", func(t *testing.T) {
 		s := open(t)
 		create(t, s, leased(fetchJob(1, t0), job.Lease{Owner: "a", Until: at(15)}))
 		ok(t, s.Reserve(t.Context(), newID(), lease("a", at(15)), job.Key{}))
@@ -173,13 +173,13 @@ func testLeases(t *testing.T, open func(*testing.T) Store) {
 		same(t, "claimed at 30", len(claim(t, s, "d", 30, 9)), 0)
 		same(t, "claimed at 31", len(claim(t, s, "d", 31, 2)), 2)
 	})
-	t.Run("a clock set back does not keep a lease for ever", func(t *testing.T) {
+	t.Run("a lease ends even if the clock was set back", func(t *testing.T) {
 		s := open(t)
 		create(t, s, leased(fetchJob(1, t0), job.Lease{Owner: "a", Until: at(3600)}))
 		ok(t, s.Renew(t.Context(), "a", at(15)))
 		same(t, "claimed", len(claim(t, s, "b", 16, 9)), 1)
 	})
-	t.Run("those that lapsed first come first, then the oldest", func(t *testing.T) {
+	t.Run("claims are ordered by the end of the lease, then by age", func(t *testing.T) {
 		s := open(t)
 		var want []string
 		for _, until := range []int{3, 1, 2, 1} {
@@ -192,7 +192,7 @@ func testLeases(t *testing.T, open func(*testing.T) Store) {
 		same(t, "rest", ids(claim(t, s, "b", 9, 9)), []string{want[2], want[0]})
 		same(t, "none is left", len(claim(t, s, "c", 9, 9)), 0)
 		same(t, "a limit of zero", len(claim(t, s, "c", 99, 0)), 0)
-		// The claims of b ended at 24, and a claim may be lost again.
+		// The claims of b ended at 24 and can be claimed in turn.
 		again := claim(t, s, "c", 25, 9)
 		same(t, "claimed again", len(again), 5)
 		for _, j := range again {

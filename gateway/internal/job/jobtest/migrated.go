@@ -8,13 +8,13 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// GoesOn holds that a store which the first release has written works: with a job
-// "open" of two images, one of them completed, a reservation, both under leases that
-// have ended, and a hidden job "swept" without originals.
-func GoesOn(t *testing.T, s Store) {
+// AfterMigration verifies that a store written by the first release works. It has a job "open"
+// of two images, one of them completed, and a reservation, both under expired leases, and a
+// hidden job "swept" without originals.
+func AfterMigration(t *testing.T, s Store) {
 	t.Helper()
 	now := time.Unix(10, 0)
-	// When its originals went is not known, so it is long ago.
+	// The time of the deletion of its originals is unknown, so it counts as long ago.
 	hidden, err := s.Hidden(t.Context(), now, time.UnixMicro(1), 9)
 	if err != nil || len(hidden) != 1 || hidden[0].ID != "swept" || !hidden[0].OriginalsGone {
 		t.Errorf("hidden jobs are now %+v, %v", hidden, err)
@@ -29,11 +29,11 @@ func GoesOn(t *testing.T, s Store) {
 	}
 }
 
-// Continues verifies that a store that release 0.1.0 has written works. Its program has
-// stored the jobs with the keys "mixed", "failed", "cancelled" and "fetching", and was
-// killed; its code has added "unsent", which nobody has published, "received", which is
-// reserved with a key, and the hidden "hidden" and "swept".
-func Continues(t *testing.T, s Store) {
+// AfterUpgrade verifies that a store written by release 0.1.0 works. The release stored the
+// jobs with the keys "mixed", "failed", "cancelled" and "fetching", and was killed; its code
+// then added "unsent", which was not published, "received", which is reserved with a key, and
+// the hidden jobs "hidden" and "swept".
+func AfterUpgrade(t *testing.T, s Store) {
 	t.Helper()
 	now := time.Date(2030, time.January, 1, 0, 0, 0, 0, time.UTC)
 	byKey := map[string]*job.Job{}

@@ -14,13 +14,13 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// model is what a store promises, said once more with maps and without any care
-// for durability. Random calls to both must give the same answers.
+// model is a second implementation of the store's contract, with maps and without durability.
+// Random calls to both must return the same results.
 type model struct {
 	store Store
-	ctx   context.Context // the test's, for every call
+	ctx   context.Context // the test's context, for every call
 	jobs  map[string]*modelJob
-	order []string // of creation
+	order []string // job IDs in the order of creation
 	now   time.Time
 }
 
@@ -30,7 +30,7 @@ type modelJob struct {
 }
 
 func testModel(t *testing.T, open func(*testing.T) Store) {
-	var s Store // The one that the run before has left empty, if any.
+	var s Store // reused if the previous run has left it empty
 	rapid.Check(t, func(r *rapid.T) {
 		m := &model{store: s, ctx: t.Context(), jobs: map[string]*modelJob{}, now: t0}
 		if s == nil {
@@ -48,7 +48,7 @@ func testModel(t *testing.T, open func(*testing.T) Store) {
 			"hide":    m.hide,
 			"delete":  m.delete,
 			"advance": func(r *rapid.T) { m.now = m.now.Add(time.Duration(rapid.IntRange(1, 20).Draw(r, "s")) * time.Second) },
-			"":        m.glance,
+			"":        m.checkCounts,
 		})
 		m.check(r)
 		m.empty(r)
@@ -73,7 +73,7 @@ func (m *model) empty(r *rapid.T) {
 		}
 	}
 	m.order = nil
-	m.glance(r)
+	m.checkCounts(r)
 }
 
 func (m *model) create(r *rapid.T) {
@@ -116,7 +116,7 @@ func (m *model) change(r *rapid.T, j *modelJob, index int, t job.Transition) {
 	j.Job = after
 	after.Images, after.Lease, got.Lease = nil, job.Lease{}, job.Lease{}
 	if !equal(*got, after) {
-		r.Fatalf("Change gave %+v, want %+v", *got, after)
+		r.Fatalf("Change = %+v, want %+v", *got, after)
 	}
 }
 
@@ -153,7 +153,7 @@ func (m *model) cancel(r *rapid.T) {
 		r.Fatalf("changed %t, error %v; want %t", changed, err, want)
 	}
 	if !equal(*got, j.Job) {
-		r.Fatalf("Cancel gave %+v, want %+v", *got, j.Job)
+		r.Fatalf("Cancel = %+v, want %+v", *got, j.Job)
 	}
 }
 
@@ -233,7 +233,7 @@ func (m *model) hide(r *rapid.T) {
 		}
 	}
 	if n != 0 {
-		r.Fatalf("%d too many are hidden", n)
+		r.Fatalf("%d too many jobs were hidden", n)
 	}
 }
 
@@ -244,14 +244,14 @@ func (m *model) delete(r *rapid.T) {
 		return
 	}
 	if err != nil || !j.hidden {
-		r.Fatalf("delete of a job that is hidden (%t): %v", j.hidden, err)
+		r.Fatalf("delete of a job (hidden %t): %v", j.hidden, err)
 	}
 	delete(m.jobs, j.ID)
 	m.order = slices.DeleteFunc(m.order, func(id string) bool { return id == j.ID })
 }
 
-// glance compares the figures, after every step.
-func (m *model) glance(r *rapid.T) {
+// checkCounts compares the counts, after every step.
+func (m *model) checkCounts(r *rapid.T) {
 	var want job.Counts
 	for _, id := range m.order {
 		j := m.jobs[id]
@@ -280,7 +280,7 @@ func (m *model) glance(r *rapid.T) {
 	}
 }
 
-// check compares every answer, at the end.
+// check compares all results, at the end.
 func (m *model) check(r *rapid.T) {
 	visible := 0
 	for _, id := range m.order {
@@ -288,7 +288,7 @@ func (m *model) check(r *rapid.T) {
 		got, err := m.store.Get(m.ctx, id)
 		if j.hidden {
 			if !errors.Is(err, job.ErrNotFound) {
-				r.Fatalf("a hidden job was given: %v", err)
+				r.Fatalf("a hidden job was returned: %v", err)
 			}
 			continue
 		}

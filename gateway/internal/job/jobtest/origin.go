@@ -6,7 +6,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// testOrigin holds that whoever ends an image can tell where its job came from.
+// testOrigin verifies that every read of a job returns its Origin, for the trace of its images.
 func testOrigin(t *testing.T, open func(*testing.T) Store) {
 	s := open(t)
 	const origin = "1764064192000000 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -15,7 +15,7 @@ func testOutbox(t *testing.T, open func(*testing.T) Store) {
 		return all
 	}
 
-	t.Run("holds what is stored and not yet published", func(t *testing.T) {
+	t.Run("contains the images that are stored and not published", func(t *testing.T) {
 		s := open(t)
 		l := job.Lease{Owner: "a", Until: at(15)}
 		first := create(t, s, inlineJob(2, t0))
@@ -41,7 +41,7 @@ func testOutbox(t *testing.T, open func(*testing.T) Store) {
 		same(t, "left", unsent(t, s, 9), all[3:])
 		same(t, "revision after sending", get(t, s, first.ID).Revision, before.Revision)
 	})
-	t.Run("an image that ends is not published any more", func(t *testing.T) {
+	t.Run("an ended image is not published", func(t *testing.T) {
 		s := open(t)
 		j := create(t, s, inlineJob(1, t0))
 		old := unsent(t, s, 9)
@@ -49,10 +49,10 @@ func testOutbox(t *testing.T, open func(*testing.T) Store) {
 		same(t, "unsent", len(unsent(t, s, 9)), 0)
 		ok(t, s.MarkSent(t.Context(), old))
 	})
-	t.Run("a late confirm does not pass for a later send", func(t *testing.T) {
+	t.Run("a late confirm does not count for a later publish", func(t *testing.T) {
 		s := open(t)
 		j := create(t, s, inlineJob(2, t0))
-		old := unsent(t, s, 9) // These are being published when the broker forgets everything.
+		old := unsent(t, s, 9) // being published when the broker loses its data
 		ok(t, s.MarkSent(t.Context(), old[:1]))
 		gives(t, "marked", 2)(s.Resend(t.Context(), at(1)))
 		ok(t, s.MarkSent(t.Context(), old))
@@ -62,7 +62,7 @@ func testOutbox(t *testing.T, open func(*testing.T) Store) {
 		same(t, "unsent after the new confirm", len(unsent(t, s, 9)), 0)
 		gives(t, "counts", job.Counts{Jobs: 1, OpenImages: 2, OldestOpen: j.CreatedAt})(s.Count(t.Context()))
 	})
-	t.Run("only open, stored images that started before are sent again", func(t *testing.T) {
+	t.Run("only open, stored, older images are sent again", func(t *testing.T) {
 		s := open(t)
 		l := job.Lease{Owner: "a", Until: at(15)}
 		old := create(t, s, inlineJob(2, t0))
@@ -80,7 +80,7 @@ func testOutbox(t *testing.T, open func(*testing.T) Store) {
 		same(t, "sends", []int64{all[0].Image.Send, all[1].Image.Send}, []int64{3, 2})
 		same(t, "the young one", all[1].JobID, young.ID)
 	})
-	t.Run("relays that race mark each once", func(t *testing.T) {
+	t.Run("concurrent relays mark each image once", func(t *testing.T) {
 		s := open(t)
 		create(t, s, inlineJob(100, t0))
 		all := unsent(t, s, 100)

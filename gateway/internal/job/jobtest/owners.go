@@ -18,7 +18,7 @@ func testOwners(t *testing.T, open func(*testing.T) Store) {
 		ok(t, err)
 		return jobs
 	}
-	// count asks for the jobs and the open images of an owner.
+	// count returns the number of jobs and of open images of an owner.
 	count := func(t *testing.T, s Store, owner string) [2]int {
 		t.Helper()
 		jobs, err := s.Owned(t.Context(), owner)
@@ -29,7 +29,7 @@ func testOwners(t *testing.T, open func(*testing.T) Store) {
 	}
 	const anna, bert = "anna", "bert ' \" % _"
 
-	t.Run("every read tells the owner", func(t *testing.T) {
+	t.Run("every read returns the owner", func(t *testing.T) {
 		s := open(t)
 		l := lease("a", at(15))
 		k := job.Key{Scope: anna, Name: "k"}
@@ -47,9 +47,9 @@ func testOwners(t *testing.T, open func(*testing.T) Store) {
 		ok(t, err)
 		same(t, "cancelled", cancelled.Owner, anna)
 		same(t, "without a reservation", get(t, s, create(t, s, owned(inlineJob(1, t0), bert)).ID).Owner, bert)
-		same(t, "nobody's", get(t, s, create(t, s, inlineJob(1, t0)).ID).Owner, "")
+		same(t, "without an owner", get(t, s, create(t, s, inlineJob(1, t0)).ID).Owner, "")
 	})
-	t.Run("each is listed its own, page by page", func(t *testing.T) {
+	t.Run("each owner lists its own jobs, page by page", func(t *testing.T) {
 		s := open(t)
 		want := map[string][]*job.Job{}
 		for i := range 12 {
@@ -58,7 +58,7 @@ func testOwners(t *testing.T, open func(*testing.T) Store) {
 			want[owner] = append(want[owner], j)
 		}
 		all := list(t, s, job.Everybody, job.Cursor{}, 99)
-		same(t, "of everybody", len(all), 12)
+		same(t, "all jobs", len(all), 12)
 		for _, owner := range []string{anna, bert} {
 			var mine []*job.Job
 			for _, j := range all {
@@ -80,12 +80,12 @@ func testOwners(t *testing.T, open func(*testing.T) Store) {
 				same(t, fmt.Sprintf("pages of %d for %s", size, owner), got, mine)
 			}
 		}
-		for _, v := range []job.Viewer{{}, {Owner: "nobody"}} {
-			same(t, "of a stranger", len(list(t, s, v, job.Cursor{}, 99)), 0)
-			same(t, "of a stranger, after a job", len(list(t, s, v, job.Cursor{CreatedAt: at(99), ID: newID()}, 99)), 0)
+		for _, v := range []job.Viewer{{}, {Owner: "unknown"}} {
+			same(t, "of an unknown owner", len(list(t, s, v, job.Cursor{}, 99)), 0)
+			same(t, "of an unknown owner, after a job", len(list(t, s, v, job.Cursor{CreatedAt: at(99), ID: newID()}, 99)), 0)
 		}
 	})
-	t.Run("figures of an owner", func(t *testing.T) {
+	t.Run("counts of an owner", func(t *testing.T) {
 		s := open(t)
 		create(t, s, inlineJob(9, t0))
 		j := create(t, s, owned(inlineJob(3, t0), anna))
@@ -102,6 +102,6 @@ func testOwners(t *testing.T, open func(*testing.T) Store) {
 		ok(t, err)
 		same(t, "hidden", count(t, s, anna), [2]int{1, 2})
 		same(t, "of the other", count(t, s, bert), [2]int{1, 5})
-		same(t, "of nobody", count(t, s, ""), [2]int{0, 0})
+		same(t, "without an owner", count(t, s, ""), [2]int{0, 0})
 	})
 }

@@ -11,14 +11,14 @@ import (
 )
 
 func testReads(t *testing.T, open func(*testing.T) Store) {
-	t.Run("a store has a name", func(t *testing.T) {
+	t.Run("a store has a unique name", func(t *testing.T) {
 		a, b := open(t), open(t)
 		if a.ID() == "" || a.ID() == b.ID() {
-			t.Fatalf("two stores are called %q and %q", a.ID(), b.ID())
+			t.Fatalf("two stores are named %q and %q", a.ID(), b.ID())
 		}
 		ok(t, a.Ready(t.Context()))
 	})
-	t.Run("what is not there", func(t *testing.T) {
+	t.Run("unknown jobs", func(t *testing.T) {
 		s := open(t)
 		for _, id := range []string{newID(), "", "'; DROP TABLE jobs; --", "\U0001f4f7"} {
 			_, err := s.Get(t.Context(), id)
@@ -27,7 +27,7 @@ func testReads(t *testing.T, open func(*testing.T) Store) {
 			wantErr(t, err, job.ErrNotFound)
 		}
 	})
-	t.Run("changes come in the order of their revision", func(t *testing.T) {
+	t.Run("changes are ordered by revision", func(t *testing.T) {
 		s := open(t)
 		j := create(t, s, inlineJob(4, t0))
 		for i, index := range []int{2, 0, 3} {
@@ -46,7 +46,7 @@ func testReads(t *testing.T, open func(*testing.T) Store) {
 			same(t, "revision", got.Revision, int64(4))
 		}
 	})
-	t.Run("every read is of one moment", func(t *testing.T) {
+	t.Run("every read is consistent", func(t *testing.T) {
 		s := open(t)
 		j := create(t, s, inlineJob(20, t0))
 		var readers sync.WaitGroup
@@ -78,21 +78,21 @@ func testReads(t *testing.T, open func(*testing.T) Store) {
 		settleAll(t, s, j, at(1))
 		readers.Wait()
 	})
-	t.Run("figures", func(t *testing.T) {
+	t.Run("counts", func(t *testing.T) {
 		s := open(t)
-		figures := func() job.Counts {
+		counts := func() job.Counts {
 			c, err := s.Count(t.Context())
 			ok(t, err)
 			return c
 		}
-		same(t, "empty", figures(), job.Counts{})
+		same(t, "empty", counts(), job.Counts{})
 		young := create(t, s, inlineJob(3, at(5)))
 		old := create(t, s, fetchJob(2, t0))
-		same(t, "open", figures(), job.Counts{Jobs: 2, OpenImages: 5, OldestOpen: t0, Unsent: 3})
+		same(t, "open", counts(), job.Counts{Jobs: 2, OpenImages: 5, OldestOpen: t0, Unsent: 3})
 		settleAll(t, s, old, at(6))
-		same(t, "one ended", figures(), job.Counts{Jobs: 2, OpenImages: 3, OldestOpen: at(5), Unsent: 3})
+		same(t, "one ended", counts(), job.Counts{Jobs: 2, OpenImages: 3, OldestOpen: at(5), Unsent: 3})
 		settleAll(t, s, young, at(7))
-		same(t, "both ended", figures(), job.Counts{Jobs: 2})
+		same(t, "both ended", counts(), job.Counts{Jobs: 2})
 	})
 }
 
@@ -109,7 +109,7 @@ func testList(t *testing.T, open func(*testing.T) Store) {
 		s := open(t)
 		var want []*job.Job
 		for i := range 7 {
-			// Pairs are created at the same moment; the id then decides.
+			// Pairs have the same creation time; then the ID decides.
 			want = append(want, create(t, s, inlineJob(2, at(i/2))))
 		}
 		slices.SortFunc(want, func(a, b *job.Job) int {
@@ -121,7 +121,7 @@ func testList(t *testing.T, open func(*testing.T) Store) {
 			}
 			return 1
 		})
-		same(t, "all at once", page(t, s, job.Cursor{}, 99), want)
+		same(t, "one page", page(t, s, job.Cursor{}, 99), want)
 		same(t, "none", len(page(t, s, job.Cursor{}, 0)), 0)
 		for size := 1; size <= 8; size++ {
 			var got []*job.Job
@@ -135,7 +135,7 @@ func testList(t *testing.T, open func(*testing.T) Store) {
 		}
 		same(t, "after the last", len(page(t, s, cursor(want[6]), 9)), 0)
 	})
-	t.Run("inserts meanwhile neither repeat nor hide a job", func(t *testing.T) {
+	t.Run("concurrent inserts neither repeat nor skip a job", func(t *testing.T) {
 		s := open(t)
 		want := map[string]bool{}
 		for i := range 40 {
@@ -169,7 +169,7 @@ func testList(t *testing.T, open func(*testing.T) Store) {
 			}
 			for _, j := range some {
 				if seen[j.ID] {
-					t.Errorf("job %s came twice", j.ID)
+					t.Errorf("job %s was listed twice", j.ID)
 				}
 				seen[j.ID] = true
 				next = cursor(j)

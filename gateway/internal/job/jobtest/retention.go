@@ -25,7 +25,7 @@ func testRetention(t *testing.T, open func(*testing.T) Store) {
 		return j
 	}
 
-	t.Run("a hidden job is in no answer", func(t *testing.T) {
+	t.Run("a hidden job is invisible", func(t *testing.T) {
 		s := open(t)
 		l := job.Lease{Owner: "a", Until: at(1)}
 		j := create(t, s, leased(fetchJob(2, t0), l))
@@ -50,11 +50,11 @@ func testRetention(t *testing.T, open func(*testing.T) Store) {
 		gives(t, "sent again", 0)(s.Resend(t.Context(), at(99)))
 		givesIDs(t, "claimed", []string{})(s.Claim(t.Context(), "b", at(99), at(114), 9))
 		if err := s.Create(t.Context(), j); err == nil {
-			t.Fatal("the id of a hidden job was taken")
+			t.Fatal("the ID of a hidden job was accepted")
 		}
 		same(t, "hidden job", hidden(t, s, at(6), 9), []*job.Job{before})
 	})
-	t.Run("open jobs are never hidden, young ones not yet", func(t *testing.T) {
+	t.Run("open jobs and young jobs are not hidden", func(t *testing.T) {
 		s := open(t)
 		create(t, s, inlineJob(2, t0))
 		ok(t, s.Reserve(t.Context(), newID(), lease("a", at(15)), job.Key{}))
@@ -68,7 +68,7 @@ func testRetention(t *testing.T, open func(*testing.T) Store) {
 		get(t, s, young.ID)
 		get(t, s, half.ID)
 	})
-	t.Run("the first ended is hidden first, up to the limit", func(t *testing.T) {
+	t.Run("jobs are hidden by their end, up to the limit", func(t *testing.T) {
 		s := open(t)
 		var want []string
 		for _, end := range []int{3, 1, 2} {
@@ -79,7 +79,7 @@ func testRetention(t *testing.T, open func(*testing.T) Store) {
 		same(t, "hidden", ids(hidden(t, s, at(9), 9)), []string{want[1], want[2]})
 		same(t, "before 2", ids(hidden(t, s, at(2), 9)), []string{want[1]})
 	})
-	t.Run("originals first, then the row, and again after a crash", func(t *testing.T) {
+	t.Run("originals are deleted before the row, also after a crash", func(t *testing.T) {
 		s := open(t)
 		first, second := ended(t, s, 2, 1), ended(t, s, 2, 2)
 		hide(t, s, at(9), 9, 2)
@@ -96,11 +96,11 @@ func testRetention(t *testing.T, open func(*testing.T) Store) {
 		wantErr(t, s.ForgetOriginals(t.Context(), first.ID, at(3)), job.ErrNotFound)
 		same(t, "left", ids(hidden(t, s, at(9), 9)), []string{second.ID})
 
-		// Nothing of it is left in the way of a job with the same id.
+		// No remains of it prevent a job with the same ID.
 		create(t, s, first)
 		same(t, "images", len(get(t, s, first.ID).Images), 2)
 	})
-	t.Run("a job rests after its originals went", func(t *testing.T) {
+	t.Run("a job waits after the deletion of its originals", func(t *testing.T) {
 		s := open(t)
 		swept, later, untouched := ended(t, s, 1, 1), ended(t, s, 1, 2), ended(t, s, 1, 3)
 		hide(t, s, at(9), 9, 3)
@@ -117,11 +117,11 @@ func testRetention(t *testing.T, open func(*testing.T) Store) {
 		} {
 			givesIDs(t, "hidden", look.want)(s.Hidden(t.Context(), at(9), look.goneBefore, 9))
 		}
-		// One visit too many makes it rest for longer.
+		// Another deletion of the originals makes it wait longer.
 		ok(t, s.ForgetOriginals(t.Context(), swept.ID, at(30)))
 		givesIDs(t, "hidden", []string{untouched.ID, later.ID})(s.Hidden(t.Context(), at(9), at(30), 9))
 	})
-	t.Run("a job in answers is not deleted", func(t *testing.T) {
+	t.Run("a visible job is not deleted", func(t *testing.T) {
 		s := open(t)
 		open, done := create(t, s, inlineJob(1, t0)), ended(t, s, 1, 1)
 		received := newID()

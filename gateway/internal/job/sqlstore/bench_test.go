@@ -10,7 +10,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// benchmark runs on a database of each dialect, with as many connections as a gateway has.
+// benchmark runs on a database of each dialect, with the number of connections of a gateway.
 func benchmark(b *testing.B, run func(*testing.B, *Store)) {
 	b.Helper()
 	for _, dialect := range []string{"sqlite", "postgres"} {
@@ -24,8 +24,8 @@ func benchmark(b *testing.B, run func(*testing.B, *Store)) {
 	}
 }
 
-// BenchmarkSettle settles images from 1 and from 64 goroutines, of one job after the other
-// and of 16 jobs at once. In PostgreSQL results of the same job wait for each other.
+// BenchmarkSettle settles images from 1 and from 64 goroutines, of one job after another and
+// of 16 jobs concurrently. In PostgreSQL, results of the same job wait for each other.
 func BenchmarkSettle(b *testing.B) {
 	for _, load := range []struct{ goroutines, jobs int }{{1, 1}, {64, 1}, {64, 16}} {
 		b.Run(fmt.Sprintf("goroutines=%d,jobs=%d", load.goroutines, load.jobs), func(b *testing.B) {
@@ -51,8 +51,8 @@ func BenchmarkSettle(b *testing.B) {
 	}
 }
 
-// openImages stores jobs of a hundred images and returns n of the images, of so many jobs
-// in turn.
+// openImages stores jobs of a hundred images and returns n of the images, alternating between
+// the jobs.
 func openImages(b *testing.B, s *Store, n, jobs int) []job.Ref {
 	b.Helper()
 	var refs []job.Ref
@@ -67,8 +67,8 @@ func openImages(b *testing.B, s *Store, n, jobs int) []job.Ref {
 	return refs[:n]
 }
 
-// BenchmarkGroup settles images in transactions of their own, one after the other. The
-// ratio to BenchmarkSettle is what group commit is worth on the disk at hand.
+// BenchmarkGroup settles images in separate transactions, one after another. The ratio to
+// BenchmarkSettle is the gain of group commit on the local disk.
 func BenchmarkGroup(b *testing.B) {
 	s := openStore(b, logLimit)
 	refs := openImages(b, s, b.N, 1)
@@ -80,7 +80,7 @@ func BenchmarkGroup(b *testing.B) {
 		ok(b, err)
 		ok(b, t.Commit())
 		if !changed {
-			b.Fatal("nothing was settled")
+			b.Fatal("no image was settled")
 		}
 	}
 }
@@ -94,7 +94,7 @@ func BenchmarkCreate(b *testing.B) {
 	})
 }
 
-// BenchmarkChanges reads what one settle has changed in a job of a hundred images, as a
+// BenchmarkChanges reads the changes of one settled image in a job of a hundred images, as a
 // watcher does.
 func BenchmarkChanges(b *testing.B) {
 	benchmark(b, func(b *testing.B, s *Store) {

@@ -10,10 +10,10 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// Create stores the whole job with its images in one transaction, and ends its
-// reservation. j.Lease is the lease of the reservation, or has epoch 0 when there is
-// none. It returns job.ErrLeaseLost when another gateway holds the reservation or it is
-// gone: whoever claimed it has deleted the objects.
+// Create stores the whole job with its images in one transaction, and ends its reservation.
+// j.Lease is the lease of the reservation, or has epoch 0 without a reservation. It returns
+// job.ErrLeaseLost when the reservation is gone or another gateway holds it, because the
+// gateway that claimed it has deleted the objects.
 func (s *Store) Create(ctx context.Context, j *job.Job) (err error) {
 	defer wrap(&err, "create job %s", j.ID)
 	return s.write(ctx, "", func(ctx context.Context, x *session) error { return x.create(ctx, j) })
@@ -26,8 +26,8 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 			work++
 		}
 	}
-	// A job with an epoch was reserved, and its row must still be ours. Without an epoch it
-	// must not be there yet, which the uniqueness of ids ensures.
+	// A job with an epoch was reserved, and its row must still be ours. A job without an epoch
+	// must not exist yet, which the unique ID ensures.
 	if j.Lease.Epoch == 0 {
 		if _, err := x.exec(ctx, reserveJob, j.ID, j.Lease.Owner, 0, micros(j.Lease.Until), "", ""); err != nil {
 			return err
@@ -66,7 +66,7 @@ func changing(img *job.Image) []any {
 	}
 }
 
-// count adds the image to the figures, or with -1 subtracts it.
+// count adds the image to the counters, or subtracts it if sign is -1.
 func (x *session) count(img *job.Image, sign int) {
 	if !img.Status.Ended() {
 		x.delta.OpenImages += sign
@@ -76,9 +76,9 @@ func (x *session) count(img *job.Image, sign int) {
 	}
 }
 
-// Change applies the transition to one image and its job in one transaction. It returns
-// the job without its images, as it is after that, and whether anything was changed.
-// Errors: job.ErrNotFound, job.ErrUnavailable, the transition's.
+// Change applies the transition to one image and its job in one transaction. It returns the job
+// after that, without its images, and whether anything changed. It returns
+// job.ErrNotFound, job.ErrUnavailable or the transition's error.
 func (s *Store) Change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (after *job.Job, changed bool, err error) {
 	defer wrap(&err, "change image %d of job %s", ref.Index, ref.JobID)
 	err = s.write(ctx, ref.JobID, func(ctx context.Context, x *session) (err error) {
@@ -89,8 +89,8 @@ func (s *Store) Change(ctx context.Context, ref job.Ref, t job.Transition, now t
 }
 
 func (x *session) change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (*job.Job, bool, error) {
-	// The image is read by a statement of its own, which sees what was committed until the
-	// job's row was locked.
+	// The image is read by a separate statement, which sees everything that was committed
+	// before the job's row was locked.
 	var rows []*row
 	var images []job.Image
 	err := x.run(ctx, into(&rows, readJob, lockJob, ref.JobID), into(&images, readImage, lockImage, ref.JobID, ref.Index))
@@ -115,9 +115,9 @@ func (x *session) change(ctx context.Context, ref job.Ref, t job.Transition, now
 	return &r.Job, true, nil
 }
 
-// Cancel cancels the job by [job.Job.Cancel] in one transaction. It returns the job with
-// all its images, as it is after that, and whether anything was changed: a job that has
-// ended stays as it is.
+// Cancel cancels the job by [job.Job.Cancel] in one transaction. It returns the job after that,
+// with all its images, and whether anything changed: a job that has ended is not
+// changed.
 func (s *Store) Cancel(ctx context.Context, id string, now time.Time) (after *job.Job, changed bool, err error) {
 	defer wrap(&err, "cancel job %s", id)
 	err = s.write(ctx, id, func(ctx context.Context, x *session) (err error) {
@@ -145,9 +145,8 @@ func (x *session) cancel(ctx context.Context, id string, now time.Time) (*job.Jo
 	return &r.Job, true, nil
 }
 
-// update writes a job that has changed and those of the images that have changed with it.
-// Columns that an index is on are written only when they change, which spares SQLite the
-// pages of the index.
+// update writes a changed job and its changed images. It writes indexed columns only if they
+// change, which spares SQLite the pages of the index.
 func (x *session) update(ctx context.Context, r *row, work int, before, after []job.Image) error {
 	var updates []*statement
 	for i := range after {
@@ -156,7 +155,7 @@ func (x *session) update(ctx context.Context, r *row, work int, before, after []
 			continue
 		}
 		updates = append(updates, &statement{query: updateImage, args: append(changing(img), r.seq, img.Index)})
-		x.count(&before[i], -1) //nolint:gosec // Both have all images of the change.
+		x.count(&before[i], -1) //nolint:gosec // both slices have the same length
 		x.count(img, 1)
 	}
 	if r.Status.Ended() {

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// health remembers whether the database is unavailable.
+// health records whether the database is unavailable.
 type health struct {
 	mu    sync.Mutex // guards the fields below
 	err   error      // error of the last call that found it unavailable; nil after a write
 	tried time.Time  // when Ready has last tried to write
 }
 
-// failed records and returns the error of a call that found the database unavailable.
-// The log has it once per outage.
+// failed records and returns the error of a call that found the database unavailable. It logs
+// once per outage.
 func (h *health) failed(ctx context.Context, log *slog.Logger, err error) error {
 	h.mu.Lock()
 	first := h.err == nil
@@ -27,7 +27,7 @@ func (h *health) failed(ctx context.Context, log *slog.Logger, err error) error 
 	return err
 }
 
-// worked records a commit that has written.
+// worked records a successful write.
 func (h *health) worked(ctx context.Context, log *slog.Logger) {
 	h.mu.Lock()
 	healed := h.err != nil

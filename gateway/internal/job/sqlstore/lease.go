@@ -12,17 +12,17 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// ownerKept is how long an owner that has stopped renewing is remembered.
+// ownerKept is how long an owner is kept after its last renewal.
 const ownerKept = time.Hour
 
-// Reserve stores a job that is being received under a lease, whose epoch is 1, before
-// the first of its objects is stored. With a key it returns job.ErrKeyTaken when another
-// job that is received or visible has it; of several that reserve at the same time one
-// gets it. The key is free again when the reservation is released or the job is hidden.
+// Reserve stores, under a lease with epoch 1, a job that is being received, before the first
+// of its objects is stored. It returns job.ErrKeyTaken when another job that is being
+// received or visible has the key; one of several concurrent reservations gets it. The key
+// is free again when the reservation is released or the job is hidden.
 func (s *Store) Reserve(ctx context.Context, id string, l job.Lease, k job.Key) (err error) {
 	defer wrap(&err, "reserve job %s", id)
 	if l.Epoch != 1 {
-		return fmt.Errorf("the lease has epoch %d and not 1", l.Epoch)
+		return fmt.Errorf("lease has epoch %d, want 1", l.Epoch)
 	}
 	return s.write(ctx, "", func(ctx context.Context, x *session) error {
 		n, err := x.exec(ctx, reserveJob, id, l.Owner, l.Epoch, micros(l.Until), k.Scope, k.Name)
@@ -33,8 +33,8 @@ func (s *Store) Reserve(ctx context.Context, id string, l job.Lease, k job.Key) 
 	})
 }
 
-// Release forgets a reserved job, whose objects its owner has deleted. It returns
-// job.ErrLeaseLost when another gateway holds it; a job that is gone is no error.
+// Release deletes the reservation of a job whose objects the owner has deleted. It returns
+// job.ErrLeaseLost when another gateway holds it. A missing job is not an error.
 func (s *Store) Release(ctx context.Context, id string, l job.Lease) (err error) {
 	defer wrap(&err, "release job %s", id)
 	return s.write(ctx, "", func(ctx context.Context, x *session) error {
@@ -53,24 +53,24 @@ func (s *Store) Release(ctx context.Context, id string, l job.Lease) (err error)
 	})
 }
 
-// Renew moves the end of every lease of the owner to until.
+// Renew extends every lease of the owner to until.
 func (s *Store) Renew(ctx context.Context, owner string, until time.Time) (err error) {
 	defer wrap(&err, "renew the leases of %s", owner)
 	return s.write(ctx, "", func(ctx context.Context, x *session) error {
 		if _, err := x.exec(ctx, renewOwner, owner, micros(until)); err != nil {
 			return err
 		}
-		// Leases that end later, which a clock that was set back leaves behind.
+		// Leases that end later, as a clock that was set back leaves behind.
 		_, err := x.exec(ctx, renewLeases, micros(until), owner, micros(until))
 		return err
 	})
 }
 
-// Claim gives the owner the lease of up to limit jobs that are received or have images
-// to fetch and whose lease has ended before now, and returns them whole. Jobs whose
-// lease was never held or ended first come first, then the oldest. A received job has
-// the status Receiving and no images. Jobs that an earlier call has claimed without being
-// able to return them come before all others.
+// Claim leases to the owner up to limit jobs that are being received or have images to fetch
+// and whose lease ended before now, and returns the complete jobs. Jobs that were never
+// leased or whose lease ended first come first, then the oldest. A job that is being received
+// has the status Receiving and no images. Jobs that an earlier call claimed but could not return
+// come before all others.
 func (s *Store) Claim(ctx context.Context, owner string, now, until time.Time, limit int) ([]*job.Job, error) {
 	limit = max(limit, 0)
 	var claimed []*row
@@ -78,7 +78,7 @@ func (s *Store) Claim(ctx context.Context, owner string, now, until time.Time, l
 	tried := lost
 	err := s.write(ctx, "", func(ctx context.Context, x *session) (err error) {
 		if claimed, err = x.held(ctx, lost); err != nil {
-			return fmt.Errorf("read what was claimed before: %w", err)
+			return fmt.Errorf("read earlier claims: %w", err)
 		}
 		lapsed, err := x.lapsed(ctx, now, limit-len(claimed))
 		if err != nil {
@@ -107,7 +107,7 @@ func (s *Store) Claim(ctx context.Context, owner string, now, until time.Time, l
 	return jobs(claimed), nil
 }
 
-// lapsed locks the jobs whose lease has ended, owner by owner.
+// lapsed locks the jobs whose lease has ended, one owner after the other.
 func (x *session) lapsed(ctx context.Context, now time.Time, limit int) ([]*row, error) {
 	var owners []string
 	name := func(scan scanner) (name string, err error) {
@@ -125,7 +125,7 @@ func (x *session) lapsed(ctx context.Context, now time.Time, limit int) ([]*row,
 	if err := x.run(ctx, queries...); err != nil {
 		return nil, fmt.Errorf("list lapsed leases: %w", err)
 	}
-	// Some owner may have renewed between the two.
+	// An owner may have renewed between the two queries.
 	all = slices.DeleteFunc(all, func(r *row) bool { return micros(r.Lease.Until) >= micros(now) })
 	slices.SortFunc(all, func(a, b *row) int {
 		return cmp.Or(a.Lease.Until.Compare(b.Lease.Until), cmp.Compare(a.seq, b.seq))
@@ -133,7 +133,7 @@ func (x *session) lapsed(ctx context.Context, now time.Time, limit int) ([]*row,
 	return all[:min(len(all), limit)], nil
 }
 
-// held locks the jobs of those claims that were made and still hold.
+// held locks the jobs of those claims that were made and are still valid.
 func (x *session) held(ctx context.Context, claims []claim) (list []*row, err error) {
 	queries := make([]*statement, len(claims))
 	for i, c := range claims {
@@ -143,7 +143,7 @@ func (x *session) held(ctx context.Context, claims []claim) (list []*row, err er
 	return list, err
 }
 
-// images reads the images of the jobs in order.
+// images reads the images of the jobs, in order.
 func (x *session) images(ctx context.Context, list []*row) error {
 	if len(list) == 0 {
 		return nil
@@ -174,14 +174,14 @@ func jobs(list []*row) []*job.Job {
 	return all
 }
 
-// claim is a lease that a call of Claim tried to get.
+// claim is a lease that a call of Claim tried to take.
 type claim struct {
 	owner      string
 	seq, epoch int64
 }
 
-// lostClaims are claims that may have been made though Claim has returned an error. The
-// next call of Claim for the same owner looks at them.
+// lostClaims are claims that may have been made although Claim returned an error. The next
+// Claim of the same owner checks them.
 type lostClaims struct {
 	mu   sync.Mutex // guards list
 	list []claim

@@ -14,29 +14,28 @@ import (
 	"time"
 )
 
-// The migrations are named by date and topic and run in that order. None is changed once
-// it has been released. They are additive: what was there stays and means the same, and
-// what is new has a default, so that a gateway of an older release works on the result,
-// in the middle of an upgrade or after it was taken back. The name of a migration that
-// must be otherwise ends in [breaking].
+// The migrations are named by date and topic and run in that order. A released migration is
+// never changed. Migrations are additive: existing columns stay and keep their meaning, and new
+// ones have a default, so that a gateway of an older release works on the result, during an
+// upgrade or after a rollback. The name of a migration that cannot be additive ends in
+// [breaking].
 //
 //go:embed migrations
 var migrations embed.FS
 
-// breaking is the end of the name of a migration on whose result older releases must not
-// work.
+// breaking is the name suffix of a migration on whose result older releases must not work.
 const breaking = ".breaking.sql"
 
-// The table of what was applied. The transaction has created it.
+// The table of applied migrations. It exists already in the transaction.
 const (
 	selectApplied = `SELECT name FROM migrations`
 	insertApplied = `INSERT INTO migrations (name, applied_at) VALUES ($1, $2)`
 	nameStore     = `INSERT INTO store (one, id) VALUES (1, $1)`
 )
 
-// migrate brings the database to this version in the transaction. A database that a newer
-// version has added to is left as it is, and one that a newer version has changed so that
-// this code would misunderstand it is refused. The folder is that of the dialect.
+// migrate migrates the database to this version in the transaction. It does not change a database
+// to which a newer version has made additions, and rejects a database that a newer version
+// has changed incompatibly. folder is the folder of the dialect.
 func (x *session) migrate(ctx context.Context, folder string, log *slog.Logger) error {
 	files, err := fs.Glob(migrations, path.Join("migrations", folder, "*.sql"))
 	if err != nil {
@@ -56,7 +55,7 @@ func (x *session) migrate(ctx context.Context, folder string, log *slog.Logger) 
 	}
 	for _, name := range applied {
 		if !slices.Contains(known, name) && strings.HasSuffix(name, breaking) {
-			return fmt.Errorf("the database is of a newer version of the gateway: it has the migration %s", name)
+			return fmt.Errorf("database belongs to a newer version of the gateway: it has the migration %s", name)
 		}
 	}
 	for i, name := range known {
@@ -84,12 +83,12 @@ func (x *session) migrate(ctx context.Context, folder string, log *slog.Logger) 
 	return nil
 }
 
-// migrationName is how the database remembers a migration.
+// migrationName returns the name under which the database records a migration.
 func migrationName(file string) string { return "migrations/" + path.Base(file) }
 
 // randomName returns a name for a store.
 func randomName() string {
 	var id [8]byte
-	rand.Read(id[:]) // It never fails, says its documentation.
+	rand.Read(id[:]) // documented to never fail
 	return hex.EncodeToString(id[:])
 }

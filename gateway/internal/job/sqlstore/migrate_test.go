@@ -16,11 +16,11 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job/jobtest"
 )
 
-// first is the migration that the first release created its databases with.
+// first is the migration with which the first release created its databases.
 const first = "2026-11-23_jobs.sql"
 
-// firstRelease creates a database as the first release has left it, with a job under way,
-// one that has ended, one that is received and one that is being deleted.
+// firstRelease creates a database as the first release left it, with a job in progress, one
+// that has ended, one that is being received and one that is being deleted.
 func firstRelease(t *testing.T, d testDatabase) {
 	t.Helper()
 	script, err := migrations.ReadFile("migrations/" + d.dialect + "/" + first)
@@ -44,7 +44,7 @@ func firstRelease(t *testing.T, d testDatabase) {
 	}
 }
 
-// oldJob is how the first release writes a job.
+// oldJob returns the statement with which the first release writes a job.
 func oldJob(d testDatabase, values string) string {
 	columns := `id, status, visible, total, completed, failed, revision, created_at, updated_at, completed_at,
 		lease_owner, lease_epoch, lease_until, work, originals_gone`
@@ -68,7 +68,7 @@ func TestMigrate(t *testing.T) {
 		firstRelease(t, d)
 		s := d.mustOpen(t)
 		if s.ID() != "old store" {
-			t.Errorf("the store is now called %s", s.ID())
+			t.Errorf("the store is now named %s", s.ID())
 		}
 		d.execute(t, oldJob(d, "'later', 'failed', true, 1, 0, 1, 2, 5000000, 6000000, 6000000, 'gone', 1, 9000000, 0, false"))
 		list, err := s.List(t.Context(), job.Everybody, job.Cursor{}, 9)
@@ -77,16 +77,16 @@ func TestMigrate(t *testing.T) {
 			list[0].Owner != "" || list[0].RetryOf != "" || list[0].Fingerprint != "" {
 			t.Fatalf("the jobs are now %+v", list)
 		}
-		jobtest.GoesOn(t, s)
+		jobtest.AfterMigration(t, s)
 		ok(t, s.Reserve(t.Context(), "new", job.Lease{Owner: "a", Epoch: 1, Until: time.Unix(10, 0)}, job.Key{Name: "k"}))
 		if j, err := s.Keyed(t.Context(), job.Key{Name: "k"}); err != nil || j.ID != "new" {
-			t.Errorf("the key leads to %+v, %v", j, err)
+			t.Errorf("the job of the key is %+v, %v", j, err)
 		}
 	})
 }
 
-// TestNewerVersion opens a database to which a newer version has added something, and is
-// refused one that it has changed.
+// TestNewerVersion verifies that a database with compatible additions of a newer version is
+// opened, and that one with incompatible changes is rejected.
 func TestNewerVersion(t *testing.T) {
 	onBoth(t, func(t *testing.T, d testDatabase) {
 		s := d.mustOpen(t)
@@ -117,8 +117,8 @@ var columnsOf = map[string]string{
 		FROM information_schema.columns WHERE table_schema = current_schema()`,
 }
 
-// TestMigrationsAreAdditive verifies of each migration that what was there before is there
-// after it, and that a gateway that does not know what is new can still write.
+// TestMigrationsAreAdditive verifies for each migration that existing columns stay, and that
+// a gateway that does not know the new columns can still write.
 func TestMigrationsAreAdditive(t *testing.T) {
 	onBoth(t, func(t *testing.T, d testDatabase) {
 		db := d.connect(t)
@@ -152,12 +152,12 @@ func TestMigrationsAreAdditive(t *testing.T) {
 			for column, kind := range before {
 				tables[column[0]] = true
 				if after[column] != kind {
-					t.Errorf("%s makes %s, which was %s, %q", name, column, kind, after[column])
+					t.Errorf("%s changes %s from %s to %q", name, column, kind, after[column])
 				}
 			}
 			for column, kind := range after {
 				if _, old := before[column]; !old && tables[column[0]] && !strings.HasSuffix(kind, " optional") {
-					t.Errorf("%s adds %s, which an older gateway would have to write", name, column)
+					t.Errorf("%s adds %s, which an older gateway does not write", name, column)
 				}
 			}
 		}
@@ -167,8 +167,8 @@ func TestMigrationsAreAdditive(t *testing.T) {
 	})
 }
 
-// TestRelease opens a database as release 0.1.0 has left it: a file, and the statements of
-// a pg_dump without its settings.
+// TestRelease opens a database as release 0.1.0 left it: a file, or the statements of a
+// pg_dump without its settings.
 func TestRelease(t *testing.T) {
 	onBoth(t, func(t *testing.T, d testDatabase) {
 		if d.dialect == "sqlite" {
@@ -188,6 +188,6 @@ func TestRelease(t *testing.T) {
 			ok(t, err)
 			d.execute(t, strings.ReplaceAll(string(dump), "public.", u.Query().Get("search_path")+"."))
 		}
-		jobtest.Continues(t, d.mustOpen(t))
+		jobtest.AfterUpgrade(t, d.mustOpen(t))
 	})
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// Unsent returns up to limit images whose Upload is to be published, those of the oldest
-// job first, each with the id of its job. Of gateways that share the database each gets
-// the images that it has marked unsent itself and those that others have left, and what
-// it gets no other gateway gets for some seconds.
+// Unsent returns up to limit images whose Upload must be published, the oldest job first, each
+// with the ID of its job. A gateway that shares the database gets the images that it has
+// marked unsent itself and those that others have left, and no other gateway gets the same
+// images for some seconds.
 func (s *Store) Unsent(ctx context.Context, limit int) (unsent []job.Unsent, err error) {
 	defer wrap(&err, "read unsent images")
 	do := func(ctx context.Context, x *session) error {
@@ -36,14 +36,14 @@ func (s *Store) Unsent(ctx context.Context, limit int) (unsent []job.Unsent, err
 	return unsent, err
 }
 
-// MarkSent records that these images were published. An image that was marked unsent
-// again since (its Send has grown) stays unsent.
+// MarkSent records that these images were published. An image that was marked unsent again
+// since then (its Send has increased) stays unsent.
 func (s *Store) MarkSent(ctx context.Context, sent []job.Unsent) (err error) {
 	defer wrap(&err, "mark %d images sent", len(sent))
 	if len(sent) == 0 {
 		return nil
 	}
-	// All lock in the same order.
+	// All transactions lock in the same order.
 	sent = slices.SortedFunc(slices.Values(sent), func(a, b job.Unsent) int {
 		return cmp.Or(cmp.Compare(a.JobID, b.JobID), cmp.Compare(a.Image.Index, b.Image.Index))
 	})
@@ -60,9 +60,9 @@ func (s *Store) MarkSent(ctx context.Context, sent []job.Unsent) (err error) {
 	})
 }
 
-// Resend marks every open image that has its original and has started before the time
-// unsent again, and returns how many. Images that are still unsent are among them: a
-// publish of theirs that is under way no longer counts.
+// Resend marks unsent every open image that has its original and started before the time, and
+// returns how many it marked. This includes images that are still unsent: a publish of
+// theirs that is in progress no longer counts.
 func (s *Store) Resend(ctx context.Context, startedBefore time.Time) (marked int, err error) {
 	defer wrap(&err, "mark images unsent")
 	err = s.write(ctx, "", func(ctx context.Context, x *session) error {

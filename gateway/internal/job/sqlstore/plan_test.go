@@ -9,13 +9,13 @@ import (
 )
 
 // TestSQLitePlans verifies how SQLite runs each statement: by keys, or along an index that
-// holds only what is wanted.
+// contains only the wanted rows.
 func TestSQLitePlans(t *testing.T) {
 	s := openStore(t, logLimit)
-	// Tables of one row, or one for each gateway; rows that the statement has found before;
-	// and what runs once, when the file is opened.
+	// Allowed scans: tables with one row, or one for each gateway; rows that the statement has
+	// found before; and statements that run once, when the file is opened.
 	fine := regexp.MustCompile(`^(SCAN (store|owners|h|holders|open|due|CONSTANT ROW|json_each)|SCAN .* USING (COVERING )?INDEX (jobs_\w+|images_\w+)\b)`)
-	sorted := sqliteText(selectChanges) // The images of one job.
+	sorted := sqliteText(selectChanges) // sorts the images of one job
 	for _, query := range slices.Concat(statements, endLeases) {
 		query = sqliteText(query)
 		args := make([]any, 20)
@@ -37,8 +37,8 @@ func TestSQLitePlans(t *testing.T) {
 	}
 }
 
-// fill makes 20,000 jobs of two images each, one in a hundred of them open with
-// work for gateways and relays, and as many hidden.
+// fill creates 20,000 jobs of two images each, one in a hundred of them open with work for
+// gateways and relays, and as many hidden.
 const fill = `INSERT INTO jobs (id, status, visible, total, completed, failed, revision, created_at, updated_at,
 		completed_at, lease_owner, lease_epoch, lease_until, work, originals_gone,
 		retry_of, fingerprint, idempotency_scope, idempotency_key, owner)
@@ -54,10 +54,10 @@ const fill = `INSERT INTO jobs (id, status, visible, total, completed, failed, r
 	INSERT INTO owners SELECT 'owner-' || n, n FROM generate_series(1, 9) n;
 	ANALYZE`
 
-// TestPostgresPlans asks the planner how it runs each hot statement on many rows, with
-// the arguments at hand and for whatever arguments: by keys, or along an index that
-// holds only what is wanted. Resend is not among them: it goes to every open image,
-// after a broker has lost all it had.
+// TestPostgresPlans verifies how the planner runs each frequent statement on many rows, both
+// with the given arguments and with a generic plan: by keys, or along an index that contains only
+// the wanted rows. Resend is not among them: it visits every open image, after a broker has
+// lost its data.
 func TestPostgresPlans(t *testing.T) {
 	address := schema(t)
 	s := openURL(t, address)
@@ -131,7 +131,7 @@ func TestPostgresPlans(t *testing.T) {
 	}
 }
 
-// scanned returns the tables that a plan reads from end to end.
+// scanned returns the tables that a plan reads completely.
 func scanned(t *testing.T, plan []byte) []string {
 	t.Helper()
 	var tree any
@@ -158,7 +158,7 @@ func scanned(t *testing.T, plan []byte) []string {
 	return tables
 }
 
-// TestDurability asks SQLite for what the package promises.
+// TestDurability checks the SQLite settings that the package promises.
 func TestDurability(t *testing.T) {
 	s := openStore(t, logLimit)
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
@@ -169,6 +169,6 @@ func TestDurability(t *testing.T) {
 		}
 	}
 	if _, err := file(s).reader.pool.ExecContext(t.Context(), `DELETE FROM jobs`); err == nil {
-		t.Error("a reader wrote")
+		t.Error("a reader can write")
 	}
 }

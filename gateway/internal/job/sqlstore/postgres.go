@@ -20,26 +20,26 @@ import (
 type postgresEngine struct {
 	log        *slog.Logger
 	pool       *pgxpool.Pool
-	relay      string            // this gateway among all that share the database
-	statements map[string]string // those of statements.go, as this engine sends them
-	writers    chan struct{}     // a token for each write; some connections are left to reads
+	relay      string            // identifies this gateway among those that share the database
+	statements map[string]string // statements.go, translated for this engine
+	writers    chan struct{}     // holds a token for each write; some connections are left for reads
 	lanes      lanes
 	doubts     doubts
 	closing    <-chan struct{}
 }
 
 const (
-	// openTime is how long OpenPostgres waits for a database that does not respond: it may
-	// be starting too.
+	// openTime is how long OpenPostgres waits for a database that does not respond, which may
+	// still be starting.
 	openTime = time.Minute
-	// relayTime is for how long an unsent image is left to the gateway that has marked it so,
-	// or has taken it, before another may publish it. That costs nothing as long as the
-	// former publishes immediately, and is less than the pause between two looks.
+	// relayTime is how long an unsent image is left to the gateway that has marked or taken it,
+	// before another gateway may publish it. This delays nothing as long as that gateway
+	// publishes immediately, and it is shorter than the interval between two polls.
 	relayTime = 4 * time.Second
 )
 
-// OpenPostgres opens the store in the database that the URL names, and creates its tables
-// if there are none. The caller closes the store.
+// OpenPostgres opens the store in the database that the URL names, and creates missing
+// tables. The caller closes the store.
 func OpenPostgres(ctx context.Context, url string, log *slog.Logger) (*Store, error) {
 	c, err := parse(url)
 	if err != nil {
@@ -68,11 +68,11 @@ func OpenPostgres(ctx context.Context, url string, log *slog.Logger) (*Store, er
 	return s, nil
 }
 
-// clock is the database's clock in microseconds. It is the same for all gateways.
+// clock is the database's clock in microseconds, which is the same for all gateways.
 const clock = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 
-// postgresDialect makes a statement that of one store among all that share the database,
-// which has a name of its own as a relay.
+// postgresDialect translates statements for one store among all that share the database. Each
+// store has its own name as a relay.
 func postgresDialect(relay string) *strings.Replacer {
 	relay = "'" + relay + "'"
 	until := fmt.Sprintf("%s + %d", clock, relayTime.Microseconds())
@@ -85,16 +85,16 @@ func postgresDialect(relay string) *strings.Replacer {
 	)
 }
 
-// Statements of PostgreSQL alone.
+// Statements for PostgreSQL only.
 const (
-	// An image is taken when no gateway publishes it any more, or when it is ours and would
-	// soon count as that. What another gateway is just taking is passed over.
+	// An image is taken when no gateway publishes it any more, or when it is ours and soon
+	// would be free. Rows that another gateway is just taking are skipped.
 	takeUnsent = `WITH due AS MATERIALIZED (
 			SELECT i.job, i.idx FROM images i WHERE i.unsent AND {free}
 			ORDER BY i.job, i.idx LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
 		)
 		UPDATE images AS i SET unsent = true{relay} FROM due WHERE i.job = due.job AND i.idx = due.idx`
-	addFigures = `UPDATE figures SET jobs = jobs + $1, open_images = open_images + $2, unsent = unsent + $3
+	addCounters = `UPDATE figures SET jobs = jobs + $1, open_images = open_images + $2, unsent = unsent + $3
 		WHERE shard = pg_backend_pid() % 64`
 	selectCounts = `SELECT (SELECT coalesce(min(created_at), 0) FROM jobs WHERE visible AND completed_at = 0),
 		sum(jobs)::bigint, sum(open_images)::bigint, sum(unsent)::bigint FROM figures`
@@ -107,13 +107,13 @@ func (e *postgresEngine) counts(ctx context.Context, x *session) (c job.Counts, 
 	return c, err
 }
 
-// shutdown waits for the calls that have a connection, all of which are bounded.
+// shutdown waits for the calls that have a connection. All of them have a time limit.
 func (e *postgresEngine) shutdown() error {
 	e.pool.Close()
 	return nil
 }
 
-// prepare waits for the database and brings it to this version.
+// prepare waits for the database and migrates it to this version.
 func (e *postgresEngine) prepare(ctx context.Context, s *Store) error {
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
@@ -139,9 +139,9 @@ func (e *postgresEngine) prepare(ctx context.Context, s *Store) error {
 }
 
 const (
-	// migrationLock is the advisory lock that one gateway at a time migrates under.
+	// migrationLock is the advisory lock under which one gateway at a time migrates.
 	migrationLock = 0x696d6167656261 // "imageba"
-	// oldest is the first version of PostgreSQL that has what the statements use.
+	// oldest is the first version of PostgreSQL that supports the statements.
 	oldest = 130000
 )
 
@@ -151,8 +151,8 @@ func (e *postgresEngine) migrate(ctx context.Context) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	x := &session{tx: &postgresTx{tx, e}}
-	// The first statement takes the lock, so that what is read after it is what the gateway
-	// before has left. It may wait for that one, and may itself take long.
+	// The first statement takes the lock, so that the statements after it read what the
+	// previous gateway committed. It may wait for that gateway, and may itself take long.
 	err = beginMigration(ctx, x)
 	if err == nil {
 		err = x.migrate(ctx, "postgres", e.log)
@@ -169,7 +169,7 @@ func (e *postgresEngine) migrate(ctx context.Context) error {
 	return nil
 }
 
-// beginMigration waits for its turn and creates the table of what was applied.
+// beginMigration waits for its turn and creates the table of applied migrations.
 func beginMigration(ctx context.Context, x *session) error {
 	err := x.script(ctx, fmt.Sprintf(`SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0;
 		SELECT pg_advisory_xact_lock(%d)`, migrationLock))
@@ -181,14 +181,14 @@ func beginMigration(ctx context.Context, x *session) error {
 	err = x.one(ctx, `SELECT current_setting('server_version_num')::integer, to_regclass('migrations') IS NOT NULL`)(&version, &known)
 	switch {
 	case err != nil:
-		return fmt.Errorf("look at the database: %w", err)
+		return fmt.Errorf("inspect the database: %w", err)
 	case version < oldest:
-		return fmt.Errorf("the server is PostgreSQL %d, too old: want %d or later", version/10000, oldest/10000)
+		return fmt.Errorf("server is PostgreSQL %d, want %d or later", version/10000, oldest/10000)
 	case known:
 		return nil
 	}
 	if err := x.script(ctx, `CREATE TABLE migrations (name text COLLATE "C" PRIMARY KEY, applied_at bigint NOT NULL)`); err != nil {
-		return fmt.Errorf("create table of migrations: %w", err)
+		return fmt.Errorf("create table migrations: %w", err)
 	}
 	return nil
 }

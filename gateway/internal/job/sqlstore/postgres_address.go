@@ -13,15 +13,15 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// maxConns is how many connections a gateway has at most, unless its URL says
-// otherwise by pool_max_conns.
+// maxConns is the maximum number of connections of a gateway, unless its URL sets
+// pool_max_conns.
 const maxConns = 16
 
-// form is what a URL looks like. It stands in errors instead of the URL, which
-// holds a password.
-const form = "postgres://user:password@host:5432/database" //nolint:gosec // The words stand for what they name.
+// form is the form of a URL. Errors contain it instead of the URL, which contains a
+// password.
+const form = "postgres://user:password@host:5432/database" //nolint:gosec // placeholders, not credentials
 
-// CheckPostgres reports what is wrong with the URL of a database, without connecting to it.
+// CheckPostgres returns an error if the URL of a database is invalid, without connecting to it.
 // The error never contains the password.
 func CheckPostgres(address string) error {
 	_, err := parse(address)
@@ -31,11 +31,11 @@ func CheckPostgres(address string) error {
 // settings are set in every session, unless the URL sets them.
 var settings = map[string]string{
 	"application_name": "imagebatch",
-	// PostgreSQL's own bounds, below ours, so that it lets go before we do.
+	// PostgreSQL's own timeouts, shorter than ours, so that the server gives up first.
 	"statement_timeout":                   milliseconds(8 * time.Second),
 	"lock_timeout":                        milliseconds(6 * time.Second),
 	"idle_in_transaction_session_timeout": milliseconds(12 * time.Second),
-	// Plans of short statements on few rows win nothing by being compiled.
+	// JIT compilation does not pay off for short statements on few rows.
 	"jit": "off",
 }
 
@@ -44,12 +44,12 @@ func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseco
 func parse(address string) (*pgxpool.Config, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Opaque != "" || misplaced(u) {
-		// What the parsers say of a URL quotes parts of it.
+		// The errors of the parsers quote parts of the URL.
 		return nil, fmt.Errorf("want %s, with the special characters of the password percent-encoded", form)
 	}
 	c, err := pgxpool.ParseConfig(address)
 	if err != nil {
-		text := "not understood"
+		text := "invalid parameters"
 		if cause := errors.Unwrap(err); cause != nil {
 			text = cause.Error()
 		}
@@ -80,8 +80,8 @@ func parse(address string) (*pgxpool.Config, error) {
 	return c, nil
 }
 
-// misplaced tells of a URL whose password has ended where nobody meant it to, so that
-// the rest of it stands in another place.
+// misplaced reports whether the password of a URL has ended early, at an unencoded special
+// character, so that the rest of it is in another part of the URL.
 func misplaced(u *url.URL) bool {
 	for pair := range strings.SplitSeq(u.RawQuery, "&") {
 		if pair != "" && !parameter.MatchString(pair) {
@@ -91,10 +91,10 @@ func misplaced(u *url.URL) bool {
 	return u.Fragment != "" || strings.Contains(u.Path, "@")
 }
 
-// parameter is one that has its name, and its value without what must be encoded.
+// parameter matches a name and a value in which special characters are encoded.
 var parameter = regexp.MustCompile(`^[\w.]+=([^ @?#%\x00-\x1f]|%[0-9A-Fa-f]{2})*$`)
 
-// secrets are the passwords in a URL, each as it stands there and as it is meant.
+// secrets returns the passwords in a URL, both as written and decoded.
 func secrets(u *url.URL) (list []string) {
 	if password, set := u.User.Password(); set {
 		_, written, _ := strings.Cut(u.User.String(), ":")

@@ -14,23 +14,23 @@ import (
 // Statements about the sessions of other connections.
 const (
 	selectBackend = `SELECT pid, ` + backendStart + ` FROM pg_stat_activity WHERE pid = pg_backend_pid()`
-	// endBackends ends those that are still there and returns how many there were.
+	// endBackends terminates the given backends that still exist and returns their number.
 	endBackends = `SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a
 		JOIN unnest($1::integer[], $2::bigint[]) AS d (pid, start) ON d.pid = a.pid AND d.start = (` + backendStart + `)`
 	backendStart = `(extract(epoch FROM backend_start) * 1000000)::bigint`
 )
 
-// backend is the server's process behind a connection. Its start tells it from a
-// later one that got the same id.
+// backend is the server process of a connection. Its start time distinguishes it from a later
+// process with the same ID.
 type backend struct {
 	pid   int32
 	start int64
 }
 
-// backendKey is where a connection keeps its backend.
+// backendKey is the key under which a connection stores its backend.
 const backendKey = "imagebatch backend"
 
-// identify notes the backend of a new connection.
+// identify records the backend of a new connection.
 func identify(ctx context.Context, conn *pgx.Conn) error {
 	var b backend
 	if err := conn.QueryRow(ctx, selectBackend).Scan(&b.pid, &b.start); err != nil {
@@ -40,16 +40,16 @@ func identify(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// doubts are commits whose answer was lost with their connection. They may still
-// be under way while later calls run on other connections, so those end them
-// first: whoever has written since knows that what was in doubt was made or never
-// will be. There are never more than connections.
+// doubts are commits whose response was lost with their connection. They may still be in
+// progress while later calls run on other connections, so those calls terminate them first:
+// after a later write, a commit in doubt has succeeded or never will. There are never more than
+// connections.
 type doubts struct {
 	mu       sync.Mutex // guards backends
 	backends []backend
 }
 
-// add notes a commit in doubt.
+// add records a commit in doubt.
 func (d *doubts) add(conn *pgxpool.Conn) {
 	b, _ := conn.Conn().PgConn().CustomData()[backendKey].(backend)
 	d.mu.Lock()
@@ -63,7 +63,7 @@ func (d *doubts) open() []backend {
 	return slices.Clone(d.backends)
 }
 
-// settle waits until no commit is in doubt any more.
+// settle waits until no commit is in doubt.
 func (d *doubts) settle(ctx context.Context, conn *pgxpool.Conn) error {
 	list := d.open()
 	if len(list) == 0 {

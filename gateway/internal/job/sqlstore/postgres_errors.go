@@ -10,9 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// postgresOutage reports whether the error is the state of the database or of the way to it. What
-// an operator must fix (a changed password, a lost right, damaged pages) counts as well: no
-// job is lost by waiting for that.
+// postgresOutage reports whether the error is caused by the state of the database or its
+// connection. Problems that an operator must fix (a changed password, a revoked
+// permission, damaged pages) count as well: no job is lost by waiting for that.
 func postgresOutage(err error) bool {
 	if failure, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch failure.Code[:min(len(failure.Code), 2)] {
@@ -27,8 +27,8 @@ func postgresOutage(err error) bool {
 		}
 		switch failure.Code {
 		case "25006", // read-only: a standby, or a disk that is nearly full
-			"25P03",          // our session stood still for too long
-			"42501",          // no right to
+			"25P03",          // our session was idle in a transaction for too long
+			"42501",          // insufficient privilege
 			"XX001", "XX002": // damaged pages
 			return true
 		}
@@ -47,9 +47,9 @@ func postgresOutage(err error) bool {
 // errBroken marks the error of a call after which its connection was closed.
 var errBroken = errors.New("connection lost")
 
-// repeatable tells whether a transaction that was certainly not made may be tried
-// again at once: others were in its way, or it came by a connection that had
-// broken meanwhile.
+// repeatable reports whether a transaction that was certainly not applied may be repeated
+// immediately: it conflicted with others, or its connection had broken in the
+// meantime.
 func repeatable(err error) bool {
 	if failure, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return failure.Code == "40001" || failure.Code == "40P01"
@@ -57,15 +57,15 @@ func repeatable(err error) bool {
 	return errors.Is(err, errBroken) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// refused tells whether the server has answered a COMMIT by a plain error: then
-// nothing was made. After anything else that is no success, it may have been.
+// refused reports whether the server responded to a COMMIT with a plain error: then nothing was
+// committed. After any other error, the commit may have succeeded.
 func refused(err error) bool {
 	failure, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && failure.SeverityUnlocalized == "ERROR" || errors.Is(err, pgx.ErrTxCommitRollback)
 }
 
-// absent reports whether the database does not respond yet, or has gone away while it
-// did. That it refuses us is a response.
+// absent reports whether the database does not respond yet, or stopped while the connection was
+// open. A response that rejects us does not count.
 func absent(err error) bool {
 	if failure, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch failure.Code {

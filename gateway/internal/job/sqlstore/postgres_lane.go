@@ -5,20 +5,20 @@ import (
 	"sync"
 )
 
-// lanes let one change of a job at a time reach the database: they would wait for
-// each other there, each with a connection in its hand. Jobs are independent of
-// each other. There are as many lanes as jobs that are being changed.
+// lanes let one change of a job at a time reach the database. Otherwise changes of one job
+// would wait for each other there, each occupying a connection. Jobs are independent of each
+// other. There are as many lanes as jobs that are being changed.
 type lanes struct {
 	mu    sync.Mutex // guards lanes
 	lanes map[string]*lane
 }
 
 type lane struct {
-	users int           // in it or waiting; guarded by the mutex of lanes
-	turn  chan struct{} // holds a token while one is in it
+	users int           // number of callers inside or waiting; guarded by the mutex of lanes
+	turn  chan struct{} // holds a token while a caller is inside
 }
 
-// enter waits for its turn. The caller leaves.
+// enter waits for its turn. The caller must call leave.
 func (l *lanes) enter(ctx context.Context, id string) (leave func(), err error) {
 	l.mu.Lock()
 	own := l.lanes[id]

@@ -13,16 +13,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// openURL opens the store in the database and closes it with the test.
+// openURL opens the store in the database and closes it at the end of the test.
 func openURL(t testing.TB, address string) *Store {
 	t.Helper()
 	return testDatabase{"postgres", address}.mustOpen(t)
 }
 
-// pool is what the store has of its server.
+// pool returns the store's connection pool.
 func pool(s *Store) *pgxpool.Pool { return s.engine.(*postgresEngine).pool }
 
-// TestSettings asks PostgreSQL for what the package promises.
+// TestSettings checks the PostgreSQL settings that the package promises.
 func TestSettings(t *testing.T) {
 	s := openURL(t, schema(t)+"&application_name=ours")
 	for setting, want := range map[string]string{
@@ -40,7 +40,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestAddress has mistakes in the URL told, and never the password.
+// TestAddress verifies that mistakes in the URL are reported without the password.
 func TestAddress(t *testing.T) {
 	for _, good := range []string{
 		"postgres://user:password@host:5432/database", "postgresql://host/database?sslmode=verify-full",
@@ -74,13 +74,13 @@ func TestAddress(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", bad, err)
 		} else if strings.Contains(err.Error(), password) {
-			t.Errorf("the password is in: %v", err)
+			t.Errorf("the error contains the password: %v", err)
 		}
 	}
 }
 
-// TestPasswordStaysSecret has neither an error nor the log tell the password of a
-// database that refuses us or does not answer.
+// TestPasswordStaysSecret verifies that neither the error nor the log contains the password of a
+// database that rejects us or does not respond.
 func TestPasswordStaysSecret(t *testing.T) {
 	u, err := url.Parse(schema(t))
 	ok(t, err)
@@ -95,21 +95,21 @@ func TestPasswordStaysSecret(t *testing.T) {
 	}
 }
 
-// TestWhatIsWaitedFor: a server that goes away while the store is opened is waited
-// for, and one that has refused it is not.
-func TestWhatIsWaitedFor(t *testing.T) {
+// TestErrorsThatOpenRetries verifies that Open waits for a server that shuts down or starts,
+// and not for one that has rejected it.
+func TestErrorsThatOpenRetries(t *testing.T) {
 	for code, wait := range map[string]bool{
 		"57P01": true, "57P02": true, "57P03": true, "53300": true,
 		"28P01": false, "3D000": false, "42501": false,
 	} {
 		err := unavailable(fmt.Errorf("read: %w", &pgconn.PgError{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code}))
 		if got := absent(err); got != wait {
-			t.Errorf("after %s the server is waited for: %t", code, got)
+			t.Errorf("error %s is retried: %t", code, got)
 		}
 	}
 }
 
-// TestWaitsForServer has Open wait for a server that is not there yet.
+// TestWaitsForServer verifies that Open waits for a server that has not started yet.
 func TestWaitsForServer(t *testing.T) {
 	server := startServer(t)
 	server.do("stop")
@@ -123,6 +123,6 @@ func TestWaitsForServer(t *testing.T) {
 	ok(t, err)
 	ok(t, s.Close())
 	if strings.Contains(log.String(), "imagebatch:imagebatch") {
-		t.Errorf("the password is in the log: %s", &log)
+		t.Errorf("the log contains the password: %s", &log)
 	}
 }

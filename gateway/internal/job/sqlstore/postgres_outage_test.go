@@ -15,7 +15,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// server is a PostgreSQL of the test's own, to be killed.
+// server is a PostgreSQL server that the test can kill.
 type server struct {
 	t   *testing.T
 	dir string
@@ -28,9 +28,9 @@ func startServer(t *testing.T) *server {
 		t.Skip("TEST_POSTGRES_URL and TEST_SERVERS are not set")
 	}
 	s := &server{t: t, dir: t.TempDir()}
-	// The server runs as a user of its own, who must get there.
+	// The server runs as its own user, who needs access to the folder.
 	for _, dir := range []string{s.dir, filepath.Dir(s.dir)} {
-		ok(t, os.Chmod(dir, 0o711)) //nolint:gosec // To be entered and not to be listed.
+		ok(t, os.Chmod(dir, 0o711)) //nolint:gosec // the folder can be entered but not listed
 	}
 	t.Cleanup(func() { s.do("stop") })
 	s.do("start", "postgres")
@@ -43,29 +43,29 @@ func startServer(t *testing.T) *server {
 
 func (s *server) do(verb string, args ...string) {
 	s.t.Helper()
-	ctx := context.WithoutCancel(s.t.Context()) // Cleanups come after its end.
+	ctx := context.WithoutCancel(s.t.Context()) // cleanups run after its end
 	cmd := exec.CommandContext(ctx, os.Getenv("TEST_SERVERS"), append([]string{verb, s.dir}, args...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Errorf("%s: %v\n%s", verb, err, out)
 	}
 }
 
-// history is what one worker was told by its store.
+// history records the results that a worker got from its store.
 type history struct {
-	created map[string]bool // acknowledged
+	created map[string]bool // acknowledged jobs
 	settled map[string]bool
-	away    int
+	outages int
 }
 
-// TestServerKilled kills the server under load and starts it again, twice. Both
-// gateways say that it is away and go on by themselves when it is back; what they
-// have acknowledged is there, whole.
+// TestServerKilled kills the server under load and restarts it, twice. Both gateways report
+// that it is unavailable and recover by themselves; all acknowledged writes are there,
+// complete.
 func TestServerKilled(t *testing.T) {
 	server := startServer(t)
 	stores := []*Store{openURL(t, server.url), openURL(t, server.url)}
 	stop := make(chan struct{})
 	histories := make([]*history, 8)
-	var acknowledged sync.WaitGroup // Some work of each worker, before the kill.
+	var acknowledged sync.WaitGroup // waits for some work of each worker before the kill
 	var workers sync.WaitGroup
 	for w := range histories {
 		h := &history{created: map[string]bool{}, settled: map[string]bool{}}
@@ -87,9 +87,9 @@ func TestServerKilled(t *testing.T) {
 	close(stop)
 	workers.Wait()
 
-	created, away := 0, 0
+	created, outages := 0, 0
 	for _, h := range histories {
-		away += h.away
+		outages += h.outages
 		for id := range h.created {
 			created++
 			j, err := stores[0].Get(t.Context(), id)
@@ -98,13 +98,13 @@ func TestServerKilled(t *testing.T) {
 			}
 		}
 	}
-	if created < 20 || away < 4 {
-		t.Errorf("%d jobs were created, the database was away %d times", created, away)
+	if created < 20 || outages < 4 {
+		t.Errorf("%d jobs were created, the database was unavailable %d times", created, outages)
 	}
 	addUp(t, stores[1], created)
 }
 
-// addUp holds the figures against what is listed.
+// addUp compares the counts with the listed jobs.
 func addUp(t *testing.T, s *Store, atLeast int) {
 	t.Helper()
 	counts, err := s.Count(t.Context())
@@ -114,7 +114,7 @@ func addUp(t *testing.T, s *Store, atLeast int) {
 	open, unsent := 0, 0
 	for _, j := range list {
 		if len(j.Images) != 3 {
-			t.Errorf("half a job: %+v", j)
+			t.Errorf("incomplete job: %+v", j)
 		}
 		for i := range j.Images {
 			if !j.Images[i].Status.Ended() {
@@ -130,10 +130,10 @@ func addUp(t *testing.T, s *Store, atLeast int) {
 	}
 }
 
-// workThrough creates and settles jobs until it is told to stop, through every outage.
-func workThrough(t *testing.T, s *Store, name string, h *history, stop <-chan struct{}, begun func()) {
+// workThrough creates and settles jobs through every outage, until stop is closed.
+func workThrough(t *testing.T, s *Store, name string, h *history, stop <-chan struct{}, started func()) {
 	var once sync.Once
-	defer once.Do(begun)
+	defer once.Do(started)
 	through := func(do func() error) bool {
 		for {
 			err := do()
@@ -144,7 +144,7 @@ func workThrough(t *testing.T, s *Store, name string, h *history, stop <-chan st
 				t.Errorf("worker %s: %v", name, err)
 				return false
 			}
-			h.away++
+			h.outages++
 			again := time.NewTimer(20 * time.Millisecond)
 			<-again.C
 		}
@@ -157,14 +157,14 @@ func workThrough(t *testing.T, s *Store, name string, h *history, stop <-chan st
 		}
 		id := fmt.Sprintf("job-%s-%d", name, i)
 		for tries := 0; ; tries++ {
-			// An earlier try may have been made: then the id is taken.
+			// An earlier attempt may have been applied: then the ID is taken.
 			attempt := fmt.Sprintf("%s-%d", id, tries)
 			err := s.Create(t.Context(), newJob(attempt, 3))
 			if err == nil {
 				id = attempt
 				break
 			}
-			if !through(func() error { return onlyAway(err, func() error { return s.Renew(t.Context(), name, t0) }) }) {
+			if !through(func() error { return onlyOutage(err, func() error { return s.Renew(t.Context(), name, t0) }) }) {
 				return
 			}
 		}
@@ -177,13 +177,13 @@ func workThrough(t *testing.T, s *Store, name string, h *history, stop <-chan st
 		}
 		h.settled[id] = true
 		if i == 5 {
-			once.Do(begun)
+			once.Do(started)
 		}
 	}
 }
 
-// onlyAway gives back an error that is no outage, else what do gives.
-func onlyAway(err error, do func() error) error {
+// onlyOutage returns err if it is not an outage, and otherwise the result of do.
+func onlyOutage(err error, do func() error) error {
 	if !errors.Is(err, job.ErrUnavailable) {
 		return err
 	}
@@ -206,13 +206,13 @@ func awaitReady(t *testing.T, s *Store, want bool) {
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatalf("ready is %v, want it nil: %t", err, want)
+			t.Fatalf("Ready = %v, want nil: %t", err, want)
 		}
 	}
 }
 
-// TestReadOnly has a database that takes no writes, as a standby or a full disk,
-// say so, go on being read and heal by itself.
+// TestReadOnly verifies that a database that accepts no writes, such as a standby or one with
+// a full disk, is reported, can still be read and recovers by itself.
 func TestReadOnly(t *testing.T) {
 	server := startServer(t)
 	s := openURL(t, server.url)
@@ -223,7 +223,7 @@ func TestReadOnly(t *testing.T) {
 	}
 	readOnly("on")
 	var err error
-	for i := 0; err == nil; i++ { // Until each session has heard of it.
+	for i := 0; err == nil; i++ { // until the setting reaches each session
 		err = s.Create(t.Context(), newJob(fmt.Sprint(i), 1))
 	}
 	if !errors.Is(err, job.ErrUnavailable) {
@@ -237,9 +237,9 @@ func TestReadOnly(t *testing.T) {
 	ok(t, s.Create(t.Context(), newJob("after", 1)))
 }
 
-// TestWaits has what waits for too long give up: for a lock of somebody else, and
-// for a connection.
-func TestWaits(t *testing.T) {
+// TestWaitsAreLimited verifies the time limits of waits for another session's lock and for a
+// connection.
+func TestWaitsAreLimited(t *testing.T) {
 	address := schema(t) + "&lock_timeout=50"
 	s := openURL(t, address)
 	ok(t, s.Create(t.Context(), newJob("job", 1)))
@@ -252,7 +252,7 @@ func TestWaits(t *testing.T) {
 	if _, _, err := s.Change(t.Context(), ref, settled(ref), t0); !errors.Is(err, job.ErrUnavailable) {
 		t.Errorf("change of a locked job: %v", err)
 	}
-	_, err = s.Get(t.Context(), "job") // Reads wait for no lock.
+	_, err = s.Get(t.Context(), "job") // reads wait for no lock
 	ok(t, err)
 	ok(t, x.Rollback(t.Context()))
 	_, _, err = s.Change(t.Context(), ref, settled(ref), t0)
@@ -273,8 +273,8 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// TestDeadlock has two transactions that lock the same two jobs crosswise both
-// done: the one that PostgreSQL ends is run again.
+// TestDeadlock verifies that two transactions that lock the same two jobs in opposite order
+// both succeed: the one that PostgreSQL aborts is repeated.
 func TestDeadlock(t *testing.T) {
 	s := openURL(t, schema(t))
 	for _, id := range []string{"a", "b"} {

@@ -12,8 +12,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// proxy stands between a store and its server and can take the answer of a commit
-// away.
+// proxy is between a store and its server and can suppress the response of a commit.
 type proxy struct {
 	listener net.Listener
 	server   string
@@ -24,10 +23,10 @@ type proxy struct {
 	hold  chan struct{} // if not nil, the commit reaches the server once it is closed
 	conns []net.Conn
 
-	over chan struct{} // a token when the server has done with a commit that was cut
+	over chan struct{} // gets a token when the server has finished a commit that was cut off
 }
 
-// through returns a proxy and the URL that leads through it.
+// through returns a proxy and the URL for connections through it.
 func through(t *testing.T, address string) (*proxy, string) {
 	t.Helper()
 	u, err := url.Parse(address)
@@ -67,7 +66,7 @@ func (p *proxy) serve(client net.Conn) {
 	p.mu.Lock()
 	p.conns = append(p.conns, client, server)
 	p.mu.Unlock()
-	cut := make(chan struct{}) // closed when the next answer is to be lost
+	cut := make(chan struct{}) // closed when the next response must be lost
 	var answers sync.WaitGroup
 	answers.Go(func() {
 		defer client.Close()
@@ -106,7 +105,7 @@ func (p *proxy) serve(client net.Conn) {
 				<-hold
 			}
 			_, _ = server.Write(buf[:n])
-			// The server has done with it when it answers, or hangs up.
+			// The server has finished when it responds or closes the connection.
 			answers.Wait()
 			p.over <- struct{}{}
 			return
@@ -131,9 +130,9 @@ func (p *proxy) take() bool {
 	return was
 }
 
-// TestLostAnswer takes the answer of commits away that were made: the caller is
-// told that the database was away, and finds what was made.
-func TestLostAnswer(t *testing.T) {
+// TestLostCommitResponse suppresses the response of successful commits: the caller gets
+// ErrUnavailable, and finds the committed change later.
+func TestLostCommitResponse(t *testing.T) {
 	p, address := through(t, schema(t))
 	s := openURL(t, address)
 	at := t0.Add(time.Hour)
@@ -142,7 +141,7 @@ func TestLostAnswer(t *testing.T) {
 	if err := s.Create(t.Context(), fetchJob("job", 2, job.Lease{Owner: "gone", Until: t0})); !errors.Is(err, job.ErrUnavailable) {
 		t.Fatalf("create: %v", err)
 	}
-	ok(t, s.Renew(t.Context(), "me", at)) // Whoever has written since, knows.
+	ok(t, s.Renew(t.Context(), "me", at)) // a later write settles the doubt
 	j, err := s.Get(t.Context(), "job")
 	ok(t, err)
 	if len(j.Images) != 2 {
@@ -179,8 +178,8 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-// TestLateCommit has a commit that is still under way, when the connection is
-// lost, be made before the next write or never.
+// TestLateCommit verifies that a commit that is in progress when the connection is lost is applied
+// before the next write or never.
 func TestLateCommit(t *testing.T) {
 	p, address := through(t, schema(t))
 	s := openURL(t, address)
@@ -196,17 +195,17 @@ func TestLateCommit(t *testing.T) {
 	if !errors.Is(before, job.ErrNotFound) {
 		t.Fatalf("get: %v", before)
 	}
-	// The server refuses what comes too late; by then its session has ended, and all
-	// it had done is undone.
+	// The server rejects the late commit: its session has ended by then, and the transaction is
+	// rolled back.
 	if _, err := s.Get(t.Context(), "job"); !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("the job appeared: %v", err)
 	}
 	ok(t, s.Create(t.Context(), newJob("job", 2)))
 }
 
-// TestDeadConnections has connections that broke while they stood idle cost
-// nothing.
-func TestDeadConnections(t *testing.T) {
+// TestDeadIdleConnections verifies that connections that broke while they were idle cause no
+// errors.
+func TestDeadIdleConnections(t *testing.T) {
 	p, address := through(t, schema(t))
 	s := openURL(t, address)
 	ok(t, s.Create(t.Context(), newJob("job", 8)))

@@ -11,8 +11,8 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job/jobtest"
 )
 
-// TestPlainRole passes the suite as a role that has what the manual gives it and
-// nothing else.
+// TestPlainRole runs the suite as a role with only the permissions that the manual
+// grants.
 func TestPlainRole(t *testing.T) {
 	server := os.Getenv("TEST_POSTGRES_URL")
 	if server == "" {

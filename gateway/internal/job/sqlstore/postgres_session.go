@@ -14,12 +14,12 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// Bounds of every transaction.
+// Limits of every transaction.
 const (
-	writeTime = 10 * time.Second // from its connection to the answer of the commit
+	writeTime = 10 * time.Second // from its connection to the response of the commit
 	readTime  = 5 * time.Second
-	waitTime  = 10 * time.Second // for a free connection
-	attempts  = 4                // of one transaction
+	waitTime  = 10 * time.Second // wait for a free connection
+	attempts  = 4                // maximum attempts of one transaction
 )
 
 // postgresTx is a transaction of PostgreSQL.
@@ -49,7 +49,7 @@ func (t *postgresTx) run(ctx context.Context, list ...*statement) error {
 	return results.Close()
 }
 
-// translate returns the statement as this engine sends it, and makes its texts storable.
+// translate returns the statement in this engine's dialect, and makes its texts storable.
 func (t *postgresTx) translate(s *statement) string {
 	storable(s.args)
 	if query, ok := t.engine.statements[s.query]; ok {
@@ -75,13 +75,13 @@ func read(rows pgx.Rows, err error, s *statement) error {
 	return rows.Err()
 }
 
-// script sends the whole text at once, which PostgreSQL takes without arguments only.
+// script sends the whole text in one message, which PostgreSQL accepts only without arguments.
 func (t *postgresTx) script(ctx context.Context, text string) error {
 	_, err := t.Conn().PgConn().Exec(ctx, text).ReadAll()
 	return err
 }
 
-// insert copies the rows, which are left to this gateway's relay for some time.
+// insert copies the rows and reserves them for this gateway's relay for some time.
 func (t *postgresTx) insert(ctx context.Context, rows [][]any, clock int64) error {
 	for i := range rows {
 		rows[i] = append(storable(rows[i]), t.engine.relay, clock+relayTime.Microseconds())
@@ -90,9 +90,9 @@ func (t *postgresTx) insert(ctx context.Context, rows [][]any, clock int64) erro
 	return err
 }
 
-// storable makes texts storable: PostgreSQL takes neither the character 0 nor what is no
-// UTF-8. Ids and keys are storable as they are, so that an untrusted client's id that is
-// not names no job.
+// storable makes texts storable: PostgreSQL accepts neither the character 0 nor invalid
+// UTF-8. Valid IDs and keys are storable as they are, so an untrusted client's ID that is not
+// storable matches no job.
 func storable(args []any) []any {
 	for i, arg := range args {
 		if text, ok := arg.(string); ok {
@@ -102,7 +102,7 @@ func storable(args []any) []any {
 	return args
 }
 
-// write runs do in a transaction, in the lane of the job if there is one.
+// write runs do in a transaction, in the lane of the job if id is not empty.
 func (e *postgresEngine) write(ctx context.Context, id string, do work) error {
 	if id != "" {
 		leave, err := e.lanes.enter(ctx, id)
@@ -122,8 +122,8 @@ func (e *postgresEngine) write(ctx context.Context, id string, do work) error {
 	return e.repeat(ctx, func() error { return e.writeOnce(ctx, do) })
 }
 
-// repeat runs a transaction until it was not in the way of another nor on a
-// connection that had broken, a few times at most.
+// repeat runs a transaction again, a few times at most, if it conflicted with another or its
+// connection had broken.
 func (e *postgresEngine) repeat(ctx context.Context, once func() error) error {
 	for n := 1; ; n++ {
 		err := once()
@@ -140,9 +140,9 @@ func (e *postgresEngine) repeat(ctx context.Context, once func() error) error {
 	}
 }
 
-// acquire gets a connection. ctx bounds the wait, and nothing after that: a
-// transaction that has begun is bounded by itself, so that no client that goes
-// away costs a connection, nor leaves open whether its job exists.
+// acquire returns a connection. ctx limits only the wait. A started transaction has its own
+// time limit, so that a client that disconnects neither costs a connection nor leaves it
+// unknown whether its job exists.
 func (e *postgresEngine) acquire(ctx context.Context, limit time.Duration) (*pgxpool.Conn, context.Context, context.CancelFunc, error) {
 	waiting, cancel := context.WithTimeout(ctx, waitTime)
 	conn, err := e.pool.Acquire(waiting)
@@ -165,7 +165,7 @@ func (e *postgresEngine) writeOnce(ctx context.Context, do work) error {
 		return err
 	}
 	defer cancel()
-	defer conn.Release() // It closes one whose transaction has not ended.
+	defer conn.Release() // Release closes a connection whose transaction has not ended.
 	if err := e.doubts.settle(ctx, conn); err != nil {
 		return broken(conn, err)
 	}
@@ -181,23 +181,23 @@ func (e *postgresEngine) writeOnce(ctx context.Context, do work) error {
 		return undo(ctx, conn, tx)
 	}
 	if x.delta != (job.Counts{}) {
-		if _, err := x.exec(ctx, addFigures, x.delta.Jobs, x.delta.OpenImages, x.delta.Unsent); err != nil {
-			return errors.Join(broken(conn, fmt.Errorf("add to the figures: %w", err)), undo(ctx, conn, tx))
+		if _, err := x.exec(ctx, addCounters, x.delta.Jobs, x.delta.OpenImages, x.delta.Unsent); err != nil {
+			return errors.Join(broken(conn, fmt.Errorf("update counters: %w", err)), undo(ctx, conn, tx))
 		}
 	}
 	if err := tx.Commit(ctx); err != nil {
 		err = fmt.Errorf("commit: %w", err)
 		if !refused(err) {
 			e.doubts.add(conn)
-			return unavailable(err) // Not to be tried again: it may have been made.
+			return unavailable(err) // Not repeated, because the commit may have succeeded.
 		}
 		return err
 	}
 	return nil
 }
 
-// undo ends a transaction of which nothing must remain. An error on a closed connection is
-// ignored: closing the connection has already rolled back.
+// undo rolls back a transaction. An error on a closed connection is ignored: closing the
+// connection has already rolled back.
 func undo(ctx context.Context, conn *pgxpool.Conn, tx pgx.Tx) error {
 	if err := tx.Rollback(ctx); err != nil && !conn.Conn().IsClosed() {
 		return fmt.Errorf("roll back: %w", err)
@@ -205,7 +205,7 @@ func undo(ctx context.Context, conn *pgxpool.Conn, tx pgx.Tx) error {
 	return nil
 }
 
-// broken marks the error of a call that has cost its connection.
+// broken marks an error whose call has broken the connection.
 func broken(conn *pgxpool.Conn, err error) error {
 	if err != nil && conn.Conn().IsClosed() {
 		return fmt.Errorf("%w: %w", errBroken, err)

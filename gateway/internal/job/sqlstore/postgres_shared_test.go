@@ -18,7 +18,7 @@ func pair(t *testing.T) (a, b *Store, address string) {
 	address = schema(t)
 	var opening sync.WaitGroup
 	for _, s := range []**Store{&a, &b} {
-		opening.Go(func() { // At the same moment: one of them migrates.
+		opening.Go(func() { // concurrently: one of them migrates
 			var err error
 			if *s, err = OpenPostgres(t.Context(), address, quiet); err != nil {
 				t.Error(err)
@@ -33,11 +33,11 @@ func pair(t *testing.T) (a, b *Store, address string) {
 	return a, b, address
 }
 
-// TestTwoGateways has what one gateway does seen by the other at once.
+// TestTwoGateways verifies that one gateway sees the changes of the other immediately.
 func TestTwoGateways(t *testing.T) {
 	a, b, _ := pair(t)
 	if a.ID() == "" || a.ID() != b.ID() {
-		t.Errorf("one store is called %q and %q", a.ID(), b.ID())
+		t.Errorf("one store is named %q and %q", a.ID(), b.ID())
 	}
 	ok(t, a.Create(t.Context(), newJob("job", 40)))
 	var settling sync.WaitGroup
@@ -70,9 +70,9 @@ func TestTwoGateways(t *testing.T) {
 	}
 }
 
-// TestOneKey has one of several requests with the same key, at several gateways at
-// the same moment, get it.
-func TestOneKey(t *testing.T) {
+// TestConcurrentRequestsWithOneKey verifies that one of several concurrent requests with the
+// same key, at several gateways, gets it.
+func TestConcurrentRequestsWithOneKey(t *testing.T) {
 	a, b, _ := pair(t)
 	key := job.Key{Scope: "client", Name: "key"}
 	var mu sync.Mutex
@@ -95,12 +95,12 @@ func TestOneKey(t *testing.T) {
 	j, err := b.Keyed(t.Context(), key)
 	ok(t, err)
 	if len(got) != 1 || j.ID != got[0] {
-		t.Errorf("%v have the key, which leads to %s", got, j.ID)
+		t.Errorf("jobs %v got the key, whose job is %s", got, j.ID)
 	}
 }
 
-// TestTwoClaimers has two gateways that take over the same jobs at the same
-// moment get each of them once, and all.
+// TestTwoClaimers verifies that two gateways that claim the same jobs concurrently get each of
+// them once, and all of them.
 func TestTwoClaimers(t *testing.T) {
 	a, b, _ := pair(t)
 	const n = 120
@@ -122,7 +122,7 @@ func TestTwoClaimers(t *testing.T) {
 				mu.Lock()
 				for _, j := range claimed {
 					if other, twice := owners[j.ID]; twice {
-						t.Errorf("job %s went to %s and %s", j.ID, other, owner)
+						t.Errorf("job %s was claimed by %s and %s", j.ID, other, owner)
 					}
 					if owners[j.ID] = owner; len(j.Images) != 2 || j.Lease.Owner != owner || j.Lease.Epoch != 1 {
 						t.Errorf("claimed %+v", j)
@@ -139,9 +139,9 @@ func TestTwoClaimers(t *testing.T) {
 	claiming.Wait()
 }
 
-// TestPausedHolder has a gateway that was paused for too long refused, whatever it
-// tries, though its clock has stood still.
-func TestPausedHolder(t *testing.T) {
+// TestPausedGatewayIsRejected verifies that every write of a gateway that was paused for too
+// long is rejected, even if its clock has stopped.
+func TestPausedGatewayIsRejected(t *testing.T) {
 	a, b, _ := pair(t)
 	held := job.Lease{Owner: "a", Epoch: 1, Until: t0.Add(job.LeaseTime)}
 	ok(t, a.Reserve(t.Context(), "received", held, job.Key{}))
@@ -179,8 +179,8 @@ func TestPausedHolder(t *testing.T) {
 	}
 }
 
-// TestTwoRelays has an image published by the gateway that made it unsent; when
-// that leaves it lying, by one other.
+// TestTwoRelays verifies that an image is published by the gateway that has marked it unsent, or,
+// if that gateway does not, by one other.
 func TestTwoRelays(t *testing.T) {
 	a, b, address := pair(t)
 	ok(t, a.Create(t.Context(), newJob("inline", 30)))
@@ -202,13 +202,13 @@ func TestTwoRelays(t *testing.T) {
 		return set
 	}
 	if got := unsent(a, 99); len(got) != 30 || got["fetched0"] {
-		t.Errorf("the first gateway has %v", got)
+		t.Errorf("the first gateway got %v", got)
 	}
 	if got := unsent(b, 99); len(got) != 1 || !got["fetched0"] {
-		t.Errorf("the second gateway has %v", got)
+		t.Errorf("the second gateway got %v", got)
 	}
 
-	testDatabase{"postgres", address}.execute(t, `UPDATE images SET relay_until = 0`) // Some seconds later nothing is sent.
+	testDatabase{"postgres", address}.execute(t, `UPDATE images SET relay_until = 0`) // as if some seconds had passed without a publish
 	ofA, ofB := map[string]bool{}, map[string]bool{}
 	var relays sync.WaitGroup
 	relays.Go(func() { ofA = unsent(a, 99) })
@@ -216,15 +216,15 @@ func TestTwoRelays(t *testing.T) {
 	relays.Wait()
 	for image := range ofA {
 		if ofB[image] {
-			t.Errorf("both have %s", image)
+			t.Errorf("both relays got %s", image)
 		}
 	}
 	if len(ofA)+len(ofB) != 31 {
-		t.Errorf("the relays have %d and %d", len(ofA), len(ofB))
+		t.Errorf("the relays got %d and %d", len(ofA), len(ofB))
 	}
-	// What one has in hand, the other does not get, nor after it is sent.
+	// An image in flight at one relay, or sent by it, is not given to the other.
 	if again := unsent(a, 99); fmt.Sprint(again) != fmt.Sprint(ofA) {
-		t.Errorf("the first has %v and then %v", ofA, again)
+		t.Errorf("the first got %v and then %v", ofA, again)
 	}
 	for _, s := range []*Store{a, b} {
 		list, err := s.Unsent(t.Context(), 99)
@@ -239,8 +239,8 @@ func TestTwoRelays(t *testing.T) {
 	}
 }
 
-// TestConflicts has everything that writes to the same rows at once done, without
-// an error and with figures that add up.
+// TestConflicts verifies that all concurrent writes to the same rows succeed, with correct
+// counts.
 func TestConflicts(t *testing.T) {
 	a, b, _ := pair(t)
 	const jobs, images = 6, 20
@@ -294,9 +294,9 @@ func TestConflicts(t *testing.T) {
 	}
 }
 
-// TestUnstorable has texts that PostgreSQL does not take kept as near as may be,
-// and ids that it does not take found nowhere.
-func TestUnstorable(t *testing.T) {
+// TestUnstorableTexts verifies that texts that PostgreSQL does not accept are stored with
+// replacement characters, and that IDs that it does not accept match no job.
+func TestUnstorableTexts(t *testing.T) {
 	s := openURL(t, schema(t))
 	for _, id := range []string{"\x00", "a\x00b", "\xff"} {
 		if _, err := s.Get(t.Context(), id); !errors.Is(err, job.ErrNotFound) {

@@ -12,21 +12,21 @@ func (s *Store) Get(ctx context.Context, id string) (_ *job.Job, err error) {
 	return s.find(ctx, func(r *row) *statement { return into(&r.Images, readImage, selectImages, r.seq) }, selectJob, id)
 }
 
-// Changes returns the job with the images whose revision is above after, in order of
+// Changes returns the job with the images whose revision is greater than after, ordered by
 // revision and then index, from one consistent read.
 func (s *Store) Changes(ctx context.Context, id string, after int64) (_ *job.Job, err error) {
 	defer wrap(&err, "read changes of job %s", id)
 	return s.find(ctx, func(r *row) *statement { return into(&r.Images, readImage, selectChanges, r.seq, after) }, selectJob, id)
 }
 
-// Keyed returns the job that has the key, without its images; a job that is still
-// received has the status Receiving. It returns job.ErrNotFound when none has the key.
+// Keyed returns the job that has the key, without its images. A job that is still being
+// received has the status Receiving. It returns job.ErrNotFound when no job has the key.
 func (s *Store) Keyed(ctx context.Context, k job.Key) (_ *job.Job, err error) {
 	defer wrap(&err, "find the job of a key")
 	return s.find(ctx, nil, selectKeyed, k.Scope, k.Name)
 }
 
-// find reads a job, and with images the images that their query returns.
+// find reads a job and, if images is not nil, the images that its query returns.
 func (s *Store) find(ctx context.Context, images func(*row) *statement, query string, args ...any) (*job.Job, error) {
 	var r *row
 	err := s.read(ctx, func(ctx context.Context, x *session) (err error) {
@@ -41,8 +41,8 @@ func (s *Store) find(ctx context.Context, images func(*row) *statement, query st
 	return &r.Job, nil
 }
 
-// List returns up to limit of the viewer's jobs with all their images, newest first,
-// starting after the given one (the zero Cursor: with the newest).
+// List returns up to limit of the viewer's jobs with all their images, newest first, starting
+// after the given position (with the zero Cursor, at the newest job).
 func (s *Store) List(ctx context.Context, v job.Viewer, after job.Cursor, limit int) (_ []*job.Job, err error) {
 	defer wrap(&err, "list jobs")
 	newest, older, args := selectNewest, selectOlder, []any{}
@@ -64,13 +64,13 @@ func (s *Store) List(ctx context.Context, v job.Viewer, after job.Cursor, limit 
 	return jobs(page), err
 }
 
-// Owned returns how many visible jobs the owner has. It counts them, unlike Count, so its
-// cost grows with their number. Jobs that were created without keys have no owner.
+// Owned returns the number of visible jobs of the owner. Unlike Count it counts them, so its
+// cost grows with their number. Jobs created without API keys have no owner.
 func (s *Store) Owned(ctx context.Context, owner string) (int, error) {
 	return s.sum(ctx, countOwned, owner)
 }
 
-// OpenImages returns how many images of the owner have not ended.
+// OpenImages returns the number of the owner's images that have not ended.
 func (s *Store) OpenImages(ctx context.Context, owner string) (int, error) {
 	return s.sum(ctx, countOwnedOpen, owner)
 }
@@ -81,8 +81,8 @@ func (s *Store) sum(ctx context.Context, query, owner string) (n int, err error)
 	return n, err
 }
 
-// Count returns the figures over all jobs. They are carried along with every commit, so
-// that the cost does not grow with the number of jobs.
+// Count returns the statistics over all jobs. They are updated with every commit, so the cost
+// does not grow with the number of jobs.
 func (s *Store) Count(ctx context.Context) (c job.Counts, err error) {
 	defer wrap(&err, "count jobs")
 	err = s.read(ctx, func(ctx context.Context, x *session) (err error) {

@@ -8,7 +8,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// Hide takes up to limit jobs that ended before the time out of every answer, the first
+// Hide hides up to limit jobs that ended before the time from all responses. This is the first
 // step of their deletion.
 func (s *Store) Hide(ctx context.Context, endedBefore time.Time, limit int) (hidden int, err error) {
 	defer wrap(&err, "hide ended jobs")
@@ -20,8 +20,8 @@ func (s *Store) Hide(ctx context.Context, endedBefore time.Time, limit int) (hid
 	return hidden, err
 }
 
-// Hidden returns up to limit hidden jobs that ended before the time, whole: first those
-// whose originals are not yet gone, then those whose originals went before goneBefore.
+// Hidden returns up to limit complete hidden jobs that ended before the time: first those whose
+// originals are not deleted yet, then those whose originals were deleted before goneBefore.
 func (s *Store) Hidden(ctx context.Context, endedBefore, goneBefore time.Time, limit int) (_ []*job.Job, err error) {
 	defer wrap(&err, "read hidden jobs")
 	var hidden []*row
@@ -32,7 +32,7 @@ func (s *Store) Hidden(ctx context.Context, endedBefore, goneBefore time.Time, l
 			before int64
 		}{{false, math.MaxInt64}, {true, micros(goneBefore)}} {
 			if originals.before == 0 {
-				break // No row is so old, and finding that out would take a look at all.
+				break // No row is that old, and finding out would scan all of them.
 			}
 			err := x.run(ctx, into(&hidden, readJob, selectHidden,
 				originals.gone, micros(endedBefore), originals.before, max(limit-len(hidden), 0)))
@@ -46,14 +46,14 @@ func (s *Store) Hidden(ctx context.Context, endedBefore, goneBefore time.Time, l
 }
 
 // ForgetOriginals records that the originals of a hidden job are deleted, and when. It
-// returns job.ErrNotFound when no hidden job has that id.
+// returns job.ErrNotFound when no hidden job has that ID.
 func (s *Store) ForgetOriginals(ctx context.Context, id string, at time.Time) (err error) {
 	defer wrap(&err, "forget the originals of job %s", id)
 	return s.changeHidden(ctx, forgetOriginals, micros(at), id)
 }
 
-// Delete removes a hidden job for good. It returns job.ErrNotFound when no hidden job has
-// that id, so that a visible job is never deleted.
+// Delete permanently removes a hidden job. It returns job.ErrNotFound when no hidden job has
+// that ID, so that a visible job is never deleted.
 func (s *Store) Delete(ctx context.Context, id string) (err error) {
 	defer wrap(&err, "delete job %s", id)
 	return s.changeHidden(ctx, deleteJob, id)

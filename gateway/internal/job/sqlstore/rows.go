@@ -6,15 +6,15 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// row is a job as its table has it.
+// row is a row of the table of jobs.
 type row struct {
 	seq  int64
 	work int
 	job.Job
 }
 
-// jobColumns are the columns that readJob reads. A lease ends with its owner's renewal
-// when that is later.
+// jobColumns are the columns that readJob reads. A lease ends with its owner's renewal, if
+// that is later.
 const jobColumns = `j.seq, j.work, j.id, j.status, j.total, j.completed, j.failed, j.revision,
 	j.created_at, j.updated_at, j.completed_at, j.lease_owner, j.lease_epoch,
 	CASE WHEN j.work = 0 THEN j.lease_until
@@ -42,7 +42,7 @@ const imageColumns = `i.idx, i.trace_id, i.original_filename, i.key_name, i.url,
 
 func readImage(scan scanner) (job.Image, error) { return readImageAfter(scan) }
 
-// readImageAfter reads an image, and before it what else the query selects.
+// readImageAfter reads an image, preceded by the other columns that the query selects.
 func readImageAfter(scan scanner, before ...any) (job.Image, error) {
 	var img job.Image
 	var start, end int64
@@ -54,7 +54,7 @@ func readImageAfter(scan scanner, before ...any) (job.Image, error) {
 	return img, err
 }
 
-// micros is the time in microseconds since 1970, 0 for the zero time.
+// micros returns the time in microseconds since 1970, and 0 for the zero time.
 func micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

@@ -21,7 +21,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// readers is how many reads of SQLite run side by side.
+// readers is the number of concurrent reads of SQLite.
 const readers = 4
 
 // sqliteEngine runs the transactions of one file.
@@ -30,24 +30,24 @@ type sqliteEngine struct {
 	log  *slog.Logger
 
 	lock   *fileLock
-	writer *database // one connection, used by the goroutine of run alone
+	writer *database // one connection, used only by the goroutine of run
 	reader *database
 
-	groupTime time.Duration // a group ends after it
+	groupTime time.Duration // a group ends after this time
 	queue     chan *request
 	closing   <-chan struct{}
-	stopped   chan struct{} // closed when run has ended
+	stopped   chan struct{} // closed when run has returned
 
 	logFile logFile
 
-	mu sync.Mutex // guards figures
-	// The store is the only writer of its file, so that the figures are counted once, when
-	// it is opened, and carried along with every commit.
-	figures job.Counts
+	mu sync.Mutex // guards totals
+	// The store is the only writer of its file, so the totals are counted once, when the file is
+	// opened, and updated with every commit.
+	totals job.Counts
 }
 
-// OpenSQLite opens the store in the file at path, which it creates, with its folder, if
-// there is none. The caller closes the store.
+// OpenSQLite opens the store in the file at path. It creates a missing file with its folder.
+// The caller closes the store.
 func OpenSQLite(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
 	return openSQLite(ctx, path, log, logLimit)
 }
@@ -116,7 +116,7 @@ func openSQLite(ctx context.Context, path string, log *slog.Logger, logLimit int
 func openPool(path string, conns int, params ...string) (*sql.DB, error) {
 	name := filepath.ToSlash(path)
 	if !strings.HasPrefix(name, "/") {
-		name = "/" + name // A drive letter is no host.
+		name = "/" + name // a drive letter is not a host
 	}
 	dsn := url.URL{Scheme: "file", Path: name, RawQuery: strings.Join(params, "&")}
 	connector, err := sqlite.NewConnector(dsn.String())
@@ -129,17 +129,17 @@ func openPool(path string, conns int, params ...string) (*sql.DB, error) {
 	return db, nil
 }
 
-// migrate brings the file to this version and ends all leases: the gateways that held
-// them have gone with the lock of the file.
+// migrate migrates the file to this version and ends all leases: the gateways that held them
+// have ended, because this one holds the lock of the file.
 func (e *sqliteEngine) migrate(ctx context.Context) error {
 	x, t, err := e.writer.begin(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin migration: %w", err)
 	}
-	defer t.Rollback() // Without effect after the commit.
+	defer t.Rollback() // no effect after the commit
 	err = x.script(ctx, `CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT`)
 	if err != nil {
-		return fmt.Errorf("create table of migrations: %w", err)
+		return fmt.Errorf("create table migrations: %w", err)
 	}
 	if err := x.migrate(ctx, "sqlite", e.log); err != nil {
 		return err
@@ -155,7 +155,7 @@ func (e *sqliteEngine) migrate(ctx context.Context) error {
 	return nil
 }
 
-// endLeases are run once. Without its hint the second one would walk all jobs.
+// endLeases runs once. Without INDEXED BY the second statement would scan all jobs.
 var endLeases = []string{
 	`DELETE FROM owners`,
 	`UPDATE jobs SET lease_owner = '', lease_until = 0
@@ -167,7 +167,7 @@ func (e *sqliteEngine) shutdown() error {
 	return e.closeFiles()
 }
 
-// closeFiles closes what is open, the lock last.
+// closeFiles closes everything that is open, the lock last.
 func (e *sqliteEngine) closeFiles() error {
 	var errs []error
 	for _, db := range []*database{e.reader, e.writer} {
@@ -200,12 +200,12 @@ const countFile = `SELECT (SELECT count(*) FROM jobs WHERE visible = 1),
 	(SELECT count(*) FROM images WHERE end_time = 0), (SELECT count(*) FROM images WHERE unsent = 1)`
 
 func (e *sqliteEngine) countAll(ctx context.Context, x *session) error {
-	return x.one(ctx, countFile)(&e.figures.Jobs, &e.figures.OpenImages, &e.figures.Unsent)
+	return x.one(ctx, countFile)(&e.totals.Jobs, &e.totals.OpenImages, &e.totals.Unsent)
 }
 
 func (e *sqliteEngine) counts(ctx context.Context, x *session) (job.Counts, error) {
 	e.mu.Lock()
-	c := e.figures
+	c := e.totals
 	e.mu.Unlock()
 	var oldest int64
 	err := x.one(ctx, selectOldest)(&oldest)
@@ -213,9 +213,9 @@ func (e *sqliteEngine) counts(ctx context.Context, x *session) (job.Counts, erro
 	return c, err
 }
 
-// sqliteOutage reports whether the error is the state of the file (disk full, files gone, a
-// foreign lock). A damaged file counts as well: no job is lost by waiting for an operator.
-// So does a statement that was interrupted, as it is when its context ends.
+// sqliteOutage reports whether the error is caused by the state of the file (disk full, files
+// missing, locked by another process). A damaged file counts as well: no job is lost by
+// waiting for an operator. So does a statement that was interrupted by the end of its context.
 func sqliteOutage(err error) bool {
 	failure, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {

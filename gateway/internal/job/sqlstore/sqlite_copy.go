@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// Copied tells what is in a copy of a store.
+// Copied describes the content of a copy.
 type Copied struct {
-	Jobs       int // open and ended, also those that retention is about to delete
+	Jobs       int // open and ended jobs, including those that retention is about to delete
 	OpenImages int // images that have not ended
 	Bytes      int64
 }
 
-// Backup copies the store in the file at path into a new file, as it is at one
-// moment, while a gateway works on it or none does. Nothing has that file's name
-// until all of it is on the disk and was looked through. While the copy is made, the
-// gateway's write-ahead log grows by what it writes.
+// Backup copies the store in the file at path into a new file, in a consistent state, whether
+// or not a gateway uses it. The file gets its name only when the copy is complete, checked
+// and on disk. During the copy, the gateway's write-ahead log grows by what the gateway
+// writes.
 //
-// A copy is a store of its own, with a name of its own: the broker does not know it,
-// so that a gateway which is started on it sends all its open images again.
+// A copy is a store with a new name, which the broker does not know. A gateway that is started
+// on it therefore sends all its open images again.
 func Backup(ctx context.Context, path, to string) (_ Copied, err error) {
 	defer wrap(&err, "back up job store %s", path)
 	path, to, err = both(path, to)
@@ -37,9 +37,9 @@ func Backup(ctx context.Context, path, to string) (_ Copied, err error) {
 	return c, place(partial, to)
 }
 
-// Restore puts a copy in the place of the store in the file at path, which no gateway
-// may be working on, and returns where it has put what was there, if anything was. The
-// copy itself stays as it is.
+// Restore replaces the store in the file at path, which no gateway may be using, with a copy.
+// It returns the path to which it has moved the old store, if there was one. The copy itself is not
+// modified.
 func Restore(ctx context.Context, from, path string) (c Copied, before string, err error) {
 	defer wrap(&err, "restore job store %s", path)
 	from, path, err = both(from, path)
@@ -55,13 +55,13 @@ func Restore(ctx context.Context, from, path string) (c Copied, before string, e
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
 	if from == path {
-		return c, "", errors.New("the copy is the store itself")
+		return c, "", errors.New("source is the store itself")
 	}
 	partial, c, err := duplicate(ctx, from, path+".restored")
 	if err != nil {
 		return c, "", fmt.Errorf("%s: %w", from, err)
 	}
-	// The log of the store that was there must never meet the one that comes.
+	// The log of the old store must never be applied to the new one.
 	aside := path + ".before-" + time.Now().UTC().Format("20060102T150405.000")
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		switch err := os.Rename(path+suffix, aside+suffix); {
@@ -74,8 +74,7 @@ func Restore(ctx context.Context, from, path string) (c Copied, before string, e
 	return c, before, place(partial, path)
 }
 
-// both makes two paths absolute: where the first one leads there is a file, and not
-// yet where the second one leads, unless that is the store itself.
+// both makes two paths absolute. from must be a regular file.
 func both(from, to string) (_, _ string, err error) {
 	if from, err = filepath.Abs(from); err != nil {
 		return "", "", err
@@ -85,13 +84,13 @@ func both(from, to string) (_, _ string, err error) {
 	}
 	info, err := os.Stat(from)
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no file", from)
+		err = fmt.Errorf("%s is not a regular file", from)
 	}
 	return from, to, err
 }
 
-// duplicate copies a store into a file next to the one that must not exist yet, for its
-// owner only, and checks the copy.
+// duplicate copies a store into a temporary file next to to, which must not exist, accessible
+// only for its owner, and checks the copy.
 func duplicate(ctx context.Context, from, to string) (partial string, c Copied, err error) {
 	if _, err := os.Lstat(to); err == nil {
 		return "", c, fmt.Errorf("%s: %w", to, os.ErrExist)
@@ -118,7 +117,7 @@ func duplicate(ctx context.Context, from, to string) (partial string, c Copied, 
 	return partial, c, err
 }
 
-// adopt looks through a copy, gives it another name and tells what is in it.
+// adopt checks a copy, gives it a new name and describes its content.
 func adopt(ctx context.Context, path string) (c Copied, err error) {
 	db, err := openPool(path, 1, "_journal_mode=DELETE", "_synchronous=FULL")
 	if err != nil {
@@ -130,7 +129,7 @@ func adopt(ctx context.Context, path string) (c Copied, err error) {
 		return c, err
 	}
 	if verdict != "ok" {
-		return c, fmt.Errorf("the copy is damaged: %s", verdict)
+		return c, fmt.Errorf("copy is damaged: %s", verdict)
 	}
 	if err := set(ctx, db, randomName()); err != nil {
 		return c, err
@@ -140,19 +139,19 @@ func adopt(ctx context.Context, path string) (c Copied, err error) {
 	return c, err
 }
 
-// set names the store, which must be one.
+// set renames the store. It fails if the database is not a store.
 func set(ctx context.Context, db *sql.DB, id string) error {
 	res, err := db.ExecContext(ctx, `UPDATE store SET id = ? WHERE one = 1`, id)
 	if err != nil {
-		return fmt.Errorf("this is no job store: %w", err)
+		return fmt.Errorf("not a job store: %w", err)
 	}
 	if n, err := res.RowsAffected(); err != nil || n != 1 {
-		return errors.Join(errors.New("this is no job store"), err)
+		return errors.Join(errors.New("not a job store"), err)
 	}
 	return nil
 }
 
-// place gives the finished file its name, durably, or removes it.
+// place renames the finished file to to, durably, or removes it.
 func place(partial, to string) error {
 	err := flush(partial)
 	if err == nil {
@@ -172,7 +171,7 @@ func flush(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// removeAll removes what is left of a copy.
+// removeAll removes the files of an unfinished copy.
 func removeAll(partial string) error {
 	var errs []error
 	for _, suffix := range []string{"", "-journal", "-wal", "-shm"} {

@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// TestKeptRowsCostNothing holds that rows which only wait for their results to be
-// due, of which there may be a year's, are not looked at whenever retention runs.
-func TestKeptRowsCostNothing(t *testing.T) {
+// TestKeptRowsAreNotRead verifies that retention does not read rows that only wait for their
+// results to expire, of which there may be a year's worth.
+func TestKeptRowsAreNotRead(t *testing.T) {
 	s := openStore(t, logLimit)
 	look := func() time.Duration {
 		fastest := time.Hour
 		for range 5 {
-			began := time.Now()
+			start := time.Now()
 			due, err := s.Hidden(t.Context(), t0.Add(time.Hour), time.Time{}, 100)
 			ok(t, err)
 			if len(due) > 0 {
 				t.Fatalf("%d rows are due", len(due))
 			}
-			fastest = min(fastest, time.Since(began))
+			fastest = min(fastest, time.Since(start))
 		}
 		return fastest
 	}
@@ -29,6 +29,6 @@ func TestKeptRowsCostNothing(t *testing.T) {
 		SELECT 'job-' || i, 'completed', 0, 0, 0, 0, 1, ?1, ?1, ?1, 'gone', 0, 0, 0, 1, ?1 FROM n`, micros(t0))
 	ok(t, err)
 	if many := look(); many > 20*none+time.Millisecond {
-		t.Errorf("a look takes %s with many rows that wait, %s with none", many, none)
+		t.Errorf("a query takes %s with many waiting rows, %s without", many, none)
 	}
 }

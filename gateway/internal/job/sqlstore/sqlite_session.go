@@ -12,7 +12,7 @@ import (
 // database is a pool of connections with its prepared statements.
 type database struct {
 	pool       *sql.DB
-	statements map[string]*sql.Stmt // by their text before translation; not changed after prepare
+	statements map[string]*sql.Stmt // by the text before translation; not modified after prepare
 }
 
 func (d *database) prepare(ctx context.Context, queries ...string) error {
@@ -49,11 +49,11 @@ func (d *database) begin(ctx context.Context, opts *sql.TxOptions) (*session, *s
 type sqliteTx struct {
 	*sql.Tx
 	db    *database
-	bound map[string]*sql.Stmt // by their text, those used so far; the transaction closes them
+	bound map[string]*sql.Stmt // statements used so far, by text; the transaction closes them
 }
 
-// statement returns a statement for use in the transaction, which prepares those that are
-// for its own use only.
+// statement returns a statement for use in the transaction. It prepares statements that the
+// database has not prepared.
 func (t *sqliteTx) statement(ctx context.Context, query string) (stmt *sql.Stmt, err error) {
 	if stmt, ok := t.bound[query]; ok {
 		return stmt, nil
@@ -101,13 +101,13 @@ func (t *sqliteTx) run(ctx context.Context, list ...*statement) error {
 	return nil
 }
 
-// scan reads all rows and closes them, so that no read stays open while its caller works:
-// it would keep the write-ahead log from shrinking.
+// scan reads all rows and closes them, so that no read stays open while the caller works: an
+// open read would keep the write-ahead log from shrinking.
 func (s *statement) scan(rows *sql.Rows, err error) error {
 	if err != nil {
 		return err
 	}
-	defer rows.Close() // Err below reports what went wrong.
+	defer rows.Close() // Err below reports the error.
 	scan := rows.Scan
 	for rows.Next() {
 		s.count++

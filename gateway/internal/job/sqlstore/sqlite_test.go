@@ -14,21 +14,21 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// childVariable tells the test program that it is the child that writes to childPath, in
-// the folder that it is started in, until it is killed.
+// childVariable makes the test program run as the child process that writes to childPath, in
+// its working directory, until it is killed.
 const (
 	childVariable = "SQLITE_TEST_CHILD"
 	childPath     = "data/jobs.db"
 )
 
-// openFile opens the store in the file and closes it with the test.
+// openFile opens the store in the file and closes it at the end of the test.
 func openFile(t *testing.T, path string) *Store {
 	t.Helper()
 	return testDatabase{"sqlite", path}.mustOpen(t)
 }
 
-// writeUntilKilled creates and settles jobs from eight goroutines and prints
-// what the store has acknowledged.
+// writeUntilKilled creates and settles jobs from eight goroutines and prints the acknowledged
+// writes.
 func writeUntilKilled() error {
 	ctx := context.Background()
 	s, err := OpenSQLite(ctx, childPath, quiet)
@@ -57,8 +57,8 @@ func writeUntilKilled() error {
 	return <-failed
 }
 
-// TestKill kills a process in the middle of its writes. The next one opens the
-// database at once and finds everything that was acknowledged.
+// TestKill kills a process in the middle of its writes and verifies that the next one opens
+// the database immediately and finds all acknowledged writes.
 func TestKill(t *testing.T) {
 	for round := 1; round <= 2; round++ {
 		created, settled := map[string]bool{}, map[string]bool{}
@@ -80,7 +80,7 @@ func TestKill(t *testing.T) {
 				settled[id] = true
 			}
 			if n == 50 {
-				// It is alive and has the database to itself.
+				// The child is alive and has exclusive use of the database.
 				_, err := OpenSQLite(t.Context(), path, quiet)
 				if err == nil || !strings.Contains(err.Error(), "jobs.db is in use by another gateway") {
 					t.Errorf("a second gateway: %v", err)
@@ -91,7 +91,7 @@ func TestKill(t *testing.T) {
 			}
 		}
 		if err := child.Wait(); err == nil || child.ProcessState.Success() {
-			t.Fatal("the child ended by itself")
+			t.Fatal("the child exited by itself")
 		}
 		if len(created) < 20 {
 			t.Fatalf("the child created %d jobs", len(created))
@@ -114,7 +114,7 @@ func TestKill(t *testing.T) {
 		}
 		for _, j := range jobs {
 			if len(j.Images) != 3 || j.Completed > 2 {
-				t.Errorf("half a job: %+v", j)
+				t.Errorf("incomplete job: %+v", j)
 			}
 		}
 	}
@@ -127,7 +127,7 @@ func TestOneGateway(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "jobs.db is in use by another gateway") {
 		t.Fatalf("a second store on the file: %v", err)
 	}
-	ok(t, s.Create(t.Context(), newJob("a", 1))) // The first one is not disturbed.
+	ok(t, s.Create(t.Context(), newJob("a", 1))) // the first store still works
 	ok(t, s.Close())
 	ok(t, openFile(t, path).Ready(t.Context()))
 }
@@ -150,17 +150,17 @@ func TestPath(t *testing.T) {
 		junk := []byte(strings.Repeat("no database ", 1000))
 		ok(t, os.WriteFile(path, junk, 0o600))
 		if _, err := OpenSQLite(t.Context(), path, quiet); err == nil {
-			t.Error("a text was opened as a database")
+			t.Error("a text file was opened as a database")
 		}
 		if after, err := os.ReadFile(path); err != nil || !slices.Equal(after, junk) {
-			t.Errorf("the text was changed: %v", err)
+			t.Errorf("the text file was changed: %v", err)
 		}
 	})
-	t.Run("a folder that can't be made", func(t *testing.T) {
+	t.Run("a folder that can't be created", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "file")
 		ok(t, os.WriteFile(file, nil, 0o600))
 		if _, err := OpenSQLite(t.Context(), filepath.Join(file, "jobs.db"), quiet); err == nil {
-			t.Error("a file was taken for a folder")
+			t.Error("a file was accepted as a folder")
 		}
 	})
 }

@@ -6,20 +6,20 @@ import (
 	"os"
 )
 
-// logLimit is the size of the write-ahead log, in bytes, from which it is emptied
-// by force. SQLite empties it by itself only at a moment without any read, which
-// may never come under load.
+// logLimit is the size of the write-ahead log, in bytes, at which it is truncated explicitly.
+// SQLite does that by itself only at a moment without any read, which may never come under
+// load.
 const logLimit = 64 << 20
 
-// logFile is what the writer knows of the log. Only its goroutine uses it.
+// logFile is the writer's state of the log. Only its goroutine uses it.
 type logFile struct {
 	limit   int64
 	tryFrom int64 // size from which the next attempt is due
 }
 
-// keepLogShort empties a log that has grown too long. New reads don't stand in
-// its way and those under way are short; when one is not, the writer goes on and
-// tries again once the log has doubled.
+// keepLogShort truncates a log that has grown too long. New reads do not block it, and reads
+// in progress are short. If one is not, the writer continues and tries again once the log has
+// doubled.
 func (e *sqliteEngine) keepLogShort(ctx context.Context) {
 	info, err := os.Stat(e.path + "-wal")
 	if err != nil || info.Size() < max(e.logFile.limit, e.logFile.tryFrom) {
@@ -32,6 +32,6 @@ func (e *sqliteEngine) keepLogShort(ctx context.Context) {
 		return
 	}
 	e.logFile.tryFrom = 2 * info.Size()
-	e.log.WarnContext(ctx, "write-ahead log stays long",
-		slog.Int64("bytes", info.Size()), slog.Bool("read_in_the_way", busy != 0), slog.Any("error", err))
+	e.log.WarnContext(ctx, "write-ahead log not truncated",
+		slog.Int64("bytes", info.Size()), slog.Bool("blocked_by_read", busy != 0), slog.Any("error", err))
 }

@@ -8,42 +8,42 @@ import (
 	"time"
 )
 
-// Bounds of the writer. A group ends at whichever comes first, so that a small
-// write never waits long behind a row of big ones.
+// Limits of the writer. A group ends at the first limit, so that a small write never waits
+// long behind a series of large ones.
 const (
-	queueLimit = 1024 // writes waiting to be taken; callers beyond wait to enter
+	queueLimit = 1024 // length of the queue; further callers wait to enter it
 	groupLimit = 256
 	groupTime  = 20 * time.Millisecond
 )
 
-// Statements of the writer, which change no rows themselves.
+// Statements of the writer, which modify no rows themselves.
 const (
 	savepoint           = `SAVEPOINT request`
 	rollbackToSavepoint = `ROLLBACK TO request`
 	releaseSavepoint    = `RELEASE request`
 )
 
-// request is one write on its way through the writer.
+// request is one write for the writer.
 type request struct {
-	do   work
-	fate atomic.Int32
-	err  error         // set before done is closed
-	done chan struct{} // closed by the writer
+	do    work
+	state atomic.Int32
+	err   error         // set before done is closed
+	done  chan struct{} // closed by the writer
 }
 
-// What has become of a request: the writer or its caller decides, once. That
-// makes the end of a caller's context unambiguous: what was withdrawn was never
-// begun, and what was begun is waited for.
+// State of a request. The writer or its caller sets it once, which makes the end of a caller's
+// context unambiguous: a withdrawn request was never started, and a started request is waited
+// for.
 const (
 	waiting int32 = iota
 	taken
 	withdrawn
 )
 
-func (r *request) take() bool     { return r.fate.CompareAndSwap(waiting, taken) }
-func (r *request) withdraw() bool { return r.fate.CompareAndSwap(waiting, withdrawn) }
+func (r *request) take() bool     { return r.state.CompareAndSwap(waiting, taken) }
+func (r *request) withdraw() bool { return r.state.CompareAndSwap(waiting, withdrawn) }
 
-func (r *request) answer(err error) {
+func (r *request) finish(err error) {
 	r.err = err
 	close(r.done)
 }
@@ -79,8 +79,8 @@ func (e *sqliteEngine) write(ctx context.Context, _ string, do work) error {
 	return r.err
 }
 
-// run commits what comes through the queue, until Close; what waits then is
-// still committed.
+// run commits the requests in the queue until Close. It still commits requests that are
+// waiting then.
 func (e *sqliteEngine) run(ctx context.Context) {
 	defer close(e.stopped)
 	var group []*request
@@ -105,22 +105,22 @@ func (e *sqliteEngine) run(ctx context.Context) {
 	}
 }
 
-// commit runs the first requests of the group in one transaction, each under a
-// savepoint of its own, answers them and returns how many they were. The rest did not fit
-// or came after one that found the database unavailable.
+// commit runs the first requests of the group in one transaction, each under its own
+// savepoint, reports their results and returns their number. The rest did not fit or came
+// after a request that found the database unavailable.
 func (e *sqliteEngine) commit(ctx context.Context, group []*request) int {
 	x, t, err := e.writer.begin(ctx, nil)
 	if err != nil {
 		for _, r := range group {
 			if r.take() {
-				r.answer(failure(err))
+				r.finish(failure(err))
 			}
 		}
 		return len(group)
 	}
 	started := time.Now()
 	seen := 0
-	var well []*request // Their answer is that of the commit.
+	var succeeded []*request // their result is the result of the commit
 	for _, r := range group {
 		seen++
 		if !r.take() {
@@ -128,13 +128,13 @@ func (e *sqliteEngine) commit(ctx context.Context, group []*request) int {
 		}
 		var failed error
 		if failed, err = attempt(ctx, x, t, r); err != nil {
-			r.answer(failure(err))
+			r.finish(failure(err))
 			break
 		}
 		if failed != nil {
-			r.answer(failed)
+			r.finish(failed)
 		} else {
-			well = append(well, r)
+			succeeded = append(succeeded, r)
 		}
 		if time.Since(started) > e.groupTime {
 			break
@@ -143,23 +143,22 @@ func (e *sqliteEngine) commit(ctx context.Context, group []*request) int {
 	if err == nil {
 		err = t.Commit()
 	} else {
-		_ = t.Rollback() // The error that led here is the one to report.
+		_ = t.Rollback() // the earlier error is the one to report
 	}
 	if err == nil {
 		e.mu.Lock()
-		e.figures.Jobs += x.delta.Jobs
-		e.figures.OpenImages += x.delta.OpenImages
-		e.figures.Unsent += x.delta.Unsent
+		e.totals.Jobs += x.delta.Jobs
+		e.totals.OpenImages += x.delta.OpenImages
+		e.totals.Unsent += x.delta.Unsent
 		e.mu.Unlock()
 	}
-	for _, r := range well {
-		r.answer(failure(err))
+	for _, r := range succeeded {
+		r.finish(failure(err))
 	}
 	return seen
 }
 
-// failure marks an error of the database: a commit whose sync failed may be on the disk
-// all the same.
+// failure marks an error of the database: a commit whose sync failed may still be on disk.
 func failure(err error) error {
 	if err != nil && sqliteOutage(err) {
 		return unavailable(err)
@@ -167,8 +166,8 @@ func failure(err error) error {
 	return err
 }
 
-// attempt runs one request under a savepoint. The first error is the request's own:
-// nothing of it remains, and the transaction continues. The second one ends the
+// attempt runs one request under a savepoint. The first error is the request's own: its
+// changes are rolled back, and the transaction continues. The second error ends the
 // transaction.
 func attempt(ctx context.Context, x *session, t *sqliteTx, r *request) (failed, broken error) {
 	if err := t.run(ctx, &statement{query: savepoint}); err != nil {

@@ -23,13 +23,13 @@ func openStore(t testing.TB, logLimit int64) *Store {
 	return s
 }
 
-// bigJob is a job of a hundred images whose originals are stored.
+// bigJob returns a job of a hundred images whose originals are stored.
 func bigJob(id string) *job.Job { return newJob(id, 100) }
 
-// file is what the store has of its file.
+// file returns the store's engine.
 func file(s *Store) *sqliteEngine { return s.engine.(*sqliteEngine) }
 
-// occupy holds the writer until the returned function is called.
+// occupy blocks the writer until the returned function is called.
 func occupy(t *testing.T, s *Store) (release func()) {
 	t.Helper()
 	busy, free := make(chan struct{}), make(chan struct{})
@@ -59,10 +59,10 @@ func enqueue(ctx context.Context, s *Store, do func(context.Context, *session) e
 	return answer
 }
 
-// TestGroup has writes that wait together committed together, each for itself.
+// TestGroup verifies that waiting writes are committed together, each with its own result.
 func TestGroup(t *testing.T) {
 	s := openStore(t, logLimit)
-	file(s).groupTime = time.Hour // a slow machine is not what this is about
+	file(s).groupTime = time.Hour // no time limit, for slow machines
 	boom := errors.New("boom")
 	var sessions []*session
 	creates := func(id string, result error) func(context.Context, *session) error {
@@ -79,8 +79,8 @@ func TestGroup(t *testing.T) {
 	gone := enqueue(cancelled, s, creates("gone", nil))
 	last := enqueue(t.Context(), s, creates("last", nil))
 	cancel()
-	if err := <-gone; !errors.Is(err, context.Canceled) { // Before the writer is free.
-		t.Errorf("the write that was given up: %v", err)
+	if err := <-gone; !errors.Is(err, context.Canceled) { // before the writer is free
+		t.Errorf("the withdrawn write: %v", err)
 	}
 	release()
 
@@ -104,9 +104,9 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// TestGroupEnds has a write that takes long not hold up what has been done
+// TestSlowWriteEndsItsGroup verifies that a slow write does not delay the results of the writes
 // before it.
-func TestGroupEnds(t *testing.T) {
+func TestSlowWriteEndsItsGroup(t *testing.T) {
 	s := openStore(t, logLimit)
 	release := occupy(t, s)
 	next := make(chan struct{})
@@ -119,12 +119,13 @@ func TestGroupEnds(t *testing.T) {
 		return nil
 	})
 	release()
-	ok(t, <-long) // Though the one after it has not ended.
+	ok(t, <-long) // although the next one has not ended
 	close(next)
 	ok(t, <-after)
 }
 
-// TestQueueIsBounded has callers beyond the queue wait no longer than they will.
+// TestQueueIsBounded verifies that callers beyond the queue limit wait only until their context
+// ends.
 func TestQueueIsBounded(t *testing.T) {
 	s := openStore(t, logLimit)
 	release := occupy(t, s)
@@ -149,7 +150,7 @@ func TestQueueIsBounded(t *testing.T) {
 	waiting.Wait()
 }
 
-// TestClose has Close wait for what was begun and refuse the rest.
+// TestClose verifies that Close waits for started writes and rejects later ones.
 func TestClose(t *testing.T) {
 	s := openStore(t, logLimit)
 	release := occupy(t, s)
@@ -180,7 +181,7 @@ func TestClose(t *testing.T) {
 	ok(t, errors.Join(err, again.Close()))
 }
 
-// limitPages has the database full at that size; 1 stands for the size it has.
+// limitPages limits the size of the database; 1 stands for its current size.
 func limitPages(t *testing.T, s *Store, pages int) {
 	t.Helper()
 	_, err := file(s).writer.pool.ExecContext(t.Context(), fmt.Sprintf("PRAGMA max_page_count = %d", pages))
@@ -189,7 +190,8 @@ func limitPages(t *testing.T, s *Store, pages int) {
 
 const noLimit = 1 << 30
 
-// TestDiskFull has the store say so, go on reading and heal by itself.
+// TestDiskFull verifies that the store reports a full disk, can still be read and recovers by
+// itself.
 func TestDiskFull(t *testing.T) {
 	s := openStore(t, logLimit)
 	ok(t, s.Create(t.Context(), bigJob("before")))
@@ -201,7 +203,7 @@ func TestDiskFull(t *testing.T) {
 	if !errors.Is(err, job.ErrUnavailable) {
 		t.Fatalf("create on a full disk: %v", err)
 	}
-	for range 2 { // By a try of its own, and by what that has told.
+	for range 2 { // first by its own attempt, then by its recorded error
 		if err := s.Ready(t.Context()); !errors.Is(err, job.ErrUnavailable) || !strings.Contains(err.Error(), "full") {
 			t.Errorf("ready on a full disk: %v", err)
 		}
@@ -223,11 +225,11 @@ func TestDiskFull(t *testing.T) {
 	}
 
 	limitPages(t, s, noLimit)
-	t.Run("healed by the next write", func(t *testing.T) {
+	t.Run("recovers with the next write", func(t *testing.T) {
 		ok(t, s.Create(t.Context(), bigJob("after")))
 		ok(t, s.Ready(t.Context()))
 	})
-	t.Run("healed by the probe", func(t *testing.T) {
+	t.Run("recovers with the probe", func(t *testing.T) {
 		limitPages(t, s, 1)
 		for err = nil; err == nil; {
 			err = s.Create(t.Context(), bigJob(fmt.Sprintf("late %p", &err)))
@@ -241,11 +243,11 @@ func TestDiskFull(t *testing.T) {
 	})
 }
 
-// TestOutageInGroup has a group that meets a full disk fail as a whole, and what
-// waits behind it have its own chance.
+// TestOutageInGroup verifies that a group fails as a whole on a full disk, and that the writes
+// that wait behind it are attempted separately.
 func TestOutageInGroup(t *testing.T) {
 	s := openStore(t, logLimit)
-	file(s).groupTime = time.Hour // a slow machine is not what this is about
+	file(s).groupTime = time.Hour // no time limit, for slow machines
 	ok(t, s.Create(t.Context(), bigJob("before")))
 	release := occupy(t, s)
 	settles := func(index int) func(context.Context, *session) error {
@@ -287,9 +289,9 @@ func TestOutageInGroup(t *testing.T) {
 	}
 }
 
-// TestLogStaysShort has the write-ahead log bounded though there is never a
-// moment without a read.
-func TestLogStaysShort(t *testing.T) {
+// TestWriteAheadLogIsLimited verifies that the size of the write-ahead log is limited even if
+// there is never a moment without a read.
+func TestWriteAheadLogIsLimited(t *testing.T) {
 	const limit = 512 << 10
 	s := openStore(t, limit)
 	ok(t, s.Create(t.Context(), newJob("read", 1)))

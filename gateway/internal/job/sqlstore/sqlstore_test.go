@@ -48,10 +48,10 @@ func ok(t testing.TB, err error) {
 	}
 }
 
-// testDatabase is a database of a test's own.
+// testDatabase is a database of one test.
 type testDatabase struct {
 	dialect string
-	address string // a path or a URL
+	address string // path or URL
 }
 
 // newDatabase returns an empty database, or skips the test when its server is missing.
@@ -71,7 +71,7 @@ func (d testDatabase) open(ctx context.Context) (*Store, error) {
 	return OpenPostgres(ctx, d.address, quiet)
 }
 
-// mustOpen opens the store and closes it with the test.
+// mustOpen opens the store and closes it at the end of the test.
 func (d testDatabase) mustOpen(t testing.TB) *Store {
 	t.Helper()
 	s, err := d.open(t.Context())
@@ -80,7 +80,7 @@ func (d testDatabase) mustOpen(t testing.TB) *Store {
 	return s
 }
 
-// connect opens a connection of its own to the database. The caller closes it.
+// connect opens a separate connection to the database. The caller closes it.
 func (d testDatabase) connect(t testing.TB) *sql.DB {
 	t.Helper()
 	if d.dialect == "sqlite" {
@@ -100,12 +100,12 @@ func (d testDatabase) connect(t testing.TB) *sql.DB {
 	return db
 }
 
-// execute runs statements on a connection of its own.
+// execute runs statements on a separate connection.
 func (d testDatabase) execute(t testing.TB, statements ...string) {
 	t.Helper()
 	db := d.connect(t)
 	defer db.Close()
-	ctx := context.WithoutCancel(t.Context()) // Cleanups come after its end.
+	ctx := context.WithoutCancel(t.Context()) // cleanups run after its end
 	for _, statement := range statements {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			t.Fatalf("%s: %v", statement, err)
@@ -121,7 +121,7 @@ func onBoth(t *testing.T, test func(t *testing.T, d testDatabase)) {
 	}
 }
 
-// schema creates a schema of the test's own and returns the URL that leads to it.
+// schema creates a schema for the test and returns its URL.
 func schema(t testing.TB) string {
 	t.Helper()
 	server := testDatabase{"postgres", os.Getenv("TEST_POSTGRES_URL")}
@@ -162,7 +162,7 @@ func original(id string, index int) job.Original {
 	}
 }
 
-// fetchJob returns a job of n images that wait for their URLs to be fetched.
+// fetchJob returns a job of n images whose URLs must be fetched.
 func fetchJob(id string, n int, l job.Lease) *job.Job {
 	images := make([]job.Image, n)
 	for i := range images {
@@ -185,9 +185,9 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// TestRestart verifies that a store that is opened again continues where it was. In SQLite
-// all leases have ended with the gateway that held them. In PostgreSQL they last, and what
-// the process before has left unsent waits a moment for it.
+// TestRestart verifies that a store continues after it is opened again. In SQLite, all leases
+// have ended with the gateway that held them. In PostgreSQL, they stay valid, and the unsent images
+// of the previous process are left to it for a moment.
 func TestRestart(t *testing.T) {
 	onBoth(t, func(t *testing.T, d testDatabase) {
 		first := d.mustOpen(t)
@@ -210,12 +210,12 @@ func TestRestart(t *testing.T) {
 
 		second := d.mustOpen(t)
 		if first.ID() != second.ID() {
-			t.Errorf("the store was called %s and is called %s", first.ID(), second.ID())
+			t.Errorf("the store was named %s and is now %s", first.ID(), second.ID())
 		}
 		got, err := second.Count(t.Context())
 		ok(t, err)
 		if got != want || got.Unsent != 2 || got.OpenImages != 3 {
-			t.Errorf("counts were %+v and are %+v", want, got)
+			t.Errorf("counts were %+v and are now %+v", want, got)
 		}
 		claimed, err := second.Claim(t.Context(), "b", t0.Add(time.Second), far, 9)
 		ok(t, err)

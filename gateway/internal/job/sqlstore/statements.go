@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// The statements of both databases. Each is written as PostgreSQL takes it, with its
-// arguments numbered in the order of their only use, and sqliteText makes it SQLite's own.
-// None of the frequent ones scans a table: a test asks both planners.
+// The statements of both databases. Each is written in PostgreSQL syntax, with its arguments
+// numbered in the order of their only use; sqliteText translates it for SQLite. None of the
+// frequent ones scans a table: a test checks the plans of both planners.
 //
-// A write to an image through its job has locked the job's row before the image's; the
-// figures come last.
+// A write to an image through its job locks the job's row before the image's; the counters
+// come last.
 const (
 	selectStoreID = `SELECT id FROM store`
 	writeProbe    = `UPDATE store SET probe = $1 WHERE one = 1`
@@ -30,11 +30,11 @@ const (
 
 	renewOwner  = `INSERT INTO owners (name, renewed_until) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET renewed_until = excluded.renewed_until`
 	renewLeases = `UPDATE jobs SET lease_until = $1 WHERE work > 0 AND lease_owner = $2 AND lease_until > $3`
-	// An owner that is gone holds nothing by its row, so that can go at any time.
+	// A stopped owner holds no lease by its row, so the row can be deleted at any time.
 	dropOwners = `DELETE FROM owners WHERE renewed_until < $1`
 
-	// The owners of leases, skipping along the index from one to the next, less those that
-	// renew: their jobs are not even looked at.
+	// The owners of leases, found by skipping along the index from one to the next, except
+	// those that renew: their jobs are not read at all.
 	lapsedOwners = `WITH RECURSIVE holders (name) AS (
 			SELECT min(lease_owner) FROM jobs WHERE work > 0
 			UNION ALL
@@ -43,7 +43,7 @@ const (
 		)
 		SELECT h.name FROM holders h WHERE h.name IS NOT NULL
 		AND NOT EXISTS (SELECT 1 FROM owners o WHERE o.name = h.name AND o.renewed_until >= $1)`
-	// What another gateway is just taking is passed over.
+	// Rows that another gateway is just taking are skipped.
 	lapsedJobs = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.work > 0 AND j.lease_owner = $1 AND j.lease_until < $2
 		ORDER BY j.lease_until, j.seq LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED`
 	claimJob  = `UPDATE jobs SET lease_owner = $1, lease_epoch = $2, lease_until = $3 WHERE seq = $4`
@@ -97,8 +97,8 @@ const (
 	selectOldest    = `SELECT coalesce(min(created_at), 0) FROM jobs WHERE visible = true AND completed_at = 0`
 )
 
-// statements are all of the above. SQLite prepares them when it opens the file, for its
-// readers those of reads only.
+// statements contains all of the above. SQLite prepares them when it opens the file; its
+// readers prepare only readStatements.
 var (
 	statements = slices.Concat(readStatements, []string{
 		writeProbe, reserveJob, fillReserved, releaseJob, countByID,
@@ -113,25 +113,25 @@ var (
 	}
 )
 
-// keyHeld is true of jobs whose key no other may have, as the index has it.
+// keyHeld is true for jobs whose key no other job may have. It matches the index.
 const keyHeld = `idempotency_key <> '' AND (visible = true OR completed_at = 0)`
 
-// owned is true of the jobs of one owner, as the indexes have it.
+// owned is true for the jobs of one owner. It matches the indexes.
 const owned = `j.owner = $1 AND j.owner <> '' AND j.visible = true`
 
-// newestFirst is how pages of jobs are sorted and bounded.
+// newestFirst sorts and limits pages of jobs.
 const newestFirst = ` ORDER BY j.created_at DESC, j.id DESC LIMIT `
 
 // insertColumns are the columns of images that Create writes.
 var insertColumns = []string{
-	"job", "idx", "trace_id", "original_filename", "key_name", "url", // Those of changing follow.
+	"job", "idx", "trace_id", "original_filename", "key_name", "url", // the columns of changing follow
 	"status", "original_path", "content_type", "size", "sha256",
 	"processed_path", "error", "error_code", "retryable",
 	"start_time", "end_time", "revision", "unsent", "send",
 }
 
-// sqliteText makes a statement SQLite's own. It has no row locks, because one goroutine
-// writes, and no relays, because the only gateway publishes everything.
+// sqliteText translates a statement for SQLite. It removes row locks, because one goroutine
+// writes, and relays, because the only gateway publishes everything.
 func sqliteText(query string) string {
 	return placeholder.ReplaceAllLiteralString(sqliteDialect.Replace(query), "?")
 }
@@ -139,9 +139,9 @@ func sqliteText(query string) string {
 var placeholder = regexp.MustCompile(`\$\d+`)
 
 var sqliteDialect = strings.NewReplacer(
-	"ORDER BY i.job, i.idx FOR NO KEY UPDATE", "", // It would make SQLite walk all images.
+	"ORDER BY i.job, i.idx FOR NO KEY UPDATE", "", // would make SQLite scan all images
 	"FOR NO KEY UPDATE SKIP LOCKED", "", "FOR NO KEY UPDATE", "",
-	"true", "1", "false", "0", // The partial indexes compare with numbers.
+	"true", "1", "false", "0", // the partial indexes compare with numbers
 	"greatest(", "max(",
 	"= ANY ($1)", "IN (SELECT value FROM json_each($1))",
 	"{relay}", "", "{mine}", "", "{clock}", "0",

@@ -1,14 +1,14 @@
--- Jobs and their images. Times are microseconds since 1970 in UTC, 0 when there
--- is none. Every hot query walks one of the partial indexes below, which hold
--- only what is open, unsent, to be fetched or to be deleted, and so stay small
--- however many jobs are kept. Texts that are sorted are sorted by their bytes.
+-- Jobs and their images. Times are microseconds since 1970 in UTC, 0 for no time.
+-- Every frequent query uses one of the partial indexes below. They contain only
+-- rows that are open, unsent, waiting for their fetch or their deletion, and so
+-- stay small however many jobs are kept. Sorted texts are sorted by their bytes.
 
 CREATE TABLE store (
     one   integer PRIMARY KEY CHECK (one = 1),
     id    text    NOT NULL,
     probe bytea   NOT NULL DEFAULT '' -- grows and shrinks again when a write is tried
 );
--- What the probe writes is random, but it is not to depend on that.
+-- The probe writes random data, but must not depend on that.
 ALTER TABLE store ALTER COLUMN probe SET STORAGE EXTERNAL;
 
 CREATE TABLE jobs (
@@ -41,14 +41,14 @@ CREATE INDEX jobs_list ON jobs (created_at, id) WHERE visible;
 CREATE INDEX jobs_open ON jobs (created_at) WHERE visible AND completed_at = 0;
 CREATE INDEX jobs_work ON jobs (lease_owner, lease_until, seq) WHERE work > 0;
 CREATE INDEX jobs_ended ON jobs (completed_at) WHERE visible AND completed_at > 0;
--- Of all jobs that are received or in answers one has the key; that of a hidden one
--- is free again.
+-- Only one of the jobs that are being received or visible can have a key; the key of
+-- a hidden job is free again.
 CREATE UNIQUE INDEX jobs_key ON jobs (idempotency_scope, idempotency_key)
     WHERE idempotency_key <> '' AND (visible OR completed_at = 0);
 CREATE INDEX jobs_hidden ON jobs (originals_gone, completed_at) WHERE NOT visible AND completed_at > 0;
 
 -- A lease ends at the later of jobs.lease_until and its owner's renewal, so that
--- renewing costs one row however many jobs the owner holds.
+-- a renewal writes one row however many jobs the owner holds.
 CREATE TABLE owners (
     name          text   COLLATE "C" PRIMARY KEY,
     renewed_until bigint NOT NULL
@@ -85,8 +85,8 @@ CREATE TABLE images (
 CREATE INDEX images_unsent ON images (job, idx) WHERE unsent;
 CREATE INDEX images_open ON images (start_time) WHERE end_time = 0;
 
--- The figures over all jobs are the sums over these rows. A transaction adds to one
--- of them, and there are many, so that hardly two wait for each other.
+-- The counts over all jobs are the sums over these rows. A transaction adds to one of
+-- them, and there are many, so that two transactions rarely wait for each other.
 CREATE TABLE figures (
     shard       integer PRIMARY KEY,
     jobs        bigint NOT NULL DEFAULT 0,

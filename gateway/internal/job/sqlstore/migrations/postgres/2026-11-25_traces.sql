@@ -1,4 +1,4 @@
--- What the tracer remembers of the request that made a job, so that whichever gateway
--- ends one of its images, after a restart too, can link the trace of the image to it.
+-- The trace context of the request that created a job, so that any gateway that ends one
+-- of its images, also after a restart, can link the trace of the image to it.
 
 ALTER TABLE jobs ADD COLUMN origin text COLLATE "C" NOT NULL DEFAULT '';

@@ -1,7 +1,7 @@
--- Jobs and their images. Times are microseconds since 1970 in UTC, 0 when there
--- is none. Every hot query walks one of the partial indexes below, which hold
--- only what is open, unsent, to be fetched or to be deleted, and so stay small
--- however many jobs are kept.
+-- Jobs and their images. Times are microseconds since 1970 in UTC, 0 for no time.
+-- Every frequent query uses one of the partial indexes below. They contain only
+-- rows that are open, unsent, waiting for their fetch or their deletion, and so
+-- stay small however many jobs are kept.
 
 CREATE TABLE store (
     one   INTEGER PRIMARY KEY CHECK (one = 1),
@@ -38,7 +38,7 @@ CREATE INDEX jobs_ended ON jobs (completed_at) WHERE visible = 1 AND completed_a
 CREATE INDEX jobs_hidden ON jobs (originals_gone, completed_at) WHERE visible = 0 AND completed_at > 0;
 
 -- A lease ends at the later of jobs.lease_until and its owner's renewal, so that
--- renewing costs one row however many jobs the owner holds.
+-- a renewal writes one row however many jobs the owner holds.
 CREATE TABLE owners (
     name          TEXT    PRIMARY KEY,
     renewed_until INTEGER NOT NULL

@@ -1,6 +1,6 @@
--- Retries, and requests that a client may send again. The index is unique: of all
--- jobs that are received or in answers one has the key. A hidden one keeps its
--- columns and is out of the index, so the key is free again.
+-- Retries, and requests that a client may send again. The index is unique: only one of
+-- the jobs that are being received or visible can have a key. A hidden job keeps its
+-- columns and is not in the index, so its key is free again.
 
 ALTER TABLE jobs ADD COLUMN retry_of          TEXT NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN idempotency_scope TEXT NOT NULL DEFAULT '';

@@ -1,5 +1,5 @@
--- The name of the API key that made a job. It is empty for those made without keys,
--- which the indexes leave out, so that they cost nothing where there are no keys.
+-- The name of the API key that created a job. It is empty for jobs created without keys.
+-- The indexes leave these out, so that they cost nothing if there are no keys.
 
 ALTER TABLE jobs ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 
