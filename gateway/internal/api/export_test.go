@@ -7,8 +7,8 @@ import (
 )
 
 // Impatient makes c give up a request's body sooner.
-func Impatient(c Config, slowest int64, patience time.Duration) Config {
-	c.pace = pace{slowest, patience}
+func Impatient(c Config, slowest int64, grace time.Duration) Config {
+	c.pace = pace{slowest, grace}
 	return c
 }
 

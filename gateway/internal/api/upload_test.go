@@ -22,9 +22,9 @@ import (
 // A body may take as long as it likes, but not come more slowly than the least
 // speed.
 func TestSlowBodies(t *testing.T) {
-	const slowest, patience = 1000, 300 * time.Millisecond
+	const slowest, grace = 1000, 300 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
-		r := setup(t, options{config: api.Impatient(api.Config{}, slowest, patience), listener: newPipes()})
+		r := setup(t, options{config: api.Impatient(api.Config{}, slowest, grace), listener: newPipes()})
 		begin := func(what, request string) net.Conn {
 			conn := r.dial()
 			_, err := io.WriteString(conn, request)
@@ -35,14 +35,14 @@ func TestSlowBodies(t *testing.T) {
 		}
 		for what, request := range map[string]string{
 			"stalled": "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{\"images\":[",
-			// What came before earns no more than patience.
+			// What came before earns no more than grace.
 			"stalled after much":                 "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{" + strings.Repeat(" ", 500_000),
 			"a GET with a body that never comes": "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n",
 		} {
 			conn := begin(what, request)
 			began := time.Now()
 			wantError(t, r.read(conn), 408, "Request body arrived too slowly")
-			if took := time.Since(began); took < patience-time.Millisecond || took > patience+time.Millisecond {
+			if took := time.Since(began); took < grace-time.Millisecond || took > grace+time.Millisecond {
 				t.Errorf("%s: given up after %v", what, took)
 			}
 			r.must(conn.Close())
@@ -62,7 +62,7 @@ func TestSlowBodies(t *testing.T) {
 		if got := r.read(conn); got.status != http.StatusCreated {
 			t.Errorf("slow and steady: %d %s after %v", got.status, got.body, time.Since(began))
 		}
-		if took := time.Since(began); took < 2*patience {
+		if took := time.Since(began); took < 2*grace {
 			t.Errorf("the test took %v and shows nothing", took)
 		}
 	})
