@@ -47,10 +47,10 @@ func TestInvalidArguments(t *testing.T) {
 	}
 	for says, c := range map[string]struct{ args, environ []string }{
 		"want a file name": {nil, nil},
-		"gateway ":                {[]string{"a", "b"}, nil},
-		"FILE":                    {[]string{"-h"}, nil},
-		"MAX_BATCH_IMAGES":        {[]string{there}, []string{"MAX_BATCH_IMAGES=0"}},
-		"PostgreSQL":              {[]string{there}, []string{"DATABASE_URL=postgres://anna:hu5h@host/jobs"}},
+		"gateway ":         {[]string{"a", "b"}, nil},
+		"FILE":             {[]string{"-h"}, nil},
+		"MAX_BATCH_IMAGES": {[]string{there}, []string{"MAX_BATCH_IMAGES=0"}},
+		"PostgreSQL":       {[]string{there}, []string{"DATABASE_URL=postgres://anna:hu5h@host/jobs"}},
 	} {
 		var out, complaints bytes.Buffer
 		for _, code := range []int{
