@@ -16,15 +16,15 @@ const DefaultAddr = ":8081"
 // Config is the analyzer's configuration.
 type Config struct {
 	service.Base
-	// Images in hand at once, which is also how many messages are fetched.
+	// Number of images processed concurrently, and of messages prefetched.
 	//
-	// Default: one for each processor that `MAX_PIXEL_BYTES` has 32 MiB for
+	// Default: one per processor, if `MAX_PIXEL_BYTES` has 32 MiB for each
 	Concurrency int `env:"CONCURRENCY" envDefault:"0"`
-	// Decoded pixels held in memory at once, in bytes. An image that finds no room waits, and never fails for it; one that
-	// needs more than all of it is decoded alone.
+	// Maximum size of the decoded pixels in memory, in bytes. An image that does not fit waits and never fails for this reason.
+	// An image that needs more than the limit is decoded alone.
 	MaxPixelBytes int64 `env:"MAX_PIXEL_BYTES" envDefault:"536870912"`
-	// What the record tells of the place that a file brings: `keep`, `coarse` (2 decimals, about 1 km, and no altitude) or
-	// `drop`. Words that a person wrote, and the image itself, stay as they are.
+	// Precision of the embedded GPS position in the record: `keep`, `coarse` (2 decimals, about 1 km, and no altitude) or
+	// `drop`. Texts written by a person, and the image itself, are not changed.
 	MetadataGPS string `env:"METADATA_GPS" envDefault:"keep"`
 }
 

@@ -8,21 +8,20 @@ import (
 	"sync"
 )
 
-// certificate is what the gateway shows to clients that speak TLS: a chain and
-// its key, in two files. Whoever renews it puts new files in their place, and the
-// next handshake shows those. A pair that can't be used, as in the moment between
-// the two, changes nothing.
+// certificate is the gateway's TLS certificate: a chain and its key, in two files. If
+// the files are replaced, the next handshake uses the new ones. A pair that cannot be
+// loaded, such as one of which only the first file has been replaced, is ignored.
 type certificate struct {
 	files [2]string // chain and key, in PEM
 	log   *slog.Logger
 
 	mu      sync.Mutex // guards the rest
 	pair    *tls.Certificate
-	seen    [2]os.FileInfo // of the files as they were read into pair
-	problem string         // with what came after pair; it is logged once
+	seen    [2]os.FileInfo // state of the files when pair was loaded
+	problem string         // last error since pair was loaded, which is logged once
 }
 
-// openCertificate reads the files for the first time.
+// openCertificate loads the pair for the first time.
 func openCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
 	c := &certificate{files: [2]string{certFile, keyFile}, log: log}
 	if err := c.read(); err != nil {
@@ -31,11 +30,10 @@ func openCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, 
 	return c, nil
 }
 
-// config is how the gateway speaks TLS. It offers HTTP/1.1 only: WebSockets are
-// upgraded from it, and the bounds of package api on slow clients, its drain and
-// its answers to malformed requests are those of a connection that carries one
-// request at a time. Clients that would rather have HTTP/2 fall back by
-// themselves, and a proxy in front may speak it.
+// config returns the TLS configuration. It offers HTTP/1.1 only: WebSockets are upgraded
+// from it, and package api's limits for slow clients, its draining and its responses to
+// malformed requests apply to connections that carry one request at a time. Clients that
+// prefer HTTP/2 fall back by themselves, and a proxy in front may offer it.
 func (c *certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
@@ -43,8 +41,8 @@ func (c *certificate) config() *tls.Config {
 	}
 }
 
-// current is the pair for the next handshake. Asking the file system costs
-// nothing beside one, and needs nobody who watches.
+// current returns the pair for the next handshake. Checking the files costs little
+// compared with a handshake, and needs no file watcher.
 func (c *certificate) current() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,14 +56,14 @@ func (c *certificate) current() *tls.Certificate {
 		c.log.Info("certificate loaded", "file", c.files[0], "valid_until", c.pair.Leaf.NotAfter)
 	case err.Error() != c.problem:
 		c.problem = err.Error()
-		c.log.Error("certificate not loaded, the one before it stays", "error", c.problem)
+		c.log.Error("certificate not loaded; the previous one stays in use", "error", c.problem)
 	}
 	return c.pair
 }
 
-// read takes the files as they are, if they are a pair.
+// read loads the pair from the files.
 func (c *certificate) read() error {
-	seen, err := c.look() // before reading: what changes meanwhile is read again
+	seen, err := c.look() // before loading, so that a change during it is noticed later
 	if err != nil {
 		return err
 	}
@@ -80,7 +78,7 @@ func (c *certificate) read() error {
 func (c *certificate) look() (now [2]os.FileInfo, err error) {
 	for i, file := range c.files {
 		if now[i], err = os.Stat(file); err != nil {
-			return now, fmt.Errorf("look at certificate: %w", err)
+			return now, fmt.Errorf("check certificate: %w", err)
 		}
 	}
 	return now, nil

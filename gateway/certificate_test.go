@@ -34,28 +34,28 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// diary is a log that is read while it is written.
-type diary struct {
+// logBuffer collects a log and can be read while the log is written.
+type logBuffer struct {
 	mu sync.Mutex // guards b
 	b  bytes.Buffer
 }
 
-func (d *diary) Write(p []byte) (int, error) {
+func (d *logBuffer) Write(p []byte) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.b.Write(p)
 }
 
-func (d *diary) count(text string) int {
+func (d *logBuffer) count(text string) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return strings.Count(d.b.String(), text)
 }
 
-// start runs a gateway over parts in this process until the test ends.
-func start(t *testing.T, environ ...string) (*gateway.Service, *diary) {
+// start runs a gateway with in-process dependencies until the test ends.
+func start(t *testing.T, environ ...string) (*gateway.Service, *logBuffer) {
 	t.Helper()
-	s, log, err := begin(t, environ...)
+	s, log, err := newGateway(t, environ...)
 	must(t, err)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
@@ -69,7 +69,7 @@ func start(t *testing.T, environ ...string) (*gateway.Service, *diary) {
 	return s, log
 }
 
-func begin(t *testing.T, environ ...string) (*gateway.Service, *diary, error) {
+func newGateway(t *testing.T, environ ...string) (*gateway.Service, *logBuffer, error) {
 	t.Helper()
 	environ = append([]string{"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + t.TempDir()}, environ...)
 	c, err := service.Load(environ, func(c *gateway.Config) (err error) {
@@ -85,7 +85,7 @@ func begin(t *testing.T, environ ...string) (*gateway.Service, *diary, error) {
 	must(t, err)
 	broker := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
 	t.Cleanup(func() { must(t, broker.Close()) })
-	log := &diary{}
+	log := &logBuffer{}
 	s, err := gateway.New(t.Context(), c, gateway.Deps{
 		Broker: broker, Originals: originals, Processed: processed, Log: slog.New(slog.NewJSONHandler(log, nil)), Metrics: telemetry.NewRegistry(),
 	})
@@ -99,7 +99,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// pair is a certificate and its key in files.
+// pair is a certificate file and its key file.
 type pair struct{ cert, key string }
 
 func newPair(t *testing.T, a *tlstest.Authority) pair {
@@ -112,7 +112,7 @@ func newPair(t *testing.T, a *tlstest.Authority) pair {
 	return p
 }
 
-// put replaces a file as a careful program does: by a new one.
+// put replaces a file atomically, by renaming a new one.
 func (p pair) put(t *testing.T, file string, data []byte) {
 	t.Helper()
 	must(t, os.WriteFile(file+".new", data, 0o600))
@@ -123,8 +123,8 @@ func (p pair) environ() []string {
 	return []string{"TLS_CERT_FILE=" + p.cert, "TLS_KEY_FILE=" + p.key}
 }
 
-// secure is a client that trusts the authority; each request takes a connection of
-// its own.
+// secure returns a client with the TLS configuration c that opens a connection for each
+// request.
 func secure(t *testing.T, c *tls.Config) *http.Client {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: c, DisableKeepAlives: true, ForceAttemptHTTP2: true}
@@ -132,7 +132,7 @@ func secure(t *testing.T, c *tls.Config) *http.Client {
 	return &http.Client{Transport: transport, Timeout: time.Minute}
 }
 
-// ask returns what an answer said, and the certificate that was shown with it.
+// ask sends a request and returns the response and its body.
 func ask(t *testing.T, client *http.Client, method, url, body string) (resp *http.Response, text string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -156,14 +156,14 @@ func TestHTTPS(t *testing.T) {
 	must(t, png.Encode(&b, image.NewGray(image.Rect(0, 0, 8, 8))))
 	resp, text := ask(t, client, "POST", url+"/api/v1/batch", fmt.Sprintf(`{"images":[{"base64":%q}]}`, base64.StdEncoding.EncodeToString(b.Bytes())))
 	if resp.StatusCode != 201 || resp.Proto != "HTTP/1.1" {
-		t.Fatalf("POST: %s %s %s", resp.Proto, resp.Status, text)
+		t.Fatalf("POST: got %s %s %s, want HTTP/1.1 and 201", resp.Proto, resp.Status, text)
 	}
 	var created struct {
 		JobID string `json:"job_id"`
 	}
 	must(t, json.Unmarshal([]byte(text), &created))
 	if resp, text := ask(t, client, "GET", url+"/api/v1/batch/"+created.JobID, ""); resp.StatusCode != 200 || !strings.Contains(text, created.JobID) {
-		t.Errorf("GET: %s %s", resp.Status, text)
+		t.Errorf("GET: got %s %s, want 200", resp.Status, text)
 	}
 
 	t.Run("wss", func(t *testing.T) {
@@ -177,37 +177,37 @@ func TestHTTPS(t *testing.T) {
 		in := bufio.NewReader(conn)
 		resp, err := http.ReadResponse(in, nil)
 		must(t, err)
-		_ = resp.Body.Close() // a 101 has none
+		_ = resp.Body.Close() // a 101 has no body
 		frame := make([]byte, 100)
 		_, err = io.ReadFull(in, frame)
 		must(t, err)
 		if resp.StatusCode != 101 || !bytes.Contains(frame, []byte(`"type":"progress"`)) {
-			t.Errorf("%s, then %q", resp.Status, frame)
+			t.Errorf("got %s, then %q; want 101 and a progress frame", resp.Status, frame)
 		}
 	})
 	t.Run("old TLS", func(t *testing.T) {
-		_, err := (&tls.Dialer{Config: &tls.Config{RootCAs: authority.Pool(), MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}}). //nolint:gosec // That is what is refused.
+		_, err := (&tls.Dialer{Config: &tls.Config{RootCAs: authority.Pool(), MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}}). //nolint:gosec // The test verifies that it is rejected.
 																			DialContext(t.Context(), "tcp", s.Addr().String())
 		if err == nil || !strings.Contains(err.Error(), "protocol version") {
-			t.Errorf("TLS 1.1: %v", err)
+			t.Errorf("TLS 1.1: got %v, want an error about the protocol version", err)
 		}
 	})
 	t.Run("no TLS", func(t *testing.T) {
 		resp, text := ask(t, secure(t, nil), "GET", "http://"+s.Addr().String()+"/", "")
 		if want := `{"error":"This address speaks HTTPS only","status":400}` + "\n"; resp.StatusCode != 400 || text != want {
-			t.Errorf("%s %s", resp.Status, text)
+			t.Errorf("got %s %s, want 400 and %s", resp.Status, text, want)
 		}
 	})
 	t.Run("health", func(t *testing.T) {
 		t.Setenv("HTTP_ADDR", s.Addr().String())
 		t.Setenv("TLS_CERT_FILE", files.cert)
 		if code := (service.Program{Name: "gateway", SpeaksTLS: true}).Main([]string{"health"}); code != 0 {
-			t.Errorf("health ends with %d", code)
+			t.Errorf("health: exit code %d, want 0", code)
 		}
 	})
 }
 
-// A client that has begun a handshake and not ended it holds up nobody.
+// A client that has started a handshake and does not finish it must block no other client.
 func TestAHandshakeThatStands(t *testing.T) {
 	authority := tlstest.NewAuthority(t)
 	s, _ := start(t, newPair(t, authority).environ()...)
@@ -215,7 +215,7 @@ func TestAHandshakeThatStands(t *testing.T) {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.Addr().String())
 		must(t, err)
 		defer conn.Close()
-		_, err = conn.Write([]byte{22, 3, 1}) // the beginning of a ClientHello
+		_, err = conn.Write([]byte{22, 3, 1}) // the first bytes of a ClientHello
 		must(t, err)
 	}
 	resp, _ := ask(t, secure(t, &tls.Config{RootCAs: authority.Pool()}), "GET", "https://"+s.Addr().String()+"/healthz", "")
@@ -235,33 +235,33 @@ func TestARenewedCertificate(t *testing.T) {
 	}
 	first := shown()
 	if shown() != first {
-		t.Error("another certificate without a change")
+		t.Error("the certificate changed although the files did not")
 	}
 	certificate, key := authority.Issue()
-	files.put(t, files.cert, certificate) // Its key is not there yet.
+	files.put(t, files.cert, certificate) // The key is not replaced yet.
 	for range 2 {
 		if shown() != first {
-			t.Error("half a pair was shown")
+			t.Error("a certificate without its key was used")
 		}
 	}
 	if n := log.count("certificate not loaded"); n != 1 {
-		t.Errorf("one fault was logged %d times", n)
+		t.Errorf("one error was logged %d times, want 1", n)
 	}
 	files.put(t, files.key, key)
 	second := shown()
 	if second == first {
-		t.Error("the new pair is not shown")
+		t.Error("the new pair is not used")
 	}
 	must(t, os.Remove(files.cert))
 	if shown() != second {
-		t.Error("what is shown changed when the file was gone")
+		t.Error("the certificate changed when the file was deleted")
 	}
 	if n := log.count("certificate not loaded"); n != 2 {
-		t.Errorf("two faults were logged %d times", n)
+		t.Errorf("two errors were logged %d times, want 2", n)
 	}
 	files.put(t, files.cert, certificate)
 	if shown() != second {
-		t.Error("the pair that came back is not shown")
+		t.Error("the restored pair is not used")
 	}
 }
 
@@ -274,9 +274,9 @@ func TestACertificateThatIsNone(t *testing.T) {
 		{files.cert, other.key, "private key does not match"},
 		{files.cert + "x", files.key, "no such file"},
 	} {
-		_, _, err := begin(t, "TLS_CERT_FILE="+c.cert, "TLS_KEY_FILE="+c.key)
+		_, _, err := newGateway(t, "TLS_CERT_FILE="+c.cert, "TLS_KEY_FILE="+c.key)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s, %s: %v, want %s", c.cert, c.key, err, c.want)
+			t.Errorf("%s, %s: got %v, want %q", c.cert, c.key, err, c.want)
 		}
 	}
 }

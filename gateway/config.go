@@ -16,78 +16,80 @@ import (
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-// DefaultAddr is where the gateway answers unless HTTP_ADDR says otherwise.
+// DefaultAddr is the gateway's listening address unless HTTP_ADDR specifies another.
 const DefaultAddr = ":8080"
 
-// maxDrainDelay leaves requests that are taken at its end some time to finish,
-// before everything else of the gateway ends in time.
+// maxDrainDelay leaves enough of the drain time to finish requests accepted at its end,
+// before the rest of the gateway stops.
 const maxDrainDelay = 15 * time.Second
 
 // Config is the gateway's configuration.
 type Config struct {
 	service.Base
 
-	// Certificate chain and key, in PEM: `HTTP_ADDR` then speaks HTTPS and `wss`, from TLS 1.2 on. Both or neither. New files
-	// are taken up at the next connection; a pair that does not fit is logged, and the one before it stays.
+	// Certificate chain and key, in PEM; set both or neither. With them, `HTTP_ADDR` serves HTTPS and `wss`, from TLS 1.2 on.
+	// The gateway loads replaced files at the next connection. It logs a pair that cannot be loaded and keeps the previous one.
 	TLSCertFile string `env:"TLS_CERT_FILE"`
 	TLSKeyFile  string `env:"TLS_KEY_FILE"`
 	// Folder for local files.
 	DataDir string `env:"DATA_DIR" envDefault:"./data"`
-	// The job store: a file, for one gateway, or `postgres://user:password@host:5432/database`, for any number; see below.
+	// Job store: a file, for one gateway, or `postgres://user:password@host:5432/database`, for any number of gateways; see below.
 	//
 	// Default: `sqlite:$DATA_DIR/jobs.db`
 	DatabaseURL service.SecretURL `env:"DATABASE_URL"`
-	// Downloads at once.
+	// Maximum number of concurrent downloads.
 	//
 	// Default: `32`
 	Concurrency int `env:"CONCURRENCY" envDefault:"0"`
-	// Largest image, in bytes.
+	// Maximum size of an image, in bytes.
 	MaxImageBytes int64 `env:"MAX_IMAGE_BYTES" envDefault:"10485760"`
-	// Most images in one batch, at most 100.
+	// Maximum number of images in one batch, up to 100.
 	MaxBatchImages int `env:"MAX_BATCH_IMAGES" envDefault:"100"`
-	// Images accepted and not ended, over all jobs; past it a batch is answered with 503.
+	// Maximum number of open images (accepted and not ended) over all jobs. Beyond it, a batch gets a 503 response.
 	MaxOpenImages int `env:"MAX_OPEN_IMAGES" envDefault:"100000"`
-	// How long an ended job is kept; then its originals and the job are deleted.
+	// Time for which an ended job is kept. Then its originals and the job are deleted.
 	JobRetention time.Duration `env:"JOB_RETENTION" envDefault:"24h"`
-	// How long processed images are kept after the end of their job, never less than the job itself. `keep`: for good.
+	// Time for which processed images are kept after the end of their job, at least as long as the job itself. `keep`: forever.
 	ResultRetention string `env:"RESULT_RETENTION" envDefault:"keep"`
-	// Connections open at once, WebSockets among them. Past it a request is answered with 503 and `Retry-After`, but for
-	// `/healthz`, `/readyz` and `/metrics`; 256 past it, connections are closed unread. Each takes a file descriptor (`ulimit -n`).
+	// Maximum number of open connections, including WebSockets. Beyond it, requests get a 503 response with `Retry-After`, except
+	// for `/healthz`, `/readyz` and `/metrics`. Beyond 256 more, connections are closed unread. Each connection needs a file
+	// descriptor (`ulimit -n`).
 	MaxConnections int `env:"MAX_CONNECTIONS" envDefault:"14000"`
-	// A WebSocket whose peer is silent for so long is closed.
+	// Time after which a WebSocket whose client is silent is closed.
 	WSIdleTimeout time.Duration `env:"WS_IDLE_TIMEOUT" envDefault:"60s"`
-	// How long after SIGTERM or Ctrl-C the gateway still takes requests, up to `15s`, while `/readyz` says `503`: see below.
+	// Time after SIGTERM or Ctrl-C in which the gateway still accepts requests while `/readyz` returns `503`, up to `15s`: see below.
 	DrainDelay time.Duration `env:"DRAIN_DELAY" envDefault:"0s"`
-	// Networks in CIDR form, separated by commas, that image URLs may point to on any port. All others must be public, on port
-	// 80 or 443.
+	// Networks in CIDR form, separated by commas, to which image URLs may point on any port. All other addresses must be public,
+	// on port 80 or 443.
 	DownloadAllowNetworks []netip.Prefix `env:"DOWNLOAD_ALLOW_NETWORKS"`
 	// The only hosts that image URLs and their redirects may name, separated by commas: `images.example.org`, `*.example.org`
-	// for all names below it, or an address. Names with other letters than ASCII in their `xn--` form. Empty: every host whose
+	// for all names below it, or an address. Write names with non-ASCII letters in their `xn--` form. Empty: every host whose
 	// address is allowed.
 	DownloadAllowHosts []string `env:"DOWNLOAD_ALLOW_HOSTS"`
-	// Web origins, besides the gateway's own, separated by commas, whose pages may open WebSockets, make and change jobs, and
-	// read answers (CORS, without credentials). Others are answered with 403, the own page too behind a proxy that changes `Host`.
+	// Web origins, separated by commas, in addition to the gateway's own, whose pages may open WebSockets, create and change
+	// jobs, and read responses (CORS, without credentials). Other origins get a 403 response. So does the gateway's own page
+	// behind a proxy that changes `Host`.
 	AllowedOrigins []string `env:"ALLOWED_ORIGINS"`
-	// Names that requests may be sent to (`Host`), with or without a port, separated by commas; `/healthz`, `/readyz` and
-	// `/metrics` are answered under any. Empty: any. Set it where the gateway has no API keys and browsers can reach it, against
-	// DNS rebinding.
+	// Names to which requests may be sent (`Host`), with or without a port, separated by commas. `/healthz`, `/readyz` and
+	// `/metrics` accept any name. Empty: any. Set it against DNS rebinding if the gateway has no API keys and browsers can
+	// reach it.
 	AllowedHosts []string `env:"ALLOWED_HOSTS"`
-	// File of the names and hashes of [API keys](api-extensions.md#api-keys), read again when it changes. Without it whoever
-	// reaches the gateway can use it and see all jobs.
+	// File with the names and hashes of the [API keys](api-extensions.md#api-keys), read again when it changes. Without it, any
+	// client that reaches the gateway can use it and see all jobs.
 	APIKeysFile string `env:"API_KEYS_FILE"`
-	// Requests of one name in that file; this and the next three only with keys, `0` for no limit. Past a limit: 429.
+	// Maximum requests of one name in that file. This limit and the next three need API keys; `0`: no limit. Beyond a limit: 429.
 	KeyRequests int64 `env:"KEY_REQUESTS_PER_MINUTE" envDefault:"3000"`
-	// Bytes of batches that one name sends.
+	// Maximum bytes of the batches that one name sends.
 	KeyUploadBytes int64 `env:"KEY_UPLOAD_BYTES_PER_MINUTE" envDefault:"0"`
-	// Images of one name that are accepted and have not ended.
+	// Maximum number of open images (accepted and not ended) of one name.
 	KeyOpenImages int64 `env:"KEY_OPEN_IMAGES" envDefault:"25000"`
-	// WebSockets of one name, open at once.
+	// Maximum number of open WebSockets of one name.
 	KeySockets int64 `env:"KEY_SOCKETS" envDefault:"1000"`
 
 	resultRetention time.Duration // 0: keep
 }
 
-// Complete fills in what is left open and returns everything that is wrong.
+// Complete sets the defaults and returns an error that lists every mistake.
 func (c Config) Complete() (Config, error) {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -169,7 +171,7 @@ func (c Config) Complete() (Config, error) {
 	return c, errors.Join(errs...)
 }
 
-// keyLimits are the limits of a name whose line in the file sets no others.
+// keyLimits returns the limits of a name whose line in the file sets no limits.
 func (c Config) keyLimits() apikey.Limits {
 	return apikey.Limits{
 		RequestsPerMinute: c.KeyRequests, UploadBytesPerMinute: c.KeyUploadBytes, OpenImages: c.KeyOpenImages, Sockets: c.KeySockets,

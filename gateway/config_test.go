@@ -12,11 +12,10 @@ import (
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-// TestSecretsAreNotTold gives the gateway passwords with every kind of character,
-// encoded as they must be, in some other way or not at all, in every place that takes
-// one: neither what is wrong with its configuration nor what the configuration is tells
-// any part of them.
-func TestSecretsAreNotTold(t *testing.T) {
+// TestSecretsAreNotPrinted verifies that neither the configuration error nor the printed
+// configuration contains any part of a password, whatever characters the password has,
+// encoded correctly, incorrectly or not at all, in every variable that accepts one.
+func TestSecretsAreNotPrinted(t *testing.T) {
 	const mark = "hu5h"
 	rapid.Check(t, func(t *rapid.T) {
 		odd := rapid.StringOfN(rapid.RuneFrom([]rune("aB7 @:/?#%&=+;,'\"\\|[]{}<>~`$!^*()_-.äß€😀\n\t")), 0, 8, -1)
@@ -40,15 +39,15 @@ func TestSecretsAreNotTold(t *testing.T) {
 				environ = append(environ, "S3_ACCESS_KEY=anna")
 			}
 		}
-		var told strings.Builder
+		var printed strings.Builder
 		c, err := connect.Effective[gateway.Config](environ)
 		if err != nil {
-			told.WriteString(err.Error())
-		} else if err := service.WriteConfig(&told, c, environ); err != nil {
+			printed.WriteString(err.Error())
+		} else if err := service.WriteConfig(&printed, c, environ); err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(told.String(), mark) {
-			t.Errorf("%q tell the password:\n%s", environ, told.String())
+		if strings.Contains(printed.String(), mark) {
+			t.Errorf("%q: the output contains the password:\n%s", environ, printed.String())
 		}
 	})
 }

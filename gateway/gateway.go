@@ -1,6 +1,6 @@
-// Package gateway is the service that owns the batch jobs: it takes batches in,
-// keeps the jobs, sends their images down the pipeline, settles what comes back,
-// and answers the API and its WebSockets.
+// Package gateway is the service that owns the batch jobs: it accepts batches, stores
+// the jobs, sends their images through the pipeline, settles the results, and serves
+// the API and its WebSockets.
 package gateway
 
 import (
@@ -32,7 +32,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// Deps are what the gateway works with. The job store is its own.
+// Deps are the dependencies of the gateway, except the job store, which it opens itself.
 type Deps struct {
 	Broker               broker.Broker
 	Originals, Processed objectstore.Store
@@ -47,13 +47,13 @@ type Service struct {
 	jobs     *outcomes
 	hub      *progress.Hub
 	intake   *intake.Intake
-	keys     *apikey.Store // nil: there are none
+	keys     *apikey.Store // nil: no API keys
 	api      *api.Server
 	listener net.Listener
-	ops      *service.Server // on METRICS_ADDR if there is one, else behind the API
+	ops      *service.Server // on METRICS_ADDR if it is set, else served by the API
 }
 
-// New opens the job store and the gateway's address, and makes the gateway.
+// New opens the job store and the gateway's address, and returns the gateway.
 func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	s := &Service{deps: d}
 	defer func() {
@@ -75,7 +75,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		Jobs: s.jobs, Outbox: s.jobs, Retention: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
 		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Owner: uuid.NewString(), Now: failpoint.Now,
 	})
-	s.gauges() //nolint:contextcheck // They are read long after New has returned.
+	s.gauges() //nolint:contextcheck // They are read after New has returned.
 
 	if s.keys, err = openKeys(ctx, c, d.Log); err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	if c.MetricsAddr != "" {
 		onAPI = nil
 	}
-	s.api = api.New(api.Config{ //nolint:contextcheck // A handler has its request's context.
+	s.api = api.New(api.Config{ //nolint:contextcheck // A handler uses its request's context.
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages,
 		MaxConnections: c.MaxConnections, AllowedOrigins: c.AllowedOrigins, AllowedHosts: c.AllowedHosts, WSIdleTimeout: c.WSIdleTimeout, DrainDelay: c.DrainDelay,
 	}, api.Deps{
@@ -107,7 +107,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	return s, nil
 }
 
-// listen opens the gateway's address, with TLS where there is a certificate.
+// listen opens the gateway's address, with TLS if a certificate is configured.
 func listen(ctx context.Context, c Config, log *slog.Logger) (net.Listener, error) {
 	if c.TLSCertFile == "" {
 		return service.ListenTCP(ctx, "HTTP_ADDR", c.HTTPAddr)
@@ -123,7 +123,7 @@ func listen(ctx context.Context, c Config, log *slog.Logger) (net.Listener, erro
 	return tls.NewListener(l, shown.config()), nil
 }
 
-// openJobs opens the job store that the URL names.
+// openJobs opens the job store at the URL.
 func openJobs(ctx context.Context, url string, log *slog.Logger) (*sqlstore.Store, error) {
 	if isPostgres(url) {
 		return sqlstore.OpenPostgres(ctx, url, log)
@@ -139,7 +139,7 @@ func openJobs(ctx context.Context, url string, log *slog.Logger) (*sqlstore.Stor
 // openKeys opens the store of API keys, or returns nil when API_KEYS_FILE is not set.
 func openKeys(ctx context.Context, c Config, log *slog.Logger) (*apikey.Store, error) {
 	if c.APIKeysFile == "" {
-		log.WarnContext(ctx, "no API keys: whoever reaches the gateway can use it and see all jobs; API_KEYS_FILE changes that")
+		log.WarnContext(ctx, "no API keys configured: any client can use the gateway and see all jobs; set API_KEYS_FILE to require keys")
 		return nil, nil
 	}
 	keys, err := apikey.Open(c.APIKeysFile, c.keyLimits(), log)
@@ -149,16 +149,16 @@ func openKeys(ctx context.Context, c Config, log *slog.Logger) (*apikey.Store, e
 	return keys, nil
 }
 
-// isPostgres tells the URL of a PostgreSQL database from that of a file.
+// isPostgres reports whether the URL is that of a PostgreSQL database.
 func isPostgres(url string) bool {
 	return strings.HasPrefix(url, "postgres:") || strings.HasPrefix(url, "postgresql:")
 }
 
-// Addr is where the gateway answers.
+// Addr returns the gateway's listening address.
 func (s *Service) Addr() net.Addr { return s.listener.Addr() }
 
-// Run works until ctx ends. Then it stops taking requests, gives up downloads,
-// finishes what it has in hand and closes the job store.
+// Run runs the gateway until ctx is done. Then it stops accepting requests, aborts
+// downloads, finishes the work in flight and closes the job store.
 func (s *Service) Run(ctx context.Context) error {
 	err := service.RunParts(ctx, s.deps.Log, s.ops,
 		service.Part{Name: "progress", Run: s.runHub},
@@ -191,19 +191,19 @@ func (s *Service) runKeys(ctx context.Context) error {
 	return s.keys.Run(ctx)
 }
 
-// changed tells every gateway that a job has reached a revision. A hint that is
-// lost costs its watchers some seconds and nothing else.
+// changed notifies every gateway that a job has reached a revision. A lost change
+// notification only delays the job's watchers by some seconds.
 func (s *Service) changed(ctx context.Context, jobID string, revision int64) {
-	hint, err := json.Marshal(pipeline.ChangeNotification{JobID: jobID, Revision: revision})
+	notification, err := json.Marshal(pipeline.ChangeNotification{JobID: jobID, Revision: revision})
 	if err == nil {
-		err = s.deps.Broker.Broadcast(ctx, pipeline.JobEvents, hint)
+		err = s.deps.Broker.Broadcast(ctx, pipeline.JobEvents, notification)
 	}
 	if err != nil {
-		s.deps.Log.DebugContext(ctx, "hint not sent", "job_id", jobID, "error", err)
+		s.deps.Log.DebugContext(ctx, "change notification not sent", "job_id", jobID, "error", err)
 	}
 }
 
-// gauges tells how much work is open.
+// gauges registers the gauges of open work.
 func (s *Service) gauges() {
 	gauge := func(name, help string, value func(job.Counts) float64) {
 		s.deps.Metrics.GaugeFunc(name, help, func() float64 {
@@ -217,16 +217,16 @@ func (s *Service) gauges() {
 		})
 	}
 	gauge("open_images", "Images that were accepted and have not ended.", func(c job.Counts) float64 { return float64(c.OpenImages) })
-	gauge("unsent_uploads", "Images whose Upload is to be published.", func(c job.Counts) float64 { return float64(c.Unsent) })
+	gauge("unsent_uploads", "Images whose Upload has not been published.", func(c job.Counts) float64 { return float64(c.Unsent) })
 	gauge("oldest_open_job_age_seconds", "Age of the oldest job that has not ended; 0 when none is open.", func(c job.Counts) float64 {
 		if c.OldestOpen.IsZero() {
 			return 0
 		}
-		return max(0, failpoint.Now().Sub(c.OldestOpen).Seconds()) // a clock that was set back is no negative age
+		return max(0, failpoint.Now().Sub(c.OldestOpen).Seconds()) // not negative if the clock was set back
 	})
 }
 
-// close closes what New has opened.
+// close closes what New opened.
 func (s *Service) close() error {
 	var errs []error
 	if s.listener != nil {

@@ -2,9 +2,9 @@ package gateway_test
 
 import "testing"
 
-// With an address of their own, the figures and the state of the gateway are not
-// for everybody.
-func TestTheOperatorsAddress(t *testing.T) {
+// TestAdminAddress verifies that with a METRICS_ADDR, HTTP_ADDR does not serve the
+// metrics and the state of the gateway.
+func TestAdminAddress(t *testing.T) {
 	for name, c := range map[string]struct {
 		environ []string
 		public  int
@@ -15,7 +15,7 @@ func TestTheOperatorsAddress(t *testing.T) {
 			s, _ := start(t, c.environ...)
 			for _, path := range []string{"/metrics", "/readyz", "/healthz"} {
 				if resp, _ := ask(t, secure(t, nil), "GET", "http://"+s.Addr().String()+path, ""); resp.StatusCode != c.public {
-					t.Errorf("%s on HTTP_ADDR: %s", path, resp.Status)
+					t.Errorf("%s on HTTP_ADDR: got %s, want %d", path, resp.Status, c.public)
 				}
 			}
 		})

@@ -12,36 +12,36 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// outcomes is the job store, counting what is taken in and how it ends, and telling
-// the traces of images that they have ended. Every end of an image and of a job is
-// one of its writes, whoever makes it, once; a write that was made although the
-// database went away with its answer is not counted.
+// outcomes is the job store with metrics of what is accepted and how it ends, and with
+// the root spans of ended images. Every end of an image and of a job is one write to it,
+// and is counted once. A write that succeeded although the database's response was lost
+// is not counted.
 type outcomes struct {
 	*sqlstore.Store
 	now    func() time.Time
 	traces *telemetry.Tracer // may be nil
 
 	accepted, received *telemetry.Counter // images and their bytes
-	jobs, images       *telemetry.Counter // that ended
+	jobs, images       *telemetry.Counter // ended
 	jobTime, imageTime *telemetry.Histogram
 
 	mu     sync.Mutex // guards oldest
-	oldest time.Time  // start of the oldest image that was unsent at the last look; zero: there was none
+	oldest time.Time  // start of the oldest unsent image at the last query, or zero
 }
 
 func newOutcomes(jobs *sqlstore.Store, m *telemetry.Registry, traces *telemetry.Tracer, now func() time.Time) *outcomes {
 	buckets := []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400}
 	o := &outcomes{
 		Store: jobs, now: now, traces: traces,
-		accepted:  m.Counter("images_accepted_total", "Images of jobs that were created, by source: inline or url.", "source").From0("inline", "url"),
-		received:  m.Counter("original_bytes_total", "Bytes of the originals that were taken in, by source: inline or url.", "source").From0("inline", "url"),
+		accepted:  m.Counter("images_accepted_total", "Images of created jobs, by source: inline or url.", "source").From0("inline", "url"),
+		received:  m.Counter("original_bytes_total", "Bytes of stored originals, by source: inline or url.", "source").From0("inline", "url"),
 		jobs:      m.Counter("jobs_ended_total", "Jobs that ended, by status.", "status").From0(string(job.Completed), string(job.Failed), string(job.Cancelled)),
 		images:    m.Counter("images_ended_total", "Images that ended, by status and, if they failed, error code.", "status", "code"),
 		jobTime:   m.Histogram("job_duration_seconds", "Time from the creation of a job to its end, by status.", buckets, "status"),
 		imageTime: m.Histogram("image_duration_seconds", "Time from the creation of an image's job to the end of the image, by status.", buckets, "status"),
 	}
-	m.GaugeFunc("oldest_unsent_upload_age_seconds", "Time since the start of the oldest image whose Upload is to be published; 0 when there is none.", o.age)
-	// A first failure is an increase only when there was a 0 before it.
+	m.GaugeFunc("oldest_unsent_upload_age_seconds", "Time since the start of the oldest image whose Upload has not been published; 0 if there is none.", o.age)
+	// Prometheus sees a first failure as an increase only if the counter was 0 before.
 	o.images.Add(0, string(job.Completed), "")
 	for _, code := range codes {
 		o.images.Add(0, string(job.Failed), code)
@@ -49,7 +49,7 @@ func newOutcomes(jobs *sqlstore.Store, m *telemetry.Registry, traces *telemetry.
 	return o
 }
 
-// codes are the error codes that there are. A message may carry any other.
+// codes are the known error codes. A message may carry any other.
 var codes = []string{
 	pipeline.CodeInvalidBase64, pipeline.CodeTooLarge, pipeline.CodeNotAnImage, pipeline.CodeUnsupportedFormat, pipeline.CodeDamaged,
 	pipeline.CodeTooManyPixels, pipeline.CodeDownloadFailed, pipeline.CodeURLNotAllowed, pipeline.CodeOriginalLost,
@@ -69,7 +69,7 @@ func (o *outcomes) imageEnded(ctx context.Context, j *job.Job, img *job.Image) {
 	})
 }
 
-// source is where the image came from.
+// source returns the source of an image as a label value.
 func source(img *job.Image) string {
 	if img.URL != "" {
 		return "url"
@@ -82,7 +82,7 @@ func (o *outcomes) jobEnded(j *job.Job) {
 	o.jobTime.Observe(max(0, j.CompletedAt.Sub(j.CreatedAt).Seconds()), string(j.Status))
 }
 
-// Create stores the job and counts what it takes in.
+// Create stores the job and counts what it accepts.
 func (o *outcomes) Create(ctx context.Context, j *job.Job) error {
 	if err := o.Store.Create(ctx, j); err != nil {
 		return err
@@ -101,8 +101,8 @@ func (o *outcomes) Create(ctx context.Context, j *job.Job) error {
 	return nil
 }
 
-// Change makes the transition and counts what it ends. The transition may be made more than once before it
-// is stored; what the last one made of the image is what counts.
+// Change applies the transition and counts what it ends. The store may apply a transition more than once before
+// it succeeds; the last result counts.
 func (o *outcomes) Change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (*job.Job, bool, error) {
 	var before, after job.Image
 	j, changed, err := o.Store.Change(ctx, ref, func(j *job.Job, img *job.Image) (bool, error) {
@@ -119,14 +119,14 @@ func (o *outcomes) Change(ctx context.Context, ref job.Ref, t job.Transition, no
 	}
 	if after.Status.Ended() {
 		o.imageEnded(ctx, j, &after)
-		if j.Status.Ended() { // an ended job has no image left to end
+		if j.Status.Ended() { // this image was the last one
 			o.jobEnded(j)
 		}
 	}
 	return j, changed, nil
 }
 
-// Cancel cancels the job and counts what that ends.
+// Cancel cancels the job and counts what it ends.
 func (o *outcomes) Cancel(ctx context.Context, id string, now time.Time) (*job.Job, bool, error) {
 	j, changed, err := o.Store.Cancel(ctx, id, now)
 	if err != nil || !changed {
@@ -141,8 +141,8 @@ func (o *outcomes) Cancel(ctx context.Context, id string, now time.Time) (*job.J
 	return j, changed, nil
 }
 
-// Unsent returns images to publish and remembers the oldest. The intake asks every few seconds, and whenever
-// there is something to publish.
+// Unsent returns images to publish and remembers the start of the oldest. The intake calls it every few seconds,
+// and whenever there is something to publish.
 func (o *outcomes) Unsent(ctx context.Context, limit int) ([]job.Unsent, error) {
 	unsent, err := o.Store.Unsent(ctx, limit)
 	if err != nil {
@@ -150,8 +150,8 @@ func (o *outcomes) Unsent(ctx context.Context, limit int) ([]job.Unsent, error) 
 	}
 	var oldest time.Time
 	for i := range unsent {
-		if began := unsent[i].Image.StartTime; oldest.IsZero() || began.Before(oldest) {
-			oldest = began
+		if started := unsent[i].Image.StartTime; oldest.IsZero() || started.Before(oldest) {
+			oldest = started
 		}
 	}
 	o.mu.Lock()

@@ -13,7 +13,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
-// TestOutcomesAreCountedOnce lets jobs end in every way that there is.
+// TestOutcomesAreCountedOnce lets jobs end in every possible way.
 func TestOutcomesAreCountedOnce(t *testing.T) {
 	ctx := t.Context()
 	store, err := sqlstore.OpenSQLite(ctx, filepath.Join(t.TempDir(), "jobs.db"), slog.New(slog.DiscardHandler))
@@ -22,14 +22,14 @@ func TestOutcomesAreCountedOnce(t *testing.T) {
 	}
 	defer store.Close()
 	m := telemetry.NewRegistry()
-	began := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
-	now := began
+	started := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
+	now := started
 	o := newOutcomes(store, m, nil, func() time.Time { return now })
 
-	lease := job.Lease{Owner: "us", Until: began.Add(time.Hour)}
+	lease := job.Lease{Owner: "us", Until: started.Add(time.Hour)}
 	create := func(id string, images ...job.Image) {
 		t.Helper()
-		j := job.New(id, images, began)
+		j := job.New(id, images, started)
 		j.Lease = lease
 		if err := o.Create(ctx, j); err != nil {
 			t.Fatal(err)
@@ -51,7 +51,7 @@ func TestOutcomesAreCountedOnce(t *testing.T) {
 	remote := job.Image{URL: "https://example.com/a.jpg"}
 
 	create("done", stored, failed, remote)
-	now = began.Add(20 * time.Second)
+	now = started.Add(20 * time.Second)
 	if _, err := o.Unsent(ctx, 10); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestOutcomesAreCountedOnce(t *testing.T) {
 	change("done", 2, job.Fetched(lease, job.Original{Path: "q", Size: 500}))
 	completed := pipeline.Result{Status: pipeline.Completed, ProcessedPath: "x"}
 	settle("done", 0, completed)
-	settle("done", 0, completed) // as a message that came twice
+	settle("done", 0, completed) // as if a message was delivered twice
 	settle("done", 2, pipeline.Result{Status: pipeline.Failed, Error: "no", ErrorCode: "of a later release"})
 	if _, err := o.Unsent(ctx, 10); err != nil {
 		t.Fatal(err)

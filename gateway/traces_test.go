@@ -14,9 +14,9 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
-// TestOneRootEach lets images end in every way that there is, twice where they can,
-// and holds that each trace has one root, which says how.
-func TestOneRootEach(t *testing.T) {
+// TestOneRootSpanPerImage lets images end in every possible way, twice where possible,
+// and verifies that each trace has one root span with the outcome.
+func TestOneRootSpanPerImage(t *testing.T) {
 	ctx := t.Context()
 	log := slog.New(slog.DiscardHandler)
 	store, err := sqlstore.OpenSQLite(ctx, filepath.Join(t.TempDir(), "jobs.db"), log)
@@ -29,13 +29,13 @@ func TestOneRootEach(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	began := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
-	now := began.Add(time.Second)
+	started := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
+	now := started.Add(time.Second)
 	o := newOutcomes(store, telemetry.NewRegistry(), tracer, func() time.Time { return now })
-	lease := job.Lease{Owner: "us", Until: began.Add(time.Hour)}
+	lease := job.Lease{Owner: "us", Until: started.Add(time.Hour)}
 	create := func(id string, images ...job.Image) {
 		t.Helper()
-		j := job.New(id, images, began)
+		j := job.New(id, images, started)
 		j.Lease, j.Origin = lease, "1764064799000000 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 		if err := o.Create(ctx, j); err != nil {
 			t.Fatal(err)
@@ -43,7 +43,7 @@ func TestOneRootEach(t *testing.T) {
 	}
 	change := func(id string, index int, transition job.Transition) {
 		t.Helper()
-		for range 2 { // as messages come, now and then
+		for range 2 { // as if each message was delivered twice
 			if _, _, err := o.Change(ctx, job.Ref{JobID: id, Index: index}, transition, now); err != nil {
 				t.Fatal(err)
 			}
@@ -93,16 +93,16 @@ func TestOneRootEach(t *testing.T) {
 			}
 		}
 		if len(roots) != 1 {
-			t.Errorf("image %d of %s has the roots\n%s", want.index, want.id, telemetrytest.List(roots))
+			t.Errorf("image %d of %s: want one root span, got\n%s", want.index, want.id, telemetrytest.List(roots))
 			continue
 		}
 		s := roots[0]
 		if s.Name != "image" || s.Parent != "" || s.Attributes["error_code"] != want.code || s.Message != want.text || s.Failed != (want.code != "") ||
-			s.Attributes["source"] != want.source || s.End.Sub(began) != want.took || len(s.Links) != 1 {
-			t.Errorf("%+v, want %+v", s, want)
+			s.Attributes["source"] != want.source || s.End.Sub(started) != want.took || len(s.Links) != 1 {
+			t.Errorf("got %+v, want %+v", s, want)
 		}
 	}
 	if len(spans) != 5 {
-		t.Errorf("%d spans:\n%s", len(spans), telemetrytest.List(spans))
+		t.Errorf("got %d spans, want 5:\n%s", len(spans), telemetrytest.List(spans))
 	}
 }

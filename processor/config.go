@@ -17,15 +17,15 @@ const DefaultAddr = ":8082"
 // Config is the processor's configuration.
 type Config struct {
 	service.Base
-	// Images in hand at once. A processor mostly waits for the store.
+	// Number of images processed concurrently. A processor mostly waits for the storage.
 	//
 	// Default: `8`
 	Concurrency int `env:"CONCURRENCY" envDefault:"0"`
-	// `fill`: a composed title, description and keywords are written into files that have none. `never`: into no file.
+	// `fill`: write a generated title, description and keywords into files that have none. `never`: write them into no file.
 	EmbedDescriptive string `env:"EMBED_DESCRIPTIVE" envDefault:"fill"`
-	// Write into files with Content Credentials too, which breaks their signature.
+	// Write into files with Content Credentials too. This breaks their signature.
 	EmbedSigned bool `env:"EMBED_SIGNED" envDefault:"false"`
-	// Store the XMP packet of every image beside it, as `{name}.xmp`.
+	// Store the XMP packet of every image next to it, as `{name}.xmp`.
 	SidecarXMP bool `env:"SIDECAR_XMP" envDefault:"false"`
 	// Remove GPS positions from processed images and records.
 	StripGPS bool `env:"STRIP_GPS" envDefault:"false"`

@@ -1,5 +1,5 @@
-// Package apikeys is the operator's command that makes API keys. It prints a key
-// once and stores it nowhere.
+// Package apikeys is the operator's command that creates API keys. It prints a key once
+// and does not store it.
 package apikeys
 
 import (
@@ -9,24 +9,22 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 )
 
-// Name is the argument of the gateway that asks for this command, and Summary what
-// the usage says of it.
+// Name is the subcommand of the gateway, and Summary its line in the usage.
 const (
 	Name    = "api-keys"
-	Summary = "new NAME: make an API key, and its line for API_KEYS_FILE; see docs/api-extensions.md"
+	Summary = "new NAME: create an API key and its line for API_KEYS_FILE; see docs/api-extensions.md"
 )
 
 const usage = `usage: gateway api-keys new NAME
 
-Makes an API key. The first line that it prints is for the client, and is told only now; the second is for the file that
-API_KEYS_FILE names. A name may have several keys. The rest of a line may set, for all keys of its name:
+Create an API key. The first line of the output is the key for the client; it is printed only once. The second line is for
+the file that API_KEYS_FILE names. A name may have several keys. Append options to the line; they apply to all keys of the name:
 
-  operator                    sees the jobs of all, and may cancel and retry them
-  requests_per_minute=N       and the same for upload_bytes_per_minute, open_images and sockets; 0 for no limit
+  operator                    see the jobs of all names, and cancel and retry them
+  requests_per_minute=N       limit the requests; likewise upload_bytes_per_minute, open_images and sockets; 0: no limit
 `
 
-// Main does what the arguments say and returns the exit code: 0, or 2 when they are
-// wrong.
+// Main executes the command and returns the exit code: 0, or 2 for invalid arguments.
 func Main(args []string, stdout, stderr io.Writer) int {
 	if len(args) != 2 || args[0] != "new" {
 		_, _ = io.WriteString(stderr, usage)
@@ -38,7 +36,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	if _, err := fmt.Fprintf(stdout, "key:  %s\nline: %s\n", key, line); err != nil {
-		return 1 // Nobody has seen the key.
+		return 1 // The key was not shown.
 	}
 	return 0
 }

@@ -18,7 +18,7 @@ func TestNew(t *testing.T) {
 	}
 	key, line, ok := strings.Cut(strings.TrimPrefix(out.String(), "key:  "), "\nline: ")
 	if !ok {
-		t.Fatalf("printed %q", out.String())
+		t.Fatalf("unexpected output %q", out.String())
 	}
 	path := filepath.Join(t.TempDir(), "keys")
 	if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
@@ -29,15 +29,15 @@ func TestNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	if k := ring.Find(key); k == nil || k.Name != "anna" {
-		t.Errorf("the key is %+v", k)
+		t.Errorf("got key %+v, want one of anna", k)
 	}
 }
 
-func TestMistakes(t *testing.T) {
+func TestInvalidArguments(t *testing.T) {
 	for _, args := range [][]string{nil, {"new"}, {"old", "anna"}, {"new", "anna", "bert"}, {"new", "two words"}, {"help"}} {
 		var out, complaints bytes.Buffer
 		if code := Main(args, &out, &complaints); code != 2 || out.Len() > 0 || complaints.Len() == 0 {
-			t.Errorf("%q: exit %d, %q, %q", args, code, out.String(), complaints.String())
+			t.Errorf("%q: exit %d, %q, %q; want exit 2 and only an error", args, code, out.String(), complaints.String())
 		}
 	}
 }

@@ -1,9 +1,9 @@
-// Package backup is the operator's commands that copy the job store and bring a copy
-// back, for a gateway that keeps its jobs in SQLite. PostgreSQL has tools of its own,
-// and is left to them.
+// Package backup provides the operator's commands that copy the job store and restore a
+// copy, for a gateway that stores its jobs in SQLite. For PostgreSQL, use its own tools.
 //
-// A backup is whole or is not there, and may be made while the gateway works. Neither
-// command ever writes over a file: what a restore replaces stays beside it.
+// A backup is complete or does not exist, and can be taken while the gateway runs.
+// Neither command overwrites a file: a restore keeps the replaced store next to the
+// new one.
 package backup
 
 import (
@@ -18,26 +18,26 @@ import (
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-// The commands of the gateway, and what the usage says of them.
+// The subcommands of the gateway, and their lines in the usage.
 const (
 	Name           = "backup"
-	Summary        = "FILE: copy the job store into a new file, also while the gateway runs; see docs/operations.md"
+	Summary        = "FILE: copy the job store to a new file, also while the gateway runs; see docs/operations.md"
 	RestoreName    = "restore"
-	RestoreSummary = "FILE: put such a copy in the place of the job store, while no gateway runs"
+	RestoreSummary = "FILE: replace the job store with such a copy, while no gateway runs"
 )
 
 // Exit codes.
 const (
 	exitDone  = 0
-	exitError = 1 // a disk, or the file; nothing was written over
-	exitUsage = 2 // the arguments or the configuration are wrong
+	exitError = 1 // disk or file error; no file was overwritten
+	exitUsage = 2 // invalid arguments or configuration
 )
 
-// Main makes a backup into the file that the one argument names and returns the exit
+// Main backs up the job store to the file named by the only argument and returns the exit
 // code.
 func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	path, file, err := read(Name, args, environ,
-		"PostgreSQL makes its own: pg_dump --format=custom --file=FILE DATABASE_URL, without the parameters of the URL that begin with pool_")
+		"use pg_dump --format=custom --file=FILE DATABASE_URL, without the URL parameters that start with pool_")
 	if err != nil {
 		return complain(stderr, Name, exitUsage, err)
 	}
@@ -45,38 +45,38 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	if err != nil {
 		return complain(stderr, Name, exitError, err)
 	}
-	_, _ = fmt.Fprintf(stdout, "copied %s\n", tell(c, file))
+	_, _ = fmt.Fprintf(stdout, "copied %s\n", described(c, file))
 	return exitDone
 }
 
-// Restore brings back the backup in the file that the one argument names and returns the
-// exit code.
+// Restore restores the backup in the file named by the only argument and returns the exit
+// code.
 func Restore(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	path, file, err := read(RestoreName, args, environ,
-		"PostgreSQL brings its own back: pg_restore --clean --if-exists --dbname=DATABASE_URL FILE; docs/operations.md tells what else it takes")
+		"use pg_restore --clean --if-exists --dbname=DATABASE_URL FILE; see docs/operations.md for the other steps")
 	if err != nil {
 		return complain(stderr, RestoreName, exitUsage, err)
 	}
 	c, before, err := sqlstore.Restore(ctx, file, path)
 	if before != "" {
-		_, _ = fmt.Fprintf(stdout, "what was there is now %s\n", before)
+		_, _ = fmt.Fprintf(stdout, "the previous job store is now %s\n", before)
 	}
 	if err != nil {
 		return complain(stderr, RestoreName, exitError, err)
 	}
-	_, _ = fmt.Fprintf(stdout, "restored %s\n", tell(c, path))
+	_, _ = fmt.Fprintf(stdout, "restored %s\n", described(c, path))
 	return exitDone
 }
 
-func tell(c sqlstore.Copied, to string) string {
+func described(c sqlstore.Copied, to string) string {
 	return fmt.Sprintf("%d jobs with %d open images to %s, %d bytes", c.Jobs, c.OpenImages, to, c.Bytes)
 }
 
-// read returns the file of the job store and the one that the argument names. It takes
-// the gateway's whole environment, which must be right.
+// read returns the file of the job store and the file that the argument names. It
+// validates the gateway's whole environment.
 func read(name string, args, environ []string, elsewhere string) (path, file string, err error) {
 	if len(args) != 1 || args[0] == "" || strings.HasPrefix(args[0], "-") {
-		return "", "", fmt.Errorf("want the name of a file: gateway %s FILE", name)
+		return "", "", fmt.Errorf("want a file name: gateway %s FILE", name)
 	}
 	c, err := service.Load(environ, func(c *gateway.Config) (err error) {
 		*c, err = c.Complete()
@@ -87,7 +87,7 @@ func read(name string, args, environ []string, elsewhere string) (path, file str
 	}
 	path, ok := strings.CutPrefix(c.DatabaseURL.Reveal(), "sqlite:")
 	if !ok {
-		return "", "", errors.New("the job store is in PostgreSQL. " + elsewhere)
+		return "", "", errors.New("the job store is in PostgreSQL: " + elsewhere)
 	}
 	return path, args[0], nil
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 )
 
-// TestThereAndBack makes a backup beside a gateway that runs, and brings it back when
-// that has ended.
-func TestThereAndBack(t *testing.T) {
+// TestBackupAndRestore backs up the job store while the gateway runs, and restores it
+// after the gateway has stopped.
+func TestBackupAndRestore(t *testing.T) {
 	data := t.TempDir()
 	environ := []string{"DATA_DIR=" + data}
 	store, err := sqlstore.OpenSQLite(t.Context(), filepath.Join(data, "jobs.db"), slog.New(slog.DiscardHandler))
@@ -26,10 +26,10 @@ func TestThereAndBack(t *testing.T) {
 		t.Errorf("exit %d: %s%s", code, &out, &complaints)
 	}
 	if code := Main(t.Context(), []string{file}, environ, &out, &complaints); code != 1 || !strings.Contains(complaints.String(), "exists") {
-		t.Errorf("over a file: exit %d: %s", code, &complaints)
+		t.Errorf("onto an existing file: exit %d: %s", code, &complaints)
 	}
 	if code := Restore(t.Context(), []string{file}, environ, &out, &complaints); code != 1 || !strings.Contains(complaints.String(), "in use by another gateway") {
-		t.Errorf("under a gateway: exit %d: %s", code, &complaints)
+		t.Errorf("while a gateway runs: exit %d: %s", code, &complaints)
 	}
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
@@ -40,17 +40,17 @@ func TestThereAndBack(t *testing.T) {
 	}
 }
 
-func TestMistakes(t *testing.T) {
+func TestInvalidArguments(t *testing.T) {
 	there := filepath.Join(t.TempDir(), "there")
 	if err := os.WriteFile(there, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for says, c := range map[string]struct{ args, environ []string }{
-		"want the name of a file": {nil, nil},
-		"gateway ":                {[]string{"a", "b"}, nil},
-		"FILE":                    {[]string{"-h"}, nil},
-		"MAX_BATCH_IMAGES":        {[]string{there}, []string{"MAX_BATCH_IMAGES=0"}},
-		"PostgreSQL":              {[]string{there}, []string{"DATABASE_URL=postgres://anna:hu5h@host/jobs"}},
+		"want a file name": {nil, nil},
+		"gateway ":         {[]string{"a", "b"}, nil},
+		"FILE":             {[]string{"-h"}, nil},
+		"MAX_BATCH_IMAGES": {[]string{there}, []string{"MAX_BATCH_IMAGES=0"}},
+		"PostgreSQL":       {[]string{there}, []string{"DATABASE_URL=postgres://anna:hu5h@host/jobs"}},
 	} {
 		var out, complaints bytes.Buffer
 		for _, code := range []int{

@@ -16,20 +16,20 @@ import (
 )
 
 const (
-	// answerTime is more than a gateway takes to copy the originals of a retry.
+	// answerTime is more than a gateway needs to copy the originals of a retry.
 	answerTime = 150 * time.Second
-	// maxAnswer bounds what is read of an answer.
+	// maxAnswer limits how much of a response body is read.
 	maxAnswer = 8 << 20
-	// maxBusy is how often a gateway may ask to be asked again later.
+	// maxBusy is the maximum number of tries of a request whose response has Retry-After.
 	maxBusy = 5
-	// maxRetryAfter bounds how long it may put us off each time.
+	// maxRetryAfter limits the wait before each of these tries.
 	maxRetryAfter = 10 * time.Second
 )
 
-// client asks a gateway.
+// client sends requests to a gateway.
 type client struct {
 	base string
-	key  string // of the API; empty: none
+	key  string // API key, or empty
 	http *http.Client
 }
 
@@ -37,7 +37,7 @@ func newClient(base, key string) *client {
 	return &client{base: strings.TrimSuffix(base, "/"), key: key, http: &http.Client{Timeout: answerTime}}
 }
 
-// jobState is what the tool needs to know of a job.
+// jobState is the part of a job that the tool needs.
 type jobState struct {
 	Status string       `json:"status"`
 	Images []imageState `json:"images"`
@@ -47,8 +47,8 @@ func (j *jobState) ended() bool {
 	return j.Status == "completed" || j.Status == "failed" || j.Status == "cancelled"
 }
 
-// image is the image that a letter is about; nil when the job, or its image, is
-// another one or not known.
+// image returns the image of a dead letter, or nil if the job is unknown or has no such
+// image.
 func (j *jobState) image(e pipeline.Envelope) *imageState {
 	if j == nil || e.Index >= len(j.Images) || j.Images[e.Index].TraceID != e.TraceID {
 		return nil
@@ -62,20 +62,20 @@ type imageState struct {
 	ErrorCode string           `json:"error_code"`
 }
 
-// refusal is an answer of the gateway that is no success.
+// refusal is an error response of the gateway.
 type refusal struct {
 	Status int    `json:"status"`
 	Text   string `json:"error"`
 }
 
-func (r *refusal) Error() string { return fmt.Sprintf("gateway answers %d: %s", r.Status, r.Text) }
+func (r *refusal) Error() string { return fmt.Sprintf("gateway returned %d: %s", r.Status, r.Text) }
 
-// job asks for a job; nil when it is not known.
+// job returns a job, or nil if it is unknown.
 func (c *client) job(ctx context.Context, id string) (*jobState, error) {
 	var j jobState
 	err := c.ask(ctx, http.MethodGet, "/api/v1/batch/"+url.PathEscape(id), "", &j)
 	if r, ok := errors.AsType[*refusal](err); ok && r.Status == http.StatusNotFound {
-		return nil, nil //nolint:nilnil // There is none, which is no error.
+		return nil, nil //nolint:nilnil // An unknown job is not an error.
 	}
 	if err != nil {
 		return nil, fmt.Errorf("get job %.64s: %w", id, err)
@@ -83,15 +83,15 @@ func (c *client) job(ctx context.Context, id string) (*jobState, error) {
 	return &j, nil
 }
 
-// retry makes the one new job of a job's failed images, or finds the one that was
-// made before, and returns its id.
+// retry creates the one new job of a job's failed images, or finds the job that was
+// already created, and returns its ID.
 func (c *client) retry(ctx context.Context, id string) (string, error) {
 	var created struct {
 		JobID string `json:"job_id"`
 	}
 	err := c.ask(ctx, http.MethodPost, "/api/v1/batch/"+url.PathEscape(id)+"/retry", "dead letters of "+id, &created)
 	if err == nil && created.JobID == "" {
-		err = errors.New("the answer names no job")
+		err = errors.New("the response contains no job ID")
 	}
 	if err != nil {
 		return "", fmt.Errorf("retry job %.64s: %w", id, err)
@@ -99,8 +99,8 @@ func (c *client) retry(ctx context.Context, id string) (string, error) {
 	return created.JobID, nil
 }
 
-// ask sends a request, again for as long as the gateway says that it should come
-// later. A success is decoded into out; any other answer is a *refusal.
+// ask sends a request, and repeats it while the gateway returns Retry-After. It decodes
+// a successful response into out and returns any other response as a *refusal.
 func (c *client) ask(ctx context.Context, method, path, key string, out any) error {
 	for n := 1; ; n++ {
 		later, err := c.askOnce(ctx, method, path, key, out)
@@ -115,7 +115,7 @@ func (c *client) ask(ctx context.Context, method, path, key string, out any) err
 	}
 }
 
-// askOnce returns as later when the gateway wants to be asked again, if it does.
+// askOnce sends a request once. later is the value of Retry-After, or 0.
 func (c *client) askOnce(ctx context.Context, method, path, key string, out any) (later time.Duration, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
 	if err != nil {
@@ -134,17 +134,17 @@ func (c *client) askOnce(ctx context.Context, method, path, key string, out any)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return 0, fmt.Errorf("read answer: %w", err)
+		return 0, fmt.Errorf("read response: %w", err)
 	}
 	if resp.StatusCode >= http.StatusOK && resp.StatusCode < http.StatusMultipleChoices {
 		if err := json.Unmarshal(body, out); err != nil {
-			return 0, fmt.Errorf("read answer: %w", err)
+			return 0, fmt.Errorf("read response: %w", err)
 		}
 		return 0, nil
 	}
 	r := &refusal{}
 	if err := json.Unmarshal(body, r); err != nil || r.Text == "" {
-		r.Text = "not in the words of a gateway" // a proxy, or another service
+		r.Text = "response is not from a gateway" // from a proxy or another service
 	}
 	r.Status = resp.StatusCode
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {

@@ -8,9 +8,9 @@ import (
 	"github.com/imagebatch/imagebatch/shared/tlstest"
 )
 
-// A gateway over TLS is asked by the name and under the authority of its
-// certificate.
-func TestAGatewayOverTLS(t *testing.T) {
+// TestGatewayOverTLS verifies that the tool checks the gateway's certificate against its
+// name and the configured authorities.
+func TestGatewayOverTLS(t *testing.T) {
 	r := setup(t)
 	authority := tlstest.NewAuthority(t)
 	url := "https://" + authority.Front(strings.TrimPrefix(r.url, "http://"))
@@ -27,7 +27,7 @@ func TestAGatewayOverTLS(t *testing.T) {
 		r.must(err)
 		gateway := newClient(config.GatewayURL.Reveal(), r.key)
 		gateway.http.Transport = transport
-		_, err = gateway.job(t.Context(), "550e8400-e29b-41d4-a716-446655440000") // unknown, which is no error
+		_, err = gateway.job(t.Context(), "550e8400-e29b-41d4-a716-446655440000") // an unknown job is not an error
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s authority: %v, want %q", name, err, c.want)
 		}
@@ -35,6 +35,6 @@ func TestAGatewayOverTLS(t *testing.T) {
 	}
 	_, err := service.Load([]string{"HTTP_ADDR=:1", "TLS_CERT_FILE=x"}, (*Config).complete)
 	if err == nil || !strings.Contains(err.Error(), "GATEWAY_URL: want https://") {
-		t.Errorf("without GATEWAY_URL: %v", err)
+		t.Errorf("without GATEWAY_URL: got %v, want an error", err)
 	}
 }

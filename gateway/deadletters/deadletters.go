@@ -1,35 +1,32 @@
-// Package deadletters is the operator's tool for the messages that nobody could
-// finish: it lists them, shows them, and replays them once what killed them has
-// been mended.
+// Package deadletters is the operator's command for messages that could not be
+// processed. It lists them, shows them, and replays them once the cause is fixed.
 //
-// It stands between the broker, where it reads and acks the letters, and a
-// running gateway, which it asks about jobs as any client does. So it is the same
-// for SQLite, whose file the gateway has for itself, for PostgreSQL and for any
-// number of gateways, and needs no rights on the database.
+// It reads and acks dead letters at the broker and queries a running gateway about jobs
+// as any client does. It therefore works the same with SQLite, whose file only the
+// gateway can open, with PostgreSQL, and with any number of gateways, and it needs no
+// access to the database.
 //
 // # What a replay does
 //
-// Nearly every dead letter has a copy in dead_results, by which the gateway has
-// ended its image as failed; an ended job never changes. The letter of such an
-// image is replayed by the retry of the API: one new job of all failed images of
-// the old one, however many letters it has. An image that is still open goes on:
-// its message is put on its work queue again as a new one, attempt 1, with no
-// headers of before. The letter of an image that has completed asks for nothing and
-// is taken away.
+// Nearly every dead letter has a copy in dead_results, with which the gateway has ended
+// its image as failed. An ended job never changes, so the dead letter of such an image
+// is replayed through the retry of the API: all failed images of the old job become one
+// new job, however many dead letters the job has. The message of an image that is still
+// open is published to its work queue again as a new one, with attempt 1 and without
+// its old headers. The dead letter of an image that has completed is removed.
 //
-// A letter leaves its queue only when what it asked for is durable: when the
-// gateway has answered with the new job, or the broker has confirmed the message.
+// A dead letter leaves its queue only when its replay is durable: when the gateway has
+// responded with the new job, or the broker has confirmed the message.
 //
-// Twice is once. The retry goes by an Idempotency-Key that is made of the job's id
-// alone, so a replay that was killed before its ack, or two at one time, come to
-// the same new job. A message that is put on a work queue twice does no more
-// than one does, as everywhere in the pipeline. And a queue that is being read is
-// refused to a second reader.
+// A second replay has no further effect. The Idempotency-Key of the retry is derived
+// from the job's ID alone, so a replay that was killed before its ack, and two
+// concurrent replays, result in the same new job. A message that is published to a work
+// queue twice has the same effect as one, as everywhere in the pipeline. A queue with a
+// reader rejects a second reader.
 //
-// What can't be replayed is told and left: a letter that is no message of this
-// version, one whose job is not known (any more), was cancelled, or has other
-// images that still run, one of which nothing is stored. Only -drop takes the
-// first three away.
+// A dead letter that cannot be replayed is reported and left: it is not a message of a
+// supported version, its job is unknown, was cancelled or has other images that still
+// run, or nothing is stored of its image. Only -drop removes the first three kinds.
 package deadletters
 
 import (
@@ -47,33 +44,33 @@ import (
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-// Name is the argument of the gateway that asks for this tool.
+// Name is the subcommand of the gateway.
 const Name = "dead-letters"
 
 // Exit codes.
 const (
 	exitDone  = 0
-	exitError = 1 // the broker or the gateway is away, or somebody else reads the queue; run it again
-	exitUsage = 2 // the arguments or the configuration are wrong
-	exitLeft  = 3 // letters that were to be replayed are still there, or none was found to be shown
+	exitError = 1 // the broker, the gateway or the queue is unavailable; run it again
+	exitUsage = 2 // invalid arguments or configuration
+	exitLeft  = 3 // some dead letters could not be replayed, or none was found to show
 )
 
-// Config is what the tool reads of the gateway's environment.
+// Config is the part of the gateway's environment that the tool reads.
 type Config struct {
 	connect.BrokerConfig
 	HTTPAddr    string `env:"HTTP_ADDR"`
 	TLSCertFile string `env:"TLS_CERT_FILE"`
 
-	// Where a running gateway answers, `http://` or `https://`. Only the tool reads it, and needs it where `TLS_CERT_FILE` is set.
+	// URL of a running gateway, `http://` or `https://`. Only the tool reads it, and requires it if `TLS_CERT_FILE` is set.
 	//
 	// Default: this machine, at `HTTP_ADDR`
 	GatewayURL service.SecretURL `env:"GATEWAY_URL"`
-	// Where the gateway has API keys, one of an `operator`. With another the tool takes the jobs of others for unknown, and
-	// `-drop` takes their letters away.
+	// API key of an `operator`, if the gateway has API keys. With another key, the jobs of other keys appear to be unknown, and
+	// `-drop` removes their dead letters.
 	APIKey service.Secret `env:"GATEWAY_API_KEY"`
 }
 
-// complete fills in the gateway's URL and returns everything that is wrong.
+// complete sets the gateway's URL and returns an error that lists every mistake.
 func (c *Config) complete() error {
 	errs := []error{c.Validate()}
 	if c.GatewayURL == "" && c.TLSCertFile != "" {
@@ -92,7 +89,7 @@ func (c *Config) complete() error {
 	return errors.Join(errs...)
 }
 
-// transport trusts whom the environment says.
+// transport returns a transport that trusts the configured authorities.
 func (c *Config) transport() (*http.Transport, error) {
 	roots, err := c.Roots()
 	t := http.DefaultTransport.(*http.Transport).Clone()
@@ -100,7 +97,7 @@ func (c *Config) transport() (*http.Transport, error) {
 	return t, err
 }
 
-// Main does what the arguments say and returns the exit code.
+// Main executes the command and returns the exit code.
 func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	o, err := parse(args)
 	if errors.Is(err, errHelp) {
@@ -116,7 +113,7 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 		return complain(stderr, exitUsage, err)
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	b, err := c.Open(false, log, nil) //nolint:contextcheck // What was begun is finished after a signal.
+	b, err := c.Open(false, log, nil) //nolint:contextcheck // After a signal, the operation in progress still finishes.
 	if err != nil {
 		return complain(stderr, exitUsage, err)
 	}
@@ -136,22 +133,22 @@ func complain(w io.Writer, code int, err error) int {
 	return code
 }
 
-// letterbox is what the tool needs of a broker.
-type letterbox interface {
+// deadLetterBroker is the part of a broker that the tool needs.
+type deadLetterBroker interface {
 	broker.Browser
 	Publish(ctx context.Context, queue string, m broker.Message) error
 }
 
-// tool is one call of it.
+// tool is one execution of the command.
 type tool struct {
 	options
-	letters letterbox
+	broker  deadLetterBroker
 	gateway *client
 	printer
 }
 
-func newTool(o options, b letterbox, gatewayURL, apiKey string, stdout io.Writer) *tool {
-	return &tool{options: o, letters: b, gateway: newClient(gatewayURL, apiKey), printer: printer{stdout}}
+func newTool(o options, b deadLetterBroker, gatewayURL, apiKey string, stdout io.Writer) *tool {
+	return &tool{options: o, broker: b, gateway: newClient(gatewayURL, apiKey), printer: printer{stdout}}
 }
 
 func (t *tool) run(ctx context.Context) (int, error) {
@@ -165,11 +162,11 @@ func (t *tool) run(ctx context.Context) (int, error) {
 	}
 }
 
-// browse hands out the letters of all queues that the options ask for, each as
-// far as it is understood.
-func (t *tool) browse(ctx context.Context, handle func(context.Context, letter) error) error {
+// browse calls handle with each dead letter in the selected queues that matches the
+// options.
+func (t *tool) browse(ctx context.Context, handle func(context.Context, deadLetter) error) error {
 	for _, queue := range t.queues {
-		err := t.letters.Browse(ctx, broker.DeadQueue(queue), func(ctx context.Context, found broker.Letter) error {
+		err := t.broker.Browse(ctx, broker.DeadQueue(queue), func(ctx context.Context, found broker.Letter) error {
 			l := read(queue, found)
 			if !t.wants(l) {
 				return nil

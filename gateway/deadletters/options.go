@@ -19,29 +19,29 @@ const usage = `usage: gateway dead-letters list   [-queue NAME] [-job ID] [-trac
        gateway dead-letters replay [-queue NAME] [-job ID] [-trace ID] [-json]
                                    [-dry-run] [-rate 10/s] [-wait 10s] [-drop]
 
-Dead letters are messages that nobody could finish. list tells which there are, show prints them whole, replay
-sends them on: a message whose image is still open goes to its queue again, and the failed images of a job that
-has ended become one new job. Replaying twice makes no second one.
+Handle dead letters: messages that could not be processed. list prints one line for each, show prints them in full, and
+replay retries them: the message of an image that is still open is published to its queue again, and the failed images of
+a job that has ended become one new job. A second replay creates no second job.
 
-  -queue NAME   image_upload, metadata_generated or image_processed; all of them without it
-  -job ID       only the letters of this job
-  -trace ID     only the letters of this image
-  -json         one JSON object a line, for programs
-  -dry-run      tell what a replay would do, and do nothing
-  -rate N/s     replay at most so many letters a second, or N/m a minute
-  -wait TIME    how long to wait, in all, for jobs that are about to end
-  -drop         take letters away that can never be replayed: not understood, of no known job, of a cancelled one
+  -queue NAME   select image_upload, metadata_generated or image_processed; without it, all three
+  -job ID       select the dead letters of this job
+  -trace ID     select the dead letters of this image
+  -json         print one JSON object per line
+  -dry-run      print what a replay would do, without doing it
+  -rate N/s     replay at most N dead letters per second, or per minute with N/m
+  -wait TIME    wait at most this long in total for jobs that are about to end
+  -drop         remove dead letters that can never be replayed: of an invalid message, an unknown job or a cancelled job
 
-It reads RABBITMQ_URL, and asks the gateway at GATEWAY_URL, or at HTTP_ADDR on this machine. Where that has API keys, it
-needs GATEWAY_API_KEY, an operator's: with another one it takes the jobs of others for unknown.
+The command reads RABBITMQ_URL and queries the gateway at GATEWAY_URL, or at HTTP_ADDR on this machine. If the gateway
+has API keys, set GATEWAY_API_KEY to the key of an operator: with another key, the jobs of other keys appear to be unknown.
 
-exit code: 0 done; 1 broker, gateway or queue not available, run it again; 2 wrong arguments or configuration;
-3 letters were left that could not be replayed, or none was found to be shown
+exit code: 0 success; 1 broker, gateway or queue unavailable, run it again; 2 invalid arguments or configuration;
+3 some dead letters could not be replayed, or none was found to show
 `
 
-var errHelp = errors.New("help wanted")
+var errHelp = errors.New("help requested")
 
-// options are what the operator asks for.
+// options are the parsed arguments.
 type options struct {
 	verb   string
 	queues []string
@@ -50,7 +50,7 @@ type options struct {
 	json   bool
 	dryRun bool
 	drop   bool
-	pause  time.Duration // between two letters
+	pause  time.Duration // between two dead letters
 	wait   time.Duration
 }
 
@@ -59,7 +59,7 @@ var workQueues = []string{pipeline.ImageUpload.Name, pipeline.MetadataGenerated.
 func parse(args []string) (options, error) {
 	var o options
 	if len(args) == 0 {
-		return o, errors.New("list, show or replay?")
+		return o, errors.New("want list, show or replay")
 	}
 	if slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]) {
 		return o, errHelp
@@ -81,7 +81,7 @@ func parse(args []string) (options, error) {
 		flags.BoolVar(&o.drop, "drop", false, "")
 		flags.DurationVar(&o.wait, "wait", 10*time.Second, "")
 	default:
-		return o, fmt.Errorf("%q is none of list, show and replay", o.verb)
+		return o, fmt.Errorf("%q: want list, show or replay", o.verb)
 	}
 	err := flags.Parse(args[1:])
 	switch {
@@ -92,7 +92,7 @@ func parse(args []string) (options, error) {
 	case flags.NArg() > 0:
 		return o, fmt.Errorf("unknown argument %q", flags.Arg(0))
 	case o.wait < 0:
-		return o, fmt.Errorf("-wait %s: want a time such as 10s, or 0", o.wait)
+		return o, fmt.Errorf("-wait %s: want a duration such as 10s, or 0", o.wait)
 	}
 	if *queue != "" {
 		name := strings.TrimSuffix(*queue, broker.DeadQueue(""))
@@ -105,7 +105,7 @@ func parse(args []string) (options, error) {
 	return o, err
 }
 
-// parseRate reads 10/s, 600/m or 10 as the time from one letter to the next.
+// parseRate converts 10/s, 600/m or 10 to the time between two dead letters.
 func parseRate(text string) (time.Duration, error) {
 	count, unit, _ := strings.Cut(text, "/")
 	period, known := map[string]time.Duration{"": time.Second, "s": time.Second, "m": time.Minute}[unit]
@@ -116,7 +116,7 @@ func parseRate(text string) (time.Duration, error) {
 	return period / time.Duration(n), nil
 }
 
-// wants says whether the operator has asked for the letter.
-func (o options) wants(l letter) bool {
+// wants reports whether the options select the dead letter.
+func (o options) wants(l deadLetter) bool {
 	return (o.job == "" || o.job == l.envelope.JobID) && (o.trace == "" || o.trace == string(l.envelope.TraceID))
 }

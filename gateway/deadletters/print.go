@@ -14,15 +14,15 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds on what is printed.
+// Limits of the output.
 const (
 	maxCell = 60       // runes of a name or a reason in a table
-	maxLine = 300      // runes of what is told about a letter
-	maxText = 1 << 10  // bytes of a text in a letter that is shown
-	maxShow = 64 << 10 // bytes of a letter that is no JSON, or the pictures in it
+	maxLine = 300      // runes of the detail of a dead letter
+	maxText = 1 << 10  // bytes of a text in a dead letter that is shown
+	maxShow = 64 << 10 // bytes of a dead letter that is not JSON
 )
 
-// printer writes lines for people, or JSON for programs.
+// printer writes lines of text or JSON.
 type printer struct{ w io.Writer }
 
 func (p printer) line(format string, args ...any) error {
@@ -40,7 +40,7 @@ func (p printer) object(v any) error {
 	return p.line("%s", text)
 }
 
-// entry is a letter in the output for programs.
+// entry is a dead letter in the JSON output.
 type entry struct {
 	Queue    string    `json:"queue"`
 	DiedAt   time.Time `json:"died_at,omitzero"`
@@ -54,18 +54,18 @@ type entry struct {
 	Bytes    int       `json:"bytes"`
 }
 
-func (l letter) entry() entry {
+func (l deadLetter) entry() entry {
 	return entry{
 		l.queue, l.when(), l.envelope.JobID, string(l.envelope.TraceID), l.envelope.Index, l.filename,
 		l.envelope.Attempt, l.why(), l.fault, len(l.Body),
 	}
 }
 
-// list prints a line for each letter.
+// list prints one line per dead letter.
 func (t *tool) list(ctx context.Context) (int, error) {
 	table := tabwriter.NewWriter(t.w, 0, 0, 2, ' ', 0)
 	count := 0
-	err := t.browse(ctx, func(_ context.Context, l letter) error {
+	err := t.browse(ctx, func(_ context.Context, l deadLetter) error {
 		count++
 		if t.json {
 			return t.object(l.entry())
@@ -85,10 +85,10 @@ func (t *tool) list(ctx context.Context) (int, error) {
 	return exitDone, err
 }
 
-// show prints each letter whole, as JSON, but for the bytes of pictures.
+// show prints each dead letter in full as JSON, but shortens long texts such as image data.
 func (t *tool) show(ctx context.Context) (int, error) {
 	code := exitLeft
-	err := t.browse(ctx, func(_ context.Context, l letter) error {
+	err := t.browse(ctx, func(_ context.Context, l deadLetter) error {
 		code = exitDone
 		type death struct {
 			Queue  string    `json:"queue"`
@@ -122,7 +122,7 @@ func (t *tool) show(ctx context.Context) (int, error) {
 	return code, err
 }
 
-// bounded shortens the long texts in a decoded JSON value, such as thumbnails.
+// bounded shortens the long texts, such as thumbnails, in a decoded JSON value.
 func bounded(v any) any {
 	switch v := v.(type) {
 	case string:
@@ -146,7 +146,7 @@ func shortened(s string) string {
 	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(s[:64], ""), len(s))
 }
 
-// cell makes a stranger's text fit for a terminal, as plain does.
+// cell makes an untrusted client's text safe for a terminal, as plain does.
 func cell(s string) string {
 	if s == "" {
 		return "-"
@@ -154,7 +154,7 @@ func cell(s string) string {
 	return plain(s, maxCell)
 }
 
-// plain shortens a text, and takes out what would move a terminal's cursor.
+// plain shortens a text and replaces characters that could move a terminal's cursor.
 func plain(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {

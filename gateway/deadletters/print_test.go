@@ -9,7 +9,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-func TestListForPrograms(t *testing.T) {
+func TestListJSON(t *testing.T) {
 	r := setup(t)
 	id := "0d1f6c1e-0000-4000-8000-000000000000"
 	r.bury(message(id, 3, `,"original_filename":"a.png"`))
@@ -18,25 +18,26 @@ func TestListForPrograms(t *testing.T) {
 	r.must(err)
 	lines := strings.Split(strings.TrimSpace(output), "\n")
 	if len(lines) != 2 {
-		t.Fatalf("%d lines:\n%s", len(lines), output)
+		t.Fatalf("got %d lines, want 2:\n%s", len(lines), output)
 	}
 	var e entry
 	r.must(json.Unmarshal([]byte(lines[0]), &e))
 	want := entry{
 		Queue: "image_upload", DiedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), JobID: id, TraceID: string(pipeline.NewTraceID(id, 3)),
-		Index: 3, Filename: "a.png", Attempt: 5, Reason: "went wrong 5 times", Bytes: len(message(id, 3, `,"original_filename":"a.png"`)),
+		Index: 3, Filename: "a.png", Attempt: 5, Reason: "failed 5 times", Bytes: len(message(id, 3, `,"original_filename":"a.png"`)),
 	}
 	if e != want {
-		t.Errorf("entry %+v\nwant  %+v", e, want)
+		t.Errorf("got entry %+v\nwant      %+v", e, want)
 	}
 	r.must(json.Unmarshal([]byte(lines[1]), &e))
-	if !strings.Contains(e.Fault, "no message") {
-		t.Errorf("entry %+v", e)
+	if !strings.Contains(e.Fault, "invalid message") {
+		t.Errorf("got entry %+v, want one with a fault", e)
 	}
 }
 
-// TestListIsFitForATerminal holds that a name can't move the operator's cursor.
-func TestListIsFitForATerminal(t *testing.T) {
+// TestListEscapesControlCharacters verifies that a file name cannot move the terminal's
+// cursor.
+func TestListEscapesControlCharacters(t *testing.T) {
 	r := setup(t)
 	r.bury(message("j", 0, `,"original_filename":"\u001b[2J`+strings.Repeat("x", 100_000)+`"`))
 	_, output, err := r.run(r.broker, "list")
@@ -72,22 +73,22 @@ func TestArguments(t *testing.T) {
 		var out, complaint strings.Builder
 		code := Main(t.Context(), strings.Fields(args), nil, &out, &complaint)
 		if code != want || !strings.Contains(out.String()+complaint.String(), "usage: gateway dead-letters list") {
-			t.Errorf("%q ends with %d, want %d:\n%s%s", args, code, want, &out, &complaint)
+			t.Errorf("%q: exit code %d, want %d:\n%s%s", args, code, want, &out, &complaint)
 		}
 	}
 	for text, want := range map[string]time.Duration{"10": 100 * time.Millisecond, "4/s": 250 * time.Millisecond, "30/m": 2 * time.Second} {
 		if pause, err := parseRate(text); err != nil || pause != want {
-			t.Errorf("-rate %s: %s, %v", text, pause, err)
+			t.Errorf("-rate %s: got %s, %v; want %s", text, pause, err, want)
 		}
 	}
 	var out, complaint strings.Builder
 	environ := []string{"HTTP_ADDR=:8080", "RABBITMQ_URL=http://x", "GATEWAY_URL=ftp://x"}
 	if code := Main(t.Context(), []string{"list"}, environ, &out, &complaint); code != exitUsage {
-		t.Errorf("ends with %d", code)
+		t.Errorf("exit code %d, want %d", code, exitUsage)
 	}
 	for _, want := range []string{"RABBITMQ_URL", "GATEWAY_URL"} {
 		if !strings.Contains(complaint.String(), want) {
-			t.Errorf("nothing about %s in %s", want, &complaint)
+			t.Errorf("%s is missing in %s", want, &complaint)
 		}
 	}
 }

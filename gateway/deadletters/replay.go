@@ -13,56 +13,56 @@ import (
 )
 
 const (
-	// roundTime bounds how long letters are held at one time. RabbitMQ takes them
-	// back after 30 minutes and ends the channel.
+	// roundTime limits how long dead letters are held unacked. RabbitMQ takes them back
+	// after 30 minutes and closes the channel.
 	roundTime = 10 * time.Minute
-	// lookAgain is the pause between two questions after a job that is about to end.
+	// lookAgain is the pause between two queries for a job that is about to end.
 	lookAgain = 200 * time.Millisecond
 )
 
-// errRound ends a round; the next one goes on.
-var errRound = errors.New("letters held for long enough")
+// errRound ends a round; the next round continues.
+var errRound = errors.New("round time exceeded")
 
-// Actions on a letter.
+// Actions on a dead letter.
 const (
-	retried   = "retried"   // its job's failed images are a new job
-	published = "published" // it is on its work queue again
-	finished  = "finished"  // its image has completed meanwhile
-	dropped   = "dropped"   // it can never be replayed, and the operator wants it away
-	left      = "left"
+	retried   = "retried"   // its job's failed images became a new job
+	published = "published" // its message is on the work queue again
+	finished  = "finished"  // its image has completed
+	dropped   = "dropped"   // it can never be replayed, and -drop is set
+	left      = "left"      // it stays in its queue
 )
 
-// outcome is what is done with a letter.
+// outcome is the result of handling a dead letter.
 type outcome struct {
 	action string
-	newJob string // when retried
-	text   string // for people
+	newJob string // set if action is retried
+	text   string // detail for the operator
 }
 
-// replay is one run over the letters.
+// replay is one run over the dead letters.
 type replay struct {
 	*tool
-	round   int                       // counted from 1
-	began   time.Time                 // of the round
-	until   time.Time                 // of all waiting for jobs
-	next    time.Time                 // when the next letter may be replayed
-	retries map[string]string         // new job by old job
-	made    map[string]bool           // the new jobs
-	told    map[[sha256.Size]byte]int // the round of letters that stay, by their bytes
-	counts  map[string]int            // letters by action, so far
+	round      int                       // number of the round, from 1
+	roundStart time.Time                 // start of the round
+	until      time.Time                 // end of all waiting for jobs
+	next       time.Time                 // time at which the next dead letter may be replayed
+	retries    map[string]string         // new job by old job
+	newJobs    map[string]bool           // jobs that this run created
+	reported   map[[sha256.Size]byte]int // round in which a dead letter that stays was reported, by the hash of its body
+	counts     map[string]int            // number of dead letters by action
 }
 
 func newReplay(t *tool) *replay {
-	return &replay{tool: t, retries: map[string]string{}, made: map[string]bool{}, told: map[[sha256.Size]byte]int{}, counts: map[string]int{}}
+	return &replay{tool: t, retries: map[string]string{}, newJobs: map[string]bool{}, reported: map[[sha256.Size]byte]int{}, counts: map[string]int{}}
 }
 
-// run goes over the letters, in rounds, and tells what became of each.
+// run handles the dead letters in rounds and reports the outcome of each.
 func (r *replay) run(ctx context.Context) (int, error) {
 	r.until = time.Now().Add(r.wait)
 	err := errRound
 	for errors.Is(err, errRound) {
 		r.round++
-		r.began = time.Now()
+		r.roundStart = time.Now()
 		err = r.browse(ctx, r.handle)
 	}
 	if err := errors.Join(err, r.sum()); err != nil {
@@ -74,13 +74,13 @@ func (r *replay) run(ctx context.Context) (int, error) {
 	return exitDone, nil
 }
 
-// handle replays one letter.
-func (r *replay) handle(ctx context.Context, l letter) error {
-	if time.Since(r.began) > roundTime {
+// handle replays one dead letter.
+func (r *replay) handle(ctx context.Context, l deadLetter) error {
+	if time.Since(r.roundStart) > roundTime {
 		return errRound
 	}
 	seen := sha256.Sum256(l.Body)
-	if round := r.told[seen]; round > 0 && round < r.round {
+	if round := r.reported[seen]; round > 0 && round < r.round {
 		return nil
 	}
 	if !r.dryRun {
@@ -97,25 +97,25 @@ func (r *replay) handle(ctx context.Context, l letter) error {
 	}
 	r.counts[o.action]++
 	if o.action == left || r.dryRun {
-		r.told[seen] = r.round
+		r.reported[seen] = r.round
 	}
 	if !r.dryRun && o.action != left {
 		failpoint.Reach("dead letter replayed", o.action)
 		if err := l.Ack(); err != nil {
-			return fmt.Errorf("take letter of job %s away, which was replayed (run this again): %w", cell(l.envelope.JobID), err)
+			return fmt.Errorf("remove the replayed dead letter of job %s (run this again): %w", cell(l.envelope.JobID), err)
 		}
 	}
-	return r.tell(l, o)
+	return r.report(l, o)
 }
 
-// decide finds out what the letter asks for and, unless it is a dry run, does it.
-// The letter may be acked when the action is not left.
-func (r *replay) decide(ctx context.Context, l letter) (outcome, error) {
+// decide determines the action for the dead letter and, unless it is a dry run, performs
+// it. The dead letter may be acked unless the action is left.
+func (r *replay) decide(ctx context.Context, l deadLetter) (outcome, error) {
 	if l.fault != "" {
 		return r.hopeless(l.fault), nil
 	}
-	if r.made[l.envelope.JobID] {
-		return outcome{action: left, text: "it died again in the job that this replay has made"}, nil
+	if r.newJobs[l.envelope.JobID] {
+		return outcome{action: left, text: "it failed again in the job that this replay created"}, nil
 	}
 	j, err := r.settled(ctx, l)
 	if err != nil {
@@ -123,7 +123,7 @@ func (r *replay) decide(ctx context.Context, l letter) (outcome, error) {
 	}
 	img := j.image(l.envelope)
 	if img == nil {
-		return r.hopeless("its job is not known"), nil
+		return r.hopeless("its job is unknown"), nil
 	}
 	switch {
 	case img.Status == "completed":
@@ -133,12 +133,12 @@ func (r *replay) decide(ctx context.Context, l letter) (outcome, error) {
 	case img.ErrorCode == "cancelled":
 		return r.hopeless("its job was cancelled"), nil
 	case !j.ended():
-		return outcome{action: left, text: "its job still runs, a retry must wait for its end"}, nil
+		return outcome{action: left, text: "its job still runs; replay it again after the end of the job"}, nil
 	}
 	return r.retry(ctx, l)
 }
 
-// hopeless is the outcome of a letter that can never be replayed.
+// hopeless returns the outcome of a dead letter that can never be replayed.
 func (r *replay) hopeless(why string) outcome {
 	if r.drop {
 		return outcome{action: dropped, text: why}
@@ -146,9 +146,9 @@ func (r *replay) hopeless(why string) outcome {
 	return outcome{action: left, text: why}
 }
 
-// settled gives the job of the letter. It waits, as long as the operator allows,
-// for one that is about to end: the gateway may not have settled the death yet.
-func (r *replay) settled(ctx context.Context, l letter) (*jobState, error) {
+// settled returns the job of the dead letter. It waits, up to the -wait time, for a job
+// that is about to end, because the gateway may not have settled the death yet.
+func (r *replay) settled(ctx context.Context, l deadLetter) (*jobState, error) {
 	for {
 		j, err := r.gateway.job(ctx, l.envelope.JobID)
 		img := j.image(l.envelope)
@@ -163,9 +163,9 @@ func (r *replay) settled(ctx context.Context, l letter) (*jobState, error) {
 	}
 }
 
-// publish puts the message on its work queue again.
-func (r *replay) publish(ctx context.Context, l letter) (outcome, error) {
-	o := outcome{action: published, text: "its image is open, put on " + l.queue + " again"}
+// publish publishes the message to its work queue again.
+func (r *replay) publish(ctx context.Context, l deadLetter) (outcome, error) {
+	o := outcome{action: published, text: "its image is still open; returned to " + l.queue}
 	if r.dryRun {
 		return o, nil
 	}
@@ -173,35 +173,34 @@ func (r *replay) publish(ctx context.Context, l letter) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	// What a signal finds begun is finished.
-	return o, r.letters.Publish(context.WithoutCancel(ctx), l.queue, m)
+	// A signal does not interrupt an operation in progress.
+	return o, r.broker.Publish(context.WithoutCancel(ctx), l.queue, m)
 }
 
-// retry makes the new job, or finds the one that was made before.
-func (r *replay) retry(ctx context.Context, l letter) (outcome, error) {
+// retry creates the new job, or finds the job that was already created.
+func (r *replay) retry(ctx context.Context, l deadLetter) (outcome, error) {
 	if r.dryRun {
 		return outcome{action: retried, text: "its job's failed images become a new job"}, nil
 	}
 	id := l.envelope.JobID
 	if r.retries[id] == "" {
-		made, err := r.gateway.retry(context.WithoutCancel(ctx), id)
+		newJob, err := r.gateway.retry(context.WithoutCancel(ctx), id)
 		if refused, ok := errors.AsType[*refusal](err); ok && slices.Contains(final, refused.Status) {
 			return outcome{action: left, text: refused.Text}, nil
 		}
 		if err != nil {
 			return outcome{}, err
 		}
-		r.retries[id], r.made[made] = made, true
+		r.retries[id], r.newJobs[newJob] = newJob, true
 	}
 	return outcome{action: retried, newJob: r.retries[id], text: "its job's failed images are job " + r.retries[id]}, nil
 }
 
-// final are the answers to a retry by which the gateway says that there is none to
-// be had from this job.
+// final lists the statuses with which the gateway permanently rejects a retry of a job.
 var final = []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}
 
-// tell prints what became of a letter.
-func (r *replay) tell(l letter, o outcome) error {
+// report prints the outcome of a dead letter.
+func (r *replay) report(l deadLetter, o outcome) error {
 	if r.json {
 		return r.object(struct {
 			entry
@@ -218,7 +217,7 @@ func (r *replay) tell(l letter, o outcome) error {
 	return r.line("%s  %s  image %d  %s  %s: %s", l.queue, cell(l.envelope.JobID), l.envelope.Index, cell(l.filename), verb, plain(o.text, maxLine))
 }
 
-// sum prints the closing count. A letter whose image has completed is replayed.
+// sum prints the closing count. A dead letter whose image has completed counts as replayed.
 func (r *replay) sum() error {
 	replayed := r.counts[retried] + r.counts[published] + r.counts[finished]
 	letters := replayed + r.counts[dropped] + r.counts[left]

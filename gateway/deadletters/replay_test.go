@@ -16,8 +16,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// poisoned is a job two of whose three images have died and ended as failed, the
-// third of which goes on.
+// poisoned creates a job with three images. Two of them have died and ended as failed,
+// and the third is still open.
 func poisoned(t *testing.T) (r *rig, id string, third broker.Message) {
 	t.Helper()
 	r = setup(t)
@@ -33,7 +33,7 @@ func poisoned(t *testing.T) (r *rig, id string, third broker.Message) {
 	return r, id, third
 }
 
-// end fails an image as the analyzer does.
+// end fails an image as an analyzer does.
 func (r *rig) end(m broker.Message) {
 	r.Helper()
 	var u pipeline.Upload
@@ -54,26 +54,26 @@ func TestReplay(t *testing.T) {
 		r.expect("replay -dry-run", exitDone, "would be retried", "2 replayed, 0 dropped, 0 left; this was a dry run")
 	}
 	if n := len(r.jobs()); n != 1 || r.dead() != 2 {
-		t.Fatalf("after a dry run there are %d jobs and %d letters", n, r.dead())
+		t.Fatalf("after a dry run: %d jobs and %d dead letters, want 1 and 2", n, r.dead())
 	}
 	r.expect("replay", exitDone, "retried: its job's failed images are job ", "2 dead letters: 2 replayed, 0 dropped, 0 left")
 	jobs := r.jobs()
 	if len(jobs) != 2 || jobs[0].RetryOf != id || len(jobs[0].Images) != 3 || r.dead() != 0 {
-		t.Fatalf("after the replay there are %d letters and the jobs %+v", r.dead(), jobs)
+		t.Fatalf("after the replay: %d dead letters and the jobs %+v, want 0 and 2 jobs", r.dead(), jobs)
 	}
 	r.expect("replay", exitDone, "0 dead letters: 0 replayed")
 	if again := r.jobs(); len(again) != 2 {
-		t.Errorf("a second replay made the jobs %+v", again)
+		t.Errorf("after a second replay: jobs %+v, want 2", again)
 	}
 }
 
-// deaf is a broker that loses acks, as one does whose client is killed.
-type deaf struct{ letterbox }
+// ackLosing is a broker that loses acks, as if its client had been killed.
+type ackLosing struct{ deadLetterBroker }
 
 var errKilled = errors.New("killed")
 
-func (d deaf) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
-	return d.letterbox.Browse(ctx, queue, func(ctx context.Context, l broker.Letter) error {
+func (b ackLosing) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
+	return b.deadLetterBroker.Browse(ctx, queue, func(ctx context.Context, l broker.Letter) error {
 		l.Ack = func() error { return errKilled }
 		return handle(ctx, l)
 	})
@@ -84,19 +84,19 @@ func TestReplayKilledBeforeItsAck(t *testing.T) {
 	r.end(third)
 	r.await(id, failed(3))
 	for range 2 {
-		if code, output, err := r.run(deaf{r.broker}, "replay"); code != exitError || !errors.Is(err, errKilled) || r.dead() != 2 {
-			t.Fatalf("replay ends with %d and %v:\n%s", code, err, output)
+		if code, output, err := r.run(ackLosing{r.broker}, "replay"); code != exitError || !errors.Is(err, errKilled) || r.dead() != 2 {
+			t.Fatalf("replay: exit code %d and %v:\n%s", code, err, output)
 		}
 	}
 	r.expect("replay", exitDone, "2 replayed")
 	if jobs := r.jobs(); len(jobs) != 2 || r.dead() != 0 {
-		t.Errorf("three replays made the jobs %+v and left %d letters", jobs, r.dead())
+		t.Errorf("after three replays: jobs %+v and %d dead letters, want 2 jobs and 0", jobs, r.dead())
 	}
 }
 
-// copies shows every reader the same letters, as brokers never do.
+// copies returns the same dead letters to every reader, which no real broker does.
 type copies struct {
-	letterbox
+	deadLetterBroker
 	letters []broker.Letter
 }
 
@@ -113,11 +113,11 @@ func (c copies) Browse(ctx context.Context, queue string, handle func(context.Co
 	return nil
 }
 
-func TestReplaysAtOnce(t *testing.T) {
+func TestConcurrentReplays(t *testing.T) {
 	r, id, third := poisoned(t)
 	r.end(third)
 	r.await(id, failed(3))
-	c := copies{letterbox: r.broker}
+	c := copies{deadLetterBroker: r.broker}
 	r.must(r.broker.Browse(t.Context(), broker.DeadQueue(pipeline.ImageUpload.Name), func(_ context.Context, l broker.Letter) error {
 		c.letters = append(c.letters, l)
 		return nil
@@ -126,55 +126,55 @@ func TestReplaysAtOnce(t *testing.T) {
 	for range 4 {
 		operators.Go(func() {
 			if code, output, err := r.run(c, "replay"); err != nil || code != exitDone {
-				t.Errorf("replay ends with %d and %v:\n%s", code, err, output)
+				t.Errorf("replay: exit code %d and %v:\n%s", code, err, output)
 			}
 		})
 	}
 	operators.Wait()
 	if jobs := r.jobs(); len(jobs) != 2 {
-		t.Errorf("four replays at once made the jobs %+v", jobs)
+		t.Errorf("after four concurrent replays: jobs %+v, want 2", jobs)
 	}
 }
 
-func TestReplayOfAQueueThatIsRead(t *testing.T) {
+func TestReplayOfAQueueInUse(t *testing.T) {
 	r := setup(t)
 	r.bury("x")
 	r.must(r.broker.Browse(t.Context(), broker.DeadQueue(pipeline.ImageUpload.Name), func(context.Context, broker.Letter) error {
 		if code, _, err := r.run(r.broker, "replay -drop"); code != exitError || !errors.Is(err, broker.ErrInUse) {
-			t.Errorf("replay ends with %d and %v", code, err)
+			t.Errorf("replay: exit code %d and %v, want an error", code, err)
 		}
 		return nil
 	}))
 }
 
-// TestReplayOfAnOpenImage holds that its message goes on as a new one.
+// TestReplayOfAnOpenImage verifies that its message is published as a new one.
 func TestReplayOfAnOpenImage(t *testing.T) {
 	r := setup(t)
 	id := r.submit("open.png")
 	first := r.uploads(1)[0]
 	r.bury(message(id, 0, `,"original_filename":"open.png","later":[1]`))
 	r.expect("replay -dry-run", exitDone, "would be published")
-	began := time.Now().Truncate(time.Millisecond)
-	r.expect("replay -wait 0s", exitDone, "published: its image is open, put on image_upload again")
+	started := time.Now().Truncate(time.Millisecond)
+	r.expect("replay -wait 0s", exitDone, "published: its image is still open; returned to image_upload")
 	again := r.uploads(1)[0]
 	var m struct {
 		pipeline.Upload
 		Later []int
 	}
 	r.must(json.Unmarshal(again.Body, &m))
-	if m.Attempt != 1 || m.Timestamp.Before(began) || m.JobID != id || m.OriginalFilename != "open.png" || len(m.Later) != 1 {
-		t.Errorf("the message is now %s", again.Body)
+	if m.Attempt != 1 || m.Timestamp.Before(started) || m.JobID != id || m.OriginalFilename != "open.png" || len(m.Later) != 1 {
+		t.Errorf("got message %s, want a new one of the same image", again.Body)
 	}
 	if len(again.Headers) != 1 || again.Headers["traceparent"] != first.Headers["traceparent"] {
-		t.Errorf("its headers are %v", again.Headers)
+		t.Errorf("got headers %v, want the original traceparent only", again.Headers)
 	}
 	if r.dead() != 0 || len(r.jobs()) != 1 {
-		t.Errorf("%d letters and %d jobs", r.dead(), len(r.jobs()))
+		t.Errorf("got %d dead letters and %d jobs, want 0 and 1", r.dead(), len(r.jobs()))
 	}
 }
 
-// TestReplayWaitsForTheEnd holds that an image whose death is being settled is
-// retried, and not sent on in vain.
+// TestReplayWaitsForTheEnd verifies that an image whose death is being settled is retried
+// and not published again.
 func TestReplayWaitsForTheEnd(t *testing.T) {
 	r := setup(t)
 	id := r.submit("late.png")
@@ -183,7 +183,7 @@ func TestReplayWaitsForTheEnd(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, func() { r.end(m) })
 	r.expect("replay -wait 30s", exitDone, "retried")
 	if jobs := r.jobs(); len(jobs) != 2 || jobs[0].RetryOf != id {
-		t.Errorf("jobs %+v", jobs)
+		t.Errorf("got jobs %+v, want the job and its retry", jobs)
 	}
 }
 
@@ -200,13 +200,13 @@ func TestReplayLeavesWhatItCannotReplay(t *testing.T) {
 	r.bury(message(cancelled, 7, ""))
 	r.bury(message(cancelled, 0, ""))
 	for _, args := range []string{"replay", "replay -queue image_upload.dead"} {
-		r.expect(args, exitLeft, "no message: invalid character", "it names no image", "message version 99 is not known",
-			"its job is not known", "its job was cancelled", "7 dead letters: 0 replayed, 0 dropped, 7 left")
+		r.expect(args, exitLeft, "invalid message: invalid character", "it identifies no image", "unsupported message version 99",
+			"its job is unknown", "its job was cancelled", "7 dead letters: 0 replayed, 0 dropped, 7 left")
 	}
 	r.expect("replay -drop -job "+cancelled+" -trace "+string(pipeline.NewTraceID(cancelled, 7)), exitDone, "1 dropped")
 	r.expect("replay -drop", exitDone, "dropped", "6 dead letters: 0 replayed, 6 dropped, 0 left")
 	if r.dead() != 0 || len(r.jobs()) != 1 {
-		t.Errorf("%d letters and %d jobs", r.dead(), len(r.jobs()))
+		t.Errorf("got %d dead letters and %d jobs, want 0 and 1", r.dead(), len(r.jobs()))
 	}
 }
 
@@ -216,7 +216,7 @@ func TestReplayWithoutAGateway(t *testing.T) {
 	r.await(id, failed(3))
 	r.url = "http://127.0.0.1:1"
 	if code, output, err := r.run(r.broker, "replay"); code != exitError || err == nil || r.dead() != 2 {
-		t.Errorf("replay ends with %d and %v, and leaves %d letters:\n%s", code, err, r.dead(), output)
+		t.Errorf("replay: exit code %d and %v, %d dead letters left:\n%s", code, err, r.dead(), output)
 	}
 }
 
@@ -225,53 +225,53 @@ func TestReplayKeepsItsRate(t *testing.T) {
 	for i := range 4 {
 		r.bury(message("0d1f6c1e-0000-4000-8000-000000000000", i, ""))
 	}
-	began := time.Now()
+	started := time.Now()
 	r.expect("replay -rate 20/s", exitLeft, "4 dead letters")
-	if took := time.Since(began); took < 3*50*time.Millisecond {
-		t.Errorf("four letters at 20/s took %s", took)
+	if took := time.Since(started); took < 3*50*time.Millisecond {
+		t.Errorf("four dead letters at 20/s took %s", took)
 	}
 }
 
-// toilsome is a broker whose letters take six minutes each, so that a round sees
+// slow is a broker that takes six minutes for each dead letter, so that a round handles
 // two of them.
-type toilsome struct {
-	letterbox
+type slow struct {
+	deadLetterBroker
 	replay *replay
 }
 
-func (s *toilsome) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
-	return s.letterbox.Browse(ctx, queue, func(ctx context.Context, l broker.Letter) error {
+func (s *slow) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
+	return s.deadLetterBroker.Browse(ctx, queue, func(ctx context.Context, l broker.Letter) error {
 		before := maps.Clone(s.replay.counts)
 		err := handle(ctx, l)
 		if !maps.Equal(s.replay.counts, before) {
-			s.replay.began = s.replay.began.Add(-6 * time.Minute)
+			s.replay.roundStart = s.replay.roundStart.Add(-6 * time.Minute)
 		}
 		return err
 	})
 }
 
-// TestDryRunOfManyRounds holds that a dry run, which takes no letter away, comes to
-// its end and counts each once, also one that is there twice.
+// TestDryRunOfManyRounds verifies that a dry run, which removes no dead letters, ends and
+// counts each dead letter once, including duplicates.
 func TestDryRunOfManyRounds(t *testing.T) {
 	r := setup(t)
 	id := r.submit("open.png")
 	r.uploads(1)
-	r.bury("no message")
-	r.bury("no message")
+	r.bury("invalid")
+	r.bury("invalid")
 	for i := range 5 {
 		r.bury(message(id, 0, fmt.Sprintf(`,"later":%d`, i)))
 	}
 	o, err := parse([]string{"replay", "-dry-run", "-wait", "0s"})
 	r.must(err)
 	var out strings.Builder
-	b := &toilsome{letterbox: r.broker}
+	b := &slow{deadLetterBroker: r.broker}
 	b.replay = newReplay(newTool(o, b, r.url, r.key, &out))
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	defer stop()
 	if code, err := b.replay.run(ctx); code != exitDone || err != nil || b.replay.round < 3 {
-		t.Errorf("a dry run of %d rounds ends with %d and %v", b.replay.round, code, err)
+		t.Errorf("a dry run of %d rounds: exit code %d and %v", b.replay.round, code, err)
 	}
 	if want := "7 dead letters: 5 replayed, 0 dropped, 2 left"; !strings.Contains(out.String(), want) || r.dead() != 7 {
-		t.Errorf("nothing of %q:\n%s", want, out.String()[max(0, out.Len()-2000):])
+		t.Errorf("%q is missing:\n%s", want, out.String()[max(0, out.Len()-2000):])
 	}
 }

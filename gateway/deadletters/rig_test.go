@@ -32,15 +32,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a gateway with nobody behind it: what it sends to be analysed stays in
-// image_upload until the test takes it. It has API keys: the client's, which owns
-// the jobs and to which they come back, and the operator's, which the tool has.
+// rig is a gateway without analyzers: an uploaded image's message stays in image_upload
+// until the test takes it. The gateway has two API keys: the client's, which owns the
+// jobs and their retries, and the operator's, which the tool uses.
 type rig struct {
 	*testing.T
 	broker *membroker.Broker
 	url    string
-	client string // its key
-	key    string // the tool's
+	client string // API key of the client
+	key    string // API key of the tool
 }
 
 func setup(t *testing.T) *rig {
@@ -89,7 +89,7 @@ func (r *rig) must(err error) {
 	}
 }
 
-// submit posts a batch of inline images of those names.
+// submit posts a batch of inline images with these names.
 func (r *rig) submit(names ...string) (id string) {
 	r.Helper()
 	var picture bytes.Buffer
@@ -136,7 +136,7 @@ type jobAnswer struct {
 	} `json:"images"`
 }
 
-// jobs are all jobs, the newest first.
+// jobs returns all jobs, the newest first.
 func (r *rig) jobs() []jobAnswer {
 	r.Helper()
 	var list struct{ Jobs []jobAnswer }
@@ -144,7 +144,7 @@ func (r *rig) jobs() []jobAnswer {
 	return list.Jobs
 }
 
-// await asks until the job is as it should be.
+// await polls the job until right reports true.
 func (r *rig) await(id string, right func(jobAnswer) bool) {
 	r.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -181,12 +181,12 @@ func (r *rig) uploads(n int) []broker.Message {
 		return d.Ack()
 	}))
 	if len(got) != n {
-		r.Fatalf("%d uploads, want %d", len(got), n)
+		r.Fatalf("got %d uploads, want %d", len(got), n)
 	}
 	return got
 }
 
-// kill makes a message a dead letter, as an image does that kills its analyzer.
+// kill makes a message a dead letter, as if its image had killed its analyzer.
 func (r *rig) kill(m broker.Message) {
 	r.Helper()
 	suspects, crashed := broker.QuarantineQueue(pipeline.ImageUpload.Name), errors.New("crashed")
@@ -199,7 +199,7 @@ func (r *rig) kill(m broker.Message) {
 	}
 }
 
-// bury puts a body into the dead queue, where only the operator finds it.
+// bury publishes a body to the dead-letter queue, which only the operator reads.
 func (r *rig) bury(body string) {
 	r.Helper()
 	r.must(r.broker.Publish(r.Context(), broker.DeadQueue(pipeline.ImageUpload.Name), broker.Message{Body: []byte(body)}))
@@ -207,8 +207,8 @@ func (r *rig) bury(body string) {
 
 func (r *rig) dead() int { return r.broker.Len(broker.DeadQueue(pipeline.ImageUpload.Name)) }
 
-// run runs the tool on the broker, or on what stands in for it.
-func (r *rig) run(b letterbox, args string) (code int, output string, err error) {
+// run runs the tool on the broker or on a substitute.
+func (r *rig) run(b deadLetterBroker, args string) (code int, output string, err error) {
 	r.Helper()
 	o, err := parse(strings.Fields(args))
 	r.must(err)
@@ -217,16 +217,16 @@ func (r *rig) run(b letterbox, args string) (code int, output string, err error)
 	return code, out.String(), err
 }
 
-// expect runs the tool and holds its exit code and what it prints.
+// expect runs the tool and checks its exit code and output.
 func (r *rig) expect(args string, code int, want ...string) {
 	r.Helper()
 	got, output, err := r.run(r.broker, args)
 	if err != nil || got != code {
-		r.Errorf("%s ends with %d and %v, want %d:\n%s", args, got, err, code, output)
+		r.Errorf("%s: exit code %d and %v, want %d:\n%s", args, got, err, code, output)
 	}
 	for _, text := range want {
 		if !strings.Contains(output, text) {
-			r.Errorf("%s says nothing of %q:\n%s", args, text, output)
+			r.Errorf("%s: %q is missing:\n%s", args, text, output)
 		}
 	}
 }

@@ -20,18 +20,18 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// BrokerConfig is the part of the environment that names RabbitMQ.
+// BrokerConfig is the part of the environment that configures RabbitMQ.
 type BrokerConfig struct {
-	// Address of RabbitMQ (3.10 or later), `amqps://` for TLS. Several, separated by commas, for a cluster: tried in their
+	// URL of RabbitMQ (3.10 or later), `amqps://` for TLS. For a cluster, several URLs separated by commas, which are tried in
 	// order. [Permissions](operations.md#least-permissions).
 	RabbitMQURL []service.SecretURL `env:"RABBITMQ_URL" envDefault:"amqp://guest:guest@127.0.0.1:5672/"`
-	// The gateway declares the queues, the others wait for them. `false`: the gateway only checks that they are there, and
-	// [you declare them](operations.md#rabbitmq).
+	// The gateway declares the queues, and the other services wait for them. `false`: the gateway only checks that they exist,
+	// and [you declare them](operations.md#rabbitmq).
 	RabbitMQDeclare bool `env:"RABBITMQ_DECLARE" envDefault:"true"`
 	service.TrustConfig
 }
 
-// Validate reports everything that is wrong with the configuration.
+// Validate returns an error that lists every mistake in the configuration.
 func (c BrokerConfig) Validate() error {
 	_, err := c.Roots()
 	errs := []error{err}
@@ -43,9 +43,9 @@ func (c BrokerConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Open opens the broker, with the queues of the pipeline. It declares them when
-// both declare and the configuration say so; registry, which may be nil, counts
-// what it does to them. The caller ends it with Close.
+// Open opens the broker with the queues of the pipeline. It declares them if both
+// declare and the configuration say so. registry, which may be nil, counts queue
+// operations. The caller closes the broker with Close.
 func (c BrokerConfig) Open(declare bool, log *slog.Logger, registry *telemetry.Registry) (*rabbitmq.Broker, error) {
 	roots, err := c.Roots()
 	if err != nil {
@@ -71,32 +71,32 @@ func (c BrokerConfig) Open(declare bool, log *slog.Logger, registry *telemetry.R
 	return b, nil
 }
 
-// Config is the part of the environment that names the servers.
+// Config is the part of the environment that configures RabbitMQ and the S3 server.
 type Config struct {
 	BrokerConfig
 	RoleConfig
 
 	// URL of the S3 server.
 	S3Endpoint service.SecretURL `env:"S3_ENDPOINT" envDefault:"http://127.0.0.1:9000"`
-	// Credentials; when both are empty, those of [a role](#keys-of-a-role).
+	// Credentials. If both are empty, the service uses those of [a role](#keys-of-a-role).
 	S3AccessKey string         `env:"S3_ACCESS_KEY"`
 	S3SecretKey service.Secret `env:"S3_SECRET_KEY"`
 	// Region of the buckets.
 	S3Region string `env:"S3_REGION" envDefault:"us-east-1"`
-	// Buckets. They may be the same one if the prefixes differ.
+	// Buckets. They may be the same bucket if the prefixes differ.
 	S3BucketOriginal  string `env:"S3_BUCKET_ORIGINAL" envDefault:"original"`
 	S3BucketProcessed string `env:"S3_BUCKET_PROCESSED" envDefault:"processed"`
-	// Put before every key.
+	// Prefix of every key.
 	S3PrefixOriginal  string `env:"S3_PREFIX_ORIGINAL"`
 	S3PrefixProcessed string `env:"S3_PREFIX_PROCESSED"`
-	// `http://host/bucket/key`; `false`: `http://bucket.host/key`, unless the host is an address, or the bucket has dots in
-	// its name and `https://` before it.
+	// `true`: URLs are `http://host/bucket/key`. `false`: `http://bucket.host/key`, unless the host is an IP address, or the
+	// bucket's name contains dots and the URL is `https://`.
 	S3PathStyle bool `env:"S3_PATH_STYLE" envDefault:"true"`
-	// Make missing buckets.
+	// Create missing buckets.
 	S3CreateBuckets bool `env:"S3_CREATE_BUCKETS" envDefault:"false"`
 }
 
-// Validate reports everything that is wrong with the configuration.
+// Validate returns an error that lists every mistake in the configuration.
 func (c Config) Validate() error {
 	errs := append(c.validate(), c.BrokerConfig.Validate())
 	if u, err := url.Parse(c.S3Endpoint.Reveal()); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -111,7 +111,7 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Servers are the opened servers, and what else a service is given.
+// Servers are the opened servers, the log and the telemetry of a service.
 type Servers struct {
 	Broker               broker.Broker
 	Originals, Processed objectstore.Store

@@ -8,20 +8,20 @@ import (
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-// RoleConfig is what is read of Amazon's own variables, which tell a process of the
-// role it has. The rest of them is for the S3 client, which reads it from the
-// environment of the process by itself: AWS_ROLE_ARN, AWS_ROLE_SESSION_NAME,
-// AWS_REGION, AWS_CONTAINER_AUTHORIZATION_TOKEN and its _FILE.
+// RoleConfig contains those of AWS's own variables that assign a role to a process and
+// that this package reads. The S3 client itself reads the others from the environment
+// of the process: AWS_ROLE_ARN, AWS_ROLE_SESSION_NAME, AWS_REGION,
+// AWS_CONTAINER_AUTHORIZATION_TOKEN and its _FILE.
 type RoleConfig struct {
-	// Set by the platform: whose [role](#keys-of-a-role) it is.
+	// Set by the platform; they determine which [role](#keys-of-a-role) the service uses.
 	WebIdentityTokenFile string `env:"AWS_WEB_IDENTITY_TOKEN_FILE"`
 	ContainerFullURI     string `env:"AWS_CONTAINER_CREDENTIALS_FULL_URI"`
 	ContainerRelativeURI string `env:"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"`
-	// Where a web identity is exchanged for keys: an STS of yours, such as MinIO's, or Amazon's in your network.
+	// STS endpoint that exchanges a web identity for keys: your own, such as MinIO's, or Amazon's inside your network.
 	//
-	// Default: Amazon's, of `AWS_REGION`
+	// Default: Amazon's in `AWS_REGION`
 	STSEndpoint service.SecretURL `env:"AWS_ENDPOINT_URL_STS"`
-	// Where an instance is asked for its role.
+	// Metadata endpoint that returns the role of an instance.
 	//
 	// Default: Amazon's
 	MetadataEndpoint service.SecretURL `env:"AWS_EC2_METADATA_SERVICE_ENDPOINT"`
@@ -38,7 +38,7 @@ func (c RoleConfig) validate() (errs []error) {
 	return errs
 }
 
-// role is the one that the S3 client will take.
+// role returns the role that the S3 client will use.
 func (c RoleConfig) role() s3store.Role {
 	switch {
 	case c.WebIdentityTokenFile != "":

@@ -8,7 +8,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-// The variables of the platform say whose role it is, and which endpoint is its own.
+// TestRole verifies that the platform's variables select the role and its endpoint.
 func TestRole(t *testing.T) {
 	endpoints := []string{"AWS_ENDPOINT_URL_STS=https://sts.example.org", "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://metadata.example.org"}
 	for want, set := range map[s3store.Role]string{

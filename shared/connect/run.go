@@ -13,28 +13,27 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// Configuration is what a service's configuration can do. Complete fills in what
-// depends on the machine and returns everything that is wrong.
+// Configuration is the interface of a service's configuration. Complete sets the values
+// that depend on the machine and returns an error that lists every mistake.
 type Configuration[C any] interface {
 	Complete() (C, error)
 	Logger(io.Writer) (*slog.Logger, error)
 }
 
-// Runner is a service that was made and is to be run.
+// Runner is a service that is ready to run.
 type Runner interface {
 	Run(ctx context.Context) error
 }
 
-// Whole is the configuration of a deployed service: where traces go, the servers, and
-// its own.
+// Whole is the whole configuration of a deployed service: where traces are sent, the
+// servers, and the service's own part.
 type Whole[C any] struct {
 	Traces  telemetry.Config
 	Servers Config
 	Service C
 }
 
-// Load reads the configuration of a deployed service and returns it, or everything
-// that is wrong with it.
+// Load reads the configuration of a deployed service. Its error lists every mistake.
 func Load[C Configuration[C]](environ []string) (Whole[C], error) {
 	return service.Load(environ, func(c *Whole[C]) error {
 		var completeErr error
@@ -44,14 +43,13 @@ func Load[C Configuration[C]](environ []string) (Whole[C], error) {
 	})
 }
 
-// Effective is Load for [service.Program].
+// Effective is Load with the signature of [service.Program]'s Config.
 func Effective[C Configuration[C]](environ []string) (any, error) { return Load[C](environ) }
 
-// Run is a deployed service from its environment to its end: it reads the
-// configuration, opens the servers, makes the service, runs it until ctx ends,
-// and closes the servers after it. name is the service's in traces; declare says
-// whether this service declares the queues: the gateway does, and the others wait
-// for it.
+// Run runs a deployed service: it reads the configuration, opens the servers, calls
+// start, runs the returned service until ctx is done, and then closes the servers. name
+// identifies the service in traces. declare specifies whether this service declares the
+// queues: the gateway does, and the other services wait for them.
 func Run[C Configuration[C]](ctx context.Context, name string, environ []string, declare bool,
 	start func(context.Context, C, *Servers) (Runner, error),
 ) (err error) {
@@ -72,8 +70,8 @@ func Run[C Configuration[C]](ctx context.Context, name string, environ []string,
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, traces.Close()) }()           // last of all, when everything has been recorded
-	servers, err := c.Servers.open(declare, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: a drain needs them.
+	defer func() { err = errors.Join(err, traces.Close()) }()           // last, when every span has been recorded
+	servers, err := c.Servers.open(declare, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: draining needs them.
 	if err != nil {
 		return err
 	}

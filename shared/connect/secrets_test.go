@@ -9,7 +9,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-// Every secret of the servers can come in a file.
+// TestSecretsInFiles verifies that every secret of the servers can be read from a file.
 func TestSecretsInFiles(t *testing.T) {
 	var environ []string
 	dir := t.TempDir()

@@ -20,7 +20,7 @@ func TestTrust(t *testing.T) {
 	}
 	for file, want := range map[string]string{empty: "TLS_CA_FILE: want certificates in PEM", empty + "x": "TLS_CA_FILE: open "} {
 		if _, err := load(file); err == nil || strings.Count(err.Error(), want) != 1 {
-			t.Errorf("%s: %v, want one %s", file, err, want)
+			t.Errorf("%s: got %v, want one %q", file, err, want)
 		}
 	}
 	if c, err := load(tlstest.NewAuthority(t).File()); err != nil {

@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// arrivalTime is how long the operator's server waits, when it stops, for requests
-// on connections that it has accepted. Once told to shut down, net/http reads such
-// a request and drops the connection without an answer.
+// arrivalTime is how long the admin server waits during a shutdown for requests on
+// connections that it has already accepted. net/http would read such a request after
+// the start of a shutdown and drop the connection without a response.
 const arrivalTime = time.Second
 
-// busy are the connections that are new or have a request in hand.
+// busy tracks the connections that are new or have a request in flight.
 type busy struct {
 	mu   sync.Mutex // guards the rest
 	open map[net.Conn]http.ConnState
-	none chan struct{} // closed when there are none; nil when nobody waits
+	none chan struct{} // closed when open becomes empty; nil unless wait is blocked
 }
 
-// note is told of every change of a connection.
+// note records a connection's change of state.
 func (b *busy) note(conn net.Conn, state http.ConnState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -38,8 +38,9 @@ func (b *busy) note(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// wait returns when there are none, or after so long, and then closes those that
-// have said nothing, for which net/http would wait longer. It is called once.
+// wait returns when no connection is busy, at the latest after most. It then closes
+// the connections that have sent no data, for which net/http would wait longer. It is
+// called once.
 func (b *busy) wait(most time.Duration) {
 	b.mu.Lock()
 	if len(b.open) == 0 {
@@ -59,7 +60,7 @@ func (b *busy) wait(most time.Duration) {
 	defer b.mu.Unlock()
 	for conn, state := range b.open {
 		if state == http.StateNew {
-			_ = conn.Close() // nobody has asked anything
+			_ = conn.Close() // no request was sent
 		}
 	}
 }

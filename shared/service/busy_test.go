@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// queue is a listener without a network, for tests with a clock of their own.
+// queue is a listener without a network, for tests with a fake clock.
 type queue struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -39,10 +39,10 @@ func (q queue) Close() error { q.close(); return nil }
 
 func (q queue) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8081} }
 
-// TestAStopAnswersWhoIsLetIn holds that a connection which was taken before the end
-// is answered, though its request comes after it, and that one which says nothing
-// keeps nobody waiting for long.
-func TestAStopAnswersWhoIsLetIn(t *testing.T) {
+// TestShutdownServesAcceptedConnections verifies that a connection accepted before a
+// shutdown is served although its request arrives after it, and that a silent
+// connection delays the shutdown only briefly.
+func TestShutdownServesAcceptedConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := Listen(t.Context(), "", http.NotFoundHandler())
 		if err != nil {
@@ -62,7 +62,7 @@ func TestAStopAnswersWhoIsLetIn(t *testing.T) {
 		}
 		synctest.Wait()
 
-		began := time.Now()
+		started := time.Now()
 		stop()
 		synctest.Wait()
 		late := clients[1]
@@ -76,12 +76,12 @@ func TestAStopAnswersWhoIsLetIn(t *testing.T) {
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
 		if err != nil || resp.StatusCode != 503 || !resp.Close {
-			t.Errorf("%s %s, the last: %t, %v", resp.Status, body, resp.Close, err)
+			t.Errorf("got %s %s, close: %t, %v; want 503 and a closed connection", resp.Status, body, resp.Close, err)
 		}
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if took := time.Since(began); took > 2*time.Second {
+		if took := time.Since(started); took > 2*time.Second {
 			t.Errorf("stopped after %s, want at most %v", took, 2*time.Second)
 		}
 	})

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 )
 
-// Closer tears down what was built, last in first out, each step by its name.
+// Closer closes the parts of a service in the reverse order of their addition.
 type Closer struct{ steps []step }
 
 type step struct {
@@ -15,10 +15,10 @@ type step struct {
 	close func() error
 }
 
-// Add notes a step of the teardown.
+// Add adds a part to be closed.
 func (c *Closer) Add(name string, shut func() error) { c.steps = append(c.steps, step{name, shut}) }
 
-// Close takes the steps in reverse, all of them, and joins their errors.
+// Close closes all parts, the last added first, and joins their errors.
 func (c *Closer) Close(ctx context.Context, log *slog.Logger) error {
 	var errs []error
 	for len(c.steps) > 0 {

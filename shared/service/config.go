@@ -14,13 +14,13 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// Load reads a configuration from NAME=value lines by its env tags (see
-// github.com/caarlos0/env, chosen for reporting every mistake at once and for
-// its few dependencies). Where NAME_FILE is set, the value is the content of that
-// file, as orchestrators hand out secrets, without the newline that editors leave
-// at its end; setting both is a mistake. (The library's own option, "file", makes
-// a variable one or the other.) Everything that is wrong is in the error, one mistake a line, and so is what complete returns, which
-// may also change the configuration.
+// Load reads a configuration from NAME=value lines according to its env tags. It uses
+// github.com/caarlos0/env because that library reports every mistake at once and has
+// few dependencies. If NAME_FILE is set, the value is the content of that file without
+// trailing newlines, because orchestrators provide secrets as files. Setting both
+// variables is a mistake. (With the library's own "file" option, a variable is always
+// one or the other.) complete may also change the configuration. The returned error
+// lists every mistake, including those that complete returns, one per line.
 func Load[C any](environ []string, complete func(*C) error) (C, error) {
 	vars := env.ToMap(environ)
 	fileErr := readFiles[C](vars)
@@ -29,7 +29,7 @@ func Load[C any](environ []string, complete func(*C) error) (C, error) {
 	if fileErr != nil {
 		list = append(list, fileErr)
 	}
-	var unread []string // variables that have no value, of which complete can say nothing true
+	var unread []string // variables without a value; what complete reports about them is wrong
 	if aggregate, ok := errors.AsType[env.AggregateError](err); ok {
 		for _, err := range aggregate.Errors {
 			name, err := named[C](err, vars)
@@ -47,7 +47,7 @@ func Load[C any](environ []string, complete func(*C) error) (C, error) {
 	return c, nil
 }
 
-// once leaves out what was said before.
+// once removes repeated errors.
 func once(list []error) []error {
 	said := map[string]bool{}
 	return slices.DeleteFunc(list, func(err error) bool {
@@ -57,8 +57,8 @@ func once(list []error) []error {
 	})
 }
 
-// readFiles fills vars from the files that NAME_FILE variables name, for every
-// NAME in the tags of C.
+// readFiles sets the variables in the tags of C whose NAME_FILE variable is set to
+// the content of that file.
 func readFiles[C any](vars map[string]string) error {
 	var errs []error
 	done := map[string]bool{} // several parts of a process may have the same variable
@@ -83,8 +83,7 @@ func readFiles[C any](vars map[string]string) error {
 	return errors.Join(errs...)
 }
 
-// Default gives a variable a value where the environment gives it none, by itself
-// or by a file.
+// Default sets a variable to value if environ sets neither it nor its _FILE variable.
 func Default(environ []string, name, value string) []string {
 	vars := env.ToMap(environ)
 	if vars[name] != "" || vars[name+"_FILE"] != "" {
@@ -93,13 +92,13 @@ func Default(environ []string, name, value string) []string {
 	return append(slices.Clone(environ), name+"="+value)
 }
 
-// Variable is a field that the environment sets.
+// Variable is a field that is read from the environment.
 type Variable struct {
 	Field, Name, Default string
 	Type                 reflect.Type
 }
 
-// Variables lists the fields with env tags of a struct and of those embedded or
+// Variables lists the fields with env tags in a struct and in the structs embedded or
 // nested in it.
 func Variables(t reflect.Type) []Variable {
 	var list []Variable
@@ -114,8 +113,8 @@ func Variables(t reflect.Type) []Variable {
 	return list
 }
 
-// named makes an error about a field one about its variable, which is what the
-// operator knows, and says what the value should be.
+// named replaces the field in a parse error with its variable, which the operator
+// knows, and adds the values that the variable accepts.
 func named[C any](err error, vars map[string]string) (name string, _ error) {
 	parse, ok := errors.AsType[env.ParseError](err)
 	if !ok {
@@ -129,7 +128,7 @@ func named[C any](err error, vars map[string]string) (name string, _ error) {
 	return "", err
 }
 
-// wanted describes the values of a type.
+// wanted describes the values that a type accepts.
 func wanted(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[time.Duration]():
@@ -145,7 +144,7 @@ func wanted(t reflect.Type) string {
 	}
 }
 
-// without returns the lines of err that are not about the variables.
+// without returns the lines of err that do not concern the given variables.
 func without(err error, variables []string) (list []error) {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		if name, _, _ := strings.Cut(strings.ReplaceAll(line, ":", " "), " "); !slices.Contains(variables, name) {
@@ -155,8 +154,8 @@ func without(err error, variables []string) (list []error) {
 	return list
 }
 
-// LocalURL is where a service on this machine answers that has the listening
-// address addr.
+// LocalURL returns the URL at which a service on this machine is reached if it
+// listens on addr.
 func LocalURL(addr string) (string, error) {
 	host, port, err := splitListen(addr)
 	if err != nil {
@@ -165,8 +164,8 @@ func LocalURL(addr string) (string, error) {
 	return "http://" + host + ":" + port, nil
 }
 
-// splitListen turns a listening address into one that can be dialled: an empty
-// or unspecified host is this machine.
+// splitListen splits a listening address into a host and port that can be dialed. An
+// empty or unspecified host becomes 127.0.0.1.
 func splitListen(addr string) (host, port string, err error) {
 	host, port, err = net.SplitHostPort(addr)
 	if err != nil {

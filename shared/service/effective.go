@@ -11,29 +11,28 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// setting is a variable with the value that counts.
+// setting is a variable with its effective value.
 type setting struct {
 	name, value string
-	whole       bool   // the value is all there: nothing of it is hidden, and it is one
-	source      string // who has set it
-	everywhere  bool   // every service has it
+	whole       bool   // value is complete: no part is hidden, and all parts of the process agree on it
+	source      string // environment, file or default
+	everywhere  bool   // the variable belongs to every service
 }
 
-// WriteConfig writes a configuration as it counts, in lines NAME=value that a shell
-// reads back, each with a remark whence the value comes: from the environment, from
-// a file, or from nowhere, which is the default. config is a struct as [Load]
-// returns it; the variables that all services have come first, then the others as
-// they stand in it. What is not the whole value is a remark itself: a secret, a URL
-// without its password, and a variable of which the parts of a process make
-// different things.
+// WriteConfig writes the effective configuration as NAME=value lines that a shell can
+// read back. A trailing comment names each value's source: environment, file or
+// default. config is a struct that [Load] returned. The variables of all services come
+// first, then the others in the order of their fields. A line becomes a comment if its
+// value is incomplete: a secret, a URL without its password, or a variable whose value
+// differs between the parts of a process.
 func WriteConfig(w io.Writer, config any, environ []string) error {
 	vars := env.ToMap(environ)
 	var list, rest []*setting
 	known := map[string]*setting{}
 	collect(reflect.ValueOf(config), func(s setting) {
-		before, told := known[s.name]
+		before, seen := known[s.name]
 		switch {
-		case !told:
+		case !seen:
 			known[s.name] = &s
 			s.source = source(vars, s.name)
 			if s.everywhere {
@@ -59,7 +58,7 @@ func WriteConfig(w io.Writer, config any, environ []string) error {
 	return nil
 }
 
-// source tells who has set a variable.
+// source returns where the value of a variable comes from.
 func source(vars map[string]string, name string) string {
 	switch file := vars[name+"_FILE"]; {
 	case vars[name] != "":
@@ -70,8 +69,8 @@ func source(vars map[string]string, name string) string {
 	return "default"
 }
 
-// collect goes through the fields that the environment sets, in the order of
-// [Variables].
+// collect calls found for each field that is read from the environment, in the order
+// of [Variables].
 func collect(config reflect.Value, found func(setting)) {
 	t := config.Type()
 	for i := range t.NumField() {
@@ -86,8 +85,8 @@ func collect(config reflect.Value, found func(setting)) {
 	}
 }
 
-// written is a value as the environment would hold it, and whether nothing of it is
-// hidden.
+// written returns a value in the form that the environment uses, and whether no part
+// of it is hidden.
 func written(v reflect.Value) (text string, whole bool) {
 	if v.Kind() == reflect.Slice {
 		var parts []string
@@ -106,12 +105,12 @@ func written(v reflect.Value) (text string, whole bool) {
 		return text, true
 	}
 	if shown := SecretURL(text).shown(); strings.Contains(text, "://") && shown != text {
-		text = shown // Some people put passwords into any URL.
+		text = shown // Any URL may contain a password.
 	}
 	return text, text == v.String()
 }
 
-// brief is a duration as people write it: 24h and not 24h0m0s.
+// brief formats a duration without zero units: 24h, not 24h0m0s.
 func brief(d time.Duration) string {
 	text := d.String()
 	for _, zero := range []string{"m0s", "h0m"} {
@@ -122,13 +121,13 @@ func brief(d time.Duration) string {
 	return text
 }
 
-// tame is a value that a shell takes as it stands.
+// tame matches a value that needs no quoting in a shell.
 var tame = regexp.MustCompile(`^[\w./:,@%+=-]*$`)
 
-// control is what does not belong into a line.
+// control matches the characters that would break or garble a line.
 var control = regexp.MustCompile(`[\x00-\x1f\x7f]`)
 
-// quoted is the value as a shell reads it, on one line.
+// quoted quotes a value for a shell, on one line.
 func quoted(value string) string {
 	switch {
 	case tame.MatchString(value):
@@ -140,5 +139,5 @@ func quoted(value string) string {
 	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
 }
 
-// quotedRemark keeps a remark on its line.
+// quotedRemark removes control characters from a comment, so that it stays on one line.
 func quotedRemark(text string) string { return control.ReplaceAllLiteralString(text, "?") }

@@ -74,12 +74,12 @@ func TestWriteConfig(t *testing.T) {
 		got[i] = strings.Join(strings.Fields(line), " ")
 	}
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("written\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
-// TestWrittenConfigIsReadBack has a shell read what was written, whatever is in the
-// values, and holds that it configures the same.
+// TestWrittenConfigIsReadBack verifies that the written configuration, read back by a
+// shell, results in the same configuration, whatever characters the values contain.
 func TestWrittenConfigIsReadBack(t *testing.T) {
 	for _, value := range []string{
 		"plain", "", "two words", "it's", `back\slash`, `"quoted"`, "$HOME `id` $(id)", "a\nLOG_LEVEL=debug\nb", "tab\tbell\aX", `\x41`, "Zürich", "#", "~", "a#b", "*",
@@ -91,7 +91,7 @@ func TestWrittenConfigIsReadBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		if lines := strings.Count(out.String(), "\n"); lines != 11 {
-			t.Errorf("%q makes it %d lines:\n%s\nwant 11", value, lines, out.String())
+			t.Errorf("%q: got %d lines:\n%s\nwant 11", value, lines, out.String())
 		}
 		shell := exec.CommandContext(t.Context(), "bash", "-euc", `set -a; eval "$(cat)"; env -0`)
 		shell.Env = []string{"PATH=" + os.Getenv("PATH")}
@@ -101,14 +101,14 @@ func TestWrittenConfigIsReadBack(t *testing.T) {
 			t.Fatalf("%v in:\n%s", err, out.String())
 		}
 		if after := loadEffective(t, strings.Split(string(env), "\x00")); !reflect.DeepEqual(after, before) {
-			t.Errorf("%q: %+v becomes %+v by\n%s\nwant %v", value, before, after, out.String(), before)
+			t.Errorf("%q: %+v becomes %+v after reading back\n%s\nwant %v", value, before, after, out.String(), before)
 		}
 	}
 }
 
-// TestVariableOfManyParts holds that what several parts of a process read is read from its
-// file, and what is wrong with it told once.
-func TestVariableOfManyParts(t *testing.T) {
+// TestVariableSharedByParts verifies that a variable used by several parts of a process
+// is read from its file for all of them, and that a mistake in it is reported once.
+func TestVariableSharedByParts(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "level")
 	if err := os.WriteFile(file, []byte("warn\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -118,6 +118,6 @@ func TestVariableOfManyParts(t *testing.T) {
 	}
 	_, err := Load([]string{"COUNT=many", "LOG_LEVEL_FILE=/does/not/exist"}, func(*effective) error { return nil })
 	if err == nil || strings.Count(err.Error(), "COUNT") != 1 || strings.Count(err.Error(), "LOG_LEVEL_FILE") != 1 {
-		t.Errorf("told: %v, want COUNT and LOG_LEVEL_FILE once each", err)
+		t.Errorf("got %v, want COUNT and LOG_LEVEL_FILE once each", err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 type exampleConfig struct {
 	Concurrency int            `env:"CONCURRENCY" envDefault:"4"`
-	Password    service.Secret `env:"PASSWORD"` // or PASSWORD_FILE, the path of a file with it
+	Password    service.Secret `env:"PASSWORD"` // or PASSWORD_FILE, the path of a file that contains it
 }
 
 func (c *exampleConfig) check() error {

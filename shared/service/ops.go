@@ -12,26 +12,27 @@ import (
 	"time"
 )
 
-// Check is one thing that a service needs. Ready is nil when it is there, else it
-// says for an operator what is missing.
+// Check is a dependency of a service. Ready returns nil when the dependency is
+// available, otherwise an error that states for an operator what is missing.
 type Check struct {
 	Name  string
 	Ready func(context.Context) error
 }
 
-// Server answers the operator's requests: /healthz says that the process is
-// alive and depends on nothing, /readyz whether it can work and what it misses,
-// and /metrics is for Prometheus. A service that drains is alive and not ready.
+// Server serves the operations endpoints. /healthz reports that the process is alive
+// and depends on nothing, /readyz reports whether the service can work and which
+// dependencies are missing, and /metrics serves Prometheus. A service that drains is
+// alive but not ready.
 type Server struct {
 	handler  http.Handler
 	stopping atomic.Bool
-	listener net.Listener // nil: it answers nowhere by itself
+	listener net.Listener // nil: the server has no address of its own
 	server   *http.Server
 	busy     busy
 }
 
-// Listen opens addr. Without an address the server answers only through its
-// Handler, as it does for a gateway, or not at all, as in a standalone process.
+// Listen opens addr. Without an address, the server is reachable only through its
+// Handler, as in a gateway, or not at all, as in a standalone process.
 func Listen(ctx context.Context, addr string, metrics http.Handler, checks ...Check) (*Server, error) {
 	s := &Server{}
 	mux := http.NewServeMux()
@@ -74,10 +75,10 @@ func (s *Server) listenOn(l net.Listener) {
 	}
 }
 
-// Handler answers the same requests on somebody else's address.
+// Handler serves the same endpoints on another server's address.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Addr is where the server listens, or nil.
+// Addr returns the address on which the server listens, or nil.
 func (s *Server) Addr() net.Addr {
 	if s.listener == nil {
 		return nil
@@ -85,7 +86,7 @@ func (s *Server) Addr() net.Addr {
 	return s.listener.Addr()
 }
 
-// run serves until ctx ends and then lets running requests finish.
+// run serves until ctx is done, then waits for running requests.
 func (s *Server) run(ctx context.Context) error {
 	if s.listener == nil {
 		<-ctx.Done()
@@ -99,7 +100,7 @@ func (s *Server) run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	closed := s.listener.Close()
-	if err := <-served; !errors.Is(err, net.ErrClosed) { // It takes no more connections.
+	if err := <-served; !errors.Is(err, net.ErrClosed) { // No more connections are accepted.
 		closed = errors.Join(closed, fmt.Errorf("serve %s: %w", s.Addr(), err))
 	}
 	s.server.SetKeepAlivesEnabled(false)
@@ -109,7 +110,7 @@ func (s *Server) run(ctx context.Context) error {
 	return errors.Join(closed, s.server.Shutdown(drain))
 }
 
-// readyTime bounds one question to everything that a service needs.
+// readyTime limits the time for all checks of one /readyz request.
 const readyTime = 3 * time.Second
 
 func ready(w http.ResponseWriter, r *http.Request, checks []Check) {
@@ -141,7 +142,7 @@ func ready(w http.ResponseWriter, r *http.Request, checks []Check) {
 	writeJSON(w, http.StatusOK, map[string]any{"status": "ready"})
 }
 
-// get lets only GET and HEAD through.
+// get accepts only GET and HEAD requests.
 func get(h http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -165,5 +166,5 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+	_ = json.NewEncoder(w).Encode(body) // the client may have disconnected
 }

@@ -8,19 +8,18 @@ import (
 	"slices"
 )
 
-// Part is a named piece of a service that works until its context ends.
+// Part is a named component of a service that runs until its context is done.
 type Part struct {
 	Name string
 	Run  func(context.Context) error
 }
 
-// RunParts runs the operator's server and all parts. When ctx ends, or a part
-// does, the server says that the service is not ready any more, and the parts are
-// stopped one after the other, the last one first, each only when the one after
-// it has ended: a part may rely on those before it to its end. The errors are
-// joined.
+// RunParts runs the admin server and all parts. When ctx is done or a part ends, the
+// server reports that the service is no longer ready, and RunParts stops the parts one
+// at a time in reverse order. It stops a part only when the next one has ended, so a
+// part can rely on the parts before it until it ends. The errors are joined.
 func RunParts(ctx context.Context, log *slog.Logger, ops *Server, parts ...Part) error {
-	parts = append([]Part{{"operator's address", ops.run}}, parts...)
+	parts = append([]Part{{"admin address", ops.run}}, parts...)
 	type running struct {
 		stop context.CancelFunc
 		done chan struct{}
@@ -28,7 +27,7 @@ func RunParts(ctx context.Context, log *slog.Logger, ops *Server, parts ...Part)
 	var (
 		all      []running
 		errs     = make([]error, len(parts))
-		some     = make(chan struct{}, len(parts)) // one token for each part that has ended
+		ended    = make(chan struct{}, len(parts)) // one value for each part that has ended
 		detached = context.WithoutCancel(ctx)
 	)
 	for i, p := range parts {
@@ -36,7 +35,7 @@ func RunParts(ctx context.Context, log *slog.Logger, ops *Server, parts ...Part)
 		r := running{stop, make(chan struct{})}
 		all = append(all, r)
 		go func() {
-			defer func() { close(r.done); some <- struct{}{} }()
+			defer func() { close(r.done); ended <- struct{}{} }()
 			if err := p.Run(partCtx); err != nil {
 				errs[i] = fmt.Errorf("%s: %w", p.Name, err)
 			}
@@ -44,7 +43,7 @@ func RunParts(ctx context.Context, log *slog.Logger, ops *Server, parts ...Part)
 	}
 	select {
 	case <-ctx.Done():
-	case <-some:
+	case <-ended:
 	}
 	ops.stopping.Store(true)
 	for i, r := range slices.Backward(all) {

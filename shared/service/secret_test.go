@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestSecretsStayInside prints, logs and encodes what holds secrets in every way. (Not
-// by %p, which is for pointers only and which go vet refuses.)
-func TestSecretsStayInside(t *testing.T) {
+// TestSecretsAreHidden verifies that a secret stays hidden however its struct is printed,
+// logged or encoded. (%p is left out: it is for pointers only, and go vet rejects it.)
+func TestSecretsAreHidden(t *testing.T) {
 	const hush = "hu5h"
 	type config struct {
 		Key  Secret
@@ -33,13 +33,13 @@ func TestSecretsStayInside(t *testing.T) {
 	text.Write(encoded)
 	fmt.Fprint(&text, fmt.Errorf("connect %v with %v", c.URLs[0], c.Key))
 	if got := text.String(); strings.Contains(got, hush) || strings.Contains(got, "68753568") || !strings.Contains(got, "anna") {
-		t.Errorf("the secret is in, or the name is not:\n%s", got)
+		t.Errorf("the output contains the secret, or lacks the user name:\n%s", got)
 	}
 	if c.Key.Reveal() != hush || c.URLs[0].Reveal() != "amqp://anna:hu5h@host/" {
 		t.Errorf("revealed %q and %q, want %v and \"amqp://anna:hu5h@host/\"", c.Key.Reveal(), c.URLs[0].Reveal(), hush)
 	}
 	if got := fmt.Sprint(Secret("")); got != "" {
-		t.Errorf("no secret is shown as %q, want \"\"", got)
+		t.Errorf("an empty secret is shown as %q, want \"\"", got)
 	}
 }
 

@@ -1,10 +1,10 @@
-// Package service is what every process of Imagebatch has around its work: the
-// signals, the log, the operator's endpoints, the order of the teardown, the
-// exit code, and configuration that reports every mistake at once.
+// Package service provides what every Imagebatch process needs around its work: signal
+// handling, the log, the operations endpoints, an ordered shutdown, the exit code, and
+// configuration that reports every mistake at once.
 //
-// SIGTERM and SIGINT end the context of the work; it has [DrainTime] to finish
-// what it has in hand. A second signal, or the end of that time, ends the
-// process as it is: nothing is lost by that, some work is done again.
+// SIGTERM and SIGINT cancel the context of the work, which then has [DrainTime] to
+// finish what is in flight. A second signal, or the end of that time, ends the process
+// immediately. No work is lost by that; some work is repeated.
 package service
 
 import (
@@ -26,19 +26,18 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// DrainTime is what a service has to finish after the first signal; an
-// orchestrator should wait a little longer before it kills.
+// DrainTime is the time that a service has to finish its work after the first signal.
+// An orchestrator should wait a little longer before it kills the process.
 const DrainTime = 25 * time.Second
 
-// Base is the configuration that every service has. The comments of its variables,
-// and of those of every other configuration, are what docs/configuration.md says of
-// them: a test writes them there.
+// Base is the configuration of every service. A test copies the comments of its
+// variables, and those of all other configurations, to docs/configuration.md.
 type Base struct {
-	// Where the service answers: the gateway its API, all of them `/healthz`, `/readyz` and `/metrics`.
+	// Listening address: of the API in the gateway, and of `/healthz`, `/readyz` and `/metrics` in every service.
 	//
 	// Default: `:8080` gateway and standalone, `:8081` analyzer, `:8082` processor
 	HTTPAddr string `env:"HTTP_ADDR"`
-	// Another address for `/healthz`, `/readyz` and `/metrics`, which are then not on `HTTP_ADDR`.
+	// Separate address for `/healthz`, `/readyz` and `/metrics`, which are then not served on `HTTP_ADDR`.
 	MetricsAddr string `env:"METRICS_ADDR"`
 	// `debug`, `info`, `warn` or `error`.
 	LogLevel string `env:"LOG_LEVEL" envDefault:"info"`
@@ -48,7 +47,7 @@ type Base struct {
 	LogFormat string `env:"LOG_FORMAT" envDefault:"json"`
 }
 
-// OpsAddr is where the operator's endpoints answer.
+// OpsAddr returns the address of the operations endpoints.
 func (b Base) OpsAddr() string {
 	if b.MetricsAddr != "" {
 		return b.MetricsAddr
@@ -56,7 +55,7 @@ func (b Base) OpsAddr() string {
 	return b.HTTPAddr
 }
 
-// Logger makes the log that the configuration asks for.
+// Logger returns the log that the configuration specifies.
 func (b Base) Logger(w io.Writer) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(b.LogLevel)); err != nil {
@@ -75,35 +74,35 @@ func (b Base) Logger(w io.Writer) (*slog.Logger, error) {
 // Program is one of the binaries.
 type Program struct {
 	Name        string
-	DefaultAddr string // of HTTP_ADDR
+	DefaultAddr string // default of HTTP_ADDR
 
-	// Run does the work until ctx ends. It gets the process's environment as
-	// NAME=value lines, with HTTP_ADDR always in it, if by a file.
+	// Run does the work until ctx is done. environ is the process's environment as
+	// NAME=value lines; it always sets HTTP_ADDR or HTTP_ADDR_FILE.
 	Run func(ctx context.Context, environ []string) error
 
-	// Config reads the configuration of the same environment as Run does and returns
-	// it for [WriteConfig], or everything that is wrong with it.
+	// Config reads the configuration from the same environment as Run and returns it for
+	// [WriteConfig], or an error that lists every mistake.
 	Config func(environ []string) (any, error)
 
-	Commands []Command // what else it can do, if anything
+	Commands []Command // additional commands
 
-	SpeaksTLS bool // on HTTP_ADDR, where TLS_CERT_FILE is set
+	SpeaksTLS bool // HTTP_ADDR serves TLS if TLS_CERT_FILE is set
 }
 
-// Command is something that a program does for an operator, beside its work.
+// Command is an operator command of a program.
 type Command struct {
 	Name, Summary string
 
-	// Run does it until ctx ends, at a signal, and returns the exit code. It gets the
-	// arguments after the name and what [Program.Run] gets.
+	// Run executes the command and returns the exit code. A signal cancels ctx. args are
+	// the arguments after the name, and environ is the same as for [Program.Run].
 	Run func(ctx context.Context, args, environ []string) int
 }
 
-// Main runs the program and returns its exit code. Without arguments it runs
-// until a signal; "health" asks a running one whether it is alive; "version" tells
-// of the build, "config" how the environment configures it, and "help" what there
-// is. What else there is stands in Commands. Arguments that nothing takes end it
-// with 2, as does a configuration that "config" finds wrong.
+// Main runs the program and returns its exit code. Without arguments it serves until a
+// signal. "health" checks whether a running process is alive, "version" prints the
+// build, "config" the effective configuration, and "help" the usage. Commands adds
+// further arguments. Unknown arguments, and a configuration that "config" rejects,
+// result in exit code 2.
 func (p Program) Main(args []string) int {
 	if len(args) == 0 {
 		return p.serve()
@@ -112,7 +111,7 @@ func (p Program) Main(args []string) int {
 		if c.Name == args[0] {
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
-			defer context.AfterFunc(ctx, stop)() // a second signal kills
+			defer context.AfterFunc(ctx, stop)() // a second signal kills the process
 			return c.Run(ctx, args[1:], p.environ())
 		}
 	}
@@ -135,18 +134,18 @@ func (p Program) help() int {
 
 func (p Program) usage(w io.Writer) {
 	line := func(command, does string) {
-		// Where it can't be written nobody reads it.
+		// A write error cannot be reported anywhere.
 		_, _ = fmt.Fprintf(w, "  %-24s %s\n", strings.TrimSpace(p.Name+" "+command), does)
 	}
 	_, _ = fmt.Fprintln(w, "usage:")
 	line("", "run until a signal; configured by the environment, see docs/configuration.md")
-	line("health", "ask the one that runs on METRICS_ADDR or HTTP_ADDR ("+p.DefaultAddr+") whether it is alive")
-	line("version", "tell the version, the commit, Go's version and the versions of messages")
-	line("config", "check the environment and tell how it configures the "+p.Name+", without secrets")
+	line("health", "check whether the process on METRICS_ADDR or HTTP_ADDR ("+p.DefaultAddr+") is alive")
+	line("version", "print the version, commit, Go version and message versions")
+	line("config", "check the environment and print the configuration of the "+p.Name+", without secrets")
 	for _, c := range p.Commands {
 		line(c.Name, c.Summary)
 	}
-	line("help", "print this")
+	line("help", "print this help")
 }
 
 func (p Program) version() int {
@@ -169,7 +168,7 @@ func (p Program) config() int {
 	return 0
 }
 
-// environ is the process's environment with HTTP_ADDR always in it.
+// environ returns the process's environment, which always sets HTTP_ADDR or HTTP_ADDR_FILE.
 func (p Program) environ() []string { return Default(os.Environ(), "HTTP_ADDR", p.DefaultAddr) }
 
 func (p Program) serve() int {
@@ -181,11 +180,11 @@ func (p Program) serve() int {
 	select {
 	case err = <-done:
 	case <-ctx.Done():
-		stop() // a second signal kills
+		stop() // a second signal kills the process
 		select {
 		case err = <-done:
 		case <-time.After(DrainTime):
-			err = fmt.Errorf("work in hand was not finished within %s", DrainTime)
+			err = fmt.Errorf("work in flight did not finish within %s", DrainTime)
 		}
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
@@ -213,8 +212,8 @@ func (p Program) health() int {
 	return 0
 }
 
-// alive asks the service at the listening address addr for /healthz. Whose
-// certificate it shows does not matter: it is this machine, and nothing is told.
+// alive requests /healthz from the service that listens on addr. It does not verify the
+// certificate: the service is on this machine, and the request contains no secret.
 func alive(ctx context.Context, addr string, secured bool) error {
 	base, err := LocalURL(addr)
 	if err != nil {
@@ -237,7 +236,7 @@ func alive(ctx context.Context, addr string, secured bool) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("/healthz answers %s", resp.Status)
+		return fmt.Errorf("/healthz returned %s", resp.Status)
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func TestLoad(t *testing.T) {
 	if c.Server.Secret != "hush" || c.HTTPAddr != ":1" || c.Count != 3 || c.Wait != 2*time.Second || c.LogLevel != "info" {
 		t.Errorf("configuration %+v, want the secret hush, :1, 3, 2s and info", c)
 	}
-	// What an orchestrator hands out is not always asked for.
+	// An orchestrator may set the other variable to an empty value.
 	if c, err := Load([]string{"SECRET_FILE=", "SECRET=given"}, accept); err != nil || c.Server.Secret != "given" {
 		t.Errorf("secret %q, %v, want \"given\" and nil", c.Server.Secret, err)
 	}
@@ -53,8 +53,8 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// TestSecretFiles holds what becomes of a file's content, and that nobody has to
-// guess which of two values counts.
+// TestSecretFiles verifies how a file's content is read, and that setting both a value
+// and a file is an error.
 func TestSecretFiles(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "secret")
 	for text, want := range map[string]string{"hush\r\n": "hush", " a b \n\n": " a b ", "x": "x", "": "", "a\nb": "a\nb"} {
@@ -77,8 +77,9 @@ func TestSecretFiles(t *testing.T) {
 	}
 }
 
-// TestAnAddressByFile holds that the default of HTTP_ADDR is in nobody's way.
-func TestAnAddressByFile(t *testing.T) {
+// TestAddressFromFile verifies that HTTP_ADDR_FILE takes precedence over the default of
+// HTTP_ADDR.
+func TestAddressFromFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "address")
 	if err := os.WriteFile(file, []byte("127.0.0.1:1\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -95,8 +96,8 @@ func TestAnAddressByFile(t *testing.T) {
 	}
 }
 
-// TestEveryMistakeAtOnce holds that an operator mends a configuration in one go.
-func TestEveryMistakeAtOnce(t *testing.T) {
+// TestAllMistakesReported verifies that one error lists every mistake of a configuration.
+func TestAllMistakesReported(t *testing.T) {
 	_, err := Load([]string{"COUNT=many", "WAIT=long", "SECRET_FILE=/does/not/exist"}, func(*sample) error {
 		return errors.Join(errors.New("HTTP_ADDR: want host:port"), errors.New("WAIT 0s: want at least 1s"))
 	})
@@ -111,54 +112,55 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 		}
 	}
 	if strings.Contains(err.Error(), "WAIT 0s") {
-		t.Errorf("one mistake is told twice:\n%v", err)
+		t.Errorf("one mistake is reported twice:\n%v", err)
 	}
 }
 
 func TestUsage(t *testing.T) {
 	p := Program{Name: "gateway", DefaultAddr: ":8080", Run: func(context.Context, []string) error {
-		t.Error("an argument starts the service")
+		t.Error("Run was called although there is an argument")
 		return nil
-	}, Commands: []Command{{Name: "mend", Summary: "mend it", Run: func(_ context.Context, args, environ []string) int {
+	}, Commands: []Command{{Name: "repair", Summary: "repair it", Run: func(_ context.Context, args, environ []string) int {
 		if !slices.Equal(args, []string{"-all"}) || !slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, "HTTP_ADDR=") }) {
-			t.Errorf("a command gets the arguments %q and the environment %q", args, environ)
+			t.Errorf("the command received the arguments %q and the environment %q", args, environ)
 		}
 		return 7
 	}}}, Config: func(environ []string) (any, error) { return Load(environ, accept) }}
-	if code := p.Main([]string{"mend", "-all"}); code != 7 {
-		t.Errorf("mend ends with %d, want 7", code)
+	if code := p.Main([]string{"repair", "-all"}); code != 7 {
+		t.Errorf("repair: exit code %d, want 7", code)
 	}
 	for argument, want := range map[string]int{"help": 0, "-h": 0, "--help": 0, "version": 0, "config": 0, "helth": 2} {
 		if code := p.Main([]string{argument}); code != want {
-			t.Errorf("%s ends with %d, want %d", argument, code, want)
+			t.Errorf("%s: exit code %d, want %d", argument, code, want)
 		}
 	}
 	if code := p.Main([]string{"version", "now"}); code != 2 {
-		t.Errorf("an argument too many ends with %d, want 2", code)
+		t.Errorf("an extra argument: exit code %d, want 2", code)
 	}
 	t.Setenv("COUNT", "many")
 	if code := p.Main([]string{"config"}); code != 2 {
-		t.Errorf("a configuration that is wrong ends with %d, want 2", code)
+		t.Errorf("an invalid configuration: exit code %d, want 2", code)
 	}
 	var text strings.Builder
 	p.usage(&text)
-	for _, want := range []string{"gateway health", "gateway config", "gateway version", "gateway mend", "mend it", "docs/configuration.md", ":8080"} {
+	for _, want := range []string{"gateway health", "gateway config", "gateway version", "gateway repair", "repair it", "docs/configuration.md", ":8080"} {
 		if !strings.Contains(text.String(), want) {
-			t.Errorf("nothing about %s in:\n%s", want, text.String())
+			t.Errorf("%q is missing in:\n%s", want, text.String())
 		}
 	}
 }
 
-// TestAnAddressInUse holds that the operator of a second process reads what to do.
-func TestAnAddressInUse(t *testing.T) {
+// TestAddressInUse verifies that the error for an address in use explains how to fix
+// it.
+func TestAddressInUse(t *testing.T) {
 	first, err := ListenTCP(t.Context(), "HTTP_ADDR", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Close()
 	_, err = ListenTCP(t.Context(), "HTTP_ADDR", first.Addr().String())
-	if err == nil || !strings.HasPrefix(err.Error(), "HTTP_ADDR: ") || !strings.Contains(err.Error(), "end the program that answers there") {
-		t.Errorf("the error is: %v, want an error starting with %q containing %q", err, "HTTP_ADDR: ", "end the program that answers there")
+	if err == nil || !strings.HasPrefix(err.Error(), "HTTP_ADDR: ") || !strings.Contains(err.Error(), "stop the program that listens there") {
+		t.Errorf("got %v, want an error starting with %q and containing %q", err, "HTTP_ADDR: ", "stop the program that listens there")
 	}
 }
 
@@ -176,13 +178,13 @@ func TestLogger(t *testing.T) {
 	}
 	for _, b := range []Base{{LogLevel: "loud", LogFormat: "json"}, {LogLevel: "info", LogFormat: "xml"}} {
 		if _, err := b.Logger(io.Discard); err == nil {
-			t.Errorf("%+v passes, want an error", b)
+			t.Errorf("%+v: got no error, want one", b)
 		}
 	}
 }
 
-// TestOps holds what an orchestrator sees: alive whatever is missing, ready only
-// when nothing is, and every error in the shape of the API.
+// TestOps verifies what an orchestrator sees: the service is alive whatever is missing,
+// it is ready only when nothing is missing, and every error has the shape of the API's.
 func TestOps(t *testing.T) {
 	var missing atomic.Pointer[error]
 	refused := errors.New("connection refused")
@@ -246,14 +248,14 @@ func TestOps(t *testing.T) {
 		t.Errorf("health subcommand: %v", err)
 	}
 	stop()
-	for status := 200; status != 503; { // as soon as it has seen the signal
+	for status := 200; status != 503; { // until the signal is handled
 		var body string
 		if status, body = ask("GET", "/readyz"); status == 503 && body != `{"error":"Not ready: stopping","status":503}` {
 			t.Errorf("draining: %s", body)
 		}
 	}
 	if status, _ := ask("GET", "/healthz"); status != 200 {
-		t.Errorf("a service that drains says it is not alive: %d, want 200", status)
+		t.Errorf("/healthz of a draining service: %d, want 200", status)
 	}
 	http.DefaultClient.CloseIdleConnections()
 	close(drained)
@@ -261,7 +263,7 @@ func TestOps(t *testing.T) {
 		t.Error(err)
 	}
 	if err := alive(t.Context(), s.Addr().String(), false); err == nil {
-		t.Error("health subcommand says that a stopped service is alive")
+		t.Error("health subcommand: a stopped service is reported alive")
 	}
 }
 

@@ -7,17 +7,17 @@ import (
 	"os"
 )
 
-// TrustConfig is the part of the environment that says whose certificates are
-// believed where a server is spoken to over TLS.
+// TrustConfig is the part of the environment that specifies which certificates are
+// trusted when a service connects to a server over TLS.
 type TrustConfig struct {
-	// Certificates, in PEM, of authorities that are trusted besides the system's own: for `amqps://` without a `cacertfile`, and
-	// an `https://` of S3, `GATEWAY_URL` or `OTEL_EXPORTER_OTLP_ENDPOINT`. PostgreSQL has `sslrootcert` in its URL.
+	// Certificates, in PEM, of authorities that are trusted in addition to the system's: for `amqps://` without a `cacertfile`,
+	// and for an `https://` URL of S3, `GATEWAY_URL` or `OTEL_EXPORTER_OTLP_ENDPOINT`. For PostgreSQL, set `sslrootcert` in its URL.
 	TLSCAFile string `env:"TLS_CA_FILE"`
 }
 
-// Roots are the authorities of the system and of the file, or nil without a file:
-// the system's alone. A deployment may have a broker under an authority of its own
-// and a bucket in a public cloud.
+// Roots returns the authorities of the system and of the file, or nil, which means the
+// system's alone, if there is no file. The file adds to the system's because a
+// deployment may have a broker with a private authority and a bucket in a public cloud.
 func (c TrustConfig) Roots() (*x509.CertPool, error) {
 	if c.TLSCAFile == "" {
 		return nil, nil //nolint:nilnil // As in tls.Config.
@@ -28,7 +28,7 @@ func (c TrustConfig) Roots() (*x509.CertPool, error) {
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
-		pool = x509.NewCertPool() // a system may have none
+		pool = x509.NewCertPool() // the system may have no pool
 	}
 	if !pool.AppendCertsFromPEM(text) {
 		return nil, errors.New("TLS_CA_FILE: want certificates in PEM")

@@ -18,21 +18,21 @@ import (
 // OpenTelemetry's own, and mean what they mean there
 // (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
 type Config struct {
-	// Base URL of a collector that takes OTLP over HTTP in protobuf, such as `http://jaeger:4318`; spans are posted to
-	// `/v1/traces` below it. Empty: nothing is recorded or sent.
+	// Base URL of a collector that accepts OTLP over HTTP in protobuf, such as `http://jaeger:4318`. Spans are posted to
+	// `/v1/traces` below it. Empty: no traces are recorded or sent.
 	Endpoint service.SecretURL `env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
-	// Sent along, for a collector that wants a key: `name=value`, several separated by commas, other characters
-	// percent-encoded.
+	// Headers of every request, for a collector that requires a key: `name=value`, several separated by commas, other
+	// characters percent-encoded.
 	Headers service.Secret `env:"OTEL_EXPORTER_OTLP_HEADERS"`
-	// What the process is called in traces.
+	// Name of the process in traces.
 	//
 	// Default: `gateway`, `analyzer`, `processor` or `standalone`
 	ServiceName string `env:"OTEL_SERVICE_NAME"`
-	// Told with every span: `deployment.environment.name=production`, several separated by commas.
+	// Attributes of every span: `deployment.environment.name=production`, several separated by commas.
 	ResourceAttributes string `env:"OTEL_RESOURCE_ATTRIBUTES"`
-	// Which traces are recorded: `always_on`, `always_off` or `traceidratio`, or one of these after `parentbased_`.
+	// Sampler that decides which traces are recorded: `always_on`, `always_off` or `traceidratio`, or one of these after `parentbased_`.
 	Sampler string `env:"OTEL_TRACES_SAMPLER" envDefault:"parentbased_always_on"`
-	// With `traceidratio`: the part that is recorded, `0` to `1`; `1` when it is empty.
+	// With `traceidratio`: the fraction of traces that is recorded, `0` to `1`. Empty: `1`.
 	SamplerArg string `env:"OTEL_TRACES_SAMPLER_ARG"`
 }
 

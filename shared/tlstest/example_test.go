@@ -9,7 +9,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/tlstest"
 )
 
-// A client that trusts the authority believes the certificates that it issues.
+// A client that trusts the authority accepts the certificates that it issues.
 func Example() {
 	authority := tlstest.NewAuthority(new(testing.T)) // a test passes its own
 	certificate, err := tls.X509KeyPair(authority.Issue())

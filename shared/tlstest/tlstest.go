@@ -1,5 +1,5 @@
-// Package tlstest makes certificates for the tests of everything that speaks TLS,
-// and puts TLS in front of a real server that speaks none.
+// Package tlstest issues certificates for tests of TLS clients and servers, and puts a
+// TLS proxy in front of a real server that does not speak TLS.
 package tlstest
 
 import (
@@ -20,14 +20,14 @@ import (
 	"time"
 )
 
-// Authority signs certificates. Nobody knows it but whom a test tells.
+// Authority signs certificates. Only clients that a test configures with it trust it.
 type Authority struct {
 	t           testing.TB
 	key         *ecdsa.PrivateKey
 	certificate *x509.Certificate
 }
 
-// NewAuthority makes an authority of the test's own.
+// NewAuthority returns a new authority for the test.
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{t: t, key: newKey(t)}
@@ -40,10 +40,10 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
-// PEM is the authority's own certificate.
+// PEM returns the authority's own certificate.
 func (a *Authority) PEM() []byte { return block("CERTIFICATE", a.certificate.Raw) }
 
-// File writes the authority's own certificate to a file.
+// File writes the authority's own certificate to a file and returns its path.
 func (a *Authority) File() string {
 	a.t.Helper()
 	file := filepath.Join(a.t.TempDir(), "ca.pem")
@@ -53,18 +53,18 @@ func (a *Authority) File() string {
 	return file
 }
 
-// Pool trusts the authority and nobody else.
+// Pool returns a pool that trusts only this authority.
 func (a *Authority) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.certificate)
 	return pool
 }
 
-// Issue makes a certificate of 127.0.0.1 and localhost, and its key.
+// Issue returns a certificate for 127.0.0.1 and localhost, and its key.
 func (a *Authority) Issue() (certificate, key []byte) {
 	a.t.Helper()
 	private := newKey(a.t)
-	made := sign(a.t, &x509.Certificate{
+	issued := sign(a.t, &x509.Certificate{
 		SerialNumber: serial(a.t), Subject: pkix.Name{CommonName: "localhost"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
@@ -74,12 +74,12 @@ func (a *Authority) Issue() (certificate, key []byte) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return block("CERTIFICATE", made.Raw), block("PRIVATE KEY", der)
+	return block("CERTIFICATE", issued.Raw), block("PRIVATE KEY", der)
 }
 
-// Front listens on loopback, speaks TLS with a certificate of the authority, and
-// carries the bytes to and from the server at target. It returns its address, and
-// ends with the test.
+// Front listens on loopback, terminates TLS with a certificate of the authority, and
+// forwards the bytes to and from the server at target. It returns its address, and stops
+// at the end of the test.
 func (a *Authority) Front(target string) string {
 	a.t.Helper()
 	pair, err := tls.X509KeyPair(a.Issue())
@@ -105,10 +105,10 @@ func (a *Authority) Front(target string) string {
 	return listener.Addr().String()
 }
 
-// carry ends when either side does.
+// carry copies bytes in both directions until one side closes its connection.
 func carry(client net.Conn, target string) {
 	defer func() { _ = client.Close() }()
-	server, err := net.Dial("tcp", target) //nolint:noctx // ended by closing it
+	server, err := net.Dial("tcp", target) //nolint:noctx // closing the connection ends the copy
 	if err != nil {
 		return
 	}
@@ -116,7 +116,7 @@ func carry(client net.Conn, target string) {
 	defer up.Wait()
 	up.Go(func() {
 		defer func() { _ = server.Close() }()
-		_, _ = io.Copy(server, client) // the sides see each other's end
+		_, _ = io.Copy(server, client) // closing one side closes the other
 	})
 	_, _ = io.Copy(client, server)
 	_ = client.Close()
@@ -146,11 +146,11 @@ func sign(t testing.TB, template, parent *x509.Certificate, key, by *ecdsa.Priva
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := x509.ParseCertificate(der)
+	issued, err := x509.ParseCertificate(der)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return made
+	return issued
 }
 
 func block(kind string, der []byte) []byte {

@@ -1,4 +1,4 @@
-// Command gateway runs the gateway as a service of its own, with RabbitMQ and an S3
+// Command gateway runs the gateway as a separate service, with RabbitMQ and an S3
 // server. Its configuration is the environment; see docs/configuration.md.
 package main
 
@@ -18,7 +18,7 @@ func main() {
 	os.Exit(service.Program{
 		Name: "gateway", DefaultAddr: gateway.DefaultAddr, Run: run, Config: connect.Effective[gateway.Config], SpeaksTLS: true,
 		Commands: []service.Command{{
-			Name: deadletters.Name, Summary: "list, show or replay what nobody could finish; see docs/delivery.md",
+			Name: deadletters.Name, Summary: "list, show or replay messages that could not be processed; see docs/delivery.md",
 			Run: func(ctx context.Context, args, environ []string) int {
 				return deadletters.Main(ctx, args, environ, os.Stdout, os.Stderr)
 			},

@@ -17,11 +17,11 @@ const (
 	bearerProtocol = socketProtocol + ".bearer."
 )
 
-// anyone is the key of every request where there are no keys: it has no name and no
+// anyone is the key of every request if there are no API keys: it has no name and no
 // limits, and sees all jobs.
 var anyone = &apikey.Key{Operator: true}
 
-// viewerOf returns which jobs exist for the caller.
+// viewerOf returns the viewer that determines which jobs the caller may see.
 func viewerOf(by *apikey.Key) job.Viewer {
 	if by.Operator {
 		return job.Everybody
@@ -29,7 +29,7 @@ func viewerOf(by *apikey.Key) job.Viewer {
 	return job.Viewer{Owner: by.Name}
 }
 
-// authenticate finds out which key a request has.
+// authenticate determines the API key of a request.
 func (s *Server) authenticate(c echo.Context) error {
 	d := detailsOf(c)
 	if s.deps.Keys == nil || d.Access&Public != 0 {

@@ -20,14 +20,14 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// keyFile is a file of keys and its store.
+// keyFile is a file of API keys and its store.
 type keyFile struct {
 	*apikey.Store
 	path string
-	keys map[string]string // by name, each with its prefix "Bearer "
+	keys map[string]string // keys by name, each with the prefix "Bearer "
 }
 
-// newKeyFile makes a key for each line, which has a name and perhaps options.
+// newKeyFile creates a key for each line, which has a name and optional options.
 func newKeyFile(t testing.TB, lines ...string) *keyFile {
 	t.Helper()
 	r := &keyFile{path: filepath.Join(t.TempDir(), "keys"), keys: map[string]string{}}
@@ -51,20 +51,20 @@ func newKeyFile(t testing.TB, lines ...string) *keyFile {
 	return r
 }
 
-// ops stands for the operator's endpoints.
-var ops = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "figures") })
+// ops is a substitute for the operations endpoints.
+var ops = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") })
 
 const small = `{"images":[{"base64":"eA=="}]}`
 
-// as does a request with somebody's key.
+// as does a request with the key of the given name.
 func (r *rig) as(keys *keyFile, name, method, path, body string, header ...string) response {
 	r.Helper()
 	return r.do(method, path, strings.NewReader(body), append([]string{"Authorization", keys.keys[name]}, header...)...)
 }
 
-// TestEveryRouteNeedsAKey walks over every route that the server has, so that none
-// that is new can be forgotten: without a key it is a 401, unless it is one of
-// those that have nothing of anybody.
+// TestEveryRouteNeedsAKey requests every route of the server, so that a new route cannot
+// be forgotten. Without a key each returns 401, except the routes that show no data of a
+// client.
 func TestEveryRouteNeedsAKey(t *testing.T) {
 	var log lockedBuffer
 	keys := newKeyFile(t, "anna")
@@ -85,16 +85,16 @@ func TestEveryRouteNeedsAKey(t *testing.T) {
 			"basic": {"Authorization", "Basic eDp5"}, "empty": {"Authorization", "Bearer "}, "elsewhere": {"X-API-Key", keys.keys["anna"][7:]},
 			"the hash": {"Authorization", "Bearer " + strings.Fields(readFile(t, keys.path))[1]},
 		} {
-			// A key in the URL is none.
+			// A key in the URL has no effect.
 			got := r.do(method, path+"?api_key="+keys.keys["anna"][7:]+"&access_token="+keys.keys["anna"][7:], nil, append(header, upgrade...)...)
 			if public[route.Path] {
 				if got.status == http.StatusUnauthorized {
-					t.Errorf("%s %s with the key %s: %d", method, route.Path, name, got.status)
+					t.Errorf("%s %s with the key %s: got %d", method, route.Path, name, got.status)
 				}
 				continue
 			}
 			if got.status != http.StatusUnauthorized || !strings.HasPrefix(got.header.Get("WWW-Authenticate"), `Bearer realm="imagebatch"`) {
-				t.Errorf("%s %s with the key %s: %d, %v", method, route.Path, name, got.status, got.header)
+				t.Errorf("%s %s with the key %s: got %d, %v", method, route.Path, name, got.status, got.header)
 			}
 			if text := "API key unknown"; method != http.MethodHead && (name == "another's" || name == "the hash") {
 				wantError(t, got, 401, text)
@@ -104,23 +104,23 @@ func TestEveryRouteNeedsAKey(t *testing.T) {
 		}
 	}
 	if walked < 20 {
-		t.Errorf("only %d routes", walked)
+		t.Errorf("got only %d routes", walked)
 	}
 	wantError(t, r.get("/api/v2/none"), 401, "API key required")
 	wantError(t, r.as(keys, "anna", "GET", "/api/v2/none", ""), 404, "Not found")
-	if got := r.as(keys, "anna", "GET", "/metrics", ""); got.status != 200 || string(got.body) != "figures" {
-		t.Errorf("metrics: %d %s", got.status, got.body)
+	if got := r.as(keys, "anna", "GET", "/metrics", ""); got.status != 200 || string(got.body) != "metrics" {
+		t.Errorf("metrics: got %d %s", got.status, got.body)
 	}
 	if strings.Contains(log.String(), keys.keys["anna"][10:]) {
 		t.Error("the key is in the log")
 	}
 	if !strings.Contains(log.String(), `"key":"anna"`) {
-		t.Error("the log does not tell whose requests these were")
+		t.Error("the log does not contain the names of the keys")
 	}
 }
 
-// TestAnothersJobIsNotThere walks over every route of a job with the key of
-// somebody else: the answer is that for a job that never was, and does nothing.
+// TestAnothersJobIsNotThere requests every route of a job with another name's key. The
+// response is that for a job that does not exist, and the request has no effect.
 func TestAnothersJobIsNotThere(t *testing.T) {
 	keys := newKeyFile(t, "anna", "bert", "ops operator")
 	r := setup(t, options{keys: keys.Store, ops: ops})
@@ -136,7 +136,7 @@ func TestAnothersJobIsNotThere(t *testing.T) {
 		ask := func(name, id string) response {
 			path := strings.NewReplacer(":job_id", id, ":index", "0").Replace(route.Path)
 			if strings.HasSuffix(route.Path, "/ws") && name != "bert" && id != unknown {
-				// Ended, so it would end at once; the handshake is what counts.
+				// The job has ended, so the socket would end immediately; only the handshake matters.
 				conn, resp, err := websocket.Dial(t.Context(), r.url+path, &websocket.DialOptions{
 					HTTPClient: r.client, HTTPHeader: http.Header{"Authorization": {keys.keys[name]}},
 				})
@@ -153,23 +153,23 @@ func TestAnothersJobIsNotThere(t *testing.T) {
 			return r.as(keys, name, route.Method, path, "", header...)
 		}
 		if route.Method == http.MethodHead && strings.HasSuffix(route.Path, "/ws") {
-			continue // is no handshake for anybody
+			continue // not a valid handshake for any key
 		}
 		got, never := ask("bert", id), ask("bert", unknown)
 		if got.status != 404 || strings.ReplaceAll(string(got.body), id, unknown) != string(never.body) {
-			t.Errorf("%s %s of another: %d %s", route.Method, route.Path, got.status, got.body)
+			t.Errorf("%s %s of another name's job: got %d %s", route.Method, route.Path, got.status, got.body)
 		}
 		if strings.HasSuffix(route.Path, "/cancel") {
 			continue // it has ended
 		}
 		for _, name := range []string{"anna", "ops"} {
 			if got := ask(name, id); got.status < 200 || got.status > 299 {
-				t.Errorf("%s %s of %s: %d %s", route.Method, route.Path, name, got.status, got.body)
+				t.Errorf("%s %s as %s: got %d %s", route.Method, route.Path, name, got.status, got.body)
 			}
 		}
 	}
 	if walked < 12 {
-		t.Errorf("only %d routes", walked)
+		t.Errorf("got only %d routes", walked)
 	}
 }
 
@@ -197,37 +197,37 @@ func TestOwners(t *testing.T) {
 		}
 	}
 	wantError(t, r.as(keys, "anna", "GET", "/api/v1/batch/"+nobodys, ""), 404, "Job not found: "+nobodys)
-	// What an operator retries is its owner's.
+	// A job that an operator retries keeps its owner.
 	if got := r.as(keys, "ops", "POST", "/api/v1/batch/"+failed+"/retry", ""); got.status != 201 {
-		t.Errorf("retry: %d %s", got.status, got.body)
+		t.Errorf("retry: got %d %s", got.status, got.body)
 	}
 	if got := total("anna"); got != 3 {
 		t.Errorf("anna sees %d jobs after a retry", got)
 	}
 	if got := r.as(keys, "ops", "POST", "/api/v1/batch/"+open+"/cancel", ""); got.status != 200 {
-		t.Errorf("cancel: %d %s", got.status, got.body)
+		t.Errorf("cancel: got %d %s", got.status, got.body)
 	}
-	// Each has Idempotency-Keys of its own.
+	// Each name has its own Idempotency-Keys.
 	const same = "order 4711"
 	first := r.as(keys, "anna", "POST", "/api/v1/batch", small, "Idempotency-Key", same)
 	other := r.as(keys, "bert", "POST", "/api/v1/batch", small, "Idempotency-Key", same)
 	again := r.as(keys, "anna", "POST", "/api/v1/batch", small, "Idempotency-Key", same)
 	if first.status != 201 || other.status != 201 || string(first.body) != string(again.body) || string(first.body) == string(other.body) {
-		t.Errorf("with one Idempotency-Key: %s%s%s", first.body, other.body, again.body)
+		t.Errorf("with the same Idempotency-Key: %s%s%s", first.body, other.body, again.body)
 	}
 	wantError(t, r.as(keys, "bert", "POST", "/api/v1/batch", small+" ", "Idempotency-Key", same), 422, "Idempotency-Key was used with a different request")
 }
 
-// TestRefusedUpload holds that who sends a large batch without a key gets to see why
-// it is refused, and that nothing of it is read.
+// TestRefusedUpload verifies that a client that sends a large batch without a key sees
+// the reason for the rejection, and that the server does not read the batch.
 func TestRefusedUpload(t *testing.T) {
 	keys := newKeyFile(t, "anna")
 	r := setup(t, options{keys: keys.Store})
 	wantError(t, r.do("POST", "/api/v1/batch", strings.NewReader(`{"images":[`+strings.Repeat(" ", 8<<20)+`]}`)), 401, "API key required")
 }
 
-// TestSocketKeys watches with a key in the header, and with one as a web page gives
-// it, and takes the key away.
+// TestSocketKeys watches with a key in the header and with a key in the subprotocol, as a
+// web page does, and then removes the key.
 func TestSocketKeys(t *testing.T) {
 	keys := newKeyFile(t, "anna", "bert")
 	r := setup(t, options{keys: keys.Store})
@@ -243,7 +243,7 @@ func TestSocketKeys(t *testing.T) {
 		conn, resp, err := websocket.Dial(t.Context(), r.url+"/api/v1/batch/"+r.createAs(keys, "anna", 1)+"/ws", &o)
 		if err != nil {
 			if resp.StatusCode != 401 {
-				t.Errorf("refused with %d", resp.StatusCode)
+				t.Errorf("rejected with %d", resp.StatusCode)
 			}
 			return nil, err
 		}
@@ -254,13 +254,13 @@ func TestSocketKeys(t *testing.T) {
 	page, err := dial(websocket.DialOptions{Subprotocols: []string{"imagebatch", "imagebatch.bearer." + key}})
 	r.must(err)
 	if page.Subprotocol() != "imagebatch" {
-		t.Errorf("the server speaks %q", page.Subprotocol())
+		t.Errorf("got the subprotocol %q", page.Subprotocol())
 	}
 	program, err := dial(websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {keys.keys["anna"]}}})
 	r.must(err)
 	for _, protocols := range [][]string{nil, {"imagebatch"}, {"imagebatch", "imagebatch.bearer.x"}, {"imagebatch", key}} {
 		if _, err := dial(websocket.DialOptions{Subprotocols: protocols}); err == nil {
-			t.Errorf("watching with %q", protocols)
+			t.Errorf("the socket with the protocols %q", protocols)
 		}
 	}
 	lines := strings.Split(readFile(t, keys.path), "\n")
@@ -271,16 +271,16 @@ func TestSocketKeys(t *testing.T) {
 		_, err := frames(limit, conn)
 		var closed websocket.CloseError
 		if !errors.As(err, &closed) || closed.Code != websocket.StatusPolicyViolation || closed.Reason != "API key was removed" {
-			t.Errorf("closed with %v", err)
+			t.Errorf("got close error %v", err)
 		}
 	}
 	wantError(t, r.as(keys, "anna", "GET", "/api/v1/batch", ""), 401, "API key unknown")
 	if got := r.as(keys, "bert", "GET", "/api/v1/batch", ""); got.status != 200 {
-		t.Errorf("the other key: %d", got.status)
+		t.Errorf("the other key: got %d", got.status)
 	}
 }
 
-// orphan makes a job that was made without keys.
+// orphan stores a job that was created without keys.
 func (r *rig) orphan() string {
 	r.Helper()
 	j := job.New("00000000-0000-4000-8000-000000000000", []job.Image{{URL: "http://example.com/"}}, time.Now())
@@ -297,10 +297,10 @@ func readFile(t testing.TB, path string) string {
 	return string(text)
 }
 
-// createAs makes a job of n inline images with somebody's key.
+// createAs creates a job of n inline images with the given key.
 func (r *rig) createAs(keys *keyFile, name string, n int) string {
 	r.Helper()
-	image := `{"base64":"` + b64(picture(r)) + `"}`
+	image := `{"base64":"` + b64(tinyPNG(r)) + `"}`
 	got := r.as(keys, name, "POST", "/api/v1/batch", `{"images":[`+strings.TrimSuffix(strings.Repeat(image+",", n), ",")+`]}`)
 	if got.status != http.StatusCreated {
 		r.Fatalf("POST: %d %s", got.status, got.body)

@@ -1,18 +1,19 @@
 // Package api is the gateway's HTTP side: the table of routes (routes.go), the
 // table of refusals (refusals.go), the JSON shapes, and the WebSocket.
 //
-// It promises docs/batch-api.md to the letter, and docs/api-extensions.md. Every
-// error of the server, those of net/http and of the WebSocket upgrade included, is
-// {"error", "status"}. An error that is not the client's fault reveals no internals,
-// which the log has. HEAD works like GET.
+// It implements docs/batch-api.md exactly, and docs/api-extensions.md. Every error of
+// the server, including the errors of net/http and of the WebSocket upgrade, is
+// {"error", "status"}. An error that is not the client's fault reveals no internals;
+// they are in the log. HEAD works like GET.
 //
-// The cost of a client is bounded: its header arrives within 10 s and is at most 64
-// KiB, its body arrives at 10 kB/s or more for as long as it takes and is read image
-// by image while there is memory for its largest image, the client takes each write
-// of a response within 30 s, and a WebSocket responds to a ping within its idle time.
+// The cost of a client is bounded. Its header must arrive within 10 s and is at most 64
+// KiB. Its body must arrive at 10 kB/s or more, for as long as it takes, and is read
+// image by image while there is memory for its largest image. The client must take each
+// write of a response within 30 s, and a WebSocket must respond to a ping within its
+// idle time.
 //
-// Where there are API keys, every request but those for the page and for /healthz
-// needs one; on every route a job exists for its owner and for operators only.
+// If there are API keys, every request needs one, except requests for the page and for
+// /healthz. On every route, a job exists only for its owner and for operators.
 //
 // The package decides nothing about jobs and keeps no state but its connections and
 // quotas. It is the only importer of Echo and of the WebSocket library. The quotas
@@ -45,10 +46,10 @@ type Config struct {
 	MaxBatchImages int           // 100
 	UploadMemory   int64         // bytes of the image buffers of all requests that are being read; 256 MiB
 	MaxConnections int           // concurrent, WebSockets included; 14,000
-	AllowedOrigins []string      // scheme://host[:port] whose pages are allowed besides the server's own
+	AllowedOrigins []string      // scheme://host[:port] whose pages are allowed, in addition to the server's own
 	AllowedHosts   []string      // names, with or without a port, that requests may be sent to; empty: any
-	WSIdleTimeout  time.Duration // for which the peer of a WebSocket may be silent; 60 s
-	DrainDelay     time.Duration // for which the server still takes requests after the signal to stop; 0
+	WSIdleTimeout  time.Duration // time for which the peer of a WebSocket may be silent; 60 s
+	DrainDelay     time.Duration // time for which the server still accepts requests after the signal to stop; 0
 
 	pace  pace // of request bodies; shorter in tests
 	spare int  // concurrent connections past the limit that get a 503
@@ -65,20 +66,20 @@ func (c Config) orDefaults() Config {
 	return c
 }
 
-// Deps are what the server works with.
+// Deps are the dependencies of a Server.
 type Deps struct {
 	Jobs      jobs
 	Processed results // store of processed images
 	Intake    *intake.Intake
 	Hub       *progress.Hub // run by the gateway
 	Keys      *apikey.Store // run by the gateway; nil: every client may do everything
-	Ops       http.Handler  // of /healthz, /readyz and /metrics; nil when they have an address of their own
+	Ops       http.Handler  // handler of /healthz, /readyz and /metrics; nil if they have a separate address
 	Log       *slog.Logger
 	Metrics   *telemetry.Registry
 	Traces    *telemetry.Tracer // may be nil
 }
 
-// jobs is the part of the job store that responses are made from.
+// jobs is the part of the job store that responses need.
 type jobs interface {
 	Get(ctx context.Context, id string) (*job.Job, error)
 	Keyed(ctx context.Context, k job.Key) (*job.Job, error)
@@ -88,7 +89,7 @@ type jobs interface {
 	Count(ctx context.Context) (job.Counts, error)
 }
 
-// results is the part of an objectstore.Store that results are read from.
+// results is the part of an objectstore.Store that reads results.
 type results interface {
 	Get(ctx context.Context, key string) (*objectstore.Object, error)
 	Stat(ctx context.Context, key string) (objectstore.Info, error)
@@ -107,10 +108,10 @@ type Server struct {
 	metrics apiMetrics
 
 	places, spare chan struct{} // an element for each open connection, within the limit and past it
-	arriving      atomic.Int64  // connections with a request on its way: new ones, and those whose request net/http reads
+	arriving      atomic.Int64  // connections with an arriving request: new ones, and those whose request net/http reads
 
 	leaving chan struct{} // closed on the signal to stop
-	closing chan struct{} // closed when the server takes nothing more
+	closing chan struct{} // closed when the server accepts no more requests
 
 	mu      sync.Mutex // guards drained, after which running does not grow
 	drained bool
@@ -123,7 +124,7 @@ func New(c Config, d Deps) *Server {
 	s := &Server{
 		config: c, deps: d,
 		limits: body.Limits{Images: c.MaxBatchImages, ImageBytes: c.MaxImageBytes},
-		// The largest batch in base64, with 64 KiB besides each image.
+		// The largest batch in base64, with 64 KiB in addition to each image.
 		maxBody: int64(c.MaxBatchImages) * ((c.MaxImageBytes+2)/3*4 + 64<<10),
 		uploads: newUploadMemory(c.UploadMemory, c.MaxImageBytes),
 		quotas:  &quotas{of: map[string]*usage{}},
@@ -131,13 +132,13 @@ func New(c Config, d Deps) *Server {
 		places:  make(chan struct{}, c.MaxConnections), spare: make(chan struct{}, c.spare),
 		leaving: make(chan struct{}), closing: make(chan struct{}),
 	}
-	d.Metrics.GaugeFunc("connections", "Open connections, WebSockets among them.", func() float64 { return float64(len(s.places)) })
+	d.Metrics.GaugeFunc("connections", "Open connections, including WebSockets.", func() float64 { return float64(len(s.places)) })
 	s.table = s.routes()
 	s.echo = s.router()
 	return s
 }
 
-// Handler serves every request. Serve adds what a listener needs.
+// Handler returns the handler of all requests. Serve adds what depends on a listener.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -156,7 +157,7 @@ func (s *Server) Handler() http.Handler {
 		}
 		if len(r.TransferEncoding) > 0 {
 			// A length may have come with the chunks; net/http follows the chunks and hides
-			// it. A proxy that follows the length takes the rest for another client's
+			// it. A proxy that follows the length treats the rest as another client's
 			// request, so nothing after the chunks is read (RFC 9112, section 6.1).
 			w.Header().Set("Connection", "close")
 		}

@@ -17,8 +17,8 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// idempotencyKey is the header that names a request, so that a client that has lost
-// the response can send it again without creating a second job.
+// idempotencyKey is the header that identifies a request, so that a client that lost the
+// response can send the request again without creating a second job.
 const idempotencyKey = "Idempotency-Key"
 
 // create creates a job from a batch.
@@ -33,8 +33,8 @@ func (s *Server) create(c echo.Context) error {
 	return writeCreated(c, j)
 }
 
-// receive reads the request into a job that is durable when it returns. On an error
-// nothing of it is left. An earlier request with the same key returns its job.
+// receive reads the request and creates a durable job from it. On an error it leaves
+// nothing behind. If an earlier request had the same key, receive returns its job.
 func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job.Job, error) {
 	if r.ContentLength > s.maxBody {
 		return nil, errTooLarge.with(s.maxBody)
@@ -88,8 +88,8 @@ func (s *Server) retry(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	// A retry has no body; the job that it repeats distinguishes it from another. No
-	// batch has this fingerprint, because this text is no batch.
+	// A retry has no body; the job that it repeats distinguishes it from another retry.
+	// No batch has this fingerprint, because this text is not a valid batch.
 	fingerprint := ""
 	if key.Name != "" {
 		fingerprint = fmt.Sprintf("%x", sha256.Sum256([]byte("retry "+c.Param("job_id"))))
@@ -123,8 +123,8 @@ func (s *Server) retry(c echo.Context) error {
 
 var validKey = regexp.MustCompile(`^[ -~]{1,255}$`)
 
-// keyOf returns the request's key, which is zero when it has none. Each name has
-// keys of its own.
+// keyOf returns the request's idempotency key, or zero if it has none. Each name has its
+// own keys.
 func keyOf(by *apikey.Key, r *http.Request) (job.Key, error) {
 	values := r.Header.Values(idempotencyKey)
 	if len(values) == 0 {
@@ -136,8 +136,8 @@ func keyOf(by *apikey.Key, r *http.Request) (job.Key, error) {
 	return job.Key{Scope: by.Name, Name: values[0]}, nil
 }
 
-// known returns the job of an earlier request with this key, nil if there is none.
-// It calls fingerprint, which reads this request, only to compare it with that one.
+// known returns the job of an earlier request with this key, or nil if there is none. It
+// calls fingerprint, which reads this request, only to compare it with the earlier one.
 func (s *Server) known(ctx context.Context, key job.Key, fingerprint func() (string, error)) (*job.Job, error) {
 	if key.Name == "" {
 		return nil, nil

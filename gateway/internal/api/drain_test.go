@@ -21,7 +21,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-// pipes is a listener without a network, for tests with a clock of their own.
+// pipes is a listener without a network, for tests with a fake clock.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -59,15 +59,15 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// drained is a server that is told to stop at the end of ctx, as the gateway is.
+// drained is a server that stops at the end of ctx, as in the gateway.
 type drained struct {
 	*rig
-	pipes *pipes
-	stop  func()        // as SIGTERM does
-	began time.Time     // when that was
-	ended chan struct{} // closed when everything has stopped
-	err   error         // what it stopped with
-	slow  chan struct{} // closed to let the answer of /metrics go out
+	pipes   *pipes
+	stop    func()        // as SIGTERM does
+	stopped time.Time     // time of stop
+	ended   chan struct{} // closed when Serve has returned
+	err     error         // error of Serve
+	slow    chan struct{} // closed to let the response of /metrics be sent
 }
 
 func setupDrain(t *testing.T, delay time.Duration) *drained {
@@ -78,13 +78,13 @@ func setupDrain(t *testing.T, delay time.Duration) *drained {
 		case <-d.slow:
 		case <-r.Context().Done():
 		}
-		_, _ = io.WriteString(w, "figures") // The client may be gone.
+		_, _ = io.WriteString(w, "metrics") // The client may have disconnected.
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	d.stop = func() { d.began = time.Now(); stop() }
+	d.stop = func() { d.stopped = time.Now(); stop() }
 	d.rig = setup(t, options{
 		config: api.Config{DrainDelay: delay}, ops: ops.Handler(), listener: d.pipes,
 		run: func(_ context.Context, serve func(context.Context) error) error {
@@ -97,7 +97,8 @@ func setupDrain(t *testing.T, delay time.Duration) *drained {
 	return d
 }
 
-// ask gives an answer and whether it ends its connection; 0 when nobody listens.
+// ask returns the status, the body, and whether the response closes the connection; the
+// status is 0 if no connection is accepted.
 func (d *drained) ask(path string) (status int, body string, last bool) {
 	d.Helper()
 	req, err := http.NewRequestWithContext(d.Context(), http.MethodGet, d.url+path, nil)
@@ -113,9 +114,9 @@ func (d *drained) ask(path string) (status int, body string, last bool) {
 	return resp.StatusCode, string(text), resp.Close
 }
 
-// TestDrain goes through a stop with a load balancer in front: it reads 503 for the
-// whole delay, and whoever still comes meanwhile is served and told to go elsewhere
-// next. What runs at the end of the delay is finished.
+// TestDrain stops a server behind a load balancer. /readyz returns 503 for the whole
+// delay, and clients that connect in the meantime are served and asked to close their
+// connections. Requests that run at the end of the delay finish.
 func TestDrain(t *testing.T) {
 	const delay = 5 * time.Second
 	synctest.Test(t, func(t *testing.T) {
@@ -127,15 +128,15 @@ func TestDrain(t *testing.T) {
 		go func() { running <- d.get("/metrics") }()
 		synctest.Wait()
 		if status, body, last := d.ask("/readyz"); status != 200 || last {
-			t.Errorf("before: %d %s, the last: %t", status, body, last)
+			t.Errorf("before: got %d %s, close: %t", status, body, last)
 		}
 
 		d.stop()
-		for time.Since(d.began) < delay-time.Second {
+		for time.Since(d.stopped) < delay-time.Second {
 			synctest.Wait()
 			for path, want := range map[string]int{"/readyz": 503, "/healthz": 200, "/api/v1/batch/" + id: 200} {
 				if status, body, last := d.ask(path); status != want || !last {
-					t.Errorf("%s during the delay: %d %s, the last: %t", path, status, body, last)
+					t.Errorf("%s during the delay: got %d %s, close: %t", path, status, body, last)
 				}
 			}
 			time.Sleep(time.Second)
@@ -149,28 +150,28 @@ func TestDrain(t *testing.T) {
 		for _, k := range []*websocket.Conn{watching, late} {
 			d.wantClose(k, websocket.StatusGoingAway)
 		}
-		if took := time.Since(d.began); took < delay || took > delay+time.Second {
-			t.Errorf("WebSockets were closed after %s", took)
+		if took := time.Since(d.stopped); took < delay || took > delay+time.Second {
+			t.Errorf("the WebSockets were closed after %s", took)
 		}
 		synctest.Wait()
 		if status, _, _ := d.ask("/readyz"); status != 0 {
-			t.Errorf("after the delay: %d", status)
+			t.Errorf("after the delay: got %d", status)
 		}
 		time.Sleep(10 * time.Second)
 		close(d.slow)
-		if got := <-running; got.status != 200 || string(got.body) != "figures" {
-			t.Errorf("the request that ran: %d %s", got.status, got.body)
+		if got := <-running; got.status != 200 || string(got.body) != "metrics" {
+			t.Errorf("the running request: got %d %s", got.status, got.body)
 		}
 		<-d.ended
-		if took := time.Since(d.began); took < delay+10*time.Second || took > 20*time.Second {
+		if took := time.Since(d.stopped); took < delay+10*time.Second || took > 20*time.Second {
 			t.Errorf("stopped after %s", took)
 		}
 		d.must(d.err)
 	})
 }
 
-// TestDrainEndsInTime holds that a request which does not end is cut off 20 s after
-// the signal, however long the delay is.
+// TestDrainEndsInTime verifies that a request that does not end is aborted 20 s after the
+// signal, however long the delay is.
 func TestDrainEndsInTime(t *testing.T) {
 	for _, delay := range []time.Duration{0, 15 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -187,7 +188,7 @@ func TestDrainEndsInTime(t *testing.T) {
 					}
 				}
 				if err == nil {
-					t.Error("a request without an end was answered")
+					t.Error("an endless request got a response")
 				}
 			}()
 			synctest.Wait()
@@ -198,21 +199,21 @@ func TestDrainEndsInTime(t *testing.T) {
 				want = 0
 			}
 			if status, _, _ := d.ask("/readyz"); status != want {
-				t.Errorf("right after the signal, with a delay of %s: %d, want %d", delay, status, want)
+				t.Errorf("immediately after the signal, with a delay of %s: got %d, want %d", delay, status, want)
 			}
 			<-d.ended
-			if took := time.Since(d.began); took < 20*time.Second || took > 21*time.Second {
+			if took := time.Since(d.stopped); took < 20*time.Second || took > 21*time.Second {
 				t.Errorf("stopped after %s, want 20s", took)
 			}
 			<-gone
 			if !errors.Is(d.err, context.DeadlineExceeded) {
-				t.Errorf("the request that was cut off is not told: %v", d.err)
+				t.Errorf("the error does not report the aborted request: %v", d.err)
 			}
 		})
 	}
 }
 
-// endless is a body that comes fast enough and never ends.
+// endless is a body that arrives fast enough and never ends.
 type endless struct{ ctx context.Context }
 
 func (e endless) Read(p []byte) (int, error) {
@@ -224,10 +225,10 @@ func (e endless) Read(p []byte) (int, error) {
 	return copy(p, strings.Repeat(" ", 4096)), nil
 }
 
-// TestDrainAnswersWhoIsLetIn holds that a connection which was taken before the end
-// is answered, though its request comes after it, and that one which says nothing
-// keeps nobody waiting for long.
-func TestDrainAnswersWhoIsLetIn(t *testing.T) {
+// TestDrainServesAcceptedConnections verifies that a connection accepted before the end is
+// served although its request arrives after it, and that a silent connection delays the
+// shutdown only briefly.
+func TestDrainServesAcceptedConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := setupDrain(t, 0)
 		close(d.slow)
@@ -243,7 +244,7 @@ func TestDrainAnswersWhoIsLetIn(t *testing.T) {
 		d.stop()
 		synctest.Wait()
 		if status, _, _ := d.ask("/healthz"); status != 0 {
-			t.Errorf("a connection is still taken: %d", status)
+			t.Errorf("a connection is still accepted: got %d", status)
 		}
 		_, err = io.WriteString(late, "GET /healthz HTTP/1.1\r\nHost: example.com\r\n\r\n")
 		d.must(err)
@@ -251,10 +252,10 @@ func TestDrainAnswersWhoIsLetIn(t *testing.T) {
 		d.must(err)
 		defer resp.Body.Close()
 		if resp.StatusCode != 200 || !resp.Close {
-			t.Errorf("the request on its way: %d, the last: %t", resp.StatusCode, resp.Close)
+			t.Errorf("the arriving request: got %d, close: %t", resp.StatusCode, resp.Close)
 		}
 		<-d.ended
-		if took := time.Since(d.began); took > 2*time.Second {
+		if took := time.Since(d.stopped); took > 2*time.Second {
 			t.Errorf("stopped after %s", took)
 		}
 		d.must(d.err)

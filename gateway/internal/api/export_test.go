@@ -6,13 +6,13 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Impatient makes c give up a request's body sooner.
-func Impatient(c Config, slowest int64, patience time.Duration) Config {
-	c.pace = pace{slowest, patience}
+// Impatient sets the minimum speed of a request's body in c.
+func Impatient(c Config, slowest int64, grace time.Duration) Config {
+	c.pace = pace{slowest, grace}
 	return c
 }
 
-// Spare makes c turn away so many connections at once.
+// Spare sets the number of connections past the limit that get a 503 in c.
 func Spare(c Config, n int) Config {
 	c.spare = n
 	return c
@@ -24,10 +24,10 @@ func (s *Server) Table() []Route { return s.table }
 // Routes returns the routes that Echo serves.
 func (s *Server) Routes() []*echo.Route { return s.echo.Routes() }
 
-// Window is what a request takes beside the image in hand.
+// Window is the memory that a request needs in addition to its current image.
 const Window = window
 
-// UploadMemory is how much of the memory for uploads a name has.
+// UploadMemory returns the upload memory in use by a name.
 func (s *Server) UploadMemory(name string) int64 {
 	s.uploads.mu.Lock()
 	defer s.uploads.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// frameSize returns the length of the frame that starts with these bytes, and 0 when
-// they are too few to know it (RFC 6455, section 5.2).
+// frameSize returns the length of the frame that starts with p, or 0 if p is too short to
+// determine it (RFC 6455, section 5.2).
 func frameSize(p []byte) uint64 {
 	if len(p) < 2 {
 		return 0
@@ -25,18 +25,18 @@ func frameSize(p []byte) uint64 {
 	return 0
 }
 
-// closeFrameConn is the connection under a WebSocket as it is written. It writes one
-// close frame and nothing after it: the library responds to every close frame with
-// one of its own, also when it has sent the first. RFC 6455, section 5.5.1, forbids
-// that, and a browser that sees it reports an error in place of the status.
+// closeFrameConn is the write side of the connection under a WebSocket. It writes one
+// close frame and nothing after it: the library responds to every close frame with one
+// of its own, even if it sent the first. RFC 6455, section 5.5.1, forbids that, and a
+// browser that sees it reports an error instead of the status.
 type closeFrameConn struct {
 	net.Conn
-	left   int64         // bytes of the current frame that are not written yet
+	left   int64         // unwritten bytes of the current frame
 	closed bool          // the current frame, or an earlier one, is a close frame
 	out    chan struct{} // closed when the close frame is written
 }
 
-// Write implements net.Conn. The library starts each frame with a write of its own.
+// Write implements net.Conn. The library starts each frame with a separate write.
 func (c *closeFrameConn) Write(p []byte) (int, error) {
 	if c.left <= 0 {
 		if c.closed {
@@ -52,8 +52,8 @@ func (c *closeFrameConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Bounds on the frames of a client. A client that follows a job only has to respond
-// to a ping every half a minute.
+// Limits for the frames of a client. A client that follows a job only has to respond to
+// a ping every half minute.
 const (
 	framesAtOnce = 256
 	frameEvery   = 100 * time.Millisecond
@@ -61,16 +61,15 @@ const (
 
 var errFlood = errors.New("too many messages")
 
-// frameLimitConn is the connection under a WebSocket as it is read. It counts frames
-// and fails when there are too many: the library responds to every ping, and follows
-// the fragments of a message that never ends, as fast as they come and without
-// reporting them.
+// frameLimitConn is the read side of the connection under a WebSocket. It counts frames
+// and fails if there are too many: the library responds to every ping and accepts the
+// fragments of an endless message as fast as they arrive, without reporting them.
 type frameLimitConn struct {
 	net.Conn
-	header []byte // of the current frame, while it is incomplete
+	header []byte // header of the current frame, while it is incomplete
 	skip   uint64 // bytes of the current frame that follow its header
 
-	paid    time.Time // until when the frames are accounted for
+	paid    time.Time // time up to which the frame rate is used
 	flooded bool
 }
 
@@ -84,7 +83,7 @@ func (c *frameLimitConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// count counts the frames whose headers end in p, which came now.
+// count counts the frames whose headers end in p, which arrived at now.
 func (c *frameLimitConn) count(p []byte, now time.Time) {
 	if oldest := now.Add(-framesAtOnce * frameEvery); c.paid.Before(oldest) {
 		c.paid = oldest

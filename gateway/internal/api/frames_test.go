@@ -36,20 +36,20 @@ func (r *rig) rawSocket(id string) rawSocket {
 	return newRawSocket(r, conn)
 }
 
-// newRawSocket reads the answer to the request of a WebSocket.
+// newRawSocket reads the response to a WebSocket handshake.
 func newRawSocket(r *rig, conn net.Conn) rawSocket {
 	r.Helper()
 	s := rawSocket{rig: r, Conn: conn, in: bufio.NewReader(conn)}
 	resp, err := http.ReadResponse(s.in, nil)
 	r.must(err)
-	_ = resp.Body.Close() // a 101 has none
+	_ = resp.Body.Close() // a 101 has no body
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		r.Fatalf("status %d", resp.StatusCode)
+		r.Fatalf("got status %d, want 101", resp.StatusCode)
 	}
 	return s
 }
 
-// next reads one frame of the server.
+// next reads one frame from the server.
 func (s rawSocket) next() (opcode byte, payload []byte, err error) {
 	head := make([]byte, 2)
 	if _, err := io.ReadFull(s.in, head); err != nil {
@@ -68,7 +68,7 @@ func (s rawSocket) next() (opcode byte, payload []byte, err error) {
 	return head[0] & 0x0f, payload, err
 }
 
-// frame reads one frame of the server, or ends the test.
+// frame reads one frame from the server, or ends the test.
 func (s rawSocket) frame() (opcode byte, payload []byte) {
 	s.Helper()
 	opcode, payload, err := s.next()
@@ -76,23 +76,23 @@ func (s rawSocket) frame() (opcode byte, payload []byte) {
 	return opcode, payload
 }
 
-// sayGoodbye sends a close frame with 1000, masked with zeros.
-func (s rawSocket) sayGoodbye() {
+// sendClose sends a close frame with 1000, masked with zeros.
+func (s rawSocket) sendClose() {
 	s.Helper()
 	_, err := s.Write([]byte{0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8})
 	s.must(err)
 }
 
-// A browser reports an error, and not the status, when a second close frame
-// follows the first (RFC 6455, section 5.5.1).
+// A browser reports an error instead of the status if a second close frame follows the
+// first (RFC 6455, section 5.5.1).
 func TestOneCloseFrame(t *testing.T) {
 	r := setup(t, options{})
 	for name, clientFirst := range map[string]bool{"the server closes": false, "the client closes": true} {
 		id := r.create(1)
 		s := r.rawSocket(id)
-		s.frame() // the job as it is
+		s.frame() // the current state of the job
 		if clientFirst {
-			s.sayGoodbye()
+			s.sendClose()
 		} else {
 			r.end(id, 0, nil)
 		}
@@ -101,33 +101,34 @@ func TestOneCloseFrame(t *testing.T) {
 			opcode, payload = s.frame()
 		}
 		if opcode != opClose || binary.BigEndian.Uint16(payload) != 1000 {
-			t.Errorf("%s: opcode %d, %x", name, opcode, payload)
+			t.Errorf("%s: got opcode %d, %x", name, opcode, payload)
 		}
 		if !clientFirst {
-			s.sayGoodbye()
+			s.sendClose()
 		}
 		r.must(s.SetReadDeadline(time.Now().Add(20 * time.Second)))
 		if rest, err := io.ReadAll(s.in); len(rest) > 0 || err != nil {
-			t.Errorf("%s: after the close frame came %x, %v", name, rest, err)
+			t.Errorf("%s: got %x, %v after the close frame", name, rest, err)
 		}
 		r.must(s.Close())
 	}
 }
 
-// A frame that is written in pieces may have a piece that looks like a close frame.
-func TestALongFrame(t *testing.T) {
+// TestLongFrame verifies that a frame written in pieces is sent whole, although a piece
+// may look like a close frame.
+func TestLongFrame(t *testing.T) {
 	r := setup(t, options{})
 	for shift := range 2 {
 		id := r.create(1)
 		s := r.rawSocket(id)
 		s.frame()
-		text := strings.Repeat("x", shift) + strings.Repeat("ш", 5000) // every other byte is that of a close frame
+		text := strings.Repeat("x", shift) + strings.Repeat("ш", 5000) // every other byte is the first byte of a close frame
 		r.end(id, 0, &pipeline.Failure{Code: pipeline.CodeDamaged, Text: text})
 		if _, payload := s.frame(); !strings.Contains(string(payload), text) {
-			t.Errorf("%.200s", payload)
+			t.Errorf("got %.200s", payload)
 		}
 		if opcode, payload := s.frame(); opcode != opText || !strings.Contains(string(payload), "job_complete") {
-			t.Errorf("then opcode %d %.200s", opcode, payload)
+			t.Errorf("then got opcode %d %.200s", opcode, payload)
 		}
 		r.must(s.Close())
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// masked makes a frame as a client sends it, masked with zeros.
+// masked returns a frame as a client sends it, masked with zeros.
 func masked(first byte, payload string) []byte {
 	frame := []byte{first}
 	switch n := len(payload); {
@@ -39,14 +39,14 @@ func masked(first byte, payload string) []byte {
 const (
 	finText  = 0x81
 	finPing  = 0x89
-	openText = 0x01 // of a message that has more fragments
-	openMore = 0x00 // and so has this one
+	openText = 0x01 // first fragment of a message
+	openMore = 0x00 // middle fragment of a message
 	finMore  = 0x80
 )
 
-// said reads to the end of the connection and returns the status of the close frame
-// that came before it, 0 when none did.
-func (s rawSocket) said() (status int) {
+// closeStatus reads to the end of the connection and returns the status of the close frame before
+// it, or 0 if there was none.
+func (s rawSocket) closeStatus() (status int) {
 	for {
 		opcode, payload, err := s.next()
 		if err != nil {
@@ -58,7 +58,7 @@ func (s rawSocket) said() (status int) {
 	}
 }
 
-// repeat sends frames until the server hangs up or does not read any more.
+// repeat sends frames until the server closes the connection or stops reading.
 func repeat(frame []byte) func(net.Conn) {
 	return func(conn net.Conn) {
 		for {
@@ -122,10 +122,10 @@ func TestAttackFrames(t *testing.T) {
 		"pings without end":               {repeat(masked(finPing, "x")), 1008},
 		"empty messages without end":      {repeat(masked(finText, "")), 1008},
 		"small messages without end":      {repeat(masked(0x82, "xxx")), 1008},
-		"a message of fragments, no end":  {repeat(masked(openMore, "")), 1002}, // nothing began it
+		"a message of fragments, no end":  {repeat(masked(openMore, "")), 1002}, // without a first fragment
 		"empty fragments without end":     {func(k net.Conn) { send(masked(openText, ""))(k); repeat(masked(openMore, ""))(k) }, 1008},
 		"pings inside a message, no end":  {func(k net.Conn) { send(masked(openText, ""))(k); repeat(masked(finPing, ""))(k) }, 1008},
-		"answers to nobody's pings":       {repeat(masked(0x8a, "x")), 1008},
+		"pongs without a ping":            {repeat(masked(0x8a, "x")), 1008},
 		"half a frame, and then no more":  {send([]byte{finText, 0x84, 0, 0, 0, 0, 'x'}), 1008}, // silent
 		"half a header, and then no more": {send([]byte{finText}), 1008},
 	} {
@@ -134,45 +134,45 @@ func TestAttackFrames(t *testing.T) {
 				r := setup(t, options{listener: newPipes()})
 				id := r.create(1)
 				other := r.dialSocket(id)
-				told := make(chan []frame)
+				received := make(chan []frame)
 				go func() {
 					all, err := frames(t.Context(), other)
 					if websocket.CloseStatus(err) != websocket.StatusNormalClosure {
-						t.Errorf("the other one ended with %v", err)
+						t.Errorf("the other client ended with %v", err)
 					}
-					told <- all
+					received <- all
 				}()
 				s := r.rawSocket(id)
-				began := time.Now()
+				started := time.Now()
 				var sending sync.WaitGroup
 				sending.Go(func() { c.does(s) })
-				if got := s.said(); got != c.want {
-					t.Errorf("closed with %d, want %d", got, c.want)
+				if got := s.closeStatus(); got != c.want {
+					t.Errorf("got close status %d, want %d", got, c.want)
 				}
 				r.must(s.Close())
 				sending.Wait()
-				if took, most := time.Since(began), 62*time.Second; took > most {
+				if took, most := time.Since(started), 62*time.Second; took > most {
 					t.Errorf("closed after %v", took)
 				}
 				r.end(id, 0, nil)
-				if all := <-told; len(all) != 3 {
-					t.Errorf("the other one was told %v", all)
+				if all := <-received; len(all) != 3 {
+					t.Errorf("the other client got %v", all)
 				}
 			})
 		})
 	}
 }
 
-// What is allowed keeps a socket open: messages in fragments with pings between
-// them, text of more than one byte a letter that is cut anywhere, as many frames at
-// once as there may be, and then one after the other for an hour.
-func TestFriendlyClients(t *testing.T) {
+// TestWellBehavedClients verifies that allowed frames keep a socket open: messages in
+// fragments with pings between them, multi-byte text split at any byte, the maximum number
+// of frames in a burst, and then one frame after the other for an hour.
+func TestWellBehavedClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := setup(t, options{listener: newPipes()})
 		id := r.create(1)
 		s := r.rawSocket(id)
 		ended := make(chan int)
-		go func() { ended <- s.said() }()
+		go func() { ended <- s.closeStatus() }()
 		send(masked(openText, "\xd1"), masked(finPing, "x"), masked(openMore, ""), masked(finMore, "\x88"))(s)
 		for range 252 {
 			send(masked(finText, strings.Repeat("x", 4096)))(s)
@@ -184,19 +184,19 @@ func TestFriendlyClients(t *testing.T) {
 		synctest.Wait()
 		select {
 		case status := <-ended:
-			t.Fatalf("closed with %d", status)
+			t.Fatalf("got close status %d", status)
 		default:
 		}
 		r.end(id, 0, nil)
 		synctest.Wait()
-		s.sayGoodbye()
+		s.sendClose()
 		if status := <-ended; status != 1000 {
-			t.Errorf("closed with %d", status)
+			t.Errorf("got close status %d", status)
 		}
 	})
 }
 
-// Frames that come with the request, before the answer, are counted like the others.
+// Frames that arrive with the request, before the response, are counted like the others.
 func TestFramesBeforeTheAnswer(t *testing.T) {
 	for frames, want := range map[int]int{200: 1000, 300: 1008} {
 		synctest.Test(t, func(t *testing.T) {
@@ -214,18 +214,18 @@ func TestFramesBeforeTheAnswer(t *testing.T) {
 			s := newRawSocket(r, conn)
 			sending.Wait()
 			ended := make(chan int)
-			go func() { ended <- s.said() }()
+			go func() { ended <- s.closeStatus() }()
 			synctest.Wait()
 			r.end(id, 0, nil)
 			if status := <-ended; status != want {
-				t.Errorf("%d frames: closed with %d, want %d", frames, status, want)
+				t.Errorf("%d frames: got close status %d, want %d", frames, status, want)
 			}
 		})
 	}
 }
 
-// One that never reads is cut off when it has not taken a frame for ten seconds, and
-// meanwhile the others are told at once.
+// A client that never reads is disconnected when it has not taken a frame for ten
+// seconds. In the meantime the other clients get their frames without delay.
 func TestAClientThatNeverReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := setup(t, options{listener: newPipes(), progress: progress.Config{MaxWatchers: 2}})
@@ -233,22 +233,22 @@ func TestAClientThatNeverReads(t *testing.T) {
 		stuck := r.rawSocket(id)
 		quick := r.dialSocket(id)
 		r.wantFrames(quick, "progress: processing 0+0/20")
-		began := time.Now()
+		started := time.Now()
 		for i := range 19 {
 			r.end(id, i, nil)
 			r.wantFrames(quick, fmt.Sprintf("image_complete %d completed: processing %d+0/20", i, i+1))
 		}
-		if took := time.Since(began); took > 0 {
-			t.Errorf("the other one was told %v late", took)
+		if took := time.Since(started); took > 0 {
+			t.Errorf("the other client got its frame %v late", took)
 		}
 		wantError(t, r.do("GET", "/api/v1/batch/"+id+"/ws", nil, upgrade...), 503, "Too many WebSocket connections, try again later")
 		time.Sleep(10*time.Second + time.Millisecond)
 		synctest.Wait()
 		if _, err := stuck.Write(masked(finText, "")); err == nil {
-			t.Error("it is not cut off")
+			t.Error("the client is not disconnected")
 		}
-		again := r.dialSocket(id) // there is a place again
-		all := 20                 // the job as it is and what has ended
+		again := r.dialSocket(id) // there is room again
+		all := 20                 // the current state of the job and the ended images
 		for range all {
 			if _, _, err := again.Read(t.Context()); err != nil {
 				t.Fatal(err)
@@ -262,8 +262,8 @@ func TestAClientThatNeverReads(t *testing.T) {
 	})
 }
 
-// One that takes its time is told about every image, in counters that may have been
-// overtaken and never fall, or is closed.
+// A slow client gets a frame for every image, with counters that may be newer than the
+// frame and never decrease, or it is disconnected.
 func TestASlowReaderHasNoGap(t *testing.T) {
 	for name, pause := range map[string]time.Duration{"slow": 9 * time.Second, "too slow": 11 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -275,23 +275,23 @@ func TestASlowReaderHasNoGap(t *testing.T) {
 				r.end(id, i, nil)
 			}
 			synctest.Wait()
-			var told []string
+			var received []string
 			for s.head() == finText {
 				_, payload := s.frame()
-				told = append(told, string(payload))
+				received = append(received, string(payload))
 				time.Sleep(pause)
 			}
-			last := told[len(told)-1]
+			last := received[len(received)-1]
 			if complete := strings.Contains(last, `"job_complete"`); complete != (pause < 10*time.Second) {
-				t.Errorf("%s: %d frames, and the last is %s", name, len(told), last)
-			} else if complete && len(told) != 21 {
-				t.Errorf("%s: %d frames", name, len(told))
+				t.Errorf("%s: got %d frames, and the last is %s", name, len(received), last)
+			} else if complete && len(received) != 21 {
+				t.Errorf("%s: got %d frames", name, len(received))
 			}
 		})
 	}
 }
 
-// head is the first byte of the next frame, 0 at the end of the connection.
+// head returns the first byte of the next frame, or 0 at the end of the connection.
 func (s rawSocket) head() byte {
 	head, err := s.in.Peek(1)
 	if err != nil {
@@ -300,9 +300,9 @@ func (s rawSocket) head() byte {
 	return head[0]
 }
 
-// A client that is late for its goodbye gets it, and its second for the answer begins
-// then.
-func TestALateGoodbye(t *testing.T) {
+// TestLateCloseFrame verifies that a client that reads late still gets the close frame,
+// and that its second for the response starts then.
+func TestLateCloseFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := setup(t, options{listener: newPipes()})
 		id := r.create(1)
@@ -313,20 +313,20 @@ func TestALateGoodbye(t *testing.T) {
 		s.frame()
 		time.Sleep(3 * time.Second)
 		if opcode, payload := s.frame(); opcode != opClose || binary.BigEndian.Uint16(payload) != 1000 {
-			t.Errorf("opcode %d, %x", opcode, payload)
+			t.Errorf("got opcode %d, %x", opcode, payload)
 		}
-		began := time.Now()
+		started := time.Now()
 		if rest, err := io.ReadAll(s.in); len(rest) > 0 || err != nil {
-			t.Errorf("after the close frame came %x, %v", rest, err)
+			t.Errorf("got %x, %v after the close frame", rest, err)
 		}
-		if took := time.Since(began); took != time.Second {
-			t.Errorf("a client that does not answer was cut off after %v", took)
+		if took := time.Since(started); took != time.Second {
+			t.Errorf("a client that does not respond was disconnected after %v", took)
 		}
 	})
 }
 
-// After the last of many clients has gone, each in its own way, nothing is left of
-// them: no goroutine, no descriptor, no memory.
+// After many clients have disconnected, each in its own way, no goroutine, descriptor or
+// memory of theirs is left.
 func TestNothingIsLeftOfSockets(t *testing.T) {
 	descriptors := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")
@@ -337,7 +337,7 @@ func TestNothingIsLeftOfSockets(t *testing.T) {
 	}
 	heap := func() uint64 {
 		runtime.GC()
-		runtime.GC() // what the first one has only let go of
+		runtime.GC() // the second run frees what the first one only released
 		var stats runtime.MemStats
 		runtime.ReadMemStats(&stats)
 		return stats.HeapAlloc
@@ -352,7 +352,7 @@ func TestNothingIsLeftOfSockets(t *testing.T) {
 			switch i % 4 {
 			case 0:
 				s.frame()
-				s.sayGoodbye()
+				s.sendClose()
 			case 1:
 				send(masked(finText, strings.Repeat("x", 5000)))(s)
 			case 2: // half-closed
@@ -365,25 +365,25 @@ func TestNothingIsLeftOfSockets(t *testing.T) {
 			open = append(open, s)
 		}
 		for _, s := range open {
-			s.said()
+			s.closeStatus()
 			r.must(s.Close())
 		}
 		r.noSockets()
 		r.client.CloseIdleConnections()
 	}
-	visit() // what is made once is made
+	visit() // allocates everything that is allocated only once
 	ignore := goleak.IgnoreCurrent()
 	beforeHeap, before := heap(), descriptors()
 	visit()
 	goleak.VerifyNone(t, ignore)
 	if now := descriptors(); now > before {
-		t.Errorf("%d descriptors, before there were %d", now, before)
+		t.Errorf("got %d descriptors, want %d as before", now, before)
 	}
 	if grown := int64(heap()) - int64(beforeHeap); grown > clients*1000 {
-		t.Errorf("the heap grew by %d bytes for each socket that is gone", grown/clients)
+		t.Errorf("the heap grew by %d bytes for each closed socket", grown/clients)
 	}
 	if s := r.dialSocket(id); s == nil {
-		t.Error("nobody is let in after them")
+		t.Error("no client can connect afterwards")
 	}
 	r.end(id, 0, &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged image"})
 }

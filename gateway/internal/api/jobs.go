@@ -17,7 +17,7 @@ import (
 
 const (
 	listPage  = 50   // jobs that are read and written at a time
-	listLimit = 1000 // most that a client may request
+	listLimit = 1000 // maximum limit that a client may request
 )
 
 // find returns the job that the path names. A job that the caller may not see does
@@ -65,8 +65,8 @@ func (s *Server) cancel(c echo.Context) error {
 	return writeJSON(c, http.StatusOK, jobShape(j))
 }
 
-// list responds with all jobs of the caller, newest first, or with a part of them.
-// It holds one page at a time. The list lacks jobs that are created meanwhile.
+// list responds with all jobs of the caller or a part of them, newest first. It holds
+// one page at a time. The list does not contain jobs that are created meanwhile.
 func (s *Server) list(c echo.Context) error {
 	limit, after, err := listQuery(c)
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *Server) list(c echo.Context) error {
 		}
 	}
 	total := written
-	switch { // the total of a part is that of the whole list
+	switch { // a part reports the total of the whole list
 	case limit > 0 && viewer.All:
 		var counts job.Counts
 		counts, err = s.deps.Jobs.Count(ctx)
@@ -142,8 +142,8 @@ func (s *Server) list(c echo.Context) error {
 
 // listQuery reads limit, 0 for all jobs, and page_token.
 func listQuery(c echo.Context) (limit int, after job.Cursor, err error) {
-	// Echo silently drops what it can't parse, and a list without the requested limit
-	// is wrong.
+	// Echo silently ignores values that it cannot parse, and a list without the
+	// requested limit would be wrong.
 	if _, err := url.ParseQuery(c.Request().URL.RawQuery); err != nil {
 		return 0, after, errQuery
 	}
@@ -162,7 +162,7 @@ func listQuery(c echo.Context) (limit int, after job.Cursor, err error) {
 	return limit, after, nil
 }
 
-// pageToken encodes a place in the list: nanoseconds since 1970, then the job's id.
+// pageToken encodes a position in the list: nanoseconds since 1970, then the job's ID.
 func pageToken(at job.Cursor) string {
 	b := binary.BigEndian.AppendUint64(nil, uint64(at.CreatedAt.UnixNano()))
 	return base64.RawURLEncoding.EncodeToString(append(b, at.ID...))

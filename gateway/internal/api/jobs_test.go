@@ -34,9 +34,9 @@ func (l listed) ids() (ids []string) {
 func TestList(t *testing.T) {
 	r := setup(t, options{})
 	if got := r.get("/api/v1/batch"); string(got.body) != "{\"jobs\":[],\"total\":0}\n" {
-		t.Errorf("of no jobs: %s", got.body)
+		t.Errorf("without jobs: got %s", got.body)
 	}
-	var want []string // newest first, some made at the same moment
+	var want []string // newest first, some with the same creation time
 	at := time.Date(2025, 11, 18, 10, 30, 0, 123456789, time.UTC)
 	for i := range 120 {
 		id := fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
@@ -47,7 +47,7 @@ func TestList(t *testing.T) {
 	r.json("/api/v1/batch", &all)
 	want = all.ids()
 	if len(want) != 120 || all.Total != 120 || all.Next != "" || len(all.Jobs[0].Images) != 2 {
-		t.Fatalf("%d jobs, total %d, next %q", len(want), all.Total, all.Next)
+		t.Fatalf("got %d jobs, total %d, next %q", len(want), all.Total, all.Next)
 	}
 	for i := 1; i < len(want); i++ {
 		before, err := strconv.Atoi(want[i-1][24:])
@@ -65,7 +65,7 @@ func TestList(t *testing.T) {
 			var page listed
 			r.json(fmt.Sprintf("/api/v1/batch?limit=%d&page_token=%s", limit, token), &page)
 			if len(page.Jobs) > limit || page.Total != 120 {
-				t.Errorf("limit %d: %d jobs, total %d", limit, len(page.Jobs), page.Total)
+				t.Errorf("limit %d: got %d jobs, total %d", limit, len(page.Jobs), page.Total)
 			}
 			got = append(got, page.ids()...)
 			if token = page.Next; token == "" {
@@ -73,22 +73,23 @@ func TestList(t *testing.T) {
 			}
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("limit %d: %d jobs, or in another order", limit, len(got))
+			t.Errorf("limit %d: got %d jobs, or the wrong order", limit, len(got))
 		}
 	}
 	var first, rest listed
 	r.json("/api/v1/batch?limit=10", &first)
 	r.json("/api/v1/batch?page_token="+first.Next, &rest)
 	if len(rest.Jobs) != 110 || rest.Total != 110 {
-		t.Errorf("the rest: %d jobs, total %d", len(rest.Jobs), rest.Total)
+		t.Errorf("the rest: got %d jobs, total %d", len(rest.Jobs), rest.Total)
 	}
 	if head := r.do("HEAD", "/api/v1/batch", nil); head.status != 200 || len(head.body) > 0 {
-		t.Errorf("HEAD: %d %s", head.status, head.body)
+		t.Errorf("HEAD: got %d %s", head.status, head.body)
 	}
 }
 
-// An answer that can't be finished must not look like a whole one.
-func TestAListThatBreaksOff(t *testing.T) {
+// TestInterruptedList verifies that a response that cannot be completed does not look
+// complete.
+func TestInterruptedList(t *testing.T) {
 	r := setup(t, options{})
 	for i := range 60 {
 		images := make([]job.Image, 100)
@@ -102,9 +103,9 @@ func TestAListThatBreaksOff(t *testing.T) {
 	resp, err := r.client.Do(req)
 	r.must(err)
 	defer resp.Body.Close()
-	breakWith(&r.jobs.fault, job.ErrUnavailable) // while the first page is on its way: it is larger than all buffers
+	breakWith(&r.jobs.fault, job.ErrUnavailable) // while the first page is being sent: it is larger than all buffers
 	if data, err := io.ReadAll(resp.Body); err == nil {
-		t.Errorf("the answer ended like a whole one, with %q", data[max(0, len(data)-40):])
+		t.Errorf("the response ended like a complete one, with %q", data[max(0, len(data)-40):])
 	}
 }
 
@@ -114,14 +115,14 @@ func TestResults(t *testing.T) {
 	r.end(id, 1, nil)
 	base := "/api/v1/batch/" + id + "/images/1/"
 	for kind, want := range map[string]struct{ body, contentType, name string }{
-		"file":      {"the picture", "image/png", "image2.png"},
+		"file":      {"the image", "image/png", "image2.png"},
 		"thumbnail": {"the thumbnail", "image/jpeg", "image2.png.thumb.jpg"},
 		"metadata":  {`{"format":"png"}`, "application/json", "image2.png.json"},
 		"xmp":       {"<x:xmpmeta/>", "application/rdf+xml", "image2.png.xmp"},
 	} {
 		got := r.get(base + kind)
 		if got.status != 200 || string(got.body) != want.body {
-			t.Errorf("%s: %d %s", kind, got.status, got.body)
+			t.Errorf("%s: got %d %s", kind, got.status, got.body)
 		}
 		for name, value := range map[string]string{
 			"Content-Type": want.contentType, "X-Content-Type-Options": "nosniff",
@@ -130,12 +131,12 @@ func TestResults(t *testing.T) {
 			"Content-Length":          fmt.Sprint(len(want.body)),
 		} {
 			if got.header.Get(name) != value {
-				t.Errorf("%s: %s is %q, want %q", kind, name, got.header.Get(name), value)
+				t.Errorf("%s: got %s %q, want %q", kind, name, got.header.Get(name), value)
 			}
 		}
 		head := r.do("HEAD", base+kind, nil)
 		if head.status != 200 || len(head.body) > 0 || head.header.Get("Content-Length") != fmt.Sprint(len(want.body)) {
-			t.Errorf("HEAD %s: %d %v", kind, head.status, head.header)
+			t.Errorf("HEAD %s: got %d %v", kind, head.status, head.header)
 		}
 	}
 	for key, err := range r.processed.List(t.Context(), "") {
@@ -161,11 +162,11 @@ func TestAFileNameOfAnyScript(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", d, want)
 	}
 	if ct := got.header.Get("Content-Type"); ct != "application/octet-stream" {
-		t.Errorf("a type that is neither JPEG nor PNG is told as %s", ct)
+		t.Errorf("a file that is neither JPEG nor PNG has the Content-Type %s", ct)
 	}
 }
 
-func TestAResultThatBreaksOff(t *testing.T) {
+func TestInterruptedResult(t *testing.T) {
 	r := setup(t, options{})
 	id := r.create(1)
 	r.end(id, 0, nil)
@@ -174,11 +175,11 @@ func TestAResultThatBreaksOff(t *testing.T) {
 	r.must(err)
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return // it broke off before anything was sent
+		return // the response was interrupted before anything was sent
 	}
 	defer resp.Body.Close()
 	if data, err := io.ReadAll(resp.Body); err == nil {
-		t.Errorf("the answer ended like a whole one: %q", data)
+		t.Errorf("the response ended like a complete one: %q", data)
 	}
 }
 
@@ -190,11 +191,11 @@ func TestPage(t *testing.T) {
 		got := r.get(path)
 		if got.status != 200 || len(got.body) == 0 || got.header.Get("Content-Type") != contentType ||
 			!strings.HasPrefix(got.header.Get("Content-Security-Policy"), "default-src 'none'; script-src 'self';") {
-			t.Errorf("%s: %d %v", path, got.status, got.header)
+			t.Errorf("%s: got %d %v", path, got.status, got.header)
 		}
 		for _, bad := range []string{"innerHTML", "<script>", "onclick", "style="} {
 			if strings.Contains(string(got.body), bad) {
-				t.Errorf("%s has %s", path, bad)
+				t.Errorf("%s contains %s", path, bad)
 			}
 		}
 	}

@@ -16,16 +16,16 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// maxTurnedAway is how many connections past the limit get a 503 at the same time.
+// maxTurnedAway is the maximum number of concurrent connections past the limit that get a 503.
 const maxTurnedAway = 256
 
-// listener bounds the connections, and gives the documented form also to what
-// net/http responds by itself, before any handler: to a malformed request, a header
-// that is too large, an expectation that can't be met.
+// listener limits the number of connections. It also puts the responses that net/http
+// writes before any handler into the documented form: those to a malformed request, a
+// header that is too large, and an expectation that cannot be met.
 //
-// It still accepts some connections past the limit, to respond with a 503: left in
-// the backlog they would wait for the slowest client, and a health probe with them.
-// Past these it closes connections without a response, which costs the least.
+// It still accepts some connections past the limit, to respond with a 503: in the backlog
+// they would wait for the slowest client, and so would a health probe. Beyond these it
+// closes connections without a response, which costs the least.
 type listener struct {
 	net.Listener
 	server *Server
@@ -50,7 +50,7 @@ func (l listener) Accept() (net.Conn, error) {
 			}
 		}
 		l.server.metrics.refused.Inc("closed")
-		_ = accepted.Close() // nothing was written to it
+		_ = accepted.Close() // nothing was written
 	}
 }
 
@@ -58,12 +58,12 @@ func (l listener) Accept() (net.Conn, error) {
 type conn struct {
 	net.Conn
 	server   *Server
-	places   chan struct{} // holds an element of this connection
+	places   chan struct{} // contains an element for this connection
 	leave    sync.Once
 	arriving atomic.Bool // counted in server.arriving
 
 	// handled is true from the start of a handler to the end of its response. Such a
-	// response may hold bytes of a client, which can look like anything.
+	// response may contain bytes from a client, which can look like anything.
 	handled atomic.Bool
 }
 
@@ -73,7 +73,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite lets net/http finish writing before it closes.
+// CloseWrite lets net/http finish writing before it closes the connection.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -83,14 +83,13 @@ func (c *conn) CloseWrite() error {
 
 type connKey struct{}
 
-// connOf returns the connection of a request, nil in a test without a listener.
+// connOf returns the connection of a request, or nil in a test without a listener.
 func connOf(r *http.Request) *conn {
 	c, _ := r.Context().Value(connKey{}).(*conn)
 	return c
 }
 
-// connState tracks whether a request is on its way, and whether its response was
-// written.
+// connState tracks whether a request is arriving, and whether its response was written.
 func connState(nc net.Conn, state http.ConnState) {
 	c := nc.(*conn) //nolint:forcetypeassert // listener accepts no other
 	switch state {
@@ -103,7 +102,7 @@ func connState(nc net.Conn, state http.ConnState) {
 	}
 }
 
-// arrive counts the connection as one whose request is on its way, or no longer.
+// arrive records whether a request is arriving on the connection.
 func (c *conn) arrive(now bool) {
 	switch before := c.arriving.Swap(now); {
 	case now && !before:
@@ -113,8 +112,8 @@ func (c *conn) arrive(now bool) {
 	}
 }
 
-// checkRoom refuses a request whose connection is past the limit. Probes are served
-// all the same: a full gateway is not dead.
+// checkRoom rejects a request on a connection past the limit. Probes are served anyway: a
+// full gateway is still alive.
 func (s *Server) checkRoom(c echo.Context) error {
 	if conn := connOf(c.Request()); conn == nil || conn.places != s.spare {
 		return nil
@@ -126,8 +125,8 @@ func (s *Server) checkRoom(c echo.Context) error {
 	return errConnections
 }
 
-// Read implements net.Conn. Where the listener expects TLS, it responds to a plain
-// HTTP request in plain HTTP.
+// Read implements net.Conn. If the listener expects TLS, it responds to a plain HTTP
+// request in plain HTTP.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil && // it has the first five bytes
@@ -142,8 +141,8 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) Write(p []byte) (int, error) {
 	if !c.handled.Load() {
 		if rewritten := rewriteError(p); rewritten != nil {
-			// After it net/http reads the body that came with an expectation, without a
-			// limit of its own.
+			// After it, net/http reads the body that was announced with an expectation,
+			// without a limit of its own.
 			if err := c.SetReadDeadline(time.Now().Add(lingerTime)); err != nil {
 				return 0, err
 			}
@@ -156,9 +155,9 @@ func (c *conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// rewriteError returns the documented form of an error response that net/http writes
-// by itself, nil for any other. There is no hook for these responses: their first
-// bytes tell them apart, and that no handler has started.
+// rewriteError returns the documented form of an error response that net/http writes by
+// itself, or nil for any other response. There is no hook for these responses. They are
+// recognized by their first bytes and by the fact that no handler has started.
 func rewriteError(p []byte) []byte {
 	const headers = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
 	rest, ok := bytes.CutPrefix(p, []byte("HTTP/1.1 "))

@@ -17,16 +17,16 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// answered asks on a connection of its own and reads what comes until it is closed.
-// The status is 0 when it was closed without a word.
-func (r *rig) answered(request string) (got response) {
+// exchange sends a request on a new connection and reads until the connection is closed.
+// The status is 0 if it was closed without a response.
+func (r *rig) exchange(request string) (got response) {
 	r.Helper()
 	conn := r.dial()
 	defer conn.Close()
 	_, _ = io.WriteString(conn, request) // it may be closed already
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if fault, ok := errors.AsType[net.Error](err); ok && fault.Timeout() {
-		r.Error("no answer at all")
+		r.Error("got no response")
 	}
 	if err != nil {
 		return got
@@ -42,16 +42,16 @@ func (r *rig) answered(request string) (got response) {
 	return got
 }
 
-// until asks until the status is there.
+// until repeats the request until it gets the status.
 func (r *rig) until(request string, status int) response {
 	r.Helper()
 	for range 2_000 {
-		if got := r.answered(request); got.status == status {
+		if got := r.exchange(request); got.status == status {
 			return got
 		}
 		<-time.After(time.Millisecond)
 	}
-	r.Fatalf("%.60q is never answered with %d", request, status)
+	r.Fatalf("%.60q never returns %d", request, status)
 	return response{}
 }
 
@@ -65,7 +65,7 @@ func TestConnectionsPastTheLimit(t *testing.T) {
 	})
 	r.must(r.jobs.Create(t.Context(), job.New(unknown, []job.Image{{Original: job.Original{Path: "x/y"}}}, time.Now())))
 	watching := r.dialSocket(unknown)
-	for range most - 1 { // Nothing else is open, so these find room.
+	for range most - 1 { // No other connection is open, so these are accepted.
 		conn := r.dial()
 		defer conn.Close()
 	}
@@ -84,12 +84,12 @@ func TestConnectionsPastTheLimit(t *testing.T) {
 	r.until(look, 0)
 	r.must(more[0].Close())
 	r.until(look, 503)
-	r.must(watching.CloseNow()) // The place of a socket is free when it has ended.
+	r.must(watching.CloseNow()) // Ending the socket frees its place.
 	r.until(look, 200)
 }
 
-// TestStuckClients holds that 500 clients who send or take next to nothing keep
-// nobody else from being answered.
+// TestStuckClients verifies that other clients are served while 500 clients send or read
+// next to nothing.
 func TestStuckClients(t *testing.T) {
 	r := setup(t, options{})
 	id := r.create(1)
@@ -115,14 +115,14 @@ func TestStuckClients(t *testing.T) {
 	var others sync.WaitGroup
 	const each = 8
 	counts := make([]int, 10)
-	image := `{"images":[{"base64":"` + b64(picture(t)) + `"}]}`
+	image := `{"images":[{"base64":"` + b64(tinyPNG(t)) + `"}]}`
 	for i := range counts {
 		others.Go(func() {
 			for range each {
-				if r.answered(look).status == 200 {
+				if r.exchange(look).status == 200 {
 					counts[i]++
 				}
-				if r.answered(fmt.Sprintf("POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(image), image)).status == 201 {
+				if r.exchange(fmt.Sprintf("POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(image), image)).status == 201 {
 					counts[i]++
 				}
 			}
@@ -131,7 +131,7 @@ func TestStuckClients(t *testing.T) {
 	others.Wait()
 	for i, n := range counts {
 		if n != 2*each {
-			t.Errorf("client %d: %d of %d requests were answered", i, n, 2*each)
+			t.Errorf("client %d: %d of %d requests got a response", i, n, 2*each)
 		}
 	}
 }

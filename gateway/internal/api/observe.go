@@ -26,17 +26,17 @@ type apiMetrics struct {
 func newAPIMetrics(m *telemetry.Registry) apiMetrics {
 	return apiMetrics{
 		requests: m.Counter("http_requests_total", "Requests, by route, method and status.", "route", "method", "status"),
-		duration: m.Histogram("http_request_duration_seconds", "Time of a request, WebSockets excepted.",
+		duration: m.Histogram("http_request_duration_seconds", "Duration of a request, except WebSockets.",
 			[]float64{.001, .005, .025, .1, .5, 2.5, 10, 60, 600}, "route", "method"),
 		sockets: m.Gauge("websockets", "Open WebSockets."),
-		closes:  m.Counter("websockets_closed_total", "WebSockets that ended, by why; slow: the client did not take a frame in time, silent: nothing came from it.", "why").From0("slow", "silent"),
-		in:      m.Counter("http_request_bytes_total", "Bytes of request bodies that said how long they are, by route.", "route"),
-		out:     m.Counter("http_response_bytes_total", "Bytes of response bodies, WebSockets excepted, by route.", "route"),
+		closes:  m.Counter("websockets_closed_total", "Ended WebSockets, by reason; slow: the client did not take a frame in time, silent: the client sent nothing.", "why").From0("slow", "silent"),
+		in:      m.Counter("http_request_bytes_total", "Bytes of request bodies with a Content-Length, by route.", "route"),
+		out:     m.Counter("http_response_bytes_total", "Bytes of response bodies, except WebSockets, by route.", "route"),
 		refused: m.Counter("connections_refused_total", "Connections past the limit, by how they were refused.", "how"),
 	}
 }
 
-// observe responds to errors, counts and logs every request, and traces those to
+// observe responds to errors, counts and logs every request, and traces the requests to
 // the API.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
@@ -77,15 +77,15 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// panicked logs a panic, which ends one request and not the process with all others.
+// panicked logs a panic, which ends its request but not the process.
 func (s *Server) panicked(c echo.Context, err error, stack []byte) error {
 	s.deps.Log.ErrorContext(c.Request().Context(), "panic in a request",
 		"route", detailsOf(c).Label, "panic", bounded(err.Error()), "stack", string(stack))
 	return errInternal
 }
 
-// bounded cuts text from outside to the length that a log line or a response may
-// have, at a character.
+// bounded shortens external text to the maximum length for a log line or a response,
+// without splitting a character.
 func bounded(s string) string {
 	if most := 256; len(s) > most {
 		for most > 0 && !utf8.RuneStart(s[most]) {

@@ -10,14 +10,14 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// A browser sends what a page asks it to, from inside the network of its user. The
-// server refuses two kinds of foreign pages: a page that sends across origins, by its
-// Origin, which browsers always set where a request changes something; and a page
-// whose name resolves to this address ("DNS rebinding"), by the name in Host, where
-// the operator lists the allowed names. (net/http has CrossOriginProtection for the
-// first kind; ours has one rule for WebSockets as well.)
+// A browser sends requests for a page from inside its user's network. The server rejects
+// two kinds of foreign pages: a page that sends requests across origins, by its Origin,
+// which browsers always set on requests that change something; and a page whose name
+// resolves to this address ("DNS rebinding"), by the name in Host, if the operator lists
+// the allowed names. (net/http has CrossOriginProtection for the first kind; our rule
+// also covers WebSockets.)
 
-// checkHost refuses requests that were sent to another name.
+// checkHost rejects requests to a host name that is not allowed.
 func (s *Server) checkHost(c echo.Context) error {
 	host := c.Request().Host
 	name := host
@@ -32,9 +32,9 @@ func (s *Server) checkHost(c echo.Context) error {
 	return errHost
 }
 
-// checkOrigin refuses what a foreign page may not send: requests that may change
-// something, and the handshake of a WebSocket. Programs send no Origin; browsers
-// always do with these.
+// checkOrigin rejects requests that a foreign page may not send: requests that may change
+// something, and the handshake of a WebSocket. Programs send no Origin; browsers always
+// send it with these requests.
 func (s *Server) checkOrigin(c echo.Context) error {
 	r := c.Request()
 	origins := r.Header.Values("Origin")
@@ -49,14 +49,14 @@ func (s *Server) checkOrigin(c echo.Context) error {
 	return errOrigin
 }
 
-// allows reports whether the operator allows the pages of an origin.
+// allows reports whether the operator allows the pages of the origin.
 func (s *Server) allows(origin string) bool {
 	return slices.ContainsFunc(s.config.AllowedOrigins, func(o string) bool { return strings.EqualFold(o, origin) })
 }
 
 // allowOrigin lets the pages of allowed origins read the response (CORS), and reports
-// whether the request is their preflight. Cookies have no effect here, so it mentions
-// no credentials, and no "*" either.
+// whether the request is their preflight. Cookies have no effect here, so it sends
+// neither a credentials header nor "*".
 func (s *Server) allowOrigin(c echo.Context) (preflight bool) {
 	r, h := c.Request(), c.Response().Header()
 	if len(s.config.AllowedOrigins) == 0 {
@@ -78,11 +78,11 @@ func (s *Server) allowOrigin(c echo.Context) (preflight bool) {
 	return true
 }
 
-// plainPolicy allows nothing, for every response but the page.
+// plainPolicy allows nothing. Every response except the page has it.
 const plainPolicy = "default-src 'none'; frame-ancestors 'none'"
 
-// secure sets the headers that keep browsers from treating a response as more than
-// it is. The page and the results replace the policy.
+// secure sets the headers that keep browsers from interpreting a response. The page and
+// the results replace the policy.
 func secure(h http.Header) {
 	h.Set("Content-Security-Policy", plainPolicy)
 	h.Set("X-Content-Type-Options", "nosniff")

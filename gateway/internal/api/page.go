@@ -14,8 +14,8 @@ var pageFiles embed.FS
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; " +
 	"form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 
-// page returns the handler of one file of the page that shows people what this is.
-// The page needs nothing else, and its policy lets nothing else in.
+// page returns the handler of one file of the demo page. The page needs no other files,
+// and its policy allows no others.
 func page(file, contentType string) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		data, err := pageFiles.ReadFile("page/" + file)

@@ -14,22 +14,22 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 )
 
-// quotas keep each name of an API key within its limits, so that a busy client does
-// not slow down the others. They belong to this gateway and start empty with it; only
-// the open images are counted in the job store, over all gateways. Without API keys
-// clients can't be told apart, and there is no quota.
+// quotas keeps each name of an API key within its limits, so that a busy client does not
+// slow down the others. The quotas are local to this gateway and start empty with it;
+// only the open images are counted in the job store, over all gateways. Without API keys
+// the server cannot distinguish clients, and there is no quota.
 type quotas struct {
 	mu sync.Mutex // guards all usages
 	of map[string]*usage
 }
 
-// usage is the usage of one name. The names of the file bound the number of usages.
+// usage is the usage of one name. The number of usages is limited by the names in the file.
 type usage struct {
 	requests, bytes *rate.Limiter
-	sockets         int64 // open now
+	sockets         int64 // open WebSockets
 }
 
-// with calls do with the usage of a name.
+// with calls do with the usage of the name.
 func (q *quotas) with(name string, do func(*usage)) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -41,8 +41,8 @@ func (q *quotas) with(name string, do func(*usage)) {
 	do(u)
 }
 
-// bucket returns the token bucket of a limit per minute, nil without a limit. A
-// changed limit starts with a full bucket.
+// bucket returns the token bucket of a limit per minute, or nil without a limit. A changed
+// limit starts with a full bucket.
 func bucket(l **rate.Limiter, perMinute int64) *rate.Limiter {
 	switch {
 	case perMinute == 0:
@@ -53,14 +53,14 @@ func bucket(l **rate.Limiter, perMinute int64) *rate.Limiter {
 	return *l
 }
 
-// seconds returns how long a limiter takes to refill so many tokens, rounded up and at
-// least 1.
+// seconds returns the time that a limiter needs to refill the tokens, in seconds, rounded
+// up and at least 1.
 func seconds(l *rate.Limiter, tokens float64) int {
 	return int(max(1, math.Ceil(tokens/float64(l.Limit()))))
 }
 
-// checkQuota counts a request, or refuses it, and describes both quotas in the
-// headers of draft-ietf-httpapi-ratelimit-headers-10.
+// checkQuota counts a request or rejects it, and describes both quotas in the headers of
+// draft-ietf-httpapi-ratelimit-headers-10.
 func (s *Server) checkQuota(c echo.Context) (err error) {
 	d := detailsOf(c)
 	var policy, left []string
@@ -91,9 +91,8 @@ func (s *Server) checkQuota(c echo.Context) (err error) {
 	return err
 }
 
-// chargeBytes counts bytes of a batch. A batch that has started may exceed the
-// quota: then the bucket goes into debt, which the limiter allows in steps of its
-// burst.
+// chargeBytes counts the bytes of a batch. A batch that has started may exceed the quota:
+// the bucket then goes into debt, which the limiter allows in steps of its burst.
 func (s *Server) chargeBytes(by *apikey.Key, n int) {
 	s.quotas.with(by.Name, func(u *usage) {
 		for ; u.bytes != nil && n > 0; n -= u.bytes.Burst() {
@@ -102,8 +101,8 @@ func (s *Server) chargeBytes(by *apikey.Key, n int) {
 	})
 }
 
-// checkOpenImages refuses a new job of a name that has as many open images as it
-// may. Batches that are being received at that moment still get in.
+// checkOpenImages rejects a new job of a name that has reached its limit of open images.
+// Batches that are being received at that moment are still accepted.
 func (s *Server) checkOpenImages(ctx context.Context, by *apikey.Key) error {
 	limit := by.Limits.OpenImages
 	if limit == 0 {

@@ -10,32 +10,32 @@ import (
 	"time"
 )
 
-// BenchmarkNoisyNeighbour measures what one name costs another that asks a
-// hundred times as often as it may (500 requests a second, where 300 a minute are
-// allowed): the 99th percentile of the quiet one's GET of a job of a hundred images,
-// with it and, in the same run, without. Clients and server share the processors.
+// BenchmarkNoisyNeighbour measures how much one name slows down another if it sends a
+// hundred times as many requests as it may (500 per second instead of 300 per minute):
+// the 99th percentile of the quiet name's GET of a job of a hundred images, with the noise
+// and, in the same run, without it. Clients and server share the processors.
 func BenchmarkNoisyNeighbour(b *testing.B) {
-	const noise = 500 // requests a second
+	const noise = 500 // requests per second
 	keys := newKeyFile(b, "noisy requests_per_minute=300", "quiet")
 	r := setup(b, options{keys: keys.Store})
 	path := "/api/v1/batch/" + r.createAs(keys, "quiet", 100)
 	ask := func(name string) (status int, took time.Duration) {
-		began := time.Now()
+		started := time.Now()
 		got := r.as(keys, name, http.MethodGet, path, "")
-		return got.status, time.Since(began)
+		return got.status, time.Since(started)
 	}
 	p99 := func() time.Duration {
 		all := make([]time.Duration, max(b.N, 100))
 		for i := range all {
 			var status int
 			if status, all[i] = ask("quiet"); status != http.StatusOK {
-				b.Fatalf("the quiet one is answered %d", status)
+				b.Fatalf("the quiet client got %d", status)
 			}
 		}
 		slices.Sort(all)
 		return all[len(all)*99/100]
 	}
-	p99() // warms up
+	p99() // warm-up
 	b.ResetTimer()
 	alone := p99()
 
@@ -60,11 +60,11 @@ func BenchmarkNoisyNeighbour(b *testing.B) {
 			}
 		})
 	}
-	beside := p99()
+	withNoise := p99()
 	quieten()
 	noisy.Wait()
 	b.ReportMetric(float64(alone.Microseconds()), "p99-alone-µs")
-	b.ReportMetric(float64(beside.Microseconds()), "p99-beside-µs")
-	b.ReportMetric(float64(beside)/float64(alone), "beside/alone")
+	b.ReportMetric(float64(withNoise.Microseconds()), "p99-noisy-µs")
+	b.ReportMetric(float64(withNoise)/float64(alone), "noisy/alone")
 	b.ReportMetric(float64(refused.Load())/float64(max(1, asked.Load())), "refused/asked")
 }

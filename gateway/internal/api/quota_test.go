@@ -9,13 +9,13 @@ import (
 	"nhooyr.io/websocket"
 )
 
-// TestNoisyNeighbour holds that who comes to a limit is refused what is over it, and
-// that nobody else is.
+// TestNoisyNeighbour verifies that the requests of a client beyond its limit are rejected,
+// and that other clients are not affected.
 func TestNoisyNeighbour(t *testing.T) {
 	keys := newKeyFile(t, "noisy requests_per_minute=5", "quiet requests_per_minute=1000", "free")
 	r := setup(t, options{keys: keys.Store})
 	served, refused := 0, 0
-	began := time.Now()
+	started := time.Now()
 	for range 50 {
 		switch got := r.as(keys, "noisy", "GET", "/api/v1/batch", ""); got.status {
 		case 200:
@@ -23,32 +23,32 @@ func TestNoisyNeighbour(t *testing.T) {
 		case 429:
 			refused++
 			if text := `{"error":"Too many requests, try again later","status":429}` + "\n"; string(got.body) != text {
-				t.Errorf("refused with %s", got.body)
+				t.Errorf("rejected with %s", got.body)
 			}
 			if after := got.header.Get("Retry-After"); after == "" || after == "0" {
-				t.Errorf("Retry-After %q", after)
+				t.Errorf("got Retry-After %q", after)
 			}
 			if p, l := got.header.Get("RateLimit-Policy"), got.header.Get("RateLimit"); p != `"requests";q=5;w=60` || !strings.HasPrefix(l, `"requests";r=0;t=`) {
-				t.Errorf("RateLimit-Policy %q, RateLimit %q", p, l)
+				t.Errorf("got RateLimit-Policy %q, RateLimit %q", p, l)
 			}
 		default:
-			t.Errorf("%d %s", got.status, got.body)
+			t.Errorf("got %d %s", got.status, got.body)
 		}
 		for _, name := range []string{"quiet", "free"} {
 			if got := r.as(keys, name, "GET", "/api/v1/batch", ""); got.status != 200 {
-				t.Errorf("%s: %d %s", name, got.status, got.body)
+				t.Errorf("%s: got %d %s", name, got.status, got.body)
 			} else if has := got.header.Get("RateLimit") != ""; has != (name == "quiet") {
-				t.Errorf("%s is told %v", name, got.header)
+				t.Errorf("%s got the headers %v", name, got.header)
 			}
 		}
 	}
-	// A request is paid back every 12 s.
-	if late := int(time.Since(began).Minutes()*5) + 1; served < 5 || served > 5+late || served+refused != 50 {
-		t.Errorf("%d served, %d refused", served, refused)
+	// The limiter refills one request every 12 s.
+	if late := int(time.Since(started).Minutes()*5) + 1; served < 5 || served > 5+late || served+refused != 50 {
+		t.Errorf("%d served, %d rejected", served, refused)
 	}
-	// What is public is nobody's, and costs nobody.
+	// Public routes belong to no name and count against no quota.
 	if got := r.as(keys, "noisy", "GET", "/app.js", ""); got.status != 200 {
-		t.Errorf("the page: %d", got.status)
+		t.Errorf("the page: got %d", got.status)
 	}
 }
 
@@ -57,10 +57,10 @@ func TestQuotas(t *testing.T) {
 	r := setup(t, options{keys: keys.Store})
 	t.Run("open images", func(t *testing.T) {
 		first := r.createAs(keys, "images", 2)
-		r.createAs(keys, "images", 2) // Two were open, which is less than three.
+		r.createAs(keys, "images", 2) // Two are open, which is below the limit of three.
 		got := r.as(keys, "images", "POST", "/api/v1/batch", small)
 		if string(got.body) != `{"error":"Too many images in progress with this API key, try again later","status":429}`+"\n" || got.header.Get("Retry-After") != "5" {
-			t.Errorf("%d %s %v", got.status, got.body, got.header)
+			t.Errorf("got %d %s %v", got.status, got.body, got.header)
 		}
 		r.end(first, 0, nil)
 		r.end(first, 1, nil)
@@ -78,52 +78,52 @@ func TestQuotas(t *testing.T) {
 			return conn, 101
 		}
 		id, other := r.createAs(keys, "sockets", 1), r.createAs(keys, "other", 1)
-		for range 3 { // What is refused for another reason is not counted.
+		for range 3 { // Requests rejected for another reason are not counted.
 			if _, status := dial("sockets", other); status != 404 {
-				t.Errorf("another's: %d", status)
+				t.Errorf("another name: got %d", status)
 			}
 		}
 		first, status := dial("sockets", id)
 		if status != 101 {
-			t.Fatalf("the first: %d", status)
+			t.Fatalf("the first socket: got %d", status)
 		}
 		if _, status := dial("sockets", id); status != 429 {
-			t.Errorf("the second: %d", status)
+			t.Errorf("the second socket: got %d", status)
 		}
 		if _, status := dial("other", other); status != 101 {
-			t.Errorf("another's: %d", status)
+			t.Errorf("another name: got %d", status)
 		}
 		r.end(id, 0, nil)
 		if _, err := frames(t.Context(), first); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
 			t.Errorf("ended with %v", err)
 		}
-		// The server counts it off when its goodbye is over.
+		// The server counts the socket until its closing handshake is over.
 		for status = 429; status == 429; {
 			_, status = dial("sockets", id)
 		}
 		if status != 101 {
-			t.Errorf("after it has ended: %d", status)
+			t.Errorf("after the end of the socket: got %d", status)
 		}
 	})
 	t.Run("bytes", func(t *testing.T) {
 		large := `{"images":[{"base64":"eA=="}]` + strings.Repeat(" ", 1000) + `}`
 		got := r.as(keys, "bytes", "POST", "/api/v1/batch", large)
 		if got.status != 201 || got.header.Get("RateLimit") != `"upload-bytes";r=100;t=1` {
-			t.Errorf("what has begun is finished: %d %s %v", got.status, got.body, got.header)
+			t.Errorf("a batch that has started: got %d %s %v", got.status, got.body, got.header)
 		}
 		got = r.as(keys, "bytes", "POST", "/api/v1/batch", small)
 		if string(got.body) != `{"error":"Too many bytes uploaded, try again later","status":429}`+"\n" {
-			t.Errorf("%d %s", got.status, got.body)
+			t.Errorf("got %d %s", got.status, got.body)
 		}
-		// A kilobyte is paid back in ten minutes, less the first of them.
+		// A kilobyte takes ten minutes to refill, less the first of them.
 		if after := got.header.Get("Retry-After"); len(after) != 3 || after[0] != '5' {
-			t.Errorf("Retry-After %q", after)
+			t.Errorf("got Retry-After %q", after)
 		}
 		if got := r.as(keys, "bytes", "POST", "/api/v1/batch/"+unknown+"/retry", ""); got.status != 429 {
-			t.Errorf("a retry, which copies a batch: %d %s", got.status, got.body)
+			t.Errorf("a retry, which copies a batch: got %d %s", got.status, got.body)
 		}
 		if got := r.as(keys, "bytes", "GET", "/api/v1/batch", ""); got.status != 200 {
-			t.Errorf("to ask costs no bytes: %d", got.status)
+			t.Errorf("a GET, which costs no bytes: got %d", got.status)
 		}
 	})
 }

@@ -30,7 +30,7 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.text }
 
-// with fills in the verbs of the text.
+// with formats the text with args.
 func (r refusal) with(args ...any) *refusal {
 	r.text = fmt.Sprintf(r.text, args...)
 	return &r
@@ -41,7 +41,7 @@ func (r refusal) after(seconds int) *refusal {
 	return &r
 }
 
-// All refusals, by status. The texts of a malformed batch are those of [body.Error].
+// All refusals, by status. [body.Error] has the texts for a malformed batch.
 var (
 	errCutOff          = &refusal{400, "Request body is incomplete or malformed", 0, nil}
 	errQuery           = &refusal{400, "Invalid query: want name=value, joined by &", 0, nil}
@@ -54,7 +54,7 @@ var (
 	errSocketKeys      = &refusal{400, "Sec-WebSocket-Key is missing or not unique", 0, nil}
 	errSocketKey       = &refusal{400, "Sec-WebSocket-Key is not 16 bytes in base64", 0, nil}
 	errKeyMissing      = &refusal{401, "API key required", 0, http.Header{"Www-Authenticate": {`Bearer realm="imagebatch"`}}}
-	errKeyUnknown      = &refusal{401, "API key unknown", 0, http.Header{"Www-Authenticate": {`Bearer realm="imagebatch", error="invalid_token"`}}} // removed keys too
+	errKeyUnknown      = &refusal{401, "API key unknown", 0, http.Header{"Www-Authenticate": {`Bearer realm="imagebatch", error="invalid_token"`}}} // also for removed keys
 	errOrigin          = &refusal{403, "Origin not allowed; ALLOWED_ORIGINS names those that are", 0, nil}
 	errNoRoute         = &refusal{404, "Not found", 0, nil}
 	errNoJob           = &refusal{404, "Job not found: %s", 0, nil}
@@ -71,7 +71,7 @@ var (
 	errHost            = &refusal{421, "Host not allowed; ALLOWED_HOSTS names those that are", 0, nil}
 	errKeyReused       = &refusal{422, idempotencyKey + " was used with a different request", 0, nil}
 	errNoUpgrade       = &refusal{426, "This endpoint speaks WebSocket only", 0, http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}}}
-	errRequestQuota    = &refusal{429, "Too many requests, try again later", 0, nil} // the limiter knows after how long
+	errRequestQuota    = &refusal{429, "Too many requests, try again later", 0, nil} // the limiter sets Retry-After
 	errByteQuota       = &refusal{429, "Too many bytes uploaded, try again later", 0, nil}
 	errMemoryShare     = &refusal{429, "Too many uploads at once with this API key, try again later", 1, nil}
 	errOpenImagesQuota = &refusal{429, "Too many images in progress with this API key, try again later", 5, nil}
@@ -86,7 +86,7 @@ var (
 	errCancelled       = &refusal{503, "Request was cancelled", 5, nil}
 )
 
-// refusals maps the errors of the domain and of Echo; the first match counts.
+// refusals maps the errors of the domain and of Echo to responses. The first match counts.
 var refusals = []struct {
 	err     error
 	refusal *refusal
@@ -104,8 +104,8 @@ var refusals = []struct {
 	{context.DeadlineExceeded, errUnavailable},
 }
 
-// refusalOf returns the response to an error. Of an unknown error the client does
-// not see the text.
+// refusalOf returns the response to an error. It hides the text of an unknown error from
+// the client.
 func refusalOf(err error, jobID string) *refusal {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r
@@ -127,35 +127,35 @@ func refusalOf(err error, jobID string) *refusal {
 	return errInternal
 }
 
-// fail responds to a request with its error, and logs it.
+// fail responds to a request with its error and logs the error.
 func (s *Server) fail(err error, c echo.Context) {
 	r, d := refusalOf(err, bounded(c.Param("job_id"))), detailsOf(c)
 	level, how := slog.LevelDebug, "refused"
 	switch {
-	case c.Request().Context().Err() != nil: // the client is gone, which is no fault of the server
+	case c.Request().Context().Err() != nil: // the client disconnected, which is not the server's fault
 	case c.Response().Committed:
-		level, how = slog.LevelWarn, "broken off"
+		level, how = slog.LevelWarn, "interrupted"
 	case r.status == http.StatusServiceUnavailable:
-		level, how = slog.LevelWarn, "not served"
+		level, how = slog.LevelWarn, "unavailable"
 	case r.status >= http.StatusInternalServerError:
-		level, how = slog.LevelError, "went wrong"
+		level, how = slog.LevelError, "failed"
 	}
 	s.deps.Log.LogAttrs(c.Request().Context(), level, "request failed", slog.String("how", how), slog.String("route", d.Label),
 		slog.String("job_id", d.jobID), slog.Int("status", r.status), slog.String("error", bounded(err.Error())))
 	if c.Response().Committed {
-		abort(c) // half a response must not look like a whole one
+		abort(c) // a partial response must not look complete
 		return
 	}
 	h := c.Response().Header()
 	for _, name := range []string{"Content-Disposition", "Content-Length", "Location"} {
-		h.Del(name) // set by the handler for its own response
+		h.Del(name) // the handler set it for its own response
 	}
 	secure(h)
 	maps.Copy(h, r.header)
 	if r.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(r.retryAfter))
 	}
-	_ = writeJSON(c, r.status, errorJSON{r.text, r.status}) // the client may be gone
+	_ = writeJSON(c, r.status, errorJSON{r.text, r.status}) // the client may have disconnected
 }
 
 // writeJSON responds with v as JSON.

@@ -22,7 +22,7 @@ import (
 
 const unknown = "550e8400-e29b-41d4-a716-446655440000"
 
-// wantError holds an answer against the documented form of errors.
+// wantError compares a response with the documented form of errors.
 func wantError(t *testing.T, got response, status int, text string) {
 	t.Helper()
 	want := fmt.Sprintf("{\"error\":%q,\"status\":%d}\n", text, status)
@@ -30,15 +30,15 @@ func wantError(t *testing.T, got response, status int, text string) {
 		t.Errorf("got %d %q\nwant %d %q", got.status, got.body, status, want)
 	}
 	if ct := got.header.Get("Content-Type"); ct != "application/json" {
-		t.Errorf("Content-Type is %q", ct)
+		t.Errorf("got Content-Type %q", ct)
 	}
 	retry := got.header.Get("Retry-After")
 	if (retry != "") != (status == http.StatusServiceUnavailable || text == receiving) {
-		t.Errorf("Retry-After is %q", retry)
+		t.Errorf("got Retry-After %q", retry)
 	}
 }
 
-// upgrade are the headers of a sound WebSocket handshake.
+// upgrade returns the headers of a valid WebSocket handshake.
 var upgrade = []string{
 	"Connection", "keep-alive, Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==",
 }
@@ -114,22 +114,22 @@ func TestErrors(t *testing.T) {
 			got := r.do(c.method, c.path, body, c.header...)
 			wantError(t, got, c.status, c.text)
 			if name, value, ok := strings.Cut(c.want, ": "); ok && strings.Join(got.header[name], ", ") != value {
-				t.Errorf("%s is %q, want %q", name, got.header[name], value)
+				t.Errorf("got %s %q, want %q", name, got.header[name], value)
 			}
 			if c.method == http.MethodGet && c.body == "" {
 				head := r.do(http.MethodHead, c.path, nil, c.header...)
 				if c.header == nil && head.status != got.status || len(head.body) > 0 {
-					t.Errorf("HEAD: %d %q", head.status, head.body)
+					t.Errorf("HEAD: got %d %q", head.status, head.body)
 				}
 			}
 		})
 	}
 	if n := len(r.list()); n != 1 {
-		t.Errorf("%d jobs after refusals, want the one that was made before", n)
+		t.Errorf("got %d jobs after the rejected requests, want only the earlier one", n)
 	}
 }
 
-// What net/http answers by itself has the documented form too.
+// Responses that net/http writes by itself have the documented form too.
 func TestErrorsBelowTheHandlers(t *testing.T) {
 	r := setup(t, options{})
 	for name, c := range map[string]struct {
@@ -155,8 +155,8 @@ func TestErrorsBelowTheHandlers(t *testing.T) {
 	wantError(t, got, 400, "Request body is incomplete or malformed")
 }
 
-// Two lengths that contradict each other are how one client's request is slipped
-// into another's connection: after such a request nothing more is read.
+// Two contradictory lengths can smuggle one client's request into another's connection:
+// after such a request, the server reads nothing more.
 func TestNothingIsReadAfterChunks(t *testing.T) {
 	r := setup(t, options{})
 	const body = `{"images":[{"url":"http://example.com/a.jpg"}]}`
@@ -174,7 +174,7 @@ func TestNothingIsReadAfterChunks(t *testing.T) {
 			r.must(err)
 			answers, err := io.ReadAll(conn)
 			if n := strings.Count(string(answers), "HTTP/1.1 "); n != 1 || !strings.HasPrefix(string(answers), "HTTP/1.1 201 ") {
-				t.Errorf("%d answers, %v:\n%s", n, err, answers)
+				t.Errorf("got %d responses, %v:\n%s", n, err, answers)
 			}
 		})
 	}
@@ -188,7 +188,7 @@ func (r *rig) raw(request string) response {
 	var writing sync.WaitGroup
 	defer writing.Wait()
 	defer conn.Close()
-	writing.Go(func() { _, _ = io.WriteString(conn, request) }) // the response shows what arrived
+	writing.Go(func() { _, _ = io.WriteString(conn, request) }) // the response shows how much arrived
 	return r.read(conn)
 }
 
@@ -200,7 +200,7 @@ func (r *rig) dial() net.Conn {
 	}
 	conn, err := dial(r.Context(), "tcp", strings.TrimPrefix(r.url, "http://"))
 	r.must(err)
-	r.Cleanup(func() { _ = conn.Close() }) // mostly it is closed already
+	r.Cleanup(func() { _ = conn.Close() }) // usually it is closed already
 	return conn
 }
 
@@ -214,42 +214,42 @@ func (r *rig) read(conn net.Conn) response {
 	return response{resp.StatusCode, resp.Header, body}
 }
 
-func TestErrorsOfTheInside(t *testing.T) {
+func TestInternalErrors(t *testing.T) {
 	const unavailable, internal = "Service temporarily unavailable, try again later", "Internal server error"
 	for name, c := range map[string]struct {
 		cause  error
 		status int
 		text   string
 	}{
-		"jobs away":    {job.ErrUnavailable, 503, unavailable},
-		"objects away": {objectstore.ErrUnavailable, 503, unavailable},
-		"too slow":     {context.DeadlineExceeded, 503, unavailable},
-		"strange":      {errStrange, 500, internal},
+		"jobs unavailable":    {job.ErrUnavailable, 503, unavailable},
+		"objects unavailable": {objectstore.ErrUnavailable, 503, unavailable},
+		"too slow":            {context.DeadlineExceeded, 503, unavailable},
+		"strange":             {errStrange, 500, internal},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := setup(t, options{})
 			id := r.create(1)
 			r.end(id, 0, nil)
-			mend := breakWith(&r.jobs.fault, c.cause)
+			fix := breakWith(&r.jobs.fault, c.cause)
 			for _, path := range []string{"/api/v1/batch", "/api/v1/batch?limit=1", "/api/v1/batch/" + id, "/api/v1/batch/" + id + "/images/0/file"} {
 				wantError(t, r.get(path), c.status, c.text)
 			}
 			wantError(t, r.do("GET", "/api/v1/batch/"+id+"/ws", nil, upgrade...), c.status, c.text)
 			wantError(t, r.do("POST", "/api/v1/batch", strings.NewReader(`{"images":[{"url":"http://example.com/"}]}`)), c.status, c.text)
-			mend()
+			fix()
 			breakWith(&r.processed.fault, c.cause)
 			wantError(t, r.get("/api/v1/batch/"+id+"/images/0/thumbnail"), c.status, c.text)
 			if got := r.list(); len(got) != 1 {
-				t.Errorf("%d jobs, want 1", len(got))
+				t.Errorf("got %d jobs, want 1", len(got))
 			}
 		})
 	}
 }
 
-func TestNothingStaysOfARequestThatFailed(t *testing.T) {
+func TestFailedRequestLeavesNothing(t *testing.T) {
 	r := setup(t, options{})
 	r.create(1)
-	image := fmt.Sprintf(`{"base64":%q}`, b64(picture(t)))
+	image := fmt.Sprintf(`{"base64":%q}`, b64(tinyPNG(t)))
 	wantError(t, r.do("POST", "/api/v1/batch", strings.NewReader(`{"images":[`+image+`,{}]}`)), 400,
 		"Invalid image source (missing both URL and base64): images[1]")
 	objects := 0
@@ -258,7 +258,7 @@ func TestNothingStaysOfARequestThatFailed(t *testing.T) {
 		objects++
 	}
 	if objects != 1 {
-		t.Errorf("%d originals, want that of the sound request", objects)
+		t.Errorf("got %d originals, want only that of the valid request", objects)
 	}
 }
 
@@ -278,25 +278,25 @@ func TestBusy(t *testing.T) {
 		const most = 1 << 20
 		r := setup(t, options{config: api.Config{MaxImageBytes: most, UploadMemory: 3 * most}})
 		text := `{"images":[{"base64":"` + whole(most-1) + `"}]}`
-		begun := fmt.Sprintf("POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(text)) + text[:len(text)-1]
+		unfinished := fmt.Sprintf("POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(text)) + text[:len(text)-1]
 		first, second := r.dial(), r.dial()
 		defer first.Close()
 		defer second.Close()
 		for _, conn := range []net.Conn{first, second} {
-			_, err := io.WriteString(conn, begun)
+			_, err := io.WriteString(conn, unfinished)
 			r.must(err)
 		}
 		r.awaitMemory("", 2*(most+api.Window))
 		got := r.do("POST", "/api/v1/batch", strings.NewReader(text))
 		wantError(t, got, 503, "Too many uploads at once, try again later")
 		if after := got.header.Get("Retry-After"); after != "5" {
-			t.Errorf("Retry-After %q", after)
+			t.Errorf("got Retry-After %q", after)
 		}
-		r.create(1) // a small one beside large ones
+		r.create(1) // a small batch next to large ones
 		first.Close()
 		r.awaitMemory("", most+api.Window)
 		if got := r.do("POST", "/api/v1/batch", strings.NewReader(text)); got.status != 201 {
-			t.Errorf("after one has gone: %d %s", got.status, got.body)
+			t.Errorf("after one has ended: got %d %s", got.status, got.body)
 		}
 	})
 }
@@ -310,12 +310,12 @@ func (r *rig) list() []map[string]any {
 	return all.Jobs
 }
 
-func TestAPanicIsOneRequestsEnd(t *testing.T) {
+func TestPanicEndsOneRequest(t *testing.T) {
 	var log lockedBuffer
 	r := setup(t, options{log: &log, ops: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("boom") })})
 	wantError(t, r.get("/healthz"), 500, "Internal server error")
 	if !strings.Contains(log.String(), "boom") {
-		t.Error("the log tells nothing of it")
+		t.Error("the log does not report the panic")
 	}
 	r.create(1)
 }

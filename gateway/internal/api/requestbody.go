@@ -15,29 +15,29 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 )
 
-// The body of a request passes three readers, from the connection to the job:
+// The body of a request passes through three readers, from the connection to the job:
 //
-//  1. http.MaxBytesReader refuses what is larger than the largest batch.
-//  2. requestBody ends a body that comes too slowly, counts its bytes against the
-//     quota of its API key, and takes its fingerprint.
-//  3. [body.Reader] parses it, and asks uploadMemory before its buffer grows.
+//  1. http.MaxBytesReader rejects bodies that are larger than the largest batch.
+//  2. requestBody ends a body that arrives too slowly, counts its bytes against the
+//     quota of its API key, and computes its fingerprint.
+//  3. [body.Reader] parses it, and queries uploadMemory before its buffer grows.
 
-// Bounds of a body that the server does not want: it reads on for a moment, so that
-// the sender sees the response and not a broken connection.
+// Limits of a rejected body: the server reads on for a moment, so that the sender sees
+// the response and not a broken connection.
 const (
 	lingerTime  = 2 * time.Second
 	lingerBytes = 32 << 20
 )
 
-// pace is the least speed of a request's body.
+// pace is the minimum speed of a request's body.
 type pace struct {
-	slowest  int64         // bytes a second
-	patience time.Duration // that it may be behind that
+	slowest int64         // minimum bytes per second
+	grace   time.Duration // maximum time by which a body may be behind
 }
 
-// requestBody reads the body of one request. Only the time that it waits for the
-// client counts against the pace, and a client that is ahead gains no more than the
-// patience.
+// requestBody reads the body of one request. Only the time spent waiting for the client
+// counts against the pace. A client that is ahead of the pace gains at most the grace
+// time.
 type requestBody struct {
 	request *http.Request
 	limited io.Reader
@@ -46,14 +46,14 @@ type requestBody struct {
 	credit  time.Duration
 	read    int64
 	charge  func(n int) // counts bytes against a quota
-	sum     hash.Hash   // fingerprint, nil if not wanted
+	sum     hash.Hash   // fingerprint, or nil if none is needed
 }
 
 func (s *Server) newRequestBody(c echo.Context, maxBytes int64) *requestBody {
 	w := c.Response().Writer
 	return &requestBody{
 		request: c.Request(), limited: http.MaxBytesReader(w, c.Request().Body, maxBytes),
-		control: http.NewResponseController(w), pace: s.config.pace, credit: s.config.pace.patience,
+		control: http.NewResponseController(w), pace: s.config.pace, credit: s.config.pace.grace,
 		charge: func(int) {},
 	}
 }
@@ -65,7 +65,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.limited.Read(p)
 	b.read += int64(n)
-	b.credit = min(b.credit-time.Since(start)+time.Duration(int64(n)*int64(time.Second)/b.pace.slowest), b.pace.patience)
+	b.credit = min(b.credit-time.Since(start)+time.Duration(int64(n)*int64(time.Second)/b.pace.slowest), b.pace.grace)
 	b.charge(n)
 	if b.sum != nil {
 		b.sum.Write(p[:n])
@@ -75,7 +75,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	case err == nil || tooLarge:
 		return n, err
 	case errors.Is(err, io.EOF):
-		// From now on net/http watches the connection, for its end only. After every
+		// From now on net/http watches the connection, but only for its end. After any
 		// other error it may try to read the rest, and needs the deadline.
 		if err := b.setDeadline(time.Time{}); err != nil {
 			return n, err
@@ -94,7 +94,7 @@ func (b *requestBody) setDeadline(t time.Time) error {
 	return nil
 }
 
-// fingerprint returns the SHA-256 of the bytes that were read, "" if it is not wanted.
+// fingerprint returns the SHA-256 of the bytes read, or "" if none is needed.
 func (b *requestBody) fingerprint() string {
 	if b.sum == nil {
 		return ""
@@ -102,28 +102,28 @@ func (b *requestBody) fingerprint() string {
 	return fmt.Sprintf("%x", b.sum.Sum(nil))
 }
 
-// respondEarly lets a response go out before the end of the body; otherwise net/http
-// would read the rest first. An error means that it can't, as in tests.
+// respondEarly lets a response be sent before the end of the body; otherwise net/http
+// would read the rest first. An error means that this is impossible, as in tests.
 func respondEarly(c echo.Context) {
 	_ = http.NewResponseController(c.Response().Writer).EnableFullDuplex()
 }
 
-// breakOff responds with an error to a request whose body is not read any further,
-// and ends the connection.
+// breakOff responds with an error to a request whose body was partly read, and closes the
+// connection.
 func (s *Server) breakOff(c echo.Context, b *requestBody, err error) {
 	c.Response().Header().Set("Connection", "close")
 	s.fail(err, c)
 	if http.NewResponseController(c.Response().Writer).Flush() != nil ||
-		b.read == 0 && b.request.Header.Get("Expect") != "" { // the client waits for the response before it sends
+		b.read == 0 && b.request.Header.Get("Expect") != "" { // the client waits for the response before it sends the body
 		return
 	}
 	if b.control.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
-		n, _ := io.CopyN(io.Discard, b.request.Body, lingerBytes) // any end will do
+		n, _ := io.CopyN(io.Discard, b.request.Body, lingerBytes) // the error does not matter
 		b.charge(int(n))
 	}
 }
 
-// turnAway responds with an error to a request whose body nobody has read.
+// turnAway responds with an error to a request whose body was not read.
 func (s *Server) turnAway(c echo.Context, err error) {
 	if c.Request().ContentLength == 0 {
 		s.fail(err, c)
@@ -133,8 +133,8 @@ func (s *Server) turnAway(c echo.Context, err error) {
 	s.breakOff(c, s.newRequestBody(c, s.maxBody), err)
 }
 
-// dropBody reads the body of a request that should have none, because net/http
-// would wait for it without a limit before it responds.
+// dropBody reads the body of a request that should have none, because net/http would
+// wait for it without a limit before it responds.
 func (s *Server) dropBody(c echo.Context) error {
 	if c.Request().ContentLength == 0 || detailsOf(c).Body == BatchBody {
 		return nil
@@ -143,26 +143,26 @@ func (s *Server) dropBody(c echo.Context) error {
 	return err
 }
 
-// uploadMemory bounds the memory of the requests that are read at the same time. A
-// request takes it as its buffer grows, so that a request which announces much and
-// sends little has little.
+// uploadMemory limits the memory of the requests that are read concurrently. A request
+// takes memory as its buffer grows, so that a request that announces much and sends
+// little holds little.
 //
-// grow never blocks: waiting requests would keep what they have from each other. A
-// refused request returns everything, so that the last one left finds everything
-// free. A request keeps its memory to its end, as its buffer serves the next image:
-// it is refused while it is young or not at all, unless its images become larger.
+// grow never blocks: waiting requests could starve each other while holding memory. A
+// rejected request releases all its memory, so that the last remaining request finds
+// all memory free. A request keeps its memory until its end, because its buffer serves
+// the next image: it is rejected early or not at all, unless its images become larger.
 type uploadMemory struct {
-	share int64 // most that one name may have
+	share int64 // maximum for one name
 
 	mu   sync.Mutex // guards the fields below
 	free int64
-	of   map[string]int64 // memory of each name that has any
+	of   map[string]int64 // memory in use by name
 }
 
-// window is the memory that reading a request takes besides the current image.
+// window is the memory that a request needs in addition to its current image.
 const window = 64 << 10
 
-// newUploadMemory leaves half of the memory to the other names, however slowly one
+// newUploadMemory reserves half of the memory for the other names, however slowly one
 // name sends its batches. A single upload always fits.
 func newUploadMemory(memory, maxImageBytes int64) *uploadMemory {
 	one := maxImageBytes + window
@@ -176,14 +176,14 @@ type held struct {
 	n    int64
 }
 
-// hold takes n bytes, which the caller releases.
+// hold takes n bytes. The caller releases them.
 func (u *uploadMemory) hold(by *apikey.Key, n int64) (*held, error) {
 	h := &held{from: u, by: by}
 	return h, h.grow(n)
 }
 
-// grow takes n bytes more, or none and returns why. Without API keys there is no
-// other name to leave a share to.
+// grow takes n more bytes, or none and returns the reason. Without API keys there are no
+// other names to reserve a share for.
 func (h *held) grow(n int64) error {
 	h.from.mu.Lock()
 	defer h.from.mu.Unlock()
@@ -197,7 +197,7 @@ func (h *held) grow(n int64) error {
 	return nil
 }
 
-// release returns everything.
+// release returns all memory.
 func (h *held) release() {
 	h.from.mu.Lock()
 	defer h.from.mu.Unlock()

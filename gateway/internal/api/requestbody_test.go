@@ -13,10 +13,10 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
 )
 
-// whole is an image of n bytes, n being a multiple of three, in base64.
+// whole returns an image of n bytes in base64. n is a multiple of three.
 func whole(n int) string { return strings.Repeat("A", n/3*4) }
 
-// awaitMemory waits until a name has so much of the memory for uploads.
+// awaitMemory waits until a name uses this much of the upload memory.
 func (r *rig) awaitMemory(name string, want int64) {
 	r.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -26,9 +26,9 @@ func (r *rig) awaitMemory(name string, want int64) {
 	}
 }
 
-// TestSlowUploadsLeaveRoom holds that to announce much takes nothing from others:
-// many who send slowly have only what they have sent, and one who sends an image at
-// once gets in.
+// TestSlowUploadsLeaveRoom verifies that announcing a large body takes no memory from
+// others: many slow clients hold only the memory for what they have sent, and a client
+// that sends an image quickly is accepted.
 func TestSlowUploadsLeaveRoom(t *testing.T) {
 	const slow, announced = 100, 10 << 20 // in 256 MiB
 	r := setup(t, options{})
@@ -51,7 +51,7 @@ func TestSlowUploadsLeaveRoom(t *testing.T) {
 	r.awaitMemory("", slow*2*api.Window) // the window, and a buffer as large
 	got := r.do("POST", "/api/v1/batch", strings.NewReader(`{"images":[{"base64":"`+whole(announced-1)+`"}]}`))
 	if got.status != http.StatusCreated {
-		t.Errorf("an honest upload beside %d slow ones: %d %s", slow, got.status, got.body)
+		t.Errorf("a normal upload next to %d slow ones: got %d %s", slow, got.status, got.body)
 	}
 	r.awaitMemory("", slow*2*api.Window)
 	for _, conn := range conns {
@@ -60,8 +60,8 @@ func TestSlowUploadsLeaveRoom(t *testing.T) {
 	r.awaitMemory("", 0)
 }
 
-// TestUploadsThatMeet holds that of uploads which cannot all be had one is, and that
-// nothing is left taken.
+// TestUploadsThatMeet verifies that of concurrent uploads that do not all fit into memory
+// one succeeds, and that all memory is released.
 func TestUploadsThatMeet(t *testing.T) {
 	const size, at = 1 << 20, 4
 	r := setup(t, options{config: api.Config{MaxImageBytes: size, UploadMemory: 1}}) // room for one
@@ -85,14 +85,14 @@ func TestUploadsThatMeet(t *testing.T) {
 	}
 	wg.Wait()
 	if made == 0 {
-		t.Error("each has kept the others from being made")
+		t.Error("the uploads have starved each other")
 	}
 	if got := r.do("POST", "/api/v1/batch", strings.NewReader(text)); got.status != http.StatusCreated {
-		t.Errorf("afterwards: %d %s", got.status, got.body)
+		t.Errorf("afterwards: got %d %s", got.status, got.body)
 	}
 }
 
-// TestUploadsAtOnce holds that one who sends slowly leaves room for others.
+// TestUploadsAtOnce verifies that a slow upload leaves room for others.
 func TestUploadsAtOnce(t *testing.T) {
 	const most = 1 << 20
 	keys := newKeyFile(t, "slow", "other")
@@ -109,7 +109,7 @@ func TestUploadsAtOnce(t *testing.T) {
 	r.awaitMemory("slow", 2*(most+api.Window))
 	got := r.as(keys, "slow", "POST", "/api/v1/batch", small)
 	if string(got.body) != `{"error":"Too many uploads at once with this API key, try again later","status":429}`+"\n" || got.header.Get("Retry-After") != "1" {
-		t.Errorf("refused with %s %v", got.body, got.header)
+		t.Errorf("rejected with %s %v", got.body, got.header)
 	}
 	r.createAs(keys, "other", 1)
 	for _, in := range pipes {
@@ -119,7 +119,7 @@ func TestUploadsAtOnce(t *testing.T) {
 	}
 	for range 2 {
 		if got := <-ends; got.status != 201 {
-			t.Errorf("%d %s", got.status, got.body)
+			t.Errorf("got %d %s", got.status, got.body)
 		}
 	}
 	r.createAs(keys, "slow", 1)

@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// TestAttackRequests posts bodies in which JSON parsers are known to differ, and bodies
-// that are no JSON, under every media type. Each body gets the one status that is listed
-// for it, an error always has the documented form, and no rejected body creates a job.
+// TestAttackRequests posts bodies that JSON parsers are known to parse differently, and
+// invalid JSON, under every media type. Each body gets the status that is listed for it,
+// every error has the documented form, and no rejected body creates a job.
 func TestAttackRequests(t *testing.T) {
 	r := setup(t, options{})
 	types := []string{
@@ -24,7 +24,7 @@ func TestAttackRequests(t *testing.T) {
 	for i, c := range requestShapes(t) {
 		t.Run(c.name, func(t *testing.T) {
 			if c.valid && !json.Valid(c.body) {
-				t.Error("listed as valid, but it is no JSON")
+				t.Error("listed as valid, but it is not JSON")
 			}
 			header := []string{"Content-Type", types[i%len(types)]}
 			if strings.Contains(c.name, "gzip") {
@@ -41,7 +41,7 @@ func TestAttackRequests(t *testing.T) {
 		})
 	}
 	if n := len(r.list()); n != accepted {
-		t.Errorf("%d jobs, want %d", n, accepted)
+		t.Errorf("got %d jobs, want %d", n, accepted)
 	}
 }
 
@@ -51,8 +51,8 @@ type requestShape struct {
 	body  []byte
 }
 
-// requestShapes are those of testdata/requests.txt, and those that are too long to
-// stand there.
+// requestShapes returns the bodies of testdata/requests.txt, and bodies that are too long
+// for that file.
 func requestShapes(t *testing.T) []requestShape {
 	t.Helper()
 	const images = `"images":[{"url":"http://127.0.0.1/"}]`
@@ -112,18 +112,18 @@ func requestShapes(t *testing.T) []requestShape {
 	)
 }
 
-// wantRefusal checks that a response is an error in the documented form, with one of
-// the statuses.
+// wantRefusal checks that a response is an error in the documented form with one of the
+// statuses.
 func wantRefusal(t *testing.T, got response, statuses ...int) {
 	t.Helper()
-	var told struct {
+	var parsed struct {
 		Error  string `json:"error"`
 		Status int    `json:"status"`
 	}
 	d := json.NewDecoder(bytes.NewReader(got.body))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&told); err != nil || told.Error == "" || len(told.Error) > 400 || told.Status != got.status {
-		t.Errorf("not the form of an error: %.400s (%v)", got.body, err)
+	if err := d.Decode(&parsed); err != nil || parsed.Error == "" || len(parsed.Error) > 400 || parsed.Status != got.status {
+		t.Errorf("the response does not have the form of an error: %.400s (%v)", got.body, err)
 	}
 	if !slices.Contains(statuses, got.status) || got.header.Get("Content-Type") != "application/json" {
 		t.Errorf("got %d %s, want one of %v", got.status, got.header.Get("Content-Type"), statuses)

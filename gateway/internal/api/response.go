@@ -10,7 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// writeTime is the time that a client has to take each write.
+// writeTime is the time within which a client must take each write.
 const writeTime = 30 * time.Second
 
 // responseWriter gives the client writeTime to take each write.
@@ -23,7 +23,7 @@ type responseWriter struct {
 
 func newResponseWriter(w http.ResponseWriter) *responseWriter {
 	r := &responseWriter{ResponseWriter: w, control: http.NewResponseController(w)}
-	// The server's own limit starts at the request's header, which would end long
+	// The server's own limit starts at the request's header, so it would end long
 	// uploads. An error means that there is no connection, as in tests.
 	_ = r.control.SetWriteDeadline(time.Time{})
 	return r
@@ -45,7 +45,7 @@ func (r *responseWriter) extend() {
 	}
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap serves http.ResponseController.
 func (r *responseWriter) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // Hijack implements http.Hijacker, for a WebSocket.
@@ -65,11 +65,11 @@ func (r *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return r.socket, buffers, nil
 }
 
-// abort ends the connection when the handler returns: the rest can't be written, so
-// that the client sees that the response is incomplete.
+// abort closes the connection when the handler returns: the rest cannot be written, so
+// the client sees that the response is incomplete.
 func abort(c echo.Context) {
 	if r, ok := c.Response().Writer.(*responseWriter); ok {
 		r.aborted = true
-		_ = r.control.SetWriteDeadline(time.Unix(1, 0)) // without a connection there is nothing to end
+		_ = r.control.SetWriteDeadline(time.Unix(1, 0)) // without a connection there is nothing to close
 	}
 }

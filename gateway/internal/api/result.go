@@ -20,7 +20,7 @@ import (
 // output is one of the objects of a processed image.
 type output struct {
 	key         func(processedPath string) string
-	contentType string // empty: that of the original
+	contentType string // empty: the type of the original
 	absent      *refusal
 }
 
@@ -28,11 +28,11 @@ var (
 	file      = output{func(p string) string { return p }, "", errResultDeleted}
 	thumbnail = output{pipeline.ThumbnailKey, "image/jpeg", errResultDeleted}
 	record    = output{pipeline.RecordKey, "application/json", errResultDeleted}
-	sidecar   = output{pipeline.SidecarKey, "application/rdf+xml", errNoSidecar} // stored where the processor is configured to
+	sidecar   = output{pipeline.SidecarKey, "application/rdf+xml", errNoSidecar} // stored if the processor is configured to
 )
 
-// result responds with an output of a completed image, which browsers must treat as
-// a file only.
+// result responds with an output of a completed image. Browsers must treat it as a file
+// only.
 func (s *Server) result(out output) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		j, err := s.find(c)
@@ -53,7 +53,7 @@ func (s *Server) result(out output) echo.HandlerFunc {
 		if c.Request().Method == http.MethodHead {
 			object.Info, err = s.deps.Processed.Stat(ctx, key)
 		} else if object, err = s.deps.Processed.Get(ctx, key); err == nil {
-			defer func() { _ = object.Body.Close() }() // all of it was read, or a read has returned the error
+			defer func() { _ = object.Body.Close() }() // all was read, or a read returned the error
 		}
 		if errors.Is(err, objectstore.ErrNotExist) {
 			return out.absent.with(i)
@@ -62,7 +62,7 @@ func (s *Server) result(out output) echo.HandlerFunc {
 			return fmt.Errorf("open result %s: %w", key, err)
 		}
 		contentType := out.contentType
-		if contentType == "" { // the gateway has sniffed it, and the processor does not change it
+		if contentType == "" { // the gateway detected it, and the processor does not change it
 			if contentType = img.Original.ContentType; contentType != "image/jpeg" && contentType != "image/png" {
 				contentType = "application/octet-stream"
 			}
@@ -83,8 +83,8 @@ func (s *Server) result(out output) echo.HandlerFunc {
 	}
 }
 
-// attachment names a file by RFC 6266: in ASCII for old clients, and in full by RFC
-// 8187.
+// attachment returns a Content-Disposition with the file name according to RFC 6266: in
+// ASCII for old clients, and in full according to RFC 8187.
 func attachment(name string) string {
 	plain := strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' || r == '"' || r == '\\' || r == '%' {
@@ -92,7 +92,7 @@ func attachment(name string) string {
 		}
 		return r
 	}, name)
-	// PathEscape keeps $&+=:@, of which RFC 8187 doesn't have =:@.
+	// PathEscape keeps $&+=:@, but RFC 8187 does not allow =:@.
 	full := strings.NewReplacer("=", "%3D", ":", "%3A", "@", "%40").Replace(url.PathEscape(name))
 	return fmt.Sprintf(`attachment; filename="%s"; filename*=UTF-8''%s`, plain, full)
 }

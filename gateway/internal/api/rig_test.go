@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// shakyJobs is the real store, which can be made to fail.
+// shakyJobs is the real store, with faults on demand.
 type shakyJobs struct {
 	*sqlstore.Store
 	fault atomic.Pointer[error]
@@ -89,11 +89,11 @@ func (s *shakyJobs) Create(ctx context.Context, j *job.Job) error {
 	return s.Store.Create(ctx, j)
 }
 
-// shakyObjects is a real store, which can be made to fail.
+// shakyObjects is a real store, with faults on demand.
 type shakyObjects struct {
 	objectstore.Store
 	fault atomic.Pointer[error]
-	short atomic.Bool // bodies end early
+	short atomic.Bool // true: bodies end early
 }
 
 func (s *shakyObjects) Put(ctx context.Context, key string, data []byte, contentType string) error {
@@ -121,8 +121,8 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, objectstore.ErrUnavailable }
 
-// rig is a server on a real listener over real parts. Only the pipeline is
-// missing: the test ends the images itself.
+// rig is a server on a real listener with real dependencies, except the pipeline: the
+// test ends the images itself.
 type rig struct {
 	testing.TB
 	url       string
@@ -144,7 +144,7 @@ type options struct {
 	keys     *apikey.Store
 	log      io.Writer
 
-	listener *pipes                                                                 // default: one of TCP
+	listener *pipes                                                                 // default: TCP
 	run      func(ctx context.Context, serve func(ctx context.Context) error) error // default: serve alone
 }
 
@@ -225,7 +225,7 @@ func setup(t testing.TB, o options) *rig {
 	return r
 }
 
-// noSockets waits until the last socket has ended; one counts from before its upgrade.
+// noSockets waits until the last socket has ended. A socket counts from before its upgrade.
 func (r *rig) noSockets() {
 	for {
 		w := httptest.NewRecorder()
@@ -237,7 +237,7 @@ func (r *rig) noSockets() {
 	}
 }
 
-// untilClosed waits until the server accepts no connection any more.
+// untilClosed waits until the server accepts no more connections.
 func (r *rig) untilClosed() {
 	for {
 		req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, r.url+"/", nil)
@@ -257,7 +257,7 @@ func (r *rig) must(err error) {
 	}
 }
 
-// response is an answer that was read.
+// response is a response with its body.
 type response struct {
 	status int
 	header http.Header
@@ -293,10 +293,10 @@ func (r *rig) json(path string, v any) {
 	r.must(json.Unmarshal(got.body, v))
 }
 
-// create makes a job of n inline images and returns its id.
+// create creates a job of n inline images and returns its ID.
 func (r *rig) create(n int) string {
 	r.Helper()
-	data := base64.StdEncoding.EncodeToString(picture(r))
+	data := base64.StdEncoding.EncodeToString(tinyPNG(r))
 	var images []string
 	for i := range n {
 		images = append(images, fmt.Sprintf(`{"base64":%q,"name":"image%d.png"}`, data, i+1))
@@ -312,8 +312,8 @@ func (r *rig) create(n int) string {
 	return created.JobID
 }
 
-// picture is a small PNG.
-func picture(t testing.TB) []byte {
+// tinyPNG returns a small PNG.
+func tinyPNG(t testing.TB) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 8, 8))); err != nil {
@@ -322,7 +322,7 @@ func picture(t testing.TB) []byte {
 	return b.Bytes()
 }
 
-// end ends an image as the pipeline would. It may be called from any goroutine.
+// end ends an image as the pipeline does. It may be called from any goroutine.
 func (r *rig) end(id string, index int, failure *pipeline.Failure) {
 	now := time.Now()
 	e := pipeline.NewEnvelope(id, index, now)
@@ -332,7 +332,7 @@ func (r *rig) end(id string, index int, failure *pipeline.Failure) {
 		result = failure.Result(e, now)
 	} else {
 		for key, data := range map[string]string{
-			path: "the picture", pipeline.ThumbnailKey(path): "the thumbnail", pipeline.RecordKey(path): `{"format":"png"}`,
+			path: "the image", pipeline.ThumbnailKey(path): "the thumbnail", pipeline.RecordKey(path): `{"format":"png"}`,
 			pipeline.SidecarKey(path): "<x:xmpmeta/>",
 		} {
 			if err := r.processed.Store.Put(r.Context(), key, []byte(data), "text/html"); err != nil {
@@ -350,8 +350,8 @@ func (r *rig) end(id string, index int, failure *pipeline.Failure) {
 
 var errDamaged = &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged image"}
 
-// breakWith makes a store fail until the test ends or mend is called.
-func breakWith(fault *atomic.Pointer[error], err error) (mend func()) {
+// breakWith makes a store fail until the test ends or fix is called.
+func breakWith(fault *atomic.Pointer[error], err error) (fix func()) {
 	err = fmt.Errorf("inside: %w", err)
 	fault.Store(&err)
 	return func() { fault.Store(nil) }

@@ -13,19 +13,19 @@ import (
 
 const pathBatch = "/api/v1/batch"
 
-// Route is one row of the table of routes. Authentication, quotas, metrics, and 405
-// with its Allow header follow from the row.
+// Route is one row of the table of routes. Authentication, quotas, metrics, and the 405
+// response with its Allow header follow from the row.
 type Route struct {
 	Method  string // GET responds to HEAD as well; empty: any method
-	Path    string // with the parameters of Echo
+	Path    string // with Echo's parameters
 	Handler echo.HandlerFunc
 	Access  Access
 	Body    Body
 	Label   string // route in metrics and logs; empty in the table: the path
 }
 
-// Access is a set of exceptions. A route without any needs an API key, where there
-// are keys, and is served under the allowed host names only.
+// Access is a set of exceptions. A route without exceptions requires an API key, if there
+// are keys, and is served only under the allowed host names.
 type Access int
 
 // The exceptions.
@@ -36,14 +36,14 @@ const (
 	Socket                    // a WebSocket: its subprotocol may carry the key, and no foreign page may open it
 )
 
-// Body is what a request brings, and what it costs.
+// Body is the kind of a request's body, which determines its cost.
 type Body int
 
 // The bodies.
 const (
 	NoBody      Body = iota // dropped, up to 64 KiB, before the handler runs
 	BatchBody               // read by the handler, and counted against the upload quota
-	CopiesBatch             // none, but the handler copies a batch: refused past the upload quota
+	CopiesBatch             // no body, but the handler copies a batch: rejected past the upload quota
 )
 
 // other is the label of requests outside the API and the page.
@@ -82,9 +82,9 @@ func (s *Server) routes() []Route {
 	return table
 }
 
-// router serves the table. Of Echo's middleware only Recover does what the API
-// promises: its CORS responds to every OPTIONS request, before access and body are
-// checked, and its rate limiter, body limit and request log know no API keys.
+// router returns the Echo instance with the routes of the table. Of Echo's middleware,
+// only Recover fits the API: Echo's CORS responds to every OPTIONS request before access
+// and body are checked, and its rate limiter, body limit and request log know no API keys.
 func (s *Server) router() *echo.Echo {
 	e := echo.New()
 	e.Logger.SetOutput(io.Discard)
@@ -103,19 +103,19 @@ func (s *Server) router() *echo.Echo {
 	return e
 }
 
-// details is what the server finds out about a request before its handler runs.
+// details is what the server determines about a request before its handler runs.
 type details struct {
 	Route
 	by    *apikey.Key
-	jobID string // of the job that the request names or has created
+	jobID string // job that the request names or has created
 }
 
 const detailsKey = "details"
 
 func detailsOf(c echo.Context) *details { return c.Get(detailsKey).(*details) } //nolint:forcetypeassert // observe sets it
 
-// routeOf returns the row of a request. A method that the table does not have for a
-// path has the row of the path, but no body.
+// routeOf returns the row of a request. If the table has the path but not the method, it
+// returns the row of the path without a body.
 func (s *Server) routeOf(c echo.Context) Route {
 	method := c.Request().Method
 	if method == http.MethodHead {
@@ -134,8 +134,8 @@ func (s *Server) routeOf(c echo.Context) Route {
 	return found
 }
 
-// admit checks everything that the table of routes requires before the handler
-// runs. A request that it refuses is not read any further.
+// admit checks everything that the table of routes requires before the handler runs. The
+// body of a rejected request is not read.
 func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		secure(c.Response().Header())

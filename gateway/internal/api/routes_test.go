@@ -12,11 +12,11 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
 )
 
-// TestTable verifies that Echo serves the routes of the table and no others, and that
-// 405 and Allow follow from the table.
+// TestTable verifies that Echo serves exactly the routes of the table, and that the
+// responses with 405 and Allow follow from the table.
 func TestTable(t *testing.T) {
 	r := setup(t, options{ops: ops})
-	methods := map[string][]string{} // by path
+	methods := map[string][]string{} // methods by path
 	for _, row := range r.api.Table() {
 		if want := row.Path; row.Label != want && (row.Label != "other" || row.Access&api.Probe == 0) {
 			t.Errorf("%s %s has the label %s", row.Method, row.Path, row.Label)
@@ -41,13 +41,13 @@ func TestTable(t *testing.T) {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "BREW"} {
 			got := r.do(method, path, nil)
 			if has := slices.Contains(all, method); has == (got.status == http.StatusMethodNotAllowed) {
-				t.Errorf("%s %s: %d", method, path, got.status)
+				t.Errorf("%s %s: got %d", method, path, got.status)
 			} else if !has {
 				allow := strings.Split(got.header.Get("Allow"), ", ")
 				slices.Sort(allow)
 				want := slices.Sorted(slices.Values(append([]string{"OPTIONS"}, all...)))
 				if fmt.Sprint(allow) != fmt.Sprint(want) {
-					t.Errorf("%s %s: Allow is %v, want %v", method, path, allow, want)
+					t.Errorf("%s %s: got Allow %v, want %v", method, path, allow, want)
 				}
 			}
 		}

@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	drainTime   = 20 * time.Second // for running requests after the signal to stop, the drain delay included
-	arrivalTime = time.Second      // for requests on connections that were accepted before
+	drainTime   = 20 * time.Second // for running requests after the signal to stop, including the drain delay
+	arrivalTime = time.Second      // for requests on connections accepted before
 )
 
-// Serve serves on l until ctx is done. It goes on for the drain delay, in which a
-// load balancer sees that the server is not ready, and asks every client that comes
-// meanwhile to take another connection next. Then it accepts no new connections,
-// responds on those that it has accepted, closes WebSockets with 1001, lets running
-// requests finish until 20 s after the end of ctx and cuts off the rest; when it
-// returns no handler runs any more. It is called once.
+// Serve serves on l until ctx is done. It continues for the drain delay, in which a load
+// balancer notices that the server is not ready, and asks clients to close their
+// connections. Then it accepts no new connections, responds on the connections that it
+// has accepted, closes WebSockets with 1001, lets running requests finish until 20 s
+// after the end of ctx and aborts the rest. No handler runs after it returns. It is called
+// once.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: 10 * time.Second,
-		WriteTimeout:      writeTime, // for responses of net/http itself; handlers have their own
+		WriteTimeout:      writeTime, // for responses of net/http itself; handlers have their own limit
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64<<10 - 4096, // net/http adds 4096
 		ErrorLog:          slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
@@ -75,9 +75,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// awaitArrivals waits, for a while, until no accepted connection has a request on its
-// way: Shutdown would read such a request and drop the connection without a response.
-// Like Shutdown it polls.
+// awaitArrivals waits, for a limited time, until no accepted connection has an arriving
+// request: Shutdown would read such a request and drop the connection without a response.
+// Like Shutdown, it polls.
 func (s *Server) awaitArrivals(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, arrivalTime)
 	defer cancel()

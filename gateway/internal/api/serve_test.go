@@ -14,9 +14,9 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// An image may hold what net/http would answer by itself, at whatever place: it is
-// sent as it is, or else its owner could end an answer early and have the rest of
-// it taken for the next one.
+// An image may contain what looks like a response of net/http itself, at any position. It
+// must be sent unchanged: otherwise its owner could end a response early and have the
+// rest treated as the next response.
 func TestAResultThatLooksLikeAnAnswer(t *testing.T) {
 	r := setup(t, options{})
 	at := time.Now()
@@ -29,15 +29,15 @@ func TestAResultThatLooksLikeAnAnswer(t *testing.T) {
 		"HTTP/1.1 417 ",
 		"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n",
 	} {
-		for shift := range len(answer) { // one of them begins where a write does
+		for shift := range len(answer) { // one of them starts where a write starts
 			want := answer[shift:] + strings.Repeat(answer, 100_000/len(answer))
 			r.must(r.processed.Put(t.Context(), path, []byte(want), "image/jpeg"))
 			if got := r.get("/api/v1/batch/" + unknown + "/images/0/file"); string(got.body) != want {
-				t.Fatalf("%q shifted by %d: another file came", answer, shift)
+				t.Fatalf("%q shifted by %d: got another file", answer, shift)
 			}
 		}
 	}
-	// And after all that the connection's own errors have the documented form.
+	// After that, the connection's own errors still have the documented form.
 	conn := r.dial()
 	defer conn.Close()
 	_, err = io.WriteString(conn, "GET /style.css HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n")
@@ -45,13 +45,13 @@ func TestAResultThatLooksLikeAnAnswer(t *testing.T) {
 	both, err := io.ReadAll(conn)
 	r.must(err)
 	if !strings.HasSuffix(string(both), "\r\n\r\n"+`{"error":"Bad Request","status":400}`+"\n") {
-		t.Errorf("a malformed request after a good one: %q", both[max(0, len(both)-200):])
+		t.Errorf("a malformed request after a valid one: got %q", both[max(0, len(both)-200):])
 	}
 }
 
-// Whatever net/http answers by itself, it doesn't wait for ever for a body that
-// nobody reads.
-func TestABodyThatNeverComes(t *testing.T) {
+// TestBodyThatNeverArrives verifies that net/http's own responses do not wait forever for
+// a body that no handler reads.
+func TestBodyThatNeverArrives(t *testing.T) {
 	r := setup(t, options{config: api.Impatient(api.Config{}, 1000, 300*time.Millisecond)})
 	for name, c := range map[string]struct {
 		request string
@@ -64,7 +64,7 @@ func TestABodyThatNeverComes(t *testing.T) {
 		_, err := io.WriteString(conn, c.request)
 		r.must(err)
 		if got := r.read(conn); got.status != c.status {
-			t.Errorf("%s: %d %s", name, got.status, got.body)
+			t.Errorf("%s: got %d %s", name, got.status, got.body)
 		}
 		_, err = io.Copy(io.Discard, conn)
 		if fault, ok := errors.AsType[net.Error](err); ok && fault.Timeout() {

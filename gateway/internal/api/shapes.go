@@ -49,7 +49,7 @@ type imageJSON struct {
 	ErrorCode        string     `json:"error_code,omitempty"`
 	StartTime        time.Time  `json:"start_time,omitzero"`
 	EndTime          time.Time  `json:"end_time,omitzero"`
-	DurationMS       *int64     `json:"duration_ms,omitempty"` // of an image that has ended
+	DurationMS       *int64     `json:"duration_ms,omitempty"` // set when the image has ended
 }
 
 type eventJSON struct {
@@ -83,7 +83,7 @@ func jobShape(j *job.Job) jobJSON {
 	}
 }
 
-// imageShape returns an image without its times, as an event has it.
+// imageShape returns an image without its times, as in an event.
 func imageShape(img *job.Image) imageJSON {
 	return imageJSON{
 		Index: img.Index, OriginalFilename: img.OriginalFilename, Status: img.Status, TraceID: string(img.TraceID),
@@ -91,8 +91,8 @@ func imageShape(img *job.Image) imageJSON {
 	}
 }
 
-// eventShape returns one frame. Its timestamp is the time of the change that it
-// reports, so that all watchers get the same.
+// eventShape returns one frame. Its timestamp is the time of the reported change, so that
+// all watchers get the same.
 func eventShape(e progress.Event) eventJSON {
 	shape := eventJSON{
 		Type: e.Kind, JobID: e.Job.ID, Status: e.Job.Status, Progress: percent(e.Job.Progress()),
@@ -105,11 +105,11 @@ func eventShape(e progress.Event) eventJSON {
 	return shape
 }
 
-// second returns a time as the API shows it, in whole seconds of UTC:
+// second returns a time as the API formats it, in whole seconds of UTC:
 // 2025-11-18T10:30:15Z.
 func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
-// percent is a number with at least one decimal and at most two: 50.0, 66.67.
+// percent is a number that is formatted with one or two decimals: 50.0, 66.67.
 type percent float64
 
 // MarshalJSON implements json.Marshaler.

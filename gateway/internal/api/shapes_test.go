@@ -15,10 +15,10 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// member is one member of an object as it stands in JSON, at any depth.
+// member is one member of a JSON object, at any depth.
 type member struct{ path, form string }
 
-// members lists what is in a JSON text in its order; equal elements of an array
+// members lists the members in a JSON text in their order. Equal elements of an array
 // count once.
 func members(t *testing.T, text []byte) []member {
 	t.Helper()
@@ -65,11 +65,11 @@ func members(t *testing.T, text []byte) []member {
 		all = append(all, member{path, form})
 	}
 	walk("$")
-	// An object comes after its members; what matters is the order among siblings.
+	// An object comes after its members; only the order among siblings matters.
 	return all
 }
 
-// siblings are the names in an object's place, in order, each once.
+// siblings returns the names in an object, in order, each once.
 func siblings(all []member) map[string][]string {
 	m := map[string][]string{}
 	for _, e := range all {
@@ -84,8 +84,8 @@ func siblings(all []member) map[string][]string {
 	return m
 }
 
-// wantShape holds an answer against an example of the document: all its members
-// are there, in its order and form, and beside them at most those of extra.
+// wantShape compares a response with an example of the document: it has all members of
+// the example, in the same order and form, and no others except those in extra.
 func wantShape(t *testing.T, example, got []byte, extra ...string) {
 	t.Helper()
 	want, have := members(t, example), members(t, got)
@@ -95,23 +95,22 @@ func wantShape(t *testing.T, example, got []byte, extra ...string) {
 	}
 	for _, m := range want {
 		if !forms[m] {
-			t.Errorf("%s is not there as %s\n%s", m.path, m.form, got)
+			t.Errorf("%s is missing or does not have the form %s\n%s", m.path, m.form, got)
 		}
 	}
 	documented := siblings(want)
 	for parent, names := range siblings(have) {
 		rest := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(extra, n) })
 		if !slices.Equal(rest, documented[parent]) {
-			t.Errorf("%s has %v, documented is %v", parent, rest, documented[parent])
+			t.Errorf("%s has %v, the document has %v", parent, rest, documented[parent])
 		}
 	}
 	if bytes.Contains(got, []byte("null")) {
-		t.Errorf("there is a null: %s", got)
+		t.Errorf("the response contains null: %s", got)
 	}
 }
 
-// examples are the JSON blocks of the document in their order, by what they
-// hold.
+// examples returns the JSON blocks of the document in their order, by their content.
 func examples(t *testing.T) [][]byte {
 	t.Helper()
 	doc, err := os.ReadFile("../../../docs/batch-api.md")
@@ -125,7 +124,7 @@ func examples(t *testing.T) [][]byte {
 	return all
 }
 
-// Every JSON example of the document is held against what the server answers.
+// TestShapes compares every JSON example of the document with a response of the server.
 func TestShapes(t *testing.T) {
 	r := setup(t, options{})
 	all := examples(t)
@@ -133,11 +132,11 @@ func TestShapes(t *testing.T) {
 	if len(all) != failedImage+1 {
 		t.Fatalf("the document has %d examples", len(all))
 	}
-	png := b64(picture(t))
+	png := b64(tinyPNG(t))
 	body := strings.NewReplacer("https://example.com/image1.jpg", "http://192.0.2.1/", "/9j/4AAQSkZJRg...", png).Replace(string(all[request]))
 	got := r.do("POST", "/api/v1/batch", strings.NewReader(body))
 	if got.status != 201 {
-		t.Fatalf("%d %s", got.status, got.body)
+		t.Fatalf("got %d %s", got.status, got.body)
 	}
 	wantShape(t, all[created], got.body)
 	wantShape(t, all[created3], got.body)
@@ -145,7 +144,7 @@ func TestShapes(t *testing.T) {
 	r.must(json.Unmarshal(got.body, &answer))
 	id := answer["job_id"]
 	if answer["status"] != "pending" || answer["message"] != "Batch job created with 2 images" || got.header.Get("Location") != "/api/v1/batch/"+id {
-		t.Errorf("%s, Location %s", got.body, got.header.Get("Location"))
+		t.Errorf("got %s, Location %s", got.body, got.header.Get("Location"))
 	}
 	wantShape(t, all[noImages], r.do("POST", "/api/v1/batch", strings.NewReader("{}")).body)
 	wantShape(t, all[generalError], r.do("POST", "/api/v1/batch", strings.NewReader("{}")).body)
@@ -158,7 +157,7 @@ func TestShapes(t *testing.T) {
 	r.end(id, 1, nil)
 	wantShape(t, all[status3], r.get("/api/v1/batch/"+id).body, extras...)
 	if b := r.get("/api/v1/batch/" + id).body; !bytes.Contains(b, []byte(`"progress":66.67,`)) {
-		t.Errorf("progress of 2 in 3: %s", b)
+		t.Errorf("progress of 2 in 3: got %s", b)
 	}
 
 	conn := r.dialSocket(id)
@@ -185,7 +184,7 @@ func TestShapes(t *testing.T) {
 	r.json("/api/v1/batch/"+id, &whole)
 	wantShape(t, all[failedImage], whole.Images[2], "trace_id", "error_code", "start_time", "end_time", "duration_ms")
 
-	// The list's example leaves the images out.
+	// The example of the list omits the images.
 	listed := r.get("/api/v1/batch").body
 	listed = regexp.MustCompile(`"images":\[.*?\]`).ReplaceAll(listed, []byte(`"images":[]`))
 	wantShape(t, all[list], listed)
@@ -206,7 +205,7 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
-// Times are cut to whole seconds and told in UTC, whatever the store keeps.
+// Times are truncated to whole seconds and returned in UTC, whatever the store contains.
 func TestTimes(t *testing.T) {
 	r := setup(t, options{})
 	zone := time.FixedZone("east", 3600)

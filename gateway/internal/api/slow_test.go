@@ -13,12 +13,12 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
-// TestShutdownWaitsForOneFrameAtMost holds that a client that takes its frames one
-// by one does not keep the server from ending until it has had them all.
+// TestShutdownWaitsForOneFrameAtMost verifies that a client that takes its frames one by
+// one does not delay the shutdown until it has got them all.
 func TestShutdownWaitsForOneFrameAtMost(t *testing.T) {
 	r := setup(t, options{})
 	id := r.create(3)
-	// More than the buffers between here and there can take.
+	// More than all buffers of the connection can hold.
 	long := strings.Repeat("x", 6<<20)
 	for i := range 2 {
 		r.end(id, i, &pipeline.Failure{Code: pipeline.CodeDamaged, Text: long})
@@ -31,22 +31,22 @@ func TestShutdownWaitsForOneFrameAtMost(t *testing.T) {
 	r.untilClosed()
 	all, err := frames(t.Context(), slow)
 	if len(all) > 1 || websocket.CloseStatus(err) != websocket.StatusGoingAway {
-		t.Errorf("got %v, %v; want at most the frame in hand and a close with 1001", all, err)
+		t.Errorf("got %v, %v; want at most the frame in flight and a close with 1001", all, err)
 	}
 	r.must(<-stopped)
 }
 
-// TestOneThatReadsNothing holds that a watcher that takes no frame is cut off after a
-// while and counted as slow, and not as one that left, was silent or saw the end.
-func TestOneThatReadsNothing(t *testing.T) {
+// TestSocketThatNeverReads verifies that a watcher that takes no frame is disconnected
+// after a while and counted as slow, not as disconnected, silent or completed.
+func TestSocketThatNeverReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := setup(t, options{listener: newPipes()}) // whose connections hold nothing back
+		r := setup(t, options{listener: newPipes()}) // its connections have no buffers
 		id := r.create(2)
-		deaf, leaves := r.rawSocket(id), r.dialSocket(id)
-		deaf.frame() // the job as it is
+		silent, leaves := r.rawSocket(id), r.dialSocket(id)
+		silent.frame() // the current state of the job
 		r.wantFrames(leaves, "progress: processing 0+0/2")
 		r.must(leaves.Close(websocket.StatusNormalClosure, ""))
-		began := time.Now()
+		started := time.Now()
 		r.end(id, 0, nil)
 		time.Sleep(9 * time.Second)
 		telemetrytest.Expect(t, r.metrics, `websockets_closed_total{why="slow"} 0`, `websockets 1`)
@@ -54,8 +54,8 @@ func TestOneThatReadsNothing(t *testing.T) {
 		synctest.Wait()
 		telemetrytest.Expect(t, r.metrics,
 			`websockets_closed_total{why="slow"} 1`, `websockets_closed_total{why="silent"} 0`, `websockets_closed_total{why="client"} 1`, `websockets 0`)
-		if rest, err := io.ReadAll(deaf.in); err != nil || len(rest) > 0 {
-			t.Errorf("after %s the connection gives %q, %v", time.Since(began), rest, err)
+		if rest, err := io.ReadAll(silent.in); err != nil || len(rest) > 0 {
+			t.Errorf("after %s: got %q, %v", time.Since(started), rest, err)
 		}
 	})
 }

@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	inboundLimit = 4 << 10          // bytes of a message from a client, whose content has no meaning
+	inboundLimit = 4 << 10          // maximum bytes of a client's message, whose content is ignored
 	frameTime    = 10 * time.Second // for the client to take one frame
 	goodbyeTime  = time.Second      // for the client to respond to a close frame, once it is written
 )
@@ -33,12 +33,12 @@ var (
 	errNotText  = errors.New("text message is not UTF-8") // RFC 6455, section 8.1
 	errRemoved  = errors.New("API key was removed")
 	errSilent   = errors.New("no frame within the idle time")
-	errNotTaken = errors.New("client does not take a frame") // though its connection stands
+	errNotTaken = errors.New("client does not take a frame") // although its connection is open
 	errJobEnded = errors.New("job has ended")
 )
 
-// closes maps the reason why a socket ends to its close frame, and to the label of
-// the metric. Without a match the client is gone.
+// closes maps the reason for which a socket ends to its close frame and its label in the
+// metric. Without a match, the client has disconnected.
 var closes = []struct {
 	err    error
 	status websocket.StatusCode // 0: no close frame
@@ -46,7 +46,7 @@ var closes = []struct {
 	why    string
 }{
 	{errJobEnded, websocket.StatusNormalClosure, "", "job_complete"},
-	{progress.ErrGone, 4404, "job was deleted", "job_deleted"}, // from the range for private use (RFC 6455, section 7.4.2)
+	{progress.ErrGone, 4404, "job was deleted", "job_deleted"}, // from the private-use range (RFC 6455, section 7.4.2)
 	{progress.ErrClosed, websocket.StatusGoingAway, "server is shutting down", "shutdown"},
 	{errRemoved, websocket.StatusPolicyViolation, "API key was removed", "key_removed"},
 	{errSilent, websocket.StatusPolicyViolation, "client is silent", "silent"},
@@ -55,8 +55,8 @@ var closes = []struct {
 	{errNotTaken, 0, "", "slow"}, // a close frame would wait behind the frame that the client does not take
 }
 
-// watch lets a client watch a job over a WebSocket. Errors get their response before
-// the upgrade.
+// watch lets a client watch a job over a WebSocket. Errors are returned as responses
+// before the upgrade.
 func (s *Server) watch(c echo.Context) error {
 	r := c.Request()
 	if err := checkHandshake(r); err != nil {
@@ -86,7 +86,7 @@ func (s *Server) watch(c echo.Context) error {
 		return err
 	}
 	conn, err := websocket.Accept(c.Response(), r, &websocket.AcceptOptions{
-		InsecureSkipVerify: true, // it would compare origins once more, and not with ours
+		InsecureSkipVerify: true, // checkOrigin has checked the origin already
 		CompressionMode:    websocket.CompressionDisabled,
 		Subprotocols:       []string{socketProtocol},
 	})
@@ -98,8 +98,8 @@ func (s *Server) watch(c echo.Context) error {
 	conn.SetReadLimit(inboundLimit)
 	wire := c.Response().Writer.(*responseWriter).socket //nolint:forcetypeassert // Accept has hijacked it
 	k := &socket{conn: conn, wire: wire, idle: s.config.WSIdleTimeout, start: time.Now()}
-	// A goroutine of its own frees the request and the stack that it needed, which is
-	// half of what a socket costs. Serve waits for it.
+	// A separate goroutine frees the request and the stack that it needed, which is half
+	// of a socket's cost. Serve waits for it.
 	s.running.Add(1)
 	ctx := context.WithoutCancel(r.Context())
 	go func() {
@@ -107,7 +107,7 @@ func (s *Server) watch(c echo.Context) error {
 		defer closed()
 		defer watcher.Close()
 		defer func() {
-			if p := recover(); p != nil { // ends this socket and not the process
+			if p := recover(); p != nil { // a panic ends this socket but not the process
 				s.deps.Log.ErrorContext(ctx, "panic in a socket", "job_id", id, "panic", bounded(fmt.Sprint(p)), "stack", string(debug.Stack()))
 			}
 		}()
@@ -120,9 +120,9 @@ func (s *Server) watch(c echo.Context) error {
 	return nil
 }
 
-// checkHandshake refuses a request that is no WebSocket handshake by RFC 6455,
-// section 4.2.1. The library checks the same and would respond in plain text, so
-// nothing that passes here may fail there.
+// checkHandshake rejects a request that is not a WebSocket handshake according to RFC
+// 6455, section 4.2.1. The library checks the same but responds in plain text, so no
+// request that passes here may fail there.
 func checkHandshake(r *http.Request) error {
 	h := r.Header
 	keys := h.Values("Sec-WebSocket-Key")
@@ -144,22 +144,22 @@ func checkHandshake(r *http.Request) error {
 // socket is one open WebSocket.
 type socket struct {
 	conn    *websocket.Conn
-	wire    *closeFrameConn // under conn
+	wire    *closeFrameConn // connection under conn
 	idle    time.Duration
 	start   time.Time
 	heard   atomic.Int64 // time of the last sign of the client, in nanoseconds since start
 	pinging atomic.Bool
 }
 
-// serve sends the events of the watcher until the job has ended, the client is gone
-// or silent, closing is closed, or the key is removed. It returns the reason, as the
-// label of the metric.
+// serve sends the events of the watcher until the job has ended, the client is
+// disconnected or silent, closing is closed, or the key is removed. It returns the reason
+// as the label of the metric.
 func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, removed <-chan struct{}) string {
 	// The library closes the connection when the context of a read ends.
 	ctx, hangUp := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	defer func() { _ = k.conn.CloseNow() }() // mostly it is closed already
+	defer func() { _ = k.conn.CloseNow() }() // usually it is closed already
 	defer hangUp()
 	gone := make(chan error, 1)
 	wg.Go(func() { gone <- k.listen(ctx) })
@@ -204,8 +204,8 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, remove
 	return "client"
 }
 
-// listen reads and drops what the client sends, so that the library responds to pings
-// and closes. It returns why there is nothing more to read.
+// listen reads and ignores the client's messages, so that the library responds to pings
+// and closes. It returns the reason why reading ended.
 func (k *socket) listen(ctx context.Context) error {
 	for {
 		kind, message, err := k.conn.Reader(ctx)
@@ -225,7 +225,7 @@ func (k *socket) listen(ctx context.Context) error {
 
 func (k *socket) hear() { k.heard.Store(int64(time.Since(k.start))) }
 
-// ping waits for the response to a ping, until the connection ends.
+// ping sends a ping and waits for the response, until the connection ends.
 func (k *socket) ping(ctx context.Context) {
 	if k.conn.Ping(ctx) == nil {
 		k.hear()
@@ -233,9 +233,9 @@ func (k *socket) ping(ctx context.Context) {
 	k.pinging.Store(false)
 }
 
-// send sends the events that are due, one frame for each. It returns errJobEnded
-// after the last event of the job, and [progress.ErrClosed] after the current frame
-// when closing is closed: a client may take its time for each of a hundred.
+// send sends the pending events, one frame for each. It returns errJobEnded after the
+// last event of the job, and [progress.ErrClosed] after the current frame when closing is
+// closed: a client may take the full time limit for each of a hundred frames.
 func (k *socket) send(ctx context.Context, w *progress.Watcher, closing <-chan struct{}) error {
 	events, err := w.Next()
 	if err != nil {
@@ -253,7 +253,7 @@ func (k *socket) send(ctx context.Context, w *progress.Watcher, closing <-chan s
 		}
 		frame, cancel := context.WithTimeout(ctx, frameTime)
 		err = k.conn.Write(frame, websocket.MessageText, bytes.TrimSuffix(data, []byte("\n")))
-		late := frame.Err() != nil && ctx.Err() == nil // the library reports a closed connection only
+		late := frame.Err() != nil && ctx.Err() == nil // the library only reports a closed connection
 		cancel()
 		switch {
 		case err != nil && late:
@@ -267,10 +267,10 @@ func (k *socket) send(ctx context.Context, w *progress.Watcher, closing <-chan s
 	return nil
 }
 
-// close closes with a status. It cuts off a client that doesn't take the close
-// frame, for which the library has a limit, or doesn't respond to it. The time for the
-// response starts when the frame is written: what a busy machine takes for that is not
-// the client's.
+// close closes with a status. It disconnects a client that does not take the close frame,
+// for which the library has a limit, or does not respond to it. The time limit for the
+// response starts when the frame is written: a busy machine's delay before that is not
+// the client's fault.
 func (k *socket) close(status websocket.StatusCode, reason string) {
 	closed := make(chan struct{})
 	go func() {
@@ -287,7 +287,7 @@ func (k *socket) close(status websocket.StatusCode, reason string) {
 	select {
 	case <-closed:
 	case <-timer.C:
-		_ = k.wire.Close() // ends the read in Close
+		_ = k.wire.Close() // this ends the read in Close
 		<-closed
 	}
 }

@@ -25,7 +25,7 @@ import (
 
 func b64(data []byte) string { return base64.StdEncoding.EncodeToString(data) }
 
-// lockedBuffer is a log that is read while it is written.
+// lockedBuffer collects a log and can be read while the log is written.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -43,7 +43,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// frame is what a client makes of a message.
+// frame is a message as a client decodes it.
 type frame struct {
 	Type      string  `json:"type"`
 	JobID     string  `json:"job_id"`
@@ -78,7 +78,7 @@ func (r *rig) dialSocket(id string) *websocket.Conn {
 	return conn
 }
 
-// frames reads frames until the server closes; it returns them and the close
+// frames reads frames until the server closes the socket. It returns them and the close
 // error.
 func frames(ctx context.Context, conn *websocket.Conn) ([]frame, error) {
 	var all []frame
@@ -89,7 +89,7 @@ func frames(ctx context.Context, conn *websocket.Conn) ([]frame, error) {
 		}
 		var f frame
 		if kind != websocket.MessageText || json.Unmarshal(data, &f) != nil {
-			return all, fmt.Errorf("no JSON in a text frame: %q", data)
+			return all, fmt.Errorf("text frame is not JSON: %q", data)
 		}
 		all = append(all, f)
 	}
@@ -100,7 +100,7 @@ func (r *rig) wantFrames(conn *websocket.Conn, want ...string) {
 	for _, w := range want {
 		_, data, err := conn.Read(r.Context())
 		if err != nil {
-			r.Fatalf("%v instead of %q", err, w)
+			r.Fatalf("got %v, want %q", err, w)
 		}
 		var f frame
 		r.must(json.Unmarshal(data, &f))
@@ -118,7 +118,7 @@ func (r *rig) wantClose(conn *websocket.Conn, status websocket.StatusCode) {
 	}
 }
 
-func TestSocketFromTheBeginningToTheEnd(t *testing.T) {
+func TestSocketFromStartToEnd(t *testing.T) {
 	r := setup(t, options{})
 	id := r.create(3)
 	conn := r.dialSocket(id)
@@ -147,7 +147,7 @@ func TestSocketFromAllowedOrigins(t *testing.T) {
 		conn, resp, err := websocket.Dial(t.Context(), r.url+"/api/v1/batch/"+id+"/ws",
 			&websocket.DialOptions{HTTPClient: r.client, HTTPHeader: map[string][]string{"Origin": {origin}}})
 		if err != nil {
-			t.Errorf("%s: %v", origin, err)
+			t.Errorf("%s: got %v", origin, err)
 			continue
 		}
 		if resp.Body != nil {
@@ -157,9 +157,9 @@ func TestSocketFromAllowedOrigins(t *testing.T) {
 	}
 }
 
-// A thousand clients connect while their jobs' images end: what each was told is
-// what GET says. The bubble's clock stands still while anybody has something to do,
-// so that no limit on time ends a socket on a busy machine.
+// A thousand clients connect while the images of their jobs end, and the frames of each
+// add up to what GET returns. The fake clock stands still while any goroutine is
+// runnable, so that no time limit ends a socket on a busy machine.
 func TestFramesAddUpToTheJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := setup(t, options{listener: newPipes()})
@@ -169,7 +169,7 @@ func TestFramesAddUpToTheJob(t *testing.T) {
 		for range jobs {
 			ids = append(ids, r.create(images))
 		}
-		slots := make(chan struct{}, 100) // so that many come late
+		slots := make(chan struct{}, 100) // so that many connect late
 		for _, id := range ids {
 			wg.Go(func() {
 				for _, i := range rand.Perm(images) {
@@ -204,7 +204,7 @@ func (r *rig) fold(id string) {
 	defer func() { _ = conn.CloseNow() }()
 	all, err := frames(r.Context(), conn)
 	if websocket.CloseStatus(err) != websocket.StatusNormalClosure {
-		r.Errorf("ended with %v", err)
+		r.Errorf("got close error %v", err)
 		return
 	}
 	ended := map[int]string{}
@@ -213,11 +213,11 @@ func (r *rig) fold(id string) {
 			r.Errorf("frame %d of %d is %v", i, len(all), f)
 		}
 		if i > 0 && (f.Completed < all[i-1].Completed || f.Failed < all[i-1].Failed || f.Progress < all[i-1].Progress) {
-			r.Errorf("counters fell: %v after %v", f, all[i-1])
+			r.Errorf("the counters decreased: %v after %v", f, all[i-1])
 		}
 		if f.Image != nil {
 			if _, twice := ended[f.Image.Index]; twice {
-				r.Errorf("image %d was told twice", f.Image.Index)
+				r.Errorf("image %d was reported twice", f.Image.Index)
 			}
 			ended[f.Image.Index] = f.Image.Status
 		}
@@ -229,11 +229,11 @@ func (r *rig) fold(id string) {
 	}
 	last := all[len(all)-1]
 	if last.Status != string(j.Status) || last.Completed != j.Completed || last.Failed != j.Failed || last.Total != j.Total || len(ended) != j.Total {
-		r.Errorf("told %v and %d images, is %s %d+%d/%d", last, len(ended), j.Status, j.Completed, j.Failed, j.Total)
+		r.Errorf("got %v and %d images, want %s %d+%d/%d", last, len(ended), j.Status, j.Completed, j.Failed, j.Total)
 	}
 	for i := range j.Images {
 		if ended[i] != string(j.Images[i].Status) {
-			r.Errorf("image %d was told as %q, is %q", i, ended[i], j.Images[i].Status)
+			r.Errorf("image %d was reported as %q, want %q", i, ended[i], j.Images[i].Status)
 		}
 	}
 }
@@ -248,7 +248,7 @@ func TestADeletedJobEndsItsSockets(t *testing.T) {
 	r.wantClose(conn, 4404)
 }
 
-func TestShutdownSaysGoodbye(t *testing.T) {
+func TestShutdownSendsCloseFrame(t *testing.T) {
 	r := setup(t, options{})
 	id := r.create(2)
 	conn := r.dialSocket(id)
@@ -264,8 +264,8 @@ func TestShutdownSaysGoodbye(t *testing.T) {
 	<-done
 }
 
-// A peer that answers no ping is closed at the limit, one that only answers pings
-// is kept.
+// TestIdleTime verifies that a peer that responds to no ping is closed at the limit, and
+// that a peer that only responds to pings stays connected.
 func TestIdleTime(t *testing.T) {
 	const idle = time.Minute
 	synctest.Test(t, func(t *testing.T) {
@@ -273,35 +273,35 @@ func TestIdleTime(t *testing.T) {
 		id := r.create(1)
 
 		quiet := r.dialSocket(id)
-		told := make(chan error, 1)
-		go func() { // reading answers pings
+		received := make(chan error, 1)
+		go func() { // reading responds to pings
 			_, err := frames(t.Context(), quiet)
-			told <- err
+			received <- err
 		}()
 
 		silent := r.rawSocket(id)
-		began := time.Now()
-		got, err := io.ReadAll(silent.in) // until the server hangs up
+		started := time.Now()
+		got, err := io.ReadAll(silent.in) // until the server closes the connection
 		r.must(err)
-		if took := time.Since(began); took < idle || took > idle+2*time.Second {
+		if took := time.Since(started); took < idle || took > idle+2*time.Second {
 			t.Errorf("a silent peer was closed after %v", took)
 		}
 		if pings := bytes.Count(got, []byte{0x89, 1}); pings < 1 {
-			t.Errorf("%d pings before that", pings)
+			t.Errorf("got %d pings before that", pings)
 		}
 		if !bytes.Contains(got, []byte("client is silent")) {
-			t.Errorf("no reason was given: %q", got[max(0, len(got)-50):])
+			t.Errorf("the close frame has no reason: %q", got[max(0, len(got)-50):])
 		}
 
 		time.Sleep(10 * idle)
 		synctest.Wait()
 		select {
-		case err := <-told:
+		case err := <-received:
 			t.Errorf("a quiet peer was closed: %v", err)
 		default:
 		}
 		r.end(id, 0, nil)
-		if err := <-told; websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+		if err := <-received; websocket.CloseStatus(err) != websocket.StatusNormalClosure {
 			t.Errorf("the quiet peer ended with %v", err)
 		}
 	})
@@ -325,15 +325,16 @@ func TestMessagesFromClients(t *testing.T) {
 	loud := r.dialSocket(id)
 	r.must(loud.Write(t.Context(), websocket.MessageText, bytes.Repeat([]byte("x"), 4097)))
 	if _, err := frames(t.Context(), loud); websocket.CloseStatus(err) != websocket.StatusMessageTooBig {
-		t.Errorf("over the limit: %v", err)
+		t.Errorf("over the limit: got %v", err)
 	}
 	r.end(id, 0, nil)
 	r.wantFrames(chatty, "progress: processing 0+0/1", "image_complete 0 completed: completed 1+0/1", "job_complete: completed 1+0/1")
 	r.wantClose(chatty, websocket.StatusNormalClosure)
 }
 
-// One that doesn't read holds nobody up, and gets everything once it reads.
-func TestASlowReader(t *testing.T) {
+// TestSlowReader verifies that a client that does not read delays no other client, and
+// gets every frame once it reads.
+func TestSlowReader(t *testing.T) {
 	r := setup(t, options{})
 	id := r.create(20)
 	slow, quick := r.dialSocket(id), r.dialSocket(id)
@@ -347,11 +348,11 @@ func TestASlowReader(t *testing.T) {
 	slow.SetReadLimit(1 << 20)
 	all, err := frames(t.Context(), slow)
 	if websocket.CloseStatus(err) != websocket.StatusNormalClosure || len(all) != 22 {
-		t.Errorf("the slow one got %d frames, %v", len(all), err)
+		t.Errorf("the slow client got %d frames, %v", len(all), err)
 	}
 }
 
-func TestAClientThatLeaves(t *testing.T) {
+func TestClientDisconnects(t *testing.T) {
 	r := setup(t, options{})
 	id := r.create(1)
 	conn := r.dialSocket(id)

@@ -19,13 +19,13 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
 )
 
-// A body may take as long as it likes, but not come more slowly than the least
-// speed.
+// TestSlowBodies verifies that a body may take any time, but not arrive more slowly than
+// the minimum speed.
 func TestSlowBodies(t *testing.T) {
-	const slowest, patience = 1000, 300 * time.Millisecond
+	const slowest, grace = 1000, 300 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
-		r := setup(t, options{config: api.Impatient(api.Config{}, slowest, patience), listener: newPipes()})
-		begin := func(what, request string) net.Conn {
+		r := setup(t, options{config: api.Impatient(api.Config{}, slowest, grace), listener: newPipes()})
+		start := func(what, request string) net.Conn {
 			conn := r.dial()
 			_, err := io.WriteString(conn, request)
 			if err != nil {
@@ -35,24 +35,24 @@ func TestSlowBodies(t *testing.T) {
 		}
 		for what, request := range map[string]string{
 			"stalled": "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{\"images\":[",
-			// What came before earns no more than patience.
+			// Bytes sent earlier earn at most the grace time.
 			"stalled after much":                 "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{" + strings.Repeat(" ", 500_000),
 			"a GET with a body that never comes": "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n",
 		} {
-			conn := begin(what, request)
-			began := time.Now()
+			conn := start(what, request)
+			started := time.Now()
 			wantError(t, r.read(conn), 408, "Request body arrived too slowly")
-			if took := time.Since(began); took < patience-time.Millisecond || took > patience+time.Millisecond {
-				t.Errorf("%s: given up after %v", what, took)
+			if took := time.Since(started); took < grace-time.Millisecond || took > grace+time.Millisecond {
+				t.Errorf("%s: aborted after %v", what, took)
 			}
 			r.must(conn.Close())
 		}
 
 		body := `{"images":[{"base64":"` + strings.Repeat(" ", 2000) + `"}]}`
-		conn := begin("slow and steady", fmt.Sprintf("POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(body)))
-		began := time.Now()
+		conn := start("slow and steady", fmt.Sprintf("POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(body)))
+		started := time.Now()
 		const piece = 11
-		for len(body) > 0 { // ten percent faster than the least speed
+		for len(body) > 0 { // ten percent faster than the minimum speed
 			n := min(piece, len(body))
 			_, err := io.WriteString(conn, body[:n])
 			r.must(err)
@@ -60,20 +60,20 @@ func TestSlowBodies(t *testing.T) {
 			time.Sleep(piece * time.Second / slowest * 10 / 11)
 		}
 		if got := r.read(conn); got.status != http.StatusCreated {
-			t.Errorf("slow and steady: %d %s after %v", got.status, got.body, time.Since(began))
+			t.Errorf("slow and steady: got %d %s after %v", got.status, got.body, time.Since(started))
 		}
-		if took := time.Since(began); took < 2*patience {
-			t.Errorf("the test took %v and shows nothing", took)
+		if took := time.Since(started); took < 2*grace {
+			t.Errorf("the test took only %v and proves nothing", took)
 		}
 	})
 }
 
-// The answer to a request whose body is still coming reaches its sender.
+// The response to a request whose body is still being sent reaches its sender.
 func TestEarlyAnswers(t *testing.T) {
 	r := setup(t, options{config: api.Config{MaxBatchImages: 1, MaxImageBytes: 1 << 20}})
 	const most = 1*(((1<<20)+2)/3*4) + 64<<10
 	big := strings.Repeat(" ", 4<<20)
-	t.Run("refused in the middle", func(t *testing.T) {
+	t.Run("rejected in the middle", func(t *testing.T) {
 		wantError(t, r.do("POST", "/api/v1/batch", strings.NewReader("x"+big)), 413, fmt.Sprintf("Request body exceeds %d bytes", most))
 		wantError(t, r.do("POST", "/api/v1/batch", io.MultiReader(strings.NewReader("x"+big))), 400, "Invalid JSON at byte 0: unexpected character 'x'")
 	})
@@ -87,7 +87,7 @@ func TestEarlyAnswers(t *testing.T) {
 			}
 		}
 		if err != nil {
-			t.Errorf("the sender was broken off: %v", err)
+			t.Errorf("the sender was interrupted: %v", err)
 		}
 		wantError(t, r.read(conn), 413, fmt.Sprintf("Request body exceeds %d bytes", most))
 	})
@@ -105,7 +105,7 @@ func TestEarlyAnswers(t *testing.T) {
 		text := `{"images":[{"base64":"` + strings.Repeat("A", ((1<<20)+2)/3*4) + `"}]}`
 		got := r.do("POST", "/api/v1/batch", strings.NewReader(text+strings.Repeat(" ", most-len(text))))
 		if got.status != 201 {
-			t.Errorf("%d %s", got.status, got.body)
+			t.Errorf("got %d %s", got.status, got.body)
 		}
 	})
 }
@@ -114,9 +114,9 @@ func TestContentFaultsFailTheirImagesOnly(t *testing.T) {
 	r := setup(t, options{config: api.Config{MaxImageBytes: 1 << 20}})
 	got := r.do("POST", "/api/v1/batch", strings.NewReader(fmt.Sprintf(
 		`{"images":[{"base64":"!"},{"base64":%q},{"base64":"data:image/png;base64,"},{"base64":"data:text/html;base64,%s","name":"x"}]}`,
-		strings.Repeat("A", 2<<20), b64(picture(t)))))
+		strings.Repeat("A", 2<<20), b64(tinyPNG(t)))))
 	if got.status != 201 {
-		t.Fatalf("%d %s", got.status, got.body)
+		t.Fatalf("got %d %s", got.status, got.body)
 	}
 	var j struct {
 		Status string
@@ -133,7 +133,7 @@ func TestContentFaultsFailTheirImagesOnly(t *testing.T) {
 	}
 }
 
-// Eight large requests at once stay within their buffers.
+// The memory of eight concurrent large requests stays within their buffers.
 func TestMemoryOfUploads(t *testing.T) {
 	requests, images := 8, 2
 	if os.Getenv("TEST_FULL_SIZE") != "" {
@@ -168,7 +168,7 @@ func TestMemoryOfUploads(t *testing.T) {
 			parts = append(parts, strings.NewReader(`"}]}`))
 			got := r.do("POST", "/api/v1/batch", &probe{r: io.MultiReader(parts...), do: measure})
 			if got.status != 201 {
-				t.Errorf("%d %s", got.status, got.body)
+				t.Errorf("got %d %s", got.status, got.body)
 			}
 		})
 	}
@@ -180,7 +180,7 @@ func TestMemoryOfUploads(t *testing.T) {
 	}
 }
 
-// probe does something every 8 MiB.
+// probe calls a function every 8 MiB.
 type probe struct {
 	r    io.Reader
 	read int
@@ -196,8 +196,8 @@ func (p *probe) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// The log has every request, no line that is not JSON, and no string from
-// outside that is long.
+// TestLog verifies that the log has every request, only JSON lines, and no long string
+// from outside.
 func TestLog(t *testing.T) {
 	var log lockedBuffer
 	r := setup(t, options{log: &log})
@@ -214,29 +214,29 @@ func TestLog(t *testing.T) {
 			seen[fmt.Sprintf("%v %v %v %v", entry["method"], entry["route"], entry["status"], entry["job_id"])] = true
 		}
 		if strings.Contains(line, "secret") || strings.Contains(line, "=42") || len(line) > 1500 {
-			t.Errorf("in the log: %.300s", line)
+			t.Errorf("unexpected line in the log: %.300s", line)
 		}
 	}
 	for _, want := range []string{
 		"POST /api/v1/batch 201 " + id, "GET /api/v1/batch/:job_id 200 " + id, "GET other 404 ", "POST /api/v1/batch 400 ",
 	} {
 		if !seen[want] {
-			t.Errorf("%q is not in %v", want, seen)
+			t.Errorf("%q is missing in %v", want, seen)
 		}
 	}
 }
 
-// When it stops, what is being received is finished.
+// TestShutdownFinishesRequests verifies that requests being received finish.
 func TestShutdownFinishesRequests(t *testing.T) {
 	r := setup(t, options{})
 	conn := r.dial()
 	defer conn.Close()
-	body := `{"images":[{"base64":"` + b64(picture(t)) + `"}]}`
+	body := `{"images":[{"base64":"` + b64(tinyPNG(t)) + `"}]}`
 	_, err := fmt.Fprintf(conn, "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", len(body))
 	r.must(err)
 	hundred := make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n")) // the handler reads
 	if _, err := io.ReadFull(conn, hundred); err != nil || !strings.HasPrefix(string(hundred), "HTTP/1.1 100") {
-		t.Fatalf("%q, %v", hundred, err)
+		t.Fatalf("got %q, %v", hundred, err)
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- r.stop() }()
@@ -244,12 +244,13 @@ func TestShutdownFinishesRequests(t *testing.T) {
 	_, err = io.WriteString(conn, body)
 	r.must(err)
 	if got := r.read(conn); got.status != 201 {
-		t.Errorf("%d %s", got.status, got.body)
+		t.Errorf("got %d %s", got.status, got.body)
 	}
 	r.must(<-stopped)
 }
 
-// Many sockets cost little each, on the server and the client together.
+// TestMemoryOfSockets verifies that each socket costs little memory, on the server and the
+// client together.
 func TestMemoryOfSockets(t *testing.T) {
 	sockets := 50
 	if os.Getenv("TEST_FULL_SIZE") != "" {
@@ -277,6 +278,6 @@ func TestMemoryOfSockets(t *testing.T) {
 	each := int64(memory()-before) / int64(sockets)
 	t.Logf("%d bytes for each of %d sockets", each, sockets)
 	if each > 40_000 && sockets > 1000 {
-		t.Errorf("%d bytes for each socket", each)
+		t.Errorf("got %d bytes for each socket", each)
 	}
 }

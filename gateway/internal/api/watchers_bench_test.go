@@ -25,25 +25,25 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
-// crowd says that this process is the clients of BenchmarkWatchers, and how many:
-// they have a process of their own, so that neither memory nor descriptors are
-// counted twice.
+// crowd is the environment variable that makes this process the clients of
+// BenchmarkWatchers, and specifies their number. The clients have a separate process so
+// that neither memory nor descriptors are counted twice.
 const crowd = "TEST_CROWD"
 
-// cost is what one socket takes and what telling all of them takes.
+// cost is the memory of one socket and the time to notify all sockets.
 type cost struct{ heap, rss, left, last float64 }
 
-// BenchmarkWatchers has ten thousand sockets watch one job over loopback: bytes that
-// each takes in the server's process, the time from an image's end to the last one
-// that is told, and what is left of each when all are gone. "bare" is the library
-// alone, one goroutine that reads and one that writes, under the same crowd.
+// BenchmarkWatchers lets ten thousand sockets watch one job over loopback. It measures the
+// bytes of each in the server's process, the time from an image's end to the last
+// notified socket, and what is left of each after all have disconnected. "bare" is the
+// library alone, with one goroutine that reads and one that writes, and the same clients.
 func BenchmarkWatchers(b *testing.B) {
 	const watchers = 10_000
 	var bare cost
 	b.Run("bare", func(b *testing.B) {
-		tell := make(chan struct{})
+		notify := make(chan struct{})
 		var frame atomic.Pointer[chan struct{}]
-		frame.Store(&tell)
+		frame.Store(&notify)
 		var running sync.WaitGroup
 		server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled})
@@ -78,7 +78,7 @@ func BenchmarkWatchers(b *testing.B) {
 		r.must(r.jobs.Create(b.Context(), job.New(id, images, now)))
 		got := measure(b, watchers, strings.TrimPrefix(r.url, "http://"), "/api/v1/batch/"+id+"/ws", r.noSockets, func(i int) {
 			if i >= len(images)-1 {
-				b.Fatal("no image is left")
+				b.Fatal("no open image is left")
 			}
 			r.end(id, i, nil)
 		})
@@ -89,7 +89,7 @@ func BenchmarkWatchers(b *testing.B) {
 	})
 }
 
-// bareSocket sends one frame first and one whenever it is told to.
+// bareSocket sends one frame first and one more for each signal.
 func bareSocket(running *sync.WaitGroup, ctx context.Context, conn *websocket.Conn, frame *atomic.Pointer[chan struct{}]) { //nolint:revive // The group comes first, as with Go.
 	defer running.Done()
 	defer func() { _ = conn.CloseNow() }()
@@ -116,8 +116,8 @@ func bareSocket(running *sync.WaitGroup, ctx context.Context, conn *websocket.Co
 	}
 }
 
-// measure lets the crowd in, has it told, and lets it go.
-func measure(b *testing.B, watchers int, addr, path string, gone func(), tell func(i int)) cost {
+// measure connects the clients, notifies them, and disconnects them.
+func measure(b *testing.B, watchers int, addr, path string, gone func(), notify func(i int)) cost {
 	b.Helper()
 	heap, rss := usage(b)
 	routines := runtime.NumGoroutine()
@@ -136,7 +136,7 @@ func measure(b *testing.B, watchers int, addr, path string, gone func(), tell fu
 		b.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	wait := func() time.Time { // until all have had one frame more
+	wait := func() time.Time { // until every client has got one more frame
 		if !lines.Scan() {
 			b.Fatal("the clients ended: ", lines.Err(), client.Wait())
 		}
@@ -155,9 +155,9 @@ func measure(b *testing.B, watchers int, addr, path string, gone func(), tell fu
 	var total time.Duration
 	i := 0
 	for b.Loop() {
-		began := time.Now()
-		tell(i)
-		total += wait().Sub(began)
+		started := time.Now()
+		notify(i)
+		total += wait().Sub(started)
 		i++
 	}
 	c.last = total.Seconds() * 1000 / float64(i)
@@ -168,7 +168,7 @@ func measure(b *testing.B, watchers int, addr, path string, gone func(), tell fu
 		b.Fatal(err)
 	}
 	gone()
-	for runtime.NumGoroutine() > routines+10 { // what watches connections ends a moment later
+	for runtime.NumGoroutine() > routines+10 { // the goroutines that watch connections end a moment later
 		runtime.Gosched()
 	}
 	heapAfter, _ := usage(b)
@@ -181,22 +181,22 @@ func measure(b *testing.B, watchers int, addr, path string, gone func(), tell fu
 	return c
 }
 
-// usage is what the process holds after a collection that gives back what is free:
-// heap and stacks in use, and resident memory.
+// usage returns the memory of the process after a garbage collection: heap and stacks in
+// use, and resident memory.
 func usage(b *testing.B) (inUse, resident uint64) {
 	b.Helper()
 	runtime.GC()
-	debug.FreeOSMemory() // what the first one has only let go of too
+	debug.FreeOSMemory() // the second call also frees what the first one only released
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		b.Skip("no resident memory to read: ", err)
+		b.Skip("cannot read the resident memory: ", err)
 	}
 	_, after, _ := strings.Cut(string(status), "VmRSS:")
 	fields := strings.Fields(after)
 	if len(fields) == 0 {
-		b.Fatal("no VmRSS")
+		b.Fatal("got no VmRSS")
 	}
 	kib, err := strconv.ParseUint(fields[0], 10, 64)
 	if err != nil {
@@ -205,8 +205,8 @@ func usage(b *testing.B) (inUse, resident uint64) {
 	return stats.HeapInuse + stats.StackInuse, kib << 10
 }
 
-// beCrowd is the clients' process. It writes the time on a line of its own whenever
-// all have had one frame more, and ends with its input.
+// beCrowd runs the clients' process. It writes the time on a line whenever every client
+// has got one more frame, and ends with its input.
 func beCrowd(order string) error {
 	var n int
 	var addr, path string
@@ -217,12 +217,12 @@ func beCrowd(order string) error {
 	defer stop()
 	var had atomic.Int64
 	faults := make(chan error, n)
-	slots := make(chan struct{}, 64) // so that the listener's queue takes them
+	slots := make(chan struct{}, 64) // so that the listener's queue does not overflow
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
 			slots <- struct{}{}
-			// No source address has ports for all of them.
+			// One source address does not have enough ports for all of them.
 			from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i/4000))}}
 			conn, err := from.DialContext(ctx, "tcp", addr)
 			if err != nil {
@@ -259,14 +259,13 @@ func beCrowd(order string) error {
 	return err
 }
 
-// readFrames reads the answer to the handshake and calls told for every frame that
-// holds text.
-func readFrames(in *bufio.Reader, told func()) error {
+// readFrames reads the response to the handshake and calls notified for every text frame.
+func readFrames(in *bufio.Reader, notified func()) error {
 	resp, err := http.ReadResponse(in, nil)
 	if err != nil {
 		return err
 	}
-	_ = resp.Body.Close() // a 101 has none
+	_ = resp.Body.Close() // a 101 has no body
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		return errors.New(resp.Status)
 	}
@@ -286,7 +285,7 @@ func readFrames(in *bufio.Reader, told func()) error {
 			return err
 		}
 		if head[0] == finText {
-			told()
+			notified()
 		}
 	}
 }

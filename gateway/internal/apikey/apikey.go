@@ -53,7 +53,7 @@ type Limits struct {
 // Key is one line of the file.
 type Key struct {
 	Name     string
-	Operator bool // sees and may change the jobs of all
+	Operator bool // may see and change the jobs of all names
 	Limits   Limits
 
 	hash    [sha256.Size]byte
@@ -61,9 +61,8 @@ type Key struct {
 	removed chan struct{}
 }
 
-// Removed returns a channel that is closed when the key is no longer in the file,
-// or belongs to another name or has become another kind of key. It is nil for a key that
-// is from no file.
+// Removed returns a channel that is closed when the key is no longer in the file, or
+// changes its name or its operator option. It is nil for a key that is not from a file.
 func (k *Key) Removed() <-chan struct{} { return k.removed }
 
 // Store holds the keys of a file.
@@ -148,7 +147,7 @@ func (s *Store) look(ctx context.Context) {
 	}
 	gone := s.adopt(keys)
 	s.taken, s.complained = text, ""
-	s.log.InfoContext(ctx, "API keys read again", "keys", len(keys), "removed", gone)
+	s.log.InfoContext(ctx, "API keys reloaded", "keys", len(keys), "removed", gone)
 }
 
 // complain logs an error, but not twice in a row.
@@ -157,7 +156,7 @@ func (s *Store) complain(ctx context.Context, err error) {
 		return
 	}
 	s.complained = err.Error()
-	s.log.ErrorContext(ctx, "API keys not read, the last good ones stay", "file", s.path, "error", err)
+	s.log.ErrorContext(ctx, "API keys not reloaded; the last good ones stay in use", "file", s.path, "error", err)
 }
 
 func (s *Store) read() ([]byte, error) {
@@ -165,7 +164,7 @@ func (s *Store) read() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }() // It was only read.
+	defer func() { _ = f.Close() }() // Nothing was written.
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.path, err)
@@ -205,7 +204,7 @@ func New(name string) (key, line string, err error) {
 		return "", "", err
 	}
 	var secret [32]byte
-	rand.Read(secret[:]) // never fails, says its documentation
+	rand.Read(secret[:]) // never fails, according to its documentation
 	key = Prefix + base64.RawURLEncoding.EncodeToString(secret[:])
 	hash := sha256.Sum256([]byte(key))
 	return key, name + " " + hex.EncodeToString(hash[:]), nil

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newKey makes a key and its line, or ends the test.
+// newKey returns a key and its line, or ends the test.
 func newKey(t *testing.T, name string) (key, line string) {
 	t.Helper()
 	key, line, err := New(name)
@@ -47,7 +47,7 @@ func TestFile(t *testing.T) {
 	anna2, annaLine2 := newKey(t, "anna")
 	bert, bertLine := newKey(t, "bert@example.com")
 	if !strings.HasPrefix(anna, Prefix) || len(anna) != len(Prefix)+43 || anna == anna2 || strings.Contains(annaLine, anna) {
-		t.Fatalf("keys %q and %q, line %q", anna, anna2, annaLine)
+		t.Fatalf("got keys %q and %q, line %q", anna, anna2, annaLine)
 	}
 	path := filepath.Join(t.TempDir(), "keys")
 	write(t, path, "# who may come in", "", annaLine+" requests_per_minute=9 # hers", annaLine2+" requests_per_minute=9",
@@ -63,12 +63,12 @@ func TestFile(t *testing.T) {
 	} {
 		got := r.Find(key)
 		if got == nil || got.Name != want.Name || got.Operator != want.Operator || got.Limits != want.Limits {
-			t.Errorf("found %+v, want %+v", got, want)
+			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
 	for _, key := range []string{"", anna + "x", anna[:len(anna)-1], annaLine[5:], "anna", strings.Repeat("x", 1<<20)} {
 		if k := r.Find(key); k != nil {
-			t.Errorf("found %+v by %.80q", k, key)
+			t.Errorf("%.80q: got %+v, want nil", key, k)
 		}
 	}
 }
@@ -78,8 +78,8 @@ func TestBrokenFile(t *testing.T) {
 	_, second := newKey(t, "anna")
 	hash := strings.Fields(line)[1]
 	for text, want := range map[string]string{
-		"":                                   "no keys in it",
-		"# " + line:                          "no keys in it",
+		"":                                   "no keys;",
+		"# " + line:                          "no keys;",
 		"anna":                               "line 1: want a name and the SHA-256",
 		"anna " + hash[:63]:                  "line 1: anna: want the SHA-256",
 		"anna " + hash + "0":                 "line 1: anna: want the SHA-256",
@@ -89,28 +89,28 @@ func TestBrokenFile(t *testing.T) {
 		line + " admin":                      "line 1: anna: want operator, ",
 		line + " sockets":                    "line 1: anna: sockets: want a whole number",
 		line + " open_images=-1":             "line 1: anna: open_images: want a whole number",
-		line + "\nbert " + hash:              "line 2: the key of line 1 once more",
-		line + "\n" + second + " operator":   "line 2: anna may do something else on line 1",
+		line + "\nbert " + hash:              "line 2: duplicate of the key on line 1",
+		line + "\n" + second + " operator":   "line 2: anna has different options on line 1",
 		line + strings.Repeat("\n", maxFile): "more than",
 	} {
 		path := filepath.Join(t.TempDir(), "keys")
 		write(t, path, text)
 		_, err := Open(path, Limits{}, slog.New(slog.DiscardHandler))
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), hash[:60]) {
-			t.Errorf("%.200q: %v, want %q", text, err, want)
+			t.Errorf("%.200q: got %v, want %q", text, err, want)
 		}
 	}
 	if _, err := Open(filepath.Join(t.TempDir(), "none"), Limits{}, slog.New(slog.DiscardHandler)); err == nil {
-		t.Error("opened a file that is not there")
+		t.Error("opening a missing file succeeded")
 	}
 	for _, name := range []string{"", "two words", "näh", strings.Repeat("a", 65)} {
 		if _, _, err := New(name); err == nil {
-			t.Errorf("made a key for %q", name)
+			t.Errorf("created a key for %q", name)
 		}
 	}
 }
 
-// TestReload changes the file under a store that runs.
+// TestReload changes the file of a running store.
 func TestReload(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -128,9 +128,9 @@ func TestReload(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- r.Run(ctx) }()
 		a, b := r.Find(anna), r.Find(bert)
-		pass := func(d time.Duration) { time.Sleep(d); synctest.Wait() } // on the bubble's clock
+		pass := func(d time.Duration) { time.Sleep(d); synctest.Wait() } // on the fake clock
 
-		// A file that is cut off for a moment changes nothing.
+		// A file that is truncated for a moment is ignored.
 		pass(Interval / 2)
 		write(t, path, annaLine)
 		pass(Interval)
@@ -143,7 +143,7 @@ func TestReload(t *testing.T) {
 			write(t, path, broken)
 			pass(3 * Interval)
 			if removed(a) || r.Find(anna) == nil || r.Find(bert) == nil {
-				t.Errorf("a broken file %q took the keys away", broken)
+				t.Errorf("a broken file %q removed the keys", broken)
 			}
 		}
 		if err := os.Remove(path); err != nil {
@@ -151,12 +151,12 @@ func TestReload(t *testing.T) {
 		}
 		pass(3 * Interval)
 		if r.Find(bert) == nil {
-			t.Error("a file that is gone took the keys away")
+			t.Error("a missing file removed the keys")
 		}
 		if n := strings.Count(log.String(), "level=ERROR"); n != 4 {
-			t.Errorf("%d complaints, want one for each fault:\n%s", n, log.String())
+			t.Errorf("got %d errors in the log, want one for each fault:\n%s", n, log.String())
 		}
-		// One is removed, one becomes another's.
+		// One key is removed, and one changes its name.
 		write(t, path, annaLine, strings.Replace(carlLine, "carl", "carla", 1))
 		c := r.Find(carl)
 		pass(3 * Interval)
@@ -175,18 +175,18 @@ func TestReload(t *testing.T) {
 	})
 }
 
-// FuzzParse holds that whatever a file has, its keys are sound and found.
+// FuzzParse verifies that all keys parsed from a file are valid and can be found.
 func FuzzParse(f *testing.F) {
 	_, line, _ := New("anna")
 	f.Add(line + " operator sockets=1\n# x\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		keys, err := parse([]byte(text), Limits{})
 		if err == nil && len(keys) == 0 {
-			t.Error("no keys and no error")
+			t.Error("got no keys and no error")
 		}
 		for _, k := range keys {
 			if checkName(k.Name) != nil || k.Limits.OpenImages < 0 || k.Limits.Sockets < 0 || k.Limits.UploadBytesPerMinute < 0 || k.Limits.RequestsPerMinute < 0 {
-				t.Errorf("%+v", k)
+				t.Errorf("invalid key %+v", k)
 			}
 		}
 	})

@@ -33,19 +33,19 @@ func parse(text []byte, defaults Limits) ([]*Key, error) {
 		}
 		k.line = n
 		if other := hashes[k.hash]; other != 0 {
-			errs = append(errs, fmt.Errorf("line %d: the key of line %d once more", n, other))
+			errs = append(errs, fmt.Errorf("line %d: duplicate of the key on line %d", n, other))
 			continue
 		}
 		// The rights of a name must not depend on which of its keys a client uses.
 		if other := names[k.Name]; other != nil && (other.Limits != k.Limits || other.Operator != k.Operator) {
-			errs = append(errs, fmt.Errorf("line %d: %s may do something else on line %d", n, k.Name, other.line))
+			errs = append(errs, fmt.Errorf("line %d: %s has different options on line %d", n, k.Name, other.line))
 			continue
 		}
 		names[k.Name], hashes[k.hash] = k, n
 		keys = append(keys, k)
 	}
 	if len(keys) == 0 && len(errs) == 0 {
-		errs = append(errs, errors.New("no keys in it; make one with: gateway api-keys new NAME"))
+		errs = append(errs, errors.New("no keys; create one with: gateway api-keys new NAME"))
 	}
 	return keys, errors.Join(errs...)
 }
@@ -85,7 +85,7 @@ func parseKey(fields []string, defaults Limits) (*Key, error) {
 
 var validName = regexp.MustCompile(`^[a-zA-Z0-9._@-]{1,64}$`)
 
-// checkName refuses a name that is not one word in a line, a log or a label.
+// checkName rejects a name that is not one word in a line, a log or a label.
 func checkName(name string) error {
 	if !validName.MatchString(name) {
 		return errors.New("a name is 1 to 64 letters, digits and . _ - @")

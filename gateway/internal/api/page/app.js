@@ -1,7 +1,7 @@
 'use strict';
 
-// A small client of the API. Whatever comes from the server or the user goes into
-// the page as text.
+// A small client of the API. All data from the server or the user is inserted into the
+// page as text.
 
 const base = '/api/v1/batch';
 const byId = (id) => document.getElementById(id);
@@ -24,8 +24,8 @@ function note(text, bad) {
   byId('note').className = bad ? 'error' : '';
 }
 
-// The API key, where the gateway asks for one. It is this tab's alone and goes into
-// headers, never into an address.
+// The API key, if the gateway requires one. It belongs to this tab only and is sent in
+// headers, never in a URL.
 const kept = 'imagebatch-api-key';
 const apiKey = () => sessionStorage.getItem(kept) || '';
 
@@ -46,7 +46,7 @@ function enterKey(event) {
   recent().catch(() => {});
 }
 
-// A link or an image can't bring a key, so with one these are fetched here.
+// A link or an image cannot send a key, so with a key they are fetched by this script.
 async function fetched(path) {
   const response = await ask(path);
   if (!response.ok) await answer(response);
@@ -110,8 +110,8 @@ async function submit(event) {
   }
 }
 
-// The job on show. A reconnect begins with the whole job again, so nothing is
-// kept from one connection to the next.
+// The displayed job. A reconnect starts with the whole job again, so no state is kept
+// between connections.
 let shown = { id: '', socket: null, timer: 0 };
 
 function leave() {

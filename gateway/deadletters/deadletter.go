@@ -10,18 +10,18 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// letter is a dead letter as far as it is understood.
-type letter struct {
+// deadLetter is a dead letter with what was parsed of its message.
+type deadLetter struct {
 	broker.Letter
-	queue    string // the work queue
+	queue    string // work queue
 	envelope pipeline.Envelope
 	filename string
-	fault    string // why it is not understood; empty when it is
+	fault    string // reason why the message cannot be processed, or empty
 }
 
-// read reads what all messages have in common, of whatever version.
-func read(queue string, found broker.Letter) letter {
-	l := letter{Letter: found, queue: queue}
+// read parses the members that the messages of all versions have in common.
+func read(queue string, found broker.Letter) deadLetter {
+	l := deadLetter{Letter: found, queue: queue}
 	var m struct {
 		pipeline.Envelope
 		OriginalFilename string `json:"original_filename"`
@@ -30,45 +30,45 @@ func read(queue string, found broker.Letter) letter {
 	l.envelope, l.filename = m.Envelope, m.OriginalFilename
 	switch {
 	case err != nil:
-		l.fault = "no message: " + err.Error()
+		l.fault = "invalid message: " + err.Error()
 	case !m.Valid():
-		l.fault = "no message: it names no image"
+		l.fault = "invalid message: it identifies no image"
 	case m.Version > pipeline.Version || m.Version < pipeline.OldestVersion:
-		l.fault = fmt.Sprintf("message version %d is not known", m.Version)
+		l.fault = fmt.Sprintf("unsupported message version %d", m.Version)
 	}
 	return l
 }
 
-// when is the time of death as the broker tells it, else that of the message.
-func (l letter) when() time.Time {
+// when returns the time of death that the broker reports, or else the message's time.
+func (l deadLetter) when() time.Time {
 	if len(l.Deaths) > 0 {
 		return l.Deaths[0].At
 	}
 	return l.envelope.Timestamp
 }
 
-// why is the reason of the death. A letter that tells of no death was put here by
-// the stage that read it.
-func (l letter) why() string {
+// why returns the reason of the death. A dead letter without a recorded death was
+// published by the stage that read it.
+func (l deadLetter) why() string {
 	switch {
 	case len(l.Deaths) > 0:
 		d := l.Deaths[0]
-		why := d.Reason + " in " + d.Queue
+		reason := d.Reason + " in " + d.Queue
 		if d.Count > 1 {
-			why += ", " + strconv.FormatInt(d.Count, 10) + " times"
+			reason += ", " + strconv.FormatInt(d.Count, 10) + " times"
 		}
-		return why
+		return reason
 	case l.fault != "":
 		return l.fault
 	case l.envelope.Attempt >= pipeline.MaxAttempts:
-		return fmt.Sprintf("went wrong %d times", l.envelope.Attempt)
+		return fmt.Sprintf("failed %d times", l.envelope.Attempt)
 	}
 	return "unknown"
 }
 
-// renewed is the message as a new one, for its work queue. Members that this
-// version does not know stay.
-func (l letter) renewed(now time.Time) (broker.Message, error) {
+// renewed returns the message as a new one for its work queue. It keeps members that
+// this version does not know.
+func (l deadLetter) renewed(now time.Time) (broker.Message, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(l.Body, &members); err != nil {
 		return broker.Message{}, fmt.Errorf("renew message: %w", err)
