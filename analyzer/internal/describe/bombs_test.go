@@ -17,7 +17,7 @@ import (
 // TestAttackBombs describes every hostile file. It verifies that each one ends with the error code that it
 // names, and that all its allocations together are at most its pixels and a few times its own bytes.
 func TestAttackBombs(t *testing.T) {
-	const besides = 24 << 20
+	const overhead = 24 << 20
 	d := New(Config{})
 	for _, b := range imagetest.All() {
 		t.Run(b.Name, func(t *testing.T) {
@@ -37,7 +37,7 @@ func TestAttackBombs(t *testing.T) {
 			case err != nil && f.Code != b.Want:
 				t.Errorf("failed with %v, want %q", err, b.Want)
 			}
-			bound := uint64(besides)
+			bound := uint64(overhead)
 			if h, err := imagefile.Read(b.Data, imagefile.Limits{}); err == nil {
 				bound += uint64(h.DecodedBytes() + 4*int64(len(b.Data)))
 			}
