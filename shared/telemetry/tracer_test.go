@@ -87,7 +87,7 @@ func TestTraceOfAnImage(t *testing.T) {
 	intake.End()
 	created := time.Now()
 	origin := r.Origin(ctx)
-	request.Answered(201)
+	request.Responded(201)
 	request.End()
 	_, late := r.Image(r.From(t.Context(), origin), image, "later") // as after a restart
 	late.Fail("damaged_image", "Damaged image")
@@ -169,7 +169,7 @@ func TestOff(t *testing.T) {
 		tracer.Ended(t.Context(), telemetry.ImageEnd{JobID: jobID, Origin: tracer.Origin(ctx)})
 		part.End()
 		image.End()
-		span.Answered(500)
+		span.Responded(500)
 		span.End()
 		if tracer.Log(log) != log || tracer.Close() != nil {
 			t.Error("a nil Tracer does something")
