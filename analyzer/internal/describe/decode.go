@@ -44,12 +44,12 @@ func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.He
 // reserve takes a share of the budget. It waits for at most half of ctx's time: an image that started to decode
 // with hardly any time left would fail because other images were decoded first.
 func (d *Describer) reserve(ctx context.Context, share int64) error {
-	began := time.Now()
-	defer func() { d.waited.Observe(time.Since(began).Seconds()) }()
+	started := time.Now()
+	defer func() { d.waited.Observe(time.Since(started).Seconds()) }()
 	waiting := ctx
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
-		waiting, cancel = context.WithDeadline(ctx, began.Add(deadline.Sub(began)/2))
+		waiting, cancel = context.WithDeadline(ctx, started.Add(deadline.Sub(started)/2))
 		defer cancel()
 	}
 	err := d.pixels.Acquire(waiting, share)
@@ -93,9 +93,9 @@ func decodedBytes(h imagefile.Header, scale int) int64 {
 // decodeSmall decodes the image and returns its working copy. When it returns, the decoded pixels are no longer
 // referenced.
 func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.Header, scale int) (*image.NRGBA, scaledjpeg.Checked, error) {
-	began := time.Now()
+	started := time.Now()
 	decoded, checked, err := d.decode(ctx, data, h, scale)
-	d.took.Observe(time.Since(began).Seconds(), h.Format, strconv.Itoa(scale))
+	d.took.Observe(time.Since(started).Seconds(), h.Format, strconv.Itoa(scale))
 	if ctx.Err() != nil {
 		return nil, "", fmt.Errorf("decode %s: %w", h.Format, ctx.Err())
 	}

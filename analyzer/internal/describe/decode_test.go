@@ -209,9 +209,9 @@ func TestWaitForMemoryIsBounded(t *testing.T) {
 		group.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 			defer cancel()
-			began := time.Now()
+			started := time.Now()
 			_, _, err := d.Describe(ctx, data)
-			if took := time.Since(began); !errors.Is(err, ErrNoRoom) || took != 20*time.Second {
+			if took := time.Since(started); !errors.Is(err, ErrNoRoom) || took != 20*time.Second {
 				t.Errorf("after %s: %v", took, err)
 			}
 		})
