@@ -126,7 +126,7 @@ func TestReadsEveryRelease(t *testing.T) {
 	}
 }
 
-func TestImageFailsForItself(t *testing.T) {
+func TestFailedImages(t *testing.T) {
 	r := start(t)
 	t.Run("original missing", func(t *testing.T) {
 		m := r.upload(t, "v1", photo(t))

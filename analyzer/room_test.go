@@ -70,9 +70,9 @@ func (s *heldStore) Get(ctx context.Context, key string) (*objectstore.Object, e
 	return s.Store.Get(ctx, key)
 }
 
-// TestTakesNoMoreThanItWorksOn verifies that an analyzer fetches no more messages than it works on, so that
+// TestPrefetchMatchesConcurrency verifies that an analyzer fetches no more messages than it works on, so that
 // another one gets the rest.
-func TestTakesNoMoreThanItWorksOn(t *testing.T) {
+func TestPrefetchMatchesConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const images, concurrency = 10, 3
 		held := &heldStore{keys: make(chan string, images), open: make(chan struct{})}

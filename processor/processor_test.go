@@ -209,7 +209,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-func TestImageFailsForItself(t *testing.T) {
+func TestFailedImages(t *testing.T) {
 	r := start(t)
 	m, body := r.analysis(t, "v1")
 	if err := r.originals.Delete(t.Context(), m["original_path"].(string)); err != nil {

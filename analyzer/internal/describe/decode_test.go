@@ -144,7 +144,7 @@ func TestScaledDecodingEndsWithItsContext(t *testing.T) {
 	checkCancelled(t, d, ctx, data)
 }
 
-func TestDescribeTellsHowMuchWasChecked(t *testing.T) {
+func TestDescribeReportsEntropyChecked(t *testing.T) {
 	for name, want := range map[string]string{
 		"testdata/video-001.progressive.jpeg": "full", "testdata/video-001.jpeg": "full", "testdata/video-001.png": "full",
 		"testdata/video-001.cmyk.jpeg": "full",

@@ -19,7 +19,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-func TestDescribeTellsTheFacts(t *testing.T) {
+func TestDescribeReturnsFileProperties(t *testing.T) {
 	data := encodeJPEG(t, photo(800, 600), 90)
 	m, small := describe(t, data)
 	if m.AnalyzerVersion != Version || m.Format != "jpeg" || m.Width != 800 || m.Height != 600 || m.Orientation != 1 ||
@@ -247,9 +247,9 @@ func TestDecoderThatDisagreesWithTheHeader(t *testing.T) {
 	}
 }
 
-// TestPixelsAreGoneWithTheirShare verifies that the pixels of a large image no longer use memory when the next
+// TestPixelsAreFreedWithTheirShare verifies that the pixels of a large image no longer use memory when the next
 // image is decoded.
-func TestPixelsAreGoneWithTheirShare(t *testing.T) {
+func TestPixelsAreFreedWithTheirShare(t *testing.T) {
 	data := encodePNG(t, photo(400, 300))
 	d := New(Config{PixelBytes: 1})
 	var before []weak.Pointer[image.RGBA]

@@ -74,15 +74,15 @@ func TestFlags(t *testing.T) {
 		data []byte
 		want []string
 	}{
-		{"a photograph", cameraJPEG(t, scene), nil},
-		{"photograph without EXIF", encodeJPEG(t, scene, 90), nil},
+		{"a photo", cameraJPEG(t, scene), nil},
+		{"photo without EXIF", encodeJPEG(t, scene, 90), nil},
 
 		{"a phone's screen", encodePNG(t, screen(1170, 2532)), []string{"screenshot"}},
 		{"rotated phone's screen", encodePNG(t, screen(2532, 1170)), []string{"screenshot"}},
 		{"screenshot by its comment", withExif(encodeJPEG(t, screen(900, 500), 90), tiffOf(comment)), []string{"screenshot"}},
 		{"screenshot by its program", withPNGChunk(encodePNG(t, screen(900, 500)), "tEXt", "Software\x00gnome-screenshot"), []string{"screenshot"}},
 		{"a slide", encodePNG(t, screen(1920, 1080)), nil},
-		{"a photograph of the size of a screen", encodePNG(t, imaging.Resize(scene, 1170, 2532, imaging.Linear)), nil},
+		{"a photo of the size of a screen", encodePNG(t, imaging.Resize(scene, 1170, 2532, imaging.Linear)), nil},
 
 		{"white", encodePNG(t, filled(640, 480, color.White)), []string{"blank", "greyscale"}},
 		{"blue", encodeJPEG(t, filled(640, 480, color.NRGBA{20, 60, 180, 255}), 90), []string{"blank", "monochrome"}},

@@ -59,7 +59,7 @@ func TestColorfulnessOrdersImages(t *testing.T) {
 	}
 }
 
-func TestAlphaThatIsUsed(t *testing.T) {
+func TestAlphaUsed(t *testing.T) {
 	opaque := filled(30, 20, color.NRGBA{1, 200, 3, 255})
 	glass := filled(30, 20, color.NRGBA{1, 200, 3, 200})
 	withChannel := image.NewPaletted(image.Rect(0, 0, 30, 20), color.Palette{color.NRGBA{1, 2, 3, 255}, color.NRGBA{0, 0, 0, 0}})

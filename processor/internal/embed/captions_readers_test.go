@@ -241,9 +241,9 @@ func withoutPlaceInside(v any) (rest any, positions int) {
 	}
 }
 
-// TestNoPlaceInPhotographs removes positions from real photos.
-func TestNoPlaceInPhotographs(t *testing.T) {
-	files := photographs(t)
+// TestStripPlaceFromPhotos removes positions from real photos.
+func TestStripPlaceFromPhotos(t *testing.T) {
+	files := photos(t)
 	files["assembled.jpg"] = withSegments(plainJPEG(t), jfif, exifSegment(cameraTIFF(binaryBigEndian)), xmpSegment(foreign(placePacket)))
 	placeless(t, files, 50)
 }

@@ -158,9 +158,9 @@ func TestFillsEveryPlace(t *testing.T) {
 	}
 }
 
-// TestFillsKeepsAWrongDigest verifies that a digest that did not match stays wrong: it shows readers that
+// TestFillKeepsAWrongDigest verifies that a digest that did not match stays wrong: it shows readers that
 // another program changed only the IPTC.
-func TestFillsKeepsAWrongDigest(t *testing.T) {
+func TestFillKeepsAWrongDigest(t *testing.T) {
 	sum := md5.Sum([]byte(iimVersion))
 	header := strings.Replace(iptcSegment(iimVersion), string(sum[:]), "sixteen bytes of", 1)
 	f := write(t, withSegments(plainJPEG(t), header))

@@ -91,11 +91,11 @@ func TestGoTestImages(t *testing.T) {
 	inspect(t, corpus(t, filepath.Join(root, "image", "testdata"), filepath.Join(root, "image", "png", "testdata")), 60)
 }
 
-// TestPhotographs reads photos of many cameras and programs from the test data of the analyzer's EXIF reader,
+// TestPhotos reads photos of many cameras and programs from the test data of the analyzer's EXIF reader,
 // if that module has been downloaded.
-func TestPhotographs(t *testing.T) { inspect(t, photographs(t), 80) }
+func TestPhotos(t *testing.T) { inspect(t, photos(t), 80) }
 
-func photographs(t *testing.T) map[string][]byte {
+func photos(t *testing.T) map[string][]byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bep/imagemeta")
 	_, here, _, _ := runtime.Caller(0)
@@ -131,9 +131,9 @@ func withScan(t *testing.T, data []byte) ([]byte, bool) {
 	return append(bytes.Clone(data[:end]), plainJPEG(t)[len(jpegStart):]...), end > len(jpegStart)
 }
 
-// TestMorePhotographs reads the folders in TEST_PHOTOGRAPHS, if it is set: for example t/images in the source
+// TestMorePhotos reads the folders in TEST_PHOTOGRAPHS, if it is set: for example t/images in the source
 // package of exiftool, with files of 40 cameras.
-func TestMorePhotographs(t *testing.T) {
+func TestMorePhotos(t *testing.T) {
 	folders := filepath.SplitList(os.Getenv("TEST_PHOTOGRAPHS"))
 	if len(folders) == 0 {
 		t.Log("TEST_PHOTOGRAPHS is not set")

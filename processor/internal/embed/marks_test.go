@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestOneTextEverywhere verifies that characters that XMP cannot represent are not written elsewhere either, so
+// TestSameTextInAllPlaces verifies that characters that XMP cannot represent are not written elsewhere either, so
 // that all places contain the text of the mark.
-func TestOneTextEverywhere(t *testing.T) {
+func TestSameTextInAllPlaces(t *testing.T) {
 	m := sample()
 	m.Title = "Photo taken with B\ufffdx"
 	f := writeSample(t, withSegments(plainJPEG(t), iptcSegment()), m, Options{})

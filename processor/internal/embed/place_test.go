@@ -129,8 +129,8 @@ func checkStill(t *testing.T, before, after []byte) {
 	}
 }
 
-// TestPlaceThatCannotBeSeen verifies that a removal that may be incomplete causes a warning.
-func TestPlaceThatCannotBeSeen(t *testing.T) {
+// TestPlaceLeftWarning verifies that a removal that may be incomplete causes a warning.
+func TestPlaceLeftWarning(t *testing.T) {
 	camera := exifSegment(cameraTIFF(binary.BigEndian))
 	jumbf := segment(markerAPP11, "JP\x00\x01\x00\x00\x00\x01\x00\x00\x10\x00jumb\x00\x00\x00\x26jumdc2pa")
 	extension := func(text string) string { return segment(markerAPP1, extensionSignature+strings.Repeat("0", 40)+text) }
@@ -199,8 +199,8 @@ func TestStripPlaceWithoutSpace(t *testing.T) {
 	}
 }
 
-// TestStripPlaceBehindAPrefix covers PNGs in which some writers keep the prefix that EXIF data has in JPEG.
-func TestStripPlaceBehindAPrefix(t *testing.T) {
+// TestStripPlaceAfterAPrefix covers PNGs in which some writers keep the prefix that EXIF data has in JPEG.
+func TestStripPlaceAfterAPrefix(t *testing.T) {
 	block := cameraTIFF(binary.LittleEndian)
 	f := writePlaceless(t, withChunks(plainPNG(t, testImage()), chunk("eXIf", "Exif\x00\x00"+string(block)), ""))
 	if f.Place != Removed || f.Warnings != nil || !bytes.Contains(f.Data, []byte("eXIfExif\x00\x00II*")) {

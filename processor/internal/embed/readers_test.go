@@ -234,8 +234,8 @@ func TestExiftoolReadsBack(t *testing.T) {
 	}
 }
 
-// TestExiftoolFindsNothingToWarnOf validates files that had no warnings before.
-func TestExiftoolFindsNothingToWarnOf(t *testing.T) {
+// TestExiftoolReportsNoNewWarnings validates files that had no warnings before.
+func TestExiftoolReportsNoNewWarnings(t *testing.T) {
 	folder := t.TempDir()
 	for name, data := range map[string][]byte{
 		"clean.jpg": write(t, withSegments(plainJPEG(t), jfif)).Data,
