@@ -1,5 +1,5 @@
-// Package analyzer is the service that decodes each image once and tells what
-// was found in it. It keeps no state: start and kill any number of them.
+// Package analyzer is the service that decodes each image once and describes it. It keeps no state, so any
+// number of analyzers can be started and stopped at any time.
 package analyzer
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// Deps are what the analyzer works with.
+// Deps are the analyzer's dependencies.
 type Deps struct {
 	Broker    broker.Broker
 	Originals objectstore.Store
@@ -29,7 +29,7 @@ type Deps struct {
 	Traces    *telemetry.Tracer // may be nil
 }
 
-// describer is the [describe.Describer].
+// describer is implemented by [describe.Describer].
 type describer interface {
 	Describe(ctx context.Context, data []byte) (pipeline.Metadata, []byte, error)
 }
@@ -42,7 +42,7 @@ type Service struct {
 	ops       *service.Server
 }
 
-// New makes an analyzer and opens its operator's address, if it has one.
+// New returns an analyzer and opens its admin address, if one is configured.
 func New(ctx context.Context, c Config, d Deps) (*Service, error) {
 	s := &Service{config: c, deps: d, describer: describe.New(describe.Config{
 		PixelBytes: c.MaxPixelBytes, GPS: describe.GPS(c.MetadataGPS), Metrics: d.Metrics,
@@ -55,10 +55,10 @@ func New(ctx context.Context, c Config, d Deps) (*Service, error) {
 	return s, err
 }
 
-// Addr is the operator's address, or nil.
+// Addr returns the admin address, or nil.
 func (s *Service) Addr() net.Addr { return s.ops.Addr() }
 
-// Run works until ctx ends and then finishes what it has in hand.
+// Run works until ctx ends and then finishes the images in flight.
 func (s *Service) Run(ctx context.Context) error {
 	return service.RunParts(ctx, s.deps.Log, s.ops, service.Part{Name: "analyze", Run: func(ctx context.Context) error {
 		return stage.Run(ctx, stage.Deps{
@@ -69,7 +69,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}})
 }
 
-// analyze is the step: an upload in, what was found out.
+// analyze is the step: it turns an upload into its analysis.
 func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
 	data, err := objectstore.ReadAll(ctx, s.deps.Originals, u.OriginalPath, u.Size)
 	if errors.Is(err, objectstore.ErrNotExist) {
@@ -81,17 +81,18 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	failpoint.Reach("analysis", u.OriginalFilename)
 	found, thumbnail, err := s.describer.Describe(ctx, data)
 	if errors.Is(err, describe.ErrNoRoom) {
-		// Not counted, and here again soon: memory is back when a neighbour is done.
+		// This is not counted as an attempt and is retried soon: memory becomes free when another image is
+		// done.
 		return pipeline.Analysis{}, fmt.Errorf("%w: %w", stage.ErrUnavailable, err)
 	}
-	// Describing takes the sum anyway, so only bytes that cannot be described are
-	// summed here: no image may fail for bytes that are not its own.
+	// Describe computes the SHA-256 anyway. It is computed here only for bytes that cannot be described: no
+	// image may fail because of bytes that are not its own.
 	sum := found.SHA256
 	if err != nil {
 		sum = fmt.Sprintf("%x", sha256.Sum256(data))
 	}
 	if sum != u.SHA256 {
-		return pipeline.Analysis{}, fmt.Errorf("original %s has another SHA-256 than when it was stored", u.OriginalPath)
+		return pipeline.Analysis{}, fmt.Errorf("SHA-256 of original %s differs from the one recorded when it was stored", u.OriginalPath)
 	}
 	if err != nil {
 		return pipeline.Analysis{}, err

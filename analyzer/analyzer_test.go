@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is an analyzer at work on a broker in memory and a folder.
+// rig is a running analyzer with an in-memory broker and a folder as its store.
 type rig struct {
 	broker    *membroker.Broker
 	originals *dirstore.Store
@@ -33,8 +33,7 @@ func start(t *testing.T) *rig {
 	return startWith(t, func(*analyzer.Config, *analyzer.Deps) {}, func(*analyzer.Service) {})
 }
 
-// startWith changes the parts before the analyzer is made, and the analyzer before it
-// works.
+// startWith calls parts before the analyzer is created, and made before it runs.
 func startWith(t *testing.T, parts func(*analyzer.Config, *analyzer.Deps), made func(*analyzer.Service)) *rig {
 	t.Helper()
 	originals, err := dirstore.Open(t.TempDir())
@@ -75,8 +74,7 @@ func startWith(t *testing.T, parts func(*analyzer.Config, *analyzer.Deps), made 
 	return r
 }
 
-// upload reads the golden Upload of a release and makes it one of the stored
-// photograph.
+// upload reads the golden Upload of a release and changes it to one of the stored photo.
 func (r *rig) upload(t *testing.T, release string, data []byte) map[string]any {
 	t.Helper()
 	return stagetest.Golden(t, release+"/upload.json", data, r.originals)
@@ -102,8 +100,8 @@ func photo(t *testing.T) []byte {
 	return data
 }
 
-// TestReadsEveryRelease holds that an analyzer understands the Upload of every
-// gateway that may still run beside it.
+// TestReadsEveryRelease verifies that an analyzer understands the Upload of every gateway release that may
+// still run with it.
 func TestReadsEveryRelease(t *testing.T) {
 	releases, err := os.ReadDir("../shared/pipeline/testdata")
 	if err != nil || len(releases) == 0 {
@@ -128,9 +126,9 @@ func TestReadsEveryRelease(t *testing.T) {
 	}
 }
 
-func TestImageFailsForItself(t *testing.T) {
+func TestFailedImages(t *testing.T) {
 	r := start(t)
-	t.Run("original gone", func(t *testing.T) {
+	t.Run("original missing", func(t *testing.T) {
 		m := r.upload(t, "v1", photo(t))
 		if err := r.originals.Delete(t.Context(), m["original_path"].(string)); err != nil {
 			t.Fatal(err)
@@ -146,7 +144,7 @@ func TestImageFailsForItself(t *testing.T) {
 			t.Errorf("result %+v", got)
 		}
 	})
-	t.Run("not the bytes that were stored", func(t *testing.T) {
+	t.Run("other bytes than were stored", func(t *testing.T) {
 		for name, data := range map[string][]byte{"sound": photo(t), "damaged": photo(t)[:60_000]} {
 			m := r.upload(t, "v1", data)
 			m["sha256"], m["attempt"] = "00", pipeline.MaxAttempts
@@ -157,6 +155,6 @@ func TestImageFailsForItself(t *testing.T) {
 		}
 	})
 	if n := len(r.analyses); n != 0 {
-		t.Errorf("%d analyses of images that failed", n)
+		t.Errorf("%d analyses were published for failed images", n)
 	}
 }

@@ -8,9 +8,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/stage/stagetest"
 )
 
-// BenchmarkDescribe measures what the analyzer does with the bytes of an image,
-// without messages and storage. Together with the processor's BenchmarkMake it is
-// the floor that the whole system is measured against.
+// BenchmarkDescribe measures the analyzer's work on the bytes of an image, without messages and storage.
+// Together with the processor's BenchmarkMake it is the lower bound that the whole system is compared with.
 func BenchmarkDescribe(b *testing.B) {
 	d := describe.New(describe.Config{})
 	stagetest.Bench(b, func(b *testing.B, data []byte) func() error {
@@ -21,8 +20,7 @@ func BenchmarkDescribe(b *testing.B) {
 	})
 }
 
-// BenchmarkDecode decodes the same images at an eighth and does no more, to be
-// compared with other decoders.
+// BenchmarkDecode only decodes the same images at 1/8 scale, for comparison with other decoders.
 func BenchmarkDecode(b *testing.B) {
 	stagetest.Bench(b, func(b *testing.B, data []byte) func() error {
 		return func() error {

@@ -9,8 +9,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-// DefaultAddr is where the analyzer answers operators unless HTTP_ADDR says
-// otherwise.
+// DefaultAddr is the admin address of the analyzer if HTTP_ADDR is not set.
 const DefaultAddr = ":8081"
 
 // Config is the analyzer's configuration.
@@ -28,19 +27,18 @@ type Config struct {
 	MetadataGPS string `env:"METADATA_GPS" envDefault:"keep"`
 }
 
-// usualPixelBytes is what the decoded pixels of an image are reckoned at: those of a
-// screenshot of 4K. A photograph takes far less, since it is decoded scaled down.
+// usualPixelBytes is the assumed size of an image's decoded pixels: those of a 4K screenshot. A photo takes far
+// less, because it is decoded at a reduced scale.
 const usualPixelBytes = 32 << 20
 
-// concurrency is how many images are taken in hand at once, and so how many messages
-// are fetched: one for each processor, but no more than usually find room in memory at
-// the same time. What an analyzer had to hold until a neighbour is done, another one
-// can begin.
+// concurrency returns the number of images in flight, which is also the number of messages to fetch: one for
+// each processor, but no more than usually fit into memory together. A message that would only wait for memory
+// here can be processed by another analyzer.
 func concurrency(processors int, pixelBytes int64) int {
 	return int(max(1, min(int64(processors), pixelBytes/usualPixelBytes)))
 }
 
-// Complete fills in what depends on the machine and checks the rest.
+// Complete sets the defaults that depend on the machine and validates the rest.
 func (c Config) Complete() (Config, error) {
 	if c.Concurrency == 0 {
 		c.Concurrency = concurrency(runtime.GOMAXPROCS(0), c.MaxPixelBytes)
@@ -48,7 +46,7 @@ func (c Config) Complete() (Config, error) {
 	c.MetadataGPS = cmp.Or(c.MetadataGPS, string(describe.KeepGPS))
 	var errs []error
 	if c.Concurrency < 1 || c.Concurrency > 256 {
-		errs = append(errs, errors.New("CONCURRENCY: want 1 to 256, or 0 for one a processor"))
+		errs = append(errs, errors.New("CONCURRENCY: want 1 to 256, or 0 for one per processor"))
 	}
 	if c.MaxPixelBytes < 1<<20 {
 		errs = append(errs, errors.New("MAX_PIXEL_BYTES: want at least 1048576"))

@@ -6,21 +6,21 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// Concurrency is how many images are taken in hand on so many processors.
+// Concurrency returns the number of images in flight for a number of processors.
 var Concurrency = concurrency
 
-// Short makes an analyzer find no memory so many times.
-func Short(s *Service, times int, err error) {
-	s.describer = &short{s.describer, times, err}
+// OutOfMemory makes the first calls of the analyzer's describer return err.
+func OutOfMemory(s *Service, times int, err error) {
+	s.describer = &outOfMemory{s.describer, times, err}
 }
 
-type short struct {
+type outOfMemory struct {
 	describer
 	times int
 	err   error
 }
 
-func (s *short) Describe(ctx context.Context, data []byte) (pipeline.Metadata, []byte, error) {
+func (s *outOfMemory) Describe(ctx context.Context, data []byte) (pipeline.Metadata, []byte, error) {
 	if s.times--; s.times >= 0 {
 		return pipeline.Metadata{}, nil, s.err
 	}

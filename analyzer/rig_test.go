@@ -6,15 +6,14 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// failure waits for the end of an image that fails. An analysis of it would be
-// the last that is heard of it.
+// failure waits for the result of an image that must fail. An analysis fails the test.
 func (r *rig) failure(t *testing.T) pipeline.Result {
 	t.Helper()
 	select {
 	case got := <-r.results:
 		return got
 	case a := <-r.analyses:
-		t.Fatalf("an image that is to fail was described: %+v", a.Upload)
+		t.Fatalf("got an analysis of an image that must fail: %+v", a.Upload)
 		return pipeline.Result{}
 	}
 }

@@ -30,20 +30,20 @@ func TestConcurrencyFollowsProcessorsAndMemory(t *testing.T) {
 		{8, 0, 1},
 	} {
 		if got := analyzer.Concurrency(c.processors, c.pixelBytes); got != c.want {
-			t.Errorf("%d processors and %d MiB: %d at once, want %d", c.processors, c.pixelBytes>>20, got, c.want)
+			t.Errorf("%d processors and %d MiB: concurrency %d, want %d", c.processors, c.pixelBytes>>20, got, c.want)
 		}
 	}
 	if c, err := (analyzer.Config{Concurrency: 7, MaxPixelBytes: 1 << 20}).Complete(); err != nil || c.Concurrency != 7 {
-		t.Errorf("who asks for 7 gets %d, %v", c.Concurrency, err)
+		t.Errorf("CONCURRENCY=7 gives %d, %v", c.Concurrency, err)
 	}
 }
 
-// TestWaitingForMemoryIsNotCounted holds that no image fails because others had the
-// memory, however often.
+// TestWaitingForMemoryIsNotCounted verifies that an image never fails because other images use the memory,
+// however often it is retried.
 func TestWaitingForMemoryIsNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startWith(t, func(*analyzer.Config, *analyzer.Deps) {}, func(s *analyzer.Service) {
-			analyzer.Short(s, 3*pipeline.MaxAttempts, fmt.Errorf("wait: %w", describe.ErrNoRoom))
+			analyzer.OutOfMemory(s, 3*pipeline.MaxAttempts, fmt.Errorf("wait: %w", describe.ErrNoRoom))
 		})
 		r.publish(t, r.upload(t, "v1", photo(t)))
 		select {
@@ -52,32 +52,32 @@ func TestWaitingForMemoryIsNotCounted(t *testing.T) {
 				t.Errorf("metadata %+v", a.Metadata)
 			}
 		case got := <-r.results:
-			t.Errorf("the image failed: %+v", got)
+			t.Errorf("image failed: %+v", got)
 		}
 	})
 }
 
-// heldStore lets nothing be read until it is opened.
+// heldStore blocks reads until open is closed.
 type heldStore struct {
 	objectstore.Store
-	asked chan string
-	open  chan struct{}
+	keys chan string
+	open chan struct{}
 }
 
 func (s *heldStore) Get(ctx context.Context, key string) (*objectstore.Object, error) {
-	s.asked <- key
+	s.keys <- key
 	<-s.open
 	return s.Store.Get(ctx, key)
 }
 
-// TestTakesNoMoreThanItWorksOn holds that the messages which an analyzer has no hand
-// for are another one's.
-func TestTakesNoMoreThanItWorksOn(t *testing.T) {
+// TestPrefetchMatchesConcurrency verifies that an analyzer fetches no more messages than it works on, so that
+// another one gets the rest.
+func TestPrefetchMatchesConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const images, hands = 10, 3
-		held := &heldStore{asked: make(chan string, images), open: make(chan struct{})}
+		const images, concurrency = 10, 3
+		held := &heldStore{keys: make(chan string, images), open: make(chan struct{})}
 		r := startWith(t, func(c *analyzer.Config, d *analyzer.Deps) {
-			c.Concurrency = hands
+			c.Concurrency = concurrency
 			held.Store, d.Originals = d.Originals, held
 		}, func(*analyzer.Service) {})
 		m := r.upload(t, "v1", photo(t))
@@ -85,8 +85,8 @@ func TestTakesNoMoreThanItWorksOn(t *testing.T) {
 			r.publish(t, m)
 		}
 		synctest.Wait()
-		if n := len(held.asked); n != hands {
-			t.Fatalf("an analyzer of %d hands works on %d images", hands, n)
+		if n := len(held.keys); n != concurrency {
+			t.Fatalf("analyzer with concurrency %d works on %d images", concurrency, n)
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		others, ended := make(chan pipeline.Upload, images), make(chan error, 1)
@@ -97,11 +97,11 @@ func TestTakesNoMoreThanItWorksOn(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if n := len(others); n != images-hands {
-			t.Errorf("another one gets %d images of %d", n, images-hands)
+		if n := len(others); n != images-concurrency {
+			t.Errorf("another consumer gets %d images, want %d", n, images-concurrency)
 		}
 		close(held.open)
-		for range hands {
+		for range concurrency {
 			<-r.analyses
 		}
 	})

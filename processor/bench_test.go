@@ -9,9 +9,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/stage/stagetest"
 )
 
-// BenchmarkMake measures what the processor does with the bytes of an image: the
-// processed file, the record and the thumbnail, without messages and storage. See
-// BenchmarkDescribe of the analyzer.
+// BenchmarkMake measures the processor's work on the bytes of an image: the processed file, the record and the
+// thumbnail, without messages and storage. See BenchmarkDescribe of the analyzer.
 func BenchmarkMake(b *testing.B) {
 	stagetest.Bench(b, func(b *testing.B, data []byte) func() error {
 		text, err := json.Marshal(stagetest.Golden(b, "v1/analysis.json", data, nil))

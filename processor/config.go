@@ -10,8 +10,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-// DefaultAddr is where the processor answers operators unless HTTP_ADDR says
-// otherwise.
+// DefaultAddr is the admin address of the processor if HTTP_ADDR is not set.
 const DefaultAddr = ":8082"
 
 // Config is the processor's configuration.
@@ -31,7 +30,7 @@ type Config struct {
 	StripGPS bool `env:"STRIP_GPS" envDefault:"false"`
 }
 
-// Complete fills in what is left open and checks the rest.
+// Complete sets the defaults and validates the configuration.
 func (c Config) Complete() (Config, error) {
 	c.Concurrency, c.EmbedDescriptive = cmp.Or(c.Concurrency, 8), cmp.Or(c.EmbedDescriptive, fill)
 	var mistakes []error
@@ -39,7 +38,7 @@ func (c Config) Complete() (Config, error) {
 		mistakes = append(mistakes, errors.New("CONCURRENCY: want 1 to 256, or 0 for 8"))
 	}
 	if c.EmbedDescriptive != fill && c.EmbedDescriptive != never {
-		mistakes = append(mistakes, fmt.Errorf("EMBED_DESCRIPTIVE: %q is neither fill nor never", c.EmbedDescriptive))
+		mistakes = append(mistakes, fmt.Errorf("EMBED_DESCRIPTIVE: %q want fill or never", c.EmbedDescriptive))
 	}
 	return c, errors.Join(mistakes...)
 }
@@ -50,7 +49,7 @@ const (
 	never = "never"
 )
 
-// options are the choices about what is written into files.
+// options returns the options for the outputs.
 func (c Config) options() outputs.Options {
 	return outputs.Options{
 		Options: embed.Options{

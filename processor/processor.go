@@ -1,5 +1,5 @@
-// Package processor is the service that writes what was found into each image
-// and stores the results. It keeps no state: start and kill any number of them.
+// Package processor is the service that writes the metadata into each image and stores the results. It keeps no
+// state, so any number of processors can be started and stopped at any time.
 package processor
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// Deps are what the processor works with.
+// Deps are the processor's dependencies.
 type Deps struct {
 	Broker               broker.Broker
 	Originals, Processed objectstore.Store
@@ -37,7 +37,7 @@ type Service struct {
 	ops    *service.Server
 }
 
-// New makes a processor and opens its operator's address, if it has one.
+// New returns a processor and opens its admin address, if one is configured.
 func New(ctx context.Context, c Config, d Deps) (*Service, error) {
 	s := &Service{config: c, deps: d}
 	var err error
@@ -49,10 +49,10 @@ func New(ctx context.Context, c Config, d Deps) (*Service, error) {
 	return s, err
 }
 
-// Addr is the operator's address, or nil.
+// Addr returns the admin address, or nil.
 func (s *Service) Addr() net.Addr { return s.ops.Addr() }
 
-// Run works until ctx ends and then finishes what it has in hand.
+// Run works until ctx ends and then finishes the images in flight.
 func (s *Service) Run(ctx context.Context) error {
 	return service.RunParts(ctx, s.deps.Log, s.ops, service.Part{Name: "process", Run: func(ctx context.Context) error {
 		return stage.Run(ctx, stage.Deps{
@@ -67,8 +67,8 @@ func (s *Service) ready(ctx context.Context) error {
 	return errors.Join(s.deps.Originals.Ready(ctx), s.deps.Processed.Ready(ctx))
 }
 
-// process is the step: an analysis in, the processed image stored, a result out.
-// Everything is stored before the result tells of it.
+// process is the step: it stores the outputs of an analyzed image and returns the result. Everything is stored
+// before the result is published.
 func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Result, error) {
 	data, err := objectstore.ReadAll(ctx, s.deps.Originals, a.OriginalPath, a.Size)
 	if errors.Is(err, objectstore.ErrNotExist) {

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a processor at work on a broker in memory and two folders.
+// rig is a running processor with an in-memory broker and two folders as stores.
 type rig struct {
 	broker    *membroker.Broker
 	originals *dirstore.Store
@@ -32,19 +32,19 @@ type rig struct {
 	results   chan pipeline.Result
 }
 
-// watched is a store that can be away, and that remembers what was put.
+// watched is a store that can be unavailable, and that records what was put.
 type watched struct {
 	objectstore.Store
 
-	mu   sync.Mutex // guards what follows
-	away int        // so many puts fail
-	puts map[string][][]byte
+	mu     sync.Mutex // guards the fields below
+	outage int        // number of puts that fail
+	puts   map[string][][]byte
 }
 
 func (w *watched) Put(ctx context.Context, key string, data []byte, contentType string) error {
 	w.mu.Lock()
-	if w.away > 0 {
-		w.away--
+	if w.outage > 0 {
+		w.outage--
 		w.mu.Unlock()
 		return objectstore.ErrUnavailable
 	}
@@ -96,8 +96,7 @@ func startWith(t *testing.T, c processor.Config) *rig {
 	return r
 }
 
-// analysis reads the golden Analysis of a release and makes it one of the stored
-// photograph.
+// analysis reads the golden Analysis of a release and changes it to one of the stored photo.
 func (r *rig) analysis(t *testing.T, release string) (m map[string]any, body []byte) {
 	t.Helper()
 	data, err := os.ReadFile("../docs/sunrise.jpg")
@@ -119,9 +118,8 @@ func (r *rig) publish(t *testing.T, body []byte) {
 	}
 }
 
-// TestReadsEveryRelease holds that a processor understands the Analysis of every
-// analyzer that may still run beside it, and that everything is stored whole
-// before the result tells of it.
+// TestReadsEveryRelease verifies that a processor understands the Analysis of every analyzer release that may
+// still run with it, and that all outputs are complete before the result is published.
 func TestReadsEveryRelease(t *testing.T) {
 	releases, err := os.ReadDir("../shared/pipeline/testdata")
 	if err != nil || len(releases) == 0 {
@@ -145,7 +143,7 @@ func TestReadsEveryRelease(t *testing.T) {
 	}
 }
 
-// TestStoresASidecar where one is asked for, before the result tells of the image.
+// TestStoresASidecar verifies that a requested sidecar is stored before the result of the image is published.
 func TestStoresASidecar(t *testing.T) {
 	r := startWith(t, processor.Config{SidecarXMP: true})
 	_, body := r.analysis(t, "v1")
@@ -157,7 +155,7 @@ func TestStoresASidecar(t *testing.T) {
 	}
 	image, err := objectstore.ReadAll(t.Context(), r.processed, got.ProcessedPath, 1<<20)
 	if err != nil || !bytes.Contains(image, sidecar) {
-		t.Errorf("the image does not hold what its sidecar says: %v", err)
+		t.Errorf("the image does not contain the packet of its sidecar: %v", err)
 	}
 }
 
@@ -165,13 +163,13 @@ func TestConfigMistakes(t *testing.T) {
 	_, err := processor.Config{Concurrency: 257, EmbedDescriptive: "sometimes"}.Complete()
 	for _, name := range []string{"CONCURRENCY", "EMBED_DESCRIPTIVE"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s is wrong and not told: %v", name, err)
+			t.Errorf("%s is invalid, but the error is %v", name, err)
 		}
 	}
 }
 
-// TestDuplicatesChangeNothing holds that a message that comes a hundred times
-// stores the same bytes each time.
+// TestDuplicatesChangeNothing verifies that a message that is delivered a hundred times stores the same bytes
+// each time.
 func TestDuplicatesChangeNothing(t *testing.T) {
 	r := start(t)
 	_, body := r.analysis(t, "v1")
@@ -198,11 +196,11 @@ func TestDuplicatesChangeNothing(t *testing.T) {
 	}
 }
 
-// TestOutage holds that no result tells of an image while the store is away, and
-// that the outage costs no attempt.
+// TestOutage verifies that no result is published while the store is unavailable, and that the outage does not
+// count as an attempt.
 func TestOutage(t *testing.T) {
 	r := start(t)
-	r.processed.away = 4
+	r.processed.outage = 4
 	m, body := r.analysis(t, "v1")
 	r.publish(t, body)
 	got := <-r.results
@@ -211,7 +209,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-func TestImageFailsForItself(t *testing.T) {
+func TestFailedImages(t *testing.T) {
 	r := start(t)
 	m, body := r.analysis(t, "v1")
 	if err := r.originals.Delete(t.Context(), m["original_path"].(string)); err != nil {

@@ -36,7 +36,7 @@ func TestCollectorIsNoDependency(t *testing.T) {
 			url := "http://" + freeAddr(t)
 			if answer != nil {
 				collector := telemetrytest.Start(t)
-				collector.Answer(answer)
+				collector.RespondWith(answer)
 				url = collector.URL
 			}
 			s := forms["standalone"](t, "OTEL_EXPORTER_OTLP_ENDPOINT="+url)

@@ -11,8 +11,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
-// BenchmarkRead checks a photograph before anything of it is decoded, which every
-// service does with every image that it is given.
+// BenchmarkRead checks a photo before anything is decoded, as every service does with every image.
 func BenchmarkRead(b *testing.B) {
 	photo, err := os.ReadFile(filepath.Join("..", "..", "docs", "sunrise.jpg"))
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// How the segments of a JPEG begin that hold metadata.
+// The first bytes of the JPEG segments that contain metadata.
 const (
 	exifPrefix      = "Exif\x00"
 	xmpPrefix       = "http://ns.adobe.com/xap/1.0/\x00"
@@ -13,26 +13,25 @@ const (
 	photoshopPrefix = "Photoshop 3.0\x00"
 )
 
-// xmpKeyword is the keyword of the text chunk of a PNG that holds XMP.
+// xmpKeyword is the keyword of the PNG text chunk that contains XMP.
 const xmpKeyword = "XML:com.adobe.xmp"
 
-// maxTexts bounds the text chunks that are remembered. Writers make a handful.
+// maxTexts bounds the number of text chunks that are recorded. Programs write only a few.
 const maxTexts = 32
 
-// metadata remembers where a segment's metadata lies.
+// metadata records the metadata in a segment.
 func (w *jpegWalk) metadata(marker byte, segment []byte) {
 	h := &w.header
 	switch {
-	// XMP lives in APP1 too and may come first. Exif has two zero bytes after
-	// its name; some writers leave something else in the second.
+	// XMP uses APP1 too and may come first. Exif has two zero bytes after its name; some writers store another
+	// value in the second.
 	case marker == markerAPP1 && h.Exif == nil && len(segment) > 6 && string(segment[:5]) == exifPrefix:
 		h.Exif = segment[6:]
 		h.Orientation = exifOrientation(h.Exif)
 	case marker == markerAPP1:
 		first(&h.XMP, segment, xmpPrefix)
 	case marker == markerAPP2 && h.ICC == nil && len(segment) > len(iccPrefix)+2 && segment[len(iccPrefix)] == 1:
-		// The segments are numbered from 1. What tells the profile's name lies at
-		// its beginning.
+		// The segments are numbered from 1. The profile's name is near its start.
 		if profile, ok := bytes.CutPrefix(segment, []byte(iccPrefix)); ok {
 			h.ICC = profile[2:]
 		}
@@ -41,16 +40,16 @@ func (w *jpegWalk) metadata(marker byte, segment []byte) {
 	}
 }
 
-// first sets block to what comes behind prefix unless it is set already.
+// first sets block to the bytes after prefix unless it is already set.
 func first(block *[]byte, segment []byte, prefix string) {
 	if rest, ok := bytes.CutPrefix(segment, []byte(prefix)); ok && *block == nil && len(rest) > 0 {
 		*block = rest
 	}
 }
 
-// quantisation remembers the tables of a DQT segment (T.81, B.2.4.1). One that is
-// damaged is the decoder's to refuse.
-func (w *jpegWalk) quantisation(segment []byte) {
+// quantization records the tables of a DQT segment (T.81, B.2.4.1). It ignores damaged tables; the decoder
+// rejects them.
+func (w *jpegWalk) quantization(segment []byte) {
 	for len(segment) > 0 {
 		wide, id := segment[0]>>4, segment[0]&15
 		size := 64 * (1 + int(wide))
@@ -69,7 +68,7 @@ func (w *jpegWalk) quantisation(segment []byte) {
 	}
 }
 
-// metadata remembers where a chunk's metadata lies.
+// metadata records the metadata in a chunk.
 func (w *pngWalk) metadata(kind string, payload []byte) {
 	h := &w.header
 	switch kind {
@@ -87,7 +86,7 @@ func (w *pngWalk) metadata(kind string, payload []byte) {
 			h.ICC = payload
 		}
 	case "acTL":
-		// Behind the pixels it means nothing, so viewers show a still picture.
+		// After the pixels it has no effect, so viewers show a still image.
 		h.Animated = h.Animated || w.idat < 0
 	case "tEXt", "zTXt", "iTXt":
 		if text, ok := readText(kind, payload); ok {
@@ -108,7 +107,7 @@ func (w *pngWalk) text(t Text) {
 	}
 }
 
-// readText takes a text chunk apart.
+// readText splits a text chunk.
 func readText(kind string, payload []byte) (t Text, ok bool) {
 	keyword, rest, ok := bytes.Cut(payload, []byte{0})
 	if !ok || len(keyword) == 0 || len(keyword) > 79 {
@@ -130,10 +129,10 @@ func readText(kind string, payload []byte) (t Text, ok bool) {
 		return Text{}, false
 	}
 	t.UTF8, t.Deflated = true, rest[0] == 1
-	_, rest, ok = bytes.Cut(rest[2:], []byte{0}) // its language
+	_, rest, ok = bytes.Cut(rest[2:], []byte{0}) // skip the language
 	if !ok {
 		return Text{}, false
 	}
-	_, t.Value, ok = bytes.Cut(rest, []byte{0}) // its keyword in that language
+	_, t.Value, ok = bytes.Cut(rest, []byte{0}) // skip the translated keyword
 	return t, ok
 }

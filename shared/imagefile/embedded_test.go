@@ -8,8 +8,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
-// TestReadFindsTheMetadataOfAJPEG has each kind twice, and once where it does not
-// belong: the first one in its place counts.
+// TestReadFindsTheMetadataOfAJPEG has each kind twice, and once in a wrong segment. It verifies that the first
+// one in the right segment counts.
 func TestReadFindsTheMetadataOfAJPEG(t *testing.T) {
 	const icc, photoshop, xmp = "ICC_PROFILE\x00", "Photoshop 3.0\x00", "http://ns.adobe.com/xap/1.0/\x00"
 	picture := encodeJPEG(t, gradient(20, 10))
@@ -34,9 +34,9 @@ func TestReadFindsTheMetadataOfAJPEG(t *testing.T) {
 	}
 }
 
-// TestReadTellsTheQuantisation: 8 and 16 bits, several tables in a segment, the
-// one that the first component takes, as it stands at the first scan.
-func TestReadTellsTheQuantisation(t *testing.T) {
+// TestReadReturnsTheQuantization covers 8 and 16 bits, and several tables in a segment. The table of the first
+// component at the first scan counts.
+func TestReadReturnsTheQuantization(t *testing.T) {
 	table := func(id byte, value uint16) []byte {
 		out := []byte{id}
 		for i := range uint16(64) {
@@ -49,17 +49,17 @@ func TestReadTellsTheQuantisation(t *testing.T) {
 		return out
 	}
 	frame := sof(0xc0, 8, 16, 16, 0x22, 0x11, 0x11)
-	frame[4+6+2] = 1 // The first component takes table 1.
+	frame[4+6+2] = 1 // the first component uses table 1
 	scan := append(sos(1, 2, 3), bytes.Repeat([]byte{0x55}, 20)...)
 	for name, c := range map[string]struct {
 		tables       []byte
-		want, chroma uint16 // their first values; the others take table 0
+		want, chroma uint16 // their first values; the other components use table 0
 	}{
-		"one of 8 bits":                {segment(0xdb, table(1, 7)...), 7, 0},
-		"one of 16 bits behind others": {segment(0xdb, append(append(table(0, 3), table(0x12, 9)...), table(0x11, 300)...)...), 300, 3},
-		"defined again":                {append(segment(0xdb, table(1, 7)...), segment(0xdb, table(1, 8)...)...), 8, 0},
-		"cut short":                    {segment(0xdb, table(1, 7)[:60]...), 0, 0},
-		"of another component":         {segment(0xdb, table(0, 7)...), 0, 7},
+		"one of 8 bits":               {segment(0xdb, table(1, 7)...), 7, 0},
+		"one of 16 bits after others": {segment(0xdb, append(append(table(0, 3), table(0x12, 9)...), table(0x11, 300)...)...), 300, 3},
+		"defined again":               {append(segment(0xdb, table(1, 7)...), segment(0xdb, table(1, 8)...)...), 8, 0},
+		"cut short":                   {segment(0xdb, table(1, 7)[:60]...), 0, 0},
+		"of another component":        {segment(0xdb, table(0, 7)...), 0, 7},
 	} {
 		h, err := imagefile.Read(jpegOf(c.tables, frame, scan, segment(0xdb, table(1, 99)...), scan), imagefile.Limits{})
 		if err != nil {
@@ -75,14 +75,14 @@ func TestReadTellsTheQuantisation(t *testing.T) {
 			t.Errorf("%s: %v", name, h.Luma)
 		}
 		if chroma := h.Chroma[0]; chroma != c.chroma {
-			t.Errorf("%s: chroma begins with %d, want %d", name, chroma, c.chroma)
+			t.Errorf("%s: chroma starts with %d, want %d", name, chroma, c.chroma)
 		}
 	}
 }
 
 func TestReadFindsTheMetadataOfAPNG(t *testing.T) {
 	file := encodePNG(t, gradient(20, 10))
-	for _, c := range []struct{ kind, payload string }{ // each lands before those that were put in earlier
+	for _, c := range []struct{ kind, payload string }{ // each is inserted before the earlier ones
 		{"iTXt", "XML:com.adobe.xmp\x00\x00\x00\x00\x00<packet>"},
 		{"iTXt", "XML:com.adobe.xmp\x00\x01\x00\x00\x00deflated"},
 		{"iTXt", "Title\x00\x00\x00de\x00Titel\x00Zürich"},
@@ -118,8 +118,9 @@ func TestReadFindsTheMetadataOfAPNG(t *testing.T) {
 	}
 }
 
-// TestAnAnimationBehindThePixelsIsNone, as in every viewer.
-func TestAnAnimationBehindThePixelsIsNone(t *testing.T) {
+// TestAnimationAfterThePixelsIsIgnored verifies that an animation chunk after the pixels does not count, as in
+// every viewer.
+func TestAnimationAfterThePixelsIsIgnored(t *testing.T) {
 	file := encodePNG(t, gradient(20, 10))
 	end := len(file) - 12
 	file = append(append(bytes.Clone(file[:end]), chunk("acTL", make([]byte, 8))...), file[end:]...)

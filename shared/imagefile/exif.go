@@ -2,8 +2,8 @@ package imagefile
 
 import "encoding/binary"
 
-// The EXIF orientation tag (CIPA DC-008, 4.6.4) and the TIFF types that writers
-// give it; SHORT is the right one.
+// The EXIF orientation tag (CIPA DC-008, 4.6.4) and the TIFF types that programs use for it; SHORT is the
+// correct one.
 const (
 	tagOrientation = 0x0112
 	tiffByte       = 1
@@ -11,10 +11,9 @@ const (
 	tiffLong       = 4
 )
 
-// exifOrientation reads the orientation from the first directory of a TIFF
-// structure. It is 1, upright, when the structure is damaged or says nothing
-// that is between 1 and 8. The thumbnail's own orientation, in the second
-// directory, is never read.
+// exifOrientation reads the orientation from the first directory of a TIFF structure. It returns 1, upright, if
+// the structure is damaged or contains no value between 1 and 8. It never reads the thumbnail's own
+// orientation, which is in the second directory.
 func exifOrientation(tiff []byte) int {
 	if len(tiff) < 8 {
 		return 1

@@ -40,8 +40,7 @@ func FuzzPNG(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		checkProperties(t, data)
-		// A mutation hardly ever meets its checksum, so the same chunks are tried
-		// with the checksums made right.
+		// A mutation rarely has a matching checksum, so the same chunks are also tested with correct checksums.
 		checkProperties(t, withRightChecksums(data))
 	})
 }
@@ -63,7 +62,7 @@ func withRightChecksums(data []byte) []byte {
 	return append(out, rest...)
 }
 
-// checkProperties asserts what Read promises for any bytes at all.
+// checkProperties verifies the guarantees of Read for arbitrary bytes.
 func checkProperties(t *testing.T, data []byte) {
 	limits := imagefile.Limits{}
 	before := bytes.Clone(data)
@@ -73,7 +72,7 @@ func checkProperties(t *testing.T, data []byte) {
 	}
 	again, errAgain := imagefile.Read(data, limits)
 	if !reflect.DeepEqual(h, again) || fmt.Sprint(err) != fmt.Sprint(errAgain) {
-		t.Fatalf("Read says %+v, %v and then %+v, %v", h, err, again, errAgain)
+		t.Fatalf("Read returns %+v, %v and then %+v, %v", h, err, again, errAgain)
 	}
 	if err != nil {
 		f := failure(t, err)
@@ -81,18 +80,18 @@ func checkProperties(t *testing.T, data []byte) {
 			pipeline.CodeNotAnImage, pipeline.CodeUnsupportedFormat, pipeline.CodeDamaged, pipeline.CodeTooManyPixels,
 		}
 		if !slices.Contains(codes, f.Code) || f.Text == "" || !utf8.ValidString(f.Text) || len(f.Text) > 200 {
-			t.Fatalf("no answer for a person: %s %q", f.Code, f.Text)
+			t.Fatalf("no code or text for the client: %s %q", f.Code, f.Text)
 		}
 		return
 	}
 	config, format, err := image.DecodeConfig(bytes.NewReader(data))
 	if err != nil || format != h.Format || config.Width != h.Width || config.Height != h.Height {
-		t.Fatalf("Read says %s %d×%d, image.DecodeConfig %s %d×%d %v",
+		t.Fatalf("Read returns %s %d×%d, image.DecodeConfig %s %d×%d %v",
 			h.Format, h.Width, h.Height, format, config.Width, config.Height, err)
 	}
 	if h.Width < 1 || h.Height < 1 || h.Width > 20_000 || h.Height > 20_000 || h.Width*h.Height > 50_000_000 ||
 		h.Scans < 1 || h.Scans > 100 || h.Width*h.Height*h.Scans > 2_000_000_000 {
-		t.Fatalf("beyond the limits: %+v", h)
+		t.Fatalf("accepted beyond the limits: %+v", h)
 	}
 	if h.Orientation < 1 || h.Orientation > 8 || h.Trailing < 0 || h.ColorModel == "" || h.BitDepth < 1 {
 		t.Fatalf("impossible header: %+v", h)
@@ -101,7 +100,7 @@ func checkProperties(t *testing.T, data []byte) {
 		t.Fatalf("%d bytes for %d pixels", h.DecodedBytes(), samples)
 	}
 	if len(h.Texts) > 32 || len(h.XMP)+len(h.IPTC)+len(h.ICC)+len(h.Exif) > len(data) {
-		t.Fatalf("more metadata than there can be: %+v", h)
+		t.Fatalf("more metadata than possible: %+v", h)
 	}
 	for _, text := range h.Texts {
 		if len(text.Keyword) < 1 || len(text.Keyword) > 79 || len(text.Value) > len(data) {
@@ -110,12 +109,12 @@ func checkProperties(t *testing.T, data []byte) {
 	}
 	end := len(data) - h.Trailing
 	if _, err := imagefile.Read(data[:end], limits); err != nil {
-		t.Fatalf("refused without the %d bytes behind it: %v", h.Trailing, err)
+		t.Fatalf("rejected without the %d bytes after it: %v", h.Trailing, err)
 	}
 	for _, cut := range []int{1, 2, 12, 13, end / 2} {
 		if cut > 0 && cut < end {
 			if _, err := imagefile.Read(data[:end-cut], limits); err == nil {
-				t.Fatalf("taken without its last %d bytes", cut)
+				t.Fatalf("accepted without its last %d bytes", cut)
 			}
 		}
 	}

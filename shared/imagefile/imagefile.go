@@ -1,20 +1,17 @@
-// Package imagefile decides from the bytes alone whether something is an image
-// that Imagebatch takes, before anything is decoded.
+// Package imagefile decides from the bytes alone whether data is an image that Imagebatch accepts, before
+// anything is decoded.
 //
-// It promises that what it accepts is a whole JPEG or PNG: the magic, the header
-// and the structure up to the end marker agree, [image.DecodeConfig] sees the
-// same format and size, and decoding it stays within [Limits] and within
-// [Header.DecodedBytes] of memory. It does no entropy decoding: the pixels may
-// still turn out to be damaged when they are decoded.
+// It guarantees that the accepted data is a complete JPEG or PNG: the magic number, the header and the
+// structure up to the end marker are consistent, [image.DecodeConfig] returns the same format and size, and
+// decoding stays within [Limits] and within [Header.DecodedBytes] of memory. It does no entropy decoding: the
+// pixels may still turn out to be damaged.
 //
-// It refuses every other format whatever a file claims to be, files that were
-// cut short, pictures beyond the limits, JPEG processes that the decoders here
-// do not know, and files that are an archive, a PDF document or a web
-// page as well as a picture. Bytes after the end of the picture are otherwise
-// allowed: phones keep motion photos and gain maps there.
+// It rejects every other format, whatever a file claims to be, truncated files, images beyond the limits, JPEG
+// processes that the decoders here do not support, and images that are also an archive, a PDF document or a web
+// page. Other bytes after the end of the image are allowed: phones store motion photos and gain maps there.
 //
-// The work is linear in the bytes and allocates next to nothing, so it is safe
-// to give it what a stranger sent.
+// The work is linear in the number of bytes and allocates almost nothing, so it is safe for data of untrusted
+// clients.
 package imagefile
 
 import (
@@ -31,23 +28,22 @@ const (
 	PNG  = "png"
 )
 
-// The colour models that a Header tells, as the file stores its samples.
+// The color models of a Header, as the file stores its samples.
 const (
 	Gray    = "gray"
 	YCbCr   = "ycbcr"
 	RGB     = "rgb"
-	CMYK    = "cmyk" // YCbCrK too
+	CMYK    = "cmyk" // also YCbCrK
 	Palette = "palette"
 )
 
-// Limits bounds what a picture may cost its decoder. A field that is zero means
-// its default.
+// Limits bounds the cost of decoding an image. A zero field means its default.
 type Limits struct {
 	MaxPixels int64 // width × height; 50,000,000
 	MaxSide   int   // width and height each, in pixels; 20,000
-	MaxScans  int   // of a JPEG; 100
-	// MaxWork bounds width × height × scans; 2,000,000,000. A progressive JPEG of
-	// 60 kB can ask for 17 s of decoding, and its size in pixels does not show it.
+	MaxScans  int   // scans of a JPEG; 100
+	// MaxWork bounds width × height × scans; 2,000,000,000. A progressive JPEG of 60 kB can require 17 s of
+	// decoding, which its size in pixels does not show.
 	MaxWork int64
 }
 
@@ -55,32 +51,32 @@ func (l Limits) orDefaults() Limits {
 	return Limits{cmp.Or(l.MaxPixels, 50_000_000), cmp.Or(l.MaxSide, 20_000), cmp.Or(l.MaxScans, 100), cmp.Or(l.MaxWork, 2_000_000_000)}
 }
 
-// Header is what a file says of its picture.
+// Header contains the properties of an image according to its file.
 type Header struct {
 	Format      string // JPEG or PNG
 	Width       int    // pixels, as stored
 	Height      int    // pixels, as stored
 	BitDepth    int    // bits per sample as stored: 1, 2, 4, 8 or 16
-	ColorModel  string // one of the colour models above
-	Alpha       bool   // an alpha channel, or colours that are transparent
+	ColorModel  string // one of the color models above
+	Alpha       bool   // an alpha channel, or transparent colors
 	Progressive bool   // a progressive JPEG
 	Interlaced  bool   // an interlaced PNG
-	Scans       int    // of a JPEG; 1 for a PNG
-	Orientation int    // EXIF tag 0x0112, 1 to 8; 1 when the file says nothing
-	Exif        []byte // the TIFF structure of the EXIF block, aliasing the file; nil when there is none
-	Trailing    int    // bytes after the end of the picture
-	Animated    bool   // a PNG with an animation besides its picture (chunk acTL)
+	Scans       int    // scans of a JPEG; 1 for a PNG
+	Orientation int    // EXIF tag 0x0112, 1 to 8; 1 if the file has none
+	Exif        []byte // the TIFF structure of the EXIF block, aliasing the file; nil if there is none
+	Trailing    int    // bytes after the end of the image
+	Animated    bool   // a PNG with an animation in addition to its image (chunk acTL)
 
-	// The metadata that the file brings, not looked into. All of it aliases the
-	// file, of each kind the first one counts, and nil means that there is none.
+	// The file's metadata, not parsed. All of it aliases the file; of each kind the first one counts, and nil
+	// means that there is none.
 
-	XMP   []byte // the packet: of APP1, or of an iTXt chunk that is not compressed
-	IPTC  []byte // Photoshop's image resources: an APP13 segment behind its name
-	ICC   []byte // of a JPEG, what the first of its segments holds of the profile; of a PNG, the iCCP chunk
+	XMP   []byte // the packet in APP1, or in an uncompressed iTXt chunk
+	IPTC  []byte // Photoshop's image resources: an APP13 segment after its name
+	ICC   []byte // JPEG: the part of the profile in its first segment; PNG: the iCCP chunk
 	Texts []Text // the text chunks of a PNG, at most 32
 
-	// Luma and Chroma are the quantisation tables of a JPEG's first and second
-	// component, in zigzag order, all zeros where the file lacks one.
+	// Luma and Chroma are the quantization tables of a JPEG's first and second component, in zigzag order; all
+	// zeros if the file lacks one.
 	Luma, Chroma [64]uint16
 
 	decodedBytes int64
@@ -91,13 +87,13 @@ type Text struct {
 	Keyword  string // 1 to 79 bytes
 	Value    []byte // UTF-8 or Latin-1, deflated or not
 	UTF8     bool
-	Deflated bool // a zlib stream, of whatever size it becomes
+	Deflated bool // a zlib stream, of unknown expanded size
 }
 
-// ContentType is the media type of the file.
+// ContentType returns the media type of the file.
 func (h Header) ContentType() string { return "image/" + h.Format }
 
-// Extension is the file name extension of the format, with its dot.
+// Extension returns the file name extension of the format, with its dot.
 func (h Header) Extension() string {
 	if h.Format == PNG {
 		return ".png"
@@ -105,7 +101,7 @@ func (h Header) Extension() string {
 	return ".jpg"
 }
 
-// Displayed is the size of the picture in pixels with its orientation applied.
+// Displayed returns the size of the image in pixels with its orientation applied.
 func (h Header) Displayed() (width, height int) {
 	if h.Orientation >= 5 {
 		return h.Height, h.Width
@@ -113,15 +109,14 @@ func (h Header) Displayed() (width, height int) {
 	return h.Width, h.Height
 }
 
-// DecodedBytes estimates from above the memory that the decoders of the standard
-// library hold at once for the picture: planes padded to whole blocks, the
-// coefficients of a progressive JPEG, the passes of an interlaced PNG, and
-// the copy that a change of colour model makes.
+// DecodedBytes returns an upper bound on the memory that the decoders of the standard library use for the
+// image: planes padded to whole blocks, the coefficients of a progressive JPEG, the passes of an interlaced
+// PNG, and the copy for a change of color model.
 func (h Header) DecodedBytes() int64 { return h.decodedBytes }
 
-// Read checks data and tells what it is. The error is always a
-// *[pipeline.Failure] of code not_an_image, unsupported_format, damaged_image
-// or too_many_pixels, with a text for the person who sent the file.
+// Read checks data and returns its header. The error is always a *[pipeline.Failure] with the code
+// not_an_image, unsupported_format, damaged_image or too_many_pixels, and a text for the person who sent the
+// file.
 func Read(data []byte, limits Limits) (Header, error) {
 	limits = limits.orDefaults()
 	var h Header
@@ -145,7 +140,7 @@ func Read(data []byte, limits Limits) (Header, error) {
 	return h, nil
 }
 
-// checkSize refuses a picture beyond the limits of pixels and sides.
+// checkSize rejects an image beyond the limits of pixels and sides.
 func (l Limits) checkSize(width, height int) error {
 	if width > l.MaxSide || height > l.MaxSide {
 		return tooMany("%d×%d has a side over %d pixels", width, height, l.MaxSide)
@@ -156,7 +151,7 @@ func (l Limits) checkSize(width, height int) error {
 	return nil
 }
 
-// checkWork refuses a picture of more scans than the limits allow for its size.
+// checkWork rejects an image with more scans than the limits allow for its size.
 func (l Limits) checkWork(width, height, scans int) error {
 	if scans > l.MaxScans {
 		return tooMany("more than %d scans", l.MaxScans)

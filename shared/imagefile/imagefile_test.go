@@ -20,12 +20,12 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// goTestdata reads the pictures that the Go distribution tests its decoders with.
+// goTestdata reads the images that the Go distribution tests its decoders with.
 func goTestdata(t testing.TB, patterns ...string) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
 	for _, pattern := range patterns {
-		paths, err := filepath.Glob(filepath.Join(runtime.GOROOT(), "src/image", pattern)) //nolint:staticcheck // The pictures lie beside the sources of the toolchain that runs the test.
+		paths, err := filepath.Glob(filepath.Join(runtime.GOROOT(), "src/image", pattern)) //nolint:staticcheck // The images are next to the sources of the toolchain that runs the test.
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,30 +85,30 @@ func TestReadAgreesWithTheDecoders(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m, format, decodeErr := image.Decode(bytes.NewReader(data))
 			h, err := imagefile.Read(data, imagefile.Limits{})
-			// A file whose pixels are damaged may pass; one that decodes must.
+			// Read may accept a file with damaged pixels. It must accept a file that decodes.
 			if err != nil {
 				if decodeErr == nil {
-					t.Fatalf("Read refuses what decodes: %v", err)
+					t.Fatalf("Read rejects a file that decodes: %v", err)
 				}
 				return
 			}
 			if decodeErr != nil {
-				t.Fatalf("Read takes what does not decode: %v", decodeErr)
+				t.Fatalf("Read accepts a file that does not decode: %v", decodeErr)
 			}
 			if h.Format != format || h.Width != m.Bounds().Dx() || h.Height != m.Bounds().Dy() {
-				t.Errorf("Read says %s %d×%d, the decoder %s %v", h.Format, h.Width, h.Height, format, m.Bounds())
+				t.Errorf("Read returns %s %d×%d, the decoder %s %v", h.Format, h.Width, h.Height, format, m.Bounds())
 			}
 			if want := "image/" + format; h.ContentType() != want {
 				t.Errorf("content type %q, want %q", h.ContentType(), want)
 			}
 			if pix := pixBytes(m); h.DecodedBytes() < pix {
-				t.Errorf("DecodedBytes says %d, the picture alone has %d", h.DecodedBytes(), pix)
+				t.Errorf("DecodedBytes returns %d, the image alone has %d", h.DecodedBytes(), pix)
 			}
 		})
 	}
 }
 
-// pixBytes is how much memory the pixels of m take.
+// pixBytes returns the memory size of the pixels of m.
 func pixBytes(m image.Image) int64 {
 	v := reflect.ValueOf(m).Elem()
 	var n int
@@ -120,7 +120,7 @@ func pixBytes(m image.Image) int64 {
 	return int64(n)
 }
 
-func TestReadTellsTheHeader(t *testing.T) {
+func TestReadReturnsTheHeader(t *testing.T) {
 	files := goTestdata(t, "testdata/*.jpeg", "testdata/*.png", "png/testdata/pngsuite/*.png")
 	for _, c := range []struct {
 		file string
@@ -141,7 +141,7 @@ func TestReadTellsTheHeader(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// How much memory it takes is TestReadAgreesWithTheDecoders' matter.
+			// TestReadAgreesWithTheDecoders covers the memory.
 			gotPublic := imagefile.Header{
 				Format: got.Format, Width: got.Width, Height: got.Height, BitDepth: got.BitDepth,
 				ColorModel: got.ColorModel, Alpha: got.Alpha, Progressive: got.Progressive,
@@ -154,8 +154,8 @@ func TestReadTellsTheHeader(t *testing.T) {
 	}
 }
 
-// TestAttackFiles verifies that files of other formats, and images with another file in
-// front of them or behind them, are rejected.
+// TestAttackFiles verifies that files of other formats, and images preceded or followed by another file, are
+// rejected.
 func TestAttackFiles(t *testing.T) {
 	jpg, pngFile := encodeJPEG(t, gradient(20, 10)), encodePNG(t, gradient(20, 10))
 	join := func(parts ...string) []byte { return []byte(strings.Join(parts, "")) }
@@ -167,7 +167,7 @@ func TestAttackFiles(t *testing.T) {
 	}{
 		{"empty", nil, pipeline.CodeNotAnImage, "Not an image: the file is empty"},
 		{"text", []byte("hello, world"), pipeline.CodeNotAnImage, "Not an image"},
-		{"text that begins like a BMP", []byte("BMW makes cars in Munich."), pipeline.CodeNotAnImage, "Not an image"},
+		{"text that starts like a BMP", []byte("BMW makes cars in Munich."), pipeline.CodeNotAnImage, "Not an image"},
 		{"HTML", []byte("<!DOCTYPE html><html><img src=a.jpg></html>"), pipeline.CodeNotAnImage, "Not an image"},
 		{"HTML with an SVG", []byte("<html><svg></svg></html>"), pipeline.CodeNotAnImage, "Not an image"},
 		{"film", []byte("\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00"), pipeline.CodeNotAnImage, "Not an image"},
@@ -231,9 +231,9 @@ func TestReadRefusesEveryPrefix(t *testing.T) {
 			whole := len(data) - h.Trailing
 			for n := range whole {
 				if _, err := imagefile.Read(data[:n], imagefile.Limits{}); err == nil {
-					t.Fatalf("the first %d of %d bytes are taken for a whole image", n, whole)
+					t.Fatalf("the first %d of %d bytes are accepted as a complete image", n, whole)
 				} else if f := failure(t, err); n > 8 && f.Code != pipeline.CodeDamaged {
-					t.Fatalf("the first %d bytes are refused as %s, want %s", n, f.Code, pipeline.CodeDamaged)
+					t.Fatalf("the first %d bytes are rejected as %s, want %s", n, f.Code, pipeline.CodeDamaged)
 				}
 			}
 		})
@@ -250,7 +250,7 @@ func TestReadAllowsBytesAfterTheEnd(t *testing.T) {
 			t.Errorf("%s: %v", format, err)
 		}
 		if h.Trailing != len(film) {
-			t.Errorf("%s: %d bytes behind the picture, want %d", format, h.Trailing, len(film))
+			t.Errorf("%s: %d bytes after the image, want %d", format, h.Trailing, len(film))
 		}
 	}
 }
@@ -263,7 +263,7 @@ func TestReadKeepsTheLimits(t *testing.T) {
 		ok     bool
 	}{
 		{"exactly the pixels", imagefile.Limits{MaxPixels: 1200}, true},
-		{"a pixel more", imagefile.Limits{MaxPixels: 1199}, false},
+		{"one pixel more", imagefile.Limits{MaxPixels: 1199}, false},
 		{"exactly the side", imagefile.Limits{MaxSide: 40}, true},
 		{"a longer side", imagefile.Limits{MaxSide: 39}, false},
 		{"exactly the work", imagefile.Limits{MaxWork: 1200}, true},
@@ -274,12 +274,12 @@ func TestReadKeepsTheLimits(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 		if !c.ok && failure(t, err).Code != pipeline.CodeTooManyPixels {
-			t.Errorf("%s: refused as %v, want too_many_pixels", c.name, err)
+			t.Errorf("%s: rejected as %v, want too_many_pixels", c.name, err)
 		}
 	}
 }
 
-// tiff makes a TIFF structure of one directory with one orientation entry.
+// tiff returns a TIFF structure of one directory with one orientation entry.
 func tiff(order binary.AppendByteOrder, kind uint16, value uint32) []byte {
 	b := []byte("II")
 	if order == binary.BigEndian {
@@ -300,7 +300,7 @@ func tiff(order binary.AppendByteOrder, kind uint16, value uint32) []byte {
 	return order.AppendUint32(b, 0)
 }
 
-// withSegments puts APP1 segments right behind the start of a JPEG.
+// withSegments inserts APP1 segments directly after the start of a JPEG.
 func withSegments(jpg []byte, payloads ...[]byte) []byte {
 	out := []byte{0xff, 0xd8}
 	for _, p := range payloads {

@@ -5,8 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// The second bytes of the JPEG markers that the walk treats in a way of their
-// own (ITU-T T.81, table B.1).
+// The second bytes of the JPEG markers that need special treatment (ITU-T T.81, table B.1).
 const (
 	markerSOF0  = 0xc0 // baseline
 	markerSOF1  = 0xc1 // extended sequential
@@ -35,7 +34,7 @@ const (
 	markerCOM   = 0xfe
 )
 
-// jpegWalk goes through the markers of one JPEG file.
+// jpegWalk walks over the markers of one JPEG file.
 type jpegWalk struct {
 	data   []byte
 	pos    int
@@ -43,8 +42,8 @@ type jpegWalk struct {
 	header Header
 
 	components [4]jpegComponent
-	tables     [4][64]uint16 // quantisation tables as they stand
-	nComp      int           // 0 until the frame header
+	tables     [4][64]uint16 // current quantization tables
+	nComp      int           // number of components; 0 until the frame header
 	entropy    int           // bytes of entropy-coded data
 
 	jfif           bool
@@ -55,12 +54,12 @@ type jpegWalk struct {
 type jpegComponent struct {
 	id      byte
 	h, v    int  // sampling factors
-	table   byte // which quantisation table it takes
-	scanned bool // some scan carries it
+	table   byte // number of its quantization table
+	scanned bool // some scan contains it
 }
 
-// readJPEG walks the markers of a JPEG file from its start to its end-of-image
-// marker. It skips stray bytes between segments as image/jpeg and libjpeg do.
+// readJPEG walks over the markers of a JPEG file from its start to its end-of-image marker. Like image/jpeg and
+// libjpeg, it skips stray bytes between segments.
 func readJPEG(data []byte, limits Limits) (Header, error) {
 	w := &jpegWalk{
 		data: data, pos: 2, limits: limits,
@@ -90,14 +89,13 @@ func readJPEG(data []byte, limits Limits) (Header, error) {
 	}
 }
 
-// nextMarker finds the next marker that is neither a restart marker nor a
-// stuffed byte, and moves behind it: over entropy-coded data as well as over the
-// few stray bytes that some cameras leave between segments.
+// nextMarker finds the next marker that is neither a restart marker nor a stuffed byte, and moves behind it. It
+// skips entropy-coded data, and the few stray bytes that some cameras leave between segments.
 func (w *jpegWalk) nextMarker() (byte, error) {
 	data, pos := w.data, w.pos
 	for {
-		// A hostile file has a marker every other byte: a few steps by hand spare
-		// a call for each of them.
+		// A hostile file has a marker every other byte: checking a few bytes directly saves a call for each of
+		// them.
 		for near := min(pos+8, len(data)); pos < near && data[pos] != 0xff; {
 			pos++
 		}
@@ -132,8 +130,7 @@ func (w *jpegWalk) nextMarker() (byte, error) {
 	}
 }
 
-// segment returns the payload of the segment whose marker was just read, and
-// moves behind it.
+// segment returns the payload of the segment whose marker was just read, and moves behind it.
 func (w *jpegWalk) segment(marker byte) ([]byte, error) {
 	rest := w.data[w.pos:]
 	if len(rest) < 2 {
@@ -157,8 +154,7 @@ func (w *jpegWalk) visit(marker byte, segment []byte) error {
 	case markerSOS:
 		return w.scan(segment)
 	case markerAPP0:
-		// The decoder believes the last APP0 segment of the usual length, so this
-		// does too.
+		// The decoder uses the last APP0 segment of the usual length, so this does too.
 		if len(segment) >= 5 {
 			w.jfif = string(segment[:5]) == "JFIF\x00"
 		}
@@ -177,7 +173,7 @@ func (w *jpegWalk) visit(marker byte, segment []byte) error {
 	case markerSOF55:
 		return unsupportedFormat("JPEG-LS")
 	case markerDQT:
-		w.quantisation(segment)
+		w.quantization(segment)
 	case markerDHT, markerDRI, markerCOM:
 	default:
 		if marker > markerSOF2 && marker <= markerSOF15 && marker != markerJPG {
@@ -190,7 +186,7 @@ func (w *jpegWalk) visit(marker byte, segment []byte) error {
 	return nil
 }
 
-// frameCoding names the processes of the frame headers that are not decoded.
+// frameCoding names the coding processes that are not decoded, by frame header.
 func frameCoding(marker byte) string {
 	switch {
 	case marker == 0xc3:
@@ -202,7 +198,7 @@ func frameCoding(marker byte) string {
 	}
 }
 
-// frame reads a frame header (T.81, B.2.2). It takes what image/jpeg takes.
+// frame reads a frame header (T.81, B.2.2). It accepts the same headers as image/jpeg.
 func (w *jpegWalk) frame(marker byte, segment []byte) error {
 	if w.nComp != 0 {
 		return unsupportedJPEG("more than one frame")
@@ -248,8 +244,8 @@ func (w *jpegWalk) frame(marker byte, segment []byte) error {
 	return w.checkSampling()
 }
 
-// checkSampling takes the sampling factors that image/jpeg takes, and sets the
-// one component of a grey picture to 1×1 as T.81 A.2.2 means it.
+// checkSampling accepts the sampling factors that image/jpeg accepts. It sets the only component of a gray
+// image to 1×1, according to T.81 A.2.2.
 func (w *jpegWalk) checkSampling() error {
 	c := &w.components
 	for i := range w.nComp {
@@ -297,7 +293,7 @@ func (w *jpegWalk) scan(segment []byte) error {
 		}
 	}
 	if w.header.Scans == 0 {
-		// What is defined later is for other scans, or for nothing.
+		// Tables that are defined later are for other scans, or unused.
 		w.header.Luma = w.tables[w.components[0].table]
 		if w.nComp > 1 {
 			w.header.Chroma = w.tables[w.components[1].table]
@@ -307,7 +303,7 @@ func (w *jpegWalk) scan(segment []byte) error {
 	return w.limits.checkWork(w.header.Width, w.header.Height, w.header.Scans)
 }
 
-// end checks the whole after the end-of-image marker and completes the header.
+// end checks the file as a whole after the end-of-image marker and completes the header.
 func (w *jpegWalk) end() (Header, error) {
 	if w.header.Scans == 0 {
 		return Header{}, damagedJPEG("holds no picture")
@@ -317,9 +313,8 @@ func (w *jpegWalk) end() (Header, error) {
 			return Header{}, damagedJPEG("a part of its colours is missing")
 		}
 	}
-	// Every block of the first component takes a bit at the least. What holds
-	// fewer was cut and closed again, and would make the decoder allocate a
-	// picture for nothing.
+	// Every block of the first component takes at least one bit. A file with less data was truncated and closed
+	// again, and would make the decoder allocate an image for nothing.
 	blocks := ((w.header.Width + 7) / 8) * ((w.header.Height + 7) / 8)
 	if w.entropy*8 < blocks {
 		return Header{}, damagedJPEG("holds too little data for its size")
@@ -343,8 +338,7 @@ func (w *jpegWalk) end() (Header, error) {
 	return w.header, nil
 }
 
-// isRGB follows image/jpeg: no JFIF, and Adobe's transform 0 or the components
-// R, G and B.
+// isRGB follows image/jpeg: no JFIF, and either Adobe's transform 0 or the components R, G and B.
 func (w *jpegWalk) isRGB() bool {
 	if w.jfif {
 		return false
@@ -355,9 +349,8 @@ func (w *jpegWalk) isRGB() bool {
 	return w.components[0].id == 'R' && w.components[1].id == 'G' && w.components[2].id == 'B'
 }
 
-// decodedBytes adds up what image/jpeg allocates: a byte for each sample, four
-// for its coefficient in a progressive picture, and four per pixel where it
-// converts to RGB or CMYK at the end.
+// decodedBytes adds up the allocations of image/jpeg: one byte for each sample, four for its coefficient in a
+// progressive image, and four per pixel if it converts to RGB or CMYK at the end.
 func (w *jpegWalk) decodedBytes() int64 {
 	c0 := w.components[0]
 	mcus := int64((w.header.Width+8*c0.h-1)/(8*c0.h)) * int64((w.header.Height+8*c0.v-1)/(8*c0.v))

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// The colour types of PNG (third edition, 11.2.1).
+// The color types of PNG (third edition, 11.2.1).
 const (
 	pngGray      = 0
 	pngRGB       = 2
@@ -16,23 +16,21 @@ const (
 	pngRGBAlpha  = 6
 )
 
-// maxDeflateRatio is the most that deflate can expand: a pair of one-bit codes
-// stands for at most 258 bytes.
+// maxDeflateRatio is the maximum expansion of deflate: a pair of one-bit codes stands for at most 258 bytes.
 const maxDeflateRatio = 1032
 
-// pngWalk goes through the chunks of one PNG file.
+// pngWalk walks over the chunks of one PNG file.
 type pngWalk struct {
 	header    Header
 	limits    Limits
 	colorType byte
-	samples   int  // per pixel
+	samples   int  // samples per pixel
 	palette   bool // PLTE was seen
 	tRNS      bool
 	idat      int64 // bytes of compressed pixels, -1 until the first IDAT
 }
 
-// readPNG walks the chunks of a PNG file from its signature to its IEND and checks
-// the CRC of each.
+// readPNG walks over the chunks of a PNG file from its signature to its IEND and checks the CRC of each.
 func readPNG(data []byte, limits Limits) (Header, error) {
 	w := &pngWalk{
 		limits: limits, idat: -1,
@@ -172,28 +170,27 @@ func (w *pngWalk) trns(b []byte) error {
 	return nil
 }
 
-// end checks the whole after the IEND chunk and completes the header.
+// end checks the file as a whole after the IEND chunk and completes the header.
 func (w *pngWalk) end(trailing []byte) (Header, error) {
 	if w.idat < 0 {
 		return Header{}, damagedPNG("holds no picture")
 	}
 	pixels := int64(w.header.Width) * int64(w.header.Height)
 	raw := (pixels*int64(w.samples*w.header.BitDepth) + 7) / 8
-	// A file whose pixels could not fit into its compressed bytes however well
-	// they compress would make the decoder allocate the picture first and find out
-	// then.
+	// If the pixels could not fit into the compressed bytes even at the maximum ratio, the decoder would
+	// allocate the image and only then fail.
 	if raw > w.idat*maxDeflateRatio {
 		return Header{}, damagedPNG("holds too little data for its size")
 	}
 	w.header.decodedBytes = pixels * w.bytesPerPixel()
 	if w.header.Interlaced {
-		w.header.decodedBytes *= 2 // the passes together are the picture again
+		w.header.decodedBytes *= 2 // the passes together are as large as the image
 	}
 	w.header.Trailing = len(trailing)
 	return w.header, nil
 }
 
-// bytesPerPixel is what image/png makes of a pixel in memory.
+// bytesPerPixel returns the memory of a pixel in image/png.
 func (w *pngWalk) bytesPerPixel() int64 {
 	deep := w.header.BitDepth == 16
 	switch {

@@ -10,20 +10,18 @@ import (
 )
 
 const (
-	// jpegMagic is the start-of-image marker and the first byte of the marker
-	// that must follow it.
+	// jpegMagic is the start-of-image marker and the first byte of the marker that must follow it.
 	jpegMagic = "\xff\xd8\xff"
 	pngMagic  = "\x89PNG\r\n\x1a\n"
 )
 
-// magic is how the files of a format begin.
+// magic is the first bytes of the files of a format.
 type magic struct {
 	prefix string
 	name   string
 }
 
-// otherImages are the formats that are images but not ours, so that a person is
-// told what they sent.
+// otherImages are unsupported image formats. They are named in the error, so that clients learn what they sent.
 var otherImages = [...]magic{
 	{"GIF87a", "GIF"},
 	{"GIF89a", "GIF"},
@@ -48,7 +46,7 @@ var otherImages = [...]magic{
 	{"FUJIFILMCCD-RAW", "Fuji RAW"},
 }
 
-// otherFiles are what is glued behind a picture to make a file of two natures.
+// otherFiles are formats that can be appended to an image to make a polyglot file.
 var otherFiles = [...]magic{
 	{"PK\x03\x04", "an archive"},
 	{"Rar!\x1a\x07", "an archive"},
@@ -60,8 +58,7 @@ var otherFiles = [...]magic{
 	{"GIF89a", "another image"},
 }
 
-// refuse tells why data, which begins neither as a JPEG nor as a PNG, is not
-// taken.
+// refuse returns the reason why data, which starts neither as a JPEG nor as a PNG, is rejected.
 func refuse(data []byte) error {
 	switch {
 	case len(data) < len(jpegMagic) && len(data) > 1 && strings.HasPrefix(jpegMagic, string(data)):
@@ -85,8 +82,8 @@ func refuse(data []byte) error {
 			return notAnImage("")
 		}
 	}
-	// BMP's magic is two letters of ordinary text, so its reserved fields and the
-	// size of its second header have to agree.
+	// BMP's magic number is two letters of ordinary text, so the reserved fields and the size of the second
+	// header must match too.
 	if len(data) >= 18 && data[0] == 'B' && data[1] == 'M' &&
 		string(data[6:10]) == "\x00\x00\x00\x00" && string(data[15:18]) == "\x00\x00\x00" {
 		return unsupportedFormat("BMP")
@@ -97,8 +94,8 @@ func refuse(data []byte) error {
 	return notAnImage("")
 }
 
-// isoBrand names the image formats that share the container of MP4 by their
-// major brand; it is "" for a film.
+// isoBrand names the image formats that share the container of MP4, by their major brand. It returns "" for a
+// video.
 func isoBrand(brand string) string {
 	switch brand {
 	case "heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1":
@@ -111,9 +108,8 @@ func isoBrand(brand string) string {
 	return ""
 }
 
-// markup looks at the first kilobyte of what may be text in angle brackets. It
-// names SVG, the one such format that is an image, and "web page" for others.
-// A web page may hold an SVG, so the root element decides.
+// markup examines the first kilobyte of data that may be markup. It names SVG, the only such format that is an
+// image, and "web page" for others. A web page may contain an SVG, so the root element decides.
 func markup(data []byte) (name string, isImage bool) {
 	head := data[:min(len(data), 1024)]
 	head = bytes.TrimPrefix(head, []byte("\xef\xbb\xbf"))
@@ -137,9 +133,8 @@ func markup(data []byte) (name string, isImage bool) {
 	return "", false
 }
 
-// checkNature refuses a picture that is something else as well. Bytes after its
-// end are otherwise allowed: motion photos, gain maps, the trailers of camera
-// makers.
+// checkNature rejects an image that is also another file type. Other bytes after its end are allowed: motion
+// photos, gain maps, the trailers of camera makers.
 func checkNature(data, trailing []byte) error {
 	for _, m := range otherFiles {
 		if bytes.HasPrefix(trailing, []byte(m.prefix)) {
@@ -154,19 +149,17 @@ func checkNature(data, trailing []byte) error {
 	if isArchive(data) {
 		return twoNatures("it can be opened as an archive too")
 	}
-	// Readers of PDF look for its beginning in the first kilobyte (ISO 32000-1,
-	// Annex H, note 13).
+	// PDF readers look for the header in the first kilobyte (ISO 32000-1, Annex H, note 13).
 	if bytes.Contains(data[:min(len(data), 1024)], []byte("%PDF-")) {
 		return twoNatures("it can be opened as a PDF document too")
 	}
 	return nil
 }
 
-// isArchive reports whether readers of ZIP would take the file, whatever it begins
-// with: they look from its end for a record that counts the bytes up to there
-// (APPNOTE 4.3.16).
+// isArchive reports whether ZIP readers would accept the file, whatever its first bytes are: they search
+// backwards from its end for a record that counts the bytes up to there (APPNOTE 4.3.16).
 func isArchive(data []byte) bool {
-	const record = 22 // bytes, and a comment of at most 64 KiB
+	const record = 22 // bytes, plus a comment of at most 64 KiB
 	tail := data[max(0, len(data)-record-math.MaxUint16):]
 	for {
 		i := bytes.Index(tail, []byte("PK\x05\x06"))

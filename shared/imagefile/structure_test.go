@@ -19,7 +19,7 @@ func chunk(kind string, payload []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[4:]))
 }
 
-// withChunk puts a chunk right behind the IHDR of a PNG.
+// withChunk inserts a chunk directly after the IHDR of a PNG.
 func withChunk(png []byte, kind string, payload []byte) []byte {
 	const ihdrEnd = 8 + 25
 	out := append(bytes.Clone(png[:ihdrEnd]), chunk(kind, payload)...)
@@ -71,7 +71,7 @@ func TestJPEGStructure(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		data []byte
-		code string // "" when it is taken
+		code string // "" if it is accepted
 		text string
 	}{
 		{"the smallest", jpegOf(gray, sos(1), pixels), "", ""},
@@ -79,8 +79,8 @@ func TestJPEGStructure(t *testing.T) {
 		{"three scans", jpegOf(sof(0xc0, 8, 16, 16, 0x22, 0x11, 0x11), sos(1), pixels, sos(2), pixels, sos(3), pixels), "", ""},
 		{"no scan", jpegOf(gray), pipeline.CodeDamaged, "Damaged JPEG: holds no picture"},
 		{"no frame", jpegOf(sos(1), pixels), pipeline.CodeDamaged, "Damaged JPEG: a scan comes before the frame header"},
-		{"a colour without a scan", jpegOf(sof(0xc0, 8, 16, 16, 0x22, 0x11, 0x11), sos(1), pixels), pipeline.CodeDamaged, "Damaged JPEG: a part of its colours is missing"},
-		{"a scan of nothing known", jpegOf(gray, sos(7), pixels), pipeline.CodeDamaged, "Damaged JPEG: a scan is of an unknown component"},
+		{"color without a scan", jpegOf(sof(0xc0, 8, 16, 16, 0x22, 0x11, 0x11), sos(1), pixels), pipeline.CodeDamaged, "Damaged JPEG: a part of its colours is missing"},
+		{"scan of an unknown component", jpegOf(gray, sos(7), pixels), pipeline.CodeDamaged, "Damaged JPEG: a scan is of an unknown component"},
 		{"no end", jpegOf(gray, sos(1), pixels)[:45], pipeline.CodeDamaged, "Damaged JPEG: ends before its end-of-image marker"},
 		{"two frames", jpegOf(gray, gray, sos(1), pixels), pipeline.CodeUnsupportedFormat, "Unsupported JPEG: more than one frame"},
 		{"height later", jpegOf(sof(0xc0, 8, 16, 0, 0x11), sos(1), pixels), pipeline.CodeUnsupportedFormat, "Unsupported JPEG: its height is not in its frame header"},
@@ -94,7 +94,7 @@ func TestJPEGStructure(t *testing.T) {
 		{"200 components", jpegOf(sof(0xc0, 8, 16, 16, bytes.Repeat([]byte{0x11}, 200)...), sos(1), pixels), pipeline.CodeUnsupportedFormat, "Unsupported JPEG: 200 colour components"},
 		{"CMYK without Adobe", jpegOf(sof(0xc0, 8, 16, 16, 0x11, 0x11, 0x11, 0x11), sos(1, 2, 3, 4), pixels), pipeline.CodeUnsupportedFormat, "Unsupported JPEG: four colour components without an Adobe marker"},
 		{"sampling of three", jpegOf(sof(0xc0, 8, 16, 16, 0x31, 0x11, 0x11), sos(1, 2, 3), pixels), pipeline.CodeUnsupportedFormat, "Unsupported JPEG: its subsampling"},
-		{"two pictures without an end between", jpegOf(gray, []byte{0xff, 0xd8}, sos(1), pixels), pipeline.CodeDamaged, "Damaged JPEG: a second picture begins before the end of the first"},
+		{"two images without an end between", jpegOf(gray, []byte{0xff, 0xd8}, sos(1), pixels), pipeline.CodeDamaged, "Damaged JPEG: a second picture begins before the end of the first"},
 		{"a segment of length 1", jpegOf([]byte{0xff, 0xe0, 0, 1}, gray, sos(1), pixels), pipeline.CodeDamaged, "Damaged JPEG: segment 0xe0 has an impossible length"},
 		{"16 MP from a few bytes", jpegOf(sof(0xc0, 8, 4000, 4000, 0x11), sos(1), pixels), pipeline.CodeDamaged, "Damaged JPEG: holds too little data for its size"},
 		{"a side too long", jpegOf(sof(0xc0, 8, 20001, 1, 0x11), sos(1), pixels), pipeline.CodeTooManyPixels, "Too many pixels: 20001×1 has a side over 20000 pixels"},
@@ -126,7 +126,7 @@ func TestPNGStructure(t *testing.T) {
 		{"no palette", pngOf(palette, pixels, end), pipeline.CodeDamaged, "Damaged PNG: its palette is missing"},
 		{"palette too long for its depth", pngOf(chunk("IHDR", ihdr(4, 4, 1, 3, 0)), chunk("PLTE", make([]byte, 9)), pixels, end), pipeline.CodeDamaged, "Damaged PNG: its palette has an impossible length"},
 		{"palette after the pixels", pngOf(header, pixels, chunk("PLTE", make([]byte, 6)), end), pipeline.CodeDamaged, "Damaged PNG: its palette is not where it belongs"},
-		{"transparency twice over", pngOf(chunk("IHDR", ihdr(4, 4, 8, 6, 0)), chunk("tRNS", make([]byte, 6)), pixels, end), pipeline.CodeDamaged, "Damaged PNG: its transparency does not fit its colours"},
+		{"transparency in addition to alpha", pngOf(chunk("IHDR", ihdr(4, 4, 8, 6, 0)), chunk("tRNS", make([]byte, 6)), pixels, end), pipeline.CodeDamaged, "Damaged PNG: its transparency does not fit its colours"},
 		{"wrong CRC", pngOf(header, wrongCRC, end), pipeline.CodeDamaged, "Damaged PNG: wrong checksum in chunk IDAT"},
 		{"impossible depth", pngOf(chunk("IHDR", ihdr(4, 4, 4, 2, 0)), pixels, end), pipeline.CodeDamaged, "Damaged PNG: impossible bit depth 4 for colour type 2"},
 		{"no width", pngOf(chunk("IHDR", ihdr(0, 4, 8, 2, 0)), pixels, end), pipeline.CodeDamaged, "Damaged PNG: impossible size 0×4"},
@@ -155,7 +155,7 @@ func checkVerdict(t *testing.T, data []byte, code, text string) {
 			t.Fatal(err)
 		}
 		if _, _, err := image.DecodeConfig(bytes.NewReader(data)); err != nil {
-			t.Errorf("taken, but image.DecodeConfig says: %v", err)
+			t.Errorf("accepted, but image.DecodeConfig returns %v", err)
 		}
 		return
 	}
@@ -164,7 +164,7 @@ func checkVerdict(t *testing.T, data []byte, code, text string) {
 	}
 }
 
-// scanBomb is a progressive JPEG of 16 MP whose scans are a few bytes each.
+// scanBomb returns a progressive JPEG of 16 MP whose scans are a few bytes each.
 func scanBomb(scans int) []byte {
 	parts := [][]byte{sof(0xc2, 8, 4000, 4000, 0x11)}
 	for range scans {
@@ -192,7 +192,7 @@ func TestBombsAreRefusedForNothing(t *testing.T) {
 				t.Errorf("%d bytes allocated, want next to none", n)
 			}
 			if code := failure(t, err).Code; code != pipeline.CodeTooManyPixels {
-				t.Errorf("refused as %s, want too_many_pixels", code)
+				t.Errorf("rejected as %s, want too_many_pixels", code)
 			}
 		})
 	}
@@ -204,7 +204,7 @@ func TestBombsAreRefusedForNothing(t *testing.T) {
 	}
 }
 
-// allocated is how many bytes f allocates.
+// allocated returns the number of bytes that f allocates.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -213,10 +213,10 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestDecodedBytesIsWhatTheDecodersAllocate lets them decode and looks.
-func TestDecodedBytesIsWhatTheDecodersAllocate(t *testing.T) {
-	// What a decoder needs besides the picture: tables, buffers, inflate's window.
-	const besides = 160 << 10
+// TestDecodedBytesMatchesTheDecoders compares with the allocations of the decoders.
+func TestDecodedBytesMatchesTheDecoders(t *testing.T) {
+	// The decoder's other memory: tables, buffers, inflate's window.
+	const overhead = 160 << 10
 	for name, data := range goTestdata(t, "testdata/*.jpeg", "testdata/*.png", "png/testdata/pngsuite/*.png") {
 		h, err := imagefile.Read(data, imagefile.Limits{})
 		if err != nil {
@@ -227,8 +227,8 @@ func TestDecodedBytesIsWhatTheDecodersAllocate(t *testing.T) {
 				t.Fatal(err)
 			}
 		}))
-		if used > h.DecodedBytes()+besides || used < h.DecodedBytes() {
-			t.Errorf("%s: the decoder allocates %d bytes, DecodedBytes says %d", name, used, h.DecodedBytes())
+		if used > h.DecodedBytes()+overhead || used < h.DecodedBytes() {
+			t.Errorf("%s: the decoder allocates %d bytes, DecodedBytes returns %d", name, used, h.DecodedBytes())
 		}
 	}
 }
@@ -260,8 +260,7 @@ func TestWorkAllocatesNothingHoweverLongTheFile(t *testing.T) {
 	}
 }
 
-// BenchmarkWorstCases shows that the smallest steps through 10 MiB stay under
-// 50 ms.
+// BenchmarkWorstCases measures the smallest steps through 10 MiB, which must take less than 50 ms.
 func BenchmarkWorstCases(b *testing.B) {
 	for name, data := range worstCases() {
 		b.Run(name, func(b *testing.B) {

@@ -55,20 +55,20 @@ type observedBroker struct {
 
 // Publish implements broker.Broker.
 func (b *observedBroker) Publish(ctx context.Context, queue string, m broker.Message) error {
-	began := time.Now()
-	ctx, span := b.tracer.part(ctx, "publish "+queue, trace.SpanKindProducer, began,
+	started := time.Now()
+	ctx, span := b.tracer.part(ctx, "publish "+queue, trace.SpanKindProducer, started,
 		attribute.String("messaging.destination.name", queue), attribute.Int("messaging.message.body.size", len(m.Body)))
 	if span != nil {
 		headers := map[string]string{}
 		maps.Copy(headers, m.Headers)
 		headers[traceparentHeader] = traceparent(span.span.SpanContext())
-		headers[publishedHeader] = began.UTC().Format(time.RFC3339Nano)
+		headers[publishedHeader] = started.UTC().Format(time.RFC3339Nano)
 		m.Headers = headers
 	}
 	err := b.Broker.Publish(ctx, queue, m)
 	b.publishes.Inc(queue, outcome(err))
 	if err == nil {
-		b.confirm.Observe(time.Since(began).Seconds())
+		b.confirm.Observe(time.Since(started).Seconds())
 	}
 	return span.finish(err)
 }

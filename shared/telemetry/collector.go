@@ -14,15 +14,15 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// Bounds of the way to the collector.
+// Limits for the export to the collector.
 const (
 	queueSpans     = 8192             // waiting spans, about 1 kB each
 	batchSpans     = 512              // spans in one request
-	batchDelay     = time.Second      // longest wait of a span for others
-	requestTimeout = 10 * time.Second // of one request
-	exportTimeout  = 30 * time.Second // of a batch, from the first request to the last retry
-	flushTimeout   = 2 * time.Second  // of all waiting spans when the process ends
-	maxReplyBytes  = 64 << 10         // of one response
+	batchDelay     = time.Second      // longest wait of a span for further spans
+	requestTimeout = 10 * time.Second // one request
+	exportTimeout  = 30 * time.Second // one batch, from the first request to the last retry
+	flushTimeout   = 2 * time.Second  // all waiting spans when the process ends
+	maxReplyBytes  = 64 << 10         // one response
 )
 
 // queue is the SDK's batch processor with a count of dropped spans, which the SDK does
@@ -33,8 +33,8 @@ type queue struct {
 	client                 *http.Client
 }
 
-// exporter is the SDK's exporter with a count of what became of each span. It logs
-// errors instead of returning them: the batch processor would write them to stderr.
+// exporter is the SDK's exporter with a count of exported and lost spans. It logs errors instead of returning
+// them, because the batch processor would write them to stderr.
 type exporter struct {
 	sdktrace.SpanExporter // the SDK's
 	spans                 *Counter
@@ -61,7 +61,7 @@ func newQueue(ctx context.Context, c parsed, p Process, spans *Counter) (*queue,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	headers := map[string]string{"User-Agent": "Imagebatch/" + p.Version}
-	if user := c.url.User; user != nil { // the exporter ignores it
+	if user := c.url.User; user != nil { // the exporter ignores credentials in the URL
 		password, _ := user.Password()
 		headers["Authorization"] = "Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password))
 	}
@@ -72,7 +72,7 @@ func newQueue(ctx context.Context, c parsed, p Process, spans *Counter) (*queue,
 		otlptracehttp.WithEndpointURL(c.url.String()),
 		otlptracehttp.WithHeaders(headers),
 		otlptracehttp.WithHTTPClient(client),
-		otlptracehttp.WithTLSClientConfig(nil), // the client has it
+		otlptracehttp.WithTLSClientConfig(nil), // client has the TLS configuration
 		otlptracehttp.WithEncoding(otlptracehttp.EncodingProtobuf),
 		otlptracehttp.WithCompression(otlptracehttp.NoCompression),
 		otlptracehttp.WithMaxResponseSize(maxReplyBytes),
@@ -124,9 +124,8 @@ func (q *queue) close() error {
 	return q.Shutdown(context.Background())
 }
 
-// collectorTransport logs when the collector starts and stops taking spans, and has
-// the exporter retry after every network error: by itself it would not retry a
-// refused connection.
+// collectorTransport logs when the collector starts and stops accepting spans. It also makes the exporter retry
+// after every network error: by itself, the exporter would not retry a refused connection.
 type collectorTransport struct {
 	*http.Transport
 	log     *slog.Logger

@@ -17,8 +17,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
-// TestCollectorUnavailable verifies that no span waits for a collector that does not
-// take spans, that Close waits only briefly, and that every lost span is counted.
+// TestCollectorUnavailable verifies that no span waits for a collector that does not accept spans, that Close
+// waits only briefly, and that every lost span is counted.
 func TestCollectorUnavailable(t *testing.T) {
 	hang := make(chan struct{})
 	defer close(hang)
@@ -34,7 +34,7 @@ func TestCollectorUnavailable(t *testing.T) {
 		},
 		"reset": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"silent": func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body) // so that the server notices the end of the client
+			_, _ = io.Copy(io.Discard, r.Body) // so that the server notices when the client disconnects
 			select {
 			case <-hang:
 			case <-r.Context().Done():
@@ -43,15 +43,15 @@ func TestCollectorUnavailable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := open(t)
-			r.collector.Answer(answer)
+			r.collector.RespondWith(answer)
 			const n = 10_000
 			for i := range n {
 				_, s := r.Image(t.Context(), pipeline.NewTraceID(jobID, i), "intake")
 				s.End()
 			}
-			began := time.Now()
+			started := time.Now()
 			r.close()
-			if took := time.Since(began); took > 8*time.Second {
+			if took := time.Since(started); took > 8*time.Second {
 				t.Errorf("Close took %s", took)
 			}
 			if sum := r.count("dropped") + r.count("lost"); sum != n {
@@ -61,12 +61,12 @@ func TestCollectorUnavailable(t *testing.T) {
 	}
 }
 
-// TestCollectorComesBack verifies that waiting spans are sent when the collector is
-// available again, and that the log has one line for each change.
-func TestCollectorComesBack(t *testing.T) {
+// TestCollectorRecovers verifies that waiting spans are sent when the collector is available again, and that
+// the log has one line for each change.
+func TestCollectorRecovers(t *testing.T) {
 	r := open(t)
 	var tries atomic.Int32
-	r.collector.Answer(func(w http.ResponseWriter, _ *http.Request) {
+	r.collector.RespondWith(func(w http.ResponseWriter, _ *http.Request) {
 		if tries.Add(1) == 1 {
 			panic(http.ErrAbortHandler) // a network error
 		}
@@ -74,8 +74,8 @@ func TestCollectorComesBack(t *testing.T) {
 	})
 	_, s := r.Image(t.Context(), image, "intake")
 	s.End()
-	r.collector.Await("two tries", func([]telemetrytest.Span) bool { return tries.Load() >= 2 })
-	r.collector.Answer(nil)
+	r.collector.Await("two attempts", func([]telemetrytest.Span) bool { return tries.Load() >= 2 })
+	r.collector.RespondWith(nil)
 	r.collector.Await("the span", func(spans []telemetrytest.Span) bool { return len(spans) == 1 })
 	r.close()
 	if log := r.log.String(); strings.Count(log, "level=WARN") != 1 || strings.Count(log, "level=INFO") != 1 {
@@ -86,8 +86,8 @@ func TestCollectorComesBack(t *testing.T) {
 	telemetrytest.Expect(t, r.metrics, `spans_total{outcome="exported"} 1`, `spans_total{outcome="dropped"} 1`, `spans_total{outcome="lost"} 0`)
 }
 
-// TestOnlyOurConfiguration verifies that variables that only the exporter knows change
-// nothing, and that the credentials in the endpoint are used.
+// TestOnlyOurConfiguration verifies that variables that only the exporter reads have no effect, and that the
+// credentials in the endpoint are used.
 func TestOnlyOurConfiguration(t *testing.T) {
 	for name, value := range map[string]string{
 		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1",

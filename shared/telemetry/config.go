@@ -14,8 +14,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-// Config is the part of the environment that says where traces go. The names are
-// OpenTelemetry's own, and mean what they mean there
+// Config is the environment's configuration of traces. The names and their meanings are OpenTelemetry's
 // (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
 type Config struct {
 	// Base URL of a collector that accepts OTLP over HTTP in protobuf, such as `http://jaeger:4318`. Spans are posted to
@@ -38,7 +37,7 @@ type Config struct {
 
 // parsed is a valid Config.
 type parsed struct {
-	url               *url.URL // of the requests
+	url               *url.URL // URL of the requests
 	headers, resource [][2]string
 	sampler           sdktrace.Sampler
 }
@@ -60,7 +59,7 @@ func (c Config) parse() (p parsed, err error) {
 	// The error does not repeat the value: it may contain a password.
 	u, err := url.Parse(c.Endpoint.Reveal())
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
-		wrong("OTEL_EXPORTER_OTLP_ENDPOINT: want the base URL of a collector that speaks OTLP over HTTP, such as http://host:4318")
+		wrong("OTEL_EXPORTER_OTLP_ENDPOINT: want the base URL of a collector that accepts OTLP over HTTP, such as http://host:4318")
 	} else {
 		p.url = u.JoinPath("v1", "traces")
 	}

@@ -57,7 +57,7 @@ func TestBrokerIsCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := b.Consume(t.Context(), "q", 1, func(context.Context, broker.Delivery) error { return full }); !errors.Is(err, full) {
-		t.Errorf("Consume gives %v", err)
+		t.Errorf("Consume returns %v", err)
 	}
 	telemetrytest.Expect(t, m,
 		`broker_publishes_total{outcome="ok",queue="q"} 3`,
@@ -108,7 +108,7 @@ func TestStoreIsCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if gone.Ready(ctx) == nil {
-		t.Fatal("an unavailable store is ready")
+		t.Fatal("got no error from an unavailable store")
 	}
 	telemetrytest.Expect(t, m,
 		`objectstore_operations_total{operation="put",outcome="ok",store="originals"} 1`,

@@ -15,14 +15,14 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// Image starts work on an image. If the context is already in the image's trace, the
-// work is a part of the context's span. Otherwise it is a child of the image's root
-// span and, if the context has the request that brought the image, linked to it.
+// Image starts work on an image. If the context is already in the image's trace, the work is a part of the
+// context's span. Otherwise it is a child of the image's root span and, if the context contains the request
+// that submitted the image, linked to that request.
 func (t *Tracer) Image(ctx context.Context, image pipeline.TraceID, name string) (context.Context, *Span) {
 	return t.image(ctx, image, name, trace.SpanKindInternal)
 }
 
-// Consumed is Image for work that a message asked for.
+// Consumed is Image for work that was requested by a message.
 func (t *Tracer) Consumed(ctx context.Context, image pipeline.TraceID, name string) (context.Context, *Span) {
 	return t.image(ctx, image, name, trace.SpanKindConsumer)
 }
@@ -39,7 +39,7 @@ func (t *Tracer) image(ctx context.Context, image pipeline.TraceID, name string,
 	return t.start(ctx, name, options...)
 }
 
-// linkTo adds a link to the request, if that is recorded.
+// linkTo adds a link to the request if the request is recorded.
 func linkTo(r request, options []trace.SpanStartOption) []trace.SpanStartOption {
 	if r.span.IsSampled() {
 		return append(options, trace.WithLinks(trace.Link{SpanContext: r.span}))
@@ -47,8 +47,8 @@ func linkTo(r request, options []trace.SpanStartOption) []trace.SpanStartOption 
 	return options
 }
 
-// Within returns ctx in the trace of an image, below its root span. Whether the trace
-// is recorded depends only on its ID, so every process decides alike.
+// Within returns ctx in the trace of an image, below its root span. Whether the trace is recorded depends only
+// on its ID, so all processes make the same decision.
 func (t *Tracer) Within(ctx context.Context, image pipeline.TraceID) context.Context {
 	if t == nil {
 		return ctx
@@ -69,7 +69,7 @@ func rootContext(image pipeline.TraceID) trace.SpanContext {
 	return trace.NewSpanContext(c)
 }
 
-// ImageEnd is how an image ended.
+// ImageEnd describes an image that has ended.
 type ImageEnd struct {
 	Image   pipeline.TraceID
 	JobID   string
@@ -90,16 +90,16 @@ func (t *Tracer) Ended(ctx context.Context, e ImageEnd) {
 		return
 	}
 	from := parseOrigin(e.Origin) //nolint:contextcheck // The parser wants a context but reads nothing from it.
-	began := e.Created
-	if !from.began.IsZero() && from.began.Before(began) {
-		began = from.began // the work before the job was stored is a part of it
+	started := e.Created
+	if !from.started.IsZero() && from.started.Before(started) {
+		started = from.started // the work before the job was stored is a part of it
 	}
 	ended := e.Ended
-	if ended.Before(began) {
-		ended = began
+	if ended.Before(started) {
+		ended = started
 	}
 	_, span := t.start(context.WithValue(ctx, rootOf{}, e.Image), "image",
-		linkTo(from, []trace.SpanStartOption{trace.WithNewRoot(), trace.WithTimestamp(began)})...)
+		linkTo(from, []trace.SpanStartOption{trace.WithNewRoot(), trace.WithTimestamp(started)})...)
 	span.Image(e.JobID, e.Index)
 	span.SetString("source", e.Source)
 	if e.Bytes > 0 {
@@ -114,10 +114,10 @@ func (t *Tracer) Ended(ctx context.Context, e ImageEnd) {
 	span.endAt(ended)
 }
 
-// request is the part of a request that its images remember.
+// request is the part of a request that its images store.
 type request struct {
-	began time.Time
-	span  trace.SpanContext // invalid if the request has no span
+	started time.Time
+	span    trace.SpanContext // invalid if the request has no span
 }
 
 type requestKey struct{}
@@ -131,10 +131,10 @@ func requestOf(ctx context.Context) request {
 // job and read by [Tracer.From] and [Tracer.Ended]. It is empty without a request.
 func (t *Tracer) Origin(ctx context.Context) string {
 	r := requestOf(ctx)
-	if t == nil || r.began.IsZero() {
+	if t == nil || r.started.IsZero() {
 		return ""
 	}
-	origin := strconv.FormatInt(r.began.UnixMicro(), 10)
+	origin := strconv.FormatInt(r.started.UnixMicro(), 10)
 	if r.span.IsSampled() {
 		origin += " " + traceparent(r.span)
 	}
@@ -150,9 +150,9 @@ func (t *Tracer) From(ctx context.Context, origin string) context.Context {
 }
 
 func parseOrigin(origin string) (r request) {
-	began, traceparent, _ := strings.Cut(origin, " ")
-	if micros, err := strconv.ParseInt(began, 10, 64); err == nil && micros > 0 {
-		r.began = time.UnixMicro(micros)
+	started, traceparent, _ := strings.Cut(origin, " ")
+	if micros, err := strconv.ParseInt(started, 10, 64); err == nil && micros > 0 {
+		r.started = time.UnixMicro(micros)
 	}
 	r.span = parseTraceparent(traceparent)
 	return r
@@ -164,7 +164,7 @@ func traceparent(c trace.SpanContext) string {
 	return fmt.Sprintf("00-%s-%s-%s", c.TraceID(), c.SpanID(), c.TraceFlags()&trace.FlagsSampled)
 }
 
-// parseTraceparent reads a W3C trace context. It returns an invalid one if it cannot.
+// parseTraceparent reads a W3C trace context. For an invalid one it returns an invalid span context.
 func parseTraceparent(s string) trace.SpanContext {
 	carrier := propagation.MapCarrier{traceparentHeader: s}
 	return trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))

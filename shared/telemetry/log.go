@@ -20,7 +20,7 @@ type handler struct{ slog.Handler }
 
 // Handle implements slog.Handler.
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
-	// A remote span is another process's.
+	// A remote span belongs to another process.
 	if c := trace.SpanContextFromContext(ctx); c.IsValid() && !c.IsRemote() {
 		has := false
 		r.Attrs(func(a slog.Attr) bool {

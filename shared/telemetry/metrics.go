@@ -50,14 +50,13 @@ func NewRegistry() *Registry {
 	r := &Registry{registry: prometheus.NewRegistry(), registered: map[string]registration{}}
 	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	r.faults = r.Counter("metrics_faults_total", "Values that a metric could not take.")
-	r.Gauge("build_info", "Always 1; the labels tell the build.", "version", "commit", "goversion").
+	r.Gauge("build_info", "Always 1; the labels identify the build.", "version", "commit", "goversion").
 		Set(1, buildinfo.Version, buildinfo.Commit(), runtime.Version())
 	return r
 }
 
-// Metrics returns the description of every metric in the order of names, without
-// those of the runtime and the process. A metric is listed even if it has no value
-// yet.
+// Metrics returns the description of every metric, ordered by name, without the metrics of the runtime and the
+// process. It includes metrics that have no value yet.
 func (r *Registry) Metrics() []Metric {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -88,7 +87,7 @@ func register[C prometheus.Collector](r *Registry, m Metric, buckets []float64, 
 	}
 	c, same := known.collector.(C)
 	if !same || !reflect.DeepEqual(known.Metric, m) || !slices.Equal(known.buckets, buckets) {
-		panic(fmt.Sprintf("telemetry: %s is registered as %+v %v and as %+v %v", m.Name, known.Metric, known.buckets, m, buckets))
+		panic(fmt.Sprintf("telemetry: %s is registered both as %+v %v and as %+v %v", m.Name, known.Metric, known.buckets, m, buckets))
 	}
 	return c
 }
@@ -105,7 +104,7 @@ type vector[V any] struct {
 	faults *Counter
 }
 
-// newVector registers a vector. Without labels its value is there from the start.
+// newVector registers a vector. A vector without labels has a value from the start.
 func newVector[V any, C vec[V]](r *Registry, m Metric, buckets []float64, create func(fullName string) C) vector[V] {
 	v := vector[V]{register(r, m, buckets, create), r.faults}
 	if len(m.Labels) == 0 {
@@ -114,8 +113,8 @@ func newVector[V any, C vec[V]](r *Registry, m Metric, buckets []float64, create
 	return v
 }
 
-// with returns the value for the labels, or counts a fault. It replaces invalid
-// UTF-8, which the library would reject: a client may have sent it.
+// with returns the value for the labels, or counts a fault. It replaces invalid UTF-8, which may come from a
+// client and which the library would reject.
 func (v vector[V]) with(labelValues []string) (V, bool) {
 	for i, value := range labelValues {
 		if valid := strings.ToValidUTF8(value, "\uFFFD"); valid != value {
@@ -130,7 +129,7 @@ func (v vector[V]) with(labelValues []string) (V, bool) {
 	return value, err == nil
 }
 
-// Counter only grows.
+// Counter is a value that only increases.
 type Counter struct{ vector[prometheus.Counter] }
 
 // Counter returns the counter with that name; the first call creates it. A counter
@@ -151,14 +150,13 @@ func (c *Counter) Add(n float64, labelValues ...string) {
 	case !ok:
 	case n >= 0:
 		counter.Add(n)
-	default: // NaN included
+	default: // also NaN
 		c.faults.Inc()
 	}
 }
 
-// From0 creates the counter as 0 for each value of its only label. Without it,
-// Prometheus would miss the first increase, and a dashboard could not tell "never"
-// from "unknown".
+// From0 creates the counter as 0 for each value of its only label. Without it, Prometheus would miss the first
+// increase, and a dashboard could not distinguish "never" from "unknown".
 func (c *Counter) From0(values ...string) *Counter {
 	for _, v := range values {
 		c.Add(0, v)
@@ -166,7 +164,7 @@ func (c *Counter) From0(values ...string) *Counter {
 	return c
 }
 
-// Gauge goes up and down.
+// Gauge is a value that can increase and decrease.
 type Gauge struct{ vector[prometheus.Gauge] }
 
 // Gauge returns the gauge with that name, like [Registry.Counter].
@@ -223,10 +221,9 @@ func (f *gaugeFuncs) sum() (sum float64) {
 // Histogram counts observations in buckets.
 type Histogram struct{ vector[prometheus.Observer] }
 
-// Histogram returns the histogram with that name, like [Registry.Counter]. Buckets
-// are upper bounds in ascending order; without any they are the library's, from
-// 5 ms to 10 s in seconds. A Prometheus that asks for native histograms also gets
-// one of those, with at most 160 buckets, each a tenth wider than the one before.
+// Histogram returns the histogram with that name, like [Registry.Counter]. Buckets are upper bounds in
+// ascending order; the default is the library's, from 5 ms to 10 s in seconds. A Prometheus server that
+// requests native histograms also gets one, with at most 160 buckets, each a tenth wider than the previous one.
 func (r *Registry) Histogram(name, help string, buckets []float64, labels ...string) *Histogram {
 	return &Histogram{newVector(r, Metric{name, "histogram", help, labels}, buckets, func(fullName string) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{

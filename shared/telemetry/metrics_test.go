@@ -21,7 +21,7 @@ func sample() *Registry {
 	c := r.Counter("images_total", "Images that ended, by status.", "status")
 	c.Inc("completed")
 	c.Add(2, "failed")
-	r.Counter("hints_lost_total", "Hints that could not be sent.")
+	r.Counter("notifications_lost_total", "Notifications that could not be sent.")
 	g := r.Gauge("websockets", "Open WebSockets.")
 	g.Set(5)
 	g.Add(-2)
@@ -38,7 +38,7 @@ func scrape(t *testing.T, r *Registry) string {
 	r.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
 	text, err := io.ReadAll(w.Body)
 	if err != nil || w.Code != http.StatusOK {
-		t.Fatalf("the scrape gives status %d, %v", w.Code, err)
+		t.Fatalf("the scrape returns status %d, %v", w.Code, err)
 	}
 	return string(text)
 }
@@ -65,7 +65,7 @@ func TestScrape(t *testing.T) {
 	expectLines(t, r,
 		`imagebatch_images_total{status="completed"} 1`,
 		`imagebatch_images_total{status="failed"} 2`,
-		`imagebatch_hints_lost_total 0`,
+		`imagebatch_notifications_lost_total 0`,
 		`imagebatch_websockets 3`,
 		`imagebatch_open_images 7`,
 		`imagebatch_step_duration_seconds_bucket{stage="analyze",le="0.1"} 1`,
@@ -80,7 +80,7 @@ func TestScrape(t *testing.T) {
 	}
 }
 
-func TestNamesAndHelpsAreAsPrometheusWants(t *testing.T) {
+func TestNamesAndHelpTextsPassPromlint(t *testing.T) {
 	problems, err := testutil.GatherAndLint(sample().registry)
 	if err != nil {
 		t.Fatal(err)
@@ -101,14 +101,14 @@ func TestMetricsAreDescribed(t *testing.T) {
 		}
 	}
 	if want := []string{
-		"imagebatch_build_info", "imagebatch_hints_lost_total", "imagebatch_images_total", "imagebatch_metrics_faults_total",
+		"imagebatch_build_info", "imagebatch_images_total", "imagebatch_metrics_faults_total", "imagebatch_notifications_lost_total",
 		"imagebatch_open_images", "imagebatch_step_duration_seconds", "imagebatch_websockets",
 	}; !slices.Equal(names, want) {
-		t.Errorf("described are %q, want %q", names, want)
+		t.Errorf("got descriptions of %q, want %q", names, want)
 	}
 }
 
-// TestHistogramsAreNativeToo looks at what a Prometheus gets that asks for them.
+// TestHistogramsAreNativeToo scrapes like a Prometheus server that requests native histograms.
 func TestHistogramsAreNativeToo(t *testing.T) {
 	all, err := sample().registry.Gather()
 	if err != nil {
@@ -120,12 +120,12 @@ func TestHistogramsAreNativeToo(t *testing.T) {
 		}
 		h := f.GetMetric()[0].GetHistogram()
 		if len(h.GetPositiveSpan()) == 0 || h.GetSchema() < 1 || len(h.GetBucket()) != len(seconds) {
-			t.Errorf("native buckets %v of schema %d beside %d classic ones", h.GetPositiveSpan(), h.GetSchema(), len(h.GetBucket()))
+			t.Errorf("native buckets %v of schema %d and %d classic ones", h.GetPositiveSpan(), h.GetSchema(), len(h.GetBucket()))
 		}
 	}
 }
 
-func TestTheSameMetricIsShared(t *testing.T) {
+func TestSameMetricIsShared(t *testing.T) {
 	r := sample()
 	r.Counter("images_total", "Images that ended, by status.", "status").Inc("completed")
 	r.Gauge("websockets", "Open WebSockets.").Add(1)
@@ -141,12 +141,12 @@ func TestTheSameMetricIsShared(t *testing.T) {
 
 func TestRegistriesShareNothing(t *testing.T) {
 	one, two := sample(), sample()
-	one.Counter("hints_lost_total", "Hints that could not be sent.").Inc()
-	expectLines(t, one, "imagebatch_hints_lost_total 1")
-	expectLines(t, two, "imagebatch_hints_lost_total 0")
+	one.Counter("notifications_lost_total", "Notifications that could not be sent.").Inc()
+	expectLines(t, one, "imagebatch_notifications_lost_total 1")
+	expectLines(t, two, "imagebatch_notifications_lost_total 0")
 }
 
-func TestAnotherMetricOfTheSameNamePanics(t *testing.T) {
+func TestOtherMetricWithTheSameNamePanics(t *testing.T) {
 	for name, conflict := range map[string]func(r *Registry){
 		"kind":             func(r *Registry) { r.Gauge("images_total", "Images that ended, by status.", "status") },
 		"help":             func(r *Registry) { r.Counter("images_total", "Something else.", "status") },
@@ -158,7 +158,7 @@ func TestAnotherMetricOfTheSameNamePanics(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
 				if recover() == nil {
-					t.Error("it is accepted")
+					t.Error("the metric was accepted")
 				}
 			}()
 			conflict(sample())
@@ -176,11 +176,11 @@ func TestUseNeverPanics(t *testing.T) {
 	r.Gauge("websockets", "Open WebSockets.").Set(1, "too many")
 	r.Gauge("websockets", "Open WebSockets.").Add(1, "too many")
 	r.Histogram("step_duration_seconds", "Time of a step.", seconds, "stage").Observe(1)
-	c.Inc("sent by a str\xffnger")
+	c.Inc("sent by a cl\xffient")
 	expectLines(t, r,
 		`imagebatch_metrics_faults_total 7`,
 		`imagebatch_images_total{status="completed"} 1`,
-		"imagebatch_images_total{status=\"sent by a str\uFFFDnger\"} 1",
+		"imagebatch_images_total{status=\"sent by a cl\uFFFDient\"} 1",
 		`imagebatch_websockets 3`,
 	)
 }

@@ -31,17 +31,16 @@ func (t *Tracer) Part(ctx context.Context, name string) (context.Context, *Span)
 }
 
 // part is Part with a kind, a start (zero: now) and attributes.
-func (t *Tracer) part(ctx context.Context, name string, kind trace.SpanKind, began time.Time, attributes ...attribute.KeyValue) (context.Context, *Span) {
+func (t *Tracer) part(ctx context.Context, name string, kind trace.SpanKind, started time.Time, attributes ...attribute.KeyValue) (context.Context, *Span) {
 	if t == nil || !trace.SpanContextFromContext(ctx).IsSampled() {
 		return ctx, nil
 	}
-	return t.start(ctx, name, trace.WithSpanKind(kind), trace.WithTimestamp(began), trace.WithAttributes(attributes...))
+	return t.start(ctx, name, trace.WithSpanKind(kind), trace.WithTimestamp(started), trace.WithAttributes(attributes...))
 }
 
-// Request starts the span of an HTTP request. The route must be one of a bounded
-// set. Traceparent holds the values of that header, in which the client may name its
-// own trace; anything but one valid value is ignored. The tracestate is ignored too:
-// it would put text of an untrusted client into everything that is stored.
+// Request starts the span of an HTTP request. The route must be one of a bounded set. Traceparent contains the
+// values of that header, in which the client may name its own trace; anything except one valid value is
+// ignored. The tracestate is also ignored: it would put text of an untrusted client into all stored data.
 func (t *Tracer) Request(ctx context.Context, method, route string, traceparent []string) (context.Context, *Span) {
 	if t == nil {
 		return ctx, nil
@@ -49,28 +48,28 @@ func (t *Tracer) Request(ctx context.Context, method, route string, traceparent 
 	if len(traceparent) == 1 {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, parseTraceparent(traceparent[0]))
 	}
-	began := time.Now()
-	ctx, span := t.start(ctx, method+" "+route, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(began),
+	started := time.Now()
+	ctx, span := t.start(ctx, method+" "+route, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(started),
 		trace.WithAttributes(attribute.String("http.request.method", method), attribute.String("http.route", route)))
-	return context.WithValue(ctx, requestKey{}, request{began, trace.SpanContextFromContext(ctx)}), span
+	return context.WithValue(ctx, requestKey{}, request{started, trace.SpanContextFromContext(ctx)}), span
 }
 
-// Answered records the status of a response. A status of 500 or above is an error.
-func (s *Span) Answered(status int) {
+// Responded records the status of a response. A status of 500 or above is an error.
+func (s *Span) Responded(status int) {
 	s.SetInt("http.response.status_code", int64(status))
 	if s != nil && status >= http.StatusInternalServerError {
 		s.Fail(strconv.Itoa(status), "")
 	}
 }
 
-// SetString sets a text, cut to 256 characters. An empty text is not set.
+// SetString sets a text attribute, truncated to 256 characters. It ignores an empty text.
 func (s *Span) SetString(key, value string) {
 	if s != nil && value != "" {
 		s.span.SetAttributes(attribute.String(key, value))
 	}
 }
 
-// SetInt sets a number.
+// SetInt sets a number attribute.
 func (s *Span) SetInt(key string, value int64) {
 	if s != nil {
 		s.span.SetAttributes(attribute.Int64(key, value))
@@ -83,15 +82,15 @@ func (s *Span) Image(jobID string, index int) {
 	s.SetInt("index", int64(index))
 }
 
-// Event records that something happened now.
+// Event records an event at the current time.
 func (s *Span) Event(name string) {
 	if s != nil {
 		s.span.AddEvent(name)
 	}
 }
 
-// Fail marks the work as failed. The code is one of a bounded set; the text, which
-// may be empty, is one that the client may read.
+// Fail marks the work as failed. The code is one of a bounded set; the text, which may be empty, must be fit
+// for the client.
 func (s *Span) Fail(code, text string) {
 	if s != nil {
 		s.span.SetAttributes(attribute.String("error_code", code), attribute.String("error.type", code))

@@ -34,25 +34,25 @@ type observedStore struct {
 }
 
 // record counts and times one operation.
-func (s *observedStore) record(operation string, began time.Time, outcome string) {
+func (s *observedStore) record(operation string, started time.Time, outcome string) {
 	s.operations.Inc(s.name, operation, outcome)
-	s.duration.Observe(time.Since(began).Seconds(), s.name, operation)
+	s.duration.Observe(time.Since(started).Seconds(), s.name, operation)
 }
 
-// noBytes is the size of an operation that moves no object.
+// noBytes is the size of an operation that transfers no object.
 const noBytes = -1
 
 // start starts an operation. The returned function ends it and returns its error;
 // the bytes count only without an error.
 func (s *observedStore) start(ctx context.Context, operation, verb string) (context.Context, func(bytes int64, err error) error) {
-	began := time.Now()
-	ctx, span := s.tracer.part(ctx, verb+" "+s.name, trace.SpanKindClient, began, attribute.String("store", s.name))
+	started := time.Now()
+	ctx, span := s.tracer.part(ctx, verb+" "+s.name, trace.SpanKindClient, started, attribute.String("store", s.name))
 	return ctx, func(bytes int64, err error) error {
 		if err == nil && bytes != noBytes {
 			s.bytes.Add(float64(bytes), s.name, operation)
 			span.SetInt("bytes", bytes)
 		}
-		s.record(operation, began, outcome(err))
+		s.record(operation, started, outcome(err))
 		return span.finish(err)
 	}
 }
@@ -90,9 +90,9 @@ func (s *observedStore) Delete(ctx context.Context, key string) error {
 // and whether or not the caller reads all of it.
 func (s *observedStore) List(ctx context.Context, prefix string) iter.Seq2[objectstore.Info, error] {
 	return func(yield func(objectstore.Info, error) bool) {
-		began := time.Now()
+		started := time.Now()
 		var failed error
-		defer func() { s.record("list", began, outcome(failed)) }()
+		defer func() { s.record("list", started, outcome(failed)) }()
 		for info, err := range s.store.List(ctx, prefix) {
 			failed = err
 			if !yield(info, err) {
@@ -104,12 +104,12 @@ func (s *observedStore) List(ctx context.Context, prefix string) iter.Seq2[objec
 
 // Ready implements objectstore.Store.
 func (s *observedStore) Ready(ctx context.Context) error {
-	began := time.Now()
+	started := time.Now()
 	err := s.store.Ready(ctx)
 	word := outcome(err)
 	if word == "error" || word == "given_up" && ctx.Err() != context.Canceled { //nolint:errorlint // A context returns the sentinel itself.
 		word = "unavailable" // any error means that the store is not ready
 	}
-	s.record("ready", began, word)
+	s.record("ready", started, word)
 	return err
 }

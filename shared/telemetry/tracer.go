@@ -44,7 +44,7 @@ func Open(ctx context.Context, c Config, p Process) (*Tracer, error) {
 		return nil, err
 	}
 	attributes := []attribute.KeyValue{attribute.String("service.name", p.Name), attribute.String("service.version", p.Version)}
-	for _, a := range parsed.resource { // later ones win
+	for _, a := range parsed.resource { // later values win
 		attributes = append(attributes, attribute.String(a[0], a[1]))
 	}
 	q, err := newQueue(ctx, parsed, p, spans)

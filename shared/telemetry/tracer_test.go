@@ -87,7 +87,7 @@ func TestTraceOfAnImage(t *testing.T) {
 	intake.End()
 	created := time.Now()
 	origin := r.Origin(ctx)
-	request.Answered(201)
+	request.Responded(201)
 	request.End()
 	_, late := r.Image(r.From(t.Context(), origin), image, "later") // as after a restart
 	late.Fail("damaged_image", "Damaged image")
@@ -138,8 +138,8 @@ func TestTraceOfAnImage(t *testing.T) {
 	telemetrytest.Expect(t, r.metrics, `spans_total{outcome="exported"} 5`, `spans_total{outcome="dropped"} 0`, `spans_total{outcome="lost"} 0`)
 }
 
-// TestRootOfAClockSetBack verifies that no span ends before it starts.
-func TestRootOfAClockSetBack(t *testing.T) {
+// TestRootSpanWithClockSetBack verifies that no span ends before it starts.
+func TestRootSpanWithClockSetBack(t *testing.T) {
 	r := open(t)
 	now := time.Now()
 	r.Ended(t.Context(), telemetry.ImageEnd{Image: image, JobID: jobID, Created: now, Ended: now.Add(-time.Hour)})
@@ -148,8 +148,8 @@ func TestRootOfAClockSetBack(t *testing.T) {
 	}
 }
 
-// TestOff verifies that a nil Tracer allocates nothing.
-func TestOff(t *testing.T) {
+// TestNilTracer verifies that a nil Tracer allocates nothing.
+func TestNilTracer(t *testing.T) {
 	m := telemetry.NewRegistry()
 	tracer, err := telemetry.Open(t.Context(), telemetry.Config{Headers: "unread"}, telemetry.Process{Name: "gateway", Log: slog.New(slog.DiscardHandler), Metrics: m})
 	if tracer != nil || err != nil {
@@ -169,7 +169,7 @@ func TestOff(t *testing.T) {
 		tracer.Ended(t.Context(), telemetry.ImageEnd{JobID: jobID, Origin: tracer.Origin(ctx)})
 		part.End()
 		image.End()
-		span.Answered(500)
+		span.Responded(500)
 		span.End()
 		if tracer.Log(log) != log || tracer.Close() != nil {
 			t.Error("a nil Tracer does something")
@@ -221,9 +221,9 @@ func TestSampling(t *testing.T) {
 	whole("none", recorded(telemetry.Config{Sampler: "parentbased_always_off"}), 0, 0)
 }
 
-// TestClientsTrace verifies which values of a client's traceparent are used and which
+// TestTraceparentOfClients verifies which values of a client's traceparent are used and which
 // are ignored.
-func TestClientsTrace(t *testing.T) {
+func TestTraceparentOfClients(t *testing.T) {
 	const trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	r := open(t)
 	for _, header := range [][]string{
@@ -272,8 +272,8 @@ func TestClientsTrace(t *testing.T) {
 	}
 }
 
-// TestMistakes verifies that one run reports every mistake, and no secret.
-func TestMistakes(t *testing.T) {
+// TestInvalidConfig verifies that one run reports every mistake, and no secret.
+func TestInvalidConfig(t *testing.T) {
 	c := telemetry.Config{
 		Endpoint: "collector:4318", Headers: "hunter2", ResourceAttributes: "a=%zz", Sampler: "parentbased_traceidratio", SamplerArg: "2",
 	}
@@ -338,8 +338,8 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// TestNothingSecret verifies that a span does not contain the text of an error.
-func TestNothingSecret(t *testing.T) {
+// TestNoSecretsInSpans verifies that a span does not contain the text of an error.
+func TestNoSecretsInSpans(t *testing.T) {
 	r := open(t)
 	s := telemetry.Store(failing{}, "originals", r.metrics, r.Tracer)
 	ctx, span := r.Image(t.Context(), image, "intake")

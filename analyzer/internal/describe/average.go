@@ -2,18 +2,17 @@ package describe
 
 import "encoding/binary"
 
-// source is a picture or one plane of it, as rows of interleaved 8-bit samples.
+// source is an image, or one plane of it, as rows of interleaved 8-bit samples.
 type source struct {
-	width, height int // pixels of the picture
+	width, height int // pixels of the image
 	channels      int // samples per pixel
 	subX, subY    int // pixels per sample, across and down; 0 means 1
 	row           func(y int) []byte
 }
 
-// average returns width × height pixels, each the mean of its part of the
-// source, in which the samples at the edges count by how much of them belongs to
-// the part. So it also enlarges a plane of sparse chroma, or a tiny picture, up
-// to 256 times.
+// average returns width × height pixels. Each is the mean of its area of the source; a sample at the edge
+// counts by the fraction that lies in the area. It can therefore also enlarge a plane of sparse chroma, or a
+// tiny image, up to 256 times.
 func (s source) average(width, height int) []byte {
 	columns := partition{pixels: s.width, sub: max(s.subX, 1), parts: width}
 	rows := partition{pixels: s.height, sub: max(s.subY, 1), parts: height}
@@ -31,19 +30,19 @@ func (s source) average(width, height int) []byte {
 	return out
 }
 
-// partition cuts one axis of the picture into equal parts and tells where they lie
-// among the samples, each of which stands for sub pixels.
+// partition divides one axis of the image into equal parts and locates their edges among the samples, each of
+// which stands for sub pixels.
 type partition struct {
 	pixels, sub, parts int
 }
 
-// samples is how many samples the axis has. The last may stick out of the picture.
+// samples returns the number of samples on the axis. The last one may extend beyond the image.
 func (p partition) samples() int { return (p.pixels + p.sub - 1) / p.sub }
 
-// one is the length of a sample, and the weight of one that is wholly in a part.
+// one is the length of a sample, and the weight of a sample that lies entirely in a part.
 const one = 256
 
-// edge is where part i begins and the one before it ends, in 1/256 of a sample.
+// edge returns the start of part i, which is the end of part i-1, in 1/256 of a sample.
 func (p partition) edge(i int) int {
 	return i * p.pixels * one / (p.parts * p.sub)
 }
@@ -52,12 +51,12 @@ func (p partition) edge(i int) int {
 type band struct {
 	channels  int
 	sums      []uint32 // 256 times the sum of each column
-	even, odd []uint64 // the plain sums, four in a word, of up to maxRows rows
-	tail      []byte   // the last samples of a row, filled up to a word
-	upTo      []uint64 // for each sample the sums of all before it in its channel
+	even, odd []uint64 // plain sums of up to maxRows rows, four in a word
+	tail      []byte   // the last samples of a row, padded to a word
+	upTo      []uint64 // for each sample, the sum of all samples before it in its channel
 }
 
-// maxRows is how many bytes can be added in 16 bits.
+// maxRows is the number of bytes that can be added in 16 bits.
 const maxRows = 257
 
 func newBand(samples, channels int) *band {
@@ -71,11 +70,11 @@ func newBand(samples, channels int) *band {
 	}
 }
 
-// sumRows adds up the rows between top and bottom: those at the edges by their
-// weight, the others eight samples at a time.
+// sumRows adds up the rows between top and bottom: the rows at the edges by their weight, the others eight
+// samples at a time.
 func (s source) sumRows(b *band, top, bottom int) {
 	clear(b.sums)
-	// The rows from first to end are wholly between top and bottom.
+	// The rows from first to end lie entirely between top and bottom.
 	first := (top + one - 1) / one
 	end := max(first, bottom/one)
 	for from := first; from < end; from += maxRows {
@@ -99,7 +98,7 @@ func (s source) sumRows(b *band, top, bottom int) {
 	}
 }
 
-// mask takes every other byte of a word.
+// mask selects every other byte of a word.
 const mask = 0x00ff00ff00ff00ff
 
 // add adds a row to the plain sums.
@@ -113,7 +112,7 @@ func (b *band) add(row []byte) {
 	}
 }
 
-// addWords adds each whole word of row: its even bytes to even, its odd ones to odd.
+// addWords adds each whole word of row: its even bytes to even, its odd bytes to odd.
 func addWords(even, odd []uint64, row []byte) {
 	n := len(row) / 8
 	even, odd = even[:n], odd[:n]
@@ -124,7 +123,7 @@ func addWords(even, odd []uint64, row []byte) {
 	}
 }
 
-// settle moves the plain sums over to the others.
+// settle adds the plain sums to sums and clears them.
 func (b *band) settle() {
 	odd := b.odd[:len(b.even)]
 	for i, e := range b.even {
@@ -132,8 +131,8 @@ func (b *band) settle() {
 	}
 }
 
-// addWeighted adds a row, of which only weight 256ths belong to the part. A
-// weighted sample has 16 bits at most, so four of them are weighted at once.
+// addWeighted adds a row of which only weight/256 belongs to the part. A weighted sample has at most 16 bits,
+// so four are weighted in one operation.
 func (b *band) addWeighted(row []byte, weight int) {
 	row = row[:len(b.sums)]
 	words := len(row) / 8
@@ -151,7 +150,7 @@ func (b *band) addWeightedWord(i int, v, weight uint64) {
 	spread(b.sums[8*i:8*i+8], (v&mask)*weight, (v>>8&mask)*weight, 1)
 }
 
-// spread adds the sums in two words to those of eight samples, times a factor.
+// spread adds the sums in two words to the sums of eight samples, multiplied by a factor.
 func spread(sums []uint32, even, odd uint64, factor uint32) {
 	_ = sums[7]
 	sums[0] += uint32(even&0xffff) * factor
@@ -164,16 +163,16 @@ func spread(sums []uint32, even, odd uint64, factor uint32) {
 	sums[7] += uint32(odd>>48) * factor
 }
 
-// setMeans sets the means of one row of parts, of height 1/256 of a sample. The
-// sum up to each edge, with the part of the sample that the edge cuts, is taken
-// once; what lies between two edges is the difference.
+// setMeans sets the means of one row of parts, which is height/256 of a sample high. It computes each sum up to
+// an edge once, including the fraction of the sample that the edge cuts; the sum between two edges is the
+// difference.
 func (b *band) setMeans(out []byte, edges []int, height int) {
 	n := b.channels
 	upTo := b.upTo[n:][:len(b.sums)]
 	for i, v := range b.sums {
 		upTo[i] = b.upTo[i] + uint64(v)
 	}
-	sums := b.sums[:len(b.sums)+n] // nothing lies behind the last edge
+	sums := b.sums[:len(b.sums)+n] // no sample follows the last edge
 	for c := range n {
 		last, i := uint64(0), c
 		for x, edge := range edges[1:] {

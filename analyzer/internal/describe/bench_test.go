@@ -11,9 +11,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
-// BenchmarkDescribe shows what describing an image costs, and which part of the
-// cost of decoding it whole that is: two fifths for 2 megapixels and an eighth for
-// 12, or less.
+// BenchmarkDescribe measures the cost of describing an image, and its ratio to the cost of decoding the whole
+// image: at most 2/5 for 2 megapixels and 1/8 for 12.
 func BenchmarkDescribe(b *testing.B) {
 	for _, c := range []struct {
 		name          string
@@ -22,8 +21,7 @@ func BenchmarkDescribe(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			data := encodeJPEG(b, photo(c.width, c.height), 92)
 			d := New(Config{})
-			// The quickest of many runs is what the work costs; the others were
-			// disturbed.
+			// The fastest of many runs is the cost of the work; the others were disturbed.
 			decoding, describing := time.Hour, time.Hour
 			for b.Loop() {
 				start := time.Now()
@@ -45,13 +43,13 @@ func BenchmarkDescribe(b *testing.B) {
 	}
 }
 
-// BenchmarkExtractors shows what each extractor costs at 320×240. All but the
-// hashes are to stay below 2 ms together.
+// BenchmarkExtractors measures the cost of each extractor at 320×240. All except the hashes must stay below 2
+// ms together.
 func BenchmarkExtractors(b *testing.B) {
-	picture := (*image.NRGBA)(photo(320, 240))
-	flat := onWhite(picture)
-	seen, names := measure(picture, flat), newColorNames()
-	jpg := withExif(encodeJPEG(b, picture, 90), tiffOf(fullExif...))
+	img := (*image.NRGBA)(photo(320, 240))
+	flat := onWhite(img)
+	seen, names := measure(img, flat), newColorNames()
+	jpg := withExif(encodeJPEG(b, img, 90), tiffOf(fullExif...))
 	h, err := imagefile.Read(jpg, imagefile.Limits{})
 	if err != nil {
 		b.Fatal(err)
@@ -59,15 +57,15 @@ func BenchmarkExtractors(b *testing.B) {
 	h.XMP = []byte(xmpStart + `<rdf:Description dc:title="A" xmp:Rating="3"><dc:subject><rdf:Bag><rdf:li>x</rdf:li></rdf:Bag></dc:subject></rdf:Description>` + xmpEnd)
 	h.IPTC = imageResource(0x404, "", append(dataSet(2, 5, "title"), dataSet(2, 25, "keyword")...))
 	h.ICC = iccOf("desc\x00\x00\x00\x00\x00\x00\x00\x05sRGB\x00\x00\x00")
-	found := New(Config{}).tell(jpg, h, scaledjpeg.Full, picture, flat)
+	found := New(Config{}).record(jpg, h, scaledjpeg.Full, img, flat)
 	own := readEmbedded(h, KeepGPS, &warnings{})
 	for _, c := range []struct {
 		name string
 		run  func()
 	}{
-		{"measure", func() { measure(picture, flat) }},
+		{"measure", func() { measure(img, flat) }},
 		{"palette", func() { seen.palette(names) }},
-		{"figures", func() {
+		{"statistics", func() {
 			seen.meanColor()
 			seen.saturation()
 			seen.colorfulness()
@@ -83,13 +81,13 @@ func BenchmarkExtractors(b *testing.B) {
 		{"exif, iptc, xmp", func() { readEmbedded(h, KeepGPS, &warnings{}) }},
 		{"icc", func() { profileName(h, &warnings{}) }},
 		{"quality", func() { jpegQuality(h) }},
-		{"words", func() {
+		{"caption", func() {
 			m := found
 			m.Composed = nil
 			caption(&m, embedded{exif: own.exif})
 		}},
 		{"hash/blurhash", func() { blurHash(flat) }},
-		{"hash/thumbhash", func() { thumbHash(picture) }},
+		{"hash/thumbhash", func() { thumbHash(img) }},
 		{"hash/dhash", func() { dHash(seen.light) }},
 		{"hash/phash", func() { pHash(seen.light) }},
 	} {

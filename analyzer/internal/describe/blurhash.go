@@ -7,16 +7,15 @@ import (
 	"github.com/lucasb-eyer/go-colorful"
 )
 
-// The components of a BlurHash, across and down, and the long side of the copy
-// that it is computed from: it holds no finer detail.
+// The number of components of a BlurHash, across and down, and the long side of the copy that it is computed
+// from. The hash contains no finer detail.
 const (
 	blurX, blurY = 4, 3
 	blurSide     = 64
 )
 
-// blurHash encodes the picture as a BlurHash (https://blurha.sh, algorithm as in
-// github.com/woltapp/blurhash, Algorithm.md) of 4×3 components. The cosines of the
-// two axes are applied one after the other.
+// blurHash encodes the image as a BlurHash (https://blurha.sh, algorithm as in github.com/woltapp/blurhash,
+// Algorithm.md) of 4×3 components. It applies the cosines of the two axes one after the other.
 func blurHash(m *image.RGBA) string {
 	width, height := fit(m.Rect.Dx(), m.Rect.Dy(), blurSide)
 	small := reduce(m, width, height)
@@ -60,7 +59,7 @@ func blurHash(m *image.RGBA) string {
 	return blurText(&factors)
 }
 
-// cosines are the values of the first n cosines at each of size places.
+// cosines returns the values of the first n cosines at each of size positions.
 func cosines(n, size int) [][]float64 {
 	out := make([][]float64, n)
 	for i := range out {
@@ -72,8 +71,8 @@ func cosines(n, size int) [][]float64 {
 	return out
 }
 
-// blurText writes the factors in the alphabet of BlurHash: the number of
-// components, the largest of the AC factors, the mean colour, the AC factors.
+// blurText writes the factors in the alphabet of BlurHash: the number of components, the largest AC factor, the
+// mean color, the AC factors.
 func blurText(factors *[blurY][blurX][3]float64) string {
 	largest := 0.0
 	for j := range factors {
@@ -103,7 +102,7 @@ func blurText(factors *[blurY][blurX][3]float64) string {
 	return string(out)
 }
 
-// acStep is the quantisation of an AC factor: a signed square root in 19 steps.
+// acStep quantizes an AC factor: a signed square root in 19 steps.
 func acStep(v float64) int {
 	return int(max(0, min(18, math.Floor(math.Copysign(math.Sqrt(math.Abs(v)), v)*9+9.5))))
 }

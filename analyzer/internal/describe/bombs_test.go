@@ -14,11 +14,10 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// TestAttackBombs describes every hostile file. It verifies that each one ends with the
-// error code that it names, and that all allocations for it together are at most its
-// pixels and a few times its own bytes.
+// TestAttackBombs describes every hostile file. It verifies that each one ends with the error code that it
+// names, and that all its allocations together are at most its pixels and a few times its own bytes.
 func TestAttackBombs(t *testing.T) {
-	const besides = 24 << 20
+	const overhead = 24 << 20
 	d := New(Config{})
 	for _, b := range imagetest.All() {
 		t.Run(b.Name, func(t *testing.T) {
@@ -30,38 +29,38 @@ func TestAttackBombs(t *testing.T) {
 			var f *pipeline.Failure
 			switch {
 			case err == nil && b.Want != "":
-				t.Errorf("completes as %d×%d, want %s", m.Width, m.Height, b.Want)
+				t.Errorf("completed as %d×%d, want %s", m.Width, m.Height, b.Want)
 			case err == nil && len(thumbnail) == 0:
-				t.Error("completes without a thumbnail")
+				t.Error("completed without a thumbnail")
 			case err != nil && !errors.As(err, &f):
-				t.Errorf("not a failure of the image: %v", err)
+				t.Errorf("got %v, want a failure of the image", err)
 			case err != nil && f.Code != b.Want:
-				t.Errorf("ends as %v, want %q", err, b.Want)
+				t.Errorf("failed with %v, want %q", err, b.Want)
 			}
-			bound := uint64(besides)
+			bound := uint64(overhead)
 			if h, err := imagefile.Read(b.Data, imagefile.Limits{}); err == nil {
 				bound += uint64(h.DecodedBytes() + 4*int64(len(b.Data)))
 			}
 			if used := after.TotalAlloc - before.TotalAlloc; used > bound {
-				t.Errorf("%d MiB allocated in all, want at most %d", used>>20, bound>>20)
+				t.Errorf("%d MiB allocated in total, want at most %d", used>>20, bound>>20)
 			} else {
-				t.Logf("%d kiB allocated in all, bound %d MiB, %v", used>>10, bound>>20, m.Warnings)
+				t.Logf("%d kiB allocated in total, bound %d MiB, %v", used>>10, bound>>20, m.Warnings)
 			}
 		})
 	}
 }
 
-// TestPNGPixelsAreTheDecoders holds that the decoder sees no other picture when it
-// is shown the pixels only.
+// TestPNGPixelsAreTheDecoders verifies that the decoder returns the same image from the pixel chunks alone as
+// from the whole file.
 func TestPNGPixelsAreTheDecoders(t *testing.T) {
 	files := map[string][]byte{}
 	for _, b := range imagetest.All() {
-		// The decoder by itself takes seconds for the largest.
+		// On the whole file, the decoder takes seconds for the largest ones.
 		if len(b.Data) < 4<<20 {
 			files[b.Name] = b.Data
 		}
 	}
-	suite, err := filepath.Glob(filepath.Join(runtime.GOROOT(), "src/image/png/testdata/pngsuite/*.png")) //nolint:staticcheck // The pictures lie beside the sources of the toolchain that runs the test.
+	suite, err := filepath.Glob(filepath.Join(runtime.GOROOT(), "src/image/png/testdata/pngsuite/*.png")) //nolint:staticcheck // The images are next to the sources of the toolchain that runs the test.
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,11 +76,11 @@ func TestPNGPixelsAreTheDecoders(t *testing.T) {
 		want, wantErr := png.Decode(bytes.NewReader(data))
 		got, err := png.Decode(newPNGPixels(data))
 		if (err == nil) != (wantErr == nil) || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: decoded with %v, whole with %v", name, err, wantErr)
+			t.Errorf("%s: error %v, decoding the whole file %v", name, err, wantErr)
 		}
 		compared++
 	}
 	if compared < 60 {
-		t.Errorf("only %d files", compared)
+		t.Errorf("only %d files were compared", compared)
 	}
 }

@@ -11,18 +11,16 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// The parts of a picture that a colour must cover to be told in the description
-// and in the keywords.
+// The fractions of an image that a color must cover to appear in the description and in the keywords.
 const (
-	toldShare    = 0.1
-	keywordShare = 0.05
+	describedShare = 0.1
+	keywordShare   = 0.05
 )
 
-// caption gives the record its title, description and keywords: those that the
-// file brings, and for each that it lacks one composed of what stands in the
-// record. What is composed is English, tells nothing that was not measured or
-// written by the camera, names no place, and does not depend on the file's name:
-// equal originals are described equally.
+// caption sets the title, description and keywords of the record: those that the file contains, and for each
+// missing one a text composed from the rest of the record. A composed text is in English, states only what was
+// measured or written by the camera, names no place, and does not depend on the file name: equal originals get
+// equal captions.
 func caption(m *pipeline.Metadata, own embedded) {
 	m.Title, m.Description, m.Keywords = own.title, own.description, own.keywords
 	if m.Title == "" {
@@ -39,8 +37,8 @@ func caption(m *pipeline.Metadata, own embedded) {
 	}
 }
 
-// composedTitle is "Photo taken 21 June 2025 with Google Pixel 8", as much of it
-// as is known, or "JPEG image, 4032×3024".
+// composedTitle returns "Photo taken 21 June 2025 with Google Pixel 8", or the known part of it, or "JPEG
+// image, 4032×3024".
 func composedTitle(m *pipeline.Metadata) string {
 	camera, taken := camera(m), takenOn(m)
 	switch {
@@ -57,9 +55,9 @@ func composedTitle(m *pipeline.Metadata) string {
 	}
 }
 
-// composedDescription is one sentence about the file and the camera, and one about
-// what is to be seen: "Portrait JPEG image, 3024×4032 pixels, taken 21 June 2025 at
-// 19:42 with Google Pixel 8. Mainly light steel blue and dark olive green; dark."
+// composedDescription returns one sentence about the file and the camera, and one about the visible content:
+// "Portrait JPEG image, 3024×4032 pixels, taken 21 June 2025 at 19:42 with Google Pixel 8. Mainly light steel
+// blue and dark olive green; dark."
 func composedDescription(m *pipeline.Metadata) string {
 	var b strings.Builder
 	kind := "image"
@@ -82,16 +80,16 @@ func composedDescription(m *pipeline.Metadata) string {
 	}
 	b.WriteString(".")
 
-	if seen := told(m); seen != "" {
+	if seen := appearance(m); seen != "" {
 		b.WriteString(" " + capital(seen) + ".")
 	}
 	return b.String()
 }
 
-// told is what the second sentence tells: the main colours, and the flags.
-func told(m *pipeline.Metadata) string {
+// appearance returns the second sentence of the description: the main colors and the flags.
+func appearance(m *pipeline.Metadata) string {
 	var parts []string
-	if colors := colorWords(m, toldShare); len(colors) > 0 && !flagged(m, flagGreyscale) {
+	if colors := colorWords(m, describedShare); len(colors) > 0 && !flagged(m, flagGreyscale) {
 		parts = append(parts, "mainly "+enumerated(colors[:min(len(colors), 3)]))
 	}
 	for _, flag := range m.Flags {
@@ -102,8 +100,8 @@ func told(m *pipeline.Metadata) string {
 	return strings.Join(parts, "; ")
 }
 
-// composedKeywords are the format, the shape, the camera, the year, the flags and
-// the colours, in lower case.
+// composedKeywords returns the format, the shape, the camera, the year, the flags and the colors, in lower
+// case.
 func composedKeywords(m *pipeline.Metadata) []string {
 	keywords := []string{m.Format, m.Shape}
 	if m.Animated {
@@ -119,7 +117,7 @@ func composedKeywords(m *pipeline.Metadata) []string {
 	return append(keywords, colorWords(m, keywordShare)...)
 }
 
-// colorWords are the names of the colours that cover so much, each once.
+// colorWords returns the names of the colors that cover at least a share of the image, each once.
 func colorWords(m *pipeline.Metadata, share float64) []string {
 	var names []string
 	for _, c := range m.Colors {
@@ -132,7 +130,7 @@ func colorWords(m *pipeline.Metadata, share float64) []string {
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-// enumerated is "a, b and c".
+// enumerated returns "a, b and c".
 func enumerated(words []string) string {
 	last := len(words) - 1
 	if last == 0 {
@@ -141,8 +139,7 @@ func enumerated(words []string) string {
 	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
 
-// camera is the name of the camera as people say it. Most models begin with a word
-// of the make already.
+// camera returns the common name of the camera. Most models already start with a word of the make.
 func camera(m *pipeline.Metadata) string {
 	if m.Exif == nil {
 		return ""
@@ -155,7 +152,7 @@ func camera(m *pipeline.Metadata) string {
 	return brand + " " + model
 }
 
-// brandOf is the make without what only lawyers say.
+// brandOf returns the make without words such as "Corporation".
 func brandOf(maker string) string {
 	words := strings.Fields(strings.ReplaceAll(maker, ",", " "))
 	for i, word := range words {
@@ -170,7 +167,7 @@ func brandOf(maker string) string {
 	return strings.Join(words, " ")
 }
 
-// takenOn is the day on which the picture was taken, as "21 June 2025".
+// takenOn returns the day on which the image was taken, as "21 June 2025".
 func takenOn(m *pipeline.Metadata) string {
 	if m.Exif == nil || len(m.Exif.TakenAt) < len("2006-01-02") {
 		return ""

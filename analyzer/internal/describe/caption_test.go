@@ -8,7 +8,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-func TestComposedWords(t *testing.T) {
+func TestComposedCaption(t *testing.T) {
 	colors := []pipeline.ColorShare{
 		{Name: "lightsteelblue", Share: 0.41}, {Name: "darkolivegreen", Share: 0.33}, {Name: "silver", Share: 0.11}, {Name: "tan", Share: 0.1}, {Name: "black", Share: 0.04},
 	}
@@ -20,38 +20,38 @@ func TestComposedWords(t *testing.T) {
 		keywords           []string
 	}{
 		{
-			"a phone's photo",
+			"photo of a phone",
 			pipeline.Metadata{Format: "jpeg", Shape: "portrait", Width: 3024, Height: 4032, Exif: pixel, Colors: colors, Flags: []string{"dark"}},
 			"Photo taken 21 June 2025 with Google Pixel 8",
 			"Portrait JPEG image, 3024×4032 pixels, taken 21 June 2025 at 19:42 with Google Pixel 8. Mainly light steel blue, dark olive green and silver; dark.",
 			[]string{"jpeg", "portrait", "google", "2025", "dark", "light steel blue", "dark olive green", "silver", "tan"},
 		},
 		{
-			"a camera without a clock",
+			"camera without a time",
 			pipeline.Metadata{Format: "jpeg", Shape: "landscape", Width: 40, Height: 30, Exif: &pipeline.Exif{CameraMake: "NIKON CORPORATION", CameraModel: "NIKON D5600"}, Colors: colors[:1]},
 			"Photo taken with NIKON D5600", "Landscape JPEG image, 40×30 pixels, taken with NIKON D5600. Mainly light steel blue.",
 			[]string{"jpeg", "landscape", "nikon", "light steel blue"},
 		},
 		{
-			"a clock without a camera",
+			"time without a camera",
 			pipeline.Metadata{Format: "jpeg", Shape: "square", Width: 8, Height: 8, Exif: &pipeline.Exif{TakenAt: "2020-01-02T03:04:05"}},
 			"JPEG image, 8×8", "Square JPEG image, 8×8 pixels.",
 			[]string{"jpeg", "square"},
 		},
 		{
-			"an exposure without a name",
+			"exposure without a camera name",
 			pipeline.Metadata{Format: "jpeg", Shape: "square", Width: 8, Height: 8, Exif: &pipeline.Exif{TakenAt: "2020-01-02T03:04:05", ISO: 100}},
 			"Photo taken 2 January 2020", "Square JPEG image, 8×8 pixels, taken 2 January 2020 at 03:04.",
 			[]string{"jpeg", "square", "2020"},
 		},
 		{
-			"a screenshot",
+			"screenshot",
 			pipeline.Metadata{Format: "png", Shape: "portrait", Width: 1170, Height: 2532, Colors: colors[:2], Flags: []string{"screenshot"}},
 			"Screenshot, 1170×2532", "Portrait PNG screenshot, 1170×2532 pixels. Mainly light steel blue and dark olive green.",
 			[]string{"png", "portrait", "screenshot", "light steel blue", "dark olive green"},
 		},
 		{
-			"an animation in grey",
+			"gray animation",
 			pipeline.Metadata{Format: "png", Shape: "landscape", Width: 20, Height: 10, Animated: true, Colors: []pipeline.ColorShare{{Name: "gray", Share: 1}}, Flags: []string{"greyscale"}},
 			"PNG image, 20×10", "Landscape PNG animation, 20×10 pixels. Greyscale.",
 			[]string{"png", "landscape", "animated", "greyscale", "gray"},
@@ -69,22 +69,22 @@ func TestComposedWords(t *testing.T) {
 	}
 }
 
-// TestNoPlaceIsComposed: however exact a file is about where it was taken, nothing
-// composed tells it.
+// TestNoPlaceIsComposed verifies that no composed text contains the place where the image was taken, however
+// exact the file is.
 func TestNoPlaceIsComposed(t *testing.T) {
 	m, _ := describe(t, withExif(encodeJPEG(t, photo(60, 40), 80), tiffOf(fullExif...)))
 	if m.Exif.GPS == nil {
-		t.Fatal("the file tells no place")
+		t.Fatal("the file has no place")
 	}
-	if words := strings.Join(append(m.Keywords, m.Title, m.Description), " "); strings.Contains(words, "33") || strings.Contains(words, "151") {
-		t.Errorf("composed: %s", words)
+	if caption := strings.Join(append(m.Keywords, m.Title, m.Description), " "); strings.Contains(caption, "33") || strings.Contains(caption, "151") {
+		t.Errorf("composed: %s", caption)
 	}
 	if m.Title != "Photo taken 29 May 2024 with Canon EOS R5" {
 		t.Errorf("title %q", m.Title)
 	}
 }
 
-func TestComposedWordsAreBounded(t *testing.T) {
+func TestComposedCaptionIsBounded(t *testing.T) {
 	long := strings.Repeat("Ω", maxTextBytes/2)
 	m := pipeline.Metadata{Format: "jpeg", Shape: "portrait", Width: 1, Height: 2, Exif: &pipeline.Exif{CameraMake: long, CameraModel: "x" + long[2:]}}
 	caption(&m, embedded{})

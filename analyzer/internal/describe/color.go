@@ -9,9 +9,9 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// cluster is a set of pixels of similar colours.
+// cluster is a set of pixels of similar colors.
 type cluster struct {
-	n, r, g, b int // pixels, and the sums of their samples
+	n, r, g, b int // number of pixels, and the sums of their samples
 }
 
 func (c cluster) mean() (r, g, b int) {
@@ -27,7 +27,7 @@ func (c *cluster) add(o cluster) {
 	c.n, c.r, c.g, c.b = c.n+o.n, c.r+o.r, c.g+o.g, c.b+o.b
 }
 
-// whole is the cluster of all pixels that can be seen.
+// whole returns the cluster of all visible pixels.
 func (m *measured) whole() cluster {
 	var all cluster
 	for _, c := range m.cells {
@@ -36,8 +36,7 @@ func (m *measured) whole() cluster {
 	return all
 }
 
-// meanColor is the mean of the sRGB samples as "#rrggbb", of the pixels that can be
-// seen; "" when none can.
+// meanColor returns the mean of the sRGB samples of the visible pixels as "#rrggbb", or "" if none is visible.
 func (m *measured) meanColor() string {
 	if m.seen == 0 {
 		return ""
@@ -45,9 +44,8 @@ func (m *measured) meanColor() string {
 	return m.whole().hex()
 }
 
-// saturation is the saturation of HSV, (max−min)/max, of all pixels together: that
-// of the bright ones counts for more, since in the dark it is mostly noise. 0 to
-// 1, 4 decimals.
+// saturation returns the HSV saturation, (max−min)/max, of all pixels together, 0 to 1 with 4 decimals. Bright
+// pixels count for more, because the saturation of dark ones is mostly noise.
 func (m *measured) saturation() float64 {
 	if m.greatest == 0 {
 		return 0
@@ -59,7 +57,7 @@ func (m *measured) saturation() float64 {
 	return round(float64(sum)/float64(m.greatest), 4)
 }
 
-// warmth is how much more red than blue there is, −1 to 1, 4 decimals.
+// warmth returns the excess of red over blue, −1 to 1, 4 decimals.
 func (m *measured) warmth() float64 {
 	all := m.whole()
 	if all.n == 0 {
@@ -68,8 +66,8 @@ func (m *measured) warmth() float64 {
 	return round(float64(all.r-all.b)/float64(all.n)/255, 4)
 }
 
-// colorfulness is M̂(3) of D. Hasler and S. Süsstrunk, Measuring colourfulness in
-// natural images, 2003, of samples from 0 to 255; 2 decimals.
+// colorfulness returns M̂(3) of D. Hasler and S. Süsstrunk, Measuring colourfulness in natural images, 2003,
+// of samples from 0 to 255; 2 decimals.
 func (m *measured) colorfulness() float64 {
 	if m.seen == 0 {
 		return 0
@@ -79,21 +77,19 @@ func (m *measured) colorfulness() float64 {
 	return round(math.Hypot(redGreenSD, yellowSD/2)+0.3*math.Hypot(redGreen, yellow/2), 2)
 }
 
-// Bounds of the search for dominant colours.
+// Bounds of the search for dominant colors.
 const (
 	maxColors = 5
-	// maxClusters bounds the work. A picture of more colours than that has none
-	// that dominates.
+	// maxClusters bounds the work. An image of more colors than that has no dominant one.
 	maxClusters = 64
-	// sameColor is the colour difference, squared, up to which two colours are one:
-	// about 35 steps of each channel.
+	// sameColor is the color difference, squared, up to which two colors count as the same: about 35 steps of
+	// each channel.
 	sameColor = 12_000
 )
 
-// palette are the most frequent colours of the pixels that can be seen and the
-// share of them that each covers, most frequent first. Pixels are counted in
-// a grid of 16×16×16 cells; a cell joins the most frequent cell whose mean looks
-// like its own. Nothing in it is random or depends on an order that could change.
+// palette returns the most frequent colors of the visible pixels and the share of them that each covers, most
+// frequent first. Pixels are counted in a grid of 16×16×16 cells; a cell joins the most frequent cell whose
+// mean looks like its own. The result is not random and does not depend on map order.
 func (m *measured) palette(names *colorNames) []pipeline.ColorShare {
 	var cells []cluster
 	for _, c := range m.cells {
@@ -130,7 +126,7 @@ func (m *measured) palette(names *colorNames) []pipeline.ColorShare {
 	return colors
 }
 
-// seed is the mean colour of the cell that a cluster grows from.
+// seed is the mean color of the cell that a cluster grows from.
 type seed struct{ r, g, b int }
 
 func seedOf(c cluster) seed {
@@ -138,8 +134,8 @@ func seedOf(c cluster) seed {
 	return seed{r, g, b}
 }
 
-// difference is the square of how different two colours look: the "redmean"
-// approximation (T. Riemersma, Colour metric, CompuPhase), in whole numbers.
+// difference returns the square of the visual difference of two colors: the "redmean" approximation (T.
+// Riemersma, Colour metric, CompuPhase), in integers.
 func difference(a, b seed) int {
 	red := (a.r + b.r) / 2
 	dr, dg, db := a.r-b.r, a.g-b.g, a.b-b.b

@@ -2,8 +2,8 @@ package describe
 
 import "strings"
 
-// colorNames are the named colours of CSS Color Module Level 4 (6.1), without those
-// that are the same under another name: aqua, fuchsia and the greys with an e.
+// colorNames are the named colors of CSS Color Module Level 4 (6.1), without duplicates: aqua, fuchsia and the
+// grays spelled with an e.
 type colorNames struct {
 	labs []lab // in the order of cssColors
 }
@@ -16,9 +16,8 @@ func newColorNames() *colorNames {
 	return n
 }
 
-// nearest is the name, as CSS writes it, of the colour that is nearest in CIELAB.
-// CIEDE2000, which was made for small differences, names worse at the distances
-// that lie between so few colours: a steel blue becomes a royal blue.
+// nearest returns the CSS name of the color that is nearest in CIELAB. CIEDE2000, which was designed for small
+// differences, picks worse names at the distances between so few colors: a steel blue becomes a royal blue.
 func (n *colorNames) nearest(c lab) string {
 	best := 0
 	for i, o := range n.labs {
@@ -29,7 +28,7 @@ func (n *colorNames) nearest(c lab) string {
 	return strings.ReplaceAll(cssColors[best].name, " ", "")
 }
 
-// inWords is a name of CSS in separate words: "light steel blue".
+// inWords returns a CSS name as separate words: "light steel blue".
 func inWords(name string) string {
 	for _, c := range cssColors {
 		if strings.ReplaceAll(c.name, " ", "") == name {
@@ -39,7 +38,7 @@ func inWords(name string) string {
 	return name
 }
 
-// cssColors is the table, its names in separate words.
+// cssColors is the table, with the names as separate words.
 var cssColors = [...]struct {
 	name string
 	rgb  int

@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// cameraFiles are the pictures that imagemeta is tested with, of many cameras and
-// programs, by their paths.
+// cameraFiles returns the test images of imagemeta, from many cameras and programs, by their paths.
 func cameraFiles(t testing.TB) map[string][]byte {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bep/imagemeta").Output()
@@ -36,8 +35,7 @@ func cameraFiles(t testing.TB) map[string][]byte {
 	return files
 }
 
-// judge lets exiftool read tags of all files, in one run, since it takes long to
-// start.
+// judge reads tags of all files with exiftool, in one run, because it starts slowly.
 func judge(t testing.TB, files map[string][]byte, tags ...string) map[string]map[string]any {
 	t.Helper()
 	exiftool, err := exec.LookPath("exiftool")
@@ -56,7 +54,7 @@ func judge(t testing.TB, files map[string][]byte, tags ...string) map[string]map
 	}
 	cmd := exec.CommandContext(t.Context(), exiftool, append([]string{"-json", "-n", "-r", "-q", "-q", "-fast"}, append(tags, dir)...)...) //nolint:gosec // The tool that was looked up.
 	out, err := cmd.Output()
-	// It ends with 1 when one of the files is damaged, and tells of all others.
+	// exiftool exits with 1 if one of the files is damaged, and prints the tags of all others.
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)

@@ -19,10 +19,9 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// uprightCopy decodes the image, no larger than it has to, and returns the working
-// copy of it with its orientation applied, and how much of its entropy-coded data
-// was checked by that. The decoded pixels are charged to the budget from before they
-// are allocated until the copy is made.
+// uprightCopy decodes the image at the smallest sufficient scale. It returns the working copy, with the
+// orientation applied, and how much of the entropy-coded data the decoding checked. The decoded pixels are
+// charged to the budget from before their allocation until the copy exists.
 func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.Header) (*image.NRGBA, scaledjpeg.Checked, error) {
 	scale := decodeScale(h)
 	need := min(decodedBytes(h, scale), d.budget)
@@ -33,26 +32,24 @@ func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.He
 	d.held.Add(float64(need))
 	defer d.held.Add(-float64(need))
 
-	picture, checked, err := d.decodeSmall(ctx, data, h, scale)
+	img, checked, err := d.decodeSmall(ctx, data, h, scale)
 	if need >= d.budget/largeShare {
-		// The share goes to the next image, while the collector would wait until as
-		// much again has come together. A collection is nothing beside the decoding
-		// of so many pixels.
+		// The share is passed to the next image, but the garbage collector would wait until as much memory
+		// again has been allocated. A collection costs little compared with decoding so many pixels.
 		runtime.GC()
 	}
-	return picture, checked, err
+	return img, checked, err
 }
 
-// reserve takes a share of the budget. It waits for half of ctx's time at most:
-// whoever began to decode with the rest of it all but over would fail for the
-// neighbours that were decoded before.
+// reserve takes a share of the budget. It waits for at most half of ctx's time: an image that started to decode
+// with hardly any time left would fail because other images were decoded first.
 func (d *Describer) reserve(ctx context.Context, share int64) error {
-	began := time.Now()
-	defer func() { d.waited.Observe(time.Since(began).Seconds()) }()
+	started := time.Now()
+	defer func() { d.waited.Observe(time.Since(started).Seconds()) }()
 	waiting := ctx
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
-		waiting, cancel = context.WithDeadline(ctx, began.Add(deadline.Sub(began)/2))
+		waiting, cancel = context.WithDeadline(ctx, started.Add(deadline.Sub(started)/2))
 		defer cancel()
 	}
 	err := d.pixels.Acquire(waiting, share)
@@ -62,12 +59,12 @@ func (d *Describer) reserve(ctx context.Context, share int64) error {
 	return err
 }
 
-// largeShare is the part of the budget from which on an image's pixels are
-// collected before their share is given back.
+// largeShare is the part of the budget, 1/largeShare, from which on an image's pixels are garbage-collected
+// before their share is released.
 const largeShare = 8
 
-// decodeScale is the largest of the scales of [scaledjpeg.Decode] at which the image
-// is still as long as the working copy; 1 if there is none.
+// decodeScale returns the largest scale of [scaledjpeg.Decode] at which the image is still as long as the
+// working copy, or 1.
 func decodeScale(h imagefile.Header) int {
 	if h.Format != imagefile.JPEG || h.ColorModel == imagefile.CMYK {
 		return 1
@@ -80,11 +77,11 @@ func decodeScale(h imagefile.Header) int {
 	return 1
 }
 
-// scaled is the length in pixels that a side of n has at a scale.
+// scaled returns the length in pixels of a side of n at a scale.
 func scaled(n, scale int) int { return (n + scale - 1) / scale }
 
-// decodedBytes is what decoding at a scale takes at most: of the samples and the
-// coefficients of the whole only a part, but tables and a buffer besides.
+// decodedBytes returns the maximum memory for decoding at a scale: a fraction of the samples and coefficients
+// of the full size, plus tables and a buffer.
 func decodedBytes(h imagefile.Header, scale int) int64 {
 	if scale == 1 {
 		return h.DecodedBytes()
@@ -93,12 +90,12 @@ func decodedBytes(h imagefile.Header, scale int) int64 {
 	return h.DecodedBytes()/int64(scale*scale) + tables
 }
 
-// decodeSmall decodes the image and returns its working copy. Nothing refers to
-// the decoded pixels when it has returned.
+// decodeSmall decodes the image and returns its working copy. When it returns, the decoded pixels are no longer
+// referenced.
 func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.Header, scale int) (*image.NRGBA, scaledjpeg.Checked, error) {
-	began := time.Now()
+	started := time.Now()
 	decoded, checked, err := d.decode(ctx, data, h, scale)
-	d.took.Observe(time.Since(began).Seconds(), h.Format, strconv.Itoa(scale))
+	d.took.Observe(time.Since(started).Seconds(), h.Format, strconv.Itoa(scale))
 	if ctx.Err() != nil {
 		return nil, "", fmt.Errorf("decode %s: %w", h.Format, ctx.Err())
 	}
@@ -131,7 +128,7 @@ func decodePixels(ctx context.Context, data []byte, h imagefile.Header, scale in
 	}
 }
 
-// decodeFailure is the end of an image whose pixels cannot be decoded.
+// decodeFailure returns the failure of an image whose pixels cannot be decoded.
 func decodeFailure(h imagefile.Header, err error) error {
 	name := strings.ToUpper(h.Format)
 	var jpegUnsupported jpeg.UnsupportedError
@@ -146,10 +143,10 @@ func decodeFailure(h imagefile.Header, err error) error {
 	}
 }
 
-// contextReader ends a decoding when its context ends: the decoders read as they
-// go, and an error of the reader is the only thing that stops them.
+// contextReader stops a decoding when its context ends: the decoders read while they decode, and only an error
+// of the reader stops them.
 type contextReader struct {
-	ctx context.Context // it lives for one decoding, and io.Reader has no place for it
+	ctx context.Context // lives for one decoding; io.Reader has no context parameter
 	r   io.Reader
 }
 
@@ -160,8 +157,7 @@ func (c *contextReader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// fit returns width and height scaled down so that the longer is at most side
-// and neither is less than 1.
+// fit returns width and height scaled down so that the longer side is at most side and neither is less than 1.
 func fit(width, height, side int) (int, int) {
 	long := max(width, height)
 	if long <= side {

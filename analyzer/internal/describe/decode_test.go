@@ -45,22 +45,22 @@ func TestDecodeScale(t *testing.T) {
 	}
 }
 
-// TestDescribeSeesTheSamePictureAtEveryScale compares the descriptions of JPEGs of
-// sizes that are decoded at each scale with those of the same pictures as PNG.
-func TestDescribeSeesTheSamePictureAtEveryScale(t *testing.T) {
+// TestDescribeSeesTheSameImageAtEveryScale compares the descriptions of JPEGs of sizes that are decoded at
+// each scale with those of the same images as PNG.
+func TestDescribeSeesTheSameImageAtEveryScale(t *testing.T) {
 	for _, size := range []struct{ width, height, scale int }{{500, 380, 1}, {701, 533, 2}, {1501, 801, 4}, {803, 2603, 8}} {
 		t.Run(fmt.Sprintf("1 of %d", size.scale), func(t *testing.T) {
-			picture := photo(size.width, size.height)
-			want, wantSmall := describe(t, encodePNG(t, picture))
-			got, gotSmall := describe(t, encodeJPEG(t, picture, 92))
+			img := photo(size.width, size.height)
+			want, wantSmall := describe(t, encodePNG(t, img))
+			got, gotSmall := describe(t, encodeJPEG(t, img, 92))
 			if decodeScale(imagefile.Header{Format: "jpeg", Width: size.width, Height: size.height}) != size.scale {
-				t.Fatal("the size is for another scale")
+				t.Fatal("the size is decoded at another scale")
 			}
 			if got.Width != size.width || got.Height != size.height || gotSmall.Bounds() != wantSmall.Bounds() {
 				t.Errorf("%d×%d, thumbnail of %v", got.Width, got.Height, gotSmall.Bounds())
 			}
 			if colorDistance(t, got.MeanColor, want.MeanColor) > 1 || !near(got.Brightness, want.Brightness, 0.002) || !near(got.Contrast, want.Contrast, 0.002) {
-				t.Errorf("mean colour, brightness and contrast are %s %v %v, want %s %v %v",
+				t.Errorf("mean color, brightness and contrast are %s %v %v, want %s %v %v",
 					got.MeanColor, got.Brightness, got.Contrast, want.MeanColor, want.Brightness, want.Contrast)
 			}
 			if !near(got.Sharpness/want.Sharpness, 1, 0.2) {
@@ -83,7 +83,7 @@ func TestDescribeSeesTheSamePictureAtEveryScale(t *testing.T) {
 	}
 }
 
-// TestDamageFailsAtEveryScale cuts the data of pictures and closes them again.
+// TestDamageFailsAtEveryScale cuts the data of images short and appends the end marker again.
 func TestDamageFailsAtEveryScale(t *testing.T) {
 	for _, width := range []int{500, 700, 1500, 2600} {
 		data := encodeJPEG(t, photo(width, 200), 85)
@@ -96,8 +96,8 @@ func TestDamageFailsAtEveryScale(t *testing.T) {
 	}
 }
 
-// TestPixelsAreChargedAtTheirScale counts how many large JPEGs are decoded at once
-// in the memory that one would take whole.
+// TestPixelsAreChargedAtTheirScale counts how many large JPEGs are decoded concurrently in the memory that one
+// needs at full size.
 func TestPixelsAreChargedAtTheirScale(t *testing.T) {
 	data := encodeJPEG(t, image.NewGray(image.Rect(0, 0, 2600, 1950)), 70)
 	h, err := imagefile.Read(data, imagefile.Limits{})
@@ -125,7 +125,7 @@ func TestPixelsAreChargedAtTheirScale(t *testing.T) {
 		}
 		synctest.Wait()
 		if got := atOnce.Load(); got != want || want < 20 {
-			t.Errorf("%d decode at once, want %d, at least 20", got, want)
+			t.Errorf("%d decode concurrently, want %d, at least 20", got, want)
 		}
 		close(release)
 		group.Wait()
@@ -144,7 +144,7 @@ func TestScaledDecodingEndsWithItsContext(t *testing.T) {
 	checkCancelled(t, d, ctx, data)
 }
 
-func TestDescribeTellsHowMuchWasChecked(t *testing.T) {
+func TestDescribeReportsEntropyChecked(t *testing.T) {
 	for name, want := range map[string]string{
 		"testdata/video-001.progressive.jpeg": "full", "testdata/video-001.jpeg": "full", "testdata/video-001.png": "full",
 		"testdata/video-001.cmyk.jpeg": "full",
@@ -163,8 +163,7 @@ func TestDescribeTellsHowMuchWasChecked(t *testing.T) {
 	}
 }
 
-// progressive encodes a picture with cjpeg of libjpeg-turbo, since image/jpeg
-// writes no progressive files.
+// progressive encodes an image with cjpeg of libjpeg-turbo, because image/jpeg writes no progressive files.
 func progressive(t testing.TB, m *image.RGBA, options ...string) []byte {
 	t.Helper()
 	if _, err := exec.LookPath("cjpeg"); err != nil {
@@ -186,9 +185,9 @@ func progressive(t testing.TB, m *image.RGBA, options ...string) []byte {
 	return data
 }
 
-// TestNobodyWaitsForMemoryTooLong holds that an image gives up while there is time to
-// decode another, that one which has no deadline waits, and that the wait is told.
-func TestNobodyWaitsForMemoryTooLong(t *testing.T) {
+// TestWaitForMemoryIsBounded verifies that an image stops waiting while there is time to decode another, that
+// an image without a deadline keeps waiting, and that the wait is measured.
+func TestWaitForMemoryIsBounded(t *testing.T) {
 	data := encodePNG(t, photo(500, 380))
 	synctest.Test(t, func(t *testing.T) {
 		m := telemetry.NewRegistry()
@@ -210,9 +209,9 @@ func TestNobodyWaitsForMemoryTooLong(t *testing.T) {
 		group.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 			defer cancel()
-			began := time.Now()
+			started := time.Now()
 			_, _, err := d.Describe(ctx, data)
-			if took := time.Since(began); !errors.Is(err, ErrNoRoom) || took != 20*time.Second {
+			if took := time.Since(started); !errors.Is(err, ErrNoRoom) || took != 20*time.Second {
 				t.Errorf("after %s: %v", took, err)
 			}
 		})

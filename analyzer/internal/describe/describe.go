@@ -1,25 +1,20 @@
-// Package describe looks at one image and tells what is in it: the facts of the
-// file, what the camera and people wrote, colours, light, flags, hashes, words, and
-// a thumbnail.
+// Package describe examines one image and describes it: the properties of the file, the metadata that the
+// camera and people wrote, colors, light, flags, hashes, a caption and a thumbnail.
 //
-// It promises that the image is decoded once and no larger than the figures need,
-// that the decoded pixels of all images at work at the same time stay within a
-// budget of bytes, that nothing is decoded before [imagefile.Read] has checked the
-// whole structure, and that the same bytes give the same [pipeline.Metadata] and
-// the same thumbnail, bit for bit, for one [Version] on one architecture. Damaged
-// metadata never fails an image: one bad tag costs that tag and becomes a warning.
+// It guarantees that the image is decoded once and no larger than the statistics need, that the decoded pixels
+// of all images in flight stay within a budget of bytes, that nothing is decoded before [imagefile.Read] has
+// checked the whole structure, and that the same bytes give the same [pipeline.Metadata] and the same
+// thumbnail, bit for bit, for one [Version] on one architecture. Damaged metadata never fails an image: one bad
+// tag costs that tag and becomes a warning.
 //
-// EXIF is read by imagemeta behind checks of our own, since it gives up at the
-// first odd entry. XMP and IPTC are read by small readers here, since its own
-// bound neither depth nor values, and read neither languages nor a packet without
-// its outer element. What is composed of an image tells nothing that was not
-// measured. go-colorful converts colours, which no record depends on beyond the
-// digits that it is rounded to.
+// EXIF is read by imagemeta behind checks of our own, because imagemeta stops at the first odd entry. XMP and
+// IPTC are read by small readers here: those of imagemeta bound neither depth nor values, and read neither
+// languages nor a packet without its outer element. A composed caption states only what was measured.
+// go-colorful converts colors; the records do not depend on it beyond the digits that they are rounded to.
 //
-// It refuses nothing that imagefile takes unless its pixels turn out to be
-// damaged. Every figure about the picture is taken from one small upright copy, at
-// most [WorkingSize] pixels long, so that it means the same for the image and
-// for its scaled copies.
+// It accepts every image that imagefile accepts unless the pixels turn out to be damaged. All statistics are
+// computed from one small, upright copy, at most [WorkingSize] pixels long, so that they mean the same for the
+// image and for its scaled copies.
 package describe
 
 import (
@@ -39,49 +34,48 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// Version is the analyzer_version of the metadata. It is raised with every change
-// after which an image would be described in other words or other bytes.
+// Version is the analyzer_version of the metadata. Raise it with every change after which an image would be
+// described in other words or other bytes.
 const Version = "2.0.0"
 
-// WorkingSize is the long side in pixels of the copy that everything is computed
-// from, and of the thumbnail. Smaller images are never enlarged.
+// WorkingSize is the long side in pixels of the thumbnail and of the copy that all statistics are computed
+// from. Smaller images are never enlarged.
 const WorkingSize = 320
 
-// DefaultPixelBytes is the budget of a Config that gives none.
+// DefaultPixelBytes is the budget of a Config that sets none.
 const DefaultPixelBytes = 512 << 20
 
-// ErrNoRoom says that an image has waited for its share of memory until half of its
-// time was over. That is nobody's fault: others had it.
+// ErrNoRoom is returned for an image that has waited for its share of memory until half of its time was over.
+// The image is not at fault: others used the memory.
 var ErrNoRoom = errors.New("no memory for decoded pixels")
 
-// Config sets the bounds. Its zero value is a usable one.
+// Config sets the limits. The zero value is usable.
 type Config struct {
-	// PixelBytes bounds the memory of the decoded pixels of all images at work at
-	// the same time. An image that needs more by itself is decoded alone. 0 means
-	// DefaultPixelBytes.
+	// PixelBytes bounds the memory of the decoded pixels of all images in flight. An image that needs more by
+	// itself is decoded alone. 0 means DefaultPixelBytes.
 	PixelBytes int64
-	// Limits are what an image may have; see [imagefile.Limits].
+	// Limits bounds the images; see [imagefile.Limits].
 	Limits imagefile.Limits
-	// GPS says what of places comes into the record. "" means KeepGPS.
+	// GPS controls how much of a place the record contains. "" means KeepGPS.
 	GPS GPS
-	// Metrics counts and times the decoding. nil keeps the figures to itself.
+	// Metrics counts and times the decoding. nil discards the metrics.
 	Metrics *telemetry.Registry
 }
 
-// Describer describes images, any number at the same time.
+// Describer describes images. It is safe for concurrent use.
 type Describer struct {
 	limits imagefile.Limits
 	gps    GPS
 	names  *colorNames
 	budget int64
-	pixels *semaphore.Weighted  // of budget bytes
-	held   *telemetry.Gauge     // of them
-	waited *telemetry.Histogram // for them
+	pixels *semaphore.Weighted  // budget in bytes
+	held   *telemetry.Gauge     // bytes of the budget in use
+	waited *telemetry.Histogram // waits for the budget
 	took   *telemetry.Histogram
 	decode func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error)
 }
 
-// New makes a Describer.
+// New returns a Describer.
 func New(c Config) *Describer {
 	if c.PixelBytes <= 0 {
 		c.PixelBytes = DefaultPixelBytes
@@ -100,12 +94,11 @@ func New(c Config) *Describer {
 	}
 }
 
-// Describe tells what is in the JPEG or PNG file data, and gives a thumbnail of
-// it: an upright JPEG without EXIF of at most [pipeline.MaxThumbnailBytes].
+// Describe returns the metadata of the JPEG or PNG file data, and a thumbnail: an upright JPEG without EXIF of
+// at most [pipeline.MaxThumbnailBytes].
 //
-// A fault of the image is a *[pipeline.Failure]. Other errors are [ErrNoRoom],
-// ctx's, also while it waits for its share of memory or decodes, and a panic of a
-// decoder, which may be the fault of this process and not of the image.
+// A fault of the image is a *[pipeline.Failure]. Other errors are [ErrNoRoom], ctx's, also while waiting for
+// memory or decoding, and a panic of a decoder, which may be the fault of this process and not of the image.
 func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metadata, thumbnail []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -117,27 +110,27 @@ func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metad
 	if err != nil {
 		return pipeline.Metadata{}, nil, err
 	}
-	picture, checked, err := d.uprightCopy(ctx, data, h)
+	img, checked, err := d.uprightCopy(ctx, data, h)
 	if err != nil {
 		return pipeline.Metadata{}, nil, err
 	}
-	flat := onWhite(picture)
+	flat := onWhite(img)
 	thumbnail, err = encodeThumbnail(flat)
 	if err != nil {
 		return pipeline.Metadata{}, nil, err
 	}
 
-	return d.tell(data, h, checked, picture, flat), thumbnail, ctx.Err()
+	return d.record(data, h, checked, img, flat), thumbnail, ctx.Err()
 }
 
-// tell makes the record of a picture and of the same picture on white.
-func (d *Describer) tell(data []byte, h imagefile.Header, checked scaledjpeg.Checked, picture *image.NRGBA, flat *image.RGBA) pipeline.Metadata {
+// record returns the record of an image. flat is the same image on white.
+func (d *Describer) record(data []byte, h imagefile.Header, checked scaledjpeg.Checked, img *image.NRGBA, flat *image.RGBA) pipeline.Metadata {
 	var warned warnings
 	if h.Trailing > 0 {
 		warned.add("%d bytes after the end of the image", h.Trailing)
 	}
 	sum := sha256.Sum256(data)
-	seen := measure(picture, flat)
+	seen := measure(img, flat)
 	own := readEmbedded(h, d.gps, &warned)
 
 	m := pipeline.Metadata{
@@ -151,7 +144,7 @@ func (d *Describer) tell(data []byte, h imagefile.Header, checked scaledjpeg.Che
 		MeanColor: seen.meanColor(), Colors: seen.palette(d.names),
 		Saturation: seen.saturation(), Colorfulness: seen.colorfulness(), Warmth: seen.warmth(),
 		Entropy: seen.entropy(), Sharpness: sharpness(seen.light),
-		BlurHash: blurHash(flat), ThumbHash: thumbHash(picture), DHash: dHash(seen.light), PHash: pHash(seen.light),
+		BlurHash: blurHash(flat), ThumbHash: thumbHash(img), DHash: dHash(seen.light), PHash: pHash(seen.light),
 	}
 	m.Width, m.Height = h.Displayed()
 	m.Brightness, m.Contrast = seen.brightnessAndContrast()
@@ -165,8 +158,7 @@ func (d *Describer) tell(data []byte, h imagefile.Header, checked scaledjpeg.Che
 	return m
 }
 
-// shape is what people call the picture's format: the sides of a square differ by
-// at most a hundredth.
+// shape names the format of the image. The sides of a square differ by at most 1/100.
 func shape(width, height int) string {
 	switch long := max(width, height); {
 	case 100*(long-min(width, height)) <= long:

@@ -19,7 +19,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-func TestDescribeTellsTheFacts(t *testing.T) {
+func TestDescribeReturnsFileProperties(t *testing.T) {
 	data := encodeJPEG(t, photo(800, 600), 90)
 	m, small := describe(t, data)
 	if m.AnalyzerVersion != Version || m.Format != "jpeg" || m.Width != 800 || m.Height != 600 || m.Orientation != 1 ||
@@ -27,10 +27,10 @@ func TestDescribeTellsTheFacts(t *testing.T) {
 		t.Errorf("facts: %+v", m)
 	}
 	if m.Exif != nil || m.Warnings != nil {
-		t.Errorf("EXIF %+v and warnings %q of a file without", m.Exif, m.Warnings)
+		t.Errorf("EXIF %+v and warnings %q of a file without EXIF", m.Exif, m.Warnings)
 	}
 	if got := small.Bounds().Size(); got != image.Pt(320, 240) {
-		t.Errorf("thumbnail is %v", got)
+		t.Errorf("thumbnail has size %v", got)
 	}
 }
 
@@ -67,19 +67,19 @@ func TestDescribeReadsEveryKindOfFile(t *testing.T) {
 	}
 }
 
-// TestDescribeSeesTheSamePictureInEveryFile compares the descriptions of one picture
-// in different files: only the codes differ, so the figures must agree.
-func TestDescribeSeesTheSamePictureInEveryFile(t *testing.T) {
+// TestDescribeSeesTheSameImageInEveryFile compares the descriptions of one image in different files: only the
+// encodings differ, so the statistics must agree.
+func TestDescribeSeesTheSameImageInEveryFile(t *testing.T) {
 	for name, reference := range map[string]string{
 		"video-001.jpeg": "video-001.png", "video-001.progressive.jpeg": "video-001.png",
 		"video-001.q50.420.jpeg": "video-001.png", "video-001.rgb.jpeg": "video-001.png",
-		"video-001.cmyk.jpeg": "video-001.cmyk.png", // printed in other colours
+		"video-001.cmyk.jpeg": "video-001.cmyk.png", // printed in other colors
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, _ := describe(t, goTestdata(t, "testdata/"+reference))
 			got, _ := describe(t, goTestdata(t, "testdata/"+name))
 			if d := colorDistance(t, got.MeanColor, want.MeanColor); d > 4 {
-				t.Errorf("mean colour %s, want %s", got.MeanColor, want.MeanColor)
+				t.Errorf("mean color %s, want %s", got.MeanColor, want.MeanColor)
 			}
 			if near(got.Brightness, want.Brightness, 0.01) && near(got.Contrast, want.Contrast, 0.01) {
 				return
@@ -118,7 +118,7 @@ func TestDescribeIsTheSameEveryTime(t *testing.T) {
 					first = got
 				}
 				if !bytes.Equal(got, first) {
-					t.Errorf("two descriptions of one image:\n%.300s\n%.300s", got, first)
+					t.Errorf("the descriptions of one image differ:\n%.300s\n%.300s", got, first)
 				}
 			})
 		}
@@ -127,7 +127,7 @@ func TestDescribeIsTheSameEveryTime(t *testing.T) {
 }
 
 func TestDescribeAppliesEveryOrientation(t *testing.T) {
-	// The corners of the picture as it is displayed: red, green / blue, white.
+	// The corners of the image as it is displayed: red, green / blue, white.
 	displayed := image.NewNRGBA(image.Rect(0, 0, 480, 320))
 	corners := [4]color.NRGBA{{230, 20, 20, 255}, {20, 230, 20, 255}, {20, 20, 230, 255}, {240, 240, 240, 255}}
 	for y := range 320 {
@@ -135,8 +135,8 @@ func TestDescribeAppliesEveryOrientation(t *testing.T) {
 			displayed.SetNRGBA(x, y, corners[y/160*2+x/240])
 		}
 	}
-	// stored[o] is where the displayed pixel x, y of a w×h picture lies in the
-	// file, from the table of the EXIF standard: which edges row 0 and column 0 are.
+	// stored[o] returns the position in the file of the displayed pixel x, y of a w×h image, from the table of
+	// the EXIF standard: which edges row 0 and column 0 are.
 	stored := map[int]func(x, y, w, h int) (int, int){
 		1: func(x, y, _, _ int) (int, int) { return x, y },
 		2: func(x, y, w, _ int) (int, int) { return w - 1 - x, y },
@@ -207,7 +207,7 @@ func TestDescribeRefusesFaultyImages(t *testing.T) {
 				t.Errorf("got %v, want %s %q", err, c.code, c.text)
 			}
 			if m.Format != "" || thumbnail != nil {
-				t.Errorf("a description besides the error: %+v", m)
+				t.Errorf("got a description in addition to the error: %+v", m)
 			}
 		})
 	}
@@ -227,11 +227,11 @@ func TestDecoderPanicIsAnOrdinaryError(t *testing.T) {
 		panic("index out of range")
 	}
 	data := encodeJPEG(t, photo(40, 30), 80)
-	for range 3 { // The budget is given back each time.
+	for range 3 { // the budget is released each time
 		_, _, err := d.Describe(t.Context(), data)
 		var f *pipeline.Failure
 		if err == nil || errors.As(err, &f) || !strings.Contains(err.Error(), "panic: index out of range") {
-			t.Fatalf("got %v, want an error that tells of the panic", err)
+			t.Fatalf("got %v, want an error that contains the panic", err)
 		}
 	}
 }
@@ -247,21 +247,21 @@ func TestDecoderThatDisagreesWithTheHeader(t *testing.T) {
 	}
 }
 
-// TestPixelsAreGoneWithTheirShare holds that those of a large image take no memory
-// any more when the next one is decoded.
-func TestPixelsAreGoneWithTheirShare(t *testing.T) {
+// TestPixelsAreFreedWithTheirShare verifies that the pixels of a large image no longer use memory when the next
+// image is decoded.
+func TestPixelsAreFreedWithTheirShare(t *testing.T) {
 	data := encodePNG(t, photo(400, 300))
 	d := New(Config{PixelBytes: 1})
 	var before []weak.Pointer[image.RGBA]
 	d.decode = func(_ context.Context, _ []byte, h imagefile.Header, _ int) (image.Image, scaledjpeg.Checked, error) {
 		for _, p := range before {
 			if p.Value() != nil {
-				t.Error("the pixels of an image that is done are still there")
+				t.Error("the pixels of a described image are still referenced")
 			}
 		}
-		picture := photo(h.Width, h.Height)
-		before = append(before, weak.Make(picture))
-		return picture, scaledjpeg.Full, nil
+		img := photo(h.Width, h.Height)
+		before = append(before, weak.Make(img))
+		return img, scaledjpeg.Full, nil
 	}
 	for range 3 {
 		if _, _, err := d.Describe(t.Context(), data); err != nil {
@@ -270,7 +270,7 @@ func TestPixelsAreGoneWithTheirShare(t *testing.T) {
 	}
 }
 
-// TestPixelsStayWithinTheBudget counts what is decoded at the same time.
+// TestPixelsStayWithinTheBudget counts the images that are decoded concurrently.
 func TestPixelsStayWithinTheBudget(t *testing.T) {
 	deep := image.NewNRGBA64(image.Rect(0, 0, 64, 64)) // 8 bytes a pixel
 	deep.SetNRGBA64(1, 1, color.NRGBA64{1, 2, 3, 4})
@@ -279,7 +279,7 @@ func TestPixelsStayWithinTheBudget(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		budget int64
-		want   int64 // at once
+		want   int64 // decoded concurrently
 	}{
 		{"three fit", 3*each + each/2, 3},
 		{"one needs more than there is", each / 2, 1},
@@ -304,15 +304,15 @@ func TestPixelsStayWithinTheBudget(t *testing.T) {
 						}
 					})
 				}
-				// Once all stand still, those that may decode do, and the others wait.
+				// Once all goroutines block, those that may decode are decoding, and the others wait.
 				synctest.Wait()
 				if got := atOnce.Load(); got != c.want {
-					t.Errorf("%d decode at once, want %d", got, c.want)
+					t.Errorf("%d decode concurrently, want %d", got, c.want)
 				}
 				close(release)
 				group.Wait()
 				if got := most.Load(); got > c.want {
-					t.Errorf("up to %d decoded at once, want %d", got, c.want)
+					t.Errorf("up to %d decoded concurrently, want %d", got, c.want)
 				}
 			})
 		})
@@ -336,7 +336,7 @@ func TestDescribeEndsWithItsContext(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			d := New(Config{PixelBytes: 100})
 			if !d.pixels.TryAcquire(100) {
-				t.Fatal("a new budget is used already")
+				t.Fatal("the new budget is already in use")
 			}
 			var group sync.WaitGroup
 			group.Go(func() { checkCancelled(t, d, ctx, data) })

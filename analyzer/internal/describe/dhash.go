@@ -2,11 +2,10 @@ package describe
 
 import "fmt"
 
-// dHash is a perceptual hash of 64 bits as 16 hex digits (N. Krawetz, Kind of Like
-// That, The Hacker Factor Blog, 2013): the luma is squeezed to 9×8, and a bit is 1
-// when a pixel is brighter than the one to its left, row by row, the first the most
-// significant. Copies of a picture differ in a few bits; other pictures in about
-// 32. It is coarser than [pHash] and bears changes of brightness better.
+// dHash returns a perceptual hash of 64 bits as 16 hex digits (N. Krawetz, Kind of Like That, The Hacker Factor
+// Blog, 2013). The luma is scaled to 9×8; a bit is 1 if a pixel is brighter than the one to its left, row by
+// row, most significant bit first. Copies of an image differ in a few bits; other images in about 32. It is
+// coarser than [pHash] and tolerates changes of brightness better.
 func dHash(p plane) string {
 	const width, height = 9, 8
 	small := p.squeezed(width, height)
@@ -23,7 +22,7 @@ func dHash(p plane) string {
 	return fmt.Sprintf("%016x", hash)
 }
 
-// squeezed is the plane at width × height, whatever its shape.
+// squeezed returns the plane at width × height, regardless of its shape.
 func (p plane) squeezed(width, height int) []byte {
 	s := source{width: p.width, height: p.height, channels: 1, row: func(y int) []byte {
 		return p.pix[y*p.width:]

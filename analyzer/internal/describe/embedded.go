@@ -8,22 +8,21 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// brought is what one block of metadata in a file, or all of them together, say
-// of the picture. Lists may hold what is empty or too much until they are clean.
+// embedded is the metadata of one block in a file, or of all blocks together. Before cleanList, lists may
+// contain empty or too many items.
 type embedded struct {
 	title, description string
 	keywords, creators []string
 	copyright          string
 	rating             int
-	comment            string // EXIF UserComment, from whatever block
+	comment            string // EXIF UserComment, also from other blocks
 	exif               pipeline.Exif
-	marks              marks // of XMP
+	marks              marks // from XMP
 }
 
-// readEmbedded reads all blocks of a file. People edit words in programs that write
-// XMP, and some of these leave the older blocks as they were; so for words XMP
-// counts before IPTC, PNG text and EXIF, in which cameras write. What a camera
-// measured is told by EXIF first.
+// readEmbedded reads all blocks of a file. People edit captions in programs that write XMP, and some of these
+// leave the older blocks unchanged. Captions are therefore taken from XMP first, then from IPTC, PNG text and
+// EXIF, which cameras write. Values that a camera measured are taken from EXIF first.
 func readEmbedded(h imagefile.Header, gps GPS, warned *warnings) embedded {
 	exif := readExif(h.Exif, warned)
 	iptc := readIPTC(h.IPTC, warned)
@@ -64,8 +63,8 @@ func readEmbedded(h imagefile.Header, gps GPS, warned *warnings) embedded {
 	return all
 }
 
-// ratingOf is the number of stars that a value means: 1 to 5, −1 for a picture that
-// was rejected, 0 when it tells nothing.
+// ratingOf returns the number of stars that a value stands for: 1 to 5, −1 for a rejected image, 0 for no
+// rating.
 func ratingOf(v float64) int {
 	switch stars := math.Round(v); {
 	case stars == -1 || stars >= 1 && stars <= 5:
@@ -75,12 +74,12 @@ func ratingOf(v float64) int {
 	}
 }
 
-// marks are what the processor writes beside words of ours, so that they are not
-// taken for a person's when a processed image is sent in again: the
-// [pipeline.Mark] of title, description and keywords, as far as they are ours.
+// marks holds the [pipeline.Mark] of each title, description and keywords that we composed. The processor
+// writes them next to these texts, so that they are not taken for a person's when a processed image is
+// submitted again.
 type marks map[string]string
 
-// forget drops the words that still are as we composed them.
+// forget drops the texts that are still as we composed them.
 func (b *embedded) forget(m marks) {
 	if len(m) == 0 {
 		return
@@ -96,7 +95,7 @@ func (b *embedded) forget(m marks) {
 	}
 }
 
-// ours tells whether values are as we marked them.
+// ours reports whether the values match our mark.
 func (m marks) ours(field string, values ...string) bool {
 	mark, ok := m[field]
 	return ok && mark == pipeline.Mark(values)

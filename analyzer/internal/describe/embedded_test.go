@@ -16,15 +16,15 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// written lets exiftool write tags into a picture.
-func written(t *testing.T, name string, picture []byte, args ...string) []byte {
+// written writes tags into an image with exiftool.
+func written(t *testing.T, name string, img []byte, args ...string) []byte {
 	t.Helper()
 	exiftool, err := exec.LookPath("exiftool")
 	if err != nil {
 		t.Skip("exiftool is not installed (Debian: libimage-exiftool-perl)")
 	}
 	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, picture, 0o600); err != nil {
+	if err := os.WriteFile(path, img, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	args = append([]string{"-q", "-overwrite_original", "-charset", "UTF8"}, append(args, path)...)
@@ -38,9 +38,9 @@ func written(t *testing.T, name string, picture []byte, args ...string) []byte {
 	return data
 }
 
-// TestWordsOfEveryBlock has exiftool write the same facts into one block after the
-// other, in both formats: each is read, and the one that counts more wins.
-func TestWordsOfEveryBlock(t *testing.T) {
+// TestCaptionOfEveryBlock writes the same facts into one block after the other with exiftool, in both formats.
+// It verifies that each block is read, and that the block with the highest priority wins.
+func TestCaptionOfEveryBlock(t *testing.T) {
 	xmp := []string{
 		"-XMP-dc:Title=Titel in XMP", "-XMP-dc:Title-de=Nicht dieser", "-XMP-dc:Description=Ein Satz. Zürich & <写真>", "-XMP-dc:Subject=See",
 		"-XMP-dc:Subject=Berge", "-XMP-dc:Rights=© X", "-XMP-dc:Creator=Xenia", "-XMP-dc:Creator=Xaver", "-XMP-xmp:Rating=5",
@@ -74,16 +74,16 @@ func TestWordsOfEveryBlock(t *testing.T) {
 		{"IPTC before EXIF", "a.jpg", slices.Concat(exif, iptc), embedded{
 			title: "Titel in IPTC", description: "Söhne", keywords: []string{"eins", "zwei"}, copyright: "© I", creators: []string{"Ida"}, rating: 2,
 		}},
-		{"what a camera writes for a description", "a.jpg", []string{"-EXIF:ImageDescription=OLYMPUS DIGITAL CAMERA"}, embedded{}},
-		{"a rejected picture", "a.jpg", []string{"-XMP-xmp:Rating=-1"}, embedded{rating: -1}},
-		{"a picture without stars", "a.jpg", []string{"-XMP-xmp:Rating=0"}, embedded{}},
+		{"a description that a camera writes", "a.jpg", []string{"-EXIF:ImageDescription=OLYMPUS DIGITAL CAMERA"}, embedded{}},
+		{"a rejected image", "a.jpg", []string{"-XMP-xmp:Rating=-1"}, embedded{rating: -1}},
+		{"a image without stars", "a.jpg", []string{"-XMP-xmp:Rating=0"}, embedded{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			picture := jpg
+			img := jpg
 			if strings.HasSuffix(c.file, "png") {
-				picture = pngFile
+				img = pngFile
 			}
-			m, _ := describe(t, written(t, c.file, picture, c.args...))
+			m, _ := describe(t, written(t, c.file, img, c.args...))
 			got := embedded{copyright: m.Copyright, creators: m.Creators, rating: m.Rating}
 			if !slices.Contains(m.Composed, "title") {
 				got.title = m.Title
@@ -101,7 +101,8 @@ func TestWordsOfEveryBlock(t *testing.T) {
 	}
 }
 
-// TestCameraWithoutEXIF: programs that drop EXIF often leave what it said in XMP.
+// TestCameraWithoutEXIF verifies that the camera is read from XMP. Programs that drop EXIF often leave a copy
+// of it there.
 func TestCameraWithoutEXIF(t *testing.T) {
 	m, _ := describe(t, written(t, "a.png", encodePNG(t, photo(60, 40)), "-n",
 		"-XMP-tiff:Make=Canon", "-XMP-tiff:Model=Canon EOS R5", "-XMP-aux:Lens=RF50mm F1.2 L USM", "-XMP-xmp:CreatorTool=darktable 4.6",
@@ -115,11 +116,11 @@ func TestCameraWithoutEXIF(t *testing.T) {
 	}
 	m, _ = describe(t, written(t, "a.jpg", encodeJPEG(t, photo(60, 40), 80), "-IPTC:DateCreated=2019:08:07", "-IPTC:TimeCreated=06:05:04-03:00"))
 	if m.Exif == nil || m.Exif.TakenAt != "2019-08-07T06:05:04-03:00" {
-		t.Errorf("by IPTC %s", asJSON(t, m.Exif))
+		t.Errorf("from IPTC: %s", asJSON(t, m.Exif))
 	}
 }
 
-// TestGPSPolicy: what is dropped stands nowhere in the record.
+// TestGPSPolicy verifies that a dropped place appears nowhere in the record.
 func TestGPSPolicy(t *testing.T) {
 	data := withExif(encodeJPEG(t, photo(60, 40), 80), tiffOf(fullExif...))
 	altitude := -25.5
@@ -140,10 +141,9 @@ func TestGPSPolicy(t *testing.T) {
 	}
 }
 
-// TestOurWordsAreNotAPersons: a processed image that is sent in again has the words
-// that were composed of it, with their marks. They are composed anew; what a person
-// changed is theirs.
-func TestOurWordsAreNotAPersons(t *testing.T) {
+// TestOurCaptionIsNotAPersons submits a processed image again, which contains the composed caption with its
+// marks. It verifies that the caption is composed again, and that a text that a person changed is kept.
+func TestOurCaptionIsNotAPersons(t *testing.T) {
 	const packet = `<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 	<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:ib="https://github.com/imagebatch/imagebatch/ns/1.0/">
 	<dc:title><rdf:Alt><rdf:li xml:lang="x-default">%s</rdf:li></rdf:Alt></dc:title>
@@ -155,7 +155,7 @@ func TestOurWordsAreNotAPersons(t *testing.T) {
 	const title, keywords = "3ccf4820df1aee10", "d8fe3924083dc091"
 	for _, c := range []struct {
 		title, keyword  string
-		titleIs, wordIs bool // a person's
+		titleIs, wordIs bool // whether the title and the keyword are a person's
 	}{
 		{"JPEG image, 8×8", "jpeg", false, false},
 		{"JPEG image, 8×8!", "jpeg", true, false},
@@ -169,8 +169,8 @@ func TestOurWordsAreNotAPersons(t *testing.T) {
 	}
 }
 
-// TestWordsAreBounded sends more of everything than is kept.
-func TestWordsAreBounded(t *testing.T) {
+// TestCaptionsAreBounded submits more of everything than is kept.
+func TestCaptionsAreBounded(t *testing.T) {
 	long := strings.Repeat(`"\<&>`, 4000)
 	packet := `<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/">`
 	item := func(property, list string, n int) {
@@ -187,7 +187,7 @@ func TestWordsAreBounded(t *testing.T) {
 	item("subject", "Bag", 150)
 	packet += "</rdf:Description></rdf:RDF>"
 	data := encodePNG(t, photo(60, 40))
-	m, _ := describe(t, withPNGChunk(data, "iTXt", "XML:com.adobe.xmp\x00\x00\x00\x00\x00"+packet)) // and its schema
+	m, _ := describe(t, withPNGChunk(data, "iTXt", "XML:com.adobe.xmp\x00\x00\x00\x00\x00"+packet)) // also checks the schema
 	if n := len(strings.Join(m.Keywords, "")); n > maxKeywordsBytes || n < maxKeywordsBytes/2 {
 		t.Errorf("%d bytes of keywords", n)
 	}
@@ -203,7 +203,7 @@ func TestWordsAreBounded(t *testing.T) {
 	}
 }
 
-// withPNGChunk puts a chunk right behind the IHDR of a PNG.
+// withPNGChunk inserts a chunk directly after the IHDR of a PNG.
 func withPNGChunk(file []byte, kind, payload string) []byte {
 	const afterIHDR = 8 + 25
 	chunk := binary.BigEndian.AppendUint32(nil, uint32(len(payload)))

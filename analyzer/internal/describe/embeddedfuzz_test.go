@@ -10,9 +10,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
-// FuzzBrought gives every reader the same bytes and asserts what the record
-// promises of texts.
-func FuzzBrought(f *testing.F) {
+// FuzzEmbedded passes the same bytes to every reader and verifies the guarantees of the record about texts.
+func FuzzEmbedded(f *testing.F) {
 	f.Add([]byte(xmpStart + `<rdf:Description dc:title="A" xmp:Rating="3"><dc:subject><rdf:Bag><rdf:li>x</rdf:li></rdf:Bag></dc:subject></rdf:Description>` + xmpEnd))
 	f.Add(imageResource(0x404, "", append(dataSet(1, 90, "\x1b%G"), dataSet(2, 25, "k")...)))
 	f.Add(iccOf("desc\x00\x00\x00\x00\x00\x00\x00\x05sRGB\x00\x00\x00"))
@@ -42,7 +41,7 @@ func FuzzBrought(f *testing.F) {
 			t.Fatal("the block was changed, or read differently the second time")
 		}
 		if len(b.keywords) > maxKeywords || len(strings.Join(b.keywords, "")) > maxKeywordsBytes || len(b.creators) > maxCreators || len(warned) > maxWarnings {
-			t.Fatalf("too much: %+v", b)
+			t.Fatalf("too long: %+v", b)
 		}
 		for _, s := range append(append([]string{b.title, b.copyright, b.comment, b.exif.Software, b.exif.LensModel, profile}, b.keywords...), b.creators...) {
 			if len(s) > maxTextBytes || !utf8.ValidString(s) || strings.ContainsAny(s, "\x00\n\x1b") {

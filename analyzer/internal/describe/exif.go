@@ -10,13 +10,13 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// readExif reads what the camera wrote from the TIFF structure of an EXIF block.
-// What is wrong with one tag costs that tag and adds a warning.
+// readExif reads the camera's metadata from the TIFF structure of an EXIF block. An invalid tag costs only that
+// tag and adds a warning.
 func readExif(tiff []byte, warned *warnings) embedded {
 	if len(tiff) == 0 {
 		return embedded{}
 	}
-	sound := soundTIFF(tiff, warned)
+	sound := sanitizeTIFF(tiff, warned)
 	if sound == nil {
 		return embedded{}
 	}
@@ -47,7 +47,7 @@ func readExif(tiff []byte, warned *warnings) embedded {
 	return b
 }
 
-// The directories of an EXIF block, by the names that imagemeta gives them.
+// The directories of an EXIF block, by imagemeta's names.
 const (
 	dirImage = "IFD0"
 	dirExif  = "IFD0/ExifIFDP"
@@ -57,8 +57,8 @@ const (
 // tagValues holds the values of the tags that were read, by directory and name.
 type tagValues map[string]any
 
-// readTags lets imagemeta convert the values of a TIFF structure that is sound.
-// Should it panic all the same, what was read so far stays.
+// readTags converts the values of a sanitized TIFF structure with imagemeta. If imagemeta panics nevertheless,
+// the values read before remain.
 func readTags(tiff []byte, warned *warnings) (tags tagValues) {
 	tags = tagValues{}
 	defer func() {
@@ -91,14 +91,14 @@ func (v tagValues) text(dir, tag string) string {
 	return clean(v.raw(dir, tag), maxTextBytes)
 }
 
-// raw is a text as it stands in the file.
+// raw returns a text as it is in the file.
 func (v tagValues) raw(dir, tag string) string {
 	s, _ := v[dir+"/"+tag].(string)
 	return eitherText([]byte(s))
 }
 
-// positive is the value of a rational, rounded to 2 decimals; 0, which means
-// absent, unless it lies between 0 and limit.
+// positive returns the value of a rational, rounded to 2 decimals, or 0, which means absent, unless it lies
+// between 0 and limit.
 func (v tagValues) positive(dir, tag string, limit float64, warned *warnings) float64 {
 	f, ok := v.rational(dir, tag)
 	if !ok || f == 0 {
@@ -120,7 +120,7 @@ func (v tagValues) rational(dir, tag string) (float64, bool) {
 	return f, !math.IsNaN(f) && !math.IsInf(f, 0)
 }
 
-// exposureTime is the reduced fraction of the file, in seconds.
+// exposureTime returns the reduced fraction of the file, in seconds.
 func (v tagValues) exposureTime(warned *warnings) string {
 	r, ok := v[dirExif+"/ExposureTime"].(imagemeta.Rat[uint32])
 	if !ok || r.Num() == 0 {
@@ -133,8 +133,8 @@ func (v tagValues) exposureTime(warned *warnings) string {
 	return r.String()
 }
 
-// iso is the sensitivity. Its tag has 16 bits; a camera that needs more sets them
-// all and writes the rest into another tag.
+// iso returns the sensitivity. Its tag has 16 bits; a camera that needs more sets them all and writes the value
+// into another tag.
 func (v tagValues) iso() int {
 	const overflow = 65535
 	iso := v.whole(dirExif, "ISO")
@@ -148,7 +148,7 @@ func (v tagValues) iso() int {
 	return iso
 }
 
-// whole is the first value of a tag of whole numbers.
+// whole returns the first value of an integer tag.
 func (v tagValues) whole(dir, tag string) int {
 	value := v[dir+"/"+tag]
 	if list, ok := value.([]any); ok && len(list) > 0 {
@@ -163,7 +163,7 @@ func (v tagValues) whole(dir, tag string) int {
 	return 0
 }
 
-// exposureBias is in EV; 0 is one too.
+// exposureBias returns the bias in EV. 0 is also a valid value.
 func (v tagValues) exposureBias(warned *warnings) *float64 {
 	bias, ok := v.rational(dirExif, "ExposureCompensation")
 	if !ok {
@@ -186,8 +186,7 @@ func (v tagValues) flashFired() *bool {
 	return &fired
 }
 
-// description is that of a person: many cameras write their own name or that of a
-// standard there.
+// description returns a person's description. Many cameras write their own name or that of a standard there.
 func (v tagValues) description(e pipeline.Exif) string {
 	s := clean(v.raw(dirImage, "ImageDescription"), maxDescriptionBytes)
 	folded := strings.ToLower(s)
@@ -195,13 +194,13 @@ func (v tagValues) description(e pipeline.Exif) string {
 		strings.ToLower(e.CameraMake), strings.ToLower(e.CameraModel),
 		"olympus digital camera", "sony dsc", "minolta dsc", "minolta digital camera", "konica minolta digital camera",
 		"casio digital camera", "digital camera", "digital image", "samsung", "samsung camera pictures", "pentax", "kodak", "dcf 1.0", "exif",
-		"exif jpeg", "exif_jpeg_picture", "exif_jpeg_t422", "jpeg", "default", "image", "untitled", "screenshot", "my beautiful picture",
+		"exif jpeg", "exif_jpeg_picture", "exif_jpeg_t422", "jpeg", "default", "image", "untitled", "screenshot", "my beautiful PICT@URE",
 	} {
 		if folded == machine {
 			return ""
 		}
 	}
-	// Drones and action cameras write the name of the file.
+	// Drones and action cameras write the file name.
 	for _, prefix := range [...]string{"dcim\\", "dcim/", "c:\\"} {
 		if strings.HasPrefix(folded, prefix) {
 			return ""

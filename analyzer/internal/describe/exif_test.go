@@ -17,7 +17,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// entry is one value of an EXIF block that a test makes.
+// entry is one value of an EXIF block that a test builds.
 type entry struct {
 	dir   string
 	tag   uint16
@@ -35,8 +35,8 @@ func rationals(pairs ...uint32) []byte {
 	return b
 }
 
-// tiffOf makes a big-endian TIFF structure with the three directories of EXIF, the
-// entries in the order given.
+// tiffOf returns a big-endian TIFF structure with the three directories of EXIF and the entries in the given
+// order.
 func tiffOf(entries ...entry) []byte {
 	be := binary.BigEndian
 	dirs := []string{dirImage, dirExif, dirGPS}
@@ -130,13 +130,13 @@ func asJSON(t testing.TB, v any) string {
 	return string(b)
 }
 
-// TestOneBadTagCostsNoOther puts each kind of bad entry in front of good ones.
+// TestOneBadTagCostsNoOther puts each kind of bad entry before good ones.
 func TestOneBadTagCostsNoOther(t *testing.T) {
 	outside := binary.BigEndian.AppendUint32(nil, 0xffffff)
 	for _, c := range []struct {
 		name    string
 		bad     entry
-		warning string // a part of it; "" for none
+		warning string // a part of the warning; "" for none
 	}{
 		{"unknown type", entry{dirImage, 0x0100, 99, []byte{1}}, ""},
 		{"unknown type of a known tag", entry{dirExif, 0x9004, 99, []byte{1}}, "CreateDate"},
@@ -156,7 +156,7 @@ func TestOneBadTagCostsNoOther(t *testing.T) {
 			}
 			got, warned := read(tiff)
 			if !reflect.DeepEqual(got, fullExifWant()) {
-				t.Errorf("the others are %s", asJSON(t, got))
+				t.Errorf("the other tags are %s", asJSON(t, got))
 			}
 			if all := strings.Join(warned, "\n"); (c.warning == "") != (all == "") || !strings.Contains(all, c.warning) {
 				t.Errorf("warnings %q, want one about %q", warned, c.warning)
@@ -183,20 +183,20 @@ func TestExifDoubtfulValues(t *testing.T) {
 	}{
 		{"a good place", gps(rationals(10, 1, 30, 1, 0, 1), "N\x00"), &pipeline.Exif{GPS: &pipeline.GPS{Latitude: 10.5, Longitude: -8}}, false},
 		{"a place without a fix", gps(rationals(0, 0, 0, 0, 0, 0), "N\x00"), nil, false},
-		{"a place without its half of the globe", gps(rationals(10, 1, 0, 1, 0, 1), "\x00"), nil, true},
+		{"a place without a hemisphere", gps(rationals(10, 1, 0, 1, 0, 1), "\x00"), nil, true},
 		{"a place beyond the pole", gps(rationals(91, 1, 0, 1, 0, 1), "N\x00"), nil, true},
-		{"a clock never set", []entry{date(0x9003, "0000:00:00 00:00:00")}, nil, false},
-		{"a blank clock", []entry{date(0x9003, "    :  :     :  :  ")}, nil, false},
-		{"a month that is none", []entry{date(0x9003, "2024:13:01 00:00:00")}, nil, true},
+		{"clock was never set", []entry{date(0x9003, "0000:00:00 00:00:00")}, nil, false},
+		{"blank clock", []entry{date(0x9003, "    :  :     :  :  ")}, nil, false},
+		{"invalid month", []entry{date(0x9003, "2024:13:01 00:00:00")}, nil, true},
 		{"the next best time", []entry{date(0x9003, "garbage"), date(0x9004, "2020:01:02 03:04:05")}, &pipeline.Exif{TakenAt: "2020-01-02T03:04:05"}, true},
 		{"a time in UTC", []entry{date(0x9003, "2020:01:02 03:04:05"), date(0x9011, "+00:00")}, &pipeline.Exif{TakenAt: "2020-01-02T03:04:05Z"}, false},
-		{"a zone that is none", []entry{date(0x9003, "2020:01:02 03:04:05"), date(0x9011, "CEST")}, &pipeline.Exif{TakenAt: "2020-01-02T03:04:05"}, true},
+		{"invalid time zone", []entry{date(0x9003, "2020:01:02 03:04:05"), date(0x9011, "CEST")}, &pipeline.Exif{TakenAt: "2020-01-02T03:04:05"}, true},
 		{"garbage after the end of a string", []entry{{dirImage, 0x010f, tiffASCII, []byte("Sony\x00\xff\xfejunk\x00")}}, &pipeline.Exif{CameraMake: "Sony"}, false},
 		{"control characters", []entry{{dirImage, 0x010f, tiffASCII, []byte("\x1b[31mNi\x07kon \x00")}}, &pipeline.Exif{CameraMake: "[31mNikon"}, false},
 		{"two ISO values", []entry{{dirExif, 0x8827, tiffShort, append(short(200), short(0)...)}}, &pipeline.Exif{ISO: 200}, false},
 		{"ISO over 16 bits", []entry{{dirExif, 0x8827, tiffShort, short(65535)}, {dirExif, 0x8832, tiffLong, rationals(102400)}}, &pipeline.Exif{ISO: 102400}, false},
 		{"a whole exposure", []entry{{dirExif, 0x829a, tiffRational, rationals(30, 1)}}, &pipeline.Exif{ExposureTime: "30"}, false},
-		{"an endless exposure", []entry{{dirExif, 0x829a, tiffRational, rationals(1<<31, 1)}}, nil, true},
+		{"impossible exposure", []entry{{dirExif, 0x829a, tiffRational, rationals(1<<31, 1)}}, nil, true},
 		{"an unknown aperture", []entry{{dirExif, 0x829d, tiffRational, rationals(0, 0)}}, nil, false},
 		{"nothing", nil, nil, false},
 	} {
@@ -212,28 +212,28 @@ func TestExifDoubtfulValues(t *testing.T) {
 func TestExifOfDamagedBlocks(t *testing.T) {
 	whole := tiffOf(fullExif...)
 	for name, tiff := range map[string][]byte{
-		"text":                        []byte("no TIFF at all"),
-		"header only":                 whole[:8],
-		"a directory that is nowhere": append([]byte("II*\x00\xff\xff\xff\x7f"), whole...),
+		"text":                           []byte("no TIFF at all"),
+		"header only":                    whole[:8],
+		"directory outside of the block": append([]byte("II*\x00\xff\xff\xff\x7f"), whole...),
 	} {
 		if got, warned := read(tiff); got != nil || len(warned) == 0 {
 			t.Errorf("%s: got %s, warnings %q", name, asJSON(t, got), warned)
 		}
 	}
-	// However much is cut off, what is there and whole is read.
+	// However much is cut off, the entries that are complete are read.
 	for n := range whole {
 		got, _ := read(whole[:n])
 		if got != nil && got.CameraMake != "" && got.CameraMake != "Canon" {
 			t.Errorf("cut at %d: camera make %q", n, got.CameraMake)
 		}
 	}
-	// A value on top of the header does not spoil it.
+	// A value that overlaps the header does no damage.
 	onHeader := tiffOf(append([]entry{{dirImage, 0x0131, tiffASCII, []byte("longer than four")}}, fullExif...)...)
 	binary.BigEndian.PutUint32(onHeader[bytes.Index(onHeader, []byte("\x01\x31\x00\x02"))+8:], 1)
 	if got, _ := read(onHeader); !reflect.DeepEqual(got, fullExifWant()) {
 		t.Errorf("value on the header: got %s", asJSON(t, got))
 	}
-	// A directory that points to itself ends.
+	// A directory that points to itself is read once.
 	loop := tiffOf()
 	binary.BigEndian.PutUint32(loop[8+2+8:], 8)
 	if got, warned := read(loop); got != nil || len(warned) != 1 {
@@ -264,12 +264,12 @@ func TestWarningsAndTextsAreBounded(t *testing.T) {
 	}
 	m, _ := describe(t, withExif(encodeJPEG(t, photo(60, 40), 80), tiffOf(entries...)))
 	if n := len(asJSON(t, m)); n > pipeline.MaxMetadataBytes || m.Exif == nil || len(m.Exif.CameraMake) > maxTextBytes {
-		t.Errorf("%d bytes of metadata, %+v", n, m.Exif)
+		t.Errorf("%d bytes of metadata: %+v", n, m.Exif)
 	}
 }
 
-// TestExifAsExiftoolWritesIt reads what the most widely used tool writes, in both
-// formats, with XMP before it as well.
+// TestExifAsExiftoolWritesIt reads what the most widely used tool writes, in both formats, also with XMP before
+// it.
 func TestExifAsExiftoolWritesIt(t *testing.T) {
 	exiftool, err := exec.LookPath("exiftool")
 	if err != nil {
@@ -313,7 +313,7 @@ func TestExifAsExiftoolWritesIt(t *testing.T) {
 	}
 }
 
-// garbagePNG has sound chunks around pixels that are none.
+// garbagePNG returns a PNG with valid chunks whose pixels are garbage.
 func garbagePNG() []byte {
 	chunk := func(kind string, payload []byte) []byte {
 		b := binary.BigEndian.AppendUint32(nil, uint32(len(payload)))
@@ -339,7 +339,7 @@ func FuzzExif(f *testing.F) {
 		}
 		for _, w := range warned {
 			if strings.Contains(w, "reading stopped") {
-				t.Fatalf("imagemeta met what it cannot read: %s", w)
+				t.Fatalf("imagemeta stopped reading: %s", w)
 			}
 		}
 		if got == nil {
@@ -351,10 +351,10 @@ func FuzzExif(f *testing.F) {
 			}
 		}
 		if g := got.GPS; g != nil && (g.Latitude < -90 || g.Latitude > 90 || g.Longitude < -180 || g.Longitude > 180) {
-			t.Fatalf("a place that is nowhere: %+v", g)
+			t.Fatalf("impossible place: %+v", g)
 		}
 		if got.ISO < 0 || got.FNumber < 0 || got.FocalLength < 0 {
-			t.Fatalf("impossible: %s", fmt.Sprint(*got))
+			t.Fatalf("impossible values: %s", fmt.Sprint(*got))
 		}
 	})
 }

@@ -8,20 +8,20 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// GPS says what of the places that files bring comes into the record.
+// GPS controls how much of a file's place the record contains.
 type GPS string
 
-// The choices for places.
+// The values of GPS.
 const (
-	KeepGPS   GPS = "keep"   // as exact as the file has it
-	CoarseGPS GPS = "coarse" // to about a kilometre, without altitude
-	DropGPS   GPS = "drop"   // not at all
+	KeepGPS   GPS = "keep"   // as exact as in the file
+	CoarseGPS GPS = "coarse" // rounded to about a kilometer, without altitude
+	DropGPS   GPS = "drop"   // no place
 )
 
-// Valid tells whether it is one of the choices.
+// Valid reports whether g is one of the GPS constants.
 func (g GPS) Valid() bool { return g == KeepGPS || g == CoarseGPS || g == DropGPS }
 
-// apply is what the record tells of a place.
+// apply returns the place for the record.
 func (g GPS) apply(place *pipeline.GPS) *pipeline.GPS {
 	switch {
 	case place == nil || g == DropGPS:
@@ -33,8 +33,8 @@ func (g GPS) apply(place *pipeline.GPS) *pipeline.GPS {
 	}
 }
 
-// gps is the place, when both of its coordinates and the halves of the globe that
-// they are in are known: a place without its sign would be a lie.
+// gps returns the place if both coordinates and their hemispheres are known: a place without its sign would be
+// wrong.
 func (v tagValues) gps(warned *warnings) *pipeline.GPS {
 	latitude, err := v.coordinate("GPSLatitude", "N", "S", 90)
 	if err != nil {
@@ -62,7 +62,7 @@ func (v tagValues) gps(warned *warnings) *pipeline.GPS {
 	return g
 }
 
-// coordinate is one coordinate in degrees, NaN when the file has none.
+// coordinate returns one coordinate in degrees, or NaN if the file has none.
 func (v tagValues) coordinate(tag, positive, negative string, limit float64) (float64, error) {
 	degrees, ok := v[dirGPS+"/"+tag].(float64)
 	if !ok {

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// takenAt is when the picture was taken or, when nobody says so, digitised. When
-// the file was changed last tells nothing about that.
+// takenAt returns the time at which the image was taken or, if that is missing, digitized. The time of the last
+// change does not show when the image was taken.
 func (v tagValues) takenAt(warned *warnings) string {
 	for _, when := range [...]struct{ tag, zone string }{
 		{"DateTimeOriginal", "OffsetTimeOriginal"},
 		{"CreateDate", "OffsetTimeDigitized"},
 	} {
 		s := v.text(dirExif, when.tag)
-		// A camera whose clock was never set writes zeros, blanks or colons only.
+		// A camera whose clock was never set writes only zeros, blanks or colons.
 		if strings.Trim(s, "0: ") == "" {
 			continue
 		}
@@ -36,14 +36,14 @@ func (v tagValues) takenAt(warned *warnings) string {
 	return ""
 }
 
-// The forms in which the record tells times.
+// The time formats of the record.
 const (
 	localTime = "2006-01-02T15:04:05"
 	zonedTime = "2006-01-02T15:04:05Z07:00"
 )
 
-// isoTime reads a time as XMP writes it (ISO 8601), with or without seconds and
-// zone; "" when it is none. A date alone is not told: the hours would be invented.
+// isoTime reads a time as XMP writes it (ISO 8601), with or without seconds and zone, or returns "". It ignores
+// a date without a time: the hours would be invented.
 func isoTime(s string) string {
 	for _, layout := range [...]string{zonedTime, "2006-01-02T15:04Z07:00"} {
 		if t, err := time.Parse(layout, s); err == nil {

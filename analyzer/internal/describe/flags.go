@@ -8,7 +8,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// The flags, in the order in which they are told.
+// The flags, in the order of the record.
 const (
 	flagScreenshot  = "screenshot"
 	flagBlank       = "blank"
@@ -19,10 +19,9 @@ const (
 	flagMonochrome  = "monochrome"
 )
 
-// flagsOf tells what a person would say of the picture at a glance. The thresholds
-// were chosen on pictures of many cameras and on generated ones (flags_test.go): a
-// flag that is missing does no harm, and one that is wrong does. So each asks for
-// more than is needed to be right most of the time.
+// flagsOf returns the flags that a person would assign at a glance. The thresholds were chosen on images of
+// many cameras and on generated ones (flags_test.go). A missing flag does no harm, a wrong one does, so each
+// flag requires more evidence than would be right most of the time.
 func flagsOf(h imagefile.Header, m *measured, found *pipeline.Metadata, comment string) []string {
 	var flags []string
 	add := func(flag string, is bool) {
@@ -33,20 +32,19 @@ func flagsOf(h imagefile.Header, m *measured, found *pipeline.Metadata, comment 
 	add(flagScreenshot, isScreenshot(h, m, found, comment))
 	blank := isBlank(m, found)
 	add(flagBlank, blank)
-	// An even surface has no light or sharpness to judge.
+	// Light and sharpness cannot be judged on a uniform surface.
 	add(flagBlurred, !blank && isBlurred(m, found))
 	add(flagDark, !blank && isDark(m, found))
 	add(flagOverexposed, !blank && isOverexposed(m, found))
-	grey := isGreyscale(m)
-	add(flagGreyscale, grey)
-	add(flagMonochrome, !grey && isMonochrome(m))
+	gray := isGreyscale(m)
+	add(flagGreyscale, gray)
+	add(flagMonochrome, !gray && isMonochrome(m))
 	return flags
 }
 
-// isScreenshot: the file says so, in a comment (as phones of Apple and Samsung
-// write it) or in the name of the program; or it is a PNG of no camera, opaque, of
-// exactly the size of a phone's or laptop's screen that hardly anything else has,
-// and flat as only what is drawn is.
+// isScreenshot reports whether the file is a screenshot. Either it says so, in a comment (as phones of Apple
+// and Samsung write it) or in the name of the program; or it is an opaque PNG without a camera, has exactly the
+// size of a phone's or laptop's screen that is rare otherwise, and is as flat as only drawn content is.
 func isScreenshot(h imagefile.Header, m *measured, found *pipeline.Metadata, comment string) bool {
 	if strings.EqualFold(comment, "screenshot") {
 		return true
@@ -65,8 +63,7 @@ func isScreenshot(h imagefile.Header, m *measured, found *pipeline.Metadata, com
 	return h.Format == imagefile.PNG && !camera && !m.transparent && slices.Contains(screens[:], size) && m.light.flat() >= 0.3
 }
 
-// screens are the sizes of screens, the short side first, that are not usual for
-// slides, wallpapers or films.
+// screens lists sizes of screens, the short side first, that are not usual for slides, wallpapers or films.
 var screens = [...][2]int{
 	{640, 1136},
 	{750, 1334},
@@ -107,52 +104,49 @@ var screens = [...][2]int{
 	{2234, 3456}, // Apple laptops
 }
 
-// isBlank: an even surface, or nothing that can be seen. The luma differs by less
-// than 2.5 of 255 on the average, and one colour covers all but a hundredth.
+// isBlank reports whether the image is a uniform surface or invisible: the luma deviates by less than 2.5 of
+// 255 on average, and one color covers at least 99%.
 func isBlank(m *measured, found *pipeline.Metadata) bool {
 	return m.seen == 0 || found.Contrast <= 0.01 && found.Colors[0].Share >= 0.99
 }
 
-// isBlurred: no edge anywhere, although there is light and shade. It asks for a
-// picture of the full working size whose luma spreads (contrast of 0.1), in which
-// not one step in a thousand from a pixel to the next is over 12 of 255 and the
-// Laplacian is next to nothing. A photograph is out of focus by about a fiftieth
-// of its width then, which shows in a thumbnail.
+// isBlurred reports whether the image has no edge anywhere, although it has light and dark parts. It requires
+// an image of the full working size whose luma varies (contrast of 0.1), in which no more than one step in a
+// thousand from a pixel to the next is over 12 of 255, and whose Laplacian is close to zero. Such a photo is
+// out of focus by about a fiftieth of its width, which is visible in a thumbnail.
 func isBlurred(m *measured, found *pipeline.Metadata) bool {
 	return max(m.light.width, m.light.height) == WorkingSize && found.Contrast >= 0.1 && found.Sharpness <= 12 &&
 		isPhoto(found) && m.light.steepest() <= 12
 }
 
-// isDark: the mean luma is below an eighth, and nine of ten pixels are below a
-// quarter.
+// isDark reports whether the mean luma is below 1/8 and nine of ten pixels are below 1/4.
 func isDark(m *measured, found *pipeline.Metadata) bool {
 	return found.Brightness <= 0.125 && below(&m.levels, 63) >= 0.9
 }
 
-// isOverexposed: in the picture of a camera a quarter of the pixels is as good as
-// white, the mean luma is over 0.75, nothing is dark, as there is where white
-// paper was photographed, and the rest has the many shades that drawings lack.
+// isOverexposed reports whether, in a photo, a quarter of the pixels is nearly white, the mean luma is over
+// 0.75, and there is no dark part, as there would be if white paper was photographed. The rest must have the
+// many shades that drawings lack.
 func isOverexposed(m *measured, found *pipeline.Metadata) bool {
 	return isPhoto(found) && found.HighlightsClipped >= 0.25 && found.Brightness >= 0.75 && below(&m.levels, 50) <= 0.01 && found.Entropy >= 3.5
 }
 
-// isPhoto tells whether a camera took the picture, by what it wrote.
+// isPhoto reports whether a camera took the image, according to its metadata.
 func isPhoto(found *pipeline.Metadata) bool {
 	e := found.Exif
 	return e != nil && (e.ExposureTime != "" || e.FNumber > 0 || e.ISO > 0 || e.FocalLength > 0)
 }
 
-// isGreyscale: of all but a thousandth of the pixels the samples differ by at most
-// 8, which JPEG's rounding may make of grey.
+// isGreyscale reports whether in at least 99.9% of the pixels the samples differ by at most 8, which
+// JPEG's rounding can turn gray into.
 func isGreyscale(m *measured) bool {
 	return m.seen > 0 && below(&m.chromas, 8) >= 0.999
 }
 
-// isMonochrome: one colour on grey, as sepia. Half of the pixels at least are
-// coloured (samples differ by 24), of these all but a hundredth are within 20
-// degrees of hue, and pixels of equal luma are about equally coloured: the
-// difference of their samples strays by at most 10. Something grey before a blue
-// sky is not monochrome.
+// isMonochrome reports whether the image has one color on gray, such as sepia. At least half of the pixels are
+// colored (their samples differ by 24), at least 99% of these are within 20 degrees of hue, and pixels
+// of equal luma are about equally colored: the difference of their samples deviates by at most 10. A gray
+// object before a blue sky is not monochrome.
 func isMonochrome(m *measured) bool {
 	const window, bins = 20, 360
 	var hues [bins]int
@@ -160,7 +154,7 @@ func isMonochrome(m *measured) bool {
 		n       int64
 		chromas moments
 	}
-	coloured := 0
+	colored := 0
 	for _, c := range m.cells {
 		if c.n == 0 {
 			continue
@@ -185,9 +179,9 @@ func isMonochrome(m *measured) bool {
 			angle = 60*(r-g)/chroma + 240
 		}
 		hues[angle] += n
-		coloured += n
+		colored += n
 	}
-	if m.seen == 0 || int64(coloured)*2 < m.seen {
+	if m.seen == 0 || int64(colored)*2 < m.seen {
 		return false
 	}
 	strays := 0.0
@@ -206,11 +200,10 @@ func isMonochrome(m *measured) bool {
 		inside += hues[(i+window)%bins] - n
 		most = max(most, inside)
 	}
-	return strays <= 10 && most*100 >= coloured*99
+	return strays <= 10 && most*100 >= colored*99
 }
 
-// flat is the part of the pixels that are exactly as light as the one to their
-// left.
+// flat returns the fraction of the pixels that have exactly the luma of the one to their left.
 func (p plane) flat() float64 {
 	same := 0
 	for y := range p.height {
@@ -224,8 +217,8 @@ func (p plane) flat() float64 {
 	return float64(same) / float64(len(p.pix))
 }
 
-// steepest is the step of luma from a pixel to the next, across or down, that only
-// a thousandth of the steps exceed.
+// steepest returns the step of luma from a pixel to the next, across or down, that only a thousandth of the
+// steps exceed.
 func (p plane) steepest() int {
 	var steps [256]uint32
 	for y := 1; y < p.height; y++ {

@@ -11,13 +11,13 @@ import (
 	"github.com/disintegration/imaging"
 )
 
-// cameraJPEG makes a JPEG as a camera writes it.
+// cameraJPEG returns a JPEG with a camera's EXIF.
 func cameraJPEG(t testing.TB, m image.Image) []byte {
 	t.Helper()
 	return withExif(encodeJPEG(t, m, 90), tiffOf(fullExif...))
 }
 
-// screen draws what a screen shows: surfaces, bars and lines of text.
+// screen draws the content of a screen: surfaces, bars and lines of text.
 func screen(width, height int) *image.NRGBA {
 	m := filled(width, height, color.NRGBA{246, 246, 248, 255})
 	fill := func(x0, y0, x1, y1 int, c color.NRGBA) {
@@ -31,7 +31,7 @@ func screen(width, height int) *image.NRGBA {
 	return m
 }
 
-// toned turns a picture into one of a single colour.
+// toned returns the image in shades of a single color.
 func toned(m image.Image, tone func(luma float64) color.NRGBA) *image.NRGBA {
 	out := image.NewNRGBA(m.Bounds())
 	for y := range out.Rect.Dy() {
@@ -46,10 +46,10 @@ func sepia(l float64) color.NRGBA {
 	return color.NRGBA{level(1.2 * l), level(1.02 * l), level(0.8 * l), 255}
 }
 
-// TestFlags shows pictures of each kind, and those that are easily taken for them.
+// TestFlags verifies the flags of images of each kind, and of images that are easily mistaken for them.
 func TestFlags(t *testing.T) {
 	scene := photo(640, 480)
-	// adjusted moves the levels of the scene.
+	// adjusted changes the levels of the scene.
 	adjusted := func(factor, offset float64) *image.NRGBA {
 		return imaging.AdjustFunc(scene, func(c color.NRGBA) color.NRGBA {
 			return color.NRGBA{level(float64(c.R)*factor + offset), level(float64(c.G)*factor + offset), level(float64(c.B)*factor + offset), c.A}
@@ -74,24 +74,24 @@ func TestFlags(t *testing.T) {
 		data []byte
 		want []string
 	}{
-		{"a photograph", cameraJPEG(t, scene), nil},
-		{"the same without EXIF", encodeJPEG(t, scene, 90), nil},
+		{"a photo", cameraJPEG(t, scene), nil},
+		{"photo without EXIF", encodeJPEG(t, scene, 90), nil},
 
 		{"a phone's screen", encodePNG(t, screen(1170, 2532)), []string{"screenshot"}},
-		{"the phone on its side", encodePNG(t, screen(2532, 1170)), []string{"screenshot"}},
-		{"one that says so", withExif(encodeJPEG(t, screen(900, 500), 90), tiffOf(comment)), []string{"screenshot"}},
-		{"one by its program", withPNGChunk(encodePNG(t, screen(900, 500)), "tEXt", "Software\x00gnome-screenshot"), []string{"screenshot"}},
+		{"rotated phone's screen", encodePNG(t, screen(2532, 1170)), []string{"screenshot"}},
+		{"screenshot by its comment", withExif(encodeJPEG(t, screen(900, 500), 90), tiffOf(comment)), []string{"screenshot"}},
+		{"screenshot by its program", withPNGChunk(encodePNG(t, screen(900, 500)), "tEXt", "Software\x00gnome-screenshot"), []string{"screenshot"}},
 		{"a slide", encodePNG(t, screen(1920, 1080)), nil},
-		{"a photograph of the size of a screen", encodePNG(t, imaging.Resize(scene, 1170, 2532, imaging.Linear)), nil},
+		{"a photo of the size of a screen", encodePNG(t, imaging.Resize(scene, 1170, 2532, imaging.Linear)), nil},
 
 		{"white", encodePNG(t, filled(640, 480, color.White)), []string{"blank", "greyscale"}},
 		{"blue", encodeJPEG(t, filled(640, 480, color.NRGBA{20, 60, 180, 255}), 90), []string{"blank", "monochrome"}},
-		{"nothing that can be seen", encodePNG(t, filled(640, 480, color.NRGBA{9, 9, 9, 0})), []string{"blank"}},
+		{"invisible", encodePNG(t, filled(640, 480, color.NRGBA{9, 9, 9, 0})), []string{"blank"}},
 		{"white with a spot", encodePNG(t, dust), []string{"greyscale"}},
 
 		{"out of focus", cameraJPEG(t, imaging.Blur(scene, 14)), []string{"blurred"}},
 		{"slightly soft", cameraJPEG(t, imaging.Blur(scene, 1.2)), nil},
-		{"a drawn gradient, of one colour", encodePNG(t, gradient), []string{"monochrome"}},
+		{"drawn gradient of one color", encodePNG(t, gradient), []string{"monochrome"}},
 
 		{"by night", cameraJPEG(t, night), []string{"dark"}},
 		{"dim", cameraJPEG(t, adjusted(0.5, 0)), nil},
@@ -100,8 +100,8 @@ func TestFlags(t *testing.T) {
 		{"something on white paper", cameraJPEG(t, paper), nil},
 		{"a bright drawing", encodePNG(t, adjusted(1.5, 110)), nil},
 
-		{"grey", encodeJPEG(t, imaging.Grayscale(scene), 90), []string{"greyscale"}},
-		{"grey as colour of bad quality", encodeJPEG(t, toned(scene, func(l float64) color.NRGBA { return color.NRGBA{level(l), level(l), level(l), 255} }), 30), []string{"greyscale"}},
+		{"gray", encodeJPEG(t, imaging.Grayscale(scene), 90), []string{"greyscale"}},
+		{"gray as color in low quality", encodeJPEG(t, toned(scene, func(l float64) color.NRGBA { return color.NRGBA{level(l), level(l), level(l), 255} }), 30), []string{"greyscale"}},
 		{"sepia", encodeJPEG(t, toned(scene, sepia), 85), []string{"monochrome"}},
 		{"cyanotype", encodeJPEG(t, toned(scene, func(l float64) color.NRGBA {
 			return color.NRGBA{level(l * l / 255), level(0.4*l + 0.6*l*l/255), level(60 + 0.75*l), 255}
@@ -117,15 +117,15 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// TestFlagsOfRealPictures: of the pictures of many cameras these have flags, as a
-// person who looks at them would say, and no others.
-func TestFlagsOfRealPictures(t *testing.T) {
+// TestFlagsOfRealImages verifies that of the images of many cameras only these have flags, as a person who
+// looks at them would assign them.
+func TestFlagsOfRealImages(t *testing.T) {
 	want := map[string][]string{
 		"utf8-in-ztxt.png": {"blank", "greyscale"},
 	}
 	for name, data := range cameraFiles(t) {
 		m, _, err := New(Config{}).Describe(t.Context(), data)
-		// Icons and black-and-white glyphs are beyond argument.
+		// Icons and black-and-white glyphs are ambiguous.
 		if err != nil || max(m.Width, m.Height) < 100 {
 			continue
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// FuzzDescribe asserts for any bytes at all that an image is either described,
-// twice the same and within the bounds of a message, or fails by its own fault.
+// FuzzDescribe verifies for arbitrary bytes that an image is either described, twice the same and within the
+// limits of a message, or fails by its own fault.
 func FuzzDescribe(f *testing.F) {
 	f.Add(encodeJPEG(f, photo(24, 16), 70))
 	f.Add(encodeJPEG(f, photo(650, 12), 60))
@@ -31,7 +31,7 @@ func FuzzDescribe(f *testing.F) {
 		if err != nil {
 			var failure *pipeline.Failure
 			if !errors.As(err, &failure) || failure.Text == "" {
-				t.Fatalf("neither described nor at fault: %v", err)
+				t.Fatalf("got %v, want a description or a failure of the image", err)
 			}
 			return
 		}
@@ -45,7 +45,7 @@ func FuzzDescribe(f *testing.F) {
 			t.Fatalf("thumbnail of %d×%d is %d×%d, %v", m.Width, m.Height, size.Width, size.Height, err)
 		}
 		if m.Brightness < 0 || m.Brightness > 1 || m.Contrast < 0 || m.Contrast > 0.5 || m.Sharpness < 0 || len(m.BlurHash) != 28 || len(m.PHash) != 16 {
-			t.Fatalf("impossible figures: %s", first)
+			t.Fatalf("impossible statistics: %s", first)
 		}
 		m2, thumbnail2, err := d.Describe(t.Context(), data)
 		if err != nil {

@@ -8,15 +8,15 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
-// Bounds on what is read of a colour profile.
+// Limits for reading a color profile.
 const (
-	maxProfileBytes = 64 << 10 // from its beginning; its description lies there
+	maxProfileBytes = 64 << 10 // read from the start, where the description is
 	maxProfileName  = 128
 	maxProfileTags  = 100
 )
 
-// profileName is what the file's colour profile is called, "" when it has none: its
-// description (ICC.1:2022, 9.2.41), else the name that the PNG gives it.
+// profileName returns the name of the file's color profile, or "": its description (ICC.1:2022, 9.2.41), or
+// else its name in the PNG.
 func profileName(h imagefile.Header, warned *warnings) string {
 	profile, name := h.ICC, ""
 	if h.ICC != nil && h.Format == imagefile.PNG {
@@ -39,9 +39,8 @@ func profileName(h imagefile.Header, warned *warnings) string {
 	return clean(name, maxProfileName)
 }
 
-// profileDescription reads the tag desc of a profile: a text of version 2, or
-// texts in several languages of version 4, of which the English one counts, or
-// else the first.
+// profileDescription reads the tag desc of a profile: a text in version 2, or texts in several languages in
+// version 4, of which the English one is used, or else the first.
 func profileDescription(profile []byte) (string, bool) {
 	const header, entry = 128, 12
 	if len(profile) < header+4 || string(profile[36:40]) != "acsp" {

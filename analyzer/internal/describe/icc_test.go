@@ -9,7 +9,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
-// iccOf makes a profile with a description.
+// iccOf returns a profile with a description.
 func iccOf(tag string) []byte {
 	p := make([]byte, 128, 200)
 	copy(p[36:], "acsp")
@@ -27,15 +27,15 @@ func TestProfileNames(t *testing.T) {
 		want   string
 		warned bool
 	}{
-		"version 2":             {imagefile.Header{Format: "jpeg", ICC: iccOf("desc\x00\x00\x00\x00\x00\x00\x00\x05sRGB\x00\x00\x00")}, "sRGB", false},
-		"version 4":             {imagefile.Header{Format: "jpeg", ICC: iccOf(v4)}, "sRG", false},
-		"no profile":            {imagefile.Header{Format: "jpeg"}, "", false},
-		"garbage":               {imagefile.Header{Format: "jpeg", ICC: []byte("garbage")}, "", true},
-		"text longer than all":  {imagefile.Header{Format: "jpeg", ICC: iccOf("desc\x00\x00\x00\x00\xff\xff\xff\xffsRGB")}, "sRGB", false},
-		"of a PNG":              {imagefile.Header{Format: "png", ICC: append([]byte("icc\x00\x00"), deflated(iccOf("desc\x00\x00\x00\x00\x00\x00\x00\x03P3\x00"))...)}, "P3", false},
-		"of a PNG, damaged":     {imagefile.Header{Format: "png", ICC: []byte("Display P3\x00\x00garbage")}, "Display P3", false},
-		"of a PNG, no name":     {imagefile.Header{Format: "png", ICC: []byte("garbage")}, "", true},
-		"inflates to megabytes": {imagefile.Header{Format: "png", ICC: append([]byte("bomb\x00\x00"), deflated(make([]byte, 20<<20))...)}, "bomb", true},
+		"version 2":                    {imagefile.Header{Format: "jpeg", ICC: iccOf("desc\x00\x00\x00\x00\x00\x00\x00\x05sRGB\x00\x00\x00")}, "sRGB", false},
+		"version 4":                    {imagefile.Header{Format: "jpeg", ICC: iccOf(v4)}, "sRG", false},
+		"no profile":                   {imagefile.Header{Format: "jpeg"}, "", false},
+		"garbage":                      {imagefile.Header{Format: "jpeg", ICC: []byte("garbage")}, "", true},
+		"text longer than the profile": {imagefile.Header{Format: "jpeg", ICC: iccOf("desc\x00\x00\x00\x00\xff\xff\xff\xffsRGB")}, "sRGB", false},
+		"of a PNG":                     {imagefile.Header{Format: "png", ICC: append([]byte("icc\x00\x00"), deflated(iccOf("desc\x00\x00\x00\x00\x00\x00\x00\x03P3\x00"))...)}, "P3", false},
+		"of a PNG, damaged":            {imagefile.Header{Format: "png", ICC: []byte("Display P3\x00\x00garbage")}, "Display P3", false},
+		"of a PNG, no name":            {imagefile.Header{Format: "png", ICC: []byte("garbage")}, "", true},
+		"inflates to megabytes":        {imagefile.Header{Format: "png", ICC: append([]byte("bomb\x00\x00"), deflated(make([]byte, 20<<20))...)}, "bomb", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w warnings
@@ -46,11 +46,11 @@ func TestProfileNames(t *testing.T) {
 	}
 }
 
-// deflated is a zlib stream.
+// deflated returns a zlib stream.
 func deflated(data []byte) []byte {
 	var b bytes.Buffer
 	w := zlib.NewWriter(&b)
-	_, _ = w.Write(data) // Neither fails in memory.
+	_, _ = w.Write(data) // writes to memory do not fail
 	_ = w.Close()
 	return b.Bytes()
 }

@@ -6,13 +6,12 @@ import (
 	"time"
 )
 
-// maxDataSets bounds the data sets that are read of an IPTC block.
+// maxDataSets bounds the number of data sets that are read from an IPTC block.
 const maxDataSets = 1000
 
-// readIPTC reads the words of IPTC-IIM 4.2 from Photoshop's image resources
-// (Adobe Photoshop File Formats Specification, Image Resource Blocks), where IPTC
-// is the resource 0x0404. What follows the first thing that cannot be read is not
-// read either.
+// readIPTC reads the caption of IPTC-IIM 4.2 from Photoshop's image resources (Adobe Photoshop File Formats
+// Specification, Image Resource Blocks), where IPTC is the resource 0x0404. It stops at the first unreadable
+// part.
 func readIPTC(resources []byte, warned *warnings) embedded {
 	for rest := resources; len(rest) >= 4; {
 		id, data, after, ok := resource(rest)
@@ -53,7 +52,7 @@ func readDataSets(b []byte, warned *warnings) embedded {
 	text := eitherText
 	date, clock := "", ""
 	for range maxDataSets {
-		// Padding may follow the last one.
+		// Padding may follow the last data set.
 		if b = bytes.TrimLeft(b, "\x00"); len(b) == 0 {
 			break
 		}
@@ -62,7 +61,7 @@ func readDataSets(b []byte, warned *warnings) embedded {
 			break
 		}
 		record, number, size := b[1], b[2], int(binary.BigEndian.Uint16(b[3:]))
-		// None of ours has an extended size, which has a bit that makes it 32 kB.
+		// Our data sets have no extended size, whose marker bit would make it 32 kB.
 		if b = b[5:]; size > len(b) || size >= 0x8000 {
 			warned.add("IPTC %d:%d: its value lies outside of the block", record, number)
 			break
@@ -94,7 +93,7 @@ func readDataSets(b []byte, warned *warnings) embedded {
 	return found
 }
 
-// iptcTime puts the date and the time together; "" unless both are there.
+// iptcTime combines the date and the time, or returns "" unless both are present.
 func iptcTime(date, clock string) string {
 	if t, err := time.Parse("20060102150405-0700", date+clock); err == nil {
 		return t.Format(zonedTime)

@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// dataSet makes an IPTC data set.
+// dataSet returns an IPTC data set.
 func dataSet(record, number byte, value string) []byte {
 	return append(binary.BigEndian.AppendUint16([]byte{0x1c, record, number}, uint16(len(value))), value...)
 }
 
-// imageResource makes one of Photoshop's image resources.
+// imageResource returns one of Photoshop's image resources.
 func imageResource(id uint16, name string, data []byte) []byte {
 	out := binary.BigEndian.AppendUint16([]byte("8BIM"), id)
 	out = append(append(out, byte(len(name))), name...)
@@ -35,16 +35,16 @@ func TestIPTC(t *testing.T) {
 		warned    bool
 	}{
 		"UTF-8":                          {imageResource(0x404, "", append(bytes.Clone(utf8Set), title...)), "Zürich", false},
-		"UTF-8 that nobody announced":    {imageResource(0x404, "", title), "Zürich", false},
+		"UTF-8 without its declaration":  {imageResource(0x404, "", title), "Zürich", false},
 		"Latin-1":                        {imageResource(0x404, "", dataSet(2, 5, "Z\xfcrich")), "Zürich", false},
-		"behind other resources":         {append(append(bytes.Clone(other), imageResource(0x040f, "odd", []byte("odd"))...), imageResource(0x404, "name", title)...), "Zürich", false},
+		"after other resources":          {append(append(bytes.Clone(other), imageResource(0x040f, "odd", []byte("odd"))...), imageResource(0x404, "name", title)...), "Zürich", false},
 		"padding":                        {imageResource(0x404, "", append(bytes.Clone(title), 0, 0, 0)), "Zürich", false},
-		"garbage behind it":              {imageResource(0x404, "", append(bytes.Clone(title), "garbage"...)), "Zürich", true},
-		"a value that goes on too long":  {imageResource(0x404, "", append(bytes.Clone(title), 0x1c, 2, 120, 0xff, 0xff, 'x')), "Zürich", true},
-		"a value of a byte too much":     {imageResource(0x404, "", append(bytes.Clone(title), 0x1c, 2, 120, 0, 2, 'x')), "Zürich", true},
+		"followed by garbage":            {imageResource(0x404, "", append(bytes.Clone(title), "garbage"...)), "Zürich", true},
+		"value far too long":             {imageResource(0x404, "", append(bytes.Clone(title), 0x1c, 2, 120, 0xff, 0xff, 'x')), "Zürich", true},
+		"value one byte too long":        {imageResource(0x404, "", append(bytes.Clone(title), 0x1c, 2, 120, 0, 2, 'x')), "Zürich", true},
 		"an extended data set":           {imageResource(0x404, "", append(bytes.Clone(title), 0x1c, 2, 120, 0x80, 4, 0, 0, 0, 1, 'x')), "Zürich", true},
-		"one in a long block":            {imageResource(0x404, "", slices.Concat(title, []byte("\x1c\x02\x05\x80\x04\x00\x00\x00\x01x"), make([]byte, 0x9000))), "Zürich", true},
-		"a resource longer than all":     {append(bytes.Clone(other), "8BIM\x04\x04\x00\x00\xff\xff\xff\xff"...), "", true},
+		"extended, in a long block":      {imageResource(0x404, "", slices.Concat(title, []byte("\x1c\x02\x05\x80\x04\x00\x00\x00\x01x"), make([]byte, 0x9000))), "Zürich", true},
+		"resource longer than the block": {append(bytes.Clone(other), "8BIM\x04\x04\x00\x00\xff\xff\xff\xff"...), "", true},
 		"resources of another signature": {[]byte("PHUT\x04\x04\x00\x00\x00\x00\x00\x00"), "", true},
 		"none":                           {other, "", false},
 	} {

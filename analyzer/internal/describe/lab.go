@@ -2,11 +2,11 @@ package describe
 
 import "github.com/lucasb-eyer/go-colorful"
 
-// lab is a colour in CIELAB (CIE 15:2004) of the white point D65.
+// lab is a color in CIELAB (CIE 15:2004) with the white point D65.
 type lab struct{ l, a, b float64 }
 
-// labOf converts samples of sRGB (IEC 61966-2-1), 0 to 255 each. The matrix is not
-// that of go-colorful, whose further digits would change the records that exist.
+// labOf converts sRGB samples (IEC 61966-2-1), 0 to 255 each. The matrix differs from go-colorful's, whose
+// additional digits would change existing records.
 func labOf(r, g, b int) lab {
 	lr, lg, lb := colorful.Color{R: float64(r) / 255, G: float64(g) / 255, B: float64(b) / 255}.LinearRgb()
 	l, x, y := colorful.XyzToLab(
@@ -16,7 +16,7 @@ func labOf(r, g, b int) lab {
 	return lab{100 * l, 100 * x, 100 * y}
 }
 
-// apart is the square of how far two colours are from each other, ΔE*ab of 1976.
+// apart returns the square of the distance of two colors, ΔE*ab of 1976.
 func (c lab) apart(o lab) float64 {
 	return (c.l-o.l)*(c.l-o.l) + (c.a-o.a)*(c.a-o.a) + (c.b-o.b)*(c.b-o.b)
 }

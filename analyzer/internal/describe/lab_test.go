@@ -8,7 +8,7 @@ import (
 	"golang.org/x/image/colornames"
 )
 
-func TestLabOfKnownColours(t *testing.T) {
+func TestLabOfKnownColors(t *testing.T) {
 	for _, c := range []struct {
 		r, g, b int
 		want    lab
@@ -27,22 +27,22 @@ func TestLabOfKnownColours(t *testing.T) {
 	}
 }
 
-// TestColourNamesAreThoseOfCSS compares the table with that of SVG 1.1, which CSS
-// took over and which lacks rebeccapurple.
-func TestColourNamesAreThoseOfCSS(t *testing.T) {
+// TestColorNamesMatchCSS compares the table with that of SVG 1.1, which CSS adopted and which lacks
+// rebeccapurple.
+func TestColorNamesMatchCSS(t *testing.T) {
 	names := newColorNames()
 	known := map[string]bool{"rebeccapurple": true, "aqua": true, "fuchsia": true}
 	for _, c := range cssColors {
 		name := strings.ReplaceAll(c.name, " ", "")
 		if got := names.nearest(labOf(c.rgb>>16, c.rgb>>8&255, c.rgb&255)); got != name {
-			t.Errorf("%s is told as %s", name, got)
+			t.Errorf("%s is named %s", name, got)
 		}
 		if want, ok := colornames.Map[name]; ok {
 			if got := int(want.R)<<16 | int(want.G)<<8 | int(want.B); got != c.rgb {
 				t.Errorf("%s is %06x, in CSS %06x", name, c.rgb, got)
 			}
 		} else if name != "rebeccapurple" {
-			t.Errorf("CSS knows no %s", name)
+			t.Errorf("CSS has no %s", name)
 		}
 		known[name] = true
 		if inWords(name) != c.name {
@@ -56,15 +56,15 @@ func TestColourNamesAreThoseOfCSS(t *testing.T) {
 	}
 }
 
-// TestColourNamesAPersonWouldGive has colours between the named ones.
-func TestColourNamesAPersonWouldGive(t *testing.T) {
+// TestColorNamesAPersonWouldGive tests colors between the named ones.
+func TestColorNamesAPersonWouldGive(t *testing.T) {
 	names := newColorNames()
 	for rgb, want := range map[int]string{
 		0x24628b: "steelblue", 0x8fa9bf: "lightsteelblue", 0x704020: "saddlebrown", 0xa52030: "brown",
 		0x6f7b84: "slategray", 0xfdfdfd: "white", 0x050505: "black", 0xe0c0a0: "tan", 0x1f8a2a: "forestgreen",
 	} {
 		if got := names.nearest(labOf(rgb>>16, rgb>>8&255, rgb&255)); got != want {
-			t.Errorf("%06x is told as %s, want %s", rgb, got, want)
+			t.Errorf("%06x is named %s, want %s", rgb, got, want)
 		}
 	}
 }

@@ -2,19 +2,18 @@ package describe
 
 import "math"
 
-// plane is the luma of the working copy, on white where it is transparent: Rec.
-// 601, 0 to 255.
+// plane is the luma of the working copy (Rec. 601, 0 to 255), with white under transparent pixels.
 type plane struct {
 	pix           []byte
 	width, height int
 }
 
-// clipped is how many levels at either end of the luma count as clipped. A
-// working copy averages many pixels, and JPEG rings around the ends.
+// clipped is the number of levels at either end of the luma that count as clipped. A working copy averages many
+// pixels, and JPEG rings around the ends.
 const clipped = 4
 
-// brightnessAndContrast are the mean of the luma, 0 to 1, and its standard
-// deviation (RMS contrast), 0 to 0.5; 4 decimals each.
+// brightnessAndContrast returns the mean of the luma, 0 to 1, and its standard deviation (RMS contrast), 0 to
+// 0.5; 4 decimals each.
 func (m *measured) brightnessAndContrast() (brightness, contrast float64) {
 	var sum, squares uint64
 	for v, n := range m.levels {
@@ -25,15 +24,13 @@ func (m *measured) brightnessAndContrast() (brightness, contrast float64) {
 	return round(mean/255, 4), round(sd/255, 4)
 }
 
-// clipping is the part of the pixels that are as good as black, and as good as
-// white; 4 decimals.
+// clipping returns the fractions of the pixels that are nearly black and nearly white; 4 decimals.
 func (m *measured) clipping() (shadows, highlights float64) {
 	return round(below(&m.levels, clipped), 4), round(1-below(&m.levels, 254-clipped), 4)
 }
 
-// entropy is the Shannon entropy of the histogram of the luma in bits, 0 for an
-// even surface and 8 for one in which all levels are as frequent; 3 decimals
-// (C. E. Shannon, A Mathematical Theory of Communication, 1948).
+// entropy returns the Shannon entropy of the histogram of the luma in bits: 0 for a uniform surface and 8 if
+// all levels are equally frequent; 3 decimals (C. E. Shannon, A Mathematical Theory of Communication, 1948).
 func (m *measured) entropy() float64 {
 	total, bits := float64(len(m.light.pix)), 0.0
 	for _, n := range m.levels {
@@ -45,10 +42,9 @@ func (m *measured) entropy() float64 {
 	return round(bits, 3)
 }
 
-// sharpness is the variance of the 4-neighbour Laplacian of the luma, 2 decimals
-// (Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, 2000). It
-// depends on scale and is therefore always taken at the working size. A picture
-// without an inside has none.
+// sharpness returns the variance of the 4-neighbor Laplacian of the luma, 2 decimals (Pech-Pacheco et al.,
+// Diatom autofocusing in brightfield microscopy, 2000). It depends on the scale and is therefore always
+// computed at the working size. It is 0 for an image without inner pixels.
 func sharpness(p plane) float64 {
 	if p.width < 3 || p.height < 3 {
 		return 0
@@ -58,7 +54,7 @@ func sharpness(p plane) float64 {
 		above := p.pix[(y-1)*p.width:][:p.width]
 		row := p.pix[y*p.width:][:p.width]
 		below := p.pix[(y+1)*p.width:][:p.width]
-		// A row at a time fits into 32 bits: 320 squares of 1020 at most.
+		// The sums of one row fit into 32 bits: at most 320 squares of 1020.
 		sum, squares := int32(0), uint32(0)
 		left, here := int32(row[0]), int32(row[1])
 		for x := 1; x < len(row)-1; x++ {

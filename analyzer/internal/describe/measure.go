@@ -5,29 +5,28 @@ import (
 	"math"
 )
 
-// measured is what one pass over the working copy gathers. Everything that the
-// record tells of colours and light is derived from it, so that its cost is one
-// pass, whatever is derived.
+// measured is the result of one pass over the working copy. All color and light statistics of the record are
+// derived from it, so that their cost is one pass.
 type measured struct {
 	light       plane
-	levels      [256]uint32 // how often each luma occurs
+	levels      [256]uint32 // number of pixels of each luma
 	transparent bool        // some pixel is not opaque
 
-	// Below, pixels that are at least half opaque count, on no background.
+	// The fields below count pixels that are at least half opaque, without a background.
 
 	seen     int64
-	chromas  [256]uint32 // how often each difference of the largest and the smallest sample occurs
-	greatest int64       // the sum of the largest samples
-	redGreen moments     // of red − green
-	yellow   moments     // of red + green − 2 blue: twice the yellow of Hasler and Süsstrunk
-	cells    []cell      // the pixels by the upper four bits of their samples
+	chromas  [256]uint32 // number of pixels for each difference of the largest and the smallest sample
+	greatest int64       // sum of the largest samples
+	redGreen moments     // red − green
+	yellow   moments     // red + green − 2 blue: twice the yellow of Hasler and Süsstrunk
+	cells    []cell      // pixels by the upper four bits of their samples
 }
 
-// cell holds how many pixels there are in a part of the colour cube, and the sums
-// of their samples. 320×320 pixels of 255 fit many times over.
+// cell holds the number of pixels in a part of the color cube, and the sums of their samples. The sums of
+// 320×320 pixels of 255 fit easily.
 type cell struct{ n, r, g, b uint32 }
 
-// moments are sums of whole numbers and of their squares, which are exact.
+// moments are sums of integers and of their squares, which are exact.
 type moments struct{ sum, squares int64 }
 
 func (m *moments) add(v int32) {
@@ -35,13 +34,13 @@ func (m *moments) add(v int32) {
 	m.squares += int64(v) * int64(v)
 }
 
-// over gives the mean and the standard deviation of n numbers.
+// over returns the mean and the standard deviation of n numbers.
 func (m moments) over(n int64) (mean, sd float64) {
 	return meanAndDeviation(float64(m.sum), float64(m.squares), float64(n))
 }
 
-// measure makes the pass. flat is the picture on white.
-func measure(picture *image.NRGBA, flat *image.RGBA) *measured {
+// measure runs the pass. flat is the image on white.
+func measure(img *image.NRGBA, flat *image.RGBA) *measured {
 	m := &measured{
 		light: plane{width: flat.Rect.Dx(), height: flat.Rect.Dy()},
 		cells: make([]cell, 16*16*16),
@@ -54,7 +53,7 @@ func measure(picture *image.NRGBA, flat *image.RGBA) *measured {
 		m.light.pix[i] = luma
 		m.levels[luma]++
 
-		p := picture.Pix[4*i : 4*i+4 : 4*i+4]
+		p := img.Pix[4*i : 4*i+4 : 4*i+4]
 		if p[3] != 255 {
 			m.transparent = true
 			if p[3] < opaqueEnough {
@@ -77,15 +76,15 @@ func measure(picture *image.NRGBA, flat *image.RGBA) *measured {
 	return m
 }
 
-// opaqueEnough is the alpha from which a pixel's colour counts.
+// opaqueEnough is the minimum alpha at which a pixel's color counts.
 const opaqueEnough = 128
 
-// lumaOf is the luma of Rec. 601.
+// lumaOf returns the luma of Rec. 601.
 func lumaOf(r, g, b uint8) uint8 {
 	return uint8((299*uint32(r) + 587*uint32(g) + 114*uint32(b) + 500) / 1000)
 }
 
-// below is the part of the counted values that are at most limit.
+// below returns the fraction of the counted values that are at most limit.
 func below(counts *[256]uint32, limit int) float64 {
 	under, all := 0.0, 0.0
 	for v, n := range counts {
@@ -100,14 +99,14 @@ func below(counts *[256]uint32, limit int) float64 {
 	return under / all
 }
 
-// meanAndDeviation gives the mean and the standard deviation of n values from
-// their sum and the sum of their squares, which are whole numbers and exact.
+// meanAndDeviation returns the mean and the standard deviation of n values from their sum and the sum of their
+// squares, which are integers and exact.
 func meanAndDeviation(sum, squares, n float64) (mean, sd float64) {
 	mean = sum / n
 	return mean, math.Sqrt(max(0, squares/n-mean*mean))
 }
 
-// round rounds half away from zero to so many decimals. A zero has no sign.
+// round rounds half away from zero to a number of decimals. It never returns a negative zero.
 func round(v float64, decimals int) float64 {
 	scale := math.Pow10(decimals)
 	return math.Round(v*scale)/scale + 0

@@ -9,24 +9,24 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
-// TestRefusedImagesAreNeverDecoded holds that the whole structure is checked
-// before a decoder sees the first byte: it would allocate what the header of a
-// bomb asks for, whatever became of the image then.
+// TestRefusedImagesAreNeverDecoded verifies that the whole structure is checked before a decoder sees the first
+// byte: the decoder would allocate the memory that the header of a bomb specifies, even if the image failed
+// later.
 func TestRefusedImagesAreNeverDecoded(t *testing.T) {
 	whole := encodeJPEG(t, photo(40, 30), 80)
 	for name, data := range map[string][]byte{
 		"too many pixels": encodePNG(t, photo(400, 300)),
 		"cut short":       whole[:len(whole)/2],
-		"no image":        []byte("<html><body>404</body></html>"),
+		"not an image":    []byte("<html><body>404</body></html>"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := New(Config{Limits: imagefile.Limits{MaxPixels: 10_000}})
 			d.decode = func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error) {
-				t.Error("it was given to the decoder")
+				t.Error("the decoder was called")
 				return photo(40, 30), scaledjpeg.Full, nil
 			}
 			if _, _, err := d.Describe(t.Context(), data); err == nil {
-				t.Error("it was described")
+				t.Error("got a description, want an error")
 			}
 		})
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/disintegration/imaging"
 )
 
-// upright turns and mirrors a picture so that it looks as its EXIF orientation
-// (1 to 8) asks. The library's turns are counter-clockwise.
+// upright rotates and mirrors an image as its EXIF orientation (1 to 8) specifies. The library rotates
+// counter-clockwise.
 func upright(m *image.NRGBA, orientation int) *image.NRGBA {
 	switch orientation {
 	case 2:

@@ -6,23 +6,20 @@ import (
 	"slices"
 )
 
-// The luma is squeezed to pHashSide × pHashSide, of whose cosine transform the
-// lowest pHashBits × pHashBits frequencies count, without the mean and the other
-// coefficients of frequency 0.
+// The luma is scaled to pHashSide × pHashSide. Of its cosine transform the lowest pHashBits × pHashBits
+// frequencies are used, without the mean and the other coefficients of frequency 0.
 const (
 	pHashSide = 32
 	pHashBits = 8
 )
 
-// pHash is a perceptual hash of 64 bits as 16 hex digits (C. Zauner,
-// Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, the
-// DCT hash): a bit for each of the coefficients, row by row from the lowest
-// vertical frequency, the first the most significant; it is 1 when the
-// coefficient is over the median of the 64. Copies of a picture that were scaled
-// or compressed differ in a few bits; other pictures in about 32.
+// pHash returns a perceptual hash of 64 bits as 16 hex digits (C. Zauner, Implementation and Benchmarking of
+// Perceptual Image Hash Functions, 2010, the DCT hash): one bit for each coefficient, row by row from the
+// lowest vertical frequency, most significant bit first. A bit is 1 if the coefficient is over the median of
+// the 64. Scaled or compressed copies of an image differ in a few bits; other images in about 32.
 //
-// The transform is done in whole numbers, so that the hash of an even surface is 0
-// and does not hang on the rounding of a processor.
+// The transform uses integers, so that the hash of a uniform surface is 0 and does not depend on the rounding
+// of a processor.
 func pHash(p plane) string {
 	small := p.squeezed(pHashSide, pHashSide)
 
@@ -50,7 +47,7 @@ func pHash(p plane) string {
 		}
 	}
 	sorted := slices.Sorted(slices.Values(coefficients))
-	// Twice the median, which lies between the middle two.
+	// Twice the median, which is between the two middle values.
 	median2 := sorted[len(sorted)/2-1] + sorted[len(sorted)/2]
 	hash := uint64(0)
 	for _, c := range coefficients {

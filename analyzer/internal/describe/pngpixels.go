@@ -6,19 +6,18 @@ import (
 	"io"
 )
 
-// pngPixels reads a PNG that [imagefile.Read] took as if it held nothing but its
-// picture: header, palette, transparency, all its pixels in one IDAT chunk, and the
-// end. What is left out image/png would not look at either, but it makes a buffer of
-// 4 KiB for each chunk that it steps over, and 10 MB of empty chunks are 3 GiB then.
+// pngPixels reads a PNG that [imagefile.Read] accepted as if it contained only the image: header, palette,
+// transparency, all its pixels in one IDAT chunk, and the end. image/png would ignore the other chunks too, but
+// it allocates a buffer of 4 KiB for each chunk that it skips, so that 10 MB of empty chunks would take 3 GiB.
 type pngPixels struct {
-	rest  []byte // of the file, from the next chunk on
-	piece []byte // to be handed out next
-	size  uint32 // of all pixels together, compressed
-	sum   uint32 // of the one IDAT chunk
+	rest  []byte // rest of the file, from the next chunk on
+	piece []byte // piece to return next
+	size  uint32 // compressed size of all pixels
+	sum   uint32 // checksum of the one IDAT chunk
 	state pngState
 }
 
-// pngState is where in the file a pngPixels is.
+// pngState is the position of a pngPixels in the file.
 type pngState int
 
 const (
@@ -27,8 +26,8 @@ const (
 	behindPixels
 )
 
-// The signature of a PNG, and what a chunk has besides its payload: a length and a
-// kind before it, a sum behind it.
+// The length of the signature of a PNG, and of the parts of a chunk other than its payload: a length and a kind
+// before it, a checksum after it.
 const (
 	pngSignature = 8
 	pngFrame     = 12
@@ -38,8 +37,7 @@ const pngEnd = "\x00\x00\x00\x00IEND\xae\x42\x60\x82"
 
 func newPNGPixels(data []byte) *pngPixels {
 	r := &pngPixels{piece: data[:pngSignature], rest: data[pngSignature:], sum: crc32.ChecksumIEEE([]byte("IDAT"))}
-	// The pixels end at the first chunk behind them that is another, as for the
-	// decoder.
+	// As for the decoder, the pixels end at the first other chunk after them.
 	for rest, seen := r.rest, false; len(rest) >= pngFrame; {
 		kind, whole := pngChunk(rest)
 		if kind == "IDAT" {
@@ -53,7 +51,7 @@ func newPNGPixels(data []byte) *pngPixels {
 	return r
 }
 
-// pngChunk is the first chunk of what imagefile has checked.
+// pngChunk returns the first chunk of data that imagefile has checked.
 func pngChunk(rest []byte) (kind string, whole []byte) {
 	return string(rest[4:8]), rest[:pngFrame+binary.BigEndian.Uint32(rest)]
 }
@@ -70,7 +68,7 @@ func (r *pngPixels) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next sets the piece to what follows, which may be nothing.
+// next sets piece to the following part, which may be empty.
 func (r *pngPixels) next() {
 	kind, whole := pngChunk(r.rest)
 	switch {
@@ -80,7 +78,7 @@ func (r *pngPixels) next() {
 	case r.state == inPixels:
 		r.piece, r.rest = whole[8:len(whole)-4], r.rest[len(whole):]
 	case kind == "IDAT":
-		// The chunk itself is looked at again, as one of the pixels.
+		// The chunk itself is processed again, as one of the pixels.
 		r.piece = append(binary.BigEndian.AppendUint32(nil, r.size), kind...)
 		r.state = inPixels
 	default:

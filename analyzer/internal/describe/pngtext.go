@@ -4,14 +4,14 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
-// Bounds on what is read of a text of a PNG, deflated or not, in bytes.
+// Limits for reading a text of a PNG, deflated or not, in bytes.
 const (
 	maxPNGText  = 16 << 10
 	maxXMPBytes = 1 << 20
 )
 
-// readTexts reads the words of a PNG's own text chunks (third edition, 11.3.3.2),
-// the first of each keyword, and finds a deflated packet of XMP among them.
+// readTexts reads the caption from a PNG's own text chunks (third edition, 11.3.3.2), the first of each
+// keyword, and finds a deflated XMP packet among them.
 func readTexts(texts []imagefile.Text) (b embedded, packet []byte) {
 	set := func(to *string, t imagefile.Text) {
 		if *to == "" {
@@ -50,6 +50,6 @@ func textOf(t imagefile.Text) string {
 	if len(value) >= maxPNGText {
 		value = wholeRunes(value[:maxPNGText])
 	}
-	// Writers put UTF-8 into the chunks of Latin-1 as well.
+	// Some programs write UTF-8 into the chunks of Latin-1.
 	return eitherText(value)
 }

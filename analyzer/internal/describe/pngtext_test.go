@@ -9,8 +9,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
-// TestLongTexts: of a text that is too long the beginning counts, in its own
-// letters, and the rest costs nothing.
+// TestLongTexts verifies that the start of a text that is too long is read in its own encoding, and that the
+// rest costs nothing.
 func TestLongTexts(t *testing.T) {
 	long := []byte("x" + strings.Repeat("é", maxPNGText))
 	var b bytes.Buffer

@@ -2,9 +2,8 @@ package describe
 
 import "github.com/imagebatch/imagebatch/shared/imagefile"
 
-// annexK are the tables of luma and of chroma of ITU-T T.81, annex K.1, in zigzag
-// order. The library of the Independent JPEG Group scales them by the quality, and
-// nearly all others do as it does.
+// annexK contains the tables of luma and chroma of ITU-T T.81, annex K.1, in zigzag order. The library of the
+// Independent JPEG Group scales them by the quality, and nearly all others do the same.
 var annexK = [2][64]int{
 	{
 		16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40,
@@ -20,14 +19,13 @@ var annexK = [2][64]int{
 	},
 }
 
-// farTable is the difference, in parts of the sum of the tables, from which on they
-// are none of those that the scale knows: cameras have tables of their own.
+// farTable is the difference, as a fraction of the sum of the tables, from which on they do not belong to the
+// scale: cameras have tables of their own.
 const farTable = 0.03
 
-// jpegQuality estimates the quality, 1 to 100, that a JPEG was written with: the
-// one on the scale of the IJG whose tables are nearest to the file's. It is 0
-// when none are near, and for what is no JPEG. Tables of the IJG itself give their
-// quality exactly, but where two of them are the same they give the higher one.
+// jpegQuality estimates the quality, 1 to 100, that a JPEG was written with: the one on the scale of the IJG
+// whose tables are nearest to the file's. It returns 0 if none are near, or if the file is not a JPEG. Tables
+// of the IJG itself give the exact quality, and the higher one where two qualities have the same tables.
 func jpegQuality(h imagefile.Header) int {
 	tables := []*[64]uint16{&h.Luma}
 	if h.ColorModel == imagefile.YCbCr {
@@ -56,8 +54,7 @@ func jpegQuality(h imagefile.Header) int {
 	return best
 }
 
-// atQuality is an entry of the table at a quality, as jpeg_set_quality makes it
-// (libjpeg, jcparam.c).
+// atQuality returns an entry of the table at a quality, computed as in jpeg_set_quality (libjpeg, jcparam.c).
 func atQuality(entry, quality int) int {
 	scale := 200 - 2*quality
 	if quality < 50 {

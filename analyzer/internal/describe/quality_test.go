@@ -6,32 +6,30 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
-// TestJPEGQualityIsWhatItWasWrittenWith: image/jpeg scales the tables as libjpeg
-// does.
+// TestJPEGQualityIsWhatItWasWrittenWith relies on image/jpeg, which scales the tables as libjpeg does.
 func TestJPEGQualityIsWhatItWasWrittenWith(t *testing.T) {
 	m := photo(64, 48)
 	for quality := 1; quality <= 100; quality++ {
 		if got, _ := describe(t, encodeJPEG(t, m, quality)); got.JPEGQuality != quality {
-			t.Errorf("written with %d, told as %d", quality, got.JPEGQuality)
+			t.Errorf("written with %d, estimated as %d", quality, got.JPEGQuality)
 		}
 	}
 	if got, _ := describe(t, encodePNG(t, m)); got.JPEGQuality != 0 {
-		t.Errorf("of a PNG: %d", got.JPEGQuality)
+		t.Errorf("a PNG has quality %d", got.JPEGQuality)
 	}
 }
 
-// TestJPEGQualityIsExiftools compares with exiftool, which estimates as ImageMagick
-// does, for pictures of many programs and cameras. Where tables of the scale were
-// rounded in another way these two fall to a quality of up to 11 less, so only the
-// exact ones are compared.
-func TestJPEGQualityIsExiftools(t *testing.T) {
+// TestJPEGQualityMatchesExiftool compares with exiftool, which estimates as ImageMagick does, for images of
+// many programs and cameras. If tables of the scale were rounded differently, these two estimate up to 11 less,
+// so only exact tables are compared.
+func TestJPEGQualityMatchesExiftool(t *testing.T) {
 	files := cameraFiles(t)
 	judged := judge(t, files, "-JPEGQualityEstimate")
-	// These define a third table that no component takes, and exiftool counts it.
+	// These define a third table that no component uses, and exiftool counts it.
 	unused := map[string]bool{
 		"metadata-extractor/nikonMakernoteType2b.jpg": true, "metadata-extractor/withUncompressedYCbCrThumbnail.jpg": true,
 	}
-	told := 0
+	compared := 0
 	for name, data := range files {
 		h, err := imagefile.Read(data, imagefile.Limits{})
 		if err != nil {
@@ -45,12 +43,12 @@ func TestJPEGQualityIsExiftools(t *testing.T) {
 		if !ok || !exact || unused[name] {
 			continue
 		}
-		told++
+		compared++
 		if abs(got-int(want)) > 1 {
-			t.Errorf("%s: %d, exiftool says %v", name, got, want)
+			t.Errorf("%s: %d, exiftool reports %v", name, got, want)
 		}
 	}
-	if told < 20 {
-		t.Errorf("only %d pictures were compared", told)
+	if compared < 20 {
+		t.Errorf("only %d images were compared", compared)
 	}
 }

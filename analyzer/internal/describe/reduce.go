@@ -5,23 +5,21 @@ import (
 	"image/color"
 )
 
-// reduce returns the picture scaled to width × height, each pixel the mean of
-// the area that it stands for. The mean is taken of the samples as they are
-// stored, gamma and all, as thumbnails are commonly made; colours count by
-// their alpha. Planes are averaged before their colours are converted, so that
-// only the small picture is.
+// reduce returns the image scaled to width × height; each pixel is the mean of its area. The mean is computed
+// from the samples as they are stored, without removing the gamma, as thumbnails are commonly made; colors
+// count by their alpha. Planes are averaged before color conversion, so that only the small image is converted.
 func reduce(m image.Image, width, height int) *image.NRGBA {
 	return reduceBy(source.average, m, width, height)
 }
 
-// reduceScaled does the same with a picture that was decoded at a scale and is
-// less than twice as long as it shall be.
+// reduceScaled does the same for an image that was decoded at a scale and is less than twice as long as the
+// result.
 func reduceScaled(m image.Image, width, height int) *image.NRGBA {
 	return reduceBy(source.resample, m, width, height)
 }
 
-// reduceBy makes the samples of the picture by scale; those of chroma, which may
-// stand for several pixels each, are means in any case.
+// reduceBy scales the samples of the image with scale. Chroma samples, which may stand for several pixels each,
+// are always averaged.
 func reduceBy(scale func(s source, width, height int) []byte, m image.Image, width, height int) *image.NRGBA {
 	out := image.NewNRGBA(image.Rect(0, 0, width, height))
 	switch m := m.(type) {
@@ -43,8 +41,7 @@ func reduceBy(scale func(s source, width, height int) []byte, m image.Image, wid
 	return out
 }
 
-// reduceYCbCr scales the three planes, whatever their subsampling, to the size of
-// out.
+// reduceYCbCr scales the three planes, whatever their subsampling, to the size of out.
 func reduceYCbCr(scale func(s source, width, height int) []byte, out *image.NRGBA, m *image.YCbCr) {
 	width, height := out.Rect.Dx(), out.Rect.Dy()
 	subX, subY := subsampling(m.SubsampleRatio)
@@ -64,7 +61,7 @@ func reduceYCbCr(scale func(s source, width, height int) []byte, out *image.NRGB
 	}
 }
 
-// subsampling is how many pixels one sample of chroma stands for, across and down.
+// subsampling returns the number of pixels that one chroma sample stands for, across and down.
 func subsampling(r image.YCbCrSubsampleRatio) (x, y int) {
 	switch r {
 	case image.YCbCrSubsampleRatio422:
@@ -82,8 +79,8 @@ func subsampling(r image.YCbCrSubsampleRatio) (x, y int) {
 	}
 }
 
-// premultiplied gives the rows of any picture as RGBA with eight bits a sample
-// and the colours multiplied by alpha, which is what means may be taken of.
+// premultiplied returns the rows of any image as RGBA with eight bits per sample and the colors multiplied by
+// alpha, as means require.
 func premultiplied(m image.Image) source {
 	b := m.Bounds()
 	s := source{width: b.Dx(), height: b.Dy(), channels: 4}
@@ -125,8 +122,7 @@ func premultiplied(m image.Image) source {
 	return s
 }
 
-// premultiply multiplies a row of straight RGBA by its alpha into buf. A row that
-// is opaque is returned itself.
+// premultiply multiplies a row of straight RGBA by its alpha into buf. It returns an opaque row unchanged.
 func premultiply(buf, row []byte) []byte {
 	opaque := byte(255)
 	for i := 3; i < len(row); i += 4 {
@@ -145,8 +141,8 @@ func premultiply(buf, row []byte) []byte {
 	return buf
 }
 
-// paletteTable is the palette as premultiplied RGBA. An index beyond the palette
-// is opaque black, as in image/png.
+// paletteTable returns the palette as premultiplied RGBA. As in image/png, an index beyond the palette is
+// opaque black.
 func paletteTable(p color.Palette) *[256][4]byte {
 	var table [256][4]byte
 	for i := range table {
@@ -159,7 +155,7 @@ func paletteTable(p color.Palette) *[256][4]byte {
 	return &table
 }
 
-// setStraight turns premultiplied RGBA into straight.
+// setStraight converts premultiplied RGBA to straight RGBA.
 func setStraight(dst, src []byte) {
 	for i := 0; i+4 <= len(src); i += 4 {
 		alpha := uint32(src[i+3])

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// converted returns the picture in every memory layout that a decoder makes, and
-// in some that take the general ways.
+// converted returns the image in every memory layout that a decoder produces, and in some that use the general
+// code.
 func converted(m *image.RGBA) map[string]draw.Image {
 	b := m.Bounds()
 	palette := make(color.Palette, 0, 256)
@@ -28,8 +28,8 @@ func converted(m *image.RGBA) map[string]draw.Image {
 	return out
 }
 
-// meanOf is the reference: the mean of the area of one pixel of the small picture,
-// sample by sample with their covered parts, straight from its definition.
+// meanOf is the reference: the mean of the area of one pixel of the small image, sample by sample with their
+// covered fractions, directly from the definition.
 func meanOf(m image.Image, x, y, width, height int) (r, g, b, a float64) {
 	w, h := float64(m.Bounds().Dx()), float64(m.Bounds().Dy())
 	left, right := float64(x)*w/float64(width), float64(x+1)*w/float64(width)
@@ -46,7 +46,7 @@ func meanOf(m image.Image, x, y, width, height int) (r, g, b, a float64) {
 			area += part
 		}
 	}
-	// From here on premultiplied means, of 16 bits, become straight ones of 8.
+	// From here on, premultiplied means of 16 bits become straight ones of 8.
 	if a == 0 {
 		return 0, 0, 0, 0
 	}
@@ -72,7 +72,7 @@ func checkMeans(t *testing.T, src image.Image, width, height int, tolerance floa
 	}
 }
 
-func TestReduceIsTheMeanOfTheArea(t *testing.T) {
+func TestReduceReturnsTheMeanOfTheArea(t *testing.T) {
 	for name, src := range converted(photo(101, 67)) {
 		t.Run(name, func(t *testing.T) {
 			for _, size := range [][2]int{{101, 67}, {100, 66}, {64, 42}, {40, 27}, {33, 22}, {20, 13}, {7, 5}, {3, 2}, {1, 1}, {32, 80}, {202, 90}} {
@@ -97,7 +97,7 @@ func TestReduceYCbCrOfEverySubsampling(t *testing.T) {
 		image.YCbCrSubsampleRatio440, image.YCbCrSubsampleRatio411, image.YCbCrSubsampleRatio410,
 	} {
 		t.Run(ratio.String(), func(t *testing.T) {
-			// A left and a right half, and an odd size whose last samples stick out.
+			// A left and a right half, and an odd size whose last samples extend beyond it.
 			for _, size := range [][2]int{{97, 65}, {640, 333}} {
 				src := image.NewYCbCr(image.Rect(0, 0, size[0], size[1]), ratio)
 				for y := range size[1] {
@@ -115,8 +115,8 @@ func TestReduceYCbCrOfEverySubsampling(t *testing.T) {
 	}
 }
 
-func TestReduceCountsColoursByTheirAlpha(t *testing.T) {
-	// Half opaque red, half invisible green: what is seen is red.
+func TestReduceWeightsColorsByTheirAlpha(t *testing.T) {
+	// Half is opaque red, half invisible green: the visible color is red.
 	m := image.NewNRGBA(image.Rect(0, 0, 80, 80))
 	for y := range 80 {
 		for x := range 80 {
@@ -134,7 +134,7 @@ func TestReduceCountsColoursByTheirAlpha(t *testing.T) {
 	}
 }
 
-func TestReduceThinAndTinyPictures(t *testing.T) {
+func TestReduceThinAndTinyImages(t *testing.T) {
 	for _, size := range [][2]int{{1, 1}, {2, 1}, {1, 3000}, {20000, 1}, {20000, 3}, {3, 5000}, {319, 321}} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			width, height := fit(size[0], size[1], WorkingSize)
@@ -144,7 +144,7 @@ func TestReduceThinAndTinyPictures(t *testing.T) {
 			got := reduce(filled(size[0], size[1], color.NRGBA{10, 200, 30, 255}), width, height)
 			want := bytes.Repeat([]byte{10, 200, 30, 255}, width*height)
 			if !bytes.Equal(got.Pix, want) {
-				t.Error("an even surface does not stay even")
+				t.Error("a uniform surface does not stay uniform")
 			}
 		})
 	}

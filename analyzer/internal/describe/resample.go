@@ -2,13 +2,12 @@ package describe
 
 import "math"
 
-// A scaled decoding is less than twice as long as the working copy. Means of so few
-// samples, themselves means, would blur the picture once more: its sharpness would
-// be less by a third to a half than that of a copy made of the whole. Resampled
-// with a kernel that keeps what is fine it is about the same.
+// A scaled decoding is less than twice as long as the working copy. Averaging so few samples, which are means
+// themselves, would blur the image again: its sharpness would be a third to a half less than that of a copy of
+// the full size. Resampling with a kernel that keeps fine detail gives about the same sharpness.
 
-// kernelRadius is that of the Lanczos kernel (C. E. Duchon, Lanczos Filtering in One
-// and Two Dimensions, 1979), in samples of the larger distance.
+// kernelRadius is the radius of the Lanczos kernel (C. E. Duchon, Lanczos Filtering in One and Two Dimensions,
+// 1979), in samples of the larger distance.
 const kernelRadius = 3
 
 func lanczos(x float64) float64 {
@@ -22,8 +21,7 @@ func lanczos(x float64) float64 {
 	return kernelRadius * math.Sin(x) * math.Sin(x/kernelRadius) / (x * x)
 }
 
-// tap is what one sample of the result is made of: the samples from first on, by
-// their weights.
+// tap lists the samples that one sample of the result is computed from, starting at first, with their weights.
 type tap struct {
 	first   int
 	weights []int32 // in 1/tapOne
@@ -34,9 +32,9 @@ const (
 	tapOne  = 1 << tapBits
 )
 
-// taps are those that make to samples of from. Their weights add up to one, so that
-// an even surface stays even; at the edges the weights of what lies beyond count for
-// those that are there.
+// taps returns the taps for scaling from samples to to samples. Their weights add up to one, so that a uniform
+// surface stays uniform. At the edges, the weights of samples beyond the edge are added to those of the
+// existing ones.
 func taps(from, to int) []tap {
 	ratio := float64(from) / float64(to)
 	stretch := max(1, ratio)
@@ -66,7 +64,7 @@ func taps(from, to int) []tap {
 	return out
 }
 
-// between is how many bits of the weights are kept between the two directions.
+// between is the number of bits of the weights that are kept between the two directions.
 const between = 6
 
 // resample returns width × height pixels of a source that has all its samples.

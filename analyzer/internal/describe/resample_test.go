@@ -19,8 +19,8 @@ func grayNoise(width, height int) *image.Gray {
 	return m
 }
 
-// lanczosOf is the sample x, y of a picture of width × height straight from the
-// definition of the kernel, in floating point.
+// lanczosOf returns the sample x, y of an image of width × height, directly from the definition of the kernel,
+// in floating point.
 func lanczosOf(m *image.Gray, x, y, width, height int) float64 {
 	along := func(i, from, to int) []float64 {
 		ratio := float64(from) / float64(to)
@@ -50,7 +50,7 @@ func lanczosOf(m *image.Gray, x, y, width, height int) float64 {
 	return max(0, min(255, sum))
 }
 
-func TestReduceScaledIsLanczos(t *testing.T) {
+func TestReduceScaledMatchesLanczos(t *testing.T) {
 	m := grayNoise(61, 47)
 	for _, size := range [][2]int{{61, 47}, {60, 46}, {45, 33}, {31, 24}, {61, 24}, {7, 5}, {1, 1}, {62, 48}} {
 		got := reduceScaled(m, size[0], size[1])
@@ -65,21 +65,21 @@ func TestReduceScaledIsLanczos(t *testing.T) {
 	}
 }
 
-func TestReduceScaledKeepsWhatIsEven(t *testing.T) {
+func TestReduceScaledKeepsUniformSurfaces(t *testing.T) {
 	for _, size := range [][2]int{{1, 1}, {320, 1}, {500, 3}, {639, 480}, {320, 240}} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			width, height := fit(size[0], size[1], WorkingSize)
 			got := reduceScaled(filled(size[0], size[1], color.NRGBA{10, 200, 30, 255}), width, height)
 			if want := bytes.Repeat([]byte{10, 200, 30, 255}, width*height); !bytes.Equal(got.Pix, want) {
-				t.Error("an even surface does not stay even")
+				t.Error("a uniform surface does not stay uniform")
 			}
 		})
 	}
 }
 
-func TestReduceScaledOfTheSameSizeIsTheSame(t *testing.T) {
+func TestReduceScaledToTheSameSizeChangesNothing(t *testing.T) {
 	m := photo(60, 40)
 	if got := reduceScaled(m, 60, 40); !bytes.Equal(got.Pix, m.Pix) {
-		t.Error("it is not")
+		t.Error("the image changed")
 	}
 }

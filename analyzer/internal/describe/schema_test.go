@@ -11,8 +11,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// analysisSchema is the published schema of what the analyzer tells, read once for
-// all tests.
+// analysisSchema is the published schema of the analyzer's metadata, read once for all tests.
 var analysisSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
 	return jsonschema.NewCompiler().Compile("../../../docs/metadata.schema.json#/$defs/analysis")
 })
@@ -32,7 +31,7 @@ func checkSchema(t testing.TB, m pipeline.Metadata) {
 		t.Fatal(err)
 	}
 	if err := schema.Validate(v); err != nil {
-		t.Errorf("the record does not keep its schema: %v\n%s", err, text)
+		t.Errorf("the record violates its schema: %v\n%s", err, text)
 	}
 	if len(text) > pipeline.MaxMetadataBytes {
 		t.Errorf("%d bytes of metadata", len(text))

@@ -11,9 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds on text that comes out of a file or tells about it, in bytes. They keep
-// the record below [pipeline.MaxMetadataBytes], even if each byte of theirs is
-// written as six.
+// Bounds, in bytes, on text from a file or about it. They keep the record below [pipeline.MaxMetadataBytes],
+// even if each byte is escaped as six.
 const (
 	maxTextBytes        = 256
 	maxDescriptionBytes = 2048
@@ -25,8 +24,7 @@ const (
 	maxWarningBytes     = 200
 )
 
-// warnings collects what was wrong with an image without being fatal. What is too
-// much is dropped.
+// warnings collects nonfatal problems of an image. Warnings beyond the limit are dropped.
 type warnings struct {
 	list []string
 }
@@ -37,10 +35,10 @@ func (w *warnings) add(format string, args ...any) {
 	}
 }
 
-// clean makes text of a stranger fit to be shown: valid UTF-8 without control
-// or other invisible characters, trimmed, and at most limit bytes long.
+// clean makes text of an untrusted client fit for display: valid UTF-8 without control or other invisible
+// characters, trimmed, and at most limit bytes long.
 func clean(s string, limit int) string {
-	// What is cut off is cut off before the work, not after it.
+	// Truncate before the work, not after it.
 	s = s[:min(len(s), 4*limit)]
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || unicode.IsGraphic(r) {
@@ -62,8 +60,8 @@ func clean(s string, limit int) string {
 	return s
 }
 
-// cleanList cleans the items of a list, drops what is empty or there already, and
-// keeps so many of so many bytes in all.
+// cleanList cleans the items of a list, drops empty and duplicate ones, and keeps at most count items of at
+// most each bytes, and all bytes in total.
 func cleanList(items []string, count, each, all int) []string {
 	var out []string
 	for _, item := range items {
@@ -79,7 +77,7 @@ func cleanList(items []string, count, each, all int) []string {
 	return out
 }
 
-// latin1 reads text of ISO 8859-1.
+// latin1 reads text in ISO 8859-1.
 func latin1(b []byte) string {
 	runes := make([]rune, len(b))
 	for i, c := range b {
@@ -88,8 +86,7 @@ func latin1(b []byte) string {
 	return string(runes)
 }
 
-// eitherText reads text whose encoding nobody tells: UTF-8 if it can be, else
-// ISO 8859-1.
+// eitherText reads text of unknown encoding: as UTF-8 if it is valid, else as ISO 8859-1.
 func eitherText(b []byte) string {
 	if utf8.Valid(b) {
 		return string(b)
@@ -97,8 +94,8 @@ func eitherText(b []byte) string {
 	return latin1(b)
 }
 
-// wholeRunes is text that was cut off somewhere, without a rune of UTF-8 that the cut
-// has broken: it would make Latin-1 of all the text.
+// wholeRunes returns truncated text without the last UTF-8 rune if the truncation broke it. Otherwise all the
+// text would be read as Latin-1.
 func wholeRunes(b []byte) []byte {
 	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax); i-- {
 		if utf8.RuneStart(b[i]) {
@@ -111,13 +108,13 @@ func wholeRunes(b []byte) []byte {
 	return b
 }
 
-// inflate is at most the first limit bytes of a zlib stream, nil when there are
-// none. What a damaged one gives before the damage counts.
+// inflate returns at most the first limit bytes of a zlib stream, or nil. The output of a damaged stream before
+// the damage is kept.
 func inflate(stream []byte, limit int64) []byte {
 	r, err := zlib.NewReader(bytes.NewReader(stream))
 	if err != nil {
 		return nil
 	}
-	out, _ := io.ReadAll(io.LimitReader(r, limit)) // See above.
+	out, _ := io.ReadAll(io.LimitReader(r, limit)) // see the function's comment
 	return out
 }

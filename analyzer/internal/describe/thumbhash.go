@@ -6,25 +6,24 @@ import (
 	"math"
 )
 
-// thumbSide is the long side of the copy that a ThumbHash is computed from, the most
-// that its reference takes. The hash holds no finer detail.
+// thumbSide is the long side of the copy that a ThumbHash is computed from, the maximum that its reference
+// accepts. The hash contains no finer detail.
 const thumbSide = 100
 
-// thumbHash encodes the picture with its transparency as a ThumbHash
-// (https://evanw.github.io/thumbhash, js/thumbhash.js in
-// github.com/evanw/thumbhash), in Base64. The cosines of the two axes are applied
-// one after the other.
+// thumbHash encodes the image with its transparency as a ThumbHash (https://evanw.github.io/thumbhash,
+// js/thumbhash.js in github.com/evanw/thumbhash), in Base64. It applies the cosines of the two axes one after
+// the other.
 func thumbHash(m *image.NRGBA) string {
 	width, height := fit(m.Rect.Dx(), m.Rect.Dy(), thumbSide)
 	return base64.StdEncoding.EncodeToString(thumbBytes(reduce(m, width, height)))
 }
 
-// thumbBytes is the hash of a picture of at most 100×100 pixels.
+// thumbBytes returns the hash of an image of at most 100×100 pixels.
 func thumbBytes(m *image.NRGBA) []byte {
 	width, height := m.Rect.Dx(), m.Rect.Dy()
 	channels, transparent := opponents(m)
 
-	// Fewer details of light are kept where there are some of alpha.
+	// With transparency, fewer details of light are kept.
 	limit := 7
 	if transparent {
 		limit = 5
@@ -65,8 +64,8 @@ func thumbBytes(m *image.NRGBA) []byte {
 	return hash
 }
 
-// opponents splits a picture, laid on its own mean colour, into light, yellow
-// against blue, red against green, and alpha.
+// opponents splits an image, blended over its own mean color, into light, yellow against blue, red against
+// green, and alpha.
 func opponents(m *image.NRGBA) (channels [4][]float64, transparent bool) {
 	n := m.Rect.Dx() * m.Rect.Dy()
 	var mean [3]float64
@@ -104,12 +103,12 @@ func opponents(m *image.NRGBA) (channels [4][]float64, transparent bool) {
 // thumbChannel is a channel by its frequencies.
 type thumbChannel struct {
 	mean    float64
-	details []float64 // 0 to 1, in parts of the scale, the middle being none
-	scale   float64   // the largest of them
+	details []float64 // 0 to 1 as fractions of the scale; the middle stands for zero
+	scale   float64   // the largest detail
 }
 
-// thumbTransform keeps the lower frequencies of a channel, those of the triangle
-// that the axes' highest ones span.
+// thumbTransform keeps the lower frequencies of a channel: those of the triangle that the axes' highest
+// frequencies span.
 func thumbTransform(channel []float64, cosX, cosY [][]float64) (t thumbChannel) {
 	width, height := len(cosX[0]), len(cosY[0])
 	rows := make([]float64, height*len(cosX))
@@ -135,7 +134,7 @@ func thumbTransform(channel []float64, cosX, cosY [][]float64) (t thumbChannel) 
 				t.mean = f
 				continue
 			}
-			// What is left of an even surface is the rounding of the sums.
+			// On a uniform surface, only the rounding of the sums remains.
 			if math.Abs(f) < 1e-9 {
 				f = 0
 			}
@@ -151,8 +150,7 @@ func thumbTransform(channel []float64, cosX, cosY [][]float64) (t thumbChannel) 
 	return t
 }
 
-// middleCosines are the values of the first n cosines in the middle of each of size
-// places.
+// middleCosines returns the values of the first n cosines in the middle of each of size positions.
 func middleCosines(n, size int) [][]float64 {
 	out := make([][]float64, n)
 	for i := range out {

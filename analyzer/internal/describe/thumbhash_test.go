@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// patterned is a picture that the reference can make as well.
+// patterned returns an image that the reference can generate as well.
 func patterned(width, height int, transparent bool) *image.NRGBA {
 	m := image.NewNRGBA(image.Rect(0, 0, width, height))
 	for y := range height {
@@ -22,9 +22,9 @@ func patterned(width, height int, transparent bool) *image.NRGBA {
 	return m
 }
 
-// TestThumbHashIsTheReferences has what the reference, npm's thumbhash 0.1.1, gives
-// for the same pictures.
-func TestThumbHashIsTheReferences(t *testing.T) {
+// TestThumbHashMatchesTheReference compares with the results of the reference, npm's thumbhash 0.1.1, for the
+// same images.
+func TestThumbHashMatchesTheReference(t *testing.T) {
 	for _, c := range []struct {
 		width, height int
 		transparent   bool
@@ -45,8 +45,8 @@ func TestThumbHashIsTheReferences(t *testing.T) {
 	}
 }
 
-// TestThumbHashOfAnEvenSurface: what is left of it is its colour, and no rounding.
-func TestThumbHashOfAnEvenSurface(t *testing.T) {
+// TestThumbHashOfAUniformSurface verifies that the hash contains only the color, and no rounding errors.
+func TestThumbHashOfAUniformSurface(t *testing.T) {
 	want := thumbHash(filled(64, 64, color.NRGBA{90, 120, 33, 255}))
 	for _, side := range []int{100, 320, 317} {
 		if got := thumbHash(filled(side, side, color.NRGBA{90, 120, 33, 255})); got != want {
@@ -54,6 +54,6 @@ func TestThumbHashOfAnEvenSurface(t *testing.T) {
 		}
 	}
 	if got := thumbHash(filled(9, 9, color.NRGBA{1, 2, 3, 0})); len(got) == 0 {
-		t.Error("nothing to be seen has no hash")
+		t.Error("an invisible image has no hash")
 	}
 }

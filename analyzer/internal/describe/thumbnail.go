@@ -9,9 +9,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// encodeThumbnail encodes the picture as a JPEG of at most
-// [pipeline.MaxThumbnailBytes], in the best of a few qualities that fits. Noise of
-// the working size fits from quality 28 on.
+// encodeThumbnail encodes the image as a JPEG of at most [pipeline.MaxThumbnailBytes], in the best of a few
+// qualities that fits. Noise of the working size fits from quality 28 on.
 func encodeThumbnail(m *image.RGBA) ([]byte, error) {
 	var b bytes.Buffer
 	for _, quality := range [...]int{82, 74, 62, 46, 28, 10, 1} {
@@ -26,8 +25,8 @@ func encodeThumbnail(m *image.RGBA) ([]byte, error) {
 	return nil, fmt.Errorf("encode thumbnail: %d bytes at the lowest quality", b.Len())
 }
 
-// onWhite lays the picture on white. An opaque picture is not copied: without
-// alpha, straight and premultiplied samples are the same.
+// onWhite returns the image on white. An opaque image is not copied: without alpha, straight and premultiplied
+// samples are the same.
 func onWhite(m *image.NRGBA) *image.RGBA {
 	flat := &image.RGBA{Pix: m.Pix, Stride: m.Stride, Rect: m.Rect}
 	if m.Opaque() {

@@ -14,15 +14,15 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// Bounds on a packet besides its size, which is maxXMPBytes.
+// Limits for reading a packet. Its size is bounded by maxXMPBytes.
 const (
 	maxXMPDepth  = 100
-	maxXMPValues = 256                     // of each property that is read
-	maxXMPValue  = 4 * maxDescriptionBytes // bytes that are kept of a value
+	maxXMPValues = 256                     // values of each property that is read
+	maxXMPValue  = 4 * maxDescriptionBytes // bytes kept of a value
 )
 
-// The namespaces of the properties that are read, by the prefixes that the table
-// of properties has for them (ISO 16684-1, and Exif in XMP, CIPA DC-010).
+// The namespaces of the properties that are read, and their prefixes in the table of properties (ISO 16684-1,
+// and Exif in XMP, CIPA DC-010).
 var xmpPrefixes = map[string]string{
 	"http://purl.org/dc/elements/1.1/":                 "dc:",
 	"http://ns.adobe.com/xap/1.0/":                     "xmp:",
@@ -34,7 +34,7 @@ var xmpPrefixes = map[string]string{
 	"https://github.com/imagebatch/imagebatch/ns/1.0/": "imagebatch:",
 }
 
-// xmpWanted are the properties that are read.
+// xmpWanted lists the properties that are read.
 var xmpWanted = map[string]bool{
 	"dc:title": true, "dc:description": true, "dc:subject": true, "dc:creator": true, "dc:rights": true,
 	"xmp:Rating": true, "xmp:CreatorTool": true, "photoshop:DateCreated": true,
@@ -48,10 +48,9 @@ const (
 	xmlNamespace = "http://www.w3.org/XML/1998/namespace"
 )
 
-// readXMP reads the words in a packet, and what it tells of the camera. It takes
-// time and memory in proportion to the packet: no entity of a stranger is
-// expanded, a DOCTYPE ends the reading, and only values that are wanted are kept.
-// What comes before the first thing that cannot be read counts.
+// readXMP reads the caption and the camera's metadata in a packet. Its time and memory are proportional to the
+// size of the packet: it expands no entities, stops at a DOCTYPE, and keeps only the wanted values. The values
+// before the first unreadable part are kept.
 func readXMP(packet []byte, warned *warnings) embedded {
 	if len(packet) == 0 {
 		return embedded{}
@@ -68,7 +67,7 @@ func readXMP(packet []byte, warned *warnings) embedded {
 	if err := r.read(); err != nil {
 		warned.add("XMP: reading stopped: %v", err)
 	}
-	return r.brought(warned)
+	return r.embedded(warned)
 }
 
 // xmpReader walks over the tokens of a packet.
@@ -77,11 +76,11 @@ type xmpReader struct {
 	values map[string][]xmpValue
 
 	depth    int
-	rdf      int    // the depth of rdf:RDF; 0 outside
-	property string // the wanted one in hand, "" for another
-	list     bool   // it holds a list
-	item     bool   // one of its items is open
-	language string // of the item
+	rdf      int    // depth of rdf:RDF; 0 outside
+	property string // current property if it is wanted, else ""
+	list     bool   // the property contains a list
+	item     bool   // an item of the list is open
+	language string // language of the item
 	text     []byte
 }
 
@@ -119,8 +118,8 @@ func (r *xmpReader) read() error {
 	}
 }
 
-// open sees an element begin: inside rdf:RDF a description, a property of it, a
-// list that is its value, and the list's items follow one another.
+// open handles the start of an element. Inside rdf:RDF the levels are a description, its property, a list that
+// is the property's value, and the list's items.
 func (r *xmpReader) open(t xml.StartElement) {
 	if r.rdf == 0 {
 		if t.Name.Space == rdfNamespace && t.Name.Local == "RDF" {
@@ -130,14 +129,14 @@ func (r *xmpReader) open(t xml.StartElement) {
 	}
 	switch r.depth - r.rdf {
 	case 1:
-		// A description may state simple values as attributes.
+		// A description may have simple values as attributes.
 		for _, a := range t.Attr {
 			r.keep(wantedProperty(a.Name), xmpValue{text: a.Value})
 		}
 	case 2:
 		r.property, r.list, r.text = wantedProperty(t.Name), false, r.text[:0]
 	case 3:
-		// A structure is no simple value either, and none of ours is one.
+		// A structure is not a simple value either, and we want no structures.
 		r.list = true
 	case 4:
 		r.item = r.property != "" && t.Name.Space == rdfNamespace && t.Name.Local == "li"
@@ -187,8 +186,7 @@ func wantedProperty(name xml.Name) string {
 	return ""
 }
 
-// one is the value of a property: of several in different languages the one for
-// those who ask for none, or else the first.
+// one returns the value of a property: of several languages the default one, or else the first.
 func (r *xmpReader) one(property string) string {
 	values := r.values[property]
 	for _, v := range values {
@@ -210,8 +208,8 @@ func (r *xmpReader) all(property string) []string {
 	return out
 }
 
-// brought makes of the values what the record tells.
-func (r *xmpReader) brought(warned *warnings) embedded {
+// embedded converts the values.
+func (r *xmpReader) embedded(warned *warnings) embedded {
 	b := embedded{
 		title: r.one("dc:title"), description: r.one("dc:description"), keywords: r.all("dc:subject"),
 		creators: r.all("dc:creator"), copyright: r.one("dc:rights"),
@@ -240,7 +238,7 @@ func (r *xmpReader) brought(warned *warnings) embedded {
 		if b.exif.TakenAt == "" {
 			b.exif.TakenAt = isoTime(at)
 		}
-		// A date alone is one by its rules, and tells too little.
+		// XMP allows a date alone, but it is not precise enough.
 		if at != "" && len(at) > len(time.DateOnly) && isoTime(at) == "" {
 			warned.add("XMP %s: %q is no time", property, at)
 		}
@@ -254,7 +252,7 @@ func (r *xmpReader) brought(warned *warnings) embedded {
 	return b
 }
 
-// place is where the picture was taken, when both coordinates can be read.
+// place returns where the image was taken, if both coordinates can be read.
 func (r *xmpReader) place(warned *warnings) *pipeline.GPS {
 	latitude, longitude := r.one("exif:GPSLatitude"), r.one("exif:GPSLongitude")
 	if latitude == "" || longitude == "" {

@@ -16,17 +16,17 @@ func TestXMPInEveryForm(t *testing.T) {
 		packet string
 		want   embedded
 	}{
-		"attributes":             {`<rdf:Description xmp:Rating="3" dc:title="A &amp; B"/>`, embedded{title: "A & B", rating: 3}},
-		"elements":               {`<rdf:Description><dc:title> A </dc:title></rdf:Description>`, embedded{title: "A"}},
-		"CDATA":                  {`<rdf:Description><dc:title><![CDATA[<A>]]></dc:title></rdf:Description>`, embedded{title: "<A>"}},
-		"languages":              {`<rdf:Description><dc:title><rdf:Alt><rdf:li xml:lang="de">B</rdf:li><rdf:li xml:lang="x-default">A</rdf:li></rdf:Alt></dc:title></rdf:Description>`, embedded{title: "A"}},
-		"no language asked for":  {`<rdf:Description><dc:title><rdf:Alt><rdf:li xml:lang="de">B</rdf:li><rdf:li xml:lang="en">A</rdf:li></rdf:Alt></dc:title></rdf:Description>`, embedded{title: "B"}},
-		"two descriptions":       {`<rdf:Description dc:title="A"/><rdf:Description><dc:subject><rdf:Bag><rdf:li>x</rdf:li><rdf:li>y</rdf:li></rdf:Bag></dc:subject></rdf:Description>`, embedded{title: "A", keywords: []string{"x", "y"}}},
-		"a namesake of another":  {`<rdf:Description xmlns:o="other:"><o:title>B</o:title><dc:title>A</dc:title></rdf:Description>`, embedded{title: "A"}},
-		"a title in a structure": {`<rdf:Description xmlns:o="other:"><o:s rdf:parseType="Resource"><dc:title>B</dc:title></o:s></rdf:Description>`, embedded{}},
-		"half a star":            {`<rdf:Description xmp:Rating="3.5"/>`, embedded{rating: 4}},
-		"a comment":              {`<rdf:Description><exif:UserComment><rdf:Alt><rdf:li xml:lang="x-default">Screenshot</rdf:li></rdf:Alt></exif:UserComment></rdf:Description>`, embedded{comment: "Screenshot"}},
-		"other words of ours":    {`<rdf:Description xmlns:i="https://github.com/imagebatch/imagebatch/ns/1.0/" i:Format="jpeg" i:Width="3"/>`, embedded{}},
+		"attributes":                     {`<rdf:Description xmp:Rating="3" dc:title="A &amp; B"/>`, embedded{title: "A & B", rating: 3}},
+		"elements":                       {`<rdf:Description><dc:title> A </dc:title></rdf:Description>`, embedded{title: "A"}},
+		"CDATA":                          {`<rdf:Description><dc:title><![CDATA[<A>]]></dc:title></rdf:Description>`, embedded{title: "<A>"}},
+		"languages":                      {`<rdf:Description><dc:title><rdf:Alt><rdf:li xml:lang="de">B</rdf:li><rdf:li xml:lang="x-default">A</rdf:li></rdf:Alt></dc:title></rdf:Description>`, embedded{title: "A"}},
+		"no default language":            {`<rdf:Description><dc:title><rdf:Alt><rdf:li xml:lang="de">B</rdf:li><rdf:li xml:lang="en">A</rdf:li></rdf:Alt></dc:title></rdf:Description>`, embedded{title: "B"}},
+		"two descriptions":               {`<rdf:Description dc:title="A"/><rdf:Description><dc:subject><rdf:Bag><rdf:li>x</rdf:li><rdf:li>y</rdf:li></rdf:Bag></dc:subject></rdf:Description>`, embedded{title: "A", keywords: []string{"x", "y"}}},
+		"same name in another namespace": {`<rdf:Description xmlns:o="other:"><o:title>B</o:title><dc:title>A</dc:title></rdf:Description>`, embedded{title: "A"}},
+		"a title in a structure":         {`<rdf:Description xmlns:o="other:"><o:s rdf:parseType="Resource"><dc:title>B</dc:title></o:s></rdf:Description>`, embedded{}},
+		"half a star":                    {`<rdf:Description xmp:Rating="3.5"/>`, embedded{rating: 4}},
+		"a comment":                      {`<rdf:Description><exif:UserComment><rdf:Alt><rdf:li xml:lang="x-default">Screenshot</rdf:li></rdf:Alt></exif:UserComment></rdf:Description>`, embedded{comment: "Screenshot"}},
+		"our other properties":           {`<rdf:Description xmlns:i="https://github.com/imagebatch/imagebatch/ns/1.0/" i:Format="jpeg" i:Width="3"/>`, embedded{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w warnings
@@ -39,9 +39,9 @@ func TestXMPInEveryForm(t *testing.T) {
 	}
 }
 
-// TestXMPOfStrangers: what cannot be read is told, costs no more than it is long,
-// and what comes before it counts.
-func TestXMPOfStrangers(t *testing.T) {
+// TestXMPOfUntrustedClients verifies that unreadable parts cause a warning, that the cost is proportional to
+// the length, and that the values before them are kept.
+func TestXMPOfUntrustedClients(t *testing.T) {
 	const good = `<rdf:Description dc:title="A"/>`
 	for name, c := range map[string]struct{ packet, title string }{
 		"a DOCTYPE":           {`<!DOCTYPE x [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;">]>` + xmpStart + good + xmpEnd, ""},
@@ -52,8 +52,8 @@ func TestXMPOfStrangers(t *testing.T) {
 		"never closed":        {xmpStart + good + strings.Repeat("<a>", 5000), "A"},
 		"a packet of 2 MiB":   {xmpStart + good + strings.Repeat(" ", 2<<20) + xmpEnd, ""},
 		"a rating of words":   {xmpStart + `<rdf:Description dc:title="A" xmp:Rating="good"/>` + xmpEnd, "A"},
-		"a time that is none": {xmpStart + `<rdf:Description dc:title="A" exif:DateTimeOriginal="2019:07:14 09:21:11.47"/>` + xmpEnd, "A"},
-		"a place beyond":      {xmpStart + `<rdf:Description dc:title="A" exif:GPSLatitude="91,0N" exif:GPSLongitude="1,0E"/>` + xmpEnd, "A"},
+		"an invalid time":     {xmpStart + `<rdf:Description dc:title="A" exif:DateTimeOriginal="2019:07:14 09:21:11.47"/>` + xmpEnd, "A"},
+		"an impossible place": {xmpStart + `<rdf:Description dc:title="A" exif:GPSLatitude="91,0N" exif:GPSLongitude="1,0E"/>` + xmpEnd, "A"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w warnings
@@ -66,7 +66,7 @@ func TestXMPOfStrangers(t *testing.T) {
 	many := xmpStart + "<rdf:Description><dc:subject><rdf:Bag>" + strings.Repeat("<rdf:li>x</rdf:li>", 300) + "</rdf:Bag></dc:subject><dc:title>A</dc:title><dc:description>" +
 		strings.Repeat("é", 5000) + "</dc:description></rdf:Description><rdf:Description dc:rights='" + strings.Repeat("R", 9000) + "'/>" + xmpEnd
 	if got := readXMP([]byte(many), &warnings{}); got.title != "A" || !strings.HasPrefix(got.description, "éé") || !strings.HasPrefix(got.copyright, "RR") {
-		t.Errorf("behind many keywords title %q, description %.20q, copyright %.20q", got.title, got.description, got.copyright)
+		t.Errorf("after many keywords: title %q, description %.20q, copyright %.20q", got.title, got.description, got.copyright)
 	}
 	var w warnings
 	many = xmpStart + "<rdf:Description><dc:subject><rdf:Bag>" + strings.Repeat("<rdf:li>x</rdf:li>", 10_000) + "</rdf:Bag></dc:subject></rdf:Description>" + xmpEnd

@@ -8,15 +8,14 @@ import (
 	"time"
 )
 
-// BenchmarkDecode shows how many times faster than image/jpeg, run in turns with
-// it, each scale decodes. The quickest of many runs is what the work costs; the
-// others were disturbed.
+// BenchmarkDecode measures how many times faster each scale decodes than image/jpeg, which runs alternately.
+// The fastest of many runs is the cost of the work; the others were disturbed.
 func BenchmarkDecode(b *testing.B) {
 	for _, size := range [...]struct{ width, height int }{{32, 24}, {160, 120}, {640, 480}, {1632, 1224}, {4000, 3000}} {
-		picture := photo(size.width, size.height)
+		img := photo(size.width, size.height)
 		for _, args := range [...]string{"-quality 75", "-quality 90", "-quality 85 -progressive"} {
 			libjpeg(b)
-			data := cjpeg(b, picture, args)
+			data := cjpeg(b, img, args)
 			for _, scale := range scales {
 				b.Run(fmt.Sprintf("%dx%d %s, 1 of %d", size.width, size.height, args, scale), func(b *testing.B) {
 					whole, scaled := time.Hour, time.Hour

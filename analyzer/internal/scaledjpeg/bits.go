@@ -6,41 +6,38 @@ import (
 )
 
 const (
-	// chunk is how much entropy-coded data is freed of its stuffed bytes at once.
+	// chunk is the amount of entropy-coded data whose stuffed bytes are removed in one pass.
 	chunk = 8 << 10
-	// longestBlock bounds from above the bytes of one block, 63 times a code of 16 bits
-	// and a value of 15 and the same of the DC coefficient, and the word that is
-	// read ahead of them.
+	// longestBlock is an upper bound on the bytes of one block: 63 times a code of 16 bits and a value of 15,
+	// the same for the DC coefficient, and the word that is read ahead of them.
 	longestBlock = 264
 )
 
-// bits reads the entropy-coded data between two markers. All the reading of a
-// block is between two calls of more, so that nothing in it needs to be checked but
-// the codes themselves.
+// bits reads the entropy-coded data between two markers. All reads of a block happen between two calls of more,
+// so that only the codes themselves need to be checked.
 type bits struct {
 	data  []byte // the file
-	from  int    // where data goes on
+	from  int    // offset where data continues
 	ended bool   // at a marker or at the end of the file
 
 	buf   [chunk + longestBlock + 16]byte // the data without its stuffed bytes
-	pos   int                             // the first byte that is not in acc
-	end   int                             // of the data in buf; zeros follow the last
-	limit int                             // a block may begin while pos is not beyond it
+	pos   int                             // first byte that is not in acc
+	end   int                             // end of the data in buf; zeros follow it
+	limit int                             // a block may start while pos <= limit
 
-	acc uint64 // the next bits, the first on top
-	n   uint   // how many they are; more may be there, but do not count
+	acc uint64 // the next bits, most significant first
+	n   uint   // number of bits in acc that count
 }
 
-// begin begins with the entropy-coded data at from.
+// begin starts reading the entropy-coded data at from.
 func (b *bits) begin(from int) {
 	b.from, b.ended = from, false
 	b.pos, b.end, b.limit = 0, 0, -1
 	b.acc, b.n = 0, 0
 }
 
-// more makes sure that there is a block's length of data in the buffer, or that
-// the rest is there and followed by zeros. It fails if what has been read so far
-// went beyond the end.
+// more ensures that the buffer contains a block's length of data, or the rest of the data followed by zeros. It
+// fails if the reads so far went beyond the end.
 func (b *bits) more() error {
 	if b.pos <= b.limit {
 		return nil
@@ -79,7 +76,7 @@ func (b *bits) more() error {
 	return nil
 }
 
-// checkEnd fails if more bits were taken than there are.
+// checkEnd fails if more bits were read than there are.
 func (b *bits) checkEnd() error {
 	if b.ended && 8*b.pos-int(b.n) > 8*b.end {
 		return errShort
@@ -87,14 +84,14 @@ func (b *bits) checkEnd() error {
 	return nil
 }
 
-// fill makes sure that there are 56 bits in acc.
+// fill ensures that acc has 56 bits.
 func (b *bits) fill() {
 	b.acc |= binary.BigEndian.Uint64(b.buf[b.pos:]) >> (b.n & 63)
 	b.pos += int((63 - b.n) >> 3)
 	b.n |= 56
 }
 
-// take returns the next n bits of those in acc, at most 16.
+// take returns the next n bits of acc, at most 16.
 func (b *bits) take(n uint) uint32 {
 	v := uint32(b.acc >> 1 >> ((63 - n) & 63))
 	b.acc <<= n & 63
@@ -102,7 +99,7 @@ func (b *bits) take(n uint) uint32 {
 	return v
 }
 
-// symbol decodes one code; fill comes before it. At most 16 bits are taken.
+// symbol decodes one code of at most 16 bits; call fill first.
 func (b *bits) symbol(t *table) (byte, error) {
 	e := t.first[b.acc>>(64-firstBits)]
 	symbol, length := byte(e>>8), uint(e&255)
@@ -116,8 +113,7 @@ func (b *bits) symbol(t *table) (byte, error) {
 	return symbol, nil
 }
 
-// value takes a signed value of so many bits, at most 16 (T.81, F.2.2.1, RECEIVE
-// and EXTEND).
+// value reads a signed value of size bits, at most 16 (T.81, F.2.2.1, RECEIVE and EXTEND).
 func (b *bits) value(size uint) int32 {
 	v := extend(b.acc, size)
 	b.acc <<= size & 63
@@ -125,8 +121,7 @@ func (b *bits) value(size uint) int32 {
 	return v
 }
 
-// extend is the signed value in the top size bits of acc: those that begin with 0
-// are negative.
+// extend returns the signed value in the top size bits of acc: values that start with 0 are negative.
 func extend(acc uint64, size uint) int32 {
 	negative := uint32(^(int64(acc) >> 63))
 	return int32(uint32(acc>>1>>((63-size)&63)) - (1<<(size&31)-1)&negative)

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestDamageIsFoundWhereImageJPEGFindsIt flips bits all over sequential files, and
-// cuts them and closes them again.
+// TestDamageIsFoundWhereImageJPEGFindsIt flips bits throughout sequential files, and cuts the files short and
+// appends the end marker again.
 func TestDamageIsFoundWhereImageJPEGFindsIt(t *testing.T) {
 	for _, name := range [...]string{
 		"420-restart.jpg", "422-optimized.jpg", "411.jpg", "gray-restart.jpg",
@@ -32,7 +32,7 @@ func TestDamageIsFoundWhereImageJPEGFindsIt(t *testing.T) {
 	}
 }
 
-// file puts a JPEG together from its segments.
+// file joins the segments of a JPEG.
 func file(parts ...[]byte) []byte {
 	out := []byte{0xff, markerSOI}
 	for _, p := range parts {
@@ -46,7 +46,7 @@ func segment(marker byte, payload ...byte) []byte {
 	return append([]byte{0xff, marker, byte(n >> 8), byte(n)}, payload...)
 }
 
-// frameOf is the header of a grey picture.
+// frameOf returns the frame header of a gray image.
 func frameOf(marker, width, height byte) []byte {
 	return segment(marker, 8, 0, height, 0, width, 1, 1, 0x11, 0)
 }
@@ -55,7 +55,7 @@ func quantOf(value byte) []byte {
 	return segment(markerDQT, append([]byte{0}, bytes.Repeat([]byte{value}, 64)...)...)
 }
 
-// tableOf has the symbols as codes of two bits, from 00 on.
+// tableOf returns a table with the symbols as codes of two bits, from 00 on.
 func tableOf(class byte, symbols ...byte) []byte {
 	counts := make([]byte, 16)
 	counts[1] = byte(len(symbols))
@@ -67,8 +67,8 @@ func scanOf(from, to, bits byte, data ...byte) []byte {
 }
 
 func TestFaultsAreNamed(t *testing.T) {
-	// The codes of the tables: 00 no difference, 01 a value of one bit; 00 end of
-	// block, 01 a value of one bit behind no zeros, 10 sixteen zeros.
+	// The codes of the tables: DC 00 no difference, 01 a value of one bit; AC 00 end of block, 01 a value of
+	// one bit after no zeros, 10 sixteen zeros.
 	dc, ac := tableOf(0, 0, 1), tableOf(1, 0x00, 0x01, 0xf0)
 	sequential, progressive := frameOf(markerSOF0, 8, 8), frameOf(markerSOF2, 8, 8)
 	q := quantOf(1)
@@ -82,16 +82,16 @@ func TestFaultsAreNamed(t *testing.T) {
 		want error
 	}{
 		{"sound", file(q, sequential, dc, ac, scanOf(0, 63, 0, 0b00_00_1111)), nil},
-		{"zeros up to the very end", file(q, sequential, dc, ac, scanOf(0, 63, 0, 0b00_01_1_10_1, 0b0_10_00_111)), nil},
-		{"no code", file(q, sequential, dc, ac, scanOf(0, 63, 0, 0b00_11_0000, 0)), errBadCode},
-		{"no code of a DC coefficient", file(q, sequential, dc, ac, scanOf(0, 63, 0, 0b11_00_0000)), errBadCode},
+		{"zeros up to the end", file(q, sequential, dc, ac, scanOf(0, 63, 0, 0b00_01_1_10_1, 0b0_10_00_111)), nil},
+		{"bad code", file(q, sequential, dc, ac, scanOf(0, 63, 0, 0b00_11_0000, 0)), errBadCode},
+		{"bad code of a DC coefficient", file(q, sequential, dc, ac, scanOf(0, 63, 0, 0b11_00_0000)), errBadCode},
 		{"too many zeros", file(q, sequential, dc, ac, scanOf(0, 63, 0, 0b00_10_10_10, 0b10_01_1_000)), errBeyondBlock},
 		{"a code of progressive scans", file(q, sequential, dc, tableOf(1, 0x10), scanOf(0, 63, 0, 0b00_00_0000)), errReserved},
-		{"an early end", file(q, sequential, dc, ac, scanOf(0, 63, 0, 0b00_01_1_01_1&0xfe)), errShort},
+		{"data too short", file(q, sequential, dc, ac, scanOf(0, 63, 0, 0b00_01_1_01_1&0xfe)), errShort},
 		{"no data", file(q, sequential, dc, ac, scanOf(0, 63, 0)), errShort},
 		{"a huge difference", file(q, sequential, tableOf(0, 17), ac, scanOf(0, 63, 0, 0, 0, 0)), jpeg.UnsupportedError("excessive DC component")},
 		{"too many codes", file(q, sequential, tableOf(0, 1, 2, 3, 4, 5), ac, scanOf(0, 63, 0, 0)), errTable},
-		{"no quantisation", file(sequential, dc, ac, scanOf(0, 63, 0, 0b00_00_1111)), errNoQuant},
+		{"no quantization", file(sequential, dc, ac, scanOf(0, 63, 0, 0b00_00_1111)), errNoQuant},
 		{"no AC table", file(q, sequential, dc, scanOf(0, 63, 0, 0b00_00_1111)), jpeg.FormatError("uninitialized Huffman table")},
 		{"no DC table", file(q, sequential, ac, scanOf(0, 63, 0, 0b00_00_1111)), jpeg.FormatError("uninitialized Huffman table")},
 		{"no scan", file(q, sequential, dc, ac), errNoScan},
@@ -106,12 +106,12 @@ func TestFaultsAreNamed(t *testing.T) {
 		{"no end", bytes.TrimSuffix(file(q, sequential, dc, ac, scanOf(0, 63, 0, 0b00_00_1111)), []byte{0xff, markerEOI}), io.ErrUnexpectedEOF},
 		{"progressive", file(q, progressive, dc, ac, means, scanOf(1, 63, 0, 0b00_111111)), nil},
 		{"progressive without its means", file(q, progressive, dc, ac, scanOf(1, 63, 0, 0b00_111111)), errNoScan},
-		{"an empty scan that is stepped over", file(q, progressive, dc, ac, means, scanOf(1, 63, 0)), errShort},
+		{"an empty skipped scan", file(q, progressive, dc, ac, means, scanOf(1, 63, 0)), errShort},
 		{"a restart without an interval", file(q, progressive, dc, ac, means, scanOf(1, 63, 0, 0, 0xff, 0xd0, 0)), errRestart},
 		{"restarts", file(q, wide, dc, ac, interval, wideMeans, scanOf(1, 63, 0, 7, 0xff, 0xd0, 7, 0xff, 0xd1, 7)), nil},
 		{"a restart at the end", file(q, wide, dc, ac, interval, wideMeans, scanOf(1, 63, 0, 7, 0xff, 0xd0, 7, 0xff, 0xd1, 7, 0xff, 0xd2)), nil},
-		{"restarts too many", file(q, wide, dc, ac, interval, wideMeans, scanOf(1, 63, 0, 7, 0xff, 0xd0, 7, 0xff, 0xd1, 7, 0xff, 0xd2, 7, 0xff, 0xd3, 7)), errRestart},
-		{"a restart missing", file(q, wide, dc, ac, interval, wideMeans, scanOf(1, 63, 0, 7, 0xff, 0xd0, 7)), errShort},
+		{"too many restarts", file(q, wide, dc, ac, interval, wideMeans, scanOf(1, 63, 0, 7, 0xff, 0xd0, 7, 0xff, 0xd1, 7, 0xff, 0xd2, 7, 0xff, 0xd3, 7)), errRestart},
+		{"missing restart", file(q, wide, dc, ac, interval, wideMeans, scanOf(1, 63, 0, 7, 0xff, 0xd0, 7)), errShort},
 		{"restarts out of order", file(q, wide, dc, ac, interval, wideMeans, scanOf(1, 63, 0, 7, 0xff, 0xd1, 7, 0xff, 0xd0, 7)), errRestart},
 		{"nothing between restarts", file(q, wide, dc, ac, interval, wideMeans, scanOf(1, 63, 0, 7, 0xff, 0xd0, 0xff, 0xd1, 7)), errRestart},
 		{"a wrong restart of means", file(q, wide, dc, ac, interval, scanOf(0, 0, 0, 0b00_111111, 0xff, 0xd1)), errRestart},
@@ -127,7 +127,7 @@ func TestFaultsAreNamed(t *testing.T) {
 	}
 }
 
-// TestFaultsInProgressiveScansAreFound has those that an eighth steps over.
+// TestFaultsInProgressiveScansAreFound covers faults in scans that are skipped at 1/8.
 func TestFaultsInProgressiveScansAreFound(t *testing.T) {
 	head := [][]byte{quantOf(1), frameOf(markerSOF2, 16, 8), tableOf(0, 0, 1), scanOf(0, 0, 0, 0b00_00_1111)}
 	// 00 end of band, 01 a value of one bit, 10 sixteen zeros.
@@ -138,15 +138,15 @@ func TestFaultsInProgressiveScansAreFound(t *testing.T) {
 		want  error
 	}{
 		{"sound", [][]byte{scanOf(1, 63, 1, 0b01_1_00_00_1), scanOf(1, 63, 0x10, 0b01_1_1_00_01, 0b1_00_11111)}, nil},
-		{"no code", [][]byte{scanOf(1, 63, 0, 0b11_000000)}, errBadCode},
+		{"bad code", [][]byte{scanOf(1, 63, 0, 0b11_000000)}, errBadCode},
 		{"too many zeros", [][]byte{scanOf(1, 20, 0, 0b10_10_0000, 0)}, errBeyondBlock},
-		{"an early end", [][]byte{scanOf(1, 63, 0, 0b01_1_01_1_01)}, errShort},
-		{"no code in a refinement", [][]byte{scanOf(1, 63, 1, 0b00_00_1111), scanOf(1, 63, 0x10, 0b11_000000)}, errBadCode},
+		{"data too short", [][]byte{scanOf(1, 63, 0, 0b01_1_01_1_01)}, errShort},
+		{"bad code in a refinement", [][]byte{scanOf(1, 63, 1, 0b00_00_1111), scanOf(1, 63, 0x10, 0b11_000000)}, errBadCode},
 		{"a run of bands into the next interval", [][]byte{
 			tableOf(1, 0x10), segment(markerDRI, 0, 1), scanOf(1, 63, 0, 0b00_1_11111, 0xff, 0xd0, 0b11_000000),
 		}, errBadCode},
 		{"too many zeros in a refinement", [][]byte{scanOf(1, 20, 1, 0b00_00_1111), scanOf(1, 20, 0x10, 0b10_10_0000, 0)}, errBeyondBlock},
-		{"an early end of a refinement", [][]byte{scanOf(1, 63, 1, 0b00_00_1111), scanOf(1, 63, 0x10, 0b01_1_01_1_01)}, errShort},
+		{"refinement too short", [][]byte{scanOf(1, 63, 1, 0b00_00_1111), scanOf(1, 63, 0x10, 0b01_1_01_1_01)}, errShort},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			parts := append(append([][]byte{}, head...), table)
@@ -174,8 +174,8 @@ func TestOtherScalesAreRefused(t *testing.T) {
 	}
 }
 
-// TestSeveralCodesAtOnceAreTheSameAsOneByOne reads noise with short codes of many
-// meanings, among them long values and runs of zeros that end behind their block.
+// TestSeveralCodesAtOnceAreTheSameAsOneByOne reads noise with short codes of many meanings, including long
+// values and runs of zeros that end after their block.
 func TestSeveralCodesAtOnceAreTheSameAsOneByOne(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	meanings := [...]byte{0x00, 0xf0, 0x01, 0x0f, 0xff, 0xf1, 0x31, 0x72, 0xe1, 0x10}
@@ -187,7 +187,7 @@ func TestSeveralCodesAtOnceAreTheSameAsOneByOne(t *testing.T) {
 		}
 		noise := make([]byte, 300)
 		for i := range noise {
-			noise[i] = byte(r.IntN(255)) // and no 0xff
+			noise[i] = byte(r.IntN(255)) // never 0xff
 		}
 		data := file(quantOf(1), frameOf(markerSOF0, 16, 8), tableOf(0, 0, 1), tableOf(1, symbols...), scanOf(0, 63, 0, noise...))
 		checkVerdict(t, data)
@@ -196,6 +196,6 @@ func TestSeveralCodesAtOnceAreTheSameAsOneByOne(t *testing.T) {
 		}
 	}
 	if sound < 100 {
-		t.Errorf("only %d pictures are sound", sound)
+		t.Errorf("only %d images are valid", sound)
 	}
 }

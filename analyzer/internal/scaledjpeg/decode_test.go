@@ -15,14 +15,14 @@ import (
 
 var samplings = [...]string{"1x1", "2x1", "2x2", "1x2", "4x1", "4x2"}
 
-// kinds are the ways to encode a picture that a decoder has to know.
+// kinds are the encodings that a decoder must support.
 var kinds = [...]string{
 	"", "-optimize", "-restart 1B", "-restart 3B -optimize", "-restart 1", "-grayscale", "-grayscale -restart 5B",
 	"-progressive", "-progressive -restart 2B", "-progressive -restart 1", "-progressive -grayscale", "-quality 100", "-quality 3",
 }
 
-// scripts are scans of the three components in other ways than cjpeg's own. All
-// are complete: where coefficients are missing djpeg guesses them.
+// scripts divide the three components into scans in other ways than cjpeg's own. All are complete: djpeg
+// estimates missing coefficients.
 var scripts = map[string]string{
 	"one component each": "0; 1; 2;",
 	"two and one":        "0; 1,2;",
@@ -32,9 +32,8 @@ var scripts = map[string]string{
 		"0: 1-20, 2, 1; 0: 21-63, 2, 1; 0: 1-63, 1, 0; 1: 1-1, 0, 0; 1: 2-63, 0, 1; 1: 2-63, 1, 0; 2: 1-63, 0, 0;",
 }
 
-// TestLumaAtAnEighthIsLibjpegs compares bit for bit, with every length of both sides
-// from 1 to 40.
-func TestLumaAtAnEighthIsLibjpegs(t *testing.T) {
+// TestLumaAtAnEighthMatchesLibjpeg compares bit for bit, with every length of both sides from 1 to 40.
+func TestLumaAtAnEighthMatchesLibjpeg(t *testing.T) {
 	libjpeg(t)
 	for n := 1; n <= 40; n++ {
 		m := photo(n, 41-n)
@@ -60,7 +59,7 @@ func TestLumaAtAnEighthIsLibjpegs(t *testing.T) {
 	}
 }
 
-// scripted encodes a picture in the scans of each script.
+// scripted encodes an image in the scans of each script.
 func scripted(t *testing.T, m *image.RGBA) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
@@ -95,8 +94,7 @@ func checkLuma(t *testing.T, name string, data []byte) {
 	}
 }
 
-// TestLumaIsNearLibjpegs has a picture of less grain than those
-// that the bounds of the package doc are for.
+// TestLumaIsNearLibjpegs uses an image with less grain than the bounds in the package comment allow for.
 func TestLumaIsNearLibjpegs(t *testing.T) {
 	libjpeg(t)
 	m := photo(333, 250)
@@ -118,8 +116,8 @@ func TestLumaIsNearLibjpegs(t *testing.T) {
 	}
 }
 
-// TestEverySampleIsTheMeanOfItsArea compares all planes with the means of those
-// that image/jpeg decodes in full.
+// TestEverySampleIsTheMeanOfItsArea compares all planes with the means of the planes that image/jpeg decodes in
+// full size.
 func TestEverySampleIsTheMeanOfItsArea(t *testing.T) {
 	for name, data := range testFiles(t) {
 		whole, err := jpeg.Decode(bytes.NewReader(data))
@@ -141,8 +139,7 @@ func TestEverySampleIsTheMeanOfItsArea(t *testing.T) {
 				continue
 			}
 			for i := range got {
-				// The higher coefficients matter in pictures as small and as
-				// coarse as these.
+				// The higher coefficients matter in images as small and as coarse as these.
 				least := map[int]float64{8: 48, 4: 33, 2: 31, 1: 50}[scale]
 				if dB := psnr(t, got[i], means(want[i], got[i], scale)); dB < least {
 					t.Errorf("%s at 1/%d: plane %d differs by %.1f dB", name, scale, i, dB)
@@ -152,8 +149,8 @@ func TestEverySampleIsTheMeanOfItsArea(t *testing.T) {
 	}
 }
 
-// means scales a plane to the size of another. image/jpeg pads its planes to whole
-// MCUs, so that what lies beyond the picture is there too.
+// means scales a plane to the size of another. image/jpeg pads its planes to whole MCUs, so that the area
+// beyond the image exists too.
 func means(whole, like plane, scale int) plane {
 	out := plane{make([]byte, like.width*like.height), like.width, like.height, like.width}
 	for y := range out.height {
@@ -179,7 +176,7 @@ func TestRGBStaysRGB(t *testing.T) {
 	for _, scale := range scales {
 		m, ok := decode(t, data, scale).(*image.RGBA)
 		if !ok {
-			t.Fatalf("1/%d is no RGBA", scale)
+			t.Fatalf("1/%d is not an RGBA image", scale)
 		}
 		for y := range m.Rect.Dy() - 1 {
 			for x := range m.Rect.Dx() - 1 {
@@ -215,7 +212,7 @@ func TestSubsamplingIsKept(t *testing.T) {
 	}
 }
 
-// ending is a context that ends after it was asked so many times.
+// ending is a context that ends after a number of calls of Err.
 type ending struct {
 	context.Context
 	left int

@@ -10,17 +10,15 @@ import (
 	"testing"
 )
 
-// stricter are the errors of pictures that image/jpeg may take.
+// stricter are errors of images that image/jpeg may accept.
 var stricter = []error{errBeyondBlock, errReserved, errTable, errQuantCut, errNoQuant, errNoScan, errNoWidth, errNoHeight}
 
-// FuzzDecode asserts for any bytes at all that they are refused or decoded, a
-// sequential picture at each scale or at none, to an image of the right size that is
-// no larger in memory; and that image/jpeg refuses what is refused and takes what
-// is taken.
+// FuzzDecode verifies for arbitrary bytes that they are rejected or decoded, a sequential image at every scale
+// or at none, to an image of the right size that is no larger in memory; and that image/jpeg agrees.
 func FuzzDecode(f *testing.F) {
 	f.Add(encode(f, photo(24, 16), 70))
 	f.Add(encode(f, image.NewGray(image.Rect(0, 0, 9, 9)), 70))
-	f.Add(slices.Concat([]byte("\xff\xd8\xff\xdb\x00\x03\x00"), encode(f, photo(24, 16), 70)[2:])) // a table of no values
+	f.Add(slices.Concat([]byte("\xff\xd8\xff\xdb\x00\x03\x00"), encode(f, photo(24, 16), 70)[2:])) // a table without values
 	for _, data := range testFiles(f) {
 		if len(data) < 4<<10 {
 			f.Add(data)
@@ -35,13 +33,13 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// checkVerdict compares what Decode and image/jpeg say of a file.
+// checkVerdict compares the results of Decode and image/jpeg for a file.
 func checkVerdict(t *testing.T, data []byte) {
 	t.Helper()
 	whole, wholeErr := jpeg.Decode(bytes.NewReader(data))
-	// In a progressive picture image/jpeg lets codes pass that are none, and Decode
-	// does not see all. With restarts image/jpeg miscounts the MCUs of a scan
-	// of one of several components, so several scans are left out too.
+	// In a progressive image, image/jpeg accepts some bad codes, and Decode does not read all scans. With
+	// restarts, image/jpeg miscounts the MCUs of a scan of one of several components, so files with several
+	// scans are excluded too.
 	sequential := !bytes.Contains(data, []byte{0xff, markerSOF2}) && bytes.Count(data, []byte{0xff, markerSOS}) < 2
 	var verdicts []error
 	for _, scale := range scales {
@@ -49,19 +47,19 @@ func checkVerdict(t *testing.T, data []byte) {
 		verdicts = append(verdicts, err)
 		if err != nil {
 			if m != nil || checked != "" {
-				t.Fatalf("a picture besides the error %v", err)
+				t.Fatalf("got an image in addition to the error %v", err)
 			}
 			checkSeveralAtOnce(t, nil, data, scale)
 			if sequential && wholeErr == nil && !isStricter(err) && len(planes(whole)) > 0 {
-				t.Fatalf("1/%d: %v, while image/jpeg takes it", scale, err)
+				t.Fatalf("1/%d: got %v, but image/jpeg accepts the file", scale, err)
 			}
 			continue
 		}
 		if sequential && wholeErr != nil {
-			t.Fatalf("1/%d: taken, while image/jpeg says %v", scale, wholeErr)
+			t.Fatalf("1/%d: accepted, but image/jpeg returns %v", scale, wholeErr)
 		}
 		if sequential && checked != Full {
-			t.Fatalf("1/%d: checked is %s of a sequential picture", scale, checked)
+			t.Fatalf("1/%d: checked is %s for a sequential image", scale, checked)
 		}
 		checkSize(t, m, data, scale)
 		checkSeveralAtOnce(t, m, data, scale)
@@ -71,14 +69,14 @@ func checkVerdict(t *testing.T, data []byte) {
 	}
 }
 
-// checkSeveralAtOnce holds that the tables of large pictures give the same.
+// checkSeveralAtOnce verifies that the tables for large images give the same result.
 func checkSeveralAtOnce(t *testing.T, want image.Image, data []byte, scale int) {
 	t.Helper()
 	d := newDecoder(data, scale)
 	d.manyBlocks = 0
 	m, _, err := d.decode(t.Context())
 	if (err != nil) != (want == nil) || !reflect.DeepEqual(m, want) {
-		t.Fatalf("1/%d: with the tables of a large picture %v", scale, err)
+		t.Fatalf("1/%d: with the tables of a large image: %v", scale, err)
 	}
 }
 
@@ -86,12 +84,12 @@ func isStricter(err error) bool {
 	return slices.ContainsFunc(stricter, func(s error) bool { return errors.Is(err, s) })
 }
 
-// checkSize holds a picture against its header: the size, and the memory.
+// checkSize verifies the size of an image against its header, and its memory.
 func checkSize(t *testing.T, m image.Image, data []byte, scale int) {
 	t.Helper()
 	c, err := jpeg.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
-		t.Fatalf("a picture without a header: %v", err)
+		t.Fatalf("an image without a header: %v", err)
 	}
 	size := image.Pt((c.Width+scale-1)/scale, (c.Height+scale-1)/scale)
 	if m.Bounds() != (image.Rectangle{Max: size}) {

@@ -2,7 +2,7 @@ package scaledjpeg
 
 import "image/jpeg"
 
-// How many bits the two look-ups of a table take.
+// The number of bits that the two look-up tables use.
 const (
 	firstBits = 10
 	skipBits  = 12
@@ -10,22 +10,21 @@ const (
 
 // table decodes one Huffman code (T.81, annex C and F.2.2.3).
 type table struct {
-	// first has the symbol above the length of the code that firstBits bits begin
-	// with, 0 when the code is longer.
+	// first maps firstBits bits to the symbol, shifted above the length of the code at their start, or to 0 if
+	// the code is longer.
 	first [1 << firstBits]uint16
-	// skip tells of skipBits bits how many bits of AC codes with their values can be
-	// stepped over at once, and how many coefficients these are; see skipEntry.
-	// It is there when the table has been prepared for many blocks.
+	// skip maps skipBits bits to the number of bits of whole AC codes with their values that can be skipped
+	// together, and the number of their coefficients; see skipEntry. It is set when the table has been prepared
+	// for many blocks.
 	skip *[1 << skipBits]uint16
 
 	symbols [256]byte
-	count   [17]int // codes of each length
+	count   [17]int // number of codes of each length
 	start   [17]int // the first code of each length
-	index   [17]int // of its symbol
+	index   [17]int // index of the first code's symbol
 }
 
-// read makes it the table that follows its class and number, and tells how many
-// bytes that took.
+// read decodes the table that follows its class and number in segment, and returns the number of bytes read.
 func (t *table) read(segment []byte) (n int, err error) {
 	*t = table{}
 	total, code := 0, 0
@@ -54,8 +53,8 @@ func (t *table) read(segment []byte) (n int, err error) {
 	return 16 + total, nil
 }
 
-// fillFirst sets for each value of so many bits the symbol and the length of the
-// code that it begins with.
+// fillFirst sets, for each value of the given number of bits, the symbol and the length of the code at its
+// start.
 func (t *table) fillFirst(look []uint16, bits int) {
 	at := 0
 	for length := 1; length <= bits; length++ {
@@ -69,8 +68,7 @@ func (t *table) fillFirst(look []uint16, bits int) {
 	}
 }
 
-// long decodes the code at the top of acc whatever its length. The length is 0 if
-// there is no such code.
+// long decodes the code at the top of acc, whatever its length. It returns length 0 if there is no such code.
 func (t *table) long(acc uint64) (symbol byte, length uint) {
 	for length := 1; length <= 16; length++ {
 		code := int(acc>>(64-length)) - t.start[length]
@@ -81,18 +79,17 @@ func (t *table) long(acc uint64) (symbol byte, length uint) {
 	return 0, 0
 }
 
-// A skip entry holds the bits to step over in its lowest skipLength bits: 27 at
-// most, where the value of the last code lies behind the skipBits. So two of them
-// fit between two fillings of the bits. Above them are the coefficients that they
-// are; plus skipEnd if the block ends behind them, or skipNone alone if the first
-// code is too long to be seen or not one.
+// A skip entry contains the number of bits to skip in its lowest skipLength bits: at most 27, because the value
+// of the last code may extend beyond the skipBits. So two of them fit between two calls of fill. Above them is
+// the number of coefficients; plus skipEnd if the block ends after them, or skipNone alone if the first code is
+// too long or invalid.
 const (
 	skipLength = 5
 	skipEnd    = 64
 	skipNone   = 128
 )
 
-// prepareSkip makes the table of AC codes to step over.
+// prepareSkip builds the skip table of AC codes.
 func (t *table) prepareSkip() {
 	if t.skip != nil {
 		return
@@ -105,14 +102,14 @@ func (t *table) prepareSkip() {
 	}
 }
 
-// skipEntry steps over the codes that the bits begin with.
+// skipEntry returns the entry for the whole codes at the start of the bits.
 func skipEntry(codes *[1 << skipBits]uint16, bits int) uint16 {
 	length, coefficients := 0, 0
 	for length < skipBits {
 		code := codes[bits<<length&(1<<skipBits-1)]
 		codeLength, run, size := int(code&255), int(code>>12), int(code>>8&15)
 		n := codeLength + size
-		// Bits that are not known stand as zeros: a code that takes any is none.
+		// Unknown bits are zeros here, so a code that uses any of them does not count.
 		if codeLength == 0 || length+codeLength > skipBits || size == 0 && run > 0 && run < 15 {
 			break
 		}

@@ -2,14 +2,13 @@ package scaledjpeg
 
 import "image/jpeg"
 
-// progressed is what the scans read so far have told of a component.
+// progressed is the state of a component after the scans read so far.
 type progressed struct {
-	values  []int16  // side × side of each block of whole MCUs
-	nonzero []uint64 // a bit for each coefficient of a block; none if last is 0
-	// last is the last coefficient that is followed, in zig-zag order: the last
-	// that is wanted, or one beyond it where a scan that refines a wanted one
-	// refines others as well. Where its bits lie depends on which of
-	// these are not 0.
+	values  []int16  // side × side values of each block, in whole MCUs
+	nonzero []uint64 // a bit for each coefficient of a block; unused if last is 0
+	// last is the last coefficient that is tracked, in zig-zag order: the last wanted one, or a later one if a
+	// scan that refines a wanted coefficient refines others as well. The position of its bits depends on which
+	// of these are nonzero.
 	last int
 }
 
@@ -24,11 +23,11 @@ func (d *decoder) newProgressed(c *component) *progressed {
 	return p
 }
 
-// lastFollowed looks at the scan headers ahead. A file that is damaged there fails
-// when it comes to that.
+// lastFollowed reads ahead in the scan headers. If these are damaged, decoding fails when it reaches the
+// damage.
 func (d *decoder) lastFollowed(c *component) int {
 	ahead := decoder{data: d.data, pos: d.pos}
-	var refined [64]int // the furthest coefficient of a refining scan that begins at each
+	var refined [64]int // last coefficient of the refining scans that start at each
 	for {
 		marker, err := ahead.nextMarker()
 		if err != nil || marker == markerEOI {
@@ -148,8 +147,8 @@ func (p *progressed) set(o *order, block, k int, value int32) {
 	}
 }
 
-// refineBand decodes one more bit of each coefficient of a band that is not 0, and
-// those that are no longer 0 (T.81, G.1.2.3).
+// refineBand decodes one more bit of each nonzero coefficient of a band, and the coefficients that become
+// nonzero (T.81, G.1.2.3).
 func (d *decoder) refineBand(s *scan, y, x, end int) error {
 	b := &d.bits
 	p := &s.parts[0]
@@ -191,8 +190,8 @@ func (d *decoder) refineBand(s *scan, y, x, end int) error {
 	return nil
 }
 
-// refineNonzero gives one more bit to each coefficient from k on that is not 0,
-// up to the place behind so many that are, which it returns.
+// refineNonzero adds one bit to each nonzero coefficient from k on, until it has passed the given number of
+// zero coefficients. It returns the position after them.
 func (d *decoder) refineNonzero(s *scan, block, k, zeros int) int {
 	b := &d.bits
 	p := s.parts[0].coded
@@ -220,7 +219,7 @@ func (d *decoder) refineNonzero(s *scan, block, k, zeros int) int {
 	return k
 }
 
-// transformProgressed sets the samples of a component when all its scans are read.
+// transformProgressed sets the samples of a component after all its scans have been read.
 func (d *decoder) transformProgressed(c *component) {
 	columns := d.columns * c.h
 	each := d.side * d.side

@@ -5,25 +5,25 @@ import (
 	"image/jpeg"
 )
 
-// scan is one scan as its header tells it (T.81, B.2.3).
+// scan is one scan, as specified in its header (T.81, B.2.3).
 type scan struct {
 	parts        []part
-	columns      int // MCUs of a row
+	columns      int // MCUs per row
 	rows         int
-	from, to     int  // the coefficients it holds, in zig-zag order; to is included
-	high, low    uint // bits of them that are known before and after it
-	endOfBandRun int  // blocks that have none of it any more
+	from, to     int  // coefficients of the scan, in zig-zag order, inclusive
+	high, low    uint // bit positions of the successive approximation before and after the scan
+	endOfBandRun int  // following blocks without coefficients in this band
 }
 
-// part is what a scan holds of one component.
+// part is one component of a scan.
 type part struct {
 	*component
-	acrossMCU, downMCU int // blocks
+	acrossMCU, downMCU int // blocks per MCU
 	dcTable, acTable   *table
-	last               int32 // the DC value that the next differs from
+	last               int32 // previous DC value
 }
 
-// readScan reads a scan header and then decodes what follows it, or steps over it.
+// readScan reads a scan header and then decodes or skips the scan.
 func (d *decoder) readScan(ctx context.Context, segment []byte) error {
 	s, err := d.scanHeader(segment)
 	if err != nil {
@@ -40,7 +40,7 @@ func (d *decoder) readScan(ctx context.Context, segment []byte) error {
 	case s.from == 0:
 		return d.decodeScan(ctx, s, d.refineMeans)
 	case s.from > s.parts[0].coded.last:
-		return d.stepOver(ctx, s)
+		return d.skipScan(ctx, s)
 	case s.high == 0:
 		return d.decodeScan(ctx, s, d.firstBand)
 	default:
@@ -94,7 +94,7 @@ func (d *decoder) scanHeader(segment []byte) (*scan, error) {
 	return s, nil
 }
 
-// setBand reads what only a progressive scan has.
+// setBand reads the fields that only a progressive scan uses.
 func (s *scan) setBand(p []byte) error {
 	s.from, s.to = int(p[0]), int(p[1])
 	s.high, s.low = uint(p[2]>>4), uint(p[2]&15)
@@ -118,8 +118,8 @@ func (d *decoder) component(id byte) *component {
 	return nil
 }
 
-// prepare checks that the tables which the scan needs are there and makes what
-// each component needs for its first one.
+// prepare checks that the tables for the scan exist, and allocates what each component needs for its first
+// scan.
 func (d *decoder) prepare(s *scan) error {
 	for i := range s.parts {
 		p := &s.parts[i]
@@ -151,8 +151,8 @@ func (d *decoder) prepare(s *scan) error {
 	return nil
 }
 
-// decodeScan decodes the entropy-coded data behind a scan header. The MCUs of a
-// row up to the next restart are one call of run.
+// decodeScan decodes the entropy-coded data after a scan header. It calls run once for the MCUs of a row up to
+// the next restart.
 func (d *decoder) decodeScan(ctx context.Context, s *scan, run func(s *scan, y, x, end int) error) error {
 	d.bits.begin(d.pos)
 	left := d.interval
@@ -184,8 +184,8 @@ func (d *decoder) decodeScan(ctx context.Context, s *scan, run func(s *scan, y, 
 	return d.bits.checkEnd()
 }
 
-// restart goes to the restart marker that is due. Stray bytes before it are skipped
-// as in image/jpeg, other markers are not.
+// restart moves to the expected restart marker. It skips stray bytes before the marker, as image/jpeg does, but
+// no other markers.
 func (d *decoder) restart(s *scan, marker byte) error {
 	if err := d.bits.checkEnd(); err != nil {
 		return err

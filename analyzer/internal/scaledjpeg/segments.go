@@ -8,8 +8,7 @@ import (
 	"io"
 )
 
-// The second bytes of the markers that are treated in a way of their own (T.81,
-// table B.1).
+// The second bytes of the markers that need special treatment (T.81, table B.1).
 const (
 	markerSOF0  = 0xc0 // baseline
 	markerSOF1  = 0xc1 // extended sequential
@@ -28,8 +27,8 @@ const (
 	markerCOM   = 0xfe
 )
 
-// segments reads the file from its start to its end-of-image marker. Stray bytes
-// between segments are skipped as image/jpeg and libjpeg do.
+// segments reads the file from its start to its end-of-image marker. Like image/jpeg and libjpeg, it skips
+// stray bytes between segments.
 func (d *decoder) segments(ctx context.Context) error {
 	if !bytes.HasPrefix(d.data, []byte{0xff, markerSOI}) {
 		return jpeg.FormatError("missing SOI marker")
@@ -50,8 +49,7 @@ func (d *decoder) segments(ctx context.Context) error {
 	}
 }
 
-// nextMarker finds the next marker that is neither a stuffed byte nor a restart
-// marker, and moves behind it.
+// nextMarker finds the next marker that is neither a stuffed byte nor a restart marker, and moves behind it.
 func (d *decoder) nextMarker() (byte, error) {
 	for {
 		i := bytes.IndexByte(d.data[d.pos:], 0xff)
@@ -77,8 +75,7 @@ func (d *decoder) nextMarker() (byte, error) {
 
 func isRestart(marker byte) bool { return marker >= markerRST0 && marker <= markerRST7 }
 
-// segment returns the payload of the segment whose marker was just read, and
-// moves behind it.
+// segment returns the payload of the segment whose marker was just read, and moves behind it.
 func (d *decoder) segment() ([]byte, error) {
 	rest := d.data[d.pos:]
 	if len(rest) < 2 {
@@ -173,8 +170,8 @@ func (d *decoder) frame(segment []byte) error {
 	return nil
 }
 
-// checkSampling takes the sampling factors that image/jpeg takes: those that an
-// image.YCbCr can have. The one component of a grey picture has none (T.81, A.2.2).
+// checkSampling accepts the sampling factors that image/jpeg accepts: those of an image.YCbCr. It ignores the
+// factors of a gray image's only component (T.81, A.2.2).
 func (d *decoder) checkSampling() error {
 	c := d.components
 	for i := range c {
@@ -195,8 +192,8 @@ func (d *decoder) checkSampling() error {
 	return nil
 }
 
-// layOut counts the MCUs and the blocks of each component (T.81, A.1.1 and A.2).
-// The first component has the largest sampling factors.
+// layOut counts the MCUs and the blocks of each component (T.81, A.1.1 and A.2). The first component has the
+// largest sampling factors.
 func (d *decoder) layOut() {
 	h, v := d.components[0].h, d.components[0].v
 	d.columns, d.rows = over(d.width, 8*h), over(d.height, 8*v)
@@ -207,10 +204,10 @@ func (d *decoder) layOut() {
 	}
 }
 
-// over is n/by, rounded up.
+// over returns n/by, rounded up.
 func over(n, by int) int { return (n + by - 1) / by }
 
-// quantTables reads quantisation tables (T.81, B.2.4.1).
+// quantTables reads quantization tables (T.81, B.2.4.1).
 func (d *decoder) quantTables(segment []byte) error {
 	for len(segment) > 0 {
 		precision, tq := segment[0]>>4, segment[0]&15
@@ -256,7 +253,7 @@ func (d *decoder) huffmanTables(segment []byte) error {
 		if class == 1 {
 			tables = &d.ac
 		}
-		if tables[th] == nil { // else no scan uses the one before any more
+		if tables[th] == nil { // otherwise no scan uses the previous table any more
 			tables[th] = new(table)
 		}
 		n, err := tables[th].read(segment[1:])

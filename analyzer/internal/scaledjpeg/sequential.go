@@ -28,7 +28,7 @@ func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
 					switch {
 					case found:
 						transform(c, p.factors, pix, side, p.stride)
-					case side == 2: // with a length known to the compiler
+					case side == 2: // the compiler knows this length
 						flat(level64(int64(c[0])*p.factors[0]+1<<(fixed+2)), pix, 2, p.stride)
 					case side == 4:
 						flat(level64(int64(c[0])*p.factors[0]+1<<(fixed+2)), pix, 4, p.stride)
@@ -42,9 +42,9 @@ func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
 	return nil
 }
 
-// meansOfRun is the same at an eighth, where a block is one sample.
+// meansOfRun does the same at 1/8, where a block is one sample.
 func (d *decoder) meansOfRun(s *scan, y, x, end int) error {
-	var c coefficients // There are none that are wanted.
+	var c coefficients // no AC coefficient is wanted
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
@@ -65,13 +65,11 @@ func (d *decoder) meansOfRun(s *scan, y, x, end int) error {
 	return nil
 }
 
-// block decodes one block of a sequential scan (T.81, F.2.2). It returns the
-// difference of the DC coefficient, puts the wanted AC coefficients into c, and
-// tells whether there are any. The others are stepped over.
+// block decodes one block of a sequential scan (T.81, F.2.2). It returns the difference of the DC coefficient,
+// stores the wanted AC coefficients in c, and reports whether there are any. It skips the others.
 //
-// This is where the time goes. So the state of the bits is kept in variables, and
-// the codes that are stepped over take one look-up and a few shifts for all that
-// begin in the next skipBits bits, twice for each filling.
+// Most of the decoding time is spent here. Therefore the state of the bits is kept in variables, and one
+// look-up and a few shifts skip all codes that start in the next skipBits bits, twice per fill.
 func (b *bits) block(dc, ac *table, o *order, c *coefficients) (diff int32, found bool, err error) {
 	if b.pos > b.limit {
 		if err := b.more(); err != nil {
@@ -114,8 +112,7 @@ func (b *bits) block(dc, ac *table, o *order, c *coefficients) (diff int32, foun
 	return diff, found, b.skip(ac, k)
 }
 
-// afterRun is where the coefficient behind the symbol's run of zeros and its value
-// would be.
+// afterRun returns the position of the coefficient after the symbol's run of zeros and value.
 func afterRun(symbol byte, k int) (int, error) {
 	run, size := int(symbol>>4), symbol&15
 	if size == 0 && run != 15 {
@@ -127,7 +124,7 @@ func afterRun(symbol byte, k int) (int, error) {
 	return k, nil
 }
 
-// skip steps over the rest of a block from coefficient k on.
+// skip skips the rest of a block from coefficient k on.
 func (b *bits) skip(ac *table, k int) error {
 	look := ac.skip
 	acc, n, pos := b.acc, b.n, b.pos
@@ -156,8 +153,7 @@ func (b *bits) skip(ac *table, k int) error {
 			b.acc, b.n, b.pos = acc<<(e&31), n-uint(e&31), pos
 			return nil
 		}
-		// The code is a long one or none, or the block ends without the code for
-		// it.
+		// The code is long or invalid, or the block ends without an end-of-block code.
 		b.acc, b.n, b.pos = acc, n, pos
 		b.fill()
 		symbol, err := b.symbol(ac)

@@ -2,19 +2,18 @@ package scaledjpeg
 
 import "math"
 
-// A sample of the picture is, unless that is whole, the mean of 8/side × 8/side samples of the whole
-// one. Along one axis, a(x) = cos((2x+1)uπ/16) is the factor of coefficient u in
-// sample x (T.81, A.3.3), and the mean of neighbours is, by the sums of cosines,
+// At a smaller scale, a sample of the image is the mean of 8/side × 8/side samples of the full size. Along one
+// axis, a(x) = cos((2x+1)uπ/16) is the factor of coefficient u in sample x (T.81, A.3.3), and the mean of
+// neighbors is, by the sums of cosines,
 //
 //	two:  (a(2m) + a(2m+1)) / 2       = cos(uπ/16) · cos((2m+1)uπ/8)
 //	four: (a(4m) + ... + a(4m+3)) / 4 = cos(uπ/16) · cos(uπ/8) · cos((2m+1)uπ/4)
 //
-// This is a transform of 4 or 2 samples whose coefficients are weakened a little;
-// the weights are part of the factors that undo the quantisation. Only the
-// coefficients of that transform are used. libjpeg uses more of them, which changes
-// the samples at hard edges.
+// This is a transform of 4 or 2 samples with slightly reduced coefficients; the weights are part of the
+// dequantization factors. Only the coefficients of that transform are used. libjpeg uses more of them, which
+// changes the samples at hard edges.
 
-// zigZag has the place, row by row, of each coefficient (T.81, figure 5).
+// zigZag contains the position, row by row, of each coefficient (T.81, figure 5).
 var zigZag = [64]byte{
 	0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5,
 	12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
@@ -22,12 +21,11 @@ var zigZag = [64]byte{
 	58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 }
 
-// order tells where the wanted coefficients go.
+// order assigns positions to the wanted coefficients.
 type order struct {
-	// place is where in a block of side × side each coefficient goes; those that
-	// are not wanted have unwanted.
+	// place is the position of each coefficient in a block of side × side, or unwanted.
 	place [64]uint8
-	last  int // the last that is wanted, in zig-zag order
+	last  int // last wanted coefficient, in zig-zag order
 }
 
 const unwanted = 64
@@ -48,10 +46,10 @@ func newOrder(side int) *order {
 	return o
 }
 
-// factors undo the quantisation of the wanted coefficients, in fixed point.
+// factors dequantize the wanted coefficients, in fixed point.
 type factors [unwanted]int64
 
-// fixed is how many bits are behind the point, at an eighth none.
+// fixed is the number of fractional bits; 0 at 1/8.
 const fixed = 13
 
 func newFactors(q *[64]uint16, side int) *factors {
@@ -77,18 +75,17 @@ func weight(u, side int) float64 {
 	return w
 }
 
-// mean is the sample of a block at an eighth: its mean, which is an eighth of
-// coefficient 0, rounded up from the half.
+// mean returns the sample of a block at 1/8: its mean, which is 1/8 of coefficient 0, with halves rounded up.
 func mean(dc, factor int32) byte { return level((dc*factor+4)>>3 + 128) }
 
 func level(v int32) byte {
 	if uint32(v) > 255 {
-		return byte(^(v >> 31)) // 0 for the negative, 255 for what is too large
+		return byte(^(v >> 31)) // 0 for negative values, 255 for values that are too large
 	}
 	return byte(v)
 }
 
-// transform sets side × side samples, side being 2, 4 or 8.
+// transform sets side × side samples; side is 2, 4 or 8.
 func transform(c *coefficients, f *factors, pix []byte, side, stride int) {
 	switch side {
 	case 2:
@@ -169,8 +166,8 @@ func transform8(c *coefficients, f *factors, pix []byte, stride int) {
 	}
 }
 
-// inverse8 turns the coefficients of one axis into samples, times √8: the even
-// coefficients are a transform of 4, and the odd ones change sign in the other half.
+// inverse8 converts the coefficients of one axis to samples, times √8: the even coefficients are a transform of
+// 4, and the odd ones change sign in the other half.
 func inverse8(v *[8]int64) {
 	even0, even1 := v[0]+v[4], v[0]-v[4]
 	even2, even3 := (v[2]*cos2+v[6]*cos6)>>13, (v[2]*cos6-v[6]*cos2)>>13

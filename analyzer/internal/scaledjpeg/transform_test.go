@@ -6,9 +6,8 @@ import (
 	"testing"
 )
 
-// TestTransformsAreTheMeansOfTheInverse computes the samples from the definition of
-// the inverse transform (T.81, A.3.3) of the coefficients that are used, and
-// takes their means.
+// TestTransformsAreTheMeansOfTheInverse computes the samples from the definition of the inverse transform
+// (T.81, A.3.3) of the coefficients that are used, and averages them.
 func TestTransformsAreTheMeansOfTheInverse(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for _, side := range [...]int{1, 2, 4, 8} {

@@ -58,7 +58,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			s.fail(err, c)
 		}
 		took, status := time.Since(start), c.Response().Status
-		span.Answered(status)
+		span.Responded(status)
 		span.SetString("job_id", d.jobID)
 		s.metrics.requests.Inc(d.Label, method, strconv.Itoa(status))
 		s.metrics.in.Add(float64(max(0, r.ContentLength)), d.Label)

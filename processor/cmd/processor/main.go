@@ -1,5 +1,5 @@
-// Command processor runs the processor as a service of its own, with RabbitMQ and an S3
-// server. Its configuration is the environment; see docs/configuration.md.
+// Command processor runs the processor as a separate service, with RabbitMQ and an S3 server. It is configured
+// by the environment; see docs/configuration.md.
 package main
 
 import (

@@ -1,15 +1,14 @@
-// Package caption is what a person would write about a picture: its title, its
-// description and its keywords, and how to tell whether it was a person.
+// Package caption models the text that a person would write about an image, its title, description and
+// keywords, and determines whether a person wrote it.
 //
-// A file states them in up to three places, which the Metadata Working Group
-// (Guidelines for Handling Image Metadata, 2.0) takes for one: dc:title,
-// dc:description and dc:subject of XMP; ImageDescription of EXIF; 2:05, 2:120 and
-// 2:25 of IPTC-IIM. A field belongs to whoever wrote it: one that a person or
-// another program has written in any of the places is theirs in all of them.
+// A file states them in up to three places, which the Metadata Working Group (Guidelines for Handling Image
+// Metadata, 2.0) treats as one: dc:title, dc:description and dc:subject of XMP; ImageDescription of EXIF; 2:05,
+// 2:120 and 2:25 of IPTC-IIM. A field belongs to its writer: one that a person or another program has written
+// in any of the places is theirs in all of them.
 //
-// What Imagebatch composes it marks as its own with a digest of the value. A
-// value that still has its mark's digest may be replaced or removed; the least
-// edit takes it out of our hands for good, even one that keeps our mark.
+// Imagebatch marks the texts that it composes with a digest of the value. A value that still matches its mark's
+// digest may be replaced or removed. After the slightest edit a value is no longer ours, even if the edit keeps
+// our mark.
 package caption
 
 import (
@@ -29,19 +28,18 @@ const (
 	Keywords
 )
 
-// Fields are the fields in the order in which they are written.
+// Fields lists the fields in the order in which they are written.
 var Fields = [...]Field{Title, Description, Keywords}
 
-// String is the name of the field in pipeline.Metadata.Composed and in our marks.
+// String returns the name of the field in pipeline.Metadata.Composed and in our marks.
 func (f Field) String() string {
 	return [...]string{"title", "description", "keywords"}[f]
 }
 
-// Caption has the values of each field: one at most of title and description.
+// Caption contains the values of each field, at most one for title and description.
 type Caption [len(Fields)][]string
 
-// Composed is what the analyzer composed of an image, without what it found in
-// the file.
+// Composed returns the caption that the analyzer composed, without the fields that it found in the file.
 func Composed(m pipeline.Metadata) Caption {
 	all := Stated(m)
 	for _, f := range Fields {
@@ -52,7 +50,7 @@ func Composed(m pipeline.Metadata) Caption {
 	return all
 }
 
-// Stated is all that the analyzer tells, composed or found.
+// Stated returns the whole caption of the record, composed or found.
 func Stated(m pipeline.Metadata) Caption {
 	var c Caption
 	if m.Title != "" {
@@ -65,15 +63,15 @@ func Stated(m pipeline.Metadata) Caption {
 	return c
 }
 
-// Marks has the [pipeline.Mark] of each field that we have composed.
+// Marks contains the [pipeline.Mark] of each field that we have composed.
 type Marks [len(Fields)]string
 
-// Ours tells whether these values of a field are as we wrote them.
+// Ours reports whether the values of a field are as we wrote them.
 func (m Marks) Ours(f Field, values []string) bool {
 	return m[f] != "" && len(values) > 0 && m[f] == pipeline.Mark(values)
 }
 
-// Blank tells whether values say nothing: some cameras fill a field with spaces.
+// Blank reports whether all values are empty or white space: some cameras fill a field with spaces.
 func Blank(values []string) bool {
 	return !slices.ContainsFunc(values, func(v string) bool { return strings.Trim(v, " \t\r\n\x00") != "" })
 }

@@ -11,7 +11,7 @@ import (
 // verifies that the pixels do not change, that a second write changes nothing, and that
 // all allocations for a file together are at most a few times its bytes.
 func TestAttackBombs(t *testing.T) {
-	const besides = 48 << 20
+	const overhead = 48 << 20
 	for _, b := range imagetest.All() {
 		t.Run(b.Name, func(t *testing.T) {
 			for _, o := range []Options{{}, {KeepCaptions: true}, {StripPlace: true, EmbedSigned: true}} {
@@ -19,8 +19,8 @@ func TestAttackBombs(t *testing.T) {
 				runtime.ReadMemStats(&before)
 				f, err := Write(b.Data, sample(), o)
 				runtime.ReadMemStats(&after)
-				if used, bound := after.TotalAlloc-before.TotalAlloc, uint64(besides+6*len(b.Data)); used > bound {
-					t.Errorf("%+v: %d MiB allocated in all, want at most %d", o, used>>20, bound>>20)
+				if used, bound := after.TotalAlloc-before.TotalAlloc, uint64(overhead+6*len(b.Data)); used > bound {
+					t.Errorf("%+v: %d MiB allocated in total, want at most %d", o, used>>20, bound>>20)
 				} else {
 					t.Logf("%d kiB allocated", used>>10)
 				}
@@ -29,9 +29,9 @@ func TestAttackBombs(t *testing.T) {
 				}
 				again, err := Write(f.Data, sample(), o)
 				if err != nil || string(again.Data) != string(f.Data) {
-					t.Errorf("%+v: written again it is another file (%v)", o, err)
+					t.Errorf("%+v: a second write changes the file (error %v)", o, err)
 				}
-				// The decoder by itself takes seconds for the largest.
+				// On the whole file, the decoder takes seconds for the largest ones.
 				if b.Want == "" && len(b.Data) < 4<<20 {
 					checkPixels(t, b.Data, f.Data)
 				}

@@ -15,14 +15,13 @@ import (
 type entry struct {
 	tag, kind uint16
 	count     int
-	value     string // longer values are put behind the directories
+	value     string // longer values are stored after the directories
 }
 
 func ascii(tag uint16, text string) entry { return entry{tag, typeASCII, len(text) + 1, text + "\x00"} }
 
-// cameraTIFF is a TIFF block as a camera writes it: a first directory with more
-// entries if they are given, a GPS directory, one of Exif with a maker note, and a
-// second directory with a thumbnail.
+// cameraTIFF is a TIFF block as a camera writes it: a first directory, with additional entries if given, a GPS
+// directory, an Exif directory with a maker note, and a second directory with a thumbnail.
 func cameraTIFF(order byteOrder, more ...entry) []byte {
 	b := []byte("II*\x00")
 	if order.Uint16([]byte{0, 1}) == 1 {
@@ -32,8 +31,7 @@ func cameraTIFF(order byteOrder, more ...entry) []byte {
 	const thumbnail = "\xff\xd8thumbnail\xff\xd9"
 	u16 := func(v uint16) string { return string(order.AppendUint16(nil, v)) }
 	u32 := func(v int) string { return string(order.AppendUint32(nil, uint32(v))) }
-	// directory appends one, whose values follow it, and gives the place of each
-	// entry's value.
+	// directory appends a directory, followed by its values, and returns the position of each entry's value.
 	directory := func(entries []entry, next int) (places []int) {
 		slices.SortStableFunc(entries, func(a, b entry) int { return int(a.tag) - int(b.tag) })
 		at := len(b) + 2 + entrySize*len(entries) + 4
@@ -97,13 +95,13 @@ func cameraTIFF(order byteOrder, more ...entry) []byte {
 
 func exifSegment(block []byte) string { return segment(markerAPP1, "Exif\x00\x00"+string(block)) }
 
-// set is a dataset of IPTC-IIM.
+// set returns a dataset of IPTC-IIM.
 func set(record, number byte, value string) string {
 	return string(binary.BigEndian.AppendUint16([]byte{iimMarker, record, number}, uint16(len(value)))) + value
 }
 
-// iptcSegment is a segment of Photoshop's resources: one of another kind, IPTC
-// data with a digest that fits, and a name.
+// iptcSegment returns a segment of Photoshop's resources: one of another kind, IPTC data with a matching
+// digest, and a name.
 func iptcSegment(sets ...string) string {
 	block := strings.Join(sets, "")
 	sum := md5.Sum([]byte(block))
@@ -119,8 +117,8 @@ func iptcSegment(sets ...string) string {
 
 var iimVersion = set(2, 0, "\x00\x04")
 
-// said tells how often the file says the words of a field that the sample has.
-func said(data []byte, m pipeline.Metadata) (title, description, keywords int) {
+// countCaptions returns how often the file contains the sample's text for each field.
+func countCaptions(data []byte, m pipeline.Metadata) (title, description, keywords int) {
 	count := func(s string) int {
 		escaped := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;").Replace(s)
 		n := bytes.Count(data, []byte(s))
@@ -132,8 +130,8 @@ func said(data []byte, m pipeline.Metadata) (title, description, keywords int) {
 	return count(m.Title), count(m.Description), count(m.Keywords[2])
 }
 
-// TestFillsEveryPlace: a file with EXIF and IPTC but no captions gets them in all
-// three, and a digest that fits.
+// TestFillsEveryPlace verifies that a file with EXIF and IPTC but no captions gets them in all three places,
+// with a matching digest.
 func TestFillsEveryPlace(t *testing.T) {
 	for _, order := range []byteOrder{binary.BigEndian, binary.LittleEndian} {
 		block := cameraTIFF(order)
@@ -143,7 +141,7 @@ func TestFillsEveryPlace(t *testing.T) {
 		if f.XMP != Added || f.EXIF != Filled || f.IPTC != Filled || f.Warnings != nil {
 			t.Fatalf("%+v", f)
 		}
-		if title, description, keywords := said(f.Data, sample()); title != 2 || description != 3 || keywords != 2 {
+		if title, description, keywords := countCaptions(f.Data, sample()); title != 2 || description != 3 || keywords != 2 {
 			t.Errorf("title %d, description %d, keywords %d times", title, description, keywords)
 		}
 		checkTIFF(t, block, exifOf(f.Data))
@@ -152,27 +150,27 @@ func TestFillsEveryPlace(t *testing.T) {
 		all, _ := readResources(list)
 		sum := md5.Sum(all[1].data.of(list))
 		if len(all) != 4 || all[2].id != resourceDigest || !bytes.Equal(all[2].data.of(list), sum[:]) {
-			t.Error("the digest does not fit")
+			t.Error("the digest does not match")
 		}
 		if !bytes.HasSuffix(f.Data, []byte("a video")) {
-			t.Error("the trailer is not whole")
+			t.Error("the trailer changed")
 		}
 	}
 }
 
-// TestFillsKeepsAWrongDigest: a digest that did not fit tells readers that somebody
-// changed IPTC alone, and goes on telling it.
-func TestFillsKeepsAWrongDigest(t *testing.T) {
+// TestFillKeepsAWrongDigest verifies that a digest that did not match stays wrong: it shows readers that
+// another program changed only the IPTC.
+func TestFillKeepsAWrongDigest(t *testing.T) {
 	sum := md5.Sum([]byte(iimVersion))
 	header := strings.Replace(iptcSegment(iimVersion), string(sum[:]), "sixteen bytes of", 1)
 	f := write(t, withSegments(plainJPEG(t), header))
 	if f.IPTC != Filled || !bytes.Contains(f.Data, []byte("sixteen bytes of")) {
-		t.Errorf("IPTC %s, and the digest is renewed", f.IPTC)
+		t.Errorf("IPTC %s, or the digest was renewed", f.IPTC)
 	}
 }
 
-// TestFillsOnlyWhatIsMissing: what a file states in one place stays, and ours
-// stays out of all places.
+// TestFillsOnlyWhatIsMissing verifies that a field that a file states in one place stays, and that ours is
+// written into no place.
 func TestFillsOnlyWhatIsMissing(t *testing.T) {
 	const dc = `xmlns:dc="http://purl.org/dc/elements/1.1/"`
 	about := `<rdf:Description rdf:about="" ` + dc + ` xmlns:lr="` + "http://ns.adobe.com/lightroom/1.0/" + `">`
@@ -194,7 +192,7 @@ func TestFillsOnlyWhatIsMissing(t *testing.T) {
 	)
 	jpegs := []struct {
 		name, header string
-		kept         int // the fields that the file states
+		kept         int // fields that the file states
 	}{
 		{"nothing", camera + iptc(), 0},
 		{"dc:title", camera + iptc() + alt("title", german), title},
@@ -235,7 +233,7 @@ func TestFillsOnlyWhatIsMissing(t *testing.T) {
 		{"PNG, a second packet", xmpChunk(foreign("")) + xmpChunk(foreign("")), all},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			data := withChunks(plainPNG(t, picture()), c.chunks, "")
+			data := withChunks(plainPNG(t, testImage()), c.chunks, "")
 			checkKept(t, data, []bool{c.kept&title > 0, c.kept&description > 0, c.kept&keywords > 0})
 		})
 	}
@@ -248,45 +246,45 @@ func checkKept(t *testing.T, data []byte, kept []bool) {
 	if f.XMP == None {
 		t.Fatalf("nothing was written: %v", f.Warnings)
 	}
-	title, description, keywords := said(f.Data, sample())
+	title, description, keywords := countCaptions(f.Data, sample())
 	for i, n := range []int{title, description, keywords} {
 		if (n == 0) != kept[i] {
-			t.Errorf("field %d is filled in %d places, kept is %v", i, n, kept[i])
+			t.Errorf("field %d is in %d places, kept is %v", i, n, kept[i])
 		}
 	}
 }
 
-// TestFollowsTheAnalyzer: ours are replaced by new ones in every place, so that the
-// file is as if the earlier run had never been.
+// TestFollowsTheAnalyzer verifies that our captions are replaced by new ones in every place, as if the earlier
+// run had not happened.
 func TestFollowsTheAnalyzer(t *testing.T) {
 	data := withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(iimVersion), xmpSegment(foreign(motionPhoto)))
 	m := sample()
 	m.Title, m.Description, m.Keywords = "Another title", "Another description, longer than the first one was, by far.", []string{"new"}
 	short := m
-	short.Description = "abc" // in the entry itself
+	short.Description = "abc" // stored in the entry itself
 	for _, next := range []pipeline.Metadata{m, short} {
 		once := writeSample(t, data, next, Options{})
 		twice := writeSample(t, write(t, data).Data, next, Options{})
 		if !bytes.Equal(once.Data, twice.Data) {
-			t.Error("something of the earlier run is left")
+			t.Error("metadata of the earlier run remains")
 		}
 	}
 	gone := writeSample(t, write(t, data).Data, pipeline.Metadata{}, Options{})
-	if title, description, keywords := said(gone.Data, sample()); title+description+keywords > 0 || gone.EXIF == Filled || gone.IPTC == Filled {
+	if title, description, keywords := countCaptions(gone.Data, sample()); title+description+keywords > 0 || gone.EXIF == Filled || gone.IPTC == Filled {
 		t.Errorf("title %d, description %d, keywords %d times", title, description, keywords)
 	}
 	if bytes.Contains(gone.Data, []byte("imagebatch:composed")) {
-		t.Error("the marks are left")
+		t.Error("the marks remain")
 	}
 }
 
-// TestKeepsOurs: an analyzer that took ours for the file's own, and an operator who
-// wants no more captions, change nothing about those of an earlier run.
+// TestKeepsOurs verifies that our captions of an earlier run stay if an analyzer took them for the file's own,
+// or if the operator has disabled captions.
 func TestKeepsOurs(t *testing.T) {
 	data := withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(iimVersion))
 	first := write(t, data)
 	if again := writeSample(t, first.Data, uncaptioned(), Options{}); !bytes.Equal(again.Data, first.Data) {
-		t.Error("taken for the file's own, ours changed")
+		t.Error("our captions changed although they were taken for the file's own")
 	}
 	m := sample()
 	m.Title = "Another title"
@@ -299,9 +297,8 @@ func TestKeepsOurs(t *testing.T) {
 	}
 }
 
-// TestNeverLosesAnEdit: somebody edits one of ours, in any of its places, with a
-// program that knows nothing of our marks. It is theirs from then on, and ours
-// leave the other places.
+// TestNeverLosesAnEdit edits one of our captions, in any of its places, with a program that ignores our marks.
+// It verifies that the edited caption is kept and that ours is removed from the other places.
 func TestNeverLosesAnEdit(t *testing.T) {
 	data := withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(iimVersion))
 	written := write(t, data)
@@ -335,19 +332,19 @@ func TestNeverLosesAnEdit(t *testing.T) {
 				t.Error("the edit is lost")
 			}
 			if bytes.Contains(again.Data, []byte(c.old)) {
-				t.Error("ours is still in another place")
+				t.Error("our caption is still in another place")
 			}
 			field := strings.Fields(c.name)[0]
 			isNew := map[string]string{"title": m.Title, "description": m.Description, "keyword": ">new<"}[field]
 			if bytes.Contains(again.Data, []byte(isNew)) {
-				t.Error("a new one of ours stands beside the edit")
+				t.Error("a new caption of ours is next to the edit")
 			}
 		})
 	}
 }
 
-// TestOtherScripts: what is not ASCII is in XMP, in IPTC where the block's
-// character set has it, and not in EXIF.
+// TestOtherScripts verifies that non-ASCII text is in XMP, in IPTC if the block's character set allows it, and
+// not in EXIF.
 func TestOtherScripts(t *testing.T) {
 	m := sample()
 	m.Title, m.Description, m.Keywords = "Закат над рекой", "川の夕日 – ☀️😀", []string{"写真", "مرحبا"}
@@ -375,14 +372,14 @@ func TestOtherScripts(t *testing.T) {
 			}
 			for _, text := range []string{m.Title, m.Description, m.Keywords[1]} {
 				if n := bytes.Count(f.Data, []byte(text)); n != places {
-					t.Errorf("%q stands there %d times", text, n)
+					t.Errorf("%q is in the file %d times", text, n)
 				}
 			}
 		})
 	}
 }
 
-// TestLongTexts: what does not fit into a place stays out of it, whole.
+// TestLongTexts verifies that a text that does not fit into a place is not written there at all.
 func TestLongTexts(t *testing.T) {
 	m := sample()
 	m.Title, m.Description = strings.Repeat("t", 65), strings.Repeat("d", 2001)

@@ -14,7 +14,7 @@ import (
 
 var binaryBigEndian = binary.BigEndian
 
-// goRoot is the folder of Go's own source, whose test pictures we read.
+// goRoot is the folder of Go's own source, whose test images we read.
 func goRoot(t testing.TB) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
@@ -33,7 +33,7 @@ func goTestdata(t testing.TB, name string) []byte {
 	return data
 }
 
-// corpus collects the JPEG and PNG files of folders, the odd and broken ones too.
+// corpus collects the JPEG and PNG files of folders, including unusual and broken ones.
 func corpus(t testing.TB, folders ...string) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
@@ -67,18 +67,18 @@ func corpus(t testing.TB, folders ...string) map[string][]byte {
 	return files
 }
 
-// inspect judges a whole corpus: exiftool on the tags, the decoder on the pixels.
+// inspect checks a whole corpus: the tags with exiftool, the pixels with the decoder.
 func inspect(t *testing.T, files map[string][]byte, atLeast int) {
 	t.Helper()
 	if len(files) < atLeast {
 		t.Fatalf("only %d files found", len(files))
 	}
 	outcomes := map[string]int{}
-	for name, f := range judged(t, files) {
+	for name, f := range writeAndCompare(t, files) {
 		outcomes[string(f.XMP)+" "+fmt.Sprint(f.Warnings)]++
-		// Some packets are odd on purpose.
+		// Some packets are deliberately malformed.
 		if checkPixels(t, files[name], f.Data) && f.XMP == None && first(f.Warnings) != PacketMalformed {
-			t.Errorf("%s: nothing was written into a sound file: %s", name, f.Warnings)
+			t.Errorf("%s: nothing was written into a valid file: %s", name, f.Warnings)
 		}
 	}
 	for outcome, n := range outcomes {
@@ -86,16 +86,16 @@ func inspect(t *testing.T, files map[string][]byte, atLeast int) {
 	}
 }
 
-func TestGosPictures(t *testing.T) {
+func TestGoTestImages(t *testing.T) {
 	root := goRoot(t)
 	inspect(t, corpus(t, filepath.Join(root, "image", "testdata"), filepath.Join(root, "image", "png", "testdata")), 60)
 }
 
-// TestPhotographs reads the photographs of many cameras and programs that come
-// with the analyzer's EXIF reader, where that module has been downloaded.
-func TestPhotographs(t *testing.T) { inspect(t, photographs(t), 80) }
+// TestPhotos reads photos of many cameras and programs from the test data of the analyzer's EXIF reader,
+// if that module has been downloaded.
+func TestPhotos(t *testing.T) { inspect(t, photos(t), 80) }
 
-func photographs(t *testing.T) map[string][]byte {
+func photos(t *testing.T) map[string][]byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bep/imagemeta")
 	_, here, _, _ := runtime.Caller(0)
@@ -103,7 +103,7 @@ func photographs(t *testing.T) map[string][]byte {
 	out, err := cmd.Output()
 	folder := strings.TrimSpace(string(out))
 	if err != nil || folder == "" {
-		t.Skip("the module github.com/bep/imagemeta is not at hand")
+		t.Skip("the module github.com/bep/imagemeta is not available")
 	}
 	files := corpus(t, filepath.Join(folder, "testdata"))
 	for name, data := range files {
@@ -114,8 +114,7 @@ func photographs(t *testing.T) map[string][]byte {
 	return files
 }
 
-// withScan puts a picture behind the header of a photograph that was cut off, as
-// the samples of many cameras are.
+// withScan appends an image to the header of a photo that was cut off, as many camera samples are.
 func withScan(t *testing.T, data []byte) ([]byte, bool) {
 	t.Helper()
 	if _, ok := readJPEGHeader(data); ok || !bytes.HasPrefix(data, []byte(jpegStart)) {
@@ -132,9 +131,9 @@ func withScan(t *testing.T, data []byte) ([]byte, bool) {
 	return append(bytes.Clone(data[:end]), plainJPEG(t)[len(jpegStart):]...), end > len(jpegStart)
 }
 
-// TestMorePhotographs reads the folders that TEST_PHOTOGRAPHS names, where it is
-// set: t/images in the source package of exiftool, say, with files of 40 cameras.
-func TestMorePhotographs(t *testing.T) {
+// TestMorePhotos reads the folders in TEST_PHOTOGRAPHS, if it is set: for example t/images in the source
+// package of exiftool, with files of 40 cameras.
+func TestMorePhotos(t *testing.T) {
 	folders := filepath.SplitList(os.Getenv("TEST_PHOTOGRAPHS"))
 	if len(folders) == 0 {
 		t.Log("TEST_PHOTOGRAPHS is not set")

@@ -8,7 +8,7 @@ type span struct{ start, end int }
 func (s span) of(data []byte) []byte { return data[s.start:s.end] }
 func (s span) empty() bool           { return s.end == s.start }
 
-// edit puts other bytes in the place of a range.
+// edit replaces a range with other bytes.
 type edit struct {
 	span
 	with []byte
@@ -16,10 +16,10 @@ type edit struct {
 
 func (e edit) growth() int { return len(e.with) - (e.end - e.start) }
 
-// edits are edits of one file, which do not overlap.
+// edits are edits of one file, which must not overlap.
 type edits []edit
 
-// apply makes the edits in a slice of its own, copying every byte once.
+// apply returns a new slice with the edits applied. It copies every byte once.
 func (es edits) apply(data []byte) []byte {
 	slices.SortStableFunc(es, func(a, b edit) int { return a.start - b.start })
 	size := len(data)
@@ -35,7 +35,7 @@ func (es edits) apply(data []byte) []byte {
 	return append(out, data[at:]...)
 }
 
-// moved is where the byte at a place has come to lie, a place that is not edited.
+// moved returns the new position of an unedited byte.
 func (es edits) moved(at int) int {
 	to := at
 	for _, e := range es {
@@ -46,7 +46,7 @@ func (es edits) moved(at int) int {
 	return to
 }
 
-// shift tells whether the edits move one of two places against the other.
+// shift reports whether the edits move one position relative to another.
 func (es edits) shift(a, b int) bool {
 	return es.moved(a)-a != es.moved(b)-b
 }

@@ -1,30 +1,25 @@
-// Package imprint writes what was found in an image into its file, without
-// decoding it: as XMP, for which a JPEG gets an APP1 segment and a PNG an iTXt
-// chunk, as ISO 16684-3 (XMP Specification, part 3) says; and what was composed of
-// title, description and keywords also as EXIF and IPTC-IIM, where the file has
-// such data already, as the Metadata Working Group asks.
+// Package embed writes the metadata of an image into its file, without decoding it: as XMP, in an APP1 segment
+// of a JPEG or an iTXt chunk of a PNG, according to ISO 16684-3 (XMP Specification, part 3). It writes a
+// composed title, description and keywords also as EXIF and IPTC-IIM if the file already has such data, as the
+// Metadata Working Group requires.
 //
-// What it promises: captions are filled in and never replaced. A field that a
-// person or another program has stated, in any of its places, stays byte for byte
-// and ours stays out of all of them; see package caption for how ours are known.
-// Apart from that, from the XMP packet, and from the two figures of a
-// Multi-Picture Format index (CIPA DC-007) that depend on where bytes lie, every
-// byte of the file stays, in its order: pixels, maker notes, ICC profiles,
-// extended XMP and what follows the end of the image. Within EXIF data no offset
-// moves. A packet that is there is merged with, see package xmp. Equal input gives
-// equal bytes, and writing twice gives what writing once gave. No size in the file
-// is trusted.
+// It adds captions and never replaces one: a field that a person or another program has stated, in any of its
+// places, stays byte for byte, and ours is written into none of them; see package caption for how ours are
+// recognized. Except for captions, the XMP packet, and the two numbers of a Multi-Picture Format index (CIPA
+// DC-007) that depend on byte positions, every byte of the file stays, in its order: pixels, maker notes, ICC
+// profiles, extended XMP and the data after the end of the image. No offset moves within EXIF data. An existing
+// packet is merged with, see package xmp. Equal input gives equal bytes, and writing twice gives the same
+// result as writing once. No size in the file is trusted.
 //
-// What it refuses, unless it is told otherwise: files with Content Credentials
-// (C2PA), whose signature any change would break. And always: packets or files
-// that it does not understand. They come back as they are, with a [Warning]. It
-// makes no EXIF where there is none, since EXIF that tells neither resolution nor
-// version is invalid, and puts no description into EXIF that is not ASCII: EXIF
-// 2.32 knows nothing else, and readers guess. XMP says it in either case.
+// Unless configured otherwise, it leaves files with Content Credentials (C2PA) unchanged, because any change
+// would break their signature. It always leaves packets and files unchanged that it does not understand. Such
+// files are returned as they are, with a [Warning]. It creates no EXIF where there is none, because EXIF
+// without resolution and version is invalid. It writes no description into EXIF that is not ASCII: EXIF 2.32
+// allows nothing else, and readers guess the encoding. XMP contains the description in either case.
 //
-// One thing moves: what follows a JPEG's header moves by the length of what was
-// written. Offsets in an MPF index are mended; offsets by which the maker note of
-// some cameras of the 2000s finds a preview behind the end of the image are not.
+// Data after the header of a JPEG moves by the length of the new metadata. Offsets in an MPF index are
+// corrected. The offsets in the maker notes of some cameras of the 2000s, which point to a preview after the
+// end of the image, are not.
 package embed
 
 import (
@@ -36,23 +31,22 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// ErrFormat says that the bytes begin neither as a JPEG nor as a PNG.
+// ErrFormat means that the bytes start neither as a JPEG nor as a PNG.
 var ErrFormat = errors.New("neither a JPEG nor a PNG")
 
-// Outcome is what became of one kind of metadata of the file.
+// Outcome reports what happened to one kind of metadata of the file.
 type Outcome string
 
 // The outcomes.
 const (
-	Added   Outcome = "added"   // there was no packet, now there is ours
-	Merged  Outcome = "merged"  // there was a packet, now it holds ours too
-	Filled  Outcome = "filled"  // what was missing and we composed is in it
-	Removed Outcome = "removed" // it was there and is no more
-	None    Outcome = "none"    // it is as it was
+	Added   Outcome = "added"   // there was no packet; ours was added
+	Merged  Outcome = "merged"  // ours was merged into the existing packet
+	Filled  Outcome = "filled"  // missing captions that we composed were filled in
+	Removed Outcome = "removed" // it was removed
+	None    Outcome = "none"    // it was not changed
 )
 
-// Warning is something that the reader of the record should know. The texts are
-// part of the record.
+// Warning is a note for the reader of the record. The texts are part of the record.
 type Warning string
 
 // The warnings.
@@ -68,29 +62,27 @@ const (
 	PlaceLeft       Warning = "a GPS position may be left in the file"
 )
 
-// Options say what is to be written. The zero value fills captions in and keeps
-// everything that is there.
+// Options controls what is written. The zero value fills captions in and keeps all existing metadata.
 type Options struct {
 	KeepCaptions bool // fill in no captions; those of an earlier run stay
 	EmbedSigned  bool // write into files with Content Credentials too
 	StripPlace   bool // remove GPS positions
 }
 
-// File is a file that was written.
+// File is the result of Write.
 type File struct {
-	Data        []byte // the caller's own slice when nothing was written
+	Data        []byte // the caller's own slice if nothing was written
 	ContentType string // image/jpeg or image/png
 	XMP         Outcome
-	EXIF        Outcome // Filled when our description is in it
-	IPTC        Outcome // Filled when a caption of ours is in it
-	Place       Outcome // Removed when a GPS position was
-	Signed      bool    // it has Content Credentials
-	Sidecar     []byte  // the packet that the file has or should have, for a file beside it
+	EXIF        Outcome // Filled if it contains our description
+	IPTC        Outcome // Filled if it contains a caption of ours
+	Place       Outcome // Removed if it had a GPS position
+	Signed      bool    // the file has Content Credentials
+	Sidecar     []byte  // the packet that the file has or should have, for a sidecar file
 	Warnings    []Warning
 }
 
-// Write writes m into the image file data, which it does not change. The error
-// is ErrFormat or nil.
+// Write writes m into the image file data, without changing the slice. The error is ErrFormat or nil.
 func Write(data []byte, m pipeline.Metadata, o Options) (File, error) {
 	w := writer{
 		options: o, description: xmp.Describe(m),

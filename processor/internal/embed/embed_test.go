@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"image"
-	_ "image/jpeg" // Both decoders are the judges of what is a picture.
+	_ "image/jpeg" // for image.Decode in samePixels
 	_ "image/png"
 	"reflect"
 	"slices"
@@ -15,9 +15,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// write writes the sample into a file and checks what holds for every file: the
-// input is not changed, writing again changes nothing, and all but the packet and
-// what is filled in is as it was.
+// write writes the sample into a file and checks the invariants of every file: the input is not changed,
+// writing again changes nothing, and everything except the packet and the filled fields is unchanged.
 func write(t testing.TB, data []byte) File {
 	t.Helper()
 	return writeSample(t, data, sample(), Options{})
@@ -38,7 +37,7 @@ func writeSample(t testing.TB, data []byte, m pipeline.Metadata, o Options) File
 		t.Fatalf("write again: %v", err)
 	}
 	if !bytes.Equal(again.Data, f.Data) {
-		t.Fatal("writing twice is not writing once")
+		t.Fatal("writing twice differs from writing once")
 	}
 	if f.XMP == None && f.Place != Removed {
 		if !bytes.Equal(f.Data, data) || len(f.Warnings) == 0 {
@@ -55,7 +54,7 @@ func writeSample(t testing.TB, data []byte, m pipeline.Metadata, o Options) File
 	return f
 }
 
-// exifOf is the TIFF block of a file, or empty.
+// exifOf returns the TIFF block of a file, or nothing.
 func exifOf(data []byte) []byte {
 	if bytes.HasPrefix(data, []byte(jpegStart)) {
 		if h, ok := readJPEGHeader(data); ok && len(h.exif) > 0 {
@@ -70,24 +69,24 @@ func exifOf(data []byte) []byte {
 	return l.tiff().of(data)
 }
 
-// checkTIFF checks that nothing in a block has moved: what was there is there, but
-// for the place of the first directory.
+// checkTIFF checks that the existing data in a block has not moved, except for the position of the first
+// directory.
 func checkTIFF(t testing.TB, before, after []byte) {
 	t.Helper()
 	if block, ok := readTIFF(before); ok {
 		if _, described := block.description(); described {
-			return // It was ours, and has been replaced.
+			return // it was ours, and has been replaced
 		}
 	}
 	blanked := bytes.Clone(after)
 	copy(blanked[4:8], before[4:8])
 	if !bytes.HasPrefix(blanked, before) {
-		t.Fatal("something in the EXIF data has moved")
+		t.Fatal("some EXIF data has moved")
 	}
 }
 
-// rest is a file in parts, without its first XMP packet, EXIF and IPTC, and with
-// the figures of an MPF index blanked.
+// rest splits a file into parts, without its first XMP packet, EXIF and IPTC, and with the numbers of an MPF
+// index blanked.
 func rest(data []byte) []string {
 	if bytes.HasPrefix(data, []byte(jpegStart)) {
 		return restOfJPEG(data)
@@ -107,14 +106,14 @@ func restOfJPEG(data []byte) []string {
 	for _, s := range append(h.exif, h.resources...) {
 		cuts = append(cuts, edit{span: s})
 	}
-	// The lengths of the segments go too.
+	// Also cut the lengths of the segments.
 	for i := 1; i < len(cuts); i++ {
 		cuts[i].start -= 2
 	}
 	return []string{string(cuts.apply(blanked))}
 }
 
-// restOfPNG takes the file apart by itself, as a check on the code under test.
+// restOfPNG has its own PNG parser, as a check on the code under test.
 func restOfPNG(data []byte) []string {
 	var parts []string
 	left, found := string(data[len(pngStart):]), false
@@ -140,7 +139,7 @@ func restOfPNG(data []byte) []string {
 	}
 }
 
-// samePixels checks that a decoder sees the same picture in both files.
+// samePixels checks that a decoder returns the same image for both files.
 func samePixels(t testing.TB, before, after []byte) {
 	t.Helper()
 	want, wantFormat, err := image.Decode(bytes.NewReader(before))
@@ -151,9 +150,9 @@ func samePixels(t testing.TB, before, after []byte) {
 	if err != nil {
 		t.Fatalf("decode the processed file: %v", err)
 	}
-	// The decoders give the samples as they are stored, in types of their own.
+	// The decoders return the samples as they are stored, in their own types.
 	if gotFormat != wantFormat || !reflect.DeepEqual(got, want) {
-		t.Fatalf("got another picture: %s %T %v, want %s %T %v", gotFormat, got, got.Bounds(), wantFormat, want, want.Bounds())
+		t.Fatalf("got another image: %s %T %v, want %s %T %v", gotFormat, got, got.Bounds(), wantFormat, want, want.Bounds())
 	}
 }
 
@@ -164,7 +163,7 @@ func first(w []Warning) Warning {
 	return w[0]
 }
 
-// expect checks outcome and warning.
+// expect checks the outcome and the warning.
 func expect(t testing.TB, f File, o Outcome, w Warning) {
 	t.Helper()
 	if f.XMP != o || first(f.Warnings) != w {
@@ -180,17 +179,17 @@ func TestWriteRefusesOtherFormats(t *testing.T) {
 	}
 }
 
-func TestWriteTellsTheContentType(t *testing.T) {
+func TestWriteReturnsTheContentType(t *testing.T) {
 	if f := write(t, plainJPEG(t)); f.ContentType != "image/jpeg" {
 		t.Errorf("content type %q", f.ContentType)
 	}
-	if f := write(t, plainPNG(t, picture())); f.ContentType != "image/png" {
+	if f := write(t, plainPNG(t, testImage())); f.ContentType != "image/png" {
 		t.Errorf("content type %q", f.ContentType)
 	}
 }
 
-// BenchmarkWrite writes into a photograph of 400 kB. The loop "copy" only copies it,
-// which no writer of a whole file can do without.
+// BenchmarkWrite writes into a photo of 400 kB. The loop "copy" only copies it, which is the minimum for
+// writing a whole file.
 func BenchmarkWrite(b *testing.B) {
 	scan := append(plainJPEG(b), make([]byte, 400_000)...)
 	camera := []string{jfif, exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(iimVersion, set(2, 80, "Someone"))}
@@ -204,7 +203,7 @@ func BenchmarkWrite(b *testing.B) {
 		"camera": withSegments(scan, camera...),
 		"merged": merged,
 		"again":  again.Data,
-		"png":    withChunks(plainPNG(b, picture()), "", chunk("prIv", strings.Repeat("x", 400_000))),
+		"png":    withChunks(plainPNG(b, testImage()), "", chunk("prIv", strings.Repeat("x", 400_000))),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(data)))

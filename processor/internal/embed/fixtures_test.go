@@ -40,15 +40,15 @@ func sample() pipeline.Metadata {
 	}
 }
 
-// uncaptioned is the sample of a picture that somebody has described.
+// uncaptioned is the sample for an image with a caption of its own.
 func uncaptioned() pipeline.Metadata {
 	m := sample()
 	m.Composed = nil
 	return m
 }
 
-// picture is a small picture with some detail.
-func picture() *image.NRGBA {
+// testImage returns a small image with some detail.
+func testImage() *image.NRGBA {
 	m := image.NewNRGBA(image.Rect(0, 0, 48, 32))
 	for y := range 32 {
 		for x := range 48 {
@@ -58,17 +58,17 @@ func picture() *image.NRGBA {
 	return m
 }
 
-// plainJPEG is a JPEG without any APP segment, as image/jpeg writes it.
+// plainJPEG returns a JPEG without any APP segment, as image/jpeg writes it.
 func plainJPEG(t testing.TB) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := jpeg.Encode(&b, picture(), nil); err != nil {
+	if err := jpeg.Encode(&b, testImage(), nil); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
 }
 
-// plainPNG is a PNG of nothing but IHDR, IDAT and IEND.
+// plainPNG returns a PNG with only IHDR, IDAT and IEND.
 func plainPNG(t testing.TB, m image.Image) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -78,17 +78,17 @@ func plainPNG(t testing.TB, m image.Image) []byte {
 	return b.Bytes()
 }
 
-// segment is a JPEG segment.
+// segment returns a JPEG segment.
 func segment(marker byte, payload string) string {
 	return string(binary.BigEndian.AppendUint16([]byte{0xff, marker}, uint16(2+len(payload)))) + payload
 }
 
-// withSegments is a JPEG with what is given behind its SOI.
+// withSegments inserts segments after the SOI of a JPEG.
 func withSegments(file []byte, segments ...string) []byte {
 	return []byte(jpegStart + strings.Join(segments, "") + string(file[2:]))
 }
 
-// Segments that files in the world begin with.
+// Segments that real files start with.
 var (
 	jfif = segment(markerAPP0, "JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00")
 	exif = segment(markerAPP1, "Exif\x00\x00"+
@@ -103,14 +103,13 @@ var (
 
 func xmpSegment(packet string) string { return segment(markerAPP1, xmpSignature+packet) }
 
-// extendedXMP is one segment of extended XMP, of which the main packet keeps the
-// digest.
+// extendedXMP returns one segment of extended XMP; the main packet contains its digest.
 func extendedXMP() string {
 	return segment(markerAPP1, "http://ns.adobe.com/xmp/extension/\x00"+
 		"0123456789ABCDEF0123456789ABCDEF"+"\x00\x00\x00\x08\x00\x00\x00\x00"+"<x:more>")
 }
 
-// foreign is a packet as another program would write it, around some properties.
+// foreign returns a packet as another program would write it, around some properties.
 func foreign(properties string) string {
 	return "<?xpacket begin=\"\ufeff\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n" +
 		`<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Adobe XMP Core 5.6-c140">` + "\n" +
@@ -139,14 +138,14 @@ const motionPhoto = `  <rdf:Description rdf:about=""
    </Container:Directory>
   </rdf:Description>`
 
-// chunk is a PNG chunk.
+// chunk returns a PNG chunk.
 func chunk(kind, data string) string {
 	b := binary.BigEndian.AppendUint32(nil, uint32(len(data)))
 	b = append(append(b, kind...), data...)
 	return string(binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[4:])))
 }
 
-// xmpChunk is an iTXt chunk with a packet.
+// xmpChunk returns an iTXt chunk with a packet.
 func xmpChunk(packet string) string { return chunk("iTXt", xmpKeyword+"\x00\x00\x00\x00"+packet) }
 
 func compressedXMPChunk(t testing.TB, packet string) string {
@@ -169,7 +168,7 @@ func deflated(t testing.TB, packet string) string {
 
 const afterIHDR = len(pngStart) + chunkExtra + 13
 
-// withChunks is a PNG with chunks behind its IHDR and more behind its pixels.
+// withChunks inserts chunks after the IHDR of a PNG and others after its pixels.
 func withChunks(file []byte, early, late string) []byte {
 	end := len(file) - chunkExtra
 	return []byte(string(file[:afterIHDR]) + early + string(file[afterIHDR:end]) + late + string(file[end:]))
@@ -187,8 +186,8 @@ func animated(file []byte) []byte {
 		frame(1, 2)+chunk("fdAT", "\x00\x00\x00\x02"+pixels))
 }
 
-// multiPicture is a JPEG with an MPF index and a second JPEG and other bytes
-// behind it. before stands in front of the index, after behind it.
+// multiPicture returns a JPEG with an MPF index, followed by a second JPEG and other bytes. before precedes the
+// index, after follows it.
 func multiPicture(t testing.TB, order byteOrder, before, after string) (file, second []byte) {
 	t.Helper()
 	first, second := plainJPEG(t), plainJPEG(t)

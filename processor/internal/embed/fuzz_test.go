@@ -10,9 +10,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// FuzzWrite feeds what strangers send. Whatever it is: nothing but the packet
-// and what is filled in changes, writing again changes nothing, and what a decoder could read it still
-// reads, with the same pixels.
+// FuzzWrite writes into files of untrusted clients. It verifies that only the packet and the filled fields
+// change, that writing again changes nothing, and that a decoder that could read the file still reads the same
+// pixels.
 func FuzzWrite(f *testing.F) {
 	packet := foreign(motionPhoto)
 	multi, _ := multiPicture(f, binaryBigEndian, jfif, icc+xmpSegment(packet))
@@ -21,12 +21,12 @@ func FuzzWrite(f *testing.F) {
 		withSegments(plainJPEG(f), "\xff"+jfif, exif, icc, xmpSegment(packet), extendedXMP()),
 		multi,
 		withSegments(plainJPEG(f), exifSegment(cameraTIFF(binary.LittleEndian)), iptcSegment(iimVersion, set(2, 80, "x")), xmpSegment(foreign(placePacket))),
-		withChunks(plainPNG(f, picture()), chunk("eXIf", string(cameraTIFF(binaryBigEndian)))+itxt, ""),
-		plainPNG(f, picture()),
-		animated(plainPNG(f, picture())),
+		withChunks(plainPNG(f, testImage()), chunk("eXIf", string(cameraTIFF(binaryBigEndian)))+itxt, ""),
+		plainPNG(f, testImage()),
+		animated(plainPNG(f, testImage())),
 		withChunks(deepPNG(f), xmpChunk(packet), "x"),
-		withChunks(plainPNG(f, picture()), itxt, compressedXMPChunk(f, packet)),
-		withChunks(plainPNG(f, picture()), chunk("zTXt", xmpKeyword+"\x00"+deflated(f, packet)), ""),
+		withChunks(plainPNG(f, testImage()), itxt, compressedXMPChunk(f, packet)),
+		withChunks(plainPNG(f, testImage()), chunk("zTXt", xmpKeyword+"\x00"+deflated(f, packet)), ""),
 	} {
 		f.Add(seed)
 	}
@@ -39,15 +39,15 @@ func FuzzWrite(f *testing.F) {
 		if first.XMP == None {
 			return
 		}
-		// The next run may do other things to the same file.
+		// The next run may use other options on the same file.
 		if next := writeSample(t, first.Data, uncaptioned(), Options{StripPlace: true}); next.XMP != None {
 			checkPixels(t, data, next.Data)
 		}
 	})
 }
 
-// checkPixels checks that a decoder which could read the file still can, if it is
-// small enough to ask. It tells whether the file could be read.
+// checkPixels checks that a decoder that could read the file still can, if it is small enough to decode. It
+// reports whether the file could be read.
 func checkPixels(t testing.TB, before, after []byte) bool {
 	t.Helper()
 	config, _, err := image.DecodeConfig(bytes.NewReader(before))
@@ -61,8 +61,7 @@ func checkPixels(t testing.TB, before, after []byte) bool {
 	return true
 }
 
-// TestWriteAnyJPEG writes into headers put together at random, with packets,
-// indexes and stray bytes in any order.
+// TestWriteAnyJPEG writes into randomly generated headers, with packets, indexes and stray bytes in any order.
 func TestWriteAnyJPEG(t *testing.T) {
 	file := plainJPEG(t)
 	rapid.Check(t, func(rt *rapid.T) {
@@ -87,7 +86,7 @@ func TestWriteAnyJPEG(t *testing.T) {
 
 // TestWriteAnyPNG does the same with chunks.
 func TestWriteAnyPNG(t *testing.T) {
-	file := plainPNG(t, picture())
+	file := plainPNG(t, testImage())
 	chunks := []string{
 		text, itxt, xmpChunk(foreign(motionPhoto)), compressedXMPChunk(t, foreign("")),
 		chunk("zTXt", xmpKeyword+"\x00"+deflated(t, foreign(motionPhoto))), chunk("prIv", "private"),
@@ -105,7 +104,7 @@ func TestWriteAnyPNG(t *testing.T) {
 	})
 }
 
-// rapidTB lets the checks that serve testing.TB fail a rapid check.
+// rapidTB lets checks that take a testing.TB fail a rapid check.
 type rapidTB struct {
 	testing.TB
 	rt *rapid.T

@@ -8,8 +8,7 @@ import (
 	"github.com/imagebatch/imagebatch/processor/internal/caption"
 )
 
-// The datasets of IPTC-IIM 4.2 that matter here: those of a caption are in the
-// second record.
+// The datasets of IPTC-IIM 4.2 that matter here: the captions are in the second record.
 const (
 	iimMarker = 0x1c
 
@@ -19,13 +18,13 @@ const (
 	utf8Charset       = "\x1b%G"
 )
 
-// iimOf has the number and the most bytes of the dataset of each field.
+// iimOf contains the number and the maximum bytes of the dataset of each field.
 var iimOf = [...]struct {
 	number byte
 	most   int
 }{caption.Title: {5, 64}, caption.Description: {120, 2000}, caption.Keywords: {25, 64}}
 
-// iim is a block of IPTC-IIM: datasets, and what is behind them.
+// iim is a block of IPTC-IIM: datasets, and the bytes after them.
 type iim struct {
 	sets []dataset
 	tail []byte
@@ -37,7 +36,7 @@ type dataset struct {
 	value          string
 }
 
-// readIIM reads a block. It is not ok when a dataset reaches over the end.
+// readIIM reads a block. It is not ok if a dataset extends beyond the end.
 func readIIM(block []byte) (iim, bool) {
 	var b iim
 	for len(block) > 0 && block[0] == iimMarker {
@@ -45,7 +44,7 @@ func readIIM(block []byte) (iim, bool) {
 			return b, false
 		}
 		head, length := 5, int(binary.BigEndian.Uint16(block[3:]))
-		if length >= 0x8000 { // the length of the length
+		if length >= 0x8000 { // the number of length bytes
 			digits := length - 0x8000
 			if digits > 4 || len(block) < head+digits {
 				return b, false
@@ -81,9 +80,8 @@ func (b iim) states(f caption.Field, m caption.Marks) bool {
 	return !caption.Blank(values) && !m.Ours(f, values)
 }
 
-// describe is the block with captions in the place of those that are ours. It
-// fills nothing that is there, nor what does not fit or cannot be told in the
-// block's character set.
+// describe returns the block with our captions replaced. It fills in no field that the block states, and none
+// that does not fit or cannot be represented in the block's character set.
 func (b iim) describe(c caption.Caption, m caption.Marks) (described iim, filled bool) {
 	for _, f := range caption.Fields {
 		if m.Ours(f, b.values(f)) {
@@ -115,8 +113,8 @@ func notASCII(text string) bool {
 	return bytes.ContainsFunc([]byte(text), func(r rune) bool { return r >= 0x80 })
 }
 
-// inUTF8 is the block with the mark of UTF-8. It is not ok when the block is in
-// another character set, or not marked and then in who knows which.
+// inUTF8 returns the block marked as UTF-8. It is not ok if the block has another character set, or unmarked
+// text in an unknown one.
 func (b iim) inUTF8() (iim, bool) {
 	for _, s := range b.sets {
 		if s.record == envelopeRecord && s.number == charsetNumber {
@@ -129,8 +127,7 @@ func (b iim) inUTF8() (iim, bool) {
 	return b.with(envelopeRecord, charsetNumber, []string{utf8Charset}), true
 }
 
-// with is the block with more datasets, in the order of records and numbers as
-// far as the block has one.
+// with returns the block with additional datasets, in the order of records and numbers if the block is ordered.
 func (b iim) with(record, number byte, values []string) iim {
 	place := slices.IndexFunc(b.sets, func(s dataset) bool {
 		return s.record > record || s.record == record && s.number > number

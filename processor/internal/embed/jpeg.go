@@ -8,7 +8,7 @@ import (
 	"github.com/imagebatch/imagebatch/processor/internal/xmp"
 )
 
-// The signatures of what a JPEG's segments hold.
+// The signatures of the contents of a JPEG's segments.
 const (
 	jpegStart = "\xff\xd8"
 
@@ -17,7 +17,7 @@ const (
 	mpfSignature  = "MPF\x00"
 
 	extensionSignature = "http://ns.adobe.com/xmp/extension/\x00"
-	extensionHead      = len(extensionSignature) + 32 + 4 + 4 // digest, whole length, offset
+	extensionHead      = len(extensionSignature) + 32 + 4 + 4 // digest, total length, offset
 )
 
 // The markers of ITU-T T.81, table B.1, that matter here.
@@ -35,22 +35,22 @@ const (
 	markerAPP13 = 0xed
 )
 
-// maxJPEGPacket is the longest packet of an APP1 segment, as ISO 16684-3 puts it.
+// maxJPEGPacket is the longest packet of an APP1 segment, according to ISO 16684-3.
 const maxJPEGPacket = 65502
 
-// maxPayload is what a segment holds besides its marker and length.
+// maxPayload is the maximum size of a segment without its marker and length.
 const maxPayload = 0xffff - 2
 
-// jpegHeader is where things lie in front of a JPEG's first scan.
+// jpegHeader contains the positions of the parts before a JPEG's first scan.
 type jpegHeader struct {
-	place       int    // where a new packet goes
-	segment     span   // of the first XMP packet, marker included; empty when there is none
-	packet      span   // the packet in it
-	exif        []span // payloads of segments with EXIF data; more than one is odd
+	place       int    // position for a new packet
+	segment     span   // segment of the first XMP packet, including the marker; empty if there is none
+	packet      span   // the packet in the segment
+	exif        []span // payloads of segments with EXIF data; at most one is supported
 	resources   []span // payloads of segments with Photoshop's resources
 	extension   []byte // extended XMP, and further packets
-	index       span   // the MPF index from its TIFF header on; empty when there is none
-	scan        int    // where the first scan begins
+	index       span   // the MPF index from its TIFF header on; empty if there is none
+	scan        int    // start of the first scan
 	credentials bool
 }
 
@@ -72,7 +72,7 @@ func (w writer) writeJPEG(data []byte) File {
 		return m.file
 	}
 	m.file.Data = edits.apply(data)
-	if !h.index.empty() && !mendIndex(data, m.file.Data, h.index, edits) {
+	if !h.index.empty() && !fixIndex(data, m.file.Data, h.index, edits) {
 		m.leave(IndexOdd)
 		m = w.finish(found{}, m)
 		m.file.Data = data
@@ -80,8 +80,7 @@ func (w writer) writeJPEG(data []byte) File {
 	return m.file
 }
 
-// found tells where a JPEG has what. Of several segments with EXIF data readers
-// take the first.
+// found returns the metadata of a JPEG. Of several segments with EXIF data, readers use the first.
 func (h jpegHeader) found(data []byte) found {
 	f := found{packetLimit: maxJPEGPacket, credentials: h.credentials}
 	if !h.segment.empty() {
@@ -96,7 +95,7 @@ func (h jpegHeader) found(data []byte) found {
 	case 1:
 		f.resources = h.resources[0].of(data)[len(photoshopSignature):]
 		f.resourcesLimit = maxPayload - len(photoshopSignature)
-	default: // One list in parts, which might be cut anywhere.
+	default: // one list in parts, which might be split anywhere
 		for _, field := range caption.Fields {
 			f.stated[field] = true
 		}
@@ -111,12 +110,12 @@ func (h jpegHeader) found(data []byte) found {
 	return f
 }
 
-// tiff is where the TIFF block of the EXIF data is.
+// tiff returns the range of the TIFF block of the EXIF data.
 func (h jpegHeader) tiff() span {
 	return span{min(h.exif[0].start+len(exifSignature)+1, h.exif[0].end), h.exif[0].end}
 }
 
-// edits are those that a header needs to have what was made.
+// edits returns the edits that write m into the file.
 func (h jpegHeader) edits(data []byte, m made) edits {
 	var es edits
 	if m.tiff != nil {
@@ -136,10 +135,10 @@ func (h jpegHeader) edits(data []byte, m made) edits {
 	return es
 }
 
-// whole is the segment of a payload.
+// whole returns the segment of a payload.
 func (jpegHeader) whole(payload span) span { return span{payload.start - 4, payload.end} }
 
-// jpegSegment is a segment, whose parts are known not to be too long.
+// jpegSegment returns a segment whose parts fit into it.
 func jpegSegment(marker byte, signature, payload []byte) []byte {
 	segment := make([]byte, 0, 4+len(signature)+len(payload))
 	segment = append(segment, 0xff, marker)
@@ -147,12 +146,12 @@ func jpegSegment(marker byte, signature, payload []byte) []byte {
 	return append(append(segment, signature...), payload...)
 }
 
-// readJPEGHeader walks over the segments up to the first scan, as lenient about
-// stray bytes between them as decoders are. It is not ok when there is no scan.
+// readJPEGHeader walks over the segments up to the first scan. Like decoders, it skips stray bytes between
+// them. It is not ok if there is no scan.
 //
-// A new packet goes behind JFIF and Exif, which many readers expect to be first,
-// but never behind an MPF index: what that points to lies behind it, and its
-// offsets count from the index, so they stay right when both move together.
+// A new packet is inserted after JFIF and Exif, which many readers expect to be first, but never after an MPF
+// index: the images of the index follow it, and its offsets are relative to the index, so they stay correct if
+// both move together.
 func readJPEGHeader(data []byte) (jpegHeader, bool) {
 	h := jpegHeader{place: len(jpegStart)}
 	at := len(jpegStart)
@@ -185,8 +184,8 @@ func readJPEGHeader(data []byte) (jpegHeader, bool) {
 	}
 }
 
-// goesOn tells whether something follows the end of an image whose first scan begins
-// at: another picture or a film, as a rule.
+// goesOn reports whether data follows the end of an image whose first scan starts at at, usually another image
+// or a video.
 func goesOn(data []byte, at int) bool {
 	for {
 		marker, start, ok := nextMarker(data, at)
@@ -205,8 +204,7 @@ func goesOn(data []byte, at int) bool {
 	}
 }
 
-// nextMarker finds the marker at or after at; start is the byte 0xff directly
-// before its code.
+// nextMarker finds the marker at or after at; start is the position of the byte 0xff directly before its code.
 func nextMarker(data []byte, at int) (marker byte, start int, ok bool) {
 	for {
 		i := bytes.IndexByte(data[at:], 0xff)
@@ -217,7 +215,7 @@ func nextMarker(data []byte, at int) (marker byte, start int, ok bool) {
 		switch code := data[at+1]; code {
 		case 0xff: // a fill byte
 			at++
-		case 0x00: // no marker
+		case 0x00: // not a marker
 			at += 2
 		default:
 			return code, at, true
@@ -225,7 +223,7 @@ func nextMarker(data []byte, at int) (marker byte, start int, ok bool) {
 	}
 }
 
-// note remembers a segment that matters.
+// note records a segment that matters.
 func (h *jpegHeader) note(marker byte, data []byte, segment span) {
 	payload := span{segment.start + 4, segment.end}
 	body := payload.of(data)
@@ -264,9 +262,8 @@ func (h *jpegHeader) moveBehind(segment span) {
 	}
 }
 
-// isCredentials tells whether an APP11 segment begins a C2PA manifest store: a
-// JPEG XT box (ISO/IEC 18477-3: "JP", instance, number) that is a JUMBF
-// superbox (ISO/IEC 19566-5) of the type c2pa.
+// isCredentials reports whether an APP11 segment starts a C2PA manifest store: a JPEG XT box (ISO/IEC 18477-3:
+// "JP", instance, number) that is a JUMBF superbox (ISO/IEC 19566-5) of the type c2pa.
 func isCredentials(body []byte) bool {
 	const common, box = 8, 8
 	if len(body) < common+box || string(body[:2]) != "JP" || string(body[common+4:common+box]) != "jumb" {

@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// TestJPEGPlace checks where the packet goes: behind JFIF and Exif, before all
-// else that was there.
+// TestJPEGPlace verifies the position of the packet: after JFIF and Exif, before all other segments.
 func TestJPEGPlace(t *testing.T) {
 	mpf := segment(markerAPP2, mpfSignature+"no index")
 	for _, c := range []struct {
@@ -19,11 +18,11 @@ func TestJPEGPlace(t *testing.T) {
 		{"Exif only", exif, ""},
 		{"JFIF and Exif", jfif + exif, ""},
 		{"JFIF, Exif, ICC", jfif + exif, icc},
-		{"Exif behind ICC", jfif + icc + exif, ""},
+		{"Exif after ICC", jfif + icc + exif, ""},
 		{"fill bytes", "\xff\xff\xff" + jfif + "\xff\xff" + exif, "\xff\xff\xff" + icc},
 		{"stray bytes", jfif + "stray \xff\x00 bytes" + exif, "more" + icc},
 		{"index", jfif + exif, mpf},
-		{"Exif behind the index", jfif, mpf + exif},
+		{"Exif after the index", jfif, mpf + exif},
 		{"extended XMP alone", jfif, extendedXMP()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -33,13 +32,13 @@ func TestJPEGPlace(t *testing.T) {
 			samePixels(t, data, f.Data)
 			front := jpegStart + c.front
 			if !bytes.HasPrefix(f.Data, []byte(front+"\xff\xe1")) {
-				t.Fatalf("no APP1 segment behind %d bytes", len(front))
+				t.Fatalf("no APP1 segment after %d bytes", len(front))
 			}
 			if !strings.HasPrefix(string(f.Data[len(front)+4:]), xmpSignature+"<?xpacket begin") {
 				t.Fatal("the APP1 segment is not XMP")
 			}
 			if !bytes.HasSuffix(f.Data, data[len(front):]) {
-				t.Fatal("what follows is not as it was")
+				t.Fatal("the following bytes changed")
 			}
 		})
 	}
@@ -53,10 +52,10 @@ func TestJPEGMergesInPlace(t *testing.T) {
 	expect(t, f, Merged, "")
 	samePixels(t, data, f.Data)
 	if !bytes.HasPrefix(f.Data, []byte(jpegStart+jfif+exif+icc+"\xff\xe1")) {
-		t.Error("the packet has left its place")
+		t.Error("the packet has moved")
 	}
 	if !bytes.Contains(f.Data, []byte(motionPhoto)) {
-		t.Error("the motion photo's description is not whole")
+		t.Error("the motion photo's description changed")
 	}
 	if !bytes.Contains(f.Data, []byte(`imagebatch:PHash="c3d1e2f0a5b49687"`)) {
 		t.Error("our description is missing")
@@ -65,11 +64,11 @@ func TestJPEGMergesInPlace(t *testing.T) {
 		t.Error("extended XMP is missing")
 	}
 	if !bytes.HasSuffix(f.Data, []byte(video)) {
-		t.Error("the video behind the image is not whole")
+		t.Error("the video after the image changed")
 	}
 }
 
-// TestJPEGReplacesOurs checks that new figures take the place of old ones.
+// TestJPEGReplacesOurs verifies that new values replace the old ones.
 func TestJPEGReplacesOurs(t *testing.T) {
 	first := write(t, withSegments(plainJPEG(t), jfif, xmpSegment(foreign(motionPhoto))))
 	m := sample()
@@ -83,18 +82,18 @@ func TestJPEGReplacesOurs(t *testing.T) {
 		t.Errorf("%d descriptions, want 1", n)
 	}
 	if bytes.Contains(second.Data, []byte("c3d1e2f0a5b49687")) || bytes.Contains(second.Data, []byte("DominantColors")) {
-		t.Error("old values are left")
+		t.Error("old values remain")
 	}
 	back, err := Write(second.Data, sample(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(back.Data, first.Data) {
-		t.Error("the first description again does not give the first file again")
+		t.Error("writing the first description again does not restore the first file")
 	}
 }
 
-// TestJPEGPacketLimit fills a packet up to the limit of a segment, and over it.
+// TestJPEGPacketLimit fills a packet up to the limit of a segment, and beyond it.
 func TestJPEGPacketLimit(t *testing.T) {
 	const limit = 65502 // of ISO 16684-3
 	note := func(n int) string {
@@ -103,11 +102,11 @@ func TestJPEGPacketLimit(t *testing.T) {
 	empty := len(foreign(note(0)))
 	plain := write(t, withSegments(plainJPEG(t), xmpSegment(foreign(note(0)))))
 	full := len(plain.Data) - len(plainJPEG(t)) - len(xmpSegment(foreign(note(0))))
-	const pad = 4*100 + 1 // as foreign writes it, with the line break before it
+	const pad = 4*100 + 1 // as foreign writes it, including the line break before it
 
 	for _, c := range []struct {
 		name    string
-		size    int // of the packet that is there
+		size    int // size of the existing packet
 		outcome Outcome
 		warning Warning
 		padded  bool
@@ -120,7 +119,7 @@ func TestJPEGPacketLimit(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			old := foreign(note(c.size - empty))
-			if c.size > limit { // Only without padding is it a packet at all.
+			if c.size > limit { // a packet of this size is valid only without padding
 				old = strings.Replace(old, "\n"+strings.Repeat(strings.Repeat(" ", 99)+"\n", 4), "", 1)
 			}
 			data := withSegments(plainJPEG(t), jfif, xmpSegment(old), icc)
@@ -128,10 +127,10 @@ func TestJPEGPacketLimit(t *testing.T) {
 			expect(t, f, c.outcome, c.warning)
 			samePixels(t, data, f.Data)
 			if !bytes.Contains(f.Data, []byte(note(c.size-empty))) {
-				t.Error("the file's own property is not whole")
+				t.Error("the file's own property changed")
 			}
 			if got := bytes.Contains(f.Data, bytes.Repeat([]byte(" "), 99)); got != c.padded {
-				t.Errorf("padding is left: %v, want %v", got, c.padded)
+				t.Errorf("padding remains: %v, want %v", got, c.padded)
 			}
 			core := bytes.Contains(f.Data, []byte("imagebatch:OriginalSHA256="))
 			all := bytes.Contains(f.Data, []byte("imagebatch:PHash="))
@@ -142,7 +141,7 @@ func TestJPEGPacketLimit(t *testing.T) {
 	}
 }
 
-// TestJPEGLeftAlone lists the files that come back as they are.
+// TestJPEGLeftAlone lists files that are returned unchanged.
 func TestJPEGLeftAlone(t *testing.T) {
 	jumbf := "JP\x00\x01\x00\x00\x00\x01\x00\x00\x10\x00jumb\x00\x00\x00\x26jumd" +
 		"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71\x03c2pa\x00"
@@ -163,11 +162,11 @@ func TestJPEGLeftAlone(t *testing.T) {
 		{"UTF-16", withSegments(whole, xmpSegment(string(utf16))), PacketMalformed},
 		{"empty packet", withSegments(whole, xmpSegment("")), PacketMalformed},
 		{"broken packet", withSegments(whole, xmpSegment(foreign("<a:b>"))), PacketMalformed},
-		{"only the start", []byte(jpegStart), OddStructure},
-		{"only half a marker", []byte(jpegStart + "\xff"), OddStructure},
+		{"start marker only", []byte(jpegStart), OddStructure},
+		{"half a marker only", []byte(jpegStart + "\xff"), OddStructure},
 		{"no scan", []byte(jpegStart + jfif + "\xff\xd9"), OddStructure},
-		{"a start in the header", withSegments(whole, "\xff\xd8"), OddStructure},
-		{"a segment over the end", []byte(jpegStart + "\xff\xe1\xff\xff"), OddStructure},
+		{"start marker in the header", withSegments(whole, "\xff\xd8"), OddStructure},
+		{"segment beyond the end", []byte(jpegStart + "\xff\xe1\xff\xff"), OddStructure},
 		{"a segment without length", []byte(jpegStart + jfif + "\xff\xda"), OddStructure},
 		{"a segment of length one", withSegments(whole, "\xff\xe1\x00\x01"), OddStructure},
 	} {
@@ -175,8 +174,8 @@ func TestJPEGLeftAlone(t *testing.T) {
 	}
 }
 
-// TestJPEGOtherBoxes checks that APP11 alone is no reason to leave a file alone:
-// JPEG XT and JPEG 360 use it too.
+// TestJPEGOtherBoxes verifies that APP11 alone is no reason to leave a file unchanged: JPEG XT and JPEG 360 use
+// it too.
 func TestJPEGOtherBoxes(t *testing.T) {
 	for _, body := range []string{"", "JP", "JP\x00\x01\x00\x00\x00\x01\x00\x00\x00\x10RESI c2pa data", "HDR_RI c2pa"} {
 		expect(t, write(t, withSegments(plainJPEG(t), jfif, segment(markerAPP11, body))), Added, "")

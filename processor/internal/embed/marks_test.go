@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestOneTextEverywhere: what XMP cannot say is not said elsewhere either, so that
-// all places have the text that the mark is of.
-func TestOneTextEverywhere(t *testing.T) {
+// TestSameTextInAllPlaces verifies that characters that XMP cannot represent are not written elsewhere either, so
+// that all places contain the text of the mark.
+func TestSameTextInAllPlaces(t *testing.T) {
 	m := sample()
 	m.Title = "Photo taken with B\ufffdx"
 	f := writeSample(t, withSegments(plainJPEG(t), iptcSegment()), m, Options{})
@@ -18,8 +18,8 @@ func TestOneTextEverywhere(t *testing.T) {
 	}
 }
 
-// TestNoSpaceForIPTC: a caption of an earlier run goes when there is no space for
-// the new one. Without its mark it would be taken for a person's.
+// TestNoSpaceForIPTC verifies that a caption of an earlier run is removed if there is no space for the new one.
+// Without its mark it would be taken for a person's.
 func TestNoSpaceForIPTC(t *testing.T) {
 	filler := strings.Repeat("x", 64_000)
 	resources := photoshopSignature + "8BIM\x03\xed\x00\x00" + string(binary.BigEndian.AppendUint32(nil, uint32(len(filler)))) + filler +
@@ -32,6 +32,6 @@ func TestNoSpaceForIPTC(t *testing.T) {
 	m.Description = strings.Repeat("long ", 380)
 	f := writeSample(t, short.Data, m, Options{})
 	if f.IPTC != None || bytes.Contains(f.Data, []byte("A picture of 48")) || !bytes.Contains(f.Data, []byte(m.Description[:1000])) {
-		t.Errorf("IPTC %s, still there: %v", f.IPTC, bytes.Contains(f.Data, []byte("A picture of 48")))
+		t.Errorf("IPTC %s, old caption remains: %v", f.IPTC, bytes.Contains(f.Data, []byte("A picture of 48")))
 	}
 }

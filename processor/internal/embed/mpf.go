@@ -14,14 +14,13 @@ const (
 	mpOffsetAt   = 8 // uint32, from the index's TIFF header; 0 for the first image
 )
 
-// mendIndex keeps an MPF index right in out, which is data after edits: the
-// offsets of images that moved against the index, and the size of the first
-// image, in which the edits lie. It is false when that would be needed and cannot
-// be done; out is then not to be used.
-func mendIndex(data, out []byte, index span, edits edits) bool {
+// fixIndex corrects an MPF index in out, which is data after edits: the offsets of images that moved relative
+// to the index, and the size of the first image, which contains the edits. It returns false if a correction is
+// required but impossible; out must then not be used.
+func fixIndex(data, out []byte, index span, edits edits) bool {
 	entries, order, ok := mpEntries(data, index)
 	if !ok {
-		// Behind all edits, the index moves together with what it points to.
+		// If all edits precede it, the index moves together with its images.
 		return !edits.shift(index.start, len(data))
 	}
 	for at := entries.start; at < entries.end; at += mpEntryBytes {
@@ -42,8 +41,8 @@ func mendIndex(data, out []byte, index span, edits edits) bool {
 	return true
 }
 
-// endsImage tells whether the image that begins the file has size bytes: two
-// bytes of end of image cannot stand within a scan.
+// endsImage reports whether the image at the start of the file has size bytes: an end-of-image marker cannot
+// occur within a scan.
 func endsImage(data []byte, size int) bool {
 	return size >= 4 && size <= len(data) && data[size-2] == 0xff && data[size-1] == markerEOI
 }

@@ -2,34 +2,33 @@ package embed
 
 import (
 	"bytes"
-	"crypto/md5" //nolint:gosec // The format demands it; it protects nothing.
+	"crypto/md5" //nolint:gosec // The format requires MD5; it is not used for security.
 	"encoding/binary"
 	"slices"
 
 	"github.com/imagebatch/imagebatch/processor/internal/caption"
 )
 
-// The image resources of Photoshop that matter here, as the Photoshop File
-// Formats Specification numbers them.
+// The image resources of Photoshop that matter here, as numbered in the Photoshop File Formats Specification.
 const (
 	resourceIPTC   = 0x0404
-	resourceEXIF1  = 0x0422 // the first of three that hold EXIF data and XMP
-	resourceXMP    = 0x0424 // the last of these
-	resourceDigest = 0x0425 // MD5 of the IPTC data when XMP was last in step with it
+	resourceEXIF1  = 0x0422 // the first of three that contain EXIF data and XMP
+	resourceXMP    = 0x0424 // the last of the three
+	resourceDigest = 0x0425 // MD5 of the IPTC data when XMP was last synchronized with it
 
 	photoshopSignature = "Photoshop 3.0\x00"
 )
 
 // resource is one image resource.
 type resource struct {
-	span // with its padding
+	span // including its padding
 
 	id   uint16
 	data span
 }
 
-// readResources takes a list of image resources apart. It is not ok when one
-// reaches over the end, or something else is among them.
+// readResources splits a list of image resources. It is not ok if one extends beyond the end, or if there is
+// other data among them.
 func readResources(list []byte) ([]resource, bool) {
 	var all []resource
 	for at := 0; at < len(list); {
@@ -56,13 +55,13 @@ func readResources(list []byte) ([]resource, bool) {
 	return all, true
 }
 
-// iptcState is what can be done with the IPTC of a list of resources.
+// iptcState is the state of the IPTC in a list of resources.
 type iptcState int
 
 const (
 	iptcMissing iptcState = iota
 	iptcSound             // one block, which can be filled
-	iptcOdd               // it may state anything
+	iptcOdd               // it may contain anything
 )
 
 func readIPTC(list []byte) (iim, iptcState) {
@@ -87,21 +86,19 @@ func readIPTC(list []byte) (iim, iptcState) {
 	return block, state
 }
 
-// states tells whether the IPTC states a field in words that are not ours.
+// states reports whether the IPTC states a field with a value that is not ours.
 func (s iptcState) states(block iim, f caption.Field, m caption.Marks) bool {
 	return s == iptcOdd || s == iptcSound && block.states(f, m)
 }
 
-// holdsPackets tells whether EXIF data or XMP is among the resources, where hardly a
-// program looks.
+// holdsPackets reports whether there is EXIF data or XMP among the resources, where few programs look.
 func holdsPackets(list []byte) bool {
 	all, _ := readResources(list)
 	return slices.ContainsFunc(all, func(r resource) bool { return r.id >= resourceEXIF1 && r.id <= resourceXMP })
 }
 
-// withIPTC is a list of resources with another block in the place of the one that
-// is there, and with its digest. A digest that was wrong stays so: it tells
-// readers that somebody changed the block without changing XMP.
+// withIPTC returns a list of resources with the existing block and its digest replaced. A digest that was wrong
+// stays wrong: it shows readers that the block was changed without changing XMP.
 func withIPTC(list, block []byte) []byte {
 	all, _ := readResources(list)
 	var old resource

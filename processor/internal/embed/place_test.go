@@ -27,27 +27,27 @@ const placePacket = `<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.c
    </Iptc4xmpExt:LocationShown>
   </rdf:Description>`
 
-// positions are the values of GPS data in the fixtures.
+// positions are the GPS values in the fixtures.
 func positions(order byteOrder) []string {
 	second := string(order.AppendUint32(order.AppendUint32(nil, 3100), 100))
 	return []string{second, "51,0.51N", "13.87", "13,52.28E", "118/1", "51,0.52N", "51.0086", "13.8714", "118.25", "GPS", "Gps"}
 }
 
-// TestStripPlace removes positions from EXIF and XMP, and nothing else; without the
-// option they stay.
+// TestStripPlace verifies that only positions are removed from EXIF and XMP, and that they stay without the
+// option.
 func TestStripPlace(t *testing.T) {
 	for _, order := range []byteOrder{binary.BigEndian, binary.LittleEndian} {
 		block := cameraTIFF(order)
 		for name, data := range map[string][]byte{
 			"jpeg": withSegments(plainJPEG(t), jfif, exifSegment(block), xmpSegment(foreign(placePacket)), icc),
-			"png": withChunks(plainPNG(t, picture()), chunk("eXIf", string(block))+xmpChunk(foreign(placePacket))+
+			"png": withChunks(plainPNG(t, testImage()), chunk("eXIf", string(block))+xmpChunk(foreign(placePacket))+
 				chunk("tEXt", "exif:GPSLatitude\x0051/1")+chunk("tEXt", "Comment\x00kept"), ""),
 		} {
 			t.Run(name+" "+order.String(), func(t *testing.T) {
 				kept := write(t, data)
 				for _, p := range positions(order)[:9] {
 					if !bytes.Contains(kept.Data, []byte(p)) {
-						t.Errorf("%q is gone without having been asked for", p)
+						t.Errorf("%q is missing although places are kept", p)
 					}
 				}
 				f := writePlaceless(t, data)
@@ -56,12 +56,12 @@ func TestStripPlace(t *testing.T) {
 				}
 				for _, p := range positions(order) {
 					if bytes.Contains(f.Data, []byte(p)) || bytes.Contains(f.Sidecar, []byte(p)) {
-						t.Errorf("%q is left", p)
+						t.Errorf("%q remains", p)
 					}
 				}
 				for _, k := range []string{"Acme maker note, offset 18", "thumbnail", "Box 1", `exif:FNumber='4/1'`, "Pillnitz", `Iptc4xmpExt:City="Dresden"`, "image/jpeg"} {
 					if !bytes.Contains(f.Data, []byte(k)) {
-						t.Errorf("%q is gone too", k)
+						t.Errorf("%q is missing", k)
 					}
 				}
 				checkStill(t, block, exifOf(f.Data))
@@ -70,8 +70,7 @@ func TestStripPlace(t *testing.T) {
 	}
 }
 
-// writePlaceless writes with the option, and again over what was written before
-// without it.
+// writePlaceless writes with the option, both into the file and into the result of a write without it.
 func writePlaceless(t *testing.T, data []byte) File {
 	t.Helper()
 	o := Options{StripPlace: true}
@@ -88,7 +87,7 @@ func writePlaceless(t *testing.T, data []byte) File {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(again.Data, f.Data) {
-		t.Error("writing twice is not writing once")
+		t.Error("writing twice differs from writing once")
 	}
 	if _, hasTIFF := readTIFF(exifOf(f.Data)); checkPixels(t, data, f.Data) && hasTIFF {
 		late := writeSample(t, write(t, data).Data, sample(), o)
@@ -99,8 +98,7 @@ func writePlaceless(t *testing.T, data []byte) File {
 	return f
 }
 
-// checkStill checks that maker note, thumbnail and the values of the first
-// directory lie where they lay.
+// checkStill checks that the maker note, the thumbnail and the values of the first directory have not moved.
 func checkStill(t *testing.T, before, after []byte) {
 	t.Helper()
 	for _, s := range []string{"Acme maker note, offset 18", "\xff\xd8thumbnail\xff\xd9", "Acme Cameras"} {
@@ -116,13 +114,13 @@ func checkStill(t *testing.T, before, after []byte) {
 		t.Error("Make is not found")
 	}
 	if _, ok := block.find(block.first, tagGPS); ok {
-		t.Error("something leads to GPS data")
+		t.Error("a pointer to GPS data remains")
 	}
 	if old, ok := readTIFF(before); ok {
 		at, _ := old.find(old.first, tagGPS)
 		if gps, ok := old.directory(int(old.order.Uint32(before[at+8:]))); ok && gps.start > old.first.span().end &&
 			!isZero(after[gps.entry(0):gps.next()]) {
-			t.Error("entries of the GPS directory are left")
+			t.Error("entries of the GPS directory remain")
 		}
 	}
 	next, ok := block.directory(int(block.order.Uint32(after[block.first.next():])))
@@ -131,9 +129,8 @@ func checkStill(t *testing.T, before, after []byte) {
 	}
 }
 
-// TestPlaceThatCannotBeSeen: whoever asks for removal hears where it may have
-// failed.
-func TestPlaceThatCannotBeSeen(t *testing.T) {
+// TestPlaceLeftWarning verifies that a removal that may be incomplete causes a warning.
+func TestPlaceLeftWarning(t *testing.T) {
 	camera := exifSegment(cameraTIFF(binary.BigEndian))
 	jumbf := segment(markerAPP11, "JP\x00\x01\x00\x00\x00\x01\x00\x00\x10\x00jumb\x00\x00\x00\x26jumdc2pa")
 	extension := func(text string) string { return segment(markerAPP1, extensionSignature+strings.Repeat("0", 40)+text) }
@@ -148,15 +145,15 @@ func TestPlaceThatCannotBeSeen(t *testing.T) {
 		"extended XMP, GeoRSS":     {withSegments(plainJPEG(t), camera, georss), Removed},
 		"two Exif segments":        {withSegments(plainJPEG(t), camera, camera), Removed},
 		"content credentials":      {withSegments(plainJPEG(t), camera, jumbf), None},
-		"an odd structure":         {[]byte(jpegStart + camera), None},
-		"raw profile":              {withChunks(plainPNG(t, picture()), chunk("zTXt", "Raw profile type exif\x00\x00x"), ""), None},
+		"an unknown structure":     {[]byte(jpegStart + camera), None},
+		"raw profile":              {withChunks(plainPNG(t, testImage()), chunk("zTXt", "Raw profile type exif\x00\x00x"), ""), None},
 		"a block of no TIFF":       {withSegments(plainJPEG(t), exifSegment([]byte("MM\x00*\x00\x00\x00\x08\x00\x01\x88\x25"))), None},
 		"a block with a packet":    {withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian, entry{tagXMP, 1, 12, "<exif:GPSX/>"}))), Removed},
-		"a second picture":         {append(withSegments(plainJPEG(t), camera), plainJPEG(t)...), Removed},
+		"a second image":           {append(withSegments(plainJPEG(t), camera), plainJPEG(t)...), Removed},
 		"resources with EXIF":      {withSegments(plainJPEG(t), camera, segment(markerAPP13, photoshopSignature+"8BIM\x04\x22\x00\x00\x00\x00\x00\x02II")), Removed},
-		"a second block in a PNG":  {withChunks(plainPNG(t, picture()), strings.Repeat(chunk("eXIf", string(cameraTIFF(binary.BigEndian))), 2), ""), Removed},
-		"a second packet in a PNG": {withChunks(plainPNG(t, picture()), xmpChunk(foreign(""))+xmpChunk(foreign(placePacket)), ""), None},
-		"bytes behind a PNG":       {append(plainPNG(t, picture()), "a film"...), None},
+		"a second block in a PNG":  {withChunks(plainPNG(t, testImage()), strings.Repeat(chunk("eXIf", string(cameraTIFF(binary.BigEndian))), 2), ""), Removed},
+		"a second packet in a PNG": {withChunks(plainPNG(t, testImage()), xmpChunk(foreign(""))+xmpChunk(foreign(placePacket)), ""), None},
+		"bytes after a PNG":        {append(plainPNG(t, testImage()), "a film"...), None},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := writePlaceless(t, c.data)
@@ -167,7 +164,7 @@ func TestPlaceThatCannotBeSeen(t *testing.T) {
 				t.Error("nothing was removed")
 			}
 			if calm := write(t, c.data); slices.Contains(calm.Warnings, PlaceLeft) {
-				t.Error("a warning that nobody asked for")
+				t.Error("a warning although places are kept")
 			}
 		})
 	}
@@ -177,8 +174,7 @@ func TestPlaceThatCannotBeSeen(t *testing.T) {
 	}
 }
 
-// TestStripPlaceWithoutSpace: where there is no space for a word of ours, positions go
-// all the same.
+// TestStripPlaceWithoutSpace verifies that positions are removed even if there is no space for our properties.
 func TestStripPlaceWithoutSpace(t *testing.T) {
 	pad := maxJPEGPacket - len(foreign(placePacket+"<rdf:Description a='"+"'/>")) + 2
 	full := strings.Replace(foreign(placePacket+"<rdf:Description a='"+strings.Repeat("x", pad)+"'/>"), strings.Repeat(strings.Repeat(" ", 99)+"\n", 4), "", 1)
@@ -190,32 +186,31 @@ func TestStripPlaceWithoutSpace(t *testing.T) {
 	}
 	for _, p := range positions(binary.BigEndian)[1:] {
 		if bytes.Contains(f.Data, []byte(p)) {
-			t.Errorf("%q is left", p)
+			t.Errorf("%q remains", p)
 		}
 	}
 	if len(f.Data) < 65_000 || !bytes.Contains(f.Data, []byte(`exif:FNumber='4/1'`)) {
-		t.Error("more is gone than the positions")
+		t.Error("more than the positions was removed")
 	}
 	jumbf := segment(markerAPP11, "JP\x00\x01\x00\x00\x00\x01\x00\x00\x10\x00jumb\x00\x00\x00\x26jumdc2pa")
 	data = withSegments(plainJPEG(t), xmpSegment(full), jumbf)
 	if signed := writeSample(t, data, sample(), Options{EmbedSigned: true}); !signed.Signed || slices.Contains(signed.Warnings, Broken) {
-		t.Error("a file that was left as it is has lost its signature")
+		t.Error("an unchanged file is not reported as signed")
 	}
 }
 
-// TestStripPlaceBehindAPrefix: some writers keep in a PNG what JPEG has before EXIF
-// data.
-func TestStripPlaceBehindAPrefix(t *testing.T) {
+// TestStripPlaceAfterAPrefix covers PNGs in which some writers keep the prefix that EXIF data has in JPEG.
+func TestStripPlaceAfterAPrefix(t *testing.T) {
 	block := cameraTIFF(binary.LittleEndian)
-	f := writePlaceless(t, withChunks(plainPNG(t, picture()), chunk("eXIf", "Exif\x00\x00"+string(block)), ""))
+	f := writePlaceless(t, withChunks(plainPNG(t, testImage()), chunk("eXIf", "Exif\x00\x00"+string(block)), ""))
 	if f.Place != Removed || f.Warnings != nil || !bytes.Contains(f.Data, []byte("eXIfExif\x00\x00II*")) {
 		t.Errorf("place %s, warnings %q", f.Place, f.Warnings)
 	}
 	checkStill(t, block, exifOf(f.Data))
 }
 
-// TestStripPlaceEverywhere: readers take GPS data from the directory of EXIF and from
-// that of the thumbnail too, and do not mind a directory that ends with the block.
+// TestStripPlaceEverywhere verifies that GPS data is removed from the EXIF directory and from the thumbnail's,
+// where readers look too, and from a directory that ends with the block.
 func TestStripPlaceEverywhere(t *testing.T) {
 	var b []byte
 	be := binary.BigEndian
@@ -232,7 +227,7 @@ func TestStripPlaceEverywhere(t *testing.T) {
 	put(tagGPS, 4, place(2))
 	b = append(b, 0, 0, 0, 0, 0, 1)
 	put(tagGPS, 4, place(3))
-	b = append(b, 0, 0, 0, 8) // The first one follows again.
+	b = append(b, 0, 0, 0, 8) // points to the first directory again
 	for i := range 4 {
 		b = append(b, "ALTITUDE\x00\x01"...)
 		put(6, 5, placesAt+each*i)
@@ -240,18 +235,17 @@ func TestStripPlaceEverywhere(t *testing.T) {
 	f := writePlaceless(t, withSegments(plainJPEG(t), exifSegment(b)))
 	after := exifOf(f.Data)
 	if f.Place != Removed || f.Warnings != nil || bytes.Contains(after, []byte("ALTITUDE")) || bytes.Contains(after, []byte{0x88, 0x25}) {
-		t.Errorf("place %s, warnings %q, left\n%q", f.Place, f.Warnings, after)
+		t.Errorf("place %s, warnings %q, remaining\n%q", f.Place, f.Warnings, after)
 	}
 }
 
-// TestBrokenPlace: GPS directories that lie where they cannot be take nothing with
-// them.
+// TestBrokenPlace verifies that GPS directories in impossible positions do no damage.
 func TestBrokenPlace(t *testing.T) {
 	sound := cameraTIFF(binary.BigEndian)
 	block, _ := readTIFF(sound)
 	at, _ := block.find(block.first, tagGPS)
 	for name, offset := range map[string]int{
-		"in the header": 2, "in itself": tiffHeader, "over the end": len(sound) - 1, "far away": 1 << 30,
+		"in the header": 2, "in itself": tiffHeader, "beyond the end": len(sound) - 1, "far away": 1 << 30,
 	} {
 		t.Run(name, func(t *testing.T) {
 			broken := bytes.Clone(sound)
@@ -262,15 +256,15 @@ func TestBrokenPlace(t *testing.T) {
 	}
 }
 
-// TestSigned: a file with Content Credentials is passed on bit for bit, with a
-// packet for a sidecar, unless the operator wants it otherwise.
+// TestSigned verifies that a file with Content Credentials is returned bit for bit, with a packet for a
+// sidecar, unless the operator has configured otherwise.
 func TestSigned(t *testing.T) {
 	jumbf := segment(markerAPP11, "JP\x00\x01\x00\x00\x00\x01\x00\x00\x10\x00jumb\x00\x00\x00\x26jumdc2pa")
 	old := foreign(motionPhoto)
 	remote := foreign(`<rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="https://example.com/x"/>`)
 	for name, data := range map[string][]byte{
 		"JPEG":      withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), xmpSegment(old), jumbf),
-		"PNG":       withChunks(plainPNG(t, picture()), chunk("caBX", "jumbf")+xmpChunk(old), ""),
+		"PNG":       withChunks(plainPNG(t, testImage()), chunk("caBX", "jumbf")+xmpChunk(old), ""),
 		"elsewhere": withSegments(plainJPEG(t), xmpSegment(remote)),
 	} {
 		t.Run(name, func(t *testing.T) {

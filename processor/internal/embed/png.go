@@ -16,33 +16,33 @@ import (
 const (
 	pngStart = "\x89PNG\r\n\x1a\n"
 
-	// chunkExtra is what a chunk has besides its data: length, type and CRC.
+	// chunkExtra is the size of a chunk without its data: length, type and CRC.
 	chunkExtra = 12
 
 	xmpKeyword = "XML:com.adobe.xmp\x00"
 )
 
-// maxPNGPacket is the longest packet that is read or written in a PNG, where the
-// format itself has no limit. Sixty JPEG packets fit.
+// maxPNGPacket is the longest packet that is read or written in a PNG, which has no limit itself. Sixty JPEG
+// packets fit.
 const maxPNGPacket = 4 << 20
 
-// Keywords of text chunks that bear on what is written.
+// Keywords of text chunks that affect what is written.
 var (
 	pngTitle       = []byte("Title\x00")
 	pngDescription = []byte("Description\x00")
-	pngPlace       = []byte("exif:GPS") // of ImageMagick: one value out of EXIF
+	pngPlace       = []byte("exif:GPS") // written by ImageMagick: one value from EXIF
 )
 
-// pngLayout is where things lie in a PNG.
+// pngLayout contains the positions of the parts of a PNG.
 type pngLayout struct {
 	header      span // IHDR, which is first
-	pixels      int  // where the first IDAT begins; 0 while there is none
-	packet      span // the first text chunk with an XMP packet; empty when there is none
-	exif        span // the eXIf chunk; empty when there is none
-	exifHead    int  // bytes of what JPEG has before EXIF data, which some writers keep
+	pixels      int  // start of the first IDAT; 0 if there is none
+	packet      span // the first text chunk with an XMP packet; empty if there is none
+	exif        span // the eXIf chunk; empty if there is none
+	exifHead    int  // length of the prefix that EXIF data has in JPEG, which some writers keep
 	places      []span
 	stated      [len(caption.Fields)]bool
-	hides       bool // there are raw profiles, or second blocks, or more behind the end
+	hides       bool // there are raw profiles, second blocks, or data after the end
 	credentials bool
 }
 
@@ -78,7 +78,7 @@ func (w writer) writePNG(data []byte) File {
 	return m.file
 }
 
-// found tells where a PNG has what. It knows no IPTC-IIM.
+// found returns the metadata of a PNG. It does not support IPTC-IIM.
 func (l pngLayout) found(data []byte) found {
 	f := found{
 		packetLimit: maxPNGPacket, tiffLimit: math.MaxInt32,
@@ -93,13 +93,12 @@ func (l pngLayout) found(data []byte) found {
 	return f
 }
 
-// tiff is where the TIFF block of the EXIF data is.
+// tiff returns the range of the TIFF block of the EXIF data.
 func (l pngLayout) tiff() span { return span{l.exif.start + 8 + l.exifHead, l.exif.end - 4} }
 
-// packetEdits puts the chunk of a packet into its place. Directly behind IHDR no
-// rule about the order of chunks can be broken, and a reader finds it early. A
-// packet that is there keeps its place, unless that is behind the pixels, where
-// many readers do not look.
+// packetEdits returns the edits that write a packet's chunk. Directly after IHDR the chunk violates no rule
+// about the order of chunks, and readers find it early. An existing packet keeps its position, unless it is
+// after the pixels, where many readers do not look.
 func (l pngLayout) packetEdits(chunk []byte) edits {
 	if l.packet.empty() || l.packet.start > l.pixels {
 		es := edits{{span{l.header.end, l.header.end}, chunk}}
@@ -111,8 +110,8 @@ func (l pngLayout) packetEdits(chunk []byte) edits {
 	return edits{{l.packet, chunk}}
 }
 
-// readPNG walks over the chunks to IEND. It is not ok when IHDR is not first, or
-// pixels or IEND are missing, or a chunk reaches over the end.
+// readPNG walks over the chunks to IEND. It is not ok if IHDR is not first, if pixels or IEND are missing, or
+// if a chunk extends beyond the end.
 func readPNG(data []byte) (pngLayout, bool) {
 	var l pngLayout
 	at := len(pngStart)
@@ -157,7 +156,7 @@ func readPNG(data []byte) (pngLayout, bool) {
 	}
 }
 
-// noteText notes a text chunk that bears on what is written.
+// noteText records a text chunk that affects what is written.
 func (l *pngLayout) noteText(body []byte, chunk span) {
 	switch {
 	case bytes.HasPrefix(body, []byte(xmpKeyword)):
@@ -165,7 +164,7 @@ func (l *pngLayout) noteText(body []byte, chunk span) {
 			l.packet = chunk
 			return
 		}
-		l.stated, l.hides = [...]bool{true, true, true}, true // a second packet, which most readers do not see
+		l.stated, l.hides = [...]bool{true, true, true}, true // a second packet, which most readers ignore
 	case bytes.HasPrefix(body, pngTitle):
 		l.stated[caption.Title] = true
 	case bytes.HasPrefix(body, pngDescription):
@@ -177,8 +176,8 @@ func (l *pngLayout) noteText(body []byte, chunk span) {
 	}
 }
 
-// hidesCaption tells whether a text chunk is one in which ImageMagick keeps EXIF,
-// IPTC-IIM or XMP, as hex digits.
+// hidesCaption reports whether a text chunk is one in which ImageMagick stores EXIF, IPTC-IIM or XMP, as hex
+// digits.
 func hidesCaption(body []byte) bool {
 	profile, ok := bytes.CutPrefix(body, []byte("Raw profile type "))
 	if !ok {
@@ -193,15 +192,14 @@ func hidesCaption(body []byte) bool {
 	}
 }
 
-// soundChunk tells whether a chunk has the checksum that it should.
+// soundChunk reports whether the checksum of a chunk is correct.
 func soundChunk(chunk []byte) bool {
 	end := len(chunk) - 4
 	return crc32.ChecksumIEEE(chunk[4:end]) == binary.BigEndian.Uint32(chunk[end:])
 }
 
-// readPacketChunk reads the packet out of a whole text chunk, of which length and
-// keyword are known to be right, or says why it does not. The packet belongs into
-// an iTXt chunk, but some programs put it into the two older ones.
+// readPacketChunk reads the packet from a complete text chunk, whose length and keyword have been checked, or
+// returns a warning. The packet belongs into an iTXt chunk, but some programs write it into the two older ones.
 func readPacketChunk(chunk []byte) ([]byte, Warning) {
 	if !soundChunk(chunk) {
 		return nil, PacketMalformed
@@ -242,8 +240,8 @@ func readPacketChunk(chunk []byte) ([]byte, Warning) {
 	return text, ""
 }
 
-// chunkOf is a chunk of two parts. That of a packet is not compressed and has
-// neither language nor translated keyword, as ISO 16684-3 demands.
+// chunkOf returns a chunk with a payload of two parts. A packet's chunk is not compressed and has neither a
+// language nor a translated keyword, as ISO 16684-3 requires.
 func chunkOf(kind string, head, data []byte) []byte {
 	chunk := make([]byte, 0, chunkExtra+len(head)+len(data))
 	chunk = binary.BigEndian.AppendUint32(chunk, uint32(len(head)+len(data)))

@@ -32,11 +32,11 @@ func TestPNGPlace(t *testing.T) {
 		file        []byte
 		early, late string
 	}{
-		{"nothing but pixels", plainPNG(t, picture()), "", ""},
-		{"text", plainPNG(t, picture()), text + itxt, text},
+		{"nothing but pixels", plainPNG(t, testImage()), "", ""},
+		{"text", plainPNG(t, testImage()), text + itxt, text},
 		{"sixteen bits", deepPNG(t), chunk("gAMA", "\x00\x00\xb1\x8f"), ""},
-		{"animated", animated(plainPNG(t, picture())), "", ""},
-		{"a keyword that only begins like it", plainPNG(t, picture()), chunk("iTXt", "XML:com.adobe.xmpx\x00\x00\x00\x00\x00<a/>"), ""},
+		{"animated", animated(plainPNG(t, testImage())), "", ""},
+		{"keyword with the same start", plainPNG(t, testImage()), chunk("iTXt", "XML:com.adobe.xmpx\x00\x00\x00\x00\x00<a/>"), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data := append(withChunks(c.file, c.early, c.late), "behind the end"...)
@@ -45,10 +45,10 @@ func TestPNGPlace(t *testing.T) {
 			samePixels(t, data, f.Data)
 			want := string(data[:afterIHDR])
 			if !strings.HasPrefix(string(f.Data), want) || string(f.Data[afterIHDR+4:afterIHDR+8]) != "iTXt" {
-				t.Error("no iTXt chunk directly behind IHDR")
+				t.Error("no iTXt chunk directly after IHDR")
 			}
 			if !bytes.HasSuffix(f.Data, data[afterIHDR:]) {
-				t.Error("what follows is not as it was")
+				t.Error("the following bytes changed")
 			}
 		})
 	}
@@ -65,12 +65,12 @@ func TestPNGMerges(t *testing.T) {
 		{"with a language", chunk("iTXt", xmpKeyword+"\x01\x00en\x00Metadaten\x00"+deflated(t, packet)), ""},
 		{"zTXt", text + chunk("zTXt", xmpKeyword+"\x00"+deflated(t, packet)) + itxt, ""},
 		{"tEXt", text + chunk("tEXt", xmpKeyword+packet) + itxt, ""},
-		{"behind the pixels", text, itxt + xmpChunk(packet)},
-		{"compressed behind the pixels", text, compressedXMPChunk(t, packet) + itxt},
+		{"after the pixels", text, itxt + xmpChunk(packet)},
+		{"compressed, after the pixels", text, compressedXMPChunk(t, packet) + itxt},
 		{"two packets", xmpChunk(packet), xmpChunk(foreign(""))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			data := withChunks(plainPNG(t, picture()), c.early, c.late)
+			data := withChunks(plainPNG(t, testImage()), c.early, c.late)
 			f := write(t, data)
 			expect(t, f, Merged, "")
 			samePixels(t, data, f.Data)
@@ -79,10 +79,10 @@ func TestPNGMerges(t *testing.T) {
 				t.Fatal("no uncompressed packet")
 			}
 			if at > bytes.Index(f.Data, []byte("IDAT")) {
-				t.Error("the packet is behind the pixels")
+				t.Error("the packet is after the pixels")
 			}
 			if !bytes.Contains(f.Data, []byte(motionPhoto)) || !bytes.Contains(f.Data, []byte(`imagebatch:Height="32"`)) {
-				t.Error("the packet does not hold both descriptions")
+				t.Error("the packet does not contain both descriptions")
 			}
 		})
 	}
@@ -90,13 +90,13 @@ func TestPNGMerges(t *testing.T) {
 
 func TestPNGReduces(t *testing.T) {
 	old := foreign(`<rdf:Description rdf:about="" xmlns:a="urn:a" a:note="` + strings.Repeat("n", maxPNGPacket-1200) + `"/>`)
-	f := write(t, withChunks(plainPNG(t, picture()), xmpChunk(old), ""))
+	f := write(t, withChunks(plainPNG(t, testImage()), xmpChunk(old), ""))
 	expect(t, f, Merged, Reduced)
 }
 
-// TestPNGLeftAlone lists the files that come back as they are.
+// TestPNGLeftAlone lists files that are returned unchanged.
 func TestPNGLeftAlone(t *testing.T) {
-	whole := plainPNG(t, picture())
+	whole := plainPNG(t, testImage())
 	with := func(early string) []byte { return withChunks(whole, early, "") }
 	damaged := []byte(xmpChunk(foreign(motionPhoto)))
 	damaged[len(damaged)/2] ^= 1
@@ -106,12 +106,12 @@ func TestPNGLeftAlone(t *testing.T) {
 		warning Warning
 	}{
 		{"content credentials", with(chunk("caBX", "jumbf")), Credentials},
-		{"content credentials behind the pixels", withChunks(whole, "", chunk("caBX", "jumbf")), Credentials},
+		{"content credentials after the pixels", withChunks(whole, "", chunk("caBX", "jumbf")), Credentials},
 		{"content credentials elsewhere", with(xmpChunk(foreign(`<rdf:Description rdf:about=""
 			xmlns:d="http://purl.org/dc/terms/"><d:provenance>https://example.com/</d:provenance></rdf:Description>`))), Credentials},
 		{"wrong checksum", with(string(damaged)), PacketMalformed},
-		{"packet that grows", with(compressedXMPChunk(t, strings.Repeat(" ", maxPNGPacket+1))), PacketTooLarge},
-		{"packet of too many bytes", with(xmpChunk(strings.Repeat(" ", maxPNGPacket+1))), PacketTooLarge},
+		{"packet that expands too much", with(compressedXMPChunk(t, strings.Repeat(" ", maxPNGPacket+1))), PacketTooLarge},
+		{"packet too long", with(xmpChunk(strings.Repeat(" ", maxPNGPacket+1))), PacketTooLarge},
 		{"no flags", with(chunk("iTXt", xmpKeyword)), PacketMalformed},
 		{"no text", with(chunk("iTXt", xmpKeyword+"\x00\x00en\x00")), PacketMalformed},
 		{"not zlib", with(chunk("iTXt", xmpKeyword+"\x01\x00\x00\x00plain")), PacketMalformed},
@@ -121,22 +121,22 @@ func TestPNGLeftAlone(t *testing.T) {
 		{"zTXt without a method", with(chunk("zTXt", xmpKeyword)), PacketMalformed},
 		{"zTXt of another method", with(chunk("zTXt", xmpKeyword+"\x01"+deflated(t, foreign("")))), PacketMalformed},
 		{"broken packet", with(xmpChunk("<?xpacket begin?><x:xmpmeta")), PacketMalformed},
-		{"only the start", []byte(pngStart), OddStructure},
+		{"signature only", []byte(pngStart), OddStructure},
 		{"IHDR not first", []byte(pngStart + text + string(whole[8:])), OddStructure},
 		{"two IHDR", with(string(whole[8:afterIHDR])), OddStructure},
 		{"no pixels", []byte(string(whole[:afterIHDR]) + chunk("IEND", "")), OddStructure},
 		{"no end", whole[:len(whole)-chunkExtra], OddStructure},
 		{"cut off", whole[:len(whole)-1], OddStructure},
-		{"chunk over the end", with("\x7f\xff\xff\xfftEXt"), OddStructure},
-		{"chunk of more than may be", with("\xff\xff\xff\xf0tEXt"), OddStructure},
+		{"chunk beyond the end", with("\x7f\xff\xff\xfftEXt"), OddStructure},
+		{"chunk longer than allowed", with("\xff\xff\xff\xf0tEXt"), OddStructure},
 	} {
 		t.Run(c.name, func(t *testing.T) { expect(t, write(t, c.data), None, c.warning) })
 	}
 }
 
-// TestPNGBomb: a chunk of 64 kB that would grow to 64 MiB is not let grow.
+// TestPNGBomb verifies that a chunk of 64 kB that would expand to 64 MiB is not expanded.
 func TestPNGBomb(t *testing.T) {
-	data := withChunks(plainPNG(t, picture()), compressedXMPChunk(t, strings.Repeat(" ", 64<<20)), "")
+	data := withChunks(plainPNG(t, testImage()), compressedXMPChunk(t, strings.Repeat(" ", 64<<20)), "")
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	f, err := Write(data, sample(), Options{})

@@ -9,14 +9,13 @@ import (
 	"github.com/imagebatch/imagebatch/processor/internal/xmp"
 )
 
-// The tags of TIFF 6.0, EXIF 2.32 and Windows that matter here, all of the first
-// directory as a rule.
+// The tags of TIFF 6.0, EXIF 2.32 and Windows that matter here, usually all in the first directory.
 const (
 	tagImageDescription = 0x010e
 	tagXMP              = 0x02bc
 	tagIPTC             = 0x83bb
-	tagExif             = 0x8769 // the place of the EXIF directory
-	tagGPS              = 0x8825 // the place of the GPS directory
+	tagExif             = 0x8769 // position of the EXIF directory
+	tagGPS              = 0x8825 // position of the GPS directory
 	tagXPTitle          = 0x9c9b
 	tagXPKeywords       = 0x9c9e
 )
@@ -24,7 +23,7 @@ const (
 const (
 	lastGPSTag = 0x1f
 	typeASCII  = 2
-	typeUTF8   = 129 // of EXIF 3.0
+	typeUTF8   = 129 // from EXIF 3.0
 	tiffHeader = 8
 	entrySize  = 12
 )
@@ -35,8 +34,8 @@ type byteOrder interface {
 	binary.AppendByteOrder
 }
 
-// tiffBlock is the TIFF block of EXIF data. Offsets in it count from its start, so
-// nothing in it may move: maker notes have offsets that nobody knows.
+// tiffBlock is the TIFF block of EXIF data. Its offsets are relative to its start, so its data must not move:
+// the offsets in maker notes are undocumented.
 type tiffBlock struct {
 	data  []byte
 	order byteOrder
@@ -47,7 +46,7 @@ type tiffBlock struct {
 type directory struct{ start, count int }
 
 func (d directory) entry(i int) int { return d.start + 2 + entrySize*i }
-func (d directory) next() int       { return d.entry(d.count) } // where the offset of the next one stands
+func (d directory) next() int       { return d.entry(d.count) } // position of the offset of the next directory
 func (d directory) span() span      { return span{d.start, d.next() + 4} }
 
 func readTIFF(data []byte) (tiffBlock, bool) {
@@ -68,8 +67,7 @@ func readTIFF(data []byte) (tiffBlock, bool) {
 	return t, ok
 }
 
-// directory reads where a directory ends. The GPS directory has a next one too,
-// which is always 0.
+// directory reads the extent of a directory. The GPS directory also has a next offset, which is always 0.
 func (t tiffBlock) directory(at int) (directory, bool) {
 	if at < tiffHeader || at > len(t.data)-2 {
 		return directory{}, false
@@ -88,12 +86,12 @@ func (t tiffBlock) find(d directory, tag uint16) (at int, ok bool) {
 	return 0, false
 }
 
-// typeSizes are the bytes of a value of each type of TIFF and EXIF 3.0.
+// typeSizes contains the bytes of a value of each type of TIFF and EXIF 3.0.
 var typeSizes = [...]int{0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4}
 
-// value is where the value of an entry is: in the entry itself when it is short.
+// value returns the range of an entry's value. A short value is in the entry itself.
 func (t tiffBlock) value(entry int) (span, bool) {
-	size := 1 // as of UTF-8
+	size := 1 // for UTF-8
 	if kind := int(t.order.Uint16(t.data[entry+2:])); kind < len(typeSizes) {
 		size = typeSizes[kind]
 	}
@@ -108,7 +106,7 @@ func (t tiffBlock) value(entry int) (span, bool) {
 	return span{at, at + size}, true
 }
 
-// description is the ImageDescription up to its zero.
+// description returns the ImageDescription up to its zero.
 func (t tiffBlock) description() (text string, ok bool) {
 	entry, ok := t.find(t.first, tagImageDescription)
 	if !ok {
@@ -122,8 +120,8 @@ func (t tiffBlock) description() (text string, ok bool) {
 	return string(value), true
 }
 
-// sound tells whether every entry of the first directory can be read where it
-// says that it is. A broken directory is not ours to copy.
+// sound reports whether the value of every entry of the first directory is within the block. A broken directory
+// is not copied.
 func (t tiffBlock) sound() bool {
 	for i := range t.first.count {
 		entry := t.first.entry(i)
@@ -138,9 +136,8 @@ func (t tiffBlock) sound() bool {
 	return true
 }
 
-// states tells whether the block says something of a field. Windows keeps titles
-// and keywords in tags of its own. Whole packets in the block are not read, so
-// they may say anything.
+// states reports whether the block states a field. Windows stores titles and keywords in tags of its own.
+// Complete packets in the block are not read, so they may state anything.
 func (t tiffBlock) states(f caption.Field, m caption.Marks) bool {
 	tag := [...]uint16{caption.Title: tagXPTitle, caption.Description: tagImageDescription, caption.Keywords: tagXPKeywords}[f]
 	if f == caption.Description {
@@ -158,10 +155,9 @@ func (t tiffBlock) states(f caption.Field, m caption.Marks) bool {
 	return hasXMP || hasIPTC
 }
 
-// describe is the block with a text as its ImageDescription, or with none when the
-// text is empty. One that is there must be ours. Nothing of the block moves: a new
-// entry takes a new first directory, which is put behind all else and is a copy of
-// the old one; that stays as bytes that nothing leads to.
+// describe returns the block with a text as its ImageDescription, or without one if the text is empty. An
+// existing one must be ours. No data of the block moves: a new entry requires a new first directory, which is a
+// copy of the old one at the end of the block. The bytes of the old one stay, but nothing refers to them.
 func (t tiffBlock) describe(text string) tiffBlock {
 	entry, has := t.find(t.first, tagImageDescription)
 	switch old, _ := t.description(); {
@@ -170,7 +166,7 @@ func (t tiffBlock) describe(text string) tiffBlock {
 	case !has:
 		t, entry = t.withEntry(tagImageDescription)
 	default:
-		// What we have written before ends the block, if nobody has written since.
+		// Our previous directory ends the block, unless another program has written since.
 		t.data = slices.Clone(t.data)
 		end := t.first.span().end
 		if at, ok := t.value(entry); ok && at.end == len(t.data) && at.start >= end && isZero(t.data[end:at.start]) {
@@ -197,8 +193,7 @@ func (t tiffBlock) describe(text string) tiffBlock {
 	return t
 }
 
-// withEntry is the block with a first directory of one more entry, which is empty
-// and in its place in the order of tags.
+// withEntry returns the block with an additional, empty entry in its first directory, in the order of tags.
 func (t tiffBlock) withEntry(tag uint16) (tiffBlock, int) {
 	old, place := t.first, 0
 	for place < old.count && t.order.Uint16(t.data[old.entry(place):]) < tag {
@@ -206,7 +201,7 @@ func (t tiffBlock) withEntry(tag uint16) (tiffBlock, int) {
 	}
 	data := slices.Grow(slices.Clone(t.data), 1+old.span().end-old.start+entrySize)
 	if len(data)%2 == 1 {
-		data = append(data, 0) // A directory begins on a word.
+		data = append(data, 0) // directories start on an even offset
 	}
 	t.first = directory{len(data), old.count + 1}
 	data = t.order.AppendUint16(data, uint16(t.first.count))
@@ -220,8 +215,7 @@ func (t tiffBlock) withEntry(tag uint16) (tiffBlock, int) {
 	return t, entry
 }
 
-// withoutEntry takes an entry out of a directory where it is, in the data of the
-// block itself.
+// withoutEntry removes an entry from a directory in place, changing the block's data.
 func (t tiffBlock) withoutEntry(d directory, entry int) directory {
 	end := d.span().end
 	copy(t.data[entry:], t.data[entry+entrySize:end])
@@ -231,12 +225,11 @@ func (t tiffBlock) withoutEntry(d directory, entry int) directory {
 	return d
 }
 
-// maxDirectories bounds the directories that are searched for GPS positions.
+// maxDirectories bounds the number of directories that are searched for GPS positions.
 const maxDirectories = 8
 
-// directories are the first directory, those that follow it (that of the thumbnail)
-// and that of EXIF, in all of which readers look for GPS data. None touches
-// another.
+// directories returns the first directory, its successors (the thumbnail's) and the EXIF directory. Readers
+// look for GPS data in all of them. They do not overlap.
 func (t tiffBlock) directories() []directory {
 	all := []directory{t.first}
 	add := func(at int) bool {
@@ -258,9 +251,8 @@ func (t tiffBlock) directories() []directory {
 	return all
 }
 
-// withoutPlace is the block without its GPS directories: nothing leads to them any
-// more, and their entries and their values become zeros where they are. It tells
-// whether there was one.
+// withoutPlace returns the block without its GPS directories: the pointers to them are removed, and their
+// entries and values are overwritten with zeros. It reports whether there was one.
 func (t tiffBlock) withoutPlace() (tiffBlock, bool) {
 	data := t.data
 	t.data = slices.Clone(data)
@@ -281,9 +273,8 @@ func (t tiffBlock) withoutPlace() (tiffBlock, bool) {
 	return t, removed
 }
 
-// blankPlace makes zeros of the entries of a GPS directory and of their values,
-// as many as there are: some writers end the block with the last entry. What the
-// directories to keep consist of stays.
+// blankPlace overwrites the existing entries of a GPS directory and their values with zeros. Some writers end
+// the block with the last entry. The bytes of the directories to keep stay.
 func (t tiffBlock) blankPlace(at int, keep []directory) {
 	if at < tiffHeader || at > len(t.data)-2 {
 		return
@@ -298,7 +289,7 @@ func (t tiffBlock) blankPlace(at int, keep []directory) {
 	}
 	for i := range d.count {
 		if t.order.Uint16(t.data[d.entry(i):]) > lastGPSTag {
-			continue // a broken pointer that leads elsewhere, or somebody's padding
+			continue // a broken pointer to other data, or another program's padding
 		}
 		if value, ok := t.value(d.entry(i)); ok {
 			blank(value)
@@ -307,7 +298,7 @@ func (t tiffBlock) blankPlace(at int, keep []directory) {
 	}
 }
 
-// hidesPlace tells whether a whole XMP packet in the block may tell a GPS position.
+// hidesPlace reports whether a complete XMP packet in the block may contain a GPS position.
 func (t tiffBlock) hidesPlace() bool {
 	entry, ok := t.find(t.first, tagXMP)
 	if !ok {

@@ -9,9 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestDescribeAnyBlock describes a block again and again: the last word counts, the
-// rest of the block stays where it is, and the block does not grow with the number
-// of runs.
+// TestDescribeAnyBlock describes a block repeatedly. It verifies that the last description counts, that the
+// rest of the block does not move, and that the block does not grow with the number of runs.
 func TestDescribeAnyBlock(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		order := rapid.SampledFrom([]byteOrder{binary.BigEndian, binary.LittleEndian}).Draw(rt, "order")
@@ -50,35 +49,35 @@ func TestDescribeAnyBlock(t *testing.T) {
 		}
 		once, _ := readTIFF(before)
 		if once = once.describe(texts[len(texts)-1]); !bytes.Equal(once.data, block.data) {
-			rt.Fatal("describing many times is not describing once")
+			rt.Fatal("describing many times differs from describing once")
 		}
 		copy(block.data[4:8], before[4:8])
 		if !bytes.HasPrefix(block.data, before) {
-			rt.Fatal("something has moved")
+			rt.Fatal("some data has moved")
 		}
 		gone := once.describe("")
 		if _, has := gone.description(); has || !gone.sound() {
-			rt.Fatal("the description is left")
+			rt.Fatal("the description remains")
 		}
 	})
 }
 
-// TestDescribesSoundBlocksOnly lists blocks that stay as they are.
+// TestDescribesSoundBlocksOnly lists blocks that stay unchanged.
 func TestDescribesSoundBlocksOnly(t *testing.T) {
 	one := func(entry string) string { return "MM\x00*\x00\x00\x00\x08\x00\x01" + entry + "\x00\x00\x00\x00" }
 	for name, block := range map[string]string{
-		"nothing":              "",
-		"a header":             "MM\x00*\x00\x00\x00\x08",
-		"no TIFF":              "XX\x00*\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00",
-		"BigTIFF":              "MM\x00+\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00",
-		"a directory too low":  "MM\x00*\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
-		"one over the end":     "MM\x00*\x00\x00\x00\x08\xff\xff\x00\x00\x00\x00",
-		"no next one":          "MM\x00*\x00\x00\x00\x08\x00\x00\x00\x00",
-		"a value over the end": one("\x01\x0f\x00\x02\x00\x00\x00\x40\x00\x00\x00\x08"),
-		"a huge value":         one("\x01\x0f\x00\x05\xff\xff\xff\xff\x00\x00\x00\x08"),
-		"a value in itself":    one("\x01\x0f\x00\x02\x00\x00\x00\x06\x00\x00\x00\x08"),
-		"no type":              one("\x01\x0f\x00\x00\x00\x00\x00\x01\x00\x00\x00\x08"),
-		"another type":         one("\x01\x0f\x00\x63\x00\x00\x00\x01\x00\x00\x00\x08"),
+		"nothing":                    "",
+		"a header":                   "MM\x00*\x00\x00\x00\x08",
+		"no TIFF":                    "XX\x00*\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00",
+		"BigTIFF":                    "MM\x00+\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00",
+		"a directory too low":        "MM\x00*\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+		"a directory beyond the end": "MM\x00*\x00\x00\x00\x08\xff\xff\x00\x00\x00\x00",
+		"no next directory":          "MM\x00*\x00\x00\x00\x08\x00\x00\x00\x00",
+		"a value beyond the end":     one("\x01\x0f\x00\x02\x00\x00\x00\x40\x00\x00\x00\x08"),
+		"a huge value":               one("\x01\x0f\x00\x05\xff\xff\xff\xff\x00\x00\x00\x08"),
+		"a value in its own entry":   one("\x01\x0f\x00\x02\x00\x00\x00\x06\x00\x00\x00\x08"),
+		"no type":                    one("\x01\x0f\x00\x00\x00\x00\x00\x01\x00\x00\x00\x08"),
+		"another type":               one("\x01\x0f\x00\x63\x00\x00\x00\x01\x00\x00\x00\x08"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := exifSegment([]byte(block))
@@ -88,9 +87,9 @@ func TestDescribesSoundBlocksOnly(t *testing.T) {
 			}
 		})
 	}
-	// Not even "Exif" and its zeros are whole.
+	// Not even "Exif" and its zeros are complete.
 	f := write(t, withSegments(plainJPEG(t), segment(markerAPP1, exifSignature)))
 	if f.EXIF != None {
-		t.Error("EXIF in a segment without a block")
+		t.Error("got EXIF in a segment without a block")
 	}
 }

@@ -9,38 +9,37 @@ import (
 	"github.com/imagebatch/imagebatch/processor/internal/xmp"
 )
 
-// writer has what is to be written, whatever the format of the file.
+// writer contains what is written, independent of the format of the file.
 type writer struct {
 	options          Options
 	description      xmp.Description
 	composed, stated caption.Caption
 }
 
-// found is what a file has where we write, and what else bears on it.
+// found is the existing metadata of a file in the places where we write, and other data that affects the write.
 type found struct {
-	packet    []byte  // the XMP packet; nil when there is none
-	odd       Warning // why the packet cannot be read; "" when it can
-	tiff      []byte  // the TIFF block of EXIF data; nil when there is none
-	resources []byte  // Photoshop's image resources, which may hold IPTC-IIM; nil when there are none
+	packet    []byte  // the XMP packet; nil if there is none
+	odd       Warning // why the packet cannot be read; "" if it can
+	tiff      []byte  // the TIFF block of EXIF data; nil if there is none
+	resources []byte  // Photoshop's image resources, which may contain IPTC-IIM; nil if there are none
 
-	packetLimit, tiffLimit, resourcesLimit int // most bytes of each
+	packetLimit, tiffLimit, resourcesLimit int // maximum bytes of each
 
-	// stated are fields that are stated where we do not write.
+	// stated marks fields that are stated where we do not write.
 	stated [len(caption.Fields)]bool
-	// credentials and place are what is found outside the packet and the TIFF block.
+	// credentials and place report what is outside the packet and the TIFF block.
 	credentials, place bool
-	// cuts says that something else is to be taken out of the file.
+	// cuts reports that other data must be removed from the file.
 	cuts bool
 }
 
-// made is what a file is to have. What is nil stays as it is.
+// made is the new metadata of a file. Nil parts stay unchanged.
 type made struct {
 	packet, tiff, resources []byte
 	file                    File // without its data
 }
 
-// make decides what is written. It knows the captions from all their places
-// before it fills in one.
+// make decides what is written. It reads the captions from all places before it fills in any.
 func (w writer) make(f found) made {
 	m := made{file: File{XMP: None, EXIF: None, IPTC: None, Place: None}}
 	block, hasTIFF := readTIFF(f.tiff)
@@ -55,7 +54,7 @@ func (w writer) make(f found) made {
 	m.file.Signed = f.credentials || packet != nil && packet.HasProvenance() || packet == nil && xmp.MentionsProvenance(f.packet)
 	if warning != "" {
 		m.warn(warning)
-		m.file.Sidecar = xmp.New(w.description) // Captions might be in the packet that nobody can read.
+		m.file.Sidecar = xmp.New(w.description) // captions may be in the unreadable packet
 		return w.finish(f, m)
 	}
 
@@ -80,8 +79,8 @@ func (w writer) make(f found) made {
 	return w.finish(f, m)
 }
 
-// parse reads the packet, without its GPS positions if they are to go: they go even
-// if there is no space for more. It is nil when there is none.
+// parse parses the packet. If GPS positions must be removed, it removes them first, so that they are removed
+// even if there is no space for anything else. It returns nil if there is no packet.
 func (w writer) parse(f found, m *made) (*xmp.Packet, Warning) {
 	if f.packet == nil || f.odd != "" {
 		return nil, f.odd
@@ -106,9 +105,8 @@ func marksOf(p *xmp.Packet) caption.Marks {
 	return p.Marks()
 }
 
-// fill is what the file is to have of ours: of every field that nobody else has
-// stated, what the analyzer composed, else what we wrote in an earlier run, which
-// the analyzer may have taken for the file's own.
+// fill returns our captions for the file: for every field that others have not stated, the analyzer's composed
+// value, or else ours from an earlier run, which the analyzer may have taken for the file's own.
 func (w writer) fill(p *xmp.Packet, stated func(caption.Field) bool) caption.Caption {
 	var fill, earlier caption.Caption
 	if p != nil {
@@ -126,8 +124,7 @@ func (w writer) fill(p *xmp.Packet, stated func(caption.Field) bool) caption.Cap
 	return fill
 }
 
-// merged is the whole packet with d, for which there is all the space in the
-// world.
+// merged returns the complete packet with d, without a size limit.
 func merged(p *xmp.Packet, d xmp.Description) []byte {
 	if p == nil {
 		return xmp.New(d)
@@ -135,9 +132,8 @@ func merged(p *xmp.Packet, d xmp.Description) []byte {
 	return p.Merge(d)
 }
 
-// embed chooses the packet of at most limit bytes, and tells which captions are in
-// it. When space is short the padding goes first, then our optional properties and
-// at last our captions, but never anything of the file's own.
+// embed chooses the packet of at most limit bytes, and returns the captions in it. If space is short, it omits
+// the padding first, then our optional properties, and finally our captions, but never a property of the file.
 func (m *made) embed(p *xmp.Packet, d xmp.Description, fill caption.Caption, limit int) (caption.Caption, Warning) {
 	type attempt struct {
 		packet   []byte
@@ -169,12 +165,11 @@ func (m *made) embed(p *xmp.Packet, d xmp.Description, fill caption.Caption, lim
 	return caption.Caption{}, NoSpace
 }
 
-// fillTIFF puts the description into EXIF data, or takes that of an earlier run
-// out of it.
+// fillTIFF writes the description into EXIF data, or removes that of an earlier run.
 func (m *made) fillTIFF(t tiffBlock, description []string, marks caption.Marks, limit int) {
 	old, has := t.description()
 	if !t.sound() || has && !marks.Ours(caption.Description, []string{old}) {
-		return // What is blank stays too: we overwrite nothing.
+		return // a blank description stays too: we overwrite nothing
 	}
 	text := ""
 	if len(description) > 0 && printableASCII(description[0]) {
@@ -196,8 +191,7 @@ func printableASCII(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// fillIPTC puts captions into an IPTC block, or takes those of an earlier run out
-// of it.
+// fillIPTC writes captions into an IPTC block, or removes those of an earlier run.
 func (m *made) fillIPTC(f found, block iim, fill caption.Caption, marks caption.Marks) {
 	described, filled := block.describe(fill, marks)
 	resources := f.resources
@@ -205,8 +199,8 @@ func (m *made) fillIPTC(f found, block iim, fill caption.Caption, marks caption.
 		resources = withIPTC(f.resources, described.bytes())
 	}
 	if len(resources) > f.resourcesLimit {
-		// Captions of an earlier run, whose marks go, must not stay as if somebody
-		// else had written them.
+		// Captions of an earlier run, whose marks are removed, must not stay: they would be taken for a
+		// person's.
 		if filled {
 			m.fillIPTC(f, block, caption.Caption{}, marks)
 		}
@@ -222,8 +216,7 @@ func (m *made) fillIPTC(f found, block iim, fill caption.Caption, marks caption.
 
 func (m *made) warn(w Warning) { m.file.Warnings = append(m.file.Warnings, w) }
 
-// finish decides over files with Content Credentials, and tells whether a GPS
-// position may be left in the file.
+// finish handles files with Content Credentials, and reports whether a GPS position may remain in the file.
 func (w writer) finish(f found, m made) made {
 	if m.file.Signed {
 		if !w.options.EmbedSigned {
@@ -238,14 +231,14 @@ func (w writer) finish(f found, m made) made {
 	return m
 }
 
-// leave leaves the file as it is.
+// leave leaves the file unchanged.
 func (m *made) leave(w Warning) {
 	*m = made{file: File{
 		XMP: None, EXIF: None, IPTC: None, Place: None, Signed: m.file.Signed, Sidecar: m.file.Sidecar, Warnings: []Warning{w},
 	}}
 }
 
-// hidesPlace tells whether a warning means that we have not looked everywhere.
+// hidesPlace reports whether a warning means that some parts were not searched.
 func hidesPlace(w Warning) bool {
 	switch w {
 	case Credentials, OddStructure, PacketMalformed, PacketTooLarge, IndexOdd:

@@ -25,22 +25,21 @@ func documentation(t *testing.T) string {
 	return string(text)
 }
 
-// TestDocumentedRecord holds the example of the documentation against the code: it
-// is, byte for byte, what a record of its values looks like, and has a value for
-// every field.
+// TestDocumentedRecord verifies that the example in the documentation matches, byte for byte, a record with its
+// values, and that it has a value for every field.
 func TestDocumentedRecord(t *testing.T) {
 	_, example, ok := strings.Cut(documentation(t), "```json\n")
 	if !ok {
 		t.Fatal("no example")
 	}
 	example, _, _ = strings.Cut(example, "```")
-	r := record(t, Product{Record: []byte(example)})
+	r := record(t, Files{Record: []byte(example)})
 	again, err := r.encode()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if string(again) != example {
-		t.Errorf("a record of these values is written\n%s", again)
+		t.Errorf("the record with these values is\n%s", again)
 	}
 	var there map[string]any
 	if err := json.Unmarshal([]byte(example), &there); err != nil {
@@ -48,12 +47,12 @@ func TestDocumentedRecord(t *testing.T) {
 	}
 	for path := range fields(reflect.TypeFor[Record](), nil) {
 		if !has(there, strings.Split(path, ".")) {
-			t.Errorf("the example has no %s", path)
+			t.Errorf("the example lacks %s", path)
 		}
 	}
 }
 
-// TestDocumentedFields: every field of the record and every warning is explained.
+// TestDocumentedFields verifies that every field of the record and every warning is documented.
 func TestDocumentedFields(t *testing.T) {
 	text := documentation(t)
 	for path := range fields(reflect.TypeFor[Record](), nil) {
@@ -66,17 +65,16 @@ func TestDocumentedFields(t *testing.T) {
 		embed.NoSpace, embed.Reduced, embed.IndexOdd, embed.PlaceLeft,
 	} {
 		if !strings.Contains(text, "`"+string(w)+"`") {
-			t.Errorf("the warning %q is not there", w)
+			t.Errorf("the warning %q is not documented", w)
 		}
 	}
 }
 
-// TestDocumentedProperties: the table of XMP properties is the list of those that
-// are written, in the order in which they are written.
+// TestDocumentedProperties verifies that the table of XMP properties lists those that are written, in order.
 func TestDocumentedProperties(t *testing.T) {
 	text := documentation(t)
 	if !strings.Contains(text, xmp.Namespace) {
-		t.Error("the namespace is not there")
+		t.Error("the namespace is not documented")
 	}
 	var documented []string
 	for _, row := range regexp.MustCompile("(?m)^\\| `imagebatch:(\\w+)` \\|").FindAllStringSubmatch(text, -1) {
@@ -95,11 +93,11 @@ func TestDocumentedProperties(t *testing.T) {
 		t.Errorf("documented %q\nwritten    %q", documented, written)
 	}
 	if bytes.Count(packet, []byte(xmp.Namespace)) != 1 {
-		t.Error("the namespace is not declared once")
+		t.Error("the namespace is not declared exactly once")
 	}
 }
 
-// everyField gives every field of a struct a value.
+// everyField sets every field of a struct.
 func everyField(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
@@ -113,12 +111,11 @@ func everyField(v reflect.Value) {
 		for _, field := range v.Fields() {
 			everyField(field)
 		}
-	default: // Truth and figures are written whatever they are.
+	default: // booleans and numbers are always written
 	}
 }
 
-// fields yields the JSON names of a struct and of the structs in it, joined by
-// dots.
+// fields yields the JSON names of a struct and of the structs in it, joined by dots.
 func fields(t reflect.Type, path []string) func(func(string) bool) {
 	return func(yield func(string) bool) {
 		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
@@ -142,7 +139,7 @@ func fields(t reflect.Type, path []string) func(func(string) bool) {
 	}
 }
 
-// has tells whether a value, or the first of a list of values, has a member.
+// has reports whether a value, or the first of a list of values, has a member.
 func has(v any, path []string) bool {
 	if list, ok := v.([]any); ok {
 		return len(list) > 0 && has(list[0], path)

@@ -1,11 +1,10 @@
-// Package product makes what the processor stores of one image: the file with
-// what was found written into it, the record, the thumbnail, and a sidecar where
-// the file itself may not be touched or one is wished for.
+// Package outputs creates the files that the processor stores for one image: the image with metadata embedded,
+// the record, the thumbnail, and a sidecar if the image itself must not be changed or if the options request
+// one.
 //
-// It promises that equal originals, analyses and names give equal bytes: neither
-// a clock nor anything of the envelope is in them, so storing them again is
-// harmless. It refuses an original that is not the one which was analysed. It
-// does no input and no output.
+// It guarantees that equal originals, analyses and names give equal bytes: the files contain neither a time nor
+// anything of the envelope, so storing them again is harmless. It rejects an original that is not the one that
+// was analyzed. It does no input or output.
 package outputs
 
 import (
@@ -18,45 +17,44 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// ErrOtherBytes says that the original's bytes are not those that were analysed:
-// they were damaged on the way, or the object was replaced. Reading it again may
-// help.
-var ErrOtherBytes = errors.New("original is not the one that was analysed")
+// ErrOtherBytes means that the bytes of the original are not those that were analyzed: they were damaged in
+// transfer, or the object was replaced. Reading it again may help.
+var ErrOtherBytes = errors.New("original is not the one that was analyzed")
 
-// The content types of what is stored beside an image.
+// The content types of the files that are stored next to an image.
 const (
 	RecordType    = "application/json"
 	ThumbnailType = "image/jpeg"
 	SidecarType   = "application/rdf+xml"
 )
 
-// Options say what is written, and where.
+// Options controls the outputs.
 type Options struct {
 	embed.Options
-	Sidecar bool // a sidecar beside every file, and not only beside signed ones
+	Sidecar bool // create a sidecar for every image, not only for signed ones
 }
 
-// Product is what is stored of one image.
-type Product struct {
-	Image     []byte // the processed file; the original itself when nothing could be written
+// Files are the files that are stored for one image.
+type Files struct {
+	Image     []byte // the processed file; the original if nothing could be written
 	ImageType string // image/jpeg or image/png
 	Record    []byte // JSON, ends with a line break
-	Thumbnail []byte // JPEG; empty when the analysis has none
-	Sidecar   []byte // an XMP packet; empty when there is to be none
+	Thumbnail []byte // JPEG; empty if the analysis has none
+	Sidecar   []byte // an XMP packet; empty for no sidecar
 }
 
-// Make makes the product of an original and its analysis. Its errors are
-// ErrOtherBytes, which is worth another try, and *pipeline.Failure.
-func Make(original []byte, a pipeline.Analysis, o Options) (Product, error) {
+// Make creates the files for an original and its analysis. It returns ErrOtherBytes, which is worth a retry, or
+// a *pipeline.Failure.
+func Make(original []byte, a pipeline.Analysis, o Options) (Files, error) {
 	if sum := hexSHA256(original); sum != a.SHA256 {
-		return Product{}, fmt.Errorf("check original: %w: sha-256 %s, want %.64q", ErrOtherBytes, sum, a.SHA256)
+		return Files{}, fmt.Errorf("check original: %w: SHA-256 %s, want %.64q", ErrOtherBytes, sum, a.SHA256)
 	}
 	if o.StripPlace {
 		a.Metadata = withoutPlace(a.Metadata)
 	}
 	file, err := embed.Write(original, a.Metadata, o.Options)
 	if err != nil {
-		return Product{}, &pipeline.Failure{
+		return Files{}, &pipeline.Failure{
 			Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported image format: neither JPEG nor PNG",
 			Err: fmt.Errorf("embed metadata: %w", err),
 		}
@@ -66,16 +64,16 @@ func Make(original []byte, a pipeline.Analysis, o Options) (Product, error) {
 	}
 	record, err := newRecord(a, file, o).encode()
 	if err != nil {
-		return Product{}, &pipeline.Failure{
+		return Files{}, &pipeline.Failure{
 			Code: pipeline.CodeProcessingFailed, Text: "Failed to process image", Err: err,
 		}
 	}
-	return Product{
+	return Files{
 		Image: file.Data, ImageType: file.ContentType, Record: record, Thumbnail: a.Thumbnail, Sidecar: file.Sidecar,
 	}, nil
 }
 
-// withoutPlace is the metadata without the place where the picture was taken.
+// withoutPlace returns the metadata without the GPS position of the image.
 func withoutPlace(m pipeline.Metadata) pipeline.Metadata {
 	if m.Exif != nil && m.Exif.GPS != nil {
 		exif := *m.Exif

@@ -50,7 +50,7 @@ func analysis(original []byte) pipeline.Analysis {
 	}
 }
 
-func record(t *testing.T, p Product) Record {
+func record(t *testing.T, p Files) Record {
 	t.Helper()
 	var r Record
 	d := json.NewDecoder(bytes.NewReader(p.Record))
@@ -70,10 +70,10 @@ func TestMake(t *testing.T) {
 				t.Fatal(err)
 			}
 			if p.ImageType != contentType || !bytes.Contains(p.Image, []byte(`imagebatch:OriginalSHA256="`+a.SHA256)) {
-				t.Errorf("the image is %s and does not hold what was found", p.ImageType)
+				t.Errorf("the image is %s, or contains no metadata", p.ImageType)
 			}
 			if !bytes.Equal(p.Thumbnail, a.Thumbnail) {
-				t.Error("another thumbnail")
+				t.Error("the thumbnail changed")
 			}
 			r := record(t, p)
 			if r.OriginalFilename != a.OriginalFilename || r.SHA256 != a.SHA256 || r.Width != 5 {
@@ -87,7 +87,7 @@ func TestMake(t *testing.T) {
 				t.Errorf("processed %+v, want %+v", r.Processed, want)
 			}
 			if p.Sidecar != nil {
-				t.Error("a sidecar that nobody wants")
+				t.Error("unexpected sidecar")
 			}
 			if r.Thumbnail == nil || *r.Thumbnail != (Thumbnail{"image/jpeg", int64(len(a.Thumbnail))}) {
 				t.Errorf("thumbnail %+v", r.Thumbnail)
@@ -99,8 +99,8 @@ func TestMake(t *testing.T) {
 	}
 }
 
-// TestMakeTwice is a redelivery: another attempt at another time, in another job
-// even, gives the same bytes.
+// TestMakeTwice simulates a redelivery: another attempt at another time, even in another job, gives the same
+// bytes.
 func TestMakeTwice(t *testing.T) {
 	original := jpegFile(t)
 	first, err := Make(original, analysis(original), Options{})
@@ -119,7 +119,7 @@ func TestMakeTwice(t *testing.T) {
 	}
 }
 
-func TestMakeTellsOfWhatItLeavesAlone(t *testing.T) {
+func TestMakeReportsUnchangedFiles(t *testing.T) {
 	const afterIHDR = 8 + 25
 	file := pngFile(t)
 	credentials := binary.BigEndian.AppendUint32([]byte("\x00\x00\x00\x00caBX"), crc32.ChecksumIEEE([]byte("caBX")))
@@ -142,8 +142,8 @@ func TestMakeTellsOfWhatItLeavesAlone(t *testing.T) {
 	}
 }
 
-// TestMakeSidecar: a sidecar is made where one is wished for, and where the file
-// is signed and stays as it is.
+// TestMakeSidecar verifies that a sidecar is created if one is requested, or if the file is signed and stays
+// unchanged.
 func TestMakeSidecar(t *testing.T) {
 	const afterIHDR = 8 + 25
 	file := pngFile(t)
@@ -157,10 +157,10 @@ func TestMakeSidecar(t *testing.T) {
 		embedded bool
 	}{
 		{"by default", file, Options{}, false, true},
-		{"wished for", file, Options{Sidecar: true}, true, true},
+		{"requested", file, Options{Sidecar: true}, true, true},
 		{"signed", signed, Options{}, true, false},
 		{"signed, embedded", signed, Options{Options: embed.Options{EmbedSigned: true}}, false, true},
-		{"signed, embedded, wished for", signed, Options{Options: embed.Options{EmbedSigned: true}, Sidecar: true}, true, true},
+		{"signed, embedded, requested", signed, Options{Options: embed.Options{EmbedSigned: true}, Sidecar: true}, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, err := Make(c.original, analysis(c.original), c.o)
@@ -172,21 +172,21 @@ func TestMakeSidecar(t *testing.T) {
 				t.Errorf("sidecar\n%s", p.Sidecar)
 			}
 			if bytes.Contains(p.Image, []byte(ours)) != c.embedded || !c.embedded && !bytes.Equal(p.Image, c.original) {
-				t.Error("the file is not what it should be")
+				t.Error("got another file than expected")
 			}
 			want := embed.Outcome("")
 			if c.sidecar {
 				want = embed.Added
 			}
 			if got := record(t, p).Processed.Sidecar; got != want {
-				t.Errorf("the record says of the sidecar %q, want %q", got, want)
+				t.Errorf("the record's sidecar outcome is %q, want %q", got, want)
 			}
 		})
 	}
 }
 
-// TestMakeWithoutPlace: neither record nor file tell a place when none is to be
-// told, and the analysis, which is not ours, stays whole.
+// TestMakeWithoutPlace verifies that neither record nor file contains the place if places are stripped, and
+// that the analysis, which is not ours, is not changed.
 func TestMakeWithoutPlace(t *testing.T) {
 	original := jpegFile(t)
 	a := analysis(original)
@@ -197,7 +197,7 @@ func TestMakeWithoutPlace(t *testing.T) {
 	}
 	for _, data := range [][]byte{p.Record, p.Image, p.Sidecar} {
 		if bytes.Contains(data, []byte("51.008611")) {
-			t.Errorf("a place is told:\n%s", data)
+			t.Errorf("the output contains a place:\n%s", data)
 		}
 	}
 	r := record(t, p)
@@ -205,7 +205,7 @@ func TestMakeWithoutPlace(t *testing.T) {
 		t.Errorf("record\n%s", p.Record)
 	}
 	if a.Metadata.Exif.GPS == nil {
-		t.Error("the analysis was changed")
+		t.Error("the analysis changed")
 	}
 	kept, err := Make(original, a, Options{})
 	if err != nil {
@@ -220,7 +220,7 @@ func TestMakeRefuses(t *testing.T) {
 	var failure *pipeline.Failure
 	a := analysis(jpegFile(t))
 	if _, err := Make(pngFile(t), a, Options{}); !errors.Is(err, ErrOtherBytes) || errors.As(err, &failure) {
-		t.Errorf("other bytes: %v, want ErrOtherBytes, which is tried again", err)
+		t.Errorf("other bytes: %v, want ErrOtherBytes, which is retried", err)
 	}
 	text := []byte("neither")
 	if _, err := Make(text, analysis(text), Options{}); !errors.As(err, &failure) || !errors.Is(err, embed.ErrFormat) {
@@ -228,6 +228,6 @@ func TestMakeRefuses(t *testing.T) {
 	}
 	a.Metadata.Brightness = math.NaN()
 	if _, err := Make(jpegFile(t), a, Options{}); !errors.As(err, &failure) {
-		t.Errorf("a figure that JSON cannot write: %v, want a failure", err)
+		t.Errorf("a number that JSON cannot represent: %v, want a failure", err)
 	}
 }

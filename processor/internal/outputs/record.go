@@ -9,8 +9,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// Record is the JSON beside a processed file: what was found in the original,
-// and what was made of it.
+// Record is the JSON record of an image: what was found in the original, and what was written into the
+// processed file.
 type Record struct {
 	OriginalFilename string `json:"original_filename"`
 	pipeline.Metadata
@@ -18,7 +18,7 @@ type Record struct {
 	Thumbnail *Thumbnail `json:"thumbnail,omitempty"`
 }
 
-// Processed tells about the processed file.
+// Processed describes the processed file.
 type Processed struct {
 	ContentType string          `json:"content_type"`
 	FileSize    int64           `json:"file_size"` // bytes
@@ -26,12 +26,12 @@ type Processed struct {
 	XMP         embed.Outcome   `json:"xmp"`
 	EXIF        embed.Outcome   `json:"exif"`
 	IPTC        embed.Outcome   `json:"iptc"`
-	GPS         embed.Outcome   `json:"gps,omitempty"`     // absent when positions are kept
-	Sidecar     embed.Outcome   `json:"sidecar,omitempty"` // absent when there is none
+	GPS         embed.Outcome   `json:"gps,omitempty"`     // absent if positions are kept
+	Sidecar     embed.Outcome   `json:"sidecar,omitempty"` // absent without a sidecar
 	Warnings    []embed.Warning `json:"warnings,omitempty"`
 }
 
-// Thumbnail tells about the thumbnail.
+// Thumbnail describes the thumbnail.
 type Thumbnail struct {
 	ContentType string `json:"content_type"`
 	FileSize    int64  `json:"file_size"` // bytes
@@ -51,7 +51,7 @@ func newRecord(a pipeline.Analysis, file embed.File, o Options) Record {
 			Warnings:    file.Warnings,
 		},
 	}
-	if r.Keywords == nil { // A list without elements is written as one, never as null.
+	if r.Keywords == nil { // encoded as an empty list instead of null
 		r.Keywords = []string{}
 	}
 	if o.StripPlace {
@@ -66,8 +66,7 @@ func newRecord(a pipeline.Analysis, file embed.File, o Options) Record {
 	return r
 }
 
-// encode writes the record for people and programs: indented, with the signs of
-// HTML as they are.
+// encode encodes the record for people and programs: indented, and without HTML escapes.
 func (r Record) encode() ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -17,7 +17,7 @@ import (
 
 const schemaFile = "../../../docs/metadata.schema.json"
 
-// decoded reads JSON as the validator wants it, with numbers as they are written.
+// decoded decodes JSON for the validator, which needs unchanged numbers.
 func decoded(t *testing.T, text []byte) any {
 	t.Helper()
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
@@ -36,8 +36,8 @@ func schema(t *testing.T) *jsonschema.Schema {
 	return s
 }
 
-// TestRecordsKeepTheSchema checks the record of the documentation and one of each
-// golden analysis, and that the schema refuses what is no record.
+// TestRecordsKeepTheSchema validates the record in the documentation and one record of each golden analysis,
+// and verifies that the schema rejects invalid records.
 func TestRecordsKeepTheSchema(t *testing.T) {
 	s := schema(t)
 	_, example, _ := strings.Cut(documentation(t), "```json\n")
@@ -66,26 +66,25 @@ func TestRecordsKeepTheSchema(t *testing.T) {
 	}
 
 	for what, broken := range map[string]string{
-		"without a title":        strings.Replace(example, `"title"`, `"titel"`, 1),
-		"with an unknown field":  strings.Replace(example, `"format"`, `"something": 1, "format"`, 1),
-		"of an unknown flag":     strings.Replace(example, `"blurred"`, `"nice"`, 1),
-		"brighter than white":    strings.Replace(example, `"brightness": 0.`, `"brightness": 1.`, 1),
-		"with a colour of words": strings.Replace(example, `"#8fa9bf"`, `"blue"`, 1),
-		"without its file":       strings.Replace(example, `"processed"`, `"prozessed"`, 1),
+		"without a title":               strings.Replace(example, `"title"`, `"titel"`, 1),
+		"with an unknown field":         strings.Replace(example, `"format"`, `"something": 1, "format"`, 1),
+		"with an unknown flag":          strings.Replace(example, `"blurred"`, `"nice"`, 1),
+		"with an impossible brightness": strings.Replace(example, `"brightness": 0.`, `"brightness": 1.`, 1),
+		"with a color name":             strings.Replace(example, `"#8fa9bf"`, `"blue"`, 1),
+		"without its processed file":    strings.Replace(example, `"processed"`, `"prozessed"`, 1),
 	} {
 		if broken == example {
-			t.Fatalf("a record %s is the example itself", what)
+			t.Fatalf("the record %s equals the example", what)
 		}
 		if err := s.Validate(decoded(t, []byte(broken))); err == nil {
-			t.Errorf("a record %s keeps the schema", what)
+			t.Errorf("the schema accepts a record %s", what)
 		}
 	}
 }
 
-// TestSchemaIsTheStructs holds the schema to the code field by field: the same
-// names in the same order, of the same types, required unless they may be left
-// out.
-func TestSchemaIsTheStructs(t *testing.T) {
+// TestSchemaMatchesTheStructs compares the schema with the code field by field: the same names in the same
+// order, of the same types, and required unless they may be omitted.
+func TestSchemaMatchesTheStructs(t *testing.T) {
 	text, err := os.ReadFile(schemaFile)
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +103,7 @@ func TestSchemaIsTheStructs(t *testing.T) {
 	root.is(t, "the record", reflect.TypeFor[Record]())
 }
 
-// object is what the test reads of an object's schema.
+// object is the part of an object's schema that the test reads.
 type object struct {
 	Defs       map[string]object          `json:"$defs"`
 	Required   []string                   `json:"required"`
@@ -115,7 +114,7 @@ func (o object) is(t *testing.T, name string, of reflect.Type) {
 	t.Helper()
 	var names, required []string
 	for f := range of.Fields() {
-		if f.Anonymous { // It has a definition of its own.
+		if f.Anonymous { // has a definition of its own
 			continue
 		}
 		field, option, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -125,11 +124,11 @@ func (o object) is(t *testing.T, name string, of reflect.Type) {
 		}
 		property, ok := o.Properties[field]
 		if !ok {
-			t.Errorf("%s has no %s", name, field)
+			t.Errorf("%s lacks %s", name, field)
 			continue
 		}
 		if got, want := typeOf(t, property), jsonType(f.Type); got != want {
-			t.Errorf("%s of %s is a %s, in the code a %s", field, name, got, want)
+			t.Errorf("%s of %s has type %s, in the code %s", field, name, got, want)
 		}
 	}
 	for field := range o.Properties {
@@ -139,12 +138,11 @@ func (o object) is(t *testing.T, name string, of reflect.Type) {
 	}
 	slices.Sort(required)
 	if got := slices.Sorted(slices.Values(o.Required)); !slices.Equal(got, required) {
-		t.Errorf("%s requires %q, the code writes always %q", name, got, required)
+		t.Errorf("%s requires %q, the code always writes %q", name, got, required)
 	}
 }
 
-// typeOf is the type that a property's schema demands, told by its first value
-// where it lists them.
+// typeOf returns the type that a property's schema requires; for an enumeration, that of its first value.
 func typeOf(t *testing.T, property json.RawMessage) string {
 	t.Helper()
 	var p struct {

@@ -9,8 +9,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// Namespace is the XML namespace of our properties, Prefix the prefix that we
-// write for it. Files in the world carry both: they can never change.
+// Namespace is the XML namespace of our properties. Prefix is the prefix that we write for it. Existing files
+// contain both, so they can never change.
 const (
 	Namespace = "https://github.com/imagebatch/imagebatch/ns/1.0/"
 	Prefix    = "imagebatch"
@@ -19,41 +19,39 @@ const (
 	dcPrefix    = "dc"
 )
 
-// The lists by which our captions are found: the names of the fields that we
-// composed, and the digests of the values, in the same order.
+// The lists that identify our captions: the names of the fields that we composed, and the digests of the
+// values, in the same order.
 const (
 	composedName = "composed"
 	digestsName  = "composedDigests"
 )
 
-// How dc states the fields: the name, and the list that it demands.
+// The dc property of each field: its name, and its required list type.
 var (
 	nameOf = [...]string{caption.Title: "title", caption.Description: "description", caption.Keywords: "subject"}
 	listOf = [...]string{caption.Title: "Alt", caption.Description: "Alt", caption.Keywords: "Bag"}
 )
 
-// defaultLanguage marks the text for those who ask for no language.
+// defaultLanguage marks the text in the default language.
 const defaultLanguage = "x-default"
 
-// Description is what we say about one image, in the order in which it is
-// written.
+// Description is our description of one image, in the order in which it is written.
 type Description struct {
-	properties []said
+	properties []writtenProperty
 }
 
-// said is one property: a simple value, or a list of them.
-type said struct {
+// writtenProperty is one property: a simple value, or a list.
+type writtenProperty struct {
 	prefix, name string
-	value        string   // when it is simple
+	value        string   // the simple value
 	list         string   // "Alt", "Bag" or "Seq"; "" for a simple value
-	values       []string // of the list
+	values       []string // the values of the list
 	core         bool
 }
 
-// Describe makes the description of an image from what the analyzer found. What
-// the image does not tell is left out.
+// Describe returns the description of an image from the analyzer's metadata. It omits missing values.
 func Describe(m pipeline.Metadata) Description {
-	d := Description{make([]said, 0, 48)}
+	d := Description{make([]writtenProperty, 0, 48)}
 	d.core("AnalyzerVersion", m.AnalyzerVersion)
 	d.core("Format", m.Format)
 	d.core("Width", strconv.Itoa(m.Width))
@@ -92,7 +90,7 @@ func Describe(m pipeline.Metadata) Description {
 	return d
 }
 
-// colors puts the parts of the colours into lists that belong together.
+// colors adds the parts of the colors as parallel lists.
 func (d *Description) colors(colors []pipeline.ColorShare) {
 	n := len(colors)
 	hexes, shares, names, labs := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
@@ -106,7 +104,7 @@ func (d *Description) colors(colors []pipeline.ColorShare) {
 	d.sequence("DominantColorLabs", labs)
 }
 
-// Core is the description without what can be left out when space is short.
+// Core returns the description without the properties that can be omitted if space is short.
 func (d Description) Core() Description {
 	var c Description
 	for _, p := range d.properties {
@@ -117,8 +115,7 @@ func (d Description) Core() Description {
 	return c
 }
 
-// WithCaption is the description with captions of ours and their marks, which
-// are core.
+// WithCaption returns the description with our caption and its marks, which are core.
 func (d Description) WithCaption(c caption.Caption) Description {
 	with := Description{slices.Clip(d.properties)}
 	var names, digests []string
@@ -128,28 +125,28 @@ func (d Description) WithCaption(c caption.Caption) Description {
 			continue
 		}
 		names, digests = append(names, f.String()), append(digests, pipeline.Mark(values))
-		with.add(said{prefix: dcPrefix, name: nameOf[f], values: values, list: listOf[f], core: true})
+		with.add(writtenProperty{prefix: dcPrefix, name: nameOf[f], values: values, list: listOf[f], core: true})
 	}
-	with.add(said{prefix: Prefix, name: composedName, values: names, list: "Seq", core: true})
-	with.add(said{prefix: Prefix, name: digestsName, values: digests, list: "Seq", core: true})
+	with.add(writtenProperty{prefix: Prefix, name: composedName, values: names, list: "Seq", core: true})
+	with.add(writtenProperty{prefix: Prefix, name: digestsName, values: digests, list: "Seq", core: true})
 	return with
 }
 
 func (d *Description) core(name, value string) {
-	d.add(said{prefix: Prefix, name: name, value: value, core: true})
+	d.add(writtenProperty{prefix: Prefix, name: name, value: value, core: true})
 }
 
 func (d *Description) optional(name, value string) {
-	d.add(said{prefix: Prefix, name: name, value: value})
+	d.add(writtenProperty{prefix: Prefix, name: name, value: value})
 }
 
 func (d *Description) sequence(name string, values []string) {
-	d.add(said{prefix: Prefix, name: name, values: values, list: "Seq"})
+	d.add(writtenProperty{prefix: Prefix, name: name, values: values, list: "Seq"})
 }
 
-// add cleans the values of a property and keeps it if it says anything. A list
-// keeps its empty values, so that lists which belong together stay in step.
-func (d *Description) add(p said) {
+// add cleans the values of a property and adds it unless it is empty. A list keeps its empty values, so that
+// parallel lists stay aligned.
+func (d *Description) add(p writtenProperty) {
 	p.value, p.values = clean(p.value), cleaned(p.values)
 	if p.value == "" && len(p.values) == 0 {
 		return
@@ -157,8 +154,8 @@ func (d *Description) add(p said) {
 	d.properties = append(d.properties, p)
 }
 
-// Cleaned is a caption without what XMP cannot say. It is to be the same wherever it
-// is written, or its mark would not fit it everywhere.
+// Cleaned returns a caption without the characters that XMP cannot represent. The caption must be the same
+// wherever it is written, or its mark would not match everywhere.
 func Cleaned(c caption.Caption) caption.Caption {
 	for _, f := range caption.Fields {
 		c[f] = cleaned(c[f])
@@ -177,7 +174,7 @@ func cleaned(values []string) []string {
 	return texts
 }
 
-// boolean writes the XMP type Boolean.
+// boolean formats the XMP type Boolean.
 func boolean(b bool) string {
 	if b {
 		return "True"
@@ -185,8 +182,7 @@ func boolean(b bool) string {
 	return "False"
 }
 
-// number writes the XMP type Real, which knows neither exponents nor what is not a
-// number: for the latter it is empty.
+// number formats the XMP type Real, which has neither exponents nor special values: for those it returns "".
 func number(f float64) string {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return ""

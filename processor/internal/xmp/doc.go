@@ -1,24 +1,22 @@
-// Package xmp models the XMP packets of image files: what Imagebatch says about
-// an image, as a new packet or merged into the one that the file has. The format
-// is ISO 16684-1 (XMP Specification, part 1); the package knows no image format.
+// Package xmp models the XMP packets of image files: Imagebatch's description of an image, as a new packet or
+// merged into an existing one. The format is ISO 16684-1 (XMP Specification, part 1); the package knows no
+// image format.
 //
-// What it promises: a packet that is there keeps every byte of every property
-// that is not ours, because ours is put in as one rdf:Description of its own and
-// nothing else is written anew. An earlier description of ours is replaced,
-// wherever another program moved it to, and so are captions (dc:title,
-// dc:description and dc:subject) that are still as we composed them; see package
-// caption. Equal input gives equal bytes, and merging twice gives what merging
-// once gave.
+// A merge keeps every byte of every property that is not ours: it inserts our properties as a separate
+// rdf:Description and writes nothing else again. It replaces an earlier description of ours, wherever another
+// program has moved it, and captions (dc:title, dc:description and dc:subject) that are still as we composed
+// them; see package caption. Equal input gives equal bytes, and merging twice gives the same result as merging
+// once.
 //
-// What it refuses, with an error and without a change: packets that are not
-// UTF-8, not well-formed, have a DOCTYPE or other declarations, are nested deeper
-// than [MaxDepth], or are not one rdf:RDF in at most one x:xmpmeta.
+// It rejects, with an error and without a change: packets that are not UTF-8, are not well-formed, have a
+// DOCTYPE or other declarations, are nested deeper than [MaxDepth], or are not one rdf:RDF in at most one
+// x:xmpmeta.
 //
-// Our properties are in [Namespace], which can never change. Those marked with a
-// star are the core and stay when space is short, the others are left out first.
+// Our properties are in [Namespace], which can never change. Those marked with a star are the core and stay if
+// space is short; the others are omitted first.
 //
-//	property             type         what it tells
-//	AnalyzerVersion *    Text         version of the analyzer that measured
+//	property             type         meaning
+//	AnalyzerVersion *    Text         version of the analyzer
 //	Format *             Text         "jpeg" or "png"
 //	Width *              Integer      pixels, as displayed
 //	Height *             Integer      pixels, as displayed
@@ -28,15 +26,14 @@
 //	OriginalFileSize     Integer      bytes of the file before this was written
 //	DominantColors       Seq of Text  "#rrggbb", most frequent first
 //	DominantColorShares  Seq of Real  0 to 1, in the order of DominantColors
-//	DominantColorNames   Seq of Text  CSS colour names, in the same order
+//	DominantColorNames   Seq of Text  CSS color names, in the same order
 //	DominantColorLabs    Seq of Text  "L a b" of CIELAB, in the same order
 //
-// and of these, as they stand in the record: Shape, BitDepth, ColorModel,
-// HasAlpha, AlphaUsed, ICCProfile, Progressive, JPEGQuality, Animated,
-// EntropyChecked, MeanColor, Saturation, Colorfulness, Warmth, Brightness,
-// Contrast, Entropy, ShadowsClipped, HighlightsClipped, Sharpness, Flags,
-// BlurHash, ThumbHash, DHash and PHash. Truth is "True" or "False".
+// and the following, as in the record: Shape, BitDepth, ColorModel, HasAlpha, AlphaUsed, ICCProfile,
+// Progressive, JPEGQuality, Animated, EntropyChecked, MeanColor, Saturation, Colorfulness, Warmth, Brightness,
+// Contrast, Entropy, ShadowsClipped, HighlightsClipped, Sharpness, Flags, BlurHash, ThumbHash, DHash and PHash.
+// Boolean values are "True" or "False".
 //
-// They are the fields of pipeline.Metadata, whose comments define the units. What
-// the camera wrote is not repeated: it is in the file's EXIF, which stays.
+// They are the fields of pipeline.Metadata, whose comments define the units. The camera's metadata is not
+// repeated: it remains in the file's EXIF.
 package xmp

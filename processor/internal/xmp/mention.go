@@ -2,18 +2,17 @@ package xmp
 
 import "bytes"
 
-// MentionsCaption tells whether something that is not read as a packet, such as
-// extended XMP, may state a caption.
+// MentionsCaption reports whether data that is not read as a packet, such as extended XMP, may state a caption.
 func MentionsCaption(text []byte) bool {
 	return bytes.Contains(text, []byte(dcNamespace)) || bytes.Contains(text, []byte(lightroomNamespace))
 }
 
-// MentionsProvenance tells whether it may point to Content Credentials.
+// MentionsProvenance reports whether the data may refer to Content Credentials.
 func MentionsProvenance(text []byte) bool {
 	return bytes.Contains(text, []byte(dctermsNamespace)) && bytes.Contains(text, []byte("provenance"))
 }
 
-// MentionsPlace tells whether it may tell a GPS position.
+// MentionsPlace reports whether the data may contain a GPS position.
 func MentionsPlace(text []byte) bool {
 	if bytes.Contains(bytes.ToLower(text), []byte(":gps")) {
 		return true

@@ -22,7 +22,7 @@ func described() Description {
 	})
 }
 
-// merge merges described into a packet and checks what holds for every packet.
+// merge merges described into a packet and checks the invariants of every packet.
 func merge(t testing.TB, packet string) string {
 	t.Helper()
 	p, err := Parse([]byte(packet))
@@ -33,29 +33,28 @@ func merge(t testing.TB, packet string) string {
 	for _, form := range [][]byte{merged, p.MergeCompact(described())} {
 		again, err := Parse(form)
 		if err != nil {
-			t.Fatalf("what was merged does not parse: %v\n%s", err, form)
+			t.Fatalf("the merged packet does not parse: %v\n%s", err, form)
 		}
 		if twice := again.Merge(described()); !bytes.Equal(twice, form) {
-			t.Fatalf("merging twice is not merging once:\n%s\n%s", form, twice)
+			t.Fatalf("merging twice differs from merging once:\n%s\n%s", form, twice)
 		}
 		checkTokens(t, packet, string(form))
 	}
 	return string(merged)
 }
 
-// own is our description as it stands in a packet whose prefix rdf is bound.
+// own is our description as it appears in a packet that binds the prefix rdf.
 func own(about string) string {
 	var b strings.Builder
 	described().write(&b, about, true)
 	return b.String()
 }
 
-// TestMergeBytes pins down, byte for byte, where our description goes and what is
-// taken out for it.
+// TestMergeBytes verifies, byte for byte, where our description is inserted and what is removed for it.
 func TestMergeBytes(t *testing.T) {
 	for _, c := range []struct{ name, packet, want string }{
 		{
-			"behind the last description",
+			"after the last description",
 			"<rdf:RDF " + rdf + ">\n <rdf:Description rdf:about='' xmlns:a='urn:a' a:b='c'/>\n</rdf:RDF>",
 			"<rdf:RDF " + rdf + ">\n <rdf:Description rdf:about='' xmlns:a='urn:a' a:b='c'/>\n  " + own("") + "\n</rdf:RDF>",
 		},
@@ -70,42 +69,42 @@ func TestMergeBytes(t *testing.T) {
 			`<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF ` + rdf + ">\n  " + own("") + "\n </rdf:RDF></x:xmpmeta>",
 		},
 		{
-			"the same subject",
+			"our description has the file's subject",
 			"<rdf:RDF " + rdf + "><rdf:Description rdf:about='uuid:1&amp;2' xmlns:a='urn:a' a:b='c'/></rdf:RDF>",
 			"<rdf:RDF " + rdf + "><rdf:Description rdf:about='uuid:1&amp;2' xmlns:a='urn:a' a:b='c'/>\n  " + own("uuid:1&2") + "</rdf:RDF>",
 		},
 		{
-			"an old description of ours goes",
+			"an old description of ours is removed",
 			"<rdf:RDF " + rdf + ">\n  <rdf:Description rdf:about=\"\" " + ours + " imagebatch:Width=\"1\"><imagebatch:Old>x</imagebatch:Old></rdf:Description>\n <rdf:Description rdf:about=''/></rdf:RDF>",
 			"<rdf:RDF " + rdf + ">\n <rdf:Description rdf:about=''/>\n  " + own("") + "</rdf:RDF>",
 		},
 		{
-			"the subject of an old one of ours",
+			"our old description's subject is kept",
 			"<rdf:RDF " + rdf + ">\n  <rdf:Description rdf:about='uuid:3' " + ours + " imagebatch:Width='1'/></rdf:RDF>",
 			"<rdf:RDF " + rdf + ">\n  " + own("uuid:3") + "</rdf:RDF>",
 		},
 		{
-			"the subject of others before that of ours",
+			"the subject of others takes precedence",
 			"<rdf:RDF " + rdf + "><rdf:Description rdf:about='uuid:3' " + ours + " imagebatch:Width='1'/><rdf:Description rdf:about='uuid:4'/></rdf:RDF>",
 			"<rdf:RDF " + rdf + "><rdf:Description rdf:about='uuid:4'/>\n  " + own("uuid:4") + "</rdf:RDF>",
 		},
 		{
-			"ours among others goes, others stay",
+			"our properties among others are removed",
 			"<rdf:RDF " + rdf + "><rdf:Description rdf:about='' " + ours + " xmlns:a='urn:a'\n  imagebatch:Width = '1>\"'\ta:b='c'>\n\t<imagebatch:PHash>1</imagebatch:PHash>\n\t<a:d/> <imagebatch:X/></rdf:Description></rdf:RDF>",
 			"<rdf:RDF " + rdf + "><rdf:Description rdf:about='' " + ours + " xmlns:a='urn:a'\ta:b='c'>\n\t<a:d/> </rdf:Description>\n  " + own("") + "</rdf:RDF>",
 		},
 		{
-			"another prefix for ours",
+			"another prefix for our namespace",
 			"<rdf:RDF " + rdf + " xmlns:ib='" + Namespace + "'><rdf:Description rdf:about='' ib:Width='1'/></rdf:RDF>",
 			"<rdf:RDF " + rdf + " xmlns:ib='" + Namespace + "'>\n  " + own("") + "</rdf:RDF>",
 		},
 		{
-			"our prefix for another",
+			"our prefix for another namespace",
 			"<rdf:RDF " + rdf + "><rdf:Description rdf:about='' xmlns:imagebatch='urn:theirs' imagebatch:Width='1'/></rdf:RDF>",
 			"<rdf:RDF " + rdf + "><rdf:Description rdf:about='' xmlns:imagebatch='urn:theirs' imagebatch:Width='1'/>\n  " + own("") + "</rdf:RDF>",
 		},
 		{
-			"a comment keeps its description",
+			"a description with a comment stays",
 			"<rdf:RDF " + rdf + "><rdf:Description rdf:about=''><!-- mine --><i:Width xmlns:i='" + Namespace + "'>1</i:Width></rdf:Description></rdf:RDF>",
 			"<rdf:RDF " + rdf + "><rdf:Description rdf:about=''><!-- mine --></rdf:Description>\n  " + own("") + "</rdf:RDF>",
 		},
@@ -125,8 +124,8 @@ func TestMergeWithoutThePrefixRDF(t *testing.T) {
 	}
 }
 
-// TestMergeTakes lists packets that are odd, but sound.
-func TestMergeTakes(t *testing.T) {
+// TestMergeTakes lists packets that are unusual but valid.
+func TestMergeAccepts(t *testing.T) {
 	inner := "<rdf:RDF " + rdf + "><rdf:Description about='x' xmlns:a='urn:a'><a:b>&lt;&#x41;<![CDATA[<]]></a:b></rdf:Description></rdf:RDF>"
 	for name, packet := range map[string]string{
 		"bare":             inner,
@@ -144,7 +143,7 @@ func TestMergeTakes(t *testing.T) {
 	}
 }
 
-func TestMergeCompactDropsThePaddingOnly(t *testing.T) {
+func TestMergeCompactRemovesOnlyThePadding(t *testing.T) {
 	inner := "<rdf:RDF " + rdf + ">  \n</rdf:RDF>"
 	p, err := Parse([]byte(packetHeader + inner + "\n \n \n" + packetTrailer + " \x00\x00"))
 	if err != nil {
@@ -156,36 +155,36 @@ func TestMergeCompactDropsThePaddingOnly(t *testing.T) {
 	}
 }
 
-// TestParseRefuses lists what is not merged with.
+// TestParseRefuses lists packets that are rejected.
 func TestParseRefuses(t *testing.T) {
 	wrap := func(s string) string { return "<rdf:RDF " + rdf + ">" + s + "</rdf:RDF>" }
 	deep := strings.Repeat("<a>", MaxDepth) + strings.Repeat("</a>", MaxDepth)
 	for name, packet := range map[string]string{
-		"nothing":             "",
-		"zeros":               "\x00\x00",
-		"text":                "hello",
-		"white space":         "  \n",
-		"another element":     "<html/>",
-		"an empty wrapper":    `<x:xmpmeta xmlns:x="adobe:ns:meta/"/>`,
-		"another namespace":   `<rdf:RDF xmlns:rdf="urn:x"/>`,
-		"no namespace":        `<rdf:RDF></rdf:RDF>`,
-		"two roots":           wrap("") + wrap(""),
-		"two RDF":             `<x:xmpmeta xmlns:x="adobe:ns:meta/">` + wrap("") + wrap("") + `</x:xmpmeta>`,
-		"two wrappers":        `<x:xmpmeta xmlns:x="adobe:ns:meta/">` + wrap("") + `</x:xmpmeta><x:xmpmeta xmlns:x="adobe:ns:meta/"/>`,
-		"RDF in RDF's place":  `<x:xmpmeta xmlns:x="adobe:ns:meta/"><y>` + wrap("") + `</y></x:xmpmeta>`,
-		"text behind":         wrap("") + "text",
-		"not closed":          "<rdf:RDF " + rdf + ">",
-		"cut off":             "<rdf:RDF " + rdf + "><rdf:Descr",
-		"crossed":             wrap("<a><b></a></b>"),
-		"unquoted":            wrap("<a b=c/>"),
-		"UTF-16":              "\xff\xfe<\x00r\x00",
-		"Latin-1":             wrap("<a>caf\xe9</a>"),
-		"declared Latin-1":    `<?xml version="1.0" encoding="ISO-8859-1"?>` + wrap(""),
-		"DOCTYPE":             "<!DOCTYPE x>" + wrap(""),
-		"entity bomb":         `<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>` + wrap("&b;"),
-		"unknown entity":      wrap("<a>&b;</a>"),
-		"a character not XML": wrap("<a>&#0;</a>"),
-		"deep":                wrap(deep),
+		"nothing":                "",
+		"zeros":                  "\x00\x00",
+		"text":                   "hello",
+		"white space":            "  \n",
+		"another element":        "<html/>",
+		"an empty wrapper":       `<x:xmpmeta xmlns:x="adobe:ns:meta/"/>`,
+		"another namespace":      `<rdf:RDF xmlns:rdf="urn:x"/>`,
+		"no namespace":           `<rdf:RDF></rdf:RDF>`,
+		"two roots":              wrap("") + wrap(""),
+		"two RDF":                `<x:xmpmeta xmlns:x="adobe:ns:meta/">` + wrap("") + wrap("") + `</x:xmpmeta>`,
+		"two wrappers":           `<x:xmpmeta xmlns:x="adobe:ns:meta/">` + wrap("") + `</x:xmpmeta><x:xmpmeta xmlns:x="adobe:ns:meta/"/>`,
+		"RDF in another element": `<x:xmpmeta xmlns:x="adobe:ns:meta/"><y>` + wrap("") + `</y></x:xmpmeta>`,
+		"text after the RDF":     wrap("") + "text",
+		"not closed":             "<rdf:RDF " + rdf + ">",
+		"cut off":                "<rdf:RDF " + rdf + "><rdf:Descr",
+		"crossed":                wrap("<a><b></a></b>"),
+		"unquoted":               wrap("<a b=c/>"),
+		"UTF-16":                 "\xff\xfe<\x00r\x00",
+		"Latin-1":                wrap("<a>caf\xe9</a>"),
+		"declared Latin-1":       `<?xml version="1.0" encoding="ISO-8859-1"?>` + wrap(""),
+		"DOCTYPE":                "<!DOCTYPE x>" + wrap(""),
+		"entity bomb":            `<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>` + wrap("&b;"),
+		"unknown entity":         wrap("<a>&b;</a>"),
+		"invalid XML character":  wrap("<a>&#0;</a>"),
+		"deep":                   wrap(deep),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := Parse([]byte(packet)); !errors.Is(err, ErrRefused) {
@@ -213,7 +212,7 @@ func TestProvenance(t *testing.T) {
 	}
 }
 
-func TestDescribeSaysOnlyWhatIsKnown(t *testing.T) {
+func TestDescribeOmitsUnknownValues(t *testing.T) {
 	packet := string(New(Describe(pipeline.Metadata{
 		AnalyzerVersion: "a\x00b\ufffe\u0001<&>\"'\n\t\xff\U0001f600", Brightness: math.NaN(), Contrast: math.Inf(1), Sharpness: 1e21,
 	})))

@@ -9,17 +9,17 @@ import (
 	"github.com/imagebatch/imagebatch/processor/internal/caption"
 )
 
-// Packet is a packet that a file has, read far enough to put our description
-// into it. It keeps the bytes given to [Parse].
+// Packet is the packet of a file, parsed as far as is needed to insert our description. It keeps a reference to
+// the bytes passed to [Parse].
 type Packet struct {
 	src      []byte
-	children []childElement // of rdf:RDF
-	places   []span         // what tells a GPS position
-	blanks   []span         // padding: white space and zeros that nothing depends on
+	children []childElement // children of rdf:RDF
+	places   []span         // ranges that contain a GPS position
+	blanks   []span         // padding: white space and zeros without meaning
 
-	inner    int    // where the content of rdf:RDF begins
-	unclosed *span  // the "/>" of an rdf:RDF without content, which must be opened
-	rdfName  string // as it is written, with its prefix
+	inner    int    // start of the content of rdf:RDF
+	unclosed *span  // the "/>" of an empty rdf:RDF, which must be opened
+	rdfName  string // as written, with its prefix
 
 	marks      caption.Marks
 	provenance bool
@@ -28,14 +28,14 @@ type Packet struct {
 // span is a range of bytes, end excluded.
 type span struct{ start, end int }
 
-// HasProvenance tells whether the packet points to Content Credentials that are
-// kept elsewhere (dcterms:provenance). They vouch for every byte of the file.
+// HasProvenance reports whether the packet refers to Content Credentials that are stored elsewhere
+// (dcterms:provenance). They certify every byte of the file.
 func (p *Packet) HasProvenance() bool { return p.provenance }
 
-// Marks are the marks of the captions that we have put into the file.
+// Marks returns the marks of the captions that we have written into the file.
 func (p *Packet) Marks() caption.Marks { return p.marks }
 
-// readMarks takes the names of fields and the digests, two lists in step.
+// readMarks reads the names of the fields and the digests, which are parallel lists.
 func (p *Packet) readMarks(names, digests []string) {
 	for _, f := range caption.Fields {
 		if i := slices.Index(names, f.String()); i >= 0 && i < len(digests) {
@@ -44,7 +44,7 @@ func (p *Packet) readMarks(names, digests []string) {
 	}
 }
 
-// Ours is what the packet states of the caption as we have written it.
+// Ours returns the part of the packet's caption that is as we have written it.
 func (p *Packet) Ours() caption.Caption {
 	var c caption.Caption
 	for _, child := range p.children {
@@ -57,9 +57,8 @@ func (p *Packet) Ours() caption.Caption {
 	return c
 }
 
-// States tells whether the packet states a field in words that are not ours. An
-// empty statement is one too: beside a second one it would make the packet
-// invalid.
+// States reports whether the packet states a field with a value that is not ours. An empty statement counts
+// too: a second one next to it would make the packet invalid.
 func (p *Packet) States(f caption.Field) bool {
 	for _, child := range p.children {
 		for _, s := range child.statements {
@@ -75,10 +74,10 @@ func (p *Packet) ours(s statement) bool {
 	return s.plain && p.marks.Ours(s.field, s.values)
 }
 
-// HasPlace tells whether the packet tells a GPS position.
+// HasPlace reports whether the packet contains a GPS position.
 func (p *Packet) HasPlace() bool { return len(p.places) > 0 }
 
-// WithoutPlace is the packet without GPS positions, and otherwise as it was.
+// WithoutPlace returns the packet without GPS positions, and otherwise unchanged.
 func (p *Packet) WithoutPlace() []byte {
 	edits := make([]edit, len(p.places))
 	for i, place := range p.places {
@@ -87,7 +86,7 @@ func (p *Packet) WithoutPlace() []byte {
 	return p.apply(edits)
 }
 
-// Merge is the packet with d in the place of what we said in it before.
+// Merge returns the packet with d in place of our earlier description.
 func (p *Packet) Merge(d Description) []byte { return p.apply(p.edits(d)) }
 
 // MergeCompact is Merge without the packet's padding.
@@ -99,24 +98,23 @@ func (p *Packet) MergeCompact(d Description) []byte {
 	return p.apply(edits)
 }
 
-// edit puts text in the place of a range of bytes.
+// edit replaces a range of bytes with text.
 type edit struct {
 	span
 	text string
 }
 
-// stay is what a packet is without what we said in it.
-type stay struct {
+// remainder describes a packet without our properties.
+type remainder struct {
 	cuts  []span
-	place int    // where our description goes: behind the last description that stays
-	about string // what the descriptions are about
+	place int    // where our description is inserted: after the last remaining description
+	about string // subject of the descriptions
 }
 
-// withoutOurs decides over the children of rdf:RDF: a description that is ours
-// alone goes as a whole, with the white space that we put before it; out of
-// others go our properties.
-func (p *Packet) withoutOurs() stay {
-	s := stay{place: p.inner}
+// withoutOurs decides about the children of rdf:RDF: a description with only our properties is removed as a
+// whole, with the white space that we put before it; from others, only our properties are removed.
+func (p *Packet) withoutOurs() remainder {
+	s := remainder{place: p.inner}
 	var ourAbout string
 	for _, c := range p.children {
 		cuts, foreign := slices.Clip(c.cuts), c.foreign
@@ -140,8 +138,7 @@ func (p *Packet) withoutOurs() stay {
 		s.cuts = append(s.cuts, cuts...)
 		s.place = c.end
 	}
-	// Some readers refuse a packet about two things, so the descriptions of others
-	// decide.
+	// Some readers reject a packet with two subjects, so the descriptions of others take precedence.
 	s.about = cmp.Or(s.about, ourAbout)
 	return s
 }
@@ -167,7 +164,7 @@ func (p *Packet) edits(d Description) []edit {
 	return edits
 }
 
-// apply makes the edits, which do not overlap.
+// apply applies the edits, which must not overlap.
 func (p *Packet) apply(edits []edit) []byte {
 	slices.SortStableFunc(edits, func(a, b edit) int { return a.start - b.start })
 	var out bytes.Buffer

@@ -11,12 +11,11 @@ import (
 	"github.com/imagebatch/imagebatch/processor/internal/caption"
 )
 
-// ErrRefused says that a packet is not one that can be merged with. It is not
-// always broken: readers that know more than we do may understand it.
+// ErrRefused means that a packet cannot be merged with. It is not necessarily broken: other readers may
+// understand it.
 var ErrRefused = errors.New("not a packet to merge with")
 
-// MaxDepth is how deep elements may be nested. What programs write stays under
-// twenty.
+// MaxDepth is the maximum nesting of elements. Existing programs write less than twenty levels.
 const MaxDepth = 100
 
 const (
@@ -26,9 +25,8 @@ const (
 	xmlNamespace       = "http://www.w3.org/XML/1998/namespace"
 )
 
-// Parse reads a packet. It takes time and memory in proportion to the packet,
-// whose size the caller bounds; entities other than XML's own five are refused,
-// so nothing in it can grow.
+// Parse reads a packet. Its time and memory are proportional to the size of the packet, which the caller
+// bounds. It rejects entities other than the five of XML, so nothing in the packet can expand.
 func Parse(packet []byte) (*Packet, error) {
 	// Some cameras end the packet with zeros, which XML does not allow.
 	body := bytes.TrimRight(packet, "\x00")
@@ -60,46 +58,46 @@ func Parse(packet []byte) (*Packet, error) {
 	return p.out, nil
 }
 
-// parser walks over the tokens of a packet and notes what a merge must know.
+// parser walks over the tokens of a packet and collects the information for a merge.
 type parser struct {
 	dec        *xml.Decoder
 	out        *Packet
-	start, end int // of the token in hand
+	start, end int // range of the current token
 
 	depth    int
 	seenRoot bool
 	seenRDF  bool
-	rdfDepth int // number of elements open inside rdf:RDF, itself included; 0 outside
+	rdfDepth int // number of open elements inside rdf:RDF, including itself; 0 outside
 
-	child    childElement // the child of rdf:RDF in hand
-	property property     // of it, in hand
-	inside   bool         // such a property, that matters
-	place    placeElement // in hand
+	child    childElement // current child of rdf:RDF
+	property property     // current property of the child
+	inside   bool         // inside a property that matters
+	place    placeElement // current element with a place
 
-	composed, digests []string // the lists by which we know our own captions
+	composed, digests []string // the lists that identify our captions
 }
 
-// childElement is one child of rdf:RDF: a description, as a rule.
+// childElement is one child of rdf:RDF, usually a description.
 type childElement struct {
 	span
 
 	description bool
 	about       string
 	cuts        []span      // our properties in it
-	statements  []statement // of captions, whose owner is not known before the end
-	foreign     bool        // it holds something else
+	statements  []statement // captions, whose owner is known only at the end
+	foreign     bool        // it contains other content
 }
 
-// statement is a property of a child that says something of a caption.
+// statement is a property of a child that states a caption.
 type statement struct {
 	span
 
 	field  caption.Field
 	values []string
-	plain  bool // it has the form in which we write, so it may be ours
+	plain  bool // written in our form, so it may be ours
 }
 
-// The depths, inside rdf:RDF, of a description and what is in it.
+// The depths, inside rdf:RDF, of a description and its content.
 const (
 	childDepth = iota + 2
 	propertyDepth
@@ -135,8 +133,7 @@ func (p *parser) take(token xml.Token) error {
 	return nil
 }
 
-// noteForeign remembers that the description in hand holds something that is
-// not ours and must stay.
+// noteForeign records that the current description contains something that is not ours and must stay.
 func (p *parser) noteForeign() {
 	switch {
 	case p.inside:
@@ -184,7 +181,7 @@ func (p *parser) openRDF() error {
 	return nil
 }
 
-// openInside sees an element that opens inside rdf:RDF.
+// openInside handles the start of an element inside rdf:RDF.
 func (p *parser) openInside(t xml.StartElement) error {
 	if t.Name.Space == dctermsNamespace && t.Name.Local == "provenance" {
 		p.out.provenance = true
@@ -206,20 +203,20 @@ func (p *parser) openInside(t xml.StartElement) error {
 	return p.notePlaces(t)
 }
 
-// openProperty sees a property of a child of rdf:RDF.
+// openProperty handles the start of a property of a child of rdf:RDF.
 func (p *parser) openProperty(t xml.StartElement) {
 	field, captions := captionField(t.Name)
 	if p.inside = captions || p.child.description && t.Name.Space == Namespace; p.inside {
 		p.property = property{start: p.start, name: t.Name, field: field, captions: captions}
-		// Ours have no attributes, but a list that another program wrote may.
+		// Ours have no attributes, but a list that another program wrote may have some.
 		p.property.odd = captions && (len(t.Attr) > 0 || !p.child.description || t.Name.Space != dcNamespace)
 		return
 	}
 	p.noteForeign()
 }
 
-// captionField tells which field of the caption a property states. Keywords in
-// levels are keywords too.
+// captionField returns the field of the caption that a property states. Hierarchical keywords count as
+// keywords.
 func captionField(n xml.Name) (caption.Field, bool) {
 	switch n {
 	case xml.Name{Space: dcNamespace, Local: "title"}:
@@ -239,13 +236,13 @@ type property struct {
 	name     xml.Name
 	field    caption.Field
 	captions bool
-	odd      bool // it has another form than we would give it
+	odd      bool // differs from the form in which we write it
 
 	values []string
-	text   []byte // of the last value, which may come in many parts
+	text   []byte // the last value, which may arrive in several parts
 }
 
-// open sees an element inside the property.
+// open handles the start of an element inside the property.
 func (p *property) open(depth int, t xml.StartElement) {
 	switch {
 	case depth == listDepth && t.Name.Space == rdfNamespace && len(t.Attr) == 0:
@@ -275,15 +272,14 @@ func (p *property) endValue() {
 	}
 }
 
-// readAttributes reads the attributes of a child of rdf:RDF, which may be
-// properties.
+// readAttributes reads the attributes of a child of rdf:RDF, which may be properties.
 func (p *parser) readAttributes(t xml.StartElement) error {
 	tag, err := splitTag(p.out.src[p.start:p.end])
 	if err != nil {
 		return err
 	}
 	if len(tag.attributes) != len(t.Attr) {
-		return errors.New("attributes that two readers count differently")
+		return errors.New("two readers count different attributes")
 	}
 	for i, a := range t.Attr {
 		at := span{p.start + tag.attributes[i].start, p.start + tag.attributes[i].end}
@@ -325,7 +321,7 @@ func (p *parser) close() {
 	p.rdfDepth--
 }
 
-// closeProperty notes a property that matters with all that is in it.
+// closeProperty records a property that matters, with its content.
 func (p *parser) closeProperty() {
 	if !p.inside {
 		return
@@ -348,8 +344,8 @@ func (p *parser) closeProperty() {
 	}
 }
 
-// lineStart moves at back over the white space that indents it, as far as the
-// line break before it, so that no empty line is left.
+// lineStart moves at back over the indentation before it, including the line break, so that no empty line
+// remains.
 func (p *parser) lineStart(at int) int {
 	start := at
 	for start > 0 && (p.out.src[start-1] == ' ' || p.out.src[start-1] == '\t') {

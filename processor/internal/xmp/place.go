@@ -7,22 +7,20 @@ import (
 	"strings"
 )
 
-// placeElement is an element that tells a place, while it is read.
+// placeElement is an element that contains a place, while it is read.
 type placeElement struct{ start, depth int } // depth 0: none
 
-// positionNamespaces have properties that tell positions and nothing else: W3C's
-// Basic Geo and GeoRSS.
+// positionNamespaces contain only properties for positions: W3C's Basic Geo and GeoRSS.
 var positionNamespaces = [...]string{"http://www.w3.org/2003/01/geo/wgs84_pos#", "http://www.georss.org/georss"}
 
-// isPlace tells whether a property is a GPS position, or tells about one: those
-// of EXIF's, those that makers of cameras and drones invented, and those of
-// namespaces that have no others.
+// isPlace reports whether a property is a GPS position or describes one: the properties of EXIF, those of
+// makers of cameras and drones, and those of namespaces for positions.
 func isPlace(n xml.Name) bool {
 	return len(n.Local) > 3 && strings.EqualFold(n.Local[:3], "gps") || slices.Contains(positionNamespaces[:], n.Space)
 }
 
-// notePlaces notes what an element inside a description tells of a place, by
-// itself or in attributes. They may lie deep in structures.
+// notePlaces records the places in an element inside a description, in its content or in attributes. They may
+// be nested in structures.
 func (p *parser) notePlaces(t xml.StartElement) error {
 	if p.place.depth > 0 {
 		return nil
@@ -31,8 +29,8 @@ func (p *parser) notePlaces(t xml.StartElement) error {
 		p.place = placeElement{p.start, p.rdfDepth}
 		return nil
 	}
-	told := func(a xml.Attr) bool { return isPlace(a.Name) && a.Name.Space != "xmlns" }
-	if !slices.ContainsFunc(t.Attr, told) {
+	hasPlace := func(a xml.Attr) bool { return isPlace(a.Name) && a.Name.Space != "xmlns" }
+	if !slices.ContainsFunc(t.Attr, hasPlace) {
 		return nil
 	}
 	tag, err := splitTag(p.out.src[p.start:p.end])
@@ -40,10 +38,10 @@ func (p *parser) notePlaces(t xml.StartElement) error {
 		return err
 	}
 	if len(tag.attributes) != len(t.Attr) {
-		return errors.New("attributes that two readers count differently")
+		return errors.New("two readers count different attributes")
 	}
 	for i, a := range t.Attr {
-		if told(a) {
+		if hasPlace(a) {
 			p.out.places = append(p.out.places, span{p.start + tag.attributes[i].start, p.start + tag.attributes[i].end})
 		}
 	}

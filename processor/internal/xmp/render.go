@@ -9,19 +9,19 @@ import (
 const (
 	rdfNamespace = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 
-	// packetID is the same in every packet in the world.
+	// packetID is the same in every XMP packet.
 	packetHeader  = "<?xpacket begin=\"\ufeff\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n"
 	packetTrailer = "<?xpacket end=\"w\"?>"
 
-	// lead stands before our description. It is taken out again with it, so that
-	// a second merge finds the bytes that the first one found.
+	// lead precedes our description. It is removed together with it, so that a second merge finds the same
+	// bytes as the first one.
 	lead = "\n  "
 
 	usualPacket = 4 << 10 // bytes; a longer one takes a second allocation
 )
 
-// New is a whole packet that says d and nothing else. It has no padding: whoever
-// edits the file later writes it anew anyway.
+// New returns a complete packet with d only. It has no padding, because programs that edit the file later
+// rewrite the packet anyway.
 func New(d Description) []byte {
 	var b strings.Builder
 	b.Grow(usualPacket)
@@ -35,8 +35,8 @@ func New(d Description) []byte {
 	return []byte(b.String())
 }
 
-// write writes d as one rdf:Description about the resource that the packet is
-// about. declared says that the prefix rdf is bound where it will stand.
+// write writes d as one rdf:Description with the subject of the packet. declared means that the prefix rdf is
+// already bound.
 func (d Description) write(b *strings.Builder, about string, declared bool) {
 	b.WriteString(`<rdf:Description rdf:about="`)
 	escape(b, about)
@@ -72,10 +72,10 @@ func (d Description) write(b *strings.Builder, about string, declared bool) {
 }
 
 func (d Description) quotesDC() bool {
-	return slices.ContainsFunc(d.properties, func(p said) bool { return p.prefix == dcPrefix })
+	return slices.ContainsFunc(d.properties, func(p writtenProperty) bool { return p.prefix == dcPrefix })
 }
 
-func (p said) writeList(b *strings.Builder) {
+func (p writtenProperty) writeList(b *strings.Builder) {
 	put(b, "\n   <", p.prefix, ":", p.name, ">\n    <rdf:", p.list, ">")
 	item := "\n     <rdf:li>"
 	if p.list == "Alt" {
@@ -95,16 +95,15 @@ func put(b *strings.Builder, parts ...string) {
 	}
 }
 
-// escapes are for what cannot stand in an attribute or in an element as it is.
+// escapes replaces the characters that are not allowed in an attribute or in an element.
 var escapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "\t", "&#x9;", "\n", "&#xA;", "\r", "&#xD;")
 
-// escape writes text so that it is the same in an attribute and in an element.
+// escape writes text in a form that is valid in an attribute and in an element.
 func escape(b *strings.Builder, text string) {
-	_, _ = escapes.WriteString(b, text) // A builder takes everything.
+	_, _ = escapes.WriteString(b, text) // a Builder never fails
 }
 
-// clean removes what XML 1.0 cannot say (section 2.2, production Char), escaped
-// or not.
+// clean removes the characters that XML 1.0 does not allow (section 2.2, production Char), escaped or not.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -11,11 +11,10 @@ type tag struct {
 	attributes []span // each with the white space before it
 }
 
-var errTag = errors.New("a tag that cannot be taken apart")
+var errTag = errors.New("a tag that cannot be split")
 
-// splitTag finds the attributes of a start tag, from its "<" to its ">", that
-// encoding/xml has accepted. The decoder tells their names and values, but not
-// where they are.
+// splitTag finds the attributes of a start tag, from its "<" to its ">", that encoding/xml has accepted. The
+// decoder returns their names and values, but not their positions.
 func splitTag(raw []byte) (tag, error) {
 	inner, ok := bytes.CutPrefix(raw, []byte("<"))
 	if !ok {

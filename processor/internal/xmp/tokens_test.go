@@ -11,23 +11,23 @@ import (
 	"pgregory.net/rapid"
 )
 
-// checkTokens checks a merge as an XML reader sees it: what is not ours is all
-// there, in its order, and what is ours is what described says.
+// checkTokens checks a merge as an XML reader sees it: all other properties are present in their order, and
+// ours equal described.
 func checkTokens(t testing.TB, before, after string) {
 	t.Helper()
-	theirsBefore, _ := tell(t, before)
-	theirsAfter, oursAfter := tell(t, after)
+	theirsBefore, _ := listProperties(t, before)
+	theirsAfter, oursAfter := listProperties(t, after)
 	if !slices.Equal(theirsBefore, theirsAfter) {
 		t.Fatalf("foreign properties changed:\n%q\n%q\n%s\n%s", theirsBefore, theirsAfter, before, after)
 	}
-	if _, want := tell(t, string(New(described()))); !slices.Equal(oursAfter, want) {
+	if _, want := listProperties(t, string(New(described()))); !slices.Equal(oursAfter, want) {
 		t.Fatalf("ours is %q, want %q\n%s", oursAfter, want, after)
 	}
 }
 
-// tell lists what the descriptions of a packet say, foreign and ours, each as a
-// line with its path. Descriptions that say nothing are left out.
-func tell(t testing.TB, packet string) (theirs, mine []string) {
+// listProperties lists the properties in the descriptions of a packet, others' and ours, each as a line with
+// its path. It skips empty descriptions.
+func listProperties(t testing.TB, packet string) (theirs, mine []string) {
 	t.Helper()
 	dec := xml.NewDecoder(strings.NewReader(strings.TrimRight(packet, "\x00")))
 	var path []string
@@ -83,8 +83,7 @@ func tell(t testing.TB, packet string) (theirs, mine []string) {
 	return theirs, mine
 }
 
-// somePacket makes packets as programs write them, with statements of ours
-// anywhere in them.
+// somePacket generates packets as programs write them, with properties of ours anywhere in them.
 func somePacket() *rapid.Generator[string] {
 	blank := rapid.SampledFrom([]string{"", "", " ", "\n", "\n  ", "\n\t", "\r\n   "})
 	gap := rapid.SampledFrom([]string{" ", "\n", "\n    ", "\t", "\r\n"})
@@ -152,7 +151,7 @@ func TestMergeAnyPacket(t *testing.T) {
 	})
 }
 
-// rapidTB lets the checks that serve testing.TB fail a rapid check.
+// rapidTB lets checks that take a testing.TB fail a rapid check.
 type rapidTB struct {
 	testing.TB
 	rt *rapid.T
@@ -162,9 +161,8 @@ func (b rapidTB) Helper()                           {}
 func (b rapidTB) Fatalf(format string, args ...any) { b.rt.Fatalf(format, args...) }
 func (b rapidTB) Fatal(args ...any)                 { b.rt.Fatal(args...) }
 
-// FuzzParse feeds what strangers send: a packet that is taken gives, merged, a
-// packet that says what it said and what we say, and merging again changes
-// nothing.
+// FuzzParse parses packets of untrusted clients. It verifies that a merge keeps the properties of an accepted
+// packet and adds ours, and that merging again changes nothing.
 func FuzzParse(f *testing.F) {
 	f.Add(string(New(described())))
 	f.Add("<rdf:RDF " + rdf + "><rdf:Description rdf:about='' xmlns:a='urn:a' a:b='c'/></rdf:RDF>\x00")
@@ -178,14 +176,13 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// TestParseIsLinear: a packet of 4 MiB, which a PNG of a few kilobytes can hold,
-// costs no more for being made of very small parts. Reading these packets took
-// minutes to hours.
+// TestParseIsLinear verifies that a packet of 4 MiB, which fits into a PNG of a few kilobytes, costs no more if
+// it consists of very small parts. Reading these packets took minutes to hours.
 func TestParseIsLinear(t *testing.T) {
 	const size = 2 << 20
 	for name, c := range map[string]struct{ before, part, after string }{
-		"attributes that tell a place": {`<a:b xmlns:a="urn:a"><rdf:li`, ` GPSa=""`, `/></a:b>`},
-		"text in pieces":               {`<dc:title xmlns:dc="` + dcNamespace + `"><rdf:Alt><rdf:li>`, `a<!---->`, `</rdf:li></rdf:Alt></dc:title>`},
+		"attributes with a place": {`<a:b xmlns:a="urn:a"><rdf:li`, ` GPSa=""`, `/></a:b>`},
+		"text in pieces":          {`<dc:title xmlns:dc="` + dcNamespace + `"><rdf:Alt><rdf:li>`, `a<!---->`, `</rdf:li></rdf:Alt></dc:title>`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			packet := "<rdf:RDF " + rdf + "><rdf:Description>" + c.before + strings.Repeat(c.part, size/len(c.part)) + c.after + "</rdf:Description></rdf:RDF>"
@@ -200,7 +197,7 @@ func TestParseIsLinear(t *testing.T) {
 					t.Error(err)
 				}
 			case <-time.After(time.Minute):
-				t.Fatal("it is not read after a minute")
+				t.Fatal("not parsed after a minute")
 			}
 		})
 	}

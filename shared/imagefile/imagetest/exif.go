@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// The tags and types of TIFF that the bombs are made of.
+// The tags and types of TIFF that the bombs use.
 const (
 	tagDescription = 0x010e
 	tagSubIFDs     = 0x014a
@@ -26,7 +26,7 @@ type entry struct {
 	count, value uint32
 }
 
-// directory is a directory of TIFF, with the offset of the next one.
+// directory returns a TIFF directory with the offset of the next one.
 func directory(next uint32, entries ...entry) []byte {
 	b := binary.LittleEndian.AppendUint16(nil, uint16(len(entries)))
 	for _, e := range entries {
@@ -38,18 +38,18 @@ func directory(next uint32, entries ...entry) []byte {
 	return binary.LittleEndian.AppendUint32(b, next)
 }
 
-// tiff is a TIFF structure whose first directory lies at 8.
+// tiff returns a TIFF structure whose first directory is at offset 8.
 func tiff(parts ...[]byte) []byte {
 	return append([]byte("II*\x00\x08\x00\x00\x00"), bytes.Join(parts, nil)...)
 }
 
-// loopedTIFF is a TIFF whose directory follows itself.
+// loopedTIFF returns a TIFF whose directory points to itself.
 func loopedTIFF() []byte {
 	return tiff(directory(8, entry{tagDescription, typeASCII, 4, 0x00636261}))
 }
 
-// exifBombs are whole pictures with EXIF that was made to be followed for ever, or
-// to cost more than it holds. Metadata never fails an image.
+// exifBombs are valid images with EXIF that is endless to follow, or that costs more than its size. Metadata
+// never fails an image.
 func exifBombs() []Bomb {
 	repeated := func(n int, e entry) []entry {
 		list := make([]entry, n)
@@ -89,7 +89,7 @@ func exifBombs() []Bomb {
 			Bomb{Name: "EXIF " + c.name + ".png", Data: inPNG(png, chunk("eXIf", c.tiff))},
 		)
 	}
-	// A chunk of a PNG has room for more: each of 65,535 entries is the same 4 MB.
+	// A PNG chunk can contain more: each of 65,535 entries refers to the same 4 MB.
 	const behind = 8 + 2 + 65535*12 + 4
 	shared := tiff(directory(0, repeated(65535, entry{tagDescription, typeUndefined, 4 << 20, behind})...), bytes.Repeat([]byte("a"), 4<<20))
 	copied := tiff(directory(0, repeated(65535, entry{tagDescription, typeASCII, 4 << 20, behind})...), bytes.Repeat([]byte("a"), 4<<20))

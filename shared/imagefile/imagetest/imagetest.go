@@ -1,10 +1,8 @@
-// Package imagetest makes files that were built to hurt whoever opens them: bombs
-// of pixels, scans, chunks, deflate, tags and markup, pictures that are something
-// else as well, and pictures cut short. Tests send them; no service links it.
+// Package imagetest generates hostile files: bombs of pixels, scans, chunks, deflate, tags and markup, images
+// that are also another file type, and truncated images. Tests send them; no service links this package.
 //
-// It promises that equal calls give equal bytes, that every file is smaller than
-// [MaxBytes], so that it gets past the limit on uploads, and that each says what
-// has to become of it.
+// Equal calls give equal bytes. Every file is smaller than [MaxBytes], so that it passes the limit on uploads,
+// and states its expected result.
 package imagetest
 
 import (
@@ -25,27 +23,27 @@ const MaxBytes = 10 << 20
 type Bomb struct {
 	Name string // lower case, in words, with its usual extension
 	Data []byte
-	// Want is the error_code that the image ends with, one of the Code constants
-	// of package pipeline; "" when it completes.
+	// Want is the error_code that the image must end with, one of the Code constants of package pipeline; "" if
+	// it must complete.
 	Want string
-	// Late says that only decoding shows what is wrong: imagefile takes the file,
-	// so that its POST gets an image which then fails.
+	// Late means that only decoding finds the fault: imagefile accepts the file, so that the POST creates an
+	// image that fails later.
 	Late bool
 }
 
-// All makes every bomb, about two hundred of as many megabytes in all.
+// All generates every bomb: about two hundred, of as many megabytes in total.
 func All() []Bomb {
 	var all []Bomb
 	for _, make := range [...]func() []Bomb{
-		pixelBombs, scanBombs, markerBombs, cutJPEGs, chunkBombs, deflateBombs, cutPNGs, exifBombs, xmpBombs, iccBombs, polyglots, strangers,
+		pixelBombs, scanBombs, markerBombs, cutJPEGs, chunkBombs, deflateBombs, cutPNGs, exifBombs, xmpBombs, iccBombs, polyglots, otherFormats,
 	} {
 		all = append(all, make()...)
 	}
 	return all
 }
 
-// picture is a small picture of many colours.
-func picture(width, height int) image.Image {
+// gradient returns a small image of many colors.
+func gradient(width, height int) image.Image {
 	m := image.NewRGBA(image.Rect(0, 0, width, height))
 	for y := range height {
 		for x := range width {
@@ -55,25 +53,25 @@ func picture(width, height int) image.Image {
 	return m
 }
 
-// JPEG is a whole and harmless JPEG of that size.
+// JPEG returns a valid and harmless JPEG.
 func JPEG(width, height int) []byte {
 	var b bytes.Buffer
-	if err := jpeg.Encode(&b, picture(width, height), nil); err != nil {
+	if err := jpeg.Encode(&b, gradient(width, height), nil); err != nil {
 		panic(fmt.Sprintf("encode a JPEG in memory: %v", err))
 	}
 	return b.Bytes()
 }
 
-// PNG is a whole and harmless PNG of that size.
+// PNG returns a valid and harmless PNG.
 func PNG(width, height int) []byte {
 	var b bytes.Buffer
-	if err := png.Encode(&b, picture(width, height)); err != nil {
+	if err := png.Encode(&b, gradient(width, height)); err != nil {
 		panic(fmt.Sprintf("encode a PNG in memory: %v", err))
 	}
 	return b.Bytes()
 }
 
-// pixelBombs are few bytes that claim, or hold, many pixels.
+// pixelBombs are small files that claim, or contain, many pixels.
 func pixelBombs() []Bomb {
 	deflated := chunk("IDAT", make([]byte, 11))
 	end := chunk("IEND", nil)
@@ -93,25 +91,25 @@ func pixelBombs() []Bomb {
 	}
 }
 
-// strangers are other files under the name of a picture.
-func strangers() []Bomb {
+// otherFormats are other files with the name of an image.
+func otherFormats() []Bomb {
 	const svg = `<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script><image href="http://169.254.169.254/"/></svg>`
 	const page = `<!DOCTYPE html><html><body><script>alert(1)</script></body></html>`
 	gif := append([]byte("GIF89a\xff\xff\xff\xff\x00\x00\x00"), zeros(100)...)
 	return []Bomb{
-		{Name: "stranger GIF.jpg", Data: gif, Want: pipeline.CodeUnsupportedFormat},
-		{Name: "stranger GIF and JavaScript.png", Data: append([]byte("GIF89a=1;alert(1)//"), zeros(100)...), Want: pipeline.CodeUnsupportedFormat},
-		{Name: "stranger SVG.png", Data: []byte(svg), Want: pipeline.CodeUnsupportedFormat},
-		{Name: "stranger SVG behind its XML declaration.png", Data: []byte(`<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]>` + svg), Want: pipeline.CodeUnsupportedFormat},
-		{Name: "stranger page.jpg", Data: []byte(page), Want: pipeline.CodeNotAnImage},
-		{Name: "stranger PDF.jpg", Data: []byte("%PDF-1.7\n1 0 obj<<>>endobj\n%%EOF\n"), Want: pipeline.CodeNotAnImage},
-		{Name: "stranger PostScript.jpg", Data: []byte("%!PS\n(/etc/passwd) (r) file\n"), Want: pipeline.CodeNotAnImage},
-		{Name: "stranger MVG.png", Data: []byte("push graphic-context\nfill 'url(https://127.0.0.1/|ls)'\npop graphic-context\n"), Want: pipeline.CodeNotAnImage},
-		{Name: "stranger ZIP.png", Data: zip(nil), Want: pipeline.CodeNotAnImage},
-		{Name: "stranger TIFF of a loop.jpg", Data: loopedTIFF(), Want: pipeline.CodeUnsupportedFormat},
-		{Name: "stranger WebP.jpg", Data: []byte("RIFF\xff\xff\xff\xffWEBPVP8L\xff\xff\xff\xff\x2f\xff\xff\xff\xff"), Want: pipeline.CodeUnsupportedFormat},
-		{Name: "stranger zeros.jpg", Data: zeros(1 << 20), Want: pipeline.CodeNotAnImage},
-		{Name: "stranger nothing.jpg", Data: []byte{}, Want: pipeline.CodeNotAnImage},
+		{Name: "foreign GIF.jpg", Data: gif, Want: pipeline.CodeUnsupportedFormat},
+		{Name: "foreign GIF and JavaScript.png", Data: append([]byte("GIF89a=1;alert(1)//"), zeros(100)...), Want: pipeline.CodeUnsupportedFormat},
+		{Name: "foreign SVG.png", Data: []byte(svg), Want: pipeline.CodeUnsupportedFormat},
+		{Name: "foreign SVG behind its XML declaration.png", Data: []byte(`<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]>` + svg), Want: pipeline.CodeUnsupportedFormat},
+		{Name: "foreign page.jpg", Data: []byte(page), Want: pipeline.CodeNotAnImage},
+		{Name: "foreign PDF.jpg", Data: []byte("%PDF-1.7\n1 0 obj<<>>endobj\n%%EOF\n"), Want: pipeline.CodeNotAnImage},
+		{Name: "foreign PostScript.jpg", Data: []byte("%!PS\n(/etc/passwd) (r) file\n"), Want: pipeline.CodeNotAnImage},
+		{Name: "foreign MVG.png", Data: []byte("push graphic-context\nfill 'url(https://127.0.0.1/|ls)'\npop graphic-context\n"), Want: pipeline.CodeNotAnImage},
+		{Name: "foreign ZIP.png", Data: zip(nil), Want: pipeline.CodeNotAnImage},
+		{Name: "foreign TIFF of a loop.jpg", Data: loopedTIFF(), Want: pipeline.CodeUnsupportedFormat},
+		{Name: "foreign WebP.jpg", Data: []byte("RIFF\xff\xff\xff\xffWEBPVP8L\xff\xff\xff\xff\x2f\xff\xff\xff\xff"), Want: pipeline.CodeUnsupportedFormat},
+		{Name: "foreign zeros.jpg", Data: zeros(1 << 20), Want: pipeline.CodeNotAnImage},
+		{Name: "foreign nothing.jpg", Data: []byte{}, Want: pipeline.CodeNotAnImage},
 	}
 }
 

@@ -18,14 +18,14 @@ func TestAttackBombs(t *testing.T) {
 	for i, b := range imagetest.All() {
 		t.Run(b.Name, func(t *testing.T) {
 			if names[b.Name] {
-				t.Error("the name is not its own")
+				t.Error("duplicate name")
 			}
 			names[b.Name] = true
 			if len(b.Data) >= imagetest.MaxBytes {
-				t.Errorf("%d bytes, too many to be let in", len(b.Data))
+				t.Errorf("%d bytes, too many for an upload", len(b.Data))
 			}
 			if !bytes.Equal(b.Data, again[i].Data) {
-				t.Error("made again it is another file")
+				t.Error("a second call returns another file")
 			}
 			want := b.Want
 			if b.Late {
@@ -33,13 +33,13 @@ func TestAttackBombs(t *testing.T) {
 			}
 			_, err := imagefile.Read(b.Data, imagefile.Limits{})
 			if got := code(t, err); got != want {
-				t.Errorf("ends as %q (%v), want %q", got, err, want)
+				t.Errorf("got %q (%v), want %q", got, err, want)
 			}
 		})
 	}
 }
 
-// code is the code of the failure, "" when there is none.
+// code returns the code of the failure, or "".
 func code(t *testing.T, err error) string {
 	t.Helper()
 	if err == nil {
@@ -47,7 +47,7 @@ func code(t *testing.T, err error) string {
 	}
 	var f *pipeline.Failure
 	if !errors.As(err, &f) {
-		t.Fatalf("not a failure of the image: %v", err)
+		t.Fatalf("got %v, want a failure of the image", err)
 	}
 	return f.Code
 }

@@ -8,8 +8,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// The second bytes of the JPEG markers that the bombs are made of (ITU-T T.81,
-// table B.1).
+// The second bytes of the JPEG markers that the bombs use (ITU-T T.81, table B.1).
 const (
 	sofBaseline    = 0xc0
 	sofProgressive = 0xc2
@@ -29,36 +28,36 @@ func segment(marker byte, payload []byte) []byte {
 	return append(b, payload...)
 }
 
-// sof is the frame header of a grey picture.
+// sof returns the frame header of a gray image.
 func sof(marker byte, width, height uint16) []byte {
 	b := binary.BigEndian.AppendUint16([]byte{8}, height)
 	b = binary.BigEndian.AppendUint16(b, width)
 	return segment(marker, append(b, 1, 1, 0x11, 0))
 }
 
-// sos begins a scan of everything.
+// sos is the header of a scan with all coefficients.
 var sos = segment(markerSOS, []byte{1, 1, 0, 0, 63, 0})
 
 func jpegOf(parts ...[]byte) []byte {
 	return append(append([]byte{0xff, 0xd8}, bytes.Join(parts, nil)...), 0xff, markerEOI)
 }
 
-// inJPEG puts segments right behind the start-of-image marker.
+// inJPEG inserts segments directly after the start-of-image marker.
 func inJPEG(jpg []byte, segments ...[]byte) []byte {
 	return bytes.Join([][]byte{jpg[:2], bytes.Join(segments, nil), jpg[2:]}, nil)
 }
 
-// dqt is a quantisation table of one value.
+// dqt returns a quantization table with equal values.
 func dqt(value byte) []byte {
 	return segment(markerDQT, append([]byte{0}, bytes.Repeat([]byte{value}, 64)...))
 }
 
-// dht is a Huffman table (class 0 for DC, 1 for AC) whose only code is the bit 0.
+// dht returns a Huffman table (class 0 for DC, 1 for AC) whose only code is the bit 0.
 func dht(class, symbol byte) []byte {
 	return segment(markerDHT, append(append([]byte{class << 4, 1}, zeros(15)...), symbol))
 }
 
-// scanBombs ask to go over the same pixels again and again.
+// scanBombs require many passes over the same pixels.
 func scanBombs() []Bomb {
 	return []Bomb{
 		{Name: "scans 1000 of 16 MP.jpg", Data: scans(4000, 1000), Want: pipeline.CodeTooManyPixels},
@@ -68,16 +67,15 @@ func scanBombs() []Bomb {
 	}
 }
 
-// scans is a whole progressive grey square of which each scan but the first costs
-// a few bytes and a pass over all blocks.
+// scans returns a valid progressive gray square. Each scan except the first costs a few bytes and a pass over
+// all blocks.
 func scans(side uint16, n int) []byte {
 	blocks := (int(side) + 7) / 8 * ((int(side) + 7) / 8)
-	// One bit for each block says that it is like the one before.
+	// One bit per block: it has the same mean as the previous one.
 	parts := [][]byte{
 		dqt(1), sof(sofProgressive, side, side), dht(0, 0),
 		segment(markerSOS, []byte{1, 1, 0, 0, 0, 0}), zeros((blocks + 7) / 8),
-		// The symbol 0xe0, with 14 bits of its own, is a run of blocks that have
-		// nothing in this band.
+		// The symbol 0xe0, with 14 bits of its own, is a run of blocks without coefficients in this band.
 		dht(1, 0xe0),
 	}
 	var run []byte // 15 bits each; zeros stand for 16,384 blocks
@@ -92,13 +90,13 @@ func scans(side uint16, n int) []byte {
 	return jpegOf(parts...)
 }
 
-// markerBombs make much of the markers of a JPEG, or wrong use of them.
+// markerBombs have excessive numbers of JPEG markers, or invalid ones.
 func markerBombs() []Bomb {
 	whole := JPEG(64, 48)
-	large := JPEG(960, 640) // decoded smaller than it is
+	large := JPEG(960, 640) // decoded at a reduced scale
 	body := whole[:len(whole)-2]
 	end := []byte{0xff, markerEOI}
-	// A grey picture of 16×16 in four blocks that are all alike.
+	// A gray image of 16×16 in four equal blocks.
 	gray := func(tables ...[]byte) []byte {
 		return jpegOf(append(tables, sof(sofBaseline, 16, 16), sos, []byte{0})...)
 	}
@@ -120,7 +118,7 @@ func markerBombs() []Bomb {
 		{Name: "markers restart interval without restarts.jpg", Data: inJPEG(whole, segment(markerDRI, []byte{0, 1})), Want: pipeline.CodeDamaged, Late: true},
 		{Name: "markers restart interval without restarts in a large one.jpg", Data: inJPEG(large, segment(markerDRI, []byte{0, 1})), Want: pipeline.CodeDamaged, Late: true},
 		{Name: "markers DNL.jpg", Data: jpegOf(dqt(1), dht(0, 0), dht(1, 0), sof(sofBaseline, 16, 0), sos, []byte{0}, segment(markerDNL, []byte{0xff, 0xff})), Want: pipeline.CodeUnsupportedFormat},
-		{Name: "markers DNL besides a height.jpg", Data: jpegOf(dqt(1), dht(0, 0), dht(1, 0), sof(sofBaseline, 16, 16), sos, []byte{0}, segment(markerDNL, []byte{0xff, 0xff})), Want: pipeline.CodeUnsupportedFormat},
+		{Name: "markers DNL in addition to a height.jpg", Data: jpegOf(dqt(1), dht(0, 0), dht(1, 0), sof(sofBaseline, 16, 16), sos, []byte{0}, segment(markerDNL, []byte{0xff, 0xff})), Want: pipeline.CodeUnsupportedFormat},
 		{Name: "markers 65535 comments.jpg", Data: inJPEG(whole, bytes.Repeat(segment(markerCOM, nil), 65535))},
 		{Name: "markers 65535 comments in a large one.jpg", Data: inJPEG(large, bytes.Repeat(segment(markerCOM, nil), 65535))},
 		{Name: "markers 100 comments of 64 kB.jpg", Data: inJPEG(whole, bytes.Repeat(segment(markerCOM, zeros(65533)), 100))},
@@ -141,8 +139,8 @@ func markerBombs() []Bomb {
 	}
 }
 
-// cutJPEGs end at each of the markers of a JPEG, before and behind it, and in the
-// middle of its pixels, as they are and with an end-of-image marker put behind.
+// cutJPEGs end at each of the markers of a JPEG, before and after it, and in the middle of its pixels, both as
+// they are and with an end-of-image marker appended.
 func cutJPEGs() []Bomb {
 	whole := JPEG(960, 640)
 	var bombs []Bomb

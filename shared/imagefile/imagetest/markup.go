@@ -15,8 +15,7 @@ const (
 	rdfClose = `</rdf:Description></rdf:RDF></x:xmpmeta>`
 )
 
-// xmpBombs are whole pictures with XMP that was made to cost its reader more than
-// it holds. Metadata never fails an image.
+// xmpBombs are valid images with XMP that costs its reader more than its size. Metadata never fails an image.
 func xmpBombs() []Bomb {
 	var laughs strings.Builder
 	laughs.WriteString(`<?xml version="1.0"?><!DOCTYPE x [<!ENTITY l0 "ha">`)
@@ -41,7 +40,7 @@ func xmpBombs() []Bomb {
 	}
 	packets := []struct {
 		name     string
-		jpg, png string // 64 kB and 10 MB at the most
+		jpg, png string // at most 64 kB and 10 MB
 	}{
 		{"of a billion laughs", laughs.String(), laughs.String()},
 		{"nested deep", nested(8_000, "<a>", "</a>"), nested(1_000_000, "<a>", "</a>")},
@@ -75,16 +74,16 @@ func xmpBombs() []Bomb {
 	)
 }
 
-// iccBombs are whole pictures with a colour profile of impossible figures.
+// iccBombs are valid images with a color profile that contains impossible numbers.
 func iccBombs() []Bomb {
-	profile := append(zeros(128), 0xff, 0xff, 0xff, 0xff) // as many tags
-	copy(profile, "\xff\xff\xff\xff")                     // of that length
+	profile := append(zeros(128), 0xff, 0xff, 0xff, 0xff) // number of tags
+	copy(profile, "\xff\xff\xff\xff")                     // length of the profile
 	copy(profile[36:], "acsp")
 	for _, kind := range [...]string{"desc", "cprt", "wtpt"} {
 		profile = append(profile, kind...)
 		profile = append(profile, "\xff\xff\xff\xf0\xff\xff\xff\xff"...)
 	}
-	// A description in many languages, each of them a gigabyte at the same place.
+	// A description in many languages, each of them a gigabyte at the same offset.
 	names := append(zeros(128), 0, 0, 0, 1)
 	copy(names[36:], "acsp")
 	names = append(names, "desc\x00\x00\x00\x90\x00\x00\xf0\x00mluc\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x0c"...)
@@ -111,8 +110,8 @@ func iccBombs() []Bomb {
 	}
 }
 
-// zip is an archive of one empty file and the bytes that lie before it, which its
-// reader steps over: it looks for the end of its directory at the end of the file.
+// zip returns an archive of one empty file, preceded by other bytes. Readers skip those: they look for the
+// directory at the end of the file.
 func zip(before []byte) []byte {
 	le := binary.LittleEndian
 	local := append([]byte("PK\x03\x04"), zeros(26)...)
@@ -129,7 +128,7 @@ func zip(before []byte) []byte {
 	return bytes.Join([][]byte{before, local, central, end}, nil)
 }
 
-// polyglots are pictures that are something else as well.
+// polyglots are images that are also another file type.
 func polyglots() []Bomb {
 	const page = `<html><script>alert(1)</script></html>`
 	const pdf = "%PDF-1.7\n1 0 obj<<>>endobj\n%%EOF\n"
@@ -137,8 +136,8 @@ func polyglots() []Bomb {
 	with := func(picture []byte, more string) []byte { return append(bytes.Clone(picture), more...) }
 	comment := func(text string) []byte { return inJPEG(jpg, segment(markerCOM, []byte(text))) }
 	text := func(value string) []byte { return inPNG(png, chunk("tEXt", []byte("Comment\x00"+value))) }
-	// The archive lies in a comment of the picture, and what follows is a comment of
-	// the archive, the length of which is its last field.
+	// The archive is in a comment of the image, and the rest of the image is a comment of the archive, whose
+	// length is its last field.
 	start, rest := jpg[:2], jpg[2:]
 	inComment := zip(append(bytes.Clone(start), 0xff, markerCOM, 0, 0))
 	binary.BigEndian.PutUint16(inComment[4:], uint16(len(inComment)-4))
@@ -158,8 +157,8 @@ func polyglots() []Bomb {
 		{Name: "polyglot PNG, a gap and ZIP.png", Data: zip(with(png, "a gap")), Want: pipeline.CodeNotAnImage},
 		{Name: "polyglot PNG and page.png", Data: with(png, page), Want: pipeline.CodeNotAnImage},
 		{Name: "polyglot PNG with a PDF in a text.png", Data: text(pdf), Want: pipeline.CodeNotAnImage},
-		// These are nobody else's: a browser that is told the type and not to sniff
-		// shows a picture.
+		// These are only images: a browser that gets the type, and the instruction not to sniff, shows an
+		// image.
 		{Name: "polyglot JPEG with a page in a comment.jpg", Data: comment(page)},
 		{Name: "polyglot PNG with a page in a text.png", Data: text(page)},
 		{Name: "polyglot PNG with a JPEG in a chunk.png", Data: inPNG(png, chunk("jpEg", jpg))},

@@ -30,21 +30,21 @@ func pngOf(chunks ...[]byte) []byte {
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
-// inPNG puts chunks right behind the IHDR of a PNG.
+// inPNG inserts chunks directly after the IHDR of a PNG.
 func inPNG(png []byte, chunks ...[]byte) []byte {
 	const ihdrEnd = len(pngMagic) + 25
 	return join(png[:ihdrEnd], join(chunks...), png[ihdrEnd:])
 }
 
-// zlibZeros is a whole zlib stream of n zeros, a thousandth of that long.
+// zlibZeros returns a complete zlib stream of n zeros, which has a thousandth of that length.
 func zlibZeros(n int) []byte {
 	const piece = 1 << 20
 	var b bytes.Buffer
 	z := zlibWriter(&b)
 	if pieces := n / piece; pieces > 0 {
 		write(z, zeros(piece))
-		// What the compressor makes of the second piece, and of every one after it, is
-		// the same: it lies on a byte's bound and looks back into zeros only.
+		// The compressor's output is the same for the second piece and every later one: it starts on a byte
+		// boundary and looks back into zeros only.
 		if start := b.Len(); pieces > 1 {
 			write(z, zeros(piece))
 			again := bytes.Clone(b.Bytes()[start:])
@@ -55,8 +55,8 @@ func zlibZeros(n int) []byte {
 	if err := z.Close(); err != nil {
 		panic(fmt.Sprintf("compress in memory: %v", err))
 	}
-	// The sum that the writer puts behind it leaves out what was repeated. Adler-32
-	// of n zeros is n in its upper half and 1 in its lower.
+	// The writer's checksum does not include the repeated pieces. The Adler-32 of n zeros is n in its upper
+	// half and 1 in its lower half.
 	return binary.BigEndian.AppendUint32(b.Bytes()[:b.Len()-4], uint32(n%65521)<<16|1)
 }
 
@@ -77,10 +77,10 @@ func write(z *zlib.Writer, p []byte) {
 	}
 }
 
-// chunkBombs make much of the chunks of a PNG.
+// chunkBombs have excessive numbers of PNG chunks, or invalid ones.
 func chunkBombs() []Bomb {
 	whole := PNG(64, 48)
-	// The chunks of the picture's data, a byte each.
+	// The chunks of the image, with its data in chunks of one byte.
 	crumbs := []byte(pngMagic)
 	for rest := whole[len(pngMagic):]; len(rest) > 0; {
 		n := binary.BigEndian.Uint32(rest)
@@ -114,7 +114,7 @@ func chunkBombs() []Bomb {
 	}
 }
 
-// deflateBombs become a gibibyte when they are inflated.
+// deflateBombs expand to a gibibyte.
 func deflateBombs() []Bomb {
 	whole := PNG(64, 48)
 	bomb := zlibZeros(1 << 30)
@@ -136,8 +136,7 @@ func deflateBombs() []Bomb {
 	}
 }
 
-// cutPNGs end at each of the chunks of a PNG, before it, in its header and in its
-// data.
+// cutPNGs end at each of the chunks of a PNG: before it, in its header and in its data.
 func cutPNGs() []Bomb {
 	whole := PNG(64, 48)
 	var bombs []Bomb

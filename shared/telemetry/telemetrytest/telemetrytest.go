@@ -32,8 +32,8 @@ func Scrape(t testing.TB, m *telemetry.Registry) string {
 	return w.Body.String()
 }
 
-// Expect verifies that a scrape of m has the lines, each without the prefix
-// imagebatch_. If one is missing, it logs the metrics.
+// Expect verifies that a scrape of m contains the lines, each without the prefix imagebatch_. If one is
+// missing, it logs the metrics.
 func Expect(t testing.TB, m *telemetry.Registry, lines ...string) {
 	t.Helper()
 	text := Scrape(t, m)
@@ -60,11 +60,11 @@ type Span struct {
 	Attributes          map[string]string
 	Resource            map[string]string
 	Failed              bool
-	Message             string // of the status
+	Message             string // status message
 	Links               []Link
 }
 
-// Link is a link of a span to another one.
+// Link is a link from one span to another.
 type Link struct{ TraceID, SpanID string }
 
 // Collector receives spans.
@@ -92,8 +92,8 @@ func start(t *testing.T, serve func(http.Handler) *httptest.Server) *Collector {
 	return c
 }
 
-// Answer makes the collector respond with h and receive nothing. Nil ends that.
-func (c *Collector) Answer(h http.HandlerFunc) {
+// RespondWith makes the collector respond with h and discard the spans. Nil ends that.
+func (c *Collector) RespondWith(h http.HandlerFunc) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.answer = h
@@ -125,7 +125,7 @@ func (c *Collector) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	data, err := io.ReadAll(r.Body)
 	if err != nil {
-		w.WriteHeader(http.StatusBadRequest) // the client is gone
+		w.WriteHeader(http.StatusBadRequest) // the client has disconnected
 		return
 	}
 	var request tracepb.TracesData // has the wire format of an ExportTraceServiceRequest, whose package needs gRPC
@@ -186,8 +186,8 @@ func (c *Collector) Spans() []Span {
 	return all
 }
 
-// Await waits until enough returns true for the received spans, and returns them. It
-// fails the test after a minute.
+// Await waits until enough returns true for the received spans, and returns them. It fails the test after a
+// minute.
 func (c *Collector) Await(what string, enough func([]Span) bool) []Span {
 	c.t.Helper()
 	late := time.After(time.Minute)
@@ -202,7 +202,7 @@ func (c *Collector) Await(what string, enough func([]Span) bool) []Span {
 		select {
 		case <-news:
 		case <-late:
-			c.t.Fatalf("the collector waits for %s; it has %d spans:\n%s", what, len(spans), List(spans))
+			c.t.Fatalf("timed out waiting for %s; got %d spans:\n%s", what, len(spans), List(spans))
 		}
 	}
 }

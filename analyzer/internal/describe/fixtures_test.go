@@ -21,9 +21,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// photo makes a picture with what photographs have: slow gradients, edges, fine
-// texture and a little noise. It is the same for every run, and at any size a
-// scaled copy of itself but for the noise.
+// photo returns an image with the properties of photos: slow gradients, edges, fine texture and a little noise.
+// It is the same in every run, and at any size a scaled copy of itself except for the noise.
 func photo(width, height int) *image.RGBA {
 	m := image.NewRGBA(image.Rect(0, 0, width, height))
 	r := rand.New(rand.NewPCG(1, 2))
@@ -70,18 +69,17 @@ func encodePNG(t testing.TB, m image.Image) []byte {
 	return b.Bytes()
 }
 
-// goTestdata reads one of the pictures that the Go distribution tests its decoders
-// with.
+// goTestdata reads one of the images that the Go distribution tests its decoders with.
 func goTestdata(t testing.TB, name string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(runtime.GOROOT(), "src/image", name)) //nolint:staticcheck // The pictures lie beside the sources of the toolchain that runs the test.
+	data, err := os.ReadFile(filepath.Join(runtime.GOROOT(), "src/image", name)) //nolint:staticcheck // The images are next to the sources of the toolchain that runs the test.
 	if err != nil {
 		t.Skip("the Go distribution here has no image testdata")
 	}
 	return data
 }
 
-// filled is a picture of one colour.
+// filled returns an image of one color.
 func filled(width, height int, c color.Color) *image.NRGBA {
 	m := image.NewNRGBA(image.Rect(0, 0, width, height))
 	for y := range height {
@@ -92,7 +90,7 @@ func filled(width, height int, c color.Color) *image.NRGBA {
 	return m
 }
 
-// withExif puts an EXIF block right behind the start of a JPEG.
+// withExif inserts an EXIF block directly after the start of a JPEG.
 func withExif(jpg, tiff []byte) []byte {
 	out := []byte{0xff, 0xd8, 0xff, 0xe1}
 	out = binary.BigEndian.AppendUint16(out, uint16(len(tiff)+8))
@@ -100,7 +98,7 @@ func withExif(jpg, tiff []byte) []byte {
 	return append(append(out, tiff...), jpg[2:]...)
 }
 
-// describe describes an image and holds the record to its schema.
+// describe describes an image and validates the record against its schema.
 func describe(t testing.TB, data []byte) (pipeline.Metadata, image.Image) {
 	t.Helper()
 	m, thumbnail, err := New(Config{}).Describe(t.Context(), data)

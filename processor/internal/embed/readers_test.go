@@ -16,7 +16,7 @@ import (
 	"github.com/imagebatch/imagebatch/processor/internal/caption"
 )
 
-// tool finds one of the programs that judge what we write.
+// tool returns the path of a program that reads our metadata.
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -29,7 +29,7 @@ func tool(t *testing.T, name string) string {
 func run(t *testing.T, name string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
-	// Perl's order of hashes decides over some of exiftool's answers.
+	// Some of exiftool's results depend on Perl's hash order.
 	cmd.Env = append(os.Environ(), "PERL_HASH_SEED=0", "PERL_PERTURB_KEYS=0")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -40,10 +40,10 @@ func run(t *testing.T, name string, args ...string) []byte {
 	return out
 }
 
-// tags is what exiftool reads from one file, warnings included.
+// tags are the tags that exiftool reads from one file, including warnings.
 type tags map[string]any
 
-// read lets exiftool read every file of a folder, by name.
+// read reads every file of a folder with exiftool, by name.
 func read(t *testing.T, folder string) map[string]tags {
 	t.Helper()
 	out := run(t, tool(t, "exiftool"), "-q", "-j", "-G1", "-a", "-struct", "-ee", "-m",
@@ -61,8 +61,7 @@ func read(t *testing.T, folder string) map[string]tags {
 
 const group = "XMP-imagebatch:"
 
-// split takes our tags out of others, which are left without those that tell
-// where things lie and how large the file is.
+// split separates our tags from the others, without those that depend on positions or on the size of the file.
 func (ts tags) split() (ours, others tags) {
 	ours, others = tags{}, tags{}
 	for k, v := range ts {
@@ -80,7 +79,7 @@ func (ts tags) split() (ours, others tags) {
 	return ours, others
 }
 
-// wantTags is the sample as exiftool tells it, without captions.
+// wantTags returns the tags of the sample as exiftool prints them, without captions.
 func wantTags() tags {
 	return tags{
 		"AnalyzerVersion": "1.2.0", "Format": "jpeg", "Width": 48.0, "Height": 32.0,
@@ -98,16 +97,15 @@ func wantTags() tags {
 	}
 }
 
-// places are the tags in which a field of a caption may be stated, that of XMP
-// first.
+// places are the tags that may state a field of a caption, starting with XMP's.
 var places = map[caption.Field][]string{
 	caption.Title:       {"XMP-dc:Title", "IPTC:ObjectName", "IFD0:XPTitle", "PNG:Title"},
 	caption.Description: {"XMP-dc:Description", "IFD0:ImageDescription", "IPTC:Caption-Abstract", "PNG:Description"},
 	caption.Keywords:    {"XMP-dc:Subject", "IPTC:Keywords", "IFD0:XPKeywords", "XMP-lr:HierarchicalSubject"},
 }
 
-// filled takes out of the tags of a written file what was filled in, and tells the
-// fields. It checks that each was stated nowhere before.
+// filled removes the tags that were filled in from those of a written file, and returns their fields. It checks
+// that each was stated nowhere before.
 func filled(t *testing.T, name string, before, after tags, f File) []any {
 	t.Helper()
 	var names []any
@@ -119,9 +117,9 @@ func filled(t *testing.T, name string, before, after tags, f File) []any {
 		got := after[places[field][0]]
 		if stated || got == nil {
 			if !stated && f.XMP != None {
-				t.Logf("%s: %s is not filled in", name, field)
+				t.Logf("%s: %s was not filled in", name, field)
 			}
-			continue // and every tag is to be as before
+			continue // every tag must be unchanged
 		}
 		names = append(names, field.String())
 		for _, tag := range places[field] {
@@ -134,22 +132,22 @@ func filled(t *testing.T, name string, before, after tags, f File) []any {
 		}
 	}
 	if f.IPTC == Filled {
-		const block, told = "File:CurrentIPTCDigest", "Photoshop:IPTCDigest"
-		inStep := before[told] == nil || before[told] == before[block]
-		if inStep && after[told] != after[block] || !inStep && after[told] != before[told] {
-			t.Errorf("%s: IPTC digest %v, was %v; the block's is %v", name, after[told], before[told], after[block])
+		const block, stored = "File:CurrentIPTCDigest", "Photoshop:IPTCDigest"
+		inStep := before[stored] == nil || before[stored] == before[block]
+		if inStep && after[stored] != after[block] || !inStep && after[stored] != before[stored] {
+			t.Errorf("%s: IPTC digest %v, was %v; the block's is %v", name, after[stored], before[stored], after[block])
 		}
 		for _, ts := range []tags{before, after} {
 			delete(ts, block)
-			delete(ts, told)
+			delete(ts, stored)
 		}
 	}
 	return names
 }
 
-// judged writes the sample into every file and compares what exiftool reads
-// before and after: ours is there, and all else is as it was, warnings too.
-func judged(t *testing.T, files map[string][]byte) map[string]File {
+// writeAndCompare writes the sample into every file and compares the tags before and after: ours must be added, and all
+// others, including warnings, must be unchanged.
+func writeAndCompare(t *testing.T, files map[string][]byte) map[string]File {
 	t.Helper()
 	before, after := t.TempDir(), t.TempDir()
 	written := map[string]File{}
@@ -203,14 +201,14 @@ func difference(want, got tags) string {
 	return b.String()
 }
 
-// TestExiftoolReadsBack has one file of each kind that we promise something about.
+// TestExiftoolReadsBack tests one file of each kind that the documentation mentions.
 func TestExiftoolReadsBack(t *testing.T) {
 	multi, _ := multiPicture(t, binaryBigEndian, jfif+exif, "")
 	progressive := goTestdata(t, "image/testdata/video-001.progressive.jpeg")
-	// A motion photo with a gain map, from a camera that writes IPTC too.
+	// A motion photo with a gain map, from a camera that also writes IPTC.
 	gainMap, _ := multiPicture(t, binaryBigEndian, exifSegment(cameraTIFF(binaryBigEndian))+xmpSegment(foreign(motionPhoto))+iptcSegment(iimVersion), icc)
 	mergeable := xmpSegment(foreign(motionPhoto))
-	written := judged(t, map[string][]byte{
+	written := writeAndCompare(t, map[string][]byte{
 		"plain.jpg":       plainJPEG(t),
 		"jfif.jpg":        withSegments(plainJPEG(t), jfif),
 		"exif.jpg":        withSegments(plainJPEG(t), exif),
@@ -222,12 +220,12 @@ func TestExiftoolReadsBack(t *testing.T) {
 		"gainmap.jpg":     append(gainMap, "\x00\x00\x00\x18ftypmp42 and a video"...),
 		"camera.jpg":      withSegments(plainJPEG(t), exifSegment(cameraTIFF(binaryBigEndian)), iptcSegment(iimVersion), icc),
 		"trailer.jpg":     append(withSegments(plainJPEG(t), jfif), "a trailer"...),
-		"plain.png":       plainPNG(t, picture()),
+		"plain.png":       plainPNG(t, testImage()),
 		"deep.png":        deepPNG(t),
-		"animated.png":    animated(plainPNG(t, picture())),
-		"text.png":        withChunks(plainPNG(t, picture()), chunk("tEXt", "Software\x00x")+itxt, ""),
-		"merged.png":      withChunks(plainPNG(t, picture()), xmpChunk(foreign(motionPhoto)), ""),
-		"compressed.png":  withChunks(plainPNG(t, picture()), compressedXMPChunk(t, foreign(motionPhoto)), ""),
+		"animated.png":    animated(plainPNG(t, testImage())),
+		"text.png":        withChunks(plainPNG(t, testImage()), chunk("tEXt", "Software\x00x")+itxt, ""),
+		"merged.png":      withChunks(plainPNG(t, testImage()), xmpChunk(foreign(motionPhoto)), ""),
+		"compressed.png":  withChunks(plainPNG(t, testImage()), compressedXMPChunk(t, foreign(motionPhoto)), ""),
 	})
 	for name, f := range written {
 		if f.XMP == None {
@@ -236,12 +234,12 @@ func TestExiftoolReadsBack(t *testing.T) {
 	}
 }
 
-// TestExiftoolFindsNothingToWarnOf validates files that were clean before.
-func TestExiftoolFindsNothingToWarnOf(t *testing.T) {
+// TestExiftoolReportsNoNewWarnings validates files that had no warnings before.
+func TestExiftoolReportsNoNewWarnings(t *testing.T) {
 	folder := t.TempDir()
 	for name, data := range map[string][]byte{
 		"clean.jpg": write(t, withSegments(plainJPEG(t), jfif)).Data,
-		"clean.png": write(t, plainPNG(t, picture())).Data,
+		"clean.png": write(t, plainPNG(t, testImage())).Data,
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), data, 0o600); err != nil {
 			t.Fatal(err)
@@ -254,8 +252,8 @@ func TestExiftoolFindsNothingToWarnOf(t *testing.T) {
 	}
 }
 
-// TestExiftoolsOwnFiles merges with packets that exiftool wrote, and replaces ours
-// after exiftool has written it anew in a form of its own.
+// TestExiftoolsOwnFiles merges with packets that exiftool wrote, and replaces ours after exiftool has rewritten
+// it in its own form.
 func TestExiftoolsOwnFiles(t *testing.T) {
 	exiftool := tool(t, "exiftool")
 	folder := t.TempDir()
@@ -281,12 +279,12 @@ func TestExiftoolsOwnFiles(t *testing.T) {
 		"-XMP-crs:Exposure2012=+1.5", "-XMP-lr:HierarchicalSubject=x|y", "-EXIF:Artist=Someone", "-XMP-xmpMM:History={Action=saved,Parameters=p}",
 	}
 	files["titled.jpg"] = edit("titled.jpg", plainJPEG(t), titled...)
-	files["titled.png"] = edit("titled.png", plainPNG(t, picture()), titled...)
+	files["titled.png"] = edit("titled.png", plainPNG(t, testImage()), titled...)
 	files["compact.jpg"] = edit("compact.jpg", plainJPEG(t), append([]string{"-api", "compact=Shorthand,NoPadding,OneDesc"}, titled...)...)
 	files["extended.jpg"] = edit("extended.jpg", plainJPEG(t), "-XMP-GDepth:DepthImage<="+depth, "-XMP-dc:Title=t")
-	written := judged(t, files)
+	written := writeAndCompare(t, files)
 	if !bytes.Contains(files["extended.jpg"], []byte("ns.adobe.com/xmp/extension/")) {
-		t.Error("exiftool wrote no extended XMP: the test tests nothing")
+		t.Error("exiftool wrote no extended XMP; the test needs it")
 	}
 
 	again := map[string][]byte{}
@@ -296,17 +294,16 @@ func TestExiftoolsOwnFiles(t *testing.T) {
 		}
 		again[name] = edit("again-"+name, f.Data, "-XMP-xmp:Rating=1", "-api", "compact=Shorthand,OneDesc")
 	}
-	judgedAgain := judged(t, again)
-	for name, f := range judgedAgain {
+	writtenAgain := writeAndCompare(t, again)
+	for name, f := range writtenAgain {
 		if n := bytes.Count(f.Data, []byte("imagebatch:Width")); n != 1 {
-			t.Errorf("%s: the width stands there %d times", name, n)
+			t.Errorf("%s: the width is in the file %d times", name, n)
 		}
 	}
 }
 
-// TestExiv2ReadsBack reads with the other library that programs use, which is
-// strict where exiftool is lenient: a property that stood there twice, or
-// descriptions of two subjects, would make it drop the packet.
+// TestExiv2ReadsBack reads with the other common library, which is strict where exiftool is lenient: it would
+// drop a packet with a duplicate property or with descriptions of two subjects.
 func TestExiv2ReadsBack(t *testing.T) {
 	exiv2 := tool(t, "exiv2")
 	subject := `<rdf:Description rdf:about="uuid:0a1b" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:source="here"/>`
@@ -315,9 +312,9 @@ func TestExiv2ReadsBack(t *testing.T) {
 		"merged.jpg":  withSegments(plainJPEG(t), jfif, exif, xmpSegment(foreign(motionPhoto))),
 		"subject.jpg": withSegments(plainJPEG(t), xmpSegment(foreign(subject))),
 		"camera.jpg":  withSegments(plainJPEG(t), exifSegment(cameraTIFF(binaryBigEndian)), iptcSegment(iimVersion, set(2, 80, "Someone"))),
-		"new.png":     plainPNG(t, picture()),
-		"exif.png":    withChunks(plainPNG(t, picture()), chunk("eXIf", string(cameraTIFF(binaryBigEndian))), ""),
-		"merged.png":  withChunks(plainPNG(t, picture()), compressedXMPChunk(t, foreign(motionPhoto)), ""),
+		"new.png":     plainPNG(t, testImage()),
+		"exif.png":    withChunks(plainPNG(t, testImage()), chunk("eXIf", string(cameraTIFF(binaryBigEndian))), ""),
+		"merged.png":  withChunks(plainPNG(t, testImage()), compressedXMPChunk(t, foreign(motionPhoto)), ""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), name)
@@ -326,7 +323,7 @@ func TestExiv2ReadsBack(t *testing.T) {
 					t.Fatal(err)
 				}
 				out, err := exec.CommandContext(t.Context(), exiv2, "-PEXIkv", "pr", path).CombinedOutput()
-				if err != nil && len(out) > 0 { // Without output it only says that there is nothing to read.
+				if err != nil && len(out) > 0 { // without output it only reports that there is no metadata
 					t.Fatalf("exiv2: %v\n%s", err, out)
 				}
 				var lines []string

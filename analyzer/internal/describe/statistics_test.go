@@ -23,12 +23,12 @@ func rgb(t testing.TB, s string) [3]byte {
 	t.Helper()
 	b, err := hex.DecodeString(strings.TrimPrefix(s, "#"))
 	if err != nil || len(b) != 3 {
-		t.Fatalf("%q is no colour", s)
+		t.Fatalf("%q is not a color", s)
 	}
 	return [3]byte(b)
 }
 
-// colorDistance is the largest difference of a channel.
+// colorDistance returns the largest difference of a channel.
 func colorDistance(t testing.TB, a, b string) int {
 	t.Helper()
 	most := 0
@@ -44,12 +44,12 @@ func hamming(t testing.TB, a, b string) int {
 	x, errX := strconv.ParseUint(a, 16, 64)
 	y, errY := strconv.ParseUint(b, 16, 64)
 	if errX != nil || errY != nil || len(a) != 16 || len(b) != 16 {
-		t.Fatalf("%q or %q is no hash", a, b)
+		t.Fatalf("%q or %q is not a hash", a, b)
 	}
 	return bits.OnesCount64(x ^ y)
 }
 
-func TestFiguresOfPlainPictures(t *testing.T) {
+func TestStatisticsOfPlainImages(t *testing.T) {
 	halves := filled(100, 50, color.White)
 	for y := range 50 {
 		for x := range 50 {
@@ -58,7 +58,7 @@ func TestFiguresOfPlainPictures(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name                 string
-		picture              image.Image
+		img                  image.Image
 		mean                 string
 		brightness, contrast float64
 		colors               []pipeline.ColorShare
@@ -69,19 +69,19 @@ func TestFiguresOfPlainPictures(t *testing.T) {
 		{"green", filled(500, 400, color.NRGBA{0, 255, 0, 255}), "#00ff00", 0.5882, 0, []pipeline.ColorShare{{Hex: "#00ff00", Share: 1}}, "", "0000000000000000"},
 		{"halves", halves, "#808080", 0.5, 0.5, []pipeline.ColorShare{{Hex: "#000000", Share: 0.5}, {Hex: "#ffffff", Share: 0.5}}, "", ""},
 		{"a single pixel", filled(1, 1, color.NRGBA{10, 20, 30, 255}), "#0a141e", 0.0706, 0, []pipeline.ColorShare{{Hex: "#0a141e", Share: 1}}, "", "0000000000000000"},
-		{"nothing to be seen", filled(20, 20, color.NRGBA{255, 0, 0, 0}), "", 1, 0, nil, "", "0000000000000000"},
+		{"invisible", filled(20, 20, color.NRGBA{255, 0, 0, 0}), "", 1, 0, nil, "", "0000000000000000"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, _ := describe(t, encodePNG(t, c.picture))
+			m, _ := describe(t, encodePNG(t, c.img))
 			if m.MeanColor != c.mean || m.Brightness != c.brightness || m.Contrast != c.contrast {
 				t.Errorf("mean %s brightness %v contrast %v, want %s %v %v", m.MeanColor, m.Brightness, m.Contrast, c.mean, c.brightness, c.contrast)
 			}
 			if len(m.Colors) != len(c.colors) {
-				t.Fatalf("colours %v, want %v", m.Colors, c.colors)
+				t.Fatalf("colors %v, want %v", m.Colors, c.colors)
 			}
 			for i := range c.colors {
 				if m.Colors[i].Hex != c.colors[i].Hex || m.Colors[i].Share != c.colors[i].Share {
-					t.Errorf("colours %v, want %v", m.Colors, c.colors)
+					t.Errorf("colors %v, want %v", m.Colors, c.colors)
 				}
 			}
 			if c.blurHash != "" && m.BlurHash != c.blurHash {
@@ -94,9 +94,9 @@ func TestFiguresOfPlainPictures(t *testing.T) {
 	}
 }
 
-func TestDominantColours(t *testing.T) {
-	// Five stripes of known parts, each with a little noise that crosses the cells
-	// of the grid, and some invisible pixels of another colour.
+func TestDominantColors(t *testing.T) {
+	// Five stripes of known sizes, each with a little noise that crosses the cells of the grid, and some
+	// invisible pixels of another color.
 	stripes := []struct {
 		c     color.NRGBA
 		width int
@@ -122,15 +122,15 @@ func TestDominantColours(t *testing.T) {
 	}
 	got := measure(m, onWhite(m)).palette(newColorNames())
 	if len(got) != 5 {
-		t.Fatalf("%d colours: %v", len(got), got)
+		t.Fatalf("%d colors: %v", len(got), got)
 	}
 	for i, c := range got {
 		want := cluster{1, int(stripes[i].c.R), int(stripes[i].c.G), int(stripes[i].c.B)}.hex()
 		if d := colorDistance(t, c.Hex, want); d > 2 {
-			t.Errorf("colour %d is %s, want %s", i, c.Hex, want)
+			t.Errorf("color %d is %s, want %s", i, c.Hex, want)
 		}
 		if share := float64(stripes[i].width) / 270; !near(c.Share, share, 0.0001) {
-			t.Errorf("share of colour %d is %v, want %.4f", i, c.Share, share)
+			t.Errorf("share of color %d is %v, want %.4f", i, c.Share, share)
 		}
 	}
 }
@@ -139,21 +139,21 @@ func TestSharpnessFallsWithBlur(t *testing.T) {
 	sharp := photo(400, 300)
 	last := math.Inf(1)
 	for _, blur := range []float64{0, 1, 2, 4} {
-		picture := image.Image(sharp)
+		img := image.Image(sharp)
 		if blur > 0 {
-			picture = imaging.Blur(sharp, blur)
+			img = imaging.Blur(sharp, blur)
 		}
-		m, _ := describe(t, encodePNG(t, picture))
+		m, _ := describe(t, encodePNG(t, img))
 		if m.Sharpness >= last || m.Sharpness <= 0 {
-			t.Errorf("sharpness %v after a blur of %v, before it %v", m.Sharpness, blur, last)
+			t.Errorf("sharpness %v after a blur of %v, want less than %v", m.Sharpness, blur, last)
 		}
 		last = m.Sharpness
 	}
 }
 
-func TestSharpnessOfAKnownPicture(t *testing.T) {
-	// One white pixel on black in the middle of 5×5: the Laplacian of the 3×3
-	// inside is -4·255 once and 255 four times.
+func TestSharpnessOfAKnownImage(t *testing.T) {
+	// One white pixel on black in the middle of 5×5: the Laplacian of the inner 3×3 is -4·255 once and 255 four
+	// times.
 	p := plane{pix: make([]byte, 25), width: 5, height: 5}
 	p.pix[12] = 255
 	mean := 0.0
@@ -162,13 +162,12 @@ func TestSharpnessOfAKnownPicture(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	if got := sharpness(plane{pix: make([]byte, 2), width: 1, height: 2}); got != 0 {
-		t.Errorf("of a picture without an inside: %v", got)
+		t.Errorf("an image without inner pixels has sharpness %v", got)
 	}
 }
 
-// referenceBlurHash is encode of Algorithm.md and C/encode.c in
-// github.com/woltapp/blurhash, as it stands there: every basis function over every
-// pixel.
+// referenceBlurHash is encode of Algorithm.md and C/encode.c in github.com/woltapp/blurhash, unchanged: every
+// basis function over every pixel.
 func referenceBlurHash(m *image.NRGBA) string {
 	const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~"
 	encode := func(value, length int) string {
@@ -236,7 +235,7 @@ func referenceBlurHash(m *image.NRGBA) string {
 	return s
 }
 
-func TestBlurHashIsTheReferences(t *testing.T) {
+func TestBlurHashMatchesTheReference(t *testing.T) {
 	for _, size := range [][2]int{{64, 48}, {48, 64}, {64, 64}, {5, 3}, {1, 1}, {63, 1}} {
 		m := photo(size[0], size[1])
 		straight := reduce(m, size[0], size[1])
@@ -246,9 +245,9 @@ func TestBlurHashIsTheReferences(t *testing.T) {
 	}
 }
 
-// TestBlurHashOfKnownPictures has what github.com/bbrks/go-blurhash gives for the
-// same pictures scaled to a long side of 64.
-func TestBlurHashOfKnownPictures(t *testing.T) {
+// TestBlurHashOfKnownImages compares with the results of github.com/bbrks/go-blurhash for the same images
+// scaled to a long side of 64.
+func TestBlurHashOfKnownImages(t *testing.T) {
 	for name, want := range map[string]string{
 		"testdata/video-001.png":      "LbIzbkxtE0RkHXRj-=t7o$t7R4Rj",
 		"testdata/video-005.gray.png": "LMGbxH~q%Mj[?bof-;M{xuM{M{WB",
@@ -259,9 +258,9 @@ func TestBlurHashOfKnownPictures(t *testing.T) {
 	}
 }
 
-// TestPHashIsTheDefinition computes the hash straight from the definition of the
-// cosine transform (DCT-II), in floating point.
-func TestPHashIsTheDefinition(t *testing.T) {
+// TestPHashMatchesTheDefinition computes the hash directly from the definition of the cosine transform
+// (DCT-II), in floating point.
+func TestPHashMatchesTheDefinition(t *testing.T) {
 	m := photo(32, 32)
 	p := measure((*image.NRGBA)(m), m).light
 	var coefficients []float64
@@ -290,16 +289,16 @@ func TestPHashIsTheDefinition(t *testing.T) {
 	}
 }
 
-func TestPHashKnowsCopiesAndTellsOthersApart(t *testing.T) {
+func TestPHashOfCopiesAndOtherImages(t *testing.T) {
 	original := photo(600, 450)
 	m, _ := describe(t, encodePNG(t, original))
 	copies := map[string][]byte{
-		"JPEG of quality 90": encodeJPEG(t, original, 90),
-		"JPEG of quality 30": encodeJPEG(t, original, 30),
-		"half the size":      encodeJPEG(t, imaging.Resize(original, 300, 225, imaging.Lanczos), 85),
-		"a quarter":          encodeJPEG(t, imaging.Resize(original, 150, 113, imaging.Linear), 85),
-		"twice the size":     encodeJPEG(t, imaging.Resize(original, 1200, 900, imaging.CatmullRom), 75),
-		"a little brighter":  encodeJPEG(t, imaging.AdjustBrightness(original, 8), 85),
+		"JPEG of quality 90":    encodeJPEG(t, original, 90),
+		"JPEG of quality 30":    encodeJPEG(t, original, 30),
+		"half the size":         encodeJPEG(t, imaging.Resize(original, 300, 225, imaging.Lanczos), 85),
+		"a quarter of the size": encodeJPEG(t, imaging.Resize(original, 150, 113, imaging.Linear), 85),
+		"twice the size":        encodeJPEG(t, imaging.Resize(original, 1200, 900, imaging.CatmullRom), 75),
+		"a little brighter":     encodeJPEG(t, imaging.AdjustBrightness(original, 8), 85),
 	}
 	for name, data := range copies {
 		if got, _ := describe(t, data); hamming(t, got.PHash, m.PHash) > 6 {
@@ -307,10 +306,10 @@ func TestPHashKnowsCopiesAndTellsOthersApart(t *testing.T) {
 		}
 	}
 	others := map[string][]byte{
-		"mirrored":        encodePNG(t, imaging.FlipH(original)),
-		"upside down":     encodePNG(t, imaging.FlipV(original)),
-		"another picture": goTestdata(t, "testdata/video-001.png"),
-		"a third":         goTestdata(t, "testdata/video-005.gray.png"),
+		"mirrored":      encodePNG(t, imaging.FlipH(original)),
+		"upside down":   encodePNG(t, imaging.FlipV(original)),
+		"another image": goTestdata(t, "testdata/video-001.png"),
+		"a third image": goTestdata(t, "testdata/video-005.gray.png"),
 	}
 	for name, data := range others {
 		if got, _ := describe(t, data); hamming(t, got.PHash, m.PHash) < 16 {
@@ -347,13 +346,13 @@ func TestThumbnailOfNoiseFits(t *testing.T) {
 	if len(thumbnail) > pipeline.MaxThumbnailBytes {
 		t.Errorf("%d bytes", len(thumbnail))
 	}
-	// It is not worse than it has to be either.
+	// The quality is not unnecessarily low either.
 	if len(thumbnail) < pipeline.MaxThumbnailBytes/3 {
 		t.Errorf("only %d bytes of %d are used", len(thumbnail), pipeline.MaxThumbnailBytes)
 	}
 }
 
-func TestThumbnailShowsTransparencyAsWhiteAndHoldsNoEXIF(t *testing.T) {
+func TestThumbnailShowsTransparencyAsWhiteAndHasNoEXIF(t *testing.T) {
 	m := filled(400, 400, color.NRGBA{0, 0, 0, 0})
 	for y := range 400 {
 		for x := range 200 {
@@ -373,6 +372,6 @@ func TestThumbnailShowsTransparencyAsWhiteAndHoldsNoEXIF(t *testing.T) {
 		t.Fatal(err)
 	}
 	if bytes.Contains(thumbnail, []byte("Exif")) || bytes.Contains(thumbnail, []byte("Secretmaker")) {
-		t.Error("the thumbnail carries EXIF")
+		t.Error("the thumbnail contains EXIF")
 	}
 }

@@ -21,8 +21,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var scales = [...]int{1, 2, 4, 8}
 
-// photo makes a picture with what photographs have: slow gradients, edges, fine
-// texture and a little noise. It is the same for every run.
+// photo returns an image with the properties of photos: slow gradients, edges, fine texture and a little noise.
+// It is the same in every run.
 func photo(width, height int) *image.RGBA {
 	m := image.NewRGBA(image.Rect(0, 0, width, height))
 	r := rand.New(rand.NewPCG(1, 2))
@@ -56,7 +56,7 @@ func encode(t testing.TB, m image.Image, quality int) []byte {
 	return b.Bytes()
 }
 
-// libjpeg finds the programs of libjpeg-turbo.
+// libjpeg skips the test if the programs of libjpeg-turbo are missing.
 func libjpeg(t testing.TB) {
 	t.Helper()
 	for _, program := range [...]string{"cjpeg", "djpeg"} {
@@ -77,7 +77,7 @@ func run(t testing.TB, in []byte, program string, args ...string) []byte {
 	return out
 }
 
-// cjpeg encodes a picture with libjpeg-turbo, args being words between spaces.
+// cjpeg encodes an image with libjpeg-turbo; args are separated by spaces.
 func cjpeg(t testing.TB, m *image.RGBA, args string) []byte {
 	t.Helper()
 	size := m.Rect.Size()
@@ -108,7 +108,7 @@ func decode(t testing.TB, data []byte, scale int) image.Image {
 	return m
 }
 
-// plane is one of the planes of a picture.
+// plane is one plane of an image.
 type plane struct {
 	pix                   []byte
 	width, height, stride int
@@ -116,7 +116,7 @@ type plane struct {
 
 func (p plane) at(x, y int) int { return int(p.pix[y*p.stride+x]) }
 
-// planes are the planes of a picture as far as they are seen.
+// planes returns the visible part of the planes of an image.
 func planes(m image.Image) []plane {
 	size := m.Bounds().Size()
 	switch m := m.(type) {
@@ -132,7 +132,7 @@ func planes(m image.Image) []plane {
 	return nil
 }
 
-// psnr is the peak signal-to-noise ratio of two planes in dB.
+// psnr returns the peak signal-to-noise ratio of two planes in dB.
 func psnr(t testing.TB, a, b plane) float64 {
 	t.Helper()
 	if a.width != b.width || a.height != b.height {
@@ -148,11 +148,11 @@ func psnr(t testing.TB, a, b plane) float64 {
 	return 10 * math.Log10(255*255*float64(a.width*a.height)/float64(squares))
 }
 
-// testFiles are those of the Go distribution and our own, which cjpeg made.
+// testFiles returns the JPEGs of the Go distribution and our own, which cjpeg generated.
 func testFiles(t testing.TB) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
-	for _, pattern := range [...]string{filepath.Join(runtime.GOROOT(), "src/image/testdata/*.jpeg"), "testdata/*.jpg"} { //nolint:staticcheck // The pictures lie beside the sources of the toolchain that runs the test.
+	for _, pattern := range [...]string{filepath.Join(runtime.GOROOT(), "src/image/testdata/*.jpeg"), "testdata/*.jpg"} { //nolint:staticcheck // The images are next to the sources of the toolchain that runs the test.
 		names, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// nextInScan finds the next marker from pos on, restart markers too, and tells
-// where its first byte lies.
+// nextInScan finds the next marker from pos on, including restart markers, and returns the offset of its first
+// byte.
 func (d *decoder) nextInScan(pos int) (marker byte, at int, err error) {
 	for {
 		i := bytes.IndexByte(d.data[pos:], 0xff)
@@ -26,14 +26,13 @@ func (d *decoder) nextInScan(pos int) (marker byte, at int, err error) {
 	}
 }
 
-// stepOver goes to the marker behind the scan. On the way it checks what can be
-// seen without decoding: that no restart is missing or out of order, and that there is
-// something between them.
-func (d *decoder) stepOver(ctx context.Context, s *scan) error {
+// skipScan moves to the marker after the scan. It checks what is visible without decoding: no restart is
+// missing or out of order, and there is data between them.
+func (d *decoder) skipScan(ctx context.Context, s *scan) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	d.stepped = true
+	d.skipped = true
 	restarts := 0
 	if d.interval > 0 {
 		restarts = over(s.columns*s.rows, d.interval) - 1
@@ -50,7 +49,7 @@ func (d *decoder) stepOver(ctx context.Context, s *scan) error {
 			d.pos = at
 			return nil
 		}
-		// Some encoders write one more behind the last interval.
+		// Some encoders write one more restart after the last interval.
 		if at == d.pos || marker != markerRST0|byte(seen&7) || seen > restarts || d.interval == 0 {
 			return errRestart
 		}

@@ -5,11 +5,11 @@ import (
 	"encoding/binary"
 )
 
-// Bounds on what is read of an EXIF block.
+// Limits for reading an EXIF block.
 const (
-	maxExifBytes = 1 << 20 // of a block; JPEG has 64 KiB at most, PNG no bound
-	maxEntries   = 500     // of a directory
-	maxTagBytes  = 10_000  // of a value
+	maxExifBytes = 1 << 20 // of a block; JPEG allows at most 64 KiB, PNG has no limit
+	maxEntries   = 500     // entries of a directory
+	maxTagBytes  = 10_000  // bytes of a value
 )
 
 // The types of TIFF values that the tags below may have.
@@ -30,14 +30,14 @@ const (
 	tagGPSIFD  = 0x8825
 )
 
-// wantedTag is a tag that is read, with the type that it must have.
+// wantedTag is a tag that is read, with its required type.
 type wantedTag struct {
 	name     string
 	kind     uint16
-	min, max uint32 // how many values
+	min, max uint32 // number of values
 }
 
-// wanted are the tags that are read from each directory (CIPA DC-008, 4.6).
+// wanted lists the tags that are read from each directory (CIPA DC-008, 4.6).
 var wanted = map[string]map[uint16]wantedTag{
 	dirImage: {
 		0x010e: {"ImageDescription", tiffASCII, 1, maxTagBytes},
@@ -75,17 +75,16 @@ var wanted = map[string]map[uint16]wantedTag{
 	},
 }
 
-// soundTIFF returns a copy of a TIFF structure in which only the entries are left
-// that are wanted and whole, or nil when it is none at all. imagemeta gives up
-// at the first entry that it does not understand, reads coordinates of 0/0 as
-// zero, and loses its place at a directory that is pointed to twice; with the copy
-// it meets none of these.
-func soundTIFF(tiff []byte, warned *warnings) []byte {
+// sanitizeTIFF returns a copy of a TIFF structure that keeps only the entries that are wanted and valid, or nil
+// if it is not a TIFF structure. imagemeta stops at the first entry that it does not understand, reads
+// coordinates of 0/0 as zero, and loses its position at a directory that is referenced twice. The copy contains
+// none of these.
+func sanitizeTIFF(tiff []byte, warned *warnings) []byte {
 	if len(tiff) > maxExifBytes {
 		warned.add("EXIF: only the first %d bytes are read", maxExifBytes)
 		tiff = tiff[:maxExifBytes]
 	}
-	s := soundness{data: bytes.Clone(tiff), warned: warned, taken: [][2]int64{{0, 8}}}
+	s := sanitizer{data: bytes.Clone(tiff), warned: warned, taken: [][2]int64{{0, 8}}}
 	switch {
 	case bytes.HasPrefix(tiff, []byte("II*\x00")):
 		s.order = binary.LittleEndian
@@ -102,17 +101,17 @@ func soundTIFF(tiff []byte, warned *warnings) []byte {
 	return s.data
 }
 
-// soundness works on the copy of one TIFF structure.
-type soundness struct {
+// sanitizer works on the copy of one TIFF structure.
+type sanitizer struct {
 	data   []byte
 	order  binary.ByteOrder
 	warned *warnings
-	taken  [][2]int64 // where the header and the directories lie
+	taken  [][2]int64 // ranges of the header and the directories
 }
 
-// directory makes one directory and those that it points to sound. It is false,
-// and nothing is changed, when there cannot be one at offset.
-func (s *soundness) directory(name string, offset uint32) bool {
+// directory sanitizes one directory and those that it points to. It returns false, and changes nothing, if
+// there is no directory at offset.
+func (s *sanitizer) directory(name string, offset uint32) bool {
 	start := int64(offset)
 	if start < 8 || start+2 > int64(len(s.data)) {
 		return false
@@ -140,7 +139,7 @@ func (s *soundness) directory(name string, offset uint32) bool {
 	return true
 }
 
-func (s *soundness) overlaps(start, end int64) bool {
+func (s *sanitizer) overlaps(start, end int64) bool {
 	for _, t := range s.taken {
 		if start < t[1] && t[0] < end {
 			return true
@@ -149,16 +148,16 @@ func (s *soundness) overlaps(start, end int64) bool {
 	return false
 }
 
-// blank makes an entry one that nobody asks for.
-func (s *soundness) blank(entry []byte) {
+// blank overwrites an entry with one that no reader uses.
+func (s *sanitizer) blank(entry []byte) {
 	clear(entry)
 	s.order.PutUint16(entry, 0xffff)
 	s.order.PutUint16(entry[2:], tiffByte)
 	s.order.PutUint32(entry[4:], 1)
 }
 
-// entry reports whether an entry is wanted and sound. It follows pointers.
-func (s *soundness) entry(dir string, tag uint16, entry []byte) bool {
+// entry reports whether an entry is wanted and valid. It follows pointers.
+func (s *sanitizer) entry(dir string, tag uint16, entry []byte) bool {
 	kind, count := s.order.Uint16(entry[2:]), s.order.Uint32(entry[4:])
 	if dir == dirImage && (tag == tagExifIFD || tag == tagGPSIFD) {
 		sub := dirExif
@@ -177,8 +176,8 @@ func (s *soundness) entry(dir string, tag uint16, entry []byte) bool {
 		return false
 	}
 	if kind != want.kind || count < want.min || count > want.max {
-		// A string of no bytes says what an absent one says.
-		// Cameras reserve much space for a comment that is never written.
+		// A string of no bytes is equivalent to an absent one. Cameras reserve much space for a comment that is
+		// never written.
 		if count > 0 && want.kind != tiffUndefined {
 			s.warned.add("EXIF %s: %d values of type %d are not what it should have", want.name, count, kind)
 		}
@@ -192,8 +191,8 @@ func (s *soundness) entry(dir string, tag uint16, entry []byte) bool {
 	return s.sensible(want, value)
 }
 
-// value is where the value of an entry lies: in the entry or elsewhere.
-func (s *soundness) value(kind uint16, count uint32, entry []byte) ([]byte, bool) {
+// value returns the bytes of an entry's value, which is in the entry or elsewhere.
+func (s *sanitizer) value(kind uint16, count uint32, entry []byte) ([]byte, bool) {
 	size := int64(count)
 	switch kind {
 	case tiffShort:
@@ -210,21 +209,21 @@ func (s *soundness) value(kind uint16, count uint32, entry []byte) ([]byte, bool
 	if offset+size > int64(len(s.data)) {
 		return nil, false
 	}
-	// A value on top of a directory is none, and must not be changed as one.
+	// A value that overlaps a directory is invalid, and must not be changed as a value.
 	if s.overlaps(offset, offset+size) {
 		return nil, false
 	}
 	return s.data[offset : offset+size], true
 }
 
-// sensible looks at the value itself: a fraction has a denominator, and what
-// comes after the end of a string does not belong to it.
-func (s *soundness) sensible(want wantedTag, value []byte) bool {
+// sensible checks the value itself: a fraction needs a denominator. It also clears the bytes after the end of a
+// string.
+func (s *sanitizer) sensible(want wantedTag, value []byte) bool {
 	switch want.kind {
 	case tiffRational, tiffSRational:
 		for i := 4; i < len(value); i += 8 {
 			if s.order.Uint32(value[i:]) == 0 {
-				// Cameras write 0/0 for what they don't know.
+				// Cameras write 0/0 for unknown values.
 				if s.order.Uint32(value[i-4:]) != 0 {
 					s.warned.add("EXIF %s: a fraction over zero", want.name)
 				}

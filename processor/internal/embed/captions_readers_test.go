@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// edited lets exiftool edit a file.
+// edited edits a file with exiftool.
 func edited(t *testing.T, name string, data []byte, args ...string) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -26,7 +26,7 @@ func edited(t *testing.T, name string, data []byte, args ...string) []byte {
 	return out
 }
 
-// tagsOf is what exiftool reads from one file.
+// tagsOf returns the tags that exiftool reads from one file.
 func tagsOf(t *testing.T, name string, data []byte) tags {
 	t.Helper()
 	folder := t.TempDir()
@@ -36,9 +36,9 @@ func tagsOf(t *testing.T, name string, data []byte) tags {
 	return read(t, folder)[name]
 }
 
-// TestExiftoolsEdits lets exiftool, as people do, change captions that we filled in
-// and write our packet and EXIF anew in its own form. What it changed is kept; what
-// it did not change is still known as ours.
+// TestExiftoolsEdits edits captions that we wrote with exiftool, as people do, and has exiftool rewrite our
+// packet and EXIF in its own form. It verifies that edited captions are kept, and that unchanged ones are still
+// recognized as ours.
 func TestExiftoolsEdits(t *testing.T) {
 	tool(t, "exiftool")
 	m := sample()
@@ -50,14 +50,14 @@ func TestExiftoolsEdits(t *testing.T) {
 	}
 	for name, file := range map[string][]byte{
 		"a.jpg": withSegments(plainJPEG(t), jfif, exifSegment(cameraTIFF(binaryBigEndian)), iptcSegment(iimVersion), icc),
-		"a.png": withChunks(plainPNG(t, picture()), chunk("eXIf", string(cameraTIFF(binaryBigEndian))), ""),
+		"a.png": withChunks(plainPNG(t, testImage()), chunk("eXIf", string(cameraTIFF(binaryBigEndian))), ""),
 	} {
 		written := write(t, file).Data
 		before := tagsOf(t, name, written)
 		for _, c := range []struct {
 			edit   []string
 			theirs tags
-			gone   []string // tags of ours that leave with the edit
+			gone   []string // tags of ours that the edit removes
 		}{
 			{[]string{"-XMP-xmp:Rating=3", "-EXIF:Artist=Someone"}, nil, nil},
 			{[]string{"-XMP-dc:Title=Strandkörbe"}, tags{"XMP-dc:Title": "Strandkörbe"}, []string{"IPTC:ObjectName"}},
@@ -70,7 +70,7 @@ func TestExiftoolsEdits(t *testing.T) {
 			got := tagsOf(t, name, again.Data)
 			for tag, want := range newTags {
 				if before[tag] == nil {
-					continue // not in this format
+					continue // does not exist in this format
 				}
 				switch theirs := c.theirs[tag]; {
 				case theirs != nil:
@@ -94,8 +94,8 @@ func TestExiftoolsEdits(t *testing.T) {
 	}
 }
 
-// TestJudgesOnOtherScripts reads texts of many scripts back through both programs.
-func TestJudgesOnOtherScripts(t *testing.T) {
+// TestOtherScriptsInOtherReaders reads texts of many scripts back with exiftool and exiv2.
+func TestOtherScriptsInOtherReaders(t *testing.T) {
 	m := sample()
 	m.Title, m.Description, m.Keywords = "Закат над рекой", "川の夕日 – 😀", []string{"写真", "مرحبا", "ñandú"}
 	file := withSegments(plainJPEG(t), jfif, exifSegment(cameraTIFF(binaryBigEndian)), iptcSegment(iimVersion, set(2, 80, "Someone")))
@@ -121,8 +121,8 @@ func TestJudgesOnOtherScripts(t *testing.T) {
 	}
 }
 
-// TestDocumentedRemoval runs the commands of docs/metadata.md that find and remove
-// our captions and everything else of ours.
+// TestDocumentedRemoval runs the commands of docs/metadata.md that find and remove our captions and all other
+// metadata of ours.
 func TestDocumentedRemoval(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/metadata.md")
 	if err != nil {
@@ -147,13 +147,13 @@ func TestDocumentedRemoval(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if title, description, keywords := said(left, sample()); title+description+keywords > 0 || bytes.Contains(left, []byte("imagebatch")) {
-		t.Error("something of ours is left")
+	if title, description, keywords := countCaptions(left, sample()); title+description+keywords > 0 || bytes.Contains(left, []byte("imagebatch")) {
+		t.Error("some metadata of ours remains")
 	}
 }
 
-// placeless checks, over a whole corpus, that exiftool finds no position any more,
-// that nothing else is gone, and that it has nothing new to warn of.
+// placeless verifies, over a whole corpus, that exiftool finds no position any more, that no other metadata is
+// missing, and that there are no new warnings.
 func placeless(t *testing.T, files map[string][]byte, atLeast int) {
 	t.Helper()
 	before, after := t.TempDir(), t.TempDir()
@@ -178,9 +178,9 @@ func placeless(t *testing.T, files map[string][]byte, atLeast int) {
 		got, left := withoutPlace(has)
 		removed += positions
 		if left > 0 {
-			t.Errorf("%s: %d positions left: %v", name, left, has)
+			t.Errorf("%s: %d positions remain: %v", name, left, has)
 		}
-		// Broken GPS data is nothing to warn of any more.
+		// Broken GPS data no longer causes warnings.
 		var warned, warns int
 		_, _ = fmt.Sscan(fmt.Sprint(want["ExifTool:Validate"]), &warned)
 		_, _ = fmt.Sscan(fmt.Sprint(got["ExifTool:Validate"]), &warns)
@@ -198,12 +198,12 @@ func placeless(t *testing.T, files map[string][]byte, atLeast int) {
 		}
 	}
 	if removed < atLeast {
-		t.Errorf("only %d tags of positions removed: the test tests little", removed)
+		t.Errorf("only %d tags of positions removed; the test needs more", removed)
 	}
 }
 
-// withoutPlace takes positions out of what exiftool reads, deep in structures too,
-// and counts them. What is told in maker notes stays.
+// withoutPlace removes positions from the tags that exiftool reads, also in nested structures, and counts them.
+// Positions in maker notes remain.
 func withoutPlace(ts map[string]any) (rest tags, positions int) {
 	rest = tags{}
 	for tag, v := range ts {
@@ -241,9 +241,9 @@ func withoutPlaceInside(v any) (rest any, positions int) {
 	}
 }
 
-// TestNoPlaceInPhotographs removes positions from real photographs.
-func TestNoPlaceInPhotographs(t *testing.T) {
-	files := photographs(t)
+// TestStripPlaceFromPhotos removes positions from real photos.
+func TestStripPlaceFromPhotos(t *testing.T) {
+	files := photos(t)
 	files["assembled.jpg"] = withSegments(plainJPEG(t), jfif, exifSegment(cameraTIFF(binaryBigEndian)), xmpSegment(foreign(placePacket)))
 	placeless(t, files, 50)
 }

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// TestCamerasAreReadAsExiftoolDoes compares what is told of some sixty files, of as
-// many cameras and programs, with exiftool: every value that we tell must be its.
-func TestCamerasAreReadAsExiftoolDoes(t *testing.T) {
+// TestCamerasMatchExiftool compares the records of some sixty files, of as many cameras and programs, with
+// exiftool: every value in the record must match.
+func TestCamerasMatchExiftool(t *testing.T) {
 	files := cameraFiles(t)
 	judged := judge(t, files, "-G1", "-charset", "iptc=Latin", "-IFD0:all", "-ExifIFD:all", "-IPTC:all", "-XMP-dc:all", "-XMP-xmp:Rating",
 		"-ICC_Profile:ProfileDescription", "-Composite:GPSLatitude", "-Composite:GPSLongitude", "-XMP-tiff:all", "-XMP-aux:Lens", "-XMP-exifEX:LensModel")
@@ -113,7 +113,7 @@ func TestCamerasAreReadAsExiftoolDoes(t *testing.T) {
 	t.Logf("compared %v", compared)
 }
 
-// asText is a value as it stands in the file: exiftool writes digits as numbers.
+// asText returns a value as it is in the file: exiftool writes digits as numbers.
 func asText(v any) string {
 	if n, ok := v.(float64); ok {
 		return strconv.FormatFloat(n, 'f', -1, 64)
@@ -121,7 +121,7 @@ func asText(v any) string {
 	return fmt.Sprint(v)
 }
 
-// same compares texts but for white space and what is cut off.
+// same compares texts except for white space and truncation.
 func same(got, want string) bool {
 	got, want = strings.Join(strings.Fields(got), " "), strings.Join(strings.Fields(want), " ")
 	return got == want || len(want) > maxTextBytes && len(got) > maxTextBytes/2 && strings.HasPrefix(want, got)
