@@ -193,7 +193,7 @@ func TestSlowQueueIsKept(t *testing.T) {
 	brokertest.Await(t, "the queue is found silent", func() bool { return tells(t, registry, "imagebatch_silent_queues 1") })
 	replica("resume")
 	brokertest.Await(t, "the queue answers again", func() bool { return tells(t, registry, "imagebatch_silent_queues 0") })
-	brokertest.Nothing(t, hooked, "the hook ran for a slow queue")
+	brokertest.ExpectNone(t, hooked, "the hook ran for a slow queue")
 	got := make(chan broker.Delivery, 4)
 	brokertest.Start(t, b, q, 1, brokertest.Into(got))
 	d := brokertest.Receive(t, got, "the message of before")

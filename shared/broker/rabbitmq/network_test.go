@@ -103,7 +103,7 @@ func TestCutDoesNotExceedPrefetch(t *testing.T) {
 	brokertest.Receive(t, started, "the second handler")
 	p.cut()
 	brokertest.Publish(t, b, queue, brokertest.Text("after")) // the broker is back
-	brokertest.Nothing(t, started, "a third handler ran on a prefetch of two")
+	brokertest.ExpectNone(t, started, "a third handler ran on a prefetch of two")
 	close(release)
 	for range 5 {
 		brokertest.Receive(t, started, "all the rest")
@@ -261,7 +261,7 @@ func TestComesBack(t *testing.T) {
 		t.Errorf("Broadcast = %v, want ErrUnavailable", err)
 	}
 	// Long enough for the back-off to have grown.
-	brokertest.Nothing(t, got, "a message out of nowhere")
+	brokertest.ExpectNone(t, got, "a message out of nowhere")
 	select {
 	case <-time.After(6 * time.Second):
 	case f := <-fresh:

@@ -152,7 +152,7 @@ func TestOtherArguments(t *testing.T) {
 		err := b.Ready()
 		return err != nil && strings.Contains(err.Error(), suspects) && strings.Contains(err.Error(), "inequivalent arg 'x-")
 	})
-	brokertest.Nothing(t, hooked, "the hook ran without all queues")
+	brokertest.ExpectNone(t, hooked, "the hook ran without all queues")
 	if _, err := ch.QueueDelete(suspects, false, false, false); err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestWithoutDeclaring(t *testing.T) {
 		err := waiting.Ready()
 		return err != nil && strings.Contains(err.Error(), broker.QuarantineQueue(q))
 	})
-	brokertest.Nothing(t, hooked, "the hook ran without all queues")
+	brokertest.ExpectNone(t, hooked, "the hook ran without all queues")
 
 	declaring := open(t, q)
 	brokertest.Publish(t, declaring, q, brokertest.Text("x"))
@@ -246,7 +246,7 @@ func TestQueueDeletedUnderLoad(t *testing.T) {
 	}
 	brokertest.Await(t, "the marker is written again", func() bool { _, exists := markers(t, q); return exists })
 	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
-	brokertest.Nothing(t, hooked, "the hook ran once too often")
+	brokertest.ExpectNone(t, hooked, "the hook ran once too often")
 }
 
 // A queue that nobody here consumes is missed as soon as somebody publishes.
