@@ -131,7 +131,7 @@ func TestRoles(t *testing.T) {
 				s.role.renew = time.Now()
 				s.role.mu.Unlock()
 			}
-			if asked := roles.Asked(); asked != 3 {
+			if asked := roles.Requests(); asked != 3 {
 				t.Errorf("the role was asked %d times, want 3", asked)
 			}
 		})
@@ -163,7 +163,7 @@ func TestRoleIsRenewedInTime(t *testing.T) {
 			newest = max(newest, number)
 		}
 	}
-	if asked := roles.Asked(); asked != newest {
+	if asked := roles.Requests(); asked != newest {
 		t.Errorf("the role was asked %d times for the keys up to %d", asked, newest)
 	}
 }
@@ -177,7 +177,7 @@ func TestRoleThatFails(t *testing.T) {
 	if err := s.Put(t.Context(), "a", []byte("a"), ""); err != nil {
 		t.Fatal(err)
 	}
-	roles.Give(func() (roletest.Keys, error) { return roletest.Keys{}, errors.New("not for you") })
+	roles.SetKeys(func() (roletest.Keys, error) { return roletest.Keys{}, errors.New("not for you") })
 	s.role.mu.Lock()
 	s.role.renew = time.Now()
 	s.role.mu.Unlock()
@@ -186,7 +186,7 @@ func TestRoleThatFails(t *testing.T) {
 			t.Errorf("the keys are good, and Put gives %v", err)
 		}
 	}
-	if asked := roles.Asked(); asked != 2 {
+	if asked := roles.Requests(); asked != 2 {
 		t.Errorf("the role was asked %d times, want 2: what failed is put off", asked)
 	}
 
@@ -199,7 +199,7 @@ func TestRoleThatFails(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	roles.Give(keys.give)
+	roles.SetKeys(keys.give)
 	if err := s.Put(t.Context(), "a", []byte("a"), ""); err != nil {
 		t.Error(err)
 	}
@@ -265,7 +265,7 @@ func TestRoleWhoseKeysAreRefused(t *testing.T) {
 			if err := s.Put(t.Context(), "a", nil, ""); err != nil {
 				t.Error(err)
 			}
-			if asked := roles.Asked(); asked != 2 {
+			if asked := roles.Requests(); asked != 2 {
 				t.Errorf("the role was asked %d times, want 2", asked)
 			}
 		})
@@ -340,7 +340,7 @@ func TestRoleAtMinIO(t *testing.T) {
 	withoutRole(t)
 	c.Role, c.AccessKey, c.SecretKey = platforms["pod"](t, roles.URL), "", ""
 	s := opened(t, c, standard)
-	for tick := time.NewTicker(20 * time.Millisecond); roles.Asked() < 4; <-tick.C {
+	for tick := time.NewTicker(20 * time.Millisecond); roles.Requests() < 4; <-tick.C {
 		everyCall(t, s)
 	}
 }
