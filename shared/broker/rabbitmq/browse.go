@@ -24,9 +24,9 @@ const (
 	returnWait = 5 * time.Second
 )
 
-// S errors.New("no connection in time") => errors.New("timed out waiting for a
-// connection") D func (b *Broker) Browse( Browse reads a queue that has no consumer;
-// see broker.Browser.
+var errNoSession = errors.New("timed out waiting for a connection")
+
+// Browse reads a queue that has no consumer; see broker.Browser.
 //
 // A quorum queue puts returned messages in front of the waiting ones, but behind
 // messages that were returned earlier. So the order is kept only if one consumer takes
@@ -35,17 +35,6 @@ const (
 // them. Brokers up to 4.2 count each return as a delivery. That is harmless, because
 // the browsed queues have a delivery limit of two billion; without a limit, RabbitMQ 4
 // would drop a message after 20 returns.
-var errNoSession = errors.New("no connection in time")
-
-// Browse looks through a queue; see broker.Browser.
-//
-// A quorum queue puts what comes back behind what came back before, and all of it
-// before the rest. So the order stays only if the messages are taken by one
-// consumer, all of them, and go back together: at the end of its channel the queue
-// sorts them as they were taken. Getting them one by one, or a nack of many, would
-// shuffle them. That the broker counts each return, up to 4.2, does no harm, for
-// the queues that are looked through have a delivery limit of two billion; without
-// one RabbitMQ 4 would drop a letter that was looked at 20 times.
 func (b *Broker) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
 	b.routine.use()
 	bounded, cancel := context.WithTimeoutCause(ctx, sessionWait, errNoSession)
