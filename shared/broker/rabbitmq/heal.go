@@ -101,7 +101,7 @@ func (h *healer) run(ctx context.Context) {
 }
 
 // checkNote is the source of the note for Ready that the user may not check queues.
-const checkNote = "check for unresponsive queues"
+const checkNote = "health check of queues"
 
 // report logs why a check failed. A missing permission is for an operator to grant: it
 // is logged as a warning once and noted for Ready.
