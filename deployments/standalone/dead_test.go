@@ -127,7 +127,7 @@ func TestDeadLetters(t *testing.T) {
 	for range 2 {
 		operators.Go(func() {
 			code, output := g.tool(t, gateway, nil, "replay", "-job", id)
-			refused := code == 1 && strings.Contains(output, "somebody else is reading the queue")
+			refused := code == 1 && strings.Contains(output, "queue is in use by another reader")
 			if code != 0 && !refused {
 				t.Errorf("replay ends with %d:\n%s", code, output)
 			}

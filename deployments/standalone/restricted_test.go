@@ -212,10 +212,10 @@ func startRestricted(t *testing.T, declared bool, originals, processed place) *r
 // stores: a role is asked when one is used.
 func (r *restricted) settled(t *testing.T, service string) {
 	t.Helper()
-	before := r.roles[service].Asked()
+	before := r.roles[service].Requests()
 	await(t, func() (bool, string) {
 		said := readyz(t, r.parts[service])
-		return r.roles[service].Asked() >= before+4, said
+		return r.roles[service].Requests() >= before+4, said
 	})
 }
 

@@ -6,37 +6,36 @@ import (
 	"time"
 )
 
-// ErrInUse says that a queue has a consumer already, so that looking through it
-// would show a part of it only.
-var ErrInUse = errors.New("somebody else is reading the queue")
+// ErrInUse means that a queue already has a consumer, so that Browse would show only
+// part of its messages.
+var ErrInUse = errors.New("queue is in use by another reader")
 
-// MaxBrowse is how many messages one Browse shows at most.
+// MaxBrowse is the maximum number of messages that one Browse shows.
 const MaxBrowse = 65535
 
-// Letter is a message as an operator finds it.
+// Letter is a message that Browse found.
 type Letter struct {
 	Delivery
-	Deaths []Death // the latest first; none when it was put where it is
+	Deaths []Death // the latest first; empty for a message that was published to this queue
 }
 
-// Death tells how a message left a queue that did not want it any more.
+// Death describes why a message left a queue.
 type Death struct {
-	Queue  string    // that it left
-	Reason string    // in RabbitMQ's words: delivery_limit, expired, rejected or maxlen
+	Queue  string    // the queue that it left
+	Reason string    // RabbitMQ's term: delivery_limit, expired, rejected or maxlen
 	Count  int64     // how often it left this queue for this reason
-	At     time.Time // the first time, in whole seconds
+	At     time.Time // time of the first death, in whole seconds
 }
 
-// Browser looks through queues that nobody consumes. It is for operators and
-// apart from [Broker], which services are given.
+// Browser reads queues that have no consumer. It is for operators, and separate from
+// [Broker], which is for services.
 type Browser interface {
-	// Browse hands the messages that the queue holds now to handle, in their order
-	// and one after the other, and returns nil when it has handed out all of them.
-	// What handle acks is gone; everything else is back at its place, in the old
-	// order, when Browse returns, or when this process dies. Messages that come
-	// meanwhile are not shown.
+	// Browse calls handle for the messages that are on the queue now, in order and one
+	// at a time, and returns nil after the last one. A message that handle acks is
+	// removed. All others are back in the old order when Browse returns, or when this
+	// process dies. Browse does not show messages that arrive in the meantime.
 	//
 	// An error of handle ends Browse, which returns it. Other errors: ErrInUse,
-	// ErrUnavailable, ErrNoRoute for a queue that is not there, or ctx's.
+	// ErrUnavailable, ErrNoRoute for a queue that does not exist, or the error of ctx.
 	Browse(ctx context.Context, queue string, handle func(context.Context, Letter) error) error
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// A work queue comes with the queues for retries, for quarantine and for dead
-// letters. The example of membroker shows how a broker is used.
+// A work queue has queues for retries, for quarantine and for dead letters. The example
+// of membroker shows how to use a broker.
 func Example() {
 	for _, q := range broker.Topology("image_upload") {
 		fmt.Println(q.Name)

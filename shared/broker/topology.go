@@ -2,60 +2,63 @@ package broker
 
 import "time"
 
-// Suffixes of the queues that belong to a work queue, and the queue that all
-// dead letters reach besides their own.
+// Suffixes of the queues that belong to a work queue, and the common queue for all dead
+// letters.
 const (
 	quarantineSuffix = ".suspect"
 	deadSuffix       = ".dead"
 
-	// DeadResults gets a copy of every dead letter; the gateway turns each into a
+	// DeadResults receives a copy of every dead letter. The gateway turns each into a
 	// failed image.
 	DeadResults = "dead_results"
 )
 
-// RetryDelays are the steps of the retry ladder.
+// RetryDelays are the delays of the retry queues.
 var RetryDelays = []time.Duration{time.Second, 5 * time.Second, 15 * time.Second}
 
-// RetryQueue is the queue that gives its messages back to queue after delay, one
-// of RetryDelays.
+// RetryQueue returns the name of the retry queue that returns its messages to queue
+// after delay, which must be one of RetryDelays.
 func RetryQueue(queue string, delay time.Duration) string {
 	return queue + ".retry." + delay.String()
 }
 
-// QuarantineQueue is the queue of messages that were in hand, or only prefetched,
-// when a process died. Each worker takes one at a time, so that only the message
-// in hand is to blame when it dies again.
+// QuarantineQueue returns the name of the quarantine queue. It has the messages that
+// were in flight or prefetched when a process died. Each worker takes one at a time, so
+// that only the message in flight is to blame when the process dies again.
 func QuarantineQueue(queue string) string { return queue + quarantineSuffix }
 
-// DeadQueue is the queue, kept for operators, of messages nobody could finish.
+// DeadQueue returns the name of the dead-letter queue. It keeps messages that could not
+// be processed, for operators.
 func DeadQueue(queue string) string { return queue + deadSuffix }
 
-// Delivery limits: how often the broker itself hands out one message before it
-// is a dead letter.
+// Delivery limits: how often the broker delivers one message before it becomes a dead
+// letter.
 const (
-	WorkDeliveryLimit = 100 // a catch-all; attempts are counted by the application
-	// With the death that made it a suspect, a message that kills its process does
-	// so five times.
+	WorkDeliveryLimit = 100 // a last resort; the application counts attempts
+	// Together with the death that moved it to quarantine, a message that kills its
+	// process does so five times.
 	QuarantineDeliveryLimit = 3
 )
 
-// MaxDeadLetters bounds each dead queue; past it the oldest go.
+// MaxDeadLetters limits each dead-letter queue. Beyond it, the oldest messages are
+// dropped.
 const MaxDeadLetters = 100_000
 
-// QueueSpec is one durable queue as it is declared. It is frozen: a queue's
-// arguments can't be changed once a release has declared it.
+// QueueSpec describes a durable queue. It is frozen: the arguments of a queue cannot
+// change once a release has declared it.
 type QueueSpec struct {
 	Name          string
 	DeliveryLimit int           // 0: none
-	TTL           time.Duration // 0: none; else every message leaves to DeadLetterTo after it
-	DeadLetterTo  string        // queue that gets what leaves by TTL; "" for none
-	DeadLetters   bool          // what goes over DeliveryLimit goes to DeadQueue and DeadResults, through the fan-out exchange
-	Work          string        // the work queue that this one belongs to
-	MaxLength     int           // 0: unbounded; else the oldest go
+	TTL           time.Duration // 0: none; after the TTL, a message moves to DeadLetterTo
+	DeadLetterTo  string        // target of messages whose TTL has passed; "" for none
+	DeadLetters   bool          // whether messages that exceed DeliveryLimit go to DeadQueue and DeadResults, through the fan-out exchange
+	Work          string        // work queue that this queue belongs to
+	MaxLength     int           // 0: unlimited; beyond it, the oldest messages are dropped
 }
 
-// Topology lists every queue that the work queues named need, themselves first,
-// with DeadResults last. Adapters declare exactly this.
+// Topology returns the specs of all queues that the given work queues need, with each
+// work queue before its other queues and DeadResults last. Adapters declare exactly
+// these queues.
 func Topology(workQueues ...string) []QueueSpec {
 	var specs []QueueSpec
 	for _, q := range workQueues {
@@ -71,8 +74,8 @@ func Topology(workQueues ...string) []QueueSpec {
 	return append(specs, QueueSpec{Name: DeadResults, Work: DeadResults})
 }
 
-// Backlog names every queue that may hold work which is still to be done for the
-// work queues named: all of Topology but the dead queues.
+// Backlog returns the names of all queues that may have unfinished work of the given
+// work queues: all of Topology except the dead-letter queues.
 func Backlog(workQueues ...string) []string {
 	var names []string
 	for _, spec := range Topology(workQueues...) {

@@ -20,8 +20,8 @@ func TestTopologyOfOneWorkQueue(t *testing.T) {
 		{Name: "image_upload.dead", Work: "image_upload", MaxLength: 100_000},
 		{Name: "dead_results", Work: "dead_results"},
 	}
-	// A change here is a change of queues that releases have declared: a running
-	// broker refuses it.
+	// A change here changes queues that releases have declared: a running broker
+	// rejects it.
 	if got := broker.Topology("image_upload"); !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -33,7 +33,7 @@ func TestTopologyNamesAreDistinctAndComplete(t *testing.T) {
 	names := map[string]bool{}
 	for _, s := range specs {
 		if names[s.Name] {
-			t.Errorf("queue %s is there twice", s.Name)
+			t.Errorf("queue %s is listed twice", s.Name)
 		}
 		names[s.Name] = true
 	}
@@ -44,12 +44,12 @@ func TestTopologyNamesAreDistinctAndComplete(t *testing.T) {
 			}
 		}
 		if !names[q] || !names[broker.QuarantineQueue(q)] || !names[broker.DeadQueue(q)] {
-			t.Errorf("%s lacks a queue", q)
+			t.Errorf("work queue %s lacks one of its queues", q)
 		}
 	}
 	for _, s := range specs {
 		if s.DeadLetterTo != "" && !names[s.DeadLetterTo] {
-			t.Errorf("%s gives to %s, which is not declared", s.Name, s.DeadLetterTo)
+			t.Errorf("queue %s has the target %s, which is not listed", s.Name, s.DeadLetterTo)
 		}
 	}
 	if specs[len(specs)-1].Name != broker.DeadResults {
@@ -57,7 +57,7 @@ func TestTopologyNamesAreDistinctAndComplete(t *testing.T) {
 	}
 }
 
-func TestBacklogIsAllButTheDead(t *testing.T) {
+func TestBacklogExcludesDeadQueues(t *testing.T) {
 	want := []string{"a", "a.retry.1s", "a.retry.5s", "a.retry.15s", "a.suspect", "dead_results"}
 	if got := broker.Backlog("a"); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -67,9 +67,9 @@ func TestBacklogIsAllButTheDead(t *testing.T) {
 func TestNoRouteIsUnavailable(t *testing.T) {
 	err := fmt.Errorf("publish: %w", broker.ErrNoRoute)
 	if !errors.Is(err, broker.ErrNoRoute) || !errors.Is(err, broker.ErrUnavailable) {
-		t.Error("ErrNoRoute is not told")
+		t.Error("a wrapped ErrNoRoute is not ErrNoRoute and ErrUnavailable")
 	}
 	if errors.Is(broker.ErrUnavailable, broker.ErrNoRoute) {
-		t.Error("every ErrUnavailable passes for ErrNoRoute")
+		t.Error("ErrUnavailable matches ErrNoRoute")
 	}
 }

@@ -1,9 +1,9 @@
-// Package buildinfo holds the version and the commit of a program, for its version
-// command, its metrics, and what it reports about itself to other servers.
+// Package buildinfo provides the version and the commit of a program, for its version
+// command, its metrics, and requests to other servers.
 //
-// The version is a constant that is raised together with CHANGELOG.md, so that
-// every build has it. The commit is the one that the go command recorded of the
-// checkout; a build without a checkout, as in the Dockerfile, sets it with
+// The version is a constant that is raised together with CHANGELOG.md, so that every
+// build has it. The commit is recorded by the go command from the checkout. A build
+// without a checkout, as in the Dockerfile, sets it with
 //
 //	-ldflags "-X github.com/imagebatch/imagebatch/shared/buildinfo.commit=…"
 package buildinfo
@@ -13,14 +13,14 @@ import (
 	"runtime/debug"
 )
 
-// Version is the version of the release, or the next one with -dev at its end.
+// Version is the version of the release, or the next version with the suffix -dev.
 const Version = "0.1.0-dev"
 
 // commit is set by the linker in a build without a checkout.
 var commit string
 
-// Commit returns the commit of the build, with the suffix -modified if the checkout
-// had changes of its own, or unknown.
+// Commit returns the commit of the build, with the suffix -modified if the checkout had
+// local changes, or "unknown".
 func Commit() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		return recorded(info.Settings)

@@ -15,31 +15,31 @@ func TestCommit(t *testing.T) {
 		"c0ffee-modified": {setting("vcs.modified", "true"), setting("vcs.revision", "c0ffee")},
 	} {
 		if got := recorded(settings); got != want {
-			t.Errorf("%v is the commit %s, want %s", settings, got, want)
+			t.Errorf("commit of %v is %s, want %s", settings, got, want)
 		}
 	}
 	commit = "cafe"
 	defer func() { commit = "" }()
 	if got := recorded(nil); got != commit {
-		t.Errorf("without a checkout the commit is %s, want the linker's, %s", got, commit)
+		t.Errorf("commit without a checkout is %s, want the linker's %s", got, commit)
 	}
 }
 
-// TestChangelog holds that the version and the changelog are raised together: what is not
-// released is the next version's -dev.
+// TestChangelog verifies that the version and the changelog are raised together: an
+// unreleased version has the suffix -dev.
 func TestChangelog(t *testing.T) {
 	text, err := os.ReadFile("../../CHANGELOG.md")
 	if err != nil {
-		t.Skip("built alone:", err)
+		t.Skip("no changelog:", err)
 	}
 	newest := regexp.MustCompile(`(?m)^## (\S+)`).FindSubmatch(text)
 	if newest == nil {
 		t.Fatal("no heading in the changelog")
 	}
 	released := regexp.MustCompile(`^\d+\.\d+\.\d+$`).MatchString(Version)
-	developed := regexp.MustCompile(`^\d+\.\d+\.\d+-dev$`).MatchString(Version)
+	unreleased := regexp.MustCompile(`^\d+\.\d+\.\d+-dev$`).MatchString(Version)
 	switch heading := string(newest[1]); {
-	case heading == "Unreleased" && !developed, heading != "Unreleased" && (!released || heading != Version):
-		t.Errorf("the version is %s, and the changelog begins with %s", Version, heading)
+	case heading == "Unreleased" && !unreleased, heading != "Unreleased" && (!released || heading != Version):
+		t.Errorf("the version is %s, but the changelog starts with %s", Version, heading)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/buildinfo"
 )
 
-// A program reports its release to other servers.
+// A program reports its version to other servers.
 func Example() {
 	agent := "Imagebatch/" + buildinfo.Version
 	fmt.Println(strings.HasPrefix(agent, "Imagebatch/0."), buildinfo.Commit() != "")

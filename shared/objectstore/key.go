@@ -6,30 +6,28 @@ import (
 	"unicode/utf8"
 )
 
-// MaxKeyBytes is the longest key a Store takes, and MaxElementBytes the longest
-// element: file systems, and the S3 servers that are built on them, have no
-// room for more.
+// MaxKeyBytes is the maximum length of a key, MaxElementBytes that of an element. File
+// systems, and S3 servers that are built on them, have these limits.
 const (
 	MaxKeyBytes     = 512
 	MaxElementBytes = 255
 )
 
-// CheckKey returns an error for a key that no Store takes. Stores call it first
-// in every method.
+// CheckKey returns an error for an invalid key. Stores call it first in every method.
 func CheckKey(key string) error {
 	if err := checkText(key); err != nil {
 		return err
 	}
 	for part := range strings.SplitSeq(key, "/") {
 		if !isElement(part) {
-			return fmt.Errorf("object key %.64q has the element %.64q", key, part)
+			return fmt.Errorf("object key %.64q has the invalid element %.64q", key, part)
 		}
 	}
 	return nil
 }
 
-// CheckPrefix returns an error for a prefix with which no key can begin. The
-// empty prefix is the beginning of every key.
+// CheckPrefix returns an error for a prefix with which no valid key can start. The
+// empty prefix is valid.
 func CheckPrefix(prefix string) error {
 	if err := checkText(prefix); err != nil {
 		return err
@@ -38,31 +36,30 @@ func CheckPrefix(prefix string) error {
 	last := parts[len(parts)-1]
 	for _, part := range parts[:len(parts)-1] {
 		if !isElement(part) {
-			return fmt.Errorf("object key prefix %.64q has the element %.64q", prefix, part)
+			return fmt.Errorf("object key prefix %.64q has the invalid element %.64q", prefix, part)
 		}
 	}
 	if len(last) > MaxElementBytes {
-		return fmt.Errorf("object key prefix %.64q has the element %.64q", prefix, last)
+		return fmt.Errorf("object key prefix %.64q has the invalid element %.64q", prefix, last)
 	}
 	return nil
 }
 
-// MaxContentTypeBytes is the longest content type a Store takes.
+// MaxContentTypeBytes is the maximum length of a content type.
 const MaxContentTypeBytes = 255
 
-// DefaultContentType is what an object has that was put without one.
+// DefaultContentType is the content type of objects that were put without one.
 const DefaultContentType = "application/octet-stream"
 
-// CheckContentType returns an error for a content type that no Store takes: one
-// that could not be sent as a header. The empty one stands for
-// [DefaultContentType].
+// CheckContentType returns an error for a content type that cannot be sent as a header.
+// The empty content type means [DefaultContentType].
 func CheckContentType(contentType string) error {
 	bad := func(r rune) bool { return r < ' ' || r > '~' }
 	if len(contentType) > MaxContentTypeBytes || strings.ContainsFunc(contentType, bad) {
 		return fmt.Errorf("content type %.64q is too long or not printable ASCII", contentType)
 	}
 	if strings.TrimSpace(contentType) != contentType {
-		return fmt.Errorf("content type %.64q begins or ends with a space", contentType)
+		return fmt.Errorf("content type %.64q starts or ends with a space", contentType)
 	}
 	return nil
 }

@@ -22,19 +22,19 @@ func TestReadAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	if data, err := objectstore.ReadAll(t.Context(), s, "id/a.jpg", 10); err != nil || string(data) != "0123456789" {
-		t.Errorf("ReadAll gives %q, %v", data, err)
+		t.Errorf("ReadAll = %q, %v", data, err)
 	}
 	_, err = objectstore.ReadAll(t.Context(), s, "id/a.jpg", 9)
 	if err == nil || errors.Is(err, objectstore.ErrUnavailable) || errors.Is(err, objectstore.ErrNotExist) {
-		t.Errorf("ReadAll over the limit gives %v", err)
+		t.Errorf("ReadAll beyond the limit = %v", err)
 	}
 	if _, err := objectstore.ReadAll(t.Context(), s, "id/b.jpg", 9); !errors.Is(err, objectstore.ErrNotExist) {
-		t.Errorf("ReadAll of what is absent gives %v", err)
+		t.Errorf("ReadAll of a missing object = %v, want ErrNotExist", err)
 	}
 }
 
-// FuzzCheckKey asserts what stores rely on: a key that is taken is text, is its
-// own shortest path, stays below any folder, and begins with all its beginnings.
+// FuzzCheckKey verifies what stores rely on: a valid key is text, is its own shortest
+// path, stays below any folder, and has only valid prefixes.
 func FuzzCheckKey(f *testing.F) {
 	for _, key := range []string{
 		"4bf92f3577b34da6a3ce929d0e0e4736/photo.jpg", "a", "...", "..a/b..", "", "/", "a//b", "a/", "/a", ".", "..", "a/../b",
@@ -47,14 +47,14 @@ func FuzzCheckKey(f *testing.F) {
 			return
 		}
 		if !utf8.ValidString(key) || len(key) > objectstore.MaxKeyBytes || strings.ContainsAny(key, "\x00\r\n") {
-			t.Errorf("%q is taken and is no text of at most %d bytes", key, objectstore.MaxKeyBytes)
+			t.Errorf("%q is valid but not text of at most %d bytes", key, objectstore.MaxKeyBytes)
 		}
 		if path.Clean(key) != key || !filepath.IsLocal(key) {
-			t.Errorf("%q is taken and is no plain path", key)
+			t.Errorf("%q is valid but not a plain path", key)
 		}
 		for end := range key {
 			if err := objectstore.CheckPrefix(key[:end]); err != nil {
-				t.Errorf("%q is taken, and its beginning is not: %v", key, err)
+				t.Errorf("%q is valid but its prefix is not: %v", key, err)
 			}
 		}
 	})

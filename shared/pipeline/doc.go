@@ -1,32 +1,33 @@
-// Package pipeline is the contract between the services: the messages of one
-// image on its way through Imagebatch, the queues that carry them, and the keys
-// under which its objects are stored. It is also the map of the system.
+// Package pipeline is the contract between the services: the messages about one image,
+// the queues that carry them, and the keys of its objects. It is also the map of the
+// system.
 //
-// One image is told by three messages, each with the whole [Envelope] of the
-// one before it:
+// One image has three messages, each with the [Envelope] of the previous one:
 //
 //	gateway ──Upload──▶ image_upload ──▶ analyzer ──Analysis──▶ metadata_generated
 //	                                                                   │
 //	gateway ◀──Result── image_processed ◀───────────────────────── processor
 //
-// Nothing travels backwards and no service calls another. A step that fails
-// sends a [Result] with status failed straight to image_processed, so every
-// trace id ends there at least once; settling one twice is harmless.
+// No message travels backwards, and no service calls another. A step that fails sends a
+// [Result] with status failed directly to image_processed, so every trace ID ends there
+// at least once. Settling a result twice is harmless.
 //
 // # Versions
 //
-// Messages are JSON. Version is raised when a consumer of the version before could no
-// longer read them; members that it may ignore are added without. Consumers read Version
-// and Version-1, and hold a newer message until a newer consumer takes it, whatever
-// else is in it (see the package stage): during an upgrade both are on the queues.
+// Messages are JSON. Version is raised when a consumer of the previous version could no
+// longer read the messages. Members that old consumers may ignore are added without
+// raising it. Consumers read Version and Version-1. During an upgrade, messages of both
+// versions are on the queues; consumers park a newer message until a newer consumer
+// takes it, whatever its content (see the package stage).
 //
-// A message has the version of the one that caused it, and only an Upload begins with
-// Version. So the gateways, upgraded last, decide when a new version is used, and by
-// then everybody reads it; what was under way ends as it has begun. The code of a release that
-// raises Version therefore reads and writes both.
+// A message has the version of the message that caused it, and only an Upload starts
+// with Version. So the gateways, which are upgraded last, decide when a new version is
+// used, and by then all consumers read it. Images in flight finish with the version
+// they started with. The code of a release that raises Version therefore reads and
+// writes both.
 //
-// Outputs hold no clock and no randomness outside the envelope: an image that is
-// analysed twice by one analyzer version gives equal bytes.
+// Outputs have no time and no randomness outside the envelope: two analyses of one
+// image by the same analyzer version return equal bytes.
 //
-// The package imports the standard library only and knows no broker.
+// The package imports only the standard library and does not depend on a broker.
 package pipeline

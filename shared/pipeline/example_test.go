@@ -8,7 +8,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// One image is told by three messages.
+// One image has three messages.
 func Example() {
 	now := time.Date(2025, 11, 18, 10, 30, 0, 0, time.UTC)
 	e := pipeline.NewEnvelope("550e8400-e29b-41d4-a716-446655440000", 0, now)

@@ -1,10 +1,10 @@
 package pipeline
 
-// Failure ends an image: the fault is the image's own, so another try would
-// end the same way. Every other error of a step is worth another try.
+// Failure ends an image: the image itself is at fault, so another try would fail in the
+// same way. A step is retried after all other errors.
 type Failure struct {
 	Code      string // one of the Code constants
-	Text      string // for the client: tells nothing about the inside
+	Text      string // for the client, without internal details
 	Retryable bool   // the same image may succeed in a later job
 	Err       error  // for the log, may be nil
 }
@@ -22,18 +22,19 @@ func (f *Failure) Unwrap() error { return f.Err }
 const (
 	CodeInvalidBase64     = "invalid_base64"     // the inline data is not base64
 	CodeTooLarge          = "too_large"          // more than MAX_IMAGE_BYTES
-	CodeNotAnImage        = "not_an_image"       // empty, or bytes of no image format
+	CodeNotAnImage        = "not_an_image"       // empty, or not an image format
 	CodeUnsupportedFormat = "unsupported_format" // an image, but neither JPEG nor PNG
 	CodeDamaged           = "damaged_image"      // truncated or corrupt
-	CodeTooManyPixels     = "too_many_pixels"    // over the pixel, side, scan or work budget
+	CodeTooManyPixels     = "too_many_pixels"    // exceeds the pixel, side, scan or work budget
 	CodeDownloadFailed    = "download_failed"    // the URL could not be fetched
-	CodeURLNotAllowed     = "url_not_allowed"    // not http(s), or no public address
-	CodeOriginalLost      = "original_lost"      // the stored original is gone
-	CodeProcessingFailed  = "processing_failed"  // tried MaxAttempts times
+	CodeURLNotAllowed     = "url_not_allowed"    // not http(s), or not a public address
+	CodeOriginalLost      = "original_lost"      // the stored original no longer exists
+	CodeProcessingFailed  = "processing_failed"  // failed MaxAttempts times
 	CodeCancelled         = "cancelled"          // the job was cancelled
 )
 
-// OriginalLost is the failure of an image whose original is gone from the store.
+// OriginalLost returns the failure of an image whose original is no longer in the
+// store.
 func OriginalLost(err error) *Failure {
 	return &Failure{Code: CodeOriginalLost, Text: "Original image is no longer in storage", Retryable: true, Err: err}
 }

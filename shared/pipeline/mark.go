@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// Mark is the digest that the processor writes beside a value which the analyzer
-// has composed, and by which both know it again when the processed image is sent
-// in: 64 bits of SHA-256, as hex, of the sorted values with a zero byte after each.
-// The order of keywords means nothing, and programs change it; the least edit
-// takes a value out of our hands.
+// Mark returns the digest that the processor writes next to a value that the analyzer
+// has composed. Both use it to recognize the value when the processed image is
+// submitted again. It is 64 bits of SHA-256, as hex, of the sorted values with a zero
+// byte after each. The values are sorted because programs change the order of keywords.
+// After any edit, a value no longer matches its mark and counts as the user's own.
 func Mark(values []string) string {
 	h := sha256.New()
 	for _, v := range slices.Sorted(slices.Values(values)) {

@@ -9,47 +9,46 @@ import (
 	"time"
 )
 
-// Version is the newest version of the messages, and the one that a new Upload has.
+// Version is the newest version of the messages, and the version of a new Upload.
 const Version = 1
 
-// OldestVersion is the oldest version that this code reads: an upgrade goes from one
-// version to the next, and messages of both are on the queues meanwhile.
+// OldestVersion is the oldest version that this code reads. An upgrade raises the
+// version by one, and messages of both versions are on the queues in the meantime.
 const OldestVersion = max(1, Version-1)
 
-// TraceID names one image of one job for its whole life: 32 lower-case hex
-// digits, a valid W3C trace id. It is known before anything is stored.
+// TraceID identifies one image of one job for its whole life: 32 lower-case hex digits,
+// a valid W3C trace ID. It is known before any data is stored.
 type TraceID string
 
-// NewTraceID derives the trace id of image index (from 0) of a job: the first 16
-// bytes of SHA-256(jobID ‖ decimal index) in hex.
+// NewTraceID derives the trace ID of image index (from 0) of a job: the first 16 bytes
+// of SHA-256(jobID ‖ decimal index) in hex.
 func NewTraceID(jobID string, index int) TraceID {
 	sum := sha256.Sum256(strconv.AppendInt([]byte(jobID), int64(index), 10))
 	return TraceID(hex.EncodeToString(sum[:16]))
 }
 
-// Message is what every message of the pipeline is: it can tell its envelope
-// and be copied with another one.
+// Message is a message of the pipeline, which has an Envelope.
 type Message interface {
 	Header() Envelope
 }
 
-// Envelope is the part that all messages share.
+// Envelope is the common part of all messages.
 type Envelope struct {
 	Version int     `json:"version"`
 	JobID   string  `json:"job_id"`
 	TraceID TraceID `json:"trace_id"`
-	Index   int     `json:"index"` // place in the batch, from 0
+	Index   int     `json:"index"` // index in the batch, from 0
 	// Attempt counts the tries of the stage that reads the message, from 1 to
-	// [MaxAttempts]. It is ours and not the broker's delivery count, which counts
-	// deliveries that no code ever saw.
+	// [MaxAttempts]. It is not the broker's delivery count, which includes deliveries
+	// that no handler received.
 	Attempt   int       `json:"attempt"`
-	Timestamp time.Time `json:"timestamp"` // when the message was made, UTC
+	Timestamp time.Time `json:"timestamp"` // creation time of the message, UTC
 }
 
-// MaxAttempts is how often one stage tries one image before it fails it.
+// MaxAttempts is the number of attempts of one stage before the image fails.
 const MaxAttempts = 5
 
-// NewEnvelope is the envelope of the first attempt at an image.
+// NewEnvelope returns the envelope of the first attempt at an image.
 func NewEnvelope(jobID string, index int, now time.Time) Envelope {
 	return Envelope{
 		Version: Version, JobID: jobID, TraceID: NewTraceID(jobID, index), Index: index,
@@ -57,19 +56,19 @@ func NewEnvelope(jobID string, index int, now time.Time) Envelope {
 	}
 }
 
-// Header returns the envelope itself, which makes everything that embeds it a
-// [Message].
+// Header returns the envelope itself, so that every type that embeds it is a [Message].
 func (e Envelope) Header() Envelope { return e }
 
-// Next is the envelope of what the next stage reads: attempt 1, stamped now. It keeps
-// the version, so that whoever has sent a message can read what comes of it.
+// Next returns the envelope of the message for the next stage: attempt 1, with the
+// timestamp now. It keeps the version, so that the sender of a message can read the
+// messages that it causes.
 func (e Envelope) Next(now time.Time) Envelope {
 	e.Attempt, e.Timestamp = 1, now.UTC().Truncate(time.Millisecond)
 	return e
 }
 
-// VersionOf reads the version of a message of which nothing else need be understood.
-// It is 0 for what is no message.
+// VersionOf returns the version of a message that this code may not be able to decode
+// otherwise, or 0 if body is not a message.
 func VersionOf(body []byte) int {
 	var m struct {
 		Version int `json:"version"`
@@ -80,10 +79,10 @@ func VersionOf(body []byte) int {
 	return m.Version
 }
 
-// Valid reports whether the envelope names an image.
+// Valid reports whether the envelope identifies an image.
 func (e Envelope) Valid() bool { return e.TraceID.Valid() && e.JobID != "" && e.Index >= 0 }
 
-// LogValue gives the ids that every log line about an image carries.
+// LogValue returns the IDs that every log line about an image has.
 func (e Envelope) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("job_id", e.JobID), slog.String("trace_id", string(e.TraceID)),
@@ -91,55 +90,55 @@ func (e Envelope) LogValue() slog.Value {
 	)
 }
 
-// Upload tells the analyzer that an original is stored and is to be described.
+// Upload requests the analysis of a stored original.
 type Upload struct {
 	Envelope
-	OriginalFilename string `json:"original_filename"` // as the client gave it
+	OriginalFilename string `json:"original_filename"` // as submitted by the client
 	OriginalPath     string `json:"original_path"`     // key in the store of originals
 	Size             int64  `json:"size"`              // bytes
-	ContentType      string `json:"content_type"`      // image/jpeg or image/png, by the bytes
-	SHA256           string `json:"sha256"`            // of the original, hex
+	ContentType      string `json:"content_type"`      // image/jpeg or image/png, detected from the bytes
+	SHA256           string `json:"sha256"`            // SHA-256 of the original, hex
 }
 
-// Analysis tells the processor what was found in the original.
+// Analysis requests the processing of an analyzed original.
 type Analysis struct {
 	Upload
 	Metadata  Metadata `json:"metadata"`
 	Thumbnail []byte   `json:"thumbnail"` // JPEG, at most MaxThumbnailBytes
 }
 
-// Bounds on what one message carries, in bytes.
+// Limits on one message, in bytes.
 const (
 	MaxThumbnailBytes = 48 << 10
 	MaxMetadataBytes  = 128 << 10
 	MaxMessageBytes   = 256 << 10
 )
 
-// Status is how an image ended.
+// Status is the final status of an image in a Result.
 type Status string
 
-// The two ends of an image.
+// The values of Status.
 const (
 	Completed Status = "completed"
 	Failed    Status = "failed"
 )
 
-// Result tells the gateway how an image ended.
+// Result reports the end of an image to the gateway.
 type Result struct {
 	Envelope
 	Status        Status `json:"status"`
 	ProcessedPath string `json:"processed_path,omitempty"` // {trace_id}/{name}, when completed
 	Error         string `json:"error,omitempty"`          // for the client, when failed
 	ErrorCode     string `json:"error_code,omitempty"`     // one of the Code constants, when failed
-	Retryable     bool   `json:"retryable,omitempty"`      // the same image may succeed another time
+	Retryable     bool   `json:"retryable,omitempty"`      // the same image may succeed in a later job
 }
 
-// Ended makes the result of an image that was processed.
+// Ended returns the result of a processed image.
 func Ended(e Envelope, processedPath string, now time.Time) Result {
 	return Result{Envelope: e.Next(now), Status: Completed, ProcessedPath: processedPath}
 }
 
-// Result makes the result of an image that failed with f.
+// Result returns the result of an image that failed with f.
 func (f *Failure) Result(e Envelope, now time.Time) Result {
 	return Result{
 		Envelope: e.Next(now), Status: Failed,
@@ -147,13 +146,13 @@ func (f *Failure) Result(e Envelope, now time.Time) Result {
 	}
 }
 
-// Queue is a work queue whose messages are of one type: publishing another one
+// Queue is a work queue with messages of one type. Publishing a message of another type
 // does not compile.
 type Queue[M Message] struct{ Name string }
 
 func (q Queue[M]) String() string { return q.Name }
 
-// The three queues of the line.
+// The queues of the pipeline.
 var (
 	ImageUpload       = Queue[Upload]{"image_upload"}
 	MetadataGenerated = Queue[Analysis]{"metadata_generated"}
@@ -170,7 +169,7 @@ type ChangeNotification struct {
 	Revision int64  `json:"revision"`
 }
 
-// Valid reports whether the trace id has its form.
+// Valid reports whether id has the format of a trace ID.
 func (id TraceID) Valid() bool {
 	if len(id) != 32 {
 		return false

@@ -19,8 +19,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden messages of this version")
 
-// TestGoldenMessages reads what every release wrote: a consumer that no longer
-// understands a message of the version before would lose images in an upgrade.
+// TestGoldenMessages compares messages with those of every release: a consumer that
+// cannot read a message of the previous version would lose images in an upgrade.
 func TestGoldenMessages(t *testing.T) {
 	now := time.Date(2026, 11, 23, 18, 0, 0, 123_000_000, time.UTC)
 	e := pipeline.NewEnvelope("550e8400-e29b-41d4-a716-446655440000", 7, now)
@@ -78,13 +78,13 @@ func TestGoldenMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(text, want) {
-			t.Errorf("%s is written otherwise than in version 1 (raise Version if a reader of it would break; else -update):\n%s", name, cmp.Diff(string(want), string(text)))
+			t.Errorf("%s differs from version 1 (raise Version if this breaks consumers, otherwise run with -update):\n%s", name, cmp.Diff(string(want), string(text)))
 		}
 	}
 }
 
-// TestGoldensAreRead decodes the stored messages of all versions into today's
-// types and checks that nothing of them is lost.
+// TestGoldensAreRead decodes the golden messages of all versions into the current types
+// and verifies that no member is lost.
 func TestGoldensAreRead(t *testing.T) {
 	files, err := fs.Glob(os.DirFS("testdata"), "v*/*.json")
 	if err != nil || len(files) < 4 {
@@ -127,49 +127,49 @@ func TestTraceID(t *testing.T) {
 	for i := range 100 {
 		id := pipeline.NewTraceID(jobID, i)
 		if !id.Valid() {
-			t.Errorf("%q is no trace id", id)
+			t.Errorf("%q is not a valid trace ID", id)
 		}
 		if j, ok := seen[id]; ok {
-			t.Errorf("images %d and %d have the same trace id", i, j)
+			t.Errorf("images %d and %d have the same trace ID", i, j)
 		}
 		seen[id] = i
 	}
 	for _, bad := range []pipeline.TraceID{"", "xyz", "0123456789ABCDEF0123456789ABCDEF", "../../../../../../../../etc/pass"} {
 		if bad.Valid() {
-			t.Errorf("%q passes for a trace id", bad)
+			t.Errorf("%q is a valid trace ID", bad)
 		}
 	}
 }
 
-// TestFailureTellsNoInside holds what a client may see of a failure.
-func TestFailureTellsNoInside(t *testing.T) {
-	inside := errors.New("dial 10.0.0.7:5432")
-	f := &pipeline.Failure{Code: pipeline.CodeDownloadFailed, Text: "Failed to download image: connection failed", Err: inside}
+// TestFailureHidesCause verifies that clients do not see the cause of a failure.
+func TestFailureHidesCause(t *testing.T) {
+	cause := errors.New("dial 10.0.0.7:5432")
+	f := &pipeline.Failure{Code: pipeline.CodeDownloadFailed, Text: "Failed to download image: connection failed", Err: cause}
 	text, err := json.Marshal(f.Result(pipeline.NewEnvelope("j", 0, time.Now()), time.Now()))
 	if err != nil || strings.Contains(string(text), "10.0.0.7") {
-		t.Errorf("result %s, %v", text, err)
+		t.Errorf("result %s, %v, want it without the cause", text, err)
 	}
-	if !errors.Is(f, inside) || !strings.Contains(f.Error(), "10.0.0.7") {
-		t.Error("the log does not get the cause")
+	if !errors.Is(f, cause) || !strings.Contains(f.Error(), "10.0.0.7") {
+		t.Error("the error does not contain the cause")
 	}
 }
 
-// TestVersionsStay holds that whoever has sent a message can read what comes of it, also
-// while services of two releases are at work.
-func TestVersionsStay(t *testing.T) {
+// TestVersionsArePreserved verifies that the sender of a message can read the messages
+// that it causes, also while services of two releases run.
+func TestVersionsArePreserved(t *testing.T) {
 	e := pipeline.NewEnvelope("j", 0, time.Now())
 	for version := range 3 {
 		e.Version = version
 		if next := e.Next(time.Now()); next.Version != version {
-			t.Errorf("version %d goes on as %d", version, next.Version)
+			t.Errorf("Next of version %d has version %d", version, next.Version)
 		}
 		if end := pipeline.Ended(e, "path", time.Now()); end.Version != version {
-			t.Errorf("version %d ends as %d", version, end.Version)
+			t.Errorf("Ended of version %d has version %d", version, end.Version)
 		}
 	}
 	for body, want := range map[string]int{`{"version":3,"index":"x"}`: 3, `{"index":0}`: 0, `[]`: 0, ``: 0, `{"version":"3"}`: 0} {
 		if got := pipeline.VersionOf([]byte(body)); got != want {
-			t.Errorf("%s has the version %d, want %d", body, got, want)
+			t.Errorf("version of %s is %d, want %d", body, got, want)
 		}
 	}
 }

@@ -14,8 +14,9 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// BenchmarkHop is what a stage adds to its step: decode, do nothing, encode,
-// publish, ack, on a broker in memory. The message out carries a thumbnail.
+// BenchmarkHop measures what a stage adds to its step: decode, run an empty step,
+// encode, publish and ack, on an in-memory broker. The outgoing message has a
+// thumbnail.
 func BenchmarkHop(b *testing.B) {
 	memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
 	ctx, stop := context.WithCancel(b.Context())

@@ -17,9 +17,9 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// TestDrainFinishesWorkInHand holds that a stage that is told to stop finishes
-// what it has begun and takes nothing more.
-func TestDrainFinishesWorkInHand(t *testing.T) {
+// TestDrainFinishesWorkInFlight verifies that a stopped stage finishes the messages in
+// flight and takes no more.
+func TestDrainFinishesWorkInFlight(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
 		running, release := make(chan struct{}, 10), make(chan struct{})
 		stageCtx, stop := context.WithCancel(ctx)
@@ -32,7 +32,7 @@ func TestDrainFinishesWorkInHand(t *testing.T) {
 				running <- struct{}{}
 				<-release
 				if ctx.Err() != nil {
-					t.Error("the context of work in hand ended with the drain")
+					t.Error("the context of work in flight was canceled by the drain")
 				}
 				return analysis(u)
 			})
@@ -49,23 +49,23 @@ func TestDrainFinishesWorkInHand(t *testing.T) {
 		stop()
 		synctest.Wait()
 		if done.Load() {
-			t.Fatal("the stage ended with work in hand")
+			t.Fatal("the stage returned with work in flight")
 		}
 		close(release)
 		settle(time.Second)
 		if n := r.count(pipeline.MetadataGenerated.Name); n != 2 || !done.Load() {
-			t.Errorf("%d images came through and ended: %v; want 2, true", n, done.Load())
+			t.Errorf("%d images completed, stage ended: %v; want 2, true", n, done.Load())
 		}
-		// The others are still there for the next one.
+		// The other messages are still on the queue for the next stage.
 		r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) { return analysis(u) })
 		settle(time.Minute)
 		if n := r.count(pipeline.MetadataGenerated.Name); n != 5 {
-			t.Errorf("%d of 5 images came through, want 5", n)
+			t.Errorf("%d of 5 images completed, want 5", n)
 		}
 	})
 }
 
-// refusing is a broker that does not take messages for some time.
+// refusing is a broker that rejects messages until a given time.
 type refusing struct {
 	broker.Broker
 	until time.Time
@@ -78,8 +78,8 @@ func (b refusing) Publish(ctx context.Context, queue string, m broker.Message) e
 	return b.Broker.Publish(ctx, queue, m)
 }
 
-// TestAckOnlyAfterPublish holds that an input is not acked while its output is
-// not confirmed: a stage that dies then loses nothing.
+// TestAckOnlyAfterPublish verifies that a stage does not ack its input before the
+// broker has confirmed the output, so that a stage that dies loses no message.
 func TestAckOnlyAfterPublish(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
 		r.publish(upload(0))
@@ -93,13 +93,13 @@ func TestAckOnlyAfterPublish(t *testing.T) {
 		r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) { return analysis(u) })
 		settle(time.Minute)
 		if n := r.count(pipeline.MetadataGenerated.Name); n != 1 {
-			t.Errorf("%d images came through, want 1", n)
+			t.Errorf("%d images completed, want 1", n)
 		}
 	})
 }
 
-// TestHangingStepsEndTheStage holds that steps that heed no context are bounded:
-// the process is to be started anew.
+// TestHangingStepsEndTheStage verifies that steps that ignore their context end the
+// stage when they occupy all its slots, so that the process is restarted.
 func TestHangingStepsEndTheStage(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
 		d := r.deps()
@@ -112,7 +112,7 @@ func TestHangingStepsEndTheStage(t *testing.T) {
 				return pipeline.Analysis{}, nil
 			})
 			if err == nil {
-				t.Error("a stage whose every place hangs went on")
+				t.Error("a stage with a hanging step in every slot returned no error")
 			}
 			ended.Store(true)
 		})
@@ -120,7 +120,7 @@ func TestHangingStepsEndTheStage(t *testing.T) {
 		r.publish(upload(1))
 		settle(time.Minute)
 		if !ended.Load() {
-			t.Error("the stage waits for ever")
+			t.Error("the stage did not end")
 		}
 		close(release)
 		synctest.Wait()
@@ -149,10 +149,10 @@ func TestDrainRetriesAndDeadLetters(t *testing.T) {
 	})
 }
 
-// TestDeadLetters holds that a dead letter of any queue and version is told once
-// what it was, waits for an outage, and that rubbish among them stops nothing.
+// TestDeadLetters verifies that DrainDead passes a dead letter of any queue and version
+// on once, waits for an outage to end, and skips malformed dead letters.
 func TestDeadLetters(t *testing.T) {
-	inMemory := func(t *testing.T, b broker.Broker, body string) {
+	publish := func(t *testing.T, b broker.Broker, body string) {
 		t.Helper()
 		if err := b.Publish(t.Context(), broker.DeadResults, broker.Message{Body: []byte(body)}); err != nil {
 			t.Fatal(err)
@@ -162,26 +162,26 @@ func TestDeadLetters(t *testing.T) {
 		b := membroker.New(pipeline.ImageUpload.Name)
 		ctx, stop := context.WithCancel(t.Context())
 		var work sync.WaitGroup
-		healed := time.Now().Add(time.Hour)
-		var told []pipeline.Envelope
+		recovery := time.Now().Add(time.Hour)
+		var passed []pipeline.Envelope
 		work.Go(func() {
 			d := stage.Deps{Broker: b, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(), Concurrency: 1}
 			err := stage.DrainDead(ctx, d, func(_ context.Context, e pipeline.Envelope) error {
-				if time.Now().Before(healed) {
-					return errors.New("the database is away")
+				if time.Now().Before(recovery) {
+					return errors.New("the database is unavailable")
 				}
-				told = append(told, e)
+				passed = append(passed, e)
 				return nil
 			})
 			if err != nil {
 				t.Error(err)
 			}
 		})
-		inMemory(t, b, "rubbish")
-		inMemory(t, b, `{"version":9,"job_id":"j","trace_id":"0123456789abcdef0123456789abcdef","index":4,"metadata":{}}`)
+		publish(t, b, "rubbish")
+		publish(t, b, `{"version":9,"job_id":"j","trace_id":"0123456789abcdef0123456789abcdef","index":4,"metadata":{}}`)
 		settle(2 * time.Hour)
-		if len(told) != 1 || told[0].Index != 4 || told[0].JobID != "j" {
-			t.Errorf("told of %+v, want image 4 of job j", told)
+		if len(passed) != 1 || passed[0].Index != 4 || passed[0].JobID != "j" {
+			t.Errorf("passed on %+v, want image 4 of job j", passed)
 		}
 		if n := b.Len(broker.DeadResults); n != 0 {
 			t.Errorf("%d dead letters left, want 0", n)

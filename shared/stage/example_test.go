@@ -12,8 +12,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// A step is a function from one message to the next. The stage publishes its output
-// and then acks its input.
+// A step is a function from one message to the next. The stage publishes the output of
+// the step and then acks its input.
 func Example() {
 	b := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
 	defer b.Close()

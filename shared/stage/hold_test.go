@@ -15,14 +15,13 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// sluggish is a broker each of whose publishes takes as long as one may, those of
-// other queues than image_processed in vain, and which notes how long deliveries
-// are in hand.
+// sluggish is a broker whose publishes take as long as allowed. Only publishes to
+// image_processed succeed. It records how long handlers keep their deliveries.
 type sluggish struct {
 	broker.Broker
-	mu      sync.Mutex // guards longest and given
-	longest time.Duration
-	given   int
+	mu         sync.Mutex // guards longest and deliveries
+	longest    time.Duration
+	deliveries int
 }
 
 func (b *sluggish) Publish(ctx context.Context, queue string, m broker.Message) error {
@@ -35,35 +34,35 @@ func (b *sluggish) Publish(ctx context.Context, queue string, m broker.Message) 
 
 func (b *sluggish) Consume(ctx context.Context, queue string, prefetch int, handle func(context.Context, broker.Delivery) error) error {
 	return b.Broker.Consume(ctx, queue, prefetch, func(ctx context.Context, dv broker.Delivery) error {
-		began := time.Now()
+		start := time.Now()
 		err := handle(ctx, dv)
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.longest = max(b.longest, time.Since(began))
-		b.given++
+		b.longest = max(b.longest, time.Since(start))
+		b.deliveries++
 		return err
 	})
 }
 
-// TestNothingIsHeldForLong holds that no delivery is in hand for longer than
-// MaxHold, at whatever moment of it a step comes that ends with its deadline, or
-// heeds no deadline, and with a broker that takes its time and then nothing.
-func TestNothingIsHeldForLong(t *testing.T) {
+// TestNoDeliveryExceedsMaxHold verifies that no delivery stays in flight longer than
+// MaxHold, with a slow broker that then rejects the messages. At various moments, the
+// step starts a last try that ends at its deadline or ignores the deadline.
+func TestNoDeliveryExceedsMaxHold(t *testing.T) {
 	for _, heeds := range []bool{true, false} {
-		for hang := time.Duration(0); hang < stage.DefaultGiveBack+5*time.Second; {
-			// The last moments are the worst.
-			if hang += 20 * time.Second; hang > stage.DefaultGiveBack-8*time.Second {
+		for hang := time.Duration(0); hang < stage.DefaultReturnAfter+5*time.Second; {
+			// The last moments before the limit are the critical ones.
+			if hang += 20 * time.Second; hang > stage.DefaultReturnAfter-8*time.Second {
 				hang += 100*time.Millisecond - 20*time.Second
 			}
-			t.Run(fmt.Sprintf("heeds %t after %s", heeds, hang), func(t *testing.T) {
+			t.Run(fmt.Sprintf("heeds deadline %t after %s", heeds, hang), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
 					b := &sluggish{Broker: memory}
 					ctx, stop := context.WithCancel(t.Context())
 					var work sync.WaitGroup
-					began := time.Now()
+					start := time.Now()
 					u := upload(0)
-					u.Attempt = pipeline.MaxAttempts // Two letters are to be sent when it fails.
+					u.Attempt = pipeline.MaxAttempts // A failure sends two messages.
 					if err := stage.Publish(ctx, memory, pipeline.ImageUpload, u); err != nil {
 						t.Fatal(err)
 					}
@@ -71,7 +70,7 @@ func TestNothingIsHeldForLong(t *testing.T) {
 					d := r.deps()
 					d.Metrics = telemetry.NewRegistry()
 					r.run(ctx, &work, d, func(ctx context.Context, _ pipeline.Upload) (pipeline.Analysis, error) {
-						if time.Since(began) < hang {
+						if time.Since(start) < hang {
 							return pipeline.Analysis{}, stage.ErrUnavailable
 						}
 						if heeds {
@@ -85,8 +84,8 @@ func TestNothingIsHeldForLong(t *testing.T) {
 					stop()
 					settle(2 * time.Minute)
 					work.Wait()
-					if b.given == 0 || b.longest > stage.MaxHold {
-						t.Errorf("%d deliveries were held for up to %s", b.given, b.longest)
+					if b.deliveries == 0 || b.longest > stage.MaxHold {
+						t.Errorf("%d deliveries, the longest in flight for %s; want at least 1 and at most MaxHold", b.deliveries, b.longest)
 					}
 					if err := memory.Close(); err != nil {
 						t.Error(err)

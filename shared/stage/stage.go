@@ -1,36 +1,38 @@
-// Package stage is the loop round one step of the pipeline, written once: take
-// a message, do the step, publish what came of it, and only then ack.
+// Package stage runs one step of the pipeline in a loop: take a message, run the step,
+// publish its output, and only then ack the message.
 //
-// A step is a function from one message to the next and ends in one of these
-// ways:
+// A step is a function from one message to the next and ends in one of these ways:
 //
-//   - It returns a message, which is published.
-//   - It returns a [*pipeline.Failure]: the image's own fault. The image ends now,
-//     with a failed Result.
-//   - It returns an error that wraps [ErrUnavailable] or the like of the broker or
-//     the object store: something the step needs is away. That is not counted.
-//     The delivery is kept and tried again in place, with a back-off of at most
-//     5 s, until the dependency answers or GiveBack has passed; then it goes to
-//     the retry ladder as it is. An outage of any length fails no image.
-//   - It returns any other error, panics or passes its deadline: counted in the
-//     message's attempt and tried again over the retry ladder. After
-//     [pipeline.MaxAttempts] the message goes to the dead queue and the image ends.
+//   - It returns a message. The stage publishes it.
+//   - It returns a [*pipeline.Failure]: the image itself is at fault. The image ends
+//     now, with a failed Result.
+//   - It returns an error that wraps [ErrUnavailable], or the corresponding error of
+//     the broker or the object store: a dependency is unavailable. This does not count
+//     as an attempt. The stage keeps the delivery and tries again in place, with a
+//     backoff of at most 5 s, until the dependency responds or ReturnAfter has passed.
+//     Then it moves the message to a retry queue, unchanged. An outage of any length
+//     fails no image.
+//   - It returns any other error, panics or exceeds its deadline. The stage increments
+//     the message's attempt and tries again through the retry queues. After
+//     [pipeline.MaxAttempts] the message goes to the dead-letter queue and the image
+//     ends.
 //
-// A message that was delivered before and not acked may have killed the process
-// that had it. It is not processed but moved to the suspect queue, of which each
-// worker takes one at a time, so that only the message in hand is to blame if
-// the process dies again; the broker makes it a dead letter after some deaths.
+// A message that was delivered before and not acked may have killed the process that
+// had it. The stage does not process it but moves it to the quarantine queue. Each
+// worker takes one message at a time from that queue, so that only the message in
+// flight is to blame if the process dies again. After some deaths, the broker makes it
+// a dead letter.
 //
-// A message of a version that this release does not read is not decoded further. It goes
-// round the retry ladder as it is, uncounted and for however long, until a consumer takes
-// it that reads it: a newer release that is being rolled out, or the one that was
+// A message of a version that this release does not read is not decoded further. It
+// circulates through a retry queue unchanged and uncounted, until a consumer takes it
+// that reads its version: a newer release during a rollout, or the release that was
 // rolled back.
 //
-// A message that leaves carries on the trace context of the one that caused it; where
-// there is a Tracer, all that is done for a message is one span.
+// An outgoing message carries the trace context of the message that caused it. With a
+// Tracer, all work for one message is one span.
 //
-// Every message that leaves is confirmed before the one that caused it is acked,
-// so a crash at any point repeats work and loses none. Nothing is ever nacked.
+// Every outgoing message is confirmed before the message that caused it is acked, so a
+// crash at any point repeats work and loses none. The stage never nacks a message.
 package stage
 
 import (
@@ -49,11 +51,11 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// ErrUnavailable marks, when a step wraps it, an error of something that is away
-// and will come back.
+// ErrUnavailable marks an error of a dependency that is temporarily unavailable. Steps
+// wrap it.
 var ErrUnavailable = errors.New("dependency unavailable")
 
-// Deps are what a stage needs.
+// Deps are the dependencies and settings of a stage.
 type Deps struct {
 	Broker  broker.Broker
 	Log     *slog.Logger
@@ -61,31 +63,32 @@ type Deps struct {
 	Now     func() time.Time
 
 	Traces *telemetry.Tracer // may be nil
-	Work   string            // what the step is called in traces; default: as the queue
+	Work   string            // name of the step in traces; default: the queue name
 
-	// Ready tells whether what the step needs is there. It is asked before the
-	// stage takes messages again after it has given some back. May be nil.
+	// Ready reports whether the step's dependencies are available. The stage calls it
+	// before it takes messages again after it has returned some to the queue. May be
+	// nil.
 	Ready func(context.Context) error
 
-	Concurrency int           // messages in hand at once, at least 1; no more are fetched
-	Deadline    time.Duration // of one try, default DefaultDeadline
-	GiveBack    time.Duration // how long an outage is sat out with a delivery in hand, default DefaultGiveBack
+	Concurrency int           // maximum number of messages in flight, at least 1; also the prefetch
+	Deadline    time.Duration // time limit of one try, default DefaultDeadline
+	ReturnAfter time.Duration // how long a delivery waits for a dependency, default DefaultReturnAfter
 }
 
-// MaxHold is how long a delivery is in hand at most, with the default bounds: far
-// from the 30 minutes after which RabbitMQ cuts a consumer off. What was begun
-// with it is over then, so that whoever clears up knows how long to wait.
+// MaxHold is the longest time that a delivery is in flight, with the default limits. It
+// is far below the 30 minutes after which RabbitMQ disconnects a consumer. Cleanup can
+// rely on it: after MaxHold, all work for a delivery has ended.
 const MaxHold = 5 * time.Minute
 
-// Defaults of Deps. The last try may begin when GiveBack is all but over, and what
-// comes of it is to be published yet; that stays under MaxHold.
+// Defaults of Deps. The last try may start just before ReturnAfter has passed, and its
+// output must still be published; all of that stays within MaxHold.
 const (
-	DefaultDeadline = 45 * time.Second
-	DefaultGiveBack = 230 * time.Second
+	DefaultDeadline    = 45 * time.Second
+	DefaultReturnAfter = 230 * time.Second
 )
 
-// Run reads in, does the step and publishes to out, until ctx ends; then it
-// finishes what it has in hand and returns nil.
+// Run reads messages from in, runs the step and publishes its output to out, until ctx
+// ends. Then it finishes the messages in flight and returns nil.
 func Run[In, Out pipeline.Message](ctx context.Context, d Deps, in pipeline.Queue[In], out pipeline.Queue[Out],
 	do func(context.Context, In) (Out, error),
 ) error {
@@ -97,29 +100,29 @@ func Run[In, Out pipeline.Message](ctx context.Context, d Deps, in pipeline.Queu
 		}
 		return emit(w, out, next)
 	}
-	suspect := broker.QuarantineQueue(in.Name)
+	quarantine := broker.QuarantineQueue(in.Name)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return w.consume(ctx, in.Name, w.deps.Concurrency, func(work, round context.Context, dv broker.Delivery) error {
 			if dv.Redelivered {
-				return w.finish(work, round, dv, time.Now().Add(w.deps.GiveBack), outcome{
-					label: "suspected", send: []letter{{suspect, broker.Message{Body: dv.Body, Headers: dv.Headers}}},
+				return w.finish(work, round, dv, time.Now().Add(w.deps.ReturnAfter), outcome{
+					label: "suspected", send: []outgoing{{quarantine, broker.Message{Body: dv.Body, Headers: dv.Headers}}},
 				})
 			}
 			return receive(work, round, w, dv, handle)
 		})
 	})
 	g.Go(func() error {
-		return w.consume(ctx, suspect, 1, func(work, round context.Context, dv broker.Delivery) error {
+		return w.consume(ctx, quarantine, 1, func(work, round context.Context, dv broker.Delivery) error {
 			return receive(work, round, w, dv, handle)
 		})
 	})
 	return g.Wait()
 }
 
-// Drain reads in and does the step, the last of the line, until ctx ends. A
-// message that was delivered before is done like any other: the step must not
-// be one that a message can kill.
+// Drain reads messages from in and runs the step, which has no output, until ctx ends.
+// It does not quarantine redelivered messages, so the step must be one that no message
+// can kill.
 func Drain[In pipeline.Message](ctx context.Context, d Deps, in pipeline.Queue[In], do func(context.Context, In) error) error {
 	w := newWorker(d, in.Name)
 	return w.consume(ctx, in.Name, w.deps.Concurrency, func(work, round context.Context, dv broker.Delivery) error {
@@ -133,40 +136,40 @@ func Drain[In pipeline.Message](ctx context.Context, d Deps, in pipeline.Queue[I
 	})
 }
 
-// Publish puts one message on its queue. It returns when the broker has it.
+// Publish publishes one message on its queue. It returns after the broker's confirm.
 func Publish[M pipeline.Message](ctx context.Context, b broker.Broker, q pipeline.Queue[M], m M) error {
-	l, err := compose(q.Name, m)
+	msg, err := compose(q.Name, m)
 	if err != nil {
 		return err
 	}
-	return b.Publish(ctx, l.queue, l.message)
+	return b.Publish(ctx, msg.queue, msg.message)
 }
 
-// letter is a message with its address.
-type letter struct {
+// outgoing is a message and the queue to publish it to.
+type outgoing struct {
 	queue   string
 	message broker.Message
 }
 
-func compose[M pipeline.Message](queue string, m M) (letter, error) {
+func compose[M pipeline.Message](queue string, m M) (outgoing, error) {
 	body, err := json.Marshal(m)
 	if err != nil {
-		return letter{}, fmt.Errorf("encode message for %s: %w", queue, err)
+		return outgoing{}, fmt.Errorf("encode message for %s: %w", queue, err)
 	}
 	if len(body) > pipeline.MaxMessageBytes {
-		return letter{}, fmt.Errorf("message for %s has %d bytes, over %d", queue, len(body), pipeline.MaxMessageBytes)
+		return outgoing{}, fmt.Errorf("message for %s has %d bytes, more than the limit of %d", queue, len(body), pipeline.MaxMessageBytes)
 	}
-	return letter{queue, broker.Message{Body: body, Headers: traceHeaders(m.Header().TraceID)}}, nil
+	return outgoing{queue, broker.Message{Body: body, Headers: traceHeaders(m.Header().TraceID)}}, nil
 }
 
 func traceHeaders(id pipeline.TraceID) map[string]string {
 	return map[string]string{traceparent: pipeline.Traceparent(id)}
 }
 
-// traceparent is the header of the trace context.
+// traceparent is the header with the W3C trace context.
 const traceparent = "traceparent"
 
-// unavailable reports whether the error says that a dependency is away.
+// unavailable reports whether err means that a dependency is unavailable.
 func unavailable(err error) bool {
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, broker.ErrUnavailable) || errors.Is(err, objectstore.ErrUnavailable)
 }

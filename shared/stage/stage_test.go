@@ -36,23 +36,24 @@ func analysis(u pipeline.Upload) (pipeline.Analysis, error) {
 	return pipeline.Analysis{Upload: u}, nil
 }
 
-// rig is a stage from image_upload to metadata_generated on a broker in memory,
-// with everything that leaves it recorded.
+// rig is a stage from image_upload to metadata_generated on an in-memory broker. It
+// records all messages that leave the stage.
 type rig struct {
 	t      *testing.T
 	broker broker.Broker
 	stop   context.CancelFunc
 
 	mu  sync.Mutex
-	got map[string][][]byte // by queue
+	got map[string][][]byte // message bodies by queue
 }
 
-// deps are the defaults of a rig; a test changes them.
+// deps returns the default Deps, which a test can change.
 func (r *rig) deps() stage.Deps {
 	return stage.Deps{Broker: r.broker, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(), Concurrency: 4}
 }
 
-// inBubble runs the test with a fake clock: the retry ladder's 15 s take none.
+// inBubble runs the test with a fake clock, so that the delays of the retry queues take
+// no real time.
 func inBubble(t *testing.T, test func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup)) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
@@ -98,7 +99,7 @@ func (r *rig) count(queue string) int {
 	return len(r.got[queue])
 }
 
-// results decodes what has reached image_processed.
+// results decodes the messages that have reached image_processed.
 func (r *rig) results() []pipeline.Result {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,7 +114,8 @@ func (r *rig) results() []pipeline.Result {
 	return list
 }
 
-// settle gives the bubble so much of its fake time and waits until all is quiet.
+// settle advances the fake clock by d and waits until all goroutines of the bubble are
+// blocked.
 func settle(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -135,7 +137,7 @@ func TestStepDone(t *testing.T) {
 		}
 		settle(time.Minute)
 		if n := r.count(pipeline.MetadataGenerated.Name); n != 20 {
-			t.Errorf("%d analyses for 20 uploads, want 20", n)
+			t.Errorf("%d analyses of 20 uploads, want 20", n)
 		}
 		if n := len(r.results()); n != 0 {
 			t.Errorf("%d results, want none", n)
@@ -143,7 +145,7 @@ func TestStepDone(t *testing.T) {
 	})
 }
 
-func TestFailureEndsImageAtOnce(t *testing.T) {
+func TestFailureEndsImageImmediately(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
 		var tries atomic.Int64
 		r.run(ctx, work, r.deps(), func(context.Context, pipeline.Upload) (pipeline.Analysis, error) {
@@ -162,13 +164,13 @@ func TestFailureEndsImageAtOnce(t *testing.T) {
 	})
 }
 
-// TestErrorsAreCounted holds the retry ladder: five tries, then the dead queue
-// and one failed result, whether the step returns an error, panics or hangs.
+// TestErrorsAreCounted verifies the retries: five attempts, then a dead letter and one
+// failed result, whether the step returns an error, panics or hangs.
 func TestErrorsAreCounted(t *testing.T) {
 	steps := map[string]func(context.Context) error{
-		"error":  func(context.Context) error { return errors.New("broken") },
-		"panic":  func(context.Context) error { panic("broken") },
-		"silent": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		"error": func(context.Context) error { return errors.New("broken") },
+		"panic": func(context.Context) error { panic("broken") },
+		"hang":  func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
 	}
 	for name, step := range steps {
 		t.Run(name, func(t *testing.T) {
@@ -184,18 +186,18 @@ func TestErrorsAreCounted(t *testing.T) {
 				r.publish(upload(0))
 				settle(5 * time.Minute)
 				if fmt.Sprint(attempts) != "[1 2 3 4 5]" {
-					t.Errorf("attempts %v, want \"[1 2 3 4 5]\"", attempts)
+					t.Errorf("attempts %v, want [1 2 3 4 5]", attempts)
 				}
 				if name == "error" {
 					for i, want := range []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, 15 * time.Second} {
 						if got := at[i+1].Sub(at[i]); got != want {
-							t.Errorf("try %d came after %s, want %s", i+2, got, want)
+							t.Errorf("attempt %d started after %s, want %s", i+2, got, want)
 						}
 					}
 				}
 				got := r.results()
 				if len(got) != 1 || got[0].ErrorCode != pipeline.CodeProcessingFailed || !got[0].Retryable || got[0].Error != "Image could not be processed" {
-					t.Errorf("results %+v, want one retryable processing failure", got)
+					t.Errorf("results %+v, want one with processing_failed, retryable", got)
 				}
 				if n := r.count(broker.DeadQueue(pipeline.ImageUpload.Name)); n != 1 {
 					t.Errorf("%d dead letters, want 1", n)
@@ -205,7 +207,7 @@ func TestErrorsAreCounted(t *testing.T) {
 	}
 }
 
-// TestOutageIsNotCounted holds that an outage of any length fails no image and
+// TestOutageIsNotCounted verifies that an outage of any length fails no image and
 // counts no attempt.
 func TestOutageIsNotCounted(t *testing.T) {
 	for _, outage := range []time.Duration{3 * time.Second, 3 * time.Minute, 2 * time.Hour} {
@@ -228,28 +230,28 @@ func TestOutageIsNotCounted(t *testing.T) {
 				}
 				settle(outage + 10*time.Minute)
 				if n := r.count(pipeline.MetadataGenerated.Name); n != 20 {
-					t.Errorf("%d of 20 images came through, want 20", n)
+					t.Errorf("%d of 20 images completed, want 20", n)
 				}
 				if maxAttempt != 1 || len(r.results()) != 0 {
-					t.Errorf("attempt %d, results %v, want 1 and none", maxAttempt, r.results())
+					t.Errorf("highest attempt %d, results %v; want 1 and none", maxAttempt, r.results())
 				}
 			})
 		})
 	}
 }
 
-// TestSuspects holds that what was delivered before is not processed beside
-// others but moved aside and taken one at a time.
-func TestSuspects(t *testing.T) {
+// TestQuarantine verifies that redelivered messages move to the quarantine queue and
+// are processed one at a time.
+func TestQuarantine(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
 		for i := range 8 {
 			r.publish(upload(i))
 		}
-		// A consumer takes all eight and goes away without an ack.
-		gone, die := context.WithCancel(ctx)
+		// A consumer takes all eight messages and ends without an ack.
+		consumerCtx, die := context.WithCancel(ctx)
 		var taken atomic.Int64
 		work.Go(func() {
-			_ = r.broker.Consume(gone, pipeline.ImageUpload.Name, 8, func(context.Context, broker.Delivery) error {
+			_ = r.broker.Consume(consumerCtx, pipeline.ImageUpload.Name, 8, func(context.Context, broker.Delivery) error {
 				taken.Add(1)
 				return nil
 			})
@@ -258,26 +260,23 @@ func TestSuspects(t *testing.T) {
 		die()
 		synctest.Wait()
 		if taken.Load() != 8 {
-			t.Fatalf("%d taken, want 8", taken.Load())
+			t.Fatalf("consumer took %d messages, want 8", taken.Load())
 		}
-		var inHand, most atomic.Int64
+		var inFlight, most atomic.Int64
 		r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
-			most.Store(max(most.Load(), inHand.Add(1)))
-			defer inHand.Add(-1)
-			settleStep()
+			most.Store(max(most.Load(), inFlight.Add(1)))
+			defer inFlight.Add(-1)
+			time.Sleep(10 * time.Millisecond)
 			return analysis(u)
 		})
 		settle(time.Minute)
 		if n := r.count(pipeline.MetadataGenerated.Name); n != 8 || most.Load() != 1 {
-			t.Errorf("%d of 8 came through, %d at once, want 1", n, most.Load())
+			t.Errorf("%d of 8 images completed, at most %d concurrently; want 8 and 1", n, most.Load())
 		}
 	})
 }
 
-// settleStep lets a step take some fake time.
-func settleStep() { time.Sleep(10 * time.Millisecond) }
-
-func TestMessagesNobodyUnderstands(t *testing.T) {
+func TestMalformedMessages(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
 		r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) { return analysis(u) })
 		for _, body := range []string{"", "{", "[]", "{}", `{"version":1,"job_id":"j","trace_id":"../../etc","index":0}`, `{"version":1,"job_id":"j","trace_id":"0123456789abcdef0123456789abcdef","index":-1}`} {
@@ -296,17 +295,17 @@ func TestMessagesNobodyUnderstands(t *testing.T) {
 	})
 }
 
-// TestNewerVersionIsHeld holds that an analyzer which is upgraded after the
-// gateway fails nothing, whatever a newer message looks like: it waits for one that
-// understands it, as there is in the middle of an upgrade.
-func TestNewerVersionIsHeld(t *testing.T) {
+// TestNewerVersionWaits verifies that an analyzer that is upgraded after the gateway
+// fails no newer message, of whatever shape. The message waits for a consumer that
+// reads its version, as there is one during an upgrade.
+func TestNewerVersionWaits(t *testing.T) {
 	newer := pipeline.Version + 1
 	for name, body := range map[string]string{
-		"as today":            fmt.Sprintf(`{"version":%d,"job_id":%q,"trace_id":%q,"index":0,"attempt":1}`, newer, jobID, pipeline.NewTraceID(jobID, 0)),
-		"another type":        fmt.Sprintf(`{"version":%d,"job_id":%q,"trace_id":%q,"index":"0","size":{"bytes":7}}`, newer, jobID, pipeline.NewTraceID(jobID, 0)),
-		"another envelope":    fmt.Sprintf(`{"version":%d,"image":{"job":%q,"number":0}}`, newer, jobID),
-		"much newer":          `{"version":2000}`,
-		"envelope of its own": fmt.Sprintf(`{"size":"much","trace_id":[1],"version":%d}`, newer),
+		"same shape":       fmt.Sprintf(`{"version":%d,"job_id":%q,"trace_id":%q,"index":0,"attempt":1}`, newer, jobID, pipeline.NewTraceID(jobID, 0)),
+		"other types":      fmt.Sprintf(`{"version":%d,"job_id":%q,"trace_id":%q,"index":"0","size":{"bytes":7}}`, newer, jobID, pipeline.NewTraceID(jobID, 0)),
+		"other envelope":   fmt.Sprintf(`{"version":%d,"image":{"job":%q,"number":0}}`, newer, jobID),
+		"much newer":       `{"version":2000}`,
+		"invalid envelope": fmt.Sprintf(`{"size":"much","trace_id":[1],"version":%d}`, newer),
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
@@ -321,9 +320,9 @@ func TestNewerVersionIsHeld(t *testing.T) {
 				}
 				settle(time.Hour)
 				if tries.Load() != 0 || len(r.results()) != 0 || r.count(broker.DeadQueue(pipeline.ImageUpload.Name)) != 0 || r.count(broker.DeadResults) != 0 {
-					t.Fatalf("tries %d, results %v: want the message held", tries.Load(), r.results())
+					t.Fatalf("tries %d, results %v: want the message to wait", tries.Load(), r.results())
 				}
-				// The old one goes on beside a new one, and each takes what comes to it.
+				// The old consumer runs next to a new one, and each takes messages in turn.
 				var taken atomic.Value
 				work.Go(func() {
 					err := r.broker.Consume(ctx, pipeline.ImageUpload.Name, 1, func(_ context.Context, dv broker.Delivery) error {
@@ -336,15 +335,15 @@ func TestNewerVersionIsHeld(t *testing.T) {
 				})
 				settle(10 * time.Minute)
 				if got := taken.Load(); got != body {
-					t.Errorf("the new one has got %v, want %s", got, body)
+					t.Errorf("the new consumer got %v, want %s", got, body)
 				}
 			})
 		})
 	}
 }
 
-// TestOlderVersionIsTaken holds that what the release before has sent is done, and
-// that what comes of it has the version that it had.
+// TestOlderVersionIsTaken verifies that messages of the previous release are processed,
+// and that the output has the version of the input.
 func TestOlderVersionIsTaken(t *testing.T) {
 	for version := pipeline.OldestVersion; version <= pipeline.Version; version++ {
 		golden, err := os.ReadFile(fmt.Sprintf("../pipeline/testdata/v%d/upload.json", version))
@@ -370,7 +369,7 @@ func TestOlderVersionIsTaken(t *testing.T) {
 				r.mu.Lock()
 				defer r.mu.Unlock()
 				if len(r.got[out]) != 1 || pipeline.VersionOf(r.got[out][0]) != version {
-					t.Errorf("of a message of version %d came %q, want one of this version", version, r.got[out])
+					t.Errorf("a message of version %d produced %q, want one message of the same version", version, r.got[out])
 				}
 			})
 		}

@@ -15,8 +15,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
-// line is a stage from image_upload to metadata_generated whose work is said by the
-// name of the image's file.
+// line starts a stage from image_upload to metadata_generated. The name of the image's
+// file determines the outcome of its step. next returns the next message of a queue.
 func line(t *testing.T, tracer *telemetry.Tracer) (publish func(i int, name, traceparent string), next func(queue string) broker.Delivery) {
 	t.Helper()
 	memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
@@ -68,7 +68,8 @@ func line(t *testing.T, tracer *telemetry.Tracer) (publish func(i int, name, tra
 	}
 }
 
-// carrying has messages come with a trace context of somebody else, if there is one.
+// carrying is a broker that publishes messages with another service's trace context,
+// unless that is empty.
 type carrying struct {
 	broker.Broker
 	traceparent string
@@ -81,8 +82,9 @@ func (c carrying) Publish(ctx context.Context, queue string, m broker.Message) e
 	return c.Broker.Publish(ctx, queue, m)
 }
 
-// TestTracePassesThrough holds that a stage that records nothing leaves the traces
-// of the others whole: what it sends carries on what came, if that is the image's.
+// TestTracePassesThrough verifies that a stage without a tracer keeps the traces of the
+// others connected: its outgoing messages carry the incoming trace context if that
+// belongs to the image.
 func TestTracePassesThrough(t *testing.T) {
 	publish, next := line(t, nil)
 	for i, name := range []string{"a.jpg", "damaged.jpg", "odd.jpg"} {
@@ -94,20 +96,21 @@ func TestTracePassesThrough(t *testing.T) {
 			queue = pipeline.ImageProcessed.Name
 		}
 		if got := next(queue).Headers; got["traceparent"] != came || len(got) != 1 {
-			t.Errorf("%s comes with %s and goes on with %v, want the same traceparent only", name, came, got)
+			t.Errorf("%s: incoming traceparent %s, outgoing headers %v; want only the same traceparent", name, came, got)
 		}
 	}
 	for i, came := range []string{"", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "nonsense"} {
 		publish(i, "a.jpg", came)
 		if got, want := next(pipeline.MetadataGenerated.Name).Headers["traceparent"], pipeline.Traceparent(pipeline.NewTraceID(jobID, i)); got != want {
-			t.Errorf("%q goes on as %s, want %s", came, got, want)
+			t.Errorf("incoming traceparent %q: outgoing %s, want %s", came, got, want)
 		}
 	}
 }
 
-// TestTraceOfAStage holds what a stage records: one span for all that is done for a
-// message, as a part of what sent it, in which are the step's own and the publish.
-func TestTraceOfAStage(t *testing.T) {
+// TestStageSpans verifies the spans of a stage: one span for all work on a message, as
+// a child of the span that sent it, with the step's own spans and the publish as its
+// children.
+func TestStageSpans(t *testing.T) {
 	collector := telemetrytest.Start(t)
 	tracer, err := telemetry.Open(t.Context(), telemetry.Config{Endpoint: service.SecretURL(collector.URL)}, telemetry.Process{
 		Name: "analyzer", Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),
@@ -127,10 +130,10 @@ func TestTraceOfAStage(t *testing.T) {
 	for _, s := range spans {
 		parent[s.SpanID] = s
 	}
-	type told struct{ attempt, outcome, code, message, under, out string }
-	got := map[told]bool{}
+	type analysisSpan struct{ attempt, outcome, code, message, under, out string }
+	got := map[analysisSpan]bool{}
 	for _, s := range telemetrytest.Named(spans, "analysis") {
-		is := told{s.Attributes["attempt"], s.Attributes["outcome"], s.Attributes["error_code"], s.Message, parent[s.Parent].Name, ""}
+		is := analysisSpan{s.Attributes["attempt"], s.Attributes["outcome"], s.Attributes["error_code"], s.Message, parent[s.Parent].Name, ""}
 		for _, part := range spans {
 			if part.Parent == s.SpanID && part.Name != "GET originals" {
 				is.out = part.Name
@@ -141,22 +144,22 @@ func TestTraceOfAStage(t *testing.T) {
 		}
 		got[is] = true
 	}
-	for _, want := range []told{
+	for _, want := range []analysisSpan{
 		{"1", "done", "", "", "publish image_upload", "publish metadata_generated"},
 		{"1", "failed", "damaged_image", "Damaged image", "publish image_upload", "publish image_processed"},
 		{"1", "retried", "retried", "", "publish image_upload", "publish image_upload.retry.1s"},
 		{"2", "done", "", "", "publish image_upload.retry.1s", "publish metadata_generated"},
 	} {
 		if !got[want] {
-			t.Errorf("no analysis is %+v:\n%s", want, telemetrytest.List(spans))
+			t.Errorf("no analysis span is %+v:\n%s", want, telemetrytest.List(spans))
 		}
 	}
 	if n := len(telemetrytest.Named(spans, "GET originals")); n != 4 {
-		t.Errorf("%d parts of the step, want 4", n)
+		t.Errorf("%d spans of the step, want 4", n)
 	}
 	for _, s := range telemetrytest.Named(spans, "queue image_upload") {
 		if from := parent[s.Parent]; from.Name != "publish image_upload" && from.Name != "publish image_upload.retry.1s" || !s.Start.Equal(from.Start) {
-			t.Errorf("the time in the queue is under %+v: %+v", from, s)
+			t.Errorf("the queue span has the parent %+v, want the publish span and its start: %+v", from, s)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package brokertest is the suite that every broker.Broker passes. It asserts the
-// contract as a service meets it, and nothing about how a broker keeps it.
+// Package brokertest is the contract test suite for implementations of broker.Broker.
+// It tests the contract as services see it, not how a broker implements it.
 package brokertest
 
 import (
@@ -14,15 +14,15 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// Patience is how long a test waits for what must happen; quiet, for what must
-// not.
+// Timeout is how long a test waits for an expected event. quiet is how long it waits
+// for the absence of an event.
 const (
-	Patience = 30 * time.Second
-	quiet    = 250 * time.Millisecond
+	Timeout = 30 * time.Second
+	quiet   = 250 * time.Millisecond
 )
 
-// Opener gives a broker that serves the work queues named, with their whole
-// topology, and whose session begins with nothing. The broker ends with t.
+// Opener returns a broker that serves the given work queues with their whole topology,
+// all empty. The broker is closed when t ends.
 type Opener func(t *testing.T, workQueues ...string) broker.Broker
 
 // Run runs the suite in real time, its cases in parallel.
@@ -35,8 +35,8 @@ func Run(t *testing.T, open Opener) {
 	}
 }
 
-// RunInBubble runs the suite for a broker inside the process: each case in a
-// [synctest] bubble of its own, where waiting takes no real time.
+// RunInBubble runs the suite for a broker inside the process, each case in its own
+// [synctest] bubble, where waiting takes no real time.
 func RunInBubble(t *testing.T, open Opener) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -49,39 +49,39 @@ var cases = []struct {
 	name string
 	run  func(t *testing.T, open Opener)
 }{
-	{"what is published arrives once and whole", testArrives},
-	{"what is not acked goes back marked redelivered", testNotAcked},
+	{"a published message arrives once and complete", testArrives},
+	{"an unacked message returns to the queue, marked redelivered", testNotAcked},
 	{"unacked deliveries never exceed the prefetch", testPrefetch},
-	{"a handler's error ends Consume and gives back", testHandlerError},
-	{"a drain waits for handlers and their acks count", testDrain},
-	{"an ack after the end is stale", testStaleAck},
-	{"a second ack is refused and harms no neighbour", testDoubleAck},
+	{"a handler's error ends Consume and returns messages to the queue", testHandlerError},
+	{"a drain waits for handlers, and their acks count", testDrain},
+	{"an ack after the end of the session is stale", testStaleAck},
+	{"a second ack fails and affects no other delivery", testDoubleAck},
 	{"two consumers share the work", testShared},
-	{"many publish at once", testManyPublishers},
-	{"a missing queue is no route", testNoRoute},
-	{"an ended context publishes and consumes nothing", testEndedContext},
-	{"a prefetch of nothing is refused", testNoPrefetch},
-	{"the retry ladder is exact", testRetryQueues},
-	{"a retried message can be retried for ever", testRetryAgain},
+	{"many goroutines publish concurrently", testManyPublishers},
+	{"a publish to a missing queue has no route", testNoRoute},
+	{"publish and consume with an ended context do nothing", testEndedContext},
+	{"a prefetch of 0 is rejected", testNoPrefetch},
+	{"the retry queues delay exactly", testRetryQueues},
+	{"a message can be retried without limit", testRetryAgain},
 	{"the delivery limit makes a dead letter", testDeliveryLimit},
-	{"the depth is what waits", testDepth},
-	{"browsing takes nothing and keeps the order", testBrowse},
-	{"browsing takes what is acked and no more", testBrowseAck},
-	{"a handler's error ends Browse and gives back", testBrowseError},
-	{"a queue that is read can't be browsed", testBrowseInUse},
-	{"a dead letter tells how it died", testDeaths},
+	{"the depth counts waiting messages", testDepth},
+	{"browsing removes no messages and keeps the order", testBrowse},
+	{"browsing removes only acked messages", testBrowseAck},
+	{"a handler's error ends Browse and returns messages to the queue", testBrowseError},
+	{"a queue with a consumer cannot be browsed", testBrowseInUse},
+	{"a dead letter has its deaths", testDeaths},
 	{"a broadcast reaches every subscriber", testBroadcast},
-	{"a broadcast to nobody is no error", testBroadcastToNobody},
+	{"a broadcast without subscribers is no error", testBroadcastWithoutSubscribers},
 	{"a subscriber gets one broadcast at a time", testOneAtATime},
 	{"the hook runs before anything is consumed", testHook},
-	{"a hook that fails is run again", testHookFails},
+	{"a failed hook runs again", testHookFails},
 }
 
-// Name makes a queue name that no other test has.
+// Name returns a unique queue name.
 func Name() string { return "t-" + strings.ToLower(rand.Text()[:12]) }
 
-// Topic names the topic that goes with a queue's test. All topics of the suite
-// begin so, for whoever clears up.
+// Topic returns the topic name for a test's queue. All topics of a test start with it,
+// so that cleanup can find them.
 func Topic(queue string) string { return queue + ".topic" }
 
 // Consumption is a Consume that runs in its own goroutine.
@@ -107,7 +107,7 @@ func Start(t *testing.T, b broker.Broker, queue string, prefetch int, handle fun
 	return c
 }
 
-// Stop ends the consumption and gives what Consume returned.
+// Stop ends the consumption and returns the result of Consume.
 func (c *Consumption) Stop(t *testing.T) error {
 	t.Helper()
 	c.stop()
@@ -120,7 +120,7 @@ func (c *Consumption) Wait(t *testing.T) error {
 	return Receive(t, c.ended, "Consume to return")
 }
 
-// Into hands deliveries to a channel, unacked, and leaves them to the test.
+// Into returns a handler that sends deliveries to a channel, unacked.
 func Into(deliveries chan broker.Delivery) func(context.Context, broker.Delivery) error {
 	return func(_ context.Context, d broker.Delivery) error {
 		deliveries <- d
@@ -128,14 +128,14 @@ func Into(deliveries chan broker.Delivery) func(context.Context, broker.Delivery
 	}
 }
 
-// Receive waits for a value.
+// Receive returns the next value from the channel, and fails the test after Timeout.
 func Receive[T any](t *testing.T, from <-chan T, what string) T {
 	t.Helper()
 	var v T
 	select {
 	case v = <-from:
-	case <-time.After(Patience):
-		t.Fatalf("waited %s in vain for %s", Patience, what)
+	case <-time.After(Timeout):
+		t.Fatalf("timed out after %s waiting for %s", Timeout, what)
 	}
 	return v
 }
@@ -145,18 +145,18 @@ func Await(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(Patience)
+	deadline := time.After(Timeout)
 	for !done() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("waited %s in vain: %s", Patience, what)
+			t.Fatalf("timed out after %s waiting for: %s", Timeout, what)
 		}
 	}
 }
 
-// Nothing sees to it that no value comes for a while.
-func Nothing[T any](t *testing.T, from <-chan T, what string) {
+// ExpectNone fails the test if a value arrives within a short time.
+func ExpectNone[T any](t *testing.T, from <-chan T, what string) {
 	t.Helper()
 	select {
 	case v := <-from:
@@ -165,11 +165,11 @@ func Nothing[T any](t *testing.T, from <-chan T, what string) {
 	}
 }
 
-// Publish publishes, and again while the broker is unavailable or still knows no
-// such queue.
+// Publish publishes a message, and tries again while the broker is unavailable or the
+// queue is not declared yet.
 func Publish(t *testing.T, b broker.Broker, queue string, m broker.Message) {
 	t.Helper()
-	deadline := time.After(Patience)
+	deadline := time.After(Timeout)
 	for {
 		err := b.Publish(t.Context(), queue, m)
 		if err == nil {
@@ -186,10 +186,10 @@ func Publish(t *testing.T, b broker.Broker, queue string, m broker.Message) {
 	}
 }
 
-// Text is a message with that body.
+// Text returns a message with the given body.
 func Text(body string) broker.Message { return broker.Message{Body: []byte(body)} }
 
-// Ack acks and fails the test when that fails.
+// Ack acks the delivery and fails the test on an error.
 func Ack(t *testing.T, d broker.Delivery) {
 	t.Helper()
 	if err := d.Ack(); err != nil {
@@ -197,14 +197,14 @@ func Ack(t *testing.T, d broker.Delivery) {
 	}
 }
 
-// Gone sees to it that a queue holds nothing: what is published now comes first.
-func Gone(t *testing.T, b broker.Broker, queue string) {
+// ExpectEmpty verifies that a queue is empty: a message published now arrives first.
+func ExpectEmpty(t *testing.T, b broker.Broker, queue string) {
 	t.Helper()
 	got := make(chan broker.Delivery, 1)
 	Publish(t, b, queue, Text("the end"))
 	c := Start(t, b, queue, 1, Into(got))
 	if d := Receive(t, got, "the last message"); string(d.Body) != "the end" {
-		t.Errorf("queue %s still held %q, want \"the end\"", queue, d.Body)
+		t.Errorf("queue %s still had %q, want \"the end\"", queue, d.Body)
 	} else {
 		Ack(t, d)
 	}

@@ -11,22 +11,23 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// letters is more than a broker would keep in order by chance.
-const letters = 100
+// letterCount is more messages than a broker would keep in order by chance.
+const letterCount = 100
 
-// fill opens a broker and fills the dead queue of a work queue.
+// fill opens a broker and fills the dead-letter queue of a work queue.
 func fill(t *testing.T, open Opener) (b broker.Broker, queue string, want []string) {
 	t.Helper()
 	work := Name()
 	b, queue = open(t, work), broker.DeadQueue(work)
-	for i := range letters {
-		want = append(want, fmt.Sprintf("letter %d", i))
+	for i := range letterCount {
+		want = append(want, fmt.Sprintf("message %d", i))
 		Publish(t, b, queue, Text(want[i]))
 	}
 	return b, queue, want
 }
 
-// browse looks through the queue, acks what take names, and gives what it saw.
+// browse browses the queue, acks the messages with the bodies in take, and returns all
+// bodies.
 func browse(t *testing.T, b broker.Broker, queue string, take ...string) (seen []string) {
 	t.Helper()
 	err := browser(t, b).Browse(t.Context(), queue, func(_ context.Context, l broker.Letter) error {
@@ -46,25 +47,25 @@ func browser(t *testing.T, b broker.Broker) broker.Browser {
 	t.Helper()
 	other, ok := b.(broker.Browser)
 	if !ok {
-		t.Fatalf("%T is no Browser", b)
+		t.Fatalf("%T is not a Browser", b)
 	}
 	return other
 }
 
 func testBrowse(t *testing.T, open Opener) {
 	b, queue, want := fill(t, open)
-	// More often than a queue would bear whose delivery limit nobody has set.
+	// More often than the default delivery limit of RabbitMQ 4 allows.
 	for n := range 25 {
 		if seen := browse(t, b, queue); !slices.Equal(seen, want) {
-			t.Fatalf("look %d saw %d letters: %v, want %v", n+1, len(seen), seen, want)
+			t.Fatalf("browse %d returned %d messages: %v, want %v", n+1, len(seen), seen, want)
 		}
 	}
 	if seen := browse(t, b, queue[:len(queue)-len(".dead")]); len(seen) != 0 {
-		t.Errorf("an empty queue showed %v, want none", seen)
+		t.Errorf("browsing an empty queue returned %v, want none", seen)
 	}
 	err := browser(t, b).Browse(t.Context(), queue+".none", nil)
 	if !errors.Is(err, broker.ErrNoRoute) {
-		t.Errorf("Browse of no queue = %v, want broker.ErrNoRoute", err)
+		t.Errorf("Browse of a missing queue = %v, want broker.ErrNoRoute", err)
 	}
 }
 
@@ -72,12 +73,12 @@ func testBrowseAck(t *testing.T, open Opener) {
 	b, queue, want := fill(t, open)
 	take := []string{want[0], want[50], want[99]}
 	if seen := browse(t, b, queue, take...); !slices.Equal(seen, want) {
-		t.Fatalf("saw %d letters: %v, want %v", len(seen), seen, want)
+		t.Fatalf("got %d messages: %v, want %v", len(seen), seen, want)
 	}
 	Publish(t, b, queue, Text("a later one"))
 	want = append(slices.DeleteFunc(want, func(s string) bool { return slices.Contains(take, s) }), "a later one")
 	if seen := browse(t, b, queue); !slices.Equal(seen, want) {
-		t.Errorf("saw %v\nwant %v", seen, want)
+		t.Errorf("got  %v\nwant %v", seen, want)
 	}
 }
 
@@ -94,7 +95,7 @@ func testBrowseError(t *testing.T, open Opener) {
 		return nil
 	})
 	if !errors.Is(err, enough) || seen != 3 {
-		t.Errorf("Browse = %v after %d letters, want %v and 3", err, seen, enough)
+		t.Errorf("Browse = %v after %d messages, want %v and 3", err, seen, enough)
 	}
 	if err := late.Ack(); !errors.Is(err, broker.ErrStale) {
 		t.Errorf("Ack after Browse = %v, want broker.ErrStale", err)
@@ -108,7 +109,7 @@ func testBrowseError(t *testing.T, open Opener) {
 		t.Errorf("Browse with an ended context = %v, want context.Canceled", err)
 	}
 	if seen := browse(t, b, queue); !slices.Equal(seen, want) {
-		t.Errorf("saw %v, want %v", seen, want)
+		t.Errorf("got %v, want %v", seen, want)
 	}
 }
 
@@ -125,20 +126,20 @@ func testBrowseInUse(t *testing.T, open Opener) {
 		t.Errorf("Browse = %v, want broker.ErrInUse", err)
 	}
 	if seen := browse(t, b, queue); !slices.Equal(seen, want) {
-		t.Errorf("saw %v, want %v", seen, want)
+		t.Errorf("got %v, want %v", seen, want)
 	}
 }
 
 func testDeaths(t *testing.T, open Opener) {
 	work := Name()
 	b := open(t, work)
-	suspects, began := broker.QuarantineQueue(work), time.Now().Truncate(time.Second)
-	Publish(t, b, suspects, Text("poison"))
+	quarantine, start := broker.QuarantineQueue(work), time.Now().Truncate(time.Second)
+	Publish(t, b, quarantine, Text("poison"))
 	crashed := errors.New("crashed")
 	var found []broker.Letter
-	for limit := time.After(Patience); len(found) == 0; {
+	for limit := time.After(Timeout); len(found) == 0; {
 		ctx, stop := context.WithTimeout(t.Context(), quiet)
-		_ = b.Consume(ctx, suspects, 1, func(context.Context, broker.Delivery) error { return crashed })
+		_ = b.Consume(ctx, quarantine, 1, func(context.Context, broker.Delivery) error { return crashed })
 		stop()
 		err := browser(t, b).Browse(t.Context(), broker.DeadQueue(work), func(_ context.Context, l broker.Letter) error {
 			found = append(found, l)
@@ -154,9 +155,9 @@ func testDeaths(t *testing.T, open Opener) {
 		}
 	}
 	if l := found[0]; string(l.Body) != "poison" || len(l.Deaths) != 1 {
-		t.Fatalf("letter %q with the deaths %+v, want \"poison\" and 1", l.Body, l.Deaths)
+		t.Fatalf("message %q with deaths %+v, want \"poison\" and 1 death", l.Body, l.Deaths)
 	}
-	if d := found[0].Deaths[0]; d.Queue != suspects || d.Reason != "delivery_limit" || d.Count != 1 || d.At.Before(began) || d.At.After(time.Now()) {
-		t.Errorf("death %+v", d)
+	if d := found[0].Deaths[0]; d.Queue != quarantine || d.Reason != "delivery_limit" || d.Count != 1 || d.At.Before(start) || d.At.After(time.Now()) {
+		t.Errorf("death %+v, want one delivery_limit in %s now", d, quarantine)
 	}
 }

@@ -35,7 +35,7 @@ func testArrives(t *testing.T, open Opener) {
 	if err := c.Stop(t); err != nil {
 		t.Errorf("Consume = %v", err)
 	}
-	Gone(t, b, queue)
+	ExpectEmpty(t, b, queue)
 }
 
 func testNotAcked(t *testing.T, open Opener) {
@@ -45,7 +45,7 @@ func testNotAcked(t *testing.T, open Opener) {
 	got := make(chan broker.Delivery, 1)
 	c := Start(t, b, queue, 4, Into(got))
 	Receive(t, got, "the delivery")
-	Nothing(t, got, "an unacked delivery came again before its consumer closed")
+	ExpectNone(t, got, "an unacked message was redelivered before its consumer closed")
 	if err := c.Stop(t); err != nil {
 		t.Fatalf("Consume = %v", err)
 	}
@@ -65,12 +65,12 @@ func testPrefetch(t *testing.T, open Opener) {
 	}
 	got := make(chan broker.Delivery, 7)
 	Start(t, b, queue, 3, Into(got))
-	// The handlers return at once: it is the ack that makes room.
+	// The handlers return immediately; only the ack frees a slot.
 	held := []broker.Delivery{Receive(t, got, "1 of 3"), Receive(t, got, "2 of 3"), Receive(t, got, "3 of 3")}
-	Nothing(t, got, "a fourth delivery came on a prefetch of three")
+	ExpectNone(t, got, "a fourth delivery with a prefetch of three")
 	Ack(t, held[1])
-	Receive(t, got, "the delivery that the ack made room for")
-	Nothing(t, got, "one ack made room for two")
+	Receive(t, got, "a delivery after the ack")
+	ExpectNone(t, got, "a second delivery after one ack")
 }
 
 func testHandlerError(t *testing.T, open Opener) {
@@ -78,7 +78,7 @@ func testHandlerError(t *testing.T, open Opener) {
 	b := open(t, queue)
 	Publish(t, b, queue, Text("slow"))
 	started, release := make(chan struct{}), make(chan struct{})
-	failure := errors.New("store away")
+	failure := errors.New("store unavailable")
 	failed := make(chan struct{})
 	c := Start(t, b, queue, 2, func(_ context.Context, d broker.Delivery) error {
 		if string(d.Body) == "slow" {
@@ -89,11 +89,11 @@ func testHandlerError(t *testing.T, open Opener) {
 		defer close(failed)
 		return failure
 	})
-	Receive(t, started, "the slow handler")
+	Receive(t, started, "the slow handler's start")
 	Publish(t, b, queue, Text("bad"))
-	Receive(t, failed, "the failing handler")
+	Receive(t, failed, "the failing handler's start")
 	Publish(t, b, queue, Text("later"))
-	Nothing(t, c.ended, "Consume returned before its other handler")
+	ExpectNone(t, c.ended, "Consume returned before its other handler")
 	close(release)
 	if err := c.Wait(t); !errors.Is(err, failure) {
 		t.Fatalf("Consume = %v, want the handler's error", err)
@@ -102,14 +102,14 @@ func testHandlerError(t *testing.T, open Opener) {
 	Start(t, b, queue, 3, Into(got))
 	left := map[string]bool{}
 	for range 2 {
-		d := Receive(t, got, "what was given back")
+		d := Receive(t, got, "a returned message")
 		left[string(d.Body)] = true
 		Ack(t, d)
 	}
 	if !left["bad"] || !left["later"] {
-		t.Errorf("given back: %v; want bad and later", left)
+		t.Errorf("returned to the queue: %v; want bad and later", left)
 	}
-	Nothing(t, got, "the acked message came back")
+	ExpectNone(t, got, "the acked message was delivered again")
 }
 
 func testDrain(t *testing.T, open Opener) {
@@ -131,7 +131,7 @@ func testDrain(t *testing.T, open Opener) {
 	handlerCtx := Receive(t, started, "the handler")
 	cancel()
 	Publish(t, b, queue, Text("too late"))
-	Nothing(t, ended, "Consume returned before its handler")
+	ExpectNone(t, ended, "Consume returned before its handler")
 	if handlerCtx.Err() != nil || handlerCtx.Value(key{}) != "kept" {
 		t.Errorf("the handler's context: %v, value %v, want nil and \"kept\"", handlerCtx.Err(), handlerCtx.Value(key{}))
 	}
@@ -139,11 +139,11 @@ func testDrain(t *testing.T, open Opener) {
 	if err := Receive(t, ended, "Consume to return"); err != nil {
 		t.Errorf("Consume = %v", err)
 	}
-	Nothing(t, started, "a delivery was handed out after the end")
+	ExpectNone(t, started, "a delivery after the end of Consume")
 	got := make(chan broker.Delivery, 2)
 	Start(t, b, queue, 2, Into(got))
-	if d := Receive(t, got, "the message that came too late"); string(d.Body) != "too late" {
-		t.Errorf("got %q: the ack of the drain did not count, want \"too late\"", d.Body)
+	if d := Receive(t, got, "the late message"); string(d.Body) != "too late" {
+		t.Errorf("got %q, want \"too late\": the ack during the drain did not count", d.Body)
 	}
 }
 
@@ -169,7 +169,7 @@ func testStaleAck(t *testing.T, open Opener) {
 		t.Errorf("ack of an ended session = %v, want ErrStale", err)
 	}
 	Start(t, b, queue, 1, Into(got))
-	Ack(t, Receive(t, got, "the message that no stale ack removed"))
+	Ack(t, Receive(t, got, "the message after the stale acks"))
 }
 
 func testDoubleAck(t *testing.T, open Opener) {
@@ -179,23 +179,23 @@ func testDoubleAck(t *testing.T, open Opener) {
 	c := Start(t, b, queue, 3, Into(got))
 	Publish(t, b, queue, Text("acked twice"))
 	twice := Receive(t, got, "the first")
-	Publish(t, b, queue, Text("neighbour"))
-	neighbour := Receive(t, got, "the neighbour")
+	Publish(t, b, queue, Text("other"))
+	other := Receive(t, got, "the other delivery")
 	Ack(t, twice)
 	if err := twice.Ack(); err == nil {
-		t.Error("a second ack was taken")
+		t.Error("the second ack returned no error")
 	}
 	Publish(t, b, queue, Text("after"))
-	if d := Receive(t, got, "what comes after"); string(d.Body) != "after" || d.Redelivered {
+	if d := Receive(t, got, "the message after it"); string(d.Body) != "after" || d.Redelivered {
 		t.Errorf("got %q, redelivered %v", d.Body, d.Redelivered)
 	} else {
 		Ack(t, d)
 	}
-	Ack(t, neighbour)
+	Ack(t, other)
 	if err := c.Stop(t); err != nil {
 		t.Errorf("Consume = %v", err)
 	}
-	Gone(t, b, queue)
+	ExpectEmpty(t, b, queue)
 }
 
 func testShared(t *testing.T, open Opener) {
@@ -206,9 +206,9 @@ func testShared(t *testing.T, open Opener) {
 	Start(t, b, queue, 1, Into(other))
 	Publish(t, b, queue, Text("a"))
 	Publish(t, b, queue, Text("b"))
-	a, c := Receive(t, one, "work for one consumer"), Receive(t, other, "work for the other")
+	a, c := Receive(t, one, "a message for the first consumer"), Receive(t, other, "a message for the second consumer")
 	if string(a.Body) == string(c.Body) {
-		t.Errorf("both consumers have %q", a.Body)
+		t.Errorf("both consumers got %q", a.Body)
 	}
 	Ack(t, a)
 	Ack(t, c)
@@ -236,13 +236,13 @@ func testManyPublishers(t *testing.T, open Opener) {
 	})
 	seen := map[string]int{}
 	for range publishers*each + 1 {
-		seen[Receive(t, got, "all messages")]++
+		seen[Receive(t, got, "the next message")]++
 	}
 	publishing.Wait()
 	if len(seen) != publishers*each+1 {
 		t.Errorf("%d different messages, want %d", len(seen), publishers*each+1)
 	}
-	Nothing(t, got, "a message came twice")
+	ExpectNone(t, got, "a message was delivered twice")
 }
 
 func testNoRoute(t *testing.T, open Opener) {
@@ -251,7 +251,7 @@ func testNoRoute(t *testing.T, open Opener) {
 	Publish(t, b, queue, Text("there"))
 	err := b.Publish(t.Context(), Name(), Text("nowhere"))
 	if !errors.Is(err, broker.ErrNoRoute) || !errors.Is(err, broker.ErrUnavailable) {
-		t.Errorf("publish to a missing queue = %v, want ErrNoRoute, which is ErrUnavailable", err)
+		t.Errorf("publish to a missing queue = %v, want ErrNoRoute and ErrUnavailable", err)
 	}
 	if err := b.Publish(t.Context(), queue, Text("there")); err != nil {
 		t.Errorf("publish after that = %v", err)
@@ -268,7 +268,7 @@ func testEndedContext(t *testing.T, open Opener) {
 		t.Errorf("Publish = %v, want context.Canceled", err)
 	}
 	err := b.Consume(ctx, queue, 1, func(context.Context, broker.Delivery) error {
-		t.Error("a delivery was handed out")
+		t.Error("a message was delivered")
 		return nil
 	})
 	if err != nil {
@@ -280,6 +280,6 @@ func testNoPrefetch(t *testing.T, open Opener) {
 	queue := Name()
 	b := open(t, queue)
 	if err := b.Consume(t.Context(), queue, 0, nil); err == nil {
-		t.Error("Consume took a prefetch of 0")
+		t.Error("Consume accepted a prefetch of 0")
 	}
 }

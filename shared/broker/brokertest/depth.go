@@ -24,7 +24,8 @@ func testDepth(t *testing.T, open Opener) {
 	awaitDepth(t, b, 4, queue, other)
 	awaitDepth(t, b, 5, all...)
 
-	// What is in hand does not wait, and waits again when it was not acked.
+	// Messages in flight are not counted, and are counted again when they return
+	// unacked.
 	got := make(chan broker.Delivery, 2)
 	c := Start(t, b, queue, 2, Into(got))
 	Ack(t, Receive(t, got, "a delivery"))
@@ -36,7 +37,7 @@ func testDepth(t *testing.T, open Opener) {
 	}
 	awaitDepth(t, b, 2, queue)
 
-	// A retry waits on its retry queue, the second one for longer than the check takes, and then on its work queue.
+	// A retry is counted on its retry queue, here longer than the check takes, and then on its work queue.
 	Publish(t, b, broker.RetryQueue(other, time.Second), Text("x"))
 	awaitDepth(t, b, 2, other)
 	slow := broker.RetryQueue(other, broker.RetryDelays[len(broker.RetryDelays)-1])
@@ -44,20 +45,20 @@ func testDepth(t *testing.T, open Opener) {
 	awaitDepth(t, b, 1, slow)
 
 	if _, err := b.Depth(t.Context(), queue, "nowhere-"+queue); !errors.Is(err, broker.ErrNoRoute) {
-		t.Errorf("Depth of a queue that is not there: %v, want broker.ErrNoRoute", err)
+		t.Errorf("Depth of a missing queue: %v, want broker.ErrNoRoute", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := b.Depth(ended, queue); !errors.Is(err, context.Canceled) {
-		t.Errorf("Depth under an ended context: %v, want context.Canceled", err)
+		t.Errorf("Depth with an ended context: %v, want context.Canceled", err)
 	}
 	awaitDepth(t, b, 0)
 }
 
-// awaitDepth waits until that many messages wait on the queues.
+// awaitDepth waits until the depth of the queues is want.
 func awaitDepth(t *testing.T, b broker.Broker, want int, queues ...string) {
 	t.Helper()
-	deadline := time.After(Patience)
+	deadline := time.After(Timeout)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -71,7 +72,7 @@ func awaitDepth(t *testing.T, b broker.Broker, want int, queues ...string) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("%d messages wait on %v, want %d", depth, queues, want)
+			t.Fatalf("depth of %[2]v is %[1]d, want %[3]d", depth, queues, want)
 		}
 	}
 }

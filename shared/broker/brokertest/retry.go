@@ -11,10 +11,10 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// testRetryQueues publishes to all steps at once and sees each message come back to
-// the work queue at its time, as a new one.
+// testRetryQueues publishes to all retry queues and verifies that each message returns
+// to the work queue after its delay, as a new message.
 func testRetryQueues(t *testing.T, open Opener) {
-	// A busy machine may be late; nothing may be early.
+	// Messages may be late on a busy machine, but never early.
 	const late = 3 * time.Second
 	delays := broker.RetryDelays
 	if testing.Short() {
@@ -32,10 +32,10 @@ func testRetryQueues(t *testing.T, open Opener) {
 		got <- arrival{d, time.Now()}
 		return d.Ack()
 	})
-	began, confirmed := map[string]time.Time{}, map[string]time.Time{}
-	// The longest first, so that none overtakes by having been published earlier.
+	published, confirmed := map[string]time.Time{}, map[string]time.Time{}
+	// Start with the longest delay, so that the order of publishing cannot explain the order of arrival.
 	for _, d := range slices.Backward(delays) {
-		began[d.String()] = time.Now()
+		published[d.String()] = time.Now()
 		Publish(t, b, broker.RetryQueue(queue, d), broker.Message{Body: []byte(d.String()), Headers: headers})
 		confirmed[d.String()] = time.Now()
 	}
@@ -44,22 +44,22 @@ func testRetryQueues(t *testing.T, open Opener) {
 		if string(a.Body) != d.String() {
 			t.Fatalf("got %q, want %q", a.Body, d)
 		}
-		// A millisecond is the broker's own unit of time.
-		if soonest := began[d.String()].Add(d - time.Millisecond); a.at.Before(soonest) {
-			t.Errorf("%s: came %s early", d, soonest.Sub(a.at))
+		// The broker's delays have a resolution of 1 ms.
+		if soonest := published[d.String()].Add(d - time.Millisecond); a.at.Before(soonest) {
+			t.Errorf("%s: arrived %s early", d, soonest.Sub(a.at))
 		}
 		if latest := confirmed[d.String()].Add(d + late); a.at.After(latest) {
-			t.Errorf("%s: came %s late", d, a.at.Sub(latest.Add(-late)))
+			t.Errorf("%s: arrived %s late", d, a.at.Sub(latest.Add(-late)))
 		}
 		if a.Redelivered || !maps.Equal(a.Headers, headers) {
-			t.Errorf("%s: redelivered %v, headers %v; want a message as it was published", d, a.Redelivered, a.Headers)
+			t.Errorf("%s: redelivered %v, headers %v; want the message as published", d, a.Redelivered, a.Headers)
 		}
 	}
-	Nothing(t, got, "a delayed message came twice")
+	ExpectNone(t, got, "a delayed message was delivered twice")
 }
 
-// testRetryAgain goes round the ladder several times: a broker that remembers
-// where a message has been must not take it for a loop and drop it.
+// testRetryAgain sends a message through a retry queue several times: a broker that
+// records a message's path must not mistake this for a loop and drop the message.
 func testRetryAgain(t *testing.T, open Opener) {
 	const rounds = 3
 	queue := Name()
@@ -79,24 +79,24 @@ func testRetryAgain(t *testing.T, open Opener) {
 	Publish(t, b, queue, Text("."))
 	for i := range rounds {
 		if body := Receive(t, got, "the next round"); len(body) != i+1 {
-			t.Fatalf("round %d brought %q, want %v", i+1, body, i+1)
+			t.Fatalf("round %d: got %q, want length %v", i+1, body, i+1)
 		}
 	}
 }
 
-// testDeliveryLimit lets one message kill its consumer until the broker gives it
-// up, and sees it in both places for dead letters.
+// testDeliveryLimit lets one message crash its consumer until the broker makes it a
+// dead letter, and verifies that it is on both queues for dead letters.
 func testDeliveryLimit(t *testing.T, open Opener) {
 	queue := Name()
 	b := open(t, queue)
-	suspects := broker.QuarantineQueue(queue)
+	quarantine := broker.QuarantineQueue(queue)
 	poison := Name()
-	Publish(t, b, suspects, broker.Message{Body: []byte(poison), Headers: map[string]string{"traceparent": "00-02"}})
+	Publish(t, b, quarantine, broker.Message{Body: []byte(poison), Headers: map[string]string{"traceparent": "00-02"}})
 	dead := make(chan broker.Delivery, 4)
 	Start(t, b, broker.DeadQueue(queue), 2, Into(dead))
 	results := make(chan broker.Delivery, 64)
 	Start(t, b, broker.DeadResults, 64, func(_ context.Context, d broker.Delivery) error {
-		// The queue is shared with other tests, whose letters are left alone.
+		// The queue is shared with other tests, whose messages are not acked.
 		if string(d.Body) == poison {
 			results <- d
 		}
@@ -106,9 +106,9 @@ func testDeliveryLimit(t *testing.T, open Opener) {
 	crashed := errors.New("crashed")
 	deliveries := make(chan broker.Delivery, 1)
 	count := 0
-	var letter broker.Delivery
-	for letter.Ack == nil {
-		c := Start(t, b, suspects, 1, func(_ context.Context, d broker.Delivery) error {
+	var deadLetter broker.Delivery
+	for deadLetter.Ack == nil {
+		c := Start(t, b, quarantine, 1, func(_ context.Context, d broker.Delivery) error {
 			deliveries <- d
 			return crashed
 		})
@@ -121,22 +121,22 @@ func testDeliveryLimit(t *testing.T, open Opener) {
 			if err := c.Wait(t); !errors.Is(err, crashed) {
 				t.Fatalf("Consume = %v, want %v", err, crashed)
 			}
-		case letter = <-dead:
+		case deadLetter = <-dead:
 			if err := c.Stop(t); err != nil {
 				t.Errorf("Consume = %v", err)
 			}
-		case <-time.After(Patience):
+		case <-time.After(Timeout):
 			t.Fatalf("no dead letter after %d deliveries", count)
 		}
 		if count > broker.QuarantineDeliveryLimit+1 {
-			t.Fatalf("delivered %d times on a limit of %d", count, broker.QuarantineDeliveryLimit)
+			t.Fatalf("delivered %d times with a limit of %d", count, broker.QuarantineDeliveryLimit)
 		}
 	}
 	if count < broker.QuarantineDeliveryLimit {
-		t.Errorf("a dead letter after %d deliveries, on a limit of %d", count, broker.QuarantineDeliveryLimit)
+		t.Errorf("a dead letter after %d deliveries with a limit of %d", count, broker.QuarantineDeliveryLimit)
 	}
 	result := Receive(t, results, "the copy in "+broker.DeadResults)
-	for _, d := range []broker.Delivery{letter, result} {
+	for _, d := range []broker.Delivery{deadLetter, result} {
 		if string(d.Body) != poison || d.Headers["traceparent"] != "00-02" || len(d.Headers) != 1 {
 			t.Errorf("dead letter %q with headers %v, want %q with traceparent 00-02", d.Body, d.Headers, poison)
 		}

@@ -17,19 +17,19 @@ func testBroadcast(t *testing.T, open Opener) {
 	const subscribers = 3
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	stands, ended := make(chan struct{}, subscribers+1), make(chan error, subscribers+1)
+	subscribed, ended := make(chan struct{}, subscribers+1), make(chan error, subscribers+1)
 	var got [subscribers]chan string
 	for i := range got {
 		got[i] = make(chan string, 8)
 		go func() {
-			ended <- b.Subscribe(ctx, topic, func() { stands <- struct{}{} }, func(body []byte) { got[i] <- string(body) })
+			ended <- b.Subscribe(ctx, topic, func() { subscribed <- struct{}{} }, func(body []byte) { got[i] <- string(body) })
 		}()
 	}
 	go func() {
-		ended <- b.Subscribe(ctx, other, func() { stands <- struct{}{} }, func(body []byte) { t.Errorf("another topic got %q", body) })
+		ended <- b.Subscribe(ctx, other, func() { subscribed <- struct{}{} }, func(body []byte) { t.Errorf("subscriber of another topic got %q", body) })
 	}()
 	for range subscribers + 1 {
-		Receive(t, stands, "the subscriptions to stand")
+		Receive(t, subscribed, "the subscriptions")
 	}
 	for i := range 3 {
 		if err := b.Broadcast(t.Context(), topic, fmt.Append(nil, i)); err != nil {
@@ -51,10 +51,10 @@ func testBroadcast(t *testing.T, open Opener) {
 	}
 }
 
-func testBroadcastToNobody(t *testing.T, open Opener) {
+func testBroadcastWithoutSubscribers(t *testing.T, open Opener) {
 	queue := Name()
 	b := open(t, queue)
-	// A confirmed publish shows that there is a session.
+	// A confirmed publish proves that there is a session.
 	Publish(t, b, queue, Text("ready"))
 	for range 3 {
 		if err := b.Broadcast(t.Context(), Topic(queue), []byte("?")); err != nil {
@@ -69,30 +69,30 @@ func testOneAtATime(t *testing.T, open Opener) {
 	Publish(t, b, queue, Text("ready"))
 	topic := Topic(queue)
 	ctx, cancel := context.WithCancel(t.Context())
-	stands, ended := make(chan struct{}, 1), make(chan error, 1)
+	subscribed, ended := make(chan struct{}, 1), make(chan error, 1)
 	handling, release := make(chan struct{}, 16), make(chan struct{})
 	var running atomic.Int32
 	go func() {
-		ended <- b.Subscribe(ctx, topic, func() { stands <- struct{}{} }, func([]byte) {
+		ended <- b.Subscribe(ctx, topic, func() { subscribed <- struct{}{} }, func([]byte) {
 			if running.Add(1) > 1 {
-				t.Error("two broadcasts were handled at once")
+				t.Error("two broadcasts were handled concurrently")
 			}
 			handling <- struct{}{}
 			<-release
 			running.Add(-1)
 		})
 	}()
-	Receive(t, stands, "the subscription to stand")
+	Receive(t, subscribed, "the subscription")
 	for range 4 {
 		if err := b.Broadcast(t.Context(), topic, []byte("x")); err != nil {
 			t.Fatalf("Broadcast = %v", err)
 		}
 	}
 	Receive(t, handling, "the first broadcast")
-	Nothing(t, handling, "the second broadcast came during the first")
+	ExpectNone(t, handling, "the second broadcast arrived during the first")
 	close(release)
 	for range 3 {
-		Receive(t, handling, "the rest")
+		Receive(t, handling, "the remaining broadcasts")
 	}
 	cancel()
 	if err := Receive(t, ended, "Subscribe to return"); err != nil {
@@ -112,19 +112,19 @@ func testHook(t *testing.T, open Opener) {
 	got := make(chan broker.Delivery, 1)
 	Start(t, b, queue, 1, Into(got))
 	if !Receive(t, called, "the hook") {
-		t.Error("the first session of all was not fresh")
+		t.Error("the first session was not fresh")
 	}
 	if b.Ready() == nil {
 		t.Error("ready before the hook has run")
 	}
-	Nothing(t, got, "a delivery came before the hook was done")
+	ExpectNone(t, got, "a delivery before the hook returned")
 	close(release)
 	Publish(t, b, queue, Text("after"))
 	Ack(t, Receive(t, got, "a delivery after the hook"))
 	if err := b.Ready(); err != nil {
 		t.Errorf("Ready = %v", err)
 	}
-	Nothing(t, called, "the hook ran twice in one session")
+	ExpectNone(t, called, "the hook ran twice in one session")
 }
 
 func testHookFails(t *testing.T, open Opener) {
@@ -133,17 +133,17 @@ func testHookFails(t *testing.T, open Opener) {
 	var calls atomic.Int32
 	b.OnSession("marker-"+queue, func(_ context.Context, fresh bool) error {
 		if !fresh {
-			t.Error("fresh was forgotten after a failure")
+			t.Error("fresh is false after a failed hook")
 		}
 		if calls.Add(1) < 3 {
-			return errors.New("database away")
+			return errors.New("database unavailable")
 		}
 		return nil
 	})
 	got := make(chan broker.Delivery, 1)
 	Start(t, b, queue, 1, func(_ context.Context, d broker.Delivery) error {
 		if calls.Load() != 3 {
-			t.Errorf("a delivery came after %d calls of the hook, want 3", calls.Load())
+			t.Errorf("a delivery after %d calls of the hook, want 3", calls.Load())
 		}
 		got <- d
 		return nil

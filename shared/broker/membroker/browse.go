@@ -10,7 +10,7 @@ import (
 
 var _ broker.Browser = (*Broker)(nil)
 
-// Browse looks through a queue; see broker.Browser.
+// Browse reads a queue that has no consumer; see broker.Browser.
 func (b *Broker) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
 	c, err := b.browser(queue)
 	if err != nil {
@@ -34,7 +34,7 @@ func (b *Broker) Browse(ctx context.Context, queue string, handle func(context.C
 	return nil
 }
 
-// browser is a consumer that has all that the queue holds.
+// browser returns a consumer that has all messages of the queue.
 func (b *Broker) browser(queue string) (*consumer, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -54,8 +54,8 @@ func (b *Broker) browser(queue string) (*consumer, error) {
 	return c, nil
 }
 
-// died is the message with one death more.
-func (m message) died(queue string, now time.Time) message {
+// withDeath returns the message with one more death.
+func (m message) withDeath(queue string, now time.Time) message {
 	death := broker.Death{Queue: queue, Reason: "delivery_limit", Count: 1, At: now.UTC().Truncate(time.Second)}
 	m.deaths = append([]broker.Death{death}, m.deaths...)
 	return m

@@ -17,33 +17,31 @@ import (
 type consumer struct {
 	queue    *queue
 	prefetch int
-	// deliveries holds at most prefetch, as unacked does, so that nobody waits to
-	// fill it.
+	// deliveries has room for prefetch messages, the maximum of unacked, so that
+	// sending never blocks.
 	deliveries chan *message
 	unacked    map[*message]struct{}
 }
 
-// take is called with the Broker's mu held, when there is room.
+// take delivers the message to c. The caller holds the Broker's mu, and c has room.
 func (c *consumer) take(m *message) {
 	c.unacked[m] = struct{}{}
 	c.deliveries <- m
 }
 
-// maxPrefetch is the greatest prefetch that AMQP can ask for; this broker takes no
-// more than the other.
+// maxPrefetch is the largest prefetch that AMQP allows. This broker has the same limit.
 const maxPrefetch = 65535
 
-// handlerError tells a handler's error from the end of Consume's context.
+// handlerError distinguishes a handler's error from the end of Consume's context.
 type handlerError struct{ error }
 
-// Consume hands deliveries of the queue to handle; see broker.Broker. A queue
-// that is not of the topology is an error that wraps ErrNoRoute: it will never
-// be there.
+// Consume calls handle for the deliveries of the queue; see broker.Broker. A queue
+// outside the topology is an error that wraps ErrNoRoute, because it will never exist.
 func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle func(context.Context, broker.Delivery) error) error {
 	if prefetch < 1 || prefetch > maxPrefetch {
-		return fmt.Errorf("consume %s: a prefetch of %d is not 1 to %d", queue, prefetch, maxPrefetch)
+		return fmt.Errorf("consume %s: prefetch is %d, want 1 to %d", queue, prefetch, maxPrefetch)
 	}
-	if err := b.begun(ctx); err != nil {
+	if err := b.awaitHook(ctx); err != nil {
 		return fmt.Errorf("consume %s: %w", queue, err)
 	}
 	if ctx.Err() != nil {
@@ -66,20 +64,20 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 			stop(fmt.Errorf("consume %s: %w", queue, errClosed))
 		case m := <-c.deliveries:
 			select {
-			// A handler that acks and goes on working keeps its place.
+			// A handler that continues to work after its ack keeps its slot.
 			case slots <- struct{}{}:
 			case <-live.Done():
 			case <-b.closed:
 				stop(fmt.Errorf("consume %s: %w", queue, errClosed))
 			}
 			if live.Err() != nil {
-				break // what was not handed out goes back
+				break // undelivered messages return to the queue
 			}
 			handlers.Go(func() {
 				defer func() { <-slots }()
-				b.memory.take(c.file(m))
+				b.deathLog.start(c.file(m))
 				if err := handle(context.WithoutCancel(ctx), c.delivery(m)); err != nil {
-					// The first cause stands: an error after ctx has ended changes nothing.
+					// The first cause counts: an error after the end of ctx has no effect.
 					stop(&handlerError{err})
 				}
 			})
@@ -94,7 +92,7 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 	return nil
 }
 
-// attach makes a consumer and gives it its first deliveries.
+// attach adds a consumer to the queue and delivers its first messages.
 func (b *Broker) attach(name string, prefetch int) (*consumer, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -108,7 +106,7 @@ func (b *Broker) attach(name string, prefetch int) (*consumer, error) {
 	return c, nil
 }
 
-// detach stops new deliveries to c. What it has stays its own until close.
+// detach stops new deliveries to c, which keeps its unacked messages until close.
 func (b *Broker) detach(c *consumer) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -116,23 +114,23 @@ func (b *Broker) detach(c *consumer) {
 	c.queue.deliver()
 }
 
-// close gives back what was not acked.
+// close returns the unacked messages to the queue.
 func (c *consumer) close() {
 	b := c.queue.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	// The last goes to the front first, so that the first ends up there.
+	// Push the last message to the front first, so that the first message ends up in front.
 	for _, m := range slices.SortedFunc(maps.Keys(c.unacked), func(a, b *message) int { return cmp.Compare(b.place, a.place) }) {
-		b.memory.release(c.file(m), c.died(m))
-		c.queue.giveBack(m, now)
+		b.deathLog.end(c.file(m), c.deaths(m))
+		c.queue.requeue(m, now)
 	}
 	clear(c.unacked)
 	c.queue.deliver()
 	c.queue.watchExpiry(now)
 }
 
-// delivery is what the handler gets of a message.
+// delivery returns the Delivery of the message for the handler.
 func (c *consumer) delivery(m *message) broker.Delivery {
 	headers := maps.Clone(m.headers)
 	if headers == nil {
@@ -145,20 +143,20 @@ func (c *consumer) delivery(m *message) broker.Delivery {
 	}
 }
 
-// file is where it is remembered that the message is in hand. Where no number of
-// deliveries makes a dead letter, nobody is suspected.
+// file returns the name of the message's file in the deathLog, or "" on a queue without
+// a delivery limit, where deaths have no effect.
 func (c *consumer) file(m *message) string {
 	if c.queue.spec.DeliveryLimit == 0 {
 		return ""
 	}
-	return c.queue.broker.memory.file(c.queue.spec.Name, m)
+	return c.queue.broker.deathLog.file(c.queue.spec.Name, m)
 }
 
-// died is how many processes have died with the message in hand on this queue.
-// The Broker's mu is held.
-func (c *consumer) died(m *message) int {
+// deaths returns how many processes died with the message in flight on this queue. The
+// caller holds the Broker's mu.
+func (c *consumer) deaths(m *message) int {
 	if file := c.file(m); file != "" {
-		return c.queue.broker.memory.deaths[file]
+		return c.queue.broker.deathLog.deaths[file]
 	}
 	return 0
 }
@@ -167,20 +165,20 @@ func (c *consumer) ack(m *message) error {
 	if err := c.remove(m); err != nil {
 		return err
 	}
-	c.queue.broker.memory.release(c.file(m), 0)
+	c.queue.broker.deathLog.end(c.file(m), 0)
 	return nil
 }
 
-// remove takes an acked message from its queue.
+// remove removes an acked message from its queue.
 func (c *consumer) remove(m *message) error {
 	b := c.queue.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, mine := c.unacked[m]; !mine {
-		return broker.ErrStale // acked before, or given back at the end of its consumer
+		return broker.ErrStale // already acked, or returned to the queue when the consumer closed
 	}
 	if file := c.file(m); file != "" {
-		delete(b.memory.deaths, file)
+		delete(b.deathLog.deaths, file)
 	}
 	delete(c.unacked, m)
 	c.queue.unacked--

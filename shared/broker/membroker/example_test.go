@@ -9,7 +9,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 )
 
-// A consumer acknowledges a message when it no longer needs it.
+// A consumer acks a message when its work is done.
 func Example() {
 	b := membroker.New("image_upload")
 	ctx, stop := context.WithCancel(context.Background())

@@ -1,13 +1,13 @@
-// Package membroker is the broker inside one process: the standalone's own, and
-// the fake of every test. It keeps the whole contract of the package broker,
-// with the same queues, delays, limits and dead letters as a real one.
+// Package membroker is a broker inside one process, for the standalone service and for
+// tests. It keeps the whole contract of the package broker, with the same queues,
+// delays, limits and dead letters as a real broker.
 //
-// What it holds ends with the process, so its first session, which is its only
-// one, is always fresh. All that it keeps on disk, when it is given a folder, is
-// which messages were in hand: a message that kills the process, is sent again at
-// the next start and kills it again must be known for what it is, as a real broker
-// would. It refuses messages when a queue is full, and never blocks a publisher. Its
-// queues are those of gammazero/deque, which shrink when they have been emptied.
+// Its messages are lost when the process ends, so its only session is always fresh.
+// With a folder, it records on disk only which messages are in flight. As with a real
+// broker, a message that kills the process is recognized when it is sent again after
+// the next start. The broker rejects messages when a queue is full and never blocks a
+// publisher. Its queues are those of gammazero/deque, which shrink when they are
+// emptied.
 package membroker
 
 import (
@@ -22,55 +22,54 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// Bounds. A queue may go over its bound by what leaves other queues for it, which
-// are bounded themselves.
+// Limits. A queue may exceed its limit by messages that move to it from other queues,
+// which are limited themselves.
 const (
-	// MaxMessages is how many messages one queue holds unless a Broker is made
-	// with another bound.
+	// MaxMessages is the default limit on the messages of one queue.
 	MaxMessages = 200_000
-	// maxBacklog is how many broadcasts wait for one subscriber; past it the
-	// oldest go.
+	// maxBacklog limits the broadcasts that wait for one subscriber. Beyond it, the
+	// oldest are dropped.
 	maxBacklog = 1024
 )
 
 var errClosed = fmt.Errorf("%w: closed by this process", broker.ErrUnavailable)
 
-// Broker holds queues and topics in memory.
+// Broker keeps queues and topics in memory.
 type Broker struct {
-	max     int
-	memory  *memory
-	end     context.CancelFunc // ends the hook and closes closed
-	closed  <-chan struct{}
-	hooking context.Context // what the hook runs under, until Close
-	running sync.WaitGroup
+	max      int
+	deathLog *deathLog
+	end      context.CancelFunc // cancels hooking and closes closed
+	closed   <-chan struct{}
+	hooking  context.Context // context of the hook, until Close
+	running  sync.WaitGroup
 
-	// mu guards the fields below and every queue. Nothing waits while it is held.
+	// mu guards the fields below and every queue. No code waits while holding it.
 	mu          sync.Mutex
 	queues      map[string]*queue
 	subscribers map[string]map[*subscriber]struct{}
-	hooked      chan struct{} // closed when the hook, if there is one, has succeeded
-	hookTrouble error         // why it has not
+	hooked      chan struct{} // closed when the hook, if set, has succeeded
+	hookErr     error         // why the hook has not succeeded
 }
 
 var _ broker.Broker = (*Broker)(nil)
 
-// New makes a broker with broker.Topology of the work queues. The caller ends it
-// with Close.
+// New returns a broker with broker.Topology of the work queues. The caller must call
+// Close.
 func New(workQueues ...string) *Broker { return NewBounded(MaxMessages, workQueues...) }
 
-// Open is New with a folder in which it remembers, over the death of the process,
-// which messages were in hand then. Only one Broker may have the folder.
+// Open is like New, with a folder that records the messages in flight across the death
+// of the process. Only one Broker may use the folder.
 func Open(dir string, workQueues ...string) (*Broker, error) {
-	m, err := openMemory(dir)
+	log, err := openDeathLog(dir)
 	if err != nil {
 		return nil, err
 	}
 	b := New(workQueues...)
-	b.memory = m
+	b.deathLog = log
 	return b, nil
 }
 
-// NewBounded is New with another bound on the messages of one queue.
+// NewBounded is like New, with another limit on the messages of one queue.
 func NewBounded(maxMessages int, workQueues ...string) *Broker {
 	ctx, end := context.WithCancel(context.Background())
 	b := &Broker{
@@ -84,8 +83,8 @@ func NewBounded(maxMessages int, workQueues ...string) *Broker {
 	return b
 }
 
-// Close ends everything that the Broker started, and waits for it. Calls that
-// still run return an error once their handlers have ended.
+// Close ends all that the Broker started, and waits for it. Running calls return an
+// error once their handlers have returned.
 func (b *Broker) Close() error {
 	b.mu.Lock()
 	b.end()
@@ -110,8 +109,8 @@ func (b *Broker) isClosed() bool {
 	}
 }
 
-// Publish puts a copy of the message on the queue; see broker.Broker. A full
-// queue is an ErrUnavailable.
+// Publish puts a copy of the message on the queue; see broker.Broker. For a full queue
+// it returns an ErrUnavailable.
 func (b *Broker) Publish(ctx context.Context, queue string, m broker.Message) error {
 	if err := b.publish(ctx, queue, m); err != nil {
 		return fmt.Errorf("publish to %s: %w", queue, err)
@@ -140,8 +139,8 @@ func (b *Broker) publish(ctx context.Context, name string, m broker.Message) err
 	return nil
 }
 
-// OnSession sets the hook; see broker.Broker. It runs at once and only once,
-// with fresh true: there is one session, and nothing was before it.
+// OnSession sets the hook; see broker.Broker. The hook runs immediately and until it
+// succeeds, with fresh true, because there is only one session and it starts empty.
 func (b *Broker) OnSession(_ string, hook func(ctx context.Context, fresh bool) error) {
 	done := make(chan struct{})
 	b.mu.Lock()
@@ -149,14 +148,14 @@ func (b *Broker) OnSession(_ string, hook func(ctx context.Context, fresh bool) 
 	if b.isClosed() {
 		return
 	}
-	b.hooked, b.hookTrouble = done, errors.New("session hook has not run yet")
+	b.hooked, b.hookErr = done, errors.New("session hook has not run yet")
 	b.running.Go(func() {
 		for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 			err := hook(b.hooking, true)
 			b.mu.Lock()
-			b.hookTrouble = nil
+			b.hookErr = nil
 			if err != nil {
-				b.hookTrouble = fmt.Errorf("run session hook: %w", err)
+				b.hookErr = fmt.Errorf("run session hook: %w", err)
 			}
 			b.mu.Unlock()
 			if err == nil {
@@ -174,8 +173,8 @@ func (b *Broker) OnSession(_ string, hook func(ctx context.Context, fresh bool) 
 	})
 }
 
-// begun waits until the hook has run.
-func (b *Broker) begun(ctx context.Context) error {
+// awaitHook waits until the hook has succeeded.
+func (b *Broker) awaitHook(ctx context.Context) error {
 	b.mu.Lock()
 	hooked := b.hooked
 	b.mu.Unlock()
@@ -188,38 +187,38 @@ func (b *Broker) begun(ctx context.Context) error {
 	return nil
 }
 
-// Ready is nil unless the hook has not succeeded or the Broker is closed.
+// Ready returns nil unless the hook has not succeeded or the Broker is closed.
 func (b *Broker) Ready() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.isClosed() {
 		return errClosed
 	}
-	return b.hookTrouble
+	return b.hookErr
 }
 
-// Depth tells how many messages wait; see broker.Broker.
+// Depth returns the number of waiting messages; see broker.Broker.
 func (b *Broker) Depth(ctx context.Context, queues ...string) (int, error) {
 	if err := ctx.Err(); err != nil {
-		return 0, fmt.Errorf("ask for the depth of queues: %w", err)
+		return 0, fmt.Errorf("read depth of queues: %w", err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.isClosed() {
-		return 0, fmt.Errorf("ask for the depth of queues: %w", errClosed)
+		return 0, fmt.Errorf("read depth of queues: %w", errClosed)
 	}
 	depth := 0
 	for _, name := range queues {
 		q := b.queues[name]
 		if q == nil {
-			return 0, fmt.Errorf("ask for the depth of %s: %w", name, broker.ErrNoRoute)
+			return 0, fmt.Errorf("read depth of %s: %w", name, broker.ErrNoRoute)
 		}
 		depth += q.waiting.Len()
 	}
 	return depth, nil
 }
 
-// Len tells how many messages the queue holds, delivered ones included.
+// Len returns the number of messages on the queue, including deliveries.
 func (b *Broker) Len(queue string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -32,29 +32,29 @@ func open(t *testing.T, workQueues ...string) broker.Broker {
 
 func TestSuite(t *testing.T) { brokertest.RunInBubble(t, open) }
 
-func TestRetryQueuesToTheMoment(t *testing.T) {
+func TestRetryDelaysAreExact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, "q")
-		began := time.Now()
+		start := time.Now()
 		got := make(chan time.Duration, 16)
 		brokertest.Start(t, b, "q", 1, func(_ context.Context, d broker.Delivery) error {
-			got <- time.Since(began)
+			got <- time.Since(start)
 			return d.Ack()
 		})
 		for _, d := range broker.RetryDelays {
 			brokertest.Publish(t, b, broker.RetryQueue("q", d), brokertest.Text(d.String()))
 		}
-		time.Sleep(2 * time.Second) // of the bubble's own time
+		time.Sleep(2 * time.Second) // fake time of the bubble
 		brokertest.Publish(t, b, broker.RetryQueue("q", time.Second), brokertest.Text("once more"))
 		for _, want := range []time.Duration{1, 3, 5, 15} {
 			if at := brokertest.Receive(t, got, "a delayed message"); at != want*time.Second {
-				t.Errorf("came after %s, want %s", at, want*time.Second)
+				t.Errorf("arrived after %s, want %s", at, want*time.Second)
 			}
 		}
 	})
 }
 
-func TestFullQueueRefuses(t *testing.T) {
+func TestFullQueueRejects(t *testing.T) {
 	b := membroker.NewBounded(2, "q")
 	defer b.Close()
 	for range 2 {
@@ -76,8 +76,8 @@ func TestFullQueueRefuses(t *testing.T) {
 	}
 }
 
-// A big backlog goes through in order, in no more than a few seconds, and leaves
-// no memory behind.
+// TestBacklog verifies that a large backlog is delivered in order, within a few
+// seconds, and leaves the queue empty.
 func TestBacklog(t *testing.T) {
 	const n = 100_000
 	b := membroker.New("q")
@@ -125,7 +125,7 @@ func TestCloseEndsCalls(t *testing.T) {
 		t.Errorf("Close = %v", err)
 	}
 	for range 2 {
-		if err := brokertest.Receive(t, calls, "the call to end"); !errors.Is(err, broker.ErrUnavailable) {
+		if err := brokertest.Receive(t, calls, "the end of the call"); !errors.Is(err, broker.ErrUnavailable) {
 			t.Errorf("call on a closed broker = %v, want ErrUnavailable", err)
 		}
 	}
@@ -138,16 +138,17 @@ func TestCloseEndsCalls(t *testing.T) {
 	}
 }
 
-// A subscriber that sleeps loses the oldest broadcasts and blocks nobody.
+// TestSlowSubscriber verifies that a slow subscriber loses the oldest broadcasts and
+// blocks no publisher.
 func TestSlowSubscriber(t *testing.T) {
 	b := membroker.New()
 	defer b.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	stands, first, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	subscribed, first, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	ended := make(chan error, 1)
 	var got []string
 	go func() {
-		ended <- b.Subscribe(ctx, "topic", func() { close(stands) }, func(body []byte) {
+		ended <- b.Subscribe(ctx, "topic", func() { close(subscribed) }, func(body []byte) {
 			if len(got) == 0 {
 				close(first)
 				<-release
@@ -157,7 +158,7 @@ func TestSlowSubscriber(t *testing.T) {
 			}
 		})
 	}()
-	brokertest.Receive(t, stands, "the subscription")
+	brokertest.Receive(t, subscribed, "the subscription")
 	broadcast := func(body string) {
 		if err := b.Broadcast(t.Context(), "topic", []byte(body)); err != nil {
 			t.Fatal(err)

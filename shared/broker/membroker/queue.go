@@ -8,38 +8,38 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// message is one message on one queue. Its body and headers never change: the
+// message is a message on one queue. Its body and headers never change, because the
 // copies on other queues share them.
 type message struct {
 	body       []byte
 	headers    map[string]string
-	place      uint64    // its place in the order of the queue
-	deliveries int       // how often it was given back
-	due        time.Time // when it leaves a queue with a TTL
+	place      uint64    // position in the order of the queue
+	deliveries int       // how often it returned to the queue
+	due        time.Time // when its TTL on this queue ends
 	deaths     []broker.Death
 }
 
-// queue is what one broker.QueueSpec stands for. The Broker's mu guards all.
+// queue is the queue of one broker.QueueSpec. The Broker's mu guards all fields.
 type queue struct {
 	broker    *Broker
 	spec      broker.QueueSpec
 	waiting   deque.Deque[*message]
-	places    uint64 // given out so far
+	places    uint64 // number of places assigned so far
 	unacked   int
 	consumers []*consumer
-	next      int         // the consumer whose turn it is
-	expiry    *time.Timer // of the first message, on a queue with a TTL
+	next      int         // index of the next consumer in turn
+	expiry    *time.Timer // timer for the first message, on a queue with a TTL
 }
 
 func (q *queue) size() int { return q.waiting.Len() + q.unacked }
 
-// add puts a message at the end, as new to this queue.
+// add appends a message, as new to this queue.
 func (q *queue) add(m message, now time.Time) {
 	q.places++
 	m.place, m.deliveries, m.due = q.places, 0, now.Add(q.spec.TTL)
 	if q.spec.DeliveryLimit > 0 {
-		if m.deliveries = q.broker.memory.died(q.spec.Name, &m); m.deliveries > q.spec.DeliveryLimit {
-			q.bury(&m, now)
+		if m.deliveries = q.broker.deathLog.count(q.spec.Name, &m); m.deliveries > q.spec.DeliveryLimit {
+			q.deadLetter(&m, now)
 			return
 		}
 	}
@@ -51,8 +51,7 @@ func (q *queue) add(m message, now time.Time) {
 	q.watchExpiry(now)
 }
 
-// deliver hands out what waits, to the consumers in turn, as far as their
-// prefetch goes.
+// deliver delivers waiting messages to the consumers in turn, within their prefetch.
 func (q *queue) deliver() {
 	for q.waiting.Len() > 0 {
 		c := q.free()
@@ -65,7 +64,7 @@ func (q *queue) deliver() {
 	}
 }
 
-// free is the next consumer with room.
+// free returns the next consumer with room, or nil.
 func (q *queue) free() *consumer {
 	for range q.consumers {
 		c := q.consumers[q.next%len(q.consumers)]
@@ -77,31 +76,31 @@ func (q *queue) free() *consumer {
 	return nil
 }
 
-// giveBack returns a delivery that was not acked to the front, or makes it a dead
-// letter. The caller delivers what waits afterwards.
-func (q *queue) giveBack(m *message, now time.Time) {
+// requeue puts an unacked delivery back to the front, or makes it a dead letter. The
+// caller then calls deliver.
+func (q *queue) requeue(m *message, now time.Time) {
 	q.unacked--
 	m.deliveries++
 	if q.spec.DeliveryLimit == 0 || m.deliveries <= q.spec.DeliveryLimit {
 		q.waiting.PushFront(m)
 		return
 	}
-	q.bury(m, now)
+	q.deadLetter(m, now)
 }
 
-// bury makes a message that was handed out too often a dead letter. It stays
-// remembered, so that one which is sent again before its end is known is buried
-// at once.
-func (q *queue) bury(m *message, now time.Time) {
+// deadLetter makes a message that exceeded the delivery limit a dead letter. Its deaths
+// stay recorded, so that if it is sent again before its image has ended, it immediately
+// becomes a dead letter again.
+func (q *queue) deadLetter(m *message, now time.Time) {
 	if q.spec.DeadLetters {
 		for _, name := range []string{broker.DeadQueue(q.spec.Work), broker.DeadResults} {
-			q.broker.queues[name].add(m.died(q.spec.Name, now), now)
+			q.broker.queues[name].add(m.withDeath(q.spec.Name, now), now)
 		}
 	}
 }
 
-// watchExpiry keeps one timer for the message that is due first: all wait equally
-// long, so that is the one in front.
+// watchExpiry keeps one timer, for the first message. All messages have the same TTL,
+// so the first is due first.
 func (q *queue) watchExpiry(now time.Time) {
 	if q.spec.TTL == 0 || q.waiting.Len() == 0 || q.broker.isClosed() {
 		return
@@ -114,7 +113,7 @@ func (q *queue) watchExpiry(now time.Time) {
 	q.expiry.Reset(wait)
 }
 
-// expire moves what is due to where it goes from here.
+// expire moves all due messages to the target queue.
 func (q *queue) expire() {
 	q.broker.mu.Lock()
 	defer q.broker.mu.Unlock()

@@ -6,13 +6,12 @@ import (
 	"fmt"
 )
 
-// subscriber is one call of Subscribe.
+// subscriber is a call of Subscribe.
 type subscriber struct {
 	waiting chan []byte
 }
 
-// Broadcast sends body to whoever is subscribed to the topic now; see
-// broker.Broker.
+// Broadcast sends body to all current subscribers of the topic; see broker.Broker.
 func (b *Broker) Broadcast(ctx context.Context, topic string, body []byte) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("broadcast to %s: %w", topic, err)
@@ -29,7 +28,8 @@ func (b *Broker) Broadcast(ctx context.Context, topic string, body []byte) error
 	return nil
 }
 
-// push is called with the Broker's mu held, so that it alone sends.
+// push sends body and drops the oldest broadcasts if there is no room. The caller holds
+// the Broker's mu, so there is no other sender.
 func (s *subscriber) push(body []byte) {
 	for {
 		select {
@@ -44,8 +44,8 @@ func (s *subscriber) push(body []byte) {
 	}
 }
 
-// Subscribe hands every broadcast of the topic to handle; see broker.Broker. A
-// handle that falls more than 1024 broadcasts behind loses the oldest.
+// Subscribe calls handle for every broadcast of the topic; see broker.Broker. A handle
+// that falls more than 1024 broadcasts behind loses the oldest.
 func (b *Broker) Subscribe(ctx context.Context, topic string, resumed func(), handle func([]byte)) error {
 	s := &subscriber{waiting: make(chan []byte, maxBacklog)}
 	b.mu.Lock()

@@ -13,9 +13,9 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
-// A real memory alarm: publishers fail within their bound and then at once, acks
-// still get through, Ready says why, and all heals when the alarm is over. It
-// stops every publisher on the server while it lasts.
+// TestMemoryAlarm raises a real memory alarm: publishers fail within their time limit
+// and then immediately, acks still get through, Ready reports the reason, and all
+// recovers after the alarm. The alarm blocks every publisher on the server.
 func TestMemoryAlarm(t *testing.T) {
 	const timeout = time.Second
 	needTool(t)
@@ -28,16 +28,16 @@ func TestMemoryAlarm(t *testing.T) {
 	c := brokertest.Start(t, b, q, 1, brokertest.Into(got))
 	held := brokertest.Receive(t, got, "a delivery")
 
-	calm := func() { rabbitmqctl(t, "set_vm_memory_high_watermark", "0.4") }
-	t.Cleanup(calm)
+	endAlarm := func() { rabbitmqctl(t, "set_vm_memory_high_watermark", "0.4") }
+	t.Cleanup(endAlarm)
 	rabbitmqctl(t, "set_vm_memory_high_watermark", "absolute", "1MiB")
 	publish := func() (time.Duration, error) {
-		began := time.Now()
+		start := time.Now()
 		err := b.Publish(context.WithoutCancel(t.Context()), q, brokertest.Text("during"))
-		return time.Since(began), err
+		return time.Since(start), err
 	}
-	// The broker says that it blocks only after somebody has tried. More try than
-	// may be in flight, and their slots must not be lost.
+	// The broker reports that it blocks only after a publish. More publishes than
+	// allowed in flight must not leak slots.
 	var publishing sync.WaitGroup
 	for range 12 {
 		publishing.Go(func() {
@@ -48,7 +48,7 @@ func TestMemoryAlarm(t *testing.T) {
 	}
 	publishing.Wait()
 	if took, err := publish(); !errors.Is(err, broker.ErrUnavailable) || took > timeout/2 {
-		t.Errorf("Publish on a blocked connection = %v after %s, want an error at once", err, took)
+		t.Errorf("Publish on a blocked connection = %v after %s, want an error immediately", err, took)
 	}
 	if err := b.Ready(); err == nil || !strings.Contains(err.Error(), "blocked publishers") || !strings.Contains(err.Error(), "memory") {
 		t.Errorf("Ready = %v, want the alarm", err)
@@ -56,14 +56,14 @@ func TestMemoryAlarm(t *testing.T) {
 	if err := b.Broadcast(t.Context(), brokertest.Topic(q), nil); !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("Broadcast = %v, want broker.ErrUnavailable", err)
 	}
-	// Consuming goes on: the ack makes room for the next delivery.
+	// Consuming continues: the ack allows the next delivery.
 	brokertest.Ack(t, held)
 	brokertest.Ack(t, brokertest.Receive(t, got, "a delivery during the alarm"))
 	if err := c.Stop(t); err != nil {
 		t.Errorf("Consume = %v", err)
 	}
 
-	calm()
+	endAlarm()
 	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 	for range 20 {
 		brokertest.Publish(t, b, q, brokertest.Text("after"))

@@ -11,8 +11,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 )
 
-// BenchmarkPublish is one message from the call to the confirm of a quorum queue,
-// of one publisher and of many at once, whose confirms come together.
+// BenchmarkPublish measures one publish from the call to the confirm of a quorum queue,
+// with one publisher and with many concurrent ones, whose confirms are batched.
 func BenchmarkPublish(b *testing.B) {
 	for _, publishers := range []int{1, 64} {
 		b.Run(fmt.Sprintf("publishers=%d", publishers), func(b *testing.B) {
@@ -40,8 +40,8 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-// connect returns once a message was confirmed, which is some moments after the
-// queue was declared.
+// connect returns once a message is confirmed, which is some moments after the
+// declaration of the queue.
 func connect(b *testing.B, mq broker.Broker, queue string) {
 	b.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)

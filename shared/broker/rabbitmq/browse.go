@@ -14,26 +14,27 @@ import (
 var _ broker.Browser = (*Broker)(nil)
 
 const (
-	// sessionWait bounds how long Browse waits for the broker.
+	// sessionWait limits how long Browse waits for the broker.
 	sessionWait = 15 * time.Second
-	// lookInterval is how long Browse waits for a message before it asks whether
-	// there is one.
-	lookInterval = 100 * time.Millisecond
-	// returnWait bounds how long Browse waits for what it gives back.
+	// checkBrowse is how long Browse waits for a message before it checks whether there
+	// is one.
+	checkBrowse = 100 * time.Millisecond
+	// returnWait limits how long Browse waits until its unacked messages are back on
+	// the queue.
 	returnWait = 5 * time.Second
 )
 
-var errNoSession = errors.New("no connection in time")
+var errNoSession = errors.New("timed out waiting for a connection")
 
-// Browse looks through a queue; see broker.Browser.
+// Browse reads a queue that has no consumer; see broker.Browser.
 //
-// A quorum queue puts what comes back behind what came back before, and all of it
-// before the rest. So the order stays only if the messages are taken by one
-// consumer, all of them, and go back together: at the end of its channel the queue
-// sorts them as they were taken. Getting them one by one, or a nack of many, would
-// shuffle them. That the broker counts each return, up to 4.2, does no harm, for
-// the queues that are looked through have a delivery limit of two billion; without
-// one RabbitMQ 4 would drop a letter that was looked at 20 times.
+// A quorum queue puts returned messages in front of the waiting ones, but behind
+// messages that were returned earlier. So the order is kept only if one consumer takes
+// all messages and they return together: when its channel ends, the queue sorts them in
+// the order of delivery. Getting them one by one, or a nack of many, would shuffle
+// them. Brokers up to 4.2 count each return as a delivery. That is harmless, because
+// the browsed queues have a delivery limit of two billion; without a limit, RabbitMQ 4
+// would drop a message after 20 returns.
 func (b *Broker) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
 	b.routine.use()
 	bounded, cancel := context.WithTimeoutCause(ctx, sessionWait, errNoSession)
@@ -46,8 +47,8 @@ func (b *Broker) Browse(ctx context.Context, queue string, handle func(context.C
 		v := &browse{survey: survey{session: s}, queue: queue, handle: handle}
 		err = v.run(ctx)
 		v.close()
-		if v.handled != nil {
-			return v.handled
+		if v.handleErr != nil {
+			return v.handleErr
 		}
 	}
 	switch {
@@ -61,30 +62,30 @@ func (b *Broker) Browse(ctx context.Context, queue string, handle func(context.C
 	return fmt.Errorf("browse %s: %w", queue, err)
 }
 
-// browse is one call of Browse.
+// browse is a call of Browse.
 type browse struct {
 	survey
-	queue   string
-	handle  func(context.Context, broker.Letter) error
-	seen    int
-	acked   int
-	handled error // of handle
+	queue     string
+	handle    func(context.Context, broker.Letter) error
+	seen      int
+	acked     int
+	handleErr error // error returned by handle
 }
 
-// state tells how many messages wait in the queue, and how many consumers it has.
+// state returns the numbers of waiting messages and of consumers of the queue.
 func (v *browse) state() (waiting, consumers int, err error) {
-	err = v.ask(func(ch *amqp.Channel) error {
+	err = v.request(func(ch *amqp.Channel) error {
 		q, err := ch.QueueDeclarePassive(v.queue, true, false, false, false, nil)
 		waiting, consumers = q.Messages, q.Consumers
 		return err
 	})
-	if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.NotFound && !away(refusal.Reason) {
+	if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.NotFound && !unreachable(refusal.Reason) {
 		err = broker.ErrNoRoute
 	}
 	return waiting, consumers, err
 }
 
-// run takes all that waits and gives back what was not acked.
+// run reads all waiting messages and returns the unacked ones to the queue.
 func (v *browse) run(ctx context.Context) error {
 	waiting, consumers, err := v.state()
 	switch {
@@ -105,14 +106,14 @@ func (v *browse) run(ctx context.Context) error {
 	acks.end()
 	v.session.closeChannel(ch)
 	if err == nil {
-		waiting = v.seen // somebody else may have been faster
+		waiting = v.seen // another consumer may have taken some
 	}
-	v.awaitReturn(waiting - v.acked) //nolint:contextcheck // What was taken goes back when ctx has ended too.
+	v.awaitReturn(waiting - v.acked) //nolint:contextcheck // Messages return to the queue even after the end of ctx.
 	return err
 }
 
-// read hands out as many messages as waited at the beginning, or fewer when
-// somebody else has been faster.
+// read handles the given number of messages, or fewer if another consumer has taken
+// some.
 func (v *browse) read(ctx context.Context, ch *amqp.Channel, acks *acknowledger, waiting int) error {
 	closes := ch.NotifyClose(make(chan *amqp.Error, 1))
 	cancels := ch.NotifyCancel(make(chan string, 1))
@@ -120,53 +121,53 @@ func (v *browse) read(ctx context.Context, ch *amqp.Channel, acks *acknowledger,
 	if err != nil {
 		return err
 	}
-	look := time.NewTimer(lookInterval)
-	defer look.Stop()
-	for quiet := 0; waiting > 0 && quiet < 2; {
+	check := time.NewTimer(checkBrowse)
+	defer check.Stop()
+	for empty := 0; waiting > 0 && empty < 2; {
 		select {
 		case d, ok := <-deliveries:
 			if !ok {
 				return reasonOf(closes, cancels)
 			}
 			v.seen++
-			if v.handled = v.handle(ctx, v.letter(acks, d)); v.handled != nil {
-				return v.handled
+			if v.handleErr = v.handle(ctx, v.letter(acks, d)); v.handleErr != nil {
+				return v.handleErr
 			}
-			waiting, quiet = waiting-1, 0
+			waiting, empty = waiting-1, 0
 		case <-ctx.Done():
 		case <-v.session.ended:
 			return errLost
-		case <-look.C:
+		case <-check.C:
 			left, _, err := v.state()
 			if err != nil {
 				return err
 			}
-			// One that is on its way to us would be here at the second look.
-			if quiet++; left > 0 {
-				quiet = 0
+			// A message in transit to this consumer arrives before the second check.
+			if empty++; left > 0 {
+				empty = 0
 			}
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		look.Reset(lookInterval)
+		check.Reset(checkBrowse)
 	}
 	return nil
 }
 
-// awaitReturn waits until the queue has its messages back, for the broker returns
-// them only after the channel has ended, and whoever looks next is to see them.
+// awaitReturn waits until the returned messages are on the queue again. The broker
+// returns them only after the channel has closed, and the next reader must see them.
 func (v *browse) awaitReturn(messages int) {
 	for end := time.Now().Add(returnWait); messages > 0 && time.Now().Before(end); {
 		waiting, _, err := v.state()
 		if err != nil || waiting >= messages {
 			return
 		}
-		time.Sleep(lookInterval / 10)
+		time.Sleep(checkBrowse / 10)
 	}
 }
 
-// letter is a delivery with what the broker tells of its deaths.
+// letter converts a delivery, with the deaths that the broker reports.
 func (v *browse) letter(acks *acknowledger, d amqp.Delivery) broker.Letter {
 	l := broker.Letter{Delivery: deliveryOf(acks, d)}
 	ack := l.Ack

@@ -13,14 +13,14 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// maxPrefetch is the greatest prefetch that AMQP can ask for.
+// maxPrefetch is the largest prefetch that AMQP allows.
 const maxPrefetch = 65535
 
-// Consume hands deliveries of the queue to handle; see broker.Broker. It begins
-// once the routine of the session, and with it the hook, is done.
+// Consume calls handle for the deliveries of the queue; see broker.Broker. It starts
+// when the routine of the session, including the hook, has succeeded.
 func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle func(context.Context, broker.Delivery) error) error {
 	if prefetch < 1 || prefetch > maxPrefetch {
-		return fmt.Errorf("consume %s: a prefetch of %d is not 1 to %d", queue, prefetch, maxPrefetch)
+		return fmt.Errorf("consume %s: prefetch is %d, want 1 to %d", queue, prefetch, maxPrefetch)
 	}
 	b.routine.use()
 	live, stop := context.WithCancelCause(ctx)
@@ -28,14 +28,14 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 	c := &consumer{
 		queue: queue, prefetch: prefetch, slots: make(chan struct{}, prefetch),
 		handle: func(d broker.Delivery) {
-			// The first cause stands: an error after ctx has ended changes nothing.
+			// The first cause counts: an error after the end of ctx has no effect.
 			if err := handle(context.WithoutCancel(ctx), d); err != nil {
 				stop(&handlerError{err})
 			}
 		},
 	}
-	// Handlers of an ended session may still run when the next one stands, and at
-	// the end of all.
+	// Handlers of an ended session may still run during the next session, and when
+	// Consume ends.
 	defer c.handlers.Wait()
 	defer b.consuming.note("consumer of "+queue, nil)
 	pauses := newBackOff()
@@ -58,7 +58,7 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 		b.consuming.note("consumer of "+queue, err)
 		b.log.WarnContext(ctx, "consumer interrupted", "queue", queue, "error", err)
 		if errors.Is(err, errCancelled) {
-			b.routine.hurry()
+			b.routine.checkNow()
 		}
 		select {
 		case <-time.After(pauses.NextBackOff()):
@@ -67,23 +67,24 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 	}
 }
 
-// handlerError tells a handler's error from the end of Consume's context.
+// handlerError distinguishes a handler's error from the end of Consume's context.
 type handlerError struct{ error }
 
-// errCancelled says that the broker took the queue away from its consumer.
-var errCancelled = errors.New("cancelled by the broker: the queue is gone")
+// errCancelled means that the broker has cancelled a consumer because its queue was
+// deleted.
+var errCancelled = errors.New("cancelled by the broker: queue deleted")
 
-// consumer is one call of Consume, through all its sessions.
+// consumer is a call of Consume, through all its sessions.
 type consumer struct {
 	queue    string
 	prefetch int
 	handle   func(broker.Delivery)
 	handlers sync.WaitGroup
-	slots    chan struct{} // one token for each running handler, whatever its session
+	slots    chan struct{} // one token for each running handler of any session
 }
 
 // run consumes until ctx or the session ends.
-func (c *consumer) run(ctx context.Context, s *session, stands func()) error {
+func (c *consumer) run(ctx context.Context, s *session, subscribed func()) error {
 	ch, err := s.channel()
 	if err != nil {
 		return err
@@ -99,18 +100,18 @@ func (c *consumer) run(ctx context.Context, s *session, stands func()) error {
 	if err != nil {
 		return err
 	}
-	stands()
-	look := time.NewTicker(checkInterval)
-	defer look.Stop()
-	for alone := 0; ; {
+	subscribed()
+	check := time.NewTicker(checkInterval)
+	defer check.Stop()
+	for unknown := 0; ; {
 		select {
 		case <-ctx.Done():
 			c.drain(s, ch)
 			return nil
-		case <-look.C:
+		case <-check.C:
 			if !c.forgotten(s) {
-				alone = 0
-			} else if alone++; alone > 1 {
+				unknown = 0
+			} else if unknown++; unknown > 1 {
 				return errForgotten
 			}
 		case d, ok := <-deliveries:
@@ -123,7 +124,7 @@ func (c *consumer) run(ctx context.Context, s *session, stands func()) error {
 			case <-s.ended:
 				return errLost
 			}
-			// A delivery that comes with the end is left to go back.
+			// A delivery that arrives when ctx ends is left to return to the queue.
 			if ctx.Err() == nil {
 				c.start(acks, d)
 			}
@@ -131,13 +132,14 @@ func (c *consumer) run(ctx context.Context, s *session, stands func()) error {
 	}
 }
 
-// errForgotten says that a queue was made anew under its consumer.
-var errForgotten = errors.New("the queue knows nothing of this consumer")
+// errForgotten means that a queue was deleted and declared again during the
+// consumption.
+var errForgotten = errors.New("queue was declared again without this consumer")
 
-// forgotten tells whether messages wait in the queue and it has no consumer. A
-// queue that had lost its leader ends without a word to those who consumed from it,
-// and one made anew in its place does not know them. What can't be asked is no reason to give back what
-// is in hand.
+// forgotten reports whether messages wait on the queue and it has no consumer. A queue
+// that had lost its leader is deleted without notifying its consumers, and the queue
+// declared in its place does not have them. An error is ignored: it is no reason to
+// return messages in flight.
 func (c *consumer) forgotten(s *session) bool {
 	v := &survey{session: s}
 	defer v.close()
@@ -145,10 +147,11 @@ func (c *consumer) forgotten(s *session) bool {
 	return err == nil && found && q.Messages > 0 && q.Consumers == 0
 }
 
-// tag names a consumer. It need be unique on its channel only, and each has one.
+// tag is the consumer tag. It must be unique only within its channel, and each consumer
+// has its own.
 const tag = "consumer"
 
-// open asks for deliveries.
+// open starts the deliveries.
 func (c *consumer) open(s *session, ch *amqp.Channel) (<-chan amqp.Delivery, error) {
 	defer s.within(rpcTimeout)()
 	if err := ch.Qos(c.prefetch, 0, false); err != nil {
@@ -162,16 +165,17 @@ func (c *consumer) open(s *session, ch *amqp.Channel) (<-chan amqp.Delivery, err
 }
 
 // drain stops new deliveries and waits for the running handlers, whose acks still
-// count. What was prefetched and never handed out goes back with the channel.
+// count. Prefetched messages that no handler has received return to the queue when the
+// channel closes.
 func (c *consumer) drain(s *session, ch *amqp.Channel) {
 	stop := s.within(rpcTimeout)
-	// An error says that the channel has ended, which stops deliveries as well.
+	// An error means that the channel has closed, which stops deliveries as well.
 	_ = ch.Cancel(tag, false)
 	stop()
 	c.handlers.Wait()
 }
 
-// start hands one delivery to its handler. Its slot is taken.
+// start runs the handler for one delivery. The caller has taken its slot.
 func (c *consumer) start(acks *acknowledger, d amqp.Delivery) {
 	delivery := deliveryOf(acks, d)
 	c.handlers.Go(func() {
@@ -180,8 +184,8 @@ func (c *consumer) start(acks *acknowledger, d amqp.Delivery) {
 	})
 }
 
-// deliveryOf is a delivery as a handler gets it: without the headers that are the
-// broker's or ours.
+// deliveryOf returns the Delivery for the handler, without headers of the broker and of
+// this package.
 func deliveryOf(acks *acknowledger, d amqp.Delivery) broker.Delivery {
 	headers := make(map[string]string, len(d.Headers))
 	for k, v := range d.Headers {
@@ -196,7 +200,7 @@ func deliveryOf(acks *acknowledger, d amqp.Delivery) broker.Delivery {
 	}
 }
 
-// reasonOf says why deliveries ended.
+// reasonOf returns why the deliveries ended.
 func reasonOf(closes chan *amqp.Error, cancels chan string) error {
 	select {
 	case _, cancelled := <-cancels:
@@ -215,13 +219,13 @@ func reasonOf(closes chan *amqp.Error, cancels chan string) error {
 	return errors.New("channel closed")
 }
 
-// acknowledger acks the deliveries of one channel of one session, and nothing
-// once that has ended. A delivery tag means another message on another channel.
+// acknowledger acks the deliveries of one channel of one session until that has ended.
+// On another channel, the same delivery tag belongs to another message.
 type acknowledger struct {
 	ch *amqp.Channel
 
-	// mu guards ended. It is held for reading while an ack is written, so that no
-	// ack comes after the end.
+	// mu guards ended. It is held for reading while an ack is written, so that no ack
+	// follows the end.
 	mu    sync.RWMutex
 	ended bool
 }
@@ -232,8 +236,9 @@ func (a *acknowledger) end() {
 	a.mu.Unlock()
 }
 
-// once is the Ack of one delivery. A second call is refused: the broker answers a
-// double ack by closing the channel, which would give its neighbours back.
+// once returns the Ack of one delivery. It rejects a second call, because the broker
+// responds to a double ack by closing the channel, which would return other deliveries
+// to the queue.
 func (a *acknowledger) once(tag uint64) func() error {
 	var called atomic.Bool
 	return func() error {

@@ -24,7 +24,7 @@ const (
 // pipelineQueues are the work queues of the services.
 var pipelineQueues = []string{pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name}
 
-// definitions are what RabbitMQ imports.
+// definitions is a definitions file that RabbitMQ imports.
 type definitions struct {
 	Vhosts      []map[string]string `json:"vhosts"`
 	Permissions []permissions       `json:"permissions"`
@@ -60,8 +60,8 @@ type binding struct {
 	Arguments       map[string]any `json:"arguments"`
 }
 
-// TestDefinitions holds the file that operators import to what a gateway declares,
-// and to the permissions that the manual tells for that case.
+// TestDefinitions verifies that the file that operators import equals the declarations
+// of a gateway, with the permissions that docs/operations.md lists for that case.
 func TestDefinitions(t *testing.T) {
 	d := definitions{Vhosts: []map[string]string{{"name": definitionsVhost}}}
 	for _, p := range documented(t)[3:] {
@@ -99,13 +99,13 @@ func TestDefinitions(t *testing.T) {
 		}
 	}
 	if got, err := os.ReadFile(definitionsFile); err != nil || !bytes.Equal(got, want.Bytes()) {
-		t.Errorf("%s is not what the gateway declares (%v): go test -run TestDefinitions -update", definitionsFile, err)
+		t.Errorf("%s differs from the gateway's declarations (%v); run go test -run TestDefinitions -update", definitionsFile, err)
 	}
 }
 
-// documented are the permissions that docs/operations.md tells: vhost, user, configure,
-// write, read, for the three services where the gateway declares and for the three
-// where it does not.
+// documented returns the permissions in docs/operations.md: vhost, user, configure,
+// write, read, for the three services with a gateway that declares and for the three
+// with a gateway that does not.
 func documented(t *testing.T) [][]string {
 	t.Helper()
 	text, err := os.ReadFile("../../../docs/operations.md")

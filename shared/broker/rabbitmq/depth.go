@@ -8,9 +8,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// Depth tells how many messages wait; see broker.Broker. A quorum queue tells of
-// no others. It waits PublishTimeout for a session, and each question is bounded as
-// all requests are.
+// Depth returns the number of waiting messages; see broker.Broker. It waits up to
+// PublishTimeout for a session. Each request has the same time limit as all requests.
 func (b *Broker) Depth(ctx context.Context, queues ...string) (int, error) {
 	depth, err := b.depth(ctx, queues)
 	switch {
@@ -21,7 +20,7 @@ func (b *Broker) Depth(ctx context.Context, queues ...string) (int, error) {
 	case !errors.Is(err, broker.ErrUnavailable):
 		err = fmt.Errorf("%w: %w", broker.ErrUnavailable, err)
 	}
-	return 0, fmt.Errorf("ask for the depth of queues: %w", err)
+	return 0, fmt.Errorf("read depth of queues: %w", err)
 }
 
 func (b *Broker) depth(ctx context.Context, queues []string) (int, error) {
@@ -36,7 +35,7 @@ func (b *Broker) depth(ctx context.Context, queues []string) (int, error) {
 	defer v.close()
 	depth := 0
 	for _, name := range queues {
-		found, ready, err := v.look(name)
+		found, ready, err := v.depth(name)
 		switch {
 		case err != nil:
 			return 0, err

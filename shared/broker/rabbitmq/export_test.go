@@ -1,4 +1,4 @@
 package rabbitmq
 
-// Arguments are what a queue is declared with.
+// Arguments returns the arguments of a queue.
 var Arguments = arguments

@@ -12,11 +12,11 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// maxBacklog bounds the broadcasts that wait for one subscriber, in the broker
-// and again in this process. Past it the oldest go.
+// maxBacklog limits the broadcasts that wait for one subscriber, in the broker and
+// again in this process. Beyond it, the oldest are dropped.
 const maxBacklog = 1024
 
-// fanout is the unconfirmed side of one publishing session.
+// fanout publishes the broadcasts of one publishing session, unconfirmed.
 type fanout struct {
 	session *session
 	declare bool
@@ -26,23 +26,23 @@ type fanout struct {
 	ch      *amqp.Channel // nil until the first broadcast, and after a channel error
 	closes  chan *amqp.Error
 	topics  map[string]struct{}
-	last    string // the topic of the last broadcast
-	refused error  // why the broker took no broadcast, until it has taken one
-	looks   int    // since the last probe
-	age     int    // of the channel, in looks
+	last    string // topic of the last broadcast
+	refused error  // error of the last refused broadcast, until one is accepted
+	checks  int    // checks since the last probe
+	age     int    // checks since the channel was opened
 }
 
-// probeType marks a message that only asks whether it may be sent.
+// probeType is the type of a message that only tests whether the user may publish.
 const probeType = "imagebatch.probe"
 
-// probeLooks is how many looks there are from one probe to the next.
-const probeLooks = 5
+// probeChecks is the number of checks from one probe to the next.
+const probeChecks = 5
 
-// look tells whether the broker refuses broadcasts. It says so by closing the channel,
-// some time after: so it is asked again and again, and once it has refused one, a
-// probe is sent from time to time. A channel that lives through two looks shows that
-// all is well.
-func (f *fanout) look() error {
+// check returns an error if the broker refuses broadcasts. The broker refuses by
+// closing the channel, some time later. So check must be called repeatedly, and after a
+// refusal it sends a probe from time to time. A channel that survives two checks shows
+// that broadcasts are accepted.
+func (f *fanout) check() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	select {
@@ -58,16 +58,16 @@ func (f *fanout) look() error {
 	if f.refused == nil {
 		return nil
 	}
-	if f.looks++; f.looks >= probeLooks {
-		f.looks = 0
-		// What comes of it is seen at the next look.
+	if f.checks++; f.checks >= probeChecks {
+		f.checks = 0
+		// The next check sees the result.
 		_ = f.publish(f.last, amqp.Publishing{Type: probeType, DeliveryMode: amqp.Transient})
 	}
 	return f.refused
 }
 
-// Broadcast sends body to whoever is subscribed to the topic now; see
-// broker.Broker. It waits for no session: without one it fails at once.
+// Broadcast sends body to all current subscribers of the topic; see broker.Broker.
+// Without a session it fails immediately.
 func (b *Broker) Broadcast(ctx context.Context, topic string, body []byte) error {
 	if err := checkMessage(topic, broker.Message{Body: body}); err != nil {
 		return fmt.Errorf("broadcast to %.64q: %w", topic, err)
@@ -97,7 +97,7 @@ func (f *fanout) send(topic string, body []byte) error {
 	return f.publish(topic, amqp.Publishing{ContentType: amqp.MimeApplicationJSON, DeliveryMode: amqp.Transient, Body: body})
 }
 
-// publish needs mu.
+// publish publishes a broadcast. The caller holds mu.
 func (f *fanout) publish(topic string, message amqp.Publishing) error {
 	if f.ch == nil || f.ch.IsClosed() {
 		ch, err := f.session.conn.Channel()
@@ -125,8 +125,8 @@ func declareTopic(ch *amqp.Channel, topic string) error {
 	return nil
 }
 
-// Subscribe hands every broadcast of the topic to handle; see broker.Broker. A
-// handle that falls more than 1024 broadcasts behind loses the oldest.
+// Subscribe calls handle for every broadcast of the topic; see broker.Broker. A handle
+// that falls more than 1024 broadcasts behind loses the oldest.
 func (b *Broker) Subscribe(ctx context.Context, topic string, resumed func(), handle func([]byte)) error {
 	pauses := newBackOff()
 	defer b.consuming.note("consumer of topic "+topic, nil)
@@ -138,7 +138,7 @@ func (b *Broker) Subscribe(ctx context.Context, topic string, resumed func(), ha
 			}
 			return fmt.Errorf("subscribe to %s: %w", topic, err)
 		}
-		err = b.subscribed(ctx, s, topic, func() {
+		err = b.subscription(ctx, s, topic, func() {
 			b.consuming.note("consumer of topic "+topic, nil)
 			pauses.Reset()
 			if resumed != nil {
@@ -157,23 +157,23 @@ func (b *Broker) Subscribe(ctx context.Context, topic string, resumed func(), ha
 	}
 }
 
-// subscribed lives through one subscription and returns why it ended.
-func (b *Broker) subscribed(ctx context.Context, s *session, topic string, stands func(), handle func([]byte)) error {
+// subscription runs one subscription and returns why it ended.
+func (b *Broker) subscription(ctx context.Context, s *session, topic string, subscribed func(), handle func([]byte)) error {
 	ch, err := s.channel()
 	if err != nil {
 		return err
 	}
 	waiting := make(chan []byte, maxBacklog)
 	var receiving sync.WaitGroup
-	// The channel ends first, which ends the deliveries and so the receiver.
+	// The channel closes first, which ends the deliveries and thus the receiver.
 	defer receiving.Wait()
 	defer s.closeChannel(ch)
 	deliveries, err := b.bind(s, ch, topic)
 	if err != nil {
 		return err
 	}
-	// The broker pushes without waiting for acks: a slow handle must not make the
-	// library hoard what it pushed.
+	// The broker sends without waiting for acks: a slow handle must not make the
+	// library buffer without limit.
 	receiving.Go(func() {
 		defer close(waiting)
 		for d := range deliveries {
@@ -193,7 +193,7 @@ func (b *Broker) subscribed(ctx context.Context, s *session, topic string, stand
 			}
 		}
 	})
-	stands()
+	subscribed()
 	for {
 		select {
 		case <-ctx.Done():
@@ -209,7 +209,7 @@ func (b *Broker) subscribed(ctx context.Context, s *session, topic string, stand
 	}
 }
 
-// bind makes a queue for this subscription alone, which ends with the session.
+// bind declares a queue for this subscription, which is deleted when the session ends.
 func (b *Broker) bind(s *session, ch *amqp.Channel, topic string) (<-chan amqp.Delivery, error) {
 	defer s.within(rpcTimeout)()
 	if b.config.Declare {
@@ -221,7 +221,7 @@ func (b *Broker) bind(s *session, ch *amqp.Channel, topic string) (<-chan amqp.D
 		"x-max-length": int64(maxBacklog), "x-overflow": "drop-head",
 	})
 	if err != nil {
-		return nil, fmt.Errorf("declare queue of subscriber: %w", lacksToConfigure(err))
+		return nil, fmt.Errorf("declare queue of subscription: %w", lacksToConfigure(err))
 	}
 	if err := ch.QueueBind(q.Name, "", topic, false, nil); err != nil {
 		return nil, fmt.Errorf("bind to topic: %w", lacksToBind(err))

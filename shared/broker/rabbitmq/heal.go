@@ -14,45 +14,47 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// answerTimeout bounds one question to a queue of which nothing is known yet.
-const answerTimeout = 5 * time.Second
+// responseTimeout limits a request to a queue that may be unresponsive.
+const responseTimeout = 5 * time.Second
 
-// fewestRounds must have found a queue silent, however long they took.
-const fewestRounds = 4
+// minRounds is the minimum number of checks, of whatever duration, that must find a
+// queue unresponsive before it is deleted.
+const minRounds = 4
 
-// healer finds a queue that answers nothing while the broker serves others, and
-// has it made anew.
+// healer finds queues that do not respond although the broker does, and has them
+// deleted and declared again.
 //
-// A quorum queue can lose its leader for good: RabbitMQ 3.10 notes which replica
-// is whose in a file that it flushes now and then, and a broker that is killed
-// before that starts the queue again without an election. Declaring such a queue
-// succeeds, its depth is told as 0, and whoever consumes from it or publishes to
-// it waits for ever. Deleting it works: after 5 s the broker does it by force.
+// A quorum queue can lose its leader permanently: RabbitMQ 3.10 records the owner of
+// each replica in a file that it flushes only now and then, and a broker that is killed
+// before the flush starts the queue again without an election. Declaring such a queue
+// succeeds and its depth is reported as 0, but consuming from it or publishing to it
+// blocks forever. Deleting it works: after 5 s the broker forces it.
 //
-// Deleting loses nothing because the routine then misses the queue, and the hook is
-// told. The dead queues hold what nobody sends again: of them it only tells, and of
-// all queues where it may not declare.
+// Deleting a work queue loses no work, because the routine then finds the queue missing
+// and runs the hook. The messages of dead-letter queues are never sent again, so the
+// healer only reports those queues. Without the permission to declare, it only reports
+// all queues.
 type healer struct {
-	silence    time.Duration
+	timeout    time.Duration // Config.UnresponsiveAfter
 	declare    bool
 	specs      []broker.QueueSpec
 	urls       []string
-	dialing    *link // never run, only dialled by
+	dialing    *link // used only to dial
 	publishing *link
 	consuming  *link
 	routine    *routine
 	log        *slog.Logger
-	made       *telemetry.Counter
-	mute       *telemetry.Gauge
+	redeclared *telemetry.Counter
+	gauge      *telemetry.Gauge
 
-	silent map[string]*silentQueue
+	unresponsive map[string]*unresponsiveQueue
 }
 
-// silentQueue is one that did not answer when it was asked last.
-type silentQueue struct {
-	since  time.Time
-	rounds int
-	told   bool // that only an operator can do something about it
+// unresponsiveQueue is a queue that did not respond to the last check.
+type unresponsiveQueue struct {
+	since    time.Time
+	rounds   int
+	reported bool // whether an operator's action was requested
 }
 
 func newHealer(config Config, b *Broker, log *slog.Logger, closed <-chan struct{}) *healer {
@@ -61,21 +63,20 @@ func newHealer(config Config, b *Broker, log *slog.Logger, closed <-chan struct{
 		registry = telemetry.NewRegistry()
 	}
 	return &healer{
-		silence: config.Silence, declare: config.Declare, specs: b.routine.specs, urls: config.URLs,
-		dialing: newLink("asking", config, log, closed), publishing: b.publishing, consuming: b.consuming,
+		timeout: config.UnresponsiveAfter, declare: config.Declare, specs: b.routine.specs, urls: config.URLs,
+		dialing: newLink("health check", config, log, closed), publishing: b.publishing, consuming: b.consuming,
 		routine: b.routine, log: log,
-		made:   registry.Counter("queues_made_anew_total", "Queues that answered nothing and were deleted and declared again, by queue.", "queue"),
-		mute:   registry.Gauge("silent_queues", "Queues that answered nothing when they were asked last, while the broker served others."),
-		silent: map[string]*silentQueue{},
+		redeclared:   registry.Counter("queues_made_anew_total", "Unresponsive queues that were deleted and declared again, by queue.", "queue"),
+		gauge:        registry.Gauge("silent_queues", "Queues that did not respond to the last check although the broker did."),
+		unresponsive: map[string]*unresponsiveQueue{},
 	}
 }
 
-// run asks all queues, eight times in the time that a queue may be silent, until
-// ctx ends.
+// run checks all queues, eight times per timeout, until ctx ends.
 func (h *healer) run(ctx context.Context) {
 	for node := 0; ; node++ {
 		select {
-		case <-time.After(h.silence / 8):
+		case <-time.After(h.timeout / 8):
 		case <-ctx.Done():
 			return
 		}
@@ -83,105 +84,105 @@ func (h *healer) run(ctx context.Context) {
 			continue
 		}
 		url := h.urls[node%len(h.urls)]
-		silent, err := h.ask(ctx, url)
+		unresponsive, err := h.check(ctx, url)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			// A broker that is away, busy or blocked proves nothing against one queue.
-			clear(h.silent)
-			h.tell(ctx, err)
+			// If the broker is unavailable, busy or blocked, the check says nothing about single queues.
+			clear(h.unresponsive)
+			h.report(ctx, err)
 		default:
-			h.consuming.note(watchNote, nil)
-			h.judge(ctx, url, silent)
+			h.consuming.note(checkNote, nil)
+			h.evaluate(ctx, url, unresponsive)
 		}
-		h.mute.Set(float64(len(h.silent)))
+		h.gauge.Set(float64(len(h.unresponsive)))
 	}
 }
 
-// watchNote is under what name Ready tells that the user may not ask.
-const watchNote = "look for silent queues"
+// checkNote is the source of the note for Ready that the user may not check queues.
+const checkNote = "health check of queues"
 
-// tell tells why a round came to nothing. What the user may not do is an operator's
-// matter, and told once.
-func (h *healer) tell(ctx context.Context, err error) {
+// report logs why a check failed. A missing permission is for an operator to grant: it
+// is logged as a warning once and noted for Ready.
+func (h *healer) report(ctx context.Context, err error) {
 	_, denied := refused(err)
-	if denied && h.consuming.noted(watchNote) == nil {
-		h.log.WarnContext(ctx, "queues not asked", "error", err)
+	if denied && h.consuming.noted(checkNote) == nil {
+		h.log.WarnContext(ctx, "queue health check failed", "error", err)
 	} else {
-		h.log.DebugContext(ctx, "queues not asked", "error", err)
+		h.log.DebugContext(ctx, "queue health check failed", "error", err)
 	}
 	if denied {
-		h.consuming.note(watchNote, err)
+		h.consuming.note(checkNote, err)
 	}
 }
 
-// judge takes in what one round has found.
-func (h *healer) judge(ctx context.Context, url string, silent map[string]bool) {
+// evaluate updates the state of all queues with the result of one check.
+func (h *healer) evaluate(ctx context.Context, url string, unresponsive map[string]bool) {
 	for _, spec := range h.specs {
-		q := h.silent[spec.Name]
+		q := h.unresponsive[spec.Name]
 		switch {
-		case !silent[spec.Name]:
+		case !unresponsive[spec.Name]:
 			if q != nil {
-				h.log.InfoContext(ctx, "queue answers again", "queue", spec.Name)
+				h.log.InfoContext(ctx, "queue responds again", "queue", spec.Name)
 			}
-			delete(h.silent, spec.Name)
-			h.consuming.note(silenceNote(spec.Name), nil)
+			delete(h.unresponsive, spec.Name)
+			h.consuming.note(queueNote(spec.Name), nil)
 			continue
 		case q == nil:
-			q = &silentQueue{since: time.Now()}
-			h.silent[spec.Name] = q
-			h.log.WarnContext(ctx, "queue answers nothing while the broker serves others", "queue", spec.Name)
+			q = &unresponsiveQueue{since: time.Now()}
+			h.unresponsive[spec.Name] = q
+			h.log.WarnContext(ctx, "queue does not respond although the broker does", "queue", spec.Name)
 		}
-		if q.rounds++; q.rounds >= fewestRounds && time.Since(q.since) >= h.silence {
+		if q.rounds++; q.rounds >= minRounds && time.Since(q.since) >= h.timeout {
 			h.heal(ctx, url, spec, q)
 		}
 	}
 }
 
-func silenceNote(queue string) string { return "queue " + queue }
+func queueNote(queue string) string { return "queue " + queue }
 
-// heal deletes a silent queue; the routine declares it. Of two gateways both may
-// do so, and the images are sent once more then.
-func (h *healer) heal(ctx context.Context, url string, spec broker.QueueSpec, q *silentQueue) {
+// heal deletes an unresponsive queue, and the routine declares it again. If two
+// gateways both do so, the images are sent once more.
+func (h *healer) heal(ctx context.Context, url string, spec broker.QueueSpec, q *unresponsiveQueue) {
 	if spec.Name == broker.DeadQueue(spec.Work) {
-		if !q.told {
-			q.told = true
-			h.log.ErrorContext(ctx, "dead queue answers nothing and is kept for an operator", "queue", spec.Name,
-				"then_restart_the_gateway", h.command(spec.Name))
+		if !q.reported {
+			q.reported = true
+			h.log.ErrorContext(ctx, "dead-letter queue does not respond; delete it and restart the gateway", "queue", spec.Name,
+				"command", h.command(spec.Name))
 		}
 		return
 	}
 	if !h.declare {
-		h.leave(ctx, spec.Name, q, errors.New("it answers nothing, and this service may not declare queues"), h.command(spec.Name)+", and declare it as before")
+		h.leave(ctx, spec.Name, q, errors.New("queue does not respond, and this service may not declare queues"), h.command(spec.Name)+", and declare it again")
 		return
 	}
-	h.log.WarnContext(ctx, "queue is deleted to be made anew", "queue", spec.Name, "silent_since", q.since)
+	h.log.WarnContext(ctx, "deleting unresponsive queue to declare it again", "queue", spec.Name, "unresponsive_since", q.since)
 	err := h.remove(ctx, url, spec.Name)
 	switch {
 	case ctx.Err() != nil:
 		return
 	case err != nil:
-		h.leave(ctx, spec.Name, q, fmt.Errorf("it answers nothing and can't be deleted: %w", err), h.command(spec.Name))
+		h.leave(ctx, spec.Name, q, fmt.Errorf("queue does not respond and cannot be deleted: %w", err), h.command(spec.Name))
 		return
 	}
-	delete(h.silent, spec.Name)
-	h.consuming.note(silenceNote(spec.Name), nil)
-	h.made.Add(1, spec.Name)
-	h.routine.hurry()
+	delete(h.unresponsive, spec.Name)
+	h.consuming.note(queueNote(spec.Name), nil)
+	h.redeclared.Add(1, spec.Name)
+	h.routine.checkNow()
 }
 
-// leave leaves a silent queue to an operator, and says what is to be done.
-func (h *healer) leave(ctx context.Context, queue string, q *silentQueue, err error, remedy string) {
-	err = fmt.Errorf("%w; to be done by an operator: %s", err, remedy)
-	h.consuming.note(silenceNote(queue), err)
-	if !q.told {
-		q.told = true
-		h.log.ErrorContext(ctx, "silent queue not deleted", "queue", queue, "error", err)
+// leave leaves an unresponsive queue to an operator, and reports what to do.
+func (h *healer) leave(ctx context.Context, queue string, q *unresponsiveQueue, err error, remedy string) {
+	err = fmt.Errorf("%w; an operator must run %s", err, remedy)
+	h.consuming.note(queueNote(queue), err)
+	if !q.reported {
+		q.reported = true
+		h.log.ErrorContext(ctx, "unresponsive queue not deleted", "queue", queue, "error", err)
 	}
 }
 
-// command is what an operator does about a queue.
+// command returns the command with which an operator deletes the queue.
 func (h *healer) command(queue string) string {
 	vhost := "/"
 	if uri, err := amqp.ParseURI(h.urls[0]); err == nil {
@@ -190,7 +191,7 @@ func (h *healer) command(queue string) string {
 	return fmt.Sprintf("rabbitmqctl delete_queue --vhost %s %s", vhost, queue)
 }
 
-// remove deletes the queue on a connection of its own.
+// remove deletes the queue, on a new connection.
 func (h *healer) remove(ctx context.Context, url, queue string) error {
 	s, release, err := h.dial(ctx, url)
 	if err != nil {
@@ -202,13 +203,13 @@ func (h *healer) remove(ctx context.Context, url, queue string) error {
 	return v.remove(queue)
 }
 
-// ask asks each queue and gives those that did not answer. An error says that the
-// round proves nothing. When any is silent, a new queue that must answer shows that
-// it is not the broker: there may be no other that does. Where no queue can be made,
-// one of the others has to have answered.
-func (h *healer) ask(ctx context.Context, url string) (silent map[string]bool, err error) {
-	spoke := false
-	silent = map[string]bool{}
+// check sends a request to each queue and returns the unresponsive ones. An error means
+// that the check proves nothing. If any queue is unresponsive, a new control queue must
+// respond, to show that the broker works: there may be no other responsive queue. If
+// this service may not declare queues, another queue must have responded.
+func (h *healer) check(ctx context.Context, url string) (unresponsive map[string]bool, err error) {
+	anyResponded := false
+	unresponsive = map[string]bool{}
 	var s *session
 	release := func() {}
 	defer func() { release() }()
@@ -218,67 +219,68 @@ func (h *healer) ask(ctx context.Context, url string) (silent map[string]bool, e
 				return nil, err
 			}
 		}
-		asked, answered, err := h.answers(s, spec.Name)
+		checked, responded, err := h.responds(s, spec.Name)
 		if err != nil {
 			return nil, err
 		}
-		spoke = spoke || asked && answered
-		if asked && !answered {
-			silent[spec.Name] = true
-			s.kill() // the channel that waits is of no more use
+		anyResponded = anyResponded || checked && responded
+		if checked && !responded {
+			unresponsive[spec.Name] = true
+			s.kill() // the waiting channel is no longer usable
 			release()
 			s, release = nil, func() {}
 		}
 	}
-	if len(silent) == 0 {
-		return silent, nil
+	if len(unresponsive) == 0 {
+		return unresponsive, nil
 	}
 	if err := h.blocked(); err != nil {
 		return nil, err
 	}
 	if !h.declare {
-		if !spoke {
-			return nil, errors.New("no other queue answers either")
+		if !anyResponded {
+			return nil, errors.New("no other queue responds either")
 		}
-		return silent, nil
+		return unresponsive, nil
 	}
 	release()
 	if s, release, err = h.dial(ctx, url); err != nil {
 		return nil, err
 	}
-	return silent, h.control(s)
+	return unresponsive, h.control(s)
 }
 
-// control makes a queue, asks it, and deletes it.
+// control declares a queue, verifies that it responds, and deletes it.
 func (h *healer) control(s *session) error {
 	name := "imagebatch.control." + rand.Text()
 	v := &survey{session: s}
 	defer v.close()
-	// One that is left behind goes by itself.
+	// A queue that is left behind expires.
 	if err := v.declare(name, amqp.Table{"x-queue-type": "quorum", "x-expires": time.Minute.Milliseconds()}); err != nil {
 		return err
 	}
-	_, answered, err := h.answers(s, name)
+	_, responded, err := h.responds(s, name)
 	if err != nil {
 		return err
 	}
-	if !answered {
-		return errors.New("a new queue answers nothing either")
+	if !responded {
+		return errors.New("a new queue does not respond either")
 	}
 	return v.remove(name)
 }
 
-// blocked says that the broker blocks publishers: it is not well.
+// blocked returns an error if the broker blocks publishers, and thus has other
+// problems.
 func (h *healer) blocked() error {
 	h.publishing.mu.Lock()
 	defer h.publishing.mu.Unlock()
 	if h.publishing.session == nil {
-		return nil // a silent queue costs this connection again and again
+		return nil // an unresponsive queue repeatedly breaks this connection
 	}
 	return h.publishing.session.publisher.blockage()
 }
 
-// dial makes a connection that ends with ctx, or when it is released.
+// dial opens a connection that ends with ctx, or when it is released.
 func (h *healer) dial(ctx context.Context, url string) (*session, func(), error) {
 	s, _, err := h.dialing.connect(ctx, url)
 	if err != nil {
@@ -291,13 +293,13 @@ func (h *healer) dial(ctx context.Context, url string) (*session, func(), error)
 	}, nil
 }
 
-// answers asks one queue something that only its leader can answer: for a
-// message, where none waits. One that tells of waiting messages is left in peace,
-// since it would give one out, and so is one that is not there: they count as not
-// asked. A message that comes all the same goes back with its channel.
-func (h *healer) answers(s *session, queue string) (asked, answered bool, err error) {
+// responds sends one queue a request that only its leader can respond to: to get a
+// message from the empty queue. A queue with waiting messages is not checked, since it
+// would deliver one; neither is a missing queue. If a message is returned all the same,
+// it goes back to the queue when the channel closes.
+func (h *healer) responds(s *session, queue string) (checked, responded bool, err error) {
 	v := &survey{session: s}
-	found, ready, err := v.look(queue)
+	found, ready, err := v.depth(queue)
 	defer v.close()
 	if err != nil || !found || ready > 0 {
 		return false, false, err
@@ -306,22 +308,22 @@ func (h *healer) answers(s *session, queue string) (asked, answered bool, err er
 	if err != nil {
 		return false, false, err
 	}
-	began, bound := time.Now(), min(answerTimeout, h.silence/4)
-	stop := s.within(bound)
+	start, limit := time.Now(), min(responseTimeout, h.timeout/4)
+	stop := s.within(limit)
 	_, _, err = ch.Get(queue, false)
 	stop()
 	if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Server {
 		if refusal.Code == amqp.InternalError {
-			return true, false, nil // the broker has asked in vain
+			return true, false, nil // the broker got no response from the leader
 		}
-		return true, false, fmt.Errorf("ask queue %s: %w", queue, lacksToConsume(err))
+		return true, false, fmt.Errorf("check queue %s: %w", queue, lacksToConsume(err))
 	}
 	switch {
 	case err == nil:
 		s.closeChannel(ch)
 		return true, true, nil
-	case time.Since(began) >= bound:
+	case time.Since(start) >= limit:
 		return true, false, nil
 	}
-	return true, false, fmt.Errorf("ask queue %s: %w", queue, err)
+	return true, false, fmt.Errorf("check queue %s: %w", queue, err)
 }

@@ -17,24 +17,24 @@ import (
 
 var errLost = errors.New("connection lost")
 
-// stepError is a problem that is only a step on the way, and worth no warning.
+// stepError is a temporary problem during startup that needs no warning.
 type stepError string
 
 func (e stepError) Error() string { return string(e) }
 
-// session is one connection, from its handshake to its end. It is never revived.
+// session is one connection, from its handshake to its end. It never reconnects.
 type session struct {
 	conn      *amqp.Connection
 	socket    *socket
 	ended     <-chan struct{}
-	publisher *publisher // of the publishing link only
+	publisher *publisher // set only on the publishing link
 }
 
-// kill ends the session from our side at once; whatever waits on it fails.
+// kill closes the connection immediately; all waiting calls fail.
 func (s *session) kill() { _ = s.socket.Close() }
 
 // within kills the session unless the returned function is called within d. The
-// library's requests know no deadline of their own.
+// library's requests have no deadlines of their own.
 func (s *session) within(d time.Duration) (stop func() bool) {
 	return time.AfterFunc(d, s.kill).Stop
 }
@@ -49,42 +49,42 @@ func (s *session) channel() (*amqp.Channel, error) {
 	return ch, nil
 }
 
-// closeChannel ends a channel politely, or with the whole session when the
-// broker does not answer.
+// closeChannel closes a channel, or kills the session if the broker does not respond.
 func (s *session) closeChannel(ch *amqp.Channel) {
 	defer s.within(rpcTimeout)()
-	// An error says that the channel has ended already.
+	// An error means that the channel is already closed.
 	_ = ch.Close()
 }
 
-// close ends the session politely if that goes quickly. A broker under an alarm
-// reads nothing from a publishing connection, not even its end.
+// close closes the connection properly if that is quick, and otherwise kills the
+// session. Under an alarm, the broker reads nothing from a publishing connection, not
+// even its close.
 func (s *session) close() {
 	defer s.within(closeTimeout)()
 	_ = s.conn.Close()
 	s.kill()
 }
 
-// link is a supervised connection: it holds the session that there is, and says
-// why when there is none.
+// link is a supervised connection: it provides the current session, or the reason why
+// there is none.
 type link struct {
 	purpose string
 	config  Config
 	log     *slog.Logger
-	closed  <-chan struct{} // the Broker is closing
+	closed  <-chan struct{} // closed when the Broker closes
 	prepare func(*session) error
-	// serve works for the session until ctx, which ends with the session, ends.
-	// The publishing link is open from the start; the consuming one when its
-	// serve says so.
+	// serve works for the session until ctx ends, which ends with the session. The
+	// publishing link is open from the start, the consuming link when its serve opens
+	// it.
 	serve func(ctx context.Context, s *session) error
 
 	// mu guards the fields below.
 	mu      sync.Mutex
 	session *session // nil while there is no connection
-	open    bool     // the session may be used for work
-	problem error    // why it is not open
+	open    bool     // whether the session may be used for work
+	problem error    // why the session is not open
 	changed chan struct{}
-	notes   map[string]error // troubles of single consumers and queues
+	notes   map[string]error // errors of single consumers and queues, by source
 }
 
 func newLink(purpose string, config Config, log *slog.Logger, closed <-chan struct{}) *link {
@@ -98,7 +98,7 @@ func newLink(purpose string, config Config, log *slog.Logger, closed <-chan stru
 func (l *link) run(ctx context.Context) {
 	pauses := newBackOff()
 	for node := 0; ; {
-		began := time.Now()
+		start := time.Now()
 		connected, err := l.once(ctx, l.config.URLs[node%len(l.config.URLs)])
 		if ctx.Err() != nil {
 			l.set(nil, false, errClosed)
@@ -108,7 +108,7 @@ func (l *link) run(ctx context.Context) {
 		if !connected {
 			node++
 		}
-		if connected && time.Since(began) > steady {
+		if connected && time.Since(start) > steady {
 			pauses.Reset()
 		}
 		select {
@@ -120,7 +120,7 @@ func (l *link) run(ctx context.Context) {
 	}
 }
 
-// once lives through one session and returns why it ended.
+// once runs one session and returns why it ended.
 func (l *link) once(ctx context.Context, url string) (connected bool, err error) {
 	s, ends, err := l.connect(ctx, url)
 	if err != nil {
@@ -128,12 +128,12 @@ func (l *link) once(ctx context.Context, url string) (connected bool, err error)
 	}
 	sessionCtx, end := context.WithCancelCause(ctx)
 	s.ended = sessionCtx.Done()
-	// Close waits for no request that the broker leaves unanswered.
+	// Close does not wait for requests that the broker does not respond to.
 	defer context.AfterFunc(ctx, func() { s.within(closeTimeout) })()
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		// The library closes the channel of every connection that ends; one that we
-		// end ourselves sends nothing first.
+		// The library closes this channel for every connection that ends. If we ended
+		// the connection ourselves, it sends no error first.
 		if cause := <-ends; cause != nil {
 			end(fmt.Errorf("%w: %w", errLost, cause))
 			return
@@ -156,7 +156,7 @@ func (l *link) once(ctx context.Context, url string) (connected bool, err error)
 	return true, cmp.Or(err, context.Cause(sessionCtx))
 }
 
-// connect dials and shakes hands, bounded by dialTimeout.
+// connect dials and completes the handshake, limited by dialTimeout.
 func (l *link) connect(ctx context.Context, url string) (*session, chan *amqp.Error, error) {
 	s := &session{}
 	release := func() bool { return true }
@@ -190,15 +190,15 @@ func (l *link) connect(ctx context.Context, url string) (*session, chan *amqp.Er
 	return s, conn.NotifyClose(make(chan *amqp.Error, 1)), nil
 }
 
-// set changes what the link has to offer.
+// set changes the state of the link.
 func (l *link) set(s *session, open bool, problem error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.setLocked(s, open, problem)
 }
 
-// turn opens a session for work, when problem is nil, or shuts it. A session that
-// is no longer the link's is left alone.
+// turn opens a session for work if problem is nil, and otherwise closes it for work. It
+// ignores a session that the link no longer has.
 func (l *link) turn(s *session, problem error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -207,7 +207,7 @@ func (l *link) turn(s *session, problem error) {
 	}
 }
 
-// shut shuts whatever session there is.
+// shut closes the current session, if any, for work.
 func (l *link) shut(problem error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -216,26 +216,26 @@ func (l *link) shut(problem error) {
 	}
 }
 
-// setLocked needs mu. An open link has no problem; a problem is logged once, not
-// at every try.
+// setLocked is like set; the caller holds mu. An open link has no problem. A problem is
+// logged once, not at every try.
 func (l *link) setLocked(s *session, open bool, problem error) {
 	if open {
 		problem = nil
 	}
 	_, step := problem.(stepError) //nolint:errorlint // a problem that wraps a step is more than one
 	if problem != nil && !step && !errors.Is(problem, errClosed) && (l.problem == nil || problem.Error() != l.problem.Error()) {
-		l.log.Warn("broker not usable", "error", problem)
+		l.log.Warn("broker not ready", "error", problem)
 	}
 	if open && !l.open {
-		l.log.Info("broker usable")
+		l.log.Info("broker ready")
 	}
 	l.session, l.open, l.problem = s, open, problem
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-// await waits for a session, for one that is open for work when open is asked
-// for. It fails when ctx ends, with its cause, and when the Broker is closed.
+// await waits for a session, and with open for a session that is open for work. It
+// fails with the cause of ctx when ctx ends, and when the Broker is closed.
 func (l *link) await(ctx context.Context, open bool) (*session, error) {
 	for {
 		l.mu.Lock()
@@ -254,25 +254,25 @@ func (l *link) await(ctx context.Context, open bool) (*session, error) {
 	}
 }
 
-// note keeps the trouble of one consumer or queue for Ready; nil ends it.
-func (l *link) note(whose string, err error) {
+// note records the error of one consumer or queue for Ready. nil clears it.
+func (l *link) note(source string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
-		delete(l.notes, whose)
+		delete(l.notes, source)
 		return
 	}
-	l.notes[whose] = err
+	l.notes[source] = err
 }
 
-// noted is what note was told last.
-func (l *link) noted(whose string) error {
+// noted returns the current error of the source.
+func (l *link) noted(source string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.notes[whose]
+	return l.notes[source]
 }
 
-// trouble says why the link can't do its work, nil when it can.
+// trouble returns why the link cannot work, or nil.
 func (l *link) trouble() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -284,9 +284,9 @@ func (l *link) trouble() error {
 			return fmt.Errorf("%s connection: %w", l.purpose, err)
 		}
 	}
-	// A queue that needs its operator sorts last and is told first.
-	for _, whose := range slices.Backward(slices.Sorted(maps.Keys(l.notes))) {
-		return fmt.Errorf("%s: %w", whose, l.notes[whose])
+	// A queue that needs an operator sorts last and is reported first.
+	for _, source := range slices.Backward(slices.Sorted(maps.Keys(l.notes))) {
+		return fmt.Errorf("%s: %w", source, l.notes[source])
 	}
 	return nil
 }

@@ -9,9 +9,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
-// TestDeathInTheHook holds that the broker counts as new for as long as nobody has
-// finished what is to be done about that: a process that dies in its hook leaves
-// it to the next one.
+// TestDeathInTheHook verifies that the broker stays fresh until a hook has succeeded: a
+// process that dies in its hook leaves the work to the next one.
 func TestDeathInTheHook(t *testing.T) {
 	t.Parallel()
 	q := brokertest.Name()
@@ -28,7 +27,7 @@ func TestDeathInTheHook(t *testing.T) {
 			return failure
 		})
 		if !brokertest.Receive(t, hooked, "the hook") {
-			t.Errorf("process %d was told that the broker is known", i+1)
+			t.Errorf("process %d: fresh is false", i+1)
 		}
 		if err := b.Close(); err != nil {
 			t.Errorf("Close = %v", err)

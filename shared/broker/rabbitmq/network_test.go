@@ -15,8 +15,9 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
-// The connection is cut while handlers run: their acks are refused here, remove
-// nobody else's message there, and every message comes again.
+// TestCutWhileHandlersRun cuts the connection while handlers run: their acks fail in
+// this process and remove no other message at the broker, and every message is
+// delivered again.
 func TestCutWhileHandlersRun(t *testing.T) {
 	t.Parallel()
 	const held, more = 5, 20
@@ -49,7 +50,7 @@ func TestCutWhileHandlersRun(t *testing.T) {
 		brokertest.Publish(t, b, queue, brokertest.Text(fmt.Sprintf("more %d", i)))
 	}
 	p.cut()
-	// The new session has deliveries of its own, with the same tags as the old.
+	// The new session has its own deliveries, with the same tags as the old one.
 	var current []broker.Delivery
 	for range held {
 		current = append(current, brokertest.Receive(t, again, "deliveries of the new session"))
@@ -62,7 +63,7 @@ func TestCutWhileHandlersRun(t *testing.T) {
 	if err := consumption.Stop(t); err != nil {
 		t.Errorf("Consume = %v", err)
 	}
-	_ = current // never acked: with the end of the session all 25 are on the queue
+	_ = current // never acked: all 25 return to the queue when the session ends
 	all := make(chan broker.Delivery, held+more)
 	brokertest.Start(t, b, queue, held+more, brokertest.Into(all))
 	left := map[string]bool{}
@@ -73,16 +74,16 @@ func TestCutWhileHandlersRun(t *testing.T) {
 	}
 	for i := range held {
 		if redelivered := left[fmt.Sprintf("held %d", i)]; !redelivered {
-			t.Errorf("held %d is not there as redelivered", i)
+			t.Errorf("held %d is missing or not marked as redelivered", i)
 		}
 	}
 	if len(left) != held+more {
-		t.Errorf("%d messages are left of %d, want %v", len(left), held+more, held+more)
+		t.Errorf("%d of %d messages are left, want %v", len(left), held+more, held+more)
 	}
 }
 
-// Concurrency stays within the prefetch even while handlers of a lost session
-// still run.
+// TestCutDoesNotExceedPrefetch verifies that concurrency stays within the prefetch even
+// while handlers of a lost session still run.
 func TestCutDoesNotExceedPrefetch(t *testing.T) {
 	t.Parallel()
 	queue := brokertest.Name()
@@ -102,15 +103,16 @@ func TestCutDoesNotExceedPrefetch(t *testing.T) {
 	brokertest.Receive(t, started, "the first handler")
 	brokertest.Receive(t, started, "the second handler")
 	p.cut()
-	brokertest.Publish(t, b, queue, brokertest.Text("after")) // the broker is back
-	brokertest.Nothing(t, started, "a third handler ran on a prefetch of two")
+	brokertest.Publish(t, b, queue, brokertest.Text("after")) // returns when the broker is available again
+	brokertest.ExpectNone(t, started, "a third handler ran with a prefetch of two")
 	close(release)
 	for range 5 {
-		brokertest.Receive(t, started, "all the rest")
+		brokertest.Receive(t, started, "the remaining handlers")
 	}
 }
 
-// A handler that fails while the broker is away still ends Consume.
+// TestHandlerErrorWhileDown verifies that a handler that fails while the broker is
+// unavailable ends Consume.
 func TestHandlerErrorWhileDown(t *testing.T) {
 	t.Parallel()
 	queue := brokertest.Name()
@@ -133,35 +135,36 @@ func TestHandlerErrorWhileDown(t *testing.T) {
 	p.up(t)
 }
 
-// A dead network bounds every publish, the ones stuck in a full socket and the
-// ones behind them, and heals.
+// TestBlackHole verifies that on a dead network every publish stays within its time
+// limit, whether it is stuck in a full socket or waits behind others, and that all
+// recovers.
 func TestBlackHole(t *testing.T) {
 	const timeout = time.Second
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}, PublishTimeout: timeout, MaxInFlight: 8})
 	brokertest.Publish(t, b, queue, brokertest.Text("before"))
 	p.stall()
-	// More than the buffers between here and there can take.
+	// More than the buffers of the connection can take.
 	body := bytes.Repeat([]byte("x"), 4<<20)
 	var publishing sync.WaitGroup
 	for range 40 {
 		publishing.Go(func() {
-			began := time.Now()
+			start := time.Now()
 			err := b.Publish(t.Context(), queue, broker.Message{Body: body})
 			if !errors.Is(err, broker.ErrUnavailable) {
 				t.Errorf("Publish = %v, want ErrUnavailable", err)
 			}
-			if took := time.Since(began); took > timeout+time.Second {
-				t.Errorf("Publish took %s on a timeout of %s, want at most %v", took, timeout, timeout+time.Second)
+			if took := time.Since(start); took > timeout+time.Second {
+				t.Errorf("Publish took %s with a timeout of %s, want at most %v", took, timeout, timeout+time.Second)
 			}
 		})
 	}
 	publishing.Wait()
-	began := time.Now()
+	start := time.Now()
 	if err := b.Broadcast(t.Context(), brokertest.Topic(queue), body); err != nil && !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("Broadcast = %v", err)
 	}
-	if took := time.Since(began); took > timeout+time.Second {
+	if took := time.Since(start); took > timeout+time.Second {
 		t.Errorf("Broadcast took %s, want at most %v", took, timeout+time.Second)
 	}
 	p.resume()
@@ -169,32 +172,32 @@ func TestBlackHole(t *testing.T) {
 	brokertest.Publish(t, b, queue, brokertest.Text("after"))
 }
 
-// A network that takes messages and brings no answer is given up after one
-// timeout, long before a heartbeat is missed.
-func TestSilentNetwork(t *testing.T) {
+// TestUnresponsiveNetwork verifies that a connection that accepts messages but delivers
+// no response is closed after one timeout, long before a missed heartbeat.
+func TestUnresponsiveNetwork(t *testing.T) {
 	const timeout = time.Second
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}, PublishTimeout: timeout})
 	brokertest.Publish(t, b, queue, brokertest.Text("before"))
 	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 	p.stall()
-	began := time.Now()
+	start := time.Now()
 	err := b.Publish(t.Context(), queue, brokertest.Text("during"))
-	if took := time.Since(began); !errors.Is(err, broker.ErrUnavailable) || took > timeout+time.Second {
+	if took := time.Since(start); !errors.Is(err, broker.ErrUnavailable) || took > timeout+time.Second {
 		t.Errorf("Publish = %v after %s, want broker.ErrUnavailable and at most %v", err, took, timeout+time.Second)
 	}
-	brokertest.Await(t, "the connection is given up", func() bool {
+	brokertest.Await(t, "the connection is closed", func() bool {
 		err := b.Ready()
 		return err != nil && strings.Contains(err.Error(), "publishing connection")
 	})
-	if took := time.Since(began); took > timeout+2*time.Second {
-		t.Errorf("it took %s to give up the connection, want at most %v", took, timeout+2*time.Second)
+	if took := time.Since(start); took > timeout+2*time.Second {
+		t.Errorf("closing the connection took %s, want at most %v", took, timeout+2*time.Second)
 	}
 	p.resume()
 	brokertest.Publish(t, b, queue, brokertest.Text("after"))
 }
 
-// Close is bounded whatever the network does.
+// TestCloseOnDeadNetwork verifies that Close returns in time on a dead network.
 func TestCloseOnDeadNetwork(t *testing.T) {
 	queue := brokertest.Name()
 	p, through := startProxy(t)
@@ -205,11 +208,11 @@ func TestCloseOnDeadNetwork(t *testing.T) {
 	t.Cleanup(func() { forget(t, queue) })
 	brokertest.Publish(t, b, queue, brokertest.Text("x"))
 	p.stall()
-	began := time.Now()
+	start := time.Now()
 	if err := b.Close(); err != nil {
 		t.Errorf("Close = %v", err)
 	}
-	if took := time.Since(began); took > 4*time.Second {
+	if took := time.Since(start); took > 4*time.Second {
 		t.Errorf("Close took %s, want at most %v", took, 4*time.Second)
 	}
 	if err := b.Publish(t.Context(), queue, brokertest.Text("x")); !errors.Is(err, broker.ErrUnavailable) {
@@ -220,8 +223,9 @@ func TestCloseOnDeadNetwork(t *testing.T) {
 	}
 }
 
-// The broker is away for a while: everything comes back by itself.
-func TestComesBack(t *testing.T) {
+// TestReconnect verifies that everything recovers by itself after the broker was
+// unavailable for a while.
+func TestReconnect(t *testing.T) {
 	t.Parallel()
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
@@ -256,12 +260,12 @@ func TestComesBack(t *testing.T) {
 	brokertest.Receive(t, got, "the first message")
 
 	p.down()
-	brokertest.Await(t, "the loss is told", func() bool { return isRefused(b.Ready()) })
+	brokertest.Await(t, "Ready reports the loss", func() bool { return isRefused(b.Ready()) })
 	if err := b.Broadcast(t.Context(), brokertest.Topic(queue), []byte("lost")); !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("Broadcast = %v, want ErrUnavailable", err)
 	}
-	// Long enough for the back-off to have grown.
-	brokertest.Nothing(t, got, "a message out of nowhere")
+	// Long enough for the backoff to grow.
+	brokertest.ExpectNone(t, got, "an unexpected message")
 	select {
 	case <-time.After(6 * time.Second):
 	case f := <-fresh:
@@ -271,14 +275,14 @@ func TestComesBack(t *testing.T) {
 	opened := time.Now()
 	brokertest.Await(t, "ready again", func() bool { return b.Ready() == nil })
 	if took := time.Since(opened); took > 10*time.Second {
-		t.Errorf("it took %s to come back, want at most %v", took, 10*time.Second)
+		t.Errorf("reconnecting took %s, want at most %v", took, 10*time.Second)
 	}
 	if brokertest.Receive(t, fresh, "the hook") {
-		t.Error("a mere loss of the connection was taken for a loss of queues")
+		t.Error("fresh is true after a loss of the connection only")
 	}
 	brokertest.Receive(t, resumed, "the subscription")
 	brokertest.Publish(t, b, queue, brokertest.Text("two"))
-	// The ack of the first may have been on the wire when it was cut.
+	// The ack of the first message may have been lost in transit.
 	for body := ""; body != "two"; {
 		body = brokertest.Receive(t, got, "the second message")
 	}

@@ -16,14 +16,14 @@ import (
 	"github.com/imagebatch/imagebatch/shared/tlstest"
 )
 
-func TestMalformedConfiguration(t *testing.T) {
+func TestInvalidConfiguration(t *testing.T) {
 	for name, config := range map[string]rabbitmq.Config{
 		"no URL":             {},
-		"another scheme":     {URLs: []string{"http://localhost"}},
+		"wrong scheme":       {URLs: []string{"http://localhost"}},
 		"a bad port":         {URLs: []string{"amqp://user:secret@localhost:port/"}},
 		"a bad second URL":   {URLs: []string{"amqp://localhost", "amqp://user:secret@%zz/"}},
-		"an empty queue":     {URLs: []string{"amqp://localhost"}, WorkQueues: []string{""}},
-		"too long a queue":   {URLs: []string{"amqp://localhost"}, WorkQueues: []string{strings.Repeat("q", 201)}},
+		"empty queue name":   {URLs: []string{"amqp://localhost"}, WorkQueues: []string{""}},
+		"long queue name":    {URLs: []string{"amqp://localhost"}, WorkQueues: []string{strings.Repeat("q", 201)}},
 		"a negative timeout": {URLs: []string{"amqp://localhost"}, PublishTimeout: -1},
 		"a negative bound":   {URLs: []string{"amqp://localhost"}, MaxInFlight: -1},
 	} {
@@ -31,17 +31,17 @@ func TestMalformedConfiguration(t *testing.T) {
 			b, err := rabbitmq.Open(config, logger(t))
 			if err == nil {
 				_ = b.Close()
-				t.Fatal("Open took it")
+				t.Fatal("Open returned no error")
 			}
 			if strings.Contains(err.Error(), "secret") {
-				t.Errorf("the error tells the password: %v", err)
+				t.Errorf("the error contains the password: %v", err)
 			}
 		})
 	}
 }
 
-// An absent broker is no error of Open: calls are bounded, Ready says what is
-// wrong, and Close ends it.
+// TestAbsentBroker verifies that Open succeeds without a broker: calls return in time,
+// Ready reports the reason, and Close returns.
 func TestAbsentBroker(t *testing.T) {
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -53,17 +53,17 @@ func TestAbsentBroker(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Open = %v", err)
 	}
-	brokertest.Await(t, "Ready tells of both connections", func() bool {
+	brokertest.Await(t, "Ready reports both connections", func() bool {
 		err := b.Ready()
 		return isRefused(err) && strings.Contains(err.Error(), "publishing") && strings.Contains(err.Error(), "consuming")
 	})
 	if strings.Contains(b.Ready().Error(), "secret") {
-		t.Errorf("Ready tells the password: %v", b.Ready())
+		t.Errorf("Ready contains the password: %v", b.Ready())
 	}
-	began := time.Now()
+	start := time.Now()
 	err = b.Publish(t.Context(), "q", brokertest.Text("x"))
-	if !errors.Is(err, broker.ErrUnavailable) || !isRefused(err) || time.Since(began) > 1200*time.Millisecond {
-		t.Errorf("Publish = %v after %s; want ErrUnavailable and its reason within 200ms", err, time.Since(began))
+	if !errors.Is(err, broker.ErrUnavailable) || !isRefused(err) || time.Since(start) > 1200*time.Millisecond {
+		t.Errorf("Publish = %v after %s; want ErrUnavailable with its reason within 1.2s", err, time.Since(start))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -77,8 +77,9 @@ func TestAbsentBroker(t *testing.T) {
 	}
 }
 
-// A silent listener is as good as none: the handshake is bounded by Close.
-func TestSilentListener(t *testing.T) {
+// TestUnresponsiveListener verifies that Close ends a handshake with a server that
+// sends no response.
+func TestUnresponsiveListener(t *testing.T) {
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -93,13 +94,13 @@ func TestSilentListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	began := time.Now()
-	if err := b.Close(); err != nil || time.Since(began) > 2*time.Second {
-		t.Errorf("Close = %v after %s, want nil and at most %v", err, time.Since(began), 2*time.Second)
+	start := time.Now()
+	if err := b.Close(); err != nil || time.Since(start) > 2*time.Second {
+		t.Errorf("Close = %v after %s, want nil and at most %v", err, time.Since(start), 2*time.Second)
 	}
 }
 
-// The nodes of a cluster are tried in turn.
+// TestSecondURL verifies that the nodes of a cluster are tried in turn.
 func TestSecondURL(t *testing.T) {
 	t.Parallel()
 	q := brokertest.Name()
@@ -107,7 +108,8 @@ func TestSecondURL(t *testing.T) {
 	brokertest.Publish(t, b, q, brokertest.Text("x"))
 }
 
-// A node that is lost is left for the next, and that one for the first again.
+// TestNodesFailOver verifies that the Broker switches to the next node after a loss,
+// and back to the first after the next loss.
 func TestNodesFailOver(t *testing.T) {
 	t.Parallel()
 	q := brokertest.Name()
@@ -131,14 +133,15 @@ func TestNodesFailOver(t *testing.T) {
 		}
 		body := fmt.Sprint("message ", i)
 		brokertest.Publish(t, b, q, brokertest.Text(body))
-		for brokertest.Receive(t, got, body) != body { //nolint:revive // One whose ack was lost comes again.
+		for brokertest.Receive(t, got, body) != body { //nolint:revive // Skips redelivered messages whose ack was lost.
 		}
 		brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 	}
 }
 
-// What no frame can carry is refused before it costs the connection.
-func TestUnfitMessages(t *testing.T) {
+// TestOversizedMessages verifies that messages that exceed the limits of AMQP frames are
+// rejected before they break the connection.
+func TestOversizedMessages(t *testing.T) {
 	t.Parallel()
 	q := brokertest.Name()
 	b := open(t, q)
@@ -151,9 +154,9 @@ func TestUnfitMessages(t *testing.T) {
 		"long headers": func() error {
 			return b.Publish(t.Context(), q, broker.Message{Headers: map[string]string{"k": strings.Repeat(long, 200)}})
 		},
-		"a huge body":   func() error { return b.Publish(t.Context(), q, broker.Message{Body: make([]byte, 9<<20)}) },
-		"a long topic":  func() error { return b.Broadcast(t.Context(), long, nil) },
-		"a huge notice": func() error { return b.Broadcast(t.Context(), brokertest.Topic(q), make([]byte, 9<<20)) },
+		"a huge body":      func() error { return b.Publish(t.Context(), q, broker.Message{Body: make([]byte, 9<<20)}) },
+		"a long topic":     func() error { return b.Broadcast(t.Context(), long, nil) },
+		"a huge broadcast": func() error { return b.Broadcast(t.Context(), brokertest.Topic(q), make([]byte, 9<<20)) },
 	} {
 		if err := publish(); err == nil || errors.Is(err, broker.ErrUnavailable) {
 			t.Errorf("%s: %v, want an error that is not ErrUnavailable", name, err)
@@ -164,7 +167,7 @@ func TestUnfitMessages(t *testing.T) {
 	}
 }
 
-// A server that takes nothing but TLS, and shows a certificate of its own.
+// TestTLS connects to a server that accepts only TLS and has its own certificate.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	u, err := url.Parse(serverURL(t))
@@ -185,19 +188,19 @@ func TestTLS(t *testing.T) {
 	t.Run("authority of the configuration", func(t *testing.T) {
 		works(t, rabbitmq.Config{Roots: authority.Pool()})
 	})
-	t.Run("authority of the URL", func(t *testing.T) { // It wins.
+	t.Run("authority of the URL", func(t *testing.T) { // takes precedence
 		u.RawQuery = url.Values{"cacertfile": {authority.File()}}.Encode()
 		works(t, rabbitmq.Config{Roots: tlstest.NewAuthority(t).Pool()})
 	})
 	for name, c := range map[string]rabbitmq.Config{
-		"of a stranger": {Roots: tlstest.NewAuthority(t).Pool()}, "unknown to the system": {},
+		"unknown authority": {Roots: tlstest.NewAuthority(t).Pool()}, "system authorities": {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u.RawQuery = ""
 			c.URLs = []string{u.String()}
-			stranger := openWith(t, c)
-			brokertest.Await(t, "the certificate is refused", func() bool {
-				err := stranger.Ready()
+			untrusting := openWith(t, c)
+			brokertest.Await(t, "the certificate is rejected", func() bool {
+				err := untrusting.Ready()
 				return err != nil && strings.Contains(err.Error(), "certificate signed by unknown authority")
 			})
 		})

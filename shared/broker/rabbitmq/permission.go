@@ -8,9 +8,9 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// lacks says which permission the user has not that a request needs, on the queue or
-// on the exchange that the broker names. RabbitMQ itself tells it only since 3.12.
-// Any other error stays as it is.
+// lacks adds the permission that the user lacks for a request, on the queue or the
+// exchange that the broker names. RabbitMQ itself reports the permission only since
+// 3.12. lacks returns other errors unchanged.
 func lacks(err error, onQueue, onExchange string) error {
 	refusal, ok := refused(err)
 	if !ok {
@@ -25,13 +25,13 @@ func lacks(err error, onQueue, onExchange string) error {
 	return fmt.Errorf("the user has no %s permission on %s %s: %w", permission, what, name, err)
 }
 
-// refused tells whether the broker has refused something to the user.
+// refused reports whether the broker has denied the user access.
 func refused(err error) (*amqp.Error, bool) {
 	refusal, ok := errors.AsType[*amqp.Error](err)
 	return refusal, ok && refusal.Code == amqp.AccessRefused
 }
 
-// Which permission a request needs on a queue, and on an exchange.
+// The permissions that each kind of request needs, on a queue and on an exchange.
 func lacksToDeclare(err error) error   { return lacks(err, "configure or read", "write") }
 func lacksToConfigure(err error) error { return lacks(err, "configure", "configure") }
 func lacksToBind(err error) error      { return lacks(err, "write", "read") }

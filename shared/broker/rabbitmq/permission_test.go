@@ -17,17 +17,17 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// permitted is a user of the test's with the permissions to configure, write and read.
+// permitted is a test user with patterns for the permissions configure, write and read.
 type permitted struct {
 	name     string
 	patterns [3]string
 }
 
-// kinds are the permissions in their order.
+// kinds are the permissions, in the order of the patterns.
 var kinds = [3]string{"configure", "write", "read"}
 
-// addUsers makes the users, and forgets them after the test. One call makes all: the
-// operator's tool takes a second each time.
+// addUsers creates the users and deletes them after the test. One call creates all of
+// them, because rabbitmqctl takes a second each time.
 func addUsers(t *testing.T, users ...permitted) {
 	t.Helper()
 	var add, remove []string
@@ -44,7 +44,7 @@ func addUsers(t *testing.T, users ...permitted) {
 	t.Cleanup(func() { rabbitmqctl(t, "eval", strings.Join(remove, ", ")+".") })
 }
 
-// urlOf is the server, as the user.
+// urlOf returns the URL of the server with the user's credentials.
 func urlOf(t *testing.T, user string) string {
 	t.Helper()
 	u, err := url.Parse(serverURL(t))
@@ -55,15 +55,15 @@ func urlOf(t *testing.T, user string) string {
 	return u.String()
 }
 
-// service is how one of the services uses the broker, and with which permissions.
+// service describes how one of the services uses the broker, with which permissions.
 type service struct {
 	permitted
-	role    string
-	declare bool
-	silence time.Duration // 0: the default
+	role              string
+	declare           bool
+	unresponsiveAfter time.Duration // 0: the default
 }
 
-// services are those that the manual tells of, each with a user of the test's own.
+// services returns the services in docs/operations.md, each with its own test user.
 func services(t *testing.T) (list []service) {
 	t.Helper()
 	for i, row := range documented(t) {
@@ -76,12 +76,12 @@ func services(t *testing.T) (list []service) {
 	return list
 }
 
-// open starts the Broker of a service.
+// open starts the Broker of the service.
 func (s service) open(t *testing.T) *rabbitmq.Broker {
 	t.Helper()
 	b, err := rabbitmq.Open(rabbitmq.Config{
 		URLs: []string{urlOf(t, s.name)}, Name: t.Name(), WorkQueues: pipelineQueues,
-		Declare: s.declare, Watch: s.role == "gateway" && !s.declare, Silence: s.silence,
+		Declare: s.declare, Watch: s.role == "gateway" && !s.declare, UnresponsiveAfter: s.unresponsiveAfter,
 	}, logger(t))
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func (s service) open(t *testing.T) *rabbitmq.Broker {
 	return b
 }
 
-// consumes are the queues that the service reads.
+// consumes returns the queues that the service consumes.
 func (s service) consumes() []string {
 	queue := map[string]string{
 		"gateway": pipeline.ImageProcessed.Name, "analyzer": pipeline.ImageUpload.Name, "processor": pipeline.MetadataGenerated.Name,
@@ -106,7 +106,7 @@ func (s service) consumes() []string {
 	return queues
 }
 
-// work begins all that the service does with its broker.
+// work starts all consumers, subscriptions and hooks of the service.
 func (s service) work(t *testing.T, b *rabbitmq.Broker) (hooked chan bool, got chan string, resumed chan struct{}, heard chan string) {
 	t.Helper()
 	hooked, got, resumed, heard = make(chan bool, 64), make(chan string, 1024), make(chan struct{}, 64), make(chan string, 64)
@@ -137,7 +137,7 @@ func (s service) work(t *testing.T, b *rabbitmq.Broker) (hooked chan bool, got c
 	return hooked, got, resumed, heard
 }
 
-// into sends unless nobody has looked for long.
+// into sends v unless the channel is full.
 func into[T any](ch chan<- T, v T) {
 	select {
 	case ch <- v:
@@ -145,8 +145,8 @@ func into[T any](ch chan<- T, v T) {
 	}
 }
 
-// TestLeastPermissions does all that each service does, as a user with exactly what
-// the manual says.
+// TestLeastPermissions performs all operations of each service, as a user with exactly
+// the permissions in docs/operations.md.
 func TestLeastPermissions(t *testing.T) {
 	t.Parallel()
 	needTool(t)
@@ -157,13 +157,13 @@ func TestLeastPermissions(t *testing.T) {
 	}
 	addUsers(t, users...)
 	t.Cleanup(func() { forgetPipeline(t) })
-	for _, s := range all { // The first declares for all.
-		s.silence = silence
+	for _, s := range all { // The first service declares the queues for all.
+		s.unresponsiveAfter = unresponsiveAfter
 		t.Run(s.role, func(t *testing.T) { s.doesAll(t) })
 	}
 }
 
-// doesAll does all that the service does, and holds that it is ready.
+// doesAll performs all operations of the service and verifies that it is ready.
 func (s service) doesAll(t *testing.T) {
 	b := s.open(t)
 	hooked, got, resumed, heard := s.work(t, b)
@@ -173,7 +173,7 @@ func (s service) doesAll(t *testing.T) {
 		if err := b.Broadcast(t.Context(), pipeline.JobEvents, []byte(s.name)); err != nil {
 			t.Errorf("Broadcast = %v", err)
 		}
-		for brokertest.Receive(t, heard, "the broadcast of "+s.role) != s.name { //nolint:revive // Others' are passed over.
+		for brokertest.Receive(t, heard, "the broadcast of "+s.role) != s.name { //nolint:revive // Skips the broadcasts of other services.
 		}
 		for _, queue := range pipelineQueues {
 			brokertest.Publish(t, b, broker.DeadQueue(queue), brokertest.Text(s.name))
@@ -194,9 +194,9 @@ func (s service) doesAll(t *testing.T) {
 	}
 	brokertest.Await(t, s.role+" is ready", func() bool { return b.Ready() == nil })
 	if s.declare {
-		behead(t, broker.RetryQueue(pipeline.ImageUpload.Name, time.Second))
+		removeLeader(t, broker.RetryQueue(pipeline.ImageUpload.Name, time.Second))
 		for fresh := false; !fresh; {
-			fresh = brokertest.Receive(t, hooked, "the hook after a queue was made anew")
+			fresh = brokertest.Receive(t, hooked, "the hook after a queue was declared again")
 		}
 		brokertest.Await(t, "ready again", func() bool { return b.Ready() == nil })
 	}
@@ -209,8 +209,9 @@ func forgetPipeline(t *testing.T) {
 	_ = ch.ExchangeDelete(pipeline.JobEvents, false, false)
 }
 
-// TestEveryPermissionIsNeeded takes one name at a time out of the permissions: then
-// the service is not ready, and says which permission it lacks, and where.
+// TestEveryPermissionIsNeeded removes one name at a time from the permissions, and
+// verifies that the service is not ready and reports which permission is missing, and
+// where.
 func TestEveryPermissionIsNeeded(t *testing.T) {
 	needTool(t)
 	t.Cleanup(func() { forgetPipeline(t) })
@@ -225,8 +226,8 @@ func TestEveryPermissionIsNeeded(t *testing.T) {
 	if err := declaring.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// One queue answers nothing, so that the control queue is needed.
-	behead(t, broker.DeadQueue(pipeline.ImageUpload.Name))
+	// One queue is unresponsive, so that the control queue is needed.
+	removeLeader(t, broker.DeadQueue(pipeline.ImageUpload.Name))
 
 	type missing struct {
 		service
@@ -241,7 +242,7 @@ func TestEveryPermissionIsNeeded(t *testing.T) {
 				m := missing{s, kinds[i], name}
 				m.name, m.service.name = name, fmt.Sprint(s.name, "-", i, "-", j)
 				if kinds[i] == "read" || strings.Contains(name, "control") {
-					m.silence = silence
+					m.unresponsiveAfter = unresponsiveAfter
 				}
 				m.patterns[i] = "^(" + strings.Join(slices.Delete(slices.Clone(names), j, j+1), "|") + ")$"
 				cases, users = append(cases, m), append(users, m.permitted)
@@ -250,7 +251,7 @@ func TestEveryPermissionIsNeeded(t *testing.T) {
 	}
 	addUsers(t, users...)
 	brokers := map[string]*rabbitmq.Broker{}
-	for _, m := range cases { // all at once: what shows only in a look for silent queues takes its time
+	for _, m := range cases { // start all services first, because the check for unresponsive queues takes some time
 		b := m.open(t)
 		m.work(t, b)
 		brokers[m.service.name] = b
@@ -263,17 +264,18 @@ func TestEveryPermissionIsNeeded(t *testing.T) {
 					t.Logf("Ready = %v", last)
 				}
 			}()
-			brokertest.Await(t, "what is missing is told", func() bool {
-				_ = b.Broadcast(t.Context(), pipeline.JobEvents, []byte("x")) // it is Ready that is to tell
+			brokertest.Await(t, "Ready reports the missing permission", func() bool {
+				_ = b.Broadcast(t.Context(), pipeline.JobEvents, []byte("x")) // Ready reports the error
 				last = b.Ready()
-				return last != nil && tellsPermission(last, m.kind, m.name)
+				return last != nil && reportsPermission(last, m.kind, m.name)
 			})
 		})
 	}
 }
 
-// tellsPermission says whether the error names that permission on a name of that pattern.
-func tellsPermission(err error, kind, pattern string) bool {
+// reportsPermission reports whether the error names the permission on an object that
+// matches the pattern.
+func reportsPermission(err error, kind, pattern string) bool {
 	for _, m := range regexp.MustCompile(`the user has no ([a-z ]+) permission on (?:queue|exchange) (\S+):`).FindAllStringSubmatch(err.Error(), -1) {
 		if strings.Contains(m[1], kind) && regexp.MustCompile("^(?:"+pattern+")$").MatchString(m[2]) {
 			return true
@@ -282,23 +284,24 @@ func tellsPermission(err error, kind, pattern string) bool {
 	return false
 }
 
-// alternatives are the names in ^(a|b|c)$, none for ^$.
+// alternatives returns the names in ^(a|b|c)$, none for ^$.
 func alternatives(t *testing.T, pattern string) []string {
 	t.Helper()
 	inner, ok := strings.CutPrefix(pattern, "^(")
 	if inner = strings.TrimSuffix(inner, ")$"); !ok {
 		if pattern != "^$" {
-			t.Fatalf("the manual has the pattern %s, want \"^$\"", pattern)
+			t.Fatalf("docs/operations.md has the pattern %s, want \"^$\"", pattern)
 		}
 		return nil
 	}
 	return strings.Split(inner, "|")
 }
 
-// TestStrangerIsTold has who may not even come in told so.
-func TestStrangerIsTold(t *testing.T) {
+// TestAccessDenied verifies that Ready reports a user without access to the vhost and a
+// wrong user name.
+func TestAccessDenied(t *testing.T) {
 	t.Parallel()
-	name := "stranger-" + rand.Text()
+	name := "no-access-" + rand.Text()
 	rabbitmqctl(t, "eval", fmt.Sprintf(`rabbit_auth_backend_internal:add_user(<<%q>>, <<"secret">>, <<"test">>).`, name))
 	t.Cleanup(func() { rabbitmqctl(t, "delete_user", name) })
 	for want, as := range map[string]string{"NOT_ALLOWED - access to vhost ": urlOf(t, name), "username or password not allowed": urlOf(t, "nobody")} {
@@ -310,8 +313,8 @@ func TestStrangerIsTold(t *testing.T) {
 	}
 }
 
-// TestMissingIsNamed takes away one thing at a time that a service which may not
-// declare finds missing: it says which.
+// TestMissingIsNamed deletes one queue or exchange at a time, and verifies that a
+// service that may not declare reports which one is missing.
 func TestMissingIsNamed(t *testing.T) {
 	names := []func(q string) string{func(q string) string { return "exchange " + broker.DeadQueue(q) }}
 	for i, spec := range broker.Topology("q") {

@@ -10,7 +10,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
-// proxy stands between the Broker and the server and can do what networks do.
+// proxy is a TCP proxy between the Broker and the server that simulates network
+// failures.
 type proxy struct {
 	target  string
 	address string
@@ -24,7 +25,7 @@ type proxy struct {
 	flowing   chan struct{} // closed while bytes flow
 }
 
-// startProxy starts one in front of the server and gives its URL.
+// startProxy starts a proxy in front of the server and returns its URL.
 func startProxy(t *testing.T) (*proxy, string) {
 	t.Helper()
 	u, err := url.Parse(serverURL(t))
@@ -51,7 +52,7 @@ func openThrough(t *testing.T, config rabbitmq.Config) (*proxy, *rabbitmq.Broker
 	return p, openWith(t, config)
 }
 
-// up listens, on the same port as before.
+// up listens, on the same port each time.
 func (p *proxy) up(t *testing.T) {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", p.address)
@@ -72,7 +73,7 @@ func (p *proxy) up(t *testing.T) {
 	})
 }
 
-// open listens unless it does already.
+// open listens, unless the proxy already does.
 func (p *proxy) open(t *testing.T) {
 	t.Helper()
 	p.mu.Lock()
@@ -83,7 +84,7 @@ func (p *proxy) open(t *testing.T) {
 	}
 }
 
-// down closes the port and cuts what goes through it.
+// down closes the port and all connections.
 func (p *proxy) down() {
 	p.mu.Lock()
 	_ = p.listener.Close()
@@ -101,7 +102,7 @@ func (p *proxy) cut() {
 	}
 }
 
-// stall lets nothing more through, while all connections stay open.
+// stall forwards no more data, while all connections stay open.
 func (p *proxy) stall() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -154,5 +155,5 @@ func (p *proxy) copy(to, from net.Conn) {
 	}
 }
 
-// isRefused says that nobody listens.
+// isRefused reports whether err is a refused connection.
 func isRefused(err error) bool { return err != nil && strings.Contains(err.Error(), "refused") }

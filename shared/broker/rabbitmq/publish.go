@@ -16,11 +16,11 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// publishIDHeader names the header that tells one publish from its repetition.
+// publishIDHeader is the header that distinguishes repeated publishes of a message.
 const publishIDHeader = "publish_id"
 
-// Bounds on one message. What goes over them would cost the connection, and with
-// it every publish in flight, each time that it is tried.
+// Limits on one message. A message beyond them would break the connection, and with it
+// every publish in flight, at each try.
 const (
 	maxQueueName     = 255
 	maxWorkQueueName = 200 // leaves room for the suffixes of its other queues
@@ -29,13 +29,13 @@ const (
 	maxBody          = 8 << 20
 )
 
-// errUnconfirmed is why the bound of a publish ended it.
-var errUnconfirmed = errors.New("no confirm in time")
+// errUnconfirmed is the cause of a publish that exceeded its time limit.
+var errUnconfirmed = errors.New("timed out waiting for the confirm")
 
-// Publish puts the message on the queue; see broker.Broker. Before there is a
-// session it waits for one, within the same bound; while the broker blocks
-// publishers it fails at once. A message that no AMQP frame can carry is refused
-// with an error of its own, which trying again won't mend.
+// Publish publishes the message to the queue; see broker.Broker. If there is no session
+// yet, it waits for one, within the same time limit. While the broker blocks
+// publishers, it fails immediately. A message that exceeds the limits of AMQP frames is
+// rejected with an error that is not ErrUnavailable, because a retry cannot help.
 func (b *Broker) Publish(ctx context.Context, queue string, m broker.Message) error {
 	if err := checkMessage(queue, m); err != nil {
 		return fmt.Errorf("publish to %.64q: %w", queue, err)
@@ -53,7 +53,7 @@ func (b *Broker) Publish(ctx context.Context, queue string, m broker.Message) er
 	case err == nil:
 		return nil
 	case errors.Is(err, broker.ErrNoRoute):
-		b.routine.hurry()
+		b.routine.checkNow()
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	case !errors.Is(err, broker.ErrUnavailable):
@@ -64,10 +64,10 @@ func (b *Broker) Publish(ctx context.Context, queue string, m broker.Message) er
 
 func checkMessage(queue string, m broker.Message) error {
 	if queue == "" || len(queue) > maxQueueName {
-		return fmt.Errorf("the name of the queue has %d bytes, not 1 to %d", len(queue), maxQueueName)
+		return fmt.Errorf("queue name has %d bytes, want 1 to %d", len(queue), maxQueueName)
 	}
 	if len(m.Body) > maxBody {
-		return fmt.Errorf("a body of %d bytes is over the limit of %d", len(m.Body), maxBody)
+		return fmt.Errorf("body of %d bytes exceeds the limit of %d", len(m.Body), maxBody)
 	}
 	size := 0
 	for k, v := range m.Headers {
@@ -77,12 +77,12 @@ func checkMessage(queue string, m broker.Message) error {
 		size += len(k) + len(v)
 	}
 	if size > maxHeaders {
-		return fmt.Errorf("headers of %d bytes are over the limit of %d", size, maxHeaders)
+		return fmt.Errorf("headers of %d bytes exceed the limit of %d", size, maxHeaders)
 	}
 	return nil
 }
 
-// publisher is the publishing side of one session.
+// publisher publishes the messages of one session.
 type publisher struct {
 	session  *session
 	ch       *amqp.Channel
@@ -90,17 +90,18 @@ type publisher struct {
 	closes   chan *amqp.Error
 	blocking chan amqp.Blocking
 	returns  chan amqp.Return
-	// slots holds one token for each publish that may still be returned. It is as
-	// big as returns, so that the library never finds returns full and drops one.
+	// slots has one token for each publish that may still be returned. Its capacity
+	// equals that of returns, so that the library never finds returns full and drops
+	// one.
 	slots    chan struct{}
 	prefix   string
 	sequence atomic.Uint64
-	settled  atomic.Uint64 // confirms seen
+	settled  atomic.Uint64 // number of confirms received
 	blocked  atomic.Pointer[string]
 
 	// mu guards the fields below.
 	mu        sync.Mutex
-	returned  map[string]bool // publishes in flight by id, and whether they came back
+	returned  map[string]bool // publishes in flight by ID, and whether they were returned
 	abandoned map[string]*amqp.DeferredConfirmation
 
 	fanout fanout
@@ -113,7 +114,7 @@ func newPublisher(s *session, config Config) (*publisher, error) {
 	}
 	defer s.within(rpcTimeout)()
 	if err := ch.Confirm(false); err != nil {
-		return nil, fmt.Errorf("switch on confirms: %w", err)
+		return nil, fmt.Errorf("enable confirms: %w", err)
 	}
 	return &publisher{
 		session: s, ch: ch, timeout: config.PublishTimeout,
@@ -127,10 +128,10 @@ func newPublisher(s *session, config Config) (*publisher, error) {
 	}, nil
 }
 
-// probe asks whether the user may publish at all, by a message to no queue: the broker
-// says no by ending the channel, which tells the caller of a publish nothing, and
-// costs all that are in flight. An answer that does not come in time is left to the
-// publishes.
+// probe tests whether the user may publish at all, with a message to no queue. The
+// broker would deny a publish by closing the channel, which reports no reason to the
+// caller and breaks all publishes in flight. If the broker does not respond in time,
+// the publishes will find out.
 func (p *publisher) probe() error {
 	defer p.session.within(rpcTimeout)()
 	confirm, err := p.ch.PublishWithDeferredConfirm("", probeType, false, false, amqp.Publishing{Type: probeType, DeliveryMode: amqp.Transient})
@@ -161,16 +162,16 @@ func (p *publisher) probe() error {
 	return nil
 }
 
-// noteBroadcasts tells of refused broadcasts, and logs the first.
+// noteBroadcasts notes refused broadcasts for Ready, and logs the first.
 func (b *Broker) noteBroadcasts(ctx context.Context, refusal error) {
-	const whose = "broadcasts"
-	if refusal != nil && b.publishing.noted(whose) == nil {
+	const source = "broadcasts"
+	if refusal != nil && b.publishing.noted(source) == nil {
 		b.log.WarnContext(ctx, "broadcasts refused", "error", refusal)
 	}
-	b.publishing.note(whose, refusal)
+	b.publishing.note(source, refusal)
 }
 
-// servePublishing watches over a publishing session until it ends.
+// servePublishing supervises a publishing session until it ends.
 func (b *Broker) servePublishing(ctx context.Context, s *session) error {
 	p, blocking := s.publisher, s.publisher.blocking
 	sweep := time.NewTicker(time.Second)
@@ -196,25 +197,25 @@ func (b *Broker) servePublishing(ctx context.Context, s *session) error {
 				b.log.WarnContext(ctx, "broker blocks publishers", "reason", state.Reason)
 				p.blocked.Store(&state.Reason)
 			} else {
-				b.log.InfoContext(ctx, "broker takes messages again")
+				b.log.InfoContext(ctx, "broker accepts messages again")
 				p.blocked.Store(nil)
 			}
 		case <-sweep.C:
 			p.sweep()
-			b.noteBroadcasts(ctx, p.fanout.look())
+			b.noteBroadcasts(ctx, p.fanout.check())
 		}
 	}
 }
 
-// blockage says that the broker has blocked publishers, and why.
+// blockage returns an error with the reason if the broker has blocked publishers.
 func (p *publisher) blockage() error {
 	if reason := p.blocked.Load(); reason != nil {
-		return fmt.Errorf("%w: the broker has blocked publishers: %s", broker.ErrUnavailable, *reason)
+		return fmt.Errorf("%w: broker has blocked publishers: %s", broker.ErrUnavailable, *reason)
 	}
 	return nil
 }
 
-// publish sends one message and waits for what becomes of it.
+// publish sends one message and waits for its confirm or return.
 func (p *publisher) publish(ctx context.Context, queue string, m broker.Message) error {
 	if err := p.blockage(); err != nil {
 		return err
@@ -244,7 +245,7 @@ func (p *publisher) publish(ctx context.Context, queue string, m broker.Message)
 		case !confirm.Acked() && p.session.conn.IsClosed():
 			return errors.New("connection lost before the confirm")
 		case !confirm.Acked():
-			return errors.New("the broker refused the message")
+			return errors.New("broker rejected the message")
 		case returned:
 			return broker.ErrNoRoute
 		}
@@ -253,8 +254,9 @@ func (p *publisher) publish(ctx context.Context, queue string, m broker.Message)
 		p.mu.Lock()
 		p.abandoned[id] = confirm
 		p.mu.Unlock()
-		// A broker that confirmed nothing at all for so long, and did not say that it
-		// is blocked, is not there any more. One that serves other queues is.
+		// A broker that has confirmed no publish for the whole time limit, and has not
+		// reported that it is blocked, is taken for dead. If it confirmed publishes to
+		// other queues, it is not.
 		if errors.Is(context.Cause(ctx), errUnconfirmed) && p.settled.Load() == before && p.blocked.Load() == nil {
 			p.session.kill()
 		}
@@ -262,8 +264,8 @@ func (p *publisher) publish(ctx context.Context, queue string, m broker.Message)
 	}
 }
 
-// send writes the message, bounded even where the network takes nothing. The
-// headers are built anew; what a delivery brought along stays with it.
+// send writes the message, within the time limit even if the network accepts no data.
+// It builds new headers, so that those of a delivery are not passed on.
 func (p *publisher) send(queue, id string, m broker.Message) (*amqp.DeferredConfirmation, error) {
 	headers := make(amqp.Table, len(m.Headers)+1)
 	for k, v := range m.Headers {
@@ -277,9 +279,9 @@ func (p *publisher) send(queue, id string, m broker.Message) (*amqp.DeferredConf
 	})
 }
 
-// settle takes a publish out of flight and says whether it came back. A return
-// is on the wire before its ack, so it is in the channel by the time that the
-// library has told of the ack.
+// settle ends a publish in flight and reports whether it was returned. The broker sends
+// a return before the ack, so the return is in the channel when the library reports the
+// ack.
 func (p *publisher) settle(id string) (returned bool) {
 	p.mu.Lock()
 	p.drainReturns()
@@ -290,7 +292,7 @@ func (p *publisher) settle(id string) (returned bool) {
 	return returned
 }
 
-// drainReturns needs mu.
+// drainReturns marks returned publishes. The caller holds mu.
 func (p *publisher) drainReturns() {
 	for {
 		select {
@@ -307,8 +309,8 @@ func (p *publisher) drainReturns() {
 	}
 }
 
-// sweep frees the slots of publishes whose callers have gone and whose outcome
-// has come since.
+// sweep frees the slots of publishes whose callers have given up and whose outcome has
+// arrived since.
 func (p *publisher) sweep() {
 	var over []string
 	p.mu.Lock()
@@ -326,7 +328,7 @@ func (p *publisher) sweep() {
 	}
 }
 
-// reserved says whether a header is the broker's or ours, and no application's.
+// reserved reports whether a header belongs to the broker or to this package.
 func reserved(header string) bool {
 	return header == publishIDHeader || strings.HasPrefix(header, "x-")
 }

@@ -1,30 +1,30 @@
-// Package rabbitmq is the broker on a RabbitMQ server, from 3.10 to 4.x.
+// Package rabbitmq implements the broker on a RabbitMQ server, from 3.10 to 4.x.
 //
-// It promises what the package broker says, and bounds every step that touches
-// the network: nothing here hangs because a broker raised an alarm, a socket
-// went dead, or a queue lost its majority.
+// It keeps the contract of the package broker, and limits the time of every network
+// operation: no call hangs because a broker raised an alarm, a socket went dead, or a
+// queue lost its majority.
 //
-// A Broker keeps two connections, each with a supervisor of its own that dials
-// anew for ever: one publishes, the other consumes and declares. A broker under
-// a memory or disk alarm stops reading from connections that publish, and acks
-// must still get through. Every session is a new connection with new channels;
-// the client library's own recovery is not used, since it reuses channels whose
-// delivery tags start again at 1, and a late ack would then remove another
-// message.
+// A Broker keeps two connections, each with a supervisor that reconnects without limit:
+// one publishes, the other consumes and declares. A broker under a memory or disk alarm
+// stops reading from connections that publish, and acks must still get through. Every
+// session is a new connection with new channels. The client library's own recovery is
+// not used, because it reuses channels whose delivery tags restart at 1, and a late ack
+// would then remove another message.
 //
-// A message counts as published on a confirm without a return: RabbitMQ confirms
-// what it could not route. No queue here depends on priorities, on the broker's
-// count of deliveries, or on anything that 3.10 and 4.x do differently.
+// A message counts as published on a confirm without a return, because RabbitMQ also
+// confirms messages that it could not route. The queues do not depend on priorities, on
+// the broker's count of deliveries, or on any other behavior that differs between 3.10
+// and 4.x.
 //
-// A queue that answers nothing for two minutes while the broker serves others is
-// deleted and declared anew by a Broker that declares, and counts as lost.
+// A queue that does not respond for two minutes, although the broker does, counts as
+// lost: a Broker that declares queues deletes it and declares it again.
 //
-// What the user may not do is told by Ready with the permission and the name that
-// are missing: the right to publish is asked for when a session starts, the others
-// show when they are used. docs/operations.md has the least permissions.
+// Ready reports missing permissions, with the permission and the name of the object.
+// The permission to publish is tested when a session starts, the others when they are
+// used. docs/operations.md lists the minimum permissions.
 //
-// It refuses to change a queue that exists with other arguments: Ready names the
-// queue and the argument until somebody removes it.
+// A Broker does not change an existing queue with other arguments: Ready names the
+// queue and the argument until an operator deletes the queue.
 package rabbitmq
 
 import (
@@ -48,61 +48,61 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultPublishTimeout = 5 * time.Second
-	DefaultMaxInFlight    = 1024
-	DefaultSilence        = 2 * time.Minute
+	DefaultPublishTimeout    = 5 * time.Second
+	DefaultMaxInFlight       = 1024
+	DefaultUnresponsiveAfter = 2 * time.Minute
 )
 
-// Bounds on single steps. A step that takes longer costs the connection: what
-// does not answer by then is taken for dead.
+// Time limits of single operations. An operation that takes longer breaks the
+// connection, because its peer is taken for dead.
 const (
 	heartbeat    = 10 * time.Second
 	dialTimeout  = 10 * time.Second // TCP, TLS and the AMQP handshake together
 	writeTimeout = 5 * time.Second  // one Write on the socket
 	rpcTimeout   = 30 * time.Second // one request on a channel: declaring a quorum queue may elect a leader
-	closeTimeout = time.Second      // the polite end of a connection or a channel
-	stopTimeout  = 10 * time.Second // Close as a whole
-	steady       = 10 * time.Second // a session this old was a good one: the back-off starts anew
+	closeTimeout = time.Second      // proper close of a connection or a channel
+	stopTimeout  = 10 * time.Second // the whole of Close
+	steady       = 10 * time.Second // age of a session that resets the backoff
 )
 
 var errClosed = fmt.Errorf("%w: closed by this process", broker.ErrUnavailable)
 
-// Config says where the broker is and what this process asks of it.
+// Config describes the broker and how this process uses it.
 type Config struct {
 	// URLs are the nodes of one cluster, amqp:// or amqps://, tried in turn from the
-	// first on. After a loss the node of before comes first.
-	// TLS takes its files from the query: cacertfile, certfile, keyfile.
+	// first. After a loss, the last node is tried first. TLS takes its files from the
+	// query: cacertfile, certfile, keyfile.
 	URLs []string
-	// Roots are the authorities that are believed where a URL names no cacertfile;
-	// the system's when nil.
+	// Roots are the certificate authorities for URLs without a cacertfile; the system's
+	// if nil.
 	Roots *x509.CertPool
-	// Name is what the broker's operator sees the connections called.
+	// Name is the connection name that the broker shows to its operator.
 	Name string
 	// Declare lets the Broker declare broker.Topology(WorkQueues...) and topics.
-	// Without it, it waits until somebody else has.
+	// Without it, the Broker waits until they have been declared.
 	Declare bool
-	// Watch has a Broker that does not declare look for queues that answer nothing,
-	// too, for an operator to do something about them.
+	// Watch lets a Broker that does not declare check for unresponsive queues too, and
+	// report them to an operator.
 	Watch bool
 	// WorkQueues are the work queues that the process uses.
 	WorkQueues []string
-	// PublishTimeout bounds Publish and Broadcast; DefaultPublishTimeout when 0.
+	// PublishTimeout limits Publish and Broadcast; DefaultPublishTimeout if 0.
 	PublishTimeout time.Duration
-	// MaxInFlight bounds the publishes that await their confirm at one time;
-	// DefaultMaxInFlight when 0. More of them wait for their turn.
+	// MaxInFlight limits the publishes that concurrently wait for their confirm;
+	// DefaultMaxInFlight if 0. More publishes wait for their turn.
 	MaxInFlight int
-	// Silence is how long a queue answers nothing, while the broker serves others,
-	// until a Broker that declares deletes it and declares it anew; DefaultSilence
-	// when 0.
-	Silence time.Duration
-	// Metrics count the queues that were made anew; nil counts nothing.
+	// UnresponsiveAfter is how long a queue may not respond, although the broker does,
+	// before a Broker that declares deletes it and declares it again;
+	// DefaultUnresponsiveAfter if 0.
+	UnresponsiveAfter time.Duration
+	// Metrics counts unresponsive and redeclared queues; nil disables it.
 	Metrics *telemetry.Registry
 }
 
 func (c *Config) check() error {
-	var faults []error
+	var problems []error
 	if len(c.URLs) == 0 {
-		faults = append(faults, errors.New("no broker URL"))
+		problems = append(problems, errors.New("no broker URL"))
 	}
 	for i, u := range c.URLs {
 		if _, err := amqp.ParseURI(u); err != nil {
@@ -110,26 +110,26 @@ func (c *Config) check() error {
 			if quoted, ok := errors.AsType[*url.Error](err); ok {
 				err = quoted.Err
 			}
-			faults = append(faults, fmt.Errorf("broker URL %d: %w", i+1, err))
+			problems = append(problems, fmt.Errorf("broker URL %d: %w", i+1, err))
 		}
 	}
 	for _, q := range c.WorkQueues {
 		if q == "" || len(q) > maxWorkQueueName {
-			faults = append(faults, fmt.Errorf("work queue %.64q: its name is empty or longer than %d bytes", q, maxWorkQueueName))
+			problems = append(problems, fmt.Errorf("work queue %.64q: name is empty or longer than %d bytes", q, maxWorkQueueName))
 		}
 	}
 	if c.PublishTimeout < 0 {
-		faults = append(faults, errors.New("publish timeout is negative"))
+		problems = append(problems, errors.New("publish timeout is negative"))
 	}
 	if c.MaxInFlight < 0 {
-		faults = append(faults, errors.New("bound on publishes in flight is negative"))
+		problems = append(problems, errors.New("limit on publishes in flight is negative"))
 	}
-	if c.Silence < 0 {
-		faults = append(faults, errors.New("bound on the silence of a queue is negative"))
+	if c.UnresponsiveAfter < 0 {
+		problems = append(problems, errors.New("time limit of unresponsive queues is negative"))
 	}
-	c.Silence, c.PublishTimeout = cmp.Or(c.Silence, DefaultSilence), cmp.Or(c.PublishTimeout, DefaultPublishTimeout)
+	c.UnresponsiveAfter, c.PublishTimeout = cmp.Or(c.UnresponsiveAfter, DefaultUnresponsiveAfter), cmp.Or(c.PublishTimeout, DefaultPublishTimeout)
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, DefaultMaxInFlight)
-	return errors.Join(faults...)
+	return errors.Join(problems...)
 }
 
 // Broker is a process's connection to RabbitMQ.
@@ -145,13 +145,11 @@ type Broker struct {
 
 var _ broker.Broker = (*Broker)(nil)
 
-// Open starts a Broker. It waits for nothing: an absent broker is Ready's to
-// tell, and only a malformed configuration is an error. The caller ends it with
-// Close.
+// Open starts a Broker, without waiting for the server. Ready reports an unavailable
+// server; only an invalid configuration is an error. The caller must call Close.
 //
-// A Broker that declares does so when it is first used and not before, so that
-// OnSession can be called in peace: a queue that was lost is evidence, which
-// declaring it would destroy.
+// A Broker with Declare declares queues only when it is first used, so that OnSession
+// can be called first: a lost queue is evidence, which declaring it would destroy.
 func Open(config Config, log *slog.Logger) (*Broker, error) {
 	config.URLs, config.WorkQueues = slices.Clone(config.URLs), slices.Clone(config.WorkQueues)
 	if err := config.check(); err != nil {
@@ -179,9 +177,9 @@ func Open(config Config, log *slog.Logger) (*Broker, error) {
 	return b, nil
 }
 
-// Close ends both connections and waits for all that Open started. Calls that
-// still run end with an error, once their handlers have returned. A hook that
-// ignores its context makes Close give up after 10 s, with an error.
+// Close closes both connections and waits for all goroutines that Open started. Running
+// calls return an error once their handlers have returned. If a hook ignores its
+// context, Close returns an error after 10 s.
 func (b *Broker) Close() error {
 	b.end()
 	ended := make(chan struct{})
@@ -197,17 +195,17 @@ func (b *Broker) Close() error {
 	}
 }
 
-// OnSession sets the hook; see broker.Broker. A queue deleted in the middle of a
-// session is found at the next check, at most 5 s later: the hook then runs with
-// fresh true while the consumers of other queues go on.
+// OnSession sets the hook; see broker.Broker. A queue that is deleted during a session
+// is noticed at the next check, at most 5 s later. The hook then runs with fresh true
+// while the consumers of other queues continue.
 //
-// A Broker that does not declare can't write the marker, and does not look at
-// it: fresh is true for it only when it has itself seen a queue missing.
+// A Broker that does not declare cannot write the marker and does not check it: for it,
+// fresh is true only after it has itself found a queue missing.
 func (b *Broker) OnSession(marker string, hook func(ctx context.Context, fresh bool) error) {
 	b.routine.setHook(marker, hook)
 }
 
-// Ready says what is missing on either connection, in one line.
+// Ready returns the problems of both connections in one line, or nil.
 func (b *Broker) Ready() error {
 	publishing, consuming := b.publishing.trouble(), b.consuming.trouble()
 	switch {
@@ -220,10 +218,10 @@ func (b *Broker) Ready() error {
 	}
 }
 
-// newBackOff returns pauses with jitter, from about 0.1 s up to 5 s, without an end.
+// newBackOff returns a backoff with jitter, from about 0.1 s up to 5 s, without an end.
 func newBackOff() *backoff.ExponentialBackOff {
 	return &backoff.ExponentialBackOff{
 		InitialInterval: 100 * time.Millisecond, Multiplier: 2,
-		MaxInterval: 3300 * time.Millisecond, RandomizationFactor: 0.5, // the jitter adds up to a half
+		MaxInterval: 3300 * time.Millisecond, RandomizationFactor: 0.5, // jitter adds up to half of the interval
 	}
 }

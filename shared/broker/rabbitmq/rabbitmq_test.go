@@ -18,11 +18,11 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
-// server is the URL of the server under test, "" when there is none.
+// server is the URL of the server under test, or "" if there is none.
 var server = os.Getenv("TEST_RABBITMQ_URL")
 
-// TestMain gives the tests a vhost of their own where the operator's tool allows
-// it: dead letters of all work queues meet in one queue of a vhost.
+// TestMain creates a vhost for the tests if rabbitmqctl is available, because the dead
+// letters of all work queues share one queue of a vhost.
 func TestMain(m *testing.M) {
 	vhost, cleanUp := "rabbitmq-test-"+rand.Text(), func() error { return nil }
 	if u, err := url.Parse(server); err == nil && server != "" && os.Getenv("TEST_RABBITMQCTL") != "" {
@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// serverURL is the server of this run, else the test is skipped.
+// serverURL returns the URL of the server, or skips the test if there is none.
 func serverURL(t testing.TB) string {
 	t.Helper()
 	if server == "" {
@@ -60,11 +60,11 @@ func serverURL(t testing.TB) string {
 }
 
 func operate(ctx context.Context, args ...string) ([]byte, error) {
-	//nolint:gosec // G204: whoever runs the tests names the tool.
+	//nolint:gosec // G204: The tool is set by the user who runs the tests.
 	return exec.CommandContext(ctx, os.Getenv("TEST_RABBITMQCTL"), args...).CombinedOutput()
 }
 
-// needTool skips the test when there is no operator's tool for the server.
+// needTool skips the test if rabbitmqctl is not available.
 func needTool(t *testing.T) {
 	t.Helper()
 	if os.Getenv("TEST_RABBITMQCTL") == "" {
@@ -72,7 +72,7 @@ func needTool(t *testing.T) {
 	}
 }
 
-// rabbitmqctl runs the operator's tool on the server, else the test is skipped.
+// rabbitmqctl runs rabbitmqctl on the server, or skips the test if it is not available.
 func rabbitmqctl(t *testing.T, args ...string) string {
 	t.Helper()
 	needTool(t)
@@ -83,7 +83,7 @@ func rabbitmqctl(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// open starts a Broker that declares, and forgets its queues after the test.
+// open starts a Broker that declares, and deletes its queues after the test.
 func open(t testing.TB, workQueues ...string) broker.Broker {
 	t.Helper()
 	return openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: workQueues})
@@ -109,7 +109,7 @@ func logger(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), nil))
 }
 
-// admin gives a channel beside the Broker's own.
+// admin returns a channel that is independent of the Broker.
 func admin(t *testing.T) *amqp.Channel {
 	t.Helper()
 	conn, err := amqp.Dial(serverURL(t))

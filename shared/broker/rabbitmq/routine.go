@@ -13,19 +13,19 @@ import (
 )
 
 const (
-	// checkInterval is how long a queue that was deleted stays unnoticed when
-	// nobody publishes to it or consumes from it.
+	// checkInterval is how long a deleted queue can stay unnoticed without a publish or
+	// a consumer.
 	checkInterval = 5 * time.Second
-	// checkGap bounds how often a hurry is followed at once.
+	// checkGap is the minimum time between two checks.
 	checkGap = 250 * time.Millisecond
 )
 
-// routine is what every consuming session begins with, and repeats while it
-// stands: see that all queues are there, declare them, and tell the hook.
+// routine runs at the start of every consuming session, and repeatedly during the
+// session: it checks that all queues exist, declares them, and runs the hook.
 //
-// The order makes a crash harmless at any point: the marker goes first when
-// anything is missing and comes back last, after the hook, so whoever comes next
-// still finds that the broker has forgotten.
+// The order makes a crash harmless at any point. When a queue is missing, the marker is
+// deleted first and declared last, after the hook, so that the next process still finds
+// the broker fresh.
 type routine struct {
 	declare bool
 	specs   []broker.QueueSpec
@@ -34,12 +34,12 @@ type routine struct {
 	wake    chan struct{}
 	used    atomic.Bool
 
-	// mu guards the fields below. It may be held while link's own is taken.
+	// mu guards the fields below. It may be held while locking the link's mu.
 	mu         sync.Mutex
 	marker     string
 	hook       func(ctx context.Context, fresh bool) error
-	generation int  // of hook
-	forgot     bool // a queue was missing, and no hook has been told yet
+	generation int  // number of hooks set so far
+	lost       bool // whether a queue was missing and no hook has run since
 }
 
 func newRoutine(config Config, consuming *link, log *slog.Logger) *routine {
@@ -49,8 +49,8 @@ func newRoutine(config Config, consuming *link, log *slog.Logger) *routine {
 	}
 }
 
-// setHook shuts the session before it returns, so that nothing is consumed until
-// the hook has run.
+// setHook closes the session for work before it returns, so that no message is consumed
+// until the hook has run.
 func (r *routine) setHook(marker string, hook func(ctx context.Context, fresh bool) error) {
 	r.mu.Lock()
 	r.marker, r.hook = marker, hook
@@ -58,28 +58,28 @@ func (r *routine) setHook(marker string, hook func(ctx context.Context, fresh bo
 	r.link.shut(stepError("session hook has not run yet"))
 	r.mu.Unlock()
 	r.use()
-	r.hurry()
+	r.checkNow()
 }
 
-// use lets the first routine begin.
+// use allows the first run of the routine.
 func (r *routine) use() {
 	if !r.used.Load() && !r.used.Swap(true) {
-		r.hurry()
+		r.checkNow()
 	}
 }
 
-// hurry asks for a check now.
-func (r *routine) hurry() {
+// checkNow requests a check.
+func (r *routine) checkNow() {
 	select {
 	case r.wake <- struct{}{}:
-	default: // one is asked for already
+	default: // already requested
 	}
 }
 
 // serve runs the routine until ctx, which ends with the session, ends.
 func (r *routine) serve(ctx context.Context, s *session) error {
 	pauses := newBackOff()
-	settled := -1 // the generation of the hook that this session was begun with
+	settled := -1 // generation of the last hook that ran in this session
 	for {
 		next := time.After(checkInterval)
 		wake := r.wake
@@ -110,8 +110,8 @@ func (r *routine) serve(ctx context.Context, s *session) error {
 	}
 }
 
-// pass goes through the routine once. In a session that is settled already it
-// only looks, unless something is missing.
+// pass runs the routine once. In a settled session it only checks the queues, unless
+// one is missing.
 func (r *routine) pass(ctx context.Context, s *session, settled int) (generation int, err error) {
 	v := &survey{session: s}
 	defer v.close()
@@ -120,11 +120,11 @@ func (r *routine) pass(ctx context.Context, s *session, settled int) (generation
 		return settled, err
 	}
 	r.mu.Lock()
-	r.forgot = r.forgot || len(missing) > 0
-	marker, hook, generation, forgot := r.marker, r.hook, r.generation, r.forgot
+	r.lost = r.lost || len(missing) > 0
+	marker, hook, generation, lost := r.marker, r.hook, r.generation, r.lost
 	r.mu.Unlock()
 
-	fresh, marked := forgot, false
+	fresh, marked := lost, false
 	absent := missing
 	if !r.declare && settled != generation {
 		others, err := v.undeclared(r.specs)
@@ -147,7 +147,7 @@ func (r *routine) pass(ctx context.Context, s *session, settled int) (generation
 	}
 	r.link.turn(s, stepError("queues are being declared"))
 	if fresh {
-		r.log.InfoContext(ctx, "broker holds nothing of before", "missing_queues", missing, "marker", marker)
+		r.log.InfoContext(ctx, "broker is new or has lost queues", "missing_queues", missing, "marker", marker)
 	}
 	if r.declare {
 		if fresh && marked {
@@ -172,16 +172,16 @@ func (r *routine) pass(ctx context.Context, s *session, settled int) (generation
 	return generation, r.finish(s, generation, hook != nil)
 }
 
-// finish opens the session for work unless a hook was set meanwhile.
-func (r *routine) finish(s *session, generation int, told bool) error {
+// finish opens the session for work unless another hook was set in the meantime.
+func (r *routine) finish(s *session, generation int, hookRan bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.generation != generation {
-		r.hurry()
+		r.checkNow()
 		return nil
 	}
-	if told {
-		r.forgot = false
+	if hookRan {
+		r.lost = false
 	}
 	r.link.turn(s, nil)
 	return nil

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// socket bounds every write. The client library writes without a deadline while
-// it holds its locks, so one full send buffer would stop publishes, acks and
-// even Close for good.
+// socket sets a deadline for every write. The client library writes without a deadline
+// while it holds its locks, so one full send buffer would permanently block publishes,
+// acks and even Close.
 type socket struct {
 	net.Conn
 }
 
-// dialSocket connects with a deadline on the whole handshake, which the library
-// lifts once AMQP is up.
+// dialSocket connects with a deadline for the whole handshake, which the library
+// removes once AMQP is established.
 func dialSocket(ctx context.Context, network, addr string) (*socket, error) {
 	dialer := net.Dialer{Timeout: dialTimeout}
 	conn, err := dialer.DialContext(ctx, network, addr)
@@ -28,8 +28,8 @@ func dialSocket(ctx context.Context, network, addr string) (*socket, error) {
 	return &socket{Conn: conn}, nil
 }
 
-// Write closes the socket when it fails: half a frame is no stream to go on with,
-// and closing frees the reader as well.
+// Write closes the socket on an error: the stream cannot continue after half a frame,
+// and closing also unblocks the reader.
 func (s *socket) Write(p []byte) (int, error) {
 	if err := s.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err

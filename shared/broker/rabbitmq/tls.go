@@ -7,9 +7,9 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// tls is how a node is spoken to over TLS, or nil when the library shall take it
-// from the URL alone. The library takes one or the other, so what the URL says
-// beside the authority is said again here.
+// tls returns the TLS configuration for a node, or nil if the library should derive it
+// from the URL. The library uses only one of the two, so the other TLS settings of the
+// URL are repeated here.
 func (c Config) tls(url string) (*tls.Config, error) {
 	uri, err := amqp.ParseURI(url)
 	if err != nil || c.Roots == nil || uri.CACertFile != "" {

@@ -11,16 +11,16 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// noDeliveryLimit stands for "none" as RabbitMQ 4 would otherwise set 20 of its
-// own, and as 3.10 knows no -1.
+// noDeliveryLimit means no limit: without the argument, RabbitMQ 4 would set a limit of
+// 20, and 3.10 does not accept -1.
 const noDeliveryLimit = math.MaxInt32
 
-// arguments are what a queue is declared with. They can never change once a
-// release has declared the queue.
+// arguments returns the arguments of a queue. They can never change once a release has
+// declared the queue.
 //
-// Dead letters and delayed messages travel at least once, which RabbitMQ does
-// from quorum queues that reject publishes when full; else it would drop a
-// message whose target is away.
+// Dead letters and delayed messages are transferred at least once. RabbitMQ does so
+// only from quorum queues that reject publishes when full; otherwise it would drop a
+// message whose target is unavailable.
 func arguments(spec broker.QueueSpec) amqp.Table {
 	args := amqp.Table{
 		"x-queue-type":     "quorum",
@@ -50,8 +50,8 @@ func arguments(spec broker.QueueSpec) amqp.Table {
 	return args
 }
 
-// survey asks for and declares queues. An error of the broker ends the channel it
-// came on, so a survey opens one as it needs it.
+// survey checks and declares queues. An error of the broker closes the channel, so a
+// survey opens channels as needed.
 type survey struct {
 	session *session
 	ch      *amqp.Channel
@@ -63,8 +63,8 @@ func (v *survey) close() {
 	}
 }
 
-// ask makes one bounded request.
-func (v *survey) ask(request func(ch *amqp.Channel) error) error {
+// request runs one request within rpcTimeout.
+func (v *survey) request(do func(ch *amqp.Channel) error) error {
 	if v.ch == nil || v.ch.IsClosed() {
 		ch, err := v.session.channel()
 		if err != nil {
@@ -73,7 +73,7 @@ func (v *survey) ask(request func(ch *amqp.Channel) error) error {
 		v.ch = ch
 	}
 	defer v.session.within(rpcTimeout)()
-	err := request(v.ch)
+	err := do(v.ch)
 	if err != nil {
 		v.close()
 		v.ch = nil
@@ -81,27 +81,27 @@ func (v *survey) ask(request func(ch *amqp.Channel) error) error {
 	return err
 }
 
-// exists says whether the broker knows the queue, in whatever state.
+// exists reports whether the queue exists, in any state.
 func (v *survey) exists(queue string) (bool, error) {
-	found, _, err := v.look(queue)
+	found, _, err := v.depth(queue)
 	return found, err
 }
 
-// look says whether the broker knows the queue, and how many messages are ready
-// for delivery there.
-func (v *survey) look(queue string) (found bool, ready int, err error) {
+// depth reports whether the queue exists, and how many of its messages are ready for
+// delivery.
+func (v *survey) depth(queue string) (found bool, ready int, err error) {
 	found, q, err := v.inspect(queue)
 	return found, q.Messages, err
 }
 
-// inspect says whether the broker knows the queue, and what it tells of it: the
-// messages that are ready for delivery, and the consumers.
+// inspect reports whether the queue exists, with its numbers of consumers and of
+// messages that are ready for delivery.
 func (v *survey) inspect(queue string) (found bool, q amqp.Queue, err error) {
-	err = v.ask(func(ch *amqp.Channel) (err error) {
+	err = v.request(func(ch *amqp.Channel) (err error) {
 		q, err = ch.QueueDeclarePassive(queue, true, false, false, false, nil)
 		return err
 	})
-	if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.NotFound && !away(refusal.Reason) {
+	if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.NotFound && !unreachable(refusal.Reason) {
 		return false, amqp.Queue{}, nil
 	}
 	if err != nil {
@@ -110,9 +110,9 @@ func (v *survey) inspect(queue string) (found bool, q amqp.Queue, err error) {
 	return true, q, nil
 }
 
-// away tells a queue that can't be reached now from one that was never declared.
-// RabbitMQ answers 404 to both, and has only its text to tell them apart.
-func away(reason string) bool {
+// unreachable distinguishes a queue that is currently unreachable from a queue that
+// does not exist. RabbitMQ returns 404 for both, and only the text differs.
+func unreachable(reason string) bool {
 	for _, sign := range []string{"down or inaccessible", "stopped by supervisor", "timeout"} {
 		if strings.Contains(reason, sign) {
 			return true
@@ -121,8 +121,8 @@ func away(reason string) bool {
 	return false
 }
 
-// missing lists the queues that hold open work and that the broker does not know.
-// Dead queues hold none.
+// missing returns the queues that do not exist, without dead-letter queues, which have
+// no open work.
 func (v *survey) missing(specs []broker.QueueSpec) ([]string, error) {
 	var names []string
 	for _, spec := range specs {
@@ -140,9 +140,9 @@ func (v *survey) missing(specs []broker.QueueSpec) ([]string, error) {
 	return names, nil
 }
 
-// undeclared lists what holds no open work and has to be there all the same: the dead
-// queues, and the exchanges that lead to them. A Broker that declares needs not look.
-// Whether they are bound the broker tells nobody.
+// undeclared returns the missing dead-letter queues and their exchanges. They have no
+// open work but must exist. A Broker that declares need not check them. The broker does
+// not report whether they are bound.
 func (v *survey) undeclared(specs []broker.QueueSpec) (names []string, err error) {
 	for _, spec := range specs {
 		if spec.Name != broker.DeadQueue(spec.Work) {
@@ -155,7 +155,7 @@ func (v *survey) undeclared(specs []broker.QueueSpec) (names []string, err error
 		if !found {
 			names = append(names, spec.Name)
 		}
-		err = v.ask(func(ch *amqp.Channel) error {
+		err = v.request(func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(spec.Name, amqp.ExchangeFanout, true, false, false, false, nil)
 		})
 		if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.NotFound {
@@ -167,8 +167,8 @@ func (v *survey) undeclared(specs []broker.QueueSpec) (names []string, err error
 	return names, nil
 }
 
-// declareAll declares the topology and its dead-letter exchanges. What exists as
-// it should be is left as it is.
+// declareAll declares the topology and its dead-letter exchanges. Existing queues with
+// the right arguments stay unchanged.
 func (v *survey) declareAll(specs []broker.QueueSpec) error {
 	for _, spec := range specs {
 		if err := v.declare(spec.Name, arguments(spec)); err != nil {
@@ -180,7 +180,7 @@ func (v *survey) declareAll(specs []broker.QueueSpec) error {
 			continue
 		}
 		exchange := spec.Name
-		err := v.ask(func(ch *amqp.Channel) error {
+		err := v.request(func(ch *amqp.Channel) error {
 			if err := ch.ExchangeDeclare(exchange, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
 				return lacksToConfigure(err)
 			}
@@ -197,7 +197,7 @@ func (v *survey) declareAll(specs []broker.QueueSpec) error {
 }
 
 func (v *survey) declare(queue string, args amqp.Table) error {
-	err := v.ask(func(ch *amqp.Channel) error {
+	err := v.request(func(ch *amqp.Channel) error {
 		_, err := ch.QueueDeclare(queue, true, false, false, false, args)
 		return err
 	})
@@ -207,15 +207,15 @@ func (v *survey) declare(queue string, args amqp.Table) error {
 	return nil
 }
 
-// declareMarker writes the marker: an empty queue that nobody uses. It is a
-// quorum queue so that losing one node of a cluster does not look like losing
-// everything.
+// declareMarker declares the marker, an empty queue that is never used. It is a quorum
+// queue so that the loss of one node of a cluster does not look like the loss of all
+// queues.
 func (v *survey) declareMarker(queue string) error {
 	return v.declare(queue, amqp.Table{"x-queue-type": "quorum"})
 }
 
 func (v *survey) remove(queue string) error {
-	err := v.ask(func(ch *amqp.Channel) error {
+	err := v.request(func(ch *amqp.Channel) error {
 		_, err := ch.QueueDelete(queue, false, false, false)
 		return err
 	})

@@ -25,7 +25,7 @@ type listedQueue struct {
 	Arguments [][]any `json:"arguments"`
 }
 
-// listQueues asks the server's own tool for the queues that begin with prefix.
+// listQueues returns the queues with the prefix, as rabbitmqctl lists them.
 func listQueues(t *testing.T, prefix string) map[string]listedQueue {
 	t.Helper()
 	vhost := "/"
@@ -46,8 +46,9 @@ func listQueues(t *testing.T, prefix string) map[string]listedQueue {
 	return listed
 }
 
-// The queues stand on the server exactly as frozen: durable quorum queues with an
-// explicit delivery limit, whose letters travel at least once.
+// TestQueueArguments verifies that the queues on the server are exactly as frozen:
+// durable quorum queues with an explicit delivery limit, whose dead letters are
+// transferred at least once.
 func TestQueueArguments(t *testing.T) {
 	t.Parallel()
 	needTool(t)
@@ -56,7 +57,7 @@ func TestQueueArguments(t *testing.T) {
 	brokertest.Publish(t, b, q, brokertest.Text("x"))
 
 	const none = "2147483647"
-	dying := map[string]string{
+	deadLettering := map[string]string{
 		"x-dead-letter-exchange": q + ".dead", "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish",
 	}
 	retry := map[string]string{
@@ -64,8 +65,8 @@ func TestQueueArguments(t *testing.T) {
 		"x-overflow": "reject-publish", "x-delivery-limit": none,
 	}
 	want := map[string]map[string]string{
-		q:                  with(dying, "x-delivery-limit", "100"),
-		q + ".suspect":     with(dying, "x-delivery-limit", "3"),
+		q:                  with(deadLettering, "x-delivery-limit", "100"),
+		q + ".suspect":     with(deadLettering, "x-delivery-limit", "3"),
 		q + ".retry.1s":    with(retry, "x-message-ttl", "1000"),
 		q + ".retry.5s":    with(retry, "x-message-ttl", "5000"),
 		q + ".retry.15s":   with(retry, "x-message-ttl", "15000"),
@@ -91,7 +92,7 @@ func TestQueueArguments(t *testing.T) {
 	}
 }
 
-// written writes a value of the list as a person would.
+// written formats a value of the list, with numbers without an exponent.
 func written(value any) string {
 	if number, ok := value.(float64); ok {
 		return strconv.FormatFloat(number, 'f', -1, 64)
@@ -105,15 +106,15 @@ func with(m map[string]string, key, value string) map[string]string {
 	return m
 }
 
-// A delayed message whose work queue is gone waits for it: at-most-once would have
-// dropped it when its time came.
+// TestDelayedMessageOutlivesItsTarget verifies that a delayed message waits for its
+// work queue if that is missing. At-most-once transfer would drop it after its delay.
 func TestDelayedMessageOutlivesItsTarget(t *testing.T) {
 	t.Parallel()
 	needTool(t)
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
 	brokertest.Publish(t, b, q, brokertest.Text("x"))
-	if err := b.Close(); err != nil { // it would declare the queue again
+	if err := b.Close(); err != nil { // otherwise it would declare the queue again
 		t.Fatal(err)
 	}
 	ch := admin(t)
@@ -124,7 +125,7 @@ func TestDelayedMessageOutlivesItsTarget(t *testing.T) {
 	if err := ch.PublishWithContext(t.Context(), "", retry, true, false, amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte("kept")}); err != nil {
 		t.Fatal(err)
 	}
-	brokertest.Await(t, "the message is no longer ready, its time being over", func() bool {
+	brokertest.Await(t, "the message is no longer ready, because its delay is over", func() bool {
 		state, err := ch.QueueDeclarePassive(retry, true, false, false, false, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -133,13 +134,14 @@ func TestDelayedMessageOutlivesItsTarget(t *testing.T) {
 	})
 }
 
-// A queue with other arguments stops nobody: it is named, and tried again.
+// TestOtherArguments verifies that a queue with other arguments is reported, and that
+// the declaration is retried.
 func TestOtherArguments(t *testing.T) {
 	t.Parallel()
 	q := brokertest.Name()
 	ch := admin(t)
-	suspects := broker.QuarantineQueue(q)
-	if _, err := ch.QueueDeclare(suspects, true, false, false, false, amqp.Table{"x-queue-type": "quorum", "x-max-length": int64(7)}); err != nil {
+	quarantine := broker.QuarantineQueue(q)
+	if _, err := ch.QueueDeclare(quarantine, true, false, false, false, amqp.Table{"x-queue-type": "quorum", "x-max-length": int64(7)}); err != nil {
 		t.Fatal(err)
 	}
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
@@ -150,19 +152,20 @@ func TestOtherArguments(t *testing.T) {
 	})
 	brokertest.Await(t, "Ready names the queue and an argument", func() bool {
 		err := b.Ready()
-		return err != nil && strings.Contains(err.Error(), suspects) && strings.Contains(err.Error(), "inequivalent arg 'x-")
+		return err != nil && strings.Contains(err.Error(), quarantine) && strings.Contains(err.Error(), "inequivalent arg 'x-")
 	})
-	brokertest.Nothing(t, hooked, "the hook ran without all queues")
-	if _, err := ch.QueueDelete(suspects, false, false, false); err != nil {
+	brokertest.ExpectNone(t, hooked, "the hook ran without all queues")
+	if _, err := ch.QueueDelete(quarantine, false, false, false); err != nil {
 		t.Fatal(err)
 	}
 	if !brokertest.Receive(t, hooked, "the hook") {
-		t.Error("the hook was not told that a queue was new")
+		t.Error("the hook ran with fresh false although a queue is new")
 	}
 	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
 }
 
-// A process that may not declare waits for one that does.
+// TestWithoutDeclaring verifies that a process that may not declare waits for one that
+// does.
 func TestWithoutDeclaring(t *testing.T) {
 	t.Parallel()
 	q := brokertest.Name()
@@ -174,16 +177,16 @@ func TestWithoutDeclaring(t *testing.T) {
 	})
 	got := make(chan broker.Delivery, 1)
 	brokertest.Start(t, waiting, q, 1, brokertest.Into(got))
-	brokertest.Await(t, "Ready names what is missing", func() bool {
+	brokertest.Await(t, "Ready names the missing queue", func() bool {
 		err := waiting.Ready()
 		return err != nil && strings.Contains(err.Error(), broker.QuarantineQueue(q))
 	})
-	brokertest.Nothing(t, hooked, "the hook ran without all queues")
+	brokertest.ExpectNone(t, hooked, "the hook ran without all queues")
 
 	declaring := open(t, q)
 	brokertest.Publish(t, declaring, q, brokertest.Text("x"))
 	if !brokertest.Receive(t, hooked, "the hook") {
-		t.Error("the queues were missing and the hook was not told")
+		t.Error("the hook ran with fresh false although the queues were missing")
 	}
 	brokertest.Ack(t, brokertest.Receive(t, got, "a delivery"))
 	brokertest.Await(t, "ready", func() bool { return waiting.Ready() == nil })
@@ -191,26 +194,27 @@ func TestWithoutDeclaring(t *testing.T) {
 		t.Error("a process that may not declare wrote the marker")
 	}
 
-	// The next one finds everything in place.
+	// The next process finds all queues.
 	later := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
 	later.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
 		hooked <- fresh
 		return nil
 	})
 	if brokertest.Receive(t, hooked, "the second hook") {
-		t.Error("fresh, though no queue was missing")
+		t.Error("fresh is true although no queue was missing")
 	}
 }
 
-// markers says whether the marker that goes with the queue exists.
+// markers reports whether the marker of the queue exists.
 func markers(t *testing.T, q string) (messages int, exists bool) {
 	t.Helper()
 	state, err := admin(t).QueueDeclarePassive("marker-"+q, true, false, false, false, nil)
 	return state.Messages, err == nil
 }
 
-// Queues are lost under load: nothing counts as published meanwhile, the queues
-// come back, and the hook is told before the marker is written anew.
+// TestQueueDeletedUnderLoad verifies that a publish to a deleted queue does not count
+// as published, that the queue is declared again, and that the hook runs before the
+// marker is written again.
 func TestQueueDeletedUnderLoad(t *testing.T) {
 	t.Parallel()
 	q := brokertest.Name()
@@ -223,7 +227,7 @@ func TestQueueDeletedUnderLoad(t *testing.T) {
 		return nil
 	})
 	if c := brokertest.Receive(t, hooked, "the hook"); c != (call{fresh: true}) {
-		t.Errorf("first hook: %+v, want %v", c, (call{fresh: true}))
+		t.Errorf("first hook: %+v, want %+v", c, (call{fresh: true}))
 	}
 	got := make(chan string, 4096)
 	brokertest.Start(t, b, q, 4, func(_ context.Context, d broker.Delivery) error {
@@ -246,10 +250,11 @@ func TestQueueDeletedUnderLoad(t *testing.T) {
 	}
 	brokertest.Await(t, "the marker is written again", func() bool { _, exists := markers(t, q); return exists })
 	brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
-	brokertest.Nothing(t, hooked, "the hook ran once too often")
+	brokertest.ExpectNone(t, hooked, "the hook ran again")
 }
 
-// A queue that nobody here consumes is missed as soon as somebody publishes.
+// TestPublishFindsMissingQueue verifies that a publish to a deleted queue without a
+// consumer triggers its declaration.
 func TestPublishFindsMissingQueue(t *testing.T) {
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
@@ -264,17 +269,18 @@ func TestPublishFindsMissingQueue(t *testing.T) {
 	if _, err := admin(t).QueueDelete(retry, false, false, false); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
+	start := time.Now()
 	brokertest.Publish(t, b, retry, brokertest.Text("after"))
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("the queue came back after %s, want at most %v", took, 3*time.Second)
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("the queue was declared again after %s, want at most %v", took, 3*time.Second)
 	}
 	if !brokertest.Receive(t, hooked, "the hook after the loss") {
-		t.Error("the hook was not told of the loss")
+		t.Error("the hook ran with fresh false after the loss")
 	}
 }
 
-// A second process of the same store finds the marker.
+// TestSecondSessionIsNotFresh verifies that later processes with the same broker find
+// the marker.
 func TestSecondSessionIsNotFresh(t *testing.T) {
 	t.Parallel()
 	q := brokertest.Name()
@@ -300,7 +306,8 @@ func TestSecondSessionIsNotFresh(t *testing.T) {
 	forget(t, q)
 }
 
-// A Broker that nobody uses declares nothing: a queue that is gone is evidence.
+// TestDeclaresWhenUsed verifies that an unused Broker declares no queues, because a
+// missing queue is evidence.
 func TestDeclaresWhenUsed(t *testing.T) {
 	t.Parallel()
 	q := brokertest.Name()
@@ -311,7 +318,7 @@ func TestDeclaresWhenUsed(t *testing.T) {
 	})
 	ch := admin(t)
 	if _, err := ch.QueueDeclarePassive(q, true, false, false, false, nil); err == nil {
-		t.Error("the queue was declared before anybody used the broker")
+		t.Error("the queue was declared before the first use of the Broker")
 	}
 	brokertest.Publish(t, b, q, brokertest.Text("x"))
 }

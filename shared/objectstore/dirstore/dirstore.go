@@ -1,24 +1,22 @@
-// Package dirstore keeps objects in a folder of the local file system: each one
-// a plain file, with the key as its path below objects/, to be looked at with
-// any tool.
+// Package dirstore stores objects in a folder of the local file system. Each object is
+// a plain file with its key as the path below objects/, so any tool can read it.
 //
-// It promises objectstore's contract, also over a power cut. A Put writes a
-// temporary file below incoming/, syncs it, renames it into place, and syncs the
-// folders that lead there. A Delete takes folders away that it left empty. No
-// key leads out of the folder, also not over a symbolic link.
+// It keeps the contract of objectstore, also across a power failure. A Put writes a
+// temporary file below incoming/, syncs it, renames it to its final name, and syncs its
+// parent folders. A Delete removes folders that it left empty. No key leads out of the
+// folder, not even through a symbolic link.
 //
-// The content type is the one that the extension of the key stands for (.jpg,
-// .jpeg, .png, .json, .txt, else application/octet-stream). Only a type that the
-// extension does not tell is kept, in a small file below types/. It is written
-// before the object, so for a moment, or for good after a crash in that moment,
-// the object before may be seen with the type of the one after. Whoever puts a
-// key always with the same type never sees this.
+// The content type follows from the extension of the key (.jpg, .jpeg, .png, .json,
+// .txt, otherwise application/octet-stream). A different type is stored in a small file
+// below types/, which is written before the object. So for a moment, or permanently
+// after a crash in that moment, the old object may have the type of the new one. This
+// cannot happen if a key always has the same type.
 //
 // One process owns the folder. Once it has made sure of that, Tidy removes the
-// temporary files that a process before left behind. The file system must tell
-// apart names by their bytes, so the usual ones of macOS and Windows keep no two
-// keys that differ only in case. A full or broken disk is ErrUnavailable. A key
-// that is a folder of another one is refused.
+// temporary files of an earlier process. The file system must distinguish names by
+// their bytes: the default file systems of macOS and Windows cannot store two keys that
+// differ only in case. For a full or broken disk, the error is ErrUnavailable. A key
+// that is a folder of another key is rejected.
 package dirstore
 
 import (
@@ -42,20 +40,20 @@ const (
 	incoming = "incoming"
 )
 
-// Store is one folder.
+// Store stores objects in one folder.
 type Store struct {
 	dir  string
 	root *os.Root
 
-	// names is held for reading while a file gets its name, and for writing while
-	// names are taken away: else a Delete could remove the folder that a Put is
-	// just about to use.
+	// names is held for reading while a file is renamed to its final name, and for
+	// writing while names are removed. Otherwise a Delete could remove the folder that
+	// a Put is about to use.
 	names sync.RWMutex
 }
 
 var _ objectstore.Store = (*Store)(nil)
 
-// Open opens the store in folder dir, and creates it when it is absent.
+// Open opens the store in folder dir, and creates the folder if it does not exist.
 func Open(dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -75,9 +73,9 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
-// Tidy removes the temporary files that a killed process left behind. It is for
-// the owner of the folder, before its first Put: a file that is being written is
-// as temporary as they are.
+// Tidy removes the temporary files of a killed process. Only the owner of the folder
+// may call it, before its first Put: Tidy would also remove files that are being
+// written.
 func (s *Store) Tidy() error {
 	if err := s.root.RemoveAll(incoming); err != nil {
 		return fmt.Errorf("tidy object folder %s: %w", s.dir, err)
@@ -97,15 +95,15 @@ func (s *Store) prepare() error {
 	if err := s.syncFolder("."); err != nil {
 		return err
 	}
-	// The folder's own name is in the folder above it, which may be closed to us.
-	if above, err := os.Open(filepath.Dir(s.dir)); err == nil {
-		defer above.Close()
-		return syncDirectory(above)
+	// The parent folder has the folder's own name, but may be inaccessible.
+	if parent, err := os.Open(filepath.Dir(s.dir)); err == nil {
+		defer parent.Close()
+		return syncDirectory(parent)
 	}
 	return nil
 }
 
-// Close ends the use of the folder. Bodies that are open can be read on.
+// Close closes the folder. Open bodies remain readable.
 func (s *Store) Close() error { return s.root.Close() }
 
 // Get opens the object.
@@ -152,10 +150,10 @@ func (s *Store) Stat(ctx context.Context, key string) (objectstore.Info, error) 
 	return info, nil
 }
 
-// Ready is nil when a file can be written.
+// Ready returns nil if a file can be written.
 func (s *Store) Ready(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("look at object folder %s: %w", s.dir, err)
+		return fmt.Errorf("check object folder %s: %w", s.dir, err)
 	}
 	_, err := s.root.Stat(objects)
 	if err == nil {
@@ -165,7 +163,7 @@ func (s *Store) Ready(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return &callError{objectstore.ErrUnavailable, fmt.Sprintf("the object folder %s cannot be written: %v", s.dir, err)}
+		return &callError{objectstore.ErrUnavailable, fmt.Sprintf("object folder %s cannot be written: %v", s.dir, err)}
 	}
 	return nil
 }
@@ -175,8 +173,8 @@ func (s *Store) info(key string, stat fs.FileInfo) (objectstore.Info, error) {
 	return objectstore.Info{Key: key, Size: stat.Size(), ContentType: contentType, Modified: stat.ModTime().UTC()}, err
 }
 
-// body reads an object. The file stays the one that was opened, whatever gets
-// its name later.
+// body reads an object. It reads the file that was opened, even if the key is replaced
+// later.
 type body struct {
 	ended func() error
 	f     *os.File
@@ -189,7 +187,7 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, fmt.Errorf("read object %q: %w", b.key, err)
 	}
 	if int64(len(p)) > b.left {
-		p = p[:b.left] // what somebody appends to the file is no part of the object
+		p = p[:b.left] // bytes appended to the file later do not belong to the object
 	}
 	if b.left == 0 {
 		return 0, io.EOF

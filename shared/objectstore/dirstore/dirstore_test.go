@@ -35,7 +35,7 @@ func TestSuite(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) objectstore.Store { return opened(t, filepath.Join(t.TempDir(), "data", "original")) })
 }
 
-// files lists all that is in the folder.
+// files returns the paths of all files and folders below dir.
 func files(t *testing.T, dir string) []string {
 	t.Helper()
 	var names []string
@@ -62,20 +62,20 @@ func TestObjectsAreFilesUnderTheirKeys(t *testing.T) {
 		}
 	}
 	if data, err := os.ReadFile(filepath.Join(dir, "objects/id/photo.jpg")); err != nil || string(data) != "id/photo.jpg" {
-		t.Errorf("the file holds %q, %v", data, err)
+		t.Errorf("the file has %q, %v", data, err)
 	}
 	want := []string{
 		"incoming", "objects", "objects/id", "objects/id/photo.jpg", "objects/id/photo.jpg.json", "objects/id/wrong.jpg",
 		"types", "types/id", "types/id/wrong.jpg",
 	}
 	if got := files(t, dir); !slices.Equal(got, want) {
-		t.Errorf("the folder holds %q, want %q", got, want)
+		t.Errorf("the folder has %q, want %q", got, want)
 	}
 
 	again := opened(t, dir)
 	info, err := again.Stat(t.Context(), "id/wrong.jpg")
 	if err != nil || info.ContentType != "image/png" || info.Size != 12 {
-		t.Errorf("after it was opened again: %+v, %v", info, err)
+		t.Errorf("Stat after reopening: %+v, %v", info, err)
 	}
 	for _, key := range []string{"id/photo.jpg", "id/photo.jpg.json", "id/wrong.jpg"} {
 		if err := again.Delete(t.Context(), key); err != nil {
@@ -83,11 +83,11 @@ func TestObjectsAreFilesUnderTheirKeys(t *testing.T) {
 		}
 	}
 	if got, want := files(t, dir), []string{"incoming", "objects", "types"}; !slices.Equal(got, want) {
-		t.Errorf("when all is deleted the folder holds %q, want %q", got, want)
+		t.Errorf("after all deletes, the folder has %q, want %q", got, want)
 	}
 }
 
-func TestTidyRemovesWhatAKilledProcessLeft(t *testing.T) {
+func TestTidyRemovesTemporaryFiles(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, dir)
 	if err := s.Put(t.Context(), "kept", []byte("kept"), ""); err != nil {
@@ -98,20 +98,20 @@ func TestTidyRemovesWhatAKilledProcessLeft(t *testing.T) {
 	}
 	again := opened(t, dir)
 	if left := files(t, filepath.Join(dir, incoming)); len(left) != 1 {
-		t.Errorf("Open took %d files away from whoever may be writing them", 1-len(left))
+		t.Errorf("Open removed %d temporary files that may be in use", 1-len(left))
 	}
 	if err := again.Tidy(); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := files(t, dir), []string{"incoming", "objects", "objects/kept", "types"}; !slices.Equal(got, want) {
-		t.Errorf("the folder holds %q, want %q", got, want)
+		t.Errorf("the folder has %q, want %q", got, want)
 	}
 	if _, err := objectstore.ReadAll(t.Context(), again, "kept", 10); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestAKeyThatIsAFolderIsRefused(t *testing.T) {
+func TestKeyThatIsAFolderIsRejected(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, dir)
 	for _, key := range []string{"a/b/c", "x"} {
@@ -123,7 +123,7 @@ func TestAKeyThatIsAFolderIsRefused(t *testing.T) {
 		for _, contentType := range []string{"", "text/html"} {
 			err := s.Put(t.Context(), key, nil, contentType)
 			if err == nil || errors.Is(err, objectstore.ErrUnavailable) || errors.Is(err, objectstore.ErrNotExist) {
-				t.Errorf("Put(%q) gives %v, want a fault of the arguments", key, err)
+				t.Errorf("Put(%q) = %v, want an argument error", key, err)
 			}
 		}
 		if err := s.Delete(t.Context(), key); err != nil {
@@ -132,15 +132,15 @@ func TestAKeyThatIsAFolderIsRefused(t *testing.T) {
 	}
 	for _, key := range []string{"a/b/c", "x"} {
 		if data, err := objectstore.ReadAll(t.Context(), s, key, 10); err != nil || string(data) != key {
-			t.Errorf("%q holds %q, %v", key, data, err)
+			t.Errorf("%q has %q, %v", key, data, err)
 		}
 	}
 	if left := files(t, filepath.Join(dir, incoming)); len(left) > 0 {
-		t.Errorf("left over: %q", left)
+		t.Errorf("remaining temporary files: %q", left)
 	}
 }
 
-func TestAnEmptyFolderOfACrashIsNoObstacle(t *testing.T) {
+func TestPutReplacesEmptyFolder(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, dir)
 	if err := os.MkdirAll(filepath.Join(dir, "objects/was/tidied"), 0o750); err != nil {
@@ -170,44 +170,44 @@ func TestAttackKeys(t *testing.T) {
 	}
 	for _, key := range []string{"out/secret", "link"} {
 		if data, err := objectstore.ReadAll(t.Context(), s, key, 100); err == nil {
-			t.Errorf("%q reads %q", key, data)
+			t.Errorf("Get(%q) returned %q", key, data)
 		}
 	}
 	if err := s.Put(t.Context(), "out/planted", []byte("x"), ""); err == nil {
-		t.Error("Put went through the link")
+		t.Error("Put followed the link")
 	}
 	if err := s.Delete(t.Context(), "out/secret"); err == nil {
-		t.Error("Delete went through the link")
+		t.Error("Delete followed the link")
 	}
 	for info, err := range s.List(t.Context(), "") {
-		t.Errorf("List shows %+v, %v", info, err)
+		t.Errorf("List yields %+v, %v", info, err)
 	}
 	if got := files(t, outside); !slices.Equal(got, []string{"secret"}) {
-		t.Errorf("outside there is %q", got)
+		t.Errorf("the folder outside has %q", got)
 	}
 }
 
-func TestABrokenFolderIsUnavailable(t *testing.T) {
+func TestBrokenFolderIsUnavailable(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, dir)
 	if err := os.Remove(filepath.Join(dir, incoming)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Put(t.Context(), "a", nil, ""); err == nil || errors.Is(err, objectstore.ErrNotExist) {
-		t.Errorf("Put without a folder for it gives %v", err)
+		t.Errorf("Put without a folder for temporary files = %v", err)
 	}
 	if err := s.Ready(t.Context()); !errors.Is(err, objectstore.ErrUnavailable) || !strings.Contains(err.Error(), dir) {
-		t.Errorf("Ready gives %v, want it to name %s", err, dir)
+		t.Errorf("Ready = %v, want an ErrUnavailable that names %s", err, dir)
 	}
 	if err := os.Mkdir(filepath.Join(dir, incoming), 0o750); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(s.Ready(t.Context()), s.Put(t.Context(), "a", nil, "")); err != nil {
-		t.Errorf("after it was mended: %v", err)
+		t.Errorf("after the repair: %v", err)
 	}
 }
 
-func TestATruncatedFileIsUnavailable(t *testing.T) {
+func TestTruncatedFileIsUnavailable(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, dir)
 	if err := s.Put(t.Context(), "a", make([]byte, 100_000), ""); err != nil {
@@ -222,12 +222,12 @@ func TestATruncatedFileIsUnavailable(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := io.Copy(io.Discard, o.Body); n != 60_000 || !errors.Is(err, objectstore.ErrUnavailable) {
-		t.Errorf("the body gives %d bytes and %v, want 60000 and ErrUnavailable", n, err)
+		t.Errorf("the body returns %d bytes and %v, want 60000 and ErrUnavailable", n, err)
 	}
 }
 
-// TestListOfAWideFolder lists more names of one folder than are held at once.
-func TestListOfAWideFolder(t *testing.T) {
+// TestListOfLargeFolder lists more names of one folder than are in memory at a time.
+func TestListOfLargeFolder(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, dir)
 	const wide = 2*pageNames + 100
@@ -251,31 +251,31 @@ func TestListOfAWideFolder(t *testing.T) {
 		keys = append(keys, info.Key)
 	}
 	if len(slices.Compact(slices.Clone(keys))) != wide || !slices.IsSorted(keys) {
-		t.Errorf("List gives %d keys, sorted %v, want %d", len(keys), slices.IsSorted(keys), wide)
+		t.Errorf("List yields %d keys, sorted %v; want %d, sorted", len(keys), slices.IsSorted(keys), wide)
 	}
 }
 
-func TestAPutThatIsCancelledLeavesNothing(t *testing.T) {
+func TestCancelledPutLeavesNoFile(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, dir)
-	// Cancelled between the check and the rename, or before: either way no object.
-	ctx := &endsAfter{Context: t.Context(), looks: 1}
+	// Cancelled before or between the check and the rename: no object in either case.
+	ctx := &endsAfter{Context: t.Context(), calls: 1}
 	if err := s.Put(ctx, "a", []byte("a"), ""); !errors.Is(err, context.Canceled) {
-		t.Errorf("Put gives %v", err)
+		t.Errorf("Put = %v, want context.Canceled", err)
 	}
 	if got, want := files(t, dir), []string{"incoming", "objects", "types"}; !slices.Equal(got, want) {
-		t.Errorf("the folder holds %q, want %q", got, want)
+		t.Errorf("the folder has %q, want %q", got, want)
 	}
 }
 
-// endsAfter is a context that ends once it was looked at so many times.
+// endsAfter is a context whose Err returns an error after the given number of calls.
 type endsAfter struct {
 	context.Context
-	looks int
+	calls int
 }
 
 func (c *endsAfter) Err() error {
-	if c.looks--; c.looks < 0 {
+	if c.calls--; c.calls < 0 {
 		return context.Canceled
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-func TestAFullDiskIsUnavailableAndHeals(t *testing.T) {
+func TestFullDiskIsUnavailableAndRecovers(t *testing.T) {
 	dir := t.TempDir()
 	if err := mountSmall(t, dir); err != nil {
 		t.Skipf("mount a small disk: %v", err)
@@ -24,24 +24,24 @@ func TestAFullDiskIsUnavailableAndHeals(t *testing.T) {
 	before := files(t, dir)
 	for range 3 {
 		if err := s.Put(t.Context(), "second", make([]byte, 700_000), "image/png"); !errors.Is(err, objectstore.ErrUnavailable) {
-			t.Fatalf("Put on a full disk gives %v, want ErrUnavailable", err)
+			t.Fatalf("Put on a full disk = %v, want ErrUnavailable", err)
 		}
 		if err := s.Put(t.Context(), "first", make([]byte, 700_000), "image/png"); !errors.Is(err, objectstore.ErrUnavailable) {
-			t.Fatalf("Put on a full disk gives %v, want ErrUnavailable", err)
+			t.Fatalf("Put on a full disk = %v, want ErrUnavailable", err)
 		}
 	}
 	if after := files(t, dir); !slices.Equal(after, before) {
-		t.Errorf("a full disk left %q, before it was %q", after, before)
+		t.Errorf("after failed Puts the folder has %q, want %q", after, before)
 	}
 	filler := filepath.Join(dir, "filler")
 	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {
 		t.Fatal("the disk is not full")
 	}
 	if err := s.Ready(t.Context()); !errors.Is(err, objectstore.ErrUnavailable) || !strings.Contains(err.Error(), "no space left") {
-		t.Errorf("Ready gives %v, want it to say that the disk is full", err)
+		t.Errorf("Ready = %v, want an ErrUnavailable that names the full disk", err)
 	}
 	if data, err := objectstore.ReadAll(t.Context(), s, "first", 1<<20); err != nil || len(data) != 700_000 {
-		t.Errorf("what was there: %d bytes, %v", len(data), err)
+		t.Errorf("the existing object: %d bytes, %v", len(data), err)
 	}
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestAFullDiskIsUnavailableAndHeals(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := errors.Join(s.Ready(t.Context()), s.Put(t.Context(), "second", make([]byte, 700_000), "")); err != nil {
-		t.Errorf("after space was made: %v", err)
+		t.Errorf("with free space: %v", err)
 	}
 }
 

@@ -14,11 +14,11 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// pageNames is how many names of one folder are held at once. A folder with more
-// is read again for each page, so that a million of them fit into little memory.
+// pageNames is the maximum number of names of one folder in memory. A larger folder is
+// read again for each page, so that a million names need little memory.
 const pageNames = 4096
 
-// List yields the objects whose keys begin with prefix.
+// List yields the objects whose keys start with prefix.
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[objectstore.Info, error] {
 	return func(yield func(objectstore.Info, error) bool) {
 		err := objectstore.CheckPrefix(prefix)
@@ -32,8 +32,8 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[objectstore.I
 	}
 }
 
-// errEnough ends a walk whose consumer wants no more.
-var errEnough = errors.New("enough")
+// errEnough ends a walk whose consumer has stopped.
+var errEnough = errors.New("consumer has stopped")
 
 type walk struct {
 	s      *Store
@@ -42,7 +42,7 @@ type walk struct {
 	yield  func(objectstore.Info, error) bool
 }
 
-// folder yields what is below a folder, whose key is empty or ends in a slash.
+// folder yields the objects below a folder, whose key is empty or ends in a slash.
 func (w *walk) folder(key string) error {
 	for after := ""; ; {
 		names, err := w.page(key, after)
@@ -82,9 +82,9 @@ func (w *walk) entry(key string) error {
 	return nil
 }
 
-// page returns the next names of a folder after one, in the order in which their
-// keys come: a folder stands where its name with the slash does, since all of
-// its keys begin so.
+// page returns the next names of a folder after the name after, in the order of their
+// keys. A folder is sorted by its name with the slash, because its keys start with
+// that.
 func (w *walk) page(folder, after string) ([]string, error) {
 	f, err := w.s.root.Open(path.Join(objects, folder))
 	if isAbsent(err) {
@@ -117,8 +117,8 @@ func (w *walk) page(folder, after string) ([]string, error) {
 	}
 }
 
-// name is what an entry of a folder adds to the key, or "" for one that is not
-// wanted.
+// name returns the part that an entry of a folder adds to the key, or "" for an entry
+// outside the prefix.
 func (w *walk) name(folder string, e fs.DirEntry) string {
 	key := folder + e.Name()
 	switch {

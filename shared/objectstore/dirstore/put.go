@@ -13,8 +13,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// nameTries is how often a Put makes the folders of its file again when somebody
-// took them away. Deletes of the same store wait for it, so this is for others.
+// nameTries is how often a Put creates the folders of its file again after they were
+// removed. Deletes of the same store wait for the Put, so this handles other processes.
 const nameTries = 8
 
 // Put stores data under key.
@@ -40,7 +40,7 @@ func (s *Store) Put(ctx context.Context, key string, data []byte, contentType st
 	return nil
 }
 
-// Delete removes the object, and the folders that are empty then.
+// Delete removes the object and the folders that it leaves empty.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := check(ctx, key); err != nil {
 		return err
@@ -53,8 +53,8 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// writeFile writes a file below incoming/ and returns its name. Nothing is left
-// of one that could not be written.
+// writeFile writes a file below incoming/ and returns its name. On an error it removes
+// the file.
 func (s *Store) writeFile(data []byte, durable bool) (string, error) {
 	name := path.Join(incoming, rand.Text())
 	f, err := s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -72,7 +72,8 @@ func (s *Store) writeFile(data []byte, durable bool) (string, error) {
 	return name, nil
 }
 
-// install gives a temporary file its name, durably, or removes it.
+// install renames a temporary file durably to its final name, or removes it on an
+// error.
 func (s *Store) install(temporary, name string) error {
 	var err error
 	for range nameTries {
@@ -80,7 +81,7 @@ func (s *Store) install(temporary, name string) error {
 			return s.syncFolders(path.Dir(name))
 		}
 		if errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.EEXIST) {
-			// A folder has the name. One that a crash left empty may go.
+			// A folder has this name. Remove it if a crash left it empty.
 			if s.removeFolder(name) != nil {
 				err = errFolder
 				break
@@ -104,19 +105,19 @@ func (s *Store) rename(temporary, name string) error {
 	return s.root.Rename(temporary, name)
 }
 
-// removeFolder removes an empty folder, and nothing else that has the name.
+// removeFolder removes the name if it is an empty folder.
 func (s *Store) removeFolder(name string) error {
 	s.names.Lock()
 	defer s.names.Unlock()
 	stat, err := s.root.Lstat(name)
 	if err != nil || !stat.IsDir() {
-		return nil // somebody else was faster
+		return nil // already removed or replaced
 	}
 	return s.root.Remove(name)
 }
 
-// remove removes a file durably, if it is there, and the folders that are empty
-// then. A folder is not removed in place of a file.
+// remove durably removes a file, if it exists, and the folders that it leaves empty. It
+// does not remove a folder of that name.
 func (s *Store) remove(name string) error {
 	left, err := s.unlink(name)
 	if err != nil || left == "" {
@@ -125,7 +126,8 @@ func (s *Store) remove(name string) error {
 	return s.syncFolders(left)
 }
 
-// unlink returns the nearest folder that is left, or "" when it removed nothing.
+// unlink removes a file and returns the nearest remaining folder, or "" if it removed
+// no file.
 func (s *Store) unlink(name string) (string, error) {
 	s.names.Lock()
 	defer s.names.Unlock()
@@ -146,9 +148,9 @@ func (s *Store) unlink(name string) (string, error) {
 	return folder, nil
 }
 
-// syncFolders makes the names of a folder durable, and its own name, up to the
-// top: the folder may be another Put's, who has not synced it yet. A folder that
-// is gone was tidied away after a Delete, and takes nothing along.
+// syncFolders makes the entries of a folder durable, and those of its parents up to the
+// top, because another Put may have created a folder and not synced it yet. A missing
+// folder was removed after a Delete and needs no sync.
 func (s *Store) syncFolders(folder string) error {
 	for ; folder != "."; folder = path.Dir(folder) {
 		if err := s.syncFolder(folder); err != nil && !isAbsent(err) {
@@ -167,7 +169,7 @@ func (s *Store) syncFolder(folder string) error {
 	return syncDirectory(f)
 }
 
-// syncDirectory passes over file systems that cannot sync a folder.
+// syncDirectory ignores the error of file systems that cannot sync a folder.
 func syncDirectory(f *os.File) error {
 	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
 		return err

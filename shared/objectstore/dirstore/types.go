@@ -17,20 +17,20 @@ var byExtension = map[string]string{
 	".txt":  "text/plain",
 }
 
-// impliedType is the content type of a key that has none of its own. The table
-// is ours, because the system's would differ from machine to machine.
+// impliedType returns the content type of a key without a stored type. It uses our own
+// table, because the system's table differs between machines.
 func impliedType(key string) string {
 	return cmp.Or(byExtension[strings.ToLower(path.Ext(key))], objectstore.DefaultContentType)
 }
 
-// keepContentType writes what the key does not tell, and removes what an object
-// before may have needed.
+// keepContentType stores a content type that differs from the implied type, and
+// otherwise removes a stored type of an earlier object.
 func (s *Store) keepContentType(key, contentType string) error {
 	contentType = cmp.Or(contentType, objectstore.DefaultContentType)
 	name := path.Join(types, key)
 	if contentType == impliedType(key) {
 		if _, err := s.root.Lstat(name); isAbsent(err) {
-			return nil // as good as always: no other call has to wait
+			return nil // the usual case needs no lock
 		}
 		return s.remove(name)
 	}
@@ -50,7 +50,7 @@ func (s *Store) contentType(key string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	if stat, err := f.Stat(); err != nil || stat.IsDir() { // the folder of other keys' types
+	if stat, err := f.Stat(); err != nil || stat.IsDir() { // a folder with the types of other keys
 		return impliedType(key), err
 	}
 	kept, err := io.ReadAll(io.LimitReader(f, objectstore.MaxContentTypeBytes+1))

@@ -8,9 +8,9 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-// Assume asks an S3 server that has STS, such as MinIO, for keys of a quarter of an
-// hour that may do what the policy allows, and no more than the keys they come of.
-// Without a policy they may do all that these may.
+// Assume requests keys from an S3 server that has STS, such as MinIO. They are valid
+// for 15 minutes and allow the operations that both the policy and the given keys
+// allow, or without a policy, those of the given keys.
 func Assume(ctx context.Context, endpoint, accessKey, secretKey, policy string) (Keys, error) {
 	sts := credentials.STSAssumeRole{STSEndpoint: endpoint, Options: credentials.STSAssumeRoleOptions{
 		AccessKey: accessKey, SecretKey: secretKey, Policy: policy, Location: "us-east-1", DurationSeconds: 900,

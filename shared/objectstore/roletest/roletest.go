@@ -1,6 +1,6 @@
-// Package roletest hands out keys for S3 as platforms do, for the tests of roles: to
-// a container, to an instance (IMDSv2 only) and to a web identity (STS). Real keys
-// for it come of [Assume].
+// Package roletest provides keys for S3 as platforms do, for tests of roles: to a
+// container, to an instance (IMDSv2 only) and to a web identity (STS). [Assume] creates
+// real keys.
 package roletest
 
 import (
@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Token is what a container and a web identity show.
-const Token = "token of the test" //nolint:gosec // G101: of no use elsewhere.
+// Token is the token with which a container and a web identity authenticate.
+const Token = "token of the test" //nolint:gosec // G101: Not a real secret.
 
 // Keys are the keys of a role.
 type Keys struct {
@@ -22,20 +22,21 @@ type Keys struct {
 	Expires                            time.Time
 }
 
-// Server is the three platforms at one address: a container is sent to /container,
-// an instance and a web identity to the root.
+// Server serves the three platforms at one address: a container uses /container, an
+// instance and a web identity use the root.
 type Server struct {
 	*httptest.Server
 
-	mu    sync.Mutex // guards what follows
-	give  func() (Keys, error)
-	asked int
+	mu       sync.Mutex // guards the fields below
+	keys     func() (Keys, error)
+	requests int
 }
 
-// Serve gives what give gives, and 403 where that is an error. It ends with the test.
-func Serve(t testing.TB, give func() (Keys, error)) *Server {
+// Serve starts a server that responds with the result of keys, or with 403 on an error.
+// The server is closed at the end of the test.
+func Serve(t testing.TB, keys func() (Keys, error)) *Server {
 	t.Helper()
-	s := &Server{give: give}
+	s := &Server{keys: keys}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /container", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != Token {
@@ -53,13 +54,13 @@ func Serve(t testing.TB, give func() (Keys, error)) *Server {
 		_, _ = w.Write([]byte(session))
 	})
 	const credentials = "GET /latest/meta-data/iam/security-credentials/"
-	instance := func(answer func(http.ResponseWriter)) http.HandlerFunc {
+	instance := func(respond func(http.ResponseWriter)) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("X-Aws-Ec2-Metadata-Token") != session {
 				http.Error(w, "no token", http.StatusUnauthorized)
 				return
 			}
-			answer(w)
+			respond(w)
 		}
 	}
 	mux.HandleFunc(credentials, instance(func(w http.ResponseWriter) { _, _ = w.Write([]byte("imagebatch")) }))
@@ -77,27 +78,27 @@ func Serve(t testing.TB, give func() (Keys, error)) *Server {
 	return s
 }
 
-// Give changes what is given from now on.
-func (s *Server) Give(give func() (Keys, error)) {
+// SetKeys replaces keys for all further requests.
+func (s *Server) SetKeys(keys func() (Keys, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.give = give
+	s.keys = keys
 }
 
-// Asked is how often it was asked for keys.
-func (s *Server) Asked() int {
+// Requests returns the number of requests for keys.
+func (s *Server) Requests() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.asked
+	return s.requests
 }
 
-// next calls give without the lock, so that it may take its time.
+// next calls keys without the lock, because it may take some time.
 func (s *Server) next() (Keys, error) {
 	s.mu.Lock()
-	s.asked++
-	give := s.give
+	s.requests++
+	keys := s.keys
 	s.mu.Unlock()
-	return give()
+	return keys()
 }
 
 func (s *Server) json(w http.ResponseWriter) {
@@ -106,7 +107,7 @@ func (s *Server) json(w http.ResponseWriter) {
 		http.Error(w, err.Error(), http.StatusForbidden)
 		return
 	}
-	_ = json.NewEncoder(w).Encode(map[string]string{ // the client may be gone
+	_ = json.NewEncoder(w).Encode(map[string]string{ // the client may have disconnected
 		"Code": "Success", "AccessKeyId": k.AccessKey, "SecretAccessKey": k.SecretKey, "Token": k.SessionToken,
 		"Expiration": k.Expires.UTC().Format(time.RFC3339Nano),
 	})

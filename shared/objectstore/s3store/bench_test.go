@@ -8,7 +8,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// The objects of an image: itself, and its thumbnail or record.
+// sizes are the sizes of an image, and of its thumbnail or record.
 var sizes = []int{400_000, 12_000}
 
 func BenchmarkPut(b *testing.B) {

@@ -9,15 +9,15 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// body reads an object and holds the server to the length it gave.
+// body reads an object and verifies the length that the server announced.
 type body struct {
-	ended  func() error // of the caller's context, to tell its end from the server's
+	ended  func() error // Err of the caller's context, to distinguish its end from the server's
 	rc     io.ReadCloser
 	key    string
 	size   int64
 	left   int64
 	stall  time.Duration
-	timer  *time.Timer // cancels a read from which nothing comes; it rests while the caller is busy
+	timer  *time.Timer // cancels a read that receives no data; stopped between reads
 	cancel context.CancelFunc
 }
 
@@ -39,13 +39,13 @@ func (b *body) Read(p []byte) (int, error) {
 	case b.ended() != nil:
 		return n, fmt.Errorf("read object %q: %w", b.key, b.ended())
 	default:
-		text := fmt.Sprintf("read object %q: %d of %d bytes came: %v", b.key, b.size-b.left, b.size, err)
+		text := fmt.Sprintf("read object %q: %d of %d bytes received: %v", b.key, b.size-b.left, b.size, err)
 		return n, &callError{objectstore.ErrUnavailable, text}
 	}
 }
 
-// Close gives the connection back when the body was read to its end, and ends it
-// when not.
+// Close returns the connection to the pool if the body was read to its end, and
+// otherwise closes it.
 func (b *body) Close() error {
 	err := b.rc.Close()
 	b.cancel()

@@ -12,23 +12,23 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// ensureBucket looks for the bucket until it was seen. Callers at the same
-// moment may all do so: looking and creating are idempotent.
+// ensureBucket checks for the bucket until it was found once. Concurrent callers may
+// all do so: checking and creating are idempotent.
 func (s *Store) ensureBucket(ctx context.Context) error {
 	if s.bucketSeen.Load() {
 		return nil
 	}
-	return s.lookForBucket(ctx)
+	return s.checkBucket(ctx)
 }
 
-// lookForBucket asks for the bucket, and creates it when it is absent and that
-// is wanted.
-func (s *Store) lookForBucket(ctx context.Context) error {
+// checkBucket checks whether the bucket exists, and creates it if it is missing and
+// CreateBucket is set.
+func (s *Store) checkBucket(ctx context.Context) error {
 	there, err := s.client.BucketExists(ctx, s.bucket)
 	if err != nil {
 		err = &actionError{listBucket, s.explain(ctx, err)}
-		if slices.Contains(keyFaults, code(err)) {
-			s.role.refused()
+		if slices.Contains(keyErrors, code(err)) {
+			s.role.discardKeys()
 		}
 		return err
 	}
@@ -48,10 +48,10 @@ func (s *Store) lookForBucket(ctx context.Context) error {
 	return nil
 }
 
-// explain asks again, with a GET, what the answer to a HEAD could not say for want
-// of a body.
+// explain repeats a failed HEAD request as a GET, whose response has a body with the
+// reason.
 func (s *Store) explain(ctx context.Context, err error) error {
-	if status(err) == 0 || s.isPassing(err) {
+	if status(err) == 0 || s.isTransient(err) {
 		return err
 	}
 	options := minio.ListObjectsOptions{Prefix: s.prefix, MaxKeys: 1, Recursive: true}
@@ -64,10 +64,10 @@ func (s *Store) explain(ctx context.Context, err error) error {
 		}
 		break
 	}
-	answer, _ := errors.AsType[minio.ErrorResponse](err)
-	if ctx.Err() == nil && answer.Code == minio.AccessDenied {
-		answer.Message = "it is allowed for the prefix alone, and must be for the whole bucket"
-		return answer
+	response, _ := errors.AsType[minio.ErrorResponse](err)
+	if ctx.Err() == nil && response.Code == minio.AccessDenied {
+		response.Message = "it is allowed for the prefix only, and must be allowed for the whole bucket"
+		return response
 	}
 	return err
 }
@@ -78,7 +78,7 @@ func (s *Store) createBucket(ctx context.Context) error {
 	case minio.BucketAlreadyOwnedByYou:
 		return nil
 	case minio.BucketAlreadyExists:
-		// Somebody was faster. Whether it is ours is shown by looking again.
+		// Another client was faster. Check whether we own the bucket.
 		there, lookErr := s.client.BucketExists(ctx, s.bucket)
 		if lookErr != nil || there {
 			return lookErr
@@ -87,52 +87,52 @@ func (s *Store) createBucket(ctx context.Context) error {
 	return err
 }
 
-// Ready is nil when the server answers, has the bucket, and has lately refused no
-// right that a call needs. It makes one try.
+// Ready returns nil if the server responds, has the bucket, and has recently denied no
+// permission that a call needs. It makes one try.
 func (s *Store) Ready(ctx context.Context) error {
 	try, cancel := context.WithTimeout(ctx, s.limits.call)
 	defer cancel()
-	err := s.role.blame(s.lookForBucket(try))
+	err := s.role.blame(s.checkBucket(try))
 	if err == nil {
-		if err = s.denials.told(); err == nil {
+		if err = s.denials.current(); err == nil {
 			return nil
 		}
 		return &callError{kind: objectstore.ErrUnavailable, text: s.where() + " " + err.Error()}
 	}
 	if _, ours := errors.AsType[*roleError](err); !ours && ctx.Err() != nil {
-		return fmt.Errorf("ask for bucket %q at %s: %w", s.bucket, s.endpoint, ctx.Err())
+		return fmt.Errorf("check bucket %q at %s: %w", s.bucket, s.endpoint, ctx.Err())
 	}
 	return &callError{kind: objectstore.ErrUnavailable, text: s.diagnosis(err)}
 }
 
 func (s *Store) where() string { return fmt.Sprintf("bucket %q at %s", s.bucket, s.endpoint) }
 
-// diagnosis says what an operator has to mend.
+// diagnosis describes the problem for an operator.
 func (s *Store) diagnosis(err error) string {
 	where := s.where()
 	if missing, ok := errors.AsType[*roleError](err); ok {
 		return where + ": " + missing.text
 	}
-	answer, ok := errors.AsType[minio.ErrorResponse](err)
+	response, ok := errors.AsType[minio.ErrorResponse](err)
 	if !ok {
-		return fmt.Sprintf("%s: the object store does not answer: %s", where, s.silence(err))
+		return fmt.Sprintf("%s: the object store does not respond: %s", where, s.noResponse(err))
 	}
-	why := said(answer)
+	reason := describe(response)
 	action, isDenied := denied(err)
 	switch {
-	case answer.Code == minio.NoSuchBucket:
+	case response.Code == minio.NoSuchBucket:
 		return where + " does not exist: create it, or allow its creation"
-	case answer.Region != "" && answer.Region != s.region:
-		return fmt.Sprintf("%s is in region %q, and %q is configured: %s", where, answer.Region, s.region, why)
+	case response.Region != "" && response.Region != s.region:
+		return fmt.Sprintf("%s is in region %q, but %q is configured: %s", where, response.Region, s.region, reason)
 	case isDenied && action == createBucket:
-		return fmt.Sprintf("%s does not exist, and this access key may not create it (%s): %s", where, action, why)
+		return fmt.Sprintf("%s does not exist, and this access key may not create it (%s): %s", where, action, reason)
 	case isDenied:
-		return fmt.Sprintf("%s does not allow %s to this access key: %s", where, action, why)
-	case answer.StatusCode == http.StatusForbidden, answer.StatusCode == http.StatusUnauthorized:
-		return fmt.Sprintf("%s refuses the access key: %s", where, why)
-	case s.isPassing(err):
-		return fmt.Sprintf("%s cannot serve now: %s", where, why)
+		return fmt.Sprintf("%s does not allow %s to this access key: %s", where, action, reason)
+	case response.StatusCode == http.StatusForbidden, response.StatusCode == http.StatusUnauthorized:
+		return fmt.Sprintf("%s rejects the access key: %s", where, reason)
+	case s.isTransient(err):
+		return fmt.Sprintf("%s is temporarily unavailable: %s", where, reason)
 	default:
-		return fmt.Sprintf("%s refuses the request: %s", where, why)
+		return fmt.Sprintf("%s rejects the request: %s", where, reason)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestOpenRefusesMistakes(t *testing.T) {
+func TestOpenRejectsInvalidConfig(t *testing.T) {
 	good := Config{Endpoint: "http://127.0.0.1:9000", AccessKey: "key", SecretKey: "secret", Bucket: "original"}
 	for name, spoil := range map[string]func(c *Config){
 		"no endpoint":              func(c *Config) { c.Endpoint = "" },
@@ -30,9 +30,9 @@ func TestOpenRefusesMistakes(t *testing.T) {
 		s, err := Open(c)
 		if err == nil {
 			s.Close()
-			t.Errorf("%s is accepted", name)
+			t.Errorf("Open accepts: %s", name)
 		} else if strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s: the error %q tells a password", name, err)
+			t.Errorf("%s: the error %q contains the password", name, err)
 		}
 	}
 	for _, endpoint := range []string{"http://127.0.0.1:9000", "https://minio.example.com/", "http://[::1]:9000"} {
@@ -40,15 +40,15 @@ func TestOpenRefusesMistakes(t *testing.T) {
 		c.Endpoint, c.Prefix = endpoint, "originals/"
 		s, err := Open(c)
 		if err != nil {
-			t.Errorf("%s is refused: %v", endpoint, err)
+			t.Errorf("Open rejects %s: %v", endpoint, err)
 			continue
 		}
 		s.Close()
 	}
 }
 
-// TestWithoutKeysTheRoleIsAsked runs as in a container that has a role.
-func TestWithoutKeysTheRoleIsAsked(t *testing.T) {
+// TestRoleWithoutKeys runs as in a container that has a role.
+func TestRoleWithoutKeys(t *testing.T) {
 	role := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, `{"AccessKeyId":"ROLEKEY","SecretAccessKey":"s","Token":"session","Expiration":%q}`,
 			time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
@@ -60,31 +60,32 @@ func TestWithoutKeysTheRoleIsAsked(t *testing.T) {
 	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
 		signed := strings.Contains(r.Header.Get("Authorization"), "Credential=ROLEKEY/")
 		if !signed || r.Header.Get("X-Amz-Security-Token") != "session" {
-			answer(w, http.StatusForbidden, "AccessDenied")
+			respond(w, http.StatusForbidden, "AccessDenied")
 			return true
 		}
 		return false
 	})
-	s := opened(t, Config{Endpoint: f.URL, Bucket: "original"}, patient)
+	s := opened(t, Config{Endpoint: f.URL, Bucket: "original"}, relaxed)
 	if err := s.Put(t.Context(), "a", []byte("a"), "text/plain"); err != nil {
 		t.Error(err)
 	}
 
 	role.Close()
-	lost := opened(t, Config{Endpoint: f.URL, Bucket: "original"}, quick)
-	_, err := lost.Get(t.Context(), "a")
+	roleless := opened(t, Config{Endpoint: f.URL, Bucket: "original"}, quick)
+	_, err := roleless.Get(t.Context(), "a")
 	expectUnavailable(t, err, "")
-	expectUnavailable(t, lost.Ready(t.Context()), "")
+	expectUnavailable(t, roleless.Ready(t.Context()), "")
 }
 
-// TestRequestsAreTheFewOfTheContract: some servers know no others.
-func TestRequestsAreTheFewOfTheContract(t *testing.T) {
+// TestOnlyBasicRequests verifies that the store uses only basic requests, because some
+// servers support no others.
+func TestOnlyBasicRequests(t *testing.T) {
 	f := newFake(t, func(_ http.ResponseWriter, r *http.Request) bool {
 		for name := range r.URL.Query() {
 			switch name {
 			case "list-type", "prefix", "delimiter", "encoding-type", "max-keys", "start-after":
 			default:
-				t.Errorf("%s %s asks for %q", r.Method, r.URL, name)
+				t.Errorf("%s %s has the parameter %q", r.Method, r.URL, name)
 			}
 		}
 		if r.Method == http.MethodPost || r.Method == http.MethodPut && r.ContentLength < 0 {
@@ -98,13 +99,13 @@ func TestRequestsAreTheFewOfTheContract(t *testing.T) {
 	f.missing = true
 	s := opened(t, Config{
 		Endpoint: f.URL, AccessKey: "key", SecretKey: "secret", Bucket: "original", CreateBucket: true,
-	}, patient)
+	}, relaxed)
 	for _, name := range []string{"Put", "Stat", "Get", "List", "Delete", "Ready"} {
 		if err := calls(s)[name](t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	if n := f.requests.Load(); n != 8 {
-		t.Errorf("six calls took %d requests, want 8: one more each to look for the bucket and to create it", n)
+		t.Errorf("six calls took %d requests, want 8: one more each to check for the bucket and to create it", n)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// right is the one that S3 asks for the request.
-func right(r *http.Request) string {
+// permissionOf returns the permission that S3 requires for the request.
+func permissionOf(r *http.Request) string {
 	_, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	switch {
 	case key == "" && r.Method == http.MethodPut:
@@ -28,18 +28,19 @@ func right(r *http.Request) string {
 	return "s3:GetObject"
 }
 
-// TestMissingRightIsNamed takes one right away: the calls that need it say so and are
-// no fault of the object, Ready says so too, and all is well when it is given back.
-func TestMissingRightIsNamed(t *testing.T) {
+// TestMissingPermissionIsNamed removes one permission at a time: the calls that need it
+// name it and return ErrUnavailable, Ready names it too, and all calls succeed when the
+// permission is back.
+func TestMissingPermissionIsNamed(t *testing.T) {
 	for action, needing := range map[string][]string{
 		"s3:PutObject": {"Put"}, "s3:GetObject": {"Get", "Stat"}, "s3:DeleteObject": {"Delete"},
 		"s3:ListBucket": {"Put", "Get", "Stat", "Delete", "List"},
 	} {
 		t.Run(action, func(t *testing.T) {
-			taken := true
+			denied := true
 			f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
-				if taken && right(r) == action {
-					answer(w, http.StatusForbidden, minio.AccessDenied)
+				if denied && permissionOf(r) == action {
+					respond(w, http.StatusForbidden, minio.AccessDenied)
 					return true
 				}
 				return false
@@ -54,31 +55,32 @@ func TestMissingRightIsNamed(t *testing.T) {
 			}
 			expectUnavailable(t, s.Ready(t.Context()), want+" at "+f.URL+" does not allow "+action+" to this access key: ")
 
-			taken = false
+			denied = false
 			if action == listBucket {
 				if err := s.Ready(t.Context()); err != nil {
-					t.Errorf("Ready with the right: %v", err)
+					t.Errorf("Ready with the permission: %v", err)
 				}
 			}
 			for _, name := range needing {
 				if err := calls(s)[name](t.Context()); err != nil {
-					t.Errorf("%s with the right: %v", name, err)
+					t.Errorf("%s with the permission: %v", name, err)
 				}
 			}
 			if err := s.Ready(t.Context()); err != nil {
-				t.Errorf("Ready with the right: %v", err)
+				t.Errorf("Ready with the permission: %v", err)
 			}
 		})
 	}
 }
 
-// TestBucketThatMayNotBeCreated names what is missing and what to do.
+// TestBucketThatMayNotBeCreated verifies that Ready names the missing permission and
+// the remedy.
 func TestBucketThatMayNotBeCreated(t *testing.T) {
 	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
-		if right(r) == createBucket {
-			answer(w, http.StatusForbidden, minio.AccessDenied)
+		if permissionOf(r) == createBucket {
+			respond(w, http.StatusForbidden, minio.AccessDenied)
 		}
-		return right(r) == createBucket
+		return permissionOf(r) == createBucket
 	})
 	f.missing = true
 	c := Config{Endpoint: f.URL, AccessKey: "key", SecretKey: "secret", Bucket: "original"}
@@ -88,33 +90,34 @@ func TestBucketThatMayNotBeCreated(t *testing.T) {
 		`bucket "original" at `+f.URL+` does not exist, and this access key may not create it (s3:CreateBucket): `)
 }
 
-// TestListingOfThePrefixAlone is a policy that allows ListBucket with a condition on
-// the prefix: a server would then answer 403 for an object that does not exist.
-func TestListingOfThePrefixAlone(t *testing.T) {
+// TestListingOfThePrefixOnly has a policy that allows ListBucket only for the prefix: a
+// server would then respond with 403 for a missing object.
+func TestListingOfThePrefixOnly(t *testing.T) {
 	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
-		if right(r) == listBucket && r.URL.Query().Get("prefix") != "ours/" {
-			answer(w, http.StatusForbidden, minio.AccessDenied)
+		if permissionOf(r) == listBucket && r.URL.Query().Get("prefix") != "ours/" {
+			respond(w, http.StatusForbidden, minio.AccessDenied)
 			return true
 		}
 		return false
 	})
 	s := opened(t, Config{Endpoint: f.URL, AccessKey: "key", SecretKey: "secret", Bucket: "original", Prefix: "ours/"}, quick)
-	expectUnavailable(t, s.Ready(t.Context()), "does not allow s3:ListBucket to this access key: it is allowed for the prefix alone")
+	expectUnavailable(t, s.Ready(t.Context()), "does not allow s3:ListBucket to this access key: it is allowed for the prefix only")
 }
 
-// TestDenialIsForgotten: whoever waits for Ready before the next try gets to it.
-func TestDenialIsForgotten(t *testing.T) {
+// TestDenialExpires verifies that a denial ends, so that a caller that waits for Ready
+// before its next try can make it.
+func TestDenialExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d denials
 		d.note("put", &actionError{"s3:PutObject", minio.ErrorResponse{Code: minio.AccessDenied}})
-		d.note("put", objectstore.ErrUnavailable) // an outage tells nothing of rights
+		d.note("put", objectstore.ErrUnavailable) // an outage says nothing about permissions
 		d.note("get", nil)
-		if d.told() == nil {
-			t.Error("a refusal is not told")
+		if d.current() == nil {
+			t.Error("the denial is not reported")
 		}
-		<-time.After(denialStays)
-		if err := d.told(); err != nil {
-			t.Errorf("it is told for ever: %v", err)
+		<-time.After(denialTTL)
+		if err := d.current(); err != nil {
+			t.Errorf("the denial is still reported: %v", err)
 		}
 	})
 }

@@ -1,7 +1,7 @@
 package s3store
 
 import (
-	"crypto/md5" //nolint:gosec // It is what an ETag is taken for.
+	"crypto/md5" //nolint:gosec // ETags are often MD5 sums.
 	"crypto/rand"
 	"encoding/hex"
 	"strings"
@@ -14,8 +14,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore/storetest"
 )
 
-// TestEncryptedBucket passes the suite in a bucket that encrypts by a key of its own
-// (SSE-KMS), whose ETags are no sums of what was put.
+// TestEncryptedBucket runs the suite in a bucket with server-side encryption (SSE-KMS),
+// whose ETags are not checksums of the objects.
 func TestEncryptedBucket(t *testing.T) {
 	c := configOf(t, "TEST_S3")
 	s := opened(t, c, standard)
@@ -23,7 +23,7 @@ func TestEncryptedBucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.client.SetBucketEncryption(t.Context(), c.Bucket, sse.NewConfigurationSSEKMS("imagebatch")); err != nil {
-		t.Skipf("this server has no key to encrypt with: %v", err)
+		t.Skipf("server has no encryption key: %v", err)
 	}
 	storetest.Run(t, func(t *testing.T) objectstore.Store {
 		c := c
@@ -40,11 +40,11 @@ func TestEncryptedBucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := o.Metadata.Get("X-Amz-Server-Side-Encryption"); got != "aws:kms" {
-		t.Errorf("the object is encrypted by %q", got)
+		t.Errorf("the object is encrypted with %q, want aws:kms", got)
 	}
-	sum := md5.Sum(data) //nolint:gosec // It is what an ETag is taken for.
+	sum := md5.Sum(data) //nolint:gosec // ETags are often MD5 sums.
 	if strings.Contains(o.ETag, hex.EncodeToString(sum[:])) {
-		t.Errorf("the ETag %s is a sum of the object: the test shows nothing", o.ETag)
+		t.Errorf("the ETag %s is a checksum of the object, so the test is not conclusive", o.ETag)
 	}
 	if got, err := objectstore.ReadAll(t.Context(), s, "key", 100); err != nil || string(got) != string(data) {
 		t.Errorf("%q, %v", got, err)

@@ -6,12 +6,12 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore/s3store"
 )
 
-// Open sends nothing, so it succeeds without a server. A call, or Ready, then
-// reports objectstore.ErrUnavailable until the server is there.
+// Open sends no request, so it succeeds without a server. Calls and Ready return
+// objectstore.ErrUnavailable until the server is available.
 func Example() {
 	store, err := s3store.Open(s3store.Config{
 		Endpoint: "https://s3.eu-central-1.amazonaws.com", Bucket: "original", Prefix: "team/",
-		Role: s3store.Role{Kind: "the role of the instance"}, // for keys that are renewed
+		Role: s3store.Role{Kind: "the role of the instance"}, // for temporary keys
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -21,5 +21,5 @@ func Example() {
 
 	_, err = s3store.Open(s3store.Config{Endpoint: "s3.example.org", Bucket: "original"})
 	fmt.Println(err)
-	// Output: the S3 endpoint "s3.example.org" is not an http or https URL
+	// Output: S3 endpoint "s3.example.org" is not an http or https URL
 }

@@ -16,29 +16,29 @@ import (
 	"time"
 )
 
-// quick has the proportions of standard and a fraction of its patience, for
-// faults that are to surface.
+// quick has the proportions of standard but much shorter limits, for faults that must
+// surface.
 var quick = limits{
 	dial: 300 * time.Millisecond, header: 400 * time.Millisecond, stall: 400 * time.Millisecond,
 	call: 600 * time.Millisecond, whole: 3 * time.Second,
 	tries: 3, window: time.Second, pause: 10 * time.Millisecond,
 }
 
-// patient is for what is to succeed, also on a machine that is busy.
-var patient = limits{
+// relaxed is for calls that must succeed even on a busy machine.
+var relaxed = limits{
 	dial: time.Minute, header: time.Minute, stall: time.Minute, call: time.Minute, whole: time.Minute,
 	tries: 3, window: time.Minute, pause: time.Millisecond,
 }
 
-// fake is a small S3 server that answers as the test wants for some requests,
-// and as S3 does for the others.
+// fake is a small S3 server. The test's fault responds to some requests, and the fake
+// to all others as S3 would.
 type fake struct {
 	*httptest.Server
-	fault    func(w http.ResponseWriter, r *http.Request) bool // true: it has answered
+	fault    func(w http.ResponseWriter, r *http.Request) bool // returns true if it has responded
 	requests atomic.Int32
 
 	mu      sync.Mutex
-	missing bool // the bucket is
+	missing bool // whether the bucket is missing
 	objects map[string][]byte
 }
 
@@ -57,18 +57,18 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	_, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	data, there := f.objects[key]
+	data, exists := f.objects[key]
 	head := r.Method == http.MethodHead || r.Method == http.MethodGet
 	switch {
 	case r.Method == http.MethodPut && key == "":
 		f.missing = false
 	case f.missing:
-		answer(w, http.StatusNotFound, "NoSuchBucket")
+		respond(w, http.StatusNotFound, "NoSuchBucket")
 	case head && key == "" && r.URL.Query().Has("list-type"):
 		f.list(w, r)
 	case head && key == "":
-	case head && !there:
-		answer(w, http.StatusNotFound, "NoSuchKey")
+	case head && !exists:
+		respond(w, http.StatusNotFound, "NoSuchKey")
 	case head:
 		w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
 		w.Header().Set("Content-Length", strconv.Itoa(len(data)))
@@ -100,7 +100,7 @@ func (f *fake) list(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, `</ListBucketResult>`)
 }
 
-func answer(w http.ResponseWriter, status int, code string) {
+func respond(w http.ResponseWriter, status int, code string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(status)
 	fmt.Fprintf(w, `<Error><Code>%s</Code><Message>said by the server</Message></Error>`, code)
@@ -117,14 +117,14 @@ func reset(w http.ResponseWriter) {
 	_ = c.Close()
 }
 
-// send promises one number of bytes and sends another, then ends the connection.
-func send(w http.ResponseWriter, promised, sent int, hard bool) {
+// send announces a number of bytes but sends another, then closes the connection.
+func send(w http.ResponseWriter, announced, sent int, hard bool) {
 	c, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	fmt.Fprintf(rw, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nLast-Modified: %s\r\n\r\n",
-		promised, time.Now().UTC().Format(http.TimeFormat))
+		announced, time.Now().UTC().Format(http.TimeFormat))
 	_, _ = rw.Write(make([]byte, sent))
 	_ = rw.Flush()
 	if tcp, ok := c.(*net.TCPConn); ok && hard {

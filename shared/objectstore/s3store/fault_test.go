@@ -18,7 +18,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// calls are all that touch objects.
+// calls returns all calls of the store by name.
 func calls(s *Store) map[string]func(ctx context.Context) error {
 	return map[string]func(context.Context) error{
 		"Put":    func(ctx context.Context) error { return s.Put(ctx, "id/a.jpg", make([]byte, 400_000), "image/jpeg") },
@@ -44,23 +44,23 @@ func expectUnavailable(t *testing.T, err error, text string) {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		t.Errorf("error %v looks like the end of the caller's context", err)
 	case !strings.Contains(err.Error(), text):
-		t.Errorf("got error %v, want it to say %q", err, text)
+		t.Errorf("got error %v, want the text %q", err, text)
 	}
 }
 
-// expectAllUnavailable makes all calls at once, and expects each to end in the
-// time that limits promise, with some seconds for a busy machine.
+// expectAllUnavailable makes all calls concurrently, and verifies that each fails
+// within the time limits, with some extra seconds for a busy machine.
 func expectAllUnavailable(t *testing.T, s *Store) {
 	t.Helper()
-	bound := quick.window + quick.call + 5*time.Second
+	limit := quick.window + quick.call + 5*time.Second
 	var wg sync.WaitGroup
 	for name, call := range calls(s) {
 		wg.Go(func() {
 			t.Helper()
-			begun := time.Now()
+			start := time.Now()
 			err := call(t.Context())
-			if took := time.Since(begun); took > bound {
-				t.Errorf("%s took %v, want at most %v", name, took, bound)
+			if took := time.Since(start); took > limit {
+				t.Errorf("%s took %v, want at most %v", name, took, limit)
 			}
 			expectUnavailable(t, err, "")
 		})
@@ -68,20 +68,20 @@ func expectAllUnavailable(t *testing.T, s *Store) {
 	wg.Wait()
 }
 
-func TestServerThatRefusesIsUnavailable(t *testing.T) {
+func TestErrorResponsesAreUnavailable(t *testing.T) {
 	for _, test := range []struct {
 		status     int
 		code, text string
 	}{
-		{http.StatusInternalServerError, "InternalError", "cannot serve now"},
-		{http.StatusServiceUnavailable, "SlowDown", "cannot serve now"},
-		{http.StatusTooManyRequests, "SlowDown", "cannot serve now"},
-		{http.StatusBadGateway, "", "cannot serve now"},
-		{http.StatusForbidden, "SignatureDoesNotMatch", "refuses the access key"},
-		{http.StatusUnauthorized, "Unauthorized", "refuses the access key"},
-		{http.StatusBadRequest, "AuthorizationHeaderMalformed", "refuses the request"},
-		{http.StatusMovedPermanently, "PermanentRedirect", "refuses the request"},
-		{http.StatusNotFound, "", "does not exist"}, // a web server that is no S3 server
+		{http.StatusInternalServerError, "InternalError", "temporarily unavailable"},
+		{http.StatusServiceUnavailable, "SlowDown", "temporarily unavailable"},
+		{http.StatusTooManyRequests, "SlowDown", "temporarily unavailable"},
+		{http.StatusBadGateway, "", "temporarily unavailable"},
+		{http.StatusForbidden, "SignatureDoesNotMatch", "rejects the access key"},
+		{http.StatusUnauthorized, "Unauthorized", "rejects the access key"},
+		{http.StatusBadRequest, "AuthorizationHeaderMalformed", "rejects the request"},
+		{http.StatusMovedPermanently, "PermanentRedirect", "rejects the request"},
+		{http.StatusNotFound, "", "does not exist"}, // a web server that is not an S3 server
 	} {
 		t.Run(fmt.Sprint(test.status, test.code), func(t *testing.T) {
 			t.Parallel()
@@ -90,13 +90,13 @@ func TestServerThatRefusesIsUnavailable(t *testing.T) {
 				if test.code == "" {
 					http.Error(w, "<html>nothing here</html>", test.status)
 				} else {
-					answer(w, test.status, test.code)
+					respond(w, test.status, test.code)
 				}
 				return true
 			})
 			s := f.store(t, quick)
 			expectAllUnavailable(t, s)
-			// The same once the bucket was seen.
+			// The same after the bucket was found.
 			s.bucketSeen.Store(true)
 			expectAllUnavailable(t, s)
 			expectUnavailable(t, s.Ready(t.Context()), test.text)
@@ -104,16 +104,16 @@ func TestServerThatRefusesIsUnavailable(t *testing.T) {
 	}
 }
 
-func TestOtherRegionIsTold(t *testing.T) {
+func TestWrongRegionIsReported(t *testing.T) {
 	f := newFake(t, func(w http.ResponseWriter, _ *http.Request) bool {
 		w.Header().Set("X-Amz-Bucket-Region", "eu-central-1")
-		answer(w, http.StatusBadRequest, "AuthorizationHeaderMalformed")
+		respond(w, http.StatusBadRequest, "AuthorizationHeaderMalformed")
 		return true
 	})
-	expectUnavailable(t, f.store(t, patient).Ready(t.Context()), `in region "eu-central-1"`)
+	expectUnavailable(t, f.store(t, relaxed).Ready(t.Context()), `in region "eu-central-1"`)
 }
 
-func TestServerThatIsAbsentIsUnavailableUntilItComes(t *testing.T) {
+func TestServerThatStartsLater(t *testing.T) {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -125,27 +125,27 @@ func TestServerThatIsAbsentIsUnavailableUntilItComes(t *testing.T) {
 	s := opened(t, Config{
 		Endpoint: "http://" + address, AccessKey: "key", SecretKey: "secret",
 		Bucket: "original", CreateBucket: true,
-	}, patient)
+	}, relaxed)
 	expectAllUnavailable(t, s)
-	expectUnavailable(t, s.Ready(t.Context()), "does not answer")
+	expectUnavailable(t, s.Ready(t.Context()), "does not respond")
 
 	f := &fake{objects: map[string][]byte{}, missing: true}
 	listener, err = new(net.ListenConfig).Listen(t.Context(), "tcp", address)
 	if err != nil {
-		t.Skipf("somebody took the port: %v", err)
+		t.Skipf("the port is in use: %v", err)
 	}
 	f.Server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: f, ReadHeaderTimeout: time.Second}}
 	f.Start()
 	defer f.Close()
 	if err := s.Put(t.Context(), "a", []byte("here"), ""); err != nil {
-		t.Fatalf("Put when the server came up without the bucket: %v", err)
+		t.Fatalf("Put after the start of a server without the bucket: %v", err)
 	}
 	if data, err := objectstore.ReadAll(t.Context(), s, "a", 10); err != nil || string(data) != "here" {
-		t.Errorf("Get gives %q, %v", data, err)
+		t.Errorf("Get = %q, %v", data, err)
 	}
 }
 
-// TestServerThatHangs has a server that takes the request and says nothing more.
+// TestServerThatHangs has a server that reads the request and sends no response.
 func TestServerThatHangs(t *testing.T) {
 	end := make(chan struct{})
 	f := newFake(t, func(_ http.ResponseWriter, r *http.Request) bool {
@@ -164,17 +164,18 @@ func TestServerThatHangs(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	begun := time.Now()
+	start := time.Now()
 	if _, err := s.Get(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, objectstore.ErrUnavailable) {
-		t.Errorf("Get whose caller's time is over gives %v", err)
+		t.Errorf("Get after the caller's deadline = %v, want context.DeadlineExceeded", err)
 	}
-	if took := time.Since(begun); took > quick.header {
-		t.Errorf("Get outlived its caller by %v", took)
+	if took := time.Since(start); took > quick.header {
+		t.Errorf("Get took %v, longer than its caller's deadline", took)
 	}
 }
 
-// TestServerThatReadsNothing takes the connection and no byte of an upload.
-func TestServerThatReadsNothing(t *testing.T) {
+// TestServerThatReadsNoData has a server that accepts the connection but reads no byte
+// of an upload.
+func TestServerThatReadsNoData(t *testing.T) {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -184,18 +185,18 @@ func TestServerThatReadsNothing(t *testing.T) {
 		Endpoint: "http://" + listener.Addr().String(), AccessKey: "key", SecretKey: "secret", Bucket: "original",
 	}, quick)
 	s.bucketSeen.Store(true)
-	begun := time.Now()
+	start := time.Now()
 	err = s.Put(t.Context(), "a", make([]byte, 32<<20), "")
 	expectUnavailable(t, err, "")
-	if took := time.Since(begun); took > quick.window+quick.stall+5*time.Second {
+	if took := time.Since(start); took > quick.window+quick.stall+5*time.Second {
 		t.Errorf("Put took %v", took)
 	}
 }
 
-func TestPassingFaultsAreTriedAgain(t *testing.T) {
+func TestTransientErrorsAreRetried(t *testing.T) {
 	for name, fault := range map[string]func(w http.ResponseWriter){
-		"503":   func(w http.ResponseWriter) { answer(w, http.StatusServiceUnavailable, "SlowDown") },
-		"500":   func(w http.ResponseWriter) { answer(w, http.StatusInternalServerError, "InternalError") },
+		"503":   func(w http.ResponseWriter) { respond(w, http.StatusServiceUnavailable, "SlowDown") },
+		"500":   func(w http.ResponseWriter) { respond(w, http.StatusInternalServerError, "InternalError") },
 		"reset": reset,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -209,7 +210,7 @@ func TestPassingFaultsAreTriedAgain(t *testing.T) {
 				return true
 			})
 			f.objects["id/a.jpg"] = []byte("there")
-			s := f.store(t, patient)
+			s := f.store(t, relaxed)
 			s.bucketSeen.Store(true)
 			for name, call := range calls(s) {
 				if name == "Ready" || name == "Put" { // Ready makes one try; Put's body was read above
@@ -217,7 +218,7 @@ func TestPassingFaultsAreTriedAgain(t *testing.T) {
 				}
 				left.Store(2)
 				if err := call(t.Context()); err != nil {
-					t.Errorf("%s after two faults: %v", name, err)
+					t.Errorf("%s after two errors: %v", name, err)
 				}
 				f.objects["id/a.jpg"] = []byte("there")
 			}
@@ -240,37 +241,38 @@ func TestPutSendsAllBytesOnEveryTry(t *testing.T) {
 		return true
 	})
 	data := bytes.Repeat([]byte("0123456789"), 100_000)
-	if err := f.store(t, patient).Put(t.Context(), "a", data, "image/png"); err != nil {
+	if err := f.store(t, relaxed).Put(t.Context(), "a", data, "image/png"); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(f.objects["a"], data) {
-		t.Errorf("the server holds %d bytes, want the %d that were put", len(f.objects["a"]), len(data))
+		t.Errorf("the server has %d bytes, want the %d bytes that were put", len(f.objects["a"]), len(data))
 	}
 }
 
-// TestWebServerKeepsNothing: a server that says 200 to all is no S3 server.
-func TestWebServerKeepsNothing(t *testing.T) {
+// TestWebServerIsNoS3Server verifies that a server that responds with 200 to all
+// requests is not taken for an S3 server.
+func TestWebServerIsNoS3Server(t *testing.T) {
 	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
 		_, _ = io.Copy(io.Discard, r.Body)
 		fmt.Fprint(w, "<html>welcome</html>")
 		return true
 	})
-	expectUnavailable(t, f.store(t, patient).Put(t.Context(), "a", []byte("a"), ""), "no ETag")
+	expectUnavailable(t, f.store(t, relaxed).Put(t.Context(), "a", []byte("a"), ""), "no ETag")
 }
 
-func TestRefusalsAreNotTriedAgain(t *testing.T) {
+func TestDenialsAreNotRetried(t *testing.T) {
 	f := newFake(t, func(w http.ResponseWriter, _ *http.Request) bool {
-		answer(w, http.StatusForbidden, "AccessDenied")
+		respond(w, http.StatusForbidden, "AccessDenied")
 		return true
 	})
-	s := f.store(t, patient)
+	s := f.store(t, relaxed)
 	s.bucketSeen.Store(true)
 	if _, err := s.Get(t.Context(), "a"); err == nil || f.requests.Load() != 1 {
-		t.Errorf("Get gives %v after %d requests, want an error after 1", err, f.requests.Load())
+		t.Errorf("Get = %v after %d requests, want an error after 1", err, f.requests.Load())
 	}
 }
 
-func TestListThatBreaksGoesOnWhereItWas(t *testing.T) {
+func TestListContinuesAfterAnError(t *testing.T) {
 	var lists atomic.Int32
 	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
 		if !r.URL.Query().Has("list-type") {
@@ -290,22 +292,22 @@ func TestListThatBreaksGoesOnWhereItWas(t *testing.T) {
 		f.objects[fmt.Sprintf("id/%04d", i)] = nil
 	}
 	n := 0
-	for info, err := range f.store(t, patient).List(t.Context(), "id/") {
+	for info, err := range f.store(t, relaxed).List(t.Context(), "id/") {
 		if err != nil {
 			t.Fatal(err)
 		}
 		if want := fmt.Sprintf("id/%04d", n); info.Key != want {
-			t.Fatalf("number %d is %q, want %q", n, info.Key, want)
+			t.Fatalf("key %d is %q, want %q", n, info.Key, want)
 		}
 		n++
 	}
 	if n != 2500 || lists.Load() != 5 {
-		t.Errorf("List gives %d objects in %d requests, want 2500 in 5", n, lists.Load())
+		t.Errorf("List yields %d objects in %d requests, want 2500 in 5", n, lists.Load())
 	}
 }
 
-// TestListIsNeverShortInSilence has servers whose lists cannot be trusted.
-func TestListIsNeverShortInSilence(t *testing.T) {
+// TestIncompleteListIsAnError has servers whose lists are incomplete or out of order.
+func TestIncompleteListIsAnError(t *testing.T) {
 	for name, body := range map[string]string{
 		"cut off":      `<ListBucketResult><Contents><Key>id/1</Key></Contents>`,
 		"out of order": `<ListBucketResult><Contents><Key>id/2</Key></Contents><Contents><Key>id/1</Key></Contents></ListBucketResult>`,

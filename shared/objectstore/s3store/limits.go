@@ -13,33 +13,33 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// limits bound everything that waits. Fields, and not constants, so that the
-// tests of stuck servers don't take as long as stuck servers do.
+// limits bound all waiting. They are fields, not constants, so that tests of
+// unresponsive servers are fast.
 type limits struct {
-	dial   time.Duration // to connect, and as long again for the TLS handshake
-	header time.Duration // from the end of the request to the head of the answer
-	stall  time.Duration // for one piece to be written or read
-	call   time.Duration // one try of a call, less the time for its bytes
+	dial   time.Duration // connecting; the TLS handshake may take as long again
+	header time.Duration // from the end of the request to the header of the response
+	stall  time.Duration // one write or read
+	call   time.Duration // one try of a call, without the time for its data
 	whole  time.Duration // a Get, from the call to the end of its body
 
 	tries  int
-	window time.Duration // no try begins later than this after the first
+	window time.Duration // latest start of a try after the first
 	pause  time.Duration // mean wait before the second try; three times as long before the third
 }
 
-// standard lets an outage surface within ten seconds: the last try begins within
-// two and waits eight.
+// standard reports an outage within ten seconds: the last try starts within two seconds
+// and waits eight.
 var standard = limits{
 	dial: 3 * time.Second, header: 8 * time.Second, stall: 8 * time.Second,
 	call: 8 * time.Second, whole: 5 * time.Minute,
 	tries: 3, window: 2 * time.Second, pause: 100 * time.Millisecond,
 }
 
-// slowestBytesPerSecond is the rate at which an upload is given up.
+// slowestBytesPerSecond is the rate below which an upload is aborted.
 const slowestBytesPerSecond = 64 << 10
 
-// maxConnections bounds the sockets of one store. It is wide, because a reader
-// that takes its time over a body holds one.
+// maxConnections limits the sockets of one store. It is high, because a slow reader of
+// a body occupies one.
 const maxConnections = 512
 
 func newTransport(l limits, roots *x509.CertPool) *http.Transport {
@@ -60,11 +60,11 @@ func newTransport(l limits, roots *x509.CertPool) *http.Transport {
 		MaxIdleConnsPerHost:    32,
 		MaxConnsPerHost:        maxConnections,
 		MaxResponseHeaderBytes: 64 << 10,
-		DisableCompression:     true, // an object's bytes are its own, however it is encoded
+		DisableCompression:     true, // return objects as stored, whatever their encoding
 	}
 }
 
-// conn gives up a write that does not move. A context could not tell a slow
+// conn aborts a write that makes no progress. A context cannot distinguish a slow
 // upload from a dead one.
 type conn struct {
 	net.Conn
@@ -78,9 +78,9 @@ func (c conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// do makes the tries of one call. The error it returns is the caller's.
+// do makes the tries of one call. It returns an error for the caller.
 func (s *Store) do(ctx context.Context, op, key string, budget time.Duration, call func(context.Context) error) error {
-	begun := time.Now()
+	start := time.Now()
 	pause := s.limits.pause
 	for try := 1; ; try++ {
 		err := s.role.blame(s.try(ctx, op, budget, call))
@@ -91,9 +91,9 @@ func (s *Store) do(ctx context.Context, op, key string, budget time.Duration, ca
 		if ctx.Err() != nil {
 			return callFailed(op, key, ctx.Err())
 		}
-		wait := pause/2 + rand.N(pause) //nolint:gosec // jitter needs no secret
-		if !s.isPassing(err) || try >= s.limits.tries || time.Since(begun)+wait > s.limits.window {
-			return callFailed(op, key, s.class(err))
+		wait := pause/2 + rand.N(pause) //nolint:gosec // jitter needs no cryptographic randomness
+		if !s.isTransient(err) || try >= s.limits.tries || time.Since(start)+wait > s.limits.window {
+			return callFailed(op, key, s.classify(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -103,8 +103,8 @@ func (s *Store) do(ctx context.Context, op, key string, budget time.Duration, ca
 	}
 }
 
-// try makes one try: it sees that there is a bucket, and that an object
-// said to be absent is absent from a bucket that exists.
+// try makes one try. It ensures that the bucket exists, and that an object is reported
+// as missing only from an existing bucket.
 func (s *Store) try(ctx context.Context, op string, budget time.Duration, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
@@ -118,12 +118,12 @@ func (s *Store) try(ctx context.Context, op string, budget time.Duration, call f
 	case minio.NoSuchBucket:
 		s.bucketSeen.Store(false)
 	case minio.NoSuchKey:
-		if missing := s.lookForBucket(ctx); missing != nil {
+		if missing := s.checkBucket(ctx); missing != nil {
 			return missing
 		}
 	}
-	if slices.Contains(keyFaults, code(err)) {
-		s.role.refused()
+	if slices.Contains(keyErrors, code(err)) {
+		s.role.discardKeys()
 	}
 	return &actionError{actions[op], err}
 }

@@ -13,13 +13,12 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// pageKeys is how many keys are asked for, and held, at once: the most that S3
-// gives.
+// pageKeys is the number of keys in one request and in memory, the maximum of S3.
 const pageKeys = 1000
 
-// List yields the objects whose keys begin with prefix. Between two pages no
-// connection is held, so the consumer may take its time. Objects that others
-// put into the bucket under keys that are none of ours are passed over.
+// List yields the objects whose keys start with prefix. It holds no connection between
+// two pages, so a slow consumer is harmless. It skips objects of other clients in the
+// bucket whose keys are invalid.
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[objectstore.Info, error] {
 	return func(yield func(objectstore.Info, error) bool) {
 		if err := objectstore.CheckPrefix(prefix); err != nil {
@@ -50,11 +49,11 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[objectstore.I
 	}
 }
 
-// page reads the next keys after one. A page that breaks in the middle is read
-// again from there, which a stream over all pages could not do.
+// page reads the next keys after the key after. A page that breaks off is read again,
+// which a stream over all pages could not do.
 func (s *Store) page(ctx context.Context, prefix, after string) ([]minio.ObjectInfo, error) {
 	options := minio.ListObjectsOptions{
-		Prefix: askedPrefix(s.prefix + prefix), StartAfter: after, MaxKeys: pageKeys,
+		Prefix: requestPrefix(s.prefix + prefix), StartAfter: after, MaxKeys: pageKeys,
 		Recursive: true, FetchOwner: new(bool),
 	}
 	var page []minio.ObjectInfo
@@ -69,13 +68,13 @@ func (s *Store) page(ctx context.Context, prefix, after string) ([]minio.ObjectI
 				last = page[len(page)-1].Key
 			}
 			if o.Key <= last {
-				return fmt.Errorf("the server lists %q after %q", o.Key, last)
+				return fmt.Errorf("server lists %q after %q", o.Key, last)
 			}
 			if page = append(page, o); len(page) == pageKeys {
 				return nil
 			}
 		}
-		return ctx.Err() // minio-go ends a listing in silence when its time is over
+		return ctx.Err() // minio-go ends a listing without an error on a timeout
 	})
 	if errors.Is(err, objectstore.ErrNotExist) {
 		err = &callError{objectstore.ErrUnavailable, err.Error()}
@@ -83,9 +82,9 @@ func (s *Store) page(ctx context.Context, prefix, after string) ([]minio.ObjectI
 	return page, err
 }
 
-// askedPrefix is what the server is asked for. MinIO refuses a prefix that ends
-// in "." or "..", with which keys may well begin: it is asked for the folder.
-func askedPrefix(prefix string) string {
+// requestPrefix returns the prefix for the request. MinIO rejects a prefix that ends in
+// "." or "..", which is a valid start of a key, so requestPrefix returns its folder.
+func requestPrefix(prefix string) string {
 	if dir, last := path.Split(prefix); last == "." || last == ".." {
 		return dir
 	}

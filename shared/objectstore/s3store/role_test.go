@@ -17,7 +17,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/tlstest"
 )
 
-// numbered gives keys 1, 2, 3, each good for so long.
+// numbered provides keys 1, 2, 3 and so on, each valid for the given lifetime.
 type numbered struct {
 	life time.Duration
 
@@ -25,7 +25,7 @@ type numbered struct {
 	ends []time.Time
 }
 
-func (n *numbered) give() (roletest.Keys, error) {
+func (n *numbered) next() (roletest.Keys, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	end := time.Now().Add(n.life)
@@ -34,8 +34,8 @@ func (n *numbered) give() (roletest.Keys, error) {
 	return roletest.Keys{AccessKey: "ROLE" + number, SecretKey: "secret" + number, SessionToken: "session" + number, Expires: end}, nil
 }
 
-// signed is the number of the keys that the request is signed with, 0 for none
-// that are good.
+// signed returns the number of the keys that signed the request, or 0 if they are not
+// valid.
 func (n *numbered) signed(r *http.Request) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -48,7 +48,8 @@ func (n *numbered) signed(r *http.Request) int {
 	return 0
 }
 
-// platforms set the environment as they do, and say what the configuration is then.
+// platforms set the environment as the platforms do, and return the configuration for
+// it.
 var platforms = map[string]func(t *testing.T, server string) Role{
 	"web identity": func(t *testing.T, server string) Role {
 		t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", tokenFile(t))
@@ -78,7 +79,7 @@ func tokenFile(t *testing.T) string {
 	return file
 }
 
-// withoutRole takes from the environment what this machine may have.
+// withoutRole clears variables that the machine of the test may have.
 func withoutRole(t *testing.T) {
 	for _, name := range []string{
 		"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_REGION", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -88,8 +89,8 @@ func withoutRole(t *testing.T) {
 	}
 }
 
-// onPlatform is a store whose keys come of the role, at a server that tells it
-// which ones it was signed with.
+// onPlatform returns a store with the keys of a role, at a server that sends to seen
+// the number of the keys of each request.
 func onPlatform(t *testing.T, platform string, roles *roletest.Server, keys *numbered, l limits, seen chan<- int) *Store {
 	t.Helper()
 	withoutRole(t)
@@ -98,21 +99,21 @@ func onPlatform(t *testing.T, platform string, roles *roletest.Server, keys *num
 		number := keys.signed(r)
 		seen <- number
 		if number == 0 {
-			answer(w, http.StatusForbidden, "ExpiredToken")
+			respond(w, http.StatusForbidden, "ExpiredToken")
 		}
 		return number == 0
 	})
 	return opened(t, Config{Endpoint: f.URL, Bucket: "original", Role: role}, l)
 }
 
-// TestRoles has the keys of a role used on every platform, and others when their
-// time has come, which is before they end.
+// TestRoles verifies on every platform that the keys of the role are used, and that new
+// keys are requested before the old ones expire.
 func TestRoles(t *testing.T) {
 	for platform := range platforms {
 		t.Run(platform, func(t *testing.T) {
 			keys, seen := &numbered{life: time.Hour}, make(chan int, 1<<16)
-			roles := roletest.Serve(t, keys.give)
-			s := onPlatform(t, platform, roles, keys, patient, seen)
+			roles := roletest.Serve(t, keys.next)
+			s := onPlatform(t, platform, roles, keys, relaxed, seen)
 			for number := range 3 {
 				for range 2 {
 					if err := s.Put(t.Context(), "a", []byte("a"), "text/plain"); err != nil {
@@ -126,24 +127,24 @@ func TestRoles(t *testing.T) {
 				}
 				s.role.mu.Lock()
 				if left := s.role.keys.Expiration.Sub(s.role.renew); left < 10*time.Minute {
-					t.Errorf("the next keys are asked for %s before the end of these", left)
+					t.Errorf("the next keys are requested %s before the old ones expire, want at least 10m", left)
 				}
 				s.role.renew = time.Now()
 				s.role.mu.Unlock()
 			}
-			if asked := roles.Asked(); asked != 3 {
-				t.Errorf("the role was asked %d times, want 3", asked)
+			if requests := roles.Requests(); requests != 3 {
+				t.Errorf("the role got %d requests, want 3", requests)
 			}
 		})
 	}
 }
 
-// TestRoleIsRenewedInTime lets time pass: no request is signed with keys that have
-// ended, and of many callers one asks for others.
+// TestRoleIsRenewedInTime verifies that no request is signed with expired keys, and
+// that only one of many concurrent callers requests new keys.
 func TestRoleIsRenewedInTime(t *testing.T) {
 	keys, seen := &numbered{life: 2 * time.Second}, make(chan int, 1<<16)
-	roles := roletest.Serve(t, keys.give)
-	s := onPlatform(t, "container", roles, keys, patient, seen)
+	roles := roletest.Serve(t, keys.next)
+	s := onPlatform(t, "container", roles, keys, relaxed, seen)
 	newest := 0
 	for tick := time.NewTicker(20 * time.Millisecond); newest < 2; <-tick.C {
 		var calls sync.WaitGroup
@@ -158,36 +159,36 @@ func TestRoleIsRenewedInTime(t *testing.T) {
 		for len(seen) > 0 {
 			number := <-seen
 			if number == 0 {
-				t.Fatal("a request was signed with keys that had ended")
+				t.Fatal("a request was signed with expired keys")
 			}
 			newest = max(newest, number)
 		}
 	}
-	if asked := roles.Asked(); asked != newest {
-		t.Errorf("the role was asked %d times for the keys up to %d", asked, newest)
+	if requests := roles.Requests(); requests != newest {
+		t.Errorf("the role got %d requests for %d keys", requests, newest)
 	}
 }
 
-// TestRoleThatFails has keys stand until they end, whatever becomes of the role, and
-// then says what is missing until it answers again.
+// TestRoleThatFails verifies that keys are used until they expire even if the role
+// fails, and that the store then reports the reason until the role responds again.
 func TestRoleThatFails(t *testing.T) {
 	keys, seen := &numbered{life: time.Hour}, make(chan int, 1<<16)
-	roles := roletest.Serve(t, keys.give)
+	roles := roletest.Serve(t, keys.next)
 	s := onPlatform(t, "web identity", roles, keys, quick, seen)
 	if err := s.Put(t.Context(), "a", []byte("a"), ""); err != nil {
 		t.Fatal(err)
 	}
-	roles.Give(func() (roletest.Keys, error) { return roletest.Keys{}, errors.New("not for you") })
+	roles.SetKeys(func() (roletest.Keys, error) { return roletest.Keys{}, errors.New("not for you") })
 	s.role.mu.Lock()
 	s.role.renew = time.Now()
 	s.role.mu.Unlock()
 	for range 3 {
 		if err := s.Put(t.Context(), "a", []byte("a"), ""); err != nil {
-			t.Errorf("the keys are good, and Put gives %v", err)
+			t.Errorf("Put with valid keys = %v", err)
 		}
 	}
-	if asked := roles.Asked(); asked != 2 {
-		t.Errorf("the role was asked %d times, want 2: what failed is put off", asked)
+	if requests := roles.Requests(); requests != 2 {
+		t.Errorf("the role got %d requests, want 2: a failed request must be delayed", requests)
 	}
 
 	s.role.mu.Lock()
@@ -195,25 +196,25 @@ func TestRoleThatFails(t *testing.T) {
 	s.role.mu.Unlock()
 	expectAllUnavailable(t, s)
 	for name, call := range calls(s) {
-		if err := call(t.Context()); err == nil || !strings.Contains(err.Error(), "no access key is configured, and the role gives none: not for you (AccessDenied)") {
+		if err := call(t.Context()); err == nil || !strings.Contains(err.Error(), "no access key is configured, and the role provides none: not for you (AccessDenied)") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	roles.Give(keys.give)
+	roles.SetKeys(keys.next)
 	if err := s.Put(t.Context(), "a", []byte("a"), ""); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestRoleThatHangs bounds every call while the role says nothing, or stops in the
-// middle of what it says.
+// TestRoleThatHangs verifies that every call returns in time when the role sends no
+// response or only part of it.
 func TestRoleThatHangs(t *testing.T) {
-	for name, begins := range map[string]string{"says nothing": "", "stops in the middle": "{"} {
+	for name, partial := range map[string]string{"no response": "", "partial response": "{"} {
 		t.Run(name, func(t *testing.T) {
 			end := make(chan struct{})
 			roles := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				if begins != "" {
-					_, _ = w.Write([]byte(begins))
+				if partial != "" {
+					_, _ = w.Write([]byte(partial))
 					_ = http.NewResponseController(w).Flush()
 				}
 				<-end
@@ -229,51 +230,51 @@ func TestRoleThatHangs(t *testing.T) {
 			defer cancel()
 			for _, ctx := range []context.Context{t.Context(), ctx} {
 				err := s.Ready(ctx)
-				expectUnavailable(t, err, "no access key is configured, and the role of the container gives none: ")
+				expectUnavailable(t, err, "no access key is configured, and the role of the container provides none: ")
 			}
 			if _, err := s.Get(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("Get whose caller's time is over gives %v", err)
+				t.Errorf("Get after the caller's deadline = %v, want context.DeadlineExceeded", err)
 			}
 		})
 	}
 }
 
-// TestRoleWhoseKeysAreRefused has other keys fetched for those that the server does
-// not know any more.
-func TestRoleWhoseKeysAreRefused(t *testing.T) {
-	for _, refusal := range keyFaults {
+// TestRoleWhoseKeysAreRejected verifies that new keys are requested when the server no
+// longer accepts the old ones.
+func TestRoleWhoseKeysAreRejected(t *testing.T) {
+	for _, refusal := range keyErrors {
 		t.Run(refusal, func(t *testing.T) {
 			keys := &numbered{life: time.Hour}
-			roles := roletest.Serve(t, keys.give)
+			roles := roletest.Serve(t, keys.next)
 			withoutRole(t)
 			revoked := 0
 			f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
 				if keys.signed(r) > revoked {
 					return false
 				}
-				answer(w, http.StatusForbidden, refusal)
+				respond(w, http.StatusForbidden, refusal)
 				return true
 			})
-			s := opened(t, Config{Endpoint: f.URL, Bucket: "original", Role: platforms["container"](t, roles.URL)}, patient)
+			s := opened(t, Config{Endpoint: f.URL, Bucket: "original", Role: platforms["container"](t, roles.URL)}, relaxed)
 			if err := s.Put(t.Context(), "a", nil, ""); err != nil {
 				t.Fatal(err)
 			}
 			revoked = 1
 			s.role.mu.Lock()
-			s.role.came = s.role.came.Add(-time.Minute)
+			s.role.retrieved = s.role.retrieved.Add(-time.Minute)
 			s.role.mu.Unlock()
 			if err := s.Put(t.Context(), "a", nil, ""); err != nil {
 				t.Error(err)
 			}
-			if asked := roles.Asked(); asked != 2 {
-				t.Errorf("the role was asked %d times, want 2", asked)
+			if requests := roles.Requests(); requests != 2 {
+				t.Errorf("the role got %d requests, want 2", requests)
 			}
 		})
 	}
 }
 
-// TestRoleThatIsNone says what the platform answered.
-func TestRoleThatIsNone(t *testing.T) {
+// TestMissingRole verifies that errors contain the platform's response.
+func TestMissingRole(t *testing.T) {
 	closed := roletest.Serve(t, nil)
 	closed.Close()
 	for name, test := range map[string]struct {
@@ -284,7 +285,7 @@ func TestRoleThatIsNone(t *testing.T) {
 			t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", filepath.Join(t.TempDir(), "none"))
 			return Role{Endpoint: server}
 		}, "none: no such file or directory"},
-		"token of a stranger": {func(t *testing.T, server string) Role {
+		"unknown identity": {func(t *testing.T, server string) Role {
 			t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", tokenFile(t))
 			return Role{Endpoint: server} // and no AWS_ROLE_ARN
 		}, "No such identity (InvalidIdentityToken)"},
@@ -292,8 +293,8 @@ func TestRoleThatIsNone(t *testing.T) {
 			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", server+"/container")
 			return Role{}
 		}, "401 Unauthorized"},
-		"keys that are empty": {platforms["container"], "there is none in the answer"},
-		"nobody there":        {func(*testing.T, string) Role { return Role{Endpoint: closed.URL} }, "connection refused"},
+		"empty keys": {platforms["container"], "the response has none"},
+		"no server":  {func(*testing.T, string) Role { return Role{Endpoint: closed.URL} }, "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withoutRole(t)
@@ -301,34 +302,34 @@ func TestRoleThatIsNone(t *testing.T) {
 			f := newFake(t, nil)
 			s := opened(t, Config{Endpoint: f.URL, Bucket: "original", Role: test.set(t, roles.URL)}, quick)
 			for _, err := range []error{s.Ready(t.Context()), s.Put(t.Context(), "a", nil, "")} {
-				expectUnavailable(t, err, "no access key is configured, and the role gives none: ")
+				expectUnavailable(t, err, "no access key is configured, and the role provides none: ")
 				if !strings.Contains(err.Error(), strings.TrimPrefix(test.want, "none: ")) {
-					t.Errorf("got %v, want it to say %q", err, test.want)
+					t.Errorf("got %v, want the text %q", err, test.want)
 				}
 			}
 			if n := f.requests.Load(); n != 0 {
-				t.Errorf("%d requests went out without a key", n)
+				t.Errorf("%d requests were sent without keys", n)
 			}
 		})
 	}
 }
 
-// TestRoleOverTLS has an STS whose certificate no public authority has signed.
+// TestRoleOverTLS has an STS whose certificate is not signed by a public authority.
 func TestRoleOverTLS(t *testing.T) {
 	authority := tlstest.NewAuthority(t)
 	keys := &numbered{life: time.Hour}
-	front := "https://" + authority.Front(strings.TrimPrefix(roletest.Serve(t, keys.give).URL, "http://"))
+	front := "https://" + authority.Front(strings.TrimPrefix(roletest.Serve(t, keys.next).URL, "http://"))
 	withoutRole(t)
 	f := newFake(t, nil)
 	c := Config{Endpoint: f.URL, Bucket: "original", Role: platforms["web identity"](t, front), Roots: authority.Pool()}
-	if err := opened(t, c, patient).Put(t.Context(), "a", nil, ""); err != nil {
+	if err := opened(t, c, relaxed).Put(t.Context(), "a", nil, ""); err != nil {
 		t.Error(err)
 	}
 	c.Roots = tlstest.NewAuthority(t).Pool()
-	expectUnavailable(t, opened(t, c, patient).Ready(t.Context()), "certificate signed by unknown authority")
+	expectUnavailable(t, opened(t, c, relaxed).Ready(t.Context()), "certificate signed by unknown authority")
 }
 
-// TestRoleAtMinIO works with real keys of a session, which are replaced meanwhile.
+// TestRoleAtMinIO uses real temporary keys, which are replaced during the test.
 func TestRoleAtMinIO(t *testing.T) {
 	c := configOf(t, "TEST_S3")
 	ours := c
@@ -340,12 +341,12 @@ func TestRoleAtMinIO(t *testing.T) {
 	withoutRole(t)
 	c.Role, c.AccessKey, c.SecretKey = platforms["pod"](t, roles.URL), "", ""
 	s := opened(t, c, standard)
-	for tick := time.NewTicker(20 * time.Millisecond); roles.Asked() < 4; <-tick.C {
+	for tick := time.NewTicker(20 * time.Millisecond); roles.Requests() < 4; <-tick.C {
 		everyCall(t, s)
 	}
 }
 
-// everyCall makes each call of a store once.
+// everyCall makes each call of the store once.
 func everyCall(t *testing.T, s *Store) {
 	t.Helper()
 	for _, name := range []string{"Ready", "Put", "Stat", "Get", "List", "Delete"} {

@@ -1,31 +1,29 @@
-// Package s3store keeps objects in a bucket of an S3 server. It is the only
-// package that knows minio-go.
+// Package s3store stores objects in a bucket of an S3 server. It is the only package
+// that imports minio-go.
 //
-// It promises objectstore's contract on any server that has PUT, GET, HEAD,
-// DELETE and LIST (version 2): it asks for nothing else, and creates the bucket
-// only when it is told to. The key it signs with needs s3:ListBucket, without
-// which a server answers 403 for what does not exist, and of s3:GetObject,
-// s3:PutObject and s3:DeleteObject those whose calls are made. A right that turns
-// out to be missing is ErrUnavailable, and told by Ready, under its name.
+// It keeps the contract of objectstore on any server that supports PUT, GET, HEAD,
+// DELETE and LIST (version 2). It uses no other requests, and creates the bucket only
+// if CreateBucket is set. The access key needs s3:ListBucket, without which a server
+// responds with 403 for missing objects, and those of s3:GetObject, s3:PutObject and
+// s3:DeleteObject that its calls need. When a permission is missing, the error is
+// ErrUnavailable and Ready names the permission.
 //
-// Without keys in the Config it signs with those of a role (see [Role]), which
-// minio-go's credential provider retrieves. Calls that start during a renewal wait
-// for it, for a few seconds at most, although the old keys are still good.
+// Without keys in the Config it signs with the keys of a role (see [Role]), which
+// minio-go's credential provider retrieves. Calls that start during a renewal wait for
+// it, for a few seconds at most, even if the old keys are still valid.
 //
-// It believes no ETag: encryption by the server makes it anything but a sum of the
-// object.
+// It does not use ETags, because with server-side encryption they are not checksums of
+// the object.
 //
-// An absent server is no error of [Open]. Every call looks for the bucket first
-// until it was seen once, so a server may come up, or be restarted, at any time.
-// An outage is ErrUnavailable within about ten seconds: a call makes up to three
-// tries, and begins none later than two seconds after the first. A refused
-// access key and a missing bucket are ErrUnavailable too, since an operator can
-// mend them; Ready says which it is. ErrNotExist is given only after the bucket
-// was seen to be there, so that an answer of 404 from something that is no S3
-// server loses no image.
+// [Open] succeeds without a server. Every call first checks for the bucket until it was
+// found once, so a server may start or restart at any time. In an outage, calls return
+// ErrUnavailable within about ten seconds: a call makes up to three tries, and the last
+// one starts at most two seconds after the first. A rejected access key and a missing
+// bucket are ErrUnavailable too, because an operator can fix them; Ready distinguishes
+// them. ErrNotExist is returned only if the bucket exists, so that a 404 from a server
+// that is not an S3 server loses no image.
 //
-// It refuses to use a proxy, to follow redirects, and to send an object in
-// parts.
+// It does not use proxies, redirects or multipart uploads.
 package s3store
 
 import (
@@ -51,57 +49,57 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// Config names the bucket and how to reach it.
+// Config specifies the bucket and how to reach it.
 type Config struct {
 	Endpoint string // http://host:port or https://host, without a path
 
-	AccessKey, SecretKey string // both, or neither: then Role's
+	AccessKey, SecretKey string // both, or neither to use Role
 	Role                 Role
 
-	Region string // empty: as the endpoint's name tells, else us-east-1
+	Region string // empty: derived from the endpoint's name, or us-east-1
 	Bucket string
-	Prefix string // before every key, as it stands: "originals/"
+	Prefix string // prepended to every key without a separator: "originals/"
 
-	// PathStyle puts the bucket into the path, http://host/bucket/key. Without it the
-	// host name carries it, http://bucket.host/key, unless it can't: the endpoint is
-	// an address, or the bucket's name has dots, which no certificate covers.
+	// PathStyle puts the bucket into the path: http://host/bucket/key. Otherwise it is
+	// in the host name, http://bucket.host/key, unless the endpoint is an IP address or
+	// the bucket's name has dots, which no certificate covers.
 	PathStyle    bool
-	CreateBucket bool // create the bucket when it is absent
+	CreateBucket bool // create the bucket if it does not exist
 
-	Roots *x509.CertPool // authorities that are believed over https; nil: the system's
+	Roots *x509.CertPool // certificate authorities for https; nil: the system's
 }
 
 // Store is one bucket under one prefix.
 type Store struct {
 	client *minio.Core
 	http   *http.Transport
-	role   *role // nil where the keys are given
+	role   *role // nil if the Config has keys
 	limits limits
 
 	endpoint, region, bucket, prefix string
 	secure, create                   bool
 
-	bucketSeen atomic.Bool // the bucket was there at the last look
+	bucketSeen atomic.Bool // the bucket existed at the last check
 	denials    denials
 }
 
 var _ objectstore.Store = (*Store)(nil)
 
-// Open checks the configuration; it sends nothing.
+// Open checks the configuration. It sends no request.
 func Open(c Config) (*Store, error) { return open(c, standard) }
 
 func open(c Config, l limits) (*Store, error) {
 	u, err := url.Parse(c.Endpoint)
 	if err != nil {
-		return nil, errors.New("the S3 endpoint is not a URL") // the text of err would repeat a password in it
+		return nil, errors.New("S3 endpoint is not a URL") // the text of err would contain a password in the URL
 	}
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		return nil, fmt.Errorf("the S3 endpoint %q is not an http or https URL", u.Redacted())
+		return nil, fmt.Errorf("S3 endpoint %q is not an http or https URL", u.Redacted())
 	case u.User != nil, u.RawQuery != "", u.Fragment != "", u.Path != "" && u.Path != "/":
-		return nil, fmt.Errorf("the S3 endpoint %q has more than scheme, host and port", u.Redacted())
+		return nil, fmt.Errorf("S3 endpoint %q has more than scheme, host and port", u.Redacted())
 	case (c.AccessKey == "") != (c.SecretKey == ""):
-		return nil, errors.New("the S3 access key and secret key belong together: give both or neither")
+		return nil, errors.New("S3 access key and secret key belong together: set both or neither")
 	}
 	if err := s3utils.CheckValidBucketNameStrict(c.Bucket); err != nil {
 		return nil, fmt.Errorf("check bucket %q: %w", c.Bucket, err)
@@ -116,28 +114,27 @@ func open(c Config, l limits) (*Store, error) {
 		lookup = minio.BucketLookupPath
 	}
 	transport := newTransport(l, c.Roots)
-	creds, keyless := credentials.NewStaticV4(c.AccessKey, c.SecretKey, ""), (*role)(nil)
+	creds, roleKeys := credentials.NewStaticV4(c.AccessKey, c.SecretKey, ""), (*role)(nil)
 	if c.AccessKey == "" {
-		keyless = &role{kind: cmp.Or(c.Role.Kind, "the role"), source: credentials.IAM{Endpoint: c.Role.Endpoint}, bound: l.call / 2}
-		creds = credentials.New(keyless)
+		roleKeys = &role{kind: cmp.Or(c.Role.Kind, "the role"), source: credentials.IAM{Endpoint: c.Role.Endpoint}, bound: l.call / 2}
+		creds = credentials.New(roleKeys)
 	}
 	client, err := minio.NewCore(u.Host, &minio.Options{
 		Creds: creds, Secure: u.Scheme == "https", Region: region, BucketLookup: lookup,
 		Transport:  transport,
-		MaxRetries: 1, // the tries are ours
+		MaxRetries: 1, // this package retries
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up S3 client for %q: %w", u.Redacted(), err)
 	}
 	return &Store{
-		client: client, http: transport, role: keyless, limits: l,
+		client: client, http: transport, role: roleKeys, limits: l,
 		endpoint: u.Scheme + "://" + u.Host, region: region, bucket: c.Bucket, prefix: c.Prefix,
 		secure: u.Scheme == "https", create: c.CreateBucket,
 	}, nil
 }
 
-// Close gives up the idle connections. Calls that still run end as they would
-// have.
+// Close closes idle connections. Running calls are not affected.
 func (s *Store) Close() { s.http.CloseIdleConnections() }
 
 // Put stores data under key.
@@ -145,7 +142,7 @@ func (s *Store) Put(ctx context.Context, key string, data []byte, contentType st
 	if err := errors.Join(objectstore.CheckKey(key), objectstore.CheckContentType(contentType)); err != nil {
 		return err
 	}
-	// TLS guards the bytes on their way. Without it the server compares their sum.
+	// TLS protects the data in transit. Without TLS, the server verifies the checksum.
 	sum := ""
 	if !s.secure {
 		sha := sha256.Sum256(data)
@@ -156,14 +153,14 @@ func (s *Store) Put(ctx context.Context, key string, data []byte, contentType st
 	return s.do(ctx, "put", key, budget, func(ctx context.Context) error {
 		done, err := s.client.PutObject(ctx, s.bucket, s.prefix+key, bytes.NewReader(data), int64(len(data)), "", sum, options)
 		if err == nil && done.ETag == "" {
-			err = errors.New("the answer has no ETag: this is no S3 server")
+			err = errors.New("response has no ETag: not an S3 server")
 		}
 		return err
 	})
 }
 
-// Get opens the object. A Body from which nothing comes for some seconds, or
-// that is not read to its end within five minutes, fails with ErrUnavailable.
+// Get opens the object. A Body returns ErrUnavailable if it receives no data for some
+// seconds, or is not read to its end within five minutes.
 func (s *Store) Get(ctx context.Context, key string) (*objectstore.Object, error) {
 	if err := objectstore.CheckKey(key); err != nil {
 		return nil, err
@@ -180,8 +177,8 @@ func (s *Store) Get(ctx context.Context, key string) (*objectstore.Object, error
 	return object, nil
 }
 
-// get opens the object for as long as the caller's ctx lives; the end of the
-// try ends only the wait for the answer.
+// get opens the object until the caller's ctx ends. The end of the try's context only
+// ends the wait for the response.
 func (s *Store) get(ctx, try context.Context, key string) (*objectstore.Object, error) {
 	life, cancel := context.WithTimeout(ctx, s.limits.whole)
 	detach := context.AfterFunc(try, cancel)
@@ -193,7 +190,7 @@ func (s *Store) get(ctx, try context.Context, key string) (*objectstore.Object, 
 	if !detach() || info.Size < 0 {
 		cancel()
 		_ = rc.Close()
-		return nil, fmt.Errorf("the answer came too late or has no length (%d)", info.Size)
+		return nil, fmt.Errorf("response was too late or has no length (%d)", info.Size)
 	}
 	o := &objectstore.Object{Info: s.info(key, info)}
 	o.Body = newBody(ctx, rc, o.Info, s.limits.stall, cancel)
@@ -209,7 +206,7 @@ func (s *Store) Stat(ctx context.Context, key string) (objectstore.Info, error) 
 	err := s.do(ctx, "stat", key, s.limits.call, func(ctx context.Context) error {
 		o, err := s.client.StatObject(ctx, s.bucket, s.prefix+key, minio.StatObjectOptions{})
 		if err == nil && o.Size < 0 {
-			err = errors.New("the answer has no length")
+			err = errors.New("response has no length")
 		}
 		info = s.info(key, o)
 		return err

@@ -26,12 +26,12 @@ func TestVersityGW(t *testing.T) {
 	onServer(t, "TEST_VERSITYGW", func(t *testing.T, c Config) { suite(t, c) })
 }
 
-// onServer runs the test on a real server, if there is one.
+// onServer runs the test on a real server, or skips it.
 func onServer(t *testing.T, variables string, test func(t *testing.T, c Config)) {
 	test(t, configOf(t, variables))
 }
 
-// configOf gives the test a bucket of its own, removed afterwards.
+// configOf returns a configuration with a new bucket, which is removed after the test.
 func configOf(t testing.TB, variables string) Config {
 	t.Helper()
 	endpoint := os.Getenv(variables + "_ENDPOINT")
@@ -56,7 +56,7 @@ func suite(t *testing.T, c Config) {
 		c.Prefix = "prefix of " + rand.Text() + "/"
 		return opened(t, c, standard)
 	})
-	t.Run("stores of two prefixes in one bucket don't see each other", func(t *testing.T) {
+	t.Run("stores with different prefixes in one bucket are separate", func(t *testing.T) {
 		a, b := c, c
 		a.Prefix, b.Prefix = "originals/", "originals/2/"
 		one, two := opened(t, a, standard), opened(t, b, standard)
@@ -70,9 +70,9 @@ func suite(t *testing.T, c Config) {
 			t.Errorf("the other store lists %q, %v", info.Key, err)
 		}
 	})
-	t.Run("a bucket that vanishes is said to be missing, and comes again where that is allowed", func(t *testing.T) {
+	t.Run("a deleted bucket is reported as missing, and created again if allowed", func(t *testing.T) {
 		c := c
-		c.Bucket += "-gone"
+		c.Bucket += "-deleted"
 		creating := opened(t, c, standard)
 		c.CreateBucket = false
 		using := opened(t, c, standard)
@@ -95,11 +95,11 @@ func suite(t *testing.T, c Config) {
 		}
 		removeBucket(t, c)
 	})
-	t.Run("a refused access key is told to the operator", func(t *testing.T) {
+	t.Run("a rejected access key is reported to the operator", func(t *testing.T) {
 		c := c
 		c.SecretKey = "this is not the secret"
 		s := opened(t, c, standard)
-		expectUnavailable(t, s.Ready(t.Context()), "refuses the access key")
+		expectUnavailable(t, s.Ready(t.Context()), "rejects the access key")
 		expectUnavailable(t, s.Put(t.Context(), "key", nil, ""), "")
 		_, err := s.Get(t.Context(), "key")
 		expectUnavailable(t, err, "")
@@ -116,7 +116,7 @@ func opened(t testing.TB, c Config, l limits) *Store {
 	return s
 }
 
-// removeBucket removes the bucket and all that is in it. No Store can do that.
+// removeBucket removes the bucket and all its objects, which a Store cannot do.
 func removeBucket(t testing.TB, c Config) {
 	t.Helper()
 	s, err := open(c, standard)

@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// domain is what the servers of deployments/local take for their own name.
+// domain is the domain name that the servers of deployments/local are configured with.
 const domain = "s3.test"
 
-// TestHostStyle makes every call with the bucket in the name of the host, on servers
-// that are told their own.
+// TestHostStyle makes every call with the bucket in the host name, on servers that know
+// their own domain.
 func TestHostStyle(t *testing.T) {
 	for _, variables := range []string{"TEST_S3", "TEST_VERSITYGW"} {
 		t.Run(variables, func(t *testing.T) {
@@ -27,7 +27,7 @@ func TestHostStyle(t *testing.T) {
 				return s
 			}
 			if err := opening(t, c).Ready(t.Context()); err != nil {
-				t.Skipf("this server does not go by the name %s: %v", domain, err)
+				t.Skipf("server does not use the domain %s: %v", domain, err)
 			}
 			c.Prefix = "with a space/"
 			everyCall(t, opening(t, c))
@@ -35,8 +35,8 @@ func TestHostStyle(t *testing.T) {
 	}
 }
 
-// TestWhereTheBucketIs holds which part of the address names it.
-func TestWhereTheBucketIs(t *testing.T) {
+// TestBucketInAddress verifies which part of the address contains the bucket.
+func TestBucketInAddress(t *testing.T) {
 	for _, test := range []struct {
 		endpoint, bucket string
 		path             bool
@@ -49,19 +49,19 @@ func TestWhereTheBucketIs(t *testing.T) {
 		{"http://[::1]:9000", "original", false, "[::1]:9000", "/original/a"},
 	} {
 		f := newFake(t, nil)
-		var asked *http.Request
+		var sent *http.Request
 		f.fault = func(_ http.ResponseWriter, r *http.Request) bool {
-			asked = r
+			sent = r
 			return r.Host == test.host && r.URL.Path == test.url
 		}
-		s := opened(t, Config{Endpoint: test.endpoint, AccessKey: "key", SecretKey: "secret", Bucket: test.bucket, PathStyle: test.path}, patient)
+		s := opened(t, Config{Endpoint: test.endpoint, AccessKey: "key", SecretKey: "secret", Bucket: test.bucket, PathStyle: test.path}, relaxed)
 		s.bucketSeen.Store(true)
 		dial := s.http.DialContext
 		s.http.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return dial(ctx, network, f.Listener.Addr().String())
 		}
-		if _ = s.Delete(t.Context(), "a"); asked == nil || asked.Host != test.host || asked.URL.Path != test.url {
-			t.Errorf("%+v: asked was %s%s", test, asked.Host, asked.URL)
+		if _ = s.Delete(t.Context(), "a"); sent == nil || sent.Host != test.host || sent.URL.Path != test.url {
+			t.Errorf("%+v: the request was to %s%s", test, sent.Host, sent.URL)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/tlstest"
 )
 
-// A server whose certificate no public authority has signed.
+// TestTLS uses a server whose certificate is not signed by a public authority.
 func TestTLS(t *testing.T) {
 	authority := tlstest.NewAuthority(t)
 	c := configOf(t, "TEST_S3")
@@ -32,14 +32,14 @@ func TestTLS(t *testing.T) {
 	}
 
 	c.Roots = tlstest.NewAuthority(t).Pool()
-	stranger := opened(t, c, standard)
+	untrusting := opened(t, c, standard)
 	for name, call := range map[string]func(context.Context) error{
-		"Ready": stranger.Ready,
-		"Put":   func(ctx context.Context) error { return stranger.Put(ctx, "a/b", nil, "text/plain") },
+		"Ready": untrusting.Ready,
+		"Put":   func(ctx context.Context) error { return untrusting.Put(ctx, "a/b", nil, "text/plain") },
 	} {
 		err := call(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "certificate signed by unknown authority") {
-			t.Errorf("%s = %v, want it to tell of the authority", name, err)
+			t.Errorf("%s = %v, want an error about the unknown authority", name, err)
 		}
 		if name == "Put" && !errors.Is(err, objectstore.ErrUnavailable) {
 			t.Errorf("%s = %v, want ErrUnavailable", name, err)

@@ -13,41 +13,41 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// testConcurrentPut lets writers replace one object by ones of other sizes,
-// while readers look, until these have seen it change.
+// testConcurrentPut lets writers replace one object by objects of other sizes while
+// readers read it, until a reader has seen it change.
 func testConcurrentPut(t *testing.T, s objectstore.Store) {
-	const key, rounds, patience, writers = "job/contended.jpg", 15, 1000, 3
+	const key, rounds, maxRounds, writers = "job/contended.jpg", 15, 1000, 3
 	versions := make([][]byte, writers)
 	for i := range versions {
 		versions[i] = bytes.Repeat([]byte{byte(i + 1)}, 100_000+i*150_000)
 	}
 	put(t, s, key, versions[0], "image/jpeg")
-	var last atomic.Int64 // size that a reader saw
+	var last atomic.Int64 // last size that a reader saw
 	var changed atomic.Bool
-	on := func(round, least int) bool { return round < least || !changed.Load() && round < patience }
+	more := func(round, least int) bool { return round < least || !changed.Load() && round < maxRounds }
 	together(t, writers+3, func(ctx context.Context, i int) error {
 		if i < writers {
-			for round := 0; on(round, rounds); round++ {
+			for round := 0; more(round, rounds); round++ {
 				if err := s.Put(ctx, key, versions[i], "image/jpeg"); err != nil {
 					return err
 				}
 			}
 			return nil
 		}
-		for round := 0; on(round, rounds*2); round++ {
+		for round := 0; more(round, rounds*2); round++ {
 			info, err := s.Stat(ctx, key)
 			if err != nil {
-				return fmt.Errorf("while it is replaced: %w", err)
+				return fmt.Errorf("read while it is replaced: %w", err)
 			}
 			data, err := objectstore.ReadAll(ctx, s, key, 1<<20)
 			if err != nil {
-				return fmt.Errorf("while it is replaced: %w", err)
+				return fmt.Errorf("read while it is replaced: %w", err)
 			}
 			if !bytes.Equal(data, versions[data[0]-1]) {
-				return fmt.Errorf("a reader saw %d bytes that nobody put", len(data))
+				return fmt.Errorf("a reader got %d bytes that no writer put", len(data))
 			}
 			if n := (info.Size - 100_000) / 150_000; info.Size != int64(len(versions[n])) {
-				return fmt.Errorf("a reader was told of %d bytes", info.Size)
+				return fmt.Errorf("Stat returned a size of %d bytes that no writer put", info.Size)
 			}
 			size := int64(len(data))
 			if before := last.Swap(size); before != 0 && before != size {
@@ -57,13 +57,13 @@ func testConcurrentPut(t *testing.T, s objectstore.Store) {
 		return nil
 	})
 	if !t.Failed() && !changed.Load() {
-		t.Errorf("readers saw %d bytes only: the test did not test", last.Load())
+		t.Errorf("readers only saw %d bytes, so the test is not conclusive", last.Load())
 	}
 }
 
-// testConcurrentDelete puts and deletes neighbours in one folder: a Delete that
-// tidies the folder away must not take an object along. It may make a Put
-// unavailable, as MinIO's answer of 403 does at times; then another one works.
+// testConcurrentDelete puts and deletes several objects in one folder: a Delete that
+// removes the empty folder must not remove an object. It may make a Put unavailable, as
+// MinIO's occasional 403 does, but then another Put succeeds.
 func testConcurrentDelete(t *testing.T, s objectstore.Store) {
 	together(t, 6, func(ctx context.Context, i int) error {
 		key := fmt.Sprintf("folder/deep/%d", i)
@@ -81,13 +81,13 @@ func testConcurrentDelete(t *testing.T, s objectstore.Store) {
 				return err
 			}
 			if !bytes.Equal(got, want) {
-				return fmt.Errorf("%q holds %q, want %q", key, got, want)
+				return fmt.Errorf("%q has %q, want %q", key, got, want)
 			}
 			if err := s.Delete(ctx, key); err != nil {
 				return err
 			}
 			if _, err := s.Stat(ctx, key); !errors.Is(err, objectstore.ErrNotExist) {
-				return fmt.Errorf("look for deleted %q: %w", key, err)
+				return fmt.Errorf("stat deleted %q: %w", key, err)
 			}
 		}
 		return nil
@@ -95,9 +95,8 @@ func testConcurrentDelete(t *testing.T, s objectstore.Store) {
 	expectKeys(t, s, "")
 }
 
-// testGetThenPut reads an object on after it was replaced. A store may make the
-// Put wait for the reader, so that here the reader waits for the Put only a
-// while.
+// testGetThenPut continues to read an object after it was replaced. A store may make
+// the Put wait for the reader, so the reader waits for the Put only for a limited time.
 func testGetThenPut(t *testing.T, s objectstore.Store) {
 	before, after := bytesOf(6<<20), bytesOf(6<<20+1)
 	put(t, s, "replaced", before, "image/png")
@@ -121,10 +120,10 @@ func testGetThenPut(t *testing.T, s objectstore.Store) {
 	}
 	rest, err := io.ReadAll(o.Body)
 	if err != nil {
-		t.Errorf("read on after the Put: %v", err)
+		t.Errorf("continue to read after the Put: %v", err)
 	}
 	if got := append(head, rest...); !bytes.Equal(got, before) {
-		t.Errorf("a Get that began before the Put gave %d bytes that are not those it began with", len(got))
+		t.Errorf("a Get that started before the Put returned %d bytes that differ from the old object", len(got))
 	}
 	if waiting {
 		putErr = <-done

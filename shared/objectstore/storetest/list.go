@@ -10,8 +10,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// In the order of the bytes of whole keys "a.b" stands before "a/b", which
-// stands before "a0": a walk from folder to folder gets this wrong.
+// inOrder are keys in byte order: "a.b" comes before "a/b", which comes before "a0". A
+// walk from folder to folder gets this wrong.
 var inOrder = []string{
 	"A", "a b/c", "a!/c", "a-/c", "a-b", "a.b", "a.b/c", "a/b", "a/b.c/x", "a/b/c", "a/b0", "a0", "a0/b", "aa", "aa/a",
 	"b.jpg", "b.jpg.json", "b.jpg.thumb.jpg", "b/1", "b/10", "b/2", "é", "é/é", "写",
@@ -20,7 +20,7 @@ var inOrder = []string{
 func testListOrder(t *testing.T, s objectstore.Store) {
 	var keys []string
 	for _, key := range inOrder {
-		if key != "a/b" && key != "aa" && key != "a.b" && key != "a0" && key != "é" { // they are folders of others
+		if key != "a/b" && key != "aa" && key != "a.b" && key != "a0" && key != "é" { // they are folders of other keys
 			keys = append(keys, key)
 		}
 	}
@@ -50,7 +50,7 @@ func testListOrder(t *testing.T, s objectstore.Store) {
 	}
 	for _, i := range infos {
 		if i.Size != int64(len(i.Key)) || i.Modified.IsZero() || i.ContentType != "" {
-			t.Errorf("List gives %+v, want size %d, a time and no type", i, len(i.Key))
+			t.Errorf("List yields %+v, want size %d, a time and no type", i, len(i.Key))
 		}
 	}
 }
@@ -68,7 +68,7 @@ func testListPrefix(t *testing.T, s objectstore.Store) {
 	expectKeys(t, s, "one/a/b")
 }
 
-// pagedKeys is more than two of S3's pages of a thousand.
+// pagedKeys is more than two of S3's pages of 1000 keys.
 const pagedKeys = 2_050
 
 func testListPages(t *testing.T, s objectstore.Store) {
@@ -98,7 +98,7 @@ func testListPages(t *testing.T, s objectstore.Store) {
 			}
 		}
 		if !slices.Equal(got, keys[:stop]) {
-			t.Errorf("the first %d of List are not the first %d keys", stop, stop)
+			t.Errorf("the first %d objects of List are not the first %d keys", stop, stop)
 		}
 	}
 
@@ -115,7 +115,7 @@ func testListPages(t *testing.T, s objectstore.Store) {
 		}
 	}
 	if last == nil {
-		t.Errorf("List whose context was cancelled in the middle gave %d objects and no error", n)
+		t.Errorf("List with a context cancelled in the middle yielded %d objects and no error", n)
 	}
 }
 
@@ -130,7 +130,8 @@ func list(ctx context.Context, s objectstore.Store, prefix string) ([]objectstor
 	return infos, nil
 }
 
-// expectKeys takes the keys in any order and expects them in theirs.
+// expectKeys verifies that List yields exactly the keys, given in any order, in byte
+// order.
 func expectKeys(t *testing.T, s objectstore.Store, prefix string, want ...string) {
 	t.Helper()
 	want = slices.Sorted(slices.Values(want))
@@ -146,10 +147,10 @@ func expectKeys(t *testing.T, s objectstore.Store, prefix string, want ...string
 	if slices.Equal(got, want) {
 		return
 	}
-	t.Errorf("List(%q) gives %d keys, want %d", prefix, len(got), len(want))
+	t.Errorf("List(%q) yields %d keys, want %d", prefix, len(got), len(want))
 	for i := range min(len(got), len(want)) {
 		if got[i] != want[i] {
-			t.Errorf("number %d is %q, want %q", i, got[i], want[i])
+			t.Errorf("key %d is %q, want %q", i, got[i], want[i])
 			break
 		}
 	}

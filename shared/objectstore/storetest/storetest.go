@@ -1,5 +1,6 @@
-// Package storetest is the suite that every objectstore.Store passes. It asserts
-// the promises of package objectstore and nothing that only one store can do.
+// Package storetest is the contract test suite for implementations of
+// objectstore.Store. It tests the contract of package objectstore, and no features of a
+// single store.
 package storetest
 
 import (
@@ -17,25 +18,25 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// Run runs the suite, its cases in parallel. Each call of open gives a Store that holds nothing, and
-// that open closes and empties at the end of the test.
+// Run runs the suite, its cases in parallel. Each call of open returns an empty Store,
+// which open closes and empties at the end of the test.
 func Run(t *testing.T, open func(t *testing.T) objectstore.Store) {
 	for _, test := range []struct {
 		name string
 		run  func(t *testing.T, s objectstore.Store)
 	}{
-		{"an object comes back as it was put", testRoundTrip},
+		{"Get returns an object as it was put", testRoundTrip},
 		{"a later Put replaces the object", testOverwrite},
-		{"what was never put does not exist", testAbsent},
+		{"an object that was never put does not exist", testAbsent},
 		{"Delete removes one object only", testDelete},
-		{"odd keys are kept apart", testOddKeys},
-		{"bad keys and content types are refused", testBadArguments},
-		{"List gives the keys in order", testListOrder},
-		{"List knows prefixes", testListPrefix},
-		{"List goes over pages", testListPages},
-		{"readers never see half an object", testConcurrentPut},
-		{"Put and Delete of neighbours don't meet", testConcurrentDelete},
-		{"a Get keeps the bytes it began with", testGetThenPut},
+		{"unusual keys are distinct", testOddKeys},
+		{"invalid keys and content types are rejected", testBadArguments},
+		{"List yields the keys in order", testListOrder},
+		{"List filters by prefix", testListPrefix},
+		{"List spans several pages", testListPages},
+		{"readers never see a partial object", testConcurrentPut},
+		{"Put and Delete in one folder do not interfere", testConcurrentDelete},
+		{"a later Put does not affect an open object", testGetThenPut},
 		{"a cancelled context ends every call", testCancelled},
 		{"Ready is nil", func(t *testing.T, s objectstore.Store) {
 			if err := s.Ready(t.Context()); err != nil {
@@ -57,7 +58,7 @@ func testRoundTrip(t *testing.T, s objectstore.Store) {
 	}{
 		{"4bf92f3577b34da6a3ce929d0e0e4736/photo.jpg", "image/jpeg", 400_000},
 		{"4bf92f3577b34da6a3ce929d0e0e4736/photo.jpg.json", "application/json", 2_000},
-		{"a type that the name denies.jpg", "image/png", 1},
+		{"a type that differs from the extension.jpg", "image/png", 1},
 		{"a type with parameters", "text/plain; charset=utf-8", 1},
 		{"no type", "", 1},
 		{"empty", "image/png", 0},
@@ -80,7 +81,7 @@ func testRoundTrip(t *testing.T, s objectstore.Store) {
 		}
 		got, err := io.ReadAll(o.Body)
 		if err != nil || !bytes.Equal(got, data) {
-			t.Errorf("Get(%q) gives %d bytes and error %v, want the %d that were put", test.key, len(got), err, len(data))
+			t.Errorf("Get(%q) returns %d bytes and error %v, want the %d bytes that were put", test.key, len(got), err, len(data))
 		}
 		if err := o.Body.Close(); err != nil {
 			t.Errorf("close body: %v", err)
@@ -89,7 +90,7 @@ func testRoundTrip(t *testing.T, s objectstore.Store) {
 			if i.Key != test.key || i.Size != int64(test.size) || i.ContentType != want {
 				t.Errorf("got %+v, want key %q, size %d, type %q", i, test.key, test.size, want)
 			}
-			// S3 knows whole seconds, and a server's clock may differ a little.
+			// S3 has whole seconds, and a server's clock may differ a little.
 			if age := before.Sub(i.Modified); age > 5*time.Second || age < -time.Minute {
 				t.Errorf("%q was modified at %v, want about %v", i.Key, i.Modified, before)
 			}
@@ -105,7 +106,7 @@ func testOverwrite(t *testing.T, s objectstore.Store) {
 	put(t, s, "job/same.jpg", bytesOf(3), "text/plain")
 	put(t, s, "job/same.jpg", bytesOf(3), "image/jpeg")
 	if info, err := s.Stat(t.Context(), "job/same.jpg"); err != nil || info.ContentType != "image/jpeg" {
-		t.Errorf("Stat gives %+v, %v, want the type of the last Put", info, err)
+		t.Errorf("Stat = %+v, %v, want the type of the last Put", info, err)
 	}
 	expectKeys(t, s, "", "job/same.jpg")
 }
@@ -115,7 +116,7 @@ func testAbsent(t *testing.T, s objectstore.Store) {
 	for _, key := range []string{"absent", "absent/too", "folder", "folder/object/below", "folder/objec", "folder/object2"} {
 		expectAbsent(t, s, key)
 		if err := s.Delete(t.Context(), key); err != nil {
-			t.Errorf("Delete(%q) of what is absent: %v", key, err)
+			t.Errorf("Delete(%q) of a missing object: %v", key, err)
 		}
 	}
 	expect(t, s, "folder/object", bytesOf(5))
@@ -141,7 +142,7 @@ func testDelete(t *testing.T, s objectstore.Store) {
 		expectAbsent(t, s, step.key)
 		expectKeys(t, s, "", step.left...)
 	}
-	// What was a folder may become an object, and the other way round.
+	// A former folder may become an object, and vice versa.
 	put(t, s, "a/b", bytesOf(4), "")
 	expect(t, s, "a/b", bytesOf(4))
 	if err := s.Delete(t.Context(), "a/b"); err != nil {
@@ -191,26 +192,26 @@ func testBadArguments(t *testing.T, s objectstore.Store) {
 		strings.Repeat("x", objectstore.MaxElementBytes+1),
 		strings.Repeat("d/", objectstore.MaxKeyBytes/2) + "d",
 	}
-	fault := func(call string, err error) {
+	expectArgumentError := func(call string, err error) {
 		t.Helper()
 		if err == nil || errors.Is(err, objectstore.ErrNotExist) || errors.Is(err, objectstore.ErrUnavailable) {
-			t.Errorf("%s gives %v, want a fault of the arguments", call, err)
+			t.Errorf("%s returns %v, want an argument error", call, err)
 		}
 	}
 	for _, key := range keys {
-		fault(fmt.Sprintf("Put(%.40q)", key), s.Put(t.Context(), key, nil, ""))
+		expectArgumentError(fmt.Sprintf("Put(%.40q)", key), s.Put(t.Context(), key, nil, ""))
 		_, err := s.Get(t.Context(), key)
-		fault(fmt.Sprintf("Get(%.40q)", key), err)
+		expectArgumentError(fmt.Sprintf("Get(%.40q)", key), err)
 		_, err = s.Stat(t.Context(), key)
-		fault(fmt.Sprintf("Stat(%.40q)", key), err)
-		fault(fmt.Sprintf("Delete(%.40q)", key), s.Delete(t.Context(), key))
+		expectArgumentError(fmt.Sprintf("Stat(%.40q)", key), err)
+		expectArgumentError(fmt.Sprintf("Delete(%.40q)", key), s.Delete(t.Context(), key))
 	}
 	for _, contentType := range []string{"image/jpeg\r\nX-Evil: 1", "b\xfcrger", " image/png", strings.Repeat("x", 256)} {
-		fault(fmt.Sprintf("Put with type %.40q", contentType), s.Put(t.Context(), "key", nil, contentType))
+		expectArgumentError(fmt.Sprintf("Put with type %.40q", contentType), s.Put(t.Context(), "key", nil, contentType))
 	}
 	for _, prefix := range []string{"/", "a//", "../", "./x", "a\x00", "\xff", strings.Repeat("x", objectstore.MaxElementBytes+1)} {
 		_, err := list(t.Context(), s, prefix)
-		fault(fmt.Sprintf("List(%.40q)", prefix), err)
+		expectArgumentError(fmt.Sprintf("List(%.40q)", prefix), err)
 	}
 	expectKeys(t, s, "")
 }
@@ -227,7 +228,7 @@ func testCancelled(t *testing.T, s objectstore.Store) {
 		"Delete": s.Delete(ctx, "a"), "List": listErr, "Ready": s.Ready(ctx),
 	} {
 		if !errors.Is(err, context.Canceled) || errors.Is(err, objectstore.ErrUnavailable) {
-			t.Errorf("%s with a cancelled context gives %v", call, err)
+			t.Errorf("%s with a cancelled context returns %v, want context.Canceled", call, err)
 		}
 	}
 	expectKeys(t, s, "", "a")
@@ -245,11 +246,11 @@ func testCancelled(t *testing.T, s objectstore.Store) {
 	}
 	cancel()
 	if n, err := io.Copy(io.Discard, o.Body); !errors.Is(err, context.Canceled) || errors.Is(err, objectstore.ErrUnavailable) {
-		t.Errorf("a body whose context was cancelled gives %d bytes more and %v", n, err)
+		t.Errorf("a body with a cancelled context returns %d more bytes and %v, want context.Canceled", n, err)
 	}
 }
 
-// bytesOf makes n bytes that don't compress, the same for the same n.
+// bytesOf returns n incompressible bytes, always the same for the same n.
 func bytesOf(n int) []byte {
 	data := make([]byte, n)
 	r := rand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(n >> 16)})
@@ -270,25 +271,25 @@ func expect(t *testing.T, s objectstore.Store, key string, want []byte) {
 	if err != nil {
 		t.Errorf("read %.80q: %v", key, err)
 	} else if !bytes.Equal(got, want) {
-		t.Errorf("%.80q holds %d bytes, want other %d", key, len(got), len(want))
+		t.Errorf("%.80q has %d bytes that differ from the expected %d", key, len(got), len(want))
 	}
 }
 
 func expectAbsent(t *testing.T, s objectstore.Store, key string) {
 	t.Helper()
 	if _, err := s.Stat(t.Context(), key); !errors.Is(err, objectstore.ErrNotExist) {
-		t.Errorf("Stat(%q) gives %v, want ErrNotExist", key, err)
+		t.Errorf("Stat(%q) returns %v, want ErrNotExist", key, err)
 	}
 	o, err := s.Get(t.Context(), key)
 	if !errors.Is(err, objectstore.ErrNotExist) {
-		t.Errorf("Get(%q) gives %v, want ErrNotExist", key, err)
+		t.Errorf("Get(%q) returns %v, want ErrNotExist", key, err)
 	}
 	if err == nil {
 		_ = o.Body.Close()
 	}
 }
 
-// together runs n goroutines and waits for them. The first failure ends all.
+// together runs n goroutines and waits for them. The first failure cancels all.
 func together(t *testing.T, n int, run func(ctx context.Context, i int) error) {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -1,5 +1,5 @@
-// Package stagetest holds what the tests and benchmarks of services that run a
-// stage have in common.
+// Package stagetest provides helpers for the tests and benchmarks of services that run
+// a stage.
 package stagetest
 
 import (
@@ -31,8 +31,8 @@ func Collect[M pipeline.Message](ctx context.Context, b broker.Broker, q pipelin
 	})
 }
 
-// Golden reads a golden message of a release, such as v1/upload.json, changes it to
-// describe data, and stores data as its original, unless the store is nil.
+// Golden reads a golden message, such as v1/upload.json, and changes it to describe
+// data. Unless the store is nil, it stores data as the original of the message.
 func Golden(t testing.TB, name string, data []byte, originals objectstore.Store) map[string]any {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "shared", "pipeline", "testdata", name))
@@ -52,10 +52,10 @@ func Golden(t testing.TB, name string, data []byte, originals objectstore.Store)
 	return m
 }
 
-// Bench runs work on each image of the folder BENCH_PICTURES, or else on the
-// photograph of the README, and reports the CPU time of the whole process, the
-// garbage collector included: unlike the clock it means the same on a loaded machine.
-// prepare returns the work for an image.
+// Bench runs work on each image in the folder BENCH_PICTURES, or by default on the
+// photograph of the README. It reports the CPU time of the whole process, including the
+// garbage collector, because CPU time is comparable on a loaded machine and wall-clock
+// time is not. prepare returns the work for an image.
 func Bench(b *testing.B, prepare func(b *testing.B, data []byte) (work func() error)) {
 	files := []string{filepath.Join("..", "docs", "sunrise.jpg")}
 	if dir := os.Getenv("BENCH_PICTURES"); dir != "" {
@@ -66,7 +66,7 @@ func Bench(b *testing.B, prepare func(b *testing.B, data []byte) (work func() er
 	}
 	for _, file := range files {
 		b.Run(strings.TrimSuffix(filepath.Base(file), ".jpg"), func(b *testing.B) {
-			data, err := os.ReadFile(file) //nolint:gosec // The images that the benchmark is given.
+			data, err := os.ReadFile(file) //nolint:gosec // The images in BENCH_PICTURES.
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -15,16 +15,14 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 )
 
-// image is a message as a stage sends it: known again by the trace in its
-// traceparent, with another span in it each time.
+// image returns a message as a stage sends it: with the same trace ID and another span
+// ID in its traceparent each time.
 func image(name string) broker.Message {
 	traceparent := "00-" + strings.ReplaceAll(name, " ", "") + "-" + rand.Text() + "-01"
 	return broker.Message{Body: []byte(name), Headers: map[string]string{"traceparent": traceparent}}
 }
 
-// reopen is a process that starts on what one before it has left in the folder.
-// Its own death is the copy that the next one starts on: what stays of a killed
-// process is its files as they are.
+// reopen opens a Broker as the process after the one that left the folder.
 func reopen(t *testing.T, dir string) *membroker.Broker {
 	t.Helper()
 	b, err := membroker.Open(dir, "q")
@@ -39,7 +37,7 @@ func reopen(t *testing.T, dir string) *membroker.Broker {
 	return b
 }
 
-// die is the folder as it stands at the death of the process that has it.
+// die returns a copy of the folder as a killed process leaves it.
 func die(t *testing.T, dir string) string {
 	t.Helper()
 	left := t.TempDir()
@@ -49,7 +47,7 @@ func die(t *testing.T, dir string) string {
 	return left
 }
 
-// hold takes a message and keeps it in hand for the rest of the test.
+// hold receives count messages and keeps them in flight for the rest of the test.
 func hold(t *testing.T, b broker.Broker, queue string, prefetch, count int) []broker.Delivery {
 	t.Helper()
 	got := make(chan broker.Delivery, count)
@@ -61,13 +59,13 @@ func hold(t *testing.T, b broker.Broker, queue string, prefetch, count int) []br
 	return list
 }
 
-// TestDeathIsRemembered holds that a message which was in hand when the process
-// died comes marked when it is sent again, and others do not: neither one that was
-// acked nor a new one.
-func TestDeathIsRemembered(t *testing.T) {
+// TestDeathIsRecorded verifies that a message that was in flight when the process died
+// is marked as redelivered when it is sent again, and that acked and new messages are
+// not.
+func TestDeathIsRecorded(t *testing.T) {
 	dir := t.TempDir()
 	b := reopen(t, dir)
-	for _, name := range []string{"acked", "in hand"} {
+	for _, name := range []string{"acked", "in flight"} {
 		brokertest.Publish(t, b, "q", image(name))
 	}
 	for _, d := range hold(t, b, "q", 2, 2) {
@@ -78,20 +76,20 @@ func TestDeathIsRemembered(t *testing.T) {
 		}
 	}
 	again := reopen(t, die(t, dir))
-	for _, name := range []string{"acked", "in hand", "new"} {
+	for _, name := range []string{"acked", "in flight", "new"} {
 		brokertest.Publish(t, again, "q", image(name))
 	}
 	for _, d := range hold(t, again, "q", 3, 3) {
-		if want := string(d.Body) == "in hand"; d.Redelivered != want {
-			t.Errorf("%s comes redelivered %t, want %t", d.Body, d.Redelivered, want)
+		if want := string(d.Body) == "in flight"; d.Redelivered != want {
+			t.Errorf("%s: redelivered %t, want %t", d.Body, d.Redelivered, want)
 		}
 	}
 }
 
-// TestKillerIsGivenUp lets a message kill process after process, each of which is
-// sent it anew, as an image whose job is open is: it becomes a dead letter after
-// QuarantineDeliveryLimit more deaths, whether or not it came by the work queue.
-func TestKillerIsGivenUp(t *testing.T) {
+// TestKillerBecomesDeadLetter sends a message again to each process that it kills, as
+// an open image is sent. It becomes a dead letter after QuarantineDeliveryLimit more
+// deaths, on the work queue or the quarantine queue.
+func TestKillerBecomesDeadLetter(t *testing.T) {
 	dir := t.TempDir()
 	deaths := 0
 	for ; ; deaths++ {
@@ -99,32 +97,32 @@ func TestKillerIsGivenUp(t *testing.T) {
 		brokertest.Publish(t, b, broker.QuarantineQueue("q"), image("killer"))
 		if b.Len(broker.DeadQueue("q")) > 0 {
 			if b.Len(broker.DeadResults) != 1 || b.Len(broker.QuarantineQueue("q")) != 0 {
-				t.Error("a dead letter is not where dead letters are")
+				t.Error("the dead letter is not on both dead-letter queues only")
 			}
 			break
 		}
 		if deaths > broker.WorkDeliveryLimit {
-			t.Fatal("it is never given up")
+			t.Fatal("the message never became a dead letter")
 		}
 		hold(t, b, broker.QuarantineQueue("q"), 1, 1)
 		dir = die(t, dir)
 	}
 	if deaths != broker.QuarantineDeliveryLimit+1 {
-		t.Errorf("it has killed %d times as a suspect, want %d", deaths, broker.QuarantineDeliveryLimit+1)
+		t.Errorf("it killed %d processes from the quarantine queue, want %d", deaths, broker.QuarantineDeliveryLimit+1)
 	}
 	b := reopen(t, dir)
 	brokertest.Publish(t, b, "q", image("killer"))
 	if d := hold(t, b, "q", 1, 1)[0]; !d.Redelivered {
-		t.Error("a known suspect comes by the work queue as if nothing had been")
+		t.Error("the message on the work queue is not marked as redelivered")
 	}
 }
 
-// TestOrderlyEndIsNoDeath holds that what is given back by a consumer that ends,
-// as at every stop, is nobody's death.
+// TestOrderlyEndIsNoDeath verifies that messages that a stopped consumer returns to the
+// queue do not count as deaths.
 func TestOrderlyEndIsNoDeath(t *testing.T) {
 	dir := t.TempDir()
 	b := reopen(t, dir)
-	brokertest.Publish(t, b, "q", image("given back"))
+	brokertest.Publish(t, b, "q", image("returned"))
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := b.Consume(ctx, "q", 1, func(context.Context, broker.Delivery) error {
 		cancel()
@@ -133,14 +131,15 @@ func TestOrderlyEndIsNoDeath(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := reopen(t, die(t, dir))
-	brokertest.Publish(t, again, "q", image("given back"))
+	brokertest.Publish(t, again, "q", image("returned"))
 	if d := hold(t, again, "q", 1, 1)[0]; d.Redelivered {
-		t.Error("it comes as redelivered")
+		t.Error("the message is marked as redelivered")
 	}
 }
 
-// TestOldDeathsAreForgotten bounds what stays of images that nobody sends again.
-func TestOldDeathsAreForgotten(t *testing.T) {
+// TestOldDeathsExpire verifies that files of messages that are never sent again are
+// removed.
+func TestOldDeathsExpire(t *testing.T) {
 	dir := t.TempDir()
 	old := filepath.Join(dir, "old")
 	if err := os.WriteFile(old, []byte("+"), 0o600); err != nil {
@@ -152,6 +151,6 @@ func TestOldDeathsAreForgotten(t *testing.T) {
 	}
 	reopen(t, dir)
 	if _, err := os.Stat(old); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("it is still there: %v, want os.ErrNotExist", err)
+		t.Errorf("the old file: %v, want os.ErrNotExist", err)
 	}
 }

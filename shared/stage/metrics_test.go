@@ -10,9 +10,9 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
-// TestTellsHowBusyItIs holds that a stage says how much it can take, how much it has,
-// and of everything that can go wrong that it did not.
-func TestTellsHowBusyItIs(t *testing.T) {
+// TestStageMetrics verifies that a stage reports its concurrency and its messages in
+// flight, and reports every outcome from the start, as 0.
+func TestStageMetrics(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
 		d, release := r.deps(), make(chan struct{})
 		r.run(ctx, work, d, func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
