@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// TestSentInAgain sends a processed image in again: what was composed in the first
+// TestProcessedImageSentAgain sends a processed image in again: what was composed in the first
 // run is not taken for a person's words in the second, and stands in the file once.
 // A sidecar is there when it is asked for.
-func TestSentInAgain(t *testing.T) {
+func TestProcessedImageSentAgain(t *testing.T) {
 	t.Parallel()
 	s := forms["standalone"](t, "SIDECAR_XMP=true")
 	run := func(data []byte) (file, sidecar []byte, record map[string]any) {

@@ -29,9 +29,9 @@ func readRules(t *testing.T) rules {
 	return r
 }
 
-// TestPrometheusTakesItsFiles has promtool check the configuration and run the
+// TestPrometheusFiles has promtool check the configuration and run the
 // tests of the rules.
-func TestPrometheusTakesItsFiles(t *testing.T) {
+func TestPrometheusFiles(t *testing.T) {
 	for _, args := range [][]string{
 		{"check", "config", "../prometheus/prometheus.yml"},
 		{"test", "rules", "../prometheus/rules_test.yml"},
@@ -130,9 +130,9 @@ func TestAlertsAreTestedAndExplained(t *testing.T) {
 // rabbitmqMetrics is what RabbitMQ 3.10.8 answered, of the figures that the rules read.
 const rabbitmqMetrics = "rabbitmq-3.10.8-metrics.txt"
 
-// TestRulesReadWhatIsThere holds the rules to metrics that the services have, or
+// TestRulesReadExistingMetrics holds the rules to metrics that the services have, or
 // RabbitMQ.
-func TestRulesReadWhatIsThere(t *testing.T) {
+func TestRulesReadExistingMetrics(t *testing.T) {
 	doc := string(readFile(t, operations)) // whose table TestMetrics holds to the code
 	name := regexp.MustCompile(`\b(?:imagebatch|rabbitmq)_\w+`)
 	rabbitmq := string(readFile(t, "testdata/"+rabbitmqMetrics))

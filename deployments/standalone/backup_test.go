@@ -95,9 +95,9 @@ func TestBackupAndRestore(t *testing.T) {
 			if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+later, nil, nil); status != http.StatusNotFound {
 				t.Errorf("a job that came after the backup: %d", status)
 			}
-			out, complaints, code := command(t, append(env, "HTTP_ADDR="+gateway.addr), "gateway", "dead-letters", "list")
+			out, errOut, code := command(t, append(env, "HTTP_ADDR="+gateway.addr), "gateway", "dead-letters", "list")
 			if code != 0 || out != "0 dead letters\n" {
-				t.Errorf("dead letters: %d, %s%s", code, out, complaints)
+				t.Errorf("dead letters: %d, %s%s", code, out, errOut)
 			}
 			t.Logf("%d of %d jobs that came meanwhile are in the backup", known, len(during))
 		})
@@ -115,15 +115,15 @@ func ownDatabase(t *testing.T) string {
 		need(t, tool, "--version")
 	}
 	name := "test_" + strings.ToLower(rand.Text())
-	ask := func(statement string) {
+	sql := func(statement string) {
 		t.Helper()
 		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "psql", "-XAtq", "-c", statement, server) //nolint:gosec // Our own statements.
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", statement, err, out)
 		}
 	}
-	ask("CREATE DATABASE " + name)
-	t.Cleanup(func() { ask("DROP DATABASE " + name + " WITH (FORCE)") })
+	sql("CREATE DATABASE " + name)
+	t.Cleanup(func() { sql("DROP DATABASE " + name + " WITH (FORCE)") })
 	u, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
@@ -139,12 +139,12 @@ func TestStandaloneBackup(t *testing.T) {
 	id := s.submit(t, inline("a.jpg", photo(t)))
 	end := s.ended(t, id)
 	file := filepath.Join(t.TempDir(), "jobs.backup")
-	if out, complaints, code := command(t, s.env, "standalone", "backup", file); code != 0 || !strings.HasPrefix(out, "copied 1 jobs with 0 open images") {
-		t.Fatalf("backup: %d, %s%s", code, out, complaints)
+	if out, errOut, code := command(t, s.env, "standalone", "backup", file); code != 0 || !strings.HasPrefix(out, "copied 1 jobs with 0 open images") {
+		t.Fatalf("backup: %d, %s%s", code, out, errOut)
 	}
 	dir := t.TempDir()
-	if out, complaints, code := command(t, []string{"DATA_DIR=" + dir}, "standalone", "restore", file); code != 0 || !strings.HasPrefix(out, "restored 1 jobs") {
-		t.Fatalf("restore: %d, %s%s", code, out, complaints)
+	if out, errOut, code := command(t, []string{"DATA_DIR=" + dir}, "standalone", "restore", file); code != 0 || !strings.HasPrefix(out, "restored 1 jobs") {
+		t.Fatalf("restore: %d, %s%s", code, out, errOut)
 	}
 	other := &system{launch(t, "standalone", "DATA_DIR="+dir), nil}
 	if again := other.ended(t, id); again.Images[0] != end.Images[0] {

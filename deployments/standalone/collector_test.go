@@ -19,11 +19,11 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
-// TestCollectorIsNoDependency holds that a batch comes to its end and the process to
+// TestCollectorIsOptional holds that a batch comes to its end and the process to
 // its own, whatever the collector does.
-func TestCollectorIsNoDependency(t *testing.T) {
+func TestCollectorIsOptional(t *testing.T) {
 	t.Parallel()
-	for name, answer := range map[string]http.HandlerFunc{
+	for name, handler := range map[string]http.HandlerFunc{
 		"away":   nil,
 		"broken": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"silent": func(_ http.ResponseWriter, r *http.Request) {
@@ -34,9 +34,9 @@ func TestCollectorIsNoDependency(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := "http://" + freeAddr(t)
-			if answer != nil {
+			if handler != nil {
 				collector := telemetrytest.Start(t)
-				collector.Answer(answer)
+				collector.Answer(handler)
 				url = collector.URL
 			}
 			s := forms["standalone"](t, "OTEL_EXPORTER_OTLP_ENDPOINT="+url)
@@ -47,11 +47,11 @@ func TestCollectorIsNoDependency(t *testing.T) {
 			if got := s.ended(t, s.submit(t, batch...)); got.Completed != 20 {
 				t.Errorf("job %+v", got)
 			}
-			began := time.Now()
+			started := time.Now()
 			if err := s.end(syscall.SIGTERM); err != nil {
 				t.Errorf("the process ends with %v", err)
 			}
-			if took := time.Since(began); took > 10*time.Second {
+			if took := time.Since(started); took > 10*time.Second {
 				t.Errorf("it ends after %s", took)
 			}
 		})

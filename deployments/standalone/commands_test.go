@@ -24,13 +24,13 @@ func command(t *testing.T, env []string, name string, args ...string) (stdout, s
 	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, name), args...) //nolint:gosec // Our own binary.
 	cmd.Env = env
 	cmd.Dir = t.TempDir()
-	var out, complaints strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &complaints
+	var out, errOut strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errOut
 	err = cmd.Run()
 	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
 		t.Fatal(err)
 	}
-	return out.String(), complaints.String(), cmd.ProcessState.ExitCode()
+	return out.String(), errOut.String(), cmd.ProcessState.ExitCode()
 }
 
 var programs = []string{"gateway", "analyzer", "processor", "standalone"}
@@ -69,14 +69,14 @@ func TestConfigCommand(t *testing.T) {
 				}
 			}
 		}
-		out, complaints, code := command(t, env, name, "config")
+		out, errOut, code := command(t, env, name, "config")
 		var got []string
 		for line := range strings.Lines(out) {
 			variable, _, _ := strings.Cut(strings.TrimPrefix(line, "# "), "=")
 			got = append(got, variable)
 		}
-		if code != 0 || complaints != "" || !slices.Equal(got, want) {
-			t.Errorf("%s config ends with %d and tells\n%q, want\n%q\n%s", name, code, got, want, complaints)
+		if code != 0 || errOut != "" || !slices.Equal(got, want) {
+			t.Errorf("%s config ends with %d and tells\n%q, want\n%q\n%s", name, code, got, want, errOut)
 		}
 		if strings.Contains(out, "hu5h") || !regexp.MustCompile(`(?m)^LOG_LEVEL=warn +# environment$`).MatchString(out) ||
 			name != "standalone" && !strings.Contains(out, "# file "+secret) {
@@ -106,18 +106,18 @@ func whole(config string) string {
 	return regexp.MustCompile(`(?m) +# .*$`).ReplaceAllString(text, "")
 }
 
-// TestCommandMistakes holds that a configuration or an argument that is wrong ends each
+// TestCommandErrors holds that a configuration or an argument that is wrong ends each
 // program with 2, and everything that is wrong is told at once.
-func TestCommandMistakes(t *testing.T) {
+func TestCommandErrors(t *testing.T) {
 	t.Parallel()
 	for _, name := range programs {
-		_, complaints, code := command(t, []string{"LOG_LEVEL=loud", "CONCURRENCY=-1", "METRICS_ADDR=:1", "METRICS_ADDR_FILE=/x"}, name, "config")
-		if code != 2 || !strings.Contains(complaints, "LOG_LEVEL") || !strings.Contains(complaints, "CONCURRENCY") || !strings.Contains(complaints, "METRICS_ADDR_FILE") {
-			t.Errorf("%s config ends with %d and says\n%s", name, code, complaints)
+		_, errOut, code := command(t, []string{"LOG_LEVEL=loud", "CONCURRENCY=-1", "METRICS_ADDR=:1", "METRICS_ADDR_FILE=/x"}, name, "config")
+		if code != 2 || !strings.Contains(errOut, "LOG_LEVEL") || !strings.Contains(errOut, "CONCURRENCY") || !strings.Contains(errOut, "METRICS_ADDR_FILE") {
+			t.Errorf("%s config ends with %d and says\n%s", name, code, errOut)
 		}
 		for _, args := range [][]string{{"confg"}, {"config", "all"}, {"version", "-v"}} {
-			if _, complaints, code := command(t, nil, name, args...); code != 2 || !strings.Contains(complaints, name+" config") {
-				t.Errorf("%s %q ends with %d and says\n%s", name, args, code, complaints)
+			if _, errOut, code := command(t, nil, name, args...); code != 2 || !strings.Contains(errOut, name+" config") {
+				t.Errorf("%s %q ends with %d and says\n%s", name, args, code, errOut)
 			}
 		}
 	}
@@ -154,8 +154,8 @@ func TestHealthCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := []string{"METRICS_ADDR_FILE=" + file}
-	if _, complaints, code := command(t, env, "standalone", "health"); code != 1 || complaints == "" {
-		t.Errorf("nobody is there, and health ends with %d: %s", code, complaints)
+	if _, errOut, code := command(t, env, "standalone", "health"); code != 1 || errOut == "" {
+		t.Errorf("nobody is there, and health ends with %d: %s", code, errOut)
 	}
 	binary, err := binaries()
 	if err != nil {
@@ -165,8 +165,8 @@ func TestHealthCommand(t *testing.T) {
 	p.start()
 	t.Cleanup(func() { _ = p.end(os.Kill) })
 	await(t, func() (bool, string) {
-		_, complaints, code := command(t, env, "standalone", "health")
-		return code == 0, complaints
+		_, errOut, code := command(t, env, "standalone", "health")
+		return code == 0, errOut
 	})
 }
 

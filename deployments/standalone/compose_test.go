@@ -96,8 +96,8 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// TestImagesRunAsNobody holds that what our images start is not root.
-func TestImagesRunAsNobody(t *testing.T) {
+// TestImagesDoNotRunAsRoot holds that what our images start is not root.
+func TestImagesDoNotRunAsRoot(t *testing.T) {
 	for _, file := range []string{"../Dockerfile", "../minio/Dockerfile"} {
 		text, err := os.ReadFile(file)
 		if err != nil {

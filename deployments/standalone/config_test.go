@@ -39,23 +39,23 @@ var variableTables = []struct {
 	{"processor", reflect.TypeFor[processor.Config]()},
 }
 
-// row is a line of a table: one variable, or several that are told together.
+// row is a line of a table: one variable, or several that are listed together.
 type row struct{ names, defaults, text string }
 
 // variableRows are the rows of a struct, from its env tags and its comments. A field
 // without a comment right below another shares that one's row; its comment may end in
 // a paragraph "Default: …" where the tag does not tell it.
 //
-// What stands in told, which holds names and types of structs, is not told again.
-func variableRows(t *testing.T, of reflect.Type, told map[any]bool) (list []row) {
+// What stands in listed, which holds names and types of structs, is not listed again.
+func variableRows(t *testing.T, of reflect.Type, listed map[any]bool) (list []row) {
 	t.Helper()
-	told[of] = true
+	listed[of] = true
 	source := structFields(t, of)
 	for field := range of.Fields() {
 		tag, variable := field.Tag.Lookup("env")
 		if !variable {
-			if field.Type.Kind() == reflect.Struct && !hasTable(field.Type) && !told[field.Type] {
-				list = append(list, variableRows(t, field.Type, told)...)
+			if field.Type.Kind() == reflect.Struct && !hasTable(field.Type) && !listed[field.Type] {
+				list = append(list, variableRows(t, field.Type, listed)...)
 			}
 			continue
 		}
@@ -78,11 +78,11 @@ func variableRows(t *testing.T, of reflect.Type, told map[any]bool) (list []row)
 			if value != "" {
 				last.defaults += ", " + value
 			}
-		case told[name]:
+		case listed[name]:
 		default:
 			t.Errorf("%s has no comment in %s that could stand in the table", name, of)
 		}
-		told[name] = true
+		listed[name] = true
 	}
 	return list
 }
@@ -147,11 +147,11 @@ func structFields(t *testing.T, of reflect.Type) map[string]sourceField {
 // other does; -update writes them.
 func TestVariablesAreDocumented(t *testing.T) {
 	doc := string(readFile(t, configuration))
-	old, told := doc, map[any]bool{}
+	old, listed := doc, map[any]bool{}
 	for _, table := range variableTables {
 		var text strings.Builder
 		text.WriteString("| Variable | Default | What it does |\n|---|---|---|\n")
-		for _, r := range variableRows(t, table.of, told) {
+		for _, r := range variableRows(t, table.of, listed) {
 			fmt.Fprintf(&text, "| %s |%s | %s |\n", r.names, strings.TrimRight(" "+r.defaults, " "), r.text)
 		}
 		doc = between(t, doc, "variables: "+table.mark, text.String())
@@ -181,9 +181,9 @@ func between(t *testing.T, doc, name, text string) string {
 	return head + begin + text + end + tail
 }
 
-// TestSecretsAreTyped holds that a variable whose name sounds like a secret is of a type
+// TestSecretsHaveSecretTypes holds that a variable whose name sounds like a secret is of a type
 // that is never shown, or is known here to be none.
-func TestSecretsAreTyped(t *testing.T) {
+func TestSecretsHaveSecretTypes(t *testing.T) {
 	open := map[string]string{
 		"AWS_WEB_IDENTITY_TOKEN_FILE": "a path", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "an address of this machine",
 		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "a path",

@@ -83,9 +83,9 @@ func TestDashboardsFollowTheSchema(t *testing.T) {
 	}
 }
 
-// TestDashboardsAreWhole verifies that dashboards work with any data source, namespace
+// TestDashboardsAreComplete verifies that dashboards work with any data source, namespace
 // and job, and that each panel has a title, a description, a unit and a query.
-func TestDashboardsAreWhole(t *testing.T) {
+func TestDashboardsAreComplete(t *testing.T) {
 	all := readDashboards(t)
 	seen := map[string]bool{}
 	for _, d := range all {
@@ -213,15 +213,15 @@ func TestDashboardsAreProvisioned(t *testing.T) {
 	}
 }
 
-// TestAnalyzersAskedFor holds the rule for one more analyzer to its arithmetic: two of
+// TestAnalyzersNeeded holds the rule for one more analyzer to its arithmetic: two of
 // two places each, whose tries take half a second, do 8 images a second, and 6.4 with a
 // fifth of the places free.
-func TestAnalyzersAskedFor(t *testing.T) {
+func TestAnalyzersNeeded(t *testing.T) {
 	var expr string
 	for _, d := range readDashboards(t) {
 		for _, p := range d.Panels {
 			if p.Title == "Analyzers asked for" {
-				expr = asked(p.Targets[0].Expr, ".*")
+				expr = expand(p.Targets[0].Expr, ".*")
 			}
 		}
 	}

@@ -23,8 +23,8 @@ func armed(t *testing.T, name string) (file string) {
 	return file
 }
 
-// graveyard is a system with dead letters in it, whose cause has been mended.
-type graveyard struct {
+// poisonedSystem is a system with dead letters in it, whose cause has been mended.
+type poisonedSystem struct {
 	*system
 	env  []string
 	jobs []string // each has a letter of its first image
@@ -32,19 +32,19 @@ type graveyard struct {
 
 // bury sends jobs whose first image kills every analyzer, and another image beside
 // it, until the broker has given the killers up. Then it mends the analyzer.
-func bury(t *testing.T, broker string, jobs int) *graveyard {
+func startPoisoned(t *testing.T, broker string, jobs int) *poisonedSystem {
 	t.Helper()
 	env := serverEnv(t, broker)
 	gateway := launch(t, "gateway", env...)
-	g := &graveyard{env: env, system: &system{gateway, []*process{gateway}}}
+	g := &poisonedSystem{env: env, system: &system{gateway, []*process{gateway}}}
 	poisoned := &process{
 		t: t, name: armed(t, "analyzer"), addr: freeAddr(t), done: nil,
 		env: append([]string{"FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg"}, env...),
 	}
 	g.parts = append(g.parts, launch(t, "processor", env...))
-	picture := base64.StdEncoding.EncodeToString(photo(t))
+	img := base64.StdEncoding.EncodeToString(photo(t))
 	for range jobs {
-		g.jobs = append(g.jobs, g.submit(t, map[string]string{"base64": picture, "name": "poison.jpg"}, map[string]string{"base64": picture, "name": "good.jpg"}))
+		g.jobs = append(g.jobs, g.submit(t, map[string]string{"base64": img, "name": "poison.jpg"}, map[string]string{"base64": img, "name": "good.jpg"}))
 	}
 	for _, id := range g.jobs {
 		await(t, func() (bool, string) {
@@ -60,7 +60,7 @@ func bury(t *testing.T, broker string, jobs int) *graveyard {
 				}
 			default:
 			}
-			var now answer
+			var now jobResponse
 			g.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &now)
 			return now.Failed == 1 && now.Completed == 1, now.Status
 		})
@@ -71,7 +71,7 @@ func bury(t *testing.T, broker string, jobs int) *graveyard {
 }
 
 // tool runs the gateway's tool and returns what it prints.
-func (g *graveyard) tool(t *testing.T, program string, env []string, args ...string) (code int, output string) {
+func (g *poisonedSystem) tool(t *testing.T, program string, env []string, args ...string) (code int, output string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program, append([]string{"dead-letters"}, args...)...) //nolint:gosec // Our own program.
 	cmd.Env = append(append([]string{"HTTP_ADDR=" + g.addr}, g.env...), env...)
@@ -87,9 +87,9 @@ func (g *graveyard) tool(t *testing.T, program string, env []string, args ...str
 }
 
 // retries are the jobs that were made of a job, as the list tells them.
-func (g *graveyard) retries(t *testing.T, id string) (ids []string) {
+func (g *poisonedSystem) retries(t *testing.T, id string) (ids []string) {
 	t.Helper()
-	var list struct{ Jobs []answer }
+	var list struct{ Jobs []jobResponse }
 	g.call(t, http.MethodGet, "/api/v1/batch", nil, &list)
 	for _, j := range list.Jobs {
 		if j.RetryOf == id {
@@ -104,7 +104,7 @@ func (g *graveyard) retries(t *testing.T, id string) (ids []string) {
 // and repeated by two at once: it is made once.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
-	g := bury(t, ownVhost(t), 2)
+	g := startPoisoned(t, ownVhost(t), 2)
 	programs, err := binaries()
 	if err != nil {
 		t.Fatal(err)

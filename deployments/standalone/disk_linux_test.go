@@ -13,7 +13,7 @@ import (
 )
 
 // TestDiskFull fills the disk that holds everything, with a job open: batches are
-// refused as for now, what is there is told and watched, nothing is lost, and all
+// refused as for now, what is there is watched and watched, nothing is lost, and all
 // of it goes on by itself once there is room.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
@@ -34,12 +34,12 @@ func TestDiskFull(t *testing.T) {
 	s.ended(t, done)
 	waiting := s.submit(t, map[string]string{"url": site + "/slow.jpg"}, inline("photo.jpg", photo(t)))
 	await(t, func() (bool, string) {
-		var now answer
+		var now jobResponse
 		s.call(t, http.MethodGet, "/api/v1/batch/"+waiting, nil, &now)
 		return now.Completed == 1, fmt.Sprintf("%+v", now)
 	})
-	told := make(chan []frame, 1)
-	go func() { told <- watch(t, s, waiting) }()
+	watched := make(chan []frame, 1)
+	go func() { watched <- watch(t, s, waiting) }()
 
 	filler := filepath.Join(dir, "filler")
 	fill(t, filler)
@@ -66,7 +66,7 @@ func TestDiskFull(t *testing.T) {
 	if status, _ := s.call(t, http.MethodGet, "/healthz", nil, nil); status != http.StatusOK {
 		t.Errorf("/healthz on a full disk: %d", status)
 	}
-	var now answer
+	var now jobResponse
 	if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+done, nil, &now); status != http.StatusOK || now.Completed != 1 {
 		t.Errorf("GET on a full disk: %d %+v", status, now)
 	}
@@ -86,9 +86,9 @@ func TestDiskFull(t *testing.T) {
 	if end.Completed != 2 {
 		t.Errorf("the job that was open: %+v", end)
 	}
-	checkFrames(t, <-told, end)
+	checkFrames(t, <-watched, end)
 	s.awaitReady()
-	var created answer
+	var created jobResponse
 	await(t, func() (bool, string) {
 		status, _ := s.call(t, http.MethodPost, "/api/v1/batch", bytes.NewReader(body), &created)
 		return status == http.StatusCreated, fmt.Sprint(status)

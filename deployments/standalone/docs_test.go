@@ -100,9 +100,9 @@ func TestDocsCurlExamples(t *testing.T) {
 	blocks := examples(t, "../../docs/batch-api.md")
 	s, adapt := docsSystem(t)
 
-	var created answer
+	var created jobResponse
 	decode(t, execute(t, adapt(pick(t, blocks, "Example 1", "bash"), ""), "bash"), &created)
-	var documented answer
+	var documented jobResponse
 	decode(t, pick(t, blocks, "Example 1", "json"), &documented)
 	if created.Status != documented.Status || created.Message != documented.Message || created.JobID == "" {
 		t.Errorf("created %+v, documented %+v", created, documented)
@@ -123,7 +123,7 @@ func TestDocsCurlExamples(t *testing.T) {
 		}
 	}
 
-	var status answer
+	var status jobResponse
 	decode(t, execute(t, adapt(pick(t, blocks, "Example 3", "bash"), got.JobID), "bash"), &status)
 	if status.JobID != got.JobID || status.Status != "completed" || len(status.Images) != 3 {
 		t.Errorf("status %+v", status)
@@ -226,7 +226,7 @@ func (s *system) follow(t *testing.T, dir, transcript string, adapt func(string)
 		}
 		if strings.Contains(command, "$job/images") || strings.HasSuffix(command, "/$job") {
 			// A person types more slowly than one image takes.
-			var list struct{ Jobs []answer }
+			var list struct{ Jobs []jobResponse }
 			s.call(t, http.MethodGet, "/api/v1/batch", nil, &list)
 			s.ended(t, list.Jobs[0].JobID)
 		}

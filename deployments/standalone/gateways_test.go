@@ -21,8 +21,8 @@ import (
 )
 
 // twoGateways starts two gateways on one PostgreSQL, one RabbitMQ and one MinIO,
-// with one analyzer and one processor. ask runs a query in their database.
-func twoGateways(t *testing.T) (a, b *system, ask func(query string) string) {
+// with one analyzer and one processor. sql runs a query in their database.
+func twoGateways(t *testing.T) (a, b *system, sql func(query string) string) {
 	t.Helper()
 	server := os.Getenv("TEST_POSTGRES_URL")
 	if server == "" {
@@ -34,7 +34,7 @@ func twoGateways(t *testing.T) (a, b *system, ask func(query string) string) {
 		t.Fatal(err)
 	}
 	schema := "test_" + strings.ToLower(rand.Text())
-	ask = func(query string) string {
+	sql = func(query string) string {
 		t.Helper()
 		ctx := context.WithoutCancel(t.Context()) // Cleanups come after its end.
 		cmd := exec.CommandContext(ctx, "psql", "-XAtq", "-c", "SET search_path = "+schema, "-c", query, server)
@@ -44,8 +44,8 @@ func twoGateways(t *testing.T) (a, b *system, ask func(query string) string) {
 		}
 		return strings.TrimSpace(string(out))
 	}
-	ask("CREATE SCHEMA " + schema)
-	t.Cleanup(func() { ask("SET client_min_messages = warning; DROP SCHEMA " + schema + " CASCADE") })
+	sql("CREATE SCHEMA " + schema)
+	t.Cleanup(func() { sql("SET client_min_messages = warning; DROP SCHEMA " + schema + " CASCADE") })
 	q := u.Query()
 	q.Set("search_path", schema)
 	u.RawQuery = q.Encode()
@@ -56,7 +56,7 @@ func twoGateways(t *testing.T) (a, b *system, ask func(query string) string) {
 		gateways = append(gateways, launch(t, "gateway", env...))
 	}
 	parts := append(gateways, launch(t, "analyzer", env...), launch(t, "processor", env...))
-	return &system{gateways[0], parts}, &system{gateways[1], parts}, ask
+	return &system{gateways[0], parts}, &system{gateways[1], parts}, sql
 }
 
 // gate is a site that answers nothing until it is opened.
@@ -64,8 +64,8 @@ type gate struct {
 	url  string
 	open func()
 
-	mu    sync.Mutex
-	asked int // guarded by mu
+	mu       sync.Mutex
+	requests int // guarded by mu
 }
 
 func newGate(t *testing.T, image []byte) *gate {
@@ -74,7 +74,7 @@ func newGate(t *testing.T, image []byte) *gate {
 	g := &gate{open: sync.OnceFunc(func() { close(opened) })}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.mu.Lock()
-		g.asked++
+		g.requests++
 		g.mu.Unlock()
 		select {
 		case <-opened:
@@ -88,19 +88,19 @@ func newGate(t *testing.T, image []byte) *gate {
 	return g
 }
 
-// await waits until somebody has asked for n images.
+// await waits until somebody has requests for n images.
 func (g *gate) await(t *testing.T, n int) {
 	t.Helper()
 	await(t, func() (bool, string) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		return g.asked >= n, fmt.Sprintf("%d requests of %d", g.asked, n)
+		return g.requests >= n, fmt.Sprintf("%d requests of %d", g.requests, n)
 	})
 }
 
-// TestWatchedElsewhere has a job that was posted to one gateway asked for and
+// TestWatchAtAnotherGateway has a job that was posted to one gateway requests for and
 // watched at the other, which is told every step.
-func TestWatchedElsewhere(t *testing.T) {
+func TestWatchAtAnotherGateway(t *testing.T) {
 	t.Parallel()
 	a, b, _ := twoGateways(t)
 	site := newGate(t, photo(t))
@@ -122,18 +122,18 @@ func TestWatchedElsewhere(t *testing.T) {
 	if at.Completed != 12 {
 		t.Errorf("job %+v", at)
 	}
-	var there answer
+	var there jobResponse
 	if status, _ := a.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &there); status != http.StatusOK || !reflect.DeepEqual(there, at) {
 		t.Errorf("one gateway says %+v, the other %+v", there, at)
 	}
 }
 
-// TestTakenOver kills a gateway with signal 9 in the middle of fetching URLs and
+// TestGatewayFailover kills a gateway with signal 9 in the middle of fetching URLs and
 // in the middle of a request: the other one finishes what was accepted, and
 // clears away what was not.
-func TestTakenOver(t *testing.T) {
+func TestGatewayFailover(t *testing.T) {
 	t.Parallel()
-	a, b, ask := twoGateways(t)
+	a, b, sql := twoGateways(t)
 	site := newGate(t, photo(t))
 	var batch []map[string]string
 	for i := range 4 {
@@ -165,7 +165,7 @@ func TestTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	const received = `SELECT count(*) FROM jobs WHERE status = 'receiving'`
-	await(t, func() (bool, string) { n := ask(received); return n == "1", n + " received" })
+	await(t, func() (bool, string) { n := sql(received); return n == "1", n + " received" })
 
 	_ = a.end(syscall.SIGKILL)
 	killed := time.Now()
@@ -174,7 +174,7 @@ func TestTakenOver(t *testing.T) {
 	if at.Completed != 8 || at.Status != "completed" {
 		t.Errorf("job %+v", at)
 	}
-	await(t, func() (bool, string) { n := ask(received); return n == "0", n + " received" })
+	await(t, func() (bool, string) { n := sql(received); return n == "0", n + " received" })
 	if took := time.Since(killed); took > time.Minute {
 		t.Errorf("it took %s", took)
 	}

@@ -40,8 +40,8 @@ func listPackages(t *testing.T) []goPackage {
 	}
 }
 
-// TestArrows holds which part of the house may import which.
-func TestArrows(t *testing.T) {
+// TestImportRules holds which part of the house may import which.
+func TestImportRules(t *testing.T) {
 	rules := []struct{ from, to, why string }{
 		{"shared", "gateway", "shared knows no service, so that every service builds without the others"},
 		{"shared", "analyzer", "shared knows no service, so that every service builds without the others"},

@@ -30,7 +30,7 @@ func TestAPIKeysExamples(t *testing.T) {
 	p.start()
 
 	// ask returns the status of the answer to a key, 0 while there is none.
-	ask := func(path, key string) int {
+	get := func(path, key string) int {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url(path), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -44,13 +44,13 @@ func TestAPIKeysExamples(t *testing.T) {
 		return resp.StatusCode
 	}
 	find := func(text string) string { return regexp.MustCompile(`ib_[\w-]{43}`).FindString(text) }
-	await(t, func() (bool, string) { return ask("/healthz", "") == http.StatusOK, "not alive" })
+	await(t, func() (bool, string) { return get("/healthz", "") == http.StatusOK, "not alive" })
 
 	s := &system{process: p}
 	n := s.follow(t, dir, pick(t, examples(t, extensions), keysSection, "console"), func(command string) string {
 		if strings.Contains(command, "Bearer") { // A person types more slowly than the file is read.
 			await(t, func() (bool, string) {
-				return ask("/api/v1/batch", find(string(readFile(t, filepath.Join(dir, "new.txt"))))) == http.StatusOK, "key unknown"
+				return get("/api/v1/batch", find(string(readFile(t, filepath.Join(dir, "new.txt"))))) == http.StatusOK, "key unknown"
 			})
 		}
 		return strings.Replace(command, "gateway api-keys", filepath.Join(programs, "gateway")+" api-keys", 1)
@@ -59,11 +59,11 @@ func TestAPIKeysExamples(t *testing.T) {
 		t.Errorf("%d commands in the transcript", n)
 	}
 	for path, want := range map[string]int{"/readyz": http.StatusUnauthorized, "/metrics": http.StatusUnauthorized, "/": http.StatusOK} {
-		if got := ask(path, ""); got != want {
+		if got := get(path, ""); got != want {
 			t.Errorf("%s without a key: %d", path, got)
 		}
 	}
-	if got := ask("/metrics", find(first)); got != http.StatusOK {
+	if got := get("/metrics", find(first)); got != http.StatusOK {
 		t.Errorf("/metrics with a key: %d", got)
 	}
 }

@@ -14,8 +14,8 @@ import (
 )
 
 // gatedOrigin serves one photograph at once under every name, and the names that
-// begin with "slow" only when the gate is open. asked counts who waits there.
-func gatedOrigin(t *testing.T) (site string, asked func() int, open func()) {
+// begin with "slow" only when the gate is open. blocked counts who waits there.
+func gatedOrigin(t *testing.T) (site string, blocked func() int, open func()) {
 	t.Helper()
 	var mu sync.Mutex // guards waiting
 	waiting := 0
@@ -73,9 +73,9 @@ func (s *system) post(t *testing.T, path, key, body string) (status int, locatio
 }
 
 // made decodes the answer of a request that made a job.
-func made(t *testing.T, status int, text []byte) answer {
+func decodeCreated(t *testing.T, status int, text []byte) jobResponse {
 	t.Helper()
-	var a answer
+	var a jobResponse
 	if err := json.Unmarshal(text, &a); err != nil || status != http.StatusCreated || a.JobID == "" {
 		t.Fatalf("no job was made: %d %s, %v", status, text, err)
 	}
@@ -87,7 +87,7 @@ func made(t *testing.T, status int, text []byte) answer {
 func TestCancelAndRetry(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		s := start(t)
-		site, asked, open := gatedOrigin(t)
+		site, blocked, open := gatedOrigin(t)
 		batch := []map[string]string{inline("done.jpg", photo(t)), {"url": site + "/fast.jpg"}}
 		for i := range 3 {
 			batch = append(batch, map[string]string{"url": fmt.Sprintf("%s/slow%d.jpg", site, i)})
@@ -96,17 +96,17 @@ func TestCancelAndRetry(t *testing.T) {
 		id := s.submit(t, batch...)
 		frames := make(chan []frame, 1)
 		go func() { frames <- watch(t, s, id) }()
-		var before answer
+		var before jobResponse
 		await(t, func() (bool, string) {
 			s.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &before)
-			return before.Completed == 2 && asked() == 3, fmt.Sprintf("%+v", before)
+			return before.Completed == 2 && blocked() == 3, fmt.Sprintf("%+v", before)
 		})
 		status, _, text := s.post(t, "/api/v1/batch/"+id+"/retry", "", "")
 		if status != http.StatusConflict {
 			t.Errorf("retry of an open job: %d %s", status, text)
 		}
 
-		var cancelled, now answer
+		var cancelled, now jobResponse
 		if status, _ := s.call(t, http.MethodPost, "/api/v1/batch/"+id+"/cancel", nil, &cancelled); status != http.StatusOK {
 			t.Fatalf("cancel: %d %+v", status, cancelled)
 		}
@@ -121,14 +121,14 @@ func TestCancelAndRetry(t *testing.T) {
 		}
 		checkFrames(t, <-frames, cancelled)
 		checkFrames(t, watch(t, s, id), cancelled)
-		await(t, func() (bool, string) { return asked() == 0, fmt.Sprintf("%d downloads go on", asked()) })
+		await(t, func() (bool, string) { return blocked() == 0, fmt.Sprintf("%d downloads go on", blocked()) })
 		if status, _, text := s.post(t, "/api/v1/batch/"+id+"/cancel", "", ""); status != http.StatusConflict {
 			t.Errorf("cancel once more: %d %s", status, text)
 		}
 
 		open()
 		status, location, text := s.post(t, "/api/v1/batch/"+id+"/retry", "", "")
-		retry := made(t, status, text)
+		retry := decodeCreated(t, status, text)
 		if retry.RetryOf != id || retry.Status != "pending" || location != "/api/v1/batch/"+retry.JobID {
 			t.Errorf("retry: %s, Location %q", text, location)
 		}
@@ -163,18 +163,18 @@ func TestCancelInThePipeline(t *testing.T) {
 		}
 		id := s.submit(t, batch...)
 		await(t, func() (bool, string) {
-			var now answer
+			var now jobResponse
 			s.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &now)
 			return now.Completed > 0, fmt.Sprintf("%+v", now)
 		})
-		var cancelled, now answer
+		var cancelled, now jobResponse
 		if status, _ := s.call(t, http.MethodPost, "/api/v1/batch/"+id+"/cancel", nil, &cancelled); status != http.StatusOK {
 			t.Fatalf("cancel: %d", status)
 		}
 		open()
-		invariants(t, answer{}, cancelled)
+		invariants(t, jobResponse{}, cancelled)
 		status, _, text := s.post(t, "/api/v1/batch/"+id+"/retry", "", "")
-		retry := made(t, status, text)
+		retry := decodeCreated(t, status, text)
 		// The queues are first in, first out: behind its images all the late ones came.
 		got := s.ended(t, retry.JobID)
 		if got.Completed != cancelled.Failed || got.Failed != 0 {
@@ -186,9 +186,9 @@ func TestCancelInThePipeline(t *testing.T) {
 	})
 }
 
-// TestLostAnswer has a client whose request was accepted by a gateway that died
+// TestLostResponse has a client whose request was accepted by a gateway that died
 // at once find the same job under its key, and no second one.
-func TestLostAnswer(t *testing.T) {
+func TestLostResponse(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		s := start(t)
 		var body bytes.Buffer
@@ -196,7 +196,7 @@ func TestLostAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		status, location, first := s.post(t, "/api/v1/batch", "order 4711", body.String())
-		job := made(t, status, first)
+		job := decodeCreated(t, status, first)
 		_ = s.end(syscall.SIGKILL)
 		s.start()
 		s.awaitReady()
@@ -212,7 +212,7 @@ func TestLostAnswer(t *testing.T) {
 		if status, _, text := s.post(t, "/api/v1/batch", "order 4711", `{"images":[]}`); status != http.StatusUnprocessableEntity {
 			t.Errorf("another request under the key: %d %s", status, text)
 		}
-		var list struct{ Jobs []answer }
+		var list struct{ Jobs []jobResponse }
 		if s.call(t, http.MethodGet, "/api/v1/batch", nil, &list); len(list.Jobs) != 1 {
 			t.Errorf("%d jobs, want 1", len(list.Jobs))
 		}

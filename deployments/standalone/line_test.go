@@ -131,7 +131,7 @@ func TestLine(t *testing.T) {
 }
 
 // checkResult looks at what is stored of one image.
-func (s *system) checkResult(t *testing.T, exiftool string, a answer, i int, original []byte) {
+func (s *system) checkResult(t *testing.T, exiftool string, a jobResponse, i int, original []byte) {
 	t.Helper()
 	img := a.Images[i]
 	at := "/api/v1/batch/" + a.JobID + "/images/" + string(rune('0'+i))
@@ -182,15 +182,15 @@ func (s *system) checkResult(t *testing.T, exiftool string, a answer, i int, ori
 
 // frame is a WebSocket message.
 type frame struct {
-	Type      string      `json:"type"`
-	JobID     string      `json:"job_id"`
-	Status    string      `json:"status"`
-	Progress  float64     `json:"progress"`
-	Completed int         `json:"completed"`
-	Failed    int         `json:"failed"`
-	Total     int         `json:"total_images"`
-	Image     imageAnswer `json:"image"`
-	Timestamp string      `json:"timestamp"`
+	Type      string        `json:"type"`
+	JobID     string        `json:"job_id"`
+	Status    string        `json:"status"`
+	Progress  float64       `json:"progress"`
+	Completed int           `json:"completed"`
+	Failed    int           `json:"failed"`
+	Total     int           `json:"total_images"`
+	Image     imageResponse `json:"image"`
+	Timestamp string        `json:"timestamp"`
 }
 
 // watch collects the frames of a job until the server closes, which it must do
@@ -225,13 +225,13 @@ func watch(t *testing.T, s *system, id string) []frame {
 	}
 }
 
-// checkFrames holds what a watcher was told against the job as it ended.
-func checkFrames(t *testing.T, frames []frame, end answer) {
+// checkFrames holds what a watcher was seen against the job as it ended.
+func checkFrames(t *testing.T, frames []frame, end jobResponse) {
 	t.Helper()
 	if len(frames) < 2 || frames[0].Type != "progress" || frames[len(frames)-1].Type != "job_complete" {
 		t.Fatalf("frames %+v", frames)
 	}
-	told := make([]int, len(end.Images))
+	seen := make([]int, len(end.Images))
 	var last frame
 	for i, f := range frames {
 		if f.JobID != end.JobID || f.Total != end.TotalImages || f.Completed < last.Completed || f.Failed < last.Failed || f.Progress < last.Progress || f.Timestamp == "" {
@@ -239,10 +239,10 @@ func checkFrames(t *testing.T, frames []frame, end answer) {
 		}
 		switch f.Type {
 		case "image_complete":
-			told[f.Image.Index]++
+			seen[f.Image.Index]++
 			now := end.Images[f.Image.Index]
 			if f.Image.Status != now.Status || f.Image.ProcessedPath != now.ProcessedPath || f.Image.Error != now.Error || f.Image.TraceID != now.TraceID || f.Image.OriginalFilename != now.OriginalFilename {
-				t.Errorf("told %+v, is %+v", f.Image, now)
+				t.Errorf("seen %+v, is %+v", f.Image, now)
 			}
 		case "job_complete":
 			if i != len(frames)-1 {
@@ -251,8 +251,8 @@ func checkFrames(t *testing.T, frames []frame, end answer) {
 		}
 		last = f
 	}
-	if slices.ContainsFunc(told, func(n int) bool { return n != 1 }) {
-		t.Errorf("image_complete by index: %v, want one each", told)
+	if slices.ContainsFunc(seen, func(n int) bool { return n != 1 }) {
+		t.Errorf("image_complete by index: %v, want one each", seen)
 	}
 	if last.Status != end.Status || last.Completed != end.Completed || last.Failed != end.Failed || last.Progress != 100 {
 		t.Errorf("last frame %+v, job %+v", last, end)
@@ -289,13 +289,13 @@ func TestManyWatchers(t *testing.T) {
 			batch = append(batch, inline("small.jpg", goImage(t, "video-001.jpeg")))
 		}
 		id := s.submit(t, batch...)
-		told := make(chan []frame)
+		seen := make(chan []frame)
 		for range 25 {
-			go func() { told <- watch(t, s, id) }()
+			go func() { seen <- watch(t, s, id) }()
 		}
 		end := s.ended(t, id)
 		for range 25 {
-			checkFrames(t, <-told, end)
+			checkFrames(t, <-seen, end)
 		}
 		checkFrames(t, watch(t, s, id), end)
 	})
@@ -332,9 +332,9 @@ func TestTwoInOneProcess(t *testing.T) {
 	}
 }
 
-// TestTwoOnOneFolder holds that the second is told why it doesn't start, and takes
+// TestTwoProcessesOnOneFolder holds that the second is seen why it doesn't start, and takes
 // nothing away from the first.
-func TestTwoOnOneFolder(t *testing.T) {
+func TestTwoProcessesOnOneFolder(t *testing.T) {
 	dir := t.TempDir()
 	environ := []string{"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + dir, "LOG_LEVEL=error"}
 	first, err := newStandalone(t.Context(), environ, io.Discard)

@@ -63,13 +63,13 @@ func TestMutatedFiles(t *testing.T) {
 			return dv.Ack()
 		})
 	})
-	sources := pictures(t)
+	sources := sourceImages(t)
 	runtime.GC() // of what was made for them
 	// As many at once as a batch has.
-	const abreast = 100
+	const concurrent = 100
 	sent, ended, codes, peak := 0, map[int]bool{}, map[string]int{}, uint64(0)
 	for len(ended) < files {
-		for ; sent < files && sent-len(ended) < abreast; sent++ {
+		for ; sent < files && sent-len(ended) < concurrent; sent++ {
 			send(t, queue, originals, sent, mutated(sources, sent))
 		}
 		select {
@@ -188,7 +188,7 @@ func liveBytes() uint64 {
 // pictures are those that the damage is done to: every coding that the Go
 // distribution has a picture of, small ones of our own, a photograph with metadata
 // of every kind, and the small bombs that are whole.
-func pictures(t *testing.T) [][]byte {
+func sourceImages(t *testing.T) [][]byte {
 	t.Helper()
 	var list [][]byte
 	for _, pattern := range []string{"testdata/*.jpeg", "testdata/*.png", "png/testdata/pngsuite/*.png"} {
@@ -212,9 +212,9 @@ func pictures(t *testing.T) [][]byte {
 // changed, cut, doubled or moved, most of them near its beginning, where headers
 // and metadata are. The checksums of most PNGs are mended, since no damage
 // behind them would be seen otherwise.
-func mutated(pictures [][]byte, number int) []byte {
+func mutated(images [][]byte, number int) []byte {
 	random := rand.New(rand.NewPCG(17, uint64(number))) //nolint:gosec // Repeatable.
-	data := bytes.Clone(pictures[random.IntN(len(pictures))])
+	data := bytes.Clone(images[random.IntN(len(images))])
 	for range 1 + random.IntN(3) {
 		if len(data) < 16 {
 			break
@@ -245,13 +245,13 @@ func mutated(pictures [][]byte, number int) []byte {
 		}
 	}
 	if random.IntN(4) > 0 {
-		mendSums(data)
+		fixChecksums(data)
 	}
 	return data
 }
 
-// mendSums sets the checksums of a PNG as far as its chunks can be told apart.
-func mendSums(data []byte) {
+// fixChecksums sets the checksums of a PNG as far as its chunks can be told apart.
+func fixChecksums(data []byte) {
 	if !bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")) {
 		return
 	}

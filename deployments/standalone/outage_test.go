@@ -120,11 +120,11 @@ func (w *wire) resume() {
 	}
 }
 
-// TestBrokerAway holds what the API does without its broker for a minute, refused
+// TestBrokerUnavailable holds what the API does without its broker for a minute, refused
 // or met with silence: batches are accepted up to the bound and then put off, the
 // gateway is alive and says what it misses, what is there is told. Ten seconds
 // after the broker is back all work is on, and every image completes.
-func TestBrokerAway(t *testing.T) {
+func TestBrokerUnavailable(t *testing.T) {
 	t.Parallel()
 	for name, trouble := range map[string]struct {
 		begin func(*wire)
@@ -157,19 +157,19 @@ func TestBrokerAway(t *testing.T) {
 			s.ended(t, before)
 
 			trouble.begin(w)
-			began := time.Now()
+			started := time.Now()
 			var ids []string
 			again := time.NewTicker(100 * time.Millisecond)
 			defer again.Stop()
 			for len(ids) < 10 {
 				var text []byte
-				asked := time.Now()
+				sent := time.Now()
 				status, header := s.call(t, http.MethodPost, "/api/v1/batch", bytes.NewReader(body), &text)
-				if took := time.Since(asked); took > 10*time.Second {
+				if took := time.Since(sent); took > 10*time.Second {
 					t.Errorf("POST took %s", took)
 				}
 				if status == http.StatusCreated {
-					ids = append(ids, made(t, status, text).JobID)
+					ids = append(ids, decodeCreated(t, status, text).JobID)
 					continue
 				}
 				if seconds, err := strconv.Atoi(header.Get("Retry-After")); status != http.StatusServiceUnavailable || err != nil || seconds < 1 ||
@@ -177,7 +177,7 @@ func TestBrokerAway(t *testing.T) {
 					t.Errorf("past the bound: %d %s, Retry-After %q", status, text, header.Get("Retry-After"))
 				}
 				// The count is up to a second old, and that of before the outage may still stand.
-				if len(ids) >= 4 || time.Since(began) > 10*time.Second {
+				if len(ids) >= 4 || time.Since(started) > 10*time.Second {
 					break
 				}
 				<-again.C
@@ -190,11 +190,11 @@ func TestBrokerAway(t *testing.T) {
 				status, _ := s.call(t, http.MethodGet, "/readyz", nil, &ready)
 				return status == http.StatusServiceUnavailable && strings.Contains(ready.Error, "broker: "), fmt.Sprint(status, ready.Error)
 			})
-			for outage := time.NewTicker(time.Second); time.Since(began) < trouble.last; <-outage.C {
+			for outage := time.NewTicker(time.Second); time.Since(started) < trouble.last; <-outage.C {
 				for _, p := range s.parts {
 					alive(t, p)
 				}
-				var now answer
+				var now jobResponse
 				if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+ids[0], nil, &now); status != http.StatusOK || now.Failed != 0 {
 					t.Errorf("GET during the outage: %d %+v", status, now)
 				}

@@ -58,10 +58,10 @@ func TestLeastPermissions(t *testing.T) {
 	}
 }
 
-// TestEveryRightIsNeeded takes each right away for a while, from services that may
+// TestEveryPermissionIsNeeded takes each right away for a while, from services that may
 // declare their queues: something stops, /readyz names the right, no image fails, and
 // all goes on when the right is back.
-func TestEveryRightIsNeeded(t *testing.T) {
+func TestEveryPermissionIsNeeded(t *testing.T) {
 	t.Parallel()
 	ours := strings.ToLower(rand.Text()) + "/"
 	r := startRestricted(t, false, place{"original", ours}, place{"processed", ours})
@@ -71,7 +71,7 @@ func TestEveryRightIsNeeded(t *testing.T) {
 			t.Errorf("job %+v", got)
 		}
 	}
-	picture := inline("a.jpg", goImage(t, "video-001.jpeg"))
+	img := inline("a.jpg", goImage(t, "video-001.jpeg"))
 	// works begins what cannot be done, and returns what is to come of it later.
 	type works func(t *testing.T) (later func(t *testing.T))
 	refusedPost := func(path string, body func() string) works {
@@ -81,7 +81,7 @@ func TestEveryRightIsNeeded(t *testing.T) {
 			}
 			return func(t *testing.T) {
 				r.settled(t, "gateway")
-				completes(t, r.submit(t, picture))
+				completes(t, r.submit(t, img))
 			}
 		}
 	}
@@ -93,11 +93,11 @@ func TestEveryRightIsNeeded(t *testing.T) {
 		return string(text)
 	}
 	waiting := func(t *testing.T) func(*testing.T) {
-		id := r.submit(t, picture)
+		id := r.submit(t, img)
 		return func(t *testing.T) { completes(t, id) }
 	}
 	nothing := func(*testing.T) func(*testing.T) {
-		return func(t *testing.T) { completes(t, r.submit(t, picture)) }
+		return func(t *testing.T) { completes(t, r.submit(t, img)) }
 	}
 	empty := func(p place) func(t *testing.T) {
 		return func(t *testing.T) {
@@ -106,13 +106,13 @@ func TestEveryRightIsNeeded(t *testing.T) {
 	}
 	needs := map[string]works{
 		"gateway s3:ListBucket original": nothing, "gateway s3:ListBucket processed": nothing,
-		"gateway s3:PutObject original": refusedPost("/api/v1/batch", func() string { return batch(picture) }),
+		"gateway s3:PutObject original": refusedPost("/api/v1/batch", func() string { return batch(img) }),
 		"gateway s3:GetObject original": func(t *testing.T) func(*testing.T) {
 			// The processor is held, so that the image is open and can be cancelled.
 			r.roles["processor"].allow(without(r.roles["processor"].rights, "s3:PutObject", "processed"))
 			defer r.roles["processor"].allow(r.roles["processor"].rights)
 			r.settled(t, "processor")
-			id := r.submit(t, picture)
+			id := r.submit(t, img)
 			if status, _ := r.call(t, http.MethodPost, "/api/v1/batch/"+id+"/cancel", nil, nil); status != http.StatusOK {
 				t.Errorf("cancel: %d", status)
 			}
@@ -120,13 +120,13 @@ func TestEveryRightIsNeeded(t *testing.T) {
 		},
 		"gateway s3:DeleteObject original": func(t *testing.T) func(*testing.T) {
 			// The second image spoils the request after the first was stored.
-			if status, _, text := r.post(t, "/api/v1/batch", "", batch(picture, map[string]string{"name": "neither"})); status != http.StatusBadRequest {
+			if status, _, text := r.post(t, "/api/v1/batch", "", batch(img, map[string]string{"name": "neither"})); status != http.StatusBadRequest {
 				t.Errorf("POST: %d %s", status, text)
 			}
 			return empty(r.originals)
 		},
 		"gateway s3:GetObject processed": func(t *testing.T) func(*testing.T) {
-			id := r.submit(t, picture)
+			id := r.submit(t, img)
 			completes(t, id)
 			var text []byte
 			if status, _ := r.call(t, http.MethodGet, "/api/v1/batch/"+id+"/images/0/file", nil, &text); status != http.StatusServiceUnavailable {
@@ -135,7 +135,7 @@ func TestEveryRightIsNeeded(t *testing.T) {
 			return nothing(t)
 		},
 		"gateway s3:DeleteObject processed": func(t *testing.T) func(*testing.T) {
-			completes(t, r.submit(t, picture))
+			completes(t, r.submit(t, img))
 			return empty(r.processed) // by retention
 		},
 		"analyzer s3:ListBucket original": waiting, "analyzer s3:GetObject original": waiting,

@@ -164,26 +164,26 @@ func (p *process) url(path string) string { return "http://" + p.addr + path }
 
 // await polls until ask reports true. The state that ask returns must not stay the same for 90 seconds: a slow machine
 // makes slow progress.
-func await(t *testing.T, ask func() (bool, string)) {
+func await(t *testing.T, done func() (bool, string)) {
 	t.Helper()
-	const patience = 90 * time.Second
+	const maxWait = 90 * time.Second
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.NewTimer(patience)
+	limit := time.NewTimer(maxWait)
 	defer limit.Stop()
 	for last := ""; ; {
-		ok, state := ask()
+		ok, state := done()
 		if ok {
 			return
 		}
 		if state != last {
-			limit.Reset(patience)
+			limit.Reset(maxWait)
 			last = state
 		}
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			t.Fatalf("waited %s in vain, the state is still: %s", patience, state)
+			t.Fatalf("waited %s in vain, the state is still: %s", maxWait, state)
 		}
 	}
 }
@@ -283,22 +283,22 @@ func (s *system) call(t *testing.T, method, path string, body io.Reader, out any
 }
 
 // answer is a job as the API tells it.
-type answer struct {
-	JobID       string        `json:"job_id"`
-	Status      string        `json:"status"`
-	TotalImages int           `json:"total_images"`
-	Completed   int           `json:"completed"`
-	Failed      int           `json:"failed"`
-	Progress    float64       `json:"progress"`
-	Images      []imageAnswer `json:"images"`
-	CreatedAt   time.Time     `json:"created_at"`
-	UpdatedAt   time.Time     `json:"updated_at"`
-	CompletedAt time.Time     `json:"completed_at"`
-	Message     string        `json:"message"`
-	RetryOf     string        `json:"retry_of"`
+type jobResponse struct {
+	JobID       string          `json:"job_id"`
+	Status      string          `json:"status"`
+	TotalImages int             `json:"total_images"`
+	Completed   int             `json:"completed"`
+	Failed      int             `json:"failed"`
+	Progress    float64         `json:"progress"`
+	Images      []imageResponse `json:"images"`
+	CreatedAt   time.Time       `json:"created_at"`
+	UpdatedAt   time.Time       `json:"updated_at"`
+	CompletedAt time.Time       `json:"completed_at"`
+	Message     string          `json:"message"`
+	RetryOf     string          `json:"retry_of"`
 }
 
-type imageAnswer struct {
+type imageResponse struct {
 	Index            int       `json:"index"`
 	OriginalFilename string    `json:"original_filename"`
 	Status           string    `json:"status"`
@@ -317,7 +317,7 @@ func (s *system) submit(t *testing.T, images ...map[string]string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var created answer
+	var created jobResponse
 	status, header := s.call(t, http.MethodPost, "/api/v1/batch", bytes.NewReader(body), &created)
 	if status != http.StatusCreated || created.Status != "pending" || header.Get("Location") != "/api/v1/batch/"+created.JobID {
 		t.Fatalf("POST: %d %+v, Location %q", status, created, header.Get("Location"))
@@ -326,11 +326,11 @@ func (s *system) submit(t *testing.T, images ...map[string]string) string {
 }
 
 // ended polls the job to its end and checks on every poll what must hold.
-func (s *system) ended(t *testing.T, id string) answer {
+func (s *system) ended(t *testing.T, id string) jobResponse {
 	t.Helper()
-	var last answer
+	var last jobResponse
 	await(t, func() (bool, string) {
-		var now answer
+		var now jobResponse
 		if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &now); status != http.StatusOK {
 			t.Fatalf("GET %s: %d", id, status)
 		}
@@ -342,7 +342,7 @@ func (s *system) ended(t *testing.T, id string) answer {
 }
 
 // invariants holds what is true of every answer, and of every two in a row.
-func invariants(t *testing.T, before, now answer) {
+func invariants(t *testing.T, before, now jobResponse) {
 	t.Helper()
 	count := map[string]int{}
 	for i, img := range now.Images {

@@ -99,9 +99,9 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-// TestSecondGatewayWantsPostgres: without a database of both, the second gateway must
+// TestSecondGatewayNeedsPostgres: without a database of both, the second gateway must
 // not begin one of its own.
-func TestSecondGatewayWantsPostgres(t *testing.T) {
+func TestSecondGatewayNeedsPostgres(t *testing.T) {
 	second, err := loadProfiles(t, []string{"gateways"}).GetService("gateway-2")
 	if err != nil {
 		t.Fatal(err)

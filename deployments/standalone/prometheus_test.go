@@ -18,14 +18,14 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TestDashboardsShowSomething runs the query of every panel on a Prometheus that
+// TestDashboardsShowData runs the query of every panel on a Prometheus that
 // scrapes the three services and RabbitMQ as ours does, after an image has killed
 // its analyzers and become a dead letter. Every one gives a figure: what has not
 // happened gives 0.
-func TestDashboardsShowSomething(t *testing.T) {
+func TestDashboardsShowData(t *testing.T) {
 	t.Parallel()
 	broker, metrics := ownRabbitMQ(t)
-	g := bury(t, broker, 1)
+	g := startPoisoned(t, broker, 1)
 	at := startPrometheus(t, map[string][]string{
 		"gateway": {g.parts[0].addr}, "processor": {g.parts[1].addr}, "analyzer": {g.parts[2].addr}, "rabbitmq": {metrics}, "rabbitmq-queues": {metrics},
 	})
@@ -46,7 +46,7 @@ func TestDashboardsShowSomething(t *testing.T) {
 			for _, q := range p.Targets {
 				// RabbitMQ may live where it will: its targets have no namespace here.
 				for _, namespace := range []string{".*", "pictures"} {
-					at.await(t, asked(q.Expr, namespace), func(v string) bool {
+					at.await(t, expand(q.Expr, namespace), func(v string) bool {
 						return v != "NaN" && (p.Title != "Dead letters" || v == "1")
 					})
 				}
@@ -59,7 +59,7 @@ func TestDashboardsShowSomething(t *testing.T) {
 	for _, d := range dashboards {
 		for _, p := range d.Panels {
 			for _, q := range p.Targets {
-				values, err := at.ask(t, asked(q.Expr, "another"))
+				values, err := at.query(t, expand(q.Expr, "another"))
 				if err != nil || strings.Contains(q.Expr, "imagebatch_") && !strings.Contains(q.Expr, "vector(") && len(values) > 0 {
 					t.Errorf("%s: %s shows %q of another namespace, %v", p.Title, q.Expr, values, err)
 				}
@@ -70,7 +70,7 @@ func TestDashboardsShowSomething(t *testing.T) {
 
 // asked puts into a query what Grafana would. Its interval is shorter than an hour;
 // this one still holds the batches on a slow machine.
-func asked(query, namespace string) string {
+func expand(query, namespace string) string {
 	return strings.NewReplacer("$__rate_interval", "1h", "$job", ".+", "$namespace", namespace, "$rabbitmq_namespace", ".*", "$vhost", ".*").Replace(query)
 }
 
@@ -88,7 +88,7 @@ func checkChoices(t *testing.T, at *prometheusServer, d dashboard, v variable) {
 	if m == nil {
 		t.Fatalf("%s: %s asks for %s", d.file, v.Name, query.Query)
 	}
-	at.await(t, asked(fmt.Sprintf("count by (%s) (%s)", m[2], m[1]), ".*"), func(string) bool { return true })
+	at.await(t, expand(fmt.Sprintf("count by (%s) (%s)", m[2], m[1]), ".*"), func(string) bool { return true })
 }
 
 // ownRabbitMQ starts a RabbitMQ for the test alone, which answers Prometheus at the
@@ -179,13 +179,13 @@ func startPrometheus(t *testing.T, targets map[string][]string) *prometheusServe
 func (p *prometheusServer) await(t *testing.T, query string, right func(value string) bool) {
 	t.Helper()
 	await(t, func() (bool, string) {
-		values, err := p.ask(t, query)
+		values, err := p.query(t, query)
 		return slices.ContainsFunc(values, right), fmt.Sprintf("%s shows %q, %v", query, values, err)
 	})
 }
 
 // ask returns the values of an instant query.
-func (p *prometheusServer) ask(t *testing.T, query string) ([]string, error) {
+func (p *prometheusServer) query(t *testing.T, query string) ([]string, error) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.addr+"/api/v1/query?query="+url.QueryEscape(query), nil)
 	if err != nil {
@@ -196,20 +196,20 @@ func (p *prometheusServer) ask(t *testing.T, query string) ([]string, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	var answer struct {
+	var response struct {
 		Error string
 		Data  struct {
 			Result []struct{ Value [2]any }
 		}
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-		return nil, fmt.Errorf("read answer: %w", err)
+	if err := json.NewDecoder(resp.Body).Decode(&response); err != nil {
+		return nil, fmt.Errorf("read response: %w", err)
 	}
-	if answer.Error != "" {
-		t.Fatalf("%s: %s", query, answer.Error)
+	if response.Error != "" {
+		t.Fatalf("%s: %s", query, response.Error)
 	}
 	var values []string
-	for _, r := range answer.Data.Result {
+	for _, r := range response.Data.Result {
 		values = append(values, fmt.Sprint(r.Value[1]))
 	}
 	return values, nil

@@ -73,7 +73,7 @@ func (b *repeating) quiet(queues []broker.QueueSpec) (bool, string) {
 }
 
 // line is the three services on the broker, with stores of their own.
-func line(t *testing.T, b broker.Broker) (s *system, processed objectstore.Store, stop func()) {
+func startServices(t *testing.T, b broker.Broker) (s *system, processed objectstore.Store, stop func()) {
 	t.Helper()
 	dir := t.TempDir()
 	c, err := service.Load([]string{"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + dir, "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8"}, func(c *config) error {
@@ -124,7 +124,7 @@ func line(t *testing.T, b broker.Broker) (s *system, processed objectstore.Store
 }
 
 // stored gives what is stored of a job's images, without their trace ids.
-func stored(t *testing.T, s objectstore.Store, a answer) map[string][]byte {
+func stored(t *testing.T, s objectstore.Store, a jobResponse) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{}
 	for _, img := range a.Images {
@@ -142,10 +142,10 @@ func stored(t *testing.T, s objectstore.Store, a answer) map[string][]byte {
 	return all
 }
 
-// TestEveryMessageManyTimes holds a line whose broker repeats, shuffles and delays
+// TestRepeatedMessages holds a line whose broker repeats, shuffles and delays
 // every message to the same line without that: the same counters, the same bytes,
-// the same told to watchers, and nothing of the late copies.
-func TestEveryMessageManyTimes(t *testing.T) {
+// the same watched to watchers, and nothing of the late copies.
+func TestRepeatedMessages(t *testing.T) {
 	site := origin(t, map[string][]byte{"photo.jpg": goImage(t, "video-005.gray.jpeg")})
 	batch := []map[string]string{
 		inline("a.jpg", goImage(t, "video-001.progressive.jpeg")), inline("b.png", goImage(t, "video-001.png")), inline("c.jpg", goImage(t, "video-001.jpeg")),
@@ -162,12 +162,12 @@ func TestEveryMessageManyTimes(t *testing.T) {
 		if seed == 0 { // The model: each message once.
 			used = memory
 		}
-		s, processed, stop := line(t, used)
+		s, processed, stop := startServices(t, used)
 		id := s.submit(t, batch...)
-		told := make(chan []frame, 1)
-		go func() { told <- watch(t, s, id) }()
+		watched := make(chan []frame, 1)
+		go func() { watched <- watch(t, s, id) }()
 		end := s.ended(t, id)
-		checkFrames(t, <-told, end)
+		checkFrames(t, <-watched, end)
 		if end.Status != "completed" || end.Completed != 4 || end.Failed != 3 {
 			t.Errorf("seed %d: job %+v", seed, end)
 		}
@@ -177,7 +177,7 @@ func TestEveryMessageManyTimes(t *testing.T) {
 		if b.count == 0 && seed > 0 {
 			t.Error("nothing was repeated")
 		}
-		var after answer
+		var after jobResponse
 		if s.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &after); fmt.Sprint(after) != fmt.Sprint(end) {
 			t.Errorf("seed %d: late copies took the job from\n%+v to\n%+v", seed, end, after)
 		}

@@ -42,9 +42,9 @@ func TestKilledAfter201(t *testing.T) {
 	})
 }
 
-// TestStopped holds that SIGTERM ends every part with success and soon, that
+// TestGracefulStop holds that SIGTERM ends every part with success and soon, that
 // watchers are told, and that what was accepted goes on at the next start.
-func TestStopped(t *testing.T) {
+func TestGracefulStop(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		s := start(t)
 		var batch []map[string]string
@@ -107,8 +107,8 @@ func TestRetention(t *testing.T) {
 			return status == http.StatusNotFound, fmt.Sprint(status)
 		})
 		var list struct {
-			Jobs  []answer `json:"jobs"`
-			Total int      `json:"total"`
+			Jobs  []jobResponse `json:"jobs"`
+			Total int           `json:"total"`
 		}
 		if s.call(t, http.MethodGet, "/api/v1/batch", nil, &list); list.Total != 0 || len(list.Jobs) != 0 {
 			t.Errorf("list %+v", list)
@@ -116,9 +116,9 @@ func TestRetention(t *testing.T) {
 	})
 }
 
-// TestMistakesAtStart holds that a wrong configuration ends the program with
+// TestInvalidConfiguration holds that a wrong configuration ends the program with
 // everything that is wrong.
-func TestMistakesAtStart(t *testing.T) {
+func TestInvalidConfiguration(t *testing.T) {
 	dir, err := binaries()
 	if err != nil {
 		t.Fatal(err)

@@ -235,9 +235,9 @@ func readyz(t *testing.T, p *process) string {
 	if _, err := text.ReadFrom(resp.Body); err != nil {
 		return err.Error()
 	}
-	var answer struct{ Error string }
-	if err := json.Unmarshal(text.Bytes(), &answer); err != nil {
+	var response struct{ Error string }
+	if err := json.Unmarshal(text.Bytes(), &response); err != nil {
 		return text.String()
 	}
-	return answer.Error
+	return response.Error
 }

@@ -24,10 +24,10 @@ func TestContributingNamesExistingFiles(t *testing.T) {
 	}
 }
 
-// TestSecurityNamesWhatIsThere holds docs/security.md to the code: each file and folder
+// TestSecurityNamesExistingTests holds docs/security.md to the code: each file and folder
 // that it names is there, and each test is in the folder of one that is named in the same
 // row of a table or the same point of a list.
-func TestSecurityNamesWhatIsThere(t *testing.T) {
+func TestSecurityNamesExistingTests(t *testing.T) {
 	text := string(readFile(t, "../../docs/security.md"))
 	tests := regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)`")
 	found := 0

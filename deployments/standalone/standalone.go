@@ -102,11 +102,11 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 	}
 	s.parts.Add("broker", broker.Close)
 	queues := telemetry.Broker(broker, s.metrics, traces)
-	pictures := telemetry.Store(originals, "originals", s.metrics, traces)
-	products := telemetry.Store(processed, "processed", s.metrics, traces)
+	originalStore := telemetry.Store(originals, "originals", s.metrics, traces)
+	processedStore := telemetry.Store(processed, "processed", s.metrics, traces)
 
 	s.gateway, err = gateway.New(ctx, c.Gateway, gateway.Deps{
-		Broker: queues, Originals: pictures, Processed: products, Log: s.log, Metrics: s.metrics, Traces: traces,
+		Broker: queues, Originals: originalStore, Processed: processedStore, Log: s.log, Metrics: s.metrics, Traces: traces,
 	})
 	if err != nil {
 		return nil, err
@@ -118,13 +118,13 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 		}
 	}
 	s.analyzer, err = analyzer.New(ctx, c.Analyzer, analyzer.Deps{
-		Broker: queues, Originals: pictures, Log: s.log, Metrics: s.metrics, Traces: traces,
+		Broker: queues, Originals: originalStore, Log: s.log, Metrics: s.metrics, Traces: traces,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.processor, err = processor.New(ctx, c.Processor, processor.Deps{
-		Broker: queues, Originals: pictures, Processed: products, Log: s.log, Metrics: s.metrics, Traces: traces,
+		Broker: queues, Originals: originalStore, Processed: processedStore, Log: s.log, Metrics: s.metrics, Traces: traces,
 	})
 	return s, err
 }

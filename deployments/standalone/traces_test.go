@@ -35,7 +35,7 @@ func (s *system) tracedSubmit(t *testing.T, traceparent string, images ...map[st
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var created answer
+	var created jobResponse
 	if err := json.NewDecoder(resp.Body).Decode(&created); err != nil || resp.StatusCode != http.StatusCreated {
 		t.Fatalf("POST: %d, %v", resp.StatusCode, err)
 	}
@@ -231,22 +231,22 @@ func (s *system) checkLogIDs(t *testing.T, traces []trace, request telemetrytest
 	}
 }
 
-// TestTracesSurviveTheGateway kills the gateway while it has an image in hand, after
+// TestTracesSurviveGatewayCrash kills the gateway while it has an image in hand, after
 // others have ended. The image's trace goes on below the same root, leads to the
 // same request, and no image has two roots.
-func TestTracesSurviveTheGateway(t *testing.T) {
+func TestTracesSurviveGatewayCrash(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		collector := telemetrytest.Start(t)
 		s := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
-		site, asked, open := gatedOrigin(t)
+		site, blocked, open := gatedOrigin(t)
 		id := s.tracedSubmit(t, "00-"+clientTrace+"-"+clientSpan+"-01", inline("a.jpg", photo(t)), map[string]string{"url": site + "/slow.jpg"})
-		await(t, func() (bool, string) { return asked() == 1, "the image is not asked for" })
+		await(t, func() (bool, string) { return blocked() == 1, "the image is not blocked for" })
 		collector.Await("the first image and the request", func(spans []telemetrytest.Span) bool {
 			return complete(spans, string(pipeline.NewTraceID(id, 0)), never) && len(telemetrytest.Named(spans, "POST /api/v1/batch")) == 1
 		})
 		_ = s.end(syscall.SIGKILL)
 		killed := time.Now()
-		await(t, func() (bool, string) { return asked() == 0, "the killed gateway still asks" })
+		await(t, func() (bool, string) { return blocked() == 0, "the killed gateway still asks" })
 		open()
 		s.start()
 		s.awaitReady()
@@ -272,9 +272,9 @@ func TestTracesSurviveTheGateway(t *testing.T) {
 	})
 }
 
-// TestTracesOfAPart holds that an image is recorded by all or by none, though each
+// TestSampledTraces holds that an image is recorded by all or by none, though each
 // decides by itself.
-func TestTracesOfAPart(t *testing.T) {
+func TestSampledTraces(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		collector := telemetrytest.Start(t)
 		s := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.5")
@@ -305,9 +305,9 @@ func TestTracesOfAPart(t *testing.T) {
 	})
 }
 
-// TestTracesPastOneThatRecordsNone has an analyzer that was given no collector
+// TestTracesThroughUntracedService has an analyzer that was given no collector
 // between services that were: their spans are one trace all the same.
-func TestTracesPastOneThatRecordsNone(t *testing.T) {
+func TestTracesThroughUntracedService(t *testing.T) {
 	t.Parallel()
 	collector := telemetrytest.Start(t)
 	env := serverEnv(t, lentVhost(t))

@@ -92,15 +92,15 @@ func (f *fleet) system() *system { return &system{f.running["gateway"], nil} }
 
 // replace starts the service from the folder. A worker is there beside the one before
 // it, which then ends; the gateway, which has its file for itself, comes after it on the
-// same address. It returns how many messages the one before has held.
-func (f *fleet) replace(name, dir string) (held int) {
+// same address. It returns how many messages the one before has parked.
+func (f *fleet) replace(name, dir string) (parked int) {
 	f.t.Helper()
 	before := f.running[name]
 	if name != "gateway" {
 		f.running[name] = launchFrom(f.t, dir, name, f.env...)
 	}
 	if before.done != nil {
-		held = before.held(f.t)
+		parked = before.parked(f.t)
 		if err := before.end(syscall.SIGTERM); err != nil {
 			f.t.Errorf("%s: %v", name, err)
 		}
@@ -110,11 +110,11 @@ func (f *fleet) replace(name, dir string) (held int) {
 		before.start()
 		before.awaitReady()
 	}
-	return held
+	return parked
 }
 
-// held is how many times the process has held a message whose version it does not read.
-func (p *process) held(t *testing.T) (n int) {
+// parked is how many times the process has parked a message whose version it does not read.
+func (p *process) parked(t *testing.T) (n int) {
 	t.Helper()
 	for _, m := range regexp.MustCompile(`(?m)^imagebatch_stage_messages_total\{outcome="unknown_version",.*\} (\d+)$`).FindAllStringSubmatch(p.scrape(t), -1) {
 		count, err := strconv.Atoi(m[1])
@@ -135,7 +135,7 @@ func (s *system) load(t *testing.T) (stop func() []string) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	request := func(method, path string, body []byte) (now answer, ok bool) {
+	request := func(method, path string, body []byte) (now jobResponse, ok bool) {
 		req, err := http.NewRequestWithContext(ctx, method, s.url(path), bytes.NewReader(body))
 		if err != nil {
 			t.Error(err)
@@ -190,18 +190,18 @@ func TestUpgrade(t *testing.T) {
 	f := newFleet(t)
 	stop := f.system().load(t)
 	f.system().ended(t, f.system().submit(t, inline("first.jpg", photo(t)))) // so that there is something under way
-	held := 0
+	parked := 0
 	for _, name := range []string{"processor", "analyzer", "gateway"} {
-		held += f.replace(name, f.next)
+		parked += f.replace(name, f.next)
 		f.system().ended(t, f.system().submit(t, inline("between.jpg", photo(t))))
 	}
 	jobs := stop()
 	f.system().allComplete(t, jobs)
 	for _, p := range f.running {
-		held += p.held(t)
+		parked += p.parked(t)
 	}
-	if held != 0 || len(jobs) < 5 {
-		t.Errorf("of %d jobs %d messages had to wait for somebody to read them", len(jobs), held)
+	if parked != 0 || len(jobs) < 5 {
+		t.Errorf("of %d jobs %d messages had to wait for somebody to read them", len(jobs), parked)
 	}
 
 	for _, name := range []string{"analyzer", "processor"} {
@@ -216,7 +216,7 @@ func TestUpgrade(t *testing.T) {
 	for _, name := range []string{"gateway", "analyzer", "processor"} {
 		f.replace(name, f.old)
 	}
-	await(t, func() (bool, string) { return f.running["analyzer"].held(t) > 0, "nothing is held" })
+	await(t, func() (bool, string) { return f.running["analyzer"].parked(t) > 0, "nothing is parked" })
 	for _, name := range []string{"gateway", "analyzer", "processor"} {
 		if err := f.running[name].end(syscall.SIGTERM); err != nil {
 			t.Error(err)
@@ -239,7 +239,7 @@ func TestUpgradeInAnotherOrder(t *testing.T) {
 	f.replace("gateway", f.next)
 	id := f.system().submit(t, inline("early.jpg", photo(t)))
 	for _, name := range []string{"analyzer", "processor"} {
-		await(t, func() (bool, string) { return f.running[name].held(t) > 0, name + " holds nothing" })
+		await(t, func() (bool, string) { return f.running[name].parked(t) > 0, name + " holds nothing" })
 		f.replace(name, f.next)
 	}
 	f.system().allComplete(t, []string{id})
