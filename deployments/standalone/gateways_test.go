@@ -21,7 +21,7 @@ import (
 )
 
 // twoGateways starts two gateways on one PostgreSQL, one RabbitMQ and one MinIO,
-// with one analyzer and one processor. sql runs a query in their database.
+// with one analyzer and one processor. sql runs a query on their database.
 func twoGateways(t *testing.T) (a, b *system, sql func(query string) string) {
 	t.Helper()
 	server := os.Getenv("TEST_POSTGRES_URL")
@@ -36,7 +36,7 @@ func twoGateways(t *testing.T) (a, b *system, sql func(query string) string) {
 	schema := "test_" + strings.ToLower(rand.Text())
 	sql = func(query string) string {
 		t.Helper()
-		ctx := context.WithoutCancel(t.Context()) // Cleanups come after its end.
+		ctx := context.WithoutCancel(t.Context()) // Cleanups run after t.Context() is done.
 		cmd := exec.CommandContext(ctx, "psql", "-XAtq", "-c", "SET search_path = "+schema, "-c", query, server)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -59,13 +59,13 @@ func twoGateways(t *testing.T) (a, b *system, sql func(query string) string) {
 	return &system{gateways[0], parts}, &system{gateways[1], parts}, sql
 }
 
-// gate is a site that answers nothing until it is opened.
+// gate is a site that sends no response until it is opened.
 type gate struct {
 	url  string
 	open func()
 
 	mu       sync.Mutex
-	requests int // guarded by mu
+	requests int // number of requests, guarded by mu
 }
 
 func newGate(t *testing.T, image []byte) *gate {
@@ -88,7 +88,7 @@ func newGate(t *testing.T, image []byte) *gate {
 	return g
 }
 
-// await waits until somebody has requests for n images.
+// await waits until the site has received n requests.
 func (g *gate) await(t *testing.T, n int) {
 	t.Helper()
 	await(t, func() (bool, string) {
@@ -98,8 +98,8 @@ func (g *gate) await(t *testing.T, n int) {
 	})
 }
 
-// TestWatchAtAnotherGateway has a job that was posted to one gateway requests for and
-// watched at the other, which is told every step.
+// TestWatchAtAnotherGateway posts a job to one gateway, and polls and watches it at the
+// other. It verifies that the watcher receives every event.
 func TestWatchAtAnotherGateway(t *testing.T) {
 	t.Parallel()
 	a, b, _ := twoGateways(t)
@@ -114,7 +114,7 @@ func TestWatchAtAnotherGateway(t *testing.T) {
 	await(t, func() (bool, string) {
 		var metrics []byte
 		b.call(t, http.MethodGet, "/metrics", nil, &metrics)
-		return bytes.Contains(metrics, []byte("progress_watchers 1\n")), "nobody watches"
+		return bytes.Contains(metrics, []byte("progress_watchers 1\n")), "there is no watcher"
 	})
 	site.open()
 	at := b.ended(t, id)
@@ -124,13 +124,13 @@ func TestWatchAtAnotherGateway(t *testing.T) {
 	}
 	var there jobResponse
 	if status, _ := a.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &there); status != http.StatusOK || !reflect.DeepEqual(there, at) {
-		t.Errorf("one gateway says %+v, the other %+v", there, at)
+		t.Errorf("one gateway returns %+v, the other %+v", there, at)
 	}
 }
 
-// TestGatewayFailover kills a gateway with signal 9 in the middle of fetching URLs and
-// in the middle of a request: the other one finishes what was accepted, and
-// clears away what was not.
+// TestGatewayFailover kills a gateway with signal 9 while it downloads URLs and while it
+// receives a request. It verifies that the other gateway finishes the accepted job and
+// deletes the incomplete one.
 func TestGatewayFailover(t *testing.T) {
 	t.Parallel()
 	a, b, sql := twoGateways(t)
@@ -154,7 +154,7 @@ func TestGatewayFailover(t *testing.T) {
 		}
 		if resp, err := http.DefaultClient.Do(req); err == nil {
 			resp.Body.Close()
-			t.Errorf("half a request was answered with %d", resp.StatusCode)
+			t.Errorf("half a request got the response %d", resp.StatusCode)
 		}
 	})
 	first, err := json.Marshal(inline("photo.jpg", photo(t)))
@@ -176,19 +176,19 @@ func TestGatewayFailover(t *testing.T) {
 	}
 	await(t, func() (bool, string) { n := sql(received); return n == "0", n + " received" })
 	if took := time.Since(killed); took > time.Minute {
-		t.Errorf("it took %s", took)
+		t.Errorf("the failover took %s", took)
 	}
 	var list struct {
 		Total int `json:"total"`
 	}
 	if b.call(t, http.MethodGet, "/api/v1/batch", nil, &list); list.Total != 1 {
-		t.Errorf("%d jobs are listed", list.Total)
+		t.Errorf("%d jobs are listed, want 1", list.Total)
 	}
 
-	// The one that was killed comes back and answers for the job as well.
+	// The killed gateway is started again and returns the same job.
 	a.start()
 	a.awaitReady()
 	if again := a.ended(t, id); !reflect.DeepEqual(again, at) {
-		t.Errorf("one gateway says %+v, the other %+v", again, at)
+		t.Errorf("one gateway returns %+v, the other %+v", again, at)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestAPIKeysExamples runs the transcript about API keys on a gateway that has one
-// key at its start, and reads the one that the reader makes while it runs.
+// TestAPIKeysExamples runs the transcript about API keys on a gateway that starts with one
+// key and loads the one that the transcript creates.
 func TestAPIKeysExamples(t *testing.T) {
 	t.Parallel()
 	programs, err := binaries()
@@ -26,10 +26,10 @@ func TestAPIKeysExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := &process{t: t, name: filepath.Join(programs, "standalone"), addr: freeAddr(t), env: []string{"DATA_DIR=" + t.TempDir(), "API_KEYS_FILE=" + keys}}
-	t.Cleanup(func() { _ = p.end(syscall.SIGKILL) }) // Killed is what it is to be.
+	t.Cleanup(func() { _ = p.end(syscall.SIGKILL) }) // The error reports the kill.
 	p.start()
 
-	// ask returns the status of the answer to a key, 0 while there is none.
+	// get returns the status of the response to a request with a key, or 0 without a response.
 	get := func(path, key string) int {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url(path), nil)
 		if err != nil {
@@ -48,7 +48,7 @@ func TestAPIKeysExamples(t *testing.T) {
 
 	s := &system{process: p}
 	n := s.follow(t, dir, pick(t, examples(t, extensions), keysSection, "console"), func(command string) string {
-		if strings.Contains(command, "Bearer") { // A person types more slowly than the file is read.
+		if strings.Contains(command, "Bearer") { // A person types more slowly than the file is loaded.
 			await(t, func() (bool, string) {
 				return get("/api/v1/batch", find(string(readFile(t, filepath.Join(dir, "new.txt"))))) == http.StatusOK, "key unknown"
 			})
@@ -56,7 +56,7 @@ func TestAPIKeysExamples(t *testing.T) {
 		return strings.Replace(command, "gateway api-keys", filepath.Join(programs, "gateway")+" api-keys", 1)
 	})
 	if n < 6 {
-		t.Errorf("%d commands in the transcript", n)
+		t.Errorf("the transcript has only %d commands", n)
 	}
 	for path, want := range map[string]int{"/readyz": http.StatusUnauthorized, "/metrics": http.StatusUnauthorized, "/": http.StatusOK} {
 		if got := get(path, ""); got != want {

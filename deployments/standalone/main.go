@@ -1,7 +1,7 @@
 // Command standalone runs all of Imagebatch in one process: the gateway, one
 // analyzer and one processor on an in-process broker, with a local folder for
-// the images and SQLite for the jobs, all under DATA_DIR. It needs nothing else
-// and survives being killed: what was accepted goes on at the next start.
+// the images and SQLite for the jobs, all under DATA_DIR. It needs no other service.
+// If it is killed, the next start continues all accepted jobs.
 package main
 
 import (
@@ -19,7 +19,7 @@ func main() {
 	os.Exit(service.Program{
 		Name: "standalone", DefaultAddr: gateway.DefaultAddr, Run: run, Config: effective, SpeaksTLS: true,
 		Commands: []service.Command{{
-			Name: "dead-letters", Summary: "not here: the queues of this process are in its memory", Run: noDeadLetters,
+			Name: "dead-letters", Summary: "not available: the queues of this process are in memory", Run: noDeadLetters,
 		}, {
 			Name: apikeys.Name, Summary: apikeys.Summary,
 			Run: func(_ context.Context, args, _ []string) int { return apikeys.Main(args, os.Stdout, os.Stderr) },
@@ -37,12 +37,12 @@ func main() {
 	}.Main(os.Args[1:]))
 }
 
-// noDeadLetters says what to do instead. Another process can't look into the queues
-// of this one, and a restart sends again what is open, so a letter here is worth
-// nothing that the job's own retry does not give.
+// noDeadLetters prints the alternative: to retry the job. Another process cannot read the
+// queues of this one, and a restart sends all open images again, so a replay of dead
+// letters would do no more than a retry.
 func noDeadLetters(context.Context, []string, []string) int {
-	fmt.Fprintln(os.Stderr, `standalone: its queues are in memory, where no other process can look. An image that was given up has ended as failed,
-with the error code processing_failed; send the failed images of its job again:
+	fmt.Fprintln(os.Stderr, `standalone: the queues are in memory, and no other process can read them. The image of a dead letter has ended as failed,
+with the error code processing_failed. Retry the failed images of its job:
 
   curl -X POST http://localhost:8080/api/v1/batch/{job_id}/retry`)
 	return 2
