@@ -241,7 +241,7 @@ func (r *scaling) markdown() string {
 	b.WriteString(r.machine.markdown())
 	fmt.Fprintf(&b, "\n%d small images for each row; every original is delayed by %d ms; `CONCURRENCY=%d`.\n\n",
 		r.scale.images, r.scale.wait.Milliseconds(), r.scale.concurrency)
-	b.WriteString("| Analyzers | images per second | × one analyzer | of linear | images of one, of the mean | s per attempt | slots in use |\n|--:|--:|--:|--:|--:|--:|--:|\n")
+	b.WriteString("| Analyzers | images per second | × one analyzer | of linear | images of one, of the mean | s per attempt | capacity in use |\n|--:|--:|--:|--:|--:|--:|--:|\n")
 	one, others := r.fleets[0], ""
 	for _, p := range r.fleets {
 		times := p.rate / one.rate

@@ -56,13 +56,13 @@ func newWorker(d Deps, queue string) *worker {
 	buckets := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 	w := &worker{
 		deps: d, queue: queue,
-		messages: d.Metrics.Counter("stage_messages_total", "Messages that a stage has finished, by queue and outcome.", "queue", "outcome"),
-		duration: d.Metrics.Histogram("stage_duration_seconds", "Time of one try of a stage's step, by queue.", buckets, "queue"),
-		wait:     d.Metrics.Histogram("stage_queue_wait_seconds", "Time from the making of a message to its first try, by queue.", buckets, "queue"),
-		attempts: d.Metrics.Histogram("stage_attempts", "Attempt in which a stage was through with a message, by queue.", []float64{1, 2, 3, 4, pipeline.MaxAttempts}, "queue"),
-		inHand:   d.Metrics.Gauge("stage_in_hand", "Messages that a stage has in hand now, by queue, those included that wait for something that is away.", "queue"),
+		messages: d.Metrics.Counter("stage_messages_total", "Messages that a stage finished, by queue and outcome.", "queue", "outcome"),
+		duration: d.Metrics.Histogram("stage_duration_seconds", "Duration of one attempt of a stage, by queue.", buckets, "queue"),
+		wait:     d.Metrics.Histogram("stage_queue_wait_seconds", "Time from the creation of a message to its first attempt, by queue.", buckets, "queue"),
+		attempts: d.Metrics.Histogram("stage_attempts", "Number of attempts until a stage finished a message, by queue.", []float64{1, 2, 3, 4, pipeline.MaxAttempts}, "queue"),
+		inHand:   d.Metrics.Gauge("stage_in_hand", "Messages in flight in a stage, by queue, including those that wait for an unavailable dependency.", "queue"),
 	}
-	d.Metrics.Gauge("stage_concurrency", "Messages that a stage takes in hand at once, by queue, one suspect not counted.", "queue").Set(float64(d.Concurrency), queue)
+	d.Metrics.Gauge("stage_concurrency", "Maximum number of messages in flight in a stage, by queue, without the one from the quarantine queue.", "queue").Set(float64(d.Concurrency), queue)
 	w.inHand.Add(0, queue)
 	for _, outcome := range outcomes { // an alert sees the first one only when it grows from 0, and a dashboard tells none from nobody knows
 		w.messages.Add(0, queue, outcome)

@@ -131,7 +131,7 @@ func New(c Config, d Deps) *Server {
 		places:  make(chan struct{}, c.MaxConnections), spare: make(chan struct{}, c.spare),
 		leaving: make(chan struct{}), closing: make(chan struct{}),
 	}
-	d.Metrics.GaugeFunc("connections", "Open connections, WebSockets among them.", func() float64 { return float64(len(s.places)) })
+	d.Metrics.GaugeFunc("connections", "Open connections, including WebSockets.", func() float64 { return float64(len(s.places)) })
 	s.table = s.routes()
 	s.echo = s.router()
 	return s

@@ -64,8 +64,8 @@ func newHealer(config Config, b *Broker, log *slog.Logger, closed <-chan struct{
 		silence: config.Silence, declare: config.Declare, specs: b.routine.specs, urls: config.URLs,
 		dialing: newLink("asking", config, log, closed), publishing: b.publishing, consuming: b.consuming,
 		routine: b.routine, log: log,
-		made:   registry.Counter("queues_made_anew_total", "Queues that answered nothing and were deleted and declared again, by queue.", "queue"),
-		mute:   registry.Gauge("silent_queues", "Queues that answered nothing when they were asked last, while the broker served others."),
+		made:   registry.Counter("queues_made_anew_total", "Unresponsive queues that were deleted and declared again, by queue.", "queue"),
+		mute:   registry.Gauge("silent_queues", "Queues that did not respond to the last check, while the broker served others."),
 		silent: map[string]*silentQueue{},
 	}
 }
