@@ -23,7 +23,7 @@ import (
 // buildBenchmarks builds the Go benchmarks of the analyzer and the processor. They
 // measure internal packages, which this module cannot import.
 func (s *system) buildBenchmarks(ctx context.Context) error {
-	say("building the benchmarks of the analyzer and the processor")
+	progress("building the benchmarks of the analyzer and the processor")
 	for _, service := range []string{"analyzer", "processor"} {
 		if err := s.goBuild(ctx, service, "test", "-c", "-o", filepath.Join(s.dir, "bin", service+".test"), "."); err != nil {
 			return err

@@ -36,7 +36,7 @@ func (s *system) load(ctx context.Context, p photo, size size) (*column, error) 
 	images := float64(size.images)
 	var client, rates []float64
 	for started := time.Now(); c.rounds < size.rounds && (c.rounds == 0 || time.Since(started) < size.part); c.rounds++ {
-		say("%s: batch %d of %d", p.name, c.rounds+1, size.rounds)
+		progress("%s: batch %d of %d", p.name, c.rounds+1, size.rounds)
 		before, err := ofEach(s, spent)
 		if err != nil {
 			return nil, err
@@ -63,7 +63,7 @@ func (s *system) load(ctx context.Context, p photo, size size) (*column, error) 
 		c.spent[name], c.peaks[name] = median(perImage[name]), end[name].VmHWM
 	}
 	c.client, c.alone = median(client), median(rates)
-	say("%s: %d concurrent batches", p.name, concurrentBatches)
+	progress("%s: %d concurrent batches", p.name, concurrentBatches)
 	n := min(size.images, max(1, int(c.alone*size.part.Seconds()/concurrentBatches))) // fits into the time on a slow machine
 	start := time.Now()
 	var g errgroup.Group

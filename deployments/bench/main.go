@@ -105,7 +105,7 @@ func measure(ctx context.Context, root, dir string, size size) (_ *report, err e
 	defer cancel()
 	r := &report{size: size, machine: aboutMachine(ctx, s.root)}
 
-	say("starting the system")
+	progress("starting the system")
 	defer func() { err = errors.Join(err, s.stop(ctx)) }()
 	if err := s.start(ctx, services...); err != nil {
 		return nil, err
@@ -122,14 +122,14 @@ func measure(ctx context.Context, root, dir string, size size) (_ *report, err e
 		}
 		r.columns = append(r.columns, c)
 	}
-	say("single images on the idle system")
+	progress("single images on the idle system")
 	if r.latency, err = s.latency(ctx, photos[0], size); err != nil {
 		return nil, err
 	}
 	if err := s.stop(ctx); err != nil { // the comparison has the machine to itself
 		return nil, err
 	}
-	say("measuring the comparisons")
+	progress("measuring the comparisons")
 	r.machine.programs += ", exiftool " + output(ctx, "exiftool -ver") + ", libjpeg-turbo " + version(ctx, "libjpeg-turbo-progs")
 	if err := s.compare(ctx, r, size); err != nil {
 		return nil, err
@@ -138,5 +138,5 @@ func measure(ctx context.Context, root, dir string, size size) (_ *report, err e
 	return r, nil
 }
 
-// say logs progress on standard error.
-func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...) }
+// progress logs progress on standard error.
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...) }

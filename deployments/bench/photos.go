@@ -43,7 +43,7 @@ var (
 // draw writes scaled copies of the photograph with its EXIF into the folder pictures.
 // If jpegtran is installed, it also writes a progressive version of the last one.
 func (s *system) draw(ctx context.Context, all ...scaled) ([]photo, error) {
-	say("creating the test photos")
+	progress("creating the test photos")
 	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bep/imagemeta")
 	cmd.Dir, cmd.Env = filepath.Join(s.root, "analyzer"), append(os.Environ(), "GOWORK=off")
 	folder, err := cmd.Output()

@@ -70,7 +70,7 @@ func measureScaling(ctx context.Context, root, dir string, scale scale) (_ *scal
 	ctx, cancel := context.WithTimeout(ctx, scale.whole)
 	defer cancel()
 	r := &scaling{scale: scale, machine: aboutMachine(ctx, s.root)}
-	say("starting the system")
+	progress("starting the system")
 	defer func() { err = errors.Join(err, s.stop(ctx)) }()
 	if err := s.start(ctx, "gateway", "processor"); err != nil {
 		return nil, err
@@ -151,7 +151,7 @@ func (f *fleet) perform(ctx context.Context, p photo, scale scale) (*performance
 	if _, err := f.send(ctx, p, 2*slots, func(int) {}); err != nil { // opens connections and touches memory
 		return nil, err
 	}
-	say("%d analyzers: %d images", len(f.alive), scale.images)
+	progress("%d analyzers: %d images", len(f.alive), scale.images)
 	before, _, err := f.work(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -187,7 +187,7 @@ func (f *fleet) perform(ctx context.Context, p photo, scale scale) (*performance
 // loseOne kills the newest analyzer when a quarter of the images have ended. It returns
 // the time from the kill to the end of the last image.
 func (f *fleet) loseOne(ctx context.Context, p photo, scale scale) (time.Duration, error) {
-	say("%d analyzers, one of them killed: %d images", len(f.alive), scale.images)
+	progress("%d analyzers, one of them killed: %d images", len(f.alive), scale.images)
 	var killed time.Time
 	ends, err := f.send(ctx, p, scale.images, func(ended int) {
 		if ended == max(1, scale.images/4) {

@@ -56,7 +56,7 @@ func newSystem(ctx context.Context, root, dir string) (*system, error) {
 	if err != nil {
 		return nil, fmt.Errorf("clear the folder: %w", err)
 	}
-	say("building the services")
+	progress("building the services")
 	for _, name := range services { // as `make build` does
 		if err := s.goBuild(ctx, name, "build", "-trimpath", "-o", filepath.Join(dir, "bin", name), "./cmd/"+name); err != nil {
 			return nil, err

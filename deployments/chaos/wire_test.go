@@ -57,8 +57,8 @@ func call(t *testing.T, w *wire) *caller {
 	return &caller{conn, bufio.NewReader(conn)}
 }
 
-// say sends a line and waits for it to come back.
-func (c *caller) say(within time.Duration) error {
+// roundTrip sends a line and waits for it to come back.
+func (c *caller) roundTrip(within time.Duration) error {
 	if err := c.SetDeadline(time.Now().Add(within)); err != nil {
 		return err
 	}
@@ -76,60 +76,60 @@ func TestWire(t *testing.T) {
 	t.Run("slow", func(t *testing.T) {
 		w := newTestWire(t)
 		c := call(t, w)
-		must(t, c.say(long))
+		must(t, c.roundTrip(long))
 		must(t, w.toxic("latency", map[string]int{"latency": 100}))
 		started := time.Now()
-		must(t, c.say(long))
+		must(t, c.roundTrip(long))
 		if took := time.Since(started); took < 200*time.Millisecond {
 			t.Errorf("round trip took %s, want twice 100 ms", took)
 		}
 		must(t, w.heal())
-		must(t, c.say(long))
+		must(t, c.roundTrip(long))
 	})
 	t.Run("dead", func(t *testing.T) {
 		w := newTestWire(t)
 		c := call(t, w)
 		must(t, w.toxic("timeout", map[string]int{"timeout": 0}))
-		if err := c.say(short); err == nil {
+		if err := c.roundTrip(short); err == nil {
 			t.Error("a dead wire responds")
 		} else if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
 			t.Errorf("a dead wire returns %v, want a timeout", err)
 		}
 		must(t, w.heal())
-		must(t, call(t, w).say(long))
+		must(t, call(t, w).roundTrip(long))
 	})
 	t.Run("reset", func(t *testing.T) {
 		w := newTestWire(t)
 		must(t, w.toxic("reset_peer", map[string]int{"timeout": 0}))
-		if err := call(t, w).say(long); err == nil {
+		if err := call(t, w).roundTrip(long); err == nil {
 			t.Error("a wire that resets connections responds")
 		}
 		must(t, w.heal())
-		must(t, call(t, w).say(long))
+		must(t, call(t, w).roundTrip(long))
 	})
 	t.Run("unavailable", func(t *testing.T) {
 		w := newTestWire(t)
 		c := call(t, w)
-		must(t, c.say(long))
+		must(t, c.roundTrip(long))
 		must(t, w.disconnect())
-		if err := c.say(long); err == nil {
+		if err := c.roundTrip(long); err == nil {
 			t.Error("the connection survives the end of its wire")
 		}
 		if _, err := net.Dial("tcp", w.addr); err == nil { //nolint:noctx // Loopback.
 			t.Error("an unavailable wire accepts a connection")
 		}
 		must(t, w.heal())
-		must(t, call(t, w).say(long))
+		must(t, call(t, w).roundTrip(long))
 	})
 	t.Run("cut", func(t *testing.T) {
 		w := newTestWire(t)
 		c := call(t, w)
-		must(t, c.say(long))
+		must(t, c.roundTrip(long))
 		must(t, w.cut())
-		if err := c.say(long); err == nil {
+		if err := c.roundTrip(long); err == nil {
 			t.Error("the connection survives the cut")
 		}
-		must(t, call(t, w).say(long))
+		must(t, call(t, w).roundTrip(long))
 	})
 }
 

@@ -28,7 +28,7 @@ func (s *system) tracedSubmit(t *testing.T, traceparent string, images ...map[st
 		t.Fatal(err)
 	}
 	req.Header.Set("Traceparent", traceparent)
-	req.Header.Set("Tracestate", "stranger=text")
+	req.Header.Set("Tracestate", "othervendor=text")
 	req.Header.Set("Authorization", "Bearer hush")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -162,7 +162,7 @@ func TestTraces(t *testing.T) {
 			t.Errorf("analysis %+v", cut)
 		}
 		traces[4].has("image", "publish image_upload", "analysis", "publish image_processed", "settle")
-		for _, secret := range []string{"hush", "token", "photo", "sunrise", "stranger", "Bearer", site} {
+		for _, secret := range []string{"hush", "token", "photo", "sunrise", "othervendor", "Bearer", site} {
 			if text := fmt.Sprintf("%+v", spans); strings.Contains(text, secret) {
 				t.Errorf("the traces contain %q", secret)
 			}
