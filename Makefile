@@ -1,15 +1,15 @@
-# `make help` lists what there is. Everything but `run`, `build` and `tidy` needs bash; scripts are in deployments/local.
+# `make help` lists the targets. All except `run`, `build` and `tidy` need bash. The scripts are in deployments/local.
 .DEFAULT_GOAL := help
 .PHONY: help run test build up down local-up local-down bench bench-system bench-scaling prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
-# A module apart from the workspace: its dependencies decide no version of a service.
+# A module outside the workspace, so that its dependencies do not affect the services.
 APART := deployments/helm
-# Each service is built alone, as its image is: its own go.mod decides, not the workspace.
+# Each service is built alone, like its image: with its own go.mod instead of the workspace.
 BUILD := GOWORK=off CGO_ENABLED=0 go
-# Without grpcnotrace a package that only the OTLP exporter imports would keep 8 MB of unused code in each binary.
+# Without grpcnotrace, a package that only the OTLP exporter imports would keep 8 MB of unused code in each binary.
 FLAGS := -trimpath -tags=grpcnotrace
-# What compose.yaml is told for each profile: PROFILE=gateways,tracing. S3=versitygw is a profile too.
+# The settings for compose.yaml for each profile: PROFILE=gateways,tracing. S3=versitygw is a profile as well.
 comma := ,
 PROFILES := $(subst $(comma), ,$(PROFILE)) $(filter versitygw,$(S3))
 COMPOSE := $(strip \
@@ -18,39 +18,39 @@ COMPOSE := $(strip \
 	$(if $(filter tracing,$(PROFILES)),OTEL_EXPORTER_OTLP_ENDPOINT=http://jaeger:4318) \
 	COMMIT="$$(git rev-parse HEAD 2>/dev/null)" docker compose $(addprefix --profile ,$(PROFILES)))
 
-run: bin/standalone ## everything in one process on :8080, nothing but Go needed; data in ./data
+run: bin/standalone ## run everything in one process on :8080; needs only Go; data in ./data
 	@exec bin/standalone
 
-test: ## all tests, against real servers that it starts itself (ARGS='-run TestName' narrows them)
+test: ## run all tests, with real servers that it starts itself (ARGS='-run TestName' selects some)
 	@deployments/local/test.sh $(ARGS)
 
-build: bin/gateway bin/analyzer bin/processor bin/standalone ## static binaries: bin/{gateway,analyzer,processor,standalone}
+build: bin/gateway bin/analyzer bin/processor bin/standalone ## build static binaries: bin/{gateway,analyzer,processor,standalone}
 
-up: ## the whole system in Docker (S3=versitygw in place of MinIO; PROFILE=postgres|gateways|tracing,…; SCALE=analyzer=4)
+up: ## start the whole system in Docker (S3=versitygw instead of MinIO; PROFILE=postgres|gateways|tracing,…; SCALE=analyzer=4)
 	$(COMPOSE) up --build --detach --wait $(addprefix --scale ,$(SCALE))
 
-down: ## end what `make up` began; the volumes stay
+down: ## stop the system of `make up`; the volumes stay
 	docker compose --profile "*" down
 
-local-up: ## the three services with a real RabbitMQ and MinIO, no Docker; prints NAME=URL
+local-up: ## start the three services with a real RabbitMQ and MinIO, without Docker; prints NAME=URL
 	@deployments/local/local.sh up
 
-local-down: ## end what `make local-up` began
+local-down: ## stop the system of `make local-up`
 	@deployments/local/local.sh down
 
-bench: ## all Go benchmarks, then bench-system (ARGS='-bench=Name' narrows it to some of the former)
+bench: ## run all Go benchmarks, then bench-system (ARGS='-bench=Name' runs only the selected Go benchmarks)
 	@deployments/local/bench.sh $(ARGS)
 	$(if $(ARGS),,@$(MAKE) --no-print-directory bench-system)
 
-bench-system: ## what an image costs in the whole system, into docs/performance.md; 8 minutes at most on an idle machine
+bench-system: ## measure the cost of an image in the whole system, into docs/performance.md; at most 8 minutes; needs an idle machine
 	@deployments/local/install.sh rabbitmq minio bench
 	@go run ./deployments/bench
 
-bench-scaling: ## fleets of 1, 2, 4 and 8 analyzers, and the loss of one, into docs/operations.md; 5 minutes at most
+bench-scaling: ## measure 1, 2, 4 and 8 analyzers, and the loss of one, into docs/operations.md; at most 5 minutes
 	@deployments/local/install.sh rabbitmq minio
 	@go run ./deployments/bench -scaling
 
-prove: ## the long proofs, hours: 20 times without servers, 3 times with, 10,000 damaged files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds
+prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds
 	deployments/local/test.sh --without-servers -count=20 -timeout=3h
 	deployments/local/test.sh -count=3 -timeout=3h
 	PROVE=1 deployments/local/test.sh --without-servers -run=TestMutatedFiles
@@ -61,10 +61,10 @@ prove: ## the long proofs, hours: 20 times without servers, 3 times with, 10,000
 	$(MAKE) --no-print-directory chaos SCENARIO=outage
 	$(MAKE) --no-print-directory chaos SCENARIO=leaderless
 
-mutants: ## tests the tests: breaks the code in a copy, promise by promise, and shows which test notices (ARGS=NAME: one)
+mutants: ## test the tests: break one promise at a time in a copy of the code, and show which test fails (ARGS=NAME: only one)
 	@deployments/local/mutants.sh $(ARGS)
 
-chaos: ## the services under faults drawn from SEEDS (5) seeds from FIRST (1) on, LANES (2) at a time, or SCENARIO=rolling|outage|leaderless
+chaos: ## run the services under random faults, with SEEDS (5) seeds starting at FIRST (1), LANES (2) at a time, or SCENARIO=rolling|outage|leaderless
 	@deployments/local/install.sh rabbitmq minio postgres
 	@go run ./deployments/chaos -first $(or $(FIRST),1) -seeds $(or $(SEEDS),5) -lanes $(or $(LANES),2) -scenario "$(SCENARIO)"
 
@@ -74,31 +74,31 @@ attack: ## run the tests of hostile input (TestAttack…) and print how many cas
 		/^--- / { row(); name = $$3; cases = 0; failed = /FAIL/ } /^ +--- / { if (!cases++) failed = 0; failed += /FAIL/ } \
 		/--- FAIL/ { print } /^(ok|FAIL)/ { row(); print } /^FAIL/ { bad = 1 } END { exit bad }'
 
-vuln: ## known vulnerabilities in what the programs call, and modules that are not what they were; needs vuln.go.dev
+vuln: ## check the programs for known vulnerabilities, and the modules against their checksums; needs vuln.go.dev
 	@deployments/local/vuln.sh
 
-sbom: build ## bills of materials in CycloneDX's JSON: bin/*.cdx.json
+sbom: build ## write bills of materials in CycloneDX JSON: bin/*.cdx.json
 	@deployments/local/sbom.sh
 
-lint: ## linters and formatting; in CI also that nothing is left to tidy or generate
+lint: ## run the linters and check the formatting; in CI also check that tidy and generate change no file
 	@deployments/local/lint.sh
 
 fmt: ## format all Go files
 	@deployments/local/lint.sh fmt
 
-fuzz: ## each fuzz target for FUZZTIME (5s)
+fuzz: ## run each fuzz target for FUZZTIME (5s)
 	@deployments/local/fuzz.sh $(or $(FUZZTIME),5s)
 
-tidy: ## go work sync, then go mod tidy in every module
+tidy: ## run go work sync, then go mod tidy in every module
 	@go work sync
 	@for module in $(MODULES) $(APART); do GOWORK=off go -C $$module mod tidy || exit 1; done
 
-verify: lint test fuzz ## what a change must pass: lint, test, fuzz
+verify: lint test fuzz ## run what a change must pass: lint, test, fuzz
 
-help: ## this list
+help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Go itself knows best what must be built again.
+# Go decides what must be built again.
 .PHONY: bin/gateway bin/analyzer bin/processor bin/standalone
 bin/gateway bin/analyzer bin/processor: bin/%:
 	@$(BUILD) -C $* build $(FLAGS) -o $(CURDIR)/$@ ./cmd/$*

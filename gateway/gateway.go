@@ -216,9 +216,9 @@ func (s *Service) gauges() {
 			return value(counts)
 		})
 	}
-	gauge("open_images", "Images that were accepted and have not ended.", func(c job.Counts) float64 { return float64(c.OpenImages) })
-	gauge("unsent_uploads", "Images whose Upload has not been published.", func(c job.Counts) float64 { return float64(c.Unsent) })
-	gauge("oldest_open_job_age_seconds", "Age of the oldest job that has not ended; 0 when none is open.", func(c job.Counts) float64 {
+	gauge("open_images", "Accepted images that have not ended; -1 if the job store is unavailable.", func(c job.Counts) float64 { return float64(c.OpenImages) })
+	gauge("unsent_uploads", "Images whose Upload message is not yet published; -1 if the job store is unavailable.", func(c job.Counts) float64 { return float64(c.Unsent) })
+	gauge("oldest_open_job_age_seconds", "Age of the oldest open job; 0 if none is open, -1 if the job store is unavailable.", func(c job.Counts) float64 {
 		if c.OldestOpen.IsZero() {
 			return 0
 		}

@@ -35,13 +35,13 @@ func newOutcomes(jobs *sqlstore.Store, m *telemetry.Registry, traces *telemetry.
 		Store: jobs, now: now, traces: traces,
 		accepted:  m.Counter("images_accepted_total", "Images of created jobs, by source: inline or url.", "source").From0("inline", "url"),
 		received:  m.Counter("original_bytes_total", "Bytes of stored originals, by source: inline or url.", "source").From0("inline", "url"),
-		jobs:      m.Counter("jobs_ended_total", "Jobs that ended, by status.", "status").From0(string(job.Completed), string(job.Failed), string(job.Cancelled)),
-		images:    m.Counter("images_ended_total", "Images that ended, by status and, if they failed, error code.", "status", "code"),
+		jobs:      m.Counter("jobs_ended_total", "Ended jobs, by status.", "status").From0(string(job.Completed), string(job.Failed), string(job.Cancelled)),
+		images:    m.Counter("images_ended_total", "Ended images, by status and, for failed images, error code.", "status", "code"),
 		jobTime:   m.Histogram("job_duration_seconds", "Time from the creation of a job to its end, by status.", buckets, "status"),
 		imageTime: m.Histogram("image_duration_seconds", "Time from the creation of an image's job to the end of the image, by status.", buckets, "status"),
 	}
-	m.GaugeFunc("oldest_unsent_upload_age_seconds", "Time since the start of the oldest image whose Upload has not been published; 0 if there is none.", o.age)
-	// Prometheus sees a first failure as an increase only if the counter was 0 before.
+	m.GaugeFunc("oldest_unsent_upload_age_seconds", "Age of the oldest image whose Upload message is not yet published; 0 if there is none.", o.age)
+	// A first failure is an increase only when there was a 0 before it.
 	o.images.Add(0, string(job.Completed), "")
 	for _, code := range codes {
 		o.images.Add(0, string(job.Failed), code)

@@ -10,11 +10,11 @@ import (
 
 const repository = "../.."
 
-// TestBench runs the whole bench with the smallest load there is. Nothing is said
-// about how fast anything was.
+// TestBench runs the whole benchmark with the smallest load. It does not check how fast
+// anything is.
 func TestBench(t *testing.T) {
 	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" {
-		t.Skip("TEST_RABBITMQ_URL and TEST_S3_ENDPOINT are not set: no servers are wanted")
+		t.Skip("TEST_RABBITMQ_URL and TEST_S3_ENDPOINT are not set: no servers to test with")
 	}
 	dir := t.TempDir()
 	r, err := measure(t.Context(), repository, dir, tiny)
@@ -25,25 +25,25 @@ func TestBench(t *testing.T) {
 	t.Log(text)
 	for _, row := range r.rows() {
 		if !strings.Contains(text, "| "+row.name+" |") {
-			t.Errorf("the table has no line %q", row.name)
+			t.Errorf("the table has no row %q", row.name)
 		}
-		if len(row.figures) != len(wanted) {
-			t.Errorf("%s has %d figures for %d pictures", row.name, len(row.figures), len(wanted))
+		if len(row.values) != len(wanted) {
+			t.Errorf("%s has %d values for %d photos", row.name, len(row.values), len(wanted))
 		}
-		for _, figure := range row.figures {
-			// Of three images a process may spend less than /proc counts in.
-			if math.IsNaN(figure) || math.IsInf(figure, 0) || figure < 0 {
-				t.Errorf("%s: %v", row.name, figure)
+		for _, value := range row.values {
+			// A process may process three images in less time than the resolution of /proc.
+			if math.IsNaN(value) || math.IsInf(value, 0) || value < 0 {
+				t.Errorf("%s: %v", row.name, value)
 			}
 		}
 	}
 	for _, c := range r.columns {
-		if c.whole() <= 0 || c.describe <= 0 || c.make <= 0 || c.naive <= 0 || c.alone <= 0 || c.several <= 0 {
-			t.Errorf("%s was not measured: %+v", c.picture.name, c)
+		if c.whole() <= 0 || c.describe <= 0 || c.embed <= 0 || c.naive <= 0 || c.alone <= 0 || c.several <= 0 {
+			t.Errorf("%s was not measured: %+v", c.photo.name, c)
 		}
 		for _, name := range processes {
 			if peak := c.peaks[name]; peak < 1<<20 || peak > 16<<30 {
-				t.Errorf("%s: peak of %s: %d bytes", c.picture.name, name, peak)
+				t.Errorf("%s: peak of %s: %d bytes", c.photo.name, name, peak)
 			}
 		}
 	}
@@ -51,18 +51,18 @@ func TestBench(t *testing.T) {
 		t.Errorf("latency: %+v", l)
 	}
 	if len(r.decoders) < len(wanted) {
-		t.Errorf("%d pictures were decoded: %+v", len(r.decoders), r.decoders)
+		t.Errorf("%d photos were decoded: %+v", len(r.decoders), r.decoders)
 	}
 	for _, d := range r.decoders {
 		if d.standard <= 0 || d.turboWhole <= 0 {
-			t.Errorf("%s was not decoded: %+v", d.picture, d)
+			t.Errorf("%s was not decoded: %+v", d.photo, d)
 		}
 	}
 	for field, known := range map[string]string{
 		"hardware": r.machine.hardware, "programs": r.machine.programs, "load": r.machine.loadAfter,
 	} {
 		if known == "" {
-			t.Errorf("the machine's %s is not told", field)
+			t.Errorf("the machine's %s is missing", field)
 		}
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "servers", "run", "*.pid"))
@@ -79,7 +79,7 @@ func TestWriteBetweenMarkersKeepsTheRest(t *testing.T) {
 		}
 	}
 	write("before\n" + measuredPlace.begin + "old\n" + measuredPlace.end + "after\n")
-	for range 2 { // the second finds what the first has written
+	for range 2 { // the second call replaces the text of the first
 		if err := measuredPlace.write(file, "new\n"); err != nil {
 			t.Fatal(err)
 		}
@@ -94,8 +94,8 @@ func TestWriteBetweenMarkersKeepsTheRest(t *testing.T) {
 	}
 }
 
-// TestDocumentsHaveTheirPlaces holds that make bench and make bench-scaling find where
-// to write.
+// TestDocumentsHaveTheirPlaces verifies that make bench and make bench-scaling find the
+// markers in their documents.
 func TestDocumentsHaveTheirPlaces(t *testing.T) {
 	for doc, p := range map[string]place{"docs/performance.md": measuredPlace, scalingPlace.doc: scalingPlace} {
 		text, err := os.ReadFile(filepath.Join(repository, filepath.FromSlash(doc)))
@@ -136,6 +136,6 @@ func TestQuantile(t *testing.T) {
 		t.Errorf("of 1 to 100: median %v, p99 %v", m, p)
 	}
 	if m, p := median([]float64{7}), quantile([]float64{7}, 0.99); m != 7 || p != 7 {
-		t.Errorf("of one figure: %v, %v", m, p)
+		t.Errorf("of one value: %v, %v", m, p)
 	}
 }

@@ -20,10 +20,10 @@ import (
 	"github.com/disintegration/imaging"
 )
 
-// buildBenchmarks builds the analyzer's and the processor's own Go benchmarks. What they
-// measure lies in internal packages, which this module cannot import.
+// buildBenchmarks builds the Go benchmarks of the analyzer and the processor. They
+// measure internal packages, which this module cannot import.
 func (s *system) buildBenchmarks(ctx context.Context) error {
-	say("building the benchmarks of the analyzer and the processor")
+	progress("building the benchmarks of the analyzer and the processor")
 	for _, service := range []string{"analyzer", "processor"} {
 		if err := s.goBuild(ctx, service, "test", "-c", "-o", filepath.Join(s.dir, "bin", service+".test"), "."); err != nil {
 			return err
@@ -32,7 +32,7 @@ func (s *system) buildBenchmarks(ctx context.Context) error {
 	return nil
 }
 
-// compare fills in what is measured without the system.
+// compare adds the results that are measured without the system.
 func (s *system) compare(ctx context.Context, r *report, size size) error {
 	describe, err1 := s.benchmark(ctx, "analyzer", "BenchmarkDescribe", size)
 	decode, err2 := s.benchmark(ctx, "analyzer", "BenchmarkDecode", size)
@@ -42,8 +42,8 @@ func (s *system) compare(ctx context.Context, r *report, size size) error {
 		return err
 	}
 	for _, c := range r.columns {
-		c.describe, c.make = describe[c.picture.name], embed[c.picture.name]
-		if c.naive, err = cpuOf(size.rounds, 1, size.part/5, func() error { return naive(ctx, c.picture.data) }); err != nil {
+		c.describe, c.embed = describe[c.photo.name], embed[c.photo.name]
+		if c.naive, err = cpuOf(size.rounds, 1, size.part/5, func() error { return naive(ctx, c.photo.data) }); err != nil {
 			return err
 		}
 	}
@@ -51,9 +51,9 @@ func (s *system) compare(ctx context.Context, r *report, size size) error {
 	return err
 }
 
-// benchmark returns the CPU ms of one operation of a benchmark, by the name of the picture.
+// benchmark returns the CPU ms per operation of a benchmark, by the name of the photo.
 func (s *system) benchmark(ctx context.Context, service, name string, size size) (map[string]float64, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "bin", service+".test"), //nolint:gosec // Built just now.
+	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "bin", service+".test"), //nolint:gosec // This program built it.
 		"-test.run=^$", "-test.bench=^"+name+"$", "-test.count="+strconv.Itoa(size.rounds), "-test.benchtime="+strconv.Itoa(size.alone)+"x")
 	cmd.Dir, cmd.Env = filepath.Join(s.root, service), append(os.Environ(), "BENCH_PICTURES="+filepath.Join(s.dir, "pictures"))
 	out, err := cmd.CombinedOutput()
@@ -63,29 +63,29 @@ func (s *system) benchmark(ctx context.Context, service, name string, size size)
 	return cpuMedians(string(out), name)
 }
 
-// cpuMedians reads the output of go test, lines such as
+// cpuMedians parses the output of go test, with lines such as
 //
 //	BenchmarkDescribe/2MP-2   10   12345 ns/op   11.9 cpu-ms/op   9 allocs/op
 //
-// and returns the median of cpu-ms/op by the name below the benchmark's.
+// and returns the median of cpu-ms/op for each sub-benchmark.
 func cpuMedians(out, benchmark string) (map[string]float64, error) {
 	all, medians := map[string][]float64{}, map[string]float64{}
 	line := regexp.MustCompile(`(?m)^` + benchmark + `/(\S+?)(?:-\d+)?\s.*?(\S+) cpu-ms/op`) // -2 is the number of processors, if more than one
 	for _, m := range line.FindAllStringSubmatch(out, -1) {
-		figure, err := strconv.ParseFloat(m[2], 64)
+		value, err := strconv.ParseFloat(m[2], 64)
 		if err != nil {
 			return nil, fmt.Errorf("read %q: %w", m[0], err)
 		}
-		all[m[1]] = append(all[m[1]], figure)
+		all[m[1]] = append(all[m[1]], value)
 		medians[m[1]] = median(all[m[1]])
 	}
 	return medians, nil
 }
 
-// naive is the pipeline that one would write first: decode the whole picture, turn it
-// upright, scale it with the best filter, encode the thumbnail, and let exiftool write
-// the metadata. It is flattered: it computes no statistics, palette or hashes of the
-// picture, and stores nothing.
+// naive is a straightforward first version of the pipeline: it decodes the whole photo,
+// rotates it upright, scales it with the best filter, encodes the thumbnail, and lets
+// exiftool write the metadata. It has an advantage: it computes no statistics, palette
+// or hashes of the image, and stores nothing.
 func naive(ctx context.Context, data []byte) error {
 	m, err := imaging.Decode(bytes.NewReader(data), imaging.AutoOrientation(true))
 	if err != nil {
@@ -109,28 +109,28 @@ func naive(ctx context.Context, data []byte) error {
 	return nil
 }
 
-// decoding compares ways to a picture of an eighth of the size, in CPU ms; 0 if the
+// decoding compares ways to decode a photo at an eighth of its size, in CPU ms; 0 if the
 // program is not installed.
 type decoding struct {
-	picture    string
+	photo      string
 	kilobytes  float64
-	standard   float64 // image/jpeg, which decodes the whole
+	standard   float64 // image/jpeg, which decodes the full size
 	ours       float64
-	turbo      float64 // libjpeg-turbo's djpeg at 1/8, its start subtracted
+	turbo      float64 // libjpeg-turbo's djpeg at 1/8, without its startup time
 	turboWhole float64
 }
 
-// compareDecoders decodes every picture of the folder; ours was measured before.
+// compareDecoders decodes every photo of the folder. The results of our decoder are passed in.
 func (s *system) compareDecoders(ctx context.Context, ours map[string]float64, size size) ([]decoding, error) {
 	files, err := filepath.Glob(filepath.Join(s.dir, "pictures", "*.jpg"))
 	if err != nil {
-		return nil, fmt.Errorf("list pictures: %w", err)
+		return nil, fmt.Errorf("list photos: %w", err)
 	}
 	var all []decoding
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("read picture: %w", err)
+			return nil, fmt.Errorf("read photo: %w", err)
 		}
 		name := strings.TrimSuffix(filepath.Base(file), ".jpg")
 		standard, err1 := cpuOf(size.rounds, size.alone, size.part/10, func() error {
@@ -147,20 +147,20 @@ func (s *system) compareDecoders(ctx context.Context, ours map[string]float64, s
 	return all, nil
 }
 
-// djpeg returns what libjpeg-turbo's program spends on a picture less what it spends
-// on one of eight pixels, which is its start. The difference includes the writing of the
-// decoded picture to /dev/null: next to nothing. It returns 0 if djpeg is not installed.
+// djpeg returns the CPU ms of libjpeg-turbo's program for a photo, minus those for an
+// image of 8×8 pixels, which are its startup time. Writing the decoded photo to /dev/null
+// is included and takes almost no time. It returns 0 if djpeg is not installed.
 func djpeg(ctx context.Context, data []byte, size size, args ...string) (float64, error) {
 	if _, err := exec.LookPath("djpeg"); err != nil {
-		return 0, nil //nolint:nilerr // The table has a dash then.
+		return 0, nil //nolint:nilerr // The table contains a dash then.
 	}
 	var dot bytes.Buffer
 	if err := jpeg.Encode(&dot, image.NewGray(image.Rect(0, 0, 8, 8)), nil); err != nil {
-		return 0, fmt.Errorf("encode a dot: %w", err)
+		return 0, fmt.Errorf("encode the 8×8 image: %w", err)
 	}
 	run := func(data []byte) (float64, error) {
 		return cpuOf(size.rounds, size.alone, size.part/10, func() error {
-			cmd := exec.CommandContext(ctx, "djpeg", append(args, "-outfile", os.DevNull)...) //nolint:gosec // Options of ours.
+			cmd := exec.CommandContext(ctx, "djpeg", append(args, "-outfile", os.DevNull)...) //nolint:gosec // The options are ours.
 			cmd.Stdin = bytes.NewReader(data)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				return fmt.Errorf("djpeg: %w: %s", err, out)
@@ -176,11 +176,11 @@ func djpeg(ctx context.Context, data []byte, size size, args ...string) (float64
 	return max(whole-start, 0), err
 }
 
-// cpuOf returns the CPU ms of one call of do: the median of rounds of n calls each,
-// fewer if they exceed the limit.
+// cpuOf returns the CPU ms per call of do: the median of several rounds of n calls each.
+// It runs fewer rounds if they exceed the limit.
 func cpuOf(rounds, n int, limit time.Duration, do func() error) (float64, error) {
 	var all []float64
-	for begun := time.Now(); len(all) < rounds && (len(all) == 0 || time.Since(begun) < limit); {
+	for started := time.Now(); len(all) < rounds && (len(all) == 0 || time.Since(started) < limit); {
 		before := ownTime()
 		for range n {
 			if err := do(); err != nil {

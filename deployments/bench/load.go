@@ -19,11 +19,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// atOnce is how many batches are sent at the same time to keep everything busy.
-const atOnce = 3
+// concurrentBatches is the number of concurrent batches that keep all processes busy.
+const concurrentBatches = 3
 
-// load sends batches of the picture, one at a time and then several.
-func (s *system) load(ctx context.Context, p picture, size size) (*column, error) {
+// load sends batches of the photo: first one at a time, then several concurrently.
+func (s *system) load(ctx context.Context, p photo, size size) (*column, error) {
 	// The first batch opens connections and touches memory.
 	if err := s.batch(ctx, p, min(size.images, 10)); err != nil {
 		return nil, err
@@ -31,12 +31,12 @@ func (s *system) load(ctx context.Context, p picture, size size) (*column, error
 	if _, err := ofEach(s, forgetPeak); err != nil {
 		return nil, err
 	}
-	c := &column{picture: p, spent: map[string]float64{}, peaks: map[string]uint64{}}
+	c := &column{photo: p, spent: map[string]float64{}, peaks: map[string]uint64{}}
 	perImage := map[string][]float64{}
 	images := float64(size.images)
 	var client, rates []float64
-	for begun := time.Now(); c.rounds < size.rounds && (c.rounds == 0 || time.Since(begun) < size.part); c.rounds++ {
-		say("%s: batch %d of %d", p.name, c.rounds+1, size.rounds)
+	for started := time.Now(); c.rounds < size.rounds && (c.rounds == 0 || time.Since(started) < size.part); c.rounds++ {
+		progress("%s: batch %d of %d", p.name, c.rounds+1, size.rounds)
 		before, err := ofEach(s, spent)
 		if err != nil {
 			return nil, err
@@ -63,30 +63,30 @@ func (s *system) load(ctx context.Context, p picture, size size) (*column, error
 		c.spent[name], c.peaks[name] = median(perImage[name]), end[name].VmHWM
 	}
 	c.client, c.alone = median(client), median(rates)
-	say("%s: %d batches at once", p.name, atOnce)
-	n := min(size.images, max(1, int(c.alone*size.part.Seconds()/atOnce))) // fits into the time on a slow machine
+	progress("%s: %d concurrent batches", p.name, concurrentBatches)
+	n := min(size.images, max(1, int(c.alone*size.part.Seconds()/concurrentBatches))) // fits into the time on a slow machine
 	start := time.Now()
 	var g errgroup.Group
-	for range atOnce {
+	for range concurrentBatches {
 		g.Go(func() error { return s.batch(ctx, p, n) })
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	c.several = float64(atOnce*n) / time.Since(start).Seconds()
+	c.several = float64(concurrentBatches*n) / time.Since(start).Seconds()
 	return c, nil
 }
 
-// latency is how long one image takes on the idle system, in milliseconds.
+// latency contains the durations of single images on the idle system, in milliseconds.
 type latency struct {
-	whole  []float64 // from the POST to job_complete
-	accept []float64 // from the POST to the 201
-	syncs  []float64 // an append of a page and its fsync, on the disk of the jobs
+	whole  []float64 // POST to job_complete
+	accept []float64 // POST to the 201
+	syncs  []float64 // append of a page and its fsync, on the disk of the jobs
 }
 
-func (s *system) latency(ctx context.Context, p picture, size size) (*latency, error) {
+func (s *system) latency(ctx context.Context, p photo, size size) (*latency, error) {
 	l := &latency{}
-	for begun := time.Now(); len(l.whole) < size.singles && (len(l.whole) == 0 || time.Since(begun) < size.part); {
+	for started := time.Now(); len(l.whole) < size.singles && (len(l.whole) == 0 || time.Since(started) < size.part); {
 		start := time.Now()
 		id, err := s.post(ctx, p, 1)
 		if err != nil {
@@ -113,8 +113,8 @@ func (s *system) latency(ctx context.Context, p picture, size size) (*latency, e
 	return l, errors.Join(file.Close(), os.Remove(file.Name()))
 }
 
-// batch sends the picture n times in one batch and follows the job to its end.
-func (s *system) batch(ctx context.Context, p picture, n int) error {
+// batch sends the photo n times in one batch and watches the job until it ends.
+func (s *system) batch(ctx context.Context, p photo, n int) error {
 	id, err := s.post(ctx, p, n)
 	if err != nil {
 		return err
@@ -122,9 +122,9 @@ func (s *system) batch(ctx context.Context, p picture, n int) error {
 	return s.watch(ctx, id, n, func() {})
 }
 
-// post sends a batch and returns the id of its job. The body repeats one element, so that
-// memory does not hold the whole.
-func (s *system) post(ctx context.Context, p picture, n int) (string, error) {
+// post sends a batch and returns the ID of its job. The body repeats one element, so the
+// whole body is never in memory.
+func (s *system) post(ctx context.Context, p photo, n int) (string, error) {
 	element := `{"name":"` + p.name + `.jpg","base64":"` + base64.StdEncoding.EncodeToString(p.data) + `"}`
 	parts, length := []io.Reader{}, int64(n*len(","+element)+len(`{"images":]}`))
 	before := `{"images":[`
@@ -157,14 +157,14 @@ func (s *system) post(ctx context.Context, p picture, n int) (string, error) {
 	return created.JobID, nil
 }
 
-// watch follows a job to its job_complete and calls ended for each image that ends. It
-// returns an error unless all n images were completed.
+// watch reads a job's events until job_complete and calls ended for each image that ends.
+// It returns an error unless all n images were completed.
 func (s *system) watch(ctx context.Context, id string, n int, ended func()) error {
-	conn, _, err := websocket.Dial(ctx, "ws://"+s.gateway+"/api/v1/batch/"+id+"/ws", nil) //nolint:bodyclose // The library closes it.
+	conn, _, err := websocket.Dial(ctx, "ws://"+s.gateway+"/api/v1/batch/"+id+"/ws", nil) //nolint:bodyclose // The library closes the body.
 	if err != nil {
 		return fmt.Errorf("watch job: %w", err)
 	}
-	defer func() { _ = conn.CloseNow() }() // the server mostly has closed it
+	defer func() { _ = conn.CloseNow() }() // usually the server has closed it
 	conn.SetReadLimit(1 << 20)
 	for {
 		var frame struct {

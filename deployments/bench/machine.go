@@ -13,11 +13,11 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// machine is what the figures were measured on.
+// machine describes the machine and the programs of a measurement.
 type machine struct {
 	hardware, programs, commit string
 	date                       time.Time
-	loadBefore, loadAfter      string // load average of 1, 5 and 15 minutes
+	loadBefore, loadAfter      string // load averages of 1, 5 and 15 minutes
 }
 
 func aboutMachine(ctx context.Context, root string) machine {
@@ -30,7 +30,7 @@ func aboutMachine(ctx context.Context, root string) machine {
 	}
 }
 
-// version returns that of a package of Debian.
+// version returns the version of an installed Debian package.
 func version(ctx context.Context, name string) string {
 	return output(ctx, "dpkg-query -W -f '${Version}' "+name)
 }
@@ -39,7 +39,7 @@ func loadAverage(ctx context.Context) string { return output(ctx, "cut -d ' ' -f
 
 // output returns what a shell script prints, or "unknown".
 func output(ctx context.Context, script string) string {
-	out, err := exec.CommandContext(ctx, "bash", "-c", script).Output() //nolint:gosec // Scripts of ours.
+	out, err := exec.CommandContext(ctx, "bash", "-c", script).Output() //nolint:gosec // The scripts are constants.
 	if err != nil || len(out) == 0 {
 		return "unknown"
 	}
@@ -51,7 +51,7 @@ func (m machine) markdown() string {
 		m.date.Format("2006-01-02 15:04 UTC"), m.commit, m.hardware, runtime.Version(), m.programs, m.loadBefore, m.loadAfter)
 }
 
-// ofEach reads a figure of each process of the system.
+// ofEach calls read for each process of the system.
 func ofEach[T any](s *system, read func(procfs.Proc) (T, error)) (map[string]T, error) {
 	all := map[string]T{}
 	for _, name := range processes {
@@ -66,7 +66,7 @@ func ofEach[T any](s *system, read func(procfs.Proc) (T, error)) (map[string]T, 
 	return all, nil
 }
 
-// spent returns the processor time, user and system, that the process and the children
+// spent returns the CPU time, user and system, that the process and the children
 // that it has waited for have used so far.
 func spent(p procfs.Proc) (time.Duration, error) {
 	const tick = time.Second / 100 // USER_HZ, the same on every architecture that Go runs on
@@ -74,18 +74,17 @@ func spent(p procfs.Proc) (time.Duration, error) {
 	return tick * time.Duration(int(stat.UTime+stat.STime)+stat.CUTime+stat.CSTime), err
 }
 
-// forgetPeak makes the peak of the resident memory start again (see proc(5), clear_refs).
+// forgetPeak resets the peak of the resident memory (see proc(5), clear_refs).
 func forgetPeak(p procfs.Proc) (struct{}, error) {
 	return struct{}{}, os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.PID), []byte("5"), 0)
 }
 
-// ownTime returns the processor time of this process and of the children that it has
-// waited for.
+// ownTime returns the CPU time of this process and of the children that it has waited for.
 func ownTime() time.Duration {
 	var sum time.Duration
 	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
 		var used syscall.Rusage
-		if syscall.Getrusage(who, &used) == nil { // it fails for an unknown who only
+		if syscall.Getrusage(who, &used) == nil { // it fails only for an unknown who
 			sum += time.Duration(used.Utime.Nano() + used.Stime.Nano())
 		}
 	}

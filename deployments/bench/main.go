@@ -1,20 +1,19 @@
-// Command bench measures the whole of Imagebatch as it is shipped: it starts the three
-// services on a real RabbitMQ and MinIO, sends them batches of photographs, and reports
-// what each process spent on an image. The same run measures what to compare with:
-// describing and embedding alone, the pipeline that one would write first, and other
-// JPEG decoders.
+// Command bench measures the released form of Imagebatch: it starts the three services
+// on a real RabbitMQ and MinIO, sends them batches of photos, and reports the CPU time
+// of each process per image. For comparison, the same run measures describing and
+// embedding alone, a naive pipeline and other JPEG decoders.
 //
 //	bench                        everything, into docs/performance.md; at most 8 minutes
-//	bench -quick -doc ''         a few images of each, to see that it works
+//	bench -quick -doc ''         a few images of each, to check that it works
 //	GOGC=400 bench -doc ''       GOGC and GOMEMLIMIT are passed on to the services
 //	bench -scaling               instead: fleets of analyzers, into docs/operations.md; at most 5 minutes
 //
-// Fleets are compared by the images that wait in them: a proxy of this program delays
-// every original by half a second, because one machine cannot have more processors.
+// The scaling benchmark needs images that mostly wait, because one machine cannot get
+// more processors: a proxy in this program delays every original by half a second.
 //
-// Processor times come from /proc, so this program runs on Linux only. They are nearly
-// the same on a loaded machine; images per second and latencies are not, which is why
-// the report includes the load. This program imports no service.
+// CPU times come from /proc, so this program runs on Linux only. They are nearly
+// the same on a loaded machine. Images per second and latencies are not, so the report
+// includes the load. This program imports no service.
 package main
 
 import (
@@ -34,11 +33,11 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	quick := flag.Bool("quick", false, "a few images of each only: the figures mean nothing")
-	dir := flag.String("dir", "data/bench", "where the programs, pictures, servers and logs lie")
-	root := flag.String("root", ".", "the repository")
+	quick := flag.Bool("quick", false, "send only a few images of each kind: the results are not meaningful")
+	dir := flag.String("dir", "data/bench", "the folder for programs, photos, servers and logs")
+	root := flag.String("root", ".", "the root of the repository")
 	doc := flag.String("doc", "docs/performance.md", "the document to write the tables into; empty: none")
-	fleets := flag.Bool("scaling", false, "measure fleets of analyzers, into docs/operations.md, and nothing else")
+	fleets := flag.Bool("scaling", false, "measure only fleets of analyzers, and write the table into docs/operations.md")
 	flag.Parse()
 	size, scale := full, fullScale
 	if *quick {
@@ -64,7 +63,7 @@ func main() {
 	}
 }
 
-// markdown returns the text of a measurement that did not fail.
+// markdown returns the report of a measurement, or its error.
 func markdown(r interface{ markdown() string }, err error) (string, error) {
 	if err != nil {
 		return "", err
@@ -72,16 +71,16 @@ func markdown(r interface{ markdown() string }, err error) (string, error) {
 	return r.markdown(), nil
 }
 
-// size is how much is measured. A part that exceeds its time ends after the current
-// round, and its figures are the medians of the rounds so far.
+// size limits how much is measured. A part that exceeds its time limit ends after the
+// current round, and its results are the medians of the finished rounds.
 type size struct {
-	images  int           // of a batch
-	rounds  int           // of each kind of load
+	images  int           // images per batch
+	rounds  int           // rounds of each kind of load
 	singles int           // images sent alone, one after the other
 	syncs   int           // calls of fsync
-	alone   int           // calls of what is measured without the system, a round
-	part    time.Duration // time limit of one kind of load, for one picture
-	whole   time.Duration // time limit of everything, after which the run fails
+	alone   int           // calls per round of code that is measured without the system
+	part    time.Duration // time limit of one kind of load, for one photo
+	whole   time.Duration // time limit of the run, after which it fails
 }
 
 var (
@@ -89,7 +88,7 @@ var (
 	tiny = size{images: 3, rounds: 1, singles: 3, syncs: 5, alone: 1, part: 30 * time.Second, whole: 5 * time.Minute}
 )
 
-// measure builds and starts the system, measures it, and ends all that it started.
+// measure builds and starts the system, measures it, and stops everything it started.
 func measure(ctx context.Context, root, dir string, size size) (_ *report, err error) {
 	s, err := newSystem(ctx, root, dir)
 	if err != nil {
@@ -98,7 +97,7 @@ func measure(ctx context.Context, root, dir string, size size) (_ *report, err e
 	if err := s.buildBenchmarks(ctx); err != nil {
 		return nil, err
 	}
-	pictures, err := s.draw(ctx, wanted...)
+	photos, err := s.draw(ctx, wanted...)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +105,7 @@ func measure(ctx context.Context, root, dir string, size size) (_ *report, err e
 	defer cancel()
 	r := &report{size: size, machine: aboutMachine(ctx, s.root)}
 
-	say("starting the system")
+	progress("starting the system")
 	defer func() { err = errors.Join(err, s.stop(ctx)) }()
 	if err := s.start(ctx, services...); err != nil {
 		return nil, err
@@ -116,21 +115,21 @@ func measure(ctx context.Context, root, dir string, size size) (_ *report, err e
 		return nil, err
 	}
 	r.idleGateway = idle["gateway"].VmRSS
-	for _, p := range pictures {
+	for _, p := range photos {
 		c, err := s.load(ctx, p, size)
 		if err != nil {
 			return nil, err
 		}
 		r.columns = append(r.columns, c)
 	}
-	say("single images on the idle system")
-	if r.latency, err = s.latency(ctx, pictures[0], size); err != nil {
+	progress("single images on the idle system")
+	if r.latency, err = s.latency(ctx, photos[0], size); err != nil {
 		return nil, err
 	}
 	if err := s.stop(ctx); err != nil { // the comparison has the machine to itself
 		return nil, err
 	}
-	say("what there is to compare with")
+	progress("measuring the comparisons")
 	r.machine.programs += ", exiftool " + output(ctx, "exiftool -ver") + ", libjpeg-turbo " + version(ctx, "libjpeg-turbo-progs")
 	if err := s.compare(ctx, r, size); err != nil {
 		return nil, err
@@ -139,5 +138,5 @@ func measure(ctx context.Context, root, dir string, size size) (_ *report, err e
 	return r, nil
 }
 
-// say logs progress on standard error.
-func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...) }
+// progress logs progress on standard error.
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...) }

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// TestScaling runs fleets with the smallest load there is, one of which loses an
-// analyzer. Nothing is said about how fast any was.
+// TestScaling runs fleets with the smallest load, and one of them loses an analyzer. It
+// does not check how fast any is.
 func TestScaling(t *testing.T) {
 	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" {
-		t.Skip("TEST_RABBITMQ_URL and TEST_S3_ENDPOINT are not set: no servers are wanted")
+		t.Skip("TEST_RABBITMQ_URL and TEST_S3_ENDPOINT are not set: no servers to test with")
 	}
 	dir := t.TempDir()
 	r, err := measureScaling(t.Context(), repository, dir, tinyScale)
@@ -28,18 +28,18 @@ func TestScaling(t *testing.T) {
 		t.Fatalf("fleets %+v", r.fleets)
 	}
 	for i, p := range r.fleets {
-		if p.analyzers != i+1 || p.rate <= 0 || p.busy <= 0 || p.try < tinyScale.wait.Seconds() || p.least > 1 || p.most < 1 || p.least < 0 {
+		if p.analyzers != i+1 || p.rate <= 0 || p.busy <= 0 || p.attempt < tinyScale.wait.Seconds() || p.least > 1 || p.most < 1 || p.least < 0 {
 			t.Errorf("%+v", p)
 		}
 	}
 	if one := r.fleets[0]; one.least != 1 || one.most != 1 {
-		t.Errorf("a single analyzer has not had everything: %+v", one)
+		t.Errorf("a single analyzer did not process every image: %+v", one)
 	}
 	if r.lost <= 0 {
 		t.Errorf("the last image ended %s after the kill", r.lost)
 	}
 	if n := strings.Count(text, "\n| 1 |") + strings.Count(text, "\n| 2 |"); n != 2 {
-		t.Errorf("%d lines of the table", n)
+		t.Errorf("the table has %d rows, want 2", n)
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "servers", "run", "*.pid"))
 	if err != nil || len(left) > 0 {
@@ -47,9 +47,9 @@ func TestScaling(t *testing.T) {
 	}
 }
 
-// TestSlowStoreHoldsBackObjectsOnly holds that what is signed passes as it is, and
-// that only the getting of an object takes long.
-func TestSlowStoreHoldsBackObjectsOnly(t *testing.T) {
+// TestSlowStoreDelaysOnlyObjects verifies that signed values pass unchanged, and that
+// only reads of objects are delayed.
+func TestSlowStoreDelaysOnlyObjects(t *testing.T) {
 	var host string
 	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host = r.Host
@@ -75,18 +75,18 @@ func TestSlowStoreHoldsBackObjectsOnly(t *testing.T) {
 		if isGet(req) != c.slow {
 			t.Errorf("%s %s is slow: %v", c.method, c.path, !c.slow)
 		}
-		began := time.Now()
+		started := time.Now()
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		text, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if took := time.Since(began); c.slow && took < wait {
-			t.Errorf("%s %s took %s only", c.method, c.path, took)
+		if took := time.Since(started); c.slow && took < wait {
+			t.Errorf("%s %s took only %s", c.method, c.path, took)
 		}
 		if path, _, _ := strings.Cut(c.path, "?"); err != nil || c.method != "HEAD" && string(text) != c.method+" "+path || "http://"+host != s.URL {
-			t.Errorf("%s %s came as %q to %s, %v", c.method, c.path, text, host, err)
+			t.Errorf("%s %s arrived as %q at %s, %v", c.method, c.path, text, host, err)
 		}
 	}
 }

@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// startSlowStore starts a proxy in front of the S3 server at the endpoint that delays
-// every object, as a store far away would: the analyzer stays the binary that is shipped.
+// startSlowStore starts a proxy for the S3 server at the endpoint. It delays every object,
+// like a distant store, so the analyzer can be the released binary.
 func startSlowStore(endpoint string, wait time.Duration) (*httptest.Server, error) {
 	target, err := url.Parse(endpoint)
 	if err != nil {
 		return nil, fmt.Errorf("read S3 endpoint: %w", err)
 	}
-	pass := &httputil.ReverseProxy{
+	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
-			r.Out.Host = r.In.Host // which is signed
+			r.Out.Host = r.In.Host // the signature includes it
 		},
 		Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
 	}
@@ -32,11 +32,11 @@ func startSlowStore(endpoint string, wait time.Duration) (*httptest.Server, erro
 				return
 			}
 		}
-		pass.ServeHTTP(w, r)
+		proxy.ServeHTTP(w, r)
 	})), nil
 }
 
-// isGet reports whether a request is for an object: its path has a key after the bucket.
+// isGet reports whether a request reads an object: its path has a key after the bucket.
 func isGet(r *http.Request) bool {
 	_, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	return r.Method == http.MethodGet && key != ""

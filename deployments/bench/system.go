@@ -17,24 +17,25 @@ import (
 	"time"
 )
 
-// The processes of the system, in the order in which an image meets them.
+// The processes of the system, in the order in which an image passes them.
 var (
 	services  = []string{"gateway", "analyzer", "processor"}
 	processes = append(slices.Clip(services), "rabbitmq", "minio")
 )
 
-// system is the trio on its servers.
+// system is the three services and their servers.
 type system struct {
 	root, dir  string
 	env        []string             // configuration of the services
 	s3Endpoint string               // URL
 	running    map[string]*exec.Cmd // services by name
-	order      []string             // names in the order in which services were started
+	order      []string             // names in start order
 	gateway    string               // host:port
-	pids       map[string]int       // of processes
+	pids       map[string]int       // by process name
 }
 
-// newSystem builds the services and forgets an earlier run in the folder. It starts none.
+// newSystem builds the services and removes an earlier run from the folder. It starts
+// no service.
 func newSystem(ctx context.Context, root, dir string) (*system, error) {
 	root, err := filepath.Abs(root)
 	dir, failed := filepath.Abs(dir)
@@ -42,7 +43,7 @@ func newSystem(ctx context.Context, root, dir string) (*system, error) {
 		return nil, fmt.Errorf("find the folders: %w", err)
 	}
 	s := &system{root: root, dir: dir, running: map[string]*exec.Cmd{}, pids: map[string]int{}}
-	// A killed run leaves its servers and data behind. Go knows best which programs to build again.
+	// A killed run leaves its servers and data behind. The programs stay: go build knows which ones to build again.
 	if err := s.servers(ctx, "stop"); err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func newSystem(ctx context.Context, root, dir string) (*system, error) {
 	if err != nil {
 		return nil, fmt.Errorf("clear the folder: %w", err)
 	}
-	say("building the services")
+	progress("building the services")
 	for _, name := range services { // as `make build` does
 		if err := s.goBuild(ctx, name, "build", "-trimpath", "-o", filepath.Join(dir, "bin", name), "./cmd/"+name); err != nil {
 			return nil, err
@@ -64,10 +65,10 @@ func newSystem(ctx context.Context, root, dir string) (*system, error) {
 	return s, nil
 }
 
-// goBuild runs a go command in a module as it is shipped: outside of the workspace and
-// without cgo.
+// goBuild runs a go command in a module the way releases are built: outside the workspace
+// and without cgo.
 func (s *system) goBuild(ctx context.Context, module string, args ...string) error {
-	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // Our own source.
+	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // The source is ours.
 	cmd.Dir, cmd.Env = filepath.Join(s.root, module), append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
@@ -75,23 +76,23 @@ func (s *system) goBuild(ctx context.Context, module string, args ...string) err
 	return nil
 }
 
-// servers calls servers.sh. The end of ctx does not interrupt it: a server that was
-// started must be stopped.
+// servers calls servers.sh. It runs to its end even if ctx is done, because a server that
+// was started must be stopped.
 func (s *system) servers(ctx context.Context, verb string, names ...string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
 	script := filepath.Join(s.root, "deployments", "local", "servers.sh")
-	cmd := exec.CommandContext(ctx, script, append([]string{verb, filepath.Join(s.dir, "servers")}, names...)...) //nolint:gosec // Our own script.
-	cmd.WaitDelay = time.Second                                                                                   // the servers must not hold its output
+	cmd := exec.CommandContext(ctx, script, append([]string{verb, filepath.Join(s.dir, "servers")}, names...)...) //nolint:gosec // The script is ours.
+	cmd.WaitDelay = time.Second                                                                                   // the servers inherit the script's output
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s servers: %w: %.2000s", verb, err, out)
 	}
 	return nil
 }
 
-// start starts the servers and then services with their addresses and credentials, and
-// defaults for everything else. Services start one after the other: each creates its
-// buckets, and MinIO now and then refuses three at the same time.
+// start starts the servers and then the services, with the servers' addresses and
+// credentials and with defaults for everything else. The services start one after the
+// other: each creates its buckets, and MinIO occasionally rejects three at the same time.
 func (s *system) start(ctx context.Context, names ...string) error {
 	if err := s.servers(ctx, "start", "rabbitmq", "minio"); err != nil {
 		return err
@@ -139,8 +140,8 @@ func (s *system) start(ctx context.Context, names ...string) error {
 	return nil
 }
 
-// startService starts a program under a name, since one program may run several times,
-// and waits until it is ready. It returns the address.
+// startService starts a program, waits until it is ready, and returns its address. One
+// program may run several times under different names.
 func (s *system) startService(ctx context.Context, program, name string, env ...string) (string, error) {
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
@@ -178,7 +179,7 @@ func (s *system) startService(ctx context.Context, program, name string, env ...
 	}
 }
 
-// get returns the body of a 200.
+// get returns the body of a 200 response.
 func get(ctx context.Context, url string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -196,7 +197,7 @@ func get(ctx context.Context, url string) (string, error) {
 	return string(text), err
 }
 
-// end ends a service as an operator does, unless it was ended before.
+// end stops a service with SIGTERM, unless it was stopped before.
 func (s *system) end(name string) error {
 	cmd := s.running[name]
 	if cmd == nil {
@@ -212,7 +213,7 @@ func (s *system) end(name string) error {
 	return nil
 }
 
-// stop ends all services and servers. It may be called again.
+// stop stops all services and servers. It may be called more than once.
 func (s *system) stop(ctx context.Context) error {
 	var errs []error
 	for _, name := range s.order {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// programs builds the programs with their failpoints, once for all tests.
+// programs builds the programs with failpoints, once for all tests.
 var programs = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "imagebatch-armed-")
 	if err != nil {
@@ -42,8 +42,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// testServers are the servers of `make test`, with a part of the broker that is the
-// test's own: no other test's service takes its messages.
+// testServers returns the servers of `make test`, with a vhost of the test's own: no
+// service of another test takes its messages.
 func testServers(t *testing.T) *servers {
 	t.Helper()
 	s := &servers{rabbitmqctl: os.Getenv("TEST_RABBITMQCTL")}
@@ -65,8 +65,8 @@ func testServers(t *testing.T) *servers {
 	return s
 }
 
-// start makes and starts the services of a run whose failpoints are armed, on
-// the servers of the test. The run's breaches are the test's errors.
+// start starts the services of a run, with failpoints, on the servers of the test. The
+// run's breaches are the test's errors.
 func start(t *testing.T, s *servers, names []string, env ...string) *run {
 	t.Helper()
 	r, err := newRun(t.Context(), &plan{number: 1, names: names}, s, armed(t), t.TempDir(), env...)
@@ -87,7 +87,7 @@ func start(t *testing.T, s *servers, names []string, env ...string) *run {
 	return r
 }
 
-// arm starts a service again so that it dies at the failpoint, once. It returns what
+// arm restarts a service so that it dies once at the failpoint. The returned function
 // waits for that death and for the restart.
 func (r *run) arm(t *testing.T, service, point string) (revived func()) {
 	t.Helper()
@@ -116,8 +116,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestShippedBinariesHaveNoFailpoints builds a service as `make build` does and
-// looks for what arms a failpoint; the build with the tag has it.
+// TestShippedBinariesHaveNoFailpoints builds a service as `make build` does and verifies
+// that the binary lacks the variable that arms a failpoint. The build with the tag has it.
 func TestShippedBinariesHaveNoFailpoints(t *testing.T) {
 	shipped := filepath.Join(t.TempDir(), "bin")
 	must(t, os.Mkdir(shipped, 0o750))
@@ -150,15 +150,15 @@ func TestShippedBinariesHaveNoFailpoints(t *testing.T) {
 	}
 }
 
-// job asks for a job until it has ended.
-func (r *run) job(t *testing.T, id string) *jobAnswer {
+// job polls a job until it has ended.
+func (r *run) job(t *testing.T, id string) *jobResponse {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), endTime+fetchTime)
 	defer cancel()
-	last, now := new(jobAnswer), new(jobAnswer)
+	last, now := new(jobResponse), new(jobResponse)
 	if err := poll(ctx, 50*time.Millisecond, func() bool {
 		a, err := get(ctx, r.gateway(0).url("/api/v1/batch/"+id))
-		if now = new(jobAnswer); err != nil || json.Unmarshal(a.body, now) != nil || now.JobID != id {
+		if now = new(jobResponse); err != nil || json.Unmarshal(a.body, now) != nil || now.JobID != id {
 			return false
 		}
 		for _, c := range contradictions(last, now) {

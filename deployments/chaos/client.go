@@ -16,33 +16,33 @@ import (
 	"time"
 )
 
-// Bounds of one response.
+// Limits of one response.
 const (
-	answerTime = 45 * time.Second
-	maxAnswer  = 64 << 20
+	responseTime = 45 * time.Second
+	maxResponse  = 64 << 20
 )
 
-// answer is the response to one request.
-type answer struct {
+// response is the response to one request.
+type response struct {
 	status int
 	header http.Header
 	body   []byte
-	job    string // the ID of the job that the request created
-	busy   bool   // the request must be repeated
+	job    string // ID of the job that the request created
+	busy   bool   // whether the request must be repeated
 }
 
-func (a answer) String() string { return fmt.Sprintf("response %d: %.300s", a.status, a.body) }
+func (a response) String() string { return fmt.Sprintf("response %d: %.300s", a.status, a.body) }
 
-// errWrong says that a response was incomplete or not as expected.
+// errWrong means that a response was incomplete or not as expected.
 var errWrong = errors.New("wrong response")
 
-func get(ctx context.Context, url string) (answer, error) {
+func get(ctx context.Context, url string) (response, error) {
 	return send(ctx, http.MethodGet, url, nil, "")
 }
 
-// send sends one request. The key is the Idempotency-Key; "" for none.
-func send(ctx context.Context, method, url string, body []byte, key string) (a answer, err error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+// send sends one request. The key is the Idempotency-Key; "" means none.
+func send(ctx context.Context, method, url string, body []byte, key string) (a response, err error) {
+	ctx, cancel := context.WithTimeout(ctx, responseTime)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
@@ -58,19 +58,19 @@ func send(ctx context.Context, method, url string, body []byte, key string) (a a
 		return a, err
 	}
 	defer resp.Body.Close()
-	a = answer{status: resp.StatusCode, header: resp.Header}
-	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)); err != nil {
+	a = response{status: resp.StatusCode, header: resp.Header}
+	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxResponse)); err != nil {
 		return a, fmt.Errorf("%w: %w", errWrong, err)
 	}
 	return a, nil
 }
 
-// unknown reports whether nobody knows if the request was executed, because there
+// unknown reports whether the request may or may not have been executed, because there
 // was no response.
 func unknown(err error) bool { return err != nil && !errors.Is(err, syscall.ECONNREFUSED) }
 
 // post sends one POST to a gateway.
-func (r *run) post(ctx context.Context, at int, path string, body []byte, key string) (answer, error) {
+func (r *run) post(ctx context.Context, at int, path string, body []byte, key string) (response, error) {
 	r.note("client", "post "+path, key)
 	a, err := send(ctx, http.MethodPost, r.gateway(at).url(path), body, key)
 	a.busy = a.status == http.StatusServiceUnavailable || a.status == http.StatusConflict && key != ""
@@ -89,15 +89,15 @@ func (r *run) post(ctx context.Context, at int, path string, body []byte, key st
 	return a, err
 }
 
-// postBatch sends a batch once and notes the result.
-func (r *run) postBatch(ctx context.Context, at int, b *batch) (answer, error) {
+// postBatch sends a batch once and records the result.
+func (r *run) postBatch(ctx context.Context, at int, b *batch) (response, error) {
 	var members []map[string]string
 	for i := range b.images {
 		members = append(members, b.images[i].member())
 	}
 	body, err := json.Marshal(map[string]any{"images": members})
 	if err != nil {
-		return answer{}, fmt.Errorf("encode batch: %w", err)
+		return response{}, fmt.Errorf("encode batch: %w", err)
 	}
 	a, err := r.post(ctx, at, "/api/v1/batch", body, b.key)
 	switch {
@@ -131,19 +131,18 @@ func (r *run) submit(ctx context.Context, at int, b *batch) string {
 	}
 }
 
-// persist sends a POST about a job until it gets a response that does not ask to
-// repeat it.
-func (r *run) persist(ctx context.Context, at int, path, key string) answer {
+// persist sends a POST for a job until the response does not require a repetition.
+func (r *run) persist(ctx context.Context, at int, path, key string) response {
 	for ; ctx.Err() == nil; pause(ctx, 300*time.Millisecond) {
 		if a, err := r.post(ctx, at, path, nil, key); err == nil && !a.busy {
 			return a
 		}
 	}
-	return answer{}
+	return response{}
 }
 
-// client is one user, who submits a batch, follows its job and does what the plan
-// says. It starts at one gateway and uses the next one for the rest.
+// client is one user: it submits a batch, follows its job and performs the actions of the
+// plan. It submits to one gateway and uses the next one for the rest.
 func (r *run) client(ctx context.Context, at int, b *batch) {
 	id := r.submit(ctx, at, b)
 	if id == "" {
@@ -192,7 +191,7 @@ func (r *run) cancelJob(ctx context.Context, at int, id string) {
 func (r *run) retryJob(ctx context.Context, at int, id string, b *batch) {
 	old := r.records()[id].end
 	if old == nil {
-		return // The judge reports that.
+		return // judge reports this.
 	}
 	switch a := r.persist(ctx, at, "/api/v1/batch/"+id+"/retry", "retry of "+id); {
 	case a.job != "":
@@ -203,15 +202,15 @@ func (r *run) retryJob(ctx context.Context, at int, id string, b *batch) {
 	}
 }
 
-// judgeRetry checks that a retry has exactly the images that it must have.
-func (r *run) judgeRetry(old *jobAnswer, again string, b *batch) {
+// judgeRetry checks that a retry has exactly the expected images.
+func (r *run) judgeRetry(old *jobResponse, again string, b *batch) {
 	j := r.records()[again].end
 	if j == nil {
-		return // The judge reports that.
+		return // judge reports this.
 	}
 	retry := retryBatch(b, j.Images)
 	if retry == nil || j.RetryOf != old.JobID {
-		r.breach("job %s retries %s and is %+v", again, old.JobID, j)
+		r.breach("job %s, a retry of %s, is %+v", again, old.JobID, j)
 		return
 	}
 	r.change(again, func(rec *record) { rec.batch = retry })
@@ -219,14 +218,14 @@ func (r *run) judgeRetry(old *jobAnswer, again string, b *batch) {
 		has := slices.ContainsFunc(retry.images, func(s source) bool { return s.name == img.OriginalFilename })
 		must := slices.Contains(retryable(old, b), img.OriginalFilename)
 		if must && !has || img.Status == "completed" && has {
-			r.breach("job %s retries %s: has %t, must have %t %+v", again, old.JobID, has, must, img)
+			r.breach("job %s, a retry of %s, has the image: %t, must have it: %t: %+v", again, old.JobID, has, must, img)
 		}
 	}
 }
 
 // retryable returns the images that a retry must have: those that failed, except the
 // inline ones that were rejected and so never stored.
-func retryable(old *jobAnswer, b *batch) (names []string) {
+func retryable(old *jobResponse, b *batch) (names []string) {
 	for i, img := range old.Images {
 		if img.Status == "failed" && (b.images[i].url != "" || img.ErrorCode == "cancelled" && b.images[i].code == "") {
 			names = append(names, img.OriginalFilename)
@@ -242,23 +241,23 @@ func (r *run) mayBeGone(id string) bool {
 
 // batch is one request of a plan.
 type batch struct {
-	after  time.Duration // since the start of the load
+	after  time.Duration // when it is sent, after the start of the load
 	images []source
 
-	key    string        // the Idempotency-Key; "" for none
-	again  bool          // it is sent again after it was accepted
-	cancel time.Duration // after which it is cancelled; 0 if it is not
-	retry  bool          // its failed images are retried
+	key    string        // Idempotency-Key; "" means none
+	again  bool          // whether it is sent again after it was accepted
+	cancel time.Duration // time until it is cancelled; 0 if it is not
+	retry  bool          // whether its failed images are retried
 }
 
 // record is what the clients know about one job.
 type record struct {
-	batch     *batch              // nil until the job is known to be accepted
-	accepted  time.Time           // when the response arrived
-	end       *jobAnswer          // the job as a reader saw it end
-	ended     time.Time           // when a reader polled that end
-	told      map[int]imageAnswer // what a watcher was told by the end
-	cancelled bool                // its cancelling was confirmed
+	batch     *batch                // nil until the job is known to be accepted
+	accepted  time.Time             // when the response arrived
+	end       *jobResponse          // the first response with a final status
+	ended     time.Time             // when a reader got that response
+	watched   map[int]imageResponse // the images of all events that a watcher received
+	cancelled bool                  // whether its cancellation was confirmed
 }
 
 // change changes the record of a job.
@@ -277,9 +276,9 @@ func (r *run) records() map[string]record {
 	return maps.Clone(r.jobs)
 }
 
-// owner returns the batch of a job, or nil. The job may stem from a request without
-// a response, and a retry stems from the batch of the job that it retries.
-func (r *run) owner(j *jobAnswer) *batch {
+// owner returns the batch of a job, or nil. The job may come from a request without
+// a response, and a retry belongs to the batch of the job that it retries.
+func (r *run) owner(j *jobResponse) *batch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if b := r.jobs[j.JobID].batch; b != nil {
@@ -294,9 +293,9 @@ func (r *run) owner(j *jobAnswer) *batch {
 	return nil
 }
 
-// retryBatch returns what a retry of a batch was made of, or nil when it has an
-// image that the batch does not have.
-func retryBatch(b *batch, images []imageAnswer) *batch {
+// retryBatch returns the part of a batch that consists of the images, or nil if the batch
+// lacks one of them.
+func retryBatch(b *batch, images []imageResponse) *batch {
 	if b == nil {
 		return nil
 	}

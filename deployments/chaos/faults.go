@@ -13,29 +13,29 @@ import (
 	"time"
 )
 
-// fault is one kind of trouble.
+// fault is one kind of fault.
 type fault struct {
 	name   string
 	weight int           // how often a seed draws it
-	longer time.Duration // added to the duration, at most
-	do     harm
+	longer time.Duration // maximum that is added to the duration
+	do     effect
 }
 
-// harm causes the trouble of a blow. It lasts until undo is called; without an undo
-// it is over when harm returns. An error of harm means that the blow missed.
-type harm func(ctx context.Context, r *run, b blow) (undo func() error, err error)
+// effect causes the fault. The fault lasts until undo is called; if undo is nil, it is
+// over when effect returns. An error means that the fault did not happen.
+type effect func(ctx context.Context, r *run, b injection) (undo func() error, err error)
 
-// blow is one fault of a plan.
-type blow struct {
+// injection is one fault of a plan.
+type injection struct {
 	fault  fault
 	victim string        // a service or a queue
-	at     time.Duration // the earliest start, after the start of the load
-	pause  time.Duration // before the start
+	at     time.Duration // earliest start, after the start of the load
+	pause  time.Duration // wait before the start
 	lasts  time.Duration
-	draw   *rand.Rand // for the choices that the harm makes
+	draw   *rand.Rand // random numbers for the choices of the effect
 }
 
-func (b blow) String() string {
+func (b injection) String() string {
 	return fmt.Sprintf("%s %s %.1fs", b.fault.name, b.victim, b.lasts.Seconds())
 }
 
@@ -54,10 +54,10 @@ var lineFaults = []fault{
 	{"line narrow", 1, time.Second, toxic("bandwidth", map[string]int{"rate": 48})}, // kB per second
 	{"line dead", 2, 3 * time.Second, toxic("timeout", map[string]int{"timeout": 0})},
 	{"line reset", 2, 0, toxic("reset_peer", map[string]int{"timeout": 0})},
-	{"line away", 2, 0, line((*wire).away)},
+	{"line unavailable", 2, 0, line((*wire).disconnect)},
 	{"line cut", 2, 0, line((*wire).cut)},
-	// The server learns late that the service is dead, and keeps what it held.
-	{"line slow to close", 2, 2 * time.Second, func(ctx context.Context, r *run, b blow) (func() error, error) {
+	// The server notices late that the service is dead, and keeps its messages and locks.
+	{"line slow to close", 2, 2 * time.Second, func(ctx context.Context, r *run, b injection) (func() error, error) {
 		undo, err := toxic("slow_close", map[string]int{"delay": int(b.lasts.Milliseconds())})(ctx, r, b)
 		r.services[b.victim].restart()
 		return undo, err
@@ -74,7 +74,7 @@ var brokerFaults = []fault{
 	{"queue deleted", 3, 0, commands("rabbitmqctl delete_queue VICTIM", "")},
 }
 
-// doomedQueues are the victims of "queue deleted": every kind of queue that holds
+// doomedQueues are the victims of "queue deleted": every kind of queue that contains
 // open work.
 var doomedQueues = []string{
 	"image_upload", "metadata_generated", "image_processed", "image_upload.suspect", "metadata_generated.retry.1s", "dead_results",
@@ -85,14 +85,14 @@ var storageFaults = []fault{
 	{"storage stopped", 1, 0, commands("stop minio", "start minio")},
 	{"storage paused", 2, 3 * time.Second, commands("pause minio", "resume minio")},
 	{"storage in trouble", 4, 4 * time.Second, trouble(0.3, "500", "503", "slow", "reset", "reset after", "truncated", "short")},
-	{"storage away", 2, 3 * time.Second, trouble(1, "reset")},
+	{"storage unavailable", 2, 3 * time.Second, trouble(1, "reset")},
 }
 
 var databaseFaults = []fault{
 	{"database kill -9", 3, 0, commands("kill postgres", "start postgres")},
 	{"database stopped", 2, 0, commands("stop postgres", "start postgres")},
 	{"database paused", 3, 3 * time.Second, commands("pause postgres", "resume postgres")},
-	{"database sessions ended", 3, 0, func(ctx context.Context, r *run, _ blow) (func() error, error) {
+	{"database sessions ended", 3, 0, func(ctx context.Context, r *run, _ injection) (func() error, error) {
 		return nil, r.servers.sql(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'chaos'")
 	}},
 }
@@ -108,7 +108,7 @@ func (p *plan) faults() (onServices, onServers []fault) {
 	if p.strict {
 		return onServices, storageFaults
 	}
-	onServers = append(slices.Concat(brokerFaults, storageFaults), fault{"messages meddled with", 5, 2 * time.Second, meddle})
+	onServers = append(slices.Concat(brokerFaults, storageFaults), fault{"messages tampered with", 5, 2 * time.Second, tamper})
 	if p.postgres {
 		onServers = append(onServers, databaseFaults...)
 	}
@@ -123,12 +123,12 @@ func (p *plan) faults() (onServices, onServers []fault) {
 	return onServices, onServers
 }
 
-// deal deals the blows, one after the other, and counts those that hit. One may miss
-// because another has the same victim. It returns an error when the trouble does not
-// end, or when a blow that must hit misses.
-func (r *run) deal(ctx context.Context, blows []blow) error {
+// inject injects the faults, one after the other, and counts those that happened. A fault
+// may not happen if another one has the same victim. inject returns an error if a fault
+// cannot be undone, or if a fault that must happen did not.
+func (r *run) inject(ctx context.Context, injections []injection) error {
 	start := time.Now()
-	for _, b := range blows {
+	for _, b := range injections {
 		pause(ctx, max(b.pause, time.Until(start.Add(b.at))))
 		if ctx.Err() != nil {
 			return nil
@@ -154,12 +154,12 @@ func (r *run) deal(ctx context.Context, blows []blow) error {
 	return nil
 }
 
-// signalled ends a service with the signal.
-func signalled(s syscall.Signal) harm {
-	return func(ctx context.Context, r *run, b blow) (func() error, error) {
+// signalled stops a service with the signal.
+func signalled(s syscall.Signal) effect {
+	return func(ctx context.Context, r *run, b injection) (func() error, error) {
 		p := r.services[b.victim]
 		if s == syscall.SIGTERM {
-			// It must have started to handle the signal.
+			// Its signal handler must be installed.
 			if err := p.await(ctx, "/healthz", startTime); err != nil {
 				return nil, err
 			}
@@ -171,14 +171,14 @@ func signalled(s syscall.Signal) harm {
 	}
 }
 
-// paused stops a service.
-func paused(_ context.Context, r *run, b blow) (func() error, error) {
+// paused pauses a service with SIGSTOP.
+func paused(_ context.Context, r *run, b injection) (func() error, error) {
 	p := r.services[b.victim]
 	p.signal(syscall.SIGSTOP)
 	return func() error { p.signal(syscall.SIGCONT); return nil }, nil
 }
 
-// signalWorkers signals all services but the gateways.
+// signalWorkers signals all services except the gateways.
 func (r *run) signalWorkers(s syscall.Signal) {
 	for name, p := range r.services {
 		if programOf(name) != "gateway" {
@@ -187,9 +187,9 @@ func (r *run) signalWorkers(s syscall.Signal) {
 	}
 }
 
-// commands causes the trouble by one command and ends it by another.
-func commands(do, undo string) harm {
-	return func(ctx context.Context, r *run, b blow) (func() error, error) {
+// commands causes the fault by one command and undoes it by another.
+func commands(do, undo string) effect {
+	return func(ctx context.Context, r *run, b injection) (func() error, error) {
 		call := func(line string) error { return r.servers.call(ctx, strings.Replace(line, "VICTIM", b.victim, 1)) }
 		if undo == "" {
 			return nil, call(do)
@@ -199,20 +199,20 @@ func commands(do, undo string) harm {
 }
 
 // trouble makes requests to the storage fail at the rate.
-func trouble(rate float64, modes ...string) harm {
-	return func(_ context.Context, r *run, _ blow) (func() error, error) {
+func trouble(rate float64, modes ...string) effect {
+	return func(_ context.Context, r *run, _ injection) (func() error, error) {
 		r.storage.trouble(rate, modes...)
 		return func() error { r.storage.trouble(0); return nil }, nil
 	}
 }
 
-// line affects the line from the victim to one of its servers.
-func line(change func(*wire) error) harm {
-	return func(_ context.Context, r *run, b blow) (func() error, error) {
+// line changes the wire between the victim and one of its servers.
+func line(change func(*wire) error) effect {
+	return func(_ context.Context, r *run, b injection) (func() error, error) {
 		to := slices.Sorted(maps.Keys(r.wires[b.victim]))
 		chosen := to[b.draw.IntN(len(to))]
 		r.note("fault", b.String(), "line to ", chosen)
-		// Connections that hang in a wire end with the death of the service.
+		// Connections that hang in a wire end when the service is killed.
 		loosen := func(err error) error {
 			if errors.Is(err, errStuck) {
 				r.note("fault", "kill -9 "+b.victim, err)
@@ -226,13 +226,13 @@ func line(change func(*wire) error) harm {
 	}
 }
 
-func toxic(kind string, attributes map[string]int) harm {
+func toxic(kind string, attributes map[string]int) effect {
 	return line(func(w *wire) error { return w.toxic(kind, attributes) })
 }
 
 // wrongClock sets the clock of the victim.
-func wrongClock(by string) harm {
-	return func(_ context.Context, r *run, b blow) (func() error, error) {
+func wrongClock(by string) effect {
+	return func(_ context.Context, r *run, b injection) (func() error, error) {
 		clock := r.path(b.victim, "clock")
 		return func() error { return os.Remove(clock) }, os.WriteFile(clock, []byte(by), 0o600)
 	}
@@ -250,10 +250,10 @@ var points = map[string][]string{
 	"retention": {"jobs hidden", "originals deleted", "originals forgotten"}, // of the gateway
 }
 
-// atPoint orders the victim to kill or stop itself at one of its failpoints. It
-// fails when the victim does not reach that point in time.
-func atPoint(verb string) harm {
-	return func(ctx context.Context, r *run, b blow) (func() error, error) {
+// atPoint orders the victim to kill or stop itself at one of its failpoints. It returns an
+// error if the victim does not reach that point in time.
+func atPoint(verb string) effect {
+	return func(ctx context.Context, r *run, b injection) (func() error, error) {
 		list := points[programOf(b.victim)]
 		if r.retention > 0 && programOf(b.victim) == "gateway" {
 			list = slices.Concat(points["retention"], list)
@@ -275,12 +275,12 @@ func atPoint(verb string) harm {
 		if verb == "STOP" {
 			return paused(ctx, r, b)
 		}
-		return nil, nil // It is restarted.
+		return nil, nil // supervise restarts it.
 	}
 }
 
-// restart restarts the victim as a deployment does.
-func restart(ctx context.Context, r *run, b blow) (func() error, error) {
+// restart stops the victim with SIGTERM and starts it again, as a deployment does.
+func restart(ctx context.Context, r *run, b injection) (func() error, error) {
 	undo, err := signalled(syscall.SIGTERM)(ctx, r, b)
 	if err != nil {
 		return nil, err
@@ -290,24 +290,24 @@ func restart(ctx context.Context, r *run, b blow) (func() error, error) {
 
 // longOutage makes the storage unavailable as soon as all batches are accepted, and
 // only then resumes the workers.
-func longOutage(ctx context.Context, r *run, b blow) (func() error, error) {
+func longOutage(ctx context.Context, r *run, b injection) (func() error, error) {
 	accepting, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	if err := poll(accepting, 20*time.Millisecond, func() bool { return len(r.records()) == outageBatches }); err != nil {
-		return nil, fmt.Errorf("%d of %d batches were accepted: %w", len(r.records()), outageBatches, err)
+		return nil, fmt.Errorf("only %d of %d batches were accepted: %w", len(r.records()), outageBatches, err)
 	}
 	defer r.signalWorkers(syscall.SIGCONT)
 	return trouble(1, "reset", "503", "500")(ctx, r, b)
 }
 
-// beheaded is the name of the fault behead.
-const beheaded = "queue without a leader"
+// leaderLost is the name of the fault loseLeader.
+const leaderLost = "queue without a leader"
 
-// behead removes the leader of a queue for good and then resumes the workers. All
-// connections end, as in the death of a broker that loses a leader.
-func behead(ctx context.Context, r *run, b blow) (func() error, error) {
+// loseLeader permanently removes the leader of a queue and then resumes the workers. All
+// connections end, as when a broker dies and loses a leader.
+func loseLeader(ctx context.Context, r *run, b injection) (func() error, error) {
 	defer r.signalWorkers(syscall.SIGCONT)
-	if err := r.servers.behead(ctx, b.victim); err != nil {
+	if err := r.servers.removeLeader(ctx, b.victim); err != nil {
 		return nil, err
 	}
 	return nil, r.servers.call(ctx, "rabbitmqctl close_all_connections chaos")

@@ -15,15 +15,14 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
-// maxMeddled bounds the messages that one blow takes: a message that was put back
-// may be taken again.
-const maxMeddled = 16
+// maxTampered limits the messages that one injection takes: a message that was published
+// again may be taken again.
+const maxTampered = 16
 
-// meddle takes messages out of a work queue as a consumer does, keeps each of them
-// for a different time, so that they arrive late and in another order, and
-// publishes each one once, twice or five times. It acks only after the confirms, so
-// no message is lost by it.
-func meddle(ctx context.Context, r *run, b blow) (func() error, error) {
+// tamper consumes messages of a work queue, keeps each of them for a different time, so
+// that they arrive late and in another order, and publishes each one once, twice or five
+// times. It acks only after the confirms, so it loses no message.
+func tamper(ctx context.Context, r *run, b injection) (func() error, error) {
 	queue := []string{"image_upload", "metadata_generated", "image_processed"}[b.draw.IntN(3)]
 	client, err := r.servers.open(queue) //nolint:contextcheck // Close ends it.
 	if err != nil {
@@ -34,12 +33,12 @@ func meddle(ctx context.Context, r *run, b blow) (func() error, error) {
 	defer stop()
 	var mu sync.Mutex // guards taken and b.draw
 	taken := 0
-	err = client.Consume(taking, queue, maxMeddled, func(ctx context.Context, d broker.Delivery) error {
+	err = client.Consume(taking, queue, maxTampered, func(ctx context.Context, d broker.Delivery) error {
 		mu.Lock()
-		if taken == maxMeddled {
+		if taken == maxTampered {
 			mu.Unlock()
 			stop()
-			return nil // The message returns to the queue with the end of the consumer.
+			return nil // The message returns to the queue when the consumer ends.
 		}
 		taken++
 		late, copies := time.Duration(b.draw.Int64N(int64(b.lasts))), []int{1, 1, 2, 2, 5}[b.draw.IntN(5)]
@@ -60,17 +59,17 @@ func meddle(ctx context.Context, r *run, b blow) (func() error, error) {
 	return nil, err
 }
 
-// open connects to the broker as a service does that uses the queue.
+// open connects to the broker like a service that uses the queue.
 func (s *servers) open(queue string) (*rabbitmq.Broker, error) {
 	return rabbitmq.Open(rabbitmq.Config{
 		URLs: []string{s.broker.String()}, Name: "chaos", WorkQueues: []string{queue},
 	}, slog.New(slog.DiscardHandler))
 }
 
-// fullDisk fills the disk of the job store, whoever is the victim, and checks what
-// a client sees: batches get 503, existing jobs can be read, and the gateway
-// recovers by itself. No other fault hits the gateway at the same time.
-func fullDisk(ctx context.Context, r *run, b blow) (func() error, error) {
+// fullDisk fills the disk of the job store, whatever the victim is, and checks the
+// responses: batches get 503, existing jobs can be read, and the gateway recovers by
+// itself. No other fault hits the gateway at the same time.
+func fullDisk(ctx context.Context, r *run, b injection) (func() error, error) {
 	gateway := r.gateway(0)
 	if err := gateway.await(ctx, "/healthz", startTime); err != nil {
 		return nil, err
@@ -85,7 +84,7 @@ func fullDisk(ctx context.Context, r *run, b blow) (func() error, error) {
 		if a, err := get(ctx, gateway.url("/api/v1/batch?limit=3")); err != nil || a.status != http.StatusOK {
 			r.breach("GET with a full disk: %v (%v)", a, err)
 		}
-		refused, err := r.knock(ctx)
+		refused, err := r.probe(ctx)
 		if err != nil {
 			r.breach("POST with a full disk got no response: %v", err)
 		}
@@ -99,7 +98,7 @@ func fullDisk(ctx context.Context, r *run, b blow) (func() error, error) {
 	healing, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	if err := poll(healing, 200*time.Millisecond, func() bool {
-		refused, err := r.knock(healing)
+		refused, err := r.probe(healing)
 		return !refused && err == nil
 	}); err != nil && ctx.Err() == nil {
 		r.breach("no batch is accepted 15 s after the disk has space again")
@@ -107,9 +106,9 @@ func fullDisk(ctx context.Context, r *run, b blow) (func() error, error) {
 	return nil, nil
 }
 
-// knock posts a small batch and reports whether it was refused.
-func (r *run) knock(ctx context.Context) (refused bool, err error) {
-	b := &batch{images: []source{r.site.absent(fmt.Sprintf("knock-%d.jpg", time.Now().UnixNano()))}}
+// probe posts a small batch and reports whether it was rejected.
+func (r *run) probe(ctx context.Context) (refused bool, err error) {
+	b := &batch{images: []source{r.site.absent(fmt.Sprintf("probe-%d.jpg", time.Now().UnixNano()))}}
 	a, err := r.postBatch(ctx, 0, b)
 	return err == nil && a.job == "", err
 }

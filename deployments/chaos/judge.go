@@ -21,8 +21,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore/s3store"
 )
 
-// judge checks everything that must be true after a run. base is what the services
-// held before the load.
+// judge checks everything that must be true after a run. base contains the resources of
+// the services before the load.
 func (r *run) judge(ctx context.Context, base map[string]float64, healed time.Time) (err error) {
 	limit, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
@@ -39,8 +39,8 @@ func (r *run) judge(ctx context.Context, base map[string]float64, healed time.Ti
 	r.afterRestart(ctx, jobs)
 	r.settled(ctx, base)
 	for _, name := range r.names {
-		_, falls := r.services[name].ends()
-		for _, fall := range falls {
+		_, unexplained := r.services[name].ends()
+		for _, fall := range unexplained {
 			r.breach("%s", fall)
 		}
 		text, unread := os.ReadFile(r.services[name].log)
@@ -67,7 +67,7 @@ func (r *run) expect(ctx context.Context, check func() (problem string)) {
 	last := ""
 	if err := poll(ctx, 500*time.Millisecond, func() bool {
 		problem := check()
-		if ctx.Err() == nil || last == "" { // A check that ctx ended shows nothing.
+		if ctx.Err() == nil || last == "" { // The result of an interrupted check is meaningless.
 			last = problem
 		}
 		return problem == ""
@@ -77,9 +77,9 @@ func (r *run) expect(ctx context.Context, check func() (problem string)) {
 }
 
 // allEnded waits until no job in the list is open, and returns the jobs of the run
-// as they ended: those in the list, and those that retention deleted before.
-func (r *run) allEnded(ctx context.Context) map[string]*jobAnswer {
-	jobs := map[string]*jobAnswer{}
+// in their final state: those in the list, and those that retention deleted before.
+func (r *run) allEnded(ctx context.Context) map[string]*jobResponse {
+	jobs := map[string]*jobResponse{}
 	for id, rec := range r.records() {
 		if rec.end != nil {
 			jobs[id] = rec.end
@@ -101,8 +101,8 @@ func (r *run) allEnded(ctx context.Context) map[string]*jobAnswer {
 	return jobs
 }
 
-// compare compares the jobs with what was sent, and counts them.
-func (r *run) compare(jobs map[string]*jobAnswer, healed time.Time) {
+// compare compares the jobs with the batches that were sent, and counts them.
+func (r *run) compare(jobs map[string]*jobResponse, healed time.Time) {
 	for id, j := range jobs {
 		r.count("jobs", 1)
 		r.count("images", j.TotalImages)
@@ -118,7 +118,7 @@ func (r *run) compare(jobs map[string]*jobAnswer, healed time.Time) {
 			r.count("lost", len(rec.batch.images))
 		}
 		if j == nil {
-			r.breach("job %s was accepted and is gone", id)
+			r.breach("job %s was accepted, but does not exist", id)
 			continue
 		}
 		if rec.cancelled && j.Status != "cancelled" {
@@ -127,24 +127,24 @@ func (r *run) compare(jobs map[string]*jobAnswer, healed time.Time) {
 		if rec.ended.IsZero() {
 			continue // No client followed it.
 		}
-		// A retry of a job that ended after the last fault is accepted even later.
+		// A retry may be accepted after the last fault.
 		took := min(rec.ended.Sub(healed), rec.ended.Sub(rec.accepted))
-		if r.figures[longest] = max(r.figures[longest], int(took.Milliseconds())); took > r.limit+fetchTime {
+		if r.counts[longest] = max(r.counts[longest], int(took.Milliseconds())); took > r.limit+fetchTime {
 			r.breach("job %s ended %s after the last fault", id, took)
 		}
-		if rec.told == nil && r.retention == 0 {
+		if rec.watched == nil && r.retention == 0 {
 			r.breach("no watcher of %s got its job_complete", id)
 		}
-		for i, told := range rec.told {
-			if is := j.Images[i]; told.Status != is.Status || told.ProcessedPath != is.ProcessedPath || told.Error != is.Error || told.TraceID != is.TraceID {
-				r.breach("job %s: a watcher was told %+v, and GET returns %+v", id, told, is)
+		for i, seen := range rec.watched {
+			if is := j.Images[i]; seen.Status != is.Status || seen.ProcessedPath != is.ProcessedPath || seen.Error != is.Error || seen.TraceID != is.TraceID {
+				r.breach("job %s: a watcher received %+v, and GET returns %+v", id, seen, is)
 			}
 		}
 	}
 }
 
-// compareImages compares the images of a job with what was sent.
-func (r *run) compareImages(j *jobAnswer, b *batch) {
+// compareImages compares the images of a job with the batch that was sent.
+func (r *run) compareImages(j *jobResponse, b *batch) {
 	traces := map[string]bool{}
 	for i, img := range j.Images {
 		src := b.images[i]
@@ -186,17 +186,17 @@ func (r *run) atRest(ctx context.Context) {
 // deadUploads is the queue of the images that killed their analyzer every time.
 const deadUploads = "image_upload.dead"
 
-// deadLetters takes the dead letters and checks that they are poison, and that each
-// poison image is one where no fault duplicates or drops messages.
+// deadLetters removes the dead letters and checks that they are poison images. If no fault
+// duplicates or drops messages, each poison image must be exactly one dead letter.
 func (r *run) deadLetters(ctx context.Context) {
 	letters, traces := 0, map[string]bool{}
 	client, err := r.servers.open("image_upload") //nolint:contextcheck // Close ends it.
 	if err == nil {
-		defer func() { _ = client.Close() }() // It only takes messages.
+		defer func() { _ = client.Close() }() // It only consumes messages.
 		err = client.Browse(ctx, deadUploads, func(_ context.Context, l broker.Letter) error {
-			var upload imageAnswer
+			var upload imageResponse
 			if err := json.Unmarshal(l.Body, &upload); err != nil || !strings.HasSuffix(upload.OriginalFilename, poisonName) {
-				r.breach("a dead letter is no poison: %.300s", l.Body)
+				r.breach("a dead letter is not a poison image: %.300s", l.Body)
 			}
 			letters++
 			traces[upload.TraceID] = true
@@ -206,13 +206,13 @@ func (r *run) deadLetters(ctx context.Context) {
 	if err != nil {
 		r.breach("read the dead letters: %v", err)
 	}
-	if poison := r.figures["poison"]; r.strict && (letters != poison || len(traces) != poison) {
-		r.breach("%d poison images are %d dead letters of %d images", poison, letters, len(traces))
+	if poison := r.counts["poison"]; r.strict && (letters != poison || len(traces) != poison) {
+		r.breach("%d poison images became %d dead letters of %d images", poison, letters, len(traces))
 	}
 }
 
-// afterRestart kills each gateway and checks that the next one returns the same.
-func (r *run) afterRestart(ctx context.Context, jobs map[string]*jobAnswer) {
+// afterRestart kills each gateway and checks that it returns the same jobs afterwards.
+func (r *run) afterRestart(ctx context.Context, jobs map[string]*jobResponse) {
 	if r.retention > 0 {
 		return
 	}
@@ -244,7 +244,7 @@ func (r *run) resources(ctx context.Context) (map[string]float64, error) {
 	return all, nil
 }
 
-// settled checks that the services return to what they held before the load.
+// settled checks that the services release the resources of the load.
 func (r *run) settled(ctx context.Context, base map[string]float64) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -281,13 +281,13 @@ func (r *run) metrics(ctx context.Context, name string) (map[string]float64, err
 
 // objects checks that every completed image has its three objects, complete, and
 // that every object belongs to an image.
-func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
+func (r *run) objects(ctx context.Context, jobs map[string]*jobResponse) {
 	originals, processed, err := r.stores()
 	if err != nil {
 		r.breach("open the storage: %v", err)
 		return
 	}
-	late := map[string]bool{}    // trace IDs of cancelled images, whose processing may still have finished
+	late := map[string]bool{}    // trace IDs of cancelled images; their processing may still have finished
 	results := map[string]bool{} // keys of processed objects
 	for _, j := range jobs {
 		b := r.owner(j)
@@ -304,10 +304,10 @@ func (r *run) objects(ctx context.Context, jobs map[string]*jobAnswer) {
 			}
 		}
 	}
-	limit := time.Minute // the lease of a batch that was given up
+	limit := time.Minute // lease of an abandoned batch
 	if r.retention > 0 {
-		// After retention deleted a job, a handler may still store something for a while,
-		// which a later sweep deletes.
+		// After retention deleted a job, a handler may still store objects for a while.
+		// A later sweep deletes them.
 		limit = 6 * time.Minute
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -361,7 +361,7 @@ func (r *run) stores() (originals, processed *s3store.Store, err error) {
 func complete(ctx context.Context, s objectstore.Store, path string, src *source) error {
 	objects := map[string][]byte{}
 	for _, suffix := range []string{"", ".json", ".thumb.jpg"} {
-		data, err := objectstore.ReadAll(ctx, s, path+suffix, maxAnswer)
+		data, err := objectstore.ReadAll(ctx, s, path+suffix, maxResponse)
 		if err != nil {
 			return err
 		}
@@ -372,7 +372,7 @@ func complete(ctx context.Context, s objectstore.Store, path string, src *source
 		return fmt.Errorf("decode %s: %w", path, err)
 	}
 	if decoded.Bounds().Size() != src.size {
-		return fmt.Errorf("%s has the size %s and was sent with %s", path, decoded.Bounds().Size(), src.size)
+		return fmt.Errorf("%s has the size %s, want %s", path, decoded.Bounds().Size(), src.size)
 	}
 	var record struct {
 		OriginalFilename string `json:"original_filename"`

@@ -8,8 +8,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
-// TestLeaderless holds that the harness finds a queue that has lost its leader, and
-// none else.
+// TestLeaderless verifies that the harness finds a queue that has lost its leader, and no
+// other queue.
 func TestLeaderless(t *testing.T) {
 	s := testServers(t)
 	b, err := rabbitmq.Open(rabbitmq.Config{
@@ -21,10 +21,10 @@ func TestLeaderless(t *testing.T) {
 		t.Fatal(err)
 	}
 	if names, err := s.leaderless(t.Context()); err != nil || names != "" {
-		t.Fatalf("without a leader on a sound broker: %q (%v)", names, err)
+		t.Fatalf("queues without a leader on a healthy broker: %q (%v)", names, err)
 	}
-	must(t, s.behead(t.Context(), "sound.suspect"))
+	must(t, s.removeLeader(t.Context(), "sound.suspect"))
 	if names, err := s.leaderless(t.Context()); err != nil || names != `<<"sound.suspect">>` {
-		t.Errorf("without a leader: %q (%v)", names, err)
+		t.Errorf("queues without a leader: %q (%v)", names, err)
 	}
 }

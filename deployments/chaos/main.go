@@ -1,14 +1,14 @@
 // Command chaos tests the promise of docs/delivery.md that no image is lost. It
 // runs the real services, built with the race detector and the failpoints, on a
 // real RabbitMQ, MinIO and SQLite or PostgreSQL. It sends batches, injects faults
-// and then judges the result: every accepted job has ended as its images require,
-// no response was wrong, and nothing is left over.
+// and then checks that every accepted job ended as its images require, that no
+// response was wrong, and that no message or object is left over.
 //
 // A seed determines the load and the faults, so a plan can be repeated, although
 // two runs of one plan differ in their timing. Scenarios are fixed plans. The
 // history and the logs of a run that broke the promise stay in data/chaos.
 //
-// It runs in the root of the repository. No service links it, and it imports none.
+// It runs in the root of the repository. No service imports it, and it imports none.
 package main
 
 import (
@@ -76,8 +76,8 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 	}
 	var (
 		running  sync.WaitGroup
-		mu       sync.Mutex // guards what follows and the output
-		total    = figures{}
+		mu       sync.Mutex // guards the fields below and the output
+		total    = counts{}
 		breached []string
 		failed   error
 	)
@@ -85,23 +85,23 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 		s := <-idle
 		running.Go(func() {
 			defer func() { idle <- s }()
-			began := time.Now()
+			started := time.Now()
 			r, err := p.run(ctx, s, bin, filepath.Join(dir, p.name))
 			mu.Lock()
 			defer mu.Unlock()
 			if ctx.Err() != nil {
-				return // An interrupted run proves nothing.
+				return // The result of an interrupted run is meaningless.
 			}
 			if err != nil {
 				failed = errors.Join(failed, fmt.Errorf("%s could not be run: %w", p.name, err))
 				return
 			}
-			slowest := max(total[longest], r.figures[longest])
-			for name, n := range r.figures {
+			slowest := max(total[longest], r.counts[longest])
+			for name, n := range r.counts {
 				total[name] += n
 			}
 			total[longest] = slowest
-			fmt.Printf("%-8s %s in %s (%s)\n", p.name, r.figures, time.Since(began).Round(time.Second), p)
+			fmt.Printf("%-8s %s in %s (%s)\n", p.name, r.counts, time.Since(started).Round(time.Second), p)
 			for _, b := range r.breaches {
 				fmt.Printf("  BREACH %s\n", b)
 			}
@@ -123,13 +123,13 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 	return errors.Join(failed, ctx.Err())
 }
 
-// figures are the numbers of a run or of several: those of String, others, and how
-// often each fault happened.
-type figures map[string]int
+// counts are the counters of one or more runs: those that String prints, others, and
+// how often each fault happened.
+type counts map[string]int
 
 const longest = "longest recovery" // in milliseconds, from the last fault to the end of the last job
 
-func (f figures) String() string {
-	return fmt.Sprintf("%d jobs, %d images (%d completed, %d failed as they must), %d faults, %d storage requests broken, %d lost, %d duplicated, %s %.1fs",
+func (f counts) String() string {
+	return fmt.Sprintf("%d jobs, %d images (%d completed, %d failed as expected), %d faults, %d storage requests broken, %d lost, %d duplicated, %s %.1fs",
 		f["jobs"], f["images"], f["completed"], f["failed"], f["faults"], f["broken"], f["lost"], f["duplicated"], longest, float64(f[longest])/1000)
 }

@@ -10,10 +10,10 @@ import (
 // crash is one row of the crash matrix: the service dies once at the point.
 type crash struct {
 	service, point string
-	refused        bool // the batch becomes no job, and nothing of it stays
+	refused        bool // whether the batch becomes no job and leaves no objects
 }
 
-// crashes go along the line, from the first byte of a batch to the last ack.
+// crashes follow the pipeline, from the first byte of a batch to the last ack.
 var crashes = []crash{
 	{"gateway", "batch reserved", true},
 	{"gateway", "inline image stored", true},
@@ -39,9 +39,9 @@ var crashes = []crash{
 	{"gateway", "image_processed acked", false},
 }
 
-// TestCrashMatrix kills a service at each point of the line in turn and holds
-// that the batch ends as it must, or never was; and in the end that nothing is
-// left over of all of them.
+// TestCrashMatrix kills a service at each point of the pipeline in turn. It verifies that
+// the batch ends as expected or does not exist, and at the end that no message or object
+// is left over.
 func TestCrashMatrix(t *testing.T) {
 	r := start(t, testServers(t), []string{"gateway", "analyzer", "processor"})
 	accepted := 0
@@ -58,7 +58,7 @@ func TestCrashMatrix(t *testing.T) {
 	jobs := r.allEnded(limit)
 	r.compare(jobs, time.Now())
 	if len(jobs) != accepted {
-		t.Errorf("%d jobs, want %d", len(jobs), accepted)
+		t.Errorf("got %d jobs, want %d", len(jobs), accepted)
 	}
 	r.atRest(limit)
 	r.objects(t.Context(), jobs)
@@ -74,18 +74,18 @@ func (r *run) crash(t *testing.T, c crash, row int) {
 	revived()
 	if c.refused {
 		if found := r.find(t, b); id != "" || found != "" {
-			t.Errorf("the batch was accepted as %q and is job %q", id, found)
+			t.Errorf("the batch was accepted as job %q, and the list contains job %q; want none", id, found)
 		}
 		return
 	}
 	if id == "" {
 		if id = r.find(t, b); id == "" {
-			t.Fatal("the job was durable and is not in the list")
+			t.Fatal("the job was durable, but is not in the list")
 		}
 	}
 	j := r.job(t, id)
 	r.change(id, func(rec *record) { rec.end, rec.ended = j, time.Now() })
-	r.watch(ctx, 0, id) // a late watcher is told all of it
+	r.watch(ctx, 0, id) // a late watcher receives all events
 }
 
 // find returns the job of a batch whose client got no response, or "".
@@ -101,7 +101,7 @@ func (r *run) find(t *testing.T, b *batch) string {
 	return ""
 }
 
-// mixedBatch is a batch of every kind of image: good and bad, by URL and inline.
+// mixedBatch returns a batch of every kind of image: good and bad, by URL and inline.
 func (r *run) mixedBatch(row int) *batch {
 	b := new(batch)
 	add := func(img source, url string) {
@@ -122,8 +122,9 @@ func (r *run) mixedBatch(row int) *batch {
 	return b
 }
 
-// TestCrashInRetention kills the gateway between the steps of a deletion: the job
-// is gone from every answer from the first on, its originals go, its results stay.
+// TestCrashInRetention kills the gateway between the steps of a deletion. It verifies that
+// no response contains the job after the first step, that its originals are deleted, and
+// that its results stay.
 func TestCrashInRetention(t *testing.T) {
 	s := testServers(t)
 	for _, point := range []string{"jobs hidden", "originals deleted", "originals forgotten"} {
@@ -139,7 +140,7 @@ func TestCrashInRetention(t *testing.T) {
 			list, err := r.list(ctx, 0, "")
 			must(t, err)
 			if len(list) != 0 {
-				t.Errorf("%d jobs are listed after their deletion began", len(list))
+				t.Errorf("%d jobs are listed after their deletion started", len(list))
 			}
 			left := 0
 			if err := poll(ctx, 200*time.Millisecond, func() bool {
@@ -157,7 +158,7 @@ func TestCrashInRetention(t *testing.T) {
 				results++
 			}
 			if want := 3 * 6; results != want {
-				t.Errorf("%d objects of results, want %d", results, want)
+				t.Errorf("got %d result objects, want %d", results, want)
 			}
 		})
 	}

@@ -18,31 +18,30 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile/imagetest"
 )
 
-// plan says what one run consists of. Everything in it follows from its number
-// and its name.
+// plan describes one run. Its number and name determine everything in it.
 type plan struct {
-	name   string   // of the run and its folder
+	name   string   // name of the run and its folder
 	again  string   // arguments of `make chaos` that repeat it
 	number uint64   // the seed
-	names  []string // of the services: the program's name and perhaps a number
+	names  []string // names of the services: the program's name and perhaps a number
 
 	postgres  bool          // the jobs are in PostgreSQL instead of SQLite
 	retention time.Duration // JOB_RETENTION; 0 keeps all jobs
 	poison    int           // number of images that kill their analyzer
-	strict    bool          // no fault duplicates messages, so each poison image is one dead letter
-	smallDisk bool          // the job store is on a disk that can be filled
+	strict    bool          // whether no fault duplicates messages, so each poison image is one dead letter
+	smallDisk bool          // whether the job store is on a disk that can be filled
 
-	draw    func(*run) ([]batch, [][]blow)
-	exact   bool // every fault must happen; the faults of a seed may miss
-	hold    bool // the workers are stopped at first, until a fault resumes them
+	draw    func(*run) ([]batch, [][]injection)
+	exact   bool // whether every fault must happen; the faults of a seed may not happen
+	hold    bool // whether the workers start paused, until a fault resumes them
 	readers int  // number of clients that repeat a GET while the faults happen
 }
 
 // Sizes of a plan.
 const (
 	batchCount    = 14
-	loadTime      = 7 * time.Second // in which a seed sends its batches
-	outageBatches = 20              // of ten images
+	loadTime      = 7 * time.Second // time in which a seed sends its batches
+	outageBatches = 20              // batches of ten images
 )
 
 var scenarios = map[string]plan{
@@ -51,8 +50,7 @@ var scenarios = map[string]plan{
 	"leaderless": {draw: (*run).leaderless, exact: true, hold: true},
 }
 
-// plansOf returns the plans of the seeds, or those of a scenario: one for each job
-// store.
+// plansOf returns the plans of the seeds, or of a scenario: one plan for each job store.
 func plansOf(scenario string, first, seeds uint64) (plans []*plan, err error) {
 	if scenario == "" {
 		for seed := first; seed < first+seeds; seed++ {
@@ -104,7 +102,7 @@ func (p *plan) String() string {
 func (p *plan) random(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(p.number, stream)) }
 
 // seed draws the batches and the faults of a seed.
-func (r *run) seed() ([]batch, [][]blow) {
+func (r *run) seed() ([]batch, [][]injection) {
 	batches := r.drawBatches(batchCount, loadTime)
 	r.drawActions(r.random(6), batches)
 	onServices, onServers := r.faults()
@@ -112,33 +110,33 @@ func (r *run) seed() ([]batch, [][]blow) {
 	if r.strict {
 		victims = slices.DeleteFunc(slices.Clone(r.names), func(name string) bool { return programOf(name) != "processor" })
 	}
-	return batches, [][]blow{
-		drawBlows(r.random(4), onServices, victims, 5), drawBlows(r.random(5), onServers, doomedQueues, 3),
+	return batches, [][]injection{
+		drawInjections(r.random(4), onServices, victims, 5), drawInjections(r.random(5), onServers, doomedQueues, 3),
 	}
 }
 
-// rolling restarts all services again and again: one gateway after the other, as a
-// deployment does, and at the same time the others.
-func (r *run) rolling() ([]batch, [][]blow) {
+// rolling restarts all services repeatedly: one gateway after the other, as a deployment
+// does, and the other services concurrently.
+func (r *run) rolling() ([]batch, [][]injection) {
 	batches := r.drawBatches(60, time.Minute)
 	for i := range batches {
 		batches[i].key = fmt.Sprintf("rolling %d", i)
 	}
-	blows := make([][]blow, len(r.names))
+	injections := make([][]injection, len(r.names))
 	for at := time.Duration(0); at < time.Minute; at += 5 * time.Second {
 		for i, name := range r.names {
 			if programOf(name) == "gateway" {
 				i = 0
 			}
-			blows[i] = append(blows[i], blow{fault: fault{name: "service restarted", do: restart}, victim: name, at: at})
+			injections[i] = append(injections[i], injection{fault: fault{name: "service restarted", do: restart}, victim: name, at: at})
 		}
 	}
-	return batches, blows
+	return batches, injections
 }
 
 // outage makes the storage unavailable for minutes while many good images are in
 // flight.
-func (r *run) outage() (batches []batch, _ [][]blow) {
+func (r *run) outage() (batches []batch, _ [][]injection) {
 	for b := range outageBatches {
 		var next batch
 		for i := range 10 {
@@ -151,17 +149,17 @@ func (r *run) outage() (batches []batch, _ [][]blow) {
 		}
 		batches = append(batches, next)
 	}
-	return batches, [][]blow{{{fault: fault{name: "storage away for minutes", do: longOutage}, lasts: 3 * time.Minute}}}
+	return batches, [][]injection{{{fault: fault{name: "storage unavailable for minutes", do: longOutage}, lasts: 3 * time.Minute}}}
 }
 
 // leaderless removes the leader of a work queue that every image must still pass.
-func (r *run) leaderless() ([]batch, [][]blow) {
+func (r *run) leaderless() ([]batch, [][]injection) {
 	return r.drawBatches(batchCount, loadTime),
-		[][]blow{{{fault: fault{name: beheaded, do: behead}, victim: "metadata_generated", at: loadTime / 2}}}
+		[][]injection{{{fault: fault{name: leaderLost, do: loseLeader}, victim: "metadata_generated", at: loadTime / 2}}}
 }
 
-// drawBatches draws count batches of URLs and inline images. Every image has a
-// name of its own, which says from which file it was made.
+// drawBatches draws count batches of URLs and inline images. Every image has a unique
+// name, which contains the name of its file.
 func (r *run) drawBatches(count int, over time.Duration) (list []batch) {
 	random := r.random(3)
 	kinds := []string{"plain", "plain", "moody", "slow"}
@@ -186,8 +184,8 @@ func (r *run) drawBatches(count int, over time.Duration) (list []batch) {
 	return list
 }
 
-// drawActions draws what the clients do with their batches besides watching them,
-// and which images are poison.
+// drawActions draws the actions of the clients in addition to watching, and which images
+// are poison.
 func (r *run) drawActions(random *rand.Rand, batches []batch) {
 	poison := r.poison
 	for i := range batches {
@@ -196,7 +194,7 @@ func (r *run) drawActions(random *rand.Rand, batches []batch) {
 		if img := &b.images[random.IntN(len(b.images))]; poison > 0 && img.code == "" {
 			img.name, img.code = strings.TrimSuffix(img.name, ".jpg")+"-"+poisonName, "processing_failed"
 			poison--
-			continue // It is neither cancelled nor retried, so that it kills as often as it can.
+			continue // It is neither cancelled nor retried, so that it kills as often as possible.
 		}
 		if random.IntN(2) == 0 && r.retention == 0 { // A key is deleted with its job.
 			b.key = fmt.Sprintf("key of batch %d of seed %d", i, r.number)
@@ -211,15 +209,15 @@ func (r *run) drawActions(random *rand.Rand, batches []batch) {
 	}
 }
 
-// drawBlows draws count faults, which happen one after the other.
-func drawBlows(random *rand.Rand, faults []fault, victims []string, count int) []blow {
+// drawInjections draws count faults, which happen one after the other.
+func drawInjections(random *rand.Rand, faults []fault, victims []string, count int) []injection {
 	total := 0
 	for _, f := range faults {
 		total += f.weight
 	}
-	var list []blow
+	var list []injection
 	for range count {
-		b := blow{
+		b := injection{
 			victim: victims[random.IntN(len(victims))],
 			pause:  time.Duration(200+random.IntN(1200)) * time.Millisecond,
 			lasts:  time.Duration(300+random.IntN(2200)) * time.Millisecond,
@@ -249,10 +247,10 @@ const invalidBase64 = "invalid_base64"
 // source is an image as a client sends it, with its expected result.
 type source struct {
 	name string
-	data []byte // served at its URL, or sent inline
+	data []byte // bytes served at its URL, or sent inline
 	url  string // "" for an inline image
 	size image.Point
-	code string // the error_code of its failure; "" if it must complete
+	code string // error_code of its failure; "" if it must complete
 }
 
 // member returns the image's element of the request.
@@ -280,8 +278,8 @@ func sources(random *rand.Rand) (good, bad []source) {
 		good = append(good, source{name: fmt.Sprintf("good-%d.%s", i, format), data: encode(size.X, size.Y), size: size})
 	}
 	photo := good[0].data
-	// A PNG whose header announces twice as many lines as it has. Only the analyzer,
-	// which decodes it, can notice that.
+	// The header of this PNG declares twice as many lines as it has. Only the analyzer,
+	// which decodes it, can detect that.
 	rotten := imagetest.PNG(40, 40)
 	binary.BigEndian.PutUint32(rotten[20:], 80)                                // the height in IHDR
 	binary.BigEndian.PutUint32(rotten[29:], crc32.ChecksumIEEE(rotten[12:29])) // the checksum of IHDR
@@ -295,11 +293,11 @@ func sources(random *rand.Rand) (good, bad []source) {
 	return good, bad
 }
 
-// site is the web server of the images' URLs, whose path is /{kind}/{file}.
+// site is the web server of the images' URLs. Their path is /{kind}/{file}.
 type site struct {
 	*httptest.Server
 	files map[string][]byte
-	asked sync.Map // URLs
+	seen  sync.Map // URLs that were requested
 }
 
 func newSite(sources []source) *site {
@@ -316,13 +314,13 @@ func (s *site) url(kind, file, key string) string {
 	return s.URL + "/" + kind + "/" + file + "?" + key
 }
 
-// absent returns an image whose URL is a 404.
+// absent returns an image whose URL returns 404.
 func (s *site) absent(name string) source {
 	return source{name: name, url: s.url("plain", "absent.jpg", ""), code: "download_failed"}
 }
 
-// handle serves a file as its kind says: plain; slow; or moody, which fails at the
-// first request.
+// handle serves a file. Its kind is plain, slow, or moody, which fails at the first
+// request.
 func (s *site) handle(w http.ResponseWriter, r *http.Request) {
 	kind, file, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	data, ok := s.files[file]
@@ -330,7 +328,7 @@ func (s *site) handle(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	_, again := s.asked.LoadOrStore(r.URL.String(), true)
+	_, again := s.seen.LoadOrStore(r.URL.String(), true)
 	switch {
 	case kind == "moody" && !again:
 		http.Error(w, "not now", http.StatusServiceUnavailable)

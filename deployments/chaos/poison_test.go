@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// maxDeaths is how often a poison image may kill before it is given up: once in
-// the work queue, and as often as the broker hands it out as a suspect.
+// maxDeaths is the maximum number of processes that a poison image kills: one from the
+// work queue, and the others from the quarantine queue, up to the broker's delivery limit.
 const maxDeaths = 5
 
-// TestPoison sends one image that kills whoever analyses it, among 99 good ones:
-// only that one fails, and only it is a dead letter.
+// TestPoison sends one image that kills its analyzer, among 99 good ones. It verifies that
+// only this image fails, and only it becomes a dead letter.
 func TestPoison(t *testing.T) {
 	analyzers := []string{"analyzer-1", "analyzer-2", "analyzer-3"}
 	r := start(t, testServers(t), append([]string{"gateway", "processor"}, analyzers...), "CONCURRENCY=8")
@@ -24,18 +24,18 @@ func TestPoison(t *testing.T) {
 	id := r.submit(ctx, 0, poisonBatch(r.good, 100, 30))
 	j := r.job(t, id)
 	if j.Completed != 99 || j.Failed != 1 || j.Images[30].ErrorCode != "processing_failed" {
-		t.Errorf("job ended with %d completed and %d failed, the poison as %+v", j.Completed, j.Failed, j.Images[30])
+		t.Errorf("job ended with %d completed and %d failed images; the poison image is %+v", j.Completed, j.Failed, j.Images[30])
 	}
 	deaths := 0
 	for _, name := range analyzers {
-		n, falls := r.services[name].ends()
-		if deaths += n; len(falls) > 0 {
-			t.Error(falls)
+		n, unexplained := r.services[name].ends()
+		if deaths += n; len(unexplained) > 0 {
+			t.Error(unexplained)
 		}
 	}
-	t.Logf("the poison killed %d times", deaths)
+	t.Logf("the poison image killed %d times", deaths)
 	if deaths < 2 || deaths > maxDeaths {
-		t.Errorf("the poison killed %d times, want 2 to %d", deaths, maxDeaths)
+		t.Errorf("the poison image killed %d times, want 2 to %d", deaths, maxDeaths)
 	}
 	var queues map[string]int
 	limit, cancel := context.WithTimeout(ctx, time.Minute)
@@ -44,11 +44,11 @@ func TestPoison(t *testing.T) {
 		queues, _ = r.servers.queues(limit)
 		return len(queues) == 1 && queues[deadUploads] == 1
 	}); err != nil {
-		t.Errorf("queues hold %v, want one dead letter of image_upload: %v", queues, err)
+		t.Errorf("queues contain %v, want one dead letter of image_upload: %v", queues, err)
 	}
 }
 
-// poisonBatch is a batch of good images with a poison among them.
+// poisonBatch returns a batch of good images with one poison image.
 func poisonBatch(good []source, count, poison int) *batch {
 	b := new(batch)
 	for i := range count {
@@ -62,9 +62,8 @@ func poisonBatch(good []source, count, poison int) *batch {
 	return b
 }
 
-// TestPoisonStandalone holds the same of the one process that has everything in
-// it: it dies with its broker, again and again, and is started again, until the
-// poison is given up.
+// TestPoisonStandalone verifies the same for the single process: it dies together with its
+// broker and is restarted, until the image fails.
 func TestPoisonStandalone(t *testing.T) {
 	dir := t.TempDir()
 	p, err := newProcess("standalone", filepath.Join(armed(t), "standalone"), dir, "FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
@@ -78,14 +77,14 @@ func TestPoisonStandalone(t *testing.T) {
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer func() {
 		stop()
-		deaths, falls := p.ends()
+		deaths, unexplained := p.ends()
 		p.kill()
-		for _, fall := range falls {
+		for _, fall := range unexplained {
 			t.Error(fall)
 		}
-		t.Logf("the poison killed %d times", deaths)
+		t.Logf("the poison image killed %d times", deaths)
 		if deaths < 2 || deaths > maxDeaths {
-			t.Errorf("the poison killed %d times, want 2 to %d", deaths, maxDeaths)
+			t.Errorf("the poison image killed %d times, want 2 to %d", deaths, maxDeaths)
 		}
 		for _, b := range r.breaches {
 			t.Error(b)
@@ -98,21 +97,21 @@ func TestPoisonStandalone(t *testing.T) {
 	b := poisonBatch(good, 40, 12)
 	id := r.submit(ctx, 0, b)
 	if id == "" {
-		id = r.await(t, b) // it killed before the answer was out
+		id = r.await(t, b) // the process died before it sent the response
 	}
 	j := r.job(t, id)
 	if j.Completed != 39 || j.Failed != 1 || j.Images[12].ErrorCode != "processing_failed" {
-		t.Errorf("job ended with %d completed and %d failed, the poison as %+v", j.Completed, j.Failed, j.Images[12])
+		t.Errorf("job ended with %d completed and %d failed images; the poison image is %+v", j.Completed, j.Failed, j.Images[12])
 	}
 }
 
-// await finds the job of a batch once somebody answers.
+// await returns the job of a batch as soon as the gateway lists it.
 func (r *run) await(t *testing.T, b *batch) (id string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	must(t, poll(ctx, 50*time.Millisecond, func() bool {
-		list, _ := r.list(ctx, 0, "") // It may be dead at this moment.
+		list, _ := r.list(ctx, 0, "") // The process may be restarting.
 		for _, j := range list {
 			if r.owner(&j) == b {
 				id = j.JobID

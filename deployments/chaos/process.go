@@ -24,7 +24,7 @@ import (
 // the failpoints.
 func build(ctx context.Context, root, dir string, more ...string) error {
 	args := []string{"build", "-race", "-tags=failpoints", "-o", dir + "/", "./gateway/cmd/gateway", "./analyzer/cmd/analyzer", "./processor/cmd/processor"}
-	cmd := exec.CommandContext(ctx, "go", append(args, more...)...) //nolint:gosec // Our own source.
+	cmd := exec.CommandContext(ctx, "go", append(args, more...)...) //nolint:gosec // The source is ours.
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -47,18 +47,18 @@ func freeAddr() (string, error) {
 	return "", errors.New("no port from 12000 to 19999 is free")
 }
 
-// process is a program with one address and one log. It is restarted whenever it
-// ends by itself.
+// process is a program with one address and one log. It is restarted when it exits
+// by itself.
 type process struct {
 	name, program, addr, log string
 	env                      []string
 
-	mu     sync.Mutex // guards what follows
-	wanted bool       // it is meant to run
-	cmd    *exec.Cmd
-	over   chan error // receives the error of the end that was wanted
-	deaths int        // number of times that it ended by itself
-	falls  []string   // those ends that no failpoint explains
+	mu          sync.Mutex // guards the fields below
+	wanted      bool       // whether it should run
+	cmd         *exec.Cmd
+	over        chan error // receives the error of a requested end
+	deaths      int        // number of times that it exited by itself
+	unexplained []string   // exits that no failpoint explains
 }
 
 func newProcess(name, program, dir string, env ...string) (*process, error) {
@@ -67,7 +67,7 @@ func newProcess(name, program, dir string, env ...string) (*process, error) {
 	return &process{name: name, program: program, addr: addr, env: env, log: filepath.Join(dir, name+".log")}, err
 }
 
-// start starts the process, if it is not meant to run already.
+// start starts the process, unless it should already run.
 func (p *process) start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,7 +80,7 @@ func (p *process) start() {
 
 // launch runs the program. The caller holds p.mu.
 func (p *process) launch() {
-	p.cmd = exec.Command(p.program) //nolint:gosec,noctx // Our own binary, which end ends.
+	p.cmd = exec.Command(p.program) //nolint:gosec,noctx // The binary is ours, and end stops it.
 	p.cmd.Env = p.env
 	file, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err == nil {
@@ -89,7 +89,7 @@ func (p *process) launch() {
 		err = p.cmd.Start()
 	}
 	if err != nil {
-		p.falls = append(p.falls, fmt.Sprintf("start %s: %v", p.name, err))
+		p.unexplained = append(p.unexplained, fmt.Sprintf("start %s: %v", p.name, err))
 	}
 }
 
@@ -100,7 +100,7 @@ func (p *process) supervise(over chan<- error) {
 		if p.wanted {
 			p.deaths++
 			if err == nil || err.Error() != "signal: killed" { // At a failpoint the process kills itself.
-				p.falls = append(p.falls, fmt.Sprintf("%s ended by itself: %v", p.name, err))
+				p.unexplained = append(p.unexplained, fmt.Sprintf("%s ended by itself: %v", p.name, err))
 			}
 			err = nil
 			p.mu.Unlock()
@@ -117,7 +117,7 @@ func (p *process) supervise(over chan<- error) {
 	}
 }
 
-// end sends the signal and waits for the end, if the process is meant to run. It
+// end sends the signal and waits until the process has ended, if it should run. It
 // returns the error with which the process ended.
 func (p *process) end(s syscall.Signal) error {
 	p.mu.Lock()
@@ -155,32 +155,32 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
-// ends returns how often the process ended by itself, and those of the ends that no
-// failpoint explains.
-func (p *process) ends() (deaths int, falls []string) {
+// ends returns how often the process exited by itself, and the exits that no failpoint
+// explains.
+func (p *process) ends() (deaths int, unexplained []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.deaths, p.falls
+	return p.deaths, p.unexplained
 }
 
-// awaitReady waits until the service is ready, for readyTime at most.
+// awaitReady waits until the service is ready, at most readyTime.
 func (p *process) awaitReady(ctx context.Context) error { return p.await(ctx, "/readyz", readyTime) }
 
-// await waits for 200 from the path.
+// await waits until the path responds with 200.
 func (p *process) await(ctx context.Context, path string, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	var last answer
-	var falls []string
+	var last response
+	var unexplained []string
 	err := poll(ctx, 50*time.Millisecond, func() bool {
 		if a, err := get(ctx, p.url(path)); err == nil {
 			last = a
 		}
-		_, falls = p.ends()
-		return last.status == http.StatusOK || len(falls) > 0
+		_, unexplained = p.ends()
+		return last.status == http.StatusOK || len(unexplained) > 0
 	})
-	if err != nil || len(falls) > 0 {
-		return fmt.Errorf("%s of %s: %s (%w) %q", path, p.name, last, err, falls)
+	if err != nil || len(unexplained) > 0 {
+		return fmt.Errorf("%s of %s: %s (%w) %q", path, p.name, last, err, unexplained)
 	}
 	return nil
 }
@@ -206,14 +206,14 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // servers are a RabbitMQ, a MinIO and a PostgreSQL in one folder, which
-// deployments/local/servers.sh starts and ends.
+// deployments/local/servers.sh starts and stops.
 type servers struct {
 	dir         string
 	rabbitmqctl string // path of the script for this broker
-	vhost       string // of the broker
+	vhost       string // virtual host of the broker
 
 	broker, storage, database *url.URL
-	key, secret               string // of the storage
+	key, secret               string // credentials of the storage
 }
 
 var assignments = regexp.MustCompile(`(TEST_\w+)='([^']*)'`)
@@ -232,7 +232,7 @@ func startServers(ctx context.Context, dir string) (*servers, error) {
 	return s, errors.Join(err, s.use(func(name string) string { return vars[name] }))
 }
 
-// use takes the addresses from the variables.
+// use reads the addresses and credentials from the variables.
 func (s *servers) use(env func(name string) string) (err error) {
 	parse := func(name string) *url.URL {
 		u, wrong := url.Parse(env(name))
@@ -244,12 +244,12 @@ func (s *servers) use(env func(name string) string) (err error) {
 	return err
 }
 
-// command runs a program, even when ctx has ended: a server that was stopped is
-// started again in any case.
+// command runs a program even if ctx is done, because a server that was stopped must be
+// started again.
 func command(ctx context.Context, program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 90*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // Our own scripts.
+	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // The scripts are ours.
 	cmd.WaitDelay = time.Second                       // The servers inherit the output.
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -258,7 +258,7 @@ func command(ctx context.Context, program string, args ...string) (string, error
 	return string(out), nil
 }
 
-// call runs a command line: one of rabbitmqctl, or a verb of servers.sh with the names
+// call runs a command line: a call of rabbitmqctl, or a verb of servers.sh with the names
 // of servers.
 func (s *servers) call(ctx context.Context, line string) error {
 	args := strings.Fields(line)
@@ -297,7 +297,7 @@ func (s *servers) queues(ctx context.Context) (map[string]int, error) {
 
 // leaderless returns the names of the quorum queues that have no leader and so do
 // not respond. A broker that was killed just after it had created a queue may leave
-// it like that for good. The gateway's own test queues do not need a leader.
+// it in this state permanently. The gateway's own test queues do not need a leader.
 func (s *servers) leaderless(ctx context.Context) (names string, err error) {
 	out, err := s.ctl(ctx, "eval", `[element(4, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(<<"`+s.vhost+`">>), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
 		string:prefix(element(4, amqqueue:get_name(Q)), "imagebatch.") =:= nomatch,
@@ -305,9 +305,9 @@ func (s *servers) leaderless(ctx context.Context) (names string, err error) {
 	return strings.Trim(strings.Join(strings.Fields(out), ""), "[]"), err
 }
 
-// behead removes the leader of a queue as such a death does: its replica starts
+// removeLeader puts a queue into the state that such a kill leaves: its replica starts
 // without its data and never starts an election.
-func (s *servers) behead(ctx context.Context, queue string) error {
+func (s *servers) removeLeader(ctx context.Context, queue string) error {
 	_, err := s.ctl(ctx, "eval", `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"`+s.vhost+`">>, queue, <<"`+queue+`">>)),
 		ok = ra:force_delete_server(quorum_queues, amqqueue:get_pid(Q)), rabbit_quorum_queue:recover(<<"`+s.vhost+`">>, [Q]).`)
 	return err

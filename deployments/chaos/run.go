@@ -20,25 +20,25 @@ import (
 
 // Time limits of a run.
 const (
-	endTime   = 60 * time.Second                                // from the last fault to the end of every job
-	fetchTime = 60 * time.Second                                // for the download of an image, in addition
-	anewTime  = rabbitmq.DefaultUnresponsiveAfter + time.Minute // for a queue without a leader, in addition
-	readyTime = 60 * time.Second                                // for a service to become ready
-	startTime = 5 * time.Second                                 // for a service to respond
+	endTime       = 60 * time.Second                      // from the last fault to the end of every job
+	fetchTime     = 60 * time.Second                      // for the download of an image, in addition
+	redeclareTime = rabbitmq.DefaultUnresponsiveAfter + time.Minute // for a queue without a leader, in addition
+	readyTime     = 60 * time.Second                      // for a service to become ready
+	startTime     = 5 * time.Second                       // for a service to respond
 )
 
 // poisonName ends the name of an image that kills its analyzer.
 const poisonName = "poison.jpg"
 
-// run is one set of services, from its start to the verdict.
+// run is one set of services, from its start to the final checks.
 type run struct {
 	*plan
 	dir     string
-	prefix  string // of its objects
+	prefix  string // key prefix of its objects
 	servers *servers
 
 	services  map[string]*process
-	gateways  []string                    // names of those services that are gateways
+	gateways  []string                    // names of the gateways among the services
 	wires     map[string]map[string]*wire // by service and by server
 	storage   *storage
 	site      *site
@@ -50,14 +50,14 @@ type run struct {
 	history *slog.Logger
 	file    *os.File
 
-	mu       sync.Mutex        // guards what follows
+	mu       sync.Mutex        // guards the fields below
 	jobs     map[string]record // by ID
 	unknown  map[string]*batch // requests without a response, by the name of the first image
-	figures  figures
+	counts   counts
 	breaches []string
 }
 
-// note records an event: who did what, and details such as the result.
+// note records an event: the actor, the action, and details such as the result.
 func (r *run) note(who, what string, details ...any) {
 	r.history.Info("event", "who", who, "what", what, "details", fmt.Sprint(details...))
 }
@@ -74,16 +74,16 @@ func (r *run) breach(format string, args ...any) {
 	}
 }
 
-// count adds to one of the figures.
+// count adds n to a counter.
 func (r *run) count(name string, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.figures[name] += n
+	r.counts[name] += n
 }
 
-// run makes one run on the servers. It is nil when the run could not be made.
+// run executes the plan on the servers. The returned run is nil if it could not be executed.
 func (p *plan) run(ctx context.Context, s *servers, bin, dir string) (*run, error) {
-	// The run must not suffer from what an earlier one has left.
+	// An earlier run may have left queues without a leader, or dead letters.
 	if names, err := s.leaderless(ctx); err != nil || names != "" {
 		if err := s.call(ctx, "wipe rabbitmq"); err != nil {
 			return nil, err
@@ -103,13 +103,13 @@ func (p *plan) run(ctx context.Context, s *servers, bin, dir string) (*run, erro
 	return r, err
 }
 
-// newRun creates the services, each on wires of its own, without starting them. The
-// services get env in addition.
+// newRun creates the services, each with wires of its own, without starting them. It adds
+// env to their environment.
 func newRun(ctx context.Context, p *plan, s *servers, bin, dir string, env ...string) (_ *run, err error) {
 	r := &run{
 		plan: p, dir: dir, servers: s, services: map[string]*process{}, wires: map[string]map[string]*wire{},
 		prefix: fmt.Sprintf("seed-%d-%d/", p.number, time.Now().UnixNano()), limit: endTime,
-		jobs: map[string]record{}, unknown: map[string]*batch{}, figures: figures{"runs": 1},
+		jobs: map[string]record{}, unknown: map[string]*batch{}, counts: counts{"runs": 1},
 	}
 	data := filepath.Join(dir, "data")
 	_, _ = command(ctx, "umount", "--lazy", data) // An earlier run may have been killed.
@@ -178,15 +178,15 @@ func (r *run) add(name, program string, env []string) error {
 // path returns the path of a file by which the harness controls a service.
 func (r *run) path(service, kind string) string { return filepath.Join(r.dir, service+"."+kind) }
 
-// gateway returns a gateway, and the next one for the next number.
+// gateway returns gateway i, modulo the number of gateways.
 func (r *run) gateway(i int) *process { return r.services[r.gateways[i%len(r.gateways)]] }
 
-// close ends everything that the run has started.
+// close stops everything that the run has started.
 func (r *run) close(ctx context.Context) (err error) {
 	for name, p := range r.services {
 		p.kill()
 		for _, w := range r.wires[name] {
-			if closed := w.away(); !errors.Is(closed, errStuck) {
+			if closed := w.disconnect(); !errors.Is(closed, errStuck) {
 				err = errors.Join(err, closed)
 			}
 		}
@@ -195,7 +195,7 @@ func (r *run) close(ctx context.Context) (err error) {
 		server.CloseClientConnections()
 		server.Close()
 	}
-	_, _ = command(ctx, "umount", "--lazy", filepath.Join(r.dir, "data")) // It need not be mounted.
+	_, _ = command(ctx, "umount", "--lazy", filepath.Join(r.dir, "data")) // It may not be mounted.
 	return errors.Join(err, r.file.Close())
 }
 
@@ -211,10 +211,10 @@ func (r *run) startAll(ctx context.Context) error {
 	return nil
 }
 
-// play starts the services, sends the load, deals the faults and judges the result.
-// An error is no breach: it says that the run could not be made.
+// play starts the services, sends the load, injects the faults and checks the result.
+// An error is not a breach: it means that the run could not be executed.
 func (r *run) play(ctx context.Context) error {
-	batches, blows := r.draw(r)
+	batches, injections := r.draw(r)
 	if err := r.startAll(ctx); err != nil {
 		return err
 	}
@@ -226,11 +226,11 @@ func (r *run) play(ctx context.Context) error {
 		r.signalWorkers(syscall.SIGSTOP)
 	}
 	follow, stop := context.WithCancel(ctx)
-	var clients, overlooking sync.WaitGroup
-	defer overlooking.Wait()
+	var clients, polling sync.WaitGroup
+	defer polling.Wait()
 	defer clients.Wait()
 	defer stop()
-	overlooking.Go(func() { r.overlook(follow, 0, "", time.Second, false) })
+	polling.Go(func() { r.pollList(follow, 0, "", time.Second, false) })
 	for i := range batches {
 		clients.Go(func() {
 			pause(follow, batches[i].after)
@@ -238,15 +238,15 @@ func (r *run) play(ctx context.Context) error {
 		})
 	}
 	steady, end := context.WithCancel(ctx)
-	var dealers, readers sync.WaitGroup
+	var injectors, readers sync.WaitGroup
 	for at := range r.readers {
-		readers.Go(func() { r.overlook(steady, at, "?limit=5", 50*time.Millisecond, true) })
+		readers.Go(func() { r.pollList(steady, at, "?limit=5", 50*time.Millisecond, true) })
 	}
-	errs := make([]error, len(blows))
-	for i, list := range blows {
-		dealers.Go(func() { errs[i] = r.deal(ctx, list) })
+	errs := make([]error, len(injections))
+	for i, list := range injections {
+		injectors.Go(func() { errs[i] = r.inject(ctx, list) })
 	}
-	dealers.Wait()
+	injectors.Wait()
 	end()
 	readers.Wait()
 	healed := time.Now()
@@ -258,19 +258,19 @@ func (r *run) play(ctx context.Context) error {
 	return r.judge(ctx, base, healed)
 }
 
-// lookForLeaders finds out whether a queue must be created again because it lost
-// its leader, as happens with any end of the broker. The jobs then end later.
+// lookForLeaders checks whether a queue lost its leader, which may happen whenever the
+// broker ends. The queue must then be created again, and the jobs end later.
 func (r *run) lookForLeaders(ctx context.Context) error {
-	c := r.figures
-	if c["broker kill -9"]+c["broker wiped"]+c["broker stopped"]+c[beheaded] == 0 {
+	c := r.counts
+	if c["broker kill -9"]+c["broker wiped"]+c["broker stopped"]+c[leaderLost] == 0 {
 		return nil
 	}
 	names, err := r.servers.leaderless(ctx)
 	r.note("fault", "queues without a leader", names)
 	if names != "" {
-		r.limit += anewTime
+		r.limit += redeclareTime
 		r.count("leaderless brokers", 1)
-	} else if c[beheaded] > 0 {
+	} else if c[leaderLost] > 0 {
 		return errors.New("the queue has a leader again by itself")
 	}
 	return err

@@ -13,7 +13,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// counters are what the responses and the frames of a WebSocket say about a job.
+// counters contains the state of a job in responses and WebSocket frames.
 type counters struct {
 	JobID       string  `json:"job_id"`
 	Status      string  `json:"status"`
@@ -23,22 +23,22 @@ type counters struct {
 	Progress    float64 `json:"progress"`
 }
 
-// fell reports whether anything decreased.
-func (c *counters) fell(before *counters) bool {
+// decreased reports whether a counter or the status went back.
+func (c *counters) decreased(before *counters) bool {
 	return c.Completed < before.Completed || c.Failed < before.Failed || c.Progress < before.Progress || rank[c.Status] < rank[before.Status]
 }
 
-// jobAnswer is a job as the API returns it.
-type jobAnswer struct {
+// jobResponse is a job as the API returns it.
+type jobResponse struct {
 	counters
-	Images      []imageAnswer `json:"images"`
-	CreatedAt   time.Time     `json:"created_at"`
-	UpdatedAt   time.Time     `json:"updated_at"`
-	CompletedAt time.Time     `json:"completed_at"`
-	RetryOf     string        `json:"retry_of"`
+	Images      []imageResponse `json:"images"`
+	CreatedAt   time.Time       `json:"created_at"`
+	UpdatedAt   time.Time       `json:"updated_at"`
+	CompletedAt time.Time       `json:"completed_at"`
+	RetryOf     string          `json:"retry_of"`
 }
 
-type imageAnswer struct {
+type imageResponse struct {
 	Index            int       `json:"index"`
 	OriginalFilename string    `json:"original_filename"`
 	Status           string    `json:"status"`
@@ -56,8 +56,8 @@ var rank = map[string]int{"pending": 0, "processing": 1, "completed": 2, "failed
 
 func ended(status string) bool { return rank[status] == 2 }
 
-// contradictions returns what is wrong with one response, or with two in a row.
-func contradictions(before, now *jobAnswer) []string {
+// contradictions returns the errors in one response, or between two consecutive ones.
+func contradictions(before, now *jobResponse) []string {
 	var found []string
 	wrong := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	count := map[string]int{}
@@ -81,7 +81,7 @@ func contradictions(before, now *jobAnswer) []string {
 	if len(now.Images) != now.TotalImages || count["completed"] != now.Completed || count["failed"] != now.Failed {
 		wrong("counters contradict the images: %d images, %v", len(now.Images), count)
 	}
-	if now.fell(&before.counters) || ended(before.Status) && now.Status != before.Status {
+	if now.decreased(&before.counters) || ended(before.Status) && now.Status != before.Status {
 		wrong("job went back from %+v to %+v", before.counters, now.counters)
 	}
 	if all := now.Completed+now.Failed == now.TotalImages; all != ended(now.Status) || all == now.CompletedAt.IsZero() {
@@ -97,25 +97,25 @@ func contradictions(before, now *jobAnswer) []string {
 type frame struct {
 	Type string `json:"type"`
 	counters
-	Image *imageAnswer `json:"image"`
+	Image *imageResponse `json:"image"`
 }
 
 // watcher follows one job over any number of WebSockets.
 type watcher struct {
 	*run
 	id   string
-	at   int                 // the gateway
-	last counters            // over all sockets: nothing may fall
-	seen map[int]imageAnswer // on the current socket
+	at   int                   // number of the gateway
+	last counters              // last frame of all sockets; no value may decrease
+	seen map[int]imageResponse // images seen on the current socket
 }
 
-// watch follows the job to its job_complete.
+// watch reads the job's events until job_complete.
 func (r *run) watch(ctx context.Context, at int, id string) {
 	w := &watcher{run: r, id: id, at: at}
 	for ; ctx.Err() == nil; w.at++ {
 		over, err := w.once(ctx)
 		if over {
-			r.change(id, func(rec *record) { rec.told = w.seen })
+			r.change(id, func(rec *record) { rec.watched = w.seen })
 			return
 		}
 		r.note("watcher", "watch "+id, err)
@@ -123,20 +123,20 @@ func (r *run) watch(ctx context.Context, at int, id string) {
 	}
 }
 
-// once follows one socket to its end and reports whether the job has ended.
+// once reads one socket to its end and reports whether the job has ended.
 func (w *watcher) once(ctx context.Context) (over bool, err error) {
-	dialing, cancel := context.WithTimeout(ctx, answerTime)
-	conn, resp, err := websocket.Dial(dialing, "ws://"+w.gateway(w.at).addr+"/api/v1/batch/"+w.id+"/ws", nil) //nolint:bodyclose // The library closes it.
+	dialing, cancel := context.WithTimeout(ctx, responseTime)
+	conn, resp, err := websocket.Dial(dialing, "ws://"+w.gateway(w.at).addr+"/api/v1/batch/"+w.id+"/ws", nil) //nolint:bodyclose // The library closes the body.
 	cancel()
 	if err != nil {
 		if resp != nil && resp.StatusCode == http.StatusNotFound && !w.mayBeGone(w.id) {
-			w.breach("job %s was accepted and its WebSocket is a 404", w.id)
+			w.breach("job %s was accepted, but its WebSocket returns 404", w.id)
 		}
 		return false, err
 	}
 	defer func() { _ = conn.CloseNow() }() // Usually it is closed already.
 	conn.SetReadLimit(1 << 20)
-	w.seen = map[int]imageAnswer{}
+	w.seen = map[int]imageResponse{}
 	for n := 0; ; n++ {
 		// After 20 s without a frame it connects again.
 		reading, cancel := context.WithTimeout(ctx, 20*time.Second)
@@ -160,7 +160,7 @@ func (w *watcher) once(ctx context.Context) (over bool, err error) {
 	}
 }
 
-// judge checks a frame against those before it.
+// judge checks a frame against the previous ones.
 func (w *watcher) judge(ctx context.Context, n int, f *frame) {
 	wrong := func(format string, args ...any) {
 		w.breach("watcher of %s: "+format, append([]any{w.id}, args...)...)
@@ -168,7 +168,7 @@ func (w *watcher) judge(ctx context.Context, n int, f *frame) {
 	if n == 0 && f.Type != "progress" {
 		wrong("the first frame is %s", f.Type)
 	}
-	if f.fell(&w.last) {
+	if f.decreased(&w.last) {
 		wrong("went back from %+v to %+v", w.last, *f)
 	}
 	w.last = f.counters
@@ -198,16 +198,16 @@ func (w *watcher) judge(ctx context.Context, n int, f *frame) {
 // read polls the job until it has ended, at one gateway after the other, and checks
 // every response.
 func (r *run) read(ctx context.Context, at int, id string) {
-	last := new(jobAnswer)
+	last := new(jobResponse)
 	for ; ctx.Err() == nil; at++ {
 		a, err := get(ctx, r.gateway(at).url("/api/v1/batch/"+id))
-		now := new(jobAnswer)
+		now := new(jobResponse)
 		switch {
 		case err != nil:
 			r.note("reader", "get "+id, err)
 		case a.status == http.StatusNotFound:
 			if !r.mayBeGone(id) {
-				r.breach("job %s was accepted and is a 404", id)
+				r.breach("job %s was accepted, but GET returns 404", id)
 			}
 			return
 		case a.status == http.StatusServiceUnavailable:
@@ -227,15 +227,15 @@ func (r *run) read(ctx context.Context, at int, id string) {
 	}
 }
 
-// list returns jobs as one of the gateways lists them. Its error is errWrong when
-// the response is not a list.
-func (r *run) list(ctx context.Context, at int, query string) ([]jobAnswer, error) {
+// list returns the jobs that a gateway lists. The error is errWrong if the response is
+// not a list.
+func (r *run) list(ctx context.Context, at int, query string) ([]jobResponse, error) {
 	a, err := get(ctx, r.gateway(at).url("/api/v1/batch"+query))
 	if err != nil {
 		return nil, err
 	}
 	var list struct {
-		Jobs []jobAnswer `json:"jobs"`
+		Jobs []jobResponse `json:"jobs"`
 	}
 	if err := json.Unmarshal(a.body, &list); a.status != http.StatusOK || err != nil {
 		return nil, fmt.Errorf("%w: %s", errWrong, a)
@@ -243,25 +243,25 @@ func (r *run) list(ctx context.Context, at int, query string) ([]jobAnswer, erro
 	return list.Jobs, nil
 }
 
-// overlook lists the jobs again and again, at one gateway after the other, and so
-// sees the end of every job, even of one whose client never got its ID. When it is
-// strict, every response must be complete and right, and one must come in time:
-// during a rolling restart, connections are refused or reset.
-func (r *run) overlook(ctx context.Context, at int, query string, interval time.Duration, strict bool) {
-	for answered := time.Now(); ctx.Err() == nil; pause(ctx, interval) {
+// pollList lists the jobs repeatedly, at one gateway after the other. It sees the end of
+// every job, even if its client never got the ID. If strict is set, every response must be
+// complete and correct, and responses may not be more than readyTime apart: during a
+// rolling restart, connections are refused or reset.
+func (r *run) pollList(ctx context.Context, at int, query string, interval time.Duration, strict bool) {
+	for lastResponse := time.Now(); ctx.Err() == nil; pause(ctx, interval) {
 		at++
 		list, err := r.list(ctx, at, query)
 		if err != nil && ctx.Err() == nil {
 			r.note("reader", "list", err)
-			if strict && (errors.Is(err, errWrong) || time.Since(answered) > readyTime) {
-				r.breach("GET during a rolling restart, %s after the last response: %v", time.Since(answered), err)
+			if strict && (errors.Is(err, errWrong) || time.Since(lastResponse) > readyTime) {
+				r.breach("GET during a rolling restart, %s after the last response: %v", time.Since(lastResponse), err)
 			}
 			continue
 		}
-		answered = time.Now()
+		lastResponse = time.Now()
 		for i := range list {
 			j := &list[i]
-			for _, c := range contradictions(new(jobAnswer), j) {
+			for _, c := range contradictions(new(jobResponse), j) {
 				r.breach("job %s in the list: %s", j.JobID, c)
 			}
 			if ended(j.Status) {

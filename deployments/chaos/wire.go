@@ -21,7 +21,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// wire is the line between one service and one server, and fails as networks do. It
+// wire is the connection between one service and one server. It fails like a network. It
 // uses toxiproxy, which is widely known and maintained (MIT; its last release is
 // v2.12.0 of March 2025), inside the harness and without its HTTP server.
 //
@@ -33,12 +33,12 @@ type wire struct {
 	proxy        *toxiproxy.Proxy
 }
 
-// errStuck says that toxiproxy waits forever to change a connection, because its
-// receiver stopped or died at that moment. The wire works again, but the service
-// must die to end its old connections.
+// errStuck means that toxiproxy waits forever to change a connection, because its
+// receiver stopped or died at that moment. New connections work, but the service must be
+// killed to end its old ones.
 var errStuck = errors.New("a connection hangs in toxiproxy")
 
-// stuckTime bounds a change of a wire.
+// stuckTime limits a change of a wire.
 const stuckTime = 5 * time.Second
 
 // newWire returns a wire on an address of its own.
@@ -52,8 +52,8 @@ func newWire(target string) (*wire, error) {
 // create starts a new proxy on the address, which the previous one may still use.
 func (w *wire) create() error {
 	w.proxy = toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), w.addr, w.addr, w.target)
-	for began := time.Now(); ; <-time.After(20 * time.Millisecond) {
-		if err := w.proxy.Start(); err == nil || time.Since(began) > stuckTime {
+	for started := time.Now(); ; <-time.After(20 * time.Millisecond) {
+		if err := w.proxy.Start(); err == nil || time.Since(started) > stuckTime {
 			return err
 		}
 	}
@@ -88,8 +88,8 @@ func (w *wire) toxic(kind string, attributes map[string]int) error {
 	})
 }
 
-// away ends all connections and accepts no new ones.
-func (w *wire) away() error {
+// disconnect ends all connections and accepts no new ones.
+func (w *wire) disconnect() error {
 	return w.change(func(p *toxiproxy.Proxy) error {
 		p.Stop()
 		return nil
@@ -97,9 +97,9 @@ func (w *wire) away() error {
 }
 
 // cut ends all connections and accepts new ones.
-func (w *wire) cut() error { return errors.Join(w.away(), w.heal()) }
+func (w *wire) cut() error { return errors.Join(w.disconnect(), w.heal()) }
 
-// heal ends all trouble.
+// heal removes all faults.
 func (w *wire) heal() error {
 	return w.change(func(p *toxiproxy.Proxy) error {
 		p.Toxics.ResetToxics(context.Background())
@@ -110,16 +110,16 @@ func (w *wire) heal() error {
 	})
 }
 
-// storage is a proxy between the services and the S3 server. It can respond as a
-// server in trouble does, and it checks that no key ever gets different bytes.
+// storage is a proxy between the services and the S3 server. It can make requests fail,
+// and it checks that no key ever gets different bytes.
 type storage struct {
 	*httptest.Server
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	rate   float64    // share of requests that fail
-	modes  []string   // how they fail
+	modes  []string   // ways in which they fail
 	random *rand.Rand
-	etags  map[string]string // by path
+	etags  map[string]string // ETags by path
 	twice  []string          // paths that were stored with different bytes
 	broken int               // number of requests that failed
 }
@@ -136,7 +136,7 @@ func newStorage(target *url.URL, random *rand.Rand) *storage {
 		},
 		ModifyResponse: s.spoil,
 		ErrorLog:       quiet,
-		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }, // Cut the connection, as a dying server does.
+		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }, // Close the connection, like a server that dies.
 		Transport:      &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 5 * time.Second},
 	}
 	s.Server = serve(func(w http.ResponseWriter, r *http.Request) { s.handle(w, r, proxy) })
@@ -158,7 +158,7 @@ func (s *storage) trouble(rate float64, modes ...string) {
 	s.rate, s.modes = rate, modes
 }
 
-// fate draws how a request fails; "" if it does not.
+// fate draws how a request fails; "" means that it does not fail.
 func (s *storage) fate() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

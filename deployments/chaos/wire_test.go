@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// echo answers each line with the same line until the test ends.
+// echo sends each line back until the test ends.
 func echo(t *testing.T) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // The cleanup ends it.
@@ -27,7 +27,7 @@ func echo(t *testing.T) (addr string) {
 				return
 			}
 			running.Go(func() {
-				_, _ = io.Copy(conn, conn) // until the other side is gone
+				_, _ = io.Copy(conn, conn) // until the other side closes
 				_ = conn.Close()
 			})
 		}
@@ -39,7 +39,7 @@ func newTestWire(t *testing.T) *wire {
 	t.Helper()
 	w, err := newWire(echo(t))
 	must(t, err)
-	t.Cleanup(func() { must(t, w.away()) })
+	t.Cleanup(func() { must(t, w.disconnect()) })
 	return w
 }
 
@@ -57,8 +57,8 @@ func call(t *testing.T, w *wire) *caller {
 	return &caller{conn, bufio.NewReader(conn)}
 }
 
-// say sends a line and waits for it to come back.
-func (c *caller) say(within time.Duration) error {
+// roundTrip sends a line and waits for it to come back.
+func (c *caller) roundTrip(within time.Duration) error {
 	if err := c.SetDeadline(time.Now().Add(within)); err != nil {
 		return err
 	}
@@ -69,72 +69,72 @@ func (c *caller) say(within time.Duration) error {
 	return err
 }
 
-// TestWire does to a connection what the faults do to a service's, and holds that
-// it works again after that: the same connection, where nothing was lost in it.
+// TestWire applies each fault to a connection and verifies that the wire works again
+// afterwards: the same connection, if no data was lost in it.
 func TestWire(t *testing.T) {
 	const long, short = 10 * time.Second, 200 * time.Millisecond
 	t.Run("slow", func(t *testing.T) {
 		w := newTestWire(t)
 		c := call(t, w)
-		must(t, c.say(long))
+		must(t, c.roundTrip(long))
 		must(t, w.toxic("latency", map[string]int{"latency": 100}))
-		began := time.Now()
-		must(t, c.say(long))
-		if took := time.Since(began); took < 200*time.Millisecond {
-			t.Errorf("there and back took %s, want twice 100 ms", took)
+		started := time.Now()
+		must(t, c.roundTrip(long))
+		if took := time.Since(started); took < 200*time.Millisecond {
+			t.Errorf("round trip took %s, want twice 100 ms", took)
 		}
 		must(t, w.heal())
-		must(t, c.say(long))
+		must(t, c.roundTrip(long))
 	})
 	t.Run("dead", func(t *testing.T) {
 		w := newTestWire(t)
 		c := call(t, w)
 		must(t, w.toxic("timeout", map[string]int{"timeout": 0}))
-		if err := c.say(short); err == nil {
-			t.Error("a dead line answers")
+		if err := c.roundTrip(short); err == nil {
+			t.Error("a dead wire responds")
 		} else if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
-			t.Errorf("a dead line says %v instead of nothing", err)
+			t.Errorf("a dead wire returns %v, want a timeout", err)
 		}
 		must(t, w.heal())
-		must(t, call(t, w).say(long))
+		must(t, call(t, w).roundTrip(long))
 	})
 	t.Run("reset", func(t *testing.T) {
 		w := newTestWire(t)
 		must(t, w.toxic("reset_peer", map[string]int{"timeout": 0}))
-		if err := call(t, w).say(long); err == nil {
-			t.Error("a line that resets answers")
+		if err := call(t, w).roundTrip(long); err == nil {
+			t.Error("a wire that resets connections responds")
 		}
 		must(t, w.heal())
-		must(t, call(t, w).say(long))
+		must(t, call(t, w).roundTrip(long))
 	})
-	t.Run("away", func(t *testing.T) {
+	t.Run("unavailable", func(t *testing.T) {
 		w := newTestWire(t)
 		c := call(t, w)
-		must(t, c.say(long))
-		must(t, w.away())
-		if err := c.say(long); err == nil {
-			t.Error("a connection outlives its line")
+		must(t, c.roundTrip(long))
+		must(t, w.disconnect())
+		if err := c.roundTrip(long); err == nil {
+			t.Error("the connection survives the end of its wire")
 		}
 		if _, err := net.Dial("tcp", w.addr); err == nil { //nolint:noctx // Loopback.
-			t.Error("a line that is away can be called")
+			t.Error("an unavailable wire accepts a connection")
 		}
 		must(t, w.heal())
-		must(t, call(t, w).say(long))
+		must(t, call(t, w).roundTrip(long))
 	})
 	t.Run("cut", func(t *testing.T) {
 		w := newTestWire(t)
 		c := call(t, w)
-		must(t, c.say(long))
+		must(t, c.roundTrip(long))
 		must(t, w.cut())
-		if err := c.say(long); err == nil {
-			t.Error("a connection outlives the cut")
+		if err := c.roundTrip(long); err == nil {
+			t.Error("the connection survives the cut")
 		}
-		must(t, call(t, w).say(long))
+		must(t, call(t, w).roundTrip(long))
 	})
 }
 
-// TestStuckWire changes a wire on which nothing moves, since the receiver does not
-// read, and holds that new connections work all the same.
+// TestStuckWire changes a wire whose receiver does not read, and verifies that new
+// connections work anyway.
 func TestStuckWire(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // Closed below.
 	must(t, err)
@@ -150,10 +150,10 @@ func TestStuckWire(t *testing.T) {
 		_, err = c.Write(chunk)
 	}
 	if err := w.heal(); err != nil {
-		t.Fatalf("a wire without a toxic is healed with %v", err)
+		t.Fatalf("heal a wire without a toxic: %v", err)
 	}
 	if err := w.toxic("latency", map[string]int{"latency": 1}); !errors.Is(err, errStuck) {
-		t.Fatalf("changing a wire that stands still says %v, want that it is stuck", err)
+		t.Fatalf("change a stuck wire: got %v, want errStuck", err)
 	}
 	fresh := call(t, w)
 	other, err := l.Accept()
@@ -162,6 +162,6 @@ func TestStuckWire(t *testing.T) {
 	_, err = fresh.Write([]byte("hello\n"))
 	must(t, err)
 	if text, err := bufio.NewReader(other).ReadString('\n'); err != nil || text != "hello\n" {
-		t.Errorf("a new connection says %q, %v", text, err)
+		t.Errorf("a new connection received %q, %v", text, err)
 	}
 }

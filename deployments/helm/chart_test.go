@@ -34,16 +34,16 @@ import (
 
 const chartFolder = "imagebatch"
 
-// TestMain keeps Helm from telling of each link that it follows.
+// TestMain silences Helm, which logs each symbolic link that it follows.
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	m.Run()
 }
 
-// parts are the three services, each a deployment.
+// parts are the three services; each is a deployment.
 var parts = []string{"gateway", "analyzer", "processor"}
 
-// manifests are what Kubernetes would be given, by kind and name.
+// manifests are the rendered objects, by kind and name.
 type manifests struct {
 	deployments map[string]*apps.Deployment
 	services    map[string]*core.Service
@@ -58,7 +58,7 @@ type manifests struct {
 	scaled      map[string]*scaledObject
 	triggerAuth map[string]*triggerAuthentication
 	notes       string
-	text        string // all of it
+	text        string // all manifests
 }
 
 func loadChart(t *testing.T) *chart.Chart {
@@ -70,7 +70,7 @@ func loadChart(t *testing.T) *chart.Chart {
 	return c
 }
 
-// values reads files of imagebatch/ci, and then settings as --set has them.
+// values reads files of imagebatch/ci and then applies settings in the syntax of --set.
 func values(t *testing.T, files []string, set ...string) map[string]any {
 	t.Helper()
 	all := map[string]any{}
@@ -94,7 +94,7 @@ func values(t *testing.T, files []string, set ...string) map[string]any {
 	return all
 }
 
-// render makes the manifests as `helm install` does.
+// render renders the manifests as `helm install` does.
 func render(t *testing.T, v map[string]any) (map[string]string, error) {
 	t.Helper()
 	c := loadChart(t)
@@ -112,7 +112,7 @@ func install(t *testing.T, files []string, set ...string) *manifests {
 	return decoded(t, values(t, files, set...))
 }
 
-// decoded renders the chart and decodes what comes out, strictly.
+// decoded renders the chart and decodes the manifests strictly.
 func decoded(t *testing.T, v map[string]any) *manifests {
 	t.Helper()
 	rendered, err := render(t, v)
@@ -156,8 +156,8 @@ func decoded(t *testing.T, v map[string]any) *manifests {
 	return r
 }
 
-// add decodes one manifest: a field that its kind does not have is an error, and so
-// is a name that another one of the kind has.
+// add decodes one manifest. A field that its kind does not have is an error, and so is a
+// duplicate name.
 func (r *manifests) add(document []byte) error {
 	if len(bytes.TrimSpace(withoutComments(document))) == 0 {
 		return nil
@@ -203,7 +203,7 @@ func (r *manifests) add(document []byte) error {
 	case *monitoring.PrometheusRule:
 		return put(r.rules, o.Name, o)
 	}
-	return fmt.Errorf("nobody expects a %T", object)
+	return fmt.Errorf("unexpected object %T", object)
 }
 
 func (r *manifests) addScaling(kind string, document []byte) error {
@@ -221,10 +221,10 @@ func (r *manifests) addScaling(kind string, document []byte) error {
 		}
 		return put(r.triggerAuth, o.Metadata.Name, o)
 	}
-	return fmt.Errorf("nobody expects a %s", kind)
+	return fmt.Errorf("unexpected kind %s", kind)
 }
 
-// strictly decodes a manifest into T, whose fields are all that there may be.
+// strictly decodes a manifest into T. A field that T does not have is an error.
 func strictly[T any](document []byte) (*T, error) {
 	text, err := yaml.YAMLToJSONStrict(document)
 	if err != nil {
@@ -240,7 +240,7 @@ func strictly[T any](document []byte) (*T, error) {
 
 func put[T any](all map[string]T, name string, object T) error {
 	if _, twice := all[name]; twice || name == "" || len(name) > 63 {
-		return fmt.Errorf("the name %q is taken, missing or too long", name)
+		return fmt.Errorf("the name %q is duplicate, missing or too long", name)
 	}
 	all[name] = object
 	return nil

@@ -31,7 +31,7 @@ func each(t *testing.T, test func(t *testing.T, r *manifests, part string, d *ap
 	for _, example := range examples {
 		r := install(t, []string{example})
 		if len(r.deployments) != len(parts) {
-			t.Errorf("%s: there are %d deployments", example, len(r.deployments))
+			t.Errorf("%s: got %d deployments, want %d", example, len(r.deployments), len(parts))
 		}
 		for _, d := range r.deployments {
 			part := d.Labels["app.kubernetes.io/component"]
@@ -40,9 +40,8 @@ func each(t *testing.T, test func(t *testing.T, r *manifests, part string, d *ap
 	}
 }
 
-// TestPodsAreLockedUp holds every pod to what it may do on its node, which is
-// nothing.
-func TestPodsAreLockedUp(t *testing.T) {
+// TestPodsAreRestricted verifies that every pod runs without any privilege on its node.
+func TestPodsAreRestricted(t *testing.T) {
 	each(t, func(t *testing.T, _ *manifests, part string, d *apps.Deployment) {
 		pod, c := d.Spec.Template.Spec, d.Spec.Template.Spec.Containers[0]
 		if s := pod.SecurityContext; !*s.RunAsNonRoot || *s.RunAsUser != 65532 || *s.FSGroup != 65532 ||
@@ -54,7 +53,7 @@ func TestPodsAreLockedUp(t *testing.T) {
 			t.Errorf("the container runs as %+v", s)
 		}
 		if *pod.AutomountServiceAccountToken || *pod.EnableServiceLinks || pod.HostNetwork {
-			t.Error("the pod knows Kubernetes or its node")
+			t.Error("the pod has a token, service links or the host network")
 		}
 		if len(pod.Containers) != 1 || c.Name != part || !strings.Contains(c.Image, part) || strings.HasSuffix(c.Image, ":") {
 			t.Errorf("container %s of %s", c.Name, c.Image)
@@ -64,14 +63,14 @@ func TestPodsAreLockedUp(t *testing.T) {
 		}
 		for _, m := range c.VolumeMounts {
 			if m.SubPath != "" {
-				t.Errorf("%s is mounted by subPath, so it is never renewed", m.Name)
+				t.Errorf("%s is mounted by subPath, so it is never updated", m.Name)
 			}
 		}
 	})
 }
 
-// answers reports whether a service answers its operator at that path.
-func answers(t *testing.T, path string) bool {
+// responds reports whether the admin address of a service responds at that path.
+func responds(t *testing.T, path string) bool {
 	t.Helper()
 	ops, err := service.Listen(t.Context(), "", telemetry.NewRegistry().Handler())
 	if err != nil {
@@ -82,25 +81,25 @@ func answers(t *testing.T, path string) bool {
 	return w.Code == http.StatusOK
 }
 
-// TestProbesAskWhatIsAnswered holds ports and paths to the programs, and the time
-// before a kill to the time of a drain.
-func TestProbesAskWhatIsAnswered(t *testing.T) {
+// TestProbesMatchServices verifies that the ports and paths are those of the programs,
+// and that the grace period is longer than a drain.
+func TestProbesMatchServices(t *testing.T) {
 	each(t, func(t *testing.T, r *manifests, part string, d *apps.Deployment) {
 		pod, c := d.Spec.Template.Spec, d.Spec.Template.Spec.Containers[0]
 		environment := literals(c)
 		ops := environment["HTTP_ADDR"]
 		if want := map[string]string{"gateway": gateway.DefaultAddr, "analyzer": analyzer.DefaultAddr, "processor": processor.DefaultAddr}[part]; ops != want {
-			t.Errorf("HTTP_ADDR is %s, and %s by itself", ops, want)
+			t.Errorf("HTTP_ADDR is %s, and its default is %s", ops, want)
 		}
 		if part == "gateway" {
-			// Strangers reach HTTP_ADDR.
+			// Untrusted clients can reach HTTP_ADDR.
 			ops = environment["METRICS_ADDR"]
 			if api := port(t, c, "api"); ":"+api != environment["HTTP_ADDR"] {
-				t.Errorf("the port of the API is %s", api)
+				t.Errorf("the API port is %s", api)
 			}
 		}
 		if metrics := port(t, c, "metrics"); ":"+metrics != ops {
-			t.Errorf("the port of the metrics is %s, and they are at %s", metrics, ops)
+			t.Errorf("the metrics port is %s, but the admin address is %s", metrics, ops)
 		}
 		readiness := "/readyz"
 		if part == "gateway" && !strings.Contains(t.Name(), "tls/") {
@@ -110,28 +109,28 @@ func TestProbesAskWhatIsAnswered(t *testing.T) {
 			probe *core.Probe
 			path  string
 		}{{c.LivenessProbe, "/healthz"}, {c.ReadinessProbe, readiness}} {
-			if !answers(t, p.probe.HTTPGet.Path) {
-				t.Errorf("nothing answers %s", p.probe.HTTPGet.Path)
+			if !responds(t, p.probe.HTTPGet.Path) {
+				t.Errorf("the service does not respond at %s", p.probe.HTTPGet.Path)
 			}
 			if p.probe.HTTPGet.Path != p.path || p.probe.HTTPGet.Port != intstr.FromString("metrics") || p.probe.HTTPGet.Scheme != "" {
-				t.Errorf("a probe asks %s of %v, want %s", p.probe.HTTPGet.Path, p.probe.HTTPGet.Port, p.path)
+				t.Errorf("a probe requests %s on port %v, want %s", p.probe.HTTPGet.Path, p.probe.HTTPGet.Port, p.path)
 			}
-			// /readyz asks the servers for 3 s at most.
+			// /readyz checks the servers for at most 3 s.
 			if p.probe.TimeoutSeconds <= 3 {
-				t.Errorf("%s is given %d s", p.path, p.probe.TimeoutSeconds)
+				t.Errorf("the timeout of %s is %d s", p.path, p.probe.TimeoutSeconds)
 			}
 		}
-		// A gateway is sent its first request when all it needs has answered, and RabbitMQ
-		// may be away for long.
+		// A gateway gets its first request when all its dependencies have responded, and
+		// RabbitMQ may be unavailable for a long time.
 		if s := c.StartupProbe; part == "gateway" && (s.HTTPGet.Path != "/readyz" || s.FailureThreshold*s.PeriodSeconds < 3600) {
 			t.Errorf("the startup probe is %+v", s)
 		}
 		if grace := time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second; grace <= service.DrainTime {
-			t.Errorf("it is killed after %s, and a drain may take %s", grace, service.DrainTime)
+			t.Errorf("the grace period is %s, but a drain may take %s", grace, service.DrainTime)
 		}
 		if s := r.services[d.Name+"-metrics"]; s == nil || s.Spec.ClusterIP != "None" || !s.Spec.PublishNotReadyAddresses ||
 			fmt.Sprint(s.Spec.Ports[0].Port) != port(t, c, "metrics") {
-			t.Errorf("Prometheus finds it by %+v", s)
+			t.Errorf("the metrics service is %+v", s)
 		}
 	})
 }
@@ -155,8 +154,8 @@ func port(t *testing.T, c core.Container, name string) string {
 	return ""
 }
 
-// TestSelectorsFindTheirPods holds that whatever chooses pods chooses those of one
-// deployment, all of them and no others.
+// TestSelectorsFindTheirPods verifies that every selector matches the pods of exactly one
+// deployment.
 func TestSelectorsFindTheirPods(t *testing.T) {
 	for _, example := range examples {
 		r := install(t, []string{example})
@@ -169,14 +168,14 @@ func TestSelectorsFindTheirPods(t *testing.T) {
 				}
 			}
 			if len(found) != 1 || !strings.HasPrefix(what, found[0]) {
-				t.Errorf("%s: %s chooses the pods of %q", example, what, found)
+				t.Errorf("%s: %s selects the pods of %q", example, what, found)
 			}
 		}
 		for name, d := range r.deployments {
 			chosen(name, d.Spec.Selector.MatchLabels)
 			for _, spread := range d.Spec.Template.Spec.TopologySpreadConstraints {
 				if !within(spread.LabelSelector.MatchLabels, d.Spec.Template.Labels) {
-					t.Errorf("%s: %s is spread among %v", example, name, spread.LabelSelector.MatchLabels)
+					t.Errorf("%s: the spread constraint of %s selects %v", example, name, spread.LabelSelector.MatchLabels)
 				}
 			}
 		}
@@ -196,7 +195,7 @@ func TestSelectorsFindTheirPods(t *testing.T) {
 					found++
 				}
 			}
-			if found != len(parts) || m.Spec.JobLabel != "app.kubernetes.io/component" || !answers(t, m.Spec.Endpoints[0].Path) {
+			if found != len(parts) || m.Spec.JobLabel != "app.kubernetes.io/component" || !responds(t, m.Spec.Endpoints[0].Path) {
 				t.Errorf("%s: Prometheus finds %d services by %+v", example, found, m.Spec)
 			}
 		}
@@ -212,13 +211,13 @@ func within(some, all map[string]string) bool {
 	return len(some) > 0
 }
 
-// TestGatewaysByDatabase holds one gateway with a volume on SQLite, which never runs
-// twice, and many without one on PostgreSQL, of which one goes at a time.
+// TestGatewaysByDatabase verifies that SQLite has one gateway with a volume, which never
+// runs twice, and that PostgreSQL has several without a volume, replaced one at a time.
 func TestGatewaysByDatabase(t *testing.T) {
 	r := install(t, []string{"minimal"})
 	one := r.deployments["try-imagebatch-gateway"]
 	if *one.Spec.Replicas != 1 || one.Spec.Strategy.Type != apps.RecreateDeploymentStrategyType {
-		t.Errorf("on SQLite: %d replicas, replaced by %s", *one.Spec.Replicas, one.Spec.Strategy.Type)
+		t.Errorf("on SQLite: %d replicas with strategy %s", *one.Spec.Replicas, one.Spec.Strategy.Type)
 	}
 	claim := r.volumes["try-imagebatch-gateway-jobs"]
 	if v := volume(one, "jobs"); claim == nil || v == nil || v.PersistentVolumeClaim.ClaimName != claim.Name {
@@ -227,7 +226,7 @@ func TestGatewaysByDatabase(t *testing.T) {
 		t.Errorf("the claim is %+v", claim)
 	}
 	if r.budgets["try-imagebatch-gateway"] != nil {
-		t.Error("a single gateway has a budget, which would hold its node")
+		t.Error("a single gateway has a disruption budget, which would block the drain of its node")
 	}
 	if literals(one.Spec.Template.Spec.Containers[0])["DATA_DIR"] != "/data" {
 		t.Error("SQLite is not on the volume")
@@ -235,13 +234,13 @@ func TestGatewaysByDatabase(t *testing.T) {
 
 	r = install(t, []string{"tls"})
 	if v := volume(r.deployments["images-gateway"], "jobs"); len(r.volumes) != 0 || v.PersistentVolumeClaim.ClaimName != "jobs" {
-		t.Errorf("the volume that was there is %+v, %d are new", v, len(r.volumes))
+		t.Errorf("the existing volume is %+v, and there are %d new ones", v, len(r.volumes))
 	}
 
 	r = install(t, []string{"large"})
 	many := r.deployments["try-imagebatch-gateway"]
 	if *many.Spec.Replicas != 3 || many.Spec.Strategy.RollingUpdate == nil || many.Spec.Strategy.RollingUpdate.MaxUnavailable.IntValue() != 0 {
-		t.Errorf("on PostgreSQL: %d replicas, replaced by %+v", *many.Spec.Replicas, many.Spec.Strategy)
+		t.Errorf("on PostgreSQL: %d replicas with strategy %+v", *many.Spec.Replicas, many.Spec.Strategy)
 	}
 	if len(r.volumes) != 0 || volume(many, "jobs") != nil {
 		t.Error("on PostgreSQL there is a volume")
@@ -263,15 +262,15 @@ func volume(d *apps.Deployment, name string) *core.Volume {
 	return nil
 }
 
-// TestServiceAccounts holds that each service has one of its own, to give it a role,
-// and that none brings a token of Kubernetes.
+// TestServiceAccounts verifies that each service has an account of its own, so that it can
+// have a role, and that no account mounts a Kubernetes token.
 func TestServiceAccounts(t *testing.T) {
 	each(t, func(t *testing.T, r *manifests, part string, d *apps.Deployment) {
 		name := d.Spec.Template.Spec.ServiceAccountName
 		a := r.accounts[name]
 		if part == "processor" && d.Name == "images-processor" {
 			if a != nil || name != "images" {
-				t.Errorf("the account of its own is %s: %+v", name, a)
+				t.Errorf("the account is %s: %+v", name, a)
 			}
 			return
 		}
@@ -284,8 +283,8 @@ func TestServiceAccounts(t *testing.T) {
 	})
 }
 
-// TestTheAPIIsReached follows a request from the ingress to the port.
-func TestTheAPIIsReached(t *testing.T) {
+// TestIngressReachesAPI follows a request from the ingress to the port.
+func TestIngressReachesAPI(t *testing.T) {
 	r := install(t, []string{"large"})
 	in := r.ingresses["try-imagebatch-gateway"]
 	backend := in.Spec.Rules[0].HTTP.Paths[0].Backend.Service
@@ -311,7 +310,7 @@ func TestTheAPIIsReached(t *testing.T) {
 	}
 }
 
-// TestImages holds how images are named.
+// TestImages verifies the names of the container images.
 func TestImages(t *testing.T) {
 	version := loadChart(t).Metadata.AppVersion
 	for example, want := range map[string]map[string]string{

@@ -1,12 +1,11 @@
-// Package helm holds the chart in imagebatch to the services that it installs: its
-// tests render it as Helm does, for the values in imagebatch/ci and many others, and
-// look at what Kubernetes would be given.
+// Package helm tests the chart in imagebatch. Its tests render the chart as Helm does,
+// for the values in imagebatch/ci and many others, and check the resulting manifests
+// against the services.
 //
-// The module is apart from the workspace, as each tool in deployments/tools is, so that what Helm
-// and Kubernetes ask for decides no version of a service. Helm's own library is used
-// and not its program, for it comes as a Go module: version 4, which is the one that
-// is developed; it reads charts of Helm 3 and this is one. Manifests are decoded
-// strictly into the types of k8s.io/api and of the Prometheus operator. KEDA has its
-// types in the module of its whole program, so the few fields that we use are told
-// here.
+// The module is outside the workspace, like each tool in deployments/tools, so that the
+// dependencies of Helm and Kubernetes do not affect the services. The tests use Helm's
+// library instead of its program, because it comes as a Go module: version 4, the one in
+// development, which also reads charts of Helm 3 such as this one. Manifests are decoded
+// strictly into the types of k8s.io/api and of the Prometheus operator. KEDA's types are
+// in the module of its whole program, so the few fields that we use are declared here.
 package helm

@@ -8,12 +8,12 @@ import (
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 )
 
-// TestOperationsInstallsWhatItSays follows docs/operations.md: the values are taken,
-// and whatever they make pods and KEDA read has been put into Secrets before.
-func TestOperationsInstallsWhatItSays(t *testing.T) {
+// TestOperationsExample follows docs/operations.md: it verifies that the chart accepts the
+// values, and that the commands create every Secret that pods and KEDA then read.
+func TestOperationsExample(t *testing.T) {
 	_, section, _ := strings.Cut(read(t, "../../docs/operations.md"), "\n## Kubernetes\n")
 	blocks := regexp.MustCompile("(?s)```(sh|yaml)\n(.*?)```").FindAllStringSubmatch(section, -1)
-	made := map[string]bool{}
+	created := map[string]bool{}
 	var given string
 	for _, b := range blocks {
 		if b[1] == "yaml" {
@@ -23,7 +23,7 @@ func TestOperationsInstallsWhatItSays(t *testing.T) {
 		commands := strings.ReplaceAll(b[2], "\\\n", " ")
 		for _, m := range regexp.MustCompile(`create secret generic (\S+)(.*)`).FindAllStringSubmatch(commands, -1) {
 			for _, key := range regexp.MustCompile(`--from-(?:literal|file)=([^= ]+)`).FindAllStringSubmatch(m[2], -1) {
-				made[m[1]+"/"+key[1]] = true
+				created[m[1]+"/"+key[1]] = true
 			}
 		}
 	}
@@ -46,17 +46,17 @@ func TestOperationsInstallsWhatItSays(t *testing.T) {
 		}
 	}
 	for key := range wanted {
-		if !made[key] {
-			t.Errorf("%s is read, and nothing says how to make it", key)
+		if !created[key] {
+			t.Errorf("%s is read, but no command creates it", key)
 		}
 	}
-	for key := range made {
+	for key := range created {
 		if !wanted[key] {
-			t.Errorf("%s is made, and nothing reads it", key)
+			t.Errorf("%s is created, but not read", key)
 		}
 	}
 	if len(r.scaled) != 2 || len(r.rules) != 1 || len(r.ingresses) != 1 {
-		t.Error("not all of the example is installed")
+		t.Error("part of the example is not installed")
 	}
 	for _, d := range r.deployments {
 		if name := "deployment/" + d.Name; strings.Contains(d.Name, "gateway") && !strings.Contains(section, strings.Replace(name, "try-", "images-", 1)+" ") {

@@ -23,7 +23,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/tlstest"
 )
 
-// variables are the names that a service reads, the gateway's tool included.
+// variables returns the names that a service reads, including `gateway dead-letters`.
 func variables(part string) map[string]bool {
 	names := map[string]bool{}
 	for _, config := range map[string][]reflect.Type{
@@ -38,14 +38,14 @@ func variables(part string) map[string]bool {
 	return names
 }
 
-// TestOnlyWhatIsReadIsSet holds every name in the environment to the service, or to
-// the runtime of Go.
-func TestOnlyWhatIsReadIsSet(t *testing.T) {
+// TestNoUnknownVariables verifies that the service or the Go runtime reads every variable
+// of the environment.
+func TestNoUnknownVariables(t *testing.T) {
 	each(t, func(t *testing.T, _ *manifests, part string, d *apps.Deployment) {
 		known, seen := variables(part), map[string]bool{}
 		for _, e := range d.Spec.Template.Spec.Containers[0].Env {
 			if name := e.Name; !known[name] && !known[strings.TrimSuffix(name, "_FILE")] && name != "GOMEMLIMIT" && name != "GODEBUG" {
-				t.Errorf("nothing reads %s", name)
+				t.Errorf("%s is set, but not read", name)
 			}
 			if seen[e.Name] {
 				t.Errorf("%s is set twice", e.Name)
@@ -55,24 +55,24 @@ func TestOnlyWhatIsReadIsSet(t *testing.T) {
 	})
 }
 
-// owned are variables that the chart sets itself, from values of other names.
+// owned are the variables that the chart sets from values with other names.
 var owned = []string{
 	"HTTP_ADDR", "METRICS_ADDR", "RABBITMQ_URL", "RABBITMQ_DECLARE", "TLS_CA_FILE", "DATA_DIR", "DATABASE_URL", "TLS_CERT_FILE", "TLS_KEY_FILE",
 	"API_KEYS_FILE", "GATEWAY_API_KEY", "S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_REGION", "S3_BUCKET_ORIGINAL", "S3_BUCKET_PROCESSED",
 	"S3_PREFIX_ORIGINAL", "S3_PREFIX_PROCESSED", "S3_PATH_STYLE", "S3_CREATE_BUCKETS",
 }
 
-// platform are variables of a role, which come with the pod.
+// platform are the variables of a role, which the platform adds to the pod.
 var platform = []string{
 	"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT",
 }
 
-// secret are those that extraEnv takes from a Secret, and nothing else.
+// secret are the variables that extraEnv accepts only from a Secret.
 var secret = []string{"OTEL_EXPORTER_OTLP_HEADERS"}
 
-// TestEveryVariableCanBeSet holds that the schema lets each variable of a service be
-// set under its `env`, and no other, but for those that the chart sets itself; and
-// that the latter are set once everything is given.
+// TestEveryVariableCanBeSet verifies that the schema accepts under a service's `env`
+// exactly the variables of the service, except those that the chart sets itself, and that
+// the chart sets those if every value is specified.
 func TestEveryVariableCanBeSet(t *testing.T) {
 	var schema struct {
 		Properties map[string]struct {
@@ -110,14 +110,14 @@ func TestEveryVariableCanBeSet(t *testing.T) {
 			}
 			switch isOwned := slices.Contains(owned, name); {
 			case isOwned && !set[name]:
-				t.Errorf("%s: nothing sets %s", part, name)
+				t.Errorf("%s: the chart does not set %s", part, name)
 			case !isOwned && may[name] == nil:
 				t.Errorf("%s: the schema has no %s.env.%s", part, part, name)
 			}
 			delete(may, name)
 		}
 		for name := range may {
-			t.Errorf("the schema has %s.env.%s, which nothing reads", part, name)
+			t.Errorf("the schema has %s.env.%s, which the service does not read", part, name)
 		}
 		for name := range all {
 			if schema.Properties[part].Properties.Env.Properties[name] == nil && !known[name] {
@@ -127,9 +127,9 @@ func TestEveryVariableCanBeSet(t *testing.T) {
 	}
 }
 
-// TestServicesTakeTheirConfiguration gives each service the environment and the
-// files that its pod has, and it must find nothing wrong with them.
-func TestServicesTakeTheirConfiguration(t *testing.T) {
+// TestServicesAcceptTheirConfiguration verifies that each service accepts the environment
+// and the files of its pod.
+func TestServicesAcceptTheirConfiguration(t *testing.T) {
 	ca := tlstest.NewAuthority(t).File()
 	for name, given := range map[string]struct {
 		files, set []string
@@ -170,8 +170,8 @@ func TestServicesTakeTheirConfiguration(t *testing.T) {
 	}
 }
 
-// asInPod writes the files of the projected volume and returns the environment with
-// their paths here.
+// asInPod writes the files of the projected volume to a temporary folder and returns the
+// environment with their paths there.
 func asInPod(t *testing.T, d *apps.Deployment, contents map[string]string) []string {
 	t.Helper()
 	dir := t.TempDir()
@@ -185,7 +185,7 @@ func asInPod(t *testing.T, d *apps.Deployment, contents map[string]string) []str
 		for _, item := range items {
 			content, known := contents[item.Path]
 			if !known || item.Key == "" {
-				t.Fatalf("nobody knows the file %s of the key %q", item.Path, item.Key)
+				t.Fatalf("unexpected file %s of the key %q", item.Path, item.Key)
 			}
 			if err := os.WriteFile(filepath.Join(dir, item.Path), []byte(content+"\n"), 0o600); err != nil {
 				t.Fatal(err)
@@ -208,9 +208,9 @@ func asInPod(t *testing.T, d *apps.Deployment, contents map[string]string) []str
 
 func apiKey(t *testing.T) string {
 	t.Helper()
-	var out, complaints strings.Builder
-	if apikeys.Main([]string{"new", "anna"}, &out, &complaints) != 0 {
-		t.Fatal(complaints.String())
+	var out, errs strings.Builder
+	if apikeys.Main([]string{"new", "anna"}, &out, &errs) != 0 {
+		t.Fatal(errs.String())
 	}
 	_, line, _ := strings.Cut(out.String(), "line: ")
 	return line
@@ -225,9 +225,9 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// TestValuesArriveAsTheyAre looks at single variables: numbers without exponents,
-// what a service says before what all say, and what is false.
-func TestValuesArriveAsTheyAre(t *testing.T) {
+// TestVariables checks single variables: numbers have no exponent, a service's own value
+// overrides the common one, and false is passed on.
+func TestVariables(t *testing.T) {
 	r := install(t, []string{"large"}, "env.LOG_LEVEL=warn", "processor.env.LOG_LEVEL=debug", "gateway.env.KEY_SOCKETS=0", "gateway.env.CONCURRENCY=0")
 	for part, want := range map[string]map[string]string{
 		"gateway": {
@@ -253,7 +253,7 @@ func TestValuesArriveAsTheyAre(t *testing.T) {
 	}
 }
 
-// TestEachServiceMayHaveItsOwnSecrets holds which Secret each file comes from.
+// TestEachServiceMayHaveItsOwnSecrets verifies which Secret each file comes from.
 func TestEachServiceMayHaveItsOwnSecrets(t *testing.T) {
 	r := install(t, []string{"tls"})
 	for part, want := range map[string][]string{
@@ -273,7 +273,7 @@ func TestEachServiceMayHaveItsOwnSecrets(t *testing.T) {
 	}
 	for _, e := range r.deployments["images-gateway"].Spec.Template.Spec.Containers[0].Env {
 		if e.Name == "GOMEMLIMIT" && e.Value != "700MiB" {
-			t.Errorf("extraEnv gives way to GOMEMLIMIT=%s", e.Value)
+			t.Errorf("GOMEMLIMIT=%s overrides extraEnv", e.Value)
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestRulesAndDashboards holds what the operators of Prometheus and Grafana are given
-// to the files that compose.yaml gives them, to which the chart has links.
+// TestRulesAndDashboards verifies that the chart installs the rules and dashboards that
+// compose.yaml uses; the chart has symbolic links to these files.
 func TestRulesAndDashboards(t *testing.T) {
 	r := install(t, []string{"large"})
 	var want monitoring.PrometheusRuleSpec
@@ -23,7 +23,7 @@ func TestRulesAndDashboards(t *testing.T) {
 	}
 	rule := r.rules["try-imagebatch"]
 	if rule == nil || !reflect.DeepEqual(rule.Spec, want) || len(want.Groups) == 0 {
-		t.Errorf("the rules are not those of rules.yml: %+v", rule)
+		t.Errorf("the rules differ from rules.yml: %+v", rule)
 	}
 	if rule.Labels["release"] != "prometheus" || r.monitors["try-imagebatch"].Labels["release"] != "prometheus" {
 		t.Error("the operator does not find them by their labels")
@@ -33,23 +33,23 @@ func TestRulesAndDashboards(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(r.configs) != len(files) {
-		t.Errorf("%d dashboards are installed, and there are %d", len(r.configs), len(files))
+		t.Errorf("%d dashboards are installed, want %d", len(r.configs), len(files))
 	}
 	for _, file := range files {
 		name := filepath.Base(file)
 		c := r.configs["try-imagebatch-"+name[:len(name)-len(".json")]]
 		if c == nil || c.Data[name] != read(t, file) || c.Labels["grafana_dashboard"] != "1" {
-			t.Errorf("%s is not installed as it is", name)
+			t.Errorf("%s is not installed unchanged", name)
 		}
 	}
 
 	r = install(t, []string{"minimal"})
 	if len(r.rules)+len(r.monitors)+len(r.configs)+len(r.scaled) != 0 {
-		t.Error("without an operator of Prometheus its objects cannot be made, and they are")
+		t.Error("objects of the Prometheus operator are installed by default")
 	}
 }
 
-// TestPackage holds that a packed chart has what the links lead to.
+// TestPackage verifies that a packaged chart contains the files that the links point to.
 func TestPackage(t *testing.T) {
 	archive, err := chartutil.Save(loadChart(t), t.TempDir())
 	if err != nil {
@@ -64,11 +64,11 @@ func TestPackage(t *testing.T) {
 		files[f.Name] = string(f.Data)
 	}
 	if files["files/rules.yml"] != read(t, "../prometheus/rules.yml") || files["files/dashboards/overview.json"] != read(t, "../grafana/dashboards/overview.json") {
-		t.Errorf("it has %q", slices.Sorted(maps.Keys(files)))
+		t.Errorf("the package contains %q", slices.Sorted(maps.Keys(files)))
 	}
 	for name := range files {
 		if filepath.Dir(name) == "ci" {
-			t.Errorf("it has %s, which is for tests", name)
+			t.Errorf("the package contains %s, which is only for tests", name)
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 	networking "k8s.io/api/networking/v1"
 )
 
-// TestNetworkPolicies holds who may speak to whom: what of a pod is reached from
-// where, and which ports it may ask.
+// TestNetworkPolicies verifies which pods may connect to which: who reaches which port of
+// a pod, and which ports a pod may connect to.
 func TestNetworkPolicies(t *testing.T) {
 	r := install(t, []string{"large"})
 	for part, want := range map[string]struct{ in, out string }{
@@ -30,7 +30,7 @@ func TestNetworkPolicies(t *testing.T) {
 			port(t, r.deployments[p.Name].Spec.Template.Spec.Containers[0], rule.Ports[0].Port.String())
 		}
 		if got := strings.Join(in, "; "); got != want.in {
-			t.Errorf("the %ss are reached by %s, want %s", part, got, want.in)
+			t.Errorf("the %ss accept %s, want %s", part, got, want.in)
 		}
 		var out []string
 		for _, rule := range p.Spec.Egress {
@@ -42,7 +42,7 @@ func TestNetworkPolicies(t *testing.T) {
 			}
 		}
 		if got := strings.Join(out, " "); got != want.out {
-			t.Errorf("the %ss ask the ports %s, want %s", part, got, want.out)
+			t.Errorf("the %ss may connect to ports %s, want %s", part, got, want.out)
 		}
 	}
 	gateway := r.policies["try-imagebatch-gateway"].Spec
@@ -52,21 +52,21 @@ func TestNetworkPolicies(t *testing.T) {
 	}
 
 	if r := install(t, []string{"minimal"}, "networkPolicy.enabled=false"); len(r.policies) != 0 {
-		t.Errorf("%d policies that nobody wants", len(r.policies))
+		t.Errorf("%d policies, although they are disabled", len(r.policies))
 	}
-	// Whoever is not named is everybody.
+	// Without peers, a rule allows all clients.
 	r = install(t, []string{"minimal"})
 	if in := r.policies["try-imagebatch-gateway"].Spec.Ingress[0]; len(in.From) != 0 || in.Ports[0].Port.String() != "api" {
-		t.Errorf("the API is reached by %+v", in)
+		t.Errorf("the API accepts %+v", in)
 	}
 	if !strings.Contains(r.notes, "networkPolicy.rabbitmq.to") {
-		t.Errorf("nobody is told:\n%s", r.notes)
+		t.Errorf("the notes lack networkPolicy.rabbitmq.to:\n%s", r.notes)
 	}
 }
 
-// TestDownloadsReachWhatTheGuardLetsPass holds the policy to the gateway's own check
-// of addresses, which it stands behind.
-func TestDownloadsReachWhatTheGuardLetsPass(t *testing.T) {
+// TestDownloadPolicyMatchesAddressCheck verifies that the policy excludes the addresses
+// that the gateway's own check rejects.
+func TestDownloadPolicyMatchesAddressCheck(t *testing.T) {
 	egress := install(t, []string{"large"}).policies["try-imagebatch-gateway"].Spec.Egress
 	public, allowed := egress[5], egress[6]
 	var refused []netip.Prefix
@@ -79,19 +79,19 @@ func TestDownloadsReachWhatTheGuardLetsPass(t *testing.T) {
 	slices.SortFunc(refused, netip.Prefix.Compare)
 	slices.SortFunc(want, netip.Prefix.Compare)
 	if !slices.Equal(refused, want) {
-		t.Errorf("the policy leaves out %v, and the guard %v", refused, want)
+		t.Errorf("the policy excludes %v, and the gateway rejects %v", refused, want)
 	}
 	if public.To[0].IPBlock.CIDR != "0.0.0.0/0" || public.To[1].IPBlock.CIDR != ssrf.IPv6GlobalUnicast.String() {
-		t.Errorf("the policy is about %+v", public.To)
+		t.Errorf("the policy allows %+v", public.To)
 	}
 	var networks []string
 	for _, peer := range allowed.To {
 		networks = append(networks, peer.IPBlock.CIDR)
 	}
 	if fmt.Sprint(networks) != "[10.20.0.0/16 10.30.0.0/16]" {
-		t.Errorf("DOWNLOAD_ALLOW_NETWORKS are %v", networks)
+		t.Errorf("the networks of DOWNLOAD_ALLOW_NETWORKS are %v", networks)
 	}
 	if n := len(install(t, []string{"tls"}).policies["images-gateway"].Spec.Egress); n != 3 {
-		t.Errorf("without downloads there are %d rules", n)
+		t.Errorf("without downloads there are %d egress rules, want 3", n)
 	}
 }

@@ -16,24 +16,25 @@ import (
 
 var update = flag.Bool("update", false, "write the table of values into the README")
 
-// TestReadmeTellsTheValues holds the table to values.yaml, comments included.
-func TestReadmeTellsTheValues(t *testing.T) {
+// TestReadmeValues verifies that the README's table matches values.yaml, including its
+// comments; -update writes it.
+func TestReadmeValues(t *testing.T) {
 	const file = chartFolder + "/README.md"
 	var document yaml.Node
 	if err := yaml.Unmarshal([]byte(read(t, chartFolder+"/values.yaml")), &document); err != nil {
 		t.Fatal(err)
 	}
 	table := "| Value | Default | |\n|---|---|---|\n"
-	told := map[string]bool{}
+	listed := map[string]bool{}
 	for _, row := range rows("", "", document.Content[0]) {
-		// What a service has as the one before it is told once.
+		// A row that an earlier service has as well is listed once.
 		likeGateway := strings.NewReplacer("| `analyzer.", "| `gateway.", "| `processor.", "| `gateway.").Replace(row)
 		likeAnalyzer := strings.Replace(row, "| `processor.", "| `analyzer.", 1)
 		bare := strings.HasSuffix(row, "|  |\n")
-		if told[likeGateway] || told[likeAnalyzer] || bare && (told[setting(likeGateway)] || told[setting(likeAnalyzer)]) {
+		if listed[likeGateway] || listed[likeAnalyzer] || bare && (listed[setting(likeGateway)] || listed[setting(likeAnalyzer)]) {
 			continue
 		}
-		told[row], told[setting(row)] = true, true
+		listed[row], listed[setting(row)] = true, true
 		table += row
 	}
 	text := read(t, file)
@@ -43,15 +44,15 @@ func TestReadmeTellsTheValues(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatal("the table is not that of values.yaml: go test -run TestReadmeTellsTheValues -update")
+		t.Fatal("the table differs from values.yaml; run: go test -run TestReadmeValues -update")
 	}
-	if err := os.WriteFile(file, []byte(whole), 0o644); err != nil { //nolint:gosec // As git has it.
+	if err := os.WriteFile(file, []byte(whole), 0o644); err != nil { //nolint:gosec // The mode that git sets.
 		t.Fatal(err)
 	}
 }
 
-// rows are those of the leaves below a mapping. The comment above a group stands in
-// the row of its first leaf when the leaf has none.
+// rows returns the rows of the leaves below a mapping. The first leaf of a group without a
+// comment of its own gets the group's comment.
 func rows(prefix, above string, mapping *yaml.Node) []string {
 	var list []string
 	for i := 0; i < len(mapping.Content); i += 2 {
@@ -59,7 +60,7 @@ func rows(prefix, above string, mapping *yaml.Node) []string {
 		if value.Kind == yaml.AliasNode {
 			value = value.Alias
 		}
-		about := words(key.HeadComment)
+		about := oneLine(key.HeadComment)
 		if about == "" && i == 0 {
 			about = above
 		}
@@ -72,15 +73,15 @@ func rows(prefix, above string, mapping *yaml.Node) []string {
 	return list
 }
 
-// setting is the value and its default, of a row.
+// setting returns the name and the default of a row.
 func setting(row string) string {
 	cells := strings.SplitN(row, "|", 4)
 	return strings.Join(cells[:3], "|")
 }
 
-// words is a comment as one line; what stands above an empty line is about the file
-// or a group, and is left out.
-func words(comment string) string {
+// oneLine returns a comment as one line. It omits the part above an empty line, which
+// describes the file or a group.
+func oneLine(comment string) string {
 	if i := strings.LastIndex(comment, "\n\n"); i >= 0 {
 		comment = comment[i+2:]
 	}
@@ -91,7 +92,7 @@ func words(comment string) string {
 	return strings.Join(lines, " ")
 }
 
-// inline writes a value on one line.
+// inline formats a value on one line.
 func inline(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -116,15 +117,15 @@ func inline(n *yaml.Node) string {
 	return n.Value
 }
 
-// TestVersion holds the chart to the version of the programs: they are one.
+// TestVersion verifies that the chart has the version of the programs.
 func TestVersion(t *testing.T) {
 	if m := loadChart(t).Metadata; m.Version != buildinfo.Version || m.AppVersion != buildinfo.Version {
-		t.Errorf("the chart is %s of %s, and the programs are %s", m.Version, m.AppVersion, buildinfo.Version)
+		t.Errorf("the chart has version %s and appVersion %s, want %s", m.Version, m.AppVersion, buildinfo.Version)
 	}
 }
 
-// TestREADMEInstallsWhatItSays renders the values of the README's examples.
-func TestREADMEInstallsWhatItSays(t *testing.T) {
+// TestReadmeExamples renders the values of the README's examples.
+func TestReadmeExamples(t *testing.T) {
 	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(read(t, chartFolder+"/README.md"), -1) {
 		v, err := loader.LoadValues(strings.NewReader(block[1]))
 		if err != nil {

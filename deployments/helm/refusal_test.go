@@ -8,8 +8,8 @@ import (
 	"helm.sh/helm/v4/pkg/chart/v2/lint/support"
 )
 
-// TestLint holds that Helm has nothing to complain of, with the chart's own values and
-// with each example's.
+// TestLint verifies that `helm lint` reports no warnings for the chart's own values and
+// for each example.
 func TestLint(t *testing.T) {
 	for _, files := range [][]string{nil, {"minimal"}, {"large"}, {"tls"}} {
 		result := lint.RunAll(chartFolder, values(t, files), "images")
@@ -21,10 +21,10 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// TestRefusals verifies that the chart refuses mistakes and names the value at fault.
+// TestRefusals verifies that the chart rejects invalid values and names them.
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct{ set, why string }{
-		// By the schema.
+		// Rejected by the schema.
 		{"gateway.replicas=2", "/gateway/replicas"},
 		{"database.kind=mysql", "/database/kind"},
 		{"gateway.replica=2", "'replica'"},
@@ -52,7 +52,7 @@ func TestRefusals(t *testing.T) {
 		{"gateway.readinessPath=/metrics", "/gateway/readinessPath"},
 		{"gateway.persistence.accessMode=ReadWriteMany", "/gateway/persistence/accessMode"},
 		{"networkPolicy.s3.ports[0]=https", "/networkPolicy/s3/ports/0"},
-		// By the templates.
+		// Rejected by the templates.
 		{"rabbitmq.existingSecret=", "rabbitmq.existingSecret"},
 		{"s3.endpoint=", "s3.endpoint"},
 		{"database.kind=postgres", "database.existingSecret"},
@@ -75,7 +75,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %v, want %q", c.set, err, c.why)
 		}
 	}
-	// Nothing is asked for that has a meaning without it.
+	// Optional values may be missing.
 	for _, set := range []string{
 		"gateway.replicas=0", "gateway.replicas=2,database.kind=postgres,database.existingSecret=postgres", "s3.bucketProcessed=original,s3.prefixProcessed=done/",
 		"analyzer.resources=null", "extraEnv[0].name=S3_SECRET_KEY,extraEnv[0].valueFrom.secretKeyRef.name=s3,extraEnv[0].valueFrom.secretKeyRef.key=key",
@@ -85,7 +85,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %v", set, err)
 		}
 	}
-	// All mistakes at once.
+	// All errors are reported together.
 	_, err := render(t, values(t, []string{"minimal"}, "s3.bucketProcessed=original", "trust.secret=a", "trust.configMap=b"))
 	if err == nil || !strings.Contains(err.Error(), "s3.prefixOriginal") || !strings.Contains(err.Error(), "trust:") {
 		t.Errorf("two mistakes: %v", err)

@@ -11,7 +11,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// scaledObject and triggerAuthentication are KEDA's, as far as the chart uses them:
+// scaledObject and triggerAuthentication are KEDA's types, with the fields that the chart uses:
 // https://keda.sh/docs/latest/reference/scaledobject-spec/ and
 // https://keda.sh/docs/latest/scalers/rabbitmq-queue/.
 type scaledObject struct {
@@ -59,12 +59,12 @@ type secretTarget struct {
 	Key       string `json:"key"`
 }
 
-// TestScaling holds what KEDA is told: which queue it counts, with the messages in
-// hand, and that nobody else sets the number of replicas.
+// TestScaling verifies the objects for KEDA: which queue it counts, including messages in
+// flight, and that only KEDA sets the number of replicas.
 func TestScaling(t *testing.T) {
 	r := install(t, []string{"large"})
 	if len(r.scaled) != 2 || len(r.triggerAuth) != 1 {
-		t.Fatalf("%d objects are scaled, by %d ways to ask", len(r.scaled), len(r.triggerAuth))
+		t.Fatalf("got %d scaled objects and %d trigger authentications, want 2 and 1", len(r.scaled), len(r.triggerAuth))
 	}
 	for part, want := range map[string]struct {
 		queue       string
@@ -78,13 +78,13 @@ func TestScaling(t *testing.T) {
 			t.Fatalf("%s is not scaled", part)
 		}
 		if d := r.deployments[s.Spec.ScaleTargetRef.Name]; d == nil || d.Labels["app.kubernetes.io/component"] != part || d.Spec.Replicas != nil {
-			t.Errorf("%s scales %q, whose own replicas are %v", part, s.Spec.ScaleTargetRef.Name, d)
+			t.Errorf("%s scales %q, whose deployment is %v", part, s.Spec.ScaleTargetRef.Name, d)
 		}
 		if s.Spec.MinReplicaCount != 1 || s.Spec.MaxReplicaCount != want.most || s.Spec.Fallback.Behavior != "currentReplicasIfHigher" {
 			t.Errorf("%s: %+v", part, s.Spec)
 		}
 		if w := s.Spec.Advanced.HorizontalPodAutoscalerConfig.Behavior.ScaleDown; w == nil || *w.StabilizationWindowSeconds != 300 {
-			t.Errorf("%s: scales down by %+v", part, w)
+			t.Errorf("%s: the scale-down policy is %+v", part, w)
 		}
 		trigger := s.Spec.Triggers[0]
 		if trigger.Type != "rabbitmq" || !reflect.DeepEqual(trigger.Metadata, map[string]string{
@@ -94,32 +94,32 @@ func TestScaling(t *testing.T) {
 			t.Errorf("%s: trigger %+v", part, trigger)
 		}
 		if r.triggerAuth[trigger.AuthenticationRef.Name] == nil || trigger.AuthenticationRef.Kind != "" {
-			t.Errorf("%s asks RabbitMQ by %+v, which is not there", part, trigger.AuthenticationRef)
+			t.Errorf("%s authenticates with %+v, which does not exist", part, trigger.AuthenticationRef)
 		}
 	}
 	for _, auth := range r.triggerAuth {
 		want := []secretTarget{{"username", "rabbitmq-default-user", "username"}, {"password", "rabbitmq-default-user", "password"}}
 		if !reflect.DeepEqual(auth.Spec.SecretTargetRef, want) {
-			t.Errorf("RabbitMQ is asked with %+v", auth.Spec.SecretTargetRef)
+			t.Errorf("the authentication for RabbitMQ is %+v", auth.Spec.SecretTargetRef)
 		}
 	}
 
-	// With the whole URL in the Secret.
+	// The Secret contains the whole URL.
 	r = install(t, []string{"minimal"}, "analyzer.autoscaling.enabled=true", "keda.existingSecret=management")
 	if len(r.scaled) != 1 || r.deployments["try-imagebatch-processor"].Spec.Replicas == nil {
-		t.Errorf("%d objects are scaled", len(r.scaled))
+		t.Errorf("got %d scaled objects, want 1", len(r.scaled))
 	}
 	for _, auth := range r.triggerAuth {
 		if want := []secretTarget{{"host", "management", "management-url"}}; !reflect.DeepEqual(auth.Spec.SecretTargetRef, want) {
-			t.Errorf("RabbitMQ is asked with %+v", auth.Spec.SecretTargetRef)
+			t.Errorf("the authentication for RabbitMQ is %+v", auth.Spec.SecretTargetRef)
 		}
 	}
 
-	// By a way to ask that is there already.
+	// The authentication exists already.
 	r = install(t, []string{"tls"})
 	trigger := r.scaled["images-processor"].Spec.Triggers[0]
 	if len(r.triggerAuth) != 0 || trigger.AuthenticationRef.Name != "rabbitmq" || trigger.AuthenticationRef.Kind != "ClusterTriggerAuthentication" ||
 		trigger.Metadata["vhostName"] != "images" || trigger.Metadata["timeout"] != "2000" {
-		t.Errorf("trigger %+v, %d new ways to ask", trigger, len(r.triggerAuth))
+		t.Errorf("trigger %+v, %d new trigger authentications", trigger, len(r.triggerAuth))
 	}
 }

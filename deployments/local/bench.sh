@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the Go benchmarks of the workspace against servers that it starts and ends itself: bench.sh [flags of go test...]
-# With -count=6 or more the output is what benchstat compares.
+# Runs the Go benchmarks of the workspace with servers that it starts and stops itself: bench.sh [flags of go test...]
+# With -count=6 or more, benchstat can compare the output.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."

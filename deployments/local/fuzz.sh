@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Runs each fuzz target of the workspace for a time, two packages at once, each with half of the processors:
-# fuzz.sh [TIME, 5s]. Go keeps a failing input under the package's testdata/fuzz, and it fails `make test` from then on.
-# The last line is `N passed, N failed, N skipped`; it counts targets, and a package that does not build as one.
+# Runs each fuzz target of the workspace for a time, two packages concurrently, each with half of the processors:
+# fuzz.sh [TIME, 5s]. Go stores a failing input under the package's testdata/fuzz, where it makes `make test` fail.
+# The last line is `N passed, N failed, N skipped`. It counts targets; a package that does not build counts as one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 dir=$(mktemp -d "${TMPDIR:-/tmp}/imagebatch-fuzz.XXXXXX")
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM HUP
 
-# Until Go 1.27 the end of -fuzztime can race with itself and be reported as a failure (go.dev/issue/75804). An output
-# with only that, and without a find, is no failure.
+# Until Go 1.27, the end of -fuzztime can be reported as a failure because of a race in Go (go.dev/issue/75804). An output
+# with only this error, and without a failing input, is not a failure.
 time_is_up() {
   grep -qx '    context deadline exceeded' <<<"$1" && ! grep -qE 'Failing input written|panic:|DATA RACE|_test\.go:' <<<"$1"
 }

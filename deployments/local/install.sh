@@ -1,29 +1,29 @@
 #!/usr/bin/env bash
-# Installs what the tests, the linters and a local run need, and nothing that is there already.
+# Installs what the tests, the linters and a local run need, unless it is already installed.
 #
 #   install.sh [WHAT...]    rabbitmq minio versitygw postgres   one server each
 #                           servers   all four
-#                           docs      exiftool, exiv2, Python with requests and websockets, curl, Node.js: they read what we write;
-#                                     cjpeg and djpeg, which our JPEG decoder is compared with; promtool,
-#                                     which judges our metrics and alerts
-#                           bench     exiftool and libjpeg-turbo's programs, which the bench compares with
+#                           docs      exiftool, exiv2, Python with requests and websockets, curl, Node.js: they read our output;
+#                                     cjpeg and djpeg: they are compared with our JPEG decoder; promtool:
+#                                     it checks our metrics and alerts
+#                           bench     exiftool and libjpeg-turbo's programs, with which the benchmark compares
 #                           race      a C compiler, which the race detector needs
-#                           gotestsum which prints the results of the tests
+#                           gotestsum a tool that prints the test results
 #                           lint      golangci-lint, Vale and shellcheck
 #                           vuln      govulncheck
 #                           sbom      cyclonedx-gomod
 #                           (nothing) servers docs bench race
 #
-# Debian's packages come by apt-get on Debian or Ubuntu as root, and no service of theirs is started. Go programs (MinIO,
-# versitygw, golangci-lint, gotestsum) are built once, some minutes each, from what a go.mod and go.sum of ours pin, and kept by
-# version in ${IMAGEBATCH_CACHE:-~/.cache/imagebatch}. A server that a TEST_ variable already points at is not installed.
+# On Debian or Ubuntu, as root, packages are installed by apt-get, and their services are not started. Go programs (MinIO,
+# versitygw, golangci-lint, gotestsum) are built once, in some minutes each, from the versions that our go.mod and go.sum files
+# pin, and kept by version in ${IMAGEBATCH_CACHE:-~/.cache/imagebatch}. A server is not installed if a TEST_ variable points to one.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 
 packages=() modules=() missing=() node=''
 
-# need COMMAND PACKAGE... asks for the packages when there is no such command.
+# need COMMAND PACKAGE... requests the packages if the command is missing.
 need() {
   command -v "$1" >/dev/null || packages+=("${@:2}")
 }
@@ -60,7 +60,7 @@ for what; do
     need djpeg libjpeg-turbo-progs
     need promtool prometheus
     need curl curl ca-certificates
-    # Debian 12 has Node.js 18, which has no WebSocket.
+    # Node.js 18 of Debian 12 has no WebSocket.
     if ! has_websocket node && ! has_websocket "$(tool node)"; then
       need npm nodejs npm
       node=yes
@@ -81,12 +81,12 @@ for what; do
   gotestsum) need_module gotestsum ;;
   vuln) need_module govulncheck ;;
   sbom) need_module cyclonedx-gomod ;;
-  *) die "unknown: $what (see the head of $0)" ;;
+  *) die "unknown: $what (see the top of $0)" ;;
   esac
 done
 
-# apt_install keeps dpkg from starting services by a policy-rc.d of its own, taken away afterwards. One that is there
-# already is left as it is, except what a killed run of this script left behind.
+# apt_install installs a temporary policy-rc.d that keeps dpkg from starting services. An existing one is not changed,
+# unless a killed run of this script left it behind.
 apt_install() {
   local policy=/usr/sbin/policy-rc.d mark='Written by install.sh of Imagebatch for one apt-get.'
   mkdir -p "$cache"
@@ -116,7 +116,7 @@ if ((${#packages[@]})); then
   fi
 fi
 
-# go_install NAME builds a pinned tool in a folder of its own and moves the whole of it into place.
+# go_install NAME builds a pinned tool in a temporary folder and moves it into place.
 go_install() {
   local target staging
   target=$(dirname "$(tool "$1")")
@@ -152,8 +152,8 @@ if ((${#missing[@]})); then
 
 Missing here: ${missing[*]}
 
-On Debian or Ubuntu, run this as root and it installs them. Elsewhere install them yourself, or point the tests at
-servers that exist; a server that is pointed at is neither installed nor started:
+On Debian or Ubuntu, run this script as root to install them. On other systems, install them yourself, or point the
+tests to existing servers, which are then neither installed nor started:
 
   TEST_RABBITMQ_URL=amqp://user:password@host:5672/
   TEST_S3_ENDPOINT=http://host:9000  TEST_S3_ACCESS_KEY=...  TEST_S3_SECRET_KEY=...

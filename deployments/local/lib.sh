@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by the scripts beside it: the pinned tools, and how processes are started and ended by their id.
+# Sourced by the other scripts in this folder: the pinned tools, and functions that start and stop processes by their ID.
 
 NODE_VERSION=22.23.3
 
@@ -7,11 +7,11 @@ cache=${IMAGEBATCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/imagebatch}
 
 deployments=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# module_of NAME prints the folder of the module that pins a Go tool: its go.mod names the tool, its go.sum everything that
-# the tool is built from. Each has a module of its own, so that none decides what another is built from.
+# module_of NAME prints the folder of the module that pins a Go tool: its go.mod names the tool, and its go.sum lists all
+# its dependencies. Each tool has a module of its own, so that tools do not affect each other's dependencies.
 module_of() {
   case $1 in
-  minio) echo "$deployments/minio" ;; # beside its Dockerfile, which builds the same
+  minio) echo "$deployments/minio" ;; # next to its Dockerfile, which builds the same version
   *) echo "$deployments/tools/$1" ;;
   esac
 }
@@ -21,7 +21,7 @@ pinned() {
   awk '$1 == "tool" { tool = $2 } NF > 1 && $2 ~ /^v[0-9]/ && (tool "/") ~ "^" $1 "/" { print $2 }' "$(module_of "$1")/go.mod"
 }
 
-# tool NAME prints where install.sh puts a tool that is not the system's.
+# tool NAME prints the path of a tool that install.sh installs.
 tool() {
   case $1 in
   node) echo "$cache/node-$NODE_VERSION/node_modules/.bin/node" ;;
@@ -29,15 +29,15 @@ tool() {
   esac
 }
 
-# Where Debian and Ubuntu keep the scripts that do not insist on the rabbitmq user.
+# The folder in which Debian and Ubuntu have the scripts that do not require the rabbitmq user.
 rabbitmq_bin=${RABBITMQ_BIN:-/usr/lib/rabbitmq/bin}
 
-# has_websocket NODE tells whether a Node.js has the WebSocket of browsers: from 20.10 on.
+# has_websocket NODE reports whether a Node.js has the WebSocket API of browsers, which exists since 20.10.
 has_websocket() {
   "$1" --experimental-websocket -e 0 2>/dev/null
 }
 
-# postgres_bin prints the folder of initdb and postgres, which Debian keeps out of PATH: the newest version there.
+# postgres_bin prints the folder of the newest initdb and postgres, which are not in PATH on Debian.
 postgres_bin() {
   local candidate found=''
   for candidate in /usr/lib/postgresql/*/bin; do
@@ -50,7 +50,7 @@ postgres_bin() {
   echo "$found"
 }
 
-# installed NAME tells whether a server can be started here.
+# installed NAME reports whether a server can be started on this machine.
 installed() {
   case $1 in
   rabbitmq) [[ -x $rabbitmq_bin/rabbitmq-server ]] ;;
@@ -59,7 +59,7 @@ installed() {
   esac
 }
 
-# given NAME prints the variable that points the tests at a server of this kind; it succeeds if that is set.
+# given NAME prints the variable that points the tests to a server of this kind. It succeeds if the variable is set.
 given() {
   local variable
   case $1 in
@@ -77,8 +77,8 @@ die() {
   exit 1
 }
 
-# birth PID prints when a process began, in clock ticks since boot, or fails when it has ended. A process is known by
-# its id and its birth together, so that a later one which got the same id is never touched.
+# birth PID prints the start time of a process, in clock ticks since boot, or fails if it has ended. A process is
+# identified by its ID and its start time, so that a later process with the same ID is never stopped.
 birth() {
   local stat fields
   { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
@@ -86,7 +86,7 @@ birth() {
   [[ ${fields[0]} != Z ]] && echo "${fields[19]}"
 }
 
-# launch DIR NAME COMMAND... starts a process of its own session, which outlives this script and the terminal.
+# launch DIR NAME COMMAND... starts a process in its own session, so that it outlives this script and the terminal.
 launch() {
   local dir=$1 name=$2
   shift 2
@@ -94,14 +94,14 @@ launch() {
   echo "$! $(birth $!)" >"$dir/run/$name.pid"
 }
 
-# pid_of DIR NAME prints the id of a process that launch started, if it still runs.
+# pid_of DIR NAME prints the ID of a process that launch started, if it still runs.
 pid_of() {
   local pid born
   { read -r pid born <"$1/run/$2.pid"; } 2>/dev/null || return 1
   [[ $(birth "$pid") == "$born" ]] && echo "$pid"
 }
 
-# end DIR SIGNAL NAME... sends the signal to each, waits until all have ended, and kills what has not after 30 s.
+# end DIR SIGNAL NAME... sends the signal to each process, waits until all have ended, and kills the rest after 30 s.
 end() {
   local dir=$1 signal=$2 name pid deadline=$((SECONDS + 30))
   shift 2
@@ -117,12 +117,12 @@ end() {
   done
 }
 
-# free PORT tells whether nothing listens there on loopback.
+# is_free PORT reports whether the port is free on loopback.
 is_free() {
   ! { : <>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null
 }
 
-# free_from PORT prints the first free port from there on.
+# free_from PORT prints the first free port that is not less than PORT.
 free_from() {
   local port=$1
   until is_free "$port"; do port=$((port + 1)); done

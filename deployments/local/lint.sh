@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# golangci-lint (with the formatting and all analyzers of go vet), Vale on the prose of Markdown and Go comments, and shellcheck;
-# in CI also that there is nothing left to tidy or to generate.
+# Runs golangci-lint (with the formatting and all analyzers of go vet), Vale on Markdown and Go comments, and shellcheck; in CI, also
+# checks that tidy and generate change no file.
 # `lint.sh fmt` formats instead.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -10,7 +10,7 @@ cd "$here/../.."
 
 status=0
 mapfile -t modules < <(go list -m -f '{{.Dir}}')
-# A module apart from the workspace: its dependencies decide no version of a service.
+# A module outside the workspace, so that its dependencies do not affect the services.
 apart=deployments/helm
 if [[ ${1:-} == fmt ]]; then
   exec "$(tool golangci-lint)" fmt "${modules[@]}" "$apart"
@@ -20,15 +20,15 @@ fi
 git ls-files -z '*.md' '*.go' | xargs -0 "$(tool vale)" --output=line || status=1
 shellcheck -x -P SCRIPTDIR deployments/local/*.sh .ci/run || status=1
 
-# What the checks change is put back, for the tests that follow; so they need a tree that has no changes of its own.
+# Changes of the checks are reverted for the tests that follow, so the checks need a tree without other changes.
 if [[ ${CI:-} == true ]]; then
   if ! git diff --quiet HEAD; then
-    echo 'CI=true asks for a checkout without changes' >&2
+    echo 'CI=true requires a checkout without changes' >&2
     exit 1
   fi
   { "${MAKE:-make}" --no-print-directory tidy && go generate work; } || status=1
   if ! git diff --exit-code HEAD; then
-    echo 'make tidy or go generate work has something to do' >&2
+    echo 'make tidy or go generate work changes files' >&2
     git checkout --quiet HEAD -- .
     status=1
   fi

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Runs the three services with a real RabbitMQ and MinIO on this machine, without Docker.
 #
-#   local.sh up      build, start, wait until all are ready, print NAME=URL for each thing that answers
-#   local.sh down    end exactly what up began; jobs and images stay in data/local
+#   local.sh up      build, start, wait until all are ready, print NAME=URL for each service and server
+#   local.sh down    stop exactly what up started; jobs and images stay in data/local
 #
-# The environment is passed through to the services. RABBITMQ_URL or S3_ENDPOINT in it point at servers of your own,
-# which are then not started here. Ports are the usual ones, or the next free. A second up starts the services anew,
-# built from the present source, and leaves the servers running. data/local/services.env holds what the services were
-# given, to start another by hand:
+# The services inherit the environment. If RABBITMQ_URL or S3_ENDPOINT points to your own server, the script does not
+# start one. Ports are the usual ones, or the next free ones. A second up restarts the services, built from the current
+# source, and leaves the servers running. data/local/services.env contains the services' environment, so that you can
+# start another one manually:
 #
 #   set -a; . data/local/services.env; HTTP_ADDR=127.0.0.1:8083 bin/analyzer
 set -euo pipefail
@@ -23,7 +23,7 @@ down() {
   "$here/servers.sh" stop "$dir"
 }
 
-# wait_ready NAME URL waits for /readyz, and else says why the service is not ready.
+# wait_ready NAME URL waits for /readyz. If that fails, it prints why the service is not ready.
 wait_ready() {
   local name=$1 url=$2 deadline=$((SECONDS + 60)) problem=''
   until curl -fs --noproxy '*' --max-time 2 -o /dev/null "$url/readyz"; do
@@ -33,7 +33,7 @@ wait_ready() {
       {
         echo "local.sh: $problem; the end of $dir/log/$name.log:"
         tail -20 "$dir/log/$name.log"
-        echo "$url/readyz says:"
+        echo "response of $url/readyz:"
         curl -s --noproxy '*' --max-time 2 "$url/readyz" && echo
       } >&2
       return 1
@@ -47,7 +47,7 @@ up() {
   local -A url
   [[ -n ${RABBITMQ_URL:-} ]] || servers+=(rabbitmq)
   [[ -n ${S3_ENDPOINT:-} ]] || servers+=(minio)
-  # Servers for the tests are another matter than servers for the services.
+  # The services must not use the servers of the tests.
   unset TEST_RABBITMQ_URL TEST_S3_ENDPOINT TEST_S3_ACCESS_KEY TEST_S3_SECRET_KEY
   if ((${#servers[@]})); then "$here/install.sh" "${servers[@]}"; fi
   "${MAKE:-make}" --no-print-directory build

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Tests the tests: breaks the code in the ways that deployments/tools/mutants/catalogue lists, one by one and in a copy of
-# the checkout, uncommitted files included, and shows which test catches each.
+# Tests the tests: breaks the code in the ways that deployments/tools/mutants/catalogue lists, one at a time, in a copy of
+# the checkout that includes uncommitted files, and shows which test catches each.
 #
 #   mutants.sh [NAME...]   try these mutants, or all; the last line is `N caught, N survived`
 #   mutants.sh --check     only check that each mutant still applies and that its packages have tests
 #
-# A mutant is a diff that git applies. In front of it stand what it breaks, in one sentence, and a line
-# `test PACKAGE...`, which -run=PATTERN may narrow. The tests must pass without any mutant. A mutant is caught only if a
-# test fails: one that does not apply or build, or whose tests exceed the time limit or crash, is a mistake of the
-# catalogue. A mistake or a survivor makes this script exit with 1.
+# A mutant is a diff that git applies. Before the diff, the file has one sentence that states what it breaks, and a line
+# `test PACKAGE...`, optionally with -run=PATTERN. The tests must pass without any mutant. A mutant is caught only if a
+# test fails. If it does not apply or build, or if its tests exceed the time limit or crash, it is a mistake in the
+# catalogue. If there is a mistake or a survivor, this script exits with 1.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
@@ -17,7 +17,7 @@ cd "$here/../.."
 catalogue=deployments/tools/mutants/catalogue copy=$PWD/data/mutants
 limit=1800 test_limit=180 # seconds for all mutants together, and for the tests of one package
 
-# packages_of MUTANT and pattern_of MUTANT read its line `test`.
+# packages_of MUTANT and pattern_of MUTANT parse its line `test`.
 packages_of() { sed -n 's/^test //p' "$1" | tr ' ' '\n' | grep -v '^-run='; }
 pattern_of() { sed -n 's/^test .*-run=\([^ ]*\).*/\1/p' "$1"; }
 
@@ -45,7 +45,7 @@ trap 'exit 130' INT TERM HUP
 # shellcheck source=/dev/null
 . "$dir/env"
 
-# A folder of the same name each time keeps Go's cache warm.
+# The folder always has the same name, so that Go can use its cache.
 rm -rf "$copy" && mkdir -p "$copy"
 git ls-files -z --cached --others --exclude-standard | while IFS= read -rd '' file; do
   if [[ -e $file || -L $file ]]; then printf '%s\0' "$file"; fi
@@ -76,7 +76,7 @@ try() {
 for mutant in "${mutants[@]}"; do
   start=$SECONDS pattern=$(pattern_of "$mutant")
   mapfile -t list < <(packages_of "$mutant")
-  # Without the mutant, Go's cache has most results. A test that measures time may fail once on a busy machine.
+  # Without the mutant, most results are in Go's cache. A test that measures time may fail once on a busy machine.
   for _ in 1 2; do
     try "$pattern" "${list[@]}"
     [[ $verdict != SURVIVED* ]] || break

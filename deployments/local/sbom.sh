@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes a bill of materials in CycloneDX's JSON beside each program in bin/, and holds that it names every module that
-# the program says it was built from.
+# Writes a bill of materials in CycloneDX JSON next to each program in bin/, and checks that it names every module in the
+# program's build information.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
@@ -12,7 +12,7 @@ for program in gateway analyzer processor standalone; do
   "$(tool cyclonedx-gomod)" bin -json -licenses -output "$bill" "bin/$program" 2>/dev/null || die "no bill for $program"
   count=0
   while read -r path version; do
-    # Our own modules come from folders and have no version that could be looked up.
+    # Our own modules come from folders and have no version.
     if [[ $path == github.com/imagebatch/* ]]; then continue; fi
     grep -qF "pkg:golang/$path@$version?" "$bill" || die "$bill does not name $path $version"
     count=$((count + 1))

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Runs real servers on loopback, with their data, logs and process ids under one folder and on free ports of their own,
-# so that any number of folders run side by side.
+# Runs real servers on loopback, with their data, logs and process IDs in one folder and on free ports, so that any number
+# of folders can be used at the same time.
 #
-#   servers.sh start   DIR [NAME[@PORT]...]   start, wait until each answers, write DIR/env (export TEST_...=...)
-#   servers.sh stop    DIR [NAME...]          end exactly what start began
-#   servers.sh kill    DIR [NAME...]          the same as a crash: SIGKILL
+#   servers.sh start   DIR [NAME[@PORT]...]   start, wait until each responds, write DIR/env (export TEST_...=...)
+#   servers.sh stop    DIR [NAME...]          stop exactly what start started
+#   servers.sh kill    DIR [NAME...]          stop by SIGKILL, like a crash
 #   servers.sh restart DIR NAME...            stop and start; like start after a kill, on the same port and data
 #   servers.sh wipe    DIR NAME...            kill, delete the data, and start
 #   servers.sh pause   DIR NAME...            SIGSTOP, until resume
 #   servers.sh resume  DIR NAME...            SIGCONT
 #
-# NAME is rabbitmq, minio, versitygw or postgres; start means all four without one, less those that are not installed
-# or that a TEST_ variable already points at. With @PORT the server takes that port, or the next free one.
-# DIR/rabbitmqctl speaks to the node of that folder, and DIR/psql does a statement on its PostgreSQL. With
-# RABBITMQ_METRICS=yes RabbitMQ answers Prometheus, on a port of its own.
+# NAME is rabbitmq, minio, versitygw or postgres. Without a name, start starts all four, except those that are not installed
+# or that a TEST_ variable already points to. With @PORT, the server uses that port or the next free one.
+# DIR/rabbitmqctl controls the node of that folder, and DIR/psql runs a statement on its PostgreSQL. With
+# RABBITMQ_METRICS=yes, RabbitMQ serves its metrics on a port of its own.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
@@ -21,11 +21,11 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 all=(rabbitmq minio versitygw postgres)
 access_key=${TEST_S3_ACCESS_KEY:-imagebatch}
 secret_key=${TEST_S3_SECRET_KEY:-imagebatch-secret}
-# The S3 servers' own name, for buckets that are named in front of it, and what MinIO encrypts buckets with that ask for it.
+# The S3 servers' domain for virtual-hosted buckets, and the key with which MinIO encrypts buckets that require it.
 s3_domain=s3.test
 kms_key=imagebatch:$(printf '%032d' 0 | base64)
 
-# choose_ports fixes the ports of a folder. They lie below the range from which outgoing connections are served.
+# choose_ports chooses the ports of a folder. They are below the range of outgoing connections.
 choose_ports() {
   local base offset wanted name
   while :; do
@@ -43,8 +43,8 @@ choose_ports() {
     sed 's/^declare -- //' >"$dir/run/ports"
 }
 
-# The node's name can be the same everywhere, since each folder has an epmd of its own, and must be, since the data
-# carries it. Cookie, epmd, distribution and plugins are the folder's own too.
+# Each folder has its own epmd, cookie, distribution port and plugins, so the node's name can be the same in all folders.
+# It must be the same, because the data contains it.
 rabbitmq_environment() {
   local home=$dir/rabbitmq erlang='-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false'
   rabbitmq_environment=(
@@ -74,7 +74,7 @@ CONF
   fi
   {
     echo '#!/usr/bin/env bash'
-    echo '# Speaks to the RabbitMQ node of this folder. Without its epmd it would start one and leave it behind.'
+    echo '# Controls the RabbitMQ node of this folder. Without the epmd, it would start one and leave it running.'
     echo "{ : <>/dev/tcp/127.0.0.1/$epmd_port; } 2>/dev/null || { echo 'this RabbitMQ is not running' >&2 && exit 69; }"
     printf 'export %q\n' "${rabbitmq_environment[@]}"
     echo "exec $rabbitmq_bin/rabbitmqctl \"\$@\""
@@ -84,13 +84,13 @@ CONF
     launch "$dir" epmd epmd -port "$epmd_port" -address 127.0.0.1
     while is_free "$epmd_port" && pid_of "$dir" epmd >/dev/null; do sleep 0.02; done
   fi
-  # As under systemd the script then becomes the Erlang machine instead of staying as its parent: one process to end.
+  # Under systemd, the script replaces itself by the Erlang machine instead of staying as its parent: one process to stop.
   launch "$dir" rabbitmq env -u NOTIFY_SOCKET RUNNING_UNDER_SYSTEMD=true "${rabbitmq_environment[@]}" \
     "$rabbitmq_bin/rabbitmq-server"
 }
 
-# The listener opens last, and a broker that is up answers a protocol header with a method frame, whose first byte is 1.
-rabbitmq_answers() {
+# The listener opens last, and a running broker responds to a protocol header with a method frame, whose first byte is 1.
+rabbitmq_responds() {
   local first
   first=$(exec 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$rabbitmq_port" && printf 'AMQP\0\0\11\1' >&3 &&
     timeout 2 head -c 1 <&3 | od -An -tu1) 2>/dev/null && ((first == 1))
@@ -103,12 +103,13 @@ start_minio() {
     "$(tool minio)" server --quiet --address "127.0.0.1:$minio_port" "$dir/minio/data"
 }
 
-minio_answers() {
+minio_responds() {
   curl -fs --noproxy '*' --max-time 2 -o /dev/null "http://127.0.0.1:$minio_port/minio/health/cluster"
 }
 
-# It keeps what S3 knows about an object in extended attributes, which every usual file system has (tmpfs only since
-# Linux 6.6). Its other way, --sidecar, loses writes: in version 1.8.0 a PUT fails when a neighbour is deleted meanwhile.
+# versitygw stores the metadata of objects in extended attributes, which every usual file system has (tmpfs only since
+# Linux 6.6). The alternative, --sidecar, loses writes: in version 1.8.0, a PUT fails if a neighboring object is deleted
+# at the same time.
 start_versitygw() {
   mkdir -p "$dir/versitygw/data"
   launch "$dir" versitygw env ROOT_ACCESS_KEY="$access_key" ROOT_SECRET_KEY="$secret_key" \
@@ -116,11 +117,11 @@ start_versitygw() {
     posix "$dir/versitygw/data"
 }
 
-versitygw_answers() {
+versitygw_responds() {
   curl -fs --noproxy '*' --max-time 2 -o /dev/null "http://127.0.0.1:$versitygw_port/health"
 }
 
-# PostgreSQL refuses root: then all of it is the postgres user's, who must be able to reach the folder.
+# PostgreSQL refuses to run as root. Then the user postgres owns its files and must be able to enter the folder.
 start_postgres() {
   local bin data=$dir/postgres/data as=() deadline=$((SECONDS + 30))
   bin=$(postgres_bin)
@@ -129,16 +130,16 @@ start_postgres() {
     as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
     chmod a+x "$dir"
     chown postgres: "$dir/postgres"
-    "${as[@]}" test -w "$dir/postgres" || die "the user postgres cannot reach $dir: choose a folder that others may enter"
+    "${as[@]}" test -w "$dir/postgres" || die "the user postgres cannot enter $dir: choose a folder that other users may enter"
   fi
   if [[ ! -e $data/PG_VERSION ]]; then
     install -m 644 /dev/null "$dir/postgres/password"
     echo imagebatch >"$dir/postgres/password"
     (cd "$dir/postgres" && "${as[@]}" "$bin/initdb" --pgdata="$data" --username=imagebatch --auth=scram-sha-256 \
       --pwfile=password --encoding=UTF8 --no-locale --no-sync) >"$dir/log/initdb.log" 2>&1 ||
-      { cat "$dir/log/initdb.log" >&2 && die "initdb did not work"; }
+      { cat "$dir/log/initdb.log" >&2 && die "initdb failed"; }
   fi
-  # After a kill the last processes may still be going, and one that nobody has reaped yet passes for a living server.
+  # After a kill, the last processes may still be ending, and a process that is not yet reaped looks like a running server.
   while postgres_works_in "$data"; do
     ((SECONDS < deadline)) || die "processes of a killed PostgreSQL do not end"
     sleep 0.02
@@ -148,17 +149,17 @@ start_postgres() {
   fi
   {
     echo '#!/usr/bin/env bash'
-    echo '# Does one statement on the PostgreSQL of this folder.'
-    # shellcheck disable=SC2016 # The script that is written expands it.
+    echo '# Runs one statement on the PostgreSQL of this folder.'
+    # shellcheck disable=SC2016 # The generated script expands it.
     printf 'exec %q -XAtqc "$1" %q\n' "$bin/psql" "$(postgres_url)"
   } >"$dir/psql"
   chmod +x "$dir/psql"
-  # The machine is not expected to fall while tests run, so nothing waits for the disk; a kill of the process loses nothing.
+  # The tests do not survive a power failure anyway, so fsync is off. A kill of the process loses no data.
   (cd "$dir/postgres" && launch "$dir" postgres "${as[@]}" "$bin/postgres" -D "$data" -p "$postgres_port" \
     -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=200)
 }
 
-# postgres_works_in DATA tells whether any process of a server has that folder as its own.
+# postgres_works_in DATA reports whether a server process uses that folder.
 postgres_works_in() {
   local cwd
   for cwd in /proc/[0-9]*/cwd; do
@@ -169,15 +170,15 @@ postgres_works_in() {
 
 postgres_url() { echo "postgres://imagebatch:imagebatch@127.0.0.1:$postgres_port/postgres?sslmode=disable"; }
 
-postgres_answers() {
+postgres_responds() {
   [[ $("$(postgres_bin)/psql" -XAtqc 'select 1' "$(postgres_url)" 2>/dev/null) == 1 ]]
 }
 
 wait_for() {
   local name=$1 deadline=$((SECONDS + 60)) problem=''
-  until "${name}_answers"; do
+  until "${name}_responds"; do
     pid_of "$dir" "$name" >/dev/null || problem="$name has ended"
-    ((SECONDS < deadline)) || problem="$name does not answer"
+    ((SECONDS < deadline)) || problem="$name does not respond"
     if [[ -n $problem ]]; then
       echo "servers.sh: $problem; the end of $dir/log/$name.log:" >&2
       tail -20 "$dir/log/$name.log" >&2
@@ -245,7 +246,7 @@ start() {
   write_env "${names[@]}"
 }
 
-# stop ends PostgreSQL by its fast way out, which does not wait for clients, and epmd after the node that is listed there.
+# stop stops PostgreSQL by its fast shutdown, which does not wait for clients, and epmd after the node that is registered there.
 stop() {
   local name others=()
   for name; do
@@ -258,7 +259,7 @@ stop() {
 }
 
 # signal SIGNAL NAME... sends a signal to the servers and to their child processes: PostgreSQL has one for each session.
-# A stopped server starts no further ones.
+# A stopped server starts no further child processes.
 signal() {
   local signal=$1 name pid children
   shift
@@ -266,15 +267,15 @@ signal() {
     pid=$(pid_of "$dir" "$name") || continue
     kill "-$signal" "$pid"
     read -ra children <"/proc/$pid/task/$pid/children" || true
-    kill "-$signal" "${children[@]}" 2>/dev/null || true # one may have ended
+    kill "-$signal" "${children[@]}" 2>/dev/null || true # a child may have ended
   done
 }
 
-[[ $# -ge 2 ]] || die "servers.sh start|stop|kill|restart|wipe|pause|resume DIR [NAME...] (see its head)"
+[[ $# -ge 2 ]] || die "servers.sh start|stop|kill|restart|wipe|pause|resume DIR [NAME...] (see the top of the file)"
 verb=$1 dir=$2
 shift 2
 for name; do
-  [[ " ${all[*]} " == *" ${name%@*} "* ]] || die "no server is called $name"
+  [[ " ${all[*]} " == *" ${name%@*} "* ]] || die "unknown server $name"
 done
 case $verb in
 start)
@@ -308,5 +309,5 @@ stop | kill | restart | wipe | pause | resume)
     ;;
   esac
   ;;
-*) die "servers.sh start|stop|kill|restart|wipe|pause|resume DIR [NAME...] (see its head)" ;;
+*) die "servers.sh start|stop|kill|restart|wipe|pause|resume DIR [NAME...] (see the top of the file)" ;;
 esac

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs every test of the workspace under the race detector, against real servers that it starts and ends itself.
+# Runs every test of the workspace with the race detector, with real servers that it starts and stops itself.
 #
 #   test.sh [--without-servers] [flags of go test...]
 #
-# The last line is `N passed, N failed, N skipped`. In CI (CI=true) a skipped test is a failure, as is a server that
-# cannot be installed; elsewhere the tests that need it are skipped. The events of the run and, after a failure, the
+# The last line is `N passed, N failed, N skipped`. In CI (CI=true), a skipped test and a server that cannot be installed
+# are failures. Otherwise, the tests that need that server are skipped. The events of the run and, after a failure, the
 # logs of the servers stay in data/test.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -38,8 +38,8 @@ if [[ -n $servers ]]; then
   . "$dir/env"
 fi
 
-# The end-to-end tests start first because they take longest, and mostly wait: four of a package run at a time. `make lint`
-# does what `go test` would vet.
+# The end-to-end tests start first because they take the longest. They mostly wait, so four tests of a package run
+# concurrently. `make lint` includes the checks of go vet.
 run() {
   local status=0
   GOWORK=off go -C deployments/helm test -json -vet=off -count=1 "$@" ./... >"$results/helm.json" &
@@ -49,8 +49,8 @@ run() {
   return $status
 }
 
-# summary STATUS counts the tests and subtests that have no subtests of their own. A failure outside of them (a package
-# that does not build, a panic, a parent test, a run that ends early) counts as one.
+# summary STATUS counts the tests and subtests that have no subtests of their own. Any other failure (a package that does
+# not build, a panic, a parent test, a run that ends early) counts as one.
 summary() {
   awk -v status="$1" '
     function field(name) {

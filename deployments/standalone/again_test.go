@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// TestSentInAgain sends a processed image in again: what was composed in the first
-// run is not taken for a person's words in the second, and stands in the file once.
-// A sidecar is there when it is asked for.
-func TestSentInAgain(t *testing.T) {
+// TestProcessedImageSentAgain sends a processed image again. It verifies that the texts
+// composed in the first run are not treated as a person's texts in the second, that the
+// file contains them once, and that a sidecar is written if it is enabled.
+func TestProcessedImageSentAgain(t *testing.T) {
 	t.Parallel()
 	s := forms["standalone"](t, "SIDECAR_XMP=true")
 	run := func(data []byte) (file, sidecar []byte, record map[string]any) {
@@ -29,10 +29,10 @@ func TestSentInAgain(t *testing.T) {
 	first, sidecar, record := run(photo(t))
 	composed, _ := record["composed"].([]any)
 	if len(composed) == 0 {
-		t.Fatal("nothing was composed: the test tests nothing")
+		t.Fatal("no text was composed, so this test verifies nothing")
 	}
 	if !bytes.Contains(first, sidecar) {
-		t.Error("the sidecar is not what the file says")
+		t.Error("the file does not contain the sidecar's XMP")
 	}
 	second, _, again := run(first)
 	for _, field := range []string{"composed", "title", "keywords"} {
@@ -42,7 +42,7 @@ func TestSentInAgain(t *testing.T) {
 	}
 	for _, once := range []string{"<dc:title>", "<dc:description>", "<imagebatch:composed>", "imagebatch:PHash="} {
 		if a, b := bytes.Count(first, []byte(once)), bytes.Count(second, []byte(once)); a != b {
-			t.Errorf("%s stands there %d times, and %d times in the second file", once, a, b)
+			t.Errorf("%s occurs %d times in the first file and %d times in the second", once, a, b)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// rules are the rules.yml of Prometheus, as far as they are looked at here.
+// rules contains the fields of Prometheus's rules.yml that the tests check.
 type rules struct {
 	Groups []struct {
 		Rules []struct {
@@ -29,9 +29,9 @@ func readRules(t *testing.T) rules {
 	return r
 }
 
-// TestPrometheusTakesItsFiles has promtool check the configuration and run the
-// tests of the rules.
-func TestPrometheusTakesItsFiles(t *testing.T) {
+// TestPrometheusFiles checks the configuration with promtool and runs the tests of the
+// rules.
+func TestPrometheusFiles(t *testing.T) {
 	for _, args := range [][]string{
 		{"check", "config", "../prometheus/prometheus.yml"},
 		{"test", "rules", "../prometheus/rules_test.yml"},
@@ -42,7 +42,7 @@ func TestPrometheusTakesItsFiles(t *testing.T) {
 	}
 }
 
-// TestComposeLoadsTheRules holds compose.yaml to bring Prometheus all of its files.
+// TestComposeLoadsTheRules verifies that compose.yaml mounts all files of Prometheus.
 func TestComposeLoadsTheRules(t *testing.T) {
 	var config struct {
 		Rules []string `yaml:"rule_files"`
@@ -58,7 +58,7 @@ func TestComposeLoadsTheRules(t *testing.T) {
 		if !slices.ContainsFunc(prometheus.Volumes, func(v types.ServiceVolumeConfig) bool {
 			return v.Target == "/etc/prometheus/"+file && v.ReadOnly && strings.HasSuffix(v.Source, "/deployments/prometheus/"+file)
 		}) {
-			t.Errorf("Prometheus is not given %s", file)
+			t.Errorf("%s is not mounted for Prometheus", file)
 		}
 	}
 	if len(config.Rules) == 0 {
@@ -66,8 +66,8 @@ func TestComposeLoadsTheRules(t *testing.T) {
 	}
 }
 
-// TestAlertsAreTestedAndExplained holds every alert to a test in which it fires and
-// one in which it does not, and to a section that says what to do.
+// TestAlertsAreTestedAndExplained verifies that every alert has a test in which it fires
+// and then clears, and a section in docs/operations.md that explains what to do.
 func TestAlertsAreTestedAndExplained(t *testing.T) {
 	var tests struct {
 		Tests []struct {
@@ -83,7 +83,7 @@ func TestAlertsAreTestedAndExplained(t *testing.T) {
 	fires, clears := map[string]bool{}, map[string]bool{}
 	alert := regexp.MustCompile(`^ALERTS{alertname="(\w+)",alertstate="firing"}$`)
 	for _, one := range tests.Tests {
-		fired := map[string]bool{} // in this test so far
+		fired := map[string]bool{} // alerts that have fired in this test
 		for _, c := range one.Checks {
 			m := alert.FindStringSubmatch(c.Expr)
 			switch {
@@ -118,22 +118,22 @@ func TestAlertsAreTestedAndExplained(t *testing.T) {
 				t.Errorf("%s: annotations %q, labels %q", r.Alert, a, r.Labels)
 			}
 			if !fires[r.Alert] || !clears[r.Alert] {
-				t.Errorf("%s: is tested to fire: %v, and to clear after that: %v", r.Alert, fires[r.Alert], clears[r.Alert])
+				t.Errorf("%s: tested to fire: %v, and to clear afterwards: %v", r.Alert, fires[r.Alert], clears[r.Alert])
 			}
 		}
 	}
 	if !slices.Equal(alerts, explained) || len(alerts) == 0 {
-		t.Errorf("the alerts are %q, the sections of docs/operations.md %q", alerts, explained)
+		t.Errorf("the alerts are %q, but the sections of docs/operations.md are %q", alerts, explained)
 	}
 }
 
-// rabbitmqMetrics is what RabbitMQ 3.10.8 answered, of the figures that the rules read.
+// rabbitmqMetrics contains the metrics of RabbitMQ 3.10.8 that the rules read.
 const rabbitmqMetrics = "rabbitmq-3.10.8-metrics.txt"
 
-// TestRulesReadWhatIsThere holds the rules to metrics that the services have, or
-// RabbitMQ.
-func TestRulesReadWhatIsThere(t *testing.T) {
-	doc := string(readFile(t, operations)) // whose table TestMetrics holds to the code
+// TestRulesReadExistingMetrics verifies that the services or RabbitMQ have every metric
+// that the rules read.
+func TestRulesReadExistingMetrics(t *testing.T) {
+	doc := string(readFile(t, operations)) // TestMetrics compares its table with the code
 	name := regexp.MustCompile(`\b(?:imagebatch|rabbitmq)_\w+`)
 	rabbitmq := string(readFile(t, "testdata/"+rabbitmqMetrics))
 	for _, g := range readRules(t).Groups {
@@ -143,7 +143,7 @@ func TestRulesReadWhatIsThere(t *testing.T) {
 					continue
 				}
 				if !strings.Contains(doc, "| `"+strings.TrimSuffix(metric, "_bucket")+"` |") {
-					t.Errorf("%s%s reads %s, which nobody has", r.Record, r.Alert, metric)
+					t.Errorf("%s%s reads %s, which does not exist", r.Record, r.Alert, metric)
 				}
 			}
 		}

@@ -48,18 +48,18 @@ func TestAttackWhole(t *testing.T) {
 				status = "failed"
 			}
 			if got := job.Images[i]; got.Status != status || got.ErrorCode != b.Want {
-				t.Errorf("%s: %+v, want it %s %s", b.Name, got, status, b.Want)
+				t.Errorf("%s: got %+v, want status %s, error code %q", b.Name, got, status, b.Want)
 			}
 		}
 		for _, img := range job.Images[len(some):] {
 			status, header := s.call(t, http.MethodGet, fmt.Sprintf("/api/v1/batch/%s/images/%d/file", job.JobID, img.Index), nil, nil)
 			if img.Status != "completed" || path.Dir(img.ProcessedPath) != img.TraceID || path.Clean(img.ProcessedPath) != img.ProcessedPath ||
 				status != http.StatusOK || header.Get("Set-Cookie") != "" || !strings.HasPrefix(header.Get("Content-Disposition"), "attachment") {
-				t.Errorf("behind the bombs: %+v, served as %d with %v", img, status, header)
+				t.Errorf("image after the bombs: %+v, served as %d with %v", img, status, header)
 			}
 		}
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
-		t.Errorf("next to the data there is %v, %v", entries, err)
+		t.Errorf("the folder contains more than the data: %v, %v", entries, err)
 	}
 }

@@ -13,13 +13,13 @@ import (
 	"testing"
 )
 
-// TestBackupAndRestore makes a backup by the commands of docs/operations.md while batches
-// come in, and brings it back: what was open then ends, whatever the broker and the buckets
-// hold, and what came later is unknown and in nobody's way.
+// TestBackupAndRestore creates a backup with the commands of docs/operations.md while
+// batches arrive, and restores it. It verifies that jobs open at the backup end, whatever
+// the broker and the buckets contain, and that later jobs are unknown and cause no errors.
 func TestBackupAndRestore(t *testing.T) {
 	for _, c := range []struct {
 		name, database string
-		fresh          bool // the broker is a new one; else it is the old one, and all is done that it was given
+		fresh          bool // whether the broker is new; otherwise it has delivered all its messages
 	}{
 		{"sqlite on a new broker", "SQLite", true},
 		{"sqlite on the same broker", "SQLite", false},
@@ -40,7 +40,7 @@ func TestBackupAndRestore(t *testing.T) {
 					t.Fatal(err)
 				}
 				text := pick(t, examples(t, operations), section+" "+c.database, "sh")
-				cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", text) //nolint:gosec // Our own document.
+				cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", text) //nolint:gosec // The document is ours.
 				cmd.Dir = work
 				cmd.Env = append(env, "PATH="+dir+":"+os.Getenv("PATH"))
 				if out, err := cmd.CombinedOutput(); err != nil {
@@ -86,25 +86,25 @@ func TestBackupAndRestore(t *testing.T) {
 			}
 			s.allComplete(t, before)
 			known := 0
-			for _, id := range during { // a part of them is in the backup
+			for _, id := range during { // the backup contains some of them
 				if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, nil); status == http.StatusOK {
 					known++
 					s.allComplete(t, []string{id})
 				}
 			}
 			if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+later, nil, nil); status != http.StatusNotFound {
-				t.Errorf("a job that came after the backup: %d", status)
+				t.Errorf("a job created after the backup: %d", status)
 			}
-			out, complaints, code := command(t, append(env, "HTTP_ADDR="+gateway.addr), "gateway", "dead-letters", "list")
+			out, errOut, code := command(t, append(env, "HTTP_ADDR="+gateway.addr), "gateway", "dead-letters", "list")
 			if code != 0 || out != "0 dead letters\n" {
-				t.Errorf("dead letters: %d, %s%s", code, out, complaints)
+				t.Errorf("dead letters: %d, %s%s", code, out, errOut)
 			}
-			t.Logf("%d of %d jobs that came meanwhile are in the backup", known, len(during))
+			t.Logf("the backup contains %d of %d jobs that were created during it", known, len(during))
 		})
 	}
 }
 
-// ownDatabase makes a database of the test's own and returns its URL.
+// ownDatabase creates a database for this test and returns its URL.
 func ownDatabase(t *testing.T) string {
 	t.Helper()
 	server := os.Getenv("TEST_POSTGRES_URL")
@@ -115,15 +115,15 @@ func ownDatabase(t *testing.T) string {
 		need(t, tool, "--version")
 	}
 	name := "test_" + strings.ToLower(rand.Text())
-	ask := func(statement string) {
+	sql := func(statement string) {
 		t.Helper()
-		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "psql", "-XAtq", "-c", statement, server) //nolint:gosec // Our own statements.
+		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "psql", "-XAtq", "-c", statement, server) //nolint:gosec // The statements are ours.
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", statement, err, out)
 		}
 	}
-	ask("CREATE DATABASE " + name)
-	t.Cleanup(func() { ask("DROP DATABASE " + name + " WITH (FORCE)") })
+	sql("CREATE DATABASE " + name)
+	t.Cleanup(func() { sql("DROP DATABASE " + name + " WITH (FORCE)") })
 	u, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
@@ -132,22 +132,23 @@ func ownDatabase(t *testing.T) string {
 	return u.String()
 }
 
-// TestStandaloneBackup backs the one process up and goes on from that elsewhere.
+// TestStandaloneBackup backs up the single process and restores the backup in another
+// folder.
 func TestStandaloneBackup(t *testing.T) {
 	t.Parallel()
 	s := forms["standalone"](t)
 	id := s.submit(t, inline("a.jpg", photo(t)))
 	end := s.ended(t, id)
 	file := filepath.Join(t.TempDir(), "jobs.backup")
-	if out, complaints, code := command(t, s.env, "standalone", "backup", file); code != 0 || !strings.HasPrefix(out, "copied 1 jobs with 0 open images") {
-		t.Fatalf("backup: %d, %s%s", code, out, complaints)
+	if out, errOut, code := command(t, s.env, "standalone", "backup", file); code != 0 || !strings.HasPrefix(out, "copied 1 jobs with 0 open images") {
+		t.Fatalf("backup: %d, %s%s", code, out, errOut)
 	}
 	dir := t.TempDir()
-	if out, complaints, code := command(t, []string{"DATA_DIR=" + dir}, "standalone", "restore", file); code != 0 || !strings.HasPrefix(out, "restored 1 jobs") {
-		t.Fatalf("restore: %d, %s%s", code, out, complaints)
+	if out, errOut, code := command(t, []string{"DATA_DIR=" + dir}, "standalone", "restore", file); code != 0 || !strings.HasPrefix(out, "restored 1 jobs") {
+		t.Fatalf("restore: %d, %s%s", code, out, errOut)
 	}
 	other := &system{launch(t, "standalone", "DATA_DIR="+dir), nil}
 	if again := other.ended(t, id); again.Images[0] != end.Images[0] {
-		t.Errorf("the job is %+v and was %+v", again, end)
+		t.Errorf("the restored job is %+v, want %+v", again, end)
 	}
 }

@@ -19,24 +19,24 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
-// TestCollectorIsNoDependency holds that a batch comes to its end and the process to
-// its own, whatever the collector does.
-func TestCollectorIsNoDependency(t *testing.T) {
+// TestCollectorIsOptional verifies that a batch completes and the process stops in time,
+// whatever the collector does.
+func TestCollectorIsOptional(t *testing.T) {
 	t.Parallel()
-	for name, answer := range map[string]http.HandlerFunc{
-		"away":   nil,
-		"broken": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+	for name, handler := range map[string]http.HandlerFunc{
+		"unavailable": nil,
+		"broken":      func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"silent": func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body) // else the server does not notice that the client goes
+			_, _ = io.Copy(io.Discard, r.Body) // otherwise the server does not notice that the client disconnects
 			<-r.Context().Done()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := "http://" + freeAddr(t)
-			if answer != nil {
+			if handler != nil {
 				collector := telemetrytest.Start(t)
-				collector.RespondWith(answer)
+				collector.RespondWith(handler)
 				url = collector.URL
 			}
 			s := forms["standalone"](t, "OTEL_EXPORTER_OTLP_ENDPOINT="+url)
@@ -47,19 +47,19 @@ func TestCollectorIsNoDependency(t *testing.T) {
 			if got := s.ended(t, s.submit(t, batch...)); got.Completed != 20 {
 				t.Errorf("job %+v", got)
 			}
-			began := time.Now()
+			started := time.Now()
 			if err := s.end(syscall.SIGTERM); err != nil {
-				t.Errorf("the process ends with %v", err)
+				t.Errorf("stop the process: %v", err)
 			}
-			if took := time.Since(began); took > 10*time.Second {
-				t.Errorf("it ends after %s", took)
+			if took := time.Since(started); took > 10*time.Second {
+				t.Errorf("the process stopped only after %s", took)
 			}
 		})
 	}
 }
 
-// TestSecuredCollector holds that TLS_CA_FILE counts for the collector, and headers
-// come from a file, as other secrets do.
+// TestSecuredCollector verifies that TLS_CA_FILE applies to the collector, and that headers
+// can come from a file like other secrets.
 func TestSecuredCollector(t *testing.T) {
 	t.Parallel()
 	collector := telemetrytest.StartTLS(t)
@@ -81,8 +81,8 @@ func TestSecuredCollector(t *testing.T) {
 	}
 }
 
-// TestTracesOff holds that nothing of it is there without a collector, whatever else
-// is set, and that a mistake is told with the others when there is one.
+// TestTracesOff verifies that no tracing code runs without a collector, whatever else is
+// set, and that with a collector, invalid settings are reported with all others.
 func TestTracesOff(t *testing.T) {
 	environ := []string{
 		"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + t.TempDir(), "LOG_LEVEL=error",
@@ -93,11 +93,11 @@ func TestTracesOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, plain := s.log.Handler().(*slog.TextHandler); !plain {
-		t.Errorf("log lines go through %T", s.log.Handler())
+		t.Errorf("the log handler is %T", s.log.Handler())
 	}
 	stacks := make([]byte, 1<<20)
 	if stacks = stacks[:runtime.Stack(stacks, true)]; bytes.Contains(stacks, []byte("shared/telemetry")) || bytes.Contains(stacks, []byte("go.opentelemetry.io")) {
-		t.Errorf("there are goroutines:\n%s", stacks)
+		t.Errorf("tracing goroutines are running:\n%s", stacks)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
@@ -106,7 +106,7 @@ func TestTracesOff(t *testing.T) {
 	}
 	_, err = newStandalone(t.Context(), append(environ, "OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318", "JOB_RETENTION=0s"), io.Discard)
 	if err == nil {
-		t.Fatal("mistakes are not told")
+		t.Fatal("invalid settings were accepted")
 	}
 	for _, want := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT: want", "OTEL_TRACES_SAMPLER", "OTEL_EXPORTER_OTLP_HEADERS: want", "JOB_RETENTION 0s"} {
 		if !strings.Contains(err.Error(), "\n"+want) {

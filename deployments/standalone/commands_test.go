@@ -13,31 +13,30 @@ import (
 	"github.com/imagebatch/imagebatch/shared/buildinfo"
 )
 
-// command runs a program with arguments and returns what it prints, to where, and its
-// exit code.
+// command runs a program with arguments and returns its output and its exit code.
 func command(t *testing.T, env []string, name string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	dir, err := binaries()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, name), args...) //nolint:gosec // Our own binary.
+	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, name), args...) //nolint:gosec // The binary is ours.
 	cmd.Env = env
 	cmd.Dir = t.TempDir()
-	var out, complaints strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &complaints
+	var out, errOut strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errOut
 	err = cmd.Run()
 	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
 		t.Fatal(err)
 	}
-	return out.String(), complaints.String(), cmd.ProcessState.ExitCode()
+	return out.String(), errOut.String(), cmd.ProcessState.ExitCode()
 }
 
 var programs = []string{"gateway", "analyzer", "processor", "standalone"}
 
-// TestConfigCommand holds what each program tells of its configuration: every variable of
-// its tables in docs/configuration.md in their order, no secret, and a text that a shell
-// takes and that configures the same.
+// TestConfigCommand verifies what each program prints of its configuration: every variable
+// of its tables in docs/configuration.md in their order, no secret, in a format that a
+// shell can read and that results in the same configuration.
 func TestConfigCommand(t *testing.T) {
 	t.Parallel()
 	tables := map[string][]string{
@@ -58,7 +57,7 @@ func TestConfigCommand(t *testing.T) {
 		for _, table := range tables[name] {
 			_, rest, ok := strings.Cut(doc, "<!-- variables: "+table+" -->")
 			if !ok {
-				want = append(want, table) // one variable of a table
+				want = append(want, table) // a single variable instead of a table
 			}
 			text, _, _ := strings.Cut(rest, "<!-- end -->")
 			for _, cell := range regexp.MustCompile("(?m)^\\| (`[^|]*) \\|").FindAllStringSubmatch(text, -1) {
@@ -69,62 +68,62 @@ func TestConfigCommand(t *testing.T) {
 				}
 			}
 		}
-		out, complaints, code := command(t, env, name, "config")
+		out, errOut, code := command(t, env, name, "config")
 		var got []string
 		for line := range strings.Lines(out) {
 			variable, _, _ := strings.Cut(strings.TrimPrefix(line, "# "), "=")
 			got = append(got, variable)
 		}
-		if code != 0 || complaints != "" || !slices.Equal(got, want) {
-			t.Errorf("%s config ends with %d and tells\n%q, want\n%q\n%s", name, code, got, want, complaints)
+		if code != 0 || errOut != "" || !slices.Equal(got, want) {
+			t.Errorf("%s config exits with %d and prints\n%q, want\n%q\n%s", name, code, got, want, errOut)
 		}
 		if strings.Contains(out, "hu5h") || !regexp.MustCompile(`(?m)^LOG_LEVEL=warn +# environment$`).MatchString(out) ||
 			name != "standalone" && !strings.Contains(out, "# file "+secret) {
-			t.Errorf("%s config tells\n%s", name, out)
+			t.Errorf("%s config prints\n%s", name, out)
 		}
 		if name == "gateway" {
-			// A database's URL that is not whole is none that could be fed back.
+			// A database URL without its password could not be read back.
 			env = append(env, "DATABASE_URL=sqlite:x.db")
 			out, _, _ = command(t, env, name, "config")
 		}
 		dir, _ := binaries()
-		shell := exec.CommandContext(t.Context(), "bash", "-euc", `set -a; . /dev/stdin; exec "$0" config`, filepath.Join(dir, name)) //nolint:gosec // Our own binary.
+		shell := exec.CommandContext(t.Context(), "bash", "-euc", `set -a; . /dev/stdin; exec "$0" config`, filepath.Join(dir, name)) //nolint:gosec // The binary is ours.
 		shell.Env, shell.Stdin = []string{"PATH=" + os.Getenv("PATH"), "S3_SECRET_KEY=another"}, strings.NewReader(out)
 		again, err := shell.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, again)
 		}
 		if before, after := whole(out), whole(string(again)); before != after {
-			t.Errorf("%s: fed back\n%sit configures\n%s", name, before, after)
+			t.Errorf("%s: when the shell reads\n%sthe configuration is\n%s", name, before, after)
 		}
 	}
 }
 
-// whole are the lines that a shell takes, without the remarks.
+// whole returns the assignments without the comments.
 func whole(config string) string {
 	text := regexp.MustCompile(`(?m)^#.*\n`).ReplaceAllString(config, "")
 	return regexp.MustCompile(`(?m) +# .*$`).ReplaceAllString(text, "")
 }
 
-// TestCommandMistakes holds that a configuration or an argument that is wrong ends each
-// program with 2, and everything that is wrong is told at once.
-func TestCommandMistakes(t *testing.T) {
+// TestCommandErrors verifies that each program exits with 2 for an invalid configuration or
+// argument, and reports all errors together.
+func TestCommandErrors(t *testing.T) {
 	t.Parallel()
 	for _, name := range programs {
-		_, complaints, code := command(t, []string{"LOG_LEVEL=loud", "CONCURRENCY=-1", "METRICS_ADDR=:1", "METRICS_ADDR_FILE=/x"}, name, "config")
-		if code != 2 || !strings.Contains(complaints, "LOG_LEVEL") || !strings.Contains(complaints, "CONCURRENCY") || !strings.Contains(complaints, "METRICS_ADDR_FILE") {
-			t.Errorf("%s config ends with %d and says\n%s", name, code, complaints)
+		_, errOut, code := command(t, []string{"LOG_LEVEL=loud", "CONCURRENCY=-1", "METRICS_ADDR=:1", "METRICS_ADDR_FILE=/x"}, name, "config")
+		if code != 2 || !strings.Contains(errOut, "LOG_LEVEL") || !strings.Contains(errOut, "CONCURRENCY") || !strings.Contains(errOut, "METRICS_ADDR_FILE") {
+			t.Errorf("%s config exits with %d and prints\n%s", name, code, errOut)
 		}
 		for _, args := range [][]string{{"confg"}, {"config", "all"}, {"version", "-v"}} {
-			if _, complaints, code := command(t, nil, name, args...); code != 2 || !strings.Contains(complaints, name+" config") {
-				t.Errorf("%s %q ends with %d and says\n%s", name, args, code, complaints)
+			if _, errOut, code := command(t, nil, name, args...); code != 2 || !strings.Contains(errOut, name+" config") {
+				t.Errorf("%s %q exits with %d and prints\n%s", name, args, code, errOut)
 			}
 		}
 	}
 }
 
-// TestVersionCommand holds what a program tells of its build, and that its metrics tell
-// the same.
+// TestVersionCommand verifies that each program prints its build information, and that its
+// metrics contain the version.
 func TestVersionCommand(t *testing.T) {
 	t.Parallel()
 	for _, name := range programs {
@@ -135,17 +134,17 @@ go:       go1\.\S+ \w+/\w+
 messages: writes version \d+, reads \d+ to \d+
 $`
 		if code != 0 || !regexp.MustCompile(want).MatchString(out) {
-			t.Errorf("%s version ends with %d and tells\n%s", name, code, out)
+			t.Errorf("%s version exits with %d and prints\n%s", name, code, out)
 		}
 	}
 	s := forms["standalone"](t)
 	if text := s.scrape(t); !strings.Contains(text, `imagebatch_build_info{`) || !strings.Contains(text, `version="`+buildinfo.Version+`"`) {
-		t.Error("the metrics do not tell the version")
+		t.Error("the metrics lack the version")
 	}
 }
 
-// TestHealthCommand asks a program whether it is alive, where it is told by a file that its
-// operator's address is another one.
+// TestHealthCommand runs the health command, with an admin address of its own that is read
+// from a file.
 func TestHealthCommand(t *testing.T) {
 	t.Parallel()
 	ops := freeAddr(t)
@@ -154,8 +153,8 @@ func TestHealthCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := []string{"METRICS_ADDR_FILE=" + file}
-	if _, complaints, code := command(t, env, "standalone", "health"); code != 1 || complaints == "" {
-		t.Errorf("nobody is there, and health ends with %d: %s", code, complaints)
+	if _, errOut, code := command(t, env, "standalone", "health"); code != 1 || errOut == "" {
+		t.Errorf("health without a process exits with %d: %s", code, errOut)
 	}
 	binary, err := binaries()
 	if err != nil {
@@ -165,8 +164,8 @@ func TestHealthCommand(t *testing.T) {
 	p.start()
 	t.Cleanup(func() { _ = p.end(os.Kill) })
 	await(t, func() (bool, string) {
-		_, complaints, code := command(t, env, "standalone", "health")
-		return code == 0, complaints
+		_, errOut, code := command(t, env, "standalone", "health")
+		return code == 0, errOut
 	})
 }
 
@@ -182,7 +181,7 @@ func TestOperationsTranscripts(t *testing.T) {
 		if n := s.follow(t, t.TempDir(), pick(t, blocks, section, "console"), func(command string) string {
 			return "export PATH='" + dir + "':$PATH; " + command
 		}); n == 0 {
-			t.Errorf("no command under %s", section)
+			t.Errorf("there is no command under %s", section)
 		}
 	}
 }

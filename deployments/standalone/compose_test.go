@@ -36,8 +36,8 @@ func loadProfiles(t *testing.T, profiles []string, env ...string) *types.Project
 	return project
 }
 
-// TestCompose holds compose.yaml to what the services read and to what keeps
-// them apart from the machine they run on.
+// TestCompose verifies that compose.yaml sets only variables that the services read, and
+// that it isolates the containers from their host.
 func TestCompose(t *testing.T) {
 	project := loadCompose(t)
 	known := map[string]bool{}
@@ -54,7 +54,7 @@ func TestCompose(t *testing.T) {
 		program := strings.TrimSuffix(name, "-2")
 		for variable := range s.Environment {
 			if !known[variable] {
-				t.Errorf("%s: nothing reads %s", name, variable)
+				t.Errorf("%s: no service reads %s", name, variable)
 			}
 		}
 		if !s.ReadOnly || !slices.Contains(s.CapDrop, "ALL") || s.HealthCheck == nil || strings.Join(s.HealthCheck.Test, " ") != "CMD /service health" {
@@ -64,7 +64,7 @@ func TestCompose(t *testing.T) {
 			t.Errorf("%s: security options %v, privileged %v, network %q, added %v, writes to %v", name, s.SecurityOpt, s.Privileged, s.NetworkMode, s.CapAdd, s.Tmpfs)
 		}
 		if grace := s.StopGracePeriod; grace == nil || time.Duration(*grace) <= service.DrainTime {
-			t.Errorf("%s is killed after %v, and a drain may take %s", name, grace, service.DrainTime)
+			t.Errorf("%s is killed after %v, but a drain may take %s", name, grace, service.DrainTime)
 		}
 		if _, ok := s.DependsOn["rabbitmq"]; !ok || s.Build == nil || *s.Build.Args["SERVICE"] != program {
 			t.Errorf("%s: depends on %v, built by %v", name, s.DependsOn, s.Build)
@@ -83,7 +83,7 @@ func TestCompose(t *testing.T) {
 			t.Errorf("%s runs %s, which is not pinned", name, s.Image)
 		}
 		if s.ContainerName != "" {
-			t.Errorf("%s is called %s, so there can be only one", name, s.ContainerName)
+			t.Errorf("%s has the container name %s, so it cannot be scaled", name, s.ContainerName)
 		}
 	}
 	for _, other := range []string{"rabbitmq", "minio", "versitygw", "prometheus", "grafana"} {
@@ -92,12 +92,12 @@ func TestCompose(t *testing.T) {
 		}
 	}
 	if minio, err := loadCompose(t, "MINIO_SCALE=0").GetService("minio"); err != nil || minio.GetScale() != 0 {
-		t.Errorf("MINIO_SCALE=0 leaves %d of MinIO, %v", minio.GetScale(), err)
+		t.Errorf("with MINIO_SCALE=0, MinIO has the scale %d, %v", minio.GetScale(), err)
 	}
 }
 
-// TestImagesRunAsNobody holds that what our images start is not root.
-func TestImagesRunAsNobody(t *testing.T) {
+// TestImagesDoNotRunAsRoot verifies that our container images do not run as root.
+func TestImagesDoNotRunAsRoot(t *testing.T) {
 	for _, file := range []string{"../Dockerfile", "../minio/Dockerfile"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -110,12 +110,12 @@ func TestImagesRunAsNobody(t *testing.T) {
 	}
 }
 
-// TestImagesBuildAlone takes the steps of the Dockerfile: each service builds
-// as a static binary from shared/ and its own folder alone.
+// TestImagesBuildAlone follows the steps of the Dockerfile. It verifies that each service
+// builds as a static binary from only shared/ and its own folder.
 func TestImagesBuildAlone(t *testing.T) {
 	t.Parallel()
 	if !strings.Contains(string(readFile(t, "../Dockerfile")), "-X "+base+"shared/buildinfo.commit=${COMMIT}") {
-		t.Error("the Dockerfile tells no commit")
+		t.Error("the Dockerfile does not set the commit")
 	}
 	for _, name := range []string{"gateway", "analyzer", "processor"} {
 		src := t.TempDir()
@@ -131,11 +131,11 @@ func TestImagesBuildAlone(t *testing.T) {
 			t.Errorf("build %s alone: %v\n%s", name, err, out)
 			continue
 		}
-		run := exec.CommandContext(t.Context(), binary, "version") //nolint:gosec // Just built.
+		run := exec.CommandContext(t.Context(), binary, "version") //nolint:gosec // The test built it.
 		if out, err := run.Output(); err != nil || !strings.HasPrefix(string(out), name+" ") || !strings.Contains(string(out), "\ncommit:   c0ffee\n") {
 			t.Errorf("%s version: %q, %v", name, out, err)
 		}
-		if out, err := exec.CommandContext(t.Context(), "go", "version", "-m", binary).Output(); err != nil || !strings.Contains(string(out), "CGO_ENABLED=0") { //nolint:gosec // Just built.
+		if out, err := exec.CommandContext(t.Context(), "go", "version", "-m", binary).Output(); err != nil || !strings.Contains(string(out), "CGO_ENABLED=0") { //nolint:gosec // The test built it.
 			t.Errorf("%s is not static: %v\n%s", name, err, out)
 		}
 	}

@@ -23,9 +23,9 @@ import (
 
 const configuration = "../../docs/configuration.md"
 
-// variableTables are the tables of docs/configuration.md, by the name in their mark
-// <!-- variables: NAME -->, each of a struct with env tags. What is embedded in one
-// stands in its table, unless it has a table of its own.
+// variableTables are the tables of docs/configuration.md, by the name in their marker
+// <!-- variables: NAME -->. Each lists the variables of a struct with env tags, including
+// those of embedded structs that have no table of their own.
 var variableTables = []struct {
 	mark string
 	of   reflect.Type
@@ -39,23 +39,23 @@ var variableTables = []struct {
 	{"processor", reflect.TypeFor[processor.Config]()},
 }
 
-// row is a line of a table: one variable, or several that are told together.
+// row is a row of a table: one variable, or several that share a description.
 type row struct{ names, defaults, text string }
 
-// variableRows are the rows of a struct, from its env tags and its comments. A field
-// without a comment right below another shares that one's row; its comment may end in
-// a paragraph "Default: …" where the tag does not tell it.
+// variableRows returns the rows of a struct, from its env tags and its comments. A field
+// without a comment directly below another field shares that field's row. A comment may end
+// with a paragraph "Default: …" that replaces the default in the tag.
 //
-// What stands in told, which holds names and types of structs, is not told again.
-func variableRows(t *testing.T, of reflect.Type, told map[any]bool) (list []row) {
+// listed contains the names and struct types that are already in a table; they are skipped.
+func variableRows(t *testing.T, of reflect.Type, listed map[any]bool) (list []row) {
 	t.Helper()
-	told[of] = true
+	listed[of] = true
 	source := structFields(t, of)
 	for field := range of.Fields() {
 		tag, variable := field.Tag.Lookup("env")
 		if !variable {
-			if field.Type.Kind() == reflect.Struct && !hasTable(field.Type) && !told[field.Type] {
-				list = append(list, variableRows(t, field.Type, told)...)
+			if field.Type.Kind() == reflect.Struct && !hasTable(field.Type) && !listed[field.Type] {
+				list = append(list, variableRows(t, field.Type, listed)...)
 			}
 			continue
 		}
@@ -78,11 +78,11 @@ func variableRows(t *testing.T, of reflect.Type, told map[any]bool) (list []row)
 			if value != "" {
 				last.defaults += ", " + value
 			}
-		case told[name]:
+		case listed[name]:
 		default:
-			t.Errorf("%s has no comment in %s that could stand in the table", name, of)
+			t.Errorf("%s has no comment in %s for the table", name, of)
 		}
-		told[name] = true
+		listed[name] = true
 	}
 	return list
 }
@@ -96,10 +96,10 @@ func hasTable(of reflect.Type) bool {
 	return false
 }
 
-// sourceField is what the source says of a field.
+// sourceField describes a field in the source.
 type sourceField struct {
 	comment string
-	adjoins bool // it stands on the line after another field
+	adjoins bool // whether it is on the line after another field
 }
 
 // structFields reads the declaration of a struct.
@@ -142,48 +142,47 @@ func structFields(t *testing.T, of reflect.Type) map[string]sourceField {
 	return found
 }
 
-// TestVariablesAreDocumented holds the tables of docs/configuration.md to the code:
-// each variable that is read stands in them with its default and its comment, and no
-// other does; -update writes them.
+// TestVariablesAreDocumented verifies that the tables of docs/configuration.md contain
+// exactly the variables of the code, with their defaults and comments; -update writes them.
 func TestVariablesAreDocumented(t *testing.T) {
 	doc := string(readFile(t, configuration))
-	old, told := doc, map[any]bool{}
+	old, listed := doc, map[any]bool{}
 	for _, table := range variableTables {
 		var text strings.Builder
 		text.WriteString("| Variable | Default | What it does |\n|---|---|---|\n")
-		for _, r := range variableRows(t, table.of, told) {
+		for _, r := range variableRows(t, table.of, listed) {
 			fmt.Fprintf(&text, "| %s |%s | %s |\n", r.names, strings.TrimRight(" "+r.defaults, " "), r.text)
 		}
 		doc = between(t, doc, "variables: "+table.mark, text.String())
 	}
 	if marks := strings.Count(doc, "<!-- variables: "); marks != len(variableTables) {
-		t.Errorf("%d tables are marked, want %d", marks, len(variableTables))
+		t.Errorf("the document has %d marked tables, want %d", marks, len(variableTables))
 	}
 	if doc == old {
 		return
 	}
 	if !*update {
-		t.Errorf("%s has other tables than the code; run this test with -update, and it will be:\n%s", configuration, doc)
+		t.Errorf("the tables of %s differ from the code; -update changes it to:\n%s", configuration, doc)
 	} else if err := os.WriteFile(configuration, []byte(doc), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// between puts text between the marks <!-- NAME --> and <!-- end --> of a document.
+// between replaces the text between the markers <!-- NAME --> and <!-- end --> of a document.
 func between(t *testing.T, doc, name, text string) string {
 	t.Helper()
 	begin, end := "<!-- "+name+" -->\n", "<!-- end -->"
 	head, rest, ok := strings.Cut(doc, begin)
 	_, tail, closed := strings.Cut(rest, end)
 	if !ok || !closed {
-		t.Fatalf("there is no place for %s", name)
+		t.Fatalf("there are no markers for %s", name)
 	}
 	return head + begin + text + end + tail
 }
 
-// TestSecretsAreTyped holds that a variable whose name sounds like a secret is of a type
-// that is never shown, or is known here to be none.
-func TestSecretsAreTyped(t *testing.T) {
+// TestSecretsHaveSecretTypes verifies that a variable whose name suggests a secret has a type
+// that is never printed, or is listed here as harmless.
+func TestSecretsHaveSecretTypes(t *testing.T) {
 	open := map[string]string{
 		"AWS_WEB_IDENTITY_TOKEN_FILE": "a path", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "an address of this machine",
 		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "a path",
@@ -199,7 +198,7 @@ func TestSecretsAreTyped(t *testing.T) {
 				kept = kept || v.Type == h
 			}
 			if sounds.MatchString(v.Name) && !kept && open[v.Name] == "" {
-				t.Errorf("%s is a %s, which is shown", v.Name, v.Type)
+				t.Errorf("%s has the type %s, which is printed", v.Name, v.Type)
 			}
 		}
 	}

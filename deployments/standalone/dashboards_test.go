@@ -19,7 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// dashboard is Grafana's JSON, as far as it is looked at here.
+// dashboard contains the fields of Grafana's JSON that the tests check.
 type dashboard struct {
 	file              string
 	UID, Title        string
@@ -46,7 +46,7 @@ type panel struct {
 
 const dashboardFolder = "../grafana/dashboards"
 
-// readDashboards reads all of the folder.
+// readDashboards reads all dashboards of the folder.
 func readDashboards(t *testing.T) []dashboard {
 	t.Helper()
 	files, err := filepath.Glob(dashboardFolder + "/*.json")
@@ -64,9 +64,9 @@ func readDashboards(t *testing.T) []dashboard {
 	return all
 }
 
-// TestDashboardsFollowTheSchema holds them to Grafana's own schema: the types that it
-// generates of it take every member, required ones are there, and none is unknown. Its
-// module is here for this alone, since the linter of dashboards is not to be had as one.
+// TestDashboardsFollowTheSchema verifies that the dashboards match Grafana's own schema: the
+// types that Grafana generates from it accept every member, none is unknown, and all required
+// ones exist. Grafana's module is only used here, because its dashboard linter is not a module.
 func TestDashboardsFollowTheSchema(t *testing.T) {
 	kinds := cog.NewRuntime()
 	kinds.RegisterPanelcfgVariant(timeseries.VariantConfig())
@@ -83,9 +83,9 @@ func TestDashboardsFollowTheSchema(t *testing.T) {
 	}
 }
 
-// TestDashboardsAreWhole verifies that dashboards work with any data source, namespace
+// TestDashboardsAreComplete verifies that dashboards work with any data source, namespace
 // and job, and that each panel has a title, a description, a unit and a query.
-func TestDashboardsAreWhole(t *testing.T) {
+func TestDashboardsAreComplete(t *testing.T) {
 	all := readDashboards(t)
 	seen := map[string]bool{}
 	for _, d := range all {
@@ -102,7 +102,7 @@ func TestDashboardsAreWhole(t *testing.T) {
 		}
 		for _, link := range regexp.MustCompile(`"/d/([^?"]*)`).FindAllStringSubmatch(d.text, -1) {
 			if !slices.ContainsFunc(all, func(o dashboard) bool { return o.UID == link[1] }) {
-				t.Errorf("%s: there is no dashboard %s to go to", name, link[1])
+				t.Errorf("%s: linked dashboard %s does not exist", name, link[1])
 			}
 		}
 		if !strings.Contains(d.text, `"type": "dashboards"`) || !strings.Contains(d.text, `"includeVars": true`) {
@@ -119,12 +119,12 @@ func checkVariables(t *testing.T, d dashboard) {
 		if v.Name == "datasource" {
 			continue
 		}
-		// What a Prometheus does not tell of, such as namespaces, is to hide nothing.
+		// A label that a Prometheus does not set, such as the namespace, must not hide series.
 		if want := map[bool]string{true: ".+", false: ".*"}[v.Name == "job"]; v.Type != "query" || !v.IncludeAll || v.AllValue != want {
-			t.Errorf("%s: %s is %s, all of it %q", d.file, v.Name, v.Type, v.AllValue)
+			t.Errorf("%s: %s has the type %s and the all value %q", d.file, v.Name, v.Type, v.AllValue)
 		}
 		if !strings.Contains(d.text, `=~\"$`+v.Name+`\"`) {
-			t.Errorf("%s: nothing depends on %s", d.file, v.Name)
+			t.Errorf("%s: no query uses the variable %s", d.file, v.Name)
 		}
 	}
 	if !slices.Equal(names[:3], []string{"datasource", "namespace", "job"}) {
@@ -137,7 +137,7 @@ func checkVariables(t *testing.T, d dashboard) {
 	}
 }
 
-// Every selector of a metric, with what it selects; and what is summed over time.
+// selectors matches a metric with its labels and its range; ranges matches the allowed ranges.
 var (
 	selectors = regexp.MustCompile(`\b(imagebatch_\w+|imagebatch:[\w:]+|rabbitmq_\w+|process_\w+|go_\w+)(\{[^}]*\})?(\[[^\]]*\])?`)
 	ranges    = regexp.MustCompile(`^\[(\$__rate_interval|1h)\]$`)
@@ -151,11 +151,11 @@ func checkPanel(t *testing.T, d dashboard, p panel) {
 	}
 	for i, q := range p.Targets {
 		if q.LegendFormat == "" || q.RefID != string(rune('A'+i)) {
-			t.Errorf("%s: %s is called %q and %q", where, q.Expr, q.RefID, q.LegendFormat)
+			t.Errorf("%s: %s has the ref ID %q and the legend %q", where, q.Expr, q.RefID, q.LegendFormat)
 		}
 		found := selectors.FindAllStringSubmatch(q.Expr, -1)
 		if len(found) == 0 && !strings.HasPrefix(q.Expr, "count(ALERTS{") {
-			t.Errorf("%s: %s asks for nothing", where, q.Expr)
+			t.Errorf("%s: %s selects no metric", where, q.Expr)
 		}
 		for _, m := range found {
 			name, labels, over := m[1], m[2], m[3]
@@ -170,18 +170,18 @@ func checkPanel(t *testing.T, d dashboard, p panel) {
 			}
 			for _, n := range needed {
 				if !strings.Contains(labels, n) {
-					t.Errorf("%s: %s%s does not heed %s", where, name, labels, n)
+					t.Errorf("%s: %s%s lacks %s", where, name, labels, n)
 				}
 			}
 			counts := strings.HasSuffix(name, "_total") || strings.HasSuffix(name, "_bucket") || strings.HasSuffix(name, "_sum") || strings.HasSuffix(name, "_count")
 			if counts != (over != "") || over != "" && !ranges.MatchString(over) {
-				t.Errorf("%s: %s%s%s: a counter is read as a rate over $__rate_interval or an increase, a gauge as it is", where, name, labels, over)
+				t.Errorf("%s: %s%s%s: read a counter as a rate over $__rate_interval or as an increase, and a gauge directly", where, name, labels, over)
 			}
 		}
 	}
 }
 
-// TestDashboardsAreProvisioned holds that Grafana is given all of the folder.
+// TestDashboardsAreProvisioned verifies that Grafana loads all dashboards of the folder.
 func TestDashboardsAreProvisioned(t *testing.T) {
 	var provisioning struct {
 		Providers []struct {
@@ -209,38 +209,38 @@ func TestDashboardsAreProvisioned(t *testing.T) {
 	}
 	home := service.Environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
 	if home == nil || *home != fmt.Sprintf("%s/overview.json", provisioning.Providers[0].Options.Path) {
-		t.Error("the overview is not the first that is seen")
+		t.Error("the overview is not the home dashboard")
 	}
 }
 
-// TestAnalyzersAskedFor holds the rule for one more analyzer to its arithmetic: two of
-// two places each, whose tries take half a second, do 8 images a second, and 6.4 with a
-// fifth of the places free.
-func TestAnalyzersAskedFor(t *testing.T) {
+// TestAnalyzersNeeded verifies the arithmetic of the query that recommends a number of
+// analyzers: two analyzers with two slots each, whose attempts take half a second, process
+// 8 images per second, and 6.4 with a fifth of the slots free.
+func TestAnalyzersNeeded(t *testing.T) {
 	var expr string
 	for _, d := range readDashboards(t) {
 		for _, p := range d.Panels {
-			if p.Title == "Analyzers asked for" {
-				expr = asked(p.Targets[0].Expr, ".*")
+			if p.Title == "Analyzers needed" {
+				expr = expand(p.Targets[0].Expr, ".*")
 			}
 		}
 	}
 	for name, c := range map[string]struct {
-		arriving float64 // a second
+		arriving float64 // images per second
 		waiting  int
-		tries    string // series of the count
+		attempts string // series of the count of attempts
 		want     int
 	}{
-		"room left":                 {6, 0, "0+60x60", 2},
-		"no room left":              {7, 0, "0+60x60", 3},
-		"a backlog of five minutes": {6, 1200, "0+60x60", 4}, // 4 a second more: 6.25 places
-		"nothing to do":             {0, 0, "7x60", 1},
-		"nothing but a backlog":     {0, 3000, "0+60x60", 4},
+		"capacity left":             {6, 0, "0+60x60", 2},
+		"no capacity left":          {7, 0, "0+60x60", 3},
+		"a backlog of five minutes": {6, 1200, "0+60x60", 4}, // 4 per second more: 6.25 slots
+		"idle":                      {0, 0, "7x60", 1},
+		"only a backlog":            {0, 3000, "0+60x60", 4},
 	} {
 		series := func(name, values string) map[string]string {
 			return map[string]string{"series": name, "values": values}
 		}
-		seconds := strings.Replace(c.tries, "60x", "30x", 1)
+		seconds := strings.Replace(c.attempts, "60x", "30x", 1)
 		test := map[string]any{
 			"evaluation_interval": "1m",
 			"tests": []any{map[string]any{
@@ -250,7 +250,7 @@ func TestAnalyzersAskedFor(t *testing.T) {
 					series(`imagebatch_stage_concurrency{job="analyzer",instance="a",queue="image_upload"}`, "2x60"),
 					series(`imagebatch_stage_concurrency{job="analyzer",instance="b",queue="image_upload"}`, "2x60"),
 					series(`imagebatch_stage_concurrency{job="processor",instance="p",queue="metadata_generated"}`, "8x60"),
-					series(`imagebatch_stage_duration_seconds_count{job="analyzer",instance="a",queue="image_upload"}`, c.tries),
+					series(`imagebatch_stage_duration_seconds_count{job="analyzer",instance="a",queue="image_upload"}`, c.attempts),
 					series(`imagebatch_stage_duration_seconds_sum{job="analyzer",instance="a",queue="image_upload"}`, seconds),
 					series(`rabbitmq_detailed_queue_messages_ready{vhost="/",queue="image_upload"}`, fmt.Sprintf("%dx60", c.waiting)),
 				},

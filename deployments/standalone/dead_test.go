@@ -11,9 +11,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// armed builds a program with its failpoints.
+// armed builds a program with failpoints.
 func armed(t *testing.T, name string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), name)
@@ -23,28 +25,29 @@ func armed(t *testing.T, name string) (file string) {
 	return file
 }
 
-// graveyard is a system with dead letters in it, whose cause has been mended.
-type graveyard struct {
+// poisonedSystem is a system with dead letters whose cause has been fixed.
+type poisonedSystem struct {
 	*system
 	env  []string
-	jobs []string // each has a letter of its first image
+	jobs []string // each has a dead letter for its first image
 }
 
-// bury sends jobs whose first image kills every analyzer, and another image beside
-// it, until the broker has given the killers up. Then it mends the analyzer.
-func bury(t *testing.T, broker string, jobs int) *graveyard {
+// startPoisoned sends jobs with one image that kills every analyzer and one good image, and
+// restarts the analyzer until the first images are dead letters. Then it starts an analyzer
+// without the fault.
+func startPoisoned(t *testing.T, broker string, jobs int) *poisonedSystem {
 	t.Helper()
 	env := serverEnv(t, broker)
 	gateway := launch(t, "gateway", env...)
-	g := &graveyard{env: env, system: &system{gateway, []*process{gateway}}}
+	g := &poisonedSystem{env: env, system: &system{gateway, []*process{gateway}}}
 	poisoned := &process{
 		t: t, name: armed(t, "analyzer"), addr: freeAddr(t), done: nil,
 		env: append([]string{"FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg"}, env...),
 	}
 	g.parts = append(g.parts, launch(t, "processor", env...))
-	picture := base64.StdEncoding.EncodeToString(photo(t))
+	img := base64.StdEncoding.EncodeToString(photo(t))
 	for range jobs {
-		g.jobs = append(g.jobs, g.submit(t, map[string]string{"base64": picture, "name": "poison.jpg"}, map[string]string{"base64": picture, "name": "good.jpg"}))
+		g.jobs = append(g.jobs, g.submit(t, map[string]string{"base64": img, "name": "poison.jpg"}, map[string]string{"base64": img, "name": "good.jpg"}))
 	}
 	for _, id := range g.jobs {
 		await(t, func() (bool, string) {
@@ -55,25 +58,25 @@ func bury(t *testing.T, broker string, jobs int) *graveyard {
 			case err := <-poisoned.done:
 				poisoned.done = nil
 				var exit *exec.ExitError
-				if !errors.As(err, &exit) || !exit.Sys().(syscall.WaitStatus).Signaled() { //nolint:forcetypeassert // So it is on Unix.
-					t.Fatalf("the poison does not kill: %v\n%s", err, poisoned.log.Bytes())
+				if !errors.As(err, &exit) || !exit.Sys().(syscall.WaitStatus).Signaled() { //nolint:forcetypeassert // This is the type on Unix.
+					t.Fatalf("the poison image does not kill the analyzer: %v\n%s", err, poisoned.log.Bytes())
 				}
 			default:
 			}
-			var now answer
+			var now jobResponse
 			g.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &now)
 			return now.Failed == 1 && now.Completed == 1, now.Status
 		})
 	}
-	_ = poisoned.end(syscall.SIGKILL) // killed is what it is to be
+	_ = poisoned.end(syscall.SIGKILL) // the error reports the kill
 	g.parts = append(g.parts, launch(t, "analyzer", env...))
 	return g
 }
 
-// tool runs the gateway's tool and returns what it prints.
-func (g *graveyard) tool(t *testing.T, program string, env []string, args ...string) (code int, output string) {
+// tool runs `dead-letters` of the gateway and returns its output.
+func (g *poisonedSystem) tool(t *testing.T, program string, env []string, args ...string) (code int, output string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program, append([]string{"dead-letters"}, args...)...) //nolint:gosec // Our own program.
+	cmd := exec.CommandContext(t.Context(), program, append([]string{"dead-letters"}, args...)...) //nolint:gosec // The program is ours.
 	cmd.Env = append(append([]string{"HTTP_ADDR=" + g.addr}, g.env...), env...)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
@@ -86,10 +89,10 @@ func (g *graveyard) tool(t *testing.T, program string, env []string, args ...str
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// retries are the jobs that were made of a job, as the list tells them.
-func (g *graveyard) retries(t *testing.T, id string) (ids []string) {
+// retries returns the listed jobs that are retries of a job.
+func (g *poisonedSystem) retries(t *testing.T, id string) (ids []string) {
 	t.Helper()
-	var list struct{ Jobs []answer }
+	var list struct{ Jobs []jobResponse }
 	g.call(t, http.MethodGet, "/api/v1/batch", nil, &list)
 	for _, j := range list.Jobs {
 		if j.RetryOf == id {
@@ -99,12 +102,12 @@ func (g *graveyard) retries(t *testing.T, id string) (ids []string) {
 	return ids
 }
 
-// TestDeadLetters follows the transcript in docs/delivery.md through the life of a
-// dead letter. The second job's replay is killed before it takes the letter away,
-// and repeated by two at once: it is made once.
+// TestDeadLetters follows the transcript in docs/delivery.md. The replay of the second job
+// is killed before it removes the dead letter, and then repeated by two concurrent replays:
+// it creates only one job.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
-	g := bury(t, ownVhost(t), 2)
+	g := startPoisoned(t, ownVhost(t), 2)
 	programs, err := binaries()
 	if err != nil {
 		t.Fatal(err)
@@ -113,12 +116,12 @@ func TestDeadLetters(t *testing.T) {
 
 	code, output := g.tool(t, armed(t, "gateway"), []string{"FAILPOINT=dead letter replayed"}, "replay", "-job", id)
 	if code != -1 || strings.Contains(output, "retried") {
-		t.Fatalf("the killed replay ends with %d:\n%s", code, output)
+		t.Fatalf("the killed replay exits with %d:\n%s", code, output)
 	}
 	if made := g.retries(t, id); len(made) != 1 {
-		t.Fatalf("the killed replay made the jobs %v", made)
+		t.Fatalf("the killed replay created the jobs %v", made)
 	}
-	// The broker needs a moment to notice that it is gone.
+	// The broker needs a moment to notice that the client has died.
 	await(t, func() (bool, string) {
 		code, output := g.tool(t, gateway, nil, "list", "-job", id)
 		return code == 0 && strings.Contains(output, "1 dead letter\n"), output
@@ -127,16 +130,16 @@ func TestDeadLetters(t *testing.T) {
 	for range 2 {
 		operators.Go(func() {
 			code, output := g.tool(t, gateway, nil, "replay", "-job", id)
-			refused := code == 1 && strings.Contains(output, "queue is in use by another reader")
+			refused := code == 1 && strings.Contains(output, broker.ErrInUse.Error())
 			if code != 0 && !refused {
-				t.Errorf("replay ends with %d:\n%s", code, output)
+				t.Errorf("replay exits with %d:\n%s", code, output)
 			}
 		})
 	}
 	operators.Wait()
 	code, output = g.tool(t, gateway, nil, "replay", "-job", id)
 	if made := g.retries(t, id); code != 0 || !strings.Contains(output, "0 dead letters") || len(made) != 1 {
-		t.Errorf("after five replays there are the jobs %v; the last one ends with %d:\n%s", made, code, output)
+		t.Errorf("after five replays there are the jobs %v; the last replay exits with %d:\n%s", made, code, output)
 	} else if j := g.ended(t, made[0]); j.Completed != 1 || j.TotalImages != 1 || j.Images[0].OriginalFilename != "poison.jpg" {
 		t.Errorf("the new job %+v", j)
 	}
@@ -144,22 +147,22 @@ func TestDeadLetters(t *testing.T) {
 	transcript := pick(t, examples(t, "../../docs/delivery.md"), "Dead letters", "console")
 	environment := strings.Join(append([]string{"env", "PATH='" + programs + "':$PATH", "HTTP_ADDR=" + g.addr}, g.env...), " ")
 	if n := g.follow(t, t.TempDir(), transcript, func(command string) string { return environment + " " + command }); n < 5 {
-		t.Errorf("%d commands in the transcript", n)
+		t.Errorf("the transcript has only %d commands", n)
 	}
 	if made := g.retries(t, g.jobs[0]); len(made) != 1 {
-		t.Errorf("the transcript made the jobs %v", made)
+		t.Errorf("the transcript created the jobs %v", made)
 	} else if j := g.ended(t, made[0]); j.Completed != 1 || j.TotalImages != 1 {
 		t.Errorf("the new job %+v", j)
 	}
 }
 
-// TestStandaloneHasNoDeadLetters holds that who asks it is told why.
+// TestStandaloneHasNoDeadLetters verifies that the command explains what to do instead.
 func TestStandaloneHasNoDeadLetters(t *testing.T) {
 	programs, err := binaries()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), filepath.Join(programs, "standalone"), "dead-letters", "list").CombinedOutput() //nolint:gosec // Our own program.
+	out, err := exec.CommandContext(t.Context(), filepath.Join(programs, "standalone"), "dead-letters", "list").CombinedOutput() //nolint:gosec // The program is ours.
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(out), "in memory") || !strings.Contains(string(out), "/retry") {
 		t.Errorf("%v\n%s", err, out)

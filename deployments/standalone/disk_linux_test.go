@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// TestDiskFull fills the disk that holds everything, with a job open: batches are
-// refused as for now, what is there is told and watched, nothing is lost, and all
-// of it goes on by itself once there is room.
+// TestDiskFull fills the disk while a job is open. It verifies that batches are rejected as
+// temporarily unavailable, that existing jobs can be read and watched, that no work is lost,
+// and that the service recovers by itself when there is space.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -28,18 +28,18 @@ func TestDiskFull(t *testing.T) {
 	})
 	site, _, open := gatedOrigin(t)
 	s := forms["standalone"](t, "DATA_DIR="+filepath.Join(dir, "data"))
-	// The disk is free again before it is unmounted.
+	// The process must release the disk before it is unmounted.
 	t.Cleanup(func() { _ = s.end(syscall.SIGKILL) })
 	done := s.submit(t, inline("photo.jpg", photo(t)))
 	s.ended(t, done)
 	waiting := s.submit(t, map[string]string{"url": site + "/slow.jpg"}, inline("photo.jpg", photo(t)))
 	await(t, func() (bool, string) {
-		var now answer
+		var now jobResponse
 		s.call(t, http.MethodGet, "/api/v1/batch/"+waiting, nil, &now)
 		return now.Completed == 1, fmt.Sprintf("%+v", now)
 	})
-	told := make(chan []frame, 1)
-	go func() { told <- watch(t, s, waiting) }()
+	watched := make(chan []frame, 1)
+	go func() { watched <- watch(t, s, waiting) }()
 
 	filler := filepath.Join(dir, "filler")
 	fill(t, filler)
@@ -48,7 +48,7 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, batch := range []string{string(body), `{"images":[{"url":"` + site + `/fast.jpg"}]}`} {
-		// A small write may find a last corner, so the disk is filled to the brim again.
+		// A small write may still fit, so the disk is filled again before each attempt.
 		await(t, func() (bool, string) {
 			fill(t, filler+"s")
 			var refused struct {
@@ -66,16 +66,16 @@ func TestDiskFull(t *testing.T) {
 	if status, _ := s.call(t, http.MethodGet, "/healthz", nil, nil); status != http.StatusOK {
 		t.Errorf("/healthz on a full disk: %d", status)
 	}
-	var now answer
+	var now jobResponse
 	if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+done, nil, &now); status != http.StatusOK || now.Completed != 1 {
 		t.Errorf("GET on a full disk: %d %+v", status, now)
 	}
 	var file []byte
 	if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+done+"/images/0/file", nil, &file); status != http.StatusOK || len(file) == 0 {
-		t.Errorf("a result on a full disk: %d, %d bytes", status, len(file))
+		t.Errorf("result file on a full disk: %d, %d bytes", status, len(file))
 	}
 	checkFrames(t, watch(t, s, done), now)
-	open() // The fetch of the open job ends, and finds no room.
+	open() // The download of the open job finishes, and there is no space for it.
 
 	for _, name := range []string{filler, filler + "s"} {
 		if err := os.Remove(name); err != nil {
@@ -84,21 +84,21 @@ func TestDiskFull(t *testing.T) {
 	}
 	end := s.ended(t, waiting)
 	if end.Completed != 2 {
-		t.Errorf("the job that was open: %+v", end)
+		t.Errorf("the open job: %+v", end)
 	}
-	checkFrames(t, <-told, end)
+	checkFrames(t, <-watched, end)
 	s.awaitReady()
-	var created answer
+	var created jobResponse
 	await(t, func() (bool, string) {
 		status, _ := s.call(t, http.MethodPost, "/api/v1/batch", bytes.NewReader(body), &created)
 		return status == http.StatusCreated, fmt.Sprint(status)
 	})
 	if got := s.ended(t, created.JobID); got.Completed != 1 {
-		t.Errorf("the job after it: %+v", got)
+		t.Errorf("the job after the recovery: %+v", got)
 	}
 }
 
-// fill writes until nothing fits any more.
+// fill writes until the disk is full.
 func fill(t *testing.T, name string) {
 	t.Helper()
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// The document's examples name these; the tests put others in their place.
+// The document's examples use these values; the tests replace them.
 const (
 	docsHost  = "localhost:8080"
 	docsJobID = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
@@ -21,7 +21,7 @@ const (
 // example is one fenced block of a document.
 type example struct{ section, language, text string }
 
-// examples returns the fenced blocks of a document, each with the heading above.
+// examples returns the fenced blocks of a document, each with the heading above it.
 func examples(t *testing.T, file string) []example {
 	t.Helper()
 	var list []example
@@ -42,7 +42,7 @@ func examples(t *testing.T, file string) []example {
 	return list
 }
 
-// pick returns the block of that language under the heading that begins so.
+// pick returns the block of that language under the heading that starts with section.
 func pick(t *testing.T, list []example, section, language string) string {
 	t.Helper()
 	for _, e := range list {
@@ -54,7 +54,7 @@ func pick(t *testing.T, list []example, section, language string) string {
 	return ""
 }
 
-// docsSystem is a system and a site with the photographs that the examples name.
+// docsSystem starts a system and a site with the photos of the examples.
 func docsSystem(t *testing.T) (s *system, adapt func(text, jobID string) string) {
 	t.Helper()
 	s = forms["standalone"](t)
@@ -68,8 +68,7 @@ func docsSystem(t *testing.T) (s *system, adapt func(text, jobID string) string)
 	}
 }
 
-// execute runs a program with the text on its standard input and returns what it
-// prints.
+// execute runs a program with the text on its standard input and returns its output.
 func execute(t *testing.T, text string, program ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program[0], program[1:]...) //nolint:gosec // The interpreters of the examples.
@@ -84,25 +83,24 @@ func execute(t *testing.T, text string, program ...string) string {
 	return string(out)
 }
 
-// need skips the test where a program or module is missing that the examples
-// are written for.
+// need skips the test if a program or module of the examples is missing.
 func need(t *testing.T, program ...string) {
 	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), program[0], program[1:]...).CombinedOutput(); err != nil { //nolint:gosec // Asks for a version.
+	if out, err := exec.CommandContext(t.Context(), program[0], program[1:]...).CombinedOutput(); err != nil { //nolint:gosec // It prints a version.
 		t.Skipf("%s: %v %s", strings.Join(program, " "), err, out)
 	}
 }
 
-// TestDocsCurlExamples runs the document's curl examples as they stand.
+// TestDocsCurlExamples runs the document's curl examples unchanged.
 func TestDocsCurlExamples(t *testing.T) {
 	t.Parallel()
 	need(t, "curl", "--version")
 	blocks := examples(t, "../../docs/batch-api.md")
 	s, adapt := docsSystem(t)
 
-	var created answer
+	var created jobResponse
 	decode(t, execute(t, adapt(pick(t, blocks, "Example 1", "bash"), ""), "bash"), &created)
-	var documented answer
+	var documented jobResponse
 	decode(t, pick(t, blocks, "Example 1", "json"), &documented)
 	if created.Status != documented.Status || created.Message != documented.Message || created.JobID == "" {
 		t.Errorf("created %+v, documented %+v", created, documented)
@@ -114,8 +112,8 @@ func TestDocsCurlExamples(t *testing.T) {
 		}
 	}
 
-	// The second example's data is cut short with dots: the batch is accepted, and
-	// each image fails for itself.
+	// The data in the second example is abbreviated with dots: the batch is accepted, and
+	// each image fails.
 	decode(t, execute(t, adapt(pick(t, blocks, "Example 2", "bash"), ""), "bash"), &created)
 	for _, img := range s.ended(t, created.JobID).Images {
 		if img.Status != "failed" || img.ErrorCode != "invalid_base64" {
@@ -123,7 +121,7 @@ func TestDocsCurlExamples(t *testing.T) {
 		}
 	}
 
-	var status answer
+	var status jobResponse
 	decode(t, execute(t, adapt(pick(t, blocks, "Example 3", "bash"), got.JobID), "bash"), &status)
 	if status.JobID != got.JobID || status.Status != "completed" || len(status.Images) != 3 {
 		t.Errorf("status %+v", status)
@@ -137,8 +135,8 @@ func decode(t *testing.T, text string, out any) {
 	}
 }
 
-// TestDocsWebSocketExamples runs the document's WebSocket clients, one of them
-// on a job that has ended and one from its beginning.
+// TestDocsWebSocketExamples runs the document's WebSocket clients, on a running job and on
+// an ended one.
 func TestDocsWebSocketExamples(t *testing.T) {
 	t.Parallel()
 	python := debianPython(t, "websockets")
@@ -156,7 +154,7 @@ func TestDocsWebSocketExamples(t *testing.T) {
 				section, language = "Example 5", "python"
 			}
 			id := s.submit(t, map[string]string{"url": site + "/photo1.jpg"}, map[string]string{"url": site + "/gone.jpg"})
-			for range 2 { // from the beginning, and again when it is over
+			for range 2 { // while the job runs, and after it has ended
 				out := execute(t, adapt(pick(t, blocks, section, language), id), program...)
 				for _, want := range []string{"WebSocket connected", "Progress: 100.00%", "Completed: 1/2", "Image photo1.jpg completed", "Batch job completed!"} {
 					if !strings.Contains(out, want) {
@@ -164,7 +162,7 @@ func TestDocsWebSocketExamples(t *testing.T) {
 					}
 				}
 				if name == "Python" && !strings.Contains(out, "Error: Failed to download image: status code 404") {
-					t.Errorf("no error of the second image in:\n%s", out)
+					t.Errorf("the error of the second image is missing in:\n%s", out)
 				}
 				s.ended(t, id)
 			}
@@ -186,7 +184,7 @@ func TestDocsWorkflowExample(t *testing.T) {
 	}
 }
 
-// debianPython is a Python that has the module: Debian's own, whatever else is
+// debianPython returns a Python that has the module: Debian's own, even if another one is
 // first in PATH.
 func debianPython(t *testing.T, module string) string {
 	t.Helper()
@@ -204,16 +202,16 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := s.follow(t, dir, pick(t, examples(t, "../../README.md"), "Try it", "console"), nil); n < 5 {
-		t.Fatalf("%d commands in the transcript", n)
+		t.Fatalf("the transcript has only %d commands", n)
 	}
 	if file := readFile(t, dir+"/processed.jpg"); !bytes.Contains(file, []byte("https://github.com/imagebatch/imagebatch/ns/1.0/")) {
-		t.Error("the processed file has none of our metadata")
+		t.Error("the processed file lacks our metadata")
 	}
 }
 
-// follow runs a transcript line by line in one shell and holds what it prints
-// against what stands there. An … stands for anything, and one time for another.
-// It returns how many commands there were.
+// follow runs a transcript line by line in one shell and compares its output with the
+// transcript. An … matches any text, and a time matches any time. It returns the number of
+// commands.
 func (s *system) follow(t *testing.T, dir, transcript string, adapt func(string) string) int {
 	t.Helper()
 	need(t, "curl", "--version")
@@ -225,12 +223,12 @@ func (s *system) follow(t *testing.T, dir, transcript string, adapt func(string)
 			command = adapt(command)
 		}
 		if strings.Contains(command, "$job/images") || strings.HasSuffix(command, "/$job") {
-			// A person types more slowly than one image takes.
-			var list struct{ Jobs []answer }
+			// A person types more slowly than an image is processed.
+			var list struct{ Jobs []jobResponse }
 			s.call(t, http.MethodGet, "/api/v1/batch", nil, &list)
 			s.ended(t, list.Jobs[0].JobID)
 		}
-		cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script+command) //nolint:gosec // Our own document.
+		cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script+command) //nolint:gosec // The document is ours.
 		cmd.Dir = dir
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -239,7 +237,7 @@ func (s *system) follow(t *testing.T, dir, transcript string, adapt func(string)
 		pattern := "(?s)^" + regexp.MustCompile("[0-9a-f-]*…").ReplaceAllString(regexp.QuoteMeta(want), ".*") + "$"
 		pattern = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`).ReplaceAllLiteralString(pattern, `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
 		if !regexp.MustCompile(pattern).MatchString(strings.TrimSpace(string(out))) {
-			t.Errorf("$ %s\nprints\n%s\nand the document says\n%s", c[1], out, want)
+			t.Errorf("$ %s\nprints\n%s\nwant, from the document,\n%s", c[1], out, want)
 		}
 		if regexp.MustCompile(`^\w+=`).MatchString(command) {
 			script += command + "\n"

@@ -9,7 +9,7 @@ import (
 
 const extensions = "../../docs/api-extensions.md"
 
-// keysSection is about a gateway that asks for keys, and so has a test of its own.
+// keysSection needs a gateway with API keys, so it has a test of its own.
 const keysSection = "API keys"
 
 // TestExtensionsExamples runs the transcripts of the extensions one after the
@@ -27,14 +27,14 @@ func TestExtensionsExamples(t *testing.T) {
 	}
 	n := s.follow(t, dir, transcript, func(command string) string { return strings.ReplaceAll(command, docsSite, site) })
 	if n < 15 {
-		t.Errorf("%d commands in the transcripts", n)
+		t.Errorf("the transcripts have only %d commands", n)
 	}
 	if file := readFile(t, dir+"/thumbnail.jpg"); !strings.HasPrefix(string(file), "\xff\xd8") {
-		t.Error("the thumbnail is no JPEG")
+		t.Error("the thumbnail is not a JPEG")
 	}
 }
 
-// TestExtensionsErrorCodes holds the table of error codes against the code.
+// TestExtensionsErrorCodes compares the table of error codes with the code.
 func TestExtensionsErrorCodes(t *testing.T) {
 	first := func(all [][]string) (names []string) {
 		for _, m := range all {

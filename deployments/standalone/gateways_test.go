@@ -21,8 +21,8 @@ import (
 )
 
 // twoGateways starts two gateways on one PostgreSQL, one RabbitMQ and one MinIO,
-// with one analyzer and one processor. ask runs a query in their database.
-func twoGateways(t *testing.T) (a, b *system, ask func(query string) string) {
+// with one analyzer and one processor. sql runs a query on their database.
+func twoGateways(t *testing.T) (a, b *system, sql func(query string) string) {
 	t.Helper()
 	server := os.Getenv("TEST_POSTGRES_URL")
 	if server == "" {
@@ -34,9 +34,9 @@ func twoGateways(t *testing.T) (a, b *system, ask func(query string) string) {
 		t.Fatal(err)
 	}
 	schema := "test_" + strings.ToLower(rand.Text())
-	ask = func(query string) string {
+	sql = func(query string) string {
 		t.Helper()
-		ctx := context.WithoutCancel(t.Context()) // Cleanups come after its end.
+		ctx := context.WithoutCancel(t.Context()) // Cleanups run after t.Context() is done.
 		cmd := exec.CommandContext(ctx, "psql", "-XAtq", "-c", "SET search_path = "+schema, "-c", query, server)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -44,8 +44,8 @@ func twoGateways(t *testing.T) (a, b *system, ask func(query string) string) {
 		}
 		return strings.TrimSpace(string(out))
 	}
-	ask("CREATE SCHEMA " + schema)
-	t.Cleanup(func() { ask("SET client_min_messages = warning; DROP SCHEMA " + schema + " CASCADE") })
+	sql("CREATE SCHEMA " + schema)
+	t.Cleanup(func() { sql("SET client_min_messages = warning; DROP SCHEMA " + schema + " CASCADE") })
 	q := u.Query()
 	q.Set("search_path", schema)
 	u.RawQuery = q.Encode()
@@ -56,16 +56,16 @@ func twoGateways(t *testing.T) (a, b *system, ask func(query string) string) {
 		gateways = append(gateways, launch(t, "gateway", env...))
 	}
 	parts := append(gateways, launch(t, "analyzer", env...), launch(t, "processor", env...))
-	return &system{gateways[0], parts}, &system{gateways[1], parts}, ask
+	return &system{gateways[0], parts}, &system{gateways[1], parts}, sql
 }
 
-// gate is a site that answers nothing until it is opened.
+// gate is a site that sends no response until it is opened.
 type gate struct {
 	url  string
 	open func()
 
-	mu    sync.Mutex
-	asked int // guarded by mu
+	mu       sync.Mutex
+	requests int // number of requests, guarded by mu
 }
 
 func newGate(t *testing.T, image []byte) *gate {
@@ -74,7 +74,7 @@ func newGate(t *testing.T, image []byte) *gate {
 	g := &gate{open: sync.OnceFunc(func() { close(opened) })}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.mu.Lock()
-		g.asked++
+		g.requests++
 		g.mu.Unlock()
 		select {
 		case <-opened:
@@ -88,19 +88,19 @@ func newGate(t *testing.T, image []byte) *gate {
 	return g
 }
 
-// await waits until somebody has asked for n images.
+// await waits until the site has received n requests.
 func (g *gate) await(t *testing.T, n int) {
 	t.Helper()
 	await(t, func() (bool, string) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		return g.asked >= n, fmt.Sprintf("%d requests of %d", g.asked, n)
+		return g.requests >= n, fmt.Sprintf("%d requests of %d", g.requests, n)
 	})
 }
 
-// TestWatchedElsewhere has a job that was posted to one gateway asked for and
-// watched at the other, which is told every step.
-func TestWatchedElsewhere(t *testing.T) {
+// TestWatchAtAnotherGateway posts a job to one gateway, and polls and watches it at the
+// other. It verifies that the watcher receives every event.
+func TestWatchAtAnotherGateway(t *testing.T) {
 	t.Parallel()
 	a, b, _ := twoGateways(t)
 	site := newGate(t, photo(t))
@@ -114,7 +114,7 @@ func TestWatchedElsewhere(t *testing.T) {
 	await(t, func() (bool, string) {
 		var metrics []byte
 		b.call(t, http.MethodGet, "/metrics", nil, &metrics)
-		return bytes.Contains(metrics, []byte("progress_watchers 1\n")), "nobody watches"
+		return bytes.Contains(metrics, []byte("progress_watchers 1\n")), "there is no watcher"
 	})
 	site.open()
 	at := b.ended(t, id)
@@ -122,18 +122,18 @@ func TestWatchedElsewhere(t *testing.T) {
 	if at.Completed != 12 {
 		t.Errorf("job %+v", at)
 	}
-	var there answer
+	var there jobResponse
 	if status, _ := a.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &there); status != http.StatusOK || !reflect.DeepEqual(there, at) {
-		t.Errorf("one gateway says %+v, the other %+v", there, at)
+		t.Errorf("one gateway returns %+v, the other %+v", there, at)
 	}
 }
 
-// TestTakenOver kills a gateway with signal 9 in the middle of fetching URLs and
-// in the middle of a request: the other one finishes what was accepted, and
-// clears away what was not.
-func TestTakenOver(t *testing.T) {
+// TestGatewayFailover kills a gateway with signal 9 while it downloads URLs and while it
+// receives a request. It verifies that the other gateway finishes the accepted job and
+// deletes the incomplete one.
+func TestGatewayFailover(t *testing.T) {
 	t.Parallel()
-	a, b, ask := twoGateways(t)
+	a, b, sql := twoGateways(t)
 	site := newGate(t, photo(t))
 	var batch []map[string]string
 	for i := range 4 {
@@ -154,7 +154,7 @@ func TestTakenOver(t *testing.T) {
 		}
 		if resp, err := http.DefaultClient.Do(req); err == nil {
 			resp.Body.Close()
-			t.Errorf("half a request was answered with %d", resp.StatusCode)
+			t.Errorf("half a request got the response %d", resp.StatusCode)
 		}
 	})
 	first, err := json.Marshal(inline("photo.jpg", photo(t)))
@@ -165,7 +165,7 @@ func TestTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	const received = `SELECT count(*) FROM jobs WHERE status = 'receiving'`
-	await(t, func() (bool, string) { n := ask(received); return n == "1", n + " received" })
+	await(t, func() (bool, string) { n := sql(received); return n == "1", n + " received" })
 
 	_ = a.end(syscall.SIGKILL)
 	killed := time.Now()
@@ -174,21 +174,21 @@ func TestTakenOver(t *testing.T) {
 	if at.Completed != 8 || at.Status != "completed" {
 		t.Errorf("job %+v", at)
 	}
-	await(t, func() (bool, string) { n := ask(received); return n == "0", n + " received" })
+	await(t, func() (bool, string) { n := sql(received); return n == "0", n + " received" })
 	if took := time.Since(killed); took > time.Minute {
-		t.Errorf("it took %s", took)
+		t.Errorf("the failover took %s", took)
 	}
 	var list struct {
 		Total int `json:"total"`
 	}
 	if b.call(t, http.MethodGet, "/api/v1/batch", nil, &list); list.Total != 1 {
-		t.Errorf("%d jobs are listed", list.Total)
+		t.Errorf("%d jobs are listed, want 1", list.Total)
 	}
 
-	// The one that was killed comes back and answers for the job as well.
+	// The killed gateway is started again and returns the same job.
 	a.start()
 	a.awaitReady()
 	if again := a.ended(t, id); !reflect.DeepEqual(again, at) {
-		t.Errorf("one gateway says %+v, the other %+v", again, at)
+		t.Errorf("one gateway returns %+v, the other %+v", again, at)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 const base = "github.com/imagebatch/imagebatch/"
 
-// goPackage is what go list tells of a package.
+// goPackage is a package in the output of go list.
 type goPackage struct {
 	ImportPath   string
 	Imports      []string
@@ -40,43 +40,43 @@ func listPackages(t *testing.T) []goPackage {
 	}
 }
 
-// TestArrows holds which part of the house may import which.
-func TestArrows(t *testing.T) {
+// TestImportRules verifies which part of the repository may import which.
+func TestImportRules(t *testing.T) {
 	rules := []struct{ from, to, why string }{
-		{"shared", "gateway", "shared knows no service, so that every service builds without the others"},
-		{"shared", "analyzer", "shared knows no service, so that every service builds without the others"},
-		{"shared", "processor", "shared knows no service, so that every service builds without the others"},
-		{"gateway", "analyzer", "services meet on queues only, so that each is deployed alone"},
-		{"gateway", "processor", "services meet on queues only, so that each is deployed alone"},
-		{"analyzer", "gateway", "services meet on queues only, so that each is deployed alone"},
-		{"analyzer", "processor", "services meet on queues only, so that each is deployed alone"},
-		{"processor", "gateway", "services meet on queues only, so that each is deployed alone"},
-		{"processor", "analyzer", "services meet on queues only, so that each is deployed alone"},
-		{"gateway", "shared/imagefile/imagetest", "bombs are for tests"},
-		{"analyzer", "shared/imagefile/imagetest", "bombs are for tests"},
-		{"processor", "shared/imagefile/imagetest", "bombs are for tests"},
-		{"deployments/standalone", "shared/imagefile/imagetest", "bombs are for tests"},
-		{"shared/pipeline", "shared", "the message contract stands alone: whoever reads messages needs nothing else"},
-		{"shared/broker", "shared/broker/", "an interface does not know its implementations"},
-		{"shared/objectstore", "shared/objectstore/", "an interface does not know its implementations"},
-		{"gateway/internal/job", "gateway/internal/job/", "an interface does not know its implementations"},
-		{"gateway/internal/job", "gateway/internal/api", "the domain knows no HTTP"},
-		{"gateway/internal/progress", "gateway/internal/api", "progress knows no HTTP"},
-		{"shared/stage", "shared/broker/", "a stage runs on every broker"},
-		{"shared/telemetry", "shared/broker/", "it decorates every broker"},
-		{"shared/telemetry", "shared/objectstore/", "it decorates every store"},
-		{"shared", "shared/telemetry/telemetrytest", "a collector is for tests"},
-		{"gateway", "shared/telemetry/telemetrytest", "a collector is for tests"},
-		{"analyzer", "shared/telemetry/telemetrytest", "a collector is for tests"},
-		{"processor", "shared/telemetry/telemetrytest", "a collector is for tests"},
-		{"deployments/standalone", "shared/telemetry/telemetrytest", "a collector is for tests"},
-		{"deployments/chaos", "gateway", "who judges the services knows none from within"},
-		{"deployments/chaos", "analyzer", "who judges the services knows none from within"},
-		{"deployments/chaos", "processor", "who judges the services knows none from within"},
-		{"deployments/bench", "gateway", "what is measured is what is shipped: the programs, and the services' own benchmarks"},
-		{"deployments/bench", "analyzer", "what is measured is what is shipped: the programs, and the services' own benchmarks"},
-		{"deployments/bench", "processor", "what is measured is what is shipped: the programs, and the services' own benchmarks"},
-		{"deployments/bench", "shared", "a client of the API needs nothing of ours"},
+		{"shared", "gateway", "shared does not depend on a service, so that every service builds without the others"},
+		{"shared", "analyzer", "shared does not depend on a service, so that every service builds without the others"},
+		{"shared", "processor", "shared does not depend on a service, so that every service builds without the others"},
+		{"gateway", "analyzer", "services communicate only through queues, so that each can be deployed alone"},
+		{"gateway", "processor", "services communicate only through queues, so that each can be deployed alone"},
+		{"analyzer", "gateway", "services communicate only through queues, so that each can be deployed alone"},
+		{"analyzer", "processor", "services communicate only through queues, so that each can be deployed alone"},
+		{"processor", "gateway", "services communicate only through queues, so that each can be deployed alone"},
+		{"processor", "analyzer", "services communicate only through queues, so that each can be deployed alone"},
+		{"gateway", "shared/imagefile/imagetest", "bombs are only for tests"},
+		{"analyzer", "shared/imagefile/imagetest", "bombs are only for tests"},
+		{"processor", "shared/imagefile/imagetest", "bombs are only for tests"},
+		{"deployments/standalone", "shared/imagefile/imagetest", "bombs are only for tests"},
+		{"shared/pipeline", "shared", "the message contract is independent: a reader of messages needs no other package"},
+		{"shared/broker", "shared/broker/", "an interface does not depend on its implementations"},
+		{"shared/objectstore", "shared/objectstore/", "an interface does not depend on its implementations"},
+		{"gateway/internal/job", "gateway/internal/job/", "an interface does not depend on its implementations"},
+		{"gateway/internal/job", "gateway/internal/api", "the domain does not depend on HTTP"},
+		{"gateway/internal/progress", "gateway/internal/api", "progress does not depend on HTTP"},
+		{"shared/stage", "shared/broker/", "a stage works with every broker"},
+		{"shared/telemetry", "shared/broker/", "it works with every broker"},
+		{"shared/telemetry", "shared/objectstore/", "it works with every store"},
+		{"shared", "shared/telemetry/telemetrytest", "the collector is only for tests"},
+		{"gateway", "shared/telemetry/telemetrytest", "the collector is only for tests"},
+		{"analyzer", "shared/telemetry/telemetrytest", "the collector is only for tests"},
+		{"processor", "shared/telemetry/telemetrytest", "the collector is only for tests"},
+		{"deployments/standalone", "shared/telemetry/telemetrytest", "the collector is only for tests"},
+		{"deployments/chaos", "gateway", "the judge of the services uses no internals of theirs"},
+		{"deployments/chaos", "analyzer", "the judge of the services uses no internals of theirs"},
+		{"deployments/chaos", "processor", "the judge of the services uses no internals of theirs"},
+		{"deployments/bench", "gateway", "the benchmark measures the released programs and the services' own benchmarks"},
+		{"deployments/bench", "analyzer", "the benchmark measures the released programs and the services' own benchmarks"},
+		{"deployments/bench", "processor", "the benchmark measures the released programs and the services' own benchmarks"},
+		{"deployments/bench", "shared", "a client of the API needs none of our packages"},
 	}
 	for _, p := range listPackages(t) {
 		from := strings.TrimPrefix(p.ImportPath, base)
@@ -94,8 +94,8 @@ func TestArrows(t *testing.T) {
 	}
 }
 
-// within reports whether the package lies in the place: in a module for a bare
-// name, strictly below it for a name with a slash at its end, else it is it.
+// within reports whether the package matches the place: a name without a slash is a module,
+// a name with a trailing slash matches the packages below it, and any other name is a package.
 func within(pkg, place string) bool {
 	switch {
 	case strings.HasSuffix(place, "/"):
@@ -106,23 +106,23 @@ func within(pkg, place string) bool {
 	return pkg == place
 }
 
-// TestStandardLibraryOnly holds the packages that everything stands on to the
-// standard library and to one another.
+// TestStandardLibraryOnly verifies that the basic packages import only the standard library
+// and each other.
 func TestStandardLibraryOnly(t *testing.T) {
 	for _, p := range listPackages(t) {
 		switch strings.TrimPrefix(p.ImportPath, base) {
 		case "shared/pipeline", "shared/broker", "shared/objectstore", "shared/imagefile":
 			for _, imported := range p.Imports {
 				if strings.Contains(strings.Split(imported, "/")[0], ".") && !strings.HasPrefix(imported, base) {
-					t.Errorf("%s imports %s: it is to import the standard library only", p.ImportPath, imported)
+					t.Errorf("%s imports %s: it may import only the standard library", p.ImportPath, imported)
 				}
 			}
 		}
 	}
 }
 
-// TestOneImporter holds that each outside library behind an adapter has exactly
-// one importer, tests included, so that its successor is a change of one folder.
+// TestOneImporter verifies that each library behind an adapter has exactly one importer,
+// tests included, so that replacing the library changes only one folder.
 func TestOneImporter(t *testing.T) {
 	only := map[string]string{
 		"github.com/labstack/echo/v4":         "gateway/internal/api",
@@ -139,10 +139,10 @@ func TestOneImporter(t *testing.T) {
 		"go.opentelemetry.io/otel":            "shared/telemetry",
 		"go.opentelemetry.io/proto/otlp":      "shared/telemetry/telemetrytest",
 	}
-	// Nothing that is shipped is among these.
-	besides := map[string]string{
-		"github.com/disintegration/imaging": "deployments/bench",           // compares with the pipeline that it would make, and scales pictures
-		"github.com/minio/minio-go/v7":      "shared/objectstore/roletest", // asks an STS for keys
+	// These additional importers are not part of a release.
+	additional := map[string]string{
+		"github.com/disintegration/imaging": "deployments/bench",           // implements the naive pipeline with it, and scales the test photos
+		"github.com/minio/minio-go/v7":      "shared/objectstore/roletest", // requests keys from an STS
 	}
 	used := map[string]bool{}
 	for _, p := range listPackages(t) {
@@ -152,31 +152,31 @@ func TestOneImporter(t *testing.T) {
 				if imported != library && !strings.HasPrefix(imported, library+"/") {
 					continue
 				}
-				if from == besides[library] {
+				if from == additional[library] {
 					continue
 				}
 				used[library] = true
 				if from != importer {
-					t.Errorf("%s imports %s: only %s does", from, imported, importer)
+					t.Errorf("%s imports %s: only %s may import it", from, imported, importer)
 				}
 			}
 		}
 	}
 	for library, importer := range only {
 		if !used[library] {
-			t.Errorf("%s is not imported by %s: mend this list", library, importer)
+			t.Errorf("%s is not imported by %s: fix this list", library, importer)
 		}
 	}
 }
 
-// hidden are packages of the standard library whose names we take all the same.
+// hidden are packages of the standard library whose names we use anyway, with the reason.
 var hidden = map[string]string{
-	"debug/buildinfo": "it reads the files of other programs, which no package here does",
-	"embed":           "the word for writing metadata into a file; the processor embeds no files of its own",
+	"debug/buildinfo": "it reads the build information of other programs, which no package here does",
+	"embed":           "the usual word for writing metadata into a file; the processor embeds no files with go:embed",
 }
 
-// TestPackageNames holds that no two packages share a name and none hides one
-// of the standard library, so that no import needs another name.
+// TestPackageNames verifies that no two packages share a name and that none shadows the
+// standard library, so that no import needs an alias.
 func TestPackageNames(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "std").Output()
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// gatedOrigin serves one photograph at once under every name, and the names that
-// begin with "slow" only when the gate is open. asked counts who waits there.
-func gatedOrigin(t *testing.T) (site string, asked func() int, open func()) {
+// gatedOrigin serves one photo under every name: immediately, except for names that start
+// with "slow", which wait until open is called. blocked returns the number of waiting requests.
+func gatedOrigin(t *testing.T) (site string, blocked func() int, open func()) {
 	t.Helper()
 	var mu sync.Mutex // guards waiting
 	waiting := 0
@@ -50,7 +50,7 @@ func gatedOrigin(t *testing.T) (site string, asked func() int, open func()) {
 	}, open
 }
 
-// post sends a request, with a key if there is one, and returns the whole answer.
+// post sends a request, with an Idempotency-Key unless it is empty, and returns the response.
 func (s *system) post(t *testing.T, path, key, body string) (status int, location string, text []byte) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url(path), strings.NewReader(body))
@@ -72,22 +72,22 @@ func (s *system) post(t *testing.T, path, key, body string) (status int, locatio
 	return resp.StatusCode, resp.Header.Get("Location"), text
 }
 
-// made decodes the answer of a request that made a job.
-func made(t *testing.T, status int, text []byte) answer {
+// decodeCreated decodes the response to a request that created a job.
+func decodeCreated(t *testing.T, status int, text []byte) jobResponse {
 	t.Helper()
-	var a answer
+	var a jobResponse
 	if err := json.Unmarshal(text, &a); err != nil || status != http.StatusCreated || a.JobID == "" {
-		t.Fatalf("no job was made: %d %s, %v", status, text, err)
+		t.Fatalf("no job was created: %d %s, %v", status, text, err)
 	}
 	return a
 }
 
-// TestCancelAndRetry cancels a watched job that is half done, in both forms, and
-// retries it: its stored originals are taken over, its URLs fetched again.
+// TestCancelAndRetry cancels a watched job that is half done, in both forms, and retries it.
+// It verifies that stored originals are reused and URLs are downloaded again.
 func TestCancelAndRetry(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		s := start(t)
-		site, asked, open := gatedOrigin(t)
+		site, blocked, open := gatedOrigin(t)
 		batch := []map[string]string{inline("done.jpg", photo(t)), {"url": site + "/fast.jpg"}}
 		for i := range 3 {
 			batch = append(batch, map[string]string{"url": fmt.Sprintf("%s/slow%d.jpg", site, i)})
@@ -96,17 +96,17 @@ func TestCancelAndRetry(t *testing.T) {
 		id := s.submit(t, batch...)
 		frames := make(chan []frame, 1)
 		go func() { frames <- watch(t, s, id) }()
-		var before answer
+		var before jobResponse
 		await(t, func() (bool, string) {
 			s.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &before)
-			return before.Completed == 2 && asked() == 3, fmt.Sprintf("%+v", before)
+			return before.Completed == 2 && blocked() == 3, fmt.Sprintf("%+v", before)
 		})
 		status, _, text := s.post(t, "/api/v1/batch/"+id+"/retry", "", "")
 		if status != http.StatusConflict {
 			t.Errorf("retry of an open job: %d %s", status, text)
 		}
 
-		var cancelled, now answer
+		var cancelled, now jobResponse
 		if status, _ := s.call(t, http.MethodPost, "/api/v1/batch/"+id+"/cancel", nil, &cancelled); status != http.StatusOK {
 			t.Fatalf("cancel: %d %+v", status, cancelled)
 		}
@@ -121,14 +121,14 @@ func TestCancelAndRetry(t *testing.T) {
 		}
 		checkFrames(t, <-frames, cancelled)
 		checkFrames(t, watch(t, s, id), cancelled)
-		await(t, func() (bool, string) { return asked() == 0, fmt.Sprintf("%d downloads go on", asked()) })
+		await(t, func() (bool, string) { return blocked() == 0, fmt.Sprintf("%d downloads continue", blocked()) })
 		if status, _, text := s.post(t, "/api/v1/batch/"+id+"/cancel", "", ""); status != http.StatusConflict {
-			t.Errorf("cancel once more: %d %s", status, text)
+			t.Errorf("second cancel: %d %s", status, text)
 		}
 
 		open()
 		status, location, text := s.post(t, "/api/v1/batch/"+id+"/retry", "", "")
-		retry := made(t, status, text)
+		retry := decodeCreated(t, status, text)
 		if retry.RetryOf != id || retry.Status != "pending" || location != "/api/v1/batch/"+retry.JobID {
 			t.Errorf("retry: %s, Location %q", text, location)
 		}
@@ -142,53 +142,53 @@ func TestCancelAndRetry(t *testing.T) {
 			}
 		}
 		if s.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &now); fmt.Sprint(now) != fmt.Sprint(cancelled) {
-			t.Errorf("the cancelled job went on from\n%+v to\n%+v", cancelled, now)
+			t.Errorf("the cancelled job changed from\n%+v to\n%+v", cancelled, now)
 		}
 		if status, _, text := s.post(t, "/api/v1/batch/"+retry.JobID+"/retry", "", ""); status != http.StatusBadRequest {
-			t.Errorf("retry of a job without a failure: %d %s", status, text)
+			t.Errorf("retry of a job without failed images: %d %s", status, text)
 		}
 	})
 }
 
-// TestCancelInThePipeline cancels a job whose images are being worked on in every
-// service: it stays as it was then, whatever comes out of the pipeline, and its
-// retry brings every one of the others to its end.
+// TestCancelInThePipeline cancels a job whose images are in flight in every service. It
+// verifies that late results do not change the job, and that a retry completes every
+// cancelled image.
 func TestCancelInThePipeline(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		s := start(t)
 		site, _, open := gatedOrigin(t)
-		batch := []map[string]string{{"url": site + "/slow.jpg"}} // It keeps the job open, however fast the others are.
+		batch := []map[string]string{{"url": site + "/slow.jpg"}} // It keeps the job open, no matter how fast the other images are.
 		for i := range 60 {
 			batch = append(batch, inline(fmt.Sprintf("%d.jpg", i), goImage(t, "video-001.jpeg")))
 		}
 		id := s.submit(t, batch...)
 		await(t, func() (bool, string) {
-			var now answer
+			var now jobResponse
 			s.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &now)
 			return now.Completed > 0, fmt.Sprintf("%+v", now)
 		})
-		var cancelled, now answer
+		var cancelled, now jobResponse
 		if status, _ := s.call(t, http.MethodPost, "/api/v1/batch/"+id+"/cancel", nil, &cancelled); status != http.StatusOK {
 			t.Fatalf("cancel: %d", status)
 		}
 		open()
-		invariants(t, answer{}, cancelled)
+		invariants(t, jobResponse{}, cancelled)
 		status, _, text := s.post(t, "/api/v1/batch/"+id+"/retry", "", "")
-		retry := made(t, status, text)
-		// The queues are first in, first out: behind its images all the late ones came.
+		retry := decodeCreated(t, status, text)
+		// Queues are first in, first out: the late results arrive before the retry's results.
 		got := s.ended(t, retry.JobID)
 		if got.Completed != cancelled.Failed || got.Failed != 0 {
 			t.Errorf("%d images were cancelled, their retry: %+v", cancelled.Failed, got)
 		}
 		if s.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &now); fmt.Sprint(now) != fmt.Sprint(cancelled) {
-			t.Errorf("late results took the job from\n%+v to\n%+v", cancelled, now)
+			t.Errorf("late results changed the job from\n%+v to\n%+v", cancelled, now)
 		}
 	})
 }
 
-// TestLostAnswer has a client whose request was accepted by a gateway that died
-// at once find the same job under its key, and no second one.
-func TestLostAnswer(t *testing.T) {
+// TestLostResponse kills a gateway immediately after it accepted a request. It verifies that
+// the client finds the same job under its key, and that there is no second job.
+func TestLostResponse(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		s := start(t)
 		var body bytes.Buffer
@@ -196,7 +196,7 @@ func TestLostAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		status, location, first := s.post(t, "/api/v1/batch", "order 4711", body.String())
-		job := made(t, status, first)
+		job := decodeCreated(t, status, first)
 		_ = s.end(syscall.SIGKILL)
 		s.start()
 		s.awaitReady()
@@ -212,7 +212,7 @@ func TestLostAnswer(t *testing.T) {
 		if status, _, text := s.post(t, "/api/v1/batch", "order 4711", `{"images":[]}`); status != http.StatusUnprocessableEntity {
 			t.Errorf("another request under the key: %d %s", status, text)
 		}
-		var list struct{ Jobs []answer }
+		var list struct{ Jobs []jobResponse }
 		if s.call(t, http.MethodGet, "/api/v1/batch", nil, &list); len(list.Jobs) != 1 {
 			t.Errorf("%d jobs, want 1", len(list.Jobs))
 		}

@@ -24,7 +24,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// photo is a real photograph, with EXIF, XMP, IPTC and an ICC profile.
+// photo returns a real photo with EXIF, XMP, IPTC and an ICC profile.
 func photo(t *testing.T) []byte {
 	t.Helper()
 	return readFile(t, "../../docs/sunrise.jpg")
@@ -39,7 +39,7 @@ func readFile(t *testing.T, name string) []byte {
 	return data
 }
 
-// goImage is one of the pictures that the Go distribution tests itself with.
+// goImage returns a test image of the Go distribution.
 func goImage(t *testing.T, name string) []byte {
 	t.Helper()
 	return readFile(t, filepath.Join(runtime.GOROOT(), "src", "image", "testdata", name)) //nolint:staticcheck // The tests run where they were built.
@@ -49,7 +49,7 @@ func inline(name string, data []byte) map[string]string {
 	return map[string]string{"name": name, "base64": "data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(data)}
 }
 
-// origin serves images as some site on the internet would.
+// origin serves files like a site on the internet.
 func origin(t *testing.T, files map[string][]byte) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -64,8 +64,8 @@ func origin(t *testing.T, files map[string][]byte) string {
 	return s.URL
 }
 
-// TestLine sends one batch of every kind of image down the whole line, in both
-// forms of the system, and looks at everything that comes out.
+// TestLine sends one batch with every kind of image through the whole pipeline, in both
+// forms of the system, and checks every result.
 func TestLine(t *testing.T) {
 	exiftool, err := exec.LookPath("exiftool")
 	if err != nil {
@@ -107,7 +107,7 @@ func TestLine(t *testing.T) {
 				t.Errorf("image %d: %+v, want %+v", i, img, w)
 			}
 			if strings.Contains(img.Error, "127.0.0.1") || strings.Contains(img.Error, site) {
-				t.Errorf("error tells an address: %s", img.Error)
+				t.Errorf("the error contains an address: %s", img.Error)
 			}
 		}
 		if got.Status != "completed" || got.Completed != 4 || got.Failed != 5 || got.Progress != 100 {
@@ -130,8 +130,8 @@ func TestLine(t *testing.T) {
 	})
 }
 
-// checkResult looks at what is stored of one image.
-func (s *system) checkResult(t *testing.T, exiftool string, a answer, i int, original []byte) {
+// checkResult checks the stored outputs of one image.
+func (s *system) checkResult(t *testing.T, exiftool string, a jobResponse, i int, original []byte) {
 	t.Helper()
 	img := a.Images[i]
 	at := "/api/v1/batch/" + a.JobID + "/images/" + string(rune('0'+i))
@@ -157,7 +157,7 @@ func (s *system) checkResult(t *testing.T, exiftool string, a answer, i int, ori
 	}
 	after, formatAfter, err := image.Decode(bytes.NewReader(file))
 	if err != nil || format != formatAfter || !reflect.DeepEqual(before, after) {
-		t.Errorf("pixels of image %d are not what they were: %v", i, err)
+		t.Errorf("the pixels of image %d have changed: %v", i, err)
 	}
 	small, err := jpeg.DecodeConfig(bytes.NewReader(thumbnail))
 	if err != nil || max(small.Width, small.Height) != min(320, max(before.Bounds().Dx(), before.Bounds().Dy())) {
@@ -167,7 +167,7 @@ func (s *system) checkResult(t *testing.T, exiftool string, a answer, i int, ori
 	if err := os.WriteFile(name, file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), exiftool, "-j", "-XMP:all", name).Output() //nolint:gosec // A file of our own.
+	out, err := exec.CommandContext(t.Context(), exiftool, "-j", "-XMP:all", name).Output() //nolint:gosec // The file is ours.
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,19 +182,19 @@ func (s *system) checkResult(t *testing.T, exiftool string, a answer, i int, ori
 
 // frame is a WebSocket message.
 type frame struct {
-	Type      string      `json:"type"`
-	JobID     string      `json:"job_id"`
-	Status    string      `json:"status"`
-	Progress  float64     `json:"progress"`
-	Completed int         `json:"completed"`
-	Failed    int         `json:"failed"`
-	Total     int         `json:"total_images"`
-	Image     imageAnswer `json:"image"`
-	Timestamp string      `json:"timestamp"`
+	Type      string        `json:"type"`
+	JobID     string        `json:"job_id"`
+	Status    string        `json:"status"`
+	Progress  float64       `json:"progress"`
+	Completed int           `json:"completed"`
+	Failed    int           `json:"failed"`
+	Total     int           `json:"total_images"`
+	Image     imageResponse `json:"image"`
+	Timestamp string        `json:"timestamp"`
 }
 
-// watch collects the frames of a job until the server closes, which it must do
-// with the code 1000.
+// watch returns the frames of a job until the server closes the connection, which it must
+// do with code 1000.
 func watch(t *testing.T, s *system, id string) []frame {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -225,24 +225,24 @@ func watch(t *testing.T, s *system, id string) []frame {
 	}
 }
 
-// checkFrames holds what a watcher was told against the job as it ended.
-func checkFrames(t *testing.T, frames []frame, end answer) {
+// checkFrames compares the frames of a watcher with the final state of the job.
+func checkFrames(t *testing.T, frames []frame, end jobResponse) {
 	t.Helper()
 	if len(frames) < 2 || frames[0].Type != "progress" || frames[len(frames)-1].Type != "job_complete" {
 		t.Fatalf("frames %+v", frames)
 	}
-	told := make([]int, len(end.Images))
+	seen := make([]int, len(end.Images))
 	var last frame
 	for i, f := range frames {
 		if f.JobID != end.JobID || f.Total != end.TotalImages || f.Completed < last.Completed || f.Failed < last.Failed || f.Progress < last.Progress || f.Timestamp == "" {
-			t.Errorf("frame %d went from %+v to %+v", i, last, f)
+			t.Errorf("frame %d: state changed from %+v to %+v", i, last, f)
 		}
 		switch f.Type {
 		case "image_complete":
-			told[f.Image.Index]++
+			seen[f.Image.Index]++
 			now := end.Images[f.Image.Index]
 			if f.Image.Status != now.Status || f.Image.ProcessedPath != now.ProcessedPath || f.Image.Error != now.Error || f.Image.TraceID != now.TraceID || f.Image.OriginalFilename != now.OriginalFilename {
-				t.Errorf("told %+v, is %+v", f.Image, now)
+				t.Errorf("image_complete has %+v, the job has %+v", f.Image, now)
 			}
 		case "job_complete":
 			if i != len(frames)-1 {
@@ -251,16 +251,16 @@ func checkFrames(t *testing.T, frames []frame, end answer) {
 		}
 		last = f
 	}
-	if slices.ContainsFunc(told, func(n int) bool { return n != 1 }) {
-		t.Errorf("image_complete by index: %v, want one each", told)
+	if slices.ContainsFunc(seen, func(n int) bool { return n != 1 }) {
+		t.Errorf("image_complete events by index: %v, want one each", seen)
 	}
 	if last.Status != end.Status || last.Completed != end.Completed || last.Failed != end.Failed || last.Progress != 100 {
 		t.Errorf("last frame %+v, job %+v", last, end)
 	}
 }
 
-// TestSizeLimit sends real photographs padded to exactly the limit and to one
-// byte more, inline and by URL.
+// TestSizeLimit sends real photos padded to exactly the limit and to one byte more, inline
+// and by URL.
 func TestSizeLimit(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		s := start(t)
@@ -280,7 +280,7 @@ func TestSizeLimit(t *testing.T) {
 	})
 }
 
-// TestManyWatchers lets early, late and slow watchers see one batch of 60.
+// TestManyWatchers watches one batch of 60 images with many early watchers and a late one.
 func TestManyWatchers(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		s := start(t)
@@ -289,19 +289,19 @@ func TestManyWatchers(t *testing.T) {
 			batch = append(batch, inline("small.jpg", goImage(t, "video-001.jpeg")))
 		}
 		id := s.submit(t, batch...)
-		told := make(chan []frame)
+		seen := make(chan []frame)
 		for range 25 {
-			go func() { told <- watch(t, s, id) }()
+			go func() { seen <- watch(t, s, id) }()
 		}
 		end := s.ended(t, id)
 		for range 25 {
-			checkFrames(t, <-told, end)
+			checkFrames(t, <-seen, end)
 		}
 		checkFrames(t, watch(t, s, id), end)
 	})
 }
 
-// TestTwoInOneProcess holds that nothing of a system is global.
+// TestTwoInOneProcess verifies that a system has no global state.
 func TestTwoInOneProcess(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 2)
@@ -320,7 +320,7 @@ func TestTwoInOneProcess(t *testing.T) {
 			t.Errorf("job %+v", got)
 		}
 		if status, _ := both[1-i].call(t, http.MethodGet, "/api/v1/batch/"+id, nil, nil); status != http.StatusNotFound {
-			t.Errorf("the other one knows the job: %d", status)
+			t.Errorf("the other system also has the job: %d", status)
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()
@@ -332,9 +332,9 @@ func TestTwoInOneProcess(t *testing.T) {
 	}
 }
 
-// TestTwoOnOneFolder holds that the second is told why it doesn't start, and takes
-// nothing away from the first.
-func TestTwoOnOneFolder(t *testing.T) {
+// TestTwoProcessesOnOneFolder verifies that the second process reports why it does not
+// start, and does not delete files of the first.
+func TestTwoProcessesOnOneFolder(t *testing.T) {
 	dir := t.TempDir()
 	environ := []string{"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + dir, "LOG_LEVEL=error"}
 	first, err := newStandalone(t.Context(), environ, io.Discard)
@@ -350,10 +350,10 @@ func TestTwoOnOneFolder(t *testing.T) {
 	}
 	_, err = newStandalone(t.Context(), environ, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "in use by another gateway: end that one") {
-		t.Errorf("the second one starts with %v", err)
+		t.Errorf("start of the second process: got %v, want that the folder is in use", err)
 	}
 	if _, err := os.Stat(written); err != nil {
-		t.Errorf("the second one took away what the first was writing: %v", err)
+		t.Errorf("the second process deleted a file of the first: %v", err)
 	}
 	stop()
 	if err := <-ended; err != nil {
@@ -364,7 +364,7 @@ func TestTwoOnOneFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(written); err == nil {
-		t.Error("what a killed process leaves is never taken away")
+		t.Error("the incomplete file of a killed process was not deleted")
 	}
 	ctx, stop = context.WithCancel(t.Context())
 	stop()

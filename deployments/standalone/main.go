@@ -1,7 +1,7 @@
 // Command standalone runs all of Imagebatch in one process: the gateway, one
 // analyzer and one processor on an in-process broker, with a local folder for
-// the images and SQLite for the jobs, all under DATA_DIR. It needs nothing else
-// and survives being killed: what was accepted goes on at the next start.
+// the images and SQLite for the jobs, all under DATA_DIR. It needs no other service.
+// If it is killed, the next start continues all accepted jobs.
 package main
 
 import (

@@ -21,10 +21,10 @@ import (
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-var update = flag.Bool("update", false, "write what the tests would find wrong in docs/operations.md")
+var update = flag.Bool("update", false, "write the generated tables into the documents")
 
-// promtool is Prometheus's own judge of metrics and rules. It is run rather than
-// imported: the client library has one importer, and that is not here.
+// promtool runs Prometheus's own checks of metrics and rules. The test does not import
+// them, because the client library has one importer, which is another package.
 func promtool(t *testing.T, stdin string, args ...string) (string, error) {
 	t.Helper()
 	tool, err := exec.LookPath("promtool")
@@ -37,7 +37,7 @@ func promtool(t *testing.T, stdin string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// everyEnd is a batch whose images end in many ways, one of them by URL.
+// everyEnd returns a batch whose images end in many ways, some of them sent by URL.
 func everyEnd(t *testing.T) []map[string]string {
 	site := origin(t, map[string][]byte{"a.jpg": photo(t)})
 	return []map[string]string{
@@ -52,10 +52,10 @@ func everyEnd(t *testing.T) []map[string]string {
 // family is one metric in a scrape.
 type family struct {
 	kind, help string
-	labels     map[string]map[string]bool // the values of each
+	labels     map[string]map[string]bool // values by label
 }
 
-// families reads the text format.
+// families parses the text format.
 func families(text string) map[string]*family {
 	all := map[string]*family{}
 	at := func(name string) *family {
@@ -94,8 +94,8 @@ func families(text string) map[string]*family {
 	return all
 }
 
-// TestMetrics scrapes every process after a batch and holds what it finds to the
-// conventions, to the table in docs/operations.md, and to bounded labels.
+// TestMetrics scrapes every process after a batch. It verifies that the metrics follow the
+// conventions, match the table in docs/operations.md, and have a bounded number of labels.
 func TestMetrics(t *testing.T) {
 	documented := metricsTable(t)
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
@@ -117,36 +117,36 @@ func TestMetrics(t *testing.T) {
 				found[name] = true
 				want, ok := documented[name]
 				if !ok || want.kind != f.kind || want.help != f.help {
-					t.Errorf("%s is %s, %q; docs/operations.md says %s, %q", name, f.kind, f.help, want.kind, want.help)
+					t.Errorf("%s is a %s, %q; docs/operations.md has %s, %q", name, f.kind, f.help, want.kind, want.help)
 				}
 				for l, values := range f.labels {
 					if !slices.Contains(want.labels, l) {
-						t.Errorf("%s has the label %s, which docs/operations.md does not", name, l)
+						t.Errorf("%s has the label %s, which is not in docs/operations.md", name, l)
 					}
 					if len(values) > 30 {
 						t.Errorf("%s has %d values of %s: it is not bounded", name, len(values), l)
 					}
 					for v := range values {
 						if strings.Contains(v, id) || regexp.MustCompile(`[0-9a-f]{32}`).MatchString(v) {
-							t.Errorf("%s tells of a single job: %s=%q", name, l, v)
+							t.Errorf("%s has the ID of a job or an image in a label: %s=%q", name, l, v)
 						}
 					}
 				}
 			}
 		}
 		for name := range documented {
-			// Some have labels and nothing has happened that they count.
+			// Metrics with labels may have no series yet.
 			if !found[name] && len(documented[name].labels) == 0 && (len(s.parts) > 1 || name != "imagebatch_silent_queues") {
-				t.Errorf("%s is in docs/operations.md and in no scrape", name)
+				t.Errorf("%s is in docs/operations.md, but in no scrape", name)
 			}
 		}
-		checkFigures(t, s)
+		checkValues(t, s)
 	})
 }
 
-// checkFigures holds the figures of the gateway to what was done. An answer may be
-// out a moment before it is counted.
-func checkFigures(t *testing.T, s *system) {
+// checkValues verifies the gateway's metrics after the batch. A response may arrive shortly
+// before the gateway counts it.
+func checkValues(t *testing.T, s *system) {
 	t.Helper()
 	want := []string{
 		`images_ended_total{code="",status="completed"} 3`,
@@ -175,7 +175,7 @@ func checkFigures(t *testing.T, s *system) {
 				missing = append(missing, line)
 			}
 		}
-		return missing == nil, fmt.Sprintf("the scrape does not say %q", missing)
+		return missing == nil, fmt.Sprintf("the scrape lacks %q", missing)
 	})
 }
 
@@ -189,7 +189,7 @@ func (p *process) scrape(t *testing.T) string {
 	return string(text)
 }
 
-// lint has promtool judge the metrics that are ours.
+// lint checks our metrics with promtool.
 func lint(t *testing.T, text string) {
 	t.Helper()
 	out, err := promtool(t, text, "check", "metrics")
@@ -203,7 +203,7 @@ func lint(t *testing.T, text string) {
 	}
 }
 
-// documented is a row of the table of metrics.
+// documented is a row of the metrics table.
 type documented struct {
 	kind, help string
 	labels     []string
@@ -211,8 +211,8 @@ type documented struct {
 
 const operations = "../../docs/operations.md"
 
-// metricsTable returns the table of docs/operations.md, after it was held to what
-// the services ask their registry for; -update writes it.
+// metricsTable returns the table of docs/operations.md, after comparing it with the metrics
+// that the services register; -update writes it.
 func metricsTable(t *testing.T) map[string]documented {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -223,14 +223,14 @@ func metricsTable(t *testing.T) map[string]documented {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	one := &system{process: &process{t: t, addr: s.Addr().String()}}
-	one.ended(t, one.submit(t, inline("a.jpg", photo(t)))) // so everything has begun
+	one.ended(t, one.submit(t, inline("a.jpg", photo(t)))) // so that all parts have started
 	http.DefaultClient.CloseIdleConnections()
 	stop()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
 
-	// What only the services have comes from their broker, which need not be there.
+	// Only the RabbitMQ client has the remaining metrics; it registers them without a connection.
 	broker, err := connect.BrokerConfig{RabbitMQURL: []service.SecretURL{"amqp://127.0.0.1:1/"}, RabbitMQDeclare: true}.Open(true, slog.New(slog.DiscardHandler), s.metrics)
 	if err != nil {
 		t.Fatal(err)
@@ -254,11 +254,11 @@ func metricsTable(t *testing.T) map[string]documented {
 	head, rest, ok := strings.Cut(doc, begin)
 	old, tail, closed := strings.Cut(rest, end)
 	if !ok || !closed {
-		t.Fatalf("%s has no place for the metrics", operations)
+		t.Fatalf("%s has no markers for the metrics", operations)
 	}
 	if old != table.String() {
 		if !*update {
-			t.Errorf("%s has another table of metrics than the code; run this test with -update:\n%s", operations, table)
+			t.Errorf("the metrics table of %s differs from the code; run this test with -update to write:\n%s", operations, table)
 		} else if err := os.WriteFile(operations, []byte(head+begin+table.String()+end+tail), 0o600); err != nil {
 			t.Fatal(err)
 		}

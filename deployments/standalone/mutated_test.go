@@ -31,10 +31,10 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// TestMutatedFiles sends pictures with random damage through an analyzer and a
-// processor at work. Each image ends, and as its own fault or as a whole picture:
-// none kills or hangs a stage, none makes a decoder panic, and memory stays within
-// bounds. Every run has the same files; PROVE=1 makes 10,000 of them.
+// TestMutatedFiles sends images with random damage through a running analyzer and
+// processor. It verifies that each image either fails with its own error or completes as a
+// valid image, that none kills or blocks a stage or makes a decoder panic, and that memory
+// stays bounded. Every run uses the same files; PROVE=1 tests 10,000 of them.
 func TestMutatedFiles(t *testing.T) {
 	files := 500
 	if os.Getenv("PROVE") != "" {
@@ -63,13 +63,13 @@ func TestMutatedFiles(t *testing.T) {
 			return dv.Ack()
 		})
 	})
-	sources := pictures(t)
-	runtime.GC() // of what was made for them
-	// As many at once as a batch has.
-	const abreast = 100
+	sources := sourceImages(t)
+	runtime.GC() // frees the garbage from creating them
+	// The number of images in a batch.
+	const concurrent = 100
 	sent, ended, codes, peak := 0, map[int]bool{}, map[string]int{}, uint64(0)
 	for len(ended) < files {
-		for ; sent < files && sent-len(ended) < abreast; sent++ {
+		for ; sent < files && sent-len(ended) < concurrent; sent++ {
 			send(t, queue, originals, sent, mutated(sources, sent))
 		}
 		select {
@@ -96,13 +96,13 @@ func TestMutatedFiles(t *testing.T) {
 		t.Errorf("%d MiB on the heap, want at most %d", peak>>20, bound>>20)
 	}
 	if codes[""] < files/10 || codes[pipeline.CodeDamaged] < files/10 {
-		t.Errorf("the damage is too much or too little: %v", codes)
+		t.Errorf("the damage is too heavy or too light: %v", codes)
 	}
-	t.Logf("%d files, %d completed, failed by code: %v; %d MiB on the heap at most, %s",
+	t.Logf("%d files, %d completed, failed by code: %v; at most %d MiB on the heap, %s",
 		files, codes[""], codes, peak>>20, time.Since(started).Round(time.Second))
 }
 
-// check holds a result to what was stored: what completed is a whole picture.
+// check verifies that the stored file of a completed image is a valid image.
 func check(t *testing.T, processed objectstore.Store, r pipeline.Result) {
 	t.Helper()
 	switch r.ErrorCode {
@@ -114,7 +114,7 @@ func check(t *testing.T, processed objectstore.Store, r pipeline.Result) {
 			return
 		}
 		if _, err := imagefile.Read(data, imagefile.Limits{}); err != nil {
-			t.Errorf("file %d completed, and what was stored is no picture: %v", r.Index, err)
+			t.Errorf("file %d completed, but the stored file is not a valid image: %v", r.Index, err)
 		}
 	default:
 		t.Errorf("file %d ended as %s: %s", r.Index, r.ErrorCode, r.Error)
@@ -178,17 +178,17 @@ func send(t *testing.T, b broker.Broker, originals objectstore.Store, index int,
 	}
 }
 
-// liveBytes are the objects on the heap, dead ones that are not yet collected too.
+// liveBytes returns the bytes of heap objects, including dead ones that are not yet collected.
 func liveBytes() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
 
-// pictures are those that the damage is done to: every coding that the Go
-// distribution has a picture of, small ones of our own, a photograph with metadata
-// of every kind, and the small bombs that are whole.
-func pictures(t *testing.T) [][]byte {
+// sourceImages returns the images to damage: every encoding among the test images of the Go
+// distribution, small generated ones, a photo with metadata of every kind, and the small
+// bombs that are valid images.
+func sourceImages(t *testing.T) [][]byte {
 	t.Helper()
 	var list [][]byte
 	for _, pattern := range []string{"testdata/*.jpeg", "testdata/*.png", "png/testdata/pngsuite/*.png"} {
@@ -208,13 +208,12 @@ func pictures(t *testing.T) [][]byte {
 	return append(list, photo(t), imagetest.JPEG(960, 640), imagetest.PNG(300, 200))
 }
 
-// mutated is the file of a number: one of the pictures with a few of its bytes
-// changed, cut, doubled or moved, most of them near its beginning, where headers
-// and metadata are. The checksums of most PNGs are mended, since no damage
-// behind them would be seen otherwise.
-func mutated(pictures [][]byte, number int) []byte {
+// mutated returns file number n: one of the images with a few bytes changed, removed,
+// duplicated or moved, mostly near the start, where headers and metadata are. In most PNGs
+// the checksums are fixed, because otherwise no damage behind them would be reached.
+func mutated(images [][]byte, number int) []byte {
 	random := rand.New(rand.NewPCG(17, uint64(number))) //nolint:gosec // Repeatable.
-	data := bytes.Clone(pictures[random.IntN(len(pictures))])
+	data := bytes.Clone(images[random.IntN(len(images))])
 	for range 1 + random.IntN(3) {
 		if len(data) < 16 {
 			break
@@ -245,13 +244,13 @@ func mutated(pictures [][]byte, number int) []byte {
 		}
 	}
 	if random.IntN(4) > 0 {
-		mendSums(data)
+		fixChecksums(data)
 	}
 	return data
 }
 
-// mendSums sets the checksums of a PNG as far as its chunks can be told apart.
-func mendSums(data []byte) {
+// fixChecksums sets the checksums of a PNG as far as its chunks can be parsed.
+func fixChecksums(data []byte) {
 	if !bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")) {
 		return
 	}

@@ -16,19 +16,19 @@ import (
 	"time"
 )
 
-// wire is a line to a server that can be cut, and that can take everything and
-// pass nothing on.
+// wire is a connection to a server that can be cut, or can accept all bytes without
+// forwarding them.
 type wire struct {
 	addr, target string
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	listener net.Listener
 	conns    map[net.Conn]bool
 	flowing  chan struct{} // closed while bytes flow
 	running  sync.WaitGroup
 }
 
-// startWire opens a line to the address; it ends with the test.
+// startWire starts a wire to the address; it ends with the test.
 func startWire(t *testing.T, target string) *wire {
 	t.Helper()
 	w := &wire{addr: freeAddr(t), target: target, conns: map[net.Conn]bool{}, flowing: make(chan struct{})}
@@ -42,7 +42,7 @@ func startWire(t *testing.T, target string) *wire {
 	return w
 }
 
-// open lets connections in.
+// open starts accepting connections.
 func (w *wire) open(t *testing.T) {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", w.addr)
@@ -72,7 +72,7 @@ func (w *wire) open(t *testing.T) {
 	})
 }
 
-// pass brings bytes from one end to the other until either is closed.
+// pass forwards bytes from one end to the other until either is closed.
 func (w *wire) pass(to, from net.Conn) {
 	defer to.Close()
 	defer from.Close()
@@ -103,7 +103,7 @@ func (w *wire) cut() {
 	clear(w.conns)
 }
 
-// stall holds all bytes back.
+// stall stops forwarding bytes.
 func (w *wire) stall() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -120,11 +120,12 @@ func (w *wire) resume() {
 	}
 }
 
-// TestBrokerAway holds what the API does without its broker for a minute, refused
-// or met with silence: batches are accepted up to the bound and then put off, the
-// gateway is alive and says what it misses, what is there is told. Ten seconds
-// after the broker is back all work is on, and every image completes.
-func TestBrokerAway(t *testing.T) {
+// TestBrokerUnavailable verifies the API without its broker, when connections are refused
+// or get no response: batches are accepted up to the limit and then rejected as temporarily
+// unavailable, the gateway is alive and reports the missing broker, and existing jobs can be
+// read. Within ten seconds after the broker is back, all services are ready, and every image
+// completes.
+func TestBrokerUnavailable(t *testing.T) {
 	t.Parallel()
 	for name, trouble := range map[string]struct {
 		begin func(*wire)
@@ -157,44 +158,44 @@ func TestBrokerAway(t *testing.T) {
 			s.ended(t, before)
 
 			trouble.begin(w)
-			began := time.Now()
+			started := time.Now()
 			var ids []string
 			again := time.NewTicker(100 * time.Millisecond)
 			defer again.Stop()
 			for len(ids) < 10 {
 				var text []byte
-				asked := time.Now()
+				sent := time.Now()
 				status, header := s.call(t, http.MethodPost, "/api/v1/batch", bytes.NewReader(body), &text)
-				if took := time.Since(asked); took > 10*time.Second {
+				if took := time.Since(sent); took > 10*time.Second {
 					t.Errorf("POST took %s", took)
 				}
 				if status == http.StatusCreated {
-					ids = append(ids, made(t, status, text).JobID)
+					ids = append(ids, decodeCreated(t, status, text).JobID)
 					continue
 				}
 				if seconds, err := strconv.Atoi(header.Get("Retry-After")); status != http.StatusServiceUnavailable || err != nil || seconds < 1 ||
 					!bytes.Contains(text, []byte("Too many images in progress, try again later")) {
-					t.Errorf("past the bound: %d %s, Retry-After %q", status, text, header.Get("Retry-After"))
+					t.Errorf("above the limit: %d %s, Retry-After %q", status, text, header.Get("Retry-After"))
 				}
-				// The count is up to a second old, and that of before the outage may still stand.
-				if len(ids) >= 4 || time.Since(began) > 10*time.Second {
+				// The count is up to a second old and may still be the one from before the outage.
+				if len(ids) >= 4 || time.Since(started) > 10*time.Second {
 					break
 				}
 				<-again.C
 			}
 			if len(ids) != 4 {
-				t.Errorf("%d batches of 5 images were accepted, and 20 images may be open", len(ids))
+				t.Errorf("%d batches of 5 images were accepted, want 4: 20 images may be open", len(ids))
 			}
 			await(t, func() (bool, string) {
 				var ready struct{ Error string }
 				status, _ := s.call(t, http.MethodGet, "/readyz", nil, &ready)
 				return status == http.StatusServiceUnavailable && strings.Contains(ready.Error, "broker: "), fmt.Sprint(status, ready.Error)
 			})
-			for outage := time.NewTicker(time.Second); time.Since(began) < trouble.last; <-outage.C {
+			for outage := time.NewTicker(time.Second); time.Since(started) < trouble.last; <-outage.C {
 				for _, p := range s.parts {
 					alive(t, p)
 				}
-				var now answer
+				var now jobResponse
 				if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+ids[0], nil, &now); status != http.StatusOK || now.Failed != 0 {
 					t.Errorf("GET during the outage: %d %+v", status, now)
 				}
@@ -221,7 +222,7 @@ func TestBrokerAway(t *testing.T) {
 	}
 }
 
-// alive holds that the process says so, and soon.
+// alive verifies that the process responds to /healthz within 5 s.
 func alive(t *testing.T, p *process) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)

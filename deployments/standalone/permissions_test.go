@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestLeastPermissions has everything work in one bucket that others use too, on
-// queues that an operator has made, with the rights of the manual alone.
+// TestLeastPermissions verifies that the whole system works with only the documented
+// permissions, in one bucket that others also use, and on queues that an operator declared.
 func TestLeastPermissions(t *testing.T) {
 	t.Parallel()
 	ours := strings.ToLower(rand.Text()) + "/"
@@ -21,7 +21,7 @@ func TestLeastPermissions(t *testing.T) {
 	foreign := place{"original", ours}.all(t)
 	others := []string{"a", "originals", "originals-of-others/a.jpg", "processed-of-others/a.jpg", "processed.jpg", "z/originals/a.jpg"}
 	for _, key := range others {
-		if err := foreign.Put(t.Context(), key, []byte("somebody else's"), ""); err != nil {
+		if err := foreign.Put(t.Context(), key, []byte("foreign object"), ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -54,14 +54,14 @@ func TestLeastPermissions(t *testing.T) {
 		return len(left) == 0, fmt.Sprint("left by retention: ", left)
 	})
 	if got := (place{"original", ours}).keys(t); !slices.Equal(got, others) {
-		t.Errorf("of the objects of others %v are left, want %v", got, others)
+		t.Errorf("foreign objects left: %v, want %v", got, others)
 	}
 }
 
-// TestEveryRightIsNeeded takes each right away for a while, from services that may
-// declare their queues: something stops, /readyz names the right, no image fails, and
-// all goes on when the right is back.
-func TestEveryRightIsNeeded(t *testing.T) {
+// TestEveryPermissionIsNeeded revokes each permission for a while, from services that may
+// declare their queues. It verifies that some function stops, that /readyz names the
+// permission, that no image fails, and that work continues when the permission is back.
+func TestEveryPermissionIsNeeded(t *testing.T) {
 	t.Parallel()
 	ours := strings.ToLower(rand.Text()) + "/"
 	r := startRestricted(t, false, place{"original", ours}, place{"processed", ours})
@@ -71,8 +71,9 @@ func TestEveryRightIsNeeded(t *testing.T) {
 			t.Errorf("job %+v", got)
 		}
 	}
-	picture := inline("a.jpg", goImage(t, "video-001.jpeg"))
-	// works begins what cannot be done, and returns what is to come of it later.
+	img := inline("a.jpg", goImage(t, "video-001.jpeg"))
+	// works starts an operation that needs the permission, and returns a check of its result for
+	// when the permission is back.
 	type works func(t *testing.T) (later func(t *testing.T))
 	refusedPost := func(path string, body func() string) works {
 		return func(t *testing.T) func(*testing.T) {
@@ -81,7 +82,7 @@ func TestEveryRightIsNeeded(t *testing.T) {
 			}
 			return func(t *testing.T) {
 				r.settled(t, "gateway")
-				completes(t, r.submit(t, picture))
+				completes(t, r.submit(t, img))
 			}
 		}
 	}
@@ -93,11 +94,11 @@ func TestEveryRightIsNeeded(t *testing.T) {
 		return string(text)
 	}
 	waiting := func(t *testing.T) func(*testing.T) {
-		id := r.submit(t, picture)
+		id := r.submit(t, img)
 		return func(t *testing.T) { completes(t, id) }
 	}
 	nothing := func(*testing.T) func(*testing.T) {
-		return func(t *testing.T) { completes(t, r.submit(t, picture)) }
+		return func(t *testing.T) { completes(t, r.submit(t, img)) }
 	}
 	empty := func(p place) func(t *testing.T) {
 		return func(t *testing.T) {
@@ -106,27 +107,27 @@ func TestEveryRightIsNeeded(t *testing.T) {
 	}
 	needs := map[string]works{
 		"gateway s3:ListBucket original": nothing, "gateway s3:ListBucket processed": nothing,
-		"gateway s3:PutObject original": refusedPost("/api/v1/batch", func() string { return batch(picture) }),
+		"gateway s3:PutObject original": refusedPost("/api/v1/batch", func() string { return batch(img) }),
 		"gateway s3:GetObject original": func(t *testing.T) func(*testing.T) {
-			// The processor is held, so that the image is open and can be cancelled.
+			// The processor is blocked, so that the image stays open and can be cancelled.
 			r.roles["processor"].allow(without(r.roles["processor"].rights, "s3:PutObject", "processed"))
 			defer r.roles["processor"].allow(r.roles["processor"].rights)
 			r.settled(t, "processor")
-			id := r.submit(t, picture)
+			id := r.submit(t, img)
 			if status, _ := r.call(t, http.MethodPost, "/api/v1/batch/"+id+"/cancel", nil, nil); status != http.StatusOK {
 				t.Errorf("cancel: %d", status)
 			}
 			return refusedPost("/api/v1/batch/"+id+"/retry", func() string { return "" })(t)
 		},
 		"gateway s3:DeleteObject original": func(t *testing.T) func(*testing.T) {
-			// The second image spoils the request after the first was stored.
-			if status, _, text := r.post(t, "/api/v1/batch", "", batch(picture, map[string]string{"name": "neither"})); status != http.StatusBadRequest {
+			// The second image makes the request invalid after the first was stored.
+			if status, _, text := r.post(t, "/api/v1/batch", "", batch(img, map[string]string{"name": "neither"})); status != http.StatusBadRequest {
 				t.Errorf("POST: %d %s", status, text)
 			}
 			return empty(r.originals)
 		},
 		"gateway s3:GetObject processed": func(t *testing.T) func(*testing.T) {
-			id := r.submit(t, picture)
+			id := r.submit(t, img)
 			completes(t, id)
 			var text []byte
 			if status, _ := r.call(t, http.MethodGet, "/api/v1/batch/"+id+"/images/0/file", nil, &text); status != http.StatusServiceUnavailable {
@@ -135,7 +136,7 @@ func TestEveryRightIsNeeded(t *testing.T) {
 			return nothing(t)
 		},
 		"gateway s3:DeleteObject processed": func(t *testing.T) func(*testing.T) {
-			completes(t, r.submit(t, picture))
+			completes(t, r.submit(t, img))
 			return empty(r.processed) // by retention
 		},
 		"analyzer s3:ListBucket original": waiting, "analyzer s3:GetObject original": waiting,
@@ -150,7 +151,7 @@ func TestEveryRightIsNeeded(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				begin := needs[name]
 				if begin == nil {
-					t.Fatal("nothing here needs this right: take it out of the policy, or add what does")
+					t.Fatal("no operation here needs this permission: remove it from the policy, or add an operation")
 				}
 				delete(needs, name)
 				role.allow(without(role.rights, taken.Action, bucket))
@@ -160,7 +161,7 @@ func TestEveryRightIsNeeded(t *testing.T) {
 				want := regexp.MustCompile(fmt.Sprintf(`store of %s: [^;]*bucket "%s" at [^;]* does not allow %s to this access key`, store, bucket, taken.Action))
 				await(t, func() (bool, string) {
 					said := readyz(t, r.parts[service])
-					return want.MatchString(said), service + " says " + said
+					return want.MatchString(said), service + " reports " + said
 				})
 				role.allow(role.rights)
 				later(t)
@@ -168,11 +169,11 @@ func TestEveryRightIsNeeded(t *testing.T) {
 		}
 	}
 	for name := range needs {
-		t.Errorf("no policy has %s", name)
+		t.Errorf("no policy contains %s", name)
 	}
 }
 
-// without is the rights less one.
+// without returns the rights except one.
 func without(rights []right, action, bucket string) []right {
 	return slices.DeleteFunc(slices.Clone(rights), func(r right) bool {
 		of, _, _ := strings.Cut(strings.TrimPrefix(r.Resource, "arn:aws:s3:::"), "/")

@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// builds is where the tests build programs. TestMain makes and deletes it.
+// builds is the folder in which the tests build programs. TestMain creates and deletes it.
 var builds string
 
 // binaries builds the programs once.
@@ -30,9 +30,9 @@ var binaries = sync.OnceValues(func() (string, error) {
 	return dir, build(dir, base+"deployments/standalone", base+"gateway/cmd/gateway", base+"analyzer/cmd/analyzer", base+"processor/cmd/processor")
 })
 
-// build builds programs into the folder with the race detector, whose packages `go test -race` has compiled before.
+// build builds programs into the folder with the race detector; `go test -race` has already compiled these packages.
 func build(dir string, args ...string) error {
-	cmd := exec.Command("go", append([]string{"build", "-race", "-o", dir + "/"}, args...)...) //nolint:gosec,noctx // Our own programs, which outlive the test that is first.
+	cmd := exec.Command("go", append([]string{"build", "-race", "-o", dir + "/"}, args...)...) //nolint:gosec,noctx // The programs are ours, and the build serves later tests as well.
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %q: %w\n%s", args, err, out)
 	}
@@ -54,7 +54,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// process is one of the programs, running.
+// process is a running program.
 type process struct {
 	t    *testing.T
 	name string
@@ -67,8 +67,8 @@ type process struct {
 	log bytes.Buffer // guarded by mu
 }
 
-// launch starts a program on an address of its own and waits until it is ready.
-// It ends with the test, which fails if the log tells of a data race.
+// launch starts a program on an address of its own and waits until it is ready. It is killed
+// at the end of the test, which fails if the log reports a data race.
 func launch(t *testing.T, name string, env ...string) *process {
 	t.Helper()
 	dir, err := binaries()
@@ -78,12 +78,12 @@ func launch(t *testing.T, name string, env ...string) *process {
 	return launchFrom(t, dir, name, env...)
 }
 
-// launchFrom is launch for a program that lies elsewhere.
+// launchFrom is like launch, for a program in the given folder.
 func launchFrom(t *testing.T, dir, name string, env ...string) *process {
 	t.Helper()
 	p := &process{t: t, name: filepath.Join(dir, name), env: env, addr: freeAddr(t)}
 	t.Cleanup(func() {
-		_ = p.end(syscall.SIGKILL) // Killed is what it is to be.
+		_ = p.end(syscall.SIGKILL) // The error reports the kill.
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if bytes.Contains(p.log.Bytes(), []byte("DATA RACE")) || bytes.Contains(p.log.Bytes(), []byte("panic:")) || t.Failed() {
@@ -97,7 +97,7 @@ func launchFrom(t *testing.T, dir, name string, env ...string) *process {
 
 func (p *process) start() {
 	p.t.Helper()
-	p.cmd = exec.Command(p.name) //nolint:gosec,noctx // Our own binary, ended by its own signal.
+	p.cmd = exec.Command(p.name) //nolint:gosec,noctx // The binary is ours, and end stops it.
 	p.cmd.Env = append([]string{"HTTP_ADDR=" + p.addr, "HOME=" + p.t.TempDir(), "LOG_LEVEL=debug", "PATH=/nowhere"}, p.env...)
 	p.cmd.Stderr = p
 	p.cmd.Stdout = p
@@ -115,12 +115,12 @@ func (p *process) Write(text []byte) (int, error) {
 	return p.log.Write(text)
 }
 
-// end sends the signal and waits for the end.
+// end sends the signal and waits until the process has ended.
 func (p *process) end(s os.Signal) error {
 	if p.done == nil {
 		return nil
 	}
-	_ = p.cmd.Process.Signal(s) // It may be gone already.
+	_ = p.cmd.Process.Signal(s) // It may have ended already.
 	select {
 	case err := <-p.done:
 		p.done = nil
@@ -128,7 +128,7 @@ func (p *process) end(s os.Signal) error {
 	case <-time.After(30 * time.Second):
 		_ = p.cmd.Process.Kill()
 		p.done = nil
-		p.t.Errorf("%s outlived signal %s by 30 s", p.name, s)
+		p.t.Errorf("%s did not end within 30 s of signal %s", p.name, s)
 		return nil
 	}
 }
@@ -162,47 +162,47 @@ func (p *process) awaitReady() {
 
 func (p *process) url(path string) string { return "http://" + p.addr + path }
 
-// await polls until ask reports true. The state that ask returns must not stay the same for 90 seconds: a slow machine
-// makes slow progress.
-func await(t *testing.T, ask func() (bool, string)) {
+// await polls until done returns true. It fails if the returned state does not change for 90 seconds, so that a slow
+// machine may take longer in total.
+func await(t *testing.T, done func() (bool, string)) {
 	t.Helper()
-	const patience = 90 * time.Second
+	const maxWait = 90 * time.Second
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.NewTimer(patience)
+	limit := time.NewTimer(maxWait)
 	defer limit.Stop()
 	for last := ""; ; {
-		ok, state := ask()
+		ok, state := done()
 		if ok {
 			return
 		}
 		if state != last {
-			limit.Reset(patience)
+			limit.Reset(maxWait)
 			last = state
 		}
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			t.Fatalf("waited %s in vain, the state is still: %s", patience, state)
+			t.Fatalf("no change for %s, the state is still: %s", maxWait, state)
 		}
 	}
 }
 
-// The ports of the programs lie below the range from which outgoing connections are served, and below those of
-// servers.sh: nothing takes the port of a program that is being restarted.
+// The ports of the programs are below the range of outgoing connections and below the ports of servers.sh, so the port
+// of a program that restarts stays free.
 const (
 	firstPort = 10_000
 	ports     = 10_000
 )
 
-var port atomic.Uint32 // the last one that was given away
+var port atomic.Uint32 // last port that was used
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	for range ports {
 		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+port.Add(1)%ports)
 		if l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", addr); err == nil {
-			_ = l.Close() // It has served nobody.
+			_ = l.Close() // It has accepted no connection.
 			return addr
 		}
 	}
@@ -212,12 +212,12 @@ func freeAddr(t *testing.T) string {
 
 // system is Imagebatch in one of its forms.
 type system struct {
-	*process // that the API is asked of: the gateway or the standalone
+	*process // the process with the API: the gateway or the standalone
 	parts    []*process
 }
 
-// forms start the system: as one process on embedded parts, and as three on real
-// servers.
+// forms start the system: as one process with an in-process broker, or as three processes
+// with real servers.
 var forms = map[string]func(t *testing.T, env ...string) *system{
 	"standalone": func(t *testing.T, env ...string) *system {
 		p := launch(t, "standalone", append([]string{"DATA_DIR=" + t.TempDir(), "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8"}, env...)...)
@@ -230,7 +230,7 @@ var forms = map[string]func(t *testing.T, env ...string) *system{
 	},
 }
 
-// serverEnv names the broker and the other real servers, with prefixes of the test's own in the buckets.
+// serverEnv returns the environment for the broker and the other real servers, with key prefixes for this test.
 func serverEnv(t *testing.T, broker string) []string {
 	t.Helper()
 	if os.Getenv("TEST_S3_ENDPOINT") == "" {
@@ -245,7 +245,7 @@ func serverEnv(t *testing.T, broker string) []string {
 	}
 }
 
-// eachForm runs the test over both forms, in parallel with other tests.
+// eachForm runs the test with both forms, in parallel with other tests.
 func eachForm(t *testing.T, test func(t *testing.T, start func(t *testing.T, env ...string) *system)) {
 	t.Parallel()
 	for _, name := range []string{"standalone", "services"} {
@@ -256,7 +256,7 @@ func eachForm(t *testing.T, test func(t *testing.T, start func(t *testing.T, env
 	}
 }
 
-// call asks the API and decodes the answer into out, if it is not nil.
+// call sends a request to the API and decodes the response into out, unless out is nil.
 func (s *system) call(t *testing.T, method, path string, body io.Reader, out any) (int, http.Header) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, s.url(path), body)
@@ -282,23 +282,23 @@ func (s *system) call(t *testing.T, method, path string, body io.Reader, out any
 	return resp.StatusCode, resp.Header
 }
 
-// answer is a job as the API tells it.
-type answer struct {
-	JobID       string        `json:"job_id"`
-	Status      string        `json:"status"`
-	TotalImages int           `json:"total_images"`
-	Completed   int           `json:"completed"`
-	Failed      int           `json:"failed"`
-	Progress    float64       `json:"progress"`
-	Images      []imageAnswer `json:"images"`
-	CreatedAt   time.Time     `json:"created_at"`
-	UpdatedAt   time.Time     `json:"updated_at"`
-	CompletedAt time.Time     `json:"completed_at"`
-	Message     string        `json:"message"`
-	RetryOf     string        `json:"retry_of"`
+// jobResponse is a job as the API returns it.
+type jobResponse struct {
+	JobID       string          `json:"job_id"`
+	Status      string          `json:"status"`
+	TotalImages int             `json:"total_images"`
+	Completed   int             `json:"completed"`
+	Failed      int             `json:"failed"`
+	Progress    float64         `json:"progress"`
+	Images      []imageResponse `json:"images"`
+	CreatedAt   time.Time       `json:"created_at"`
+	UpdatedAt   time.Time       `json:"updated_at"`
+	CompletedAt time.Time       `json:"completed_at"`
+	Message     string          `json:"message"`
+	RetryOf     string          `json:"retry_of"`
 }
 
-type imageAnswer struct {
+type imageResponse struct {
 	Index            int       `json:"index"`
 	OriginalFilename string    `json:"original_filename"`
 	Status           string    `json:"status"`
@@ -310,14 +310,14 @@ type imageAnswer struct {
 	EndTime          time.Time `json:"end_time"`
 }
 
-// submit posts a batch and returns the id of its job.
+// submit posts a batch and returns the ID of its job.
 func (s *system) submit(t *testing.T, images ...map[string]string) string {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"images": images})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var created answer
+	var created jobResponse
 	status, header := s.call(t, http.MethodPost, "/api/v1/batch", bytes.NewReader(body), &created)
 	if status != http.StatusCreated || created.Status != "pending" || header.Get("Location") != "/api/v1/batch/"+created.JobID {
 		t.Fatalf("POST: %d %+v, Location %q", status, created, header.Get("Location"))
@@ -325,12 +325,12 @@ func (s *system) submit(t *testing.T, images ...map[string]string) string {
 	return created.JobID
 }
 
-// ended polls the job to its end and checks on every poll what must hold.
-func (s *system) ended(t *testing.T, id string) answer {
+// ended polls the job until it has ended and checks the invariants on every poll.
+func (s *system) ended(t *testing.T, id string) jobResponse {
 	t.Helper()
-	var last answer
+	var last jobResponse
 	await(t, func() (bool, string) {
-		var now answer
+		var now jobResponse
 		if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &now); status != http.StatusOK {
 			t.Fatalf("GET %s: %d", id, status)
 		}
@@ -341,19 +341,20 @@ func (s *system) ended(t *testing.T, id string) answer {
 	return last
 }
 
-// invariants holds what is true of every answer, and of every two in a row.
-func invariants(t *testing.T, before, now answer) {
+// invariants checks conditions that are true for every response, and for every two
+// consecutive ones.
+func invariants(t *testing.T, before, now jobResponse) {
 	t.Helper()
 	count := map[string]int{}
 	for i, img := range now.Images {
 		count[img.Status]++
 		if img.Index != i {
-			t.Errorf("image %d stands at place %d", img.Index, i)
+			t.Errorf("image %d is at position %d", img.Index, i)
 		}
 		if i < len(before.Images) {
 			b := before.Images[i]
 			if rank(img.Status) < rank(b.Status) || rank(b.Status) == 2 && img != b {
-				t.Errorf("image went from %+v to %+v", b, img)
+				t.Errorf("image changed from %+v to %+v", b, img)
 			}
 		}
 		if (img.Status == "completed") != (img.ProcessedPath != "") || (img.Status == "failed") != (img.Error != "") {

@@ -15,22 +15,22 @@ import (
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-// up is what `make up` with these settings gives Compose: the environment, the
+// up returns what `make up` with these settings passes to Compose: the environment, the
 // profiles, and the services to scale.
 func up(t *testing.T, settings ...string) (env, profiles, scale []string) {
 	t.Helper()
 	need(t, "make", "--version")
 	arguments := append([]string{"-C", "../..", "--no-print-directory", "--dry-run", "up"}, settings...)
-	cmd := exec.CommandContext(t.Context(), "make", arguments...) //nolint:gosec // Our own settings.
-	// Those of the `make test` that runs this are not meant.
+	cmd := exec.CommandContext(t.Context(), "make", arguments...) //nolint:gosec // The settings are ours.
+	// Clear the settings of the `make test` that runs this test.
 	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "PROFILE=", "S3=", "SCALE=")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The shell expands the variables, and shows what the command would be given.
+	// The shell expands the variables and prints the arguments of the command.
 	command := strings.Replace(string(out), "docker compose", `sh -c 'env; echo; echo "$@"' compose`, 1)
-	shell := exec.CommandContext(t.Context(), "env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", command) //nolint:gosec // From our Makefile.
+	shell := exec.CommandContext(t.Context(), "env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", command) //nolint:gosec // The command is from our Makefile.
 	shown, err := shell.Output()
 	if err != nil {
 		t.Fatalf("%v in %s", err, command)
@@ -53,8 +53,8 @@ func up(t *testing.T, settings ...string) (env, profiles, scale []string) {
 	return env, profiles, scale
 }
 
-// TestProfiles holds what starts with each profile of `make up`, and what the gateways
-// are told.
+// TestProfiles verifies which services each profile of `make up` starts, and the
+// configuration of the gateways.
 func TestProfiles(t *testing.T) {
 	always := []string{"analyzer", "gateway", "grafana", "minio", "processor", "prometheus", "rabbitmq"}
 	const onPostgres = "postgres://imagebatch:imagebatch@postgres:5432/imagebatch"
@@ -75,12 +75,12 @@ func TestProfiles(t *testing.T) {
 			env, profiles, _ := up(t, c.settings...)
 			project := loadProfiles(t, profiles, env...)
 			if got, want := slices.Sorted(maps.Keys(project.Services)), slices.Sorted(slices.Values(append(c.more, always...))); !slices.Equal(got, want) {
-				t.Errorf("there are %q, want %q", got, want)
+				t.Errorf("got the services %q, want %q", got, want)
 			}
 			for name, s := range project.Services {
 				if program := strings.TrimSuffix(name, "-2"); program == "gateway" {
 					if got := *s.Environment["DATABASE_URL"]; got != c.database {
-						t.Errorf("%s has its jobs in %q, want %q", name, got, c.database)
+						t.Errorf("%s uses the database %q, want %q", name, got, c.database)
 					}
 				} else if name != "analyzer" && name != "processor" {
 					continue
@@ -92,16 +92,16 @@ func TestProfiles(t *testing.T) {
 					t.Errorf("%s sends its traces to %q, want %q", name, got, c.traces)
 				}
 				if minio, err := project.GetService("minio"); err != nil || (minio.GetScale() == 0) != slices.Contains(c.more, "versitygw") {
-					t.Errorf("there are %d of MinIO, %v", minio.GetScale(), err)
+					t.Errorf("MinIO has the scale %d, %v", minio.GetScale(), err)
 				}
 			}
 		})
 	}
 }
 
-// TestSecondGatewayWantsPostgres: without a database of both, the second gateway must
-// not begin one of its own.
-func TestSecondGatewayWantsPostgres(t *testing.T) {
+// TestSecondGatewayNeedsPostgres verifies that the second gateway does not start with a
+// database of its own if there is no common one.
+func TestSecondGatewayNeedsPostgres(t *testing.T) {
 	second, err := loadProfiles(t, []string{"gateways"}).GetService("gateway-2")
 	if err != nil {
 		t.Fatal(err)
@@ -111,18 +111,18 @@ func TestSecondGatewayWantsPostgres(t *testing.T) {
 		return err
 	})
 	if err == nil || !strings.Contains(err.Error(), "DATABASE_URL") {
-		t.Errorf("it is told %v", err)
+		t.Errorf("configuration of the second gateway: %v, want an error about DATABASE_URL", err)
 	}
 	if len(second.Volumes) != 0 {
-		t.Errorf("it writes to %v", second.Volumes)
+		t.Errorf("the second gateway has the volumes %v", second.Volumes)
 	}
 }
 
-// TestScaling holds that Compose can start any number of analyzers and processors, and
-// that Prometheus asks each, and both gateways, where they answer.
+// TestScaling verifies that Compose can start any number of analyzers and processors, and
+// that Prometheus scrapes each of them and both gateways.
 func TestScaling(t *testing.T) {
 	if _, _, scale := up(t, "SCALE=analyzer=4 processor=2"); !slices.Equal(scale, []string{"analyzer=4", "processor=2"}) {
-		t.Errorf("Compose is told to scale %q", scale)
+		t.Errorf("the scale arguments for Compose are %q", scale)
 	}
 	var config struct {
 		Scrapes []struct {
@@ -146,22 +146,22 @@ func TestScaling(t *testing.T) {
 			for _, target := range static.Targets {
 				host, _, _ := strings.Cut(target, ":")
 				if _, err := project.GetService(host); err != nil {
-					t.Errorf("Prometheus asks %s, and %v", target, err)
+					t.Errorf("Prometheus scrapes %s: %v", target, err)
 				}
 				found[host+scrape.Path] = true
 			}
 		}
 		for _, dns := range scrape.DNS {
-			// An A record is there for each container of a service.
+			// Each container of a service has an A record.
 			if len(dns.Names) != 1 || dns.Names[0] != scrape.Job || dns.Type != "A" {
-				t.Errorf("%s is looked for as %+v", scrape.Job, dns)
+				t.Errorf("the discovery of %s is %+v", scrape.Job, dns)
 			}
 			for name, s := range project.Services {
-				if !answersTo(s, name, scrape.Job) {
+				if !hasName(s, name, scrape.Job) {
 					continue
 				}
 				if addr := *s.Environment["HTTP_ADDR"]; addr != ":"+dns.Port {
-					t.Errorf("Prometheus asks %s on port %s, and it answers at %s", name, dns.Port, addr)
+					t.Errorf("Prometheus scrapes %s on port %s, but it listens on %s", name, dns.Port, addr)
 				}
 				found[name] = true
 			}
@@ -169,18 +169,18 @@ func TestScaling(t *testing.T) {
 	}
 	for _, name := range []string{"gateway", "gateway-2", "analyzer", "processor", "rabbitmq", "rabbitmq/metrics/detailed"} {
 		if !found[name] {
-			t.Errorf("Prometheus does not ask %s", name)
+			t.Errorf("Prometheus does not scrape %s", name)
 		}
 	}
 	for _, name := range []string{"analyzer", "processor"} {
 		if s, err := project.GetService(name); err != nil || len(s.Ports) > 0 || len(s.Volumes) > 0 {
-			t.Errorf("%s has ports %v and volumes %v, which only one of them can have", name, s.Ports, s.Volumes)
+			t.Errorf("%s has ports %v and volumes %v, so it cannot be scaled", name, s.Ports, s.Volumes)
 		}
 	}
 }
 
-// answersTo reports whether a service has that name in the network.
-func answersTo(s types.ServiceConfig, name, host string) bool {
+// hasName reports whether a service has that name in the network.
+func hasName(s types.ServiceConfig, name, host string) bool {
 	if name == host {
 		return true
 	}

@@ -18,19 +18,18 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TestDashboardsShowSomething runs the query of every panel on a Prometheus that
-// scrapes the three services and RabbitMQ as ours does, after an image has killed
-// its analyzers and become a dead letter. Every one gives a figure: what has not
-// happened gives 0.
-func TestDashboardsShowSomething(t *testing.T) {
+// TestDashboardsShowData runs the query of every panel on a Prometheus with our
+// configuration, after an image has killed its analyzers and become a dead letter. It
+// verifies that every query returns a value: 0 for events that have not happened.
+func TestDashboardsShowData(t *testing.T) {
 	t.Parallel()
 	broker, metrics := ownRabbitMQ(t)
-	g := bury(t, broker, 1)
+	g := startPoisoned(t, broker, 1)
 	at := startPrometheus(t, map[string][]string{
 		"gateway": {g.parts[0].addr}, "processor": {g.parts[1].addr}, "analyzer": {g.parts[2].addr}, "rabbitmq": {metrics}, "rabbitmq-queues": {metrics},
 	})
-	// A rate needs a sample from before what it counts, which some metrics have only
-	// after a first batch.
+	// A rate needs a sample from before the counted events. Some metrics have one only after a
+	// first batch.
 	for _, ended := range []string{"4", "7"} {
 		id := g.submit(t, everyEnd(t)...)
 		watch(t, g.system, id)
@@ -44,9 +43,9 @@ func TestDashboardsShowSomething(t *testing.T) {
 		}
 		for _, p := range d.Panels {
 			for _, q := range p.Targets {
-				// RabbitMQ may live where it will: its targets have no namespace here.
+				// RabbitMQ may be in any namespace: its targets have none here.
 				for _, namespace := range []string{".*", "pictures"} {
-					at.await(t, asked(q.Expr, namespace), func(v string) bool {
+					at.await(t, expand(q.Expr, namespace), func(v string) bool {
 						return v != "NaN" && (p.Title != "Dead letters" || v == "1")
 					})
 				}
@@ -55,26 +54,26 @@ func TestDashboardsShowSomething(t *testing.T) {
 	}
 	at.await(t, `ALERTS{alertname="DeadLetters",alertstate="firing",queue="image_upload.dead"}`, func(v string) bool { return v == "1" })
 
-	// Nothing of ours is in another namespace.
+	// Another namespace must show none of our series.
 	for _, d := range dashboards {
 		for _, p := range d.Panels {
 			for _, q := range p.Targets {
-				values, err := at.ask(t, asked(q.Expr, "another"))
+				values, err := at.query(t, expand(q.Expr, "another"))
 				if err != nil || strings.Contains(q.Expr, "imagebatch_") && !strings.Contains(q.Expr, "vector(") && len(values) > 0 {
-					t.Errorf("%s: %s shows %q of another namespace, %v", p.Title, q.Expr, values, err)
+					t.Errorf("%s: %s shows %q from another namespace, %v", p.Title, q.Expr, values, err)
 				}
 			}
 		}
 	}
 }
 
-// asked puts into a query what Grafana would. Its interval is shorter than an hour;
-// this one still holds the batches on a slow machine.
-func asked(query, namespace string) string {
+// expand replaces the variables of a query as Grafana does. Grafana's interval is shorter than
+// an hour; this one still contains the batches on a slow machine.
+func expand(query, namespace string) string {
 	return strings.NewReplacer("$__rate_interval", "1h", "$job", ".+", "$namespace", namespace, "$rabbitmq_namespace", ".*", "$vhost", ".*").Replace(query)
 }
 
-// checkChoices holds that a variable has values to choose, of things that have them.
+// checkChoices verifies that a variable has values to choose from.
 func checkChoices(t *testing.T, at *prometheusServer, d dashboard, v variable) {
 	t.Helper()
 	if v.Name == "datasource" || v.Name == "rabbitmq_namespace" {
@@ -86,13 +85,13 @@ func checkChoices(t *testing.T, at *prometheusServer, d dashboard, v variable) {
 	}
 	m := regexp.MustCompile(`^label_values\((.+), (\w+)\)$`).FindStringSubmatch(query.Query)
 	if m == nil {
-		t.Fatalf("%s: %s asks for %s", d.file, v.Name, query.Query)
+		t.Fatalf("%s: %s has the query %s", d.file, v.Name, query.Query)
 	}
-	at.await(t, asked(fmt.Sprintf("count by (%s) (%s)", m[2], m[1]), ".*"), func(string) bool { return true })
+	at.await(t, expand(fmt.Sprintf("count by (%s) (%s)", m[2], m[1]), ".*"), func(string) bool { return true })
 }
 
-// ownRabbitMQ starts a RabbitMQ for the test alone, which answers Prometheus at the
-// address.
+// ownRabbitMQ starts a RabbitMQ for this test and returns its URL and the address of its
+// metrics.
 func ownRabbitMQ(t *testing.T) (broker, metrics string) {
 	t.Helper()
 	script := os.Getenv("TEST_SERVERS")
@@ -101,7 +100,7 @@ func ownRabbitMQ(t *testing.T) (broker, metrics string) {
 	}
 	dir := t.TempDir()
 	servers := func(verb string) {
-		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), script, verb, dir, "rabbitmq") //nolint:gosec // Our own script.
+		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), script, verb, dir, "rabbitmq") //nolint:gosec // The script is ours.
 		cmd.Env = append(os.Environ(), "RABBITMQ_METRICS=yes")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s RabbitMQ: %v\n%s", verb, err, out)
@@ -118,11 +117,11 @@ func ownRabbitMQ(t *testing.T) (broker, metrics string) {
 	return value("TEST_RABBITMQ_URL"), value("TEST_RABBITMQ_METRICS")
 }
 
-// prometheusServer is a running one.
+// prometheusServer is a running Prometheus.
 type prometheusServer struct{ addr string }
 
-// startPrometheus starts one with our own configuration, which has every job scraped
-// at the addresses given, each second. The services live in the namespace pictures.
+// startPrometheus starts a Prometheus with our configuration. It scrapes every job at the
+// given addresses each second. The services are in the namespace pictures.
 func startPrometheus(t *testing.T, targets map[string][]string) *prometheusServer {
 	t.Helper()
 	program, err := exec.LookPath("prometheus")
@@ -139,7 +138,7 @@ func startPrometheus(t *testing.T, targets map[string][]string) *prometheusServe
 	}
 	config["global"] = map[string]any{"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
 	config["rule_files"] = []string{rules}
-	for _, one := range config["scrape_configs"].([]any) { //nolint:forcetypeassert // It was checked by promtool.
+	for _, one := range config["scrape_configs"].([]any) { //nolint:forcetypeassert // promtool has checked it.
 		job := one.(map[string]any)      //nolint:forcetypeassert // As above.
 		name := job["job_name"].(string) //nolint:forcetypeassert // As above.
 		delete(job, "dns_sd_configs")
@@ -160,7 +159,7 @@ func startPrometheus(t *testing.T, targets map[string][]string) *prometheusServe
 	}
 	p := &prometheusServer{freeAddr(t)}
 	log := new(strings.Builder)
-	cmd := exec.Command(program, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+p.addr) //nolint:gosec,noctx // Ended by its own signal.
+	cmd := exec.Command(program, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+p.addr) //nolint:gosec,noctx // The cleanup stops it.
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -175,17 +174,17 @@ func startPrometheus(t *testing.T, targets map[string][]string) *prometheusServe
 	return p
 }
 
-// await asks until a value is as it should be.
+// await repeats a query until right accepts one of its values.
 func (p *prometheusServer) await(t *testing.T, query string, right func(value string) bool) {
 	t.Helper()
 	await(t, func() (bool, string) {
-		values, err := p.ask(t, query)
+		values, err := p.query(t, query)
 		return slices.ContainsFunc(values, right), fmt.Sprintf("%s shows %q, %v", query, values, err)
 	})
 }
 
-// ask returns the values of an instant query.
-func (p *prometheusServer) ask(t *testing.T, query string) ([]string, error) {
+// query returns the values of an instant query.
+func (p *prometheusServer) query(t *testing.T, query string) ([]string, error) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.addr+"/api/v1/query?query="+url.QueryEscape(query), nil)
 	if err != nil {
@@ -196,20 +195,20 @@ func (p *prometheusServer) ask(t *testing.T, query string) ([]string, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	var answer struct {
+	var response struct {
 		Error string
 		Data  struct {
 			Result []struct{ Value [2]any }
 		}
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-		return nil, fmt.Errorf("read answer: %w", err)
+	if err := json.NewDecoder(resp.Body).Decode(&response); err != nil {
+		return nil, fmt.Errorf("read response: %w", err)
 	}
-	if answer.Error != "" {
-		t.Fatalf("%s: %s", query, answer.Error)
+	if response.Error != "" {
+		t.Fatalf("%s: %s", query, response.Error)
 	}
 	var values []string
-	for _, r := range answer.Data.Result {
+	for _, r := range response.Data.Result {
 		values = append(values, fmt.Sprint(r.Value[1]))
 	}
 	return values, nil

@@ -24,16 +24,16 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// repeating is a broker that delivers each message up to five times, in any order,
-// some of the copies only once late is closed.
+// repeating is a broker that delivers each message up to five times, in any order, and some
+// copies only after late is closed.
 type repeating struct {
 	*membroker.Broker
 	late chan struct{}
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	random  *rand.Rand
-	count   int // of copies
-	pending int // of those not yet published
+	count   int // number of copies
+	pending int // number of copies that are not yet published
 }
 
 func (b *repeating) Publish(ctx context.Context, queue string, m broker.Message) error {
@@ -49,7 +49,7 @@ func (b *repeating) Publish(ctx context.Context, queue string, m broker.Message)
 			}
 			wait := time.NewTimer(delay)
 			<-wait.C
-			// One that can't be published is a copy less.
+			// If publishing fails, there is one copy less.
 			_ = b.Broker.Publish(context.WithoutCancel(ctx), queue, m)
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -59,7 +59,7 @@ func (b *repeating) Publish(ctx context.Context, queue string, m broker.Message)
 	return b.Broker.Publish(ctx, queue, m)
 }
 
-// quiet tells whether nothing of the queues is left, and no copy to come.
+// quiet reports whether the queues are empty and no copy is pending.
 func (b *repeating) quiet(queues []broker.QueueSpec) (bool, string) {
 	b.mu.Lock()
 	left, n := "", b.pending
@@ -69,11 +69,11 @@ func (b *repeating) quiet(queues []broker.QueueSpec) (bool, string) {
 			left += fmt.Sprintf(" %d on %s", n, q.Name)
 		}
 	}
-	return left == "" && n == 0, fmt.Sprintf("%d copies to come,%s", n, left)
+	return left == "" && n == 0, fmt.Sprintf("%d copies pending,%s", n, left)
 }
 
-// line is the three services on the broker, with stores of their own.
-func line(t *testing.T, b broker.Broker) (s *system, processed objectstore.Store, stop func()) {
+// startServices starts the three services on the broker, with stores of their own.
+func startServices(t *testing.T, b broker.Broker) (s *system, processed objectstore.Store, stop func()) {
 	t.Helper()
 	dir := t.TempDir()
 	c, err := service.Load([]string{"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + dir, "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8"}, func(c *config) error {
@@ -123,8 +123,9 @@ func line(t *testing.T, b broker.Broker) (s *system, processed objectstore.Store
 	return &system{process: &process{t: t, addr: g.Addr().String()}}, processed, stop
 }
 
-// stored gives what is stored of a job's images, without their trace ids.
-func stored(t *testing.T, s objectstore.Store, a answer) map[string][]byte {
+// stored returns the stored objects of a job's images, by their key with the index instead of
+// the trace ID.
+func stored(t *testing.T, s objectstore.Store, a jobResponse) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{}
 	for _, img := range a.Images {
@@ -142,10 +143,10 @@ func stored(t *testing.T, s objectstore.Store, a answer) map[string][]byte {
 	return all
 }
 
-// TestEveryMessageManyTimes holds a line whose broker repeats, shuffles and delays
-// every message to the same line without that: the same counters, the same bytes,
-// the same told to watchers, and nothing of the late copies.
-func TestEveryMessageManyTimes(t *testing.T) {
+// TestRepeatedMessages compares a pipeline whose broker repeats, reorders and delays every
+// message with one whose broker does not. It verifies the same counters, bytes and events,
+// and that late copies have no effect.
+func TestRepeatedMessages(t *testing.T) {
 	site := origin(t, map[string][]byte{"photo.jpg": goImage(t, "video-005.gray.jpeg")})
 	batch := []map[string]string{
 		inline("a.jpg", goImage(t, "video-001.progressive.jpeg")), inline("b.png", goImage(t, "video-001.png")), inline("c.jpg", goImage(t, "video-001.jpeg")),
@@ -159,15 +160,15 @@ func TestEveryMessageManyTimes(t *testing.T) {
 		memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
 		b := &repeating{Broker: memory, late: make(chan struct{}), random: rand.New(rand.NewPCG(seed, seed))} //nolint:gosec // Repeatable.
 		var used broker.Broker = b
-		if seed == 0 { // The model: each message once.
+		if seed == 0 { // The reference run: each message once.
 			used = memory
 		}
-		s, processed, stop := line(t, used)
+		s, processed, stop := startServices(t, used)
 		id := s.submit(t, batch...)
-		told := make(chan []frame, 1)
-		go func() { told <- watch(t, s, id) }()
+		watched := make(chan []frame, 1)
+		go func() { watched <- watch(t, s, id) }()
 		end := s.ended(t, id)
-		checkFrames(t, <-told, end)
+		checkFrames(t, <-watched, end)
 		if end.Status != "completed" || end.Completed != 4 || end.Failed != 3 {
 			t.Errorf("seed %d: job %+v", seed, end)
 		}
@@ -175,11 +176,11 @@ func TestEveryMessageManyTimes(t *testing.T) {
 		close(b.late)
 		await(t, func() (bool, string) { return b.quiet(queues) })
 		if b.count == 0 && seed > 0 {
-			t.Error("nothing was repeated")
+			t.Error("no message was repeated")
 		}
-		var after answer
+		var after jobResponse
 		if s.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &after); fmt.Sprint(after) != fmt.Sprint(end) {
-			t.Errorf("seed %d: late copies took the job from\n%+v to\n%+v", seed, end, after)
+			t.Errorf("seed %d: late copies changed the job from\n%+v to\n%+v", seed, end, after)
 		}
 		checkFrames(t, watch(t, s, id), end)
 		got := stored(t, processed, end)
@@ -191,7 +192,7 @@ func TestEveryMessageManyTimes(t *testing.T) {
 		}
 		for key, data := range want {
 			if !bytes.Equal(got[key], data) {
-				t.Errorf("seed %d: %s holds other bytes", seed, key)
+				t.Errorf("seed %d: the bytes of %s differ", seed, key)
 			}
 		}
 		stop()

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// TestKilledAfter201 kills parts of the system with signal 9 in the middle of
-// batches, right after the answer 201 and at random, and starts them again:
-// every accepted job ends, with every image completed.
+// TestKilledAfter201 kills parts of the system with signal 9 during batches, directly after
+// the response 201 and at random, and starts them again. It verifies that every accepted job
+// ends with every image completed.
 func TestKilledAfter201(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		s := start(t)
@@ -42,9 +42,9 @@ func TestKilledAfter201(t *testing.T) {
 	})
 }
 
-// TestStopped holds that SIGTERM ends every part with success and soon, that
-// watchers are told, and that what was accepted goes on at the next start.
-func TestStopped(t *testing.T) {
+// TestGracefulStop verifies that SIGTERM stops every part soon and without an error, and that
+// accepted jobs continue at the next start.
+func TestGracefulStop(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		s := start(t)
 		var batch []map[string]string
@@ -67,9 +67,8 @@ func TestStopped(t *testing.T) {
 	})
 }
 
-// TestDrainDelay holds that a load balancer reads from the gateway's own address
-// that it is stopping, while a batch is still accepted, which is done after the
-// next start.
+// TestDrainDelay verifies that /readyz reports that the gateway is stopping, that the gateway
+// still accepts a batch in the meantime, and that this batch completes after the next start.
 func TestDrainDelay(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		s := start(t, "DRAIN_DELAY=3s")
@@ -93,8 +92,8 @@ func TestDrainDelay(t *testing.T) {
 	})
 }
 
-// TestRetention holds that with a retention of two seconds a job, its originals
-// and its row go by themselves, and the results stay.
+// TestRetention verifies that with a retention of two seconds, an ended job is deleted and
+// disappears from the list.
 func TestRetention(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		s := start(t, "JOB_RETENTION=2s")
@@ -107,8 +106,8 @@ func TestRetention(t *testing.T) {
 			return status == http.StatusNotFound, fmt.Sprint(status)
 		})
 		var list struct {
-			Jobs  []answer `json:"jobs"`
-			Total int      `json:"total"`
+			Jobs  []jobResponse `json:"jobs"`
+			Total int           `json:"total"`
 		}
 		if s.call(t, http.MethodGet, "/api/v1/batch", nil, &list); list.Total != 0 || len(list.Jobs) != 0 {
 			t.Errorf("list %+v", list)
@@ -116,9 +115,9 @@ func TestRetention(t *testing.T) {
 	})
 }
 
-// TestMistakesAtStart holds that a wrong configuration ends the program with
-// everything that is wrong.
-func TestMistakesAtStart(t *testing.T) {
+// TestInvalidConfiguration verifies that the program exits with an invalid configuration and
+// reports all errors.
+func TestInvalidConfiguration(t *testing.T) {
 	dir, err := binaries()
 	if err != nil {
 		t.Fatal(err)
@@ -129,16 +128,16 @@ func TestMistakesAtStart(t *testing.T) {
 	}}
 	p.start()
 	if err := <-p.done; err == nil {
-		t.Error("the program ended with success")
+		t.Error("the program exited with 0")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, name := range []string{"MAX_BATCH_IMAGES", "JOB_RETENTION", "S3_BUCKET_PROCESSED", "API_KEYS_FILE", "DATABASE_URL"} {
 		if !strings.Contains(p.log.String(), name) {
-			t.Errorf("nothing about %s in:\n%s", name, p.log.String())
+			t.Errorf("%s is missing in:\n%s", name, p.log.String())
 		}
 	}
 	if strings.Contains(p.log.String(), "s3cr3t") {
-		t.Errorf("the password is in:\n%s", p.log.String())
+		t.Errorf("the log contains the password:\n%s", p.log.String())
 	}
 }

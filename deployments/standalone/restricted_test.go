@@ -20,11 +20,11 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore/s3store"
 )
 
-// services are the three, in the order of the manual.
+// services are the three services, in the order of docs/operations.md.
 var services = []string{"gateway", "analyzer", "processor"}
 
-// restricted are the services with a user of RabbitMQ and a role of S3 each, which may
-// do what docs/operations.md says and no more.
+// restricted contains the services. Each has a RabbitMQ user and an S3 role with exactly the
+// permissions in docs/operations.md.
 type restricted struct {
 	*system
 	originals, processed place
@@ -32,10 +32,10 @@ type restricted struct {
 	parts                map[string]*process
 }
 
-// place is where objects are kept.
+// place is a location of objects.
 type place struct{ bucket, prefix string }
 
-// all is a store of what is in the bucket under the prefix, with all rights.
+// all returns a store for the bucket and the prefix, with all permissions.
 func (p place) all(t *testing.T) *s3store.Store {
 	t.Helper()
 	s, err := s3store.Open(s3store.Config{
@@ -49,7 +49,7 @@ func (p place) all(t *testing.T) *s3store.Store {
 	return s
 }
 
-// keys are those of all objects under the prefix.
+// keys returns the keys of all objects under the prefix.
 func (p place) keys(t *testing.T) (keys []string) {
 	t.Helper()
 	for info, err := range p.all(t).List(t.Context(), "") {
@@ -61,8 +61,8 @@ func (p place) keys(t *testing.T) (keys []string) {
 	return keys
 }
 
-// leastRole hands a service keys that may do what its policy says, for a moment: so
-// that it has others soon when the policy is changed.
+// leastRole issues keys with the permissions of the service's policy. The keys expire soon, so
+// that a changed policy takes effect.
 type leastRole struct {
 	*roletest.Server
 	rights []right
@@ -74,7 +74,7 @@ type leastRole struct {
 // right is one action on one resource.
 type right struct{ Action, Resource string }
 
-// write puts the rights into a policy.
+// write returns a policy with the rights.
 func write(rights []right) string {
 	var statements []map[string]any
 	for _, r := range rights {
@@ -93,14 +93,14 @@ func (r *leastRole) give(ctx context.Context) (roletest.Keys, error) {
 	return keys, err
 }
 
-// allow changes the policy, from the next keys on.
+// allow changes the policy for the keys issued from now on.
 func (r *leastRole) allow(rights []right) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.policy = write(rights)
 }
 
-// startRole serves the policy of the service, with the places of the test in it.
+// startRole starts a role with the documented policy of the service, for the test's places.
 func startRole(t *testing.T, service string, originals, processed place) *leastRole {
 	t.Helper()
 	const arn = "arn:aws:s3:::"
@@ -120,14 +120,14 @@ func startRole(t *testing.T, service string, originals, processed place) *leastR
 			}
 		}
 	}
-	ctx := context.WithoutCancel(t.Context()) // The services end in a cleanup.
+	ctx := context.WithoutCancel(t.Context()) // The services are stopped in a cleanup.
 	r.Server = roletest.Serve(t, func() (roletest.Keys, error) { return r.give(ctx) })
 	return r
 }
 
-// restrictedBroker makes a vhost and three users by the commands of the manual, for queues
-// that are declared by an operator or by the gateway. It gives the address for each
-// service.
+// restrictedBroker creates a vhost and three users with the commands in docs/operations.md.
+// declared: an operator declares the queues instead of the gateway. It returns the URL for
+// each service.
 func restrictedBroker(t *testing.T, declared bool) map[string]string {
 	t.Helper()
 	vhost := "permissions-" + rand.Text()
@@ -172,25 +172,24 @@ func restrictedBroker(t *testing.T, declared bool) map[string]string {
 	return users
 }
 
-// operate runs commands of the operator's tool, which is told the same password whenever
-// it asks for one.
+// operate runs commands of rabbitmqctl, with the same password for every prompt.
 func operate(t *testing.T, script string) {
 	t.Helper()
 	const tool = `rabbitmqctl() { echo secret | "$TEST_RABBITMQCTL" "$@"; }` + "\n"
-	ctx := context.WithoutCancel(t.Context())                                                                             // Cleanups come after its end.
-	if out, err := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", tool+script).CombinedOutput(); err != nil { //nolint:gosec // Our own document.
+	ctx := context.WithoutCancel(t.Context())                                                                             // Cleanups run after t.Context() is done.
+	if out, err := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", tool+script).CombinedOutput(); err != nil { //nolint:gosec // The document is ours.
 		t.Fatalf("%s\n%v\n%s", script, err, out)
 	}
 }
 
-// startRestricted starts the services. declared: an operator has made the queues.
+// startRestricted starts the services. declared: an operator declares the queues.
 func startRestricted(t *testing.T, declared bool, originals, processed place) *restricted {
 	t.Helper()
 	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" || os.Getenv("TEST_RABBITMQCTL") == "" {
 		t.Skip("TEST_RABBITMQ_URL, TEST_RABBITMQCTL and TEST_S3_ENDPOINT are not set")
 	}
 	for _, p := range []place{originals, processed} {
-		if err := p.all(t).Ready(t.Context()); err != nil { // makes the bucket
+		if err := p.all(t).Ready(t.Context()); err != nil { // creates the bucket
 			t.Fatal(err)
 		}
 	}
@@ -208,8 +207,8 @@ func startRestricted(t *testing.T, declared bool, originals, processed place) *r
 	return r
 }
 
-// settled waits until the service has keys that came after this call, in each of its
-// stores: a role is asked when one is used.
+// settled waits until each store of the service has requested new keys after this call; a
+// store requests keys when it is used.
 func (r *restricted) settled(t *testing.T, service string) {
 	t.Helper()
 	before := r.roles[service].Requests()
@@ -219,7 +218,7 @@ func (r *restricted) settled(t *testing.T, service string) {
 	})
 }
 
-// readyz is what the process says of itself.
+// readyz returns the error that the process reports at /readyz.
 func readyz(t *testing.T, p *process) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url("/readyz"), nil)
@@ -235,9 +234,9 @@ func readyz(t *testing.T, p *process) string {
 	if _, err := text.ReadFrom(resp.Body); err != nil {
 		return err.Error()
 	}
-	var answer struct{ Error string }
-	if err := json.Unmarshal(text.Bytes(), &answer); err != nil {
+	var response struct{ Error string }
+	if err := json.Unmarshal(text.Bytes(), &response); err != nil {
 		return text.String()
 	}
-	return answer.Error
+	return response.Error
 }

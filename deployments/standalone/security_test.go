@@ -24,10 +24,10 @@ func TestContributingNamesExistingFiles(t *testing.T) {
 	}
 }
 
-// TestSecurityNamesWhatIsThere holds docs/security.md to the code: each file and folder
-// that it names is there, and each test is in the folder of one that is named in the same
-// row of a table or the same point of a list.
-func TestSecurityNamesWhatIsThere(t *testing.T) {
+// TestSecurityNamesExistingTests verifies that each file and folder that docs/security.md
+// names exists, and that each test is in the folder of a file named in the same table row or
+// list item.
+func TestSecurityNamesExistingTests(t *testing.T) {
 	text := string(readFile(t, "../../docs/security.md"))
 	tests := regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)`")
 	found := 0
@@ -37,7 +37,7 @@ func TestSecurityNamesWhatIsThere(t *testing.T) {
 			place := filepath.Join("../..", m[1])
 			info, err := os.Stat(place)
 			if err != nil {
-				t.Errorf("named and not there: %v", err)
+				t.Errorf("a named file does not exist: %v", err)
 				continue
 			}
 			if !info.IsDir() {
@@ -54,11 +54,11 @@ func TestSecurityNamesWhatIsThere(t *testing.T) {
 		for _, m := range tests.FindAllStringSubmatch(point, -1) {
 			found++
 			if !strings.Contains(code.String(), "\nfunc "+m[1]+"(") {
-				t.Errorf("%s is named and not where the document says, in: %s", m[1], point)
+				t.Errorf("%s is not in the named folders, in: %s", m[1], point)
 			}
 		}
 	}
 	if found < 50 || strings.Count(text, "`Test")+strings.Count(text, "`Fuzz") != found {
-		t.Errorf("%d tests were looked for, not all that are named", found)
+		t.Errorf("only %d of the named tests were checked", found)
 	}
 }

@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// measured is the table of docs/performance.md: of each row, the figure of each picture.
+// measured is the table of docs/performance.md, with a value for each photo in every row.
 type measured struct {
-	pictures []string
-	kilobyte []float64 // of each
+	photos   []string
+	kilobyte []float64 // size of each photo
 	rows     map[string][]float64
 }
 
@@ -26,37 +26,37 @@ func readMeasured(t *testing.T) measured {
 			continue
 		}
 		name := strings.Trim(cells[0], " *")
-		if name == "" && m.pictures == nil && strings.Contains(cells[1], "kB") {
+		if name == "" && m.photos == nil && strings.Contains(cells[1], "kB") {
 			for _, c := range cells[1:] {
 				size := regexp.MustCompile(`(\d+) kB`).FindStringSubmatch(c)
 				if size == nil {
-					t.Fatalf("a picture without a size: %s", c)
+					t.Fatalf("a photo without a size: %s", c)
 				}
 				kB, err := strconv.ParseFloat(size[1], 64)
 				if err != nil {
 					t.Fatal(err)
 				}
-				m.pictures, m.kilobyte = append(m.pictures, strings.TrimSpace(c)), append(m.kilobyte, kB)
+				m.photos, m.kilobyte = append(m.photos, strings.TrimSpace(c)), append(m.kilobyte, kB)
 			}
 			continue
 		}
-		var figures []float64
+		var values []float64
 		for _, c := range cells[1:] {
 			if f, err := strconv.ParseFloat(strings.TrimSpace(c), 64); err == nil {
-				figures = append(figures, f)
+				values = append(values, f)
 			}
 		}
-		if len(figures) == len(m.pictures) && m.pictures != nil && m.rows[name] == nil {
-			m.rows[name] = figures
+		if len(values) == len(m.photos) && m.photos != nil && m.rows[name] == nil {
+			m.rows[name] = values
 		}
 	}
-	if len(m.pictures) != 2 {
-		t.Fatalf("the pictures are %q", m.pictures)
+	if len(m.photos) != 2 {
+		t.Fatalf("got the photos %q, want two", m.photos)
 	}
 	return m
 }
 
-// row returns the figures of a row.
+// row returns the values of a row.
 func (m measured) row(t *testing.T, name string) []float64 {
 	t.Helper()
 	if m.rows[name] == nil {
@@ -66,55 +66,55 @@ func (m measured) row(t *testing.T, name string) []float64 {
 }
 
 const (
-	hourly    = 100_000 // images an hour that the table is for
-	busy      = 0.6     // of a core at most, so that a peak finds room
+	hourly    = 100_000 // images per hour in the table
+	busy      = 0.6     // maximum utilization of a core, so that there is capacity for peaks
 	milliHour = 3_600_000.0
 )
 
-// sizing is the table of docs/operations.md that says what so many images take.
+// sizing returns the table of docs/operations.md with the resources for that many images.
 func sizing(t *testing.T, m measured) string {
 	t.Helper()
 	parts := []struct{ row, name string }{
-		{"CPU ms an image: gateway", "gateway"},
-		{"CPU ms an image: analyzer", "analyzer"},
-		{"CPU ms an image: processor", "processor"},
-		{"CPU ms an image: broker (RabbitMQ)", "RabbitMQ"},
-		{"CPU ms an image: store (MinIO)", "S3 server (MinIO)"},
+		{"CPU ms per image: gateway", "gateway"},
+		{"CPU ms per image: analyzer", "analyzer"},
+		{"CPU ms per image: processor", "processor"},
+		{"CPU ms per image: broker (RabbitMQ)", "RabbitMQ"},
+		{"CPU ms per image: store (MinIO)", "S3 server (MinIO)"},
 	}
 	var text strings.Builder
-	line := func(name string, figure func(picture int) string) {
+	line := func(name string, value func(photo int) string) {
 		fmt.Fprintf(&text, "| %s |", name)
-		for i := range m.pictures {
-			fmt.Fprintf(&text, " %s |", figure(i))
+		for i := range m.photos {
+			fmt.Fprintf(&text, " %s |", value(i))
 		}
 		text.WriteString("\n")
 	}
-	line("", func(i int) string { return m.pictures[i] })
-	text.WriteString("|---|" + strings.Repeat("--:|", len(m.pictures)) + "\n")
+	line("", func(i int) string { return m.photos[i] })
+	text.WriteString("|---|" + strings.Repeat("--:|", len(m.photos)) + "\n")
 	for _, p := range parts {
 		ms := m.row(t, p.row)
-		line("images an hour that one core can do: "+p.name, func(i int) string { return thousands(milliHour / ms[i]) })
+		line("images per hour and core: "+p.name, func(i int) string { return thousands(milliHour / ms[i]) })
 	}
 	cores := func(ms float64) float64 { return hourly * ms / milliHour }
 	for _, p := range parts {
 		ms := m.row(t, p.row)
-		line(fmt.Sprintf("cores that %s images an hour keep busy: %s", thousands(hourly), p.name), func(i int) string { return fmt.Sprintf("%.2f", cores(ms[i])) })
+		line(fmt.Sprintf("busy cores at %s images per hour: %s", thousands(hourly), p.name), func(i int) string { return fmt.Sprintf("%.2f", cores(ms[i])) })
 	}
-	all := m.row(t, "CPU ms an image: all five")
-	line("the same, all five", func(i int) string { return fmt.Sprintf("%.2f", cores(all[i])) })
-	line(fmt.Sprintf("**cores to have for it**, at most %.0f %% of them busy", busy*100), func(i int) string { return fmt.Sprintf("**%.1f**", cores(all[i])/busy) })
-	analyzer := m.row(t, "CPU ms an image: analyzer")
-	line("**analyzers for it**, of one core each", func(i int) string { return fmt.Sprintf("**%.0f**", math.Ceil(cores(analyzer[i])/busy)) })
+	all := m.row(t, "CPU ms per image: all five")
+	line("busy cores, all five", func(i int) string { return fmt.Sprintf("%.2f", cores(all[i])) })
+	line(fmt.Sprintf("**cores to provide**, at most %.0f %% busy", busy*100), func(i int) string { return fmt.Sprintf("**%.1f**", cores(all[i])/busy) })
+	analyzer := m.row(t, "CPU ms per image: analyzer")
+	line("**analyzers to start**, with one core each", func(i int) string { return fmt.Sprintf("**%.0f**", math.Ceil(cores(analyzer[i])/busy)) })
 	rate := func(i int) float64 { return hourly / 3600.0 * m.kilobyte[i] / 1000 }
 	line("MB/s into the gateway, inline (base64)", func(i int) string { return fmt.Sprintf("%.0f", rate(i)*4/3) })
-	line("MB/s into the S3 server, and the same out of it", func(i int) string { return fmt.Sprintf("%.0f", 2*rate(i)) })
+	line("MB/s into the S3 server, and the same rate out of it", func(i int) string { return fmt.Sprintf("%.0f", 2*rate(i)) })
 	line("TB of originals, kept for 24 h", func(i int) string { return fmt.Sprintf("%.1f", rate(i)*86400/1e6) })
-	line("TB of processed images, a day", func(i int) string { return fmt.Sprintf("%.1f", rate(i)*86400/1e6) })
-	line("messages a second", func(int) string { return fmt.Sprintf("%.0f", 3*hourly/3600.0) })
+	line("TB of processed images per day", func(i int) string { return fmt.Sprintf("%.1f", rate(i)*86400/1e6) })
+	line("messages per second", func(int) string { return fmt.Sprintf("%.0f", 3*hourly/3600.0) })
 	return text.String()
 }
 
-// thousands writes a figure as people do, to three digits.
+// thousands rounds a number to three digits and adds thousands separators.
 func thousands(f float64) string {
 	unit := math.Pow(10, math.Max(0, math.Floor(math.Log10(f))-2))
 	text := strconv.Itoa(int(math.Round(f/unit) * unit))
@@ -124,26 +124,26 @@ func thousands(f float64) string {
 	return text
 }
 
-// TestSizing holds the table of sizes to what was measured; -update writes it.
+// TestSizing verifies that the sizing table matches the measured one; -update writes it.
 func TestSizing(t *testing.T) {
 	m := readMeasured(t)
 	doc := string(readFile(t, operations))
 	want := between(t, doc, "sizes", sizing(t, m))
 	if want != doc {
 		if !*update {
-			t.Errorf("%s has another table of sizes than docs/performance.md; run this test with -update, and it will be\n%s", operations, sizing(t, m))
+			t.Errorf("the sizing table of %s does not match docs/performance.md; -update changes it to\n%s", operations, sizing(t, m))
 		} else if err := os.WriteFile(operations, []byte(want), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// The rows add up: nothing that is measured is left out.
+	// The rows add up: no measured process is missing.
 	sum := 0.0
-	for name, figures := range m.rows {
-		if strings.HasPrefix(name, "CPU ms an image: ") && !strings.HasSuffix(name, "all five") && !strings.Contains(name, "client") {
-			sum += figures[0]
+	for name, values := range m.rows {
+		if strings.HasPrefix(name, "CPU ms per image: ") && !strings.HasSuffix(name, "all five") && !strings.Contains(name, "client") {
+			sum += values[0]
 		}
 	}
-	if all := m.row(t, "CPU ms an image: all five")[0]; math.Abs(sum-all) > all/20 {
-		t.Errorf("the parts take %.1f ms, and all of it %.1f", sum, all)
+	if all := m.row(t, "CPU ms per image: all five")[0]; math.Abs(sum-all) > all/20 {
+		t.Errorf("the parts take %.1f ms, but all five take %.1f ms", sum, all)
 	}
 }

@@ -23,8 +23,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
-// config is the configuration of the three services, of which only the gateway
-// answers on an address.
+// config is the configuration of the three services. Only the gateway listens on an
+// address.
 type config struct {
 	Traces telemetry.Config
 	service.TrustConfig
@@ -33,10 +33,10 @@ type config struct {
 	Processor processor.Config
 }
 
-// standalone is the three services and what they share.
+// standalone contains the three services and their shared parts.
 type standalone struct {
 	log       *slog.Logger
-	scheme    string // of the gateway's address
+	scheme    string // scheme of the gateway's URL
 	metrics   *telemetry.Registry
 	parts     service.Closer
 	gateway   *gateway.Service
@@ -44,8 +44,8 @@ type standalone struct {
 	processor *processor.Service
 }
 
-// load reads the configuration. The log, which people read here, is text unless the
-// environment says otherwise.
+// load reads the configuration. The default log format is text, because people read the
+// log directly.
 func load(environ []string) (config, error) {
 	return service.Load(service.Default(environ, "LOG_FORMAT", "text"), func(c *config) error {
 		var errs [6]error
@@ -61,7 +61,7 @@ func load(environ []string) (config, error) {
 	})
 }
 
-// newStandalone makes everything, ready to run.
+// newStandalone returns a standalone that is ready to run.
 func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *standalone, err error) {
 	s := new(standalone)
 	c, err := load(environ)
@@ -102,35 +102,35 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 	}
 	s.parts.Add("broker", broker.Close)
 	queues := telemetry.Broker(broker, s.metrics, traces)
-	pictures := telemetry.Store(originals, "originals", s.metrics, traces)
-	products := telemetry.Store(processed, "processed", s.metrics, traces)
+	originalStore := telemetry.Store(originals, "originals", s.metrics, traces)
+	processedStore := telemetry.Store(processed, "processed", s.metrics, traces)
 
 	s.gateway, err = gateway.New(ctx, c.Gateway, gateway.Deps{
-		Broker: queues, Originals: pictures, Processed: products, Log: s.log, Metrics: s.metrics, Traces: traces,
+		Broker: queues, Originals: originalStore, Processed: processedStore, Log: s.log, Metrics: s.metrics, Traces: traces,
 	})
 	if err != nil {
 		return nil, err
 	}
-	// The gateway has the job store for itself, so the folders beside it are ours.
+	// The gateway has locked the job store, so no other process uses the folders next to it.
 	for _, store := range []*dirstore.Store{originals, processed} {
 		if err := store.Tidy(); err != nil {
 			return nil, err
 		}
 	}
 	s.analyzer, err = analyzer.New(ctx, c.Analyzer, analyzer.Deps{
-		Broker: queues, Originals: pictures, Log: s.log, Metrics: s.metrics, Traces: traces,
+		Broker: queues, Originals: originalStore, Log: s.log, Metrics: s.metrics, Traces: traces,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.processor, err = processor.New(ctx, c.Processor, processor.Deps{
-		Broker: queues, Originals: pictures, Processed: products, Log: s.log, Metrics: s.metrics, Traces: traces,
+		Broker: queues, Originals: originalStore, Processed: processedStore, Log: s.log, Metrics: s.metrics, Traces: traces,
 	})
 	return s, err
 }
 
-// openTraces opens the way to a collector, if there is one. It is closed last, when
-// everything has been recorded.
+// openTraces starts the export of traces if a collector is configured. The exporter is
+// closed last, when all spans have been recorded.
 func (s *standalone) openTraces(ctx context.Context, c config) (*telemetry.Tracer, error) {
 	roots, err := c.Roots()
 	if err != nil {
@@ -147,7 +147,7 @@ func (s *standalone) openTraces(ctx context.Context, c config) (*telemetry.Trace
 
 func (s *standalone) openStore(dir string) (*dirstore.Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("DATA_DIR: make image folder: %w", err)
+		return nil, fmt.Errorf("DATA_DIR: create image folder: %w", err)
 	}
 	store, err := dirstore.Open(dir)
 	if err != nil {
@@ -156,14 +156,15 @@ func (s *standalone) openStore(dir string) (*dirstore.Store, error) {
 	return store, nil
 }
 
-// Addr is where the gateway answers.
+// Addr returns the gateway's address.
 func (s *standalone) Addr() net.Addr { return s.gateway.Addr() }
 
-// Run works until ctx ends, finishes what is in hand, and closes everything.
+// Run runs the services until ctx is done, finishes the images in flight, and closes
+// everything.
 func (s *standalone) Run(ctx context.Context) error {
-	s.log.InfoContext(ctx, "imagebatch answers", "url", s.scheme+"://"+dialable(s.Addr()))
+	s.log.InfoContext(ctx, "imagebatch listening", "url", s.scheme+"://"+dialable(s.Addr()))
 	stop := context.AfterFunc(ctx, func() {
-		s.log.InfoContext(ctx, "imagebatch stops when what it has in hand is done, or at once at a second signal")
+		s.log.InfoContext(ctx, "imagebatch stopping: finishing images in flight; a second signal stops it immediately")
 	})
 	defer stop()
 	g, gctx := errgroup.WithContext(ctx)
@@ -173,7 +174,7 @@ func (s *standalone) Run(ctx context.Context) error {
 	return errors.Join(g.Wait(), s.parts.Close(context.WithoutCancel(ctx), s.log))
 }
 
-// dialable writes an address as a person would type it.
+// dialable formats an address for use in a URL.
 func dialable(a net.Addr) string {
 	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
 		return fmt.Sprintf("localhost:%d", tcp.Port)

@@ -9,19 +9,19 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
-// trace is the spans of one image.
+// trace contains the spans of one image.
 type trace struct {
 	t     *testing.T
 	all   []telemetrytest.Span
-	known map[string]telemetrytest.Span // by id
+	known map[string]telemetrytest.Span // spans by ID
 }
 
-// never is the time of a kill that there was not.
+// never is the time of the kill if no process was killed.
 var never time.Time
 
-// traceOf picks the spans of an image and holds that they are one whole tree in
-// which nothing begins before what it is a part of. A span that was in hand at a kill
-// before the time is lost, and its parts have no parent.
+// traceOf returns the spans of an image and verifies that they form one tree in which no span
+// starts before its parent. Spans that were open when a process was killed are lost, so their
+// children may have no parent if they started before the kill.
 func traceOf(t *testing.T, spans []telemetrytest.Span, id string, killed time.Time) trace {
 	t.Helper()
 	tr := trace{t: t, known: map[string]telemetrytest.Span{}}
@@ -29,7 +29,7 @@ func traceOf(t *testing.T, spans []telemetrytest.Span, id string, killed time.Ti
 		if s.TraceID == id {
 			tr.all = append(tr.all, s)
 			if _, twice := tr.known[s.SpanID]; twice {
-				t.Errorf("two spans have one id: %s", telemetrytest.List([]telemetrytest.Span{s}))
+				t.Errorf("two spans have the same ID: %s", telemetrytest.List([]telemetrytest.Span{s}))
 			}
 			tr.known[s.SpanID] = s
 		}
@@ -41,16 +41,15 @@ func traceOf(t *testing.T, spans []telemetrytest.Span, id string, killed time.Ti
 		parent, ok := tr.known[s.Parent]
 		switch {
 		case s.Name != "image" && !ok && s.Start.After(killed):
-			t.Errorf("its parent is not known: %s", telemetrytest.List([]telemetrytest.Span{s}))
+			t.Errorf("the parent of a span is missing: %s", telemetrytest.List([]telemetrytest.Span{s}))
 		case ok && s.Start.Before(parent.Start), s.End.Before(s.Start):
-			t.Errorf("it begins before its parent, or ends before it begins: %s", telemetrytest.List([]telemetrytest.Span{parent, s}))
+			t.Errorf("a span starts before its parent, or ends before it starts: %s", telemetrytest.List([]telemetrytest.Span{parent, s}))
 		}
 	}
 	return tr
 }
 
-// complete reports whether all of the trace has arrived, less what was lost by a
-// kill before the time.
+// complete reports whether the whole trace has arrived, except for spans lost by the kill.
 func complete(spans []telemetrytest.Span, id string, killed time.Time) bool {
 	names, known := map[string]bool{}, map[string]bool{}
 	for _, s := range spans {
@@ -66,11 +65,11 @@ func complete(spans []telemetrytest.Span, id string, killed time.Time) bool {
 	return names["image"] && (names["settle"] || !names["publish image_upload"])
 }
 
-// path is the names from the root to a span.
+// path returns the names of the spans from the root to a span.
 func (tr trace) path(s telemetrytest.Span) []string {
 	names := []string{s.Name}
 	for s.Parent != "" && len(names) < 20 {
-		s = tr.known[s.Parent] // nothing, with no parent, where it is lost
+		s = tr.known[s.Parent] // the zero value, without a parent, if the span was lost
 		names = append([]string{s.Name}, names...)
 	}
 	return names
@@ -84,6 +83,6 @@ func (tr trace) has(path ...string) telemetrytest.Span {
 			return s
 		}
 	}
-	tr.t.Errorf("nothing is recorded at %q:\n%s", path, telemetrytest.List(tr.all))
+	tr.t.Errorf("there is no span at %q:\n%s", path, telemetrytest.List(tr.all))
 	return telemetrytest.Span{}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
-// tracedSubmit posts a batch as a part of a client's trace.
+// tracedSubmit posts a batch as part of a client's trace.
 func (s *system) tracedSubmit(t *testing.T, traceparent string, images ...map[string]string) string {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"images": images})
@@ -28,14 +28,14 @@ func (s *system) tracedSubmit(t *testing.T, traceparent string, images ...map[st
 		t.Fatal(err)
 	}
 	req.Header.Set("Traceparent", traceparent)
-	req.Header.Set("Tracestate", "stranger=text")
+	req.Header.Set("Tracestate", "othervendor=text")
 	req.Header.Set("Authorization", "Bearer hush")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var created answer
+	var created jobResponse
 	if err := json.NewDecoder(resp.Body).Decode(&created); err != nil || resp.StatusCode != http.StatusCreated {
 		t.Fatalf("POST: %d, %v", resp.StatusCode, err)
 	}
@@ -48,8 +48,7 @@ const (
 	clientSpan  = "b7ad6b7169203331"
 )
 
-// The spans of an image that goes down the whole line, each under the one that
-// stands before it in its row.
+// The spans of an image that passes the whole pipeline: each row is a path from the root.
 var wholeTrace = [][]string{
 	{"image", "intake", "PUT originals"},
 	{"image", "publish image_upload", "queue image_upload"},
@@ -61,7 +60,7 @@ var wholeTrace = [][]string{
 	{"image", "publish image_upload", "analysis", "publish metadata_generated", "processing", "publish image_processed", "settle", "broadcast job_events"},
 }
 
-// owner is the service that records a span of that name.
+// owner returns the service that records a span of that name.
 func owner(name string) string {
 	switch name {
 	case "analysis", "publish metadata_generated", "queue image_upload":
@@ -74,8 +73,8 @@ func owner(name string) string {
 
 const requestFile = "GET /api/v1/batch/:job_id/images/:index/file"
 
-// TestTraces sends one batch of several kinds of images down the whole line, in both
-// forms of the system, and looks at everything that the collector gets.
+// TestTraces sends one batch with several kinds of images through the whole pipeline, in both
+// forms of the system, and checks every span that the collector receives.
 func TestTraces(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		collector := telemetrytest.Start(t)
@@ -86,7 +85,7 @@ func TestTraces(t *testing.T) {
 			map[string]string{"url": site + "/a/My%20photo.jpg?token=hush#hush"},
 			map[string]string{"url": site + "/missing.jpg?token=hush"},
 			map[string]string{"base64": "data:image/jpeg;base64,/9j/4AAQ*", "name": "bad.jpg"},
-			inline("cut.jpg", append(photo(t)[:50_000], 0xff, 0xd9)), // sound for all that the intake looks at
+			inline("cut.jpg", append(photo(t)[:50_000], 0xff, 0xd9)), // valid as far as the intake checks
 		)
 		frames := watch(t, s, id)
 		got := s.ended(t, id)
@@ -109,7 +108,7 @@ func TestTraces(t *testing.T) {
 		}
 		file := telemetrytest.Named(spans, requestFile)[0]
 		if parts := telemetrytest.Named(spans, "GET processed"); len(parts) != 1 || parts[0].Parent != file.SpanID || file.Parent != "" || file.Failed {
-			t.Errorf("the request for a file is %+v, its parts are %+v", file, parts)
+			t.Errorf("the request for a file is %+v, its child spans are %+v", file, parts)
 		}
 		if sockets := telemetrytest.Named(spans, "GET /api/v1/batch/:job_id/ws"); len(sockets) != 1 || sockets[0].Attributes["http.response.status_code"] != "101" {
 			t.Errorf("WebSockets %+v", sockets)
@@ -127,10 +126,10 @@ func TestTraces(t *testing.T) {
 			}
 			if root.Attributes["job_id"] != id || root.Attributes["index"] != fmt.Sprint(i) || root.Attributes["status"] != img.Status ||
 				root.Attributes["error_code"] != img.ErrorCode || root.Message != img.Error || root.Failed != (img.Status == "failed") {
-				t.Errorf("root of image %d: %+v; the API says %+v", i, root, img)
+				t.Errorf("root of image %d: %+v; the API returns %+v", i, root, img)
 			}
 			if root.Start.After(got.CreatedAt.Add(time.Second)) || root.End.Sub(img.EndTime).Abs() > time.Second {
-				t.Errorf("the root of image %d is from %v to %v, the image to %v", i, root.Start, root.End, img.EndTime)
+				t.Errorf("the root of image %d lasts from %v to %v, but the image ended at %v", i, root.Start, root.End, img.EndTime)
 			}
 			for _, s := range tr.all {
 				want := "standalone"
@@ -163,9 +162,9 @@ func TestTraces(t *testing.T) {
 			t.Errorf("analysis %+v", cut)
 		}
 		traces[4].has("image", "publish image_upload", "analysis", "publish image_processed", "settle")
-		for _, secret := range []string{"hush", "token", "photo", "sunrise", "stranger", "Bearer", site} {
+		for _, secret := range []string{"hush", "token", "photo", "sunrise", "othervendor", "Bearer", site} {
 			if text := fmt.Sprintf("%+v", spans); strings.Contains(text, secret) {
-				t.Errorf("the traces tell of %q", secret)
+				t.Errorf("the traces contain %q", secret)
 			}
 		}
 		s.checkLogIDs(t, traces, request)
@@ -173,7 +172,7 @@ func TestTraces(t *testing.T) {
 	})
 }
 
-// checkSpansTable holds the table of spans in docs/operations.md to what there is.
+// checkSpansTable compares the table of spans in docs/operations.md with the recorded spans.
 func checkSpansTable(t *testing.T, spans []telemetrytest.Span) {
 	t.Helper()
 	_, table, ok := strings.Cut(string(readFile(t, operations)), "\n| Span | Recorded by | What it is |\n|---|---|---|\n")
@@ -181,7 +180,7 @@ func checkSpansTable(t *testing.T, spans []telemetrytest.Span) {
 	if !ok || !closed {
 		t.Fatalf("%s has no table of spans", operations)
 	}
-	explained := map[string]bool{} // by span id
+	explained := map[string]bool{} // by span ID
 	for row := range strings.SplitSeq(table, "\n") {
 		cell, _, _ := strings.Cut(strings.TrimPrefix(row, "| "), " |")
 		before := len(explained)
@@ -194,17 +193,17 @@ func checkSpansTable(t *testing.T, spans []telemetrytest.Span) {
 			}
 		}
 		if len(explained) == before {
-			t.Errorf("nothing is recorded of %s", cell)
+			t.Errorf("no span matches %s", cell)
 		}
 	}
 	for _, s := range spans {
 		if !explained[s.SpanID] {
-			t.Errorf("%s does not tell of %q", operations, s.Name)
+			t.Errorf("%s does not describe the span %q", operations, s.Name)
 		}
 	}
 }
 
-// checkLogIDs holds that log lines and traces lead to each other.
+// checkLogIDs verifies that log lines contain the IDs of their traces and spans.
 func (s *system) checkLogIDs(t *testing.T, traces []trace, request telemetrytest.Span) {
 	t.Helper()
 	access, failed := false, false
@@ -227,26 +226,26 @@ func (s *system) checkLogIDs(t *testing.T, traces []trace, request telemetrytest
 		}
 	}
 	if !access || !failed {
-		t.Errorf("the log leads to the request's trace: %t, to the analysis that failed: %t", access, failed)
+		t.Errorf("the log has the IDs of the request's trace: %t, of the failed analysis: %t", access, failed)
 	}
 }
 
-// TestTracesSurviveTheGateway kills the gateway while it has an image in hand, after
-// others have ended. The image's trace goes on below the same root, leads to the
-// same request, and no image has two roots.
-func TestTracesSurviveTheGateway(t *testing.T) {
+// TestTracesSurviveGatewayCrash kills the gateway while it has an image in flight, after
+// others have ended. It verifies that the image's trace continues below the same root, that it
+// links to the same request, and that no image has two roots.
+func TestTracesSurviveGatewayCrash(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		collector := telemetrytest.Start(t)
 		s := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
-		site, asked, open := gatedOrigin(t)
+		site, blocked, open := gatedOrigin(t)
 		id := s.tracedSubmit(t, "00-"+clientTrace+"-"+clientSpan+"-01", inline("a.jpg", photo(t)), map[string]string{"url": site + "/slow.jpg"})
-		await(t, func() (bool, string) { return asked() == 1, "the image is not asked for" })
+		await(t, func() (bool, string) { return blocked() == 1, "the image is not requested" })
 		collector.Await("the first image and the request", func(spans []telemetrytest.Span) bool {
 			return complete(spans, string(pipeline.NewTraceID(id, 0)), never) && len(telemetrytest.Named(spans, "POST /api/v1/batch")) == 1
 		})
 		_ = s.end(syscall.SIGKILL)
 		killed := time.Now()
-		await(t, func() (bool, string) { return asked() == 0, "the killed gateway still asks" })
+		await(t, func() (bool, string) { return blocked() == 0, "the killed gateway still downloads" })
 		open()
 		s.start()
 		s.awaitReady()
@@ -272,9 +271,9 @@ func TestTracesSurviveTheGateway(t *testing.T) {
 	})
 }
 
-// TestTracesOfAPart holds that an image is recorded by all or by none, though each
-// decides by itself.
-func TestTracesOfAPart(t *testing.T) {
+// TestSampledTraces verifies that either all services record an image or none, although each
+// service decides by itself.
+func TestSampledTraces(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		collector := telemetrytest.Start(t)
 		s := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.5")
@@ -284,8 +283,8 @@ func TestTracesOfAPart(t *testing.T) {
 		}
 		got := s.ended(t, s.submit(t, batch...))
 		for _, p := range s.parts {
-			if err := p.end(syscall.SIGTERM); err != nil { // so that all is sent
-				t.Errorf("%s ends with %v", p.name, err)
+			if err := p.end(syscall.SIGTERM); err != nil { // sends all remaining spans
+				t.Errorf("stop %s: %v", p.name, err)
 			}
 		}
 		spans, recorded := collector.Spans(), 0
@@ -305,9 +304,9 @@ func TestTracesOfAPart(t *testing.T) {
 	})
 }
 
-// TestTracesPastOneThatRecordsNone has an analyzer that was given no collector
-// between services that were: their spans are one trace all the same.
-func TestTracesPastOneThatRecordsNone(t *testing.T) {
+// TestTracesThroughUntracedService runs an analyzer without a collector between services with
+// one. It verifies that their spans still form one trace.
+func TestTracesThroughUntracedService(t *testing.T) {
 	t.Parallel()
 	collector := telemetrytest.Start(t)
 	env := serverEnv(t, lentVhost(t))

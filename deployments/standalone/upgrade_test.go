@@ -19,8 +19,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// nextRelease builds the services once as a release would be that raises the version of
-// the messages and adds to the database.
+// nextRelease builds the services once as a next release, which raises the message version
+// and adds a database migration.
 var nextRelease = sync.OnceValues(func() (dir string, err error) {
 	top, err := filepath.Abs("../..")
 	if err != nil {
@@ -33,7 +33,7 @@ var nextRelease = sync.OnceValues(func() (dir string, err error) {
 	}
 	raised := bytes.Replace(source, fmt.Appendf(nil, "\nconst Version = %d\n", pipeline.Version), fmt.Appendf(nil, "\nconst Version = %d\n", pipeline.Version+1), 1)
 	if bytes.Equal(raised, source) {
-		return "", fmt.Errorf("there is no version in %s to be raised", message)
+		return "", fmt.Errorf("no version found in %s", message)
 	}
 	dir = filepath.Join(builds, "next")
 	if err := os.Mkdir(dir, 0o750); err != nil {
@@ -60,7 +60,7 @@ var nextRelease = sync.OnceValues(func() (dir string, err error) {
 	return dir, build(dir, "-overlay", file, base+"gateway/cmd/gateway", base+"analyzer/cmd/analyzer", base+"processor/cmd/processor")
 })
 
-// fleet is the three services, each of which can be replaced by another release.
+// fleet contains the three services. Each can be replaced by another release.
 type fleet struct {
 	t         *testing.T
 	old, next string
@@ -90,17 +90,17 @@ func newFleet(t *testing.T) *fleet {
 
 func (f *fleet) system() *system { return &system{f.running["gateway"], nil} }
 
-// replace starts the service from the folder. A worker is there beside the one before
-// it, which then ends; the gateway, which has its file for itself, comes after it on the
-// same address. It returns how many messages the one before has held.
-func (f *fleet) replace(name, dir string) (held int) {
+// replace replaces a service by the one in the folder. A worker is started before the old one
+// is stopped. The gateway, which locks its file, is started afterwards on the same address.
+// It returns how often the old process parked a message.
+func (f *fleet) replace(name, dir string) (parked int) {
 	f.t.Helper()
 	before := f.running[name]
 	if name != "gateway" {
 		f.running[name] = launchFrom(f.t, dir, name, f.env...)
 	}
 	if before.done != nil {
-		held = before.held(f.t)
+		parked = before.parked(f.t)
 		if err := before.end(syscall.SIGTERM); err != nil {
 			f.t.Errorf("%s: %v", name, err)
 		}
@@ -110,11 +110,11 @@ func (f *fleet) replace(name, dir string) (held int) {
 		before.start()
 		before.awaitReady()
 	}
-	return held
+	return parked
 }
 
-// held is how many times the process has held a message whose version it does not read.
-func (p *process) held(t *testing.T) (n int) {
+// parked returns how often the process has parked a message whose version it cannot read.
+func (p *process) parked(t *testing.T) (n int) {
 	t.Helper()
 	for _, m := range regexp.MustCompile(`(?m)^imagebatch_stage_messages_total\{outcome="unknown_version",.*\} (\d+)$`).FindAllStringSubmatch(p.scrape(t), -1) {
 		count, err := strconv.Atoi(m[1])
@@ -126,8 +126,8 @@ func (p *process) held(t *testing.T) (n int) {
 	return n
 }
 
-// load posts batches until it is stopped and returns the jobs that were accepted. The next batch waits for the end of
-// the one before, for a second at most: a machine that is slow gets less load, not a backlog.
+// load posts batches until stop is called, which returns the accepted jobs. Each batch waits at most a second for the
+// end of the previous one: a slow machine gets less load instead of a backlog.
 func (s *system) load(t *testing.T) (stop func() []string) {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"images": []map[string]string{inline("a.jpg", photo(t)), inline("b.png", goImage(t, "video-001.png"))}})
@@ -135,7 +135,7 @@ func (s *system) load(t *testing.T) (stop func() []string) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	request := func(method, path string, body []byte) (now answer, ok bool) {
+	request := func(method, path string, body []byte) (now jobResponse, ok bool) {
 		req, err := http.NewRequestWithContext(ctx, method, s.url(path), bytes.NewReader(body))
 		if err != nil {
 			t.Error(err)
@@ -183,25 +183,25 @@ func (s *system) allComplete(t *testing.T, jobs []string) {
 	}
 }
 
-// TestUpgrade takes the services to the next release in the order that docs/operations.md
-// gives, under load: nothing is lost and no message ever has to wait. Then it takes them
-// back with messages under way that the old ones do not read, as the document says.
+// TestUpgrade upgrades the services to the next release under load, in the order of
+// docs/operations.md. It verifies that no job is lost and no message is parked. Then it rolls
+// back as documented, with messages in flight that the old release cannot read.
 func TestUpgrade(t *testing.T) {
 	f := newFleet(t)
 	stop := f.system().load(t)
-	f.system().ended(t, f.system().submit(t, inline("first.jpg", photo(t)))) // so that there is something under way
-	held := 0
+	f.system().ended(t, f.system().submit(t, inline("first.jpg", photo(t)))) // so that the pipeline is working
+	parked := 0
 	for _, name := range []string{"processor", "analyzer", "gateway"} {
-		held += f.replace(name, f.next)
+		parked += f.replace(name, f.next)
 		f.system().ended(t, f.system().submit(t, inline("between.jpg", photo(t))))
 	}
 	jobs := stop()
 	f.system().allComplete(t, jobs)
 	for _, p := range f.running {
-		held += p.held(t)
+		parked += p.parked(t)
 	}
-	if held != 0 || len(jobs) < 5 {
-		t.Errorf("of %d jobs %d messages had to wait for somebody to read them", len(jobs), held)
+	if parked != 0 || len(jobs) < 5 {
+		t.Errorf("%d jobs, %d parked messages; want at least 5 and none", len(jobs), parked)
 	}
 
 	for _, name := range []string{"analyzer", "processor"} {
@@ -216,7 +216,7 @@ func TestUpgrade(t *testing.T) {
 	for _, name := range []string{"gateway", "analyzer", "processor"} {
 		f.replace(name, f.old)
 	}
-	await(t, func() (bool, string) { return f.running["analyzer"].held(t) > 0, "nothing is held" })
+	await(t, func() (bool, string) { return f.running["analyzer"].parked(t) > 0, "no message is parked" })
 	for _, name := range []string{"gateway", "analyzer", "processor"} {
 		if err := f.running[name].end(syscall.SIGTERM); err != nil {
 			t.Error(err)
@@ -232,14 +232,14 @@ func TestUpgrade(t *testing.T) {
 	f.system().allComplete(t, append(jobs, id))
 }
 
-// TestUpgradeInAnotherOrder replaces the gateway first: what the others do not read yet
-// waits for them, and nothing fails.
+// TestUpgradeInAnotherOrder replaces the gateway first. It verifies that messages which the
+// other services cannot read yet wait for them, and that no image fails.
 func TestUpgradeInAnotherOrder(t *testing.T) {
 	f := newFleet(t)
 	f.replace("gateway", f.next)
 	id := f.system().submit(t, inline("early.jpg", photo(t)))
 	for _, name := range []string{"analyzer", "processor"} {
-		await(t, func() (bool, string) { return f.running[name].held(t) > 0, name + " holds nothing" })
+		await(t, func() (bool, string) { return f.running[name].parked(t) > 0, name + " has parked no message" })
 		f.replace(name, f.next)
 	}
 	f.system().allComplete(t, []string{id})

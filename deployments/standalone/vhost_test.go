@@ -12,11 +12,11 @@ import (
 	"testing"
 )
 
-// lent are the vhosts that lentVhost lends.
+// lent contains the vhosts that lentVhost can lend.
 var (
 	lent     = make(chan string, 4)
 	fillLent = sync.OnceValue(func() error {
-		if os.Getenv("TEST_RABBITMQCTL") == "" { // Then one test at a time has the broker.
+		if os.Getenv("TEST_RABBITMQCTL") == "" { // Only one test at a time uses the broker.
 			lent <- os.Getenv("TEST_RABBITMQ_URL")
 			return nil
 		}
@@ -41,7 +41,7 @@ func lentVhost(t *testing.T) string {
 	if err := fillLent(); err != nil {
 		t.Fatal(err)
 	}
-	broker := <-lent // The test that has it ends.
+	broker := <-lent // A test that uses it returns it at its end.
 	t.Cleanup(func() { lent <- broker })
 	return broker
 }
@@ -77,7 +77,7 @@ func ownVhost(t *testing.T) string {
 	return broker
 }
 
-// makeVhost makes a vhost that the user of TEST_RABBITMQ_URL may use, by one call: the tool takes a second each time.
+// makeVhost creates a vhost for the user of TEST_RABBITMQ_URL with one call, because each call of the tool takes a second.
 func makeVhost(ctx context.Context, name string) (broker string, err error) {
 	u, err := url.Parse(os.Getenv("TEST_RABBITMQ_URL"))
 	if err != nil {
@@ -99,7 +99,7 @@ func vhostOf(broker string) string {
 }
 
 func evalErlang(ctx context.Context, expression string) error {
-	if out, err := exec.CommandContext(ctx, os.Getenv("TEST_RABBITMQCTL"), "eval", expression).CombinedOutput(); err != nil { //nolint:gosec // Whoever runs the tests names the tool.
+	if out, err := exec.CommandContext(ctx, os.Getenv("TEST_RABBITMQCTL"), "eval", expression).CombinedOutput(); err != nil { //nolint:gosec // The user who runs the tests chooses the tool.
 		return fmt.Errorf("rabbitmqctl eval %s: %w\n%s", expression, err, out)
 	}
 	return nil

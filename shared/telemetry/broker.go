@@ -26,7 +26,7 @@ const (
 // publish, and the handler's context is in that trace. Without a trace there are no
 // spans, and the headers stay as they are. The Tracer may be nil.
 func Broker(b broker.Broker, m *Registry, t *Tracer) broker.Broker {
-	m.GaugeFunc("broker_usable", "1 while the process can publish and consume, else 0.", func() float64 {
+	m.GaugeFunc("broker_usable", "1 if the process can publish and consume, otherwise 0.", func() float64 {
 		if b.Ready() != nil {
 			return 0
 		}
@@ -35,11 +35,11 @@ func Broker(b broker.Broker, m *Registry, t *Tracer) broker.Broker {
 	return &observedBroker{
 		Broker:     b,
 		tracer:     t,
-		publishes:  m.Counter("broker_publishes_total", "Messages that were published, by queue and outcome; returned: there was no such queue.", "queue", "outcome"),
-		confirm:    m.Histogram("broker_confirm_duration_seconds", "Time from a publish to the broker's confirm, waiting for a connection included.", networkBuckets),
-		deliveries: m.Counter("broker_deliveries_total", "Messages that were delivered, by queue and whether for the first time.", "queue", "redelivered"),
-		consumers:  m.Gauge("broker_consumers", "Consumers at work in this process, by queue, those that wait for the broker included.", "queue"),
-		broadcasts: m.Counter("broker_broadcasts_total", "Broadcasts that were sent, by topic and outcome.", "topic", "outcome"),
+		publishes:  m.Counter("broker_publishes_total", "Published messages, by queue and outcome. returned: the queue does not exist.", "queue", "outcome"),
+		confirm:    m.Histogram("broker_confirm_duration_seconds", "Time from a publish to the broker's confirm, including the wait for a connection.", networkBuckets),
+		deliveries: m.Counter("broker_deliveries_total", "Delivered messages, by queue and whether they were redelivered.", "queue", "redelivered"),
+		consumers:  m.Gauge("broker_consumers", "Active consumers of this process, by queue, including those that wait for the broker.", "queue"),
+		broadcasts: m.Counter("broker_broadcasts_total", "Broadcasts sent, by topic and outcome.", "topic", "outcome"),
 	}
 }
 

@@ -49,8 +49,8 @@ type Metric struct {
 func NewRegistry() *Registry {
 	r := &Registry{registry: prometheus.NewRegistry(), registered: map[string]registration{}}
 	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	r.faults = r.Counter("metrics_faults_total", "Values that a metric could not take.")
-	r.Gauge("build_info", "Always 1; the labels identify the build.", "version", "commit", "goversion").
+	r.faults = r.Counter("metrics_faults_total", "Values that a metric rejected.")
+	r.Gauge("build_info", "Always 1; the labels describe the build.", "version", "commit", "goversion").
 		Set(1, buildinfo.Version, buildinfo.Commit(), runtime.Version())
 	return r
 }

@@ -19,8 +19,8 @@ func Store(s objectstore.Store, name string, m *Registry, t *Tracer) objectstore
 	return &observedStore{
 		store: s, name: name, tracer: t,
 		operations: m.Counter("objectstore_operations_total", "Operations of the object stores, by store, operation and outcome.", "store", "operation", "outcome"),
-		duration:   m.Histogram("objectstore_operation_duration_seconds", "Time of an operation of the object stores; of a get, until the object is open.", networkBuckets, "store", "operation"),
-		bytes:      m.Counter("objectstore_bytes_total", "Bytes of the objects that were put, or opened by a get.", "store", "operation"),
+		duration:   m.Histogram("objectstore_operation_duration_seconds", "Duration of an operation of the object stores; a get ends when the object is open.", networkBuckets, "store", "operation"),
+		bytes:      m.Counter("objectstore_bytes_total", "Bytes of objects stored by a put or opened by a get.", "store", "operation"),
 	}
 }
 

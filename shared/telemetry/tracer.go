@@ -35,7 +35,7 @@ type Tracer struct {
 // Open returns a Tracer, or nil if the configuration names no collector. The Tracer
 // outlives ctx; the caller ends it with Close.
 func Open(ctx context.Context, c Config, p Process) (*Tracer, error) {
-	spans := p.Metrics.Counter("spans_total", "Spans of traces that were recorded, by outcome: exported, dropped when there were too many, or lost when the collector did not take them.", "outcome")
+	spans := p.Metrics.Counter("spans_total", "Recorded spans, by outcome: exported, dropped because the queue was full, or lost because the collector did not accept them.", "outcome")
 	if c.Endpoint == "" {
 		return nil, nil //nolint:nilnil // A nil Tracer is switched off.
 	}

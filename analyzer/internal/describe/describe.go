@@ -83,13 +83,13 @@ func New(c Config) *Describer {
 	if c.Metrics == nil {
 		c.Metrics = telemetry.NewRegistry()
 	}
-	c.Metrics.Gauge("decoded_pixel_bytes_limit", "The budget MAX_PIXEL_BYTES.").Set(float64(c.PixelBytes))
+	c.Metrics.Gauge("decoded_pixel_bytes_limit", "Value of MAX_PIXEL_BYTES.").Set(float64(c.PixelBytes))
 	return &Describer{
 		limits: c.Limits, gps: c.GPS, names: newColorNames(), budget: c.PixelBytes,
 		pixels: semaphore.NewWeighted(c.PixelBytes), decode: decodePixels,
-		held:   c.Metrics.Gauge("decoded_pixel_bytes", "Memory of decoded pixels that is charged to the budget MAX_PIXEL_BYTES now."),
+		held:   c.Metrics.Gauge("decoded_pixel_bytes", "Bytes of the budget MAX_PIXEL_BYTES in use for decoded pixels."),
 		waited: c.Metrics.Histogram("decode_wait_seconds", "Time that an image waits for its share of the budget MAX_PIXEL_BYTES.", []float64{.001, .01, .1, .5, 1, 2.5, 5, 10, 30}),
-		took: c.Metrics.Histogram("decode_duration_seconds", "Time of a decoding, by format and the scale at which it was decoded: 1, 2, 4 or 8 times smaller.",
+		took: c.Metrics.Histogram("decode_duration_seconds", "Duration of decoding an image, by format and scale: 1, 2, 4 or 8 times smaller.",
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "format", "scale"),
 	}
 }

@@ -25,14 +25,14 @@ type apiMetrics struct {
 
 func newAPIMetrics(m *telemetry.Registry) apiMetrics {
 	return apiMetrics{
-		requests: m.Counter("http_requests_total", "Requests, by route, method and status.", "route", "method", "status"),
-		duration: m.Histogram("http_request_duration_seconds", "Duration of a request, except WebSockets.",
+		requests: m.Counter("http_requests_total", "HTTP requests, by route, method and status.", "route", "method", "status"),
+		duration: m.Histogram("http_request_duration_seconds", "Duration of an HTTP request, without WebSockets, by route and method.",
 			[]float64{.001, .005, .025, .1, .5, 2.5, 10, 60, 600}, "route", "method"),
 		sockets: m.Gauge("websockets", "Open WebSockets."),
-		closes:  m.Counter("websockets_closed_total", "Ended WebSockets, by reason; slow: the client did not take a frame in time, silent: the client sent nothing.", "why").From0("slow", "silent"),
+		closes:  m.Counter("websockets_closed_total", "Closed WebSockets, by cause. slow: the client did not read a frame in time; silent: the client sent nothing for WS_IDLE_TIMEOUT.", "why").From0("slow", "silent"),
 		in:      m.Counter("http_request_bytes_total", "Bytes of request bodies with a Content-Length, by route.", "route"),
-		out:     m.Counter("http_response_bytes_total", "Bytes of response bodies, except WebSockets, by route.", "route"),
-		refused: m.Counter("connections_refused_total", "Connections past the limit, by how they were refused.", "how"),
+		out:     m.Counter("http_response_bytes_total", "Bytes of response bodies, without WebSockets, by route.", "route"),
+		refused: m.Counter("connections_refused_total", "Connections above MAX_CONNECTIONS, by how they were rejected.", "how"),
 	}
 }
 

@@ -82,7 +82,7 @@ func newSettler(d Deps) *settler {
 	}
 	return &settler{
 		deps: d,
-		results: d.Metrics.Counter("results_total", "Results and dead letters that were settled, by outcome.", "outcome").
+		results: d.Metrics.Counter("results_total", "Settled results and dead letters, by outcome.", "outcome").
 			From0(string(pipeline.Completed), string(pipeline.Failed), "dead", "late", "unknown_job", "malformed"),
 	}
 }

@@ -1,36 +1,36 @@
-{{/* What the schema cannot say. Every mistake is told at once. */}}
+{{/* Checks that the schema cannot express. All errors are reported together. */}}
 {{- define "imagebatch.checks" -}}
 {{- $wrong := list -}}
 {{- $s3 := .Values.s3 -}}
 {{- if and (eq $s3.bucketOriginal $s3.bucketProcessed) (eq $s3.prefixOriginal $s3.prefixProcessed) -}}
-{{- $wrong = append $wrong "s3: the same bucket for originals and processed images needs two prefixes (s3.prefixOriginal, s3.prefixProcessed)" -}}
+{{- $wrong = append $wrong "s3: originals and processed images are in the same bucket, so they need different prefixes (s3.prefixOriginal, s3.prefixProcessed)" -}}
 {{- end -}}
 {{- if and .Values.trust.secret .Values.trust.configMap -}}
-{{- $wrong = append $wrong "trust: name a Secret or a ConfigMap, not both" -}}
+{{- $wrong = append $wrong "trust: specify a Secret or a ConfigMap, not both" -}}
 {{- end -}}
 {{- if and (eq .Values.database.kind "sqlite") .Values.database.existingSecret -}}
-{{- $wrong = append $wrong "database.existingSecret: it has the URL of PostgreSQL, and database.kind is sqlite" -}}
+{{- $wrong = append $wrong "database.existingSecret: this Secret has the URL of PostgreSQL, but database.kind is sqlite" -}}
 {{- end -}}
 {{- $ingress := .Values.gateway.ingress -}}
 {{- if and $ingress.enabled (not $ingress.hosts) -}}
-{{- $wrong = append $wrong "gateway.ingress.hosts: name at least one" -}}
+{{- $wrong = append $wrong "gateway.ingress.hosts: specify at least one host" -}}
 {{- end -}}
 {{- $keda := .Values.keda -}}
 {{- if and (or .Values.analyzer.autoscaling.enabled .Values.processor.autoscaling.enabled) (not $keda.existingSecret) (not $keda.authenticationRef) -}}
-{{- $wrong = append $wrong "keda.existingSecret: name the Secret with what KEDA asks RabbitMQ by, or keda.authenticationRef" -}}
+{{- $wrong = append $wrong "keda.existingSecret: specify the Secret with the credentials of KEDA for RabbitMQ, or set keda.authenticationRef" -}}
 {{- end -}}
 {{- if and $keda.existingSecret $keda.authenticationRef -}}
-{{- $wrong = append $wrong "keda: existingSecret or authenticationRef, not both" -}}
+{{- $wrong = append $wrong "keda: specify existingSecret or authenticationRef, not both" -}}
 {{- end -}}
 {{- range $name := list "analyzer" "processor" -}}
 {{- $service := get $.Values $name -}}
 {{- $scaling := $service.autoscaling -}}
-{{- $inHand := include "imagebatch.scalar" (default 0 (get $service.env "CONCURRENCY")) | int -}}
+{{- $concurrency := include "imagebatch.scalar" (default 0 (get $service.env "CONCURRENCY")) | int -}}
 {{- if and $scaling.enabled (lt (int $scaling.maxReplicas) (int $scaling.minReplicas)) -}}
 {{- $wrong = append $wrong (printf "%s.autoscaling: maxReplicas is less than minReplicas" $name) -}}
 {{- end -}}
-{{- if and $scaling.enabled (ge $inHand (int $scaling.messagesPerReplica)) -}}
-{{- $wrong = append $wrong (printf "%s.autoscaling.messagesPerReplica: one replica has CONCURRENCY (%d) messages in hand, so this must be more" $name $inHand) -}}
+{{- if and $scaling.enabled (ge $concurrency (int $scaling.messagesPerReplica)) -}}
+{{- $wrong = append $wrong (printf "%s.autoscaling.messagesPerReplica: must be greater than CONCURRENCY (%d), the number of messages that one replica has in flight" $name $concurrency) -}}
 {{- end -}}
 {{- end -}}
 {{- $pixels := include "imagebatch.scalar" (default 536870912 .Values.analyzer.env.MAX_PIXEL_BYTES) | int64 -}}

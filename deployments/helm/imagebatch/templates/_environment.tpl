@@ -1,8 +1,8 @@
-{{/* What a part is configured by: variables, and secrets as files of one folder, of which NAME_FILE tells it. */}}
+{{/* The configuration of a part: variables, and secrets as files in one folder, to which NAME_FILE variables point. */}}
 
 {{- define "imagebatch.secretsFolder" -}}/run/secrets/imagebatch{{- end -}}
 
-{{/* The Secret of a server for one part: its own, or that of all. */}}
+{{/* The Secret of a server for one part: the part's own, or the common one. */}}
 {{- define "imagebatch.secretOf" -}}
 {{- $all := get .root.Values .server -}}
 {{- $own := get .service .server -}}
@@ -17,10 +17,10 @@
 {{- default (get (get .root.Values .server) .key) (get (get .service .server) .key) -}}
 {{- end -}}
 
-{{/* The sources of the projected volume. Nothing of it is mounted by subPath, so that what is renewed arrives. */}}
+{{/* The sources of the projected volume. No file is mounted by subPath, because such a file would never be updated. */}}
 {{- define "imagebatch.secrets" -}}
 {{- $rabbitmq := include "imagebatch.secretOf" (merge (dict "server" "rabbitmq") .) -}}
-{{- $message := "rabbitmq.existingSecret: name the Secret that has the URL of RabbitMQ (its key is rabbitmq.urlKey)" -}}
+{{- $message := "rabbitmq.existingSecret: specify the Secret with the URL of RabbitMQ (its key is rabbitmq.urlKey)" -}}
 - secret:
     name: {{ required $message $rabbitmq }}
     items:
@@ -47,7 +47,7 @@
 {{- $database := .root.Values.database }}
 {{- if eq $database.kind "postgres" }}
 - secret:
-    name: {{ required "database.existingSecret: name the Secret that has the URL of PostgreSQL (its key is database.urlKey)" $database.existingSecret }}
+    name: {{ required "database.existingSecret: specify the Secret with the URL of PostgreSQL (its key is database.urlKey)" $database.existingSecret }}
     items: [{ key: {{ $database.urlKey | quote }}, path: DATABASE_URL }]
 {{- end }}
 {{- with .service.tls.existingSecret }}
@@ -77,7 +77,7 @@
 {{- $folder := include "imagebatch.secretsFolder" . -}}
 {{- $s3 := $root.Values.s3 -}}
 {{- $v := dict "RABBITMQ_URL_FILE" (printf "%s/RABBITMQ_URL" $folder) "RABBITMQ_DECLARE" $root.Values.rabbitmq.declare
-  "S3_ENDPOINT" (required "s3.endpoint: name the URL of the S3 server, such as https://s3.eu-central-1.amazonaws.com" $s3.endpoint)
+  "S3_ENDPOINT" (required "s3.endpoint: specify the URL of the S3 server, such as https://s3.eu-central-1.amazonaws.com" $s3.endpoint)
   "S3_REGION" $s3.region "S3_BUCKET_ORIGINAL" $s3.bucketOriginal "S3_BUCKET_PROCESSED" $s3.bucketProcessed
   "S3_PREFIX_ORIGINAL" $s3.prefixOriginal "S3_PREFIX_PROCESSED" $s3.prefixProcessed
   "S3_PATH_STYLE" $s3.pathStyle "S3_CREATE_BUCKETS" $s3.createBuckets -}}
@@ -109,7 +109,7 @@
 {{- else -}}
 {{- $_ := set $v "HTTP_ADDR" (printf ":%s" (include "imagebatch.opsPort" .)) -}}
 {{- end -}}
-{{- /* A tenth of the memory is left for what the collector of garbage does not see. */ -}}
+{{- /* A tenth of the memory is reserved for memory that the Go runtime does not manage. */ -}}
 {{- with dig "limits" "memory" "" (default dict .service.resources) -}}
 {{- with include "imagebatch.bytes" . -}}
 {{- $_ := set $v "GOMEMLIMIT" (div (mul . 9) 10) -}}

@@ -4,7 +4,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Short enough for the longest thing that is put behind it, -processor-metrics. */}}
+{{/* Short enough for the longest suffix, -processor-metrics. */}}
 {{- define "imagebatch.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 45 | trimSuffix "-" -}}
@@ -61,12 +61,12 @@ app.kubernetes.io/component: {{ .name }}
 {{- end -}}
 {{- end -}}
 
-{{/* Where the operator's requests are answered: /healthz, /readyz and /metrics. */}}
+{{/* The port of the admin address, with /healthz, /readyz and /metrics. */}}
 {{- define "imagebatch.opsPort" -}}
 {{- get (dict "gateway" "9090" "analyzer" "8081" "processor" "8082") .name -}}
 {{- end -}}
 
-{{/* A number as the services read it: values from files are floats, and 1e+07 is no number of theirs. */}}
+{{/* A number in the format that the services read: values from files are floats, and the services reject 1e+07. */}}
 {{- define "imagebatch.scalar" -}}
 {{- if kindIs "float64" . -}}
 {{- if eq . (floor .) }}{{ printf "%.0f" . }}{{ else }}{{ . }}{{ end -}}
@@ -75,7 +75,7 @@ app.kubernetes.io/component: {{ .name }}
 {{- end -}}
 {{- end -}}
 
-{{/* The bytes of a memory quantity, or nothing for one that is written in another way. */}}
+{{/* The bytes of a memory quantity; empty if the quantity has another format. */}}
 {{- define "imagebatch.bytes" -}}
 {{- $quantity := include "imagebatch.scalar" . -}}
 {{- if regexMatch "^[0-9]+([KMG]i|[kMG])?$" $quantity -}}

@@ -15,20 +15,20 @@ import (
 	"github.com/disintegration/imaging"
 )
 
-// photograph is where the pictures come from: a photograph of 4032×2268 pixels
-// as a Samsung phone wrote it. The module bep/imagemeta, on which the analyzer
-// depends, ships it under the MIT licence.
+// photograph is the source of the test photos: an original file of a Samsung phone,
+// 4032×2268 pixels. The module bep/imagemeta, on which the analyzer depends, ships it
+// under the MIT license.
 const photograph = "testdata/images/hugo-issue-12669.jpg"
 
-// picture is one of the JPEG files that are sent.
-type picture struct {
+// photo is a JPEG file that the benchmark sends.
+type photo struct {
 	name          string
 	data          []byte
 	width, height int
 }
 
-// scaled is a copy of the photograph, in a JPEG quality that gives it the size
-// in bytes that is usual for its size in pixels.
+// scaled is a copy of the photograph. The JPEG quality is chosen for the file size that
+// is usual for its number of pixels.
 type scaled struct {
 	name           string
 	width, quality int
@@ -36,14 +36,14 @@ type scaled struct {
 
 var (
 	wanted = []scaled{{"2MP", 1888, 53}, {"12MP", 4620, 77}}
-	// wantedSmall is for fleets of analyzers: describing it is next to no work.
+	// wantedSmall is for fleets of analyzers: describing it takes almost no CPU time.
 	wantedSmall = scaled{"small", 480, 1}
 )
 
-// draw writes scaled copies of the photograph with its EXIF into the folder pictures;
-// and, where jpegtran is installed, the last as a progressive file as well.
-func (s *system) draw(ctx context.Context, all ...scaled) ([]picture, error) {
-	say("drawing the pictures")
+// draw writes scaled copies of the photograph with its EXIF into the folder pictures.
+// If jpegtran is installed, it also writes a progressive version of the last one.
+func (s *system) draw(ctx context.Context, all ...scaled) ([]photo, error) {
+	progress("creating the test photos")
 	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bep/imagemeta")
 	cmd.Dir, cmd.Env = filepath.Join(s.root, "analyzer"), append(os.Environ(), "GOWORK=off")
 	folder, err := cmd.Output()
@@ -63,24 +63,24 @@ func (s *system) draw(ctx context.Context, all ...scaled) ([]picture, error) {
 	if !bytes.HasPrefix(exif[4:], []byte("Exif\x00")) {
 		return nil, errors.New("the photograph has no EXIF")
 	}
-	var drawn []picture
+	var drawn []photo
 	file := ""
 	for _, w := range all {
 		m := imaging.Resize(whole, w.width, 0, imaging.CatmullRom)
 		var encoded bytes.Buffer
 		if err := jpeg.Encode(&encoded, m, &jpeg.Options{Quality: w.quality}); err != nil {
-			return nil, fmt.Errorf("encode picture: %w", err)
+			return nil, fmt.Errorf("encode photo: %w", err)
 		}
-		p := picture{name: w.name, data: bytes.Join([][]byte{soi, exif, encoded.Bytes()[len(soi):]}, nil), width: m.Rect.Dx(), height: m.Rect.Dy()}
+		p := photo{name: w.name, data: bytes.Join([][]byte{soi, exif, encoded.Bytes()[len(soi):]}, nil), width: m.Rect.Dx(), height: m.Rect.Dy()}
 		file = filepath.Join(s.dir, "pictures", p.name+".jpg")
 		if err := os.WriteFile(file, p.data, 0o600); err != nil {
-			return nil, fmt.Errorf("write picture: %w", err)
+			return nil, fmt.Errorf("write photo: %w", err)
 		}
 		drawn = append(drawn, p)
 	}
 	if _, err := exec.LookPath("jpegtran"); err == nil {
 		progressive := strings.TrimSuffix(file, ".jpg") + "-progressive.jpg"
-		out, err := exec.CommandContext(ctx, "jpegtran", "-progressive", "-copy", "all", "-outfile", progressive, file).CombinedOutput() //nolint:gosec // Our own files.
+		out, err := exec.CommandContext(ctx, "jpegtran", "-progressive", "-copy", "all", "-outfile", progressive, file).CombinedOutput() //nolint:gosec // The files are ours.
 		if err != nil {
 			return nil, fmt.Errorf("jpegtran: %w: %s", err, out)
 		}
