@@ -154,7 +154,7 @@ func (h *healer) heal(ctx context.Context, url string, spec broker.QueueSpec, q 
 		return
 	}
 	if !h.declare {
-		h.leave(ctx, spec.Name, q, errors.New("queue does not respond, and this service may not declare queues"), h.command(spec.Name)+", and declare it again")
+		h.leave(ctx, spec.Name, q, errors.New("no response, and this service may not declare queues"), h.command(spec.Name)+", and declare it again")
 		return
 	}
 	h.log.WarnContext(ctx, "deleting unresponsive queue to declare it again", "queue", spec.Name, "unresponsive_since", q.since)
@@ -163,7 +163,7 @@ func (h *healer) heal(ctx context.Context, url string, spec broker.QueueSpec, q 
 	case ctx.Err() != nil:
 		return
 	case err != nil:
-		h.leave(ctx, spec.Name, q, fmt.Errorf("queue does not respond and cannot be deleted: %w", err), h.command(spec.Name))
+		h.leave(ctx, spec.Name, q, fmt.Errorf("no response, and cannot be deleted: %w", err), h.command(spec.Name))
 		return
 	}
 	delete(h.unresponsive, spec.Name)

@@ -121,7 +121,7 @@ func TestQueueWithoutLeaderIsLeft(t *testing.T) {
 	})
 	brokertest.Receive(t, hooked, "the hook")
 	removeLeader(t, q)
-	want := fmt.Sprintf("queue %s: queue does not respond, and this service may not declare queues; an operator must run "+
+	want := fmt.Sprintf("queue %s: no response, and this service may not declare queues; an operator must run "+
 		"rabbitmqctl delete_queue --vhost %s %[1]s, and declare it again", q, vhost(t))
 	brokertest.Await(t, "Ready reports what an operator must do", func() bool {
 		err := b.Ready()
