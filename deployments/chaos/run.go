@@ -20,11 +20,11 @@ import (
 
 // Time limits of a run.
 const (
-	endTime       = 60 * time.Second                      // from the last fault to the end of every job
-	fetchTime     = 60 * time.Second                      // for the download of an image, in addition
+	endTime       = 60 * time.Second                                // from the last fault to the end of every job
+	fetchTime     = 60 * time.Second                                // for the download of an image, in addition
 	redeclareTime = rabbitmq.DefaultUnresponsiveAfter + time.Minute // for a queue without a leader, in addition
-	readyTime     = 60 * time.Second                      // for a service to become ready
-	startTime     = 5 * time.Second                       // for a service to respond
+	readyTime     = 60 * time.Second                                // for a service to become ready
+	startTime     = 5 * time.Second                                 // for a service to respond
 )
 
 // poisonName ends the name of an image that kills its analyzer.

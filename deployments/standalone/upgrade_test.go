@@ -26,6 +26,7 @@ var nextRelease = sync.OnceValues(func() (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
+	const migration = "2999-01-01_mood.sql"
 	message := filepath.Join(top, "shared", "pipeline", "message.go")
 	source, err := os.ReadFile(message)
 	if err != nil {
@@ -42,7 +43,7 @@ var nextRelease = sync.OnceValues(func() (dir string, err error) {
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
 	for file, text := range map[string]string{
 		message: string(raised),
-		filepath.Join(top, "gateway", "internal", "job", "sqlite", "migrations", "2999-01-01_mood.sql"): "ALTER TABLE jobs ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm';",
+		filepath.Join(top, "gateway", "internal", "job", "sqlstore", "migrations", "sqlite", migration): "ALTER TABLE jobs ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm';",
 	} {
 		overlay.Replace[file] = filepath.Join(dir, filepath.Base(file))
 		if err := os.WriteFile(overlay.Replace[file], []byte(text), 0o600); err != nil {
@@ -57,7 +58,14 @@ var nextRelease = sync.OnceValues(func() (dir string, err error) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return "", err
 	}
-	return dir, build(dir, "-overlay", file, base+"gateway/cmd/gateway", base+"analyzer/cmd/analyzer", base+"processor/cmd/processor")
+	if err := build(dir, "-overlay", file, base+"gateway/cmd/gateway", base+"analyzer/cmd/analyzer", base+"processor/cmd/processor"); err != nil {
+		return "", err
+	}
+	program, err := os.ReadFile(filepath.Join(dir, "gateway"))
+	if err == nil && !bytes.Contains(program, []byte(migration)) {
+		err = fmt.Errorf("the next release has no migration %s", migration)
+	}
+	return dir, err
 })
 
 // fleet contains the three services. Each can be replaced by another release.

@@ -55,9 +55,9 @@ func composedTitle(m *pipeline.Metadata) string {
 	}
 }
 
-// composedDescription returns one sentence about the file and the camera, and one about the visible content:
+// composedDescription returns one sentence about the file and the camera, and one about the visible content, such as
 // "Portrait JPEG image, 3024×4032 pixels, taken 21 June 2025 at 19:42 with Google Pixel 8. Mainly light steel
-// blue and dark olive green; dark."
+// blue and dark olive green; dark.".
 func composedDescription(m *pipeline.Metadata) string {
 	var b strings.Builder
 	kind := "image"

@@ -47,7 +47,7 @@ func testConcurrentPut(t *testing.T, s objectstore.Store) {
 				return fmt.Errorf("a reader got %d bytes that no writer put", len(data))
 			}
 			if n := (info.Size - 100_000) / 150_000; info.Size != int64(len(versions[n])) {
-				return fmt.Errorf("Stat returned a size of %d bytes that no writer put", info.Size)
+				return fmt.Errorf("stat returned a size of %d bytes that no writer put", info.Size)
 			}
 			size := int64(len(data))
 			if before := last.Swap(size); before != 0 && before != size {
