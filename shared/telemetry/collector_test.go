@@ -21,7 +21,7 @@ import (
 // waits only briefly, and that every lost span is counted.
 func TestCollectorUnavailable(t *testing.T) {
 	hang := make(chan struct{})
-	defer close(hang)
+	t.Cleanup(func() { close(hang) })
 	for name, answer := range map[string]http.HandlerFunc{
 		"500": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"503": func(w http.ResponseWriter, _ *http.Request) {
@@ -42,6 +42,7 @@ func TestCollectorUnavailable(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each waits for Close
 			r := open(t)
 			r.collector.RespondWith(answer)
 			const n = 10_000

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile"
@@ -14,12 +15,15 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
+// bombs generates the hostile files once for all tests.
+var bombs = sync.OnceValue(imagetest.All)
+
 // TestAttackBombs describes every hostile file. It verifies that each one ends with the error code that it
 // names, and that all its allocations together are at most its pixels and a few times its own bytes.
 func TestAttackBombs(t *testing.T) {
 	const overhead = 24 << 20
 	d := New(Config{})
-	for _, b := range imagetest.All() {
+	for _, b := range bombs() {
 		t.Run(b.Name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -54,7 +58,7 @@ func TestAttackBombs(t *testing.T) {
 // from the whole file.
 func TestPNGPixelsAreTheDecoders(t *testing.T) {
 	files := map[string][]byte{}
-	for _, b := range imagetest.All() {
+	for _, b := range bombs() {
 		// On the whole file, the decoder takes seconds for the largest ones.
 		if len(b.Data) < 4<<20 {
 			files[b.Name] = b.Data

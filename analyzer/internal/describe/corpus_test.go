@@ -1,22 +1,35 @@
 package describe
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // cameraFiles returns the test images of imagemeta, from many cameras and programs, by their paths.
 func cameraFiles(t testing.TB) map[string][]byte {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bep/imagemeta").Output()
+	files, err := readCameraFiles()
 	if err != nil {
-		t.Fatalf("go list: %v", err)
+		t.Fatal(err)
+	}
+	return files
+}
+
+var readCameraFiles = sync.OnceValues(func() (map[string][]byte, error) {
+	out, err := exec.CommandContext(context.Background(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bep/imagemeta").Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w", err)
 	}
 	root := filepath.Join(strings.TrimSpace(string(out)), "testdata", "images")
 	files := map[string][]byte{}
@@ -29,11 +42,39 @@ func cameraFiles(t testing.TB) map[string][]byte {
 		files[name] = data
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
+	return files, err
+})
+
+// cameraRecords returns the records of those of the files that can be described.
+func cameraRecords(t testing.TB) map[string]pipeline.Metadata {
+	t.Helper()
+	cameraFiles(t)
+	return describeCameraFiles()
 }
+
+var describeCameraFiles = sync.OnceValue(func() map[string]pipeline.Metadata {
+	records := map[string]pipeline.Metadata{}
+	files, _ := readCameraFiles()
+	for name, data := range files {
+		if m, _, err := New(Config{}).Describe(context.Background(), data); err == nil {
+			records[name] = m
+		}
+	}
+	return records
+})
+
+// cameraTags returns the tags of the files that tests compare with, as exiftool reads them.
+func cameraTags(t testing.TB) map[string]map[string]any {
+	t.Helper()
+	if judgedCameraFiles == nil {
+		judgedCameraFiles = judge(t, cameraFiles(t), "-G1", "-charset", "iptc=Latin", "-IFD0:all", "-ExifIFD:all", "-IPTC:all", "-XMP-dc:all",
+			"-XMP-xmp:Rating", "-ICC_Profile:ProfileDescription", "-Composite:GPSLatitude", "-Composite:GPSLongitude", "-XMP-tiff:all",
+			"-XMP-aux:Lens", "-XMP-exifEX:LensModel", "-JPEGQualityEstimate")
+	}
+	return judgedCameraFiles
+}
+
+var judgedCameraFiles map[string]map[string]any
 
 // judge reads tags of all files with exiftool, in one run, because it starts slowly.
 func judge(t testing.TB, files map[string][]byte, tags ...string) map[string]map[string]any {

@@ -94,8 +94,8 @@ func near(a, b, tolerance float64) bool { return a-b <= tolerance && b-a <= tole
 func TestDescribeIsTheSameEveryTime(t *testing.T) {
 	d := New(Config{PixelBytes: 4 << 20})
 	for _, data := range [][]byte{
-		encodeJPEG(t, photo(700, 500), 80),
-		encodePNG(t, photo(400, 300)),
+		encodeJPEG(t, photo(700, 200), 80),
+		encodePNG(t, photo(400, 100)),
 		goTestdata(t, "png/testdata/pngsuite/basn6a16.png"),
 	} {
 		var first []byte
@@ -128,11 +128,12 @@ func TestDescribeIsTheSameEveryTime(t *testing.T) {
 
 func TestDescribeAppliesEveryOrientation(t *testing.T) {
 	// The corners of the image as it is displayed: red, green / blue, white.
-	displayed := image.NewNRGBA(image.Rect(0, 0, 480, 320))
+	const width, height = 384, 256
+	displayed := image.NewNRGBA(image.Rect(0, 0, width, height))
 	corners := [4]color.NRGBA{{230, 20, 20, 255}, {20, 230, 20, 255}, {20, 20, 230, 255}, {240, 240, 240, 255}}
-	for y := range 320 {
-		for x := range 480 {
-			displayed.SetNRGBA(x, y, corners[y/160*2+x/240])
+	for y := range height {
+		for x := range width {
+			displayed.SetNRGBA(x, y, corners[y/(height/2)*2+x/(width/2)])
 		}
 	}
 	// stored[o] returns the position in the file of the displayed pixel x, y of a w×h image, from the table of
@@ -149,19 +150,19 @@ func TestDescribeAppliesEveryOrientation(t *testing.T) {
 	}
 	upright, _ := describe(t, encodeJPEG(t, displayed, 95))
 	for orientation := 1; orientation <= 8; orientation++ {
-		size := image.Pt(480, 320)
+		size := image.Pt(width, height)
 		if orientation >= 5 {
-			size = image.Pt(320, 480)
+			size = image.Pt(height, width)
 		}
 		file := image.NewNRGBA(image.Rectangle{Max: size})
-		for y := range 320 {
-			for x := range 480 {
-				sx, sy := stored[orientation](x, y, 480, 320)
+		for y := range height {
+			for x := range width {
+				sx, sy := stored[orientation](x, y, width, height)
 				file.SetNRGBA(sx, sy, displayed.NRGBAAt(x, y))
 			}
 		}
 		m, small := describe(t, withExif(encodeJPEG(t, file, 95), tiffOf(entry{dirImage, 0x0112, tiffShort, short(orientation)})))
-		if m.Width != 480 || m.Height != 320 || m.Orientation != orientation {
+		if m.Width != width || m.Height != height || m.Orientation != orientation {
 			t.Errorf("orientation %d: %d×%d, orientation %d", orientation, m.Width, m.Height, m.Orientation)
 		}
 		if small.Bounds().Size() != image.Pt(320, 213) {
@@ -250,7 +251,7 @@ func TestDecoderThatDisagreesWithTheHeader(t *testing.T) {
 // TestPixelsAreFreedWithTheirShare verifies that the pixels of a large image no longer use memory when the next
 // image is decoded.
 func TestPixelsAreFreedWithTheirShare(t *testing.T) {
-	data := encodePNG(t, photo(400, 300))
+	data := encodePNG(t, photo(400, 40))
 	d := New(Config{PixelBytes: 1})
 	var before []weak.Pointer[image.RGBA]
 	d.decode = func(_ context.Context, _ []byte, h imagefile.Header, _ int) (image.Image, scaledjpeg.Checked, error) {
@@ -297,7 +298,7 @@ func TestPixelsStayWithinTheBudget(t *testing.T) {
 					return decode(ctx, data, h, scale)
 				}
 				var group sync.WaitGroup
-				for range 32 {
+				for range 8 {
 					group.Go(func() {
 						if _, _, err := d.Describe(t.Context(), data); err != nil {
 							t.Error(err)

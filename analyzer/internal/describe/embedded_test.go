@@ -16,26 +16,43 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// written writes tags into an image with exiftool.
-func written(t *testing.T, name string, img []byte, args ...string) []byte {
+// tagging are tags that exiftool writes into an image.
+type tagging struct {
+	name string
+	img  []byte
+	args []string
+}
+
+// written writes the tags with exiftool, in one run, because it starts slowly.
+func written(t *testing.T, list ...tagging) [][]byte {
 	t.Helper()
 	exiftool, err := exec.LookPath("exiftool")
 	if err != nil {
 		t.Skip("exiftool is not installed (Debian: libimage-exiftool-perl)")
 	}
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, img, 0o600); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	path := func(i int) string { return filepath.Join(dir, fmt.Sprint(i, "-", list[i].name)) }
+	var args []string
+	for i, w := range list {
+		if err := os.WriteFile(path(i), w.img, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 {
+			args = append(args, "-execute")
+		}
+		args = append(append(args, w.args...), path(i))
 	}
-	args = append([]string{"-q", "-overwrite_original", "-charset", "UTF8"}, append(args, path)...)
+	args = append(args, "-common_args", "-q", "-overwrite_original", "-charset", "UTF8")
 	if out, err := exec.CommandContext(t.Context(), exiftool, args...).CombinedOutput(); err != nil { //nolint:gosec // The tool that was looked up.
 		t.Fatalf("exiftool: %v\n%s", err, out)
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+	files := make([][]byte, len(list))
+	for i := range list {
+		if files[i], err = os.ReadFile(path(i)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return data
+	return files
 }
 
 // TestCaptionOfEveryBlock writes the same facts into one block after the other with exiftool, in both formats.
@@ -56,7 +73,7 @@ func TestCaptionOfEveryBlock(t *testing.T) {
 		copyright: "© X", creators: []string{"Xenia", "Xaver"}, rating: 5,
 	}
 	jpg, pngFile := encodeJPEG(t, photo(60, 40), 85), encodePNG(t, photo(60, 40))
-	for _, c := range []struct {
+	cases := []struct {
 		name string
 		file string
 		args []string
@@ -77,13 +94,19 @@ func TestCaptionOfEveryBlock(t *testing.T) {
 		{"a description that a camera writes", "a.jpg", []string{"-EXIF:ImageDescription=OLYMPUS DIGITAL CAMERA"}, embedded{}},
 		{"a rejected image", "a.jpg", []string{"-XMP-xmp:Rating=-1"}, embedded{rating: -1}},
 		{"a image without stars", "a.jpg", []string{"-XMP-xmp:Rating=0"}, embedded{}},
-	} {
+	}
+	var list []tagging
+	for _, c := range cases {
+		img := jpg
+		if strings.HasSuffix(c.file, "png") {
+			img = pngFile
+		}
+		list = append(list, tagging{c.file, img, c.args})
+	}
+	files := written(t, list...)
+	for i, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			img := jpg
-			if strings.HasSuffix(c.file, "png") {
-				img = pngFile
-			}
-			m, _ := describe(t, written(t, c.file, img, c.args...))
+			m, _ := describe(t, files[i])
 			got := embedded{copyright: m.Copyright, creators: m.Creators, rating: m.Rating}
 			if !slices.Contains(m.Composed, "title") {
 				got.title = m.Title
@@ -104,9 +127,13 @@ func TestCaptionOfEveryBlock(t *testing.T) {
 // TestCameraWithoutEXIF verifies that the camera is read from XMP. Programs that drop EXIF often leave a copy
 // of it there.
 func TestCameraWithoutEXIF(t *testing.T) {
-	m, _ := describe(t, written(t, "a.png", encodePNG(t, photo(60, 40)), "-n",
-		"-XMP-tiff:Make=Canon", "-XMP-tiff:Model=Canon EOS R5", "-XMP-aux:Lens=RF50mm F1.2 L USM", "-XMP-xmp:CreatorTool=darktable 4.6",
-		"-XMP-exif:DateTimeOriginal=2024:05:29 17:19:21+02:00", "-XMP-exif:GPSLatitude=-33.8599972", "-XMP-exif:GPSLongitude=151.2111111"))
+	files := written(t,
+		tagging{"a.png", encodePNG(t, photo(60, 40)), []string{
+			"-n", "-XMP-tiff:Make=Canon", "-XMP-tiff:Model=Canon EOS R5", "-XMP-aux:Lens=RF50mm F1.2 L USM", "-XMP-xmp:CreatorTool=darktable 4.6",
+			"-XMP-exif:DateTimeOriginal=2024:05:29 17:19:21+02:00", "-XMP-exif:GPSLatitude=-33.8599972", "-XMP-exif:GPSLongitude=151.2111111",
+		}},
+		tagging{"a.jpg", encodeJPEG(t, photo(60, 40), 80), []string{"-IPTC:DateCreated=2019:08:07", "-IPTC:TimeCreated=06:05:04-03:00"}})
+	m, _ := describe(t, files[0])
 	want := &pipeline.Exif{
 		CameraMake: "Canon", CameraModel: "Canon EOS R5", LensModel: "RF50mm F1.2 L USM", Software: "darktable 4.6",
 		TakenAt: "2024-05-29T17:19:21+02:00", GPS: &pipeline.GPS{Latitude: -33.859997, Longitude: 151.211111},
@@ -114,7 +141,7 @@ func TestCameraWithoutEXIF(t *testing.T) {
 	if !reflect.DeepEqual(m.Exif, want) {
 		t.Errorf("got  %s\nwant %s", asJSON(t, m.Exif), asJSON(t, want))
 	}
-	m, _ = describe(t, written(t, "a.jpg", encodeJPEG(t, photo(60, 40), 80), "-IPTC:DateCreated=2019:08:07", "-IPTC:TimeCreated=06:05:04-03:00"))
+	m, _ = describe(t, files[1])
 	if m.Exif == nil || m.Exif.TakenAt != "2019-08-07T06:05:04-03:00" {
 		t.Errorf("from IPTC: %s", asJSON(t, m.Exif))
 	}

@@ -6,9 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -271,32 +268,19 @@ func TestWarningsAndTextsAreBounded(t *testing.T) {
 // TestExifAsExiftoolWritesIt reads what the most widely used tool writes, in both formats, also with XMP before
 // it.
 func TestExifAsExiftoolWritesIt(t *testing.T) {
-	exiftool, err := exec.LookPath("exiftool")
-	if err != nil {
-		t.Skip("exiftool is not installed (Debian: libimage-exiftool-perl)")
+	args := []string{
+		"-n", "-XMP-dc:Title=before Exif", "-EXIF:Make=FUJIFILM", "-EXIF:Model=X-T5", "-EXIF:LensModel=XF35mmF1.4 R",
+		"-EXIF:DateTimeOriginal=2023:11:05 08:09:10", "-EXIF:OffsetTimeOriginal=-03:30",
+		"-EXIF:ExposureTime=0.008", "-EXIF:FNumber=1.4", "-EXIF:ISO=640", "-EXIF:FocalLength=35",
+		"-EXIF:GPSLatitude=48.858222", "-EXIF:GPSLatitudeRef=N", "-EXIF:GPSLongitude=2.2945", "-EXIF:GPSLongitudeRef=E",
+		"-EXIF:GPSAltitude=35.04", "-EXIF:GPSAltitudeRef=0", "-EXIF:Orientation=6",
 	}
-	for name, data := range map[string][]byte{
-		"photo.jpg": encodeJPEG(t, photo(120, 80), 85), "photo.png": encodePNG(t, photo(120, 80)),
-	} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), name)
-			if err := os.WriteFile(path, data, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.CommandContext(t.Context(), exiftool, "-q", "-overwrite_original", "-n", //nolint:gosec // The tool that was looked up.
-				"-XMP-dc:Title=before Exif", "-EXIF:Make=FUJIFILM", "-EXIF:Model=X-T5", "-EXIF:LensModel=XF35mmF1.4 R",
-				"-EXIF:DateTimeOriginal=2023:11:05 08:09:10", "-EXIF:OffsetTimeOriginal=-03:30",
-				"-EXIF:ExposureTime=0.008", "-EXIF:FNumber=1.4", "-EXIF:ISO=640", "-EXIF:FocalLength=35",
-				"-EXIF:GPSLatitude=48.858222", "-EXIF:GPSLatitudeRef=N", "-EXIF:GPSLongitude=2.2945", "-EXIF:GPSLongitudeRef=E",
-				"-EXIF:GPSAltitude=35.04", "-EXIF:GPSAltitudeRef=0", "-EXIF:Orientation=6", path)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("exiftool: %v\n%s", err, out)
-			}
-			written, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			m, _ := describe(t, written)
+	list := []tagging{
+		{"photo.jpg", encodeJPEG(t, photo(120, 80), 85), args}, {"photo.png", encodePNG(t, photo(120, 80)), args},
+	}
+	for i, data := range written(t, list...) {
+		t.Run(list[i].name, func(t *testing.T) {
+			m, _ := describe(t, data)
 			altitude := 35.0
 			want := &pipeline.Exif{
 				CameraMake: "FUJIFILM", CameraModel: "X-T5", LensModel: "XF35mmF1.4 R",

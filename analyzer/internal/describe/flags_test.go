@@ -1,6 +1,7 @@
 package describe
 
 import (
+	"bytes"
 	"image"
 	"image/color"
 	"image/draw"
@@ -21,7 +22,10 @@ func cameraJPEG(t testing.TB, m image.Image) []byte {
 func screen(width, height int) *image.NRGBA {
 	m := filled(width, height, color.NRGBA{246, 246, 248, 255})
 	fill := func(x0, y0, x1, y1 int, c color.NRGBA) {
-		draw.Draw(m, image.Rect(x0, y0, x1, y1), image.NewUniform(c), image.Point{}, draw.Src)
+		row := bytes.Repeat([]byte{c.R, c.G, c.B, c.A}, x1-x0)
+		for y := y0; y < y1; y++ {
+			copy(m.Pix[m.PixOffset(x0, y):], row)
+		}
 	}
 	fill(0, 0, width, height/12, color.NRGBA{24, 90, 200, 255})
 	r := rand.New(rand.NewPCG(7, 8))
@@ -32,12 +36,16 @@ func screen(width, height int) *image.NRGBA {
 }
 
 // toned returns the image in shades of a single color.
-func toned(m image.Image, tone func(luma float64) color.NRGBA) *image.NRGBA {
-	out := image.NewNRGBA(m.Bounds())
-	for y := range out.Rect.Dy() {
-		for x := range out.Rect.Dx() {
-			out.SetNRGBA(x, y, tone(float64(color.GrayModel.Convert(m.At(x, y)).(color.Gray).Y)))
-		}
+func toned(m *image.RGBA, tone func(luma float64) color.NRGBA) *image.NRGBA {
+	var tones [256]color.NRGBA
+	for l := range tones {
+		tones[l] = tone(float64(l))
+	}
+	out := image.NewNRGBA(m.Rect)
+	for i := 0; i < len(m.Pix); i += 4 {
+		luma, _, _ := color.RGBToYCbCr(m.Pix[i], m.Pix[i+1], m.Pix[i+2])
+		c := tones[luma]
+		copy(out.Pix[i:i+4], []byte{c.R, c.G, c.B, c.A})
 	}
 	return out
 }
@@ -48,57 +56,65 @@ func sepia(l float64) color.NRGBA {
 
 // TestFlags verifies the flags of images of each kind, and of images that are easily mistaken for them.
 func TestFlags(t *testing.T) {
-	scene := photo(640, 480)
+	scene := photo(400, 300)
 	// adjusted changes the levels of the scene.
 	adjusted := func(factor, offset float64) *image.NRGBA {
-		return imaging.AdjustFunc(scene, func(c color.NRGBA) color.NRGBA {
-			return color.NRGBA{level(float64(c.R)*factor + offset), level(float64(c.G)*factor + offset), level(float64(c.B)*factor + offset), c.A}
-		})
+		out := (*image.NRGBA)(photo(scene.Rect.Dx(), scene.Rect.Dy()))
+		for i := range out.Pix {
+			if i%4 < 3 {
+				out.Pix[i] = level(float64(out.Pix[i])*factor + offset)
+			}
+		}
+		return out
 	}
-	gradient := image.NewNRGBA(image.Rect(0, 0, 640, 480))
-	for y := range 480 {
-		for x := range 640 {
-			gradient.SetNRGBA(x, y, color.NRGBA{level(float64(y) / 2), level(float64(y) / 2), level(80 + float64(y)/3), 255})
+	gradient := image.NewNRGBA(scene.Rect)
+	for y := range scene.Rect.Dy() {
+		for x := range scene.Rect.Dx() {
+			gradient.SetNRGBA(x, y, color.NRGBA{level(float64(y) / 1.25), level(float64(y) / 1.25), level(80 + float64(y)/2), 255})
 		}
 	}
-	paper := filled(640, 480, color.White)
-	draw.Draw(paper, image.Rect(200, 150, 420, 330), scene, image.Pt(200, 150), draw.Src)
+	paper := filled(400, 300, color.White)
+	draw.Draw(paper, image.Rect(125, 94, 262, 206), scene, image.Pt(125, 94), draw.Src)
 	comment := entry{dirExif, 0x9286, tiffUndefined, []byte("ASCII\x00\x00\x00Screenshot")}
-	dust := filled(640, 480, color.White)
-	draw.Draw(dust, image.Rect(300, 200, 330, 230), image.Black, image.Point{}, draw.Src)
-	night := imaging.AdjustFunc(adjusted(0.15, 0), func(c color.NRGBA) color.NRGBA { return c })
-	draw.Draw(night, image.Rect(300, 100, 340, 130), image.White, image.Point{}, draw.Src)
+	dust := filled(400, 300, color.White)
+	draw.Draw(dust, image.Rect(188, 125, 207, 144), image.Black, image.Point{}, draw.Src)
+	night := adjusted(0.15, 0)
+	draw.Draw(night, image.Rect(188, 62, 213, 81), image.White, image.Point{}, draw.Src)
+	bright := adjusted(1.5, 110)
+	large := photo(640, 480)
+	// A blur of 14 in the size of the large one.
+	unfocused := imaging.Resize(imaging.Blur(photo(160, 120), 3.5), 640, 480, imaging.Linear)
 
 	for _, c := range []struct {
 		name string
 		data []byte
 		want []string
 	}{
-		{"a photo", cameraJPEG(t, scene), nil},
+		{"a photo", cameraJPEG(t, large), nil},
 		{"photo without EXIF", encodeJPEG(t, scene, 90), nil},
 
 		{"a phone's screen", encodePNG(t, screen(1170, 2532)), []string{"screenshot"}},
-		{"rotated phone's screen", encodePNG(t, screen(2532, 1170)), []string{"screenshot"}},
-		{"screenshot by its comment", withExif(encodeJPEG(t, screen(900, 500), 90), tiffOf(comment)), []string{"screenshot"}},
-		{"screenshot by its program", withPNGChunk(encodePNG(t, screen(900, 500)), "tEXt", "Software\x00gnome-screenshot"), []string{"screenshot"}},
-		{"a slide", encodePNG(t, screen(1920, 1080)), nil},
-		{"a photo of the size of a screen", encodePNG(t, imaging.Resize(scene, 1170, 2532, imaging.Linear)), nil},
+		{"rotated phone's screen", encodePNG(t, screen(1334, 750)), []string{"screenshot"}},
+		{"screenshot by its comment", withExif(encodeJPEG(t, screen(600, 400), 90), tiffOf(comment)), []string{"screenshot"}},
+		{"screenshot by its program", withPNGChunk(encodePNG(t, screen(600, 400)), "tEXt", "Software\x00gnome-screenshot"), []string{"screenshot"}},
+		{"a slide", encodePNG(t, screen(1280, 720)), nil},
+		{"a photo of the size of a screen", encodePNG(t, imaging.Resize(scene, 750, 1334, imaging.Linear)), nil},
 
-		{"white", encodePNG(t, filled(640, 480, color.White)), []string{"blank", "greyscale"}},
-		{"blue", encodeJPEG(t, filled(640, 480, color.NRGBA{20, 60, 180, 255}), 90), []string{"blank", "monochrome"}},
-		{"invisible", encodePNG(t, filled(640, 480, color.NRGBA{9, 9, 9, 0})), []string{"blank"}},
+		{"white", encodePNG(t, filled(400, 300, color.White)), []string{"blank", "greyscale"}},
+		{"blue", encodeJPEG(t, filled(400, 300, color.NRGBA{20, 60, 180, 255}), 90), []string{"blank", "monochrome"}},
+		{"invisible", encodePNG(t, filled(400, 300, color.NRGBA{9, 9, 9, 0})), []string{"blank"}},
 		{"white with a spot", encodePNG(t, dust), []string{"greyscale"}},
 
-		{"out of focus", cameraJPEG(t, imaging.Blur(scene, 14)), []string{"blurred"}},
-		{"slightly soft", cameraJPEG(t, imaging.Blur(scene, 1.2)), nil},
+		{"out of focus", cameraJPEG(t, unfocused), []string{"blurred"}},
+		{"slightly soft", cameraJPEG(t, imaging.Blur(large, 1.2)), nil},
 		{"drawn gradient of one color", encodePNG(t, gradient), []string{"monochrome"}},
 
 		{"by night", cameraJPEG(t, night), []string{"dark"}},
 		{"dim", cameraJPEG(t, adjusted(0.5, 0)), nil},
 
-		{"overexposed", cameraJPEG(t, adjusted(1.5, 110)), []string{"overexposed"}},
+		{"overexposed", cameraJPEG(t, bright), []string{"overexposed"}},
 		{"something on white paper", cameraJPEG(t, paper), nil},
-		{"a bright drawing", encodePNG(t, adjusted(1.5, 110)), nil},
+		{"a bright drawing", encodePNG(t, bright), nil},
 
 		{"gray", encodeJPEG(t, imaging.Grayscale(scene), 90), []string{"greyscale"}},
 		{"gray as color in low quality", encodeJPEG(t, toned(scene, func(l float64) color.NRGBA { return color.NRGBA{level(l), level(l), level(l), 255} }), 30), []string{"greyscale"}},
@@ -123,10 +139,9 @@ func TestFlagsOfRealImages(t *testing.T) {
 	want := map[string][]string{
 		"utf8-in-ztxt.png": {"blank", "greyscale"},
 	}
-	for name, data := range cameraFiles(t) {
-		m, _, err := New(Config{}).Describe(t.Context(), data)
+	for name, m := range cameraRecords(t) {
 		// Icons and black-and-white glyphs are ambiguous.
-		if err != nil || max(m.Width, m.Height) < 100 {
+		if max(m.Width, m.Height) < 100 {
 			continue
 		}
 		if !slices.Equal(m.Flags, want[name]) {

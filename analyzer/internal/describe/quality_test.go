@@ -24,7 +24,7 @@ func TestJPEGQualityIsWhatItWasWrittenWith(t *testing.T) {
 // so only exact tables are compared.
 func TestJPEGQualityMatchesExiftool(t *testing.T) {
 	files := cameraFiles(t)
-	judged := judge(t, files, "-JPEGQualityEstimate")
+	judged := cameraTags(t)
 	// These define a third table that no component uses, and exiftool counts it.
 	unused := map[string]bool{
 		"metadata-extractor/nikonMakernoteType2b.jpg": true, "metadata-extractor/withUncompressedYCbCrThumbnail.jpg": true,
@@ -39,7 +39,7 @@ func TestJPEGQualityMatchesExiftool(t *testing.T) {
 		for i, v := range h.Luma {
 			exact = exact && got > 0 && int(v) == atQuality(annexK[0][i], got)
 		}
-		want, ok := judged[name]["JPEGQualityEstimate"].(float64)
+		want, ok := judged[name]["File:JPEGQualityEstimate"].(float64)
 		if !ok || !exact || unused[name] {
 			continue
 		}

@@ -290,14 +290,14 @@ func TestPHashMatchesTheDefinition(t *testing.T) {
 }
 
 func TestPHashOfCopiesAndOtherImages(t *testing.T) {
-	original := photo(600, 450)
+	original := photo(400, 300)
 	m, _ := describe(t, encodePNG(t, original))
 	copies := map[string][]byte{
 		"JPEG of quality 90":    encodeJPEG(t, original, 90),
 		"JPEG of quality 30":    encodeJPEG(t, original, 30),
-		"half the size":         encodeJPEG(t, imaging.Resize(original, 300, 225, imaging.Lanczos), 85),
-		"a quarter of the size": encodeJPEG(t, imaging.Resize(original, 150, 113, imaging.Linear), 85),
-		"twice the size":        encodeJPEG(t, imaging.Resize(original, 1200, 900, imaging.CatmullRom), 75),
+		"half the size":         encodeJPEG(t, imaging.Resize(original, 200, 150, imaging.Lanczos), 85),
+		"a quarter of the size": encodeJPEG(t, imaging.Resize(original, 100, 75, imaging.Linear), 85),
+		"twice the size":        encodeJPEG(t, imaging.Resize(original, 800, 600, imaging.CatmullRom), 75),
 		"a little brighter":     encodeJPEG(t, imaging.AdjustBrightness(original, 8), 85),
 	}
 	for name, data := range copies {

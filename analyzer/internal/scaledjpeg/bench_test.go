@@ -12,7 +12,7 @@ import (
 // The fastest of many runs is the cost of the work; the others were disturbed.
 func BenchmarkDecode(b *testing.B) {
 	for _, size := range [...]struct{ width, height int }{{32, 24}, {160, 120}, {640, 480}, {1632, 1224}, {4000, 3000}} {
-		img := photo(size.width, size.height)
+		img := ppm(photo(size.width, size.height))
 		for _, args := range [...]string{"-quality 75", "-quality 90", "-quality 85 -progressive"} {
 			libjpeg(b)
 			data := cjpeg(b, img, args)

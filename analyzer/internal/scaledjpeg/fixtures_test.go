@@ -77,15 +77,19 @@ func run(t testing.TB, in []byte, program string, args ...string) []byte {
 	return out
 }
 
-// cjpeg encodes an image with libjpeg-turbo; args are separated by spaces.
-func cjpeg(t testing.TB, m *image.RGBA, args string) []byte {
-	t.Helper()
-	size := m.Rect.Size()
-	in := fmt.Appendf(nil, "P6\n%d %d\n255\n", size.X, size.Y)
+// ppm returns an image in the format that cjpeg reads.
+func ppm(m *image.RGBA) []byte {
+	out := fmt.Appendf(nil, "P6\n%d %d\n255\n", m.Rect.Dx(), m.Rect.Dy())
 	for i := 0; i < len(m.Pix); i += 4 {
-		in = append(in, m.Pix[i:i+3]...)
+		out = append(out, m.Pix[i:i+3]...)
 	}
-	return run(t, in, "cjpeg", strings.Fields(args)...)
+	return out
+}
+
+// cjpeg encodes an image in PPM with libjpeg-turbo; args are separated by spaces.
+func cjpeg(t testing.TB, m []byte, args string) []byte {
+	t.Helper()
+	return run(t, m, "cjpeg", strings.Fields(args)...)
 }
 
 // djpeg decodes the luma with libjpeg-turbo at a scale.
@@ -140,8 +144,9 @@ func psnr(t testing.TB, a, b plane) float64 {
 	}
 	squares := 0
 	for y := range a.height {
-		for x := range a.width {
-			d := a.at(x, y) - b.at(x, y)
+		row := b.pix[y*b.stride:][:b.width]
+		for x, v := range a.pix[y*a.stride:][:a.width] {
+			d := int(v) - int(row[x])
 			squares += d * d
 		}
 	}

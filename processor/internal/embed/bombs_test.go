@@ -1,6 +1,7 @@
 package embed
 
 import (
+	"bytes"
 	"runtime"
 	"testing"
 
@@ -14,6 +15,7 @@ func TestAttackBombs(t *testing.T) {
 	const overhead = 48 << 20
 	for _, b := range imagetest.All() {
 		t.Run(b.Name, func(t *testing.T) {
+			last := b.Data
 			for _, o := range []Options{{}, {KeepCaptions: true}, {StripPlace: true, EmbedSigned: true}} {
 				var before, after runtime.MemStats
 				runtime.ReadMemStats(&before)
@@ -31,10 +33,11 @@ func TestAttackBombs(t *testing.T) {
 				if err != nil || string(again.Data) != string(f.Data) {
 					t.Errorf("%+v: a second write changes the file (error %v)", o, err)
 				}
-				// On the whole file, the decoder takes seconds for the largest ones.
-				if b.Want == "" && len(b.Data) < 4<<20 {
+				// On the whole file, the decoder takes seconds for the largest ones. Some options give the same file.
+				if b.Want == "" && len(b.Data) < 4<<20 && !bytes.Equal(f.Data, last) {
 					checkPixels(t, b.Data, f.Data)
 				}
+				last = f.Data
 			}
 		})
 	}

@@ -11,19 +11,41 @@ import (
 	"testing"
 )
 
-// edited edits a file with exiftool.
-func edited(t *testing.T, name string, data []byte, args ...string) []byte {
+// exiftoolEdit is an edit of a file with exiftool.
+type exiftoolEdit struct {
+	name string
+	data []byte
+	args []string
+}
+
+// edited edits files with exiftool, in one run, because it starts slowly.
+func edited(t *testing.T, edits ...exiftoolEdit) [][]byte {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
+	folder := t.TempDir()
+	path := func(i int) string { return filepath.Join(folder, fmt.Sprint(i, "-", edits[i].name)) }
+	var args []string
+	for i, e := range edits {
+		if err := os.WriteFile(path(i), e.data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 {
+			args = append(args, "-execute")
+		}
+		args = append(append(args, e.args...), path(i))
 	}
-	run(t, tool(t, "exiftool"), append(append([]string{"-q", "-m", "-overwrite_original"}, args...), path)...)
-	out, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+	run(t, tool(t, "exiftool"), append(args, "-common_args", "-q", "-m", "-overwrite_original")...)
+	results := make([][]byte, len(edits))
+	for i, e := range edits {
+		data, err := os.ReadFile(path(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Equal(data, e.data) {
+			t.Errorf("exiftool did not edit %s with %q", e.name, e.args)
+		}
+		results[i] = data
 	}
-	return out
+	return results
 }
 
 // tagsOf returns the tags that exiftool reads from one file.
@@ -48,26 +70,45 @@ func TestExiftoolsEdits(t *testing.T) {
 		"XMP-dc:Description": m.Description, "IFD0:ImageDescription": m.Description, "IPTC:Caption-Abstract": m.Description,
 		"XMP-dc:Subject": []any{"new", "words"}, "IPTC:Keywords": []any{"new", "words"},
 	}
-	for name, file := range map[string][]byte{
+	cases := []struct {
+		edit   []string
+		theirs tags
+		gone   []string // tags of ours that the edit removes
+	}{
+		{[]string{"-XMP-xmp:Rating=3", "-EXIF:Artist=Someone"}, nil, nil},
+		{[]string{"-XMP-dc:Title=Strandkörbe"}, tags{"XMP-dc:Title": "Strandkörbe"}, []string{"IPTC:ObjectName"}},
+		{[]string{"-XMP-dc:Title-de=Titel"}, tags{"XMP-dc:Title": sample().Title, "XMP-dc:Title-de": "Titel"}, []string{"IPTC:ObjectName"}},
+		{[]string{"-EXIF:ImageDescription=A beach"}, tags{"IFD0:ImageDescription": "A beach"}, []string{"XMP-dc:Description", "IPTC:Caption-Abstract"}},
+		{[]string{"-XMP-dc:Subject+=cows"}, tags{"XMP-dc:Subject": []any{"blue", "grey", "landscape, wide", "cows"}}, []string{"IPTC:Keywords"}},
+		{[]string{"-XMP-dc:Subject=", "-XMP-dc:Subject=grey", "-XMP-dc:Subject=landscape, wide", "-XMP-dc:Subject=blue"}, nil, nil},
+	}
+	files := map[string][]byte{
 		"a.jpg": withSegments(plainJPEG(t), jfif, exifSegment(cameraTIFF(binaryBigEndian)), iptcSegment(iimVersion), icc),
 		"a.png": withChunks(plainPNG(t, testImage()), chunk("eXIf", string(cameraTIFF(binaryBigEndian))), ""),
-	} {
+	}
+	folder := t.TempDir()
+	put := func(name string, data []byte) {
+		if err := os.WriteFile(filepath.Join(folder, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	numbered := func(i int, name string) string { return fmt.Sprint(i, "-", name) }
+	for name, file := range files {
 		written := write(t, file).Data
-		before := tagsOf(t, name, written)
-		for _, c := range []struct {
-			edit   []string
-			theirs tags
-			gone   []string // tags of ours that the edit removes
-		}{
-			{[]string{"-XMP-xmp:Rating=3", "-EXIF:Artist=Someone"}, nil, nil},
-			{[]string{"-XMP-dc:Title=Strandkörbe"}, tags{"XMP-dc:Title": "Strandkörbe"}, []string{"IPTC:ObjectName"}},
-			{[]string{"-XMP-dc:Title-de=Titel"}, tags{"XMP-dc:Title": sample().Title, "XMP-dc:Title-de": "Titel"}, []string{"IPTC:ObjectName"}},
-			{[]string{"-EXIF:ImageDescription=A beach"}, tags{"IFD0:ImageDescription": "A beach"}, []string{"XMP-dc:Description", "IPTC:Caption-Abstract"}},
-			{[]string{"-XMP-dc:Subject+=cows"}, tags{"XMP-dc:Subject": []any{"blue", "grey", "landscape, wide", "cows"}}, []string{"IPTC:Keywords"}},
-			{[]string{"-XMP-dc:Subject=", "-XMP-dc:Subject=grey", "-XMP-dc:Subject=landscape, wide", "-XMP-dc:Subject=blue"}, nil, nil},
-		} {
-			again := writeSample(t, edited(t, name, written, c.edit...), m, Options{})
-			got := tagsOf(t, name, again.Data)
+		put(name, written)
+		var edits []exiftoolEdit
+		for _, c := range cases {
+			edits = append(edits, exiftoolEdit{name, written, c.edit})
+		}
+		for i, data := range edited(t, edits...) {
+			put(numbered(i, name), writeSample(t, data, m, Options{}).Data)
+		}
+	}
+	read := read(t, folder)
+	for name := range files {
+		before := read[name]
+		for i, c := range cases {
+			got := read[numbered(i, name)]
 			for tag, want := range newTags {
 				if before[tag] == nil {
 					continue // does not exist in this format

@@ -146,6 +146,12 @@ func samePixels(t testing.TB, before, after []byte) {
 	if err != nil {
 		t.Fatalf("decode the original: %v", err)
 	}
+	sameImage(t, want, wantFormat, after)
+}
+
+// sameImage checks that a decoder returns the image for a file.
+func sameImage(t testing.TB, want image.Image, wantFormat string, after []byte) {
+	t.Helper()
 	got, gotFormat, err := image.Decode(bytes.NewReader(after))
 	if err != nil {
 		t.Fatalf("decode the processed file: %v", err)

@@ -2,6 +2,7 @@ package embed
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -43,18 +44,58 @@ func run(t *testing.T, name string, args ...string) []byte {
 // tags are the tags that exiftool reads from one file, including warnings.
 type tags map[string]any
 
+// namedFile is a file that exiftool has read.
+type namedFile struct {
+	name   string
+	digest [sha256.Size]byte
+}
+
+// readBefore contains exiftool's JSON for the files that it has read. Several tests read the same photos, and exiftool
+// is slow.
+var readBefore = map[namedFile]json.RawMessage{}
+
 // read reads every file of a folder with exiftool, by name.
 func read(t *testing.T, folder string) map[string]tags {
 	t.Helper()
-	out := run(t, tool(t, "exiftool"), "-q", "-j", "-G1", "-a", "-struct", "-ee", "-m",
-		"-validate", "-warning", "-error", "-all", "-charset", "filename=utf8", folder)
-	var files []tags
-	if err := json.Unmarshal(out, &files); err != nil {
-		t.Fatalf("read exiftool's JSON: %v", err)
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]namedFile{}
+	args := []string{"-q", "-j", "-G1", "-a", "-struct", "-ee", "-m", "-validate", "-warning", "-error", "-all", "-charset", "filename=utf8"}
+	options := len(args)
+	for _, e := range entries {
+		path := filepath.Join(folder, e.Name())
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := namedFile{e.Name(), sha256.Sum256(data)}
+		files[e.Name()] = file
+		if readBefore[file] == nil {
+			args = append(args, path)
+		}
+	}
+	if len(args) > options {
+		var list []json.RawMessage
+		if err := json.Unmarshal(run(t, tool(t, "exiftool"), args...), &list); err != nil {
+			t.Fatalf("read exiftool's JSON: %v", err)
+		}
+		for _, text := range list {
+			var source struct{ SourceFile string }
+			if err := json.Unmarshal(text, &source); err != nil {
+				t.Fatalf("read exiftool's JSON: %v", err)
+			}
+			readBefore[files[filepath.Base(source.SourceFile)]] = text
+		}
 	}
 	byName := map[string]tags{}
-	for _, f := range files {
-		byName[filepath.Base(f["SourceFile"].(string))] = f
+	for name, file := range files {
+		var ts tags
+		if err := json.Unmarshal(readBefore[file], &ts); err != nil {
+			t.Fatalf("exiftool did not read %s: %v", name, err)
+		}
+		byName[name] = ts
 	}
 	return byName
 }
@@ -255,44 +296,40 @@ func TestExiftoolReportsNoNewWarnings(t *testing.T) {
 // TestExiftoolsOwnFiles merges with packets that exiftool wrote, and replaces ours after exiftool has rewritten
 // it in its own form.
 func TestExiftoolsOwnFiles(t *testing.T) {
-	exiftool := tool(t, "exiftool")
 	folder := t.TempDir()
 	depth := filepath.Join(folder, "depth.bin")
 	if err := os.WriteFile(depth, bytes.Repeat([]byte("depth map "), 12000), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	files := map[string][]byte{}
-	edit := func(name string, data []byte, args ...string) []byte {
-		path := filepath.Join(folder, name)
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		run(t, exiftool, append(append([]string{"-q", "-overwrite_original"}, args...), path)...)
-		edited, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return edited
-	}
 	titled := []string{
 		"-XMP-dc:Title=Ein Titel <&>", "-XMP-dc:Subject=a", "-XMP-dc:Subject=b", "-XMP-xmp:Rating=5",
 		"-XMP-crs:Exposure2012=+1.5", "-XMP-lr:HierarchicalSubject=x|y", "-EXIF:Artist=Someone", "-XMP-xmpMM:History={Action=saved,Parameters=p}",
 	}
-	files["titled.jpg"] = edit("titled.jpg", plainJPEG(t), titled...)
-	files["titled.png"] = edit("titled.png", plainPNG(t, testImage()), titled...)
-	files["compact.jpg"] = edit("compact.jpg", plainJPEG(t), append([]string{"-api", "compact=Shorthand,NoPadding,OneDesc"}, titled...)...)
-	files["extended.jpg"] = edit("extended.jpg", plainJPEG(t), "-XMP-GDepth:DepthImage<="+depth, "-XMP-dc:Title=t")
+	edits := []exiftoolEdit{
+		{"titled.jpg", plainJPEG(t), titled},
+		{"titled.png", plainPNG(t, testImage()), titled},
+		{"compact.jpg", plainJPEG(t), append([]string{"-api", "compact=Shorthand,NoPadding,OneDesc"}, titled...)},
+		{"extended.jpg", plainJPEG(t), []string{"-XMP-GDepth:DepthImage<=" + depth, "-XMP-dc:Title=t"}},
+	}
+	files := map[string][]byte{}
+	for i, data := range edited(t, edits...) {
+		files[edits[i].name] = data
+	}
 	written := writeAndCompare(t, files)
 	if !bytes.Contains(files["extended.jpg"], []byte("ns.adobe.com/xmp/extension/")) {
 		t.Error("exiftool wrote no extended XMP; the test needs it")
 	}
 
-	again := map[string][]byte{}
-	for name, f := range written {
+	for i, e := range edits {
+		f := written[e.name]
 		if f.XMP != Merged {
-			t.Errorf("%s: %s, %s", name, f.XMP, f.Warnings)
+			t.Errorf("%s: %s, %s", e.name, f.XMP, f.Warnings)
 		}
-		again[name] = edit("again-"+name, f.Data, "-XMP-xmp:Rating=1", "-api", "compact=Shorthand,OneDesc")
+		edits[i].data, edits[i].args = f.Data, []string{"-XMP-xmp:Rating=1", "-api", "compact=Shorthand,OneDesc"}
+	}
+	again := map[string][]byte{}
+	for i, data := range edited(t, edits...) {
+		again[edits[i].name] = data
 	}
 	writtenAgain := writeAndCompare(t, again)
 	for name, f := range writtenAgain {

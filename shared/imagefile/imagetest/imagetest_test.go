@@ -1,7 +1,7 @@
 package imagetest_test
 
 import (
-	"bytes"
+	"crypto/sha256"
 	"errors"
 	"testing"
 
@@ -14,7 +14,10 @@ import (
 // error code that each bomb names.
 func TestAttackBombs(t *testing.T) {
 	names := map[string]bool{}
-	again := imagetest.All()
+	var again [][sha256.Size]byte // not the files, which need much memory
+	for _, b := range imagetest.All() {
+		again = append(again, sha256.Sum256(b.Data))
+	}
 	for i, b := range imagetest.All() {
 		t.Run(b.Name, func(t *testing.T) {
 			if names[b.Name] {
@@ -24,7 +27,7 @@ func TestAttackBombs(t *testing.T) {
 			if len(b.Data) >= imagetest.MaxBytes {
 				t.Errorf("%d bytes, too many for an upload", len(b.Data))
 			}
-			if !bytes.Equal(b.Data, again[i].Data) {
+			if sha256.Sum256(b.Data) != again[i] {
 				t.Error("a second call returns another file")
 			}
 			want := b.Want

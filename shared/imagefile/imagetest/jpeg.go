@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -39,12 +40,12 @@ func sof(marker byte, width, height uint16) []byte {
 var sos = segment(markerSOS, []byte{1, 1, 0, 0, 63, 0})
 
 func jpegOf(parts ...[]byte) []byte {
-	return append(append([]byte{0xff, 0xd8}, bytes.Join(parts, nil)...), 0xff, markerEOI)
+	return join(slices.Concat([][]byte{{0xff, 0xd8}}, parts, [][]byte{{0xff, markerEOI}})...)
 }
 
 // inJPEG inserts segments directly after the start-of-image marker.
 func inJPEG(jpg []byte, segments ...[]byte) []byte {
-	return bytes.Join([][]byte{jpg[:2], bytes.Join(segments, nil), jpg[2:]}, nil)
+	return join(slices.Concat([][]byte{jpg[:2]}, segments, [][]byte{jpg[2:]})...)
 }
 
 // dqt returns a quantization table with equal values.

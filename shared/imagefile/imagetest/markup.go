@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -28,12 +29,12 @@ func xmpBombs() []Bomb {
 		return rdfOpen + strings.Repeat(open, n) + strings.Repeat(closing, n) + rdfClose
 	}
 	attributes := func(n int) string {
-		var b strings.Builder
-		b.WriteString(strings.TrimSuffix(rdfOpen, ">"))
+		b := []byte(strings.TrimSuffix(rdfOpen, ">"))
 		for i := range n {
-			fmt.Fprintf(&b, ` dc:a%d="%d"`, i, i)
+			b = strconv.AppendInt(append(b, " dc:a"...), int64(i), 10)
+			b = append(strconv.AppendInt(append(b, `="`...), int64(i), 10), '"')
 		}
-		return b.String() + ">" + rdfClose
+		return string(b) + ">" + rdfClose
 	}
 	items := func(n int) string {
 		return rdfOpen + `<dc:subject><rdf:Bag>` + strings.Repeat(`<rdf:li>word</rdf:li>`, n) + `</rdf:Bag></dc:subject>` + rdfClose

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -13,7 +14,8 @@ import (
 const pngMagic = "\x89PNG\r\n\x1a\n"
 
 func chunk(kind string, payload []byte) []byte {
-	b := binary.BigEndian.AppendUint32(nil, uint32(len(payload)))
+	b := make([]byte, 0, 12+len(payload))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(payload)))
 	b = append(append(b, kind...), payload...)
 	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[4:]))
 }
@@ -25,7 +27,7 @@ func ihdr(width, height uint32, depth, colorType, interlace byte) []byte {
 }
 
 func pngOf(chunks ...[]byte) []byte {
-	return append([]byte(pngMagic), bytes.Join(chunks, nil)...)
+	return join(slices.Concat([][]byte{[]byte(pngMagic)}, chunks)...)
 }
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
@@ -33,7 +35,7 @@ func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 // inPNG inserts chunks directly after the IHDR of a PNG.
 func inPNG(png []byte, chunks ...[]byte) []byte {
 	const ihdrEnd = len(pngMagic) + 25
-	return join(png[:ihdrEnd], join(chunks...), png[ihdrEnd:])
+	return join(slices.Concat([][]byte{png[:ihdrEnd]}, chunks, [][]byte{png[ihdrEnd:]})...)
 }
 
 // zlibZeros returns a complete zlib stream of n zeros, which has a thousandth of that length.
