@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -148,6 +149,25 @@ type options struct {
 	run      func(ctx context.Context, serve func(ctx context.Context) error) error // default: serve alone
 }
 
+// migrated returns the file of an empty store. Each test starts with a copy, because the
+// migrations are much slower.
+var migrated = sync.OnceValues(func() (data []byte, err error) {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	path := filepath.Join(dir, "jobs.db")
+	store, err := sqlstore.OpenSQLite(context.Background(), path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	if err := store.Close(); err != nil { // which moves the write-ahead log into the file
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
 func setup(t testing.TB, o options) *rig {
 	t.Helper()
 	if o.log == nil {
@@ -155,7 +175,11 @@ func setup(t testing.TB, o options) *rig {
 	}
 	log := slog.New(slog.NewJSONHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r := &rig{TB: t}
-	store, err := sqlstore.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), log)
+	empty, err := migrated()
+	r.must(err)
+	path := filepath.Join(t.TempDir(), "jobs.db")
+	r.must(os.WriteFile(path, empty, 0o600))
+	store, err := sqlstore.OpenSQLite(t.Context(), path, log)
 	r.must(err)
 	t.Cleanup(func() { r.must(store.Close()) })
 	r.jobs = &shakyJobs{Store: store}

@@ -64,6 +64,7 @@ func oldImage(d testDatabase, values string) string {
 
 // TestMigrate opens a database of the first release, which continues to write to it.
 func TestMigrate(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, d testDatabase) {
 		firstRelease(t, d)
 		s := d.mustOpen(t)
@@ -88,6 +89,7 @@ func TestMigrate(t *testing.T) {
 // TestNewerVersion verifies that a database with compatible additions of a newer version is
 // opened, and that one with incompatible changes is rejected.
 func TestNewerVersion(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, d testDatabase) {
 		s := d.mustOpen(t)
 		ok(t, s.Close())
@@ -120,6 +122,7 @@ var columnsOf = map[string]string{
 // TestMigrationsAreAdditive verifies for each migration that existing columns stay, and that
 // a gateway that does not know the new columns can still write.
 func TestMigrationsAreAdditive(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, d testDatabase) {
 		db := d.connect(t)
 		defer db.Close()
@@ -170,6 +173,7 @@ func TestMigrationsAreAdditive(t *testing.T) {
 // TestRelease opens a database as release 0.1.0 left it: a file, or the statements of a
 // pg_dump without its settings.
 func TestRelease(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, d testDatabase) {
 		if d.dialect == "sqlite" {
 			packed, err := os.Open("testdata/0.1.0.db.gz")

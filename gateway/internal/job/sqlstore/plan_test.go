@@ -59,6 +59,7 @@ const fill = `INSERT INTO jobs (id, status, visible, total, completed, failed, r
 // the wanted rows. Resend is not among them: it visits every open image, after a broker has
 // lost its data.
 func TestPostgresPlans(t *testing.T) {
+	t.Parallel()
 	address := schema(t)
 	s := openURL(t, address)
 	testDatabase{"postgres", address}.execute(t, fill)

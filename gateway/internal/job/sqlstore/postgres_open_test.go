@@ -24,6 +24,7 @@ func pool(s *Store) *pgxpool.Pool { return s.engine.(*postgresEngine).pool }
 
 // TestSettings checks the PostgreSQL settings that the package promises.
 func TestSettings(t *testing.T) {
+	t.Parallel()
 	s := openURL(t, schema(t)+"&application_name=ours")
 	for setting, want := range map[string]string{
 		"synchronous_commit": "on", "statement_timeout": "8s", "lock_timeout": "6s",
@@ -82,6 +83,7 @@ func TestAddress(t *testing.T) {
 // TestPasswordStaysSecret verifies that neither the error nor the log contains the password of a
 // database that rejects us or does not respond.
 func TestPasswordStaysSecret(t *testing.T) {
+	t.Parallel()
 	u, err := url.Parse(schema(t))
 	ok(t, err)
 	u.User = url.UserPassword("imagebatch", "s3cr3t")

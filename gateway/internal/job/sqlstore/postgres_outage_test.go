@@ -240,6 +240,7 @@ func TestReadOnly(t *testing.T) {
 // TestWaitsAreLimited verifies the time limits of waits for another session's lock and for a
 // connection.
 func TestWaitsAreLimited(t *testing.T) {
+	t.Parallel()
 	address := schema(t) + "&lock_timeout=50"
 	s := openURL(t, address)
 	ok(t, s.Create(t.Context(), newJob("job", 1)))
@@ -276,6 +277,7 @@ func TestWaitsAreLimited(t *testing.T) {
 // TestDeadlock verifies that two transactions that lock the same two jobs in opposite order
 // both succeed: the one that PostgreSQL aborts is repeated.
 func TestDeadlock(t *testing.T) {
+	t.Parallel()
 	s := openURL(t, schema(t))
 	for _, id := range []string{"a", "b"} {
 		ok(t, s.Create(t.Context(), newJob(id, 1)))

@@ -133,6 +133,7 @@ func (p *proxy) take() bool {
 // TestLostCommitResponse suppresses the response of successful commits: the caller gets
 // ErrUnavailable, and finds the committed change later.
 func TestLostCommitResponse(t *testing.T) {
+	t.Parallel()
 	p, address := through(t, schema(t))
 	s := openURL(t, address)
 	at := t0.Add(time.Hour)
@@ -181,6 +182,7 @@ func TestLostCommitResponse(t *testing.T) {
 // TestLateCommit verifies that a commit that is in progress when the connection is lost is applied
 // before the next write or never.
 func TestLateCommit(t *testing.T) {
+	t.Parallel()
 	p, address := through(t, schema(t))
 	s := openURL(t, address)
 	late := make(chan struct{})
@@ -206,6 +208,7 @@ func TestLateCommit(t *testing.T) {
 // TestDeadIdleConnections verifies that connections that broke while they were idle cause no
 // errors.
 func TestDeadIdleConnections(t *testing.T) {
+	t.Parallel()
 	p, address := through(t, schema(t))
 	s := openURL(t, address)
 	ok(t, s.Create(t.Context(), newJob("job", 8)))

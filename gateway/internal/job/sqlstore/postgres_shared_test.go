@@ -35,6 +35,7 @@ func pair(t *testing.T) (a, b *Store, address string) {
 
 // TestTwoGateways verifies that one gateway sees the changes of the other immediately.
 func TestTwoGateways(t *testing.T) {
+	t.Parallel()
 	a, b, _ := pair(t)
 	if a.ID() == "" || a.ID() != b.ID() {
 		t.Errorf("one store is named %q and %q", a.ID(), b.ID())
@@ -73,6 +74,7 @@ func TestTwoGateways(t *testing.T) {
 // TestConcurrentRequestsWithOneKey verifies that one of several concurrent requests with the
 // same key, at several gateways, gets it.
 func TestConcurrentRequestsWithOneKey(t *testing.T) {
+	t.Parallel()
 	a, b, _ := pair(t)
 	key := job.Key{Scope: "client", Name: "key"}
 	var mu sync.Mutex
@@ -102,6 +104,7 @@ func TestConcurrentRequestsWithOneKey(t *testing.T) {
 // TestTwoClaimers verifies that two gateways that claim the same jobs concurrently get each of
 // them once, and all of them.
 func TestTwoClaimers(t *testing.T) {
+	t.Parallel()
 	a, b, _ := pair(t)
 	const n = 120
 	for i := range n {
@@ -142,6 +145,7 @@ func TestTwoClaimers(t *testing.T) {
 // TestPausedGatewayIsRejected verifies that every write of a gateway that was paused for too
 // long is rejected, even if its clock has stopped.
 func TestPausedGatewayIsRejected(t *testing.T) {
+	t.Parallel()
 	a, b, _ := pair(t)
 	held := job.Lease{Owner: "a", Epoch: 1, Until: t0.Add(job.LeaseTime)}
 	ok(t, a.Reserve(t.Context(), "received", held, job.Key{}))
@@ -182,6 +186,7 @@ func TestPausedGatewayIsRejected(t *testing.T) {
 // TestTwoRelays verifies that an image is published by the gateway that has marked it unsent, or,
 // if that gateway does not, by one other.
 func TestTwoRelays(t *testing.T) {
+	t.Parallel()
 	a, b, address := pair(t)
 	ok(t, a.Create(t.Context(), newJob("inline", 30)))
 	l := job.Lease{Owner: "b", Until: t0.Add(time.Hour)}
@@ -242,6 +247,7 @@ func TestTwoRelays(t *testing.T) {
 // TestConflicts verifies that all concurrent writes to the same rows succeed, with correct
 // counts.
 func TestConflicts(t *testing.T) {
+	t.Parallel()
 	a, b, _ := pair(t)
 	const jobs, images = 6, 20
 	for i := range jobs {
@@ -297,6 +303,7 @@ func TestConflicts(t *testing.T) {
 // TestUnstorableTexts verifies that texts that PostgreSQL does not accept are stored with
 // replacement characters, and that IDs that it does not accept match no job.
 func TestUnstorableTexts(t *testing.T) {
+	t.Parallel()
 	s := openURL(t, schema(t))
 	for _, id := range []string{"\x00", "a\x00b", "\xff"} {
 		if _, err := s.Get(t.Context(), id); !errors.Is(err, job.ErrNotFound) {

@@ -117,7 +117,10 @@ func (d testDatabase) execute(t testing.TB, statements ...string) {
 func onBoth(t *testing.T, test func(t *testing.T, d testDatabase)) {
 	t.Helper()
 	for _, dialect := range []string{"sqlite", "postgres"} {
-		t.Run(dialect, func(t *testing.T) { test(t, newDatabase(t, dialect)) })
+		t.Run(dialect, func(t *testing.T) {
+			t.Parallel()
+			test(t, newDatabase(t, dialect))
+		})
 	}
 }
 
@@ -189,6 +192,7 @@ func TestStore(t *testing.T) {
 // have ended with the gateway that held them. In PostgreSQL, they stay valid, and the unsent images
 // of the previous process are left to it for a moment.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, d testDatabase) {
 		first := d.mustOpen(t)
 		far := t0.Add(time.Hour)
