@@ -82,12 +82,13 @@ for mutant in "${mutants[@]}"; do
     [[ $verdict != SURVIVED* ]] || break
   done
   [[ $verdict == SURVIVED* ]] || { cat "$dir/output" && die "the tests of $mutant do not pass without it: $verdict"; }
+  sed -n 's|^+++ b/||p' "$mutant" | tar -C "$copy" -cf "$dir/clean.tar" -T - # a reversed diff could match another place
   in_copy - <"$mutant"
   for package in "${list[@]}"; do
     try "$pattern" "$package"
     [[ $verdict == SURVIVED* ]] || break
   done
-  in_copy --reverse - <"$mutant"
+  tar -C "$copy" -xf "$dir/clean.tar"
   printf '%-28s %s\n%-28s %s, %ds\n' "$(basename "$mutant" .diff)" "$(sed '/^test /Q' "$mutant" | tr '\n' ' ')" '' "$verdict" $((SECONDS - start))
   case $verdict in
   caught*) caught=$((caught + 1)) ;;
