@@ -78,7 +78,7 @@ func (r *Reader) decode(text *stringReader) (*pipeline.Failure, error) {
 }
 
 // append decodes whole groups of digits, or the last group, and appends the bytes to
-// r.data. Decoding in chunks is three times as fast as base64.NewDecoder.
+// r.data. Decoding in chunks is about 1.5 times as fast as base64.NewDecoder (BenchmarkReader).
 func (r *Reader) append(digits []byte) (*pipeline.Failure, error) {
 	size := base64.RawStdEncoding.DecodedLen(len(digits))
 	for cap(r.data)-len(r.data) < size && int64(cap(r.data)) < r.limits.ImageBytes {
