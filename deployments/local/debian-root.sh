@@ -5,6 +5,7 @@
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 export DEBIAN_ROOT=$here/../root DEBIAN_PROGRAM=${0##*/}
+# shellcheck disable=SC2016 # The inner shell expands it.
 exec unshare --mount --propagation private /bin/bash -c '
   set -euo pipefail
   for folder in /*/; do

@@ -248,7 +248,7 @@ start() {
     started+=("$name")
   done
   for name in "${names[@]}"; do
-    wait_for "$name" || { stop "${started[@]}" && exit 1; }
+    wait_for "$name" || { end "$dir" KILL "${started[@]}" epmd && exit 1; }
   done
   mapfile -t names < <(running)
   write_env "${names[@]}"
