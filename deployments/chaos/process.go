@@ -219,9 +219,9 @@ type servers struct {
 var assignments = regexp.MustCompile(`(TEST_\w+)='([^']*)'`)
 
 // startServers starts the servers and reads the addresses that servers.sh writes.
-func startServers(ctx context.Context, dir string) (*servers, error) {
+func startServers(ctx context.Context, dir, names string) (*servers, error) {
 	s := &servers{dir: dir, rabbitmqctl: filepath.Join(dir, "rabbitmqctl"), vhost: "/"}
-	if err := s.call(ctx, "start rabbitmq minio postgres"); err != nil {
+	if err := s.call(ctx, "start "+names); err != nil {
 		return nil, err
 	}
 	env, err := os.ReadFile(filepath.Join(dir, "env"))
