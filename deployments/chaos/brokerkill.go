@@ -51,7 +51,7 @@ func runLeaderless(ctx context.Context, first, seeds uint64) (err error) {
 		if err := k.run(ctx); err != nil {
 			return fmt.Errorf("seed %d could not be run: %w", seed, err)
 		}
-		fmt.Printf("seed-%d killed after %v: %d confirmed, fresh %v, %d lost, silent %q\n", seed, k.after, len(k.confirmed), k.fresh, k.lost, k.silent)
+		fmt.Printf("seed-%d killed after %v: %d confirmed, fresh %v, %d lost, silent %q and %s\n", seed, k.after, len(k.confirmed), k.fresh, k.lost, k.silent, k.dead)
 		total["runs"]++
 		if k.fresh {
 			total["fresh"]++
@@ -59,6 +59,9 @@ func runLeaderless(ctx context.Context, first, seeds uint64) (err error) {
 		total["confirmed"] += len(k.confirmed)
 		if len(k.silent) > 0 {
 			total["without a leader"]++
+		}
+		if len(k.dead) > 0 {
+			total["dead letters without a leader"]++
 		}
 		if k.lost > 0 && !k.fresh {
 			total["lost"]++
@@ -86,6 +89,7 @@ type brokerKill struct {
 	fresh  bool     // whether the hook reported a fresh broker after the restart
 	lost   int      // number of confirmed messages that are on no queue
 	silent []string // queues that do not respond after the restart
+	dead   string   // dead-letter queues without a leader, which are left to the operator
 
 	mu        sync.Mutex // guards the field below
 	confirmed map[string]bool
@@ -142,9 +146,11 @@ func (k *brokerKill) run(ctx context.Context) error {
 	if moment != 0 {
 		k.after /= 4
 	}
-	var once sync.Once
-	hooked := make(chan struct{})
+	hooked := make(chan struct{}, 8)
 	before, err := k.open(func(ctx context.Context, b *rabbitmq.Broker, _ bool) error {
+		k.mu.Lock()
+		clear(k.confirmed) // The hook sends all work again, so older messages may be lost.
+		k.mu.Unlock()
 		for i, queue := range k.queues() {
 			for n := range 3 {
 				if err := k.publish(ctx, b, queue, 1000*i+n); err != nil {
@@ -152,18 +158,16 @@ func (k *brokerKill) run(ctx context.Context) error {
 				}
 			}
 		}
-		once.Do(func() { close(hooked) })
+		hooked <- struct{}{}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	load, end := context.WithCancel(ctx)
+	defer end()
 	var publishing sync.WaitGroup
 	publishing.Go(func() {
-		if moment != 0 {
-			<-hooked
-		}
 		names := k.queues()
 		for _, queue := range k.queues() {
 			names = append(names, broker.QuarantineQueue(queue))
@@ -174,6 +178,12 @@ func (k *brokerKill) run(ctx context.Context) error {
 		}
 	})
 	if moment != 0 {
+		<-hooked
+	}
+	if k.seed%6 == 5 { // A queue is lost and declared again.
+		if err := k.servers.call(ctx, "rabbitmqctl delete_queue "+k.queues()[k.seed%3]); err != nil {
+			return err
+		}
 		<-hooked
 	}
 	for moment == 2 && before.Ready() != nil {
@@ -217,6 +227,9 @@ func (k *brokerKill) check(ctx context.Context) (err error) {
 	found := make(chan string, 1024)
 	responded := map[string]bool{}
 	for _, spec := range broker.Topology(k.queues()...) {
+		if spec.Name == broker.DeadQueue(spec.Work) {
+			continue // No service publishes to it.
+		}
 		responded[spec.Name] = false
 		consuming.Go(func() {
 			for limited.Err() == nil && b.Publish(limited, spec.Name, broker.Message{Body: []byte(spec.Name)}) != nil {
@@ -269,5 +282,8 @@ func (k *brokerKill) check(ctx context.Context) (err error) {
 			k.silent = append(k.silent, queue)
 		}
 	}
-	return nil
+	if k.fresh {
+		k.dead, err = k.servers.leaderless(ctx)
+	}
+	return err
 }

@@ -301,7 +301,7 @@ func (s *servers) queues(ctx context.Context) (map[string]int, error) {
 func (s *servers) leaderless(ctx context.Context) (names string, err error) {
 	out, err := s.ctl(ctx, "eval", `[element(4, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(<<"`+s.vhost+`">>), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
 		string:prefix(element(4, amqqueue:get_name(Q)), "imagebatch.") =:= nomatch,
-		element(1, ra:consistent_query(amqqueue:get_pid(Q), fun(_) -> ok end, 3000)) =/= ok].`)
+		element(1, ra:consistent_query(amqqueue:get_pid(Q), {erlang, is_tuple, []}, 3000)) =/= ok].`)
 	return strings.Trim(strings.Join(strings.Fields(out), ""), "[]"), err
 }
 
