@@ -71,7 +71,7 @@ func Run[C Configuration[C]](ctx context.Context, name string, environ []string,
 		return err
 	}
 	// Deferred first and so called last, when every span has been recorded.
-	defer func() { err = errors.Join(err, traces.Close()) }()           //nolint:contextcheck // Spans are exported after ctx has ended.
+	defer func() { err = errors.Join(err, traces.Close()) }()                 //nolint:contextcheck // Spans are exported after ctx has ended.
 	servers, err := c.Servers.open(name, declare, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: draining needs them.
 	if err != nil {
 		return err
