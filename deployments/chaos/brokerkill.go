@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,22 +17,22 @@ import (
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
-// Limits of a seed of the scenario leaderless.
+// Sizes of the scenario leaderless.
 const (
-	killWithin  = 1500 * time.Millisecond // from the first declaration to the kill, at most
+	killWithin  = 1500 * time.Millisecond // from the chosen step to the kill, at most
 	respondTime = 60 * time.Second        // for every queue to respond after the restart
-	seedsPerRun = 5                       // seeds between two wipes of the broker
+	seedsOfData = 5                       // number of seeds that use the same data of the broker
 )
 
-// runLeaderless kills a broker with signal 9 while, or just after, it creates queues and confirms
-// messages, once for each seed. RabbitMQ does not flush everything that it knows about a new queue
-// immediately: 3.10.8 left such a queue without a leader. After the restart, every queue must respond,
-// and either every confirmed message must be there, or the session hook must report that the broker
-// is fresh, so that the gateway sends all open images again.
+// runLeaderless kills a RabbitMQ with signal 9 while it creates queues, or just after,
+// once for each seed. Such a broker can lose the leader (RabbitMQ 4.0) or the content
+// (4.3) of the queues that it created last. After the restart, every queue must respond.
+// Either the session hook reports a fresh broker, so that a gateway sends all work
+// again, or every confirmed message must be there.
 func runLeaderless(ctx context.Context, first, seeds uint64) (err error) {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("imagebatch-chaos-%d", os.Getpid()))
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // PostgreSQL's folder in the other runs is the same.
-		return fmt.Errorf("create a folder for the broker: %w", err)
+	dir, err := os.MkdirTemp("", "imagebatch-chaos-")
+	if err != nil {
+		return err
 	}
 	s, err := startServers(ctx, dir, "rabbitmq")
 	if err != nil {
@@ -42,7 +41,7 @@ func runLeaderless(ctx context.Context, first, seeds uint64) (err error) {
 	defer func() { err = errors.Join(err, s.call(ctx, "stop"), os.RemoveAll(dir)) }()
 	total, breached := map[string]int{}, 0
 	for seed := first; seed < first+seeds && ctx.Err() == nil; seed++ {
-		if (seed-first)%seedsPerRun == 0 && seed > first {
+		if (seed-first)%seedsOfData == 0 {
 			if err := s.call(ctx, "wipe rabbitmq"); err != nil {
 				return err
 			}
@@ -51,23 +50,16 @@ func runLeaderless(ctx context.Context, first, seeds uint64) (err error) {
 		if err := k.run(ctx); err != nil {
 			return fmt.Errorf("seed %d could not be run: %w", seed, err)
 		}
-		fmt.Printf("seed-%d killed after %v: %d confirmed, fresh %v, %d lost, silent %q and %s\n", seed, k.after, len(k.confirmed), k.fresh, k.lost, k.silent, k.dead)
+		fmt.Println(k)
 		total["runs"]++
-		if k.fresh {
-			total["fresh"]++
-		}
-		total["confirmed"] += len(k.confirmed)
-		if len(k.silent) > 0 {
-			total["without a leader"]++
-		}
-		if len(k.dead) > 0 {
-			total["dead letters without a leader"]++
-		}
-		if k.lost > 0 && !k.fresh {
-			total["lost"]++
-		}
-		if k.lost > 0 {
-			total["emptied"]++
+		total["confirmed messages"] += len(k.confirmed)
+		for name, happened := range map[string]bool{
+			"fresh after the restart": k.fresh, "with lost messages": k.lost > 0 && !k.fresh, "with silent queues": len(k.silent) > 0,
+			"with dead-letter queues for the operator": k.dead != "",
+		} {
+			if happened {
+				total[name]++
+			}
 		}
 		if len(k.silent) > 0 || k.lost > 0 && !k.fresh {
 			breached++
@@ -84,7 +76,7 @@ func runLeaderless(ctx context.Context, first, seeds uint64) (err error) {
 type brokerKill struct {
 	servers *servers
 	seed    uint64
-	after   time.Duration // from the first declaration to the kill
+	after   time.Duration // from the chosen step to the kill
 
 	fresh  bool     // whether the hook reported a fresh broker after the restart
 	lost   int      // number of confirmed messages that are on no queue
@@ -95,30 +87,12 @@ type brokerKill struct {
 	confirmed map[string]bool
 }
 
-func (k *brokerKill) open(hook func(ctx context.Context, b *rabbitmq.Broker, fresh bool) error) (*rabbitmq.Broker, error) {
-	b, err := rabbitmq.Open(rabbitmq.Config{
-		URLs: []string{k.servers.broker.String()}, Name: "chaos", Declare: true, WorkQueues: k.queues(), UnresponsiveAfter: time.Hour,
-	}, slog.New(slog.DiscardHandler))
-	if err == nil {
-		b.OnSession(fmt.Sprintf("imagebatch.epoch.%d", k.seed), func(ctx context.Context, fresh bool) error { return hook(ctx, b, fresh) })
-	}
-	return b, err
+func (k *brokerKill) String() string {
+	return fmt.Sprintf("seed-%d killed after %s: %d confirmed, fresh %t, %d lost, silent %q, dead-letter queues %q",
+		k.seed, k.after, len(k.confirmed), k.fresh, k.lost, k.silent, k.dead)
 }
 
-// kill kills the broker with signal 9, without the time that a script takes to start.
-func (s *servers) kill(ctx context.Context) error {
-	text, err := os.ReadFile(filepath.Join(s.dir, "run/rabbitmq.pid"))
-	if err != nil {
-		return err
-	}
-	pid, _, _ := strings.Cut(string(text), " ")
-	number, err := strconv.Atoi(pid)
-	if err != nil {
-		return err
-	}
-	return errors.Join(syscall.Kill(number, syscall.SIGKILL), s.call(ctx, "kill rabbitmq"))
-}
-
+// queues returns the work queues, which are new for each seed.
 func (k *brokerKill) queues() (names []string) {
 	for i := range 3 {
 		names = append(names, fmt.Sprintf("kill-%d-%d", k.seed, i))
@@ -126,6 +100,18 @@ func (k *brokerKill) queues() (names []string) {
 	return names
 }
 
+// open connects like a gateway.
+func (k *brokerKill) open(hook func(ctx context.Context, b *rabbitmq.Broker, fresh bool) error) (*rabbitmq.Broker, error) {
+	b, err := rabbitmq.Open(rabbitmq.Config{
+		URLs: []string{k.servers.broker.String()}, Name: "chaos", Declare: true, WorkQueues: k.queues(),
+	}, slog.New(slog.DiscardHandler))
+	if err == nil {
+		b.OnSession(fmt.Sprintf("imagebatch.epoch.%d", k.seed), func(ctx context.Context, fresh bool) error { return hook(ctx, b, fresh) })
+	}
+	return b, err
+}
+
+// publish publishes a unique message, and remembers it when it is confirmed.
 func (k *brokerKill) publish(ctx context.Context, b *rabbitmq.Broker, queue string, n int) error {
 	body := fmt.Sprintf("%s %d", queue, n)
 	err := b.Publish(ctx, queue, broker.Message{Body: []byte(body)})
@@ -137,23 +123,24 @@ func (k *brokerKill) publish(ctx context.Context, b *rabbitmq.Broker, queue stri
 	return err
 }
 
+// run declares the queues, publishes, kills the broker, starts it again and checks it. A
+// third of the seeds kill at any moment, a third after the first messages are confirmed,
+// and a third when the broker is ready, half of these after a queue was lost and declared
+// again.
 func (k *brokerKill) run(ctx context.Context) error {
-	random := rand.New(rand.NewPCG(k.seed, 0))
-	k.after = time.Duration(random.Int64N(int64(killWithin)))
-	// A third of the seeds kill at any moment, a third when the first messages are confirmed, and a
-	// third when the broker is ready.
-	moment := k.seed % 3
-	if moment != 0 {
+	step := k.seed % 3
+	k.after = time.Duration(rand.New(rand.NewPCG(k.seed, 0)).Int64N(int64(killWithin)))
+	if step != 0 {
 		k.after /= 4
 	}
-	hooked := make(chan struct{}, 8)
-	before, err := k.open(func(ctx context.Context, b *rabbitmq.Broker, _ bool) error {
+	hooked := make(chan struct{}, 64)
+	b, err := k.open(func(ctx context.Context, b *rabbitmq.Broker, _ bool) error {
 		k.mu.Lock()
 		clear(k.confirmed) // The hook sends all work again, so older messages may be lost.
 		k.mu.Unlock()
 		for i, queue := range k.queues() {
 			for n := range 3 {
-				if err := k.publish(ctx, b, queue, 1000*i+n); err != nil {
+				if err := k.publish(ctx, b, queue, 10*i+n); err != nil {
 					return err
 				}
 			}
@@ -172,42 +159,38 @@ func (k *brokerKill) run(ctx context.Context) error {
 		for _, queue := range k.queues() {
 			names = append(names, broker.QuarantineQueue(queue))
 		}
-		for n := 10_000; load.Err() == nil; n++ {
-			_ = k.publish(load, before, names[n%len(names)], n)
+		for n := 100; load.Err() == nil; n++ {
+			_ = k.publish(load, b, names[n%len(names)], n) // The queue may not exist yet.
 			pause(load, 10*time.Millisecond)
 		}
 	})
-	if moment != 0 {
+	if step != 0 {
 		<-hooked
 	}
-	if k.seed%6 == 5 { // A queue is lost and declared again.
+	if k.seed%6 == 5 {
 		if err := k.servers.call(ctx, "rabbitmqctl delete_queue "+k.queues()[k.seed%3]); err != nil {
 			return err
 		}
 		<-hooked
 	}
-	for moment == 2 && before.Ready() != nil {
+	for step == 2 && b.Ready() != nil {
 		pause(ctx, time.Millisecond)
 	}
 	pause(ctx, k.after)
 	err = k.servers.kill(ctx)
 	end()
 	publishing.Wait()
-	if err := errors.Join(err, before.Close(), k.servers.call(ctx, "start rabbitmq")); err != nil {
+	if err := errors.Join(err, b.Close(), k.servers.call(ctx, "start rabbitmq")); err != nil {
 		return err
 	}
 	return k.check(ctx)
 }
 
-// check opens a broker as the next gateway does, and looks for the queues and the messages.
+// check connects like the next gateway, and looks for the queues and the messages.
 func (k *brokerKill) check(ctx context.Context) (err error) {
-	var once sync.Once
-	hooked := make(chan struct{})
+	hooked := make(chan bool, 64)
 	b, err := k.open(func(_ context.Context, _ *rabbitmq.Broker, fresh bool) error {
-		once.Do(func() {
-			k.fresh = fresh
-			close(hooked)
-		})
+		hooked <- fresh
 		return nil
 	})
 	if err != nil {
@@ -217,28 +200,25 @@ func (k *brokerKill) check(ctx context.Context) (err error) {
 	limited, cancel := context.WithTimeout(ctx, respondTime)
 	defer cancel()
 	select {
-	case <-hooked:
+	case k.fresh = <-hooked:
 	case <-limited.Done():
 		return fmt.Errorf("broker is not ready: %w", b.Ready())
 	}
+	expected := map[string]bool{} // Each body and whether it was received.
+	for body := range k.confirmed {
+		expected[body] = false
+	}
+	found := make(chan string, 1024)
 	var consuming sync.WaitGroup
 	defer consuming.Wait()
 	defer cancel()
-	found := make(chan string, 1024)
-	responded := map[string]bool{}
-	for _, spec := range broker.Topology(k.queues()...) {
-		if spec.Name == broker.DeadQueue(spec.Work) {
-			continue // No service publishes to it.
-		}
-		responded[spec.Name] = false
+	for _, queue := range broker.Backlog(k.queues()...) { // Services publish to these queues, but not to dead-letter queues.
+		expected[queue] = false
 		consuming.Go(func() {
-			for limited.Err() == nil && b.Publish(limited, spec.Name, broker.Message{Body: []byte(spec.Name)}) != nil {
+			for b.Publish(limited, queue, broker.Message{Body: []byte(queue)}) != nil && limited.Err() == nil {
 				pause(limited, 100*time.Millisecond)
 			}
-			if limited.Err() != nil {
-				return
-			}
-			_ = b.Consume(limited, spec.Name, 64, func(_ context.Context, d broker.Delivery) error {
+			_ = b.Consume(limited, queue, 64, func(_ context.Context, d broker.Delivery) error {
 				select {
 				case found <- string(d.Body):
 				case <-limited.Done():
@@ -247,43 +227,47 @@ func (k *brokerKill) check(ctx context.Context) (err error) {
 			})
 		})
 	}
-	missing := len(k.confirmed)
-	silent := len(responded)
-	idle := time.NewTimer(respondTime)
-	seen := map[string]bool{}
-	for (missing > 0 || silent > 0) && limited.Err() == nil {
+	quiet := time.NewTimer(respondTime)
+	for left := len(expected); left > 0 && limited.Err() == nil; {
 		select {
 		case body := <-found:
-			if done, queue := responded[body]; queue && !done {
-				responded[body] = true
-				silent--
-				idle.Reset(5 * time.Second)
+			if received, known := expected[body]; known && !received {
+				expected[body] = true
+				left--
 			}
-			if k.confirmed[body] && !seen[body] {
-				seen[body] = true
-				missing--
-				idle.Reset(5 * time.Second)
+			if quiet.Reset(respondTime); k.fresh {
+				quiet.Reset(3 * time.Second) // Lost messages are expected.
 			}
-		case <-idle.C:
-			if silent == 0 {
-				cancel()
-			}
+		case <-quiet.C:
+			cancel()
 		case <-limited.Done():
 		}
 	}
-	k.lost = missing
-	for body := range k.confirmed {
-		if !seen[body] {
-			fmt.Println("  lost:", body)
-		}
-	}
-	for queue, ok := range responded {
-		if !ok {
-			k.silent = append(k.silent, queue)
+	for body, received := range expected {
+		switch {
+		case received:
+		case strings.Contains(body, " "):
+			k.lost++
+		default:
+			k.silent = append(k.silent, body)
 		}
 	}
 	if k.fresh {
 		k.dead, err = k.servers.leaderless(ctx)
 	}
 	return err
+}
+
+// kill kills the broker with signal 9, before a script has started, which then only waits
+// for its end.
+func (s *servers) kill(ctx context.Context) error {
+	text, err := os.ReadFile(filepath.Join(s.dir, "run/rabbitmq.pid"))
+	if err != nil {
+		return err
+	}
+	var pid int
+	if _, err := fmt.Sscan(string(text), &pid); err != nil {
+		return fmt.Errorf("read the process ID of the broker: %w", err)
+	}
+	return errors.Join(syscall.Kill(pid, syscall.SIGKILL), s.call(ctx, "kill rabbitmq"))
 }

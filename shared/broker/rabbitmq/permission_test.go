@@ -266,7 +266,7 @@ func TestEveryPermissionIsNeeded(t *testing.T) {
 // reportsPermission reports whether the error names the permission on an object that
 // matches the pattern.
 func reportsPermission(err error, kind, pattern string) bool {
-	for _, m := range regexp.MustCompile(`the user has no ([a-z ]+) permission on (?:queue|exchange) (\S+):`).FindAllStringSubmatch(err.Error(), -1) {
+	for _, m := range regexp.MustCompile(`the user has no ([a-z, ]+) permission on (?:queue|exchange) (\S+):`).FindAllStringSubmatch(err.Error(), -1) {
 		if strings.Contains(m[1], kind) && regexp.MustCompile("^(?:"+pattern+")$").MatchString(m[2]) {
 			return true
 		}
