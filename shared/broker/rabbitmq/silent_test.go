@@ -144,6 +144,11 @@ func TestSilentQueueIsKept(t *testing.T) {
 		err := b.Ready()
 		return err != nil && strings.Contains(err.Error(), want)
 	})
+	// A later process does not touch the queue either.
+	_, later, _ := openWatching(t, q)
+	if brokertest.Receive(t, later, "the hook of a later process") {
+		t.Error("the hook ran with fresh true although there was a marker")
+	}
 	silence(t, q, "resume")
 	brokertest.Await(t, "the queue responds again", func() bool { return hasMetric(t, registry, "imagebatch_silent_queues 0") })
 	brokertest.Await(t, "ready again", func() bool { return b.Ready() == nil })
