@@ -88,9 +88,9 @@ func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
 	return err == nil, err
 }
 
-// epochMarker returns the name of the queue whose absence means that the broker has lost the
+// EpochMarker returns the name of the queue whose absence means that the broker has lost the
 // messages of this store's images.
-func epochMarker(storeID string) string { return "imagebatch.epoch." + storeID }
+func EpochMarker(storeID string) string { return "imagebatch.epoch." + storeID }
 
 // session runs at the start of every broker session. If the broker has lost its data, all
 // open images are sent again.
