@@ -64,7 +64,9 @@ func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
 	for i := range unsent {
 		wg.Go(func() {
 			u := &unsent[i]
-			errs[i] = stage.Publish(in.deps.Traces.Within(ctx, u.Image.TraceID), in.deps.Broker, pipeline.ImageUpload, u.Image.Upload(u.JobID, in.deps.Now()))
+			upload := u.Image.Upload(u.JobID, in.deps.Now())
+			upload.Store = in.deps.Outbox.ID()
+			errs[i] = stage.Publish(in.deps.Traces.Within(ctx, u.Image.TraceID), in.deps.Broker, pipeline.ImageUpload, upload)
 		})
 	}
 	wg.Wait()
