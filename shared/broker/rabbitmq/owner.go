@@ -88,7 +88,7 @@ func (v *survey) seize(mark int64) error {
 }
 
 // noticeTime is how long the running gateways of the previous owner get to notice that the
-// broker belongs to nobody.
+// broker belongs to no job store.
 const noticeTime = 2*checkInterval + 2*time.Second
 
 // TakeOver makes owner the job store that the broker belongs to, and deletes its marker, so

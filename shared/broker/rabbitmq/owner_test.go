@@ -54,7 +54,7 @@ func TestTwoOwners(t *testing.T) {
 	brokertest.ExpectNone(t, hookedB, "the hook of the second store ran")
 
 	// The second store takes over while the message is in flight at the first one. The first
-	// try is interrupted and leaves the broker to nobody.
+	// try is interrupted and leaves the broker to no store.
 	short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if _, err := b.TakeOver(short, second, "marker-"+q+second); !errors.Is(err, context.DeadlineExceeded) {
