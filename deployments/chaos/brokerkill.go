@@ -106,7 +106,7 @@ func (k *brokerKill) open(hook func(ctx context.Context, b *rabbitmq.Broker, fre
 		URLs: []string{k.servers.broker.String()}, Name: "chaos", Declare: true, WorkQueues: k.queues(),
 	}, slog.New(slog.DiscardHandler))
 	if err == nil {
-		b.OnSession(fmt.Sprintf("imagebatch.epoch.%d", k.seed), func(ctx context.Context, fresh bool) error { return hook(ctx, b, fresh) })
+		b.OnSession(fmt.Sprintf("imagebatch.epoch.%d", k.seed), "", func(ctx context.Context, fresh bool) error { return hook(ctx, b, fresh) })
 	}
 	return b, err
 }

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
 // Time limits of a run.
@@ -85,7 +87,9 @@ func (p *plan) run(ctx context.Context, s *servers, bin, dir string) (*run, erro
 			return nil, err
 		}
 	}
-	_ = s.call(ctx, "rabbitmqctl purge_queue "+deadUploads) // The queue may not exist yet.
+	// The queues may not exist yet. Each run has a job store of its own.
+	_ = s.call(ctx, "rabbitmqctl purge_queue "+deadUploads)
+	_ = s.call(ctx, "rabbitmqctl delete_queue "+broker.OwnerQueue)
 	r, err := newRun(ctx, p, s, bin, dir)
 	if err != nil {
 		return nil, err

@@ -32,7 +32,8 @@ type routine struct {
 	declare    bool
 	watch      bool
 	specs      []broker.QueueSpec
-	link       *link
+	link       *link // the consuming link
+	publishing *link
 	prober     *prober
 	timeout    time.Duration // Config.UnresponsiveAfter
 	log        *slog.Logger
@@ -44,6 +45,7 @@ type routine struct {
 	// mu guards the fields below. It may be held while locking the link's mu.
 	mu         sync.Mutex
 	marker     string
+	owner      string // "" for none
 	hook       func(ctx context.Context, fresh bool) error
 	generation int  // number of hooks set so far
 	lost       bool // whether a queue was missing and no hook has run since
@@ -51,7 +53,7 @@ type routine struct {
 
 func newRoutine(config Config, b *Broker, registry *telemetry.Registry) *routine {
 	return &routine{
-		declare: config.Declare, watch: config.Watch, specs: broker.Topology(config.WorkQueues...), link: b.consuming, prober: b.prober,
+		declare: config.Declare, watch: config.Watch, specs: broker.Topology(config.WorkQueues...), link: b.consuming, publishing: b.publishing, prober: b.prober,
 		timeout: config.UnresponsiveAfter, log: b.log, wake: make(chan struct{}, 1), silent: map[string]time.Time{},
 		redeclared: registry.Counter("queues_made_anew_total", "Queues of a fresh broker that had no leader and were declared again, by queue.", "queue"),
 	}
@@ -59,9 +61,9 @@ func newRoutine(config Config, b *Broker, registry *telemetry.Registry) *routine
 
 // setHook closes the session for work before it returns, so that no message is consumed
 // until the hook has run.
-func (r *routine) setHook(marker string, hook func(ctx context.Context, fresh bool) error) {
+func (r *routine) setHook(marker, owner string, hook func(ctx context.Context, fresh bool) error) {
 	r.mu.Lock()
-	r.marker, r.hook = marker, hook
+	r.marker, r.owner, r.hook = marker, owner, hook
 	r.generation++
 	r.link.shut(stepError("session hook has not run yet"))
 	r.mu.Unlock()
@@ -96,6 +98,8 @@ func (r *routine) serve(ctx context.Context, s *session) error {
 			switch {
 			case ctx.Err() != nil:
 				return nil
+			case err != nil && settled >= 0 && isForeign(err):
+				return err // closes the consumers, so that their messages return to the queue
 			case err != nil:
 				r.link.turn(s, err)
 				next, wake = time.After(pauses.NextBackOff()), nil
@@ -124,6 +128,9 @@ func (r *routine) serve(ctx context.Context, s *session) error {
 func (r *routine) pass(ctx context.Context, s *session, settled int) (generation int, err error) {
 	v := &survey{session: s}
 	defer v.close()
+	if err := r.claim(v); err != nil {
+		return settled, err
+	}
 	r.mu.Lock()
 	marker, hook, generation := r.marker, r.hook, r.generation
 	r.mu.Unlock()
@@ -194,6 +201,22 @@ func (r *routine) declareQueues(ctx context.Context, v *survey, fresh bool) erro
 		return err
 	}
 	return v.flush()
+}
+
+// claim claims the broker for the owner, if there is one, and bars publishing if it belongs
+// to another one.
+func (r *routine) claim(v *survey) error {
+	r.mu.Lock()
+	owner := r.owner
+	r.mu.Unlock()
+	if !r.declare || owner == "" {
+		return nil
+	}
+	err := v.claim(mark(owner))
+	if err == nil || isForeign(err) {
+		r.publishing.bar(err)
+	}
+	return err
 }
 
 // finish opens the session for work unless another hook was set in the meantime.

@@ -208,7 +208,7 @@ const repairAfter = 10 * time.Second
 //
 // RabbitMQ 4.0 that is killed while it creates queues can start again with the newest
 // two without a leader, permanently. Deleting them loses no work, because the marker is
-// missing: the hook will send everything again. The messages of dead-letter queues are
+// missing: the hook will send everything again. The messages of other queues, the dead letters, are
 // never sent again, so these queues are left to the operator, as are all queues of a
 // broker with a marker.
 func (r *routine) repair(ctx context.Context, v *survey) error {
@@ -222,7 +222,7 @@ func (r *routine) repair(ctx context.Context, v *survey) error {
 	for _, spec := range r.specs {
 		queue := spec.Name
 		switch since, known := r.silent[queue]; {
-		case !silent[queue] || queue == broker.DeadQueue(spec.Work):
+		case !silent[queue] || !spec.HasWork():
 			delete(r.silent, queue)
 			continue
 		case !known:

@@ -47,7 +47,7 @@ func openWatching(t *testing.T, q string) (*rabbitmq.Broker, <-chan bool, *telem
 		PublishTimeout: time.Second, UnresponsiveAfter: unresponsiveAfter, Metrics: registry,
 	})
 	hooked := make(chan bool, 64)
-	b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+	b.OnSession("marker-"+q, "", func(_ context.Context, fresh bool) error {
 		hooked <- fresh
 		return nil
 	})

@@ -129,12 +129,12 @@ func unreachable(reason string) bool {
 	return false
 }
 
-// missing returns the queues that do not exist, or the first of them, without
-// dead-letter queues, which have no open work. RabbitMQ logs two lines about each.
+// missing returns the queues that do not exist, or the first of them, without those that
+// have no open work. RabbitMQ logs two lines about each.
 func (v *survey) missing(specs []broker.QueueSpec, first bool) ([]string, error) {
 	var names []string
 	for _, spec := range specs {
-		if spec.Name == broker.DeadQueue(spec.Work) {
+		if !spec.HasWork() {
 			continue
 		}
 		found, err := v.exists(spec.Name)
