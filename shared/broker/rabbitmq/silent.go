@@ -30,9 +30,9 @@ type prober struct {
 	timeout time.Duration
 
 	// mu guards the fields below. It is held during a check.
-	mu      sync.Mutex
-	session *session // nil until the first check, and after an error
-	node    int      // number of failed sessions
+	mu     sync.Mutex
+	survey *survey // its session and channel; nil until the first check, and after an error
+	node   int     // number of failed sessions
 }
 
 // check sends a request to each queue and returns the silent ones. An error means that
@@ -59,30 +59,32 @@ func (p *prober) check(ctx context.Context, specs []broker.QueueSpec) (silent ma
 
 // responds sends a queue a request to which only its leader can respond: to get a
 // message from the empty queue. It sends none to a queue with waiting messages, since
-// that would deliver one, or to a missing queue. If a message is returned all the same,
-// it goes back to the queue when the channel closes. The caller holds mu.
+// that would deliver one, or to a missing queue. The caller holds mu.
 func (p *prober) responds(ctx context.Context, queue string) (bool, error) {
-	if p.session == nil || p.session.conn.IsClosed() {
+	if p.survey == nil || p.survey.session.conn.IsClosed() {
 		s, _, err := p.dialing.connect(ctx, p.urls[p.node%len(p.urls)])
 		if err != nil {
 			return false, err
 		}
-		p.session = s
+		p.survey = &survey{session: s}
 	}
-	defer context.AfterFunc(ctx, p.session.kill)()
-	v := &survey{session: p.session}
-	defer v.close()
+	v := p.survey
+	defer context.AfterFunc(ctx, v.session.kill)()
 	found, ready, err := v.depth(queue)
 	if err != nil || !found || ready > 0 {
 		return true, err
 	}
 	start := time.Now()
-	stop := p.session.within(p.timeout)
-	_, _, err = v.ch.Get(queue, false)
+	stop := v.session.within(p.timeout)
+	_, got, err := v.ch.Get(queue, false)
 	stop()
 	refusal, ok := errors.AsType[*amqp.Error](err)
 	switch {
 	case err == nil:
+		if got { // The message returns to the queue when the channel closes.
+			v.close()
+			v.ch = nil
+		}
 		return true, nil
 	case ok && refusal.Server && refusal.Code == amqp.InternalError:
 		return false, nil // the broker got no response from the leader
@@ -96,9 +98,9 @@ func (p *prober) responds(ctx context.Context, queue string) (bool, error) {
 
 // end ends the session. The caller holds mu.
 func (p *prober) end() {
-	if p.session != nil {
-		p.session.close()
-		p.session = nil
+	if p.survey != nil {
+		p.survey.session.close()
+		p.survey = nil
 	}
 }
 

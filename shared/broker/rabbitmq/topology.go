@@ -151,12 +151,12 @@ func (v *survey) missing(specs []broker.QueueSpec, first bool) ([]string, error)
 	return names, nil
 }
 
-// undeclared returns the missing dead-letter queues and their exchanges. They have no
-// open work but must exist. A Broker that declares need not check them. The broker does
+// undeclared returns the missing queues for operators, and the missing dead-letter
+// exchanges. They have no open work but must exist. A Broker that declares need not check them. The broker does
 // not report whether they are bound.
 func (v *survey) undeclared(specs []broker.QueueSpec) (names []string, err error) {
 	for _, spec := range specs {
-		if spec.Name != broker.DeadQueue(spec.Work) {
+		if spec.HasWork() {
 			continue
 		}
 		found, err := v.exists(spec.Name)
@@ -165,6 +165,9 @@ func (v *survey) undeclared(specs []broker.QueueSpec) (names []string, err error
 		}
 		if !found {
 			names = append(names, spec.Name)
+		}
+		if spec.Name != broker.DeadQueue(spec.Work) {
+			continue
 		}
 		err = v.request(func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(spec.Name, amqp.ExchangeFanout, true, false, false, false, nil)
