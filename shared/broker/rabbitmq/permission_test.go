@@ -308,7 +308,7 @@ func TestAccessDenied(t *testing.T) {
 func TestMissingIsNamed(t *testing.T) {
 	names := []func(q string) string{func(q string) string { return "exchange " + broker.DeadQueue(q) }}
 	for i, spec := range broker.Topology("q") {
-		if spec.Name != broker.DeadResults {
+		if spec.Work == "q" { // The others are shared by all tests.
 			names = append(names, func(q string) string { return broker.Topology(q)[i].Name })
 		}
 	}
