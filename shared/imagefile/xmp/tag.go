@@ -3,15 +3,23 @@ package xmp
 import (
 	"bytes"
 	"errors"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile/edit"
 )
 
 // tag is a start tag as it is written.
 type tag struct {
-	name       string // with its prefix
-	attributes []span // each with the white space before it
+	name       string      // with its prefix
+	attributes []edit.Span // each with the white space before it
 }
 
-var errTag = errors.New("a tag that cannot be split")
+var (
+	errTag        = errors.New("a tag that cannot be split")
+	errAttributes = errors.New("two readers count different attributes")
+)
+
+// shifted returns a range of a part that starts at at.
+func shifted(s edit.Span, at int) edit.Span { return edit.Span{Start: at + s.Start, End: at + s.End} }
 
 // splitTag finds the attributes of a start tag, from its "<" to its ">", that encoding/xml has accepted. The
 // decoder returns their names and values, but not their positions.
@@ -48,7 +56,7 @@ func splitTag(raw []byte) (tag, error) {
 		}
 		end := open + 1 + length + 1
 		// One is added for the "<" that was cut off.
-		t.attributes = append(t.attributes, span{at + 1, at + 1 + end})
+		t.attributes = append(t.attributes, edit.Span{Start: at + 1, End: at + 1 + end})
 		at += end
 	}
 }

@@ -7,8 +7,6 @@ import (
 )
 
 const (
-	rdfNamespace = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-
 	// packetID is the same in every XMP packet.
 	packetHeader  = "<?xpacket begin=\"\ufeff\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n"
 	packetTrailer = "<?xpacket end=\"w\"?>"
@@ -50,12 +48,12 @@ func (d Description) write(b *strings.Builder, about string, declared bool) {
 	b.WriteString("\n    xmlns:" + Prefix + `="` + Namespace + `"`)
 	lists := 0
 	for _, p := range d.properties {
-		if p.list != "" {
+		if p.List != "" {
 			lists++
 			continue
 		}
-		put(b, "\n    ", p.prefix, ":", p.name, `="`)
-		escape(b, p.value)
+		put(b, "\n    ", p.Prefix, ":", p.Name, `="`)
+		escape(b, p.Value)
 		b.WriteByte('"')
 	}
 	if lists == 0 {
@@ -64,7 +62,7 @@ func (d Description) write(b *strings.Builder, about string, declared bool) {
 	}
 	b.WriteByte('>')
 	for _, p := range d.properties {
-		if p.list != "" {
+		if p.List != "" {
 			p.writeList(b)
 		}
 	}
@@ -72,21 +70,21 @@ func (d Description) write(b *strings.Builder, about string, declared bool) {
 }
 
 func (d Description) quotesDC() bool {
-	return slices.ContainsFunc(d.properties, func(p writtenProperty) bool { return p.prefix == dcPrefix })
+	return slices.ContainsFunc(d.properties, func(p Property) bool { return p.Prefix == dcPrefix })
 }
 
-func (p writtenProperty) writeList(b *strings.Builder) {
-	put(b, "\n   <", p.prefix, ":", p.name, ">\n    <rdf:", p.list, ">")
+func (p Property) writeList(b *strings.Builder) {
+	put(b, "\n   <", p.Prefix, ":", p.Name, ">\n    <rdf:", p.List, ">")
 	item := "\n     <rdf:li>"
-	if p.list == "Alt" {
+	if p.List == "Alt" {
 		item = "\n     <rdf:li xml:lang=\"" + defaultLanguage + "\">"
 	}
-	for _, v := range p.values {
+	for _, v := range p.Values {
 		b.WriteString(item)
 		escape(b, v)
 		b.WriteString("</rdf:li>")
 	}
-	put(b, "\n    </rdf:", p.list, ">\n   </", p.prefix, ":", p.name, ">")
+	put(b, "\n    </rdf:", p.List, ">\n   </", p.Prefix, ":", p.Name, ">")
 }
 
 func put(b *strings.Builder, parts ...string) {

@@ -2,13 +2,14 @@ package xmp
 
 import (
 	"encoding/xml"
-	"errors"
 	"slices"
 	"strings"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile/edit"
 )
 
 // placeElement is an element that contains a place, while it is read.
-type placeElement struct{ start, depth int } // depth 0: none
+type placeElement struct{ start, level int } // level 0: none
 
 // positionNamespaces contain only properties for positions: W3C's Basic Geo and GeoRSS.
 var positionNamespaces = [...]string{"http://www.w3.org/2003/01/geo/wgs84_pos#", "http://www.georss.org/georss"}
@@ -21,37 +22,37 @@ func isPlace(n xml.Name) bool {
 
 // notePlaces records the places in an element inside a description, in its content or in attributes. They may
 // be nested in structures.
-func (p *parser) notePlaces(t xml.StartElement) error {
-	if p.place.depth > 0 {
-		return nil
+func (p *parser) notePlaces(t xml.StartElement) {
+	if p.place.level > 0 || p.out.refused != nil {
+		return
 	}
 	if isPlace(t.Name) {
-		p.place = placeElement{p.start, p.rdfDepth}
-		return nil
+		p.place = placeElement{p.start, p.level()}
+		return
 	}
 	hasPlace := func(a xml.Attr) bool { return isPlace(a.Name) && a.Name.Space != "xmlns" }
 	if !slices.ContainsFunc(t.Attr, hasPlace) {
-		return nil
+		return
 	}
 	tag, err := splitTag(p.out.src[p.start:p.end])
-	if err != nil {
-		return err
+	if err == nil && len(tag.attributes) != len(t.Attr) {
+		err = errAttributes
 	}
-	if len(tag.attributes) != len(t.Attr) {
-		return errors.New("two readers count different attributes")
+	if err != nil {
+		p.refuse(err)
+		return
 	}
 	for i, a := range t.Attr {
 		if hasPlace(a) {
-			p.out.places = append(p.out.places, span{p.start + tag.attributes[i].start, p.start + tag.attributes[i].end})
+			p.out.places = append(p.out.places, shifted(tag.attributes[i], p.start))
 		}
 	}
-	return nil
 }
 
-func (p *parser) closePlace() {
-	if p.place.depth != p.rdfDepth {
+func (p *parser) closePlace(level int) {
+	if p.place.level == 0 || p.place.level != level {
 		return
 	}
-	p.out.places = append(p.out.places, span{p.lineStart(p.place.start), p.end})
+	p.out.places = append(p.out.places, edit.Span{Start: p.lineStart(p.place.start), End: p.end})
 	p.place = placeElement{}
 }
