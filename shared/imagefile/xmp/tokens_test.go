@@ -169,7 +169,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("<rdf:RDF " + rdf + " xmlns:i='" + Namespace + "'><rdf:Description i:Width='1'>\n <i:Old/> <!-- x --></rdf:Description></rdf:RDF>")
 	f.Add("<!DOCTYPE a []><x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF " + rdf + "/></x:xmpmeta>")
 	f.Fuzz(func(t *testing.T, packet string) {
-		if _, err := Parse([]byte(packet)); err != nil {
+		if _, err := parse(packet); err != nil {
 			return
 		}
 		merge(t, packet)
@@ -188,7 +188,7 @@ func TestParseIsLinear(t *testing.T) {
 			packet := "<rdf:RDF " + rdf + "><rdf:Description>" + c.before + strings.Repeat(c.part, size/len(c.part)) + c.after + "</rdf:Description></rdf:RDF>"
 			done := make(chan error, 1)
 			go func() {
-				_, err := Parse([]byte(packet))
+				_, err := parse(packet)
 				done <- err
 			}()
 			select {
