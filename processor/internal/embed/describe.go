@@ -81,7 +81,7 @@ func describe(m pipeline.Metadata) xmp.Description {
 		}
 		w := xmp.Property{Name: p.Name, Core: p.Core}
 		if v.Kind() != reflect.Slice {
-			w.Value = text(v)
+			w.Value = formatted(v)
 			out = append(out, w)
 			continue
 		}
@@ -91,16 +91,16 @@ func describe(m pipeline.Metadata) xmp.Description {
 			if p.part >= 0 {
 				item = item.Field(p.part)
 			}
-			w.Values = append(w.Values, text(item))
+			w.Values = append(w.Values, formatted(item))
 		}
 		out = append(out, w)
 	}
 	return xmp.Describe(out)
 }
 
-// text formats a value. The XMP type Real has neither exponents nor special values, so text returns "" for
+// formatted formats a value. The XMP type Real has neither exponents nor special values, so it returns "" for
 // those.
-func text(v reflect.Value) string {
+func formatted(v reflect.Value) string {
 	switch v.Kind() {
 	case reflect.Int, reflect.Int64:
 		return strconv.FormatInt(v.Int(), 10)
@@ -117,7 +117,7 @@ func text(v reflect.Value) string {
 	case reflect.Array:
 		parts := make([]string, v.Len())
 		for i := range parts {
-			parts[i] = text(v.Index(i))
+			parts[i] = formatted(v.Index(i))
 		}
 		return strings.Join(parts, " ")
 	default:
