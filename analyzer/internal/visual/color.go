@@ -1,4 +1,4 @@
-package describe
+package visual
 
 import (
 	"cmp"
@@ -6,8 +6,15 @@ import (
 	"math"
 	"slices"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/record"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
+
+// colors sets the values about colors.
+func colors(c *Copy, m *pipeline.Metadata) {
+	m.MeanColor, m.Colors = c.meanColor(), c.palette()
+	m.Saturation, m.Colorfulness, m.Warmth = c.saturation(), c.colorfulness(), c.warmth()
+}
 
 // cluster is a set of pixels of similar colors.
 type cluster struct {
@@ -28,7 +35,7 @@ func (c *cluster) add(o cluster) {
 }
 
 // whole returns the cluster of all visible pixels.
-func (m *measured) whole() cluster {
+func (m *Copy) whole() cluster {
 	var all cluster
 	for _, c := range m.cells {
 		all.add(cluster{int(c.n), int(c.r), int(c.g), int(c.b)})
@@ -37,7 +44,7 @@ func (m *measured) whole() cluster {
 }
 
 // meanColor returns the mean of the sRGB samples of the visible pixels as "#rrggbb", or "" if none is visible.
-func (m *measured) meanColor() string {
+func (m *Copy) meanColor() string {
 	if m.seen == 0 {
 		return ""
 	}
@@ -46,7 +53,7 @@ func (m *measured) meanColor() string {
 
 // saturation returns the HSV saturation, (max−min)/max, of all pixels together, 0 to 1 with 4 decimals. Bright
 // pixels count for more, because the saturation of dark ones is mostly noise.
-func (m *measured) saturation() float64 {
+func (m *Copy) saturation() float64 {
 	if m.greatest == 0 {
 		return 0
 	}
@@ -54,27 +61,27 @@ func (m *measured) saturation() float64 {
 	for v, n := range m.chromas {
 		sum += int64(v) * int64(n)
 	}
-	return round(float64(sum)/float64(m.greatest), 4)
+	return record.Round(float64(sum)/float64(m.greatest), 4)
 }
 
 // warmth returns the excess of red over blue, −1 to 1, 4 decimals.
-func (m *measured) warmth() float64 {
+func (m *Copy) warmth() float64 {
 	all := m.whole()
 	if all.n == 0 {
 		return 0
 	}
-	return round(float64(all.r-all.b)/float64(all.n)/255, 4)
+	return record.Round(float64(all.r-all.b)/float64(all.n)/255, 4)
 }
 
 // colorfulness returns M̂(3) of D. Hasler and S. Süsstrunk, Measuring colourfulness in natural images, 2003,
 // of samples from 0 to 255; 2 decimals.
-func (m *measured) colorfulness() float64 {
+func (m *Copy) colorfulness() float64 {
 	if m.seen == 0 {
 		return 0
 	}
 	redGreen, redGreenSD := m.redGreen.over(m.seen)
 	yellow, yellowSD := m.yellow.over(m.seen)
-	return round(math.Hypot(redGreenSD, yellowSD/2)+0.3*math.Hypot(redGreen, yellow/2), 2)
+	return record.Round(math.Hypot(redGreenSD, yellowSD/2)+0.3*math.Hypot(redGreen, yellow/2), 2)
 }
 
 // Bounds of the search for dominant colors.
@@ -90,7 +97,7 @@ const (
 // palette returns the most frequent colors of the visible pixels and the share of them that each covers, most
 // frequent first. Pixels are counted in a grid of 16×16×16 cells; a cell joins the most frequent cell whose
 // mean looks like its own. The result is not random and does not depend on map order.
-func (m *measured) palette(names *colorNames) []pipeline.ColorShare {
+func (m *Copy) palette() []pipeline.ColorShare {
 	var cells []cluster
 	for _, c := range m.cells {
 		if c.n > 0 {
@@ -113,17 +120,17 @@ func (m *measured) palette(names *colorNames) []pipeline.ColorShare {
 		}
 	}
 	slices.SortStableFunc(clusters, byFrequency)
-	var colors []pipeline.ColorShare
+	var found []pipeline.ColorShare
 	for _, c := range clusters[:min(len(clusters), maxColors)] {
 		r, g, b := c.mean()
 		lab := labOf(r, g, b)
-		colors = append(colors, pipeline.ColorShare{
-			Hex: c.hex(), Share: round(float64(c.n)/float64(m.seen), 4),
-			Name: names.nearest(lab),
-			Lab:  [3]float64{round(lab.l, 2), round(lab.a, 2), round(lab.b, 2)},
+		found = append(found, pipeline.ColorShare{
+			Hex: c.hex(), Share: record.Round(float64(c.n)/float64(m.seen), 4),
+			Name: nearestName(lab),
+			Lab:  [3]float64{record.Round(lab.l, 2), record.Round(lab.a, 2), record.Round(lab.b, 2)},
 		})
 	}
-	return colors
+	return found
 }
 
 // seed is the mean color of the cell that a cluster grows from.

@@ -1,4 +1,4 @@
-package describe
+package visual
 
 import (
 	"slices"
@@ -10,43 +10,41 @@ import (
 
 // The flags, in the order of the record.
 const (
-	flagScreenshot  = "screenshot"
-	flagBlank       = "blank"
-	flagBlurred     = "blurred"
-	flagDark        = "dark"
-	flagOverexposed = "overexposed"
-	flagGreyscale   = "greyscale"
-	flagMonochrome  = "monochrome"
+	Screenshot  = "screenshot"
+	Blank       = "blank"
+	Blurred     = "blurred"
+	Dark        = "dark"
+	Overexposed = "overexposed"
+	Greyscale   = "greyscale"
+	Monochrome  = "monochrome"
 )
 
-// flagsOf returns the flags that a person would assign at a glance. The thresholds were chosen on images of
+// flags sets the flags that a person would assign at a glance. The thresholds were chosen on images of
 // many cameras and on generated ones (flags_test.go). A missing flag does no harm, a wrong one does, so each
 // flag requires more evidence than would be right most of the time.
-func flagsOf(h imagefile.Header, m *measured, found *pipeline.Metadata, comment string) []string {
-	var flags []string
+func flags(m *Copy, found *pipeline.Metadata) {
 	add := func(flag string, is bool) {
 		if is {
-			flags = append(flags, flag)
+			found.Flags = append(found.Flags, flag)
 		}
 	}
-	add(flagScreenshot, isScreenshot(h, m, found, comment))
+	add(Screenshot, isScreenshot(m, found))
 	blank := isBlank(m, found)
-	add(flagBlank, blank)
+	add(Blank, blank)
 	// Light and sharpness cannot be judged on a uniform surface.
-	add(flagBlurred, !blank && isBlurred(m, found))
-	add(flagDark, !blank && isDark(m, found))
-	add(flagOverexposed, !blank && isOverexposed(m, found))
+	add(Blurred, !blank && isBlurred(m, found))
+	add(Dark, !blank && isDark(m, found))
+	add(Overexposed, !blank && isOverexposed(m, found))
 	gray := isGreyscale(m)
-	add(flagGreyscale, gray)
-	add(flagMonochrome, !gray && isMonochrome(m))
-	return flags
+	add(Greyscale, gray)
+	add(Monochrome, !gray && isMonochrome(m))
 }
 
 // isScreenshot reports whether the file is a screenshot. Either it says so, in a comment (as phones of Apple
 // and Samsung write it) or in the name of the program; or it is an opaque PNG without a camera, has exactly the
 // size of a phone's or laptop's screen that is rare otherwise, and is as flat as only drawn content is.
-func isScreenshot(h imagefile.Header, m *measured, found *pipeline.Metadata, comment string) bool {
-	if strings.EqualFold(comment, "screenshot") {
+func isScreenshot(m *Copy, found *pipeline.Metadata) bool {
+	if strings.EqualFold(m.Comment, "screenshot") {
 		return true
 	}
 	camera := false
@@ -59,8 +57,8 @@ func isScreenshot(h imagefile.Header, m *measured, found *pipeline.Metadata, com
 		}
 		camera = e.CameraMake != "" || e.CameraModel != "" || e.ExposureTime != ""
 	}
-	size := [2]int{min(h.Width, h.Height), max(h.Width, h.Height)}
-	return h.Format == imagefile.PNG && !camera && !m.transparent && slices.Contains(screens[:], size) && m.light.flat() >= 0.3
+	size := [2]int{min(found.Width, found.Height), max(found.Width, found.Height)}
+	return found.Format == imagefile.PNG.Name && !camera && !m.transparent && slices.Contains(screens[:], size) && m.light.flat() >= 0.3
 }
 
 // screens lists sizes of screens, the short side first, that are not usual for slides, wallpapers or films.
@@ -106,7 +104,7 @@ var screens = [...][2]int{
 
 // isBlank reports whether the image is a uniform surface or invisible: the luma deviates by less than 2.5 of
 // 255 on average, and one color covers at least 99%.
-func isBlank(m *measured, found *pipeline.Metadata) bool {
+func isBlank(m *Copy, found *pipeline.Metadata) bool {
 	return m.seen == 0 || found.Contrast <= 0.01 && found.Colors[0].Share >= 0.99
 }
 
@@ -114,32 +112,32 @@ func isBlank(m *measured, found *pipeline.Metadata) bool {
 // an image of the full working size whose luma varies (contrast of 0.1), in which no more than one step in a
 // thousand from a pixel to the next is over 12 of 255, and whose Laplacian is close to zero. Such a photo is
 // out of focus by about a fiftieth of its width, which is visible in a thumbnail.
-func isBlurred(m *measured, found *pipeline.Metadata) bool {
-	return max(m.light.width, m.light.height) == WorkingSize && found.Contrast >= 0.1 && found.Sharpness <= 12 &&
-		isPhoto(found) && m.light.steepest() <= 12
+func isBlurred(m *Copy, found *pipeline.Metadata) bool {
+	return max(m.light.width, m.light.height) == Size && found.Contrast >= 0.1 && found.Sharpness <= 12 &&
+		IsPhoto(found) && m.light.steepest() <= 12
 }
 
 // isDark reports whether the mean luma is below 1/8 and nine of ten pixels are below 1/4.
-func isDark(m *measured, found *pipeline.Metadata) bool {
+func isDark(m *Copy, found *pipeline.Metadata) bool {
 	return found.Brightness <= 0.125 && below(&m.levels, 63) >= 0.9
 }
 
 // isOverexposed reports whether, in a photo, a quarter of the pixels is nearly white, the mean luma is over
 // 0.75, and there is no dark part, as there would be if white paper was photographed. The rest must have the
 // many shades that drawings lack.
-func isOverexposed(m *measured, found *pipeline.Metadata) bool {
-	return isPhoto(found) && found.HighlightsClipped >= 0.25 && found.Brightness >= 0.75 && below(&m.levels, 50) <= 0.01 && found.Entropy >= 3.5
+func isOverexposed(m *Copy, found *pipeline.Metadata) bool {
+	return IsPhoto(found) && found.HighlightsClipped >= 0.25 && found.Brightness >= 0.75 && below(&m.levels, 50) <= 0.01 && found.Entropy >= 3.5
 }
 
-// isPhoto reports whether a camera took the image, according to its metadata.
-func isPhoto(found *pipeline.Metadata) bool {
+// IsPhoto reports whether a camera took the image, according to its metadata.
+func IsPhoto(found *pipeline.Metadata) bool {
 	e := found.Exif
 	return e != nil && (e.ExposureTime != "" || e.FNumber > 0 || e.ISO > 0 || e.FocalLength > 0)
 }
 
 // isGreyscale reports whether in at least 99.9% of the pixels the samples differ by at most 8, which
 // JPEG's rounding can turn gray into.
-func isGreyscale(m *measured) bool {
+func isGreyscale(m *Copy) bool {
 	return m.seen > 0 && below(&m.chromas, 8) >= 0.999
 }
 
@@ -147,7 +145,7 @@ func isGreyscale(m *measured) bool {
 // colored (their samples differ by 24), at least 99% of these are within 20 degrees of hue, and pixels
 // of equal luma are about equally colored: the difference of their samples deviates by at most 10. A gray
 // object before a blue sky is not monochrome.
-func isMonochrome(m *measured) bool {
+func isMonochrome(m *Copy) bool {
 	const window, bins = 20, 360
 	var hues [bins]int
 	var bands [16]struct {

@@ -1,10 +1,13 @@
-package describe
+package visual
 
 import (
 	"image"
 	"math"
 
 	"github.com/lucasb-eyer/go-colorful"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/scale"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // The number of components of a BlurHash, across and down, and the long side of the copy that it is computed
@@ -14,11 +17,14 @@ const (
 	blurSide     = 64
 )
 
-// blurHash encodes the image as a BlurHash (https://blurha.sh, algorithm as in github.com/woltapp/blurhash,
+// blurHash sets the hash.
+func blurHash(c *Copy, m *pipeline.Metadata) { m.BlurHash = blurHashOf(c.OnWhite) }
+
+// blurHashOf encodes the image as a BlurHash (https://blurha.sh, algorithm as in github.com/woltapp/blurhash,
 // Algorithm.md) of 4×3 components. It applies the cosines of the two axes one after the other.
-func blurHash(m *image.RGBA) string {
-	width, height := fit(m.Rect.Dx(), m.Rect.Dy(), blurSide)
-	small := reduce(m, width, height)
+func blurHashOf(m *image.RGBA) string {
+	width, height := scale.Fit(m.Rect.Dx(), m.Rect.Dy(), blurSide)
+	small := scale.Reduce(m, width, height)
 	cosX, cosY := cosines(blurX, width), cosines(blurY, height)
 	var linear [256]float64
 	for i := range linear {

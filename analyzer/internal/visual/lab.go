@@ -1,4 +1,4 @@
-package describe
+package visual
 
 import "github.com/lucasb-eyer/go-colorful"
 

@@ -1,10 +1,11 @@
-package describe
+package embedded
 
 import (
 	"fmt"
 	"math"
 	"strings"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/record"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -27,7 +28,7 @@ func (g GPS) apply(place *pipeline.GPS) *pipeline.GPS {
 	case place == nil || g == DropGPS:
 		return nil
 	case g == CoarseGPS:
-		return &pipeline.GPS{Latitude: round(place.Latitude, 2), Longitude: round(place.Longitude, 2)}
+		return &pipeline.GPS{Latitude: record.Round(place.Latitude, 2), Longitude: record.Round(place.Longitude, 2)}
 	default:
 		return place
 	}
@@ -35,27 +36,27 @@ func (g GPS) apply(place *pipeline.GPS) *pipeline.GPS {
 
 // gps returns the place if both coordinates and their hemispheres are known: a place without its sign would be
 // wrong.
-func (v tagValues) gps(warned *warnings) *pipeline.GPS {
+func (v exifTags) gps(warned *record.Warnings) *pipeline.GPS {
 	latitude, err := v.coordinate("GPSLatitude", "N", "S", 90)
 	if err != nil {
-		warned.add("EXIF GPSLatitude: %v", err)
+		warned.Add("EXIF GPSLatitude: %v", err)
 	}
 	longitude, errLongitude := v.coordinate("GPSLongitude", "E", "W", 180)
 	if errLongitude != nil {
-		warned.add("EXIF GPSLongitude: %v", errLongitude)
+		warned.Add("EXIF GPSLongitude: %v", errLongitude)
 	}
 	if err != nil || errLongitude != nil || math.IsNaN(latitude) || math.IsNaN(longitude) {
 		return nil
 	}
-	g := &pipeline.GPS{Latitude: round(latitude, 6), Longitude: round(longitude, 6)}
-	if altitude, ok := v.rational(dirGPS, "GPSAltitude"); ok {
-		if below, _ := v[dirGPS+"/GPSAltitudeRef"].(uint8); below == 1 || below == 3 {
+	g := &pipeline.GPS{Latitude: record.Round(latitude, 6), Longitude: record.Round(longitude, 6)}
+	if altitude, ok := v.rational("GPSAltitude"); ok {
+		if below := v.whole("GPSAltitudeRef"); below == 1 || below == 3 {
 			altitude = -altitude
 		}
 		if math.Abs(altitude) > 10_000_000 {
-			warned.add("EXIF GPSAltitude: %g m is impossible", altitude)
+			warned.Add("EXIF GPSAltitude: %g m is impossible", altitude)
 		} else {
-			altitude = round(altitude, 1)
+			altitude = record.Round(altitude, 1)
 			g.Altitude = &altitude
 		}
 	}
@@ -63,15 +64,21 @@ func (v tagValues) gps(warned *warnings) *pipeline.GPS {
 }
 
 // coordinate returns one coordinate in degrees, or NaN if the file has none.
-func (v tagValues) coordinate(tag, positive, negative string, limit float64) (float64, error) {
-	degrees, ok := v[dirGPS+"/"+tag].(float64)
+func (v exifTags) coordinate(tag, positive, negative string, limit float64) (float64, error) {
+	e, ok := v.entries[tag]
 	if !ok {
 		return math.NaN(), nil
+	}
+	degrees, unit := 0.0, 1.0
+	for i := range 3 {
+		f, _ := v.block.Fraction(e, i)
+		degrees += f.Float() / unit
+		unit *= 60
 	}
 	if !(degrees >= 0 && degrees <= limit) {
 		return 0, fmt.Errorf("%g degrees are impossible", degrees)
 	}
-	switch ref := strings.ToUpper(v.text(dirGPS, tag+"Ref")); ref {
+	switch ref := strings.ToUpper(v.text(tag + "Ref")); ref {
 	case positive:
 		return degrees, nil
 	case negative:

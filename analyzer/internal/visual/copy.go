@@ -1,13 +1,17 @@
-package describe
+package visual
 
 import (
 	"image"
 	"math"
 )
 
-// measured is the result of one pass over the working copy. All color and light statistics of the record are
-// derived from it, so that their cost is one pass.
-type measured struct {
+// Copy is the small, upright copy of an image that everything about its content is measured on. All color and
+// light statistics are derived from one pass over it, so that their cost is one pass.
+type Copy struct {
+	Image   *image.NRGBA
+	OnWhite *image.RGBA // Image on white; without transparency, both have the same pixels
+	Comment string      // comment that a camera or phone wrote into the file
+
 	light       plane
 	levels      [256]uint32 // number of pixels of each luma
 	transparent bool        // some pixel is not opaque
@@ -39,9 +43,11 @@ func (m moments) over(n int64) (mean, sd float64) {
 	return meanAndDeviation(float64(m.sum), float64(m.squares), float64(n))
 }
 
-// measure runs the pass. flat is the image on white.
-func measure(img *image.NRGBA, flat *image.RGBA) *measured {
-	m := &measured{
+// NewCopy runs the pass over a working copy.
+func NewCopy(img *image.NRGBA) *Copy {
+	flat := onWhite(img)
+	m := &Copy{
+		Image: img, OnWhite: flat,
 		light: plane{width: flat.Rect.Dx(), height: flat.Rect.Dy()},
 		cells: make([]cell, 16*16*16),
 	}
@@ -104,10 +110,4 @@ func below(counts *[256]uint32, limit int) float64 {
 func meanAndDeviation(sum, squares, n float64) (mean, sd float64) {
 	mean = sum / n
 	return mean, math.Sqrt(max(0, squares/n-mean*mean))
-}
-
-// round rounds half away from zero to a number of decimals. It never returns a negative zero.
-func round(v float64, decimals int) float64 {
-	scale := math.Pow10(decimals)
-	return math.Round(v*scale)/scale + 0
 }

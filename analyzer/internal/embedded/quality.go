@@ -1,4 +1,4 @@
-package describe
+package embedded
 
 import "github.com/imagebatch/imagebatch/shared/imagefile"
 

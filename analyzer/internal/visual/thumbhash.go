@@ -1,21 +1,27 @@
-package describe
+package visual
 
 import (
 	"encoding/base64"
 	"image"
 	"math"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/scale"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // thumbSide is the long side of the copy that a ThumbHash is computed from, the maximum that its reference
 // accepts. The hash contains no finer detail.
 const thumbSide = 100
 
-// thumbHash encodes the image with its transparency as a ThumbHash (https://evanw.github.io/thumbhash,
+// thumbHash sets the hash.
+func thumbHash(c *Copy, m *pipeline.Metadata) { m.ThumbHash = thumbHashOf(c.Image) }
+
+// thumbHashOf encodes the image with its transparency as a ThumbHash (https://evanw.github.io/thumbhash,
 // js/thumbhash.js in github.com/evanw/thumbhash), in Base64. It applies the cosines of the two axes one after
 // the other.
-func thumbHash(m *image.NRGBA) string {
-	width, height := fit(m.Rect.Dx(), m.Rect.Dy(), thumbSide)
-	return base64.StdEncoding.EncodeToString(thumbBytes(reduce(m, width, height)))
+func thumbHashOf(m *image.NRGBA) string {
+	width, height := scale.Fit(m.Rect.Dx(), m.Rect.Dy(), thumbSide)
+	return base64.StdEncoding.EncodeToString(thumbBytes(scale.Reduce(m, width, height)))
 }
 
 // thumbBytes returns the hash of an image of at most 100×100 pixels.

@@ -1,35 +1,31 @@
-package describe
+package visual
 
 import "strings"
 
-// colorNames are the named colors of CSS Color Module Level 4 (6.1), without duplicates: aqua, fuchsia and the
-// grays spelled with an e.
-type colorNames struct {
-	labs []lab // in the order of cssColors
-}
-
-func newColorNames() *colorNames {
-	n := &colorNames{labs: make([]lab, 0, len(cssColors))}
+// cssLabs are the named colors of CSS Color Module Level 4 (6.1) in CIELAB, in the order of cssColors, without
+// duplicates: aqua, fuchsia and the grays spelled with an e.
+var cssLabs = func() []lab {
+	labs := make([]lab, 0, len(cssColors))
 	for _, c := range cssColors {
-		n.labs = append(n.labs, labOf(c.rgb>>16, c.rgb>>8&255, c.rgb&255))
+		labs = append(labs, labOf(c.rgb>>16, c.rgb>>8&255, c.rgb&255))
 	}
-	return n
-}
+	return labs
+}()
 
-// nearest returns the CSS name of the color that is nearest in CIELAB. CIEDE2000, which was designed for small
+// nearestName returns the CSS name of the color that is nearest in CIELAB. CIEDE2000, which was designed for small
 // differences, picks worse names at the distances between so few colors: a steel blue becomes a royal blue.
-func (n *colorNames) nearest(c lab) string {
+func nearestName(c lab) string {
 	best := 0
-	for i, o := range n.labs {
-		if o.apart(c) < n.labs[best].apart(c) {
+	for i, o := range cssLabs {
+		if o.apart(c) < cssLabs[best].apart(c) {
 			best = i
 		}
 	}
 	return strings.ReplaceAll(cssColors[best].name, " ", "")
 }
 
-// inWords returns a CSS name as separate words: "light steel blue".
-func inWords(name string) string {
+// InWords returns a CSS name as separate words: "light steel blue".
+func InWords(name string) string {
 	for _, c := range cssColors {
 		if strings.ReplaceAll(c.name, " ", "") == name {
 			return c.name

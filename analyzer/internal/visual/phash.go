@@ -1,9 +1,12 @@
-package describe
+package visual
 
 import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/scale"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // The luma is scaled to pHashSide × pHashSide. Of its cosine transform the lowest pHashBits × pHashBits
@@ -13,21 +16,24 @@ const (
 	pHashBits = 8
 )
 
-// pHash returns a perceptual hash of 64 bits as 16 hex digits (C. Zauner, Implementation and Benchmarking of
+// pHash sets the hash.
+func pHash(c *Copy, m *pipeline.Metadata) { m.PHash = pHashOf(c.light) }
+
+// pHashOf returns a perceptual hash of 64 bits as 16 hex digits (C. Zauner, Implementation and Benchmarking of
 // Perceptual Image Hash Functions, 2010, the DCT hash): one bit for each coefficient, row by row from the
 // lowest vertical frequency, most significant bit first. A bit is 1 if the coefficient is over the median of
 // the 64. Scaled or compressed copies of an image differ in a few bits; other images in about 32.
 //
 // The transform uses integers, so that the hash of a uniform surface is 0 and does not depend on the rounding
 // of a processor.
-func pHash(p plane) string {
-	small := p.squeezed(pHashSide, pHashSide)
+func pHashOf(p plane) string {
+	small := scale.Plane(p.pix, p.width, p.height, pHashSide, pHashSide)
 
-	const scale = 1 << 14
+	const unit = 1 << 14
 	var basis [pHashBits][pHashSide]int64
 	for k := range basis {
 		for x := range basis[k] {
-			basis[k][x] = int64(math.Round(scale * math.Cos(math.Pi*float64((2*x+1)*(k+1))/(2*pHashSide))))
+			basis[k][x] = int64(math.Round(unit * math.Cos(math.Pi*float64((2*x+1)*(k+1))/(2*pHashSide))))
 		}
 	}
 	coefficients := make([]int64, 0, pHashBits*pHashBits)

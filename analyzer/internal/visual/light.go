@@ -1,6 +1,18 @@
-package describe
+package visual
 
-import "math"
+import (
+	"math"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/record"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// light sets the values about light, and the sharpness.
+func light(c *Copy, m *pipeline.Metadata) {
+	m.Brightness, m.Contrast = c.brightnessAndContrast()
+	m.ShadowsClipped, m.HighlightsClipped = c.clipping()
+	m.Entropy, m.Sharpness = c.entropy(), sharpness(c.light)
+}
 
 // plane is the luma of the working copy (Rec. 601, 0 to 255), with white under transparent pixels.
 type plane struct {
@@ -14,24 +26,24 @@ const clipped = 4
 
 // brightnessAndContrast returns the mean of the luma, 0 to 1, and its standard deviation (RMS contrast), 0 to
 // 0.5; 4 decimals each.
-func (m *measured) brightnessAndContrast() (brightness, contrast float64) {
+func (m *Copy) brightnessAndContrast() (brightness, contrast float64) {
 	var sum, squares uint64
 	for v, n := range m.levels {
 		sum += uint64(v) * uint64(n)
 		squares += uint64(v*v) * uint64(n)
 	}
 	mean, sd := meanAndDeviation(float64(sum), float64(squares), float64(len(m.light.pix)))
-	return round(mean/255, 4), round(sd/255, 4)
+	return record.Round(mean/255, 4), record.Round(sd/255, 4)
 }
 
 // clipping returns the fractions of the pixels that are nearly black and nearly white; 4 decimals.
-func (m *measured) clipping() (shadows, highlights float64) {
-	return round(below(&m.levels, clipped), 4), round(1-below(&m.levels, 254-clipped), 4)
+func (m *Copy) clipping() (shadows, highlights float64) {
+	return record.Round(below(&m.levels, clipped), 4), record.Round(1-below(&m.levels, 254-clipped), 4)
 }
 
 // entropy returns the Shannon entropy of the histogram of the luma in bits: 0 for a uniform surface and 8 if
 // all levels are equally frequent; 3 decimals (C. E. Shannon, A Mathematical Theory of Communication, 1948).
-func (m *measured) entropy() float64 {
+func (m *Copy) entropy() float64 {
 	total, bits := float64(len(m.light.pix)), 0.0
 	for _, n := range m.levels {
 		if n > 0 {
@@ -39,7 +51,7 @@ func (m *measured) entropy() float64 {
 			bits -= part * math.Log2(part)
 		}
 	}
-	return round(bits, 3)
+	return record.Round(bits, 3)
 }
 
 // sharpness returns the variance of the 4-neighbor Laplacian of the luma, 2 decimals (Pech-Pacheco et al.,
@@ -68,5 +80,5 @@ func sharpness(p plane) float64 {
 		all.squares += int64(squares)
 	}
 	_, sd := all.over(int64(p.width-2) * int64(p.height-2))
-	return round(sd*sd, 2)
+	return record.Round(sd*sd, 2)
 }

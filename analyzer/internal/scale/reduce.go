@@ -1,20 +1,22 @@
-package describe
+// Package scale scales images down to the small copies that are measured, and turns them upright. A pixel of a
+// copy is the mean of its area, computed in integers, so it is the same on every machine.
+package scale
 
 import (
 	"image"
 	"image/color"
 )
 
-// reduce returns the image scaled to width × height; each pixel is the mean of its area. The mean is computed
+// Reduce returns the image scaled to width × height; each pixel is the mean of its area. The mean is computed
 // from the samples as they are stored, without removing the gamma, as thumbnails are commonly made; colors
 // count by their alpha. Planes are averaged before color conversion, so that only the small image is converted.
-func reduce(m image.Image, width, height int) *image.NRGBA {
+func Reduce(m image.Image, width, height int) *image.NRGBA {
 	return reduceBy(source.average, m, width, height)
 }
 
-// reduceScaled does the same for an image that was decoded at a scale and is less than twice as long as the
+// ReduceScaled does the same for an image that was decoded at a scale and is less than twice as long as the
 // result.
-func reduceScaled(m image.Image, width, height int) *image.NRGBA {
+func ReduceScaled(m image.Image, width, height int) *image.NRGBA {
 	return reduceBy(source.resample, m, width, height)
 }
 
@@ -166,4 +168,21 @@ func setStraight(dst, src []byte) {
 			}
 		}
 	}
+}
+
+// Plane returns a plane of samples of width × height as the means of their areas at another size, regardless of
+// its shape.
+func Plane(pix []byte, width, height, toWidth, toHeight int) []byte {
+	s := source{width: width, height: height, channels: 1, row: func(y int) []byte { return pix[y*width:] }}
+	return s.average(toWidth, toHeight)
+}
+
+// Fit returns width and height scaled down so that the longer side is at most side and neither is less than 1.
+func Fit(width, height, side int) (int, int) {
+	long := max(width, height)
+	if long <= side {
+		return width, height
+	}
+	scale := func(n int) int { return max(1, (n*side+long/2)/long) }
+	return scale(width), scale(height)
 }

@@ -1,34 +1,36 @@
-package describe
+package embedded
 
 import (
 	"strings"
 	"time"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/record"
 )
 
 // takenAt returns the time at which the image was taken or, if that is missing, digitized. The time of the last
 // change does not show when the image was taken.
-func (v tagValues) takenAt(warned *warnings) string {
+func (v exifTags) takenAt(warned *record.Warnings) string {
 	for _, when := range [...]struct{ tag, zone string }{
 		{"DateTimeOriginal", "OffsetTimeOriginal"},
 		{"CreateDate", "OffsetTimeDigitized"},
 	} {
-		s := v.text(dirExif, when.tag)
+		s := v.text(when.tag)
 		// A camera whose clock was never set writes only zeros, blanks or colons.
 		if strings.Trim(s, "0: ") == "" {
 			continue
 		}
 		t, err := time.Parse("2006:01:02 15:04:05", s)
 		if err != nil {
-			warned.add("EXIF %s: %q is no time", when.tag, s)
+			warned.Add("EXIF %s: %q is no time", when.tag, s)
 			continue
 		}
-		zone := v.text(dirExif, when.zone)
+		zone := v.text(when.zone)
 		if strings.Trim(zone, ": ") == "" {
 			return t.Format(localTime)
 		}
 		zoned, err := time.Parse(zonedTime, t.Format(localTime)+zone)
 		if err != nil {
-			warned.add("EXIF %s: %q is no time zone", when.zone, zone)
+			warned.Add("EXIF %s: %q is no time zone", when.zone, zone)
 			return t.Format(localTime)
 		}
 		return zoned.Format(zonedTime)

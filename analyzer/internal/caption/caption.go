@@ -1,4 +1,8 @@
-package describe
+// Package caption composes the title, description and keywords of a record that the file lacks.
+//
+// A composed text is in English, states only what was measured or written by the camera, names no place, and
+// does not depend on the file name: equal originals get equal captions.
+package caption
 
 import (
 	"cmp"
@@ -8,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/record"
+	"github.com/imagebatch/imagebatch/analyzer/internal/visual"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -17,23 +23,20 @@ const (
 	keywordShare   = 0.05
 )
 
-// caption sets the title, description and keywords of the record: those that the file contains, and for each
-// missing one a text composed from the rest of the record. A composed text is in English, states only what was
-// measured or written by the camera, names no place, and does not depend on the file name: equal originals get
-// equal captions.
-func caption(m *pipeline.Metadata, own embedded) {
-	m.Title, m.Description, m.Keywords = own.title, own.description, own.keywords
+// Compose sets the missing texts of the record, from the rest of the record, and lists them.
+func Compose(m *pipeline.Metadata) {
+	compose := func(f pipeline.CaptionField) { m.Composed = append(m.Composed, f.String()) }
 	if m.Title == "" {
-		m.Title = clean(composedTitle(m), maxTextBytes)
-		m.Composed = append(m.Composed, pipeline.ComposedTitle)
+		m.Title = record.Clean(composedTitle(m), record.MaxText)
+		compose(pipeline.Title)
 	}
 	if m.Description == "" {
-		m.Description = clean(composedDescription(m), maxDescriptionBytes)
-		m.Composed = append(m.Composed, pipeline.ComposedDescription)
+		m.Description = record.Clean(composedDescription(m), record.MaxDescription)
+		compose(pipeline.Description)
 	}
 	if len(m.Keywords) == 0 {
-		m.Keywords = cleanList(composedKeywords(m), maxKeywords, maxTextBytes, maxKeywordsBytes)
-		m.Composed = append(m.Composed, pipeline.ComposedKeywords)
+		m.Keywords = record.Keywords(composedKeywords(m))
+		compose(pipeline.Keywords)
 	}
 }
 
@@ -42,13 +45,13 @@ func caption(m *pipeline.Metadata, own embedded) {
 func composedTitle(m *pipeline.Metadata) string {
 	camera, taken := camera(m), takenOn(m)
 	switch {
-	case flagged(m, flagScreenshot):
+	case flagged(m, visual.Screenshot):
 		return fmt.Sprintf("Screenshot, %d×%d", m.Width, m.Height)
 	case camera != "" && taken != "":
 		return fmt.Sprintf("Photo taken %s with %s", taken, camera)
 	case camera != "":
 		return "Photo taken with " + camera
-	case taken != "" && isPhoto(m):
+	case taken != "" && visual.IsPhoto(m):
 		return "Photo taken " + taken
 	default:
 		return fmt.Sprintf("%s image, %d×%d", strings.ToUpper(m.Format), m.Width, m.Height)
@@ -61,7 +64,7 @@ func composedTitle(m *pipeline.Metadata) string {
 func composedDescription(m *pipeline.Metadata) string {
 	var b strings.Builder
 	kind := "image"
-	if flagged(m, flagScreenshot) {
+	if flagged(m, visual.Screenshot) {
 		kind = "screenshot"
 	}
 	if m.Animated {
@@ -69,7 +72,7 @@ func composedDescription(m *pipeline.Metadata) string {
 	}
 	fmt.Fprintf(&b, "%s %s %s, %d×%d pixels", capital(m.Shape), strings.ToUpper(m.Format), kind, m.Width, m.Height)
 	camera, taken := camera(m), takenOn(m)
-	if camera != "" || taken != "" && isPhoto(m) {
+	if camera != "" || taken != "" && visual.IsPhoto(m) {
 		b.WriteString(", taken")
 		if taken != "" {
 			fmt.Fprintf(&b, " %s at %s", taken, m.Exif.TakenAt[len("2006-01-02T"):len("2006-01-02T15:04")])
@@ -89,11 +92,11 @@ func composedDescription(m *pipeline.Metadata) string {
 // appearance returns the second sentence of the description: the main colors and the flags.
 func appearance(m *pipeline.Metadata) string {
 	var parts []string
-	if colors := colorWords(m, describedShare); len(colors) > 0 && !flagged(m, flagGreyscale) {
+	if colors := colorWords(m, describedShare); len(colors) > 0 && !flagged(m, visual.Greyscale) {
 		parts = append(parts, "mainly "+enumerated(colors[:min(len(colors), 3)]))
 	}
 	for _, flag := range m.Flags {
-		if flag != flagScreenshot {
+		if flag != visual.Screenshot {
 			parts = append(parts, flag)
 		}
 	}
@@ -109,7 +112,7 @@ func composedKeywords(m *pipeline.Metadata) []string {
 	}
 	if e := m.Exif; e != nil {
 		keywords = append(keywords, strings.ToLower(brandOf(e.CameraMake)))
-		if takenOn(m) != "" && (camera(m) != "" || isPhoto(m)) {
+		if takenOn(m) != "" && (camera(m) != "" || visual.IsPhoto(m)) {
 			keywords = append(keywords, e.TakenAt[:len("2006")])
 		}
 	}
@@ -122,10 +125,10 @@ func colorWords(m *pipeline.Metadata, share float64) []string {
 	var names []string
 	for _, c := range m.Colors {
 		if c.Share >= share {
-			names = append(names, inWords(c.Name))
+			names = append(names, visual.InWords(c.Name))
 		}
 	}
-	return cleanList(names, maxColors, maxTextBytes, maxTextBytes)
+	return record.CleanList(names, len(names), record.MaxText, record.MaxText)
 }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

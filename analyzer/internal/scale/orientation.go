@@ -1,4 +1,4 @@
-package describe
+package scale
 
 import (
 	"image"
@@ -6,9 +6,9 @@ import (
 	"github.com/disintegration/imaging"
 )
 
-// upright rotates and mirrors an image as its EXIF orientation (1 to 8) specifies. The library rotates
+// Upright rotates and mirrors an image as its EXIF orientation (1 to 8) specifies. The library rotates
 // counter-clockwise.
-func upright(m *image.NRGBA, orientation int) *image.NRGBA {
+func Upright(m *image.NRGBA, orientation int) *image.NRGBA {
 	switch orientation {
 	case 2:
 		return imaging.FlipH(m)

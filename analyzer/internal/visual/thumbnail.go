@@ -1,4 +1,4 @@
-package describe
+package visual
 
 import (
 	"bytes"
@@ -9,13 +9,13 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// encodeThumbnail encodes the image as a JPEG of at most [pipeline.MaxThumbnailBytes], in the best of a few
+// Thumbnail encodes the copy as a JPEG of at most [pipeline.MaxThumbnailBytes], in the best of a few
 // qualities that fits. Noise of the working size fits from quality 28 on.
-func encodeThumbnail(m *image.RGBA) ([]byte, error) {
+func (m *Copy) Thumbnail() ([]byte, error) {
 	var b bytes.Buffer
 	for _, quality := range [...]int{82, 74, 62, 46, 28, 10, 1} {
 		b.Reset()
-		if err := jpeg.Encode(&b, m, &jpeg.Options{Quality: quality}); err != nil {
+		if err := jpeg.Encode(&b, m.OnWhite, &jpeg.Options{Quality: quality}); err != nil {
 			return nil, fmt.Errorf("encode thumbnail: %w", err)
 		}
 		if b.Len() <= pipeline.MaxThumbnailBytes {
