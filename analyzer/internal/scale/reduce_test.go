@@ -1,4 +1,4 @@
-package describe
+package scale
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"image/draw"
 	"math"
 	"testing"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
 )
 
 // converted returns the image in every memory layout that a decoder produces, and in some that use the general
@@ -55,7 +57,7 @@ func meanOf(m image.Image, x, y, width, height int) (r, g, b, a float64) {
 
 func checkMeans(t *testing.T, src image.Image, width, height int, tolerance float64) {
 	t.Helper()
-	got := reduce(src, width, height)
+	got := Reduce(src, width, height)
 	if got.Bounds() != image.Rect(0, 0, width, height) {
 		t.Fatalf("bounds %v", got.Bounds())
 	}
@@ -73,7 +75,7 @@ func checkMeans(t *testing.T, src image.Image, width, height int, tolerance floa
 }
 
 func TestReduceReturnsTheMeanOfTheArea(t *testing.T) {
-	for name, src := range converted(photo(101, 67)) {
+	for name, src := range converted(fixture.Photo(101, 67)) {
 		t.Run(name, func(t *testing.T) {
 			for _, size := range [][2]int{{101, 67}, {100, 66}, {64, 42}, {40, 27}, {33, 22}, {20, 13}, {7, 5}, {3, 2}, {1, 1}, {32, 80}, {202, 90}} {
 				checkMeans(t, src, size[0], size[1], 1.5)
@@ -84,8 +86,8 @@ func TestReduceReturnsTheMeanOfTheArea(t *testing.T) {
 
 func TestReduceOfMoreRowsThanAWordCanSum(t *testing.T) {
 	for _, height := range []int{256, 257, 258, 700} {
-		m := filled(9, height, color.NRGBA{255, 254, 253, 255})
-		if got := reduce(m, 1, 1).NRGBAAt(0, 0); got != (color.NRGBA{255, 254, 253, 255}) {
+		m := fixture.Filled(9, height, color.NRGBA{255, 254, 253, 255})
+		if got := Reduce(m, 1, 1).NRGBAAt(0, 0); got != (color.NRGBA{255, 254, 253, 255}) {
 			t.Errorf("%d rows: %v", height, got)
 		}
 	}
@@ -128,7 +130,7 @@ func TestReduceWeightsColorsByTheirAlpha(t *testing.T) {
 		}
 	}
 	for _, n := range []int{40, 20, 10} {
-		if got := reduce(m, n, n).NRGBAAt(n/2, n/2); got != (color.NRGBA{255, 0, 0, 128}) {
+		if got := Reduce(m, n, n).NRGBAAt(n/2, n/2); got != (color.NRGBA{255, 0, 0, 128}) {
 			t.Errorf("to %d: %v, want half transparent red", n, got)
 		}
 	}
@@ -137,11 +139,11 @@ func TestReduceWeightsColorsByTheirAlpha(t *testing.T) {
 func TestReduceThinAndTinyImages(t *testing.T) {
 	for _, size := range [][2]int{{1, 1}, {2, 1}, {1, 3000}, {20000, 1}, {20000, 3}, {3, 5000}, {319, 321}} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			width, height := fit(size[0], size[1], WorkingSize)
-			if width < 1 || height < 1 || max(width, height) > WorkingSize {
+			width, height := Fit(size[0], size[1], 320)
+			if width < 1 || height < 1 || max(width, height) > 320 {
 				t.Fatalf("fits into %d×%d", width, height)
 			}
-			got := reduce(filled(size[0], size[1], color.NRGBA{10, 200, 30, 255}), width, height)
+			got := Reduce(fixture.Filled(size[0], size[1], color.NRGBA{10, 200, 30, 255}), width, height)
 			want := bytes.Repeat([]byte{10, 200, 30, 255}, width*height)
 			if !bytes.Equal(got.Pix, want) {
 				t.Error("a uniform surface does not stay uniform")
@@ -151,7 +153,7 @@ func TestReduceThinAndTinyImages(t *testing.T) {
 }
 
 func TestReduceOfASubImage(t *testing.T) {
-	whole := photo(60, 60)
+	whole := fixture.Photo(60, 60)
 	part := image.Rect(20, 10, 50, 40)
 	yuv := image.NewYCbCr(whole.Rect, image.YCbCrSubsampleRatio420)
 	for y := range 60 {

@@ -1,10 +1,12 @@
-package describe
+package visual
 
 import (
 	"encoding/base64"
 	"image"
 	"image/color"
 	"testing"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
 )
 
 // patterned returns an image that the reference can generate as well.
@@ -47,13 +49,13 @@ func TestThumbHashMatchesTheReference(t *testing.T) {
 
 // TestThumbHashOfAUniformSurface verifies that the hash contains only the color, and no rounding errors.
 func TestThumbHashOfAUniformSurface(t *testing.T) {
-	want := thumbHash(filled(64, 64, color.NRGBA{90, 120, 33, 255}))
+	want := thumbHashOf(fixture.Filled(64, 64, color.NRGBA{90, 120, 33, 255}))
 	for _, side := range []int{100, 320, 317} {
-		if got := thumbHash(filled(side, side, color.NRGBA{90, 120, 33, 255})); got != want {
+		if got := thumbHashOf(fixture.Filled(side, side, color.NRGBA{90, 120, 33, 255})); got != want {
 			t.Errorf("%d pixels: %s, 64 pixels: %s", side, got, want)
 		}
 	}
-	if got := thumbHash(filled(9, 9, color.NRGBA{1, 2, 3, 0})); len(got) == 0 {
+	if got := thumbHashOf(fixture.Filled(9, 9, color.NRGBA{1, 2, 3, 0})); len(got) == 0 {
 		t.Error("an invisible image has no hash")
 	}
 }

@@ -1,4 +1,4 @@
-package describe
+package visual
 
 import (
 	"math"
@@ -30,11 +30,10 @@ func TestLabOfKnownColors(t *testing.T) {
 // TestColorNamesMatchCSS compares the table with that of SVG 1.1, which CSS adopted and which lacks
 // rebeccapurple.
 func TestColorNamesMatchCSS(t *testing.T) {
-	names := newColorNames()
 	known := map[string]bool{"rebeccapurple": true, "aqua": true, "fuchsia": true}
 	for _, c := range cssColors {
 		name := strings.ReplaceAll(c.name, " ", "")
-		if got := names.nearest(labOf(c.rgb>>16, c.rgb>>8&255, c.rgb&255)); got != name {
+		if got := nearestName(labOf(c.rgb>>16, c.rgb>>8&255, c.rgb&255)); got != name {
 			t.Errorf("%s is named %s", name, got)
 		}
 		if want, ok := colornames.Map[name]; ok {
@@ -45,8 +44,8 @@ func TestColorNamesMatchCSS(t *testing.T) {
 			t.Errorf("CSS has no %s", name)
 		}
 		known[name] = true
-		if inWords(name) != c.name {
-			t.Errorf("%s in words is %q", name, inWords(name))
+		if InWords(name) != c.name {
+			t.Errorf("%s in words is %q", name, InWords(name))
 		}
 	}
 	for name := range colornames.Map {
@@ -58,12 +57,11 @@ func TestColorNamesMatchCSS(t *testing.T) {
 
 // TestColorNamesAPersonWouldGive tests colors between the named ones.
 func TestColorNamesAPersonWouldGive(t *testing.T) {
-	names := newColorNames()
 	for rgb, want := range map[int]string{
 		0x24628b: "steelblue", 0x8fa9bf: "lightsteelblue", 0x704020: "saddlebrown", 0xa52030: "brown",
 		0x6f7b84: "slategray", 0xfdfdfd: "white", 0x050505: "black", 0xe0c0a0: "tan", 0x1f8a2a: "forestgreen",
 	} {
-		if got := names.nearest(labOf(rgb>>16, rgb>>8&255, rgb&255)); got != want {
+		if got := nearestName(labOf(rgb>>16, rgb>>8&255, rgb&255)); got != want {
 			t.Errorf("%06x is named %s, want %s", rgb, got, want)
 		}
 	}

@@ -1,10 +1,11 @@
-package describe
+package caption
 
 import (
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/record"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -58,7 +59,7 @@ func TestComposedCaption(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			caption(&c.m, embedded{})
+			Compose(&c.m)
 			if c.m.Title != c.title || c.m.Description != c.description || !slices.Equal(c.m.Keywords, c.keywords) {
 				t.Errorf("got  %q\n     %q\n     %q\nwant %q\n     %q\n     %q", c.m.Title, c.m.Description, c.m.Keywords, c.title, c.description, c.keywords)
 			}
@@ -69,26 +70,11 @@ func TestComposedCaption(t *testing.T) {
 	}
 }
 
-// TestNoPlaceIsComposed verifies that no composed text contains the place where the image was taken, however
-// exact the file is.
-func TestNoPlaceIsComposed(t *testing.T) {
-	m, _ := describe(t, withExif(encodeJPEG(t, photo(60, 40), 80), tiffOf(fullExif...)))
-	if m.Exif.GPS == nil {
-		t.Fatal("the file has no place")
-	}
-	if caption := strings.Join(append(m.Keywords, m.Title, m.Description), " "); strings.Contains(caption, "33") || strings.Contains(caption, "151") {
-		t.Errorf("composed: %s", caption)
-	}
-	if m.Title != "Photo taken 29 May 2024 with Canon EOS R5" {
-		t.Errorf("title %q", m.Title)
-	}
-}
-
 func TestComposedCaptionIsBounded(t *testing.T) {
-	long := strings.Repeat("Ω", maxTextBytes/2)
+	long := strings.Repeat("Ω", record.MaxText/2)
 	m := pipeline.Metadata{Format: "jpeg", Shape: "portrait", Width: 1, Height: 2, Exif: &pipeline.Exif{CameraMake: long, CameraModel: "x" + long[2:]}}
-	caption(&m, embedded{})
-	if len(m.Title) > maxTextBytes || len(m.Description) > maxDescriptionBytes || strings.ContainsRune(m.Title, '\ufffd') {
+	Compose(&m)
+	if len(m.Title) > record.MaxText || len(m.Description) > record.MaxDescription || strings.ContainsRune(m.Title, '\ufffd') {
 		t.Errorf("%d bytes of title, %d of description", len(m.Title), len(m.Description))
 	}
 }

@@ -1,18 +1,16 @@
-package describe
+package imagefile
 
 import (
 	"bytes"
 	"compress/zlib"
 	"strings"
 	"testing"
-
-	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
 // TestLongTexts verifies that the start of a text that is too long is read in its own encoding, and that the
 // rest costs nothing.
 func TestLongTexts(t *testing.T) {
-	long := []byte("x" + strings.Repeat("é", maxPNGText))
+	long := []byte("x" + strings.Repeat("é", maxText))
 	var b bytes.Buffer
 	z := zlib.NewWriter(&b)
 	if _, err := z.Write(long); err != nil {
@@ -21,12 +19,12 @@ func TestLongTexts(t *testing.T) {
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]imagefile.Text{
+	for name, text := range map[string]Text{
 		"as it is": {Value: long},
 		"deflated": {Value: b.Bytes(), Deflated: true},
-		"Latin-1":  {Value: []byte("x" + strings.Repeat("\xe9", maxPNGText))},
+		"Latin-1":  {Value: []byte("x" + strings.Repeat("\xe9", maxText))},
 	} {
-		if got := textOf(text); !strings.HasPrefix(got, "xéé") || len(got) > 2*maxPNGText {
+		if got := text.String(); !strings.HasPrefix(got, "xéé") || len(got) > 2*maxText {
 			t.Errorf("%s: %d bytes, %.10q", name, len(got), got)
 		}
 	}
