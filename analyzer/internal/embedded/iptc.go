@@ -45,7 +45,7 @@ func fromIPTC(r iptc.Resources, warned *record.Warnings) block {
 		}
 	}
 	if r.Damage != nil {
-		warned.Add("IPTC: %v", r.Damage)
+		warned.Add("%v", r.Damage)
 	}
 	found.exif.TakenAt = iptcTime(date, clock)
 	return found

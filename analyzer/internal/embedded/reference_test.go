@@ -36,7 +36,11 @@ func TestMatchesImagemeta(t *testing.T) {
 		if err != nil {
 			continue // it stops at the first entry that it does not understand
 		}
-		got := fromEXIF(h.Metadata(data, maxPacket), &record.Warnings{}).exif
+		var warned record.Warnings
+		got := fromEXIF(h.Metadata(data, maxPacket), &warned).exif
+		if warned.List != nil {
+			continue // the library is less strict
+		}
 		for tag, value := range map[string]string{
 			"Make": got.CameraMake, "Model": got.CameraModel, "Software": got.Software, "LensModel": got.LensModel, "ExposureTime": got.ExposureTime,
 		} {

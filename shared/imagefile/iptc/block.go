@@ -55,7 +55,7 @@ func parseBlock(block []byte) Block {
 			break
 		}
 		if block[head] != marker || len(block) < head+5 {
-			b.Damage, b.cut = errors.New("a data set cannot be read"), block[head] == marker
+			b.Damage, b.cut = errors.New("IPTC: a data set cannot be read"), block[head] == marker
 			break
 		}
 		set := DataSet{Record: block[head+1], Number: block[head+2]}
@@ -73,7 +73,7 @@ func parseBlock(block []byte) Block {
 			}
 		}
 		if length < 0 || length > len(block)-head {
-			b.Damage, b.cut = fmt.Errorf("data set %d:%d lies outside of the block", set.Record, set.Number), true
+			b.Damage, b.cut = fmt.Errorf("IPTC %d:%d: its value lies outside of the block", set.Record, set.Number), true
 			break
 		}
 		set.whole, set.Value = block[:head+length], block[head:head+length]

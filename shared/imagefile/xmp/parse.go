@@ -40,6 +40,7 @@ func Parse(packet []byte) *Packet {
 	}
 	if err := p.read(); err != nil {
 		p.out.damage = err
+		p.out.keep(p.property.known, p.property.values)
 		p.refuse(err)
 	}
 	if !p.seenRDF {
