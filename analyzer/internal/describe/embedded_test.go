@@ -16,8 +16,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// told are the texts and the rating that a record has from its file.
-type told struct {
+// ownTexts are the texts and the rating that a record has from its file.
+type ownTexts struct {
 	title, description string
 	keywords, creators []string
 	copyright          string
@@ -37,7 +37,7 @@ func TestCaptionOfEveryBlock(t *testing.T) {
 	}
 	exif := []string{"-EXIF:ImageDescription=In EXIF", "-EXIF:Copyright=© E", "-EXIF:Artist=Erik; Eva", "-EXIF:Rating=2"}
 	text := []string{"-PNG:Title=Titel im PNG", "-PNG:Description=Text", "-PNG:Author=Paul", "-PNG:Copyright=© P"}
-	fromXMP := told{
+	fromXMP := ownTexts{
 		title: "Titel in XMP", description: "Ein Satz. Zürich & <写真>", keywords: []string{"See", "Berge"},
 		copyright: "© X", creators: []string{"Xenia", "Xaver"}, rating: 5,
 	}
@@ -46,23 +46,23 @@ func TestCaptionOfEveryBlock(t *testing.T) {
 		name string
 		file string
 		args []string
-		want told
+		want ownTexts
 	}{
 		{"XMP in a JPEG", "a.jpg", xmp, fromXMP},
 		{"XMP in a PNG", "a.png", xmp, fromXMP},
 		{"XMP deflated in a PNG", "a.png", append([]string{"-z"}, xmp...), fromXMP},
-		{"IPTC", "a.jpg", iptc, told{title: "Titel in IPTC", description: "Söhne", keywords: []string{"eins", "zwei"}, copyright: "© I", creators: []string{"Ida"}}},
-		{"EXIF in a JPEG", "a.jpg", exif, told{description: "In EXIF", copyright: "© E", creators: []string{"Erik", "Eva"}, rating: 2}},
-		{"EXIF in a PNG", "a.png", exif, told{description: "In EXIF", copyright: "© E", creators: []string{"Erik", "Eva"}, rating: 2}},
-		{"text of a PNG", "a.png", text, told{title: "Titel im PNG", description: "Text", copyright: "© P", creators: []string{"Paul"}}},
+		{"IPTC", "a.jpg", iptc, ownTexts{title: "Titel in IPTC", description: "Söhne", keywords: []string{"eins", "zwei"}, copyright: "© I", creators: []string{"Ida"}}},
+		{"EXIF in a JPEG", "a.jpg", exif, ownTexts{description: "In EXIF", copyright: "© E", creators: []string{"Erik", "Eva"}, rating: 2}},
+		{"EXIF in a PNG", "a.png", exif, ownTexts{description: "In EXIF", copyright: "© E", creators: []string{"Erik", "Eva"}, rating: 2}},
+		{"text of a PNG", "a.png", text, ownTexts{title: "Titel im PNG", description: "Text", copyright: "© P", creators: []string{"Paul"}}},
 		{"everything in a JPEG", "a.jpg", slices.Concat(iptc, exif, xmp), fromXMP},
 		{"everything in a PNG", "a.png", slices.Concat(text, exif, xmp), fromXMP},
-		{"IPTC before EXIF", "a.jpg", slices.Concat(exif, iptc), told{
+		{"IPTC before EXIF", "a.jpg", slices.Concat(exif, iptc), ownTexts{
 			title: "Titel in IPTC", description: "Söhne", keywords: []string{"eins", "zwei"}, copyright: "© I", creators: []string{"Ida"}, rating: 2,
 		}},
-		{"a description that a camera writes", "a.jpg", []string{"-EXIF:ImageDescription=OLYMPUS DIGITAL CAMERA"}, told{}},
-		{"a rejected image", "a.jpg", []string{"-XMP-xmp:Rating=-1"}, told{rating: -1}},
-		{"a image without stars", "a.jpg", []string{"-XMP-xmp:Rating=0"}, told{}},
+		{"a description that a camera writes", "a.jpg", []string{"-EXIF:ImageDescription=OLYMPUS DIGITAL CAMERA"}, ownTexts{}},
+		{"a rejected image", "a.jpg", []string{"-XMP-xmp:Rating=-1"}, ownTexts{rating: -1}},
+		{"a image without stars", "a.jpg", []string{"-XMP-xmp:Rating=0"}, ownTexts{}},
 	}
 	var list []fixture.Tagging
 	for _, c := range cases {
@@ -76,7 +76,7 @@ func TestCaptionOfEveryBlock(t *testing.T) {
 	for i, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			m, _ := describe(t, files[i])
-			got := told{copyright: m.Copyright, creators: m.Creators, rating: m.Rating}
+			got := ownTexts{copyright: m.Copyright, creators: m.Creators, rating: m.Rating}
 			if !slices.Contains(m.Composed, "title") {
 				got.title = m.Title
 			}
