@@ -97,7 +97,7 @@ func (c Config) Complete() (Config, error) {
 	if c.DatabaseURL == "" {
 		c.DatabaseURL = service.SecretURL("sqlite:" + filepath.Join(c.DataDir, "jobs.db"))
 	}
-	if database := c.DatabaseURL.Reveal(); isPostgres(database) {
+	if database := c.DatabaseURL.Reveal(); sqlstore.IsPostgres(database) {
 		if err := sqlstore.CheckPostgres(database); err != nil {
 			wrong("DATABASE_URL: %w", err)
 		}

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -61,7 +60,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	store, err := openJobs(ctx, c.DatabaseURL.Reveal(), d.Log)
+	store, err := sqlstore.Open(ctx, c.DatabaseURL.Reveal(), d.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -123,19 +122,6 @@ func listen(ctx context.Context, c Config, log *slog.Logger) (net.Listener, erro
 	return tls.NewListener(l, shown.config()), nil
 }
 
-// openJobs opens the job store at the URL.
-func openJobs(ctx context.Context, url string, log *slog.Logger) (*sqlstore.Store, error) {
-	if isPostgres(url) {
-		return sqlstore.OpenPostgres(ctx, url, log)
-	}
-	file, _ := strings.CutPrefix(url, "sqlite:")
-	store, err := sqlstore.OpenSQLite(ctx, file, log)
-	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL: %w", err)
-	}
-	return store, nil
-}
-
 // openKeys opens the store of API keys, or returns nil when API_KEYS_FILE is not set.
 func openKeys(ctx context.Context, c Config, log *slog.Logger) (*apikey.Store, error) {
 	if c.APIKeysFile == "" {
@@ -147,11 +133,6 @@ func openKeys(ctx context.Context, c Config, log *slog.Logger) (*apikey.Store, e
 		return nil, fmt.Errorf("API_KEYS_FILE: %w", err)
 	}
 	return keys, nil
-}
-
-// isPostgres reports whether the URL is that of a PostgreSQL database.
-func isPostgres(url string) bool {
-	return strings.HasPrefix(url, "postgres:") || strings.HasPrefix(url, "postgresql:")
 }
 
 // Addr returns the gateway's listening address.
@@ -167,7 +148,7 @@ func (s *Service) Run(ctx context.Context) error {
 		}},
 		service.Part{Name: "settle", Run: func(ctx context.Context) error {
 			return settle.Run(ctx, settle.Deps{
-				Jobs: s.jobs, Broker: s.deps.Broker, Changed: s.changed, Settled: s.intake.Settled,
+				Jobs: s.jobs, Store: s.jobs.ID(), Broker: s.deps.Broker, Changed: s.changed, Settled: s.intake.Settled,
 				Log: s.deps.Log, Metrics: s.deps.Metrics, Traces: s.deps.Traces, Now: failpoint.Now,
 			})
 		}},

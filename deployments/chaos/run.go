@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
@@ -89,7 +90,9 @@ func (p *plan) run(ctx context.Context, s *servers, bin, dir string) (*run, erro
 			return nil, err
 		}
 	}
-	_ = s.call(ctx, "rabbitmqctl purge_queue "+deadUploads) // The queue may not exist yet.
+	// The queues may not exist yet. Each run has a job store of its own.
+	_ = s.call(ctx, "rabbitmqctl purge_queue "+deadUploads)
+	_ = s.call(ctx, "rabbitmqctl delete_queue "+broker.OwnerQueue)
 	r, err := newRun(ctx, p, s, bin, dir)
 	if err != nil {
 		return nil, err

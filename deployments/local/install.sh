@@ -14,14 +14,16 @@
 #                           sbom      cyclonedx-gomod
 #                           (nothing) servers docs bench race
 #
-# On Debian or Ubuntu, as root, packages are installed by apt-get, and their services are not started. Go programs (MinIO,
+# On Debian or Ubuntu, as root, packages are installed by apt-get, and their services are not started. RabbitMQ and PostgreSQL
+# come from Debian 13 or, with DEBIAN_SUITE=sid, from Debian's unstable suite: where this machine is another one, they are
+# installed in a root file system, in a minute, once. Go programs (MinIO,
 # versitygw, golangci-lint, gotestsum) are built once, in some minutes each, from the versions that our go.mod and go.sum files
 # pin, and kept by version in ${IMAGEBATCH_CACHE:-~/.cache/imagebatch}. A server is not installed if a TEST_ variable points to one.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 
-packages=() modules=() missing=() node=''
+packages=() modules=() missing=() node='' root_needed=''
 
 # need COMMAND PACKAGE... requests the packages if the command is missing.
 need() {
@@ -36,10 +38,20 @@ need_server() {
   if given "$1" >/dev/null; then return; fi
   need curl curl ca-certificates
   case $1 in
-  rabbitmq) installed rabbitmq || packages+=(rabbitmq-server) ;;
-  postgres) installed postgres || packages+=(postgresql) ;;
+  rabbitmq | postgres) installed "$1" || need_debian ;;
   minio | versitygw) need_module "$1" ;;
   esac
+}
+
+# need_debian requests RabbitMQ and PostgreSQL: from the machine's own packages, or in a root file system of the suite.
+need_debian() {
+  if packaged; then
+    packages+=(rabbitmq-server postgresql)
+  else
+    root_needed=yes
+    need debootstrap debootstrap debian-archive-keyring
+    need unshare util-linux mount
+  fi
 }
 
 python_has_clients() {
@@ -114,6 +126,36 @@ if ((${#packages[@]})); then
   else
     missing+=("${packages[@]}")
   fi
+fi
+
+# debian_install installs the servers in a root file system of the suite, with a script for each of their programs.
+# The script sees this machine's folders in a mount namespace of its own, so that no mount stays behind.
+debian_install() {
+  local target=$cache/debian-$suite staging name
+  exec 9>"$cache/debian-$suite.lock"
+  flock 9
+  installed rabbitmq && installed postgres && return
+  staging=$(mktemp -d "$cache/building.XXXXXX")
+  echo "installing RabbitMQ and PostgreSQL of Debian $suite in $target (a minute, once)" >&2
+  if ! debootstrap --variant=minbase --include=rabbitmq-server,postgresql "$suite" "$staging/root" \
+    "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$staging/log" 2>&1 9>&-; then
+    tail -20 "$staging/log" >&2
+    rm -rf "$staging"
+    return 1
+  fi
+  rm -rf "$staging"/root/var/{cache/apt,lib/apt/lists}/* "$staging"/root/usr/share/{doc,man,locale}/*
+  touch "$staging/root/etc/hosts" # debootstrap leaves it out
+  install -D -m 755 "$here/debian-root.sh" "$staging/bin/debian-root.sh"
+  for name in "$staging"/root/usr/lib/{rabbitmq/bin,postgresql/*/bin}/* "$staging/root/usr/bin/epmd"; do
+    ln -s debian-root.sh "$staging/bin/${name##*/}"
+  done
+  chmod 755 "$staging"
+  rm -rf "$target"
+  mv "$staging" "$target"
+}
+
+if [[ -n $root_needed ]]; then
+  if [[ $(id -u) != 0 ]] || ! debian_install; then missing+=("RabbitMQ 4 and PostgreSQL 17"); fi
 fi
 
 # go_install NAME builds a pinned tool in a temporary folder and moves it into place.

@@ -29,32 +29,47 @@ tool() {
   esac
 }
 
-# The folder in which Debian and Ubuntu have the scripts that do not require the rabbitmq user.
-rabbitmq_bin=${RABBITMQ_BIN:-/usr/lib/rabbitmq/bin}
+# RabbitMQ and PostgreSQL come from one Debian suite, so that all machines test the same versions: trixie (RabbitMQ 4.0,
+# PostgreSQL 17) or, with DEBIAN_SUITE=sid, what comes next. A Debian of that age uses its own packages. Any other machine
+# uses a root file system of the suite, whose programs are started by the scripts in debian_bin.
+suite=${DEBIAN_SUITE:-trixie}
+debian_bin=$cache/debian-$suite/bin
+
+# packaged reports whether this machine's own packages are of the suite or, for trixie, of a later Debian.
+packaged() {
+  [[ $suite == trixie ]] && (. /etc/os-release && [[ $ID == debian && ${VERSION_ID:-99} -ge 13 ]]) 2>/dev/null
+}
+
+# rabbitmq_bin prints the folder with the scripts of RabbitMQ that do not require the rabbitmq user.
+rabbitmq_bin() {
+  if [[ -n ${RABBITMQ_BIN:-} ]]; then echo "$RABBITMQ_BIN"; elif packaged; then echo /usr/lib/rabbitmq/bin; else echo "$debian_bin"; fi
+}
+
+# postgres_bin prints the folder of initdb, postgres and their clients.
+postgres_bin() {
+  local candidate found=''
+  if [[ -n ${POSTGRES_BIN:-} ]]; then
+    found=$POSTGRES_BIN
+  elif ! packaged; then
+    found=$debian_bin
+  else
+    for candidate in /usr/lib/postgresql/*/bin; do
+      [[ -x $candidate/initdb ]] && found=$candidate
+    done
+  fi
+  echo "$found"
+}
 
 # has_websocket NODE reports whether a Node.js has the WebSocket API of browsers, which exists since 20.10.
 has_websocket() {
   "$1" --experimental-websocket -e 0 2>/dev/null
 }
 
-# postgres_bin prints the folder of the newest initdb and postgres, which are not in PATH on Debian.
-postgres_bin() {
-  local candidate found=''
-  for candidate in /usr/lib/postgresql/*/bin; do
-    [[ -x $candidate/initdb ]] && found=$candidate
-  done
-  if [[ -z $found ]]; then
-    found=$(command -v initdb) || return 1
-    found=${found%/*}
-  fi
-  echo "$found"
-}
-
 # installed NAME reports whether a server can be started on this machine.
 installed() {
   case $1 in
-  rabbitmq) [[ -x $rabbitmq_bin/rabbitmq-server ]] ;;
-  postgres) postgres_bin >/dev/null ;;
+  rabbitmq) [[ -x $(rabbitmq_bin)/rabbitmq-server ]] ;;
+  postgres) [[ -x $(postgres_bin)/initdb ]] ;;
   *) [[ -x $(tool "$1") ]] ;;
   esac
 }

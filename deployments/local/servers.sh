@@ -58,7 +58,10 @@ rabbitmq_environment() {
 }
 
 start_rabbitmq() {
-  local home=$dir/rabbitmq rabbitmq_environment
+  local bin home=$dir/rabbitmq rabbitmq_environment epmd
+  bin=$(rabbitmq_bin)
+  epmd=$bin/epmd
+  [[ -x $epmd ]] || epmd=epmd
   mkdir -p "$home"
   rabbitmq_environment
   cat >"$home/rabbitmq.conf" <<CONF
@@ -77,16 +80,16 @@ CONF
     echo '# Controls the RabbitMQ node of this folder. Without the epmd, it would start one and leave it running.'
     echo "{ : <>/dev/tcp/127.0.0.1/$epmd_port; } 2>/dev/null || { echo 'this RabbitMQ is not running' >&2 && exit 69; }"
     printf 'export %q\n' "${rabbitmq_environment[@]}"
-    echo "exec $rabbitmq_bin/rabbitmqctl \"\$@\""
+    printf 'exec %q "$@"\n' "$bin/rabbitmqctl"
   } >"$dir/rabbitmqctl"
   chmod +x "$dir/rabbitmqctl"
   if ! pid_of "$dir" epmd >/dev/null; then
-    launch "$dir" epmd epmd -port "$epmd_port" -address 127.0.0.1
+    launch "$dir" epmd "$epmd" -port "$epmd_port" -address 127.0.0.1
     while is_free "$epmd_port" && pid_of "$dir" epmd >/dev/null; do sleep 0.02; done
   fi
   # Under systemd, the script replaces itself by the Erlang machine instead of staying as its parent: one process to stop.
   launch "$dir" rabbitmq env -u NOTIFY_SOCKET RUNNING_UNDER_SYSTEMD=true "${rabbitmq_environment[@]}" \
-    "$rabbitmq_bin/rabbitmq-server"
+    "$bin/rabbitmq-server"
 }
 
 # The listener opens last, and a running broker responds to a protocol header with a method frame, whose first byte is 1.
@@ -121,16 +124,21 @@ versitygw_responds() {
   curl -fs --noproxy '*' --max-time 2 -o /dev/null "http://127.0.0.1:$versitygw_port/health"
 }
 
-# PostgreSQL refuses to run as root. Then the user postgres owns its files and must be able to enter the folder.
+# PostgreSQL refuses to run as root. Then the user postgres owns its files and must be able to enter the folder. In a root
+# file system, the programs change the user themselves.
 start_postgres() {
-  local bin data=$dir/postgres/data as=() deadline=$((SECONDS + 30))
+  local bin data=$dir/postgres/data as=() owner=postgres: deadline=$((SECONDS + 30))
   bin=$(postgres_bin)
   mkdir -p "$dir/postgres"
   if [[ $(id -u) == 0 ]]; then
-    as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
+    if [[ -d $bin/../root ]]; then
+      owner=$(awk -F: '$1 == "postgres" { print $3 ":" $4 }' "$bin/../root/etc/passwd")
+    else
+      as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
+    fi
     chmod a+x "$dir"
-    chown postgres: "$dir/postgres"
-    "${as[@]}" test -w "$dir/postgres" || die "the user postgres cannot enter $dir: choose a folder that other users may enter"
+    chown "$owner" "$dir/postgres"
+    setpriv --reuid="$(stat -c %u "$dir/postgres")" --clear-groups --regid="$(stat -c %g "$dir/postgres")" test -w "$dir/postgres" || die "the user postgres cannot enter $dir: choose a folder that other users may enter"
   fi
   if [[ ! -e $data/PG_VERSION ]]; then
     install -m 644 /dev/null "$dir/postgres/password"
@@ -163,7 +171,7 @@ start_postgres() {
 postgres_works_in() {
   local cwd
   for cwd in /proc/[0-9]*/cwd; do
-    if [[ $(readlink "$cwd" 2>/dev/null) == "$1" ]]; then return 0; fi
+    if [[ $cwd -ef $1 ]]; then return 0; fi
   done
   return 1
 }
@@ -240,7 +248,7 @@ start() {
     started+=("$name")
   done
   for name in "${names[@]}"; do
-    wait_for "$name" || { stop "${started[@]}" && exit 1; }
+    wait_for "$name" || { end "$dir" KILL "${started[@]}" epmd && exit 1; }
   done
   mapfile -t names < <(running)
   write_env "${names[@]}"
@@ -248,13 +256,13 @@ start() {
 
 # stop stops PostgreSQL by its fast shutdown, which does not wait for clients, and epmd after the node that is registered there.
 stop() {
-  local name others=()
+  local name postgres='' others=()
   for name; do
     [[ $name == postgres ]] || others+=("$name")
   done
-  if [[ " $* " == *" postgres "* ]]; then end "$dir" INT postgres & fi
+  if [[ " $* " == *" postgres "* ]]; then end "$dir" INT postgres & postgres=$!; fi
   end "$dir" TERM "${others[@]}"
-  wait
+  [[ -z $postgres ]] || wait "$postgres" # and not for the servers that this script started
   [[ " $* " != *" rabbitmq "* || ${keep_epmd:-} ]] || end "$dir" TERM epmd
 }
 

@@ -25,6 +25,8 @@ else
   "$here/install.sh" docs race || true
 fi
 if ! has_websocket node; then PATH=$(dirname "$(tool node)"):$PATH; fi
+postgres=$(postgres_bin)
+PATH=${postgres:+$postgres:}$PATH # for the test that runs pg_dump
 
 results=$PWD/data/test
 rm -rf "$results"

@@ -81,6 +81,14 @@ func launch(t *testing.T, name string, env ...string) *process {
 // launchFrom is like launch, for a program in the given folder.
 func launchFrom(t *testing.T, dir, name string, env ...string) *process {
 	t.Helper()
+	p := startFrom(t, dir, name, env...)
+	p.awaitReady()
+	return p
+}
+
+// startFrom is like launchFrom, without waiting until the program is ready.
+func startFrom(t *testing.T, dir, name string, env ...string) *process {
+	t.Helper()
 	p := &process{t: t, name: filepath.Join(dir, name), env: env, addr: freeAddr(t)}
 	t.Cleanup(func() {
 		_ = p.end(syscall.SIGKILL) // The error reports the kill.
@@ -91,7 +99,6 @@ func launchFrom(t *testing.T, dir, name string, env ...string) *process {
 		}
 	})
 	p.start()
-	p.awaitReady()
 	return p
 }
 
@@ -135,6 +142,12 @@ func (p *process) end(s os.Signal) error {
 
 func (p *process) awaitReady() {
 	p.t.Helper()
+	p.awaitReadyz(http.StatusOK, "")
+}
+
+// awaitReadyz waits until /readyz responds with the status and a text that contains the given one.
+func (p *process) awaitReadyz(status int, text string) {
+	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 	defer cancel()
 	last := ""
@@ -156,7 +169,7 @@ func (p *process) awaitReady() {
 		defer resp.Body.Close()
 		body, _ := io.ReadAll(resp.Body)
 		last = string(body)
-		return resp.StatusCode == http.StatusOK, last
+		return resp.StatusCode == status && strings.Contains(last, text), last
 	})
 }
 

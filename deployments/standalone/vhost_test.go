@@ -32,7 +32,7 @@ var (
 )
 
 // lentVhost returns the URL of a vhost that no other test uses at the same time.
-// Queues and messages of earlier tests may be in it.
+// Queues and messages of earlier tests may be in it, but it belongs to no job store.
 func lentVhost(t *testing.T) string {
 	t.Helper()
 	if os.Getenv("TEST_RABBITMQ_URL") == "" {
@@ -43,6 +43,9 @@ func lentVhost(t *testing.T) string {
 	}
 	broker := <-lent // A test that uses it returns it at its end.
 	t.Cleanup(func() { lent <- broker })
+	if err := disown(t.Context(), broker); err != nil {
+		t.Fatal(err)
+	}
 	return broker
 }
 
@@ -87,6 +90,15 @@ func makeVhost(ctx context.Context, name string) (broker string, err error) {
 	all := `<<".*">>`
 	return u.String(), evalErlang(ctx, fmt.Sprintf(`ok = rabbit_vhost:add(<<%q>>, <<"test">>), ok = rabbit_auth_backend_internal:set_permissions(<<%q>>, <<%q>>, %s, %s, %s, <<"test">>).`,
 		name, u.User.Username(), name, all, all, all))
+}
+
+// disown deletes the queue that names the job store that the vhost belongs to.
+func disown(ctx context.Context, broker string) error {
+	if os.Getenv("TEST_RABBITMQCTL") == "" {
+		return nil
+	}
+	return evalErlang(ctx, fmt.Sprintf(`case rabbit_amqqueue:lookup(rabbit_misc:r(<<%q>>, queue, <<"imagebatch.epoch.owner">>)) of
+		{ok, Q} -> {ok, _} = rabbit_amqqueue:delete(Q, false, false, <<"test">>), ok; {error, not_found} -> ok end.`, vhostOf(broker)))
 }
 
 func deleteVhost(ctx context.Context, broker string) error {

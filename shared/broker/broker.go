@@ -95,7 +95,11 @@ type Broker interface {
 	// respond. The marker is a durable, empty queue of that name, declared only after
 	// the hook has returned nil with fresh true. A hook that fails runs again after a
 	// backoff. Call OnSession once, before the first Consume.
-	OnSession(marker string, hook func(ctx context.Context, fresh bool) error)
+	//
+	// owner, if not empty, is the ID of the job store that the messages of this process
+	// belong to. The first owner keeps the broker until [OwnerQueue] is deleted. A process
+	// with another owner neither publishes nor consumes, and Ready says so.
+	OnSession(marker, owner string, hook func(ctx context.Context, fresh bool) error)
 
 	// Depth returns the total number of messages that wait on the queues. It does not
 	// count messages that are in flight or prefetched, because not every broker reports

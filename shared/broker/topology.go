@@ -11,6 +11,11 @@ const (
 	// DeadResults receives a copy of every dead letter. The gateway turns each into a
 	// failed image.
 	DeadResults = "dead_results"
+	// ForeignResults keeps the results of images that belong to another job store, for
+	// operators.
+	ForeignResults = "image_processed.foreign"
+	// OwnerQueue is an empty queue that names the job store that uses the broker.
+	OwnerQueue = "imagebatch.epoch.owner"
 )
 
 // RetryDelays are the delays of the retry queues.
@@ -40,8 +45,8 @@ const (
 	QuarantineDeliveryLimit = 3
 )
 
-// MaxDeadLetters limits each dead-letter queue. Beyond it, the oldest messages are
-// dropped.
+// MaxDeadLetters limits each dead-letter queue, and ForeignResults. Beyond it, the oldest
+// messages are dropped.
 const MaxDeadLetters = 100_000
 
 // QueueSpec describes a durable queue. It is frozen: the arguments of a queue cannot
@@ -56,9 +61,13 @@ type QueueSpec struct {
 	MaxLength     int           // 0: unlimited; beyond it, the oldest messages are dropped
 }
 
+// HasWork reports whether the queue may have messages of unfinished work. Other queues keep
+// messages for operators, up to MaxLength.
+func (s QueueSpec) HasWork() bool { return s.MaxLength == 0 }
+
 // Topology returns the specs of all queues that the given work queues need, with each
-// work queue before its other queues and DeadResults last. Adapters declare exactly
-// these queues.
+// work queue before its other queues, and DeadResults and ForeignResults last. Adapters
+// declare exactly these queues.
 func Topology(workQueues ...string) []QueueSpec {
 	var specs []QueueSpec
 	for _, q := range workQueues {
@@ -71,15 +80,16 @@ func Topology(workQueues ...string) []QueueSpec {
 			QueueSpec{Name: DeadQueue(q), Work: q, MaxLength: MaxDeadLetters},
 		)
 	}
-	return append(specs, QueueSpec{Name: DeadResults, Work: DeadResults})
+	return append(specs, QueueSpec{Name: DeadResults, Work: DeadResults},
+		QueueSpec{Name: ForeignResults, Work: ForeignResults, MaxLength: MaxDeadLetters})
 }
 
 // Backlog returns the names of all queues that may have unfinished work of the given
-// work queues: all of Topology except the dead-letter queues.
+// work queues: all of Topology except those for operators.
 func Backlog(workQueues ...string) []string {
 	var names []string
 	for _, spec := range Topology(workQueues...) {
-		if spec.Name != DeadQueue(spec.Work) {
+		if spec.HasWork() {
 			names = append(names, spec.Name)
 		}
 	}

@@ -38,6 +38,8 @@ type Envelope struct {
 	JobID   string  `json:"job_id"`
 	TraceID TraceID `json:"trace_id"`
 	Index   int     `json:"index"` // index in the batch, from 0
+	// Store is the ID of the job store of the image. Messages of releases before 0.2.0 have none.
+	Store string `json:"store,omitempty"`
 	// Attempt counts the tries of the stage that reads the message, from 1 to
 	// [MaxAttempts]. It is not the broker's delivery count, which includes deliveries
 	// that no handler received.

@@ -10,6 +10,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/apikeys"
 	"github.com/imagebatch/imagebatch/gateway/backup"
 	"github.com/imagebatch/imagebatch/gateway/deadletters"
+	"github.com/imagebatch/imagebatch/gateway/owner"
 	"github.com/imagebatch/imagebatch/shared/connect"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
@@ -34,6 +35,16 @@ func main() {
 			Name: backup.RestoreName, Summary: backup.RestoreSummary,
 			Run: func(ctx context.Context, args, environ []string) int {
 				return backup.Restore(ctx, args, environ, os.Stdout, os.Stderr)
+			},
+		}, {
+			Name: owner.TakeOverName, Summary: owner.TakeOverSummary,
+			Run: func(ctx context.Context, args, environ []string) int {
+				return owner.TakeOver(ctx, args, environ, os.Stdout, os.Stderr)
+			},
+		}, {
+			Name: owner.NewIDName, Summary: owner.NewIDSummary,
+			Run: func(ctx context.Context, args, environ []string) int {
+				return owner.NewID(ctx, args, environ, os.Stdout, os.Stderr)
 			},
 		}},
 	}.Main(os.Args[1:]))

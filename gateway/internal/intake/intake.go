@@ -104,7 +104,7 @@ type jobs interface {
 
 // outbox is the part of the job store that records which Uploads must be published.
 type outbox interface {
-	// ID names the broker's epoch queue.
+	// ID identifies the store. It names the broker's epoch queue and is in every message.
 	ID() string
 	// Unsent returns up to limit images whose Upload must be published, the oldest first.
 	Unsent(ctx context.Context, limit int) ([]job.Unsent, error)
@@ -182,7 +182,7 @@ func New(c Config, d Deps) *Intake {
 			deleted:   m.Counter("retention_deleted_total", "Jobs and objects that retention deleted, by kind.", "kind").From0("job", "original", "result", "orphan"),
 		},
 	}
-	d.Broker.OnSession(epochMarker(d.Outbox.ID()), in.session)
+	d.Broker.OnSession(EpochMarker(d.Outbox.ID()), d.Outbox.ID(), in.session)
 	return in
 }
 

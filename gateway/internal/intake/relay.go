@@ -64,7 +64,9 @@ func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
 	for i := range unsent {
 		wg.Go(func() {
 			u := &unsent[i]
-			errs[i] = stage.Publish(in.deps.Traces.Within(ctx, u.Image.TraceID), in.deps.Broker, pipeline.ImageUpload, u.Image.Upload(u.JobID, in.deps.Now()))
+			upload := u.Image.Upload(u.JobID, in.deps.Now())
+			upload.Store = in.deps.Outbox.ID()
+			errs[i] = stage.Publish(in.deps.Traces.Within(ctx, u.Image.TraceID), in.deps.Broker, pipeline.ImageUpload, upload)
 		})
 	}
 	wg.Wait()
@@ -88,9 +90,9 @@ func (in *Intake) relayOnce(ctx context.Context) (more bool, err error) {
 	return err == nil, err
 }
 
-// epochMarker returns the name of the queue whose absence means that the broker has lost the
+// EpochMarker returns the name of the queue whose absence means that the broker has lost the
 // messages of this store's images.
-func epochMarker(storeID string) string { return "imagebatch.epoch." + storeID }
+func EpochMarker(storeID string) string { return "imagebatch.epoch." + storeID }
 
 // session runs at the start of every broker session. If the broker has lost its data, all
 // open images are sent again.

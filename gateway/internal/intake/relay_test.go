@@ -39,7 +39,7 @@ func (f *faulty) Publish(ctx context.Context, queue string, m broker.Message) er
 }
 
 // OnSession stores the hook so that the test can call it.
-func (f *faulty) OnSession(_ string, hook func(context.Context, bool) error) {
+func (f *faulty) OnSession(_, _ string, hook func(context.Context, bool) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.hook = hook

@@ -3,7 +3,8 @@
 //
 // It guarantees that a message is acked only after its change is durable, and that a message
 // that is repeated, late, out of order or for a deleted job changes nothing. It rejects
-// results that contradict themselves: their images fail.
+// results that contradict themselves: their images fail. It moves results of another job
+// store's images to [broker.ForeignResults].
 package settle
 
 import (
@@ -27,6 +28,7 @@ import (
 // Deps are the dependencies of Run.
 type Deps struct {
 	Jobs   jobs
+	Store  string // ID of the job store
 	Broker broker.Broker
 	// Changed is called after every commit that gave a job a new revision.
 	Changed func(ctx context.Context, jobID string, revision int64)
@@ -83,14 +85,17 @@ func newSettler(d Deps) *settler {
 	return &settler{
 		deps: d,
 		results: d.Metrics.Counter("results_total", "Settled results and dead letters, by outcome.", "outcome").
-			From0(string(pipeline.Completed), string(pipeline.Failed), "dead", "late", "unknown_job", "malformed"),
+			From0(string(pipeline.Completed), string(pipeline.Failed), "dead", "late", "unknown_job", "foreign", "malformed"),
 	}
 }
 
 // result settles the image of a result.
 func (s *settler) result(ctx context.Context, r pipeline.Result) error {
-	if !s.ours(ctx, r.Envelope) {
+	if !s.valid(ctx, r.Envelope) {
 		return nil
+	}
+	if s.foreign(r.Envelope) {
+		return s.setAside(ctx, r)
 	}
 	if err := check(r); err != nil {
 		return err
@@ -100,17 +105,35 @@ func (s *settler) result(ctx context.Context, r pipeline.Result) error {
 
 // dead settles the image of a dead letter as failed.
 func (s *settler) dead(ctx context.Context, e pipeline.Envelope) error {
-	if !s.ours(ctx, e) {
+	if !s.valid(ctx, e) {
 		return nil
 	}
 	s.deps.Log.ErrorContext(ctx, "image failed permanently", "image", e)
 	f := &pipeline.Failure{Code: pipeline.CodeProcessingFailed, Text: "Image could not be processed", Retryable: true}
-	return s.settle(ctx, f.Result(e, s.deps.Now()), "dead")
+	r := f.Result(e, s.deps.Now())
+	if s.foreign(e) {
+		return s.setAside(ctx, r)
+	}
+	return s.settle(ctx, r, "dead")
 }
 
-// ours reports whether the trace ID in the envelope matches its job and index. If it does not, the
+// foreign reports whether the image belongs to another job store, because the broker has
+// changed hands or several gateways share it.
+func (s *settler) foreign(e pipeline.Envelope) bool { return e.Store != "" && e.Store != s.deps.Store }
+
+// setAside moves the result to the queue for foreign results.
+func (s *settler) setAside(ctx context.Context, r pipeline.Result) error {
+	s.deps.Log.WarnContext(ctx, "result belongs to another job store", "image", r.Envelope, "store", r.Store)
+	if err := stage.Publish(ctx, s.deps.Broker, pipeline.Queue[pipeline.Result]{Name: broker.ForeignResults}, r); err != nil {
+		return fmt.Errorf("set aside the result of another job store: %w", err)
+	}
+	s.results.Inc("foreign")
+	return nil
+}
+
+// valid reports whether the trace ID in the envelope matches its job and index. If it does not, the
 // envelope identifies no image that could fail.
-func (s *settler) ours(ctx context.Context, e pipeline.Envelope) bool {
+func (s *settler) valid(ctx context.Context, e pipeline.Envelope) bool {
 	if e.TraceID == pipeline.NewTraceID(e.JobID, e.Index) {
 		return true
 	}
@@ -125,8 +148,7 @@ func (s *settler) settle(ctx context.Context, r pipeline.Result, outcome string)
 	j, changed, err := s.deps.Jobs.Change(ctx, job.Ref{JobID: r.JobID, Index: r.Index}, job.Settle(r, now), now)
 	switch {
 	case errors.Is(err, job.ErrNotFound):
-		// Retention or an operator deleted the job, or another installation shares the
-		// broker: no client waits for this result.
+		// Retention or an operator deleted the job: no client waits for this result.
 		s.results.Inc("unknown_job")
 		s.deps.Log.DebugContext(ctx, "result of an unknown image", "image", r.Envelope)
 		return nil

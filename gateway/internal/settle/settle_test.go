@@ -72,7 +72,7 @@ func setup(t testing.TB) *rig {
 	done := make(chan error, 1)
 	go func() {
 		done <- Run(ctx, Deps{
-			Jobs: r.jobs, Broker: r.broker, Log: log, Metrics: telemetry.NewRegistry(),
+			Jobs: r.jobs, Store: "ours", Broker: r.broker, Log: log, Metrics: telemetry.NewRegistry(),
 			Changed: func(_ context.Context, _ string, revision int64) { r.changes <- revision },
 			Settled: func() { r.settled.Add(1) },
 		})
@@ -214,6 +214,32 @@ func TestUnknownImagesAreDropped(t *testing.T) {
 	r.awaitEmpty(pipeline.ImageProcessed.Name, broker.DeadResults)
 	if j := r.get("known"); j.Completed+j.Failed != 0 || r.settled.Load() != 0 {
 		t.Errorf("a result for an unknown image settled an image: %+v, want none settled", j)
+	}
+}
+
+// TestForeignResultsAreSetAside verifies that results of another job store's images change
+// nothing, even if the job has the same ID, as in a copy, and are kept. Results without a store
+// are ours.
+func TestForeignResultsAreSetAside(t *testing.T) {
+	r := setup(t)
+	r.job("copied", 4)
+	of := func(m pipeline.Result, store string) pipeline.Result {
+		m.Store = store
+		return m
+	}
+	r.publish(pipeline.ImageProcessed.Name, of(completed("copied", 0), "theirs"))
+	r.publish(broker.DeadResults, of(completed("copied", 1), "theirs"))
+	r.publish(pipeline.ImageProcessed.Name, of(completed("copied", 2), "ours"))
+	r.publish(pipeline.ImageProcessed.Name, of(completed("copied", 3), ""))
+	r.awaitEmpty(pipeline.ImageProcessed.Name, broker.DeadResults)
+	j := r.get("copied")
+	for i, want := range []job.Status{job.Pending, job.Pending, job.Completed, job.Completed} {
+		if got := j.Images[i].Status; got != want && (want != job.Pending || got.Ended()) {
+			t.Errorf("image %d is %s, want %s", i, got, want)
+		}
+	}
+	if n := r.broker.Len(broker.ForeignResults); n != 2 {
+		t.Errorf("%d foreign results are kept, want 2", n)
 	}
 }
 

@@ -104,7 +104,7 @@ func testHook(t *testing.T, open Opener) {
 	queue := Name()
 	b := open(t, queue)
 	called, release := make(chan bool, 4), make(chan struct{})
-	b.OnSession("marker-"+queue, func(_ context.Context, fresh bool) error {
+	b.OnSession("marker-"+queue, "", func(_ context.Context, fresh bool) error {
 		called <- fresh
 		<-release
 		return nil
@@ -131,7 +131,7 @@ func testHookFails(t *testing.T, open Opener) {
 	queue := Name()
 	b := open(t, queue)
 	var calls atomic.Int32
-	b.OnSession("marker-"+queue, func(_ context.Context, fresh bool) error {
+	b.OnSession("marker-"+queue, "", func(_ context.Context, fresh bool) error {
 		if !fresh {
 			t.Error("fresh is false after a failed hook")
 		}

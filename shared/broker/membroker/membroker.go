@@ -140,8 +140,9 @@ func (b *Broker) publish(ctx context.Context, name string, m broker.Message) err
 }
 
 // OnSession sets the hook; see broker.Broker. The hook runs immediately and until it
-// succeeds, with fresh true, because there is only one session and it starts empty.
-func (b *Broker) OnSession(_ string, hook func(ctx context.Context, fresh bool) error) {
+// succeeds, with fresh true, because there is only one session and it starts empty. It
+// has one owner, because no other process can reach it.
+func (b *Broker) OnSession(_, _ string, hook func(ctx context.Context, fresh bool) error) {
 	done := make(chan struct{})
 	b.mu.Lock()
 	defer b.mu.Unlock()

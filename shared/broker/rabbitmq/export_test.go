@@ -1,4 +1,7 @@
 package rabbitmq
 
-// Arguments returns the arguments of a queue.
-var Arguments = arguments
+// The tests read these.
+var (
+	Arguments = arguments
+	Mark      = mark
+)

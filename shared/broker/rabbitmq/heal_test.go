@@ -48,7 +48,7 @@ func openHealing(t *testing.T, q string) (*rabbitmq.Broker, <-chan bool, *teleme
 		PublishTimeout: time.Second, UnresponsiveAfter: unresponsiveAfter, Metrics: registry,
 	})
 	hooked := make(chan bool, 64)
-	b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+	b.OnSession("marker-"+q, "", func(_ context.Context, fresh bool) error {
 		hooked <- fresh
 		return nil
 	})
@@ -115,7 +115,7 @@ func TestQueueWithoutLeaderIsLeft(t *testing.T) {
 	}
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Watch: true, WorkQueues: []string{q}, UnresponsiveAfter: unresponsiveAfter})
 	hooked := make(chan bool, 64)
-	b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+	b.OnSession("marker-"+q, "", func(_ context.Context, fresh bool) error {
 		hooked <- fresh
 		return nil
 	})

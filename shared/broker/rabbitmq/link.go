@@ -83,6 +83,7 @@ type link struct {
 	session *session // nil while there is no connection
 	open    bool     // whether the session may be used for work
 	problem error    // why the session is not open
+	barred  error    // why no session may be opened for work, or nil
 	changed chan struct{}
 	notes   map[string]error // errors of single consumers and queues, by source
 }
@@ -144,7 +145,7 @@ func (l *link) once(ctx context.Context, url string) (connected bool, err error)
 		err = l.prepare(s)
 	}
 	if err == nil {
-		l.set(s, s.publisher != nil, stepError("queues have not been checked yet"))
+		l.begin(s)
 		err = l.serve(sessionCtx, s)
 	}
 	if ctx.Err() != nil {
@@ -195,6 +196,26 @@ func (l *link) set(s *session, open bool, problem error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.setLocked(s, open, problem)
+}
+
+// begin makes s the current session. The publishing link opens it at once, unless it is barred.
+func (l *link) begin(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.setLocked(s, s.publisher != nil && l.barred == nil, cmp.Or[error](l.barred, stepError("queues have not been checked yet")))
+}
+
+// bar closes the current and all later sessions of the publishing link for work, until it
+// is called with nil.
+func (l *link) bar(problem error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.barred == nil && problem == nil {
+		return
+	}
+	if l.barred = problem; l.session != nil {
+		l.setLocked(l.session, problem == nil, problem)
+	}
 }
 
 // turn opens a session for work if problem is nil, and otherwise closes it for work. It

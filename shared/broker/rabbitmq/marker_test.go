@@ -22,7 +22,7 @@ func TestDeathInTheHook(t *testing.T) {
 			t.Fatal(err)
 		}
 		hooked := make(chan bool, 100)
-		b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+		b.OnSession("marker-"+q, "", func(_ context.Context, fresh bool) error {
 			hooked <- fresh
 			return failure
 		})

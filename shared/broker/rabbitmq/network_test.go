@@ -230,7 +230,7 @@ func TestReconnect(t *testing.T) {
 	queue := brokertest.Name()
 	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
 	fresh := make(chan bool, 8)
-	b.OnSession("marker-"+queue, func(_ context.Context, f bool) error {
+	b.OnSession("marker-"+queue, "", func(_ context.Context, f bool) error {
 		fresh <- f
 		return nil
 	})

@@ -111,7 +111,7 @@ func (s service) work(t *testing.T, b *rabbitmq.Broker) (hooked chan bool, got c
 	t.Helper()
 	hooked, got, resumed, heard = make(chan bool, 64), make(chan string, 1024), make(chan struct{}, 64), make(chan string, 64)
 	if s.role == "gateway" {
-		b.OnSession("imagebatch.epoch."+s.name, func(_ context.Context, fresh bool) error {
+		b.OnSession("imagebatch.epoch."+s.name, "", func(_ context.Context, fresh bool) error {
 			into(hooked, fresh)
 			return nil
 		})

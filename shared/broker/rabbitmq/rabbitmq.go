@@ -159,7 +159,7 @@ func Open(config Config, log *slog.Logger) (*Broker, error) {
 	b := &Broker{config: config, log: log, end: end}
 	b.publishing = newLink("publishing", config, log, ctx.Done())
 	b.consuming = newLink("consuming", config, log, ctx.Done())
-	b.routine = newRoutine(config, b.consuming, log)
+	b.routine = newRoutine(config, b.consuming, b.publishing, log)
 	b.publishing.prepare = func(s *session) (err error) {
 		if s.publisher, err = newPublisher(s, config); err == nil {
 			err = s.publisher.probe()
@@ -201,13 +201,21 @@ func (b *Broker) Close() error {
 //
 // A Broker that does not declare cannot write the marker and does not check it: for it,
 // fresh is true only after it has itself found a queue missing.
-func (b *Broker) OnSession(marker string, hook func(ctx context.Context, fresh bool) error) {
-	b.routine.setHook(marker, hook)
+//
+// Such a Broker does not check the owner either.
+func (b *Broker) OnSession(marker, owner string, hook func(ctx context.Context, fresh bool) error) {
+	if b.config.Declare && owner != "" {
+		b.publishing.bar(stepError("the job store has not claimed the broker yet"))
+	}
+	b.routine.setHook(marker, owner, hook)
 }
 
 // Ready returns the problems of both connections in one line, or nil.
 func (b *Broker) Ready() error {
 	publishing, consuming := b.publishing.trouble(), b.consuming.trouble()
+	if foreign, ok := errors.AsType[*foreignError](consuming); ok {
+		return foreign
+	}
 	switch {
 	case publishing == nil:
 		return consuming

@@ -139,7 +139,7 @@ func forget(t testing.TB, workQueues ...string) {
 	}
 	for _, q := range workQueues {
 		for _, spec := range broker.Topology(q) {
-			if spec.Name != broker.DeadResults {
+			if spec.Work == q {
 				_, _ = ch.QueueDelete(spec.Name, false, false, false)
 			}
 		}

@@ -27,33 +27,35 @@ const (
 // deleted first and declared last, after the hook, so that the next process still finds
 // the broker fresh.
 type routine struct {
-	declare bool
-	specs   []broker.QueueSpec
-	link    *link
-	log     *slog.Logger
-	wake    chan struct{}
-	used    atomic.Bool
+	declare    bool
+	specs      []broker.QueueSpec
+	link       *link // the consuming link
+	publishing *link
+	log        *slog.Logger
+	wake       chan struct{}
+	used       atomic.Bool
 
 	// mu guards the fields below. It may be held while locking the link's mu.
 	mu         sync.Mutex
 	marker     string
+	owner      string // "" for none
 	hook       func(ctx context.Context, fresh bool) error
 	generation int  // number of hooks set so far
 	lost       bool // whether a queue was missing and no hook has run since
 }
 
-func newRoutine(config Config, consuming *link, log *slog.Logger) *routine {
+func newRoutine(config Config, consuming, publishing *link, log *slog.Logger) *routine {
 	return &routine{
-		declare: config.Declare, specs: broker.Topology(config.WorkQueues...), link: consuming, log: log,
+		declare: config.Declare, specs: broker.Topology(config.WorkQueues...), link: consuming, publishing: publishing, log: log,
 		wake: make(chan struct{}, 1),
 	}
 }
 
 // setHook closes the session for work before it returns, so that no message is consumed
 // until the hook has run.
-func (r *routine) setHook(marker string, hook func(ctx context.Context, fresh bool) error) {
+func (r *routine) setHook(marker, owner string, hook func(ctx context.Context, fresh bool) error) {
 	r.mu.Lock()
-	r.marker, r.hook = marker, hook
+	r.marker, r.owner, r.hook = marker, owner, hook
 	r.generation++
 	r.link.shut(stepError("session hook has not run yet"))
 	r.mu.Unlock()
@@ -88,6 +90,8 @@ func (r *routine) serve(ctx context.Context, s *session) error {
 			switch {
 			case ctx.Err() != nil:
 				return nil
+			case err != nil && settled >= 0 && isForeign(err):
+				return err // closes the consumers, so that their messages return to the queue
 			case err != nil:
 				r.link.turn(s, err)
 				next, wake = time.After(pauses.NextBackOff()), nil
@@ -115,6 +119,9 @@ func (r *routine) serve(ctx context.Context, s *session) error {
 func (r *routine) pass(ctx context.Context, s *session, settled int) (generation int, err error) {
 	v := &survey{session: s}
 	defer v.close()
+	if err := r.claim(v); err != nil {
+		return settled, err
+	}
 	missing, err := v.missing(r.specs)
 	if err != nil {
 		return settled, err
@@ -170,6 +177,22 @@ func (r *routine) pass(ctx context.Context, s *session, settled int) (generation
 		}
 	}
 	return generation, r.finish(s, generation, hook != nil)
+}
+
+// claim claims the broker for the owner, if there is one, and bars publishing if it belongs
+// to another one.
+func (r *routine) claim(v *survey) error {
+	r.mu.Lock()
+	owner := r.owner
+	r.mu.Unlock()
+	if !r.declare || owner == "" {
+		return nil
+	}
+	err := v.claim(mark(owner))
+	if err == nil || isForeign(err) {
+		r.publishing.bar(err)
+	}
+	return err
 }
 
 // finish opens the session for work unless another hook was set in the meantime.

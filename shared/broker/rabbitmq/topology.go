@@ -121,12 +121,11 @@ func unreachable(reason string) bool {
 	return false
 }
 
-// missing returns the queues that do not exist, without dead-letter queues, which have
-// no open work.
+// missing returns the queues that do not exist, without those that have no open work.
 func (v *survey) missing(specs []broker.QueueSpec) ([]string, error) {
 	var names []string
 	for _, spec := range specs {
-		if spec.Name == broker.DeadQueue(spec.Work) {
+		if !spec.HasWork() {
 			continue
 		}
 		found, err := v.exists(spec.Name)

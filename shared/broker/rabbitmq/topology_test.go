@@ -146,7 +146,7 @@ func TestOtherArguments(t *testing.T) {
 	}
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
 	hooked := make(chan bool, 1)
-	b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+	b.OnSession("marker-"+q, "", func(_ context.Context, fresh bool) error {
 		hooked <- fresh
 		return nil
 	})
@@ -171,7 +171,7 @@ func TestWithoutDeclaring(t *testing.T) {
 	q := brokertest.Name()
 	waiting := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
 	hooked := make(chan bool, 4)
-	waiting.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+	waiting.OnSession("marker-"+q, "", func(_ context.Context, fresh bool) error {
 		hooked <- fresh
 		return nil
 	})
@@ -196,7 +196,7 @@ func TestWithoutDeclaring(t *testing.T) {
 
 	// The next process finds all queues.
 	later := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
-	later.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+	later.OnSession("marker-"+q, "", func(_ context.Context, fresh bool) error {
 		hooked <- fresh
 		return nil
 	})
@@ -221,7 +221,7 @@ func TestQueueDeletedUnderLoad(t *testing.T) {
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
 	type call struct{ fresh, marked bool }
 	hooked := make(chan call, 8)
-	b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+	b.OnSession("marker-"+q, "", func(_ context.Context, fresh bool) error {
 		_, marked := markers(t, q)
 		hooked <- call{fresh, marked}
 		return nil
@@ -259,7 +259,7 @@ func TestPublishFindsMissingQueue(t *testing.T) {
 	q := brokertest.Name()
 	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}})
 	hooked := make(chan bool, 8)
-	b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+	b.OnSession("marker-"+q, "", func(_ context.Context, fresh bool) error {
 		hooked <- fresh
 		return nil
 	})
@@ -291,7 +291,7 @@ func TestSecondSessionIsNotFresh(t *testing.T) {
 			t.Fatal(err)
 		}
 		hooked := make(chan bool, 1)
-		b.OnSession("marker-"+q, func(_ context.Context, fresh bool) error {
+		b.OnSession("marker-"+q, "", func(_ context.Context, fresh bool) error {
 			hooked <- fresh
 			return nil
 		})

@@ -139,6 +139,21 @@ func adopt(ctx context.Context, path string) (c Copied, err error) {
 	return c, err
 }
 
+// ReadID returns the ID of the SQLite store in the file at path, whether or not a gateway uses it.
+func ReadID(ctx context.Context, path string) (id string, err error) {
+	defer wrap(&err, "read the ID of job store %s", path)
+	if _, err := os.Stat(path); err != nil {
+		return "", err
+	}
+	db, err := openPool(path, 1, "mode=ro", "_busy_timeout=5000")
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	err = db.QueryRowContext(ctx, selectStoreID).Scan(&id)
+	return id, err
+}
+
 // set renames the store. It fails if the database is not a store.
 func set(ctx context.Context, db *sql.DB, id string) error {
 	res, err := db.ExecContext(ctx, `UPDATE store SET id = ? WHERE one = 1`, id)

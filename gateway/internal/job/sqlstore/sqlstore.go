@@ -34,6 +34,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -97,9 +98,41 @@ func newStore(log *slog.Logger, outage func(error) bool) *Store {
 // errClosed is the error of calls after Close.
 var errClosed = fmt.Errorf("%w: closed", job.ErrUnavailable)
 
-// ID returns the random name that the store was given at its creation. It names the broker's
-// epoch queue.
+// IsPostgres reports whether the URL is that of a PostgreSQL database.
+func IsPostgres(url string) bool {
+	return strings.HasPrefix(url, "postgres:") || strings.HasPrefix(url, "postgresql:")
+}
+
+// Open opens the store at the URL, which starts with sqlite: or is one of PostgreSQL.
+func Open(ctx context.Context, url string, log *slog.Logger) (*Store, error) {
+	if IsPostgres(url) {
+		return OpenPostgres(ctx, url, log)
+	}
+	store, err := OpenSQLite(ctx, strings.TrimPrefix(url, "sqlite:"), log)
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	return store, nil
+}
+
+// ID returns the random ID that the store was given at its creation. It names the broker's
+// epoch queue and is in every message.
 func (s *Store) ID() string { return s.id }
+
+// NewID gives the store another random ID, so that it is distinct from the store that it is a
+// copy of, and returns it. All gateways with the store, this one too, must be restarted; until
+// then, they are not ready.
+func (s *Store) NewID(ctx context.Context) (id string, err error) {
+	id = randomName()
+	err = s.write(ctx, "", func(ctx context.Context, x *session) error {
+		_, err := x.exec(ctx, renameStore, id)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("give the store another ID: %w", err)
+	}
+	return id, nil
+}
 
 func (s *Store) readID(ctx context.Context) error {
 	return s.read(ctx, func(ctx context.Context, x *session) error { return x.one(ctx, selectStoreID)(&s.id) })
@@ -123,7 +156,13 @@ func (s *Store) Ready(ctx context.Context) error {
 	}
 	return s.read(ctx, func(ctx context.Context, x *session) error {
 		var id string
-		return x.one(ctx, selectStoreID)(&id)
+		if err := x.one(ctx, selectStoreID)(&id); err != nil {
+			return err
+		}
+		if id != s.id {
+			return fmt.Errorf("the job store was given another ID (%s, before %s): restart the gateway", id, s.id)
+		}
+		return nil
 	})
 }
 

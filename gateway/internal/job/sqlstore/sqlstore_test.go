@@ -249,3 +249,26 @@ func TestRestart(t *testing.T) {
 		}
 	})
 }
+
+// TestNewID verifies that a store keeps the ID that it was given, and that a gateway with the
+// store is not ready until it is restarted.
+func TestNewID(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, d testDatabase) {
+		first := d.mustOpen(t)
+		id, err := first.NewID(t.Context())
+		ok(t, err)
+		if id == "" || id == first.ID() {
+			t.Errorf("the store with the ID %q was given the ID %q, want another one", first.ID(), id)
+		}
+		if err := first.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "restart the gateway") {
+			t.Errorf("Ready = %v, want that the gateway must be restarted", err)
+		}
+		ok(t, first.Close())
+		second := d.mustOpen(t)
+		ok(t, second.Ready(t.Context()))
+		if second.ID() != id {
+			t.Errorf("the store was given the ID %s and has %s", id, second.ID())
+		}
+	})
+}

@@ -14,6 +14,7 @@ import (
 // come last.
 const (
 	selectStoreID = `SELECT id FROM store`
+	renameStore   = `UPDATE store SET id = $1 WHERE one = 1`
 	writeProbe    = `UPDATE store SET probe = $1 WHERE one = 1`
 
 	reserveJob = `INSERT INTO jobs (id, status, visible, total, completed, failed, revision, created_at, updated_at,
@@ -101,7 +102,7 @@ const (
 // readers prepare only readStatements.
 var (
 	statements = slices.Concat(readStatements, []string{
-		writeProbe, reserveJob, fillReserved, releaseJob, countByID,
+		renameStore, writeProbe, reserveJob, fillReserved, releaseJob, countByID,
 		renewOwner, renewLeases, dropOwners, lapsedOwners, lapsedJobs, claimJob, lockLease,
 		lockJob, lockImage, lockImages, updateImage, updateJob, updateWork, endJob,
 		markSent, resend, hideJobs, forgetOriginals, deleteJob,
