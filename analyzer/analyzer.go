@@ -11,6 +11,7 @@ import (
 	"net"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/describe"
+	"github.com/imagebatch/imagebatch/analyzer/internal/embedded"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
@@ -45,7 +46,7 @@ type Service struct {
 // New returns an analyzer and opens its admin address, if one is configured.
 func New(ctx context.Context, c Config, d Deps) (*Service, error) {
 	s := &Service{config: c, deps: d, describer: describe.New(describe.Config{
-		PixelBytes: c.MaxPixelBytes, GPS: describe.GPS(c.MetadataGPS), Metrics: d.Metrics,
+		PixelBytes: c.MaxPixelBytes, GPS: embedded.GPS(c.MetadataGPS), Metrics: d.Metrics,
 	})}
 	var err error
 	s.ops, err = service.Listen(ctx, c.OpsAddr(), d.Metrics.Handler(),

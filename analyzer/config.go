@@ -5,7 +5,7 @@ import (
 	"errors"
 	"runtime"
 
-	"github.com/imagebatch/imagebatch/analyzer/internal/describe"
+	"github.com/imagebatch/imagebatch/analyzer/internal/embedded"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -43,7 +43,7 @@ func (c Config) Complete() (Config, error) {
 	if c.Concurrency == 0 {
 		c.Concurrency = concurrency(runtime.GOMAXPROCS(0), c.MaxPixelBytes)
 	}
-	c.MetadataGPS = cmp.Or(c.MetadataGPS, string(describe.KeepGPS))
+	c.MetadataGPS = cmp.Or(c.MetadataGPS, string(embedded.KeepGPS))
 	var errs []error
 	if c.Concurrency < 1 || c.Concurrency > 256 {
 		errs = append(errs, errors.New("CONCURRENCY: want 1 to 256, or 0 for one per processor"))
@@ -51,7 +51,7 @@ func (c Config) Complete() (Config, error) {
 	if c.MaxPixelBytes < 1<<20 {
 		errs = append(errs, errors.New("MAX_PIXEL_BYTES: want at least 1048576"))
 	}
-	if !describe.GPS(c.MetadataGPS).Valid() {
+	if !embedded.GPS(c.MetadataGPS).Valid() {
 		errs = append(errs, errors.New("METADATA_GPS: want keep, coarse or drop"))
 	}
 	return c, errors.Join(errs...)

@@ -29,8 +29,13 @@ func TestReadFindsTheMetadataOfAJPEG(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(h.XMP) != "<packet>" || string(h.IPTC) != "8BIM" || string(h.ICC) != "first part" || h.Texts != nil || h.Animated {
-		t.Errorf("XMP %q, IPTC %q, ICC %q", h.XMP, h.IPTC, h.ICC)
+	for kind, want := range map[imagefile.Kind]string{imagefile.XMP: "<packet>", imagefile.Photoshop: "8BIM", imagefile.ICC: "first part"} {
+		if b, ok := h.First(kind); !ok || string(b.Data.Of(file)) != want {
+			t.Errorf("kind %d: %q, want %q", kind, b.Data.Of(file), want)
+		}
+	}
+	if len(h.All(imagefile.Words)) > 0 || h.Animated || h.Blocks[0].Late {
+		t.Errorf("%+v", h)
 	}
 }
 
@@ -83,8 +88,8 @@ func TestReadReturnsTheQuantization(t *testing.T) {
 func TestReadFindsTheMetadataOfAPNG(t *testing.T) {
 	file := encodePNG(t, gradient(20, 10))
 	for _, c := range []struct{ kind, payload string }{ // each is inserted before the earlier ones
-		{"iTXt", "XML:com.adobe.xmp\x00\x00\x00\x00\x00<packet>"},
 		{"iTXt", "XML:com.adobe.xmp\x00\x01\x00\x00\x00deflated"},
+		{"iTXt", "XML:com.adobe.xmp\x00\x00\x00\x00\x00<packet>"},
 		{"iTXt", "Title\x00\x00\x00de\x00Titel\x00Zürich"},
 		{"iTXt", "Title\x00\x02\x00\x00\x00an unknown flag"},
 		{"iTXt", "Title\x00\x00\x00de\x00no end"},
@@ -101,20 +106,21 @@ func TestReadFindsTheMetadataOfAPNG(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m := h.Metadata(file, imagefile.MaxPacket)
 	want := []imagefile.Text{
-		{Keyword: "Comment", Value: []byte("stream"), Deflated: true},
 		{Keyword: "Author", Value: []byte("Jos\xe9")},
 		{Keyword: "Title", Value: []byte("Zürich"), UTF8: true},
-		{Keyword: "XML:com.adobe.xmp", Value: []byte("deflated"), UTF8: true, Deflated: true},
 	}
-	if !reflect.DeepEqual(h.Texts, want) || string(h.XMP) != "<packet>" || string(h.ICC) != "Display P3\x00\x00profile" || !h.Animated {
-		t.Errorf("texts %+v, XMP %q, ICC %q, animated %v", h.Texts, h.XMP, h.ICC, h.Animated)
+	if !reflect.DeepEqual(m.Texts, want) || string(m.Packet.Text) != "<packet>" || m.ICC.Name != "Display P3" || m.ICC.Data != nil || !h.Animated {
+		t.Errorf("texts %+v, XMP %q, ICC %+v, animated %v", m.Texts, m.Packet.Text, m.ICC, h.Animated)
 	}
-	for range 1000 {
-		file = withChunk(file, "tEXt", []byte("Title\x00again"))
+	if m.Texts[0].String() != "José" {
+		t.Errorf("got %q", m.Texts[0])
 	}
-	if h, err = imagefile.Read(file, imagefile.Limits{}); err != nil || len(h.Texts) != 32 {
-		t.Errorf("%d texts, %v", len(h.Texts), err)
+	many := bytes.Repeat(append(chunk("tEXt", []byte("Title\x00again")), chunk("zTXt", []byte("Author\x00\x01unknown method"))...), 10_000)
+	file = bytes.Join([][]byte{file[:33], many, file[33:]}, nil)
+	if h, err = imagefile.Read(file, imagefile.Limits{}); err != nil || len(h.Blocks) != 4096 {
+		t.Errorf("%d blocks, %v", len(h.Blocks), err)
 	}
 }
 

@@ -85,7 +85,7 @@ func checkProperties(t *testing.T, data []byte) {
 		return
 	}
 	config, format, err := image.DecodeConfig(bytes.NewReader(data))
-	if err != nil || format != h.Format || config.Width != h.Width || config.Height != h.Height {
+	if err != nil || format != h.Format.Name || config.Width != h.Width || config.Height != h.Height {
 		t.Fatalf("Read returns %s %d×%d, image.DecodeConfig %s %d×%d %v",
 			h.Format, h.Width, h.Height, format, config.Width, config.Height, err)
 	}
@@ -99,14 +99,19 @@ func checkProperties(t *testing.T, data []byte) {
 	if samples := int64(h.Width) * int64(h.Height); h.DecodedBytes() < samples {
 		t.Fatalf("%d bytes for %d pixels", h.DecodedBytes(), samples)
 	}
-	if len(h.Texts) > 32 || len(h.XMP)+len(h.IPTC)+len(h.ICC)+len(h.Exif) > len(data) {
-		t.Fatalf("more metadata than possible: %+v", h)
+	l, err := imagefile.LayoutOf(data)
+	if err != nil || len(l.Blocks) > len(h.Blocks) {
+		t.Fatalf("layout %+v, %v", l, err)
 	}
-	for _, text := range h.Texts {
-		if len(text.Keyword) < 1 || len(text.Keyword) > 79 || len(text.Value) > len(data) {
-			t.Fatalf("impossible text: %+v", text)
+	for _, b := range h.Blocks {
+		if b.Whole.Start < 2 || b.Data.Start < b.Whole.Start || b.Data.End < b.Data.Start || b.Whole.End < b.Data.End || b.Whole.End > len(data) {
+			t.Fatalf("impossible block: %+v", b)
 		}
 	}
+	if same, ok := l.Apply(data, imagefile.Change{}); !ok || !bytes.Equal(same, data) {
+		t.Fatal("no change changes the file")
+	}
+	h.Metadata(data, imagefile.MaxPacket)
 	end := len(data) - h.Trailing
 	if _, err := imagefile.Read(data[:end], limits); err != nil {
 		t.Fatalf("rejected without the %d bytes after it: %v", h.Trailing, err)

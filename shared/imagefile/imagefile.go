@@ -10,22 +10,20 @@
 // processes that the decoders here do not support, and images that are also an archive, a PDF document or a web
 // page. Other bytes after the end of the image are allowed: phones store motion photos and gain maps there.
 //
+// It is also the home of the container formats. A [Format] knows where the metadata of its files is, and a
+// [Layout] of a file is edited without decoding it. [Metadata] is the parsed view that the analyzer interprets and
+// the processor edits; the packages tiff, iptc, xmp and icc parse its parts.
+//
 // The work is linear in the number of bytes and allocates almost nothing, so it is safe for data of untrusted
 // clients.
 package imagefile
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 
+	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
-)
-
-// The two formats.
-const (
-	JPEG = "jpeg"
-	PNG  = "png"
 )
 
 // The color models of a Header, as the file stores its samples.
@@ -53,7 +51,8 @@ func (l Limits) orDefaults() Limits {
 
 // Header contains the properties of an image according to its file.
 type Header struct {
-	Format      string // JPEG or PNG
+	Layout // the format, and where the metadata is
+
 	Width       int    // pixels, as stored
 	Height      int    // pixels, as stored
 	BitDepth    int    // bits per sample as stored: 1, 2, 4, 8 or 16
@@ -63,17 +62,8 @@ type Header struct {
 	Interlaced  bool   // an interlaced PNG
 	Scans       int    // scans of a JPEG; 1 for a PNG
 	Orientation int    // EXIF tag 0x0112, 1 to 8; 1 if the file has none
-	Exif        []byte // the TIFF structure of the EXIF block, aliasing the file; nil if there is none
 	Trailing    int    // bytes after the end of the image
 	Animated    bool   // a PNG with an animation in addition to its image (chunk acTL)
-
-	// The file's metadata, not parsed. All of it aliases the file; of each kind the first one counts, and nil
-	// means that there is none.
-
-	XMP   []byte // the packet in APP1, or in an uncompressed iTXt chunk
-	IPTC  []byte // Photoshop's image resources: an APP13 segment after its name
-	ICC   []byte // JPEG: the part of the profile in its first segment; PNG: the iCCP chunk
-	Texts []Text // the text chunks of a PNG, at most 32
 
 	// Luma and Chroma are the quantization tables of a JPEG's first and second component, in zigzag order; all
 	// zeros if the file lacks one.
@@ -82,24 +72,11 @@ type Header struct {
 	decodedBytes int64
 }
 
-// Text is a text chunk of a PNG (third edition, 11.3.3), aliasing the file.
-type Text struct {
-	Keyword  string // 1 to 79 bytes
-	Value    []byte // UTF-8 or Latin-1, deflated or not
-	UTF8     bool
-	Deflated bool // a zlib stream, of unknown expanded size
-}
-
 // ContentType returns the media type of the file.
-func (h Header) ContentType() string { return "image/" + h.Format }
+func (h Header) ContentType() string { return h.Format.MediaType }
 
 // Extension returns the file name extension of the format, with its dot.
-func (h Header) Extension() string {
-	if h.Format == PNG {
-		return ".png"
-	}
-	return ".jpg"
-}
+func (h Header) Extension() string { return h.Format.Extensions[0] }
 
 // Displayed returns the size of the image in pixels with its orientation applied.
 func (h Header) Displayed() (width, height int) {
@@ -118,24 +95,25 @@ func (h Header) DecodedBytes() int64 { return h.decodedBytes }
 // not_an_image, unsupported_format, damaged_image or too_many_pixels, and a text for the person who sent the
 // file.
 func Read(data []byte, limits Limits) (Header, error) {
-	limits = limits.orDefaults()
-	var h Header
-	var err error
+	format := formatOf(data)
 	switch {
 	case len(data) == 0:
 		return Header{}, notAnImage("the file is empty")
-	case bytes.HasPrefix(data, []byte(jpegMagic)):
-		h, err = readJPEG(data, limits)
-	case bytes.HasPrefix(data, []byte(pngMagic)):
-		h, err = readPNG(data, limits)
-	default:
-		err = refuse(data)
+	case format == nil:
+		return Header{}, refuse(data)
 	}
+	h, err := format.read(data, limits.orDefaults())
 	if err != nil {
 		return Header{}, err
 	}
 	if err := checkNature(data, data[len(data)-h.Trailing:]); err != nil {
 		return Header{}, err
+	}
+	h.Format, h.Orientation = format, 1
+	if b, ok := h.First(EXIF); ok {
+		if block, err := tiff.Parse(b.Data.Of(data)); err == nil {
+			h.Orientation = block.Orientation()
+		}
 	}
 	return h, nil
 }

@@ -95,7 +95,7 @@ func TestReadAgreesWithTheDecoders(t *testing.T) {
 			if decodeErr != nil {
 				t.Fatalf("Read accepts a file that does not decode: %v", decodeErr)
 			}
-			if h.Format != format || h.Width != m.Bounds().Dx() || h.Height != m.Bounds().Dy() {
+			if h.Format.Name != format || h.Width != m.Bounds().Dx() || h.Height != m.Bounds().Dy() {
 				t.Errorf("Read returns %s %d×%d, the decoder %s %v", h.Format, h.Width, h.Height, format, m.Bounds())
 			}
 			if want := "image/" + format; h.ContentType() != want {
@@ -126,15 +126,15 @@ func TestReadReturnsTheHeader(t *testing.T) {
 		file string
 		want imagefile.Header
 	}{
-		{"video-001.jpeg", imagefile.Header{Format: "jpeg", Width: 150, Height: 103, BitDepth: 8, ColorModel: "ycbcr", Scans: 1, Orientation: 1}},
-		{"video-001.progressive.jpeg", imagefile.Header{Format: "jpeg", Width: 150, Height: 103, BitDepth: 8, ColorModel: "ycbcr", Progressive: true, Scans: 10, Orientation: 1}},
-		{"video-001.cmyk.jpeg", imagefile.Header{Format: "jpeg", Width: 150, Height: 103, BitDepth: 8, ColorModel: "cmyk", Scans: 1, Orientation: 1}},
-		{"video-001.rgb.jpeg", imagefile.Header{Format: "jpeg", Width: 150, Height: 103, BitDepth: 8, ColorModel: "rgb", Scans: 1, Orientation: 1}},
-		{"video-005.gray.jpeg", imagefile.Header{Format: "jpeg", Width: 150, Height: 103, BitDepth: 8, ColorModel: "gray", Scans: 1, Orientation: 1}},
-		{"basn0g16.png", imagefile.Header{Format: "png", Width: 32, Height: 32, BitDepth: 16, ColorModel: "gray", Scans: 1, Orientation: 1}},
-		{"basn3p02.png", imagefile.Header{Format: "png", Width: 32, Height: 32, BitDepth: 2, ColorModel: "palette", Scans: 1, Orientation: 1}},
-		{"basn6a08.png", imagefile.Header{Format: "png", Width: 32, Height: 32, BitDepth: 8, ColorModel: "rgb", Alpha: true, Scans: 1, Orientation: 1}},
-		{"ftbbn2c16.png", imagefile.Header{Format: "png", Width: 32, Height: 32, BitDepth: 16, ColorModel: "rgb", Alpha: true, Scans: 1, Orientation: 1}},
+		{"video-001.jpeg", imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 150, Height: 103, BitDepth: 8, ColorModel: "ycbcr", Scans: 1, Orientation: 1}},
+		{"video-001.progressive.jpeg", imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 150, Height: 103, BitDepth: 8, ColorModel: "ycbcr", Progressive: true, Scans: 10, Orientation: 1}},
+		{"video-001.cmyk.jpeg", imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 150, Height: 103, BitDepth: 8, ColorModel: "cmyk", Scans: 1, Orientation: 1}},
+		{"video-001.rgb.jpeg", imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 150, Height: 103, BitDepth: 8, ColorModel: "rgb", Scans: 1, Orientation: 1}},
+		{"video-005.gray.jpeg", imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 150, Height: 103, BitDepth: 8, ColorModel: "gray", Scans: 1, Orientation: 1}},
+		{"basn0g16.png", imagefile.Header{Layout: imagefile.Layout{Format: imagefile.PNG}, Width: 32, Height: 32, BitDepth: 16, ColorModel: "gray", Scans: 1, Orientation: 1}},
+		{"basn3p02.png", imagefile.Header{Layout: imagefile.Layout{Format: imagefile.PNG}, Width: 32, Height: 32, BitDepth: 2, ColorModel: "palette", Scans: 1, Orientation: 1}},
+		{"basn6a08.png", imagefile.Header{Layout: imagefile.Layout{Format: imagefile.PNG}, Width: 32, Height: 32, BitDepth: 8, ColorModel: "rgb", Alpha: true, Scans: 1, Orientation: 1}},
+		{"ftbbn2c16.png", imagefile.Header{Layout: imagefile.Layout{Format: imagefile.PNG}, Width: 32, Height: 32, BitDepth: 16, ColorModel: "rgb", Alpha: true, Scans: 1, Orientation: 1}},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			got, err := imagefile.Read(files[c.file], imagefile.Limits{})
@@ -143,7 +143,7 @@ func TestReadReturnsTheHeader(t *testing.T) {
 			}
 			// TestReadAgreesWithTheDecoders covers the memory.
 			gotPublic := imagefile.Header{
-				Format: got.Format, Width: got.Width, Height: got.Height, BitDepth: got.BitDepth,
+				Layout: imagefile.Layout{Format: got.Format}, Width: got.Width, Height: got.Height, BitDepth: got.BitDepth,
 				ColorModel: got.ColorModel, Alpha: got.Alpha, Progressive: got.Progressive,
 				Interlaced: got.Interlaced, Scans: got.Scans, Orientation: got.Orientation, Trailing: got.Trailing,
 			}

@@ -1,43 +1,11 @@
 package imagefile
 
-import (
-	"bytes"
-	"encoding/binary"
-)
+import "encoding/binary"
 
-// The second bytes of the JPEG markers that need special treatment (ITU-T T.81, table B.1).
-const (
-	markerSOF0  = 0xc0 // baseline
-	markerSOF1  = 0xc1 // extended sequential
-	markerSOF2  = 0xc2 // progressive
-	markerDHT   = 0xc4
-	markerJPG   = 0xc8
-	markerDAC   = 0xcc
-	markerSOF15 = 0xcf
-	markerRST0  = 0xd0
-	markerRST7  = 0xd7
-	markerSOI   = 0xd8
-	markerEOI   = 0xd9
-	markerSOS   = 0xda
-	markerDQT   = 0xdb
-	markerDNL   = 0xdc
-	markerDRI   = 0xdd
-	markerDHP   = 0xde
-	markerEXP   = 0xdf
-	markerAPP0  = 0xe0
-	markerAPP1  = 0xe1
-	markerAPP2  = 0xe2
-	markerAPP13 = 0xed
-	markerAPP14 = 0xee
-	markerAPP15 = 0xef
-	markerSOF55 = 0xf7 // JPEG-LS
-	markerCOM   = 0xfe
-)
-
-// jpegWalk walks over the markers of one JPEG file.
+// jpegWalk checks one JPEG file.
 type jpegWalk struct {
-	data   []byte
-	pos    int
+	jpegMarkers
+
 	limits Limits
 	header Header
 
@@ -58,17 +26,13 @@ type jpegComponent struct {
 	scanned bool // some scan contains it
 }
 
-// readJPEG walks over the markers of a JPEG file from its start to its end-of-image marker. Like image/jpeg and
-// libjpeg, it skips stray bytes between segments.
+// readJPEG walks over the markers of a JPEG file from its start to its end-of-image marker.
 func readJPEG(data []byte, limits Limits) (Header, error) {
-	w := &jpegWalk{
-		data: data, pos: 2, limits: limits,
-		header: Header{Format: JPEG, BitDepth: 8, Orientation: 1},
-	}
+	w := &jpegWalk{jpegMarkers: jpegMarkers{data: data, pos: 2}, limits: limits, header: Header{BitDepth: 8}}
 	inScan := false
 	for {
 		start := w.pos
-		marker, err := w.nextMarker()
+		marker, err := w.next()
 		if err != nil {
 			return Header{}, err
 		}
@@ -82,69 +46,12 @@ func readJPEG(data []byte, limits Limits) (Header, error) {
 		if err != nil {
 			return Header{}, err
 		}
-		if err := w.visit(marker, segment); err != nil {
+		if err := w.visit(marker, segment.Of(data)); err != nil {
 			return Header{}, err
 		}
+		w.header.noteSegment(data, marker, segment)
 		inScan = marker == markerSOS
 	}
-}
-
-// nextMarker finds the next marker that is neither a restart marker nor a stuffed byte, and moves behind it. It
-// skips entropy-coded data, and the few stray bytes that some cameras leave between segments.
-func (w *jpegWalk) nextMarker() (byte, error) {
-	data, pos := w.data, w.pos
-	for {
-		// A hostile file has a marker every other byte: checking a few bytes directly saves a call for each of
-		// them.
-		for near := min(pos+8, len(data)); pos < near && data[pos] != 0xff; {
-			pos++
-		}
-		if pos == len(data) || data[pos] != 0xff {
-			i := bytes.IndexByte(data[pos:], 0xff)
-			if i < 0 {
-				return 0, damagedJPEG("ends before its end-of-image marker")
-			}
-			pos += i
-		}
-		pos++
-		filled := false
-		for pos < len(data) && data[pos] == 0xff {
-			pos++
-			filled = true
-		}
-		if pos == len(data) {
-			return 0, damagedJPEG("ends before its end-of-image marker")
-		}
-		marker := data[pos]
-		pos++
-		switch {
-		case marker == 0 && !filled, marker >= markerRST0 && marker <= markerRST7:
-			continue
-		case marker < markerSOF0:
-			return 0, damagedJPEG("unknown marker 0x%02x", marker)
-		case marker == markerSOI:
-			return 0, damagedJPEG("a second picture begins before the end of the first")
-		}
-		w.pos = pos
-		return marker, nil
-	}
-}
-
-// segment returns the payload of the segment whose marker was just read, and moves behind it.
-func (w *jpegWalk) segment(marker byte) ([]byte, error) {
-	rest := w.data[w.pos:]
-	if len(rest) < 2 {
-		return nil, damagedJPEG("ends before its end-of-image marker")
-	}
-	n := int(binary.BigEndian.Uint16(rest))
-	if n < 2 {
-		return nil, damagedJPEG("segment 0x%02x has an impossible length", marker)
-	}
-	if n > len(rest) {
-		return nil, damagedJPEG("ends before its end-of-image marker")
-	}
-	w.pos += n
-	return rest[2:n], nil
 }
 
 func (w *jpegWalk) visit(marker byte, segment []byte) error {
@@ -158,8 +65,6 @@ func (w *jpegWalk) visit(marker byte, segment []byte) error {
 		if len(segment) >= 5 {
 			w.jfif = string(segment[:5]) == "JFIF\x00"
 		}
-	case markerAPP1, markerAPP2, markerAPP13:
-		w.metadata(marker, segment)
 	case markerAPP14:
 		if len(segment) >= 12 && string(segment[:5]) == "Adobe" {
 			w.adobe, w.adobeTransform = true, segment[11]
@@ -184,6 +89,27 @@ func (w *jpegWalk) visit(marker byte, segment []byte) error {
 		}
 	}
 	return nil
+}
+
+// quantization records the tables of a DQT segment (T.81, B.2.4.1). It ignores damaged tables; the decoder
+// rejects them.
+func (w *jpegWalk) quantization(segment []byte) {
+	for len(segment) > 0 {
+		wide, id := segment[0]>>4, segment[0]&15
+		size := 64 * (1 + int(wide))
+		if wide > 1 || id > 3 || len(segment) < 1+size {
+			return
+		}
+		values := segment[1 : 1+size]
+		for i := range w.tables[id] {
+			if wide == 1 {
+				w.tables[id][i] = binary.BigEndian.Uint16(values[2*i:])
+			} else {
+				w.tables[id][i] = uint16(values[i])
+			}
+		}
+		segment = segment[1+size:]
+	}
 }
 
 // frameCoding names the coding processes that are not decoded, by frame header.

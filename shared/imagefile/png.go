@@ -2,7 +2,6 @@ package imagefile
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 	"math"
 	"slices"
 )
@@ -19,7 +18,7 @@ const (
 // maxDeflateRatio is the maximum expansion of deflate: a pair of one-bit codes stands for at most 258 bytes.
 const maxDeflateRatio = 1032
 
-// pngWalk walks over the chunks of one PNG file.
+// pngWalk checks one PNG file.
 type pngWalk struct {
 	header    Header
 	limits    Limits
@@ -34,43 +33,30 @@ type pngWalk struct {
 func readPNG(data []byte, limits Limits) (Header, error) {
 	w := &pngWalk{
 		limits: limits, idat: -1,
-		header: Header{Format: PNG, Scans: 1, Orientation: 1},
+		header: Header{Scans: 1},
 	}
-	rest := data[len(pngMagic):]
+	chunks := pngChunks{data: data, pos: len(pngMagic)}
 	for first := true; ; first = false {
-		if len(rest) < 12 {
-			return Header{}, damagedPNG("ends before its IEND chunk")
-		}
-		length := binary.BigEndian.Uint32(rest)
-		kind := rest[4:8]
-		for _, c := range kind {
-			if (c|0x20) < 'a' || (c|0x20) > 'z' {
-				return Header{}, damagedPNG("a chunk has an impossible name")
-			}
-		}
-		if length > math.MaxInt32 {
-			return Header{}, damagedPNG("chunk %s has an impossible length", kind)
-		}
-		if int64(length) > int64(len(rest)-12) {
-			return Header{}, damagedPNG("ends before its IEND chunk")
-		}
-		payload := rest[8 : 8+length]
-		if crc32.ChecksumIEEE(rest[4:8+length]) != binary.BigEndian.Uint32(rest[8+length:]) {
-			return Header{}, damagedPNG("wrong checksum in chunk %s", kind)
-		}
-		rest = rest[12+length:]
-		if first != (string(kind) == "IHDR") {
-			return Header{}, damagedPNG("its IHDR chunk is not the first and only one")
-		}
-		if string(kind) == "IEND" {
-			if length != 0 {
-				return Header{}, damagedPNG("its IEND chunk is not empty")
-			}
-			return w.end(rest)
-		}
-		if err := w.visit(string(kind), payload); err != nil {
+		c, err := chunks.next()
+		if err != nil {
 			return Header{}, err
 		}
+		if !c.sound(data) {
+			return Header{}, damagedPNG("wrong checksum in chunk %s", c.kind)
+		}
+		if first != (string(c.kind) == "IHDR") {
+			return Header{}, damagedPNG("its IHDR chunk is not the first and only one")
+		}
+		if string(c.kind) == "IEND" {
+			if !c.payload().Empty() {
+				return Header{}, damagedPNG("its IEND chunk is not empty")
+			}
+			return w.end(data[chunks.pos:])
+		}
+		if err := w.visit(string(c.kind), c.payload().Of(data)); err != nil {
+			return Header{}, err
+		}
+		w.header.noteChunk(data, c, true)
 	}
 }
 
@@ -87,8 +73,9 @@ func (w *pngWalk) visit(kind string, payload []byte) error {
 			return damagedPNG("its palette is missing")
 		}
 		w.idat = max(w.idat, 0) + int64(len(payload))
-	default:
-		w.metadata(kind, payload)
+	case "acTL":
+		// After the pixels it has no effect, so viewers show a still image.
+		w.header.Animated = w.header.Animated || w.idat < 0
 	}
 	return nil
 }

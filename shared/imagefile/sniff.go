@@ -9,12 +9,6 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-const (
-	// jpegMagic is the start-of-image marker and the first byte of the marker that must follow it.
-	jpegMagic = "\xff\xd8\xff"
-	pngMagic  = "\x89PNG\r\n\x1a\n"
-)
-
 // magic is the first bytes of the files of a format.
 type magic struct {
 	prefix string

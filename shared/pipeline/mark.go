@@ -4,7 +4,43 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"strings"
 )
+
+// CaptionField is one of the fields of a [Caption].
+type CaptionField int
+
+// The fields of a caption.
+const (
+	Title CaptionField = iota
+	Description
+	Keywords
+)
+
+// CaptionFields lists the fields in the order in which they are written.
+var CaptionFields = [...]CaptionField{Title, Description, Keywords}
+
+// String returns the name of the field in [Metadata.Composed] and in our marks.
+func (f CaptionField) String() string {
+	return [...]string{"title", "description", "keywords"}[f]
+}
+
+// Caption is the text that a person would write about an image: the values of each
+// field, at most one for title and description.
+type Caption [len(CaptionFields)][]string
+
+// Caption returns the caption of the record, composed or found.
+func (m Metadata) Caption() Caption {
+	var c Caption
+	if m.Title != "" {
+		c[Title] = []string{m.Title}
+	}
+	if m.Description != "" {
+		c[Description] = []string{m.Description}
+	}
+	c[Keywords] = m.Keywords
+	return c
+}
 
 // Mark returns the digest that the processor writes next to a value that the analyzer
 // has composed. Both use it to recognize the value when the processed image is
@@ -17,4 +53,17 @@ func Mark(values []string) string {
 		h.Write([]byte(v + "\x00"))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// Marks contains the [Mark] of each field that we have composed.
+type Marks [len(CaptionFields)]string
+
+// Ours reports whether the values of a field are as we wrote them.
+func (m Marks) Ours(f CaptionField, values []string) bool {
+	return m[f] != "" && len(values) > 0 && m[f] == Mark(values)
+}
+
+// Blank reports whether all values are empty or white space: some cameras fill a field with spaces.
+func Blank(values []string) bool {
+	return !slices.ContainsFunc(values, func(v string) bool { return strings.Trim(v, " \t\r\n\x00") != "" })
 }

@@ -33,7 +33,7 @@ func TestGoldenMessages(t *testing.T) {
 	found := pipeline.Metadata{
 		AnalyzerVersion: "2.0.0",
 		Title:           "Zürichsee", Description: "Portrait JPEG image of 1200×1600 pixels.", Keywords: []string{"lake", "写真"},
-		Composed: []string{pipeline.ComposedDescription},
+		Composed: []string{pipeline.Description.String()},
 		Rating:   -1, Copyright: "© 2025 A. Muster", Creators: []string{"A. Muster", "B. Beispiel"},
 		Format: "jpeg", Width: 1200, Height: 1600, Shape: "portrait", Orientation: 6, BitDepth: 8,
 		ColorModel: "ycbcr", ICCProfile: "Display P3", Progressive: true, JPEGQuality: 92, EntropyChecked: "full",

@@ -1,46 +1,56 @@
 package pipeline
 
 // Metadata is the analysis of one image, and the record that is stored with the
-// processed file. docs/metadata.md explains it to users, and docs/metadata.schema.json
-// is its JSON Schema.
+// processed file. The tags of a field are its only definition; the XMP packet, the
+// tables of docs/metadata.md and docs/metadata.schema.json are generated from them:
+//
+//   - json: its name in the record.
+//   - xmp: its name in the XMP packet; without it, the field is not written. A field
+//     with the option core is written even if space is short. Fields with the option
+//     original come before the others.
+//   - range: its valid values: a range of numbers or of lengths ("0..1", ">0..", "1..256"), a
+//     choice ("jpeg|png"), or a regular expression ("/^[0-9]$/"). For a list it is the
+//     range of its length, and after "of" that of its items; "unique" precedes it if
+//     no two items are equal.
+//   - unit: its unit and range for people, if range does not say it.
+//   - doc: one line about its meaning. Single quotes enclose code.
 //
 // Floats are rounded to the stated number of decimals, so that equal images have equal
 // bytes. Properties that an image does not have are absent. Texts from the file are
-// valid UTF-8 without control characters, of at most 256 bytes unless another length is
-// stated.
+// valid UTF-8 without control characters.
 type Metadata struct {
-	AnalyzerVersion string `json:"analyzer_version"` // raised when any value changes for the same bytes
+	AnalyzerVersion string `json:"analyzer_version" xmp:"AnalyzerVersion,core" range:"1.." unit:"raised when any value would change for the same bytes" doc:"version of the analyzer"`
 
 	// Title, description and keywords come from the file if it has them: XMP before
 	// IPTC before PNG text before EXIF. Otherwise the analyzer composes them in English
 	// from its measurements only, and lists them in Composed. It never describes the
 	// content of the image or a place.
 
-	Title       string   `json:"title"`              // one line, at most 256 bytes
-	Description string   `json:"description"`        // at most 2048 bytes
-	Keywords    []string `json:"keywords"`           // at most 64, without duplicates, together at most 8192 bytes
-	Composed    []string `json:"composed,omitempty"` // those of "title", "description" and "keywords" that are not from the file
+	Title       string   `json:"title" range:"1..256" unit:"one line, at most 256 bytes" doc:"the file's own title, otherwise a composed one, see below"`
+	Description string   `json:"description" range:"1..2048" unit:"at most 2048 bytes" doc:"the file's own description, otherwise a composed one"`
+	Keywords    []string `json:"keywords" range:"unique 1..64 of 1..256" unit:"at most 64 without duplicates, of at most 256 bytes, together at most 8192" doc:"the file's own keywords, otherwise composed ones"`
+	Composed    []string `json:"composed,omitempty" range:"unique 1.. of title|description|keywords" doc:"which of the three were composed"`
 
-	Rating    int      `json:"rating,omitempty"`    // XMP xmp:Rating or EXIF 0x4746: 1 to 5 stars, -1 rejected; absent when not rated
-	Copyright string   `json:"copyright,omitempty"` // XMP dc:rights, IPTC 2:116, PNG Copyright or EXIF Copyright
-	Creators  []string `json:"creators,omitempty"`  // XMP dc:creator, IPTC 2:80, PNG Author or EXIF Artist; at most 8 of 128 bytes
+	Rating    int      `json:"rating,omitempty" range:"-1|1|2|3|4|5" unit:"1 to 5 stars, −1 rejected; absent when not rated" doc:"XMP xmp:Rating, otherwise EXIF Rating"`
+	Copyright string   `json:"copyright,omitempty" range:"1..256" unit:"text, at most 256 bytes" doc:"XMP dc:rights, otherwise IPTC 2:116, PNG Copyright, EXIF Copyright"`
+	Creators  []string `json:"creators,omitempty" range:"unique 1..8 of 1..128" unit:"at most 8 texts of 128 bytes" doc:"XMP dc:creator, otherwise IPTC 2:80, PNG Author, EXIF Artist"`
 
-	Format         string `json:"format"`                 // "jpeg" or "png", detected from the bytes
-	Width          int    `json:"width"`                  // pixels, as displayed (orientation applied)
-	Height         int    `json:"height"`                 // pixels, as displayed
-	Shape          string `json:"shape"`                  // "landscape", "portrait", or "square" when the sides differ by at most 1 %
-	Orientation    int    `json:"orientation"`            // EXIF 2.32 tag 0x0112, 1 to 8; 1 if the file has none
-	BitDepth       int    `json:"bit_depth"`              // bits per sample as stored: 1, 2, 4, 8 or 16
-	ColorModel     string `json:"color_model"`            // as stored: "gray", "ycbcr", "rgb", "cmyk" or "palette"
-	HasAlpha       bool   `json:"has_alpha"`              // whether the file has an alpha channel or a transparent color
-	AlphaUsed      bool   `json:"alpha_used"`             // whether part of the working copy is not opaque
-	ICCProfile     string `json:"icc_profile,omitempty"`  // description of the embedded ICC profile (ICC.1, tag desc), or the name of its PNG chunk; at most 128 bytes
-	Progressive    bool   `json:"progressive"`            // whether this is a progressive JPEG or an interlaced PNG
-	JPEGQuality    int    `json:"jpeg_quality,omitempty"` // 1 to 100 on the scale of the IJG library, from the quantization tables; absent for a PNG and for tables that are not on that scale
-	Animated       bool   `json:"animated"`               // whether this is a PNG with an animation (APNG, chunk acTL); the metadata describes its default image
-	EntropyChecked string `json:"entropy_checked"`        // "full": every coded bit was decoded; "partial": of some scans, only the structure was checked
-	FileSize       int64  `json:"file_size"`              // bytes of the original
-	SHA256         string `json:"sha256"`                 // SHA-256 of the original, hex
+	Format         string `json:"format" xmp:"Format,core" range:"jpeg|png" doc:"format of the bytes; the name does not matter"`
+	Width          int    `json:"width" xmp:"Width,core" range:"1.." unit:"pixels" doc:"width as displayed, EXIF orientation applied"`
+	Height         int    `json:"height" xmp:"Height,core" range:"1.." unit:"pixels" doc:"height as displayed"`
+	Shape          string `json:"shape" xmp:"Shape" range:"landscape|portrait|square" doc:"proportions as displayed; square when the sides differ by at most 1 %"`
+	Orientation    int    `json:"orientation" range:"1..8" unit:"1 to 8, 1 when the file does not state it" doc:"EXIF orientation of the original"`
+	BitDepth       int    `json:"bit_depth" xmp:"BitDepth" range:"1|2|4|8|16" unit:"1, 2, 4, 8, 16" doc:"bits per sample as stored"`
+	ColorModel     string `json:"color_model" xmp:"ColorModel" range:"gray|ycbcr|rgb|cmyk|palette" doc:"color model as stored"`
+	HasAlpha       bool   `json:"has_alpha" xmp:"HasAlpha" doc:"the file has an alpha channel or a transparent color"`
+	AlphaUsed      bool   `json:"alpha_used" xmp:"AlphaUsed" doc:"at least one pixel is not opaque"`
+	ICCProfile     string `json:"icc_profile,omitempty" xmp:"ICCProfile" range:"1..128" unit:"text, at most 128 bytes" doc:"description of the embedded ICC profile (tag desc), otherwise the name of its PNG chunk"`
+	Progressive    bool   `json:"progressive" xmp:"Progressive" doc:"a progressive JPEG or an interlaced PNG"`
+	JPEGQuality    int    `json:"jpeg_quality,omitempty" xmp:"JPEGQuality" range:"1..100" unit:"1 to 100; absent for a PNG, and when no tables are within 3 %" doc:"quality on the scale of the Independent JPEG Group whose quantization tables are nearest to the file's"`
+	Animated       bool   `json:"animated" xmp:"Animated" doc:"a PNG with an animation (APNG); its default image is measured"`
+	EntropyChecked string `json:"entropy_checked" xmp:"EntropyChecked" range:"full|partial" unit:"'full'; 'partial' for a large progressive JPEG, where only the structure of the finer scans is checked" doc:"how much of the image data was decoded, and so checked for damage"`
+	FileSize       int64  `json:"file_size" xmp:"OriginalFileSize,original" range:"1.." unit:"bytes" doc:"size of the original"`
+	SHA256         string `json:"sha256" xmp:"OriginalSHA256,core" range:"/^[0-9a-f]{64}$/" unit:"64 hex digits" doc:"SHA-256 of the original"`
 
 	Exif *Exif `json:"exif,omitempty"`
 
@@ -49,67 +59,60 @@ type Metadata struct {
 	// white background, colors from the pixels that are at least half opaque. Samples
 	// are taken as sRGB; a profile is not applied.
 
-	MeanColor    string       `json:"mean_color,omitempty"`      // "#rrggbb", mean of the sRGB samples; absent if no pixel is visible
-	Colors       []ColorShare `json:"dominant_colors,omitempty"` // most frequent first, at most five; absent if no pixel is visible
-	Saturation   float64      `json:"saturation"`                // Σ(max−min)/Σmax of the three samples of all pixels: HSV saturation weighted by value; 0 to 1, 4 decimals
-	Colorfulness float64      `json:"colorfulness"`              // Hasler and Süsstrunk, Measuring colourfulness in natural images, 2003, M̂(3); 0 (gray) to about 190; 15 is slight, 109 extreme; 2 decimals
-	Warmth       float64      `json:"warmth"`                    // (mean red − mean blue)/255; −1 (blue) to 1 (red and yellow), 4 decimals
+	MeanColor    string       `json:"mean_color,omitempty" xmp:"MeanColor" range:"/^#[0-9a-f]{6}$/" unit:"'#rrggbb', absent when no pixel is visible" doc:"mean of the sRGB samples"`
+	Colors       []ColorShare `json:"dominant_colors,omitempty" range:"1..5"`
+	Saturation   float64      `json:"saturation" xmp:"Saturation" range:"0..1" unit:"0 (gray) to 1, 4 decimals" doc:"HSV saturation of all pixels together, weighted by value: Σ(max−min)/Σmax"`
+	Colorfulness float64      `json:"colorfulness" xmp:"Colorfulness" range:"0.." unit:"from 0 (gray); 15 slightly, 33 moderately, 59 quite, 109 extremely colorful; 2 decimals" doc:"M̂(3) of Hasler and Süsstrunk, *Measuring colourfulness in natural images*, 2003"`
+	Warmth       float64      `json:"warmth" xmp:"Warmth" range:"-1..1" unit:"−1 (cold) to 1 (warm), 4 decimals" doc:"(mean red − mean blue) / 255"`
 
-	Brightness        float64 `json:"brightness"`         // mean Rec. 601 luma, 0 to 1, 4 decimals
-	Contrast          float64 `json:"contrast"`           // standard deviation of luma (RMS contrast), 0 to 0.5, 4 decimals
-	Entropy           float64 `json:"entropy"`            // Shannon entropy of the 256-bin luma histogram, bits, 0 to 8, 3 decimals
-	ShadowsClipped    float64 `json:"shadows_clipped"`    // share of the pixels whose luma is at most 4 of 255; 0 to 1, 4 decimals
-	HighlightsClipped float64 `json:"highlights_clipped"` // share of the pixels whose luma is at least 251 of 255; 0 to 1, 4 decimals
-	Sharpness         float64 `json:"sharpness"`          // variance of the 4-neighbour Laplacian of 8-bit luma at the working size, 2 decimals
+	Brightness        float64 `json:"brightness" xmp:"Brightness" range:"0..1" unit:"0 (black) to 1 (white), 4 decimals" doc:"mean Rec. 601 luma"`
+	Contrast          float64 `json:"contrast" xmp:"Contrast" range:"0..0.5" unit:"0 to 0.5, 4 decimals" doc:"standard deviation of the luma (RMS contrast)"`
+	Entropy           float64 `json:"entropy" xmp:"Entropy" range:"0..8" unit:"0 (even) to 8 bits, 3 decimals" doc:"Shannon entropy of the luma's 256 levels"`
+	ShadowsClipped    float64 `json:"shadows_clipped" xmp:"ShadowsClipped" range:"0..1" unit:"0 to 1, 4 decimals" doc:"part of the pixels whose luma is at most 4 of 255"`
+	HighlightsClipped float64 `json:"highlights_clipped" xmp:"HighlightsClipped" range:"0..1" unit:"0 to 1, 4 decimals" doc:"part of the pixels whose luma is at least 251 of 255"`
+	Sharpness         float64 `json:"sharpness" xmp:"Sharpness" range:"0.." unit:"from 0 (flat), no upper end, 2 decimals" doc:"variance of the 4-neighbour Laplacian of the 8-bit luma"`
 
 	// Flags are properties that a person would notice: "screenshot", "blank",
 	// "blurred", "dark", "overexposed", "greyscale", "monochrome", in this order. Their
 	// rules are in the analyzer and in docs/metadata.md. A doubtful flag is left out.
-	Flags []string `json:"flags,omitempty"`
+	Flags []string `json:"flags,omitempty" xmp:"Flags" range:"unique 1.. of screenshot|blank|blurred|dark|overexposed|greyscale|monochrome" doc:"properties that a person notices at a glance, see below"`
 
-	BlurHash  string   `json:"blurhash"`           // https://blurha.sh, 4×3 components
-	ThumbHash string   `json:"thumbhash"`          // https://evanw.github.io/thumbhash, Base64 of at most 25 bytes
-	DHash     string   `json:"dhash"`              // 64-bit row difference hash, 16 hex digits; similar images differ in few bits
-	PHash     string   `json:"phash"`              // 64-bit DCT perceptual hash, 16 hex digits; similar images differ in few bits
-	Warnings  []string `json:"warnings,omitempty"` // harmless irregularities, at most 20 of 200 bytes
+	BlurHash  string   `json:"blurhash" xmp:"BlurHash" range:"28..28" unit:"28 characters" doc:"[BlurHash](https://blurha.sh) of the upright image, 4×3 components"`
+	ThumbHash string   `json:"thumbhash" xmp:"ThumbHash" range:"/^[A-Za-z0-9+/]{6,34}={0,2}$/" unit:"Base64 of at most 25 bytes" doc:"[ThumbHash](https://evanw.github.io/thumbhash) of the upright image with its transparency"`
+	DHash     string   `json:"dhash" xmp:"DHash" range:"/^[0-9a-f]{16}$/" unit:"64 bits, 16 hex digits" doc:"row difference hash of the upright image at 9×8; similar images differ in few bits"`
+	PHash     string   `json:"phash" xmp:"PHash" range:"/^[0-9a-f]{16}$/" unit:"64 bits, 16 hex digits" doc:"DCT perceptual hash of the upright image; similar images differ in few bits"`
+	Warnings  []string `json:"warnings,omitempty" range:"1..20 of 0..200" unit:"at most 20 texts of 200 bytes" doc:"oddities of the file, and parts that the analyzer could not read"`
 }
-
-// The values of [Metadata.Composed].
-const (
-	ComposedTitle       = "title"
-	ComposedDescription = "description"
-	ComposedKeywords    = "keywords"
-)
 
 // ColorShare is a color and its share of the image.
 type ColorShare struct {
-	Hex   string     `json:"hex"`   // "#rrggbb", sRGB
-	Share float64    `json:"share"` // 0 to 1, 4 decimals
-	Name  string     `json:"name"`  // nearest named color of CSS Color Module Level 4, by ΔE*ab
-	Lab   [3]float64 `json:"lab"`   // CIELAB, white point D65: L* 0 to 100, a* and b* about −128 to 127; 2 decimals
+	Hex   string     `json:"hex" xmp:"DominantColors" range:"/^#[0-9a-f]{6}$/" unit:"'#rrggbb'" doc:"most frequent colors, at most five, the most frequent first"`
+	Share float64    `json:"share" xmp:"DominantColorShares" range:"0..1" unit:"0 to 1, 4 decimals" doc:"part of the image that the color covers"`
+	Name  string     `json:"name" xmp:"DominantColorNames" range:"/^[a-z]+$/" unit:"a CSS name: 'steelblue'" doc:"the named color of CSS Color Module Level 4 that is nearest in CIELAB (ΔE*ab)"`
+	Lab   [3]float64 `json:"lab" xmp:"DominantColorLabs" range:"3..3" unit:"L* 0 to 100, a* and b* about −128 to 127, 2 decimals" doc:"the color in CIELAB, white point D65"`
 }
 
 // Exif has the camera's EXIF data, as far as it could be read.
 type Exif struct {
-	CameraMake    string   `json:"camera_make,omitempty"`   // EXIF Make
-	CameraModel   string   `json:"camera_model,omitempty"`  // EXIF Model
-	LensModel     string   `json:"lens_model,omitempty"`    // EXIF LensModel
-	Software      string   `json:"software,omitempty"`      // EXIF Software, or PNG Software
-	TakenAt       string   `json:"taken_at,omitempty"`      // "2006-01-02T15:04:05", followed by "Z07:00" if the file has the zone
-	ExposureTime  string   `json:"exposure_time,omitempty"` // seconds, as a reduced fraction: "1/250", "13/10", "30"
-	FNumber       float64  `json:"f_number,omitempty"`      // 2 decimals
-	ISO           int      `json:"iso,omitempty"`
-	ExposureBias  *float64 `json:"exposure_bias,omitempty"`     // EV, −99 to 99, 2 decimals
-	FocalLength   float64  `json:"focal_length,omitempty"`      // millimetres, 2 decimals
-	FocalLength35 int      `json:"focal_length_35mm,omitempty"` // millimetres on 35 mm film
-	FlashFired    *bool    `json:"flash_fired,omitempty"`       // EXIF Flash, bit 0
+	CameraMake    string   `json:"camera_make,omitempty" range:"1..256" unit:"text, at most 256 bytes" doc:"EXIF Make, otherwise XMP tiff:Make"`
+	CameraModel   string   `json:"camera_model,omitempty" range:"1..256" unit:"text, at most 256 bytes" doc:"EXIF Model, otherwise XMP tiff:Model"`
+	LensModel     string   `json:"lens_model,omitempty" range:"1..256" unit:"text, at most 256 bytes" doc:"EXIF LensModel, otherwise XMP exifEX:LensModel, aux:Lens"`
+	Software      string   `json:"software,omitempty" range:"1..256" unit:"text, at most 256 bytes" doc:"EXIF Software, otherwise XMP xmp:CreatorTool, PNG Software"`
+	TakenAt       string   `json:"taken_at,omitempty" range:"/^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})?$/" unit:"'2006-01-02T15:04:05', followed by the time zone when the file states it" doc:"EXIF DateTimeOriginal or CreateDate, otherwise XMP exif:DateTimeOriginal, photoshop:DateCreated, IPTC 2:55 with 2:60"`
+	ExposureTime  string   `json:"exposure_time,omitempty" range:"/^[1-9][0-9]*(/[1-9][0-9]*)?$/" unit:"seconds, as a fraction: '1/250'" doc:"EXIF ExposureTime"`
+	FNumber       float64  `json:"f_number,omitempty" range:">0..1000" unit:"2 decimals" doc:"EXIF FNumber"`
+	ISO           int      `json:"iso,omitempty" range:"1.." unit:"ISO" doc:"EXIF PhotographicSensitivity"`
+	ExposureBias  *float64 `json:"exposure_bias,omitempty" range:"-99..99" unit:"EV, −99 to 99, 2 decimals" doc:"EXIF ExposureBiasValue"`
+	FocalLength   float64  `json:"focal_length,omitempty" range:">0..100000" unit:"millimeters, 2 decimals" doc:"EXIF FocalLength"`
+	FocalLength35 int      `json:"focal_length_35mm,omitempty" range:"1.." unit:"millimeters" doc:"EXIF FocalLengthIn35mmFilm"`
+	FlashFired    *bool    `json:"flash_fired,omitempty" doc:"EXIF Flash, bit 0"`
 	GPS           *GPS     `json:"gps,omitempty"`
 }
 
 // GPS is a position in WGS 84. METADATA_GPS=coarse keeps 2 decimals (about 1 km) and no
 // altitude; METADATA_GPS=drop removes the position.
 type GPS struct {
-	Latitude  float64  `json:"latitude"`           // degrees, north positive, −90 to 90, 6 decimals
-	Longitude float64  `json:"longitude"`          // degrees, east positive, −180 to 180, 6 decimals
-	Altitude  *float64 `json:"altitude,omitempty"` // metres above sea level, 1 decimal
+	Latitude  float64  `json:"latitude" range:"-90..90" unit:"degrees, north positive, −90 to 90, 6 decimals" doc:"EXIF GPSLatitude, otherwise XMP exif:GPSLatitude"`
+	Longitude float64  `json:"longitude" range:"-180..180" unit:"degrees, east positive, −180 to 180, 6 decimals" doc:"EXIF GPSLongitude, otherwise XMP exif:GPSLongitude"`
+	Altitude  *float64 `json:"altitude,omitempty" unit:"meters above sea level, 1 decimal" doc:"EXIF GPSAltitude"`
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/imagefile/imagetest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -69,7 +70,7 @@ func TestPNGPixelsAreTheDecoders(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range suite {
-		files[name] = goTestdata(t, "png/testdata/pngsuite/"+filepath.Base(name))
+		files[name] = fixture.GoTestdata(t, "png/testdata/pngsuite/"+filepath.Base(name))
 	}
 	compared := 0
 	for name, data := range files {

@@ -14,7 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/scale"
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
+	"github.com/imagebatch/imagebatch/analyzer/internal/visual"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -70,7 +72,7 @@ func decodeScale(h imagefile.Header) int {
 		return 1
 	}
 	for _, scale := range [...]int{8, 4, 2} {
-		if scaled(max(h.Width, h.Height), scale) >= WorkingSize {
+		if scaled(max(h.Width, h.Height), scale) >= visual.Size {
 			return scale
 		}
 	}
@@ -92,26 +94,26 @@ func decodedBytes(h imagefile.Header, scale int) int64 {
 
 // decodeSmall decodes the image and returns its working copy. When it returns, the decoded pixels are no longer
 // referenced.
-func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.Header, scale int) (*image.NRGBA, scaledjpeg.Checked, error) {
+func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.Header, by int) (*image.NRGBA, scaledjpeg.Checked, error) {
 	started := time.Now()
-	decoded, checked, err := d.decode(ctx, data, h, scale)
-	d.took.Observe(time.Since(started).Seconds(), h.Format, strconv.Itoa(scale))
+	decoded, checked, err := d.decode(ctx, data, h, by)
+	d.took.Observe(time.Since(started).Seconds(), h.Format.Name, strconv.Itoa(by))
 	if ctx.Err() != nil {
 		return nil, "", fmt.Errorf("decode %s: %w", h.Format, ctx.Err())
 	}
 	if err != nil {
 		return nil, "", decodeFailure(h, err)
 	}
-	want := image.Pt(scaled(h.Width, scale), scaled(h.Height, scale))
+	want := image.Pt(scaled(h.Width, by), scaled(h.Height, by))
 	if size := decoded.Bounds().Size(); size != want {
-		return nil, "", decodeFailure(h, fmt.Errorf("decoded at 1/%d to %v, the header says %d×%d", scale, size, h.Width, h.Height))
+		return nil, "", decodeFailure(h, fmt.Errorf("decoded at 1/%d to %v, the header says %d×%d", by, size, h.Width, h.Height))
 	}
-	reduceTo := reduce
-	if scale > 1 {
-		reduceTo = reduceScaled
+	reduce := scale.Reduce
+	if by > 1 {
+		reduce = scale.ReduceScaled
 	}
-	width, height := fit(h.Width, h.Height, WorkingSize)
-	return upright(reduceTo(decoded, width, height), h.Orientation), checked, nil
+	width, height := scale.Fit(h.Width, h.Height, visual.Size)
+	return scale.Upright(reduce(decoded, width, height), h.Orientation), checked, nil
 }
 
 // decodePixels decodes the image at a scale.
@@ -130,7 +132,7 @@ func decodePixels(ctx context.Context, data []byte, h imagefile.Header, scale in
 
 // decodeFailure returns the failure of an image whose pixels cannot be decoded.
 func decodeFailure(h imagefile.Header, err error) error {
-	name := strings.ToUpper(h.Format)
+	name := strings.ToUpper(h.Format.Name)
 	var jpegUnsupported jpeg.UnsupportedError
 	var pngUnsupported png.UnsupportedError
 	if errors.As(err, &jpegUnsupported) || errors.As(err, &pngUnsupported) {
@@ -155,14 +157,4 @@ func (c *contextReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return c.r.Read(p)
-}
-
-// fit returns width and height scaled down so that the longer side is at most side and neither is less than 1.
-func fit(width, height, side int) (int, int) {
-	long := max(width, height)
-	if long <= side {
-		return width, height
-	}
-	scale := func(n int) int { return max(1, (n*side+long/2)/long) }
-	return scale(width), scale(height)
 }

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -27,17 +28,17 @@ func TestDecodeScale(t *testing.T) {
 		h    imagefile.Header
 		want int
 	}{
-		{imagefile.Header{Format: "jpeg", Width: 4000, Height: 3000}, 8},
-		{imagefile.Header{Format: "jpeg", Width: 1, Height: 4000}, 8},
-		{imagefile.Header{Format: "jpeg", Width: 2553, Height: 100}, 8}, // 319.1, rounded up
-		{imagefile.Header{Format: "jpeg", Width: 2552, Height: 100}, 4},
-		{imagefile.Header{Format: "jpeg", Width: 1277, Height: 1277}, 4},
-		{imagefile.Header{Format: "jpeg", Width: 1276, Height: 1276}, 2},
-		{imagefile.Header{Format: "jpeg", Width: 639, Height: 1}, 2},
-		{imagefile.Header{Format: "jpeg", Width: 638, Height: 638}, 1},
-		{imagefile.Header{Format: "jpeg", Width: 1, Height: 1}, 1},
-		{imagefile.Header{Format: "jpeg", Width: 4000, Height: 3000, ColorModel: imagefile.CMYK}, 1},
-		{imagefile.Header{Format: "png", Width: 4000, Height: 3000}, 1},
+		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 4000, Height: 3000}, 8},
+		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 1, Height: 4000}, 8},
+		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 2553, Height: 100}, 8}, // 319.1, rounded up
+		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 2552, Height: 100}, 4},
+		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 1277, Height: 1277}, 4},
+		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 1276, Height: 1276}, 2},
+		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 639, Height: 1}, 2},
+		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 638, Height: 638}, 1},
+		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 1, Height: 1}, 1},
+		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 4000, Height: 3000, ColorModel: imagefile.CMYK}, 1},
+		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.PNG}, Width: 4000, Height: 3000}, 1},
 	} {
 		if got := decodeScale(c.h); got != c.want {
 			t.Errorf("%+v: 1/%d, want 1/%d", c.h, got, c.want)
@@ -50,10 +51,10 @@ func TestDecodeScale(t *testing.T) {
 func TestDescribeSeesTheSameImageAtEveryScale(t *testing.T) {
 	for _, size := range []struct{ width, height, scale int }{{401, 303, 1}, {701, 333, 2}, {1301, 401, 4}, {303, 2603, 8}} {
 		t.Run(fmt.Sprintf("1 of %d", size.scale), func(t *testing.T) {
-			img := photo(size.width, size.height)
-			want, wantSmall := describe(t, encodePNG(t, img))
-			got, gotSmall := describe(t, encodeJPEG(t, img, 92))
-			if decodeScale(imagefile.Header{Format: "jpeg", Width: size.width, Height: size.height}) != size.scale {
+			img := fixture.Photo(size.width, size.height)
+			want, wantSmall := describe(t, fixture.EncodePNG(t, img))
+			got, gotSmall := describe(t, fixture.EncodeJPEG(t, img, 92))
+			if decodeScale(imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: size.width, Height: size.height}) != size.scale {
 				t.Fatal("the size is decoded at another scale")
 			}
 			if got.Width != size.width || got.Height != size.height || gotSmall.Bounds() != wantSmall.Bounds() {
@@ -86,7 +87,7 @@ func TestDescribeSeesTheSameImageAtEveryScale(t *testing.T) {
 // TestDamageFailsAtEveryScale cuts the data of images short and appends the end marker again.
 func TestDamageFailsAtEveryScale(t *testing.T) {
 	for _, width := range []int{500, 700, 1500, 2600} {
-		data := encodeJPEG(t, photo(width, 64), 85)
+		data := fixture.EncodeJPEG(t, fixture.Photo(width, 64), 85)
 		damaged := append(bytes.Clone(data[:len(data)*3/4]), 0xff, 0xd9)
 		_, _, err := New(Config{}).Describe(t.Context(), damaged)
 		var f *pipeline.Failure
@@ -99,7 +100,7 @@ func TestDamageFailsAtEveryScale(t *testing.T) {
 // TestPixelsAreChargedAtTheirScale counts how many large JPEGs are decoded concurrently in the memory that one
 // needs at full size.
 func TestPixelsAreChargedAtTheirScale(t *testing.T) {
-	data := encodeJPEG(t, image.NewGray(image.Rect(0, 0, 2600, 1950)), 70)
+	data := fixture.EncodeJPEG(t, image.NewGray(image.Rect(0, 0, 2600, 1950)), 70)
 	h, err := imagefile.Read(data, imagefile.Limits{})
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +141,7 @@ func TestPixelsAreChargedAtTheirScale(t *testing.T) {
 }
 
 func TestScaledDecodingEndsWithItsContext(t *testing.T) {
-	data := encodeJPEG(t, photo(700, 64), 80)
+	data := fixture.EncodeJPEG(t, fixture.Photo(700, 64), 80)
 	ctx, cancel := context.WithCancel(t.Context())
 	d := New(Config{})
 	decode := d.decode
@@ -156,12 +157,12 @@ func TestDescribeReportsEntropyChecked(t *testing.T) {
 		"testdata/video-001.progressive.jpeg": "full", "testdata/video-001.jpeg": "full", "testdata/video-001.png": "full",
 		"testdata/video-001.cmyk.jpeg": "full",
 	} {
-		if m, _ := describe(t, goTestdata(t, name)); m.EntropyChecked != want {
+		if m, _ := describe(t, fixture.GoTestdata(t, name)); m.EntropyChecked != want {
 			t.Errorf("%s: %q", name, m.EntropyChecked)
 		}
 	}
 	for width, want := range map[int]string{600: "full", 1000: "full", 2000: "full", 2600: "partial"} {
-		img := photo(width, 64)
+		img := fixture.Photo(width, 64)
 		for _, options := range [][]string{nil, {"-restart", "1B"}} {
 			data := progressive(t, img, options...)
 			if m, _ := describe(t, data); m.EntropyChecked != want {
@@ -196,7 +197,7 @@ func progressive(t testing.TB, m *image.RGBA, options ...string) []byte {
 // TestWaitForMemoryIsBounded verifies that an image stops waiting while there is time to decode another, that
 // an image without a deadline keeps waiting, and that the wait is measured.
 func TestWaitForMemoryIsBounded(t *testing.T) {
-	data := encodePNG(t, photo(340, 40))
+	data := fixture.EncodePNG(t, fixture.Photo(340, 40))
 	synctest.Test(t, func(t *testing.T) {
 		m := telemetry.NewRegistry()
 		d := New(Config{PixelBytes: 1, Metrics: m}) // one image at a time

@@ -1,20 +1,13 @@
 // Package describe examines one image and describes it: the properties of the file, the metadata that the
-// camera and people wrote, colors, light, flags, hashes, a caption and a thumbnail.
+// camera and people wrote (package embedded), colors, light, flags and hashes (package visual), a caption (package
+// caption) and a thumbnail. Data runs one way through these packages, in this order.
 //
 // It guarantees that the image is decoded once and no larger than the statistics need, that the decoded pixels
 // of all images in flight stay within a budget of bytes, that nothing is decoded before [imagefile.Read] has
 // checked the whole structure, and that the same bytes give the same [pipeline.Metadata] and the same
-// thumbnail, bit for bit, for one [Version] on one architecture. Damaged metadata never fails an image: one bad
-// tag costs that tag and becomes a warning.
+// thumbnail, bit for bit, for one [Version] on one architecture.
 //
-// EXIF is read by imagemeta behind checks of our own, because imagemeta stops at the first odd entry. XMP and
-// IPTC are read by small readers here: those of imagemeta bound neither depth nor values, and read neither
-// languages nor a packet without its outer element. A composed caption states only what was measured.
-// go-colorful converts colors; the records do not depend on it beyond the digits that they are rounded to.
-//
-// It accepts every image that imagefile accepts unless the pixels turn out to be damaged. All statistics are
-// computed from one small, upright copy, at most [WorkingSize] pixels long, so that they mean the same for the
-// image and for its scaled copies.
+// It accepts every image that imagefile accepts unless the pixels turn out to be damaged.
 package describe
 
 import (
@@ -28,7 +21,11 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/caption"
+	"github.com/imagebatch/imagebatch/analyzer/internal/embedded"
+	"github.com/imagebatch/imagebatch/analyzer/internal/record"
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
+	"github.com/imagebatch/imagebatch/analyzer/internal/visual"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
@@ -37,10 +34,6 @@ import (
 // Version is the analyzer_version of the metadata. Raise it with every change after which an image would be
 // described in other words or other bytes.
 const Version = "2.0.0"
-
-// WorkingSize is the long side in pixels of the thumbnail and of the copy that all statistics are computed
-// from. Smaller images are never enlarged.
-const WorkingSize = 320
 
 // DefaultPixelBytes is the budget of a Config that sets none.
 const DefaultPixelBytes = 512 << 20
@@ -56,8 +49,8 @@ type Config struct {
 	PixelBytes int64
 	// Limits bounds the images; see [imagefile.Limits].
 	Limits imagefile.Limits
-	// GPS controls how much of a place the record contains. "" means KeepGPS.
-	GPS GPS
+	// GPS controls how much of a place the record contains. "" means [embedded.KeepGPS].
+	GPS embedded.GPS
 	// Metrics counts and times the decoding. nil discards the metrics.
 	Metrics *telemetry.Registry
 }
@@ -65,8 +58,7 @@ type Config struct {
 // Describer describes images. It is safe for concurrent use.
 type Describer struct {
 	limits imagefile.Limits
-	gps    GPS
-	names  *colorNames
+	gps    embedded.GPS
 	budget int64
 	pixels *semaphore.Weighted  // budget in bytes
 	held   *telemetry.Gauge     // bytes of the budget in use
@@ -85,7 +77,7 @@ func New(c Config) *Describer {
 	}
 	c.Metrics.Gauge("decoded_pixel_bytes_limit", "Value of MAX_PIXEL_BYTES.").Set(float64(c.PixelBytes))
 	return &Describer{
-		limits: c.Limits, gps: c.GPS, names: newColorNames(), budget: c.PixelBytes,
+		limits: c.Limits, gps: c.GPS, budget: c.PixelBytes,
 		pixels: semaphore.NewWeighted(c.PixelBytes), decode: decodePixels,
 		held:   c.Metrics.Gauge("decoded_pixel_bytes", "Bytes of the budget MAX_PIXEL_BYTES in use for decoded pixels."),
 		waited: c.Metrics.Histogram("decode_wait_seconds", "Time that an image waits for its share of the budget MAX_PIXEL_BYTES.", []float64{.001, .01, .1, .5, 1, 2.5, 5, 10, 30}),
@@ -114,58 +106,21 @@ func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metad
 	if err != nil {
 		return pipeline.Metadata{}, nil, err
 	}
-	flat := onWhite(img)
-	thumbnail, err = encodeThumbnail(flat)
+	small := visual.NewCopy(img)
+	thumbnail, err = small.Thumbnail()
 	if err != nil {
 		return pipeline.Metadata{}, nil, err
 	}
-
-	return d.record(data, h, checked, img, flat), thumbnail, ctx.Err()
-}
-
-// record returns the record of an image. flat is the same image on white.
-func (d *Describer) record(data []byte, h imagefile.Header, checked scaledjpeg.Checked, img *image.NRGBA, flat *image.RGBA) pipeline.Metadata {
-	var warned warnings
+	var warned record.Warnings
 	if h.Trailing > 0 {
-		warned.add("%d bytes after the end of the image", h.Trailing)
+		warned.Add("%d bytes after the end of the image", h.Trailing)
 	}
+	m, small.Comment = embedded.Describe(data, h, d.gps, &warned)
 	sum := sha256.Sum256(data)
-	seen := measure(img, flat)
-	own := readEmbedded(h, d.gps, &warned)
-
-	m := pipeline.Metadata{
-		AnalyzerVersion: Version,
-		Rating:          own.rating, Copyright: own.copyright, Creators: own.creators,
-		Format: h.Format, Shape: shape(h.Displayed()), Orientation: h.Orientation,
-		BitDepth: h.BitDepth, ColorModel: h.ColorModel, HasAlpha: h.Alpha, AlphaUsed: h.Alpha && seen.transparent,
-		ICCProfile:  profileName(h, &warned),
-		Progressive: h.Progressive || h.Interlaced, JPEGQuality: jpegQuality(h), Animated: h.Animated,
-		EntropyChecked: string(checked), FileSize: int64(len(data)), SHA256: hex.EncodeToString(sum[:]),
-		MeanColor: seen.meanColor(), Colors: seen.palette(d.names),
-		Saturation: seen.saturation(), Colorfulness: seen.colorfulness(), Warmth: seen.warmth(),
-		Entropy: seen.entropy(), Sharpness: sharpness(seen.light),
-		BlurHash: blurHash(flat), ThumbHash: thumbHash(img), DHash: dHash(seen.light), PHash: pHash(seen.light),
-	}
-	m.Width, m.Height = h.Displayed()
-	m.Brightness, m.Contrast = seen.brightnessAndContrast()
-	m.ShadowsClipped, m.HighlightsClipped = seen.clipping()
-	if own.exif != (pipeline.Exif{}) {
-		m.Exif = &own.exif
-	}
-	m.Flags = flagsOf(h, seen, &m, own.comment)
-	caption(&m, own)
-	m.Warnings = warned.list
-	return m
-}
-
-// shape names the format of the image. The sides of a square differ by at most 1/100.
-func shape(width, height int) string {
-	switch long := max(width, height); {
-	case 100*(long-min(width, height)) <= long:
-		return "square"
-	case width > height:
-		return "landscape"
-	default:
-		return "portrait"
-	}
+	m.AnalyzerVersion, m.EntropyChecked = Version, string(checked)
+	m.FileSize, m.SHA256 = int64(len(data)), hex.EncodeToString(sum[:])
+	small.Describe(&m)
+	caption.Compose(&m)
+	m.Warnings = warned.List
+	return m, thumbnail, ctx.Err()
 }

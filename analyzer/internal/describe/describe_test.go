@@ -14,13 +14,15 @@ import (
 	"testing/synctest"
 	"weak"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 func TestDescribeReturnsFileProperties(t *testing.T) {
-	data := encodeJPEG(t, photo(800, 600), 90)
+	data := fixture.EncodeJPEG(t, fixture.Photo(800, 600), 90)
 	m, small := describe(t, data)
 	if m.AnalyzerVersion != Version || m.Format != "jpeg" || m.Width != 800 || m.Height != 600 || m.Orientation != 1 ||
 		m.BitDepth != 8 || m.ColorModel != "ycbcr" || m.HasAlpha || m.FileSize != int64(len(data)) || len(m.SHA256) != 64 {
@@ -55,7 +57,7 @@ func TestDescribeReadsEveryKindOfFile(t *testing.T) {
 		"png/testdata/pngsuite/basn6a16.png":      {"rgb", 16, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, small := describe(t, goTestdata(t, name))
+			m, small := describe(t, fixture.GoTestdata(t, name))
 			if m.ColorModel != want.model || m.BitDepth != want.depth || m.HasAlpha != want.alpha {
 				t.Errorf("got %s, %d bits, alpha %v; want %+v", m.ColorModel, m.BitDepth, m.HasAlpha, want)
 			}
@@ -76,8 +78,8 @@ func TestDescribeSeesTheSameImageInEveryFile(t *testing.T) {
 		"video-001.cmyk.jpeg": "video-001.cmyk.png", // printed in other colors
 	} {
 		t.Run(name, func(t *testing.T) {
-			want, _ := describe(t, goTestdata(t, "testdata/"+reference))
-			got, _ := describe(t, goTestdata(t, "testdata/"+name))
+			want, _ := describe(t, fixture.GoTestdata(t, "testdata/"+reference))
+			got, _ := describe(t, fixture.GoTestdata(t, "testdata/"+name))
 			if d := colorDistance(t, got.MeanColor, want.MeanColor); d > 4 {
 				t.Errorf("mean color %s, want %s", got.MeanColor, want.MeanColor)
 			}
@@ -94,9 +96,9 @@ func near(a, b, tolerance float64) bool { return a-b <= tolerance && b-a <= tole
 func TestDescribeIsTheSameEveryTime(t *testing.T) {
 	d := New(Config{PixelBytes: 4 << 20})
 	for _, data := range [][]byte{
-		encodeJPEG(t, photo(700, 200), 80),
-		encodePNG(t, photo(400, 100)),
-		goTestdata(t, "png/testdata/pngsuite/basn6a16.png"),
+		fixture.EncodeJPEG(t, fixture.Photo(700, 200), 80),
+		fixture.EncodePNG(t, fixture.Photo(400, 100)),
+		fixture.GoTestdata(t, "png/testdata/pngsuite/basn6a16.png"),
 	} {
 		var first []byte
 		var mu sync.Mutex
@@ -148,7 +150,7 @@ func TestDescribeAppliesEveryOrientation(t *testing.T) {
 		7: func(x, y, w, h int) (int, int) { return h - 1 - y, w - 1 - x },
 		8: func(x, y, _, h int) (int, int) { return h - 1 - y, x },
 	}
-	upright, _ := describe(t, encodeJPEG(t, displayed, 95))
+	upright, _ := describe(t, fixture.EncodeJPEG(t, displayed, 95))
 	for orientation := 1; orientation <= 8; orientation++ {
 		size := image.Pt(width, height)
 		if orientation >= 5 {
@@ -161,7 +163,7 @@ func TestDescribeAppliesEveryOrientation(t *testing.T) {
 				file.SetNRGBA(sx, sy, displayed.NRGBAAt(x, y))
 			}
 		}
-		m, small := describe(t, withExif(encodeJPEG(t, file, 95), tiffOf(entry{dirImage, 0x0112, tiffShort, short(orientation)})))
+		m, small := describe(t, fixture.WithExif(fixture.EncodeJPEG(t, file, 95), fixture.TIFF(fixture.Tag(fixture.DirImage, 0x0112, tiff.Short, fixture.Short(orientation)))))
 		if m.Width != width || m.Height != height || m.Orientation != orientation {
 			t.Errorf("orientation %d: %d×%d, orientation %d", orientation, m.Width, m.Height, m.Orientation)
 		}
@@ -187,7 +189,7 @@ func TestDescribeAppliesEveryOrientation(t *testing.T) {
 func abs(n int) int { return max(n, -n) }
 
 func TestDescribeRefusesFaultyImages(t *testing.T) {
-	jpg, pngFile := encodeJPEG(t, photo(200, 100), 80), encodePNG(t, photo(200, 100))
+	jpg, pngFile := fixture.EncodeJPEG(t, fixture.Photo(200, 100), 80), fixture.EncodePNG(t, fixture.Photo(200, 100))
 	cut := append(bytes.Clone(jpg[:len(jpg)-600]), 0xff, 0xd9)
 	for _, c := range []struct {
 		name string
@@ -217,7 +219,7 @@ func TestDescribeRefusesFaultyImages(t *testing.T) {
 func TestDescribeKeepsItsLimits(t *testing.T) {
 	d := New(Config{Limits: imagefile.Limits{MaxPixels: 1000}})
 	var f *pipeline.Failure
-	if _, _, err := d.Describe(t.Context(), encodeJPEG(t, photo(40, 30), 80)); !errors.As(err, &f) || f.Code != pipeline.CodeTooManyPixels {
+	if _, _, err := d.Describe(t.Context(), fixture.EncodeJPEG(t, fixture.Photo(40, 30), 80)); !errors.As(err, &f) || f.Code != pipeline.CodeTooManyPixels {
 		t.Errorf("got %v, want too_many_pixels", err)
 	}
 }
@@ -227,7 +229,7 @@ func TestDecoderPanicIsAnOrdinaryError(t *testing.T) {
 	d.decode = func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error) {
 		panic("index out of range")
 	}
-	data := encodeJPEG(t, photo(40, 30), 80)
+	data := fixture.EncodeJPEG(t, fixture.Photo(40, 30), 80)
 	for range 3 { // the budget is released each time
 		_, _, err := d.Describe(t.Context(), data)
 		var f *pipeline.Failure
@@ -240,10 +242,10 @@ func TestDecoderPanicIsAnOrdinaryError(t *testing.T) {
 func TestDecoderThatDisagreesWithTheHeader(t *testing.T) {
 	d := New(Config{})
 	d.decode = func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error) {
-		return photo(41, 30), scaledjpeg.Full, nil
+		return fixture.Photo(41, 30), scaledjpeg.Full, nil
 	}
 	var f *pipeline.Failure
-	if _, _, err := d.Describe(t.Context(), encodeJPEG(t, photo(40, 30), 80)); !errors.As(err, &f) || f.Code != pipeline.CodeDamaged {
+	if _, _, err := d.Describe(t.Context(), fixture.EncodeJPEG(t, fixture.Photo(40, 30), 80)); !errors.As(err, &f) || f.Code != pipeline.CodeDamaged {
 		t.Errorf("got %v, want damaged_image", err)
 	}
 }
@@ -251,7 +253,7 @@ func TestDecoderThatDisagreesWithTheHeader(t *testing.T) {
 // TestPixelsAreFreedWithTheirShare verifies that the pixels of a large image no longer use memory when the next
 // image is decoded.
 func TestPixelsAreFreedWithTheirShare(t *testing.T) {
-	data := encodePNG(t, photo(400, 40))
+	data := fixture.EncodePNG(t, fixture.Photo(400, 40))
 	d := New(Config{PixelBytes: 1})
 	var before []weak.Pointer[image.RGBA]
 	d.decode = func(_ context.Context, _ []byte, h imagefile.Header, _ int) (image.Image, scaledjpeg.Checked, error) {
@@ -260,7 +262,7 @@ func TestPixelsAreFreedWithTheirShare(t *testing.T) {
 				t.Error("the pixels of a described image are still referenced")
 			}
 		}
-		img := photo(h.Width, h.Height)
+		img := fixture.Photo(h.Width, h.Height)
 		before = append(before, weak.Make(img))
 		return img, scaledjpeg.Full, nil
 	}
@@ -275,7 +277,7 @@ func TestPixelsAreFreedWithTheirShare(t *testing.T) {
 func TestPixelsStayWithinTheBudget(t *testing.T) {
 	deep := image.NewNRGBA64(image.Rect(0, 0, 64, 64)) // 8 bytes a pixel
 	deep.SetNRGBA64(1, 1, color.NRGBA64{1, 2, 3, 4})
-	data := encodePNG(t, deep)
+	data := fixture.EncodePNG(t, deep)
 	const each = 64 * 64 * 8
 	for _, c := range []struct {
 		name   string
@@ -321,7 +323,7 @@ func TestPixelsStayWithinTheBudget(t *testing.T) {
 }
 
 func TestDescribeEndsWithItsContext(t *testing.T) {
-	data := encodeJPEG(t, photo(40, 30), 80)
+	data := fixture.EncodeJPEG(t, fixture.Photo(40, 30), 80)
 	t.Run("while it decodes", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		d := New(Config{})

@@ -1,58 +1,27 @@
 package describe
 
 import (
-	"encoding/binary"
+	"bytes"
+	"encoding/json"
 	"fmt"
-	"hash/crc32"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/analyzer/internal/embedded"
+	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
+	"github.com/imagebatch/imagebatch/analyzer/internal/record"
+	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// tagging are tags that exiftool writes into an image.
-type tagging struct {
-	name string
-	img  []byte
-	args []string
-}
-
-// written writes the tags with exiftool, in one run, because it starts slowly.
-func written(t *testing.T, list ...tagging) [][]byte {
-	t.Helper()
-	exiftool, err := exec.LookPath("exiftool")
-	if err != nil {
-		t.Skip("exiftool is not installed (Debian: libimage-exiftool-perl)")
-	}
-	dir := t.TempDir()
-	path := func(i int) string { return filepath.Join(dir, fmt.Sprint(i, "-", list[i].name)) }
-	var args []string
-	for i, w := range list {
-		if err := os.WriteFile(path(i), w.img, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if i > 0 {
-			args = append(args, "-execute")
-		}
-		args = append(append(args, w.args...), path(i))
-	}
-	args = append(args, "-common_args", "-q", "-overwrite_original", "-charset", "UTF8")
-	if out, err := exec.CommandContext(t.Context(), exiftool, args...).CombinedOutput(); err != nil { //nolint:gosec // The tool that was looked up.
-		t.Fatalf("exiftool: %v\n%s", err, out)
-	}
-	files := make([][]byte, len(list))
-	for i := range list {
-		if files[i], err = os.ReadFile(path(i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return files
+// ownTexts are the texts and the rating that a record has from its file.
+type ownTexts struct {
+	title, description string
+	keywords, creators []string
+	copyright          string
+	rating             int
 }
 
 // TestCaptionOfEveryBlock writes the same facts into one block after the other with exiftool, in both formats.
@@ -68,46 +37,46 @@ func TestCaptionOfEveryBlock(t *testing.T) {
 	}
 	exif := []string{"-EXIF:ImageDescription=In EXIF", "-EXIF:Copyright=© E", "-EXIF:Artist=Erik; Eva", "-EXIF:Rating=2"}
 	text := []string{"-PNG:Title=Titel im PNG", "-PNG:Description=Text", "-PNG:Author=Paul", "-PNG:Copyright=© P"}
-	fromXMP := embedded{
+	fromXMP := ownTexts{
 		title: "Titel in XMP", description: "Ein Satz. Zürich & <写真>", keywords: []string{"See", "Berge"},
 		copyright: "© X", creators: []string{"Xenia", "Xaver"}, rating: 5,
 	}
-	jpg, pngFile := encodeJPEG(t, photo(60, 40), 85), encodePNG(t, photo(60, 40))
+	jpg, pngFile := fixture.EncodeJPEG(t, fixture.Photo(60, 40), 85), fixture.EncodePNG(t, fixture.Photo(60, 40))
 	cases := []struct {
 		name string
 		file string
 		args []string
-		want embedded
+		want ownTexts
 	}{
 		{"XMP in a JPEG", "a.jpg", xmp, fromXMP},
 		{"XMP in a PNG", "a.png", xmp, fromXMP},
 		{"XMP deflated in a PNG", "a.png", append([]string{"-z"}, xmp...), fromXMP},
-		{"IPTC", "a.jpg", iptc, embedded{title: "Titel in IPTC", description: "Söhne", keywords: []string{"eins", "zwei"}, copyright: "© I", creators: []string{"Ida"}}},
-		{"EXIF in a JPEG", "a.jpg", exif, embedded{description: "In EXIF", copyright: "© E", creators: []string{"Erik", "Eva"}, rating: 2}},
-		{"EXIF in a PNG", "a.png", exif, embedded{description: "In EXIF", copyright: "© E", creators: []string{"Erik", "Eva"}, rating: 2}},
-		{"text of a PNG", "a.png", text, embedded{title: "Titel im PNG", description: "Text", copyright: "© P", creators: []string{"Paul"}}},
+		{"IPTC", "a.jpg", iptc, ownTexts{title: "Titel in IPTC", description: "Söhne", keywords: []string{"eins", "zwei"}, copyright: "© I", creators: []string{"Ida"}}},
+		{"EXIF in a JPEG", "a.jpg", exif, ownTexts{description: "In EXIF", copyright: "© E", creators: []string{"Erik", "Eva"}, rating: 2}},
+		{"EXIF in a PNG", "a.png", exif, ownTexts{description: "In EXIF", copyright: "© E", creators: []string{"Erik", "Eva"}, rating: 2}},
+		{"text of a PNG", "a.png", text, ownTexts{title: "Titel im PNG", description: "Text", copyright: "© P", creators: []string{"Paul"}}},
 		{"everything in a JPEG", "a.jpg", slices.Concat(iptc, exif, xmp), fromXMP},
 		{"everything in a PNG", "a.png", slices.Concat(text, exif, xmp), fromXMP},
-		{"IPTC before EXIF", "a.jpg", slices.Concat(exif, iptc), embedded{
+		{"IPTC before EXIF", "a.jpg", slices.Concat(exif, iptc), ownTexts{
 			title: "Titel in IPTC", description: "Söhne", keywords: []string{"eins", "zwei"}, copyright: "© I", creators: []string{"Ida"}, rating: 2,
 		}},
-		{"a description that a camera writes", "a.jpg", []string{"-EXIF:ImageDescription=OLYMPUS DIGITAL CAMERA"}, embedded{}},
-		{"a rejected image", "a.jpg", []string{"-XMP-xmp:Rating=-1"}, embedded{rating: -1}},
-		{"a image without stars", "a.jpg", []string{"-XMP-xmp:Rating=0"}, embedded{}},
+		{"a description that a camera writes", "a.jpg", []string{"-EXIF:ImageDescription=OLYMPUS DIGITAL CAMERA"}, ownTexts{}},
+		{"a rejected image", "a.jpg", []string{"-XMP-xmp:Rating=-1"}, ownTexts{rating: -1}},
+		{"a image without stars", "a.jpg", []string{"-XMP-xmp:Rating=0"}, ownTexts{}},
 	}
-	var list []tagging
+	var list []fixture.Tagging
 	for _, c := range cases {
 		img := jpg
 		if strings.HasSuffix(c.file, "png") {
 			img = pngFile
 		}
-		list = append(list, tagging{c.file, img, c.args})
+		list = append(list, fixture.Tagging{Name: c.file, Image: img, Args: c.args})
 	}
-	files := written(t, list...)
+	files := fixture.Written(t, list...)
 	for i, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			m, _ := describe(t, files[i])
-			got := embedded{copyright: m.Copyright, creators: m.Creators, rating: m.Rating}
+			got := ownTexts{copyright: m.Copyright, creators: m.Creators, rating: m.Rating}
 			if !slices.Contains(m.Composed, "title") {
 				got.title = m.Title
 			}
@@ -127,12 +96,12 @@ func TestCaptionOfEveryBlock(t *testing.T) {
 // TestCameraWithoutEXIF verifies that the camera is read from XMP. Programs that drop EXIF often leave a copy
 // of it there.
 func TestCameraWithoutEXIF(t *testing.T) {
-	files := written(t,
-		tagging{"a.png", encodePNG(t, photo(60, 40)), []string{
+	files := fixture.Written(t,
+		fixture.Tagging{Name: "a.png", Image: fixture.EncodePNG(t, fixture.Photo(60, 40)), Args: []string{
 			"-n", "-XMP-tiff:Make=Canon", "-XMP-tiff:Model=Canon EOS R5", "-XMP-aux:Lens=RF50mm F1.2 L USM", "-XMP-xmp:CreatorTool=darktable 4.6",
 			"-XMP-exif:DateTimeOriginal=2024:05:29 17:19:21+02:00", "-XMP-exif:GPSLatitude=-33.8599972", "-XMP-exif:GPSLongitude=151.2111111",
 		}},
-		tagging{"a.jpg", encodeJPEG(t, photo(60, 40), 80), []string{"-IPTC:DateCreated=2019:08:07", "-IPTC:TimeCreated=06:05:04-03:00"}})
+		fixture.Tagging{Name: "a.jpg", Image: fixture.EncodeJPEG(t, fixture.Photo(60, 40), 80), Args: []string{"-IPTC:DateCreated=2019:08:07", "-IPTC:TimeCreated=06:05:04-03:00"}})
 	m, _ := describe(t, files[0])
 	want := &pipeline.Exif{
 		CameraMake: "Canon", CameraModel: "Canon EOS R5", LensModel: "RF50mm F1.2 L USM", Software: "darktable 4.6",
@@ -149,49 +118,21 @@ func TestCameraWithoutEXIF(t *testing.T) {
 
 // TestGPSPolicy verifies that a dropped place appears nowhere in the record.
 func TestGPSPolicy(t *testing.T) {
-	data := withExif(encodeJPEG(t, photo(60, 40), 80), tiffOf(fullExif...))
+	data := fixture.WithExif(fixture.EncodeJPEG(t, fixture.Photo(60, 40), 80), fixture.TIFF(fixture.FullExif...))
 	altitude := -25.5
-	for policy, want := range map[GPS]*pipeline.GPS{
-		"":        {Latitude: -33.859997, Longitude: 151.211111, Altitude: &altitude},
-		KeepGPS:   {Latitude: -33.859997, Longitude: 151.211111, Altitude: &altitude},
-		CoarseGPS: {Latitude: -33.86, Longitude: 151.21},
-		DropGPS:   nil,
+	for policy, want := range map[embedded.GPS]*pipeline.GPS{
+		"":                 {Latitude: -33.859997, Longitude: 151.211111, Altitude: &altitude},
+		embedded.KeepGPS:   {Latitude: -33.859997, Longitude: 151.211111, Altitude: &altitude},
+		embedded.CoarseGPS: {Latitude: -33.86, Longitude: 151.21},
+		embedded.DropGPS:   nil,
 	} {
 		m, _, err := New(Config{GPS: policy}).Describe(t.Context(), data)
 		if err != nil {
 			t.Fatal(err)
 		}
 		text := asJSON(t, m)
-		if !reflect.DeepEqual(m.Exif.GPS, want) || policy == DropGPS && (strings.Contains(text, "33.8") || strings.Contains(text, "gps")) {
+		if !reflect.DeepEqual(m.Exif.GPS, want) || policy == embedded.DropGPS && (strings.Contains(text, "33.8") || strings.Contains(text, "gps")) {
 			t.Errorf("%q: %s", policy, text)
-		}
-	}
-}
-
-// TestOurCaptionIsNotAPersons submits a processed image again, which contains the composed caption with its
-// marks. It verifies that the caption is composed again, and that a text that a person changed is kept.
-func TestOurCaptionIsNotAPersons(t *testing.T) {
-	const packet = `<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-	<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:ib="https://github.com/imagebatch/imagebatch/ns/1.0/">
-	<dc:title><rdf:Alt><rdf:li xml:lang="x-default">%s</rdf:li></rdf:Alt></dc:title>
-	<dc:subject><rdf:Bag><rdf:li>square</rdf:li><rdf:li>%s</rdf:li></rdf:Bag></dc:subject>
-	<ib:composed><rdf:Seq><rdf:li>title</rdf:li><rdf:li>keywords</rdf:li></rdf:Seq></ib:composed>
-	<ib:composedDigests><rdf:Seq><rdf:li>%s</rdf:li><rdf:li>%s</rdf:li></rdf:Seq></ib:composedDigests>
-	</rdf:Description></rdf:RDF></x:xmpmeta>`
-	// SHA-256 of "JPEG image, 8×8\x00", and of "jpeg\x00square\x00".
-	const title, keywords = "3ccf4820df1aee10", "d8fe3924083dc091"
-	for _, c := range []struct {
-		title, keyword  string
-		titleIs, wordIs bool // whether the title and the keyword are a person's
-	}{
-		{"JPEG image, 8×8", "jpeg", false, false},
-		{"JPEG image, 8×8!", "jpeg", true, false},
-		{"JPEG image, 8×8", "lake", false, true},
-	} {
-		text := fmt.Appendf(nil, packet, c.title, c.keyword, title, keywords)
-		b := readEmbedded(imagefile.Header{XMP: text}, KeepGPS, &warnings{})
-		if (b.title != "") != c.titleIs || (b.keywords != nil) != c.wordIs {
-			t.Errorf("%q and %q: title %q, keywords %q", c.title, c.keyword, b.title, b.keywords)
 		}
 	}
 }
@@ -213,28 +154,84 @@ func TestCaptionsAreBounded(t *testing.T) {
 	item("description", "Alt", 2)
 	item("subject", "Bag", 150)
 	packet += "</rdf:Description></rdf:RDF>"
-	data := encodePNG(t, photo(60, 40))
-	m, _ := describe(t, withPNGChunk(data, "iTXt", "XML:com.adobe.xmp\x00\x00\x00\x00\x00"+packet)) // also checks the schema
-	if n := len(strings.Join(m.Keywords, "")); n > maxKeywordsBytes || n < maxKeywordsBytes/2 {
+	data := fixture.EncodePNG(t, fixture.Photo(60, 40))
+	m, _ := describe(t, fixture.WithPNGChunk(data, "iTXt", "XML:com.adobe.xmp\x00\x00\x00\x00\x00"+packet)) // also checks the schema
+	if n := len(strings.Join(m.Keywords, "")); n > 8192 || n < 8192/2 {
 		t.Errorf("%d bytes of keywords", n)
 	}
-	if len(m.Title) > maxTextBytes || len(m.Creators) != maxCreators || m.Composed != nil {
+	if len(m.Title) > record.MaxText || len(m.Creators) != 8 || m.Composed != nil {
 		t.Errorf("%d bytes of title, %d keywords, %d creators, composed %q", len(m.Title), len(m.Keywords), len(m.Creators), m.Composed)
-	}
-	var many []string
-	for i := range 200 {
-		many = append(many, fmt.Sprint("keyword ", i%100), "")
-	}
-	if got := cleanList(many, maxKeywords, maxTextBytes, maxKeywordsBytes); len(got) != maxKeywords || got[1] != "keyword 1" {
-		t.Errorf("%d keywords: %q", len(got), got)
 	}
 }
 
-// withPNGChunk inserts a chunk directly after the IHDR of a PNG.
-func withPNGChunk(file []byte, kind, payload string) []byte {
-	const afterIHDR = 8 + 25
-	chunk := binary.BigEndian.AppendUint32(nil, uint32(len(payload)))
-	chunk = append(append(chunk, kind...), payload...)
-	chunk = binary.BigEndian.AppendUint32(chunk, crc32.ChecksumIEEE(chunk[4:]))
-	return slices.Concat(file[:afterIHDR], chunk, file[afterIHDR:])
+// TestExifAsExiftoolWritesIt reads what the most widely used tool writes, in both formats, also with XMP before
+// it.
+func TestExifAsExiftoolWritesIt(t *testing.T) {
+	args := []string{
+		"-n", "-XMP-dc:Title=before Exif", "-EXIF:Make=FUJIFILM", "-EXIF:Model=X-T5", "-EXIF:LensModel=XF35mmF1.4 R",
+		"-EXIF:DateTimeOriginal=2023:11:05 08:09:10", "-EXIF:OffsetTimeOriginal=-03:30",
+		"-EXIF:ExposureTime=0.008", "-EXIF:FNumber=1.4", "-EXIF:ISO=640", "-EXIF:FocalLength=35",
+		"-EXIF:GPSLatitude=48.858222", "-EXIF:GPSLatitudeRef=N", "-EXIF:GPSLongitude=2.2945", "-EXIF:GPSLongitudeRef=E",
+		"-EXIF:GPSAltitude=35.04", "-EXIF:GPSAltitudeRef=0", "-EXIF:Orientation=6",
+	}
+	list := []fixture.Tagging{
+		{Name: "photo.jpg", Image: fixture.EncodeJPEG(t, fixture.Photo(120, 80), 85), Args: args}, {Name: "photo.png", Image: fixture.EncodePNG(t, fixture.Photo(120, 80)), Args: args},
+	}
+	for i, data := range fixture.Written(t, list...) {
+		t.Run(list[i].Name, func(t *testing.T) {
+			m, _ := describe(t, data)
+			altitude := 35.0
+			want := &pipeline.Exif{
+				CameraMake: "FUJIFILM", CameraModel: "X-T5", LensModel: "XF35mmF1.4 R",
+				TakenAt: "2023-11-05T08:09:10-03:30", ExposureTime: "1/125", FNumber: 1.4, ISO: 640, FocalLength: 35,
+				GPS: &pipeline.GPS{Latitude: 48.858222, Longitude: 2.2945, Altitude: &altitude},
+			}
+			if !reflect.DeepEqual(m.Exif, want) {
+				t.Errorf("got  %s\nwant %s", asJSON(t, m.Exif), asJSON(t, want))
+			}
+			if m.Orientation != 6 || m.Width != 80 || m.Height != 120 || m.Warnings != nil {
+				t.Errorf("orientation %d, %d×%d, warnings %q", m.Orientation, m.Width, m.Height, m.Warnings)
+			}
+		})
+	}
+}
+
+// TestNoPlaceIsComposed verifies that no composed text contains the place where the image was taken, however
+// exact the file is.
+func TestNoPlaceIsComposed(t *testing.T) {
+	m, _ := describe(t, fixture.WithExif(fixture.EncodeJPEG(t, fixture.Photo(60, 40), 80), fixture.TIFF(fixture.FullExif...)))
+	if m.Exif.GPS == nil {
+		t.Fatal("the file has no place")
+	}
+	if caption := strings.Join(append(m.Keywords, m.Title, m.Description), " "); strings.Contains(caption, "33") || strings.Contains(caption, "151") {
+		t.Errorf("composed: %s", caption)
+	}
+	if m.Title != "Photo taken 29 May 2024 with Canon EOS R5" {
+		t.Errorf("title %q", m.Title)
+	}
+}
+
+// TestTextsAreBounded describes a file whose texts are all too long.
+func TestTextsAreBounded(t *testing.T) {
+	long := bytes.Repeat([]byte(`<"&>`+"\u2028"), 1200)
+	entries := []fixture.Entry{
+		fixture.Tag(fixture.DirImage, 0x010f, tiff.ASCII, long),
+		fixture.Tag(fixture.DirImage, 0x0110, tiff.ASCII, long),
+		fixture.Tag(fixture.DirExif, 0xa434, tiff.ASCII, long),
+		fixture.Tag(fixture.DirExif, 0x9003, tiff.ASCII, long[:64]),
+		fixture.Tag(fixture.DirExif, 0x9004, tiff.ASCII, long[:60]),
+	}
+	m, _ := describe(t, fixture.WithExif(fixture.EncodeJPEG(t, fixture.Photo(60, 40), 80), fixture.TIFF(entries...)))
+	if n := len(asJSON(t, m)); n > pipeline.MaxMetadataBytes || m.Exif == nil || len(m.Exif.CameraMake) > record.MaxText {
+		t.Errorf("%d bytes of metadata: %+v", n, m.Exif)
+	}
+}
+
+func asJSON(t testing.TB, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

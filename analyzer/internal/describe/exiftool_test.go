@@ -7,6 +7,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
+	"github.com/imagebatch/imagebatch/analyzer/internal/record"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // TestCamerasMatchExiftool compares the records of some sixty files, of as many cameras and programs, with
@@ -57,7 +61,7 @@ func TestCamerasMatchExiftool(t *testing.T) {
 					for _, v := range list {
 						words = append(words, asText(v))
 					}
-					if words = cleanList(words, maxKeywords, maxTextBytes, maxKeywordsBytes); !slices.Equal(words, m.Keywords) {
+					if words = record.Keywords(words); !slices.Equal(words, m.Keywords) {
 						t.Errorf("%s: %q, exiftool has %s %q", name, m.Keywords, tag, words)
 					}
 					compared[tag]++
@@ -118,5 +122,34 @@ func asText(v any) string {
 // same compares texts except for white space and truncation.
 func same(got, want string) bool {
 	got, want = strings.Join(strings.Fields(got), " "), strings.Join(strings.Fields(want), " ")
-	return got == want || len(want) > maxTextBytes && len(got) > maxTextBytes/2 && strings.HasPrefix(want, got)
+	return got == want || len(want) > record.MaxText && len(got) > record.MaxText/2 && strings.HasPrefix(want, got)
 }
+
+// cameraRecords returns the records of those of the files that can be described.
+func cameraRecords(t testing.TB) map[string]pipeline.Metadata {
+	t.Helper()
+	if describedCameraFiles == nil {
+		describedCameraFiles = map[string]pipeline.Metadata{}
+		for name, data := range fixture.CameraFiles(t) {
+			if m, _, err := New(Config{}).Describe(t.Context(), data); err == nil {
+				describedCameraFiles[name] = m
+			}
+		}
+	}
+	return describedCameraFiles
+}
+
+var describedCameraFiles map[string]pipeline.Metadata
+
+// cameraTags returns the tags of the files that tests compare with, as exiftool reads them.
+func cameraTags(t testing.TB) map[string]map[string]any {
+	t.Helper()
+	if judgedCameraFiles == nil {
+		judgedCameraFiles = fixture.Judge(t, fixture.CameraFiles(t), "-G1", "-charset", "iptc=Latin", "-IFD0:all", "-ExifIFD:all", "-IPTC:all", "-XMP-dc:all",
+			"-XMP-xmp:Rating", "-ICC_Profile:ProfileDescription", "-Composite:GPSLatitude", "-Composite:GPSLongitude", "-XMP-tiff:all",
+			"-XMP-aux:Lens", "-XMP-exifEX:LensModel", "-JPEGQualityEstimate")
+	}
+	return judgedCameraFiles
+}
+
+var judgedCameraFiles map[string]map[string]any

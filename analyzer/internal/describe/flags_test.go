@@ -10,17 +10,20 @@ import (
 	"testing"
 
 	"github.com/disintegration/imaging"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
+	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 )
 
 // cameraJPEG returns a JPEG with a camera's EXIF.
 func cameraJPEG(t testing.TB, m image.Image) []byte {
 	t.Helper()
-	return withExif(encodeJPEG(t, m, 90), tiffOf(fullExif...))
+	return fixture.WithExif(fixture.EncodeJPEG(t, m, 90), fixture.TIFF(fixture.FullExif...))
 }
 
 // screen draws the content of a screen: surfaces, bars and lines of text.
 func screen(width, height int) *image.NRGBA {
-	m := filled(width, height, color.NRGBA{246, 246, 248, 255})
+	m := fixture.Filled(width, height, color.NRGBA{246, 246, 248, 255})
 	fill := func(x0, y0, x1, y1 int, c color.NRGBA) {
 		row := bytes.Repeat([]byte{c.R, c.G, c.B, c.A}, x1-x0)
 		for y := y0; y < y1; y++ {
@@ -51,18 +54,18 @@ func toned(m *image.RGBA, tone func(luma float64) color.NRGBA) *image.NRGBA {
 }
 
 func sepia(l float64) color.NRGBA {
-	return color.NRGBA{level(1.2 * l), level(1.02 * l), level(0.8 * l), 255}
+	return color.NRGBA{fixture.Level(1.2 * l), fixture.Level(1.02 * l), fixture.Level(0.8 * l), 255}
 }
 
 // TestFlags verifies the flags of images of each kind, and of images that are easily mistaken for them.
 func TestFlags(t *testing.T) {
-	scene := photo(400, 300)
+	scene := fixture.Photo(400, 300)
 	// adjusted changes the levels of the scene.
 	adjusted := func(factor, offset float64) *image.NRGBA {
-		out := (*image.NRGBA)(photo(scene.Rect.Dx(), scene.Rect.Dy()))
+		out := (*image.NRGBA)(fixture.Photo(scene.Rect.Dx(), scene.Rect.Dy()))
 		for i := range out.Pix {
 			if i%4 < 3 {
-				out.Pix[i] = level(float64(out.Pix[i])*factor + offset)
+				out.Pix[i] = fixture.Level(float64(out.Pix[i])*factor + offset)
 			}
 		}
 		return out
@@ -70,20 +73,20 @@ func TestFlags(t *testing.T) {
 	gradient := image.NewNRGBA(scene.Rect)
 	for y := range scene.Rect.Dy() {
 		for x := range scene.Rect.Dx() {
-			gradient.SetNRGBA(x, y, color.NRGBA{level(float64(y) / 1.25), level(float64(y) / 1.25), level(80 + float64(y)/2), 255})
+			gradient.SetNRGBA(x, y, color.NRGBA{fixture.Level(float64(y) / 1.25), fixture.Level(float64(y) / 1.25), fixture.Level(80 + float64(y)/2), 255})
 		}
 	}
-	paper := filled(400, 300, color.White)
+	paper := fixture.Filled(400, 300, color.White)
 	draw.Draw(paper, image.Rect(125, 94, 262, 206), scene, image.Pt(125, 94), draw.Src)
-	comment := entry{dirExif, 0x9286, tiffUndefined, []byte("ASCII\x00\x00\x00Screenshot")}
-	dust := filled(400, 300, color.White)
+	comment := fixture.Tag(fixture.DirExif, 0x9286, tiff.Undefined, []byte("ASCII\x00\x00\x00Screenshot"))
+	dust := fixture.Filled(400, 300, color.White)
 	draw.Draw(dust, image.Rect(188, 125, 207, 144), image.Black, image.Point{}, draw.Src)
 	night := adjusted(0.15, 0)
 	draw.Draw(night, image.Rect(188, 62, 213, 81), image.White, image.Point{}, draw.Src)
 	bright := adjusted(1.5, 110)
-	large := photo(640, 480)
+	large := fixture.Photo(640, 480)
 	// A blur of 14 in the size of the large one.
-	unfocused := imaging.Resize(imaging.Blur(photo(160, 120), 3.5), 640, 480, imaging.Linear)
+	unfocused := imaging.Resize(imaging.Blur(fixture.Photo(160, 120), 3.5), 640, 480, imaging.Linear)
 
 	for _, c := range []struct {
 		name string
@@ -91,36 +94,38 @@ func TestFlags(t *testing.T) {
 		want []string
 	}{
 		{"a photo", cameraJPEG(t, large), nil},
-		{"photo without EXIF", encodeJPEG(t, scene, 90), nil},
+		{"photo without EXIF", fixture.EncodeJPEG(t, scene, 90), nil},
 
-		{"a phone's screen", encodePNG(t, screen(1170, 2532)), []string{"screenshot"}},
-		{"rotated phone's screen", encodePNG(t, screen(1334, 750)), []string{"screenshot"}},
-		{"screenshot by its comment", withExif(encodeJPEG(t, screen(600, 400), 90), tiffOf(comment)), []string{"screenshot"}},
-		{"screenshot by its program", withPNGChunk(encodePNG(t, screen(600, 400)), "tEXt", "Software\x00gnome-screenshot"), []string{"screenshot"}},
-		{"a slide", encodePNG(t, screen(1280, 720)), nil},
-		{"a photo of the size of a screen", encodePNG(t, imaging.Resize(scene, 750, 1334, imaging.Linear)), nil},
+		{"a phone's screen", fixture.EncodePNG(t, screen(1170, 2532)), []string{"screenshot"}},
+		{"rotated phone's screen", fixture.EncodePNG(t, screen(1334, 750)), []string{"screenshot"}},
+		{"screenshot by its comment", fixture.WithExif(fixture.EncodeJPEG(t, screen(600, 400), 90), fixture.TIFF(comment)), []string{"screenshot"}},
+		{"screenshot by its program", fixture.WithPNGChunk(fixture.EncodePNG(t, screen(600, 400)), "tEXt", "Software\x00gnome-screenshot"), []string{"screenshot"}},
+		{"a slide", fixture.EncodePNG(t, screen(1280, 720)), nil},
+		{"a photo of the size of a screen", fixture.EncodePNG(t, imaging.Resize(scene, 750, 1334, imaging.Linear)), nil},
 
-		{"white", encodePNG(t, filled(400, 300, color.White)), []string{"blank", "greyscale"}},
-		{"blue", encodeJPEG(t, filled(400, 300, color.NRGBA{20, 60, 180, 255}), 90), []string{"blank", "monochrome"}},
-		{"invisible", encodePNG(t, filled(400, 300, color.NRGBA{9, 9, 9, 0})), []string{"blank"}},
-		{"white with a spot", encodePNG(t, dust), []string{"greyscale"}},
+		{"white", fixture.EncodePNG(t, fixture.Filled(400, 300, color.White)), []string{"blank", "greyscale"}},
+		{"blue", fixture.EncodeJPEG(t, fixture.Filled(400, 300, color.NRGBA{20, 60, 180, 255}), 90), []string{"blank", "monochrome"}},
+		{"invisible", fixture.EncodePNG(t, fixture.Filled(400, 300, color.NRGBA{9, 9, 9, 0})), []string{"blank"}},
+		{"white with a spot", fixture.EncodePNG(t, dust), []string{"greyscale"}},
 
 		{"out of focus", cameraJPEG(t, unfocused), []string{"blurred"}},
 		{"slightly soft", cameraJPEG(t, imaging.Blur(large, 1.2)), nil},
-		{"drawn gradient of one color", encodePNG(t, gradient), []string{"monochrome"}},
+		{"drawn gradient of one color", fixture.EncodePNG(t, gradient), []string{"monochrome"}},
 
 		{"by night", cameraJPEG(t, night), []string{"dark"}},
 		{"dim", cameraJPEG(t, adjusted(0.5, 0)), nil},
 
 		{"overexposed", cameraJPEG(t, bright), []string{"overexposed"}},
 		{"something on white paper", cameraJPEG(t, paper), nil},
-		{"a bright drawing", encodePNG(t, bright), nil},
+		{"a bright drawing", fixture.EncodePNG(t, bright), nil},
 
-		{"gray", encodeJPEG(t, imaging.Grayscale(scene), 90), []string{"greyscale"}},
-		{"gray as color in low quality", encodeJPEG(t, toned(scene, func(l float64) color.NRGBA { return color.NRGBA{level(l), level(l), level(l), 255} }), 30), []string{"greyscale"}},
-		{"sepia", encodeJPEG(t, toned(scene, sepia), 85), []string{"monochrome"}},
-		{"cyanotype", encodeJPEG(t, toned(scene, func(l float64) color.NRGBA {
-			return color.NRGBA{level(l * l / 255), level(0.4*l + 0.6*l*l/255), level(60 + 0.75*l), 255}
+		{"gray", fixture.EncodeJPEG(t, imaging.Grayscale(scene), 90), []string{"greyscale"}},
+		{"gray as color in low quality", fixture.EncodeJPEG(t, toned(scene, func(l float64) color.NRGBA {
+			return color.NRGBA{fixture.Level(l), fixture.Level(l), fixture.Level(l), 255}
+		}), 30), []string{"greyscale"}},
+		{"sepia", fixture.EncodeJPEG(t, toned(scene, sepia), 85), []string{"monochrome"}},
+		{"cyanotype", fixture.EncodeJPEG(t, toned(scene, func(l float64) color.NRGBA {
+			return color.NRGBA{fixture.Level(l * l / 255), fixture.Level(0.4*l + 0.6*l*l/255), fixture.Level(60 + 0.75*l), 255}
 		}), 85), []string{"monochrome"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

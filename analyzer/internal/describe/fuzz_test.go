@@ -8,6 +8,8 @@ import (
 	"image/jpeg"
 	"testing"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
+	"github.com/imagebatch/imagebatch/analyzer/internal/visual"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -15,15 +17,15 @@ import (
 // FuzzDescribe verifies for arbitrary bytes that an image is either described, twice the same and within the
 // limits of a message, or fails by its own fault.
 func FuzzDescribe(f *testing.F) {
-	f.Add(encodeJPEG(f, photo(24, 16), 70))
-	f.Add(encodeJPEG(f, photo(650, 12), 60))
-	f.Add(encodePNG(f, filled(9, 7, color.NRGBA{1, 2, 3, 100})))
-	f.Add(withExif(encodeJPEG(f, photo(16, 24), 70), tiffOf(fullExif...)))
+	f.Add(fixture.EncodeJPEG(f, fixture.Photo(24, 16), 70))
+	f.Add(fixture.EncodeJPEG(f, fixture.Photo(650, 12), 60))
+	f.Add(fixture.EncodePNG(f, fixture.Filled(9, 7, color.NRGBA{1, 2, 3, 100})))
+	f.Add(fixture.WithExif(fixture.EncodeJPEG(f, fixture.Photo(16, 24), 70), fixture.TIFF(fixture.FullExif...)))
 	f.Add(garbagePNG())
 	for _, name := range []string{
 		"testdata/video-005.gray.q50.progressive.jpeg", "png/testdata/pngsuite/basn3p04.png", "png/testdata/pngsuite/basn4a16.png",
 	} {
-		f.Add(goTestdata(f, name))
+		f.Add(fixture.GoTestdata(f, name))
 	}
 	d := New(Config{PixelBytes: 8 << 20, Limits: imagefile.Limits{MaxPixels: 1 << 16, MaxSide: 1 << 12, MaxScans: 20, MaxWork: 1 << 19}})
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -41,7 +43,7 @@ func FuzzDescribe(f *testing.F) {
 			t.Fatalf("%d bytes of metadata, %d of thumbnail, %v", len(first), len(thumbnail), err)
 		}
 		size, err := jpeg.DecodeConfig(bytes.NewReader(thumbnail))
-		if err != nil || size.Width > WorkingSize || size.Height > WorkingSize || (m.Width > m.Height) != (size.Width > size.Height) && size.Width != size.Height {
+		if err != nil || size.Width > visual.Size || size.Height > visual.Size || (m.Width > m.Height) != (size.Width > size.Height) && size.Width != size.Height {
 			t.Fatalf("thumbnail of %d×%d is %d×%d, %v", m.Width, m.Height, size.Width, size.Height, err)
 		}
 		if m.Brightness < 0 || m.Brightness > 1 || m.Contrast < 0 || m.Contrast > 0.5 || m.Sharpness < 0 || len(m.BlurHash) != 28 || len(m.PHash) != 16 {

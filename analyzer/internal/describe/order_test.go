@@ -5,6 +5,7 @@ import (
 	"image"
 	"testing"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
@@ -13,9 +14,9 @@ import (
 // byte: the decoder would allocate the memory that the header of a bomb specifies, even if the image failed
 // later.
 func TestRefusedImagesAreNeverDecoded(t *testing.T) {
-	whole := encodeJPEG(t, photo(40, 30), 80)
+	whole := fixture.EncodeJPEG(t, fixture.Photo(40, 30), 80)
 	for name, data := range map[string][]byte{
-		"too many pixels": encodePNG(t, photo(400, 300)),
+		"too many pixels": fixture.EncodePNG(t, fixture.Photo(400, 300)),
 		"cut short":       whole[:len(whole)/2],
 		"not an image":    []byte("<html><body>404</body></html>"),
 	} {
@@ -23,7 +24,7 @@ func TestRefusedImagesAreNeverDecoded(t *testing.T) {
 			d := New(Config{Limits: imagefile.Limits{MaxPixels: 10_000}})
 			d.decode = func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error) {
 				t.Error("the decoder was called")
-				return photo(40, 30), scaledjpeg.Full, nil
+				return fixture.Photo(40, 30), scaledjpeg.Full, nil
 			}
 			if _, _, err := d.Describe(t.Context(), data); err == nil {
 				t.Error("got a description, want an error")

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
 var binaryBigEndian = binary.BigEndian
@@ -117,7 +119,7 @@ func photos(t *testing.T) map[string][]byte {
 // withScan appends an image to the header of a photo that was cut off, as many camera samples are.
 func withScan(t *testing.T, data []byte) ([]byte, bool) {
 	t.Helper()
-	if _, ok := readJPEGHeader(data); ok || !bytes.HasPrefix(data, []byte(jpegStart)) {
+	if _, err := imagefile.LayoutOf(data); err == nil || !bytes.HasPrefix(data, []byte(jpegStart)) {
 		return nil, false
 	}
 	end := len(jpegStart)

@@ -4,7 +4,7 @@
 // Metadata Working Group requires.
 //
 // It adds captions and never replaces one: a field that a person or another program has stated, in any of its
-// places, stays byte for byte, and ours is written into none of them; see package caption for how ours are
+// places, stays byte for byte, and ours is written into none of them; see package xmp for how ours are
 // recognized. Except for captions, the XMP packet, and the two numbers of a Multi-Picture Format index (CIPA
 // DC-007) that depend on byte positions, every byte of the file stays, in its order: pixels, maker notes, ICC
 // profiles, extended XMP and the data after the end of the image. No offset moves within EXIF data. An existing
@@ -23,16 +23,12 @@
 package embed
 
 import (
-	"bytes"
 	"errors"
 
-	"github.com/imagebatch/imagebatch/processor/internal/caption"
-	"github.com/imagebatch/imagebatch/processor/internal/xmp"
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/imagefile/xmp"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
-
-// ErrFormat means that the bytes start neither as a JPEG nor as a PNG.
-var ErrFormat = errors.New("neither a JPEG nor a PNG")
 
 // Outcome reports what happened to one kind of metadata of the file.
 type Outcome string
@@ -82,22 +78,18 @@ type File struct {
 	Warnings    []Warning
 }
 
-// Write writes m into the image file data, without changing the slice. The error is ErrFormat or nil.
+// Write writes m into the image file data, without changing the slice. The error is [imagefile.ErrFormat] or
+// nil.
 func Write(data []byte, m pipeline.Metadata, o Options) (File, error) {
+	layout, err := imagefile.LayoutOf(data)
+	if errors.Is(err, imagefile.ErrFormat) {
+		return File{}, err
+	}
 	w := writer{
-		options: o, description: xmp.Describe(m),
-		composed: xmp.Cleaned(caption.Composed(m)), stated: caption.Stated(m),
+		options: o, description: describe(m),
+		composed: xmp.Cleaned(composed(m)), stated: m.Caption(),
 	}
-	var f File
-	switch {
-	case bytes.HasPrefix(data, []byte(jpegStart)):
-		f = w.writeJPEG(data)
-		f.ContentType = "image/jpeg"
-	case bytes.HasPrefix(data, []byte(pngStart)):
-		f = w.writePNG(data)
-		f.ContentType = "image/png"
-	default:
-		return File{}, ErrFormat
-	}
+	f := w.write(data, layout, err == nil)
+	f.ContentType = layout.Format.MediaType
 	return f, nil
 }

@@ -12,6 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/imagefile/edit"
+	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -56,25 +59,17 @@ func writeSample(t testing.TB, data []byte, m pipeline.Metadata, o Options) File
 
 // exifOf returns the TIFF block of a file, or nothing.
 func exifOf(data []byte) []byte {
-	if bytes.HasPrefix(data, []byte(jpegStart)) {
-		if h, ok := readJPEGHeader(data); ok && len(h.exif) > 0 {
-			return h.tiff().of(data)
-		}
-		return nil
-	}
-	l, _ := readPNG(data)
-	if l.exif.empty() {
-		return nil
-	}
-	return l.tiff().of(data)
+	l, _ := imagefile.LayoutOf(data)
+	b, _ := l.First(imagefile.EXIF)
+	return b.Data.Of(data)
 }
 
 // checkTIFF checks that the existing data in a block has not moved, except for the position of the first
 // directory.
 func checkTIFF(t testing.TB, before, after []byte) {
 	t.Helper()
-	if block, ok := readTIFF(before); ok {
-		if _, described := block.description(); described {
+	if block, err := tiff.Parse(before); err == nil {
+		if _, described := tiffDescription(block); described {
 			return // it was ours, and has been replaced
 		}
 	}
@@ -95,22 +90,21 @@ func rest(data []byte) []string {
 }
 
 func restOfJPEG(data []byte) []string {
-	h, _ := readJPEGHeader(data)
+	l, _ := imagefile.LayoutOf(data)
 	blanked := bytes.Clone(data)
-	if entries, _, ok := mpEntries(data, h.index); ok {
-		for at := entries.start; at < entries.end; at += mpEntryBytes {
-			clear(blanked[at+mpSizeAt : at+mpSizeAt+8])
+	if entries, _, ok := mpEntries(data, l); ok {
+		for at := entries.Start; at < entries.End; at += 16 {
+			clear(blanked[at+4 : at+12]) // size and offset
 		}
 	}
-	cuts := edits{{span: h.segment}}
-	for _, s := range append(h.exif, h.resources...) {
-		cuts = append(cuts, edit{span: s})
+	var cuts edit.Edits
+	if b, ok := l.First(imagefile.XMP); ok {
+		cuts = append(cuts, edit.Edit{Span: b.Whole})
 	}
-	// Also cut the lengths of the segments.
-	for i := 1; i < len(cuts); i++ {
-		cuts[i].start -= 2
+	for _, b := range append(l.All(imagefile.EXIF), l.All(imagefile.Photoshop)...) {
+		cuts = append(cuts, edit.Edit{Span: edit.Span{Start: b.Whole.Start + 2, End: b.Whole.End}})
 	}
-	return []string{string(cuts.apply(blanked))}
+	return []string{string(cuts.Apply(blanked))}
 }
 
 // restOfPNG has its own PNG parser, as a check on the code under test.
@@ -178,9 +172,9 @@ func expect(t testing.TB, f File, o Outcome, w Warning) {
 }
 
 func TestWriteRefusesOtherFormats(t *testing.T) {
-	for _, data := range []string{"", "\xff", "GIF89a", "<svg/>", "\x89PNG\r\n"} {
-		if _, err := Write([]byte(data), sample(), Options{}); !errors.Is(err, ErrFormat) {
-			t.Errorf("%q: error %v, want ErrFormat", data, err)
+	for _, data := range []string{"", "\xff", jpegStart, "GIF89a", "<svg/>", "\x89PNG\r\n"} {
+		if _, err := Write([]byte(data), sample(), Options{}); !errors.Is(err, imagefile.ErrFormat) {
+			t.Errorf("%q: error %v, want imagefile.ErrFormat", data, err)
 		}
 	}
 }

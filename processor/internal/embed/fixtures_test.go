@@ -12,7 +12,36 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// The parts of files that the tests write.
+const (
+	jpegStart = "\xff\xd8"
+	pngStart  = "\x89PNG\r\n\x1a\n"
+
+	markerSOS   = 0xda
+	markerEOI   = 0xd9
+	markerAPP0  = 0xe0
+	markerAPP1  = 0xe1
+	markerAPP2  = 0xe2
+	markerAPP11 = 0xeb
+	markerAPP13 = 0xed
+
+	exifSignature      = "Exif\x00"
+	xmpSignature       = "http://ns.adobe.com/xap/1.0/\x00"
+	extensionSignature = "http://ns.adobe.com/xmp/extension/\x00"
+	mpfSignature       = "MPF\x00"
+	photoshopSignature = "Photoshop 3.0\x00"
+
+	xmpKeyword = "XML:com.adobe.xmp\x00"
+
+	tiffHeader = 8
+	entrySize  = 12
+	chunkExtra = 12
+
+	maxJPEGPacket = 65502
 )
 
 // sample is an analysis with a value in every field that is written.
@@ -21,7 +50,7 @@ func sample() pipeline.Metadata {
 		AnalyzerVersion: "1.2.0",
 		Title:           "Landscape in blue & grey", Description: `A picture of 48 by 32 pixels, <blue> and "grey".`,
 		Keywords: []string{"blue", "grey", "landscape, wide"},
-		Composed: []string{pipeline.ComposedTitle, pipeline.ComposedDescription, pipeline.ComposedKeywords},
+		Composed: []string{"title", "description", "keywords"},
 		Format:   "jpeg", Width: 48, Height: 32, Shape: "landscape", Orientation: 1,
 		BitDepth: 8, ColorModel: "ycbcr", HasAlpha: true, AlphaUsed: true, ICCProfile: "sRGB IEC61966-2.1",
 		Progressive: true, JPEGQuality: 85, Animated: true, EntropyChecked: "full", FileSize: 4711,
@@ -188,7 +217,7 @@ func animated(file []byte) []byte {
 
 // multiPicture returns a JPEG with an MPF index, followed by a second JPEG and other bytes. before precedes the
 // index, after follows it.
-func multiPicture(t testing.TB, order byteOrder, before, after string) (file, second []byte) {
+func multiPicture(t testing.TB, order tiff.ByteOrder, before, after string) (file, second []byte) {
 	t.Helper()
 	first, second := plainJPEG(t), plainJPEG(t)
 	index := func(firstSize, secondOffset int) string {

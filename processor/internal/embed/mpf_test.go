@@ -5,30 +5,50 @@ import (
 	"encoding/binary"
 	"strings"
 	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/imagefile/edit"
+	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 )
 
 // images reads an MPF index as its readers do: the first image by its size, the second by offset and size.
 func images(t *testing.T, data []byte) (first, second []byte) {
 	t.Helper()
-	h, ok := readJPEGHeader(data)
-	if !ok || h.index.empty() {
-		t.Fatal("no index")
+	l, err := imagefile.LayoutOf(data)
+	if err != nil {
+		t.Fatal(err)
 	}
-	entries, order, ok := mpEntries(data, h.index)
-	if !ok || entries.end-entries.start != 2*mpEntryBytes {
+	entries, order, ok := mpEntries(data, l)
+	if !ok || entries.End-entries.Start != 2*16 {
 		t.Fatalf("entries %v, ok %v", entries, ok)
 	}
-	e := entries.of(data)
+	e := entries.Of(data)
 	if offset := order.Uint32(e[8:]); offset != 0 {
 		t.Fatalf("offset of the first image %d", offset)
 	}
-	start := h.index.start + int(order.Uint32(e[24:]))
+	index, _ := l.First(imagefile.MPF)
+	start := index.Data.Start + int(order.Uint32(e[24:]))
 	return data[:order.Uint32(e[4:])], data[start : start+int(order.Uint32(e[20:]))]
+}
+
+// mpEntries finds the list of images in an MPF index.
+func mpEntries(data []byte, l imagefile.Layout) (entries edit.Span, order tiff.ByteOrder, ok bool) {
+	index, _ := l.First(imagefile.MPF)
+	t, err := tiff.Parse(index.Data.Of(data))
+	if err != nil {
+		return edit.Span{}, nil, false
+	}
+	e, ok := t.Find(t.First, 0xb002)
+	if !ok || e.Type != tiff.Undefined || e.Count%16 != 0 {
+		return edit.Span{}, nil, false
+	}
+	at, ok := t.Value(e)
+	return edit.Span{Start: index.Data.Start + at.Start, End: index.Data.Start + at.End}, t.Order, ok
 }
 
 func TestMPFStaysRight(t *testing.T) {
 	old := xmpSegment(foreign(motionPhoto))
-	for _, order := range []byteOrder{binary.BigEndian, binary.LittleEndian} {
+	for _, order := range []tiff.ByteOrder{binary.BigEndian, binary.LittleEndian} {
 		for _, c := range []struct {
 			name          string
 			before, after string

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 )
 
 const placePacket = `<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" xmlns:d="http://www.dji.com/drone-dji/1.0/"
@@ -28,7 +30,7 @@ const placePacket = `<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.c
   </rdf:Description>`
 
 // positions are the GPS values in the fixtures.
-func positions(order byteOrder) []string {
+func positions(order tiff.ByteOrder) []string {
 	second := string(order.AppendUint32(order.AppendUint32(nil, 3100), 100))
 	return []string{second, "51,0.51N", "13.87", "13,52.28E", "118/1", "51,0.52N", "51.0086", "13.8714", "118.25", "GPS", "Gps"}
 }
@@ -36,7 +38,7 @@ func positions(order byteOrder) []string {
 // TestStripPlace verifies that only positions are removed from EXIF and XMP, and that they stay without the
 // option.
 func TestStripPlace(t *testing.T) {
-	for _, order := range []byteOrder{binary.BigEndian, binary.LittleEndian} {
+	for _, order := range []tiff.ByteOrder{binary.BigEndian, binary.LittleEndian} {
 		block := cameraTIFF(order)
 		for name, data := range map[string][]byte{
 			"jpeg": withSegments(plainJPEG(t), jfif, exifSegment(block), xmpSegment(foreign(placePacket)), icc),
@@ -89,7 +91,7 @@ func writePlaceless(t *testing.T, data []byte) File {
 	if !bytes.Equal(again.Data, f.Data) {
 		t.Error("writing twice differs from writing once")
 	}
-	if _, hasTIFF := readTIFF(exifOf(f.Data)); checkPixels(t, data, f.Data) && hasTIFF {
+	if _, err := tiff.Parse(exifOf(f.Data)); checkPixels(t, data, f.Data) && err == nil {
 		late := writeSample(t, write(t, data).Data, sample(), o)
 		if late.Place != f.Place {
 			t.Errorf("after a run that kept it, place is %s, want %s", late.Place, f.Place)
@@ -106,25 +108,25 @@ func checkStill(t *testing.T, before, after []byte) {
 			t.Errorf("%q has moved", s)
 		}
 	}
-	block, ok := readTIFF(after)
-	if !ok || !block.sound() {
+	block, err := tiff.Parse(after)
+	if err != nil || !block.Sound() {
 		t.Fatal("the first directory is broken")
 	}
-	if at, ok := block.find(block.first, 0x010f); !ok || !bytes.HasPrefix(after[block.order.Uint32(after[at+8:]):], []byte("Acme Cameras")) {
+	if e, ok := block.Find(block.First, 0x010f); !ok || !bytes.HasPrefix(after[block.Pointer(e):], []byte("Acme Cameras")) {
 		t.Error("Make is not found")
 	}
-	if _, ok := block.find(block.first, tagGPS); ok {
+	if _, ok := block.Find(block.First, tiff.TagGPS); ok {
 		t.Error("a pointer to GPS data remains")
 	}
-	if old, ok := readTIFF(before); ok {
-		at, _ := old.find(old.first, tagGPS)
-		if gps, ok := old.directory(int(old.order.Uint32(before[at+8:]))); ok && gps.start > old.first.span().end &&
-			!isZero(after[gps.entry(0):gps.next()]) {
+	if old, err := tiff.Parse(before); err == nil {
+		e, _ := old.Find(old.First, tiff.TagGPS)
+		if gps, ok := old.Directory(old.Pointer(e)); ok && old.Whole(gps) && gps.Start > old.First.Span().End &&
+			len(bytes.Trim(after[gps.Start+2:gps.Span().End-4], "\x00")) > 0 {
 			t.Error("entries of the GPS directory remain")
 		}
 	}
-	next, ok := block.directory(int(block.order.Uint32(after[block.first.next():])))
-	if !ok || next.count != 6 {
+	next, ok := block.Directory(block.Order.Uint32(after[block.First.Span().End-4:]))
+	if !ok || next.Count != 6 {
 		t.Error("the second directory is not found")
 	}
 }
@@ -148,7 +150,7 @@ func TestPlaceLeftWarning(t *testing.T) {
 		"an unknown structure":     {[]byte(jpegStart + camera), None},
 		"raw profile":              {withChunks(plainPNG(t, testImage()), chunk("zTXt", "Raw profile type exif\x00\x00x"), ""), None},
 		"a block of no TIFF":       {withSegments(plainJPEG(t), exifSegment([]byte("MM\x00*\x00\x00\x00\x08\x00\x01\x88\x25"))), None},
-		"a block with a packet":    {withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian, entry{tagXMP, 1, 12, "<exif:GPSX/>"}))), Removed},
+		"a block with a packet":    {withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXMP, 1, 12, "<exif:GPSX/>"}))), Removed},
 		"a second image":           {append(withSegments(plainJPEG(t), camera), plainJPEG(t)...), Removed},
 		"resources with EXIF":      {withSegments(plainJPEG(t), camera, segment(markerAPP13, photoshopSignature+"8BIM\x04\x22\x00\x00\x00\x00\x00\x02II")), Removed},
 		"a second block in a PNG":  {withChunks(plainPNG(t, testImage()), strings.Repeat(chunk("eXIf", string(cameraTIFF(binary.BigEndian))), 2), ""), Removed},
@@ -220,13 +222,13 @@ func TestStripPlaceEverywhere(t *testing.T) {
 	const exifAt, thumbnailAt, placesAt, each = 50, 68, 86, 22
 	place := func(i int) int { return placesAt + each*i + 8 }
 	b = append(b, "MM\x00*\x00\x00\x00\x08\x00\x03"...)
-	put(tagExif, 4, exifAt)
-	put(tagGPS, 4, place(0))
-	put(tagGPS, 4, place(1))
+	put(tiff.TagExif, 4, exifAt)
+	put(tiff.TagGPS, 4, place(0))
+	put(tiff.TagGPS, 4, place(1))
 	b = append(b, 0, 0, 0, thumbnailAt, 0, 1)
-	put(tagGPS, 4, place(2))
+	put(tiff.TagGPS, 4, place(2))
 	b = append(b, 0, 0, 0, 0, 0, 1)
-	put(tagGPS, 4, place(3))
+	put(tiff.TagGPS, 4, place(3))
 	b = append(b, 0, 0, 0, 8) // points to the first directory again
 	for i := range 4 {
 		b = append(b, "ALTITUDE\x00\x01"...)
@@ -242,14 +244,14 @@ func TestStripPlaceEverywhere(t *testing.T) {
 // TestBrokenPlace verifies that GPS directories in impossible positions do no damage.
 func TestBrokenPlace(t *testing.T) {
 	sound := cameraTIFF(binary.BigEndian)
-	block, _ := readTIFF(sound)
-	at, _ := block.find(block.first, tagGPS)
+	block, _ := tiff.Parse(sound)
+	e, _ := block.Find(block.First, tiff.TagGPS)
 	for name, offset := range map[string]int{
 		"in the header": 2, "in itself": tiffHeader, "beyond the end": len(sound) - 1, "far away": 1 << 30,
 	} {
 		t.Run(name, func(t *testing.T) {
 			broken := bytes.Clone(sound)
-			binary.BigEndian.PutUint32(broken[at+8:], uint32(offset))
+			binary.BigEndian.PutUint32(broken[e.At+8:], uint32(offset))
 			f := writePlaceless(t, withSegments(plainJPEG(t), exifSegment(broken)))
 			checkStill(t, broken, exifOf(f.Data))
 		})

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
 func deepPNG(t testing.TB) []byte {
@@ -91,7 +93,7 @@ func TestPNGMerges(t *testing.T) {
 }
 
 func TestPNGReduces(t *testing.T) {
-	old := foreign(`<rdf:Description rdf:about="" xmlns:a="urn:a" a:note="` + strings.Repeat("n", maxPNGPacket-1200) + `"/>`)
+	old := foreign(`<rdf:Description rdf:about="" xmlns:a="urn:a" a:note="` + strings.Repeat("n", imagefile.MaxPacket-1200) + `"/>`)
 	f := write(t, withChunks(plainPNG(t, testImage()), xmpChunk(old), ""))
 	expect(t, f, Merged, Reduced)
 }
@@ -112,8 +114,8 @@ func TestPNGLeftAlone(t *testing.T) {
 		{"content credentials elsewhere", with(xmpChunk(foreign(`<rdf:Description rdf:about=""
 			xmlns:d="http://purl.org/dc/terms/"><d:provenance>https://example.com/</d:provenance></rdf:Description>`))), Credentials},
 		{"wrong checksum", with(string(damaged)), PacketMalformed},
-		{"packet that expands too much", with(compressedXMPChunk(t, strings.Repeat(" ", maxPNGPacket+1))), PacketTooLarge},
-		{"packet too long", with(xmpChunk(strings.Repeat(" ", maxPNGPacket+1))), PacketTooLarge},
+		{"packet that expands too much", with(compressedXMPChunk(t, strings.Repeat(" ", imagefile.MaxPacket+1))), PacketTooLarge},
+		{"packet too long", with(xmpChunk(strings.Repeat(" ", imagefile.MaxPacket+1))), PacketTooLarge},
 		{"no flags", with(chunk("iTXt", xmpKeyword)), PacketMalformed},
 		{"no text", with(chunk("iTXt", xmpKeyword+"\x00\x00en\x00")), PacketMalformed},
 		{"not zlib", with(chunk("iTXt", xmpKeyword+"\x01\x00\x00\x00plain")), PacketMalformed},

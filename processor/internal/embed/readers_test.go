@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imagebatch/imagebatch/processor/internal/caption"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // tool returns the path of a program that reads our metadata.
@@ -139,10 +139,10 @@ func wantTags() tags {
 }
 
 // places are the tags that may state a field of a caption, starting with XMP's.
-var places = map[caption.Field][]string{
-	caption.Title:       {"XMP-dc:Title", "IPTC:ObjectName", "IFD0:XPTitle", "PNG:Title"},
-	caption.Description: {"XMP-dc:Description", "IFD0:ImageDescription", "IPTC:Caption-Abstract", "PNG:Description"},
-	caption.Keywords:    {"XMP-dc:Subject", "IPTC:Keywords", "IFD0:XPKeywords", "XMP-lr:HierarchicalSubject"},
+var places = map[pipeline.CaptionField][]string{
+	pipeline.Title:       {"XMP-dc:Title", "IPTC:ObjectName", "IFD0:XPTitle", "PNG:Title"},
+	pipeline.Description: {"XMP-dc:Description", "IFD0:ImageDescription", "IPTC:Caption-Abstract", "PNG:Description"},
+	pipeline.Keywords:    {"XMP-dc:Subject", "IPTC:Keywords", "IFD0:XPKeywords", "XMP-lr:HierarchicalSubject"},
 }
 
 // filled removes the tags that were filled in from those of a written file, and returns their fields. It checks
@@ -150,8 +150,8 @@ var places = map[caption.Field][]string{
 func filled(t *testing.T, name string, before, after tags, f File) []any {
 	t.Helper()
 	var names []any
-	want := caption.Composed(sample())
-	for _, field := range caption.Fields {
+	want := composed(sample())
+	for _, field := range pipeline.CaptionFields {
 		stated := slices.ContainsFunc(places[field], func(tag string) bool {
 			return before[tag] != nil && strings.TrimSpace(fmt.Sprint(before[tag])) != ""
 		})

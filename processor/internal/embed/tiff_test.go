@@ -7,56 +7,58 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 )
 
 // TestDescribeAnyBlock describes a block repeatedly. It verifies that the last description counts, that the
 // rest of the block does not move, and that the block does not grow with the number of runs.
 func TestDescribeAnyBlock(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		order := rapid.SampledFrom([]byteOrder{binary.BigEndian, binary.LittleEndian}).Draw(rt, "order")
+		order := rapid.SampledFrom([]tiff.ByteOrder{binary.BigEndian, binary.LittleEndian}).Draw(rt, "order")
 		more := []entry{}
 		if rapid.Bool().Draw(rt, "a tag before") {
 			more = append(more, ascii(0x010d, "odd"+strings.Repeat("x", rapid.IntRange(0, 9).Draw(rt, "length"))))
 		}
 		before := append(cameraTIFF(order, more...), strings.Repeat("\x00", rapid.IntRange(0, 3).Draw(rt, "tail"))...)
-		block, ok := readTIFF(before)
-		if !ok || !block.sound() {
+		block, err := tiff.Parse(before)
+		if err != nil || !block.Sound() {
 			rt.Fatal("the fixture is broken")
 		}
 		kept := bytes.Clone(before)
 		texts := rapid.SliceOfN(rapid.StringMatching(`[a-z ]{1,40}`), 1, 6).Draw(rt, "texts")
 		for _, text := range texts {
-			block = block.describe(text)
-			again, ok := readTIFF(block.data)
-			if got, has := again.description(); !ok || !again.sound() || !has || got != text {
+			block = block.WithText(tiff.TagImageDescription, text)
+			again, err := tiff.Parse(block.Data)
+			if got, has := tiffDescription(again); err != nil || !again.Sound() || !has || got != text {
 				rt.Fatalf("reads %q %v, want %q", got, has, text)
 			}
 			tags := []uint16{}
-			for i := range again.first.count {
-				tags = append(tags, order.Uint16(again.data[again.first.entry(i):]))
+			for e := range again.Entries(again.First) {
+				tags = append(tags, e.Tag)
 			}
 			for i := range tags[1:] {
 				if tags[i] >= tags[i+1] {
 					rt.Fatalf("out of order: %x", tags)
 				}
 			}
-			if again.first.start%2 != 0 {
+			if again.First.Start%2 != 0 {
 				rt.Fatal("a directory on an odd byte")
 			}
 		}
 		if !bytes.Equal(before, kept) {
 			rt.Fatal("the input was changed")
 		}
-		once, _ := readTIFF(before)
-		if once = once.describe(texts[len(texts)-1]); !bytes.Equal(once.data, block.data) {
+		once, _ := tiff.Parse(before)
+		if once = once.WithText(tiff.TagImageDescription, texts[len(texts)-1]); !bytes.Equal(once.Data, block.Data) {
 			rt.Fatal("describing many times differs from describing once")
 		}
-		copy(block.data[4:8], before[4:8])
-		if !bytes.HasPrefix(block.data, before) {
+		copy(block.Data[4:8], before[4:8])
+		if !bytes.HasPrefix(block.Data, before) {
 			rt.Fatal("some data has moved")
 		}
-		gone := once.describe("")
-		if _, has := gone.description(); has || !gone.sound() {
+		gone := once.WithText(tiff.TagImageDescription, "")
+		if _, has := tiffDescription(gone); has || !gone.Sound() {
 			rt.Fatal("the description remains")
 		}
 	})

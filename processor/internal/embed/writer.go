@@ -5,53 +5,65 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/imagebatch/imagebatch/processor/internal/caption"
-	"github.com/imagebatch/imagebatch/processor/internal/xmp"
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/imagefile/iptc"
+	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
+	"github.com/imagebatch/imagebatch/shared/imagefile/xmp"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // writer contains what is written, independent of the format of the file.
 type writer struct {
 	options          Options
 	description      xmp.Description
-	composed, stated caption.Caption
-}
-
-// found is the existing metadata of a file in the places where we write, and other data that affects the write.
-type found struct {
-	packet    []byte  // the XMP packet; nil if there is none
-	odd       Warning // why the packet cannot be read; "" if it can
-	tiff      []byte  // the TIFF block of EXIF data; nil if there is none
-	resources []byte  // Photoshop's image resources, which may contain IPTC-IIM; nil if there are none
-
-	packetLimit, tiffLimit, resourcesLimit int // maximum bytes of each
-
-	// stated marks fields that are stated where we do not write.
-	stated [len(caption.Fields)]bool
-	// credentials and place report what is outside the packet and the TIFF block.
-	credentials, place bool
-	// cuts reports that other data must be removed from the file.
-	cuts bool
+	composed, stated pipeline.Caption
 }
 
 // made is the new metadata of a file. Nil parts stay unchanged.
 type made struct {
-	packet, tiff, resources []byte
-	file                    File // without its data
+	change imagefile.Change
+	file   File // without its data
+}
+
+func newMade() made { return made{file: File{XMP: None, EXIF: None, IPTC: None, Place: None}} }
+
+// write writes into a file whose structure is understood or not.
+func (w writer) write(data []byte, layout imagefile.Layout, understood bool) File {
+	var f found
+	var m made
+	if understood {
+		f = w.find(data, layout)
+		m = w.make(f)
+		var ok bool
+		if m.file.Data, ok = layout.Apply(data, m.change); ok {
+			return m.file
+		}
+		m.leave(IndexOdd)
+	} else {
+		m = newMade()
+		m.file.Sidecar = xmp.New(w.description)
+		m.leave(OddStructure)
+	}
+	m = w.finish(found{}, m)
+	m.file.Data = data
+	return m.file
 }
 
 // make decides what is written. It reads the captions from all places before it fills in any.
 func (w writer) make(f found) made {
-	m := made{file: File{XMP: None, EXIF: None, IPTC: None, Place: None}}
-	block, hasTIFF := readTIFF(f.tiff)
-	f.place = f.place || len(f.tiff) > 0 && !hasTIFF || hasTIFF && block.hidesPlace() || holdsPackets(f.resources)
-	if w.options.StripPlace && hasTIFF {
+	m := newMade()
+	block := f.EXIF
+	if w.options.StripPlace && f.tiff {
 		var removed bool
-		if block, removed = block.withoutPlace(); removed {
-			m.tiff, m.file.Place = block.data, Removed
+		if block, removed = block.WithoutGPS(); removed {
+			m.change.EXIF, m.file.Place = block.Data, Removed
 		}
 	}
+	if w.options.StripPlace && len(f.cuts) > 0 {
+		m.change.Remove, m.file.Place = f.cuts, Removed
+	}
 	packet, warning := w.parse(f, &m)
-	m.file.Signed = f.credentials || packet != nil && packet.HasProvenance() || packet == nil && xmp.MentionsProvenance(f.packet)
+	m.file.Signed = f.credentials || packet != nil && packet.HasProvenance() || packet == nil && xmp.MentionsProvenance(f.Packet.Text)
 	if warning != "" {
 		m.warn(warning)
 		m.file.Sidecar = xmp.New(w.description) // captions may be in the unreadable packet
@@ -59,9 +71,8 @@ func (w writer) make(f found) made {
 	}
 
 	marks := marksOf(packet)
-	iptc, state := readIPTC(f.resources)
-	fill := w.fill(packet, func(field caption.Field) bool {
-		return f.stated[field] || hasTIFF && block.states(field, marks) || state.states(iptc, field, marks)
+	fill := w.fill(packet, func(field pipeline.CaptionField) bool {
+		return f.stated[field] || f.tiff && tiffStates(block, field, marks) || iptcStates(f.IPTC, field, marks)
 	})
 	m.file.Sidecar = merged(packet, w.description.WithCaption(fill))
 	if fill, warning = m.embed(packet, w.description, fill, f.packetLimit); warning != "" {
@@ -70,49 +81,54 @@ func (w writer) make(f found) made {
 	if warning == NoSpace {
 		return w.finish(f, m)
 	}
-	if hasTIFF {
-		m.fillTIFF(block, fill[caption.Description], marks, f.tiffLimit)
+	if f.tiff {
+		m.fillTIFF(block, fill[pipeline.Description], marks, f.tiffLimit)
 	}
-	if state == iptcSound {
-		m.fillIPTC(f, iptc, fill, marks)
+	if f.IPTC.State == iptc.Sound {
+		m.fillIPTC(f, fill, marks)
 	}
 	return w.finish(f, m)
 }
 
-// parse parses the packet. If GPS positions must be removed, it removes them first, so that they are removed
-// even if there is no space for anything else. It returns nil if there is no packet.
+// parse returns the packet, or nil if there is none. If GPS positions must be removed, it removes them first, so
+// that they are removed even if there is no space for anything else.
 func (w writer) parse(f found, m *made) (*xmp.Packet, Warning) {
-	if f.packet == nil || f.odd != "" {
-		return nil, f.odd
+	switch {
+	case !f.hasPacket:
+		return nil, ""
+	case f.Packet.Damaged:
+		return nil, PacketMalformed
+	case f.Packet.TooLarge:
+		return nil, PacketTooLarge
 	}
-	p, err := xmp.Parse(f.packet)
-	if err == nil && w.options.StripPlace && p.HasPlace() {
+	p := f.XMP
+	if p.Editable() == nil && w.options.StripPlace && p.HasPlace() {
 		placeless := p.WithoutPlace()
-		if p, err = xmp.Parse(placeless); err == nil {
-			m.packet, m.file.Place = placeless, Removed
+		if p = xmp.Parse(placeless); p.Editable() == nil {
+			m.change.XMP, m.file.Place = placeless, Removed
 		}
 	}
-	if err != nil {
+	if p.Editable() != nil {
 		return nil, PacketMalformed
 	}
 	return p, ""
 }
 
-func marksOf(p *xmp.Packet) caption.Marks {
+func marksOf(p *xmp.Packet) pipeline.Marks {
 	if p == nil {
-		return caption.Marks{}
+		return pipeline.Marks{}
 	}
 	return p.Marks()
 }
 
 // fill returns our captions for the file: for every field that others have not stated, the analyzer's composed
 // value, or else ours from an earlier run, which the analyzer may have taken for the file's own.
-func (w writer) fill(p *xmp.Packet, stated func(caption.Field) bool) caption.Caption {
-	var fill, earlier caption.Caption
+func (w writer) fill(p *xmp.Packet, stated func(pipeline.CaptionField) bool) pipeline.Caption {
+	var fill, earlier pipeline.Caption
 	if p != nil {
 		earlier = p.Ours()
 	}
-	for _, f := range caption.Fields {
+	for _, f := range pipeline.CaptionFields {
 		switch {
 		case stated(f) || p != nil && p.States(f):
 		case !w.options.KeepCaptions && len(w.composed[f]) > 0:
@@ -134,10 +150,10 @@ func merged(p *xmp.Packet, d xmp.Description) []byte {
 
 // embed chooses the packet of at most limit bytes, and returns the captions in it. If space is short, it omits
 // the padding first, then our optional properties, and finally our captions, but never a property of the file.
-func (m *made) embed(p *xmp.Packet, d xmp.Description, fill caption.Caption, limit int) (caption.Caption, Warning) {
+func (m *made) embed(p *xmp.Packet, d xmp.Description, fill pipeline.Caption, limit int) (pipeline.Caption, Warning) {
 	type attempt struct {
 		packet   []byte
-		captions caption.Caption
+		captions pipeline.Caption
 		warning  Warning
 	}
 	compact := func(d xmp.Description) []byte {
@@ -156,31 +172,31 @@ func (m *made) embed(p *xmp.Packet, d xmp.Description, fill caption.Caption, lim
 		if len(a.packet) > limit {
 			continue
 		}
-		m.packet, m.file.XMP = a.packet, Merged
+		m.change.XMP, m.file.XMP = a.packet, Merged
 		if p == nil {
 			m.file.XMP = Added
 		}
 		return a.captions, a.warning
 	}
-	return caption.Caption{}, NoSpace
+	return pipeline.Caption{}, NoSpace
 }
 
 // fillTIFF writes the description into EXIF data, or removes that of an earlier run.
-func (m *made) fillTIFF(t tiffBlock, description []string, marks caption.Marks, limit int) {
-	old, has := t.description()
-	if !t.sound() || has && !marks.Ours(caption.Description, []string{old}) {
+func (m *made) fillTIFF(t tiff.Block, description []string, marks pipeline.Marks, limit int) {
+	old, has := tiffDescription(t)
+	if !t.Sound() || has && !marks.Ours(pipeline.Description, []string{old}) {
 		return // a blank description stays too: we overwrite nothing
 	}
 	text := ""
 	if len(description) > 0 && printableASCII(description[0]) {
 		text = description[0]
 	}
-	described := t.describe(text)
-	if len(described.data) > limit {
-		text, described = "", t.describe("")
+	described := t.WithText(tiff.TagImageDescription, text)
+	if len(described.Data) > limit {
+		text, described = "", t.WithText(tiff.TagImageDescription, "")
 	}
-	if !bytes.Equal(described.data, t.data) {
-		m.tiff = described.data
+	if !bytes.Equal(described.Data, t.Data) {
+		m.change.EXIF = described.Data
 	}
 	if text != "" {
 		m.file.EXIF = Filled
@@ -192,22 +208,19 @@ func printableASCII(text string) bool {
 }
 
 // fillIPTC writes captions into an IPTC block, or removes those of an earlier run.
-func (m *made) fillIPTC(f found, block iim, fill caption.Caption, marks caption.Marks) {
-	described, filled := block.describe(fill, marks)
-	resources := f.resources
-	if !bytes.Equal(described.bytes(), block.bytes()) {
-		resources = withIPTC(f.resources, described.bytes())
-	}
+func (m *made) fillIPTC(f found, fill pipeline.Caption, marks pipeline.Marks) {
+	described, filled := filledIPTC(f.IPTC.Block, fill, marks)
+	resources := f.IPTC.With(described)
 	if len(resources) > f.resourcesLimit {
 		// Captions of an earlier run, whose marks are removed, must not stay: they would be taken for a
 		// person's.
 		if filled {
-			m.fillIPTC(f, block, caption.Caption{}, marks)
+			m.fillIPTC(f, pipeline.Caption{}, marks)
 		}
 		return
 	}
-	if len(resources) != len(f.resources) || !bytes.Equal(resources, f.resources) {
-		m.resources = resources
+	if !bytes.Equal(resources, f.resources) {
+		m.change.Photoshop = resources
 	}
 	if filled {
 		m.file.IPTC = Filled
@@ -221,7 +234,7 @@ func (w writer) finish(f found, m made) made {
 	if m.file.Signed {
 		if !w.options.EmbedSigned {
 			m.leave(Credentials)
-		} else if f.cuts || m.packet != nil || m.tiff != nil {
+		} else if c := m.change; len(f.cuts) > 0 || c.XMP != nil || c.EXIF != nil {
 			m.warn(Broken)
 		}
 	}

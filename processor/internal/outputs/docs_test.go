@@ -1,8 +1,10 @@
 package outputs
 
 import (
-	"bytes"
 	"encoding/json"
+	"flag"
+	"fmt"
+	"iter"
 	"os"
 	"reflect"
 	"regexp"
@@ -10,15 +12,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imagebatch/imagebatch/processor/internal/caption"
 	"github.com/imagebatch/imagebatch/processor/internal/embed"
-	"github.com/imagebatch/imagebatch/processor/internal/xmp"
-	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/imagefile/xmp"
 )
+
+const documentationFile = "../../../docs/metadata.md"
+
+var update = flag.Bool("update", false, "write the generated tables and the schema")
 
 func documentation(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile("../../../docs/metadata.md")
+	text, err := os.ReadFile(documentationFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,14 +56,9 @@ func TestDocumentedRecord(t *testing.T) {
 	}
 }
 
-// TestDocumentedFields verifies that every field of the record and every warning is documented.
-func TestDocumentedFields(t *testing.T) {
+// TestDocumentedWarnings verifies that every warning is documented.
+func TestDocumentedWarnings(t *testing.T) {
 	text := documentation(t)
-	for path := range fields(reflect.TypeFor[Record](), nil) {
-		if !strings.Contains(text, "| `"+path+"` |") {
-			t.Errorf("%s has no row", path)
-		}
-	}
 	for _, w := range []embed.Warning{
 		embed.Credentials, embed.Broken, embed.OddStructure, embed.PacketMalformed, embed.PacketTooLarge,
 		embed.NoSpace, embed.Reduced, embed.IndexOdd, embed.PlaceLeft,
@@ -70,68 +69,102 @@ func TestDocumentedFields(t *testing.T) {
 	}
 }
 
-// TestDocumentedProperties verifies that the table of XMP properties lists those that are written, in order.
-func TestDocumentedProperties(t *testing.T) {
-	text := documentation(t)
-	if !strings.Contains(text, xmp.Namespace) {
+// TestFieldsAreDocumented verifies that the tables of the fields and of the XMP properties match the struct
+// tags; -update writes them.
+func TestFieldsAreDocumented(t *testing.T) {
+	want := regexp.MustCompile(`(?m)(^\| field of the record .*\n\|---.*\n)(\|.*\n)+`).ReplaceAllString(documentation(t), "${1}"+escaped(fieldTable(t)))
+	want = regexp.MustCompile(`(?m)(^\| property .*\n\|---.*\n)(\|.*\n)+`).ReplaceAllString(want, "${1}"+escaped(propertyTable()))
+	checkGenerated(t, documentationFile, want)
+	if !strings.Contains(want, xmp.Namespace) {
 		t.Error("the namespace is not documented")
 	}
-	var documented []string
-	for _, row := range regexp.MustCompile("(?m)^\\| `imagebatch:(\\w+)` \\|").FindAllStringSubmatch(text, -1) {
-		documented = append(documented, row[1])
+}
+
+// escaped returns text that a regular expression inserts as it is.
+func escaped(text string) string { return strings.ReplaceAll(text, "$", "$$") }
+
+// fieldTable returns a row for each field of the record.
+func fieldTable(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	for path, f := range fields(reflect.TypeFor[Record](), nil) {
+		doc, unit := f.Tag.Get("doc"), f.Tag.Get("unit")
+		if doc == "" {
+			t.Errorf("%s has no tag doc", path)
+		}
+		choice := f.Tag.Get("range")
+		if i := strings.LastIndex(choice, " of "); i >= 0 {
+			choice = choice[i+len(" of "):]
+		}
+		switch {
+		case unit != "":
+		case f.Type == reflect.TypeFor[bool]() || f.Type == reflect.TypeFor[*bool]():
+			unit = "true, false"
+		default:
+			unit = "'" + strings.ReplaceAll(choice, "|", "', '") + "'"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", path, asCode(doc), asCode(unit))
 	}
-	var m pipeline.Metadata
-	everyField(reflect.ValueOf(&m).Elem())
-	packet := xmp.New(xmp.Describe(m).WithCaption(caption.Stated(m)))
-	var written []string
-	for _, m := range regexp.MustCompile(`[ <]imagebatch:(\w+)[=>]`).FindAllSubmatch(packet, -1) {
-		written = append(written, string(m[1]))
+	return b.String()
+}
+
+// asCode replaces the single quotes around code, and escapes the stars of CIELAB. An apostrophe follows a letter.
+func asCode(text string) string {
+	text = regexp.MustCompile(`(^|[ (;])'([^']+)'`).ReplaceAllString(text, "$1`$2`")
+	return regexp.MustCompile(`([LabE])\*`).ReplaceAllString(text, `$1\*`)
+}
+
+// propertyTable returns a row for each XMP property.
+func propertyTable() string {
+	var b strings.Builder
+	for _, p := range embed.Properties {
+		star := ""
+		if p.Core {
+			star = " *"
+		}
+		fmt.Fprintf(&b, "| `%s:%s` | %s%s | `%s` |\n", xmp.Prefix, p.Name, p.Type, star, p.Field)
 	}
-	slices.Sort(documented)
-	slices.Sort(written)
-	if !slices.Equal(documented, written) {
-		t.Errorf("documented %q\nwritten    %q", documented, written)
+	return b.String()
+}
+
+// checkGenerated compares a generated file with its text, or writes it.
+func checkGenerated(t *testing.T, file, want string) {
+	t.Helper()
+	if got, err := os.ReadFile(file); err != nil || string(got) == want {
+		if err != nil {
+			t.Error(err)
+		}
+		return
 	}
-	if bytes.Count(packet, []byte(xmp.Namespace)) != 1 {
-		t.Error("the namespace is not declared exactly once")
+	if !*update {
+		t.Errorf("%s differs from the struct tags; -update changes it", file)
+		return
+	}
+	if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+		t.Error(err)
 	}
 }
 
-// everyField sets every field of a struct.
-func everyField(v reflect.Value) {
-	switch v.Kind() {
-	case reflect.String:
-		v.SetString("x")
-	case reflect.Int, reflect.Int64:
-		v.SetInt(1)
-	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
-		everyField(v.Index(0))
-	case reflect.Struct:
-		for _, field := range v.Fields() {
-			everyField(field)
-		}
-	default: // booleans and numbers are always written
-	}
-}
-
-// fields yields the JSON names of a struct and of the structs in it, joined by dots.
-func fields(t reflect.Type, path []string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
-			t = t.Elem()
-		}
-		if t.Kind() != reflect.Struct {
-			yield(strings.Join(path, "."))
-			return
-		}
+// fields yields the fields of a struct and of the structs in it, by their JSON names joined by dots.
+func fields(t reflect.Type, path []string) iter.Seq2[string, reflect.StructField] {
+	return func(yield func(string, reflect.StructField) bool) {
 		for f := range t.Fields() {
 			inner := path
 			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
 				inner = append(slices.Clone(path), name)
 			}
-			for name := range fields(f.Type, inner) {
-				if !yield(name) {
+			of := f.Type
+			for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
+				of = of.Elem()
+			}
+			if of.Kind() != reflect.Struct {
+				if !yield(strings.Join(inner, "."), f) {
+					return
+				}
+				continue
+			}
+			for name, part := range fields(of, inner) {
+				if !yield(name, part) {
 					return
 				}
 			}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/processor/internal/embed"
+	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -223,7 +224,7 @@ func TestMakeRefuses(t *testing.T) {
 		t.Errorf("other bytes: %v, want ErrOtherBytes, which is retried", err)
 	}
 	text := []byte("neither")
-	if _, err := Make(text, analysis(text), Options{}); !errors.As(err, &failure) || !errors.Is(err, embed.ErrFormat) {
+	if _, err := Make(text, analysis(text), Options{}); !errors.As(err, &failure) || !errors.Is(err, imagefile.ErrFormat) {
 		t.Errorf("text: %v, want a failure", err)
 	}
 	a.Metadata.Brightness = math.NaN()

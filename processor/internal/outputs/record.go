@@ -12,7 +12,7 @@ import (
 // Record is the JSON record of an image: what was found in the original, and what was written into the
 // processed file.
 type Record struct {
-	OriginalFilename string `json:"original_filename"`
+	OriginalFilename string `json:"original_filename" unit:"text" doc:"name as the client sent it"`
 	pipeline.Metadata
 	Processed Processed  `json:"processed"`
 	Thumbnail *Thumbnail `json:"thumbnail,omitempty"`
@@ -20,21 +20,21 @@ type Record struct {
 
 // Processed describes the processed file.
 type Processed struct {
-	ContentType string          `json:"content_type"`
-	FileSize    int64           `json:"file_size"` // bytes
-	SHA256      string          `json:"sha256"`    // hex
-	XMP         embed.Outcome   `json:"xmp"`
-	EXIF        embed.Outcome   `json:"exif"`
-	IPTC        embed.Outcome   `json:"iptc"`
-	GPS         embed.Outcome   `json:"gps,omitempty"`     // absent if positions are kept
-	Sidecar     embed.Outcome   `json:"sidecar,omitempty"` // absent without a sidecar
-	Warnings    []embed.Warning `json:"warnings,omitempty"`
+	ContentType string          `json:"content_type" range:"image/jpeg|image/png" doc:"type of the processed image"`
+	FileSize    int64           `json:"file_size" range:"1.." unit:"bytes" doc:"its size"`
+	SHA256      string          `json:"sha256" range:"/^[0-9a-f]{64}$/" unit:"64 hex digits" doc:"its SHA-256"`
+	XMP         embed.Outcome   `json:"xmp" range:"added|merged|none" doc:"what was done with the file's XMP"`
+	EXIF        embed.Outcome   `json:"exif" range:"filled|none" doc:"'filled' when the composed description was written to EXIF ImageDescription"`
+	IPTC        embed.Outcome   `json:"iptc" range:"filled|none" doc:"'filled' when a composed text was written to IPTC-IIM"`
+	GPS         embed.Outcome   `json:"gps,omitempty" range:"removed|none" doc:"with 'STRIP_GPS=true', whether a GPS position was removed"`
+	Sidecar     embed.Outcome   `json:"sidecar,omitempty" range:"added" doc:"'added' when the image has a sidecar"`
+	Warnings    []embed.Warning `json:"warnings,omitempty" range:"1.. of 1.." unit:"list of texts" doc:"what could not be written as requested, see below"`
 }
 
 // Thumbnail describes the thumbnail.
 type Thumbnail struct {
-	ContentType string `json:"content_type"`
-	FileSize    int64  `json:"file_size"` // bytes
+	ContentType string `json:"content_type" range:"image/jpeg" doc:"type of the thumbnail"`
+	FileSize    int64  `json:"file_size" range:"1..49152" unit:"bytes" doc:"its size"`
 }
 
 func newRecord(a pipeline.Analysis, file embed.File, o Options) Record {

@@ -3,9 +3,9 @@ package outputs
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
@@ -82,107 +82,145 @@ func TestRecordsKeepTheSchema(t *testing.T) {
 	}
 }
 
-// TestSchemaMatchesTheStructs compares the schema with the code field by field: the same names in the same
-// order, of the same types, and required unless they may be omitted.
-func TestSchemaMatchesTheStructs(t *testing.T) {
-	text, err := os.ReadFile(schemaFile)
+// TestSchemaMatchesTheTags verifies that the schema is the one that the struct tags define; -update writes it.
+func TestSchemaMatchesTheTags(t *testing.T) {
+	root := object{
+		{"$schema", "https://json-schema.org/draft/2020-12/schema"},
+		{"title", "The record that Imagebatch stores beside a processed image"},
+		{"description", "docs/metadata.md explains each field. Lengths are bounds on characters; the analyzer bounds bytes, which are no fewer."},
+		{"$ref", "#/$defs/analysis"},
+	}
+	root = append(root, structSchema(t, reflect.TypeFor[Record]())...)
+	root = append(root, member{"unevaluatedProperties", false})
+	var defs object
+	for _, d := range definitions {
+		schema := structSchema(t, d.of)
+		switch d.name {
+		case "analysis": // the record has more fields
+			schema = append(schema, member{"description", "What the analyzer found in the original."})
+		case "exif":
+			schema = append(schema, member{"additionalProperties", false}, member{"minProperties", 1})
+		default:
+			schema = append(schema, member{"additionalProperties", false})
+		}
+		defs = append(defs, member{d.name, schema})
+	}
+	text, err := json.Marshal(append(root, member{"$defs", defs}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var root object
-	if err := json.Unmarshal(text, &root); err != nil {
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, text, "", "  "); err != nil {
 		t.Fatal(err)
 	}
-	for def, of := range map[string]reflect.Type{
-		"analysis": reflect.TypeFor[pipeline.Metadata](), "exif": reflect.TypeFor[pipeline.Exif](),
-		"gps": reflect.TypeFor[pipeline.GPS](), "color": reflect.TypeFor[pipeline.ColorShare](),
-		"processed": reflect.TypeFor[Processed](), "thumbnail": reflect.TypeFor[Thumbnail](),
-	} {
-		root.Defs[def].is(t, def, of)
+	checkGenerated(t, schemaFile, indented.String()+"\n")
+}
+
+// definitions are the structs of the record.
+var definitions = []struct {
+	name string
+	of   reflect.Type
+}{
+	{"analysis", reflect.TypeFor[pipeline.Metadata]()},
+	{"exif", reflect.TypeFor[pipeline.Exif]()},
+	{"gps", reflect.TypeFor[pipeline.GPS]()},
+	{"color", reflect.TypeFor[pipeline.ColorShare]()},
+	{"processed", reflect.TypeFor[Processed]()},
+	{"thumbnail", reflect.TypeFor[Thumbnail]()},
+}
+
+// object is a JSON object whose members keep their order.
+type object []member
+
+type member struct {
+	name  string
+	value any
+}
+
+func (o object) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, m := range o {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%q:", m.name)
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(m.value); err != nil {
+			return nil, err
+		}
 	}
-	root.is(t, "the record", reflect.TypeFor[Record]())
+	b.WriteByte('}')
+	return b.Bytes(), nil
 }
 
-// object is the part of an object's schema that the test reads.
-type object struct {
-	Defs       map[string]object          `json:"$defs"`
-	Required   []string                   `json:"required"`
-	Properties map[string]json.RawMessage `json:"properties"`
-}
-
-func (o object) is(t *testing.T, name string, of reflect.Type) {
-	t.Helper()
-	var names, required []string
+// structSchema returns the schema of a struct. Fields that may be omitted are not required.
+func structSchema(t *testing.T, of reflect.Type) object {
+	required := []string{}
+	var properties object
 	for f := range of.Fields() {
 		if f.Anonymous { // has a definition of its own
 			continue
 		}
-		field, option, _ := strings.Cut(f.Tag.Get("json"), ",")
-		names = append(names, field)
+		name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if option == "" {
-			required = append(required, field)
+			required = append(required, name)
 		}
-		property, ok := o.Properties[field]
-		if !ok {
-			t.Errorf("%s lacks %s", name, field)
-			continue
-		}
-		if got, want := typeOf(t, property), jsonType(f.Type); got != want {
-			t.Errorf("%s of %s has type %s, in the code %s", field, name, got, want)
-		}
+		properties = append(properties, member{name, fieldSchema(t, f.Type, f.Tag.Get("range"))})
 	}
-	for field := range o.Properties {
-		if !slices.Contains(names, field) {
-			t.Errorf("%s has %s, which the code does not have", name, field)
-		}
-	}
-	slices.Sort(required)
-	if got := slices.Sorted(slices.Values(o.Required)); !slices.Equal(got, required) {
-		t.Errorf("%s requires %q, the code always writes %q", name, got, required)
-	}
+	return object{{"type", "object"}, {"required", required}, {"properties", properties}}
 }
 
-// typeOf returns the type that a property's schema requires; for an enumeration, that of its first value.
-func typeOf(t *testing.T, property json.RawMessage) string {
-	t.Helper()
-	var p struct {
-		Type  string `json:"type"`
-		Ref   string `json:"$ref"`
-		Const any    `json:"const"`
-		Enum  []any  `json:"enum"`
-	}
-	if err := json.Unmarshal(property, &p); err != nil {
-		t.Fatal(err)
-	}
-	switch append(p.Enum, p.Const)[0].(type) {
-	case string:
-		return "string"
-	case float64:
-		return "integer"
-	default:
-		if p.Ref != "" {
-			return "object"
-		}
-		return p.Type
-	}
-}
-
-func jsonType(of reflect.Type) string {
+// fieldSchema returns the schema of a field with its range.
+func fieldSchema(t *testing.T, of reflect.Type, valid string) object {
 	for of.Kind() == reflect.Pointer {
 		of = of.Elem()
 	}
-	switch of.Kind() {
-	case reflect.String:
-		return "string"
-	case reflect.Bool:
-		return "boolean"
-	case reflect.Int, reflect.Int64:
-		return "integer"
-	case reflect.Float64:
-		return "number"
-	case reflect.Slice, reflect.Array:
-		return "array"
-	default:
-		return "object"
+	low, high, isRange := strings.Cut(valid, "..")
+	switch kind := of.Kind(); {
+	case kind == reflect.Struct:
+		for _, d := range definitions {
+			if d.of == of {
+				return object{{"$ref", "#/$defs/" + d.name}}
+			}
+		}
+		t.Fatalf("%s has no definition", of)
+	case kind == reflect.Slice || kind == reflect.Array:
+		valid, items, _ := strings.Cut(valid, " of ")
+		valid, unique := strings.CutPrefix(valid, "unique ")
+		low, high, _ := strings.Cut(valid, "..")
+		s := bounds(object{{"type", "array"}, {"items", fieldSchema(t, of.Elem(), items)}}, "minItems", low, "maxItems", high)
+		if unique {
+			s = append(s, member{"uniqueItems", true})
+		}
+		return s
+	case kind == reflect.Bool:
+		return object{{"type", "boolean"}}
+	case kind == reflect.String && strings.HasPrefix(valid, "/"):
+		return object{{"type", "string"}, {"pattern", strings.Trim(valid, "/")}}
+	case kind == reflect.String && valid != "" && !isRange:
+		return object{{"enum", strings.Split(valid, "|")}}
+	case kind == reflect.String:
+		return bounds(object{{"type", "string"}}, "minLength", low, "maxLength", high)
+	case strings.Contains(valid, "|"):
+		return object{{"enum", json.RawMessage("[" + strings.ReplaceAll(valid, "|", ",") + "]")}}
+	case kind == reflect.Float64:
+		return bounds(object{{"type", "number"}}, "minimum", low, "maximum", high)
 	}
+	return bounds(object{{"type", "integer"}}, "minimum", low, "maximum", high)
+}
+
+// bounds adds the ends of a range, as far as it has them.
+func bounds(o object, least, low, most, high string) object {
+	if above, ok := strings.CutPrefix(low, ">"); ok {
+		least, low = "exclusiveMinimum", above
+	}
+	if low != "" {
+		o = append(o, member{least, json.RawMessage(low)})
+	}
+	if high != "" {
+		o = append(o, member{most, json.RawMessage(high)})
+	}
+	return o
 }

@@ -1,0 +1,42 @@
+package embedded
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
+	"github.com/imagebatch/imagebatch/analyzer/internal/record"
+	"github.com/imagebatch/imagebatch/shared/imagefile/iptc"
+)
+
+func TestIPTC(t *testing.T) {
+	utf8Set, title := fixture.DataSet(1, 90, "\x1b%G"), fixture.DataSet(2, 5, "Z\u00fcrich")
+	other := fixture.ImageResource(0x0425, "", []byte("digest.."))
+	for name, c := range map[string]struct {
+		resources []byte
+		title     string
+		warned    bool
+	}{
+		"UTF-8":                          {fixture.ImageResource(0x404, "", append(bytes.Clone(utf8Set), title...)), "Zürich", false},
+		"UTF-8 without its declaration":  {fixture.ImageResource(0x404, "", title), "Zürich", false},
+		"Latin-1":                        {fixture.ImageResource(0x404, "", fixture.DataSet(2, 5, "Z\xfcrich")), "Zürich", false},
+		"after other resources":          {append(append(bytes.Clone(other), fixture.ImageResource(0x040f, "odd", []byte("odd"))...), fixture.ImageResource(0x404, "name", title)...), "Zürich", false},
+		"padding":                        {fixture.ImageResource(0x404, "", append(bytes.Clone(title), 0, 0, 0)), "Zürich", false},
+		"followed by garbage":            {fixture.ImageResource(0x404, "", append(bytes.Clone(title), "garbage"...)), "Zürich", true},
+		"value far too long":             {fixture.ImageResource(0x404, "", append(bytes.Clone(title), 0x1c, 2, 120, 0xff, 0xff, 'x')), "Zürich", true},
+		"value one byte too long":        {fixture.ImageResource(0x404, "", append(bytes.Clone(title), 0x1c, 2, 120, 0, 2, 'x')), "Zürich", true},
+		"an extended data set":           {fixture.ImageResource(0x404, "", append(bytes.Clone(title), 0x1c, 2, 120, 0x80, 4, 0, 0, 0, 1, 'x')), "Zürich", false},
+		"extended, in a long block":      {fixture.ImageResource(0x404, "", slices.Concat(title, []byte("\x1c\x02\x05\x80\x04\x00\x00\x00\x01x"), make([]byte, 0x9000))), "x", false},
+		"resource longer than the block": {append(bytes.Clone(other), "8BIM\x04\x04\x00\x00\xff\xff\xff\xff"...), "", true},
+		"resources of another signature": {[]byte("PHUT\x04\x04\x00\x00\x00\x00\x00\x00"), "", true},
+		"none":                           {other, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var w record.Warnings
+			if got := fromIPTC(iptc.Parse(c.resources), &w); got.title != c.title || (w.List != nil) != c.warned {
+				t.Errorf("title %q, want %q; warnings %q", got.title, c.title, w.List)
+			}
+		})
+	}
+}

@@ -1,0 +1,114 @@
+package embedded
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/record"
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/imagefile/xmp"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// fromXMP interprets the packet. It also returns the marks of the captions that we composed.
+func fromXMP(view imagefile.Metadata, warned *record.Warnings) (b block, marks pipeline.Marks) {
+	if view.Packet.TooLarge {
+		warned.Add("XMP: a packet of more than %d bytes is not read", maxPacket)
+	}
+	if view.XMP == nil || len(view.Packet.Text) == 0 {
+		return block{}, marks
+	}
+	if err := view.XMP.Damage(); err != nil {
+		warned.Add("XMP: reading stopped: %v", err)
+	}
+	r := xmpReader{view.XMP}
+	b = block{
+		title: r.one("dc:title"), description: r.one("dc:description"), keywords: r.all("dc:subject"),
+		creators: r.all("dc:creator"), copyright: r.one("dc:rights"),
+		comment: record.Clean(r.one("exif:UserComment"), record.MaxText),
+		exif: pipeline.Exif{
+			CameraMake: record.Clean(r.one("tiff:Make"), record.MaxText), CameraModel: record.Clean(r.one("tiff:Model"), record.MaxText),
+			Software: record.Clean(r.one("xmp:CreatorTool"), record.MaxText),
+			GPS:      r.place(warned),
+		},
+	}
+	if rating := r.one("xmp:Rating"); rating != "" {
+		stars, err := strconv.ParseFloat(rating, 64)
+		if err != nil {
+			warned.Add("XMP xmp:Rating: %q is no number", rating)
+		}
+		b.rating = ratingOf(stars)
+	}
+	for _, property := range [...]string{"exifEX:LensModel", "aux:Lens"} {
+		if b.exif.LensModel == "" {
+			b.exif.LensModel = record.Clean(r.one(property), record.MaxText)
+		}
+	}
+	for _, property := range [...]string{"exif:DateTimeOriginal", "photoshop:DateCreated"} {
+		at := r.one(property)
+		if b.exif.TakenAt == "" {
+			b.exif.TakenAt = isoTime(at)
+		}
+		// XMP allows a date alone, but it is not precise enough.
+		if at != "" && len(at) > len(time.DateOnly) && isoTime(at) == "" {
+			warned.Add("XMP %s: %q is no time", property, at)
+		}
+	}
+	return b, view.XMP.Marks()
+}
+
+// xmpReader returns the trimmed values of a packet.
+type xmpReader struct{ packet *xmp.Packet }
+
+func (r xmpReader) one(property string) string { return strings.TrimSpace(r.packet.Text(property)) }
+
+func (r xmpReader) all(property string) []string {
+	texts := r.packet.Texts(property)
+	for i := range texts {
+		texts[i] = strings.TrimSpace(texts[i])
+	}
+	return texts
+}
+
+// place returns where the image was taken, if both coordinates can be read.
+func (r xmpReader) place(warned *record.Warnings) *pipeline.GPS {
+	latitude, longitude := r.one("exif:GPSLatitude"), r.one("exif:GPSLongitude")
+	if latitude == "" || longitude == "" {
+		return nil
+	}
+	north, ok := xmpCoordinate(latitude, "N", "S", 90)
+	east, okEast := xmpCoordinate(longitude, "E", "W", 180)
+	if !ok || !okEast {
+		warned.Add("XMP exif:GPSLatitude, exif:GPSLongitude: they are no place")
+		return nil
+	}
+	return &pipeline.GPS{Latitude: record.Round(north, 6), Longitude: record.Round(east, 6)}
+}
+
+// xmpCoordinate reads "51,30.5N" or "51,30,30N", in degrees.
+func xmpCoordinate(s, positive, negative string, limit float64) (degrees float64, ok bool) {
+	sign := 1.0
+	digits, ok := strings.CutSuffix(s, positive)
+	if !ok {
+		if digits, ok = strings.CutSuffix(s, negative); !ok {
+			return 0, false
+		}
+		sign = -1
+	}
+	parts := strings.Split(digits, ",")
+	if len(parts) > 3 {
+		return 0, false
+	}
+	unit := 1.0
+	for i, part := range parts {
+		v, err := strconv.ParseFloat(part, 64)
+		if err != nil || !(v >= 0) || i > 0 && v >= 60 || math.IsInf(v, 0) {
+			return 0, false
+		}
+		degrees += v / unit
+		unit *= 60
+	}
+	return sign * degrees, degrees <= limit
+}

@@ -1,0 +1,171 @@
+package embed
+
+import (
+	"slices"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/imagefile/iptc"
+	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
+	"github.com/imagebatch/imagebatch/shared/imagefile/xmp"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
+
+// found is the existing metadata of a file, and what else in the file affects the write.
+type found struct {
+	imagefile.Metadata
+
+	hasPacket bool
+	tiff      bool   // EXIF can be edited
+	resources []byte // the image resources of IPTC
+
+	packetLimit, tiffLimit, resourcesLimit int // maximum bytes of each
+
+	// stated marks fields that are stated where we do not write.
+	stated [len(pipeline.CaptionFields)]bool
+	// credentials and place report what is outside the packet and the TIFF block.
+	credentials, place bool
+	// cuts are blocks that are removed because they contain a position.
+	cuts []imagefile.Block
+}
+
+// find examines a file. Of several segments or chunks of a kind, readers use the first.
+func (w writer) find(data []byte, l imagefile.Layout) found {
+	f := found{Metadata: l.Metadata(data, imagefile.MaxPacket), credentials: len(l.All(imagefile.Credentials)) > 0}
+	f.packetLimit, f.tiffLimit, f.resourcesLimit = l.Limits()
+	f.tiff = f.HasEXIF && f.EXIFError == nil && f.EXIF.Whole(f.EXIF.First)
+	packet, _ := l.First(imagefile.XMP)
+	f.hasPacket = packet.Kind != 0
+	exif, _ := l.First(imagefile.EXIF)
+	photoshop, _ := l.First(imagefile.Photoshop)
+	f.resources = photoshop.Data.Of(data)
+
+	states := func(fields ...pipeline.CaptionField) {
+		for _, field := range fields {
+			f.stated[field] = true
+		}
+	}
+	var extension []byte // extended XMP, and further packets
+	for _, b := range l.Blocks {
+		switch b.Kind {
+		case imagefile.EXIF:
+			f.place = f.place || b.Odd || b.Whole != exif.Whole
+		case imagefile.XMP:
+			switch {
+			case b.Whole == packet.Whole:
+			case b.Text != nil: // a second packet in a PNG, which most readers ignore
+				states(pipeline.CaptionFields[:]...)
+				f.place = true
+			default:
+				extension = append(extension, b.Data.Of(data)...)
+			}
+		case imagefile.ExtendedXMP:
+			extension = append(extension, b.Data.Of(data)...)
+		case imagefile.Photoshop:
+			if b.Whole != photoshop.Whole { // one list in parts, which might be split anywhere
+				states(pipeline.CaptionFields[:]...)
+			}
+		case imagefile.Words:
+			switch b.Text.Keyword {
+			case "Title":
+				states(pipeline.Title)
+			case "Description":
+				states(pipeline.Description)
+			}
+		case imagefile.RawProfile:
+			states(pipeline.CaptionFields[:]...)
+			f.place = true
+		case imagefile.GPSText:
+			f.cuts = append(f.cuts, b)
+		}
+	}
+	if xmp.MentionsCaption(extension) {
+		states(pipeline.CaptionFields[:]...)
+	}
+	f.credentials = f.credentials || xmp.MentionsProvenance(extension)
+	f.place = f.place || f.HasEXIF && !f.tiff || f.tiff && hidesPosition(f.EXIF) || f.IPTC.HoldsPackets() ||
+		xmp.MentionsPlace(extension) || w.options.StripPlace && l.GoesOn(data)
+	return f
+}
+
+// hidesPosition reports whether a complete XMP packet in an EXIF block may contain a GPS position.
+func hidesPosition(t tiff.Block) bool {
+	e, ok := t.Find(t.First, tiff.TagXMP)
+	if !ok {
+		return false
+	}
+	at, readable := t.Value(e)
+	return !readable || xmp.MentionsPlace(at.Of(t.Data))
+}
+
+// tiffDescription returns the ImageDescription up to its zero; "" if it cannot be read.
+func tiffDescription(t tiff.Block) (text string, has bool) {
+	e, has := t.Find(t.First, tiff.TagImageDescription)
+	if !has {
+		return "", false
+	}
+	value, _ := t.Text(e)
+	return string(value), true
+}
+
+// tiffStates reports whether an EXIF block states a field. Windows stores titles and keywords in tags of its
+// own. Complete packets in the block are not read, so they may state anything.
+func tiffStates(t tiff.Block, f pipeline.CaptionField, m pipeline.Marks) bool {
+	tag := [...]uint16{pipeline.Title: tiff.TagXPTitle, pipeline.Keywords: tiff.TagXPKeywords}[f]
+	if f == pipeline.Description {
+		text, _ := tiffDescription(t)
+		value := []string{text}
+		if !pipeline.Blank(value) && !m.Ours(f, value) {
+			return true
+		}
+	} else if e, ok := t.Find(t.First, tag); ok {
+		at, readable := t.Value(e)
+		return !readable || !pipeline.Blank([]string{string(at.Of(t.Data))})
+	}
+	_, hasXMP := t.Find(t.First, tiff.TagXMP)
+	_, hasIPTC := t.Find(t.First, tiff.TagIPTC)
+	return hasXMP || hasIPTC
+}
+
+// iptcOf contains the number and the maximum bytes of the data set of each field.
+var iptcOf = [...]struct {
+	number byte
+	most   int
+}{pipeline.Title: {iptc.Title, 64}, pipeline.Description: {iptc.Description, 2000}, pipeline.Keywords: {iptc.Keywords, 64}}
+
+// iptcStates reports whether the IPTC states a field with a value that is not ours.
+func iptcStates(r iptc.Resources, f pipeline.CaptionField, m pipeline.Marks) bool {
+	values := r.Values(iptcOf[f].number)
+	return r.State == iptc.Odd || !pipeline.Blank(values) && !m.Ours(f, values)
+}
+
+// filledIPTC returns a block with our captions replaced. It fills in no field that the block states, and none
+// that does not fit or cannot be represented in the block's character set.
+func filledIPTC(b iptc.Block, c pipeline.Caption, m pipeline.Marks) (with iptc.Block, filled bool) {
+	for _, f := range pipeline.CaptionFields {
+		if number := iptcOf[f].number; m.Ours(f, b.Values(number)) {
+			b = b.Without(number)
+		}
+	}
+	for _, f := range pipeline.CaptionFields {
+		number, most := iptcOf[f].number, iptcOf[f].most
+		tooLong := slices.ContainsFunc(c[f], func(v string) bool { return len(v) > most })
+		if len(c[f]) == 0 || len(b.Values(number)) > 0 || tooLong {
+			continue
+		}
+		if more, ok := b.With(number, c[f]); ok {
+			b, filled = more, true
+		}
+	}
+	return b, filled
+}
+
+// composed returns the caption that the analyzer composed, without the fields that it found in the file.
+func composed(m pipeline.Metadata) pipeline.Caption {
+	all := m.Caption()
+	for _, f := range pipeline.CaptionFields {
+		if !slices.Contains(m.Composed, f.String()) {
+			all[f] = nil
+		}
+	}
+	return all
+}

@@ -1,0 +1,18 @@
+// Package xmp models the XMP packets of image files (ISO 16684-1, XMP Specification, part 1): it reads the
+// values of known properties, and writes Imagebatch's description of an image, as a new packet or merged into
+// an existing one. The package knows no image format.
+//
+// A merge keeps every byte of every property that is not ours: it inserts our properties as a separate
+// rdf:Description and writes nothing else again. It replaces an earlier description of ours, wherever another
+// program has moved it, and captions (dc:title, dc:description and dc:subject) that are still as we composed
+// them: each is marked with a digest of its value, see [pipeline.Mark]. After the slightest edit a value is no
+// longer ours, even if the edit keeps our mark. Equal input gives equal bytes, and merging twice gives the same
+// result as merging once.
+//
+// Some packets can be read but not edited: packets that are not UTF-8, are not well-formed, have a DOCTYPE or
+// other declarations, are nested deeper than [MaxDepth], or are not one rdf:RDF in at most one x:xmpmeta.
+//
+// Our properties are in [Namespace], which can never change. The struct tags of pipeline.Metadata define them.
+// In addition there are composed, which lists the captions that we composed, and composedDigests, which lists
+// the digests of their values in the same order.
+package xmp

@@ -1,0 +1,85 @@
+package xmp
+
+import "encoding/xml"
+
+const (
+	rdfNamespace       = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+	xmlNamespace       = "http://www.w3.org/XML/1998/namespace"
+	metaNamespace      = "adobe:ns:meta/"
+	dcNamespace        = "http://purl.org/dc/elements/1.1/"
+	dctermsNamespace   = "http://purl.org/dc/terms/"
+	lightroomNamespace = "http://ns.adobe.com/lightroom/1.0/"
+)
+
+// provenance refers to Content Credentials that are stored elsewhere.
+var provenance = xml.Name{Space: dctermsNamespace, Local: "provenance"}
+
+// The properties whose values are kept, by prefix as their namespaces recommend it (ISO 16684-1, and Exif in
+// XMP, CIPA DC-010). Add a property here to read it with [Packet.Text] or [Packet.Texts].
+var knownProperties = []struct {
+	namespace, prefix string
+	names             []string
+}{
+	{dcNamespace, "dc:", []string{"title", "description", "subject", "creator", "rights"}},
+	{lightroomNamespace, "lr:", []string{"hierarchicalSubject"}},
+	{"http://ns.adobe.com/xap/1.0/", "xmp:", []string{"Rating", "CreatorTool"}},
+	{"http://ns.adobe.com/photoshop/1.0/", "photoshop:", []string{"DateCreated"}},
+	{"http://ns.adobe.com/exif/1.0/", "exif:", []string{"DateTimeOriginal", "UserComment", "GPSLatitude", "GPSLongitude"}},
+	{"http://ns.adobe.com/exif/1.0/aux/", "aux:", []string{"Lens"}},
+	{"http://cipa.jp/exif/1.0/", "exifEX:", []string{"LensModel"}},
+	{"http://ns.adobe.com/tiff/1.0/", "tiff:", []string{"Make", "Model"}},
+}
+
+var knownNames = func() map[xml.Name]string {
+	names := map[xml.Name]string{}
+	for _, p := range knownProperties {
+		for _, name := range p.names {
+			names[xml.Name{Space: p.namespace, Local: name}] = p.prefix + name
+		}
+	}
+	return names
+}()
+
+// known returns the name of a property whose values are kept, or "".
+func known(n xml.Name) string { return knownNames[n] }
+
+// Value is a simple value, or an item of a list.
+type Value struct {
+	Text     string
+	Language string // xml:lang in lower case
+}
+
+// keep adds values of a known property.
+func (p *Packet) keep(name string, values []Value) {
+	if name == "" {
+		return
+	}
+	all := p.values[name]
+	p.values[name] = append(all, values[:min(len(values), maxValues-len(all))]...)
+}
+
+// Text returns the value of a property, such as "dc:title": of several languages the default one, or else the
+// first.
+func (p *Packet) Text(property string) string {
+	values := p.values[property]
+	for _, v := range values {
+		if v.Language == defaultLanguage {
+			return v.Text
+		}
+	}
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0].Text
+}
+
+// Texts returns all values of a property.
+func (p *Packet) Texts(property string) []string { return texts(p.values[property]) }
+
+func texts(values []Value) []string {
+	var out []string
+	for _, v := range values {
+		out = append(out, v.Text)
+	}
+	return out
+}
