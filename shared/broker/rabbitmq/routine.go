@@ -194,13 +194,18 @@ func (r *routine) pass(ctx context.Context, s *session, settled int) (generation
 // declareQueues declares the queues. Those of a fresh broker must also respond, and
 // their names must be on its disk before the hook sends anything to them.
 func (r *routine) declareQueues(ctx context.Context, v *survey, fresh bool) error {
-	if err := v.declareAll(r.specs); err != nil || !fresh {
+	if err := v.declareAll(r.specs); err != nil {
 		return err
 	}
-	if err := r.repair(ctx, v); err != nil {
-		return err
+	if fresh {
+		if err := r.repair(ctx, v); err != nil {
+			return err
+		}
+		if err := v.flush(); err != nil {
+			return err
+		}
 	}
-	return v.flush()
+	return v.bindDeadLetters(r.specs)
 }
 
 // claim claims the broker for the owner, if there is one, and bars publishing if it belongs

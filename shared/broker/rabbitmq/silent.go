@@ -210,9 +210,9 @@ const repairAfter = 10 * time.Second
 //
 // RabbitMQ 4.0 that is killed while it creates queues can start again with the newest
 // two without a leader, permanently. Deleting them loses no work, because the marker is
-// missing: the hook will send everything again. The messages of other queues, the dead letters, are
-// never sent again, so these queues are left to the operator, as are all queues of a
-// broker with a marker.
+// missing: the hook will send everything again. Dead letters are never sent again, so a
+// queue that may have some is left to the operator, as are all queues of a broker with a
+// marker.
 func (r *routine) repair(ctx context.Context, v *survey) error {
 	silent, err := r.prober.check(ctx, r.specs)
 	if _, denied := refused(err); denied {
@@ -222,9 +222,14 @@ func (r *routine) repair(ctx context.Context, v *survey) error {
 	}
 	var waiting []string
 	for _, spec := range r.specs {
-		queue := spec.Name
+		queue, kept := spec.Name, false
+		if silent[queue] && queue == broker.DeadQueue(spec.Work) {
+			if kept, err = v.hasExchange(queue); err != nil {
+				return err
+			}
+		}
 		switch since, known := r.silent[queue]; {
-		case !silent[queue] || !spec.HasWork():
+		case !silent[queue] || kept:
 			delete(r.silent, queue)
 			continue
 		case !known:

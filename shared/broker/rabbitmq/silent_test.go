@@ -62,7 +62,9 @@ func declareAll(t *testing.T, q string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	brokertest.Publish(t, declaring, broker.DeadQueue(q), brokertest.Text("letter"))
+	if _, err := declaring.Depth(t.Context(), q); err != nil {
+		t.Fatal(err)
+	}
 	if err := declaring.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -77,12 +79,17 @@ func TestSilentQueueOfFreshBroker(t *testing.T) {
 		"work":       func(q string) string { return q },
 		"retry":      func(q string) string { return broker.RetryQueue(q, time.Second) },
 		"quarantine": broker.QuarantineQueue,
+		"dead":       broker.DeadQueue,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			q := brokertest.Name()
 			queue := of(q)
 			declareAll(t, q)
+			// The gateway died before it declared the exchange, so there is no letter.
+			if err := admin(t).ExchangeDelete(broker.DeadQueue(q), false, false); err != nil {
+				t.Fatal(err)
+			}
 			silence(t, queue, "suspend")
 			b, hooked, registry := openWatching(t, q)
 			if !brokertest.Receive(t, hooked, "the hook") {
@@ -111,6 +118,13 @@ func TestDeadQueueOfFreshBroker(t *testing.T) {
 	q := brokertest.Name()
 	declareAll(t, q)
 	dead := broker.DeadQueue(q)
+	if err := admin(t).PublishWithContext(t.Context(), "", dead, true, false, amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte("letter")}); err != nil {
+		t.Fatal(err)
+	}
+	brokertest.Await(t, "the letter is on its queue", func() bool {
+		state, err := admin(t).QueueDeclarePassive(dead, true, false, false, false, nil)
+		return err == nil && state.Messages == 1
+	})
 	silence(t, dead, "suspend")
 	b, hooked, registry := openWatching(t, q)
 	brokertest.Receive(t, hooked, "the hook")

@@ -169,26 +169,44 @@ func (v *survey) undeclared(specs []broker.QueueSpec) (names []string, err error
 		if spec.Name != broker.DeadQueue(spec.Work) {
 			continue
 		}
-		err = v.request(func(ch *amqp.Channel) error {
-			return ch.ExchangeDeclarePassive(spec.Name, amqp.ExchangeFanout, true, false, false, false, nil)
-		})
-		if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.NotFound {
+		if found, err = v.hasExchange(spec.Name); err != nil {
+			return nil, err
+		}
+		if !found {
 			names = append(names, "exchange "+spec.Name)
-		} else if err != nil {
-			return nil, fmt.Errorf("check exchange %s: %w", spec.Name, lacksToCheck(err))
 		}
 	}
 	return names, nil
 }
 
-// declareAll declares the topology and its dead-letter exchanges. Existing queues with
-// the right arguments stay unchanged.
+// hasExchange reports whether the dead-letter exchange exists.
+func (v *survey) hasExchange(name string) (bool, error) {
+	err := v.request(func(ch *amqp.Channel) error {
+		return ch.ExchangeDeclarePassive(name, amqp.ExchangeFanout, true, false, false, false, nil)
+	})
+	if isMissing(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("check exchange %s: %w", name, lacksToCheck(err))
+	}
+	return true, nil
+}
+
+// declareAll declares the topology. Existing queues with the right arguments stay
+// unchanged.
 func (v *survey) declareAll(specs []broker.QueueSpec) error {
 	for _, spec := range specs {
 		if err := v.declare(spec.Name, arguments(spec)); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// bindDeadLetters declares the dead-letter exchanges and binds them to their queues.
+// Before, the dead-letter queues are empty.
+func (v *survey) bindDeadLetters(specs []broker.QueueSpec) error {
 	for _, spec := range specs {
 		if spec.Name != broker.DeadQueue(spec.Work) {
 			continue
