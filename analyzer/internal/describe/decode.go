@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
-	"image/png"
 	"io"
 	"runtime"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
+	"github.com/imagebatch/imagebatch/analyzer/internal/scaledpng"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -83,6 +83,10 @@ func scaled(n, scale int) int { return (n + scale - 1) / scale }
 // decodedBytes returns the maximum memory for decoding at a scale: a fraction of the samples and coefficients
 // of the full size, plus tables and a buffer.
 func decodedBytes(h imagefile.Header, scale int) int64 {
+	if h.Format == imagefile.PNG {
+		width, height := fit(h.Width, h.Height, WorkingSize)
+		return scaledpng.Memory(h.Width, h.Height, width, height)
+	}
 	if scale == 1 {
 		return h.DecodedBytes()
 	}
@@ -102,6 +106,10 @@ func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.He
 	if err != nil {
 		return nil, "", decodeFailure(h, err)
 	}
+	width, height := fit(h.Width, h.Height, WorkingSize)
+	if small, ok := decoded.(*image.NRGBA); ok && h.Format == imagefile.PNG && small.Rect.Size() == image.Pt(width, height) {
+		return upright(small, h.Orientation), checked, nil // decoded and reduced in one pass
+	}
 	want := image.Pt(scaled(h.Width, scale), scaled(h.Height, scale))
 	if size := decoded.Bounds().Size(); size != want {
 		return nil, "", decodeFailure(h, fmt.Errorf("decoded at 1/%d to %v, the header says %d×%d", scale, size, h.Width, h.Height))
@@ -110,15 +118,15 @@ func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.He
 	if scale > 1 {
 		reduceTo = reduceScaled
 	}
-	width, height := fit(h.Width, h.Height, WorkingSize)
 	return upright(reduceTo(decoded, width, height), h.Orientation), checked, nil
 }
 
-// decodePixels decodes the image at a scale.
+// decodePixels decodes the image: a JPEG at a scale, a PNG to the size of the working copy.
 func decodePixels(ctx context.Context, data []byte, h imagefile.Header, scale int) (image.Image, scaledjpeg.Checked, error) {
 	switch {
 	case h.Format == imagefile.PNG:
-		m, err := png.Decode(&contextReader{ctx: ctx, r: newPNGPixels(data)})
+		width, height := fit(h.Width, h.Height, WorkingSize)
+		m, err := scaledpng.Decode(ctx, data, width, height)
 		return m, scaledjpeg.Full, err
 	case h.ColorModel == imagefile.CMYK:
 		m, err := jpeg.Decode(&contextReader{ctx: ctx, r: bytes.NewReader(data)})
@@ -131,9 +139,12 @@ func decodePixels(ctx context.Context, data []byte, h imagefile.Header, scale in
 // decodeFailure returns the failure of an image whose pixels cannot be decoded.
 func decodeFailure(h imagefile.Header, err error) error {
 	name := strings.ToUpper(h.Format)
+	var pngUnsupported scaledpng.UnsupportedError
+	if errors.As(err, &pngUnsupported) {
+		return &pipeline.Failure{Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported PNG: " + string(pngUnsupported), Err: err}
+	}
 	var jpegUnsupported jpeg.UnsupportedError
-	var pngUnsupported png.UnsupportedError
-	if errors.As(err, &jpegUnsupported) || errors.As(err, &pngUnsupported) {
+	if errors.As(err, &jpegUnsupported) {
 		return &pipeline.Failure{
 			Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported " + name + ": it uses a rare feature", Err: err,
 		}
