@@ -50,7 +50,7 @@ bench-scaling: ## measure 1, 2, 4 and 8 analyzers, and the loss of one, into doc
 	@deployments/local/install.sh rabbitmq minio
 	@go run ./deployments/bench -scaling
 
-prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds
+prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds, and tests and 20 seeds on RabbitMQ 4.3 and PostgreSQL 18
 	deployments/local/test.sh --without-servers -count=20 -timeout=3h
 	deployments/local/test.sh -count=3 -timeout=3h
 	PROVE=1 deployments/local/test.sh --without-servers -run=TestMutatedFiles
@@ -60,6 +60,8 @@ prove: ## run the long tests, for hours: 20 times without servers, 3 times with,
 	$(MAKE) --no-print-directory chaos SCENARIO=rolling
 	$(MAKE) --no-print-directory chaos SCENARIO=outage
 	$(MAKE) --no-print-directory chaos SCENARIO=leaderless
+	DEBIAN_SUITE=sid deployments/local/test.sh -timeout=1h
+	DEBIAN_SUITE=sid $(MAKE) --no-print-directory chaos SEEDS=20
 
 mutants: ## test the tests: break one promise at a time in a copy of the code, and show which test fails (ARGS=NAME: only one)
 	@deployments/local/mutants.sh $(ARGS)
