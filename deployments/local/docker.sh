@@ -90,6 +90,7 @@ within() {
   done
   trap 'exit 130' INT TERM HUP
   { "$here/stand-ins.sh" "$root" && "$@"; } || status=$?
+  docker ps --all --quiet | xargs -r docker rm --force >/dev/null
   kill $pid
   wait $pid || true
   exit $status

@@ -165,6 +165,7 @@ FROM $(named alpine)
 COPY www /www
 COPY run.sh /run.sh
 USER 472
+STOPSIGNAL SIGKILL
 ENTRYPOINT ["sh", "/run.sh"]
 DOCKER
 
