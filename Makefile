@@ -31,7 +31,7 @@ test: ## run all tests, with real servers that it starts itself (ARGS='-run Test
 build: bin/gateway bin/analyzer bin/processor bin/standalone ## build static binaries: bin/{gateway,analyzer,processor,standalone}
 
 up: ## start the whole system in Docker (S3=versitygw instead of MinIO; PROFILE=postgres|gateways|tracing,…; SCALE=analyzer=4)
-	docker compose --profile "*" rm --stop --force $(UNWANTED)
+	docker compose rm --stop --force $(UNWANTED)
 	$(if $(filter versitygw,$(PROFILES)),$(COMPOSE) build gateway analyzer processor)
 	$(COMPOSE) up $(if $(filter versitygw,$(PROFILES)),--no-build,--build) --detach --wait $(addprefix --scale ,$(SCALE))
 

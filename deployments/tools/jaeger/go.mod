@@ -1,6 +1,6 @@
 module github.com/imagebatch/imagebatch/deployments/tools/jaeger
 
-go 1.26
+go 1.26.0
 
 tool github.com/jaegertracing/jaeger/cmd/jaeger
 
