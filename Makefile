@@ -34,6 +34,7 @@ up: ## start the whole system in Docker (S3=versitygw instead of MinIO; PROFILE=
 	docker compose rm --stop --force $(UNWANTED)
 	$(if $(filter versitygw,$(PROFILES)),$(COMPOSE) build gateway analyzer processor)
 	$(COMPOSE) up $(if $(filter versitygw,$(PROFILES)),--no-build,--build) --detach --wait $(addprefix --scale ,$(SCALE))
+	$(COMPOSE) exec -T gateway /service take-over
 
 down: ## stop the system of `make up`; the volumes stay
 	docker compose --profile "*" down

@@ -30,13 +30,17 @@ func dryRun(t *testing.T, settings ...string) []string {
 	return strings.Split(strings.TrimSpace(string(out)), "\n")
 }
 
-// up returns what `make up` with these settings passes to the `up` of Compose, its last
-// command: the environment, the profiles, and the services to scale.
+// up returns what `make up` with these settings passes to the `up` of Compose: the
+// environment, the profiles, and the services to scale.
 func up(t *testing.T, settings ...string) (env, profiles, scale []string) {
 	t.Helper()
 	commands := dryRun(t, settings...)
+	i := slices.IndexFunc(commands, func(c string) bool { return strings.Contains(c, " up --") })
+	if i < 0 {
+		t.Fatalf("no command starts the services: %q", commands)
+	}
 	// The shell expands the variables and prints the arguments of the command.
-	command := strings.Replace(commands[len(commands)-1], "docker compose", `sh -c 'env; echo; echo "$@"' compose`, 1)
+	command := strings.Replace(commands[i], "docker compose", `sh -c 'env; echo; echo "$@"' compose`, 1)
 	shell := exec.CommandContext(t.Context(), "env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", command) //nolint:gosec // The command is from our Makefile.
 	shown, err := shell.Output()
 	if err != nil {
@@ -110,7 +114,8 @@ func TestProfiles(t *testing.T) {
 }
 
 // TestUnwantedServices verifies that `make up` first removes the services that its profiles
-// do not have, and no others, and that it builds MinIO only if it starts it.
+// do not have, and no others, that it builds MinIO only if it starts it, and that RabbitMQ
+// belongs to the job store of the profile at the end.
 func TestUnwantedServices(t *testing.T) {
 	all := slices.Sorted(maps.Keys(loadCompose(t).Services))
 	for _, settings := range [][]string{
@@ -138,6 +143,9 @@ func TestUnwantedServices(t *testing.T) {
 		}
 		if !strings.Contains(builds, wanted) || strings.Contains(builds, "up --build ") == slices.Contains(unwanted, "minio") {
 			t.Errorf("make up %q builds by\n%s", settings, builds)
+		}
+		if !strings.HasSuffix(builds, " exec -T gateway /service take-over") {
+			t.Errorf("make up %q ends with\n%s", settings, builds)
 		}
 	}
 }
