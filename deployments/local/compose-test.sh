@@ -38,10 +38,10 @@ check() {
   took=$(awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $start }")
   if ((status == 0)); then
     passed=$((passed + 1))
-    printf 'pass  %-64s %6s s\n' "$name" "$took"
+    printf 'pass  %-72s %6s s\n' "$name" "$took"
   else
     failed=$((failed + 1))
-    printf 'FAIL  %-64s %6s s\n' "$name" "$took"
+    printf 'FAIL  %-72s %6s s\n' "$name" "$took"
     tail -40 "$dir/log" | sed 's/^/      /'
     docker compose --profile '*' logs --no-color --timestamps >"$dir/failure-$failed.log" 2>&1 || true
   fi
@@ -98,6 +98,9 @@ completed() {
   done
 }
 
+# all GATEWAY runs a batch of 100.
+all() { completed "$1" "$(submit "$1" "$dir/hundred.json")"; }
+
 # one GATEWAY NAME runs a job of one image and keeps its ID in the file NAME.
 one() {
   submit "$1" "$dir/one.json" >"$dir/$2"
@@ -106,6 +109,12 @@ one() {
 
 # kept GATEWAY NAME succeeds if the gateway still has that job and its file.
 kept() { completed "$1" "$(<"$dir/$2")"; }
+
+# leave_open submits a batch while no analyzer runs. The next `up` starts one.
+leave_open() {
+  docker compose stop analyzer
+  submit "$gateway" "$dir/hundred.json" >"$dir/open-job"
+}
 
 # transcript runs the commands under "Try it" in the README in one shell, and compares their output with the document: an … matches
 # any text.
@@ -262,8 +271,9 @@ for name in gateway analyzer processor rabbitmq minio prometheus grafana; do
     echo "skip  batch of 100 with a crash of $name: only root can kill its process"
   fi
 done
-memory=$(docker stats --no-stream --format '{{.Name}} {{.MemUsage}}')
 check "no container was killed for its memory" isolated
+check "batch of 100" all "$gateway"
+memory=$(docker stats --no-stream --format '{{.Name}} {{.MemUsage}}')
 check "restart" docker compose restart
 check "the job is kept" await 60 kept "$gateway" minio-job
 check "make down" down
@@ -278,6 +288,7 @@ check "a job" one "$gateway" scaled-job
 check "without SCALE" up
 check "one analyzer" scaled 1
 
+check "a batch of 100 that stays open" leave_open
 check "PROFILE=postgres" up PROFILE=postgres
 check "all services are healthy" runs "${always[@]}" minio postgres
 check "containers are isolated and bounded" isolated
@@ -296,6 +307,7 @@ check "Prometheus scrapes both gateways" scraped 6
 check "without a profile" up
 check "its services are removed" runs "${always[@]}" minio
 check "the job on SQLite is kept" kept "$gateway" minio-job
+check "the open batch completes, although other gateways got its results" kept "$gateway" open-job
 check "a new job" one "$gateway" again-job
 
 check "S3=versitygw" up S3=versitygw
