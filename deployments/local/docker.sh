@@ -107,10 +107,12 @@ case ${1:-} in
   dir=$(mktemp -d "${TMPDIR:-/tmp}/imagebatch-docker.XXXXXX")
   mkdir -p "$dir/root" "$dir/engine"
   status=0
-  trap 'exit 130' INT TERM HUP
   # A mount that is left would make the deletion reach what is mounted.
   trap 'grep -q " $dir/" /proc/mounts || rm -rf "$dir"; find /sys/fs/cgroup -depth -type d -path "*/${dir##*/}*" -exec rmdir {} + 2>/dev/null || true' EXIT
-  unshare --net --pid --mount --fork --kill-child --mount-proc "${BASH_SOURCE[0]}" --within "$dir" "$@" || status=$?
+  # unshare ignores SIGTERM, and bash would wait for it before it runs a trap.
+  unshare --net --pid --mount --fork --kill-child --mount-proc "${BASH_SOURCE[0]}" --within "$dir" "$@" <&0 &
+  trap 'kill -KILL $!; wait $! 2>/dev/null || true; exit 130' INT TERM HUP
+  wait $! || status=$?
   exit $status
   ;;
 esac
