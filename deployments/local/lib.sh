@@ -31,7 +31,7 @@ tool() {
 
 # RabbitMQ and PostgreSQL come from one Debian suite, so that all machines test the same versions: trixie (RabbitMQ 4.0,
 # PostgreSQL 17) or, with DEBIAN_SUITE=sid, what comes next. A Debian of that age uses its own packages. Any other machine
-# uses a root file system of the suite, whose programs are started by the scripts in debian_bin.
+# uses a root file system of the suite, whose programs are started by the scripts in debian_bin. To update one, delete its folder.
 suite=${DEBIAN_SUITE:-trixie}
 debian_bin=$cache/debian-$suite/bin
 
