@@ -246,6 +246,12 @@ func TestExifTexts(t *testing.T) {
 			t.Errorf("%s: %.40q, want %.40q; warnings %q", name, got, c.want, warned)
 		}
 	}
+	if b, _, _ := readAll(t, fixture.TIFF(fixture.Tag(dirImage, 0x013b, tiff.ASCII, make([]byte, 3*maxTagBytes)), fixture.Tag(dirImage, 0x010f, tiff.ASCII, []byte("Sony\x00")))); b.exif.CameraMake != "Sony" {
+		t.Error("a long text costs another one")
+	}
+	if b, _, _ := readAll(t, fixture.TIFF(fixture.Tag(dirImage, 0x013b, tiff.ASCII, bytes.Repeat([]byte("é"), maxTagBytes)))); len(b.creators[0]) > maxTagBytes {
+		t.Errorf("%d bytes of a text are kept", len(b.creators[0]))
+	}
 	for text, want := range map[string]string{
 		"© A\x00© B\x00": "© A © B", " \x00\xa9 B\x00": "© B", "© A\x00\x00": "© A", "© A": "© A", "© A\x00© B\x00junk": "© A © B",
 	} {
@@ -266,15 +272,16 @@ func TestExifTextsWithWrongCounts(t *testing.T) {
 		if b.description != "SHOT OF ONE" || !reflect.DeepEqual(&b.exif, fullExifWant()) || warned != nil {
 			t.Errorf("count %d: %q, %s, warnings %q", count, b.description, asJSON(t, b.exif), warned)
 		}
-		// Without its zero, the text ends at the directory that follows it.
-		inside := slices.Concat(block[:8], []byte("TEXT"), block[8:])
-		binary.BigEndian.PutUint32(inside[4:], 12)
-		binary.BigEndian.PutUint32(inside[entry+4+8:], 8)
-		if binary.BigEndian.PutUint32(inside[entry+4+4:], 40); count == 40 {
-			if b, _, _ := readAll(t, inside); b.description != "TEXT" {
-				t.Errorf("before a directory: %q", b.description)
-			}
-		}
+	}
+	// Without its zero, a text ends at the directory that follows it.
+	le := binary.LittleEndian
+	before := append(le.AppendUint32([]byte("II*\x00"), 12), "TEXT"...)
+	before = le.AppendUint16(before, '!')
+	before = le.AppendUint16(le.AppendUint16(before, 0x010e), tiff.ASCII)
+	before = le.AppendUint32(le.AppendUint32(before, 200), 8)
+	before = append(before, make([]byte, 12*'!')...)
+	if b, _, warned := readAll(t, before); b.description != "TEXT" || warned != nil {
+		t.Errorf("before a directory: %q, warnings %q", b.description, warned)
 	}
 	// The texts of one file in another.
 	block := fixture.TIFF(fixture.Tag(dirImage, 0x010e, tiff.ASCII, []byte("SHOT ONE\x00Acme Optical\x00")), fixture.Tag(dirImage, 0x010f, tiff.ASCII, []byte("12345")))
@@ -353,6 +360,9 @@ func TestWindowsTags(t *testing.T) {
 			!slices.Equal(b.creators, []string{"Erika M", "Łukasz"}) || w.List != nil {
 			t.Errorf("described as %q: %+v, warnings %q", c.described, b, w.List)
 		}
+	}
+	if _, windows, _ := readAll(t, fixture.TIFF(fixture.Tag(dirImage, 0x9c9b, tiff.Short, []byte("\x65\xe5")))); windows.title != "日" {
+		t.Errorf("in the order of the block: %q", windows.title)
 	}
 	for kind, value := range map[uint16][]byte{
 		tiff.Undefined: utf16("Łódź"), tiff.ASCII: []byte("Łódź\x00"), tiff.UTF8: []byte("Łódź"), tiff.Short: []byte("\x01\x41\x00\xf3\x00d\x01\x7a\x00\x00"),

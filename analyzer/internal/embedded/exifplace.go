@@ -83,7 +83,7 @@ func (v exifTags) coordinate(tag, positive, negative string, limit float64) (flo
 		return math.NaN(), nil
 	}
 	degrees, unit, south := 0.0, 1.0, false
-	for i := range min(3, int(e.Count)) {
+	for i := range 3 {
 		// Unknown minutes or seconds are none.
 		if part, ok := v.block.Number(e, i); ok {
 			degrees += math.Abs(part) / unit

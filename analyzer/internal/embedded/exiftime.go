@@ -89,7 +89,7 @@ func parseTime(s string) (t time.Time, zoned, ok bool) {
 	hour, minute, second := number(m[6], m[9]), number(m[7], m[10]), number(m[8], m[11])
 	t = time.Date(year, time.Month(month), day, hour, minute, second, 0, location)
 	// Date normalizes a 31 February.
-	ok = year > 0 && int(t.Month()) == month && t.Day() == day && t.Hour() == hour && t.Minute() == minute && t.Second() == second
+	ok = year > 0 && int(t.Month()) == month && t.Hour() == hour && t.Minute() == minute && t.Second() == second
 	return t, zoned, ok
 }
 

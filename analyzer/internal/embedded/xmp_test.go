@@ -109,6 +109,7 @@ func TestXMPPlaces(t *testing.T) {
 		`exif:GPSLatitude="-33.86" exif:GPSLongitude="151.211111"`:                                              {Latitude: -33.86, Longitude: 151.211111},
 		`exif:GPSLatitude="33.86" exif:GPSLatitudeRef="S" exif:GPSLongitude="70.5" exif:GPSLongitudeRef="West"`: {Latitude: -33.86, Longitude: -70.5},
 		`exif:GPSLatitude="-33.86" exif:GPSLatitudeRef="S" exif:GPSLongitude="70.5" exif:GPSLongitudeRef="E"`:   {Latitude: -33.86, Longitude: 70.5},
+		`exif:DateTimeOriginal="0000-00-00T00:00:00"`:                                                           nil,
 		`exif:GPSLatitude="0,0N" exif:GPSLongitude="0,0E"`:                                                      nil,
 		`exif:GPSLatitude="0,0N" exif:GPSLongitude="13,52.28E"`:                                                 {Longitude: 13.871333},
 		`exif:GPSStatus="V" exif:GPSLatitude="51,30.5N" exif:GPSLongitude="13,52.28E"`:                          nil,

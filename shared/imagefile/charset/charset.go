@@ -39,9 +39,6 @@ func singleByte(set *charmap.Charmap, b []byte) string {
 		if c >= 0x80 && c < 0xa0 {
 			r = charmap.Windows1252.DecodeByte(c)
 		}
-		if r >= 0x80 && r < 0xa0 {
-			r = utf8.RuneError // a byte that Windows-1252 does not define
-		}
 		text.WriteRune(r)
 	}
 	return text.String()
