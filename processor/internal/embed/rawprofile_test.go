@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +64,13 @@ func TestKeepsWhatARawProfileStates(t *testing.T) {
 // TestLargeRawProfile verifies that a raw profile beyond the limit is not expanded, and that the file gets a packet.
 func TestLargeRawProfile(t *testing.T) {
 	bomb := chunk("zTXt", "Raw profile type xmp\x00\x00"+deflated(t, rawText("xmp", strings.Repeat(" ", 8<<20))))
+	file := withChunks(plainPNG(t, testImage()), chunk("zTXt", "Raw profile type xmp\x00\x00"+deflatedSpaces(t)), "")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	metadataOf(t, file)
+	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 32<<20 {
+		t.Errorf("%d bytes were allocated", after.TotalAlloc-before.TotalAlloc)
+	}
 	f := write(t, withChunks(plainPNG(t, testImage()), bomb, ""))
 	if m := metadataOf(t, f.Data); f.XMP != Added || m.Packet.Raw != nil || !m.Unread {
 		t.Errorf("XMP %s, %+v", f.XMP, f.Warnings)
