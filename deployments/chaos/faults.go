@@ -299,16 +299,3 @@ func longOutage(ctx context.Context, r *run, b injection) (func() error, error) 
 	defer r.signalWorkers(syscall.SIGCONT)
 	return trouble(1, "reset", "503", "500")(ctx, r, b)
 }
-
-// leaderLost is the name of the fault loseLeader.
-const leaderLost = "queue without a leader"
-
-// loseLeader permanently removes the leader of a queue and then resumes the workers. All
-// connections end, as when a broker dies and loses a leader.
-func loseLeader(ctx context.Context, r *run, b injection) (func() error, error) {
-	defer r.signalWorkers(syscall.SIGCONT)
-	if err := r.servers.removeLeader(ctx, b.victim); err != nil {
-		return nil, err
-	}
-	return nil, r.servers.call(ctx, "rabbitmqctl close_all_connections chaos")
-}

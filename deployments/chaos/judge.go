@@ -24,7 +24,7 @@ import (
 // judge checks everything that must be true after a run. base contains the resources of
 // the services before the load.
 func (r *run) judge(ctx context.Context, base map[string]float64, healed time.Time) (err error) {
-	limit, cancel := context.WithTimeout(ctx, r.limit)
+	limit, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
 	if err := r.startAll(limit); err != nil {
 		r.breach("after the faults: %v", err)
@@ -93,7 +93,7 @@ func (r *run) allEnded(ctx context.Context) map[string]*jobResponse {
 		for i := range list {
 			jobs[list[i].JobID] = &list[i]
 			if !ended(list[i].Status) {
-				problem = fmt.Sprintf("job %s is open %s after the last fault: %+v", list[i].JobID, r.limit+fetchTime, list[i])
+				problem = fmt.Sprintf("job %s is open %s after the last fault: %+v", list[i].JobID, endTime+fetchTime, list[i])
 			}
 		}
 		return problem
@@ -129,7 +129,7 @@ func (r *run) compare(jobs map[string]*jobResponse, healed time.Time) {
 		}
 		// A retry may be accepted after the last fault.
 		took := min(rec.ended.Sub(healed), rec.ended.Sub(rec.accepted))
-		if r.counts[longest] = max(r.counts[longest], int(took.Milliseconds())); took > r.limit+fetchTime {
+		if r.counts[longest] = max(r.counts[longest], int(took.Milliseconds())); took > endTime+fetchTime {
 			r.breach("job %s ended %s after the last fault", id, took)
 		}
 		if rec.watched == nil && r.retention == 0 {

@@ -32,8 +32,11 @@ func main() {
 	lanes := flag.Int("lanes", 1, "number of concurrent runs, each with servers of its own")
 	scenario := flag.String("scenario", "", "run rolling, outage or leaderless instead of seeds")
 	flag.Parse()
-	plans, err := plansOf(*scenario, *first, *seeds)
-	if err == nil {
+	var plans []*plan
+	var err error
+	if *scenario == "leaderless" {
+		err = runLeaderless(ctx, *first, *seeds)
+	} else if plans, err = plansOf(*scenario, *first, *seeds); err == nil {
 		err = runAll(ctx, plans, max(1, min(*lanes, len(plans))))
 	}
 	if err != nil {
@@ -67,7 +70,7 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 	started := time.Now()
 	idle := make(chan *servers, lanes)
 	for i := range lanes {
-		s, err := startServers(ctx, filepath.Join(base, fmt.Sprintf("servers-%d", i+1)))
+		s, err := startServers(ctx, filepath.Join(base, fmt.Sprintf("servers-%d", i+1)), "rabbitmq minio postgres")
 		if err != nil {
 			return err
 		}

@@ -45,9 +45,8 @@ const (
 )
 
 var scenarios = map[string]plan{
-	"rolling":    {draw: (*run).rolling, exact: true, readers: 4},
-	"outage":     {draw: (*run).outage, exact: true, hold: true},
-	"leaderless": {draw: (*run).leaderless, exact: true, hold: true},
+	"rolling": {draw: (*run).rolling, exact: true, readers: 4},
+	"outage":  {draw: (*run).outage, exact: true, hold: true},
 }
 
 // plansOf returns the plans of the seeds, or of a scenario: one plan for each job store.
@@ -150,12 +149,6 @@ func (r *run) outage() (batches []batch, _ [][]injection) {
 		batches = append(batches, next)
 	}
 	return batches, [][]injection{{{fault: fault{name: "storage unavailable for minutes", do: longOutage}, lasts: 3 * time.Minute}}}
-}
-
-// leaderless removes the leader of a work queue that every image must still pass.
-func (r *run) leaderless() ([]batch, [][]injection) {
-	return r.drawBatches(batchCount, loadTime),
-		[][]injection{{{fault: fault{name: leaderLost, do: loseLeader}, victim: "metadata_generated", at: loadTime / 2}}}
 }
 
 // drawBatches draws count batches of URLs and inline images. Every image has a unique

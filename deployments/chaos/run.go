@@ -16,16 +16,14 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
 )
 
 // Time limits of a run.
 const (
-	endTime       = 60 * time.Second                                // from the last fault to the end of every job
-	fetchTime     = 60 * time.Second                                // for the download of an image, in addition
-	redeclareTime = rabbitmq.DefaultUnresponsiveAfter + time.Minute // for a queue without a leader, in addition
-	readyTime     = 60 * time.Second                                // for a service to become ready
-	startTime     = 5 * time.Second                                 // for a service to respond
+	endTime   = 60 * time.Second // from the last fault to the end of every job
+	fetchTime = 60 * time.Second // for the download of an image, in addition
+	readyTime = 60 * time.Second // for a service to become ready
+	startTime = 5 * time.Second  // for a service to respond
 )
 
 // poisonName ends the name of an image that kills its analyzer.
@@ -44,7 +42,6 @@ type run struct {
 	storage   *storage
 	site      *site
 	good, bad []source
-	limit     time.Duration // from the last fault to the end of every job, without the downloads
 
 	// The history records the requests with their results, the faults and the
 	// breaches, as one JSON object per line.
@@ -111,8 +108,8 @@ func (p *plan) run(ctx context.Context, s *servers, bin, dir string) (*run, erro
 func newRun(ctx context.Context, p *plan, s *servers, bin, dir string, env ...string) (_ *run, err error) {
 	r := &run{
 		plan: p, dir: dir, servers: s, services: map[string]*process{}, wires: map[string]map[string]*wire{},
-		prefix: fmt.Sprintf("seed-%d-%d/", p.number, time.Now().UnixNano()), limit: endTime,
-		jobs: map[string]record{}, unknown: map[string]*batch{}, counts: counts{"runs": 1},
+		prefix: fmt.Sprintf("seed-%d-%d/", p.number, time.Now().UnixNano()),
+		jobs:   map[string]record{}, unknown: map[string]*batch{}, counts: counts{"runs": 1},
 	}
 	data := filepath.Join(dir, "data")
 	_, _ = command(ctx, "umount", "--lazy", data) // An earlier run may have been killed.
@@ -253,28 +250,10 @@ func (r *run) play(ctx context.Context) error {
 	end()
 	readers.Wait()
 	healed := time.Now()
-	if err := errors.Join(append(errs, r.lookForLeaders(ctx))...); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	defer time.AfterFunc(r.limit+fetchTime, stop).Stop()
+	defer time.AfterFunc(endTime+fetchTime, stop).Stop()
 	clients.Wait()
 	return r.judge(ctx, base, healed)
-}
-
-// lookForLeaders checks whether a queue lost its leader, which may happen whenever the
-// broker ends. The queue must then be created again, and the jobs end later.
-func (r *run) lookForLeaders(ctx context.Context) error {
-	c := r.counts
-	if c["broker kill -9"]+c["broker wiped"]+c["broker stopped"]+c[leaderLost] == 0 {
-		return nil
-	}
-	names, err := r.servers.leaderless(ctx)
-	r.note("fault", "queues without a leader", names)
-	if names != "" {
-		r.limit += redeclareTime
-		r.count("leaderless brokers", 1)
-	} else if c[leaderLost] > 0 {
-		return errors.New("the queue has a leader again by itself")
-	}
-	return err
 }

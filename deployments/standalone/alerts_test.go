@@ -127,8 +127,8 @@ func TestAlertsAreTestedAndExplained(t *testing.T) {
 	}
 }
 
-// rabbitmqMetrics contains the metrics of RabbitMQ 3.10.8 that the rules read.
-const rabbitmqMetrics = "rabbitmq-3.10.8-metrics.txt"
+// rabbitmqMetrics contains the metrics of RabbitMQ 4.0.5 that the rules read.
+const rabbitmqMetrics = "rabbitmq-4.0.5-metrics.txt"
 
 // TestRulesReadExistingMetrics verifies that the services or RabbitMQ have every metric
 // that the rules read.

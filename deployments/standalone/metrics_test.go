@@ -231,7 +231,7 @@ func metricsTable(t *testing.T) map[string]documented {
 	}
 
 	// Only the RabbitMQ client has the remaining metrics; it registers them without a connection.
-	broker, err := connect.BrokerConfig{RabbitMQURL: []service.SecretURL{"amqp://127.0.0.1:1/"}, RabbitMQDeclare: true}.Open(true, slog.New(slog.DiscardHandler), s.metrics)
+	broker, err := connect.BrokerConfig{RabbitMQURL: []service.SecretURL{"amqp://127.0.0.1:1/"}, RabbitMQDeclare: true}.Open("test", true, slog.New(slog.DiscardHandler), s.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}

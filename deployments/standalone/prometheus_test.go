@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -34,7 +35,10 @@ func TestDashboardsShowData(t *testing.T) {
 		id := g.submit(t, everyEnd(t)...)
 		watch(t, g.system, id)
 		g.ended(t, id)
+		after := float64(time.Now().UnixMilli()) / 1000
 		at.await(t, `sum(imagebatch_images_ended_total{status="completed"})`, func(v string) bool { return v == ended })
+		// Prometheus has a later sample of each service.
+		at.await(t, fmt.Sprintf("count(timestamp(imagebatch_build_info) > %.3f)", after), func(v string) bool { return v == "3" })
 	}
 	dashboards := readDashboards(t)
 	for _, d := range dashboards {

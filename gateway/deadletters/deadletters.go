@@ -113,7 +113,7 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 		return complain(stderr, exitUsage, err)
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	b, err := c.Open(false, log, nil) //nolint:contextcheck // After a signal, the operation in progress still finishes.
+	b, err := c.Open("gateway dead-letters", false, log, nil) //nolint:contextcheck // After a signal, the operation in progress still finishes.
 	if err != nil {
 		return complain(stderr, exitUsage, err)
 	}

@@ -48,7 +48,7 @@ func TakeOver(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	if err != nil {
 		return complain(stderr, TakeOverName, exitError, err)
 	}
-	b, err := c.Open(false, log, nil) //nolint:contextcheck // It is closed below.
+	b, err := c.Open("gateway take-over", false, log, nil) //nolint:contextcheck // It is closed below.
 	if err != nil {
 		return complain(stderr, TakeOverName, exitUsage, err)
 	}

@@ -17,9 +17,8 @@
 // themselves, without limit, with a backoff of at most 5 s. Publish fails with
 // [ErrUnavailable] within its time limit.
 //
-// A queue that was lost is declared again by the Broker that declares queues. So is a
-// queue that does not respond for minutes although the broker responds for others. The
-// hook of [Broker.OnSession] then runs with fresh true.
+// A queue that was lost is declared again by the Broker that declares queues. The hook of
+// [Broker.OnSession] then runs with fresh true.
 //
 // The contract tests for every broker are in the package brokertest.
 package broker
@@ -91,8 +90,7 @@ type Broker interface {
 
 	// OnSession sets the hook that runs at the start of every session with the broker,
 	// before any message is consumed through this Broker. fresh reports that the broker
-	// has lost its messages: a work queue or the marker was missing, or a queue did not
-	// respond. The marker is a durable, empty queue of that name, declared only after
+	// has lost its messages: a work queue or the marker was missing. The marker is a durable, empty queue of that name, declared only after
 	// the hook has returned nil with fresh true. A hook that fails runs again after a
 	// backoff. Call OnSession once, before the first Consume.
 	//

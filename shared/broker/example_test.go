@@ -20,4 +20,5 @@ func Example() {
 	// image_upload.suspect
 	// image_upload.dead
 	// dead_results
+	// image_processed.foreign
 }

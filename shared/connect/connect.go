@@ -22,7 +22,7 @@ import (
 
 // BrokerConfig is the part of the environment that configures RabbitMQ.
 type BrokerConfig struct {
-	// URL of RabbitMQ (3.10 or later), `amqps://` for TLS. For a cluster, several URLs separated by commas, which are tried in
+	// URL of RabbitMQ (4.0 to 4.3), `amqps://` for TLS. For a cluster, several URLs separated by commas, which are tried in
 	// order. [Permissions](operations.md#least-permissions).
 	RabbitMQURL []service.SecretURL `env:"RABBITMQ_URL" envDefault:"amqp://guest:guest@127.0.0.1:5672/"`
 	// The gateway declares the queues, and the other services wait for them. `false`: the gateway only checks that they exist,
@@ -43,10 +43,10 @@ func (c BrokerConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Open opens the broker with the queues of the pipeline. It declares them if both
-// declare and the configuration say so. registry, which may be nil, counts queue
+// Open opens the broker with the queues of the pipeline. RabbitMQ shows the name of its
+// connections. It declares the queues if both declare and the configuration say so. registry, which may be nil, counts queue
 // operations. The caller closes the broker with Close.
-func (c BrokerConfig) Open(declare bool, log *slog.Logger, registry *telemetry.Registry) (*rabbitmq.Broker, error) {
+func (c BrokerConfig) Open(name string, declare bool, log *slog.Logger, registry *telemetry.Registry) (*rabbitmq.Broker, error) {
 	roots, err := c.Roots()
 	if err != nil {
 		return nil, err
@@ -58,6 +58,7 @@ func (c BrokerConfig) Open(declare bool, log *slog.Logger, registry *telemetry.R
 	b, err := rabbitmq.Open(rabbitmq.Config{
 		URLs:    urls,
 		Roots:   roots,
+		Name:    name,
 		Declare: declare && c.RabbitMQDeclare,
 		Watch:   declare && !c.RabbitMQDeclare,
 		WorkQueues: []string{
@@ -121,7 +122,7 @@ type Servers struct {
 	close                func() error
 }
 
-func (c Config) open(declare bool, traces *telemetry.Tracer, log *slog.Logger, m *telemetry.Registry) (*Servers, error) {
+func (c Config) open(name string, declare bool, traces *telemetry.Tracer, log *slog.Logger, m *telemetry.Registry) (*Servers, error) {
 	roots, err := c.Roots()
 	if err != nil {
 		return nil, err
@@ -134,7 +135,7 @@ func (c Config) open(declare bool, traces *telemetry.Tracer, log *slog.Logger, m
 	if err != nil {
 		return nil, fmt.Errorf("store of processed images: %w", err)
 	}
-	b, err := c.Open(declare, log, m)
+	b, err := c.Open(name, declare, log, m)
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func Effective[C Configuration[C]](environ []string) (any, error) { return Load[
 
 // Run runs a deployed service: it reads the configuration, opens the servers, calls
 // start, runs the returned service until ctx is done, and then closes the servers. name
-// identifies the service in traces. declare specifies whether this service declares the
+// identifies the service in traces and in RabbitMQ. declare specifies whether this service declares the
 // queues: the gateway does, and the other services wait for them.
 func Run[C Configuration[C]](ctx context.Context, name string, environ []string, declare bool,
 	start func(context.Context, C, *Servers) (Runner, error),
@@ -71,8 +71,8 @@ func Run[C Configuration[C]](ctx context.Context, name string, environ []string,
 		return err
 	}
 	// Deferred first and so called last, when every span has been recorded.
-	defer func() { err = errors.Join(err, traces.Close()) }()           //nolint:contextcheck // Spans are exported after ctx has ended.
-	servers, err := c.Servers.open(declare, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: draining needs them.
+	defer func() { err = errors.Join(err, traces.Close()) }()                 //nolint:contextcheck // Spans are exported after ctx has ended.
+	servers, err := c.Servers.open(name, declare, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: draining needs them.
 	if err != nil {
 		return err
 	}

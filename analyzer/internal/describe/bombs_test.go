@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
+	"github.com/imagebatch/imagebatch/analyzer/internal/scale"
+	"github.com/imagebatch/imagebatch/analyzer/internal/visual"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/imagefile/imagetest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -55,15 +57,12 @@ func TestAttackBombs(t *testing.T) {
 	}
 }
 
-// TestPNGPixelsAreTheDecoders verifies that the decoder returns the same image from the pixel chunks alone as
-// from the whole file.
-func TestPNGPixelsAreTheDecoders(t *testing.T) {
-	files := map[string][]byte{}
+// TestPNGAsWhole verifies that a PNG that is reduced while it is decoded has the same working copy as the whole
+// image after its reduction.
+func TestPNGAsWhole(t *testing.T) {
+	files := map[string][]byte{"photo": fixture.EncodePNG(t, fixture.Photo(501, 377)), "wide": fixture.EncodePNG(t, fixture.Photo(2000, 3))}
 	for _, b := range bombs() {
-		// On the whole file, the decoder takes seconds for the largest ones.
-		if len(b.Data) < 4<<20 {
-			files[b.Name] = b.Data
-		}
+		files[b.Name] = b.Data
 	}
 	suite, err := filepath.Glob(filepath.Join(runtime.GOROOT(), "src/image/png/testdata/pngsuite/*.png")) //nolint:staticcheck // The images are next to the sources of the toolchain that runs the test.
 	if err != nil {
@@ -75,17 +74,23 @@ func TestPNGPixelsAreTheDecoders(t *testing.T) {
 	compared := 0
 	for name, data := range files {
 		h, err := imagefile.Read(data, imagefile.Limits{})
-		if err != nil || h.Format != imagefile.PNG || h.Width*h.Height > 1<<22 {
+		if err != nil || h.Format != imagefile.PNG || h.Width*h.Height > 1<<22 || len(data) > 4<<20 {
 			continue
 		}
-		want, wantErr := png.Decode(bytes.NewReader(data))
-		got, err := png.Decode(newPNGPixels(data))
-		if (err == nil) != (wantErr == nil) || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: error %v, decoding the whole file %v", name, err, wantErr)
+		whole, wholeErr := png.Decode(bytes.NewReader(data))
+		got, _, err := decodePixels(t.Context(), data, h, 1)
+		if err != nil && wholeErr == nil {
+			t.Errorf("%s: got %v, but image/png accepts the file", name, err)
 		}
-		compared++
+		if err == nil && wholeErr == nil {
+			width, height := scale.Fit(h.Width, h.Height, visual.Size)
+			if want := scale.Reduce(whole, width, height); !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: the working copies differ", name)
+			}
+			compared++
+		}
 	}
-	if compared < 60 {
+	if compared < 50 {
 		t.Errorf("only %d files were compared", compared)
 	}
 }

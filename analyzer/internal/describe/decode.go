@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
-	"image/png"
 	"io"
 	"runtime"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/scale"
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
+	"github.com/imagebatch/imagebatch/analyzer/internal/scaledpng"
 	"github.com/imagebatch/imagebatch/analyzer/internal/visual"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -84,12 +84,16 @@ func scaled(n, scale int) int { return (n + scale - 1) / scale }
 
 // decodedBytes returns the maximum memory for decoding at a scale: a fraction of the samples and coefficients
 // of the full size, plus tables and a buffer.
-func decodedBytes(h imagefile.Header, scale int) int64 {
-	if scale == 1 {
+func decodedBytes(h imagefile.Header, by int) int64 {
+	if h.Format == imagefile.PNG {
+		width, height := scale.Fit(h.Width, h.Height, visual.Size)
+		return scaledpng.Memory(h.Width, h.Height, width, height)
+	}
+	if by == 1 {
 		return h.DecodedBytes()
 	}
 	const tables = 128 << 10
-	return h.DecodedBytes()/int64(scale*scale) + tables
+	return h.DecodedBytes()/int64(by*by) + tables
 }
 
 // decodeSmall decodes the image and returns its working copy. When it returns, the decoded pixels are no longer
@@ -104,6 +108,10 @@ func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.He
 	if err != nil {
 		return nil, "", decodeFailure(h, err)
 	}
+	width, height := scale.Fit(h.Width, h.Height, visual.Size)
+	if small, ok := decoded.(*image.NRGBA); ok && h.Format == imagefile.PNG && small.Rect.Size() == image.Pt(width, height) {
+		return scale.Upright(small, h.Orientation), checked, nil // decoded and reduced in one pass
+	}
 	want := image.Pt(scaled(h.Width, by), scaled(h.Height, by))
 	if size := decoded.Bounds().Size(); size != want {
 		return nil, "", decodeFailure(h, fmt.Errorf("decoded at 1/%d to %v, the header says %d×%d", by, size, h.Width, h.Height))
@@ -112,30 +120,33 @@ func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.He
 	if by > 1 {
 		reduce = scale.ReduceScaled
 	}
-	width, height := scale.Fit(h.Width, h.Height, visual.Size)
 	return scale.Upright(reduce(decoded, width, height), h.Orientation), checked, nil
 }
 
-// decodePixels decodes the image at a scale.
-func decodePixels(ctx context.Context, data []byte, h imagefile.Header, scale int) (image.Image, scaledjpeg.Checked, error) {
+// decodePixels decodes the image: a JPEG at a scale, a PNG to the size of the working copy.
+func decodePixels(ctx context.Context, data []byte, h imagefile.Header, by int) (image.Image, scaledjpeg.Checked, error) {
 	switch {
 	case h.Format == imagefile.PNG:
-		m, err := png.Decode(&contextReader{ctx: ctx, r: newPNGPixels(data)})
+		width, height := scale.Fit(h.Width, h.Height, visual.Size)
+		m, err := scaledpng.Decode(ctx, data, width, height)
 		return m, scaledjpeg.Full, err
 	case h.ColorModel == imagefile.CMYK:
 		m, err := jpeg.Decode(&contextReader{ctx: ctx, r: bytes.NewReader(data)})
 		return m, scaledjpeg.Full, err
 	default:
-		return scaledjpeg.Decode(ctx, data, scale)
+		return scaledjpeg.Decode(ctx, data, by)
 	}
 }
 
 // decodeFailure returns the failure of an image whose pixels cannot be decoded.
 func decodeFailure(h imagefile.Header, err error) error {
 	name := strings.ToUpper(h.Format.Name)
+	var pngUnsupported scaledpng.UnsupportedError
+	if errors.As(err, &pngUnsupported) {
+		return &pipeline.Failure{Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported PNG: " + string(pngUnsupported), Err: err}
+	}
 	var jpegUnsupported jpeg.UnsupportedError
-	var pngUnsupported png.UnsupportedError
-	if errors.As(err, &jpegUnsupported) || errors.As(err, &pngUnsupported) {
+	if errors.As(err, &jpegUnsupported) {
 		return &pipeline.Failure{
 			Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported " + name + ": it uses a rare feature", Err: err,
 		}

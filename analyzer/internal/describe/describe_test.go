@@ -275,10 +275,14 @@ func TestPixelsAreFreedWithTheirShare(t *testing.T) {
 
 // TestPixelsStayWithinTheBudget counts the images that are decoded concurrently.
 func TestPixelsStayWithinTheBudget(t *testing.T) {
-	deep := image.NewNRGBA64(image.Rect(0, 0, 64, 64)) // 8 bytes a pixel
+	deep := image.NewNRGBA64(image.Rect(0, 0, 64, 64))
 	deep.SetNRGBA64(1, 1, color.NRGBA64{1, 2, 3, 4})
 	data := fixture.EncodePNG(t, deep)
-	const each = 64 * 64 * 8
+	h, err := imagefile.Read(data, imagefile.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	each := decodedBytes(h, 1)
 	for _, c := range []struct {
 		name   string
 		budget int64

@@ -32,9 +32,10 @@ var errNoSession = errors.New("timed out waiting for a connection")
 // messages that were returned earlier. So the order is kept only if one consumer takes
 // all messages and they return together: when its channel ends, the queue sorts them in
 // the order of delivery. Getting them one by one, or a nack of many, would shuffle
-// them. Brokers up to 4.2 count each return as a delivery. That is harmless, because
-// the browsed queues have a delivery limit of two billion; without a limit, RabbitMQ 4
-// would drop a message after 20 returns.
+// them. The broker counts each return by the end of a channel as a delivery (since 4.3,
+// no longer a return by nack). That is harmless, because the browsed queues have a
+// delivery limit of two billion; without a limit, RabbitMQ would drop a message after
+// 20 returns.
 func (b *Broker) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
 	b.routine.use()
 	bounded, cancel := context.WithTimeoutCause(ctx, sessionWait, errNoSession)
@@ -79,7 +80,7 @@ func (v *browse) state() (waiting, consumers int, err error) {
 		waiting, consumers = q.Messages, q.Consumers
 		return err
 	})
-	if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.NotFound && !unreachable(refusal.Reason) {
+	if isMissing(err) {
 		err = broker.ErrNoRoute
 	}
 	return waiting, consumers, err

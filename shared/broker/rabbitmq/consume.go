@@ -37,13 +37,15 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 	// Handlers of an ended session may still run during the next session, and when
 	// Consume ends.
 	defer c.handlers.Wait()
-	defer b.consuming.note("consumer of "+queue, nil)
+	source := "consumer of " + queue
+	defer b.consuming.note(source, nil)
+	b.consuming.note(source, stepError("not started yet"))
 	pauses := newBackOff()
 	for {
 		s, err := b.consuming.await(live, true)
 		if err == nil {
 			err = c.run(live, s, func() {
-				b.consuming.note("consumer of "+queue, nil)
+				b.consuming.note(source, nil)
 				pauses.Reset()
 			})
 		} else if live.Err() == nil {
@@ -55,8 +57,10 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 			}
 			return nil
 		}
-		b.consuming.note("consumer of "+queue, err)
-		b.log.WarnContext(ctx, "consumer interrupted", "queue", queue, "error", err)
+		if last := b.consuming.noted(source); last == nil || last.Error() != err.Error() { // not at every try
+			b.log.WarnContext(ctx, "consumer interrupted", "queue", queue, "error", err)
+		}
+		b.consuming.note(source, err)
 		if errors.Is(err, errCancelled) {
 			b.routine.checkNow()
 		}
@@ -158,6 +162,9 @@ func (c *consumer) open(s *session, ch *amqp.Channel) (<-chan amqp.Delivery, err
 		return nil, fmt.Errorf("set prefetch: %w", err)
 	}
 	deliveries, err := ch.Consume(c.queue, tag, false, false, false, false, nil)
+	if isMissing(err) {
+		return nil, fmt.Errorf("queue %s does not exist; the gateway declares it", c.queue)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("consume: %w", lacksToConsume(err))
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -162,7 +163,7 @@ func (l *link) connect(ctx context.Context, url string) (*session, chan *amqp.Er
 	s := &session{}
 	release := func() bool { return true }
 	properties := amqp.NewConnectionProperties()
-	properties.SetClientConnectionName(l.config.Name + " " + l.purpose)
+	properties.SetClientConnectionName(strings.TrimSpace(l.config.Name + " " + l.purpose))
 	secured, err := l.config.tls(url)
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect: %w", err)

@@ -9,8 +9,7 @@ import (
 )
 
 // lacks adds the permission that the user lacks for a request, on the queue or the
-// exchange that the broker names. RabbitMQ itself reports the permission only since
-// 3.12. lacks returns other errors unchanged.
+// exchange that the broker names. lacks returns other errors unchanged.
 func lacks(err error, onQueue, onExchange string) error {
 	refusal, ok := refused(err)
 	if !ok {
@@ -32,6 +31,9 @@ func refused(err error) (*amqp.Error, bool) {
 }
 
 // The permissions that each kind of request needs, on a queue and on an exchange.
+func lacksToCheck(err error) error {
+	return lacks(err, "configure, write or read", "configure, write or read")
+}                                      // since 4.3
 func lacksToDeclare(err error) error   { return lacks(err, "configure or read", "write") }
 func lacksToConfigure(err error) error { return lacks(err, "configure", "configure") }
 func lacksToBind(err error) error      { return lacks(err, "write", "read") }

@@ -1,11 +1,11 @@
-// Package rabbitmq implements the broker on a RabbitMQ server, from 3.10 to 4.x.
+// Package rabbitmq implements the broker on a RabbitMQ server, from 4.0 to 4.3.
 //
 // It keeps the contract of the package broker, and limits the time of every network
 // operation: no call hangs because a broker raised an alarm, a socket went dead, or a
 // queue lost its majority.
 //
 // A Broker keeps two connections, each with a supervisor that reconnects without limit:
-// one publishes, the other consumes and declares. A broker under a memory or disk alarm
+// one publishes, the other consumes and declares. A Broker that checks queues has a third. A broker under a memory or disk alarm
 // stops reading from connections that publish, and acks must still get through. Every
 // session is a new connection with new channels. The client library's own recovery is
 // not used, because it reuses channels whose delivery tags restart at 1, and a late ack
@@ -13,11 +13,12 @@
 //
 // A message counts as published on a confirm without a return, because RabbitMQ also
 // confirms messages that it could not route. The queues do not depend on priorities, on
-// the broker's count of deliveries, or on any other behavior that differs between 3.10
-// and 4.x.
+// the broker's count of deliveries, or on any other behavior that differs between
+// versions.
 //
-// A queue that does not respond for two minutes, although the broker does, counts as
-// lost: a Broker that declares queues deletes it and declares it again.
+// A queue without a leader is reported to the operator, and kept. Only while a fresh
+// broker is set up, before the hook has sent all work again, a Broker that declares
+// queues deletes such a queue and declares it again.
 //
 // Ready reports missing permissions, with the permission and the name of the object.
 // The permission to publish is tested when a session starts, the others when they are
@@ -78,11 +79,12 @@ type Config struct {
 	Roots *x509.CertPool
 	// Name is the connection name that the broker shows to its operator.
 	Name string
-	// Declare lets the Broker declare broker.Topology(WorkQueues...) and topics.
-	// Without it, the Broker waits until they have been declared.
+	// Declare lets the Broker declare broker.Topology(WorkQueues...) and topics, and
+	// check whether the queues respond. Without it, the Broker waits until the queues
+	// that it uses have been declared.
 	Declare bool
-	// Watch lets a Broker that does not declare check for unresponsive queues too, and
-	// report them to an operator.
+	// Watch lets a Broker that does not declare check all queues too: whether they
+	// exist, and whether they respond.
 	Watch bool
 	// WorkQueues are the work queues that the process uses.
 	WorkQueues []string
@@ -92,10 +94,9 @@ type Config struct {
 	// DefaultMaxInFlight if 0. More publishes wait for their turn.
 	MaxInFlight int
 	// UnresponsiveAfter is how long a queue may not respond, although the broker does,
-	// before a Broker that declares deletes it and declares it again;
-	// DefaultUnresponsiveAfter if 0.
+	// before it is reported to the operator; DefaultUnresponsiveAfter if 0.
 	UnresponsiveAfter time.Duration
-	// Metrics counts unresponsive and redeclared queues; nil disables it.
+	// Metrics counts silent and redeclared queues; nil disables it.
 	Metrics *telemetry.Registry
 }
 
@@ -139,6 +140,7 @@ type Broker struct {
 	publishing *link
 	consuming  *link
 	routine    *routine
+	prober     *prober
 	end        context.CancelFunc
 	running    sync.WaitGroup
 }
@@ -159,7 +161,14 @@ func Open(config Config, log *slog.Logger) (*Broker, error) {
 	b := &Broker{config: config, log: log, end: end}
 	b.publishing = newLink("publishing", config, log, ctx.Done())
 	b.consuming = newLink("consuming", config, log, ctx.Done())
-	b.routine = newRoutine(config, b.consuming, b.publishing, log)
+	registry := config.Metrics
+	if registry == nil {
+		registry = telemetry.NewRegistry()
+	}
+	b.prober = &prober{
+		urls: config.URLs, dialing: newLink("checking", config, log, ctx.Done()), timeout: min(responseTimeout, config.UnresponsiveAfter/4),
+	}
+	b.routine = newRoutine(config, b, registry)
 	b.publishing.prepare = func(s *session) (err error) {
 		if s.publisher, err = newPublisher(s, config); err == nil {
 			err = s.publisher.probe()
@@ -171,13 +180,13 @@ func Open(config Config, log *slog.Logger) (*Broker, error) {
 	b.running.Go(func() { b.publishing.run(ctx) })
 	b.running.Go(func() { b.consuming.run(ctx) })
 	if config.Declare || config.Watch {
-		h := newHealer(config, b, log, ctx.Done())
-		b.running.Go(func() { h.run(ctx) })
+		w := newWatch(config, b, registry)
+		b.running.Go(func() { w.run(ctx) })
 	}
 	return b, nil
 }
 
-// Close closes both connections and waits for all goroutines that Open started. Running
+// Close closes the connections and waits for all goroutines that Open started. Running
 // calls return an error once their handlers have returned. If a hook ignores its
 // context, Close returns an error after 10 s.
 func (b *Broker) Close() error {
@@ -185,6 +194,7 @@ func (b *Broker) Close() error {
 	ended := make(chan struct{})
 	go func() {
 		b.running.Wait()
+		b.prober.close()
 		close(ended)
 	}()
 	select {
@@ -200,7 +210,8 @@ func (b *Broker) Close() error {
 // while the consumers of other queues continue.
 //
 // A Broker that does not declare cannot write the marker and does not check it: for it,
-// fresh is true only after it has itself found a queue missing.
+// fresh is true only after it has itself found a queue missing, which it looks for only
+// if it watches.
 //
 // Such a Broker does not check the owner either.
 func (b *Broker) OnSession(marker, owner string, hook func(ctx context.Context, fresh bool) error) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 const (
@@ -25,15 +26,21 @@ const (
 //
 // The order makes a crash harmless at any point. When a queue is missing, the marker is
 // deleted first and declared last, after the hook, so that the next process still finds
-// the broker fresh.
+// the broker fresh. Last also because a broker that is killed can lose the content or
+// the leader of the queues that it created last: of the marker, both are irrelevant.
 type routine struct {
 	declare    bool
+	watch      bool
 	specs      []broker.QueueSpec
 	link       *link // the consuming link
 	publishing *link
+	prober     *prober
+	timeout    time.Duration // Config.UnresponsiveAfter
 	log        *slog.Logger
 	wake       chan struct{}
 	used       atomic.Bool
+	redeclared *telemetry.Counter
+	silent     map[string]time.Time // queues that repair waits for, by the start of their silence; used only by serve
 
 	// mu guards the fields below. It may be held while locking the link's mu.
 	mu         sync.Mutex
@@ -44,10 +51,11 @@ type routine struct {
 	lost       bool // whether a queue was missing and no hook has run since
 }
 
-func newRoutine(config Config, consuming, publishing *link, log *slog.Logger) *routine {
+func newRoutine(config Config, b *Broker, registry *telemetry.Registry) *routine {
 	return &routine{
-		declare: config.Declare, specs: broker.Topology(config.WorkQueues...), link: consuming, publishing: publishing, log: log,
-		wake: make(chan struct{}, 1),
+		declare: config.Declare, watch: config.Watch, specs: broker.Topology(config.WorkQueues...), link: b.consuming, publishing: b.publishing, prober: b.prober,
+		timeout: config.UnresponsiveAfter, log: b.log, wake: make(chan struct{}, 1), silent: map[string]time.Time{},
+		redeclared: registry.Counter("queues_made_anew_total", "Queues of a fresh broker that had no leader and were declared again, by queue.", "queue"),
 	}
 }
 
@@ -115,39 +123,43 @@ func (r *routine) serve(ctx context.Context, s *session) error {
 }
 
 // pass runs the routine once. In a settled session it only checks the queues, unless
-// one is missing.
+// one is missing. A Broker that neither declares nor watches checks none: it may lack
+// the permission, and its consumers find out.
 func (r *routine) pass(ctx context.Context, s *session, settled int) (generation int, err error) {
 	v := &survey{session: s}
 	defer v.close()
 	if err := r.claim(v); err != nil {
 		return settled, err
 	}
-	missing, err := v.missing(r.specs)
-	if err != nil {
-		return settled, err
-	}
 	r.mu.Lock()
-	r.lost = r.lost || len(missing) > 0
-	marker, hook, generation, lost := r.marker, r.hook, r.generation, r.lost
+	marker, hook, generation := r.marker, r.hook, r.generation
 	r.mu.Unlock()
 
-	fresh, marked := lost, false
-	absent := missing
-	if !r.declare && settled != generation {
-		others, err := v.undeclared(r.specs)
-		if err != nil {
-			return settled, err
-		}
-		absent = append(absent, others...)
-	}
-	switch {
-	case !r.declare && len(absent) > 0:
-		return settled, fmt.Errorf("missing queues that this service may not declare: %s", strings.Join(absent, ", "))
-	case r.declare && hook != nil:
+	marked := true // without a hook there is no marker
+	if r.declare && hook != nil {
 		if marked, err = v.exists(marker); err != nil {
 			return settled, err
 		}
-		fresh = fresh || !marked
+	}
+	var missing []string
+	if r.watch || r.declare && marked && (hook != nil || settled == generation) { // otherwise all are declared without asking
+		if missing, err = v.missing(r.specs, !r.declare); err != nil {
+			return settled, err
+		}
+	}
+	r.mu.Lock()
+	r.lost = r.lost || len(missing) > 0
+	lost := r.lost
+	r.mu.Unlock()
+	fresh := lost || !marked
+
+	if r.watch && settled != generation && len(missing) == 0 {
+		if missing, err = v.undeclared(r.specs); err != nil {
+			return settled, err
+		}
+	}
+	if !r.declare && len(missing) > 0 {
+		return settled, fmt.Errorf("missing queues that this service may not declare: %s", strings.Join(missing, ", "))
 	}
 	if settled == generation && len(missing) == 0 && (!fresh || hook == nil) {
 		return generation, r.finish(s, generation, false)
@@ -157,12 +169,12 @@ func (r *routine) pass(ctx context.Context, s *session, settled int) (generation
 		r.log.InfoContext(ctx, "broker is new or has lost queues", "missing_queues", missing, "marker", marker)
 	}
 	if r.declare {
-		if fresh && marked {
+		if fresh && marked && hook != nil {
 			if err := v.remove(marker); err != nil {
 				return settled, err
 			}
 		}
-		if err := v.declareAll(r.specs); err != nil {
+		if err := r.declareQueues(ctx, v, fresh && hook != nil); err != nil {
 			return settled, err
 		}
 	}
@@ -177,6 +189,23 @@ func (r *routine) pass(ctx context.Context, s *session, settled int) (generation
 		}
 	}
 	return generation, r.finish(s, generation, hook != nil)
+}
+
+// declareQueues declares the queues. Those of a fresh broker must also respond, and
+// their names must be on its disk before the hook sends anything to them.
+func (r *routine) declareQueues(ctx context.Context, v *survey, fresh bool) error {
+	if err := v.declareAll(r.specs); err != nil {
+		return err
+	}
+	if fresh {
+		if err := r.repair(ctx, v); err != nil {
+			return err
+		}
+		if err := v.flush(); err != nil {
+			return err
+		}
+	}
+	return v.bindDeadLetters(r.specs)
 }
 
 // claim claims the broker for the owner, if there is one, and bars publishing if it belongs

@@ -1,18 +1,20 @@
 package rabbitmq
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
-// noDeliveryLimit means no limit: without the argument, RabbitMQ 4 would set a limit of
-// 20, and 3.10 does not accept -1.
+// noDeliveryLimit means no limit: without the argument, RabbitMQ would set a limit of
+// 20. Releases have declared queues with this number, so it cannot become -1.
 const noDeliveryLimit = math.MaxInt32
 
 // arguments returns the arguments of a queue. They can never change once a release has
@@ -101,13 +103,19 @@ func (v *survey) inspect(queue string) (found bool, q amqp.Queue, err error) {
 		q, err = ch.QueueDeclarePassive(queue, true, false, false, false, nil)
 		return err
 	})
-	if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.NotFound && !unreachable(refusal.Reason) {
+	if isMissing(err) {
 		return false, amqp.Queue{}, nil
 	}
 	if err != nil {
-		return false, amqp.Queue{}, fmt.Errorf("check queue %s: %w", queue, err)
+		return false, amqp.Queue{}, fmt.Errorf("check queue %s: %w", queue, lacksToCheck(err))
 	}
 	return true, q, nil
+}
+
+// isMissing reports whether the broker's error means that a queue does not exist.
+func isMissing(err error) bool {
+	refusal, ok := errors.AsType[*amqp.Error](err)
+	return ok && refusal.Code == amqp.NotFound && !unreachable(refusal.Reason)
 }
 
 // unreachable distinguishes a queue that is currently unreachable from a queue that
@@ -121,8 +129,9 @@ func unreachable(reason string) bool {
 	return false
 }
 
-// missing returns the queues that do not exist, without those that have no open work.
-func (v *survey) missing(specs []broker.QueueSpec) ([]string, error) {
+// missing returns the queues that do not exist, or the first of them, without those that
+// have no open work. RabbitMQ logs two lines about each.
+func (v *survey) missing(specs []broker.QueueSpec, first bool) ([]string, error) {
 	var names []string
 	for _, spec := range specs {
 		if !spec.HasWork() {
@@ -135,16 +144,19 @@ func (v *survey) missing(specs []broker.QueueSpec) ([]string, error) {
 		if !found {
 			names = append(names, spec.Name)
 		}
+		if !found && first {
+			break
+		}
 	}
 	return names, nil
 }
 
-// undeclared returns the missing dead-letter queues and their exchanges. They have no
-// open work but must exist. A Broker that declares need not check them. The broker does
+// undeclared returns the missing queues for operators, and the missing dead-letter
+// exchanges. They have no open work but must exist. A Broker that declares need not check them. The broker does
 // not report whether they are bound.
 func (v *survey) undeclared(specs []broker.QueueSpec) (names []string, err error) {
 	for _, spec := range specs {
-		if spec.Name != broker.DeadQueue(spec.Work) {
+		if spec.HasWork() {
 			continue
 		}
 		found, err := v.exists(spec.Name)
@@ -154,26 +166,47 @@ func (v *survey) undeclared(specs []broker.QueueSpec) (names []string, err error
 		if !found {
 			names = append(names, spec.Name)
 		}
-		err = v.request(func(ch *amqp.Channel) error {
-			return ch.ExchangeDeclarePassive(spec.Name, amqp.ExchangeFanout, true, false, false, false, nil)
-		})
-		if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.NotFound {
+		if spec.Name != broker.DeadQueue(spec.Work) {
+			continue
+		}
+		if found, err = v.hasExchange(spec.Name); err != nil {
+			return nil, err
+		}
+		if !found {
 			names = append(names, "exchange "+spec.Name)
-		} else if err != nil {
-			return nil, fmt.Errorf("check exchange %s: %w", spec.Name, err)
 		}
 	}
 	return names, nil
 }
 
-// declareAll declares the topology and its dead-letter exchanges. Existing queues with
-// the right arguments stay unchanged.
+// hasExchange reports whether the dead-letter exchange exists.
+func (v *survey) hasExchange(name string) (bool, error) {
+	err := v.request(func(ch *amqp.Channel) error {
+		return ch.ExchangeDeclarePassive(name, amqp.ExchangeFanout, true, false, false, false, nil)
+	})
+	if isMissing(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("check exchange %s: %w", name, lacksToCheck(err))
+	}
+	return true, nil
+}
+
+// declareAll declares the topology. Existing queues with the right arguments stay
+// unchanged.
 func (v *survey) declareAll(specs []broker.QueueSpec) error {
 	for _, spec := range specs {
 		if err := v.declare(spec.Name, arguments(spec)); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// bindDeadLetters declares the dead-letter exchanges and binds them to their queues.
+// Before, the dead-letter queues are empty.
+func (v *survey) bindDeadLetters(specs []broker.QueueSpec) error {
 	for _, spec := range specs {
 		if spec.Name != broker.DeadQueue(spec.Work) {
 			continue
@@ -211,6 +244,18 @@ func (v *survey) declare(queue string, args amqp.Table) error {
 // queues.
 func (v *survey) declareMarker(queue string) error {
 	return v.declare(queue, amqp.Table{"x-queue-type": "quorum"})
+}
+
+// flush declares and deletes one more queue. RabbitMQ writes the name of a new queue's
+// files to its disk only after some time, or when it creates the next queue; a broker
+// that is killed before loses the queue's content.
+func (v *survey) flush() error {
+	queue := "imagebatch.control." + rand.Text()
+	// A queue that is left behind expires.
+	if err := v.declare(queue, amqp.Table{"x-queue-type": "quorum", "x-expires": time.Minute.Milliseconds()}); err != nil {
+		return err
+	}
+	return v.remove(queue)
 }
 
 func (v *survey) remove(queue string) error {

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -169,7 +172,7 @@ func TestOtherArguments(t *testing.T) {
 func TestWithoutDeclaring(t *testing.T) {
 	t.Parallel()
 	q := brokertest.Name()
-	waiting := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
+	waiting := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Watch: true, WorkQueues: []string{q}})
 	hooked := make(chan bool, 4)
 	waiting.OnSession("marker-"+q, "", func(_ context.Context, fresh bool) error {
 		hooked <- fresh
@@ -179,7 +182,7 @@ func TestWithoutDeclaring(t *testing.T) {
 	brokertest.Start(t, waiting, q, 1, brokertest.Into(got))
 	brokertest.Await(t, "Ready names the missing queue", func() bool {
 		err := waiting.Ready()
-		return err != nil && strings.Contains(err.Error(), broker.QuarantineQueue(q))
+		return err != nil && strings.HasSuffix(err.Error(), "may not declare: "+q)
 	})
 	brokertest.ExpectNone(t, hooked, "the hook ran without all queues")
 
@@ -195,13 +198,49 @@ func TestWithoutDeclaring(t *testing.T) {
 	}
 
 	// The next process finds all queues.
-	later := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
+	later := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Watch: true, WorkQueues: []string{q}})
 	later.OnSession("marker-"+q, "", func(_ context.Context, fresh bool) error {
 		hooked <- fresh
 		return nil
 	})
 	if brokertest.Receive(t, hooked, "the second hook") {
 		t.Error("fresh is true although no queue was missing")
+	}
+}
+
+// TestFirstStartIsQuiet verifies that a first start leaves one error in RabbitMQ's log, the
+// missing marker, and that a service which declares no queues asks only about its own.
+func TestFirstStartIsQuiet(t *testing.T) {
+	t.Parallel()
+	serverURL(t)
+	dir := os.Getenv("TEST_SERVERS_DIR")
+	if dir == "" {
+		t.Skip("TEST_SERVERS_DIR is not set")
+	}
+	q := brokertest.Name()
+	worker := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, WorkQueues: []string{q}})
+	brokertest.Start(t, worker, q, 1, brokertest.Into(make(chan broker.Delivery, 1)))
+	brokertest.Await(t, "Ready names the missing queue", func() bool {
+		err := worker.Ready()
+		return err != nil && strings.Contains(err.Error(), "queue "+q+" does not exist")
+	})
+	b, hooked := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}}), make(chan bool, 8)
+	b.OnSession("marker-"+q, "", func(_ context.Context, fresh bool) error {
+		hooked <- fresh
+		return nil
+	})
+	brokertest.Receive(t, hooked, "the hook")
+	brokertest.Await(t, "the worker is ready", func() bool { return worker.Ready() == nil })
+	log, err := os.ReadFile(filepath.Join(dir, "log/rabbitmq.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing := map[string]int{}
+	for _, m := range regexp.MustCompile(`no queue '([^']*`+q+`[^']*)'`).FindAllSubmatch(log, -1) {
+		missing[string(m[1])]++
+	}
+	if missing["marker-"+q] != 1 || missing[q] == 0 || len(missing) != 2 {
+		t.Errorf("RabbitMQ logged missing queues %v, want the marker once, and %s", missing, q)
 	}
 }
 
