@@ -42,17 +42,17 @@ func fromEXIF(view imagefile.Metadata, warned *record.Warnings) (b, windows bloc
 			FlashFired:    tags.flashFired(),
 			GPS:           tags.gps(warned),
 		},
-		copyright: tags.copyright(),
-		comment:   record.Clean(tags.comment(), record.MaxText),
+		description: tags.raw("ImageDescription"),
+		copyright:   tags.copyright(),
+		comment:     record.Clean(tags.comment(), record.MaxText),
 	}
 	stars, _ := tags.number("Rating")
 	b.rating = ratingOf(stars)
-	b.description = tags.description(b.exif)
 	// Several names are separated by semicolons.
 	b.creators = strings.Split(tags.raw("Artist"), ";")
 	windows = tags.windows()
 	// Windows writes a title into ImageDescription too. A comment is then the better description.
-	if b.description == record.Clean(windows.title, record.MaxDescription) && windows.description != "" {
+	if windows.description != "" && record.Clean(b.description, record.MaxDescription) == record.Clean(windows.title, record.MaxDescription) {
 		b.description = ""
 	}
 	return b, windows
@@ -216,27 +216,4 @@ func (v exifTags) flashFired() *bool {
 	}
 	fired := int(flash)&1 == 1
 	return &fired
-}
-
-// description returns a person's description. Many cameras write their own name or that of a standard there.
-func (v exifTags) description(e pipeline.Exif) string {
-	s := record.Clean(v.raw("ImageDescription"), record.MaxDescription)
-	folded := strings.ToLower(s)
-	for _, machine := range [...]string{
-		strings.ToLower(e.CameraMake), strings.ToLower(e.CameraModel),
-		"olympus digital camera", "sony dsc", "minolta dsc", "minolta digital camera", "konica minolta digital camera",
-		"casio digital camera", "digital camera", "digital image", "samsung", "samsung camera pictures", "pentax", "kodak", "dcf 1.0", "exif",
-		"exif jpeg", "exif_jpeg_picture", "exif_jpeg_t422", "jpeg", "default", "image", "untitled", "screenshot", "my beautiful PICT@URE",
-	} {
-		if folded == machine {
-			return ""
-		}
-	}
-	// Drones and action cameras write the file name.
-	for _, prefix := range [...]string{"dcim\\", "dcim/", "c:\\"} {
-		if strings.HasPrefix(folded, prefix) {
-			return ""
-		}
-	}
-	return s
 }

@@ -27,6 +27,7 @@ func TestIPTC(t *testing.T) {
 		"ISO 8859-15":                    {fixture.ImageResource(0x404, "", append(fixture.DataSet(1, 90, "\x1b-b"), fixture.DataSet(2, 5, "Z\xfcrich \xa4")...)), "Zürich €", false},
 		"unknown character set":          {fixture.ImageResource(0x404, "", append(fixture.DataSet(1, 90, "\x1b$B"), title...)), "Zürich", true},
 		"after other resources":          {append(append(bytes.Clone(other), fixture.ImageResource(0x040f, "odd", []byte("odd"))...), fixture.ImageResource(0x404, "name", title)...), "Zürich", false},
+		"zeros between resources":        {slices.Concat(other, make([]byte, 3), fixture.ImageResource(0x404, "", title)), "Zürich", false},
 		"padding":                        {fixture.ImageResource(0x404, "", append(bytes.Clone(title), 0, 0, 0)), "Zürich", false},
 		"followed by garbage":            {fixture.ImageResource(0x404, "", append(bytes.Clone(title), "garbage"...)), "Zürich", true},
 		"value far too long":             {fixture.ImageResource(0x404, "", append(bytes.Clone(title), 0x1c, 2, 120, 0xff, 0xff, 'x')), "Zürich", true},

@@ -72,8 +72,9 @@ func (w writer) make(f found) made {
 
 	marks := marksOf(packet)
 	fill := w.fill(packet, func(field pipeline.CaptionField) bool {
-		return f.stated[field] || f.tiff && tiffStates(block, field, marks) || iptcStates(f.IPTC, field, marks)
+		return f.stated[field] || f.readable && tiffStates(block, field, marks) || iptcStates(f.IPTC, field, marks)
 	})
+	m.change.Raw = f.Packet.Raw
 	m.file.Sidecar = merged(packet, w.description.WithCaption(fill))
 	if fill, warning = m.embed(packet, w.description, fill, f.packetLimit); warning != "" {
 		m.warn(warning)
