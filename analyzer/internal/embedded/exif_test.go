@@ -266,8 +266,8 @@ func TestExifTexts(t *testing.T) {
 func TestExifTextsWithWrongCounts(t *testing.T) {
 	for _, count := range []uint32{12, 16, 40, 1000, math.MaxUint32} {
 		block := fixture.TIFF(append([]fixture.Entry{fixture.Tag(dirImage, 0x010e, tiff.ASCII, []byte("SHOT OF ONE\x00"))}, fixture.FullExif...)...)
-		entry := bytes.Index(block, []byte("\x01\x0e\x00\x02"))
-		binary.BigEndian.PutUint32(block[entry+4:], count)
+		before, _, _ := bytes.Cut(block, []byte("\x01\x0e\x00\x02"))
+		binary.BigEndian.PutUint32(block[len(before)+4:], count)
 		b, _, warned := readAll(t, block)
 		if b.description != "SHOT OF ONE" || !reflect.DeepEqual(&b.exif, fullExifWant()) || warned != nil {
 			t.Errorf("count %d: %q, %s, warnings %q", count, b.description, asJSON(t, b.exif), warned)

@@ -56,7 +56,7 @@ func UTF16(b []byte, order binary.ByteOrder) string {
 // GuessUTF16 decodes UTF-16 up to its first zero. If there is no byte order mark, it prefers the order that the
 // text suggests over the stated one: some programs always write the order of their own processor.
 func GuessUTF16(b []byte, stated binary.ByteOrder) string {
-	order := stated
+	var order binary.ByteOrder
 	switch {
 	case len(b) >= 2 && b[0] == 0xfe && b[1] == 0xff:
 		b, order = b[2:], binary.BigEndian
