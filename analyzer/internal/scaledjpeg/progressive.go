@@ -1,7 +1,5 @@
 package scaledjpeg
 
-import "image/jpeg"
-
 // progressed is the state of a component after the scans read so far.
 type progressed struct {
 	values  []int16  // side × side values of each block, in whole MCUs
@@ -16,8 +14,13 @@ func (d *decoder) newProgressed(c *component) *progressed {
 	p := &progressed{last: d.order.last}
 	blocks := d.columns * c.h * d.rows * c.v
 	p.values = make([]int16, blocks*d.side*d.side)
-	if d.side > 1 {
+	switch {
+	case d.unterminated:
+		p.last = 63 // Only a decoded scan is known to be complete.
+	case d.side > 1:
 		p.last = d.lastFollowed(c)
+	}
+	if p.last > 0 {
 		p.nonzero = make([]uint64, blocks)
 	}
 	return p
@@ -33,7 +36,7 @@ func (d *decoder) lastFollowed(c *component) int {
 		if err != nil || marker == markerEOI {
 			break
 		}
-		segment, err := ahead.segment()
+		segment, err := ahead.segment(marker)
 		if err != nil {
 			break
 		}
@@ -70,7 +73,7 @@ func (d *decoder) firstMeans(s *scan, y, x, end int) error {
 						return err
 					}
 					if size > 16 {
-						return jpeg.UnsupportedError("excessive DC component")
+						return errDC
 					}
 					p.last += b.value(uint(size))
 					p.coded.values[at] = int16(p.last << s.low)
@@ -170,7 +173,7 @@ func (d *decoder) refineBand(s *scan, y, x, end int) error {
 				s.endOfBandRun = 1<<run + int(b.take(uint(run)))
 				continue
 			case size > 1:
-				return jpeg.FormatError("unexpected Huffman code")
+				return FormatError("unexpected Huffman code")
 			case size == 1:
 				value = int32(b.take(1))<<(s.low+1) - 1<<s.low
 			}

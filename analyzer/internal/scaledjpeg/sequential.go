@@ -2,7 +2,6 @@ package scaledjpeg
 
 import (
 	"encoding/binary"
-	"image/jpeg"
 )
 
 // sequentialRun decodes the MCUs from x to end of row y.
@@ -82,7 +81,7 @@ func (b *bits) block(dc, ac *table, o *order, c *coefficients) (diff int32, foun
 		return 0, false, err
 	}
 	if size > 16 {
-		return 0, false, jpeg.UnsupportedError("excessive DC component")
+		return 0, false, errDC
 	}
 	diff = b.value(uint(size))
 	k, last := 1, o.last
