@@ -1,12 +1,10 @@
 package describe
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"image"
-	"image/jpeg"
 	"image/png"
 	"io"
 	"runtime"
@@ -66,7 +64,7 @@ const largeShare = 8
 // decodeScale returns the largest scale of [scaledjpeg.Decode] at which the image is still as long as the
 // working copy, or 1.
 func decodeScale(h imagefile.Header) int {
-	if h.Format != imagefile.JPEG || h.ColorModel == imagefile.CMYK {
+	if h.Format != imagefile.JPEG {
 		return 1
 	}
 	for _, scale := range [...]int{8, 4, 2} {
@@ -116,22 +114,17 @@ func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.He
 
 // decodePixels decodes the image at a scale.
 func decodePixels(ctx context.Context, data []byte, h imagefile.Header, scale int) (image.Image, scaledjpeg.Checked, error) {
-	switch {
-	case h.Format == imagefile.PNG:
+	if h.Format == imagefile.PNG {
 		m, err := png.Decode(&contextReader{ctx: ctx, r: newPNGPixels(data)})
 		return m, scaledjpeg.Full, err
-	case h.ColorModel == imagefile.CMYK:
-		m, err := jpeg.Decode(&contextReader{ctx: ctx, r: bytes.NewReader(data)})
-		return m, scaledjpeg.Full, err
-	default:
-		return scaledjpeg.Decode(ctx, data, scale)
 	}
+	return scaledjpeg.Decode(ctx, data, scale)
 }
 
 // decodeFailure returns the failure of an image whose pixels cannot be decoded.
 func decodeFailure(h imagefile.Header, err error) error {
 	name := strings.ToUpper(h.Format)
-	var jpegUnsupported jpeg.UnsupportedError
+	var jpegUnsupported scaledjpeg.UnsupportedError
 	var pngUnsupported png.UnsupportedError
 	if errors.As(err, &jpegUnsupported) || errors.As(err, &pngUnsupported) {
 		return &pipeline.Failure{

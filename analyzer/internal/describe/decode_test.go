@@ -36,7 +36,7 @@ func TestDecodeScale(t *testing.T) {
 		{imagefile.Header{Format: "jpeg", Width: 639, Height: 1}, 2},
 		{imagefile.Header{Format: "jpeg", Width: 638, Height: 638}, 1},
 		{imagefile.Header{Format: "jpeg", Width: 1, Height: 1}, 1},
-		{imagefile.Header{Format: "jpeg", Width: 4000, Height: 3000, ColorModel: imagefile.CMYK}, 1},
+		{imagefile.Header{Format: "jpeg", Width: 4000, Height: 3000, ColorModel: imagefile.CMYK}, 8},
 		{imagefile.Header{Format: "png", Width: 4000, Height: 3000}, 1},
 	} {
 		if got := decodeScale(c.h); got != c.want {
