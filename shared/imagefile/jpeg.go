@@ -3,10 +3,14 @@ package imagefile
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // The second bytes of the JPEG markers that need special treatment (ITU-T T.81, table B.1).
 const (
+	markerTEM   = 0x01
 	markerSOF0  = 0xc0 // baseline
 	markerSOF1  = 0xc1 // extended sequential
 	markerSOF2  = 0xc2 // progressive
@@ -44,7 +48,9 @@ type jpegWalk struct {
 	components [4]jpegComponent
 	tables     [4][64]uint16 // current quantization tables
 	nComp      int           // number of components; 0 until the frame header
+	maxH, maxV int           // largest sampling factors
 	entropy    int           // bytes of entropy-coded data
+	inScan     bool          // entropy-coded data follows
 
 	jfif           bool
 	adobe          bool
@@ -58,39 +64,61 @@ type jpegComponent struct {
 	scanned bool // some scan contains it
 }
 
-// readJPEG walks over the markers of a JPEG file from its start to its end-of-image marker. Like image/jpeg and
-// libjpeg, it skips stray bytes between segments.
+// readJPEG walks over the markers of a JPEG file from its start to its end-of-image marker. Like libjpeg, it skips
+// stray bytes between segments. If every component has been in a scan, the rest may be anything: some cameras
+// write other data in place of the end-of-image marker.
 func readJPEG(data []byte, limits Limits) (Header, error) {
 	w := &jpegWalk{
 		data: data, pos: 2, limits: limits,
 		header: Header{Format: JPEG, BitDepth: 8, Orientation: 1},
 	}
-	inScan := false
 	for {
-		start := w.pos
-		marker, err := w.nextMarker()
-		if err != nil {
-			return Header{}, err
-		}
-		if inScan {
-			w.entropy += w.pos - start
-		}
-		if marker == markerEOI {
+		ended, err := w.next()
+		if ended {
 			return w.end()
 		}
-		segment, err := w.segment(marker)
-		if err != nil {
+		if err == nil {
+			continue
+		}
+		if f := new(pipeline.Failure); !w.allScanned() || errors.As(err, &f) && f.Code == pipeline.CodeTooManyPixels {
 			return Header{}, err
 		}
-		if err := w.visit(marker, segment); err != nil {
-			return Header{}, err
-		}
-		inScan = marker == markerSOS
+		w.header.Unterminated = true
+		w.pos = len(data)
+		return w.end()
 	}
 }
 
-// nextMarker finds the next marker that is neither a restart marker nor a stuffed byte, and moves behind it. It
-// skips entropy-coded data, and the few stray bytes that some cameras leave between segments.
+// next reads the next segment. It reports whether it is the end of the image.
+func (w *jpegWalk) next() (ended bool, err error) {
+	start := w.pos
+	marker, err := w.nextMarker()
+	if w.inScan {
+		w.entropy += w.pos - start
+	}
+	if err != nil || marker == markerEOI {
+		return err == nil, err
+	}
+	w.inScan = marker == markerSOS
+	segment, err := w.segment(marker)
+	if err != nil {
+		return false, err
+	}
+	return false, w.visit(marker, segment)
+}
+
+// allScanned reports whether every component has been in a scan.
+func (w *jpegWalk) allScanned() bool {
+	for i := range w.nComp {
+		if !w.components[i].scanned {
+			return false
+		}
+	}
+	return w.nComp > 0
+}
+
+// nextMarker finds the next marker that has a segment, and moves behind it. It skips entropy-coded data, and the
+// few stray bytes that some cameras leave between segments.
 func (w *jpegWalk) nextMarker() (byte, error) {
 	data, pos := w.data, w.pos
 	for {
@@ -102,41 +130,45 @@ func (w *jpegWalk) nextMarker() (byte, error) {
 		if pos == len(data) || data[pos] != 0xff {
 			i := bytes.IndexByte(data[pos:], 0xff)
 			if i < 0 {
+				w.pos = len(data)
 				return 0, damagedJPEG("ends before its end-of-image marker")
 			}
 			pos += i
 		}
 		pos++
-		filled := false
 		for pos < len(data) && data[pos] == 0xff {
 			pos++
-			filled = true
 		}
 		if pos == len(data) {
+			w.pos = pos
 			return 0, damagedJPEG("ends before its end-of-image marker")
 		}
 		marker := data[pos]
 		pos++
+		w.pos = pos
 		switch {
-		case marker == 0 && !filled, marker >= markerRST0 && marker <= markerRST7:
+		case marker <= markerTEM, marker >= markerRST0 && marker <= markerRST7:
 			continue
 		case marker < markerSOF0:
 			return 0, damagedJPEG("unknown marker 0x%02x", marker)
 		case marker == markerSOI:
 			return 0, damagedJPEG("a second picture begins before the end of the first")
 		}
-		w.pos = pos
 		return marker, nil
 	}
 }
 
-// segment returns the payload of the segment whose marker was just read, and moves behind it.
+// segment returns the payload of the segment whose marker was just read, and moves behind it. Like libjpeg, it
+// accepts the lengths 0 and 1, which are impossible, for segments that need not be understood.
 func (w *jpegWalk) segment(marker byte) ([]byte, error) {
 	rest := w.data[w.pos:]
 	if len(rest) < 2 {
 		return nil, damagedJPEG("ends before its end-of-image marker")
 	}
 	n := int(binary.BigEndian.Uint16(rest))
+	if n < 2 && (marker >= markerAPP0 && marker <= markerAPP15 || marker == markerCOM || marker == markerDNL) {
+		n = 2
+	}
 	if n < 2 {
 		return nil, damagedJPEG("segment 0x%02x has an impossible length", marker)
 	}
@@ -154,27 +186,23 @@ func (w *jpegWalk) visit(marker byte, segment []byte) error {
 	case markerSOS:
 		return w.scan(segment)
 	case markerAPP0:
-		// The decoder uses the last APP0 segment of the usual length, so this does too.
-		if len(segment) >= 5 {
-			w.jfif = string(segment[:5]) == "JFIF\x00"
+		// Only a whole JFIF segment before the first scan counts for the decoder. The same is true of Adobe's.
+		if w.header.Scans == 0 && len(segment) >= 14 && string(segment[:5]) == "JFIF\x00" {
+			w.jfif = true
 		}
 	case markerAPP1, markerAPP2, markerAPP13:
 		w.metadata(marker, segment)
 	case markerAPP14:
-		if len(segment) >= 12 && string(segment[:5]) == "Adobe" {
+		if w.header.Scans == 0 && len(segment) >= 12 && string(segment[:5]) == "Adobe" {
 			w.adobe, w.adobeTransform = true, segment[11]
 		}
 	case markerDHP, markerEXP:
 		return unsupportedJPEG("hierarchical coding")
-	case markerDNL:
-		return unsupportedJPEG("its height is not in its frame header")
-	case markerDAC:
-		return unsupportedJPEG("arithmetic coding")
 	case markerSOF55:
 		return unsupportedFormat("JPEG-LS")
 	case markerDQT:
 		w.quantization(segment)
-	case markerDHT, markerDRI, markerCOM:
+	case markerDHT, markerDRI, markerCOM, markerDNL, markerDAC:
 	default:
 		if marker > markerSOF2 && marker <= markerSOF15 && marker != markerJPG {
 			return unsupportedJPEG("%s coding", frameCoding(marker))
@@ -198,7 +226,7 @@ func frameCoding(marker byte) string {
 	}
 }
 
-// frame reads a frame header (T.81, B.2.2). It accepts the same headers as image/jpeg.
+// frame reads a frame header (T.81, B.2.2). It accepts the same headers as the decoder.
 func (w *jpegWalk) frame(marker byte, segment []byte) error {
 	if w.nComp != 0 {
 		return unsupportedJPEG("more than one frame")
@@ -222,7 +250,10 @@ func (w *jpegWalk) frame(marker byte, segment []byte) error {
 		return damagedJPEG("it is 0 pixels wide")
 	}
 	if w.header.Height == 0 {
-		return unsupportedJPEG("its height is not in its frame header")
+		w.header.Height = w.laterHeight()
+	}
+	if w.header.Height == 0 {
+		return damagedJPEG("it is 0 pixels high")
 	}
 	if err := w.limits.checkSize(w.header.Width, w.header.Height); err != nil {
 		return err
@@ -232,11 +263,6 @@ func (w *jpegWalk) frame(marker byte, segment []byte) error {
 	for i := range n {
 		c := segment[6+3*i:]
 		w.components[i] = jpegComponent{id: c[0], h: int(c[1] >> 4), v: int(c[1] & 15), table: c[2]}
-		for j := range i {
-			if w.components[j].id == c[0] {
-				return damagedJPEG("two components have the same number")
-			}
-		}
 		if c[2] > 3 {
 			return damagedJPEG("a component has no quantisation table")
 		}
@@ -244,31 +270,45 @@ func (w *jpegWalk) frame(marker byte, segment []byte) error {
 	return w.checkSampling()
 }
 
-// checkSampling accepts the sampling factors that image/jpeg accepts. It sets the only component of a gray
+// laterHeight returns the height that follows the first scan (T.81, B.2.5), or 0.
+func (w *jpegWalk) laterHeight() int {
+	ahead := jpegWalk{data: w.data, pos: w.pos}
+	for inScan := false; ; {
+		marker, err := ahead.nextMarker()
+		if err != nil || marker == markerEOI {
+			return 0
+		}
+		segment, err := ahead.segment(marker)
+		switch {
+		case err != nil:
+			return 0
+		case inScan && marker == markerDNL && len(segment) == 2:
+			return int(binary.BigEndian.Uint16(segment))
+		case inScan:
+			return 0
+		}
+		inScan = marker == markerSOS
+	}
+}
+
+// checkSampling accepts the sampling factors that divide the largest ones. It sets the only component of a gray
 // image to 1×1, according to T.81 A.2.2.
 func (w *jpegWalk) checkSampling() error {
-	c := &w.components
-	for i := range w.nComp {
-		if c[i].h < 1 || c[i].h > 4 || c[i].v < 1 || c[i].v > 4 {
+	components := w.components[:w.nComp]
+	for _, c := range components {
+		if c.h < 1 || c.h > 4 || c.v < 1 || c.v > 4 {
 			return damagedJPEG("impossible sampling factors")
 		}
-		if c[i].h == 3 || c[i].v == 3 {
+		w.maxH, w.maxV = max(w.maxH, c.h), max(w.maxV, c.v)
+	}
+	if w.nComp == 1 {
+		components[0].h, components[0].v = 1, 1
+		w.maxH, w.maxV = 1, 1
+	}
+	for _, c := range components {
+		if w.maxH%c.h != 0 || w.maxV%c.v != 0 {
 			return unsupportedJPEG("its subsampling")
 		}
-	}
-	supported := true
-	switch w.nComp {
-	case 1:
-		c[0].h, c[0].v = 1, 1
-	case 3:
-		supported = c[0].v != 4 && c[0].h%c[1].h == 0 && c[0].v%c[1].v == 0 &&
-			c[1].h == c[2].h && c[1].v == c[2].v
-	case 4:
-		supported = c[0].h == c[0].v && c[0].h <= 2 && c[1].h*c[1].v*c[2].h*c[2].v == 1 &&
-			c[3].h == c[0].h && c[3].v == c[0].v
-	}
-	if !supported {
-		return unsupportedJPEG("its subsampling")
 	}
 	return nil
 }
@@ -281,16 +321,17 @@ func (w *jpegWalk) scan(segment []byte) error {
 	if len(segment) < 6 || len(segment) != 4+2*int(segment[0]) || int(segment[0]) > w.nComp {
 		return damagedJPEG("a scan header has the wrong length")
 	}
+	var scanned [4]bool // in this scan
 	for i := range int(segment[0]) {
-		known := false
-		for j := range w.nComp {
-			if w.components[j].id == segment[1+2*i] {
-				w.components[j].scanned, known = true, true
-			}
+		// Some encoders give several components the same number: the first one that is not yet in the scan counts.
+		j := 0
+		for j < w.nComp && (scanned[j] || w.components[j].id != segment[1+2*i]) {
+			j++
 		}
-		if !known {
+		if j == w.nComp {
 			return damagedJPEG("a scan is of an unknown component")
 		}
+		scanned[j], w.components[j].scanned = true, true
 	}
 	if w.header.Scans == 0 {
 		// Tables that are defined later are for other scans, or unused.
@@ -300,6 +341,7 @@ func (w *jpegWalk) scan(segment []byte) error {
 		}
 	}
 	w.header.Scans++
+	w.header.lastScan = w.pos
 	return w.limits.checkWork(w.header.Width, w.header.Height, w.header.Scans)
 }
 
@@ -308,10 +350,8 @@ func (w *jpegWalk) end() (Header, error) {
 	if w.header.Scans == 0 {
 		return Header{}, damagedJPEG("holds no picture")
 	}
-	for i := range w.nComp {
-		if !w.components[i].scanned {
-			return Header{}, damagedJPEG("a part of its colours is missing")
-		}
+	if !w.allScanned() {
+		return Header{}, damagedJPEG("a part of its colours is missing")
 	}
 	// Every block of the first component takes at least one bit. A file with less data was truncated and closed
 	// again, and would make the decoder allocate an image for nothing.
@@ -328,9 +368,6 @@ func (w *jpegWalk) end() (Header, error) {
 			w.header.ColorModel = RGB
 		}
 	case 4:
-		if !w.adobe {
-			return Header{}, unsupportedJPEG("four colour components without an Adobe marker")
-		}
 		w.header.ColorModel = CMYK
 	}
 	w.header.decodedBytes = w.decodedBytes()
@@ -338,32 +375,35 @@ func (w *jpegWalk) end() (Header, error) {
 	return w.header, nil
 }
 
-// isRGB follows image/jpeg: no JFIF, and either Adobe's transform 0 or the components R, G and B.
+// isRGB follows libjpeg: no JFIF, and either Adobe's transform 0 or the components R, G and B.
 func (w *jpegWalk) isRGB() bool {
-	if w.jfif {
-		return false
-	}
-	if w.adobe && w.adobeTransform == 0 {
-		return true
+	if w.jfif || w.adobe {
+		return !w.jfif && w.adobeTransform == 0
 	}
 	return w.components[0].id == 'R' && w.components[1].id == 'G' && w.components[2].id == 'B'
 }
 
-// decodedBytes adds up the allocations of image/jpeg: one byte for each sample, four for its coefficient in a
-// progressive image, and four per pixel if it converts to RGB or CMYK at the end.
+// decodedBytes adds up the allocations of the decoder: one byte for each sample, four more for its coefficient
+// in a progressive image, four per pixel if it converts to RGB or CMYK at the end, and three if the sampling
+// factors are rare ones.
 func (w *jpegWalk) decodedBytes() int64 {
-	c0 := w.components[0]
-	mcus := int64((w.header.Width+8*c0.h-1)/(8*c0.h)) * int64((w.header.Height+8*c0.v-1)/(8*c0.v))
+	h, v := w.maxH, w.maxV
+	mcus := int64((w.header.Width+8*h-1)/(8*h)) * int64((w.header.Height+8*v-1)/(8*v))
 	perMCU := 0
-	for _, c := range w.components[:w.nComp] {
+	rare := h == 3 || v > 2
+	for i, c := range w.components[:w.nComp] {
 		perMCU += 64 * c.h * c.v
+		rare = rare || i == 0 && (c.h < h || c.v < v) || i == 2 && (c.h != w.components[1].h || c.v != w.components[1].v)
 	}
 	total := mcus * int64(perMCU)
 	if w.header.Progressive {
 		total *= 5
 	}
-	if w.header.ColorModel == RGB || w.header.ColorModel == CMYK {
-		total += 4 * int64(w.header.Width) * int64(w.header.Height)
+	switch pixels := int64(w.header.Width) * int64(w.header.Height); {
+	case w.header.ColorModel == RGB || w.header.ColorModel == CMYK:
+		total += 4 * pixels
+	case rare:
+		total += 3 * pixels
 	}
 	return total
 }
