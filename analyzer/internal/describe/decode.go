@@ -131,9 +131,11 @@ func decodeFailure(h imagefile.Header, err error) error {
 			Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported " + name + ": it uses a rare feature", Err: err,
 		}
 	}
-	return &pipeline.Failure{
-		Code: pipeline.CodeDamaged, Text: "Damaged " + name + ": its pixels cannot be decoded", Err: err,
+	text := "its pixels cannot be decoded"
+	if h.Unterminated {
+		text = "ends before its end-of-image marker"
 	}
+	return &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged " + name + ": " + text, Err: err}
 }
 
 // contextReader stops a decoding when its context ends: the decoders read while they decode, and only an error

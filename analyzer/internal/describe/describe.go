@@ -129,6 +129,9 @@ func (d *Describer) record(data []byte, h imagefile.Header, checked scaledjpeg.C
 	if h.Trailing > 0 {
 		warned.add("%d bytes after the end of the image", h.Trailing)
 	}
+	if h.Unterminated {
+		warned.add("no end-of-image marker after the image")
+	}
 	sum := sha256.Sum256(data)
 	seen := measure(img, flat)
 	own := readEmbedded(h, d.gps, &warned)
