@@ -43,19 +43,16 @@ func (d *decoder) isRGB() bool {
 	return c[0].id == 'R' && c[1].id == 'G' && c[2].id == 'B'
 }
 
-// ycbcr returns the planes as they are, or with all samples of the luma's size if image.YCbCr has no name for
+func (d *decoder) isYCCK() bool { return d.adobe && d.transform != 0 }
+
+// ycbcr returns the planes as they are, or with all samples of the image's size if image.YCbCr has no name for
 // their subsampling.
 func (d *decoder) ycbcr(bounds image.Rectangle) *image.YCbCr {
 	y, cb, cr := &d.components[0], &d.components[1], &d.components[2]
-	ratio, named := subsampling(d.maxH/cb.h, d.maxV/cb.v)
-	if !named || y.h != d.maxH || y.v != d.maxV || cb.h != cr.h || cb.v != cr.v {
+	ratio, named := subsampling(cb.across, cb.down)
+	if !named || y.across*y.down != 1 || cb.across != cr.across || cb.down != cr.down {
 		for i := range d.components {
 			d.widen(&d.components[i], bounds)
-		}
-		// Planes that were as large as the image already keep their padding.
-		if cb.stride != cr.stride {
-			d.trim(cb, bounds)
-			d.trim(cr, bounds)
 		}
 		ratio = image.YCbCrSubsampleRatio444
 	}
@@ -83,40 +80,30 @@ func subsampling(across, down int) (ratio image.YCbCrSubsampleRatio, named bool)
 	}
 }
 
-// widen repeats the samples of a plane that is smaller than the image.
+// widen repeats the samples of a plane that is smaller than the image, and removes the padding of its rows.
 func (d *decoder) widen(c *component, bounds image.Rectangle) {
-	if c.h == d.maxH && c.v == d.maxV {
-		return
-	}
 	width, height := bounds.Dx(), bounds.Dy()
-	pix := make([]byte, width*height)
-	for y := range height {
-		d.row(c, y, pix[y*width:][:width], 1)
+	pix := c.pix
+	if c.across*c.down > 1 {
+		pix = make([]byte, width*height)
 	}
-	c.pix, c.stride, c.h, c.v = pix, width, d.maxH, d.maxV
-}
-
-// trim removes the padding of a plane's rows.
-func (d *decoder) trim(c *component, bounds image.Rectangle) {
-	width, height := bounds.Dx(), bounds.Dy()
 	for y := range height {
-		copy(c.pix[y*width:][:width], c.pix[y*c.stride:][:width])
+		c.row(y, pix[y*width:][:width], 1)
 	}
-	c.pix, c.stride = c.pix[:width*height], width
+	c.pix, c.stride, c.across, c.down = pix[:width*height], width, 1, 1
 }
 
 // row sets every step-th byte of dst to the samples of a plane in row y of the image.
-func (d *decoder) row(c *component, y int, dst []byte, step int) {
-	across, down := d.maxH/c.h, d.maxV/c.v
-	src := c.pix[y/down*c.stride:][:c.stride]
-	if across == 1 {
+func (c *component) row(y int, dst []byte, step int) {
+	src := c.pix[y/c.down*c.stride:][:c.stride]
+	if c.across == 1 {
 		for i, x := 0, 0; i < len(dst); i, x = i+step, x+1 {
 			dst[i] = src[x]
 		}
 		return
 	}
 	for i, x := 0, 0; i < len(dst); x++ {
-		for n := 0; n < across && i < len(dst); n++ {
+		for n := 0; n < c.across && i < len(dst); n++ {
 			dst[i] = src[x]
 			i += step
 		}
@@ -129,7 +116,7 @@ func (d *decoder) interleave(pix []byte, stride int) {
 	for y := range len(pix) / stride {
 		row := pix[y*stride:][:stride]
 		for i := range d.components {
-			d.row(&d.components[i], y, row[i:], 4)
+			d.components[i].row(y, row[i:], 4)
 		}
 		if len(d.components) == 3 {
 			for i := 3; i < len(row); i += 4 {
@@ -145,7 +132,7 @@ func (d *decoder) interleave(pix []byte, stride int) {
 func (d *decoder) cmyk(bounds image.Rectangle) *image.CMYK {
 	m := image.NewCMYK(bounds)
 	d.interleave(m.Pix, m.Stride)
-	ycck := d.adobe && d.transform != 0
+	ycck := d.isYCCK()
 	for i := 0; i+4 <= len(m.Pix); i += 4 {
 		p := m.Pix[i : i+4 : i+4]
 		if ycck {

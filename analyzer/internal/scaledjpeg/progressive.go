@@ -11,13 +11,13 @@ type progressed struct {
 }
 
 func (d *decoder) newProgressed(c *component) *progressed {
-	p := &progressed{last: d.order.last}
+	p := &progressed{last: c.order.last}
 	blocks := d.columns * c.h * d.rows * c.v
-	p.values = make([]int16, blocks*d.side*d.side)
+	p.values = make([]int16, blocks*c.side*c.side)
 	switch {
 	case d.unterminated:
 		p.last = 63 // Only a decoded scan is known to be complete.
-	case d.side > 1:
+	case c.side > 1:
 		p.last = d.lastFollowed(c)
 	}
 	if p.last > 0 {
@@ -47,7 +47,7 @@ func (d *decoder) lastFollowed(c *component) int {
 			refined[from] = max(refined[from], to)
 		}
 	}
-	last := d.order.last
+	last := c.order.last
 	for from := 1; from <= last; from++ {
 		last = max(last, refined[from])
 	}
@@ -57,10 +57,10 @@ func (d *decoder) lastFollowed(c *component) int {
 // firstMeans decodes the first bits of the DC coefficients (T.81, G.1.2.1).
 func (d *decoder) firstMeans(s *scan, y, x, end int) error {
 	b := &d.bits
-	each := d.side * d.side
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
+			each := p.side * p.side
 			for v := range p.downMCU {
 				at := ((y*p.downMCU+v)*d.columns*p.h + x*p.acrossMCU) * each
 				for range p.acrossMCU {
@@ -88,10 +88,10 @@ func (d *decoder) firstMeans(s *scan, y, x, end int) error {
 // refineMeans decodes one more bit of each DC coefficient.
 func (d *decoder) refineMeans(s *scan, y, x, end int) error {
 	b := &d.bits
-	each := d.side * d.side
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
+			each := p.side * p.side
 			for v := range p.downMCU {
 				if err := b.more(); err != nil {
 					return err
@@ -135,7 +135,7 @@ func (d *decoder) firstBand(s *scan, y, x, end int) error {
 				return errBeyondBlock
 			}
 			if size > 0 {
-				p.coded.set(d.order, at, k, b.value(size)<<s.low)
+				p.coded.set(p.order, at, k, b.value(size)<<s.low)
 			}
 		}
 	}
@@ -181,7 +181,7 @@ func (d *decoder) refineBand(s *scan, y, x, end int) error {
 				return errBeyondBlock
 			}
 			if value != 0 {
-				p.coded.set(d.order, at, k, value)
+				p.coded.set(p.order, at, k, value)
 			}
 			k++
 		}
@@ -197,8 +197,9 @@ func (d *decoder) refineBand(s *scan, y, x, end int) error {
 // zero coefficients. It returns the position after them.
 func (d *decoder) refineNonzero(s *scan, block, k, zeros int) int {
 	b := &d.bits
-	p := s.parts[0].coded
-	values := p.values[block*d.side*d.side:][:d.side*d.side]
+	c := s.parts[0].component
+	p := c.coded
+	values := p.values[block*c.side*c.side:][:c.side*c.side]
 	for ; k <= s.to; k++ {
 		if p.nonzero[block]>>k&1 == 0 {
 			if zeros == 0 {
@@ -211,7 +212,7 @@ func (d *decoder) refineNonzero(s *scan, block, k, zeros int) int {
 			b.fill()
 		}
 		bit := b.take(1)
-		if place := int(d.order.place[k]); bit == 1 && place != unwanted {
+		if place := int(c.order.place[k]); bit == 1 && place != unwanted {
 			if values[place] >= 0 {
 				values[place] += 1 << s.low
 			} else {
@@ -225,11 +226,11 @@ func (d *decoder) refineNonzero(s *scan, block, k, zeros int) int {
 // transformProgressed sets the samples of a component after all its scans have been read.
 func (d *decoder) transformProgressed(c *component) {
 	columns := d.columns * c.h
-	each := d.side * d.side
+	each := c.side * c.side
 	for y := range d.rows * c.v {
 		row := c.coded.values[y*columns*each:][:columns*each]
-		pix := c.pix[y*d.side*c.stride:]
-		if d.side == 1 {
+		pix := c.pix[y*c.side*c.stride:]
+		if c.side == 1 {
 			for x, v := range row {
 				pix[x] = mean(int32(v), int32(c.factors[0]))
 			}
@@ -240,7 +241,7 @@ func (d *decoder) transformProgressed(c *component) {
 			for i, v := range row[x*each:][:each] {
 				block[i] = int32(v)
 			}
-			transform(&block, c.factors, pix[x*d.side:], d.side, c.stride)
+			transform(&block, c.factors, pix[x*c.side:], c.side, c.stride)
 		}
 	}
 }

@@ -76,8 +76,7 @@ type decoder struct {
 	pos  int
 
 	scale int
-	side  int    // samples of a scaled block, across and down
-	order *order // positions of the wanted coefficients
+	side  int // samples of a scaled block, across and down
 	bits  bits
 
 	width, height int
@@ -103,7 +102,7 @@ type decoder struct {
 
 func newDecoder(data []byte, scale int) *decoder {
 	side := 8 / scale
-	return &decoder{data: data, scale: scale, side: side, order: newOrder(side), bits: bits{data: data}, manyBlocks: manyBlocks}
+	return &decoder{data: data, scale: scale, side: side, bits: bits{data: data}, manyBlocks: manyBlocks}
 }
 
 // component is one of the planes.
@@ -113,6 +112,10 @@ type component struct {
 	h, v    int  // sampling factors
 	columns int  // blocks per row in a scan of its own
 	rows    int
+
+	side         int    // samples of a scaled block; more than the decoder's if the plane would be too small
+	order        *order // positions of the wanted coefficients
+	across, down int    // pixels of the scaled image that a sample stands for
 
 	scanned bool        // its DC coefficients have been read
 	exact   uint64      // a bit for each coefficient of a progressive image that has been read to its last bit

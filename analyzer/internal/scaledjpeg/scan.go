@@ -13,6 +13,7 @@ type scan struct {
 	from, to     int  // coefficients of the scan, in zig-zag order, inclusive
 	high, low    uint // bit positions of the successive approximation before and after the scan
 	endOfBandRun int  // following blocks without coefficients in this band
+	means        bool // each block of the scan is one sample
 }
 
 // part is one component of a scan.
@@ -71,7 +72,7 @@ func (d *decoder) scanHeader(segment []byte) (*scan, error) {
 	if n < 1 || n > len(d.components) || len(segment) != 4+2*n {
 		return nil, errLength
 	}
-	s := &scan{columns: d.columns, rows: d.rows, to: 63}
+	s := &scan{columns: d.columns, rows: d.rows, to: 63, means: true}
 	blocks := 0
 	for i := range n {
 		c := d.component(s, segment[1+2*i])
@@ -81,6 +82,7 @@ func (d *decoder) scanHeader(segment []byte) (*scan, error) {
 		dc, ac := segment[2+2*i]>>4, segment[2+2*i]&15
 		s.parts = append(s.parts, part{component: c, acrossMCU: c.h, downMCU: c.v, dcTable: d.table(0, dc), acTable: d.table(1, ac)})
 		blocks += c.h * c.v
+		s.means = s.means && c.side == 1
 	}
 	if n > 1 && blocks > 10 {
 		return nil, FormatError("total sampling factors too large")
@@ -161,7 +163,7 @@ func (d *decoder) prepare(s *scan) error {
 			p.exact |= band << s.from
 		}
 		if !d.progressive {
-			if d.order.last < 63 && p.columns*p.rows >= d.manyBlocks {
+			if p.order.last < 63 && p.columns*p.rows >= d.manyBlocks {
 				p.acTable.prepareSkip()
 			}
 		}
@@ -172,8 +174,8 @@ func (d *decoder) prepare(s *scan) error {
 		if q == nil {
 			return errNoQuant
 		}
-		p.factors = newFactors(q, d.side)
-		p.pix = make([]byte, p.stride*d.rows*p.v*d.side)
+		p.factors = newFactors(q, p.side)
+		p.pix = make([]byte, p.stride*d.rows*p.v*p.side)
 		if d.progressive {
 			p.coded = d.newProgressed(p.component)
 		}

@@ -264,8 +264,27 @@ func (d *decoder) layOut() {
 	for i := range d.components {
 		c := &d.components[i]
 		c.columns, c.rows = over(over(d.width*c.h, h), 8), over(over(d.height*c.v, v), 8)
-		c.stride = d.columns * c.h * d.side
+		c.side = d.side
+		if d.enlarges(i) {
+			for c.side < 8 && h*d.side%(2*c.h*c.side) == 0 && v*d.side%(2*c.v*c.side) == 0 {
+				c.side *= 2
+			}
+		}
+		c.order = newOrder(c.side)
+		c.across, c.down = h*d.side/(c.h*c.side), v*d.side/(c.v*c.side)
+		c.stride = d.columns * c.h * c.side
 	}
+}
+
+// enlarges reports whether a component that has fewer samples than others is decoded at a larger scale, as
+// libjpeg does with all of them. The chroma of common images stays small, which takes less time.
+func (d *decoder) enlarges(i int) bool {
+	c := d.components
+	if i == 0 || i == 3 || d.isRGB() || len(c) == 4 && !d.isYCCK() {
+		return true
+	}
+	_, named := subsampling(d.maxH/c[1].h, d.maxV/c[1].v)
+	return !named || c[0].h < d.maxH || c[0].v < d.maxV || c[1].h != c[2].h || c[1].v != c[2].v
 }
 
 // over returns n/by, rounded up.

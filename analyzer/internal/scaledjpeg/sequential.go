@@ -6,18 +6,19 @@ import (
 
 // sequentialRun decodes the MCUs from x to end of row y.
 func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
-	if d.side == 1 {
+	if s.means {
 		return d.meansOfRun(s, y, x, end)
 	}
-	side, c := d.side, new(coefficients)
+	c := new(coefficients)
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
+			side := p.side
 			for v := range p.downMCU {
 				row := (y*p.downMCU+v)*side*p.stride + x*p.acrossMCU*side
 				for h := range p.acrossMCU {
 					clear(c[:side*side])
-					diff, found, err := d.bits.block(p.dcTable, p.acTable, d.order, c)
+					diff, found, err := d.bits.block(p.dcTable, p.acTable, p.order, c)
 					if err != nil {
 						return err
 					}
@@ -25,6 +26,8 @@ func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
 					c[0] = p.last
 					pix := p.pix[row+h*side:]
 					switch {
+					case side == 1:
+						pix[0] = mean(p.last, int32(p.factors[0]))
 					case found:
 						transform(c, p.factors, pix, side, p.stride)
 					case side == 2: // the compiler knows this length
@@ -51,7 +54,7 @@ func (d *decoder) meansOfRun(s *scan, y, x, end int) error {
 			for v := range p.downMCU {
 				row := p.pix[(y*p.downMCU+v)*p.stride+x*p.acrossMCU:][:p.acrossMCU]
 				for h := range row {
-					diff, _, err := d.bits.block(p.dcTable, p.acTable, d.order, &c)
+					diff, _, err := d.bits.block(p.dcTable, p.acTable, p.order, &c)
 					if err != nil {
 						return err
 					}
