@@ -13,12 +13,12 @@ func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
-			side := p.side
+			side, order := p.side, p.order
 			for v := range p.downMCU {
 				row := (y*p.downMCU+v)*side*p.stride + x*p.acrossMCU*side
 				for h := range p.acrossMCU {
 					clear(c[:side*side])
-					diff, found, err := d.bits.block(p.dcTable, p.acTable, p.order, c)
+					diff, found, err := d.bits.block(p.dcTable, p.acTable, order, c)
 					if err != nil {
 						return err
 					}
@@ -26,14 +26,14 @@ func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
 					c[0] = p.last
 					pix := p.pix[row+h*side:]
 					switch {
-					case side == 1:
-						pix[0] = mean(p.last, int32(p.factors[0]))
 					case found:
 						transform(c, p.factors, pix, side, p.stride)
 					case side == 2: // the compiler knows this length
 						flat(level64(int64(c[0])*p.factors[0]+1<<(fixed+2)), pix, 2, p.stride)
 					case side == 4:
 						flat(level64(int64(c[0])*p.factors[0]+1<<(fixed+2)), pix, 4, p.stride)
+					case side == 1:
+						pix[0] = mean(p.last, int32(p.factors[0]))
 					default:
 						flat(level64(int64(c[0])*p.factors[0]+1<<(fixed+2)), pix, 8, p.stride)
 					}
@@ -50,11 +50,11 @@ func (d *decoder) meansOfRun(s *scan, y, x, end int) error {
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
-			factor := int32(p.factors[0])
+			factor, order := int32(p.factors[0]), p.order
 			for v := range p.downMCU {
 				row := p.pix[(y*p.downMCU+v)*p.stride+x*p.acrossMCU:][:p.acrossMCU]
 				for h := range row {
-					diff, _, err := d.bits.block(p.dcTable, p.acTable, p.order, &c)
+					diff, _, err := d.bits.block(p.dcTable, p.acTable, order, &c)
 					if err != nil {
 						return err
 					}
