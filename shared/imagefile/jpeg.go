@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -384,26 +385,42 @@ func (w *jpegWalk) isRGB() bool {
 }
 
 // decodedBytes adds up the allocations of the decoder: one byte for each sample, four more for its coefficient
-// in a progressive image, four per pixel if it converts to RGB or CMYK at the end, and three if the sampling
-// factors are rare ones.
+// in a progressive image, and four per pixel if it converts to RGB or CMYK at the end. Where the sampling factors
+// are rare ones, all planes may become as large as the largest, and are copied.
 func (w *jpegWalk) decodedBytes() int64 {
 	h, v := w.maxH, w.maxV
 	mcus := int64((w.header.Width+8*h-1)/(8*h)) * int64((w.header.Height+8*v-1)/(8*v))
+	rare := w.hasRareSampling()
 	perMCU := 0
-	rare := h == 3 || v > 2
-	for i, c := range w.components[:w.nComp] {
+	for _, c := range w.components[:w.nComp] {
+		if rare {
+			c.h, c.v = h, v
+		}
 		perMCU += 64 * c.h * c.v
-		rare = rare || i == 0 && (c.h < h || c.v < v) || i == 2 && (c.h != w.components[1].h || c.v != w.components[1].v)
 	}
 	total := mcus * int64(perMCU)
 	if w.header.Progressive {
 		total *= 5
 	}
-	switch pixels := int64(w.header.Width) * int64(w.header.Height); {
-	case w.header.ColorModel == RGB || w.header.ColorModel == CMYK:
-		total += 4 * pixels
-	case rare:
-		total += 3 * pixels
+	if rare || w.header.ColorModel == RGB || w.header.ColorModel == CMYK {
+		total += 4 * int64(w.header.Width) * int64(w.header.Height)
 	}
 	return total
+}
+
+// hasRareSampling reports whether a plane is smaller than others that cameras would not make smaller: luma, black
+// or one of RGB or CMYK, one of the two planes of chroma, or both of them by an unusual factor.
+func (w *jpegWalk) hasRareSampling() bool {
+	c := w.components[:w.nComp]
+	small := func(c jpegComponent) bool { return c.h < w.maxH || c.v < w.maxV }
+	switch {
+	case len(c) == 1:
+		return false
+	case w.header.ColorModel == RGB, len(c) == 4 && (!w.adobe || w.adobeTransform == 0):
+		return slices.ContainsFunc(c, small)
+	case small(c[0]), len(c) == 4 && small(c[3]), c[1].h != c[2].h || c[1].v != c[2].v:
+		return true
+	}
+	across, down := w.maxH/c[1].h, w.maxV/c[1].v
+	return across == 3 || down > 2
 }

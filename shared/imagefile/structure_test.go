@@ -248,7 +248,7 @@ func TestDecodedBytesMatchesTheDecoders(t *testing.T) {
 				t.Fatal(err)
 			}
 		}))
-		if used > h.DecodedBytes()+overhead || used < h.DecodedBytes() {
+		if used > h.DecodedBytes()+overhead || used < h.DecodedBytes()*9/10 { // our decoder enlarges subsampled planes of RGB
 			t.Errorf("%s: the decoder allocates %d bytes, DecodedBytes returns %d", name, used, h.DecodedBytes())
 		}
 	}

@@ -85,7 +85,11 @@ func decodedBytes(h imagefile.Header, scale int) int64 {
 		return h.DecodedBytes()
 	}
 	const tables = 128 << 10
-	return h.DecodedBytes()/int64(scale*scale) + tables
+	n := h.DecodedBytes() / int64(scale*scale)
+	if h.Unterminated {
+		n *= 3 // All scans are decoded, which takes more memory at 1/8.
+	}
+	return n + tables
 }
 
 // decodeSmall decodes the image and returns its working copy. When it returns, the decoded pixels are no longer

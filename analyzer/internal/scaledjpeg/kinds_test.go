@@ -8,9 +8,12 @@ import (
 	"image/color"
 	"io"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
 // djpegColor decodes a file with libjpeg-turbo at a scale, in RGB or gray. It returns nil if libjpeg-turbo rejects
@@ -292,6 +295,46 @@ func TestAnEighthIsExact(t *testing.T) {
 					if d := max(int(a.R)-int(b.R), int(b.R)-int(a.R), int(a.G)-int(b.G), int(b.G)-int(a.G), int(a.B)-int(b.B), int(b.B)-int(a.B)); d > len(e.sampling)-3 {
 						t.Fatalf("%s: pixel %d,%d is %v, want %v", model, x, y, a, b)
 					}
+				}
+			}
+		}
+	}
+}
+
+// TestMemoryIsWithinTheHeadersBound compares the allocations for rare sampling factors with the memory that is
+// reserved for an image at a scale.
+func TestMemoryIsWithinTheHeadersBound(t *testing.T) {
+	libjpeg(t)
+	m := photo(700, 500)
+	for _, c := range []struct {
+		model    string
+		sampling []string
+		head     []byte
+	}{
+		{"ycbcr", []string{"1x1", "2x2", "1x1"}, jfif()}, {"ycbcr", []string{"3x1", "1x1", "1x1"}, jfif()},
+		{"ycbcr", []string{"2x4", "1x1", "1x1"}, jfif()}, {"ycbcr", []string{"1x1", "1x1", "2x1"}, jfif()},
+		{"ycbcr", []string{"2x2", "1x1", "1x1"}, jfif()}, {"rgb", []string{"2x2", "1x1", "1x1"}, adobe(0)},
+		{"cmyk", []string{"1x1", "1x1", "1x1", "1x1"}, nil}, {"cmyk", []string{"1x2", "1x1", "2x1", "1x1"}, nil},
+		{"ycck", []string{"2x2", "1x1", "1x1", "2x2"}, adobe(2)}, {"ycck", []string{"2x2", "1x1", "1x1", "1x1"}, adobe(2)},
+	} {
+		data := encodePlanes(encoding{sampling: c.sampling, head: c.head, tables: true, height: -1}, planesOf(m, c.model), m.Rect.Size())
+		progressive := jpegtran(t, data, "-progressive -copy all")
+		for kind, data := range map[string][]byte{"": data, " progressive": progressive, " progressive, no end": progressive[:len(progressive)-2]} {
+			h, err := imagefile.Read(data, imagefile.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, scale := range scales {
+				most := h.DecodedBytes()/int64(scale*scale) + 160_000
+				if h.Unterminated {
+					most *= 3 // reserved by the caller
+				}
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				decode(t, data, scale)
+				runtime.ReadMemStats(&after)
+				if used := int64(after.TotalAlloc - before.TotalAlloc); used > most {
+					t.Errorf("%s %v%s at 1/%d: %d bytes, want at most %d", c.model, c.sampling, kind, scale, used, most)
 				}
 			}
 		}
