@@ -101,6 +101,7 @@ func TestFaultsAreNamed(t *testing.T) {
 		{"no DC table of a progressive image", file(q, progressive, ac, means), errNoTable},
 		{"no table 3", file(q, sequential, dc, ac, segment(markerSOS, 1, 1, 0x30, 0, 63, 0), []byte{0b00_00_1111}), errNoTable},
 		{"no table 15", file(q, sequential, dc, ac, segment(markerSOS, 1, 1, 0x0f, 0, 63, 0), []byte{0b00_00_1111}), errNoTable},
+		{"table 2 of a baseline image", file(q, sequential, dc, ac, segment(markerDHT, append([]byte{2, 0, 2}, append(make([]byte, 14), 0, 1)...)...), segment(markerSOS, 1, 1, 0x20, 0, 63, 0), []byte{0b00_00_1111}), nil},
 		{"an empty table", file(q, sequential, dc, tableOf(1), scanOf(0, 63, 0, 0b00_00_1111)), errEmptyTable},
 		{"an empty table that is not used", file(q, sequential, tableOf(0), dc, ac, scanOf(0, 63, 0, 0b00_00_1111)), nil},
 		{"no scan", file(q, sequential, dc, ac), errNoScan},

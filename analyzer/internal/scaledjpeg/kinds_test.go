@@ -354,6 +354,7 @@ func TestHeightAfterTheFirstScan(t *testing.T) {
 	tooLate := encodePlanes(e, planes, m.Rect.Size())
 	e.afterScan = nil
 	never := encodePlanes(e, planes, m.Rect.Size())
+	atEnd := slices.Concat(never[:len(never)-2], segment(markerDNL, 0, 61), never[len(never)-2:])
 	e.afterScan = segment(markerDNL, 0, 0)
 	zero := encodePlanes(e, planes, m.Rect.Size())
 	for _, scale := range scales {
@@ -361,7 +362,7 @@ func TestHeightAfterTheFirstScan(t *testing.T) {
 		if got.Rect != want.Rect || !bytes.Equal(got.Y, want.Y) || !bytes.Equal(got.Cr, want.Cr) {
 			t.Errorf("1/%d: %v, want the same samples as of %v", scale, got.Rect, want.Rect)
 		}
-		for name, data := range map[string][]byte{"behind a comment": tooLate, "never": never, "zero": zero} {
+		for name, data := range map[string][]byte{"behind a comment": tooLate, "behind the last scan": atEnd, "never": never, "zero": zero} {
 			if _, _, err := Decode(t.Context(), data, scale); !errors.Is(err, errNoHeight) {
 				t.Errorf("%s at 1/%d: %v", name, scale, err)
 			}
@@ -395,6 +396,11 @@ func TestMissingEnd(t *testing.T) {
 				if _, _, err := Decode(t.Context(), data[:len(data)-2-missing], scale); err == nil {
 					t.Errorf("%s at 1/%d: accepted without its last %d bytes", args, scale, missing)
 				}
+			}
+			// Where scans are skipped, only the end-of-image marker shows that the last one is complete.
+			other := append(bytes.Clone(data[:len(data)-2]), "\xff\x02\x00\x04ab\xff\xd9"...)
+			if _, _, err := Decode(t.Context(), other, scale); (err != nil) != (progressive && scale == 8) {
+				t.Errorf("%s, an unknown marker before the end at 1/%d: %v", args, scale, err)
 			}
 			if last := bytes.LastIndex(data, []byte{0xff, markerSOS}); progressive {
 				// Every scan before the last one is complete.
