@@ -13,7 +13,9 @@ type scan struct {
 	from, to     int  // coefficients of the scan, in zig-zag order, inclusive
 	high, low    uint // bit positions of the successive approximation before and after the scan
 	endOfBandRun int  // following blocks without coefficients in this band
-	means        bool // each block of the scan is one sample
+	side         int  // samples of all blocks, across and down, and
+	order        *order
+	mixed        bool // unless their sizes differ
 }
 
 // part is one component of a scan.
@@ -45,6 +47,8 @@ func (d *decoder) readScan(ctx context.Context, segment []byte) error {
 // entropyCoded decodes or skips the data of a scan.
 func (d *decoder) entropyCoded(ctx context.Context, s *scan) error {
 	switch {
+	case !d.progressive && s.mixed:
+		return d.decodeScan(ctx, s, d.mixedRun)
 	case !d.progressive:
 		return d.decodeScan(ctx, s, d.sequentialRun)
 	case s.from == 0 && s.high == 0:
@@ -72,7 +76,7 @@ func (d *decoder) scanHeader(segment []byte) (*scan, error) {
 	if n < 1 || n > len(d.components) || len(segment) != 4+2*n {
 		return nil, errLength
 	}
-	s := &scan{columns: d.columns, rows: d.rows, to: 63, means: true}
+	s := &scan{columns: d.columns, rows: d.rows, to: 63}
 	blocks := 0
 	for i := range n {
 		c := d.component(s, segment[1+2*i])
@@ -82,7 +86,8 @@ func (d *decoder) scanHeader(segment []byte) (*scan, error) {
 		dc, ac := segment[2+2*i]>>4, segment[2+2*i]&15
 		s.parts = append(s.parts, part{component: c, acrossMCU: c.h, downMCU: c.v, dcTable: d.table(0, dc), acTable: d.table(1, ac)})
 		blocks += c.h * c.v
-		s.means = s.means && c.side == 1
+		s.mixed = s.mixed || i > 0 && c.side != s.side
+		s.side, s.order = c.side, c.order
 	}
 	if n > 1 && blocks > 10 {
 		return nil, FormatError("total sampling factors too large")

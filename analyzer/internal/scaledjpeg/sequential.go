@@ -4,16 +4,30 @@ import (
 	"encoding/binary"
 )
 
-// sequentialRun decodes the MCUs from x to end of row y.
+// mixedRun decodes the MCUs from x to end of row y of a scan whose components have blocks of several sizes. Each
+// component of an MCU is like an MCU of its own.
+func (d *decoder) mixedRun(s *scan, y, x, end int) error {
+	for ; x < end; x++ {
+		for i := range s.parts {
+			c := s.parts[i].component
+			part := scan{parts: s.parts[i : i+1], side: c.side, order: c.order}
+			if err := d.sequentialRun(&part, y, x, x+1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sequentialRun does the same if all blocks have the same size.
 func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
-	if s.means {
+	if s.side == 1 {
 		return d.meansOfRun(s, y, x, end)
 	}
-	c := new(coefficients)
+	side, order, c := s.side, s.order, new(coefficients)
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
-			side, order := p.side, p.order
 			for v := range p.downMCU {
 				row := (y*p.downMCU+v)*side*p.stride + x*p.acrossMCU*side
 				for h := range p.acrossMCU {
@@ -32,8 +46,6 @@ func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
 						flat(level64(int64(c[0])*p.factors[0]+1<<(fixed+2)), pix, 2, p.stride)
 					case side == 4:
 						flat(level64(int64(c[0])*p.factors[0]+1<<(fixed+2)), pix, 4, p.stride)
-					case side == 1:
-						pix[0] = mean(p.last, int32(p.factors[0]))
 					default:
 						flat(level64(int64(c[0])*p.factors[0]+1<<(fixed+2)), pix, 8, p.stride)
 					}
@@ -46,11 +58,12 @@ func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
 
 // meansOfRun does the same at 1/8, where a block is one sample.
 func (d *decoder) meansOfRun(s *scan, y, x, end int) error {
+	order := s.order
 	var c coefficients // no AC coefficient is wanted
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
-			factor, order := int32(p.factors[0]), p.order
+			factor := int32(p.factors[0])
 			for v := range p.downMCU {
 				row := p.pix[(y*p.downMCU+v)*p.stride+x*p.acrossMCU:][:p.acrossMCU]
 				for h := range row {
