@@ -3,6 +3,8 @@ package scaledjpeg
 // progressed is the state of a component after the scans read so far.
 type progressed struct {
 	values  []int16  // side × side values of each block, in whole MCUs
+	each    int      // side × side
+	order   *order   // of the values
 	nonzero []uint64 // a bit for each coefficient of a block; unused if last is 0
 	// last is the last coefficient that is tracked, in zig-zag order: the last wanted one, or a later one if a
 	// scan that refines a wanted coefficient refines others as well. The position of its bits depends on which
@@ -11,9 +13,9 @@ type progressed struct {
 }
 
 func (d *decoder) newProgressed(c *component) *progressed {
-	p := &progressed{last: c.order.last}
+	p := &progressed{each: c.side * c.side, order: c.order, last: c.order.last}
 	blocks := d.columns * c.h * d.rows * c.v
-	p.values = make([]int16, blocks*c.side*c.side)
+	p.values = make([]int16, blocks*p.each)
 	switch {
 	case d.unterminated:
 		p.last = 63 // Only a decoded scan is known to be complete.
@@ -60,7 +62,7 @@ func (d *decoder) firstMeans(s *scan, y, x, end int) error {
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
-			each := p.side * p.side
+			each := p.coded.each
 			for v := range p.downMCU {
 				at := ((y*p.downMCU+v)*d.columns*p.h + x*p.acrossMCU) * each
 				for range p.acrossMCU {
@@ -91,7 +93,7 @@ func (d *decoder) refineMeans(s *scan, y, x, end int) error {
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
-			each := p.side * p.side
+			each := p.coded.each
 			for v := range p.downMCU {
 				if err := b.more(); err != nil {
 					return err
@@ -135,7 +137,7 @@ func (d *decoder) firstBand(s *scan, y, x, end int) error {
 				return errBeyondBlock
 			}
 			if size > 0 {
-				p.coded.set(p.order, at, k, b.value(size)<<s.low)
+				p.coded.set(at, k, b.value(size)<<s.low)
 			}
 		}
 	}
@@ -143,10 +145,10 @@ func (d *decoder) firstBand(s *scan, y, x, end int) error {
 }
 
 // set sets coefficient k of a block.
-func (p *progressed) set(o *order, block, k int, value int32) {
+func (p *progressed) set(block, k int, value int32) {
 	p.nonzero[block] |= 1 << k
-	if place := int(o.place[k]); place != unwanted {
-		p.values[block*(len(p.values)/len(p.nonzero))+place] = int16(value)
+	if place := int(p.order.place[k]); place != unwanted {
+		p.values[block*p.each+place] = int16(value)
 	}
 }
 
@@ -181,7 +183,7 @@ func (d *decoder) refineBand(s *scan, y, x, end int) error {
 				return errBeyondBlock
 			}
 			if value != 0 {
-				p.coded.set(p.order, at, k, value)
+				p.coded.set(at, k, value)
 			}
 			k++
 		}
@@ -197,9 +199,8 @@ func (d *decoder) refineBand(s *scan, y, x, end int) error {
 // zero coefficients. It returns the position after them.
 func (d *decoder) refineNonzero(s *scan, block, k, zeros int) int {
 	b := &d.bits
-	c := s.parts[0].component
-	p := c.coded
-	values := p.values[block*c.side*c.side:][:c.side*c.side]
+	p := s.parts[0].coded
+	values := p.values[block*p.each:][:p.each]
 	for ; k <= s.to; k++ {
 		if p.nonzero[block]>>k&1 == 0 {
 			if zeros == 0 {
@@ -212,7 +213,7 @@ func (d *decoder) refineNonzero(s *scan, block, k, zeros int) int {
 			b.fill()
 		}
 		bit := b.take(1)
-		if place := int(c.order.place[k]); bit == 1 && place != unwanted {
+		if place := int(p.order.place[k]); bit == 1 && place != unwanted {
 			if values[place] >= 0 {
 				values[place] += 1 << s.low
 			} else {
@@ -226,7 +227,7 @@ func (d *decoder) refineNonzero(s *scan, block, k, zeros int) int {
 // transformProgressed sets the samples of a component after all its scans have been read.
 func (d *decoder) transformProgressed(c *component) {
 	columns := d.columns * c.h
-	each := c.side * c.side
+	each := c.coded.each
 	for y := range d.rows * c.v {
 		row := c.coded.values[y*columns*each:][:columns*each]
 		pix := c.pix[y*c.side*c.stride:]
