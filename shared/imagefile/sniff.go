@@ -150,6 +150,32 @@ func checkNature(data, trailing []byte) error {
 	return nil
 }
 
+// tags start a page or an image in markup.
+var tags = [...]string{"<svg", "<html", "<head", "<body", "<script", "<!doctype html", "<?php"}
+
+// checkHidden rejects an image with another file somewhere in data: its pixels, and whatever follows them in
+// place of an end marker. Signatures of four bytes occur in pixels by chance.
+func checkHidden(data []byte) error {
+	for _, m := range otherFiles {
+		if len(m.prefix) > 4 && bytes.Contains(data, []byte(m.prefix)) {
+			return twoNatures(m.name + " follows the picture")
+		}
+	}
+	for {
+		i := bytes.IndexByte(data, '<')
+		if i < 0 {
+			return nil
+		}
+		data = data[i:]
+		for _, tag := range tags {
+			if len(data) >= len(tag) && data[1]|0x20 == tag[1]|0x20 && data[2]|0x20 == tag[2] && strings.EqualFold(string(data[:len(tag)]), tag) {
+				return twoNatures("markup follows the picture")
+			}
+		}
+		data = data[1:]
+	}
+}
+
 // isArchive reports whether ZIP readers would accept the file, whatever its first bytes are: they search
 // backwards from its end for a record that counts the bytes up to there (APPNOTE 4.3.16).
 func isArchive(data []byte) bool {
