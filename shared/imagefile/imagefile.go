@@ -7,8 +7,8 @@
 // JPEG is missing.
 //
 // It rejects every other format, whatever a file claims to be, truncated files, images beyond the limits, JPEG
-// processes that the decoders here do not support, and images that are also an archive, a PDF document or a web
-// page. Other bytes after the end of the image are allowed: phones store motion photos and gain maps there.
+// processes and PNG chunks that the decoders here do not support, and images that are also an archive, a PDF
+// document or a web page. Like libjpeg-turbo and libpng, it accepts flaws that do not change the image. Other bytes after the end of the image are allowed: phones store motion photos and gain maps there.
 //
 // It is also the home of the container formats. A [Format] knows where the metadata of its files is, and a
 // [Layout] of a file is edited without decoding it. [Metadata] is the parsed view that the analyzer interprets and
@@ -175,6 +175,10 @@ func damagedJPEG(reason string, args ...any) error {
 
 func damagedPNG(reason string, args ...any) error {
 	return &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged PNG: " + fmt.Sprintf(reason, args...)}
+}
+
+func unsupportedPNG(reason string) error {
+	return &pipeline.Failure{Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported PNG: " + reason}
 }
 
 func tooMany(reason string, args ...any) error {

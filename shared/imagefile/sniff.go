@@ -130,15 +130,8 @@ func markup(data []byte) (name string, isImage bool) {
 // checkNature rejects an image that is also another file type. Other bytes after its end are allowed: motion
 // photos, gain maps, the trailers of camera makers.
 func checkNature(data, trailing []byte) error {
-	for _, m := range otherFiles {
-		if bytes.HasPrefix(trailing, []byte(m.prefix)) {
-			return twoNatures(m.name + " follows the picture")
-		}
-	}
-	if name, isImage := markup(trailing); isImage {
-		return twoNatures("another image follows the picture")
-	} else if name != "" {
-		return twoNatures("a " + name + " follows the picture")
+	if err := checkAppended(trailing); err != nil {
+		return err
 	}
 	if isArchive(data) {
 		return twoNatures("it can be opened as an archive too")
@@ -146,6 +139,21 @@ func checkNature(data, trailing []byte) error {
 	// PDF readers look for the header in the first kilobyte (ISO 32000-1, Annex H, note 13).
 	if bytes.Contains(data[:min(len(data), 1024)], []byte("%PDF-")) {
 		return twoNatures("it can be opened as a PDF document too")
+	}
+	return nil
+}
+
+// checkAppended rejects another file at the start of the bytes after an image.
+func checkAppended(b []byte) error {
+	for _, m := range otherFiles {
+		if bytes.HasPrefix(b, []byte(m.prefix)) {
+			return twoNatures(m.name + " follows the picture")
+		}
+	}
+	if name, isImage := markup(b); isImage {
+		return twoNatures("another image follows the picture")
+	} else if name != "" {
+		return twoNatures("a " + name + " follows the picture")
 	}
 	return nil
 }
