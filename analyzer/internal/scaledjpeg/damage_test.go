@@ -10,8 +10,8 @@ import (
 )
 
 // TestDamageIsFoundWhereImageJPEGFindsIt flips bits throughout sequential files, and cuts the files short and
-// appends the end marker again. One of four scales checks each damage, so that all four check each kind of damage in
-// every four bytes. FuzzDecode checks that the scales agree.
+// appends the end marker again: at each byte of the headers and at one byte in six of the pixels. One of four scales
+// checks each damage. FuzzDecode checks that the scales agree.
 func TestDamageIsFoundWhereImageJPEGFindsIt(t *testing.T) {
 	for _, name := range [...]string{
 		"420-restart.jpg", "422-optimized.jpg", "411.jpg", "gray-restart.jpg",
@@ -24,6 +24,9 @@ func TestDamageIsFoundWhereImageJPEGFindsIt(t *testing.T) {
 				n++
 			}
 			for i := range data {
+				if i > 700 && i%6 != 0 { // behind the headers
+					continue
+				}
 				for _, flip := range [...]byte{0x01, 0x80} {
 					damaged := bytes.Clone(data)
 					damaged[i] ^= flip
