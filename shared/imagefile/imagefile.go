@@ -118,7 +118,8 @@ func Read(data []byte, limits Limits) (Header, error) {
 		}
 	}
 	h.Format, h.Orientation = format, 1
-	if b, ok := h.First(EXIF); ok {
+	// Viewers read the orientation of a JPEG before they decode its first scan. A PNG may have its EXIF at the end.
+	if b, ok := h.First(EXIF); ok && !(b.Late && format == JPEG) {
 		if block, err := tiff.Parse(b.Data.Of(data)); err == nil {
 			h.Orientation = block.Orientation()
 		}

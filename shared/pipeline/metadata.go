@@ -33,13 +33,13 @@ type Metadata struct {
 
 	Rating    int      `json:"rating,omitempty" range:"-1|1|2|3|4|5" unit:"1 to 5 stars, −1 rejected; absent when not rated" doc:"XMP xmp:Rating, otherwise EXIF Rating"`
 	Copyright string   `json:"copyright,omitempty" range:"1..256" unit:"text, at most 256 bytes" doc:"XMP dc:rights, otherwise IPTC 2:116, PNG Copyright, EXIF Copyright"`
-	Creators  []string `json:"creators,omitempty" range:"unique 1..8 of 1..128" unit:"at most 8 texts of 128 bytes" doc:"XMP dc:creator, otherwise IPTC 2:80, PNG Author, EXIF Artist"`
+	Creators  []string `json:"creators,omitempty" range:"unique 1..8 of 1..128" unit:"at most 8 texts of 128 bytes" doc:"XMP dc:creator, otherwise IPTC 2:80, PNG Author, EXIF Artist, XPAuthor"`
 
 	Format         string `json:"format" xmp:"Format,core" range:"jpeg|png" doc:"format of the bytes; the name does not matter"`
 	Width          int    `json:"width" xmp:"Width,core" range:"1.." unit:"pixels" doc:"width as displayed, EXIF orientation applied"`
 	Height         int    `json:"height" xmp:"Height,core" range:"1.." unit:"pixels" doc:"height as displayed"`
 	Shape          string `json:"shape" xmp:"Shape" range:"landscape|portrait|square" doc:"proportions as displayed; square when the sides differ by at most 1 %"`
-	Orientation    int    `json:"orientation" range:"1..8" unit:"1 to 8, 1 when the file does not state it" doc:"EXIF orientation of the original"`
+	Orientation    int    `json:"orientation" range:"1..8" unit:"1 to 8, 1 when the file does not state it" doc:"EXIF orientation of the original; in a JPEG, only if it precedes the first scan"`
 	BitDepth       int    `json:"bit_depth" xmp:"BitDepth" range:"1|2|4|8|16" unit:"1, 2, 4, 8, 16" doc:"bits per sample as stored"`
 	ColorModel     string `json:"color_model" xmp:"ColorModel" range:"gray|ycbcr|rgb|cmyk|palette" doc:"color model as stored"`
 	HasAlpha       bool   `json:"has_alpha" xmp:"HasAlpha" doc:"the file has an alpha channel or a transparent color"`

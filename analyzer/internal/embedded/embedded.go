@@ -61,9 +61,9 @@ type block struct {
 
 // merge interprets all blocks of a file. People edit captions in programs that write XMP, and some of these leave
 // the older blocks unchanged. Captions are therefore taken from XMP first, then from IPTC, PNG text and EXIF,
-// which cameras write. Values that a camera measured are taken from EXIF first.
+// which cameras write, and from the tags of Windows in EXIF, which few programs update. Values that a camera measured are taken from EXIF first.
 func merge(view imagefile.Metadata, gps GPS, warned *record.Warnings) block {
-	exif := fromEXIF(view, warned)
+	exif, windows := fromEXIF(view, warned)
 	iptc := fromIPTC(view.IPTC, warned)
 	texts := fromTexts(view.Texts)
 	xmp, marks := fromXMP(view, warned)
@@ -72,7 +72,7 @@ func merge(view imagefile.Metadata, gps GPS, warned *record.Warnings) block {
 		comment: cmp.Or(exif.comment, xmp.comment),
 		exif:    exif.exif,
 	}
-	for _, b := range [...]block{xmp, iptc, texts, exif} {
+	for _, b := range [...]block{xmp, iptc, texts, exif, windows} {
 		b.forget(marks)
 		all.title = cmp.Or(all.title, record.Clean(b.title, record.MaxText))
 		all.description = cmp.Or(all.description, record.Clean(b.description, record.MaxDescription))

@@ -207,6 +207,8 @@ func TestFillsOnlyWhatIsMissing(t *testing.T) {
 		{"EXIF", described("A boat") + iptc(), description},
 		{"EXIF of spaces", described("          "), 0},
 		{"EXIF of Windows", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXPTitle, 1, 6, "B\x00o\x00\x00\x00"}, entry{tiff.TagXPKeywords, 1, 6, "a\x00b\x00\x00\x00"})), title | keywords},
+		{"a comment of Windows", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXPComment, 1, 6, "B\x00o\x00\x00\x00"})), description},
+		{"a subject of Windows", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXPSubject, 1, 6, "B\x00o\x00\x00\x00"})), description},
 		{"XMP in EXIF", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXMP, 1, 5, "<xml>"})), all},
 		{"IPTC title", camera + iptc(set(2, 5, "Boot")), title},
 		{"IPTC caption", camera + iptc(set(2, 120, "Boot")), description},

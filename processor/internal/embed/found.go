@@ -107,19 +107,27 @@ func tiffDescription(t tiff.Block) (text string, has bool) {
 	return string(value), true
 }
 
-// tiffStates reports whether an EXIF block states a field. Windows stores titles and keywords in tags of its
-// own. Complete packets in the block are not read, so they may state anything.
+// windowsTags are the tags in which Windows stores each field.
+var windowsTags = [...][]uint16{
+	pipeline.Title: {tiff.TagXPTitle}, pipeline.Description: {tiff.TagXPComment, tiff.TagXPSubject}, pipeline.Keywords: {tiff.TagXPKeywords},
+}
+
+// tiffStates reports whether an EXIF block states a field. Complete packets in the block are not read, so they may
+// state anything.
 func tiffStates(t tiff.Block, f pipeline.CaptionField, m pipeline.Marks) bool {
-	tag := [...]uint16{pipeline.Title: tiff.TagXPTitle, pipeline.Keywords: tiff.TagXPKeywords}[f]
 	if f == pipeline.Description {
 		text, _ := tiffDescription(t)
 		value := []string{text}
 		if !pipeline.Blank(value) && !m.Ours(f, value) {
 			return true
 		}
-	} else if e, ok := t.Find(t.First, tag); ok {
-		at, readable := t.Value(e)
-		return !readable || !pipeline.Blank([]string{string(at.Of(t.Data))})
+	}
+	for _, tag := range windowsTags[f] {
+		if e, ok := t.Find(t.First, tag); ok {
+			if at, readable := t.Value(e); !readable || !pipeline.Blank([]string{string(at.Of(t.Data))}) {
+				return true
+			}
+		}
 	}
 	_, hasXMP := t.Find(t.First, tiff.TagXMP)
 	_, hasIPTC := t.Find(t.First, tiff.TagIPTC)

@@ -24,7 +24,7 @@ var knownProperties = []struct {
 	{lightroomNamespace, "lr:", []string{"hierarchicalSubject"}},
 	{"http://ns.adobe.com/xap/1.0/", "xmp:", []string{"Rating", "CreatorTool"}},
 	{"http://ns.adobe.com/photoshop/1.0/", "photoshop:", []string{"DateCreated"}},
-	{"http://ns.adobe.com/exif/1.0/", "exif:", []string{"DateTimeOriginal", "UserComment", "GPSLatitude", "GPSLongitude"}},
+	{"http://ns.adobe.com/exif/1.0/", "exif:", []string{"DateTimeOriginal", "UserComment", "GPSLatitude", "GPSLatitudeRef", "GPSLongitude", "GPSLongitudeRef", "GPSStatus"}},
 	{"http://ns.adobe.com/exif/1.0/aux/", "aux:", []string{"Lens"}},
 	{"http://cipa.jp/exif/1.0/", "exifEX:", []string{"LensModel"}},
 	{"http://ns.adobe.com/tiff/1.0/", "tiff:", []string{"Make", "Model"}},
