@@ -115,6 +115,9 @@ func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metad
 	if h.Trailing > 0 {
 		warned.Add("%d bytes after the end of the image", h.Trailing)
 	}
+	if h.Unterminated {
+		warned.Add("no end-of-image marker after the image")
+	}
 	m, small.Comment = embedded.Describe(data, h, d.gps, &warned)
 	sum := sha256.Sum256(data)
 	m.AnalyzerVersion, m.EntropyChecked = Version, string(checked)
