@@ -9,7 +9,10 @@ import (
 
 var errShort = errors.New("color profile: data are missing")
 
-// curve is a one-dimensional function of a profile. Its values and its argument are from 0 to 1.
+// maxValue bounds the values of curves.
+const maxValue = 1000
+
+// curve is a one-dimensional function of a profile. Its argument is from 0 to 1.
 type curve struct {
 	points []byte // 16-bit or 8-bit values at equal distances, if it is a table
 	wide   bool   // the points have 16 bits
@@ -43,10 +46,11 @@ func (c *curve) at(x float64) float64 {
 			y = cc*x + f
 		}
 	}
-	if math.IsNaN(y) {
+	// Values beyond 0 to 1 are legal between the stages of a table, and profiles use them.
+	if !(math.Abs(y) <= maxValue) {
 		return 0
 	}
-	return max(0, min(y, 1))
+	return y
 }
 
 // between interpolates between the points.
@@ -113,20 +117,30 @@ func fixed(b []byte) float64 {
 	return float64(int32(binary.BigEndian.Uint32(b))) / 65536
 }
 
-// sampled is a curve as a table, for values that are not levels.
+// sampled is a curve as a table, for values that are not levels. nil is the identity.
 type sampled [4097]float32
 
 func (c *curve) sample() *sampled {
 	var s sampled
+	same := true
 	for i := range s {
-		s[i] = float32(c.at(float64(i) / float64(len(s)-1)))
+		x := float64(i) / float64(len(s)-1)
+		y := c.at(x)
+		s[i] = float32(y)
+		same = same && math.Abs(x-y) < 1./math.MaxUint16
+	}
+	if same {
+		return nil
 	}
 	return &s
 }
 
-// at interpolates between the samples. x is from 0 to 1.
+// at interpolates between the samples. x is clipped to 0 to 1, except by the identity.
 func (s *sampled) at(x float32) float32 {
-	x *= float32(len(s) - 1)
+	if s == nil {
+		return x
+	}
+	x = max(0, min(x, 1)) * float32(len(s)-1)
 	i := min(int(x), len(s)-2)
 	return s[i] + (s[i+1]-s[i])*(x-float32(i))
 }

@@ -112,7 +112,7 @@ func (l *lut) setGrid(g *grid, curves []*curve) {
 	l.grid = g
 	for c, curve := range curves {
 		for v := range l.inputs[c] {
-			l.inputs[c][v] = float32(curve.at(float64(v)/255) * float64(g.sides[c]-1))
+			l.inputs[c][v] = float32(max(0, min(curve.at(float64(v)/255), 1)) * float64(g.sides[c]-1))
 		}
 	}
 }
@@ -212,35 +212,26 @@ func readSampled(data []byte) (*[3]*sampled, error) {
 
 // convert returns the sRGB levels of one pixel.
 func (l *lut) convert(in [4]byte) (r, g, b uint8) {
-	position := [4]float32{l.inputs[0][in[0]], l.inputs[1][in[1]], l.inputs[2][in[2]], l.inputs[3][in[3]]}
-	v := [3]float32{position[0], position[1], position[2]}
+	x, y, z := l.inputs[0][in[0]], l.inputs[1][in[1]], l.inputs[2][in[2]]
 	if l.grid != nil {
-		v = l.grid.at(&position)
+		x, y, z = l.grid.at(x, y, z, l.inputs[3][in[3]])
 	}
-	if l.middle != nil {
-		v = [3]float32{l.middle[0].at(v[0]), l.middle[1].at(v[1]), l.middle[2].at(v[2])}
+	if c := l.middle; c != nil {
+		x, y, z = c[0].at(x), c[1].at(y), c[2].at(z)
 	}
 	if m := l.matrix; m != nil {
-		v = [3]float32{
-			unit(m[0]*v[0] + m[1]*v[1] + m[2]*v[2] + m[9]),
-			unit(m[3]*v[0] + m[4]*v[1] + m[5]*v[2] + m[10]),
-			unit(m[6]*v[0] + m[7]*v[1] + m[8]*v[2] + m[11]),
-		}
+		x, y, z = m[0]*x+m[1]*y+m[2]*z+m[9], m[3]*x+m[4]*y+m[5]*z+m[10], m[6]*x+m[7]*y+m[8]*z+m[11]
 	}
-	for i := range v {
-		v[i] = l.last[i].at(v[i])*l.scale[i] + l.offset[i]
-	}
+	x = l.last[0].at(x)*l.scale[0] + l.offset[0]
+	y = l.last[1].at(y)*l.scale[1] + l.offset[1]
+	z = l.last[2].at(z)*l.scale[2] + l.offset[2]
 	if l.lab {
-		y := (v[0] + 16) / 116
-		v = [3]float32{labInverse(y + v[1]/500), labInverse(y), labInverse(y - v[2]/200)}
+		f := (x + 16) / 116
+		x, y, z = labInverse(f+y/500), labInverse(f), labInverse(f-z/200)
 	}
 	m := &l.toRGB
-	return encode(l.levels, m[0]*v[0]+m[1]*v[1]+m[2]*v[2]),
-		encode(l.levels, m[3]*v[0]+m[4]*v[1]+m[5]*v[2]),
-		encode(l.levels, m[6]*v[0]+m[7]*v[1]+m[8]*v[2])
+	return encode(l.levels, m[0]*x+m[1]*y+m[2]*z), encode(l.levels, m[3]*x+m[4]*y+m[5]*z), encode(l.levels, m[6]*x+m[7]*y+m[8]*z)
 }
-
-func unit(v float32) float32 { return max(0, min(v, 1)) }
 
 // labInverse is the inverse of the function f of CIELAB (CIE 15:2004).
 func labInverse(t float32) float32 {
@@ -285,23 +276,24 @@ func newGrid(data []byte, sides []int, wide bool) (*grid, int, error) {
 }
 
 // at returns the color at a position: between two crossings of a gray table, in a tetrahedron of an RGB table,
-// and for CMYK between two tetrahedra, as Little CMS does.
-func (g *grid) at(position *[4]float32) [3]float32 {
+// and for CMYK between two tetrahedra, as Little CMS does. The other coordinates of gray and RGB have no effect.
+func (g *grid) at(x, y, z, w float32) (a, b, c float32) {
+	i, fraction := g.cell(0, x)
+	var a2, b2, c2 float32
 	switch len(g.sides) {
 	case 1:
-		i, fraction := g.cell(0, position[0])
-		return mix(g.color(i), g.color(i+g.strides[0]), fraction)
+		a, b, c = g.color(i)
+		a2, b2, c2 = g.color(i + g.strides[0])
 	case 3:
-		return g.tetrahedron(0, 0, [3]float32(position[:3]))
+		return g.tetrahedron(0, 0, x, y, z)
 	default:
-		i, fraction := g.cell(0, position[0])
-		rest := [3]float32(position[1:])
-		low := g.tetrahedron(i, 1, rest)
+		a, b, c = g.tetrahedron(i, 1, y, z, w)
 		if fraction == 0 {
-			return low
+			return a, b, c
 		}
-		return mix(low, g.tetrahedron(i+g.strides[0], 1, rest), fraction)
+		a2, b2, c2 = g.tetrahedron(i+g.strides[0], 1, y, z, w)
 	}
+	return a + (a2-a)*fraction, b + (b2-b)*fraction, c + (c2-c)*fraction
 }
 
 // cell returns where the crossing before a position of one input starts, and the distance from it.
@@ -310,16 +302,12 @@ func (g *grid) cell(input int, position float32) (start int, fraction float32) {
 	return i * g.strides[input], position - float32(i)
 }
 
-func mix(a, b [3]float32, fraction float32) [3]float32 {
-	return [3]float32{a[0] + (b[0]-a[0])*fraction, a[1] + (b[1]-a[1])*fraction, a[2] + (b[2]-a[2])*fraction}
-}
-
 // tetrahedron interpolates in three inputs from first on, from base: along the input of the largest fraction
 // first, so that the path runs along the edges of a tetrahedron (J. Kasson et al., 1995).
-func (g *grid) tetrahedron(base, first int, position [3]float32) [3]float32 {
-	x, fx := g.cell(first, position[0])
-	y, fy := g.cell(first+1, position[1])
-	z, fz := g.cell(first+2, position[2])
+func (g *grid) tetrahedron(base, first int, x, y, z float32) (float32, float32, float32) {
+	ix, fx := g.cell(first, x)
+	iy, fy := g.cell(first+1, y)
+	iz, fz := g.cell(first+2, z)
 	sx, sy, sz := g.strides[first], g.strides[first+1], g.strides[first+2]
 	if fx < fy {
 		fx, fy, sx, sy = fy, fx, sy, sx
@@ -330,25 +318,24 @@ func (g *grid) tetrahedron(base, first int, position [3]float32) [3]float32 {
 	if fx < fy {
 		fx, fy, sx, sy = fy, fx, sy, sx
 	}
-	at := base + x + y + z
-	a, b, c, d := g.color(at), g.color(at+sx), g.color(at+sx+sy), g.color(at+sx+sy+sz)
-	var out [3]float32
-	for i := range out {
-		out[i] = a[i]*(1-fx) + b[i]*(fx-fy) + c[i]*(fy-fz) + d[i]*fz
-	}
-	return out
+	at := base + ix + iy + iz
+	a0, b0, c0 := g.color(at)
+	at += sx
+	a1, b1, c1 := g.color(at)
+	at += sy
+	a2, b2, c2 := g.color(at)
+	a3, b3, c3 := g.color(at + sz)
+	w0, w1, w2 := 1-fx, fx-fy, fy-fz
+	return a0*w0 + a1*w1 + a2*w2 + a3*fz, b0*w0 + b1*w1 + b2*w2 + b3*fz, c0*w0 + c1*w1 + c2*w2 + c3*fz
 }
 
 // color returns the outputs from 0 to 1 at an index.
-func (g *grid) color(i int) [3]float32 {
+func (g *grid) color(i int) (a, b, c float32) {
 	if g.wide {
-		b := g.data[2*i : 2*i+6 : 2*i+6]
-		return [3]float32{
-			float32(binary.BigEndian.Uint16(b)) * g.factor,
-			float32(binary.BigEndian.Uint16(b[2:])) * g.factor,
-			float32(binary.BigEndian.Uint16(b[4:])) * g.factor,
-		}
+		p := g.data[2*i : 2*i+6 : 2*i+6]
+		be := binary.BigEndian
+		return float32(be.Uint16(p)) * g.factor, float32(be.Uint16(p[2:])) * g.factor, float32(be.Uint16(p[4:])) * g.factor
 	}
-	b := g.data[i : i+3 : i+3]
-	return [3]float32{float32(b[0]) * g.factor, float32(b[1]) * g.factor, float32(b[2]) * g.factor}
+	p := g.data[i : i+3 : i+3]
+	return float32(p[0]) * g.factor, float32(p[1]) * g.factor, float32(p[2]) * g.factor
 }
