@@ -25,16 +25,19 @@
 //
 // # Cost and error
 //
-// Convert small images after their reduction: 320×320 pixels take 1 to 10 ms, and a whole photo a hundred times
-// as long. A mean of samples before the conversion differs from a mean after it only where an area mixes
-// different colors. The difference is that of averaging with another gamma, which a copy without a profile has
-// too: for equal areas of black and white in a linear profile, 188 instead of 128; in Adobe RGB, ProPhoto or
-// Display P3, at most 6 levels.
+// Convert the small copy of an image, after its reduction. A pixel takes about 5 ns through a matrix, and 40 to
+// 60 ns through a table: at most 6 ms for a working copy of 320×320 pixels. libvips converts its thumbnails
+// after their reduction too.
+//
+// A mean of stored samples is not the mean of the converted ones where an area mixes colors that differ. Half of
+// black and half of white become 128 in sRGB and Display P3, 128 in Adobe RGB, 146 in ProPhoto and 188 in a linear
+// profile. For two random colors of 8 bits, the means differ by 6 levels on average in Adobe RGB and Display P3,
+// by 9 in a profile of a press, and by 16 in ProPhoto. Within an area of one color there is no difference.
 //
 // # Untrusted profiles
 //
 // Profiles come from untrusted clients. A profile may have at most [MaxBytes] bytes. Tables are read in place,
-// so that a transform needs at most 256 KiB of its own whatever the profile claims, and conversion takes a
+// so that a transform needs at most 128 KiB of its own whatever the profile claims, and conversion takes a
 // bounded time per pixel. No profile makes Parse or Apply panic.
 package colorprofile
 

@@ -51,7 +51,7 @@ var errPrimaries = errors.New("color profile: its primaries span no colors")
 // toSRGB returns the matrix from linear light in the primaries to linear sRGB.
 func (p *primaries) toSRGB() (matrix, error) {
 	for _, c := range p {
-		if !(c.y > 0.0001) {
+		if !(c.y > 0.00005) {
 			return matrix{}, errPrimaries
 		}
 	}
@@ -65,9 +65,12 @@ func (p *primaries) toSRGB() (matrix, error) {
 	if !ok {
 		return matrix{}, errPrimaries
 	}
-	// The primaries add up to white.
+	// The primaries add up to white, which must lie between them.
 	white := p[3].xyz()
 	shares := inverse.times(white)
+	if !(min(shares[0], shares[1], shares[2]) > 0.000001) {
+		return matrix{}, errPrimaries
+	}
 	for i := range m {
 		m[i] *= shares[i%3]
 	}
@@ -83,7 +86,13 @@ func (p *primaries) toSRGB() (matrix, error) {
 	adapt := scale.product(&bradford)
 	adapt = back.product(&adapt)
 	m = adapt.product(&m)
-	return fromD65.product(&m), nil
+	m = fromD65.product(&m)
+	for _, v := range m {
+		if !(math.Abs(v) <= 16) {
+			return matrix{}, errPrimaries
+		}
+	}
+	return m, nil
 }
 
 // transfer is a function from a level, 0 to 1, to linear light, of which 1 is white.
