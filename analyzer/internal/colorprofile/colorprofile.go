@@ -51,7 +51,7 @@ const SameLevels = 2
 
 // ErrUnsupported is returned for sound profiles and chunks that this package cannot convert. Every other error
 // means that the data are damaged.
-var ErrUnsupported = errors.New("unsupported color profile")
+var ErrUnsupported = errors.New("unsupported")
 
 // Space is the kind of samples that a transform converts.
 type Space int

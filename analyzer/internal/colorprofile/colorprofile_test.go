@@ -187,7 +187,7 @@ func TestChoose(t *testing.T) {
 		"unspecified cICP":  {without(func(s *Sources) { s.CICP = []byte{2, 2, 0, 1} }), RGB, apply(parse(t, p3), same[:]...), "cICP: "},
 		"YCbCr":             {without(func(s *Sources) { s.CICP = []byte{1, 1, 1, 1} }), RGB, apply(parse(t, p3), same[:]...), "cICP: "},
 		"damaged":           {Sources{Profile: p3[:200]}, RGB, same, "ICC profile: "},
-		"gray for RGB":      {Sources{Profile: charts()["gray-2.2"]}, RGB, same, "ICC profile: unsupported color profile: it is for gray, the image is RGB"},
+		"gray for RGB":      {Sources{Profile: charts()["gray-2.2"]}, RGB, same, "ICC profile: unsupported: it is for gray, the image is RGB"},
 		"CMYK for gray":     {Sources{Profile: charts()["cmyk-mft1"]}, Gray, same, "ICC profile: "},
 		"R03 for CMYK":      {Sources{InteropR03: true}, CMYK, same, "EXIF"},
 		"RGB for gray":      {Sources{InteropR03: true}, Gray, apply(AdobeRGB(), same[:]...), ""},

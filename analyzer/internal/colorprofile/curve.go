@@ -7,7 +7,7 @@ import (
 	"math"
 )
 
-var errShort = errors.New("color profile: data are missing")
+var errShort = errors.New("data are missing")
 
 // maxValue bounds the values of curves.
 const maxValue = 1000
@@ -109,7 +109,7 @@ func readCurve(data []byte) (*curve, int, error) {
 		}
 		return c, 12 + 4*n, nil
 	}
-	return nil, 0, fmt.Errorf("color profile: a curve of type %q", data[:4])
+	return nil, 0, fmt.Errorf("a curve of type %q", data[:4])
 }
 
 // fixed reads an s15Fixed16Number.

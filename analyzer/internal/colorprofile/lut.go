@@ -47,7 +47,7 @@ func readLUT(tag []byte, channels int, lab bool) (*lut, error) {
 		l.toRGB[i] = float32(v)
 	}
 	if int(tag[8]) != channels || tag[9] != 3 {
-		return nil, fmt.Errorf("color profile: a table from %d to %d channels", tag[8], tag[9])
+		return nil, fmt.Errorf("a table from %d to %d channels", tag[8], tag[9])
 	}
 	switch kind := string(tag[:4]); kind {
 	case "mft1":
@@ -78,7 +78,7 @@ func (l *lut) readLegacy(tag []byte, channels int, wide bool) error {
 		inputs, outputs = int(binary.BigEndian.Uint16(tag[48:])), int(binary.BigEndian.Uint16(tag[50:]))
 	}
 	if inputs < 2 || outputs < 2 {
-		return errors.New("color profile: a curve without points")
+		return errors.New("a curve without points")
 	}
 	rest := tag[start:]
 	take := func(n int) *curve {
@@ -131,7 +131,7 @@ func (l *lut) readAToB(tag []byte, channels int) error {
 	}
 	b, matrix, m, clut, a := part(0), part(1), part(2), part(3), part(4)
 	if b == nil || (a == nil) != (clut == nil) || clut == nil && channels != 3 {
-		return errors.New("color profile: a part of its table is missing")
+		return errors.New("a part of its table is missing")
 	}
 	var err error
 	if clut != nil {
@@ -170,7 +170,7 @@ func (l *lut) readGrid(clut, a []byte, channels int) error {
 		return errShort
 	}
 	if clut[16] != 1 && clut[16] != 2 {
-		return errors.New("color profile: a table with samples of an impossible size")
+		return errors.New("a table with samples of an impossible size")
 	}
 	sides := make([]int, channels)
 	for i := range sides {
@@ -256,7 +256,7 @@ func newGrid(data []byte, sides []int, wide bool) (*grid, int, error) {
 	size := 3
 	for i := len(sides) - 1; i >= 0; i-- {
 		if sides[i] < 2 {
-			return nil, 0, errors.New("color profile: a table without colors")
+			return nil, 0, errors.New("a table without colors")
 		}
 		g.strides[i] = size
 		size *= sides[i]

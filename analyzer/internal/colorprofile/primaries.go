@@ -46,7 +46,7 @@ var bradford = matrix{
 	0.0389, -0.0685, 1.0296,
 }
 
-var errPrimaries = errors.New("color profile: its primaries span no colors")
+var errPrimaries = errors.New("its primaries span no colors")
 
 // toSRGB returns the matrix from linear light in the primaries to linear sRGB.
 func (p *primaries) toSRGB() (matrix, error) {

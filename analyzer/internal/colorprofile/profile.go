@@ -33,7 +33,7 @@ func Parse(data []byte) (*Transform, error) {
 		case Gray:
 			t.gray, err = p.grayCurve()
 		case CMYK:
-			err = errors.New("color profile: its table is missing")
+			err = errors.New("its table is missing")
 		}
 	}
 	if err != nil {
@@ -51,7 +51,7 @@ func readProfile(data []byte) (*profile, Space, error) {
 	case len(data) < header+4:
 		return nil, 0, errShort
 	case string(data[36:40]) != "acsp":
-		return nil, 0, errors.New("color profile: its signature is missing")
+		return nil, 0, errors.New("its signature is missing")
 	}
 	switch class := string(data[12:16]); class {
 	case "link", "abst", "nmcl":
@@ -74,7 +74,7 @@ func readProfile(data []byte) (*profile, Space, error) {
 		p.lab = true
 	case "XYZ ":
 	default:
-		return nil, 0, fmt.Errorf("color profile: connection space %q", data[20:24])
+		return nil, 0, fmt.Errorf("connection space %q", data[20:24])
 	}
 	be := binary.BigEndian
 	table := data[header+4:]
@@ -124,7 +124,7 @@ func (t *Transform) setTable(tag []byte, lab bool) error {
 // shaper reads the curves and the matrix of an RGB profile (ICC.1:2022, annex F.3).
 func (p *profile) shaper() (*shaper, error) {
 	if p.lab {
-		return nil, errors.New("color profile: a matrix to Lab")
+		return nil, errors.New("a matrix to Lab")
 	}
 	var curves [3]func(float64) float64
 	var m matrix
@@ -136,7 +136,7 @@ func (p *profile) shaper() (*shaper, error) {
 		curves[c] = curve.at
 		column := p.tags[channel+"XYZ"]
 		if len(column) < 20 || string(column[:4]) != "XYZ " {
-			return nil, errors.New("color profile: its matrix is missing")
+			return nil, errors.New("its matrix is missing")
 		}
 		for row := range 3 {
 			m[3*row+c] = fixed(column[8+4*row:])
@@ -144,7 +144,7 @@ func (p *profile) shaper() (*shaper, error) {
 	}
 	// All colors of a matrix of zeros, for example, would be black.
 	if white := m[3] + m[4] + m[5]; !(math.Abs(white-1) <= 0.5) {
-		return nil, fmt.Errorf("color profile: white has a luminance of %.3g", white)
+		return nil, fmt.Errorf("white has a luminance of %.3g", white)
 	}
 	m = fromD50.product(&m)
 	return newShaper(curves, &m, encoding()), nil
