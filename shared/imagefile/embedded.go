@@ -3,6 +3,7 @@ package imagefile
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 )
 
 // The first bytes of the JPEG segments that contain metadata.
@@ -28,16 +29,41 @@ func (w *jpegWalk) metadata(marker byte, segment []byte) {
 	case marker == markerAPP1 && h.Exif == nil && len(segment) > 6 && string(segment[:5]) == exifPrefix:
 		h.Exif = segment[6:]
 		h.Orientation = exifOrientation(h.Exif)
+		h.AdobeRGB = exifAdobeRGB(h.Exif)
 	case marker == markerAPP1:
 		first(&h.XMP, segment, xmpPrefix)
-	case marker == markerAPP2 && h.ICC == nil && len(segment) > len(iccPrefix)+2 && segment[len(iccPrefix)] == 1:
-		// The segments are numbered from 1. The profile's name is near its start.
-		if profile, ok := bytes.CutPrefix(segment, []byte(iccPrefix)); ok {
-			h.ICC = profile[2:]
+	case marker == markerAPP2:
+		if part, ok := bytes.CutPrefix(segment, []byte(iccPrefix)); ok && len(part) > 2 {
+			w.profilePart(part[0], part[2:])
 		}
 	case marker == markerAPP13:
 		first(&h.IPTC, segment, photoshopPrefix)
 	}
+}
+
+// profilePart records a part of the color profile. The parts are numbered from 1.
+func (w *jpegWalk) profilePart(number byte, part []byte) {
+	if number == 0 {
+		return
+	}
+	if missing := int(number) - len(w.profile); missing > 0 {
+		w.profile = append(w.profile, make([][]byte, missing)...)
+	}
+	if w.profile[number-1] == nil {
+		w.profile[number-1] = part
+	}
+}
+
+// wholeProfile returns the parts of the color profile before the first missing one.
+func (w *jpegWalk) wholeProfile() []byte {
+	end := 0
+	for end < len(w.profile) && w.profile[end] != nil {
+		end++
+	}
+	if end == 1 {
+		return w.profile[0]
+	}
+	return slices.Concat(w.profile[:end]...)
 }
 
 // first sets block to the bytes after prefix unless it is already set.
@@ -80,10 +106,16 @@ func (w *pngWalk) metadata(kind string, payload []byte) {
 		if h.Exif == nil && len(payload) > 0 {
 			h.Exif = payload
 			h.Orientation = exifOrientation(payload)
+			h.AdobeRGB = exifAdobeRGB(payload)
 		}
 	case "iCCP":
 		if h.ICC == nil && len(payload) > 0 {
 			h.ICC = payload
+		}
+	case "cICP", "sRGB", "gAMA", "cHRM":
+		// They apply to the pixels after them, and the first one of a kind counts.
+		if block := map[string]*[]byte{"cICP": &h.CICP, "sRGB": &h.SRGB, "gAMA": &h.Gamma, "cHRM": &h.Chromaticities}[kind]; w.idat < 0 && *block == nil {
+			*block = payload
 		}
 	case "acTL":
 		// After the pixels it has no effect, so viewers show a still image.

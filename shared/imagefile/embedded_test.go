@@ -29,7 +29,7 @@ func TestReadFindsTheMetadataOfAJPEG(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(h.XMP) != "<packet>" || string(h.IPTC) != "8BIM" || string(h.ICC) != "first part" || h.Texts != nil || h.Animated {
+	if string(h.XMP) != "<packet>" || string(h.IPTC) != "8BIM" || string(h.ICC) != "first partsecond part" || h.Texts != nil || h.Animated {
 		t.Errorf("XMP %q, IPTC %q, ICC %q", h.XMP, h.IPTC, h.ICC)
 	}
 }

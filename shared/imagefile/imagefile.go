@@ -72,8 +72,12 @@ type Header struct {
 
 	XMP   []byte // the packet in APP1, or in an uncompressed iTXt chunk
 	IPTC  []byte // Photoshop's image resources: an APP13 segment after its name
-	ICC   []byte // JPEG: the part of the profile in its first segment; PNG: the iCCP chunk
+	ICC   []byte // JPEG: the profile, a copy if it has several segments; PNG: the iCCP chunk
 	Texts []Text // the text chunks of a PNG, at most 32
+
+	AdobeRGB bool // InteroperabilityIndex of the EXIF block is R03, which stands for Adobe RGB
+
+	CICP, SRGB, Gamma, Chromaticities []byte // the chunks cICP, sRGB, gAMA and cHRM of a PNG
 
 	// Luma and Chroma are the quantization tables of a JPEG's first and second component, in zigzag order; all
 	// zeros if the file lacks one.

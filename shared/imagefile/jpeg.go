@@ -45,6 +45,7 @@ type jpegWalk struct {
 	tables     [4][64]uint16 // current quantization tables
 	nComp      int           // number of components; 0 until the frame header
 	entropy    int           // bytes of entropy-coded data
+	profile    [][]byte      // parts of the color profile
 
 	jfif           bool
 	adobe          bool
@@ -334,6 +335,7 @@ func (w *jpegWalk) end() (Header, error) {
 		w.header.ColorModel = CMYK
 	}
 	w.header.decodedBytes = w.decodedBytes()
+	w.header.ICC = w.wholeProfile()
 	w.header.Trailing = len(w.data) - w.pos
 	return w.header, nil
 }

@@ -57,7 +57,7 @@ func BenchmarkExtractors(b *testing.B) {
 	h.XMP = []byte(xmpStart + `<rdf:Description dc:title="A" xmp:Rating="3"><dc:subject><rdf:Bag><rdf:li>x</rdf:li></rdf:Bag></dc:subject></rdf:Description>` + xmpEnd)
 	h.IPTC = imageResource(0x404, "", append(dataSet(2, 5, "title"), dataSet(2, 25, "keyword")...))
 	h.ICC = iccOf("desc\x00\x00\x00\x00\x00\x00\x00\x05sRGB\x00\x00\x00")
-	found := New(Config{}).record(jpg, h, scaledjpeg.Full, img, flat)
+	found := New(Config{}).record(jpg, h, scaledjpeg.Full, seen, &warnings{})
 	own := readEmbedded(h, KeepGPS, &warnings{})
 	for _, c := range []struct {
 		name string
@@ -79,7 +79,7 @@ func BenchmarkExtractors(b *testing.B) {
 		{"blurred", func() { seen.light.steepest() }},
 		{"screenshot", func() { seen.light.flat() }},
 		{"exif, iptc, xmp", func() { readEmbedded(h, KeepGPS, &warnings{}) }},
-		{"icc", func() { profileName(h, &warnings{}) }},
+		{"icc", func() { profileName(h.ICC, "", &warnings{}) }},
 		{"quality", func() { jpegQuality(h) }},
 		{"caption", func() {
 			m := found

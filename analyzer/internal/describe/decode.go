@@ -14,15 +14,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/colorprofile"
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // uprightCopy decodes the image at the smallest sufficient scale. It returns the working copy, with the
-// orientation applied, and how much of the entropy-coded data the decoding checked. The decoded pixels are
-// charged to the budget from before their allocation until the copy exists.
-func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.Header) (*image.NRGBA, scaledjpeg.Checked, error) {
+// orientation applied, and how much of the entropy-coded data the decoding checked. It converts CMYK by colors,
+// which may be nil, and leaves other samples as they are. The decoded pixels are charged to the budget from before their allocation until the copy exists.
+func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.Header, colors *colorprofile.Transform) (*image.NRGBA, scaledjpeg.Checked, error) {
 	scale := decodeScale(h)
 	need := min(decodedBytes(h, scale), d.budget)
 	if err := d.reserve(ctx, need); err != nil {
@@ -32,7 +33,7 @@ func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.He
 	d.held.Add(float64(need))
 	defer d.held.Add(-float64(need))
 
-	img, checked, err := d.decodeSmall(ctx, data, h, scale)
+	img, checked, err := d.decodeSmall(ctx, data, h, scale, colors)
 	if need >= d.budget/largeShare {
 		// The share is passed to the next image, but the garbage collector would wait until as much memory
 		// again has been allocated. A collection costs little compared with decoding so many pixels.
@@ -92,7 +93,7 @@ func decodedBytes(h imagefile.Header, scale int) int64 {
 
 // decodeSmall decodes the image and returns its working copy. When it returns, the decoded pixels are no longer
 // referenced.
-func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.Header, scale int) (*image.NRGBA, scaledjpeg.Checked, error) {
+func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.Header, scale int, colors *colorprofile.Transform) (*image.NRGBA, scaledjpeg.Checked, error) {
 	started := time.Now()
 	decoded, checked, err := d.decode(ctx, data, h, scale)
 	d.took.Observe(time.Since(started).Seconds(), h.Format, strconv.Itoa(scale))
@@ -111,6 +112,9 @@ func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.He
 		reduceTo = reduceScaled
 	}
 	width, height := fit(h.Width, h.Height, WorkingSize)
+	if inks, ok := decoded.(*image.CMYK); ok && colors != nil {
+		return upright(reduceCMYK(inks, width, height, colors), h.Orientation), checked, nil
+	}
 	return upright(reduceTo(decoded, width, height), h.Orientation), checked, nil
 }
 

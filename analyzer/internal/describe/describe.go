@@ -28,6 +28,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/colorprofile"
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -36,7 +37,7 @@ import (
 
 // Version is the analyzer_version of the metadata. Raise it with every change after which an image would be
 // described in other words or other bytes.
-const Version = "2.0.0"
+const Version = "2.1.0"
 
 // WorkingSize is the long side in pixels of the thumbnail and of the copy that all statistics are computed
 // from. Smaller images are never enlarged.
@@ -110,41 +111,54 @@ func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metad
 	if err != nil {
 		return pipeline.Metadata{}, nil, err
 	}
-	img, checked, err := d.uprightCopy(ctx, data, h)
+	var warned warnings
+	profile, name := profileOf(h, &warned)
+	colors := colorsOf(h, profile, &warned)
+	img, checked, err := d.uprightCopy(ctx, data, h, colors)
 	if err != nil {
 		return pipeline.Metadata{}, nil, err
+	}
+	var stored *[256]uint32
+	if colors != nil && colors.Space() != colorprofile.CMYK {
+		// A color outside sRGB is clipped, but nothing was clipped when it was stored.
+		stored = lumaLevels(onWhite(img))
+		colors.Apply(img.Pix)
 	}
 	flat := onWhite(img)
 	thumbnail, err = encodeThumbnail(flat)
 	if err != nil {
 		return pipeline.Metadata{}, nil, err
 	}
-
-	return d.record(data, h, checked, img, flat), thumbnail, ctx.Err()
+	seen := measure(img, flat)
+	if stored != nil {
+		seen.stored = *stored
+	}
+	m = d.record(data, h, checked, seen, &warned)
+	m.ICCProfile = profileName(profile, name, &warned)
+	m.Warnings = warned.list
+	m.BlurHash, m.ThumbHash = blurHash(flat), thumbHash(img)
+	return m, thumbnail, ctx.Err()
 }
 
-// record returns the record of an image. flat is the same image on white.
-func (d *Describer) record(data []byte, h imagefile.Header, checked scaledjpeg.Checked, img *image.NRGBA, flat *image.RGBA) pipeline.Metadata {
-	var warned warnings
+// record returns the record of an image, without its profile, warnings and color hashes.
+func (d *Describer) record(data []byte, h imagefile.Header, checked scaledjpeg.Checked, seen *measured, warned *warnings) pipeline.Metadata {
 	if h.Trailing > 0 {
 		warned.add("%d bytes after the end of the image", h.Trailing)
 	}
 	sum := sha256.Sum256(data)
-	seen := measure(img, flat)
-	own := readEmbedded(h, d.gps, &warned)
+	own := readEmbedded(h, d.gps, warned)
 
 	m := pipeline.Metadata{
 		AnalyzerVersion: Version,
 		Rating:          own.rating, Copyright: own.copyright, Creators: own.creators,
 		Format: h.Format, Shape: shape(h.Displayed()), Orientation: h.Orientation,
 		BitDepth: h.BitDepth, ColorModel: h.ColorModel, HasAlpha: h.Alpha, AlphaUsed: h.Alpha && seen.transparent,
-		ICCProfile:  profileName(h, &warned),
 		Progressive: h.Progressive || h.Interlaced, JPEGQuality: jpegQuality(h), Animated: h.Animated,
 		EntropyChecked: string(checked), FileSize: int64(len(data)), SHA256: hex.EncodeToString(sum[:]),
 		MeanColor: seen.meanColor(), Colors: seen.palette(d.names),
 		Saturation: seen.saturation(), Colorfulness: seen.colorfulness(), Warmth: seen.warmth(),
 		Entropy: seen.entropy(), Sharpness: sharpness(seen.light),
-		BlurHash: blurHash(flat), ThumbHash: thumbHash(img), DHash: dHash(seen.light), PHash: pHash(seen.light),
+		DHash: dHash(seen.light), PHash: pHash(seen.light),
 	}
 	m.Width, m.Height = h.Displayed()
 	m.Brightness, m.Contrast = seen.brightnessAndContrast()
@@ -154,7 +168,6 @@ func (d *Describer) record(data []byte, h imagefile.Header, checked scaledjpeg.C
 	}
 	m.Flags = flagsOf(h, seen, &m, own.comment)
 	caption(&m, own)
-	m.Warnings = warned.list
 	return m
 }
 

@@ -29,11 +29,14 @@ func FuzzEmbedded(f *testing.F) {
 			}
 			b := readEmbedded(h, KeepGPS, &w)
 			h.Format = "jpeg"
-			name := profileName(h, &w)
+			profile, name := profileOf(h, &w)
+			name = profileName(profile, name, &w)
+			colorsOf(h, profile, &w)
 			h.Format, h.XMP = "png", nil
 			h.Texts = []imagefile.Text{{Keyword: "XML:com.adobe.xmp", Value: data, Deflated: true}}
 			readEmbedded(h, DropGPS, &w)
-			return b, name + profileName(h, &w), w.list
+			profile, title := profileOf(h, &w)
+			return b, name + profileName(profile, title, &w), w.list
 		}
 		b, profile, warned := read()
 		again, profileAgain, _ := read()

@@ -5,29 +5,54 @@ import (
 	"encoding/binary"
 	"unicode/utf16"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/colorprofile"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
 // Limits for reading a color profile.
 const (
-	maxProfileBytes = 64 << 10 // read from the start, where the description is
-	maxProfileName  = 128
-	maxProfileTags  = 100
+	maxProfileName = 128
+	maxProfileTags = 100
 )
 
-// profileName returns the name of the file's color profile, or "": its description (ICC.1:2022, 9.2.41), or
-// else its name in the PNG.
-func profileName(h imagefile.Header, warned *warnings) string {
-	profile, name := h.ICC, ""
-	if h.ICC != nil && h.Format == imagefile.PNG {
-		title, rest, ok := bytes.Cut(h.ICC, []byte{0})
-		if !ok || len(rest) < 1 || rest[0] != 0 {
-			warned.add("ICC profile: its chunk cannot be read")
-			return ""
-		}
-		name = latin1(title)
-		profile = inflate(rest[1:], maxProfileBytes)
+// colorsOf returns the transform to sRGB, or nil if the samples are to be taken as they are. profile is the
+// file's color profile.
+func colorsOf(h imagefile.Header, profile []byte, warned *warnings) *colorprofile.Transform {
+	samples := colorprofile.RGB
+	switch h.ColorModel {
+	case imagefile.Gray:
+		samples = colorprofile.Gray
+	case imagefile.CMYK:
+		samples = colorprofile.CMYK
 	}
+	t, problems := colorprofile.Choose(colorprofile.Sources{
+		CICP: h.CICP, Profile: profile, SRGB: h.SRGB != nil, Gamma: h.Gamma, Primaries: h.Chromaticities, InteropR03: h.AdobeRGB,
+	}, samples)
+	for _, problem := range problems {
+		warned.add("colors: %v", problem)
+	}
+	if t == nil || t.Identity() {
+		return nil
+	}
+	return t
+}
+
+// profileOf returns the file's color profile, nil if it has none, and the name of the profile in a PNG.
+func profileOf(h imagefile.Header, warned *warnings) (profile []byte, name string) {
+	if h.ICC == nil || h.Format != imagefile.PNG {
+		return h.ICC, ""
+	}
+	title, rest, ok := bytes.Cut(h.ICC, []byte{0})
+	if !ok || len(rest) < 1 || rest[0] != 0 {
+		warned.add("ICC profile: its chunk cannot be read")
+		return nil, ""
+	}
+	return inflate(rest[1:], colorprofile.MaxBytes+1), latin1(title)
+}
+
+// profileName returns the name of a color profile, or "": its description (ICC.1:2022, 9.2.41), or else its name
+// in the PNG.
+func profileName(profile []byte, name string, warned *warnings) string {
 	if profile == nil {
 		return clean(name, maxProfileName)
 	}

@@ -39,7 +39,8 @@ func TestProfileNames(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w warnings
-			if got := profileName(c.header, &w); got != c.want || (w.list != nil) != c.warned {
+			profile, name := profileOf(c.header, &w)
+			if got := profileName(profile, name, &w); got != c.want || (w.list != nil) != c.warned {
 				t.Errorf("got %q, want %q; warnings %q", got, c.want, w.list)
 			}
 		})

@@ -10,6 +10,7 @@ import (
 type measured struct {
 	light       plane
 	levels      [256]uint32 // number of pixels of each luma
+	stored      [256]uint32 // the same for the samples before their conversion to sRGB
 	transparent bool        // some pixel is not opaque
 
 	// The fields below count pixels that are at least half opaque, without a background.
@@ -73,7 +74,17 @@ func measure(img *image.NRGBA, flat *image.RGBA) *measured {
 		c.g += uint32(g)
 		c.b += uint32(b)
 	}
+	m.stored = m.levels
 	return m
+}
+
+// lumaLevels returns the number of pixels of each luma.
+func lumaLevels(m *image.RGBA) *[256]uint32 {
+	var levels [256]uint32
+	for i := 0; i+4 <= len(m.Pix); i += 4 {
+		levels[lumaOf(m.Pix[i], m.Pix[i+1], m.Pix[i+2])]++
+	}
+	return &levels
 }
 
 // opaqueEnough is the minimum alpha at which a pixel's color counts.

@@ -3,6 +3,8 @@ package describe
 import (
 	"image"
 	"image/color"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/colorprofile"
 )
 
 // reduce returns the image scaled to width × height; each pixel is the mean of its area. The mean is computed
@@ -38,6 +40,17 @@ func reduceBy(scale func(s source, width, height int) []byte, m image.Image, wid
 		return out
 	}
 	setStraight(out.Pix, scale(premultiplied(m), width, height))
+	return out
+}
+
+// reduceCMYK averages the inks and converts them, so that only the small image is converted.
+func reduceCMYK(m *image.CMYK, width, height int, colors *colorprofile.Transform) *image.NRGBA {
+	out := image.NewNRGBA(image.Rect(0, 0, width, height))
+	inks := source{width: m.Rect.Dx(), height: m.Rect.Dy(), channels: 4, row: func(y int) []byte {
+		return m.Pix[y*m.Stride:]
+	}}
+	copy(out.Pix, inks.average(width, height))
+	colors.Apply(out.Pix)
 	return out
 }
 
