@@ -79,6 +79,7 @@ func TestColors(t *testing.T) {
 		{"narrow range", cicp(t, 1, 13, 0, 0), [3]byte{16, 235, 126}, [3]byte{0, 255, 128}},
 		{"linear cICP", cicp(t, 1, 8, 0, 1), [3]byte{0, 55, 128}, [3]byte{0, 128, 188}},
 		{"BT.709 is lighter than sRGB", cicp(t, 1, 1, 0, 1), [3]byte{128, 128, 128}, [3]byte{138, 138, 138}},
+		{"BT.709's shadows", cicp(t, 1, 1, 0, 1), [3]byte{10, 10, 10}, [3]byte{23, 23, 23}},
 		// 203 cd/m² are 58% in PQ and 75% in HLG (ITU-R BT.2408, table 1).
 		{"PQ's reference white", cicp(t, 9, 16, 0, 1), [3]byte{148, 148, 148}, [3]byte{225, 225, 225}},
 		{"HLG's reference white", cicp(t, 9, 18, 0, 1), [3]byte{191, 191, 191}, [3]byte{225, 225, 225}},
@@ -102,6 +103,17 @@ func TestAlpha(t *testing.T) {
 	}
 }
 
+// TestCurveBeyondGrid verifies that a curve that leaves the table is clipped to it.
+func TestCurveBeyondGrid(t *testing.T) {
+	steep := curves(slices.Repeat([][]byte{para(4, 1, 4, -1, 4, 0, 0, -1)}, 3)...)
+	same := curves(slices.Repeat([][]byte{para(0, 1)}, 3)...)
+	grid := clut16(3, 2, func(in []float64) [3]float64 { return encodeLab(labOf([3]float64(in))) })
+	transform := parse(t, build(4, "RGB ", "Lab ", tag{"A2B0", mAB(3, parts{b: same, a: steep, clut: grid})}))
+	if got := apply(transform, 0, 255, 0); !near(got, [3]byte{0, 255, 0}) {
+		t.Error(got)
+	}
+}
+
 // TestIdentity verifies that sRGB in all its forms changes no sample, and that the name of a profile has no effect.
 func TestIdentity(t *testing.T) {
 	gamma22, err := GammaAndPrimaries(gamma(45455), chromaticities(bt709))
@@ -111,6 +123,7 @@ func TestIdentity(t *testing.T) {
 	srgbPara := para(3, 2.4, 1/1.055, 0.055/1.055, 1/12.92, 0.04045)
 	for name, transform := range map[string]*Transform{
 		"table": parse(t, charts()["srgb"]), "small table": parse(t, build(2, "RGB ", "XYZ ", matrixTags(bt709, tableCurve(64, srgbDecode))...)),
+		"tiny table": parse(t, build(2, "RGB ", "XYZ ", matrixTags(bt709, tableCurve(28, srgbDecode))...)),
 		"parametric": parse(t, build(4, "RGB ", "XYZ ", matrixTags(bt709, srgbPara)...)),
 		"gray":       parse(t, build(4, "GRAY", "XYZ ", tag{"kTRC", srgbPara})),
 		"cICP":       cicp(t, 1, 13, 0, 1), "gAMA and cHRM": gamma22,
@@ -153,7 +166,7 @@ func TestGammaAndPrimaries(t *testing.T) {
 	}
 	line := primaries{{.1, .1}, {.2, .2}, {.3, .3}, whiteD65}
 	for name, c := range map[string][2][]byte{
-		"no gamma": {gamma(0)}, "short gAMA": {{1}}, "short cHRM": {nil, {1}}, "line": {nil, chromaticities(line)}, "zeros": {nil, make([]byte, 32)},
+		"no gamma": {gamma(0)}, "short gAMA": {{1}}, "short cHRM": {nil, {1}}, "white outside": {nil, chromaticities(primaries{bt709[0], bt709[1], bt709[2], {.1, .2}})}, "line": {nil, chromaticities(line)}, "zeros": {nil, make([]byte, 32)},
 		"large": {nil, slices.Repeat([]byte{255}, 32)},
 	} {
 		if transform, err := GammaAndPrimaries(c[0], c[1]); err == nil {

@@ -110,7 +110,7 @@ func camera(v float64) float64 {
 	return math.Pow((v+0.099)/1.099, 1/0.45)
 }
 
-// The light of PQ and HLG, in cd/m²: that of reference white, and the most that is told apart.
+// The light of PQ and HLG, in cd/m²: that of reference white, and the maximum that is not clipped.
 const (
 	referenceWhite = 203
 	mostLight      = 1000

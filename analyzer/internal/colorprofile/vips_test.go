@@ -45,7 +45,7 @@ func charts() map[string][]byte {
 		"scanner-mft2": build(2, "RGB ", "Lab ", tag{"A2B1", mft(true, 3, 17, identity, scanner)}),
 		"scanner-mft1": build(2, "RGB ", "Lab ", tag{"A2B1", mft(false, 3, 9, bent, scanner)}),
 		"scanner-mab": build(4, "RGB ", "Lab ", tag{"A2B1", mAB(3, parts{
-			b: same, a: curves(para(0, 1.5), para(0, 1.2), tableCurve(32, bent)), m: curves(para(0, 1.1), para(0, 1), para(0, 1)), matrix: fixeds(.95, 0, 0, 0, .9, 0, 0, 0, .9, .05, .05, .05),
+			b: same, a: curves(tableCurve(33, bent), para(0, 1.2), para(0, 1.5)), m: curves(para(0, 1.1), para(0, 1), para(0, 1)), matrix: fixeds(.95, 0, 0, 0, .9, 0, 0, 0, .9, .05, .05, .05),
 			clut: clut16(3, 11, func(in []float64) [3]float64 { return encodeLab(scanner(in)) }),
 		})}),
 		"matrix-mab": build(4, "RGB ", "XYZ ", tag{"A2B1", mAB(3, parts{b: same, m: curves(srgbPara, para(0, 2.2), para(0, 1.8)), matrix: fixeds(append(toXYZ, 0, 0, 0)...)})}),

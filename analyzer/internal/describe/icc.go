@@ -15,7 +15,7 @@ const (
 	maxProfileTags = 100
 )
 
-// colorsOf returns the transform to sRGB, or nil if the samples are to be taken as they are. profile is the
+// colorsOf returns the transform to sRGB, or nil if the samples are sRGB already or have no known colors. profile is the
 // file's color profile.
 func colorsOf(h imagefile.Header, profile []byte, warned *warnings) *colorprofile.Transform {
 	samples := colorprofile.RGB
