@@ -26,7 +26,7 @@ func Choose(s Sources, samples Space) (chosen *Transform, problems []error) {
 		{"ICC profile", s.Profile != nil, func() (*Transform, error) { return Parse(s.Profile) }},
 		{"sRGB", s.SRGB, func() (*Transform, error) { return &Transform{space: RGB, identity: true}, nil }},
 		{"gAMA and cHRM", s.Gamma != nil || s.Primaries != nil, func() (*Transform, error) { return GammaAndPrimaries(s.Gamma, s.Primaries) }},
-		{"EXIF interoperability index", s.InteropR03, func() (*Transform, error) { return AdobeRGB(), nil }},
+		{"EXIF interoperability index", s.InteropR03, AdobeRGB},
 	}
 	for _, source := range sources {
 		if !source.has {

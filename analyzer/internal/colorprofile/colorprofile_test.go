@@ -46,6 +46,15 @@ func cicp(t *testing.T, chunk ...byte) *Transform {
 	return transform
 }
 
+func adobe(t *testing.T) *Transform {
+	t.Helper()
+	transform, err := AdobeRGB()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return transform
+}
+
 func gamma(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
 
 // chromaticities returns a cHRM chunk.
@@ -61,7 +70,7 @@ func chromaticities(p primaries) []byte {
 // TestColors verifies colors whose values are known.
 func TestColors(t *testing.T) {
 	p3 := parse(t, charts()["display-p3"])
-	adobe := AdobeRGB()
+	adobe := adobe(t)
 	for _, c := range []struct {
 		name     string
 		t        *Transform
@@ -195,7 +204,7 @@ func TestChoose(t *testing.T) {
 		"then the profile":  {without(func(s *Sources) { s.CICP = nil }), RGB, apply(parse(t, p3), same[:]...), ""},
 		"then sRGB":         {without(func(s *Sources) { s.CICP, s.Profile = nil, nil }), RGB, same, ""},
 		"then gAMA":         {Sources{Gamma: linear, InteropR03: true}, RGB, apply(cicp(t, 1, 8, 0, 1), same[:]...), ""},
-		"then R03":          {Sources{InteropR03: true}, RGB, apply(AdobeRGB(), same[:]...), ""},
+		"then R03":          {Sources{InteropR03: true}, RGB, apply(adobe(t), same[:]...), ""},
 		"nothing":           {Sources{}, RGB, same, ""},
 		"unspecified cICP":  {without(func(s *Sources) { s.CICP = []byte{2, 2, 0, 1} }), RGB, apply(parse(t, p3), same[:]...), "cICP: "},
 		"YCbCr":             {without(func(s *Sources) { s.CICP = []byte{1, 1, 1, 1} }), RGB, apply(parse(t, p3), same[:]...), "cICP: "},
@@ -203,7 +212,7 @@ func TestChoose(t *testing.T) {
 		"gray for RGB":      {Sources{Profile: charts()["gray-2.2"]}, RGB, same, "ICC profile: unsupported: it is for gray, the image is RGB"},
 		"CMYK for gray":     {Sources{Profile: charts()["cmyk-mft1"]}, Gray, same, "ICC profile: "},
 		"R03 for CMYK":      {Sources{InteropR03: true}, CMYK, same, "EXIF"},
-		"RGB for gray":      {Sources{InteropR03: true}, Gray, apply(AdobeRGB(), same[:]...), ""},
+		"RGB for gray":      {Sources{InteropR03: true}, Gray, apply(adobe(t), same[:]...), ""},
 		"sRGB for CMYK too": {Sources{SRGB: true}, CMYK, same, "sRGB: "},
 	} {
 		transform, problems := Choose(c.s, c.samples)

@@ -155,12 +155,8 @@ func fromPrimaries(p *primaries, decode transfer, levels []uint8) (*Transform, e
 
 // AdobeRGB returns the transform for Adobe RGB (1998), which the index R03 of EXIF's interoperability directory
 // names (DCF 2.0, 3.2).
-func AdobeRGB() *Transform {
-	t, err := fromPrimaries(&adobeRGB, power(563./256), encoding())
-	if err != nil {
-		panic(err) // its primaries are constants
-	}
-	return t
+func AdobeRGB() (*Transform, error) {
+	return fromPrimaries(&adobeRGB, power(563./256), encoding())
 }
 
 // CICP returns the transform for the payload of a PNG chunk cICP: primaries, transfer function, matrix and range
