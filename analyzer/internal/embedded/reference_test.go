@@ -37,7 +37,7 @@ func TestMatchesImagemeta(t *testing.T) {
 			continue // it stops at the first entry that it does not understand
 		}
 		var warned record.Warnings
-		got := fromEXIF(h.Metadata(data, maxPacket), &warned).exif
+		got := fromEXIF(h.Metadata(data, MaxPacket), &warned).exif
 		if warned.List != nil {
 			continue // the library is less strict
 		}
