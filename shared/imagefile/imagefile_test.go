@@ -230,7 +230,9 @@ func TestReadRefusesEveryPrefix(t *testing.T) {
 			}
 			whole := len(data) - h.Trailing
 			for n := range whole {
-				if _, err := imagefile.Read(data[:n], imagefile.Limits{}); err == nil {
+				if h, err := imagefile.Read(data[:n], imagefile.Limits{}); err == nil && h.Unterminated {
+					continue // Its scans may be complete.
+				} else if err == nil {
 					t.Fatalf("the first %d of %d bytes are accepted as a complete image", n, whole)
 				} else if f := failure(t, err); n > 8 && f.Code != pipeline.CodeDamaged {
 					t.Fatalf("the first %d bytes are rejected as %s, want %s", n, f.Code, pipeline.CodeDamaged)

@@ -1,13 +1,10 @@
 package describe
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"image"
-	"image/jpeg"
-	"io"
 	"runtime"
 	"strconv"
 	"strings"
@@ -69,7 +66,7 @@ const largeShare = 8
 // decodeScale returns the largest scale of [scaledjpeg.Decode] at which the image is still as long as the
 // working copy, or 1.
 func decodeScale(h imagefile.Header) int {
-	if h.Format != imagefile.JPEG || h.ColorModel == imagefile.CMYK {
+	if h.Format != imagefile.JPEG {
 		return 1
 	}
 	for _, scale := range [...]int{8, 4, 2} {
@@ -94,7 +91,11 @@ func decodedBytes(h imagefile.Header, by int) int64 {
 		return h.DecodedBytes()
 	}
 	const tables = 128 << 10
-	return h.DecodedBytes()/int64(by*by) + tables
+	n := h.DecodedBytes() / int64(by*by)
+	if h.Unterminated {
+		n *= 3 // All scans are decoded, which takes more memory at 1/8.
+	}
+	return n + tables
 }
 
 // decodeSmall decodes the image and returns its working copy. When it returns, the decoded pixels are no longer
@@ -126,17 +127,12 @@ func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.He
 
 // decodePixels decodes the image: a JPEG at a scale, a PNG to the size of the working copy.
 func decodePixels(ctx context.Context, data []byte, h imagefile.Header, by int) (image.Image, scaledjpeg.Checked, error) {
-	switch {
-	case h.Format == imagefile.PNG:
+	if h.Format == imagefile.PNG {
 		width, height := scale.Fit(h.Width, h.Height, visual.Size)
 		m, err := scaledpng.Decode(ctx, data, width, height)
 		return m, scaledjpeg.Full, err
-	case h.ColorModel == imagefile.CMYK:
-		m, err := jpeg.Decode(&contextReader{ctx: ctx, r: bytes.NewReader(data)})
-		return m, scaledjpeg.Full, err
-	default:
-		return scaledjpeg.Decode(ctx, data, by)
 	}
+	return scaledjpeg.Decode(ctx, data, by)
 }
 
 // decodeFailure returns the failure of an image whose pixels cannot be decoded.
@@ -146,27 +142,15 @@ func decodeFailure(h imagefile.Header, err error) error {
 	if errors.As(err, &pngUnsupported) {
 		return &pipeline.Failure{Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported PNG: " + string(pngUnsupported), Err: err}
 	}
-	var jpegUnsupported jpeg.UnsupportedError
+	var jpegUnsupported scaledjpeg.UnsupportedError
 	if errors.As(err, &jpegUnsupported) {
 		return &pipeline.Failure{
 			Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported " + name + ": it uses a rare feature", Err: err,
 		}
 	}
-	return &pipeline.Failure{
-		Code: pipeline.CodeDamaged, Text: "Damaged " + name + ": its pixels cannot be decoded", Err: err,
+	text := "its pixels cannot be decoded"
+	if h.Unterminated {
+		text = "ends before its end-of-image marker"
 	}
-}
-
-// contextReader stops a decoding when its context ends: the decoders read while they decode, and only an error
-// of the reader stops them.
-type contextReader struct {
-	ctx context.Context // lives for one decoding; io.Reader has no context parameter
-	r   io.Reader
-}
-
-func (c *contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
+	return &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged " + name + ": " + text, Err: err}
 }

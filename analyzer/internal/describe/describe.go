@@ -107,6 +107,9 @@ func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metad
 	if h.Trailing > 0 {
 		warned.Add("%d bytes after the end of the image", h.Trailing)
 	}
+	if h.Unterminated {
+		warned.Add("no end-of-image marker after the image")
+	}
 	view := h.Metadata(data, embedded.MaxPacket)
 	colors := colorsOf(h, view, &warned)
 	img, checked, err := d.uprightCopy(ctx, data, h, colors)

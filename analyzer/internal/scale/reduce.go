@@ -106,6 +106,16 @@ func premultiplied(m image.Image) source {
 		s.row = func(y int) []byte {
 			return premultiply(buf, m.Pix[y*m.Stride:][:4*s.width])
 		}
+	case *image.CMYK:
+		s.row = func(y int) []byte {
+			row := m.Pix[y*m.Stride:]
+			for i := 0; i < len(buf); i += 4 {
+				p, ink := buf[i:i+4:i+4], row[i:i+4:i+4]
+				p[0], p[1], p[2] = color.CMYKToRGB(ink[0], ink[1], ink[2], ink[3])
+				p[3] = 255
+			}
+			return buf
+		}
 	case *image.Paletted:
 		table := paletteTable(m.Palette)
 		s.row = func(y int) []byte {

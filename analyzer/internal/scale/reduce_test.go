@@ -170,3 +170,32 @@ func TestReduceOfASubImage(t *testing.T) {
 		t.Run(name, func(t *testing.T) { checkMeans(t, sub, 15, 15, 1.5) })
 	}
 }
+
+// TestReduceAveragesInks verifies that a conversion of inks gets their means, at both kinds of scaling, and that
+// its result is what is returned.
+func TestReduceAveragesInks(t *testing.T) {
+	m := image.NewCMYK(image.Rect(0, 0, 64, 48))
+	for i := range m.Pix {
+		m.Pix[i] = [...]byte{0, 100, 255, 40, 200, 100, 0, 60}[i%8] // in columns of two colors
+	}
+	inks := func(pix []byte) {
+		for i := 0; i < len(pix); i += 4 {
+			got := [4]byte(pix[i:])
+			for c, want := range [...]int{100, 100, 128, 50} {
+				if d := int(got[c]) - want; d < -1 || d > 1 {
+					t.Fatalf("inks %v", got)
+				}
+			}
+			copy(pix[i:], []byte{1, 2, 3, 255})
+		}
+	}
+	want := fixture.Filled(32, 24, color.NRGBA{1, 2, 3, 255})
+	if got := Reduce(m, 32, 24, inks); !bytes.Equal(got.Pix, want.Pix) {
+		t.Error("the means are not converted")
+	}
+	m = image.NewCMYK(image.Rect(0, 0, 33, 25))
+	copy(m.Pix, bytes.Repeat([]byte{100, 100, 128, 50}, 33*25))
+	if got := ReduceScaled(m, 32, 24, inks); !bytes.Equal(got.Pix, want.Pix) {
+		t.Error("the means of a scaled image are not converted")
+	}
+}
