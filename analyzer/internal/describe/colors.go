@@ -13,7 +13,7 @@ import (
 // is not nil: one for the inks of CMYK, or one for RGB and gray. Both change pixels of four bytes in place.
 type conversion struct{ inks, straight func(pix []byte) }
 
-// colorsOf returns the conversion for a file. It is empty if the samples are to be taken as they are.
+// colorsOf returns the conversion for a file. It is empty if the samples are sRGB, or inks without a profile.
 func colorsOf(h imagefile.Header, view imagefile.Metadata, warned *record.Warnings) conversion {
 	samples := colorprofile.RGB
 	switch h.ColorModel {
