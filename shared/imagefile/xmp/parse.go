@@ -209,15 +209,15 @@ func (p *parser) openInside(t xml.StartElement) {
 	if t.Name == provenance {
 		p.out.provenance = true
 	}
-	switch level := p.level(); {
-	case level == childLevel:
+	switch level := p.level(); level {
+	case childLevel:
 		p.child = childElement{
 			Span:        edit.Span{Start: p.start},
 			description: t.Name.Space == rdfNamespace && t.Name.Local == "Description",
 		}
 		p.readAttributes(t)
 		return
-	case level == propertyLevel:
+	case propertyLevel:
 		p.openProperty(t)
 	default:
 		if p.property.is() {
