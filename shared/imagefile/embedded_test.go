@@ -114,6 +114,11 @@ func TestReadFindsTheMetadataOfAPNG(t *testing.T) {
 	} {
 		file = withChunk(file, c.kind, []byte(c.payload))
 	}
+	for _, kind := range []string{"gAMA", "cHRM"} {
+		damaged := chunk(kind, []byte("wrong checksum"))
+		damaged[len(damaged)-1] ^= 1
+		file = slices.Concat(file[:33], damaged, file[33:])
+	}
 	h, err := imagefile.Read(file, imagefile.Limits{})
 	if err != nil {
 		t.Fatal(err)

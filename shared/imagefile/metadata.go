@@ -45,7 +45,7 @@ type Profile struct {
 }
 
 // Color contains the specifications of the colors of a file other than its profile. The payloads are nil if the
-// file lacks the chunk.
+// file lacks the chunk, or if it is damaged.
 type Color struct {
 	CICP           []byte // payload of the PNG chunk cICP
 	SRGB           []byte // payload of the PNG chunk sRGB
@@ -82,7 +82,7 @@ func (l Layout) Metadata(data []byte, maxPacket int) Metadata {
 		m.ICC = b.profile(data, l.All(ExtendedICC))
 	}
 	for kind, payload := range map[Kind]*[]byte{CICP: &m.Color.CICP, SRGB: &m.Color.SRGB, Gamma: &m.Color.Gamma, Chromaticities: &m.Color.Chromaticities} {
-		if b, ok := l.First(kind); ok {
+		if b, ok := l.First(kind); ok && !b.Odd {
 			*payload = b.Data.Of(data)
 		}
 	}
