@@ -31,6 +31,7 @@ const (
 	mpfName       = "MPF\x00"
 	photoshopName = "Photoshop 3.0\x00"
 
+	iccHead       = len(iccName) + 1 + 1            // number of the segment, from 1, and their count
 	extensionHead = len(extensionName) + 32 + 4 + 4 // digest, total length, offset
 )
 
@@ -212,9 +213,10 @@ func (l *Layout) noteSegment(data []byte, marker byte, payload edit.Span) {
 		}
 	case markerAPP2:
 		switch {
-		// The segments of a profile are numbered from 1. Its name is near its start.
-		case named(iccName) && len(body) > len(iccName)+2 && body[len(iccName)] == 1:
-			note(ICC, len(iccName)+2)
+		case named(iccName) && len(body) > iccHead && body[iccHead-2] == 1:
+			note(ICC, iccHead)
+		case named(iccName) && len(body) > iccHead && body[iccHead-2] > 1:
+			note(ExtendedICC, iccHead)
 		case named(mpfName):
 			note(MPF, len(mpfName))
 			l.fixed = true

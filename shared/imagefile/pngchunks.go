@@ -122,6 +122,12 @@ func (l *Layout) noteChunk(data []byte, c pngChunk) {
 			b.Text = &Text{Keyword: string(name), Value: profile[1:], Deflated: true}
 		}
 		l.add(b)
+	case "cICP", "sRGB", "gAMA", "cHRM":
+		// They apply to the pixels after them.
+		if l.pixels == 0 {
+			kind := map[string]Kind{"cICP": CICP, "sRGB": SRGB, "gAMA": Gamma, "cHRM": Chromaticities}[string(c.kind)]
+			l.add(Block{Kind: kind, Whole: c.Span, Data: payload, Odd: !c.sound(data)})
+		}
 	case "caBX":
 		l.add(Block{Kind: Credentials, Whole: c.Span, Data: payload})
 	case "tEXt", "zTXt", "iTXt":

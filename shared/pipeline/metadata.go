@@ -69,8 +69,8 @@ type Metadata struct {
 	Brightness        float64 `json:"brightness" xmp:"Brightness" range:"0..1" unit:"0 (black) to 1 (white), 4 decimals" doc:"mean Rec. 601 luma"`
 	Contrast          float64 `json:"contrast" xmp:"Contrast" range:"0..0.5" unit:"0 to 0.5, 4 decimals" doc:"standard deviation of the luma (RMS contrast)"`
 	Entropy           float64 `json:"entropy" xmp:"Entropy" range:"0..8" unit:"0 (even) to 8 bits, 3 decimals" doc:"Shannon entropy of the luma's 256 levels"`
-	ShadowsClipped    float64 `json:"shadows_clipped" xmp:"ShadowsClipped" range:"0..1" unit:"0 to 1, 4 decimals" doc:"part of the pixels whose luma is at most 4 of 255"`
-	HighlightsClipped float64 `json:"highlights_clipped" xmp:"HighlightsClipped" range:"0..1" unit:"0 to 1, 4 decimals" doc:"part of the pixels whose luma is at least 251 of 255"`
+	ShadowsClipped    float64 `json:"shadows_clipped" xmp:"ShadowsClipped" range:"0..1" unit:"0 to 1, 4 decimals" doc:"part of the pixels whose luma is at most 4 of 255 as stored, before the conversion to sRGB"`
+	HighlightsClipped float64 `json:"highlights_clipped" xmp:"HighlightsClipped" range:"0..1" unit:"0 to 1, 4 decimals" doc:"part of the pixels whose luma is at least 251 of 255 as stored, before the conversion to sRGB"`
 	Sharpness         float64 `json:"sharpness" xmp:"Sharpness" range:"0.." unit:"from 0 (flat), no upper end, 2 decimals" doc:"variance of the 4-neighbour Laplacian of the 8-bit luma"`
 
 	// Flags are properties that a person would notice: "screenshot", "blank",

@@ -19,9 +19,10 @@ import (
 )
 
 // uprightCopy decodes the image at the smallest sufficient scale. It returns the working copy, with the
-// orientation applied, and how much of the entropy-coded data the decoding checked. The decoded pixels are
-// charged to the budget from before their allocation until the copy exists.
-func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.Header) (*image.NRGBA, scaledjpeg.Checked, error) {
+// orientation applied, and how much of the entropy-coded data the decoding checked. It converts CMYK by colors
+// and leaves other samples as they are. The decoded pixels are charged to the budget from before their
+// allocation until the copy exists.
+func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.Header, colors conversion) (*image.NRGBA, scaledjpeg.Checked, error) {
 	scale := decodeScale(h)
 	need := min(decodedBytes(h, scale), d.budget)
 	if err := d.reserve(ctx, need); err != nil {
@@ -31,7 +32,7 @@ func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.He
 	d.held.Add(float64(need))
 	defer d.held.Add(-float64(need))
 
-	img, checked, err := d.decodeSmall(ctx, data, h, scale)
+	img, checked, err := d.decodeSmall(ctx, data, h, scale, colors)
 	if need >= d.budget/largeShare {
 		// The share is passed to the next image, but the garbage collector would wait until as much memory
 		// again has been allocated. A collection costs little compared with decoding so many pixels.
@@ -99,7 +100,7 @@ func decodedBytes(h imagefile.Header, by int) int64 {
 
 // decodeSmall decodes the image and returns its working copy. When it returns, the decoded pixels are no longer
 // referenced.
-func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.Header, by int) (*image.NRGBA, scaledjpeg.Checked, error) {
+func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.Header, by int, colors conversion) (*image.NRGBA, scaledjpeg.Checked, error) {
 	started := time.Now()
 	decoded, checked, err := d.decode(ctx, data, h, by)
 	d.took.Observe(time.Since(started).Seconds(), h.Format.Name, strconv.Itoa(by))
@@ -121,7 +122,7 @@ func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.He
 	if by > 1 {
 		reduce = scale.ReduceScaled
 	}
-	return scale.Upright(reduce(decoded, width, height), h.Orientation), checked, nil
+	return scale.Upright(reduce(decoded, width, height, colors.inks), h.Orientation), checked, nil
 }
 
 // decodePixels decodes the image: a JPEG at a scale, a PNG to the size of the working copy.

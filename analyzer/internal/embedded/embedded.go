@@ -15,12 +15,12 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// maxPacket is the longest XMP packet that is read, in bytes.
-const maxPacket = 1 << 20
+// MaxPacket is the longest XMP packet that is read, in bytes.
+const MaxPacket = 1 << 20
 
 // Describe returns the fields of the record that the file states, and the comment that a camera or phone wrote.
-func Describe(data []byte, h imagefile.Header, gps GPS, warned *record.Warnings) (m pipeline.Metadata, comment string) {
-	view := h.Metadata(data, maxPacket)
+// view is the metadata of the file, with XMP packets of up to MaxPacket bytes.
+func Describe(view imagefile.Metadata, h imagefile.Header, gps GPS, warned *record.Warnings) (m pipeline.Metadata, comment string) {
 	own := merge(view, gps, warned)
 	m = pipeline.Metadata{
 		Title: own.title, Description: own.description, Keywords: own.keywords, KeywordPaths: record.KeywordPaths(own.paths),

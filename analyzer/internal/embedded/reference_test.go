@@ -37,7 +37,7 @@ func TestMatchesImagemeta(t *testing.T) {
 			continue // it stops at the first entry that it does not understand
 		}
 		var warned record.Warnings
-		read, _ := fromEXIF(h.Metadata(data, maxPacket), &warned)
+		read, _ := fromEXIF(h.Metadata(data, MaxPacket), &warned)
 		got := read.exif
 		if warned.List != nil {
 			continue // the library is less strict

@@ -15,7 +15,7 @@ import (
 // fromXMP interprets the packet. It also returns the marks of the captions that we composed.
 func fromXMP(view imagefile.Metadata, warned *record.Warnings) (b block, marks pipeline.Marks) {
 	if view.Packet.TooLarge {
-		warned.Add("XMP: a packet of more than %d bytes is not read", maxPacket)
+		warned.Add("XMP: a packet of more than %d bytes is not read", MaxPacket)
 	}
 	if view.XMP == nil || len(view.Packet.Text) == 0 {
 		return block{}, marks

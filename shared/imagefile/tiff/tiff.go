@@ -51,6 +51,12 @@ const (
 	TagXPSubject        = 0x9c9f
 )
 
+// The tags that state the color space of DCF 2.0.
+const (
+	tagInteroperability      = 0xa005 // position of the interoperability directory
+	tagInteroperabilityIndex = 0x0001
+)
+
 const (
 	headerSize = 8
 	entrySize  = 12
@@ -336,4 +342,21 @@ func (b Block) Orientation() int {
 		}
 	}
 	return 1
+}
+
+// AdobeRGB reports whether the InteroperabilityIndex is R03, which DCF 2.0 defines as Adobe RGB (CIPA DC-008,
+// 4.6.3). It is in a directory that the EXIF directory refers to.
+func (b Block) AdobeRGB() bool {
+	d := b.First
+	for _, tag := range [...]uint16{TagExif, tagInteroperability} {
+		e, ok := b.Find(d, tag)
+		if !ok {
+			return false
+		}
+		if d, ok = b.Directory(b.Pointer(e)); !ok {
+			return false
+		}
+	}
+	e, ok := b.Find(d, tagInteroperabilityIndex)
+	return ok && string(b.Data[e.At+8:][:4]) == "R03\x00"
 }
