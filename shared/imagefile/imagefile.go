@@ -90,8 +90,8 @@ func (h Header) Displayed() (width, height int) {
 	return h.Width, h.Height
 }
 
-// DecodedBytes returns an upper bound on the memory that the decoders use for the image: planes padded to whole blocks, the coefficients of a progressive JPEG, the passes of an interlaced
-// PNG, and the copy for a change of color model.
+// DecodedBytes returns an upper bound on the memory for decoding the whole image: planes padded to whole blocks, the
+// coefficients of a progressive JPEG, the passes of an interlaced PNG, and the copy for a change of color model.
 func (h Header) DecodedBytes() int64 { return h.decodedBytes }
 
 // Read checks data and returns its header. The error is always a *[pipeline.Failure] with the code
@@ -119,7 +119,7 @@ func Read(data []byte, limits Limits) (Header, error) {
 	}
 	h.Format, h.Orientation = format, 1
 	// Viewers read the orientation of a JPEG before they decode its first scan. A PNG may have its EXIF at the end.
-	if b, ok := h.First(EXIF); ok && !(b.Late && format == JPEG) {
+	if b, ok := h.First(EXIF); ok && (!b.Late || format != JPEG) {
 		if block, err := tiff.Parse(b.Data.Of(data)); err == nil {
 			h.Orientation = block.Orientation()
 		}

@@ -68,8 +68,13 @@ func (b Block) rawProfile() (r RawBlock, large, ok bool) {
 		prefix string
 		cut    bool
 	}{
-		{EXIF, exifName + "\x00", true}, {EXIF, "II*\x00", false}, {EXIF, "MM\x00*", false},
-		{XMP, xmpName, true}, {Photoshop, photoshopName, true}, {Photoshop, "8BIM", false}, {Photoshop, "\x1c", false},
+		{EXIF, exifName + "\x00", true},
+		{EXIF, "II*\x00", false},
+		{EXIF, "MM\x00*", false},
+		{XMP, xmpName, true},
+		{Photoshop, photoshopName, true},
+		{Photoshop, "8BIM", false},
+		{Photoshop, "\x1c", false},
 	} {
 		if bytes.HasPrefix(r.data, []byte(k.prefix)) {
 			if r.kind = k.kind; k.cut {

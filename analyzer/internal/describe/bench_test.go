@@ -21,7 +21,8 @@ func BenchmarkDescribe(b *testing.B) {
 		encode        func(testing.TB, image.Image) []byte
 		decode        func(io.Reader) (image.Image, error)
 	}{
-		{"2MP", 1632, 1224, asJPEG, jpeg.Decode}, {"12MP", 4000, 3000, asJPEG, jpeg.Decode},
+		{"2MP", 1632, 1224, asJPEG, jpeg.Decode},
+		{"12MP", 4000, 3000, asJPEG, jpeg.Decode},
 		{"PNG of 2MP", 1632, 1224, compressedPNG, png.Decode},
 	} {
 		b.Run(c.name, func(b *testing.B) {

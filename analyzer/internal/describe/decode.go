@@ -138,12 +138,10 @@ func decodePixels(ctx context.Context, data []byte, h imagefile.Header, by int) 
 // decodeFailure returns the failure of an image whose pixels cannot be decoded.
 func decodeFailure(h imagefile.Header, err error) error {
 	name := strings.ToUpper(h.Format.Name)
-	var pngUnsupported scaledpng.UnsupportedError
-	if errors.As(err, &pngUnsupported) {
-		return &pipeline.Failure{Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported PNG: " + string(pngUnsupported), Err: err}
+	if unsupported, ok := errors.AsType[scaledpng.UnsupportedError](err); ok {
+		return &pipeline.Failure{Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported PNG: " + string(unsupported), Err: err}
 	}
-	var jpegUnsupported scaledjpeg.UnsupportedError
-	if errors.As(err, &jpegUnsupported) {
+	if _, ok := errors.AsType[scaledjpeg.UnsupportedError](err); ok {
 		return &pipeline.Failure{
 			Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported " + name + ": it uses a rare feature", Err: err,
 		}

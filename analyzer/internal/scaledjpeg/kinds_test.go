@@ -311,11 +311,16 @@ func TestMemoryIsWithinTheHeadersBound(t *testing.T) {
 		sampling []string
 		head     []byte
 	}{
-		{"ycbcr", []string{"1x1", "2x2", "1x1"}, jfif()}, {"ycbcr", []string{"3x1", "1x1", "1x1"}, jfif()},
-		{"ycbcr", []string{"2x4", "1x1", "1x1"}, jfif()}, {"ycbcr", []string{"1x1", "1x1", "2x1"}, jfif()},
-		{"ycbcr", []string{"2x2", "1x1", "1x1"}, jfif()}, {"rgb", []string{"2x2", "1x1", "1x1"}, adobe(0)},
-		{"cmyk", []string{"1x1", "1x1", "1x1", "1x1"}, nil}, {"cmyk", []string{"1x2", "1x1", "2x1", "1x1"}, nil},
-		{"ycck", []string{"2x2", "1x1", "1x1", "2x2"}, adobe(2)}, {"ycck", []string{"2x2", "1x1", "1x1", "1x1"}, adobe(2)},
+		{"ycbcr", []string{"1x1", "2x2", "1x1"}, jfif()},
+		{"ycbcr", []string{"3x1", "1x1", "1x1"}, jfif()},
+		{"ycbcr", []string{"2x4", "1x1", "1x1"}, jfif()},
+		{"ycbcr", []string{"1x1", "1x1", "2x1"}, jfif()},
+		{"ycbcr", []string{"2x2", "1x1", "1x1"}, jfif()},
+		{"rgb", []string{"2x2", "1x1", "1x1"}, adobe(0)},
+		{"cmyk", []string{"1x1", "1x1", "1x1", "1x1"}, nil},
+		{"cmyk", []string{"1x2", "1x1", "2x1", "1x1"}, nil},
+		{"ycck", []string{"2x2", "1x1", "1x1", "2x2"}, adobe(2)},
+		{"ycck", []string{"2x2", "1x1", "1x1", "1x1"}, adobe(2)},
 	} {
 		data := encodePlanes(encoding{sampling: c.sampling, head: c.head, tables: true, height: -1}, planesOf(m, c.model), m.Rect.Size())
 		progressive := jpegtran(t, data, "-progressive -copy all")

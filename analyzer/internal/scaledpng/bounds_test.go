@@ -24,7 +24,7 @@ func allocated(f func()) uint64 {
 // zeros returns a file of zeros, which compress well.
 func zeros(p pixelType, width, height int, interlaced bool) []byte {
 	d := drawing{pixelType: p, width: width, height: height, interlaced: interlaced, before: variants(p)[""]}
-	d.pixels(func(at, n int) { d.raw = append(d.raw, make([]byte, n+1)...) })
+	d.pixels(func(_, n int) { d.raw = append(d.raw, make([]byte, n+1)...) })
 	return d.file()
 }
 
@@ -38,8 +38,10 @@ func TestMemory(t *testing.T) {
 		types                            []pixelType
 		most                             uint64
 	}{
-		{640, 480, 320, 240, pixelTypes, 2 << 20}, {7071, 200, 320, 9, largest, 8 << 20},
-		{20_000, 50, 320, 1, longest, 8 << 20}, {50, 20_000, 1, 320, longest, 8 << 20},
+		{640, 480, 320, 240, pixelTypes, 2 << 20},
+		{7071, 200, 320, 9, largest, 8 << 20},
+		{20_000, 50, 320, 1, longest, 8 << 20},
+		{50, 20_000, 1, 320, longest, 8 << 20},
 	} {
 		for _, p := range c.types {
 			for _, interlaced := range []bool{false, true} {

@@ -8,7 +8,6 @@ import (
 	"image"
 	"image/color"
 	"image/png"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -25,8 +24,21 @@ type pixelType struct {
 }
 
 var pixelTypes = []pixelType{
-	{gray, 1}, {gray, 2}, {gray, 4}, {gray, 8}, {gray, 16}, {rgb, 8}, {rgb, 16},
-	{paletted, 1}, {paletted, 2}, {paletted, 4}, {paletted, 8}, {grayAlpha, 8}, {grayAlpha, 16}, {rgbAlpha, 8}, {rgbAlpha, 16},
+	{gray, 1},
+	{gray, 2},
+	{gray, 4},
+	{gray, 8},
+	{gray, 16},
+	{rgb, 8},
+	{rgb, 16},
+	{paletted, 1},
+	{paletted, 2},
+	{paletted, 4},
+	{paletted, 8},
+	{grayAlpha, 8},
+	{grayAlpha, 16},
+	{rgbAlpha, 8},
+	{rgbAlpha, 16},
 }
 
 // drawing is a PNG file in parts, from which a test generates whole or damaged files.
@@ -149,31 +161,6 @@ func paletteOf(n int) []byte {
 }
 
 // photo returns an image with the properties of photos: slow gradients, edges, fine texture and a little noise.
-// It is the same in every run.
-func photo(width, height int) *image.RGBA {
-	m := image.NewRGBA(image.Rect(0, 0, width, height))
-	r := rand.New(rand.NewPCG(1, 2))
-	for y := range height {
-		v := float64(y) / float64(height)
-		for x := range width {
-			u := float64(x) / float64(width)
-			light := 0.5 + 0.4*math.Sin(3*u+2*v)
-			if math.Hypot(u-0.7, v-0.3) < 0.15 {
-				light = 1
-			}
-			if v > 0.6+0.1*math.Sin(9*u) {
-				light = 0.4 + 0.1*math.Sin(70*u)*math.Cos(50*v)
-			}
-			noise := 6 * (r.Float64() - 0.5)
-			p := m.Pix[y*m.Stride+4*x:]
-			p[0], p[1], p[2], p[3] = sample(190*light+20+noise), sample(130*light+60*v+20+noise), sample(100*light+80*(1-u)+noise), 255
-		}
-	}
-	return m
-}
-
-func sample(v float64) byte { return byte(max(0, min(255, v))) }
-
 func encode(t testing.TB, m image.Image) []byte {
 	t.Helper()
 	var b bytes.Buffer

@@ -2,6 +2,7 @@ package xmp
 
 import (
 	"encoding/xml"
+	"slices"
 	"strings"
 )
 
@@ -41,7 +42,7 @@ func keywordPaths(property string, values []string) [][]string {
 				continue
 			}
 			var path []string
-			for _, level := range strings.Split(v, h.separator) {
+			for level := range strings.SplitSeq(v, h.separator) {
 				path = appendLevel(path, level)
 			}
 			if path != nil {
@@ -57,7 +58,7 @@ func appendLevel(path []string, level string) []string {
 	if level = strings.TrimSpace(level); level == "" || len(path) == maxLevels {
 		return path
 	}
-	return append(path[:len(path):len(path)], level)
+	return append(slices.Clip(path), level)
 }
 
 // categories returns the assigned categories of ACDSee. The value is XML whose nested elements are the levels:
