@@ -11,6 +11,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/record"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/imagefile/stocktext"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -74,6 +75,7 @@ func merge(view imagefile.Metadata, gps GPS, warned *record.Warnings) block {
 	}
 	for _, b := range [...]block{xmp, iptc, texts, exif} {
 		b.forget(marks)
+		b.forgetStock(exif.exif, xmp.exif)
 		all.title = cmp.Or(all.title, record.Clean(b.title, record.MaxText))
 		all.description = cmp.Or(all.description, record.Clean(b.description, record.MaxDescription))
 		all.copyright = cmp.Or(all.copyright, record.Clean(b.copyright, record.MaxText))
@@ -97,6 +99,18 @@ func merge(view imagefile.Metadata, gps GPS, warned *record.Warnings) block {
 	}
 	e.GPS = gps.apply(e.GPS)
 	return all
+}
+
+// forgetStock drops the texts that cameras and programs write without a person, wherever they stand: programs
+// copy them from one block to the others.
+func (b *block) forgetStock(cameras ...pipeline.Exif) {
+	for _, text := range [...]*string{&b.title, &b.description} {
+		for _, c := range cameras {
+			if stocktext.Is(*text, c.CameraMake, c.CameraModel) {
+				*text = ""
+			}
+		}
+	}
 }
 
 // ratingOf returns the number of stars that a value stands for: 1 to 5, −1 for a rejected image, 0 for no

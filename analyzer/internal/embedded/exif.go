@@ -37,11 +37,11 @@ func fromEXIF(view imagefile.Metadata, warned *record.Warnings) block {
 			FlashFired:    tags.flashFired(),
 			GPS:           tags.gps(warned),
 		},
-		copyright: tags.text("Copyright"),
-		rating:    ratingOf(float64(tags.whole("Rating"))),
-		comment:   record.Clean(tags.comment(), record.MaxText),
+		description: tags.raw("ImageDescription"),
+		copyright:   tags.text("Copyright"),
+		rating:      ratingOf(float64(tags.whole("Rating"))),
+		comment:     record.Clean(tags.comment(), record.MaxText),
 	}
-	b.description = tags.description(b.exif)
 	// Several names are separated by semicolons.
 	b.creators = strings.Split(tags.raw("Artist"), ";")
 	return b
@@ -169,27 +169,4 @@ func (v exifTags) flashFired() *bool {
 	}
 	fired := v.whole("Flash")&1 == 1
 	return &fired
-}
-
-// description returns a person's description. Many cameras write their own name or that of a standard there.
-func (v exifTags) description(e pipeline.Exif) string {
-	s := record.Clean(v.raw("ImageDescription"), record.MaxDescription)
-	folded := strings.ToLower(s)
-	for _, machine := range [...]string{
-		strings.ToLower(e.CameraMake), strings.ToLower(e.CameraModel),
-		"olympus digital camera", "sony dsc", "minolta dsc", "minolta digital camera", "konica minolta digital camera",
-		"casio digital camera", "digital camera", "digital image", "samsung", "samsung camera pictures", "pentax", "kodak", "dcf 1.0", "exif",
-		"exif jpeg", "exif_jpeg_picture", "exif_jpeg_t422", "jpeg", "default", "image", "untitled", "screenshot", "my beautiful PICT@URE",
-	} {
-		if folded == machine {
-			return ""
-		}
-	}
-	// Drones and action cameras write the file name.
-	for _, prefix := range [...]string{"dcim\\", "dcim/", "c:\\"} {
-		if strings.HasPrefix(folded, prefix) {
-			return ""
-		}
-	}
-	return s
 }

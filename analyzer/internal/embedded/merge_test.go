@@ -2,11 +2,14 @@ package embedded
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
 	"github.com/imagebatch/imagebatch/analyzer/internal/record"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/imagefile/iptc"
+	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/imagefile/xmp"
 )
 
@@ -88,5 +91,29 @@ func TestJPEGQualityMatchesExiftool(t *testing.T) {
 	}
 	if compared < 20 {
 		t.Errorf("only %d images were compared", compared)
+	}
+}
+
+// TestStockTextsAreNotAPersons verifies that the text of a camera is no title and no description in any block,
+// and that the text of a person in a later block counts instead.
+func TestStockTextsAreNotAPersons(t *testing.T) {
+	const stock = `<rdf:Description dc:title="SONY DSC" dc:description="Acme"/>`
+	view := packetOf([]byte(fixture.XMPStart + stock + fixture.XMPEnd))
+	view.IPTC = iptc.Parse(fixture.ImageResource(0x404, "", slices.Concat(fixture.DataSet(2, 5, "cof"), fixture.DataSet(2, 120, `DCIM\100MEDIA\DJI_0001.JPG`))))
+	view.Texts = []imagefile.Text{{Keyword: "Title", Value: []byte("Created with GIMP")}, {Keyword: "Description", Value: []byte("SAMSUNG")}}
+	view.HasEXIF = true
+	exif := func(description string) {
+		view.EXIF, view.EXIFError = tiff.Parse(fixture.TIFF(
+			fixture.Tag(dirImage, 0x010f, tiff.ASCII, []byte("Acme\x00")),
+			fixture.Tag(dirImage, tiff.TagImageDescription, tiff.ASCII, []byte(description+"\x00")),
+		))
+	}
+	exif("ACME")
+	if b := merge(view, KeepGPS, &record.Warnings{}); b.title != "" || b.description != "" {
+		t.Errorf("title %q, description %q", b.title, b.description)
+	}
+	exif("A boat")
+	if b := merge(view, KeepGPS, &record.Warnings{}); b.description != "A boat" {
+		t.Errorf("description %q", b.description)
 	}
 }
