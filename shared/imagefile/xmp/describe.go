@@ -83,6 +83,11 @@ func (d Description) WithCaption(c pipeline.Caption) Description {
 	return with
 }
 
+// states reports whether the description has a caption for a field.
+func (d Description) states(f pipeline.CaptionField) bool {
+	return slices.ContainsFunc(d.properties, func(p Property) bool { return p.Prefix == dcPrefix && p.Name == nameOf[f] })
+}
+
 // add cleans the values of a property and adds it unless it is empty. A list keeps its empty values, so that
 // parallel lists stay aligned.
 func (d *Description) add(p Property) {

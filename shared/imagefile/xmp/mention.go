@@ -2,9 +2,17 @@ package xmp
 
 import "bytes"
 
-// MentionsCaption reports whether data that is not read as a packet, such as extended XMP, may state a caption.
+// MentionsCaption reports whether data that is not read as a packet, because it is too long for example, may state
+// a caption.
 func MentionsCaption(text []byte) bool {
-	return bytes.Contains(text, []byte(dcNamespace)) || bytes.Contains(text, []byte(lightroomNamespace))
+	for _, p := range knownProperties {
+		for _, name := range p.names {
+			if _, ok := captionField(p.prefix + name); ok && bytes.Contains(text, []byte(p.namespace)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // MentionsProvenance reports whether the data may refer to Content Credentials.

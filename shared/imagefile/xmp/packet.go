@@ -64,12 +64,11 @@ func (p *Packet) Ours() pipeline.Caption {
 	return c
 }
 
-// States reports whether the packet states a field with a value that is not ours. An empty statement counts
-// too: a second one next to it would make the packet invalid.
+// States reports whether the packet states a field with a value that is neither blank nor ours.
 func (p *Packet) States(f pipeline.CaptionField) bool {
 	for _, child := range p.children {
 		for _, s := range child.statements {
-			if s.field == f && !p.ours(s) {
+			if s.field == f && !s.blank() && !p.ours(s) {
 				return true
 			}
 		}
@@ -113,14 +112,15 @@ type remainder struct {
 }
 
 // withoutOurs decides about the children of rdf:RDF: a description with only our properties is removed as a
-// whole, with the white space that we put before it; from others, only our properties are removed.
-func (p *Packet) withoutOurs() remainder {
+// whole, with the white space that we put before it; from others, only our properties are removed. A blank
+// property of a caption in d is removed too: a second one next to it would make the packet invalid.
+func (p *Packet) withoutOurs(d Description) remainder {
 	s := remainder{place: p.inner}
 	var ourAbout string
 	for _, c := range p.children {
 		cuts, foreign := slices.Clip(c.cuts), c.foreign
 		for _, statement := range c.statements {
-			if p.ours(statement) {
+			if p.ours(statement) || statement.dc && statement.blank() && d.states(statement.field) {
 				cuts = append(cuts, statement.Span)
 			} else {
 				foreign = true
@@ -145,7 +145,7 @@ func (p *Packet) withoutOurs() remainder {
 }
 
 func (p *Packet) edits(d Description) edit.Edits {
-	stays := p.withoutOurs()
+	stays := p.withoutOurs(d)
 	var b strings.Builder
 	var edits edit.Edits
 	if p.unclosed != nil {

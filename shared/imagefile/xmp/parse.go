@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -90,6 +91,21 @@ type statement struct {
 	field  pipeline.CaptionField
 	values []string
 	plain  bool // written in our form, so it may be ours
+	bare   bool // without attributes that may have a meaning
+	dc     bool // a property of Dublin Core, which a packet may have only once
+}
+
+// blank reports whether the statement says nothing.
+func (s statement) blank() bool { return s.bare && pipeline.Blank(s.values) }
+
+// statedBy returns the values of a property, without the upper levels of keywords.
+func statedBy(known string, values []string) []string {
+	for _, h := range hierarchies {
+		if h.property == known {
+			return leaves(keywordPaths(known, values))
+		}
+	}
+	return values
 }
 
 // The levels inside rdf:RDF: a description, its property, a list that is the property's value, and the list's
@@ -232,32 +248,45 @@ func (p *parser) openInside(t xml.StartElement) {
 
 // openProperty handles the start of a property of a child of rdf:RDF.
 func (p *parser) openProperty(t xml.StartElement) {
-	field, captions := captionField(t.Name)
+	name := known(t.Name)
+	field, captions := captionField(name)
 	ours := p.child.description && t.Name.Space == Namespace
 	p.property = property{
-		start: p.start, name: t.Name, known: known(t.Name), field: field, captions: captions, inside: captions || ours,
-		text: p.property.text[:0],
+		start: p.start, name: t.Name, known: name, field: field, captions: captions, inside: captions || ours,
+		bare: !slices.ContainsFunc(t.Attr, meaningful), text: p.property.text[:0],
 	}
 	if !p.property.inside {
 		p.child.foreign = true
+	}
+	if p.property.is() {
+		p.property.valueAttribute(t)
 	}
 	// Ours have no attributes, but a list that another program wrote may have some.
 	p.property.odd = captions && (len(t.Attr) > 0 || !p.child.description || t.Name.Space != dcNamespace)
 }
 
-// captionField returns the field of the caption that a property states. Hierarchical keywords count as
-// keywords.
-func captionField(n xml.Name) (pipeline.CaptionField, bool) {
-	switch n {
-	case xml.Name{Space: dcNamespace, Local: "title"}:
+// captionField returns the field of the caption that a known property states. Keywords in levels count as
+// keywords, and a headline as a title.
+func captionField(known string) (pipeline.CaptionField, bool) {
+	switch known {
+	case "dc:title", "photoshop:Headline":
 		return pipeline.Title, true
-	case xml.Name{Space: dcNamespace, Local: "description"}:
+	case "dc:description":
 		return pipeline.Description, true
-	case xml.Name{Space: dcNamespace, Local: "subject"}, xml.Name{Space: lightroomNamespace, Local: "hierarchicalSubject"}:
+	case "dc:subject":
 		return pipeline.Keywords, true
-	default:
-		return 0, false
 	}
+	for _, h := range hierarchies {
+		if h.property == known {
+			return pipeline.Keywords, true
+		}
+	}
+	return 0, false
+}
+
+// meaningful reports whether an attribute of an empty property may have a meaning.
+func meaningful(a xml.Attr) bool {
+	return a.Name.Space != "xmlns" && a.Name.Space != xmlNamespace && a.Name.Local != "xmlns" && a.Name.Local != "parseType"
 }
 
 // property is a property while it is read.
@@ -269,10 +298,13 @@ type property struct {
 	captions bool // it states field
 	inside   bool // it states a caption or is ours
 	odd      bool // it differs from the form in which we write it
+	bare     bool // it has no attributes that may have a meaning
 
 	values   []Value
-	list     bool // it contains a list
+	list     bool // it contains a list, or elements in place of its value
 	item     bool // an item of the list is open
+	inner    int  // level of the open rdf:value; 0: none
+	valued   bool // the current value was an rdf:value, and all others are qualifiers
 	language string
 	text     []byte // the current value, which may arrive in several parts
 }
@@ -283,13 +315,22 @@ func (p *property) is() bool { return p.known != "" || p.inside }
 // open handles the start of an element inside the property.
 func (p *property) open(level int, t xml.StartElement) {
 	isItem := level == itemLevel && t.Name.Space == rdfNamespace && t.Name.Local == "li"
+	if level == itemLevel {
+		p.item = isItem
+	}
+	if isItem {
+		p.language, p.text, p.valued = "", p.text[:0], false
+	}
 	switch {
+	case !p.valued && t.Name == rdfValue:
+		p.odd, p.list, p.inner, p.text = true, p.item, level, p.text[:0]
+	case p.valueAttribute(t):
+		p.odd = true
 	case level == listLevel:
 		// A structure is not a simple value either, and no known property is a structure.
-		p.list = true
+		p.list = p.list || !p.valued
 		p.odd = p.odd || t.Name.Space != rdfNamespace || len(t.Attr) > 0 || p.captions && t.Name.Local != listOf[p.field]
 	case isItem:
-		p.language, p.text = "", p.text[:0]
 		for _, a := range t.Attr {
 			if a.Name.Space == xmlNamespace && a.Name.Local == "lang" {
 				p.language = strings.ToLower(a.Value)
@@ -299,14 +340,25 @@ func (p *property) open(level int, t xml.StartElement) {
 	default:
 		p.odd = true
 	}
-	if level == itemLevel {
-		p.item = isItem
+}
+
+// valueAttribute takes the value from the attribute rdf:value of an element, which has the qualifiers of the value
+// as its other attributes. It reports whether there is one.
+func (p *property) valueAttribute(t xml.StartElement) bool {
+	for _, a := range t.Attr {
+		if a.Name == rdfValue && !p.valued {
+			p.list, p.text = p.item, p.text[:0]
+			p.addText([]byte(a.Value))
+			p.valued = true
+			return true
+		}
 	}
+	return false
 }
 
 // addText adds to the current value. Text between the items of a list is not a value.
 func (p *property) addText(text []byte) {
-	if p.list && !p.item {
+	if p.list && !p.item || p.valued {
 		return
 	}
 	if room := maxValue - len(p.text); len(text) > room {
@@ -342,7 +394,7 @@ func (p *parser) readAttributes(t xml.StartElement) {
 	}
 	for i, a := range t.Attr {
 		at := shifted(tag.attributes[i], p.start)
-		field, captions := captionField(a.Name)
+		field, captions := captionField(known(a.Name))
 		switch {
 		case a.Name.Space == "xmlns" || a.Name.Space == "" && a.Name.Local == "xmlns":
 		case a.Name.Local == "about" && (a.Name.Space == rdfNamespace || a.Name.Space == ""):
@@ -350,7 +402,10 @@ func (p *parser) readAttributes(t xml.StartElement) {
 		case a.Name.Space == Namespace && p.child.description:
 			p.child.cuts = append(p.child.cuts, at)
 		case captions:
-			p.child.statements = append(p.child.statements, statement{Span: at, field: field})
+			p.child.statements = append(p.child.statements, statement{
+				Span: at, field: field, values: statedBy(known(a.Name), []string{a.Value}),
+				bare: true, dc: a.Name.Space == dcNamespace,
+			})
 		default:
 			p.child.foreign = true
 			if a.Name == provenance {
@@ -368,6 +423,9 @@ func (p *parser) close() {
 	p.depth--
 	if p.rdf == 0 {
 		return
+	}
+	if p.property.inner > 0 && p.property.inner == level {
+		p.property.inner, p.property.valued = 0, true
 	}
 	p.closePlace(level)
 	switch level {
@@ -408,7 +466,8 @@ func (p *parser) closeProperty() {
 	case !current.inside:
 	case current.captions:
 		p.child.statements = append(p.child.statements, statement{
-			Span: at, field: current.field, values: texts(current.values), plain: !current.odd,
+			Span: at, field: current.field, values: statedBy(current.known, texts(current.values)),
+			plain: !current.odd, bare: current.bare, dc: current.name.Space == dcNamespace,
 		})
 	default:
 		p.child.cuts = append(p.child.cuts, at)

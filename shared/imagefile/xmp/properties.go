@@ -1,6 +1,9 @@
 package xmp
 
-import "encoding/xml"
+import (
+	"encoding/xml"
+	"strings"
+)
 
 const (
 	rdfNamespace       = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -10,6 +13,9 @@ const (
 	dctermsNamespace   = "http://purl.org/dc/terms/"
 	lightroomNamespace = "http://ns.adobe.com/lightroom/1.0/"
 )
+
+// rdfValue is the value of a property or an item that has qualifiers.
+var rdfValue = xml.Name{Space: rdfNamespace, Local: "value"}
 
 // provenance refers to Content Credentials that are stored elsewhere.
 var provenance = xml.Name{Space: dctermsNamespace, Local: "provenance"}
@@ -22,8 +28,13 @@ var knownProperties = []struct {
 }{
 	{dcNamespace, "dc:", []string{"title", "description", "subject", "creator", "rights"}},
 	{lightroomNamespace, "lr:", []string{"hierarchicalSubject"}},
+	{"http://www.digikam.org/ns/1.0/", "digiKam:", []string{"TagsList"}},
+	{"http://ns.microsoft.com/photo/1.0/", "MicrosoftPhoto:", []string{"LastKeywordXMP", "LastKeywordIPTC"}},
+	{"http://ns.microsoft.com/photo/1.0", "MicrosoftPhoto:", []string{"LastKeywordXMP", "LastKeywordIPTC"}},
+	{"http://ns.iview-multimedia.com/mediapro/1.0/", "mediapro:", []string{"CatalogSets"}},
+	{"http://ns.acdsee.com/iptc/1.0/", "acdsee:", []string{"categories", "Categories"}},
 	{"http://ns.adobe.com/xap/1.0/", "xmp:", []string{"Rating", "CreatorTool"}},
-	{"http://ns.adobe.com/photoshop/1.0/", "photoshop:", []string{"DateCreated"}},
+	{"http://ns.adobe.com/photoshop/1.0/", "photoshop:", []string{"DateCreated", "Headline"}},
 	{"http://ns.adobe.com/exif/1.0/", "exif:", []string{"DateTimeOriginal", "UserComment", "GPSLatitude", "GPSLongitude"}},
 	{"http://ns.adobe.com/exif/1.0/aux/", "aux:", []string{"Lens"}},
 	{"http://cipa.jp/exif/1.0/", "exifEX:", []string{"LensModel"}},
@@ -59,18 +70,19 @@ func (p *Packet) keep(name string, values []Value) {
 }
 
 // Text returns the value of a property, such as "dc:title": of several languages the default one, or else the
-// first.
+// first. Blank values do not count: some programs write the default language without a text.
 func (p *Packet) Text(property string) string {
-	values := p.values[property]
-	for _, v := range values {
-		if v.Language == defaultLanguage {
+	text := ""
+	for _, v := range p.values[property] {
+		switch {
+		case strings.TrimSpace(v.Text) == "":
+		case v.Language == defaultLanguage:
 			return v.Text
+		case text == "":
+			text = v.Text
 		}
 	}
-	if len(values) == 0 {
-		return ""
-	}
-	return values[0].Text
+	return text
 }
 
 // Texts returns all values of a property.
