@@ -101,7 +101,7 @@ func TestExiftoolsEdits(t *testing.T) {
 			edits = append(edits, exiftoolEdit{name, written, c.edit})
 		}
 		for i, data := range edited(t, edits...) {
-			put(numbered(i, name), writeSample(t, data, m, Options{}).Data)
+			put(numbered(i, name), writeSample(t, data, m, Options{Composed: true}).Data)
 		}
 	}
 	read := read(t, folder)
@@ -140,7 +140,7 @@ func TestOtherScriptsInOtherReaders(t *testing.T) {
 	m := sample()
 	m.Title, m.Description, m.Keywords = "Закат над рекой", "川の夕日 – 😀", []string{"写真", "مرحبا", "ñandú"}
 	file := withSegments(plainJPEG(t), jfif, exifSegment(cameraTIFF(binaryBigEndian)), iptcSegment(iimVersion, set(2, 80, "Someone")))
-	f := writeSample(t, file, m, Options{})
+	f := writeSample(t, file, m, Options{Composed: true})
 	got := tagsOf(t, "a.jpg", f.Data)
 	for tag, want := range map[string]any{
 		"XMP-dc:Title": m.Title, "IPTC:ObjectName": m.Title, "XMP-dc:Description": m.Description, "IPTC:Caption-Abstract": m.Description,
@@ -199,7 +199,7 @@ func placeless(t *testing.T, files map[string][]byte, atLeast int) {
 	t.Helper()
 	before, after := t.TempDir(), t.TempDir()
 	for name, data := range files {
-		kept, err := Write(data, sample(), Options{})
+		kept, err := Write(data, sample(), Options{Composed: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -200,7 +200,7 @@ func TestFillsOnlyWhatIsMissing(t *testing.T) {
 		{"nothing", camera + iptc(), 0},
 		{"dc:title", camera + iptc() + alt("title", german), title},
 		{"dc:title as an attribute", xmpSegment(foreign(`<rdf:Description rdf:about="" ` + dc + ` dc:title="Bild"/>`)), title},
-		{"an empty dc:title", camera + packet("<dc:title/>"), title},
+		{"an empty dc:title", camera + packet("<dc:title/>"), 0},
 		{"dc:description", camera + alt("description", german), description},
 		{"dc:subject", iptc() + packet("<dc:subject><rdf:Bag><rdf:li>one</rdf:li></rdf:Bag></dc:subject>"), keywords},
 		{"keywords in levels", packet("<lr:hierarchicalSubject><rdf:Bag><rdf:li>a|b</rdf:li></rdf:Bag></lr:hierarchicalSubject>"), keywords},
@@ -266,13 +266,13 @@ func TestFollowsTheAnalyzer(t *testing.T) {
 	short := m
 	short.Description = "abc" // stored in the entry itself
 	for _, next := range []pipeline.Metadata{m, short} {
-		once := writeSample(t, data, next, Options{})
-		twice := writeSample(t, write(t, data).Data, next, Options{})
+		once := writeSample(t, data, next, Options{Composed: true})
+		twice := writeSample(t, write(t, data).Data, next, Options{Composed: true})
 		if !bytes.Equal(once.Data, twice.Data) {
 			t.Error("metadata of the earlier run remains")
 		}
 	}
-	gone := writeSample(t, write(t, data).Data, pipeline.Metadata{}, Options{})
+	gone := writeSample(t, write(t, data).Data, pipeline.Metadata{}, Options{Composed: true})
 	if title, description, keywords := countCaptions(gone.Data, sample()); title+description+keywords > 0 || gone.EXIF == Filled || gone.IPTC == Filled {
 		t.Errorf("title %d, description %d, keywords %d times", title, description, keywords)
 	}
@@ -281,22 +281,34 @@ func TestFollowsTheAnalyzer(t *testing.T) {
 	}
 }
 
-// TestKeepsOurs verifies that our captions of an earlier run stay if an analyzer took them for the file's own,
-// or if the operator has disabled captions.
+// TestKeepsOurs verifies that our captions of an earlier run stay if an analyzer took them for the file's own.
 func TestKeepsOurs(t *testing.T) {
 	data := withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(iimVersion))
 	first := write(t, data)
-	if again := writeSample(t, first.Data, uncaptioned(), Options{}); !bytes.Equal(again.Data, first.Data) {
+	if again := writeSample(t, first.Data, uncaptioned(), Options{Composed: true}); !bytes.Equal(again.Data, first.Data) {
 		t.Error("our captions changed although they were taken for the file's own")
 	}
-	m := sample()
-	m.Title = "Another title"
-	if again := writeSample(t, first.Data, m, Options{KeepCaptions: true}); !bytes.Equal(again.Data, first.Data) {
-		t.Error("captions changed")
-	}
-	never := writeSample(t, data, m, Options{KeepCaptions: true})
-	if bytes.Contains(never.Data, []byte("dc:")) || never.EXIF != None || never.IPTC != None {
+}
+
+// TestComposedOnlyOnRequest verifies that composed captions stay out of a file unless they are requested, and that
+// those of an earlier run are then removed from all places, but not a caption that a person has edited since.
+func TestComposedOnlyOnRequest(t *testing.T) {
+	data := withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(iimVersion))
+	without := writeSample(t, data, sample(), Options{})
+	if bytes.Contains(without.Data, []byte("dc:")) || bytes.Contains(without.Sidecar, []byte("dc:")) || without.EXIF != None || without.IPTC != None {
 		t.Error("captions were filled in")
+	}
+	written := write(t, data).Data
+	for name, m := range map[string]pipeline.Metadata{"composed again": sample(), "taken for the file's own": uncaptioned()} {
+		f := writeSample(t, written, m, Options{})
+		if title, description, keywords := countCaptions(f.Data, sample()); title+description+keywords > 0 || bytes.Contains(f.Data, []byte("imagebatch:composed")) {
+			t.Errorf("%s: title %d, description %d, keywords %d times", name, title, description, keywords)
+		}
+	}
+	edited := bytes.Replace(written, []byte("Landscape in blue &amp; grey"), []byte("Moonscape in blue &amp; grey"), 1)
+	f := writeSample(t, edited, uncaptioned(), Options{})
+	if title, description, _ := countCaptions(f.Data, sample()); title+description > 0 || !bytes.Contains(f.Data, []byte("Moonscape in blue &amp; grey")) {
+		t.Errorf("the edited title was lost, or ours remains: title %d, description %d times", title, description)
 	}
 }
 
@@ -330,7 +342,7 @@ func TestNeverLosesAnEdit(t *testing.T) {
 				at += i + 1
 			}
 			edited := slices.Concat(written.Data[:at-1], []byte(c.edited), written.Data[at-1+len(c.old):])
-			again := writeSample(t, edited, m, Options{})
+			again := writeSample(t, edited, m, Options{Composed: true})
 			if !bytes.Contains(again.Data, []byte(c.edited)) {
 				t.Error("the edit is lost")
 			}
@@ -365,7 +377,7 @@ func TestOtherScripts(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data := withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(c.sets...))
-			f := writeSample(t, data, m, Options{})
+			f := writeSample(t, data, m, Options{Composed: true})
 			if f.EXIF != None || f.IPTC != c.iptc || bytes.Count(f.Data, []byte(utf8Mark)) != c.marked {
 				t.Errorf("EXIF %s, IPTC %s, marked %d times", f.EXIF, f.IPTC, bytes.Count(f.Data, []byte(utf8Mark)))
 			}
@@ -389,7 +401,7 @@ func TestLongTexts(t *testing.T) {
 	m.Keywords = []string{"short", strings.Repeat("k", 65)}
 	room := cameraTIFF(binary.BigEndian, ascii(0x013b, strings.Repeat("a", 63000)))
 	data := withSegments(plainJPEG(t), exifSegment(room), iptcSegment(iimVersion))
-	f := writeSample(t, data, m, Options{})
+	f := writeSample(t, data, m, Options{Composed: true})
 	if f.XMP != Added || f.EXIF != None || f.IPTC != None {
 		t.Errorf("XMP %s, EXIF %s, IPTC %s", f.XMP, f.EXIF, f.IPTC)
 	}

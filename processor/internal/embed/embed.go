@@ -58,11 +58,11 @@ const (
 	PlaceLeft       Warning = "a GPS position may be left in the file"
 )
 
-// Options controls what is written. The zero value fills captions in and keeps all existing metadata.
+// Options controls what is written. The zero value writes no captions, and keeps all metadata of others.
 type Options struct {
-	KeepCaptions bool // fill in no captions; those of an earlier run stay
-	EmbedSigned  bool // write into files with Content Credentials too
-	StripPlace   bool // remove GPS positions
+	Composed    bool // fill in captions that the analyzer composed; otherwise those of an earlier run are removed
+	EmbedSigned bool // write into files with Content Credentials too
+	StripPlace  bool // remove GPS positions
 }
 
 // File is the result of Write.
@@ -87,7 +87,10 @@ func Write(data []byte, m pipeline.Metadata, o Options) (File, error) {
 	}
 	w := writer{
 		options: o, description: describe(m),
-		composed: xmp.Cleaned(composed(m)), stated: m.Caption(),
+		stated: m.Caption(),
+	}
+	if o.Composed {
+		w.composed = xmp.Cleaned(composed(m))
 	}
 	f := w.write(data, layout, err == nil)
 	f.ContentType = layout.Format.MediaType

@@ -27,7 +27,7 @@ func TestJPEGPlace(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data := withSegments(plainJPEG(t), c.front, c.after)
-			f := writeSample(t, data, uncaptioned(), Options{})
+			f := writeSample(t, data, uncaptioned(), Options{Composed: true})
 			expect(t, f, Added, "")
 			samePixels(t, data, f.Data)
 			front := jpegStart + c.front
@@ -48,7 +48,7 @@ func TestJPEGMergesInPlace(t *testing.T) {
 	old := foreign(motionPhoto)
 	video := "\x00\x00\x00\x18ftypmp42" + strings.Repeat("video", 700)
 	data := append(withSegments(plainJPEG(t), jfif, exif, icc, xmpSegment(old), extendedXMP()), video...)
-	f := writeSample(t, data, uncaptioned(), Options{})
+	f := writeSample(t, data, uncaptioned(), Options{Composed: true})
 	expect(t, f, Merged, "")
 	samePixels(t, data, f.Data)
 	if !bytes.HasPrefix(f.Data, []byte(jpegStart+jfif+exif+icc+"\xff\xe1")) {
@@ -73,7 +73,7 @@ func TestJPEGReplacesOurs(t *testing.T) {
 	first := write(t, withSegments(plainJPEG(t), jfif, xmpSegment(foreign(motionPhoto))))
 	m := sample()
 	m.PHash, m.Colors, m.AnalyzerVersion = "0000000000000001", nil, "2.0.0"
-	second, err := Write(first.Data, m, Options{})
+	second, err := Write(first.Data, m, Options{Composed: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestJPEGReplacesOurs(t *testing.T) {
 	if bytes.Contains(second.Data, []byte("c3d1e2f0a5b49687")) || bytes.Contains(second.Data, []byte("DominantColors")) {
 		t.Error("old values remain")
 	}
-	back, err := Write(second.Data, sample(), Options{})
+	back, err := Write(second.Data, sample(), Options{Composed: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func TestStripPlace(t *testing.T) {
 // writePlaceless writes with the option, both into the file and into the result of a write without it.
 func writePlaceless(t *testing.T, data []byte) File {
 	t.Helper()
-	o := Options{StripPlace: true}
+	o := Options{Composed: true, StripPlace: true}
 	before := bytes.Clone(data)
 	f, err := Write(data, sample(), o)
 	if err != nil {
@@ -196,7 +196,7 @@ func TestStripPlaceWithoutSpace(t *testing.T) {
 	}
 	jumbf := segment(markerAPP11, "JP\x00\x01\x00\x00\x00\x01\x00\x00\x10\x00jumb\x00\x00\x00\x26jumdc2pa")
 	data = withSegments(plainJPEG(t), xmpSegment(full), jumbf)
-	if signed := writeSample(t, data, sample(), Options{EmbedSigned: true}); !signed.Signed || slices.Contains(signed.Warnings, Broken) {
+	if signed := writeSample(t, data, sample(), Options{Composed: true, EmbedSigned: true}); !signed.Signed || slices.Contains(signed.Warnings, Broken) {
 		t.Error("an unchanged file is not reported as signed")
 	}
 }
@@ -283,7 +283,7 @@ func TestSigned(t *testing.T) {
 			if name != "elsewhere" && !bytes.Contains(f.Sidecar, []byte(motionPhoto)) {
 				t.Error("the file's own properties are not in the sidecar")
 			}
-			embedded := writeSample(t, data, sample(), Options{EmbedSigned: true})
+			embedded := writeSample(t, data, sample(), Options{Composed: true, EmbedSigned: true})
 			expect(t, embedded, Merged, Broken)
 			if !bytes.Contains(embedded.Data, embedded.Sidecar) || !bytes.Equal(embedded.Sidecar, f.Sidecar) {
 				t.Error("not the same packet")

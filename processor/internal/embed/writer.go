@@ -122,18 +122,22 @@ func marksOf(p *xmp.Packet) pipeline.Marks {
 }
 
 // fill returns our captions for the file: for every field that others have not stated, the analyzer's composed
-// value, or else ours from an earlier run, which the analyzer may have taken for the file's own.
+// value, or else ours from an earlier run, which the analyzer may have taken for the file's own. It is empty if
+// composed captions stay out of the file; those of an earlier run are removed then.
 func (w writer) fill(p *xmp.Packet, stated func(pipeline.CaptionField) bool) pipeline.Caption {
 	var fill, earlier pipeline.Caption
+	if !w.options.Composed {
+		return fill
+	}
 	if p != nil {
 		earlier = p.Ours()
 	}
 	for _, f := range pipeline.CaptionFields {
 		switch {
 		case stated(f) || p != nil && p.States(f):
-		case !w.options.KeepCaptions && len(w.composed[f]) > 0:
+		case len(w.composed[f]) > 0:
 			fill[f] = w.composed[f]
-		case w.options.KeepCaptions || len(w.stated[f]) > 0:
+		case len(w.stated[f]) > 0:
 			fill[f] = earlier[f]
 		}
 	}
