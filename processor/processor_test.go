@@ -190,7 +190,8 @@ func TestEmbedDescriptive(t *testing.T) {
 			if err := json.Unmarshal(body, &a); err != nil {
 				t.Fatal(err)
 			}
-			a["title"], a["composed"] = "A composed title", []string{"title"}
+			metadata := a["metadata"].(map[string]any)
+			metadata["description"], metadata["composed"] = "A composed description", []string{"description"}
 			body, err := json.Marshal(a)
 			if err != nil {
 				t.Fatal(err)
@@ -198,12 +199,12 @@ func TestEmbedDescriptive(t *testing.T) {
 			r.publish(t, body)
 			got := <-r.results
 			image, err := objectstore.ReadAll(t.Context(), r.processed, got.ProcessedPath, 1<<20)
-			if written := bytes.Contains(image, []byte("A composed title")); err != nil || written != want.written {
+			if written := bytes.Contains(image, []byte("A composed description")); err != nil || written != want.written {
 				t.Errorf("written: %v, %v", written, err)
 			}
 			record, err := objectstore.ReadAll(t.Context(), r.processed, pipeline.RecordKey(got.ProcessedPath), 1<<20)
-			if err != nil || !bytes.Contains(record, []byte("A composed title")) {
-				t.Errorf("the record lacks the title: %v", err)
+			if err != nil || !bytes.Contains(record, []byte("A composed description")) {
+				t.Errorf("the record lacks the description: %v", err)
 			}
 		})
 	}

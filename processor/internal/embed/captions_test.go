@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/imagefile/iptc"
 	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -207,8 +208,10 @@ func TestFillsOnlyWhatIsMissing(t *testing.T) {
 		{"EXIF", described("A boat") + iptc(), description},
 		{"EXIF of spaces", described("          "), 0},
 		{"EXIF of Windows", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXPTitle, 1, 6, "B\x00o\x00\x00\x00"}, entry{tiff.TagXPKeywords, 1, 6, "a\x00b\x00\x00\x00"})), title | keywords},
+		{"EXIF comment of Windows", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXPComment, 1, 6, "B\x00o\x00\x00\x00"})), description},
 		{"XMP in EXIF", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXMP, 1, 5, "<xml>"})), all},
 		{"IPTC title", camera + iptc(set(2, 5, "Boot")), title},
+		{"IPTC headline", camera + iptc(set(2, 105, "Boot")), title},
 		{"IPTC caption", camera + iptc(set(2, 120, "Boot")), description},
 		{"IPTC keywords", camera + iptc(set(2, 25, "Boot")), keywords},
 		{"IPTC of spaces", camera + iptc(set(2, 5, "  "), set(2, 120, ""), set(2, 25, " ")), 0},
@@ -358,8 +361,67 @@ func TestNeverLosesAnEdit(t *testing.T) {
 	}
 }
 
-// TestOtherScripts verifies that non-ASCII text is in XMP, in IPTC if the block's character set allows it, and
-// not in EXIF.
+// TestReplacesStockTexts verifies that the stock texts of cameras count as missing in every place, that only these
+// are replaced, and that they stay if there is nothing to write in their place.
+func TestReplacesStockTexts(t *testing.T) {
+	m := sample()
+	m.Exif = &pipeline.Exif{CameraMake: "Acme Cameras", CameraModel: "Box 1"}
+	const about = `<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"`
+	alt := func(texts ...string) string {
+		items := ""
+		for i, text := range texts {
+			items += `<rdf:li xml:lang="` + [...]string{"x-default", "de"}[i] + `">` + text + `</rdf:li>`
+		}
+		return xmpSegment(foreign(about + `><dc:description><rdf:Alt>` + items + `</rdf:Alt></dc:description></rdf:Description>`))
+	}
+	described := func(text string) string {
+		return exifSegment(cameraTIFF(binary.LittleEndian, ascii(tiff.TagImageDescription, text)))
+	}
+	for _, c := range []struct {
+		name, header string
+		replaced     []string
+		places       int // that contain our description
+	}{
+		{"EXIF", described("OLYMPUS DIGITAL CAMERA         "), []string{"OLYMPUS DIGITAL CAMERA"}, 2},
+		{"EXIF, model", described("BOX 1"), []string{"BOX 1"}, 2},
+		{"EXIF, blank", described("      "), nil, 2},
+		{"EXIF, a person's", described("OLYMPUS DIGITAL CAMERA in a museum"), nil, 0},
+		{"XMP", alt("SONY DSC"), []string{"SONY DSC"}, 1},
+		{"XMP, two languages", alt("SONY DSC", "SONY DSC"), []string{"SONY DSC"}, 1},
+		{"XMP, one of a person", alt("SONY DSC", "Ein Boot"), nil, 0},
+		{"XMP, attribute", xmpSegment(foreign(about + ` dc:description="SONY DSC"/>`)), []string{"SONY DSC"}, 1},
+		{"IPTC", iptcSegment(iimVersion, set(2, 120, "Exif_JPEG_PICTURE")), []string{"Exif_JPEG_PICTURE"}, 2},
+		{"everywhere", described("SONY DSC") + iptcSegment(iimVersion, set(2, 120, "SONY DSC")) + alt("SONY DSC"), []string{"SONY DSC"}, 3},
+		{"Windows, which is not written", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXPComment, 1, 18, "S\x00O\x00N\x00Y\x00 \x00D\x00S\x00C\x00\x00\x00"})), nil, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			data := withSegments(plainJPEG(t), c.header)
+			f := writeSample(t, data, m, Options{Composed: true})
+			if _, places, _ := countCaptions(f.Data, m); places != c.places || !slices.Equal(f.Replaced, c.replaced) {
+				t.Errorf("in %d places, replaced %q", places, f.Replaced)
+			}
+			if l, err := imagefile.LayoutOf(f.Data); err != nil {
+				t.Error(err)
+			} else if view := l.Metadata(f.Data, imagefile.MaxPacket); view.HasEXIF && c.places > 0 {
+				if text, has := tiffDescription(view.EXIF); !has || text != m.Description {
+					t.Errorf("EXIF has %q", text)
+				}
+			}
+			kept := writeSample(t, data, m, Options{})
+			if kept.Replaced != nil {
+				t.Errorf("replaced %q without a request", kept.Replaced)
+			}
+			for _, text := range c.replaced {
+				if bytes.Count(kept.Data, []byte(text)) != bytes.Count(data, []byte(text)) {
+					t.Errorf("%q was removed", text)
+				}
+			}
+		})
+	}
+}
+
+// TestOtherScripts verifies that non-ASCII text is in XMP, in EXIF as UTF-8, and in IPTC if the block's character
+// set allows it.
 func TestOtherScripts(t *testing.T) {
 	m := sample()
 	m.Title, m.Description, m.Keywords = "Закат над рекой", "川の夕日 – ☀️😀", []string{"写真", "مرحبا"}
@@ -378,16 +440,16 @@ func TestOtherScripts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			data := withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(c.sets...))
 			f := writeSample(t, data, m, Options{Composed: true})
-			if f.EXIF != None || f.IPTC != c.iptc || bytes.Count(f.Data, []byte(utf8Mark)) != c.marked {
+			if f.EXIF != Filled || f.IPTC != c.iptc || bytes.Count(f.Data, []byte(utf8Mark)) != c.marked {
 				t.Errorf("EXIF %s, IPTC %s, marked %d times", f.EXIF, f.IPTC, bytes.Count(f.Data, []byte(utf8Mark)))
 			}
 			places := 1
 			if c.iptc == Filled {
 				places = 2
 			}
-			for _, text := range []string{m.Title, m.Description, m.Keywords[1]} {
-				if n := bytes.Count(f.Data, []byte(text)); n != places {
-					t.Errorf("%q is in the file %d times", text, n)
+			for text, n := range map[string]int{m.Title: places, m.Description: places + 1, m.Keywords[1]: places} {
+				if got := bytes.Count(f.Data, []byte(text)); got != n {
+					t.Errorf("%q is in the file %d times, want %d", text, got, n)
 				}
 			}
 		})

@@ -1,9 +1,11 @@
 package embed
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/imagefile/charset"
 	"github.com/imagebatch/imagebatch/shared/imagefile/iptc"
 	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/imagefile/xmp"
@@ -107,19 +109,32 @@ func tiffDescription(t tiff.Block) (text string, has bool) {
 	return string(value), true
 }
 
-// tiffStates reports whether an EXIF block states a field. Windows stores titles and keywords in tags of its
-// own. Complete packets in the block are not read, so they may state anything.
-func tiffStates(t tiff.Block, f pipeline.CaptionField, m pipeline.Marks) bool {
-	tag := [...]uint16{pipeline.Title: tiff.TagXPTitle, pipeline.Keywords: tiff.TagXPKeywords}[f]
+// windowsTags are the tags in which Windows stores each field. They are read, never written.
+var windowsTags = [...][]uint16{
+	pipeline.Title:       {tiff.TagXPTitle},
+	pipeline.Description: {tiff.TagXPComment, tiff.TagXPSubject},
+	pipeline.Keywords:    {tiff.TagXPKeywords},
+}
+
+// tiffStates reports whether an EXIF block states a field. Complete packets in the block are not read, so they may
+// state anything.
+func (w writer) tiffStates(t tiff.Block, f pipeline.CaptionField, m pipeline.Marks) bool {
 	if f == pipeline.Description {
 		text, _ := tiffDescription(t)
 		value := []string{text}
-		if !pipeline.Blank(value) && !m.Ours(f, value) {
+		if !w.missing(f, value) && !m.Ours(f, value) {
 			return true
 		}
-	} else if e, ok := t.Find(t.First, tag); ok {
+	}
+	for _, tag := range windowsTags[f] {
+		e, ok := t.Find(t.First, tag)
+		if !ok {
+			continue
+		}
 		at, readable := t.Value(e)
-		return !readable || !pipeline.Blank([]string{string(at.Of(t.Data))})
+		if !readable || !w.missing(f, []string{charset.UTF16(at.Of(t.Data), binary.LittleEndian)}) {
+			return true
+		}
 	}
 	_, hasXMP := t.Find(t.First, tiff.TagXMP)
 	_, hasIPTC := t.Find(t.First, tiff.TagIPTC)
@@ -133,14 +148,17 @@ var iptcOf = [...]struct {
 }{pipeline.Title: {iptc.Title, 64}, pipeline.Description: {iptc.Description, 2000}, pipeline.Keywords: {iptc.Keywords, 64}}
 
 // iptcStates reports whether the IPTC states a field with a value that is not ours.
-func iptcStates(r iptc.Resources, f pipeline.CaptionField, m pipeline.Marks) bool {
+func (w writer) iptcStates(r iptc.Resources, f pipeline.CaptionField, m pipeline.Marks) bool {
 	values := r.Values(iptcOf[f].number)
-	return r.State == iptc.Odd || !pipeline.Blank(values) && !m.Ours(f, values)
+	if f == pipeline.Title && !w.missing(f, r.Values(iptc.Headline)) {
+		return true // it is read, never written
+	}
+	return r.State == iptc.Odd || !w.missing(f, values) && !m.Ours(f, values)
 }
 
-// filledIPTC returns a block with our captions replaced. It fills in no field that the block states, and none
-// that does not fit or cannot be represented in the block's character set.
-func filledIPTC(b iptc.Block, c pipeline.Caption, m pipeline.Marks) (with iptc.Block, filled bool) {
+// filledIPTC returns a block with our captions replaced, and the stock texts that they replace. It fills in no
+// field that the block states, and none that does not fit or cannot be represented in the block's character set.
+func (w writer) filledIPTC(b iptc.Block, c pipeline.Caption, m pipeline.Marks) (with iptc.Block, replaced []string, filled bool) {
 	for _, f := range pipeline.CaptionFields {
 		if number := iptcOf[f].number; m.Ours(f, b.Values(number)) {
 			b = b.Without(number)
@@ -149,14 +167,16 @@ func filledIPTC(b iptc.Block, c pipeline.Caption, m pipeline.Marks) (with iptc.B
 	for _, f := range pipeline.CaptionFields {
 		number, most := iptcOf[f].number, iptcOf[f].most
 		tooLong := slices.ContainsFunc(c[f], func(v string) bool { return len(v) > most })
-		if len(c[f]) == 0 || len(b.Values(number)) > 0 || tooLong {
+		old := b.Values(number)
+		if len(c[f]) == 0 || tooLong || !w.missing(f, old) {
 			continue
 		}
-		if more, ok := b.With(number, c[f]); ok {
+		if more, ok := b.Without(number).With(number, c[f]); ok {
 			b, filled = more, true
+			replaced = append(replaced, old...)
 		}
 	}
-	return b, filled
+	return b, replaced, filled
 }
 
 // composed returns the caption that the analyzer composed, without the fields that it found in the file.

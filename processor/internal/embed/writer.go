@@ -7,6 +7,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/imagefile/iptc"
+	"github.com/imagebatch/imagebatch/shared/imagefile/stocktext"
 	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/imagefile/xmp"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -17,6 +18,16 @@ type writer struct {
 	options          Options
 	description      xmp.Description
 	composed, stated pipeline.Caption
+	camera           []string // make and model
+}
+
+// isStock reports whether a text was written by a camera or program without a person.
+func (w writer) isStock(text string) bool { return stocktext.Is(text, w.camera...) }
+
+// missing reports whether the values of a field say nothing about the image.
+func (w writer) missing(field pipeline.CaptionField, values []string) bool {
+	return pipeline.Blank(values) || field != pipeline.Keywords &&
+		!slices.ContainsFunc(values, func(v string) bool { return !pipeline.Blank([]string{v}) && !w.isStock(v) })
 }
 
 // made is the new metadata of a file. Nil parts stay unchanged.
@@ -70,9 +81,12 @@ func (w writer) make(f found) made {
 		return w.finish(f, m)
 	}
 
+	if packet != nil {
+		packet.Replaceable(w.isStock)
+	}
 	marks := marksOf(packet)
 	fill := w.fill(packet, func(field pipeline.CaptionField) bool {
-		return f.stated[field] || f.tiff && tiffStates(block, field, marks) || iptcStates(f.IPTC, field, marks)
+		return f.stated[field] || f.tiff && w.tiffStates(block, field, marks) || w.iptcStates(f.IPTC, field, marks)
 	})
 	m.file.Sidecar = merged(packet, w.description.WithCaption(fill))
 	if fill, warning = m.embed(packet, w.description, fill, f.packetLimit); warning != "" {
@@ -81,11 +95,14 @@ func (w writer) make(f found) made {
 	if warning == NoSpace {
 		return w.finish(f, m)
 	}
+	if packet != nil {
+		m.replaced(packet.Replaced(fill)...)
+	}
 	if f.tiff {
-		m.fillTIFF(block, fill[pipeline.Description], marks, f.tiffLimit)
+		w.fillTIFF(&m, block, fill[pipeline.Description], marks, f.tiffLimit)
 	}
 	if f.IPTC.State == iptc.Sound {
-		m.fillIPTC(f, fill, marks)
+		w.fillIPTC(&m, f, fill, marks)
 	}
 	return w.finish(f, m)
 }
@@ -186,40 +203,43 @@ func (m *made) embed(p *xmp.Packet, d xmp.Description, fill pipeline.Caption, li
 }
 
 // fillTIFF writes the description into EXIF data, or removes that of an earlier run.
-func (m *made) fillTIFF(t tiff.Block, description []string, marks pipeline.Marks, limit int) {
+func (w writer) fillTIFF(m *made, t tiff.Block, description []string, marks pipeline.Marks, limit int) {
 	old, has := tiffDescription(t)
-	if !t.Sound() || has && !marks.Ours(pipeline.Description, []string{old}) {
-		return // a blank description stays too: we overwrite nothing
+	ours := marks.Ours(pipeline.Description, []string{old})
+	if !t.Sound() || has && !ours && (len(description) == 0 || !w.missing(pipeline.Description, []string{old})) {
+		return
 	}
 	text := ""
-	if len(description) > 0 && printableASCII(description[0]) {
+	if len(description) > 0 {
 		text = description[0]
 	}
 	described := t.WithText(tiff.TagImageDescription, text)
 	if len(described.Data) > limit {
-		text, described = "", t.WithText(tiff.TagImageDescription, "")
+		if text = ""; !ours {
+			return
+		}
+		described = t.WithText(tiff.TagImageDescription, text)
 	}
 	if !bytes.Equal(described.Data, t.Data) {
 		m.change.EXIF = described.Data
 	}
-	if text != "" {
-		m.file.EXIF = Filled
+	if text == "" {
+		return
+	}
+	if m.file.EXIF = Filled; !ours {
+		m.replaced(old)
 	}
 }
 
-func printableASCII(text string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
-}
-
 // fillIPTC writes captions into an IPTC block, or removes those of an earlier run.
-func (m *made) fillIPTC(f found, fill pipeline.Caption, marks pipeline.Marks) {
-	described, filled := filledIPTC(f.IPTC.Block, fill, marks)
+func (w writer) fillIPTC(m *made, f found, fill pipeline.Caption, marks pipeline.Marks) {
+	described, replaced, filled := w.filledIPTC(f.IPTC.Block, fill, marks)
 	resources := f.IPTC.With(described)
 	if len(resources) > f.resourcesLimit {
 		// Captions of an earlier run, whose marks are removed, must not stay: they would be taken for a
 		// person's.
 		if filled {
-			m.fillIPTC(f, pipeline.Caption{}, marks)
+			w.fillIPTC(m, f, pipeline.Caption{}, marks)
 		}
 		return
 	}
@@ -228,6 +248,17 @@ func (m *made) fillIPTC(f found, fill pipeline.Caption, marks pipeline.Marks) {
 	}
 	if filled {
 		m.file.IPTC = Filled
+		m.replaced(replaced...)
+	}
+}
+
+// replaced records stock texts that our captions replaced.
+func (m *made) replaced(texts ...string) {
+	for _, text := range texts {
+		text = strings.Trim(text, " \t\r\n\x00")
+		if text != "" && !slices.Contains(m.file.Replaced, text) {
+			m.file.Replaced = append(m.file.Replaced, text)
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ type Processed struct {
 	IPTC        embed.Outcome   `json:"iptc" range:"filled|none" doc:"'filled' when a composed text was written to IPTC-IIM"`
 	GPS         embed.Outcome   `json:"gps,omitempty" range:"removed|none" doc:"with 'STRIP_GPS=true', whether a GPS position was removed"`
 	Sidecar     embed.Outcome   `json:"sidecar,omitempty" range:"added" doc:"'added' when the image has a sidecar"`
+	Replaced    []string        `json:"replaced,omitempty" range:"unique 1.. of 1.." unit:"list of texts" doc:"stock texts of cameras and programs that were replaced, the only texts that ever are"`
 	Warnings    []embed.Warning `json:"warnings,omitempty" range:"1.. of 1.." unit:"list of texts" doc:"what could not be written as requested, see below"`
 }
 
@@ -48,6 +49,7 @@ func newRecord(a pipeline.Analysis, file embed.File, o Options) Record {
 			XMP:         file.XMP,
 			EXIF:        file.EXIF,
 			IPTC:        file.IPTC,
+			Replaced:    file.Replaced,
 			Warnings:    file.Warnings,
 		},
 	}

@@ -19,6 +19,7 @@ const (
 	DateCreated  = 55
 	TimeCreated  = 60
 	Creator      = 80
+	Headline     = 105
 	Copyright    = 116
 	Description  = 120
 )

@@ -43,8 +43,11 @@ const (
 	TagIPTC             = 0x83bb
 	TagExif             = 0x8769 // position of the EXIF directory
 	TagGPS              = 0x8825 // position of the GPS directory
-	TagXPTitle          = 0x9c9b
+	TagXPTitle          = 0x9c9b // the tags of Windows, in UTF-16
+	TagXPComment        = 0x9c9c
+	TagXPAuthor         = 0x9c9d
 	TagXPKeywords       = 0x9c9e
+	TagXPSubject        = 0x9c9f
 )
 
 const (
