@@ -147,10 +147,6 @@ func TestJPEGLeftAlone(t *testing.T) {
 		"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71\x03c2pa\x00"
 	remote := foreign(`<rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/"
 		dcterms:provenance="https://cai.example.com/manifests/x"/>`)
-	utf16 := make([]byte, 0, 2000)
-	for _, c := range "\ufeff" + foreign(motionPhoto) {
-		utf16 = append(utf16, byte(c>>8), byte(c))
-	}
 	whole := withSegments(plainJPEG(t), jfif)
 	for _, c := range []struct {
 		name    string
@@ -159,8 +155,6 @@ func TestJPEGLeftAlone(t *testing.T) {
 	}{
 		{"content credentials", withSegments(whole, segment(markerAPP11, jumbf)), Credentials},
 		{"content credentials elsewhere", withSegments(whole, xmpSegment(remote)), Credentials},
-		{"UTF-16", withSegments(whole, xmpSegment(string(utf16))), PacketMalformed},
-		{"empty packet", withSegments(whole, xmpSegment("")), PacketMalformed},
 		{"broken packet", withSegments(whole, xmpSegment(foreign("<a:b>"))), PacketMalformed},
 		{"half a marker only", []byte(jpegStart + "\xff"), OddStructure},
 		{"no scan", []byte(jpegStart + jfif + "\xff\xd9"), OddStructure},
@@ -170,6 +164,37 @@ func TestJPEGLeftAlone(t *testing.T) {
 		{"a segment of length one", withSegments(whole, "\xff\xe1\x00\x01"), OddStructure},
 	} {
 		t.Run(c.name, func(t *testing.T) { expect(t, write(t, c.data), None, c.warning) })
+	}
+}
+
+// TestUnusualPackets verifies that an empty packet is replaced, that a packet in UTF-16 is merged with, and that the
+// history of an object in dcterms:provenance is no reason to leave a file unchanged.
+func TestUnusualPackets(t *testing.T) {
+	var utf16 []byte
+	for _, c := range "\ufeff" + foreign(motionPhoto) {
+		utf16 = append(utf16, byte(c>>8), byte(c))
+	}
+	history := foreign(`<rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="Gift of Mrs. Smith, 1921"/>`)
+	for _, c := range []struct {
+		name, packet, stays string
+		want                Outcome
+	}{
+		{"empty", "", "", Added},
+		{"blank", "<?xpacket begin='' id='x'?>   <?xpacket end='w'?>", "", Added},
+		{"UTF-16", string(utf16), `GCamera:MotionPhotoPresentationTimestampUs="968644"`, Merged},
+		{"history", history, `dcterms:provenance="Gift of Mrs. Smith, 1921"`, Merged},
+	} {
+		for format, data := range map[string][]byte{
+			"JPEG": withSegments(plainJPEG(t), jfif, xmpSegment(c.packet), icc), "PNG": withChunks(plainPNG(t, testImage()), xmpChunk(c.packet), ""),
+		} {
+			t.Run(c.name+" "+format, func(t *testing.T) {
+				f := write(t, data)
+				expect(t, f, c.want, "")
+				if f.Signed || !bytes.Contains(f.Data, []byte(c.stays)) || bytes.Count(f.Data, []byte("imagebatch:PHash=")) != 1 {
+					t.Errorf("signed: %v; the packet lost something", f.Signed)
+				}
+			})
+		}
 	}
 }
 

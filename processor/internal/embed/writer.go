@@ -117,6 +117,8 @@ func (w writer) parse(f found, m *made) (*xmp.Packet, Warning) {
 		return nil, PacketMalformed
 	case f.Packet.TooLarge:
 		return nil, PacketTooLarge
+	case f.XMP.Empty():
+		return nil, "" // ours takes its place
 	}
 	p := f.XMP
 	if p.Editable() == nil && w.options.StripPlace && p.HasPlace() {

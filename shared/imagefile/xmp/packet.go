@@ -27,6 +27,7 @@ type Packet struct {
 
 	marks       pipeline.Marks
 	provenance  bool
+	empty       bool
 	replaceable func(text string) bool // texts of a title or description that count as missing; may be nil
 }
 
@@ -36,8 +37,11 @@ func (p *Packet) Damage() error { return p.damage }
 // Editable returns nil, or an error that wraps ErrRefused for a packet that must not be edited.
 func (p *Packet) Editable() error { return p.refused }
 
-// HasProvenance reports whether the packet refers to Content Credentials that are stored elsewhere
-// (dcterms:provenance). They certify every byte of the file.
+// Empty reports whether the packet contains nothing. It cannot be edited, but a new one can replace it.
+func (p *Packet) Empty() bool { return p.empty }
+
+// HasProvenance reports whether the packet links to a manifest of Content Credentials (dcterms:provenance). They certify
+// every byte of the file.
 func (p *Packet) HasProvenance() bool { return p.provenance }
 
 // Marks returns the marks of the captions that we have written into the file.
