@@ -97,6 +97,10 @@ func restOfJPEG(data []byte) []string {
 			clear(blanked[at+4 : at+12]) // size and offset
 		}
 	}
+	places, _ := l.FLIRPositions(data)
+	for _, at := range places {
+		clear(at.Of(blanked))
+	}
 	var cuts edit.Edits
 	if b, ok := l.First(imagefile.XMP); ok {
 		cuts = append(cuts, edit.Edit{Span: b.Whole})

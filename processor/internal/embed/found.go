@@ -1,11 +1,13 @@
 package embed
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/imagefile/charset"
+	"github.com/imagebatch/imagebatch/shared/imagefile/edit"
 	"github.com/imagebatch/imagebatch/shared/imagefile/iptc"
 	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/imagefile/xmp"
@@ -26,8 +28,9 @@ type found struct {
 	stated [len(pipeline.CaptionFields)]bool
 	// credentials and place report what is outside the packet and the TIFF block.
 	credentials, place bool
-	// cuts are blocks that are removed because they contain a position.
-	cuts []imagefile.Block
+	// cuts are blocks that are removed because they contain a position, and blanks are ranges that are overwritten.
+	cuts   []imagefile.Block
+	blanks []edit.Span
 }
 
 // find examines a file. Of several segments or chunks of a kind, readers use the first.
@@ -80,6 +83,13 @@ func (w writer) find(data []byte, l imagefile.Layout) found {
 			f.cuts = append(f.cuts, b)
 		}
 	}
+	positions, understood := l.FLIRPositions(data)
+	for _, at := range positions {
+		if len(bytes.Trim(at.Of(data), "\x00")) > 0 {
+			f.blanks = append(f.blanks, at)
+		}
+	}
+	f.place = f.place || !understood
 	if xmp.MentionsCaption(extension) {
 		states(pipeline.CaptionFields[:]...)
 	}

@@ -20,6 +20,7 @@ func FuzzWrite(f *testing.F) {
 		plainJPEG(f),
 		withSegments(plainJPEG(f), "\xff"+jfif, exif, icc, xmpSegment(packet), extendedXMP()),
 		multi,
+		withSegments(plainJPEG(f), flirSegments(flir(binary.LittleEndian), 120), xmpSegment("")),
 		withSegments(plainJPEG(f), exifSegment(cameraTIFF(binary.LittleEndian)), iptcSegment(iimVersion, set(2, 80, "x")), xmpSegment(foreign(placePacket))),
 		withChunks(plainPNG(f, testImage()), chunk("eXIf", string(cameraTIFF(binaryBigEndian)))+itxt, ""),
 		plainPNG(f, testImage()),

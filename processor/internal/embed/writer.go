@@ -70,8 +70,8 @@ func (w writer) make(f found) made {
 			m.change.EXIF, m.file.Place = block.Data, Removed
 		}
 	}
-	if w.options.StripPlace && len(f.cuts) > 0 {
-		m.change.Remove, m.file.Place = f.cuts, Removed
+	if w.options.StripPlace && len(f.cuts)+len(f.blanks) > 0 {
+		m.change.Remove, m.change.Blank, m.file.Place = f.cuts, f.blanks, Removed
 	}
 	packet, warning := w.parse(f, &m)
 	m.file.Signed = f.credentials || packet != nil && packet.HasProvenance() || packet == nil && xmp.MentionsProvenance(f.Packet.Text)
@@ -271,7 +271,7 @@ func (w writer) finish(f found, m made) made {
 	if m.file.Signed {
 		if !w.options.EmbedSigned {
 			m.leave(Credentials)
-		} else if c := m.change; len(f.cuts) > 0 || c.XMP != nil || c.EXIF != nil {
+		} else if c := m.change; len(c.Remove)+len(c.Blank) > 0 || c.XMP != nil || c.EXIF != nil {
 			m.warn(Broken)
 		}
 	}
