@@ -1,6 +1,6 @@
 # `make help` lists the targets. All except `run`, `build` and `tidy` need bash. The scripts are in deployments/local.
 .DEFAULT_GOAL := help
-.PHONY: help run test build up down local-up local-down bench bench-system bench-scaling prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
+.PHONY: help run test build up down compose-test local-up local-down bench bench-system bench-scaling prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
 # A module outside the workspace, so that its dependencies do not affect the services.
@@ -18,6 +18,10 @@ COMPOSE := $(strip \
 	$(if $(filter tracing,$(PROFILES)),OTEL_EXPORTER_OTLP_ENDPOINT=http://jaeger:4318) \
 	COMMIT="$$(git rev-parse HEAD 2>/dev/null)" docker compose $(addprefix --profile ,$(PROFILES)))
 
+# The services of compose.yaml that these profiles do not have.
+UNWANTED := $(strip $(if $(filter versitygw,$(PROFILES)),minio,versitygw) $(if $(filter postgres gateways,$(PROFILES)),,postgres) \
+	$(if $(filter gateways,$(PROFILES)),,gateway-2) $(if $(filter tracing,$(PROFILES)),,jaeger))
+
 run: bin/standalone ## run everything in one process on :8080; needs only Go; data in ./data
 	@exec bin/standalone
 
@@ -27,10 +31,16 @@ test: ## run all tests, with real servers that it starts itself (ARGS='-run Test
 build: bin/gateway bin/analyzer bin/processor bin/standalone ## build static binaries: bin/{gateway,analyzer,processor,standalone}
 
 up: ## start the whole system in Docker (S3=versitygw instead of MinIO; PROFILE=postgres|gateways|tracing,…; SCALE=analyzer=4)
-	$(COMPOSE) up --build --detach --wait $(addprefix --scale ,$(SCALE))
+	docker compose rm --stop --force $(UNWANTED)
+	$(if $(filter versitygw,$(PROFILES)),$(COMPOSE) build gateway analyzer processor)
+	$(COMPOSE) up $(if $(filter versitygw,$(PROFILES)),--no-build,--build) --detach --wait $(addprefix --scale ,$(SCALE))
+	$(COMPOSE) exec -T gateway /service take-over
 
 down: ## stop the system of `make up`; the volumes stay
 	docker compose --profile "*" down
+
+compose-test: ## run the system of `make up` in every profile, with crashes, in Docker or in an engine that it starts itself
+	@deployments/local/compose-test.sh
 
 local-up: ## start the three services with a real RabbitMQ and MinIO, without Docker; prints NAME=URL
 	@deployments/local/local.sh up
@@ -50,7 +60,7 @@ bench-scaling: ## measure 1, 2, 4 and 8 analyzers, and the loss of one, into doc
 	@deployments/local/install.sh rabbitmq minio
 	@go run ./deployments/bench -scaling
 
-prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds, and tests and 20 seeds on RabbitMQ 4.3 and PostgreSQL 18
+prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds, tests and 20 seeds on RabbitMQ 4.3 and PostgreSQL 18, compose-test
 	deployments/local/test.sh --without-servers -count=20 -timeout=3h
 	deployments/local/test.sh -count=3 -timeout=3h
 	PROVE=1 deployments/local/test.sh --without-servers -run=TestMutatedFiles
@@ -62,6 +72,7 @@ prove: ## run the long tests, for hours: 20 times without servers, 3 times with,
 	$(MAKE) --no-print-directory chaos SCENARIO=leaderless
 	DEBIAN_SUITE=sid deployments/local/test.sh -timeout=1h
 	DEBIAN_SUITE=sid $(MAKE) --no-print-directory chaos SEEDS=20
+	deployments/local/compose-test.sh
 
 mutants: ## test the tests: break one promise at a time in a copy of the code, and show which test fails (ARGS=NAME: only one)
 	@deployments/local/mutants.sh $(ARGS)

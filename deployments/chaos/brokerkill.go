@@ -134,7 +134,7 @@ func (k *brokerKill) run(ctx context.Context) error {
 		k.after /= 4
 	}
 	hooked := make(chan struct{}, 64)
-	b, err := k.open(func(ctx context.Context, b *rabbitmq.Broker, _ bool) error {
+	b, err := k.open(func(ctx context.Context, b *rabbitmq.Broker, _ bool) error { //nolint:contextcheck // The hook gets the context of the session.
 		k.mu.Lock()
 		clear(k.confirmed) // The hook sends all work again, so older messages may be lost.
 		k.mu.Unlock()
@@ -189,7 +189,7 @@ func (k *brokerKill) run(ctx context.Context) error {
 // check connects like the next gateway, and looks for the queues and the messages.
 func (k *brokerKill) check(ctx context.Context) (err error) {
 	hooked := make(chan bool, 64)
-	b, err := k.open(func(_ context.Context, _ *rabbitmq.Broker, fresh bool) error {
+	b, err := k.open(func(_ context.Context, _ *rabbitmq.Broker, fresh bool) error { //nolint:contextcheck // As above.
 		hooked <- fresh
 		return nil
 	})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,7 +41,7 @@ func loadProfiles(t *testing.T, profiles []string, env ...string) *types.Project
 // that it isolates the containers from their host.
 func TestCompose(t *testing.T) {
 	project := loadCompose(t)
-	known := map[string]bool{}
+	known := map[string]bool{"GOMEMLIMIT": true}
 	for _, part := range []reflect.Type{reflect.TypeFor[config](), reflect.TypeFor[connect.Config]()} {
 		for _, v := range service.Variables(part) {
 			known[v.Name] = true
@@ -57,17 +58,25 @@ func TestCompose(t *testing.T) {
 				t.Errorf("%s: no service reads %s", name, variable)
 			}
 		}
-		if !s.ReadOnly || !slices.Contains(s.CapDrop, "ALL") || s.HealthCheck == nil || strings.Join(s.HealthCheck.Test, " ") != "CMD /service health" {
-			t.Errorf("%s: read-only %v, dropped %v, health check %v", name, s.ReadOnly, s.CapDrop, s.HealthCheck)
-		}
-		if !slices.Contains(s.SecurityOpt, "no-new-privileges:true") || s.Privileged || s.NetworkMode == "host" || len(s.CapAdd) > 0 || !slices.Equal(s.Tmpfs, []string{"/tmp"}) {
-			t.Errorf("%s: security options %v, privileged %v, network %q, added %v, writes to %v", name, s.SecurityOpt, s.Privileged, s.NetworkMode, s.CapAdd, s.Tmpfs)
+		if s.HealthCheck == nil || strings.Join(s.HealthCheck.Test, " ") != "CMD /service health" || !slices.Equal(s.Tmpfs, []string{"/tmp"}) {
+			t.Errorf("%s: health check %v, writes to %v", name, s.HealthCheck, s.Tmpfs)
 		}
 		if grace := s.StopGracePeriod; grace == nil || time.Duration(*grace) <= service.DrainTime {
 			t.Errorf("%s is killed after %v, but a drain may take %s", name, grace, service.DrainTime)
 		}
-		if _, ok := s.DependsOn["rabbitmq"]; !ok || s.Build == nil || *s.Build.Args["SERVICE"] != program {
-			t.Errorf("%s: depends on %v, built by %v", name, s.DependsOn, s.Build)
+		if _, ok := s.DependsOn["rabbitmq"]; !ok || s.Image != "imagebatch/"+program {
+			t.Errorf("%s: depends on %v, runs %s", name, s.DependsOn, s.Image)
+		}
+		// The second gateway runs the image that the first one builds.
+		if name == "gateway-2" {
+			if s.Build != nil || s.PullPolicy != types.PullPolicyNever {
+				t.Errorf("%s: built by %v, pulled %s", name, s.Build, s.PullPolicy)
+			}
+			continue
+		}
+		if s.Build == nil || *s.Build.Args["SERVICE"] != program {
+			t.Errorf("%s: built by %v", name, s.Build)
+			continue
 		}
 		if _, err := os.Stat(filepath.Join(s.Build.Context, s.Build.Dockerfile)); err != nil {
 			t.Error(err)
@@ -79,7 +88,7 @@ func TestCompose(t *testing.T) {
 				t.Errorf("%s publishes port %s to the network", name, p.Published)
 			}
 		}
-		if s.Image != "" && s.Build == nil && (!strings.Contains(s.Image, ":") || strings.HasSuffix(s.Image, ":latest")) {
+		if s.Build == nil && s.PullPolicy != types.PullPolicyNever && (!strings.Contains(s.Image, ":") || strings.HasSuffix(s.Image, ":latest")) {
 			t.Errorf("%s runs %s, which is not pinned", name, s.Image)
 		}
 		if s.ContainerName != "" {
@@ -93,6 +102,59 @@ func TestCompose(t *testing.T) {
 	}
 	if minio, err := loadCompose(t, "MINIO_SCALE=0").GetService("minio"); err != nil || minio.GetScale() != 0 {
 		t.Errorf("with MINIO_SCALE=0, MinIO has the scale %d, %v", minio.GetScale(), err)
+	}
+}
+
+// TestContainersAreIsolated verifies that no container has a capability or can change its
+// file system, and that its memory and its log are bounded.
+func TestContainersAreIsolated(t *testing.T) {
+	goPrograms := []string{"gateway", "gateway-2", "analyzer", "processor", "minio", "versitygw", "jaeger", "prometheus", "grafana"}
+	for name, s := range loadCompose(t).Services {
+		if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || len(s.CapAdd) > 0 || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
+			t.Errorf("%s: read-only %v, dropped %v, added %v, security options %v", name, s.ReadOnly, s.CapDrop, s.CapAdd, s.SecurityOpt)
+		}
+		if s.Privileged || s.NetworkMode == "host" || s.Pid != "" || s.Ipc != "" || !slices.Contains(s.Tmpfs, "/tmp") {
+			t.Errorf("%s: privileged %v, network %q, processes of %q, memory of %q, writes to %v", name, s.Privileged, s.NetworkMode, s.Pid, s.Ipc, s.Tmpfs)
+		}
+		if s.Restart != types.RestartPolicyUnlessStopped {
+			t.Errorf("%s restarts %q", name, s.Restart)
+		}
+		if s.Logging == nil || s.Logging.Driver != "json-file" || s.Logging.Options["max-size"] != "10m" || s.Logging.Options["max-file"] != "3" {
+			t.Errorf("%s: the log is %+v", name, s.Logging)
+		}
+		if s.MemLimit <= 0 {
+			t.Errorf("%s has no memory limit", name)
+		}
+		if slices.Contains(goPrograms, name) {
+			var limit types.UnitBytes
+			if value := s.Environment["GOMEMLIMIT"]; value == nil {
+				t.Errorf("%s has no GOMEMLIMIT", name)
+			} else if err := limit.DecodeMapstructure(strings.ReplaceAll(*value, "iB", "b")); err != nil || limit < s.MemLimit*88/100 || limit > s.MemLimit*91/100 {
+				t.Errorf("%s: GOMEMLIMIT is %s with a memory limit of %d, %v", name, *value, s.MemLimit, err)
+			}
+		}
+	}
+}
+
+// TestBrokerKnowsItsMemory verifies that RabbitMQ, which reads the memory of the machine,
+// gets the memory limit of its container.
+func TestBrokerKnowsItsMemory(t *testing.T) {
+	broker, err := loadCompose(t).GetService("rabbitmq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("-rabbit total_memory_available_override_value %d", broker.MemLimit); *broker.Environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] != want {
+		t.Errorf("RabbitMQ gets %q, want %q", *broker.Environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"], want)
+	}
+}
+
+// TestResourceAttributes verifies that the attributes that the docker command sets for its
+// plugins do not reach the services, and that ours do.
+func TestResourceAttributes(t *testing.T) {
+	for _, s := range loadCompose(t, "OTEL_RESOURCE_ATTRIBUTES=docker.cli.cobra.command_path=docker", "IMAGEBATCH_RESOURCE_ATTRIBUTES=a=b").Services {
+		if got := s.Environment["OTEL_RESOURCE_ATTRIBUTES"]; got != nil && *got != "a=b" {
+			t.Errorf("%s has the attributes %q", s.Name, *got)
+		}
 	}
 }
 

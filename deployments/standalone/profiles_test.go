@@ -15,9 +15,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
-// up returns what `make up` with these settings passes to Compose: the environment, the
-// profiles, and the services to scale.
-func up(t *testing.T, settings ...string) (env, profiles, scale []string) {
+// dryRun returns the commands of `make up` with these settings.
+func dryRun(t *testing.T, settings ...string) []string {
 	t.Helper()
 	need(t, "make", "--version")
 	arguments := append([]string{"-C", "../..", "--no-print-directory", "--dry-run", "up"}, settings...)
@@ -28,8 +27,20 @@ func up(t *testing.T, settings ...string) (env, profiles, scale []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
+
+// up returns what `make up` with these settings passes to the `up` of Compose: the
+// environment, the profiles, and the services to scale.
+func up(t *testing.T, settings ...string) (env, profiles, scale []string) {
+	t.Helper()
+	commands := dryRun(t, settings...)
+	i := slices.IndexFunc(commands, func(c string) bool { return strings.Contains(c, " up --") })
+	if i < 0 {
+		t.Fatalf("no command starts the services: %q", commands)
+	}
 	// The shell expands the variables and prints the arguments of the command.
-	command := strings.Replace(string(out), "docker compose", `sh -c 'env; echo; echo "$@"' compose`, 1)
+	command := strings.Replace(commands[i], "docker compose", `sh -c 'env; echo; echo "$@"' compose`, 1)
 	shell := exec.CommandContext(t.Context(), "env", "-i", "PATH=/usr/bin:/bin", "sh", "-c", command) //nolint:gosec // The command is from our Makefile.
 	shown, err := shell.Output()
 	if err != nil {
@@ -85,6 +96,9 @@ func TestProfiles(t *testing.T) {
 				} else if name != "analyzer" && name != "processor" {
 					continue
 				}
+				if s.Build == nil {
+					continue
+				}
 				if got := *s.Build.Args["COMMIT"]; !slices.Contains(env, "COMMIT="+got) || len(got) != 40 {
 					t.Errorf("%s is built of the commit %q", name, got)
 				}
@@ -96,6 +110,43 @@ func TestProfiles(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestUnwantedServices verifies that `make up` first removes the services that its profiles
+// do not have, and no others, that it builds MinIO only if it starts it, and that RabbitMQ
+// belongs to the job store of the profile at the end.
+func TestUnwantedServices(t *testing.T) {
+	all := slices.Sorted(maps.Keys(loadCompose(t).Services))
+	for _, settings := range [][]string{
+		nil, {"PROFILE=postgres"}, {"PROFILE=gateways"}, {"PROFILE=tracing"}, {"S3=versitygw"}, {"PROFILE=gateways,tracing", "S3=versitygw"},
+	} {
+		commands := dryRun(t, settings...)
+		rest, ok := strings.CutPrefix(commands[0], `docker compose rm --stop --force `)
+		if !ok {
+			t.Fatalf("make up %q starts with %s", settings, commands[0])
+		}
+		env, profiles, _ := up(t, settings...)
+		started := loadProfiles(t, profiles, env...).Services
+		var unwanted []string
+		for _, name := range all {
+			if s, ok := started[name]; !ok || s.GetScale() == 0 {
+				unwanted = append(unwanted, name)
+			}
+		}
+		if got := slices.Sorted(slices.Values(strings.Fields(rest))); !slices.Equal(got, unwanted) {
+			t.Errorf("make up %q removes %q, want %q", settings, got, unwanted)
+		}
+		builds, wanted := strings.Join(commands[1:], "\n"), "up --build "
+		if slices.Contains(unwanted, "minio") {
+			wanted = "build gateway analyzer processor\n"
+		}
+		if !strings.Contains(builds, wanted) || strings.Contains(builds, "up --build ") == slices.Contains(unwanted, "minio") {
+			t.Errorf("make up %q builds by\n%s", settings, builds)
+		}
+		if !strings.HasSuffix(builds, " exec -T gateway /service take-over") {
+			t.Errorf("make up %q ends with\n%s", settings, builds)
+		}
 	}
 }
 

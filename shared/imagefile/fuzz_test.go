@@ -34,6 +34,8 @@ func FuzzPNG(f *testing.F) {
 	f.Add(withChunk(encodePNG(f, gradient(4, 4)), "eXIf", tiff(binary.LittleEndian, 3, 7)))
 	f.Add(withChunk(encodePNG(f, gradient(4, 4)), "iTXt", []byte("XML:com.adobe.xmp\x00\x00\x00\x00\x00<x/>")))
 	f.Add(withChunk(encodePNG(f, gradient(4, 4)), "zTXt", []byte("Title\x00\x00stream")))
+	f.Add(withChunk(encodePNG(f, gradient(4, 4)), "tEXt", []byte("Raw profile type xmp\x00"+rawProfile("xmp", titled("A")))))
+	f.Add(withChunk(encodePNG(f, gradient(4, 4)), "tEXt", []byte("Raw profile type iptc\x00"+rawProfile("iptc", "\x1c\x02\x05\x00\x01x"))))
 	f.Add(pngOf(chunk("IHDR", ihdr(4, 4, 8, 2, 0)), chunk("IDAT", []byte("pixels")), chunk("IEND", nil)))
 	for _, data := range goTestdata(f, "png/testdata/pngsuite/*.png") {
 		f.Add(data)

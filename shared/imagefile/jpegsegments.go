@@ -3,6 +3,7 @@ package imagefile
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile/edit"
 )
@@ -184,6 +185,9 @@ func (l *Layout) noteSegment(data []byte, marker byte, payload edit.Span) {
 	note := func(kind Kind, name int) {
 		l.add(Block{Kind: kind, Whole: whole, Data: edit.Span{Start: min(payload.Start+name, payload.End), End: payload.End}})
 	}
+	if l.pixels > 0 { // few readers look for metadata after the start of the pixels
+		return
+	}
 	named := func(name string) bool { return len(body) >= len(name) && string(body[:len(name)]) == name }
 	switch marker {
 	case markerSOS:
@@ -255,7 +259,26 @@ func editJPEG(l Layout, data []byte, c Change) edit.Edits {
 		es = append(es, edit.Edit{Span: edit.Span{Start: at, End: at}, With: jpegSegment(markerAPP1, []byte(xmpName), c.XMP)})
 	}
 	replace(XMP, c.XMP)
-	replace(Photoshop, c.Photoshop)
+	return append(es, replacePhotoshop(l, data, c.Photoshop)...)
+}
+
+// replacePhotoshop returns the edits that write image resources in place of the first segment of them, in several
+// segments if one is too short, and remove the others.
+func replacePhotoshop(l Layout, data, resources []byte) edit.Edits {
+	blocks := l.All(Photoshop)
+	if resources == nil || len(blocks) == 0 {
+		return nil
+	}
+	var with []byte
+	first := blocks[0]
+	name := data[first.Whole.Start+4 : first.Data.Start]
+	for part := range slices.Chunk(resources, maxSegment-len(name)) {
+		with = append(with, jpegSegment(markerAPP13, name, part)...)
+	}
+	es := edit.Edits{{Span: first.Whole, With: with}}
+	for _, b := range blocks[1:] {
+		es = append(es, edit.Edit{Span: b.Whole})
+	}
 	return es
 }
 

@@ -120,12 +120,29 @@ func (l Layout) GoesOn(data []byte) bool { return l.Format.goesOn(l, data) }
 // packet is added if there is none.
 type Change struct {
 	XMP, EXIF, Photoshop []byte
+	Raw                  *RawBlock // where XMP replaces the packet, if it is in a raw profile
 	Remove               []Block
 	Blank                []edit.Span // ranges that are overwritten with zeros
 }
 
 // Limits returns the maximum bytes of the parts of a Change.
-func (l Layout) Limits() (xmp, exif, photoshop int) { return l.Format.limits() }
+func (l Layout) Limits() (xmp, exif, photoshop int) {
+	xmp, exif, photoshop = l.Format.limits()
+	return xmp, exif, photoshop * max(1, len(l.All(Photoshop)))
+}
+
+// Resources returns the image resources of all segments together. Programs split the list where a segment is full.
+func (l Layout) Resources(data []byte) []byte {
+	blocks := l.All(Photoshop)
+	if len(blocks) == 1 {
+		return blocks[0].Data.Of(data)
+	}
+	var all []byte
+	for _, b := range blocks {
+		all = append(all, b.Data.Of(data)...)
+	}
+	return all
+}
 
 // Apply returns the file with a change; if nothing changes, that is data itself. It is not ok if the change
 // would make an offset in the file wrong that cannot be corrected.

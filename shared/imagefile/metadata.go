@@ -14,6 +14,7 @@ import (
 // Limits for expanding deflated metadata, in bytes.
 const (
 	MaxPacket  = 4 << 20  // an XMP packet, deflated or not
+	maxFurther = 1 << 20  // a further packet
 	maxText    = 16 << 10 // a text of a PNG, deflated or not
 	maxProfile = 64 << 10 // a color profile, from its start, where the description is
 )
@@ -25,10 +26,15 @@ type Metadata struct {
 	EXIF      tiff.Block
 	EXIFError error
 	HasEXIF   bool // there is a block, readable or not
+	RawEXIF   bool // it is in a raw profile, where it is not edited
 
 	// XMP is the packet; nil if there is none, or if it cannot be read at all.
 	XMP    *xmp.Packet
 	Packet Packet
+	// Further are packets that only some readers use: extended XMP, second packets, and those in EXIF. Unread
+	// means that there are more, which are too large or too many.
+	Further []*xmp.Packet
+	Unread  bool
 
 	IPTC  iptc.Resources
 	Texts []Text // the first text of each keyword that the analyzer reads
@@ -45,8 +51,9 @@ type Profile struct {
 // Packet is the text of an XMP packet.
 type Packet struct {
 	Text     []byte
-	Damaged  bool // the chunk with the packet is damaged; Text is the part before the damage
-	TooLarge bool // the packet is longer than its limit
+	Raw      *RawBlock // the raw profile that contains it, or nil
+	Damaged  bool      // the chunk with the packet is damaged; Text is the part before the damage
+	TooLarge bool      // the packet is longer than its limit
 }
 
 // Metadata parses the metadata of a file. XMP packets of more than maxPacket bytes are not parsed.
@@ -62,9 +69,10 @@ func (l Layout) Metadata(data []byte, maxPacket int) Metadata {
 			m.XMP = xmp.Parse(m.Packet.Text)
 		}
 	}
-	if b, ok := l.First(Photoshop); ok {
-		m.IPTC = iptc.Parse(b.Data.Of(data))
+	if resources := l.Resources(data); resources != nil {
+		m.IPTC = iptc.Parse(resources)
 	}
+	m.addFurther(l, data, min(maxPacket, maxFurther))
 	if b, ok := l.First(ICC); ok {
 		m.ICC = b.profile(data)
 	}

@@ -25,7 +25,7 @@ const pngMagic = "\x89PNG\r\n\x1a\n"
 // some programs write it into the two older ones.
 const xmpKeyword = "XML:com.adobe.xmp"
 
-// wordKeywords are the keywords of the text chunks that the analyzer reads.
+// wordKeywords are the keywords of the text chunks that the analyzer reads. Some programs write them in lower case.
 var wordKeywords = [...]string{"Title", "Description", "Copyright", "Software", "Author"}
 
 // pngChunk is one chunk of a PNG.
@@ -140,7 +140,7 @@ func (l *Layout) noteText(data []byte, c pngChunk, checked bool) {
 	case isRawProfile(string(keyword)):
 		b.Kind = RawProfile
 	default:
-		word = slices.Index(wordKeywords[:], string(keyword))
+		word = slices.IndexFunc(wordKeywords[:], func(w string) bool { return strings.EqualFold(w, string(keyword)) })
 		if word < 0 || l.words[word] {
 			return
 		}
@@ -150,17 +150,10 @@ func (l *Layout) noteText(data []byte, c pngChunk, checked bool) {
 	if b.Text, b.Odd = &text, b.Odd || !ok; ok {
 		b.Data.Start = b.Data.End - len(text.Value)
 		if word >= 0 {
-			l.words[word] = true
+			l.words[word], text.Keyword = true, wordKeywords[word]
 		}
 	}
 	l.add(b)
-}
-
-// isRawProfile reports whether a keyword is one under which ImageMagick stores EXIF, IPTC-IIM or XMP, as hex
-// digits.
-func isRawProfile(keyword string) bool {
-	kind, ok := strings.CutPrefix(keyword, "Raw profile type ")
-	return ok && slices.Contains([]string{"exif", "app1", "iptc", "8bim", "xmp"}, strings.ToLower(kind))
 }
 
 // readText splits a text chunk. It returns the keyword even if it is not ok.
@@ -198,10 +191,12 @@ func readText(kind string, payload []byte) (t Text, ok bool) {
 func editPNG(l Layout, data []byte, c Change) edit.Edits {
 	var es edit.Edits
 	if c.XMP != nil {
-		// The chunk is not compressed and has neither a language nor a translated keyword, as ISO 16684-3 requires.
+		// The chunk is not compressed, and has neither a language nor a translated keyword, as ISO 16684-3 requires.
 		chunk := newChunk("iTXt", []byte(xmpKeyword+"\x00\x00\x00\x00\x00"), c.XMP)
 		old, has := l.First(XMP)
-		if !has || old.Late {
+		if c.Raw != nil {
+			old, has, chunk = c.Raw.block, true, c.Raw.with(data, c.XMP)
+		} else if !has || old.Late {
 			es = append(es, edit.Edit{Span: edit.Span{Start: l.place, End: l.place}, With: chunk})
 			chunk = nil
 		}

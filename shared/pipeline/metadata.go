@@ -26,10 +26,11 @@ type Metadata struct {
 	// from its measurements only, and lists them in Composed. It never describes the
 	// content of the image or a place.
 
-	Title       string   `json:"title" range:"1..256" unit:"one line, at most 256 bytes" doc:"the file's own title, otherwise a composed one, see below"`
-	Description string   `json:"description" range:"1..2048" unit:"at most 2048 bytes" doc:"the file's own description, otherwise a composed one"`
-	Keywords    []string `json:"keywords" range:"unique 1..64 of 1..256" unit:"at most 64 without duplicates, of at most 256 bytes, together at most 8192" doc:"the file's own keywords, otherwise composed ones"`
-	Composed    []string `json:"composed,omitempty" range:"unique 1.. of title|description|keywords" doc:"which of the three were composed"`
+	Title        string   `json:"title" range:"1..256" unit:"one line, at most 256 bytes" doc:"the file's own title, otherwise a composed one, see below"`
+	Description  string   `json:"description" range:"1..2048" unit:"at most 2048 bytes" doc:"the file's own description, otherwise a composed one"`
+	Keywords     []string `json:"keywords" range:"unique 1..64 of 1..256" unit:"at most 64 without duplicates, of at most 256 bytes, together at most 8192" doc:"the file's own keywords, of those with levels the last one, otherwise composed ones"`
+	KeywordPaths []string `json:"keyword_paths,omitempty" range:"unique 1..64 of 3..512" unit:"at most 64 without duplicates, of at most 512 bytes, together at most 8192; a vertical bar separates the levels" doc:"keywords of the file that have levels, from the first level to the last one, which is also in keywords"`
+	Composed     []string `json:"composed,omitempty" range:"unique 1.. of title|description|keywords" doc:"which of the three were composed"`
 
 	Rating    int      `json:"rating,omitempty" range:"-1|1|2|3|4|5" unit:"1 to 5 stars, −1 rejected; absent when not rated" doc:"XMP xmp:Rating, otherwise EXIF Rating"`
 	Copyright string   `json:"copyright,omitempty" range:"1..256" unit:"text, at most 256 bytes" doc:"XMP dc:rights, otherwise IPTC 2:116, PNG Copyright, EXIF Copyright"`

@@ -23,7 +23,7 @@ func Describe(data []byte, h imagefile.Header, gps GPS, warned *record.Warnings)
 	view := h.Metadata(data, maxPacket)
 	own := merge(view, gps, warned)
 	m = pipeline.Metadata{
-		Title: own.title, Description: own.description, Keywords: own.keywords,
+		Title: own.title, Description: own.description, Keywords: own.keywords, KeywordPaths: record.KeywordPaths(own.paths),
 		Rating: own.rating, Copyright: own.copyright, Creators: own.creators,
 		Format: h.Format.Name, Shape: shape(h.Displayed()), Orientation: h.Orientation,
 		BitDepth: h.BitDepth, ColorModel: h.ColorModel, HasAlpha: h.Alpha,
@@ -53,7 +53,9 @@ func shape(width, height int) string {
 // contain empty or too many items.
 type block struct {
 	title, description string
+	headline           string // stands for a title if no block has one
 	keywords, creators []string
+	paths              [][]string // the levels of keywords
 	copyright          string
 	rating             int
 	comment            string // EXIF UserComment, also from other blocks
@@ -68,18 +70,32 @@ func merge(view imagefile.Metadata, gps GPS, warned *record.Warnings) block {
 	iptc := fromIPTC(view.IPTC, warned)
 	texts := fromTexts(view.Texts)
 	xmp, marks := fromXMP(view, warned)
+	order := []*block{&xmp, &iptc, &texts, &exif}
+	if view.IPTC.Edited() { // later than XMP
+		order[0], order[1] = order[1], order[0]
+	}
+	if view.Unread {
+		warned.Add("XMP: a further packet is not read")
+	}
+	for _, p := range view.Further {
+		b := fromPacket(p, warned)
+		b.forget(p.Marks())
+		order = append(order, &b)
+	}
 
 	all := block{
-		comment: cmp.Or(exif.comment, xmp.comment),
+		comment: exif.comment,
 		exif:    exif.exif,
 	}
-	for _, b := range [...]block{xmp, iptc, texts, exif} {
+	for _, b := range order {
 		b.forget(marks)
 		b.forgetStock(exif.exif, xmp.exif)
+		b.addLeaves()
 		all.title = cmp.Or(all.title, record.Clean(b.title, record.MaxText))
 		all.description = cmp.Or(all.description, record.Clean(b.description, record.MaxDescription))
 		all.copyright = cmp.Or(all.copyright, record.Clean(b.copyright, record.MaxText))
 		all.rating = cmp.Or(all.rating, b.rating)
+		all.comment = cmp.Or(all.comment, b.comment)
 		if all.keywords == nil {
 			all.keywords = record.Keywords(b.keywords)
 		}
@@ -87,8 +103,12 @@ func merge(view imagefile.Metadata, gps GPS, warned *record.Warnings) block {
 			all.creators = record.Creators(b.creators)
 		}
 	}
+	for _, b := range order {
+		all.title = cmp.Or(all.title, record.Clean(b.headline, record.MaxText))
+		all.paths = append(all.paths, b.paths...)
+	}
 	e := &all.exif
-	for _, b := range [...]block{xmp, texts, iptc} {
+	for _, b := range append([]*block{&xmp, &texts, &iptc}, order[4:]...) {
 		if e.CameraMake == "" && e.CameraModel == "" {
 			e.CameraMake, e.CameraModel = b.exif.CameraMake, b.exif.CameraModel
 		}
@@ -101,10 +121,17 @@ func merge(view imagefile.Metadata, gps GPS, warned *record.Warnings) block {
 	return all
 }
 
+// addLeaves adds the last levels of the keywords with levels.
+func (b *block) addLeaves() {
+	for _, path := range b.paths {
+		b.keywords = append(b.keywords, path[len(path)-1])
+	}
+}
+
 // forgetStock drops the texts that cameras and programs write without a person, wherever they stand: programs
 // copy them from one block to the others.
 func (b *block) forgetStock(cameras ...pipeline.Exif) {
-	for _, text := range [...]*string{&b.title, &b.description} {
+	for _, text := range [...]*string{&b.title, &b.headline, &b.description} {
 		for _, c := range cameras {
 			if stocktext.Is(*text, c.CameraMake, c.CameraModel) {
 				*text = ""

@@ -38,6 +38,8 @@ func fromIPTC(r iptc.Resources, warned *record.Warnings) block {
 			clock = string(s.Value)
 		case [2]byte{iptc.ApplicationRecord, iptc.Creator}:
 			found.creators = append(found.creators, text(s.Value))
+		case [2]byte{iptc.ApplicationRecord, iptc.Headline}:
+			found.headline = text(s.Value)
 		case [2]byte{iptc.ApplicationRecord, iptc.Copyright}:
 			found.copyright = text(s.Value)
 		case [2]byte{iptc.ApplicationRecord, iptc.Description}:

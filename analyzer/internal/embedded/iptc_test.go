@@ -22,6 +22,7 @@ func TestIPTC(t *testing.T) {
 		"UTF-8 without its declaration":  {fixture.ImageResource(0x404, "", title), "Zürich", false},
 		"Latin-1":                        {fixture.ImageResource(0x404, "", fixture.DataSet(2, 5, "Z\xfcrich")), "Zürich", false},
 		"after other resources":          {append(append(bytes.Clone(other), fixture.ImageResource(0x040f, "odd", []byte("odd"))...), fixture.ImageResource(0x404, "name", title)...), "Zürich", false},
+		"zeros between resources":        {slices.Concat(other, make([]byte, 3), fixture.ImageResource(0x404, "", title)), "Zürich", false},
 		"padding":                        {fixture.ImageResource(0x404, "", append(bytes.Clone(title), 0, 0, 0)), "Zürich", false},
 		"followed by garbage":            {fixture.ImageResource(0x404, "", append(bytes.Clone(title), "garbage"...)), "Zürich", true},
 		"value far too long":             {fixture.ImageResource(0x404, "", append(bytes.Clone(title), 0x1c, 2, 120, 0xff, 0xff, 'x')), "Zürich", true},

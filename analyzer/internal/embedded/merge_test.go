@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"bytes"
+	"crypto/md5"
 	"fmt"
 	"slices"
 	"testing"
@@ -115,5 +117,83 @@ func TestStockTextsAreNotAPersons(t *testing.T) {
 	exif("A boat")
 	if b := merge(view, KeepGPS, &record.Warnings{}); b.description != "A boat" {
 		t.Errorf("description %q", b.description)
+	}
+}
+
+// TestEditedIPTCWins verifies that IPTC without its digest wins over XMP: it was edited later.
+func TestEditedIPTCWins(t *testing.T) {
+	sets := slices.Concat(fixture.DataSet(2, 5, "In IPTC"), fixture.DataSet(2, 25, "iptc"), fixture.DataSet(2, 80, "Ida"), fixture.DataSet(2, 116, "© I"))
+	sum := md5.Sum(sets)
+	for name, c := range map[string]struct {
+		digest []byte
+		want   string
+	}{
+		"a digest that matches":        {sum[:], "In XMP"},
+		"a digest that does not match": {bytes.Repeat([]byte{1}, 16), "In IPTC"},
+		"no digest":                    {nil, "In XMP"},
+		"a digest of the wrong length": {[]byte{1}, "In XMP"},
+		"a digest that is too long":    {append(bytes.Clone(sum[:]), 0), "In XMP"},
+	} {
+		view := packetOf([]byte(fixture.XMPStart + `<rdf:Description dc:title="In XMP" dc:subject="xmp" dc:creator="Xenia" dc:rights="© X"/>` + fixture.XMPEnd))
+		resources := fixture.ImageResource(0x404, "", sets)
+		if c.digest != nil {
+			resources = append(fixture.ImageResource(0x425, "", c.digest), resources...)
+		}
+		view.IPTC = iptc.Parse(resources)
+		b := merge(view, KeepGPS, &record.Warnings{})
+		got := []string{b.title, b.keywords[0], b.creators[0], b.copyright}
+		want := []string{"In XMP", "xmp", "Xenia", "© X"}
+		if c.want == "In IPTC" {
+			want = []string{"In IPTC", "iptc", "Ida", "© I"}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestKeywordsWithLevels verifies that the last levels are keywords, next to those without levels, also if the latter
+// are ours, and that only a path of several levels is one.
+func TestKeywordsWithLevels(t *testing.T) {
+	const lr = ` xmlns:lr="http://ns.adobe.com/lightroom/1.0/"><lr:hierarchicalSubject><rdf:Bag><rdf:li>Places|Dresden</rdf:li><rdf:li>boat</rdf:li></rdf:Bag></lr:hierarchicalSubject>`
+	const own = `<dc:subject><rdf:Bag><rdf:li>square</rdf:li><rdf:li>jpeg</rdf:li></rdf:Bag></dc:subject>`
+	const marked = `<ib:composed xmlns:ib="https://github.com/imagebatch/imagebatch/ns/1.0/"><rdf:Seq><rdf:li>keywords</rdf:li></rdf:Seq></ib:composed>` +
+		`<ib:composedDigests xmlns:ib="https://github.com/imagebatch/imagebatch/ns/1.0/"><rdf:Seq><rdf:li>d8fe3924083dc091</rdf:li></rdf:Seq></ib:composedDigests>`
+	for name, c := range map[string]struct {
+		properties string
+		want       []string
+	}{
+		"levels only":            {"", []string{"Dresden", "boat"}},
+		"next to keywords":       {own, []string{"square", "jpeg", "Dresden", "boat"}},
+		"next to ours":           {own + marked, []string{"Dresden", "boat"}},
+		"next to the same words": {`<dc:subject><rdf:Bag><rdf:li>Dresden</rdf:li></rdf:Bag></dc:subject>`, []string{"Dresden", "boat"}},
+	} {
+		b := merge(packetOf([]byte(fixture.XMPStart+"<rdf:Description"+lr+c.properties+"</rdf:Description>"+fixture.XMPEnd)), KeepGPS, &record.Warnings{})
+		if paths := record.KeywordPaths(b.paths); !slices.Equal(b.keywords, c.want) || !slices.Equal(paths, []string{"Places|Dresden"}) {
+			t.Errorf("%s: %q, paths %q", name, b.keywords, paths)
+		}
+	}
+}
+
+// TestHeadlineAndFurtherPackets verifies that a headline is the title only if no block has one, and that further
+// packets come last.
+func TestHeadlineAndFurtherPackets(t *testing.T) {
+	packet := func(attributes string) *xmp.Packet {
+		return xmp.Parse([]byte(fixture.XMPStart + `<rdf:Description xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" ` + attributes + `/>` + fixture.XMPEnd))
+	}
+	view := packetOf([]byte("<x/>"))
+	view.XMP = packet(`photoshop:Headline="Head"`)
+	view.Further = []*xmp.Packet{packet(`dc:description="Second" dc:title="SONY DSC"`), packet(`dc:description="Third" xmp:CreatorTool="Tool"`)}
+	b := merge(view, KeepGPS, &record.Warnings{})
+	if b.title != "Head" || b.description != "Second" || b.exif.Software != "Tool" {
+		t.Errorf("title %q, description %q, software %q", b.title, b.description, b.exif.Software)
+	}
+	view.IPTC = iptc.Parse(fixture.ImageResource(0x404, "", slices.Concat(fixture.DataSet(2, 105, "Other head"), fixture.DataSet(2, 5, "Title"))))
+	if b := merge(view, KeepGPS, &record.Warnings{}); b.title != "Title" {
+		t.Errorf("title %q", b.title)
+	}
+	view = imagefile.Metadata{IPTC: iptc.Parse(fixture.ImageResource(0x404, "", fixture.DataSet(2, 105, "Head")))}
+	if b := merge(view, KeepGPS, &record.Warnings{}); b.title != "Head" {
+		t.Errorf("title %q", b.title)
 	}
 }

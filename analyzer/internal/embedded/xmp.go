@@ -23,9 +23,15 @@ func fromXMP(view imagefile.Metadata, warned *record.Warnings) (b block, marks p
 	if err := view.XMP.Damage(); err != nil {
 		warned.Add("XMP: reading stopped: %v", err)
 	}
-	r := xmpReader{view.XMP}
+	return fromPacket(view.XMP, warned), view.XMP.Marks()
+}
+
+// fromPacket interprets one packet.
+func fromPacket(p *xmp.Packet, warned *record.Warnings) (b block) {
+	r := xmpReader{p}
 	b = block{
 		title: r.one("dc:title"), description: r.one("dc:description"), keywords: r.all("dc:subject"),
+		headline: r.one("photoshop:Headline"), paths: p.KeywordPaths(),
 		creators: r.all("dc:creator"), copyright: r.one("dc:rights"),
 		comment: record.Clean(r.one("exif:UserComment"), record.MaxText),
 		exif: pipeline.Exif{
@@ -56,7 +62,7 @@ func fromXMP(view imagefile.Metadata, warned *record.Warnings) (b block, marks p
 			warned.Add("XMP %s: %q is no time", property, at)
 		}
 	}
-	return b, view.XMP.Marks()
+	return b
 }
 
 // xmpReader returns the trimmed values of a packet.

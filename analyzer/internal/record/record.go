@@ -18,6 +18,7 @@ const (
 	MaxDescription = 2048
 	maxKeywords    = 64
 	maxKeywordText = 8192 // of all keywords
+	maxKeywordPath = 512
 	maxCreators    = 8
 	maxCreator     = 128
 	maxWarnings    = 20
@@ -63,6 +64,22 @@ func Clean(s string, limit int) string {
 
 // Keywords returns the keywords of a record.
 func Keywords(items []string) []string { return CleanList(items, maxKeywords, MaxText, maxKeywordText) }
+
+// KeywordPaths returns the keywords of a record that have several levels.
+func KeywordPaths(paths [][]string) []string {
+	var joined []string
+	for _, path := range paths {
+		for i := range path {
+			path[i] = Clean(path[i], MaxText)
+		}
+		path = slices.DeleteFunc(path, func(level string) bool { return level == "" })
+		// A part of a path would be another keyword.
+		if text := strings.Join(path, "|"); len(path) > 1 && len(text) <= maxKeywordPath {
+			joined = append(joined, text)
+		}
+	}
+	return CleanList(joined, maxKeywords, maxKeywordPath, maxKeywordText)
+}
 
 // Creators returns the creators of a record.
 func Creators(items []string) []string {

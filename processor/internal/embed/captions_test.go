@@ -192,8 +192,8 @@ func TestFillsOnlyWhatIsMissing(t *testing.T) {
 		title = 1 << iota
 		description
 		keywords
-		all = title | description | keywords
 	)
+	titled := foreign(about + "<dc:title>Bild</dc:title></rdf:Description>")
 	jpegs := []struct {
 		name, header string
 		kept         int // fields that the file states
@@ -209,17 +209,23 @@ func TestFillsOnlyWhatIsMissing(t *testing.T) {
 		{"EXIF of spaces", described("          "), 0},
 		{"EXIF of Windows", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXPTitle, 1, 6, "B\x00o\x00\x00\x00"}, entry{tiff.TagXPKeywords, 1, 6, "a\x00b\x00\x00\x00"})), title | keywords},
 		{"EXIF comment of Windows", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXPComment, 1, 6, "B\x00o\x00\x00\x00"})), description},
-		{"XMP in EXIF", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXMP, 1, 5, "<xml>"})), all},
+		{"XMP in EXIF", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXMP, 1, len(titled), titled})), title},
+		{"XMP in EXIF that cannot be read", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXMP, 1, 5, "<xml>"})), 0},
+		{"IPTC in EXIF", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagIPTC, 7, len(set(2, 120, "Boot")), set(2, 120, "Boot")})), description},
+		{"photoshop:Headline", camera + packet(`<p:Headline xmlns:p="http://ns.adobe.com/photoshop/1.0/">Boot</p:Headline>`), title},
+		{"keywords of digiKam", camera + packet(`<d:TagsList xmlns:d="http://www.digikam.org/ns/1.0/"><rdf:Seq><rdf:li>a/b</rdf:li></rdf:Seq></d:TagsList>`), keywords},
 		{"IPTC title", camera + iptc(set(2, 5, "Boot")), title},
 		{"IPTC headline", camera + iptc(set(2, 105, "Boot")), title},
 		{"IPTC caption", camera + iptc(set(2, 120, "Boot")), description},
 		{"IPTC keywords", camera + iptc(set(2, 25, "Boot")), keywords},
 		{"IPTC of spaces", camera + iptc(set(2, 5, "  "), set(2, 120, ""), set(2, 25, " ")), 0},
-		{"broken IPTC", camera + iptc("\x1c\x02\x19\x70\x00"), all},
-		{"resources in two segments", camera + iptc() + iptc(), all},
-		{"broken resources", segment(markerAPP13, photoshopSignature+"9BIM"), all},
-		{"extended XMP", strings.Replace(extendedXMP(), "<x:more>", dc[9:17], 1) + segment(markerAPP1, extensionSignature+strings.Repeat("0", 40)+dc), all},
-		{"a second packet", packet("") + alt("title", german), all},
+		{"broken IPTC", camera + iptc("\x1c\x02\x19\x70\x00"), 0},
+		{"IPTC broken after the caption", camera + iptc(set(2, 120, "Boot"), "\x1c\x02\x19\x70\x00"), description},
+		{"resources in two segments", camera + iptc() + iptc(), 0},
+		{"IPTC in the second of them", camera + iptc() + iptc(set(2, 25, "Boot")), keywords},
+		{"broken resources", segment(markerAPP13, photoshopSignature+"9BIM"), 0},
+		{"extended XMP", segment(markerAPP1, extensionSignature+strings.Repeat("0", 32)+"\x00\x00\x01\x00\x00\x00\x00\x00"+titled), title},
+		{"a second packet", packet("") + alt("title", german), title},
 	}
 	for _, c := range jpegs {
 		t.Run(c.name, func(t *testing.T) {
@@ -234,9 +240,16 @@ func TestFillsOnlyWhatIsMissing(t *testing.T) {
 		{"PNG Title", chunk("tEXt", "Title\x00Boot"), title},
 		{"PNG Description", itxt + chunk("iTXt", "Description\x00\x00\x00\x00\x00Boot"), title | description},
 		{"PNG eXIf", chunk("eXIf", string(cameraTIFF(binary.BigEndian, ascii(tiff.TagImageDescription, "A boat")))), description},
-		{"PNG raw profile", chunk("zTXt", "Raw profile type iptc\x00\x00x"), all},
+		{"PNG raw profile that cannot be read", chunk("zTXt", "Raw profile type iptc\x00\x00x"), 0},
+		{"PNG raw profile of XMP, and a packet", xmpChunk(foreign("")) + chunk("tEXt", "raw profile type xmp\x00"+rawText("xmp", titled)), title},
+		{"PNG raw profile of IPTC", chunk("tEXt", "Raw profile type iptc\x00"+rawText("iptc", set(2, 120, "Boot"))), description},
+		{"PNG raw profile of resources", chunk("tEXt", "Raw profile type 8bim\x00"+rawText("8bim", iptcSegment(iimVersion, set(2, 25, "Boot"))[4:])), keywords},
+		{"PNG raw profile of EXIF", chunk("tEXt", "Raw profile type exif\x00"+rawText("exif", "Exif\x00\x00"+string(cameraTIFF(binary.BigEndian, ascii(tiff.TagImageDescription, "A boat"))))), description},
 		{"PNG raw profile of another kind", chunk("zTXt", "Raw profile type icc\x00\x00x"), 0},
-		{"PNG, a second packet", xmpChunk(foreign("")) + xmpChunk(foreign("")), all},
+		{"PNG, a second packet", xmpChunk(foreign("")) + xmpChunk(foreign("")), 0},
+		{"PNG, a title in the second packet", xmpChunk(foreign("")) + xmpChunk(titled), title},
+		{"PNG title in lower case", chunk("tEXt", "title\x00Boot"), title},
+		{"PNG title of spaces", chunk("tEXt", "Title\x00  "), 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data := withChunks(plainPNG(t, testImage()), c.chunks, "")

@@ -105,7 +105,13 @@ func restOfJPEG(data []byte) []string {
 	if b, ok := l.First(imagefile.XMP); ok {
 		cuts = append(cuts, edit.Edit{Span: b.Whole})
 	}
-	for _, b := range append(l.All(imagefile.EXIF), l.All(imagefile.Photoshop)...) {
+	resources := l.All(imagefile.Photoshop) // one list
+	for i, b := range resources {
+		if i > 0 {
+			cuts = append(cuts, edit.Edit{Span: b.Whole})
+		}
+	}
+	for _, b := range append(l.All(imagefile.EXIF), resources[:min(1, len(resources))]...) {
 		cuts = append(cuts, edit.Edit{Span: edit.Span{Start: b.Whole.Start + 2, End: b.Whole.End}})
 	}
 	return []string{string(cuts.Apply(blanked))}
@@ -124,6 +130,10 @@ func restOfPNG(data []byte) []string {
 			continue
 		}
 		if strings.HasPrefix(part[4:], "tEXtexif:GPS") {
+			continue
+		}
+		if keyword, _, _ := strings.Cut(strings.ToLower(part[8:]), "\x00"); keyword == "raw profile type xmp" || keyword == "raw profile type app1" {
+			parts = append(parts, keyword)
 			continue
 		}
 		if part[4:8] == "eXIf" {

@@ -20,6 +20,7 @@ type found struct {
 
 	hasPacket bool
 	tiff      bool   // EXIF can be edited
+	readable  bool   // EXIF can be read
 	resources []byte // the image resources of IPTC
 
 	packetLimit, tiffLimit, resourcesLimit int // maximum bytes of each
@@ -37,18 +38,16 @@ type found struct {
 func (w writer) find(data []byte, l imagefile.Layout) found {
 	f := found{Metadata: l.Metadata(data, imagefile.MaxPacket), credentials: len(l.All(imagefile.Credentials)) > 0}
 	f.packetLimit, f.tiffLimit, f.resourcesLimit = l.Limits()
-	f.tiff = f.HasEXIF && f.EXIFError == nil && f.EXIF.Whole(f.EXIF.First)
+	f.readable = f.HasEXIF && f.EXIFError == nil
+	f.tiff = f.readable && !f.RawEXIF && f.EXIF.Whole(f.EXIF.First)
 	packet, _ := l.First(imagefile.XMP)
-	f.hasPacket = packet.Kind != 0
-	exif, _ := l.First(imagefile.EXIF)
-	photoshop, _ := l.First(imagefile.Photoshop)
-	f.resources = photoshop.Data.Of(data)
-
-	states := func(fields ...pipeline.CaptionField) {
-		for _, field := range fields {
-			f.stated[field] = true
-		}
+	f.hasPacket = packet.Kind != 0 || f.Packet.Raw != nil
+	if f.Packet.Raw != nil {
+		f.packetLimit = imagefile.MaxRawProfile
 	}
+	exif, _ := l.First(imagefile.EXIF)
+	f.resources = l.Resources(data)
+
 	var extension []byte // extended XMP, and further packets
 	for _, b := range l.Blocks {
 		switch b.Kind {
@@ -58,27 +57,14 @@ func (w writer) find(data []byte, l imagefile.Layout) found {
 			switch {
 			case b.Whole == packet.Whole:
 			case b.Text != nil: // a second packet in a PNG, which most readers ignore
-				states(pipeline.CaptionFields[:]...)
 				f.place = true
 			default:
 				extension = append(extension, b.Data.Of(data)...)
 			}
 		case imagefile.ExtendedXMP:
 			extension = append(extension, b.Data.Of(data)...)
-		case imagefile.Photoshop:
-			if b.Whole != photoshop.Whole { // one list in parts, which might be split anywhere
-				states(pipeline.CaptionFields[:]...)
-			}
-		case imagefile.Words:
-			switch b.Text.Keyword {
-			case "Title":
-				states(pipeline.Title)
-			case "Description":
-				states(pipeline.Description)
-			}
 		case imagefile.RawProfile:
-			states(pipeline.CaptionFields[:]...)
-			f.place = true
+			f.place = f.place || f.Packet.Raw == nil || !f.Packet.Raw.In(b)
 		case imagefile.GPSText:
 			f.cuts = append(f.cuts, b)
 		}
@@ -90,8 +76,18 @@ func (w writer) find(data []byte, l imagefile.Layout) found {
 		}
 	}
 	f.place = f.place || !understood
-	if xmp.MentionsCaption(extension) {
-		states(pipeline.CaptionFields[:]...)
+	for _, t := range f.Texts {
+		field, known := fieldOf[t.Keyword]
+		f.stated[field] = f.stated[field] || known && !w.missing(field, []string{t.String()})
+	}
+	for _, p := range f.Further {
+		p.Replaceable(w.isStock)
+		for _, field := range pipeline.CaptionFields {
+			f.stated[field] = f.stated[field] || p.States(field)
+		}
+	}
+	if f.Unread && xmp.MentionsCaption(extension) {
+		f.stated = [...]bool{pipeline.Title: true, pipeline.Description: true, pipeline.Keywords: true}
 	}
 	f.credentials = f.credentials || xmp.MentionsProvenance(extension)
 	f.place = f.place || f.HasEXIF && !f.tiff || f.tiff && hidesPosition(f.EXIF) || f.IPTC.HoldsPackets() ||
@@ -119,6 +115,9 @@ func tiffDescription(t tiff.Block) (text string, has bool) {
 	return string(value), true
 }
 
+// fieldOf is the field that a text chunk of a PNG states.
+var fieldOf = map[string]pipeline.CaptionField{"Title": pipeline.Title, "Description": pipeline.Description}
+
 // windowsTags are the tags in which Windows stores each field. They are read, never written.
 var windowsTags = [...][]uint16{
 	pipeline.Title:       {tiff.TagXPTitle},
@@ -126,8 +125,7 @@ var windowsTags = [...][]uint16{
 	pipeline.Keywords:    {tiff.TagXPKeywords},
 }
 
-// tiffStates reports whether an EXIF block states a field. Complete packets in the block are not read, so they may
-// state anything.
+// tiffStates reports whether an EXIF block states a field.
 func (w writer) tiffStates(t tiff.Block, f pipeline.CaptionField, m pipeline.Marks) bool {
 	if f == pipeline.Description {
 		text, _ := tiffDescription(t)
@@ -146,9 +144,7 @@ func (w writer) tiffStates(t tiff.Block, f pipeline.CaptionField, m pipeline.Mar
 			return true
 		}
 	}
-	_, hasXMP := t.Find(t.First, tiff.TagXMP)
-	_, hasIPTC := t.Find(t.First, tiff.TagIPTC)
-	return hasXMP || hasIPTC
+	return false
 }
 
 // iptcOf contains the number and the maximum bytes of the data set of each field.
@@ -157,13 +153,11 @@ var iptcOf = [...]struct {
 	most   int
 }{pipeline.Title: {iptc.Title, 64}, pipeline.Description: {iptc.Description, 2000}, pipeline.Keywords: {iptc.Keywords, 64}}
 
-// iptcStates reports whether the IPTC states a field with a value that is not ours.
+// iptcStates reports whether the IPTC states a field with a value that is not ours. A headline stands for a title.
+// Damaged parts state nothing: no reader sees them.
 func (w writer) iptcStates(r iptc.Resources, f pipeline.CaptionField, m pipeline.Marks) bool {
 	values := r.Values(iptcOf[f].number)
-	if f == pipeline.Title && !w.missing(f, r.Values(iptc.Headline)) {
-		return true // it is read, never written
-	}
-	return r.State == iptc.Odd || !w.missing(f, values) && !m.Ours(f, values)
+	return !w.missing(f, values) && !m.Ours(f, values) || f == pipeline.Title && !w.missing(f, r.Values(iptc.Headline))
 }
 
 // filledIPTC returns a block with our captions replaced, and the stock texts that they replace. It fills in no

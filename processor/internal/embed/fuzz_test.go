@@ -24,6 +24,8 @@ func FuzzWrite(f *testing.F) {
 		withSegments(plainJPEG(f), exifSegment(cameraTIFF(binary.LittleEndian)), iptcSegment(iimVersion, set(2, 80, "x")), xmpSegment(foreign(placePacket))),
 		withChunks(plainPNG(f, testImage()), chunk("eXIf", string(cameraTIFF(binaryBigEndian)))+itxt, ""),
 		plainPNG(f, testImage()),
+		withChunks(plainPNG(f, testImage()), chunk("tEXt", "Raw profile type xmp\x00"+rawText("xmp", packet)), ""),
+		withSegments(plainJPEG(f), iptcSegment(iimVersion, set(2, 80, "x")), iptcSegment(set(2, 5, "y"))),
 		animated(plainPNG(f, testImage())),
 		withChunks(deepPNG(f), xmpChunk(packet), "x"),
 		withChunks(plainPNG(f, testImage()), itxt, compressedXMPChunk(f, packet)),

@@ -86,8 +86,9 @@ func (w writer) make(f found) made {
 	}
 	marks := marksOf(packet)
 	fill := w.fill(packet, func(field pipeline.CaptionField) bool {
-		return f.stated[field] || f.tiff && w.tiffStates(block, field, marks) || w.iptcStates(f.IPTC, field, marks)
+		return f.stated[field] || f.readable && w.tiffStates(block, field, marks) || w.iptcStates(f.IPTC, field, marks)
 	})
+	m.change.Raw = f.Packet.Raw
 	m.file.Sidecar = merged(packet, w.description.WithCaption(fill))
 	if fill, warning = m.embed(packet, w.description, fill, f.packetLimit); warning != "" {
 		m.warn(warning)

@@ -4,6 +4,7 @@ package iptc
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/md5" //nolint:gosec // The format requires MD5; it is not used for security.
 	"encoding/binary"
 	"slices"
@@ -57,8 +58,10 @@ func Parse(list []byte) Resources {
 		case one.id != resourceIPTC:
 		case r.State == Missing:
 			r.State, r.Block = Sound, parseBlock(one.data.Of(list))
-		default:
-			r.State = Odd
+		default: // readers use both
+			more := parseBlock(one.data.Of(list))
+			r.State, r.Sets = Odd, append(r.Sets, more.Sets...)
+			r.Damage = cmp.Or(r.Damage, more.Damage)
 		}
 	}
 	if r.Damaged || r.cut {
@@ -67,14 +70,38 @@ func Parse(list []byte) Resources {
 	return r
 }
 
-// split finds the resources. The list is damaged if one extends beyond the end, or if there is other data among
+// ParseBlock reads a block that is in no list of resources, where it cannot be edited.
+func ParseBlock(block []byte) Resources { return Resources{Block: parseBlock(block), State: Odd} }
+
+// Edited reports whether the IPTC was changed after XMP was last synchronized with it: it does not have its
+// digest.
+func (r Resources) Edited() bool {
+	for _, digest := range r.all {
+		if digest.id != resourceDigest || digest.data.End-digest.data.Start != md5.Size {
+			continue
+		}
+		for _, one := range r.all {
+			if one.id == resourceIPTC {
+				sum := md5.Sum(one.data.Of(r.list)) //nolint:gosec // as above
+				return !bytes.Equal(digest.data.Of(r.list), sum[:])
+			}
+		}
+	}
+	return false
+}
+
+// split finds the resources. Zeros between them are padding. The list is damaged if one extends beyond the end, or if there is other data among
 // them.
 func (r *Resources) split() {
 	list := r.list
 	for at := 0; at < len(list); {
+		if list[at] == 0 {
+			at++
+			continue
+		}
 		const head = 4 + 2 // signature, number; then a name and a size
 		if len(list)-at < head+2+4 || string(list[at:at+4]) != "8BIM" {
-			r.Damaged = len(bytes.Trim(list[at:], "\x00")) > 0
+			r.Damaged = true
 			return
 		}
 		one := resource{Span: edit.Span{Start: at}, id: binary.BigEndian.Uint16(list[at+4:])}

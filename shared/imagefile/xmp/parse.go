@@ -236,15 +236,15 @@ func (p *parser) openRDF() {
 // openInside handles the start of an element inside rdf:RDF.
 func (p *parser) openInside(t xml.StartElement) {
 	p.openProvenance(t)
-	switch level := p.level(); {
-	case level == childLevel:
+	switch level := p.level(); level {
+	case childLevel:
 		p.child = childElement{
 			Span:        edit.Span{Start: p.start},
 			description: t.Name.Space == rdfNamespace && t.Name.Local == "Description",
 		}
 		p.readAttributes(t)
 		return
-	case level == propertyLevel:
+	case propertyLevel:
 		p.openProperty(t)
 	default:
 		if p.property.is() {

@@ -110,7 +110,7 @@ func TestKeywordPaths(t *testing.T) {
 			t.Errorf("%s: states keywords %v", name, !want)
 		}
 	}
-	if deep := categories(strings.Repeat("<Category>a", 10_000)); len(deep) > 0 {
+	if deep := categories(strings.Repeat("<Category>a", 100) + strings.Repeat("</Category>", 100)); len(deep) > 0 {
 		t.Errorf("%d categories", len(deep))
 	}
 }

@@ -1,5 +1,5 @@
 // Package sqlstore stores the jobs in an SQL database: in one SQLite file for a single
-// gateway, or in PostgreSQL 13 or later for any number of gateways.
+// gateway, or in PostgreSQL (15, 17 or 18) for any number of gateways.
 //
 // Everything that both databases have in common is written once: the statements, the scanning
 // of rows, the migrations and the methods of Store. An engine runs the transactions of one
