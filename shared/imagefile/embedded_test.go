@@ -3,6 +3,7 @@ package imagefile_test
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile"
@@ -16,7 +17,10 @@ func TestReadFindsTheMetadataOfAJPEG(t *testing.T) {
 	file := append(bytes.Clone(picture[:2]), bytes.Join([][]byte{
 		segment(0xe2, []byte(xmp+"in the wrong segment")...),
 		segment(0xe2, []byte(icc+"\x02\x02second part")...),
+		segment(0xe2, []byte(icc+"\x04\x04after a gap")...),
+		segment(0xe2, []byte(icc+"\x00\x02no number")...),
 		segment(0xe2, []byte(icc+"\x01\x02first part")...),
+		segment(0xe2, []byte(icc+"\x02\x02another second part")...),
 		segment(0xe1, []byte(xmp)...),
 		segment(0xe1, []byte(xmp+"<packet>")...),
 		segment(0xe1, []byte(xmp+"<another>")...),
@@ -33,6 +37,9 @@ func TestReadFindsTheMetadataOfAJPEG(t *testing.T) {
 		if b, ok := h.First(kind); !ok || string(b.Data.Of(file)) != want {
 			t.Errorf("kind %d: %q, want %q", kind, b.Data.Of(file), want)
 		}
+	}
+	if profile := h.Metadata(file, imagefile.MaxPacket).ICC.Data; string(profile) != "first partsecond part" {
+		t.Errorf("profile %q", profile)
 	}
 	if len(h.All(imagefile.Words)) > 0 || h.Animated || h.Blocks[0].Late {
 		t.Errorf("%+v", h)
@@ -87,6 +94,8 @@ func TestReadReturnsTheQuantization(t *testing.T) {
 
 func TestReadFindsTheMetadataOfAPNG(t *testing.T) {
 	file := encodePNG(t, gradient(20, 10))
+	end := len(file) - 12
+	file = slices.Concat(file[:end], chunk("sRGB", []byte("after the pixels")), file[end:])
 	for _, c := range []struct{ kind, payload string }{ // each is inserted before the earlier ones
 		{"iTXt", "XML:com.adobe.xmp\x00\x01\x00\x00\x00deflated"},
 		{"iTXt", "XML:com.adobe.xmp\x00\x00\x00\x00\x00<packet>"},
@@ -99,8 +108,16 @@ func TestReadFindsTheMetadataOfAPNG(t *testing.T) {
 		{"zTXt", "Comment\x00\x01unknown method"},
 		{"iCCP", "Display P3\x00\x00profile"},
 		{"acTL", "\x00\x00\x00\x02\x00\x00\x00\x00"},
+		{"gAMA", "the second one"},
+		{"gAMA", "two"},
+		{"cICP", "one"},
 	} {
 		file = withChunk(file, c.kind, []byte(c.payload))
+	}
+	for _, kind := range []string{"gAMA", "cHRM"} {
+		damaged := chunk(kind, []byte("wrong checksum"))
+		damaged[len(damaged)-1] ^= 1
+		file = slices.Concat(file[:33], damaged, file[33:])
 	}
 	h, err := imagefile.Read(file, imagefile.Limits{})
 	if err != nil {
@@ -116,6 +133,9 @@ func TestReadFindsTheMetadataOfAPNG(t *testing.T) {
 	}
 	if m.Texts[0].String() != "José" {
 		t.Errorf("got %q", m.Texts[0])
+	}
+	if !reflect.DeepEqual(m.Color, imagefile.Color{CICP: []byte("one"), Gamma: []byte("two")}) {
+		t.Errorf("colors %+v", m.Color)
 	}
 	many := bytes.Repeat(append(chunk("tEXt", []byte("Title\x00again")), chunk("zTXt", []byte("Author\x00\x01unknown method"))...), 10_000)
 	file = bytes.Join([][]byte{file[:33], many, file[33:]}, nil)

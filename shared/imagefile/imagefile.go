@@ -1,14 +1,14 @@
 // Package imagefile decides from the bytes alone whether data is an image that Imagebatch accepts, before
 // anything is decoded.
 //
-// It guarantees that the accepted data is a complete JPEG or PNG: the magic number, the header and the
-// structure up to the end marker are consistent, [image.DecodeConfig] returns the same format and size, and
-// decoding stays within [Limits] and within [Header.DecodedBytes] of memory. It does no entropy decoding: the
-// pixels may still turn out to be damaged.
+// It guarantees that the accepted data is a JPEG or PNG: the magic number, the header and the structure up to
+// the end marker are consistent, and decoding stays within [Limits] and within [Header.DecodedBytes] of memory.
+// It does no entropy decoding: the pixels may still turn out to be damaged, or incomplete if the end marker of a
+// JPEG is missing.
 //
 // It rejects every other format, whatever a file claims to be, truncated files, images beyond the limits, JPEG
-// processes that the decoders here do not support, and images that are also an archive, a PDF document or a web
-// page. Other bytes after the end of the image are allowed: phones store motion photos and gain maps there.
+// processes and PNG chunks that the decoders here do not support, and images that are also an archive, a PDF
+// document or a web page. Like libjpeg-turbo and libpng, it accepts flaws that do not change the image. Other bytes after the end of the image are allowed: phones store motion photos and gain maps there.
 //
 // It is also the home of the container formats. A [Format] knows where the metadata of its files is, and a
 // [Layout] of a file is edited without decoding it. [Metadata] is the parsed view that the analyzer interprets and
@@ -62,14 +62,18 @@ type Header struct {
 	Interlaced  bool   // an interlaced PNG
 	Scans       int    // scans of a JPEG; 1 for a PNG
 	Orientation int    // EXIF tag 0x0112, 1 to 8; 1 if the file has none
-	Trailing    int    // bytes after the end of the image
-	Animated    bool   // a PNG with an animation in addition to its image (chunk acTL)
+	Trailing    int    // bytes after the end of the image; 0 if it is unknown
+	// Unterminated reports that a JPEG has no end-of-image marker where one is expected. Only decoding shows
+	// whether the image is complete.
+	Unterminated bool
+	Animated     bool // a PNG with an animation in addition to its image (chunk acTL)
 
 	// Luma and Chroma are the quantization tables of a JPEG's first and second component, in zigzag order; all
 	// zeros if the file lacks one.
 	Luma, Chroma [64]uint16
 
 	decodedBytes int64
+	lastScan     int // offset of a JPEG's last entropy-coded data
 }
 
 // ContentType returns the media type of the file.
@@ -86,8 +90,7 @@ func (h Header) Displayed() (width, height int) {
 	return h.Width, h.Height
 }
 
-// DecodedBytes returns an upper bound on the memory that the decoders of the standard library use for the
-// image: planes padded to whole blocks, the coefficients of a progressive JPEG, the passes of an interlaced
+// DecodedBytes returns an upper bound on the memory that the decoders use for the image: planes padded to whole blocks, the coefficients of a progressive JPEG, the passes of an interlaced
 // PNG, and the copy for a change of color model.
 func (h Header) DecodedBytes() int64 { return h.decodedBytes }
 
@@ -109,8 +112,14 @@ func Read(data []byte, limits Limits) (Header, error) {
 	if err := checkNature(data, data[len(data)-h.Trailing:]); err != nil {
 		return Header{}, err
 	}
+	if h.Unterminated {
+		if err := checkHidden(data[h.lastScan:]); err != nil {
+			return Header{}, err
+		}
+	}
 	h.Format, h.Orientation = format, 1
-	if b, ok := h.First(EXIF); ok {
+	// Viewers read the orientation of a JPEG before they decode its first scan. A PNG may have its EXIF at the end.
+	if b, ok := h.First(EXIF); ok && !(b.Late && format == JPEG) {
 		if block, err := tiff.Parse(b.Data.Of(data)); err == nil {
 			h.Orientation = block.Orientation()
 		}
@@ -167,6 +176,10 @@ func damagedJPEG(reason string, args ...any) error {
 
 func damagedPNG(reason string, args ...any) error {
 	return &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged PNG: " + fmt.Sprintf(reason, args...)}
+}
+
+func unsupportedPNG(reason string) error {
+	return &pipeline.Failure{Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported PNG: " + reason}
 }
 
 func tooMany(reason string, args ...any) error {

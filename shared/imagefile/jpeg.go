@@ -1,6 +1,12 @@
 package imagefile
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
+)
 
 // jpegWalk checks one JPEG file.
 type jpegWalk struct {
@@ -12,7 +18,9 @@ type jpegWalk struct {
 	components [4]jpegComponent
 	tables     [4][64]uint16 // current quantization tables
 	nComp      int           // number of components; 0 until the frame header
+	maxH, maxV int           // largest sampling factors
 	entropy    int           // bytes of entropy-coded data
+	inScan     bool          // entropy-coded data follows
 
 	jfif           bool
 	adobe          bool
@@ -26,32 +34,57 @@ type jpegComponent struct {
 	scanned bool // some scan contains it
 }
 
-// readJPEG walks over the markers of a JPEG file from its start to its end-of-image marker.
+// readJPEG walks over the markers of a JPEG file from its start to its end-of-image marker. If every component has
+// been in a scan, the rest may be anything: some cameras write other data in place of the end-of-image marker.
 func readJPEG(data []byte, limits Limits) (Header, error) {
 	w := &jpegWalk{jpegMarkers: jpegMarkers{data: data, pos: 2}, limits: limits, header: Header{BitDepth: 8}}
-	inScan := false
 	for {
-		start := w.pos
-		marker, err := w.next()
-		if err != nil {
-			return Header{}, err
-		}
-		if inScan {
-			w.entropy += w.pos - start
-		}
-		if marker == markerEOI {
+		ended, err := w.step()
+		if ended {
 			return w.end()
 		}
-		segment, err := w.segment(marker)
-		if err != nil {
+		if err == nil {
+			continue
+		}
+		if f := new(pipeline.Failure); !w.allScanned() || errors.As(err, &f) && f.Code == pipeline.CodeTooManyPixels {
 			return Header{}, err
 		}
-		if err := w.visit(marker, segment.Of(data)); err != nil {
-			return Header{}, err
-		}
-		w.header.noteSegment(data, marker, segment)
-		inScan = marker == markerSOS
+		w.header.Unterminated = true
+		w.pos = len(data)
+		return w.end()
 	}
+}
+
+// step reads the next segment. It reports whether it is the end of the image.
+func (w *jpegWalk) step() (ended bool, err error) {
+	start := w.pos
+	marker, err := w.next()
+	if w.inScan {
+		w.entropy += w.pos - start
+	}
+	if err != nil || marker == markerEOI {
+		return err == nil, err
+	}
+	w.inScan = marker == markerSOS
+	segment, err := w.segment(marker)
+	if err != nil {
+		return false, err
+	}
+	if err := w.visit(marker, segment.Of(w.data)); err != nil {
+		return false, err
+	}
+	w.header.noteSegment(w.data, marker, segment)
+	return false, nil
+}
+
+// allScanned reports whether every component has been in a scan.
+func (w *jpegWalk) allScanned() bool {
+	for i := range w.nComp {
+		if !w.components[i].scanned {
+			return false
+		}
+	}
+	return w.nComp > 0
 }
 
 func (w *jpegWalk) visit(marker byte, segment []byte) error {
@@ -61,25 +94,21 @@ func (w *jpegWalk) visit(marker byte, segment []byte) error {
 	case markerSOS:
 		return w.scan(segment)
 	case markerAPP0:
-		// The decoder uses the last APP0 segment of the usual length, so this does too.
-		if len(segment) >= 5 {
-			w.jfif = string(segment[:5]) == "JFIF\x00"
+		// Only a whole JFIF segment before the first scan counts for the decoder. The same is true of Adobe's.
+		if w.header.Scans == 0 && len(segment) >= 14 && string(segment[:5]) == "JFIF\x00" {
+			w.jfif = true
 		}
 	case markerAPP14:
-		if len(segment) >= 12 && string(segment[:5]) == "Adobe" {
+		if w.header.Scans == 0 && len(segment) >= 12 && string(segment[:5]) == "Adobe" {
 			w.adobe, w.adobeTransform = true, segment[11]
 		}
 	case markerDHP, markerEXP:
 		return unsupportedJPEG("hierarchical coding")
-	case markerDNL:
-		return unsupportedJPEG("its height is not in its frame header")
-	case markerDAC:
-		return unsupportedJPEG("arithmetic coding")
 	case markerSOF55:
 		return unsupportedFormat("JPEG-LS")
 	case markerDQT:
 		w.quantization(segment)
-	case markerDHT, markerDRI, markerCOM:
+	case markerDHT, markerDRI, markerCOM, markerDNL, markerDAC:
 	default:
 		if marker > markerSOF2 && marker <= markerSOF15 && marker != markerJPG {
 			return unsupportedJPEG("%s coding", frameCoding(marker))
@@ -124,7 +153,7 @@ func frameCoding(marker byte) string {
 	}
 }
 
-// frame reads a frame header (T.81, B.2.2). It accepts the same headers as image/jpeg.
+// frame reads a frame header (T.81, B.2.2). It accepts the same headers as the decoder.
 func (w *jpegWalk) frame(marker byte, segment []byte) error {
 	if w.nComp != 0 {
 		return unsupportedJPEG("more than one frame")
@@ -148,7 +177,10 @@ func (w *jpegWalk) frame(marker byte, segment []byte) error {
 		return damagedJPEG("it is 0 pixels wide")
 	}
 	if w.header.Height == 0 {
-		return unsupportedJPEG("its height is not in its frame header")
+		w.header.Height = w.laterHeight()
+	}
+	if w.header.Height == 0 {
+		return damagedJPEG("it is 0 pixels high")
 	}
 	if err := w.limits.checkSize(w.header.Width, w.header.Height); err != nil {
 		return err
@@ -158,11 +190,6 @@ func (w *jpegWalk) frame(marker byte, segment []byte) error {
 	for i := range n {
 		c := segment[6+3*i:]
 		w.components[i] = jpegComponent{id: c[0], h: int(c[1] >> 4), v: int(c[1] & 15), table: c[2]}
-		for j := range i {
-			if w.components[j].id == c[0] {
-				return damagedJPEG("two components have the same number")
-			}
-		}
 		if c[2] > 3 {
 			return damagedJPEG("a component has no quantisation table")
 		}
@@ -170,31 +197,45 @@ func (w *jpegWalk) frame(marker byte, segment []byte) error {
 	return w.checkSampling()
 }
 
-// checkSampling accepts the sampling factors that image/jpeg accepts. It sets the only component of a gray
+// laterHeight returns the height that follows the first scan (T.81, B.2.5), or 0.
+func (w *jpegWalk) laterHeight() int {
+	ahead := jpegMarkers{data: w.data, pos: w.pos}
+	for inScan := false; ; {
+		marker, err := ahead.next()
+		if err != nil || marker == markerEOI {
+			return 0
+		}
+		segment, err := ahead.segment(marker)
+		switch {
+		case err != nil:
+			return 0
+		case inScan && marker == markerDNL && segment.End-segment.Start == 2:
+			return int(binary.BigEndian.Uint16(segment.Of(w.data)))
+		case inScan:
+			return 0
+		}
+		inScan = marker == markerSOS
+	}
+}
+
+// checkSampling accepts the sampling factors that divide the largest ones. It sets the only component of a gray
 // image to 1×1, according to T.81 A.2.2.
 func (w *jpegWalk) checkSampling() error {
-	c := &w.components
-	for i := range w.nComp {
-		if c[i].h < 1 || c[i].h > 4 || c[i].v < 1 || c[i].v > 4 {
+	components := w.components[:w.nComp]
+	for _, c := range components {
+		if c.h < 1 || c.h > 4 || c.v < 1 || c.v > 4 {
 			return damagedJPEG("impossible sampling factors")
 		}
-		if c[i].h == 3 || c[i].v == 3 {
+		w.maxH, w.maxV = max(w.maxH, c.h), max(w.maxV, c.v)
+	}
+	if w.nComp == 1 {
+		components[0].h, components[0].v = 1, 1
+		w.maxH, w.maxV = 1, 1
+	}
+	for _, c := range components {
+		if w.maxH%c.h != 0 || w.maxV%c.v != 0 {
 			return unsupportedJPEG("its subsampling")
 		}
-	}
-	supported := true
-	switch w.nComp {
-	case 1:
-		c[0].h, c[0].v = 1, 1
-	case 3:
-		supported = c[0].v != 4 && c[0].h%c[1].h == 0 && c[0].v%c[1].v == 0 &&
-			c[1].h == c[2].h && c[1].v == c[2].v
-	case 4:
-		supported = c[0].h == c[0].v && c[0].h <= 2 && c[1].h*c[1].v*c[2].h*c[2].v == 1 &&
-			c[3].h == c[0].h && c[3].v == c[0].v
-	}
-	if !supported {
-		return unsupportedJPEG("its subsampling")
 	}
 	return nil
 }
@@ -207,16 +248,17 @@ func (w *jpegWalk) scan(segment []byte) error {
 	if len(segment) < 6 || len(segment) != 4+2*int(segment[0]) || int(segment[0]) > w.nComp {
 		return damagedJPEG("a scan header has the wrong length")
 	}
+	var scanned [4]bool // in this scan
 	for i := range int(segment[0]) {
-		known := false
-		for j := range w.nComp {
-			if w.components[j].id == segment[1+2*i] {
-				w.components[j].scanned, known = true, true
-			}
+		// Some encoders give several components the same number: the first one that is not yet in the scan counts.
+		j := 0
+		for j < w.nComp && (scanned[j] || w.components[j].id != segment[1+2*i]) {
+			j++
 		}
-		if !known {
+		if j == w.nComp {
 			return damagedJPEG("a scan is of an unknown component")
 		}
+		scanned[j], w.components[j].scanned = true, true
 	}
 	if w.header.Scans == 0 {
 		// Tables that are defined later are for other scans, or unused.
@@ -226,6 +268,7 @@ func (w *jpegWalk) scan(segment []byte) error {
 		}
 	}
 	w.header.Scans++
+	w.header.lastScan = w.pos
 	return w.limits.checkWork(w.header.Width, w.header.Height, w.header.Scans)
 }
 
@@ -234,10 +277,8 @@ func (w *jpegWalk) end() (Header, error) {
 	if w.header.Scans == 0 {
 		return Header{}, damagedJPEG("holds no picture")
 	}
-	for i := range w.nComp {
-		if !w.components[i].scanned {
-			return Header{}, damagedJPEG("a part of its colours is missing")
-		}
+	if !w.allScanned() {
+		return Header{}, damagedJPEG("a part of its colours is missing")
 	}
 	// Every block of the first component takes at least one bit. A file with less data was truncated and closed
 	// again, and would make the decoder allocate an image for nothing.
@@ -254,9 +295,6 @@ func (w *jpegWalk) end() (Header, error) {
 			w.header.ColorModel = RGB
 		}
 	case 4:
-		if !w.adobe {
-			return Header{}, unsupportedJPEG("four colour components without an Adobe marker")
-		}
 		w.header.ColorModel = CMYK
 	}
 	w.header.decodedBytes = w.decodedBytes()
@@ -264,32 +302,51 @@ func (w *jpegWalk) end() (Header, error) {
 	return w.header, nil
 }
 
-// isRGB follows image/jpeg: no JFIF, and either Adobe's transform 0 or the components R, G and B.
+// isRGB follows libjpeg: no JFIF, and either Adobe's transform 0 or the components R, G and B.
 func (w *jpegWalk) isRGB() bool {
-	if w.jfif {
-		return false
-	}
-	if w.adobe && w.adobeTransform == 0 {
-		return true
+	if w.jfif || w.adobe {
+		return !w.jfif && w.adobeTransform == 0
 	}
 	return w.components[0].id == 'R' && w.components[1].id == 'G' && w.components[2].id == 'B'
 }
 
-// decodedBytes adds up the allocations of image/jpeg: one byte for each sample, four for its coefficient in a
-// progressive image, and four per pixel if it converts to RGB or CMYK at the end.
+// decodedBytes adds up the allocations of the decoder: one byte for each sample, four more for its coefficient
+// in a progressive image, and four per pixel if it converts to RGB or CMYK at the end. Where the sampling factors
+// are rare ones, all planes may become as large as the largest, and are copied.
 func (w *jpegWalk) decodedBytes() int64 {
-	c0 := w.components[0]
-	mcus := int64((w.header.Width+8*c0.h-1)/(8*c0.h)) * int64((w.header.Height+8*c0.v-1)/(8*c0.v))
+	h, v := w.maxH, w.maxV
+	mcus := int64((w.header.Width+8*h-1)/(8*h)) * int64((w.header.Height+8*v-1)/(8*v))
+	rare := w.hasRareSampling()
 	perMCU := 0
 	for _, c := range w.components[:w.nComp] {
+		if rare {
+			c.h, c.v = h, v
+		}
 		perMCU += 64 * c.h * c.v
 	}
 	total := mcus * int64(perMCU)
 	if w.header.Progressive {
 		total *= 5
 	}
-	if w.header.ColorModel == RGB || w.header.ColorModel == CMYK {
+	if rare || w.header.ColorModel == RGB || w.header.ColorModel == CMYK {
 		total += 4 * int64(w.header.Width) * int64(w.header.Height)
 	}
 	return total
+}
+
+// hasRareSampling reports whether a plane is smaller than others that cameras would not make smaller: luma, black
+// or one of RGB or CMYK, one of the two planes of chroma, or both of them by an unusual factor.
+func (w *jpegWalk) hasRareSampling() bool {
+	c := w.components[:w.nComp]
+	small := func(c jpegComponent) bool { return c.h < w.maxH || c.v < w.maxV }
+	switch {
+	case len(c) == 1:
+		return false
+	case w.header.ColorModel == RGB, len(c) == 4 && (!w.adobe || w.adobeTransform == 0):
+		return slices.ContainsFunc(c, small)
+	case small(c[0]), len(c) == 4 && small(c[3]), c[1].h != c[2].h || c[1].v != c[2].v:
+		return true
+	}
+	across, down := w.maxH/c[1].h, w.maxV/c[1].v
+	return across == 3 || down > 2
 }

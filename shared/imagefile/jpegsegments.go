@@ -31,6 +31,7 @@ const (
 	mpfName       = "MPF\x00"
 	photoshopName = "Photoshop 3.0\x00"
 
+	iccHead       = len(iccName) + 1 + 1            // number of the segment, from 1, and their count
 	extensionHead = len(extensionName) + 32 + 4 + 4 // digest, total length, offset
 )
 
@@ -41,6 +42,7 @@ const (
 
 // The second bytes of the JPEG markers that need special treatment (ITU-T T.81, table B.1).
 const (
+	markerTEM   = 0x01
 	markerSOF0  = 0xc0 // baseline
 	markerSOF1  = 0xc1 // extended sequential
 	markerSOF2  = 0xc2 // progressive
@@ -69,14 +71,13 @@ const (
 	markerCOM   = 0xfe
 )
 
-// jpegMarkers walks over the markers of a JPEG file. Like image/jpeg and libjpeg, it skips stray bytes between
-// segments.
+// jpegMarkers walks over the markers of a JPEG file. Like libjpeg, it skips stray bytes between segments.
 type jpegMarkers struct {
 	data []byte
 	pos  int
 }
 
-// next finds the next marker that is neither a restart marker nor a stuffed byte, and moves behind it. It skips
+// next finds the next marker that has a segment, or the end-of-image marker, and moves behind it. It skips
 // entropy-coded data, and the few stray bytes that some cameras leave between segments.
 func (m *jpegMarkers) next() (byte, error) {
 	data, pos := m.data, m.pos
@@ -89,30 +90,30 @@ func (m *jpegMarkers) next() (byte, error) {
 		if pos == len(data) || data[pos] != 0xff {
 			i := bytes.IndexByte(data[pos:], 0xff)
 			if i < 0 {
+				m.pos = len(data)
 				return 0, errNoEnd
 			}
 			pos += i
 		}
 		pos++
-		filled := false
 		for pos < len(data) && data[pos] == 0xff {
 			pos++
-			filled = true
 		}
 		if pos == len(data) {
+			m.pos = pos
 			return 0, errNoEnd
 		}
 		marker := data[pos]
 		pos++
+		m.pos = pos
 		switch {
-		case marker == 0 && !filled, marker >= markerRST0 && marker <= markerRST7:
+		case marker <= markerTEM, marker >= markerRST0 && marker <= markerRST7:
 			continue
 		case marker < markerSOF0:
 			return 0, damagedJPEG("unknown marker 0x%02x", marker)
 		case marker == markerSOI:
 			return 0, damagedJPEG("a second picture begins before the end of the first")
 		}
-		m.pos = pos
 		return marker, nil
 	}
 }
@@ -120,13 +121,17 @@ func (m *jpegMarkers) next() (byte, error) {
 // errNoEnd is the error of a file that is cut short.
 var errNoEnd = damagedJPEG("ends before its end-of-image marker")
 
-// segment returns the payload of the segment whose marker was just read, and moves behind it.
+// segment returns the payload of the segment whose marker was just read, and moves behind it. Like libjpeg, it
+// accepts the lengths 0 and 1, which are impossible, for segments that need not be understood.
 func (m *jpegMarkers) segment(marker byte) (edit.Span, error) {
 	rest := m.data[m.pos:]
 	if len(rest) < 2 {
 		return edit.Span{}, errNoEnd
 	}
 	n := int(binary.BigEndian.Uint16(rest))
+	if n < 2 && (marker >= markerAPP0 && marker <= markerAPP15 || marker == markerCOM || marker == markerDNL) {
+		n = 2
+	}
 	if n < 2 {
 		return edit.Span{}, damagedJPEG("segment 0x%02x has an impossible length", marker)
 	}
@@ -210,9 +215,10 @@ func (l *Layout) noteSegment(data []byte, marker byte, payload edit.Span) {
 		}
 	case markerAPP2:
 		switch {
-		// The segments of a profile are numbered from 1. Its name is near its start.
-		case named(iccName) && len(body) > len(iccName)+2 && body[len(iccName)] == 1:
-			note(ICC, len(iccName)+2)
+		case named(iccName) && len(body) > iccHead && body[iccHead-2] == 1:
+			note(ICC, iccHead)
+		case named(iccName) && len(body) > iccHead && body[iccHead-2] > 1:
+			note(ExtendedICC, iccHead)
 		case named(mpfName):
 			note(MPF, len(mpfName))
 			l.fixed = true

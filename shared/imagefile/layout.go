@@ -11,17 +11,22 @@ type Kind int
 
 // The kinds of metadata.
 const (
-	EXIF        Kind = iota + 1 // a TIFF structure
-	XMP                         // a packet
-	ExtendedXMP                 // a part of a packet that does not fit into one JPEG segment
-	Photoshop                   // image resources, which may contain IPTC-IIM
-	ICC                         // a color profile
-	MPF                         // the index of a Multi-Picture file, from its TIFF header on
-	Credentials                 // Content Credentials
-	Words                       // a text chunk of a PNG that the analyzer reads
-	GPSText                     // a text chunk of a PNG with a value from the GPS directory of EXIF
-	FLIR                        // a part of the data of a thermal camera
-	RawProfile                  // a text chunk of a PNG with EXIF, IPTC or XMP as hex digits
+	EXIF           Kind = iota + 1 // a TIFF structure
+	XMP                            // a packet
+	ExtendedXMP                    // a part of a packet that does not fit into one JPEG segment
+	Photoshop                      // image resources, which may contain IPTC-IIM
+	ICC                            // a color profile, or the first part of one in a JPEG
+	ExtendedICC                    // a further part of a profile that does not fit into one JPEG segment
+	CICP                           // a PNG chunk cICP, before the pixels as the other chunks about colors
+	SRGB                           // a PNG chunk sRGB
+	Gamma                          // a PNG chunk gAMA
+	Chromaticities                 // a PNG chunk cHRM
+	MPF                            // the index of a Multi-Picture file, from its TIFF header on
+	Credentials                    // Content Credentials
+	Words                          // a text chunk of a PNG that the analyzer reads
+	GPSText                        // a text chunk of a PNG with a value from the GPS directory of EXIF
+	FLIR                           // a part of the data of a thermal camera
+	RawProfile                     // a text chunk of a PNG with EXIF, IPTC or XMP as hex digits
 )
 
 // Block is one block of metadata and its place in the file.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"io"
+	"slices"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile/charset"
 	"github.com/imagebatch/imagebatch/shared/imagefile/iptc"
@@ -15,8 +16,8 @@ import (
 const (
 	MaxPacket  = 4 << 20  // an XMP packet, deflated or not
 	maxFurther = 1 << 20  // a further packet
+	MaxProfile = 4 << 20  // a color profile; those for CMYK have 0.5 to 3 MB
 	maxText    = 16 << 10 // a text of a PNG, deflated or not
-	maxProfile = 64 << 10 // a color profile, from its start, where the description is
 )
 
 // Metadata is what a file says about itself: every block that readers use, parsed once. The parts alias the
@@ -39,13 +40,24 @@ type Metadata struct {
 	IPTC  iptc.Resources
 	Texts []Text // the first text of each keyword that the analyzer reads
 	ICC   Profile
+	Color Color
 }
 
 // Profile is a color profile.
 type Profile struct {
 	Name string // from the chunk of a PNG
-	Data []byte // the start of the profile; nil if there is none
+	Data []byte // the profile, cut after MaxProfile+1 bytes; nil if there is none
 	Odd  bool   // its chunk cannot be read
+}
+
+// Color contains the specifications of the colors of a file other than its profile. The payloads are nil if the
+// file lacks the chunk, or if it is damaged.
+type Color struct {
+	CICP           []byte // payload of the PNG chunk cICP
+	SRGB           []byte // payload of the PNG chunk sRGB
+	Gamma          []byte // payload of the PNG chunk gAMA
+	Chromaticities []byte // payload of the PNG chunk cHRM
+	AdobeRGB       bool   // according to the EXIF block
 }
 
 // Packet is the text of an XMP packet.
@@ -62,6 +74,7 @@ func (l Layout) Metadata(data []byte, maxPacket int) Metadata {
 	if b, ok := l.First(EXIF); ok && !b.Odd && !b.Data.Empty() {
 		m.HasEXIF = true
 		m.EXIF, m.EXIFError = tiff.Parse(b.Data.Of(data))
+		m.Color.AdobeRGB = m.EXIFError == nil && m.EXIF.AdobeRGB()
 	}
 	if b, ok := l.First(XMP); ok {
 		m.Packet = b.packet(data, maxPacket)
@@ -74,7 +87,12 @@ func (l Layout) Metadata(data []byte, maxPacket int) Metadata {
 	}
 	m.addFurther(l, data, min(maxPacket, maxFurther))
 	if b, ok := l.First(ICC); ok {
-		m.ICC = b.profile(data)
+		m.ICC = b.profile(data, l.All(ExtendedICC))
+	}
+	for kind, payload := range map[Kind]*[]byte{CICP: &m.Color.CICP, SRGB: &m.Color.SRGB, Gamma: &m.Color.Gamma, Chromaticities: &m.Color.Chromaticities} {
+		if b, ok := l.First(kind); ok && !b.Odd {
+			*payload = b.Data.Of(data)
+		}
 	}
 	for _, b := range l.Blocks {
 		if b.Kind == Words && !b.Odd {
@@ -98,14 +116,36 @@ func (b Block) packet(data []byte, limit int) Packet {
 	return p
 }
 
-// profile returns the color profile. In a JPEG, that is the part in its first segment.
-func (b Block) profile(data []byte) Profile {
-	if b.Odd || b.Text == nil {
-		return Profile{Data: b.Data.Of(data), Odd: b.Odd}
+// profile returns the color profile that begins in a block. In a JPEG, more contains its further parts in any
+// order, and the profile ends before the first one that is missing.
+func (b Block) profile(data []byte, more []Block) Profile {
+	switch {
+	case b.Odd:
+		return Profile{Odd: true}
+	case b.Text == nil:
+		return Profile{Data: joined(b.Data.Of(data), data, more)}
 	}
 	// The output of a damaged stream before the damage is kept.
-	profile, _ := inflate(b.Text.Value, maxProfile)
+	profile, _ := inflate(b.Text.Value, MaxProfile+1)
 	return Profile{Name: charset.Latin1([]byte(b.Text.Keyword)), Data: profile}
+}
+
+// joined returns the first part of a profile and its further parts. The first one of a number counts.
+func joined(profile, data []byte, more []Block) []byte {
+	parts := [256][]byte{1: profile}
+	for _, b := range more {
+		if number := data[b.Data.Start-2]; parts[number] == nil {
+			parts[number] = b.Data.Of(data)
+		}
+	}
+	end := 2
+	for end < len(parts) && parts[end] != nil {
+		end++
+	}
+	if end > 2 {
+		profile = slices.Concat(parts[1:end]...)
+	}
+	return profile[:min(len(profile), MaxProfile+1)]
 }
 
 // String returns the text, of at most 16 KiB. Some programs write UTF-8 into the chunks of Latin-1.

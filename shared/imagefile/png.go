@@ -23,16 +23,29 @@ type pngWalk struct {
 	header    Header
 	limits    Limits
 	colorType byte
-	samples   int  // samples per pixel
-	palette   bool // PLTE was seen
-	tRNS      bool
-	idat      int64 // bytes of compressed pixels, -1 until the first IDAT
+	samples   int   // samples per pixel
+	palette   bool  // PLTE was seen, even if it does not count
+	colors    int   // entries of a palette that counts
+	tRNS      bool  // a transparency that counts
+	pixels    int64 // bytes of compressed pixels
+	idat      idat
 }
 
-// readPNG walks over the chunks of a PNG file from its signature to its IEND and checks the CRC of each.
+// idat is the position of a walk relative to the IDAT chunks with the compressed pixels.
+type idat int
+
+const (
+	beforePixels idat = iota
+	inPixels
+	afterPixels
+)
+
+// readPNG walks over the chunks of a PNG file from its signature to its IEND. Like libpng, and like the decoder, it
+// accepts flaws that leave the image as it is: wrong checksums of chunks that can be ignored, a palette that the
+// image does not need, and a transparency that does not fit, which does not count.
 func readPNG(data []byte, limits Limits) (Header, error) {
 	w := &pngWalk{
-		limits: limits, idat: -1,
+		limits: limits,
 		header: Header{Scans: 1},
 	}
 	chunks := pngChunks{data: data, pos: len(pngMagic)}
@@ -41,41 +54,59 @@ func readPNG(data []byte, limits Limits) (Header, error) {
 		if err != nil {
 			return Header{}, err
 		}
-		if !c.sound(data) {
+		kind := string(c.kind)
+		if first && kind == "CgBI" {
+			return Header{}, unsupportedPNG("CgBI (Apple's variant of PNG)")
+		}
+		if c.critical() && !c.sound(data) {
 			return Header{}, damagedPNG("wrong checksum in chunk %s", c.kind)
 		}
-		if first != (string(c.kind) == "IHDR") {
+		if first != (kind == "IHDR") {
 			return Header{}, damagedPNG("its IHDR chunk is not the first and only one")
 		}
-		if string(c.kind) == "IEND" {
-			if !c.payload().Empty() {
-				return Header{}, damagedPNG("its IEND chunk is not empty")
+		if kind == "IEND" {
+			if err := checkAppended(c.payload().Of(data)); err != nil {
+				return Header{}, err
 			}
 			return w.end(data[chunks.pos:])
 		}
-		if err := w.visit(string(c.kind), c.payload().Of(data)); err != nil {
+		if err := w.visit(data, c); err != nil {
 			return Header{}, err
 		}
-		w.header.noteChunk(data, c, true)
+		w.header.noteChunk(data, c)
 	}
 }
 
-func (w *pngWalk) visit(kind string, payload []byte) error {
+func (w *pngWalk) visit(data []byte, c pngChunk) error {
+	kind, payload := string(c.kind), c.payload().Of(data)
+	if w.idat == inPixels && kind != "IDAT" {
+		w.idat = afterPixels
+	}
 	switch kind {
 	case "IHDR":
 		return w.ihdr(payload)
 	case "PLTE":
 		return w.plte(payload)
 	case "tRNS":
-		return w.trns(payload)
+		if c.sound(data) {
+			w.trns(payload)
+		}
 	case "IDAT":
 		if w.colorType == pngPalette && !w.palette {
 			return damagedPNG("its palette is missing")
 		}
-		w.idat = max(w.idat, 0) + int64(len(payload))
+		// The decoder does not read IDAT chunks behind another chunk.
+		if w.idat != afterPixels {
+			w.idat = inPixels
+			w.pixels += int64(len(payload))
+		}
 	case "acTL":
 		// After the pixels it has no effect, so viewers show a still image.
-		w.header.Animated = w.header.Animated || w.idat < 0
+		w.header.Animated = w.header.Animated || w.idat == beforePixels
+	default:
+		if c.critical() {
+			return unsupportedPNG("unknown critical chunk " + kind)
+		}
 	}
 	return nil
 }
@@ -122,51 +153,58 @@ func (w *pngWalk) ihdr(b []byte) error {
 	return w.limits.checkSize(w.header.Width, w.header.Height)
 }
 
+// plte accepts one palette. It counts if it belongs to the image: that of a gray image does not, nor one behind
+// the pixels or one of an impossible length that only suggests colors.
 func (w *pngWalk) plte(b []byte) error {
-	if w.palette || w.tRNS || w.idat >= 0 {
-		return damagedPNG("its palette is not where it belongs")
-	}
-	entries := len(b) / 3
-	if len(b)%3 != 0 || entries == 0 || entries > 256 || entries > 1<<w.header.BitDepth {
-		return damagedPNG("its palette has an impossible length")
-	}
-	if w.header.ColorModel == Gray {
-		return damagedPNG("a grey picture with a palette")
+	if w.palette {
+		return damagedPNG("it has two palettes")
 	}
 	w.palette = true
+	if w.idat != beforePixels || w.header.ColorModel == Gray {
+		return nil
+	}
+	valid := len(b)%3 == 0 && len(b) <= 3*256
+	if !valid && w.colorType != pngPalette {
+		return nil
+	}
+	if !valid || len(b) == 0 {
+		return damagedPNG("its palette has an impossible length")
+	}
+	w.colors = min(len(b)/3, 1<<w.header.BitDepth)
+	w.setTransparency(false) // a tRNS chunk before the palette does not count
 	return nil
 }
 
-func (w *pngWalk) trns(b []byte) error {
-	if w.tRNS || w.idat >= 0 || (w.colorType == pngPalette && !w.palette) {
-		return damagedPNG("its transparency is not where it belongs")
+// trns notes a transparency if it fits the image; the decoder ignores others.
+func (w *pngWalk) trns(b []byte) {
+	if w.tRNS || w.idat != beforePixels {
+		return
 	}
-	valid := false
 	switch w.colorType {
 	case pngGray:
-		valid = len(b) == 2
+		w.setTransparency(len(b) == 2)
 	case pngRGB:
-		valid = len(b) == 6
+		w.setTransparency(len(b) == 6)
 	case pngPalette:
-		valid = len(b) <= 256
+		w.setTransparency(len(b) > 0 && len(b) <= w.colors)
 	}
-	if !valid {
-		return damagedPNG("its transparency does not fit its colours")
-	}
-	w.tRNS, w.header.Alpha = true, true
-	return nil
+}
+
+func (w *pngWalk) setTransparency(has bool) {
+	w.tRNS = has
+	w.header.Alpha = has || w.colorType == pngGrayAlpha || w.colorType == pngRGBAlpha
 }
 
 // end checks the file as a whole after the IEND chunk and completes the header.
 func (w *pngWalk) end(trailing []byte) (Header, error) {
-	if w.idat < 0 {
+	if w.idat == beforePixels {
 		return Header{}, damagedPNG("holds no picture")
 	}
 	pixels := int64(w.header.Width) * int64(w.header.Height)
 	raw := (pixels*int64(w.samples*w.header.BitDepth) + 7) / 8
 	// If the pixels could not fit into the compressed bytes even at the maximum ratio, the decoder would
 	// allocate the image and only then fail.
-	if raw > w.idat*maxDeflateRatio {
+	if raw > w.pixels*maxDeflateRatio {
 		return Header{}, damagedPNG("holds too little data for its size")
 	}
 	w.header.decodedBytes = pixels * w.bytesPerPixel()

@@ -37,6 +37,9 @@ type pngChunk struct {
 
 func (c pngChunk) payload() edit.Span { return edit.Span{Start: c.Start + 8, End: c.End - 4} }
 
+// critical reports whether a decoder that does not know the chunk cannot show the image.
+func (c pngChunk) critical() bool { return c.kind[0]&0x20 == 0 }
+
 // sound reports whether the checksum is correct.
 func (c pngChunk) sound(data []byte) bool {
 	end := c.End - 4
@@ -88,13 +91,13 @@ func layOutPNG(data []byte) (Layout, bool) {
 			l.end = c.End
 			return l, l.pixels > 0
 		}
-		l.noteChunk(data, c, false)
+		l.noteChunk(data, c)
 	}
 }
 
 // noteChunk records the metadata in a chunk. A new packet is inserted directly after IHDR, where it violates no
-// rule about the order of chunks, and readers find it early.
-func (l *Layout) noteChunk(data []byte, c pngChunk, checked bool) {
+// rule about the order of chunks, and readers find it early. A block with a wrong checksum is odd.
+func (l *Layout) noteChunk(data []byte, c pngChunk) {
 	payload := c.payload()
 	body := payload.Of(data)
 	switch string(c.kind) {
@@ -105,7 +108,7 @@ func (l *Layout) noteChunk(data []byte, c pngChunk, checked bool) {
 			l.pixels = c.Start
 		}
 	case "eXIf":
-		b := Block{Kind: EXIF, Whole: c.Span, Data: payload, Odd: !checked && !c.sound(data)}
+		b := Block{Kind: EXIF, Whole: c.Span, Data: payload, Odd: !c.sound(data)}
 		// Some writers keep the prefix that EXIF has in JPEG.
 		if head := len(exifName) + 1; len(body) > head && bytes.HasPrefix(body, []byte(exifName)) {
 			b.Data.Start += head
@@ -113,28 +116,34 @@ func (l *Layout) noteChunk(data []byte, c pngChunk, checked bool) {
 		l.add(b)
 	case "iCCP":
 		name, profile, ok := bytes.Cut(body, []byte{0})
-		ok = ok && len(profile) > 0 && profile[0] == 0
+		ok = ok && len(profile) > 0 && profile[0] == 0 && c.sound(data)
 		b := Block{Kind: ICC, Whole: c.Span, Data: payload, Odd: !ok}
 		if ok {
 			b.Text = &Text{Keyword: string(name), Value: profile[1:], Deflated: true}
 		}
 		l.add(b)
+	case "cICP", "sRGB", "gAMA", "cHRM":
+		// They apply to the pixels after them.
+		if l.pixels == 0 {
+			kind := map[string]Kind{"cICP": CICP, "sRGB": SRGB, "gAMA": Gamma, "cHRM": Chromaticities}[string(c.kind)]
+			l.add(Block{Kind: kind, Whole: c.Span, Data: payload, Odd: !c.sound(data)})
+		}
 	case "caBX":
 		l.add(Block{Kind: Credentials, Whole: c.Span, Data: payload})
 	case "tEXt", "zTXt", "iTXt":
-		l.noteText(data, c, checked)
+		l.noteText(data, c)
 	}
 }
 
 // noteText records a text chunk with one of the keywords that matter.
-func (l *Layout) noteText(data []byte, c pngChunk, checked bool) {
+func (l *Layout) noteText(data []byte, c pngChunk) {
 	b := Block{Whole: c.Span, Data: c.payload()}
 	word := -1
 	switch keyword, _, _ := bytes.Cut(b.Data.Of(data), []byte{0}); {
 	case len(keyword) > 79:
 		return
 	case string(keyword) == xmpKeyword:
-		b.Kind, b.Odd = XMP, !checked && !c.sound(data)
+		b.Kind = XMP
 	case bytes.HasPrefix(keyword, []byte("exif:GPS")): // written by ImageMagick: one value from EXIF
 		b.Kind = GPSText
 	case isRawProfile(string(keyword)):
@@ -147,7 +156,8 @@ func (l *Layout) noteText(data []byte, c pngChunk, checked bool) {
 		b.Kind = Words
 	}
 	text, ok := readText(string(c.kind), b.Data.Of(data))
-	if b.Text, b.Odd = &text, b.Odd || !ok; ok {
+	ok = ok && c.sound(data)
+	if b.Text, b.Odd = &text, !ok; ok {
 		b.Data.Start = b.Data.End - len(text.Value)
 		if word >= 0 {
 			l.words[word], text.Keyword = true, wordKeywords[word]

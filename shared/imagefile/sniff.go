@@ -130,15 +130,8 @@ func markup(data []byte) (name string, isImage bool) {
 // checkNature rejects an image that is also another file type. Other bytes after its end are allowed: motion
 // photos, gain maps, the trailers of camera makers.
 func checkNature(data, trailing []byte) error {
-	for _, m := range otherFiles {
-		if bytes.HasPrefix(trailing, []byte(m.prefix)) {
-			return twoNatures(m.name + " follows the picture")
-		}
-	}
-	if name, isImage := markup(trailing); isImage {
-		return twoNatures("another image follows the picture")
-	} else if name != "" {
-		return twoNatures("a " + name + " follows the picture")
+	if err := checkAppended(trailing); err != nil {
+		return err
 	}
 	if isArchive(data) {
 		return twoNatures("it can be opened as an archive too")
@@ -148,6 +141,47 @@ func checkNature(data, trailing []byte) error {
 		return twoNatures("it can be opened as a PDF document too")
 	}
 	return nil
+}
+
+// checkAppended rejects another file at the start of the bytes after an image.
+func checkAppended(b []byte) error {
+	for _, m := range otherFiles {
+		if bytes.HasPrefix(b, []byte(m.prefix)) {
+			return twoNatures(m.name + " follows the picture")
+		}
+	}
+	if name, isImage := markup(b); isImage {
+		return twoNatures("another image follows the picture")
+	} else if name != "" {
+		return twoNatures("a " + name + " follows the picture")
+	}
+	return nil
+}
+
+// tags start a page or an image in markup.
+var tags = [...]string{"<svg", "<html", "<head", "<body", "<script", "<!doctype html", "<?php"}
+
+// checkHidden rejects an image with another file somewhere in data: its pixels, and whatever follows them in
+// place of an end marker. Signatures of four bytes occur in pixels by chance.
+func checkHidden(data []byte) error {
+	for _, m := range otherFiles {
+		if len(m.prefix) > 4 && bytes.Contains(data, []byte(m.prefix)) {
+			return twoNatures(m.name + " follows the picture")
+		}
+	}
+	for {
+		i := bytes.IndexByte(data, '<')
+		if i < 0 {
+			return nil
+		}
+		data = data[i:]
+		for _, tag := range tags {
+			if len(data) >= len(tag) && data[1]|0x20 == tag[1]|0x20 && data[2]|0x20 == tag[2] && strings.EqualFold(string(data[:len(tag)]), tag) {
+				return twoNatures("markup follows the picture")
+			}
+		}
+		data = data[1:]
+	}
 }
 
 // isArchive reports whether ZIP readers would accept the file, whatever its first bytes are: they search

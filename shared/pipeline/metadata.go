@@ -34,13 +34,13 @@ type Metadata struct {
 
 	Rating    int      `json:"rating,omitempty" range:"-1|1|2|3|4|5" unit:"1 to 5 stars, −1 rejected; absent when not rated" doc:"XMP xmp:Rating, otherwise EXIF Rating"`
 	Copyright string   `json:"copyright,omitempty" range:"1..256" unit:"text, at most 256 bytes" doc:"XMP dc:rights, otherwise IPTC 2:116, PNG Copyright, EXIF Copyright"`
-	Creators  []string `json:"creators,omitempty" range:"unique 1..8 of 1..128" unit:"at most 8 texts of 128 bytes" doc:"XMP dc:creator, otherwise IPTC 2:80, PNG Author, EXIF Artist"`
+	Creators  []string `json:"creators,omitempty" range:"unique 1..8 of 1..128" unit:"at most 8 texts of 128 bytes" doc:"XMP dc:creator, otherwise IPTC 2:80, PNG Author, EXIF Artist, XPAuthor"`
 
 	Format         string `json:"format" xmp:"Format,core" range:"jpeg|png" doc:"format of the bytes; the name does not matter"`
 	Width          int    `json:"width" xmp:"Width,core" range:"1.." unit:"pixels" doc:"width as displayed, EXIF orientation applied"`
 	Height         int    `json:"height" xmp:"Height,core" range:"1.." unit:"pixels" doc:"height as displayed"`
 	Shape          string `json:"shape" xmp:"Shape" range:"landscape|portrait|square" doc:"proportions as displayed; square when the sides differ by at most 1 %"`
-	Orientation    int    `json:"orientation" range:"1..8" unit:"1 to 8, 1 when the file does not state it" doc:"EXIF orientation of the original"`
+	Orientation    int    `json:"orientation" range:"1..8" unit:"1 to 8, 1 when the file does not state it" doc:"EXIF orientation of the original; in a JPEG, only if it precedes the first scan"`
 	BitDepth       int    `json:"bit_depth" xmp:"BitDepth" range:"1|2|4|8|16" unit:"1, 2, 4, 8, 16" doc:"bits per sample as stored"`
 	ColorModel     string `json:"color_model" xmp:"ColorModel" range:"gray|ycbcr|rgb|cmyk|palette" doc:"color model as stored"`
 	HasAlpha       bool   `json:"has_alpha" xmp:"HasAlpha" doc:"the file has an alpha channel or a transparent color"`
@@ -69,8 +69,8 @@ type Metadata struct {
 	Brightness        float64 `json:"brightness" xmp:"Brightness" range:"0..1" unit:"0 (black) to 1 (white), 4 decimals" doc:"mean Rec. 601 luma"`
 	Contrast          float64 `json:"contrast" xmp:"Contrast" range:"0..0.5" unit:"0 to 0.5, 4 decimals" doc:"standard deviation of the luma (RMS contrast)"`
 	Entropy           float64 `json:"entropy" xmp:"Entropy" range:"0..8" unit:"0 (even) to 8 bits, 3 decimals" doc:"Shannon entropy of the luma's 256 levels"`
-	ShadowsClipped    float64 `json:"shadows_clipped" xmp:"ShadowsClipped" range:"0..1" unit:"0 to 1, 4 decimals" doc:"part of the pixels whose luma is at most 4 of 255"`
-	HighlightsClipped float64 `json:"highlights_clipped" xmp:"HighlightsClipped" range:"0..1" unit:"0 to 1, 4 decimals" doc:"part of the pixels whose luma is at least 251 of 255"`
+	ShadowsClipped    float64 `json:"shadows_clipped" xmp:"ShadowsClipped" range:"0..1" unit:"0 to 1, 4 decimals" doc:"part of the pixels whose luma is at most 4 of 255 as stored, before the conversion to sRGB"`
+	HighlightsClipped float64 `json:"highlights_clipped" xmp:"HighlightsClipped" range:"0..1" unit:"0 to 1, 4 decimals" doc:"part of the pixels whose luma is at least 251 of 255 as stored, before the conversion to sRGB"`
 	Sharpness         float64 `json:"sharpness" xmp:"Sharpness" range:"0.." unit:"from 0 (flat), no upper end, 2 decimals" doc:"variance of the 4-neighbour Laplacian of the 8-bit luma"`
 
 	// Flags are properties that a person would notice: "screenshot", "blank",

@@ -84,7 +84,7 @@ func TestPNGAsWhole(t *testing.T) {
 		}
 		if err == nil && wholeErr == nil {
 			width, height := scale.Fit(h.Width, h.Height, visual.Size)
-			if want := scale.Reduce(whole, width, height); !reflect.DeepEqual(got, want) {
+			if want := scale.Reduce(whole, width, height, nil); !reflect.DeepEqual(got, want) {
 				t.Errorf("%s: the working copies differ", name)
 			}
 			compared++

@@ -1,13 +1,10 @@
 package describe
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"image"
-	"image/jpeg"
-	"io"
 	"runtime"
 	"strconv"
 	"strings"
@@ -22,9 +19,10 @@ import (
 )
 
 // uprightCopy decodes the image at the smallest sufficient scale. It returns the working copy, with the
-// orientation applied, and how much of the entropy-coded data the decoding checked. The decoded pixels are
-// charged to the budget from before their allocation until the copy exists.
-func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.Header) (*image.NRGBA, scaledjpeg.Checked, error) {
+// orientation applied, and how much of the entropy-coded data the decoding checked. It converts CMYK by colors
+// and leaves other samples as they are. The decoded pixels are charged to the budget from before their
+// allocation until the copy exists.
+func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.Header, colors conversion) (*image.NRGBA, scaledjpeg.Checked, error) {
 	scale := decodeScale(h)
 	need := min(decodedBytes(h, scale), d.budget)
 	if err := d.reserve(ctx, need); err != nil {
@@ -34,7 +32,7 @@ func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.He
 	d.held.Add(float64(need))
 	defer d.held.Add(-float64(need))
 
-	img, checked, err := d.decodeSmall(ctx, data, h, scale)
+	img, checked, err := d.decodeSmall(ctx, data, h, scale, colors)
 	if need >= d.budget/largeShare {
 		// The share is passed to the next image, but the garbage collector would wait until as much memory
 		// again has been allocated. A collection costs little compared with decoding so many pixels.
@@ -68,7 +66,7 @@ const largeShare = 8
 // decodeScale returns the largest scale of [scaledjpeg.Decode] at which the image is still as long as the
 // working copy, or 1.
 func decodeScale(h imagefile.Header) int {
-	if h.Format != imagefile.JPEG || h.ColorModel == imagefile.CMYK {
+	if h.Format != imagefile.JPEG {
 		return 1
 	}
 	for _, scale := range [...]int{8, 4, 2} {
@@ -93,12 +91,16 @@ func decodedBytes(h imagefile.Header, by int) int64 {
 		return h.DecodedBytes()
 	}
 	const tables = 128 << 10
-	return h.DecodedBytes()/int64(by*by) + tables
+	n := h.DecodedBytes() / int64(by*by)
+	if h.Unterminated {
+		n *= 3 // All scans are decoded, which takes more memory at 1/8.
+	}
+	return n + tables
 }
 
 // decodeSmall decodes the image and returns its working copy. When it returns, the decoded pixels are no longer
 // referenced.
-func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.Header, by int) (*image.NRGBA, scaledjpeg.Checked, error) {
+func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.Header, by int, colors conversion) (*image.NRGBA, scaledjpeg.Checked, error) {
 	started := time.Now()
 	decoded, checked, err := d.decode(ctx, data, h, by)
 	d.took.Observe(time.Since(started).Seconds(), h.Format.Name, strconv.Itoa(by))
@@ -120,22 +122,17 @@ func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.He
 	if by > 1 {
 		reduce = scale.ReduceScaled
 	}
-	return scale.Upright(reduce(decoded, width, height), h.Orientation), checked, nil
+	return scale.Upright(reduce(decoded, width, height, colors.inks), h.Orientation), checked, nil
 }
 
 // decodePixels decodes the image: a JPEG at a scale, a PNG to the size of the working copy.
 func decodePixels(ctx context.Context, data []byte, h imagefile.Header, by int) (image.Image, scaledjpeg.Checked, error) {
-	switch {
-	case h.Format == imagefile.PNG:
+	if h.Format == imagefile.PNG {
 		width, height := scale.Fit(h.Width, h.Height, visual.Size)
 		m, err := scaledpng.Decode(ctx, data, width, height)
 		return m, scaledjpeg.Full, err
-	case h.ColorModel == imagefile.CMYK:
-		m, err := jpeg.Decode(&contextReader{ctx: ctx, r: bytes.NewReader(data)})
-		return m, scaledjpeg.Full, err
-	default:
-		return scaledjpeg.Decode(ctx, data, by)
 	}
+	return scaledjpeg.Decode(ctx, data, by)
 }
 
 // decodeFailure returns the failure of an image whose pixels cannot be decoded.
@@ -145,27 +142,15 @@ func decodeFailure(h imagefile.Header, err error) error {
 	if errors.As(err, &pngUnsupported) {
 		return &pipeline.Failure{Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported PNG: " + string(pngUnsupported), Err: err}
 	}
-	var jpegUnsupported jpeg.UnsupportedError
+	var jpegUnsupported scaledjpeg.UnsupportedError
 	if errors.As(err, &jpegUnsupported) {
 		return &pipeline.Failure{
 			Code: pipeline.CodeUnsupportedFormat, Text: "Unsupported " + name + ": it uses a rare feature", Err: err,
 		}
 	}
-	return &pipeline.Failure{
-		Code: pipeline.CodeDamaged, Text: "Damaged " + name + ": its pixels cannot be decoded", Err: err,
+	text := "its pixels cannot be decoded"
+	if h.Unterminated {
+		text = "ends before its end-of-image marker"
 	}
-}
-
-// contextReader stops a decoding when its context ends: the decoders read while they decode, and only an error
-// of the reader stops them.
-type contextReader struct {
-	ctx context.Context // lives for one decoding; io.Reader has no context parameter
-	r   io.Reader
-}
-
-func (c *contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
+	return &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged " + name + ": " + text, Err: err}
 }

@@ -9,6 +9,7 @@ import (
 	"image/color"
 	"image/jpeg"
 	"os/exec"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -37,7 +38,7 @@ func TestDecodeScale(t *testing.T) {
 		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 639, Height: 1}, 2},
 		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 638, Height: 638}, 1},
 		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 1, Height: 1}, 1},
-		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 4000, Height: 3000, ColorModel: imagefile.CMYK}, 1},
+		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 4000, Height: 3000, ColorModel: imagefile.CMYK}, 8},
 		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.PNG}, Width: 4000, Height: 3000}, 1},
 	} {
 		if got := decodeScale(c.h); got != c.want {
@@ -94,6 +95,43 @@ func TestDamageFailsAtEveryScale(t *testing.T) {
 		if !errors.As(err, &f) || f.Code != pipeline.CodeDamaged || f.Text != "Damaged JPEG: its pixels cannot be decoded" {
 			t.Errorf("%d pixels wide: %v", width, err)
 		}
+	}
+}
+
+// TestMissingEndMarker verifies that a complete JPEG without its end-of-image marker gets a warning, at every
+// scale, and that one that lacks data fails.
+func TestMissingEndMarker(t *testing.T) {
+	const warning = "no end-of-image marker after the image"
+	for _, width := range []int{500, 700, 1500, 2600} {
+		data := fixture.EncodeJPEG(t, fixture.Photo(width, 64), 85)
+		for name, tail := range map[string]string{"nothing": "", "a trailer": "\x00\x00SEFT", "another image": "\xff\xd8\xff\xe0"} {
+			m, _ := describe(t, append(bytes.Clone(data[:len(data)-2]), tail...))
+			if !slices.Contains(m.Warnings, warning) {
+				t.Errorf("%d pixels wide, %s: warnings are %q", width, name, m.Warnings)
+			}
+		}
+		if m, _ := describe(t, data); slices.Contains(m.Warnings, warning) {
+			t.Errorf("%d pixels wide: warnings are %q", width, m.Warnings)
+		}
+		var f *pipeline.Failure
+		_, _, err := New(Config{}).Describe(t.Context(), data[:len(data)-100])
+		if !errors.As(err, &f) || f.Code != pipeline.CodeDamaged || f.Text != "Damaged JPEG: ends before its end-of-image marker" {
+			t.Errorf("%d pixels wide, cut: %v", width, err)
+		}
+	}
+}
+
+// TestCMYKWithoutAdobe verifies that the inks are read as in the same file with Adobe's segment.
+func TestCMYKWithoutAdobe(t *testing.T) {
+	data := fixture.GoTestdata(t, "testdata/video-001.cmyk.jpeg")
+	at := bytes.Index(data, []byte("\xff\xee\x00\x0eAdobe"))
+	if at < 0 || data[at+15] != 0 {
+		t.Skip("the test image has changed")
+	}
+	want, _ := describe(t, data)
+	got, _ := describe(t, slices.Concat(data[:at], data[at+16:]))
+	if got.MeanColor != want.MeanColor || got.ColorModel != "cmyk" || got.PHash != want.PHash {
+		t.Errorf("%s %s, want %s", got.ColorModel, got.MeanColor, want.MeanColor)
 	}
 }
 

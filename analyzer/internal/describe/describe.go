@@ -1,6 +1,7 @@
 // Package describe examines one image and describes it: the properties of the file, the metadata that the
 // camera and people wrote (package embedded), colors, light, flags and hashes (package visual), a caption (package
-// caption) and a thumbnail. Data runs one way through these packages, in this order.
+// caption) and a thumbnail. Data runs one way through these packages, in this order. What the pixels show is
+// described in sRGB, to which the color profile of the file (package colorprofile) converts them.
 //
 // It guarantees that the image is decoded once and no larger than the statistics need, that the decoded pixels
 // of all images in flight stay within a budget of bytes, that nothing is decoded before [imagefile.Read] has
@@ -102,20 +103,25 @@ func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metad
 	if err != nil {
 		return pipeline.Metadata{}, nil, err
 	}
-	img, checked, err := d.uprightCopy(ctx, data, h)
-	if err != nil {
-		return pipeline.Metadata{}, nil, err
-	}
-	small := visual.NewCopy(img)
-	thumbnail, err = small.Thumbnail()
-	if err != nil {
-		return pipeline.Metadata{}, nil, err
-	}
 	var warned record.Warnings
 	if h.Trailing > 0 {
 		warned.Add("%d bytes after the end of the image", h.Trailing)
 	}
-	m, small.Comment = embedded.Describe(data, h, d.gps, &warned)
+	if h.Unterminated {
+		warned.Add("no end-of-image marker after the image")
+	}
+	view := h.Metadata(data, embedded.MaxPacket)
+	colors := colorsOf(h, view, &warned)
+	img, checked, err := d.uprightCopy(ctx, data, h, colors)
+	if err != nil {
+		return pipeline.Metadata{}, nil, err
+	}
+	small := visual.NewCopy(img, colors.apply(img))
+	thumbnail, err = small.Thumbnail()
+	if err != nil {
+		return pipeline.Metadata{}, nil, err
+	}
+	m, small.Comment = embedded.Describe(view, h, d.gps, &warned)
 	sum := sha256.Sum256(data)
 	m.AnalyzerVersion, m.EntropyChecked = Version, string(checked)
 	m.FileSize, m.SHA256 = int64(len(data)), hex.EncodeToString(sum[:])

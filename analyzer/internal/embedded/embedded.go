@@ -15,12 +15,12 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// maxPacket is the longest XMP packet that is read, in bytes.
-const maxPacket = 1 << 20
+// MaxPacket is the longest XMP packet that is read, in bytes.
+const MaxPacket = 1 << 20
 
 // Describe returns the fields of the record that the file states, and the comment that a camera or phone wrote.
-func Describe(data []byte, h imagefile.Header, gps GPS, warned *record.Warnings) (m pipeline.Metadata, comment string) {
-	view := h.Metadata(data, maxPacket)
+// view is the metadata of the file, with XMP packets of up to MaxPacket bytes.
+func Describe(view imagefile.Metadata, h imagefile.Header, gps GPS, warned *record.Warnings) (m pipeline.Metadata, comment string) {
 	own := merge(view, gps, warned)
 	m = pipeline.Metadata{
 		Title: own.title, Description: own.description, Keywords: own.keywords, KeywordPaths: record.KeywordPaths(own.paths),
@@ -64,24 +64,26 @@ type block struct {
 
 // merge interprets all blocks of a file. People edit captions in programs that write XMP, and some of these leave
 // the older blocks unchanged. Captions are therefore taken from XMP first, then from IPTC, PNG text and EXIF,
-// which cameras write. Values that a camera measured are taken from EXIF first.
+// which cameras write, and from the tags of Windows in EXIF, which few programs update. Values that a camera measured are taken from EXIF first.
 func merge(view imagefile.Metadata, gps GPS, warned *record.Warnings) block {
-	exif := fromEXIF(view, warned)
+	exif, windows := fromEXIF(view, warned)
 	iptc := fromIPTC(view.IPTC, warned)
 	texts := fromTexts(view.Texts)
 	xmp, marks := fromXMP(view, warned)
-	order := []*block{&xmp, &iptc, &texts, &exif}
+	order := []*block{&xmp, &iptc, &texts, &exif, &windows}
 	if view.IPTC.Edited() { // later than XMP
 		order[0], order[1] = order[1], order[0]
 	}
 	if view.Unread {
 		warned.Add("XMP: a further packet is not read")
 	}
+	var further []*block
 	for _, p := range view.Further {
 		b := fromPacket(p, warned)
 		b.forget(p.Marks())
-		order = append(order, &b)
+		further = append(further, &b)
 	}
+	order = append(order, further...)
 
 	all := block{
 		comment: exif.comment,
@@ -108,7 +110,7 @@ func merge(view imagefile.Metadata, gps GPS, warned *record.Warnings) block {
 		all.paths = append(all.paths, b.paths...)
 	}
 	e := &all.exif
-	for _, b := range append([]*block{&xmp, &texts, &iptc}, order[4:]...) {
+	for _, b := range append([]*block{&xmp, &texts, &iptc}, further...) {
 		if e.CameraMake == "" && e.CameraModel == "" {
 			e.CameraMake, e.CameraModel = b.exif.CameraMake, b.exif.CameraModel
 		}

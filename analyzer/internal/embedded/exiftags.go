@@ -1,9 +1,11 @@
 package embedded
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/record"
+	"github.com/imagebatch/imagebatch/shared/imagefile/charset"
 	"github.com/imagebatch/imagebatch/shared/imagefile/edit"
 	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 )
@@ -11,7 +13,7 @@ import (
 // Limits for reading an EXIF block.
 const (
 	maxEntries  = 500    // entries of a directory
-	maxTagBytes = 10_000 // bytes of a value
+	maxTagBytes = 10_000 // bytes of a text
 )
 
 // The directories of an EXIF block, by their names in warnings.
@@ -21,60 +23,104 @@ const (
 	dirGPS   = "IFD0/GPSInfoIFD"
 )
 
-// wantedTag is a tag that is read, with its required type.
+// form is the form of a tag's values. Writers choose other types than the specification, and its number types are
+// all equivalent for readers (TIFF 6.0, section 2).
+type form int
+
+const (
+	words form = iota + 1 // text in bytes
+	units                 // text in UTF-16
+	numbers
+)
+
+func (f form) String() string {
+	if f == numbers {
+		return "a number"
+	}
+	return "a text"
+}
+
+// width returns the bytes of a character.
+func (f form) width() int {
+	if f == units {
+		return 2
+	}
+	return 1
+}
+
+// has reports whether values of a type can have the form.
+func (f form) has(kind uint16) bool {
+	switch kind {
+	case tiff.Byte, tiff.SByte, tiff.Undefined:
+		return true
+	case tiff.ASCII, tiff.UTF8:
+		return f != numbers
+	case tiff.Short, tiff.SShort:
+		return f != words
+	default:
+		return f == numbers && kind >= tiff.Long && kind <= tiff.IFD
+	}
+}
+
+// wantedTag is a tag that is read.
 type wantedTag struct {
-	name     string
-	kind     uint16
-	min, max uint32 // number of values
+	name string
+	form form
 }
 
 // wanted lists the tags that are read from each directory (CIPA DC-008, 4.6).
 var wanted = map[string]map[uint16]wantedTag{
 	dirImage: {
-		tiff.TagImageDescription: {"ImageDescription", tiff.ASCII, 1, maxTagBytes},
-		0x010f:                   {"Make", tiff.ASCII, 1, maxTagBytes},
-		0x0110:                   {"Model", tiff.ASCII, 1, maxTagBytes},
-		0x0131:                   {"Software", tiff.ASCII, 1, maxTagBytes},
-		0x013b:                   {"Artist", tiff.ASCII, 1, maxTagBytes},
-		0x4746:                   {"Rating", tiff.Short, 1, 1},
-		0x8298:                   {"Copyright", tiff.ASCII, 1, maxTagBytes},
+		tiff.TagImageDescription: {"ImageDescription", words},
+		0x010f:                   {"Make", words},
+		0x0110:                   {"Model", words},
+		0x0131:                   {"Software", words},
+		0x013b:                   {"Artist", words},
+		0x4746:                   {"Rating", numbers},
+		0x8298:                   {"Copyright", words},
+		tiff.TagXPTitle:          {"XPTitle", units},
+		tiff.TagXPComment:        {"XPComment", units},
+		tiff.TagXPAuthor:         {"XPAuthor", units},
+		tiff.TagXPKeywords:       {"XPKeywords", units},
+		tiff.TagXPSubject:        {"XPSubject", units},
 	},
 	dirExif: {
-		0x829a: {"ExposureTime", tiff.Rational, 1, 1},
-		0x829d: {"FNumber", tiff.Rational, 1, 1},
-		0x8827: {"ISO", tiff.Short, 1, 8},
-		0x8832: {"RecommendedExposureIndex", tiff.Long, 1, 1},
-		0x8833: {"ISOSpeed", tiff.Long, 1, 1},
-		0x9003: {"DateTimeOriginal", tiff.ASCII, 1, 64},
-		0x9004: {"CreateDate", tiff.ASCII, 1, 64},
-		0x9011: {"OffsetTimeOriginal", tiff.ASCII, 1, 64},
-		0x9012: {"OffsetTimeDigitized", tiff.ASCII, 1, 64},
-		0x9204: {"ExposureCompensation", tiff.SRational, 1, 1},
-		0x9209: {"Flash", tiff.Short, 1, 1},
-		0x920a: {"FocalLength", tiff.Rational, 1, 1},
-		0x9286: {"UserComment", tiff.Undefined, 8, maxTagBytes},
-		0xa405: {"FocalLengthIn35mmFormat", tiff.Short, 1, 1},
-		0xa434: {"LensModel", tiff.ASCII, 1, maxTagBytes},
+		0x829a: {"ExposureTime", numbers},
+		0x829d: {"FNumber", numbers},
+		0x8827: {"ISO", numbers},
+		0x8832: {"RecommendedExposureIndex", numbers},
+		0x8833: {"ISOSpeed", numbers},
+		0x9003: {"DateTimeOriginal", words},
+		0x9004: {"CreateDate", words},
+		0x9011: {"OffsetTimeOriginal", words},
+		0x9012: {"OffsetTimeDigitized", words},
+		0x9204: {"ExposureCompensation", numbers},
+		0x9209: {"Flash", numbers},
+		0x920a: {"FocalLength", numbers},
+		0x9286: {"UserComment", words},
+		0xa405: {"FocalLengthIn35mmFormat", numbers},
+		0xa434: {"LensModel", words},
 	},
 	dirGPS: {
-		0x0001: {"GPSLatitudeRef", tiff.ASCII, 1, 8},
-		0x0002: {"GPSLatitude", tiff.Rational, 3, 3},
-		0x0003: {"GPSLongitudeRef", tiff.ASCII, 1, 8},
-		0x0004: {"GPSLongitude", tiff.Rational, 3, 3},
-		0x0005: {"GPSAltitudeRef", tiff.Byte, 1, 1},
-		0x0006: {"GPSAltitude", tiff.Rational, 1, 1},
+		0x0001: {"GPSLatitudeRef", words},
+		0x0002: {"GPSLatitude", numbers},
+		0x0003: {"GPSLongitudeRef", words},
+		0x0004: {"GPSLongitude", numbers},
+		0x0005: {"GPSAltitudeRef", numbers},
+		0x0006: {"GPSAltitude", numbers},
+		0x0009: {"GPSStatus", words},
 	},
 }
 
-// exifTags holds the wanted and valid entries of an EXIF block, by name. Their values lie in the block, and no
-// fraction has a denominator of zero.
+// exifTags holds the wanted and valid entries of an EXIF block, by name. At least the first of their values lies in the
+// block.
 type exifTags struct {
 	block   tiff.Block
 	entries map[string]tiff.Entry
 	taken   []edit.Span // ranges of the header and the directories
 }
 
-// collectTags reads the directories of a block. Of several entries with the same tag, the first one counts.
+// collectTags reads the directories of a block. Of several entries with the same tag, the first valid one counts.
 func collectTags(b tiff.Block, warned *record.Warnings) exifTags {
 	v := exifTags{block: b, entries: map[string]tiff.Entry{}, taken: []edit.Span{{Start: 0, End: 8}}}
 	v.directory(dirImage, b.First, warned)
@@ -98,10 +144,10 @@ func (v *exifTags) directory(name string, d tiff.Directory, warned *record.Warni
 		if seen[e.Tag] {
 			continue
 		}
-		seen[e.Tag] = true
 		if name == dirImage && (e.Tag == tiff.TagExif || e.Tag == tiff.TagGPS) {
-			v.pointer(e, warned)
+			seen[e.Tag] = v.pointer(e, warned)
 		} else if want, ok := wanted[name][e.Tag]; ok && v.valid(want, e, warned) {
+			seen[e.Tag] = true
 			v.entries[want.name] = e
 		}
 	}
@@ -113,44 +159,79 @@ func (v *exifTags) overlaps(s edit.Span) bool {
 }
 
 // pointer reads the directory that an entry points to.
-func (v *exifTags) pointer(e tiff.Entry, warned *record.Warnings) {
+func (v *exifTags) pointer(e tiff.Entry, warned *record.Warnings) bool {
 	name := dirExif
 	if e.Tag == tiff.TagGPS {
 		name = dirGPS
 	}
 	d, ok := v.block.Directory(v.block.Pointer(e))
-	if (e.Type != tiff.Long && e.Type != tiff.IFD) || e.Count != 1 || !ok || !v.directory(name, d, warned) {
-		warned.Add("EXIF %s: its directory is missing", name)
+	switch {
+	case !ok:
+		warned.Add("EXIF %s: it lies outside of the block", name)
+	case !v.directory(name, d, warned):
+		warned.Add("EXIF %s: it overlaps another directory", name)
+	default:
+		return true
 	}
+	return false
 }
 
-// valid checks the type and the place of an entry's value, and that a fraction has a denominator.
+// valid reports whether an entry has a value that can be read. A string of no bytes is equivalent to an absent one.
 func (v *exifTags) valid(want wantedTag, e tiff.Entry, warned *record.Warnings) bool {
-	if e.Type != want.kind || e.Count < want.min || e.Count > want.max {
-		// A string of no bytes is equivalent to an absent one. Cameras reserve much space for a comment that is
-		// never written.
-		if e.Count > 0 && want.kind != tiff.Undefined {
-			warned.Add("EXIF %s: %d values of type %d are not what it should have", want.name, e.Count, e.Type)
-		}
+	if e.Count == 0 {
+		return false
+	}
+	if !want.form.has(e.Type) {
+		warned.Add("EXIF %s: type %d is no type of %s", want.name, e.Type, want.form)
 		return false
 	}
 	at, ok := v.block.Value(e)
-	// A value that overlaps a directory is invalid. A short value is in its entry.
-	if !ok || at.End-at.Start > 4 && v.overlaps(at) {
+	if !ok && want.form != numbers {
+		// A count that is too large does not matter if the text ends before.
+		at, ok = v.block.Available(e)
+		end := make([]byte, want.form.width())
+		ok = ok && bytes.Contains(at.Of(v.block.Data), end)
+	}
+	if !ok {
 		warned.Add("EXIF %s: its value lies outside of the block", want.name)
 		return false
 	}
-	if want.kind != tiff.Rational && want.kind != tiff.SRational {
+	if start := (edit.Span{Start: at.Start, End: at.Start + 1}); at.Start != e.At+8 && v.overlaps(start) ||
+		want.form == numbers && at.Start != e.At+8 && v.overlaps(at) {
+		warned.Add("EXIF %s: its value overlaps a directory", want.name)
+		return false
+	}
+	if want.form != numbers {
 		return true
 	}
-	for i := range int(e.Count) {
-		if f, _ := v.block.Fraction(e, i); f.Den == 0 {
-			// Cameras write 0/0 for unknown values.
-			if f.Num != 0 {
-				warned.Add("EXIF %s: a fraction over zero", want.name)
+	if f, ok := v.block.Fraction(e, 0); ok && f.Den == 0 {
+		// Cameras write 0/0 for unknown values.
+		if f.Num != 0 {
+			warned.Add("EXIF %s: a fraction over zero", want.name)
+		}
+		return false
+	}
+	_, ok = v.block.Number(e, 0)
+	return ok
+}
+
+// bytes returns the bytes of a text. They end at the next directory and at the end of the block, whatever the entry
+// states.
+func (v exifTags) bytes(tag string) []byte {
+	e, ok := v.entries[tag]
+	if !ok {
+		return nil
+	}
+	at, _ := v.block.Available(e)
+	if at.Start != e.At+8 {
+		for _, d := range v.taken {
+			if d.Start > at.Start {
+				at.End = min(at.End, d.Start)
 			}
-			return false
 		}
 	}
-	return true
+	if value := at.Of(v.block.Data); len(value) > maxTagBytes {
+		return charset.WholeRunes(value[:maxTagBytes])
+	}
+	return at.Of(v.block.Data)
 }

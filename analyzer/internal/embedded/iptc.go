@@ -1,8 +1,6 @@
 package embedded
 
 import (
-	"time"
-
 	"github.com/imagebatch/imagebatch/analyzer/internal/record"
 	"github.com/imagebatch/imagebatch/shared/imagefile/charset"
 	"github.com/imagebatch/imagebatch/shared/imagefile/iptc"
@@ -10,6 +8,9 @@ import (
 
 // maxDataSets bounds the number of data sets that are read from an IPTC block.
 const maxDataSets = 1000
+
+// maxDeclaration is the length of the longest declaration of a character set, in bytes (IPTC-IIM 4.2, 1:90).
+const maxDeclaration = 32
 
 // fromIPTC interprets the data sets of an IPTC block.
 func fromIPTC(r iptc.Resources, warned *record.Warnings) block {
@@ -20,13 +21,13 @@ func fromIPTC(r iptc.Resources, warned *record.Warnings) block {
 		}
 		return found
 	}
-	text := charset.Guess
-	date, clock := "", ""
+	text, date, clock := charset.Guess, "", ""
 	for _, s := range r.Sets[:min(len(r.Sets), maxDataSets)] {
 		switch [2]byte{s.Record, s.Number} {
 		case [2]byte{iptc.EnvelopeRecord, iptc.CharacterSet}:
-			if string(s.Value) == iptc.UTF8 {
-				text = func(b []byte) string { return string(b) }
+			var known bool
+			if text, known = charset.Declared(s.Value[:min(len(s.Value), maxDeclaration)]); !known {
+				warned.Add("IPTC: its character set %q is unknown", s.Value)
 			}
 		case [2]byte{iptc.ApplicationRecord, iptc.Title}:
 			found.title = text(s.Value)
@@ -54,12 +55,4 @@ func fromIPTC(r iptc.Resources, warned *record.Warnings) block {
 }
 
 // iptcTime combines the date and the time, or returns "" unless both are present.
-func iptcTime(date, clock string) string {
-	if t, err := time.Parse("20060102150405-0700", date+clock); err == nil {
-		return t.Format(zonedTime)
-	}
-	if t, err := time.Parse("20060102150405", date+clock); err == nil {
-		return t.Format(localTime)
-	}
-	return ""
-}
+func iptcTime(date, clock string) string { return isoTime(date + "T" + clock) }

@@ -21,6 +21,11 @@ func TestIPTC(t *testing.T) {
 		"UTF-8":                          {fixture.ImageResource(0x404, "", append(bytes.Clone(utf8Set), title...)), "Zürich", false},
 		"UTF-8 without its declaration":  {fixture.ImageResource(0x404, "", title), "Zürich", false},
 		"Latin-1":                        {fixture.ImageResource(0x404, "", fixture.DataSet(2, 5, "Z\xfcrich")), "Zürich", false},
+		"Windows-1252":                   {fixture.ImageResource(0x404, "", fixture.DataSet(2, 5, "\x93Z\xfcrich\x94 \x96 5 \x80")), "“Zürich” – 5 €", false},
+		"declared UTF-8, but is not":     {fixture.ImageResource(0x404, "", append(bytes.Clone(utf8Set), fixture.DataSet(2, 5, "Z\xfcrich")...)), "Zürich", false},
+		"ISO 8859-1":                     {fixture.ImageResource(0x404, "", append(fixture.DataSet(1, 90, "\x1b.A"), fixture.DataSet(2, 5, "Z\xfcrich \xa4")...)), "Zürich ¤", false},
+		"ISO 8859-15":                    {fixture.ImageResource(0x404, "", append(fixture.DataSet(1, 90, "\x1b-b"), fixture.DataSet(2, 5, "Z\xfcrich \xa4")...)), "Zürich €", false},
+		"unknown character set":          {fixture.ImageResource(0x404, "", append(fixture.DataSet(1, 90, "\x1b$B"), title...)), "Zürich", true},
 		"after other resources":          {append(append(bytes.Clone(other), fixture.ImageResource(0x040f, "odd", []byte("odd"))...), fixture.ImageResource(0x404, "name", title)...), "Zürich", false},
 		"zeros between resources":        {slices.Concat(other, make([]byte, 3), fixture.ImageResource(0x404, "", title)), "Zürich", false},
 		"padding":                        {fixture.ImageResource(0x404, "", append(bytes.Clone(title), 0, 0, 0)), "Zürich", false},
@@ -39,5 +44,21 @@ func TestIPTC(t *testing.T) {
 				t.Errorf("title %q, want %q; warnings %q", got.title, c.title, w.List)
 			}
 		})
+	}
+}
+
+func TestIPTCTimes(t *testing.T) {
+	for _, c := range []struct{ date, clock, want string }{
+		{"20240529", "171921+0200", "2024-05-29T17:19:21+02:00"},
+		{"20240529", "171921", "2024-05-29T17:19:21"},
+		{"2024-05-29", "17:19:21-07:00", "2024-05-29T17:19:21-07:00"},
+		{"20240529", "1719", "2024-05-29T17:19:00"},
+		{"20240529", "", ""},
+		{"", "171921+0200", ""},
+		{"00000000", "000000+0000", ""},
+	} {
+		if got := iptcTime(c.date, c.clock); got != c.want {
+			t.Errorf("%s and %s: %q, want %q", c.date, c.clock, got, c.want)
+		}
 	}
 }

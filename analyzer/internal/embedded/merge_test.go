@@ -17,7 +17,7 @@ import (
 
 // packetOf returns the view of a file with only a packet.
 func packetOf(text []byte) imagefile.Metadata {
-	if len(text) > maxPacket {
+	if len(text) > MaxPacket {
 		return imagefile.Metadata{Packet: imagefile.Packet{Text: text, TooLarge: true}}
 	}
 	return imagefile.Metadata{XMP: xmp.Parse(text), Packet: imagefile.Packet{Text: text}}

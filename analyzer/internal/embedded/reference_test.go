@@ -19,13 +19,13 @@ func TestMatchesImagemeta(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		b, ok := h.First(imagefile.EXIF)
+		first, ok := h.First(imagefile.EXIF)
 		if !ok {
 			continue
 		}
 		tags := map[string]any{}
 		_, err = imagemeta.Decode(imagemeta.Options{
-			R: bytes.NewReader(b.Data.Of(data)), ImageFormat: imagemeta.TIFF, Sources: imagemeta.EXIF,
+			R: bytes.NewReader(first.Data.Of(data)), ImageFormat: imagemeta.TIFF, Sources: imagemeta.EXIF,
 			HandleTag: func(tag imagemeta.TagInfo) error {
 				if tag.Namespace == dirImage || tag.Namespace == dirExif {
 					tags[tag.Tag] = tag.Value
@@ -37,7 +37,8 @@ func TestMatchesImagemeta(t *testing.T) {
 			continue // it stops at the first entry that it does not understand
 		}
 		var warned record.Warnings
-		got := fromEXIF(h.Metadata(data, maxPacket), &warned).exif
+		read, _ := fromEXIF(h.Metadata(data, MaxPacket), &warned)
+		got := read.exif
 		if warned.List != nil {
 			continue // the library is less strict
 		}

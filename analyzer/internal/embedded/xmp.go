@@ -15,7 +15,7 @@ import (
 // fromXMP interprets the packet. It also returns the marks of the captions that we composed.
 func fromXMP(view imagefile.Metadata, warned *record.Warnings) (b block, marks pipeline.Marks) {
 	if view.Packet.TooLarge {
-		warned.Add("XMP: a packet of more than %d bytes is not read", maxPacket)
+		warned.Add("XMP: a packet of more than %d bytes is not read", MaxPacket)
 	}
 	if view.XMP == nil || len(view.Packet.Text) == 0 {
 		return block{}, marks
@@ -57,8 +57,8 @@ func fromPacket(p *xmp.Packet, warned *record.Warnings) (b block) {
 		if b.exif.TakenAt == "" {
 			b.exif.TakenAt = isoTime(at)
 		}
-		// XMP allows a date alone, but it is not precise enough.
-		if at != "" && len(at) > len(time.DateOnly) && isoTime(at) == "" {
+		// XMP allows a date alone, but it is not precise enough. A clock that was never set shows zeros.
+		if len(at) > len(time.DateOnly) && isoTime(at) == "" && strings.Trim(at, "0:-T Z") != "" {
 			warned.Add("XMP %s: %q is no time", property, at)
 		}
 	}
@@ -81,40 +81,75 @@ func (r xmpReader) all(property string) []string {
 // place returns where the image was taken, if both coordinates can be read.
 func (r xmpReader) place(warned *record.Warnings) *pipeline.GPS {
 	latitude, longitude := r.one("exif:GPSLatitude"), r.one("exif:GPSLongitude")
-	if latitude == "" || longitude == "" {
+	if latitude == "" || longitude == "" || void(r.one("exif:GPSStatus")) {
 		return nil
 	}
-	north, ok := xmpCoordinate(latitude, "N", "S", 90)
-	east, okEast := xmpCoordinate(longitude, "E", "W", 180)
+	north, ok := xmpCoordinate(latitude, r.one("exif:GPSLatitudeRef"), "N", "S", 90)
+	east, okEast := xmpCoordinate(longitude, r.one("exif:GPSLongitudeRef"), "E", "W", 180)
 	if !ok || !okEast {
 		warned.Add("XMP exif:GPSLatitude, exif:GPSLongitude: they are no place")
+		return nil
+	}
+	if nowhere(north, east) {
 		return nil
 	}
 	return &pipeline.GPS{Latitude: record.Round(north, 6), Longitude: record.Round(east, 6)}
 }
 
-// xmpCoordinate reads "51,30.5N" or "51,30,30N", in degrees.
-func xmpCoordinate(s, positive, negative string, limit float64) (degrees float64, ok bool) {
-	sign := 1.0
-	digits, ok := strings.CutSuffix(s, positive)
-	if !ok {
-		if digits, ok = strings.CutSuffix(s, negative); !ok {
-			return 0, false
-		}
-		sign = -1
+// xmpUnits separates degrees, minutes and seconds. XMP wants commas.
+var xmpUnits = strings.NewReplacer(
+	"°", ",", "º", ",", "DEG", ",", ":", ",", "′", ",", "'", ",", "’", ",", "″", ",", "\"", ",", "”", ",", " ", ",",
+)
+
+// xmpCoordinate returns a coordinate in degrees. XMP wants "51,30.5N" or "51,30,30N". Other programs write "51.5083",
+// "-51.5083", "51.5083 N", "51 deg 30' 30.00\" N" or fractions, as in "51/1,30/1,3050/100N". The reference of EXIF is
+// needed only if it is negative.
+func xmpCoordinate(s, ref, positive, negative string, limit float64) (degrees float64, ok bool) {
+	s = strings.TrimSpace(strings.ToUpper(s))
+	south := strings.HasPrefix(strings.ToUpper(ref), negative)
+	if digits, has := cutEnd(s, negative); has {
+		s, south = digits, true
+	} else if digits, has := cutEnd(s, positive); has {
+		s, south = digits, false
 	}
-	parts := strings.Split(digits, ",")
-	if len(parts) > 3 {
+	if digits, has := strings.CutPrefix(s, "-"); has {
+		s, south = digits, true
+	}
+	parts := strings.FieldsFunc(xmpUnits.Replace(strings.TrimPrefix(s, "+")), func(r rune) bool { return r == ',' })
+	if len(parts) < 1 || len(parts) > 3 {
 		return 0, false
 	}
 	unit := 1.0
 	for i, part := range parts {
-		v, err := strconv.ParseFloat(part, 64)
-		if err != nil || !(v >= 0) || i > 0 && v >= 60 || math.IsInf(v, 0) {
+		v, ok := unsigned(part)
+		if !ok || i > 0 && v >= 60 {
 			return 0, false
 		}
 		degrees += v / unit
 		unit *= 60
 	}
-	return sign * degrees, degrees <= limit
+	if south {
+		degrees = 0 - degrees
+	}
+	return degrees, math.Abs(degrees) <= limit
+}
+
+// cutEnd cuts a letter off the start or the end of s.
+func cutEnd(s, letter string) (rest string, found bool) {
+	if rest, found = strings.CutSuffix(s, letter); !found {
+		rest, found = strings.CutPrefix(s, letter)
+	}
+	return strings.TrimSpace(rest), found
+}
+
+// unsigned reads a decimal number or a fraction.
+func unsigned(s string) (float64, bool) {
+	over, under, isFraction := strings.Cut(s, "/")
+	v, err := strconv.ParseFloat(over, 64)
+	if isFraction && err == nil {
+		var d float64
+		d, err = strconv.ParseFloat(under, 64)
+		v /= d
+	}
+	return v, err == nil && v >= 0 && !math.IsInf(v, 0)
 }

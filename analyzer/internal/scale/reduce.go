@@ -10,19 +10,22 @@ import (
 // Reduce returns the image scaled to width × height; each pixel is the mean of its area. The mean is computed
 // from the samples as they are stored, without removing the gamma, as thumbnails are commonly made; colors
 // count by their alpha. Planes are averaged before color conversion, so that only the small image is converted.
-func Reduce(m image.Image, width, height int) *image.NRGBA {
-	return reduceBy(source.average, m, width, height)
+//
+// inks converts pixels of CMYK to opaque RGB in place, and 255 is full ink. If it is nil, CMYK is converted
+// without a profile, before the mean.
+func Reduce(m image.Image, width, height int, inks func(pix []byte)) *image.NRGBA {
+	return reduceBy(source.average, m, width, height, inks)
 }
 
 // ReduceScaled does the same for an image that was decoded at a scale and is less than twice as long as the
 // result.
-func ReduceScaled(m image.Image, width, height int) *image.NRGBA {
-	return reduceBy(source.resample, m, width, height)
+func ReduceScaled(m image.Image, width, height int, inks func(pix []byte)) *image.NRGBA {
+	return reduceBy(source.resample, m, width, height, inks)
 }
 
 // reduceBy scales the samples of the image with scale. Chroma samples, which may stand for several pixels each,
 // are always averaged.
-func reduceBy(scale func(s source, width, height int) []byte, m image.Image, width, height int) *image.NRGBA {
+func reduceBy(scale func(s source, width, height int) []byte, m image.Image, width, height int, inks func(pix []byte)) *image.NRGBA {
 	out := image.NewNRGBA(image.Rect(0, 0, width, height))
 	switch m := m.(type) {
 	case *image.YCbCr:
@@ -38,6 +41,15 @@ func reduceBy(scale func(s source, width, height int) []byte, m image.Image, wid
 			copy(out.Pix[4*i:], []byte{y, y, y, 255})
 		}
 		return out
+	case *image.CMYK:
+		if inks != nil {
+			channels := source{width: m.Rect.Dx(), height: m.Rect.Dy(), channels: 4, row: func(y int) []byte {
+				return m.Pix[y*m.Stride:]
+			}}
+			copy(out.Pix, scale(channels, width, height))
+			inks(out.Pix)
+			return out
+		}
 	}
 	setStraight(out.Pix, scale(premultiplied(m), width, height))
 	return out
@@ -93,6 +105,16 @@ func premultiplied(m image.Image) source {
 	case *image.NRGBA:
 		s.row = func(y int) []byte {
 			return premultiply(buf, m.Pix[y*m.Stride:][:4*s.width])
+		}
+	case *image.CMYK:
+		s.row = func(y int) []byte {
+			row := m.Pix[y*m.Stride:]
+			for i := 0; i < len(buf); i += 4 {
+				p, ink := buf[i:i+4:i+4], row[i:i+4:i+4]
+				p[0], p[1], p[2] = color.CMYKToRGB(ink[0], ink[1], ink[2], ink[3])
+				p[3] = 255
+			}
+			return buf
 		}
 	case *image.Paletted:
 		table := paletteTable(m.Palette)

@@ -57,7 +57,7 @@ func meanOf(m image.Image, x, y, width, height int) (r, g, b, a float64) {
 
 func checkMeans(t *testing.T, src image.Image, width, height int, tolerance float64) {
 	t.Helper()
-	got := Reduce(src, width, height)
+	got := Reduce(src, width, height, nil)
 	if got.Bounds() != image.Rect(0, 0, width, height) {
 		t.Fatalf("bounds %v", got.Bounds())
 	}
@@ -87,7 +87,7 @@ func TestReduceReturnsTheMeanOfTheArea(t *testing.T) {
 func TestReduceOfMoreRowsThanAWordCanSum(t *testing.T) {
 	for _, height := range []int{256, 257, 258, 700} {
 		m := fixture.Filled(9, height, color.NRGBA{255, 254, 253, 255})
-		if got := Reduce(m, 1, 1).NRGBAAt(0, 0); got != (color.NRGBA{255, 254, 253, 255}) {
+		if got := Reduce(m, 1, 1, nil).NRGBAAt(0, 0); got != (color.NRGBA{255, 254, 253, 255}) {
 			t.Errorf("%d rows: %v", height, got)
 		}
 	}
@@ -130,7 +130,7 @@ func TestReduceWeightsColorsByTheirAlpha(t *testing.T) {
 		}
 	}
 	for _, n := range []int{40, 20, 10} {
-		if got := Reduce(m, n, n).NRGBAAt(n/2, n/2); got != (color.NRGBA{255, 0, 0, 128}) {
+		if got := Reduce(m, n, n, nil).NRGBAAt(n/2, n/2); got != (color.NRGBA{255, 0, 0, 128}) {
 			t.Errorf("to %d: %v, want half transparent red", n, got)
 		}
 	}
@@ -143,7 +143,7 @@ func TestReduceThinAndTinyImages(t *testing.T) {
 			if width < 1 || height < 1 || max(width, height) > 320 {
 				t.Fatalf("fits into %d×%d", width, height)
 			}
-			got := Reduce(fixture.Filled(size[0], size[1], color.NRGBA{10, 200, 30, 255}), width, height)
+			got := Reduce(fixture.Filled(size[0], size[1], color.NRGBA{10, 200, 30, 255}), width, height, nil)
 			want := bytes.Repeat([]byte{10, 200, 30, 255}, width*height)
 			if !bytes.Equal(got.Pix, want) {
 				t.Error("a uniform surface does not stay uniform")
@@ -168,5 +168,34 @@ func TestReduceOfASubImage(t *testing.T) {
 			SubImage(image.Rectangle) image.Image
 		}).SubImage(part)
 		t.Run(name, func(t *testing.T) { checkMeans(t, sub, 15, 15, 1.5) })
+	}
+}
+
+// TestReduceAveragesInks verifies that a conversion of inks gets their means, at both kinds of scaling, and that
+// its result is what is returned.
+func TestReduceAveragesInks(t *testing.T) {
+	m := image.NewCMYK(image.Rect(0, 0, 64, 48))
+	for i := range m.Pix {
+		m.Pix[i] = [...]byte{0, 100, 255, 40, 200, 100, 0, 60}[i%8] // in columns of two colors
+	}
+	inks := func(pix []byte) {
+		for i := 0; i < len(pix); i += 4 {
+			got := [4]byte(pix[i:])
+			for c, want := range [...]int{100, 100, 128, 50} {
+				if d := int(got[c]) - want; d < -1 || d > 1 {
+					t.Fatalf("inks %v", got)
+				}
+			}
+			copy(pix[i:], []byte{1, 2, 3, 255})
+		}
+	}
+	want := fixture.Filled(32, 24, color.NRGBA{1, 2, 3, 255})
+	if got := Reduce(m, 32, 24, inks); !bytes.Equal(got.Pix, want.Pix) {
+		t.Error("the means are not converted")
+	}
+	m = image.NewCMYK(image.Rect(0, 0, 33, 25))
+	copy(m.Pix, bytes.Repeat([]byte{100, 100, 128, 50}, 33*25))
+	if got := ReduceScaled(m, 32, 24, inks); !bytes.Equal(got.Pix, want.Pix) {
+		t.Error("the means of a scaled image are not converted")
 	}
 }

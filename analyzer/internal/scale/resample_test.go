@@ -55,7 +55,7 @@ func lanczosOf(m *image.Gray, x, y, width, height int) float64 {
 func TestReduceScaledMatchesLanczos(t *testing.T) {
 	m := grayNoise(61, 47)
 	for _, size := range [][2]int{{61, 47}, {60, 46}, {45, 33}, {31, 24}, {61, 24}, {7, 5}, {1, 1}, {62, 48}} {
-		got := ReduceScaled(m, size[0], size[1])
+		got := ReduceScaled(m, size[0], size[1], nil)
 		for y := range size[1] {
 			for x := range size[0] {
 				want := lanczosOf(m, x, y, size[0], size[1])
@@ -71,7 +71,7 @@ func TestReduceScaledKeepsUniformSurfaces(t *testing.T) {
 	for _, size := range [][2]int{{1, 1}, {320, 1}, {500, 3}, {639, 480}, {320, 240}} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			width, height := Fit(size[0], size[1], 320)
-			got := ReduceScaled(fixture.Filled(size[0], size[1], color.NRGBA{10, 200, 30, 255}), width, height)
+			got := ReduceScaled(fixture.Filled(size[0], size[1], color.NRGBA{10, 200, 30, 255}), width, height, nil)
 			if want := bytes.Repeat([]byte{10, 200, 30, 255}, width*height); !bytes.Equal(got.Pix, want) {
 				t.Error("a uniform surface does not stay uniform")
 			}
@@ -81,7 +81,7 @@ func TestReduceScaledKeepsUniformSurfaces(t *testing.T) {
 
 func TestReduceScaledToTheSameSizeChangesNothing(t *testing.T) {
 	m := fixture.Photo(60, 40)
-	if got := ReduceScaled(m, 60, 40); !bytes.Equal(got.Pix, m.Pix) {
+	if got := ReduceScaled(m, 60, 40, nil); !bytes.Equal(got.Pix, m.Pix) {
 		t.Error("the image changed")
 	}
 }

@@ -64,6 +64,8 @@ func (b *bits) more() error {
 			b.buf[b.end] = 0xff
 			b.end++
 			b.from += 2
+		case b.from+1 < len(b.data) && b.data[b.from+1] == 0xff: // a fill byte
+			b.from++
 		default:
 			b.ended = true
 		}

@@ -242,7 +242,7 @@ func TestDecodingEndsWithItsContext(t *testing.T) {
 }
 
 func TestMemoryIsBoundedByTheScaledSize(t *testing.T) {
-	const width, height = 2000, 1500
+	const width, height = 1200, 900
 	m := image.NewRGBA(image.Rect(0, 0, width, height))
 	tile := photo(width/10, height/10)
 	for y := 0; y < height; y += tile.Rect.Dy() {

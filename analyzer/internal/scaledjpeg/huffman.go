@@ -1,7 +1,5 @@
 package scaledjpeg
 
-import "image/jpeg"
-
 // The number of bits that the two look-up tables use.
 const (
 	firstBits = 10
@@ -18,13 +16,16 @@ type table struct {
 	// for many blocks.
 	skip *[1 << skipBits]uint16
 
+	fault error // why the table cannot be used
+
 	symbols [256]byte
 	count   [17]int // number of codes of each length
 	start   [17]int // the first code of each length
 	index   [17]int // index of the first code's symbol
 }
 
-// read decodes the table that follows its class and number in segment, and returns the number of bytes read.
+// read decodes the table that follows its class and number in segment, and returns the number of bytes read. A
+// table without codes or with too many is a fault only of an image that uses it, as in libjpeg.
 func (t *table) read(segment []byte) (n int, err error) {
 	*t = table{}
 	total, code := 0, 0
@@ -34,23 +35,31 @@ func (t *table) read(segment []byte) (n int, err error) {
 		code += t.count[length]
 		total += t.count[length]
 		if total <= 256 && code > 1<<length {
-			err = errTable
+			t.fault = errTable
 		}
 		code <<= 1
 	}
 	switch {
-	case total == 0:
-		return 0, jpeg.FormatError("Huffman table has zero length")
 	case total > 256:
-		return 0, jpeg.FormatError("Huffman table has excessive length")
+		return 0, errTable
 	case len(segment) < 16+total:
 		return 0, errLength
-	case err != nil:
-		return 0, err
+	case total == 0:
+		t.fault = errEmptyTable
 	}
 	copy(t.symbols[:], segment[16:16+total])
-	t.fillFirst(t.first[:], firstBits)
+	if t.fault == nil {
+		t.fillFirst(t.first[:], firstBits)
+	}
 	return 16 + total, nil
+}
+
+// check returns the reason why the table, which may be nil, cannot be used.
+func (t *table) check() error {
+	if t == nil {
+		return errNoTable
+	}
+	return t.fault
 }
 
 // fillFirst sets, for each value of the given number of bits, the symbol and the length of the code at its

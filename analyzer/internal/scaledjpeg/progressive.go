@@ -1,10 +1,10 @@
 package scaledjpeg
 
-import "image/jpeg"
-
 // progressed is the state of a component after the scans read so far.
 type progressed struct {
 	values  []int16  // side × side values of each block, in whole MCUs
+	each    int      // side × side
+	order   *order   // of the values
 	nonzero []uint64 // a bit for each coefficient of a block; unused if last is 0
 	// last is the last coefficient that is tracked, in zig-zag order: the last wanted one, or a later one if a
 	// scan that refines a wanted coefficient refines others as well. The position of its bits depends on which
@@ -13,11 +13,16 @@ type progressed struct {
 }
 
 func (d *decoder) newProgressed(c *component) *progressed {
-	p := &progressed{last: d.order.last}
+	p := &progressed{each: c.side * c.side, order: c.order, last: c.order.last}
 	blocks := d.columns * c.h * d.rows * c.v
-	p.values = make([]int16, blocks*d.side*d.side)
-	if d.side > 1 {
+	p.values = make([]int16, blocks*p.each)
+	switch {
+	case d.unterminated:
+		p.last = 63 // Only a decoded scan is known to be complete.
+	case c.side > 1:
 		p.last = d.lastFollowed(c)
+	}
+	if p.last > 0 {
 		p.nonzero = make([]uint64, blocks)
 	}
 	return p
@@ -33,7 +38,7 @@ func (d *decoder) lastFollowed(c *component) int {
 		if err != nil || marker == markerEOI {
 			break
 		}
-		segment, err := ahead.segment()
+		segment, err := ahead.segment(marker)
 		if err != nil {
 			break
 		}
@@ -44,7 +49,7 @@ func (d *decoder) lastFollowed(c *component) int {
 			refined[from] = max(refined[from], to)
 		}
 	}
-	last := d.order.last
+	last := c.order.last
 	for from := 1; from <= last; from++ {
 		last = max(last, refined[from])
 	}
@@ -54,10 +59,10 @@ func (d *decoder) lastFollowed(c *component) int {
 // firstMeans decodes the first bits of the DC coefficients (T.81, G.1.2.1).
 func (d *decoder) firstMeans(s *scan, y, x, end int) error {
 	b := &d.bits
-	each := d.side * d.side
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
+			each := p.coded.each
 			for v := range p.downMCU {
 				at := ((y*p.downMCU+v)*d.columns*p.h + x*p.acrossMCU) * each
 				for range p.acrossMCU {
@@ -70,7 +75,7 @@ func (d *decoder) firstMeans(s *scan, y, x, end int) error {
 						return err
 					}
 					if size > 16 {
-						return jpeg.UnsupportedError("excessive DC component")
+						return errDC
 					}
 					p.last += b.value(uint(size))
 					p.coded.values[at] = int16(p.last << s.low)
@@ -85,10 +90,10 @@ func (d *decoder) firstMeans(s *scan, y, x, end int) error {
 // refineMeans decodes one more bit of each DC coefficient.
 func (d *decoder) refineMeans(s *scan, y, x, end int) error {
 	b := &d.bits
-	each := d.side * d.side
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
+			each := p.coded.each
 			for v := range p.downMCU {
 				if err := b.more(); err != nil {
 					return err
@@ -132,7 +137,7 @@ func (d *decoder) firstBand(s *scan, y, x, end int) error {
 				return errBeyondBlock
 			}
 			if size > 0 {
-				p.coded.set(d.order, at, k, b.value(size)<<s.low)
+				p.coded.set(at, k, b.value(size)<<s.low)
 			}
 		}
 	}
@@ -140,10 +145,10 @@ func (d *decoder) firstBand(s *scan, y, x, end int) error {
 }
 
 // set sets coefficient k of a block.
-func (p *progressed) set(o *order, block, k int, value int32) {
+func (p *progressed) set(block, k int, value int32) {
 	p.nonzero[block] |= 1 << k
-	if place := int(o.place[k]); place != unwanted {
-		p.values[block*(len(p.values)/len(p.nonzero))+place] = int16(value)
+	if place := int(p.order.place[k]); place != unwanted {
+		p.values[block*p.each+place] = int16(value)
 	}
 }
 
@@ -170,7 +175,7 @@ func (d *decoder) refineBand(s *scan, y, x, end int) error {
 				s.endOfBandRun = 1<<run + int(b.take(uint(run)))
 				continue
 			case size > 1:
-				return jpeg.FormatError("unexpected Huffman code")
+				return FormatError("unexpected Huffman code")
 			case size == 1:
 				value = int32(b.take(1))<<(s.low+1) - 1<<s.low
 			}
@@ -178,7 +183,7 @@ func (d *decoder) refineBand(s *scan, y, x, end int) error {
 				return errBeyondBlock
 			}
 			if value != 0 {
-				p.coded.set(d.order, at, k, value)
+				p.coded.set(at, k, value)
 			}
 			k++
 		}
@@ -195,7 +200,7 @@ func (d *decoder) refineBand(s *scan, y, x, end int) error {
 func (d *decoder) refineNonzero(s *scan, block, k, zeros int) int {
 	b := &d.bits
 	p := s.parts[0].coded
-	values := p.values[block*d.side*d.side:][:d.side*d.side]
+	values := p.values[block*p.each:][:p.each]
 	for ; k <= s.to; k++ {
 		if p.nonzero[block]>>k&1 == 0 {
 			if zeros == 0 {
@@ -208,7 +213,7 @@ func (d *decoder) refineNonzero(s *scan, block, k, zeros int) int {
 			b.fill()
 		}
 		bit := b.take(1)
-		if place := int(d.order.place[k]); bit == 1 && place != unwanted {
+		if place := int(p.order.place[k]); bit == 1 && place != unwanted {
 			if values[place] >= 0 {
 				values[place] += 1 << s.low
 			} else {
@@ -222,11 +227,11 @@ func (d *decoder) refineNonzero(s *scan, block, k, zeros int) int {
 // transformProgressed sets the samples of a component after all its scans have been read.
 func (d *decoder) transformProgressed(c *component) {
 	columns := d.columns * c.h
-	each := d.side * d.side
+	each := c.coded.each
 	for y := range d.rows * c.v {
 		row := c.coded.values[y*columns*each:][:columns*each]
-		pix := c.pix[y*d.side*c.stride:]
-		if d.side == 1 {
+		pix := c.pix[y*c.side*c.stride:]
+		if c.side == 1 {
 			for x, v := range row {
 				pix[x] = mean(int32(v), int32(c.factors[0]))
 			}
@@ -237,7 +242,7 @@ func (d *decoder) transformProgressed(c *component) {
 			for i, v := range row[x*each:][:each] {
 				block[i] = int32(v)
 			}
-			transform(&block, c.factors, pix[x*d.side:], d.side, c.stride)
+			transform(&block, c.factors, pix[x*c.side:], c.side, c.stride)
 		}
 	}
 }

@@ -2,7 +2,7 @@ package scaledjpeg
 
 import (
 	"context"
-	"image/jpeg"
+	"slices"
 )
 
 // scan is one scan, as specified in its header (T.81, B.2.3).
@@ -13,6 +13,9 @@ type scan struct {
 	from, to     int  // coefficients of the scan, in zig-zag order, inclusive
 	high, low    uint // bit positions of the successive approximation before and after the scan
 	endOfBandRun int  // following blocks without coefficients in this band
+	side         int  // samples of all blocks, across and down, and
+	order        *order
+	mixed        bool // unless their sizes differ
 }
 
 // part is one component of a scan.
@@ -29,10 +32,23 @@ func (d *decoder) readScan(ctx context.Context, segment []byte) error {
 	if err != nil {
 		return err
 	}
+	d.scans++
+	d.inScan = true
 	if err := d.prepare(s); err != nil {
 		return err
 	}
+	if err := d.entropyCoded(ctx, s); err != nil {
+		return err
+	}
+	d.inScan = false
+	return nil
+}
+
+// entropyCoded decodes or skips the data of a scan.
+func (d *decoder) entropyCoded(ctx context.Context, s *scan) error {
 	switch {
+	case !d.progressive && s.mixed:
+		return d.decodeScan(ctx, s, d.mixedRun)
 	case !d.progressive:
 		return d.decodeScan(ctx, s, d.sequentialRun)
 	case s.from == 0 && s.high == 0:
@@ -51,7 +67,7 @@ func (d *decoder) readScan(ctx context.Context, segment []byte) error {
 // scanHeader reads a scan header and finds the components and tables that it names.
 func (d *decoder) scanHeader(segment []byte) (*scan, error) {
 	if len(d.components) == 0 {
-		return nil, jpeg.FormatError("missing SOF marker")
+		return nil, errNoFrame
 	}
 	n := 0
 	if len(segment) > 0 {
@@ -63,24 +79,18 @@ func (d *decoder) scanHeader(segment []byte) (*scan, error) {
 	s := &scan{columns: d.columns, rows: d.rows, to: 63}
 	blocks := 0
 	for i := range n {
-		c := d.component(segment[1+2*i])
+		c := d.component(s, segment[1+2*i])
 		if c == nil {
-			return nil, jpeg.FormatError("unknown component selector")
-		}
-		for _, other := range s.parts {
-			if other.component == c {
-				return nil, jpeg.FormatError("repeated component selector")
-			}
+			return nil, FormatError("unknown component selector")
 		}
 		dc, ac := segment[2+2*i]>>4, segment[2+2*i]&15
-		if dc > 3 || ac > 3 || d.baseline && (dc > 1 || ac > 1) {
-			return nil, jpeg.FormatError("bad table selector")
-		}
-		s.parts = append(s.parts, part{component: c, acrossMCU: c.h, downMCU: c.v, dcTable: d.dc[dc], acTable: d.ac[ac]})
+		s.parts = append(s.parts, part{component: c, acrossMCU: c.h, downMCU: c.v, dcTable: d.table(0, dc), acTable: d.table(1, ac)})
 		blocks += c.h * c.v
+		s.mixed = s.mixed || i > 0 && c.side != s.side
+		s.side, s.order = c.side, c.order
 	}
-	if len(d.components) > 1 && blocks > 10 {
-		return nil, jpeg.FormatError("total sampling factors too large")
+	if n > 1 && blocks > 10 {
+		return nil, FormatError("total sampling factors too large")
 	}
 	if n == 1 {
 		// Each MCU of a scan of one component is one block (T.81, A.2.2).
@@ -100,22 +110,38 @@ func (s *scan) setBand(p []byte) error {
 	s.high, s.low = uint(p[2]>>4), uint(p[2]&15)
 	switch {
 	case s.from == 0 && s.to != 0, s.from > s.to, s.to > 63:
-		return jpeg.FormatError("bad spectral selection bounds")
+		return FormatError("bad spectral selection bounds")
 	case s.from != 0 && len(s.parts) != 1:
-		return jpeg.FormatError("progressive AC coefficients for more than one component")
+		return FormatError("progressive AC coefficients for more than one component")
 	case s.high != 0 && s.high != s.low+1:
-		return jpeg.FormatError("bad successive approximation values")
+		return FormatError("bad successive approximation values")
 	}
 	return nil
 }
 
-func (d *decoder) component(id byte) *component {
+// component returns the first component of the identifier that the scan does not have yet. Some encoders give
+// several components the same one.
+func (d *decoder) component(s *scan, id byte) *component {
 	for i := range d.components {
-		if d.components[i].id == id {
-			return &d.components[i]
+		c := &d.components[i]
+		if c.id == id && !slices.ContainsFunc(s.parts, func(p part) bool { return p.component == c }) {
+			return c
 		}
 	}
 	return nil
+}
+
+// table returns the current table th of a class, or nil. Motion JPEG, which is sequential, relies on the
+// standard tables.
+func (d *decoder) table(class, th byte) *table {
+	tables := [2]*[4]*table{&d.dc, &d.ac}[class]
+	if th > 3 {
+		return nil
+	}
+	if tables[th] == nil && !d.progressive {
+		tables[th] = standard(class, th)
+	}
+	return tables[th]
 }
 
 // prepare checks that the tables for the scan exist, and allocates what each component needs for its first
@@ -123,15 +149,26 @@ func (d *decoder) component(id byte) *component {
 func (d *decoder) prepare(s *scan) error {
 	for i := range s.parts {
 		p := &s.parts[i]
-		needsDC := s.from == 0 && s.high == 0
-		if needsDC && p.dcTable == nil || s.to > 0 && p.acTable == nil {
-			return jpeg.FormatError("uninitialized Huffman table")
+		if s.from == 0 && s.high == 0 {
+			if err := p.dcTable.check(); err != nil {
+				return err
+			}
+		}
+		if s.to > 0 {
+			if err := p.acTable.check(); err != nil {
+				return err
+			}
 		}
 		if s.from == 0 {
 			p.scanned = true
 		}
+		band := uint64(1)<<(s.to-s.from)<<1 - 1
+		p.exact &^= band << s.from
+		if s.low == 0 {
+			p.exact |= band << s.from
+		}
 		if !d.progressive {
-			if d.order.last < 63 && p.columns*p.rows >= d.manyBlocks {
+			if p.order.last < 63 && p.columns*p.rows >= d.manyBlocks {
 				p.acTable.prepareSkip()
 			}
 		}
@@ -142,8 +179,8 @@ func (d *decoder) prepare(s *scan) error {
 		if q == nil {
 			return errNoQuant
 		}
-		p.factors = newFactors(q, d.side)
-		p.pix = make([]byte, p.stride*d.rows*p.v*d.side)
+		p.factors = newFactors(q, p.side)
+		p.pix = make([]byte, p.stride*d.rows*p.v*p.side)
 		if d.progressive {
 			p.coded = d.newProgressed(p.component)
 		}

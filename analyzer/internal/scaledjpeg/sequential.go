@@ -2,15 +2,29 @@ package scaledjpeg
 
 import (
 	"encoding/binary"
-	"image/jpeg"
 )
 
-// sequentialRun decodes the MCUs from x to end of row y.
+// mixedRun decodes the MCUs from x to end of row y of a scan whose components have blocks of several sizes. Each
+// component of an MCU is like an MCU of its own.
+func (d *decoder) mixedRun(s *scan, y, x, end int) error {
+	for ; x < end; x++ {
+		for i := range s.parts {
+			c := s.parts[i].component
+			part := scan{parts: s.parts[i : i+1], side: c.side, order: c.order}
+			if err := d.sequentialRun(&part, y, x, x+1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sequentialRun does the same if all blocks have the same size.
 func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
-	if d.side == 1 {
+	if s.side == 1 {
 		return d.meansOfRun(s, y, x, end)
 	}
-	side, c := d.side, new(coefficients)
+	side, order, c := s.side, s.order, new(coefficients)
 	for ; x < end; x++ {
 		for i := range s.parts {
 			p := &s.parts[i]
@@ -18,7 +32,7 @@ func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
 				row := (y*p.downMCU+v)*side*p.stride + x*p.acrossMCU*side
 				for h := range p.acrossMCU {
 					clear(c[:side*side])
-					diff, found, err := d.bits.block(p.dcTable, p.acTable, d.order, c)
+					diff, found, err := d.bits.block(p.dcTable, p.acTable, order, c)
 					if err != nil {
 						return err
 					}
@@ -44,6 +58,7 @@ func (d *decoder) sequentialRun(s *scan, y, x, end int) error {
 
 // meansOfRun does the same at 1/8, where a block is one sample.
 func (d *decoder) meansOfRun(s *scan, y, x, end int) error {
+	order := s.order
 	var c coefficients // no AC coefficient is wanted
 	for ; x < end; x++ {
 		for i := range s.parts {
@@ -52,7 +67,7 @@ func (d *decoder) meansOfRun(s *scan, y, x, end int) error {
 			for v := range p.downMCU {
 				row := p.pix[(y*p.downMCU+v)*p.stride+x*p.acrossMCU:][:p.acrossMCU]
 				for h := range row {
-					diff, _, err := d.bits.block(p.dcTable, p.acTable, d.order, &c)
+					diff, _, err := d.bits.block(p.dcTable, p.acTable, order, &c)
 					if err != nil {
 						return err
 					}
@@ -82,7 +97,7 @@ func (b *bits) block(dc, ac *table, o *order, c *coefficients) (diff int32, foun
 		return 0, false, err
 	}
 	if size > 16 {
-		return 0, false, jpeg.UnsupportedError("excessive DC component")
+		return 0, false, errDC
 	}
 	diff = b.value(uint(size))
 	k, last := 1, o.last

@@ -25,14 +25,14 @@ func variants(p pixelType) map[string][]byte {
 }
 
 // TestEveryKindOfPixels compares each color type, depth and transparency, interlaced or not, with image/png: at
-// small and odd sizes, at full size and reduced. The rows use each filter.
+// small and odd sizes, at full size and reduced. Each width comes with three heights. The rows use each filter.
 func TestEveryKindOfPixels(t *testing.T) {
 	for _, p := range pixelTypes {
 		for name, before := range variants(p) {
 			for _, interlaced := range []bool{false, true} {
 				t.Run(fmt.Sprintf("type %d, %d bits, %s, interlaced %v", p.colorType, p.depth, name, interlaced), func(t *testing.T) {
 					for width := 1; width <= 9; width++ {
-						for height := 1; height <= 9; height++ {
+						for height := 1 + width%3; height <= 9; height += 3 {
 							d := drawing{pixelType: p, width: width, height: height, interlaced: interlaced, before: before}
 							data := d.file()
 							checkSame(t, data, width, height)
@@ -41,7 +41,7 @@ func TestEveryKindOfPixels(t *testing.T) {
 					}
 					d := drawing{pixelType: p, width: 67, height: 53, interlaced: interlaced, before: before}
 					data := d.file()
-					for _, size := range [][2]int{{67, 53}, {66, 52}, {40, 53}, {31, 17}, {8, 3}, {1, 1}} {
+					for _, size := range [][2]int{{67, 53}, {66, 52}, {31, 17}, {1, 1}} {
 						checkSame(t, data, size[0], size[1])
 					}
 				})

@@ -13,12 +13,12 @@ import (
 // datas returns data with codes of all lengths, matches of all lengths and distances, and neither.
 func datas() map[string][]byte {
 	r := rand.New(rand.NewPCG(3, 4))
-	random := make([]byte, 200_000)
+	random := make([]byte, 50_000)
 	for i := range random {
 		random[i] = byte(r.Uint32())
 	}
 	var skewed []byte // byte i is twice as frequent as byte i+1, so that the rarest have the longest codes
-	for range 300_000 {
+	for range 60_000 {
 		b := byte(0)
 		for b < 40 && r.IntN(2) == 0 {
 			b++
@@ -26,7 +26,7 @@ func datas() map[string][]byte {
 		skewed = append(skewed, b*5)
 	}
 	var matches []byte
-	for len(matches) < 300_000 {
+	for len(matches) < 70_000 {
 		matches = append(matches, byte(r.Uint32()))
 		if n := len(matches); n > 10 {
 			distance := min(n, 1+r.IntN(1<<(1+r.IntN(15))))
@@ -37,7 +37,7 @@ func datas() map[string][]byte {
 	}
 	return map[string][]byte{
 		"nothing": nil, "one": {7}, "random": random, "skewed": skewed, "matches": matches,
-		"zeros": make([]byte, 300_000), "all": slices.Concat(random[:70_000], skewed[:70_000], matches[:70_000]),
+		"zeros": make([]byte, 70_000), "all": slices.Concat(random[:20_000], skewed[:20_000], matches[:40_000]),
 	}
 }
 
@@ -50,7 +50,7 @@ func TestInflate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for part := range slices.Chunk(data, 50_000) {
+			for part := range slices.Chunk(data, 15_000) {
 				_, _ = w.Write(part)
 				_ = w.Flush()
 			}

@@ -24,7 +24,7 @@ func blurHash(c *Copy, m *pipeline.Metadata) { m.BlurHash = blurHashOf(c.OnWhite
 // Algorithm.md) of 4×3 components. It applies the cosines of the two axes one after the other.
 func blurHashOf(m *image.RGBA) string {
 	width, height := scale.Fit(m.Rect.Dx(), m.Rect.Dy(), blurSide)
-	small := scale.Reduce(m, width, height)
+	small := scale.Reduce(m, width, height, nil)
 	cosX, cosY := cosines(blurX, width), cosines(blurY, height)
 	var linear [256]float64
 	for i := range linear {

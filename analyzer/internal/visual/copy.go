@@ -14,6 +14,7 @@ type Copy struct {
 
 	light       plane
 	levels      [256]uint32 // number of pixels of each luma
+	stored      [256]uint32 // the same before the conversion to sRGB
 	transparent bool        // some pixel is not opaque
 
 	// The fields below count pixels that are at least half opaque, without a background.
@@ -24,6 +25,16 @@ type Copy struct {
 	redGreen moments     // red − green
 	yellow   moments     // red + green − 2 blue: twice the yellow of Hasler and Süsstrunk
 	cells    []cell      // pixels by the upper four bits of their samples
+}
+
+// Levels returns the number of pixels of each luma, with white under transparent pixels.
+func Levels(img *image.NRGBA) [256]uint32 {
+	var levels [256]uint32
+	flat := onWhite(img)
+	for i := 0; i+4 <= len(flat.Pix); i += 4 {
+		levels[lumaOf(flat.Pix[i], flat.Pix[i+1], flat.Pix[i+2])]++
+	}
+	return levels
 }
 
 // cell holds the number of pixels in a part of the color cube, and the sums of their samples. The sums of
@@ -43,8 +54,9 @@ func (m moments) over(n int64) (mean, sd float64) {
 	return meanAndDeviation(float64(m.sum), float64(m.squares), float64(n))
 }
 
-// NewCopy runs the pass over a working copy.
-func NewCopy(img *image.NRGBA) *Copy {
+// NewCopy runs the pass over a working copy in sRGB. stored contains its levels before the conversion to sRGB; nil
+// means that they were the same.
+func NewCopy(img *image.NRGBA, stored *[256]uint32) *Copy {
 	flat := onWhite(img)
 	m := &Copy{
 		Image: img, OnWhite: flat,
@@ -78,6 +90,10 @@ func NewCopy(img *image.NRGBA) *Copy {
 		c.r += uint32(r)
 		c.g += uint32(g)
 		c.b += uint32(b)
+	}
+	m.stored = m.levels
+	if stored != nil {
+		m.stored = *stored
 	}
 	return m
 }

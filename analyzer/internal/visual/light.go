@@ -36,9 +36,10 @@ func (m *Copy) brightnessAndContrast() (brightness, contrast float64) {
 	return record.Round(mean/255, 4), record.Round(sd/255, 4)
 }
 
-// clipping returns the fractions of the pixels that are nearly black and nearly white; 4 decimals.
+// clipping returns the fractions of the pixels that are nearly black and nearly white as they were stored, before
+// colors outside sRGB were clipped; 4 decimals.
 func (m *Copy) clipping() (shadows, highlights float64) {
-	return record.Round(below(&m.levels, clipped), 4), record.Round(1-below(&m.levels, 254-clipped), 4)
+	return record.Round(below(&m.stored, clipped), 4), record.Round(1-below(&m.stored, 254-clipped), 4)
 }
 
 // entropy returns the Shannon entropy of the histogram of the luma in bits: 0 for a uniform surface and 8 if

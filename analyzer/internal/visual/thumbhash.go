@@ -21,7 +21,7 @@ func thumbHash(c *Copy, m *pipeline.Metadata) { m.ThumbHash = thumbHashOf(c.Imag
 // the other.
 func thumbHashOf(m *image.NRGBA) string {
 	width, height := scale.Fit(m.Rect.Dx(), m.Rect.Dy(), thumbSide)
-	return base64.StdEncoding.EncodeToString(thumbBytes(scale.Reduce(m, width, height)))
+	return base64.StdEncoding.EncodeToString(thumbBytes(scale.Reduce(m, width, height, nil)))
 }
 
 // thumbBytes returns the hash of an image of at most 100×100 pixels.

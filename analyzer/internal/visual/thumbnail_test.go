@@ -22,7 +22,7 @@ func TestSmallThumbnails(t *testing.T) {
 				m.Pix[i] = 255
 			}
 		}
-		thumbnail, err := NewCopy(m).Thumbnail()
+		thumbnail, err := NewCopy(m, nil).Thumbnail()
 		if err != nil || len(thumbnail) > pipeline.MaxThumbnailBytes {
 			t.Fatalf("%v: %d bytes, %v", size, len(thumbnail), err)
 		}

@@ -40,7 +40,7 @@ func TestDominantColors(t *testing.T) {
 			}
 		}
 	}
-	got := NewCopy(m).palette()
+	got := NewCopy(m, nil).palette()
 	if len(got) != 5 {
 		t.Fatalf("%d colors: %v", len(got), got)
 	}
@@ -142,7 +142,7 @@ func referenceBlurHash(m *image.NRGBA) string {
 func TestBlurHashMatchesTheReference(t *testing.T) {
 	for _, size := range [][2]int{{64, 48}, {48, 64}, {64, 64}, {5, 3}, {1, 1}, {63, 1}} {
 		m := fixture.Photo(size[0], size[1])
-		straight := scale.Reduce(m, size[0], size[1])
+		straight := scale.Reduce(m, size[0], size[1], nil)
 		if got, want := blurHashOf(m), referenceBlurHash(straight); got != want {
 			t.Errorf("%v: got %s, want %s", size, got, want)
 		}
@@ -153,7 +153,7 @@ func TestBlurHashMatchesTheReference(t *testing.T) {
 // (DCT-II), in floating point.
 func TestPHashMatchesTheDefinition(t *testing.T) {
 	m := fixture.Photo(32, 32)
-	p := NewCopy((*image.NRGBA)(m)).light
+	p := NewCopy((*image.NRGBA)(m), nil).light
 	var coefficients []float64
 	for k := 1; k <= 8; k++ {
 		for l := 1; l <= 8; l++ {

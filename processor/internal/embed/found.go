@@ -115,15 +115,13 @@ func tiffDescription(t tiff.Block) (text string, has bool) {
 	return string(value), true
 }
 
+// windowsTags are the tags in which Windows stores each field.
+var windowsTags = [...][]uint16{
+	pipeline.Title: {tiff.TagXPTitle}, pipeline.Description: {tiff.TagXPComment, tiff.TagXPSubject}, pipeline.Keywords: {tiff.TagXPKeywords},
+}
+
 // fieldOf is the field that a text chunk of a PNG states.
 var fieldOf = map[string]pipeline.CaptionField{"Title": pipeline.Title, "Description": pipeline.Description}
-
-// windowsTags are the tags in which Windows stores each field. They are read, never written.
-var windowsTags = [...][]uint16{
-	pipeline.Title:       {tiff.TagXPTitle},
-	pipeline.Description: {tiff.TagXPComment, tiff.TagXPSubject},
-	pipeline.Keywords:    {tiff.TagXPKeywords},
-}
 
 // tiffStates reports whether an EXIF block states a field.
 func (w writer) tiffStates(t tiff.Block, f pipeline.CaptionField, m pipeline.Marks) bool {

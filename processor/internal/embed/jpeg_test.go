@@ -161,7 +161,7 @@ func TestJPEGLeftAlone(t *testing.T) {
 		{"start marker in the header", withSegments(whole, "\xff\xd8"), OddStructure},
 		{"segment beyond the end", []byte(jpegStart + "\xff\xe1\xff\xff"), OddStructure},
 		{"a segment without length", []byte(jpegStart + jfif + "\xff\xda"), OddStructure},
-		{"a segment of length one", withSegments(whole, "\xff\xe1\x00\x01"), OddStructure},
+		{"a table of length one", withSegments(whole, "\xff\xdb\x00\x01"), OddStructure},
 	} {
 		t.Run(c.name, func(t *testing.T) { expect(t, write(t, c.data), None, c.warning) })
 	}
@@ -194,6 +194,18 @@ func TestUnusualPackets(t *testing.T) {
 					t.Errorf("signed: %v; the packet lost something", f.Signed)
 				}
 			})
+		}
+	}
+}
+
+// TestJPEGImpossibleLengths verifies that segments of the lengths 0 and 1, which libjpeg accepts, stay as they are.
+func TestJPEGImpossibleLengths(t *testing.T) {
+	for _, segments := range []string{"\xff\xe1\x00\x01", "\xff\xfe\x00\x00", "\xff\xe0\x00\x01", "\xff\xed\x00\x00\xff\xe2\x00\x01"} {
+		data := withSegments(plainJPEG(t), jfif, segments)
+		f := write(t, data)
+		expect(t, f, Added, "")
+		if !bytes.Contains(f.Data, []byte(segments)) {
+			t.Errorf("%q is gone", segments)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"iter"
+	"math"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile/edit"
 )
@@ -48,6 +49,12 @@ const (
 	TagXPAuthor         = 0x9c9d
 	TagXPKeywords       = 0x9c9e
 	TagXPSubject        = 0x9c9f
+)
+
+// The tags that state the color space of DCF 2.0.
+const (
+	tagInteroperability      = 0xa005 // position of the interoperability directory
+	tagInteroperabilityIndex = 0x0001
 )
 
 const (
@@ -157,12 +164,27 @@ func (b Block) Find(d Directory, tag uint16) (Entry, bool) {
 	return Entry{}, false
 }
 
-// Pointer returns the offset in an entry that refers to a directory.
-func (b Block) Pointer(e Entry) uint32 { return b.Order.Uint32(b.Data[e.At+8:]) }
+// Pointer returns the offset of the directory that an entry refers to. Its type must be Long, but some programs write
+// other integers.
+func (b Block) Pointer(e Entry) uint32 {
+	if n, ok := b.Integer(e, 0); ok && e.Type != Undefined && n >= 0 && n <= math.MaxUint32 {
+		return uint32(n)
+	}
+	return b.offset(e)
+}
+
+// offset returns the last four bytes of an entry, where long values have their position.
+func (b Block) offset(e Entry) uint32 { return b.Order.Uint32(b.Data[e.At+8:]) }
 
 // Value returns the range of an entry's values. Short values are in the entry itself. An unknown type counts as
 // bytes.
 func (b Block) Value(e Entry) (edit.Span, bool) {
+	at := b.stated(e)
+	return at, at.End <= len(b.Data)
+}
+
+// stated returns the range of an entry's values, which may extend beyond the end of the block.
+func (b Block) stated(e Entry) edit.Span {
 	size := 1
 	if int(e.Type) < len(sizes) {
 		size = sizes[e.Type]
@@ -170,12 +192,9 @@ func (b Block) Value(e Entry) (edit.Span, bool) {
 	size *= int(e.Count)
 	at := e.At + 8
 	if size > 4 {
-		at = int(b.Pointer(e))
+		at = int(b.offset(e))
 	}
-	if at > len(b.Data) || size > len(b.Data)-at {
-		return edit.Span{}, false
-	}
-	return edit.Span{Start: at, End: at + size}, true
+	return edit.Span{Start: at, End: at + size}
 }
 
 // Text returns a text up to its first zero.
@@ -188,13 +207,21 @@ func (b Block) Text(e Entry) ([]byte, bool) {
 	return text, true
 }
 
+// Available returns the range of the part of an entry's values that lies in the block. It is not ok if the values start
+// outside of the block.
+func (b Block) Available(e Entry) (edit.Span, bool) {
+	at := b.stated(e)
+	at.End = min(at.End, len(b.Data))
+	return at, at.Start <= at.End
+}
+
 // Integer returns value i of an entry of any integer type.
 func (b Block) Integer(e Entry, i int) (int64, bool) {
 	at, ok := b.Value(e)
-	if !ok || i >= int(e.Count) {
+	if !ok || i >= int(e.Count) || int(e.Type) >= len(sizes) {
 		return 0, false
 	}
-	v := at.Of(b.Data)[i*sizes[min(int(e.Type), IFD)]:]
+	v := at.Of(b.Data)[i*sizes[e.Type]:]
 	switch e.Type {
 	case Byte, Undefined:
 		return int64(v[0]), true
@@ -212,13 +239,38 @@ func (b Block) Integer(e Entry, i int) (int64, bool) {
 	return 0, false
 }
 
+// Number returns value i of an entry of any numeric type. It is not ok for a fraction over zero, which is the usual
+// form of an unknown value.
+func (b Block) Number(e Entry, i int) (float64, bool) {
+	if f, ok := b.float(e, i); ok {
+		return f, !math.IsNaN(f) && !math.IsInf(f, 0)
+	}
+	f, ok := b.Fraction(e, i)
+	return f.Float(), ok && f.Den != 0
+}
+
+// float returns value i of an entry of the type Float or Double.
+func (b Block) float(e Entry, i int) (float64, bool) {
+	at, ok := b.Value(e)
+	if !ok || i >= int(e.Count) {
+		return 0, false
+	}
+	switch e.Type {
+	case Float:
+		return float64(math.Float32frombits(b.Order.Uint32(at.Of(b.Data)[4*i:]))), true
+	case Double:
+		return math.Float64frombits(b.Order.Uint64(at.Of(b.Data)[8*i:])), true
+	}
+	return 0, false
+}
+
 // Fraction is a rational number. Cameras write a denominator of 0 for an unknown value.
 type Fraction struct{ Num, Den int64 }
 
 // Float returns the value of the fraction.
 func (f Fraction) Float() float64 { return float64(f.Num) / float64(f.Den) }
 
-// Reduced returns the fraction in lowest terms.
+// Reduced returns the fraction in lowest terms, with a positive denominator.
 func (f Fraction) Reduced() Fraction {
 	a, b := f.Num, f.Den
 	for b != 0 {
@@ -227,11 +279,41 @@ func (f Fraction) Reduced() Fraction {
 	if a == 0 {
 		return f
 	}
-	return Fraction{f.Num / a, f.Den / a}
+	f = Fraction{f.Num / a, f.Den / a}
+	if f.Den < 0 {
+		f = Fraction{-f.Num, -f.Den}
+	}
+	return f
 }
 
-// Fraction returns value i of an entry of the type Rational or SRational, or of any integer type.
+// fractionOf returns the simplest fraction that differs from v by less than one millionth of it, or is close to 0. It
+// expands a continued fraction.
+func fractionOf(v float64) (Fraction, bool) {
+	const most = 1 << 40 // of a numerator or denominator
+	if !(math.Abs(v) < most) {
+		return Fraction{}, false
+	}
+	before, f := Fraction{0, 1}, Fraction{1, 0}
+	for rest := v; math.Abs(rest) < most; {
+		whole := int64(math.Floor(rest))
+		next := Fraction{whole*f.Num + before.Num, whole*f.Den + before.Den}
+		if next.Num > most || next.Num < -most || next.Den > most {
+			break
+		}
+		before, f = f, next
+		if math.Abs(f.Float()-v) <= 1e-6*math.Abs(v) {
+			break
+		}
+		rest = 1 / (rest - float64(whole))
+	}
+	return f, f.Den != 0
+}
+
+// Fraction returns value i of an entry of any numeric type. That of a floating-point number is close to it.
 func (b Block) Fraction(e Entry, i int) (Fraction, bool) {
+	if f, ok := b.float(e, i); ok {
+		return fractionOf(f)
+	}
 	if e.Type != Rational && e.Type != SRational {
 		n, ok := b.Integer(e, i)
 		return Fraction{n, 1}, ok
@@ -252,15 +334,29 @@ func (b Block) Fraction(e Entry, i int) (Fraction, bool) {
 // and 8. The thumbnail's own orientation, in the second directory, does not count.
 func (b Block) Orientation() int {
 	for e := range b.Entries(b.First) {
-		if e.Tag != TagOrientation || e.Count != 1 {
+		if e.Tag != TagOrientation {
 			continue
 		}
-		if e.Type == Byte || e.Type == Short || e.Type == Long {
-			if v, ok := b.Integer(e, 0); ok && v >= 1 && v <= 8 {
-				return int(v)
-			}
+		if v, ok := b.Number(e, 0); ok && v >= 1 && v <= 8 && v == math.Trunc(v) {
+			return int(v)
 		}
-		return 1
 	}
 	return 1
+}
+
+// AdobeRGB reports whether the InteroperabilityIndex is R03, which DCF 2.0 defines as Adobe RGB (CIPA DC-008,
+// 4.6.3). It is in a directory that the EXIF directory refers to.
+func (b Block) AdobeRGB() bool {
+	d := b.First
+	for _, tag := range [...]uint16{TagExif, tagInteroperability} {
+		e, ok := b.Find(d, tag)
+		if !ok {
+			return false
+		}
+		if d, ok = b.Directory(b.Pointer(e)); !ok {
+			return false
+		}
+	}
+	e, ok := b.Find(d, tagInteroperabilityIndex)
+	return ok && string(b.Data[e.At+8:][:4]) == "R03\x00"
 }

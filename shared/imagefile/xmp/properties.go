@@ -35,7 +35,7 @@ var knownProperties = []struct {
 	{"http://ns.acdsee.com/iptc/1.0/", "acdsee:", []string{"categories", "Categories"}},
 	{"http://ns.adobe.com/xap/1.0/", "xmp:", []string{"Rating", "CreatorTool"}},
 	{"http://ns.adobe.com/photoshop/1.0/", "photoshop:", []string{"DateCreated", "Headline"}},
-	{"http://ns.adobe.com/exif/1.0/", "exif:", []string{"DateTimeOriginal", "UserComment", "GPSLatitude", "GPSLongitude"}},
+	{"http://ns.adobe.com/exif/1.0/", "exif:", []string{"DateTimeOriginal", "UserComment", "GPSLatitude", "GPSLatitudeRef", "GPSLongitude", "GPSLongitudeRef", "GPSStatus"}},
 	{"http://ns.adobe.com/exif/1.0/aux/", "aux:", []string{"Lens"}},
 	{"http://cipa.jp/exif/1.0/", "exifEX:", []string{"LensModel"}},
 	{"http://ns.adobe.com/tiff/1.0/", "tiff:", []string{"Make", "Model"}},
