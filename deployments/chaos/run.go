@@ -89,6 +89,7 @@ func (p *plan) run(ctx context.Context, s *servers, bin, dir string) (*run, erro
 	}
 	// The queues may not exist yet. Each run has a job store of its own.
 	_ = s.call(ctx, "rabbitmqctl purge_queue "+deadUploads)
+	_ = s.call(ctx, "rabbitmqctl purge_queue "+broker.ForeignResults)
 	_ = s.call(ctx, "rabbitmqctl delete_queue "+broker.OwnerQueue)
 	r, err := newRun(ctx, p, s, bin, dir)
 	if err != nil {
