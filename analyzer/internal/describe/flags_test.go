@@ -77,7 +77,7 @@ func halves(left, right color.NRGBA) *image.NRGBA {
 // marked returns an image of one color with a small mark, which is not blank.
 func marked(c color.NRGBA) *image.NRGBA {
 	m := fixture.Filled(400, 300, c)
-	draw.Draw(m, image.Rect(180, 120, 220, 160), image.White, image.Point{}, draw.Src)
+	draw.Draw(m, image.Rect(180, 120, 200, 140), image.White, image.Point{}, draw.Src)
 	return m
 }
 
