@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/imagebatch/imagebatch/processor/internal/embed"
 	"github.com/imagebatch/imagebatch/processor/internal/outputs"
@@ -20,8 +21,8 @@ type Config struct {
 	//
 	// Default: `8`
 	Concurrency int `env:"CONCURRENCY" envDefault:"0"`
-	// `fill`: write a generated title, description and keywords into files that have none. `never`: write them into no file.
-	EmbedDescriptive string `env:"EMBED_DESCRIPTIVE" envDefault:"fill"`
+	// Which generated titles, descriptions and keywords are written into files that have none. `captions`: those of a vision model. `all`: also those composed from measurements. `never`: none. `fill` is the old name of `all`.
+	EmbedDescriptive string `env:"EMBED_DESCRIPTIVE" envDefault:"captions"`
 	// Write into files with Content Credentials too. This breaks their signature.
 	EmbedSigned bool `env:"EMBED_SIGNED" envDefault:"false"`
 	// Store the XMP packet of every image next to it, as `{name}.xmp`.
@@ -32,28 +33,30 @@ type Config struct {
 
 // Complete sets the defaults and validates the configuration.
 func (c Config) Complete() (Config, error) {
-	c.Concurrency, c.EmbedDescriptive = cmp.Or(c.Concurrency, 8), cmp.Or(c.EmbedDescriptive, fill)
+	c.Concurrency, c.EmbedDescriptive = cmp.Or(c.Concurrency, 8), cmp.Or(c.EmbedDescriptive, captions)
 	var mistakes []error
 	if c.Concurrency < 1 || c.Concurrency > 256 {
 		mistakes = append(mistakes, errors.New("CONCURRENCY: want 1 to 256, or 0 for 8"))
 	}
-	if c.EmbedDescriptive != fill && c.EmbedDescriptive != never {
-		mistakes = append(mistakes, fmt.Errorf("EMBED_DESCRIPTIVE: %q want fill or never", c.EmbedDescriptive))
+	if !slices.Contains([]string{never, captions, all, fill}, c.EmbedDescriptive) {
+		mistakes = append(mistakes, fmt.Errorf("EMBED_DESCRIPTIVE: %q want never, captions or all", c.EmbedDescriptive))
 	}
 	return c, errors.Join(mistakes...)
 }
 
 // The values of EMBED_DESCRIPTIVE.
 const (
-	fill  = "fill"
-	never = "never"
+	never    = "never"
+	captions = "captions"
+	all      = "all"
+	fill     = "fill" // the name of all in earlier releases
 )
 
 // options returns the options for the outputs.
 func (c Config) options() outputs.Options {
 	return outputs.Options{
 		Options: embed.Options{
-			KeepCaptions: c.EmbedDescriptive == never, EmbedSigned: c.EmbedSigned, StripPlace: c.StripGPS,
+			Composed: c.EmbedDescriptive == all || c.EmbedDescriptive == fill, EmbedSigned: c.EmbedSigned, StripPlace: c.StripGPS,
 		},
 		Sidecar: c.SidecarXMP,
 	}

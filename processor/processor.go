@@ -40,6 +40,9 @@ type Service struct {
 // New returns a processor and opens its admin address, if one is configured.
 func New(ctx context.Context, c Config, d Deps) (*Service, error) {
 	s := &Service{config: c, deps: d}
+	if c.EmbedDescriptive == fill {
+		d.Log.Warn("EMBED_DESCRIPTIVE has an old value; set all instead of fill")
+	}
 	var err error
 	s.ops, err = service.Listen(ctx, c.OpsAddr(), d.Metrics.Handler(),
 		service.Check{Name: "broker", Ready: func(context.Context) error { return d.Broker.Ready() }},

@@ -57,6 +57,11 @@ func start(t *testing.T) *rig { return startWith(t, processor.Config{}) }
 
 func startWith(t *testing.T, c processor.Config) *rig {
 	t.Helper()
+	return startLogged(t, c, slog.New(slog.DiscardHandler))
+}
+
+func startLogged(t *testing.T, c processor.Config, log *slog.Logger) *rig {
+	t.Helper()
 	open := func() *dirstore.Store {
 		s, err := dirstore.Open(t.TempDir())
 		if err != nil {
@@ -73,7 +78,7 @@ func startWith(t *testing.T, c processor.Config) *rig {
 		t.Fatal(err)
 	}
 	s, err := processor.New(t.Context(), c, processor.Deps{
-		Broker: r.broker, Originals: r.originals, Processed: r.processed, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),
+		Broker: r.broker, Originals: r.originals, Processed: r.processed, Log: log, Metrics: telemetry.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -165,6 +170,43 @@ func TestConfigMistakes(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is invalid, but the error is %v", name, err)
 		}
+	}
+}
+
+// TestEmbedDescriptive verifies which values write composed words into a file, and that the old name of a value is
+// accepted with a warning.
+func TestEmbedDescriptive(t *testing.T) {
+	for value, want := range map[string]struct{ written, warned bool }{
+		"": {}, "never": {}, "captions": {}, "all": {written: true}, "fill": {written: true, warned: true},
+	} {
+		t.Run(value, func(t *testing.T) {
+			var log bytes.Buffer
+			r := startLogged(t, processor.Config{EmbedDescriptive: value}, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+			if warned := strings.Contains(log.String(), "EMBED_DESCRIPTIVE"); warned != want.warned {
+				t.Errorf("warned: %v", warned)
+			}
+			_, body := r.analysis(t, "v1")
+			var a map[string]any
+			if err := json.Unmarshal(body, &a); err != nil {
+				t.Fatal(err)
+			}
+			metadata := a["metadata"].(map[string]any)
+			metadata["description"], metadata["composed"] = "A composed description", []string{"description"}
+			body, err := json.Marshal(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.publish(t, body)
+			got := <-r.results
+			image, err := objectstore.ReadAll(t.Context(), r.processed, got.ProcessedPath, 1<<20)
+			if written := bytes.Contains(image, []byte("A composed description")); err != nil || written != want.written {
+				t.Errorf("written: %v, %v", written, err)
+			}
+			record, err := objectstore.ReadAll(t.Context(), r.processed, pipeline.RecordKey(got.ProcessedPath), 1<<20)
+			if err != nil || !bytes.Contains(record, []byte("A composed description")) {
+				t.Errorf("the record lacks the description: %v", err)
+			}
+		})
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // file contains them once, and that a sidecar is written if it is enabled.
 func TestProcessedImageSentAgain(t *testing.T) {
 	t.Parallel()
-	s := forms["standalone"](t, "SIDECAR_XMP=true")
+	s := forms["standalone"](t, "SIDECAR_XMP=true", "EMBED_DESCRIPTIVE=all")
 	run := func(data []byte) (file, sidecar []byte, record map[string]any) {
 		id := s.submit(t, inline("sunrise.jpg", data))
 		if got := s.ended(t, id); got.Completed != 1 {

@@ -210,6 +210,8 @@ func (l *Layout) noteSegment(data []byte, marker byte, payload edit.Span) {
 			note(XMP, len(xmpName))
 		case named(extensionName):
 			note(ExtendedXMP, extensionHead)
+		case named(flirName):
+			note(FLIR, flirHead)
 		}
 	case markerAPP2:
 		switch {

@@ -25,6 +25,7 @@ const (
 	Credentials                    // Content Credentials
 	Words                          // a text chunk of a PNG that the analyzer reads
 	GPSText                        // a text chunk of a PNG with a value from the GPS directory of EXIF
+	FLIR                           // a part of the data of a thermal camera
 	RawProfile                     // a text chunk of a PNG with EXIF, IPTC or XMP as hex digits
 )
 
@@ -126,6 +127,7 @@ type Change struct {
 	XMP, EXIF, Photoshop []byte
 	Raw                  *RawBlock // where XMP replaces the packet, if it is in a raw profile
 	Remove               []Block
+	Blank                []edit.Span // ranges that are overwritten with zeros
 }
 
 // Limits returns the maximum bytes of the parts of a Change.
@@ -153,6 +155,9 @@ func (l Layout) Apply(data []byte, c Change) (out []byte, ok bool) {
 	edits := l.Format.edits(l, data, c)
 	for _, b := range c.Remove {
 		edits = append(edits, edit.Edit{Span: b.Whole})
+	}
+	for _, s := range c.Blank {
+		edits = append(edits, edit.Edit{Span: s, With: make([]byte, s.End-s.Start)})
 	}
 	if len(edits) == 0 {
 		return data, true

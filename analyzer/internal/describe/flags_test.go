@@ -57,6 +57,30 @@ func sepia(l float64) color.NRGBA {
 	return color.NRGBA{fixture.Level(1.2 * l), fixture.Level(1.02 * l), fixture.Level(0.8 * l), 255}
 }
 
+// translucent returns an image with one degree of transparency.
+func translucent(m *image.RGBA, alpha uint8) *image.NRGBA {
+	out := image.NewNRGBA(m.Rect)
+	copy(out.Pix, m.Pix)
+	for i := 3; i < len(out.Pix); i += 4 {
+		out.Pix[i] = alpha
+	}
+	return out
+}
+
+// halves returns an image whose left and right half have different colors.
+func halves(left, right color.NRGBA) *image.NRGBA {
+	m := fixture.Filled(400, 300, left)
+	draw.Draw(m, image.Rect(200, 0, 400, 300), image.NewUniform(right), image.Point{}, draw.Src)
+	return m
+}
+
+// marked returns an image of one color with a small mark, which is not blank.
+func marked(c color.NRGBA) *image.NRGBA {
+	m := fixture.Filled(400, 300, c)
+	draw.Draw(m, image.Rect(180, 120, 200, 140), image.White, image.Point{}, draw.Src)
+	return m
+}
+
 // TestFlags verifies the flags of images of each kind, and of images that are easily mistaken for them.
 func TestFlags(t *testing.T) {
 	scene := fixture.Photo(400, 300)
@@ -106,6 +130,11 @@ func TestFlags(t *testing.T) {
 		{"white", fixture.EncodePNG(t, fixture.Filled(400, 300, color.White)), []string{"blank", "greyscale"}},
 		{"blue", fixture.EncodeJPEG(t, fixture.Filled(400, 300, color.NRGBA{20, 60, 180, 255}), 90), []string{"blank", "monochrome"}},
 		{"invisible", fixture.EncodePNG(t, fixture.Filled(400, 300, color.NRGBA{9, 9, 9, 0})), []string{"blank"}},
+		{"one translucent color", fixture.EncodePNG(t, fixture.Filled(400, 300, color.NRGBA{20, 60, 180, 40})), []string{"blank"}},
+		{"translucent photo", fixture.EncodePNG(t, translucent(scene, 100)), nil},
+		{"faint photo", fixture.EncodePNG(t, translucent(scene, 40)), nil},
+		{"translucent, in colors of equal luma", fixture.EncodePNG(t, halves(color.NRGBA{255, 0, 0, 90}, color.NRGBA{0, 130, 0, 90})), nil},
+		{"white shape", fixture.EncodePNG(t, halves(color.NRGBA{255, 255, 255, 255}, color.NRGBA{})), []string{"greyscale"}},
 		{"white with a spot", fixture.EncodePNG(t, dust), []string{"greyscale"}},
 
 		{"out of focus", cameraJPEG(t, unfocused), []string{"blurred"}},
@@ -113,6 +142,9 @@ func TestFlags(t *testing.T) {
 		{"drawn gradient of one color", fixture.EncodePNG(t, gradient), []string{"monochrome"}},
 
 		{"by night", cameraJPEG(t, night), []string{"dark"}},
+		{"pure blue with a mark", fixture.EncodePNG(t, marked(color.NRGBA{0, 0, 255, 255})), []string{"monochrome"}},
+		{"bright blue as JPEG", fixture.EncodeJPEG(t, marked(color.NRGBA{0, 10, 230, 255}), 90), []string{"monochrome"}},
+		{"nearly black with a mark", fixture.EncodePNG(t, marked(color.NRGBA{12, 10, 16, 255})), []string{"dark", "greyscale"}},
 		{"dim", cameraJPEG(t, adjusted(0.5, 0)), nil},
 
 		{"overexposed", cameraJPEG(t, bright), []string{"overexposed"}},
@@ -142,7 +174,7 @@ func TestFlags(t *testing.T) {
 // looks at them would assign them.
 func TestFlagsOfRealImages(t *testing.T) {
 	want := map[string][]string{
-		"utf8-in-ztxt.png": {"blank", "greyscale"},
+		"utf8-in-ztxt.png": {"greyscale"}, // a white shape on a transparent background
 	}
 	for name, m := range cameraRecords(t) {
 		// Icons and black-and-white glyphs are ambiguous.

@@ -103,9 +103,39 @@ var screens = [...][2]int{
 }
 
 // isBlank reports whether the image is a uniform surface or invisible: the luma deviates by less than 2.5 of
-// 255 on average, and one color covers at least 99%.
+// 255 on average, one color covers at least 99%, and so does one degree of transparency. A translucent image shows
+// on a background what it would show opaque, and a white shape is visible on a dark one.
 func isBlank(m *Copy, found *pipeline.Metadata) bool {
-	return m.seen == 0 || found.Contrast <= 0.01 && found.Colors[0].Share >= 0.99
+	return found.Contrast <= 0.01 && (m.seen == 0 || found.Colors[0].Share >= 0.99) && (!m.transparent || m.plain())
+}
+
+// plain reports whether 99% of the pixels, on white and in their transparency, are close to the mean.
+func (m *Copy) plain() bool {
+	const near = 8
+	var sums, means [4]int
+	n := len(m.light.pix)
+	pixel := func(i int) [4]int {
+		on := m.OnWhite.Pix[4*i : 4*i+4 : 4*i+4]
+		return [4]int{int(on[0]), int(on[1]), int(on[2]), int(m.Image.Pix[4*i+3])}
+	}
+	for i := range n {
+		for c, v := range pixel(i) {
+			sums[c] += v
+		}
+	}
+	for c, sum := range sums {
+		means[c] = sum / n
+	}
+	away := 0
+	for i := range n {
+		for c, v := range pixel(i) {
+			if v < means[c]-near || v > means[c]+near {
+				away++
+				break
+			}
+		}
+	}
+	return away*100 <= n
 }
 
 // isBlurred reports whether the image has no edge anywhere, although it has light and dark parts. It requires
@@ -117,9 +147,21 @@ func isBlurred(m *Copy, found *pipeline.Metadata) bool {
 		IsPhoto(found) && m.light.steepest() <= 12
 }
 
-// isDark reports whether the mean luma is below 1/8 and nine of ten pixels are below 1/4.
+// isDark reports whether the mean luma is below 1/8 and nine of ten pixels are below 1/4, and no sample of nine of
+// ten pixels is over 1/2: pure blue has little luma, but it is a bright color.
 func isDark(m *Copy, found *pipeline.Metadata) bool {
-	return found.Brightness <= 0.125 && below(&m.levels, 63) >= 0.9
+	return found.Brightness <= 0.125 && below(&m.levels, 63) >= 0.9 && !m.vivid()
+}
+
+// vivid reports whether more than one in ten pixels has a sample over 1/2.
+func (m *Copy) vivid() bool {
+	n := 0
+	for i := 0; i < len(m.OnWhite.Pix); i += 4 {
+		if p := m.OnWhite.Pix[i : i+3 : i+3]; max(p[0], p[1], p[2]) > 127 {
+			n++
+		}
+	}
+	return n*10 > len(m.light.pix)
 }
 
 // isOverexposed reports whether, in a photo, a quarter of the pixels is nearly white, the mean luma is over

@@ -16,7 +16,7 @@ func TestAttackBombs(t *testing.T) {
 	for _, b := range imagetest.All() {
 		t.Run(b.Name, func(t *testing.T) {
 			last := b.Data
-			for _, o := range []Options{{}, {KeepCaptions: true}, {StripPlace: true, EmbedSigned: true}} {
+			for _, o := range []Options{{}, {Composed: true}, {Composed: true, StripPlace: true, EmbedSigned: true}} {
 				var before, after runtime.MemStats
 				runtime.ReadMemStats(&before)
 				f, err := Write(b.Data, sample(), o)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/imagefile/iptc"
 	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -212,10 +213,10 @@ func TestFillsOnlyWhatIsMissing(t *testing.T) {
 		{"XMP in EXIF", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXMP, 1, len(titled), titled})), title},
 		{"XMP in EXIF that cannot be read", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXMP, 1, 5, "<xml>"})), 0},
 		{"IPTC in EXIF", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagIPTC, 7, len(set(2, 120, "Boot")), set(2, 120, "Boot")})), description},
-		{"IPTC headline", camera + iptc(set(2, 105, "Boot")), title},
 		{"photoshop:Headline", camera + packet(`<p:Headline xmlns:p="http://ns.adobe.com/photoshop/1.0/">Boot</p:Headline>`), title},
 		{"keywords of digiKam", camera + packet(`<d:TagsList xmlns:d="http://www.digikam.org/ns/1.0/"><rdf:Seq><rdf:li>a/b</rdf:li></rdf:Seq></d:TagsList>`), keywords},
 		{"IPTC title", camera + iptc(set(2, 5, "Boot")), title},
+		{"IPTC headline", camera + iptc(set(2, 105, "Boot")), title},
 		{"IPTC caption", camera + iptc(set(2, 120, "Boot")), description},
 		{"IPTC keywords", camera + iptc(set(2, 25, "Boot")), keywords},
 		{"IPTC of spaces", camera + iptc(set(2, 5, "  "), set(2, 120, ""), set(2, 25, " ")), 0},
@@ -282,13 +283,13 @@ func TestFollowsTheAnalyzer(t *testing.T) {
 	short := m
 	short.Description = "abc" // stored in the entry itself
 	for _, next := range []pipeline.Metadata{m, short} {
-		once := writeSample(t, data, next, Options{})
-		twice := writeSample(t, write(t, data).Data, next, Options{})
+		once := writeSample(t, data, next, Options{Composed: true})
+		twice := writeSample(t, write(t, data).Data, next, Options{Composed: true})
 		if !bytes.Equal(once.Data, twice.Data) {
 			t.Error("metadata of the earlier run remains")
 		}
 	}
-	gone := writeSample(t, write(t, data).Data, pipeline.Metadata{}, Options{})
+	gone := writeSample(t, write(t, data).Data, pipeline.Metadata{}, Options{Composed: true})
 	if title, description, keywords := countCaptions(gone.Data, sample()); title+description+keywords > 0 || gone.EXIF == Filled || gone.IPTC == Filled {
 		t.Errorf("title %d, description %d, keywords %d times", title, description, keywords)
 	}
@@ -297,22 +298,34 @@ func TestFollowsTheAnalyzer(t *testing.T) {
 	}
 }
 
-// TestKeepsOurs verifies that our captions of an earlier run stay if an analyzer took them for the file's own,
-// or if the operator has disabled captions.
+// TestKeepsOurs verifies that our captions of an earlier run stay if an analyzer took them for the file's own.
 func TestKeepsOurs(t *testing.T) {
 	data := withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(iimVersion))
 	first := write(t, data)
-	if again := writeSample(t, first.Data, uncaptioned(), Options{}); !bytes.Equal(again.Data, first.Data) {
+	if again := writeSample(t, first.Data, uncaptioned(), Options{Composed: true}); !bytes.Equal(again.Data, first.Data) {
 		t.Error("our captions changed although they were taken for the file's own")
 	}
-	m := sample()
-	m.Title = "Another title"
-	if again := writeSample(t, first.Data, m, Options{KeepCaptions: true}); !bytes.Equal(again.Data, first.Data) {
-		t.Error("captions changed")
-	}
-	never := writeSample(t, data, m, Options{KeepCaptions: true})
-	if bytes.Contains(never.Data, []byte("dc:")) || never.EXIF != None || never.IPTC != None {
+}
+
+// TestComposedOnlyOnRequest verifies that composed captions stay out of a file unless they are requested, and that
+// those of an earlier run are then removed from all places, but not a caption that a person has edited since.
+func TestComposedOnlyOnRequest(t *testing.T) {
+	data := withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(iimVersion))
+	without := writeSample(t, data, sample(), Options{})
+	if bytes.Contains(without.Data, []byte("dc:")) || bytes.Contains(without.Sidecar, []byte("dc:")) || without.EXIF != None || without.IPTC != None {
 		t.Error("captions were filled in")
+	}
+	written := write(t, data).Data
+	for name, m := range map[string]pipeline.Metadata{"composed again": sample(), "taken for the file's own": uncaptioned()} {
+		f := writeSample(t, written, m, Options{})
+		if title, description, keywords := countCaptions(f.Data, sample()); title+description+keywords > 0 || bytes.Contains(f.Data, []byte("imagebatch:composed")) {
+			t.Errorf("%s: title %d, description %d, keywords %d times", name, title, description, keywords)
+		}
+	}
+	edited := bytes.Replace(written, []byte("Landscape in blue &amp; grey"), []byte("Moonscape in blue &amp; grey"), 1)
+	f := writeSample(t, edited, uncaptioned(), Options{})
+	if title, description, _ := countCaptions(f.Data, sample()); title+description > 0 || !bytes.Contains(f.Data, []byte("Moonscape in blue &amp; grey")) {
+		t.Errorf("the edited title was lost, or ours remains: title %d, description %d times", title, description)
 	}
 }
 
@@ -346,7 +359,7 @@ func TestNeverLosesAnEdit(t *testing.T) {
 				at += i + 1
 			}
 			edited := slices.Concat(written.Data[:at-1], []byte(c.edited), written.Data[at-1+len(c.old):])
-			again := writeSample(t, edited, m, Options{})
+			again := writeSample(t, edited, m, Options{Composed: true})
 			if !bytes.Contains(again.Data, []byte(c.edited)) {
 				t.Error("the edit is lost")
 			}
@@ -362,8 +375,67 @@ func TestNeverLosesAnEdit(t *testing.T) {
 	}
 }
 
-// TestOtherScripts verifies that non-ASCII text is in XMP, in IPTC if the block's character set allows it, and
-// not in EXIF.
+// TestReplacesStockTexts verifies that the stock texts of cameras count as missing in every place, that only these
+// are replaced, and that they stay if there is nothing to write in their place.
+func TestReplacesStockTexts(t *testing.T) {
+	m := sample()
+	m.Exif = &pipeline.Exif{CameraMake: "Acme Cameras", CameraModel: "Box 1"}
+	const about = `<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"`
+	alt := func(texts ...string) string {
+		items := ""
+		for i, text := range texts {
+			items += `<rdf:li xml:lang="` + [...]string{"x-default", "de"}[i] + `">` + text + `</rdf:li>`
+		}
+		return xmpSegment(foreign(about + `><dc:description><rdf:Alt>` + items + `</rdf:Alt></dc:description></rdf:Description>`))
+	}
+	described := func(text string) string {
+		return exifSegment(cameraTIFF(binary.LittleEndian, ascii(tiff.TagImageDescription, text)))
+	}
+	for _, c := range []struct {
+		name, header string
+		replaced     []string
+		places       int // that contain our description
+	}{
+		{"EXIF", described("OLYMPUS DIGITAL CAMERA         "), []string{"OLYMPUS DIGITAL CAMERA"}, 2},
+		{"EXIF, model", described("BOX 1"), []string{"BOX 1"}, 2},
+		{"EXIF, blank", described("      "), nil, 2},
+		{"EXIF, a person's", described("OLYMPUS DIGITAL CAMERA in a museum"), nil, 0},
+		{"XMP", alt("SONY DSC"), []string{"SONY DSC"}, 1},
+		{"XMP, two languages", alt("SONY DSC", "SONY DSC"), []string{"SONY DSC"}, 1},
+		{"XMP, one of a person", alt("SONY DSC", "Ein Boot"), nil, 0},
+		{"XMP, attribute", xmpSegment(foreign(about + ` dc:description="SONY DSC"/>`)), []string{"SONY DSC"}, 1},
+		{"IPTC", iptcSegment(iimVersion, set(2, 120, "Exif_JPEG_PICTURE")), []string{"Exif_JPEG_PICTURE"}, 2},
+		{"everywhere", described("SONY DSC") + iptcSegment(iimVersion, set(2, 120, "SONY DSC")) + alt("SONY DSC"), []string{"SONY DSC"}, 3},
+		{"Windows, which is not written", exifSegment(cameraTIFF(binary.BigEndian, entry{tiff.TagXPComment, 1, 18, "S\x00O\x00N\x00Y\x00 \x00D\x00S\x00C\x00\x00\x00"})), nil, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			data := withSegments(plainJPEG(t), c.header)
+			f := writeSample(t, data, m, Options{Composed: true})
+			if _, places, _ := countCaptions(f.Data, m); places != c.places || !slices.Equal(f.Replaced, c.replaced) {
+				t.Errorf("in %d places, replaced %q", places, f.Replaced)
+			}
+			if l, err := imagefile.LayoutOf(f.Data); err != nil {
+				t.Error(err)
+			} else if view := l.Metadata(f.Data, imagefile.MaxPacket); view.HasEXIF && c.places > 0 {
+				if text, has := tiffDescription(view.EXIF); !has || text != m.Description {
+					t.Errorf("EXIF has %q", text)
+				}
+			}
+			kept := writeSample(t, data, m, Options{})
+			if kept.Replaced != nil {
+				t.Errorf("replaced %q without a request", kept.Replaced)
+			}
+			for _, text := range c.replaced {
+				if bytes.Count(kept.Data, []byte(text)) != bytes.Count(data, []byte(text)) {
+					t.Errorf("%q was removed", text)
+				}
+			}
+		})
+	}
+}
+
+// TestOtherScripts verifies that non-ASCII text is in XMP, in EXIF as UTF-8, and in IPTC if the block's character
+// set allows it.
 func TestOtherScripts(t *testing.T) {
 	m := sample()
 	m.Title, m.Description, m.Keywords = "Закат над рекой", "川の夕日 – ☀️😀", []string{"写真", "مرحبا"}
@@ -381,17 +453,17 @@ func TestOtherScripts(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data := withSegments(plainJPEG(t), exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(c.sets...))
-			f := writeSample(t, data, m, Options{})
-			if f.EXIF != None || f.IPTC != c.iptc || bytes.Count(f.Data, []byte(utf8Mark)) != c.marked {
+			f := writeSample(t, data, m, Options{Composed: true})
+			if f.EXIF != Filled || f.IPTC != c.iptc || bytes.Count(f.Data, []byte(utf8Mark)) != c.marked {
 				t.Errorf("EXIF %s, IPTC %s, marked %d times", f.EXIF, f.IPTC, bytes.Count(f.Data, []byte(utf8Mark)))
 			}
 			places := 1
 			if c.iptc == Filled {
 				places = 2
 			}
-			for _, text := range []string{m.Title, m.Description, m.Keywords[1]} {
-				if n := bytes.Count(f.Data, []byte(text)); n != places {
-					t.Errorf("%q is in the file %d times", text, n)
+			for text, n := range map[string]int{m.Title: places, m.Description: places + 1, m.Keywords[1]: places} {
+				if got := bytes.Count(f.Data, []byte(text)); got != n {
+					t.Errorf("%q is in the file %d times, want %d", text, got, n)
 				}
 			}
 		})
@@ -405,7 +477,7 @@ func TestLongTexts(t *testing.T) {
 	m.Keywords = []string{"short", strings.Repeat("k", 65)}
 	room := cameraTIFF(binary.BigEndian, ascii(0x013b, strings.Repeat("a", 63000)))
 	data := withSegments(plainJPEG(t), exifSegment(room), iptcSegment(iimVersion))
-	f := writeSample(t, data, m, Options{})
+	f := writeSample(t, data, m, Options{Composed: true})
 	if f.XMP != Added || f.EXIF != None || f.IPTC != None {
 		t.Errorf("XMP %s, EXIF %s, IPTC %s", f.XMP, f.EXIF, f.IPTC)
 	}

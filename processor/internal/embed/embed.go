@@ -5,7 +5,7 @@
 //
 // It adds captions and never replaces one: a field that a person or another program has stated, in any of its
 // places, stays byte for byte, and ours is written into none of them; see package xmp for how ours are
-// recognized. Except for captions, the XMP packet, and the two numbers of a Multi-Picture Format index (CIPA
+// recognized. Only blank texts and the stock texts of package stocktext count as missing. Except for captions, the XMP packet, and the two numbers of a Multi-Picture Format index (CIPA
 // DC-007) that depend on byte positions, every byte of the file stays, in its order: pixels, maker notes, ICC
 // profiles, extended XMP and the data after the end of the image. No offset moves within EXIF data. An existing
 // packet is merged with, see package xmp. Equal input gives equal bytes, and writing twice gives the same
@@ -14,8 +14,8 @@
 // Unless configured otherwise, it leaves files with Content Credentials (C2PA) unchanged, because any change
 // would break their signature. It always leaves packets and files unchanged that it does not understand. Such
 // files are returned as they are, with a [Warning]. It creates no EXIF where there is none, because EXIF
-// without resolution and version is invalid. It writes no description into EXIF that is not ASCII: EXIF 2.32
-// allows nothing else, and readers guess the encoding. XMP contains the description in either case.
+// without resolution and version is invalid. It writes UTF-8 into the EXIF description with the type ASCII, as the
+// Metadata Working Group recommends and most programs read it.
 //
 // Data after the header of a JPEG moves by the length of the new metadata. Offsets in an MPF index are
 // corrected. The offsets in the maker notes of some cameras of the 2000s, which point to a preview after the
@@ -58,11 +58,11 @@ const (
 	PlaceLeft       Warning = "a GPS position may be left in the file"
 )
 
-// Options controls what is written. The zero value fills captions in and keeps all existing metadata.
+// Options controls what is written. The zero value writes no captions, and keeps all metadata of others.
 type Options struct {
-	KeepCaptions bool // fill in no captions; those of an earlier run stay
-	EmbedSigned  bool // write into files with Content Credentials too
-	StripPlace   bool // remove GPS positions
+	Composed    bool // fill in captions that the analyzer composed; otherwise those of an earlier run are removed
+	EmbedSigned bool // write into files with Content Credentials too
+	StripPlace  bool // remove GPS positions
 }
 
 // File is the result of Write.
@@ -70,11 +70,12 @@ type File struct {
 	Data        []byte // the caller's own slice if nothing was written
 	ContentType string // image/jpeg or image/png
 	XMP         Outcome
-	EXIF        Outcome // Filled if it contains our description
-	IPTC        Outcome // Filled if it contains a caption of ours
-	Place       Outcome // Removed if it had a GPS position
-	Signed      bool    // the file has Content Credentials
-	Sidecar     []byte  // the packet that the file has or should have, for a sidecar file
+	EXIF        Outcome  // Filled if it contains our description
+	IPTC        Outcome  // Filled if it contains a caption of ours
+	Place       Outcome  // Removed if it had a GPS position
+	Replaced    []string // the stock texts that our captions replaced
+	Signed      bool     // the file has Content Credentials
+	Sidecar     []byte   // the packet that the file has or should have, for a sidecar file
 	Warnings    []Warning
 }
 
@@ -87,7 +88,13 @@ func Write(data []byte, m pipeline.Metadata, o Options) (File, error) {
 	}
 	w := writer{
 		options: o, description: describe(m),
-		composed: xmp.Cleaned(composed(m)), stated: m.Caption(),
+		stated: m.Caption(),
+	}
+	if m.Exif != nil {
+		w.camera = []string{m.Exif.CameraMake, m.Exif.CameraModel}
+	}
+	if o.Composed {
+		w.composed = xmp.Cleaned(composed(m))
 	}
 	f := w.write(data, layout, err == nil)
 	f.ContentType = layout.Format.MediaType

@@ -22,7 +22,7 @@ import (
 // writing again changes nothing, and everything except the packet and the filled fields is unchanged.
 func write(t testing.TB, data []byte) File {
 	t.Helper()
-	return writeSample(t, data, sample(), Options{})
+	return writeSample(t, data, sample(), Options{Composed: true})
 }
 
 func writeSample(t testing.TB, data []byte, m pipeline.Metadata, o Options) File {
@@ -96,6 +96,10 @@ func restOfJPEG(data []byte) []string {
 		for at := entries.Start; at < entries.End; at += 16 {
 			clear(blanked[at+4 : at+12]) // size and offset
 		}
+	}
+	places, _ := l.FLIRPositions(data)
+	for _, at := range places {
+		clear(at.Of(blanked))
 	}
 	var cuts edit.Edits
 	if b, ok := l.First(imagefile.XMP); ok {
@@ -183,7 +187,7 @@ func expect(t testing.TB, f File, o Outcome, w Warning) {
 
 func TestWriteRefusesOtherFormats(t *testing.T) {
 	for _, data := range []string{"", "\xff", jpegStart, "GIF89a", "<svg/>", "\x89PNG\r\n"} {
-		if _, err := Write([]byte(data), sample(), Options{}); !errors.Is(err, imagefile.ErrFormat) {
+		if _, err := Write([]byte(data), sample(), Options{Composed: true}); !errors.Is(err, imagefile.ErrFormat) {
 			t.Errorf("%q: error %v, want imagefile.ErrFormat", data, err)
 		}
 	}
@@ -204,7 +208,7 @@ func BenchmarkWrite(b *testing.B) {
 	scan := append(plainJPEG(b), make([]byte, 400_000)...)
 	camera := []string{jfif, exifSegment(cameraTIFF(binary.BigEndian)), iptcSegment(iimVersion, set(2, 80, "Someone"))}
 	merged := withSegments(scan, append(camera, xmpSegment(foreign(motionPhoto)))...)
-	again, err := Write(merged, sample(), Options{})
+	again, err := Write(merged, sample(), Options{Composed: true})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -219,7 +223,7 @@ func BenchmarkWrite(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := Write(data, sample(), Options{}); err != nil {
+				if _, err := Write(data, sample(), Options{Composed: true}); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,9 +1,13 @@
 package embed
 
 import (
+	"bytes"
+	"encoding/binary"
 	"slices"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/imagefile/charset"
+	"github.com/imagebatch/imagebatch/shared/imagefile/edit"
 	"github.com/imagebatch/imagebatch/shared/imagefile/iptc"
 	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/imagefile/xmp"
@@ -25,8 +29,9 @@ type found struct {
 	stated [len(pipeline.CaptionFields)]bool
 	// credentials and place report what is outside the packet and the TIFF block.
 	credentials, place bool
-	// cuts are blocks that are removed because they contain a position.
-	cuts []imagefile.Block
+	// cuts are blocks that are removed because they contain a position, and blanks are ranges that are overwritten.
+	cuts   []imagefile.Block
+	blanks []edit.Span
 }
 
 // find examines a file. Of several segments or chunks of a kind, readers use the first.
@@ -64,13 +69,19 @@ func (w writer) find(data []byte, l imagefile.Layout) found {
 			f.cuts = append(f.cuts, b)
 		}
 	}
-	for _, t := range f.Texts {
-		switch field, known := fieldOf[t.Keyword]; {
-		case known && !pipeline.Blank([]string{t.String()}):
-			f.stated[field] = true
+	positions, understood := l.FLIRPositions(data)
+	for _, at := range positions {
+		if len(bytes.Trim(at.Of(data), "\x00")) > 0 {
+			f.blanks = append(f.blanks, at)
 		}
 	}
+	f.place = f.place || !understood
+	for _, t := range f.Texts {
+		field, known := fieldOf[t.Keyword]
+		f.stated[field] = f.stated[field] || known && !w.missing(field, []string{t.String()})
+	}
 	for _, p := range f.Further {
+		p.Replaceable(w.isStock)
 		for _, field := range pipeline.CaptionFields {
 			f.stated[field] = f.stated[field] || p.States(field)
 		}
@@ -113,19 +124,22 @@ var windowsTags = [...][]uint16{
 var fieldOf = map[string]pipeline.CaptionField{"Title": pipeline.Title, "Description": pipeline.Description}
 
 // tiffStates reports whether an EXIF block states a field.
-func tiffStates(t tiff.Block, f pipeline.CaptionField, m pipeline.Marks) bool {
+func (w writer) tiffStates(t tiff.Block, f pipeline.CaptionField, m pipeline.Marks) bool {
 	if f == pipeline.Description {
 		text, _ := tiffDescription(t)
 		value := []string{text}
-		if !pipeline.Blank(value) && !m.Ours(f, value) {
+		if !w.missing(f, value) && !m.Ours(f, value) {
 			return true
 		}
 	}
 	for _, tag := range windowsTags[f] {
-		if e, ok := t.Find(t.First, tag); ok {
-			if at, readable := t.Value(e); !readable || !pipeline.Blank([]string{string(at.Of(t.Data))}) {
-				return true
-			}
+		e, ok := t.Find(t.First, tag)
+		if !ok {
+			continue
+		}
+		at, readable := t.Value(e)
+		if !readable || !w.missing(f, []string{charset.UTF16(at.Of(t.Data), binary.LittleEndian)}) {
+			return true
 		}
 	}
 	return false
@@ -139,14 +153,14 @@ var iptcOf = [...]struct {
 
 // iptcStates reports whether the IPTC states a field with a value that is not ours. A headline stands for a title.
 // Damaged parts state nothing: no reader sees them.
-func iptcStates(r iptc.Resources, f pipeline.CaptionField, m pipeline.Marks) bool {
+func (w writer) iptcStates(r iptc.Resources, f pipeline.CaptionField, m pipeline.Marks) bool {
 	values := r.Values(iptcOf[f].number)
-	return !pipeline.Blank(values) && !m.Ours(f, values) || f == pipeline.Title && !pipeline.Blank(r.Values(iptc.Headline))
+	return !w.missing(f, values) && !m.Ours(f, values) || f == pipeline.Title && !w.missing(f, r.Values(iptc.Headline))
 }
 
-// filledIPTC returns a block with our captions replaced. It fills in no field that the block states, and none
-// that does not fit or cannot be represented in the block's character set.
-func filledIPTC(b iptc.Block, c pipeline.Caption, m pipeline.Marks) (with iptc.Block, filled bool) {
+// filledIPTC returns a block with our captions replaced, and the stock texts that they replace. It fills in no
+// field that the block states, and none that does not fit or cannot be represented in the block's character set.
+func (w writer) filledIPTC(b iptc.Block, c pipeline.Caption, m pipeline.Marks) (with iptc.Block, replaced []string, filled bool) {
 	for _, f := range pipeline.CaptionFields {
 		if number := iptcOf[f].number; m.Ours(f, b.Values(number)) {
 			b = b.Without(number)
@@ -155,14 +169,16 @@ func filledIPTC(b iptc.Block, c pipeline.Caption, m pipeline.Marks) (with iptc.B
 	for _, f := range pipeline.CaptionFields {
 		number, most := iptcOf[f].number, iptcOf[f].most
 		tooLong := slices.ContainsFunc(c[f], func(v string) bool { return len(v) > most })
-		if len(c[f]) == 0 || len(b.Values(number)) > 0 || tooLong {
+		old := b.Values(number)
+		if len(c[f]) == 0 || tooLong || !w.missing(f, old) {
 			continue
 		}
-		if more, ok := b.With(number, c[f]); ok {
+		if more, ok := b.Without(number).With(number, c[f]); ok {
 			b, filled = more, true
+			replaced = append(replaced, old...)
 		}
 	}
-	return b, filled
+	return b, replaced, filled
 }
 
 // composed returns the caption that the analyzer composed, without the fields that it found in the file.

@@ -20,6 +20,7 @@ func FuzzWrite(f *testing.F) {
 		plainJPEG(f),
 		withSegments(plainJPEG(f), "\xff"+jfif, exif, icc, xmpSegment(packet), extendedXMP()),
 		multi,
+		withSegments(plainJPEG(f), flirSegments(flir(binary.LittleEndian), 120), xmpSegment("")),
 		withSegments(plainJPEG(f), exifSegment(cameraTIFF(binary.LittleEndian)), iptcSegment(iimVersion, set(2, 80, "x")), xmpSegment(foreign(placePacket))),
 		withChunks(plainPNG(f, testImage()), chunk("eXIf", string(cameraTIFF(binaryBigEndian)))+itxt, ""),
 		plainPNG(f, testImage()),
@@ -33,7 +34,7 @@ func FuzzWrite(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, err := Write(data, sample(), Options{}); err != nil {
+		if _, err := Write(data, sample(), Options{Composed: true}); err != nil {
 			return
 		}
 		first := write(t, data)
@@ -42,7 +43,7 @@ func FuzzWrite(f *testing.F) {
 			return
 		}
 		// The next run may use other options on the same file.
-		if next := writeSample(t, first.Data, uncaptioned(), Options{StripPlace: true}); next.XMP != None {
+		if next := writeSample(t, first.Data, uncaptioned(), Options{Composed: true, StripPlace: true}); next.XMP != None {
 			checkPixels(t, data, next.Data)
 		}
 	})

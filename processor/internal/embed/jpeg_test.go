@@ -27,7 +27,7 @@ func TestJPEGPlace(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data := withSegments(plainJPEG(t), c.front, c.after)
-			f := writeSample(t, data, uncaptioned(), Options{})
+			f := writeSample(t, data, uncaptioned(), Options{Composed: true})
 			expect(t, f, Added, "")
 			samePixels(t, data, f.Data)
 			front := jpegStart + c.front
@@ -48,7 +48,7 @@ func TestJPEGMergesInPlace(t *testing.T) {
 	old := foreign(motionPhoto)
 	video := "\x00\x00\x00\x18ftypmp42" + strings.Repeat("video", 700)
 	data := append(withSegments(plainJPEG(t), jfif, exif, icc, xmpSegment(old), extendedXMP()), video...)
-	f := writeSample(t, data, uncaptioned(), Options{})
+	f := writeSample(t, data, uncaptioned(), Options{Composed: true})
 	expect(t, f, Merged, "")
 	samePixels(t, data, f.Data)
 	if !bytes.HasPrefix(f.Data, []byte(jpegStart+jfif+exif+icc+"\xff\xe1")) {
@@ -73,7 +73,7 @@ func TestJPEGReplacesOurs(t *testing.T) {
 	first := write(t, withSegments(plainJPEG(t), jfif, xmpSegment(foreign(motionPhoto))))
 	m := sample()
 	m.PHash, m.Colors, m.AnalyzerVersion = "0000000000000001", nil, "2.0.0"
-	second, err := Write(first.Data, m, Options{})
+	second, err := Write(first.Data, m, Options{Composed: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestJPEGReplacesOurs(t *testing.T) {
 	if bytes.Contains(second.Data, []byte("c3d1e2f0a5b49687")) || bytes.Contains(second.Data, []byte("DominantColors")) {
 		t.Error("old values remain")
 	}
-	back, err := Write(second.Data, sample(), Options{})
+	back, err := Write(second.Data, sample(), Options{Composed: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,10 +147,6 @@ func TestJPEGLeftAlone(t *testing.T) {
 		"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71\x03c2pa\x00"
 	remote := foreign(`<rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/"
 		dcterms:provenance="https://cai.example.com/manifests/x"/>`)
-	utf16 := make([]byte, 0, 2000)
-	for _, c := range "\ufeff" + foreign(motionPhoto) {
-		utf16 = append(utf16, byte(c>>8), byte(c))
-	}
 	whole := withSegments(plainJPEG(t), jfif)
 	for _, c := range []struct {
 		name    string
@@ -159,8 +155,6 @@ func TestJPEGLeftAlone(t *testing.T) {
 	}{
 		{"content credentials", withSegments(whole, segment(markerAPP11, jumbf)), Credentials},
 		{"content credentials elsewhere", withSegments(whole, xmpSegment(remote)), Credentials},
-		{"UTF-16", withSegments(whole, xmpSegment(string(utf16))), PacketMalformed},
-		{"empty packet", withSegments(whole, xmpSegment("")), PacketMalformed},
 		{"broken packet", withSegments(whole, xmpSegment(foreign("<a:b>"))), PacketMalformed},
 		{"half a marker only", []byte(jpegStart + "\xff"), OddStructure},
 		{"no scan", []byte(jpegStart + jfif + "\xff\xd9"), OddStructure},
@@ -170,6 +164,37 @@ func TestJPEGLeftAlone(t *testing.T) {
 		{"a table of length one", withSegments(whole, "\xff\xdb\x00\x01"), OddStructure},
 	} {
 		t.Run(c.name, func(t *testing.T) { expect(t, write(t, c.data), None, c.warning) })
+	}
+}
+
+// TestUnusualPackets verifies that an empty packet is replaced, that a packet in UTF-16 is merged with, and that the
+// history of an object in dcterms:provenance is no reason to leave a file unchanged.
+func TestUnusualPackets(t *testing.T) {
+	var utf16 []byte
+	for _, c := range "\ufeff" + foreign(motionPhoto) {
+		utf16 = append(utf16, byte(c>>8), byte(c))
+	}
+	history := foreign(`<rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="Gift of Mrs. Smith, 1921"/>`)
+	for _, c := range []struct {
+		name, packet, stays string
+		want                Outcome
+	}{
+		{"empty", "", "", Added},
+		{"blank", "<?xpacket begin='' id='x'?>   <?xpacket end='w'?>", "", Added},
+		{"UTF-16", string(utf16), `GCamera:MotionPhotoPresentationTimestampUs="968644"`, Merged},
+		{"history", history, `dcterms:provenance="Gift of Mrs. Smith, 1921"`, Merged},
+	} {
+		for format, data := range map[string][]byte{
+			"JPEG": withSegments(plainJPEG(t), jfif, xmpSegment(c.packet), icc), "PNG": withChunks(plainPNG(t, testImage()), xmpChunk(c.packet), ""),
+		} {
+			t.Run(c.name+" "+format, func(t *testing.T) {
+				f := write(t, data)
+				expect(t, f, c.want, "")
+				if f.Signed || !bytes.Contains(f.Data, []byte(c.stays)) || bytes.Count(f.Data, []byte("imagebatch:PHash=")) != 1 {
+					t.Errorf("signed: %v; the packet lost something", f.Signed)
+				}
+			})
+		}
 	}
 }
 

@@ -3,10 +3,12 @@ package embed
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 )
 
@@ -75,7 +77,7 @@ func TestStripPlace(t *testing.T) {
 // writePlaceless writes with the option, both into the file and into the result of a write without it.
 func writePlaceless(t *testing.T, data []byte) File {
 	t.Helper()
-	o := Options{StripPlace: true}
+	o := Options{Composed: true, StripPlace: true}
 	before := bytes.Clone(data)
 	f, err := Write(data, sample(), o)
 	if err != nil {
@@ -176,6 +178,76 @@ func TestPlaceLeftWarning(t *testing.T) {
 	}
 }
 
+// flir returns the data of a thermal camera with a record of another kind and a GPS record.
+func flir(order tiff.ByteOrder) string {
+	const directory, other, gps = 64, 64 + 2*32, 64 + 2*32 + 8
+	position := "\x01\x00\x00\x002.2\x00N\x00E\x00" + string(order.AppendUint64(nil, math.Float64bits(51.0086))) + "a record"
+	u32 := func(v int) string { return string(order.AppendUint32(nil, uint32(v))) }
+	u16 := func(v int) string { return string(order.AppendUint16(nil, uint16(v))) }
+	entry := func(kind, at, length int) string {
+		return u16(kind) + u16(0) + u32(100) + u32(0) + u32(at) + u32(length) + strings.Repeat("\x00", 12)
+	}
+	return "FFF\x00" + "a thermal camera" + u32(101) + u32(directory) + u32(2) + strings.Repeat("\x00", 32) +
+		entry(1, other, 8) + entry(0x2b, gps, len(position)) + "infrared" + position
+}
+
+// flirSegments splits the data of a thermal camera into segments.
+func flirSegments(data string, size int) string {
+	parts := slices.Collect(slices.Chunk([]byte(data), size))
+	header := ""
+	for i, part := range parts {
+		header += segment(markerAPP1, "FLIR\x00\x01"+string([]byte{byte(i), byte(len(parts) - 1)})+string(part))
+	}
+	return header
+}
+
+// TestStripPlaceOfThermalCameras verifies that the position of a FLIR camera is overwritten and all else is kept, and that
+// data that is not understood causes a warning.
+func TestStripPlaceOfThermalCameras(t *testing.T) {
+	for _, order := range []tiff.ByteOrder{binary.BigEndian, binary.LittleEndian} {
+		data := flir(order)
+		for _, size := range []int{len(data), 100, len(data) - 20} {
+			file := withSegments(plainJPEG(t), jfif, flirSegments(data, size), icc)
+			f := writePlaceless(t, file)
+			if f.Place != Removed || f.Warnings != nil || len(f.Data) <= len(file) {
+				t.Errorf("place %s, warnings %q", f.Place, f.Warnings)
+			}
+			for _, gone := range []string{"2.2\x00N", "a record"[4:], string(order.AppendUint64(nil, math.Float64bits(51.0086)))[:4]} {
+				if bytes.Contains(f.Data, []byte(gone)) {
+					t.Errorf("%q remains", gone)
+				}
+			}
+			if calm := write(t, file); calm.Place != None || !bytes.Contains(calm.Data, []byte(flirSegments(data, size))) {
+				t.Error("the position was removed although places are kept")
+			}
+			if l, err := imagefile.LayoutOf(f.Data); err != nil {
+				t.Error(err)
+			} else if places, ok := l.FLIRPositions(f.Data); !ok || len(places) == 0 {
+				t.Error("the structure of the data changed")
+			}
+		}
+	}
+	good := flir(binary.BigEndian)
+	order := binary.BigEndian
+	changed := func(at int, with string) string { return good[:at] + with + good[at+len(with):] }
+	for name, segments := range map[string]string{
+		"no header":            flirSegments("FFX"+good[3:], 1000),
+		"cut off":              flirSegments(good[:80], 1000),
+		"another version":      flirSegments(changed(20, string(order.AppendUint32(nil, 99))), 1000),
+		"records outside":      flirSegments(changed(64+32+12, string(order.AppendUint32(nil, 1<<31))), 1000),
+		"a record in the list": flirSegments(changed(64+32+12, string(order.AppendUint32(nil, 70))), 1000),
+		"too many records":     flirSegments(changed(28, string(order.AppendUint32(nil, 1<<31))), 1000),
+		"a missing segment":    strings.Replace(flirSegments(good, 100), flirSegments(good, 100)[:112], "", 1),
+		"another order":        flirSegments(good, 100)[112:] + flirSegments(good, 100)[:112],
+		"an empty segment":     segment(markerAPP1, "FLIR\x00"),
+	} {
+		f := writePlaceless(t, withSegments(plainJPEG(t), segments))
+		if f.Place != None || !slices.Equal(f.Warnings, []Warning{PlaceLeft}) {
+			t.Errorf("%s: place %s, warnings %q", name, f.Place, f.Warnings)
+		}
+	}
+}
+
 // TestStripPlaceWithoutSpace verifies that positions are removed even if there is no space for our properties.
 func TestStripPlaceWithoutSpace(t *testing.T) {
 	pad := maxJPEGPacket - len(foreign(placePacket+"<rdf:Description a='"+"'/>")) + 2
@@ -196,7 +268,7 @@ func TestStripPlaceWithoutSpace(t *testing.T) {
 	}
 	jumbf := segment(markerAPP11, "JP\x00\x01\x00\x00\x00\x01\x00\x00\x10\x00jumb\x00\x00\x00\x26jumdc2pa")
 	data = withSegments(plainJPEG(t), xmpSegment(full), jumbf)
-	if signed := writeSample(t, data, sample(), Options{EmbedSigned: true}); !signed.Signed || slices.Contains(signed.Warnings, Broken) {
+	if signed := writeSample(t, data, sample(), Options{Composed: true, EmbedSigned: true}); !signed.Signed || slices.Contains(signed.Warnings, Broken) {
 		t.Error("an unchanged file is not reported as signed")
 	}
 }
@@ -283,7 +355,7 @@ func TestSigned(t *testing.T) {
 			if name != "elsewhere" && !bytes.Contains(f.Sidecar, []byte(motionPhoto)) {
 				t.Error("the file's own properties are not in the sidecar")
 			}
-			embedded := writeSample(t, data, sample(), Options{EmbedSigned: true})
+			embedded := writeSample(t, data, sample(), Options{Composed: true, EmbedSigned: true})
 			expect(t, embedded, Merged, Broken)
 			if !bytes.Contains(embedded.Data, embedded.Sidecar) || !bytes.Equal(embedded.Sidecar, f.Sidecar) {
 				t.Error("not the same packet")

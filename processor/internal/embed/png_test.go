@@ -173,7 +173,7 @@ func TestPNGBomb(t *testing.T) {
 	data := withChunks(plainPNG(t, testImage()), chunk("iTXt", xmpKeyword+"\x01\x00\x00\x00"+deflatedSpaces(t)), "")
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	f, err := Write(data, sample(), Options{})
+	f, err := Write(data, sample(), Options{Composed: true})
 	runtime.ReadMemStats(&after)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imagebatch/imagebatch/shared/imagefile/stocktext"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -140,8 +141,8 @@ func wantTags() tags {
 
 // places are the tags that may state a field of a caption, starting with XMP's.
 var places = map[pipeline.CaptionField][]string{
-	pipeline.Title:       {"XMP-dc:Title", "IPTC:ObjectName", "IFD0:XPTitle", "PNG:Title"},
-	pipeline.Description: {"XMP-dc:Description", "IFD0:ImageDescription", "IPTC:Caption-Abstract", "PNG:Description"},
+	pipeline.Title:       {"XMP-dc:Title", "IPTC:ObjectName", "IFD0:XPTitle", "PNG:Title", "XMP-photoshop:Headline", "IPTC:Headline"},
+	pipeline.Description: {"XMP-dc:Description", "IFD0:ImageDescription", "IPTC:Caption-Abstract", "PNG:Description", "IFD0:XPComment", "IFD0:XPSubject"},
 	pipeline.Keywords:    {"XMP-dc:Subject", "IPTC:Keywords", "IFD0:XPKeywords", "XMP-lr:HierarchicalSubject"},
 }
 
@@ -153,7 +154,8 @@ func filled(t *testing.T, name string, before, after tags, f File) []any {
 	want := composed(sample())
 	for _, field := range pipeline.CaptionFields {
 		stated := slices.ContainsFunc(places[field], func(tag string) bool {
-			return before[tag] != nil && strings.TrimSpace(fmt.Sprint(before[tag])) != ""
+			text := strings.TrimSpace(fmt.Sprint(before[tag]))
+			return before[tag] != nil && text != "" && (field == pipeline.Keywords || !stocktext.Is(text))
 		})
 		got := after[places[field][0]]
 		if stated || got == nil {
@@ -168,6 +170,10 @@ func filled(t *testing.T, name string, before, after tags, f File) []any {
 				if s := strings.Trim(fmt.Sprint(v), "[]"); s != strings.Join(want[field], " ") {
 					t.Errorf("%s: %s is %q", name, tag, s)
 				}
+				if old := strings.TrimSpace(fmt.Sprint(before[tag])); before[tag] != nil && old != "" && !slices.Contains(f.Replaced, old) {
+					t.Errorf("%s: the text %q was replaced, but is not among %q", name, old, f.Replaced)
+				}
+				delete(before, tag)
 				delete(after, tag)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/imagefile/iptc"
+	"github.com/imagebatch/imagebatch/shared/imagefile/stocktext"
 	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/imagefile/xmp"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -17,6 +18,16 @@ type writer struct {
 	options          Options
 	description      xmp.Description
 	composed, stated pipeline.Caption
+	camera           []string // make and model
+}
+
+// isStock reports whether a text was written by a camera or program without a person.
+func (w writer) isStock(text string) bool { return stocktext.Is(text, w.camera...) }
+
+// missing reports whether the values of a field say nothing about the image.
+func (w writer) missing(field pipeline.CaptionField, values []string) bool {
+	return pipeline.Blank(values) || field != pipeline.Keywords &&
+		!slices.ContainsFunc(values, func(v string) bool { return !pipeline.Blank([]string{v}) && !w.isStock(v) })
 }
 
 // made is the new metadata of a file. Nil parts stay unchanged.
@@ -59,8 +70,8 @@ func (w writer) make(f found) made {
 			m.change.EXIF, m.file.Place = block.Data, Removed
 		}
 	}
-	if w.options.StripPlace && len(f.cuts) > 0 {
-		m.change.Remove, m.file.Place = f.cuts, Removed
+	if w.options.StripPlace && len(f.cuts)+len(f.blanks) > 0 {
+		m.change.Remove, m.change.Blank, m.file.Place = f.cuts, f.blanks, Removed
 	}
 	packet, warning := w.parse(f, &m)
 	m.file.Signed = f.credentials || packet != nil && packet.HasProvenance() || packet == nil && xmp.MentionsProvenance(f.Packet.Text)
@@ -70,9 +81,12 @@ func (w writer) make(f found) made {
 		return w.finish(f, m)
 	}
 
+	if packet != nil {
+		packet.Replaceable(w.isStock)
+	}
 	marks := marksOf(packet)
 	fill := w.fill(packet, func(field pipeline.CaptionField) bool {
-		return f.stated[field] || f.readable && tiffStates(block, field, marks) || iptcStates(f.IPTC, field, marks)
+		return f.stated[field] || f.readable && w.tiffStates(block, field, marks) || w.iptcStates(f.IPTC, field, marks)
 	})
 	m.change.Raw = f.Packet.Raw
 	m.file.Sidecar = merged(packet, w.description.WithCaption(fill))
@@ -82,11 +96,14 @@ func (w writer) make(f found) made {
 	if warning == NoSpace {
 		return w.finish(f, m)
 	}
+	if packet != nil {
+		m.replaced(packet.Replaced(fill)...)
+	}
 	if f.tiff {
-		m.fillTIFF(block, fill[pipeline.Description], marks, f.tiffLimit)
+		w.fillTIFF(&m, block, fill[pipeline.Description], marks, f.tiffLimit)
 	}
 	if f.IPTC.State == iptc.Sound {
-		m.fillIPTC(f, fill, marks)
+		w.fillIPTC(&m, f, fill, marks)
 	}
 	return w.finish(f, m)
 }
@@ -101,6 +118,8 @@ func (w writer) parse(f found, m *made) (*xmp.Packet, Warning) {
 		return nil, PacketMalformed
 	case f.Packet.TooLarge:
 		return nil, PacketTooLarge
+	case f.XMP.Empty():
+		return nil, "" // ours takes its place
 	}
 	p := f.XMP
 	if p.Editable() == nil && w.options.StripPlace && p.HasPlace() {
@@ -123,18 +142,22 @@ func marksOf(p *xmp.Packet) pipeline.Marks {
 }
 
 // fill returns our captions for the file: for every field that others have not stated, the analyzer's composed
-// value, or else ours from an earlier run, which the analyzer may have taken for the file's own.
+// value, or else ours from an earlier run, which the analyzer may have taken for the file's own. It is empty if
+// composed captions stay out of the file; those of an earlier run are removed then.
 func (w writer) fill(p *xmp.Packet, stated func(pipeline.CaptionField) bool) pipeline.Caption {
 	var fill, earlier pipeline.Caption
+	if !w.options.Composed {
+		return fill
+	}
 	if p != nil {
 		earlier = p.Ours()
 	}
 	for _, f := range pipeline.CaptionFields {
 		switch {
 		case stated(f) || p != nil && p.States(f):
-		case !w.options.KeepCaptions && len(w.composed[f]) > 0:
+		case len(w.composed[f]) > 0:
 			fill[f] = w.composed[f]
-		case w.options.KeepCaptions || len(w.stated[f]) > 0:
+		case len(w.stated[f]) > 0:
 			fill[f] = earlier[f]
 		}
 	}
@@ -183,40 +206,43 @@ func (m *made) embed(p *xmp.Packet, d xmp.Description, fill pipeline.Caption, li
 }
 
 // fillTIFF writes the description into EXIF data, or removes that of an earlier run.
-func (m *made) fillTIFF(t tiff.Block, description []string, marks pipeline.Marks, limit int) {
+func (w writer) fillTIFF(m *made, t tiff.Block, description []string, marks pipeline.Marks, limit int) {
 	old, has := tiffDescription(t)
-	if !t.Sound() || has && !marks.Ours(pipeline.Description, []string{old}) {
-		return // a blank description stays too: we overwrite nothing
+	ours := marks.Ours(pipeline.Description, []string{old})
+	if !t.Sound() || has && !ours && (len(description) == 0 || !w.missing(pipeline.Description, []string{old})) {
+		return
 	}
 	text := ""
-	if len(description) > 0 && printableASCII(description[0]) {
+	if len(description) > 0 {
 		text = description[0]
 	}
 	described := t.WithText(tiff.TagImageDescription, text)
 	if len(described.Data) > limit {
-		text, described = "", t.WithText(tiff.TagImageDescription, "")
+		if text = ""; !ours {
+			return
+		}
+		described = t.WithText(tiff.TagImageDescription, text)
 	}
 	if !bytes.Equal(described.Data, t.Data) {
 		m.change.EXIF = described.Data
 	}
-	if text != "" {
-		m.file.EXIF = Filled
+	if text == "" {
+		return
+	}
+	if m.file.EXIF = Filled; !ours {
+		m.replaced(old)
 	}
 }
 
-func printableASCII(text string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
-}
-
 // fillIPTC writes captions into an IPTC block, or removes those of an earlier run.
-func (m *made) fillIPTC(f found, fill pipeline.Caption, marks pipeline.Marks) {
-	described, filled := filledIPTC(f.IPTC.Block, fill, marks)
+func (w writer) fillIPTC(m *made, f found, fill pipeline.Caption, marks pipeline.Marks) {
+	described, replaced, filled := w.filledIPTC(f.IPTC.Block, fill, marks)
 	resources := f.IPTC.With(described)
 	if len(resources) > f.resourcesLimit {
 		// Captions of an earlier run, whose marks are removed, must not stay: they would be taken for a
 		// person's.
 		if filled {
-			m.fillIPTC(f, pipeline.Caption{}, marks)
+			w.fillIPTC(m, f, pipeline.Caption{}, marks)
 		}
 		return
 	}
@@ -225,6 +251,17 @@ func (m *made) fillIPTC(f found, fill pipeline.Caption, marks pipeline.Marks) {
 	}
 	if filled {
 		m.file.IPTC = Filled
+		m.replaced(replaced...)
+	}
+}
+
+// replaced records stock texts that our captions replaced.
+func (m *made) replaced(texts ...string) {
+	for _, text := range texts {
+		text = strings.Trim(text, " \t\r\n\x00")
+		if text != "" && !slices.Contains(m.file.Replaced, text) {
+			m.file.Replaced = append(m.file.Replaced, text)
+		}
 	}
 }
 
@@ -235,7 +272,7 @@ func (w writer) finish(f found, m made) made {
 	if m.file.Signed {
 		if !w.options.EmbedSigned {
 			m.leave(Credentials)
-		} else if c := m.change; len(f.cuts) > 0 || c.XMP != nil || c.EXIF != nil {
+		} else if c := m.change; len(c.Remove)+len(c.Blank) > 0 || c.XMP != nil || c.EXIF != nil {
 			m.warn(Broken)
 		}
 	}

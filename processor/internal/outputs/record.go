@@ -24,10 +24,11 @@ type Processed struct {
 	FileSize    int64           `json:"file_size" range:"1.." unit:"bytes" doc:"its size"`
 	SHA256      string          `json:"sha256" range:"/^[0-9a-f]{64}$/" unit:"64 hex digits" doc:"its SHA-256"`
 	XMP         embed.Outcome   `json:"xmp" range:"added|merged|none" doc:"what was done with the file's XMP"`
-	EXIF        embed.Outcome   `json:"exif" range:"filled|none" doc:"'filled' when the composed description was written to EXIF ImageDescription"`
-	IPTC        embed.Outcome   `json:"iptc" range:"filled|none" doc:"'filled' when a composed text was written to IPTC-IIM"`
+	EXIF        embed.Outcome   `json:"exif" range:"filled|none" doc:"'filled' when a description was written to EXIF ImageDescription"`
+	IPTC        embed.Outcome   `json:"iptc" range:"filled|none" doc:"'filled' when a title, description or keywords were written to IPTC-IIM"`
 	GPS         embed.Outcome   `json:"gps,omitempty" range:"removed|none" doc:"with 'STRIP_GPS=true', whether a GPS position was removed"`
 	Sidecar     embed.Outcome   `json:"sidecar,omitempty" range:"added" doc:"'added' when the image has a sidecar"`
+	Replaced    []string        `json:"replaced,omitempty" range:"unique 1.. of 1.." unit:"list of texts" doc:"stock texts of cameras and programs that were replaced in the file"`
 	Warnings    []embed.Warning `json:"warnings,omitempty" range:"1.. of 1.." unit:"list of texts" doc:"what could not be written as requested, see below"`
 }
 
@@ -48,6 +49,7 @@ func newRecord(a pipeline.Analysis, file embed.File, o Options) Record {
 			XMP:         file.XMP,
 			EXIF:        file.EXIF,
 			IPTC:        file.IPTC,
+			Replaced:    file.Replaced,
 			Warnings:    file.Warnings,
 		},
 	}

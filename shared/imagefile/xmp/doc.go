@@ -6,11 +6,12 @@
 // rdf:Description and writes nothing else again. It replaces an earlier description of ours, wherever another
 // program has moved it, and captions (dc:title, dc:description and dc:subject) that are still as we composed
 // them: each is marked with a digest of its value, see [pipeline.Mark]. After the slightest edit a value is no
-// longer ours, even if the edit keeps our mark. Equal input gives equal bytes, and merging twice gives the same
+// longer ours, even if the edit keeps our mark. Captions that the caller declares replaceable give way too. Equal input gives equal bytes, and merging twice gives the same
 // result as merging once.
 //
-// Some packets can be read but not edited: packets that are not UTF-8, are not well-formed, have a DOCTYPE or
-// other declarations, are nested deeper than [MaxDepth], or are not one rdf:RDF in at most one x:xmpmeta.
+// A packet in UTF-16 is read, and written again in UTF-8. Some packets can be read but not edited: packets that are in
+// another encoding, are not well-formed, have a DOCTYPE or other declarations, are nested deeper than [MaxDepth], or
+// are not one rdf:RDF in at most one x:xmpmeta.
 //
 // Our properties are in [Namespace], which can never change. The struct tags of pipeline.Metadata define them.
 // In addition there are composed, which lists the captions that we composed, and composedDigests, which lists

@@ -15,11 +15,6 @@ func MentionsCaption(text []byte) bool {
 	return false
 }
 
-// MentionsProvenance reports whether the data may refer to Content Credentials.
-func MentionsProvenance(text []byte) bool {
-	return bytes.Contains(text, []byte(dctermsNamespace)) && bytes.Contains(text, []byte("provenance"))
-}
-
 // MentionsPlace reports whether the data may contain a GPS position.
 func MentionsPlace(text []byte) bool {
 	if bytes.Contains(bytes.ToLower(text), []byte(":gps")) {

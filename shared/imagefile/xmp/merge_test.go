@@ -2,9 +2,11 @@ package xmp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
+	"unicode/utf16"
 )
 
 const (
@@ -49,7 +51,8 @@ func merge(t testing.TB, packet string) string {
 		if twice := again.Merge(described()); !bytes.Equal(twice, form) {
 			t.Fatalf("merging twice differs from merging once:\n%s\n%s", form, twice)
 		}
-		checkTokens(t, packet, string(form))
+		text, _ := inUTF8([]byte(packet))
+		checkTokens(t, string(text), string(form))
 	}
 	return string(merged)
 }
@@ -205,20 +208,78 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// TestProvenance verifies that dcterms:provenance counts as Content Credentials only if it links to a manifest, in
+// whichever form it is written.
 func TestProvenance(t *testing.T) {
 	const terms = `xmlns:q="http://purl.org/dc/terms/"`
+	element := func(content string) string { return "<rdf:Description " + terms + ">" + content + "</rdf:Description>" }
 	for packet, want := range map[string]bool{
-		"<rdf:Description rdf:about='' " + terms + " q:provenance='https://example.com'/>":                               true,
-		"<rdf:Description rdf:about='' " + terms + "><q:provenance>https://example.com</q:provenance></rdf:Description>": true,
-		"<rdf:Description rdf:about='' " + terms + " q:created='2020'/>":                                                 false,
-		"<rdf:Description rdf:about='' xmlns:q='urn:q' q:provenance='x'/>":                                               false,
+		"<rdf:Description " + terms + " q:provenance='https://example.com'/>":                                          true,
+		"<rdf:Description " + terms + " q:provenance=' self#jumbf=/c2pa/urn:uuid:1'/>":                                 true,
+		"<rdf:Description " + terms + " q:provenance='Gift of Mrs. Smith, 1921'/>":                                     false,
+		"<rdf:Description " + terms + " q:provenance='https://example.com has the history'/>":                          false,
+		"<rdf:Description " + terms + " q:provenance=''/>":                                                             false,
+		"<rdf:Description " + terms + " q:created='2020' q:source='https://example.com'/>":                             false,
+		"<rdf:Description xmlns:q='urn:q' q:provenance='https://example.com'/>":                                        false,
+		element("<q:provenance>\n HTTPS://example.com/x.c2pa\n</q:provenance>"):                                        true,
+		element("<q:provenance>Bought at an auction</q:provenance>"):                                                   false,
+		element("<q:provenance>Bought</q:provenance><q:source>https://example.com</q:source>"):                         false,
+		element("<q:provenance rdf:resource='http://example.com/x'/>"):                                                 true,
+		element("<q:provenance><rdf:Bag><rdf:li>Bought</rdf:li><rdf:li>http://a.b/</rdf:li></rdf:Bag></q:provenance>"): true,
+		element("<q:provenance><rdf:Description rdf:value='self#jumbf=c2pa'/></q:provenance>"):                         true,
 	} {
-		p, err := parse("<rdf:RDF " + rdf + ">" + packet + "</rdf:RDF>")
+		packet = "<rdf:RDF " + rdf + ">" + packet + "</rdf:RDF>"
+		p, err := parse(packet)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if p.HasProvenance() != want {
 			t.Errorf("%s: %v, want %v", packet, p.HasProvenance(), want)
+		}
+		if !strings.Contains(packet, "rdf:Bag") && !strings.Contains(packet, "urn:q") && !strings.Contains(packet, "rdf:value") && MentionsProvenance([]byte(packet)) != want {
+			t.Errorf("unparsed, %s: %v, want %v", packet, !want, want)
+		}
+	}
+}
+
+// TestUTF16 verifies that a packet in UTF-16 is read like one in UTF-8, and that a merge writes it in UTF-8.
+func TestUTF16(t *testing.T) {
+	const text = `<?xml version="1.0" encoding="UTF-16"?><?xpacket begin="` + "\ufeff" + `" id="x"?>` +
+		`<rdf:RDF ` + rdf + ` xmlns:dc="` + dcNamespace + `"><rdf:Description dc:title="Grün 😀"/></rdf:RDF><?xpacket end="w"?>`
+	for _, order := range []binary.AppendByteOrder{binary.BigEndian, binary.LittleEndian} {
+		for _, mark := range []string{"", "\ufeff"} {
+			var packet []byte
+			for _, unit := range utf16.Encode([]rune(mark + text)) {
+				packet = order.AppendUint16(packet, unit)
+			}
+			p, err := parse(string(packet))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if title := p.Text("dc:title"); title != "Grün 😀" {
+				t.Errorf("title %q", title)
+			}
+			if _, rest, _ := strings.Cut(text, "?>"); string(p.Merge(Description{})[:60]) != rest[:60] || merge(t, string(packet)) != merge(t, rest) {
+				t.Error("the merged packet differs from that of the packet in UTF-8")
+			}
+		}
+	}
+	for _, broken := range []string{"\xfe\xff\x00<\xd8\x00", "\xfe\xff\x00<\xdc\x00\xdc\x00", "\xfe\xff\x00<\x01"} {
+		if _, err := parse(broken); !errors.Is(err, ErrRefused) {
+			t.Errorf("%q: error %v, want ErrRefused", broken, err)
+		}
+	}
+}
+
+// TestEmpty verifies which packets contain nothing.
+func TestEmpty(t *testing.T) {
+	for packet, want := range map[string]bool{
+		"": true, "\x00\x00": true, "  \n": true, packetHeader + "  \n" + packetTrailer: true, `<x:xmpmeta xmlns:x="adobe:ns:meta/"> </x:xmpmeta>`: true,
+		"text": false, "<html/>": false, `<x:xmpmeta xmlns:x="adobe:ns:meta/">text</x:xmpmeta>`: false, "<!-- a remark -->": false,
+		`<x:xmpmeta xmlns:x="adobe:ns:meta/">`: false, "<rdf:RDF " + rdf + "/>": false, "<?other program?>": false,
+	} {
+		if got := Parse([]byte(packet)).Empty(); got != want {
+			t.Errorf("%q: %v, want %v", packet, got, want)
 		}
 	}
 }

@@ -25,8 +25,10 @@ type Packet struct {
 	unclosed *edit.Span // the "/>" of an empty rdf:RDF, which must be opened
 	rdfName  string     // as written, with its prefix
 
-	marks      pipeline.Marks
-	provenance bool
+	marks       pipeline.Marks
+	provenance  bool
+	empty       bool
+	replaceable func(text string) bool // texts of a title or description that count as missing; may be nil
 }
 
 // Damage returns the error that ended the reading of values, or nil.
@@ -35,8 +37,11 @@ func (p *Packet) Damage() error { return p.damage }
 // Editable returns nil, or an error that wraps ErrRefused for a packet that must not be edited.
 func (p *Packet) Editable() error { return p.refused }
 
-// HasProvenance reports whether the packet refers to Content Credentials that are stored elsewhere
-// (dcterms:provenance). They certify every byte of the file.
+// Empty reports whether the packet contains nothing. It cannot be edited, but a new one can replace it.
+func (p *Packet) Empty() bool { return p.empty }
+
+// HasProvenance reports whether the packet links to a manifest of Content Credentials (dcterms:provenance). They certify
+// every byte of the file.
 func (p *Packet) HasProvenance() bool { return p.provenance }
 
 // Marks returns the marks of the captions that we have written into the file.
@@ -64,11 +69,38 @@ func (p *Packet) Ours() pipeline.Caption {
 	return c
 }
 
-// States reports whether the packet states a field with a value that is neither blank nor ours.
+// Replaceable lets our captions replace titles and descriptions that consist of such texts only.
+func (p *Packet) Replaceable(is func(text string) bool) { p.replaceable = is }
+
+// Replaced returns the texts that our caption would replace. Blank texts are not listed.
+func (p *Packet) Replaced(c pipeline.Caption) []string {
+	var all []string
+	for _, child := range p.children {
+		for _, s := range child.statements {
+			if len(c[s.field]) > 0 && s.dc && !s.blank() && !p.ours(s) && p.missing(s) {
+				all = append(all, s.values...)
+			}
+		}
+	}
+	return all
+}
+
+// missing reports whether a statement says nothing about the image: it is blank or replaceable.
+func (p *Packet) missing(s statement) bool {
+	if s.blank() {
+		return true
+	}
+	if p.replaceable == nil || s.field == pipeline.Keywords || !s.bare || len(s.values) == 0 || len(s.values) == maxValues {
+		return false
+	}
+	return !slices.ContainsFunc(s.values, func(v string) bool { return !pipeline.Blank([]string{v}) && !p.replaceable(v) })
+}
+
+// States reports whether the packet states a field with a value that is neither missing nor ours.
 func (p *Packet) States(f pipeline.CaptionField) bool {
 	for _, child := range p.children {
 		for _, s := range child.statements {
-			if s.field == f && !s.blank() && !p.ours(s) {
+			if s.field == f && !p.missing(s) && !p.ours(s) {
 				return true
 			}
 		}
@@ -112,15 +144,15 @@ type remainder struct {
 }
 
 // withoutOurs decides about the children of rdf:RDF: a description with only our properties is removed as a
-// whole, with the white space that we put before it; from others, only our properties are removed. A blank
-// property of a caption in d is removed too: a second one next to it would make the packet invalid.
+// whole, with the white space that we put before it; from others, only our properties are removed. A
+// missing property of a caption in d is removed too: a second one next to it would make the packet invalid.
 func (p *Packet) withoutOurs(d Description) remainder {
 	s := remainder{place: p.inner}
 	var ourAbout string
 	for _, c := range p.children {
 		cuts, foreign := slices.Clip(c.cuts), c.foreign
 		for _, statement := range c.statements {
-			if p.ours(statement) || statement.dc && statement.blank() && d.states(statement.field) {
+			if p.ours(statement) || statement.dc && p.missing(statement) && d.states(statement.field) {
 				cuts = append(cuts, statement.Span)
 			} else {
 				foreign = true

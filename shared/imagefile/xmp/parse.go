@@ -30,13 +30,16 @@ const (
 // Parse reads a packet. Its time and memory are proportional to the size of the packet: nothing in it can
 // expand, because the only entities are the five of XML. The values before the first unreadable part are kept.
 func Parse(packet []byte) *Packet {
+	packet, encodingErr := inUTF8(packet)
 	// Some cameras end the packet with zeros, which XML does not allow.
 	body := bytes.TrimRight(packet, "\x00")
 	p := &parser{
 		dec: xml.NewDecoder(bytes.NewReader(body)),
 		out: &Packet{src: packet, values: map[string][]Value{}},
 	}
-	if !utf8.Valid(body) {
+	if encodingErr != nil {
+		p.refuse(encodingErr)
+	} else if !utf8.Valid(body) {
 		p.refuse(errors.New("not UTF-8"))
 	}
 	if err := p.read(); err != nil {
@@ -45,6 +48,7 @@ func Parse(packet []byte) *Packet {
 		p.refuse(err)
 	}
 	if !p.seenRDF {
+		p.out.empty = p.out.refused == nil && !p.foreign
 		p.refuse(errors.New("no rdf:RDF"))
 	}
 	p.out.readMarks(p.composed, p.digests)
@@ -65,10 +69,13 @@ type parser struct {
 	rdf      int // depth of the current rdf:RDF; 0 outside
 	seenRoot bool
 	seenRDF  bool
+	foreign  bool // there is content outside of rdf:RDF
 
 	child    childElement // current child of rdf:RDF
 	property property     // current property of the child
 	place    placeElement // current element with a place
+
+	provenance provenanceElement
 
 	composed, digests []string // the lists that identify our captions
 }
@@ -147,8 +154,13 @@ func (p *parser) read() error {
 		case xml.EndElement:
 			p.close()
 		case xml.CharData:
+			p.addProvenance(t)
 			p.text(t)
-		case xml.Comment, xml.ProcInst:
+		case xml.ProcInst:
+			p.foreign = p.foreign || t.Target != "xpacket"
+			p.noteForeign()
+		case xml.Comment:
+			p.foreign = true
 			p.noteForeign()
 		case xml.Directive:
 			return errors.New("a declaration in the packet")
@@ -169,6 +181,7 @@ func (p *parser) text(t xml.CharData) {
 		}
 		p.property.addText(t)
 	case !blank:
+		p.foreign = true
 		p.noteForeign()
 	}
 }
@@ -222,9 +235,7 @@ func (p *parser) openRDF() {
 
 // openInside handles the start of an element inside rdf:RDF.
 func (p *parser) openInside(t xml.StartElement) {
-	if t.Name == provenance {
-		p.out.provenance = true
-	}
+	p.openProvenance(t)
 	switch level := p.level(); level {
 	case childLevel:
 		p.child = childElement{
@@ -408,9 +419,6 @@ func (p *parser) readAttributes(t xml.StartElement) {
 			})
 		default:
 			p.child.foreign = true
-			if a.Name == provenance {
-				p.out.provenance = true
-			}
 			if isPlace(a.Name) {
 				p.out.places = append(p.out.places, at)
 			}
@@ -428,6 +436,7 @@ func (p *parser) close() {
 		p.property.inner, p.property.valued = 0, true
 	}
 	p.closePlace(level)
+	p.closeProvenance(level)
 	switch level {
 	case itemLevel:
 		if p.property.item {
