@@ -69,9 +69,10 @@ prove: ## run the long tests, for hours: 20 times without servers, 3 times with,
 	$(MAKE) --no-print-directory chaos SEEDS=200
 	$(MAKE) --no-print-directory chaos SCENARIO=rolling
 	$(MAKE) --no-print-directory chaos SCENARIO=outage
-	$(MAKE) --no-print-directory chaos SCENARIO=leaderless
+	$(MAKE) --no-print-directory chaos SCENARIO=leaderless SEEDS=200
 	DEBIAN_SUITE=sid deployments/local/test.sh -timeout=1h
 	DEBIAN_SUITE=sid $(MAKE) --no-print-directory chaos SEEDS=20
+	DEBIAN_SUITE=sid $(MAKE) --no-print-directory chaos SCENARIO=leaderless SEEDS=50
 	deployments/local/compose-test.sh
 
 mutants: ## test the tests: break one promise at a time in a copy of the code, and show which test fails (ARGS=NAME: only one)

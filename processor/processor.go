@@ -41,7 +41,7 @@ type Service struct {
 func New(ctx context.Context, c Config, d Deps) (*Service, error) {
 	s := &Service{config: c, deps: d}
 	if c.EmbedDescriptive == fill {
-		d.Log.Warn("EMBED_DESCRIPTIVE has an old value; set all instead of fill")
+		d.Log.WarnContext(ctx, "EMBED_DESCRIPTIVE has an old value; set all instead of fill")
 	}
 	var err error
 	s.ops, err = service.Listen(ctx, c.OpsAddr(), d.Metrics.Handler(),
