@@ -87,10 +87,7 @@ func (p *plan) run(ctx context.Context, s *servers, bin, dir string) (*run, erro
 			return nil, err
 		}
 	}
-	// The queues may not exist yet. Each run has a job store of its own.
-	_ = s.call(ctx, "rabbitmqctl purge_queue "+deadUploads)
-	_ = s.call(ctx, "rabbitmqctl purge_queue "+broker.ForeignResults)
-	_ = s.call(ctx, "rabbitmqctl delete_queue "+broker.OwnerQueue)
+	_ = s.call(ctx, "rabbitmqctl purge_queue "+deadUploads) // The queue may not exist yet.
 	r, err := newRun(ctx, p, s, bin, dir)
 	if err != nil {
 		return nil, err
@@ -112,6 +109,9 @@ func newRun(ctx context.Context, p *plan, s *servers, bin, dir string, env ...st
 		prefix: fmt.Sprintf("seed-%d-%d/", p.number, time.Now().UnixNano()),
 		jobs:   map[string]record{}, unknown: map[string]*batch{}, counts: counts{"runs": 1},
 	}
+	// Each run has a job store of its own. The queues may not exist yet.
+	_, _ = s.ctl(ctx, "purge_queue", "--vhost", s.vhost, broker.ForeignResults)
+	_, _ = s.ctl(ctx, "delete_queue", "--vhost", s.vhost, broker.OwnerQueue)
 	data := filepath.Join(dir, "data")
 	_, _ = command(ctx, "umount", "--lazy", data) // An earlier run may have been killed.
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(data, 0o750)); err != nil {
