@@ -29,6 +29,9 @@ func newBody(ctx context.Context, rc io.ReadCloser, info objectstore.Info, stall
 }
 
 func (b *body) Read(p []byte) (int, error) {
+	if err := b.ended(); err != nil { // what has already arrived could still be read
+		return 0, fmt.Errorf("read object %q: %w", b.key, err)
+	}
 	b.timer.Reset(b.stall)
 	n, err := b.rc.Read(p)
 	b.timer.Stop()
