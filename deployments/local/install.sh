@@ -132,10 +132,11 @@ fi
 # The script sees this machine's folders in a mount namespace of its own, so that no mount stays behind.
 debian_install() {
   local target=$cache/debian-$suite staging name
+  mkdir -p "$cache"
   exec 9>"$cache/debian-$suite.lock"
   flock 9
   installed rabbitmq && installed postgres && return
-  staging=$(mktemp -d "$cache/building.XXXXXX")
+  staging=$(mktemp -d "$cache/building.XXXXXX") || return 1 # the caller tests the status, so Bash ignores -e here
   echo "installing RabbitMQ and PostgreSQL of Debian $suite in $target (a minute, once)" >&2
   if ! debootstrap --variant=minbase --include=rabbitmq-server,postgresql "$suite" "$staging/root" \
     "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$staging/log" 2>&1 9>&-; then
@@ -145,7 +146,7 @@ debian_install() {
   fi
   rm -rf "$staging"/root/var/{cache/apt,lib/apt/lists}/* "$staging"/root/usr/share/{doc,man,locale}/*
   touch "$staging/root/etc/hosts" # debootstrap leaves it out
-  install -D -m 755 "$here/debian-root.sh" "$staging/bin/debian-root.sh"
+  install -D -m 755 "$here/debian-root.sh" "$staging/bin/debian-root.sh" || return 1
   for name in "$staging"/root/usr/lib/{rabbitmq/bin,postgresql/*/bin}/* "$staging/root/usr/bin/epmd"; do
     ln -s debian-root.sh "$staging/bin/${name##*/}"
   done
