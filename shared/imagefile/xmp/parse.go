@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile/edit"
-	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // ErrRefused means that a packet cannot be merged with. It is not necessarily broken: other readers may
@@ -89,30 +87,6 @@ type childElement struct {
 	cuts        []edit.Span // our properties in it
 	statements  []statement // captions, whose owner is known only at the end
 	foreign     bool        // it contains other content
-}
-
-// statement is a property of a child that states a caption.
-type statement struct {
-	edit.Span
-
-	field  pipeline.CaptionField
-	values []string
-	plain  bool // written in our form, so it may be ours
-	bare   bool // without attributes that may have a meaning
-	dc     bool // a property of Dublin Core, which a packet may have only once
-}
-
-// blank reports whether the statement says nothing.
-func (s statement) blank() bool { return s.bare && pipeline.Blank(s.values) }
-
-// statedBy returns the values of a property, without the upper levels of keywords.
-func statedBy(known string, values []string) []string {
-	for _, h := range hierarchies {
-		if h.property == known {
-			return leaves(keywordPaths(known, values))
-		}
-	}
-	return values
 }
 
 // The levels inside rdf:RDF: a description, its property, a list that is the property's value, and the list's
@@ -274,117 +248,6 @@ func (p *parser) openProperty(t xml.StartElement) {
 	}
 	// Ours have no attributes, but a list that another program wrote may have some.
 	p.property.odd = captions && (len(t.Attr) > 0 || !p.child.description || t.Name.Space != dcNamespace)
-}
-
-// captionField returns the field of the caption that a known property states. Keywords in levels count as
-// keywords, and a headline as a title.
-func captionField(known string) (pipeline.CaptionField, bool) {
-	switch known {
-	case "dc:title", "photoshop:Headline":
-		return pipeline.Title, true
-	case "dc:description":
-		return pipeline.Description, true
-	case "dc:subject":
-		return pipeline.Keywords, true
-	}
-	for _, h := range hierarchies {
-		if h.property == known {
-			return pipeline.Keywords, true
-		}
-	}
-	return 0, false
-}
-
-// meaningful reports whether an attribute of an empty property may have a meaning.
-func meaningful(a xml.Attr) bool {
-	return a.Name.Space != "xmlns" && a.Name.Space != xmlNamespace && a.Name.Local != "xmlns" && a.Name.Local != "parseType"
-}
-
-// property is a property while it is read.
-type property struct {
-	start    int
-	name     xml.Name
-	known    string // name in the table of known properties
-	field    pipeline.CaptionField
-	captions bool // it states field
-	inside   bool // it states a caption or is ours
-	odd      bool // it differs from the form in which we write it
-	bare     bool // it has no attributes that may have a meaning
-
-	values   []Value
-	list     bool // it contains a list, or elements in place of its value
-	item     bool // an item of the list is open
-	inner    int  // level of the open rdf:value; 0: none
-	valued   bool // the current value was an rdf:value, and all others are qualifiers
-	language string
-	text     []byte // the current value, which may arrive in several parts
-}
-
-// is reports whether a property that matters is open.
-func (p *property) is() bool { return p.known != "" || p.inside }
-
-// open handles the start of an element inside the property.
-func (p *property) open(level int, t xml.StartElement) {
-	isItem := level == itemLevel && t.Name.Space == rdfNamespace && t.Name.Local == "li"
-	if level == itemLevel {
-		p.item = isItem
-	}
-	if isItem {
-		p.language, p.text, p.valued = "", p.text[:0], false
-	}
-	switch {
-	case !p.valued && t.Name == rdfValue:
-		p.odd, p.list, p.inner, p.text = true, p.item, level, p.text[:0]
-	case p.valueAttribute(t):
-		p.odd = true
-	case level == listLevel:
-		// A structure is not a simple value either, and no known property is a structure.
-		p.list = p.list || !p.valued
-		p.odd = p.odd || t.Name.Space != rdfNamespace || len(t.Attr) > 0 || p.captions && t.Name.Local != listOf[p.field]
-	case isItem:
-		for _, a := range t.Attr {
-			if a.Name.Space == xmlNamespace && a.Name.Local == "lang" {
-				p.language = strings.ToLower(a.Value)
-			}
-			p.odd = p.odd || listOf[p.field] != "Alt" || a.Name.Space != xmlNamespace || a.Value != defaultLanguage
-		}
-	default:
-		p.odd = true
-	}
-}
-
-// valueAttribute takes the value from the attribute rdf:value of an element, which has the qualifiers of the value
-// as its other attributes. It reports whether there is one.
-func (p *property) valueAttribute(t xml.StartElement) bool {
-	for _, a := range t.Attr {
-		if a.Name == rdfValue && !p.valued {
-			p.list, p.text = p.item, p.text[:0]
-			p.addText([]byte(a.Value))
-			p.valued = true
-			return true
-		}
-	}
-	return false
-}
-
-// addText adds to the current value. Text between the items of a list is not a value.
-func (p *property) addText(text []byte) {
-	if p.list && !p.item || p.valued {
-		return
-	}
-	if room := maxValue - len(p.text); len(text) > room {
-		text, p.odd = text[:room], true
-	}
-	p.text = append(p.text, text...)
-}
-
-// endValue ends the current value.
-func (p *property) endValue() {
-	if len(p.values) == maxValues {
-		p.odd = true
-		return
-	}
-	p.values = append(p.values, Value{string(p.text), p.language})
 }
 
 // readAttributes reads the attributes of a child of rdf:RDF, which may be properties.
