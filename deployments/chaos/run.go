@@ -81,13 +81,12 @@ func (r *run) count(name string, n int) {
 
 // run executes the plan on the servers. The returned run is nil if it could not be executed.
 func (p *plan) run(ctx context.Context, s *servers, bin, dir string) (*run, error) {
-	// An earlier run may have left queues without a leader, or dead letters.
+	// An earlier run may have left queues without a leader.
 	if names, err := s.leaderless(ctx); err != nil || names != "" {
 		if err := s.call(ctx, "wipe rabbitmq"); err != nil {
 			return nil, err
 		}
 	}
-	_ = s.call(ctx, "rabbitmqctl purge_queue "+deadUploads) // The queue may not exist yet.
 	r, err := newRun(ctx, p, s, bin, dir)
 	if err != nil {
 		return nil, err
@@ -110,6 +109,7 @@ func newRun(ctx context.Context, p *plan, s *servers, bin, dir string, env ...st
 		jobs:   map[string]record{}, unknown: map[string]*batch{}, counts: counts{"runs": 1},
 	}
 	// Each run has a job store of its own. The queues may not exist yet.
+	_, _ = s.ctl(ctx, "purge_queue", "--vhost", s.vhost, deadUploads)
 	_, _ = s.ctl(ctx, "purge_queue", "--vhost", s.vhost, broker.ForeignResults)
 	_, _ = s.ctl(ctx, "delete_queue", "--vhost", s.vhost, broker.OwnerQueue)
 	data := filepath.Join(dir, "data")
