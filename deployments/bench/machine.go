@@ -26,7 +26,9 @@ func aboutMachine(ctx context.Context, root string) machine {
 		hardware: output(ctx, `. /etc/os-release
 			printf '%s, %s cores, %s GiB; %s, %s' "$(sed -n '/^model name/{s/.*: //p;q}' /proc/cpuinfo)" "$(nproc)" \
 				"$(awk '/^MemTotal/ { printf "%.0f", $2 / 2^20 }' /proc/meminfo)" "$PRETTY_NAME" "$(uname -sr)"`),
-		programs: "RabbitMQ " + version(ctx, "rabbitmq-server") + ", MinIO " + output(ctx, ". "+root+"/deployments/local/lib.sh && pinned minio"),
+		programs: output(ctx, ". "+root+`/deployments/local/lib.sh
+			if packaged; then of=/; else of=${debian_bin%bin}root; fi
+			printf 'RabbitMQ %s, MinIO %s' "$(dpkg-query --root="$of" -W -f '${Version}' rabbitmq-server)" "$(pinned minio)"`),
 	}
 }
 
