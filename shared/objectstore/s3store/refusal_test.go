@@ -1,8 +1,11 @@
 package s3store
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,20 +107,101 @@ func TestListingOfThePrefixOnly(t *testing.T) {
 	expectUnavailable(t, s.Ready(t.Context()), "does not allow s3:ListBucket to this access key: it is allowed for the prefix only")
 }
 
-// TestDenialExpires verifies that a denial ends, so that a caller that waits for Ready
+// TestRefusalExpires verifies that a refusal ends, so that a caller that waits for Ready
 // before its next try can make it.
-func TestDenialExpires(t *testing.T) {
+func TestRefusalExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var d denials
-		d.note("put", &actionError{"s3:PutObject", minio.ErrorResponse{Code: minio.AccessDenied}})
-		d.note("put", objectstore.ErrUnavailable) // an outage says nothing about permissions
-		d.note("get", nil)
-		if d.current() == nil {
-			t.Error("the denial is not reported")
+		s := opened(t, Config{Endpoint: "http://127.0.0.1", AccessKey: "key", SecretKey: "secret", Bucket: "original"}, relaxed)
+		s.note("put", &actionError{putObject, minio.ErrorResponse{Code: minio.AccessDenied, StatusCode: http.StatusForbidden}})
+		s.note("put", objectstore.ErrUnavailable) // an outage says nothing about permissions
+		s.note("get", nil)
+		if s.refusals.current() == nil {
+			t.Error("the refusal is not reported")
 		}
-		<-time.After(denialTTL)
-		if err := d.current(); err != nil {
-			t.Errorf("the denial is still reported: %v", err)
+		<-time.After(refusalTTL)
+		if err := s.refusals.current(); err != nil {
+			t.Errorf("the refusal is still reported: %v", err)
 		}
 	})
+}
+
+// refuses are ways in which servers refuse every PUT for good.
+var refuses = []struct {
+	status int
+	code   string
+}{
+	{http.StatusBadRequest, "InvalidRequest"},
+	{http.StatusBadRequest, "KMS.DisabledException"},
+	{http.StatusBadRequest, "ObjectLocked"},
+	{http.StatusForbidden, "QuotaExceeded"},
+	{http.StatusForbidden, "AllAccessDisabled"},
+	{http.StatusForbidden, "SignatureDoesNotMatch"},
+	{http.StatusMethodNotAllowed, "MethodNotAllowed"},
+	{http.StatusConflict, "InvalidBucketState"},
+	{http.StatusLengthRequired, "MissingContentLength"},
+	{http.StatusNotImplemented, "NotImplemented"},
+}
+
+// TestRefusalIsNamed has a server that takes every request but a PUT: the call returns at
+// once and says so, Ready gives the server's reason, and all is well once the server takes
+// it.
+func TestRefusalIsNamed(t *testing.T) {
+	for _, test := range refuses {
+		t.Run(test.code, func(t *testing.T) {
+			var refusing atomic.Bool
+			var puts atomic.Int32
+			f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodPut {
+					return false
+				}
+				puts.Add(1)
+				if refusing.Load() {
+					respond(w, test.status, test.code)
+				}
+				return refusing.Load()
+			})
+			s := f.store(t, relaxed)
+			refusing.Store(true)
+			err := s.Put(t.Context(), "a", []byte("a"), "")
+			if !errors.Is(err, objectstore.ErrRefused) {
+				t.Errorf("Put = %v, want ErrRefused", err)
+			}
+			want := fmt.Sprintf(`bucket "original" at %s refuses to store objects: said by the server (%s, HTTP status %d)`, f.URL, test.code, test.status)
+			expectUnavailable(t, err, "refuses to store objects: said by the server")
+			if n := puts.Load(); n > 2 { // the second one with Content-MD5
+				t.Errorf("the server got %d PUTs, want at most 2: it refuses for good", n)
+			}
+			ready := s.Ready(t.Context())
+			expectUnavailable(t, ready, want)
+			if !errors.Is(ready, objectstore.ErrRefused) {
+				t.Errorf("Ready = %v, want ErrRefused", ready)
+			}
+			refusing.Store(false)
+			if err := s.Put(t.Context(), "a", []byte("a"), ""); err != nil {
+				t.Errorf("Put to a server that takes it: %v", err)
+			}
+			if err := s.Ready(t.Context()); err != nil {
+				t.Errorf("Ready after that: %v", err)
+			}
+		})
+	}
+}
+
+// TestRefusedListingIsNamed has a server that can be checked for the bucket, but does not
+// list it.
+func TestRefusedListingIsNamed(t *testing.T) {
+	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Has("list-type") {
+			respond(w, http.StatusNotImplemented, "NotImplemented")
+			return true
+		}
+		return false
+	})
+	s := f.store(t, relaxed)
+	for _, err := range s.List(t.Context(), "") {
+		expectUnavailable(t, err, "refuses to list objects")
+	}
+	for range 2 {
+		expectUnavailable(t, s.Ready(t.Context()), "refuses to list objects: said by the server (NotImplemented, HTTP status 501)")
+	}
 }
