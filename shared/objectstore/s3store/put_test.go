@@ -12,6 +12,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/locktest"
+	"github.com/imagebatch/imagebatch/shared/objectstore/storetest"
 	"github.com/imagebatch/imagebatch/shared/tlstest"
 )
 
@@ -169,7 +170,7 @@ func TestLockedBucket(t *testing.T) {
 			locktest.NewBucket(t, c.Endpoint, c.AccessKey, c.SecretKey, c.Bucket)
 			endpoint, rule := locktest.Proxy(t, c.Endpoint)
 			c.Endpoint, c.CreateBucket = endpoint, false
-			suiteIn(t, c)
+			t.Run("suite", func(t *testing.T) { storetest.RunWithVersions(t, somewhere(c)) })
 			if rule.Refused.Load() != 0 || rule.Passed.Load() == 0 {
 				t.Errorf("%d PUTs were refused and %d passed, want 0 and some", rule.Refused.Load(), rule.Passed.Load())
 			}

@@ -56,17 +56,18 @@ func serverOf(t testing.TB, variables string) Config {
 	}
 }
 
-// suiteIn runs the suite on new stores in the bucket.
-func suiteIn(t *testing.T, c Config) {
-	storetest.Run(t, func(t *testing.T) objectstore.Store {
+// somewhere returns a function that opens stores in the bucket, each with a prefix of its
+// own.
+func somewhere(c Config) func(t *testing.T) objectstore.Store {
+	return func(t *testing.T) objectstore.Store {
 		c := c
 		c.Prefix = "prefix of " + rand.Text() + "/"
 		return opened(t, c, standard)
-	})
+	}
 }
 
 func suite(t *testing.T, c Config) {
-	suiteIn(t, c)
+	storetest.Run(t, somewhere(c))
 	t.Run("stores with different prefixes in one bucket are separate", func(t *testing.T) {
 		a, b := c, c
 		a.Prefix, b.Prefix = "originals/", "originals/2/"
