@@ -2,6 +2,7 @@ package locktest
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"slices"
 	"testing"
@@ -24,8 +25,11 @@ func NewBucket(t testing.TB, endpoint, accessKey, secretKey, name string) *Bucke
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := minio.Options{Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Secure: u.Scheme == "https", Region: "us-east-1"}
-	client, err := minio.New(u.Host, &options)
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	client, err := minio.New(u.Host, &minio.Options{
+		Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Secure: u.Scheme == "https", Region: "us-east-1", Transport: transport,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
