@@ -47,7 +47,16 @@ func startLocked(t *testing.T, variables string) *lockedStore {
 // each.
 func TestLockedBuckets(t *testing.T) {
 	t.Parallel()
-	l := startLocked(t, "TEST_S3")
+	for _, variables := range []string{"TEST_S3", "TEST_VERSITYGW"} {
+		t.Run(variables, func(t *testing.T) {
+			t.Parallel()
+			testLockedBuckets(t, startLocked(t, variables))
+		})
+	}
+}
+
+func testLockedBuckets(t *testing.T, l *lockedStore) {
+	t.Helper()
 	site := origin(t, map[string][]byte{"photo.jpg": photo(t)})
 	id := l.submit(t, inline("inline.jpg", photo(t)), map[string]string{"url": site + "/photo.jpg"})
 	if got := l.ended(t, id); got.Completed != 2 {
