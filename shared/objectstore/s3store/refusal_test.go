@@ -205,3 +205,23 @@ func TestRefusedListingIsNamed(t *testing.T) {
 		expectUnavailable(t, s.Ready(t.Context()), "refuses to list objects: said by the server (NotImplemented, HTTP status 501)")
 	}
 }
+
+// TestRejectedKeyIsForgotten verifies that Ready is nil as soon as the server accepts the
+// access key again: it checks that itself.
+func TestRejectedKeyIsForgotten(t *testing.T) {
+	var rejecting atomic.Bool
+	f := newFake(t, func(w http.ResponseWriter, _ *http.Request) bool {
+		if rejecting.Load() {
+			respond(w, http.StatusForbidden, "InvalidAccessKeyId")
+		}
+		return rejecting.Load()
+	})
+	s := f.store(t, relaxed)
+	rejecting.Store(true)
+	expectUnavailable(t, s.Put(t.Context(), "a", nil, ""), "cannot be used: said by the server (InvalidAccessKeyId, HTTP status 403)")
+	expectUnavailable(t, s.Ready(t.Context()), "rejects the access key: said by the server")
+	rejecting.Store(false)
+	if err := s.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
