@@ -37,7 +37,7 @@ func (s *Store) putOnce(ctx context.Context, key string, data []byte, contentTyp
 	if !s.isAboutRequest(err) {
 		return err
 	}
-	// No code tells whether the server refuses the header or something else.
+	// The error does not show whether the server refuses the header or something else.
 	if err = s.send(ctx, key, data, contentType, withMD5); err == nil {
 		s.sendMD5.Store(true)
 	}

@@ -27,11 +27,11 @@
 // # Checksums
 //
 // Every Put carries a checksum, because a bucket with Object Lock demands one: the header
-// x-amz-checksum-crc32c, which costs a twentieth of Content-MD5 (BenchmarkChecksums). A
-// server that refuses the header is asked again with Content-MD5, which is as old as S3
-// itself, and then always gets that. Google's gets it from the start, as from minio-go
-// itself. The checksum is never in a trailer: servers that are older than 2022 do not know
-// trailers, and some store them as a part of the object.
+// x-amz-checksum-crc32c, which costs at most a sixth of Content-MD5 (BenchmarkChecksums). A
+// server that refuses the header is asked again with Content-MD5, which every server knows,
+// and then always gets that: Backblaze B2 and Cloudflare R2 have refused the header. Google's
+// server gets Content-MD5 from the start, because minio-go sends it no CRC either. The
+// checksum is never in a trailer, which older servers refuse or store as a part of the object.
 //
 // It does not use proxies, redirects or multipart uploads.
 package s3store
