@@ -159,7 +159,10 @@ func TestOneImporter(t *testing.T) {
 			"deployments/bench",          // implements the naive pipeline with it, and scales the test photos
 			"analyzer/internal/describe", // scales and blurs test images
 		},
-		"github.com/minio/minio-go/v7": {"shared/objectstore/roletest"}, // requests keys from an STS
+		"github.com/minio/minio-go/v7": {
+			"shared/objectstore/roletest", // requests keys from an STS
+			"shared/objectstore/locktest", // creates and empties buckets with Object Lock
+		},
 	}
 	used := map[string]bool{}
 	for _, p := range listPackages(t) {

@@ -122,20 +122,20 @@ type Servers struct {
 	close                func() error
 }
 
-func (c Config) open(name string, declare bool, traces *telemetry.Tracer, log *slog.Logger, m *telemetry.Registry) (*Servers, error) {
+func (c Config) open(p Process, traces *telemetry.Tracer, log *slog.Logger, m *telemetry.Registry) (*Servers, error) {
 	roots, err := c.Roots()
 	if err != nil {
 		return nil, err
 	}
-	originals, err := s3store.Open(c.store(c.S3BucketOriginal, c.S3PrefixOriginal, roots))
+	originals, err := s3store.Open(c.store(c.S3BucketOriginal, c.S3PrefixOriginal, roots, p.probe(p.PutsOriginals)))
 	if err != nil {
 		return nil, fmt.Errorf("store of originals: %w", err)
 	}
-	processed, err := s3store.Open(c.store(c.S3BucketProcessed, c.S3PrefixProcessed, roots))
+	processed, err := s3store.Open(c.store(c.S3BucketProcessed, c.S3PrefixProcessed, roots, p.probe(p.PutsProcessed)))
 	if err != nil {
 		return nil, fmt.Errorf("store of processed images: %w", err)
 	}
-	b, err := c.Open(name, declare, log, m)
+	b, err := c.Open(p.Name, p.Declares, log, m)
 	if err != nil {
 		return nil, err
 	}
@@ -147,9 +147,17 @@ func (c Config) open(name string, declare bool, traces *telemetry.Tracer, log *s
 	}, nil
 }
 
-func (c Config) store(bucket, prefix string, roots *x509.CertPool) s3store.Config {
+func (c Config) store(bucket, prefix string, roots *x509.CertPool, probe s3store.Probe) s3store.Config {
 	return s3store.Config{
 		Endpoint: c.S3Endpoint.Reveal(), AccessKey: c.S3AccessKey, SecretKey: c.S3SecretKey.Reveal(), Role: c.role(), Region: c.S3Region,
-		Bucket: bucket, Prefix: prefix, PathStyle: c.S3PathStyle, CreateBucket: c.S3CreateBuckets, Roots: roots,
+		Bucket: bucket, Prefix: prefix, PathStyle: c.S3PathStyle, CreateBucket: c.S3CreateBuckets, Probe: probe, Roots: roots,
 	}
+}
+
+// probe returns the probe of a store that the service puts objects into or not.
+func (p Process) probe(puts bool) s3store.Probe {
+	if !puts {
+		return s3store.Probe{}
+	}
+	return s3store.Probe{Name: p.Name, Stays: !p.Deletes}
 }

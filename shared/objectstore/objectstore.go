@@ -29,6 +29,17 @@ var ErrNotExist = errors.New("object does not exist")
 // now. The same call may succeed later.
 var ErrUnavailable = errors.New("object store unavailable")
 
+// ErrRefused means that the store responds, but refuses the operation, and will do so until
+// an operator changes the store, the permissions or the configuration. It is also an
+// [ErrUnavailable], because the same call may succeed after that.
+var ErrRefused error = refusedError{}
+
+type refusedError struct{}
+
+func (refusedError) Error() string { return "object store refuses the operation" }
+
+func (refusedError) Is(target error) bool { return target == ErrUnavailable }
+
 // Info describes an object.
 type Info struct {
 	Key         string
@@ -45,7 +56,7 @@ type Object struct {
 }
 
 // Store is one bucket under one prefix. All methods are safe for concurrent use. Errors
-// are ErrNotExist, ErrUnavailable, the error of ctx, or argument errors.
+// are ErrNotExist, ErrUnavailable or ErrRefused, the error of ctx, or argument errors.
 type Store interface {
 	// Put stores data under key and replaces an existing object. The object is durable
 	// when Put returns nil.

@@ -83,6 +83,7 @@ var (
 	errSockets         = &refusal{503, "Too many WebSocket connections, try again later", 5, nil}
 	errClosing         = &refusal{503, "Server is shutting down, try again later", 5, nil}
 	errUnavailable     = &refusal{503, "Service temporarily unavailable, try again later", 5, nil}
+	errRefused         = &refusal{503, "Object storage refuses requests until an operator corrects it, try again later", 60, nil} // /readyz has the reason
 	errCancelled       = &refusal{503, "Request was cancelled", 5, nil}
 )
 
@@ -99,6 +100,7 @@ var refusals = []struct {
 	{progress.ErrFull, errSockets},
 	{progress.ErrClosed, errClosing},
 	{job.ErrUnavailable, errUnavailable},
+	{objectstore.ErrRefused, errRefused},
 	{objectstore.ErrUnavailable, errUnavailable},
 	{context.Canceled, errCancelled},
 	{context.DeadlineExceeded, errUnavailable},

@@ -223,6 +223,7 @@ func TestInternalErrors(t *testing.T) {
 	}{
 		"jobs unavailable":    {job.ErrUnavailable, 503, unavailable},
 		"objects unavailable": {objectstore.ErrUnavailable, 503, unavailable},
+		"objects refused":     {objectstore.ErrRefused, 503, "Object storage refuses requests until an operator corrects it, try again later"},
 		"too slow":            {context.DeadlineExceeded, 503, unavailable},
 		"strange":             {errStrange, 500, internal},
 	} {

@@ -213,9 +213,12 @@ func notToFetch(img *job.Image) error {
 	return errNothingToFetch
 }
 
-// deleteOrphan deletes an original that belongs to no job.
+// deleteOrphan deletes an original that belongs to no image. If the storage refuses that,
+// retention tries again: a fetch that waited would take the place of another one.
 func (in *Intake) deleteOrphan(ctx context.Context, key string) error {
-	retryable := func(err error) bool { return errors.Is(err, objectstore.ErrUnavailable) }
+	retryable := func(err error) bool {
+		return errors.Is(err, objectstore.ErrUnavailable) && !errors.Is(err, objectstore.ErrRefused)
+	}
 	return in.until(ctx, "store of originals", retryable, func() error { return in.deps.Originals.Delete(ctx, key) })
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -237,6 +238,37 @@ func TestFetchOfAnEndedImageLeavesNothing(t *testing.T) {
 	}
 	if keys := r.keys(r.originals); len(keys) != 0 {
 		t.Errorf("left %v, want none", keys)
+	}
+}
+
+// TestRefusedDeleteHoldsNoFetch has a storage that deletes nothing: the original of an image
+// that ended meanwhile stays, and no fetch waits for its deletion.
+func TestRefusedDeleteHoldsNoFetch(t *testing.T) {
+	base, _ := origin(t)
+	r := setup(t)
+	r.config.Fetchers = 1
+	in := r.intake("gateway-1", r.broker)
+	ended, next := r.batch(in, urls(base, 1)...), r.batch(in, urls(base, 1)...)
+	var once sync.Once
+	r.originals.fail(func(method, key string) error {
+		if method == "Delete" {
+			return objectstore.ErrRefused
+		}
+		if method == "Put" && strings.HasPrefix(key, string(ended.Images[0].TraceID)) {
+			once.Do(func() {
+				f := &pipeline.Failure{Code: pipeline.CodeCancelled, Text: "Cancelled"}
+				r.settle(in, ended, 0, f.Result(pipeline.NewEnvelope(ended.ID, 0, time.Now()), time.Now()))
+			})
+		}
+		return nil
+	})
+	r.start(in)
+	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
+	if got := r.awaitFetched(next.ID); !got.Images[0].Original.Stored() {
+		t.Errorf("the other image is %+v, want it stored", got.Images[0])
+	}
+	if keys := r.keys(r.originals); len(keys) != 2 {
+		t.Errorf("stored %v, want both originals", keys)
 	}
 }
 

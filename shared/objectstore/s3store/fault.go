@@ -15,7 +15,7 @@ import (
 // callError is an error of the contract with a description. The cause is only text,
 // because a timeout of this package must not look like the end of the caller's context.
 type callError struct {
-	kind error // objectstore.ErrNotExist, objectstore.ErrUnavailable, or nil for an argument error
+	kind error // an error of objectstore, or nil for an argument error
 	text string
 }
 
@@ -42,10 +42,10 @@ func (s *Store) classify(err error) error {
 		return &callError{objectstore.ErrUnavailable, s.noResponse(err)}
 	}
 	text := describe(response)
-	if action, ok := denied(err); ok {
-		text = fmt.Sprintf("bucket %q does not allow %s to this access key: %s", s.bucket, action, text)
-	}
+	refusal, isRefusal := s.refused(err)
 	switch {
+	case isRefusal:
+		return &callError{objectstore.ErrRefused, fmt.Sprintf("bucket %q %s", s.bucket, refusal.text)}
 	case response.Code == minio.NoSuchKey:
 		return &callError{objectstore.ErrNotExist, text}
 	case slices.Contains(argumentErrors, response.Code):
@@ -103,7 +103,7 @@ var keyErrors = []string{
 // another call is removing. A missing bucket is checked again, and created if that is
 // allowed.
 var transientCodes = []string{
-	"BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch",
+	"BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch",
 	"OperationAborted", "SlowDown", "InternalError", minio.NoSuchBucket,
 	"ExistingObjectIsDirectory", "ObjectParentIsFile",
 }

@@ -5,8 +5,8 @@
 // DELETE and LIST (version 2). It uses no other requests, and creates the bucket only
 // if CreateBucket is set. The access key needs s3:ListBucket, without which a server
 // responds with 403 for missing objects, and those of s3:GetObject, s3:PutObject and
-// s3:DeleteObject that its calls need. When a permission is missing, the error is
-// ErrUnavailable and Ready names the permission.
+// s3:DeleteObject that its calls and its [Probe] need. When a permission is missing, the
+// error is ErrRefused and Ready names the permission.
 //
 // Without keys in the Config it signs with the keys of a role (see [Role]), which
 // minio-go's credential provider retrieves. Calls that start during a renewal wait for
@@ -18,21 +18,28 @@
 // [Open] succeeds without a server. Every call first checks for the bucket until it was
 // found once, so a server may start or restart at any time. In an outage, calls return
 // ErrUnavailable within about ten seconds: a call makes up to three tries, and the last
-// one starts at most two seconds after the first. A rejected access key and a missing
-// bucket are ErrUnavailable too, because an operator can fix them; Ready distinguishes
-// them. ErrNotExist is returned only if the bucket exists, so that a 404 from a server
-// that is not an S3 server loses no image.
+// one starts at most two seconds after the first. A missing bucket is ErrUnavailable too,
+// and a request that the server refuses is ErrRefused, which includes ErrUnavailable,
+// because an operator can fix them; Ready states the server's reason. ErrNotExist is
+// returned only if the bucket exists, so that a 404 from a server that is not an S3 server
+// loses no image.
+//
+// # Checksums
+//
+// Every Put carries a checksum, because a bucket with Object Lock demands one: the header
+// x-amz-checksum-crc32c, which costs at most a sixth of Content-MD5 (BenchmarkChecksums). A
+// server that refuses the header is asked again with Content-MD5, which every server knows,
+// and then always gets that: Backblaze B2 and Cloudflare R2 have refused the header. Google's
+// server gets Content-MD5 from the start, because minio-go sends it no CRC either. The
+// checksum is never in a trailer, which older servers refuse or store as a part of the object.
 //
 // It does not use proxies, redirects or multipart uploads.
 package s3store
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -40,7 +47,6 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -66,6 +72,8 @@ type Config struct {
 	PathStyle    bool
 	CreateBucket bool // create the bucket if it does not exist
 
+	Probe Probe
+
 	Roots *x509.CertPool // certificate authorities for https; nil: the system's
 }
 
@@ -80,7 +88,9 @@ type Store struct {
 	secure, create                   bool
 
 	bucketSeen atomic.Bool // the bucket existed at the last check
-	denials    denials
+	sendMD5    atomic.Bool // the server refuses our checksum header, and takes Content-MD5
+	refusals   refusals
+	prober     *prober
 }
 
 var _ objectstore.Store = (*Store)(nil)
@@ -107,6 +117,9 @@ func open(c Config, l limits) (*Store, error) {
 	if err := objectstore.CheckPrefix(c.Prefix); err != nil {
 		return nil, fmt.Errorf("check prefix of bucket %q: %w", c.Bucket, err)
 	}
+	if err := objectstore.CheckKey(c.Probe.key()); c.Probe.Name != "" && err != nil {
+		return nil, fmt.Errorf("check probe of bucket %q: %w", c.Bucket, err)
+	}
 
 	region := cmp.Or(c.Region, s3utils.GetRegionFromURL(*u), "us-east-1")
 	lookup := minio.BucketLookupDNS
@@ -127,37 +140,17 @@ func open(c Config, l limits) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up S3 client for %q: %w", u.Redacted(), err)
 	}
-	return &Store{
+	s := &Store{
 		client: client, http: transport, role: roleKeys, limits: l,
 		endpoint: u.Scheme + "://" + u.Host, region: region, bucket: c.Bucket, prefix: c.Prefix,
-		secure: u.Scheme == "https", create: c.CreateBucket,
-	}, nil
+		secure: u.Scheme == "https", create: c.CreateBucket, prober: newProber(c.Probe),
+	}
+	s.sendMD5.Store(s3utils.IsGoogleEndpoint(*u))
+	return s, nil
 }
 
 // Close closes idle connections. Running calls are not affected.
 func (s *Store) Close() { s.http.CloseIdleConnections() }
-
-// Put stores data under key.
-func (s *Store) Put(ctx context.Context, key string, data []byte, contentType string) error {
-	if err := errors.Join(objectstore.CheckKey(key), objectstore.CheckContentType(contentType)); err != nil {
-		return err
-	}
-	// TLS protects the data in transit. Without TLS, the server verifies the checksum.
-	sum := ""
-	if !s.secure {
-		sha := sha256.Sum256(data)
-		sum = hex.EncodeToString(sha[:])
-	}
-	options := minio.PutObjectOptions{ContentType: contentType, DisableContentSha256: true}
-	budget := s.limits.call + time.Duration(len(data))*time.Second/slowestBytesPerSecond
-	return s.do(ctx, "put", key, budget, func(ctx context.Context) error {
-		done, err := s.client.PutObject(ctx, s.bucket, s.prefix+key, bytes.NewReader(data), int64(len(data)), "", sum, options)
-		if err == nil && done.ETag == "" {
-			err = errors.New("response has no ETag: not an S3 server")
-		}
-		return err
-	})
-}
 
 // Get opens the object. A Body returns ErrUnavailable if it receives no data for some
 // seconds, or is not read to its end within five minutes.
@@ -222,13 +215,15 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := objectstore.CheckKey(key); err != nil {
 		return err
 	}
-	err := s.do(ctx, "delete", key, s.limits.call, func(ctx context.Context) error {
-		return s.client.RemoveObject(ctx, s.bucket, s.prefix+key, minio.RemoveObjectOptions{})
-	})
+	err := s.do(ctx, "delete", key, s.limits.call, func(ctx context.Context) error { return s.deleteOnce(ctx, key) })
 	if errors.Is(err, objectstore.ErrNotExist) {
 		return nil
 	}
 	return err
+}
+
+func (s *Store) deleteOnce(ctx context.Context, key string) error {
+	return s.client.RemoveObject(ctx, s.bucket, s.prefix+key, minio.RemoveObjectOptions{})
 }
 
 func (s *Store) info(key string, o minio.ObjectInfo) objectstore.Info {
