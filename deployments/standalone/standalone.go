@@ -48,7 +48,7 @@ type standalone struct {
 // log directly.
 func load(environ []string) (config, error) {
 	return service.Load(service.Default(environ, "LOG_FORMAT", "text"), func(c *config) error {
-		var errs [6]error
+		var errs [8]error
 		c.Analyzer.HTTPAddr, c.Analyzer.MetricsAddr = "", ""
 		c.Processor.HTTPAddr, c.Processor.MetricsAddr = "", ""
 		c.Gateway, errs[0] = c.Gateway.Complete()
@@ -57,6 +57,10 @@ func load(environ []string) (config, error) {
 		_, errs[3] = c.Gateway.Logger(io.Discard)
 		_, errs[4] = c.Roots()
 		errs[5] = c.Traces.Validate()
+		errs[6] = c.Gateway.CheckAddrs()
+		if err := service.CheckFolder(c.Gateway.DataDir); err != nil {
+			errs[7] = fmt.Errorf("DATA_DIR: %w", err)
+		}
 		return errors.Join(errs[:]...)
 	})
 }

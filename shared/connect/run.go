@@ -17,6 +17,7 @@ import (
 // that depend on the machine and returns an error that lists every mistake.
 type Configuration[C any] interface {
 	Complete() (C, error)
+	CheckAddrs() error
 	Logger(io.Writer) (*slog.Logger, error)
 }
 
@@ -39,7 +40,7 @@ func Load[C Configuration[C]](environ []string) (Whole[C], error) {
 		var completeErr error
 		c.Service, completeErr = c.Service.Complete()
 		_, logErr := c.Service.Logger(io.Discard)
-		return errors.Join(completeErr, logErr, c.Traces.Validate(), c.Servers.Validate())
+		return errors.Join(completeErr, c.Service.CheckAddrs(), logErr, c.Traces.Validate(), c.Servers.Validate())
 	})
 }
 
