@@ -37,6 +37,7 @@ type config struct {
 type standalone struct {
 	log       *slog.Logger
 	scheme    string // scheme of the gateway's URL
+	basePath  string // path of the gateway's URL
 	metrics   *telemetry.Registry
 	parts     service.Closer
 	gateway   *gateway.Service
@@ -81,7 +82,7 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 		}
 	}()
 
-	s.scheme = "http"
+	s.scheme, s.basePath = "http", c.Gateway.BasePath
 	if c.Gateway.TLSCertFile != "" {
 		s.scheme = "https"
 	}
@@ -166,7 +167,7 @@ func (s *standalone) Addr() net.Addr { return s.gateway.Addr() }
 // Run runs the services until ctx is done, finishes the images in flight, and closes
 // everything.
 func (s *standalone) Run(ctx context.Context) error {
-	s.log.InfoContext(ctx, "imagebatch listening", "url", s.scheme+"://"+dialable(s.Addr()))
+	s.log.InfoContext(ctx, "imagebatch listening", "url", s.scheme+"://"+dialable(s.Addr())+s.basePath)
 	stop := context.AfterFunc(ctx, func() {
 		s.log.InfoContext(ctx, "imagebatch stopping: finishing images in flight; a second signal stops it immediately")
 	})
