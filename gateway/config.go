@@ -62,8 +62,8 @@ type Config struct {
 	// descriptor (`ulimit -n`).
 	MaxConnections int `env:"MAX_CONNECTIONS" envDefault:"14000"`
 	// Time for which a connection without a request is kept open. It must be longer than the idle timeout of a proxy in front,
-	// which otherwise sends a request on a connection that the gateway is closing. Near `MAX_CONNECTIONS`, the connections that
-	// have been idle longest are closed first.
+	// which otherwise sends a request on a connection that the gateway is closing. At `MAX_CONNECTIONS`, a new connection takes
+	// the place of the one that has been idle longest.
 	KeepAliveTimeout time.Duration `env:"KEEP_ALIVE_TIMEOUT" envDefault:"620s"`
 	// Time after which a WebSocket whose client is silent is closed.
 	WSIdleTimeout time.Duration `env:"WS_IDLE_TIMEOUT" envDefault:"60s"`
@@ -122,7 +122,12 @@ func (c Config) Complete() (Config, error) {
 	if c.DatabaseURL == "" {
 		c.DatabaseURL = service.SecretURL("sqlite:" + filepath.Join(c.DataDir, "jobs.db"))
 	}
-	c.checkListening(wrong)
+	if err := api.CheckBasePath(c.BasePath); err != nil {
+		wrong("BASE_PATH %q: %w", c.BasePath, err)
+	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		wrong("TLS_CERT_FILE and TLS_KEY_FILE: set both, or neither for plain HTTP")
+	}
 	if c.Concurrency == 0 {
 		c.Concurrency = 32
 	}
@@ -226,22 +231,18 @@ func (c Config) checkDatabase(wrong func(format string, args ...any)) {
 	}
 }
 
-// checkListening checks the address, the paths and the certificate of the API.
-func (c Config) checkListening(wrong func(format string, args ...any)) {
+// CheckListening returns the errors with which the gateway would reject its addresses and
+// its certificate.
+func (c Config) CheckListening() error {
+	errs := []error{c.Base.CheckListening()}
 	if service.SameListener(c.HTTPAddr, c.MetricsAddr) {
-		wrong("METRICS_ADDR %q: want another port than that of HTTP_ADDR", c.MetricsAddr)
+		errs = append(errs, fmt.Errorf("METRICS_ADDR %q: want another port than that of HTTP_ADDR", c.MetricsAddr))
 	}
-	if err := api.CheckBasePath(c.BasePath); err != nil {
-		wrong("BASE_PATH %q: %w", c.BasePath, err)
+	if c.TLSCertFile != "" && c.TLSKeyFile != "" {
+		_, err := openCertificate(c.TLSCertFile, c.TLSKeyFile, slog.New(slog.DiscardHandler))
+		errs = append(errs, err)
 	}
-	switch {
-	case (c.TLSCertFile == "") != (c.TLSKeyFile == ""):
-		wrong("TLS_CERT_FILE and TLS_KEY_FILE: set both, or neither for plain HTTP")
-	case c.TLSCertFile != "":
-		if _, err := openCertificate(c.TLSCertFile, c.TLSKeyFile, slog.New(slog.DiscardHandler)); err != nil {
-			wrong("%w", err)
-		}
-	}
+	return errors.Join(errs...)
 }
 
 // keyLimits returns the limits of a name whose line in the file sets no limits.

@@ -58,7 +58,7 @@ func load(environ []string) (config, error) {
 		_, errs[3] = c.Gateway.Logger(io.Discard)
 		_, errs[4] = c.Roots()
 		errs[5] = c.Traces.Validate()
-		errs[6] = c.Gateway.CheckAddrs()
+		errs[6] = c.Gateway.CheckListening()
 		if err := service.CheckFolder(c.Gateway.DataDir); err != nil {
 			errs[7] = fmt.Errorf("DATA_DIR: %w", err)
 		}

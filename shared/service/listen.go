@@ -22,9 +22,9 @@ func ListenTCP(ctx context.Context, variable, addr string) (net.Listener, error)
 	}
 }
 
-// CheckAddrs returns the errors with which the service would reject its addresses. It
+// CheckListening returns the errors with which the service would reject its addresses. It
 // checks everything but the port: whether it is free is only known when the service starts.
-func (b Base) CheckAddrs() error {
+func (b Base) CheckListening() error {
 	return errors.Join(checkListen("HTTP_ADDR", b.HTTPAddr), checkListen("METRICS_ADDR", b.MetricsAddr))
 }
 
