@@ -51,3 +51,19 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		}
 	})
 }
+
+// TestCommandsNeedNoCertificate verifies that only a process that listens needs its
+// certificate: a backup is possible although the certificate is broken.
+func TestCommandsNeedNoCertificate(t *testing.T) {
+	environ := []string{"HTTP_ADDR=8080", "TLS_CERT_FILE=/does/not/exist", "TLS_KEY_FILE=/does/not/exist", "DATA_DIR=" + t.TempDir()}
+	c, err := service.Load(environ, func(c *gateway.Config) (err error) {
+		*c, err = c.Complete()
+		return err
+	})
+	if err != nil {
+		t.Errorf("for a command: %v", err)
+	}
+	if err := c.CheckListening(); err == nil || !strings.Contains(err.Error(), "TLS_CERT_FILE") || !strings.Contains(err.Error(), "HTTP_ADDR") {
+		t.Errorf("for the service: %v", err)
+	}
+}

@@ -36,7 +36,7 @@ func (c BrokerConfig) Validate() error {
 	_, err := c.Roots()
 	errs := []error{err}
 	for _, raw := range c.RabbitMQURL {
-		if u, err := url.Parse(raw.Reveal()); err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" || u.Host == "" {
+		if u, err := url.Parse(raw.Reveal()); err != nil || u.Host == "" || rabbitmq.CheckURL(raw.Reveal()) != nil {
 			errs = append(errs, errors.New("RABBITMQ_URL: want amqp://user:password@host:port/ or amqps://…"))
 		}
 	}
@@ -100,11 +100,21 @@ type Config struct {
 // Validate returns an error that lists every mistake in the configuration.
 func (c Config) Validate() error {
 	errs := append(c.validate(), c.BrokerConfig.Validate())
-	if u, err := url.Parse(c.S3Endpoint.Reveal()); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+	if s3store.CheckEndpoint(c.S3Endpoint.Reveal()) != nil {
 		errs = append(errs, fmt.Errorf("S3_ENDPOINT %v: want http://host:port or https://host", c.S3Endpoint))
 	}
 	if (c.S3AccessKey == "") != (c.S3SecretKey == "") {
 		errs = append(errs, errors.New("S3_ACCESS_KEY and S3_SECRET_KEY: set both, or neither for a role"))
+	}
+	for _, place := range []struct{ of, bucket, prefix string }{
+		{"ORIGINAL", c.S3BucketOriginal, c.S3PrefixOriginal}, {"PROCESSED", c.S3BucketProcessed, c.S3PrefixProcessed},
+	} {
+		if err := s3store.CheckBucket(place.bucket); err != nil {
+			errs = append(errs, fmt.Errorf("S3_BUCKET_%s %q: %w", place.of, place.bucket, err))
+		}
+		if err := objectstore.CheckPrefix(place.prefix); err != nil {
+			errs = append(errs, fmt.Errorf("S3_PREFIX_%s %q: %w", place.of, place.prefix, err))
+		}
 	}
 	if c.S3BucketOriginal == c.S3BucketProcessed && c.S3PrefixOriginal == c.S3PrefixProcessed {
 		errs = append(errs, errors.New("S3_BUCKET_ORIGINAL and S3_BUCKET_PROCESSED: the same bucket needs two prefixes (S3_PREFIX_ORIGINAL, S3_PREFIX_PROCESSED)"))

@@ -15,8 +15,10 @@ import (
 
 // Configuration is the interface of a service's configuration. Complete sets the values
 // that depend on the machine and returns an error that lists every mistake.
+// CheckListening returns those that only concern a process that listens.
 type Configuration[C any] interface {
 	Complete() (C, error)
+	CheckListening() error
 	Logger(io.Writer) (*slog.Logger, error)
 }
 
@@ -39,7 +41,7 @@ func Load[C Configuration[C]](environ []string) (Whole[C], error) {
 		var completeErr error
 		c.Service, completeErr = c.Service.Complete()
 		_, logErr := c.Service.Logger(io.Discard)
-		return errors.Join(completeErr, logErr, c.Traces.Validate(), c.Servers.Validate())
+		return errors.Join(completeErr, c.Service.CheckListening(), logErr, c.Traces.Validate(), c.Servers.Validate())
 	})
 }
 

@@ -35,7 +35,9 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/body"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/origin"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
@@ -46,9 +48,13 @@ type Config struct {
 	MaxBatchImages int           // 100
 	UploadMemory   int64         // bytes of the image buffers of all requests that are being read; 256 MiB
 	MaxConnections int           // concurrent, WebSockets included; 14,000
-	AllowedOrigins []string      // scheme://host[:port] whose pages are allowed, in addition to the server's own
+	AllowedOrigins origin.List   // origins whose pages are allowed, in addition to the server's own
 	AllowedHosts   []string      // names, with or without a port, that requests may be sent to; empty: any
+	TrustedProxies proxy.Trusted // proxies whose reports about a request are believed; empty: none
+	BasePath       string        // prefix of the paths of the API and the page, such as /images; empty: none
+	KeepAlive      time.Duration // time for which an idle connection is kept; 620 s
 	WSIdleTimeout  time.Duration // time for which the peer of a WebSocket may be silent; 60 s
+	WSPingInterval time.Duration // time between two pings; 25 s, or 5/12 of WSIdleTimeout if that is shorter
 	DrainDelay     time.Duration // time for which the server still accepts requests after the signal to stop; 0
 
 	pace  pace // of request bodies; shorter in tests
@@ -60,7 +66,9 @@ func (c Config) orDefaults() Config {
 	c.MaxBatchImages = cmp.Or(c.MaxBatchImages, 100)
 	c.UploadMemory = cmp.Or(c.UploadMemory, 256<<20)
 	c.MaxConnections = cmp.Or(c.MaxConnections, 14_000)
+	c.KeepAlive = cmp.Or(c.KeepAlive, 620*time.Second)
 	c.WSIdleTimeout = cmp.Or(c.WSIdleTimeout, time.Minute)
+	c.WSPingInterval = cmp.Or(c.WSPingInterval, min(25*time.Second, MaxPingInterval(c.WSIdleTimeout)))
 	c.spare = cmp.Or(c.spare, maxTurnedAway)
 	c.pace = cmp.Or(c.pace, pace{10_000, 10 * time.Second})
 	return c
@@ -109,6 +117,7 @@ type Server struct {
 
 	places, spare chan struct{} // an element for each open connection, within the limit and past it
 	arriving      atomic.Int64  // connections with an arriving request: new ones, and those whose request net/http reads
+	idle          idleConns     // connections without a request
 
 	leaving chan struct{} // closed on the signal to stop
 	closing chan struct{} // closed when the server accepts no more requests

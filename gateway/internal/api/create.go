@@ -196,7 +196,7 @@ func (s *Server) newJob(ctx context.Context, by *apikey.Key, key job.Key, room i
 // writeCreated responds with a job that this request, or an earlier one, has created.
 func writeCreated(c echo.Context, j *job.Job) error {
 	detailsOf(c).jobID = j.ID
-	c.Response().Header().Set("Location", pathBatch+"/"+j.ID)
+	c.Response().Header().Set("Location", detailsOf(c).base+pathBatch+"/"+j.ID)
 	return writeJSON(c, http.StatusCreated, createdJSON{
 		JobID: j.ID, Status: job.Pending, CreatedAt: second(j.CreatedAt),
 		Message: fmt.Sprintf("Batch job created with %d images", j.Total), // the spec has no other form for 1

@@ -46,7 +46,7 @@ var upgrade = []string{
 const foreign = "Origin not allowed; ALLOWED_ORIGINS names those that are"
 
 func TestErrors(t *testing.T) {
-	r := setup(t, options{config: api.Config{AllowedOrigins: []string{"https://app.example.com"}}})
+	r := setup(t, options{config: api.Config{AllowedOrigins: origins(t, "https://app.example.com")}})
 	id := r.create(2)
 	r.end(id, 0, errDamaged)
 	const one = `{"images":[{"url":"http://example.com/a.jpg"}]}`

@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
+	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
 )
 
 const pathBatch = "/api/v1/batch"
@@ -17,11 +18,11 @@ const pathBatch = "/api/v1/batch"
 // response with its Allow header follow from the row.
 type Route struct {
 	Method  string // GET responds to HEAD as well; empty: any method
-	Path    string // with Echo's parameters
+	Path    string // with Echo's parameters, and below the base path
 	Handler echo.HandlerFunc
 	Access  Access
 	Body    Body
-	Label   string // route in metrics and logs; empty in the table: the path
+	Label   string // route in metrics and logs; empty in the table: the path without the base path
 }
 
 // Access is a set of exceptions. A route without exceptions requires an API key, if there
@@ -49,7 +50,9 @@ const (
 // other is the label of requests outside the API and the page.
 const other = "other"
 
-// routes returns the table.
+// routes returns the table. The base path does not apply to /healthz, /readyz and
+// /metrics: an orchestrator sends them to the gateway itself, and no proxy needs to
+// publish them.
 func (s *Server) routes() []Route {
 	const get, post, every = http.MethodGet, http.MethodPost, ""
 	const aJob, anImage = pathBatch + "/:job_id", pathBatch + "/:job_id/images/:index"
@@ -68,6 +71,13 @@ func (s *Server) routes() []Route {
 		{get, "/app.js", page("app.js", "text/javascript"), Public, NoBody, ""},
 		{get, "/style.css", page("style.css", "text/css"), Public, NoBody, ""},
 	}
+	for i := range table {
+		table[i].Label = cmp.Or(table[i].Label, table[i].Path)
+		table[i].Path = s.config.BasePath + table[i].Path
+	}
+	if s.config.BasePath != "" {
+		table = append(table, Route{get, s.config.BasePath, s.toPage, Public, NoBody, other})
+	}
 	if s.deps.Ops != nil {
 		ops := echo.WrapHandler(s.deps.Ops)
 		table = append(table,
@@ -75,9 +85,6 @@ func (s *Server) routes() []Route {
 			Route{every, "/readyz", ops, Probe, NoBody, other},
 			Route{every, "/metrics", ops, Probe, NoBody, other},
 		)
-	}
-	for i := range table {
-		table[i].Label = cmp.Or(table[i].Label, table[i].Path)
 	}
 	return table
 }
@@ -107,7 +114,17 @@ func (s *Server) router() *echo.Echo {
 type details struct {
 	Route
 	by    *apikey.Key
-	jobID string // job that the request names or has created
+	jobID string        // job that the request names or has created
+	from  proxy.Request // the client, and how it addressed the server
+	base  string        // prefix of the server's paths
+}
+
+// client returns the address of the client, or nothing if it is unknown.
+func (d *details) client() string {
+	if !d.from.Client.IsValid() {
+		return ""
+	}
+	return d.from.Client.String()
 }
 
 const detailsKey = "details"

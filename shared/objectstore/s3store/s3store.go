@@ -99,19 +99,14 @@ var _ objectstore.Store = (*Store)(nil)
 func Open(c Config) (*Store, error) { return open(c, standard) }
 
 func open(c Config, l limits) (*Store, error) {
-	u, err := url.Parse(c.Endpoint)
+	u, err := parseEndpoint(c.Endpoint)
 	if err != nil {
-		return nil, errors.New("S3 endpoint is not a URL") // the text of err would contain a password in the URL
+		return nil, err
 	}
-	switch {
-	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		return nil, fmt.Errorf("S3 endpoint %q is not an http or https URL", u.Redacted())
-	case u.User != nil, u.RawQuery != "", u.Fragment != "", u.Path != "" && u.Path != "/":
-		return nil, fmt.Errorf("S3 endpoint %q has more than scheme, host and port", u.Redacted())
-	case (c.AccessKey == "") != (c.SecretKey == ""):
+	if (c.AccessKey == "") != (c.SecretKey == "") {
 		return nil, errors.New("S3 access key and secret key belong together: set both or neither")
 	}
-	if err := s3utils.CheckValidBucketNameStrict(c.Bucket); err != nil {
+	if err := CheckBucket(c.Bucket); err != nil {
 		return nil, fmt.Errorf("check bucket %q: %w", c.Bucket, err)
 	}
 	if err := objectstore.CheckPrefix(c.Prefix); err != nil {
@@ -147,6 +142,34 @@ func open(c Config, l limits) (*Store, error) {
 	}
 	s.sendMD5.Store(s3utils.IsGoogleEndpoint(*u))
 	return s, nil
+}
+
+// CheckBucket returns an error if name cannot be the name of a bucket.
+func CheckBucket(name string) error { return s3utils.CheckValidBucketNameStrict(name) }
+
+// CheckEndpoint returns the error of Open for an endpoint. The error may quote a part of
+// the endpoint.
+func CheckEndpoint(endpoint string) error {
+	u, err := parseEndpoint(endpoint)
+	if err != nil {
+		return err
+	}
+	_, err = minio.New(u.Host, &minio.Options{Secure: u.Scheme == "https"})
+	return err
+}
+
+func parseEndpoint(endpoint string) (*url.URL, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, errors.New("S3 endpoint is not a URL") // the text of err would contain a password in the URL
+	}
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
+		return nil, fmt.Errorf("S3 endpoint %q is not an http or https URL", u.Redacted())
+	case u.User != nil, u.RawQuery != "", u.Fragment != "", u.Path != "" && u.Path != "/":
+		return nil, fmt.Errorf("S3 endpoint %q has more than scheme, host and port", u.Redacted())
+	}
+	return u, nil
 }
 
 // Close closes idle connections. Running calls are not affected.

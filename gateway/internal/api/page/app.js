@@ -1,9 +1,9 @@
 'use strict';
 
 // A small client of the API. All data from the server or the user is inserted into the
-// page as text.
+// page as text. All paths are relative, so that the page works below any path.
 
-const base = '/api/v1/batch';
+const base = 'api/v1/batch';
 const byId = (id) => document.getElementById(id);
 
 function element(tag, text, className) {
@@ -55,7 +55,7 @@ async function fetched(path) {
 }
 
 async function save(event) {
-  const a = event.target.closest('a[href^="/api/"]');
+  const a = event.target.closest('a[href^="api/"]');
   if (!a || !apiKey()) return;
   event.preventDefault();
   try {
@@ -191,9 +191,10 @@ async function watch() {
 }
 
 function connect(mine) {
-  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+  const url = new URL(`${jobPath(mine.id)}/ws`, location.href);
+  url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
   const protocols = apiKey() ? ['imagebatch', `imagebatch.bearer.${apiKey()}`] : [];
-  const socket = new WebSocket(`${scheme}://${location.host}${jobPath(mine.id)}/ws`, protocols);
+  const socket = new WebSocket(url, protocols);
   mine.socket = socket;
   socket.onmessage = (event) => {
     const update = JSON.parse(event.data);
