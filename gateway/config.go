@@ -55,6 +55,9 @@ type Config struct {
 	// for `/healthz`, `/readyz` and `/metrics`. Beyond 256 more, connections are closed unread. Each connection needs a file
 	// descriptor (`ulimit -n`).
 	MaxConnections int `env:"MAX_CONNECTIONS" envDefault:"14000"`
+	// Time for which an upload may stall, `1s` to `10m`. On the whole, it must arrive at 10 kB/s or more; it may be behind that
+	// speed by this time. Beyond it: 408.
+	UploadStallTimeout time.Duration `env:"UPLOAD_STALL_TIMEOUT" envDefault:"30s"`
 	// Time after which a WebSocket whose client is silent is closed.
 	WSIdleTimeout time.Duration `env:"WS_IDLE_TIMEOUT" envDefault:"60s"`
 	// Time after SIGTERM or Ctrl-C in which the gateway still accepts requests while `/readyz` returns `503`, up to `15s`: see below.
@@ -79,7 +82,7 @@ type Config struct {
 	APIKeysFile string `env:"API_KEYS_FILE"`
 	// Maximum requests of one name in that file. This limit and the next three need API keys; `0`: no limit. Beyond a limit: 429.
 	KeyRequests int64 `env:"KEY_REQUESTS_PER_MINUTE" envDefault:"3000"`
-	// Maximum bytes of the batches that one name sends.
+	// Maximum bytes of the batches that one name sends; of compressed batches, the decoded bytes.
 	KeyUploadBytes int64 `env:"KEY_UPLOAD_BYTES_PER_MINUTE" envDefault:"0"`
 	// Maximum number of open images (accepted and not ended) of one name.
 	KeyOpenImages int64 `env:"KEY_OPEN_IMAGES" envDefault:"25000"`
@@ -148,6 +151,9 @@ func (c Config) Complete() (Config, error) {
 	}
 	if c.MaxConnections < 1 {
 		wrong("MAX_CONNECTIONS %d: want at least 1", c.MaxConnections)
+	}
+	if c.UploadStallTimeout < time.Second || c.UploadStallTimeout > 10*time.Minute {
+		wrong("UPLOAD_STALL_TIMEOUT %s: want 1s to 10m", c.UploadStallTimeout)
 	}
 	if c.WSIdleTimeout < time.Second {
 		wrong("WS_IDLE_TIMEOUT %s: want at least 1s", c.WSIdleTimeout)

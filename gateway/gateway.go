@@ -95,7 +95,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	}
 	s.api = api.New(api.Config{ //nolint:contextcheck // A handler uses its request's context.
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages,
-		MaxConnections: c.MaxConnections, AllowedOrigins: c.AllowedOrigins, AllowedHosts: c.AllowedHosts, WSIdleTimeout: c.WSIdleTimeout, DrainDelay: c.DrainDelay,
+		MaxConnections: c.MaxConnections, AllowedOrigins: c.AllowedOrigins, AllowedHosts: c.AllowedHosts, UploadStall: c.UploadStallTimeout, WSIdleTimeout: c.WSIdleTimeout, DrainDelay: c.DrainDelay,
 	}, api.Deps{
 		Jobs: s.jobs, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces,
 	})

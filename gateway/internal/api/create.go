@@ -39,6 +39,10 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 	if r.ContentLength > s.maxBody {
 		return nil, errTooLarge.with(s.maxBody)
 	}
+	encoded, err := codingOf(r)
+	if err != nil {
+		return nil, err
+	}
 	if by.Limits.UploadBytesPerMinute > 0 {
 		in.charge = func(n int) { s.chargeBytes(by, n) }
 	}
@@ -46,17 +50,15 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 	if err != nil {
 		return nil, err
 	}
-	if key.Name != "" {
-		in.sum = sha256.New()
-	}
 	known, err := s.known(r.Context(), key, func() (string, error) {
 		memory, err := s.uploads.hold(by, window)
 		if err != nil {
 			return "", err
 		}
 		defer memory.release()
-		_, err = io.Copy(io.Discard, in)
-		return in.fingerprint(), err
+		text := newBatchBody(in, encoded, s.maxBody, memory, true)
+		err = text.drain()
+		return text.fingerprint(), err
 	})
 	if known != nil || err != nil {
 		return known, err
@@ -64,11 +66,13 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 	return s.newJob(r.Context(), by, key, window, func(ctx context.Context, b *intake.Batch, memory *held) error {
 		limits := s.limits
 		limits.Grow = memory.grow
-		images := body.NewReader(in, limits)
+		text := newBatchBody(in, encoded, s.maxBody, memory, key.Name != "")
+		defer func() { _ = text.Close() }() // what it read is complete, or Next returned the error
+		images := body.NewReader(text, limits)
 		for {
 			image, err := images.Next()
 			if errors.Is(err, io.EOF) {
-				b.Fingerprint = in.fingerprint()
+				b.Fingerprint = text.fingerprint()
 				return nil
 			}
 			if err != nil {
@@ -92,7 +96,7 @@ func (s *Server) retry(c echo.Context) error {
 	// No batch has this fingerprint, because this text is not a valid batch.
 	fingerprint := ""
 	if key.Name != "" {
-		fingerprint = fmt.Sprintf("%x", sha256.Sum256([]byte("retry "+c.Param("job_id"))))
+		fingerprint = fmt.Sprintf("%x", sha256.Sum256([]byte("retry "+detailsOf(c).jobID)))
 	}
 	j, err := s.known(ctx, key, func() (string, error) { return fingerprint, nil })
 	if err != nil {

@@ -4,27 +4,31 @@
 //
 // It guarantees that a request of any size needs only a window of 64 KiB and one buffer of at
 // most Limits.ImageBytes, which is reused for every image. Data beyond that limit is read to
-// its closing quote and discarded, and only that image fails. Invalid base64 also fails only
-// its image. Every other error fails the request: invalid JSON by RFC 8259, a duplicate of a
-// known member, a string that is not UTF-8, a token of more than 64 KiB, or nesting deeper
-// than 100.
+// its closing quote and discarded, and only that image fails. A URL or a name that is too long,
+// and invalid base64, also fail only their image. Every other error fails the request: invalid
+// JSON by RFC 8259, a duplicate of a known member, a string that is not UTF-8, any other token
+// of more than 64 KiB, or nesting deeper than 100.
 //
 // It is stricter than encoding/json: member names are case-sensitive, invalid UTF-8 and
 // duplicates are errors, and the size of tokens and the depth are limited. Like encoding/json,
 // it reads an unpaired surrogate escape as U+FFFD. Unknown members are skipped; null and ""
-// count as absent.
+// count as absent. Unlike encoding/json, it ignores a byte order mark at the start.
 //
 // Base64 may be bare or a data URL of any media type, which is ignored. Both alphabets of RFC
-// 4648 are accepted, with and without padding, and white space is skipped. The package does
-// not inspect the bytes of images and does not fetch URLs.
+// 4648 are accepted, with and without padding, and white space is skipped. In a data URL, any
+// character after the comma may be percent-encoded. The package does not inspect the bytes of
+// images and does not fetch URLs.
 package body
 
 import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strings"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // Limits are the limits of a request.
@@ -86,6 +90,9 @@ func (r *Reader) Next() (intake.Source, error) {
 func (r *Reader) next() (intake.Source, error) {
 	if !r.started {
 		r.started = true
+		if err := r.src.byteOrderMark(); err != nil {
+			return intake.Source{}, err
+		}
 		c, err := r.src.token()
 		switch {
 		case errors.Is(err, errEnd):
@@ -167,6 +174,7 @@ func (r *Reader) image() (intake.Source, error) {
 	var (
 		img  intake.Source
 		has  bool // inline data
+		long *pipeline.Failure
 		seen = map[string]bool{"url": false, "name": false, "base64": false}
 	)
 	for first := true; ; first = false {
@@ -185,9 +193,15 @@ func (r *Reader) image() (intake.Source, error) {
 		}
 		switch key {
 		case "url":
-			img.URL, err = r.text(place+".url", MaxURLBytes)
+			var whole bool
+			if img.URL, whole, err = r.text(place+".url", MaxURLBytes); !whole {
+				long = intake.LongURL(MaxURLBytes)
+			}
 		case "name":
-			img.Name, err = r.text(place+".name", MaxNameBytes)
+			var whole bool
+			if img.Name, whole, err = r.text(place+".name", MaxNameBytes); !whole {
+				long = intake.LongName(MaxNameBytes)
+			}
 		case "base64":
 			has, err = r.inline(place+".base64", &img)
 		default:
@@ -202,24 +216,21 @@ func (r *Reader) image() (intake.Source, error) {
 		return intake.Source{}, &Error{"Both URL and base64 provided: " + place}
 	case img.URL == "" && !has:
 		return intake.Source{}, &Error{"Invalid image source (missing both URL and base64): " + place}
+	case long != nil: // and what was cut must not be used
+		img = intake.Source{Name: img.Name, Failure: long}
 	}
 	return img, nil
 }
 
-// text reads a string of at most limit bytes, or null as "".
-func (r *Reader) text(place string, limit int) (string, error) {
+// text reads a string, or null as "". Of a string of more than limit bytes it returns the
+// start, and false.
+func (r *Reader) text(place string, limit int) (string, bool, error) {
 	present, err := r.quoted(place)
 	if err != nil || !present {
-		return "", err
+		return "", true, err
 	}
-	s, whole, err := r.src.text(limit)
-	if err != nil {
-		return "", err
-	}
-	if !whole {
-		return "", &Error{fmt.Sprintf("%s is longer than %d bytes", place, limit)}
-	}
-	return s, nil
+	s, whole, err := r.src.text(limit, math.MaxInt)
+	return strings.ToValidUTF8(s, ""), whole, err // the cut may have split a character
 }
 
 // quoted moves past the opening quote of a string. It returns false for null.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -29,6 +30,7 @@ func FuzzReader(f *testing.F) {
 		`{"a":[{}, 1.5e-3, "\ud83d\ude00\ud800", true, null],"images":[{"url":null,"base64":"QU\nJD-_","name":""}],"b":false}`,
 		`{"images":[{"base64":"QQ=="},{"base64":"Q"},{"base64":"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo"}]}`,
 		`{"images":[{"url":"u","url":"v"}]}`, `{"images":[]}`, `{"images":[{"url":"u"}]} x`, "{\"x\":\"\xff\"}", `[`,
+		"\ufeff" + `{"images":[{"base64":"data:;base64,QU%4a%44%2B\u0025%0a3d"},{"base64":"data:;base64,%4"}]}`,
 		`{"images":[{"url":"u"},{"url":"u"},{"url":"u"},{"url":"u"}]}`, `{"images":[{"x":[[[[]]]],"url":"\u00e9"}]}`,
 	} {
 		f.Add([]byte(seed), uint64(1))
@@ -77,6 +79,7 @@ func (c *chunks) Read(p []byte) (int, error) {
 // model reads a request with encoding/json. It returns false for a request that the reader
 // must reject.
 func model(text []byte) ([]intake.Source, bool) {
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	if !utf8.Valid(text) || !json.Valid(text) || depth(text) > 100 {
 		return nil, false
 	}
@@ -161,12 +164,17 @@ var dataURL = regexp.MustCompile(`(?is)^data:([^,]*),`)
 
 func decode(text string) ([]byte, *pipeline.Failure) {
 	invalid := &pipeline.Failure{Code: pipeline.CodeInvalidBase64, Text: "Invalid base64 data"}
-	text = strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "").Replace(text)
+	white := strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "")
+	text = white.Replace(text)
 	if m := dataURL.FindStringSubmatch(text); m != nil {
 		if !strings.HasSuffix(strings.ToLower(m[1]), ";base64") {
 			return nil, invalid
 		}
-		text = text[len(m[0]):]
+		var err error
+		if text, err = url.PathUnescape(text[len(m[0]):]); err != nil {
+			return nil, invalid
+		}
+		text = white.Replace(text)
 	}
 	text = strings.NewReplacer("-", "+", "_", "/").Replace(text)
 	digits := strings.TrimRight(text, "=")

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -45,19 +46,20 @@ func (r *Reader) inline(place string, img *intake.Source) (bool, error) {
 func (r *Reader) decode(text *stringReader) (*pipeline.Failure, error) {
 	r.data = r.data[:0]
 	in := bufio.NewReaderSize(text, len(scheme)+maxMediaType+1)
+	digits := &digitReader{in: in}
 	for n := 1; ; n++ { // waits only for the bytes needed to rule out a data URL
 		if n > len(scheme) {
 			head, err := in.ReadSlice(',') // RFC 2397
 			if err != nil || !strings.HasSuffix(strings.ToLower(string(head)), ";base64,") {
 				return intake.InvalidBase64(), nil
 			}
+			digits.in = &percentReader{in: in}
 			break
 		}
 		if head, err := in.Peek(n); err != nil || !strings.EqualFold(string(head), scheme[:n]) {
 			break
 		}
 	}
-	digits := &digitReader{in: in}
 	for held := 0; ; {
 		n, err := digits.Read(r.digits[held:])
 		whole := (held + n) &^ 3
@@ -143,6 +145,44 @@ func (s *stringReader) Read(p []byte) (n int, _ error) {
 		return n, nil
 	}
 	return 0, s.err
+}
+
+// percentReader decodes the percent-encoding of a data URL (RFC 3986, section 2.1). It skips
+// white space that was encoded; its input has no other.
+type percentReader struct {
+	in    io.Reader
+	start [2]byte // of an escape that has not arrived as a whole
+	held  int
+}
+
+var errEscape = errors.New("wrong percent-encoding")
+
+// Read needs room for an escape, of three bytes.
+func (r *percentReader) Read(p []byte) (int, error) {
+	held := copy(p, r.start[:r.held])
+	n, err := r.in.Read(p[held:])
+	rest, out := p[:held+n], p[:0]
+	for r.held = 0; ; rest = rest[3:] {
+		i := bytes.IndexByte(rest, '%')
+		if i < 0 {
+			return len(append(out, rest...)), err
+		}
+		out, rest = append(out, rest[:i]...), rest[i:]
+		if len(rest) < 3 {
+			if err != nil {
+				return 0, errEscape
+			}
+			r.held = copy(r.start[:], rest)
+			return len(out), nil
+		}
+		var c [1]byte
+		if _, err := hex.Decode(c[:], rest[1:3]); err != nil {
+			return 0, errEscape
+		}
+		if !strings.ContainsRune(whiteSpace, rune(c[0])) {
+			out = append(out, c[0])
+		}
+	}
 }
 
 // digitReader turns base64 of both alphabets of RFC 4648 into the standard one, and

@@ -39,6 +39,16 @@ func InvalidBase64() *pipeline.Failure {
 	return &pipeline.Failure{Code: pipeline.CodeInvalidBase64, Text: "Invalid base64 data"}
 }
 
+// LongURL returns the failure of an image whose URL has more than limit bytes.
+func LongURL(limit int) *pipeline.Failure {
+	return &pipeline.Failure{Code: pipeline.CodeURLNotAllowed, Text: fmt.Sprintf("Invalid URL: it is longer than %d bytes", limit)}
+}
+
+// LongName returns the failure of an image whose name has more than limit bytes.
+func LongName(limit int) *pipeline.Failure {
+	return &pipeline.Failure{Code: pipeline.CodeInvalidName, Text: fmt.Sprintf("Name is longer than %d bytes", limit)}
+}
+
 // Batch is a job whose request is being read. It is not safe for concurrent use.
 type Batch struct {
 	Fingerprint string // fingerprint of the request, if it has a key; set before Commit
