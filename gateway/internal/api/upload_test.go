@@ -81,11 +81,9 @@ func TestEarlyAnswers(t *testing.T) {
 	t.Run("read after all is written", func(t *testing.T) { // as most clients do
 		conn := r.dial()
 		defer conn.Close()
-		_, err := fmt.Fprintf(conn, "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\nx%s", 1+5*len(big), strings.Repeat(big, 2))
-		for range 3 {
-			if err == nil {
-				_, err = io.WriteString(conn, big)
-			}
+		_, err := fmt.Fprintf(conn, "POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\nx%s", 1+3*len(big), strings.Repeat(big, 2))
+		if err == nil {
+			_, err = io.WriteString(conn, big)
 		}
 		if err != nil {
 			t.Errorf("the sender was interrupted: %v", err)
