@@ -50,15 +50,24 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 	if err != nil {
 		return nil, err
 	}
+	boundary, isForm, err := body.Boundary(r.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, err
+	}
 	known, err := s.known(r.Context(), key, func() (string, error) {
 		memory, err := s.uploads.hold(by, window)
 		if err != nil {
 			return "", err
 		}
 		defer memory.release()
-		text := newBatchBody(in, encoded, s.maxBody, memory, true)
-		err = text.drain()
-		return text.fingerprint(), err
+		text := newBatchBody(in, encoded, s.maxBody, memory, !isForm)
+		if !isForm {
+			err = text.drain()
+			return text.fingerprint(), err
+		}
+		form := body.NewForm(text, boundary, s.limits, true)
+		err = errors.Join(form.Drain(), text.Close())
+		return form.Fingerprint(), err
 	})
 	if known != nil || err != nil {
 		return known, err
@@ -66,13 +75,18 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 	return s.newJob(r.Context(), by, key, window, func(ctx context.Context, b *intake.Batch, memory *held) error {
 		limits := s.limits
 		limits.Grow = memory.grow
-		text := newBatchBody(in, encoded, s.maxBody, memory, key.Name != "")
+		hasKey := key.Name != ""
+		text := newBatchBody(in, encoded, s.maxBody, memory, hasKey && !isForm)
 		defer func() { _ = text.Close() }() // what it read is complete, or Next returned the error
-		images := body.NewReader(text, limits)
+		next, fingerprint := body.NewReader(text, limits).Next, text.fingerprint
+		if isForm {
+			form := body.NewForm(text, boundary, limits, hasKey)
+			next, fingerprint = form.Next, form.Fingerprint
+		}
 		for {
-			image, err := images.Next()
+			image, err := next()
 			if errors.Is(err, io.EOF) {
-				b.Fingerprint = text.fingerprint()
+				b.Fingerprint = fingerprint()
 				return nil
 			}
 			if err != nil {

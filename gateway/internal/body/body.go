@@ -57,7 +57,7 @@ func (e *Error) Error() string { return e.Text }
 type Reader struct {
 	src      scanner
 	limits   Limits
-	data     []byte     // current image; its array is reused
+	buffer   buffer     // current image
 	digits   [4096]byte // base64 text that is being decoded
 	started  bool
 	seen     bool // the member images has been read
@@ -68,7 +68,7 @@ type Reader struct {
 
 // NewReader returns a Reader of the request in r. Next returns the errors of r, wrapped.
 func NewReader(r io.Reader, l Limits) *Reader {
-	return &Reader{src: scanner{r: r}, limits: l}
+	return &Reader{src: scanner{r: r}, limits: l, buffer: buffer{limits: l}}
 }
 
 // Next returns the next image. Its Data is valid until the next call and may be empty for an
