@@ -69,7 +69,7 @@ func Of(headers []string) (Coding, error) {
 const gzipMemory = 128 << 10
 
 // MaxMemory is the maximum memory of a reader in bytes.
-const MaxMemory = zstdMemory + maxWindow + windowMargin
+const MaxMemory = early + blockMemory + maxWindow + windowMargin
 
 // NewReader returns a reader of the decoded bytes of r. It calls grow, which may be nil,
 // before it needs that many bytes of memory. Read returns the errors of r and of grow as
@@ -93,7 +93,7 @@ func (c Coding) NewReader(r io.Reader, grow func(bytes int64) error) io.ReadClos
 		}
 	case Zstd:
 		d.open = func() (io.ReadCloser, error) {
-			if err := d.wire.keep(grow(zstdMemory)); err != nil {
+			if err := d.wire.keep(grow(early)); err != nil {
 				return nil, err
 			}
 			return newZstd(d.wire, grow)

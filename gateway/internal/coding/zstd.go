@@ -16,12 +16,11 @@ const (
 	// smaller window it allocates twice.
 	windowMargin = 1 << 20
 	// early is the number of bytes that must have arrived, unless the body is shorter, before
-	// a window is allocated: otherwise a few bytes from a client that then stalls would take
-	// megabytes from the others.
+	// memory for a frame is taken: otherwise a few bytes from a client that then stalls would
+	// take megabytes from the others.
 	early = 64 << 10
-	// zstdMemory is an upper bound of the memory of a decoder without its window: the bytes
-	// that have arrived, and the current block with its tables.
-	zstdMemory = early + 640<<10
+	// blockMemory is an upper bound of the memory for the current block and its tables.
+	blockMemory = 512 << 10
 )
 
 // frames passes on a zstd body and asks for memory before a frame that needs more than
@@ -31,7 +30,7 @@ type frames struct {
 	in       *bufio.Reader
 	wire     *wire
 	grow     func(int64) error
-	window   int64 // memory granted for the window
+	granted  int64 // memory for the window and the current block
 	left     int64 // bytes up to the next header of a frame or block
 	blocks   bool  // the next header is that of a block
 	checksum bool  // the frame ends with a checksum
@@ -105,21 +104,22 @@ func (f *frames) frame() error {
 	return f.take(int64(window))
 }
 
-// take asks for the memory of a window, as the decoder allocates it.
+// take asks for the memory of a frame with this window, as the decoder allocates it.
 func (f *frames) take(window int64) error {
-	need := window + windowMargin
+	need := blockMemory + window + windowMargin
 	if window < 2*windowMargin {
-		need = 2 * window
+		need = blockMemory + 2*window
 	}
-	if need > f.window {
-		if _, err := f.peek(early); err != nil {
-			return err
-		}
-		if err := f.wire.keep(f.grow(need - f.window)); err != nil {
-			return err
-		}
-		f.window = need
+	if need <= f.granted {
+		return nil
 	}
+	if _, err := f.peek(early); err != nil {
+		return err
+	}
+	if err := f.wire.keep(f.grow(need - f.granted)); err != nil {
+		return err
+	}
+	f.granted = need
 	return nil
 }
 
