@@ -1,5 +1,5 @@
 // Package body reads the body of a batch request,
-// {"images": [{"url" | "base64": …, "name": …}, …]}, image by image while it
+// {"images": [{"url" | "base64": …, "name": …, "headers": …}, …]}, image by image while it
 // arrives.
 //
 // It guarantees that a request of any size needs only a window of 64 KiB and one buffer of at
@@ -14,7 +14,8 @@
 // it reads an unpaired surrogate escape as U+FFFD. Unknown members are skipped; null and ""
 // count as absent.
 //
-// Base64 may be bare or a data URL of any media type, which is ignored. Both alphabets of RFC
+// Base64 may be bare or a data URL of any media type, which is ignored. A data URL may also be the
+// URL of an image, and is then percent-encoded if it is not base64. Both alphabets of RFC
 // 4648 are accepted, with and without padding, and white space is skipped. The package does
 // not inspect the bytes of images and does not fetch URLs.
 package body
@@ -25,6 +26,7 @@ import (
 	"io"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // Limits are the limits of a request.
@@ -166,7 +168,9 @@ func (r *Reader) image() (intake.Source, error) {
 	r.src.next()
 	var (
 		img  intake.Source
-		has  bool // inline data
+		has  bool              // inline data
+		data bool              // inline data as a URL
+		bad  *pipeline.Failure // failure of the headers
 		seen = map[string]bool{"url": false, "name": false, "base64": false}
 	)
 	for first := true; ; first = false {
@@ -185,11 +189,13 @@ func (r *Reader) image() (intake.Source, error) {
 		}
 		switch key {
 		case "url":
-			img.URL, err = r.text(place+".url", MaxURLBytes)
+			data, err = r.url(place+".url", &img)
 		case "name":
 			img.Name, err = r.text(place+".name", MaxNameBytes)
 		case "base64":
 			has, err = r.inline(place+".base64", &img)
+		case "headers":
+			bad, err = r.headers(&img)
 		default:
 			err = r.src.skip(3)
 		}
@@ -198,9 +204,11 @@ func (r *Reader) image() (intake.Source, error) {
 		}
 	}
 	switch {
-	case img.URL != "" && has:
+	case (img.URL != "" || data) && has:
 		return intake.Source{}, &Error{"Both URL and base64 provided: " + place}
-	case img.URL == "" && !has:
+	case img.URL != "" && img.Failure == nil:
+		img.Failure = bad
+	case img.URL == "" && !data && !has:
 		return intake.Source{}, &Error{"Invalid image source (missing both URL and base64): " + place}
 	}
 	return img, nil

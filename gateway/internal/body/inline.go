@@ -27,8 +27,13 @@ func (r *Reader) inline(place string, img *intake.Source) (bool, error) {
 	if err != nil || !present {
 		return false, err
 	}
-	text := &stringReader{src: &r.src}
-	if img.Failure, err = r.decode(text); err != nil {
+	return r.inlineText(&stringReader{src: &r.src}, img, false)
+}
+
+// inlineText reads inline data to the closing quote of its string. If percent is true, a data URL
+// without base64 is percent-encoded.
+func (r *Reader) inlineText(text *stringReader, img *intake.Source, percent bool) (_ bool, err error) {
+	if img.Failure, err = r.decode(text, percent); err != nil {
 		return false, err
 	}
 	if _, err := io.Copy(io.Discard, text); err != nil { // the text after a failure
@@ -42,12 +47,15 @@ func (r *Reader) inline(place string, img *intake.Source) (bool, error) {
 
 // decode reads base64 text into r.data. It returns only errors of Limits.Grow; an error of the
 // text itself stays in the text.
-func (r *Reader) decode(text *stringReader) (*pipeline.Failure, error) {
+func (r *Reader) decode(text *stringReader, percent bool) (*pipeline.Failure, error) {
 	r.data = r.data[:0]
 	in := bufio.NewReaderSize(text, len(scheme)+maxMediaType+1)
 	for n := 1; ; n++ { // waits only for the bytes needed to rule out a data URL
 		if n > len(scheme) {
 			head, err := in.ReadSlice(',') // RFC 2397
+			if err == nil && percent && !strings.HasSuffix(strings.ToLower(string(head)), ";base64,") {
+				return r.decodePercent(in)
+			}
 			if err != nil || !strings.HasSuffix(strings.ToLower(string(head)), ";base64,") {
 				return intake.InvalidBase64(), nil
 			}
