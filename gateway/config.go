@@ -66,9 +66,12 @@ type Config struct {
 	// on port 80 or 443.
 	DownloadAllowNetworks []netip.Prefix `env:"DOWNLOAD_ALLOW_NETWORKS"`
 	// The only hosts that image URLs and their redirects may name, separated by commas: `images.example.org`, `*.example.org`
-	// for all names below it, or an address. Write names with non-ASCII letters in their `xn--` form. Empty: every host whose
+	// for all names below it, or an address. Names with non-ASCII letters match their `xn--` form too. Empty: every host whose
 	// address is allowed.
 	DownloadAllowHosts []string `env:"DOWNLOAD_ALLOW_HOSTS"`
+	// Whether clients may send [headers](api-extensions.md#headers-for-an-image-url) to their image URLs. The gateway keeps them with the
+	// job. All gateways must have the same value, and a version that knows it.
+	DownloadAllowHeaders bool `env:"DOWNLOAD_ALLOW_HEADERS" envDefault:"false"`
 	// Web origins, separated by commas, in addition to the gateway's own, whose pages may open WebSockets, create and change
 	// jobs, and read responses (CORS, without credentials). Other origins get a 403 response. So does the gateway's own page
 	// behind a proxy that changes `Host`.

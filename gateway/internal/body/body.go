@@ -1,5 +1,5 @@
 // Package body reads the body of a batch request,
-// {"images": [{"url" | "base64": …, "name": …}, …]}, image by image while it
+// {"images": [{"url" | "base64": …, "name": …, "headers": …}, …]}, image by image while it
 // arrives.
 //
 // It guarantees that a request of any size needs only a window of 64 KiB and one buffer of at
@@ -14,10 +14,11 @@
 // it reads an unpaired surrogate escape as U+FFFD. Unknown members are skipped; null and ""
 // count as absent. Unlike encoding/json, it ignores a byte order mark at the start.
 //
-// Base64 may be bare or a data URL of any media type, which is ignored. Both alphabets of RFC
-// 4648 are accepted, with and without padding, and white space is skipped. In a data URL, any
-// character after the comma may be percent-encoded. The package does not inspect the bytes of
-// images and does not fetch URLs.
+// Base64 may be bare or a data URL of any media type, which is ignored. A data URL may also be the
+// URL of an image, and is then percent-encoded if it is not base64. Both alphabets of RFC 4648
+// are accepted, with and without padding, and white space is skipped. In a data URL, any character
+// after the comma may be percent-encoded. The package does not inspect the bytes of images and
+// does not fetch URLs.
 package body
 
 import (
@@ -57,8 +58,7 @@ func (e *Error) Error() string { return e.Text }
 type Reader struct {
 	src      scanner
 	limits   Limits
-	buffer   buffer     // current image
-	digits   [4096]byte // base64 text that is being decoded
+	inlined  inlined
 	started  bool
 	seen     bool // the member images has been read
 	inImages bool // inside the images array
@@ -68,7 +68,7 @@ type Reader struct {
 
 // NewReader returns a Reader of the request in r. Next returns the errors of r, wrapped.
 func NewReader(r io.Reader, l Limits) *Reader {
-	return &Reader{src: scanner{r: r}, limits: l, buffer: buffer{limits: l}}
+	return &Reader{src: scanner{r: r}, limits: l, inlined: inlined{buffer: buffer{limits: l}}}
 }
 
 // Next returns the next image. Its Data is valid until the next call and may be empty for an
@@ -173,8 +173,10 @@ func (r *Reader) image() (intake.Source, error) {
 	r.src.next()
 	var (
 		img  intake.Source
-		has  bool // inline data
-		long *pipeline.Failure
+		has  bool              // inline data
+		data bool              // inline data as a URL
+		bad  *pipeline.Failure // failure of the headers
+		long *pipeline.Failure // failure of a URL or a name that is too long
 		seen = map[string]bool{"url": false, "name": false, "base64": false}
 	)
 	for first := true; ; first = false {
@@ -194,7 +196,7 @@ func (r *Reader) image() (intake.Source, error) {
 		switch key {
 		case "url":
 			var whole bool
-			if img.URL, whole, err = r.text(place+".url", MaxURLBytes); !whole {
+			if data, whole, err = r.url(place+".url", &img); !whole {
 				long = intake.LongURL(MaxURLBytes)
 			}
 		case "name":
@@ -204,6 +206,8 @@ func (r *Reader) image() (intake.Source, error) {
 			}
 		case "base64":
 			has, err = r.inline(place+".base64", &img)
+		case "headers":
+			bad, err = r.headers(&img)
 		default:
 			err = r.src.skip(3)
 		}
@@ -212,12 +216,14 @@ func (r *Reader) image() (intake.Source, error) {
 		}
 	}
 	switch {
-	case img.URL != "" && has:
+	case (img.URL != "" || data) && has:
 		return intake.Source{}, &Error{"Both URL and base64 provided: " + place}
-	case img.URL == "" && !has:
+	case img.URL == "" && !data && !has:
 		return intake.Source{}, &Error{"Invalid image source (missing both URL and base64): " + place}
 	case long != nil: // and what was cut must not be used
 		img = intake.Source{Name: img.Name, Failure: long}
+	case img.URL != "":
+		img.Failure = bad
 	}
 	return img, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"strings"
 	"testing"
@@ -44,7 +45,7 @@ func same(a, b []intake.Source) bool {
 	}
 	for i := range a {
 		if a[i].URL != b[i].URL || a[i].Name != b[i].Name || !bytes.Equal(a[i].Data, b[i].Data) ||
-			(a[i].Failure == nil) != (b[i].Failure == nil) {
+			!maps.Equal(a[i].Headers, b[i].Headers) || (a[i].Failure == nil) != (b[i].Failure == nil) {
 			return false
 		}
 		if a[i].Failure != nil && *a[i].Failure != *b[i].Failure {

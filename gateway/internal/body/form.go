@@ -50,23 +50,23 @@ func Boundary(contentType string) (boundary string, isForm bool, err error) {
 // is too large, or a URL that is too long, is read to its end and fails only itself. A field
 // that a browser sends without a file, and an empty URL, are no images.
 type Form struct {
-	source *headerLimit
-	parts  *multipart.Reader
-	limits Limits
-	buffer buffer
-	piece  []byte    // for reading what is not kept
-	sum    hash.Hash // fingerprint; nil if none is needed
-	skip   bool      // no image is kept
-	count  int       // images so far
-	any    bool      // a part has been read
-	err    error
+	source  *headerLimit
+	parts   *multipart.Reader
+	limits  Limits
+	inlined inlined
+	piece   []byte    // for reading what is not kept
+	sum     hash.Hash // fingerprint; nil if none is needed
+	skip    bool      // no image is kept
+	count   int       // images so far
+	any     bool      // a part has been read
+	err     error
 }
 
 // NewForm returns a Form that reads from r, and computes its fingerprint if asked to. Next
 // returns the errors of r, wrapped.
 func NewForm(r io.Reader, boundary string, l Limits, fingerprint bool) *Form {
 	source := &headerLimit{in: r}
-	f := &Form{source: source, parts: multipart.NewReader(source, boundary), limits: l, buffer: buffer{limits: l}, piece: make([]byte, 16<<10)}
+	f := &Form{source: source, parts: multipart.NewReader(source, boundary), limits: l, inlined: inlined{buffer: buffer{limits: l}}, piece: make([]byte, 16<<10)}
 	if fingerprint {
 		f.sum = sha256.New()
 		f.add([]byte("multipart/form-data"))
@@ -120,41 +120,34 @@ func (f *Form) part() (img intake.Source, isImage bool, err error) {
 	case err != nil:
 		return img, false, f.invalid(err)
 	}
-	first := !f.any
+	first, in := !f.any, f.open(part)
 	f.any = true
-	name := part.FormName()
-	switch name {
-	case "image", "url":
-	case "options":
-		if !first {
-			return img, false, &Error{"options must be the first part"}
+	switch name := part.FormName(); {
+	case name == "options" && first:
+		err = f.options(in)
+	case name == "options":
+		err = &Error{"options must be the first part"}
+	case name != "image" && name != "url":
+		err = &Error{fmt.Sprintf("Unknown part: %q (want image, url or options)", cut(name))}
+	case f.count == f.limits.Images: // the rest of the parts must be empty
+		if n, _ := io.ReadFull(in, f.piece[:1]); n > 0 || part.FileName() != "" {
+			err = &Error{fmt.Sprintf("Too many images (>%d)", f.limits.Images)}
 		}
-		return img, false, f.options(part)
+	case name == "url":
+		img, isImage, err = f.url(in)
 	default:
-		return img, false, &Error{fmt.Sprintf("Unknown part: %q (want image, url or options)", cut(name))}
+		img, isImage, err = f.file(in)
 	}
-	if f.count == f.limits.Images {
-		// An empty field is no image, and one byte tells.
-		if n, err := io.ReadFull(part, f.piece[:1]); n == 0 && errors.Is(err, io.EOF) && part.FileName() == "" {
-			return img, false, nil
-		}
-		return img, false, &Error{fmt.Sprintf("Too many images (>%d)", f.limits.Images)}
+	if err == nil {
+		err = f.finish(in)
 	}
-	read := f.file
-	if name == "url" {
-		read = f.url
+	if err != nil || !isImage {
+		return intake.Source{}, false, err
 	}
-	img, size, err := read(part)
-	if err != nil {
-		return img, false, err
-	}
+	f.count++
 	if img.Name = strings.ToValidUTF8(part.FileName(), "\uFFFD"); len(img.Name) > MaxNameBytes {
 		img = intake.Source{Name: strings.ToValidUTF8(img.Name[:MaxNameBytes], ""), Failure: intake.LongName(MaxNameBytes)}
 	}
-	if size == 0 && img.Name == "" {
-		return intake.Source{}, false, nil
-	}
-	f.count++
 	return img, true, nil
 }
 
@@ -171,80 +164,125 @@ func (f *Form) end() error {
 }
 
 // file reads an image. Its media type is ignored, like that of a data URL.
-func (f *Form) file(part *multipart.Part) (img intake.Source, size int64, err error) {
-	f.buffer.reset()
-	size, err = f.copy(part, "image", func(p []byte) error {
-		if img.Failure != nil || f.skip {
-			return nil
+func (f *Form) file(in *content) (img intake.Source, isImage bool, err error) {
+	f.inlined.reset()
+	for img.Failure == nil && err == nil {
+		var n int
+		if n, err = in.Read(f.piece); f.skip {
+			continue
 		}
-		img.Failure, err = f.buffer.write(p)
-		return err
-	})
-	if img.Failure == nil {
-		img.Data = f.buffer.data
+		var full error
+		if img.Failure, full = f.inlined.write(f.piece[:n]); full != nil {
+			return img, false, full
+		}
 	}
-	return img, size, err
+	if img.Failure == nil {
+		img.Data = f.inlined.data
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return img, in.size > 0 || in.part.FileName() != "", err
 }
 
-// url reads a URL.
-func (f *Form) url(part *multipart.Part) (img intake.Source, size int64, err error) {
-	var text bytes.Buffer
-	size, err = f.copy(part, "url", func(p []byte) error {
-		text.Write(p[:min(len(p), MaxURLBytes+1-text.Len())])
-		return nil
-	})
-	img.URL = strings.TrimSpace(text.String())
-	switch {
-	case size > MaxURLBytes: // and what was cut must not be used
-		img = intake.Source{Failure: intake.LongURL(MaxURLBytes)}
-	case !utf8.ValidString(img.URL):
-		return img, size, &Error{"url is not valid UTF-8"}
-	case img.URL == "":
-		size = 0
+// url reads a URL. A data URL is the image itself.
+func (f *Form) url(in *content) (img intake.Source, isImage bool, err error) {
+	start, err := io.ReadAll(io.LimitReader(in, MaxURLBytes+1))
+	if err != nil {
+		return img, false, err
 	}
-	return img, size, err
+	text := bytes.TrimSpace(start)
+	switch {
+	case len(start) <= MaxURLBytes && !utf8.Valid(text):
+		err = &Error{"url is not valid UTF-8"}
+	case f.skip:
+	case len(text) >= len(scheme) && strings.EqualFold(string(text[:len(scheme)]), scheme):
+		img.Failure, err = f.inlined.decode(spaceless{io.MultiReader(bytes.NewReader(start), in)}, true)
+		if img.Failure == nil {
+			img.Data = f.inlined.data
+		}
+	case len(start) > MaxURLBytes: // and what was cut must not be used
+		img.Failure = intake.LongURL(MaxURLBytes)
+	default:
+		img.URL = string(text)
+	}
+	return img, len(text) > 0 || len(start) > MaxURLBytes, err
 }
 
 // options reads the options. None is known yet, and unknown ones are ignored, like unknown
 // members of the JSON body.
-func (f *Form) options(part *multipart.Part) error {
-	var text bytes.Buffer
-	size, err := f.copy(part, "options", func(p []byte) error {
-		text.Write(p[:min(len(p), maxOptions+1-text.Len())])
-		return nil
-	})
+func (f *Form) options(in io.Reader) error {
+	text, err := io.ReadAll(io.LimitReader(in, maxOptions+1))
 	if err != nil {
 		return err
 	}
-	if size > maxOptions {
+	if len(text) > maxOptions {
 		return &Error{fmt.Sprintf("options is longer than %d bytes", maxOptions)}
 	}
 	var object map[string]json.RawMessage
-	if err := json.Unmarshal(text.Bytes(), &object); err != nil || object == nil {
+	if err := json.Unmarshal(text, &object); err != nil || object == nil {
 		return &Error{"options must be a JSON object"}
 	}
 	return nil
 }
 
-// copy passes the content of a part on and adds the part to the fingerprint.
-func (f *Form) copy(part *multipart.Part, name string, write func([]byte) error) (size int64, err error) {
-	content := sha256.New()
-	for err == nil {
-		var n int
-		n, err = part.Read(f.piece)
-		size += int64(n)
-		if f.sum != nil {
-			content.Write(f.piece[:n])
-		}
-		if wrong := write(f.piece[:n]); wrong != nil {
-			return size, wrong
+// content is the content of a part.
+type content struct {
+	form *Form
+	part *multipart.Part
+	sum  hash.Hash
+	size int64
+	err  error // the first one, other than io.EOF
+}
+
+func (c *content) Read(p []byte) (int, error) {
+	n, err := c.part.Read(p)
+	c.size += int64(n)
+	if c.sum != nil {
+		c.sum.Write(p[:n])
+	}
+	if err != nil && (!errors.Is(err, io.EOF) || c.form.source.err != nil) {
+		c.err = c.form.invalid(err)
+		err = c.err
+	}
+	return n, err
+}
+
+// open returns the content of a part.
+func (f *Form) open(part *multipart.Part) *content {
+	c := &content{form: f, part: part}
+	if f.sum != nil {
+		c.sum = sha256.New()
+	}
+	return c
+}
+
+// finish reads the rest of a part and adds the part to the fingerprint.
+func (f *Form) finish(c *content) error {
+	if c.err != nil {
+		return c.err
+	}
+	if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{c}, f.piece); err != nil {
+		return err
+	}
+	if f.sum != nil {
+		f.add([]byte(c.part.FormName()), []byte(c.part.FileName()), c.sum.Sum(nil))
+	}
+	return nil
+}
+
+// spaceless removes the white space of a text.
+type spaceless struct{ in io.Reader }
+
+func (s spaceless) Read(p []byte) (int, error) {
+	n, err := s.in.Read(p)
+	kept := p[:0]
+	for _, c := range p[:n] {
+		if !strings.ContainsRune(whiteSpace, rune(c)) {
+			kept = append(kept, c)
 		}
 	}
-	if !errors.Is(err, io.EOF) || f.source.err != nil {
-		return size, f.invalid(err)
-	}
-	f.add([]byte(name), []byte(part.FileName()), content.Sum(nil))
-	return size, nil
+	return len(kept), err
 }
 
 // add adds texts to the fingerprint, each after its length.

@@ -97,6 +97,12 @@ func TestForm(t *testing.T) {
 		{"a URL and a name that are too long", [][2]string{{"url", "http://a.example/" + strings.Repeat("a", 8<<10)}, {"image; " + long, "1"}, {"url", "http://b.example"}}, []intake.Source{
 			{Failure: intake.LongURL(8 << 10)}, {Name: strings.Repeat("é", 512), Failure: intake.LongName(1 << 10)}, {URL: "http://b.example"},
 		}},
+		{"data URLs", [][2]string{{"url", " data:image/png;base64,AQ\r\nI="}, {"url", "DATA:,a%20b"}, {"url", "data:;base64,!"}}, []intake.Source{
+			{Data: []byte{1, 2}}, {Data: []byte("a b")}, {Failure: intake.InvalidBase64()},
+		}},
+		{"a data URL that is too large", [][2]string{{"url", "data:;base64," + strings.Repeat("QUJD", 4000)}, {"image; a", "1"}}, []intake.Source{
+			{Failure: intake.TooLarge(10)}, {Name: "a", Data: []byte("1")},
+		}},
 		{"options", [][2]string{{"options", `{"unknown": [1, {}]}`}, {"image; a", "1"}}, []intake.Source{{Name: "a", Data: []byte("1")}}},
 		{"a name in another encoding", [][2]string{{"image; b\xfccher.jpg", "1"}}, []intake.Source{{Name: "b\uFFFDcher.jpg", Data: []byte("1")}}},
 	} {
