@@ -78,30 +78,27 @@ func (c Coding) NewReader(r io.Reader, grow func(bytes int64) error) io.ReadClos
 	if grow == nil {
 		grow = func(int64) error { return nil }
 	}
-	d := &decoder{coding: c, wire: &wire{r: r}}
+	d := &decoder{coding: c, wire: &wire{r: r}, grow: grow}
 	switch c {
 	case Gzip:
-		d.open = func() (io.ReadCloser, error) {
-			if err := d.wire.keep(grow(gzipMemory)); err != nil {
-				return nil, err
-			}
-			r, err := gzip.NewReader(d.wire)
-			if err != nil {
-				return nil, err
-			}
-			return r, nil
-		}
+		d.open = openGzip
 	case Zstd:
-		d.open = func() (io.ReadCloser, error) {
-			if err := d.wire.keep(grow(early)); err != nil {
-				return nil, err
-			}
-			return newZstd(d.wire, grow)
-		}
+		d.open = openZstd
 	default:
 		return io.NopCloser(r)
 	}
 	return d
+}
+
+func openGzip(w *wire, grow func(int64) error) (io.ReadCloser, error) {
+	if err := w.keep(grow(gzipMemory)); err != nil {
+		return nil, err
+	}
+	r, err := gzip.NewReader(w)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // wire reads the encoded body. It keeps errors that a decoder may hide behind its own.
@@ -131,7 +128,8 @@ func (w *wire) keep(err error) error {
 type decoder struct {
 	coding  Coding
 	wire    *wire
-	open    func() (io.ReadCloser, error)
+	grow    func(int64) error
+	open    func(*wire, func(int64) error) (io.ReadCloser, error)
 	in      io.ReadCloser
 	decoded bool  // at least one byte has been decoded
 	err     error // end of the body, or what is wrong with it
@@ -142,7 +140,7 @@ func (d *decoder) Read(p []byte) (n int, err error) {
 		return 0, d.err
 	}
 	if d.in == nil {
-		d.in, err = d.open()
+		d.in, err = d.open(d.wire, d.grow)
 	}
 	if err == nil {
 		n, err = d.in.Read(p)

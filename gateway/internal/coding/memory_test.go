@@ -137,12 +137,12 @@ func TestGrants(t *testing.T) {
 }
 
 // TestWindowsWaitForData verifies that a client takes the memory of a large window only after
-// it has sent something: here it stops after the header.
+// it has sent 64 KiB: here it stops before.
 func TestWindowsWaitForData(t *testing.T) {
 	stalled := errors.New("stalled")
 	granted := int64(0)
 	stops := readerFunc(func([]byte) (int, error) { return 0, stalled })
-	_, err := decode(coding.Zstd, io.MultiReader(strings.NewReader(frame+"\x02\x00\x10\x00"), stops), func(n int64) error {
+	_, err := decode(coding.Zstd, io.MultiReader(strings.NewReader(frame+strings.Repeat("\x02\x00\x10\x00", 100)), stops), func(n int64) error {
 		granted += n
 		return nil
 	})

@@ -36,7 +36,10 @@ type frames struct {
 	checksum bool  // the frame ends with a checksum
 }
 
-func newZstd(w *wire, grow func(int64) error) (io.ReadCloser, error) {
+func openZstd(w *wire, grow func(int64) error) (io.ReadCloser, error) {
+	if err := w.keep(grow(early)); err != nil {
+		return nil, err
+	}
 	f := &frames{in: bufio.NewReaderSize(w, early), wire: w, grow: grow}
 	d, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
