@@ -65,6 +65,9 @@ type Config struct {
 	// which otherwise sends a request on a connection that the gateway is closing. At `MAX_CONNECTIONS`, a new connection takes
 	// the place of the one that has been idle longest.
 	KeepAliveTimeout time.Duration `env:"KEEP_ALIVE_TIMEOUT" envDefault:"620s"`
+	// Time for which an upload may stall, `1s` to `10m`. On the whole, it must arrive at 10 kB/s or more; it may be behind that
+	// speed by this time. Beyond it: 408.
+	UploadStallTimeout time.Duration `env:"UPLOAD_STALL_TIMEOUT" envDefault:"30s"`
 	// Time after which a WebSocket whose client is silent is closed.
 	WSIdleTimeout time.Duration `env:"WS_IDLE_TIMEOUT" envDefault:"60s"`
 	// Time between two pings to the client of a WebSocket, at most 5/12 of `WS_IDLE_TIMEOUT`. It must be shorter than the idle
@@ -78,9 +81,12 @@ type Config struct {
 	// on port 80 or 443.
 	DownloadAllowNetworks []netip.Prefix `env:"DOWNLOAD_ALLOW_NETWORKS"`
 	// The only hosts that image URLs and their redirects may name, separated by commas: `images.example.org`, `*.example.org`
-	// for all names below it, or an address. Write names with non-ASCII letters in their `xn--` form. Empty: every host whose
+	// for all names below it, or an address. Names with non-ASCII letters match their `xn--` form too. Empty: every host whose
 	// address is allowed.
 	DownloadAllowHosts []string `env:"DOWNLOAD_ALLOW_HOSTS"`
+	// Whether clients may send [headers](api-extensions.md#headers-for-an-image-url) to their image URLs. The gateway keeps them with the
+	// job. All gateways must have the same value, and a version that knows it.
+	DownloadAllowHeaders bool `env:"DOWNLOAD_ALLOW_HEADERS" envDefault:"false"`
 	// Web origins, separated by commas, in addition to the gateway's own, whose pages may open WebSockets, create and change
 	// jobs, and read responses (CORS, without credentials): `https://app.example.com`, `https://*.example.com` for all names
 	// below it but not `example.com` itself, or the origin of an app shell such as `capacitor://localhost`. Other origins get a
@@ -101,7 +107,7 @@ type Config struct {
 	APIKeysFile string `env:"API_KEYS_FILE"`
 	// Maximum requests of one name in that file. This limit and the next three need API keys; `0`: no limit. Beyond a limit: 429.
 	KeyRequests int64 `env:"KEY_REQUESTS_PER_MINUTE" envDefault:"3000"`
-	// Maximum bytes of the batches that one name sends.
+	// Maximum bytes of the batches that one name sends; of compressed batches, the decoded bytes.
 	KeyUploadBytes int64 `env:"KEY_UPLOAD_BYTES_PER_MINUTE" envDefault:"0"`
 	// Maximum number of open images (accepted and not ended) of one name.
 	KeyOpenImages int64 `env:"KEY_OPEN_IMAGES" envDefault:"25000"`
@@ -182,6 +188,9 @@ func (c Config) Complete() (Config, error) {
 	}
 	if c.KeepAliveTimeout < time.Second {
 		wrong("KEEP_ALIVE_TIMEOUT %s: want at least 1s", c.KeepAliveTimeout)
+	}
+	if c.UploadStallTimeout < time.Second || c.UploadStallTimeout > 10*time.Minute {
+		wrong("UPLOAD_STALL_TIMEOUT %s: want 1s to 10m", c.UploadStallTimeout)
 	}
 	if c.WSIdleTimeout < time.Second {
 		wrong("WS_IDLE_TIMEOUT %s: want at least 1s", c.WSIdleTimeout)

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -65,5 +66,18 @@ func TestCommandsNeedNoCertificate(t *testing.T) {
 	}
 	if err := c.CheckListening(); err == nil || !strings.Contains(err.Error(), "TLS_CERT_FILE") || !strings.Contains(err.Error(), "HTTP_ADDR") {
 		t.Errorf("for the service: %v", err)
+	}
+}
+
+// TestUploadStallTimeout verifies the default and the limits of the variable.
+func TestUploadStallTimeout(t *testing.T) {
+	for value, valid := range map[string]bool{"": true, "30s": true, "1s": true, "10m": true, "0s": false, "999ms": false, "601s": false, "-30s": false} {
+		c, err := connect.Load[gateway.Config]([]string{"UPLOAD_STALL_TIMEOUT=" + value})
+		if valid != (err == nil) || err != nil && !strings.Contains(err.Error(), "UPLOAD_STALL_TIMEOUT") {
+			t.Errorf("%q: got %v", value, err)
+		}
+		if value == "" && c.Service.UploadStallTimeout != 30*time.Second {
+			t.Errorf("got a default of %s, want 30s", c.Service.UploadStallTimeout)
+		}
 	}
 }

@@ -145,6 +145,7 @@ func TestOneImporter(t *testing.T) {
 		"github.com/minio/minio-go/v7":        "shared/objectstore/s3store",
 		"github.com/disintegration/imaging":   "analyzer/internal/scale",
 		"github.com/prometheus/client_golang": "shared/telemetry",
+		"github.com/klauspost/compress":       "gateway/internal/coding",
 		"modernc.org/sqlite":                  "gateway/internal/job/sqlstore",
 		"github.com/jackc/pgx/v5":             "gateway/internal/job/sqlstore",
 		"github.com/bep/imagemeta":            "analyzer/internal/embedded",

@@ -7,8 +7,9 @@
 // they are in the log. HEAD works like GET.
 //
 // The cost of a client is bounded. Its header must arrive within 10 s and is at most 64
-// KiB. Its body must arrive at 10 kB/s or more, for as long as it takes, and is read
-// image by image while there is memory for its largest image. The client must take each
+// KiB. Its body must arrive at 10 kB/s or more, for as long as it takes, and may stall for
+// 30 s. It is decoded as it arrives, and read image by image while there is memory for its
+// decoder and its largest image. The client must take each
 // write of a response within 30 s, and a WebSocket must respond to a ping within its
 // idle time.
 //
@@ -53,11 +54,12 @@ type Config struct {
 	TrustedProxies proxy.Trusted // proxies whose reports about a request are believed; empty: none
 	BasePath       string        // prefix of the paths of the API and the page, such as /images; empty: none
 	KeepAlive      time.Duration // time for which an idle connection is kept; 620 s
+	UploadStall    time.Duration // time for which a body may be behind its minimum speed, and so be silent; 30 s
 	WSIdleTimeout  time.Duration // time for which the peer of a WebSocket may be silent; 60 s
 	WSPingInterval time.Duration // time between two pings; 25 s, or 5/12 of WSIdleTimeout if that is shorter
 	DrainDelay     time.Duration // time for which the server still accepts requests after the signal to stop; 0
 
-	pace  pace // of request bodies; shorter in tests
+	pace  pace // of request bodies; other in tests
 	spare int  // concurrent connections past the limit that get a 503
 }
 
@@ -70,7 +72,7 @@ func (c Config) orDefaults() Config {
 	c.WSIdleTimeout = cmp.Or(c.WSIdleTimeout, time.Minute)
 	c.WSPingInterval = cmp.Or(c.WSPingInterval, min(25*time.Second, MaxPingInterval(c.WSIdleTimeout)))
 	c.spare = cmp.Or(c.spare, maxTurnedAway)
-	c.pace = cmp.Or(c.pace, pace{10_000, 10 * time.Second})
+	c.pace = cmp.Or(c.pace, pace{10_000, cmp.Or(c.UploadStall, 30*time.Second)})
 	return c
 }
 
@@ -132,9 +134,8 @@ func New(c Config, d Deps) *Server {
 	c = c.orDefaults()
 	s := &Server{
 		config: c, deps: d,
-		limits: body.Limits{Images: c.MaxBatchImages, ImageBytes: c.MaxImageBytes},
-		// The largest batch in base64, with 64 KiB in addition to each image.
-		maxBody: int64(c.MaxBatchImages) * ((c.MaxImageBytes+2)/3*4 + 64<<10),
+		limits:  body.Limits{Images: c.MaxBatchImages, ImageBytes: c.MaxImageBytes},
+		maxBody: largestBody(c.MaxBatchImages, c.MaxImageBytes),
 		uploads: newUploadMemory(c.UploadMemory, c.MaxImageBytes),
 		quotas:  &quotas{of: map[string]*usage{}},
 		metrics: newAPIMetrics(d.Metrics),

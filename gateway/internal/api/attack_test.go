@@ -264,7 +264,7 @@ func TestAttackGuesses(t *testing.T) {
 	id := r.completed()
 	last := "0123456789abcdef"[(strings.IndexByte("0123456789abcdef", id[len(id)-1])+1)%16]
 	guesses := []string{
-		id[:len(id)-1] + string(last), strings.ToUpper(id), id[:len(id)-1], id + "0", strings.ReplaceAll(id, "-", ""), "{" + id + "}", "urn:uuid:" + id, "%20" + id, id + "%20", id[:8], id[:8] + "*", "*", "%25", "_",
+		id[:len(id)-1] + string(last), id[:len(id)-1], id + "0", strings.ReplaceAll(id, "-", ""), "{" + id + "}", "urn:uuid:" + id, "%20" + id, id + "%20", id[:8], id[:8] + "*", "*", "%25", "_",
 		id[:35] + "_", id[:35] + "%25", "0", "1", "-1", "null", "undefined", "me", "all", "latest", "'%20OR%20'1'='1", id + "'--", id + "%00", id + "," + id, string(pipeline.NewTraceID(id, 0)), unknown,
 		"00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff", "$ne", "..", id + "/..", "[object%20Object]",
 	}

@@ -48,7 +48,7 @@ func newAPIMetrics(m *telemetry.Registry) apiMetrics {
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start, r := time.Now(), c.Request()
-		d := &details{Route: s.routeOf(c), by: anyone, jobID: bounded(c.Param("job_id")), from: s.from(r), base: s.config.BasePath}
+		d := &details{Route: s.routeOf(c), by: anyone, jobID: jobIDOf(c), from: s.from(r), base: s.config.BasePath}
 		c.Set(detailsKey, d)
 		method := r.Method
 		if !slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, method) {

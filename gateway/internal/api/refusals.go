@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/body"
+	"github.com/imagebatch/imagebatch/gateway/internal/coding"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
@@ -41,7 +42,8 @@ func (r refusal) after(seconds int) *refusal {
 	return &r
 }
 
-// All refusals, by status. [body.Error] has the texts for a malformed batch.
+// All refusals, by status. [body.Error] and [coding.Error] have the texts for a malformed
+// batch.
 var (
 	errCutOff          = &refusal{400, "Request body is incomplete or malformed", 0, nil}
 	errQuery           = &refusal{400, "Invalid query: want name=value, joined by &", 0, nil}
@@ -68,6 +70,7 @@ var (
 	errNotEnded        = &refusal{409, "Job has not ended: %s", 0, nil}
 	errReceiving       = &refusal{409, "A request with this " + idempotencyKey + " is still being received", 1, nil}
 	errTooLarge        = &refusal{413, "Request body exceeds %d bytes", 0, nil}
+	errCoding          = &refusal{415, "Content-Encoding not supported; want " + coding.Accepted + " or none", 0, http.Header{"Accept-Encoding": {coding.Accepted}}}
 	errHost            = &refusal{421, "Host not allowed; ALLOWED_HOSTS names those that are", 0, nil}
 	errKeyReused       = &refusal{422, idempotencyKey + " was used with a different request", 0, nil}
 	errNoUpgrade       = &refusal{426, "This endpoint speaks WebSocket only", 0, http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}}}
@@ -113,6 +116,9 @@ func refusalOf(err error, jobID string) *refusal {
 		return r
 	}
 	if e, ok := errors.AsType[*body.Error](err); ok {
+		return &refusal{status: http.StatusBadRequest, text: e.Text}
+	}
+	if e, ok := errors.AsType[*coding.Error](err); ok {
 		return &refusal{status: http.StatusBadRequest, text: e.Text}
 	}
 	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {

@@ -276,7 +276,7 @@ func TestBusy(t *testing.T) {
 		wantError(t, r.do("GET", "/api/v1/batch/"+id+"/ws", nil, upgrade...), 503, "Too many WebSocket connections, try again later")
 	})
 	t.Run("uploads", func(t *testing.T) {
-		const most = 1 << 20
+		const most = 10 << 20
 		r := setup(t, options{config: api.Config{MaxImageBytes: most, UploadMemory: 3 * most}})
 		text := `{"images":[{"base64":"` + whole(most-1) + `"}]}`
 		unfinished := fmt.Sprintf("POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(text)) + text[:len(text)-1]

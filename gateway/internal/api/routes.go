@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -114,7 +115,7 @@ func (s *Server) router() *echo.Echo {
 type details struct {
 	Route
 	by    *apikey.Key
-	jobID string        // job that the request names or has created
+	jobID string        // job that the request names, in lower case, or has created
 	from  proxy.Request // the client, and how it addressed the server
 	base  string        // prefix of the server's paths
 }
@@ -126,6 +127,10 @@ func (d *details) client() string {
 	}
 	return d.from.Client.String()
 }
+
+// jobIDOf returns the job that the path names. A UUID is the same in upper and in lower
+// case (RFC 9562, section 4); the server writes and stores it in lower case.
+func jobIDOf(c echo.Context) string { return bounded(strings.ToLower(c.Param("job_id"))) }
 
 const detailsKey = "details"
 

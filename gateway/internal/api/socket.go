@@ -67,7 +67,7 @@ func (s *Server) watch(c echo.Context) error {
 		return errClosing
 	default:
 	}
-	id := c.Param("job_id")
+	id := detailsOf(c).jobID
 	if !isUUID(id) {
 		return job.ErrNotFound
 	}

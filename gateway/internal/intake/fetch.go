@@ -139,7 +139,7 @@ func (in *Intake) lookUp(ctx context.Context, t *task) error {
 	if !img.ToFetch() {
 		return notToFetch(img)
 	}
-	t.url, t.name = img.URL, img.OriginalFilename
+	t.url, t.headers, t.name = img.URL, img.Headers, img.OriginalFilename
 	return nil
 }
 
@@ -164,7 +164,7 @@ func (in *Intake) download(ctx context.Context, t *task) (*download.Image, error
 	busy := func(err error) bool { return errors.Is(err, download.ErrBusy) }
 	err := in.until(ctx, "download memory", busy, func() (err error) {
 		ctx, span := in.downloading(ctx, t.url)
-		img, err = in.downloads.Get(ctx, t.job.id, t.url)
+		img, err = in.downloads.Get(ctx, t.job.id, t.url, t.headers.Fields())
 		endDownload(span, err)
 		return err
 	})

@@ -42,6 +42,7 @@ type Config struct {
 
 	AllowNetworks []netip.Prefix // allowed on any port, in addition to public addresses on 80 and 443
 	AllowHosts    []string       // the only hosts to download from; empty: all hosts
+	AllowHeaders  bool           // whether clients may choose header fields for their URLs
 	Fetchers      int            // concurrent downloads; 32. Slow ones make room for more, up to 8 times as many
 	FetchMemory   int64          // total bytes of memory for all downloads; 16 × MaxImageBytes
 	UserAgent     string         // "Imagebatch"
@@ -166,7 +167,7 @@ func New(c Config, d Deps) *Intake {
 		config: c,
 		deps:   d,
 		downloads: download.New(download.Config{
-			AllowNetworks: c.AllowNetworks, AllowHosts: c.AllowHosts, MaxBytes: c.MaxImageBytes, Memory: c.FetchMemory, UserAgent: c.UserAgent,
+			AllowNetworks: c.AllowNetworks, AllowHosts: c.AllowHosts, AllowHeaders: c.AllowHeaders, MaxBytes: c.MaxImageBytes, Memory: c.FetchMemory, UserAgent: c.UserAgent,
 		}),
 		schedule: newSchedule(c.Fetchers),
 		outbox:   make(chan struct{}, 1),

@@ -17,7 +17,7 @@ const (
 	slowFactor = 8
 )
 
-// maxURLBytes limits the URLs and names that the schedule keeps in memory. Beyond it, the images of
+// maxURLBytes limits the URLs, headers and names that the schedule keeps in memory. Beyond it, the images of
 // a job are read again when their turn comes.
 const maxURLBytes = 32 << 20
 
@@ -52,9 +52,10 @@ type target struct {
 	index     int
 	trace     pipeline.TraceID
 	url, name string
+	headers   job.Headers
 }
 
-func (t target) bytes() int { return len(t.url) + len(t.name) }
+func (t target) bytes() int { return len(t.url) + len(t.name) + len(t.headers) }
 
 // task is a fetch in progress.
 type task struct {
@@ -74,7 +75,7 @@ func (s *schedule) add(j *job.Job) {
 	bytes := 0
 	for i := range j.Images {
 		if img := &j.Images[i]; img.ToFetch() {
-			t := target{index: img.Index, trace: img.TraceID, url: img.URL, name: img.OriginalFilename}
+			t := target{index: img.Index, trace: img.TraceID, url: img.URL, name: img.OriginalFilename, headers: img.Headers}
 			fj.waiting = append(fj.waiting, t)
 			bytes += t.bytes()
 		}
@@ -86,7 +87,7 @@ func (s *schedule) add(j *job.Job) {
 	defer s.mu.Unlock()
 	if s.urlBytes+bytes > maxURLBytes {
 		for i := range fj.waiting {
-			fj.waiting[i].url, fj.waiting[i].name = "", ""
+			fj.waiting[i].url, fj.waiting[i].name, fj.waiting[i].headers = "", "", ""
 		}
 		bytes = 0
 	}

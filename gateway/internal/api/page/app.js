@@ -79,27 +79,17 @@ async function answer(response) {
 const jobPath = (id) => `${base}/${encodeURIComponent(id)}`;
 const imagePath = (id, image, kind) => `${jobPath(id)}/images/${image.index}/${kind}`;
 
-function readFile(file) {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve({ base64: reader.result, name: file.name });
-    reader.onerror = () => reject(new Error(`${file.name} could not be read`));
-    reader.readAsDataURL(file);
-  });
-}
-
 async function submit(event) {
   event.preventDefault();
   const button = event.target.querySelector('button');
   button.disabled = true;
   try {
-    note('Reading…');
-    const images = byId('urls').value.split('\n').map((s) => s.trim()).filter(Boolean).map((url) => ({ url }));
-    for (const file of byId('files').files) images.push(await readFile(file));
     note('Sending…');
-    const job = await answer(await ask(base, {
-      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ images }),
-    }));
+    // The browser reads the files while it sends them, so any number of large files fits.
+    const body = new FormData();
+    for (const url of byId('urls').value.split('\n').map((s) => s.trim()).filter(Boolean)) body.append('url', url);
+    for (const file of byId('files').files) body.append('image', file);
+    const job = await answer(await ask(base, { method: 'POST', body }));
     note(job.message);
     byId('new').reset();
     location.hash = job.job_id;

@@ -6,10 +6,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -23,6 +25,7 @@ var ErrBusy = errors.New("downloads hold too much memory")
 type Config struct {
 	AllowNetworks []netip.Prefix // allowed on any port; else only public addresses on 80 and 443
 	AllowHosts    []string       // names, and patterns such as *.example.org; empty: all hosts
+	AllowHeaders  bool           // whether clients may choose the header fields that headerNames lists
 	MaxBytes      int64          // limit of one image; 10 MiB
 	Memory        int64          // total bytes for all downloads; 16 × MaxBytes, at least 4 × MaxBytes
 	UserAgent     string
@@ -118,8 +121,9 @@ func (a *response) close() {
 	a.end()
 }
 
-// request sends one request and returns when the response header has arrived.
-func (c *Client) request(ctx context.Context, u *url.URL) (*response, error) {
+// request sends one request, with header fields that the client has chosen, and returns when
+// the response header has arrived.
+func (c *Client) request(ctx context.Context, u *url.URL, chosen http.Header) (*response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	late := time.AfterFunc(c.config.HeaderTimeout, func() { cancel(errSlowHeader) })
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
@@ -131,6 +135,9 @@ func (c *Client) request(ctx context.Context, u *url.URL) (*response, error) {
 	req.Header.Set("User-Agent", c.config.UserAgent)
 	req.Header.Set("Accept", "image/jpeg, image/png, */*;q=0.1")
 	req.Header.Set("Accept-Encoding", "identity")
+	maps.Copy(req.Header, chosen)
+	// The dot at the end of a name matters to the lookup only. TLS omits it as well.
+	req.Host = strings.TrimSuffix(strings.Replace(u.Host, ".:", ":", 1), ".")
 	resp, err := c.transport.RoundTrip(req)
 	if !late.Stop() && err == nil {
 		resp.Body.Close()
@@ -147,27 +154,35 @@ func (c *Client) request(ctx context.Context, u *url.URL) (*response, error) {
 }
 
 // follow requests the URL and follows at most maxRedirects redirects, each checked like the
-// first URL. No data of one request is used in the next.
-func (c *Client) follow(ctx context.Context, u *url.URL) (*response, error) {
+// first URL. No data of one request is used in the next, except the header fields that the
+// client has chosen: they are sent until the first redirect to another origin.
+func (c *Client) follow(ctx context.Context, u *url.URL, chosen http.Header) (*response, error) {
 	for range maxRedirects + 1 {
-		a, err := c.request(ctx, u)
+		a, err := c.request(ctx, u, chosen)
 		if err != nil {
 			return nil, err
 		}
 		if !redirects(a.Response) {
 			return a, nil
 		}
-		u, err = a.Location()
+		next, err := redirected(u, a.Header.Get("Location"))
 		a.close()
-		if err != nil {
-			return nil, notAllowed("Invalid URL")
+		if err == nil {
+			err = c.allowed(next)
 		}
-		if err := c.check(u); err != nil {
+		if err != nil {
 			return nil, err
 		}
+		if !sameOrigin(u, next) {
+			chosen = nil
+		}
+		u = next
 	}
 	return nil, failed("too many redirects", false, nil)
 }
+
+// sameOrigin reports whether two URLs have the same scheme, host and port.
+func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
 
 func redirects(r *http.Response) bool {
 	switch r.StatusCode {

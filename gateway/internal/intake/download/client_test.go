@@ -197,7 +197,7 @@ func TestRetryAfterIsHonoredWithinTheBudget(t *testing.T) {
 				return here, nil
 			}
 			start := time.Now()
-			img, err := c.Get(t.Context(), "job", "http://example.com/")
+			img, err := c.Get(t.Context(), "job", "http://example.com/", nil)
 			if tc.tries == 1 {
 				wantFailure(t, err, pipeline.CodeDownloadFailed, "Failed to download image: status code 429")
 			} else if err != nil || string(img.Data) != "ok" {
@@ -281,7 +281,7 @@ func TestEndOfContextDoesNotFailTheImage(t *testing.T) {
 		<-arrived
 		cancel()
 	}()
-	if _, err := client(t, Config{}).Get(ctx, "job", origin.URL); !errors.Is(err, context.Canceled) {
+	if _, err := client(t, Config{}).Get(ctx, "job", origin.URL, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the context's error", err)
 	}
 }

@@ -48,7 +48,7 @@ func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
 // get downloads and returns a copy of the bytes.
 func get(t *testing.T, c *Client, url string) ([]byte, error) {
 	t.Helper()
-	img, err := c.Get(t.Context(), "job", url)
+	img, err := c.Get(t.Context(), "job", url, nil)
 	if err != nil {
 		checkMemory(t, c)
 		return nil, err
@@ -229,4 +229,44 @@ func (s *seen) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return strings.Join(s.list, " ")
+}
+
+// recordLookups returns a resolver that resolves every name to 127.0.0.1, and a function that
+// returns the names.
+func recordLookups(t *testing.T) (*net.Resolver, func() []string) {
+	t.Helper()
+	var mu sync.Mutex
+	var names []string
+	r := resolve(t, "127.0.0.1")
+	dial := r.Dial
+	r.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		return &recordedConn{Conn: c, wrote: func(query []byte) {
+			var p dnsmessage.Parser
+			if _, err := p.Start(query[2:]); err != nil { // over TCP, after the length
+				return
+			}
+			questions, _ := p.AllQuestions()
+			mu.Lock()
+			defer mu.Unlock()
+			for _, q := range questions {
+				names = append(names, q.Name.String())
+			}
+		}}, err
+	}
+	return r, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return names
+	}
+}
+
+type recordedConn struct {
+	net.Conn
+	wrote func([]byte)
+}
+
+func (c *recordedConn) Write(b []byte) (int, error) {
+	c.wrote(b)
+	return c.Conn.Write(b)
 }

@@ -32,11 +32,15 @@ func (e *statusError) temporary() bool {
 	return e.code == http.StatusTooManyRequests || e.code >= 500
 }
 
-// Get downloads the image at the URL for a job, with at most three attempts within the
-// budget. It returns a [*pipeline.Failure] when the image cannot be downloaded, ErrBusy, or
+// Get downloads the image at the URL for a job, with the client's header fields, with at most
+// three attempts within the budget. It returns a [*pipeline.Failure] when the image cannot be downloaded, ErrBusy, or
 // ctx's error. The caller releases the image.
-func (c *Client) Get(ctx context.Context, job, raw string) (*Image, error) {
+func (c *Client) Get(ctx context.Context, job, raw string, headers map[string]string) (*Image, error) {
 	u, err := c.Check(raw)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := c.CheckHeaders(headers)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +48,7 @@ func (c *Client) Get(ctx context.Context, job, raw string) (*Image, error) {
 	defer cancel()
 	deadline, _ := within.Deadline()
 	for try := 1; ; try++ {
-		img, err := c.try(within, job, u)
+		img, err := c.try(within, job, u, chosen)
 		if err == nil {
 			return img, nil
 		}
@@ -66,10 +70,10 @@ func (c *Client) Get(ctx context.Context, job, raw string) (*Image, error) {
 }
 
 // try makes one attempt.
-func (c *Client) try(ctx context.Context, job string, u *url.URL) (*Image, error) {
+func (c *Client) try(ctx context.Context, job string, u *url.URL, chosen http.Header) (*Image, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.config.Timeout, errSlow)
 	defer cancel()
-	a, err := c.follow(ctx, u)
+	a, err := c.follow(ctx, u, chosen)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +81,7 @@ func (c *Client) try(ctx context.Context, job string, u *url.URL) (*Image, error
 	if a.StatusCode != http.StatusOK {
 		return nil, &statusError{a.StatusCode, retryAfter(a.Header.Get("Retry-After"), time.Now())}
 	}
-	img, err := c.read(ctx, job, a.Body, a.ContentLength)
+	img, err := c.read(ctx, job, a.Response)
 	if err != nil && context.Cause(ctx) != nil && !errors.Is(err, ErrBusy) {
 		return nil, fmt.Errorf("read body: %w", context.Cause(ctx))
 	}
