@@ -29,18 +29,23 @@ const maxLogBytes = 256
 func (in *Intake) fetchAll(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for {
-		for ctx.Err() == nil {
-			t, ok := in.schedule.next()
-			if !ok {
-				break
-			}
+	alarm := time.NewTimer(0)
+	defer alarm.Stop()
+	for ctx.Err() == nil {
+		t, at := in.schedule.next()
+		if t != nil {
 			wg.Go(func() { in.fetch(ctx, t) })
+			continue
+		}
+		var due <-chan time.Time
+		if !at.IsZero() {
+			alarm.Reset(time.Until(at))
+			due = alarm.C
 		}
 		select {
 		case <-in.schedule.wake:
+		case <-due:
 		case <-ctx.Done():
-			return
 		}
 	}
 }
@@ -51,11 +56,17 @@ func (in *Intake) fetch(ctx context.Context, t *task) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	in.schedule.started(t, cancel)
-	old := time.AfterFunc(slowAfter, func() { in.schedule.aged(t) })
-	defer old.Stop()
 	start := time.Now()
 	ctx, span := in.traced(in.deps.Traces.From(ctx, t.job.origin), t.job.id, t.index, t.trace, "url")
 	err := in.fetchImage(ctx, t)
+	if limited, ok := errors.AsType[*download.LimitedError](err); ok {
+		if in.schedule.postpone(t, limited.Host, limited.Status) {
+			in.metrics.fetches.Inc("postponed")
+			endIntake(span, nil, nil)
+			return
+		}
+		err = download.Limited(in.config.DownloadMaxWait, limited.Status)
+	}
 	f, failed := errors.AsType[*pipeline.Failure](err)
 	defer func() { endIntake(span, f, err) }()
 	if failed {
@@ -94,6 +105,9 @@ func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	started, err := in.change(ctx, ref, job.Start(t.job.lease, now), now)
 	if err != nil {
 		return err
+	}
+	if t.failed != nil {
+		return t.failed
 	}
 	failpoint.Reach("fetch begun", t.name)
 	if !started || t.url == "" {
@@ -158,16 +172,18 @@ func (in *Intake) image(ctx context.Context, t *task) (*job.Image, error) {
 	return &j.Images[t.index], nil
 }
 
-// download downloads the image. It tries again until there is memory for it.
+// download downloads the image. It tries again until there is memory for it. It returns a
+// [*download.LimitedError] if the image must wait for its host.
 func (in *Intake) download(ctx context.Context, t *task) (*download.Image, error) {
 	var img *download.Image
 	busy := func(err error) bool { return errors.Is(err, download.ErrBusy) }
 	err := in.until(ctx, "download memory", busy, func() (err error) {
 		ctx, span := in.downloading(ctx, t.url)
-		img, err = in.downloads.Get(ctx, t.job.id, t.url)
+		img, err = in.downloads.Get(ctx, t.job.id, t.url, t.lane.host.key)
 		endDownload(span, err)
 		return err
 	})
+	in.schedule.downloaded(t, !download.TimedOut(err))
 	return img, err
 }
 
