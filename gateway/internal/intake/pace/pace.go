@@ -349,6 +349,6 @@ func (h *Host) decrease(now time.Time, reason Reason) {
 func (h *Host) block(now time.Time, d time.Duration) {
 	until := now.Add(d + rand.N(d/4+1))
 	if until.After(h.blockedUntil) {
-		h.blockedUntil = until
+		h.blockedUntil, h.grown = until, until
 	}
 }
