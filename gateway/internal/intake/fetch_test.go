@@ -142,6 +142,17 @@ func BenchmarkBesideTarPits(b *testing.B) {
 	b.ReportMetric(float64(alone)/float64(beside), "speed-beside/alone")
 }
 
+// BenchmarkFastHost measures jobs of a hundred URLs of a host without limits.
+func BenchmarkFastHost(b *testing.B) {
+	base, _ := origin(b)
+	r := setup(b)
+	in := r.intake("gateway-1", r.broker)
+	r.start(in)
+	for b.Loop() {
+		r.awaitFetched(r.batch(in, urls(base, 100)...).ID)
+	}
+}
+
 // pits are an Intake that fetches a job of a hundred URLs that never respond.
 type pits struct {
 	*rig
