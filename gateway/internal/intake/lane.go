@@ -19,6 +19,8 @@ const (
 	// does not delay the others of its host.
 	firstReturn = time.Second
 	longReturn  = 30 * time.Second
+	// deadHost is how long an image waits for a host whose requests are all reset or time out.
+	deadHost = time.Minute
 	// scanPeriod is the minimum time between two searches for images that have waited too long.
 	scanPeriod = 100 * time.Millisecond
 	// visitPeriod is the time between two looks at a host that is full of redirects from others.
@@ -191,8 +193,8 @@ func (s *schedule) leave(t *task, prompt bool) {
 	l.host.asking--
 	now := time.Now()
 	l.host.Done()
-	if since, _ := l.host.Silence(); !since.IsZero() {
-		s.scanAt(l.host, since.Add(s.maxWait))
+	if since, status := l.host.Silence(); !since.IsZero() {
+		s.scanAt(l.host, since.Add(s.patience(status)))
 	}
 	s.grant(l.host, now)
 	s.queue(l.job)
@@ -255,9 +257,9 @@ func (s *schedule) event(l *lane, now time.Time) (first time.Time) {
 			first = at
 		}
 	}
-	silent, _ := l.host.Silence()
+	silent, status := l.host.Silence()
 	expires := func(t target) {
-		if at := s.expiry(t, silent); at.After(now) {
+		if at := s.expiry(t, silent, status); at.After(now) {
 			earlier(at)
 		} else if !at.IsZero() {
 			earlier(now.Add(scanPeriod))
@@ -276,23 +278,35 @@ func (s *schedule) event(l *lane, now time.Time) (first time.Time) {
 // expiry returns when the image has waited too long, or zero if it may wait. An image that was
 // answered with 429 or 503 may wait for maxWait. Another one waits as long as its host answers
 // any request.
-func (s *schedule) expiry(t target, silent time.Time) time.Time {
+func (s *schedule) expiry(t target, silent time.Time, status int) time.Time {
 	switch {
 	case t.times > 0:
 		return t.since.Add(s.maxWait)
 	case silent.IsZero():
 		return time.Time{}
 	case silent.After(t.since):
-		return silent.Add(s.maxWait)
+		return silent.Add(s.patience(status))
 	}
-	return t.since.Add(s.maxWait)
+	return t.since.Add(s.patience(status))
+}
+
+// patience returns how long an image waits for a host that answers no request, or only with this
+// status. If all requests are reset or time out, it is the time that a download may take.
+func (s *schedule) patience(status int) time.Duration {
+	if status == 0 {
+		return min(s.maxWait, deadHost)
+	}
+	return s.maxWait
 }
 
 // expire moves the images that have waited too long to their job's list of expired images.
 func (s *schedule) expire(l *lane, now time.Time) {
 	silent, status := l.host.Silence()
+	if silent.IsZero() && len(l.again) == 0 {
+		return
+	}
 	late := func(t target) bool {
-		at := s.expiry(t, silent)
+		at := s.expiry(t, silent, status)
 		if at.IsZero() || now.Before(at) {
 			return false
 		}

@@ -201,6 +201,11 @@ func (s *schedule) mayStart(fj *fetchJob, alone bool) bool {
 // when one of its hosts has a free place or one of its fetches ends.
 func (s *schedule) start(fj *fetchJob, now time.Time) *task {
 	t := &task{job: fj}
+	for _, l := range fj.lanes {
+		if l.parked == nil {
+			s.expire(l, now)
+		}
+	}
 	if len(fj.expired) > 0 {
 		t.target, fj.expired = fj.expired[0], fj.expired[1:]
 		t.failed = download.Limited(s.maxWait, t.status)

@@ -119,3 +119,53 @@ func TestEveryLimit(t *testing.T) {
 		}
 	}
 }
+
+// TestDeadHost verifies that the images of a host that never responds end in about the time that
+// one download may take, and that the host is asked less and less.
+func TestDeadHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSchedule(32, 10*time.Minute, pace.New(pace.Config{}))
+		for i := range 10 {
+			s.add(fetchable(fmt.Sprint(i), 100))
+		}
+		var running sync.WaitGroup
+		var asked, expired int
+		start := time.Now()
+		for !s.empty() {
+			task, at := s.next()
+			switch {
+			case task == nil:
+				var due <-chan time.Time
+				if !at.IsZero() {
+					due = time.After(time.Until(at))
+				}
+				select {
+				case <-s.wake:
+				case <-due:
+				}
+			case task.failed != nil:
+				expired++
+				if want := "Failed to download image: connection failed"; task.failed.Text != want {
+					t.Errorf("an image that was not requested failed with %q, want %q", task.failed.Text, want)
+				}
+				s.done(task)
+			default:
+				asked++
+				running.Go(func() {
+					started := time.Now()
+					time.Sleep(10 * time.Second)
+					s.pace.Broke(task.lane.host.key, pace.Timeout, started, time.Now())
+					s.downloaded(task, false)
+					s.done(task)
+				})
+			}
+		}
+		running.Wait()
+		if took := time.Since(start); took > 90*time.Second {
+			t.Errorf("the jobs ended after %v, want at most 90 s", took)
+		}
+		if asked > 30 || asked+expired != 1000 {
+			t.Errorf("%d images were requested and %d were not, want at most 30 and all others", asked, expired)
+		}
+	})
+}
