@@ -194,7 +194,7 @@ func (s *schedule) leave(t *task, prompt bool) {
 	now := time.Now()
 	l.host.Done()
 	if since, status := l.host.Silence(); !since.IsZero() {
-		s.scanAt(l.host, since.Add(s.patience(status)))
+		s.scanAt(l.host, since.Add(s.maxSilence(status)))
 	}
 	s.grant(l.host, now)
 	s.queue(l.job)
@@ -285,14 +285,14 @@ func (s *schedule) expiry(t target, silent time.Time, status int) time.Time {
 	case silent.IsZero():
 		return time.Time{}
 	case silent.After(t.since):
-		return silent.Add(s.patience(status))
+		return silent.Add(s.maxSilence(status))
 	}
-	return t.since.Add(s.patience(status))
+	return t.since.Add(s.maxSilence(status))
 }
 
-// patience returns how long an image waits for a host that answers no request, or only with this
+// maxSilence returns how long an image waits for a host that answers no request, or only with this
 // status. If all requests are reset or time out, it is the time that a download may take.
-func (s *schedule) patience(status int) time.Duration {
+func (s *schedule) maxSilence(status int) time.Duration {
 	if status == 0 {
 		return min(s.maxWait, deadHost)
 	}
