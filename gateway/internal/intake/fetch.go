@@ -101,22 +101,7 @@ func (in *Intake) fetch(ctx context.Context, t *task) {
 // [*pipeline.Failure] ends the image.
 func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	ref := job.Ref{JobID: t.job.id, Index: t.index}
-	now := in.deps.Now()
-	started, err := in.change(ctx, ref, job.Start(t.job.lease, now), now)
-	if err != nil {
-		return err
-	}
-	if t.failed != nil {
-		return t.failed
-	}
-	failpoint.Reach("fetch begun", t.name)
-	if !started || t.url == "" {
-		// The fetch was started before, the image has ended, or its URL is not in memory.
-		if err := in.lookUp(ctx, t); err != nil {
-			return err
-		}
-	}
-	img, err := in.download(ctx, t)
+	img, err := in.startAndDownload(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -142,6 +127,54 @@ func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	failpoint.Reach("fetched image noted", original.Path)
 	in.wakeRelay()
 	return nil
+}
+
+// startAndDownload records the start of the fetch and downloads the image. At the first attempt it
+// does both concurrently, so that the place on the host is not occupied while the job store commits.
+func (in *Intake) startAndDownload(ctx context.Context, t *task) (*download.Image, error) {
+	if t.failed != nil || t.url == "" || t.times > 0 {
+		if err := in.begin(ctx, t); err != nil {
+			return nil, err
+		}
+		if t.failed != nil {
+			return nil, t.failed
+		}
+		return in.download(ctx, t, t.url)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var begun error
+	var starting sync.WaitGroup
+	url := t.url
+	starting.Go(func() {
+		if begun = in.begin(ctx, t); begun != nil {
+			cancel()
+		}
+	})
+	img, err := in.download(ctx, t, url)
+	starting.Wait()
+	if begun != nil {
+		if img != nil {
+			img.Release()
+		}
+		return nil, begun
+	}
+	return img, err
+}
+
+// begin records the start of the fetch, and returns an error if the image must not be fetched.
+func (in *Intake) begin(ctx context.Context, t *task) error {
+	now := in.deps.Now()
+	started, err := in.change(ctx, job.Ref{JobID: t.job.id, Index: t.index}, job.Start(t.job.lease, now), now)
+	if err != nil || t.failed != nil {
+		return err
+	}
+	failpoint.Reach("fetch begun", t.name)
+	if started && t.url != "" {
+		return nil
+	}
+	// The fetch was started before, the image has ended, or its URL is not in memory.
+	return in.lookUp(ctx, t)
 }
 
 // lookUp reads the image again and returns an error if it must not be fetched.
@@ -174,12 +207,12 @@ func (in *Intake) image(ctx context.Context, t *task) (*job.Image, error) {
 
 // download downloads the image. It tries again until there is memory for it. It returns a
 // [*download.LimitedError] if the image must wait for its host.
-func (in *Intake) download(ctx context.Context, t *task) (*download.Image, error) {
+func (in *Intake) download(ctx context.Context, t *task, url string) (*download.Image, error) {
 	var img *download.Image
 	busy := func(err error) bool { return errors.Is(err, download.ErrBusy) }
 	err := in.until(ctx, "download memory", busy, func() (err error) {
-		ctx, span := in.downloading(ctx, t.url)
-		img, err = in.downloads.Get(ctx, t.job.id, t.url, t.lane.host.key)
+		ctx, span := in.downloading(ctx, url)
+		img, err = in.downloads.Get(ctx, t.job.id, url, t.lane.host.key)
 		endDownload(span, err)
 		return err
 	})
