@@ -43,10 +43,19 @@ type Config struct {
 	//
 	// Default: `sqlite:$DATA_DIR/jobs.db`
 	DatabaseURL service.SecretURL `env:"DATABASE_URL"`
-	// Maximum number of concurrent downloads.
+	// Maximum number of concurrent downloads. A slow download keeps its place.
 	//
 	// Default: `32`
 	Concurrency int `env:"CONCURRENCY" envDefault:"0"`
+	// Maximum number of concurrent downloads from one host: from all names below one registrable name, such as `example.org`, or
+	// from one address. A host that answers 429 or 503, resets connections or times out gets [fewer](operations.md#hosts-that-limit).
+	DownloadHostConcurrency int `env:"DOWNLOAD_HOST_CONCURRENCY" envDefault:"8"`
+	// Maximum time for which an image waits for a host that answers 429 or 503.
+	DownloadMaxWait time.Duration `env:"DOWNLOAD_MAX_WAIT" envDefault:"10m"`
+	// Maximum time from a request for an image URL to the header of its response.
+	DownloadHeaderTimeout time.Duration `env:"DOWNLOAD_HEADER_TIMEOUT" envDefault:"10s"`
+	// Maximum time for one download, redirects and body included. All attempts together have 60 seconds, or this time if it is longer.
+	DownloadTimeout time.Duration `env:"DOWNLOAD_TIMEOUT" envDefault:"30s"`
 	// Maximum size of an image, in bytes.
 	MaxImageBytes int64 `env:"MAX_IMAGE_BYTES" envDefault:"10485760"`
 	// Maximum number of images in one batch, up to 100.
@@ -139,6 +148,18 @@ func (c Config) Complete() (Config, error) {
 	}
 	if c.Concurrency < 1 || c.Concurrency > 1024 {
 		wrong("CONCURRENCY: want 1 to 1024, or 0 for 32")
+	}
+	if c.DownloadHostConcurrency < 1 || c.DownloadHostConcurrency > 1024 {
+		wrong("DOWNLOAD_HOST_CONCURRENCY %d: want 1 to 1024", c.DownloadHostConcurrency)
+	}
+	if c.DownloadMaxWait < time.Second || c.DownloadMaxWait > 24*time.Hour {
+		wrong("DOWNLOAD_MAX_WAIT %s: want 1s to 24h", c.DownloadMaxWait)
+	}
+	if c.DownloadTimeout < time.Second || c.DownloadTimeout > time.Hour {
+		wrong("DOWNLOAD_TIMEOUT %s: want 1s to 1h", c.DownloadTimeout)
+	}
+	if c.DownloadHeaderTimeout < time.Second || c.DownloadHeaderTimeout > c.DownloadTimeout {
+		wrong("DOWNLOAD_HEADER_TIMEOUT %s: want at least 1s, and at most DOWNLOAD_TIMEOUT (%s)", c.DownloadHeaderTimeout, c.DownloadTimeout)
 	}
 	for _, h := range c.DownloadAllowHosts {
 		if err := intake.CheckHost(h); err != nil {

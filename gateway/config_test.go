@@ -81,3 +81,25 @@ func TestUploadStallTimeout(t *testing.T) {
 		}
 	}
 }
+
+// TestDownloadSettings verifies the defaults of the download settings and the rejection of
+// invalid ones.
+func TestDownloadSettings(t *testing.T) {
+	read, err := connect.Load[gateway.Config](nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := read.Service
+	if c.DownloadHostConcurrency != 8 || c.DownloadMaxWait != 10*time.Minute || c.DownloadHeaderTimeout != 10*time.Second || c.DownloadTimeout != 30*time.Second {
+		t.Errorf("defaults are %d, %s, %s and %s, want 8, 10m, 10s and 30s", c.DownloadHostConcurrency, c.DownloadMaxWait, c.DownloadHeaderTimeout, c.DownloadTimeout)
+	}
+	for _, wrong := range []string{
+		"DOWNLOAD_HOST_CONCURRENCY=0", "DOWNLOAD_HOST_CONCURRENCY=2000", "DOWNLOAD_MAX_WAIT=0s", "DOWNLOAD_MAX_WAIT=25h", "DOWNLOAD_MAX_WAIT=10",
+		"DOWNLOAD_HEADER_TIMEOUT=0s", "DOWNLOAD_HEADER_TIMEOUT=31s", "DOWNLOAD_TIMEOUT=0s", "DOWNLOAD_TIMEOUT=2h",
+	} {
+		name, _, _ := strings.Cut(wrong, "=")
+		if _, err := connect.Effective[gateway.Config]([]string{wrong}); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v, want an error that names the variable", wrong, err)
+		}
+	}
+}

@@ -68,7 +68,9 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	s.hub = progress.New(progress.Config{}, s.jobs, d.Log, d.Metrics)
 	s.intake = intake.New(intake.Config{
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages, MaxOpenImages: c.MaxOpenImages,
-		AllowNetworks: c.DownloadAllowNetworks, AllowHosts: c.DownloadAllowHosts, AllowHeaders: c.DownloadAllowHeaders, Fetchers: c.Concurrency, UserAgent: "Imagebatch/" + buildinfo.Version,
+		AllowNetworks: c.DownloadAllowNetworks, AllowHosts: c.DownloadAllowHosts, AllowHeaders: c.DownloadAllowHeaders, Fetchers: c.Concurrency,
+		HostConcurrency: c.DownloadHostConcurrency, DownloadMaxWait: c.DownloadMaxWait,
+		DownloadHeaderTimeout: c.DownloadHeaderTimeout, DownloadTimeout: c.DownloadTimeout, UserAgent: buildinfo.UserAgent,
 		JobRetention: c.JobRetention, ResultRetention: c.resultRetention,
 	}, intake.Deps{
 		Jobs: s.jobs, Outbox: s.jobs, Retention: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,

@@ -153,7 +153,7 @@ func TestHeadersAreOffByDefault(t *testing.T) {
 
 // TestSchedulesCountHeaders verifies that headers count against the memory for URLs.
 func TestSchedulesCountHeaders(t *testing.T) {
-	s := newSchedule(1)
+	s := unlimited(1)
 	j := job.New("0d1f6c1e-0000-4000-8000-000000000000", []job.Image{{URL: "http://example.com/", OriginalFilename: "a", Headers: job.NewHeaders(secret)}}, time.Now())
 	s.add(j)
 	if want := len("http://example.com/") + len("a") + len(j.Images[0].Headers); s.urlBytes != want {

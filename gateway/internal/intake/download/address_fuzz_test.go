@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/intake/pace"
 )
 
 // FuzzAddress verifies that the origin receives the path and query of a URL as the client wrote
@@ -108,7 +110,7 @@ func received(t *testing.T, urls ...string) string {
 	if err != nil {
 		t.Fatalf("%q: %v", urls[0], err)
 	}
-	a, err := c.follow(t.Context(), u, http.Header{})
+	a, err := c.follow(t.Context(), u, pace.Key(u), http.Header{})
 	if err != nil {
 		t.Fatalf("%q: %v", urls, err)
 	}

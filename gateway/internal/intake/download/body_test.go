@@ -111,7 +111,7 @@ func TestMemoryOfAllDownloadsIsBounded(t *testing.T) {
 	c := client(t, Config{MaxBytes: limit, Memory: 4 * (limit + 1), memoryWait: 20 * time.Millisecond})
 	var running sync.WaitGroup
 	running.Go(func() {
-		img, err := c.Get(t.Context(), "greedy", fat.URL, nil)
+		img, err := c.Get(t.Context(), "greedy", fat.URL, place(fat.URL), nil)
 		if err != nil {
 			t.Error(err)
 			return
@@ -122,18 +122,18 @@ func TestMemoryOfAllDownloadsIsBounded(t *testing.T) {
 	// The greedy job holds half of its share and needs more than the other half, because a
 	// growing buffer is held twice; another job has its own share.
 	for range 10 {
-		if data, err := c.Get(t.Context(), "modest", small.URL, nil); err != nil {
+		if data, err := c.Get(t.Context(), "modest", small.URL, place(small.URL), nil); err != nil {
 			t.Errorf("the other job: %v", err)
 		} else {
 			data.Release()
 		}
 	}
-	if img, err := c.Get(t.Context(), "modest", large.URL, nil); err != nil {
+	if img, err := c.Get(t.Context(), "modest", large.URL, place(large.URL), nil); err != nil {
 		t.Errorf("the other job: %v", err)
 	} else {
 		img.Release()
 	}
-	if img, err := c.Get(t.Context(), "greedy", large.URL, nil); err == nil {
+	if img, err := c.Get(t.Context(), "greedy", large.URL, place(large.URL), nil); err == nil {
 		img.Release()
 		t.Error("the greedy job got more than its share")
 	} else if !errors.Is(err, ErrBusy) {

@@ -8,6 +8,27 @@
 // nothing about the internal network: closed, filtered, blocked and refused ports, names that
 // do not resolve, and names that resolve to an internal address all produce the same text.
 //
+// What is retried, and how:
+//
+//	Outcome                                         The image
+//	200, 203                                        is downloaded
+//	429, 503                                        waits for its host, outside of this package
+//	408, 425, other 5xx                             is tried again
+//	connection refused, reset or closed early       is tried again
+//	name server failed or did not respond           is tried again
+//	no memory for the body (ErrBusy)                is tried again by the caller
+//	name does not exist, address not allowed        fails
+//	invalid certificate, other errors of TLS        fail
+//	no header within HeaderTimeout                  fails
+//	not finished within Timeout                     fails
+//	any other status, a body that is too large      fail
+//
+// "Tried again" means at most three attempts within Budget, with a pause of about 0.5 s and then
+// 1 s, or as long as a Retry-After header says. "Waits" ends the call with a [*LimitedError] and
+// costs no attempt. A timeout is final, because a server that never responds would otherwise
+// occupy three times as much time. Package pace learns from every request how fast its host may be
+// asked.
+//
 // A URL reaches its origin as its client wrote it: every escape, dot segment and separator of
 // path and query, and the order of its parameters. Only bytes that HTTP forbids are escaped, and the
 // fragment is left out. A redirect is followed in the same way; dot segments are removed only
@@ -15,7 +36,7 @@
 // lookup, the connection, the Host field, the list of allowed hosts and the log.
 //
 // It rejects all schemes except http and https, URLs with a user name or password, and every
-// status except 200. It sends no cookies, and no header fields of its client except those that
+// status except 200 and 203. It sends no cookies, and no header fields of its client except those that
 // [Client.CheckHeaders] allows, and these only to the origin of the URL: its scheme, host and
 // port. It keeps no connection open between two downloads.
 //

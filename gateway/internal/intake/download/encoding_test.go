@@ -247,7 +247,7 @@ func TestDecodersCountAsMemory(t *testing.T) {
 	})
 	c := client(t, Config{memoryWait: 20 * time.Millisecond})
 	wait.Go(func() {
-		if img, err := c.Get(t.Context(), "job", slow.URL, nil); err != nil {
+		if img, err := c.Get(t.Context(), "job", slow.URL, place(slow.URL), nil); err != nil {
 			t.Error(err)
 		} else {
 			img.Release()

@@ -59,7 +59,7 @@ func TestHeadersOfClients(t *testing.T) {
 		"there and back":  {a + "/x?to=" + b + "/y%3Fto=" + a + "/z", "a.example:P/x" + with + "\nb.example:P/y" + without + "\na.example:P/z" + without},
 	} {
 		t.Run(name, func(t *testing.T) {
-			img, err := c.Get(t.Context(), "job", tc.url, fields)
+			img, err := c.Get(t.Context(), "job", tc.url, place(tc.url), fields)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -108,7 +108,7 @@ func TestHeadersThatAreNotSent(t *testing.T) {
 		if !ok || f.Code != pipeline.CodeURLNotAllowed || !strings.HasPrefix(f.Text, "Invalid headers: ") || strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: %v, want a failure without the value", name, err)
 		}
-		if _, err := allowed.Get(t.Context(), "job", "http://127.0.0.1/", fields); err == nil {
+		if _, err := allowed.Get(t.Context(), "job", "http://127.0.0.1/", place("http://127.0.0.1/"), fields); err == nil {
 			t.Errorf("%s: the URL was requested", name)
 		}
 	}
@@ -124,6 +124,6 @@ func TestHeadersThatAreNotSent(t *testing.T) {
 			t.Errorf("%v without AllowHeaders: %v, %v, want none and nil", fields, h, err)
 		}
 	}
-	_, err := off.Get(t.Context(), "job", "http://127.0.0.1/", map[string]string{"Authorization": secret})
+	_, err := off.Get(t.Context(), "job", "http://127.0.0.1/", place("http://127.0.0.1/"), map[string]string{"Authorization": secret})
 	wantFailure(t, err, pipeline.CodeURLNotAllowed, "Headers not allowed: this server sends no headers of clients to image URLs")
 }

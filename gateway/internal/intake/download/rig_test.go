@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/net/dns/dnsmessage"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/intake/pace"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -48,7 +50,7 @@ func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
 // get downloads and returns a copy of the bytes.
 func get(t *testing.T, c *Client, url string) ([]byte, error) {
 	t.Helper()
-	img, err := c.Get(t.Context(), "job", url, nil)
+	img, err := c.Get(t.Context(), "job", url, place(url), nil)
 	if err != nil {
 		checkMemory(t, c)
 		return nil, err
@@ -57,6 +59,15 @@ func get(t *testing.T, c *Client, url string) ([]byte, error) {
 	img.Release()
 	checkMemory(t, c)
 	return data, nil
+}
+
+// place returns the key of the URL's host, of which a caller of Get holds a place.
+func place(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return pace.Key(u)
 }
 
 // checkMemory fails the test when a finished download still holds memory.
