@@ -19,7 +19,7 @@ import (
 func TestAttackRequests(t *testing.T) {
 	r := setup(t, options{})
 	types := []string{
-		"application/json", "application/json; charset=utf-16", "text/plain", "multipart/form-data; boundary=x",
+		"application/json", "application/json; charset=utf-16", "text/plain", "multipart/mixed; boundary=x",
 		"application/x-www-form-urlencoded", "text/xml", "*/*", "a;b;c",
 	}
 	accepted := 0

@@ -159,14 +159,14 @@ func TestSchedulesCountHeaders(t *testing.T) {
 	if want := len("http://example.com/") + len("a") + len(j.Images[0].Headers); s.urlBytes != want {
 		t.Errorf("the schedule counts %d bytes, want %d", s.urlBytes, want)
 	}
-	task, ok := s.next()
-	if !ok || s.urlBytes != 0 || string(task.headers) != string(j.Images[0].Headers) {
-		t.Errorf("the task is %+v, %v, with %d bytes left", task, ok, s.urlBytes)
+	first, _ := s.next()
+	if first == nil || s.urlBytes != 0 || string(first.headers) != string(j.Images[0].Headers) {
+		t.Errorf("the task is %+v, with %d bytes left", first, s.urlBytes)
 	}
 	s.urlBytes = maxURLBytes
 	s.add(j)
-	s.done(task)
-	if task, ok = s.next(); !ok || task.url != "" || task.name != "" || string(task.headers) != "" || s.urlBytes != maxURLBytes {
-		t.Errorf("without memory the task is %+v, %v", task, ok)
+	s.done(first)
+	if again, _ := s.next(); again == nil || again.url != "" || again.name != "" || string(again.headers) != "" || s.urlBytes != maxURLBytes {
+		t.Errorf("without memory the task is %+v", again)
 	}
 }
