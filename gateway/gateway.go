@@ -97,7 +97,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages,
 		MaxConnections: c.MaxConnections, AllowedOrigins: c.AllowedOrigins, AllowedHosts: c.AllowedHosts, WSIdleTimeout: c.WSIdleTimeout, DrainDelay: c.DrainDelay,
 	}, api.Deps{
-		Jobs: s.jobs, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces,
+		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces,
 	})
 	s.listener, err = listen(ctx, c, d.Log)
 	if err != nil {

@@ -45,6 +45,7 @@ type Config struct {
 	MaxImageBytes  int64         // of one image, decoded; 10 MiB
 	MaxBatchImages int           // 100
 	UploadMemory   int64         // bytes of the image buffers of all requests that are being read; 256 MiB
+	ArchiveMemory  int64         // bytes of the image buffers of all downloads of results.zip; 128 MiB
 	MaxConnections int           // concurrent, WebSockets included; 14,000
 	AllowedOrigins []string      // scheme://host[:port] whose pages are allowed, in addition to the server's own
 	AllowedHosts   []string      // names, with or without a port, that requests may be sent to; empty: any
@@ -59,6 +60,7 @@ func (c Config) orDefaults() Config {
 	c.MaxImageBytes = cmp.Or(c.MaxImageBytes, 10<<20)
 	c.MaxBatchImages = cmp.Or(c.MaxBatchImages, 100)
 	c.UploadMemory = cmp.Or(c.UploadMemory, 256<<20)
+	c.ArchiveMemory = cmp.Or(c.ArchiveMemory, 128<<20)
 	c.MaxConnections = cmp.Or(c.MaxConnections, 14_000)
 	c.WSIdleTimeout = cmp.Or(c.WSIdleTimeout, time.Minute)
 	c.spare = cmp.Or(c.spare, maxTurnedAway)
@@ -69,6 +71,7 @@ func (c Config) orDefaults() Config {
 // Deps are the dependencies of a Server.
 type Deps struct {
 	Jobs      jobs
+	Originals results // store of originals
 	Processed results // store of processed images
 	Intake    *intake.Intake
 	Hub       *progress.Hub // run by the gateway
@@ -89,9 +92,10 @@ type jobs interface {
 	Count(ctx context.Context) (job.Counts, error)
 }
 
-// results is the part of an objectstore.Store that reads results.
+// results is the part of an objectstore.Store that reads objects.
 type results interface {
 	Get(ctx context.Context, key string) (*objectstore.Object, error)
+	GetPart(ctx context.Context, key, etag string, offset, length int64) (*objectstore.Object, error)
 	Stat(ctx context.Context, key string) (objectstore.Info, error)
 }
 
@@ -104,6 +108,7 @@ type Server struct {
 	table   []Route
 	echo    *echo.Echo
 	uploads *uploadMemory
+	zips    *uploadMemory
 	quotas  *quotas
 	metrics apiMetrics
 
@@ -127,6 +132,7 @@ func New(c Config, d Deps) *Server {
 		// The largest batch in base64, with 64 KiB in addition to each image.
 		maxBody: int64(c.MaxBatchImages) * ((c.MaxImageBytes+2)/3*4 + 64<<10),
 		uploads: newUploadMemory(c.UploadMemory, c.MaxImageBytes),
+		zips:    newArchiveMemory(c.ArchiveMemory, c.MaxImageBytes),
 		quotas:  &quotas{of: map[string]*usage{}},
 		metrics: newAPIMetrics(d.Metrics),
 		places:  make(chan struct{}, c.MaxConnections), spare: make(chan struct{}, c.spare),
