@@ -72,6 +72,7 @@ for what; do
     need djpeg libjpeg-turbo-progs
     need promtool prometheus
     need curl curl ca-certificates
+    need unzip unzip
     # Node.js 18 of Debian 12 has no WebSocket.
     if ! has_websocket node && ! has_websocket "$(tool node)"; then
       need npm nodejs npm

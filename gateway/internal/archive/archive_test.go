@@ -118,16 +118,6 @@ func TestOtherPrograms(t *testing.T) {
 z = zipfile.ZipFile(sys.argv[1])
 assert z.testzip() is None
 print("\n".join("%s %d" % (i.filename, len(z.read(i))) for i in z.infolist()))`
-	const java = `import java.io.*; import java.util.zip.*;
-class Streamed { public static void main(String[] a) throws IOException {
-	try (var out = new PrintStream(System.out, true, "UTF-8"); var in = new ZipInputStream(new FileInputStream(a[0]))) {
-		for (ZipEntry e; (e = in.getNextEntry()) != null;) out.println(e.getName() + " " + in.readAllBytes().length);
-	}
-} }`
-	source := filepath.Join(t.TempDir(), "Streamed.java")
-	if err := os.WriteFile(source, []byte(java), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	list := ""
 	for _, f := range files {
 		list += fmt.Sprintf("%s %d\n", f.name, len(f.content))
@@ -138,7 +128,6 @@ class Streamed { public static void main(String[] a) throws IOException {
 	}{
 		{[]string{"unzip", "-tqq", path}, ""},
 		{[]string{"python3", "-X", "utf8", "-c", python, path}, list},
-		{[]string{"java", source, path}, list},
 	} {
 		t.Run(c.program[0], func(t *testing.T) {
 			if _, err := exec.LookPath(c.program[0]); err != nil {
