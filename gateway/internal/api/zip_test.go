@@ -364,10 +364,14 @@ func TestArchivesAtOnce(t *testing.T) {
 
 func (r *rig) awaitArchiveMemory(name string, want int64) {
 	r.Helper()
-	tick := time.NewTicker(time.Millisecond)
+	tick, limit := time.NewTicker(time.Millisecond), time.After(30*time.Second)
 	defer tick.Stop()
 	for r.api.ArchiveMemory(name) != want {
-		<-tick.C
+		select {
+		case <-tick.C:
+		case <-limit:
+			r.Fatalf("%d bytes are still in use, want %d", r.api.ArchiveMemory(name), want)
+		}
 	}
 }
 
