@@ -100,7 +100,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		MaxConnections: c.MaxConnections, AllowedOrigins: c.origins, AllowedHosts: c.AllowedHosts, TrustedProxies: c.proxies, BasePath: c.BasePath,
 		KeepAlive: c.KeepAliveTimeout, UploadStall: c.UploadStallTimeout, WSIdleTimeout: c.WSIdleTimeout, WSPingInterval: c.WSPingInterval, DrainDelay: c.DrainDelay,
 	}, api.Deps{
-		Jobs: s.jobs, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces,
+		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces,
 	})
 	s.listener, err = listen(ctx, c, d.Log)
 	if err != nil {

@@ -75,6 +75,7 @@ for what; do
     need nginx nginx
     need caddy caddy
     need curl curl ca-certificates
+    need unzip unzip
     # Node.js 18 of Debian 12 has no WebSocket.
     if ! has_websocket node && ! has_websocket "$(tool node)"; then
       need npm nodejs npm

@@ -48,6 +48,7 @@ type Config struct {
 	MaxImageBytes  int64         // of one image, decoded; 10 MiB
 	MaxBatchImages int           // 100
 	UploadMemory   int64         // bytes of the image buffers of all requests that are being read; 256 MiB
+	ArchiveMemory  int64         // bytes of the image buffers of all downloads of results.zip; 128 MiB
 	MaxConnections int           // concurrent, WebSockets included; 14,000
 	AllowedOrigins origin.List   // origins whose pages are allowed, in addition to the server's own
 	AllowedHosts   []string      // names, with or without a port, that requests may be sent to; empty: any
@@ -67,6 +68,7 @@ func (c Config) orDefaults() Config {
 	c.MaxImageBytes = cmp.Or(c.MaxImageBytes, 10<<20)
 	c.MaxBatchImages = cmp.Or(c.MaxBatchImages, 100)
 	c.UploadMemory = cmp.Or(c.UploadMemory, 256<<20)
+	c.ArchiveMemory = cmp.Or(c.ArchiveMemory, 128<<20)
 	c.MaxConnections = cmp.Or(c.MaxConnections, 14_000)
 	c.KeepAlive = cmp.Or(c.KeepAlive, 620*time.Second)
 	c.WSIdleTimeout = cmp.Or(c.WSIdleTimeout, time.Minute)
@@ -79,6 +81,7 @@ func (c Config) orDefaults() Config {
 // Deps are the dependencies of a Server.
 type Deps struct {
 	Jobs      jobs
+	Originals results // store of originals
 	Processed results // store of processed images
 	Intake    *intake.Intake
 	Hub       *progress.Hub // run by the gateway
@@ -99,9 +102,10 @@ type jobs interface {
 	Count(ctx context.Context) (job.Counts, error)
 }
 
-// results is the part of an objectstore.Store that reads results.
+// results is the part of an objectstore.Store that reads objects.
 type results interface {
 	Get(ctx context.Context, key string) (*objectstore.Object, error)
+	GetPart(ctx context.Context, key, etag string, offset, length int64) (*objectstore.Object, error)
 	Stat(ctx context.Context, key string) (objectstore.Info, error)
 }
 
@@ -114,6 +118,7 @@ type Server struct {
 	table   []Route
 	echo    *echo.Echo
 	uploads *uploadMemory
+	zips    *uploadMemory
 	quotas  *quotas
 	metrics apiMetrics
 
@@ -137,6 +142,7 @@ func New(c Config, d Deps) *Server {
 		limits:  body.Limits{Images: c.MaxBatchImages, ImageBytes: c.MaxImageBytes},
 		maxBody: largestBody(c.MaxBatchImages, c.MaxImageBytes),
 		uploads: newUploadMemory(c.UploadMemory, c.MaxImageBytes),
+		zips:    newArchiveMemory(c.ArchiveMemory, c.MaxImageBytes),
 		quotas:  &quotas{of: map[string]*usage{}},
 		metrics: newAPIMetrics(d.Metrics),
 		places:  make(chan struct{}, c.MaxConnections), spare: make(chan struct{}, c.spare),

@@ -143,7 +143,8 @@ func (s *Server) dropBody(c echo.Context) error {
 // all memory free. A request keeps its memory until its end, because its buffer serves
 // the next image: it is rejected early or not at all, unless its images become larger.
 type uploadMemory struct {
-	share int64 // maximum for one name
+	share            int64    // maximum for one name
+	tooMany, nothing *refusal // over the share; over all memory
 
 	mu   sync.Mutex // guards the fields below
 	free int64
@@ -157,7 +158,7 @@ const window = 64 << 10
 // name sends its batches. A single upload always fits.
 func newUploadMemory(memory, maxImageBytes int64) *uploadMemory {
 	one := maxImageBytes + window + coding.MaxMemory
-	return &uploadMemory{share: max(memory/2, one), free: max(memory, one), of: map[string]int64{}}
+	return &uploadMemory{share: max(memory/2, one), tooMany: errMemoryShare, nothing: errNoMemory, free: max(memory, one), of: map[string]int64{}}
 }
 
 // held is the memory of one request. It is used by one goroutine.
@@ -180,9 +181,9 @@ func (h *held) grow(n int64) error {
 	defer h.from.mu.Unlock()
 	switch {
 	case h.by != anyone && h.from.of[h.by.Name]+n > h.from.share:
-		return errMemoryShare
+		return h.from.tooMany
 	case n > h.from.free:
-		return errNoMemory
+		return h.from.nothing
 	}
 	h.add(n)
 	return nil

@@ -48,6 +48,8 @@ func (s *Store) classify(err error) error {
 		return &callError{objectstore.ErrRefused, fmt.Sprintf("bucket %q %s", s.bucket, refusal.text)}
 	case response.Code == minio.NoSuchKey:
 		return &callError{objectstore.ErrNotExist, text}
+	case response.Code == minio.PreconditionFailed:
+		return &callError{objectstore.ErrChanged, text}
 	case slices.Contains(argumentErrors, response.Code):
 		return &callError{nil, text}
 	default:
@@ -70,8 +72,10 @@ func (s *Store) noResponse(err error) string {
 }
 
 // argumentErrors are the codes for a key or an object that this server can never store:
-// a key that is a folder of another key, or is too long for its file system.
+// a key that is a folder of another key, or is too long for its file system; and for a
+// part outside the object.
 var argumentErrors = []string{
+	minio.InvalidRange,
 	"EntityTooLarge", "InvalidObjectName", "KeyTooLongError", "KeyTooLong",
 	"XMinioInvalidObjectName", "XMinioParentIsObject", "XMinioObjectExistsAsDirectory", // MinIO
 	"ObjectParentIsFile", "ExistingObjectIsDirectory", // versitygw

@@ -12,8 +12,8 @@
 // minio-go's credential provider retrieves. Calls that start during a renewal wait for
 // it, for a few seconds at most, even if the old keys are still valid.
 //
-// It does not use ETags, because with server-side encryption they are not checksums of
-// the object.
+// It uses ETags only as validators, because with server-side encryption they are not
+// checksums of the object.
 //
 // [Open] succeeds without a server. Every call first checks for the bucket until it was
 // found once, so a server may start or restart at any time. In an outage, calls return
@@ -183,7 +183,7 @@ func (s *Store) Get(ctx context.Context, key string) (*objectstore.Object, error
 	}
 	var object *objectstore.Object
 	err := s.do(ctx, "get", key, s.limits.call, func(try context.Context) error {
-		o, err := s.get(ctx, try, key)
+		o, err := s.get(ctx, try, key, nil)
 		object = o
 		return err
 	})
@@ -193,20 +193,26 @@ func (s *Store) Get(ctx context.Context, key string) (*objectstore.Object, error
 	return object, nil
 }
 
-// get opens the object until the caller's ctx ends. The end of the try's context only
-// ends the wait for the response.
-func (s *Store) get(ctx, try context.Context, key string) (*objectstore.Object, error) {
+// get opens the object, or a part of it, until the caller's ctx ends. The end of the
+// try's context only ends the wait for the response.
+func (s *Store) get(ctx, try context.Context, key string, p *part) (*objectstore.Object, error) {
 	life, cancel := context.WithTimeout(ctx, s.limits.whole)
 	detach := context.AfterFunc(try, cancel)
-	rc, info, _, err := s.client.GetObject(life, s.bucket, s.prefix+key, minio.GetObjectOptions{})
+	rc, info, header, err := s.client.GetObject(life, s.bucket, s.prefix+key, p.options())
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	if !detach() || info.Size < 0 {
+	switch err = p.check(info, header); {
+	case !detach():
+		err = errors.New("response was too late")
+	case info.Size < 0:
+		err = errors.New("response has no length")
+	}
+	if err != nil {
 		cancel()
 		_ = rc.Close()
-		return nil, fmt.Errorf("response was too late or has no length (%d)", info.Size)
+		return nil, err
 	}
 	o := &objectstore.Object{Info: s.info(key, info)}
 	o.Body = newBody(ctx, rc, o.Info, s.limits.stall, cancel)
@@ -250,5 +256,5 @@ func (s *Store) deleteOnce(ctx context.Context, key string) error {
 }
 
 func (s *Store) info(key string, o minio.ObjectInfo) objectstore.Info {
-	return objectstore.Info{Key: key, Size: o.Size, ContentType: o.ContentType, Modified: o.LastModified.UTC()}
+	return objectstore.Info{Key: key, Size: o.Size, ContentType: o.ContentType, Modified: o.LastModified.UTC(), ETag: validETag(o.ETag)}
 }

@@ -48,6 +48,9 @@ func RunWithVersions(t *testing.T, open func(t *testing.T) objectstore.Store) {
 		{"readers never see a partial object", testConcurrentPut},
 		{"Put and Delete in one folder do not interfere", testConcurrentDelete},
 		{"a later Put does not affect an open object", testGetThenPut},
+		{"the ETag changes with the bytes", testETag},
+		{"GetPart returns a part of the object", testParts},
+		{"GetPart never returns a part of another object", testChangedParts},
 		{"a cancelled context ends every call", testCancelled},
 		{"Ready is nil", func(t *testing.T, s objectstore.Store) {
 			if err := s.Ready(t.Context()); err != nil {
@@ -226,6 +229,8 @@ func testBadArguments(t *testing.T, s objectstore.Store) {
 		expectArgumentError(fmt.Sprintf("Put(%.40q)", key), s.Put(t.Context(), key, nil, ""))
 		_, err := s.Get(t.Context(), key)
 		expectArgumentError(fmt.Sprintf("Get(%.40q)", key), err)
+		_, err = s.GetPart(t.Context(), key, "etag", 0, 1)
+		expectArgumentError(fmt.Sprintf("GetPart(%.40q)", key), err)
 		_, err = s.Stat(t.Context(), key)
 		expectArgumentError(fmt.Sprintf("Stat(%.40q)", key), err)
 		expectArgumentError(fmt.Sprintf("Delete(%.40q)", key), s.Delete(t.Context(), key))
