@@ -47,6 +47,9 @@ var (
 	errQuery           = &refusal{400, "Invalid query: want name=value, joined by &", 0, nil}
 	errLimit           = &refusal{400, "limit must be a number from 1 to %d", 0, nil}
 	errPageToken       = &refusal{400, "page_token is invalid", 0, nil}
+	errOtherList       = &refusal{400, "page_token belongs to a list with other filters or another order", 0, nil}
+	errParameter       = &refusal{400, "%s must be %s", 0, nil}
+	errRepeated        = &refusal{400, "%s must not be repeated", 0, nil}
 	errIdempotencyKey  = &refusal{400, idempotencyKey + " must be one value of 1 to 255 printable ASCII characters", 0, nil}
 	errNothingToRetry  = &refusal{400, "No failed images to retry", 0, nil}
 	errTooManyImages   = &refusal{400, "Too many images (>%d)", 0, nil}
@@ -76,11 +79,13 @@ var (
 	errMemoryShare     = &refusal{429, "Too many uploads at once with this API key, try again later", 1, nil}
 	errOpenImagesQuota = &refusal{429, "Too many images in progress with this API key, try again later", 5, nil}
 	errSocketQuota     = &refusal{429, "Too many WebSocket connections with this API key, try again later", 5, nil}
+	errWaitQuota       = &refusal{429, "Too many WebSocket connections and waiting requests with this API key, try again later", 5, nil}
 	errInternal        = &refusal{500, "Internal server error", 0, nil}
 	errNoMemory        = &refusal{503, "Too many uploads at once, try again later", 5, nil}
 	errConnections     = &refusal{503, "Too many connections, try again later", 5, nil}
 	errOpenImages      = &refusal{503, "Too many images in progress, try again later", 5, nil}
 	errSockets         = &refusal{503, "Too many WebSocket connections, try again later", 5, nil}
+	errWaits           = &refusal{503, "Too many WebSocket connections and waiting requests, try again later", 5, nil}
 	errClosing         = &refusal{503, "Server is shutting down, try again later", 5, nil}
 	errUnavailable     = &refusal{503, "Service temporarily unavailable, try again later", 5, nil}
 	errCancelled       = &refusal{503, "Request was cancelled", 5, nil}
@@ -158,13 +163,16 @@ func (s *Server) fail(err error, c echo.Context) {
 	_ = writeJSON(c, r.status, errorJSON{r.text, r.status}) // the client may have disconnected
 }
 
-// writeJSON responds with v as JSON.
-func writeJSON(c echo.Context, status int, v any) error {
+// writeJSON responds with v as JSON, which must not be stored.
+func writeJSON(c echo.Context, status int, v any) error { return writeCached(c, status, v, noStore) }
+
+// writeCached responds with v as JSON, with the Cache-Control header.
+func writeCached(c echo.Context, status int, v any, cacheControl string) error {
 	data, err := encode(v)
 	if err != nil {
 		return err
 	}
-	startJSON(c)
+	startJSON(c, cacheControl)
 	c.Response().Header().Set("Content-Length", strconv.Itoa(len(data)))
 	c.Response().WriteHeader(status)
 	_, err = c.Response().Write(data)
@@ -172,9 +180,9 @@ func writeJSON(c echo.Context, status int, v any) error {
 }
 
 // startJSON sets the headers of a JSON response.
-func startJSON(c echo.Context) {
+func startJSON(c echo.Context, cacheControl string) {
 	c.Response().Header().Set("Content-Type", "application/json")
-	c.Response().Header().Set("Cache-Control", "no-store")
+	c.Response().Header().Set("Cache-Control", cacheControl)
 }
 
 // encode returns v as one line of JSON, without escapes for HTML.

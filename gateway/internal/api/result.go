@@ -72,7 +72,7 @@ func (s *Server) result(out output) echo.HandlerFunc {
 		h.Set("Content-Length", strconv.FormatInt(object.Size, 10))
 		h.Set("Content-Disposition", attachment(path.Base(key)))
 		h.Set("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
-		h.Set("Cache-Control", "private, no-cache")
+		h.Set("Cache-Control", revalidate)
 		c.Response().WriteHeader(http.StatusOK)
 		// Without ReadFrom, so that each write has its own deadline.
 		w := struct{ io.Writer }{c.Response()}

@@ -76,11 +76,11 @@ func (s *shakyJobs) Changes(ctx context.Context, id string, after int64) (*job.J
 	return s.Store.Changes(ctx, id, after)
 }
 
-func (s *shakyJobs) List(ctx context.Context, v job.Viewer, after job.Cursor, limit int) ([]*job.Job, error) {
+func (s *shakyJobs) List(ctx context.Context, q job.Query) (job.Page, error) {
 	if err := s.err(); err != nil {
-		return nil, err
+		return job.Page{}, err
 	}
-	return s.Store.List(ctx, v, after, limit)
+	return s.Store.List(ctx, q)
 }
 
 func (s *shakyJobs) Create(ctx context.Context, j *job.Job) error {

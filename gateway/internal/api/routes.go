@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -11,7 +12,10 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 )
 
-const pathBatch = "/api/v1/batch"
+const (
+	pathBatch  = "/api/v1/batch"
+	pathLimits = "/api/v1/limits"
+)
 
 // Route is one row of the table of routes. Authentication, quotas, metrics, and the 405
 // response with its Allow header follow from the row.
@@ -64,6 +68,7 @@ func (s *Server) routes() []Route {
 		{get, anImage + "/thumbnail", s.result(thumbnail), Keyed, NoBody, ""},
 		{get, anImage + "/metadata", s.result(record), Keyed, NoBody, ""},
 		{get, anImage + "/xmp", s.result(sidecar), Keyed, NoBody, ""},
+		{get, pathLimits, s.showLimits, Public, NoBody, ""},
 		{get, "/", page("index.html", "text/html"), Public, NoBody, ""},
 		{get, "/app.js", page("app.js", "text/javascript"), Public, NoBody, ""},
 		{get, "/style.css", page("style.css", "text/css"), Public, NoBody, ""},
@@ -106,8 +111,9 @@ func (s *Server) router() *echo.Echo {
 // details is what the server determines about a request before its handler runs.
 type details struct {
 	Route
-	by    *apikey.Key
-	jobID string // job that the request names or has created
+	by     *apikey.Key
+	jobID  string        // job that the request names or has created
+	waited time.Duration // time for which the request waited for a change, as the client preferred
 }
 
 const detailsKey = "details"

@@ -8,8 +8,10 @@ import (
 
 // row is a row of the table of jobs.
 type row struct {
-	seq  int64
-	work int
+	seq    int64
+	work   int
+	status job.Status // before a change
+	failed int        // likewise
 	job.Job
 }
 
@@ -30,6 +32,7 @@ func readJob(scan scanner) (*row, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.status, r.failed = r.Status, r.Failed
 	r.CreatedAt, r.UpdatedAt, r.CompletedAt = fromMicros(created), fromMicros(updated), fromMicros(completed)
 	r.Lease.Until = fromMicros(until)
 	return &r, nil
