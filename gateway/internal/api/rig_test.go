@@ -249,12 +249,17 @@ func setup(t testing.TB, o options) *rig {
 	return r
 }
 
+// scrape returns the metrics.
+func (r *rig) scrape() string {
+	w := httptest.NewRecorder()
+	r.metrics.Handler().ServeHTTP(w, httptest.NewRequestWithContext(r.Context(), http.MethodGet, "/metrics", nil))
+	return w.Body.String()
+}
+
 // noSockets waits until the last socket has ended. A socket counts from before its upgrade.
 func (r *rig) noSockets() {
 	for {
-		w := httptest.NewRecorder()
-		r.metrics.Handler().ServeHTTP(w, httptest.NewRequestWithContext(r.Context(), http.MethodGet, "/metrics", nil))
-		if strings.Contains(w.Body.String(), "\nimagebatch_progress_watchers 0\n") {
+		if strings.Contains(r.scrape(), "\nimagebatch_progress_watchers 0\n") {
 			return
 		}
 		runtime.Gosched()
