@@ -15,6 +15,9 @@ type row struct {
 	job.Job
 }
 
+// position returns the row's position in the order of creation.
+func (r *row) position() position { return position{micros(r.CreatedAt), r.ID} }
+
 // jobColumns are the columns that readJob reads. A lease ends with its owner's renewal, if
 // that is later.
 const jobColumns = `j.seq, j.work, j.id, j.status, j.total, j.completed, j.failed, j.revision,
