@@ -155,7 +155,7 @@ func TestWaitAtAnotherGateway(t *testing.T) {
 			t.Fatalf("after %d changes: status %d, %v, tag %s after %s", changes, resp.StatusCode, err, resp.Header.Get("ETag"), tag)
 		}
 		site.open()
-		if tag = resp.Header.Get("ETag"); at.CompletedAt != "" {
+		if tag = resp.Header.Get("ETag"); !at.CompletedAt.IsZero() {
 			if at.Completed != 2 || changes == 0 {
 				t.Errorf("after %d changes: job %+v", changes, at)
 			}

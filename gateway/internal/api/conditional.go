@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -86,25 +87,25 @@ func preferredWait(h http.Header) time.Duration {
 // the server shuts down. The request counts as a watcher of the job, like a WebSocket, and
 // learns of changes by other gateways in the same way.
 func (s *Server) awaitChange(c echo.Context, id string, revision int64, wait time.Duration) error {
-	d, r, started := detailsOf(c), c.Request(), time.Now()
+	d, client, started := detailsOf(c), c.Request().Context(), time.Now()
 	defer func() { d.waited = time.Since(started) }()
+	ctx, cancel := context.WithTimeout(client, wait)
+	defer cancel()
 	closed, err := s.openSocket(d.by)
 	if err != nil {
 		return errWaitQuota
 	}
 	defer closed()
-	watcher, err := s.deps.Hub.Subscribe(r.Context(), id)
+	watcher, err := s.deps.Hub.Subscribe(ctx, id)
 	switch {
 	case errors.Is(err, progress.ErrFull):
 		return errWaits
-	case errors.Is(err, progress.ErrClosed):
-		return nil
+	case errors.Is(err, progress.ErrClosed), ctx.Err() != nil:
+		return client.Err()
 	case err != nil:
 		return err
 	}
 	defer watcher.Close()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
 	for {
 		over := watcher.Skip()
 		switch {
@@ -115,15 +116,13 @@ func (s *Server) awaitChange(c echo.Context, id string, revision int64, wait tim
 		}
 		select {
 		case <-watcher.Ready():
-		case <-timer.C:
-			return nil
 		case <-s.closing: // the client must ask another gateway
 			c.Response().Header().Set("Connection", "close")
 			return nil
 		case <-d.by.Removed():
 			return errKeyUnknown
-		case <-r.Context().Done(): // the client has disconnected
-			return r.Context().Err()
+		case <-ctx.Done(): // the time is over, or the client has disconnected
+			return client.Err()
 		}
 	}
 }

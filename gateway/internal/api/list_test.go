@@ -84,6 +84,7 @@ func TestListFilters(t *testing.T) {
 		"created_before=2026-11-28T18:00:00.1Z": {1, 0}, // their created_at is 18:00:00
 		"created_before=2026-11-28T18:00:00Z":   {},
 		"created_before=0001-01-01T00:00:00Z":   {},
+		"created_after=9999-12-31T23:59:59.9Z":  {},
 		"created_after=0001-01-01T00:00:00Z":    {5, 4, 3, 2, 1, 0},
 		"created_after=2026-11-28T19:00:01%2B01:00&created_before=2026-11-28T18:00:03Z":                  {3, 2},
 		"status=pending&failed_images=&created_after=&created_before=&retry_of=&owner=&order=&view=&x=y": {5, 4, 0},

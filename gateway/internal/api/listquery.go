@@ -4,7 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -82,9 +82,7 @@ func readListQuery(c echo.Context) (q listQuery, err error) {
 			return q, errParameter.with(p.name, p.want)
 		}
 	}
-	if q.key, err = listKey(q.Query); err != nil {
-		return q, err
-	}
+	q.key = listKey(q.Query)
 	if token := values.Get("page_token"); token != "" {
 		q.After, err = readPageToken(token, q.key)
 	}
@@ -124,24 +122,40 @@ func readSecond(at *time.Time, value string) bool {
 // listKey returns a hash of the filters and the order of a list, or nothing if it has
 // neither. An absent filter is not in the hash, so that the tokens of a list stay valid when
 // another filter is added to the API.
-func listKey(q job.Query) ([]byte, error) {
-	if q.Filter.Zero() && !q.Oldest {
-		return nil, nil
+func listKey(q job.Query) []byte {
+	f := q.Filter
+	var statuses, failed, order string
+	for _, s := range f.Statuses {
+		statuses += string(s) + ","
 	}
-	data, err := json.Marshal(struct {
-		Statuses []job.Status `json:",omitempty"`
-		Failed   bool         `json:",omitempty"`
-		From     time.Time    `json:",omitzero"`
-		Before   time.Time    `json:",omitzero"`
-		RetryOf  string       `json:",omitempty"`
-		Owner    string       `json:",omitempty"`
-		Oldest   bool         `json:",omitempty"`
-	}{
-		q.Filter.Statuses, q.Filter.FailedImages, q.Filter.CreatedFrom, q.Filter.CreatedBefore,
-		q.Filter.RetryOf, q.Filter.Owner, q.Oldest,
-	})
-	sum := sha256.Sum256(data)
-	return sum[:tokenKey], err
+	if f.FailedImages {
+		failed = "true"
+	}
+	if q.Oldest {
+		order = "oldest"
+	}
+	var text strings.Builder
+	for _, part := range [][2]string{
+		{"status", statuses}, {"failed_images", failed}, {"created_after", unixText(f.CreatedFrom)}, {"created_before", unixText(f.CreatedBefore)},
+		{"retry_of", f.RetryOf}, {"owner", f.Owner}, {"order", order},
+	} {
+		if part[1] != "" {
+			fmt.Fprintf(&text, "%s=%s\n", part[0], part[1])
+		}
+	}
+	if text.Len() == 0 {
+		return nil
+	}
+	sum := sha256.Sum256([]byte(text.String()))
+	return sum[:tokenKey]
+}
+
+// unixText returns the time in seconds since 1970, or nothing for the zero time.
+func unixText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return strconv.FormatInt(t.Unix(), 10)
 }
 
 // A page token is, in base64, a position in the list (nanoseconds since 1970, then the ID of
