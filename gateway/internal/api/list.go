@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -45,7 +46,7 @@ func (s *Server) list(c echo.Context) error {
 			if err != nil {
 				return err
 			}
-			if _, err := w.Write(append([]byte(separator), data...)); err != nil {
+			if _, err := w.Write(append([]byte(separator), bytes.TrimSuffix(data, []byte("\n"))...)); err != nil {
 				return err
 			}
 			written, separator = written+1, ","
