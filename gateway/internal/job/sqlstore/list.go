@@ -33,8 +33,8 @@ var (
 )
 
 // text returns the statement of the listing. Its arguments are those of the condition, the
-// position before the first job, the position after the last, and the limit. SQLite is told
-// the index: it has no statistics, and might choose an index of which most jobs are not wanted.
+// position before the first job, the position after the last, and the limit. SQLite gets
+// the name of the index: it has no statistics, and might choose an index of which most jobs are not wanted.
 func (l listing) text(oldest bool) string {
 	order := ` ORDER BY j.created_at DESC, j.id DESC`
 	if oldest {
