@@ -34,10 +34,20 @@ func TestJobNotModified(t *testing.T) {
 		given  []string
 		status int
 	}{
-		{[]string{tag}, 304}, {[]string{opaque}, 304}, {[]string{"*"}, 304}, {[]string{" * "}, 304},
-		{[]string{`"x", ` + tag}, 304}, {[]string{`"a,b",W/"c" ,, ` + tag + `, "d"`}, 304}, {[]string{`"x"`, tag}, 304},
-		{[]string{`"x"`}, 200}, {[]string{""}, 200}, {[]string{strings.Trim(opaque, `"`)}, 200},
-		{[]string{opaque[:len(opaque)-1]}, 200}, {[]string{`"x` + opaque}, 200}, {[]string{"w/" + opaque}, 200}, {[]string{`x, ` + tag}, 200},
+		{[]string{tag}, 304},
+		{[]string{opaque}, 304},
+		{[]string{"*"}, 304},
+		{[]string{" * "}, 304},
+		{[]string{`"x", ` + tag}, 304},
+		{[]string{`"a,b",W/"c" ,, ` + tag + `, "d"`}, 304},
+		{[]string{`"x"`, tag}, 304},
+		{[]string{`"x"`}, 200},
+		{[]string{""}, 200},
+		{[]string{strings.Trim(opaque, `"`)}, 200},
+		{[]string{opaque[:len(opaque)-1]}, 200},
+		{[]string{`"x` + opaque}, 200},
+		{[]string{"w/" + opaque}, 200},
+		{[]string{`x, ` + tag}, 200},
 	} {
 		for _, method := range []string{"GET", "HEAD"} {
 			var header []string

@@ -136,8 +136,13 @@ func listKey(q job.Query) []byte {
 	}
 	var text strings.Builder
 	for _, part := range [][2]string{
-		{"status", statuses}, {"failed_images", failed}, {"created_after", unixText(f.CreatedFrom)}, {"created_before", unixText(f.CreatedBefore)},
-		{"retry_of", f.RetryOf}, {"owner", f.Owner}, {"order", order},
+		{"status", statuses},
+		{"failed_images", failed},
+		{"created_after", unixText(f.CreatedFrom)},
+		{"created_before", unixText(f.CreatedBefore)},
+		{"retry_of", f.RetryOf},
+		{"owner", f.Owner},
+		{"order", order},
 	} {
 		if part[1] != "" {
 			fmt.Fprintf(&text, "%s=%s\n", part[0], part[1])

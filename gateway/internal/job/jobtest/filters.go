@@ -117,9 +117,13 @@ func testFilters(t *testing.T, open func(*testing.T) Store) {
 			owner  string
 			want   string // owner of the listed jobs; empty: none
 		}{
-			{job.Viewer{Owner: "anna"}, "", "anna"}, {job.Viewer{Owner: "anna"}, "anna", "anna"},
-			{job.Viewer{Owner: "anna"}, "bert", ""}, {job.Viewer{}, "", ""}, {job.Viewer{}, "anna", ""},
-			{job.Everybody, "bert", "bert"}, {job.Viewer{Owner: "carl"}, "", ""},
+			{job.Viewer{Owner: "anna"}, "", "anna"},
+			{job.Viewer{Owner: "anna"}, "anna", "anna"},
+			{job.Viewer{Owner: "anna"}, "bert", ""},
+			{job.Viewer{}, "", ""},
+			{job.Viewer{}, "anna", ""},
+			{job.Everybody, "bert", "bert"},
+			{job.Viewer{Owner: "carl"}, "", ""},
 		} {
 			for _, f := range []job.Filter{{}, {Statuses: []job.Status{job.Failed}}, {FailedImages: true}, {RetryOf: all[0].RetryOf}, {RetryOf: newID()}} {
 				var want []string
