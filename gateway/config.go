@@ -120,7 +120,7 @@ type Config struct {
 	KeyUploadBytes int64 `env:"KEY_UPLOAD_BYTES_PER_MINUTE" envDefault:"0"`
 	// Maximum number of open images (accepted and not ended) of one name.
 	KeyOpenImages int64 `env:"KEY_OPEN_IMAGES" envDefault:"25000"`
-	// Maximum number of open WebSockets of one name.
+	// Maximum number of open WebSockets and waiting requests of one name.
 	KeySockets int64 `env:"KEY_SOCKETS" envDefault:"1000"`
 
 	resultRetention time.Duration // 0: keep

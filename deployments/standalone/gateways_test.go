@@ -128,6 +128,43 @@ func TestWatchAtAnotherGateway(t *testing.T) {
 	}
 }
 
+// TestWaitAtAnotherGateway posts a job to one gateway and follows it at the other by requests
+// that wait. It verifies that each of them returns a change, until the job has ended.
+func TestWaitAtAnotherGateway(t *testing.T) {
+	t.Parallel()
+	a, b, _ := twoGateways(t)
+	site := newGate(t, photo(t))
+	id := a.submit(t, map[string]string{"url": site.url + "/1.jpg"}, map[string]string{"url": site.url + "/2.jpg"})
+	site.await(t, 2) // Both are processing, so the next change is the end of one.
+	tag, changes := "", 0
+	for {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url("/api/v1/batch/"+id), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("If-None-Match", tag)
+		req.Header.Set("Prefer", "wait=30")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var at jobResponse
+		err = json.NewDecoder(resp.Body).Decode(&at)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK || err != nil || resp.Header.Get("ETag") == tag {
+			t.Fatalf("after %d changes: status %d, %v, tag %s after %s", changes, resp.StatusCode, err, resp.Header.Get("ETag"), tag)
+		}
+		site.open()
+		if tag = resp.Header.Get("ETag"); !at.CompletedAt.IsZero() {
+			if at.Completed != 2 || changes == 0 {
+				t.Errorf("after %d changes: job %+v", changes, at)
+			}
+			return
+		}
+		changes++
+	}
+}
+
 // TestGatewayFailover kills a gateway with signal 9 while it downloads URLs and while it
 // receives a request. It verifies that the other gateway finishes the accepted job and
 // deletes the incomplete one.

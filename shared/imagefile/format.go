@@ -30,8 +30,8 @@ type Format struct {
 	goesOn func(l Layout, data []byte) bool
 }
 
-// formats returns the accepted formats. It is a function because the formats' own functions use it.
-func formats() []*Format { return []*Format{JPEG, PNG} }
+// Formats returns the accepted formats. It is a function because the formats' own functions use it.
+func Formats() []*Format { return []*Format{JPEG, PNG} }
 
 // String returns the name of the format.
 func (f *Format) String() string { return f.Name }
@@ -41,9 +41,9 @@ func Known(data []byte) bool { return formatOf(data) != nil }
 
 // formatOf returns the format of a file by its first bytes, or nil.
 func formatOf(data []byte) *Format {
-	i := slices.IndexFunc(formats(), func(f *Format) bool { return bytes.HasPrefix(data, []byte(f.Magic)) })
+	i := slices.IndexFunc(Formats(), func(f *Format) bool { return bytes.HasPrefix(data, []byte(f.Magic)) })
 	if i < 0 {
 		return nil
 	}
-	return formats()[i]
+	return Formats()[i]
 }

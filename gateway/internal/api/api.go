@@ -96,7 +96,7 @@ type Deps struct {
 type jobs interface {
 	Get(ctx context.Context, id string) (*job.Job, error)
 	Keyed(ctx context.Context, k job.Key) (*job.Job, error)
-	List(ctx context.Context, v job.Viewer, after job.Cursor, limit int) ([]*job.Job, error)
+	List(ctx context.Context, q job.Query) (job.Page, error)
 	Owned(ctx context.Context, owner string) (int, error)
 	OpenImages(ctx context.Context, owner string) (int, error)
 	Count(ctx context.Context) (job.Counts, error)
@@ -115,6 +115,7 @@ type Server struct {
 	deps    Deps
 	limits  body.Limits
 	maxBody int64
+	release string // short name of the build
 	table   []Route
 	echo    *echo.Echo
 	uploads *uploadMemory
@@ -144,6 +145,7 @@ func New(c Config, d Deps) *Server {
 		uploads: newUploadMemory(c.UploadMemory, c.MaxImageBytes),
 		zips:    newArchiveMemory(c.ArchiveMemory, c.MaxImageBytes),
 		quotas:  &quotas{of: map[string]*usage{}},
+		release: releaseTag(),
 		metrics: newAPIMetrics(d.Metrics),
 		places:  make(chan struct{}, c.MaxConnections), spare: make(chan struct{}, c.spare),
 		leaving: make(chan struct{}), closing: make(chan struct{}),

@@ -24,6 +24,9 @@ func (s *Server) Table() []Route { return s.table }
 // Routes returns the routes that Echo serves.
 func (s *Server) Routes() []*echo.Route { return s.echo.Routes() }
 
+// SetRelease sets the build that is in the tags of jobs.
+func (s *Server) SetRelease(name string) { s.release = name }
+
 // Window is the memory that a request needs in addition to its current image.
 const Window = window
 

@@ -1,23 +1,13 @@
 package api
 
 import (
-	"encoding/base64"
-	"encoding/binary"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strconv"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-)
-
-const (
-	listPage  = 50   // jobs that are read and written at a time
-	listLimit = 1000 // maximum limit that a client may request
 )
 
 // find returns the job that the path names. A job that the caller may not see does
@@ -40,13 +30,34 @@ func isUUID(s string) bool {
 	return err == nil && id.String() == s
 }
 
-// status responds with one job.
+// status responds with one job, or with 304 to a client that has it already. A client may
+// ask to wait until the job has changed.
 func (s *Server) status(c echo.Context) error {
 	j, err := s.find(c)
 	if err != nil {
 		return err
 	}
-	return writeJSON(c, http.StatusOK, jobShape(j))
+	r, applied := c.Request(), ""
+	if wait := preferredWait(r.Header); wait > 0 && !j.Status.Ended() && namesTag(r.Header, s.jobTag(j)) {
+		if err := s.awaitChange(c, j.ID, j.Revision, wait); err != nil {
+			return err
+		}
+		if j, err = s.find(c); err != nil {
+			return err
+		}
+		applied = fmt.Sprintf("wait=%.0f", wait.Seconds())
+	}
+	tag, h := s.jobTag(j), c.Response().Header()
+	h.Set("ETag", tag)
+	h.Add("Vary", "Prefer")
+	if applied != "" {
+		h.Set("Preference-Applied", applied)
+	}
+	if namesTag(r.Header, tag) {
+		h.Set("Cache-Control", revalidate)
+		return c.NoContent(http.StatusNotModified)
+	}
+	return writeCached(c, http.StatusOK, jobShape(j), revalidate)
 }
 
 // cancel ends a job with all its open images.
@@ -63,107 +74,4 @@ func (s *Server) cancel(c echo.Context) error {
 		return errEnded.with(j.Status)
 	}
 	return writeJSON(c, http.StatusOK, jobShape(j))
-}
-
-// list responds with all jobs of the caller or a part of them, newest first. It holds
-// one page at a time. The list does not contain jobs that are created meanwhile.
-func (s *Server) list(c echo.Context) error {
-	limit, after, err := listQuery(c)
-	if err != nil {
-		return err
-	}
-	ctx, viewer := c.Request().Context(), viewerOf(detailsOf(c).by)
-	written := 0
-	read := func() ([]*job.Job, error) {
-		size := listPage
-		if limit > 0 {
-			size = min(size, limit-written)
-		}
-		return s.deps.Jobs.List(ctx, viewer, after, size)
-	}
-	page, err := read()
-	if err != nil {
-		return err
-	}
-	startJSON(c)
-	w := c.Response()
-	if c.Request().Method == http.MethodHead {
-		w.WriteHeader(http.StatusOK)
-		return nil
-	}
-	separator := `{"jobs":[`
-	for len(page) > 0 {
-		for _, j := range page {
-			data, err := encode(jobShape(j))
-			if err != nil {
-				return err
-			}
-			if _, err := w.Write(append([]byte(separator), data...)); err != nil {
-				return err
-			}
-			written, separator, after = written+1, ",", job.Cursor{CreatedAt: j.CreatedAt, ID: j.ID}
-		}
-		if written == limit {
-			break
-		}
-		if page, err = read(); err != nil {
-			return err
-		}
-	}
-	total := written
-	switch { // a part reports the total of the whole list
-	case limit > 0 && viewer.All:
-		var counts job.Counts
-		counts, err = s.deps.Jobs.Count(ctx)
-		total = counts.Jobs
-	case limit > 0:
-		total, err = s.deps.Jobs.Owned(ctx, viewer.Owner)
-	}
-	if err != nil {
-		return err
-	}
-	end := []byte("]")
-	if written == 0 {
-		end = []byte(separator + "]")
-	}
-	end = fmt.Appendf(end, `,"total":%d`, total)
-	if written == limit {
-		more, err := s.deps.Jobs.List(ctx, viewer, after, 1)
-		if err != nil {
-			return err
-		}
-		if len(more) > 0 {
-			end = fmt.Appendf(end, `,"next_page_token":%q`, pageToken(after))
-		}
-	}
-	_, err = w.Write(append(end, "}\n"...))
-	return err
-}
-
-// listQuery reads limit, 0 for all jobs, and page_token.
-func listQuery(c echo.Context) (limit int, after job.Cursor, err error) {
-	// Echo silently ignores values that it cannot parse, and a list without the
-	// requested limit would be wrong.
-	if _, err := url.ParseQuery(c.Request().URL.RawQuery); err != nil {
-		return 0, after, errQuery
-	}
-	if text := c.QueryParam("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > listLimit {
-			return 0, after, errLimit.with(listLimit)
-		}
-	}
-	if token := c.QueryParam("page_token"); token != "" {
-		b, err := base64.RawURLEncoding.DecodeString(token)
-		if err != nil || len(b) < 8 || !isUUID(string(b[8:])) {
-			return 0, after, errPageToken
-		}
-		after = job.Cursor{CreatedAt: time.Unix(0, int64(binary.BigEndian.Uint64(b))).UTC(), ID: string(b[8:])}
-	}
-	return limit, after, nil
-}
-
-// pageToken encodes a position in the list: nanoseconds since 1970, then the job's ID.
-func pageToken(at job.Cursor) string {
-	b := binary.BigEndian.AppendUint64(nil, uint64(at.CreatedAt.UnixNano()))
-	return base64.RawURLEncoding.EncodeToString(append(b, at.ID...))
 }

@@ -106,6 +106,6 @@ func parameters(c echo.Context) (url.Values, error) {
 func startFile(c echo.Context, contentType, name string) {
 	h := c.Response().Header()
 	h.Set("Content-Type", contentType)
-	h.Set("Cache-Control", "private, no-cache")
+	h.Set("Cache-Control", revalidate)
 	asFile(h, name)
 }

@@ -31,7 +31,7 @@ type apiMetrics struct {
 func newAPIMetrics(m *telemetry.Registry) apiMetrics {
 	return apiMetrics{
 		requests: m.Counter("http_requests_total", "HTTP requests, by route, method and status.", "route", "method", "status"),
-		duration: m.Histogram("http_request_duration_seconds", "Duration of an HTTP request, without WebSockets, by route and method.",
+		duration: m.Histogram("http_request_duration_seconds", "Duration of an HTTP request, without WebSockets and without waiting for a change, by route and method.",
 			[]float64{.001, .005, .025, .1, .5, 2.5, 10, 60, 600}, "route", "method"),
 		sockets: m.Gauge("websockets", "Open WebSockets."),
 		closes:  m.Counter("websockets_closed_total", "Closed WebSockets, by cause. slow: the client did not read a frame in time; silent: the client sent nothing for WS_IDLE_TIMEOUT.", "why").From0("slow", "silent"),
@@ -71,7 +71,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		s.metrics.in.Add(float64(max(0, r.ContentLength)), d.Label)
 		s.metrics.out.Add(float64(max(0, c.Response().Size)), d.Label)
 		if status != http.StatusSwitchingProtocols {
-			s.metrics.duration.Observe(took.Seconds(), d.Label, method)
+			s.metrics.duration.Observe((took - d.waited).Seconds(), d.Label, method)
 		}
 		level := slog.LevelDebug
 		if method == http.MethodPost {

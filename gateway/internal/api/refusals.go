@@ -55,6 +55,9 @@ var (
 	errQuery           = &refusal{400, "Invalid query: want name=value, joined by &", 0, nil}
 	errLimit           = &refusal{400, "limit must be a number from 1 to %d", 0, nil}
 	errPageToken       = &refusal{400, "page_token is invalid", 0, nil}
+	errOtherList       = &refusal{400, "page_token belongs to a list with other filters or another order", 0, nil}
+	errParameter       = &refusal{400, "%s must be %s", 0, nil}
+	errRepeated        = &refusal{400, "%s must not be repeated", 0, nil}
 	errIdempotencyKey  = &refusal{400, idempotencyKey + " must be one value of 1 to 255 printable ASCII characters", 0, nil}
 	errPartial         = &refusal{400, "partial must be true or false", 0, nil}
 	errInclude         = &refusal{400, "include must be a list of file, metadata, xmp and thumbnail", 0, nil}
@@ -93,12 +96,14 @@ var (
 	errArchiveShare    = &refusal{429, "Too many downloads of results.zip at once with this API key, try again later", 5, nil}
 	errOpenImagesQuota = &refusal{429, "Too many images in progress with this API key, try again later", 5, nil}
 	errSocketQuota     = &refusal{429, "Too many WebSocket connections with this API key, try again later", 5, nil}
+	errWaitQuota       = &refusal{429, "Too many WebSocket connections and waiting requests with this API key, try again later", 5, nil}
 	errInternal        = &refusal{500, "Internal server error", 0, nil}
 	errNoMemory        = &refusal{503, "Too many uploads at once, try again later", 5, nil}
 	errNoArchiveMemory = &refusal{503, "Too many downloads of results.zip at once, try again later", 5, nil}
 	errConnections     = &refusal{503, "Too many connections, try again later", 5, nil}
 	errOpenImages      = &refusal{503, "Too many images in progress, try again later", 5, nil}
 	errSockets         = &refusal{503, "Too many WebSocket connections, try again later", 5, nil}
+	errWaits           = &refusal{503, "Too many WebSocket connections and waiting requests, try again later", 5, nil}
 	errClosing         = &refusal{503, "Server is shutting down, try again later", 5, nil}
 	errUnavailable     = &refusal{503, "Service temporarily unavailable, try again later", 5, nil}
 	errRefused         = &refusal{503, "Object storage refuses requests until an operator corrects it, try again later", 60, nil} // /readyz has the reason
@@ -182,13 +187,16 @@ func (s *Server) fail(err error, c echo.Context) {
 	_ = writeJSON(c, r.status, errorJSON{r.text, r.status}) // the client may have disconnected
 }
 
-// writeJSON responds with v as JSON.
-func writeJSON(c echo.Context, status int, v any) error {
+// writeJSON responds with v as JSON, which must not be stored.
+func writeJSON(c echo.Context, status int, v any) error { return writeCached(c, status, v, noStore) }
+
+// writeCached responds with v as JSON, with the Cache-Control header.
+func writeCached(c echo.Context, status int, v any, cacheControl string) error {
 	data, err := encode(v)
 	if err != nil {
 		return err
 	}
-	startJSON(c)
+	startJSON(c, cacheControl)
 	c.Response().Header().Set("Content-Length", strconv.Itoa(len(data)))
 	c.Response().WriteHeader(status)
 	_, err = c.Response().Write(data)
@@ -196,9 +204,9 @@ func writeJSON(c echo.Context, status int, v any) error {
 }
 
 // startJSON sets the headers of a JSON response.
-func startJSON(c echo.Context) {
+func startJSON(c echo.Context, cacheControl string) {
 	c.Response().Header().Set("Content-Type", "application/json")
-	c.Response().Header().Set("Cache-Control", "no-store")
+	c.Response().Header().Set("Cache-Control", cacheControl)
 }
 
 // encode returns v as one line of JSON, without escapes for HTML.

@@ -164,7 +164,7 @@ func openIf(ctx context.Context, r *http.Request, store results, key string) (*a
 // send writes the response. Browsers must treat the object as a file only.
 func send(c echo.Context, a *answer, contentType string) error {
 	h, length := c.Response().Header(), a.info.Size
-	h.Set("Cache-Control", "private, no-cache")
+	h.Set("Cache-Control", revalidate)
 	if a.info.ETag != "" {
 		h.Set("ETag", quoted(a.info.ETag))
 		h.Set("Accept-Ranges", "bytes")

@@ -76,11 +76,11 @@ func (s *shakyJobs) Changes(ctx context.Context, id string, after int64) (*job.J
 	return s.Store.Changes(ctx, id, after)
 }
 
-func (s *shakyJobs) List(ctx context.Context, v job.Viewer, after job.Cursor, limit int) ([]*job.Job, error) {
+func (s *shakyJobs) List(ctx context.Context, q job.Query) (job.Page, error) {
 	if err := s.err(); err != nil {
-		return nil, err
+		return job.Page{}, err
 	}
-	return s.Store.List(ctx, v, after, limit)
+	return s.Store.List(ctx, q)
 }
 
 func (s *shakyJobs) Create(ctx context.Context, j *job.Job) error {
@@ -264,12 +264,17 @@ func setup(t testing.TB, o options) *rig {
 	return r
 }
 
+// scrape returns the metrics.
+func (r *rig) scrape() string {
+	w := httptest.NewRecorder()
+	r.metrics.Handler().ServeHTTP(w, httptest.NewRequestWithContext(r.Context(), http.MethodGet, "/metrics", nil))
+	return w.Body.String()
+}
+
 // noSockets waits until the last socket has ended. A socket counts from before its upgrade.
 func (r *rig) noSockets() {
 	for {
-		w := httptest.NewRecorder()
-		r.metrics.Handler().ServeHTTP(w, httptest.NewRequestWithContext(r.Context(), http.MethodGet, "/metrics", nil))
-		if strings.Contains(w.Body.String(), "\nimagebatch_progress_watchers 0\n") {
+		if strings.Contains(r.scrape(), "\nimagebatch_progress_watchers 0\n") {
 			return
 		}
 		runtime.Gosched()

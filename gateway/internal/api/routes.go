@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -13,7 +14,10 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
 )
 
-const pathBatch = "/api/v1/batch"
+const (
+	pathBatch  = "/api/v1/batch"
+	pathLimits = "/api/v1/limits"
+)
 
 // Route is one row of the table of routes. Authentication, quotas, metrics, and the 405
 // response with its Allow header follow from the row.
@@ -71,6 +75,7 @@ func (s *Server) routes() []Route {
 		{get, anImage + "/metadata", s.result(record), Keyed, NoBody, ""},
 		{get, anImage + "/xmp", s.result(sidecar), Keyed, NoBody, ""},
 		{get, anImage + "/original", s.result(original), Keyed, NoBody, ""},
+		{get, pathLimits, s.showLimits, Public, NoBody, ""},
 		{get, "/", page("index.html", "text/html"), Public, NoBody, ""},
 		{get, "/app.js", page("app.js", "text/javascript"), Public, NoBody, ""},
 		{get, "/style.css", page("style.css", "text/css"), Public, NoBody, ""},
@@ -117,10 +122,11 @@ func (s *Server) router() *echo.Echo {
 // details is what the server determines about a request before its handler runs.
 type details struct {
 	Route
-	by    *apikey.Key
-	jobID string        // job that the request names, in lower case, or has created
-	from  proxy.Request // the client, and how it addressed the server
-	base  string        // prefix of the server's paths
+	by     *apikey.Key
+	jobID  string        // job that the request names, in lower case, or has created
+	from   proxy.Request // the client, and how it addressed the server
+	base   string        // prefix of the server's paths
+	waited time.Duration // time for which the request waited for a change, as the client preferred
 }
 
 // client returns the address of the client, or nothing if it is unknown.

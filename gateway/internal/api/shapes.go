@@ -32,7 +32,7 @@ type jobJSON struct {
 	Completed   int         `json:"completed"`
 	Failed      int         `json:"failed"`
 	Progress    percent     `json:"progress"`
-	Images      []imageJSON `json:"images"`
+	Images      []imageJSON `json:"images,omitzero"` // nil in a summary
 	CreatedAt   time.Time   `json:"created_at"`
 	UpdatedAt   time.Time   `json:"updated_at"`
 	CompletedAt time.Time   `json:"completed_at,omitzero"`
@@ -50,6 +50,14 @@ type imageJSON struct {
 	StartTime        time.Time  `json:"start_time,omitzero"`
 	EndTime          time.Time  `json:"end_time,omitzero"`
 	DurationMS       *int64     `json:"duration_ms,omitempty"` // set when the image has ended
+}
+
+// limitsJSON is what a client must know before it sends a batch.
+type limitsJSON struct {
+	MaxImages     int      `json:"max_images"`
+	MaxImageBytes int64    `json:"max_image_bytes"`
+	Formats       []string `json:"formats"`
+	Keys          bool     `json:"keys"` // requests need an API key
 }
 
 type eventJSON struct {

@@ -200,7 +200,7 @@ func (s *Store) adopt(keys []*Key) (gone int) {
 
 // New returns a new key for the name, and its line for the file.
 func New(name string) (key, line string, err error) {
-	if err := checkName(name); err != nil {
+	if err := CheckName(name); err != nil {
 		return "", "", err
 	}
 	var secret [32]byte

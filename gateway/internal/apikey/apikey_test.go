@@ -202,7 +202,7 @@ func FuzzParse(f *testing.F) {
 			t.Error("got no keys and no error")
 		}
 		for _, k := range keys {
-			if checkName(k.Name) != nil || k.Limits.OpenImages < 0 || k.Limits.Sockets < 0 || k.Limits.UploadBytesPerMinute < 0 || k.Limits.RequestsPerMinute < 0 {
+			if CheckName(k.Name) != nil || k.Limits.OpenImages < 0 || k.Limits.Sockets < 0 || k.Limits.UploadBytesPerMinute < 0 || k.Limits.RequestsPerMinute < 0 {
 				t.Errorf("invalid key %+v", k)
 			}
 		}

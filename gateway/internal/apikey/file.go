@@ -59,7 +59,7 @@ func parseKey(fields []string, defaults Limits) (*Key, error) {
 		return nil, errors.New("want a name and the SHA-256 of its key in hex")
 	}
 	k := &Key{Name: fields[0], Limits: defaults}
-	if err := checkName(k.Name); err != nil {
+	if err := CheckName(k.Name); err != nil {
 		return nil, err
 	}
 	hash, err := hex.DecodeString(fields[1])
@@ -89,8 +89,8 @@ func parseKey(fields []string, defaults Limits) (*Key, error) {
 
 var validName = regexp.MustCompile(`^[a-zA-Z0-9._@-]{1,64}$`)
 
-// checkName rejects a name that is not one word in a line, a log or a label.
-func checkName(name string) error {
+// CheckName rejects a name of API keys that is not one word in a line, a log or a label.
+func CheckName(name string) error {
 	if !validName.MatchString(name) {
 		return errors.New("a name is 1 to 64 letters, digits and . _ - @")
 	}

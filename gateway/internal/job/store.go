@@ -18,12 +18,6 @@ type Unsent struct {
 	Image Image
 }
 
-// Cursor is a position in the list: the last job of the previous page.
-type Cursor struct {
-	CreatedAt time.Time
-	ID        string
-}
-
 // Counts are statistics over all visible jobs.
 type Counts struct {
 	Jobs       int       // open and ended jobs

@@ -230,6 +230,33 @@ func TestRefusals(t *testing.T) {
 	b.subscribe("a")
 }
 
+// TestSkip follows a job by its state alone, without events.
+func TestSkip(t *testing.T) {
+	b := setup(t, progress.Config{})
+	b.create("a", 2)
+	w := b.subscribe("a")
+	state := func() string {
+		if err := w.Skip(); err != nil {
+			return err.Error()
+		}
+		return fmt.Sprintf("%s %d+%d", w.Job().Status, w.Job().Completed, w.Job().Failed)
+	}
+	b.want([]string{state(), state()}, "processing 0+0", "processing 0+0")
+	for i, want := range []string{"processing 1+0", "completed 1+1"} {
+		b.notify(b.settle("a", i))
+		<-w.Ready()
+		b.want([]string{state()}, want)
+	}
+	b.create("b", 1)
+	w = b.subscribe("b")
+	b.want([]string{state()}, "processing 0+0")
+	gone := fmt.Errorf("changes: %w", job.ErrNotFound)
+	b.fault.Store(&gone)
+	b.hub.Resumed()
+	<-w.Ready()
+	b.want([]string{state(), state()}, progress.ErrGone.Error(), progress.ErrGone.Error())
+}
+
 func TestDeletedJob(t *testing.T) {
 	b := setup(t, progress.Config{})
 	b.create("a", 2)

@@ -78,7 +78,7 @@ func (h *Hub) Subscribe(ctx context.Context, jobID string) (*Watcher, error) {
 	return watcher, nil
 }
 
-// Job returns the job as of the last Next, without its images.
+// Job returns the job as of the last Next or Skip, without its images.
 func (w *Watcher) Job() *job.Job { return &w.at.job }
 
 // Close ends the watch.
@@ -95,8 +95,8 @@ func (w *Watcher) Close() {
 	}
 }
 
-// Ready returns a channel that is closed when Next has events to return. Each Next replaces
-// the channel.
+// Ready returns a channel that is closed when Next has events to return. Each Next and each
+// Skip replaces the channel.
 func (w *Watcher) Ready() <-chan struct{} {
 	if w.snapshot != nil {
 		return w.snapshot.done
@@ -138,6 +138,14 @@ func (w *Watcher) Next() ([]Event, error) {
 		w.hub.events.Inc(string(e.Kind))
 	}
 	return events, nil
+}
+
+// Skip moves to the newest state of the job, which Job then returns, without events. If
+// the watch ended before it, the error is [ErrGone] or [ErrClosed].
+func (w *Watcher) Skip() error {
+	w.snapshot = nil
+	var ended []job.Image
+	return w.step(&ended)
 }
 
 // step moves to the newest step and collects the images that ended on the way. It returns the

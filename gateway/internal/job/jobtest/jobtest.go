@@ -34,7 +34,7 @@ type Store interface {
 	Get(ctx context.Context, id string) (*job.Job, error)
 	Keyed(ctx context.Context, k job.Key) (*job.Job, error)
 	Changes(ctx context.Context, id string, after int64) (*job.Job, error)
-	List(ctx context.Context, v job.Viewer, after job.Cursor, limit int) ([]*job.Job, error)
+	List(ctx context.Context, q job.Query) (job.Page, error)
 	Owned(ctx context.Context, owner string) (int, error)
 	OpenImages(ctx context.Context, owner string) (int, error)
 	Count(ctx context.Context) (job.Counts, error)
@@ -67,6 +67,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"outbox", testOutbox},
 		{"reads", testReads},
 		{"list", testList},
+		{"filters", testFilters},
 		{"retention", testRetention},
 		{"model", testModel},
 	} {
@@ -221,6 +222,14 @@ func ids(jobs []*job.Job) []string {
 		all = append(all, j.ID)
 	}
 	return all
+}
+
+// list returns up to limit jobs of a page of the viewer's list; an error ends the test.
+func list(t *testing.T, s Store, v job.Viewer, after job.Cursor, limit int) []*job.Job {
+	t.Helper()
+	page, err := s.List(t.Context(), job.Query{Viewer: v, After: after, Limit: limit})
+	ok(t, err)
+	return page.Jobs
 }
 
 // addUp checks the invariants of a job with all its images.

@@ -303,12 +303,12 @@ func (m *model) check(r *rapid.T) {
 		}
 		visible++
 	}
-	list, err := m.store.List(m.ctx, job.Everybody, job.Cursor{}, len(m.order))
+	list, err := m.store.List(m.ctx, job.Query{Viewer: job.Everybody, Limit: len(m.order)})
 	if err != nil {
 		r.Fatal(err)
 	}
-	if len(list) != visible {
-		r.Fatalf("%d jobs are listed, want %d", len(list), visible)
+	if len(list.Jobs) != visible || list.More() {
+		r.Fatalf("%d jobs are listed, want %d; more follow: %t", len(list.Jobs), visible, list.More())
 	}
 }
 

@@ -12,12 +12,6 @@ func testOwners(t *testing.T, open func(*testing.T) Store) {
 		j.Owner = owner
 		return j
 	}
-	list := func(t *testing.T, s Store, v job.Viewer, after job.Cursor, limit int) []*job.Job {
-		t.Helper()
-		jobs, err := s.List(t.Context(), v, after, limit)
-		ok(t, err)
-		return jobs
-	}
 	// count returns the number of jobs and of open images of an owner.
 	count := func(t *testing.T, s Store, owner string) [2]int {
 		t.Helper()

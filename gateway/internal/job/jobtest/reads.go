@@ -61,9 +61,9 @@ func testReads(t *testing.T, open func(*testing.T) Store) {
 						t.Error(err)
 						return
 					}
-					page, err := s.List(t.Context(), job.Everybody, job.Cursor{}, 1)
+					page, err := s.List(t.Context(), job.Query{Viewer: job.Everybody, Limit: 1})
 					if err == nil {
-						err = addUp(page[0])
+						err = addUp(page.Jobs[0])
 					}
 					if err != nil {
 						t.Error(err)
@@ -99,9 +99,7 @@ func testReads(t *testing.T, open func(*testing.T) Store) {
 func testList(t *testing.T, open func(*testing.T) Store) {
 	page := func(t *testing.T, s Store, after job.Cursor, limit int) []*job.Job {
 		t.Helper()
-		jobs, err := s.List(t.Context(), job.Everybody, after, limit)
-		ok(t, err)
-		return jobs
+		return list(t, s, job.Everybody, after, limit)
 	}
 	cursor := func(j *job.Job) job.Cursor { return job.Cursor{CreatedAt: j.CreatedAt, ID: j.ID} }
 
@@ -162,19 +160,18 @@ func testList(t *testing.T, open func(*testing.T) Store) {
 		seen := map[string]bool{}
 		next := job.Cursor{}
 		for {
-			some, err := s.List(t.Context(), job.Everybody, next, 3)
+			some, err := s.List(t.Context(), job.Query{Viewer: job.Everybody, After: next, Limit: 3})
 			if err != nil {
 				t.Error(err)
 				break
 			}
-			for _, j := range some {
+			for _, j := range some.Jobs {
 				if seen[j.ID] {
 					t.Errorf("job %s was listed twice", j.ID)
 				}
 				seen[j.ID] = true
-				next = cursor(j)
 			}
-			if len(some) < 3 {
+			if next = some.Next; !some.More() {
 				break
 			}
 		}

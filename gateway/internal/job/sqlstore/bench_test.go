@@ -129,10 +129,10 @@ func BenchmarkList(b *testing.B) {
 			ok(b, s.Create(b.Context(), newJob(fmt.Sprint(i), 2)))
 		}
 		for b.Loop() {
-			page, err := s.List(b.Context(), job.Everybody, job.Cursor{}, 50)
+			page, err := s.List(b.Context(), job.Query{Viewer: job.Everybody, Limit: 50})
 			ok(b, err)
-			if len(page) != 50 {
-				b.Fatalf("%d jobs", len(page))
+			if len(page.Jobs) != 50 {
+				b.Fatalf("%d jobs", len(page.Jobs))
 			}
 		}
 	})

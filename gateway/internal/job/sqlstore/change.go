@@ -146,7 +146,7 @@ func (x *session) cancel(ctx context.Context, id string, now time.Time) (*job.Jo
 }
 
 // update writes a changed job and its changed images. It writes indexed columns only if they
-// change, which spares SQLite the pages of the index.
+// change, which spares SQLite the pages of the indexes.
 func (x *session) update(ctx context.Context, r *row, work int, before, after []job.Image) error {
 	var updates []*statement
 	for i := range after {
@@ -161,17 +161,20 @@ func (x *session) update(ctx context.Context, r *row, work int, before, after []
 		x.count(&before[i], -1) //nolint:gosec // both slices have the same length
 		x.count(img, 1)
 	}
-	if r.Status.Ended() {
+	switch {
+	case r.Status.Ended():
 		updates = append(updates, &statement{query: endJob, args: []any{
 			r.Status, r.Completed, r.Failed, r.Revision, micros(r.UpdatedAt), micros(r.CompletedAt), r.seq,
 		}})
-	} else {
+	case r.Status != r.status || r.Failed != r.failed:
 		updates = append(updates, &statement{query: updateJob, args: []any{
 			r.Status, r.Completed, r.Failed, r.Revision, micros(r.UpdatedAt), r.seq,
 		}})
-		if work != r.work {
-			updates = append(updates, &statement{query: updateWork, args: []any{work, r.seq}})
-		}
+	default:
+		updates = append(updates, &statement{query: advanceJob, args: []any{r.Completed, r.Revision, micros(r.UpdatedAt), r.seq}})
+	}
+	if work != r.work && !r.Status.Ended() {
+		updates = append(updates, &statement{query: updateWork, args: []any{work, r.seq}})
 	}
 	if err := x.run(ctx, updates...); err != nil {
 		return fmt.Errorf("update images and job: %w", err)

@@ -72,8 +72,9 @@ func TestMigrate(t *testing.T) {
 			t.Errorf("the store is now named %s", s.ID())
 		}
 		d.execute(t, oldJob(d, "'later', 'failed', true, 1, 0, 1, 2, 5000000, 6000000, 6000000, 'gone', 1, 9000000, 0, false"))
-		list, err := s.List(t.Context(), job.Everybody, job.Cursor{}, 9)
+		page, err := s.List(t.Context(), job.Query{Viewer: job.Everybody, Limit: 9})
 		ok(t, err)
+		list := page.Jobs
 		if len(list) != 3 || list[0].ID != "later" || list[1].ID != "ended" || list[2].ID != "open" || len(list[2].Images) != 2 ||
 			list[0].Owner != "" || list[0].RetryOf != "" || list[0].Fingerprint != "" {
 			t.Fatalf("the jobs are now %+v", list)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // TestSQLitePlans verifies how SQLite runs each statement: by keys, or along an index that
@@ -15,26 +17,34 @@ func TestSQLitePlans(t *testing.T) {
 	// Allowed scans: tables with one row, or one for each gateway; rows that the statement has
 	// found before; and statements that run once, when the file is opened.
 	fine := regexp.MustCompile(`^(SCAN (store|owners|h|holders|open|due|CONSTANT ROW|json_each)|SCAN .* USING (COVERING )?INDEX (jobs_\w+|images_\w+)\b)`)
-	sorted := sqliteText(selectChanges) // sorts the images of one job
 	for _, query := range slices.Concat(statements, endLeases) {
-		query = sqliteText(query)
-		args := make([]any, 20)
-		rows, err := file(s).reader.pool.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
-		ok(t, err)
-		defer rows.Close()
-		for rows.Next() {
-			var id, parent, unused int
-			var step string
-			ok(t, rows.Scan(&id, &parent, &unused, &step))
+		for _, step := range sqlitePlan(t, s, query) {
 			if strings.HasPrefix(step, "SCAN") && !fine.MatchString(step) {
 				t.Errorf("%s\n\t%s", step, query)
 			}
-			if strings.Contains(step, "TEMP B-TREE") && query != sorted {
+			if strings.Contains(step, "TEMP B-TREE") && query != selectChanges { // which sorts the images of one job
 				t.Errorf("%s\n\t%s", step, query)
 			}
 		}
-		ok(t, rows.Err())
 	}
+}
+
+// sqlitePlan returns the steps of a statement.
+func sqlitePlan(t *testing.T, s *Store, query string) (steps []string) {
+	t.Helper()
+	query = sqliteText(query)
+	args := make([]any, strings.Count(query, "?"))
+	rows, err := file(s).reader.pool.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
+	ok(t, err)
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		ok(t, rows.Scan(&id, &parent, &unused, &step))
+		steps = append(steps, step)
+	}
+	ok(t, rows.Err())
+	return steps
 }
 
 // fill creates 20,000 jobs of two images each, one in a hundred of them open with work for
@@ -68,20 +78,13 @@ func TestPostgresPlans(t *testing.T) {
 	defer session.Release()
 	conn := session.Conn().PgConn()
 
-	for name, statement := range map[string]struct {
-		query string
-		args  string
-	}{
+	for name, statement := range map[string]call{
 		"lock job":         {lockJob, `'job-7'`},
 		"lock image":       {lockImage, `'job-7', 1`},
 		"get":              {selectJob, `'job-7'`},
 		"images":           {selectImages, `7`},
 		"images of jobs":   {selectImagesOf, `'{7, 8, 9}'`},
 		"changes":          {selectChanges, `7, 2`},
-		"newest":           {selectNewest, `50`},
-		"older":            {selectOlder, `5000, 'job-5000', 50`},
-		"newest of one":    {selectOwnNewest, `'owner-7', 50`},
-		"older of one":     {selectOwnOlder, `'owner-7', 5000, 'job-5000', 50`},
 		"jobs of one":      {countOwned, `'owner-7'`},
 		"open of one":      {countOwnedOpen, `'owner-7'`},
 		"counts":           {selectCounts, ``},
@@ -106,27 +109,11 @@ func TestPostgresPlans(t *testing.T) {
 		"lock images":      {lockImages, `7`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			translated := statement.query
-			if own, ok := s.engine.(*postgresEngine).statements[translated]; ok {
-				translated = own
-			}
-			for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
-				var plan []byte
-				call := "q"
-				if statement.args != "" {
-					call += "(" + statement.args + ")"
-				}
-				for _, statement := range []string{"DEALLOCATE ALL", "SET plan_cache_mode = " + mode, "PREPARE q AS " + translated} {
-					if _, err := conn.Exec(t.Context(), statement).ReadAll(); err != nil {
-						t.Fatal(err)
-					}
-				}
-				results, err := conn.Exec(t.Context(), "EXPLAIN (FORMAT JSON) EXECUTE "+call).ReadAll()
-				ok(t, err)
-				plan = results[0].Rows[0][0]
-				for _, table := range scanned(t, plan) {
-					if table != "figures" && table != "owners" && table != "store" {
-						t.Errorf("%s: scans %s: %s", mode, table, plan)
+			for mode, plan := range statement.plans(t, s, conn) {
+				for _, step := range plan {
+					table := step["Relation Name"]
+					if step["Node Type"] == "Seq Scan" && table != "figures" && table != "owners" && table != "store" {
+						t.Errorf("%s: scans %s: %v", mode, table, plan)
 					}
 				}
 			}
@@ -134,12 +121,93 @@ func TestPostgresPlans(t *testing.T) {
 	}
 }
 
-// scanned returns the tables that a plan reads completely.
-func scanned(t *testing.T, plan []byte) []string {
+// TestPostgresListPlans verifies that the planner reads each listing from its index, in the
+// order of the list: it neither reads jobs that are not in the list nor sorts.
+func TestPostgresListPlans(t *testing.T) {
+	t.Parallel()
+	address := schema(t)
+	s := openURL(t, address)
+	testDatabase{"postgres", address}.execute(t, fill)
+	session, err := pool(s).Acquire(t.Context())
+	ok(t, err)
+	defer session.Release()
+	for l, args := range conditions {
+		for _, oldest := range []bool{false, true} {
+			statement := call{l.text(oldest), args + "1000, '', 15000, 'job-15000', 50"}
+			for mode, plan := range statement.plans(t, s, session.Conn().PgConn()) {
+				for _, step := range plan {
+					kind, _ := step["Node Type"].(string)
+					if index, has := step["Index Name"]; has && index != l.index && index != "owners_pkey" {
+						t.Errorf("%s: %s: reads %s, want %s", l.where, mode, index, l.index)
+					}
+					if strings.Contains(kind, "Sort") || kind == "Seq Scan" && step["Relation Name"] == "jobs" || step["Filter"] != nil && step["Relation Name"] == "jobs" {
+						t.Errorf("%s: %s: %s: %v", l.where, mode, kind, step)
+					}
+				}
+			}
+		}
+	}
+}
+
+// conditions are the arguments of each listing's condition.
+var conditions = map[listing]string{
+	everyJob:      ``,
+	ownedJobs:     `'owner-7', `,
+	retries:       `'job-7', `,
+	withStatus:    `'completed', `,
+	withFailures:  `'completed', `,
+	ownedStatus:   `'owner-7', 'completed', `,
+	ownedFailures: `'owner-7', 'completed', `,
+}
+
+// TestSQLiteListPlans verifies the same for SQLite.
+func TestSQLiteListPlans(t *testing.T) {
+	s := openStore(t, logLimit)
+	for l := range conditions {
+		for _, oldest := range []bool{false, true} {
+			for _, step := range sqlitePlan(t, s, l.text(oldest)) {
+				if strings.Contains(step, "TEMP B-TREE") || regexp.MustCompile(`^(SCAN|SEARCH) j\b`).MatchString(step) && !strings.HasPrefix(step, "SEARCH j USING INDEX "+l.index+" (") {
+					t.Errorf("%s, oldest first: %t: %s, want a search of %s", l.where, oldest, step, l.index)
+				}
+			}
+		}
+	}
+}
+
+// call is a statement with its arguments.
+type call struct{ query, args string }
+
+// plans returns how PostgreSQL runs the call, with the given arguments and with a generic plan:
+// for each mode, all nodes of the plan.
+func (c call) plans(t *testing.T, s *Store, conn *pgconn.PgConn) map[string][]map[string]any {
+	t.Helper()
+	translated := c.query
+	if own, ok := s.engine.(*postgresEngine).statements[translated]; ok {
+		translated = own
+	}
+	execute := "q"
+	if c.args != "" {
+		execute += "(" + c.args + ")"
+	}
+	plans := map[string][]map[string]any{}
+	for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+		for _, statement := range []string{"DEALLOCATE ALL", "SET plan_cache_mode = " + mode, "PREPARE q AS " + translated} {
+			if _, err := conn.Exec(t.Context(), statement).ReadAll(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		results, err := conn.Exec(t.Context(), "EXPLAIN (FORMAT JSON) EXECUTE "+execute).ReadAll()
+		ok(t, err)
+		plans[mode] = nodes(t, results[0].Rows[0][0])
+	}
+	return plans
+}
+
+// nodes returns all nodes of a plan.
+func nodes(t *testing.T, plan []byte) (all []map[string]any) {
 	t.Helper()
 	var tree any
 	ok(t, json.Unmarshal(plan, &tree))
-	var tables []string
 	var walk func(any)
 	walk = func(node any) {
 		switch node := node.(type) {
@@ -148,17 +216,14 @@ func scanned(t *testing.T, plan []byte) []string {
 				walk(part)
 			}
 		case map[string]any:
-			if node["Node Type"] == "Seq Scan" {
-				table, _ := node["Relation Name"].(string)
-				tables = append(tables, table)
-			}
+			all = append(all, node)
 			for _, part := range node {
 				walk(part)
 			}
 		}
 	}
 	walk(tree)
-	return tables
+	return all
 }
 
 // TestDurability checks the SQLite settings that the package promises.

@@ -41,29 +41,6 @@ func (s *Store) find(ctx context.Context, images func(*row) *statement, query st
 	return &r.Job, nil
 }
 
-// List returns up to limit of the viewer's jobs with all their images, newest first, starting
-// after the given position (with the zero Cursor, at the newest job).
-func (s *Store) List(ctx context.Context, v job.Viewer, after job.Cursor, limit int) (_ []*job.Job, err error) {
-	defer wrap(&err, "list jobs")
-	newest, older, args := selectNewest, selectOlder, []any{}
-	if !v.All {
-		newest, older, args = selectOwnNewest, selectOwnOlder, []any{v.Owner}
-	}
-	query := newest
-	if after.ID != "" {
-		query, args = older, append(args, micros(after.CreatedAt), after.ID)
-	}
-	var page []*row
-	err = s.read(ctx, func(ctx context.Context, x *session) error {
-		page = nil
-		if err := x.run(ctx, into(&page, readJob, query, append(args, max(limit, 0))...)); err != nil {
-			return err
-		}
-		return x.images(ctx, page)
-	})
-	return jobs(page), err
-}
-
 // Owned returns the number of visible jobs of the owner. Unlike Count it counts them, so its
 // cost grows with their number. Jobs created without API keys have no owner.
 func (s *Store) Owned(ctx context.Context, owner string) (int, error) {

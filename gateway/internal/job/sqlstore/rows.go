@@ -8,10 +8,15 @@ import (
 
 // row is a row of the table of jobs.
 type row struct {
-	seq  int64
-	work int
+	seq    int64
+	work   int
+	status job.Status // before a change
+	failed int        // likewise
 	job.Job
 }
+
+// position returns the row's position in the order of creation.
+func (r *row) position() position { return position{micros(r.CreatedAt), r.ID} }
 
 // jobColumns are the columns that readJob reads. A lease ends with its owner's renewal, if
 // that is later.
@@ -30,6 +35,7 @@ func readJob(scan scanner) (*row, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.status, r.failed = r.Status, r.Failed
 	r.CreatedAt, r.UpdatedAt, r.CompletedAt = fromMicros(created), fromMicros(updated), fromMicros(completed)
 	r.Lease.Until = fromMicros(until)
 	return &r, nil

@@ -216,8 +216,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	_, err = s.Changes(t.Context(), "before", 0)
 	ok(t, err)
-	listed, err := s.List(t.Context(), job.Everybody, job.Cursor{}, 1000)
-	ok(t, err)
+	listed := listAll(t, s)
 	counts, err := s.Count(t.Context())
 	ok(t, err)
 	if counts.Jobs != len(listed) || counts.OpenImages != 100*len(listed) {

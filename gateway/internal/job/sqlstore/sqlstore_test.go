@@ -176,6 +176,20 @@ func fetchJob(id string, n int, l job.Lease) *job.Job {
 	return j
 }
 
+// listAll returns all jobs of the list.
+func listAll(t testing.TB, s *Store) (all []*job.Job) {
+	t.Helper()
+	q := job.Query{Viewer: job.Everybody, Limit: 500}
+	for {
+		page, err := s.List(t.Context(), q)
+		ok(t, err)
+		all = append(all, page.Jobs...)
+		if q.After = page.Next; !page.More() {
+			return all
+		}
+	}
+}
+
 func settled(ref job.Ref) job.Transition {
 	return job.Settle(pipeline.Ended(pipeline.NewEnvelope(ref.JobID, ref.Index, t0), "p/"+ref.JobID, t0), t0)
 }

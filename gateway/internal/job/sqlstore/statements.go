@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -59,6 +60,7 @@ const (
 		unsent = $13, send = $14{relay} WHERE job = $15 AND idx = $16`
 	dropHeaders = `UPDATE images SET headers = '' WHERE job = $1 AND idx = $2`
 	updateJob   = `UPDATE jobs SET status = $1, completed = $2, failed = $3, revision = $4, updated_at = $5 WHERE seq = $6`
+	advanceJob  = `UPDATE jobs SET completed = $1, revision = $2, updated_at = $3 WHERE seq = $4`
 	updateWork  = `UPDATE jobs SET work = $1 WHERE seq = $2`
 	endJob      = `UPDATE jobs SET status = $1, completed = $2, failed = $3, revision = $4, updated_at = $5,
 		completed_at = $6, work = 0 WHERE seq = $7`
@@ -86,18 +88,14 @@ const (
 	forgetHeaders   = `UPDATE images SET headers = '' WHERE job = (SELECT j.seq FROM jobs j WHERE j.id = $1) AND headers <> ''`
 	deleteJob       = `DELETE FROM jobs WHERE id = $1 AND visible = false AND completed_at > 0`
 
-	selectJob       = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.id = $1 AND j.visible = true`
-	selectKeyed     = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.idempotency_scope = $1 AND j.idempotency_key = $2 AND ` + keyHeld
-	selectImages    = `SELECT ` + imageColumns + ` FROM images i WHERE i.job = $1 ORDER BY i.idx`
-	selectImagesOf  = `SELECT i.job, ` + imageColumns + ` FROM images i WHERE i.job = ANY ($1) ORDER BY i.job, i.idx`
-	selectChanges   = `SELECT ` + imageColumns + ` FROM images i WHERE i.job = $1 AND i.revision > $2 ORDER BY i.revision, i.idx`
-	selectNewest    = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.visible = true` + newestFirst + `$1`
-	selectOlder     = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.visible = true AND (j.created_at, j.id) < ($1, $2)` + newestFirst + `$3`
-	selectOwnNewest = `SELECT ` + jobColumns + ` FROM jobs j WHERE ` + owned + newestFirst + `$2`
-	selectOwnOlder  = `SELECT ` + jobColumns + ` FROM jobs j WHERE ` + owned + ` AND (j.created_at, j.id) < ($2, $3)` + newestFirst + `$4`
-	countOwned      = `SELECT count(*) FROM jobs j WHERE ` + owned
-	countOwnedOpen  = `SELECT coalesce(sum(j.total - j.completed - j.failed), 0) FROM jobs j WHERE ` + owned + ` AND j.completed_at = 0`
-	selectOldest    = `SELECT coalesce(min(created_at), 0) FROM jobs WHERE visible = true AND completed_at = 0`
+	selectJob      = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.id = $1 AND j.visible = true`
+	selectKeyed    = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.idempotency_scope = $1 AND j.idempotency_key = $2 AND ` + keyHeld
+	selectImages   = `SELECT ` + imageColumns + ` FROM images i WHERE i.job = $1 ORDER BY i.idx`
+	selectImagesOf = `SELECT i.job, ` + imageColumns + ` FROM images i WHERE i.job = ANY ($1) ORDER BY i.job, i.idx`
+	selectChanges  = `SELECT ` + imageColumns + ` FROM images i WHERE i.job = $1 AND i.revision > $2 ORDER BY i.revision, i.idx`
+	countOwned     = `SELECT count(*) FROM jobs j WHERE ` + owned
+	countOwnedOpen = `SELECT coalesce(sum(j.total - j.completed - j.failed), 0) FROM jobs j WHERE ` + owned + ` AND j.completed_at = 0`
+	selectOldest   = `SELECT coalesce(min(created_at), 0) FROM jobs WHERE visible = true AND completed_at = 0`
 )
 
 // statements contains all of the above. SQLite prepares them when it opens the file; its
@@ -106,14 +104,14 @@ var (
 	statements = slices.Concat(readStatements, []string{
 		renameStore, writeProbe, reserveJob, fillReserved, releaseJob, countByID,
 		renewOwner, renewLeases, dropOwners, lapsedOwners, lapsedJobs, claimJob, lockLease,
-		lockJob, lockImage, lockImages, updateImage, dropHeaders, updateJob, updateWork, endJob,
+		lockJob, lockImage, lockImages, updateImage, dropHeaders, updateJob, advanceJob, updateWork, endJob,
 		markSent, resend, hideJobs, forgetOriginals, forgetHeaders, deleteJob,
 	})
-	readStatements = []string{
+	readStatements = slices.Concat(listStatements(), []string{
 		selectStoreID, selectJob, selectKeyed, selectImages, selectImagesOf, selectChanges,
-		selectNewest, selectOlder, selectOwnNewest, selectOwnOlder, countOwned, countOwnedOpen, selectOldest,
+		countOwned, countOwnedOpen, selectOldest,
 		selectUnsent, selectHidden,
-	}
+	})
 )
 
 // keyHeld is true for jobs whose key no other job may have. It matches the index.
@@ -122,15 +120,21 @@ const keyHeld = `idempotency_key <> '' AND (visible = true OR completed_at = 0)`
 // owned is true for the jobs of one owner. It matches the indexes.
 const owned = `j.owner = $1 AND j.owner <> '' AND j.visible = true`
 
-// newestFirst sorts and limits pages of jobs.
-const newestFirst = ` ORDER BY j.created_at DESC, j.id DESC LIMIT `
-
 // insertColumns are the columns of images that Create writes.
 var insertColumns = []string{
 	"job", "idx", "trace_id", "original_filename", "key_name", "url", "headers", // the columns of changing follow
 	"status", "original_path", "content_type", "size", "sha256",
 	"processed_path", "error", "error_code", "retryable",
 	"start_time", "end_time", "revision", "unsent", "send",
+}
+
+// numbered numbers the arguments of a statement, each of which is a $.
+func numbered(query string) string {
+	parts := strings.Split(query, "$")
+	for i := range parts[1:] {
+		parts[i] += "$" + strconv.Itoa(i+1)
+	}
+	return strings.Join(parts, "")
 }
 
 // sqliteText translates a statement for SQLite. It removes row locks, because one goroutine
@@ -148,4 +152,5 @@ var sqliteDialect = strings.NewReplacer(
 	"greatest(", "max(",
 	"= ANY ($1)", "IN (SELECT value FROM json_each($1))",
 	"{relay}", "", "{mine}", "", "{clock}", "0",
+	"/*sqlite:", "", "*/", "",
 )
