@@ -60,12 +60,10 @@ func (in *Intake) fetch(ctx context.Context, t *task) {
 	ctx, span := in.traced(in.deps.Traces.From(ctx, t.job.origin), t.job.id, t.index, t.trace, "url")
 	err := in.fetchImage(ctx, t)
 	if limited, ok := errors.AsType[*download.LimitedError](err); ok {
-		if in.schedule.postpone(t, limited.Host, limited.Status) {
-			in.metrics.fetches.Inc("postponed")
-			endIntake(span, nil, nil)
-			return
-		}
-		err = download.Limited(in.config.DownloadMaxWait, limited.Status)
+		in.schedule.postpone(t, limited.Host, limited.Status)
+		in.metrics.fetches.Inc("postponed")
+		endIntake(span, nil, nil)
+		return
 	}
 	f, failed := errors.AsType[*pipeline.Failure](err)
 	defer func() { endIntake(span, f, err) }()

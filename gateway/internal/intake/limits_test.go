@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -198,8 +199,9 @@ func TestABrokenURLDoesNotDelayItsHost(t *testing.T) {
 			t.Errorf("%v images wait, want at most 1", n)
 		}
 		r.cancel(in, j.ID)
-		if !in.schedule.empty() && in.schedule.limitedImages() != 0 {
-			t.Error("a cancelled job still waits")
+		brokertest.Await(t, "empty schedule", in.schedule.empty)
+		if n := in.schedule.limitedImages(); n != 0 {
+			t.Errorf("%v images of the cancelled job still wait, want 0", n)
 		}
 	}
 }

@@ -32,8 +32,8 @@ func simulate(s *schedule, l *limiter, limit time.Duration) (downloaded, failed 
 					downloaded++
 				case t.failed != nil:
 					failed++
-				case !s.postpone(t, t.lane.host.key, l.status):
-					failed++
+				default:
+					s.postpone(t, t.lane.host.key, l.status)
 				}
 			})
 			continue

@@ -17,9 +17,9 @@ const (
 )
 
 // postpone returns the task's image to the schedule to wait for a host: that of its URL or of a
-// redirect, which answered 429 or 503 or, with status 0, has no place. It returns false if the
-// image has waited too long.
-func (s *schedule) postpone(t *task, key string, status int) bool {
+// redirect, which answered 429 or 503 or, with status 0, has no place. If the image has waited too
+// long, its next task fails.
+func (s *schedule) postpone(t *task, key string, status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -27,11 +27,8 @@ func (s *schedule) postpone(t *task, key string, status int) bool {
 	if again.times == 0 && status != 0 {
 		again.since = now
 	}
-	if again.times > 0 && now.Sub(again.since) >= s.maxWait {
-		return false
-	}
 	if t.job.gone {
-		return true
+		return
 	}
 	if s.urlBytes+again.bytes() > maxURLBytes {
 		again.url, again.name = "", ""
@@ -50,7 +47,6 @@ func (s *schedule) postpone(t *task, key string, status int) bool {
 	t.job.waiting++
 	s.scanAt(l.host, s.event(l, now))
 	s.queue(t.job)
-	return true
 }
 
 // limit sets when an image that was answered with 429 or 503 may be tried again.
