@@ -54,14 +54,15 @@ func Check(raw string) (*url.URL, error) {
 // by RFC 3986, section 5.2, without changing its escapes or those of the base. A URL with a host
 // of its own keeps its dot segments, like the URL of a client.
 func redirected(base *url.URL, location string) (*url.URL, error) {
-	location, _, _ = strings.Cut(strings.TrimSpace(location), "#")
+	location = strings.TrimSpace(location)
 	if _, _, absolute := cutScheme(location); absolute {
 		return Check(location)
 	}
 	if strings.HasPrefix(location, "//") {
 		return Check(base.Scheme + ":" + location)
 	}
-	path, query, hasQuery := strings.Cut(location, "?")
+	reference, _, _ := strings.Cut(location, "#")
+	path, query, hasQuery := strings.Cut(Escape(reference), "?")
 	switch {
 	case path == "" && !hasQuery:
 		return base, nil
