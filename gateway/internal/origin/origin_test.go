@@ -66,7 +66,7 @@ func TestList(t *testing.T) {
 			}
 		}
 	}
-	if (List)(nil).Allows("https://app.example.com") {
+	if List(nil).Allows("https://app.example.com") {
 		t.Error("an empty list allows an origin")
 	}
 }

@@ -12,8 +12,10 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -70,9 +72,9 @@ func (t Trusted) Read(peer netip.Addr, headers map[string][]string) Request {
 	}
 	// depth counts the entries that trusted proxies wrote.
 	depth := 0
-	for i := len(addresses) - 1; i >= 0; i-- {
+	for _, node := range slices.Backward(addresses) {
 		depth++
-		addr, ok := address(addresses[i])
+		addr, ok := address(node)
 		if !ok {
 			break
 		}
@@ -95,14 +97,9 @@ func (t Trusted) Read(peer netip.Addr, headers map[string][]string) Request {
 // forwarded reads the elements of Forwarded.
 func (t Trusted) forwarded(r Request, list []map[string]string) Request {
 	host, scheme := "", ""
-	for i := len(list) - 1; i >= 0; i-- {
-		if h := list[i]["host"]; h != "" {
-			host = h
-		}
-		if s := list[i]["proto"]; s != "" {
-			scheme = s
-		}
-		addr, ok := address(list[i]["for"])
+	for _, element := range slices.Backward(list) {
+		host, scheme = cmp.Or(element["host"], host), cmp.Or(element["proto"], scheme)
+		addr, ok := address(element["for"])
 		if !ok {
 			break
 		}
