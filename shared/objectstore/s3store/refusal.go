@@ -116,10 +116,10 @@ func (s *Store) note(op string, err error) {
 
 // add records a refusal instead of an earlier one of the same action.
 func (r *refusals) add(latest refusal) {
-	r.accepted(latest.action)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	latest.until = time.Now().Add(refusalTTL)
+	r.list = slices.DeleteFunc(r.list, func(old refusal) bool { return old.action == latest.action })
 	r.list = append(r.list, latest)
 }
 
