@@ -23,7 +23,7 @@ var errStarted = errors.New("started")
 // errStarted.
 var starts = map[string]func(ctx context.Context, environ []string) error{
 	"gateway": func(ctx context.Context, environ []string) error {
-		return connect.Run(ctx, "gateway", environ, true, func(ctx context.Context, c gateway.Config, s *connect.Servers) (connect.Runner, error) {
+		return connect.Run(ctx, connect.Process{Name: "gateway", Declares: true}, environ, func(ctx context.Context, c gateway.Config, s *connect.Servers) (connect.Runner, error) {
 			service, err := gateway.New(ctx, c, gateway.Deps{Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics})
 			if err != nil {
 				return nil, err
@@ -32,13 +32,13 @@ var starts = map[string]func(ctx context.Context, environ []string) error{
 		})
 	},
 	"analyzer": func(ctx context.Context, environ []string) error {
-		return connect.Run(ctx, "analyzer", environ, false, func(ctx context.Context, c analyzer.Config, s *connect.Servers) (connect.Runner, error) {
+		return connect.Run(ctx, connect.Process{Name: "analyzer"}, environ, func(ctx context.Context, c analyzer.Config, s *connect.Servers) (connect.Runner, error) {
 			service, err := analyzer.New(ctx, c, analyzer.Deps{Broker: s.Broker, Originals: s.Originals, Log: s.Log, Metrics: s.Metrics})
 			return ended{service}, err
 		})
 	},
 	"processor": func(ctx context.Context, environ []string) error {
-		return connect.Run(ctx, "processor", environ, false, func(ctx context.Context, c processor.Config, s *connect.Servers) (connect.Runner, error) {
+		return connect.Run(ctx, connect.Process{Name: "processor"}, environ, func(ctx context.Context, c processor.Config, s *connect.Servers) (connect.Runner, error) {
 			service, err := processor.New(ctx, c, processor.Deps{Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics})
 			return ended{service}, err
 		})

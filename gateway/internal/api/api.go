@@ -34,6 +34,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/body"
+	"github.com/imagebatch/imagebatch/gateway/internal/coding"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/origin"
@@ -142,7 +143,7 @@ func New(c Config, d Deps) *Server {
 		config: c, deps: d,
 		limits:  body.Limits{Images: c.MaxBatchImages, ImageBytes: c.MaxImageBytes},
 		maxBody: largestBody(c.MaxBatchImages, c.MaxImageBytes),
-		uploads: newUploadMemory(c.UploadMemory, c.MaxImageBytes),
+		uploads: newUploadMemory(c.UploadMemory, c.MaxImageBytes+window+coding.MaxMemory),
 		zips:    newArchiveMemory(c.ArchiveMemory, c.MaxImageBytes),
 		quotas:  &quotas{of: map[string]*usage{}},
 		release: releaseTag(),

@@ -12,7 +12,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
-	"github.com/imagebatch/imagebatch/gateway/internal/coding"
 )
 
 // The body of a request passes through five readers, from the connection to the job:
@@ -155,9 +154,8 @@ type uploadMemory struct {
 const window = 64 << 10
 
 // newUploadMemory reserves half of the memory for the other names, however slowly one
-// name sends its batches. A single upload always fits.
-func newUploadMemory(memory, maxImageBytes int64) *uploadMemory {
-	one := maxImageBytes + window + coding.MaxMemory
+// name sends its batches. A single request of one bytes always fits.
+func newUploadMemory(memory, one int64) *uploadMemory {
 	return &uploadMemory{share: max(memory/2, one), tooMany: errMemoryShare, nothing: errNoMemory, free: max(memory, one), of: map[string]int64{}}
 }
 

@@ -37,7 +37,7 @@ const (
 // memory for its largest file before its first byte, so that it is rejected early or not
 // at all.
 func newArchiveMemory(memory, maxImageBytes int64) *uploadMemory {
-	m := newUploadMemory(memory, min(maxImageBytes+entryRoom, maxBuffer))
+	m := newUploadMemory(memory, min(maxImageBytes+entryRoom, maxBuffer)+window)
 	m.tooMany, m.nothing = errArchiveShare, errNoArchiveMemory
 	return m
 }

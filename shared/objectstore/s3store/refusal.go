@@ -60,11 +60,14 @@ func denied(err error) (action string, ok bool) {
 	return failed.action, true
 }
 
+// ofTheObject are the codes that say something about one object, and not about the bucket.
+var ofTheObject = []string{minio.NoSuchKey, minio.PreconditionFailed, minio.InvalidRange}
+
 // refused describes the refusal of a request. An error is no refusal if it is an outage,
 // a missing object or an invalid argument.
 func (s *Store) refused(err error) (_ refusal, ok bool) {
 	failed, ok := errors.AsType[*actionError](err)
-	if !ok || status(err) == 0 || s.isTransient(err) || code(err) == minio.NoSuchKey || slices.Contains(argumentErrors, code(err)) {
+	if !ok || status(err) == 0 || s.isTransient(err) || slices.Contains(ofTheObject, code(err)) || slices.Contains(argumentErrors, code(err)) {
 		return refusal{}, false
 	}
 	response, _ := errors.AsType[minio.ErrorResponse](err)
