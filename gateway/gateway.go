@@ -68,7 +68,9 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	s.hub = progress.New(progress.Config{}, s.jobs, d.Log, d.Metrics)
 	s.intake = intake.New(intake.Config{
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages, MaxOpenImages: c.MaxOpenImages,
-		AllowNetworks: c.DownloadAllowNetworks, AllowHosts: c.DownloadAllowHosts, Fetchers: c.Concurrency, UserAgent: "Imagebatch/" + buildinfo.Version,
+		AllowNetworks: c.DownloadAllowNetworks, AllowHosts: c.DownloadAllowHosts, AllowHeaders: c.DownloadAllowHeaders, Fetchers: c.Concurrency,
+		HostConcurrency: c.DownloadHostConcurrency, DownloadMaxWait: c.DownloadMaxWait,
+		DownloadHeaderTimeout: c.DownloadHeaderTimeout, DownloadTimeout: c.DownloadTimeout, UserAgent: buildinfo.UserAgent,
 		JobRetention: c.JobRetention, ResultRetention: c.resultRetention,
 	}, intake.Deps{
 		Jobs: s.jobs, Outbox: s.jobs, Retention: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
@@ -95,9 +97,10 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	}
 	s.api = api.New(api.Config{ //nolint:contextcheck // A handler uses its request's context.
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages,
-		MaxConnections: c.MaxConnections, AllowedOrigins: c.AllowedOrigins, AllowedHosts: c.AllowedHosts, WSIdleTimeout: c.WSIdleTimeout, DrainDelay: c.DrainDelay,
+		MaxConnections: c.MaxConnections, AllowedOrigins: c.origins, AllowedHosts: c.AllowedHosts, TrustedProxies: c.proxies, BasePath: c.BasePath,
+		KeepAlive: c.KeepAliveTimeout, UploadStall: c.UploadStallTimeout, WSIdleTimeout: c.WSIdleTimeout, WSPingInterval: c.WSPingInterval, DrainDelay: c.DrainDelay,
 	}, api.Deps{
-		Jobs: s.jobs, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces,
+		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces,
 	})
 	s.listener, err = listen(ctx, c, d.Log)
 	if err != nil {

@@ -51,7 +51,7 @@ func newOutcomes(jobs *sqlstore.Store, m *telemetry.Registry, traces *telemetry.
 
 // codes are the known error codes. A message may carry any other.
 var codes = []string{
-	pipeline.CodeInvalidBase64, pipeline.CodeTooLarge, pipeline.CodeNotAnImage, pipeline.CodeUnsupportedFormat, pipeline.CodeDamaged,
+	pipeline.CodeInvalidBase64, pipeline.CodeInvalidName, pipeline.CodeTooLarge, pipeline.CodeNotAnImage, pipeline.CodeUnsupportedFormat, pipeline.CodeDamaged,
 	pipeline.CodeTooManyPixels, pipeline.CodeDownloadFailed, pipeline.CodeURLNotAllowed, pipeline.CodeOriginalLost,
 	pipeline.CodeProcessingFailed, pipeline.CodeCancelled,
 }

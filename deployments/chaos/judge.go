@@ -326,6 +326,9 @@ func (r *run) objects(ctx context.Context, jobs map[string]*jobResponse) {
 			for info, unread := range bucket.List(ctx, "") {
 				err = errors.Join(err, unread)
 				trace, _, _ := strings.Cut(info.Key, "/")
+				if trace == s3store.ProbeFolder {
+					continue // left by a service that was killed; the next one deletes it
+				}
 				known := kept[trace]
 				if bucket == processed {
 					known = results[info.Key] || known && late[trace]

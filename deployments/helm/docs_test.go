@@ -12,6 +12,7 @@ import (
 // values, and that the commands create every Secret that pods and KEDA then read.
 func TestOperationsExample(t *testing.T) {
 	_, section, _ := strings.Cut(read(t, "../../docs/operations.md"), "\n## Kubernetes\n")
+	section, _, _ = strings.Cut(section, "\n## ")
 	blocks := regexp.MustCompile("(?s)```(sh|yaml)\n(.*?)```").FindAllStringSubmatch(section, -1)
 	created := map[string]bool{}
 	var given string

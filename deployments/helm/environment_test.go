@@ -130,7 +130,8 @@ func TestEveryVariableCanBeSet(t *testing.T) {
 // TestServicesAcceptTheirConfiguration verifies that each service accepts the environment
 // and the files of its pod.
 func TestServicesAcceptTheirConfiguration(t *testing.T) {
-	ca := tlstest.NewAuthority(t).File()
+	authority := tlstest.NewAuthority(t)
+	certificate, key := authority.Issue()
 	for name, given := range map[string]struct {
 		files, set []string
 	}{
@@ -147,8 +148,8 @@ func TestServicesAcceptTheirConfiguration(t *testing.T) {
 			t.Run(name+"/"+part, func(t *testing.T) {
 				environ := asInPod(t, d, map[string]string{
 					"RABBITMQ_URL": "amqp://user:secret@a/,amqp://user:secret@b/", "S3_ACCESS_KEY": "key", "S3_SECRET_KEY": "secret",
-					"DATABASE_URL": "postgres://user:secret@db/jobs", "GATEWAY_API_KEY": "ib_secret", "api-keys": apiKey(t), "ca.crt": read(t, ca),
-					"tls.crt": "certificate", "tls.key": "key",
+					"DATABASE_URL": "postgres://user:secret@db/jobs", "GATEWAY_API_KEY": "ib_secret", "api-keys": apiKey(t), "ca.crt": string(authority.PEM()),
+					"tls.crt": string(certificate), "tls.key": string(key),
 				})
 				var err error
 				switch part {

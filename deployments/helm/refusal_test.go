@@ -31,6 +31,7 @@ func TestRefusals(t *testing.T) {
 		{"gateway.env.MAX_OPEN_IMAGE=5", "'MAX_OPEN_IMAGE'"},
 		{"gateway.env.MAX_BATCH_IMAGES=101", "/gateway/env/MAX_BATCH_IMAGES"},
 		{"gateway.env.DRAIN_DELAY=16s", "/gateway/env/DRAIN_DELAY"},
+		{"gateway.env.UPLOAD_STALL_TIMEOUT=11m", "/gateway/env/UPLOAD_STALL_TIMEOUT"},
 		{"gateway.env.RABBITMQ_URL=amqp://user:password@rabbitmq/", "'RABBITMQ_URL'"},
 		{"gateway.env.JOB_RETENTION=1d", "/gateway/env/JOB_RETENTION"},
 		{"gateway.env.DOWNLOAD_ALLOW_NETWORKS=everywhere", "/gateway/env/DOWNLOAD_ALLOW_NETWORKS"},

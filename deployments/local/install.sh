@@ -5,7 +5,8 @@
 #                           servers   all four
 #                           docs      exiftool, exiv2, Python with requests and websockets, curl, Node.js: they read our output;
 #                                     cjpeg and djpeg: they are compared with our JPEG decoder; promtool:
-#                                     it checks our metrics and alerts
+#                                     it checks our metrics and alerts; nginx and Caddy: they run the
+#                                     configurations of docs/operations.md
 #                           bench     exiftool and libjpeg-turbo's programs, with which the benchmark compares
 #                           race      a C compiler, which the race detector needs
 #                           gotestsum a tool that prints the test results
@@ -71,7 +72,10 @@ for what; do
     need exiv2 exiv2
     need djpeg libjpeg-turbo-progs
     need promtool prometheus
+    need nginx nginx
+    need caddy caddy
     need curl curl ca-certificates
+    need unzip unzip
     # Node.js 18 of Debian 12 has no WebSocket.
     if ! has_websocket node && ! has_websocket "$(tool node)"; then
       need npm nodejs npm

@@ -112,12 +112,12 @@ minio_responds() {
 
 # versitygw stores the metadata of objects in extended attributes, which every usual file system has (tmpfs only since
 # Linux 6.6). The alternative, --sidecar, loses writes: in version 1.8.0, a PUT fails if a neighboring object is deleted
-# at the same time.
+# at the same time. Buckets have versions if a client asks for that, as Object Lock does.
 start_versitygw() {
-  mkdir -p "$dir/versitygw/data"
+  mkdir -p "$dir/versitygw/"{data,versions}
   launch "$dir" versitygw env ROOT_ACCESS_KEY="$access_key" ROOT_SECRET_KEY="$secret_key" \
     "$(tool versitygw)" --quiet --keep-alive --port "127.0.0.1:$versitygw_port" --health /health --virtual-domain "$s3_domain" \
-    posix "$dir/versitygw/data"
+    posix --versioning-dir "$dir/versitygw/versions" "$dir/versitygw/data"
 }
 
 versitygw_responds() {
@@ -301,7 +301,7 @@ stop | kill | restart | wipe | pause | resume)
     ;;
   wipe)
     end "$dir" KILL "$@"
-    for name; do rm -rf "$dir/$name/data"; done
+    for name; do rm -rf "$dir/$name/"{data,versions}; done
     start "$@"
     ;;
   pause) signal STOP "$@" ;;

@@ -29,6 +29,7 @@ prepare() {
     mv "$staging/$name" "$(tool $name)"
     rm -rf "$staging"
   done
+  [[ ${COLD:-} != yes ]] || return 0
   # The flags are those of the Dockerfiles; -export compiles without linking.
   echo "compiling the services and MinIO (minutes, once)" >&2
   for name in "${services[@]}"; do

@@ -9,8 +9,12 @@ import (
 
 const extensions = "../../docs/api-extensions.md"
 
-// keysSection needs a gateway with API keys, so it has a test of its own.
-const keysSection = "API keys"
+// keysSection needs a gateway with API keys, and headersSection one that sends headers, so they
+// have tests of their own.
+const (
+	keysSection    = "API keys"
+	headersSection = "Headers for an image URL"
+)
 
 // TestExtensionsExamples runs the transcripts of the extensions one after the
 // other, as a reader would.
@@ -21,7 +25,7 @@ func TestExtensionsExamples(t *testing.T) {
 	dir := t.TempDir()
 	transcript := ""
 	for _, e := range examples(t, extensions) {
-		if e.language == "console" && e.section != keysSection {
+		if e.language == "console" && e.section != keysSection && e.section != headersSection {
 			transcript += e.text
 		}
 	}

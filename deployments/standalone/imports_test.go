@@ -145,6 +145,7 @@ func TestOneImporter(t *testing.T) {
 		"github.com/minio/minio-go/v7":        "shared/objectstore/s3store",
 		"github.com/disintegration/imaging":   "analyzer/internal/scale",
 		"github.com/prometheus/client_golang": "shared/telemetry",
+		"github.com/klauspost/compress":       "gateway/internal/coding",
 		"modernc.org/sqlite":                  "gateway/internal/job/sqlstore",
 		"github.com/jackc/pgx/v5":             "gateway/internal/job/sqlstore",
 		"github.com/bep/imagemeta":            "analyzer/internal/embedded",
@@ -159,7 +160,10 @@ func TestOneImporter(t *testing.T) {
 			"deployments/bench",          // implements the naive pipeline with it, and scales the test photos
 			"analyzer/internal/describe", // scales and blurs test images
 		},
-		"github.com/minio/minio-go/v7": {"shared/objectstore/roletest"}, // requests keys from an STS
+		"github.com/minio/minio-go/v7": {
+			"shared/objectstore/roletest", // requests keys from an STS
+			"shared/objectstore/locktest", // creates and empties buckets with Object Lock
+		},
 	}
 	used := map[string]bool{}
 	for _, p := range listPackages(t) {

@@ -115,9 +115,11 @@ func TestLine(t *testing.T) {
 		}
 		checkFrames(t, <-frames, got)
 
-		for i, original := range map[int][]byte{0: photo(t), 1: png, 2: photo(t), 7: gray} {
+		originals := map[int][]byte{0: photo(t), 1: png, 2: photo(t), 7: gray}
+		for i, original := range originals {
 			s.checkResult(t, exiftool, got, i, original)
 		}
+		s.checkAllResults(t, got, originals)
 		for _, part := range []string{"file", "thumbnail", "metadata"} {
 			var body struct {
 				Error  string `json:"error"`

@@ -105,8 +105,8 @@ func startRole(t *testing.T, service string, originals, processed place) *leastR
 	t.Helper()
 	const arn = "arn:aws:s3:::"
 	text := strings.NewReplacer(
-		arn+"original/*", arn+originals.bucket+"/"+originals.prefix+"*", arn+"original", arn+originals.bucket,
-		arn+"processed/*", arn+processed.bucket+"/"+processed.prefix+"*", arn+"processed", arn+processed.bucket,
+		arn+"original/", arn+originals.bucket+"/"+originals.prefix, arn+"original", arn+originals.bucket,
+		arn+"processed/", arn+processed.bucket+"/"+processed.prefix, arn+"processed", arn+processed.bucket,
 	).Replace(string(readFile(t, "../s3/"+service+".json")))
 	var policy struct {
 		Statement []struct{ Action, Resource []string }

@@ -37,6 +37,7 @@ type config struct {
 type standalone struct {
 	log       *slog.Logger
 	scheme    string // scheme of the gateway's URL
+	basePath  string // path of the gateway's URL
 	metrics   *telemetry.Registry
 	parts     service.Closer
 	gateway   *gateway.Service
@@ -48,7 +49,7 @@ type standalone struct {
 // log directly.
 func load(environ []string) (config, error) {
 	return service.Load(service.Default(environ, "LOG_FORMAT", "text"), func(c *config) error {
-		var errs [6]error
+		var errs [8]error
 		c.Analyzer.HTTPAddr, c.Analyzer.MetricsAddr = "", ""
 		c.Processor.HTTPAddr, c.Processor.MetricsAddr = "", ""
 		c.Gateway, errs[0] = c.Gateway.Complete()
@@ -57,6 +58,10 @@ func load(environ []string) (config, error) {
 		_, errs[3] = c.Gateway.Logger(io.Discard)
 		_, errs[4] = c.Roots()
 		errs[5] = c.Traces.Validate()
+		errs[6] = c.Gateway.CheckListening()
+		if err := service.CheckFolder(c.Gateway.DataDir); err != nil {
+			errs[7] = fmt.Errorf("DATA_DIR: %w", err)
+		}
 		return errors.Join(errs[:]...)
 	})
 }
@@ -77,7 +82,7 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 		}
 	}()
 
-	s.scheme = "http"
+	s.scheme, s.basePath = "http", c.Gateway.BasePath
 	if c.Gateway.TLSCertFile != "" {
 		s.scheme = "https"
 	}
@@ -162,7 +167,7 @@ func (s *standalone) Addr() net.Addr { return s.gateway.Addr() }
 // Run runs the services until ctx is done, finishes the images in flight, and closes
 // everything.
 func (s *standalone) Run(ctx context.Context) error {
-	s.log.InfoContext(ctx, "imagebatch listening", "url", s.scheme+"://"+dialable(s.Addr()))
+	s.log.InfoContext(ctx, "imagebatch listening", "url", s.scheme+"://"+dialable(s.Addr())+s.basePath)
 	stop := context.AfterFunc(ctx, func() {
 		s.log.InfoContext(ctx, "imagebatch stopping: finishing images in flight; a second signal stops it immediately")
 	})

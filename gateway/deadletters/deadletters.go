@@ -59,11 +59,13 @@ const (
 type Config struct {
 	connect.BrokerConfig
 	HTTPAddr    string `env:"HTTP_ADDR"`
+	BasePath    string `env:"BASE_PATH"`
 	TLSCertFile string `env:"TLS_CERT_FILE"`
 
-	// URL of a running gateway, `http://` or `https://`. Only the tool reads it, and requires it if `TLS_CERT_FILE` is set.
+	// URL of a running gateway, `http://` or `https://`, with its `BASE_PATH` if it has one. Only the tool reads it, and requires
+	// it if `TLS_CERT_FILE` is set.
 	//
-	// Default: this machine, at `HTTP_ADDR`
+	// Default: this machine, at `HTTP_ADDR` and `BASE_PATH`
 	GatewayURL service.SecretURL `env:"GATEWAY_URL"`
 	// API key of an `operator`, if the gateway has API keys. With another key, the jobs of other keys appear to be unknown, and
 	// `-drop` removes their dead letters.
@@ -81,7 +83,7 @@ func (c *Config) complete() error {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("HTTP_ADDR: %w", err))
 		}
-		c.GatewayURL = service.SecretURL(local)
+		c.GatewayURL = service.SecretURL(local + c.BasePath)
 	}
 	if u, err := url.Parse(c.GatewayURL.Reveal()); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		errs = append(errs, errors.New("GATEWAY_URL: want http://host:port or https://host"))

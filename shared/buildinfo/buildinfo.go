@@ -16,6 +16,10 @@ import (
 // Version is the version of the release, or the next version with the suffix -dev.
 const Version = "0.1.0-dev"
 
+// UserAgent identifies the program in requests to other servers, with an address at which
+// their operators learn what it is (RFC 9110, section 10.1.5).
+const UserAgent = "Imagebatch/" + Version + " (+https://github.com/imagebatch/imagebatch)"
+
 // commit is set by the linker in a build without a checkout.
 var commit string
 

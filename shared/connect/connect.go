@@ -36,7 +36,7 @@ func (c BrokerConfig) Validate() error {
 	_, err := c.Roots()
 	errs := []error{err}
 	for _, raw := range c.RabbitMQURL {
-		if u, err := url.Parse(raw.Reveal()); err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" || u.Host == "" {
+		if u, err := url.Parse(raw.Reveal()); err != nil || u.Host == "" || rabbitmq.CheckURL(raw.Reveal()) != nil {
 			errs = append(errs, errors.New("RABBITMQ_URL: want amqp://user:password@host:port/ or amqps://…"))
 		}
 	}
@@ -100,11 +100,21 @@ type Config struct {
 // Validate returns an error that lists every mistake in the configuration.
 func (c Config) Validate() error {
 	errs := append(c.validate(), c.BrokerConfig.Validate())
-	if u, err := url.Parse(c.S3Endpoint.Reveal()); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+	if s3store.CheckEndpoint(c.S3Endpoint.Reveal()) != nil {
 		errs = append(errs, fmt.Errorf("S3_ENDPOINT %v: want http://host:port or https://host", c.S3Endpoint))
 	}
 	if (c.S3AccessKey == "") != (c.S3SecretKey == "") {
 		errs = append(errs, errors.New("S3_ACCESS_KEY and S3_SECRET_KEY: set both, or neither for a role"))
+	}
+	for _, place := range []struct{ of, bucket, prefix string }{
+		{"ORIGINAL", c.S3BucketOriginal, c.S3PrefixOriginal}, {"PROCESSED", c.S3BucketProcessed, c.S3PrefixProcessed},
+	} {
+		if err := s3store.CheckBucket(place.bucket); err != nil {
+			errs = append(errs, fmt.Errorf("S3_BUCKET_%s %q: %w", place.of, place.bucket, err))
+		}
+		if err := objectstore.CheckPrefix(place.prefix); err != nil {
+			errs = append(errs, fmt.Errorf("S3_PREFIX_%s %q: %w", place.of, place.prefix, err))
+		}
 	}
 	if c.S3BucketOriginal == c.S3BucketProcessed && c.S3PrefixOriginal == c.S3PrefixProcessed {
 		errs = append(errs, errors.New("S3_BUCKET_ORIGINAL and S3_BUCKET_PROCESSED: the same bucket needs two prefixes (S3_PREFIX_ORIGINAL, S3_PREFIX_PROCESSED)"))
@@ -122,20 +132,20 @@ type Servers struct {
 	close                func() error
 }
 
-func (c Config) open(name string, declare bool, traces *telemetry.Tracer, log *slog.Logger, m *telemetry.Registry) (*Servers, error) {
+func (c Config) open(p Process, traces *telemetry.Tracer, log *slog.Logger, m *telemetry.Registry) (*Servers, error) {
 	roots, err := c.Roots()
 	if err != nil {
 		return nil, err
 	}
-	originals, err := s3store.Open(c.store(c.S3BucketOriginal, c.S3PrefixOriginal, roots))
+	originals, err := s3store.Open(c.store(c.S3BucketOriginal, c.S3PrefixOriginal, roots, p.probe(p.PutsOriginals)))
 	if err != nil {
 		return nil, fmt.Errorf("store of originals: %w", err)
 	}
-	processed, err := s3store.Open(c.store(c.S3BucketProcessed, c.S3PrefixProcessed, roots))
+	processed, err := s3store.Open(c.store(c.S3BucketProcessed, c.S3PrefixProcessed, roots, p.probe(p.PutsProcessed)))
 	if err != nil {
 		return nil, fmt.Errorf("store of processed images: %w", err)
 	}
-	b, err := c.Open(name, declare, log, m)
+	b, err := c.Open(p.Name, p.Declares, log, m)
 	if err != nil {
 		return nil, err
 	}
@@ -147,9 +157,17 @@ func (c Config) open(name string, declare bool, traces *telemetry.Tracer, log *s
 	}, nil
 }
 
-func (c Config) store(bucket, prefix string, roots *x509.CertPool) s3store.Config {
+func (c Config) store(bucket, prefix string, roots *x509.CertPool, probe s3store.Probe) s3store.Config {
 	return s3store.Config{
 		Endpoint: c.S3Endpoint.Reveal(), AccessKey: c.S3AccessKey, SecretKey: c.S3SecretKey.Reveal(), Role: c.role(), Region: c.S3Region,
-		Bucket: bucket, Prefix: prefix, PathStyle: c.S3PathStyle, CreateBucket: c.S3CreateBuckets, Roots: roots,
+		Bucket: bucket, Prefix: prefix, PathStyle: c.S3PathStyle, CreateBucket: c.S3CreateBuckets, Probe: probe, Roots: roots,
 	}
+}
+
+// probe returns the probe of a store that the service puts objects into or not.
+func (p Process) probe(puts bool) s3store.Probe {
+	if !puts {
+		return s3store.Probe{}
+	}
+	return s3store.Probe{Name: p.Name, Stays: !p.Deletes}
 }

@@ -15,8 +15,10 @@ import (
 
 // Configuration is the interface of a service's configuration. Complete sets the values
 // that depend on the machine and returns an error that lists every mistake.
+// CheckListening returns those that only concern a process that listens.
 type Configuration[C any] interface {
 	Complete() (C, error)
+	CheckListening() error
 	Logger(io.Writer) (*slog.Logger, error)
 }
 
@@ -39,18 +41,25 @@ func Load[C Configuration[C]](environ []string) (Whole[C], error) {
 		var completeErr error
 		c.Service, completeErr = c.Service.Complete()
 		_, logErr := c.Service.Logger(io.Discard)
-		return errors.Join(completeErr, logErr, c.Traces.Validate(), c.Servers.Validate())
+		return errors.Join(completeErr, c.Service.CheckListening(), logErr, c.Traces.Validate(), c.Servers.Validate())
 	})
 }
 
 // Effective is Load with the signature of [service.Program]'s Config.
 func Effective[C Configuration[C]](environ []string) (any, error) { return Load[C](environ) }
 
+// Process specifies what a service does with its servers.
+type Process struct {
+	Name     string // identifies the service in traces, in RabbitMQ and in the keys of its probes
+	Declares bool   // declares the queues: the gateway does, and the other services wait for them
+
+	PutsOriginals, PutsProcessed bool // for the probes of the stores
+	Deletes                      bool // deletes what it puts
+}
+
 // Run runs a deployed service: it reads the configuration, opens the servers, calls
-// start, runs the returned service until ctx is done, and then closes the servers. name
-// identifies the service in traces and in RabbitMQ. declare specifies whether this service declares the
-// queues: the gateway does, and the other services wait for them.
-func Run[C Configuration[C]](ctx context.Context, name string, environ []string, declare bool,
+// start, runs the returned service until ctx is done, and then closes the servers.
+func Run[C Configuration[C]](ctx context.Context, p Process, environ []string,
 	start func(context.Context, C, *Servers) (Runner, error),
 ) (err error) {
 	c, err := Load[C](environ)
@@ -66,13 +75,13 @@ func Run[C Configuration[C]](ctx context.Context, name string, environ []string,
 		return err
 	}
 	m := telemetry.NewRegistry()
-	traces, err := telemetry.Open(ctx, c.Traces, telemetry.Process{Name: name, Version: buildinfo.Version, Roots: roots, Log: log, Metrics: m})
+	traces, err := telemetry.Open(ctx, c.Traces, telemetry.Process{Name: p.Name, Version: buildinfo.Version, Roots: roots, Log: log, Metrics: m})
 	if err != nil {
 		return err
 	}
 	// Deferred first and so called last, when every span has been recorded.
-	defer func() { err = errors.Join(err, traces.Close()) }()                 //nolint:contextcheck // Spans are exported after ctx has ended.
-	servers, err := c.Servers.open(name, declare, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: draining needs them.
+	defer func() { err = errors.Join(err, traces.Close()) }()     //nolint:contextcheck // Spans are exported after ctx has ended.
+	servers, err := c.Servers.open(p, traces, traces.Log(log), m) //nolint:contextcheck // The servers outlive ctx: draining needs them.
 	if err != nil {
 		return err
 	}

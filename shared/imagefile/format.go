@@ -36,6 +36,9 @@ func Formats() []*Format { return []*Format{JPEG, PNG} }
 // String returns the name of the format.
 func (f *Format) String() string { return f.Name }
 
+// Known reports whether data starts like an image of an accepted format.
+func Known(data []byte) bool { return formatOf(data) != nil }
+
 // formatOf returns the format of a file by its first bytes, or nil.
 func formatOf(data []byte) *Format {
 	i := slices.IndexFunc(Formats(), func(f *Format) bool { return bytes.HasPrefix(data, []byte(f.Magic)) })

@@ -2,6 +2,7 @@ package objectstore
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 )
@@ -60,6 +61,14 @@ func CheckContentType(contentType string) error {
 	}
 	if strings.TrimSpace(contentType) != contentType {
 		return fmt.Errorf("content type %.64q starts or ends with a space", contentType)
+	}
+	return nil
+}
+
+// CheckPart returns an error for a part that no object can have.
+func CheckPart(etag string, offset, length int64) error {
+	if etag == "" || offset < 0 || length <= 0 || offset > math.MaxInt64-length {
+		return fmt.Errorf("part of %d bytes from %d with the ETag %.64q is not a part of an object", length, offset, etag)
 	}
 	return nil
 }

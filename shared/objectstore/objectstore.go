@@ -4,8 +4,8 @@
 //
 // Objects are atomic: Put replaces an object as a whole, and a Get that started before
 // a Put reads the old bytes. Putting the same bytes under the same key again has no
-// visible effect. The ETag is not used; a caller that needs integrity compares SHA-256
-// sums.
+// visible effect, except on Modified and, in some stores, on the ETag. An ETag is only a
+// validator: a caller that needs integrity compares SHA-256 sums.
 //
 // Keys are slash-separated, valid UTF-8 without control characters, at most 512 bytes
 // long. They have no empty, "." or ".." element and no element over 255 bytes. Every
@@ -29,12 +29,31 @@ var ErrNotExist = errors.New("object does not exist")
 // now. The same call may succeed later.
 var ErrUnavailable = errors.New("object store unavailable")
 
+// ErrChanged means that the object no longer has the ETag that the caller named.
+var ErrChanged = errors.New("object has changed")
+
+// ErrRefused means that the store responds, but refuses the operation, and will do so until
+// an operator changes the store, the permissions or the configuration. It is also an
+// [ErrUnavailable], because the same call may succeed after that.
+var ErrRefused error = refusedError{}
+
+type refusedError struct{}
+
+func (refusedError) Error() string { return "object store refuses the operation" }
+
+func (refusedError) Is(target error) bool { return target == ErrUnavailable }
+
 // Info describes an object.
 type Info struct {
 	Key         string
 	Size        int64 // bytes
 	ContentType string
 	Modified    time.Time
+
+	// ETag changes whenever the bytes change, and says nothing else. It has only the
+	// characters that are allowed between the quotes of an entity tag (RFC 9110, section
+	// 8.8.3). It is empty if the store has no ETags.
+	ETag string
 }
 
 // Object is an open object. The caller must close Body. A Body that ends before Size
@@ -45,19 +64,24 @@ type Object struct {
 }
 
 // Store is one bucket under one prefix. All methods are safe for concurrent use. Errors
-// are ErrNotExist, ErrUnavailable, the error of ctx, or argument errors.
+// are ErrNotExist, ErrChanged, ErrUnavailable or ErrRefused, the error of ctx, or argument errors.
 type Store interface {
 	// Put stores data under key and replaces an existing object. The object is durable
 	// when Put returns nil.
 	Put(ctx context.Context, key string, data []byte, contentType string) error
 	// Get opens the object.
 	Get(ctx context.Context, key string) (*Object, error)
+	// GetPart opens length bytes of the object, from offset. Their number is the Size of
+	// the result. It returns ErrChanged if the object has another ETag than etag, and an
+	// argument error if etag is empty, length is not positive, or a byte is outside the
+	// object.
+	GetPart(ctx context.Context, key, etag string, offset, length int64) (*Object, error)
 	// Stat describes the object without opening it.
 	Stat(ctx context.Context, key string) (Info, error)
 	// Delete removes the object. A missing object is no error.
 	Delete(ctx context.Context, key string) error
 	// List yields the objects whose keys start with prefix, in byte order of the keys,
-	// without their ContentType. It ends after the first error. It may or may not yield
+	// without their ContentType and ETag. It ends after the first error. It may or may not yield
 	// objects that are put or deleted in the meantime.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 	// Ready returns nil if the store responds. Otherwise its error describes the
@@ -65,8 +89,13 @@ type Store interface {
 	Ready(ctx context.Context) error
 }
 
+// Getter is the part of a Store that opens objects.
+type Getter interface {
+	Get(ctx context.Context, key string) (*Object, error)
+}
+
 // ReadAll reads a whole object of at most limit bytes.
-func ReadAll(ctx context.Context, s Store, key string, limit int64) ([]byte, error) {
+func ReadAll(ctx context.Context, s Getter, key string, limit int64) ([]byte, error) {
 	o, err := s.Get(ctx, key)
 	if err != nil {
 		return nil, err

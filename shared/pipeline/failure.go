@@ -21,6 +21,7 @@ func (f *Failure) Unwrap() error { return f.Err }
 // The error codes of failed images. They are part of the public API.
 const (
 	CodeInvalidBase64     = "invalid_base64"     // the inline data is not base64
+	CodeInvalidName       = "invalid_name"       // the name is too long
 	CodeTooLarge          = "too_large"          // more than MAX_IMAGE_BYTES
 	CodeNotAnImage        = "not_an_image"       // empty, or not an image format
 	CodeUnsupportedFormat = "unsupported_format" // an image, but neither JPEG nor PNG

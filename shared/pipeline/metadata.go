@@ -40,7 +40,7 @@ type Metadata struct {
 	Width          int    `json:"width" xmp:"Width,core" range:"1.." unit:"pixels" doc:"width as displayed, EXIF orientation applied"`
 	Height         int    `json:"height" xmp:"Height,core" range:"1.." unit:"pixels" doc:"height as displayed"`
 	Shape          string `json:"shape" xmp:"Shape" range:"landscape|portrait|square" doc:"proportions as displayed; square when the sides differ by at most 1 %"`
-	Orientation    int    `json:"orientation" range:"1..8" unit:"1 to 8, 1 when the file does not state it" doc:"EXIF orientation of the original; in a JPEG, only if it precedes the first scan"`
+	Orientation    int    `json:"orientation" range:"1..8" unit:"1 to 8, 1 when the file does not state it" doc:"EXIF orientation of the original; in a JPEG, only if it precedes the first scan; in a PNG, not that of a raw profile, which browsers ignore too"`
 	BitDepth       int    `json:"bit_depth" xmp:"BitDepth" range:"1|2|4|8|16" unit:"1, 2, 4, 8, 16" doc:"bits per sample as stored"`
 	ColorModel     string `json:"color_model" xmp:"ColorModel" range:"gray|ycbcr|rgb|cmyk|palette" doc:"color model as stored"`
 	HasAlpha       bool   `json:"has_alpha" xmp:"HasAlpha" doc:"the file has an alpha channel or a transparent color"`

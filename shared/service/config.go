@@ -16,10 +16,10 @@ import (
 
 // Load reads a configuration from NAME=value lines according to its env tags. It uses
 // github.com/caarlos0/env because that library reports every mistake at once and has
-// few dependencies. If NAME_FILE is set, the value is the content of that file without
-// trailing newlines, because orchestrators provide secrets as files. Setting both
-// variables is a mistake. (With the library's own "file" option, a variable is always
-// one or the other.) complete may also change the configuration. The returned error
+// few dependencies. If NAME_FILE is set, the value is the content of that file without a
+// byte order mark and trailing newlines, because orchestrators provide secrets as files.
+// Setting both variables is a mistake. (With the library's own "file" option, a variable is
+// always one or the other.) complete may also change the configuration. The returned error
 // lists every mistake, including those that complete returns, one per line.
 func Load[C any](environ []string, complete func(*C) error) (C, error) {
 	vars := env.ToMap(environ)
@@ -78,7 +78,7 @@ func readFiles[C any](vars map[string]string) error {
 			errs = append(errs, fmt.Errorf("%s_FILE: %w", name, err))
 			continue
 		}
-		vars[name] = strings.TrimRight(string(text), "\r\n")
+		vars[name] = strings.TrimRight(strings.TrimPrefix(string(text), "\ufeff"), "\r\n")
 	}
 	return errors.Join(errs...)
 }

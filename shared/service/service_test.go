@@ -57,7 +57,7 @@ func TestLoad(t *testing.T) {
 // and a file is an error.
 func TestSecretFiles(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "secret")
-	for text, want := range map[string]string{"hush\r\n": "hush", " a b \n\n": " a b ", "x": "x", "": "", "a\nb": "a\nb"} {
+	for text, want := range map[string]string{"hush\r\n": "hush", " a b \n\n": " a b ", "x": "x", "": "", "a\nb": "a\nb", "\ufeffhush\r\n": "hush"} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

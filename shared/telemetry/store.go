@@ -13,8 +13,8 @@ import (
 
 // Store returns s with metrics and spans under a name that distinguishes it from the
 // process's other stores: originals or processed. It returns what s returns, errors
-// included, and calls s exactly as often as it is called. Put, Get, Stat and Delete
-// have a span when the context is in a recorded trace. The Tracer may be nil.
+// included, and calls s exactly as often as it is called. Put, Get, GetPart, Stat and
+// Delete have a span when the context is in a recorded trace. The Tracer may be nil.
 func Store(s objectstore.Store, name string, m *Registry, t *Tracer) objectstore.Store {
 	return &observedStore{
 		store: s, name: name, tracer: t,
@@ -67,6 +67,16 @@ func (s *observedStore) Put(ctx context.Context, key string, data []byte, conten
 func (s *observedStore) Get(ctx context.Context, key string) (*objectstore.Object, error) {
 	ctx, end := s.start(ctx, "get", "GET")
 	o, err := s.store.Get(ctx, key)
+	if err != nil {
+		return o, end(noBytes, err)
+	}
+	return o, end(o.Size, nil)
+}
+
+// GetPart implements objectstore.Store. It is a get like any other.
+func (s *observedStore) GetPart(ctx context.Context, key, etag string, offset, length int64) (*objectstore.Object, error) {
+	ctx, end := s.start(ctx, "get", "GET")
+	o, err := s.store.GetPart(ctx, key, etag, offset, length)
 	if err != nil {
 		return o, end(noBytes, err)
 	}

@@ -52,6 +52,8 @@ func outcome(err error) string {
 		return "ok"
 	case errors.Is(err, objectstore.ErrNotExist):
 		return "not_found"
+	case errors.Is(err, objectstore.ErrChanged):
+		return "changed"
 	case errors.Is(err, broker.ErrNoRoute):
 		return "returned"
 	case errors.Is(err, objectstore.ErrUnavailable), errors.Is(err, broker.ErrUnavailable):

@@ -54,5 +54,12 @@ func fromIPTC(r iptc.Resources, warned *record.Warnings) block {
 	return found
 }
 
-// iptcTime combines the date and the time, or returns "" unless both are present.
-func iptcTime(date, clock string) string { return isoTime(date + "T" + clock) }
+// iptcTime combines the date and the time, or returns "" unless both are present. In place of the time zone, GIMP
+// writes the hour and the minute again; as a zone that exists nowhere, they do not count.
+func iptcTime(date, clock string) string {
+	const local, zoned = len("150405"), len("150405-0700")
+	if len(clock) == zoned && clock[local+1:] == clock[:4] && (clock[:2] > "14" || clock[2:4] != "00" && clock[2:4] != "30") {
+		clock = clock[:local]
+	}
+	return isoTime(date + "T" + clock)
+}

@@ -68,7 +68,15 @@ func fromPacket(p *xmp.Packet, warned *record.Warnings) (b block) {
 // xmpReader returns the trimmed values of a packet.
 type xmpReader struct{ packet *xmp.Packet }
 
-func (r xmpReader) one(property string) string { return strings.TrimSpace(r.packet.Text(property)) }
+// one returns a text. GIMP 2.8 writes the name of the default language in place of titles, descriptions and
+// copyright notices.
+func (r xmpReader) one(property string) string {
+	text := strings.TrimSpace(r.packet.Text(property))
+	if text == "x-default" {
+		return ""
+	}
+	return text
+}
 
 func (r xmpReader) all(property string) []string {
 	texts := r.packet.Texts(property)

@@ -23,6 +23,7 @@ func TestXMPInEveryForm(t *testing.T) {
 		"two descriptions":               {`<rdf:Description dc:title="A"/><rdf:Description><dc:subject><rdf:Bag><rdf:li>x</rdf:li><rdf:li>y</rdf:li></rdf:Bag></dc:subject></rdf:Description>`, block{title: "A", keywords: []string{"x", "y"}}},
 		"same name in another namespace": {`<rdf:Description xmlns:o="other:"><o:title>B</o:title><dc:title>A</dc:title></rdf:Description>`, block{title: "A"}},
 		"a title in a structure":         {`<rdf:Description xmlns:o="other:"><o:s rdf:parseType="Resource"><dc:title>B</dc:title></o:s></rdf:Description>`, block{}},
+		"the default language alone":     {`<rdf:Description dc:rights="x-default"><dc:title><rdf:Alt><rdf:li xml:lang="x-default">x-default</rdf:li></rdf:Alt></dc:title></rdf:Description>`, block{}},
 		"half a star":                    {`<rdf:Description xmp:Rating="3.5"/>`, block{rating: 4}},
 		"a comment":                      {`<rdf:Description><exif:UserComment><rdf:Alt><rdf:li xml:lang="x-default">Screenshot</rdf:li></rdf:Alt></exif:UserComment></rdf:Description>`, block{comment: "Screenshot"}},
 		"our other properties":           {`<rdf:Description xmlns:i="https://github.com/imagebatch/imagebatch/ns/1.0/" i:Format="jpeg" i:Width="3"/>`, block{}},

@@ -51,7 +51,8 @@ func main() {
 }
 
 func run(ctx context.Context, environ []string) error {
-	return connect.Run(ctx, "gateway", environ, true, func(ctx context.Context, c gateway.Config, s *connect.Servers) (connect.Runner, error) {
+	p := connect.Process{Name: "gateway", Declares: true, PutsOriginals: true, Deletes: true}
+	return connect.Run(ctx, p, environ, func(ctx context.Context, c gateway.Config, s *connect.Servers) (connect.Runner, error) {
 		return gateway.New(ctx, c, gateway.Deps{
 			Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
 		})

@@ -7,8 +7,9 @@
 // they are in the log. HEAD works like GET.
 //
 // The cost of a client is bounded. Its header must arrive within 10 s and is at most 64
-// KiB. Its body must arrive at 10 kB/s or more, for as long as it takes, and is read
-// image by image while there is memory for its largest image. The client must take each
+// KiB. Its body must arrive at 10 kB/s or more, for as long as it takes, and may stall for
+// 30 s. It is decoded as it arrives, and read image by image while there is memory for its
+// decoder and its largest image. The client must take each
 // write of a response within 30 s, and a WebSocket must respond to a ping within its
 // idle time.
 //
@@ -35,7 +36,9 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/body"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/origin"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
@@ -45,13 +48,19 @@ type Config struct {
 	MaxImageBytes  int64         // of one image, decoded; 10 MiB
 	MaxBatchImages int           // 100
 	UploadMemory   int64         // bytes of the image buffers of all requests that are being read; 256 MiB
+	ArchiveMemory  int64         // bytes of the image buffers of all downloads of results.zip; 128 MiB
 	MaxConnections int           // concurrent, WebSockets included; 14,000
-	AllowedOrigins []string      // scheme://host[:port] whose pages are allowed, in addition to the server's own
+	AllowedOrigins origin.List   // origins whose pages are allowed, in addition to the server's own
 	AllowedHosts   []string      // names, with or without a port, that requests may be sent to; empty: any
+	TrustedProxies proxy.Trusted // proxies whose reports about a request are believed; empty: none
+	BasePath       string        // prefix of the paths of the API and the page, such as /images; empty: none
+	KeepAlive      time.Duration // time for which an idle connection is kept; 620 s
+	UploadStall    time.Duration // time for which a body may be behind its minimum speed, and so be silent; 30 s
 	WSIdleTimeout  time.Duration // time for which the peer of a WebSocket may be silent; 60 s
+	WSPingInterval time.Duration // time between two pings; 25 s, or 5/12 of WSIdleTimeout if that is shorter
 	DrainDelay     time.Duration // time for which the server still accepts requests after the signal to stop; 0
 
-	pace  pace // of request bodies; shorter in tests
+	pace  pace // of request bodies; other in tests
 	spare int  // concurrent connections past the limit that get a 503
 }
 
@@ -59,16 +68,20 @@ func (c Config) orDefaults() Config {
 	c.MaxImageBytes = cmp.Or(c.MaxImageBytes, 10<<20)
 	c.MaxBatchImages = cmp.Or(c.MaxBatchImages, 100)
 	c.UploadMemory = cmp.Or(c.UploadMemory, 256<<20)
+	c.ArchiveMemory = cmp.Or(c.ArchiveMemory, 128<<20)
 	c.MaxConnections = cmp.Or(c.MaxConnections, 14_000)
+	c.KeepAlive = cmp.Or(c.KeepAlive, 620*time.Second)
 	c.WSIdleTimeout = cmp.Or(c.WSIdleTimeout, time.Minute)
+	c.WSPingInterval = cmp.Or(c.WSPingInterval, min(25*time.Second, MaxPingInterval(c.WSIdleTimeout)))
 	c.spare = cmp.Or(c.spare, maxTurnedAway)
-	c.pace = cmp.Or(c.pace, pace{10_000, 10 * time.Second})
+	c.pace = cmp.Or(c.pace, pace{10_000, cmp.Or(c.UploadStall, 30*time.Second)})
 	return c
 }
 
 // Deps are the dependencies of a Server.
 type Deps struct {
 	Jobs      jobs
+	Originals results // store of originals
 	Processed results // store of processed images
 	Intake    *intake.Intake
 	Hub       *progress.Hub // run by the gateway
@@ -89,9 +102,10 @@ type jobs interface {
 	Count(ctx context.Context) (job.Counts, error)
 }
 
-// results is the part of an objectstore.Store that reads results.
+// results is the part of an objectstore.Store that reads objects.
 type results interface {
 	Get(ctx context.Context, key string) (*objectstore.Object, error)
+	GetPart(ctx context.Context, key, etag string, offset, length int64) (*objectstore.Object, error)
 	Stat(ctx context.Context, key string) (objectstore.Info, error)
 }
 
@@ -105,11 +119,13 @@ type Server struct {
 	table   []Route
 	echo    *echo.Echo
 	uploads *uploadMemory
+	zips    *uploadMemory
 	quotas  *quotas
 	metrics apiMetrics
 
 	places, spare chan struct{} // an element for each open connection, within the limit and past it
 	arriving      atomic.Int64  // connections with an arriving request: new ones, and those whose request net/http reads
+	idle          idleConns     // connections without a request
 
 	leaving chan struct{} // closed on the signal to stop
 	closing chan struct{} // closed when the server accepts no more requests
@@ -124,10 +140,10 @@ func New(c Config, d Deps) *Server {
 	c = c.orDefaults()
 	s := &Server{
 		config: c, deps: d,
-		limits: body.Limits{Images: c.MaxBatchImages, ImageBytes: c.MaxImageBytes},
-		// The largest batch in base64, with 64 KiB in addition to each image.
-		maxBody: int64(c.MaxBatchImages) * ((c.MaxImageBytes+2)/3*4 + 64<<10),
+		limits:  body.Limits{Images: c.MaxBatchImages, ImageBytes: c.MaxImageBytes},
+		maxBody: largestBody(c.MaxBatchImages, c.MaxImageBytes),
 		uploads: newUploadMemory(c.UploadMemory, c.MaxImageBytes),
+		zips:    newArchiveMemory(c.ArchiveMemory, c.MaxImageBytes),
 		quotas:  &quotas{of: map[string]*usage{}},
 		release: releaseTag(),
 		metrics: newAPIMetrics(d.Metrics),

@@ -206,7 +206,7 @@ func TestAttackMethods(t *testing.T) {
 	get := []string{"GET", "HEAD"}
 	for path, allowed := range map[string][]string{
 		"/api/v1/batch": {"GET", "HEAD", "POST"}, job: get, job + "/cancel": {"POST"}, job + "/retry": {"POST"}, job + "/ws": get,
-		job + "/images/0/file": get, job + "/images/0/metadata": get, job + "/images/0/thumbnail": get, "/": get,
+		job + "/images/0/file": get, job + "/images/0/metadata": get, job + "/images/0/thumbnail": get, job + "/images/0/original": get, job + "/results.jsonl": get, job + "/results.zip": get, "/": get,
 	} {
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND", "MOVE", "DEBUG", "get", "Post", "BREW"} {
 			if !slices.Contains(allowed, method) {
@@ -242,7 +242,7 @@ func TestAttackPaths(t *testing.T) {
 	for _, index := range []string{"-1", "1", "00", "0x0", "0.0", "1e0", "+0", "%20", "%30%00", "9999999999999999999999", "0;a=b", "*", "0%2ffile", "null", "٠"} {
 		paths = append(paths, job+"/images/"+index+"/file")
 	}
-	for _, kind := range []string{"original", "file.bak", "file%00.json", "file/", "..", "%2e%2e%2f%2e%2e%2fjobs.db", "FILE", "metadata.json", ".git/config", "file;.jpg", "file%20"} {
+	for _, kind := range []string{"originals", "file.bak", "file%00.json", "file/", "..", "%2e%2e%2f%2e%2e%2fjobs.db", "FILE", "metadata.json", ".git/config", "file;.jpg", "file%20"} {
 		paths = append(paths, job+"/images/0/"+kind)
 	}
 	paths = append(paths, "/data/jobs.db", "/jobs.db", "/.env", "/.git/config", "/debug/pprof/", "/debug/vars", "/server-status", "/admin", "/api/v1/../../data/jobs.db", "/page/../api.go",
@@ -264,7 +264,7 @@ func TestAttackGuesses(t *testing.T) {
 	id := r.completed()
 	last := "0123456789abcdef"[(strings.IndexByte("0123456789abcdef", id[len(id)-1])+1)%16]
 	guesses := []string{
-		id[:len(id)-1] + string(last), strings.ToUpper(id), id[:len(id)-1], id + "0", strings.ReplaceAll(id, "-", ""), "{" + id + "}", "urn:uuid:" + id, "%20" + id, id + "%20", id[:8], id[:8] + "*", "*", "%25", "_",
+		id[:len(id)-1] + string(last), id[:len(id)-1], id + "0", strings.ReplaceAll(id, "-", ""), "{" + id + "}", "urn:uuid:" + id, "%20" + id, id + "%20", id[:8], id[:8] + "*", "*", "%25", "_",
 		id[:35] + "_", id[:35] + "%25", "0", "1", "-1", "null", "undefined", "me", "all", "latest", "'%20OR%20'1'='1", id + "'--", id + "%00", id + "," + id, string(pipeline.NewTraceID(id, 0)), unknown,
 		"00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff", "$ne", "..", id + "/..", "[object%20Object]",
 	}
@@ -272,7 +272,7 @@ func TestAttackGuesses(t *testing.T) {
 		guesses = append(guesses, uuid.Must(uuid.NewRandomFromReader(rand.Reader)).String())
 	}
 	for _, guess := range guesses {
-		for _, rest := range []string{"", "/images/0/file", "/images/0/metadata", "/ws"} {
+		for _, rest := range []string{"", "/images/0/file", "/images/0/metadata", "/images/0/original", "/results.jsonl", "/results.zip", "/ws"} {
 			t.Run("GET "+guess+rest, func(t *testing.T) {
 				wantRefusal(t, r.raw("GET /api/v1/batch/"+guess+rest+" HTTP/1.1\r\nHost: x\r\n"+headerLines(upgrade)+"\r\n"), http.StatusNotFound)
 			})

@@ -39,6 +39,10 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 	if r.ContentLength > s.maxBody {
 		return nil, errTooLarge.with(s.maxBody)
 	}
+	encoded, err := codingOf(r)
+	if err != nil {
+		return nil, err
+	}
 	if by.Limits.UploadBytesPerMinute > 0 {
 		in.charge = func(n int) { s.chargeBytes(by, n) }
 	}
@@ -46,8 +50,9 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 	if err != nil {
 		return nil, err
 	}
-	if key.Name != "" {
-		in.sum = sha256.New()
+	boundary, isForm, err := body.Boundary(r.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, err
 	}
 	known, err := s.known(r.Context(), key, func() (string, error) {
 		memory, err := s.uploads.hold(by, window)
@@ -55,8 +60,14 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 			return "", err
 		}
 		defer memory.release()
-		_, err = io.Copy(io.Discard, in)
-		return in.fingerprint(), err
+		text := newBatchBody(in, encoded, s.maxBody, memory, !isForm)
+		if !isForm {
+			err = text.drain()
+			return text.fingerprint(), err
+		}
+		form := body.NewForm(text, boundary, s.limits, true)
+		err = errors.Join(form.Drain(), text.Close())
+		return form.Fingerprint(), err
 	})
 	if known != nil || err != nil {
 		return known, err
@@ -64,11 +75,18 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 	return s.newJob(r.Context(), by, key, window, func(ctx context.Context, b *intake.Batch, memory *held) error {
 		limits := s.limits
 		limits.Grow = memory.grow
-		images := body.NewReader(in, limits)
+		hasKey := key.Name != ""
+		text := newBatchBody(in, encoded, s.maxBody, memory, hasKey && !isForm)
+		defer func() { _ = text.Close() }() // what it read is complete, or Next returned the error
+		next, fingerprint := body.NewReader(text, limits).Next, text.fingerprint
+		if isForm {
+			form := body.NewForm(text, boundary, limits, hasKey)
+			next, fingerprint = form.Next, form.Fingerprint
+		}
 		for {
-			image, err := images.Next()
+			image, err := next()
 			if errors.Is(err, io.EOF) {
-				b.Fingerprint = in.fingerprint()
+				b.Fingerprint = fingerprint()
 				return nil
 			}
 			if err != nil {
@@ -92,7 +110,7 @@ func (s *Server) retry(c echo.Context) error {
 	// No batch has this fingerprint, because this text is not a valid batch.
 	fingerprint := ""
 	if key.Name != "" {
-		fingerprint = fmt.Sprintf("%x", sha256.Sum256([]byte("retry "+c.Param("job_id"))))
+		fingerprint = fmt.Sprintf("%x", sha256.Sum256([]byte("retry "+detailsOf(c).jobID)))
 	}
 	j, err := s.known(ctx, key, func() (string, error) { return fingerprint, nil })
 	if err != nil {
@@ -196,7 +214,7 @@ func (s *Server) newJob(ctx context.Context, by *apikey.Key, key job.Key, room i
 // writeCreated responds with a job that this request, or an earlier one, has created.
 func writeCreated(c echo.Context, j *job.Job) error {
 	detailsOf(c).jobID = j.ID
-	c.Response().Header().Set("Location", pathBatch+"/"+j.ID)
+	c.Response().Header().Set("Location", detailsOf(c).base+pathBatch+"/"+j.ID)
 	return writeJSON(c, http.StatusCreated, createdJSON{
 		JobID: j.ID, Status: job.Pending, CreatedAt: second(j.CreatedAt),
 		Message: fmt.Sprintf("Batch job created with %d images", j.Total), // the spec has no other form for 1

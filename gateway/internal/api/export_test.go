@@ -36,3 +36,10 @@ func (s *Server) UploadMemory(name string) int64 {
 	defer s.uploads.mu.Unlock()
 	return s.uploads.of[name]
 }
+
+// ArchiveMemory returns the memory of the downloads of results.zip in use by a name.
+func (s *Server) ArchiveMemory(name string) int64 {
+	s.zips.mu.Lock()
+	defer s.zips.mu.Unlock()
+	return s.zips.of[name]
+}

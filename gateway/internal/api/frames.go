@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,6 +32,7 @@ func frameSize(p []byte) uint64 {
 // browser that sees it reports an error instead of the status.
 type closeFrameConn struct {
 	net.Conn
+	in     *frameLimitConn
 	left   int64         // unwritten bytes of the current frame
 	closed bool          // the current frame, or an earlier one, is a close frame
 	out    chan struct{} // closed when the close frame is written
@@ -52,6 +54,9 @@ func (c *closeFrameConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// heard returns the time of the last sign of the client.
+func (c *closeFrameConn) heard() time.Time { return c.in.start.Add(time.Duration(c.in.heard.Load())) }
+
 // Limits for the frames of a client. A client that follows a job only has to respond to
 // a ping every half minute.
 const (
@@ -66,8 +71,10 @@ var errFlood = errors.New("too many messages")
 // fragments of an endless message as fast as they arrive, without reporting them.
 type frameLimitConn struct {
 	net.Conn
-	header []byte // header of the current frame, while it is incomplete
-	skip   uint64 // bytes of the current frame that follow its header
+	start  time.Time
+	heard  atomic.Int64 // time of the last read, in nanoseconds since start
+	header []byte       // header of the current frame, while it is incomplete
+	skip   uint64       // bytes of the current frame that follow its header
 
 	paid    time.Time // time up to which the frame rate is used
 	flooded bool
@@ -79,7 +86,11 @@ func (c *frameLimitConn) Read(p []byte) (int, error) {
 		return 0, errFlood
 	}
 	n, err := c.Conn.Read(p)
-	c.count(p[:n], time.Now())
+	now := time.Now()
+	if n > 0 {
+		c.heard.Store(int64(now.Sub(c.start)))
+	}
+	c.count(p[:n], now)
 	return n, err
 }
 

@@ -18,6 +18,7 @@ import (
 const (
 	opText  = 1
 	opClose = 8
+	opPing  = 9
 )
 
 // rawSocket is a WebSocket client without a library, which sees every frame.

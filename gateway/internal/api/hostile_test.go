@@ -39,6 +39,7 @@ func masked(first byte, payload string) []byte {
 const (
 	finText  = 0x81
 	finPing  = 0x89
+	finPong  = 0x8a
 	openText = 0x01 // first fragment of a message
 	openMore = 0x00 // middle fragment of a message
 	finMore  = 0x80

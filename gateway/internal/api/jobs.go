@@ -13,7 +13,7 @@ import (
 // find returns the job that the path names. A job that the caller may not see does
 // not exist for it.
 func (s *Server) find(c echo.Context) (*job.Job, error) {
-	id := c.Param("job_id")
+	id := detailsOf(c).jobID
 	if !isUUID(id) {
 		return nil, job.ErrNotFound
 	}

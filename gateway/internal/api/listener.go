@@ -25,7 +25,8 @@ const maxTurnedAway = 256
 //
 // It still accepts some connections past the limit, to respond with a 503: in the backlog
 // they would wait for the slowest client, and so would a health probe. Beyond these it
-// closes connections without a response, which costs the least.
+// closes connections without a response, which costs the least. Before it exceeds the
+// limit, it closes the connection that has waited longest for its next request.
 type listener struct {
 	net.Listener
 	server *Server
@@ -39,15 +40,12 @@ func (l listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		c := &conn{Conn: accepted, server: l.server}
-		for _, c.places = range []chan struct{}{l.server.places, l.server.spare} {
-			select {
-			case c.places <- struct{}{}:
-				if c.places == l.server.spare {
-					l.server.metrics.refused.Inc("answered")
-				}
-				return c, nil
-			default:
-			}
+		switch s := l.server; {
+		case c.take(s.places), s.closeIdle() && c.take(s.places):
+			return c, nil
+		case c.take(s.spare):
+			s.metrics.refused.Inc("answered")
+			return c, nil
 		}
 		l.server.metrics.refused.Inc("closed")
 		_ = accepted.Close() // nothing was written
@@ -61,17 +59,31 @@ type conn struct {
 	places   chan struct{} // contains an element for this connection
 	leave    sync.Once
 	arriving atomic.Bool // counted in server.arriving
+	waiting  waiting
 
 	// handled is true from the start of a handler to the end of its response. Such a
 	// response may contain bytes from a client, which can look like anything.
 	handled atomic.Bool
 }
 
+// take takes one of the places for the connection, if one is free.
+func (c *conn) take(places chan struct{}) bool {
+	select {
+	case places <- struct{}{}:
+		c.places = places
+		return true
+	default:
+		return false
+	}
+}
+
 // Close implements net.Conn. A WebSocket ends here too.
 func (c *conn) Close() error {
-	defer c.leave.Do(func() { <-c.places })
+	defer c.free()
 	return c.Conn.Close()
 }
+
+func (c *conn) free() { c.leave.Do(func() { <-c.places }) }
 
 // CloseWrite lets net/http finish writing before it closes the connection.
 func (c *conn) CloseWrite() error {
@@ -89,7 +101,8 @@ func connOf(r *http.Request) *conn {
 	return c
 }
 
-// connState tracks whether a request is arriving, and whether its response was written.
+// connState tracks whether a request is arriving, whether its response was written, and
+// whether the connection waits for the next one.
 func connState(nc net.Conn, state http.ConnState) {
 	c := nc.(*conn) //nolint:forcetypeassert // listener accepts no other
 	switch state {
@@ -99,6 +112,11 @@ func connState(nc net.Conn, state http.ConnState) {
 		c.handled.Store(false)
 	case http.StateClosed:
 		c.arrive(false)
+	}
+	if state == http.StateIdle {
+		c.server.idle.add(c)
+	} else {
+		c.server.idle.remove(c)
 	}
 }
 
@@ -129,6 +147,7 @@ func (s *Server) checkRoom(c echo.Context) error {
 // request in plain HTTP.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	c.server.idle.read(c, n)
 	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil && // it has the first five bytes
 		slices.Contains([]string{"GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH"}, string(plain.RecordHeader[:])) {
 		_ = plain.Conn.SetWriteDeadline(time.Now().Add(lingerTime)) // the write returns the error

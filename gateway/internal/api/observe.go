@@ -1,8 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
@@ -21,6 +24,8 @@ type apiMetrics struct {
 	closes   *telemetry.Counter
 	in, out  *telemetry.Counter
 	refused  *telemetry.Counter
+
+	idleClosed *telemetry.Counter
 }
 
 func newAPIMetrics(m *telemetry.Registry) apiMetrics {
@@ -33,6 +38,8 @@ func newAPIMetrics(m *telemetry.Registry) apiMetrics {
 		in:      m.Counter("http_request_bytes_total", "Bytes of request bodies with a Content-Length, by route.", "route"),
 		out:     m.Counter("http_response_bytes_total", "Bytes of response bodies, without WebSockets, by route.", "route"),
 		refused: m.Counter("connections_refused_total", "Connections above MAX_CONNECTIONS, by how they were rejected.", "how"),
+
+		idleClosed: m.Counter("connections_idle_closed_total", "Idle connections that were closed to accept others within MAX_CONNECTIONS."),
 	}
 }
 
@@ -41,7 +48,7 @@ func newAPIMetrics(m *telemetry.Registry) apiMetrics {
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start, r := time.Now(), c.Request()
-		d := &details{Route: s.routeOf(c), by: anyone, jobID: bounded(c.Param("job_id"))}
+		d := &details{Route: s.routeOf(c), by: anyone, jobID: jobIDOf(c), from: s.from(r), base: s.config.BasePath}
 		c.Set(detailsKey, d)
 		method := r.Method
 		if !slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, method) {
@@ -72,9 +79,18 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		s.deps.Log.LogAttrs(c.Request().Context(), level, "request",
 			slog.String("method", method), slog.String("route", d.Label), slog.Int("status", status),
-			slog.Duration("duration", took), slog.String("job_id", d.jobID), slog.String("key", d.by.Name), slog.Int64("bytes", c.Response().Size))
+			slog.Duration("duration", took), slog.String("job_id", d.jobID), slog.String("key", d.by.Name), slog.Int64("bytes", c.Response().Size),
+			slog.String("client", d.client()))
 		return nil
 	}
+}
+
+// from returns what the peer and the trusted proxies report about a request.
+func (s *Server) from(r *http.Request) proxy.Request {
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // without an address, it is no trusted proxy
+	from := s.config.TrustedProxies.Read(peer.Addr(), r.Header)
+	from.Host = cmp.Or(from.Host, r.Host)
+	return from
 }
 
 // panicked logs a panic, which ends its request but not the process.

@@ -3,11 +3,12 @@ package api
 import (
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/origin"
 )
 
 // A browser sends requests for a page from inside its user's network. The server rejects
@@ -19,7 +20,7 @@ import (
 
 // checkHost rejects requests to a host name that is not allowed.
 func (s *Server) checkHost(c echo.Context) error {
-	host := c.Request().Host
+	host := detailsOf(c).from.Host
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		name = h
@@ -42,17 +43,22 @@ func (s *Server) checkOrigin(c echo.Context) error {
 	if len(origins) == 0 || reads || r.Method == http.MethodOptions {
 		return nil
 	}
-	own, err := url.Parse(origins[0])
-	if len(origins) == 1 && (err == nil && own.Host != "" && strings.EqualFold(own.Host, r.Host) || s.allows(origins[0])) {
+	from := detailsOf(c).from
+	if len(origins) == 1 && (origin.Own(origins[0], from.Host, from.Secure) || s.config.AllowedOrigins.Allows(origins[0])) {
 		return nil
 	}
 	return errOrigin
 }
 
-// allows reports whether the operator allows the pages of the origin.
-func (s *Server) allows(origin string) bool {
-	return slices.ContainsFunc(s.config.AllowedOrigins, func(o string) bool { return strings.EqualFold(o, origin) })
-}
+// The headers that a page of another origin may send, and those of a response that it may
+// read, in addition to the ones that browsers always allow. A page gets a preflight
+// rejected if it sends any other, so they include those that libraries add by themselves.
+const (
+	allowedHeaders = "Authorization, Content-Type, Content-Encoding, " + idempotencyKey +
+		", If-None-Match, If-Range, Range, Prefer, Last-Event-ID, traceparent"
+	exposedHeaders = "Location, Retry-After, Content-Disposition, RateLimit, RateLimit-Policy, WWW-Authenticate, " +
+		"ETag, Content-Range, Accept-Ranges, Preference-Applied"
+)
 
 // allowOrigin lets the pages of allowed origins read the response (CORS), and reports
 // whether the request is their preflight. Cookies have no effect here, so it sends
@@ -63,17 +69,17 @@ func (s *Server) allowOrigin(c echo.Context) (preflight bool) {
 		return false
 	}
 	h.Add("Vary", "Origin") // a cache must not return the response of one origin to another
-	origin := r.Header.Get("Origin")
-	if origin == "" || !s.allows(origin) {
+	origins := r.Header.Values("Origin")
+	if len(origins) != 1 || !s.config.AllowedOrigins.Allows(origins[0]) {
 		return false
 	}
-	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers", "Location, Retry-After, Content-Disposition, RateLimit, RateLimit-Policy, WWW-Authenticate")
+	h.Set("Access-Control-Allow-Origin", origins[0])
+	h.Set("Access-Control-Expose-Headers", exposedHeaders)
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
-	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, "+idempotencyKey)
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE")
+	h.Set("Access-Control-Allow-Headers", allowedHeaders)
 	h.Set("Access-Control-Max-Age", "600")
 	return true
 }

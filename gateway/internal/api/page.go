@@ -15,7 +15,8 @@ const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; con
 	"form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 // page returns the handler of one file of the demo page. The page needs no other files,
-// and its policy allows no others.
+// and its policy allows no others. All its links are relative, so that it works below any
+// path.
 func page(file, contentType string) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		data, err := pageFiles.ReadFile("page/" + file)
@@ -28,4 +29,11 @@ func page(file, contentType string) echo.HandlerFunc {
 		h.Set("Cache-Control", "no-cache")
 		return c.Blob(http.StatusOK, contentType+"; charset=utf-8", data)
 	}
+}
+
+// toPage redirects the base path to the page. The page needs the slash at its end, because
+// its links are relative. The redirect is temporary: a browser would remember a permanent
+// one after the base path has changed.
+func (s *Server) toPage(c echo.Context) error {
+	return c.Redirect(http.StatusTemporaryRedirect, s.config.BasePath+"/")
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/body"
+	"github.com/imagebatch/imagebatch/gateway/internal/coding"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
@@ -41,7 +42,14 @@ func (r refusal) after(seconds int) *refusal {
 	return &r
 }
 
-// All refusals, by status. [body.Error] has the texts for a malformed batch.
+// field sets the header of the response to one field.
+func (r refusal) field(name, value string) *refusal {
+	r.header = http.Header{name: {value}}
+	return &r
+}
+
+// All refusals, by status. [body.Error] and [coding.Error] have the texts for a malformed
+// batch.
 var (
 	errCutOff          = &refusal{400, "Request body is incomplete or malformed", 0, nil}
 	errQuery           = &refusal{400, "Invalid query: want name=value, joined by &", 0, nil}
@@ -51,6 +59,9 @@ var (
 	errParameter       = &refusal{400, "%s must be %s", 0, nil}
 	errRepeated        = &refusal{400, "%s must not be repeated", 0, nil}
 	errIdempotencyKey  = &refusal{400, idempotencyKey + " must be one value of 1 to 255 printable ASCII characters", 0, nil}
+	errPartial         = &refusal{400, "partial must be true or false", 0, nil}
+	errInclude         = &refusal{400, "include must be a list of file, metadata, xmp and thumbnail", 0, nil}
+	errPaths           = &refusal{400, "paths must be absent: results.zip has no folders", 0, nil}
 	errNothingToRetry  = &refusal{400, "No failed images to retry", 0, nil}
 	errTooManyImages   = &refusal{400, "Too many images (>%d)", 0, nil}
 	errSocketVersion   = &refusal{400, "Unsupported WebSocket version, only 13 is supported", 0, http.Header{"Sec-Websocket-Version": {"13"}}}
@@ -65,29 +76,37 @@ var (
 	errNoResult        = &refusal{404, "No result: images[%d] is %s", 0, nil}
 	errResultDeleted   = &refusal{404, "No result: that of images[%d] is no longer kept", 0, nil}
 	errNoSidecar       = &refusal{404, "No result: images[%d] has no sidecar", 0, nil}
+	errNoOriginal      = &refusal{404, "No original: that of images[%d] is not stored", 0, nil}
+	errOriginalDeleted = &refusal{404, "No original: that of images[%d] is no longer kept", 0, nil}
 	errMethod          = &refusal{405, "Method not allowed", 0, nil}
 	errSlow            = &refusal{408, "Request body arrived too slowly", 0, nil}
 	errEnded           = &refusal{409, "Job has already ended: %s", 0, nil}
 	errNotEnded        = &refusal{409, "Job has not ended: %s", 0, nil}
 	errReceiving       = &refusal{409, "A request with this " + idempotencyKey + " is still being received", 1, nil}
+	errPrecondition    = &refusal{412, "The result does not have the ETag in If-Match", 0, nil}
 	errTooLarge        = &refusal{413, "Request body exceeds %d bytes", 0, nil}
+	errCoding          = &refusal{415, "Content-Encoding not supported; want " + coding.Accepted + " or none", 0, http.Header{"Accept-Encoding": {coding.Accepted}}}
+	errRange           = &refusal{416, "Range is outside of the %d bytes of the result", 0, nil}
 	errHost            = &refusal{421, "Host not allowed; ALLOWED_HOSTS names those that are", 0, nil}
 	errKeyReused       = &refusal{422, idempotencyKey + " was used with a different request", 0, nil}
 	errNoUpgrade       = &refusal{426, "This endpoint speaks WebSocket only", 0, http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}}}
 	errRequestQuota    = &refusal{429, "Too many requests, try again later", 0, nil} // the limiter sets Retry-After
 	errByteQuota       = &refusal{429, "Too many bytes uploaded, try again later", 0, nil}
 	errMemoryShare     = &refusal{429, "Too many uploads at once with this API key, try again later", 1, nil}
+	errArchiveShare    = &refusal{429, "Too many downloads of results.zip at once with this API key, try again later", 5, nil}
 	errOpenImagesQuota = &refusal{429, "Too many images in progress with this API key, try again later", 5, nil}
 	errSocketQuota     = &refusal{429, "Too many WebSocket connections with this API key, try again later", 5, nil}
 	errWaitQuota       = &refusal{429, "Too many WebSocket connections and waiting requests with this API key, try again later", 5, nil}
 	errInternal        = &refusal{500, "Internal server error", 0, nil}
 	errNoMemory        = &refusal{503, "Too many uploads at once, try again later", 5, nil}
+	errNoArchiveMemory = &refusal{503, "Too many downloads of results.zip at once, try again later", 5, nil}
 	errConnections     = &refusal{503, "Too many connections, try again later", 5, nil}
 	errOpenImages      = &refusal{503, "Too many images in progress, try again later", 5, nil}
 	errSockets         = &refusal{503, "Too many WebSocket connections, try again later", 5, nil}
 	errWaits           = &refusal{503, "Too many WebSocket connections and waiting requests, try again later", 5, nil}
 	errClosing         = &refusal{503, "Server is shutting down, try again later", 5, nil}
 	errUnavailable     = &refusal{503, "Service temporarily unavailable, try again later", 5, nil}
+	errRefused         = &refusal{503, "Object storage refuses requests until an operator corrects it, try again later", 60, nil} // /readyz has the reason
 	errCancelled       = &refusal{503, "Request was cancelled", 5, nil}
 )
 
@@ -104,7 +123,9 @@ var refusals = []struct {
 	{progress.ErrFull, errSockets},
 	{progress.ErrClosed, errClosing},
 	{job.ErrUnavailable, errUnavailable},
+	{objectstore.ErrRefused, errRefused},
 	{objectstore.ErrUnavailable, errUnavailable},
+	{objectstore.ErrChanged, errUnavailable}, // again and again
 	{context.Canceled, errCancelled},
 	{context.DeadlineExceeded, errUnavailable},
 }
@@ -116,6 +137,9 @@ func refusalOf(err error, jobID string) *refusal {
 		return r
 	}
 	if e, ok := errors.AsType[*body.Error](err); ok {
+		return &refusal{status: http.StatusBadRequest, text: e.Text}
+	}
+	if e, ok := errors.AsType[*coding.Error](err); ok {
 		return &refusal{status: http.StatusBadRequest, text: e.Text}
 	}
 	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {

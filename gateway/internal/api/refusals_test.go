@@ -46,7 +46,7 @@ var upgrade = []string{
 const foreign = "Origin not allowed; ALLOWED_ORIGINS names those that are"
 
 func TestErrors(t *testing.T) {
-	r := setup(t, options{config: api.Config{AllowedOrigins: []string{"https://app.example.com"}}})
+	r := setup(t, options{config: api.Config{AllowedOrigins: origins(t, "https://app.example.com")}})
 	id := r.create(2)
 	r.end(id, 0, errDamaged)
 	const one = `{"images":[{"url":"http://example.com/a.jpg"}]}`
@@ -223,6 +223,7 @@ func TestInternalErrors(t *testing.T) {
 	}{
 		"jobs unavailable":    {job.ErrUnavailable, 503, unavailable},
 		"objects unavailable": {objectstore.ErrUnavailable, 503, unavailable},
+		"objects refused":     {objectstore.ErrRefused, 503, "Object storage refuses requests until an operator corrects it, try again later"},
 		"too slow":            {context.DeadlineExceeded, 503, unavailable},
 		"strange":             {errStrange, 500, internal},
 	} {
@@ -275,7 +276,7 @@ func TestBusy(t *testing.T) {
 		wantError(t, r.do("GET", "/api/v1/batch/"+id+"/ws", nil, upgrade...), 503, "Too many WebSocket connections, try again later")
 	})
 	t.Run("uploads", func(t *testing.T) {
-		const most = 1 << 20
+		const most = 10 << 20
 		r := setup(t, options{config: api.Config{MaxImageBytes: most, UploadMemory: 3 * most}})
 		text := `{"images":[{"base64":"` + whole(most-1) + `"}]}`
 		unfinished := fmt.Sprintf("POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(text)) + text[:len(text)-1]

@@ -3,7 +3,6 @@ package api
 import (
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"net/http"
 	"os"
@@ -13,14 +12,18 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
+	"github.com/imagebatch/imagebatch/gateway/internal/coding"
 )
 
-// The body of a request passes through three readers, from the connection to the job:
+// The body of a request passes through five readers, from the connection to the job:
 //
 //  1. http.MaxBytesReader rejects bodies that are larger than the largest batch.
-//  2. requestBody ends a body that arrives too slowly, counts its bytes against the
-//     quota of its API key, and computes its fingerprint.
-//  3. [body.Reader] parses it, and queries uploadMemory before its buffer grows.
+//  2. requestBody ends a body that arrives too slowly, and counts its bytes against the
+//     quota of its API key.
+//  3. A reader of package coding decodes it, and queries uploadMemory before it takes memory.
+//  4. batchBody applies the limits of 1 and 2 to the decoded bytes, and computes the
+//     fingerprint.
+//  5. [body.Reader] parses it, and queries uploadMemory before its buffer grows.
 
 // Limits of a rejected body: the server reads on for a moment, so that the sender sees
 // the response and not a broken connection.
@@ -46,7 +49,6 @@ type requestBody struct {
 	credit  time.Duration
 	read    int64
 	charge  func(n int) // counts bytes against a quota
-	sum     hash.Hash   // fingerprint, or nil if none is needed
 }
 
 func (s *Server) newRequestBody(c echo.Context, maxBytes int64) *requestBody {
@@ -67,9 +69,6 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	b.read += int64(n)
 	b.credit = min(b.credit-time.Since(start)+time.Duration(int64(n)*int64(time.Second)/b.pace.slowest), b.pace.grace)
 	b.charge(n)
-	if b.sum != nil {
-		b.sum.Write(p[:n])
-	}
 	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case err == nil || tooLarge:
@@ -92,14 +91,6 @@ func (b *requestBody) setDeadline(t time.Time) error {
 		return fmt.Errorf("%w: %w", errCutOff, err)
 	}
 	return nil
-}
-
-// fingerprint returns the SHA-256 of the bytes read, or "" if none is needed.
-func (b *requestBody) fingerprint() string {
-	if b.sum == nil {
-		return ""
-	}
-	return fmt.Sprintf("%x", b.sum.Sum(nil))
 }
 
 // respondEarly lets a response be sent before the end of the body; otherwise net/http
@@ -152,7 +143,8 @@ func (s *Server) dropBody(c echo.Context) error {
 // all memory free. A request keeps its memory until its end, because its buffer serves
 // the next image: it is rejected early or not at all, unless its images become larger.
 type uploadMemory struct {
-	share int64 // maximum for one name
+	share            int64    // maximum for one name
+	tooMany, nothing *refusal // over the share; over all memory
 
 	mu   sync.Mutex // guards the fields below
 	free int64
@@ -165,8 +157,8 @@ const window = 64 << 10
 // newUploadMemory reserves half of the memory for the other names, however slowly one
 // name sends its batches. A single upload always fits.
 func newUploadMemory(memory, maxImageBytes int64) *uploadMemory {
-	one := maxImageBytes + window
-	return &uploadMemory{share: max(memory/2, one), free: max(memory, one), of: map[string]int64{}}
+	one := maxImageBytes + window + coding.MaxMemory
+	return &uploadMemory{share: max(memory/2, one), tooMany: errMemoryShare, nothing: errNoMemory, free: max(memory, one), of: map[string]int64{}}
 }
 
 // held is the memory of one request. It is used by one goroutine.
@@ -189,9 +181,9 @@ func (h *held) grow(n int64) error {
 	defer h.from.mu.Unlock()
 	switch {
 	case h.by != anyone && h.from.of[h.by.Name]+n > h.from.share:
-		return errMemoryShare
+		return h.from.tooMany
 	case n > h.from.free:
-		return errNoMemory
+		return h.from.nothing
 	}
 	h.add(n)
 	return nil

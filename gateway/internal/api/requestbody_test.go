@@ -63,7 +63,7 @@ func TestSlowUploadsLeaveRoom(t *testing.T) {
 // TestUploadsThatMeet verifies that of concurrent uploads that do not all fit into memory
 // one succeeds, and that all memory is released.
 func TestUploadsThatMeet(t *testing.T) {
-	const size, at = 1 << 20, 4
+	const size, at = 10 << 20, 4                                                     // images that are larger than the memory of a decoder
 	r := setup(t, options{config: api.Config{MaxImageBytes: size, UploadMemory: 1}}) // room for one
 	text := `{"images":[{"base64":"` + whole(size-1) + `"}]}`
 	var (
@@ -94,7 +94,7 @@ func TestUploadsThatMeet(t *testing.T) {
 
 // TestUploadsAtOnce verifies that a slow upload leaves room for others.
 func TestUploadsAtOnce(t *testing.T) {
-	const most = 1 << 20
+	const most = 10 << 20
 	keys := newKeyFile(t, "slow", "other")
 	r := setup(t, options{keys: keys.Store, config: api.Config{MaxImageBytes: most, UploadMemory: 4 * (most + api.Window)}})
 	ends := make(chan response, 2)

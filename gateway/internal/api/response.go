@@ -54,13 +54,13 @@ func (r *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	in := &frameLimitConn{Conn: conn}
+	in := &frameLimitConn{Conn: conn, start: time.Now()}
 	early, err := buffers.Peek(buffers.Reader.Buffered())
 	if err != nil {
 		return nil, nil, fmt.Errorf("read frames that came with the request: %w", err)
 	}
 	in.count(early, time.Now())
-	r.socket = &closeFrameConn{Conn: in, out: make(chan struct{})}
+	r.socket = &closeFrameConn{Conn: in, in: in, out: make(chan struct{})}
 	buffers.Writer.Reset(r.socket)
 	return r.socket, buffers, nil
 }

@@ -94,8 +94,12 @@ func (s *shakyJobs) Create(ctx context.Context, j *job.Job) error {
 type shakyObjects struct {
 	objectstore.Store
 	fault atomic.Pointer[error]
-	short atomic.Bool // true: bodies end early
+	short atomic.Bool              // true: bodies end early
+	get   atomic.Pointer[storeGet] // nil: the store's
+	part  atomic.Pointer[func()]   // called before each GetPart
 }
+
+type storeGet func(ctx context.Context, key string) (*objectstore.Object, error)
 
 func (s *shakyObjects) Put(ctx context.Context, key string, data []byte, contentType string) error {
 	if err := s.fault.Load(); err != nil {
@@ -108,7 +112,11 @@ func (s *shakyObjects) Get(ctx context.Context, key string) (*objectstore.Object
 	if err := s.fault.Load(); err != nil {
 		return nil, *err
 	}
-	o, err := s.Store.Get(ctx, key)
+	get := s.Store.Get
+	if other := s.get.Load(); other != nil {
+		get = *other
+	}
+	o, err := get(ctx, key)
 	if err == nil && s.short.Load() {
 		o.Body = struct {
 			io.Reader
@@ -116,6 +124,13 @@ func (s *shakyObjects) Get(ctx context.Context, key string) (*objectstore.Object
 		}{io.MultiReader(io.LimitReader(o.Body, 10), broken{}), o.Body}
 	}
 	return o, err
+}
+
+func (s *shakyObjects) GetPart(ctx context.Context, key, etag string, offset, length int64) (*objectstore.Object, error) {
+	if before := s.part.Load(); before != nil {
+		(*before)()
+	}
+	return s.Store.GetPart(ctx, key, etag, offset, length)
 }
 
 type broken struct{}
@@ -204,7 +219,7 @@ func setup(t testing.TB, o options) *rig {
 		Log: log, Metrics: m, Owner: "test",
 	})
 	r.api = api.New(o.config, api.Deps{
-		Jobs: r.jobs, Processed: r.processed, Intake: in, Hub: r.hub, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m,
+		Jobs: r.jobs, Originals: r.originals, Processed: r.processed, Intake: in, Hub: r.hub, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m,
 	})
 
 	transport := &http.Transport{DisableCompression: true}

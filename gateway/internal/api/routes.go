@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
+	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
 )
 
 const (
@@ -21,11 +23,11 @@ const (
 // response with its Allow header follow from the row.
 type Route struct {
 	Method  string // GET responds to HEAD as well; empty: any method
-	Path    string // with Echo's parameters
+	Path    string // with Echo's parameters, and below the base path
 	Handler echo.HandlerFunc
 	Access  Access
 	Body    Body
-	Label   string // route in metrics and logs; empty in the table: the path
+	Label   string // route in metrics and logs; empty in the table: the path without the base path
 }
 
 // Access is a set of exceptions. A route without exceptions requires an API key, if there
@@ -53,7 +55,9 @@ const (
 // other is the label of requests outside the API and the page.
 const other = "other"
 
-// routes returns the table.
+// routes returns the table. The base path does not apply to /healthz, /readyz and
+// /metrics: an orchestrator sends them to the gateway itself, and no proxy needs to
+// publish them.
 func (s *Server) routes() []Route {
 	const get, post, every = http.MethodGet, http.MethodPost, ""
 	const aJob, anImage = pathBatch + "/:job_id", pathBatch + "/:job_id/images/:index"
@@ -63,15 +67,25 @@ func (s *Server) routes() []Route {
 		{get, aJob, s.status, Keyed, NoBody, ""},
 		{post, aJob + "/cancel", s.cancel, Keyed, NoBody, ""},
 		{post, aJob + "/retry", s.retry, Keyed, CopiesBatch, ""},
+		{get, aJob + "/results.jsonl", s.lines, Keyed, NoBody, ""},
+		{get, aJob + "/results.zip", s.archive, Keyed, NoBody, ""},
 		{get, aJob + "/ws", s.watch, Socket, NoBody, ""},
 		{get, anImage + "/file", s.result(file), Keyed, NoBody, ""},
 		{get, anImage + "/thumbnail", s.result(thumbnail), Keyed, NoBody, ""},
 		{get, anImage + "/metadata", s.result(record), Keyed, NoBody, ""},
 		{get, anImage + "/xmp", s.result(sidecar), Keyed, NoBody, ""},
+		{get, anImage + "/original", s.result(original), Keyed, NoBody, ""},
 		{get, pathLimits, s.showLimits, Public, NoBody, ""},
 		{get, "/", page("index.html", "text/html"), Public, NoBody, ""},
 		{get, "/app.js", page("app.js", "text/javascript"), Public, NoBody, ""},
 		{get, "/style.css", page("style.css", "text/css"), Public, NoBody, ""},
+	}
+	for i := range table {
+		table[i].Label = cmp.Or(table[i].Label, table[i].Path)
+		table[i].Path = s.config.BasePath + table[i].Path
+	}
+	if s.config.BasePath != "" {
+		table = append(table, Route{get, s.config.BasePath, s.toPage, Public, NoBody, other})
 	}
 	if s.deps.Ops != nil {
 		ops := echo.WrapHandler(s.deps.Ops)
@@ -80,9 +94,6 @@ func (s *Server) routes() []Route {
 			Route{every, "/readyz", ops, Probe, NoBody, other},
 			Route{every, "/metrics", ops, Probe, NoBody, other},
 		)
-	}
-	for i := range table {
-		table[i].Label = cmp.Or(table[i].Label, table[i].Path)
 	}
 	return table
 }
@@ -112,9 +123,23 @@ func (s *Server) router() *echo.Echo {
 type details struct {
 	Route
 	by     *apikey.Key
-	jobID  string        // job that the request names or has created
+	jobID  string        // job that the request names, in lower case, or has created
+	from   proxy.Request // the client, and how it addressed the server
+	base   string        // prefix of the server's paths
 	waited time.Duration // time for which the request waited for a change, as the client preferred
 }
+
+// client returns the address of the client, or nothing if it is unknown.
+func (d *details) client() string {
+	if !d.from.Client.IsValid() {
+		return ""
+	}
+	return d.from.Client.String()
+}
+
+// jobIDOf returns the job that the path names. A UUID is the same in upper and in lower
+// case (RFC 9562, section 4); the server writes and stores it in lower case.
+func jobIDOf(c echo.Context) string { return bounded(strings.ToLower(c.Param("job_id"))) }
 
 const detailsKey = "details"
 

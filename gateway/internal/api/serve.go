@@ -26,7 +26,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout:      writeTime, // for responses of net/http itself; handlers have their own limit
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       s.config.KeepAlive,
 		MaxHeaderBytes:    64<<10 - 4096, // net/http adds 4096
 		ErrorLog:          slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
 		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },

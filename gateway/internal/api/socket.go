@@ -67,7 +67,7 @@ func (s *Server) watch(c echo.Context) error {
 		return errClosing
 	default:
 	}
-	id := c.Param("job_id")
+	id := detailsOf(c).jobID
 	if !isUUID(id) {
 		return job.ErrNotFound
 	}
@@ -97,7 +97,7 @@ func (s *Server) watch(c echo.Context) error {
 	}
 	conn.SetReadLimit(inboundLimit)
 	wire := c.Response().Writer.(*responseWriter).socket //nolint:forcetypeassert // Accept has hijacked it
-	k := &socket{conn: conn, wire: wire, idle: s.config.WSIdleTimeout, start: time.Now()}
+	k := &socket{conn: conn, wire: wire, idle: s.config.WSIdleTimeout, interval: s.config.WSPingInterval, start: time.Now()}
 	// A separate goroutine frees the request and the stack that it needed, which is half
 	// of a socket's cost. Serve waits for it.
 	s.running.Add(1)
@@ -143,13 +143,21 @@ func checkHandshake(r *http.Request) error {
 
 // socket is one open WebSocket.
 type socket struct {
-	conn    *websocket.Conn
-	wire    *closeFrameConn // connection under conn
-	idle    time.Duration
-	start   time.Time
-	heard   atomic.Int64 // time of the last sign of the client, in nanoseconds since start
-	pinging atomic.Bool
+	conn     *websocket.Conn
+	wire     *closeFrameConn // connection under conn
+	idle     time.Duration
+	interval time.Duration // between two pings
+	start    time.Time
+	pings    atomic.Int64 // pings that wait for their response
 }
+
+// MaxPingInterval returns the longest time between two pings for an idle time: two pings
+// in a row and a sixth of the idle time to respond to the second.
+func MaxPingInterval(idle time.Duration) time.Duration { return idle * 5 / 12 }
+
+// maxPings is the maximum number of pings that wait for their response. A ping waits until
+// the next one is due, but a write may take longer.
+const maxPings = 2
 
 // serve sends the events of the watcher until the job has ended, the client is
 // disconnected or silent, closing is closed, or the key is removed. It returns the reason
@@ -164,9 +172,8 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, remove
 	gone := make(chan error, 1)
 	wg.Go(func() { gone <- k.listen(ctx) })
 
-	interval := k.idle * 25 / 60
-	ping := interval // time of the next ping, since start
-	timer := time.NewTimer(interval)
+	ping := k.interval // time of the next ping, since start
+	timer := time.NewTimer(min(ping, k.idle))
 	defer timer.Stop()
 	var err error
 	for err == nil {
@@ -179,15 +186,17 @@ func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, remove
 		case <-w.Ready():
 			err = k.send(ctx, w, closing)
 		case <-timer.C:
-			now, heard := time.Since(k.start), time.Duration(k.heard.Load())
+			now, heard := time.Since(k.start), max(0, k.wire.heard().Sub(k.start))
 			if now-heard >= k.idle {
 				err = errSilent
 				continue
 			}
 			if now >= ping {
-				ping = now + interval
-				if k.pinging.CompareAndSwap(false, true) {
+				ping = now + k.interval
+				if k.pings.Add(1) <= maxPings {
 					wg.Go(func() { k.ping(ctx) })
+				} else {
+					k.pings.Add(-1)
 				}
 			}
 			timer.Reset(min(ping, heard+k.idle) - now)
@@ -212,7 +221,6 @@ func (k *socket) listen(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		k.hear()
 		data, err := io.ReadAll(message)
 		if err != nil {
 			return err
@@ -223,14 +231,13 @@ func (k *socket) listen(ctx context.Context) error {
 	}
 }
 
-func (k *socket) hear() { k.heard.Store(int64(time.Since(k.start))) }
-
-// ping sends a ping and waits for the response, until the connection ends.
+// ping sends a ping and waits for the response until the next ping is due. Proxies close a
+// connection on which nothing is sent, so a client that does not respond gets more pings.
 func (k *socket) ping(ctx context.Context) {
-	if k.conn.Ping(ctx) == nil {
-		k.hear()
-	}
-	k.pinging.Store(false)
+	defer k.pings.Add(-1)
+	ctx, cancel := context.WithTimeout(ctx, k.interval)
+	defer cancel()
+	_ = k.conn.Ping(ctx) // serve notices a silent client
 }
 
 // send sends the pending events, one frame for each. It returns errJobEnded after the

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -141,7 +142,7 @@ func TestSocketFromStartToEnd(t *testing.T) {
 }
 
 func TestSocketFromAllowedOrigins(t *testing.T) {
-	r := setup(t, options{config: api.Config{AllowedOrigins: []string{"https://app.example.com"}}})
+	r := setup(t, options{config: api.Config{AllowedOrigins: origins(t, "https://app.example.com")}})
 	id := r.create(1)
 	for _, origin := range []string{"https://app.example.com", "HTTPS://APP.example.com", r.url} {
 		conn, resp, err := websocket.Dial(t.Context(), r.url+"/api/v1/batch/"+id+"/ws",
@@ -305,6 +306,52 @@ func TestIdleTime(t *testing.T) {
 			t.Errorf("the quiet peer ended with %v", err)
 		}
 	})
+}
+
+// TestPings verifies when a client gets pings: first after one interval, then at every
+// interval, also if it does not respond, until the idle time closes it.
+func TestPings(t *testing.T) {
+	for _, c := range []struct{ idle, set, want time.Duration }{
+		{0, 0, 25 * time.Second},
+		{100 * time.Second, 0, 25 * time.Second},
+		{100 * time.Second, 40 * time.Second, 40 * time.Second},
+		{12 * time.Second, 0, 5 * time.Second},
+		{10 * time.Minute, time.Second, time.Second},
+	} {
+		for _, responds := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				r := setup(t, options{listener: newPipes(), config: api.Config{WSIdleTimeout: c.idle, WSPingInterval: c.set}})
+				s := r.rawSocket(r.create(1))
+				s.frame() // the current state of the job
+				started := time.Now()
+				idle := cmp.Or(c.idle, time.Minute)
+				pings := int(idle / c.want) // until a silent client is closed
+				if responds {
+					pings *= 3
+				}
+				for i := 1; i <= pings; i++ {
+					opcode, payload := s.frame()
+					if took := time.Since(started); opcode != opPing || took != time.Duration(i)*c.want {
+						if !responds && i == pings && opcode == opClose && took == idle && idle%c.want == 0 {
+							break // the last ping would be due now
+						}
+						t.Fatalf("idle %s, interval %s, responds %t: frame %d has the opcode %d after %s", c.idle, c.set, responds, i, opcode, took)
+					}
+					if responds {
+						_, err := s.Write(masked(finPong, string(payload)))
+						r.must(err)
+					}
+				}
+				if !responds {
+					rest, err := io.ReadAll(s.in)
+					r.must(err)
+					if took := time.Since(started); took < idle || took > idle+2*time.Second {
+						t.Errorf("idle %s, interval %s: the silent client was closed after %s, with %q", c.idle, c.set, took, rest)
+					}
+				}
+			})
+		}
+	}
 }
 
 func headerLines(pairs []string) string {

@@ -50,7 +50,7 @@ func TestFile(t *testing.T) {
 		t.Fatalf("got keys %q and %q, line %q", anna, anna2, annaLine)
 	}
 	path := filepath.Join(t.TempDir(), "keys")
-	write(t, path, "# who may come in", "", annaLine+" requests_per_minute=9 # hers", annaLine2+" requests_per_minute=9",
+	write(t, path, "\ufeff# who may come in", "", annaLine+" requests_per_minute=9 # hers", annaLine2+" requests_per_minute=9",
 		"\t"+bertLine+" operator upload_bytes_per_minute=5000000000 open_images=0 sockets=3\r")
 	defaults := Limits{RequestsPerMinute: 60, OpenImages: 7}
 	r, err := Open(path, defaults, slog.New(slog.DiscardHandler))
@@ -92,6 +92,9 @@ func TestBrokenFile(t *testing.T) {
 		line + "\nbert " + hash:              "line 2: duplicate of the key on line 1",
 		line + "\n" + second + " operator":   "line 2: anna has different options on line 1",
 		line + strings.Repeat("\n", maxFile): "more than",
+		"\xff\xfea\x00n\x00n\x00a\x00":       "the file is UTF-16, want UTF-8",
+		"\xfe\xff\x00a\x00n\x00n\x00a":       "the file is UTF-16, want UTF-8",
+		line + "\n\ufeff" + second:           "line 2: a name is",
 	} {
 		path := filepath.Join(t.TempDir(), "keys")
 		write(t, path, text)
@@ -107,6 +110,20 @@ func TestBrokenFile(t *testing.T) {
 		if _, _, err := New(name); err == nil {
 			t.Errorf("created a key for %q", name)
 		}
+	}
+}
+
+// TestByteOrderMark verifies that a mark at the start of the file is not part of the first name.
+func TestByteOrderMark(t *testing.T) {
+	anna, line := newKey(t, "anna")
+	path := filepath.Join(t.TempDir(), "keys")
+	write(t, path, "\ufeff"+line+"\r")
+	r, err := Open(path, Limits{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k := r.Find(anna); k == nil || k.Name != "anna" {
+		t.Errorf("got %+v, want anna", k)
 	}
 }
 

@@ -12,9 +12,13 @@ import (
 )
 
 // parse reads the lines of a file: a name, the SHA-256 of the key in hex, and the
-// options of the name, with # before a comment. Its error lists all mistakes,
-// without the hashes.
+// options of the name, with # before a comment. It ignores a byte order mark, which
+// Windows editors write. Its error lists all mistakes, without the hashes.
 func parse(text []byte, defaults Limits) ([]*Key, error) {
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+		return nil, errors.New("the file is UTF-16, want UTF-8")
+	}
 	var keys []*Key
 	var errs []error
 	names, hashes := map[string]*Key{}, map[[sha256.Size]byte]int{}

@@ -1,30 +1,35 @@
 // Package body reads the body of a batch request,
-// {"images": [{"url" | "base64": …, "name": …}, …]}, image by image while it
+// {"images": [{"url" | "base64": …, "name": …, "headers": …}, …]}, image by image while it
 // arrives.
 //
 // It guarantees that a request of any size needs only a window of 64 KiB and one buffer of at
 // most Limits.ImageBytes, which is reused for every image. Data beyond that limit is read to
-// its closing quote and discarded, and only that image fails. Invalid base64 also fails only
-// its image. Every other error fails the request: invalid JSON by RFC 8259, a duplicate of a
-// known member, a string that is not UTF-8, a token of more than 64 KiB, or nesting deeper
-// than 100.
+// its closing quote and discarded, and only that image fails. A URL or a name that is too long,
+// and invalid base64, also fail only their image. Every other error fails the request: invalid
+// JSON by RFC 8259, a duplicate of a known member, a string that is not UTF-8, any other token
+// of more than 64 KiB, or nesting deeper than 100.
 //
 // It is stricter than encoding/json: member names are case-sensitive, invalid UTF-8 and
 // duplicates are errors, and the size of tokens and the depth are limited. Like encoding/json,
 // it reads an unpaired surrogate escape as U+FFFD. Unknown members are skipped; null and ""
-// count as absent.
+// count as absent. Unlike encoding/json, it ignores a byte order mark at the start.
 //
-// Base64 may be bare or a data URL of any media type, which is ignored. Both alphabets of RFC
-// 4648 are accepted, with and without padding, and white space is skipped. The package does
-// not inspect the bytes of images and does not fetch URLs.
+// Base64 may be bare or a data URL of any media type, which is ignored. A data URL may also be the
+// URL of an image, and is then percent-encoded if it is not base64. Both alphabets of RFC 4648
+// are accepted, with and without padding, and white space is skipped. In a data URL, any character
+// after the comma may be percent-encoded. The package does not inspect the bytes of images and
+// does not fetch URLs.
 package body
 
 import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strings"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // Limits are the limits of a request.
@@ -53,8 +58,7 @@ func (e *Error) Error() string { return e.Text }
 type Reader struct {
 	src      scanner
 	limits   Limits
-	data     []byte     // current image; its array is reused
-	digits   [4096]byte // base64 text that is being decoded
+	inlined  inlined
 	started  bool
 	seen     bool // the member images has been read
 	inImages bool // inside the images array
@@ -64,7 +68,7 @@ type Reader struct {
 
 // NewReader returns a Reader of the request in r. Next returns the errors of r, wrapped.
 func NewReader(r io.Reader, l Limits) *Reader {
-	return &Reader{src: scanner{r: r}, limits: l}
+	return &Reader{src: scanner{r: r}, limits: l, inlined: inlined{buffer: buffer{limits: l}}}
 }
 
 // Next returns the next image. Its Data is valid until the next call and may be empty for an
@@ -86,6 +90,9 @@ func (r *Reader) Next() (intake.Source, error) {
 func (r *Reader) next() (intake.Source, error) {
 	if !r.started {
 		r.started = true
+		if err := r.src.byteOrderMark(); err != nil {
+			return intake.Source{}, err
+		}
 		c, err := r.src.token()
 		switch {
 		case errors.Is(err, errEnd):
@@ -166,7 +173,10 @@ func (r *Reader) image() (intake.Source, error) {
 	r.src.next()
 	var (
 		img  intake.Source
-		has  bool // inline data
+		has  bool              // inline data
+		data bool              // inline data as a URL
+		bad  *pipeline.Failure // failure of the headers
+		long *pipeline.Failure // failure of a URL or a name that is too long
 		seen = map[string]bool{"url": false, "name": false, "base64": false}
 	)
 	for first := true; ; first = false {
@@ -185,11 +195,19 @@ func (r *Reader) image() (intake.Source, error) {
 		}
 		switch key {
 		case "url":
-			img.URL, err = r.text(place+".url", MaxURLBytes)
+			var whole bool
+			if data, whole, err = r.url(place+".url", &img); !whole {
+				long = intake.LongURL(MaxURLBytes)
+			}
 		case "name":
-			img.Name, err = r.text(place+".name", MaxNameBytes)
+			var whole bool
+			if img.Name, whole, err = r.text(place+".name", MaxNameBytes); !whole {
+				long = intake.LongName(MaxNameBytes)
+			}
 		case "base64":
 			has, err = r.inline(place+".base64", &img)
+		case "headers":
+			bad, err = r.headers(&img)
 		default:
 			err = r.src.skip(3)
 		}
@@ -198,28 +216,27 @@ func (r *Reader) image() (intake.Source, error) {
 		}
 	}
 	switch {
-	case img.URL != "" && has:
+	case (img.URL != "" || data) && has:
 		return intake.Source{}, &Error{"Both URL and base64 provided: " + place}
-	case img.URL == "" && !has:
+	case img.URL == "" && !data && !has:
 		return intake.Source{}, &Error{"Invalid image source (missing both URL and base64): " + place}
+	case long != nil: // and what was cut must not be used
+		img = intake.Source{Name: img.Name, Failure: long}
+	case img.URL != "":
+		img.Failure = bad
 	}
 	return img, nil
 }
 
-// text reads a string of at most limit bytes, or null as "".
-func (r *Reader) text(place string, limit int) (string, error) {
+// text reads a string, or null as "". Of a string of more than limit bytes it returns the
+// start, and false.
+func (r *Reader) text(place string, limit int) (string, bool, error) {
 	present, err := r.quoted(place)
 	if err != nil || !present {
-		return "", err
+		return "", true, err
 	}
-	s, whole, err := r.src.text(limit)
-	if err != nil {
-		return "", err
-	}
-	if !whole {
-		return "", &Error{fmt.Sprintf("%s is longer than %d bytes", place, limit)}
-	}
-	return s, nil
+	s, whole, err := r.src.text(limit, math.MaxInt)
+	return strings.ToValidUTF8(s, ""), whole, err // the cut may have split a character
 }
 
 // quoted moves past the opening quote of a string. It returns false for null.

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -29,7 +31,9 @@ func FuzzReader(f *testing.F) {
 		`{"a":[{}, 1.5e-3, "\ud83d\ude00\ud800", true, null],"images":[{"url":null,"base64":"QU\nJD-_","name":""}],"b":false}`,
 		`{"images":[{"base64":"QQ=="},{"base64":"Q"},{"base64":"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo"}]}`,
 		`{"images":[{"url":"u","url":"v"}]}`, `{"images":[]}`, `{"images":[{"url":"u"}]} x`, "{\"x\":\"\xff\"}", `[`,
+		"\ufeff" + `{"images":[{"base64":"data:;base64,QU%4a%44%2B\u0025%0a3d"},{"base64":"data:;base64,%4"}]}`,
 		`{"images":[{"url":"u"},{"url":"u"},{"url":"u"},{"url":"u"}]}`, `{"images":[{"x":[[[[]]]],"url":"\u00e9"}]}`,
+		`{"images":[{"url":" data:,a%41","headers":{"x":"y"}},{"url":"DATA:;base64,QQ=="},{"url":"u","headers":[]}]}`,
 	} {
 		f.Add([]byte(seed), uint64(1))
 	}
@@ -77,6 +81,7 @@ func (c *chunks) Read(p []byte) (int, error) {
 // model reads a request with encoding/json. It returns false for a request that the reader
 // must reject.
 func model(text []byte) ([]intake.Source, bool) {
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	if !utf8.Valid(text) || !json.Valid(text) || depth(text) > 100 {
 		return nil, false
 	}
@@ -107,8 +112,20 @@ func model(text []byte) ([]intake.Source, bool) {
 			return nil, false
 		}
 		img := intake.Source{URL: *url, Name: *name}
-		if *inline != "" {
+		var valid bool
+		img.Headers, valid = headersOf(m["headers"])
+		text := strings.TrimLeft(*url, " \t\r\n")
+		switch isData := len(text) >= 5 && strings.EqualFold(text[:5], "data:"); {
+		case *inline != "":
 			img.Data, img.Failure = decode(*inline)
+		case isData && dataURL.MatchString(compact(text)) && !base64URL.MatchString(compact(text)):
+			img.URL = ""
+			img.Data, img.Failure = percentDecode(dataURL.ReplaceAllString(compact(text), ""))
+		case isData:
+			img.URL = ""
+			img.Data, img.Failure = decode(text)
+		case !valid:
+			_, img.Failure = decode("!")
 		}
 		images = append(images, img)
 	}
@@ -159,14 +176,64 @@ func depth(text []byte) int {
 
 var dataURL = regexp.MustCompile(`(?is)^data:([^,]*),`)
 
+// base64URL matches a data URL of base64.
+var base64URL = regexp.MustCompile(`(?is)^data:([^,]*);base64,`)
+
+var invalid = &pipeline.Failure{Code: pipeline.CodeInvalidBase64, Text: "Invalid base64 data"}
+
+// compact removes white space.
+func compact(text string) string {
+	return strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "").Replace(text)
+}
+
+func percentDecode(text string) ([]byte, *pipeline.Failure) {
+	data := regexp.MustCompile("%[0-9A-Fa-f]{2}").ReplaceAllStringFunc(text, func(escape string) string {
+		v, _ := strconv.ParseUint(escape[1:], 16, 8)
+		return string([]byte{byte(v)})
+	})
+	if len(data) > int(small.ImageBytes) {
+		return nil, invalid
+	}
+	return []byte(data), nil
+}
+
+// headersOf returns the header fields of a value of headers. It returns false if the image fails.
+func headersOf(value json.RawMessage) (map[string]string, bool) {
+	if text := string(value); text == "" || text == "null" || text == `""` {
+		return nil, true
+	}
+	d := json.NewDecoder(bytes.NewReader(value))
+	if open, _ := d.Token(); open != json.Delim('{') {
+		return nil, false
+	}
+	fields := map[string]string{}
+	for d.More() {
+		key, _ := d.Token()
+		name := key.(string)
+		name = name[:min(len(name), 16)] // The reader keeps the start of a long name.
+		var field json.RawMessage
+		var s *string
+		if _, twice := fields[name]; twice || len(fields) == intake.MaxHeaders || d.Decode(&field) != nil || json.Unmarshal(field, &s) != nil {
+			return nil, false
+		}
+		if fields[name] = ""; s != nil {
+			fields[name] = *s
+		}
+	}
+	return fields, true
+}
+
 func decode(text string) ([]byte, *pipeline.Failure) {
-	invalid := &pipeline.Failure{Code: pipeline.CodeInvalidBase64, Text: "Invalid base64 data"}
-	text = strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "").Replace(text)
+	text = compact(text)
 	if m := dataURL.FindStringSubmatch(text); m != nil {
 		if !strings.HasSuffix(strings.ToLower(m[1]), ";base64") {
 			return nil, invalid
 		}
-		text = text[len(m[0]):]
+		var err error
+		if text, err = url.PathUnescape(text[len(m[0]):]); err != nil {
+			return nil, invalid
+		}
+		text = compact(text)
 	}
 	text = strings.NewReplacer("-", "+", "_", "/").Replace(text)
 	digits := strings.TrimRight(text, "=")

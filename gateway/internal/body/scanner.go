@@ -11,7 +11,7 @@ import (
 
 const (
 	windowBytes = 64 << 10
-	maxToken    = 64 << 10 // bytes of one number, name or non-image string
+	maxToken    = 64 << 10 // bytes of one number, of the name of a member, or of the string of an unknown one
 	maxDepth    = 100
 )
 
@@ -107,7 +107,7 @@ func (s *scanner) member(first bool) (key string, more bool, err error) {
 		return "", false, s.unexpected(c)
 	}
 	s.next()
-	key, _, err = s.text(16)
+	key, _, err = s.text(16, maxToken)
 	if err != nil {
 		return "", false, err
 	}
@@ -194,7 +194,7 @@ func (s *scanner) skip(depth int) error {
 			open, opened = append(open, c+2), true // in ASCII, } and ] are two after { and [
 		case c == '"':
 			s.next()
-			_, _, err = s.text(0)
+			_, _, err = s.text(0, maxToken)
 		case c == '-', c >= '0' && c <= '9':
 			err = s.number()
 		case c == 't':
@@ -283,8 +283,8 @@ func (s *scanner) number() error {
 }
 
 // text reads the rest of a string after its opening quote. It returns the first keep bytes and
-// whether they are the whole string.
-func (s *scanner) text(keep int) (string, bool, error) {
+// whether they are the whole string, which may have up to most bytes.
+func (s *scanner) text(keep, most int) (string, bool, error) {
 	var kept []byte
 	length := 0
 	for {
@@ -295,8 +295,8 @@ func (s *scanner) text(keep int) (string, bool, error) {
 		if end {
 			return string(kept), length == len(kept), nil
 		}
-		if length += len(piece); length > maxToken {
-			return "", false, &Error{fmt.Sprintf("Invalid JSON: a string is longer than %d bytes", maxToken)}
+		if length += len(piece); length > most {
+			return "", false, &Error{fmt.Sprintf("Invalid JSON: a string is longer than %d bytes", most)}
 		}
 		kept = append(kept, piece[:min(len(piece), keep-len(kept))]...)
 	}

@@ -23,8 +23,9 @@ import (
 // already found to be invalid.
 type Source struct {
 	URL     string
-	Name    string // as sent by the client; may be empty
-	Data    []byte // decoded; not used after Add has returned
+	Name    string            // as sent by the client; may be empty
+	Headers map[string]string // to be sent to the URL
+	Data    []byte            // decoded; not used after Add has returned
 	Failure *pipeline.Failure
 }
 
@@ -34,9 +35,28 @@ func TooLarge(limit int64) *pipeline.Failure { return download.TooLarge(limit) }
 // CheckHost returns an error if pattern is not a valid entry of [Config].AllowHosts.
 func CheckHost(pattern string) error { return download.CheckHost(pattern) }
 
+// Limits of the header fields of one image.
+const (
+	MaxHeaders     = download.MaxHeaders
+	MaxHeaderBytes = download.MaxHeaderBytes
+)
+
+// InvalidHeaders returns the failure of an image whose header fields must not be sent.
+func InvalidHeaders() *pipeline.Failure { return download.InvalidHeaders() }
+
 // InvalidBase64 returns the failure of inline data that is not base64.
 func InvalidBase64() *pipeline.Failure {
 	return &pipeline.Failure{Code: pipeline.CodeInvalidBase64, Text: "Invalid base64 data"}
+}
+
+// LongURL returns the failure of an image whose URL has more than limit bytes.
+func LongURL(limit int) *pipeline.Failure {
+	return &pipeline.Failure{Code: pipeline.CodeURLNotAllowed, Text: fmt.Sprintf("Invalid URL: it is longer than %d bytes", limit)}
+}
+
+// LongName returns the failure of an image whose name has more than limit bytes.
+func LongName(limit int) *pipeline.Failure {
+	return &pipeline.Failure{Code: pipeline.CodeInvalidName, Text: fmt.Sprintf("Name is longer than %d bytes", limit)}
 }
 
 // Batch is a job whose request is being read. It is not safe for concurrent use.
@@ -104,7 +124,11 @@ func (b *Batch) Add(ctx context.Context, s Source) error {
 func (b *Batch) take(ctx context.Context, img *job.Image, s Source) (failure *pipeline.Failure, err error) {
 	if failure = s.Failure; failure == nil && img.URL != "" {
 		_, err := b.in.downloads.Check(img.URL)
+		if err == nil {
+			_, err = b.in.downloads.CheckHeaders(s.Headers)
+		}
 		if failure, _ = errors.AsType[*pipeline.Failure](err); failure == nil {
+			img.Headers = job.NewHeaders(s.Headers)
 			return nil, nil // The fetch does the intake of a URL.
 		}
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // Cancel cancels a job and its fetches on this gateway. Another gateway that fetches its
-// images notices with the next one. Images already in the pipeline are processed there without
+// images notices with the next one that it starts. Images already in the pipeline are processed there without
 // effect: their results are too late for the job, and retention deletes the objects.
 //
 // It returns the job after the call, and whether this call ended it. It returns the errors of

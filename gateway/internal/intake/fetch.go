@@ -29,18 +29,23 @@ const maxLogBytes = 256
 func (in *Intake) fetchAll(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for {
-		for ctx.Err() == nil {
-			t, ok := in.schedule.next()
-			if !ok {
-				break
-			}
+	alarm := time.NewTimer(0)
+	defer alarm.Stop()
+	for ctx.Err() == nil {
+		t, at := in.schedule.next()
+		if t != nil {
 			wg.Go(func() { in.fetch(ctx, t) })
+			continue
+		}
+		var due <-chan time.Time
+		if !at.IsZero() {
+			alarm.Reset(time.Until(at))
+			due = alarm.C
 		}
 		select {
 		case <-in.schedule.wake:
+		case <-due:
 		case <-ctx.Done():
-			return
 		}
 	}
 }
@@ -51,11 +56,15 @@ func (in *Intake) fetch(ctx context.Context, t *task) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	in.schedule.started(t, cancel)
-	old := time.AfterFunc(slowAfter, func() { in.schedule.aged(t) })
-	defer old.Stop()
 	start := time.Now()
 	ctx, span := in.traced(in.deps.Traces.From(ctx, t.job.origin), t.job.id, t.index, t.trace, "url")
 	err := in.fetchImage(ctx, t)
+	if limited, ok := errors.AsType[*download.LimitedError](err); ok {
+		in.schedule.postpone(t, limited.Host, limited.Status)
+		in.metrics.fetches.Inc("postponed")
+		endIntake(span, nil, nil)
+		return
+	}
 	f, failed := errors.AsType[*pipeline.Failure](err)
 	defer func() { endIntake(span, f, err) }()
 	if failed {
@@ -90,19 +99,7 @@ func (in *Intake) fetch(ctx context.Context, t *task) {
 // [*pipeline.Failure] ends the image.
 func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	ref := job.Ref{JobID: t.job.id, Index: t.index}
-	now := in.deps.Now()
-	started, err := in.change(ctx, ref, job.Start(t.job.lease, now), now)
-	if err != nil {
-		return err
-	}
-	failpoint.Reach("fetch begun", t.name)
-	if !started || t.url == "" {
-		// The fetch was started before, the image has ended, or its URL is not in memory.
-		if err := in.lookUp(ctx, t); err != nil {
-			return err
-		}
-	}
-	img, err := in.download(ctx, t)
+	img, err := in.startAndDownload(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -130,6 +127,54 @@ func (in *Intake) fetchImage(ctx context.Context, t *task) error {
 	return nil
 }
 
+// startAndDownload records the start of the fetch and downloads the image. At the first attempt it
+// does both concurrently, so that the place on the host is not occupied while the job store commits.
+func (in *Intake) startAndDownload(ctx context.Context, t *task) (*download.Image, error) {
+	if t.failed != nil || t.url == "" || t.times > 0 {
+		if err := in.begin(ctx, t); err != nil {
+			return nil, err
+		}
+		if t.failed != nil {
+			return nil, t.failed
+		}
+		return in.download(ctx, t, t.url, t.headers)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var begun error
+	var starting sync.WaitGroup
+	url, headers := t.url, t.headers
+	starting.Go(func() {
+		if begun = in.begin(ctx, t); begun != nil {
+			cancel()
+		}
+	})
+	img, err := in.download(ctx, t, url, headers)
+	starting.Wait()
+	if begun != nil {
+		if img != nil {
+			img.Release()
+		}
+		return nil, begun
+	}
+	return img, err
+}
+
+// begin records the start of the fetch, and returns an error if the image must not be fetched.
+func (in *Intake) begin(ctx context.Context, t *task) error {
+	now := in.deps.Now()
+	started, err := in.change(ctx, job.Ref{JobID: t.job.id, Index: t.index}, job.Start(t.job.lease, now), now)
+	if err != nil || t.failed != nil {
+		return err
+	}
+	failpoint.Reach("fetch begun", t.name)
+	if started && t.url != "" {
+		return nil
+	}
+	// The fetch was started before, the image has ended, or its URL is not in memory.
+	return in.lookUp(ctx, t)
+}
+
 // lookUp reads the image again and returns an error if it must not be fetched.
 func (in *Intake) lookUp(ctx context.Context, t *task) error {
 	img, err := in.image(ctx, t)
@@ -139,7 +184,7 @@ func (in *Intake) lookUp(ctx context.Context, t *task) error {
 	if !img.ToFetch() {
 		return notToFetch(img)
 	}
-	t.url, t.name = img.URL, img.OriginalFilename
+	t.url, t.headers, t.name = img.URL, img.Headers, img.OriginalFilename
 	return nil
 }
 
@@ -158,16 +203,18 @@ func (in *Intake) image(ctx context.Context, t *task) (*job.Image, error) {
 	return &j.Images[t.index], nil
 }
 
-// download downloads the image. It tries again until there is memory for it.
-func (in *Intake) download(ctx context.Context, t *task) (*download.Image, error) {
+// download downloads the image. It tries again until there is memory for it. It returns a
+// [*download.LimitedError] if the image must wait for its host.
+func (in *Intake) download(ctx context.Context, t *task, url string, headers job.Headers) (*download.Image, error) {
 	var img *download.Image
 	busy := func(err error) bool { return errors.Is(err, download.ErrBusy) }
 	err := in.until(ctx, "download memory", busy, func() (err error) {
-		ctx, span := in.downloading(ctx, t.url)
-		img, err = in.downloads.Get(ctx, t.job.id, t.url)
+		ctx, span := in.downloading(ctx, url)
+		img, err = in.downloads.Get(ctx, t.job.id, url, t.lane.host.key, headers.Fields())
 		endDownload(span, err)
 		return err
 	})
+	in.schedule.downloaded(t, !download.TimedOut(err))
 	return img, err
 }
 
@@ -213,9 +260,12 @@ func notToFetch(img *job.Image) error {
 	return errNothingToFetch
 }
 
-// deleteOrphan deletes an original that belongs to no job.
+// deleteOrphan deletes an original that belongs to no image. If the storage refuses that,
+// retention tries again: a fetch that waited would take the place of another one.
 func (in *Intake) deleteOrphan(ctx context.Context, key string) error {
-	retryable := func(err error) bool { return errors.Is(err, objectstore.ErrUnavailable) }
+	retryable := func(err error) bool {
+		return errors.Is(err, objectstore.ErrUnavailable) && !errors.Is(err, objectstore.ErrRefused)
+	}
 	return in.until(ctx, "store of originals", retryable, func() error { return in.deps.Originals.Delete(ctx, key) })
 }
 

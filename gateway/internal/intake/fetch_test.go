@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -114,13 +115,13 @@ func TestTarPitsLeaveAnotherJobItsSpeed(t *testing.T) {
 	if got := p.awaitFetched(good.ID); got.Failed != 0 {
 		t.Errorf("%d images of the good job failed, want 0", got.Failed)
 	}
-	if got := p.get(p.bad); got.Failed != 0 || p.hanging.Load() < 16 {
-		t.Errorf("the good job ended after %d tar pits; %d hang, want 0 and at least 16", got.Failed, p.hanging.Load())
+	if got := p.get(p.bad); got.Failed != 0 || p.hanging.Load() < firstShare {
+		t.Errorf("the good job ended after %d tar pits; %d hang, want 0 and at least %d", got.Failed, p.hanging.Load(), firstShare)
 	}
 }
 
-// BenchmarkBesideTarPits measures jobs of a hundred URLs next to a job of a hundred tar pits
-// and, alternating with them, the same jobs on a gateway without tar pits.
+// BenchmarkBesideTarPits measures jobs of a hundred URLs next to a job of a hundred tar pits on
+// the same host and, alternating with them, the same jobs on a gateway without tar pits.
 func BenchmarkBesideTarPits(b *testing.B) {
 	base, _ := origin(b)
 	free := setup(b)
@@ -140,6 +141,17 @@ func BenchmarkBesideTarPits(b *testing.B) {
 		beside += fetch(p.rig, p.in, p.base)
 	}
 	b.ReportMetric(float64(alone)/float64(beside), "speed-beside/alone")
+}
+
+// BenchmarkFastHost measures jobs of a hundred URLs of a host without limits.
+func BenchmarkFastHost(b *testing.B) {
+	base, _ := origin(b)
+	r := setup(b)
+	in := r.intake("gateway-1", r.broker)
+	r.start(in)
+	for b.Loop() {
+		r.awaitFetched(r.batch(in, urls(base, 100)...).ID)
+	}
 }
 
 // pits are an Intake that fetches a job of a hundred URLs that never respond.
@@ -165,7 +177,7 @@ func digPits(t testing.TB) pits {
 		sources[i].URL = fmt.Sprintf("%s/hang/%d", base, i)
 	}
 	bad := r.batch(in, sources...)
-	brokertest.Await(r.t, "hanging fetches", func() bool { return hanging.Load() >= 16 })
+	brokertest.Await(r.t, "hanging fetches", func() bool { return hanging.Load() >= firstShare })
 	return pits{r, in, base, bad.ID, hanging}
 }
 
@@ -237,6 +249,37 @@ func TestFetchOfAnEndedImageLeavesNothing(t *testing.T) {
 	}
 	if keys := r.keys(r.originals); len(keys) != 0 {
 		t.Errorf("left %v, want none", keys)
+	}
+}
+
+// TestRefusedDeleteHoldsNoFetch has a storage that deletes nothing: the original of an image
+// that ended meanwhile stays, and no fetch waits for its deletion.
+func TestRefusedDeleteHoldsNoFetch(t *testing.T) {
+	base, _ := origin(t)
+	r := setup(t)
+	r.config.Fetchers = 1
+	in := r.intake("gateway-1", r.broker)
+	ended, next := r.batch(in, urls(base, 1)...), r.batch(in, urls(base, 1)...)
+	var once sync.Once
+	r.originals.fail(func(method, key string) error {
+		if method == "Delete" {
+			return objectstore.ErrRefused
+		}
+		if method == "Put" && strings.HasPrefix(key, string(ended.Images[0].TraceID)) {
+			once.Do(func() {
+				f := &pipeline.Failure{Code: pipeline.CodeCancelled, Text: "Cancelled"}
+				r.settle(in, ended, 0, f.Result(pipeline.NewEnvelope(ended.ID, 0, time.Now()), time.Now()))
+			})
+		}
+		return nil
+	})
+	r.start(in)
+	brokertest.Await(r.t, "empty schedule", in.schedule.empty)
+	if got := r.awaitFetched(next.ID); !got.Images[0].Original.Stored() {
+		t.Errorf("the other image is %+v, want it stored", got.Images[0])
+	}
+	if keys := r.keys(r.originals); len(keys) != 2 {
+		t.Errorf("stored %v, want both originals", keys)
 	}
 }
 

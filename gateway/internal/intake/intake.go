@@ -24,6 +24,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
+	"github.com/imagebatch/imagebatch/gateway/internal/intake/pace"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
@@ -42,9 +43,15 @@ type Config struct {
 
 	AllowNetworks []netip.Prefix // allowed on any port, in addition to public addresses on 80 and 443
 	AllowHosts    []string       // the only hosts to download from; empty: all hosts
-	Fetchers      int            // concurrent downloads; 32. Slow ones make room for more, up to 8 times as many
+	AllowHeaders  bool           // whether clients may choose header fields for their URLs
+	Fetchers      int            // maximum number of concurrent downloads; 32
 	FetchMemory   int64          // total bytes of memory for all downloads; 16 × MaxImageBytes
 	UserAgent     string         // "Imagebatch"
+
+	HostConcurrency       int           // maximum number of concurrent downloads from one host; 8
+	DownloadMaxWait       time.Duration // of an image for a host that answers 429 or 503; 10 min
+	DownloadHeaderTimeout time.Duration // 10 s
+	DownloadTimeout       time.Duration // limit of one attempt; 30 s
 
 	JobRetention    time.Duration // from a job's end to its deletion; 24 h
 	ResultRetention time.Duration // the same for the processed objects, at least JobRetention; 0 keeps them
@@ -55,6 +62,8 @@ func (c Config) orDefaults() Config {
 	c.MaxBatchImages = cmp.Or(c.MaxBatchImages, 100)
 	c.MaxOpenImages = cmp.Or(c.MaxOpenImages, 100_000)
 	c.Fetchers = cmp.Or(c.Fetchers, 32)
+	c.HostConcurrency = cmp.Or(c.HostConcurrency, 8)
+	c.DownloadMaxWait = cmp.Or(c.DownloadMaxWait, 10*time.Minute)
 	c.JobRetention = cmp.Or(c.JobRetention, 24*time.Hour)
 	if c.ResultRetention != 0 {
 		c.ResultRetention = max(c.ResultRetention, c.JobRetention)
@@ -162,16 +171,18 @@ func New(c Config, d Deps) *Intake {
 		d.Now = time.Now
 	}
 	m := d.Metrics
+	hosts := newHosts(c, m)
 	in := &Intake{
 		config: c,
 		deps:   d,
 		downloads: download.New(download.Config{
-			AllowNetworks: c.AllowNetworks, AllowHosts: c.AllowHosts, MaxBytes: c.MaxImageBytes, Memory: c.FetchMemory, UserAgent: c.UserAgent,
+			AllowNetworks: c.AllowNetworks, AllowHosts: c.AllowHosts, AllowHeaders: c.AllowHeaders, MaxBytes: c.MaxImageBytes, Memory: c.FetchMemory, UserAgent: c.UserAgent,
+			HeaderTimeout: c.DownloadHeaderTimeout, Timeout: c.DownloadTimeout, Hosts: hosts,
 		}),
-		schedule: newSchedule(c.Fetchers),
+		schedule: newSchedule(c.Fetchers, c.DownloadMaxWait, hosts),
 		outbox:   make(chan struct{}, 1),
 		metrics: intakeMetrics{
-			fetches:   m.Counter("fetches_total", "Downloads of image URLs, by outcome.", "outcome").From0("ok", pipeline.CodeDownloadFailed),
+			fetches:   m.Counter("fetches_total", "Downloads of image URLs, by outcome. postponed: the host answered 429 or 503, and the image waits.", "outcome").From0("ok", pipeline.CodeDownloadFailed, "postponed"),
 			fetchTime: m.Histogram("fetch_duration_seconds", "Duration of the download of an image URL.", []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}),
 			leaseLost: m.Counter("leases_lost_total", "Jobs of this gateway that another gateway took over."),
 			waits:     m.Counter("intake_waits_total", "Waits for an unavailable dependency or for download memory, by dependency.", "for").From0("job store", "store of originals", "download memory"),
@@ -182,8 +193,29 @@ func New(c Config, d Deps) *Intake {
 			deleted:   m.Counter("retention_deleted_total", "Jobs and objects that retention deleted, by kind.", "kind").From0("job", "original", "result", "orphan"),
 		},
 	}
+	m.GaugeFunc("download_waiting_images", "Images that wait because their host answered 429 or 503.", in.schedule.limitedImages)
 	d.Broker.OnSession(EpochMarker(d.Outbox.ID()), d.Outbox.ID(), in.session)
 	return in
+}
+
+// newHosts returns what the gateway learns about hosts, with its metrics.
+func newHosts(c Config, m *telemetry.Registry) *pace.Table {
+	decreases := m.Counter("download_host_decreases_total", "Decreases of the concurrency and rate of a host, by reason: status code, reset or timeout.", "reason")
+	for _, r := range pace.Reasons {
+		decreases.From0(string(r))
+	}
+	hosts := pace.New(pace.Config{
+		Concurrency: c.HostConcurrency, MaxBlock: c.DownloadMaxWait, Decreased: func(r pace.Reason) { decreases.Inc(string(r)) },
+	})
+	m.GaugeFunc("download_slowed_hosts", "Hosts that are asked less than DOWNLOAD_HOST_CONCURRENCY permits.", func() float64 {
+		slowed, _ := hosts.Count(time.Now())
+		return float64(slowed)
+	})
+	m.GaugeFunc("download_waiting_hosts", "Hosts to which no request is sent for now, after a 429 or 503.", func() float64 {
+		_, blocked := hosts.Count(time.Now())
+		return float64(blocked)
+	})
+	return hosts
 }
 
 // Run does the work of the intake until ctx is done: it fetches, publishes, renews and takes

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/intake/download"
 )
 
 // Length limits of names, in bytes.
@@ -28,7 +30,8 @@ func originalFilename(name, rawURL string, index int) string {
 	if name = printable(name); name != "" {
 		return name
 	}
-	if u, err := url.Parse(strings.TrimSpace(rawURL)); err == nil && rawURL != "" {
+	rawURL, _, _ = strings.Cut(strings.TrimSpace(rawURL), "#")
+	if u, err := url.Parse(download.Escape(rawURL)); err == nil && rawURL != "" {
 		// EscapedPath keeps an encoded slash in the last segment, where it is part of the name.
 		segment := u.EscapedPath()
 		segment = segment[strings.LastIndexByte(segment, '/')+1:]

@@ -57,7 +57,7 @@ func (b *Batch) Retry(ctx context.Context, source *job.Job) error {
 // again adds a failed image of another job. It returns false when the image has neither an
 // original nor a URL.
 func (b *Batch) again(ctx context.Context, img *job.Image) (bool, error) {
-	s := Source{Name: img.OriginalFilename, URL: img.URL}
+	s := Source{Name: img.OriginalFilename, URL: img.URL, Headers: img.Headers.Fields()}
 	switch {
 	case !img.Original.Stored():
 	case img.Original.Size > b.in.config.MaxImageBytes: // The limit was higher when it was stored.
@@ -77,8 +77,9 @@ func (b *Batch) again(ctx context.Context, img *job.Image) (bool, error) {
 	if err := b.Add(ctx, s); err != nil {
 		return false, err
 	}
-	// A later retry needs the URL if the storage has lost the copy by then.
-	b.images[len(b.images)-1].URL = img.URL
+	// A later retry needs the URL and its headers if the storage has lost the copy by then.
+	last := &b.images[len(b.images)-1]
+	last.URL, last.Headers = img.URL, img.Headers
 	return true, nil
 }
 

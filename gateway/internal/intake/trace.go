@@ -44,6 +44,8 @@ func (in *Intake) downloading(ctx context.Context, url string) (context.Context,
 func endDownload(span *telemetry.Span, err error) {
 	if f, ok := errors.AsType[*pipeline.Failure](err); ok {
 		span.Fail(f.Code, f.Text)
+	} else if _, ok := errors.AsType[*download.LimitedError](err); ok {
+		span.Fail("postponed", err.Error())
 	} else if err != nil {
 		span.Fail("interrupted", "")
 	}

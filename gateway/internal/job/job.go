@@ -73,6 +73,7 @@ type Image struct {
 	OriginalFilename string // sent by the client, or derived from the URL
 	KeyName          string // the same name, safe as the last part of an object key
 	URL              string // URL to fetch; empty for an inline image
+	Headers          Headers
 
 	Status   Status
 	Original Original // zero until the original is stored

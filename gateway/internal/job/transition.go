@@ -134,7 +134,7 @@ func (j *Job) settle(img *Image, r pipeline.Result, now time.Time) bool {
 	}
 	img.EndTime, img.Unsent = latest(now, img.StartTime), false
 	if r.Status == pipeline.Completed {
-		img.Status, img.ProcessedPath = Completed, r.ProcessedPath
+		img.Status, img.ProcessedPath, img.Headers = Completed, r.ProcessedPath, ""
 	} else {
 		img.Status, img.Error, img.ErrorCode, img.Retryable = Failed, r.Error, r.ErrorCode, r.Retryable
 	}

@@ -18,7 +18,8 @@ func main() {
 }
 
 func run(ctx context.Context, environ []string) error {
-	return connect.Run(ctx, "processor", environ, false, func(ctx context.Context, c processor.Config, s *connect.Servers) (connect.Runner, error) {
+	p := connect.Process{Name: "processor", PutsProcessed: true}
+	return connect.Run(ctx, p, environ, func(ctx context.Context, c processor.Config, s *connect.Servers) (connect.Runner, error) {
 		return processor.New(ctx, c, processor.Deps{
 			Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
 		})

@@ -106,11 +106,7 @@ func (c *Config) check() error {
 		problems = append(problems, errors.New("no broker URL"))
 	}
 	for i, u := range c.URLs {
-		if _, err := amqp.ParseURI(u); err != nil {
-			// The error of net/url quotes the whole URL, password and all.
-			if quoted, ok := errors.AsType[*url.Error](err); ok {
-				err = quoted.Err
-			}
+		if err := CheckURL(u); err != nil {
 			problems = append(problems, fmt.Errorf("broker URL %d: %w", i+1, err))
 		}
 	}
@@ -131,6 +127,17 @@ func (c *Config) check() error {
 	c.UnresponsiveAfter, c.PublishTimeout = cmp.Or(c.UnresponsiveAfter, DefaultUnresponsiveAfter), cmp.Or(c.PublishTimeout, DefaultPublishTimeout)
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, DefaultMaxInFlight)
 	return errors.Join(problems...)
+}
+
+// CheckURL returns the error of Open for one of its URLs. The error may quote a part of
+// the URL.
+func CheckURL(node string) error {
+	_, err := amqp.ParseURI(node)
+	// The error of net/url quotes the whole URL, password and all.
+	if quoted, ok := errors.AsType[*url.Error](err); ok {
+		return quoted.Err
+	}
+	return err
 }
 
 // Broker is a process's connection to RabbitMQ.

@@ -22,6 +22,8 @@ var whole = set(
 	"digital image", "digital still image", "image", "untitled", "no title", "screenshot", "scanner", "scanned image", "applemark",
 	// Programs.
 	"picasa", "iclarified", "shotwell", "snapseed", "adobe photoshop", "gimp",
+	// The name of the default language, which GIMP 2.8 writes in place of a description.
+	"x-default",
 )
 
 // codes lists the modes that phones of Huawei and Honor write, and those of phones with their software. They are

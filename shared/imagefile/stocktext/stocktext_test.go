@@ -16,7 +16,7 @@ func TestIs(t *testing.T) {
 		`DCIM\100MEDIA\DJI_0001.JPG`, "DCIM/101GOPRO/GOPR0042.JPG", `C:\DCIM\100GOPRO\G0012345.JPG`, `c:\my pictures\a.jpg`,
 		"rhdr", "hdrpl", "oznorWO", "oznorCO", "frontbhdp", "fbt", "rbt", "ptr", "fbthdr", "btr", "mon", "nor", "dav", "mde", "mde_soft", "edf",
 		"btfmdn", "btf", "btfhdr", "frem", "oznor", "rpt", "burst", "sdr_HDRB", "cof", "qrf", "fshbty", "hdr", "_cuva", "smart", "bsh", "sdr",
-		"Acme", "X1", "ACME x1", "string with binary data", "cof\x00\x00",
+		"Acme", "X1", "ACME x1", "string with binary data", "cof\x00\x00", "x-default",
 	} {
 		if !Is(stock, "Acme", "X1") {
 			t.Errorf("%q counts as a person's", stock)

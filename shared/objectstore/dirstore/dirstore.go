@@ -12,6 +12,9 @@
 // after a crash in that moment, the old object may have the type of the new one. This
 // cannot happen if a key always has the same type.
 //
+// The ETag of an object is made of its size and the time of the Put in nanoseconds, so
+// the file system must store times as precisely, as ext4, XFS and APFS do.
+//
 // One process owns the folder. Once it has made sure of that, Tidy removes the
 // temporary files of an earlier process. The file system must distinguish names by
 // their bytes: the default file systems of macOS and Windows cannot store two keys that
@@ -111,24 +114,59 @@ func (s *Store) Get(ctx context.Context, key string) (*objectstore.Object, error
 	if err := check(ctx, key); err != nil {
 		return nil, err
 	}
-	f, err := s.root.Open(path.Join(objects, key))
+	f, info, err := s.open(key)
 	if err != nil {
 		return nil, callFailed("get", key, err)
+	}
+	return &objectstore.Object{Info: info, Body: &body{ended: ctx.Err, f: f, key: key, left: info.Size}}, nil
+}
+
+// GetPart opens a part of the object.
+func (s *Store) GetPart(ctx context.Context, key, etag string, offset, length int64) (*objectstore.Object, error) {
+	if err := errors.Join(check(ctx, key), objectstore.CheckPart(etag, offset, length)); err != nil {
+		return nil, err
+	}
+	f, info, err := s.open(key)
+	if err != nil {
+		return nil, callFailed("get", key, err)
+	}
+	switch {
+	case info.ETag != etag:
+		err = &callError{objectstore.ErrChanged, "it was put again"}
+	case offset+length > info.Size:
+		err = fmt.Errorf("object %q has %d bytes, so no part of %d bytes from %d", key, info.Size, length, offset)
+	default:
+		if _, err = f.Seek(offset, io.SeekStart); err != nil {
+			err = callFailed("get", key, err)
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	info.Size = length
+	return &objectstore.Object{Info: info, Body: &body{ended: ctx.Err, f: f, key: key, left: length}}, nil
+}
+
+// open opens the file of an object.
+func (s *Store) open(key string) (*os.File, objectstore.Info, error) {
+	f, err := s.root.Open(path.Join(objects, key))
+	if err != nil {
+		return nil, objectstore.Info{}, err
 	}
 	stat, err := f.Stat()
 	if err == nil && !stat.Mode().IsRegular() {
 		err = fs.ErrNotExist
 	}
+	var info objectstore.Info
+	if err == nil {
+		info, err = s.info(key, stat)
+	}
 	if err != nil {
 		_ = f.Close()
-		return nil, callFailed("get", key, err)
+		return nil, objectstore.Info{}, err
 	}
-	info, err := s.info(key, stat)
-	if err != nil {
-		_ = f.Close()
-		return nil, callFailed("get", key, err)
-	}
-	return &objectstore.Object{Info: info, Body: &body{ended: ctx.Err, f: f, key: key, left: info.Size}}, nil
+	return f, info, nil
 }
 
 // Stat describes the object.
@@ -170,7 +208,10 @@ func (s *Store) Ready(ctx context.Context) error {
 
 func (s *Store) info(key string, stat fs.FileInfo) (objectstore.Info, error) {
 	contentType, err := s.contentType(key)
-	return objectstore.Info{Key: key, Size: stat.Size(), ContentType: contentType, Modified: stat.ModTime().UTC()}, err
+	return objectstore.Info{
+		Key: key, Size: stat.Size(), ContentType: contentType, Modified: stat.ModTime().UTC(),
+		ETag: fmt.Sprintf("%x-%x", stat.ModTime().UnixNano(), stat.Size()),
+	}, err
 }
 
 // body reads an object. It reads the file that was opened, even if the key is replaced

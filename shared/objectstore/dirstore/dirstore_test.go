@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/storetest"
@@ -299,6 +300,25 @@ func BenchmarkPut(b *testing.B) {
 		i++
 		if err := s.Put(b.Context(), fmt.Sprintf("%032x/photo.jpg", i), data, "image/jpeg"); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestTimesArePrecise verifies that a Put has its own time and not that of the kernel's
+// last tick, because two Puts within one tick must have different ETags.
+func TestTimesArePrecise(t *testing.T) {
+	s := opened(t, t.TempDir())
+	for range 20 {
+		before := time.Now()
+		if err := s.Put(t.Context(), "key", []byte("same size"), ""); err != nil {
+			t.Fatal(err)
+		}
+		info, err := s.Stat(t.Context(), "key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Modified.Before(before) || info.Modified.After(time.Now()) {
+			t.Errorf("modified %v before the Put started", before.Sub(info.Modified))
 		}
 	}
 }

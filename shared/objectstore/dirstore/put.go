@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"syscall"
+	"time"
 
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
@@ -62,6 +63,11 @@ func (s *Store) writeFile(data []byte, durable bool) (string, error) {
 		return "", err
 	}
 	_, err = f.Write(data)
+	if err == nil {
+		// The kernel's own time has steps of milliseconds, and ETags need a new one.
+		now := time.Now()
+		err = s.root.Chtimes(name, now, now)
+	}
 	if err == nil && durable {
 		err = f.Sync()
 	}

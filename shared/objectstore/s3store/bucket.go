@@ -44,7 +44,7 @@ func (s *Store) checkBucket(ctx context.Context) error {
 		}
 	}
 	s.bucketSeen.Store(true)
-	s.denials.forget(listBucket, createBucket)
+	s.refusals.granted(listBucket, createBucket)
 	return nil
 }
 
@@ -87,17 +87,22 @@ func (s *Store) createBucket(ctx context.Context) error {
 	return err
 }
 
-// Ready returns nil if the server responds, has the bucket, and has recently denied no
-// permission that a call needs. It makes one try.
+// Ready returns nil if the server responds, has the bucket, accepts the [Probe], and has
+// recently refused no other call. It makes one try.
 func (s *Store) Ready(ctx context.Context) error {
 	try, cancel := context.WithTimeout(ctx, s.limits.call)
 	defer cancel()
 	err := s.role.blame(s.checkBucket(try))
 	if err == nil {
-		if err = s.denials.current(); err == nil {
-			return nil
+		if err = s.refusals.current(); err == nil {
+			err = s.probe(try)
 		}
-		return &callError{kind: objectstore.ErrUnavailable, text: s.where() + " " + err.Error()}
+	}
+	if err == nil {
+		return nil
+	}
+	if refusal, ok := errors.AsType[*refusalError](err); ok {
+		return &callError{kind: objectstore.ErrRefused, text: s.where() + " " + refusal.text}
 	}
 	if _, ours := errors.AsType[*roleError](err); !ours && ctx.Err() != nil {
 		return fmt.Errorf("check bucket %q at %s: %w", s.bucket, s.endpoint, ctx.Err())

@@ -15,7 +15,7 @@ import (
 // callError is an error of the contract with a description. The cause is only text,
 // because a timeout of this package must not look like the end of the caller's context.
 type callError struct {
-	kind error // objectstore.ErrNotExist, objectstore.ErrUnavailable, or nil for an argument error
+	kind error // an error of objectstore, or nil for an argument error
 	text string
 }
 
@@ -42,12 +42,14 @@ func (s *Store) classify(err error) error {
 		return &callError{objectstore.ErrUnavailable, s.noResponse(err)}
 	}
 	text := describe(response)
-	if action, ok := denied(err); ok {
-		text = fmt.Sprintf("bucket %q does not allow %s to this access key: %s", s.bucket, action, text)
-	}
+	refusal, isRefusal := s.refused(err)
 	switch {
+	case isRefusal:
+		return &callError{objectstore.ErrRefused, fmt.Sprintf("bucket %q %s", s.bucket, refusal.text)}
 	case response.Code == minio.NoSuchKey:
 		return &callError{objectstore.ErrNotExist, text}
+	case response.Code == minio.PreconditionFailed:
+		return &callError{objectstore.ErrChanged, text}
 	case slices.Contains(argumentErrors, response.Code):
 		return &callError{nil, text}
 	default:
@@ -70,8 +72,10 @@ func (s *Store) noResponse(err error) string {
 }
 
 // argumentErrors are the codes for a key or an object that this server can never store:
-// a key that is a folder of another key, or is too long for its file system.
+// a key that is a folder of another key, or is too long for its file system; and for a
+// part outside the object.
 var argumentErrors = []string{
+	minio.InvalidRange,
 	"EntityTooLarge", "InvalidObjectName", "KeyTooLongError", "KeyTooLong",
 	"XMinioInvalidObjectName", "XMinioParentIsObject", "XMinioObjectExistsAsDirectory", // MinIO
 	"ObjectParentIsFile", "ExistingObjectIsDirectory", // versitygw
@@ -103,7 +107,7 @@ var keyErrors = []string{
 // another call is removing. A missing bucket is checked again, and created if that is
 // allowed.
 var transientCodes = []string{
-	"BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch",
+	"BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch",
 	"OperationAborted", "SlowDown", "InternalError", minio.NoSuchBucket,
 	"ExistingObjectIsDirectory", "ObjectParentIsFile",
 }

@@ -84,7 +84,7 @@ func (s *Store) do(ctx context.Context, op, key string, budget time.Duration, ca
 	pause := s.limits.pause
 	for try := 1; ; try++ {
 		err := s.role.blame(s.try(ctx, op, budget, call))
-		s.denials.note(op, err)
+		s.note(op, err)
 		if err == nil {
 			return nil
 		}
@@ -109,7 +109,7 @@ func (s *Store) try(ctx context.Context, op string, budget time.Duration, call f
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
 	if err := s.ensureBucket(ctx); err != nil {
-		return err
+		return &bucketError{err}
 	}
 	err := call(ctx)
 	switch code(err) {
@@ -119,7 +119,7 @@ func (s *Store) try(ctx context.Context, op string, budget time.Duration, call f
 		s.bucketSeen.Store(false)
 	case minio.NoSuchKey:
 		if missing := s.checkBucket(ctx); missing != nil {
-			return missing
+			return &bucketError{missing}
 		}
 	}
 	if slices.Contains(keyErrors, code(err)) {

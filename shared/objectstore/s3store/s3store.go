@@ -5,34 +5,41 @@
 // DELETE and LIST (version 2). It uses no other requests, and creates the bucket only
 // if CreateBucket is set. The access key needs s3:ListBucket, without which a server
 // responds with 403 for missing objects, and those of s3:GetObject, s3:PutObject and
-// s3:DeleteObject that its calls need. When a permission is missing, the error is
-// ErrUnavailable and Ready names the permission.
+// s3:DeleteObject that its calls and its [Probe] need. When a permission is missing, the
+// error is ErrRefused and Ready names the permission.
 //
 // Without keys in the Config it signs with the keys of a role (see [Role]), which
 // minio-go's credential provider retrieves. Calls that start during a renewal wait for
 // it, for a few seconds at most, even if the old keys are still valid.
 //
-// It does not use ETags, because with server-side encryption they are not checksums of
-// the object.
+// It uses ETags only as validators, because with server-side encryption they are not
+// checksums of the object.
 //
 // [Open] succeeds without a server. Every call first checks for the bucket until it was
 // found once, so a server may start or restart at any time. In an outage, calls return
 // ErrUnavailable within about ten seconds: a call makes up to three tries, and the last
-// one starts at most two seconds after the first. A rejected access key and a missing
-// bucket are ErrUnavailable too, because an operator can fix them; Ready distinguishes
-// them. ErrNotExist is returned only if the bucket exists, so that a 404 from a server
-// that is not an S3 server loses no image.
+// one starts at most two seconds after the first. A missing bucket is ErrUnavailable too,
+// and a request that the server refuses is ErrRefused, which includes ErrUnavailable,
+// because an operator can fix them; Ready states the server's reason. ErrNotExist is
+// returned only if the bucket exists, so that a 404 from a server that is not an S3 server
+// loses no image.
+//
+// # Checksums
+//
+// Every Put carries a checksum, because a bucket with Object Lock demands one: the header
+// x-amz-checksum-crc32c, which costs at most a sixth of Content-MD5 (BenchmarkChecksums). A
+// server that refuses the header is asked again with Content-MD5, which every server knows,
+// and then always gets that: Backblaze B2 and Cloudflare R2 have refused the header. Google's
+// server gets Content-MD5 from the start, because minio-go sends it no CRC either. The
+// checksum is never in a trailer, which older servers refuse or store as a part of the object.
 //
 // It does not use proxies, redirects or multipart uploads.
 package s3store
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -40,7 +47,6 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -66,6 +72,8 @@ type Config struct {
 	PathStyle    bool
 	CreateBucket bool // create the bucket if it does not exist
 
+	Probe Probe
+
 	Roots *x509.CertPool // certificate authorities for https; nil: the system's
 }
 
@@ -80,7 +88,9 @@ type Store struct {
 	secure, create                   bool
 
 	bucketSeen atomic.Bool // the bucket existed at the last check
-	denials    denials
+	sendMD5    atomic.Bool // the server refuses our checksum header, and takes Content-MD5
+	refusals   refusals
+	prober     *prober
 }
 
 var _ objectstore.Store = (*Store)(nil)
@@ -89,23 +99,21 @@ var _ objectstore.Store = (*Store)(nil)
 func Open(c Config) (*Store, error) { return open(c, standard) }
 
 func open(c Config, l limits) (*Store, error) {
-	u, err := url.Parse(c.Endpoint)
+	u, err := parseEndpoint(c.Endpoint)
 	if err != nil {
-		return nil, errors.New("S3 endpoint is not a URL") // the text of err would contain a password in the URL
+		return nil, err
 	}
-	switch {
-	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		return nil, fmt.Errorf("S3 endpoint %q is not an http or https URL", u.Redacted())
-	case u.User != nil, u.RawQuery != "", u.Fragment != "", u.Path != "" && u.Path != "/":
-		return nil, fmt.Errorf("S3 endpoint %q has more than scheme, host and port", u.Redacted())
-	case (c.AccessKey == "") != (c.SecretKey == ""):
+	if (c.AccessKey == "") != (c.SecretKey == "") {
 		return nil, errors.New("S3 access key and secret key belong together: set both or neither")
 	}
-	if err := s3utils.CheckValidBucketNameStrict(c.Bucket); err != nil {
+	if err := CheckBucket(c.Bucket); err != nil {
 		return nil, fmt.Errorf("check bucket %q: %w", c.Bucket, err)
 	}
 	if err := objectstore.CheckPrefix(c.Prefix); err != nil {
 		return nil, fmt.Errorf("check prefix of bucket %q: %w", c.Bucket, err)
+	}
+	if err := objectstore.CheckKey(c.Probe.key()); c.Probe.Name != "" && err != nil {
+		return nil, fmt.Errorf("check probe of bucket %q: %w", c.Bucket, err)
 	}
 
 	region := cmp.Or(c.Region, s3utils.GetRegionFromURL(*u), "us-east-1")
@@ -127,37 +135,45 @@ func open(c Config, l limits) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up S3 client for %q: %w", u.Redacted(), err)
 	}
-	return &Store{
+	s := &Store{
 		client: client, http: transport, role: roleKeys, limits: l,
 		endpoint: u.Scheme + "://" + u.Host, region: region, bucket: c.Bucket, prefix: c.Prefix,
-		secure: u.Scheme == "https", create: c.CreateBucket,
-	}, nil
+		secure: u.Scheme == "https", create: c.CreateBucket, prober: newProber(c.Probe),
+	}
+	s.sendMD5.Store(s3utils.IsGoogleEndpoint(*u))
+	return s, nil
+}
+
+// CheckBucket returns an error if name cannot be the name of a bucket.
+func CheckBucket(name string) error { return s3utils.CheckValidBucketNameStrict(name) }
+
+// CheckEndpoint returns the error of Open for an endpoint. The error may quote a part of
+// the endpoint.
+func CheckEndpoint(endpoint string) error {
+	u, err := parseEndpoint(endpoint)
+	if err != nil {
+		return err
+	}
+	_, err = minio.New(u.Host, &minio.Options{Secure: u.Scheme == "https"})
+	return err
+}
+
+func parseEndpoint(endpoint string) (*url.URL, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, errors.New("S3 endpoint is not a URL") // the text of err would contain a password in the URL
+	}
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
+		return nil, fmt.Errorf("S3 endpoint %q is not an http or https URL", u.Redacted())
+	case u.User != nil, u.RawQuery != "", u.Fragment != "", u.Path != "" && u.Path != "/":
+		return nil, fmt.Errorf("S3 endpoint %q has more than scheme, host and port", u.Redacted())
+	}
+	return u, nil
 }
 
 // Close closes idle connections. Running calls are not affected.
 func (s *Store) Close() { s.http.CloseIdleConnections() }
-
-// Put stores data under key.
-func (s *Store) Put(ctx context.Context, key string, data []byte, contentType string) error {
-	if err := errors.Join(objectstore.CheckKey(key), objectstore.CheckContentType(contentType)); err != nil {
-		return err
-	}
-	// TLS protects the data in transit. Without TLS, the server verifies the checksum.
-	sum := ""
-	if !s.secure {
-		sha := sha256.Sum256(data)
-		sum = hex.EncodeToString(sha[:])
-	}
-	options := minio.PutObjectOptions{ContentType: contentType, DisableContentSha256: true}
-	budget := s.limits.call + time.Duration(len(data))*time.Second/slowestBytesPerSecond
-	return s.do(ctx, "put", key, budget, func(ctx context.Context) error {
-		done, err := s.client.PutObject(ctx, s.bucket, s.prefix+key, bytes.NewReader(data), int64(len(data)), "", sum, options)
-		if err == nil && done.ETag == "" {
-			err = errors.New("response has no ETag: not an S3 server")
-		}
-		return err
-	})
-}
 
 // Get opens the object. A Body returns ErrUnavailable if it receives no data for some
 // seconds, or is not read to its end within five minutes.
@@ -167,7 +183,7 @@ func (s *Store) Get(ctx context.Context, key string) (*objectstore.Object, error
 	}
 	var object *objectstore.Object
 	err := s.do(ctx, "get", key, s.limits.call, func(try context.Context) error {
-		o, err := s.get(ctx, try, key)
+		o, err := s.get(ctx, try, key, nil)
 		object = o
 		return err
 	})
@@ -177,20 +193,26 @@ func (s *Store) Get(ctx context.Context, key string) (*objectstore.Object, error
 	return object, nil
 }
 
-// get opens the object until the caller's ctx ends. The end of the try's context only
-// ends the wait for the response.
-func (s *Store) get(ctx, try context.Context, key string) (*objectstore.Object, error) {
+// get opens the object, or a part of it, until the caller's ctx ends. The end of the
+// try's context only ends the wait for the response.
+func (s *Store) get(ctx, try context.Context, key string, p *part) (*objectstore.Object, error) {
 	life, cancel := context.WithTimeout(ctx, s.limits.whole)
 	detach := context.AfterFunc(try, cancel)
-	rc, info, _, err := s.client.GetObject(life, s.bucket, s.prefix+key, minio.GetObjectOptions{})
+	rc, info, header, err := s.client.GetObject(life, s.bucket, s.prefix+key, p.options())
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	if !detach() || info.Size < 0 {
+	switch err = p.check(info, header); {
+	case !detach():
+		err = errors.New("response was too late")
+	case info.Size < 0:
+		err = errors.New("response has no length")
+	}
+	if err != nil {
 		cancel()
 		_ = rc.Close()
-		return nil, fmt.Errorf("response was too late or has no length (%d)", info.Size)
+		return nil, err
 	}
 	o := &objectstore.Object{Info: s.info(key, info)}
 	o.Body = newBody(ctx, rc, o.Info, s.limits.stall, cancel)
@@ -222,15 +244,17 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := objectstore.CheckKey(key); err != nil {
 		return err
 	}
-	err := s.do(ctx, "delete", key, s.limits.call, func(ctx context.Context) error {
-		return s.client.RemoveObject(ctx, s.bucket, s.prefix+key, minio.RemoveObjectOptions{})
-	})
+	err := s.do(ctx, "delete", key, s.limits.call, func(ctx context.Context) error { return s.deleteOnce(ctx, key) })
 	if errors.Is(err, objectstore.ErrNotExist) {
 		return nil
 	}
 	return err
 }
 
+func (s *Store) deleteOnce(ctx context.Context, key string) error {
+	return s.client.RemoveObject(ctx, s.bucket, s.prefix+key, minio.RemoveObjectOptions{})
+}
+
 func (s *Store) info(key string, o minio.ObjectInfo) objectstore.Info {
-	return objectstore.Info{Key: key, Size: o.Size, ContentType: o.ContentType, Modified: o.LastModified.UTC()}
+	return objectstore.Info{Key: key, Size: o.Size, ContentType: o.ContentType, Modified: o.LastModified.UTC(), ETag: validETag(o.ETag)}
 }

@@ -34,11 +34,19 @@ func onServer(t *testing.T, variables string, test func(t *testing.T, c Config))
 // configOf returns a configuration with a new bucket, which is removed after the test.
 func configOf(t testing.TB, variables string) Config {
 	t.Helper()
+	c := serverOf(t, variables)
+	t.Cleanup(func() { removeBucket(t, c) })
+	return c
+}
+
+// serverOf returns a configuration with the name of a new bucket.
+func serverOf(t testing.TB, variables string) Config {
+	t.Helper()
 	endpoint := os.Getenv(variables + "_ENDPOINT")
 	if endpoint == "" {
 		t.Skip(variables + "_ENDPOINT is not set")
 	}
-	c := Config{
+	return Config{
 		Endpoint:     endpoint,
 		AccessKey:    cmp.Or(os.Getenv(variables+"_ACCESS_KEY"), os.Getenv("TEST_S3_ACCESS_KEY")),
 		SecretKey:    cmp.Or(os.Getenv(variables+"_SECRET_KEY"), os.Getenv("TEST_S3_SECRET_KEY")),
@@ -46,16 +54,20 @@ func configOf(t testing.TB, variables string) Config {
 		PathStyle:    true,
 		CreateBucket: true,
 	}
-	t.Cleanup(func() { removeBucket(t, c) })
-	return c
 }
 
-func suite(t *testing.T, c Config) {
-	storetest.Run(t, func(t *testing.T) objectstore.Store {
+// somewhere returns a function that opens stores in the bucket, each with a prefix of its
+// own.
+func somewhere(c Config) func(t *testing.T) objectstore.Store {
+	return func(t *testing.T) objectstore.Store {
 		c := c
 		c.Prefix = "prefix of " + rand.Text() + "/"
 		return opened(t, c, standard)
-	})
+	}
+}
+
+func suite(t *testing.T, c Config) {
+	storetest.Run(t, somewhere(c))
 	t.Run("stores with different prefixes in one bucket are separate", func(t *testing.T) {
 		a, b := c, c
 		a.Prefix, b.Prefix = "originals/", "originals/2/"

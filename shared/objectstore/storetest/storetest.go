@@ -21,6 +21,17 @@ import (
 // Run runs the suite, its cases in parallel. Each call of open returns an empty Store,
 // which open closes and empties at the end of the test.
 func Run(t *testing.T, open func(t *testing.T) objectstore.Store) {
+	RunWithVersions(t, open)
+	t.Run("a folder is no object, but may become one, and vice versa", func(t *testing.T) {
+		t.Parallel()
+		testFolder(t, open(t))
+	})
+}
+
+// RunWithVersions is Run for a bucket that keeps the versions of its objects. There, MinIO
+// does not list an object whose folder was an object, and versitygw 1.8.0 cannot delete the
+// missing object of a folder's name. Neither happens to the keys of images.
+func RunWithVersions(t *testing.T, open func(t *testing.T) objectstore.Store) {
 	for _, test := range []struct {
 		name string
 		run  func(t *testing.T, s objectstore.Store)
@@ -37,6 +48,9 @@ func Run(t *testing.T, open func(t *testing.T) objectstore.Store) {
 		{"readers never see a partial object", testConcurrentPut},
 		{"Put and Delete in one folder do not interfere", testConcurrentDelete},
 		{"a later Put does not affect an open object", testGetThenPut},
+		{"the ETag changes with the bytes", testETag},
+		{"GetPart returns a part of the object", testParts},
+		{"GetPart never returns a part of another object", testChangedParts},
 		{"a cancelled context ends every call", testCancelled},
 		{"Ready is nil", func(t *testing.T, s objectstore.Store) {
 			if err := s.Ready(t.Context()); err != nil {
@@ -115,6 +129,9 @@ func testAbsent(t *testing.T, s objectstore.Store) {
 	put(t, s, "folder/object", bytesOf(5), "")
 	for _, key := range []string{"absent", "absent/too", "folder", "folder/object/below", "folder/objec", "folder/object2"} {
 		expectAbsent(t, s, key)
+		if key == "folder" {
+			continue // see testFolder
+		}
 		if err := s.Delete(t.Context(), key); err != nil {
 			t.Errorf("Delete(%q) of a missing object: %v", key, err)
 		}
@@ -142,7 +159,17 @@ func testDelete(t *testing.T, s objectstore.Store) {
 		expectAbsent(t, s, step.key)
 		expectKeys(t, s, "", step.left...)
 	}
-	// A former folder may become an object, and vice versa.
+}
+
+func testFolder(t *testing.T, s objectstore.Store) {
+	put(t, s, "a/b/one", bytesOf(1), "")
+	if err := s.Delete(t.Context(), "a/b"); err != nil {
+		t.Errorf("Delete of a folder: %v", err)
+	}
+	expect(t, s, "a/b/one", bytesOf(1))
+	if err := s.Delete(t.Context(), "a/b/one"); err != nil {
+		t.Fatal(err)
+	}
 	put(t, s, "a/b", bytesOf(4), "")
 	expect(t, s, "a/b", bytesOf(4))
 	if err := s.Delete(t.Context(), "a/b"); err != nil {
@@ -202,6 +229,8 @@ func testBadArguments(t *testing.T, s objectstore.Store) {
 		expectArgumentError(fmt.Sprintf("Put(%.40q)", key), s.Put(t.Context(), key, nil, ""))
 		_, err := s.Get(t.Context(), key)
 		expectArgumentError(fmt.Sprintf("Get(%.40q)", key), err)
+		_, err = s.GetPart(t.Context(), key, "etag", 0, 1)
+		expectArgumentError(fmt.Sprintf("GetPart(%.40q)", key), err)
 		_, err = s.Stat(t.Context(), key)
 		expectArgumentError(fmt.Sprintf("Stat(%.40q)", key), err)
 		expectArgumentError(fmt.Sprintf("Delete(%.40q)", key), s.Delete(t.Context(), key))

@@ -1,9 +1,9 @@
 'use strict';
 
 // A small client of the API. All data from the server or the user is inserted into the
-// page as text.
+// page as text. All paths are relative, so that the page works below any path.
 
-const base = '/api/v1/batch';
+const base = 'api/v1/batch';
 const byId = (id) => document.getElementById(id);
 
 function element(tag, text, className) {
@@ -55,7 +55,7 @@ async function fetched(path) {
 }
 
 async function save(event) {
-  const a = event.target.closest('a[href^="/api/"]');
+  const a = event.target.closest('a[href^="api/"]');
   if (!a || !apiKey()) return;
   event.preventDefault();
   try {
@@ -79,27 +79,17 @@ async function answer(response) {
 const jobPath = (id) => `${base}/${encodeURIComponent(id)}`;
 const imagePath = (id, image, kind) => `${jobPath(id)}/images/${image.index}/${kind}`;
 
-function readFile(file) {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve({ base64: reader.result, name: file.name });
-    reader.onerror = () => reject(new Error(`${file.name} could not be read`));
-    reader.readAsDataURL(file);
-  });
-}
-
 async function submit(event) {
   event.preventDefault();
   const button = event.target.querySelector('button');
   button.disabled = true;
   try {
-    note('Reading…');
-    const images = byId('urls').value.split('\n').map((s) => s.trim()).filter(Boolean).map((url) => ({ url }));
-    for (const file of byId('files').files) images.push(await readFile(file));
     note('Sending…');
-    const job = await answer(await ask(base, {
-      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ images }),
-    }));
+    // The browser reads the files while it sends them, so any number of large files fits.
+    const body = new FormData();
+    for (const url of byId('urls').value.split('\n').map((s) => s.trim()).filter(Boolean)) body.append('url', url);
+    for (const file of byId('files').files) body.append('image', file);
+    const job = await answer(await ask(base, { method: 'POST', body }));
     note(job.message);
     byId('new').reset();
     location.hash = job.job_id;
@@ -191,9 +181,10 @@ async function watch() {
 }
 
 function connect(mine) {
-  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+  const url = new URL(`${jobPath(mine.id)}/ws`, location.href);
+  url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
   const protocols = apiKey() ? ['imagebatch', `imagebatch.bearer.${apiKey()}`] : [];
-  const socket = new WebSocket(`${scheme}://${location.host}${jobPath(mine.id)}/ws`, protocols);
+  const socket = new WebSocket(url, protocols);
   mine.socket = socket;
   socket.onmessage = (event) => {
     const update = JSON.parse(event.data);

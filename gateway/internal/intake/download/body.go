@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"time"
 )
 
@@ -29,10 +30,15 @@ func (i *Image) Release() {
 	i.Data, i.held = nil, 0
 }
 
-// read reads a body of at most c.MaxBytes. Its buffer grows with the data that arrives, so
+// read reads a body of at most c.MaxBytes, decoded. Its buffer grows with the data that arrives, so
 // neither a wrong Content-Length nor a body that never arrives holds memory. The memory of
 // all downloads limits the growth.
-func (c *Client) read(ctx context.Context, job string, body io.Reader, length int64) (*Image, error) {
+func (c *Client) read(ctx context.Context, job string, resp *http.Response) (*Image, error) {
+	body, length, end, err := c.decoded(ctx, job, resp)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	if length > c.config.MaxBytes {
 		return nil, TooLarge(c.config.MaxBytes)
 	}

@@ -6,12 +6,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/intake/pace"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -23,11 +26,13 @@ var ErrBusy = errors.New("downloads hold too much memory")
 type Config struct {
 	AllowNetworks []netip.Prefix // allowed on any port; else only public addresses on 80 and 443
 	AllowHosts    []string       // names, and patterns such as *.example.org; empty: all hosts
+	AllowHeaders  bool           // whether clients may choose the header fields that headerNames lists
 	MaxBytes      int64          // limit of one image; 10 MiB
 	Memory        int64          // total bytes for all downloads; 16 × MaxBytes, at least 4 × MaxBytes
 	UserAgent     string
+	Hosts         *pace.Table // learns from each response how fast its host may be asked
 
-	HeaderTimeout time.Duration // from the first packet to the header of one response; 10 s
+	HeaderTimeout time.Duration // from the lookup of the name to the header of one response; 10 s
 	Timeout       time.Duration // limit of one attempt, redirects and body included; 30 s
 	Budget        time.Duration // limit of all attempts and the waits between them; 60 s
 
@@ -40,7 +45,7 @@ type Config struct {
 // Limits that are not configurable.
 const (
 	maxRedirects   = 5
-	maxTries       = 3
+	maxTries       = 3 // 429 and 503 do not count
 	maxHeaderBytes = 64 << 10
 	tlsSessions    = 256 // number of cached sessions
 )
@@ -48,12 +53,15 @@ const (
 func (c Config) orDefaults() Config {
 	c.HeaderTimeout = cmp.Or(c.HeaderTimeout, 10*time.Second)
 	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
-	c.Budget = cmp.Or(c.Budget, 60*time.Second)
+	c.Budget = cmp.Or(c.Budget, max(60*time.Second, c.Timeout))
 	c.memoryWait = cmp.Or(c.memoryWait, maxMemoryWait)
 	c.MaxBytes = cmp.Or(c.MaxBytes, 10<<20)
 	// One job may use half, and a growing buffer briefly exists twice.
 	c.Memory = max(cmp.Or(c.Memory, 16*c.MaxBytes), 4*(c.MaxBytes+1), 4*firstRead)
 	c.UserAgent = cmp.Or(c.UserAgent, "Imagebatch")
+	if c.Hosts == nil {
+		c.Hosts = pace.New(pace.Config{})
+	}
 	if c.resolver == nil {
 		// The C library's resolver occupies a thread during a lookup, even after the context
 		// is done.
@@ -78,7 +86,8 @@ type Client struct {
 func New(config Config) *Client {
 	config = config.orDefaults()
 	dialer := &net.Dialer{
-		Timeout: config.HeaderTimeout, KeepAlive: -1, Resolver: config.resolver,
+		// A little more than the limit of the request, which ends first and says what it waited for.
+		Timeout: config.HeaderTimeout + time.Second, KeepAlive: -1, Resolver: config.resolver,
 		Control: newGuard(config.AllowNetworks).then(config.connect).control,
 	}
 	return &Client{
@@ -105,23 +114,29 @@ func New(config Config) *Client {
 var (
 	errSlowHeader = errors.New("no header in time")
 	errSlow       = errors.New("not finished in time")
+	errSlowLookup = errors.New("name not resolved in time")
 )
 
 // response is an HTTP response whose body has not been read yet.
 type response struct {
 	*http.Response
-	end context.CancelFunc // ends the request; called after reading the body
+	end   context.CancelFunc // ends the request; called after reading the body
+	leave func()             // ends the use of the host
 }
 
 func (a *response) close() {
 	a.Body.Close()
 	a.end()
+	a.leave()
 }
 
-// request sends one request and returns when the response header has arrived.
-func (c *Client) request(ctx context.Context, u *url.URL) (*response, error) {
+// request sends one request, with header fields that the client has chosen, and returns when
+// the response header has arrived.
+func (c *Client) request(ctx context.Context, u *url.URL, chosen http.Header) (*response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	late := time.AfterFunc(c.config.HeaderTimeout, func() { cancel(errSlowHeader) })
+	ctx, lookup := traceLookup(ctx)
+	started := time.Now()
+	late := time.AfterFunc(c.config.HeaderTimeout, func() { cancel(lookup.late()) })
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {
 		late.Stop()
@@ -129,8 +144,11 @@ func (c *Client) request(ctx context.Context, u *url.URL) (*response, error) {
 		return nil, notAllowed("Invalid URL")
 	}
 	req.Header.Set("User-Agent", c.config.UserAgent)
-	req.Header.Set("Accept", "image/jpeg, image/png, */*;q=0.1")
+	req.Header.Set("Accept", "image/jpeg, image/png;q=0.9, */*;q=0.1")
 	req.Header.Set("Accept-Encoding", "identity")
+	maps.Copy(req.Header, chosen)
+	// The dot at the end of a name matters to the lookup only. TLS omits it as well.
+	req.Host = strings.TrimSuffix(strings.Replace(u.Host, ".:", ":", 1), ".")
 	resp, err := c.transport.RoundTrip(req)
 	if !late.Stop() && err == nil {
 		resp.Body.Close()
@@ -141,33 +159,49 @@ func (c *Client) request(ctx context.Context, u *url.URL) (*response, error) {
 			err = cause
 		}
 		cancel(nil)
+		c.learn(u, started, nil, err)
 		return nil, fmt.Errorf("request: %w: %w", errNoHeader, err)
 	}
-	return &response{resp, func() { cancel(nil) }}, nil
+	c.learn(u, started, resp, nil)
+	return &response{Response: resp, end: func() { cancel(nil) }}, nil
 }
 
 // follow requests the URL and follows at most maxRedirects redirects, each checked like the
-// first URL. No data of one request is used in the next.
-func (c *Client) follow(ctx context.Context, u *url.URL) (*response, error) {
+// first URL. No data of one request is used in the next, except the header fields that the
+// client has chosen: they are sent until the first redirect to another origin.
+func (c *Client) follow(ctx context.Context, u *url.URL, place string, chosen http.Header) (*response, error) {
 	for range maxRedirects + 1 {
-		a, err := c.request(ctx, u)
+		leave, err := c.visit(u, place)
 		if err != nil {
 			return nil, err
 		}
+		a, err := c.request(ctx, u, chosen)
+		if err != nil {
+			leave()
+			return nil, err
+		}
+		a.leave = leave
 		if !redirects(a.Response) {
 			return a, nil
 		}
-		u, err = a.Location()
+		next, err := redirected(u, a.Header.Get("Location"))
 		a.close()
-		if err != nil {
-			return nil, notAllowed("Invalid URL")
+		if err == nil {
+			err = c.allowed(next)
 		}
-		if err := c.check(u); err != nil {
+		if err != nil {
 			return nil, err
 		}
+		if !sameOrigin(u, next) {
+			chosen = nil
+		}
+		u = next
 	}
 	return nil, failed("too many redirects", false, nil)
 }
+
+// sameOrigin reports whether two URLs have the same scheme, host and port.
+func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
 
 func redirects(r *http.Response) bool {
 	switch r.StatusCode {

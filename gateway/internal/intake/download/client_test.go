@@ -85,6 +85,9 @@ func TestGetSendsNothingThatItNeedNot(t *testing.T) {
 	if got := header.Get("User-Agent"); got != "Imagebatch/1.2" {
 		t.Errorf("User-Agent = %q, want \"Imagebatch/1.2\"", got)
 	}
+	if got, want := header.Get("Accept"), "image/jpeg, image/png;q=0.9, */*;q=0.1"; got != want {
+		t.Errorf("Accept = %q, want %q", got, want)
+	}
 	if got := header.Get("Accept-Encoding"); got != "identity" {
 		t.Errorf("Accept-Encoding = %q, want \"identity\"", got)
 	}
@@ -115,7 +118,7 @@ func TestRedirectsAreCounted(t *testing.T) {
 func TestAttemptsByStatusCode(t *testing.T) {
 	for code, tries := range map[int]int64{
 		201: 1, 204: 1, 206: 1, 301: 1, 304: 1, 400: 1, 401: 1, 403: 1, 404: 1, 410: 1, 418: 1,
-		429: 3, 500: 3, 502: 3, 503: 3, 504: 3,
+		408: 3, 425: 3, 500: 3, 501: 3, 502: 3, 504: 3, 507: 3, 520: 3,
 	} {
 		var asked atomic.Int64
 		origin := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -127,6 +130,59 @@ func TestAttemptsByStatusCode(t *testing.T) {
 		if n := asked.Load(); n != tries {
 			t.Errorf("%d: %d requests, want %d", code, n, tries)
 		}
+	}
+}
+
+// TestLimitedImagesWait verifies that a 429 or 503 ends the call without using up attempts, also
+// after an attempt that broke, and names the host that answered.
+func TestLimitedImagesWait(t *testing.T) {
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		var asked atomic.Int64
+		origin := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			if asked.Add(1) == 1 {
+				reset(hijack(w))
+				return
+			}
+			w.WriteHeader(status)
+		})
+		front := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, origin.URL, http.StatusFound) })
+		_, err := get(t, client(t, Config{}), front.URL)
+		limited, ok := errors.AsType[*LimitedError](err)
+		if !ok || limited.Status != status || limited.Host != place(origin.URL) || asked.Load() != 2 {
+			t.Errorf("%d: got %v after %d requests, want a LimitedError of %s after 2", status, err, asked.Load(), place(origin.URL))
+		}
+	}
+}
+
+// TestRedirectsWaitForTheirHost verifies that a redirect is not followed to a host that gets no
+// requests for now.
+func TestRedirectsWaitForTheirHost(t *testing.T) {
+	var asked atomic.Int64
+	origin := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Retry-After", "60")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	front := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, origin.URL, http.StatusFound) })
+	c := client(t, Config{})
+	for i, want := range []int{http.StatusTooManyRequests, 0, 0} {
+		_, err := get(t, c, front.URL)
+		if limited, ok := errors.AsType[*LimitedError](err); !ok || limited.Status != want || limited.Host != place(origin.URL) {
+			t.Errorf("call %d: got %v, want a LimitedError of %s with status %d", i, err, place(origin.URL), want)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the host was asked %d times, want 1", n)
+	}
+}
+
+func Test203IsASuccess(t *testing.T) {
+	origin := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNonAuthoritativeInfo)
+		w.Write([]byte("changed by a proxy"))
+	})
+	if data, err := get(t, client(t, Config{}), origin.URL); err != nil || string(data) != "changed by a proxy" {
+		t.Errorf("got %q, %v, want the body", data, err)
 	}
 }
 
@@ -147,8 +203,9 @@ func TestRetrySucceeds(t *testing.T) {
 			w.Header().Set("Content-Length", "100")
 			w.Write([]byte("abc"))
 		},
-		"429":                  func(w http.ResponseWriter) { w.WriteHeader(429) },
-		"503 with Retry-After": func(w http.ResponseWriter) { w.Header().Set("Retry-After", "0"); w.WriteHeader(503) },
+		"408":                  func(w http.ResponseWriter) { w.WriteHeader(http.StatusRequestTimeout) },
+		"425":                  func(w http.ResponseWriter) { w.WriteHeader(http.StatusTooEarly) },
+		"502 with Retry-After": func(w http.ResponseWriter) { w.Header().Set("Retry-After", "0"); w.WriteHeader(502) },
 	}
 	for name, fail := range fails {
 		t.Run(name, func(t *testing.T) {
@@ -189,7 +246,7 @@ func TestRetryAfterIsHonoredWithinTheBudget(t *testing.T) {
 					defer there.Close()
 					_, _ = there.Read(make([]byte, 4096))
 					if asked.Add(1) == 1 {
-						fmt.Fprintf(there, "HTTP/1.1 429 No\r\nRetry-After: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", tc.after)
+						fmt.Fprintf(there, "HTTP/1.1 500 No\r\nRetry-After: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", tc.after)
 					} else {
 						io.WriteString(there, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
 					}
@@ -197,9 +254,9 @@ func TestRetryAfterIsHonoredWithinTheBudget(t *testing.T) {
 				return here, nil
 			}
 			start := time.Now()
-			img, err := c.Get(t.Context(), "job", "http://example.com/")
+			img, err := c.Get(t.Context(), "job", "http://example.com/", "example.com", nil)
 			if tc.tries == 1 {
-				wantFailure(t, err, pipeline.CodeDownloadFailed, "Failed to download image: status code 429")
+				wantFailure(t, err, pipeline.CodeDownloadFailed, "Failed to download image: status code 500")
 			} else if err != nil || string(img.Data) != "ok" {
 				t.Errorf("Retry-After %s: %v, want nil and \"ok\"", tc.after, err)
 			}
@@ -258,13 +315,13 @@ func TestBudgetBoundsAllTries(t *testing.T) {
 	var asked atomic.Int64
 	origin := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
-		w.WriteHeader(http.StatusServiceUnavailable)
+		w.WriteHeader(http.StatusBadGateway)
 	})
 	// The second pause would end after the budget, so it is not started.
 	pauses := []time.Duration{time.Millisecond, time.Hour}
 	c := client(t, Config{Budget: time.Minute, pause: func(try int) time.Duration { return pauses[try-1] }})
 	_, err := get(t, c, origin.URL)
-	wantFailure(t, err, pipeline.CodeDownloadFailed, "Failed to download image: status code 503")
+	wantFailure(t, err, pipeline.CodeDownloadFailed, "Failed to download image: status code 502")
 	if n := asked.Load(); n != 2 {
 		t.Errorf("%d requests, want 2, because there is no time for a third", n)
 	}
@@ -281,7 +338,7 @@ func TestEndOfContextDoesNotFailTheImage(t *testing.T) {
 		<-arrived
 		cancel()
 	}()
-	if _, err := client(t, Config{}).Get(ctx, "job", origin.URL); !errors.Is(err, context.Canceled) {
+	if _, err := client(t, Config{}).Get(ctx, "job", origin.URL, place(origin.URL), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the context's error", err)
 	}
 }

@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"code.dny.dev/ssrf"
@@ -56,38 +53,6 @@ func (g *guard) control(network, address string, c syscall.RawConn) error {
 		return g.next(network, address)
 	}
 	return nil
-}
-
-// Check parses the URL of an image and rejects URLs that are never fetched. The error is a
-// [*pipeline.Failure].
-func Check(raw string) (*url.URL, error) {
-	u, err := url.Parse(strings.TrimSpace(raw))
-	if err != nil {
-		// The parser's own error text contains the URL, secrets included.
-		return nil, notAllowed("Invalid URL")
-	}
-	return u, check(u)
-}
-
-func check(u *url.URL) error {
-	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		return notAllowed("Unsupported URL scheme: only http and https are allowed")
-	case u.User != nil:
-		return notAllowed("Invalid URL: it must not contain a user name or password")
-	case u.Hostname() == "" || strings.Contains(u.Host, "%") || !validPort(u):
-		return notAllowed("Invalid URL")
-	}
-	return nil
-}
-
-func validPort(u *url.URL) bool {
-	port := u.Port()
-	if port == "" {
-		return !strings.HasSuffix(u.Host, ":")
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && n > 0
 }
 
 func notAllowed(text string) *pipeline.Failure {

@@ -98,6 +98,9 @@ func TestAttackInnerAddresses(t *testing.T) {
 		"0177.0.0.02", "127.2", "127.0.2", "127.0.0.2.", "①②⑦.⓪.⓪.②", "127。0。0。2", "１２７.0.0.2", "0177.0.0.2", "0x7f.0.0.2", "0X7F.2",
 		"127.000.000.002", "%31%32%37.0.0.2", "0", "2852039166", "0xa9fea9fe", "[::127.0.0.1]", "[0:0:0:0:0:0:0:1]",
 		"[0000:0000:0000:0000:0000:0000:0000:0001]", "[0:0:0:0:0:ffff:7f00:0002]", "[::ffff:0:127.0.0.2]", "[64:ff9b::127.0.0.2]",
+		// Spellings that UTS 46 maps to an address or to localhost.
+		"１２７．０．０．２", "１２７｡０｡０｡２", "𝟏𝟐𝟕.0.0.𝟐", "⑯⑨.②⑤④.⑯⑨.②⑤④", "127.0.0.2。", "1\u00ad27.0.0.2", "０ｘ７ｆ．２", "２１３０７０６４３４", "ｌｏｃａｌｈｏｓｔ", "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ",
+		"LOCALHO\u017fT", "loca\u200blhost", "[::ffff:１２７.0.0.2]", "［::1］", "[::①]", "127.0.0.２",
 	}
 	for _, a := range notPublic {
 		if strings.Contains(a, ":") {
@@ -227,6 +230,7 @@ func TestAttackRedirects(t *testing.T) {
 		"http://127.0.0.2:PORT/", "//127.0.0.2:PORT/a.jpg", "http://127.0.0.2/", "https://127.0.0.2/", "http://[::ffff:127.0.0.2]:PORT/", "http://[::ffff:7f00:2]:PORT/",
 		"http://[::1]:PORT/", "//[::1]:PORT/a.jpg", "http://[0:0::1]:PORT/", "https://[::1]/", "http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/",
 		"http://192.168.0.1/", "http://0.0.0.0:PORT/", "http://0/", "http://[::]:PORT/",
+		"http://①②⑦.⓪.⓪.②:PORT/", "//１２７．０．０．２:PORT/a b.jpg", "http://127。0。0。2:PORT/ü", "HTTP://127.0.0.2:PORT?\xe9", "//127.0.0.2:PORT",
 	} {
 		refused("/", to, pipeline.CodeDownloadFailed, textNoHeader)
 		refused("/twice", to, pipeline.CodeDownloadFailed, textNoHeader)
@@ -235,10 +239,13 @@ func TestAttackRedirects(t *testing.T) {
 	for to, text := range map[string]string{
 		"file:///etc/passwd": scheme, "gopher://127.0.0.2:PORT/": scheme, "ftp://127.0.0.2:PORT/": scheme, "data:image/png;base64,iVBORw0KGgo=": scheme,
 		"javascript:alert(1)": scheme, "http://user:secret@127.0.0.2:PORT/": user, "http://example.com@127.0.0.2:PORT/": user, "http://": invalid, "http://[::1": invalid, "http://127.0.0.2:99999/": invalid,
+		"//127.0.0.2\t:PORT": invalid, "http://127.0.0.2\\:PORT/": invalid, "http:/127.0.0.2:PORT/": invalid, "http:127.0.0.2": invalid, "DATA:,x": scheme,
 	} {
 		refused("/", to, pipeline.CodeURLNotAllowed, text)
 	}
-	refused("/", "/", pipeline.CodeDownloadFailed, "Failed to download image: too many redirects")
+	for _, to := range []string{"/", "?", "#", ".", "/\\127.0.0.2:PORT/", "\\\\127.0.0.2:PORT\\", "/./", "..//127.0.0.2:PORT/", "/..//127.0.0.2:PORT/", "2:127.0.0.2:PORT"} {
+		refused("/", to, pipeline.CodeDownloadFailed, "Failed to download image: too many redirects")
+	}
 	tr.wantUntouched(t)
 }
 

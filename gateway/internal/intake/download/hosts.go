@@ -8,7 +8,7 @@ import (
 )
 
 // hosts lists the only hosts that images are fetched from. An empty list allows all hosts.
-type hosts []string // lower case, without a trailing dot
+type hosts []string // in the form of plain
 
 func newHosts(patterns []string) hosts {
 	var list hosts
@@ -18,15 +18,27 @@ func newHosts(patterns []string) hosts {
 	return list
 }
 
-// plain returns the normalized form of a host for comparison. Names are compared in their
-// DNS form: a name with non-ASCII letters matches no entry, whatever IDNA would map it
-// to.
-func plain(host string) string { return strings.TrimSuffix(strings.ToLower(host), ".") }
+// plain returns the form of an entry in which it is compared: that of the host of a checked
+// URL, without a trailing dot. An invalid entry stays as it is and matches no host.
+func plain(entry string) string {
+	if addr, err := netip.ParseAddr(entry); err == nil {
+		return addr.String()
+	}
+	name, below := strings.CutPrefix(entry, "*.")
+	name, err := asciiName(name)
+	switch {
+	case err != nil:
+		return entry
+	case below:
+		name = "*." + name
+	}
+	return strings.TrimSuffix(name, ".")
+}
 
-// allow reports whether the host matches an entry: exactly, or as a subdomain in a pattern
-// such as *.example.org, which does not match example.org itself.
+// allow reports whether the host of a checked URL matches an entry: exactly, or as a subdomain
+// in a pattern such as *.example.org, which does not match example.org itself.
 func (list hosts) allow(host string) bool {
-	host = plain(host)
+	host = strings.TrimSuffix(host, ".")
 	for _, p := range list {
 		parent, below := strings.CutPrefix(p, "*")
 		if below && len(host) > len(parent) && strings.HasSuffix(host, parent) || host == p {
@@ -39,7 +51,7 @@ func (list hosts) allow(host string) bool {
 // Host returns the host of a URL, the only part that may be logged: the parts before and
 // after it can contain credentials or other secrets. It returns "" for an invalid URL.
 func Host(address string) string {
-	u, err := url.Parse(address)
+	u, err := Check(address)
 	if err != nil {
 		return ""
 	}
@@ -48,11 +60,11 @@ func Host(address string) string {
 
 // CheckHost returns an error if pattern is not a valid entry of [Config].AllowHosts.
 func CheckHost(pattern string) error {
-	name := plain(strings.TrimPrefix(pattern, "*."))
-	if _, err := netip.ParseAddr(name); err == nil && name == plain(pattern) {
+	name := plain(pattern)
+	if _, err := netip.ParseAddr(name); err == nil {
 		return nil
 	}
-	for label := range strings.SplitSeq(name, ".") {
+	for label := range strings.SplitSeq(strings.TrimPrefix(name, "*."), ".") {
 		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
 			return errors.New("must be a name such as images.example.org, a pattern such as *.example.org, or an IP address, without scheme or port")
 		}
@@ -67,13 +79,11 @@ func (c *Client) Check(raw string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	return u, c.check(u)
+	return u, c.allowed(u)
 }
 
-func (c *Client) check(u *url.URL) error {
-	if err := check(u); err != nil {
-		return err
-	}
+// allowed returns an error if the list of hosts does not contain the host of a checked URL.
+func (c *Client) allowed(u *url.URL) error {
 	if !c.hosts.allow(u.Hostname()) {
 		return notAllowed("URL not allowed: images are not fetched from this host")
 	}

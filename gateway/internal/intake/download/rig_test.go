@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/net/dns/dnsmessage"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/intake/pace"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -48,7 +50,7 @@ func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
 // get downloads and returns a copy of the bytes.
 func get(t *testing.T, c *Client, url string) ([]byte, error) {
 	t.Helper()
-	img, err := c.Get(t.Context(), "job", url)
+	img, err := c.Get(t.Context(), "job", url, place(url), nil)
 	if err != nil {
 		checkMemory(t, c)
 		return nil, err
@@ -57,6 +59,15 @@ func get(t *testing.T, c *Client, url string) ([]byte, error) {
 	img.Release()
 	checkMemory(t, c)
 	return data, nil
+}
+
+// place returns the key of the URL's host, of which a caller of Get holds a place.
+func place(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return pace.Key(u)
 }
 
 // checkMemory fails the test when a finished download still holds memory.
@@ -229,4 +240,44 @@ func (s *seen) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return strings.Join(s.list, " ")
+}
+
+// recordLookups returns a resolver that resolves every name to 127.0.0.1, and a function that
+// returns the names.
+func recordLookups(t *testing.T) (*net.Resolver, func() []string) {
+	t.Helper()
+	var mu sync.Mutex
+	var names []string
+	r := resolve(t, "127.0.0.1")
+	dial := r.Dial
+	r.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		return &recordedConn{Conn: c, wrote: func(query []byte) {
+			var p dnsmessage.Parser
+			if _, err := p.Start(query[2:]); err != nil { // over TCP, after the length
+				return
+			}
+			questions, _ := p.AllQuestions()
+			mu.Lock()
+			defer mu.Unlock()
+			for _, q := range questions {
+				names = append(names, q.Name.String())
+			}
+		}}, err
+	}
+	return r, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return names
+	}
+}
+
+type recordedConn struct {
+	net.Conn
+	wrote func([]byte)
+}
+
+func (c *recordedConn) Write(b []byte) (int, error) {
+	c.wrote(b)
+	return c.Conn.Write(b)
 }

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"syscall"
 	"time"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/intake/pace"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -20,7 +21,9 @@ import (
 // address that we block would map the internal network.
 var errNoHeader = errors.New("no response")
 
-// statusError is a response with a status other than 200.
+const textNoConnection = "connection failed"
+
+// statusError is a response with a status other than 200, 203, 429 and 503.
 type statusError struct {
 	code       int
 	retryAfter time.Duration // 0 without a Retry-After header
@@ -29,14 +32,19 @@ type statusError struct {
 func (e *statusError) Error() string { return "status code " + strconv.Itoa(e.code) }
 
 func (e *statusError) temporary() bool {
-	return e.code == http.StatusTooManyRequests || e.code >= 500
+	return e.code == http.StatusRequestTimeout || e.code == http.StatusTooEarly || e.code >= 500
 }
 
-// Get downloads the image at the URL for a job, with at most three attempts within the
-// budget. It returns a [*pipeline.Failure] when the image cannot be downloaded, ErrBusy, or
-// ctx's error. The caller releases the image.
-func (c *Client) Get(ctx context.Context, job, raw string) (*Image, error) {
+// Get downloads the image at the URL for a job, with the client's header fields, with at most
+// three attempts within the budget. Place is the key of the host of which the caller holds a
+// place. Get returns a [*pipeline.Failure] when the image cannot be downloaded, a [*LimitedError]
+// when it must wait, ErrBusy, or ctx's error. The caller releases the image.
+func (c *Client) Get(ctx context.Context, job, raw, place string, headers map[string]string) (*Image, error) {
 	u, err := c.Check(raw)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := c.CheckHeaders(headers)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +52,7 @@ func (c *Client) Get(ctx context.Context, job, raw string) (*Image, error) {
 	defer cancel()
 	deadline, _ := within.Deadline()
 	for try := 1; ; try++ {
-		img, err := c.try(within, job, u)
+		img, err := c.try(within, job, u, place, chosen)
 		if err == nil {
 			return img, nil
 		}
@@ -66,20 +74,28 @@ func (c *Client) Get(ctx context.Context, job, raw string) (*Image, error) {
 }
 
 // try makes one attempt.
-func (c *Client) try(ctx context.Context, job string, u *url.URL) (*Image, error) {
+func (c *Client) try(ctx context.Context, job string, u *url.URL, place string, chosen http.Header) (*Image, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.config.Timeout, errSlow)
 	defer cancel()
-	a, err := c.follow(ctx, u)
+	started := time.Now()
+	a, err := c.follow(ctx, u, place, chosen)
 	if err != nil {
 		return nil, err
 	}
 	defer a.close()
-	if a.StatusCode != http.StatusOK {
+	switch a.StatusCode {
+	case http.StatusOK, http.StatusNonAuthoritativeInfo:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return nil, &LimitedError{pace.Key(a.Request.URL), a.StatusCode}
+	default:
 		return nil, &statusError{a.StatusCode, retryAfter(a.Header.Get("Retry-After"), time.Now())}
 	}
-	img, err := c.read(ctx, job, a.Body, a.ContentLength)
+	img, err := c.read(ctx, job, a.Response)
 	if err != nil && context.Cause(ctx) != nil && !errors.Is(err, ErrBusy) {
-		return nil, fmt.Errorf("read body: %w", context.Cause(ctx))
+		err = fmt.Errorf("read body: %w", context.Cause(ctx))
+	}
+	if reason := interrupted(err); reason != "" {
+		c.config.Hosts.Broke(pace.Key(a.Request.URL), reason, started, time.Now())
 	}
 	return img, err
 }
@@ -95,21 +111,17 @@ func (c *Client) again(try int, err error) (time.Duration, bool) {
 	return c.config.pause(try), broken(err)
 }
 
-// broken reports whether a connection was refused or interrupted.
+// broken reports whether a connection was refused or interrupted, or the name server failed.
 func broken(err error) bool {
-	for _, target := range []error{
-		syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF,
-	} {
-		if errors.Is(err, target) {
-			return true
-		}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && !dns.IsNotFound {
+		return true
 	}
-	return false
+	return errors.Is(err, errSlowLookup) || errors.Is(err, syscall.ECONNREFUSED) || interrupted(err) == pace.Reset
 }
 
 // failure converts an error to the failure that the client reads.
 func failure(err error) error {
-	if errors.Is(err, ErrBusy) {
+	if _, limited := errors.AsType[*LimitedError](err); limited || errors.Is(err, ErrBusy) {
 		return err
 	}
 	if f, ok := errors.AsType[*pipeline.Failure](err); ok {
@@ -120,7 +132,7 @@ func failure(err error) error {
 	}
 	switch {
 	case errors.Is(err, errNoHeader):
-		return failed("connection failed", true, err)
+		return failed(textNoConnection, true, err)
 	case errors.Is(err, errSlow):
 		return failed("timed out", true, err)
 	default:

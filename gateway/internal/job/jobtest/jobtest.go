@@ -60,6 +60,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"keys", testKeys},
 		{"owners", testOwners},
 		{"origin", testOrigin},
+		{"headers", testHeaders},
 		{"change", testChange},
 		{"cancel", testCancel},
 		{"concurrency", testConcurrency},
@@ -105,7 +106,8 @@ func fetchJob(n int, created time.Time) *job.Job {
 	for i := range images {
 		images[i] = job.Image{
 			OriginalFilename: fmt.Sprintf("写真 %d.jpg", i), KeyName: fmt.Sprintf("%d.jpg", i),
-			URL: fmt.Sprintf("https://example.com/%d.jpg?a='b'&c=%%20", i),
+			URL:     fmt.Sprintf("https://example.com/%d.jpg?a='b'&c=%%20", i),
+			Headers: job.NewHeaders(map[string]string{"Authorization": fmt.Sprintf("Bearer '%d'", i)}),
 		}
 	}
 	return job.New(newID(), images, created)

@@ -48,7 +48,7 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 	rows := make([][]any, len(j.Images))
 	for i := range j.Images {
 		img := &j.Images[i]
-		rows[i] = append([]any{seq, img.Index, string(img.TraceID), img.OriginalFilename, img.KeyName, img.URL}, changing(img)...)
+		rows[i] = append([]any{seq, img.Index, string(img.TraceID), img.OriginalFilename, img.KeyName, img.URL, string(img.Headers)}, changing(img)...)
 		x.count(img, 1)
 	}
 	if err := x.insert(ctx, rows, clock); err != nil {
@@ -155,6 +155,9 @@ func (x *session) update(ctx context.Context, r *row, work int, before, after []
 			continue
 		}
 		updates = append(updates, &statement{query: updateImage, args: append(changing(img), r.seq, img.Index)})
+		if before[i].Headers != img.Headers { //nolint:gosec // both slices have the same length
+			updates = append(updates, &statement{query: dropHeaders, args: []any{r.seq, img.Index}})
+		}
 		x.count(&before[i], -1) //nolint:gosec // both slices have the same length
 		x.count(img, 1)
 	}

@@ -100,6 +100,8 @@ func TestPostgresPlans(t *testing.T) {
 		"hidden":           {selectHidden, `false, 500, 9223372036854775807, 100`},
 		"swept":            {selectHidden, `true, 500, 500, 100`},
 		"forget originals": {forgetOriginals, `500, 'job-7'`},
+		"forget headers":   {forgetHeaders, `'job-7'`},
+		"drop headers":     {dropHeaders, `7, 0`},
 		"delete":           {deleteJob, `'job-7'`},
 		"release":          {releaseJob, `'job-7', 'me', 1`},
 		"exists":           {countByID, `'job-7'`},

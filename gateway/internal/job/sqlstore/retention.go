@@ -45,24 +45,28 @@ func (s *Store) Hidden(ctx context.Context, endedBefore, goneBefore time.Time, l
 	return jobs(hidden), err
 }
 
-// ForgetOriginals records that the originals of a hidden job are deleted, and when. It
-// returns job.ErrNotFound when no hidden job has that ID.
+// ForgetOriginals records that the originals of a hidden job are deleted, and when, and deletes
+// the headers of its images. It returns job.ErrNotFound when no hidden job has that ID.
 func (s *Store) ForgetOriginals(ctx context.Context, id string, at time.Time) (err error) {
 	defer wrap(&err, "forget the originals of job %s", id)
-	return s.changeHidden(ctx, forgetOriginals, micros(at), id)
+	return s.write(ctx, "", func(ctx context.Context, x *session) error {
+		n, err := x.exec(ctx, forgetOriginals, micros(at), id)
+		if err == nil && n == 0 {
+			err = job.ErrNotFound
+		}
+		if err == nil {
+			_, err = x.exec(ctx, forgetHeaders, id)
+		}
+		return err
+	})
 }
 
 // Delete permanently removes a hidden job. It returns job.ErrNotFound when no hidden job has
 // that ID, so that a visible job is never deleted.
 func (s *Store) Delete(ctx context.Context, id string) (err error) {
 	defer wrap(&err, "delete job %s", id)
-	return s.changeHidden(ctx, deleteJob, id)
-}
-
-// changeHidden runs a statement that changes one hidden job.
-func (s *Store) changeHidden(ctx context.Context, query string, args ...any) error {
 	return s.write(ctx, "", func(ctx context.Context, x *session) error {
-		n, err := x.exec(ctx, query, args...)
+		n, err := x.exec(ctx, deleteJob, id)
 		if err == nil && n == 0 {
 			return job.ErrNotFound
 		}

@@ -42,7 +42,7 @@ func readJob(scan scanner) (*row, error) {
 }
 
 // imageColumns are the columns that readImage reads.
-const imageColumns = `i.idx, i.trace_id, i.original_filename, i.key_name, i.url, i.status,
+const imageColumns = `i.idx, i.trace_id, i.original_filename, i.key_name, i.url, i.headers, i.status,
 	i.original_path, i.content_type, i.size, i.sha256, i.processed_path, i.error, i.error_code, i.retryable,
 	i.start_time, i.end_time, i.revision, i.unsent, i.send`
 
@@ -52,7 +52,7 @@ func readImage(scan scanner) (job.Image, error) { return readImageAfter(scan) }
 func readImageAfter(scan scanner, before ...any) (job.Image, error) {
 	var img job.Image
 	var start, end int64
-	err := scan(append(before, &img.Index, &img.TraceID, &img.OriginalFilename, &img.KeyName, &img.URL, &img.Status,
+	err := scan(append(before, &img.Index, &img.TraceID, &img.OriginalFilename, &img.KeyName, &img.URL, (*string)(&img.Headers), &img.Status,
 		&img.Original.Path, &img.Original.ContentType, &img.Original.Size, &img.Original.SHA256,
 		&img.ProcessedPath, &img.Error, &img.ErrorCode, &img.Retryable,
 		&start, &end, &img.Revision, &img.Unsent, &img.Send)...)

@@ -58,10 +58,11 @@ const (
 	updateImage = `UPDATE images SET status = $1, original_path = $2, content_type = $3, size = $4, sha256 = $5,
 		processed_path = $6, error = $7, error_code = $8, retryable = $9, start_time = $10, end_time = $11, revision = $12,
 		unsent = $13, send = $14{relay} WHERE job = $15 AND idx = $16`
-	updateJob  = `UPDATE jobs SET status = $1, completed = $2, failed = $3, revision = $4, updated_at = $5 WHERE seq = $6`
-	advanceJob = `UPDATE jobs SET completed = $1, revision = $2, updated_at = $3 WHERE seq = $4`
-	updateWork = `UPDATE jobs SET work = $1 WHERE seq = $2`
-	endJob     = `UPDATE jobs SET status = $1, completed = $2, failed = $3, revision = $4, updated_at = $5,
+	dropHeaders = `UPDATE images SET headers = '' WHERE job = $1 AND idx = $2`
+	updateJob   = `UPDATE jobs SET status = $1, completed = $2, failed = $3, revision = $4, updated_at = $5 WHERE seq = $6`
+	advanceJob  = `UPDATE jobs SET completed = $1, revision = $2, updated_at = $3 WHERE seq = $4`
+	updateWork  = `UPDATE jobs SET work = $1 WHERE seq = $2`
+	endJob      = `UPDATE jobs SET status = $1, completed = $2, failed = $3, revision = $4, updated_at = $5,
 		completed_at = $6, work = 0 WHERE seq = $7`
 
 	selectUnsent = `SELECT j.id, ` + imageColumns + ` FROM images i JOIN jobs j ON j.seq = i.job
@@ -84,6 +85,7 @@ const (
 		WHERE j.visible = false AND j.completed_at > 0 AND j.originals_gone = $1 AND j.completed_at < $2 AND j.originals_gone_at < $3
 		ORDER BY j.completed_at LIMIT $4`
 	forgetOriginals = `UPDATE jobs SET originals_gone = true, originals_gone_at = $1 WHERE id = $2 AND visible = false AND completed_at > 0`
+	forgetHeaders   = `UPDATE images SET headers = '' WHERE job = (SELECT j.seq FROM jobs j WHERE j.id = $1) AND headers <> ''`
 	deleteJob       = `DELETE FROM jobs WHERE id = $1 AND visible = false AND completed_at > 0`
 
 	selectJob      = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.id = $1 AND j.visible = true`
@@ -102,8 +104,8 @@ var (
 	statements = slices.Concat(readStatements, []string{
 		renameStore, writeProbe, reserveJob, fillReserved, releaseJob, countByID,
 		renewOwner, renewLeases, dropOwners, lapsedOwners, lapsedJobs, claimJob, lockLease,
-		lockJob, lockImage, lockImages, updateImage, updateJob, advanceJob, updateWork, endJob,
-		markSent, resend, hideJobs, forgetOriginals, deleteJob,
+		lockJob, lockImage, lockImages, updateImage, dropHeaders, updateJob, advanceJob, updateWork, endJob,
+		markSent, resend, hideJobs, forgetOriginals, forgetHeaders, deleteJob,
 	})
 	readStatements = slices.Concat(listStatements(), []string{
 		selectStoreID, selectJob, selectKeyed, selectImages, selectImagesOf, selectChanges,
@@ -120,7 +122,7 @@ const owned = `j.owner = $1 AND j.owner <> '' AND j.visible = true`
 
 // insertColumns are the columns of images that Create writes.
 var insertColumns = []string{
-	"job", "idx", "trace_id", "original_filename", "key_name", "url", // the columns of changing follow
+	"job", "idx", "trace_id", "original_filename", "key_name", "url", "headers", // the columns of changing follow
 	"status", "original_path", "content_type", "size", "sha256",
 	"processed_path", "error", "error_code", "retryable",
 	"start_time", "end_time", "revision", "unsent", "send",

@@ -41,27 +41,7 @@ func (s *Server) jobTag(j *job.Job) string { return fmt.Sprintf(`W/"%d-%s"`, j.R
 
 // namesTag reports whether If-None-Match names the tag or is "*" (RFC 9110, section 13.1.2).
 func namesTag(h http.Header, tag string) bool {
-	tag = strings.TrimPrefix(tag, "W/")
-	for _, rest := range h.Values("If-None-Match") {
-		if strings.TrimSpace(rest) == "*" {
-			return true
-		}
-		for {
-			rest = strings.TrimPrefix(strings.TrimLeft(rest, ", \t"), "W/")
-			if !strings.HasPrefix(rest, `"`) {
-				break
-			}
-			end := strings.Index(rest[1:], `"`)
-			if end < 0 {
-				break
-			}
-			if rest[:end+2] == tag {
-				return true
-			}
-			rest = rest[end+2:]
-		}
-	}
-	return false
+	return lists(h["If-None-Match"], strings.Trim(tag, `W/"`), true)
 }
 
 // preferredWait returns the time for which the client prefers to wait, at most maxWait (RFC

@@ -1,4 +1,4 @@
-package scaledpng
+package describe
 
 import (
 	"bufio"
@@ -13,71 +13,92 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	scale "golang.org/x/image/draw"
 	"golang.org/x/image/font"
 	"golang.org/x/image/font/gofont/goregular"
 	"golang.org/x/image/font/opentype"
 	"golang.org/x/image/math/fixed"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/scaledpng"
 )
 
-// BenchmarkDecode measures the time of decoding an image of 2 megapixels to a working copy of 320 pixels, and its
-// ratio to the time in which image/png and Pillow decode the whole image, which run alternately. All are medians
-// of CPU times, user and system; -benchtime=5x takes those of five.
-func BenchmarkDecode(b *testing.B) {
+// BenchmarkPNG measures the times of decoding a PNG of 2 megapixels to a working copy of 320 pixels, and of describing
+// it as a whole. It reports their ratios to the times in which image/png and Pillow decode the whole image. All four run
+// alternately; the times are medians of CPU times, user and system. -benchtime=5x takes those of five.
+func BenchmarkPNG(b *testing.B) {
 	photograph, screen := photograph(b), screenshot(b)
 	for _, c := range []struct {
 		name string
 		m    image.Image
 	}{
 		{"photograph", photograph},
-		{"photograph RGBA", translucent(photograph)},
+		{"photograph RGBA", withAlpha(photograph)},
 		{"photograph gray", drawn(photograph, image.NewGray(photograph.Bounds()))},
 		{"screenshot", screen},
-		{"screenshot RGBA", translucent(screen)},
+		{"screenshot RGBA", withAlpha(screen)},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			data := encode(b, c.m)
+			data := compressedPNG(b, c.m)
 			pillow := startPillow(b, data)
 			size := c.m.Bounds().Size()
-			var whole, scaled, others []time.Duration
+			d := New(Config{})
+			var whole, scaled, described, others []time.Duration
 			for b.Loop() {
-				start := cpuTime(b)
-				if _, err := png.Decode(bytes.NewReader(data)); err != nil {
-					b.Fatal(err)
-				}
-				decoded := cpuTime(b)
-				if _, err := Decode(b.Context(), data, 320, 320*size.Y/size.X); err != nil {
-					b.Fatal(err)
-				}
-				whole, scaled = append(whole, decoded-start), append(scaled, cpuTime(b)-decoded)
+				whole = append(whole, cpuTime(b, func() error {
+					_, err := png.Decode(bytes.NewReader(data))
+					return err
+				}))
+				scaled = append(scaled, cpuTime(b, func() error {
+					_, err := scaledpng.Decode(b.Context(), data, 320, 320*size.Y/size.X)
+					return err
+				}))
+				described = append(described, cpuTime(b, func() error {
+					_, _, err := d.Describe(b.Context(), data)
+					return err
+				}))
 				if pillow != nil {
 					others = append(others, pillow())
 				}
 			}
-			b.ReportMetric(median(scaled).Seconds()*1e3, "ms/image")
-			b.ReportMetric(float64(median(scaled))/float64(median(whole)), "×image/png")
-			if pillow != nil {
-				b.ReportMetric(float64(median(scaled))/float64(median(others)), "×Pillow")
+			for _, work := range []struct {
+				name  string
+				times []time.Duration
+			}{{"decode", scaled}, {"describe", described}} {
+				b.ReportMetric(median(work.times).Seconds()*1e3, work.name+"-ms")
+				b.ReportMetric(float64(median(work.times))/float64(median(whole)), work.name+"÷image/png")
+				if pillow != nil {
+					b.ReportMetric(float64(median(work.times))/float64(median(others)), work.name+"÷Pillow")
+				}
 			}
-			b.ReportMetric(float64(len(data))/float64(size.X*size.Y), "B/pixel")
+			b.ReportMetric(float64(len(data))/1e6, "MB")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
 }
 
-// cpuTime returns the CPU time of this process.
-func cpuTime(b *testing.B) time.Duration {
+// cpuTime returns the CPU time that this process needs for some work. It collects the garbage of earlier work before.
+func cpuTime(b *testing.B, work func() error) time.Duration {
 	b.Helper()
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+	spent := func() time.Duration {
+		var usage syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	}
+	runtime.GC()
+	start := spent()
+	if err := work(); err != nil {
 		b.Fatal(err)
 	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	return spent() - start
 }
 
 func median(times []time.Duration) time.Duration {
@@ -101,7 +122,9 @@ func photograph(b *testing.B) image.Image {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return reduced(drawn(m, image.NewRGBA(m.Bounds())), 1888, 1062)
+	scaled := image.NewRGBA(image.Rect(0, 0, 1888, 1062))
+	scale.CatmullRom.Scale(scaled, scaled.Bounds(), m, m.Bounds(), scale.Src, nil)
+	return scaled
 }
 
 // drawn returns a copy of an image in another memory layout.
@@ -110,8 +133,8 @@ func drawn(m image.Image, to draw.Image) image.Image {
 	return to
 }
 
-// translucent returns a copy of an image that is stored with alpha, because one corner is translucent.
-func translucent(m image.Image) image.Image {
+// withAlpha returns a copy of an image that is stored with alpha, because one corner is translucent.
+func withAlpha(m image.Image) image.Image {
 	out := image.NewNRGBA(m.Bounds())
 	drawn(m, out)
 	out.Pix[3] = 128

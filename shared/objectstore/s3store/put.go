@@ -1,0 +1,89 @@
+package s3store
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" //nolint:gosec // Content-MD5 only detects corruption; it secures nothing.
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"hash/crc32"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore"
+)
+
+// Put stores data under key.
+func (s *Store) Put(ctx context.Context, key string, data []byte, contentType string) error {
+	if err := errors.Join(objectstore.CheckKey(key), objectstore.CheckContentType(contentType)); err != nil {
+		return err
+	}
+	budget := s.limits.call + time.Duration(len(data))*time.Second/slowestBytesPerSecond
+	return s.do(ctx, "put", key, budget, func(ctx context.Context) error { return s.putOnce(ctx, key, data, contentType) })
+}
+
+// putOnce sends data with a checksum that the server accepts.
+func (s *Store) putOnce(ctx context.Context, key string, data []byte, contentType string) error {
+	if s.sendMD5.Load() {
+		return s.send(ctx, key, data, contentType, withMD5)
+	}
+	err := s.send(ctx, key, data, contentType, withCRC32C)
+	if !s.isAboutRequest(err) {
+		return err
+	}
+	// The error does not show whether the server refuses the header or something else.
+	if err = s.send(ctx, key, data, contentType, withMD5); err == nil {
+		s.sendMD5.Store(true)
+	}
+	return err
+}
+
+// isAboutRequest reports whether the server refuses the request itself, perhaps because of
+// its headers.
+func (s *Store) isAboutRequest(err error) bool {
+	switch status(err) {
+	case http.StatusBadRequest, http.StatusNotImplemented:
+		return !s.isTransient(err) && !slices.Contains(argumentErrors, code(err))
+	}
+	return false
+}
+
+// checksum adds a header with a checksum of data: to the options, or as the value of
+// Content-MD5.
+type checksum func(data []byte, options *minio.PutObjectOptions) (contentMD5 string)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func withCRC32C(data []byte, options *minio.PutObjectOptions) string {
+	sum := binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli))
+	options.UserMetadata = map[string]string{minio.ChecksumCRC32C.Key(): base64.StdEncoding.EncodeToString(sum)}
+	return ""
+}
+
+func withMD5(data []byte, _ *minio.PutObjectOptions) string {
+	sum := md5.Sum(data) //nolint:gosec // See the import.
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// send makes one request.
+func (s *Store) send(ctx context.Context, key string, data []byte, contentType string, with checksum) error {
+	options := minio.PutObjectOptions{ContentType: contentType, DisableContentSha256: true}
+	contentMD5 := with(data, &options)
+	// TLS protects the request in transit. Without TLS, the signature covers the data.
+	sha := ""
+	if !s.secure {
+		sum := sha256.Sum256(data)
+		sha = hex.EncodeToString(sum[:])
+	}
+	done, err := s.client.PutObject(ctx, s.bucket, s.prefix+key, bytes.NewReader(data), int64(len(data)), contentMD5, sha, options)
+	if err == nil && done.ETag == "" {
+		err = errors.New("response has no ETag: not an S3 server")
+	}
+	return err
+}
