@@ -160,16 +160,6 @@ func paletteOf(n int) []byte {
 	return p
 }
 
-// photo returns an image with the properties of photos: slow gradients, edges, fine texture and a little noise.
-func encode(t testing.TB, m image.Image) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	if err := png.Encode(&b, m); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 // premultiplied returns a pixel of an image of image/png as RGBA with eight bits, the colors multiplied by
 // alpha: the values whose means the reduction computes.
 func premultiplied(m image.Image, x, y int) [4]int {

@@ -58,8 +58,10 @@ func TestForms(t *testing.T) {
 	}
 	r.json("/api/v1/batch/"+made.JobID, &got)
 	if text, want := fmt.Sprint(got.Images), fmt.Sprint([][3]string{
-		{"a.png", "processing", ""}, {"b.png", "processing", ""},
-		{"large.png", "failed", intake.TooLarge(1 << 10).Text}, {"text.png", "failed", "Not an image"},
+		{"a.png", "processing", ""},
+		{"b.png", "processing", ""},
+		{"large.png", "failed", intake.TooLarge(1 << 10).Text},
+		{"text.png", "failed", "Not an image"},
 	}); strings.NewReplacer("{", "[", "}", "]").Replace(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}

@@ -100,7 +100,7 @@ func (f *Form) Drain() error {
 }
 
 // Fingerprint returns the SHA-256 of the parts, in hexadecimal, or "" if none is needed. It covers
-// their names, file names and contents, but not the boundary, which every client chooses anew. It
+// their names, file names and contents, but not the boundary, which differs each time. It
 // is complete once Next has returned io.EOF.
 func (f *Form) Fingerprint() string {
 	if f.sum == nil {
