@@ -103,3 +103,19 @@ func TestDownloadSettings(t *testing.T) {
 		}
 	}
 }
+
+// TestPingInterval verifies that the time between two pings follows a short idle time,
+// unless it is set.
+func TestPingInterval(t *testing.T) {
+	for want, environ := range map[time.Duration][]string{
+		25 * time.Second: nil, 5 * time.Second: {"WS_IDLE_TIMEOUT=12s"}, 40 * time.Second: {"WS_IDLE_TIMEOUT=100s", "WS_PING_INTERVAL=40s"},
+	} {
+		c, err := service.Load(append(environ, "DATA_DIR="+t.TempDir()), func(c *gateway.Config) (err error) {
+			*c, err = c.Complete()
+			return err
+		})
+		if err != nil || c.WSPingInterval != want {
+			t.Errorf("%q: got %s, %v, want %s", environ, c.WSPingInterval, err, want)
+		}
+	}
+}

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"nhooyr.io/websocket"
+	"github.com/coder/websocket"
 
 	"github.com/imagebatch/imagebatch/shared/tlstest"
 )
@@ -96,7 +96,7 @@ func (p *proxied) pages() {
 	}
 }
 
-// submit sends a batch with a photo of several megabytes, so that a proxy with a limit or
+// submitPhoto sends a batch with a photo of several megabytes, so that a proxy with a limit or
 // a buffer would notice, and returns its Location.
 func (p *proxied) submitPhoto(header ...string) (*http.Response, string) {
 	p.Helper()

@@ -38,3 +38,15 @@ func TestGatewayOverTLS(t *testing.T) {
 		t.Errorf("without GATEWAY_URL: got %v, want an error", err)
 	}
 }
+
+// TestGatewayBelowAPath verifies that the tool finds the gateway of this machine below its
+// base path.
+func TestGatewayBelowAPath(t *testing.T) {
+	c, err := service.Load([]string{"HTTP_ADDR=:8090", "BASE_PATH=/team/images"}, (*Config).complete)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.GatewayURL.Reveal(); got != "http://127.0.0.1:8090/team/images" {
+		t.Errorf("the gateway's URL is %s", got)
+	}
+}

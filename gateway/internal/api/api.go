@@ -9,9 +9,9 @@
 // The cost of a client is bounded. Its header must arrive within 10 s and is at most 64
 // KiB. Its body must arrive at 10 kB/s or more, for as long as it takes, and may stall for
 // 30 s. It is decoded as it arrives, and read image by image while there is memory for its
-// decoder and its largest image. The client must take each
-// write of a response within 30 s, and a WebSocket must respond to a ping within its
-// idle time.
+// decoder and its largest image. The client must take each write of a response within 30 s,
+// and a ZIP file, which holds memory, at 10 kB/s or more. A WebSocket must respond to a ping
+// within its idle time.
 //
 // If there are API keys, every request needs one, except requests for the page and for
 // /healthz. On every route, a job exists only for its owner and for operators.

@@ -26,8 +26,11 @@ type file struct{ name, content string }
 // files are the entries of the tests: text, a name of another script, nothing, and content
 // that has the signatures of a ZIP.
 var files = []file{
-	{"photo.jpg", strings.Repeat("photo", 20_000)}, {"фото – 写真.jpg", "another"}, {"empty.jpg", ""},
-	{"like a zip.jpg", "PK\x03\x04PK\x07\x08PK\x01\x02PK\x05\x06" + strings.Repeat("\x00", 30)}, {"manifest.jsonl", "{}\n"},
+	{"photo.jpg", strings.Repeat("photo", 20_000)},
+	{"фото – 写真.jpg", "another"},
+	{"empty.jpg", ""},
+	{"like a zip.jpg", "PK\x03\x04PK\x07\x08PK\x01\x02PK\x05\x06" + strings.Repeat("\x00", 30)},
+	{"manifest.jsonl", "{}\n"},
 }
 
 // write returns an archive of the files.

@@ -21,6 +21,7 @@ type limiter struct {
 	limits
 	status     int
 	retryAfter string
+	address    string // "": the address is the host
 
 	mu       sync.Mutex // guards the fields below
 	running  int

@@ -62,7 +62,7 @@ func ask(s *schedule, l *limiter, t *task) bool {
 		if l.retryAfter != "" {
 			after, _ = time.ParseDuration(l.retryAfter + "s")
 		}
-		s.pace.Limited(key, l.status, after, started, time.Now())
+		s.pace.Limited(key, l.address, l.status, after, started, time.Now())
 		return false
 	}
 	time.Sleep(l.takes)
@@ -116,6 +116,33 @@ func TestEveryLimit(t *testing.T) {
 					})
 				}
 			}
+		}
+	}
+}
+
+// TestManyNamesOfOneServer verifies that images complete whose server has a name for each of them, and limits all of them
+// together.
+func TestManyNamesOfOneServer(t *testing.T) {
+	for name, limit := range map[string]limits{
+		"4 at a time": {concurrent: 4, takes: 100 * time.Millisecond},
+		"10 a second": {perSecond: 10, takes: 5 * time.Millisecond},
+	} {
+		for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSchedule(32, 10*time.Minute, pace.New(pace.Config{}))
+				for i := range 5 {
+					s.add(spread(fetchable(fmt.Sprint("job", i), 20)))
+				}
+				l := &limiter{limits: limit, status: status, address: "192.0.2.7"}
+				start := time.Now()
+				if done, failed := simulate(s, l, time.Hour); done != 100 || failed != 0 {
+					t.Errorf("%s, %d: %d images were downloaded and %d failed, want 100 and 0", name, status, done, failed)
+				}
+				if l.rejected > 115 {
+					t.Errorf("%s, %d: %d requests were rejected, want at most 115", name, status, l.rejected)
+				}
+				t.Logf("%s, %d: took %v, rejected %d requests", name, status, time.Since(start).Round(100*time.Millisecond), l.rejected)
+			})
 		}
 	}
 }

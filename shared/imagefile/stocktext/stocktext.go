@@ -47,6 +47,8 @@ var patterns = []*regexp.Regexp{
 	// "DCIM\100MEDIA\DJI_0001.JPG", which drones and action cameras write
 	regexp.MustCompile(`^(?:[a-z]:)?[\\/]?dcim[\\/]\S*$`),
 	regexp.MustCompile(`^[a-z]:\\.*\.(?:jpe?g|png|tiff?|bmp|gif|dng|heic)$`),
+	// "0.9.142", "v01.02.0345": the version of the software, which drones write
+	regexp.MustCompile(`^v?[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}(?:\.[0-9]{1,4})?$`),
 	// "Created by Imlib", "Created with GIMP on a Mac", "File written by Adobe Photoshop® 4.0"
 	regexp.MustCompile(`^(?:image |file |picture )?(?:created|made|generated|written|produced|processed|edited|optimized|compressed) (?:by|with|using|in):? (?:the )?(?:` + programs + `)[^\pL]*(?:\PL*\pL+){0,4}\PL*$`),
 	// "CREATOR: gd-jpeg v1.0 (using IJG JPEG v62), quality = 90", "LEAD Technologies Inc. V1.01"

@@ -8,7 +8,8 @@ import (
 )
 
 // Sound reports whether the first directory is complete and the values of all of its entries are within the
-// block. A broken directory is not copied.
+// block. A broken directory is not copied. Nothing else that the block refers to may extend beyond its end either:
+// readers would find the data that is appended there.
 func (b Block) Sound() bool {
 	if !b.Whole(b.First) {
 		return false
@@ -21,7 +22,7 @@ func (b Block) Sound() bool {
 			return false
 		}
 	}
-	return true
+	return b.contained()
 }
 
 // WithText returns the sound block with a text in its first directory, or without the tag if the text is empty.

@@ -65,7 +65,7 @@ func TestETagsOfOddServers(t *testing.T) {
 	for sent, want := range map[string]string{
 		`"0123-4"`: "0123-4", "0123": "0123", `W/"weak"`: "", `"a"b"`: "", "": "", `"with space"`: "", `"ü"`: "",
 	} {
-		f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+		f := newFake(t, func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("ETag", sent)
 			return false
 		})

@@ -134,9 +134,9 @@ func (a *response) close() {
 // the response header has arrived.
 func (c *Client) request(ctx context.Context, u *url.URL, chosen http.Header) (*response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	ctx, lookup := traceLookup(ctx)
+	ctx, progress := trace(ctx)
 	started := time.Now()
-	late := time.AfterFunc(c.config.HeaderTimeout, func() { cancel(lookup.late()) })
+	late := time.AfterFunc(c.config.HeaderTimeout, func() { cancel(progress.late()) })
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {
 		late.Stop()
@@ -159,10 +159,10 @@ func (c *Client) request(ctx context.Context, u *url.URL, chosen http.Header) (*
 			err = cause
 		}
 		cancel(nil)
-		c.learn(u, started, nil, err)
+		c.learn(u, progress.address(), started, nil, err)
 		return nil, fmt.Errorf("request: %w: %w", errNoHeader, err)
 	}
-	c.learn(u, started, resp, nil)
+	c.learn(u, progress.address(), started, resp, nil)
 	return &response{Response: resp, end: func() { cancel(nil) }}, nil
 }
 

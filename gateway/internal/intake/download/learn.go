@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -41,7 +42,7 @@ func Limited(wait time.Duration, status int) *pipeline.Failure {
 func TimedOut(err error) bool { return errors.Is(err, errSlowHeader) || errors.Is(err, errSlow) }
 
 // learn records the outcome of one request: its response, or the error before the header.
-func (c *Client) learn(u *url.URL, started time.Time, resp *http.Response, err error) {
+func (c *Client) learn(u *url.URL, address string, started time.Time, resp *http.Response, err error) {
 	key, now := pace.Key(u), time.Now()
 	switch {
 	case err != nil:
@@ -49,7 +50,7 @@ func (c *Client) learn(u *url.URL, started time.Time, resp *http.Response, err e
 			c.config.Hosts.Broke(key, reason, started, now)
 		}
 	case pace.ReasonOf(resp.StatusCode) != "":
-		c.config.Hosts.Limited(key, resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"), now), started, now)
+		c.config.Hosts.Limited(key, address, resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"), now), started, now)
 	default:
 		c.config.Hosts.Answered(key, started, now)
 	}
@@ -82,22 +83,37 @@ func (c *Client) visit(u *url.URL, place string) (leave func(), err error) {
 	return leave, nil
 }
 
-// nameLookup is the lookup of a host name.
-type nameLookup struct{ running atomic.Bool }
+// progress is what a request has reached.
+type progress struct {
+	lookingUp atomic.Bool
+	connected atomic.Pointer[net.Addr]
+}
 
-// traceLookup follows the lookup of the name in a request with the returned context.
-func traceLookup(ctx context.Context) (context.Context, *nameLookup) {
-	l := new(nameLookup)
+// trace follows the progress of a request with the returned context.
+func trace(ctx context.Context) (context.Context, *progress) {
+	p := new(progress)
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		DNSStart: func(httptrace.DNSStartInfo) { l.running.Store(true) },
-		DNSDone:  func(httptrace.DNSDoneInfo) { l.running.Store(false) },
-	}), l
+		DNSStart: func(httptrace.DNSStartInfo) { p.lookingUp.Store(true) },
+		DNSDone:  func(httptrace.DNSDoneInfo) { p.lookingUp.Store(false) },
+		GotConn: func(i httptrace.GotConnInfo) {
+			remote := i.Conn.RemoteAddr()
+			p.connected.Store(&remote)
+		},
+	}), p
 }
 
 // late returns the reason for cancelling a request whose time has ended.
-func (l *nameLookup) late() error {
-	if l.running.Load() {
+func (p *progress) late() error {
+	if p.lookingUp.Load() {
 		return errSlowLookup
 	}
 	return errSlowHeader
+}
+
+// address returns the key of the address to which the request is connected, or "".
+func (p *progress) address() string {
+	if remote := p.connected.Load(); remote != nil {
+		return pace.AddressKey(*remote)
+	}
+	return ""
 }

@@ -19,10 +19,13 @@ func Key(u *url.URL) string {
 	} else if registrable, err := publicsuffix.EffectiveTLDPlusOne(name); err == nil {
 		name = registrable
 	}
-	switch port := u.Port(); port {
+	return withPort(name, u.Port())
+}
+
+func withPort(name, port string) string {
+	switch port {
 	case "", "80", "443":
 		return name
-	default:
-		return net.JoinHostPort(name, port)
 	}
+	return net.JoinHostPort(name, port)
 }

@@ -13,14 +13,17 @@
 // the host has answered. Then one request probes the host. A 503 without Retry-After may concern
 // a single URL, so it takes several in a row to slow the host.
 //
+// Names that answered 429 or 503 from the same address share what is learned about the address, so that the many names
+// of one server do not each get all that it accepts. Names that never limited requests are unaffected: unrelated
+// names share the addresses of content delivery networks. For the same reason, the Retry-After of another name counts for at most
+// 30 s.
+//
 // A host that has no users is forgotten after five idle minutes. The package knows neither jobs
 // nor images, starts no goroutine and reads no clock: the caller passes the time.
 package pace
 
 import (
 	"cmp"
-	"math"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -114,6 +117,9 @@ type Host struct {
 	recentAt time.Time
 	before   float64 // rate of answers at the first decrease since the last answer
 
+	address *Host          // what is shared with other names at its address; nil: it never limited
+	names   map[*Host]bool // hosts whose address this is
+
 	silentSince time.Time // first request without an answer since the last answer; zero: the host answers
 	status      int       // status code of the last 429 or 503
 	used        time.Time
@@ -144,7 +150,7 @@ func (h *Host) Close(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if h.users--; h.users == 0 && !h.slowed(now) {
-		delete(t.hosts, h.key)
+		t.forget(h)
 	}
 	t.sweep(now)
 }
@@ -157,13 +163,20 @@ func (t *Table) sweep(now time.Time) {
 	}
 	t.swept = now
 	idle := 0
-	for key, h := range t.hosts {
-		if h.users > 0 {
+	for _, h := range t.hosts {
+		if h.users > 0 || len(h.names) > 0 {
 			continue
 		}
 		if idle++; idle > maxIdle || now.Sub(h.used) > keepTime {
-			delete(t.hosts, key)
+			t.forget(h)
 		}
+	}
+}
+
+func (t *Table) forget(h *Host) {
+	if len(h.names) == 0 {
+		t.join(h, "")
+		delete(t.hosts, h.key)
 	}
 }
 
@@ -172,10 +185,22 @@ func (h *Host) slowed(now time.Time) bool {
 }
 
 // Free returns how many requests may start now. If it is none, at is the time at which one may
-// start, or zero if that depends on a running request.
+// start, or zero if that depends on a running request, which may be one to the same address.
 func (h *Host) Free(now time.Time) (n int, at time.Time) {
 	h.table.mu.Lock()
 	defer h.table.mu.Unlock()
+	n, at = h.free(now)
+	if h.address == nil {
+		return n, at
+	}
+	m, later := h.address.free(now)
+	if later.After(at) {
+		at = later
+	}
+	return min(n, m), at
+}
+
+func (h *Host) free(now time.Time) (n int, at time.Time) {
 	if now.Before(h.blockedUntil) {
 		return 0, h.blockedUntil
 	}
@@ -183,11 +208,12 @@ func (h *Host) Free(now time.Time) (n int, at time.Time) {
 	if h.probing {
 		most = 1
 	}
+	running := h.inProgress()
 	switch {
-	case h.running >= most:
+	case running >= most:
 		return 0, time.Time{}
 	case h.rate == 0:
-		return most - h.running, time.Time{}
+		return most - running, time.Time{}
 	case now.Before(h.next):
 		return 0, h.next
 	}
@@ -199,9 +225,11 @@ func (h *Host) Start(now time.Time) {
 	h.table.mu.Lock()
 	defer h.table.mu.Unlock()
 	h.running++
-	h.used = now
-	if h.rate > 0 {
-		h.next = now.Add(time.Duration(float64(time.Second) / h.rate))
+	for ; h != nil; h = h.address {
+		h.used = now
+		if h.rate > 0 {
+			h.next = now.Add(time.Duration(float64(time.Second) / h.rate))
+		}
 	}
 }
 
@@ -241,7 +269,7 @@ func (t *Table) Count(now time.Time) (slowed, blocked int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, h := range t.hosts {
-		if h.users == 0 && now.Sub(h.used) > keepTime {
+		if len(h.names) > 0 || h.users == 0 && now.Sub(h.used) > keepTime {
 			continue
 		}
 		if h.slowed(now) {
@@ -252,103 +280,4 @@ func (t *Table) Count(now time.Time) (slowed, blocked int) {
 		}
 	}
 	return slowed, blocked
-}
-
-// Answered records that the host answered a request with anything other than 429 and 503.
-func (t *Table) Answered(key string, started, now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	h := t.hosts[key]
-	if h == nil {
-		return
-	}
-	h.used = now
-	h.recent, h.recentAt = h.measured(now)*memory.Seconds()+1, now
-	h.silentSince, h.status, h.inARow = time.Time{}, 0, 0
-	if !started.After(h.decreased) {
-		return
-	}
-	h.probing, h.pauses = false, 0
-	if h.answers++; h.answers < h.window || now.Sub(h.grown) < growTime {
-		return
-	}
-	h.answers, h.grown = 0, now
-	h.window = min(h.window+1, t.config.Concurrency)
-	if h.rate > 0 {
-		h.rate += h.step
-	}
-}
-
-// measured returns the recent answers per second.
-func (h *Host) measured(now time.Time) float64 {
-	return h.recent * math.Exp(-now.Sub(h.recentAt).Seconds()/memory.Seconds()) / memory.Seconds()
-}
-
-// Limited records a 429 or 503 with its Retry-After, which is 0 if there was none.
-func (t *Table) Limited(key string, status int, retryAfter time.Duration, started, now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	h := t.host(key)
-	h.used, h.status = now, status
-	h.inARow++
-	if h.silentSince.IsZero() {
-		h.silentSince = now
-	}
-	if retryAfter > 0 {
-		h.block(now, min(retryAfter, t.config.MaxBlock))
-	}
-	reason := ReasonOf(status)
-	if !started.After(h.decreased) || reason == Unavailable && retryAfter == 0 && h.inARow < suspicious {
-		return
-	}
-	alone := h.running <= 1 && (h.window == 1 || h.probing)
-	if h.pauses == 0 {
-		h.before = h.measured(now)
-	}
-	switch {
-	case h.rate == 0 && alone:
-		h.rate = max(firstRate, h.before/2)
-	case h.pauses == 0: // later ones in a row say nothing new about the rate
-		h.rate /= 2
-	}
-	h.decrease(now, reason)
-	h.block(now, min(firstPause<<min(h.pauses, 10), longPause))
-	h.pauses++
-	h.probing = true
-}
-
-// Broke records that a request was reset or timed out.
-func (t *Table) Broke(key string, reason Reason, started, now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	h := t.host(key)
-	h.used = now
-	if h.silentSince.IsZero() {
-		h.silentSince = now
-	}
-	if started.After(h.decreased) {
-		h.rate /= 2
-		h.decrease(now, reason)
-	}
-}
-
-// decrease halves the concurrency, and prepares the growth of the rate.
-func (h *Host) decrease(now time.Time, reason Reason) {
-	h.window = max(1, h.window/2)
-	if h.rate > 0 {
-		h.rate = max(h.rate, minRate)
-		h.step = h.rate / 4
-		h.next = now.Add(time.Duration(float64(time.Second) / h.rate))
-	}
-	h.decreased, h.grown, h.answers = now, now, 0
-	h.table.config.Decreased(reason)
-}
-
-// block sends the host no request for d and up to a quarter more, so that several gateways do
-// not return together.
-func (h *Host) block(now time.Time, d time.Duration) {
-	until := now.Add(d + rand.N(d/4+1))
-	if until.After(h.blockedUntil) {
-		h.blockedUntil, h.grown = until, until
-	}
 }

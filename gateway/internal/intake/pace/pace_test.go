@@ -36,7 +36,7 @@ func TestABurstDecreasesOnce(t *testing.T) {
 		t.Fatalf("%d requests at a time, want 8", n)
 	}
 	for range 4 {
-		table.Limited(example, http.StatusTooManyRequests, 0, day, at(time.Millisecond))
+		table.Limited(example, "", http.StatusTooManyRequests, 0, day, at(time.Millisecond))
 	}
 	for range 8 {
 		h.Done()
@@ -77,16 +77,16 @@ func TestConcurrencyGrowsByOneEachSecond(t *testing.T) {
 func TestRetryAfterHoldsForTheHost(t *testing.T) {
 	table := New(Config{MaxBlock: time.Minute})
 	h := table.Open(example, day)
-	table.Limited(example, http.StatusServiceUnavailable, 20*time.Second, day, at(time.Second))
+	table.Limited(example, "", http.StatusServiceUnavailable, 20*time.Second, day, at(time.Second))
 	// A later response of the same burst wants a longer pause.
-	table.Limited(example, http.StatusServiceUnavailable, 40*time.Second, day, at(time.Second))
+	table.Limited(example, "", http.StatusServiceUnavailable, 40*time.Second, day, at(time.Second))
 	if n, until := h.Free(at(40 * time.Second)); n != 0 || until.Before(at(41*time.Second)) || until.After(at(52*time.Second)) {
 		t.Errorf("%d requests may start, the next one after %v, want none for 41 s", n, until.Sub(day))
 	}
 	if leave := table.Visit(example, at(40*time.Second)); leave != nil {
 		t.Error("a redirect reached the host")
 	}
-	table.Limited(example, http.StatusServiceUnavailable, time.Hour, at(60*time.Second), at(60*time.Second))
+	table.Limited(example, "", http.StatusServiceUnavailable, time.Hour, at(60*time.Second), at(60*time.Second))
 	if _, until := h.Free(at(61 * time.Second)); until.After(at(135 * time.Second)) {
 		t.Errorf("Retry-After of an hour blocks the host until %v, want at most a minute and a quarter", until.Sub(day))
 	}
@@ -100,7 +100,7 @@ func TestPausesDouble(t *testing.T) {
 	for now.Before(at(10 * time.Minute)) {
 		h.Start(now)
 		asked++
-		table.Limited(example, http.StatusTooManyRequests, 0, now, now)
+		table.Limited(example, "", http.StatusTooManyRequests, 0, now, now)
 		h.Done()
 		n, next := h.Free(now)
 		if n != 0 || next.IsZero() {
@@ -121,8 +121,8 @@ func TestASingle503MayConcernItsURL(t *testing.T) {
 	h := table.Open(example, day)
 	for i := range 10 {
 		now := at(time.Duration(i) * time.Millisecond)
-		table.Limited(example, http.StatusServiceUnavailable, 0, now, now)
-		table.Limited(example, http.StatusServiceUnavailable, 0, now, now)
+		table.Limited(example, "", http.StatusServiceUnavailable, 0, now, now)
+		table.Limited(example, "", http.StatusServiceUnavailable, 0, now, now)
 		table.Answered(example, now, now)
 	}
 	if n, _ := h.Free(at(time.Second)); n != 8 {
@@ -130,7 +130,7 @@ func TestASingle503MayConcernItsURL(t *testing.T) {
 	}
 	for i := range 3 {
 		now := at(time.Duration(1000+i) * time.Millisecond)
-		table.Limited(example, http.StatusServiceUnavailable, 0, now, now)
+		table.Limited(example, "", http.StatusServiceUnavailable, 0, now, now)
 	}
 	if n, _ := h.Free(at(1100 * time.Millisecond)); n != 0 {
 		t.Errorf("%d requests may start after three 503 responses in a row, want 0", n)
@@ -152,7 +152,7 @@ func TestRate(t *testing.T) {
 		}
 		h.Start(now)
 		if limited {
-			table.Limited(example, http.StatusTooManyRequests, 0, now, now)
+			table.Limited(example, "", http.StatusTooManyRequests, 0, now, now)
 		} else {
 			table.Answered(example, now, now)
 		}
@@ -203,11 +203,53 @@ func TestHostsAreForgotten(t *testing.T) {
 	for i := range 3 * maxIdle { // names of an untrusted client
 		name, now := fmt.Sprint(i, ".example"), at(time.Hour+time.Duration(i)*time.Millisecond)
 		h := table.Open(name, now)
-		table.Limited(name, http.StatusTooManyRequests, 0, now, now.Add(time.Millisecond))
+		table.Limited(name, "", http.StatusTooManyRequests, 0, now, now.Add(time.Millisecond))
 		h.Close(now.Add(time.Millisecond))
 	}
 	if n := len(table.hosts); n > 2*maxIdle {
 		t.Errorf("%d hosts are remembered, want about %d", n, maxIdle)
+	}
+}
+
+// TestNamesOfOneAddress verifies that names that limit requests at the same address share its pace, and that other
+// names there do not notice.
+func TestNamesOfOneAddress(t *testing.T) {
+	const address = "192.0.2.7"
+	table := New(Config{})
+	a, b, c := table.Open("a.example", day), table.Open("b.example", day), table.Open("c.example", day)
+	startAll(a, day)
+	table.Limited("a.example", address, http.StatusTooManyRequests, 0, day, at(time.Millisecond))
+	startAll(b, at(2*time.Millisecond))
+	table.Limited("b.example", address, http.StatusTooManyRequests, 600*time.Second, at(2*time.Millisecond), at(3*time.Millisecond))
+	for range 8 {
+		a.Done()
+		b.Done()
+	}
+	if n, until := a.Free(at(29 * time.Second)); n != 0 || until.After(at(40*time.Second)) {
+		t.Errorf("%d requests may start at a, the next one after %v, want none for 30 s, and not none for 600 s", n, until.Sub(day))
+	}
+	if n, _ := b.Free(at(599 * time.Second)); n != 0 {
+		t.Errorf("%d requests may start at b, want none for 600 s", n)
+	}
+	if n, _ := c.Free(at(time.Second)); n != 8 {
+		t.Errorf("%d requests may start at c, which never limited requests, want 8", n)
+	}
+	now := at(20 * time.Minute)
+	if n := startAll(a, now) + startAll(b, now); n != 1 {
+		t.Errorf("%d requests probe the address, want 1", n)
+	}
+	if slowed, _ := table.Count(now); slowed != 2 {
+		t.Errorf("%d hosts are slowed, want 2", slowed)
+	}
+	a.Done()
+	for _, h := range []*Host{a, b, c} {
+		h.Close(now)
+	}
+	later := now.Add(time.Hour)
+	table.Open("d.example", later).Close(later)
+	table.Open("d.example", later.Add(time.Minute)).Close(later.Add(time.Minute))
+	if n := len(table.hosts); n != 0 {
+		t.Errorf("%d hosts are remembered, want 0", n)
 	}
 }
 
@@ -231,7 +273,7 @@ func TestInvariants(t *testing.T) {
 				i := random.IntN(len(started))
 				switch n {
 				case 5:
-					table.Limited(example, 429+random.IntN(2)*74, time.Duration(random.IntN(3))*time.Second, started[i], now)
+					table.Limited(example, "", 429+random.IntN(2)*74, time.Duration(random.IntN(3))*time.Second, started[i], now)
 				case 6:
 					table.Broke(example, Reset, started[i], now)
 				default:
