@@ -144,3 +144,29 @@ func TestWarnings(t *testing.T) {
 		})
 	}
 }
+
+// TestCustomPaths verifies that results.zip has the custom_ids as paths if asked to, and the ordinary
+// name for an image without a safe one.
+func TestCustomPaths(t *testing.T) {
+	r := setup(t, options{})
+	var images []string
+	for i, id := range []string{"2026/a/one.png", "", "../two.png", "2026/A/one.png"} {
+		images = append(images, fmt.Sprintf(`{"base64":%q,"name":"image%d.png","custom_id":%q}`, b64(tinyPNG(t)), i+1, id))
+	}
+	id := r.decodeJob(r.do("POST", "/api/v1/batch", strings.NewReader(`{"images":[`+strings.Join(images, ",")+`]}`)), 201).JobID
+	for i := range images {
+		r.end(id, i, nil)
+	}
+	for query, want := range map[string]string{
+		"":                 "[image1.png image2.png image3.png image4.png manifest.jsonl]",
+		"&paths=custom_id": "[2026/a/one.png image2.png image3.png 2026/A/one (2).png manifest.jsonl]",
+	} {
+		all, names := entries(t, r.get(zipPath(id)+"?include=file"+query).body)
+		if fmt.Sprint(names) != want {
+			t.Errorf("%q: got %q, want %s", query, names, want)
+		}
+		if query != "" && !strings.Contains(all["manifest.jsonl"], `"files":{"file":"2026/A/one (2).png"}`) {
+			t.Errorf("the manifest is %s", all["manifest.jsonl"])
+		}
+	}
+}

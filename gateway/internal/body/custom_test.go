@@ -35,7 +35,9 @@ func TestCustom(t *testing.T) {
 		"an empty object": {`{"metadata":{},` + image + `}`, "", nil, nil},
 		"before the images": {
 			`{"metadata":{"album":"été","":"","\n\u001f":"\"\ud83d\ude00"},"images":[{"custom_id":"2026/a b.jpg","url":"u"},{"url":"u"},{"base64":"QQ==","custom_id":"\t\u007f"}]}`,
-			"2026/a b.jpg||\t\x7f", map[string]string{"album": "été", "": "", "\n\x1f": "\"😀"}, nil,
+			"2026/a b.jpg||\t\x7f",
+			map[string]string{"album": "été", "": "", "\n\x1f": "\"😀"},
+			nil,
 		},
 		"after the images": {`{` + image + `,"metadata":{"a":"b","none":null}}`, "", map[string]string{"a": "b"}, nil},
 		"the last one counts": {
@@ -43,7 +45,9 @@ func TestCustom(t *testing.T) {
 		},
 		"exactly at the limits": {
 			`{"metadata":{"` + long + `":"` + long + `"},"images":[{"url":"u","custom_id":"` + long[:510/2-1] + `x"}]}`,
-			long[:510/2-1] + "x", map[string]string{long: long}, nil,
+			long[:510/2-1] + "x",
+			map[string]string{long: long},
+			nil,
 		},
 		"one byte too long": {
 			`{"metadata":{"` + long + `x":"v","k":"` + long + `x"},"images":[{"url":"u","custom_id":"` + long[:256] + `"},{"url":"u","custom_id":"b"}]}`, "|b", nil,
@@ -53,7 +57,8 @@ func TestCustom(t *testing.T) {
 			},
 		},
 		"wrong types": {
-			`{"images":[{"url":"u","custom_id":5},{"url":"u","custom_id":{"a":[]}},{"url":"u","custom_id":true}],"metadata":{"a":1,"b":["c"],"d":"e"}}`, "||", map[string]string{"d": "e"},
+			`{"images":[{"url":"u","custom_id":5},{"url":"u","custom_id":{"a":[]}},{"url":"u","custom_id":true}],"metadata":{"a":1,"b":["c"],"d":"e"}}`, "||",
+			map[string]string{"d": "e"},
 			[]string{
 				"images[0].custom_id ignored: it must be a string", "images[1].custom_id ignored: it must be a string", "images[2].custom_id ignored: it must be a string",
 				`metadata["a"] ignored: it must be a string`, `metadata["b"] ignored: it must be a string`,
@@ -133,37 +138,50 @@ func TestOptions(t *testing.T) {
 			`{"custom_ids": ["x", null, "\u00e9"], "metadata": {"a": "b"}, "headers": [null, {"User-Agent": "x"}], "new": [1]}`,
 			[][2]string{file, {"image; ", ""}, address, address},
 			[]intake.Source{{Name: "a", Data: []byte("1"), CustomID: "x"}, {URL: "http://a.example", Headers: agent}, {URL: "http://a.example", CustomID: "é"}},
-			map[string]string{"a": "b"}, nil,
+			map[string]string{"a": "b"},
+			nil,
 		},
 		"fewer than images": {
-			"\ufeff" + `{"custom_ids": ["x"], "headers": null}`, [][2]string{file, file},
-			[]intake.Source{{Name: "a", Data: []byte("1"), CustomID: "x"}, {Name: "a", Data: []byte("1")}}, nil, nil,
+			"\ufeff" + `{"custom_ids": ["x"], "headers": null}`,
+			[][2]string{file, file},
+			[]intake.Source{{Name: "a", Data: []byte("1"), CustomID: "x"}, {Name: "a", Data: []byte("1")}},
+			nil, nil,
 		},
 		"more than images": {
-			`{"custom_ids": ["x", "y", "z", {}, "w"], "headers": [null, null, {"a":[]}]}`, [][2]string{file},
-			[]intake.Source{{Name: "a", Data: []byte("1"), CustomID: "x"}}, nil,
+			`{"custom_ids": ["x", "y", "z", {}, "w"], "headers": [null, null, {"a":[]}]}`,
+			[][2]string{file},
+			[]intake.Source{{Name: "a", Data: []byte("1"), CustomID: "x"}},
+			nil,
 			[]string{"options.custom_ids from [1] on ignored: there are 1 images", "options.headers from [1] on ignored: there are 1 images"},
 		},
 		"wrong types": {
-			`{"custom_ids": [5, "y"], "metadata": 5, "headers": [{"User-Agent": 5}, {"User-Agent": "x"}]}`, [][2]string{address, address},
-			[]intake.Source{{URL: "http://a.example", Failure: intake.InvalidHeaders()}, {URL: "http://a.example", CustomID: "y", Headers: agent}}, nil,
+			`{"custom_ids": [5, "y"], "metadata": 5, "headers": [{"User-Agent": 5}, {"User-Agent": "x"}]}`,
+			[][2]string{address, address},
+			[]intake.Source{{URL: "http://a.example", Failure: intake.InvalidHeaders()}, {URL: "http://a.example", CustomID: "y", Headers: agent}},
+			nil,
 			[]string{"options.custom_ids[0] ignored: it must be a string", "options.metadata ignored: it must be an object of strings"},
 		},
 		"no arrays": {
-			`{"custom_ids": {"a": "b"}, "headers": {"User-Agent": "x"}}`, [][2]string{file, address},
-			[]intake.Source{{Name: "a", Data: []byte("1")}, {URL: "http://a.example", Failure: intake.InvalidHeaders()}}, nil,
+			`{"custom_ids": {"a": "b"}, "headers": {"User-Agent": "x"}}`,
+			[][2]string{file, address},
+			[]intake.Source{{Name: "a", Data: []byte("1")}, {URL: "http://a.example", Failure: intake.InvalidHeaders()}},
+			nil,
 			[]string{"options.custom_ids ignored: it must be an array of strings"},
 		},
 		"too long": {
-			`{"custom_ids": ["` + strings.Repeat("x", 1<<20) + `", "y"], "metadata": {"a": "` + strings.Repeat("x", 513) + `"}}`, [][2]string{file, file},
-			[]intake.Source{{Name: "a", Data: []byte("1")}, {Name: "a", Data: []byte("1"), CustomID: "y"}}, nil,
+			`{"custom_ids": ["` + strings.Repeat("x", 1<<20) + `", "y"], "metadata": {"a": "` + strings.Repeat("x", 513) + `"}}`,
+			[][2]string{file, file},
+			[]intake.Source{{Name: "a", Data: []byte("1")}, {Name: "a", Data: []byte("1"), CustomID: "y"}},
+			nil,
 			[]string{"options.custom_ids[0] ignored: it is longer than 255 bytes", `options.metadata["a"] ignored: it is longer than 512 bytes`},
 		},
 		"images that fail": {
-			`{"custom_ids": ["x", "y"]}`, [][2]string{{"image; " + long, "1"}, {"image; b", strings.Repeat("1", 11)}},
+			`{"custom_ids": ["x", "y"]}`,
+			[][2]string{{"image; " + long, "1"}, {"image; b", strings.Repeat("1", 11)}},
 			[]intake.Source{
 				{Name: long[:1024], CustomID: "x", Failure: intake.LongName(1 << 10)}, {Name: "b", CustomID: "y", Failure: intake.TooLarge(10)},
-			}, nil, nil,
+			},
+			nil, nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
