@@ -21,6 +21,13 @@ import (
 // response can send the request again without creating a second job.
 const idempotencyKey = "Idempotency-Key"
 
+// batchReader reads a batch. After the last image, its other methods return the rest.
+type batchReader interface {
+	Next() (intake.Source, error)
+	Metadata() map[string]string
+	Warnings() []string
+}
+
 // create creates a job from a batch.
 func (s *Server) create(c echo.Context) error {
 	respondEarly(c)
@@ -78,15 +85,16 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 		hasKey := key.Name != ""
 		text := newBatchBody(in, encoded, s.maxBody, memory, hasKey && !isForm)
 		defer func() { _ = text.Close() }() // what it read is complete, or Next returned the error
-		next, fingerprint := body.NewReader(text, limits).Next, text.fingerprint
+		var request batchReader = body.NewReader(text, limits)
+		fingerprint := text.fingerprint
 		if isForm {
 			form := body.NewForm(text, boundary, limits, hasKey)
-			next, fingerprint = form.Next, form.Fingerprint
+			request, fingerprint = form, form.Fingerprint
 		}
 		for {
-			image, err := next()
+			image, err := request.Next()
 			if errors.Is(err, io.EOF) {
-				b.Fingerprint = fingerprint()
+				b.Fingerprint, b.Metadata, b.Warnings = fingerprint(), request.Metadata(), request.Warnings()
 				return nil
 			}
 			if err != nil {
@@ -218,6 +226,6 @@ func writeCreated(c echo.Context, j *job.Job) error {
 	return writeJSON(c, http.StatusCreated, createdJSON{
 		JobID: j.ID, Status: job.Pending, CreatedAt: second(j.CreatedAt),
 		Message: fmt.Sprintf("Batch job created with %d images", j.Total), // the spec has no other form for 1
-		RetryOf: j.RetryOf,
+		RetryOf: j.RetryOf, Warnings: j.Warnings,
 	})
 }

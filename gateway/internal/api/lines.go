@@ -20,6 +20,7 @@ const recordLimit = 4 << 20
 // lineJSON is one line of results.jsonl or of the manifest in results.zip.
 type lineJSON struct {
 	Index            int               `json:"index"`
+	CustomID         string            `json:"custom_id,omitempty"`
 	OriginalFilename string            `json:"original_filename"`
 	Status           job.Status        `json:"status"`
 	Metadata         json.RawMessage   `json:"metadata,omitempty"` // the record; only in results.jsonl
@@ -31,7 +32,7 @@ type lineJSON struct {
 
 func lineShape(img *job.Image) lineJSON {
 	return lineJSON{
-		Index: img.Index, OriginalFilename: img.OriginalFilename, Status: img.Status,
+		Index: img.Index, CustomID: img.CustomID, OriginalFilename: img.OriginalFilename, Status: img.Status,
 		Error: img.Error, ErrorCode: img.ErrorCode,
 	}
 }

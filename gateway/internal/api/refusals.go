@@ -61,7 +61,7 @@ var (
 	errIdempotencyKey  = &refusal{400, idempotencyKey + " must be one value of 1 to 255 printable ASCII characters", 0, nil}
 	errPartial         = &refusal{400, "partial must be true or false", 0, nil}
 	errInclude         = &refusal{400, "include must be a list of file, metadata, xmp and thumbnail", 0, nil}
-	errPaths           = &refusal{400, "paths must be absent: results.zip has no folders", 0, nil}
+	errPaths           = &refusal{400, "paths must be custom_id", 0, nil}
 	errNothingToRetry  = &refusal{400, "No failed images to retry", 0, nil}
 	errTooManyImages   = &refusal{400, "Too many images (>%d)", 0, nil}
 	errSocketVersion   = &refusal{400, "Unsupported WebSocket version, only 13 is supported", 0, http.Header{"Sec-Websocket-Version": {"13"}}}

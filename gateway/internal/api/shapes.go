@@ -23,6 +23,7 @@ type createdJSON struct {
 	CreatedAt time.Time  `json:"created_at"`
 	Message   string     `json:"message"`
 	RetryOf   string     `json:"retry_of,omitempty"`
+	Warnings  []string   `json:"warnings,omitempty"`
 }
 
 type jobJSON struct {
@@ -37,10 +38,13 @@ type jobJSON struct {
 	UpdatedAt   time.Time   `json:"updated_at"`
 	CompletedAt time.Time   `json:"completed_at,omitzero"`
 	RetryOf     string      `json:"retry_of,omitempty"`
+
+	Metadata map[string]string `json:"metadata,omitempty"`
 }
 
 type imageJSON struct {
 	Index            int        `json:"index"`
+	CustomID         string     `json:"custom_id,omitempty"`
 	OriginalFilename string     `json:"original_filename"`
 	Status           job.Status `json:"status"`
 	TraceID          string     `json:"trace_id"`
@@ -70,6 +74,8 @@ type eventJSON struct {
 	TotalImages int           `json:"total_images"`
 	Image       *imageJSON    `json:"image,omitempty"`
 	Timestamp   time.Time     `json:"timestamp"`
+
+	Metadata map[string]string `json:"metadata,omitempty"` // of the job
 }
 
 func jobShape(j *job.Job) jobJSON {
@@ -87,14 +93,14 @@ func jobShape(j *job.Job) jobJSON {
 		JobID: j.ID, Status: j.Status, TotalImages: j.Total, Completed: j.Completed, Failed: j.Failed,
 		Progress: percent(j.Progress()), Images: images,
 		CreatedAt: second(j.CreatedAt), UpdatedAt: second(j.UpdatedAt), CompletedAt: second(j.CompletedAt),
-		RetryOf: j.RetryOf,
+		RetryOf: j.RetryOf, Metadata: j.Metadata,
 	}
 }
 
 // imageShape returns an image without its times, as in an event.
 func imageShape(img *job.Image) imageJSON {
 	return imageJSON{
-		Index: img.Index, OriginalFilename: img.OriginalFilename, Status: img.Status, TraceID: string(img.TraceID),
+		Index: img.Index, CustomID: img.CustomID, OriginalFilename: img.OriginalFilename, Status: img.Status, TraceID: string(img.TraceID),
 		ProcessedPath: img.ProcessedPath, Error: img.Error, ErrorCode: img.ErrorCode,
 	}
 }
@@ -105,6 +111,7 @@ func eventShape(e progress.Event) eventJSON {
 	shape := eventJSON{
 		Type: e.Kind, JobID: e.Job.ID, Status: e.Job.Status, Progress: percent(e.Job.Progress()),
 		Completed: e.Job.Completed, Failed: e.Job.Failed, TotalImages: e.Job.Total, Timestamp: second(e.Job.UpdatedAt),
+		Metadata: e.Job.Metadata,
 	}
 	if e.Image != nil {
 		img := imageShape(e.Image)

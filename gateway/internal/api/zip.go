@@ -50,7 +50,7 @@ func (s *Server) archive(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	include, err := includeOf(c)
+	include, paths, err := includeOf(c)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (s *Server) archive(c echo.Context) error {
 	}
 	defer memory.release()
 	w := &pacedWriter{to: c.Response(), pace: pace{s.config.pace.slowest, writeTime}, credit: writeTime}
-	z := &zipping{store: s.deps.Processed, memory: memory, out: archive.NewWriter(w), names: archive.NewNames(manifestName)}
+	z := &zipping{store: s.deps.Processed, memory: memory, out: archive.NewWriter(w), names: archive.NewNames(manifestName), paths: paths}
 	var manifest bytes.Buffer
 	for i := range j.Images {
 		line, err := z.image(c.Request().Context(), &j.Images[i], include)
@@ -88,30 +88,35 @@ func (s *Server) archive(c echo.Context) error {
 	return z.out.Close()
 }
 
-// includeOf returns for each output whether the request wants it.
-func includeOf(c echo.Context) (map[string]bool, error) {
+// includeOf returns for each output whether the request wants it, and whether custom_ids are
+// the paths of the files.
+func includeOf(c echo.Context) (include map[string]bool, paths bool, err error) {
 	query, err := parameters(c)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if query.Get("paths") != "" {
-		return nil, errPaths
+	switch query.Get("paths") {
+	case "":
+	case "custom_id":
+		paths = true
+	default:
+		return nil, false, errPaths
 	}
-	include := map[string]bool{}
+	include = map[string]bool{}
 	wanted := strings.Join(query["include"], ",")
 	for _, o := range inArchive {
 		include[o.name] = wanted == "" && o.always
 	}
 	if wanted == "" {
-		return include, nil
+		return include, paths, nil
 	}
 	for name := range strings.SplitSeq(wanted, ",") {
 		if _, known := include[name]; !known {
-			return nil, errInclude
+			return nil, false, errInclude
 		}
 		include[name] = true
 	}
-	return include, nil
+	return include, paths, nil
 }
 
 // bufferFor returns the memory that a download needs in all likelihood.
@@ -132,6 +137,7 @@ type zipping struct {
 	buffer []byte // for the content of one entry
 	out    *archive.Writer
 	names  *archive.Names
+	paths  bool // custom_ids are the paths of the files
 }
 
 // image adds the outputs of an image, and returns its line in the manifest.
@@ -141,7 +147,14 @@ func (z *zipping) image(ctx context.Context, img *job.Image, include map[string]
 		return line, nil
 	}
 	// The names do not depend on what is included.
-	name := z.names.Take(intake.KeyName(path.Base(img.ProcessedPath), ""), record.key(""), sidecar.key(""), thumbnail.key(""))
+	name, suffixes := "", []string{record.key(""), sidecar.key(""), thumbnail.key("")}
+	named := false
+	if z.paths {
+		name, named = z.names.TakePath(img.CustomID, suffixes...)
+	}
+	if !named {
+		name = z.names.Take(intake.KeyName(path.Base(img.ProcessedPath), ""), suffixes...)
+	}
 	line.Files, line.Missing = map[string]string{}, map[string]string{}
 	for _, o := range inArchive {
 		if !include[o.name] {

@@ -126,7 +126,7 @@ func TestArchiveInclude(t *testing.T) {
 		}
 	}
 	wantError(t, r.get(zipPath(id)+"?include=all"), 400, "include must be a list of file, metadata, xmp and thumbnail")
-	wantError(t, r.get(zipPath(id)+"?paths=custom_id"), 400, "paths must be absent: results.zip has no folders")
+	wantError(t, r.get(zipPath(id)+"?paths=index"), 400, "paths must be custom_id")
 
 	r.must(r.processed.Delete(t.Context(), pipeline.SidecarKey(pipeline.ProcessedKey(pipeline.NewTraceID(id, 0), "x/image1.png"))))
 	all, _ := entries(t, r.get(zipPath(id)+"?include=xmp").body)

@@ -1,5 +1,6 @@
 // Package body reads the body of a batch request,
-// {"images": [{"url" | "base64": …, "name": …, "headers": …}, …]}, image by image while it
+// {"images": [{"url" | "base64": …, "name": …, "headers": …, "custom_id": …}, …],
+// "metadata": …}, image by image while it
 // arrives.
 //
 // It guarantees that a request of any size needs only a window of 64 KiB and one buffer of at
@@ -12,7 +13,8 @@
 // It is stricter than encoding/json: member names are case-sensitive, invalid UTF-8 and
 // duplicates are errors, and the size of tokens and the depth are limited. Like encoding/json,
 // it reads an unpaired surrogate escape as U+FFFD. Unknown members are skipped; null and ""
-// count as absent. Unlike encoding/json, it ignores a byte order mark at the start.
+// count as absent. What clients keep with a batch for themselves, custom_id and metadata, never fails
+// anything: what is of the wrong type or too long is skipped with a warning. Unlike encoding/json, it ignores a byte order mark at the start.
 //
 // Base64 may be bare or a data URL of any media type, which is ignored. A data URL may also be the
 // URL of an image, and is then percent-encoded if it is not base64. Both alphabets of RFC 4648
@@ -63,6 +65,7 @@ type Reader struct {
 	seen     bool // the member images has been read
 	inImages bool // inside the images array
 	count    int  // number of images so far
+	custom   custom
 	err      error
 }
 
@@ -137,6 +140,8 @@ func (r *Reader) members(first bool) (bool, error) {
 			return false, err
 		case !more:
 			return false, r.src.end()
+		case key == "metadata":
+			r.custom.metadata, err = r.metadata(key, 1)
 		case key != "images":
 			err = r.src.skip(1)
 		case r.seen:
@@ -208,6 +213,8 @@ func (r *Reader) image() (intake.Source, error) {
 			has, err = r.inline(place+".base64", &img)
 		case "headers":
 			bad, err = r.headers(&img)
+		case "custom_id":
+			img.CustomID, err = r.customID(place+".custom_id", 3)
 		default:
 			err = r.src.skip(3)
 		}
@@ -221,7 +228,7 @@ func (r *Reader) image() (intake.Source, error) {
 	case img.URL == "" && !data && !has:
 		return intake.Source{}, &Error{"Invalid image source (missing both URL and base64): " + place}
 	case long != nil: // and what was cut must not be used
-		img = intake.Source{Name: img.Name, Failure: long}
+		img = intake.Source{Name: img.Name, CustomID: img.CustomID, Failure: long}
 	case img.URL != "":
 		img.Failure = bad
 	}

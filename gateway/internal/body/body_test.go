@@ -22,7 +22,11 @@ var limits = body.Limits{Images: 100, ImageBytes: 10 << 20}
 
 // read reads a whole request and copies the data that the reader would reuse.
 func read(r io.Reader, l body.Limits) ([]intake.Source, error) {
-	in := body.NewReader(r, l)
+	return images(body.NewReader(r, l))
+}
+
+// images reads the images of a request.
+func images(in *body.Reader) ([]intake.Source, error) {
 	var all []intake.Source
 	for {
 		img, err := in.Next()
@@ -44,7 +48,7 @@ func same(a, b []intake.Source) bool {
 		return false
 	}
 	for i := range a {
-		if a[i].URL != b[i].URL || a[i].Name != b[i].Name || !bytes.Equal(a[i].Data, b[i].Data) ||
+		if a[i].URL != b[i].URL || a[i].Name != b[i].Name || a[i].CustomID != b[i].CustomID || !bytes.Equal(a[i].Data, b[i].Data) ||
 			!maps.Equal(a[i].Headers, b[i].Headers) || (a[i].Failure == nil) != (b[i].Failure == nil) {
 			return false
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -21,7 +20,6 @@ import (
 const (
 	maxBoundary = 70
 	maxHeader   = 16 << 10 // bytes of the header of one part, and of what precedes the first
-	maxOptions  = 64 << 10
 )
 
 // Boundary returns the boundary of a multipart/form-data body. It reports false for any other
@@ -44,7 +42,8 @@ func Boundary(contentType string) (boundary string, isForm bool, err error) {
 
 // Form reads a batch that was sent as a form (RFC 7578), part by part. The parts named image and
 // url are the images, in their order: the content of a file, whose filename becomes the name,
-// or the text of a URL. An optional first part named options is a JSON object.
+// or the text of a URL. An optional first part named options is a JSON object, with what the parts of
+// images have no room for.
 //
 // It guarantees what [Reader] guarantees for JSON: it holds one image at most, and an image that
 // is too large, or a URL that is too long, is read to its end and fails only itself. A field
@@ -57,8 +56,9 @@ type Form struct {
 	piece   []byte    // for reading what is not kept
 	sum     hash.Hash // fingerprint; nil if none is needed
 	skip    bool      // no image is kept
-	count   int       // images so far
-	any     bool      // a part has been read
+	options options
+	count   int  // images so far
+	any     bool // a part has been read
 	err     error
 }
 
@@ -124,7 +124,7 @@ func (f *Form) part() (img intake.Source, isImage bool, err error) {
 	f.any = true
 	switch name := part.FormName(); {
 	case name == "options" && first:
-		err = f.options(in)
+		err = f.readOptions(in)
 	case name == "options":
 		err = &Error{"options must be the first part"}
 	case name != "image" && name != "url":
@@ -144,9 +144,10 @@ func (f *Form) part() (img intake.Source, isImage bool, err error) {
 	if err != nil || !isImage {
 		return intake.Source{}, false, err
 	}
+	f.options.apply(&img, f.count)
 	f.count++
 	if img.Name = strings.ToValidUTF8(part.FileName(), "\uFFFD"); len(img.Name) > MaxNameBytes {
-		img = intake.Source{Name: strings.ToValidUTF8(img.Name[:MaxNameBytes], ""), Failure: intake.LongName(MaxNameBytes)}
+		img = intake.Source{Name: strings.ToValidUTF8(img.Name[:MaxNameBytes], ""), CustomID: img.CustomID, Failure: intake.LongName(MaxNameBytes)}
 	}
 	return img, true, nil
 }
@@ -160,6 +161,7 @@ func (f *Form) end() error {
 	if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{f.source}, f.piece); err != nil {
 		return f.invalid(err)
 	}
+	f.options.end(f.count)
 	return io.EOF
 }
 
@@ -207,23 +209,6 @@ func (f *Form) url(in *content) (img intake.Source, isImage bool, err error) {
 		img.URL = string(text)
 	}
 	return img, len(text) > 0 || len(start) > MaxURLBytes, err
-}
-
-// options reads the options. None is known yet, and unknown ones are ignored, like unknown
-// members of the JSON body.
-func (f *Form) options(in io.Reader) error {
-	text, err := io.ReadAll(io.LimitReader(in, maxOptions+1))
-	if err != nil {
-		return err
-	}
-	if len(text) > maxOptions {
-		return &Error{fmt.Sprintf("options is longer than %d bytes", maxOptions)}
-	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(text, &object); err != nil || object == nil {
-		return &Error{"options must be a JSON object"}
-	}
-	return nil
 }
 
 // content is the content of a part.

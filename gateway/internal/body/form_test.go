@@ -126,7 +126,14 @@ func TestInvalidForms(t *testing.T) {
 		{"options twice", formOf(t, "b", [2]string{"options", "{}"}, [2]string{"options", "{}"}, good), "options must be the first part"},
 		{"options that are no object", formOf(t, "b", [2]string{"options", "[]"}, good), "options must be a JSON object"},
 		{"options that are null", formOf(t, "b", [2]string{"options", "null"}, good), "options must be a JSON object"},
-		{"options that are too long", formOf(t, "b", [2]string{"options", `{"a":"` + strings.Repeat("x", 64<<10) + `"}`}, good), "options is longer than 65536 bytes"},
+		{"empty options", formOf(t, "b", [2]string{"options", " "}, good), "options must be a JSON object"},
+		{"options that are cut", formOf(t, "b", [2]string{"options", `{"metadata":`}, good), "options: Invalid JSON: unexpected end of the body"},
+		{"options and more", formOf(t, "b", [2]string{"options", `{} {}`}, good), `options: Invalid JSON at byte 3: unexpected data after the object, beginning with '{'`},
+		{"a long unknown option", formOf(t, "b", [2]string{"options", `{"a":"` + strings.Repeat("x", 64<<10+1) + `"}`}, good), "options: Invalid JSON: a string is longer than 65536 bytes"},
+		{"options without an end", `--b
+Content-Disposition: form-data; name="options"
+
+{"metadata":{"a":`, last},
 		{"no part", formOf(t, "b"), "No images provided"},
 		{"only empty parts", formOf(t, "b", [2]string{"options", "{}"}, [2]string{"image; ", ""}), "No images provided"},
 		{"more than three images", formOf(t, "b", good, good, [2]string{"url", "http://a.example"}, good), "Too many images (>3)"},

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,6 +36,9 @@ func FuzzReader(f *testing.F) {
 		"\ufeff" + `{"images":[{"base64":"data:;base64,QU%4a%44%2B\u0025%0a3d"},{"base64":"data:;base64,%4"}]}`,
 		`{"images":[{"url":"u"},{"url":"u"},{"url":"u"},{"url":"u"}]}`, `{"images":[{"x":[[[[]]]],"url":"\u00e9"}]}`,
 		`{"images":[{"url":" data:,a%41","headers":{"x":"y"}},{"url":"DATA:;base64,QQ=="},{"url":"u","headers":[]}]}`,
+		`{"metadata":{"a":"b","a":1,"c":null,"d":"\u0000","e":{"f":["g"]},"":"","h":"i"},"images":[{"url":"u","custom_id":"x","custom_id":"\n\ud800"},{"url":"v","custom_id":[[0]]}],"metadata":[]}`,
+		`{"images":[{"url":"u","custom_id":null},{"url":"u","custom_id":"` + strings.Repeat("é", 128) + `"}],"metadata":{"` + strings.Repeat("k", 513) + `":"v","w":"x"}}`,
+		`{"metadata":{"a":"0","b":"1","c":"","d":"","e":"","f":"","g":"","h":"","i":"","j":"","k":"","l":"","m":"","n":"","o":"","p":"","q":"","a":"2","r":""},"images":[{"url":"u"}]}`,
 	} {
 		f.Add([]byte(seed), uint64(1))
 	}
@@ -41,15 +46,23 @@ func FuzzReader(f *testing.F) {
 		if len(text) > 1000 { // the limits of strings and tokens have their own tests
 			return
 		}
-		got, err := read(bytes.NewReader(text), small)
-		want, ok := model(text)
+		in := body.NewReader(bytes.NewReader(text), small)
+		got, err := images(in)
+		want, metadata, ok := model(text)
 		if ok != (err == nil) {
 			t.Fatalf("error %v, but the model accepts: %v", err, ok)
 		}
 		if ok && !same(blur(got), want) {
 			t.Fatalf("got %+v, want %+v", got, want)
 		}
-		again, err2 := read(&chunks{bytes.NewReader(text), rand.New(rand.NewPCG(seed, 0))}, small)
+		if ok && !maps.Equal(in.Metadata(), metadata) {
+			t.Fatalf("the metadata is %q, want %q", in.Metadata(), metadata)
+		}
+		slow := body.NewReader(&chunks{bytes.NewReader(text), rand.New(rand.NewPCG(seed, 0))}, small)
+		again, err2 := images(slow)
+		if !slices.Equal(in.Warnings(), slow.Warnings()) || !maps.Equal(in.Metadata(), slow.Metadata()) {
+			t.Fatalf("in chunks: %q %q, read whole: %q %q", slow.Metadata(), slow.Warnings(), in.Metadata(), in.Warnings())
+		}
 		if !same(got, again) || fmt.Sprint(err) != fmt.Sprint(err2) {
 			t.Fatalf("in chunks: %+v, %v; read whole: %+v, %v", again, err2, got, err)
 		}
@@ -78,40 +91,41 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return c.r.Read(p[:min(len(p), 1+c.random.IntN(9))])
 }
 
-// model reads a request with encoding/json. It returns false for a request that the reader
-// must reject.
-func model(text []byte) ([]intake.Source, bool) {
+// model reads a request with encoding/json: the images and the metadata. It returns false for a
+// request that the reader must reject.
+func model(text []byte) ([]intake.Source, map[string]string, bool) {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	if !utf8.Valid(text) || !json.Valid(text) || depth(text) > 100 {
-		return nil, false
+		return nil, nil, false
 	}
 	root, ok := members(text, "images")
 	if !ok {
-		return nil, false
+		return nil, nil, false
 	}
 	var elements []json.RawMessage
 	if json.Unmarshal(root["images"], &elements) != nil || len(elements) == 0 || len(elements) > small.Images {
-		return nil, false
+		return nil, nil, false
 	}
 	var images []intake.Source
 	for _, e := range elements {
 		m, ok := members(e, "url", "base64", "name")
 		if !ok {
-			return nil, false
+			return nil, nil, false
 		}
 		var url, inline, name *string
 		for key, to := range map[string]**string{"url": &url, "base64": &inline, "name": &name} {
 			if raw, ok := m[key]; ok && json.Unmarshal(raw, to) != nil {
-				return nil, false
+				return nil, nil, false
 			}
 			if *to == nil {
 				*to = new(string)
 			}
 		}
 		if (*url == "") == (*inline == "") {
-			return nil, false
+			return nil, nil, false
 		}
 		img := intake.Source{URL: *url, Name: *name}
+		img.CustomID, _ = label(m["custom_id"], 255)
 		var valid bool
 		img.Headers, valid = headersOf(m["headers"])
 		text := strings.TrimLeft(*url, " \t\r\n")
@@ -129,7 +143,7 @@ func model(text []byte) ([]intake.Source, bool) {
 		}
 		images = append(images, img)
 	}
-	return images, true
+	return images, metadataOf(root["metadata"]), true
 }
 
 // members returns the members of an object. It returns false if the value is not an object or
@@ -195,6 +209,40 @@ func percentDecode(text string) ([]byte, *pipeline.Failure) {
 		return nil, invalid
 	}
 	return []byte(data), nil
+}
+
+// label returns a text that the reader keeps.
+func label(value json.RawMessage, limit int) (string, bool) {
+	var text *string
+	if json.Unmarshal(value, &text) != nil || text == nil || len(*text) > limit || strings.Contains(*text, "\x00") {
+		return "", false
+	}
+	return *text, true
+}
+
+// metadataOf returns what the reader keeps of a value of metadata.
+func metadataOf(value json.RawMessage) map[string]string {
+	d := json.NewDecoder(bytes.NewReader(value))
+	if open, _ := d.Token(); open != json.Delim('{') {
+		return nil
+	}
+	kept := map[string]string{}
+	for d.More() {
+		key, _ := d.Token()
+		var field json.RawMessage
+		if d.Decode(&field) != nil {
+			return nil
+		}
+		name := key.(string)
+		if len(name) > 512 || strings.Contains(name, "\x00") {
+			continue
+		}
+		delete(kept, name)
+		if text, ok := label(field, 512); ok && len(kept) < 16 {
+			kept[name] = text
+		}
+	}
+	return kept
 }
 
 // headersOf returns the header fields of a value of headers. It returns false if the image fails.

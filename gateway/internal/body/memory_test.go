@@ -45,7 +45,9 @@ func TestMemory(t *testing.T) {
 	block := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("0123456789abcdef", 3<<10))) // 48 KiB of data
 	var parts []io.Reader
 	part := func(r io.Reader) { parts = append(parts, r) }
-	part(strings.NewReader(`{"images":[`))
+	part(strings.NewReader(`{"metadata":{"long":"`))
+	part(newRepeat(block, long/len(block)))
+	part(strings.NewReader(`"},"images":[`))
 	for i := range images {
 		if i > 0 {
 			part(strings.NewReader(","))

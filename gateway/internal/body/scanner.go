@@ -99,26 +99,32 @@ func (s *scanner) end() error {
 // member moves to the value of the next member of an object. It returns false after the
 // closing brace. Of a long name it returns only the start.
 func (s *scanner) member(first bool) (key string, more bool, err error) {
+	key, _, more, err = s.named(first, 16)
+	return key, more, err
+}
+
+// named does the same. Of the name it returns the first keep bytes, and whether they are all.
+func (s *scanner) named(first bool, keep int) (key string, whole, more bool, err error) {
 	c, err := s.separator('}', first)
 	if err != nil || c == '}' {
-		return "", false, err
+		return "", false, false, err
 	}
 	if c != '"' {
-		return "", false, s.unexpected(c)
+		return "", false, false, s.unexpected(c)
 	}
 	s.next()
-	key, _, err = s.text(16, maxToken)
+	key, whole, err = s.text(keep, maxToken)
 	if err != nil {
-		return "", false, err
+		return "", false, false, err
 	}
 	if c, err = s.token(); err != nil {
-		return "", false, err
+		return "", false, false, err
 	}
 	if c != ':' {
-		return "", false, s.unexpected(c)
+		return "", false, false, s.unexpected(c)
 	}
 	s.next()
-	return key, true, nil
+	return key, whole, true, nil
 }
 
 // element moves to the next element of an array. It returns false after the

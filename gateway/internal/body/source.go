@@ -56,22 +56,12 @@ func (r *Reader) url(place string, img *intake.Source) (inline, whole bool, err 
 // than the limits allow, is the failure of the image. Of several such members the last one counts.
 func (r *Reader) headers(img *intake.Source) (*pipeline.Failure, error) {
 	img.Headers = nil
-	c, err := r.src.token()
-	switch {
-	case err != nil:
+	switch kind, err := r.enter('{', 3); {
+	case err != nil || kind == absent:
 		return nil, err
-	case c == 'n':
-		return nil, r.src.literal("null")
-	case c == '"':
-		r.src.next()
-		if text, _, err := r.src.text(1, math.MaxInt); err != nil || text == "" {
-			return nil, err
-		}
+	case kind == wrong:
 		return intake.InvalidHeaders(), nil
-	case c != '{':
-		return intake.InvalidHeaders(), r.src.skip(3)
 	}
-	r.src.next()
 	fields, size, valid := map[string]string{}, 0, true
 	for first := true; ; first = false {
 		name, more, err := r.src.member(first)

@@ -25,8 +25,10 @@ type Source struct {
 	URL     string
 	Name    string            // as sent by the client; may be empty
 	Headers map[string]string // to be sent to the URL
-	Data    []byte            // decoded; not used after Add has returned
-	Failure *pipeline.Failure
+
+	CustomID string // what the client calls the image, within the limits of package job; may be empty
+	Data     []byte // decoded; not used after Add has returned
+	Failure  *pipeline.Failure
 }
 
 // TooLarge returns the failure of an image of more than limit bytes.
@@ -63,6 +65,9 @@ func LongName(limit int) *pipeline.Failure {
 type Batch struct {
 	Fingerprint string // fingerprint of the request, if it has a key; set before Commit
 	Owner       string // owner of the job, if any; set before Commit
+
+	Metadata map[string]string // of the job, within the limits of package job; set before Commit
+	Warnings []string          // about the request; set before Commit
 
 	in        *Intake
 	id        string
@@ -104,6 +109,7 @@ func (b *Batch) Add(ctx context.Context, s Source) error {
 	img := job.Image{
 		Index: index, TraceID: pipeline.NewTraceID(b.id, index),
 		URL: strings.TrimSpace(s.URL), OriginalFilename: originalFilename(s.Name, s.URL, index),
+		CustomID: s.CustomID,
 	}
 	img.KeyName = KeyName(img.OriginalFilename, "")
 	failure, err := b.take(ctx, &img, s)
@@ -197,6 +203,7 @@ func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
 	j := job.New(b.id, b.images, now)
 	b.lease.Until = now.Add(job.LeaseTime)
 	j.Lease, j.RetryOf, j.Fingerprint, j.Owner = b.lease, b.retryOf, b.Fingerprint, b.Owner
+	j.Metadata, j.Warnings = b.Metadata, b.Warnings
 	j.Origin = b.in.deps.Traces.Origin(ctx)
 	switch err := b.in.deps.Jobs.Create(ctx, j); {
 	case errors.Is(err, job.ErrLeaseLost):

@@ -28,6 +28,7 @@ func (b *Batch) Retry(ctx context.Context, source *job.Job) error {
 	ctx, cancel := context.WithTimeout(ctx, retryTime)
 	defer cancel()
 	b.retryOf, b.Owner = source.ID, source.Owner // the owner stays, even if an operator retries
+	b.Metadata = source.Metadata
 	left := 0
 	for i := range source.Images {
 		img := &source.Images[i]
@@ -57,7 +58,7 @@ func (b *Batch) Retry(ctx context.Context, source *job.Job) error {
 // again adds a failed image of another job. It returns false when the image has neither an
 // original nor a URL.
 func (b *Batch) again(ctx context.Context, img *job.Image) (bool, error) {
-	s := Source{Name: img.OriginalFilename, URL: img.URL}
+	s := Source{Name: img.OriginalFilename, URL: img.URL, CustomID: img.CustomID}
 	switch {
 	case !img.Original.Stored():
 	case img.Original.Size > b.in.config.MaxImageBytes: // The limit was higher when it was stored.

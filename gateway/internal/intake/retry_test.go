@@ -29,7 +29,7 @@ func TestRetryCopiesStoredOriginals(t *testing.T) {
 	r := setup(t)
 	in, _ := r.run("gateway-1")
 	j := r.batch(in,
-		Source{URL: base + "/a.jpg", Name: "ä/a.png"}, Source{URL: base + "/hang/b.jpg"}, Source{Data: jpegBytes(0)},
+		Source{URL: base + "/a.jpg", Name: "ä/a.png", CustomID: "ä/a"}, Source{URL: base + "/hang/b.jpg", CustomID: "b"}, Source{Data: jpegBytes(0)},
 		Source{URL: base + "/lost.jpg"}, Source{Data: jpegBytes(1), Name: "lost"}, Source{Data: jpegBytes(2), Name: "forged"},
 	)
 	brokertest.Await(r.t, "download", func() bool { return hanging.Load() == 1 })
@@ -56,7 +56,7 @@ func TestRetryCopiesStoredOriginals(t *testing.T) {
 		stored bool
 	}{{0, true}, {1, false}, {2, true}, {3, false}} {
 		img, old := got.Images[i], source.Images[want.of]
-		if img.OriginalFilename != old.OriginalFilename || img.URL != old.URL || img.Original.Stored() != want.stored || img.Status.Ended() {
+		if img.OriginalFilename != old.OriginalFilename || img.CustomID != old.CustomID || img.URL != old.URL || img.Original.Stored() != want.stored || img.Status.Ended() {
 			t.Errorf("image %d is %+v, a retry of %+v", i, img, old)
 		}
 		if want.stored && (img.Original.SHA256 != old.Original.SHA256 || !strings.HasPrefix(img.Original.Path, string(img.TraceID)+"/")) {

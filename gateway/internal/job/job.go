@@ -52,6 +52,9 @@ type Job struct {
 	Owner       string // name of the API key that created it; empty without API keys
 	Origin      string // trace context of the request, stored for the tracer; empty without one
 
+	Metadata map[string]string // what the client keeps with the job, within the limits of custom.go
+	Warnings []string          // about the request, for its response
+
 	Lease         Lease // which gateway receives its request or fetches its URLs
 	OriginalsGone bool  // retention has deleted the originals
 
@@ -74,6 +77,7 @@ type Image struct {
 	KeyName          string // the same name, safe as the last part of an object key
 	URL              string // URL to fetch; empty for an inline image
 	Headers          Headers
+	CustomID         string // what the client calls the image; at most MaxCustomIDBytes
 
 	Status   Status
 	Original Original // zero until the original is stored

@@ -61,6 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"owners", testOwners},
 		{"origin", testOrigin},
 		{"headers", testHeaders},
+		{"custom", testCustom},
 		{"change", testChange},
 		{"cancel", testCancel},
 		{"concurrency", testConcurrency},
@@ -106,11 +107,14 @@ func fetchJob(n int, created time.Time) *job.Job {
 	for i := range images {
 		images[i] = job.Image{
 			OriginalFilename: fmt.Sprintf("写真 %d.jpg", i), KeyName: fmt.Sprintf("%d.jpg", i),
-			URL:     fmt.Sprintf("https://example.com/%d.jpg?a='b'&c=%%20", i),
-			Headers: job.NewHeaders(map[string]string{"Authorization": fmt.Sprintf("Bearer '%d'", i)}),
+			URL:      fmt.Sprintf("https://example.com/%d.jpg?a='b'&c=%%20", i),
+			Headers:  job.NewHeaders(map[string]string{"Authorization": fmt.Sprintf("Bearer '%d'", i)}),
+			CustomID: fmt.Sprintf("ordner/写真 %d\n.jpg", i),
 		}
 	}
-	return job.New(newID(), images, created)
+	j := job.New(newID(), images, created)
+	j.Metadata, j.Warnings = map[string]string{"album": "\"été\" '\\'", "": ""}, []string{"a", "metadata[\"b\"] ignored"}
+	return j
 }
 
 // inlineJob returns a job of n images whose originals are stored.

@@ -76,7 +76,7 @@ func TestMigrate(t *testing.T) {
 		ok(t, err)
 		list := page.Jobs
 		if len(list) != 3 || list[0].ID != "later" || list[1].ID != "ended" || list[2].ID != "open" || len(list[2].Images) != 2 ||
-			list[0].Owner != "" || list[0].RetryOf != "" || list[0].Fingerprint != "" {
+			list[0].Owner != "" || list[0].RetryOf != "" || list[0].Metadata != nil || list[0].Warnings != nil || list[2].Images[0].CustomID != "" || list[0].Fingerprint != "" {
 			t.Fatalf("the jobs are now %+v", list)
 		}
 		jobtest.AfterMigration(t, s)

@@ -25,8 +25,8 @@ const (
 		ON CONFLICT (idempotency_scope, idempotency_key) WHERE ` + keyHeld + ` DO NOTHING`
 	fillReserved = `UPDATE jobs SET status = $1, visible = true, total = $2, completed = $3, failed = $4, revision = $5,
 		created_at = $6, updated_at = $7, completed_at = $8, lease_until = $9, work = $10, originals_gone = $11,
-		retry_of = $12, fingerprint = $13, owner = $14, origin = $15
-		WHERE id = $16 AND status = 'receiving' AND lease_owner = $17 AND lease_epoch = $18 RETURNING seq, {clock}`
+		retry_of = $12, fingerprint = $13, owner = $14, origin = $15, metadata = $16, warnings = $17
+		WHERE id = $18 AND status = 'receiving' AND lease_owner = $19 AND lease_epoch = $20 RETURNING seq, {clock}`
 	releaseJob = `DELETE FROM jobs WHERE id = $1 AND status = 'receiving' AND lease_owner = $2 AND lease_epoch = $3`
 	countByID  = `SELECT count(*) FROM jobs WHERE id = $1`
 
@@ -122,7 +122,7 @@ const owned = `j.owner = $1 AND j.owner <> '' AND j.visible = true`
 
 // insertColumns are the columns of images that Create writes.
 var insertColumns = []string{
-	"job", "idx", "trace_id", "original_filename", "key_name", "url", "headers", // the columns of changing follow
+	"job", "idx", "trace_id", "original_filename", "key_name", "url", "headers", "custom_id", // the columns of changing follow
 	"status", "original_path", "content_type", "size", "sha256",
 	"processed_path", "error", "error_code", "retryable",
 	"start_time", "end_time", "revision", "unsent", "send",
