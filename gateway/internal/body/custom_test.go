@@ -169,7 +169,7 @@ func TestOptions(t *testing.T) {
 			[]string{"options.custom_ids ignored: it must be an array of strings"},
 		},
 		"too long": {
-			`{"custom_ids": ["` + strings.Repeat("x", 1<<20) + `", "y"], "metadata": {"a": "` + strings.Repeat("x", 513) + `"}}`,
+			`{"custom_ids": ["` + strings.Repeat("x", 100_000) + `", "y"], "metadata": {"a": "` + strings.Repeat("x", 513) + `"}}`,
 			[][2]string{file, file},
 			[]intake.Source{{Name: "a", Data: []byte("1")}, {Name: "a", Data: []byte("1"), CustomID: "y"}},
 			nil,
