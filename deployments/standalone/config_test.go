@@ -186,6 +186,7 @@ func TestSecretsHaveSecretTypes(t *testing.T) {
 	open := map[string]string{
 		"AWS_WEB_IDENTITY_TOKEN_FILE": "a path", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "an address of this machine",
 		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "a path",
+		"DOWNLOAD_ALLOW_HEADERS":                 "true or false",
 		"S3_ACCESS_KEY":                          "a user's name", "API_KEYS_FILE": "a path", "TLS_KEY_FILE": "a path",
 		"KEY_REQUESTS_PER_MINUTE": "a number", "KEY_UPLOAD_BYTES_PER_MINUTE": "a number", "KEY_OPEN_IMAGES": "a number", "KEY_SOCKETS": "a number",
 	}

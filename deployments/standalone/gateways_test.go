@@ -177,7 +177,7 @@ func TestGatewayFailover(t *testing.T) {
 		batch = append(batch, map[string]string{"url": fmt.Sprintf("%s/%d.jpg", site.url, i)}, inline("photo.jpg", photo(t)))
 	}
 	id := a.submit(t, batch...)
-	site.await(t, 4)
+	site.await(t, 2) // A host that has not answered a job yet gets no more of its requests.
 
 	var request sync.WaitGroup
 	defer request.Wait()

@@ -160,6 +160,9 @@ func TestOneImporter(t *testing.T) {
 			"deployments/bench",          // implements the naive pipeline with it, and scales the test photos
 			"analyzer/internal/describe", // scales and blurs test images
 		},
+		"github.com/klauspost/compress": {
+			"gateway/internal/intake/download", // encodes test images
+		},
 		"github.com/minio/minio-go/v7": {
 			"shared/objectstore/roletest", // requests keys from an STS
 			"shared/objectstore/locktest", // creates and empties buckets with Object Lock

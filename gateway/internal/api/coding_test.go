@@ -237,8 +237,13 @@ func TestBombs(t *testing.T) {
 				start, more = zstandard(c.start), "\x28\xb5\x2f\xfd\x00\x68"+strings.Repeat("\x02\x00\x10"+c.text, unit>>17-1)+"\x03\x00\x10"+c.text
 			}
 			parts := []io.Reader{strings.NewReader(start)}
-			for range max(64, most/unit+1) {
+			for i := range max(64, most/unit+1) {
 				parts = append(parts, strings.NewReader(more), readerFunc(func([]byte) (int, error) {
+					// The client sends the first parts at once. After them the server waits for more.
+					for i == 5 && held == 0 && c.coding == "gzip" && c.status != 400 {
+						held = r.api.UploadMemory("")
+						runtime.Gosched()
+					}
 					measure()
 					return 0, io.EOF
 				}))
@@ -255,7 +260,7 @@ func TestBombs(t *testing.T) {
 			if strings.Contains(name, "image") {
 				limit += int64(size)
 			}
-			if held == 0 || held > limit {
+			if held == 0 && c.coding == "gzip" || held > limit { // zstd may be decoded before the next measurement
 				t.Errorf("%d bytes of upload memory were held, want at most %d", held, limit)
 			}
 			if grown := int64(peak) - int64(before); grown > 48<<20 {

@@ -41,7 +41,7 @@
 // port. It keeps no connection open between two downloads.
 //
 // It asks for no content coding, but decodes a body that has one, under the same limit. The
-// decoders are compress/gzip, compress/zlib and compress/flate of the standard library,
-// github.com/klauspost/compress/zstd (BSD license, v1.20.1) and github.com/andybalholm/brotli
-// (MIT license, v1.2.3): the standard library has neither zstd nor brotli.
+// decoders are compress/gzip, compress/zlib and compress/flate of the standard library, that of
+// zstd in package coding, and github.com/andybalholm/brotli (MIT license, v1.2.3), because the
+// standard library has no brotli.
 package download

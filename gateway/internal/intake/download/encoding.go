@@ -14,8 +14,8 @@ import (
 	"strings"
 
 	"github.com/andybalholm/brotli"
-	"github.com/klauspost/compress/zstd"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/coding"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
@@ -30,6 +30,8 @@ const (
 	// brotli in total, with the largest window of RFC 7932.
 	zstdBytes, brotliBytes = 2 << 20, 18 << 20
 )
+
+var errWindow = errors.New("the window of zstd is too large")
 
 // decoded returns the body of a response without its content codings, its length or -1, and a
 // function that ends the decoding. Origins send codings although we accept none.
@@ -109,7 +111,7 @@ type decoder struct {
 	codings []string
 	window  int64
 	opened  bool
-	ends    []func()
+	ends    []func() error
 }
 
 func (d *decoder) Read(p []byte) (n int, err error) {
@@ -146,14 +148,18 @@ func (d *decoder) open() error {
 	return nil
 }
 
-func (d *decoder) layer(coding string) (io.Reader, error) {
-	switch coding {
+func (d *decoder) layer(name string) (io.Reader, error) {
+	switch name {
 	case "zstd":
-		z, err := zstd.NewReader(d.in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(uint64(d.window)))
-		if err == nil {
-			d.ends = append(d.ends, z.Close)
-		}
-		return z, err
+		left := d.window + zstdBytes
+		z := coding.Zstd.NewReader(d.in, func(bytes int64) error {
+			if left -= bytes; left < 0 {
+				return errWindow
+			}
+			return nil
+		})
+		d.ends = append(d.ends, z.Close)
+		return z, nil
 	case "br":
 		return brotli.NewReader(d.in), nil
 	case "deflate":
@@ -169,7 +175,7 @@ func (d *decoder) layer(coding string) (io.Reader, error) {
 
 func (d *decoder) close() {
 	for _, end := range d.ends {
-		end()
+		_ = end() // frees memory only
 	}
 }
 
