@@ -1,7 +1,6 @@
-// Package body reads the body of a batch request,
-// {"images": [{"url" | "base64": …, "name": …, "headers": …, "custom_id": …}, …],
-// "metadata": …}, image by image while it
-// arrives.
+// Package body reads the body of a batch request image by image, while it arrives. A [Reader] reads
+// JSON, {"images": [{"url" | "base64": …, "name": …, "headers": …, "custom_id": …}, …],
+// "metadata": …}, and a [Form] reads multipart/form-data.
 //
 // It guarantees that a request of any size needs only a window of 64 KiB and one buffer of at
 // most Limits.ImageBytes, which is reused for every image. Data beyond that limit is read to
@@ -13,8 +12,9 @@
 // It is stricter than encoding/json: member names are case-sensitive, invalid UTF-8 and
 // duplicates are errors, and the size of tokens and the depth are limited. Like encoding/json,
 // it reads an unpaired surrogate escape as U+FFFD. Unknown members are skipped; null and ""
-// count as absent. What clients keep with a batch for themselves, custom_id and metadata, never fails
-// anything: what is of the wrong type or too long is skipped with a warning. Unlike encoding/json, it ignores a byte order mark at the start.
+// count as absent. What clients keep with a batch for themselves, custom_id and metadata, never
+// fails anything: what is of the wrong type or too long is skipped with a warning. Unlike
+// encoding/json, it ignores a byte order mark at the start.
 //
 // Base64 may be bare or a data URL of any media type, which is ignored. A data URL may also be the
 // URL of an image, and is then percent-encoded if it is not base64. Both alphabets of RFC 4648

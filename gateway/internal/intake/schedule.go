@@ -12,8 +12,8 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// maxURLBytes limits the URLs, headers and names that the schedule keeps in memory. Beyond it, the images of
-// a job are read again when their turn comes.
+// maxURLBytes limits the URLs, headers and names that the schedule keeps in memory. Beyond it, the
+// images of a job are read again when their turn comes.
 const maxURLBytes = 32 << 20
 
 // schedule decides which image is fetched next, and when: by job and by host.
