@@ -37,6 +37,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/coding"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/openapi"
 	"github.com/imagebatch/imagebatch/gateway/internal/origin"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
@@ -124,6 +125,8 @@ type Server struct {
 	quotas  *quotas
 	metrics apiMetrics
 
+	described func() (*openapi.Description, error)
+
 	places, spare chan struct{} // an element for each open connection, within the limit and past it
 	arriving      atomic.Int64  // connections with an arriving request: new ones, and those whose request net/http reads
 	idle          idleConns     // connections without a request
@@ -148,7 +151,10 @@ func New(c Config, d Deps) *Server {
 		quotas:  &quotas{of: map[string]*usage{}},
 		release: releaseTag(),
 		metrics: newAPIMetrics(d.Metrics),
-		places:  make(chan struct{}, c.MaxConnections), spare: make(chan struct{}, c.spare),
+
+		described: sync.OnceValues(func() (*openapi.Description, error) { return openapi.New(c.BasePath) }),
+
+		places: make(chan struct{}, c.MaxConnections), spare: make(chan struct{}, c.spare),
 		leaving: make(chan struct{}), closing: make(chan struct{}),
 	}
 	d.Metrics.GaugeFunc("connections", "Open connections, including WebSockets.", func() float64 { return float64(len(s.places)) })
