@@ -21,6 +21,7 @@ const (
 func TestExtensionsExamples(t *testing.T) {
 	t.Parallel()
 	s := forms["standalone"](t)
+	s.described(t)
 	site, _, _ := gatedOrigin(t)
 	dir := t.TempDir()
 	transcript := ""

@@ -2,6 +2,9 @@ package api_test
 
 import (
 	"encoding/json"
+	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,6 +47,51 @@ func TestDescription(t *testing.T) {
 		}
 		if err := json.Unmarshal(r.get(base+"/api/v1/openapi.json").body, &description); err != nil || description.OpenAPI != "3.1.1" || len(description.Servers) != 1 || description.Servers[0].URL != server {
 			t.Errorf("below %q: got %+v, %v", base, description, err)
+		}
+	}
+}
+
+// TestDescriptionHasEveryRoute verifies that the description has exactly the paths and methods of
+// the table of routes. Only the files of a page, which are for browsers, are not part of it.
+func TestDescriptionHasEveryRoute(t *testing.T) {
+	r := setup(t, options{ops: ops})
+	var served, described []string
+	for _, row := range r.api.Table() {
+		method := row.Method
+		if method == "" {
+			method = http.MethodGet // probes accept only GET and HEAD
+		}
+		if method == http.MethodGet && !strings.Contains(row.Path, ":") {
+			switch kind, _, _ := strings.Cut(r.get(row.Path).header.Get("Content-Type"), ";"); kind {
+			case "text/html", "text/css", "text/javascript":
+				continue
+			}
+		}
+		served = append(served, method+" "+regexp.MustCompile(`:(\w+)`).ReplaceAllString(row.Path, "{$1}"))
+	}
+	var description struct {
+		Paths map[string]map[string]json.RawMessage
+	}
+	r.must(json.Unmarshal(r.get("/api/v1/openapi.json").body, &description))
+	for path, item := range description.Paths {
+		for name := range item {
+			if name != "parameters" && name != "servers" && name != "summary" && name != "description" {
+				described = append(described, strings.ToUpper(name)+" "+path)
+			}
+		}
+	}
+	slices.Sort(served)
+	slices.Sort(described)
+	if !slices.Equal(served, described) {
+		for _, operation := range served {
+			if !slices.Contains(described, operation) {
+				t.Errorf("%s is not in openapi.yaml", operation)
+			}
+		}
+		for _, operation := range described {
+			if !slices.Contains(served, operation) {
+				t.Errorf("%s is in openapi.yaml, but not in the table of routes", operation)
+			}
 		}
 	}
 }

@@ -1,6 +1,6 @@
 // Package openapi is the description of the API, in the OpenAPI format, and the page that shows
-// it to people. openapi.yaml is the source of both; docs/openapi.yaml is a link to it, because
-// go:embed reads only files below its package.
+// it to people. openapi.yaml is the source of both; docs/openapi.yaml is a link to it, because a
+// package can embed only files of its own module.
 //
 // The description has the order of its source in every form. It names the base path of the
 // gateway, and nothing else in it depends on the configuration. The tests of
