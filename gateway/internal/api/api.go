@@ -13,8 +13,8 @@
 // and a ZIP file, which holds memory, at 10 kB/s or more. A WebSocket must respond to a ping
 // within its idle time.
 //
-// If there are API keys, every request needs one, except requests for the page and for
-// /healthz. On every route, a job exists only for its owner and for operators.
+// If there are API keys, every request needs one, except requests for the pages, the
+// limits, the description of the API and /healthz. On every route, a job exists only for its owner and for operators.
 //
 // The package decides nothing about jobs and keeps no state but its connections and
 // quotas. It is the only importer of Echo and of the WebSocket library. The quotas
