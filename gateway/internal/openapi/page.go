@@ -144,10 +144,14 @@ func limits(schema value) string {
 				names = append(names, e.String())
 			}
 			list = append(list, "one of "+strings.Join(names, ", "))
-		case "minimum", "minLength", "minItems":
+		case "minimum":
 			list = append(list, "at least "+text)
-		case "maximum", "maxLength", "maxItems", "maxProperties":
+		case "maximum":
 			list = append(list, "at most "+text)
+		case "minLength", "maxLength":
+			list = append(list, m.Name[:3]+"imum length "+text)
+		case "minItems", "maxItems", "maxProperties":
+			list = append(list, m.Name[:3]+"imum number "+text)
 		case "pattern":
 			list = append(list, "matches "+text)
 		case "default":
