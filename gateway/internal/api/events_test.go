@@ -435,7 +435,8 @@ func TestClientSendsMore(t *testing.T) {
 		r.must(err)
 		defer resp.Body.Close()
 		body := bufio.NewScanner(resp.Body)
-		for body.Scan() && !strings.HasPrefix(body.Text(), "data:") {
+		for ok := true; ok; ok = body.Scan() && !strings.HasPrefix(body.Text(), "data:") {
+			continue
 		}
 		r.must(conn.SetWriteDeadline(time.Now().Add(time.Second)))
 		n, err := conn.Write(make([]byte, 1<<20))

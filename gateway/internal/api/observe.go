@@ -33,7 +33,7 @@ type apiMetrics struct {
 func newAPIMetrics(m *telemetry.Registry) apiMetrics {
 	return apiMetrics{
 		requests: m.Counter("http_requests_total", "HTTP requests, by route, method and status.", "route", "method", "status"),
-		duration: m.Histogram("http_request_duration_seconds", "Duration of an HTTP request, without WebSockets and without waiting for a change, by route and method.",
+		duration: m.Histogram("http_request_duration_seconds", "Duration of an HTTP request, without WebSockets, event streams and waiting for a change, by route and method.",
 			[]float64{.001, .005, .025, .1, .5, 2.5, 10, 60, 600}, "route", "method"),
 		sockets: m.Gauge("websockets", "Open WebSockets."),
 		closes:  m.Counter("websockets_closed_total", "Closed WebSockets, by cause. slow: the client did not read a frame in time; silent: the client sent nothing for WS_IDLE_TIMEOUT.", "why").From0("slow", "silent"),
