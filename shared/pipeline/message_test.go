@@ -132,8 +132,14 @@ func TestAppearance(t *testing.T) {
 	}
 	m.Flags = []string{"screenshot", "blank"}
 	for _, a := range []pipeline.Appearance{
-		pipeline.AppearanceOf(m), {}, {"fedcba987654321", 2, 1}, {"fedcba98765432100", 2, 1}, {"+edcba9876543210", 2, 1}, {"0x00000000000000", 2, 1},
-		{"fedcba9876543210", 0, 1}, {"fedcba9876543210", 2, -1},
+		pipeline.AppearanceOf(m),
+		{},
+		{"fedcba987654321", 2, 1},
+		{"fedcba98765432100", 2, 1},
+		{"+edcba9876543210", 2, 1},
+		{"0x00000000000000", 2, 1},
+		{"fedcba9876543210", 0, 1},
+		{"fedcba9876543210", 2, -1},
 	} {
 		if hash, ok := a.Hash(); ok {
 			t.Errorf("%+v has the hash %x", a, hash)

@@ -81,8 +81,11 @@ func TestCopiesAreSimilar(t *testing.T) {
 // relatedPhotographs reports whether two files of the corpus show the same photograph.
 func relatedPhotographs(a, b string) bool {
 	for _, names := range [][]string{
-		{"withIptcExifGps", "withExifAndIptc"}, {"withIptcPhotoshop6", "withIptc"}, {"withXmp", "withTypicalHuffman"},
-		{"metadata_demo_exif_only", "metadata_demo_iim_and_xmp_only", "metadata_demo_inc_exif_out_of_sync_Inc_adobe"}, {"hugo-issue-8996"},
+		{"withIptcExifGps", "withExifAndIptc"},
+		{"withIptcPhotoshop6", "withIptc"},
+		{"withXmp", "withTypicalHuffman"},
+		{"metadata_demo_exif_only", "metadata_demo_iim_and_xmp_only", "metadata_demo_inc_exif_out_of_sync_Inc_adobe"},
+		{"hugo-issue-8996"},
 	} {
 		base := func(name string) string { return strings.TrimSuffix(path.Base(name), ".jpg") }
 		if slices.Contains(names, base(a)) && slices.Contains(names, base(b)) {

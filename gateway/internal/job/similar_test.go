@@ -43,15 +43,27 @@ func TestSimilar(t *testing.T) {
 		"most pixels, then the largest file, then the first": {10, []job.Image{
 			look(0, 1, 900, "a"), look(1, 2, 300, "b"), look(2, 2, 400, "c"), look(3, 2, 400, "d"),
 		}, []job.Group{{Distance: 2, Suggested: 2, Images: []int{0, 1, 2, 3}}}},
-		"at the distance": {3, []job.Image{look(0, 1, 1, "a"), look(0b111, 1, 1, "b"), look(0b11110000, 1, 1, "c")},
-			[]job.Group{{Distance: 3, Suggested: 0, Images: []int{0, 1}}}},
-		"the same hash of other bytes": {0, []job.Image{look(5, 1, 1, "a"), look(5, 1, 2, "b"), look(7, 1, 1, "c")},
-			[]job.Group{{Suggested: 1, Images: []int{0, 1}}}},
+		"at the distance": {
+			3,
+			[]job.Image{look(0, 1, 1, "a"), look(0b111, 1, 1, "b"), look(0b11110000, 1, 1, "c")},
+			[]job.Group{{Distance: 3, Suggested: 0, Images: []int{0, 1}}},
+		},
+		"the same hash of other bytes": {
+			0,
+			[]job.Image{look(5, 1, 1, "a"), look(5, 1, 2, "b"), look(7, 1, 1, "c")},
+			[]job.Group{{Suggested: 1, Images: []int{0, 1}}},
+		},
 		// Each is similar to the next one, but the last one is not similar to the first.
-		"a chain is no group": {10, []job.Image{look(0, 9, 1, "a"), look(0xff, 8, 1, "b"), look(0xffff, 7, 1, "c"), look(0xffffff, 6, 1, "d")},
-			[]job.Group{{Distance: 8, Suggested: 0, Images: []int{0, 1}}, {Distance: 8, Suggested: 2, Images: []int{2, 3}}}},
-		"exact copies are represented by the first": {10, []job.Image{look(0, 1, 1, "a"), look(1, 2, 1, "b"), look(0, 1, 1, "a"), look(0, 1, 1, "a")},
-			[]job.Group{{Exact: true, Suggested: 0, Images: []int{0, 2, 3}}, {Distance: 1, Suggested: 1, Images: []int{0, 1}}}},
+		"a chain is no group": {
+			10,
+			[]job.Image{look(0, 9, 1, "a"), look(0xff, 8, 1, "b"), look(0xffff, 7, 1, "c"), look(0xffffff, 6, 1, "d")},
+			[]job.Group{{Distance: 8, Suggested: 0, Images: []int{0, 1}}, {Distance: 8, Suggested: 2, Images: []int{2, 3}}},
+		},
+		"exact copies are represented by the first": {
+			10,
+			[]job.Image{look(0, 1, 1, "a"), look(1, 2, 1, "b"), look(0, 1, 1, "a"), look(0, 1, 1, "a")},
+			[]job.Group{{Exact: true, Suggested: 0, Images: []int{0, 2, 3}}, {Distance: 1, Suggested: 1, Images: []int{0, 1}}},
+		},
 		"without a checksum no copy is exact": {0, []job.Image{look(0, 1, 1, ""), look(0, 1, 1, "")}, []job.Group{{Suggested: 0, Images: []int{0, 1}}}},
 		"images without a hash":               {16, []job.Image{old, strange, look(0, 1, 1, "old"), old}, nil},
 	} {
