@@ -40,24 +40,21 @@ const (
 // events lets a client watch a job over server-sent events. Like a WebSocket, the stream takes
 // over the connection: without net/http's request and buffers, a client costs less memory.
 func (s *Server) events(c echo.Context) error {
-	r, d := c.Request(), detailsOf(c)
+	r, d, h := c.Request(), detailsOf(c), c.Response().Header()
 	after := lastEventID(r.Header)
 	if r.Method == http.MethodHead {
 		j, err := s.find(c)
 		if err != nil {
 			return err
 		}
-		startStream(c.Response().Header())
-		return c.NoContent(streamStatus(j, after))
+		return c.NoContent(startStream(h, j, after))
 	}
 	watcher, closed, err := s.follow(r.Context(), d)
 	if err != nil {
 		return err
 	}
-	h := c.Response().Header()
-	if status := streamStatus(watcher.Job(), after); status != http.StatusOK {
+	if status := startStream(h, watcher.Job(), after); status != http.StatusOK {
 		closed()
-		h.Set("Cache-Control", noStore)
 		return c.NoContent(status)
 	}
 	watcher.Resume(after)
@@ -66,7 +63,6 @@ func (s *Server) events(c echo.Context) error {
 		closed()
 		return fmt.Errorf("take over the connection: %w", err)
 	}
-	startStream(h)
 	k := &stream{conn: conn, chunked: r.ProtoAtLeast(1, 1), interval: s.config.WSPingInterval}
 	head := k.head(h)
 	// A separate goroutine frees the request and its stack, as for a WebSocket. Serve waits
@@ -90,15 +86,6 @@ func (s *Server) events(c echo.Context) error {
 	return nil
 }
 
-// startStream sets the headers of a stream. The connection ends with it, so that after a
-// shutdown a client reaches another gateway.
-func startStream(h http.Header) {
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", noStore+", no-transform") // a proxy that compresses would hold events back
-	h.Set("X-Accel-Buffering", "no")                 // of nginx
-	h.Set("Connection", "close")
-}
-
 // lastEventID returns the revision after which the client resumes, or 0 if it starts from the
 // beginning. An ID that is not a revision is not an error: an EventSource whose request is
 // rejected would never connect again.
@@ -110,12 +97,17 @@ func lastEventID(h http.Header) int64 {
 	return id
 }
 
-// streamStatus returns 204, which stops an EventSource, if the client has received the last
-// event of the job, and otherwise 200.
-func streamStatus(j *job.Job, after int64) int {
+// startStream returns 204, which stops an EventSource, if the client has received the last event
+// of the job. Otherwise it sets the headers of a stream and returns 200. The connection ends
+// with the stream, so that after a shutdown the client reaches another gateway.
+func startStream(h http.Header, j *job.Job, after int64) int {
+	h.Set("Cache-Control", noStore+", no-transform") // a proxy that compresses would hold events back
 	if j.Status.Ended() && after == j.Revision {
 		return http.StatusNoContent
 	}
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // of nginx
+	h.Set("Connection", "close")
 	return http.StatusOK
 }
 

@@ -222,7 +222,7 @@ func TestResumeEvents(t *testing.T) {
 			r.url = url
 			got := r.do(method, "/api/v1/batch/"+id+"/events", nil, "Last-Event-ID", last.id)
 			r.url = old
-			if got.status != 204 || len(got.body) > 0 {
+			if got.status != 204 || len(got.body) > 0 || got.header.Get("Content-Type") != "" {
 				t.Errorf("%s after the last event: got %d %q, want 204", method, got.status, got.body)
 			}
 		}
@@ -506,6 +506,30 @@ func TestEventsEnd(t *testing.T) {
 			}
 			if took := time.Since(d.stopped); took != 5*time.Second {
 				t.Errorf("the streams ended after %v", took)
+			}
+			<-d.ended
+			d.must(d.err)
+		})
+	})
+	t.Run("before its first event, on a connection that was accepted before the server shuts down", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := setupDrain(t, 0)
+			close(d.slow)
+			id := d.create(1)
+			conn := d.dial()
+			defer conn.Close()
+			synctest.Wait()
+			d.stop()
+			synctest.Wait()
+			_, err := fmt.Fprintf(conn, "GET /api/v1/batch/%s/events HTTP/1.1\r\nHost: x\r\n\r\n", id)
+			d.must(err)
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			d.must(err)
+			defer resp.Body.Close()
+			// After an error, an EventSource would not connect again.
+			body, err := io.ReadAll(resp.Body)
+			if resp.StatusCode != 200 || !resp.Close || string(body) != "retry: 2000\n\n" || err != nil {
+				t.Errorf("got %d %q, %v, close: %t; want an empty stream", resp.StatusCode, body, err, resp.Close)
 			}
 			<-d.ended
 			d.must(d.err)

@@ -13,7 +13,7 @@
 // no goroutine.
 //
 // The package does not depend on HTTP. It keeps no state across processes: a client that
-// reconnects receives the current state of the job.
+// reconnects receives the current state of the job, or what happened after a revision.
 package progress
 
 import (
