@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -127,9 +128,13 @@ func TestMessagesAreDescribed(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen["ws "+f.Type]++
-		for _, channel := range want[:2] {
-			checkMessage(t, schemas[channel][f.Type], channel, text)
-		}
+		checkMessage(t, schemas[want[0]][f.Type], want[0], text)
+	}
+	var stream []byte
+	s.call(t, http.MethodGet, "/api/v1/batch/"+id+"/events", nil, &stream)
+	for _, m := range regexp.MustCompile(`(?m)^event: (.*)\ndata: (.*)$`).FindAllSubmatch(stream, -1) {
+		seen["sse "+string(m[1])]++
+		checkMessage(t, schemas[want[1]][string(m[1])], want[1], m[2])
 	}
 	sent.mu.Lock()
 	defer sent.mu.Unlock()
@@ -142,17 +147,17 @@ func TestMessagesAreDescribed(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{
-		"ws progress", "ws image_complete", "ws job_complete", pipeline.JobEvents, pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name,
+		"ws progress", "ws image_complete", "ws job_complete", "sse progress", "sse image_complete", "sse job_complete", pipeline.JobEvents, pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name,
 		pipeline.ImageProcessed.Name, broker.DeadQueue(pipeline.MetadataGenerated.Name),
 	} {
 		if seen[kind] == 0 {
 			t.Errorf("no message of %s was sent", kind)
 		}
 	}
-	// The messages of the first release are still valid.
+	// The golden messages, old ones too, are valid.
 	for file, schema := range map[string]*jsonschema.Schema{
 		"upload": schemas["image_upload"]["upload"], "analysis": schemas["metadata_generated"]["analysis"],
-		"completed": schemas["image_processed"]["result"], "failed": schemas["image_processed"]["result"],
+		"completed": schemas["image_processed"]["result"], "appearance": schemas["image_processed"]["result"], "failed": schemas["image_processed"]["result"],
 	} {
 		checkMessage(t, schema, file, readFile(t, "../../shared/pipeline/testdata/v1/"+file+".json"))
 	}
