@@ -282,7 +282,7 @@ func TestPixelsStayWithinTheBudget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	each := decodedBytes(h, 1)
+	each := decodedBytes(h, 1, visual.Size)
 	for _, c := range []struct {
 		name   string
 		budget int64
