@@ -65,7 +65,7 @@ type Describer struct {
 	held   *telemetry.Gauge     // bytes of the budget in use
 	waited *telemetry.Histogram // waits for the budget
 	took   *telemetry.Histogram
-	side   int                  // maximum long side of the working copy
+	side   int // maximum long side of the working copy
 	decode func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error)
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
+	"github.com/imagebatch/imagebatch/analyzer/internal/visual"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
