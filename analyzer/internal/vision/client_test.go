@@ -477,8 +477,11 @@ func TestOwnLimits(t *testing.T) {
 			}
 			r.advance(30 * time.Second)
 		}
-		r.caption() // What the first calls found out is not lost.
+		r.caption()
 		r.sent(3)
+		if q := r.server.Requests()[2]; q.MaxTokens != nil || q.Seed != nil {
+			t.Errorf("request %s, want it without the members that the first two calls found out", encoded(t, q.Body))
+		}
 	})
 }
 
