@@ -45,6 +45,7 @@ type Client struct {
 	retries int
 	maxWait time.Duration
 	stall   time.Duration // for a body on which no byte arrives
+	notify  func(err error, wait time.Duration)
 	sleep   func(context.Context, time.Duration) error
 }
 
@@ -70,6 +71,12 @@ func WithRetries(n int) Option { return func(c *Client) { c.retries = max(0, n) 
 // a response asks for a longer time, its [*Error] is returned.
 func WithMaxWait(d time.Duration) Option { return func(c *Client) { c.maxWait = d } }
 
+// WithRetryNotice sets a function that is called before each wait, with the error because of which
+// a request is repeated. It may be called concurrently.
+func WithRetryNotice(f func(err error, wait time.Duration)) Option {
+	return func(c *Client) { c.notify = f }
+}
+
 // New returns a client for the gateway at an address such as https://images.example.com/base.
 // The address may have a path, if the gateway has a base path.
 func New(address string, options ...Option) (*Client, error) {
@@ -85,7 +92,8 @@ func New(address string, options ...Option) (*Client, error) {
 	}
 	c := &Client{
 		base: base, agent: "imagebatch-client/" + Version + " (+https://github.com/imagebatch/imagebatch)",
-		retries: 10, maxWait: 2 * time.Minute, stall: 90 * time.Second, sleep: sleep,
+		retries: 10, maxWait: 2 * time.Minute, stall: 90 * time.Second,
+		notify: func(error, time.Duration) {}, sleep: sleep,
 	}
 	for _, option := range options {
 		option(c)

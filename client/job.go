@@ -70,6 +70,15 @@ type Limits struct {
 	MaxImageBytes int64    `json:"max_image_bytes"`
 	Formats       []string `json:"formats"` // jpeg and png
 	Keys          bool     `json:"keys"`    // requests need an API key
+
+	// Captions is the model that describes images; nil if there is none.
+	Captions *Captions `json:"captions,omitempty"`
+}
+
+// Captions names the model to which the gateway's analyzers send reduced copies of images.
+type Captions struct {
+	Model string `json:"model"`
+	Host  string `json:"host"`
 }
 
 // JobOption is an option of [Client.Create] and [Client.Retry].

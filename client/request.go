@@ -128,7 +128,9 @@ func (c *Client) pause(ctx context.Context, err error, attempt int) error {
 		}
 		return err
 	}
-	return c.sleep(ctx, min(wait, c.maxWait))
+	wait = min(wait, c.maxWait)
+	c.notify(err, wait)
+	return c.sleep(ctx, wait)
 }
 
 // backoff returns the time to wait after the attempt: random, and growing to 30 s.

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -96,26 +97,28 @@ func (w *watch) emit(e Event) error {
 	return nil
 }
 
-// silent is the number of connections without a byte after which Watch polls instead.
+// silent is the number of streams without a byte after which Watch polls instead: a proxy may
+// hold the stream back.
 const silent = 3
 
 // stream reads server-sent events until the job has ended, with as many connections as
 // needed.
 func (w *watch) stream(ctx context.Context) error {
 	w.retry = 2 * time.Second
-	for failed := 0; ; {
-		any, err := w.connect(ctx)
-		if any {
-			failed = 0
-		}
-		if err == nil || errors.Is(err, errStopped) || errors.Is(err, errNoStream) || errors.Is(err, errLongLine) || errors.Is(err, errNotJSON) {
+	for failed, quiet := 0, 0; ; {
+		got, err := w.connect(ctx)
+		switch {
+		case err == nil, errors.Is(err, errStopped), errors.Is(err, errNoStream), errors.Is(err, errLongLine), errors.Is(err, errNotJSON):
 			return err
+		case got == progressed:
+			failed, quiet = 0, 0
+		case got == opened:
+			quiet++
 		}
-		failed++
-		if _, refused := errors.AsType[*Error](err); !refused && failed == silent && ctx.Err() == nil {
-			return errNoStream // a proxy may hold back the stream
+		if failed++; quiet == silent && ctx.Err() == nil {
+			return errNoStream
 		}
-		if any { // it worked until now
+		if failed == 1 && got == progressed {
 			err = w.c.sleep(ctx, w.retry/2+rand.N(w.retry))
 		} else {
 			err = w.c.pause(ctx, err, failed)
@@ -126,9 +129,18 @@ func (w *watch) stream(ctx context.Context) error {
 	}
 }
 
-// connect reads one stream. It returns nil if the job has ended, and reports whether anything
-// arrived.
-func (w *watch) connect(ctx context.Context) (any bool, err error) {
+// received is how much arrived over one connection.
+type received int
+
+const (
+	refused    received = iota
+	opened              // the header of the response
+	started             // lines
+	progressed          // a new event or a comment, so that the connection was of use
+)
+
+// connect reads one stream. It returns nil if the job has ended.
+func (w *watch) connect(ctx context.Context) (got received, err error) {
 	header := http.Header{"Accept": {"text/event-stream"}}
 	if w.last != "" {
 		header.Set("Last-Event-ID", w.last)
@@ -137,24 +149,24 @@ func (w *watch) connect(ctx context.Context) (any bool, err error) {
 	if e, ok := errors.AsType[*Error](err); ok {
 		switch e.Status {
 		case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
-			return false, errNoStream // or no job, which polling finds out
+			return refused, errNoStream // or no job, which polling finds out
 		}
 	}
 	if err != nil {
-		return false, err
+		return refused, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusNoContent {
-		return true, nil
+		return progressed, nil
 	}
-	if !bytes.HasPrefix([]byte(resp.Header.Get("Content-Type")), []byte("text/event-stream")) {
-		return false, errNoStream
+	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
+		return refused, errNoStream
 	}
 	lines := lineReader{in: bufio.NewReader(resp.Body), limit: maxEvent}
-	for {
-		over, err := w.frame(&lines, &any)
+	for got = opened; ; {
+		over, err := w.frame(&lines, &got)
 		if over || err != nil {
-			return any, err
+			return got, err
 		}
 	}
 }
@@ -164,7 +176,7 @@ const maxEvent = 1 << 20
 
 // frame reads one event. It reports whether that was the last one. A frame that is cut off
 // has no effect, as the standard for server-sent events requires.
-func (w *watch) frame(lines *lineReader, any *bool) (over bool, err error) {
+func (w *watch) frame(lines *lineReader, got *received) (over bool, err error) {
 	var data []byte
 	id, hasID := "", false
 	for {
@@ -172,13 +184,15 @@ func (w *watch) frame(lines *lineReader, any *bool) (over bool, err error) {
 		if err != nil {
 			return false, noEOF(err)
 		}
-		*any = true
+		*got = max(*got, started)
 		if len(line) == 0 {
 			break
 		}
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch string(name) {
+		case "": // a comment
+			*got = progressed
 		case "data":
 			if data = append(append(data, value...), '\n'); len(data) > maxEvent {
 				return false, errLongLine
@@ -203,8 +217,8 @@ func (w *watch) frame(lines *lineReader, any *bool) (over bool, err error) {
 		}
 		over = e.Type == JobCompleteEvent
 	}
-	if hasID {
-		w.last = id
+	if hasID && id != w.last {
+		w.last, *got = id, progressed
 	}
 	return over, nil
 }
@@ -220,31 +234,31 @@ func (w *watch) poll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var job Job
-		changed, waited := resp.StatusCode == http.StatusOK, resp.Header.Get("Preference-Applied") != ""
-		tag := resp.Header.Get("ETag")
-		if !changed {
+		tag, waited := resp.Header.Get("ETag"), resp.Header.Get("Preference-Applied") != ""
+		unchanged := resp.StatusCode == http.StatusNotModified
+		if unchanged {
 			resp.Body.Close()
-		} else if err = decode(resp, &job); err != nil {
-			if failed++; errors.Is(err, errNotJSON) || errors.Is(err, errTooLong) {
-				return err
+		} else {
+			var job Job
+			if err := decode(resp, &job); err != nil {
+				failed++
+				if errors.Is(err, errNotJSON) || errors.Is(err, errTooLong) {
+					return err
+				}
+				if err := w.c.pause(ctx, err, failed); err != nil {
+					return err
+				}
+				continue
 			}
-			if err := w.c.pause(ctx, err, failed); err != nil {
-				return err
-			}
-			continue
-		}
-		failed = 0
-		if changed {
 			if over, err := w.changed(job); over || err != nil {
 				return err
 			}
-			r.header.Del("If-None-Match")
-			if tag != "" {
-				r.header.Set("If-None-Match", tag)
-			}
 		}
-		if first := changed && tag != "" && !waited; !first && !waited {
+		failed = 0
+		if tag != "" {
+			r.header.Set("If-None-Match", tag)
+		}
+		if !waited && (unchanged || tag == "") { // an old gateway, or a proxy that drops the preference
 			if err := w.c.sleep(ctx, pollPause); err != nil {
 				return err
 			}

@@ -1,20 +1,15 @@
-// Command imagebatch sends images to an Imagebatch gateway and saves the results. See
-// docs/command-line.md.
+// Command imagebatch sends images to an Imagebatch gateway, follows the jobs and saves the
+// results. See docs/command-line.md.
+//
+// Its commands use github.com/spf13/cobra (Apache-2.0), which provides the help and the completion for
+// shells, and golang.org/x/term (BSD-3-Clause), which finds out whether a stream is a terminal
+// and how wide that is. The journal, in a package of its own, uses github.com/gofrs/flock.
 package main
 
 import (
 	"os"
-
-	"github.com/spf13/cobra"
-	"golang.org/x/term"
-
-	"github.com/imagebatch/imagebatch/client"
 )
 
 func main() {
-	root := &cobra.Command{Use: "imagebatch", Version: client.Version}
-	_ = term.IsTerminal(1)
-	if root.Execute() != nil {
-		os.Exit(2)
-	}
+	os.Exit(run(os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
