@@ -1,4 +1,4 @@
-package folder
+package inbox
 
 import (
 	"context"
@@ -113,9 +113,10 @@ func isAccess(err error) bool {
 	return ok && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden)
 }
 
+// isGone reports whether the gateway no longer has a job or a result. A proxy whose gateway is restarting sends 404 too.
 func isGone(err error) bool {
 	e, ok := errors.AsType[*client.Error](err)
-	return ok && e.Status == http.StatusNotFound
+	return ok && e.Status == http.StatusNotFound && (strings.HasPrefix(e.Text, "Job not found") || strings.HasPrefix(e.Text, "No result"))
 }
 
 // find returns the job that was created with the key, or an empty one if the gateway does not have it.

@@ -1,4 +1,4 @@
-// Package folder sends the images that appear in a folder and writes their results into another one.
+// Package inbox sends the images that appear in a folder and writes their results into another one.
 //
 // It guarantees:
 //
@@ -13,7 +13,7 @@
 //
 // Files are read once to hash them and once to be sent, one at a time for each batch, and never held in memory. At most
 // maxRunning batches are in work at a time. The journal and the state of a scan need memory for each file.
-package folder
+package inbox
 
 import (
 	"context"
