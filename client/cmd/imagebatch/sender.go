@@ -150,8 +150,10 @@ func (s *sender) printSummary() error {
 		n    int
 		text string
 	}{
-		{s.summary.Failed, "failed"}, {s.summary.Before, "completed by an earlier run"},
-		{s.summary.Skipped, "skipped, not an image"}, {s.summary.Unread, "not read or written"},
+		{s.summary.Failed, "failed"},
+		{s.summary.Before, "completed by an earlier run"},
+		{s.summary.Skipped, "skipped, not an image"},
+		{s.summary.Unread, "not read or written"},
 	} {
 		if part.n > 0 {
 			text += fmt.Sprintf(", %d %s", part.n, part.text)

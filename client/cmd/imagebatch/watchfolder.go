@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -214,17 +215,21 @@ func (a *app) folderEvent(b *bar, o inbox.Config, e inbox.Event) {
 }
 
 func folderSummary(c inbox.Counts) string {
-	text := count(c.Completed, "image") + " saved"
+	parts := []string{count(c.Completed, "image") + " saved"}
 	for _, part := range []struct {
 		n    int
 		text string
 	}{
-		{c.Failed, "failed"}, {c.Lost, "lost"}, {c.Problems, "not read, written or moved"}, {c.Sending, "still being processed"},
-		{c.Ready, "not sent"}, {c.Others, "skipped, not an image"},
+		{c.Failed, "failed"},
+		{c.Lost, "lost"},
+		{c.Problems, "not read, written or moved"},
+		{c.Sending, "still being processed"},
+		{c.Ready, "not sent"},
+		{c.Others, "skipped, not an image"},
 	} {
 		if part.n > 0 {
-			text += fmt.Sprintf(", %d %s", part.n, part.text)
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.text))
 		}
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
