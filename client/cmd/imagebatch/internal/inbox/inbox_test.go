@@ -110,6 +110,19 @@ func TestDone(t *testing.T) {
 	r.expect(r.config.In)
 	r.expect(r.config.Done, "sub/a (2).jpg: A2", "sub/a.jpg: A", "sub/b.jpg: A")
 	r.expect(r.config.Out, "sub/a.jpg: result of A2", "sub/b.jpg: result of A")
+
+	// A file that changes before it is moved stays, and its new content is sent.
+	r.put("c.jpg", "C")
+	changed := false
+	r.react = func(e inbox.Event) {
+		if e.Type == inbox.Completed && !changed {
+			changed = true
+			r.put("c.jpg", "changed")
+		}
+	}
+	r.ok(2, 0, 0, 0)
+	r.expect(r.config.In)
+	r.received("c.jpg: C", "c.jpg: changed", "sub/a.jpg: A", "sub/a.jpg: A2")
 }
 
 // TestResume verifies that a batch whose response was lost is sent again under its key, and that nothing is sent twice, even
@@ -169,12 +182,17 @@ func TestChanged(t *testing.T) {
 // a proxy is no such thing.
 func TestLost(t *testing.T) {
 	r := setup(t)
-	r.lose = 1
 	r.put("a.jpg", "A")
-	if _, err := r.run(t.Context()); err == nil {
-		t.Fatal("the response was lost, and there is no error")
+	r.react = func(e inbox.Event) {
+		if e.Type == inbox.Sent {
+			r.set(func() { r.down = true })
+		}
 	}
-	r.set(func() { r.proxy = true })
+	if _, err := r.run(t.Context()); err == nil {
+		t.Fatal("the gateway is down, and there is no error")
+	}
+	r.react = nil
+	r.set(func() { r.down, r.proxy = false, true })
 	if _, err := r.run(t.Context()); err == nil {
 		t.Fatal("a proxy responded, and there is no error")
 	}
