@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -55,8 +56,10 @@ func TestCreate(t *testing.T) {
 		t.Errorf("options %s, want %s", text, want)
 	}
 	want := []part{
-		{"image", "ä \"b\" \\.jpg", "file"}, {"image", "b.png", "data"},
-		{"url", "", "https://example.com/u.jpg"}, {"url", "x.jpg", "https://example.com/x?y=%2B"},
+		{"image", "ä \"b\" \\.jpg", "file"},
+		{"image", "b.png", "data"},
+		{"url", "", "https://example.com/u.jpg"},
+		{"url", "x.jpg", "https://example.com/x?y=%2B"},
 	}
 	if !slices.Equal(got[1:], want) {
 		t.Errorf("parts %q, want %q", got[1:], want)
@@ -284,9 +287,7 @@ func TestRetried(t *testing.T) {
 	} {
 		s := newStandIn(t, func(w http.ResponseWriter, r *http.Request, n int) {
 			if n == 1 {
-				for k, v := range c.header {
-					w.Header()[k] = v
-				}
+				maps.Copy(w.Header(), c.header)
 				refuse(w, c.status, "no")
 				return
 			}
