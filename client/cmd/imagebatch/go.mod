@@ -3,6 +3,7 @@ module github.com/imagebatch/imagebatch/client/cmd/imagebatch
 go 1.26.0
 
 require (
+	github.com/fsnotify/fsnotify v1.10.1
 	github.com/gofrs/flock v0.13.2
 	github.com/imagebatch/imagebatch/client v0.1.0
 	github.com/spf13/cobra v1.10.2

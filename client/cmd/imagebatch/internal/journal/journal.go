@@ -106,6 +106,10 @@ type Batch struct {
 // ErrLocked means that another process has opened the journal.
 var ErrLocked = errors.New("another imagebatch is using it")
 
+// ErrBroken means that what is on disk is uncertain, so that nothing is written any more. Opening the journal again finds
+// out.
+var ErrBroken = errors.New("what was written is uncertain; start again")
+
 // Journal is an open journal. Its methods may be called concurrently.
 type Journal struct {
 	path string
@@ -240,14 +244,15 @@ func (j *Journal) append(l *line) error {
 	if err != nil {
 		// The disk may be full. Without the piece of a line, the journal stays usable.
 		if undo := j.file.Truncate(j.size); undo != nil {
-			j.broken = errors.Join(err, undo)
+			err = fmt.Errorf("%w: %w: %w", ErrBroken, err, undo)
+			j.broken = err
 		}
 		return fmt.Errorf("write to journal %s: %w", j.path, err)
 	}
 	if err := j.file.Sync(); err != nil {
 		// The kernel reports this error once and may have dropped the data, so that a later success means nothing.
-		j.broken = err
-		return fmt.Errorf("write to journal %s: %w", j.path, err)
+		j.broken = fmt.Errorf("%w: %w", ErrBroken, err)
+		return fmt.Errorf("write to journal %s: %w", j.path, j.broken)
 	}
 	j.size += n
 	j.apply(l)
@@ -296,8 +301,8 @@ func (j *Journal) compact() error {
 		j.file, err = os.OpenFile(j.path, os.O_RDWR|os.O_APPEND, 0)
 	}
 	if err != nil {
-		j.broken = err
-		return err
+		j.broken = fmt.Errorf("%w: %w", ErrBroken, err)
+		return j.broken
 	}
 	j.size, j.entries = size, j.live
 	return nil
