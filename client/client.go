@@ -115,8 +115,9 @@ func New(address string, options ...Option) (*Client, error) {
 	return c, nil
 }
 
-// Version is the version of this package.
-const Version = "0.1.0"
+// Version is the version of this package: that of the release, or the next one with the suffix
+// -dev.
+const Version = "0.1.0-dev"
 
 // newTransport returns a transport that waits only so long for the start of a response. The gateway
 // waits at most 30 s for a change of a job.

@@ -42,8 +42,11 @@ type Object struct {
 
 // Object opens an object of an image.
 func (c *Client) Object(ctx context.Context, id string, index int, kind Kind) (*Object, error) {
-	r := request{method: http.MethodGet, path: []string{"batch", id, "images", strconv.Itoa(index), string(kind)}}
-	resp, _, err := c.do(ctx, r)
+	r := request{
+		method: http.MethodGet, path: []string{"batch", id, "images", strconv.Itoa(index), string(kind)},
+		header: http.Header{"Accept-Encoding": {"identity"}}, // positions in a compressed body are others
+	}
+	resp, _, err := c.do(ctx, r) //nolint:bodyclose // Close closes it
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +107,9 @@ func (o *Object) resume(err error) error {
 		return err
 	}
 	r := o.request
-	r.header = http.Header{"Range": {fmt.Sprintf("bytes=%d-", o.offset)}, "If-Range": {o.ETag}}
+	r.header = o.request.header.Clone()
+	r.header.Set("Range", fmt.Sprintf("bytes=%d-", o.offset))
+	r.header.Set("If-Range", o.ETag)
 	resp, _, err := o.c.do(o.ctx, r)
 	if err != nil {
 		return err

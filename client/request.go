@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -47,9 +48,7 @@ func (c *Client) send(ctx context.Context, r request) (resp *http.Response, err 
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range r.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, r.header)
 	req.Header.Set("User-Agent", c.agent)
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)

@@ -141,7 +141,8 @@ const (
 
 // connect reads one stream. It returns nil if the job has ended.
 func (w *watch) connect(ctx context.Context) (got received, err error) {
-	header := http.Header{"Accept": {"text/event-stream"}}
+	// A proxy that compresses would hold events back.
+	header := http.Header{"Accept": {"text/event-stream"}, "Accept-Encoding": {"identity"}}
 	if w.last != "" {
 		header.Set("Last-Event-ID", w.last)
 	}

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/imagebatch/imagebatch/client"
 )
@@ -211,7 +212,7 @@ func (m *merger) addManifest(entry *zip.File, jobID string, renamed map[string]s
 
 // finish writes the manifest, and the end of the archive.
 func (m *merger) finish() error {
-	w, err := m.zip.Create(manifestName)
+	w, err := m.zip.CreateHeader(&zip.FileHeader{Name: manifestName, Method: zip.Deflate, Modified: time.Now()})
 	if err != nil {
 		return err
 	}

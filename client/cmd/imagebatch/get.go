@@ -78,7 +78,7 @@ func (a *app) get(ctx context.Context, ids []string, o getOptions) (err error) {
 		}
 		return codeOf(job), err
 	})
-	if done, ok := errors.AsType[*outcome](err); o.zip == "" || err != nil && !(ok && (done.code == exitImagesFailed || done.code == exitJobFailed)) {
+	if code := severityOf(err); o.zip == "" || err != nil && code != exitImagesFailed && code != exitJobFailed {
 		return err
 	}
 	return errors.Join(zipped.write(ctx, c), err)

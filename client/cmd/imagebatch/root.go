@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -94,8 +95,7 @@ func (a *app) versionCommand() *cobra.Command {
 			if a.json {
 				return a.print(map[string]string{"type": "version", "version": version(), "commit": commit()})
 			}
-			_, err := fmt.Fprintf(a.stdout, "imagebatch %s\ncommit: %s\n", version(), commit())
-			return err
+			return a.line(fmt.Sprintf("imagebatch %s\ncommit: %s\ngo:     %s %s/%s", version(), commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH))
 		},
 	}
 }

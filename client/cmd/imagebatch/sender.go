@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -145,7 +146,7 @@ func (s *sender) printSummary() error {
 	if s.a.json {
 		return s.a.print(s.summary)
 	}
-	text := fmt.Sprintf("%s: %d completed", count(s.summary.Images, "image"), s.summary.Completed)
+	parts := []string{fmt.Sprintf("%s: %d completed", count(s.summary.Images, "image"), s.summary.Completed)}
 	for _, part := range []struct {
 		n    int
 		text string
@@ -156,10 +157,10 @@ func (s *sender) printSummary() error {
 		{s.summary.Unread, "not read or written"},
 	} {
 		if part.n > 0 {
-			text += fmt.Sprintf(", %d %s", part.n, part.text)
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.text))
 		}
 	}
-	return s.a.line(text)
+	return s.a.line(strings.Join(parts, ", "))
 }
 
 func (s *sender) tooLarge(i *item) bool { return i.size > s.limits.MaxImageBytes }
