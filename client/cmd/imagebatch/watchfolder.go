@@ -55,9 +55,9 @@ func (a *app) folder(ctx context.Context, o inbox.Config) error {
 	if err := prepareFolders(&o); err != nil {
 		return err
 	}
-	retries := fewRetries // it reports the error and goes on
-	if o.Once {
-		retries = manyRetries
+	retries := manyRetries
+	if !o.Once {
+		retries, a.calm = fewRetries, true // Run goes on after the error.
 	}
 	c, err := a.connect(retries)
 	if err != nil {
@@ -71,7 +71,7 @@ func (a *app) folder(ctx context.Context, o inbox.Config) error {
 		err = &localError{err}
 	}
 	if _, ok := interruption(ctx); ok {
-		a.note("interrupted; run the same command again to continue")
+		a.note("run the same command again to continue")
 		return err
 	}
 	if !a.json {
@@ -223,7 +223,7 @@ func folderSummary(c inbox.Counts) string {
 		{c.Failed, "failed"},
 		{c.Lost, "lost"},
 		{c.Problems, "not read, written or moved"},
-		{c.Sending, "still being processed"},
+		{c.Sending, "unfinished"},
 		{c.Ready, "not sent"},
 		{c.Others, "skipped, not an image"},
 	} {
