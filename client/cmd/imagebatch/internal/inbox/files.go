@@ -102,7 +102,6 @@ func (r *runner) takeUp(ctx context.Context, found watchfolder.File) error {
 		r.later = append(r.later, found)
 		return nil
 	}
-	r.progress = true
 	before, known := r.journal.ByContent(f.SHA256)
 	there := known && (before.Outcome.Status != journal.Completed || mirror.Has(r.Out, before.Outcome.Output, before.Outcome.Digest))
 	if newer, ok := r.journal.ByOutput(before.Outcome.Output); known && !there && ok && newer.File.SHA256 != f.SHA256 {
@@ -125,6 +124,7 @@ func (r *runner) takeUp(ctx context.Context, found watchfolder.File) error {
 	if len(r.next) == 0 {
 		r.since = time.Now()
 	}
+	r.progress = true
 	if r.Resend {
 		r.sent[f.Path] = true
 	}
@@ -172,6 +172,7 @@ func (r *runner) note(f journal.File, outcome journal.Outcome, event EventType) 
 		r.problem(f.Path, err)
 		return nil
 	}
+	r.progress = true
 	r.report(Event{Type: event, Path: f.Path, Output: outcome.Output, Error: outcome.Error}, func(c *Counts) { c.add(outcome) })
 	r.move(rec)
 	return nil
