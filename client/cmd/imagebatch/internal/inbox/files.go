@@ -61,7 +61,7 @@ func (r *runner) newBatch(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	r.solved(".")
-	r.open[key], r.next = r.next, nil
+	r.open[key], r.next = true, nil
 	return key, nil
 }
 
