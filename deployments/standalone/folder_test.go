@@ -112,7 +112,7 @@ func TestWatchedFolder(t *testing.T) {
 			gateway.start()
 			gateway.awaitReady()
 		}
-		half = append(half[:len(half):len(half)], byte(n))
+		half = append(slices.Clip(half), byte(n))
 		writeFile(t, filepath.Join(in, growing), half)
 	}
 	await(t, func() (bool, string) {

@@ -33,6 +33,7 @@ type app struct {
 	url     string
 	json    bool
 	quiet   bool
+	calm    bool // the command reports by itself that the gateway is not available
 	running bool // the command line was valid, so that later errors are not about usage
 
 	mu  sync.Mutex // serializes writes to stdout and stderr, and guards bar
@@ -169,7 +170,7 @@ func (a *app) connect(retries int) (*client.Client, error) {
 		client.WithUserAgent("imagebatch/" + version() + " (+https://github.com/imagebatch/imagebatch)"),
 		client.WithRetries(retries),
 		client.WithRetryNotice(func(err error, wait time.Duration) {
-			if !a.quiet && wait >= time.Second {
+			if !a.quiet && !a.calm && wait >= time.Second {
 				a.note("%v; trying again in %s", err, durationText(wait))
 			}
 		}),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,9 +55,9 @@ func (a *app) folder(ctx context.Context, o inbox.Config) error {
 	if err := prepareFolders(&o); err != nil {
 		return err
 	}
-	retries := fewRetries // it reports the error and goes on
-	if o.Once {
-		retries = manyRetries
+	retries := manyRetries
+	if !o.Once {
+		retries, a.calm = fewRetries, true // Run goes on after the error.
 	}
 	c, err := a.connect(retries)
 	if err != nil {
@@ -70,7 +71,7 @@ func (a *app) folder(ctx context.Context, o inbox.Config) error {
 		err = &localError{err}
 	}
 	if _, ok := interruption(ctx); ok {
-		a.note("interrupted; run the same command again to continue")
+		a.note("run the same command again to continue")
 		return err
 	}
 	if !a.json {
@@ -214,17 +215,21 @@ func (a *app) folderEvent(b *bar, o inbox.Config, e inbox.Event) {
 }
 
 func folderSummary(c inbox.Counts) string {
-	text := count(c.Completed, "image") + " saved"
+	parts := []string{count(c.Completed, "image") + " saved"}
 	for _, part := range []struct {
 		n    int
 		text string
 	}{
-		{c.Failed, "failed"}, {c.Lost, "lost"}, {c.Problems, "not read, written or moved"}, {c.Sending, "still being processed"},
-		{c.Ready, "not sent"}, {c.Others, "skipped, not an image"},
+		{c.Failed, "failed"},
+		{c.Lost, "lost"},
+		{c.Problems, "not read, written or moved"},
+		{c.Sending, "unfinished"},
+		{c.Ready, "not sent"},
+		{c.Others, "skipped, not an image"},
 	} {
 		if part.n > 0 {
-			text += fmt.Sprintf(", %d %s", part.n, part.text)
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.text))
 		}
 	}
-	return text
+	return strings.Join(parts, ", ")
 }

@@ -105,6 +105,9 @@ func (r *runner) takeUp(ctx context.Context, found watchfolder.File) error {
 	r.progress = true
 	before, known := r.journal.ByContent(f.SHA256)
 	there := known && (before.Outcome.Status != journal.Completed || mirror.Has(r.Out, before.Outcome.Output, before.Outcome.Digest))
+	if newer, ok := r.journal.ByOutput(before.Outcome.Output); known && !there && ok && newer.File.SHA256 != f.SHA256 {
+		known = false // The result was replaced by that of another content, and now the first one is back.
+	}
 	if known && !there {
 		before.Outcome = journal.Outcome{Status: journal.Lost, Error: "its content was sent before, and the result is no longer at " + before.Outcome.Output}
 	}
