@@ -440,3 +440,31 @@ func TestCommandLineZip(t *testing.T) {
 		}
 	}
 }
+
+// TestCommandLineDocs runs the transcripts of docs/command-line.md.
+func TestCommandLineDocs(t *testing.T) {
+	t.Parallel()
+	need(t, "unzip", "-v")
+	program, err := commandLine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := forms["standalone"](t)
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "photos/garden.jpg"), photo(t))
+	writeFile(t, filepath.Join(dir, "photos/spain/sunrise.jpg"), photo(t))
+	writeFile(t, filepath.Join(dir, "photos/notes.txt"), []byte("no image"))
+	transcript := ""
+	for _, e := range examples(t, "../../docs/command-line.md") {
+		if e.language == "console" {
+			transcript += e.text
+		}
+	}
+	name := regexp.MustCompile(`(^|\$\()imagebatch `)
+	n := s.follow(t, dir, strings.ReplaceAll(transcript, docsHost, s.addr), func(command string) string {
+		return name.ReplaceAllString(command, "${1}env IMAGEBATCH_URL="+s.url("")+" "+program+" ")
+	})
+	if n < 13 {
+		t.Errorf("the transcripts have only %d commands", n)
+	}
+}
