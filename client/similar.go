@@ -16,8 +16,9 @@ type Group struct {
 
 // GroupImage is an image of a [Group].
 type GroupImage struct {
-	Index     int  `json:"index"`
-	Suggested bool `json:"suggested"` // the one to keep
+	Index     int    `json:"index"`
+	CustomID  string `json:"custom_id,omitempty"`
+	Suggested bool   `json:"suggested"` // the one to keep
 }
 
 // Similar returns the groups of similar images of a job. The distance, 0 to 16, is how much the

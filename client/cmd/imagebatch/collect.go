@@ -61,14 +61,8 @@ func (c *collector) collect(args []string, urlFile string) error {
 	if c.out != "" {
 		c.outInfo, _ = os.Stat(c.out) // it may not exist yet
 	}
-	if urlFile == "-" && slices.Contains(args, "-") {
-		return &usageError{errors.New("standard input cannot be both an image and the list of URLs")}
-	}
-	for i, arg := range args {
+	for _, arg := range args {
 		if arg == "-" {
-			if slices.Contains(args[:i], "-") {
-				return &usageError{errors.New("standard input is named twice")}
-			}
 			if err := c.standardInput(); err != nil {
 				return err
 			}

@@ -12,7 +12,7 @@ import (
 	"github.com/imagebatch/imagebatch/client"
 )
 
-// The lines of --json. The type tells them apart.
+// The lines of --json. The type distinguishes them.
 
 type jobLine struct {
 	Type string `json:"type"` // job

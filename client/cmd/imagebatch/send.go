@@ -65,7 +65,15 @@ interruption, the same command with --resume continues, sends no batch twice, an
 
 // check returns an error for flags that contradict each other.
 func (o *sendOptions) check(args []string) error {
+	stdin := 0
+	for _, arg := range append(args, o.urlFile) {
+		if arg == "-" {
+			stdin++
+		}
+	}
 	switch {
+	case stdin > 1:
+		return &usageError{errors.New("standard input can be used only once")}
 	case len(args) == 0 && o.urlFile == "":
 		return &usageError{errors.New("nothing to send: name files, folders with -r, or --url-file")}
 	case o.noWait && (o.out != "" || o.zip != ""):
