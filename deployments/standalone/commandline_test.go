@@ -451,7 +451,8 @@ func TestCommandLineDocs(t *testing.T) {
 	}
 	s := forms["standalone"](t)
 	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "photos/garden.jpg"), photo(t))
+	// With a comment, it has another content than the other photo.
+	writeFile(t, filepath.Join(dir, "photos/garden.jpg"), slices.Insert(photo(t), 2, 0xff, 0xfe, 0, 4, 'x', 'x'))
 	writeFile(t, filepath.Join(dir, "photos/spain/sunrise.jpg"), photo(t))
 	writeFile(t, filepath.Join(dir, "photos/notes.txt"), []byte("no image"))
 	transcript := ""

@@ -212,6 +212,21 @@ func TestWatchedFolder(t *testing.T) {
 	t.Logf("%d files in %d jobs, %d kills before the command knew the job that was created, and %d at other times", files+1, len(list.Jobs), unknown, between)
 }
 
+// awaitOften is like await, but looks so often that it sees a state that is soon over.
+func awaitOften(t *testing.T, done func() (bool, string)) {
+	t.Helper()
+	await(t, func() (bool, string) {
+		state := ""
+		for end := time.Now().Add(time.Second); time.Now().Before(end); {
+			var ok bool
+			if ok, state = done(); ok {
+				return true, state
+			}
+		}
+		return false, state
+	})
+}
+
 // losingProxy is a proxy that can hold the response to a new batch and then lose it.
 type losingProxy struct {
 	*httptest.Server
