@@ -274,7 +274,7 @@ func (r *runner) hash(ctx context.Context, found watchfolder.File) (journal.File
 
 // reader reads until ctx is done.
 type reader struct {
-	ctx context.Context //nolint:containedctx // an io.Reader has none
+	ctx context.Context // Read has none
 	in  io.Reader
 }
 

@@ -349,6 +349,9 @@ func (r *runner) batchEnded(e ending) error {
 		r.unavailable(e.err)
 	}
 	if r.Once {
+		if !isLocal(e.err) {
+			r.retries = nil // The next run continues them.
+		}
 		if r.worst == nil || isLocal(r.worst) {
 			r.worst = e.err
 		}
