@@ -285,10 +285,24 @@ func TestCommandLineExitCodes(t *testing.T) {
 	s.expect(1, "bad.jpg: Not an image", "send", "good.png", "bad.jpg")
 	s.expect(4, "bad.jpg: Not an image", "send", "bad.jpg")
 	for _, args := range [][]string{
-		{}, {"send"}, {"nothing"}, {"list", "more"}, {"send", "good.png", "--zipp", "x"}, {"send", "good.png", "--parallel", "0"},
-		{"send", "good.png", "--no-wait", "--out", "x"}, {"send", "good.png", "--resume"}, {"send", "-", "-"}, {"list", "--since", "soon"}, {"list", "--status", "done"},
-		{"get"}, {"similar", "x", "--distance", "17"}, {"send", "good.png", "--include", "all"}, {"send", "good.png", "--metadata", "x"}, {"list", "--url", "localhost"},
-		{"status", "00000000-0000-4000-8000-000000000000"}, {"send", "--url-file", "bad.jpg"},
+		{},
+		{"send"},
+		{"nothing"},
+		{"list", "more"},
+		{"send", "good.png", "--zipp", "x"},
+		{"send", "good.png", "--parallel", "0"},
+		{"send", "good.png", "--no-wait", "--out", "x"},
+		{"send", "good.png", "--resume"},
+		{"send", "-", "-"},
+		{"list", "--since", "soon"},
+		{"list", "--status", "done"},
+		{"get"},
+		{"similar", "x", "--distance", "17"},
+		{"send", "good.png", "--include", "all"},
+		{"send", "good.png", "--metadata", "x"},
+		{"list", "--url", "localhost"},
+		{"status", "00000000-0000-4000-8000-000000000000"},
+		{"send", "--url-file", "bad.jpg"},
 	} {
 		if len(args) == 0 {
 			continue

@@ -24,7 +24,6 @@ type bar struct {
 	total, done, failed int
 	size, sent          int64 // bytes of local images
 	samples             []sample
-	shown               bool
 }
 
 // sample is the state at a time, for the rate.
@@ -64,7 +63,7 @@ func (a *app) startBar(total int, size int64) *bar {
 		ticker := time.NewTicker(redraw)
 		defer ticker.Stop()
 		for {
-			b.draw()
+			b.update()
 			select {
 			case <-ticker.C:
 			case <-b.stop:
@@ -87,18 +86,23 @@ func (b *bar) close() {
 
 // clear removes the line, so that another one can be printed. The caller holds the mutex.
 func (b *bar) clear() {
-	if b != nil && b.shown {
+	if b != nil && b.width != nil {
 		_, _ = io.WriteString(b.a.stderr, "\r\x1b[K") // of no importance
-		b.shown = false
 	}
 }
 
+// draw prints the line, and leaves room for the ^C that a terminal shows. The caller holds the mutex.
 func (b *bar) draw() {
+	if b != nil && b.width != nil {
+		_, _ = io.WriteString(b.a.stderr, "\r"+b.text(b.width()-3)+"\x1b[K")
+	}
+}
+
+func (b *bar) update() {
 	b.a.mu.Lock()
 	defer b.a.mu.Unlock()
 	b.sample()
-	_, _ = io.WriteString(b.a.stderr, "\r"+b.text(b.width()-1)+"\x1b[K")
-	b.shown = true
+	b.draw()
 }
 
 // ended counts images that have ended.
@@ -142,10 +146,10 @@ func (b *bar) text(width int) string {
 		text += fmt.Sprintf(", sent %s of %s", bytesText(max(0, b.sent)), bytesText(b.size))
 	}
 	oldest := b.samples[0]
-	if took := b.now().Sub(oldest.at).Seconds(); took >= 1 && b.done > oldest.done {
+	if took := b.now().Sub(oldest.at).Seconds(); took >= 1 && b.done > oldest.done && b.done < b.total {
 		rate := float64(b.done-oldest.done) / took
 		left := time.Duration(float64(b.total-b.done) / rate * float64(time.Second))
-		text += fmt.Sprintf(", %.1f/s, %s left", rate, durationText(left))
+		text += fmt.Sprintf(", %.1f/s, %s left", rate, durationText(max(time.Second, left)))
 	}
 	text = fmt.Sprintf("%3d%% ", int(part*100)) + text
 	if room := min(30, width-len(text)-3); room >= 10 {

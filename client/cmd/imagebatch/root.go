@@ -220,6 +220,7 @@ func (a *app) write(text string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.bar.clear()
+	defer a.bar.draw()
 	if _, err := fmt.Fprintln(a.stdout, text); err != nil {
 		return &localError{fmt.Errorf("write output: %w", err)}
 	}
@@ -231,6 +232,7 @@ func (a *app) note(format string, args ...any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.bar.clear()
+	defer a.bar.draw()
 	_, _ = fmt.Fprintln(a.stderr, printable(fmt.Sprintf(format, args...))) // there is no other place to report an error
 }
 

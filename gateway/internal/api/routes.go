@@ -70,6 +70,8 @@ func (s *Server) routes() []Route {
 		{post, aJob + "/retry", s.retry, Keyed, CopiesBatch, ""},
 		{get, aJob + "/results.jsonl", s.lines, Keyed, NoBody, ""},
 		{get, aJob + "/results.zip", s.archive, Keyed, NoBody, ""},
+		{get, aJob + "/similar", s.similar, Keyed, NoBody, ""},
+		{get, aJob + "/events", s.events, Keyed, NoBody, ""},
 		{get, aJob + "/ws", s.watch, Socket, NoBody, ""},
 		{get, anImage + "/file", s.result(file), Keyed, NoBody, ""},
 		{get, anImage + "/thumbnail", s.result(thumbnail), Keyed, NoBody, ""},
