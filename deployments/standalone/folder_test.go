@@ -7,7 +7,9 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"io"
 	"io/fs"
+	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -66,12 +68,12 @@ func TestWatchedFolder(t *testing.T) {
 	}
 	grow()
 
-	var log bytes.Buffer
+	var output bytes.Buffer
 	start := func(flags ...string) (cmd *exec.Cmd) {
 		t.Helper()
 		cmd = exec.Command(program, append([]string{"folder", in, "--out", out, "--done", done, "--poll", "200ms"}, flags...)...)
 		cmd.Env = []string{"IMAGEBATCH_URL=" + proxy.URL, "PATH=/nowhere"}
-		cmd.Stdout, cmd.Stderr = &log, &log
+		cmd.Stdout, cmd.Stderr = &output, &output
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -82,14 +84,14 @@ func TestWatchedFolder(t *testing.T) {
 		t.Helper()
 		_ = cmd.Process.Kill() // Wait reports whether it was still running.
 		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != -1 {
-			t.Fatalf("the command ended by itself: %v\n%s", err, log.Bytes())
+			t.Fatalf("the command ended by itself: %v\n%s", err, output.Bytes())
 		}
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // It may have ended.
 		_ = cmd.Wait()
-		if t.Failed() || bytes.Contains(log.Bytes(), []byte("DATA RACE")) {
-			t.Errorf("output of imagebatch folder:\n%s", log.Bytes())
+		if t.Failed() || bytes.Contains(output.Bytes(), []byte("DATA RACE")) {
+			t.Errorf("output of imagebatch folder:\n%s", output.Bytes())
 		}
 	})
 	unknown, between := 0, 0 // kills after the gateway had created a job that the command did not know yet, and other ones
@@ -246,6 +248,7 @@ func newLosingProxy(t *testing.T, to string) *losingProxy {
 	p.Server = httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		ModifyResponse: p.hold,
+		ErrorLog:       log.New(io.Discard, "", 0), // It logs each connection that the kills break.
 		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	})
 	t.Cleanup(func() {
