@@ -63,6 +63,8 @@ var (
 	errInclude         = &refusal{400, "include must be a list of file, metadata, xmp and thumbnail", 0, nil}
 	errPaths           = &refusal{400, "paths must be custom_id", 0, nil}
 	errNothingToRetry  = &refusal{400, "No failed images to retry", 0, nil}
+	errNothingToRepeat = &refusal{400, "No images to reprocess: none of them is stored or has a URL", 0, nil}
+	errNoIndex         = &refusal{400, "images[%d] must be from 0 to %d, the last image of the job", 0, nil}
 	errTooManyImages   = &refusal{400, "Too many images (>%d)", 0, nil}
 	errSocketVersion   = &refusal{400, "Unsupported WebSocket version, only 13 is supported", 0, http.Header{"Sec-Websocket-Version": {"13"}}}
 	errSocketKeys      = &refusal{400, "Sec-WebSocket-Key is missing or not unique", 0, nil}
@@ -118,7 +120,6 @@ var refusals = []struct {
 	{echo.ErrNotFound, errNoRoute},
 	{echo.ErrMethodNotAllowed, errMethod},
 	{job.ErrKeyTaken, errReceiving},
-	{intake.ErrNothingToRetry, errNothingToRetry},
 	{intake.ErrFull, errOpenImages},
 	{progress.ErrFull, errSockets},
 	{progress.ErrClosed, errClosing},

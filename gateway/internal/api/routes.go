@@ -47,10 +47,14 @@ type Body int
 
 // The bodies.
 const (
-	NoBody      Body = iota // dropped, up to 64 KiB, before the handler runs
-	BatchBody               // read by the handler, and counted against the upload quota
-	CopiesBatch             // no body, but the handler copies a batch: rejected past the upload quota
+	NoBody        Body = iota // dropped, up to 64 KiB, before the handler runs
+	BatchBody                 // read by the handler, and counted against the upload quota
+	CopiesBatch               // no body, but the handler copies a batch: rejected past the upload quota
+	SelectionBody             // up to 64 KiB, read by the handler, which copies a batch: rejected past the upload quota
 )
+
+// smallBody is the maximum number of bytes of a body that is not a batch.
+const smallBody = 64 << 10
 
 // other is the label of requests outside the API and the page.
 const other = "other"
@@ -67,6 +71,7 @@ func (s *Server) routes() []Route {
 		{get, aJob, s.status, Keyed, NoBody, ""},
 		{post, aJob + "/cancel", s.cancel, Keyed, NoBody, ""},
 		{post, aJob + "/retry", s.retry, Keyed, CopiesBatch, ""},
+		{post, aJob + "/reprocess", s.reprocess, Keyed, SelectionBody, ""},
 		{get, aJob + "/results.jsonl", s.lines, Keyed, NoBody, ""},
 		{get, aJob + "/results.zip", s.archive, Keyed, NoBody, ""},
 		{get, aJob + "/ws", s.watch, Socket, NoBody, ""},
