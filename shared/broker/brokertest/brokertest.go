@@ -67,6 +67,7 @@ var cases = []struct {
 	{"the depth counts waiting messages", testDepth},
 	{"browsing removes no messages and keeps the order", testBrowse},
 	{"browsing removes only acked messages", testBrowseAck},
+	{"browsing some messages keeps the order", testBrowseSome},
 	{"a handler's error ends Browse and returns messages to the queue", testBrowseError},
 	{"a queue with a consumer cannot be browsed", testBrowseInUse},
 	{"a dead letter has its deaths", testDeaths},
