@@ -73,7 +73,10 @@ func (b *repeating) quiet(queues []broker.QueueSpec) (bool, string) {
 }
 
 // startServices starts the three services on the broker, with stores of their own.
-func startServices(t *testing.T, b broker.Broker) (s *system, processed objectstore.Store, stop func()) {
+func startServices(t *testing.T, b interface {
+	broker.Broker
+	broker.Browser
+}) (s *system, processed objectstore.Store, stop func()) {
 	t.Helper()
 	dir := t.TempDir()
 	c, err := service.Load([]string{"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + dir, "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8"}, func(c *config) error {
@@ -99,7 +102,7 @@ func startServices(t *testing.T, b broker.Broker) (s *system, processed objectst
 	}
 	originals, processed := open(), open()
 	log, m := slog.New(slog.DiscardHandler), telemetry.NewRegistry()
-	g, err := gateway.New(t.Context(), c.Gateway, gateway.Deps{Broker: b, Originals: originals, Processed: processed, Log: log, Metrics: m})
+	g, err := gateway.New(t.Context(), c.Gateway, gateway.Deps{Broker: b, Browser: b, Originals: originals, Processed: processed, Log: log, Metrics: m})
 	must(err)
 	a, err := analyzer.New(t.Context(), c.Analyzer, analyzer.Deps{Broker: b, Originals: originals, Log: log, Metrics: m})
 	must(err)

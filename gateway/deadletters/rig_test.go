@@ -66,7 +66,7 @@ func setup(t *testing.T) *rig {
 		return s
 	}
 	g, err := gateway.New(t.Context(), c, gateway.Deps{
-		Broker: r.broker, Originals: open(), Processed: open(),
+		Broker: r.broker, Browser: r.broker, Originals: open(), Processed: open(),
 		Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),
 	})
 	r.must(err)

@@ -44,6 +44,9 @@ func (s *Server) authenticate(c echo.Context) error {
 		return errKeyUnknown
 	}
 	d.by = key
+	if d.Access&Operator != 0 && !key.Operator {
+		return errNotOperator
+	}
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
@@ -72,6 +73,7 @@ var (
 	errKeyMissing      = &refusal{401, "API key required", 0, http.Header{"Www-Authenticate": {`Bearer realm="imagebatch"`}}}
 	errKeyUnknown      = &refusal{401, "API key unknown", 0, http.Header{"Www-Authenticate": {`Bearer realm="imagebatch", error="invalid_token"`}}} // also for removed keys
 	errOrigin          = &refusal{403, "Origin not allowed; ALLOWED_ORIGINS names those that are", 0, nil}
+	errNotOperator     = &refusal{403, "API key is not an operator's", 0, nil}
 	errNoRoute         = &refusal{404, "Not found", 0, nil}
 	errNoJob           = &refusal{404, "Job not found: %s", 0, nil}
 	errNoImage         = &refusal{404, "Image not found: images[%s]", 0, nil}
@@ -80,11 +82,14 @@ var (
 	errNoSidecar       = &refusal{404, "No result: images[%d] has no sidecar", 0, nil}
 	errNoOriginal      = &refusal{404, "No original: that of images[%d] is not stored", 0, nil}
 	errOriginalDeleted = &refusal{404, "No original: that of images[%d] is no longer kept", 0, nil}
+	errNoDeadLetter    = &refusal{404, "Dead letter not found: %s/%s", 0, nil}
 	errMethod          = &refusal{405, "Method not allowed", 0, nil}
 	errSlow            = &refusal{408, "Request body arrived too slowly", 0, nil}
 	errEnded           = &refusal{409, "Job has already ended: %s", 0, nil}
 	errNotEnded        = &refusal{409, "Job has not ended: %s", 0, nil}
 	errReceiving       = &refusal{409, "A request with this " + idempotencyKey + " is still being received", 1, nil}
+	errDeadLettersBusy = &refusal{409, "Dead letters are being read, try again later", 2, nil}
+	errDeadLetterLeft  = &refusal{409, "Dead letter stays: %s", 0, nil}
 	errPrecondition    = &refusal{412, "The result does not have the ETag in If-Match", 0, nil}
 	errTooLarge        = &refusal{413, "Request body exceeds %d bytes", 0, nil}
 	errCoding          = &refusal{415, "Content-Encoding not supported; want " + coding.Accepted + " or none", 0, http.Header{"Accept-Encoding": {coding.Accepted}}}
@@ -124,6 +129,9 @@ var refusals = []struct {
 	{progress.ErrFull, errSockets},
 	{progress.ErrClosed, errClosing},
 	{job.ErrUnavailable, errUnavailable},
+	{broker.ErrInUse, errDeadLettersBusy},
+	{broker.ErrStale, errUnavailable}, // the session ended; what was not acked is on the queue again
+	{broker.ErrUnavailable, errUnavailable},
 	{objectstore.ErrRefused, errRefused},
 	{objectstore.ErrUnavailable, errUnavailable},
 	{objectstore.ErrChanged, errUnavailable}, // again and again

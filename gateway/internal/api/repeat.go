@@ -8,15 +8,18 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/body"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
 // retry creates a job from the failed images of another.
-func (s *Server) retry(c echo.Context) error {
-	return s.repeat(c, repetition{
-		request: "retry " + detailsOf(c).jobID,
+func (s *Server) retry(c echo.Context) error { return s.repeat(c, retryOf(detailsOf(c).jobID)) }
+
+func retryOf(id string) repetition {
+	return repetition{
+		request: "retry " + id,
 		nothing: errNothingToRetry,
 		choose: func(j *job.Job) (images []int, _ error) {
 			for i := range j.Images {
@@ -26,7 +29,7 @@ func (s *Server) retry(c echo.Context) error {
 			}
 			return images, nil
 		},
-	})
+	}
 }
 
 // reprocess creates a job from the images of another that the body selects, or from all of
@@ -86,48 +89,49 @@ type repetition struct {
 
 // repeat creates a job from images of the job that the path names.
 func (s *Server) repeat(c echo.Context, r repetition) error {
-	ctx, by := c.Request().Context(), detailsOf(c).by
-	key, err := keyOf(by, c.Request())
+	key, err := keyOf(detailsOf(c).by, c.Request())
 	if err != nil {
 		return err
 	}
+	j, err := s.repeated(c.Request().Context(), detailsOf(c).by, key, detailsOf(c).jobID, r)
+	if err != nil {
+		return err
+	}
+	return writeCreated(c, j)
+}
+
+// repeated returns the new job, or the one that an earlier request with this key has created.
+func (s *Server) repeated(ctx context.Context, by *apikey.Key, key job.Key, id string, r repetition) (*job.Job, error) {
 	// No batch has this fingerprint, because the text is not a valid batch.
 	fingerprint := ""
 	if key.Name != "" {
 		fingerprint = fmt.Sprintf("%x", sha256.Sum256([]byte(r.request)))
 	}
-	j, err := s.known(ctx, key, func() (string, error) { return fingerprint, nil })
-	if err != nil {
-		return err
+	if j, err := s.known(ctx, key, func() (string, error) { return fingerprint, nil }); j != nil || err != nil {
+		return j, err
 	}
-	if j != nil {
-		return writeCreated(c, j)
-	}
-	source, err := s.find(c)
+	source, err := s.findJob(ctx, by, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !source.Status.Ended() {
-		return errNotEnded.with(source.Status)
+		return nil, errNotEnded.with(source.Status)
 	}
 	images, err := r.choose(source)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(images) > s.config.MaxBatchImages { // The limit was higher then.
-		return errTooManyImages.with(s.config.MaxBatchImages)
+		return nil, errTooManyImages.with(s.config.MaxBatchImages)
 	}
 	// intake copies one image at a time, and no client can slow that down.
 	room := max(s.config.MaxImageBytes, intake.MaxRecordBytes) + window
-	j, err = s.newJob(ctx, by, key, room, func(ctx context.Context, b *intake.Batch, _ *held) error {
+	j, err := s.newJob(ctx, by, key, room, func(ctx context.Context, b *intake.Batch, _ *held) error {
 		b.Fingerprint = fingerprint
 		return b.Repeat(ctx, source, images)
 	})
 	if errors.Is(err, intake.ErrNothingToRepeat) {
-		return r.nothing
+		return nil, r.nothing
 	}
-	if err != nil {
-		return err
-	}
-	return writeCreated(c, j)
+	return j, err
 }

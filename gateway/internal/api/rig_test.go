@@ -27,6 +27,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
+	"github.com/imagebatch/imagebatch/gateway/internal/deadletter"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
@@ -147,6 +148,7 @@ type rig struct {
 	originals *shakyObjects
 	processed *shakyObjects
 	hub       *progress.Hub
+	broker    *membroker.Broker
 	client    *http.Client
 	metrics   *telemetry.Registry
 	stop      func() error // ends Serve and returns what it returned
@@ -209,7 +211,8 @@ func setup(t testing.TB, o options) *rig {
 	r.metrics = m
 	o.intake.MaxImageBytes, o.intake.MaxBatchImages = o.config.MaxImageBytes, o.config.MaxBatchImages
 	r.hub = progress.New(o.progress, r.jobs, log, m)
-	queue := membroker.New(pipeline.ImageUpload.Name)
+	queue := membroker.New(deadletter.Queues...)
+	r.broker = queue
 	t.Cleanup(func() { r.must(queue.Close()) }) // its session hook uses the store
 	in := intake.New(o.intake, intake.Deps{
 		Jobs: r.jobs, Outbox: r.jobs, Retention: r.jobs, Originals: r.originals, Processed: r.processed, Broker: queue,
@@ -219,7 +222,7 @@ func setup(t testing.TB, o options) *rig {
 		Log: log, Metrics: m, Owner: "test",
 	})
 	r.api = api.New(o.config, api.Deps{
-		Jobs: r.jobs, Originals: r.originals, Processed: r.processed, Intake: in, Hub: r.hub, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m,
+		Jobs: r.jobs, Originals: r.originals, Processed: r.processed, Intake: in, Hub: r.hub, Broker: queue, Browser: queue, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m,
 	})
 
 	transport := &http.Transport{DisableCompression: true}

@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	pathBatch  = "/api/v1/batch"
-	pathLimits = "/api/v1/limits"
+	pathBatch       = "/api/v1/batch"
+	pathLimits      = "/api/v1/limits"
+	pathDeadLetters = "/api/v1/dead-letters"
 )
 
 // Route is one row of the table of routes. Authentication, quotas, metrics, and the 405
@@ -36,10 +37,11 @@ type Access int
 
 // The exceptions.
 const (
-	Keyed  Access = 0         // no exception
-	Public Access = 1 << iota // needs no key: the route shows no data of a client
-	Probe                     // served under any host name, and on connections past the limit
-	Socket                    // a WebSocket: its subprotocol may carry the key, and no foreign page may open it
+	Keyed    Access = 0         // no exception
+	Public   Access = 1 << iota // needs no key: the route shows no data of a client
+	Probe                       // served under any host name, and on connections past the limit
+	Socket                      // a WebSocket: its subprotocol may carry the key, and no foreign page may open it
+	Operator                    // the key must be an operator's
 )
 
 // Body is the kind of a request's body, which determines its cost.
@@ -63,8 +65,9 @@ const other = "other"
 // /metrics: an orchestrator sends them to the gateway itself, and no proxy needs to
 // publish them.
 func (s *Server) routes() []Route {
-	const get, post, every = http.MethodGet, http.MethodPost, ""
+	const get, post, del, every = http.MethodGet, http.MethodPost, http.MethodDelete, ""
 	const aJob, anImage = pathBatch + "/:job_id", pathBatch + "/:job_id/images/:index"
+	const aDeadLetter = pathDeadLetters + "/:queue/:trace_id"
 	table := []Route{
 		{post, pathBatch, s.create, Keyed, BatchBody, ""},
 		{get, pathBatch, s.list, Keyed, NoBody, ""},
@@ -81,6 +84,9 @@ func (s *Server) routes() []Route {
 		{get, anImage + "/xmp", s.result(sidecar), Keyed, NoBody, ""},
 		{get, anImage + "/original", s.result(original), Keyed, NoBody, ""},
 		{get, pathLimits, s.showLimits, Public, NoBody, ""},
+		{get, pathDeadLetters, s.listDeadLetters, Operator, NoBody, ""},
+		{post, aDeadLetter + "/replay", s.replayDeadLetters, Operator, CopiesBatch, ""},
+		{del, aDeadLetter, s.dropDeadLetters, Operator, NoBody, ""},
 		{get, "/", page("index.html", "text/html"), Public, NoBody, ""},
 		{get, "/app.js", page("app.js", "text/javascript"), Public, NoBody, ""},
 		{get, "/style.css", page("style.css", "text/css"), Public, NoBody, ""},
