@@ -70,6 +70,7 @@ var cases = []struct {
 	{"browsing some messages keeps the order", testBrowseSome},
 	{"a handler's error ends Browse and returns messages to the queue", testBrowseError},
 	{"a queue with a consumer cannot be browsed", testBrowseInUse},
+	{"concurrent browsers see all messages or are refused", testBrowseConcurrently},
 	{"a dead letter has its deaths", testDeaths},
 	{"a broadcast reaches every subscriber", testBroadcast},
 	{"a broadcast without subscribers is no error", testBroadcastWithoutSubscribers},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -163,6 +164,36 @@ func testBrowseInUse(t *testing.T, open Opener) {
 	if seen := browse(t, b, queue); !slices.Equal(seen, want) {
 		t.Errorf("got %v, want %v", seen, want)
 	}
+}
+
+// testBrowseConcurrently verifies that each of several readers sees all messages or is refused.
+// Readers that start in the same moment may all be refused, and change the order.
+func testBrowseConcurrently(t *testing.T, open Opener) {
+	b, queue, want := fill(t, open)
+	slices.Sort(want)
+	read := func() (refused bool) {
+		var seen []string
+		err := browser(t, b).Browse(t.Context(), queue, broker.MaxBrowse, func(_ context.Context, l broker.Letter) error {
+			seen = append(seen, string(l.Body))
+			return nil
+		})
+		slices.Sort(seen)
+		if err == nil && !slices.Equal(seen, want) || err != nil && (len(seen) > 0 || !errors.Is(err, broker.ErrInUse)) {
+			t.Errorf("a reader has %d messages and %v, want all %d or broker.ErrInUse", len(seen), err, len(want))
+		}
+		return errors.Is(err, broker.ErrInUse)
+	}
+	var readers sync.WaitGroup
+	start := make(chan struct{})
+	for range 8 {
+		readers.Go(func() {
+			<-start
+			read()
+		})
+	}
+	close(start)
+	readers.Wait()
+	Await(t, "the last reader", func() bool { return !read() })
 }
 
 func testDeaths(t *testing.T, open Opener) {

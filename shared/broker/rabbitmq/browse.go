@@ -109,6 +109,9 @@ func (v *browse) run(ctx context.Context) error {
 	err = v.read(ctx, ch, acks, waiting)
 	acks.end()
 	v.session.closeChannel(ch)
+	if errors.Is(err, broker.ErrInUse) {
+		return err
+	}
 	if err == nil {
 		waiting = v.seen // another consumer may have taken some
 	}
@@ -124,6 +127,15 @@ func (v *browse) read(ctx context.Context, ch *amqp.Channel, acks *acknowledger,
 	deliveries, err := (&consumer{queue: v.queue, prefetch: waiting}).open(v.session, ch)
 	if err != nil {
 		return err
+	}
+	// Another reader may have started in the same moment. Each of them then has a part of the
+	// messages, and quorum queues ignore the flag for an exclusive consumer.
+	_, consumers, err := v.state()
+	if err != nil {
+		return err
+	}
+	if consumers > 1 {
+		return broker.ErrInUse
 	}
 	check := time.NewTimer(checkBrowse)
 	defer check.Stop()
