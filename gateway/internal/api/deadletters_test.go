@@ -256,6 +256,78 @@ func TestDeadLettersOfManyOperators(t *testing.T) {
 	}
 }
 
+// shakyBrowser is a broker whose reads fail on demand. It checks the limits of each read.
+type shakyBrowser struct {
+	broker.Browser
+	t     *testing.T
+	reads int
+	fault func(read int) error // of the whole read
+	ack   error                // of each ack
+}
+
+func (b *shakyBrowser) Browse(ctx context.Context, queue string, most int, handle func(context.Context, broker.Letter) error) error {
+	if until, limited := ctx.Deadline(); !limited || time.Until(until) > 5*time.Second || most > 1000 {
+		b.t.Errorf("a read of %d dead letters until %s", most, until)
+	}
+	b.reads++
+	if err := b.fault(b.reads); err != nil {
+		return err
+	}
+	return b.Browser.Browse(ctx, queue, most, func(ctx context.Context, l broker.Letter) error {
+		if b.ack != nil {
+			l.Ack = func() error { return b.ack }
+		}
+		return handle(ctx, l)
+	})
+}
+
+// TestDeadLettersInAnOutage verifies that a request that fails at any moment loses no dead letter, and
+// that a replay whose removal failed finds the same job again.
+func TestDeadLettersInAnOutage(t *testing.T) {
+	b := &shakyBrowser{t: t, fault: func(int) error { return nil }}
+	r := setup(t, options{browser: func(real broker.Browser) broker.Browser {
+		b.Browser = real
+		return b
+	}})
+	id := r.create(1)
+	r.end(id, 0, errDamaged)
+	r.bury("image_upload", deadMessage(id, 0, ""))
+	requests := func() []response {
+		return []response{
+			r.do("POST", deadPath("image_upload", id, 0)+"/replay", nil), r.do("DELETE", deadPath("image_upload", id, 0), nil),
+			r.get("/api/v1/dead-letters"), r.do("HEAD", "/api/v1/dead-letters", nil),
+		}
+	}
+	for _, err := range []error{broker.ErrUnavailable, broker.ErrNoRoute, context.DeadlineExceeded} {
+		b.fault = func(int) error { return err }
+		for _, got := range requests() {
+			if got.status != 503 || got.header.Get("Retry-After") == "" {
+				t.Errorf("%v: got %d %s", err, got.status, got.body)
+			}
+		}
+	}
+	b.fault, b.ack = func(int) error { return nil }, broker.ErrStale
+	for _, got := range requests()[:2] {
+		wantError(t, got, 503, "Service temporarily unavailable, try again later")
+	}
+	b.reads, b.ack = 0, nil
+	b.fault = func(read int) error { // the read that removes
+		if read == 2 {
+			return broker.ErrUnavailable
+		}
+		return nil
+	}
+	replay := func() response { return r.do("POST", deadPath("image_upload", id, 0)+"/replay", nil) }
+	wantError(t, replay(), 503, "Service temporarily unavailable, try again later")
+	if r.dead("image_upload") != 1 || len(r.list()) != 2 {
+		t.Fatalf("%d dead letters and %d jobs after the failed removal, want 1 and 2", r.dead("image_upload"), len(r.list()))
+	}
+	d := r.decodeDead(replay())
+	if jobs := r.list(); r.dead("image_upload") != 0 || len(jobs) != 2 || d.DeadLetters[0].NewJob != jobs[0]["job_id"] {
+		t.Errorf("%d dead letters, %d jobs and %+v, want the job of the first replay", r.dead("image_upload"), len(jobs), d)
+	}
+}
+
 // TestDeadLettersOfOperatorsOnly verifies that another key gets a 403, and does nothing.
 func TestDeadLettersOfOperatorsOnly(t *testing.T) {
 	keys := newKeyFile(t, "anna", "ops operator")

@@ -32,6 +32,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
@@ -160,6 +161,7 @@ type options struct {
 	progress progress.Config
 	ops      http.Handler
 	keys     *apikey.Store
+	browser  func(broker.Browser) broker.Browser // default: the broker itself
 	log      io.Writer
 
 	listener *pipes                                                                 // default: TCP
@@ -221,8 +223,12 @@ func setup(t testing.TB, o options) *rig {
 		},
 		Log: log, Metrics: m, Owner: "test",
 	})
+	var browser broker.Browser = queue
+	if o.browser != nil {
+		browser = o.browser(queue)
+	}
 	r.api = api.New(o.config, api.Deps{
-		Jobs: r.jobs, Originals: r.originals, Processed: r.processed, Intake: in, Hub: r.hub, Broker: queue, Browser: queue, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m,
+		Jobs: r.jobs, Originals: r.originals, Processed: r.processed, Intake: in, Hub: r.hub, Broker: queue, Browser: browser, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m,
 	})
 
 	transport := &http.Transport{DisableCompression: true}
