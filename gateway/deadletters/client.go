@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,8 +79,8 @@ func (c *client) Retry(ctx context.Context, id string) (string, error) {
 		JobID string `json:"job_id"`
 	}
 	err := c.ask(ctx, http.MethodPost, "/api/v1/batch/"+url.PathEscape(id)+"/retry", deadletter.RetryKey(id), &created)
-	if r, ok := errors.AsType[*refusal](err); ok && deadletter.Refuses(r.Status) {
-		return "", &deadletter.Refused{Text: r.Text}
+	if r, ok := errors.AsType[*refusal](err); ok && slices.Contains(final, r.Status) {
+		return "", &deadletter.RefusedError{Text: r.Text}
 	}
 	if err == nil && created.JobID == "" {
 		err = errors.New("the response contains no job ID")
@@ -89,6 +90,9 @@ func (c *client) Retry(ctx context.Context, id string) (string, error) {
 	}
 	return created.JobID, nil
 }
+
+// final lists the statuses with which the gateway permanently rejects a retry of a job.
+var final = []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}
 
 // ask sends a request, and repeats it while the gateway returns Retry-After. It decodes
 // a successful response into out and returns any other response as a *refusal.

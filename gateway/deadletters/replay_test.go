@@ -100,7 +100,7 @@ type copies struct {
 	letters []broker.Letter
 }
 
-func (c copies) Browse(ctx context.Context, queue string, most int, handle func(context.Context, broker.Letter) error) error {
+func (c copies) Browse(ctx context.Context, queue string, _ int, handle func(context.Context, broker.Letter) error) error {
 	if queue != broker.DeadQueue(pipeline.ImageUpload.Name) {
 		return nil
 	}

@@ -227,8 +227,8 @@ func (g inProcess) Retry(ctx context.Context, id string) (string, error) {
 	if err == nil {
 		return j.ID, nil
 	}
-	if r := refusalOf(err, id); deadletter.Refuses(r.status) && r.retryAfter == 0 {
-		return "", &deadletter.Refused{Text: r.text}
+	if r := refusalOf(err, id); r.status < http.StatusInternalServerError && r.retryAfter == 0 { // the others are temporary
+		return "", &deadletter.RefusedError{Text: r.text}
 	}
 	return "", err
 }

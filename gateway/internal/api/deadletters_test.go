@@ -285,8 +285,8 @@ func (b *shakyBrowser) Browse(ctx context.Context, queue string, most int, handl
 // that a replay whose removal failed finds the same job again.
 func TestDeadLettersInAnOutage(t *testing.T) {
 	b := &shakyBrowser{t: t, fault: func(int) error { return nil }}
-	r := setup(t, options{browser: func(real broker.Browser) broker.Browser {
-		b.Browser = real
+	r := setup(t, options{browser: func(inner broker.Browser) broker.Browser {
+		b.Browser = inner
 		return b
 	}})
 	id := r.create(1)

@@ -3,8 +3,6 @@ package deadletter
 import (
 	"context"
 	"errors"
-	"net/http"
-	"slices"
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
@@ -31,15 +29,10 @@ type Outcome struct {
 	Text   string // detail for the operator
 }
 
-// Refused is the error of a retry that the gateway permanently rejects.
-type Refused struct{ Text string }
+// RefusedError is the error of a retry that the gateway permanently rejects.
+type RefusedError struct{ Text string }
 
-func (r *Refused) Error() string { return r.Text }
-
-// Refuses reports whether a response with this status to a retry is permanent.
-func Refuses(status int) bool {
-	return slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}, status)
-}
+func (r *RefusedError) Error() string { return r.Text }
 
 // RetryKey is the Idempotency-Key of the retry of a job.
 func RetryKey(jobID string) string { return "dead letters of " + jobID }
@@ -50,7 +43,7 @@ type gateway interface {
 	// Job returns a job, of which a replay needs the statuses, or nil if it is unknown.
 	Job(ctx context.Context, id string) (*job.Job, error)
 	// Retry creates the one new job of a job's failed images under [RetryKey], or finds the job
-	// that was already created, and returns its ID. It returns a *Refused for a retry that is
+	// that was already created, and returns its ID. It returns a *RefusedError for a retry that is
 	// impossible.
 	Retry(ctx context.Context, id string) (string, error)
 }
@@ -159,7 +152,7 @@ func (r *Replayer) retry(ctx context.Context, id string) (Outcome, error) {
 	if newJob == "" {
 		var err error
 		newJob, err = r.Gateway.Retry(context.WithoutCancel(ctx), id)
-		if refused, ok := errors.AsType[*Refused](err); ok {
+		if refused, ok := errors.AsType[*RefusedError](err); ok {
 			return Outcome{Action: Left, Text: refused.Text}, nil
 		}
 		if err != nil {
