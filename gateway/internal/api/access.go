@@ -44,7 +44,13 @@ func (s *Server) authenticate(c echo.Context) error {
 		return errKeyUnknown
 	}
 	d.by = key
-	if d.Access&Operator != 0 && !key.Operator {
+	return nil
+}
+
+// checkOperator rejects a key that is not an operator's where one is required. The quota counts
+// the request before.
+func (s *Server) checkOperator(c echo.Context) error {
+	if d := detailsOf(c); d.Access&Operator != 0 && !d.by.Operator {
 		return errNotOperator
 	}
 	return nil

@@ -45,7 +45,7 @@ func (s *Server) status(c echo.Context) error {
 	}
 	r, applied := c.Request(), ""
 	if wait := preferredWait(r.Header); wait > 0 && !j.Status.Ended() && namesTag(r.Header, s.jobTag(j)) {
-		if err := s.awaitChange(c, j.ID, j.Revision, wait); err != nil {
+		if err := s.awaitChange(c, j.Revision, wait); err != nil {
 			return err
 		}
 		if j, err = s.find(c); err != nil {

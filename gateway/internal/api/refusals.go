@@ -102,15 +102,13 @@ var (
 	errMemoryShare     = &refusal{429, "Too many uploads at once with this API key, try again later", 1, nil}
 	errArchiveShare    = &refusal{429, "Too many downloads of results.zip at once with this API key, try again later", 5, nil}
 	errOpenImagesQuota = &refusal{429, "Too many images in progress with this API key, try again later", 5, nil}
-	errSocketQuota     = &refusal{429, "Too many WebSocket connections with this API key, try again later", 5, nil}
-	errWaitQuota       = &refusal{429, "Too many WebSocket connections and waiting requests with this API key, try again later", 5, nil}
+	errWatcherQuota    = &refusal{429, "Too many WebSocket connections, event streams and waiting requests with this API key, try again later", 5, nil}
 	errInternal        = &refusal{500, "Internal server error", 0, nil}
 	errNoMemory        = &refusal{503, "Too many uploads at once, try again later", 5, nil}
 	errNoArchiveMemory = &refusal{503, "Too many downloads of results.zip at once, try again later", 5, nil}
 	errConnections     = &refusal{503, "Too many connections, try again later", 5, nil}
 	errOpenImages      = &refusal{503, "Too many images in progress, try again later", 5, nil}
-	errSockets         = &refusal{503, "Too many WebSocket connections, try again later", 5, nil}
-	errWaits           = &refusal{503, "Too many WebSocket connections and waiting requests, try again later", 5, nil}
+	errWatchers        = &refusal{503, "Too many WebSocket connections, event streams and waiting requests, try again later", 5, nil}
 	errClosing         = &refusal{503, "Server is shutting down, try again later", 5, nil}
 	errUnavailable     = &refusal{503, "Service temporarily unavailable, try again later", 5, nil}
 	errRefused         = &refusal{503, "Object storage refuses requests until an operator corrects it, try again later", 60, nil} // /readyz has the reason
@@ -126,7 +124,7 @@ var refusals = []struct {
 	{echo.ErrMethodNotAllowed, errMethod},
 	{job.ErrKeyTaken, errReceiving},
 	{intake.ErrFull, errOpenImages},
-	{progress.ErrFull, errSockets},
+	{progress.ErrFull, errWatchers},
 	{progress.ErrClosed, errClosing},
 	{job.ErrUnavailable, errUnavailable},
 	{broker.ErrInUse, errDeadLettersBusy},

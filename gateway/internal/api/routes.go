@@ -78,6 +78,8 @@ func (s *Server) routes() []Route {
 		{post, aJob + "/reprocess", s.reprocess, Keyed, SelectionBody, ""},
 		{get, aJob + "/results.jsonl", s.lines, Keyed, NoBody, ""},
 		{get, aJob + "/results.zip", s.archive, Keyed, NoBody, ""},
+		{get, aJob + "/similar", s.similar, Keyed, NoBody, ""},
+		{get, aJob + "/events", s.events, Keyed, NoBody, ""},
 		{get, aJob + "/ws", s.watch, Socket, NoBody, ""},
 		{get, anImage + "/file", s.result(file), Keyed, NoBody, ""},
 		{get, anImage + "/thumbnail", s.result(thumbnail), Keyed, NoBody, ""},
@@ -189,7 +191,7 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		preflight := s.allowOrigin(c)
 		checks := []func(echo.Context) error{s.checkRoom, s.checkHost, s.checkOrigin}
 		if !preflight {
-			checks = append(checks, s.authenticate, s.checkQuota)
+			checks = append(checks, s.authenticate, s.checkQuota, s.checkOperator)
 		}
 		for _, check := range checks {
 			if err := check(c); err != nil {

@@ -83,6 +83,7 @@ type Image struct {
 	Original Original // zero until the original is stored
 
 	ProcessedPath string // if completed
+	Appearance    pipeline.Appearance
 	Error         string // if failed
 	ErrorCode     string
 	Retryable     bool
