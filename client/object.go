@@ -25,7 +25,8 @@ const (
 )
 
 // Object is an object that is being downloaded. Read continues after a broken connection
-// where it stopped, and returns io.EOF only after the last byte. The caller closes the object.
+// where it stopped, and returns io.EOF only after the last byte. The API sends no checksum, so
+// the size is what is checked. The caller closes the object.
 type Object struct {
 	Name        string // file name, without a path
 	ContentType string
