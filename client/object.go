@@ -116,7 +116,7 @@ func (o *Object) resume(err error) error {
 		return err
 	}
 	rest := fmt.Sprintf("bytes %d-", o.offset)
-	if resp.StatusCode != http.StatusPartialContent || !strings.HasPrefix(resp.Header.Get("Content-Range"), rest) || resp.Header.Get("ETag") != o.ETag {
+	if !strings.HasPrefix(resp.Header.Get("Content-Range"), rest) || resp.Header.Get("ETag") != o.ETag {
 		resp.Body.Close()
 		return ErrChanged
 	}

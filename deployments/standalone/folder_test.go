@@ -89,7 +89,7 @@ func TestWatchedFolder(t *testing.T) {
 		sending := false
 		awaitOften(t, func() (bool, string) {
 			results := len(filesIn(t, out))
-			sending = results >= limit-files/(kills+1) && hasUnsent(t, out)
+			sending = results >= limit-files/(kills+1) && hasUnsent(t, filepath.Join(out, ".imagebatch.jsonl"))
 			return results >= limit || n%2 == 0 && sending, fmt.Sprint(results, " results")
 		})
 		if sending {
@@ -210,10 +210,10 @@ func awaitOften(t *testing.T, done func() (bool, string)) {
 	})
 }
 
-// hasUnsent reports whether the journal in the folder has a batch without a job.
-func hasUnsent(t *testing.T, out string) bool {
+// hasUnsent reports whether the journal has a batch without a job.
+func hasUnsent(t *testing.T, journal string) bool {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(out, ".imagebatch.jsonl"))
+	text, err := os.ReadFile(journal)
 	if err != nil {
 		return false
 	}
