@@ -2,14 +2,19 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"image/png"
+	"io"
 	"io/fs"
+	"log"
 	"maps"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,15 +37,16 @@ var commandLine = sync.OnceValues(func() (string, error) {
 // it does so with 1,000 files and 20 kills.
 func TestWatchedFolder(t *testing.T) {
 	t.Parallel()
-	files, kills, batch := 60, 6, 10
+	files, kills, batch := 60, 6, 4
 	if os.Getenv("PROVE") != "" {
-		files, kills, batch = 1000, 20, 25
+		files, kills, batch = 1000, 20, 20
 	}
 	program, err := commandLine()
 	if err != nil {
 		t.Fatal(err)
 	}
 	gateway := forms["standalone"](t, fmt.Sprint("MAX_BATCH_IMAGES=", batch))
+	proxy := newLosingProxy(t, gateway.url(""))
 	dir := t.TempDir()
 	in, out, done := filepath.Join(dir, "in"), filepath.Join(dir, "out"), filepath.Join(dir, "done")
 	originals := map[string][]byte{}
@@ -50,18 +56,24 @@ func TestWatchedFolder(t *testing.T) {
 	for name, data := range originals {
 		writeFile(t, filepath.Join(in, name), data)
 	}
-	// It grows with each kill, so that it is never quiet for a minute.
+	// It grows every few seconds, so that it is never quiet for a minute.
 	const growing = "growing.png"
 	whole := numberedPNG(t, files)
-	half := whole[:len(whole)/2]
-	writeFile(t, filepath.Join(in, growing), half)
+	half, grown := whole[:len(whole)/2], time.Time{}
+	grow := func() {
+		if now := time.Now(); now.Sub(grown) > 5*time.Second {
+			half, grown = append(slices.Clip(half), 0), now
+			writeFile(t, filepath.Join(in, growing), half)
+		}
+	}
+	grow()
 
-	var log bytes.Buffer
+	var output bytes.Buffer
 	start := func(flags ...string) (cmd *exec.Cmd) {
 		t.Helper()
 		cmd = exec.Command(program, append([]string{"folder", in, "--out", out, "--done", done, "--poll", "200ms"}, flags...)...)
-		cmd.Env = []string{"IMAGEBATCH_URL=" + gateway.url(""), "PATH=/nowhere"}
-		cmd.Stdout, cmd.Stderr = &log, &log
+		cmd.Env = []string{"IMAGEBATCH_URL=" + proxy.URL, "PATH=/nowhere"}
+		cmd.Stdout, cmd.Stderr = &output, &output
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -72,28 +84,32 @@ func TestWatchedFolder(t *testing.T) {
 		t.Helper()
 		_ = cmd.Process.Kill() // Wait reports whether it was still running.
 		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != -1 {
-			t.Fatalf("the command ended by itself: %v\n%s", err, log.Bytes())
+			t.Fatalf("the command ended by itself: %v\n%s", err, output.Bytes())
 		}
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // It may have ended.
 		_ = cmd.Wait()
-		if t.Failed() || bytes.Contains(log.Bytes(), []byte("DATA RACE")) {
-			t.Errorf("output of imagebatch folder:\n%s", log.Bytes())
+		if t.Failed() || bytes.Contains(output.Bytes(), []byte("DATA RACE")) {
+			t.Errorf("output of imagebatch folder:\n%s", output.Bytes())
 		}
 	})
-	unsent, between := 0, 0 // kills while a batch had no job, and other ones
+	unknown, between := 0, 0 // kills after the gateway had created a job that the command did not know yet, and other ones
 	for n := range kills {
-		// The kills are spread over the work. Those with an even number wait for a batch that is being sent.
-		limit := files * (n + 1) / (kills + 1)
-		sending := false
-		awaitOften(t, func() (bool, string) {
+		// The kills are spread over the work. Those with an even number wait for such a job.
+		limit, step := files*(n+1)/(kills+1), files/(kills+1)
+		created := false
+		await(t, func() (bool, string) {
+			grow()
 			results := len(filesIn(t, out))
-			sending = results >= limit-files/(kills+1) && hasUnsent(t, filepath.Join(out, ".imagebatch.jsonl"))
-			return results >= limit || n%2 == 0 && sending, fmt.Sprint(results, " results")
+			if n%2 == 0 && results >= limit-step {
+				proxy.arm()
+			}
+			created = proxy.holds()
+			return created || results >= limit, fmt.Sprint(results, " results")
 		})
-		if sending {
-			unsent++
+		if created {
+			unknown++
 		} else {
 			between++
 		}
@@ -112,10 +128,13 @@ func TestWatchedFolder(t *testing.T) {
 			gateway.start()
 			gateway.awaitReady()
 		}
-		half = append(slices.Clip(half), byte(n))
-		writeFile(t, filepath.Join(in, growing), half)
+		proxy.lose()
+	}
+	if unknown == 0 {
+		t.Error("no kill came between the creation of a job and its response")
 	}
 	await(t, func() (bool, string) {
+		grow()
 		left := len(filesIn(t, in))
 		return left == 1, fmt.Sprint(left, " files in IN")
 	})
@@ -192,10 +211,10 @@ func TestWatchedFolder(t *testing.T) {
 	if len(sent) > 0 {
 		t.Errorf("sent, but never in IN: %v", sent)
 	}
-	t.Logf("%d files in %d jobs, %d kills while a batch was being sent and %d at other times", files+1, len(list.Jobs), unsent, between)
+	t.Logf("%d files in %d jobs, %d kills before the command knew the job that was created, and %d at other times", files+1, len(list.Jobs), unknown, between)
 }
 
-// awaitOften is like await, but looks often enough to see a batch that is being sent.
+// awaitOften is like await, but looks so often that it sees a state that is soon over.
 func awaitOften(t *testing.T, done func() (bool, string)) {
 	t.Helper()
 	await(t, func() (bool, string) {
@@ -210,26 +229,69 @@ func awaitOften(t *testing.T, done func() (bool, string)) {
 	})
 }
 
-// hasUnsent reports whether the journal has a batch without a job.
-func hasUnsent(t *testing.T, journal string) bool {
+// losingProxy is a proxy that can hold the response to a new batch and then lose it.
+type losingProxy struct {
+	*httptest.Server
+
+	mu    sync.Mutex // guards the fields below
+	armed bool
+	held  chan struct{} // closed when the response is lost; nil: it holds none
+}
+
+func newLosingProxy(t *testing.T, to string) *losingProxy {
 	t.Helper()
-	text, err := os.ReadFile(journal)
+	target, err := url.Parse(to)
 	if err != nil {
-		return false
+		t.Fatal(err)
 	}
-	open := map[string]bool{}
-	for line := range bytes.Lines(text) {
-		var l struct{ Type, Key string }
-		if json.Unmarshal(line, &l) == nil { // it may have been read in part
-			switch l.Type {
-			case "batch":
-				open[l.Key] = true
-			case "job":
-				delete(open, l.Key)
-			}
-		}
+	p := &losingProxy{}
+	p.Server = httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		ModifyResponse: p.hold,
+		ErrorLog:       log.New(io.Discard, "", 0), // It logs each connection that the kills break.
+		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	})
+	t.Cleanup(func() {
+		p.lose()
+		p.Close()
+	})
+	return p
+}
+
+func (p *losingProxy) hold(resp *http.Response) error {
+	p.mu.Lock()
+	if !p.armed || resp.Request.Method != http.MethodPost || resp.StatusCode != http.StatusCreated {
+		p.mu.Unlock()
+		return nil
 	}
-	return len(open) > 0
+	held := make(chan struct{})
+	p.armed, p.held = false, held
+	p.mu.Unlock()
+	<-held
+	return errors.New("the response is lost")
+}
+
+// arm lets the proxy hold the next response, unless it holds one.
+func (p *losingProxy) arm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.armed = p.held == nil
+}
+
+func (p *losingProxy) holds() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held != nil
+}
+
+// lose loses the response that the proxy holds.
+func (p *losingProxy) lose() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.armed = false; p.held != nil {
+		close(p.held)
+		p.held = nil
+	}
 }
 
 // filesIn returns the files in a folder by their paths.

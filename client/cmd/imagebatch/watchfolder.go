@@ -74,13 +74,8 @@ func (a *app) folder(ctx context.Context, o inbox.Config) error {
 		a.note("run the same command again to continue")
 		return err
 	}
-	if !a.json {
-		if err := a.line(folderSummary(counts)); err != nil {
-			return err
-		}
-	}
-	if err != nil {
-		return err
+	if printErr := a.printFolderSummary(counts); printErr != nil || err != nil {
+		return errors.Join(err, printErr)
 	}
 	code := exitOK
 	for _, part := range []struct{ n, code int }{
@@ -214,7 +209,13 @@ func (a *app) folderEvent(b *bar, o inbox.Config, e inbox.Event) {
 	}
 }
 
-func folderSummary(c inbox.Counts) string {
+func (a *app) printFolderSummary(c inbox.Counts) error {
+	if a.json {
+		return a.print(struct {
+			Type string `json:"type"`
+			inbox.Counts
+		}{"summary", c})
+	}
 	parts := []string{count(c.Completed, "image") + " saved"}
 	for _, part := range []struct {
 		n    int
@@ -231,5 +232,5 @@ func folderSummary(c inbox.Counts) string {
 			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.text))
 		}
 	}
-	return strings.Join(parts, ", ")
+	return a.line(strings.Join(parts, ", "))
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -136,7 +137,7 @@ func TestFolderOnce(t *testing.T) {
 		if data, err := os.ReadFile(filepath.Join(dir, "out", "sub", "a.jpg")); err != nil || string(data) != "result" {
 			t.Errorf("result: %q, %v", data, err)
 		}
-		code, stdout, _ = runFolder(t, gateway.URL, append(args[:len(args):len(args)], "--json")...)
+		code, stdout, _ = runFolder(t, gateway.URL, append(slices.Clip(args), "--json")...)
 		for line := range strings.Lines(stdout) {
 			var e struct{ Type string }
 			if err := json.Unmarshal([]byte(line), &e); err != nil || e.Type == "" || e.Type == "sent" {

@@ -247,6 +247,7 @@ func (r *runner) end(b journal.Batch, i int, o journal.Outcome) error {
 	}
 	r.report(e, func(c *Counts) { c.Sending--; c.add(o) })
 	r.move(journal.Record{File: f, Outcome: o})
+	r.release(f)
 	return nil
 }
 

@@ -61,7 +61,7 @@ func (r *runner) newBatch(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	r.solved(".")
-	r.open[key], r.next = r.next, nil
+	r.open[key], r.next = true, nil
 	return key, nil
 }
 
@@ -102,7 +102,6 @@ func (r *runner) takeUp(ctx context.Context, found watchfolder.File) error {
 		r.later = append(r.later, found)
 		return nil
 	}
-	r.progress = true
 	before, known := r.journal.ByContent(f.SHA256)
 	there := known && (before.Outcome.Status != journal.Completed || mirror.Has(r.Out, before.Outcome.Output, before.Outcome.Digest))
 	if newer, ok := r.journal.ByOutput(before.Outcome.Output); known && !there && ok && newer.File.SHA256 != f.SHA256 {
@@ -125,6 +124,7 @@ func (r *runner) takeUp(ctx context.Context, found watchfolder.File) error {
 	if len(r.next) == 0 {
 		r.since = time.Now()
 	}
+	r.progress = true
 	if r.Resend {
 		r.sent[f.Path] = true
 	}
@@ -172,6 +172,7 @@ func (r *runner) note(f journal.File, outcome journal.Outcome, event EventType) 
 		r.problem(f.Path, err)
 		return nil
 	}
+	r.progress = true
 	r.report(Event{Type: event, Path: f.Path, Output: outcome.Output, Error: outcome.Error}, func(c *Counts) { c.add(outcome) })
 	r.move(rec)
 	return nil
@@ -273,7 +274,7 @@ func (r *runner) hash(ctx context.Context, found watchfolder.File) (journal.File
 
 // reader reads until ctx is done.
 type reader struct {
-	ctx context.Context //nolint:containedctx // an io.Reader has none
+	ctx context.Context // Read has none
 	in  io.Reader
 }
 

@@ -124,21 +124,21 @@ type runner struct {
 
 	// Only the goroutine of Run uses the fields up to mu.
 	limits   client.Limits
-	open     map[string][]journal.File // batches that have not ended, by key
-	retries  []retry                   // batches that wait
-	attempts map[string]int            // failed ones, by key
-	running  int                       // batches in work
-	ready    []watchfolder.File        // found by the last scan
-	later    []watchfolder.File        // ready, but their content is being sent
-	moves    []journal.Record          // ended files that are still in the folder
-	next     []journal.File            // the batch that is being put together
-	since    time.Time                 // when next got its first file
-	progress bool                      // something was done since the last scan
-	sent     map[string]bool           // files that this run has sent, by path, with Resend
-	worst    error                     // of batches, with Once
+	open     map[string]bool    // batches that have not ended, by key
+	retries  []retry            // batches that wait
+	attempts map[string]int     // failed ones, by key
+	running  int                // batches in work
+	ready    []watchfolder.File // found by the last scan
+	later    []watchfolder.File // ready, but their content is being sent
+	moves    []journal.Record   // ended files that are still in the folder
+	next     []journal.File     // the batch that is being put together
+	since    time.Time          // when next got its first file
+	progress bool               // something was done since the last scan
+	sent     map[string]bool    // files that this run has sent, by path, with Resend
+	worst    error              // of batches, with Once
 
 	mu       sync.Mutex              // guards the fields below, and calls of Report
-	paths    map[string]bool         // files in next and in open batches
+	paths    map[string]bool         // files in next, and files of batches that have not ended
 	contents map[journal.Digest]bool // the same by content
 	problems map[string]string       // by path: files that cannot be read, written or moved
 	unread   map[string]string       // the same, as the last scan found
@@ -168,7 +168,7 @@ func Run(ctx context.Context, gateway *client.Client, config Config) (Counts, er
 	}
 	r := &runner{
 		Config: config, gateway: gateway, journal: j, ended: make(chan ending), watcher: watchfolder.Watch(),
-		open: map[string][]journal.File{}, attempts: map[string]int{}, sent: map[string]bool{},
+		open: map[string]bool{}, attempts: map[string]int{}, sent: map[string]bool{},
 		paths: map[string]bool{}, contents: map[journal.Digest]bool{}, problems: map[string]string{}, unread: map[string]string{},
 	}
 	r.folder = &watchfolder.Folder{Dir: config.In, Poll: config.Poll, Known: r.known}
@@ -182,13 +182,13 @@ func (r *runner) run(ctx context.Context) error {
 	defer workers.Wait()
 	defer stop(nil)
 	for _, b := range r.journal.Batches() {
-		r.hold(b.Files...)
-		for _, f := range b.Files {
-			r.sent[f.Path] = true
-		}
-		r.open[b.Key] = b.Files
-		r.retries = append(r.retries, retry{key: b.Key})
 		files := openFiles(b)
+		for _, i := range files {
+			r.hold(b.Files[i])
+			r.sent[b.Files[i].Path] = true
+		}
+		r.open[b.Key] = true
+		r.retries = append(r.retries, retry{key: b.Key})
 		r.report(Event{Type: Resumed, JobID: b.JobID, Files: len(files)}, func(c *Counts) { c.Sending += len(files) })
 	}
 	timer := time.NewTimer(0)
@@ -337,7 +337,6 @@ func (r *runner) batchEnded(e ending) error {
 	r.progress = true
 	r.ready, r.later = append(r.ready, r.later...), nil
 	if e.err == nil {
-		r.release(r.open[e.key]...)
 		delete(r.open, e.key)
 		delete(r.attempts, e.key)
 		r.online()
@@ -350,6 +349,9 @@ func (r *runner) batchEnded(e ending) error {
 		r.unavailable(e.err)
 	}
 	if r.Once {
+		if !isLocal(e.err) {
+			r.retries = nil // The next run continues them.
+		}
 		if r.worst == nil || isLocal(r.worst) {
 			r.worst = e.err
 		}

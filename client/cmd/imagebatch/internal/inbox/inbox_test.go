@@ -239,8 +239,13 @@ func TestNotWritten(t *testing.T) {
 		}
 		r.expect(r.config.Out, "a.jpg: result of A", "sub: ", "z.jpg: result of Z")
 	}
+	r.put("sub/copy.jpg", "A") // has a result, which cannot be copied
+	counts, err := r.run(t.Context())
+	if _, local := errors.AsType[*inbox.LocalError](err); !local || counts.Problems != 2 {
+		t.Errorf("run: %+v, %v, want two problems and a LocalError", counts, err)
+	}
 	r.must(os.Remove(filepath.Join(r.config.Out, "sub")))
-	r.ok(1, 0, 0, 0)
+	r.ok(2, 0, 0, 0)
 	r.received("a.jpg: A", "sub/b.jpg: B", "z.jpg: Z")
 }
 

@@ -91,21 +91,17 @@ func (r *runner) waiting() int {
 	return r.counts.Waiting
 }
 
-// hold notes files that need no attention while they are in a batch.
-func (r *runner) hold(files ...journal.File) {
+// hold notes a file that needs no attention while it is in a batch.
+func (r *runner) hold(f journal.File) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, f := range files {
-		r.paths[f.Path], r.contents[f.SHA256] = true, true
-	}
+	r.paths[f.Path], r.contents[f.SHA256] = true, true
 }
 
-// release forgets files of a batch that has ended.
-func (r *runner) release(files ...journal.File) {
+// release forgets a file that has ended.
+func (r *runner) release(f journal.File) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, f := range files {
-		delete(r.paths, f.Path)
-		delete(r.contents, f.SHA256)
-	}
+	delete(r.paths, f.Path)
+	delete(r.contents, f.SHA256)
 }
