@@ -126,6 +126,9 @@ func (c *Client) Create(ctx context.Context, images []Image, options ...JobOptio
 	_, err = c.call(ctx, request{
 		method: http.MethodPost, path: []string{"batch"}, body: body, header: http.Header{"Idempotency-Key": {o.key}},
 	}, &job)
+	if err == nil && job.ID == "" {
+		err = errNotJSON
+	}
 	if err != nil {
 		return Job{}, err
 	}

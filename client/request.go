@@ -24,27 +24,34 @@ type request struct {
 }
 
 // endpoint returns the URL of a request.
-func (c *Client) endpoint(r request) string {
+func (c *Client) endpoint(r request) (string, error) {
 	escaped := make([]string, len(r.path))
 	for i, part := range r.path {
+		if part == "" || part == "." || part == ".." { // they would name another route
+			return "", fmt.Errorf("%q is not the ID of a job", part)
+		}
 		escaped[i] = url.PathEscape(part)
 	}
 	u := *c.base
 	u = *u.JoinPath("api/v1/" + strings.Join(escaped, "/"))
 	u.RawQuery = r.query.Encode()
-	return u.String()
+	return u.String(), nil
 }
 
 // send sends the request once and returns a response of success, 304 included. Any other
 // response is an *Error. The caller closes the body.
 func (c *Client) send(ctx context.Context, r request) (resp *http.Response, err error) {
+	address, err := c.endpoint(r)
+	if err != nil {
+		return nil, &Error{Status: http.StatusNotFound, Text: err.Error()}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
 		if err != nil {
 			cancel() // otherwise the caller closes the body
 		}
 	}()
-	req, err := http.NewRequestWithContext(ctx, r.method, c.endpoint(r), http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, r.method, address, http.NoBody)
 	if err != nil {
 		return nil, err
 	}

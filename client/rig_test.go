@@ -19,7 +19,7 @@ import (
 // standIn is a gateway that answers as a test says.
 type standIn struct {
 	*httptest.Server
-	t *testing.T
+	t testing.TB
 
 	mu       sync.Mutex // guards the fields below
 	requests []request
@@ -34,7 +34,7 @@ type request struct {
 }
 
 // newStandIn starts a stand-in whose handler gets the number of the request, from 1.
-func newStandIn(t *testing.T, handle func(w http.ResponseWriter, r *http.Request, n int)) *standIn {
+func newStandIn(t testing.TB, handle func(w http.ResponseWriter, r *http.Request, n int)) *standIn {
 	t.Helper()
 	s := &standIn{t: t}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/imagebatch/imagebatch/client"
@@ -32,7 +33,8 @@ func TestClient(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		s := start(t, "BASE_PATH=/base")
 		site := origin(t, map[string][]byte{"p.jpg": photo(t)})
-		c, err := client.New(s.url("/base"))
+		seen := &recorder{}
+		c, err := client.New(s.url("/base"), client.WithHTTPClient(&http.Client{Transport: seen}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,6 +71,13 @@ func TestClient(t *testing.T) {
 		}
 		if want := fmt.Sprint(map[int]client.Status{0: "completed", 1: "failed", 2: "completed", 3: "failed"}); fmt.Sprint(ends) != want || last.Type != client.JobCompleteEvent || last.Completed != 2 {
 			t.Errorf("events: %v, the last is %+v", ends, last)
+		}
+		if got := seen.paths(); got[len(got)-1] != "/base/api/v1/batch/"+job.ID+"/events" {
+			t.Errorf("requests for %q, want the last one for the events", got)
+		}
+		groups, err := c.Similar(t.Context(), job.ID, 10)
+		if err != nil || len(groups) != 1 || groups[0].Kind != "exact" || groups[0].Images[0] != (client.GroupImage{Index: 0, CustomID: "x/ä.jpg", Suggested: true}) || groups[0].Images[1].Index != 2 {
+			t.Errorf("similar images %+v, %v, want 0 and 2, which are one file", groups, err)
 		}
 		ended, err := c.Wait(t.Context(), job.ID)
 		if err != nil || ended.Status != client.Completed || ended.Images[0].OriginalFilename != "ä \"b\" \\.jpg" || ended.Images[0].CustomID != "x/ä.jpg" || ended.Metadata["album"] != "Summer" {
@@ -131,6 +140,25 @@ func TestClient(t *testing.T) {
 			t.Errorf("list %q, want %q and %q", ids, job.ID, retried.ID)
 		}
 	})
+}
+
+// recorder records the paths of requests.
+type recorder struct {
+	mu   sync.Mutex
+	list []string // guarded by mu
+}
+
+func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.mu.Lock()
+	r.list = append(r.list, req.URL.Path)
+	r.mu.Unlock()
+	return http.DefaultTransport.RoundTrip(req)
+}
+
+func (r *recorder) paths() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.list)
 }
 
 func isStatus(err error, status int) bool {

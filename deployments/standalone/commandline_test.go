@@ -166,7 +166,8 @@ func TestCommandLineSend(t *testing.T) {
 func TestCommandLineKilled(t *testing.T) {
 	t.Parallel()
 	g := forms["standalone"](t, "MAX_BATCH_IMAGES=10")
-	s := newShell(t, g.url(""))
+	proxy := newLosingProxy(t, g.url(""))
+	s := newShell(t, proxy.URL)
 	originals := map[string][]byte{}
 	const files = 60
 	for i := range files {
@@ -177,19 +178,21 @@ func TestCommandLineKilled(t *testing.T) {
 	out := filepath.Join(s.dir, "out")
 	first := []string{"send", "-r", "in", "--out", "out", "--parallel", "1"}
 	args := first
-	for _, limit := range []int{1, 15, 40} {
+	proxy.arm()
+	for _, limit := range []int{0, 15, 40} { // the first kill is after a job was created, before the command knows it
 		cmd, stdout, stderr := s.prepare("", args...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		awaitOften(t, func() (bool, string) {
 			n := len(filesIn(t, filepath.Join(out, "in")))
-			return n >= limit, fmt.Sprint(n)
+			return limit > 0 && n >= limit || proxy.holds(), fmt.Sprint(n)
 		})
 		_ = cmd.Process.Kill() // Wait reports whether it was still running.
 		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != -1 {
 			t.Fatalf("the command ended by itself: %v\n%s%s", err, stdout, stderr)
 		}
+		proxy.lose()
 		args = append(first, "--resume")
 	}
 	s.expect(0, "60 images", args...)

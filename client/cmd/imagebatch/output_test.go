@@ -44,7 +44,7 @@ func TestSafePath(t *testing.T) {
 		{"", "a\x1b[1m.jpg", "a_[1m.jpg"},
 		{"", strings.Repeat("ä", 300) + ".jpg", strings.Repeat("ä", 98) + ".jpg"},
 	} {
-		if got := safePath(&client.JobImage{Index: 7, CustomID: c.id, OriginalFilename: c.name}); got != c.want {
+		if got := safePath(imageOf(c.id, c.name)); got != c.want {
 			t.Errorf("%q and %q: %q, want %q", c.id, c.name, got, c.want)
 		}
 	}
@@ -115,4 +115,8 @@ func TestParseTime(t *testing.T) {
 			t.Errorf("%q: %s", text, got)
 		}
 	}
+}
+
+func imageOf(id, name string) *client.JobImage {
+	return &client.JobImage{Index: 7, CustomID: id, OriginalFilename: name}
 }

@@ -59,6 +59,7 @@ interruption, the same command with --resume continues, sends no batch twice, an
 	flags.BoolVar(&o.resume, "resume", false, "continue an interrupted run of the same command")
 	flags.StringVar(&o.journal, "journal", "", "record what was sent in this file, for --resume (default in OUT)")
 	flags.BoolVarP(&o.force, "force", "f", false, "replace existing files")
+	_ = cmd.RegisterFlagCompletionFunc("include", cobra.FixedCompletions([]string{"file", "metadata", "xmp", "thumbnail"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	flags.IntVarP(&o.parallel, "parallel", "p", 3, "jobs in progress at the same time, 1 to 16")
 	return cmd
 }
