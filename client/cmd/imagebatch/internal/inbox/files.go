@@ -94,7 +94,6 @@ func (r *runner) takeUp(ctx context.Context, found watchfolder.File) error {
 		r.report(Event{Type: Scanned}, func(c *Counts) { c.Ready-- })
 		return nil
 	}
-	r.solved(f.Path)
 	r.mu.Lock()
 	sending := r.contents[f.SHA256]
 	r.mu.Unlock()
@@ -130,6 +129,7 @@ func (r *runner) takeUp(ctx context.Context, found watchfolder.File) error {
 	}
 	r.next = append(r.next, f)
 	r.hold(f)
+	r.solved(f.Path)
 	r.report(Event{Type: Scanned}, func(c *Counts) { c.Ready--; c.Sending++ })
 	return nil
 }
@@ -173,6 +173,7 @@ func (r *runner) note(f journal.File, outcome journal.Outcome, event EventType) 
 		return nil
 	}
 	r.progress = true
+	r.solved(f.Path)
 	r.report(Event{Type: event, Path: f.Path, Output: outcome.Output, Error: outcome.Error}, func(c *Counts) { c.add(outcome) })
 	r.move(rec)
 	return nil
