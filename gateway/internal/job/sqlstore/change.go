@@ -55,6 +55,9 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 	if err := x.insert(ctx, rows, clock); err != nil {
 		return fmt.Errorf("insert images: %w", err)
 	}
+	if j.Status.Ended() {
+		return x.enqueueEnd(ctx, j)
+	}
 	return nil
 }
 
@@ -179,6 +182,11 @@ func (x *session) update(ctx context.Context, r *row, work int, before, after []
 	}
 	if err := x.run(ctx, updates...); err != nil {
 		return fmt.Errorf("update images and job: %w", err)
+	}
+	if r.Status.Ended() && !r.status.Ended() {
+		if err := x.enqueueEnd(ctx, &r.Job); err != nil {
+			return err
+		}
 	}
 	asStored(&r.Job)
 	return nil
