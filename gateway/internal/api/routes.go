@@ -17,6 +17,7 @@ import (
 const (
 	pathBatch  = "/api/v1/batch"
 	pathLimits = "/api/v1/limits"
+	pathHooks  = "/api/v1/webhooks"
 )
 
 // Route is one row of the table of routes. Authentication, quotas, metrics, and the 405
@@ -49,6 +50,7 @@ type Body int
 const (
 	NoBody      Body = iota // dropped, up to 64 KiB, before the handler runs
 	BatchBody               // read by the handler, and counted against the upload quota
+	SmallBody               // read by the handler, up to maxSmallBody, and not counted
 	CopiesBatch             // no body, but the handler copies a batch: rejected past the upload quota
 )
 
@@ -59,8 +61,9 @@ const other = "other"
 // /metrics: an orchestrator sends them to the gateway itself, and no proxy needs to
 // publish them.
 func (s *Server) routes() []Route {
-	const get, post, every = http.MethodGet, http.MethodPost, ""
+	const get, post, del, every = http.MethodGet, http.MethodPost, http.MethodDelete, ""
 	const aJob, anImage = pathBatch + "/:job_id", pathBatch + "/:job_id/images/:index"
+	const aHook = pathHooks + "/:webhook_id"
 	table := []Route{
 		{post, pathBatch, s.create, Keyed, BatchBody, ""},
 		{get, pathBatch, s.list, Keyed, NoBody, ""},
@@ -75,6 +78,13 @@ func (s *Server) routes() []Route {
 		{get, anImage + "/metadata", s.result(record), Keyed, NoBody, ""},
 		{get, anImage + "/xmp", s.result(sidecar), Keyed, NoBody, ""},
 		{get, anImage + "/original", s.result(original), Keyed, NoBody, ""},
+		{post, pathHooks, s.createWebhook, Keyed, SmallBody, ""},
+		{get, pathHooks, s.listWebhooks, Keyed, NoBody, ""},
+		{get, aHook, s.showWebhook, Keyed, NoBody, ""},
+		{del, aHook, s.deleteWebhook, Keyed, NoBody, ""},
+		{post, aHook + "/test", s.testWebhook, Keyed, NoBody, ""},
+		{post, aHook + "/rotate", s.rotateWebhook, Keyed, NoBody, ""},
+		{get, aHook + "/deliveries", s.listDeliveries, Keyed, NoBody, ""},
 		{get, pathLimits, s.showLimits, Public, NoBody, ""},
 		{get, "/", page("index.html", "text/html"), Public, NoBody, ""},
 		{get, "/app.js", page("app.js", "text/javascript"), Public, NoBody, ""},

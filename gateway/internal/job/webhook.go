@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 )
 
@@ -54,11 +53,10 @@ type Webhook struct {
 	DisabledReason string
 }
 
-// Wants reports whether the webhook receives messages of the type.
-func (w *Webhook) Wants(e EventType) bool { return slices.Contains(w.Events, e) }
-
 // SeesWebhook reports whether the viewer may see the webhook.
-func (v Viewer) SeesWebhook(w *Webhook) bool { return v.All || v.Owner != "" && w.Owner == v.Owner && !w.Listed }
+func (v Viewer) SeesWebhook(w *Webhook) bool {
+	return v.All || v.Owner != "" && w.Owner == v.Owner && !w.Listed
+}
 
 // Secret is the key with which the messages of a webhook are signed, in the form whsec_ and
 // base64. It is never printed.
