@@ -43,6 +43,7 @@ type result struct {
 // client sends the requests.
 type client struct {
 	userAgent string
+	timeout   time.Duration // attemptTime; less in tests
 	transport *http.Transport
 }
 
@@ -52,7 +53,7 @@ func newClient(c Config) *client {
 		// The C library's resolver occupies a thread during a lookup, even after the context is done.
 		Resolver: &net.Resolver{PreferGo: true},
 	}
-	return &client{userAgent: c.UserAgent, transport: &http.Transport{
+	return &client{userAgent: c.UserAgent, timeout: attemptTime, transport: &http.Transport{
 		Proxy:       nil, // a proxy would make connections that the guard does not see
 		DialContext: dialer.DialContext, DisableCompression: true,
 		// The guard checks each connection when it is made.
@@ -97,7 +98,7 @@ func (c *client) send(ctx context.Context, w *job.Webhook, d job.Delivery, now t
 	if err != nil {
 		return result{unreachable, 0, "the secret is not usable"}
 	}
-	within, cancel := context.WithTimeout(ctx, attemptTime)
+	within, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	connected := false
 	traced := httptrace.WithClientTrace(within, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})

@@ -67,6 +67,7 @@ type Deliverer struct {
 	config Config
 	deps   Deps
 	client *client
+	drain  time.Duration // drainTime; less in tests
 
 	attempts *telemetry.Counter
 	duration *telemetry.Histogram
@@ -96,7 +97,7 @@ func New(c Config, d Deps) *Deliverer {
 	}
 	m := d.Metrics
 	s := &Deliverer{
-		config: c, deps: d, client: newClient(c),
+		config: c, deps: d, client: newClient(c), drain: drainTime,
 		attempts: m.Counter("webhook_attempts_total", "Attempts to deliver a message to a webhook, by outcome. rejected: a status other than 200 to 299.", "outcome").
 			From0(delivered, rejected, gone, unreachable, interrupted),
 		duration: m.Histogram("webhook_attempt_duration_seconds", "Duration of an attempt to deliver a message to a webhook.", []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10}),
@@ -162,7 +163,7 @@ func (s *Deliverer) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	late := time.AfterFunc(drainTime, stop)
+	late := time.AfterFunc(s.drain, stop)
 	defer late.Stop()
 	s.running.Wait()
 	wg.Wait()

@@ -20,7 +20,7 @@ CREATE TABLE webhooks (
 ) STRICT;
 
 CREATE UNIQUE INDEX webhooks_slot ON webhooks (owner, slot) WHERE slot >= 0 AND removed_at = 0;
-CREATE INDEX webhooks_owner ON webhooks (owner) WHERE removed_at = 0;
+CREATE INDEX webhooks_owner ON webhooks (owner, created_at, id) WHERE removed_at = 0;
 
 CREATE TABLE deliveries (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT, -- order of creation
