@@ -101,6 +101,11 @@ func TestCrashInWebhooks(t *testing.T) {
 					}
 					want := fmt.Sprintf(`msg_%s {"type":"job.completed","timestamp":%q,"data":{"job_id":%q,"status":"completed","total_images":1,"completed":1,"failed":0}}`,
 						id, j.CompletedAt.Format(time.RFC3339), id)
+					// The next point kills the gateways, which must have recorded the outcome.
+					must(t, poll(ctx, 50*time.Millisecond, func() bool {
+						a, err := get(ctx, r.gateway(0).url("/metrics"))
+						return err == nil && strings.Contains(string(a.body), "\nimagebatch_webhook_pending_deliveries 0\n")
+					}))
 					for _, got := range to.messages(id) {
 						if got != want {
 							t.Errorf("got\n%s\nwant\n%s", got, want)
