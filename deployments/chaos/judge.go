@@ -187,7 +187,9 @@ func (r *run) atRest(ctx context.Context) {
 const deadUploads = "image_upload.dead"
 
 // deadLetters removes the dead letters and checks that they are poison images. If no fault
-// duplicates or drops messages, each poison image must be exactly one dead letter.
+// duplicates or drops messages, each poison image must be a dead letter, once or twice: a
+// process that moves the image to the quarantine queue may take it from there and die before
+// it has acknowledged the move, which is then repeated.
 func (r *run) deadLetters(ctx context.Context) {
 	letters, traces := 0, map[string]bool{}
 	client, err := r.servers.open("image_upload") //nolint:contextcheck // Close ends it.
@@ -206,7 +208,7 @@ func (r *run) deadLetters(ctx context.Context) {
 	if err != nil {
 		r.breach("read the dead letters: %v", err)
 	}
-	if poison := r.counts["poison"]; r.strict && (letters != poison || len(traces) != poison) {
+	if poison := r.counts["poison"]; r.strict && (letters > 2*poison || len(traces) != poison) {
 		r.breach("%d poison images became %d dead letters of %d images", poison, letters, len(traces))
 	}
 }

@@ -28,7 +28,7 @@ type plan struct {
 	postgres  bool          // the jobs are in PostgreSQL instead of SQLite
 	retention time.Duration // JOB_RETENTION; 0 keeps all jobs
 	poison    int           // number of images that kill their analyzer
-	strict    bool          // whether no fault duplicates messages, so each poison image is one dead letter
+	strict    bool          // whether no other fault duplicates messages, so dead letters can be counted
 	smallDisk bool          // whether the job store is on a disk that can be filled
 
 	draw    func(*run) ([]batch, [][]injection)

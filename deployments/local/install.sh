@@ -10,7 +10,7 @@
 #                           bench     exiftool and libjpeg-turbo's programs, with which the benchmark compares
 #                           race      a C compiler, which the race detector needs
 #                           gotestsum a tool that prints the test results
-#                           lint      golangci-lint, Vale and shellcheck
+#                           lint      golangci-lint, Vale, Redocly CLI and shellcheck
 #                           vuln      govulncheck
 #                           sbom      cyclonedx-gomod
 #                           (nothing) servers docs bench race
@@ -19,12 +19,13 @@
 # come from Debian 13 or, with DEBIAN_SUITE=sid, from Debian's unstable suite: where this machine is another one, they are
 # installed in a root file system, in a minute, once. Go programs (MinIO,
 # versitygw, golangci-lint, gotestsum) are built once, in some minutes each, from the versions that our go.mod and go.sum files
-# pin, and kept by version in ${IMAGEBATCH_CACHE:-~/.cache/imagebatch}. A server is not installed if a TEST_ variable points to one.
+# pin, and kept by version in ${IMAGEBATCH_CACHE:-~/.cache/imagebatch}, like Redocly CLI, which npm installs from its lock file. A server is
+# not installed if a TEST_ variable points to one.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 
-packages=() modules=() missing=() node='' root_needed=''
+packages=() modules=() missing=() node='' redocly='' root_needed=''
 
 # need COMMAND PACKAGE... requests the packages if the command is missing.
 need() {
@@ -33,6 +34,14 @@ need() {
 
 need_module() {
   [[ -x $(tool "$1") ]] || modules+=("$1")
+}
+
+# need_node requests a Node.js with a WebSocket. Node.js 18 of Debian 12 has none, and is too old for Redocly CLI.
+need_node() {
+  if ! has_websocket node && ! has_websocket "$(tool node)"; then
+    need npm nodejs npm
+    node=yes
+  fi
 }
 
 need_server() {
@@ -76,11 +85,7 @@ for what; do
     need caddy caddy
     need curl curl ca-certificates
     need unzip unzip
-    # Node.js 18 of Debian 12 has no WebSocket.
-    if ! has_websocket node && ! has_websocket "$(tool node)"; then
-      need npm nodejs npm
-      node=yes
-    fi
+    need_node
     python_has_clients || packages+=(python3 python3-requests python3-websockets)
     ;;
   bench)
@@ -93,6 +98,11 @@ for what; do
     need_module vale
     need "$(go env CC)" gcc libc6-dev # Vale parses source code with C libraries
     need shellcheck shellcheck
+    need_node
+    if ! [[ -x $(tool redocly) ]]; then
+      need npm nodejs npm
+      redocly=yes
+    fi
     ;;
   gotestsum) need_module gotestsum ;;
   vuln) need_module govulncheck ;;
@@ -192,6 +202,27 @@ if [[ -n $node ]]; then
     ! has_websocket "$(tool node)"; then
     missing+=("Node.js 20.10 or later")
   fi
+fi
+
+# redocly_install installs the packages of the lock file in a temporary folder and moves it into place.
+redocly_install() {
+  local target staging
+  target=$cache/redocly-$(pinned redocly)
+  mkdir -p "$cache"
+  staging=$(mktemp -d "$cache/building.XXXXXX")
+  echo "installing Redocly CLI $(pinned redocly)" >&2
+  cp "$(module_of redocly)"/package*.json "$staging/"
+  if npm ci --silent --no-fund --no-audit --ignore-scripts --prefix "$staging" >&2; then
+    rm -rf "$target"
+    mv "$staging" "$target"
+  else
+    rm -rf "$staging"
+    return 1
+  fi
+}
+
+if [[ -n $redocly ]]; then
+  redocly_install || missing+=("Redocly CLI")
 fi
 
 if ((${#missing[@]})); then

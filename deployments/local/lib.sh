@@ -16,8 +16,12 @@ module_of() {
   esac
 }
 
-# pinned NAME prints the version of a Go tool.
+# pinned NAME prints the version of a tool.
 pinned() {
+  if [[ $1 == redocly ]]; then
+    sed -n 's|.*"@redocly/cli": "\(.*\)".*|\1|p' "$(module_of "$1")/package.json"
+    return
+  fi
   awk '$1 == "tool" { tool = $2 } NF > 1 && $2 ~ /^v[0-9]/ && (tool "/") ~ "^" $1 "/" { print $2 }' "$(module_of "$1")/go.mod"
 }
 
@@ -25,6 +29,7 @@ pinned() {
 tool() {
   case $1 in
   node) echo "$cache/node-$NODE_VERSION/node_modules/.bin/node" ;;
+  redocly) echo "$cache/redocly-$(pinned redocly)/node_modules/.bin/redocly" ;;
   *) echo "$cache/$1-$(pinned "$1")/$1" ;;
   esac
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs golangci-lint (with the formatting and all analyzers of go vet), Vale on Markdown and Go comments, and shellcheck; in CI, also
-# checks that tidy and generate change no file.
+# Runs golangci-lint (with the formatting and all analyzers of go vet), Vale on Markdown and Go comments, Redocly CLI on the descriptions of
+# the API, and shellcheck; in CI, also checks that tidy and generate change no file.
 # `lint.sh fmt` formats instead.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,6 +18,8 @@ fi
 "$(tool golangci-lint)" run --allow-parallel-runners "${modules[@]/%//...}" || status=1
 (cd "$apart" && GOWORK=off "$(tool golangci-lint)" run --allow-parallel-runners) || status=1
 git ls-files -z '*.md' '*.go' | xargs -0 "$(tool vale)" --output=line || status=1
+has_websocket node || PATH=$(dirname "$(tool node)"):$PATH
+REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true "$(tool redocly)" lint --config deployments/tools/redocly/redocly.yaml docs/openapi.yaml || status=1
 shellcheck -x -P SCRIPTDIR deployments/local/*.sh .ci/run || status=1
 
 # Changes of the checks are reverted for the tests that follow, so the checks need a tree without other changes.

@@ -58,6 +58,7 @@ func pick(t *testing.T, list []example, section, language string) string {
 func docsSystem(t *testing.T) (s *system, adapt func(text, jobID string) string) {
 	t.Helper()
 	s = forms["standalone"](t)
+	s.described(t)
 	files := map[string][]byte{}
 	for _, name := range []string{"photo1.jpg", "photo2.jpg", "photo3.jpg", "image1.jpg", "image2.jpg", "image3.jpg"} {
 		files[name] = photo(t)
@@ -197,6 +198,7 @@ func debianPython(t *testing.T, module string) string {
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	s := forms["standalone"](t)
+	s.described(t)
 	dir := t.TempDir()
 	if err := os.CopyFS(dir+"/docs", os.DirFS("../../docs")); err != nil {
 		t.Fatal(err)

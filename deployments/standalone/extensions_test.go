@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ const (
 func TestExtensionsExamples(t *testing.T) {
 	t.Parallel()
 	s := forms["standalone"](t)
+	s.described(t)
 	site, _, _ := gatedOrigin(t)
 	dir := t.TempDir()
 	transcript := ""
@@ -53,5 +55,16 @@ func TestExtensionsErrorCodes(t *testing.T) {
 	defined := first(regexp.MustCompile(`(?m)^\tCode\w+ += "(\w+)"`).FindAllStringSubmatch(source, -1))
 	if len(defined) == 0 || !slices.Equal(documented, defined) {
 		t.Errorf("documented: %v\ndefined: %v", documented, defined)
+	}
+	d, err := loadDescription()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var described []string
+	for _, code := range d.doc.Components.Schemas["ErrorCode"].Value.Enum {
+		described = append(described, fmt.Sprint(code))
+	}
+	if !slices.Equal(described, defined) {
+		t.Errorf("in openapi.yaml: %v\ndefined: %v", described, defined)
 	}
 }

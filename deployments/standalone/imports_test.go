@@ -153,6 +153,8 @@ func TestOneImporter(t *testing.T) {
 		"github.com/caarlos0/env/v11":         "shared/service",
 		"go.opentelemetry.io/otel":            "shared/telemetry",
 		"go.opentelemetry.io/proto/otlp":      "shared/telemetry/telemetrytest",
+		"go.yaml.in/yaml/v3":                  "gateway/internal/openapi",
+		"github.com/getkin/kin-openapi":       "deployments/standalone",
 	}
 	// These additional importers are not part of a release.
 	additional := map[string][]string{
@@ -162,6 +164,9 @@ func TestOneImporter(t *testing.T) {
 		},
 		"github.com/klauspost/compress": {
 			"gateway/internal/intake/download", // encodes test images
+		},
+		"go.yaml.in/yaml/v3": {
+			"deployments/standalone", // reads compose.yaml and the configurations of Prometheus and Grafana
 		},
 		"github.com/minio/minio-go/v7": {
 			"shared/objectstore/roletest", // requests keys from an STS

@@ -47,6 +47,7 @@ func TestAPIKeysExamples(t *testing.T) {
 	await(t, func() (bool, string) { return get("/healthz", "") == http.StatusOK, "not alive" })
 
 	s := &system{process: p}
+	s.described(t)
 	n := s.follow(t, dir, pick(t, examples(t, extensions), keysSection, "console"), func(command string) string {
 		if strings.Contains(command, "Bearer") { // A person types more slowly than the file is loaded.
 			await(t, func() (bool, string) {

@@ -16,6 +16,7 @@ import (
 func TestHeadersExample(t *testing.T) {
 	t.Parallel()
 	s := forms["standalone"](t, "DOWNLOAD_ALLOW_HEADERS=true")
+	s.described(t)
 	image := photo(t)
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer 4711" {

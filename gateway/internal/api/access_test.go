@@ -71,7 +71,10 @@ func TestEveryRouteNeedsAKey(t *testing.T) {
 	r := setup(t, options{keys: keys.Store, ops: ops, log: &log})
 	id := r.createAs(keys, "anna", 1)
 	r.end(id, 0, nil)
-	public := map[string]bool{"/": true, "/app.js": true, "/style.css": true, "/healthz": true, "/api/v1/limits": true}
+	public := map[string]bool{
+		"/": true, "/app.js": true, "/style.css": true, "/docs": true, "/docs.css": true, "/healthz": true,
+		"/api/v1/limits": true, "/api/v1/openapi.yaml": true, "/api/v1/openapi.json": true,
+	}
 	walked := 0
 	for _, route := range r.api.Routes() {
 		if route.Method == echo.RouteNotFound || !strings.HasPrefix(route.Path, "/") {

@@ -13,8 +13,8 @@
 // and a ZIP file, which holds memory, at 10 kB/s or more. A WebSocket must respond to a ping
 // within its idle time.
 //
-// If there are API keys, every request needs one, except requests for the page and for
-// /healthz. On every route, a job exists only for its owner and for operators.
+// If there are API keys, every request needs one, except requests for the pages, the
+// limits, the description of the API and /healthz. On every route, a job exists only for its owner and for operators.
 //
 // The package decides nothing about jobs and keeps no state but its connections and
 // quotas. It is the only importer of Echo and of the WebSocket library. The quotas
@@ -38,6 +38,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/coding"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/openapi"
 	"github.com/imagebatch/imagebatch/gateway/internal/origin"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
@@ -140,6 +141,8 @@ type Server struct {
 	quotas  *quotas
 	metrics apiMetrics
 
+	described func() (*openapi.Description, error)
+
 	places, spare chan struct{} // an element for each open connection, within the limit and past it
 	arriving      atomic.Int64  // connections with an arriving request: new ones, and those whose request net/http reads
 	idle          idleConns     // connections without a request
@@ -167,7 +170,10 @@ func New(c Config, d Deps) *Server {
 		quotas:  &quotas{of: map[string]*usage{}},
 		release: releaseTag(),
 		metrics: newAPIMetrics(d.Metrics),
-		places:  make(chan struct{}, c.MaxConnections), spare: make(chan struct{}, c.spare),
+
+		described: sync.OnceValues(func() (*openapi.Description, error) { return openapi.New(c.BasePath) }),
+
+		places: make(chan struct{}, c.MaxConnections), spare: make(chan struct{}, c.spare),
 		leaving: make(chan struct{}), closing: make(chan struct{}),
 	}
 	d.Metrics.GaugeFunc("connections", "Open connections, including WebSockets.", func() float64 { return float64(len(s.places)) })

@@ -187,6 +187,7 @@ func TestPage(t *testing.T) {
 	r := setup(t, options{})
 	for path, contentType := range map[string]string{
 		"/": "text/html; charset=utf-8", "/app.js": "text/javascript; charset=utf-8", "/style.css": "text/css; charset=utf-8",
+		"/docs": "text/html; charset=utf-8", "/docs.css": "text/css; charset=utf-8",
 	} {
 		got := r.get(path)
 		if got.status != 200 || len(got.body) == 0 || got.header.Get("Content-Type") != contentType ||

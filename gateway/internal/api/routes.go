@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
+	"github.com/imagebatch/imagebatch/gateway/internal/openapi"
 	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
 )
 
@@ -86,9 +87,13 @@ func (s *Server) routes() []Route {
 		{post, aHook + "/rotate", s.rotateWebhook, Keyed, NoBody, ""},
 		{get, aHook + "/deliveries", s.listDeliveries, Keyed, NoBody, ""},
 		{get, pathLimits, s.showLimits, Public, NoBody, ""},
+		{get, pathDescription + ".yaml", s.description("application/yaml", func(d *openapi.Description) []byte { return d.YAML }), Public, NoBody, ""},
+		{get, pathDescription + ".json", s.description("application/json", func(d *openapi.Description) []byte { return d.JSON }), Public, NoBody, ""},
 		{get, "/", page("index.html", "text/html"), Public, NoBody, ""},
 		{get, "/app.js", page("app.js", "text/javascript"), Public, NoBody, ""},
 		{get, "/style.css", page("style.css", "text/css"), Public, NoBody, ""},
+		{get, "/docs", s.docsPage(), Public, NoBody, ""},
+		{get, "/docs.css", page("docs.css", "text/css"), Public, NoBody, ""},
 	}
 	for i := range table {
 		table[i].Label = cmp.Or(table[i].Label, table[i].Path)

@@ -1,7 +1,9 @@
 package intake
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,6 +16,9 @@ import (
 
 // retainBatch is the number of jobs in one step of retention.
 const retainBatch = 100
+
+// maxRefused is the number of jobs whose objects cannot be deleted after which a run ends.
+const maxRefused = 100
 
 // lateFor is how long an object may still be stored for a job after its originals are
 // deleted: a processor that has read an original stores its result within this time, and
@@ -56,33 +61,51 @@ func (in *Intake) retainOnce(ctx context.Context, now time.Time) error {
 		}
 	}
 	if in.config.ResultRetention > 0 { // Rows are deleted together with the results.
-		if err := in.retire(ctx, due, time.Time{}, now); err != nil {
+		err := in.retire(ctx, due, time.Time{}, now)
+		if err != nil && !errors.Is(err, objectstore.ErrRefused) {
 			return err
 		}
-		due = now.Add(-in.config.ResultRetention)
+		return cmp.Or(err, in.retire(ctx, now.Add(-in.config.ResultRetention), now.Add(-lateFor), now))
 	}
 	return in.retire(ctx, due, now.Add(-lateFor), now)
 }
 
 // retire advances every hidden job that ended before endedBefore by one step, if its
-// originals still exist or were deleted before goneBefore.
+// originals still exist or were deleted before goneBefore. A job whose objects the storage
+// refuses to delete does not stop the others, but retire gives up after maxRefused of them:
+// every step reads them again.
 func (in *Intake) retire(ctx context.Context, endedBefore, goneBefore, now time.Time) error {
+	refused := map[string]bool{}
+	var first error
 	for ctx.Err() == nil {
-		jobs, err := in.deps.Retention.Hidden(ctx, endedBefore, goneBefore, retainBatch)
+		limit := retainBatch + len(refused)
+		jobs, err := in.deps.Retention.Hidden(ctx, endedBefore, goneBefore, limit)
 		if err != nil {
 			return fmt.Errorf("read hidden jobs: %w", err)
 		}
 		for _, j := range jobs {
+			if refused[j.ID] {
+				continue
+			}
 			step := in.forgetOriginals
 			if j.OriginalsGone {
 				step = in.forget
 			}
-			if err := step(ctx, j, now); err != nil {
-				return fmt.Errorf("delete job %s: %w", j.ID, err)
+			err := step(ctx, j, now)
+			if err == nil {
+				continue
+			}
+			err = fmt.Errorf("delete job %s: %w", j.ID, err)
+			if !errors.Is(err, objectstore.ErrRefused) {
+				return err
+			}
+			refused[j.ID], first = true, cmp.Or(first, err)
+			if len(refused) == maxRefused {
+				return first
 			}
 		}
-		if len(jobs) < retainBatch {
-			return nil
+		if len(jobs) < limit {
+			return first
 		}
 	}
 	return ctx.Err()

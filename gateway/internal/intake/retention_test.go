@@ -363,3 +363,48 @@ func TestSteadyClockIsNeverAhead(t *testing.T) {
 		}
 	}
 }
+
+// TestRetentionPassesRefusedJobs verifies that jobs whose objects the storage refuses to delete
+// stop only themselves, and are deleted once it allows that.
+func TestRetentionPassesRefusedJobs(t *testing.T) {
+	r := setup(t)
+	in := r.intake("gateway-1", r.broker)
+	images := map[string]bool{} // by trace ID
+	var refused, others []*job.Job
+	for i := range 6 {
+		j := r.batch(in, Source{Data: jpegBytes(i)})
+		r.complete(in, j, 0)
+		if i < 3 {
+			images[string(j.Images[0].TraceID)] = true
+			refused = append(refused, j)
+		} else {
+			others = append(others, j)
+		}
+	}
+	r.originals.fail(func(method, key string) error {
+		if image, _, _ := strings.Cut(key, "/"); method == "Delete" && images[image] {
+			return objectstore.ErrRefused
+		}
+		return nil
+	})
+	due := r.now().Add(in.config.JobRetention + time.Second)
+	err := in.retainOnce(t.Context(), due)
+	if !errors.Is(err, objectstore.ErrRefused) || !strings.Contains(err.Error(), refused[0].ID) {
+		t.Errorf("retainOnce = %v, want the refusal for job %s", err, refused[0].ID)
+	}
+	for _, j := range others {
+		if left := r.below(r.originals, j); len(left) != 0 {
+			t.Errorf("originals left: %v, want none", left)
+		}
+	}
+	if n := r.hidden(); n != len(refused) {
+		t.Errorf("%d rows left, want %d", n, len(refused))
+	}
+	r.originals.fail(nil)
+	if err := in.retainOnce(t.Context(), due); err != nil {
+		t.Fatal(err)
+	}
+	if n, left := r.hidden(), r.keys(r.originals); n != 0 || len(left) != 0 {
+		t.Errorf("%d rows and originals %v left, want none", n, left)
+	}
+}
