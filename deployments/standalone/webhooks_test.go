@@ -57,6 +57,7 @@ func TestWebhooksExamples(t *testing.T) {
 	}
 	var log lockedLog
 	s := &system{process: p}
+	s.described(t)
 	n := s.follow(t, dir, strings.ReplaceAll(transcript, "https://example.com/hook", "http://"+to+"/hook"), func(command string) string {
 		switch {
 		case strings.HasPrefix(command, "webhook="):
