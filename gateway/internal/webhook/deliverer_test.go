@@ -166,7 +166,7 @@ func TestBadReceivers(t *testing.T) {
 		r.step()
 		return r, w
 	}
-	hang := func(w http.ResponseWriter, req *http.Request) { <-req.Context().Done() }
+	hang := func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() }
 	t.Run("hangs", func(t *testing.T) {
 		to := newReceiver(t).then(hang)
 		r, w := attempt(t, to.URL, true)
