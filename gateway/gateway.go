@@ -91,6 +91,9 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		Store: s.jobs, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Now: failpoint.Now,
 	})
 	s.jobs.ended = s.webhooks.Wake
+	if err := s.webhooks.StoreListed(ctx); err != nil {
+		return nil, err
+	}
 
 	s.ops, err = service.Listen(ctx, c.MetricsAddr, d.Metrics.Handler(),
 		service.Check{Name: "broker", Ready: func(context.Context) error { return d.Broker.Ready() }},

@@ -145,7 +145,9 @@ func (s *Deliverer) Wake() {
 // others are returned, so that another gateway repeats them.
 func (s *Deliverer) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wg.Go(func() { s.config.File.run(ctx, s.deps) })
+	if s.config.File != nil {
+		wg.Go(func() { s.config.File.run(ctx, s.deps) })
+	}
 	wg.Go(func() { s.prune(ctx) })
 	// Attempts outlive ctx by drainTime.
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -75,32 +75,28 @@ func (f *File) read() ([]byte, error) {
 	return text, nil
 }
 
-// run stores the webhooks of the file, or that there are none without a file, and then its
-// changes, until ctx is done.
-func (f *File) run(ctx context.Context, d Deps) {
+// StoreListed stores the webhooks of the file, or that there are none without a file. It is called
+// before a job can end.
+func (s *Deliverer) StoreListed(ctx context.Context) error {
 	var list []job.Webhook
-	if f != nil {
-		list = f.first
+	if s.config.File != nil {
+		list = s.config.File.first
 	}
-	for {
-		removed, err := d.Store.ListWebhooks(ctx, list, d.Now())
-		if err == nil {
-			if len(list)+removed > 0 {
-				d.Log.InfoContext(ctx, "webhooks of the file stored", "webhooks", len(list), "removed", removed)
-			}
-			break
-		}
-		if ctx.Err() == nil {
-			d.Log.WarnContext(ctx, "webhooks of the file not stored yet", "error", err)
-		}
-		if !sleep(ctx, pollTime) {
-			return
-		}
+	removed, err := s.deps.Store.ListWebhooks(ctx, list, s.deps.Now())
+	if err != nil {
+		return fmt.Errorf("WEBHOOKS_FILE: %w", err)
 	}
-	for f != nil && sleep(ctx, apikey.Interval) {
+	if len(list)+removed > 0 {
+		s.deps.Log.InfoContext(ctx, "webhooks of the file stored", "webhooks", len(list), "removed", removed)
+	}
+	return nil
+}
+
+// run stores the changes of the file until ctx is done.
+func (f *File) run(ctx context.Context, d Deps) {
+	for sleep(ctx, apikey.Interval) {
 		f.look(ctx, d)
 	}
-	<-ctx.Done()
 }
 
 // sleep reports whether the time has passed before the end of ctx.

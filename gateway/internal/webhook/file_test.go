@@ -1,12 +1,10 @@
 package webhook
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
@@ -112,11 +110,7 @@ func TestReload(t *testing.T) {
 	f, err := OpenFile(path, nil)
 	r.must(err)
 	r.config.File = f
-	stored := func() {
-		ctx, cancel := context.WithCancel(t.Context())
-		r.config.File.run(ctx, Deps{Store: notifying{r.store, cancel}, Log: r.deps.Log, Now: r.clock})
-	}
-	stored()
+	r.must(r.StoreListed(t.Context()))
 	expect(f, 0, first)
 	write(first + " " + a + "\n" + second + " " + a)
 	expect(f, 1, first)
@@ -135,17 +129,6 @@ func TestReload(t *testing.T) {
 	write(first + " " + a)
 	expect(f, 2, first)
 	r.config.File = nil
-	stored()
+	r.must(r.StoreListed(t.Context()))
 	expect(f, 0, "")
-}
-
-// notifying is a store that reports that the webhooks of the file are stored.
-type notifying struct {
-	store
-	stored func()
-}
-
-func (n notifying) ListWebhooks(ctx context.Context, list []job.Webhook, now time.Time) (int, error) {
-	defer n.stored()
-	return n.store.ListWebhooks(ctx, list, now)
 }
