@@ -32,7 +32,7 @@ func newHookReceiver(t *testing.T) *hookReceiver {
 	reference, err := standardwebhooks.NewWebhook(hookSecret)
 	must(t, err)
 	h := &hookReceiver{}
-	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	h.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		body, err := io.ReadAll(req.Body)
 		if err == nil {
 			err = reference.Verify(body, req.Header)

@@ -12,9 +12,8 @@ import (
 
 // hook returns a new webhook for all types of messages.
 func hook(owner string) job.Webhook {
-	return job.Webhook{
-		ID: newID(), Owner: owner, URL: "https://example.com/hook?a='b'", Events: job.EventTypes, CreatedAt: at(0),
-		Secret: "whsec_'1'", //nolint:gosec // It is no secret.
+	return job.Webhook{ //nolint:gosec // Its secret is none.
+		ID: newID(), Owner: owner, URL: "https://example.com/hook?a='b'", Events: job.EventTypes, Secret: "whsec_'1'", CreatedAt: at(0),
 	}
 }
 
