@@ -67,9 +67,9 @@ type Config struct {
 	JobRetention time.Duration `env:"JOB_RETENTION" envDefault:"24h"`
 	// Time for which processed images are kept after the end of their job, at least as long as the job itself. `keep`: forever.
 	ResultRetention string `env:"RESULT_RETENTION" envDefault:"keep"`
-	// Maximum number of open connections, including WebSockets. Beyond it, requests get a 503 response with `Retry-After`, except
-	// for `/healthz`, `/readyz` and `/metrics`. Beyond 256 more, connections are closed unread. Each connection needs a file
-	// descriptor (`ulimit -n`).
+	// Maximum number of open connections, including WebSockets and event streams. Beyond it, requests get a 503 response with
+	// `Retry-After`, except for `/healthz`, `/readyz` and `/metrics`. Beyond 256 more, connections are closed unread. Each
+	// connection needs a file descriptor (`ulimit -n`).
 	MaxConnections int `env:"MAX_CONNECTIONS" envDefault:"14000"`
 	// Time for which a connection without a request is kept open. It must be longer than the idle timeout of a proxy in front,
 	// which otherwise sends a request on a connection that the gateway is closing. At `MAX_CONNECTIONS`, a new connection takes
@@ -80,8 +80,8 @@ type Config struct {
 	UploadStallTimeout time.Duration `env:"UPLOAD_STALL_TIMEOUT" envDefault:"30s"`
 	// Time after which a WebSocket whose client is silent is closed.
 	WSIdleTimeout time.Duration `env:"WS_IDLE_TIMEOUT" envDefault:"60s"`
-	// Time between two pings to the client of a WebSocket, at most 5/12 of `WS_IDLE_TIMEOUT`. It must be shorter than the idle
-	// timeout of a proxy in front.
+	// Time between two pings to the client of a WebSocket, and between two comments to that of an event stream, at most 5/12 of
+	// `WS_IDLE_TIMEOUT`. It must be shorter than the idle timeout of a proxy in front.
 	//
 	// Default: `25s`, or 5/12 of `WS_IDLE_TIMEOUT` if that is shorter
 	WSPingInterval time.Duration `env:"WS_PING_INTERVAL" envDefault:"0s"`
@@ -121,7 +121,7 @@ type Config struct {
 	KeyUploadBytes int64 `env:"KEY_UPLOAD_BYTES_PER_MINUTE" envDefault:"0"`
 	// Maximum number of open images (accepted and not ended) of one name.
 	KeyOpenImages int64 `env:"KEY_OPEN_IMAGES" envDefault:"25000"`
-	// Maximum number of open WebSockets and waiting requests of one name.
+	// Maximum number of open WebSockets, event streams and waiting requests of one name.
 	KeySockets int64 `env:"KEY_SOCKETS" envDefault:"1000"`
 	// File with [webhooks](webhooks.md#webhooks-of-the-operator) that receive the ends of all jobs, read again when it changes. All gateways must have the same.
 	WebhooksFile string `env:"WEBHOOKS_FILE"`

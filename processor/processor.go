@@ -107,5 +107,7 @@ func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Re
 		return pipeline.Result{}, err
 	}
 	failpoint.Reach("results stored", string(a.TraceID))
-	return pipeline.Ended(a.Envelope, key, failpoint.Now()), nil
+	r := pipeline.Ended(a.Envelope, key, failpoint.Now())
+	r.Appearance = pipeline.AppearanceOf(a.Metadata)
+	return r, nil
 }

@@ -139,6 +139,9 @@ func TestReadsEveryRelease(t *testing.T) {
 			if got.Status != pipeline.Completed || got.ProcessedPath != m["original_path"] || got.Index != 7 {
 				t.Fatalf("result %+v", got)
 			}
+			if record := m["metadata"].(map[string]any); got.Appearance.PHash != record["phash"] || float64(got.Appearance.Width) != record["width"] || float64(got.Appearance.Height) != record["height"] {
+				t.Errorf("got the appearance %+v", got.Appearance)
+			}
 			for _, key := range []string{got.ProcessedPath, pipeline.RecordKey(got.ProcessedPath), pipeline.ThumbnailKey(got.ProcessedPath)} {
 				if data, err := objectstore.ReadAll(t.Context(), r.processed, key, 1<<20); err != nil || len(data) == 0 {
 					t.Errorf("%s: %d bytes, %v", key, len(data), err)

@@ -19,7 +19,7 @@ fi
 (cd "$apart" && GOWORK=off "$(tool golangci-lint)" run --allow-parallel-runners) || status=1
 git ls-files -z '*.md' '*.go' | xargs -0 "$(tool vale)" --output=line || status=1
 has_websocket node || PATH=$(dirname "$(tool node)"):$PATH
-REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true "$(tool redocly)" lint --config deployments/tools/redocly/redocly.yaml docs/openapi.yaml || status=1
+REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true "$(tool redocly)" lint --config deployments/tools/redocly/redocly.yaml docs/openapi.yaml docs/asyncapi.yaml || status=1
 shellcheck -x -P SCRIPTDIR deployments/local/*.sh .ci/run || status=1
 
 # Changes of the checks are reverted for the tests that follow, so the checks need a tree without other changes.

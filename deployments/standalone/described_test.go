@@ -50,6 +50,7 @@ func readDescription(file string) (*description, error) {
 		}
 	}
 	openapi3filter.RegisterBodyDecoder("application/jsonl", openapi3filter.PlainBodyDecoder)
+	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.PlainBodyDecoder)
 	openapi3filter.RegisterBodyDecoder("image/jpeg", openapi3filter.FileBodyDecoder) // part of a form
 	router, err := gorillamux.NewRouter(doc)
 	return &description{doc, router}, err

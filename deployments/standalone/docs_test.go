@@ -224,7 +224,7 @@ func (s *system) follow(t *testing.T, dir, transcript string, adapt func(string)
 		if adapt != nil {
 			command = adapt(command)
 		}
-		if strings.Contains(command, "$job/images") || strings.HasSuffix(command, "/$job") {
+		if strings.Contains(command, "$job/images") || strings.Contains(command, "$job/similar") || strings.HasSuffix(command, "/$job") {
 			// A person types more slowly than an image is processed.
 			var list struct{ Jobs []jobResponse }
 			s.call(t, http.MethodGet, "/api/v1/batch", nil, &list)

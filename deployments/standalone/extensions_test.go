@@ -40,6 +40,31 @@ func TestExtensionsExamples(t *testing.T) {
 	}
 }
 
+// TestExtensionsEventsExample runs the document's function that reads server-sent events with
+// fetch, on a running job and on an ended one.
+func TestExtensionsEventsExample(t *testing.T) {
+	t.Parallel()
+	need(t, "node", "--version")
+	s := forms["standalone"](t)
+	id := s.submit(t, inline("a.png", []byte("no image")), inline("b.jpg", photo(t)))
+	var function string
+	for _, e := range examples(t, extensions) {
+		if e.language == "js" && strings.Contains(e.text, "fetch(") {
+			function = e.text
+		}
+	}
+	const call = `const plain = fetch; fetch = (path, options) => plain("http://%s" + path, options);
+watch("%s", "key", (m) => console.log(m.type, m.image?.index ?? m.status));`
+	for range 2 {
+		out := strings.Split(strings.TrimSpace(execute(t, function+fmt.Sprintf(call, s.addr, id), "node", "--input-type=commonjs", "-")), "\n")
+		if !strings.HasPrefix(out[0], "progress ") || out[len(out)-1] != "job_complete completed" ||
+			!slices.Contains(out, "image_complete 0") || !slices.Contains(out, "image_complete 1") {
+			t.Errorf("got %q", out)
+		}
+		s.ended(t, id)
+	}
+}
+
 // TestExtensionsErrorCodes compares the table of error codes with the code.
 func TestExtensionsErrorCodes(t *testing.T) {
 	first := func(all [][]string) (names []string) {

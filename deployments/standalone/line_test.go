@@ -197,7 +197,19 @@ type frame struct {
 
 // watch returns the frames of a job until the server closes the connection, which it must
 // do with code 1000.
-func watch(t *testing.T, s *system, id string) []frame {
+func watch(t *testing.T, s *system, id string) (frames []frame) {
+	for _, text := range frameTexts(t, s, id) {
+		var f frame
+		if err := json.Unmarshal(text, &f); err != nil {
+			t.Errorf("frame %s: %v", text, err)
+		}
+		frames = append(frames, f)
+	}
+	return frames
+}
+
+// frameTexts is like watch, without decoding the frames.
+func frameTexts(t *testing.T, s *system, id string) (frames [][]byte) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	c, resp, err := websocket.Dial(ctx, strings.Replace(s.url("/api/v1/batch/"+id+"/ws"), "http", "ws", 1), nil)
@@ -209,7 +221,6 @@ func watch(t *testing.T, s *system, id string) []frame {
 		defer resp.Body.Close()
 	}
 	defer c.CloseNow() //nolint:errcheck // Only if it is not closed yet.
-	var frames []frame
 	for {
 		kind, text, err := c.Read(ctx)
 		if websocket.CloseStatus(err) == websocket.StatusNormalClosure {
@@ -219,11 +230,10 @@ func watch(t *testing.T, s *system, id string) []frame {
 			t.Errorf("watch: %v", err)
 			return frames
 		}
-		var f frame
-		if err := json.Unmarshal(text, &f); err != nil || kind != websocket.MessageText {
-			t.Errorf("frame %s: %v", text, err)
+		if kind != websocket.MessageText {
+			t.Errorf("frame %s is not text", text)
 		}
-		frames = append(frames, f)
+		frames = append(frames, text)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
@@ -32,7 +33,7 @@ type proxied struct {
 const basePath = "/images"
 
 // TestProxies runs the examples of docs/operations.md for nginx and Caddy. It verifies
-// that the page, batches and WebSockets work through them below the path, and that a
+// that the page, batches, WebSockets and event streams work through them below the path, and that a
 // client can forge neither its address nor its host.
 func TestProxies(t *testing.T) {
 	t.Parallel()
@@ -121,8 +122,41 @@ func (p *proxied) batches() {
 		p.Fatalf("the job is %s", body)
 	}
 	checkFrames(p.T, frames, end)
+	if resp, body := p.send(http.MethodGet, location+"/events", ""); resp.StatusCode != 200 || strings.Count(body, "\ndata: {") != len(frames) {
+		p.Errorf("events of a job that has ended: got %d %s, want %d events", resp.StatusCode, body, len(frames))
+	}
+	p.live()
 	if resp, body := p.send(http.MethodGet, location+"/images/0/thumbnail", ""); resp.StatusCode != 200 || http.DetectContentType([]byte(body)) != "image/jpeg" {
 		p.Errorf("thumbnail: got %d %.100q", resp.StatusCode, body)
+	}
+}
+
+// live verifies that the proxy passes each server-sent event on before the stream ends.
+func (p *proxied) live() {
+	p.Helper()
+	site, _, open := gatedOrigin(p.T)
+	resp, body := p.send(http.MethodPost, basePath+"/api/v1/batch", `{"images":[{"url":"`+site+`/slow.jpg"}]}`)
+	if resp.StatusCode != 201 {
+		p.Fatalf("POST: got %d %s", resp.StatusCode, body)
+	}
+	req, err := http.NewRequestWithContext(p.Context(), http.MethodGet, p.origin+resp.Header.Get("Location")+"/events", nil)
+	if err != nil {
+		p.Fatal(err)
+	}
+	stream, err := p.client.Do(req)
+	if err != nil {
+		p.Fatal(err)
+	}
+	defer stream.Body.Close()
+	var kinds []string
+	for lines := bufio.NewScanner(stream.Body); lines.Scan(); {
+		if kind, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
+			kinds = append(kinds, kind)
+			open() // the job waits for the first event to arrive here
+		}
+	}
+	if len(kinds) < 3 || kinds[0] != "progress" || kinds[len(kinds)-1] != "job_complete" {
+		p.Errorf("got the events %q", kinds)
 	}
 }
 

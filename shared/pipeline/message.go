@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -133,6 +134,35 @@ type Result struct {
 	Error         string `json:"error,omitempty"`          // for the client, when failed
 	ErrorCode     string `json:"error_code,omitempty"`     // one of the Code constants, when failed
 	Retryable     bool   `json:"retryable,omitempty"`      // the same image may succeed in a later job
+
+	Appearance Appearance `json:"appearance,omitzero"` // when completed; releases before 0.2.0 send none
+}
+
+// Appearance is what the search for similar images needs to know about an image. It is zero if
+// the image cannot be compared.
+type Appearance struct {
+	PHash  string `json:"phash"`  // as in [Metadata]
+	Width  int    `json:"width"`  // pixels, as in [Metadata]
+	Height int    `json:"height"` // likewise
+}
+
+// AppearanceOf returns the appearance of an analyzed image. The hash of a blank image depends on
+// its noise, so that it would be similar to any other; its appearance is zero.
+func AppearanceOf(m Metadata) Appearance {
+	if slices.Contains(m.Flags, "blank") {
+		return Appearance{}
+	}
+	return Appearance{m.PHash, m.Width, m.Height}
+}
+
+// Hash returns the bits of the perceptual hash. It reports false if the appearance is zero or
+// malformed.
+func (a Appearance) Hash() (bits uint64, ok bool) {
+	if len(a.PHash) != 16 || a.Width <= 0 || a.Height <= 0 {
+		return 0, false
+	}
+	bits, err := strconv.ParseUint(a.PHash, 16, 64)
+	return bits, err == nil
 }
 
 // Ended returns the result of a processed image.

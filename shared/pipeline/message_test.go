@@ -55,11 +55,14 @@ func TestGoldenMessages(t *testing.T) {
 		DHash: "3c3e1e1c9c9e8f07", PHash: "d1c4f0e0a1b2c3d4",
 		Warnings: []string{"EXIF tag Foo could not be read"},
 	}
+	compared := pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, upload.OriginalPath), now)
+	compared.Appearance = pipeline.AppearanceOf(found)
 	messages := map[string]any{
-		"upload.json":    upload,
-		"analysis.json":  pipeline.Analysis{Upload: upload, Metadata: found, Thumbnail: []byte{0xff, 0xd8, 0xff, 0xd9}},
-		"completed.json": pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, upload.OriginalPath), now),
-		"failed.json":    (&pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged JPEG", Err: errors.New("secret")}).Result(e, now),
+		"upload.json":     upload,
+		"analysis.json":   pipeline.Analysis{Upload: upload, Metadata: found, Thumbnail: []byte{0xff, 0xd8, 0xff, 0xd9}},
+		"completed.json":  pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, upload.OriginalPath), now),
+		"appearance.json": compared,
+		"failed.json":     (&pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged JPEG", Err: errors.New("secret")}).Result(e, now),
 	}
 	for name, m := range messages {
 		text, err := json.MarshalIndent(m, "", "  ")
@@ -119,6 +122,29 @@ func reread[M pipeline.Message](t *testing.T, text []byte) M {
 		t.Fatalf("%s\n%v", text, err)
 	}
 	return m
+}
+
+// TestAppearance verifies which images can be compared.
+func TestAppearance(t *testing.T) {
+	m := pipeline.Metadata{PHash: "fedcba9876543210", Width: 2, Height: 1, Flags: []string{"dark"}}
+	if hash, ok := pipeline.AppearanceOf(m).Hash(); !ok || hash != 0xfedcba9876543210 {
+		t.Errorf("got %x, %t", hash, ok)
+	}
+	m.Flags = []string{"screenshot", "blank"}
+	for _, a := range []pipeline.Appearance{
+		pipeline.AppearanceOf(m),
+		{},
+		{"fedcba987654321", 2, 1},
+		{"fedcba98765432100", 2, 1},
+		{"+edcba9876543210", 2, 1},
+		{"0x00000000000000", 2, 1},
+		{"fedcba9876543210", 0, 1},
+		{"fedcba9876543210", 2, -1},
+	} {
+		if hash, ok := a.Hash(); ok {
+			t.Errorf("%+v has the hash %x", a, hash)
+		}
+	}
 }
 
 func TestTraceID(t *testing.T) {

@@ -1,5 +1,5 @@
 // Package api is the gateway's HTTP side: the table of routes (routes.go), the
-// table of refusals (refusals.go), the JSON shapes, and the WebSocket.
+// table of refusals (refusals.go), the JSON shapes, the WebSocket, and the event stream.
 //
 // It implements docs/batch-api.md exactly, and docs/api-extensions.md. Every error of
 // the server, including the errors of net/http and of the WebSocket upgrade, is
@@ -11,7 +11,7 @@
 // 30 s. It is decoded as it arrives, and read image by image while there is memory for its
 // decoder and its largest image. The client must take each write of a response within 30 s,
 // and a ZIP file, which holds memory, at 10 kB/s or more. A WebSocket must respond to a ping
-// within its idle time.
+// within its idle time, and take each frame within 10 s, as must an event stream.
 //
 // If there are API keys, every request needs one, except requests for the pages, the
 // limits, the description of the API and /healthz. On every route, a job exists only for its owner and for operators.
@@ -42,6 +42,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/origin"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
+	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
@@ -52,7 +53,7 @@ type Config struct {
 	MaxBatchImages  int            // 100
 	UploadMemory    int64          // bytes of the image buffers of all requests that are being read; 256 MiB
 	ArchiveMemory   int64          // bytes of the image buffers of all downloads of results.zip; 128 MiB
-	MaxConnections  int            // concurrent, WebSockets included; 14,000
+	MaxConnections  int            // concurrent, WebSockets and event streams included; 14,000
 	AllowedOrigins  origin.List    // origins whose pages are allowed, in addition to the server's own
 	AllowedHosts    []string       // names, with or without a port, that requests may be sent to; empty: any
 	TrustedProxies  proxy.Trusted  // proxies whose reports about a request are believed; empty: none
@@ -61,7 +62,7 @@ type Config struct {
 	KeepAlive       time.Duration  // time for which an idle connection is kept; 620 s
 	UploadStall     time.Duration  // time for which a body may be behind its minimum speed, and so be silent; 30 s
 	WSIdleTimeout   time.Duration  // time for which the peer of a WebSocket may be silent; 60 s
-	WSPingInterval  time.Duration  // time between two pings; 25 s, or 5/12 of WSIdleTimeout if that is shorter
+	WSPingInterval  time.Duration  // time between two pings of a WebSocket, or comments of an event stream; 25 s, or 5/12 of WSIdleTimeout if that is shorter
 	DrainDelay      time.Duration  // time for which the server still accepts requests after the signal to stop; 0
 
 	pace  pace // of request bodies; other in tests
@@ -91,8 +92,10 @@ type Deps struct {
 	Processed results // store of processed images
 	Intake    *intake.Intake
 	Hub       *progress.Hub // run by the gateway
-	Keys      *apikey.Store // run by the gateway; nil: every client may do everything
-	Ops       http.Handler  // handler of /healthz, /readyz and /metrics; nil if they have a separate address
+	Broker    publisher
+	Browser   broker.Browser // reads the dead letters
+	Keys      *apikey.Store  // run by the gateway; nil: every client may do everything
+	Ops       http.Handler   // handler of /healthz, /readyz and /metrics; nil if they have a separate address
 	Log       *slog.Logger
 	Metrics   *telemetry.Registry
 	Traces    *telemetry.Tracer // may be nil
@@ -150,9 +153,11 @@ type Server struct {
 	leaving chan struct{} // closed on the signal to stop
 	closing chan struct{} // closed when the server accepts no more requests
 
+	reading sync.Mutex // held while dead letters are read
+
 	mu      sync.Mutex // guards drained, after which running does not grow
 	drained bool
-	running sync.WaitGroup // requests and WebSockets
+	running sync.WaitGroup // requests, WebSockets and event streams
 }
 
 // New returns a server. Serve runs it; tests may use its Handler alone.
@@ -176,7 +181,7 @@ func New(c Config, d Deps) *Server {
 		places: make(chan struct{}, c.MaxConnections), spare: make(chan struct{}, c.spare),
 		leaving: make(chan struct{}), closing: make(chan struct{}),
 	}
-	d.Metrics.GaugeFunc("connections", "Open connections, including WebSockets.", func() float64 { return float64(len(s.places)) })
+	d.Metrics.GaugeFunc("connections", "Open connections, including WebSockets and event streams.", func() float64 { return float64(len(s.places)) })
 	s.table = s.routes()
 	s.echo = s.router()
 	return s

@@ -242,7 +242,7 @@ func TestAClientThatNeverReads(t *testing.T) {
 		if took := time.Since(started); took > 0 {
 			t.Errorf("the other client got its frame %v late", took)
 		}
-		wantError(t, r.do("GET", "/api/v1/batch/"+id+"/ws", nil, upgrade...), 503, "Too many WebSocket connections, try again later")
+		wantError(t, r.do("GET", "/api/v1/batch/"+id+"/ws", nil, upgrade...), 503, "Too many WebSocket connections, event streams and waiting requests, try again later")
 		time.Sleep(10*time.Second + time.Millisecond)
 		synctest.Wait()
 		if _, err := stuck.Write(masked(finText, "")); err == nil {

@@ -44,15 +44,8 @@ func (s *Server) lines(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	query, err := parameters(c)
-	if err != nil {
+	if _, err := queryOf(c, j); err != nil {
 		return err
-	}
-	switch partial := query.Get("partial"); {
-	case partial != "" && partial != "true" && partial != "false":
-		return errPartial
-	case partial != "true" && !j.Status.Ended():
-		return errNotEnded.with(j.Status)
 	}
 	startFile(c, "application/jsonl", j.ID+".jsonl")
 	if c.Request().Method == http.MethodHead {
@@ -91,6 +84,22 @@ func (s *Server) line(ctx context.Context, img *job.Image) (lineJSON, error) {
 		return line, nil
 	}
 	return line, err
+}
+
+// queryOf returns the query of a request for the results of a job. The job must have ended,
+// unless the client asks for partial results.
+func queryOf(c echo.Context, j *job.Job) (url.Values, error) {
+	query, err := parameters(c)
+	if err != nil {
+		return nil, err
+	}
+	switch partial := query.Get("partial"); {
+	case partial != "" && partial != "true" && partial != "false":
+		return nil, errPartial
+	case partial != "true" && !j.Status.Ended():
+		return nil, errNotEnded.with(j.Status)
+	}
+	return query, nil
 }
 
 // parameters returns the query of a request, or a refusal: Echo silently ignores what it

@@ -22,6 +22,8 @@ type apiMetrics struct {
 	duration *telemetry.Histogram
 	sockets  *telemetry.Gauge
 	closes   *telemetry.Counter
+	streams  *telemetry.Gauge
+	ends     *telemetry.Counter // of streams
 	in, out  *telemetry.Counter
 	refused  *telemetry.Counter
 
@@ -31,12 +33,14 @@ type apiMetrics struct {
 func newAPIMetrics(m *telemetry.Registry) apiMetrics {
 	return apiMetrics{
 		requests: m.Counter("http_requests_total", "HTTP requests, by route, method and status.", "route", "method", "status"),
-		duration: m.Histogram("http_request_duration_seconds", "Duration of an HTTP request, without WebSockets and without waiting for a change, by route and method.",
+		duration: m.Histogram("http_request_duration_seconds", "Duration of an HTTP request, without WebSockets, event streams and waiting for a change, by route and method.",
 			[]float64{.001, .005, .025, .1, .5, 2.5, 10, 60, 600}, "route", "method"),
 		sockets: m.Gauge("websockets", "Open WebSockets."),
 		closes:  m.Counter("websockets_closed_total", "Closed WebSockets, by cause. slow: the client did not read a frame in time; silent: the client sent nothing for WS_IDLE_TIMEOUT.", "why").From0("slow", "silent"),
+		streams: m.Gauge("event_streams", "Open streams of server-sent events."),
+		ends:    m.Counter("event_streams_closed_total", "Closed streams of server-sent events, by cause. slow: the client did not read an event in time.", "why").From0("slow"),
 		in:      m.Counter("http_request_bytes_total", "Bytes of request bodies with a Content-Length, by route.", "route"),
-		out:     m.Counter("http_response_bytes_total", "Bytes of response bodies, without WebSockets, by route.", "route"),
+		out:     m.Counter("http_response_bytes_total", "Bytes of response bodies, without WebSockets and event streams, by route.", "route"),
 		refused: m.Counter("connections_refused_total", "Connections above MAX_CONNECTIONS, by how they were rejected.", "how"),
 
 		idleClosed: m.Counter("connections_idle_closed_total", "Idle connections that were closed to accept others within MAX_CONNECTIONS."),

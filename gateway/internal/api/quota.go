@@ -12,6 +12,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 )
 
 // quotas keeps each name of an API key within its limits, so that a busy client does not
@@ -26,7 +28,7 @@ type quotas struct {
 // usage is the usage of one name. The number of usages is limited by the names in the file.
 type usage struct {
 	requests, bytes *rate.Limiter
-	sockets         int64 // open WebSockets
+	watchers        int64 // open WebSockets and event streams, and waiting requests
 }
 
 // with calls do with the usage of the name.
@@ -78,7 +80,7 @@ func (s *Server) checkQuota(c echo.Context) (err error) {
 		}
 		if l := bucket(&u.bytes, d.by.Limits.UploadBytesPerMinute); l != nil {
 			tokens := l.TokensAt(now)
-			if err == nil && (d.Body == BatchBody || d.Body == CopiesBatch) && tokens <= 0 {
+			if err == nil && d.Body != NoBody && d.Body != SmallBody && tokens <= 0 {
 				err = errByteQuota.after(seconds(l, 1-tokens))
 			}
 			describe("upload-bytes", l, tokens, `;qu="content-bytes"`)
@@ -115,14 +117,34 @@ func (s *Server) checkOpenImages(ctx context.Context, by *apikey.Key) error {
 	return err
 }
 
-// openSocket counts a WebSocket of the name until closed is called.
-func (s *Server) openSocket(by *apikey.Key) (closed func(), err error) {
-	s.quotas.with(by.Name, func(u *usage) {
-		if limit := by.Limits.Sockets; limit > 0 && u.sockets >= limit {
-			err = errSocketQuota
+// follow lets the caller watch the job that the path names, if it may see the job. A WebSocket,
+// an event stream and a waiting request count alike. The caller calls closed, unless there is
+// an error.
+func (s *Server) follow(ctx context.Context, d *details) (_ *progress.Watcher, closed func(), err error) {
+	if !isUUID(d.jobID) {
+		return nil, nil, job.ErrNotFound
+	}
+	name, limit := d.by.Name, d.by.Limits.Sockets
+	s.quotas.with(name, func(u *usage) {
+		if limit > 0 && u.watchers >= limit {
+			err = errWatcherQuota
 			return
 		}
-		u.sockets++
+		u.watchers++
 	})
-	return func() { s.quotas.with(by.Name, func(u *usage) { u.sockets-- }) }, err
+	if err != nil {
+		return nil, nil, err
+	}
+	leave := func() { s.quotas.with(name, func(u *usage) { u.watchers-- }) }
+	w, err := s.deps.Hub.Subscribe(ctx, d.jobID)
+	if err != nil {
+		leave()
+		return nil, nil, err
+	}
+	closed = func() { w.Close(); leave() }
+	if !viewerOf(d.by).Sees(w.Job()) {
+		closed()
+		return nil, nil, job.ErrNotFound
+	}
+	return w, closed, nil
 }

@@ -273,7 +273,7 @@ func TestBusy(t *testing.T) {
 		r := setup(t, options{progress: progress.Config{MaxWatchers: 1}})
 		id := r.create(1)
 		r.dialSocket(id)
-		wantError(t, r.do("GET", "/api/v1/batch/"+id+"/ws", nil, upgrade...), 503, "Too many WebSocket connections, try again later")
+		wantError(t, r.do("GET", "/api/v1/batch/"+id+"/ws", nil, upgrade...), 503, "Too many WebSocket connections, event streams and waiting requests, try again later")
 	})
 	t.Run("uploads", func(t *testing.T) {
 		const most = 10 << 20

@@ -48,6 +48,12 @@ func (r *responseWriter) extend() {
 // Unwrap serves http.ResponseController.
 func (r *responseWriter) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
+// takeOver returns the connection, which net/http then no longer manages.
+func (r *responseWriter) takeOver() (net.Conn, error) {
+	conn, _, err := r.control.Hijack()
+	return conn, err
+}
+
 // Hijack implements http.Hijacker, for a WebSocket.
 func (r *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffers, err := r.control.Hijack()

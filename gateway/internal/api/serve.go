@@ -18,7 +18,7 @@ const (
 // Serve serves on l until ctx is done. It continues for the drain delay, in which a load
 // balancer notices that the server is not ready, and asks clients to close their
 // connections. Then it accepts no new connections, responds on the connections that it
-// has accepted, closes WebSockets with 1001, lets running requests finish until 20 s
+// has accepted, closes WebSockets with 1001, ends event streams, lets running requests finish until 20 s
 // after the end of ctx and aborts the rest. No handler runs after it returns. It is called
 // once.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {

@@ -19,7 +19,6 @@ import (
 	"golang.org/x/net/http/httpguts"
 	"nhooyr.io/websocket"
 
-	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 )
 
@@ -37,8 +36,8 @@ var (
 	errJobEnded = errors.New("job has ended")
 )
 
-// closes maps the reason for which a socket ends to its close frame and its label in the
-// metric. Without a match, the client has disconnected.
+// closes maps the reason for which a socket or an event stream ends to its close frame and its
+// label in the metric. Without a match, the client has disconnected.
 var closes = []struct {
 	err    error
 	status websocket.StatusCode // 0: no close frame
@@ -67,22 +66,9 @@ func (s *Server) watch(c echo.Context) error {
 		return errClosing
 	default:
 	}
-	id := detailsOf(c).jobID
-	if !isUUID(id) {
-		return job.ErrNotFound
-	}
-	by := detailsOf(c).by
-	closed, err := s.openSocket(by)
+	id, by := detailsOf(c).jobID, detailsOf(c).by
+	watcher, closed, err := s.follow(r.Context(), detailsOf(c))
 	if err != nil {
-		return err
-	}
-	watcher, err := s.deps.Hub.Subscribe(r.Context(), id)
-	if err == nil && !viewerOf(by).Sees(watcher.Job()) {
-		watcher.Close()
-		err = job.ErrNotFound
-	}
-	if err != nil {
-		closed()
 		return err
 	}
 	conn, err := websocket.Accept(c.Response(), r, &websocket.AcceptOptions{
@@ -92,7 +78,6 @@ func (s *Server) watch(c echo.Context) error {
 	})
 	if err != nil {
 		closed()
-		watcher.Close()
 		return fmt.Errorf("upgrade: %w", err)
 	}
 	conn.SetReadLimit(inboundLimit)
@@ -105,7 +90,6 @@ func (s *Server) watch(c echo.Context) error {
 	go func() {
 		defer s.running.Done()
 		defer closed()
-		defer watcher.Close()
 		defer func() {
 			if p := recover(); p != nil { // a panic ends this socket but not the process
 				s.deps.Log.ErrorContext(ctx, "panic in a socket", "job_id", id, "panic", bounded(fmt.Sprint(p)), "stack", string(debug.Stack()))

@@ -66,26 +66,20 @@ func preferredWait(h http.Header) time.Duration {
 // awaitChange waits until the job has a higher revision, at most for the given time, or until
 // the server shuts down. The request counts as a watcher of the job, like a WebSocket, and
 // learns of changes by other gateways in the same way.
-func (s *Server) awaitChange(c echo.Context, id string, revision int64, wait time.Duration) error {
+func (s *Server) awaitChange(c echo.Context, revision int64, wait time.Duration) error {
 	d, client, started := detailsOf(c), c.Request().Context(), time.Now()
 	defer func() { d.waited = time.Since(started) }()
 	ctx, cancel := context.WithTimeout(client, wait)
 	defer cancel()
-	closed, err := s.openSocket(d.by)
-	if err != nil {
-		return errWaitQuota
-	}
-	defer closed()
-	watcher, err := s.deps.Hub.Subscribe(ctx, id)
+	watcher, closed, err := s.follow(ctx, d)
 	switch {
-	case errors.Is(err, progress.ErrFull):
-		return errWaits
+	case err == nil:
+		defer closed()
 	case errors.Is(err, progress.ErrClosed), ctx.Err() != nil:
 		return client.Err()
-	case err != nil:
+	default:
 		return err
 	}
-	defer watcher.Close()
 	for {
 		over := watcher.Skip()
 		switch {

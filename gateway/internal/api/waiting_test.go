@@ -269,12 +269,12 @@ func TestWaitsAreLimited(t *testing.T) {
 		go func() { done <- r.wait(a, ours, "wait=9", anna...) }()
 		synctest.Wait()
 		got := r.wait(a, ours, "wait=9", anna...)
-		if want := `{"error":"Too many WebSocket connections and waiting requests with this API key, try again later","status":429}` + "\n"; string(got.body) != want || got.header.Get("Retry-After") != "5" {
+		if want := `{"error":"Too many WebSocket connections, event streams and waiting requests with this API key, try again later","status":429}` + "\n"; string(got.body) != want || got.header.Get("Retry-After") != "5" {
 			t.Errorf("past the quota of the key: got %s %v", got.body, got.header)
 		}
 		go func() { done <- r.wait(b, theirs, "wait=9", bert...) }()
 		synctest.Wait()
-		wantError(t, r.wait(b, theirs, "wait=9", bert...), 503, "Too many WebSocket connections and waiting requests, try again later")
+		wantError(t, r.wait(b, theirs, "wait=9", bert...), 503, "Too many WebSocket connections, event streams and waiting requests, try again later")
 		if took := time.Since(started); took != 0 {
 			t.Errorf("the rejected requests took %v", took)
 		}

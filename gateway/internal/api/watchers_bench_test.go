@@ -37,6 +37,7 @@ type cost struct{ heap, rss, left, last float64 }
 // bytes of each in the server's process, the time from an image's end to the last
 // notified socket, and what is left of each after all have disconnected. "bare" is the
 // library alone, with one goroutine that reads and one that writes, and the same clients.
+// "events" watches with event streams instead of sockets.
 func BenchmarkWatchers(b *testing.B) {
 	const watchers = 10_000
 	var bare cost
@@ -66,7 +67,8 @@ func BenchmarkWatchers(b *testing.B) {
 			close(*frame.Swap(&next))
 		})
 	})
-	b.Run("gateway", func(b *testing.B) {
+	gateway := func(b *testing.B, route string) cost {
+		b.Helper()
 		r := setup(b, options{})
 		now := time.Now()
 		images := make([]job.Image, 1000)
@@ -76,18 +78,31 @@ func BenchmarkWatchers(b *testing.B) {
 		}
 		const id = "a1b2c3d4-e5f6-4890-abcd-ef1234567890"
 		r.must(r.jobs.Create(b.Context(), job.New(id, images, now)))
-		got := measure(b, watchers, strings.TrimPrefix(r.url, "http://"), "/api/v1/batch/"+id+"/ws", r.noSockets, func(i int) {
+		return measure(b, watchers, strings.TrimPrefix(r.url, "http://"), "/api/v1/batch/"+id+route, r.noSockets, func(i int) {
 			if i >= len(images)-1 {
 				b.Fatal("no open image is left")
 			}
 			r.end(id, i, nil)
 		})
+	}
+	var sockets cost
+	b.Run("gateway", func(b *testing.B) {
+		sockets = gateway(b, "/ws")
 		if bare.heap > 0 {
-			b.ReportMetric(got.heap/bare.heap, "heap/bare")
-			b.ReportMetric(got.last/bare.last, "last/bare")
+			b.ReportMetric(sockets.heap/bare.heap, "heap/bare")
+			b.ReportMetric(sockets.last/bare.last, "last/bare")
+		}
+	})
+	b.Run("events", func(b *testing.B) {
+		got := gateway(b, eventsRoute)
+		if sockets.heap > 0 {
+			b.ReportMetric(got.heap/sockets.heap, "heap/socket")
+			b.ReportMetric(got.last/sockets.last, "last/socket")
 		}
 	})
 }
+
+const eventsRoute = "/events"
 
 // bareSocket sends one frame first and one more for each signal.
 func bareSocket(running *sync.WaitGroup, ctx context.Context, conn *websocket.Conn, frame *atomic.Pointer[chan struct{}]) { //nolint:revive // The group comes first, as with Go.
@@ -233,9 +248,13 @@ func beCrowd(order string) error {
 			release := sync.OnceFunc(func() { <-slots })
 			defer release()
 			go func() { <-ctx.Done(); _ = conn.Close() }()
-			_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n", path, headerLines(upgrade))
+			read, header := readFrames, headerLines(upgrade)
+			if strings.HasSuffix(path, eventsRoute) {
+				read, header = readEvents, ""
+			}
+			_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n", path, header)
 			if err == nil {
-				err = readFrames(bufio.NewReaderSize(conn, 512), func() {
+				err = read(bufio.NewReaderSize(conn, 512), func() {
 					release()
 					if had.Add(1)%int64(n) == 0 {
 						fmt.Println(time.Now().UnixNano())
@@ -285,6 +304,29 @@ func readFrames(in *bufio.Reader, notified func()) error {
 			return err
 		}
 		if head[0] == finText {
+			notified()
+		}
+	}
+}
+
+// readEvents reads the response to a request for an event stream and calls notified for every
+// event.
+func readEvents(in *bufio.Reader, notified func()) error {
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	lines := bufio.NewReaderSize(resp.Body, 512)
+	for {
+		line, err := lines.ReadSlice('\n')
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return err
+		}
+		if strings.HasPrefix(string(line), "event:") {
 			notified()
 		}
 	}

@@ -19,10 +19,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/webhook"
 )
 
-const (
-	maxSmallBody   = 16 << 10 // decoded bytes of a SmallBody
-	deliveriesPage = 100      // deliveries in a page without a limit
-)
+const deliveriesPage = 100 // deliveries in a page without a limit
 
 type webhookJSON struct {
 	ID             string          `json:"id"`
@@ -117,7 +114,7 @@ func (s *Server) findWebhook(c echo.Context) (job.Webhook, error) {
 // operator.
 func (s *Server) createWebhook(c echo.Context) error {
 	respondEarly(c)
-	in := s.newRequestBody(c, maxSmallBody)
+	in := s.newRequestBody(c, smallBody)
 	w, err := s.readWebhook(c, in)
 	if err != nil {
 		s.breakOff(c, in, err)
@@ -147,7 +144,7 @@ func (s *Server) readWebhook(c echo.Context, in *requestBody) (w job.Webhook, er
 		return w, err
 	}
 	defer memory.release()
-	text := newBatchBody(in, coding, maxSmallBody, memory, false)
+	text := newBatchBody(in, coding, smallBody, memory, false)
 	data, err := io.ReadAll(text)
 	if err := errors.Join(err, text.Close()); err != nil {
 		return w, err

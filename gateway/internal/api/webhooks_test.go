@@ -176,7 +176,7 @@ func TestBadWebhooks(t *testing.T) {
 	} {
 		wantError(t, r.as(keys, "anna", "POST", "/api/v1/webhooks", body), 400, text)
 	}
-	wantError(t, r.as(keys, "anna", "POST", "/api/v1/webhooks", `{"url":"`+strings.Repeat(" ", 17<<10)+`"}`), 413, "Request body exceeds 16384 bytes")
+	wantError(t, r.as(keys, "anna", "POST", "/api/v1/webhooks", `{"url":"`+strings.Repeat(" ", 65<<10)+`"}`), 413, "Request body exceeds 65536 bytes")
 	wantError(t, r.as(keys, "anna", "POST", "/api/v1/webhooks", hookBody, "Content-Encoding", "br"), 415, "Content-Encoding not supported; want gzip, zstd or none")
 	if list := r.hooks(keys, "anna"); len(list) != 0 {
 		t.Errorf("there are webhooks: %+v", list)

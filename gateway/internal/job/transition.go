@@ -135,6 +135,9 @@ func (j *Job) settle(img *Image, r pipeline.Result, now time.Time) bool {
 	img.EndTime, img.Unsent = latest(now, img.StartTime), false
 	if r.Status == pipeline.Completed {
 		img.Status, img.ProcessedPath, img.Headers = Completed, r.ProcessedPath, ""
+		if _, ok := r.Appearance.Hash(); ok {
+			img.Appearance = r.Appearance
+		}
 	} else {
 		img.Status, img.Error, img.ErrorCode, img.Retryable = Failed, r.Error, r.ErrorCode, r.Retryable
 	}

@@ -13,7 +13,7 @@
 // no goroutine.
 //
 // The package does not depend on HTTP. It keeps no state across processes: a client that
-// reconnects receives the current state of the job.
+// reconnects receives the current state of the job, or what happened after a revision.
 package progress
 
 import (
@@ -80,7 +80,7 @@ func New(c Config, jobs changes, log *slog.Logger, m *telemetry.Registry) *Hub {
 	h := &Hub{
 		config: c, jobs: jobs, log: log, wake: make(chan struct{}, readers), watches: map[string]*watch{},
 		reads:  m.Counter("progress_reads_total", "Reads of watched jobs, by outcome.", "outcome").From0("ok", "gone", "error"),
-		events: m.Counter("progress_events_total", "Events sent to watchers, each a WebSocket message, by kind.", "kind").From0(string(Progress), string(ImageComplete), string(JobComplete)),
+		events: m.Counter("progress_events_total", "Events sent to watchers, each a message of a WebSocket or an event stream, by kind.", "kind").From0(string(Progress), string(ImageComplete), string(JobComplete)),
 	}
 	m.GaugeFunc("progress_watchers", "Clients that watch a job.", func() float64 {
 		h.mu.Lock()

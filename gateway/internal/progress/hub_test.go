@@ -308,3 +308,27 @@ func TestHubClose(t *testing.T) {
 		t.Errorf("after the end: %v, want progress.ErrClosed", err)
 	}
 }
+
+// TestResume verifies that a watcher that resumes receives what happened after its revision,
+// and everything if the job has not reached the revision.
+func TestResume(t *testing.T) {
+	b := setup(t, progress.Config{})
+	b.create("a", 4)
+	b.settle("a", 2)
+	j := b.settle("a", 1)
+	resume := func(revision int64) *progress.Watcher {
+		w := b.subscribe("a")
+		w.Resume(revision)
+		return w
+	}
+	const now, second, first = "progress: processing 1+1/4", "image_complete 1 failed: processing 1+1/4", "image_complete 2 completed: processing 1+1/4"
+	b.want(b.next(resume(0)), now, first, second)
+	b.want(b.next(resume(j.Revision-1)), now, second)
+	b.want(b.next(resume(j.Revision+1)), now, first, second)
+	w := resume(j.Revision)
+	b.want(b.next(w))
+	b.notify(b.settle("a", 0))
+	b.want(b.next(w), "image_complete 0 completed: processing 2+1/4")
+	j = b.settle("a", 3)
+	b.want(b.next(resume(j.Revision)), "job_complete: completed 2+2/4") // every stream ends with it
+}

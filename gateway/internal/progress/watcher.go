@@ -32,6 +32,7 @@ type Watcher struct {
 	watch    *watch
 	snapshot *snapshot // nil after the first Next
 	at       *node     // last step returned by Next
+	after    int64     // revision of the job that the client has already
 	finished bool
 	closed   bool
 }
@@ -95,6 +96,15 @@ func (w *Watcher) Close() {
 	}
 }
 
+// Resume makes the first Next leave out what a client has that received all events up to the
+// revision. A revision that the job has not reached counts as 0: the client's revision is
+// not of this job.
+func (w *Watcher) Resume(revision int64) {
+	if revision <= w.at.job.Revision {
+		w.after = revision
+	}
+}
+
 // Ready returns a channel that is closed when Next has events to return. Each Next and each
 // Skip replaces the channel.
 func (w *Watcher) Ready() <-chan struct{} {
@@ -116,6 +126,9 @@ func (w *Watcher) Next() ([]Event, error) {
 	first := w.snapshot != nil
 	if first {
 		ended, w.snapshot = w.snapshot.ended, nil
+		for len(ended) > 0 && ended[0].Revision <= w.after {
+			ended = ended[1:]
+		}
 	} else {
 		before = w.at.job
 		if over := w.step(&ended); over != nil && len(ended) == 0 && !visible(&before, &w.at.job) {
@@ -124,7 +137,7 @@ func (w *Watcher) Next() ([]Event, error) {
 	}
 	now := &w.at.job
 	var events []Event
-	if first || len(ended) == 0 && visible(&before, now) {
+	if first && now.Revision > w.after || !first && len(ended) == 0 && visible(&before, now) {
 		events = append(events, Event{Kind: Progress, Job: now})
 	}
 	for i := range ended {

@@ -42,6 +42,8 @@ func testChange(t *testing.T, open func(*testing.T) Store) {
 		got.Images = whole.Images
 		same(t, "result of Change", got, whole)
 		same(t, "processed path", whole.Images[1].ProcessedPath, completed(ref).ProcessedPath)
+		same(t, "appearance", whole.Images[1].Appearance, completed(ref).Appearance)
+		same(t, "appearance of a failed image", whole.Images[0].Appearance, pipeline.Appearance{})
 		same(t, "end", whole.Images[1].EndTime, at(3))
 		same(t, "unsent", whole.Images[1].Unsent, false)
 		if img := whole.Images[0]; img.Error != "Image is damaged" || img.ErrorCode != pipeline.CodeDamaged || !img.Retryable {

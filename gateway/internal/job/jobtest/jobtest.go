@@ -152,7 +152,9 @@ func leased(j *job.Job, l job.Lease) *job.Job {
 
 func completed(ref job.Ref) pipeline.Result {
 	e := pipeline.NewEnvelope(ref.JobID, ref.Index, t0)
-	return pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, "a.jpg"), t0)
+	r := pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, "a.jpg"), t0)
+	r.Appearance = pipeline.Appearance{PHash: "fedcba9876543210", Width: 12000 + ref.Index, Height: 8000}
+	return r
 }
 
 func failed(ref job.Ref) pipeline.Result {

@@ -67,6 +67,7 @@ func changing(img *job.Image) []any {
 		string(img.Status), img.Original.Path, img.Original.ContentType, img.Original.Size, img.Original.SHA256,
 		img.ProcessedPath, img.Error, img.ErrorCode, img.Retryable,
 		micros(img.StartTime), micros(img.EndTime), img.Revision, img.Unsent, img.Send,
+		img.Appearance.PHash, img.Appearance.Width, img.Appearance.Height,
 	}
 }
 

@@ -57,7 +57,7 @@ const (
 	lockImages  = selectImages + ` FOR NO KEY UPDATE`
 	updateImage = `UPDATE images SET status = $1, original_path = $2, content_type = $3, size = $4, sha256 = $5,
 		processed_path = $6, error = $7, error_code = $8, retryable = $9, start_time = $10, end_time = $11, revision = $12,
-		unsent = $13, send = $14{relay} WHERE job = $15 AND idx = $16`
+		unsent = $13, send = $14, phash = $15, width = $16, height = $17{relay} WHERE job = $18 AND idx = $19`
 	dropHeaders = `UPDATE images SET headers = '' WHERE job = $1 AND idx = $2`
 	updateJob   = `UPDATE jobs SET status = $1, completed = $2, failed = $3, revision = $4, updated_at = $5 WHERE seq = $6`
 	advanceJob  = `UPDATE jobs SET completed = $1, revision = $2, updated_at = $3 WHERE seq = $4`
@@ -129,7 +129,7 @@ var insertColumns = []string{
 	"job", "idx", "trace_id", "original_filename", "key_name", "url", "headers", "custom_id", // the columns of changing follow
 	"status", "original_path", "content_type", "size", "sha256",
 	"processed_path", "error", "error_code", "retryable",
-	"start_time", "end_time", "revision", "unsent", "send",
+	"start_time", "end_time", "revision", "unsent", "send", "phash", "width", "height",
 }
 
 // numbered numbers the arguments of a statement, each of which is a $.
