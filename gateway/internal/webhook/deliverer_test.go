@@ -160,7 +160,7 @@ func TestBadReceivers(t *testing.T) {
 		if !allow {
 			r.Deliverer = r.deliverer(Config{}, telemetry.NewRegistry())
 		}
-		r.client.timeout = 200 * time.Millisecond
+		r.client.timeout = 2 * time.Second
 		w := r.hook("anna", url)
 		r.end("anna")
 		r.step()

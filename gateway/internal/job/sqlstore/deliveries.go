@@ -2,13 +2,11 @@ package sqlstore
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
-	"github.com/imagebatch/imagebatch/shared/failpoint"
 )
 
 // Statements about deliveries.
@@ -57,15 +55,13 @@ func readDelivery(scan scanner) (d job.Delivery, err error) {
 	return d, err
 }
 
-// enqueueEnd writes the messages about the end of a job, in the transaction that ends it.
-func (x *session) enqueueEnd(ctx context.Context, j *job.Job) error {
+// enqueue returns the statement that writes the messages about the end of a job. Every
+// transaction that ends a job runs it.
+func enqueue(j *job.Job) *statement {
 	d := job.EndMessage(j)
-	_, err := x.exec(ctx, enqueueEnd, d.Message, string(d.Type), d.JobID, d.Body, d.Origin, micros(d.CreatedAt), micros(d.NextAt), j.Owner, events[d.Type])
-	if err != nil {
-		return fmt.Errorf("write messages for webhooks: %w", err)
-	}
-	failpoint.Reach("webhooks enqueued", j.ID)
-	return nil
+	return &statement{query: enqueueEnd, args: []any{
+		d.Message, string(d.Type), d.JobID, d.Body, d.Origin, micros(d.CreatedAt), micros(d.NextAt), j.Owner, events[d.Type],
+	}}
 }
 
 // AddTest stores a test message for its webhook. It returns job.ErrNoWebhook or
