@@ -59,7 +59,7 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 	if !j.Status.Ended() {
 		return nil
 	}
-	if err := x.run(ctx, enqueue(j)); err != nil {
+	if err := x.run(ctx, endMessages(j)); err != nil {
 		return fmt.Errorf("write messages for webhooks: %w", err)
 	}
 	return nil
@@ -187,7 +187,7 @@ func (x *session) update(ctx context.Context, r *row, work int, before, after []
 	}
 	ends := r.Status.Ended() && !r.status.Ended()
 	if ends {
-		updates = append(updates, enqueue(&r.Job))
+		updates = append(updates, endMessages(&r.Job))
 	}
 	if err := x.run(ctx, updates...); err != nil {
 		return fmt.Errorf("update images and job: %w", err)

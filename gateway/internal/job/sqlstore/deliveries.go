@@ -55,9 +55,9 @@ func readDelivery(scan scanner) (d job.Delivery, err error) {
 	return d, err
 }
 
-// enqueue returns the statement that writes the messages about the end of a job. Every
+// endMessages returns the statement that writes the messages about the end of a job. Every
 // transaction that ends a job runs it.
-func enqueue(j *job.Job) *statement {
+func endMessages(j *job.Job) *statement {
 	d := job.EndMessage(j)
 	return &statement{query: enqueueEnd, args: []any{
 		d.Message, string(d.Type), d.JobID, d.Body, d.Origin, micros(d.CreatedAt), micros(d.NextAt), j.Owner, events[d.Type],
