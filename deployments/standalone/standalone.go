@@ -100,8 +100,7 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 	if err != nil {
 		return nil, err
 	}
-	broker, err := membroker.Open(filepath.Join(c.Gateway.DataDir, "in-hand"),
-		pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	broker, err := membroker.Open(filepath.Join(c.Gateway.DataDir, "in-hand"), pipeline.WorkQueues()...)
 	if err != nil {
 		return nil, err
 	}
