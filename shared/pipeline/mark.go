@@ -7,31 +7,32 @@ import (
 	"strings"
 )
 
-// CaptionField is one of the fields of a [Caption].
+// CaptionField is one of the texts about an image.
 type CaptionField int
 
-// The fields of a caption.
+// The texts about an image.
 const (
 	Title CaptionField = iota
 	Description
 	Keywords
+	AltText
 )
 
 // CaptionFields lists the fields in the order in which they are written.
-var CaptionFields = [...]CaptionField{Title, Description, Keywords}
+var CaptionFields = [...]CaptionField{Title, Description, Keywords, AltText}
 
-// String returns the name of the field in [Metadata.Composed] and in our marks.
+// String returns the name of the field in [Metadata.Composed], in [Metadata.Captioned] and in our marks.
 func (f CaptionField) String() string {
-	return [...]string{"title", "description", "keywords"}[f]
+	return [...]string{"title", "description", "keywords", "alt_text"}[f]
 }
 
-// Caption is the text that a person would write about an image: the values of each
-// field, at most one for title and description.
-type Caption [len(CaptionFields)][]string
+// Texts are the texts about an image: the values of each field, of which only keywords have
+// several.
+type Texts [len(CaptionFields)][]string
 
-// Caption returns the caption of the record, composed or found.
-func (m Metadata) Caption() Caption {
-	var c Caption
+// Texts returns the texts of the record, whoever wrote them.
+func (m Metadata) Texts() Texts {
+	var c Texts
 	if m.Title != "" {
 		c[Title] = []string{m.Title}
 	}
@@ -39,6 +40,9 @@ func (m Metadata) Caption() Caption {
 		c[Description] = []string{m.Description}
 	}
 	c[Keywords] = m.Keywords
+	if m.AltText != "" {
+		c[AltText] = []string{m.AltText}
+	}
 	return c
 }
 

@@ -88,7 +88,7 @@ func Write(data []byte, m pipeline.Metadata, o Options) (File, error) {
 	}
 	w := writer{
 		options: o, description: describe(m),
-		stated: m.Caption(),
+		stated: m.Texts(),
 	}
 	if m.Exif != nil {
 		w.camera = []string{m.Exif.CameraMake, m.Exif.CameraModel}

@@ -87,7 +87,7 @@ func (w writer) find(data []byte, l imagefile.Layout) found {
 		}
 	}
 	if f.Unread && xmp.MentionsCaption(extension) {
-		f.stated = [...]bool{pipeline.Title: true, pipeline.Description: true, pipeline.Keywords: true}
+		f.stated = [...]bool{pipeline.Title: true, pipeline.Description: true, pipeline.Keywords: true, pipeline.AltText: true}
 	}
 	f.credentials = f.credentials || xmp.MentionsProvenance(extension)
 	f.place = f.place || f.HasEXIF && !f.tiff || f.tiff && hidesPosition(f.EXIF) || f.IPTC.HoldsPackets() ||
@@ -117,7 +117,7 @@ func tiffDescription(t tiff.Block) (text string, has bool) {
 
 // windowsTags are the tags in which Windows stores each field.
 var windowsTags = [...][]uint16{
-	pipeline.Title: {tiff.TagXPTitle}, pipeline.Description: {tiff.TagXPComment, tiff.TagXPSubject}, pipeline.Keywords: {tiff.TagXPKeywords},
+	pipeline.Title: {tiff.TagXPTitle}, pipeline.Description: {tiff.TagXPComment, tiff.TagXPSubject}, pipeline.Keywords: {tiff.TagXPKeywords}, pipeline.AltText: nil,
 }
 
 // fieldOf is the field that a text chunk of a PNG states.
@@ -149,7 +149,7 @@ func (w writer) tiffStates(t tiff.Block, f pipeline.CaptionField, m pipeline.Mar
 var iptcOf = [...]struct {
 	number byte
 	most   int
-}{pipeline.Title: {iptc.Title, 64}, pipeline.Description: {iptc.Description, 2000}, pipeline.Keywords: {iptc.Keywords, 64}}
+}{pipeline.Title: {iptc.Title, 64}, pipeline.Description: {iptc.Description, 2000}, pipeline.Keywords: {iptc.Keywords, 64}, pipeline.AltText: {}}
 
 // iptcStates reports whether the IPTC states a field with a value that is not ours. A headline stands for a title.
 // Damaged parts state nothing: no reader sees them.
@@ -160,7 +160,7 @@ func (w writer) iptcStates(r iptc.Resources, f pipeline.CaptionField, m pipeline
 
 // filledIPTC returns a block with our captions replaced, and the stock texts that they replace. It fills in no
 // field that the block states, and none that does not fit or cannot be represented in the block's character set.
-func (w writer) filledIPTC(b iptc.Block, c pipeline.Caption, m pipeline.Marks) (with iptc.Block, replaced []string, filled bool) {
+func (w writer) filledIPTC(b iptc.Block, c pipeline.Texts, m pipeline.Marks) (with iptc.Block, replaced []string, filled bool) {
 	for _, f := range pipeline.CaptionFields {
 		if number := iptcOf[f].number; m.Ours(f, b.Values(number)) {
 			b = b.Without(number)
@@ -182,8 +182,8 @@ func (w writer) filledIPTC(b iptc.Block, c pipeline.Caption, m pipeline.Marks) (
 }
 
 // composed returns the caption that the analyzer composed, without the fields that it found in the file.
-func composed(m pipeline.Metadata) pipeline.Caption {
-	all := m.Caption()
+func composed(m pipeline.Metadata) pipeline.Texts {
+	all := m.Texts()
 	for _, f := range pipeline.CaptionFields {
 		if !slices.Contains(m.Composed, f.String()) {
 			all[f] = nil

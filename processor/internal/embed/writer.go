@@ -17,7 +17,7 @@ import (
 type writer struct {
 	options          Options
 	description      xmp.Description
-	composed, stated pipeline.Caption
+	composed, stated pipeline.Texts
 	camera           []string // make and model
 }
 
@@ -144,8 +144,8 @@ func marksOf(p *xmp.Packet) pipeline.Marks {
 // fill returns our captions for the file: for every field that others have not stated, the analyzer's composed
 // value, or else ours from an earlier run, which the analyzer may have taken for the file's own. It is empty if
 // composed captions stay out of the file; those of an earlier run are removed then.
-func (w writer) fill(p *xmp.Packet, stated func(pipeline.CaptionField) bool) pipeline.Caption {
-	var fill, earlier pipeline.Caption
+func (w writer) fill(p *xmp.Packet, stated func(pipeline.CaptionField) bool) pipeline.Texts {
+	var fill, earlier pipeline.Texts
 	if !w.options.Composed {
 		return fill
 	}
@@ -174,10 +174,10 @@ func merged(p *xmp.Packet, d xmp.Description) []byte {
 
 // embed chooses the packet of at most limit bytes, and returns the captions in it. If space is short, it omits
 // the padding first, then our optional properties, and finally our captions, but never a property of the file.
-func (m *made) embed(p *xmp.Packet, d xmp.Description, fill pipeline.Caption, limit int) (pipeline.Caption, Warning) {
+func (m *made) embed(p *xmp.Packet, d xmp.Description, fill pipeline.Texts, limit int) (pipeline.Texts, Warning) {
 	type attempt struct {
 		packet   []byte
-		captions pipeline.Caption
+		captions pipeline.Texts
 		warning  Warning
 	}
 	compact := func(d xmp.Description) []byte {
@@ -202,7 +202,7 @@ func (m *made) embed(p *xmp.Packet, d xmp.Description, fill pipeline.Caption, li
 		}
 		return a.captions, a.warning
 	}
-	return pipeline.Caption{}, NoSpace
+	return pipeline.Texts{}, NoSpace
 }
 
 // fillTIFF writes the description into EXIF data, or removes that of an earlier run.
@@ -235,14 +235,14 @@ func (w writer) fillTIFF(m *made, t tiff.Block, description []string, marks pipe
 }
 
 // fillIPTC writes captions into an IPTC block, or removes those of an earlier run.
-func (w writer) fillIPTC(m *made, f found, fill pipeline.Caption, marks pipeline.Marks) {
+func (w writer) fillIPTC(m *made, f found, fill pipeline.Texts, marks pipeline.Marks) {
 	described, replaced, filled := w.filledIPTC(f.IPTC.Block, fill, marks)
 	resources := f.IPTC.With(described)
 	if len(resources) > f.resourcesLimit {
 		// Captions of an earlier run, whose marks are removed, must not stay: they would be taken for a
 		// person's.
 		if filled {
-			w.fillIPTC(m, f, pipeline.Caption{}, marks)
+			w.fillIPTC(m, f, pipeline.Texts{}, marks)
 		}
 		return
 	}

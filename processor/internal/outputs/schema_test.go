@@ -123,6 +123,8 @@ var definitions = []struct {
 }{
 	{"analysis", reflect.TypeFor[pipeline.Metadata]()},
 	{"exif", reflect.TypeFor[pipeline.Exif]()},
+	{"caption", reflect.TypeFor[pipeline.Caption]()},
+	{"made_by_ai", reflect.TypeFor[pipeline.MadeByAI]()},
 	{"gps", reflect.TypeFor[pipeline.GPS]()},
 	{"color", reflect.TypeFor[pipeline.ColorShare]()},
 	{"processed", reflect.TypeFor[Processed]()},

@@ -24,8 +24,8 @@ const (
 
 // The dc property of each field: its name, and its required list type.
 var (
-	nameOf = [...]string{pipeline.Title: "title", pipeline.Description: "description", pipeline.Keywords: "subject"}
-	listOf = [...]string{pipeline.Title: "Alt", pipeline.Description: "Alt", pipeline.Keywords: "Bag"}
+	nameOf = [...]string{pipeline.Title: "title", pipeline.Description: "description", pipeline.Keywords: "subject", pipeline.AltText: "AltTextAccessibility"}
+	listOf = [...]string{pipeline.Title: "Alt", pipeline.Description: "Alt", pipeline.Keywords: "Bag", pipeline.AltText: "Alt"}
 )
 
 // defaultLanguage marks the text in the default language.
@@ -67,7 +67,7 @@ func (d Description) Core() Description {
 }
 
 // WithCaption returns the description with our caption and its marks, which are core.
-func (d Description) WithCaption(c pipeline.Caption) Description {
+func (d Description) WithCaption(c pipeline.Texts) Description {
 	with := Description{slices.Clip(d.properties)}
 	var names, digests []string
 	for _, f := range pipeline.CaptionFields {
@@ -100,7 +100,7 @@ func (d *Description) add(p Property) {
 
 // Cleaned returns a caption without the characters that XMP cannot represent. The caption must be the same
 // wherever it is written, or its mark would not match everywhere.
-func Cleaned(c pipeline.Caption) pipeline.Caption {
+func Cleaned(c pipeline.Texts) pipeline.Texts {
 	for _, f := range pipeline.CaptionFields {
 		c[f] = cleaned(c[f])
 	}

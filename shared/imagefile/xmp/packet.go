@@ -57,8 +57,8 @@ func (p *Packet) readMarks(names, digests []string) {
 }
 
 // Ours returns the part of the packet's caption that is as we have written it.
-func (p *Packet) Ours() pipeline.Caption {
-	var c pipeline.Caption
+func (p *Packet) Ours() pipeline.Texts {
+	var c pipeline.Texts
 	for _, child := range p.children {
 		for _, s := range child.statements {
 			if p.ours(s) {
@@ -73,7 +73,7 @@ func (p *Packet) Ours() pipeline.Caption {
 func (p *Packet) Replaceable(is func(text string) bool) { p.replaceable = is }
 
 // Replaced returns the texts that our caption would replace. Blank texts are not listed.
-func (p *Packet) Replaced(c pipeline.Caption) []string {
+func (p *Packet) Replaced(c pipeline.Texts) []string {
 	var all []string
 	for _, child := range p.children {
 		for _, s := range child.statements {
