@@ -31,19 +31,19 @@ func (f CaptionField) String() string {
 type Texts [len(CaptionFields)][]string
 
 // Texts returns the texts of the record, whoever wrote them.
-func (m Metadata) Texts() Texts {
-	var c Texts
-	if m.Title != "" {
-		c[Title] = []string{m.Title}
+func (m Metadata) Texts() Texts { return textsOf(m.Title, m.Description, m.Keywords, m.AltText) }
+
+// Texts returns the texts of the model.
+func (c Caption) Texts() Texts { return textsOf(c.Title, c.Description, c.Keywords, c.AltText) }
+
+func textsOf(title, description string, keywords []string, altText string) Texts {
+	t := Texts{Keywords: keywords}
+	for f, text := range map[CaptionField]string{Title: title, Description: description, AltText: altText} {
+		if text != "" {
+			t[f] = []string{text}
+		}
 	}
-	if m.Description != "" {
-		c[Description] = []string{m.Description}
-	}
-	c[Keywords] = m.Keywords
-	if m.AltText != "" {
-		c[AltText] = []string{m.AltText}
-	}
-	return c
+	return t
 }
 
 // Mark returns the digest that the processor writes next to a value that the analyzer
