@@ -107,8 +107,8 @@ type Upload struct {
 	Captions *bool `json:"captions,omitempty"`
 }
 
-// Captioned reports whether the client lets a model see the image.
-func (u Upload) Captioned() bool { return u.Captions == nil || *u.Captions }
+// CaptionsAllowed reports whether the client lets a model see the image.
+func (u Upload) CaptionsAllowed() bool { return u.Captions == nil || *u.Captions }
 
 // Analysis requests the captioning or the processing of an analyzed original.
 type Analysis struct {
