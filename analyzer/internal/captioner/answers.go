@@ -74,8 +74,11 @@ func (a *Answers) read(ctx context.Context, key string) (answer vision.Answer, e
 	case err != nil: // too large
 		return answer, fmt.Errorf("%w: %w", errInvalid, err)
 	}
-	if err := json.Unmarshal(data, &answer); err != nil || answer.Model == "" {
-		return answer, fmt.Errorf("%w: %w", errInvalid, errors.Join(err))
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return answer, fmt.Errorf("%w: %w", errInvalid, err)
+	}
+	if answer.Model == "" {
+		return answer, fmt.Errorf("%w: it names no model", errInvalid)
 	}
 	return answer, nil
 }

@@ -166,7 +166,10 @@ func (c *Captioner) afterError(ctx context.Context, a pipeline.Analysis, err err
 		c.deps.Log.InfoContext(ctx, "image continues without a caption", "image", a.Envelope, "error", u)
 		return c.without(a, u.Reason, warnings[u.Reason]), nil
 	}
-	later := &stage.Later{After: usualPause, Hold: pace, Err: err}
+	later := &stage.Later{Message: a, After: usualPause, Hold: pace, Err: err}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return a, later // the process stops, which is no fault of the model
+	}
 	if u, ok := errors.AsType[*vision.Unavailable](err); ok {
 		later.After = max(u.After, pace)
 		switch {
