@@ -47,7 +47,7 @@ func textsOf(title, description string, keywords []string, altText string) Texts
 }
 
 // Mark returns the digest that the processor writes next to a value that the analyzer
-// has composed. Both use it to recognize the value when the processed image is
+// has composed, or that a model wrote. Both use it to recognize the value when the processed image is
 // submitted again. It is 64 bits of SHA-256, as hex, of the sorted values with a zero
 // byte after each. The values are sorted because programs change the order of keywords.
 // After any edit, a value no longer matches its mark and counts as the user's own.
@@ -59,12 +59,19 @@ func Mark(values []string) string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// Marks contains the [Mark] of each field that we have composed.
-type Marks [len(CaptionFields)]string
+// Marked identifies the values of a field that we have written.
+type Marked struct {
+	Digest    string // their [Mark]; "" for none
+	Captioned bool   // a model wrote them; otherwise they were composed
+	Model     string // the model, if known
+}
+
+// Marks contains what identifies our values of each field.
+type Marks [len(CaptionFields)]Marked
 
 // Ours reports whether the values of a field are as we wrote them.
 func (m Marks) Ours(f CaptionField, values []string) bool {
-	return m[f] != "" && len(values) > 0 && m[f] == Mark(values)
+	return m[f].Digest != "" && len(values) > 0 && m[f].Digest == Mark(values)
 }
 
 // Blank reports whether all values are empty or white space: some cameras fill a field with spaces.

@@ -58,9 +58,12 @@ const (
 	PlaceLeft       Warning = "a GPS position may be left in the file"
 )
 
-// Options controls what is written. The zero value writes no captions, and keeps all metadata of others.
+// Options controls what is written. The zero value writes no texts, and keeps all metadata of others.
 type Options struct {
-	Composed    bool // fill in captions that the analyzer composed; otherwise those of an earlier run are removed
+	Captions    bool // fill in texts of a model; those of an earlier run stay in any case
+	Composed    bool // fill in texts that the analyzer composed; otherwise those of an earlier run are removed
+	// KeywordParent is the upper level of a model's keywords in lr:hierarchicalSubject; "" for none.
+	KeywordParent string
 	EmbedSigned bool // write into files with Content Credentials too
 	StripPlace  bool // remove GPS positions
 }
@@ -88,13 +91,13 @@ func Write(data []byte, m pipeline.Metadata, o Options) (File, error) {
 	}
 	w := writer{
 		options: o, description: describe(m),
-		stated: m.Texts(),
+		texts: xmp.Cleaned(m.Texts()), captioned: m.Captioned, composed: m.Composed,
+	}
+	if m.Caption != nil {
+		w.model, w.language = m.Caption.Model, m.Caption.Language
 	}
 	if m.Exif != nil {
 		w.camera = []string{m.Exif.CameraMake, m.Exif.CameraModel}
-	}
-	if o.Composed {
-		w.composed = xmp.Cleaned(composed(m))
 	}
 	f := w.write(data, layout, err == nil)
 	f.ContentType = layout.Format.MediaType
