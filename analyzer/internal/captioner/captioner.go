@@ -47,12 +47,12 @@ type Config struct {
 
 // Deps are the dependencies of a Captioner.
 type Deps struct {
-	Model                Model
-	Decoder              vision.Decoder
-	Originals, Processed objectstore.Store
-	Answers              *Answers
-	Log                  *slog.Logger
-	Now                  func() time.Time
+	Model     Model
+	Decoder   vision.Decoder
+	Originals objectstore.Store
+	Answers   *Answers
+	Log       *slog.Logger
+	Now       func() time.Time
 }
 
 // Captioner runs the step. It is safe for concurrent use.

@@ -161,7 +161,7 @@ func store(t *testing.T) *dirstore.Store {
 // another returns the step of another analyzer.
 func (r *rig) another() *captioner.Captioner {
 	return captioner.New(captioner.Config{Fields: []string{"title", "description", "keywords", "alt_text"}, Pixels: 768, MaxWait: 10 * time.Minute}, captioner.Deps{
-		Model: r.model, Decoder: decoder{}, Originals: r.originals, Processed: r.processed,
+		Model: r.model, Decoder: decoder{}, Originals: r.originals,
 		Answers: captioner.NewAnswers(r.processed, telemetry.NewRegistry()), Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 }
@@ -463,7 +463,7 @@ func (slow) Caption(ctx context.Context, _ []byte) (vision.Answer, error) {
 func TestDrain(t *testing.T) {
 	inBubble(t, never, func(r *rig, _ context.Context, work *sync.WaitGroup) {
 		r.captioner = captioner.New(captioner.Config{Fields: []string{"title"}, MaxWait: time.Minute}, captioner.Deps{
-			Model: slow{r.model}, Decoder: decoder{}, Originals: r.originals, Processed: r.processed,
+			Model: slow{r.model}, Decoder: decoder{}, Originals: r.originals,
 			Answers: captioner.NewAnswers(r.processed, telemetry.NewRegistry()), Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		})
 		ctx, stop := context.WithCancel(r.t.Context())
