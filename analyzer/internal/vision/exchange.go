@@ -122,7 +122,7 @@ func (c *Client) send(ctx context.Context, body []byte) (reply, error) {
 	}
 	defer resp.Body.Close()
 	span.Responded(resp.StatusCode)
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxReply)) // a longer one is cut and is not JSON
 	if err != nil {
 		return reply{}, connectionFault(ctx, requesting, err)
 	}
@@ -147,9 +147,6 @@ func (c *Client) classify(status int, header http.Header, body []byte) (reply, e
 	e := errorIn(body)
 	var r reply
 	if status >= 200 && status < 300 {
-		if len(body) > maxReply {
-			return r, unusable(fmt.Sprintf("the response has more than %d bytes", maxReply))
-		}
 		err := json.Unmarshal(body, &r)
 		if len(r.Choices) > 0 && r.Choices[0].Error != nil {
 			e = r.Choices[0].Error
