@@ -60,12 +60,12 @@ const (
 
 // Options controls what is written. The zero value writes no texts, and keeps all metadata of others.
 type Options struct {
-	Captions    bool // fill in texts of a model; those of an earlier run stay in any case
-	Composed    bool // fill in texts that the analyzer composed; otherwise those of an earlier run are removed
+	Captions bool // fill in texts of a model; those of an earlier run stay in any case
+	Composed bool // fill in texts that the analyzer composed; otherwise those of an earlier run are removed
 	// KeywordParent is the upper level of a model's keywords in lr:hierarchicalSubject; "" for none.
 	KeywordParent string
-	EmbedSigned bool // write into files with Content Credentials too
-	StripPlace  bool // remove GPS positions
+	EmbedSigned   bool // write into files with Content Credentials too
+	StripPlace    bool // remove GPS positions
 }
 
 // File is the result of Write.

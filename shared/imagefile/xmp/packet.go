@@ -26,7 +26,7 @@ type Packet struct {
 	rdfName  string     // as written, with its prefix
 
 	marks       pipeline.Marks
-	keywords    []string // our keywords in dc:subject
+	keywords    []string        // our keywords in dc:subject
 	levels      map[string]bool // upper levels of keywords
 	provenance  bool
 	empty       bool
