@@ -87,7 +87,7 @@ func newGateway(t *testing.T, environ ...string) (*gateway.Service, *logBuffer, 
 	t.Cleanup(func() { must(t, broker.Close()) })
 	log := &logBuffer{}
 	s, err := gateway.New(t.Context(), c, gateway.Deps{
-		Broker: broker, Originals: originals, Processed: processed, Log: slog.New(slog.NewJSONHandler(log, nil)), Metrics: telemetry.NewRegistry(),
+		Broker: broker, Browser: broker, Originals: originals, Processed: processed, Log: slog.New(slog.NewJSONHandler(log, nil)), Metrics: telemetry.NewRegistry(),
 	})
 	return s, log, err
 }

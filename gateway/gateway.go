@@ -34,6 +34,7 @@ import (
 // Deps are the dependencies of the gateway, except the job store, which it opens itself.
 type Deps struct {
 	Broker               broker.Broker
+	Browser              broker.Browser // the same broker; reads the dead letters
 	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
 	Metrics              *telemetry.Registry
@@ -100,7 +101,8 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		MaxConnections: c.MaxConnections, AllowedOrigins: c.origins, AllowedHosts: c.AllowedHosts, TrustedProxies: c.proxies, BasePath: c.BasePath,
 		KeepAlive: c.KeepAliveTimeout, UploadStall: c.UploadStallTimeout, WSIdleTimeout: c.WSIdleTimeout, WSPingInterval: c.WSPingInterval, DrainDelay: c.DrainDelay,
 	}, api.Deps{
-		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces,
+		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Broker: d.Broker, Browser: d.Browser,
+		Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces,
 	})
 	s.listener, err = listen(ctx, c, d.Log)
 	if err != nil {

@@ -24,7 +24,7 @@ var errStarted = errors.New("started")
 var starts = map[string]func(ctx context.Context, environ []string) error{
 	"gateway": func(ctx context.Context, environ []string) error {
 		return connect.Run(ctx, connect.Process{Name: "gateway", Declares: true}, environ, func(ctx context.Context, c gateway.Config, s *connect.Servers) (connect.Runner, error) {
-			service, err := gateway.New(ctx, c, gateway.Deps{Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics})
+			service, err := gateway.New(ctx, c, gateway.Deps{Broker: s.Broker, Browser: s.Browser, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics})
 			if err != nil {
 				return nil, err
 			}

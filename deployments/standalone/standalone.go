@@ -111,7 +111,7 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 	processedStore := telemetry.Store(processed, "processed", s.metrics, traces)
 
 	s.gateway, err = gateway.New(ctx, c.Gateway, gateway.Deps{
-		Broker: queues, Originals: originalStore, Processed: processedStore, Log: s.log, Metrics: s.metrics, Traces: traces,
+		Broker: queues, Browser: broker, Originals: originalStore, Processed: processedStore, Log: s.log, Metrics: s.metrics, Traces: traces,
 	})
 	if err != nil {
 		return nil, err

@@ -125,6 +125,7 @@ func (c Config) Validate() error {
 // Servers are the opened servers, the log and the telemetry of a service.
 type Servers struct {
 	Broker               broker.Broker
+	Browser              broker.Browser
 	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
 	Metrics              *telemetry.Registry
@@ -151,6 +152,7 @@ func (c Config) open(p Process, traces *telemetry.Tracer, log *slog.Logger, m *t
 	}
 	return &Servers{
 		Broker:    telemetry.Broker(b, m, traces),
+		Browser:   b,
 		Originals: telemetry.Store(originals, "originals", m, traces),
 		Processed: telemetry.Store(processed, "processed", m, traces),
 		Log:       log, Metrics: m, Traces: traces, close: b.Close,

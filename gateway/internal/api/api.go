@@ -41,6 +41,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/origin"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
+	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
@@ -87,8 +88,10 @@ type Deps struct {
 	Processed results // store of processed images
 	Intake    *intake.Intake
 	Hub       *progress.Hub // run by the gateway
-	Keys      *apikey.Store // run by the gateway; nil: every client may do everything
-	Ops       http.Handler  // handler of /healthz, /readyz and /metrics; nil if they have a separate address
+	Broker    publisher
+	Browser   broker.Browser // reads the dead letters
+	Keys      *apikey.Store  // run by the gateway; nil: every client may do everything
+	Ops       http.Handler   // handler of /healthz, /readyz and /metrics; nil if they have a separate address
 	Log       *slog.Logger
 	Metrics   *telemetry.Registry
 	Traces    *telemetry.Tracer // may be nil
@@ -133,6 +136,8 @@ type Server struct {
 
 	leaving chan struct{} // closed on the signal to stop
 	closing chan struct{} // closed when the server accepts no more requests
+
+	reading sync.Mutex // held while dead letters are read
 
 	mu      sync.Mutex // guards drained, after which running does not grow
 	drained bool

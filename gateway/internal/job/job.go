@@ -47,7 +47,7 @@ type Job struct {
 	UpdatedAt   time.Time
 	CompletedAt time.Time // zero while open
 
-	RetryOf     string // ID of the job whose failed images these are; empty for a batch
+	RetryOf     string // ID of the job whose images these are; empty for a batch
 	Fingerprint string // fingerprint of a request with a Key
 	Owner       string // name of the API key that created it; empty without API keys
 	Origin      string // trace context of the request, stored for the tracer; empty without one

@@ -176,7 +176,7 @@ func (s service) doesAll(t *testing.T) {
 		}
 		for _, queue := range pipelineQueues {
 			brokertest.Publish(t, b, broker.DeadQueue(queue), brokertest.Text(s.name))
-			err := b.Browse(t.Context(), broker.DeadQueue(queue), func(_ context.Context, l broker.Letter) error { return l.Ack() })
+			err := b.Browse(t.Context(), broker.DeadQueue(queue), broker.MaxBrowse, func(_ context.Context, l broker.Letter) error { return l.Ack() })
 			if err != nil {
 				t.Errorf("%s: Browse = %v", s.role, err)
 			}

@@ -1,7 +1,10 @@
 package intake
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -10,13 +13,21 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/broker/brokertest"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 func (r *rig) retry(in *Intake, id string) (*job.Job, error) {
 	r.t.Helper()
 	b := in.Begin()
 	defer b.Abort(r.t.Context())
-	if err := b.Retry(r.t.Context(), r.get(id)); err != nil {
+	source := r.get(id)
+	var failed []int
+	for i := range source.Images {
+		if source.Images[i].Status == job.Failed {
+			failed = append(failed, i)
+		}
+	}
+	if err := b.Repeat(r.t.Context(), source, failed); err != nil {
 		return nil, err
 	}
 	return b.Commit(r.t.Context())
@@ -37,9 +48,7 @@ func TestRetryCopiesStoredOriginals(t *testing.T) {
 	r.cancel(in, j.ID)
 	source := r.get(j.ID)
 	for _, i := range []int{3, 4} {
-		if err := r.originals.Delete(t.Context(), source.Images[i].Original.Path); err != nil {
-			t.Fatal(err)
-		}
+		r.remove(r.originals, source.Images[i].Original.Path)
 	}
 	if err := r.originals.Put(t.Context(), source.Images[5].Original.Path, jpegBytes(3), "image/jpeg"); err != nil {
 		t.Fatal(err)
@@ -77,8 +86,8 @@ func TestRetryOfADeletedJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := in.Begin()
-	if err := b.Retry(t.Context(), source); !errors.Is(err, job.ErrNotFound) {
-		t.Errorf("Retry = %v, want job.ErrNotFound", err)
+	if err := b.Repeat(t.Context(), source, []int{0, 1}); !errors.Is(err, job.ErrNotFound) {
+		t.Errorf("Repeat = %v, want job.ErrNotFound", err)
 	}
 	b.Abort(t.Context())
 }
@@ -98,7 +107,7 @@ func TestInterruptedRetryLeavesNothing(t *testing.T) {
 		return nil
 	})
 	if _, err := r.retry(in, j.ID); !errors.Is(err, objectstore.ErrUnavailable) {
-		t.Errorf("Retry = %v, want objectstore.ErrUnavailable", err)
+		t.Errorf("Repeat = %v, want objectstore.ErrUnavailable", err)
 	}
 	if n := len(r.keys(r.originals)); n != 2 {
 		t.Errorf("%d originals, want the 2 of the job", n)
@@ -163,4 +172,123 @@ func TestRetentionKeepsObjectsOfARetry(t *testing.T) {
 		t.Errorf("left of the retry: %v and %v", r.below(r.originals, got), r.below(r.processed, got))
 	}
 	r.cancel(in, got.ID)
+}
+
+// TestReprocessOfLostOriginals verifies that an image without its original is copied from the
+// processed file, if that has the SHA-256 of its record, then fetched again, then left out.
+func TestReprocessOfLostOriginals(t *testing.T) {
+	base, _ := origin(t)
+	r := setup(t)
+	in, _ := r.run("gateway-1")
+	j := r.batch(in,
+		Source{Data: jpegBytes(0), Name: "kept"}, Source{Data: jpegBytes(1), Name: "processed", CustomID: "p"}, Source{URL: base + "/fetched.jpg"},
+		Source{Data: jpegBytes(2), Name: "changed"}, Source{Data: jpegBytes(3), Name: "no record"}, Source{Data: jpegBytes(4), Name: "no file"},
+		Source{Data: jpegBytes(5), Name: "too large"}, Source{Data: []byte("?"), Name: "rejected"},
+	)
+	r.awaitUploads(7)
+	processed := func(index int) []byte { return jpegBytes(100 + index) }
+	for i := range 7 {
+		r.complete(in, j, i)
+		img := r.get(j.ID).Images[i]
+		size := int64(len(processed(i)))
+		if i == 6 {
+			size = in.config.MaxImageBytes + 1
+		}
+		record := fmt.Sprintf(`{"processed":{"file_size":%d,"sha256":"%x"}}`, size, sha256.Sum256(processed(i)))
+		file := processed(i)
+		if i == 2 || i == 3 {
+			file = jpegBytes(50)
+		}
+		for key, data := range map[string][]byte{img.ProcessedPath: file, pipeline.RecordKey(img.ProcessedPath): []byte(record)} {
+			if err := r.processed.Put(t.Context(), key, data, "image/jpeg"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i > 0 {
+			r.remove(r.originals, img.Original.Path)
+		}
+	}
+	source := r.get(j.ID)
+	r.remove(r.processed, pipeline.RecordKey(source.Images[4].ProcessedPath))
+	r.remove(r.processed, source.Images[5].ProcessedPath)
+
+	b := in.Begin()
+	defer b.Abort(t.Context())
+	if err := b.Repeat(t.Context(), source, []int{1, 0, 2, 3, 4, 5, 6, 7}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := b.Commit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for i := range got.Images {
+		names = append(names, got.Images[i].OriginalFilename)
+	}
+	if want := []string{"processed", "kept", "fetched.jpg", "too large"}; !slices.Equal(names, want) || got.RetryOf != j.ID {
+		t.Fatalf("images %q of %s, want %q", names, got.RetryOf, want)
+	}
+	if large := got.Images[3]; large.Status != job.Failed || large.ErrorCode != pipeline.CodeTooLarge {
+		t.Errorf("the image whose file is too large now: %+v", large)
+	}
+	got = r.awaitFetched(got.ID)
+	for i, want := range [][]byte{processed(1), jpegBytes(0)} {
+		img := got.Images[i]
+		data, err := objectstore.ReadAll(t.Context(), r.originals, img.Original.Path, 1<<20)
+		if err != nil || !bytes.Equal(data, want) || img.Original.SHA256 != fmt.Sprintf("%x", sha256.Sum256(want)) {
+			t.Errorf("%s has other bytes, or %v", img.OriginalFilename, err)
+		}
+	}
+	if !got.Images[2].Original.Stored() || got.Images[0].CustomID != "p" {
+		t.Errorf("after the fetch: %+v", got.Images)
+	}
+	b = in.Begin()
+	defer b.Abort(t.Context())
+	if err := b.Repeat(t.Context(), source, []int{3, 4, 5, 7}); !errors.Is(err, ErrNothingToRepeat) {
+		t.Errorf("Repeat of what is lost = %v, want ErrNothingToRepeat", err)
+	}
+	r.cancel(in, got.ID)
+}
+
+// TestReprocessMeetsRetention verifies that a request that was accepted just before retention has
+// deleted the originals uses the results, which are kept for longer.
+func TestReprocessMeetsRetention(t *testing.T) {
+	r := setup(t)
+	r.config.ResultRetention = 100 * time.Hour
+	in := r.intake("gateway-1", r.broker)
+	j := r.batch(in, Source{Data: jpegBytes(0)})
+	r.complete(in, j, 0)
+	source := r.get(j.ID)
+	record := fmt.Sprintf(`{"processed":{"file_size":%d,"sha256":"%x"}}`, len(jpegBytes(9)), sha256.Sum256(jpegBytes(9)))
+	for key, data := range map[string][]byte{source.Images[0].ProcessedPath: jpegBytes(9), pipeline.RecordKey(source.Images[0].ProcessedPath): []byte(record)} {
+		if err := r.processed.Put(t.Context(), key, data, "image/jpeg"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := in.retainOnce(t.Context(), r.now().Add(in.config.JobRetention+time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if hidden, err := r.jobs.Hidden(t.Context(), r.now().Add(time.Hour), r.now().Add(1000*time.Hour), 9); err != nil || len(hidden) != 1 || !hidden[0].OriginalsGone {
+		t.Fatalf("hidden jobs %v and %v, want the one without originals", hidden, err)
+	}
+	if r.exists(j.ID) {
+		t.Error("the job is still visible")
+	}
+	b := in.Begin()
+	defer b.Abort(t.Context())
+	if err := b.Repeat(t.Context(), source, []int{0}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := b.Commit(t.Context())
+	if err != nil || got.Total != 1 || got.Images[0].Original.SHA256 != fmt.Sprintf("%x", sha256.Sum256(jpegBytes(9))) {
+		t.Errorf("got %+v and %v, want the processed file as an original", got, err)
+	}
+}
+
+// remove deletes an object.
+func (r *rig) remove(s objectstore.Store, key string) {
+	r.t.Helper()
+	if err := s.Delete(r.t.Context(), key); err != nil {
+		r.t.Fatal(err)
+	}
 }
