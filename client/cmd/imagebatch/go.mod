@@ -6,6 +6,7 @@ require (
 	github.com/fsnotify/fsnotify v1.10.1
 	github.com/gofrs/flock v0.13.2
 	github.com/imagebatch/imagebatch/client v0.1.0
+	github.com/imagebatch/imagebatch/shared v0.1.0
 	github.com/spf13/cobra v1.10.2
 	golang.org/x/term v0.47.0
 )
