@@ -23,7 +23,7 @@ const MaxPacket = 1 << 20
 // Describe returns the fields of the record that the file states, and the comment that a camera or phone wrote.
 // view is the metadata of the file, with XMP packets of up to MaxPacket bytes.
 func Describe(view imagefile.Metadata, h imagefile.Header, gps GPS, warned *record.Warnings) (m pipeline.Metadata, comment string) {
-	own, earlier := merge(view, gps, warned)
+	own := merge(view, gps, warned)
 	m = pipeline.Metadata{
 		Title: own.title, Description: own.description, Keywords: own.keywords, AltText: own.altText, KeywordPaths: record.KeywordPaths(own.paths),
 		Rating: own.rating, Copyright: own.copyright, Creators: own.creators,
@@ -33,7 +33,7 @@ func Describe(view imagefile.Metadata, h imagefile.Header, gps GPS, warned *reco
 		Progressive: h.Progressive || h.Interlaced, JPEGQuality: jpegQuality(h), Animated: h.Animated,
 	}
 	m.Width, m.Height = h.Displayed()
-	addEarlier(&m, earlier)
+	own.addEarlier(&m)
 	m.DigitalSourceType = own.sourceType
 	if own.madeBy != (pipeline.MadeByAI{}) {
 		m.MadeByAI = &own.madeBy
@@ -70,13 +70,14 @@ type block struct {
 	rating             int
 	comment            string // EXIF UserComment, also from other blocks
 	exif               pipeline.Exif
+
+	earlier xmp.Caption // words of a model in the file that are still as we wrote them
 }
 
-// merge interprets all blocks of a file. It also returns the words of a model in the file that are still as we wrote
-// them. People edit captions in programs that write XMP, and some of these leave
+// merge interprets all blocks of a file. People edit captions in programs that write XMP, and some of these leave
 // the older blocks unchanged. Captions are therefore taken from XMP first, then from IPTC, PNG text and EXIF,
 // which cameras write, and from the tags of Windows in EXIF, which few programs update. Values that a camera measured are taken from EXIF first.
-func merge(view imagefile.Metadata, gps GPS, warned *record.Warnings) (all block, earlier xmp.Caption) {
+func merge(view imagefile.Metadata, gps GPS, warned *record.Warnings) block {
 	exif, windows := fromEXIF(view, warned)
 	iptc := fromIPTC(view.IPTC, warned)
 	texts := fromTexts(view.Texts)
@@ -88,20 +89,20 @@ func merge(view imagefile.Metadata, gps GPS, warned *record.Warnings) (all block
 	if view.Unread {
 		warned.Add("XMP: a further packet is not read")
 	}
+	all := block{
+		comment: exif.comment,
+		exif:    exif.exif,
+	}
 	var further []*block
 	for _, p := range view.Further {
 		b := fromPacket(p, warned)
-		b.forget(p, true, &earlier)
+		b.forget(p, true, &all.earlier)
 		further = append(further, &b)
 	}
 	order = append(order, further...)
 
-	all = block{
-		comment: exif.comment,
-		exif:    exif.exif,
-	}
 	for _, b := range order {
-		b.forget(packet, b == &inXMP, &earlier)
+		b.forget(packet, b == &inXMP, &all.earlier)
 		b.forgetStock(exif.exif, inXMP.exif)
 		b.addLeaves()
 		all.title = cmp.Or(all.title, record.Clean(b.title, record.MaxText))
@@ -133,7 +134,7 @@ func merge(view imagefile.Metadata, gps GPS, warned *record.Warnings) (all block
 		e.GPS = cmp.Or(e.GPS, b.exif.GPS)
 	}
 	e.GPS = gps.apply(e.GPS)
-	return all, earlier
+	return all
 }
 
 // addLeaves adds the last levels of the keywords with levels.
@@ -200,9 +201,9 @@ func (b *block) forget(p *xmp.Packet, own bool, earlier *xmp.Caption) {
 }
 
 // addEarlier adds the words of a model from an earlier run to the record, where nobody else has stated a text.
-func addEarlier(m *pipeline.Metadata, earlier xmp.Caption) {
+func (b *block) addEarlier(m *pipeline.Metadata) {
 	for _, f := range pipeline.CaptionFields {
-		w := earlier.Fields[f]
+		w := b.earlier.Fields[f]
 		if len(w.Values) == 0 || len(m.Texts()[f]) > 0 {
 			continue
 		}

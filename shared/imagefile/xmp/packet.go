@@ -26,7 +26,7 @@ type Packet struct {
 	rdfName  string     // as written, with its prefix
 
 	marks       pipeline.Marks
-	keywords    []string // our keywords in dc:subject
+	keywords    []string        // our keywords in dc:subject
 	levels      map[string]bool // upper levels of keywords
 	provenance  bool
 	empty       bool
@@ -314,29 +314,46 @@ func (p *Packet) cutsOf(s statement, d Description) (whole bool, parts []edit.Sp
 	return false, parts
 }
 
-// WithoutTexts returns the packet without our texts and their marks. With all, it has none of our properties.
-func (p *Packet) WithoutTexts(all bool) []byte {
+// HasOurs reports whether the packet has properties or texts of ours.
+func (p *Packet) HasOurs() bool {
+	return slices.ContainsFunc(p.children, func(c childElement) bool {
+		return len(c.cuts) > 0 || slices.ContainsFunc(c.statements, p.ours)
+	})
+}
+
+// HasValues reports whether the packet has values that we measured.
+func (p *Packet) HasValues() bool {
+	return slices.ContainsFunc(p.children, func(c childElement) bool {
+		return slices.ContainsFunc(c.cuts, func(c cut) bool { return !isMark(c.name) })
+	})
+}
+
+// WithoutOurs returns the packet without our texts and their marks, and with all also without the values that we
+// measured. It reports whether no description remains.
+func (p *Packet) WithoutOurs(all bool) (packet []byte, empty bool) {
 	var edits edit.Edits
-	if all {
-		for _, span := range p.withoutOurs(Description{}).cuts {
-			edits = append(edits, edit.Edit{Span: span})
+	remove := func(spans ...edit.Span) {
+		for _, s := range spans {
+			edits = append(edits, edit.Edit{Span: s})
 		}
-		return edits.Apply(p.src)
+	}
+	if all {
+		stays := p.withoutOurs(Description{})
+		remove(stays.cuts...)
+		return edits.Apply(p.src), stays.place == p.inner
 	}
 	for _, c := range p.children {
 		for _, cut := range c.cuts {
 			if isMark(cut.name) {
-				edits = append(edits, edit.Edit{Span: cut.Span})
+				remove(cut.Span)
 			}
 		}
 		for _, s := range c.statements {
 			_, parts := p.cutsOf(s, Description{})
-			for _, span := range parts {
-				edits = append(edits, edit.Edit{Span: span})
-			}
+			remove(parts...)
 		}
 	}
-	return edits.Apply(p.src)
+	return edits.Apply(p.src), false
 }
 
 func (p *Packet) edits(d Description) edit.Edits {
