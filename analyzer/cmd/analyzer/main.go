@@ -14,6 +14,12 @@ import (
 func main() {
 	os.Exit(service.Program{
 		Name: "analyzer", DefaultAddr: analyzer.DefaultAddr, Run: run, Config: connect.Effective[analyzer.Config],
+		Commands: []service.Command{{
+			Name: analyzer.CaptionName, Summary: analyzer.CaptionSummary,
+			Run: func(ctx context.Context, args, environ []string) int {
+				return analyzer.CaptionFiles(ctx, args, environ, os.Stdout, os.Stderr)
+			},
+		}},
 	}.Main(os.Args[1:]))
 }
 

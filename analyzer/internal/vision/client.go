@@ -87,7 +87,7 @@ func New(c Config, d Deps) (*Client, error) {
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Request returns the hex SHA-256 of everything that shapes an answer besides the image: the list of models, the
+// Request returns the hex SHA-256 of everything that shapes an answer in addition to the image: the list of models, the
 // rendered prompt, the language, the number of pixels and the extra members.
 func (c *Client) Request() string { return c.hash }
 

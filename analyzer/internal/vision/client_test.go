@@ -427,7 +427,9 @@ func TestSecondModel(t *testing.T) {
 		r := setup(t, withModels("a", "b"))
 		r.server.PlayModel("a", visiontest.Status(404, ""))
 		r.server.PlayModel("b", visiontest.Status(500, ""))
-		r.unavailable()
+		if u := r.unavailable(); u.After != firstBackoff {
+			t.Errorf("%+v, want the backoff of b", u)
+		}
 	})
 	t.Run("breakers are separate", func(t *testing.T) {
 		r := setup(t, withModels("a", "b"))

@@ -116,17 +116,22 @@ func (c *Client) send(ctx context.Context, body []byte) (reply, error) {
 		return reply{}, &fault{outcome: misconfigured, detail: "CAPTION_URL cannot be requested"}
 	}
 	req.Header = c.header.Clone()
+	status, data := 0, []byte(nil)
+	if c.deps.Observe != nil {
+		defer func() { c.deps.Observe(body, status, data) }()
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return reply{}, connectionFault(ctx, requesting, err)
 	}
 	defer resp.Body.Close()
-	span.Responded(resp.StatusCode)
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxReply)) // a longer one is cut and is not JSON
+	status = resp.StatusCode
+	span.Responded(status)
+	data, err = io.ReadAll(io.LimitReader(resp.Body, maxReply)) // a longer one is cut and is not JSON
 	if err != nil {
 		return reply{}, connectionFault(ctx, requesting, err)
 	}
-	return c.classify(resp.StatusCode, resp.Header, data)
+	return c.classify(status, resp.Header, data)
 }
 
 // connectionFault returns the fault of a request without a complete response.

@@ -56,6 +56,10 @@ type Deps struct {
 	Traces  *telemetry.Tracer // may be nil
 	Roots   *x509.CertPool    // nil: the system's
 	Now     func() time.Time  // nil: time.Now
+
+	// Observe is called with each request and its response, which contain the image and the answer. It is for a person
+	// who tries a model; nil in a service. status is 0 if there was no response.
+	Observe func(request []byte, status int, response []byte)
 }
 
 // Unavailable is the error of an image that no model could be asked about now. The image is not at fault.
