@@ -117,6 +117,12 @@ func TestFallbacks(t *testing.T) {
 		"seed": {[]visiontest.Reply{visiontest.Unsupported("seed")}, func(q visiontest.Request) bool {
 			return q.Seed == nil && *q.Temperature == 0
 		}},
+		"seed of Mistral": {[]visiontest.Reply{visiontest.Status(422, `{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","seed"],"msg":"Extra inputs are not permitted"}]}}`)}, func(q visiontest.Request) bool {
+			return q.Seed == nil && q.MaxTokens != nil
+		}},
+		"seed of FastAPI": {[]visiontest.Reply{visiontest.Status(422, `{"detail":[{"type":"extra_forbidden","loc":["body","seed"]}]}`)}, func(q visiontest.Request) bool {
+			return q.Seed == nil && q.MaxTokens != nil
+		}},
 		"json_schema": {[]visiontest.Reply{format("This model does not support response format `json_schema`.")}, func(q visiontest.Request) bool {
 			return q.Format == "json_object"
 		}},
