@@ -47,7 +47,7 @@ type Event struct {
 // state of the job again and again, and each request waits for a change.
 func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		w := &watch{c: c, id: id, seen: map[int]bool{}, yield: yield}
+		w := &watch{c: c, id: id, seen: map[int]bool{}, yield: yield, ended: -1}
 		err := w.stream(ctx)
 		if errors.Is(err, errNoStream) {
 			err = w.poll(ctx)
@@ -71,7 +71,11 @@ func (c *Client) Wait(ctx context.Context, id string) (Job, error) {
 var (
 	errStopped  = errors.New("caller has stopped the iteration")
 	errNoStream = errors.New("no server-sent events")
+	errEvents   = errors.New("job has more images than any gateway accepts")
 )
+
+// maxImages limits the memory for the images of a job.
+const maxImages = 100_000
 
 // watch is one run of Watch.
 type watch struct {
@@ -79,6 +83,7 @@ type watch struct {
 	id    string
 	seen  map[int]bool // images with an event
 	yield func(Event, error) bool
+	ended int           // images that had ended in the latest event
 	last  string        // ID of the last event
 	retry time.Duration // time before the next connection, as the gateway prefers
 }
@@ -88,6 +93,9 @@ func (w *watch) emit(e Event) error {
 	if e.Image != nil {
 		if w.seen[e.Image.Index] {
 			return nil
+		}
+		if len(w.seen) == maxImages {
+			return errEvents
 		}
 		w.seen[e.Image.Index] = true
 	}
@@ -108,7 +116,7 @@ func (w *watch) stream(ctx context.Context) error {
 	for failed, quiet := 0, 0; ; {
 		got, err := w.connect(ctx)
 		switch {
-		case err == nil, errors.Is(err, errStopped), errors.Is(err, errNoStream), errors.Is(err, errLongLine), errors.Is(err, errNotJSON):
+		case err == nil, errors.Is(err, errStopped), errors.Is(err, errNoStream), errors.Is(err, errLongLine), errors.Is(err, errNotJSON), errors.Is(err, errEvents):
 			return err
 		case got == progressed:
 			failed, quiet = 0, 0
@@ -136,8 +144,12 @@ const (
 	refused    received = iota
 	opened              // the header of the response
 	started             // lines
-	progressed          // a new event or a comment, so that the connection was of use
+	progressed          // news of the job, or lines for some time, so that the connection was of use
 )
+
+// useful is the time after which a connection with lines was of use although there was no
+// news: the gateway sends a comment every 25 s, and a proxy may close a stream once a minute.
+const useful = 10 * time.Second
 
 // connect reads one stream. It returns nil if the job has ended.
 func (w *watch) connect(ctx context.Context) (got received, err error) {
@@ -163,9 +175,12 @@ func (w *watch) connect(ctx context.Context) (got received, err error) {
 	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
 		return refused, errNoStream
 	}
-	lines := lineReader{in: bufio.NewReader(resp.Body), limit: maxEvent}
+	lines, start := lineReader{in: bufio.NewReader(resp.Body), limit: maxEvent}, time.Now()
 	for got = opened; ; {
 		over, err := w.frame(&lines, &got)
+		if got == started && time.Since(start) >= useful {
+			got = progressed
+		}
 		if over || err != nil {
 			return got, err
 		}
@@ -192,8 +207,6 @@ func (w *watch) frame(lines *lineReader, got *received) (over bool, err error) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch string(name) {
-		case "": // a comment
-			*got = progressed
 		case "data":
 			if data = append(append(data, value...), '\n'); len(data) > maxEvent {
 				return false, errLongLine
@@ -213,13 +226,17 @@ func (w *watch) frame(lines *lineReader, got *received) (over bool, err error) {
 		if err := json.Unmarshal(data, &e); err != nil {
 			return false, fmt.Errorf("event: %w: %w", errNotJSON, err)
 		}
+		if e.Completed+e.Failed > w.ended || e.Image != nil && !w.seen[e.Image.Index] {
+			*got = progressed
+		}
+		w.ended = max(w.ended, e.Completed+e.Failed)
 		if err := w.emit(e); err != nil {
 			return false, err
 		}
 		over = e.Type == JobCompleteEvent
 	}
-	if hasID && id != w.last {
-		w.last, *got = id, progressed
+	if hasID {
+		w.last = id
 	}
 	return over, nil
 }

@@ -114,7 +114,11 @@ func TestWatchBounds(t *testing.T) {
 				_, _ = io.WriteString(w, "data: "+strings.Repeat("x", 100)+"\n")
 			}
 		},
-		"no JSON":     func(w http.ResponseWriter) { _, _ = io.WriteString(w, "data: <html>\n\n") },
+		"no JSON":  func(w http.ResponseWriter) { _, _ = io.WriteString(w, "data: <html>\n\n") },
+		"comments": func(w http.ResponseWriter) { _, _ = io.WriteString(w, ":\n\n") },
+		"the same event": func(w http.ResponseWriter) {
+			_, _ = io.WriteString(w, imageEvent(5, 0, "completed")+"id: 6\n\n")
+		},
 		"no progress": func(w http.ResponseWriter) { _, _ = io.WriteString(w, "event: x\n\n") },
 	} {
 		var bytes atomic.Int64
@@ -126,8 +130,8 @@ func TestWatchBounds(t *testing.T) {
 		if _, err := watched(t, s.client(client.WithRetries(4))); err == nil {
 			t.Errorf("%s: no error", name)
 		}
-		if requests, _ := s.log(); len(requests) > 5 {
-			t.Errorf("%s: %d requests, want at most 5", name, len(requests))
+		if requests, _ := s.log(); len(requests) > 6 {
+			t.Errorf("%s: %d requests, want at most 6", name, len(requests))
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/gateway/internal/origin"
 	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
+	"github.com/imagebatch/imagebatch/gateway/internal/webhook"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -122,6 +123,11 @@ type Config struct {
 	KeyOpenImages int64 `env:"KEY_OPEN_IMAGES" envDefault:"25000"`
 	// Maximum number of open WebSockets, event streams and waiting requests of one name.
 	KeySockets int64 `env:"KEY_SOCKETS" envDefault:"1000"`
+	// File with [webhooks](webhooks.md#webhooks-of-the-operator) that receive the ends of all jobs, read again when it changes. All gateways must have the same.
+	WebhooksFile string `env:"WEBHOOKS_FILE"`
+	// Networks in CIDR form, separated by commas, to which the URLs of webhooks may point on any port. All other addresses must
+	// be public, on port 80 or 443.
+	WebhookAllowNetworks []netip.Prefix `env:"WEBHOOK_ALLOW_NETWORKS"`
 
 	resultRetention time.Duration // 0: keep
 	origins         origin.List
@@ -228,6 +234,9 @@ func (c Config) Complete() (Config, error) {
 			wrong("API_KEYS_FILE: %w", err)
 		}
 	}
+	if _, err := c.webhooks(); err != nil {
+		wrong("%w", err)
+	}
 	for name, n := range map[string]int64{
 		"KEY_REQUESTS_PER_MINUTE": c.KeyRequests, "KEY_UPLOAD_BYTES_PER_MINUTE": c.KeyUploadBytes,
 		"KEY_OPEN_IMAGES": c.KeyOpenImages, "KEY_SOCKETS": c.KeySockets,
@@ -237,6 +246,18 @@ func (c Config) Complete() (Config, error) {
 		}
 	}
 	return c, errors.Join(errs...)
+}
+
+// webhooks opens the file of webhooks, or returns nil without one.
+func (c Config) webhooks() (*webhook.File, error) {
+	if c.WebhooksFile == "" {
+		return nil, nil //nolint:nilnil // A nil file has no webhooks.
+	}
+	f, err := webhook.OpenFile(c.WebhooksFile, c.WebhookAllowNetworks)
+	if err != nil {
+		return nil, fmt.Errorf("WEBHOOKS_FILE: %w", err)
+	}
+	return f, nil
 }
 
 // checkDatabase checks where the jobs are stored. It contacts no server and opens no file.

@@ -13,6 +13,7 @@ require (
 	github.com/imagebatch/imagebatch/processor v0.0.0
 	github.com/imagebatch/imagebatch/shared v0.0.0
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
+	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
 	go.yaml.in/yaml/v3 v3.0.5
 	golang.org/x/mod v0.42.0
 	golang.org/x/sync v0.24.0

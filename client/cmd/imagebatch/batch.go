@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ func (s *sender) process(ctx context.Context, b *batch) error {
 		return s.a.line(b.jobID)
 	}
 	err := s.collect(ctx, b)
-	if e, ok := errors.AsType[*client.Error](err); ok && e.Status == http.StatusNotFound {
+	if isMissing(err, "Job not found") { // a proxy's 404 has another text
 		err = s.lost(b)
 	}
 	if err == nil {
@@ -283,6 +284,10 @@ func (s *sender) result(ctx context.Context, b *batch, img *client.JobImage) err
 			s.bar.ended(1, 1)
 			return s.a.printFailure(it.name(), err.Error())
 		}
+		if isMissing(err, "No result") { // its retention has ended, or an operator has deleted it
+			line.Status, line.Error = string(client.Failed), err.Error()
+			return s.fail(b, it, img.Index, line)
+		}
 		if err != nil {
 			return fmt.Errorf("save %s: %w", it.name(), err)
 		}
@@ -299,6 +304,12 @@ func (s *sender) result(ctx context.Context, b *batch, img *client.JobImage) err
 		return s.a.print(line)
 	}
 	return nil
+}
+
+// isMissing reports whether the gateway has responded with 404 and a text that starts so.
+func isMissing(err error, text string) bool {
+	e, ok := errors.AsType[*client.Error](err)
+	return ok && e.Status == http.StatusNotFound && strings.HasPrefix(e.Text, text)
 }
 
 // status returns how the image has ended in an earlier run.

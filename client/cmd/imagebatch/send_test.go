@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -63,6 +65,57 @@ func TestDryRun(t *testing.T) {
 	page := limitsServer(t, 200, `<html>`)
 	if code, text = dry(page, "", "-r", dir); code != exitUnreachable || !strings.Contains(text, "not JSON") {
 		t.Errorf("exit code %d\n%s", code, text)
+	}
+}
+
+// TestMissing verifies that a result that is gone fails its image only, that a job of an earlier run that
+// is gone is reported and its images are not sent again, and that a proxy's 404 loses nothing.
+func TestMissing(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("a.png", []byte("\x89PNG\r\n\x1a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var created atomic.Int32
+	object, state := "", ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, status := `{"error":"Not found","status":404}`, 404
+		switch {
+		case r.Method == http.MethodPost:
+			_, _ = io.Copy(io.Discard, r.Body)
+			created.Add(1)
+			body, status = `{"job_id":"J","status":"pending","created_at":"2026-11-28T18:00:00Z"}`, 201
+		case strings.HasSuffix(r.URL.Path, "/file"):
+			body = object
+		case r.URL.Path == "/api/v1/batch/J" && state != "":
+			body = state
+		case r.URL.Path == "/api/v1/batch/J":
+			body, status = `{"job_id":"J","status":"completed","total_images":1,"completed":1,"images":[{"index":0,"status":"completed"}]}`, 200
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}))
+	t.Cleanup(s.Close)
+	send := func(args ...string) (int, string) {
+		var out bytes.Buffer
+		code := run(append([]string{"send", "a.png", "--out", "out"}, args...), []string{"IMAGEBATCH_URL=" + s.URL}, strings.NewReader(""), &out, &out)
+		return code, out.String()
+	}
+	object = `{"error":"of a proxy","status":404}`
+	if code, text := send(); code != exitUsage || created.Load() != 1 {
+		t.Errorf("a proxy's 404: exit code %d, %d jobs\n%s", code, created.Load(), text)
+	}
+	object = `{"error":"No result: that of images[0] is no longer kept","status":404}`
+	if code, text := send("--resume"); code != exitImagesFailed || !strings.Contains(text, "no longer kept") || created.Load() != 1 {
+		t.Errorf("a result that is gone: exit code %d, %d jobs\n%s", code, created.Load(), text)
+	}
+	object = `{"error":"of a proxy","status":404}`
+	if code, text := send(); code != exitUsage || created.Load() != 2 {
+		t.Errorf("a new run: exit code %d, %d jobs\n%s", code, created.Load(), text)
+	}
+	state = `{"error":"Job not found: J","status":404}`
+	if code, text := send("--resume"); code != exitJobFailed || !strings.Contains(text, "no longer has it") || created.Load() != 2 {
+		t.Errorf("a job that is gone: exit code %d, %d jobs\n%s", code, created.Load(), text)
 	}
 }
 

@@ -70,9 +70,13 @@ var (
 	errSocketVersion   = &refusal{400, "Unsupported WebSocket version, only 13 is supported", 0, http.Header{"Sec-Websocket-Version": {"13"}}}
 	errSocketKeys      = &refusal{400, "Sec-WebSocket-Key is missing or not unique", 0, nil}
 	errSocketKey       = &refusal{400, "Sec-WebSocket-Key is not 16 bytes in base64", 0, nil}
+	errWebhookBody     = &refusal{400, `Invalid JSON: want {"url": "https://…", "events": […]}`, 0, nil}
+	errWebhookURL      = &refusal{400, "url is required", 0, nil}
+	errWebhook         = &refusal{400, "%s", 0, nil}
 	errKeyMissing      = &refusal{401, "API key required", 0, http.Header{"Www-Authenticate": {`Bearer realm="imagebatch"`}}}
 	errKeyUnknown      = &refusal{401, "API key unknown", 0, http.Header{"Www-Authenticate": {`Bearer realm="imagebatch", error="invalid_token"`}}} // also for removed keys
 	errOrigin          = &refusal{403, "Origin not allowed; ALLOWED_ORIGINS names those that are", 0, nil}
+	errNoWebhooks      = &refusal{403, "Webhooks are created with an API key, and this server has none; WEBHOOKS_FILE lists the operator's webhooks", 0, nil}
 	errNotOperator     = &refusal{403, "API key is not an operator's", 0, nil}
 	errNoRoute         = &refusal{404, "Not found", 0, nil}
 	errNoJob           = &refusal{404, "Job not found: %s", 0, nil}
@@ -82,11 +86,15 @@ var (
 	errNoSidecar       = &refusal{404, "No result: images[%d] has no sidecar", 0, nil}
 	errNoOriginal      = &refusal{404, "No original: that of images[%d] is not stored", 0, nil}
 	errOriginalDeleted = &refusal{404, "No original: that of images[%d] is no longer kept", 0, nil}
+	errNoWebhook       = &refusal{404, "Webhook not found: %s", 0, nil}
 	errNoDeadLetter    = &refusal{404, "Dead letter not found: %s/%s", 0, nil}
 	errMethod          = &refusal{405, "Method not allowed", 0, nil}
 	errSlow            = &refusal{408, "Request body arrived too slowly", 0, nil}
 	errEnded           = &refusal{409, "Job has already ended: %s", 0, nil}
 	errNotEnded        = &refusal{409, "Job has not ended: %s", 0, nil}
+	errWebhooks        = &refusal{409, "This API key's name already has %d webhooks; delete one first", 0, nil}
+	errWebhookListed   = &refusal{409, "Webhook is listed in WEBHOOKS_FILE: only a change of that file changes it", 0, nil}
+	errWebhookDisabled = &refusal{409, "Webhook is disabled: delete it and create it again", 0, nil}
 	errReceiving       = &refusal{409, "A request with this " + idempotencyKey + " is still being received", 1, nil}
 	errDeadLettersBusy = &refusal{409, "Dead letters are being read, try again later", 2, nil}
 	errDeadLetterLeft  = &refusal{409, "Dead letter stays: %s", 0, nil}
@@ -123,6 +131,9 @@ var refusals = []struct {
 	{echo.ErrNotFound, errNoRoute},
 	{echo.ErrMethodNotAllowed, errMethod},
 	{job.ErrKeyTaken, errReceiving},
+	{job.ErrTooManyWebhooks, errWebhooks.with(job.MaxWebhooks)},
+	{job.ErrWebhookListed, errWebhookListed},
+	{job.ErrWebhookDisabled, errWebhookDisabled},
 	{intake.ErrFull, errOpenImages},
 	{progress.ErrFull, errWatchers},
 	{progress.ErrClosed, errClosing},

@@ -228,7 +228,7 @@ func setup(t testing.TB, o options) *rig {
 		browser = o.browser(queue)
 	}
 	r.api = api.New(o.config, api.Deps{
-		Jobs: r.jobs, Originals: r.originals, Processed: r.processed, Intake: in, Hub: r.hub, Broker: queue, Browser: browser, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m,
+		Jobs: r.jobs, Webhooks: r.jobs, Deliver: func() {}, Originals: r.originals, Processed: r.processed, Intake: in, Hub: r.hub, Broker: queue, Browser: browser, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m,
 	})
 
 	transport := &http.Transport{DisableCompression: true}

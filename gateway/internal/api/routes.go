@@ -19,6 +19,7 @@ const (
 	pathBatch       = "/api/v1/batch"
 	pathLimits      = "/api/v1/limits"
 	pathDeadLetters = "/api/v1/dead-letters"
+	pathHooks       = "/api/v1/webhooks"
 )
 
 // Route is one row of the table of routes. Authentication, quotas, metrics, and the 405
@@ -54,6 +55,7 @@ const (
 	BatchBody                 // read by the handler, and counted against the upload quota
 	CopiesBatch               // no body, but the handler copies a batch: rejected past the upload quota
 	SelectionBody             // up to 64 KiB, read by the handler, which copies a batch: rejected past the upload quota
+	SmallBody                 // read by the handler, up to smallBody, and not counted
 )
 
 // smallBody is the maximum number of bytes of a body that is not a batch.
@@ -68,6 +70,7 @@ const other = "other"
 func (s *Server) routes() []Route {
 	const get, post, del, every = http.MethodGet, http.MethodPost, http.MethodDelete, ""
 	const aJob, anImage = pathBatch + "/:job_id", pathBatch + "/:job_id/images/:index"
+	const aHook = pathHooks + "/:webhook_id"
 	const aDeadLetter = pathDeadLetters + "/:queue/:trace_id"
 	table := []Route{
 		{post, pathBatch, s.create, Keyed, BatchBody, ""},
@@ -86,6 +89,13 @@ func (s *Server) routes() []Route {
 		{get, anImage + "/metadata", s.result(record), Keyed, NoBody, ""},
 		{get, anImage + "/xmp", s.result(sidecar), Keyed, NoBody, ""},
 		{get, anImage + "/original", s.result(original), Keyed, NoBody, ""},
+		{post, pathHooks, s.createWebhook, Keyed, SmallBody, ""},
+		{get, pathHooks, s.listWebhooks, Keyed, NoBody, ""},
+		{get, aHook, s.showWebhook, Keyed, NoBody, ""},
+		{del, aHook, s.deleteWebhook, Keyed, NoBody, ""},
+		{post, aHook + "/test", s.testWebhook, Keyed, NoBody, ""},
+		{post, aHook + "/rotate", s.rotateWebhook, Keyed, NoBody, ""},
+		{get, aHook + "/deliveries", s.listDeliveries, Keyed, NoBody, ""},
 		{get, pathLimits, s.showLimits, Public, NoBody, ""},
 		{get, pathDeadLetters, s.listDeadLetters, Operator, NoBody, ""},
 		{post, aDeadLetter + "/replay", s.replayDeadLetters, Operator, CopiesBatch, ""},

@@ -44,6 +44,21 @@ type Store interface {
 	ForgetOriginals(ctx context.Context, id string, at time.Time) error
 	Delete(ctx context.Context, id string) error
 
+	AddWebhook(ctx context.Context, w job.Webhook) error
+	Webhooks(ctx context.Context, v job.Viewer) ([]job.Webhook, error)
+	Webhook(ctx context.Context, id string) (job.Webhook, error)
+	RotateSecret(ctx context.Context, id string, secret job.Secret, until time.Time) (job.Webhook, error)
+	RemoveWebhook(ctx context.Context, id string, at time.Time) error
+	ListWebhooks(ctx context.Context, list []job.Webhook, now time.Time) (int, error)
+	AddTest(ctx context.Context, d job.Delivery) error
+	Deliveries(ctx context.Context, webhook string, before int64, limit int) ([]job.Delivery, error)
+	DueWebhooks(ctx context.Context, now time.Time) ([]job.Webhook, error)
+	ClaimDeliveries(ctx context.Context, webhook string, now, until time.Time, limit int) ([]job.Delivery, error)
+	RecordAttempt(ctx context.Context, d job.Delivery, a job.Attempt) (bool, error)
+	ReturnDelivery(ctx context.Context, d job.Delivery) error
+	PendingDeliveries(ctx context.Context, most int) (int, time.Time, error)
+	PruneDeliveries(ctx context.Context, now time.Time, most int) (int, error)
+
 	ID() string
 	Ready(ctx context.Context) error
 }
@@ -70,6 +85,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"list", testList},
 		{"filters", testFilters},
 		{"retention", testRetention},
+		{"webhooks", testWebhooks},
+		{"deliveries", testDeliveries},
 		{"model", testModel},
 	} {
 		t.Run(group.name, func(t *testing.T) {

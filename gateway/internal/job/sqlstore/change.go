@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 )
 
 // Create stores the whole job with its images in one transaction, and ends its reservation.
@@ -54,6 +55,12 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 	}
 	if err := x.insert(ctx, rows, clock); err != nil {
 		return fmt.Errorf("insert images: %w", err)
+	}
+	if !j.Status.Ended() {
+		return nil
+	}
+	if err := x.run(ctx, endMessages(j)); err != nil {
+		return fmt.Errorf("write messages for webhooks: %w", err)
 	}
 	return nil
 }
@@ -178,8 +185,15 @@ func (x *session) update(ctx context.Context, r *row, work int, before, after []
 	if work != r.work && !r.Status.Ended() {
 		updates = append(updates, &statement{query: updateWork, args: []any{work, r.seq}})
 	}
+	ends := r.Status.Ended() && !r.status.Ended()
+	if ends {
+		updates = append(updates, endMessages(&r.Job))
+	}
 	if err := x.run(ctx, updates...); err != nil {
 		return fmt.Errorf("update images and job: %w", err)
+	}
+	if ends {
+		failpoint.Reach("webhooks enqueued", r.ID)
 	}
 	asStored(&r.Job)
 	return nil

@@ -106,11 +106,15 @@ var (
 		renewOwner, renewLeases, dropOwners, lapsedOwners, lapsedJobs, claimJob, lockLease,
 		lockJob, lockImage, lockImages, updateImage, dropHeaders, updateJob, advanceJob, updateWork, endJob,
 		markSent, resend, hideJobs, forgetOriginals, forgetHeaders, deleteJob,
+		lockWebhook, takenSlots, insertWebhook, listWebhook, rotateWebhook, removeWebhook, webhookWorks, webhookFails, disableWebhook, deleteWebhook,
+		enqueueEnd, enqueueTest, claimDeliveries, recordAttempt, returnDelivery, deleteEnded, abandonPending, deleteSome, countSurplus, deleteOldest,
 	})
 	readStatements = slices.Concat(listStatements(), []string{
 		selectStoreID, selectJob, selectKeyed, selectImages, selectImagesOf, selectChanges,
 		countOwned, countOwnedOpen, selectOldest,
 		selectUnsent, selectHidden,
+		selectWebhook, selectWebhooks, ownedWebhooks, unusedWebhooks, everyWebhookID,
+		selectDeliveries, dueWebhooks, countPending, oldestPending, surplusFrom,
 	})
 )
 
