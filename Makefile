@@ -3,8 +3,8 @@
 .PHONY: help run test build up down compose-test local-up local-down bench bench-system bench-scaling prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := client shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
-# The command line requires a version of the client instead of its folder, so that `go install …@latest` works. Only the
-# workspace resolves that version before it is published.
+# The command line requires versions of two modules instead of their folders, so that `go install …@latest` works. Only the
+# workspace resolves them before they are published.
 COMMAND_LINE := client/cmd/imagebatch
 # A module outside the workspace, so that its dependencies do not affect the services.
 APART := deployments/helm
@@ -110,8 +110,8 @@ tidy: ## run go work sync, then go mod tidy in every module
 	@go work sync
 	@for module in $(MODULES) $(APART); do GOWORK=off go -C $$module mod tidy || exit 1; done
 	@cd $(COMMAND_LINE) && cp go.mod tidy.mod && cp go.sum tidy.sum && \
-		go mod edit -replace=github.com/imagebatch/imagebatch/client=../.. tidy.mod && GOWORK=off go mod tidy -modfile=tidy.mod && \
-		go mod edit -dropreplace=github.com/imagebatch/imagebatch/client tidy.mod && mv tidy.mod go.mod && mv tidy.sum go.sum
+		go mod edit -replace=github.com/imagebatch/imagebatch/client=../.. -replace=github.com/imagebatch/imagebatch/shared=../../../shared tidy.mod && GOWORK=off go mod tidy -modfile=tidy.mod && \
+		go mod edit -dropreplace=github.com/imagebatch/imagebatch/client -dropreplace=github.com/imagebatch/imagebatch/shared tidy.mod && mv tidy.mod go.mod && mv tidy.sum go.sum
 
 verify: lint test fuzz ## run what a change must pass: lint, test, fuzz
 
