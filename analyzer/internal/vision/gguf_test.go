@@ -96,11 +96,10 @@ func (f *ggufFile) bytes() []byte {
 	return b.Bytes()
 }
 
-// noise returns a text model of Llama's architecture with small random weights, always the same. Its tokens are single bytes, and
-// its words are noise. Two weights are not random: the first number of each embedding is large and the same, so that
-// the first number of each row of the output is the token's bias. Letters, and quotation marks even more, are
-// probable, so that texts end, and what continues or ends
-// a list.
+// noise returns a text model of Llama's architecture with small random weights, always the same. Its tokens are single
+// bytes, and its words are noise. Not random are the first number of each embedding, which is large and the same, and
+// the first number of each row of the output, which thereby is the bias of a token. Letters are probable, quotation marks
+// even more, so that texts end, and so is what continues or ends a list or an object.
 func noise() []byte {
 	const (
 		width, layers, inner, heads = 32, 2, 64, 4
@@ -116,7 +115,7 @@ func noise() []byte {
 		switch {
 		case c == ' ':
 			token = "\u2581" // as SentencePiece writes it
-		case c >= 'a' && c <= 'z', c == ',', c == ']':
+		case c >= 'a' && c <= 'z', c == ',', c == ']', c == '}':
 			own = 0.5
 		case c == '"':
 			own = 1
