@@ -70,7 +70,7 @@ type CaptionConfig struct {
 	CaptionPixels int `env:"CAPTION_PIXELS" envDefault:"768"`
 	// Maximum number of keywords, `1` to `64`.
 	CaptionKeywords int `env:"CAPTION_KEYWORDS" envDefault:"12"`
-	// Maximum number of concurrent requests of one process.
+	// Maximum number of concurrent requests of one process, apart from the test image at its start.
 	CaptionConcurrency int `env:"CAPTION_CONCURRENCY" envDefault:"1"`
 	// Maximum rate of requests of one process, evenly spaced. `0`: unlimited. With several analyzers, the limits add up.
 	CaptionRequestsPerMinute int `env:"CAPTION_REQUESTS_PER_MINUTE" envDefault:"0"`

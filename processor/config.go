@@ -8,8 +8,8 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/imagebatch/imagebatch/shared/embed"
 	"github.com/imagebatch/imagebatch/processor/internal/outputs"
+	"github.com/imagebatch/imagebatch/shared/embed"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 

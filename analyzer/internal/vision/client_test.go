@@ -86,6 +86,16 @@ func TestUnusableAnswers(t *testing.T) {
 	}
 }
 
+// TestOddMembers verifies that members of an unexpected type do not cost an answer.
+func TestOddMembers(t *testing.T) {
+	r := setup(t)
+	r.server.Play(visiontest.Status(http.StatusOK, `{"created": "now", "choices": [{"message": {"content": [{"type": "text", "text": "{\"title\": \"A dog\"}"}]}, "finish_reason": 7}], "usage": {"prompt_tokens": "300", "completion_tokens": 60}}`))
+	if got := r.caption(); got.Title != "A dog" || got.PromptTokens != 0 || got.CompletionTokens != 60 || got.Keywords == nil {
+		t.Errorf("answer %+v, want the title and the valid count", got)
+	}
+	r.sent(1)
+}
+
 // TestRefusal verifies that a refusal is not asked about again.
 func TestRefusal(t *testing.T) {
 	r := setup(t)
@@ -116,6 +126,12 @@ func TestFallbacks(t *testing.T) {
 		}},
 		"seed": {[]visiontest.Reply{visiontest.Unsupported("seed")}, func(q visiontest.Request) bool {
 			return q.Seed == nil && *q.Temperature == 0
+		}},
+		"seed of Mistral": {[]visiontest.Reply{visiontest.Status(422, `{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","seed"],"msg":"Extra inputs are not permitted"}]}}`)}, func(q visiontest.Request) bool {
+			return q.Seed == nil && q.MaxTokens != nil
+		}},
+		"seed of FastAPI": {[]visiontest.Reply{visiontest.Status(422, `{"detail":[{"type":"extra_forbidden","loc":["body","seed"]}]}`)}, func(q visiontest.Request) bool {
+			return q.Seed == nil && q.MaxTokens != nil
 		}},
 		"json_schema": {[]visiontest.Reply{format("This model does not support response format `json_schema`.")}, func(q visiontest.Request) bool {
 			return q.Format == "json_object"
@@ -574,7 +590,7 @@ func TestProbe(t *testing.T) {
 			t.Errorf("%d logs, want one\n%s", got, r.log)
 		}
 		r.server.Play(visiontest.Default)
-		r.advance(probeInterval)
+		r.advance(firstProbeInterval)
 		r.probeOnce(t.Context())
 		r.caption()
 	})
@@ -596,6 +612,23 @@ func TestProbe(t *testing.T) {
 		r.server.Play(visiontest.Default)
 		r.advance(breakerTime)
 		r.caption() // Not a wrong configuration.
+	})
+	t.Run("a model that hangs does not block images", func(t *testing.T) {
+		r := setup(t, func(c *Config) { c.Concurrency = 1 })
+		started := make(chan struct{})
+		r.server.Play(func(w http.ResponseWriter, q *http.Request, v visiontest.Request) {
+			close(started)
+			visiontest.Hang(w, q, v)
+		}, visiontest.Default)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		<-started
+		r.caption()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 	t.Run("until the end of the context", func(t *testing.T) {
 		r := setup(t)

@@ -20,6 +20,9 @@ import (
 // it rarely more than a hundred.
 const maxReply = 1 << 20
 
+// maxNames bounds the part of an unknown error that is searched for the names of members, in bytes.
+const maxNames = 4 << 10
+
 // outcome classifies one request, for the metrics and for what follows from it.
 type outcome string
 
@@ -157,7 +160,8 @@ func (c *Client) classify(status int, header http.Header, body []byte) (reply, e
 			e = r.Choices[0].Error
 		}
 		if e == nil {
-			if err != nil {
+			// A member of another type, such as a count of tokens in quotes, leaves the others set.
+			if _, mismatch := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !mismatch {
 				return r, unusable("the response is not JSON of the API")
 			}
 			return r, nil
@@ -192,6 +196,9 @@ func (c *Client) classify(status int, header http.Header, body []byte) (reply, e
 		f.outcome = rejected
 		if status == http.StatusBadRequest || status == http.StatusUnprocessableEntity {
 			f.names = e.Param + " " + e.Message
+			if e.Message == "" { // Mistral and others: a list of faults in a form of its own
+				f.names = string(body[:min(len(body), maxNames)])
+			}
 		}
 	}
 	return r, f
