@@ -82,7 +82,7 @@ func TestLlamaServer(t *testing.T) {
 		}
 	})
 
-	// llama.cpp responds to an image with status 500 if the model has no projector. Only the probe can tell this from an outage.
+	// llama.cpp responds to an image with status 500 if the model has no projector. Only the probe distinguishes this from an outage.
 	t.Run("image", func(t *testing.T) {
 		l := connect(t)
 		if u := l.unavailable(); !strings.Contains(u.Reason, "image input is not supported") {
