@@ -2,7 +2,10 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test build up down compose-test local-up local-down bench bench-system bench-scaling prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
-MODULES := shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
+MODULES := client shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
+# The command line requires versions of two modules instead of their folders, so that `go install …@latest` works. Only the
+# workspace resolves them before they are published.
+COMMAND_LINE := client/cmd/imagebatch
 # A module outside the workspace, so that its dependencies do not affect the services.
 APART := deployments/helm
 # Each service is built alone, like its image: with its own go.mod instead of the workspace.
@@ -28,7 +31,7 @@ run: bin/standalone ## run everything in one process on :8080; needs only Go; da
 test: ## run all tests, with real servers that it starts itself (ARGS='-run TestName' selects some)
 	@deployments/local/test.sh $(ARGS)
 
-build: bin/gateway bin/analyzer bin/processor bin/standalone ## build static binaries: bin/{gateway,analyzer,processor,standalone}
+build: bin/gateway bin/analyzer bin/processor bin/standalone bin/imagebatch ## build static binaries: bin/{gateway,analyzer,processor,standalone,imagebatch}
 
 up: ## start the whole system in Docker (S3=versitygw instead of MinIO; PROFILE=postgres|gateways|tracing,…; SCALE=analyzer=4)
 	docker compose rm --stop --force $(UNWANTED)
@@ -60,10 +63,10 @@ bench-scaling: ## measure 1, 2, 4 and 8 analyzers, and the loss of one, into doc
 	@deployments/local/install.sh rabbitmq minio
 	@go run ./deployments/bench -scaling
 
-prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds, tests and 20 seeds on RabbitMQ 4.3 and PostgreSQL 18, compose-test
+prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, a watched folder of 1,000 files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds, tests and 20 seeds on RabbitMQ 4.3 and PostgreSQL 18, compose-test
 	deployments/local/test.sh --without-servers -count=20 -timeout=3h
 	deployments/local/test.sh -count=3 -timeout=3h
-	PROVE=1 deployments/local/test.sh --without-servers -run=TestMutatedFiles
+	PROVE=1 deployments/local/test.sh --without-servers -run='TestMutatedFiles|TestWatchedFolder'
 	deployments/local/fuzz.sh $(or $(FUZZTIME),60s)
 	deployments/local/mutants.sh
 	$(MAKE) --no-print-directory chaos SEEDS=200
@@ -106,6 +109,9 @@ fuzz: ## run each fuzz target for FUZZTIME (5s)
 tidy: ## run go work sync, then go mod tidy in every module
 	@go work sync
 	@for module in $(MODULES) $(APART); do GOWORK=off go -C $$module mod tidy || exit 1; done
+	@cd $(COMMAND_LINE) && cp go.mod tidy.mod && cp go.sum tidy.sum && \
+		go mod edit -replace=github.com/imagebatch/imagebatch/client=../.. -replace=github.com/imagebatch/imagebatch/shared=../../../shared tidy.mod && GOWORK=off go mod tidy -modfile=tidy.mod && \
+		go mod edit -dropreplace=github.com/imagebatch/imagebatch/client -dropreplace=github.com/imagebatch/imagebatch/shared tidy.mod && mv tidy.mod go.mod && mv tidy.sum go.sum
 
 verify: lint test fuzz ## run what a change must pass: lint, test, fuzz
 
@@ -113,9 +119,12 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Go decides what must be built again.
-.PHONY: bin/gateway bin/analyzer bin/processor bin/standalone
+.PHONY: bin/gateway bin/analyzer bin/processor bin/standalone bin/imagebatch
 bin/gateway bin/analyzer bin/processor: bin/%:
 	@$(BUILD) -C $* build $(FLAGS) -o $(CURDIR)/$@ ./cmd/$*
 
 bin/standalone:
 	@$(BUILD) -C deployments/standalone build $(FLAGS) -o $(CURDIR)/$@ .
+
+bin/imagebatch:
+	@CGO_ENABLED=0 go -C $(COMMAND_LINE) build -trimpath -o $(CURDIR)/$@ .

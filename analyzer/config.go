@@ -38,8 +38,20 @@ type Config struct {
 	// Precision of the embedded GPS position in the record: `keep`, `coarse` (2 decimals, about 1 km, and no altitude) or
 	// `drop`. Texts written by a person, and the image itself, are not changed.
 	MetadataGPS string `env:"METADATA_GPS" envDefault:"keep"`
+	// Steps that this analyzer runs: `describe`, `caption` or both. With captions on, each step can have its own analyzers.
+	// All analyzers need the same `CAPTION_…` variables.
+	Steps []string `env:"ANALYZER_STEPS" envDefault:"describe,caption"`
 	CaptionConfig
 }
+
+// The steps of an analyzer.
+const (
+	describeStep = "describe"
+	captionStep  = "caption"
+)
+
+// does reports whether the analyzer runs a step.
+func (c Config) does(step string) bool { return slices.Contains(c.Steps, step) }
 
 // CaptionConfig is the part of the configuration that concerns the vision model. The zero value turns captions off.
 type CaptionConfig struct {
@@ -230,6 +242,12 @@ func (c Config) Complete() (Config, error) {
 	}
 	if !embedded.GPS(c.MetadataGPS).Valid() {
 		errs = append(errs, errors.New("METADATA_GPS: want keep, coarse or drop"))
+	}
+	if c.Steps = trimmed(c.Steps); slices.ContainsFunc(c.Steps, func(s string) bool { return s != describeStep && s != captionStep }) || repeated(c.Steps) {
+		errs = append(errs, errors.New("ANALYZER_STEPS: want describe, caption or both, separated by a comma"))
+	}
+	if len(c.Steps) == 0 {
+		c.Steps = []string{describeStep, captionStep}
 	}
 	var err error
 	c.CaptionConfig, err = c.complete()

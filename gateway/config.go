@@ -16,6 +16,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/gateway/internal/origin"
 	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
+	"github.com/imagebatch/imagebatch/gateway/internal/webhook"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -66,6 +67,13 @@ type Config struct {
 	JobRetention time.Duration `env:"JOB_RETENTION" envDefault:"24h"`
 	// Time for which processed images are kept after the end of their job, at least as long as the job itself. `keep`: forever.
 	ResultRetention string `env:"RESULT_RETENTION" envDefault:"keep"`
+	// Time for which the answer of a vision model is kept, so that the same picture is not paid for again. `keep`: forever.
+	//
+	// Default: as `RESULT_RETENTION`
+	CaptionRetention string `env:"CAPTION_RETENTION"`
+	// As the [analyzers have them](#captions), only to show clients which model sees their images, and where.
+	CaptionURL   service.SecretURL `env:"CAPTION_URL"`
+	CaptionModel []string          `env:"CAPTION_MODEL"`
 	// Maximum number of open connections, including WebSockets and event streams. Beyond it, requests get a 503 response with
 	// `Retry-After`, except for `/healthz`, `/readyz` and `/metrics`. Beyond 256 more, connections are closed unread. Each
 	// connection needs a file descriptor (`ulimit -n`).
@@ -122,10 +130,17 @@ type Config struct {
 	KeyOpenImages int64 `env:"KEY_OPEN_IMAGES" envDefault:"25000"`
 	// Maximum number of open WebSockets, event streams and waiting requests of one name.
 	KeySockets int64 `env:"KEY_SOCKETS" envDefault:"1000"`
+	// File with [webhooks](webhooks.md#webhooks-of-the-operator) that receive the ends of all jobs, read again when it changes. All gateways must have the same.
+	WebhooksFile string `env:"WEBHOOKS_FILE"`
+	// Networks in CIDR form, separated by commas, to which the URLs of webhooks may point on any port. All other addresses must
+	// be public, on port 80 or 443.
+	WebhookAllowNetworks []netip.Prefix `env:"WEBHOOK_ALLOW_NETWORKS"`
 
 	resultRetention time.Duration // 0: keep
-	origins         origin.List
-	proxies         proxy.Trusted
+
+	captionRetention time.Duration // 0: keep
+	origins          origin.List
+	proxies          proxy.Trusted
 }
 
 // Complete sets the defaults and returns an error that lists every mistake.
@@ -195,6 +210,17 @@ func (c Config) Complete() (Config, error) {
 			wrong("RESULT_RETENTION %q: want keep, or a duration of at least 1s such as 168h", c.ResultRetention)
 		}
 	}
+	if c.captionRetention = c.resultRetention; c.CaptionRetention == "keep" {
+		c.captionRetention = 0
+	} else if c.CaptionRetention != "" {
+		var err error
+		if c.captionRetention, err = time.ParseDuration(c.CaptionRetention); err != nil || c.captionRetention < time.Second {
+			wrong("CAPTION_RETENTION %q: want keep, or a duration of at least 1s such as 720h", c.CaptionRetention)
+		}
+	}
+	if u, err := url.Parse(c.CaptionURL.Reveal()); c.CaptionURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		wrong("CAPTION_URL: want the base URL of an API, such as http://ollama:11434/v1")
+	}
 	if c.MaxImageBytes < 1<<10 || c.MaxImageBytes > 1<<30 {
 		wrong("MAX_IMAGE_BYTES %d: want 1024 to 1073741824", c.MaxImageBytes)
 	}
@@ -228,6 +254,9 @@ func (c Config) Complete() (Config, error) {
 			wrong("API_KEYS_FILE: %w", err)
 		}
 	}
+	if _, err := c.webhooks(); err != nil {
+		wrong("%w", err)
+	}
 	for name, n := range map[string]int64{
 		"KEY_REQUESTS_PER_MINUTE": c.KeyRequests, "KEY_UPLOAD_BYTES_PER_MINUTE": c.KeyUploadBytes,
 		"KEY_OPEN_IMAGES": c.KeyOpenImages, "KEY_SOCKETS": c.KeySockets,
@@ -237,6 +266,18 @@ func (c Config) Complete() (Config, error) {
 		}
 	}
 	return c, errors.Join(errs...)
+}
+
+// webhooks opens the file of webhooks, or returns nil without one.
+func (c Config) webhooks() (*webhook.File, error) {
+	if c.WebhooksFile == "" {
+		return nil, nil //nolint:nilnil // A nil file has no webhooks.
+	}
+	f, err := webhook.OpenFile(c.WebhooksFile, c.WebhookAllowNetworks)
+	if err != nil {
+		return nil, fmt.Errorf("WEBHOOKS_FILE: %w", err)
+	}
+	return f, nil
 }
 
 // checkDatabase checks where the jobs are stored. It contacts no server and opens no file.
@@ -273,6 +314,15 @@ func (c Config) CheckListening() error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// captions returns which vision model sees the images, or nil if the gateway knows of none.
+func (c Config) captions() *api.Captions {
+	u, err := url.Parse(c.CaptionURL.Reveal())
+	if c.CaptionURL == "" || err != nil || len(c.CaptionModel) == 0 {
+		return nil
+	}
+	return &api.Captions{Model: strings.Join(c.CaptionModel, ", "), Host: u.Host}
 }
 
 // keyLimits returns the limits of a name whose line in the file sets no limits.

@@ -22,6 +22,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/settle"
+	"github.com/imagebatch/imagebatch/gateway/internal/webhook"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/buildinfo"
 	"github.com/imagebatch/imagebatch/shared/failpoint"
@@ -34,6 +35,7 @@ import (
 // Deps are the dependencies of the gateway, except the job store, which it opens itself.
 type Deps struct {
 	Broker               broker.Broker
+	Browser              broker.Browser // the same broker; reads the dead letters
 	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
 	Metrics              *telemetry.Registry
@@ -47,6 +49,7 @@ type Service struct {
 	hub      *progress.Hub
 	intake   *intake.Intake
 	keys     *apikey.Store // nil: no API keys
+	webhooks *webhook.Deliverer
 	api      *api.Server
 	listener net.Listener
 	ops      *service.Server // on METRICS_ADDR if it is set, else served by the API
@@ -71,7 +74,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		AllowNetworks: c.DownloadAllowNetworks, AllowHosts: c.DownloadAllowHosts, AllowHeaders: c.DownloadAllowHeaders, Fetchers: c.Concurrency,
 		HostConcurrency: c.DownloadHostConcurrency, DownloadMaxWait: c.DownloadMaxWait,
 		DownloadHeaderTimeout: c.DownloadHeaderTimeout, DownloadTimeout: c.DownloadTimeout, UserAgent: buildinfo.UserAgent,
-		JobRetention: c.JobRetention, ResultRetention: c.resultRetention,
+		JobRetention: c.JobRetention, ResultRetention: c.resultRetention, CaptionRetention: c.captionRetention,
 	}, intake.Deps{
 		Jobs: s.jobs, Outbox: s.jobs, Retention: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
 		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Owner: uuid.NewString(), Now: failpoint.Now,
@@ -79,6 +82,17 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	s.gauges() //nolint:contextcheck // They are read after New has returned.
 
 	if s.keys, err = openKeys(ctx, c, d.Log); err != nil {
+		return nil, err
+	}
+	listed, err := c.webhooks()
+	if err != nil {
+		return nil, err
+	}
+	s.webhooks = webhook.New(webhook.Config{AllowNetworks: c.WebhookAllowNetworks, UserAgent: buildinfo.UserAgent, File: listed}, webhook.Deps{ //nolint:contextcheck // Its gauges are read after New has returned.
+		Store: s.jobs, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Now: failpoint.Now,
+	})
+	s.jobs.ended = s.webhooks.Wake
+	if err := s.webhooks.StoreListed(ctx); err != nil {
 		return nil, err
 	}
 
@@ -98,9 +112,10 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	s.api = api.New(api.Config{ //nolint:contextcheck // A handler uses its request's context.
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages,
 		MaxConnections: c.MaxConnections, AllowedOrigins: c.origins, AllowedHosts: c.AllowedHosts, TrustedProxies: c.proxies, BasePath: c.BasePath,
-		KeepAlive: c.KeepAliveTimeout, UploadStall: c.UploadStallTimeout, WSIdleTimeout: c.WSIdleTimeout, WSPingInterval: c.WSPingInterval, DrainDelay: c.DrainDelay,
+		WebhookNetworks: c.WebhookAllowNetworks, KeepAlive: c.KeepAliveTimeout, UploadStall: c.UploadStallTimeout, WSIdleTimeout: c.WSIdleTimeout, WSPingInterval: c.WSPingInterval, Captions: c.captions(), DrainDelay: c.DrainDelay,
 	}, api.Deps{
-		Jobs: s.jobs, Originals: d.Originals, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces,
+		Jobs: s.jobs, Webhooks: s.jobs, Deliver: s.webhooks.Wake, Originals: d.Originals, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Broker: d.Broker, Browser: d.Browser,
+		Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Now: failpoint.Now,
 	})
 	s.listener, err = listen(ctx, c, d.Log)
 	if err != nil {
@@ -149,6 +164,7 @@ func (s *Service) Run(ctx context.Context) error {
 		service.Part{Name: "job events", Run: func(ctx context.Context) error {
 			return s.deps.Broker.Subscribe(ctx, pipeline.JobEvents, s.hub.Resumed, s.hub.Receive)
 		}},
+		service.Part{Name: "webhooks", Run: s.webhooks.Run},
 		service.Part{Name: "settle", Run: func(ctx context.Context) error {
 			return settle.Run(ctx, settle.Deps{
 				Jobs: s.jobs, Store: s.jobs.ID(), Broker: s.deps.Broker, Changed: s.changed, Settled: s.intake.Settled,

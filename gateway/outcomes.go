@@ -20,6 +20,7 @@ type outcomes struct {
 	*sqlstore.Store
 	now    func() time.Time
 	traces *telemetry.Tracer // may be nil
+	ended  func()            // called after every commit that has ended a job
 
 	accepted, received *telemetry.Counter // images and their bytes
 	jobs, images       *telemetry.Counter // ended
@@ -32,7 +33,7 @@ type outcomes struct {
 func newOutcomes(jobs *sqlstore.Store, m *telemetry.Registry, traces *telemetry.Tracer, now func() time.Time) *outcomes {
 	buckets := []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400}
 	o := &outcomes{
-		Store: jobs, now: now, traces: traces,
+		Store: jobs, now: now, traces: traces, ended: func() {},
 		accepted:  m.Counter("images_accepted_total", "Images of created jobs, by source: inline or url.", "source").From0("inline", "url"),
 		received:  m.Counter("original_bytes_total", "Bytes of stored originals, by source: inline or url.", "source").From0("inline", "url"),
 		jobs:      m.Counter("jobs_ended_total", "Ended jobs, by status.", "status").From0(string(job.Completed), string(job.Failed), string(job.Cancelled)),
@@ -80,6 +81,7 @@ func source(img *job.Image) string {
 func (o *outcomes) jobEnded(j *job.Job) {
 	o.jobs.Inc(string(j.Status))
 	o.jobTime.Observe(max(0, j.CompletedAt.Sub(j.CreatedAt).Seconds()), string(j.Status))
+	o.ended()
 }
 
 // Create stores the job and counts what it accepts.

@@ -25,6 +25,8 @@ func TestOutcomesAreCountedOnce(t *testing.T) {
 	started := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
 	now := started
 	o := newOutcomes(store, m, nil, func() time.Time { return now })
+	ended := 0
+	o.ended = func() { ended++ }
 
 	lease := job.Lease{Owner: "us", Until: started.Add(time.Hour)}
 	create := func(id string, images ...job.Image) {
@@ -76,6 +78,9 @@ func TestOutcomesAreCountedOnce(t *testing.T) {
 	}
 	create("failed", failed)
 
+	if ended != 3 {
+		t.Errorf("the deliveries of webhooks were woken %d times, want for each of the 3 jobs", ended)
+	}
 	telemetrytest.Expect(t, m,
 		`images_accepted_total{source="inline"} 6`,
 		`images_accepted_total{source="url"} 1`,

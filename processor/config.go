@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/imagebatch/imagebatch/processor/internal/embed"
+	"github.com/imagebatch/imagebatch/shared/embed"
 	"github.com/imagebatch/imagebatch/processor/internal/outputs"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
@@ -23,6 +23,10 @@ type Config struct {
 	Concurrency int `env:"CONCURRENCY" envDefault:"0"`
 	// Which generated titles, descriptions and keywords are written into files that have none. `captions`: those of a vision model. `all`: also those composed from measurements. `never`: none. `fill` is the old name of `all`.
 	EmbedDescriptive string `env:"EMBED_DESCRIPTIVE" envDefault:"captions"`
+	// Upper level under which the keywords of a vision model are also written as `lr:hierarchicalSubject`, such as `AI`. A vertical bar separates several levels.
+	//
+	// Default: none
+	CaptionKeywordParent string `env:"CAPTION_KEYWORD_PARENT"`
 	// Write into files with Content Credentials too. This breaks their signature.
 	EmbedSigned bool `env:"EMBED_SIGNED" envDefault:"false"`
 	// Store the XMP packet of every image next to it, as `{name}.xmp`.
@@ -56,7 +60,8 @@ const (
 func (c Config) options() outputs.Options {
 	return outputs.Options{
 		Options: embed.Options{
-			Composed: c.EmbedDescriptive == all || c.EmbedDescriptive == fill, EmbedSigned: c.EmbedSigned, StripPlace: c.StripGPS,
+			Captions: c.EmbedDescriptive != never, Composed: c.EmbedDescriptive == all || c.EmbedDescriptive == fill,
+			KeywordParent: c.CaptionKeywordParent, EmbedSigned: c.EmbedSigned, StripPlace: c.StripGPS,
 		},
 		Sidecar: c.SidecarXMP,
 	}

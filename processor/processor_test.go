@@ -70,7 +70,7 @@ func startLogged(t *testing.T, c processor.Config, log *slog.Logger) *rig {
 		return s
 	}
 	r := &rig{
-		broker:    membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name),
+		broker:    membroker.New(pipeline.WorkQueues()...),
 		originals: open(), processed: &watched{Store: open(), puts: map[string][][]byte{}}, results: make(chan pipeline.Result, 10),
 	}
 	c, err := c.Complete()

@@ -69,7 +69,12 @@ func testServers(t *testing.T) *servers {
 // run's breaches are the test's errors.
 func start(t *testing.T, s *servers, names []string, env ...string) *run {
 	t.Helper()
-	r, err := newRun(t.Context(), &plan{number: 1, names: names}, s, armed(t), t.TempDir(), env...)
+	return startPlan(t, &plan{number: 1, names: names}, s, env...)
+}
+
+func startPlan(t *testing.T, p *plan, s *servers, env ...string) *run {
+	t.Helper()
+	r, err := newRun(t.Context(), p, s, armed(t), t.TempDir(), env...)
 	must(t, err)
 	t.Cleanup(func() {
 		must(t, r.close(t.Context()))
@@ -87,25 +92,37 @@ func start(t *testing.T, s *servers, names []string, env ...string) *run {
 	return r
 }
 
-// arm restarts a service so that it dies once at the failpoint. The returned function
-// waits for that death and for the restart.
-func (r *run) arm(t *testing.T, service, point string) (revived func()) {
+// arm restarts services so that the first that reaches the failpoint dies there, once. The
+// returned function waits for that death and for the restart.
+func (r *run) arm(t *testing.T, point string, services ...string) (revived func()) {
 	t.Helper()
-	p := r.services[service]
-	p.kill()
-	p.env = append(p.env, "FAILPOINT="+point, "FAILPOINT_DETAIL=", "FAILPOINT_ONCE="+filepath.Join(t.TempDir(), "dead"))
-	before, _ := p.ends()
-	p.start()
-	must(t, p.awaitReady(t.Context()))
+	dead := filepath.Join(t.TempDir(), "dead")
+	deaths := func() (n int) {
+		for _, name := range services {
+			one, _ := r.services[name].ends()
+			n += one
+		}
+		return n
+	}
+	for _, name := range services {
+		p := r.services[name]
+		p.kill()
+		p.env = append(p.env, "FAILPOINT="+point, "FAILPOINT_DETAIL=", "FAILPOINT_ONCE="+dead)
+		p.start()
+	}
+	ready := func(ctx context.Context) {
+		for _, name := range services {
+			must(t, r.services[name].awaitReady(ctx))
+		}
+	}
+	ready(t.Context())
+	before := deaths()
 	return func() {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		must(t, poll(ctx, 50*time.Millisecond, func() bool {
-			deaths, _ := p.ends()
-			return deaths > before
-		}))
-		must(t, p.awaitReady(ctx))
+		must(t, poll(ctx, 50*time.Millisecond, func() bool { return deaths() > before }))
+		ready(ctx)
 	}
 }
 

@@ -195,7 +195,7 @@ func (r *run) deadLetters(ctx context.Context) {
 	client, err := r.servers.open("image_upload") //nolint:contextcheck // Close ends it.
 	if err == nil {
 		defer func() { _ = client.Close() }() // It only consumes messages.
-		err = client.Browse(ctx, deadUploads, func(_ context.Context, l broker.Letter) error {
+		err = client.Browse(ctx, deadUploads, broker.MaxBrowse, func(_ context.Context, l broker.Letter) error {
 			var upload imageResponse
 			if err := json.Unmarshal(l.Body, &upload); err != nil || !strings.HasSuffix(upload.OriginalFilename, poisonName) {
 				r.breach("a dead letter is not a poison image: %.300s", l.Body)

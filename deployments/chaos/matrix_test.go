@@ -66,7 +66,7 @@ func TestCrashMatrix(t *testing.T) {
 }
 
 func (r *run) crash(t *testing.T, c crash, row int) {
-	revived := r.arm(t, c.service, c.point)
+	revived := r.arm(t, c.point, c.service)
 	b := r.mixedBatch(row)
 	ctx, cancel := context.WithTimeout(t.Context(), endTime)
 	defer cancel()
@@ -132,7 +132,7 @@ func TestCrashInRetention(t *testing.T) {
 			r := start(t, s, []string{"gateway", "analyzer", "processor"}, "JOB_RETENTION=1s")
 			originals, processed, err := r.stores()
 			must(t, err)
-			revived := r.arm(t, "gateway", point)
+			revived := r.arm(t, point, "gateway")
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			r.submit(ctx, 0, r.mixedBatch(0))

@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // maxDeaths is the maximum number of processes that a poison image kills: one from the
@@ -102,6 +106,19 @@ func TestPoisonStandalone(t *testing.T) {
 	j := r.job(t, id)
 	if j.Completed != 39 || j.Failed != 1 || j.Images[12].ErrorCode != "processing_failed" {
 		t.Errorf("job ended with %d completed and %d failed images; the poison image is %+v", j.Completed, j.Failed, j.Images[12])
+	}
+	// The queues are in memory, but their dead letters are the same.
+	const path = "/api/v1/dead-letters"
+	trace := string(pipeline.NewTraceID(id, 12))
+	for _, step := range []struct{ method, path, want string }{
+		{http.MethodGet, path, `"trace_id":"` + trace + `"`},
+		{http.MethodDelete, path + "/image_upload/" + trace, `"action":"dropped"`},
+		{http.MethodGet, path, `{"dead_letters":[],"truncated":false}`},
+	} {
+		a, err := send(ctx, step.method, p.url(step.path), nil, "")
+		if err != nil || a.status != http.StatusOK || !strings.Contains(string(a.body), step.want) {
+			t.Errorf("%s %s: %v %s, want %s", step.method, step.path, err, a, step.want)
+		}
 	}
 }
 

@@ -58,7 +58,7 @@ func TestNoUnknownVariables(t *testing.T) {
 // owned are the variables that the chart sets from values with other names.
 var owned = []string{
 	"HTTP_ADDR", "METRICS_ADDR", "RABBITMQ_URL", "RABBITMQ_DECLARE", "TLS_CA_FILE", "DATA_DIR", "DATABASE_URL", "TLS_CERT_FILE", "TLS_KEY_FILE",
-	"API_KEYS_FILE", "GATEWAY_API_KEY", "S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_REGION", "S3_BUCKET_ORIGINAL", "S3_BUCKET_PROCESSED",
+	"API_KEYS_FILE", "WEBHOOKS_FILE", "GATEWAY_API_KEY", "S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_REGION", "S3_BUCKET_ORIGINAL", "S3_BUCKET_PROCESSED",
 	"S3_PREFIX_ORIGINAL", "S3_PREFIX_PROCESSED", "S3_PATH_STYLE", "S3_CREATE_BUCKETS",
 }
 
@@ -148,7 +148,7 @@ func TestServicesAcceptTheirConfiguration(t *testing.T) {
 			t.Run(name+"/"+part, func(t *testing.T) {
 				environ := asInPod(t, d, map[string]string{
 					"RABBITMQ_URL": "amqp://user:secret@a/,amqp://user:secret@b/", "S3_ACCESS_KEY": "key", "S3_SECRET_KEY": "secret",
-					"DATABASE_URL": "postgres://user:secret@db/jobs", "GATEWAY_API_KEY": "ib_secret", "api-keys": apiKey(t), "ca.crt": string(authority.PEM()),
+					"DATABASE_URL": "postgres://user:secret@db/jobs", "GATEWAY_API_KEY": "ib_secret", "api-keys": apiKey(t), "webhooks": "https://example.com/ whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "ca.crt": string(authority.PEM()),
 					"tls.crt": string(certificate), "tls.key": string(key),
 				})
 				var err error
@@ -235,6 +235,7 @@ func TestVariables(t *testing.T) {
 			"MAX_OPEN_IMAGES": "1000000", "MAX_IMAGE_BYTES": "20971520", "LOG_LEVEL": "warn", "S3_PATH_STYLE": "false", "DRAIN_DELAY": "5s", "KEY_SOCKETS": "0",
 			"CONCURRENCY": "0", "GOMEMLIMIT": "966367641", "DATABASE_URL_FILE": "/run/secrets/imagebatch/DATABASE_URL", "DATA_DIR": "", "S3_ACCESS_KEY_FILE": "",
 			"OTEL_TRACES_SAMPLER_ARG": "0.1", "TLS_CA_FILE": "/run/secrets/imagebatch/ca.crt", "API_KEYS_FILE": "/run/secrets/imagebatch/api-keys",
+			"WEBHOOKS_FILE": "/run/secrets/imagebatch/webhooks",
 		},
 		"analyzer":  {"CONCURRENCY": "4", "METADATA_GPS": "coarse", "LOG_LEVEL": "warn", "DATABASE_URL_FILE": "", "API_KEYS_FILE": "", "DRAIN_DELAY": ""},
 		"processor": {"STRIP_GPS": "true", "EMBED_SIGNED": "false", "LOG_LEVEL": "debug", "GOMEMLIMIT": "483183820"},

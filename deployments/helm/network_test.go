@@ -88,8 +88,8 @@ func TestDownloadPolicyMatchesAddressCheck(t *testing.T) {
 	for _, peer := range allowed.To {
 		networks = append(networks, peer.IPBlock.CIDR)
 	}
-	if fmt.Sprint(networks) != "[10.20.0.0/16 10.30.0.0/16]" {
-		t.Errorf("the networks of DOWNLOAD_ALLOW_NETWORKS are %v", networks)
+	if fmt.Sprint(networks) != "[10.20.0.0/16 10.30.0.0/16 10.40.0.0/16]" {
+		t.Errorf("the networks of DOWNLOAD_ALLOW_NETWORKS and WEBHOOK_ALLOW_NETWORKS are %v", networks)
 	}
 	if n := len(install(t, []string{"tls"}).policies["images-gateway"].Spec.Egress); n != 3 {
 		t.Errorf("without downloads there are %d egress rules, want 3", n)

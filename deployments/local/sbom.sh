@@ -7,7 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."
 "$here/install.sh" sbom
 
-for program in gateway analyzer processor standalone; do
+for program in gateway analyzer processor standalone imagebatch; do
   bill=bin/$program.cdx.json
   "$(tool cyclonedx-gomod)" bin -json -licenses -output "$bill" "bin/$program" 2>/dev/null || die "no bill for $program"
   count=0

@@ -230,19 +230,25 @@ func (s *system) follow(t *testing.T, dir, transcript string, adapt func(string)
 			s.call(t, http.MethodGet, "/api/v1/batch", nil, &list)
 			s.ended(t, list.Jobs[0].JobID)
 		}
+		assignment := regexp.MustCompile(`^(\w+)=`).FindStringSubmatch(command)
+		if assignment != nil {
+			command += `; printf %s "$` + assignment[1] + `"`
+		}
 		cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script+command) //nolint:gosec // The document is ours.
 		cmd.Dir = dir
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%s\n%v\n%s", command, err, out)
 		}
+		if assignment != nil {
+			// Later commands get the value: the command may create a job.
+			script += assignment[1] + "='" + strings.ReplaceAll(string(out), "'", `'\''`) + "'\n"
+			out = nil
+		}
 		pattern := "(?s)^" + regexp.MustCompile("[0-9a-f-]*…").ReplaceAllString(regexp.QuoteMeta(want), ".*") + "$"
 		pattern = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`).ReplaceAllLiteralString(pattern, `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
 		if !regexp.MustCompile(pattern).MatchString(strings.TrimSpace(string(out))) {
 			t.Errorf("$ %s\nprints\n%s\nwant, from the document,\n%s", c[1], out, want)
-		}
-		if regexp.MustCompile(`^\w+=`).MatchString(command) {
-			script += command + "\n"
 		}
 	}
 	return len(commands)

@@ -8,11 +8,14 @@ require (
 	github.com/getkin/kin-openapi v0.153.0
 	github.com/grafana/grafana-foundation-sdk/go v0.0.22
 	github.com/imagebatch/imagebatch/analyzer v0.0.0
+	github.com/imagebatch/imagebatch/client v0.0.0
 	github.com/imagebatch/imagebatch/gateway v0.0.0
 	github.com/imagebatch/imagebatch/processor v0.0.0
 	github.com/imagebatch/imagebatch/shared v0.0.0
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
+	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
 	go.yaml.in/yaml/v3 v3.0.5
+	golang.org/x/mod v0.42.0
 	golang.org/x/sync v0.24.0
 )
 
@@ -104,3 +107,5 @@ replace github.com/imagebatch/imagebatch/gateway => ../../gateway
 replace github.com/imagebatch/imagebatch/analyzer => ../../analyzer
 
 replace github.com/imagebatch/imagebatch/processor => ../../processor
+
+replace github.com/imagebatch/imagebatch/client => ../../client

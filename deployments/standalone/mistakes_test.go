@@ -24,7 +24,7 @@ var errStarted = errors.New("started")
 var starts = map[string]func(ctx context.Context, environ []string) error{
 	"gateway": func(ctx context.Context, environ []string) error {
 		return connect.Run(ctx, connect.Process{Name: "gateway", Declares: true}, environ, func(ctx context.Context, c gateway.Config, s *connect.Servers) (connect.Runner, error) {
-			service, err := gateway.New(ctx, c, gateway.Deps{Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics})
+			service, err := gateway.New(ctx, c, gateway.Deps{Broker: s.Broker, Browser: s.Browser, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics})
 			if err != nil {
 				return nil, err
 			}
@@ -119,6 +119,8 @@ func TestConfigRejectsWhatTheStartRejects(t *testing.T) {
 			"TLS_CERT_FILE=" + certFile + "\nTLS_KEY_FILE=" + anotherKeyFile,
 		}},
 		{public, "API_KEYS_FILE: ", []string{"API_KEYS_FILE=" + file, "API_KEYS_FILE=" + file + "x", "API_KEYS_FILE=" + dir}},
+		{public, "WEBHOOKS_FILE: ", []string{"WEBHOOKS_FILE=" + certFile, "WEBHOOKS_FILE=" + file + "x", "WEBHOOKS_FILE=" + dir}},
+		{public, `WEBHOOK_ALLOW_NETWORKS "`, []string{"WEBHOOK_ALLOW_NETWORKS=10.0.0.1"}},
 		{public, `ALLOWED_ORIGINS "`, []string{"ALLOWED_ORIGINS=*", "ALLOWED_ORIGINS=app.example.com", "ALLOWED_ORIGINS=https://app.example.com/path", "ALLOWED_ORIGINS=https://app.*.example.com", "ALLOWED_ORIGINS=https://app:0", "ALLOWED_ORIGINS=null", "ALLOWED_ORIGINS=https://app.example.com,"}},
 		{public, `ALLOWED_HOSTS "`, []string{"ALLOWED_HOSTS=https://images.lan", "ALLOWED_HOSTS=images.lan,"}},
 		{public, `TRUSTED_PROXIES "`, []string{"TRUSTED_PROXIES=proxy.lan", "TRUSTED_PROXIES=10.0.0.0/33", "TRUSTED_PROXIES=10.0.0.1,"}},

@@ -72,8 +72,14 @@ func (b *repeating) quiet(queues []broker.QueueSpec) (bool, string) {
 	return left == "" && n == 0, fmt.Sprintf("%d copies pending,%s", n, left)
 }
 
+// browsable is a broker with everything that the gateway needs.
+type browsable interface {
+	broker.Broker
+	broker.Browser
+}
+
 // startServices starts the three services on the broker, with stores of their own.
-func startServices(t *testing.T, b broker.Broker) (s *system, processed objectstore.Store, stop func()) {
+func startServices(t *testing.T, b browsable) (s *system, processed objectstore.Store, stop func()) {
 	t.Helper()
 	dir := t.TempDir()
 	c, err := service.Load([]string{"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + dir, "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8"}, func(c *config) error {
@@ -99,7 +105,7 @@ func startServices(t *testing.T, b broker.Broker) (s *system, processed objectst
 	}
 	originals, processed := open(), open()
 	log, m := slog.New(slog.DiscardHandler), telemetry.NewRegistry()
-	g, err := gateway.New(t.Context(), c.Gateway, gateway.Deps{Broker: b, Originals: originals, Processed: processed, Log: log, Metrics: m})
+	g, err := gateway.New(t.Context(), c.Gateway, gateway.Deps{Broker: b, Browser: b, Originals: originals, Processed: processed, Log: log, Metrics: m})
 	must(err)
 	a, err := analyzer.New(t.Context(), c.Analyzer, analyzer.Deps{Broker: b, Originals: originals, Log: log, Metrics: m})
 	must(err)
@@ -154,12 +160,12 @@ func TestRepeatedMessages(t *testing.T) {
 		{"url": site + "/photo.jpg"},
 		{"url": site + "/missing.jpg"},
 	}
-	queues := broker.Topology(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	queues := broker.Topology(pipeline.WorkQueues()...)
 	var want map[string][]byte
 	for seed := range uint64(4) {
-		memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+		memory := membroker.New(pipeline.WorkQueues()...)
 		b := &repeating{Broker: memory, late: make(chan struct{}), random: rand.New(rand.NewPCG(seed, seed))} //nolint:gosec // Repeatable.
-		var used broker.Broker = b
+		var used browsable = b
 		if seed == 0 { // The reference run: each message once.
 			used = memory
 		}

@@ -8,10 +8,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/deadletter"
+	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -37,31 +40,6 @@ func newClient(base, key string) *client {
 	return &client{base: strings.TrimSuffix(base, "/"), key: key, http: &http.Client{Timeout: answerTime}}
 }
 
-// jobState is the part of a job that the tool needs.
-type jobState struct {
-	Status string       `json:"status"`
-	Images []imageState `json:"images"`
-}
-
-func (j *jobState) ended() bool {
-	return j.Status == "completed" || j.Status == "failed" || j.Status == "cancelled"
-}
-
-// image returns the image of a dead letter, or nil if the job is unknown or has no such
-// image.
-func (j *jobState) image(e pipeline.Envelope) *imageState {
-	if j == nil || e.Index >= len(j.Images) || j.Images[e.Index].TraceID != e.TraceID {
-		return nil
-	}
-	return &j.Images[e.Index]
-}
-
-type imageState struct {
-	Status    string           `json:"status"`
-	TraceID   pipeline.TraceID `json:"trace_id"`
-	ErrorCode string           `json:"error_code"`
-}
-
 // refusal is an error response of the gateway.
 type refusal struct {
 	Status int    `json:"status"`
@@ -70,26 +48,40 @@ type refusal struct {
 
 func (r *refusal) Error() string { return fmt.Sprintf("gateway returned %d: %s", r.Status, r.Text) }
 
-// job returns a job, or nil if it is unknown.
-func (c *client) job(ctx context.Context, id string) (*jobState, error) {
-	var j jobState
-	err := c.ask(ctx, http.MethodGet, "/api/v1/batch/"+url.PathEscape(id), "", &j)
+// Job returns the statuses of a job, or nil if it is unknown.
+func (c *client) Job(ctx context.Context, id string) (*job.Job, error) {
+	var found struct {
+		Status job.Status `json:"status"`
+		Images []struct {
+			Status    job.Status       `json:"status"`
+			TraceID   pipeline.TraceID `json:"trace_id"`
+			ErrorCode string           `json:"error_code"`
+		} `json:"images"`
+	}
+	err := c.ask(ctx, http.MethodGet, "/api/v1/batch/"+url.PathEscape(id), "", &found)
 	if r, ok := errors.AsType[*refusal](err); ok && r.Status == http.StatusNotFound {
 		return nil, nil //nolint:nilnil // An unknown job is not an error.
 	}
 	if err != nil {
 		return nil, fmt.Errorf("get job %.64s: %w", id, err)
 	}
-	return &j, nil
+	j := &job.Job{Status: found.Status}
+	for _, img := range found.Images {
+		j.Images = append(j.Images, job.Image{Status: img.Status, TraceID: img.TraceID, ErrorCode: img.ErrorCode})
+	}
+	return j, nil
 }
 
-// retry creates the one new job of a job's failed images, or finds the job that was
+// Retry creates the one new job of a job's failed images, or finds the job that was
 // already created, and returns its ID.
-func (c *client) retry(ctx context.Context, id string) (string, error) {
+func (c *client) Retry(ctx context.Context, id string) (string, error) {
 	var created struct {
 		JobID string `json:"job_id"`
 	}
-	err := c.ask(ctx, http.MethodPost, "/api/v1/batch/"+url.PathEscape(id)+"/retry", "dead letters of "+id, &created)
+	err := c.ask(ctx, http.MethodPost, "/api/v1/batch/"+url.PathEscape(id)+"/retry", deadletter.RetryKey(id), &created)
+	if r, ok := errors.AsType[*refusal](err); ok && slices.Contains(final, r.Status) {
+		return "", &deadletter.RefusedError{Text: r.Text}
+	}
 	if err == nil && created.JobID == "" {
 		err = errors.New("the response contains no job ID")
 	}
@@ -98,6 +90,9 @@ func (c *client) retry(ctx context.Context, id string) (string, error) {
 	}
 	return created.JobID, nil
 }
+
+// final lists the statuses with which the gateway permanently rejects a retry of a job.
+var final = []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}
 
 // ask sends a request, and repeats it while the gateway returns Retry-After. It decodes
 // a successful response into out and returns any other response as a *refusal.

@@ -27,7 +27,7 @@ func TestGatewayOverTLS(t *testing.T) {
 		r.must(err)
 		gateway := newClient(config.GatewayURL.Reveal(), r.key)
 		gateway.http.Transport = transport
-		_, err = gateway.job(t.Context(), "550e8400-e29b-41d4-a716-446655440000") // an unknown job is not an error
+		_, err = gateway.Job(t.Context(), "550e8400-e29b-41d4-a716-446655440000") // an unknown job is not an error
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s authority: %v, want %q", name, err, c.want)
 		}

@@ -6,23 +6,10 @@
 // gateway can open, with PostgreSQL, and with any number of gateways, and it needs no
 // access to the database.
 //
-// # What a replay does
-//
-// Nearly every dead letter has a copy in dead_results, with which the gateway has ended
-// its image as failed. An ended job never changes, so the dead letter of such an image
-// is replayed through the retry of the API: all failed images of the old job become one
-// new job, however many dead letters the job has. The message of an image that is still
-// open is published to its work queue again as a new one, with attempt 1 and without
-// its old headers. The dead letter of an image that has completed is removed.
-//
-// A dead letter leaves its queue only when its replay is durable: when the gateway has
-// responded with the new job, or the broker has confirmed the message.
-//
-// A second replay has no further effect. The Idempotency-Key of the retry is derived
-// from the job's ID alone, so a replay that was killed before its ack, and two
-// concurrent replays, result in the same new job. A message that is published to a work
-// queue twice has the same effect as one, as everywhere in the pipeline. A queue with a
-// reader rejects a second reader.
+// What a replay does is described in package deadletter, which the API shares. A dead letter
+// leaves its queue only when its replay is durable: when the gateway has responded with the new
+// job, or the broker has confirmed the message. A second replay, and a concurrent one, results in
+// the same new job. A queue with a reader rejects a second reader.
 //
 // A dead letter that cannot be replayed is reported and left: it is not a message of a
 // supported version, its job is unknown, was cancelled or has other images that still
@@ -39,6 +26,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/deadletter"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/connect"
 	"github.com/imagebatch/imagebatch/shared/service"
@@ -166,10 +154,10 @@ func (t *tool) run(ctx context.Context) (int, error) {
 
 // browse calls handle with each dead letter in the selected queues that matches the
 // options.
-func (t *tool) browse(ctx context.Context, handle func(context.Context, deadLetter) error) error {
+func (t *tool) browse(ctx context.Context, handle func(context.Context, deadletter.Letter) error) error {
 	for _, queue := range t.queues {
-		err := t.broker.Browse(ctx, broker.DeadQueue(queue), func(ctx context.Context, found broker.Letter) error {
-			l := read(queue, found)
+		err := t.broker.Browse(ctx, broker.DeadQueue(queue), broker.MaxBrowse, func(ctx context.Context, found broker.Letter) error {
+			l := deadletter.Parse(queue, found)
 			if !t.wants(l) {
 				return nil
 			}

@@ -10,8 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imagebatch/imagebatch/shared/broker"
-	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/gateway/internal/deadletter"
 )
 
 const usage = `usage: gateway dead-letters list   [-queue NAME] [-job ID] [-trace ID] [-json]
@@ -23,7 +22,7 @@ Handle dead letters: messages that could not be processed. list prints one line 
 replay retries them: the message of an image that is still open is published to its queue again, and the failed images of
 a job that has ended become one new job. A second replay creates no second job.
 
-  -queue NAME   select image_upload, metadata_generated or image_processed; without it, all three
+  -queue NAME   select image_upload, image_described, metadata_generated or image_processed; without it, all four
   -job ID       select the dead letters of this job
   -trace ID     select the dead letters of this image
   -json         print one JSON object per line
@@ -54,8 +53,6 @@ type options struct {
 	wait   time.Duration
 }
 
-var workQueues = []string{pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name}
-
 func parse(args []string) (options, error) {
 	var o options
 	if len(args) == 0 {
@@ -64,7 +61,7 @@ func parse(args []string) (options, error) {
 	if slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]) {
 		return o, errHelp
 	}
-	o.verb, o.queues = args[0], workQueues
+	o.verb, o.queues = args[0], deadletter.Queues
 	flags := flag.NewFlagSet(o.verb, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	queue := flags.String("queue", "", "")
@@ -95,9 +92,9 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("-wait %s: want a duration such as 10s, or 0", o.wait)
 	}
 	if *queue != "" {
-		name := strings.TrimSuffix(*queue, broker.DeadQueue(""))
-		if !slices.Contains(workQueues, name) {
-			return o, fmt.Errorf("-queue %q: want one of %s", *queue, strings.Join(workQueues, ", "))
+		name, known := deadletter.Queue(*queue)
+		if !known {
+			return o, fmt.Errorf("-queue %q: want one of %s", *queue, strings.Join(deadletter.Queues, ", "))
 		}
 		o.queues = []string{name}
 	}
@@ -117,6 +114,6 @@ func parseRate(text string) (time.Duration, error) {
 }
 
 // wants reports whether the options select the dead letter.
-func (o options) wants(l deadLetter) bool {
-	return (o.job == "" || o.job == l.envelope.JobID) && (o.trace == "" || o.trace == string(l.envelope.TraceID))
+func (o options) wants(l deadletter.Letter) bool {
+	return (o.job == "" || o.job == l.Envelope.JobID) && (o.trace == "" || o.trace == string(l.Envelope.TraceID))
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/deadletter"
 )
 
 // Limits of the output.
@@ -40,41 +42,20 @@ func (p printer) object(v any) error {
 	return p.line("%s", text)
 }
 
-// entry is a dead letter in the JSON output.
-type entry struct {
-	Queue    string    `json:"queue"`
-	DiedAt   time.Time `json:"died_at,omitzero"`
-	JobID    string    `json:"job_id,omitempty"`
-	TraceID  string    `json:"trace_id,omitempty"`
-	Index    int       `json:"index"`
-	Filename string    `json:"original_filename,omitempty"`
-	Attempt  int       `json:"attempt"`
-	Reason   string    `json:"reason"`
-	Fault    string    `json:"not_understood,omitempty"`
-	Bytes    int       `json:"bytes"`
-}
-
-func (l deadLetter) entry() entry {
-	return entry{
-		l.queue, l.when(), l.envelope.JobID, string(l.envelope.TraceID), l.envelope.Index, l.filename,
-		l.envelope.Attempt, l.why(), l.fault, len(l.Body),
-	}
-}
-
 // list prints one line per dead letter.
 func (t *tool) list(ctx context.Context) (int, error) {
 	table := tabwriter.NewWriter(t.w, 0, 0, 2, ' ', 0)
 	count := 0
-	err := t.browse(ctx, func(_ context.Context, l deadLetter) error {
+	err := t.browse(ctx, func(_ context.Context, l deadletter.Letter) error {
 		count++
 		if t.json {
-			return t.object(l.entry())
+			return t.object(l.Entry())
 		}
 		if count == 1 {
 			_, _ = fmt.Fprintln(table, "QUEUE\tDIED\tJOB\tTRACE\tINDEX\tFILENAME\tATTEMPT\tWHY")
 		}
-		_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\n", l.queue, clock(l.when()), cell(l.envelope.JobID),
-			cell(string(l.envelope.TraceID)), l.envelope.Index, cell(l.filename), l.envelope.Attempt, cell(l.why()))
+		_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\n", l.Queue, clock(l.DiedAt()), cell(l.Envelope.JobID),
+			cell(string(l.Envelope.TraceID)), l.Envelope.Index, cell(l.Filename), l.Envelope.Attempt, cell(l.Reason()))
 		return err
 	})
 	if err == nil && !t.json {
@@ -88,7 +69,7 @@ func (t *tool) list(ctx context.Context) (int, error) {
 // show prints each dead letter in full as JSON, but shortens long texts such as image data.
 func (t *tool) show(ctx context.Context) (int, error) {
 	code := exitLeft
-	err := t.browse(ctx, func(_ context.Context, l deadLetter) error {
+	err := t.browse(ctx, func(_ context.Context, l deadletter.Letter) error {
 		code = exitDone
 		type death struct {
 			Queue  string    `json:"queue"`
@@ -97,11 +78,11 @@ func (t *tool) show(ctx context.Context) (int, error) {
 			At     time.Time `json:"at"`
 		}
 		whole := struct {
-			entry
+			deadletter.Entry
 			Deaths  []death           `json:"deaths,omitempty"`
 			Headers map[string]string `json:"headers,omitempty"`
 			Message any               `json:"message"`
-		}{entry: l.entry(), Headers: map[string]string{}}
+		}{Entry: l.Entry(), Headers: map[string]string{}}
 		for _, d := range l.Deaths {
 			whole.Deaths = append(whole.Deaths, death(d))
 		}

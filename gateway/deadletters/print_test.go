@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/deadletter"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -20,9 +21,9 @@ func TestListJSON(t *testing.T) {
 	if len(lines) != 2 {
 		t.Fatalf("got %d lines, want 2:\n%s", len(lines), output)
 	}
-	var e entry
+	var e deadletter.Entry
 	r.must(json.Unmarshal([]byte(lines[0]), &e))
-	want := entry{
+	want := deadletter.Entry{
 		Queue: "image_upload", DiedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), JobID: id, TraceID: string(pipeline.NewTraceID(id, 3)),
 		Index: 3, Filename: "a.png", Attempt: 5, Reason: "failed 5 times", Bytes: len(message(id, 3, `,"original_filename":"a.png"`)),
 	}

@@ -72,8 +72,8 @@ type ackLosing struct{ deadLetterBroker }
 
 var errKilled = errors.New("killed")
 
-func (b ackLosing) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
-	return b.deadLetterBroker.Browse(ctx, queue, func(ctx context.Context, l broker.Letter) error {
+func (b ackLosing) Browse(ctx context.Context, queue string, most int, handle func(context.Context, broker.Letter) error) error {
+	return b.deadLetterBroker.Browse(ctx, queue, most, func(ctx context.Context, l broker.Letter) error {
 		l.Ack = func() error { return errKilled }
 		return handle(ctx, l)
 	})
@@ -100,7 +100,7 @@ type copies struct {
 	letters []broker.Letter
 }
 
-func (c copies) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
+func (c copies) Browse(ctx context.Context, queue string, _ int, handle func(context.Context, broker.Letter) error) error {
 	if queue != broker.DeadQueue(pipeline.ImageUpload.Name) {
 		return nil
 	}
@@ -118,7 +118,7 @@ func TestConcurrentReplays(t *testing.T) {
 	r.end(third)
 	r.await(id, failed(3))
 	c := copies{deadLetterBroker: r.broker}
-	r.must(r.broker.Browse(t.Context(), broker.DeadQueue(pipeline.ImageUpload.Name), func(_ context.Context, l broker.Letter) error {
+	r.must(r.broker.Browse(t.Context(), broker.DeadQueue(pipeline.ImageUpload.Name), broker.MaxBrowse, func(_ context.Context, l broker.Letter) error {
 		c.letters = append(c.letters, l)
 		return nil
 	}))
@@ -139,7 +139,7 @@ func TestConcurrentReplays(t *testing.T) {
 func TestReplayOfAQueueInUse(t *testing.T) {
 	r := setup(t)
 	r.bury("x")
-	r.must(r.broker.Browse(t.Context(), broker.DeadQueue(pipeline.ImageUpload.Name), func(context.Context, broker.Letter) error {
+	r.must(r.broker.Browse(t.Context(), broker.DeadQueue(pipeline.ImageUpload.Name), broker.MaxBrowse, func(context.Context, broker.Letter) error {
 		if code, _, err := r.run(r.broker, "replay -drop"); code != exitError || !errors.Is(err, broker.ErrInUse) {
 			t.Errorf("replay: exit code %d and %v, want an error", code, err)
 		}
@@ -239,8 +239,8 @@ type slow struct {
 	replay *replay
 }
 
-func (s *slow) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
-	return s.deadLetterBroker.Browse(ctx, queue, func(ctx context.Context, l broker.Letter) error {
+func (s *slow) Browse(ctx context.Context, queue string, most int, handle func(context.Context, broker.Letter) error) error {
+	return s.deadLetterBroker.Browse(ctx, queue, most, func(ctx context.Context, l broker.Letter) error {
 		before := maps.Clone(s.replay.counts)
 		err := handle(ctx, l)
 		if !maps.Equal(s.replay.counts, before) {

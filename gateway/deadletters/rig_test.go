@@ -22,6 +22,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway"
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
+	"github.com/imagebatch/imagebatch/gateway/internal/deadletter"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
@@ -45,7 +46,7 @@ type rig struct {
 
 func setup(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{T: t, broker: membroker.New(workQueues...)}
+	r := &rig{T: t, broker: membroker.New(deadletter.Queues...)}
 	client, clientLine, err := apikey.New("client")
 	r.must(err)
 	operator, operatorLine, err := apikey.New("operator")
@@ -65,7 +66,7 @@ func setup(t *testing.T) *rig {
 		return s
 	}
 	g, err := gateway.New(t.Context(), c, gateway.Deps{
-		Broker: r.broker, Originals: open(), Processed: open(),
+		Broker: r.broker, Browser: r.broker, Originals: open(), Processed: open(),
 		Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(),
 	})
 	r.must(err)

@@ -31,11 +31,12 @@ type Death struct {
 // [Broker], which is for services.
 type Browser interface {
 	// Browse calls handle for the messages that are on the queue now, in order and one
-	// at a time, and returns nil after the last one. A message that handle acks is
-	// removed. All others are back in the old order when Browse returns, or when this
-	// process dies. Browse does not show messages that arrive in the meantime.
+	// at a time, and returns nil after the last one, or after the first most, of which
+	// it may hold all in memory. A message that handle acks is removed. All others are
+	// back when Browse returns, or when this process dies, and in the old order if each
+	// Browse has the same most. Browse does not show messages that arrive in the meantime.
 	//
 	// An error of handle ends Browse, which returns it. Other errors: ErrInUse,
 	// ErrUnavailable, ErrNoRoute for a queue that does not exist, or the error of ctx.
-	Browse(ctx context.Context, queue string, handle func(context.Context, Letter) error) error
+	Browse(ctx context.Context, queue string, most int, handle func(context.Context, Letter) error) error
 }

@@ -56,14 +56,12 @@ func (c BrokerConfig) Open(name string, declare bool, log *slog.Logger, registry
 		urls = append(urls, u.Reveal())
 	}
 	b, err := rabbitmq.Open(rabbitmq.Config{
-		URLs:    urls,
-		Roots:   roots,
-		Name:    name,
-		Declare: declare && c.RabbitMQDeclare,
-		Watch:   declare && !c.RabbitMQDeclare,
-		WorkQueues: []string{
-			pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
-		},
+		URLs:       urls,
+		Roots:      roots,
+		Name:       name,
+		Declare:    declare && c.RabbitMQDeclare,
+		Watch:      declare && !c.RabbitMQDeclare,
+		WorkQueues: pipeline.WorkQueues(), AddedQueues: []string{pipeline.ImageDescribed.Name},
 		Metrics: registry,
 	}, log)
 	if err != nil {
@@ -125,6 +123,7 @@ func (c Config) Validate() error {
 // Servers are the opened servers, the log and the telemetry of a service.
 type Servers struct {
 	Broker               broker.Broker
+	Browser              broker.Browser
 	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
 	Metrics              *telemetry.Registry
@@ -151,6 +150,7 @@ func (c Config) open(p Process, traces *telemetry.Tracer, log *slog.Logger, m *t
 	}
 	return &Servers{
 		Broker:    telemetry.Broker(b, m, traces),
+		Browser:   b,
 		Originals: telemetry.Store(originals, "originals", m, traces),
 		Processed: telemetry.Store(processed, "processed", m, traces),
 		Log:       log, Metrics: m, Traces: traces, close: b.Close,

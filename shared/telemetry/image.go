@@ -169,3 +169,12 @@ func parseTraceparent(s string) trace.SpanContext {
 	carrier := propagation.MapCarrier{traceparentHeader: s}
 	return trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
 }
+
+// Continued starts a span of work that goes on after the request that an Origin describes, in the
+// request's trace. It is recorded only if the request is.
+func (t *Tracer) Continued(ctx context.Context, origin, name string) (context.Context, *Span) {
+	if t == nil {
+		return ctx, nil
+	}
+	return t.Part(trace.ContextWithRemoteSpanContext(ctx, parseOrigin(origin).span), name)
+}

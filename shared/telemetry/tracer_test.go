@@ -92,6 +92,11 @@ func TestTraceOfAnImage(t *testing.T) {
 	_, late := r.Image(r.From(t.Context(), origin), image, "later") // as after a restart
 	late.Fail("damaged_image", "Damaged image")
 	late.End()
+	_, continued := r.Continued(t.Context(), origin, "webhook")
+	continued.End()
+	if _, span := r.Continued(t.Context(), "", "webhook"); span != nil {
+		t.Error("without a request, the continued work is recorded")
+	}
 	ended := created.Add(time.Second)
 	r.Ended(t.Context(), telemetry.ImageEnd{
 		Image: image, JobID: jobID, Index: 3, Source: "inline", Bytes: 7, Code: "damaged_image", Text: "Damaged image",
@@ -126,6 +131,9 @@ func TestTraceOfAnImage(t *testing.T) {
 			t.Errorf("%s is linked to %v, want the request %s %s", s.Name, s.Links, asked.TraceID, asked.SpanID)
 		}
 	}
+	if s := one(t, spans, "webhook"); s.TraceID != asked.TraceID || s.Parent != asked.SpanID || s.Kind != "client" {
+		t.Errorf("webhook %+v, want a part of the request %+v", s, asked)
+	}
 	if s := one(t, spans, "PUT originals"); s.Parent != one(t, spans, "intake").SpanID || s.Kind != "client" || len(s.Links) != 0 {
 		t.Errorf("PUT %+v", s)
 	}
@@ -135,7 +143,7 @@ func TestTraceOfAnImage(t *testing.T) {
 	if h := r.collector.Header(); h.Get("X-Key") != "a b" || h.Get("X-Other") != "c" {
 		t.Errorf("headers %v", h)
 	}
-	telemetrytest.Expect(t, r.metrics, `spans_total{outcome="exported"} 5`, `spans_total{outcome="dropped"} 0`, `spans_total{outcome="lost"} 0`)
+	telemetrytest.Expect(t, r.metrics, `spans_total{outcome="exported"} 6`, `spans_total{outcome="dropped"} 0`, `spans_total{outcome="lost"} 0`)
 }
 
 // TestRootSpanWithClockSetBack verifies that no span ends before it starts.
@@ -161,6 +169,8 @@ func TestNilTracer(t *testing.T) {
 		ctx, span := tracer.Request(ctx, "GET", "/", header)
 		ctx, image := tracer.Consumed(tracer.From(tracer.Within(ctx, image), ""), image, "analysis")
 		_, part := tracer.Part(ctx, "PUT processed")
+		_, continued := tracer.Continued(ctx, "1", "webhook")
+		continued.End()
 		image.Image(jobID, 1)
 		image.SetString("a", "b")
 		image.SetInt("a", 1)

@@ -26,7 +26,7 @@ func main() {
 func run(ctx context.Context, environ []string) error {
 	return connect.Run(ctx, connect.Process{Name: "analyzer"}, environ, func(ctx context.Context, c analyzer.Config, s *connect.Servers) (connect.Runner, error) {
 		return analyzer.New(ctx, c, analyzer.Deps{
-			Broker: s.Broker, Originals: s.Originals, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
+			Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
 		})
 	})
 }

@@ -54,7 +54,7 @@ func run(ctx context.Context, environ []string) error {
 	p := connect.Process{Name: "gateway", Declares: true, PutsOriginals: true, Deletes: true}
 	return connect.Run(ctx, p, environ, func(ctx context.Context, c gateway.Config, s *connect.Servers) (connect.Runner, error) {
 		return gateway.New(ctx, c, gateway.Deps{
-			Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
+			Broker: s.Broker, Browser: s.Browser, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
 		})
 	})
 }

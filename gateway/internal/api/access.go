@@ -47,6 +47,15 @@ func (s *Server) authenticate(c echo.Context) error {
 	return nil
 }
 
+// checkOperator rejects a key that is not an operator's where one is required. The quota counts
+// the request before.
+func (s *Server) checkOperator(c echo.Context) error {
+	if d := detailsOf(c); d.Access&Operator != 0 && !d.by.Operator {
+		return errNotOperator
+	}
+	return nil
+}
+
 // bearer returns the key of a request's header (RFC 6750, section 2.1). It ignores
 // the URL, which ends up in histories and logs.
 func bearer(h http.Header, socket bool) (string, bool) {

@@ -26,6 +26,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,26 +42,29 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/origin"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
 	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
+	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // Config configures a Server. A zero field means its default.
 type Config struct {
-	MaxImageBytes  int64         // of one image, decoded; 10 MiB
-	MaxBatchImages int           // 100
-	UploadMemory   int64         // bytes of the image buffers of all requests that are being read; 256 MiB
-	ArchiveMemory  int64         // bytes of the image buffers of all downloads of results.zip; 128 MiB
-	MaxConnections int           // concurrent, WebSockets and event streams included; 14,000
-	AllowedOrigins origin.List   // origins whose pages are allowed, in addition to the server's own
-	AllowedHosts   []string      // names, with or without a port, that requests may be sent to; empty: any
-	TrustedProxies proxy.Trusted // proxies whose reports about a request are believed; empty: none
-	BasePath       string        // prefix of the paths of the API and the page, such as /images; empty: none
-	KeepAlive      time.Duration // time for which an idle connection is kept; 620 s
-	UploadStall    time.Duration // time for which a body may be behind its minimum speed, and so be silent; 30 s
-	WSIdleTimeout  time.Duration // time for which the peer of a WebSocket may be silent; 60 s
-	WSPingInterval time.Duration // time between two pings of a WebSocket, or comments of an event stream; 25 s, or 5/12 of WSIdleTimeout if that is shorter
-	DrainDelay     time.Duration // time for which the server still accepts requests after the signal to stop; 0
+	MaxImageBytes   int64          // of one image, decoded; 10 MiB
+	MaxBatchImages  int            // 100
+	UploadMemory    int64          // bytes of the image buffers of all requests that are being read; 256 MiB
+	ArchiveMemory   int64          // bytes of the image buffers of all downloads of results.zip; 128 MiB
+	MaxConnections  int            // concurrent, WebSockets and event streams included; 14,000
+	AllowedOrigins  origin.List    // origins whose pages are allowed, in addition to the server's own
+	AllowedHosts    []string       // names, with or without a port, that requests may be sent to; empty: any
+	TrustedProxies  proxy.Trusted  // proxies whose reports about a request are believed; empty: none
+	BasePath        string         // prefix of the paths of the API and the page, such as /images; empty: none
+	WebhookNetworks []netip.Prefix // networks to which the URLs of webhooks may point, in addition to public addresses
+	KeepAlive       time.Duration  // time for which an idle connection is kept; 620 s
+	UploadStall     time.Duration  // time for which a body may be behind its minimum speed, and so be silent; 30 s
+	WSIdleTimeout   time.Duration  // time for which the peer of a WebSocket may be silent; 60 s
+	WSPingInterval  time.Duration  // time between two pings of a WebSocket, or comments of an event stream; 25 s, or 5/12 of WSIdleTimeout if that is shorter
+	Captions        *Captions      // nil: no vision model sees the images
+	DrainDelay      time.Duration  // time for which the server still accepts requests after the signal to stop; 0
 
 	pace  pace // of request bodies; other in tests
 	spare int  // concurrent connections past the limit that get a 503
@@ -83,15 +87,20 @@ func (c Config) orDefaults() Config {
 // Deps are the dependencies of a Server.
 type Deps struct {
 	Jobs      jobs
+	Webhooks  webhooks
+	Deliver   func()  // called when a webhook has a new delivery
 	Originals results // store of originals
 	Processed results // store of processed images
 	Intake    *intake.Intake
 	Hub       *progress.Hub // run by the gateway
-	Keys      *apikey.Store // run by the gateway; nil: every client may do everything
-	Ops       http.Handler  // handler of /healthz, /readyz and /metrics; nil if they have a separate address
+	Broker    publisher
+	Browser   broker.Browser // reads the dead letters
+	Keys      *apikey.Store  // run by the gateway; nil: every client may do everything
+	Ops       http.Handler   // handler of /healthz, /readyz and /metrics; nil if they have a separate address
 	Log       *slog.Logger
 	Metrics   *telemetry.Registry
 	Traces    *telemetry.Tracer // may be nil
+	Now       func() time.Time  // for the times of webhooks; default time.Now
 }
 
 // jobs is the part of the job store that responses need.
@@ -102,6 +111,17 @@ type jobs interface {
 	Owned(ctx context.Context, owner string) (int, error)
 	OpenImages(ctx context.Context, owner string) (int, error)
 	Count(ctx context.Context) (job.Counts, error)
+}
+
+// webhooks is the part of the job store with the webhooks and their deliveries.
+type webhooks interface {
+	AddWebhook(ctx context.Context, w job.Webhook) error
+	Webhooks(ctx context.Context, v job.Viewer) ([]job.Webhook, error)
+	Webhook(ctx context.Context, id string) (job.Webhook, error)
+	RotateSecret(ctx context.Context, id string, secret job.Secret, until time.Time) (job.Webhook, error)
+	RemoveWebhook(ctx context.Context, id string, at time.Time) error
+	AddTest(ctx context.Context, d job.Delivery) error
+	Deliveries(ctx context.Context, webhook string, before int64, limit int) ([]job.Delivery, error)
 }
 
 // results is the part of an objectstore.Store that reads objects.
@@ -134,6 +154,8 @@ type Server struct {
 	leaving chan struct{} // closed on the signal to stop
 	closing chan struct{} // closed when the server accepts no more requests
 
+	reading sync.Mutex // held while dead letters are read
+
 	mu      sync.Mutex // guards drained, after which running does not grow
 	drained bool
 	running sync.WaitGroup // requests, WebSockets and event streams
@@ -142,6 +164,9 @@ type Server struct {
 // New returns a server. Serve runs it; tests may use its Handler alone.
 func New(c Config, d Deps) *Server {
 	c = c.orDefaults()
+	if d.Now == nil {
+		d.Now = time.Now
+	}
 	s := &Server{
 		config: c, deps: d,
 		limits:  body.Limits{Images: c.MaxBatchImages, ImageBytes: c.MaxImageBytes},

@@ -205,7 +205,7 @@ func TestAttackMethods(t *testing.T) {
 	before := r.get(job)
 	get := []string{"GET", "HEAD"}
 	for path, allowed := range map[string][]string{
-		"/api/v1/batch": {"GET", "HEAD", "POST"}, job: get, job + "/cancel": {"POST"}, job + "/retry": {"POST"}, job + "/ws": get,
+		"/api/v1/batch": {"GET", "HEAD", "POST"}, job: get, job + "/cancel": {"POST"}, job + "/retry": {"POST"}, job + "/reprocess": {"POST"}, job + "/ws": get,
 		job + "/images/0/file": get, job + "/images/0/metadata": get, job + "/images/0/thumbnail": get, job + "/images/0/original": get, job + "/results.jsonl": get, job + "/results.zip": get, "/": get,
 	} {
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND", "MOVE", "DEBUG", "get", "Post", "BREW"} {
@@ -277,7 +277,7 @@ func TestAttackGuesses(t *testing.T) {
 				wantRefusal(t, r.raw("GET /api/v1/batch/"+guess+rest+" HTTP/1.1\r\nHost: x\r\n"+headerLines(upgrade)+"\r\n"), http.StatusNotFound)
 			})
 		}
-		for _, rest := range []string{"/cancel", "/retry"} {
+		for _, rest := range []string{"/cancel", "/retry", "/reprocess"} {
 			t.Run("POST "+guess+rest, func(t *testing.T) {
 				wantRefusal(t, r.raw("POST /api/v1/batch/"+guess+rest+" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), http.StatusNotFound)
 			})

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +25,7 @@ type batchReader interface {
 	Next() (intake.Source, error)
 	Metadata() map[string]string
 	Warnings() []string
+	Captions() *bool
 }
 
 // create creates a job from a batch.
@@ -95,6 +95,7 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 			image, err := request.Next()
 			if errors.Is(err, io.EOF) {
 				b.Fingerprint, b.Metadata, b.Warnings = fingerprint(), request.Metadata(), request.Warnings()
+				b.Captions = captionsFor(by, request.Captions())
 				return nil
 			}
 			if err != nil {
@@ -107,44 +108,13 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 	})
 }
 
-// retry creates a job from the failed images of another.
-func (s *Server) retry(c echo.Context) error {
-	ctx, by := c.Request().Context(), detailsOf(c).by
-	key, err := keyOf(by, c.Request())
-	if err != nil {
-		return err
+// captionsFor returns whether a vision model may see the images of a request: not if its API key is
+// for images that none may see, whatever the request says.
+func captionsFor(by *apikey.Key, requested *bool) *bool {
+	if by.CaptionsOff {
+		return new(bool)
 	}
-	// A retry has no body; the job that it repeats distinguishes it from another retry.
-	// No batch has this fingerprint, because this text is not a valid batch.
-	fingerprint := ""
-	if key.Name != "" {
-		fingerprint = fmt.Sprintf("%x", sha256.Sum256([]byte("retry "+detailsOf(c).jobID)))
-	}
-	j, err := s.known(ctx, key, func() (string, error) { return fingerprint, nil })
-	if err != nil {
-		return err
-	}
-	if j != nil {
-		return writeCreated(c, j)
-	}
-	source, err := s.find(c)
-	switch {
-	case err != nil:
-		return err
-	case !source.Status.Ended():
-		return errNotEnded.with(source.Status)
-	case source.Failed > s.config.MaxBatchImages: // The limit was higher then.
-		return errTooManyImages.with(s.config.MaxBatchImages)
-	}
-	// intake copies one image at a time, and no client can slow that down.
-	j, err = s.newJob(ctx, by, key, s.config.MaxImageBytes+window, func(ctx context.Context, b *intake.Batch, _ *held) error {
-		b.Fingerprint = fingerprint
-		return b.Retry(ctx, source)
-	})
-	if err != nil {
-		return err
-	}
-	return writeCreated(c, j)
+	return requested
 }
 
 var validKey = regexp.MustCompile(`^[ -~]{1,255}$`)

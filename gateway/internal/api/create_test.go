@@ -181,7 +181,7 @@ func TestKeysThatAreNone(t *testing.T) {
 		"Idempotency-Key: ", "Idempotency-Key: " + strings.Repeat("k", 256), "Idempotency-Key: schlüssel",
 		"Idempotency-Key: a\tb", "Idempotency-Key: a\r\nIdempotency-Key: b",
 	} {
-		for _, path := range []string{"", "/" + unknown + "/retry"} {
+		for _, path := range []string{"", "/" + unknown + "/retry", "/" + unknown + "/reprocess"} {
 			request := fmt.Sprintf("POST /api/v1/batch%s HTTP/1.1\r\nHost: x\r\n%s\r\nContent-Length: 2\r\n\r\n{}", path, header)
 			wantError(t, r.raw(request), 400, text)
 		}

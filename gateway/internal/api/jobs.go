@@ -1,24 +1,30 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
+	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
 
 // find returns the job that the path names. A job that the caller may not see does
 // not exist for it.
 func (s *Server) find(c echo.Context) (*job.Job, error) {
-	id := detailsOf(c).jobID
+	return s.findJob(c.Request().Context(), detailsOf(c).by, detailsOf(c).jobID)
+}
+
+// findJob returns a job that the caller may see.
+func (s *Server) findJob(ctx context.Context, by *apikey.Key, id string) (*job.Job, error) {
 	if !isUUID(id) {
 		return nil, job.ErrNotFound
 	}
-	j, err := s.deps.Jobs.Get(c.Request().Context(), id)
-	if err == nil && !viewerOf(detailsOf(c).by).Sees(j) {
+	j, err := s.deps.Jobs.Get(ctx, id)
+	if err == nil && !viewerOf(by).Sees(j) {
 		return nil, job.ErrNotFound
 	}
 	return j, err

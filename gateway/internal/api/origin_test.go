@@ -33,10 +33,11 @@ func TestForeignPages(t *testing.T) {
 	id := r.create(1)
 	own := r.url
 	posts := map[string]string{
-		"/api/v1/batch":                    `{"images":[{"base64":"` + b64(tinyPNG(t)) + `"}]}`,
-		"/api/v1/batch/" + id + "/cancel":  "",
-		"/api/v1/batch/" + id + "/retry":   "",
-		"/api/v1/batch/" + id + "/nothing": "",
+		"/api/v1/batch":                      `{"images":[{"base64":"` + b64(tinyPNG(t)) + `"}]}`,
+		"/api/v1/batch/" + id + "/cancel":    "",
+		"/api/v1/batch/" + id + "/retry":     "",
+		"/api/v1/batch/" + id + "/reprocess": "{}",
+		"/api/v1/batch/" + id + "/nothing":   "",
 	}
 	for _, origin := range []string{"https://evil.example", "null", "http://app.example.com", "https://app.example.com:444", own + "0"} {
 		for path, body := range posts {

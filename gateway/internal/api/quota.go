@@ -80,7 +80,7 @@ func (s *Server) checkQuota(c echo.Context) (err error) {
 		}
 		if l := bucket(&u.bytes, d.by.Limits.UploadBytesPerMinute); l != nil {
 			tokens := l.TokensAt(now)
-			if err == nil && d.Body != NoBody && tokens <= 0 {
+			if err == nil && d.Body != NoBody && d.Body != SmallBody && tokens <= 0 {
 				err = errByteQuota.after(seconds(l, 1-tokens))
 			}
 			describe("upload-bytes", l, tokens, `;qu="content-bytes"`)

@@ -119,8 +119,10 @@ func TestQuotas(t *testing.T) {
 		if after := got.header.Get("Retry-After"); len(after) != 3 || after[0] != '5' {
 			t.Errorf("got Retry-After %q", after)
 		}
-		if got := r.as(keys, "bytes", "POST", "/api/v1/batch/"+unknown+"/retry", ""); got.status != 429 {
-			t.Errorf("a retry, which copies a batch: got %d %s", got.status, got.body)
+		for _, path := range []string{"/retry", "/reprocess"} {
+			if got := r.as(keys, "bytes", "POST", "/api/v1/batch/"+unknown+path, ""); got.status != 429 {
+				t.Errorf("%s, which copies a batch: got %d %s", path, got.status, got.body)
+			}
 		}
 		if got := r.as(keys, "bytes", "GET", "/api/v1/batch", ""); got.status != 200 {
 			t.Errorf("a GET, which costs no bytes: got %d", got.status)

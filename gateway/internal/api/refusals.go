@@ -18,6 +18,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
@@ -63,13 +64,20 @@ var (
 	errInclude         = &refusal{400, "include must be a list of file, metadata, xmp and thumbnail", 0, nil}
 	errPaths           = &refusal{400, "paths must be custom_id", 0, nil}
 	errNothingToRetry  = &refusal{400, "No failed images to retry", 0, nil}
+	errNothingToRepeat = &refusal{400, "No images to reprocess: none of them is stored or has a URL", 0, nil}
+	errNoIndex         = &refusal{400, "images[%d] must be from 0 to %d, the last image of the job", 0, nil}
 	errTooManyImages   = &refusal{400, "Too many images (>%d)", 0, nil}
 	errSocketVersion   = &refusal{400, "Unsupported WebSocket version, only 13 is supported", 0, http.Header{"Sec-Websocket-Version": {"13"}}}
 	errSocketKeys      = &refusal{400, "Sec-WebSocket-Key is missing or not unique", 0, nil}
 	errSocketKey       = &refusal{400, "Sec-WebSocket-Key is not 16 bytes in base64", 0, nil}
+	errWebhookBody     = &refusal{400, `Invalid JSON: want {"url": "https://…", "events": […]}`, 0, nil}
+	errWebhookURL      = &refusal{400, "url is required", 0, nil}
+	errWebhook         = &refusal{400, "%s", 0, nil}
 	errKeyMissing      = &refusal{401, "API key required", 0, http.Header{"Www-Authenticate": {`Bearer realm="imagebatch"`}}}
 	errKeyUnknown      = &refusal{401, "API key unknown", 0, http.Header{"Www-Authenticate": {`Bearer realm="imagebatch", error="invalid_token"`}}} // also for removed keys
 	errOrigin          = &refusal{403, "Origin not allowed; ALLOWED_ORIGINS names those that are", 0, nil}
+	errNoWebhooks      = &refusal{403, "Webhooks are created with an API key, and this server has none; WEBHOOKS_FILE lists the operator's webhooks", 0, nil}
+	errNotOperator     = &refusal{403, "API key is not an operator's", 0, nil}
 	errNoRoute         = &refusal{404, "Not found", 0, nil}
 	errNoJob           = &refusal{404, "Job not found: %s", 0, nil}
 	errNoImage         = &refusal{404, "Image not found: images[%s]", 0, nil}
@@ -78,11 +86,18 @@ var (
 	errNoSidecar       = &refusal{404, "No result: images[%d] has no sidecar", 0, nil}
 	errNoOriginal      = &refusal{404, "No original: that of images[%d] is not stored", 0, nil}
 	errOriginalDeleted = &refusal{404, "No original: that of images[%d] is no longer kept", 0, nil}
+	errNoWebhook       = &refusal{404, "Webhook not found: %s", 0, nil}
+	errNoDeadLetter    = &refusal{404, "Dead letter not found: %s/%s", 0, nil}
 	errMethod          = &refusal{405, "Method not allowed", 0, nil}
 	errSlow            = &refusal{408, "Request body arrived too slowly", 0, nil}
 	errEnded           = &refusal{409, "Job has already ended: %s", 0, nil}
 	errNotEnded        = &refusal{409, "Job has not ended: %s", 0, nil}
+	errWebhooks        = &refusal{409, "This API key's name already has %d webhooks; delete one first", 0, nil}
+	errWebhookListed   = &refusal{409, "Webhook is listed in WEBHOOKS_FILE: only a change of that file changes it", 0, nil}
+	errWebhookDisabled = &refusal{409, "Webhook is disabled: delete it and create it again", 0, nil}
 	errReceiving       = &refusal{409, "A request with this " + idempotencyKey + " is still being received", 1, nil}
+	errDeadLettersBusy = &refusal{409, "Dead letters are being read, try again later", 2, nil}
+	errDeadLetterLeft  = &refusal{409, "Dead letter stays: %s", 0, nil}
 	errPrecondition    = &refusal{412, "The result does not have the ETag in If-Match", 0, nil}
 	errTooLarge        = &refusal{413, "Request body exceeds %d bytes", 0, nil}
 	errCoding          = &refusal{415, "Content-Encoding not supported; want " + coding.Accepted + " or none", 0, http.Header{"Accept-Encoding": {coding.Accepted}}}
@@ -116,11 +131,16 @@ var refusals = []struct {
 	{echo.ErrNotFound, errNoRoute},
 	{echo.ErrMethodNotAllowed, errMethod},
 	{job.ErrKeyTaken, errReceiving},
-	{intake.ErrNothingToRetry, errNothingToRetry},
+	{job.ErrTooManyWebhooks, errWebhooks.with(job.MaxWebhooks)},
+	{job.ErrWebhookListed, errWebhookListed},
+	{job.ErrWebhookDisabled, errWebhookDisabled},
 	{intake.ErrFull, errOpenImages},
 	{progress.ErrFull, errWatchers},
 	{progress.ErrClosed, errClosing},
 	{job.ErrUnavailable, errUnavailable},
+	{broker.ErrInUse, errDeadLettersBusy},
+	{broker.ErrStale, errUnavailable}, // the session ended; what was not acked is on the queue again
+	{broker.ErrUnavailable, errUnavailable},
 	{objectstore.ErrRefused, errRefused},
 	{objectstore.ErrUnavailable, errUnavailable},
 	{objectstore.ErrChanged, errUnavailable}, // again and again

@@ -126,10 +126,10 @@ func (s *Server) turnAway(c echo.Context, err error) {
 // dropBody reads the body of a request that should have none, because net/http would
 // wait for it without a limit before it responds.
 func (s *Server) dropBody(c echo.Context) error {
-	if c.Request().ContentLength == 0 || detailsOf(c).Body == BatchBody {
+	if kind := detailsOf(c).Body; c.Request().ContentLength == 0 || kind == BatchBody || kind == SelectionBody || kind == SmallBody {
 		return nil
 	}
-	_, err := io.Copy(io.Discard, s.newRequestBody(c, 64<<10))
+	_, err := io.Copy(io.Discard, s.newRequestBody(c, smallBody))
 	return err
 }
 

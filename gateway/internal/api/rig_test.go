@@ -27,10 +27,12 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
+	"github.com/imagebatch/imagebatch/gateway/internal/deadletter"
 	"github.com/imagebatch/imagebatch/gateway/internal/intake"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/gateway/internal/job/sqlstore"
 	"github.com/imagebatch/imagebatch/gateway/internal/progress"
+	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
@@ -147,6 +149,7 @@ type rig struct {
 	originals *shakyObjects
 	processed *shakyObjects
 	hub       *progress.Hub
+	broker    *membroker.Broker
 	client    *http.Client
 	metrics   *telemetry.Registry
 	stop      func() error // ends Serve and returns what it returned
@@ -158,6 +161,7 @@ type options struct {
 	progress progress.Config
 	ops      http.Handler
 	keys     *apikey.Store
+	browser  func(broker.Browser) broker.Browser // default: the broker itself
 	log      io.Writer
 
 	listener *pipes                                                                 // default: TCP
@@ -209,7 +213,8 @@ func setup(t testing.TB, o options) *rig {
 	r.metrics = m
 	o.intake.MaxImageBytes, o.intake.MaxBatchImages = o.config.MaxImageBytes, o.config.MaxBatchImages
 	r.hub = progress.New(o.progress, r.jobs, log, m)
-	queue := membroker.New(pipeline.ImageUpload.Name)
+	queue := membroker.New(deadletter.Queues...)
+	r.broker = queue
 	t.Cleanup(func() { r.must(queue.Close()) }) // its session hook uses the store
 	in := intake.New(o.intake, intake.Deps{
 		Jobs: r.jobs, Outbox: r.jobs, Retention: r.jobs, Originals: r.originals, Processed: r.processed, Broker: queue,
@@ -218,8 +223,12 @@ func setup(t testing.TB, o options) *rig {
 		},
 		Log: log, Metrics: m, Owner: "test",
 	})
+	var browser broker.Browser = queue
+	if o.browser != nil {
+		browser = o.browser(queue)
+	}
 	r.api = api.New(o.config, api.Deps{
-		Jobs: r.jobs, Originals: r.originals, Processed: r.processed, Intake: in, Hub: r.hub, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m,
+		Jobs: r.jobs, Webhooks: r.jobs, Deliver: func() {}, Originals: r.originals, Processed: r.processed, Intake: in, Hub: r.hub, Broker: queue, Browser: browser, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m,
 	})
 
 	transport := &http.Transport{DisableCompression: true}

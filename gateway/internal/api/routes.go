@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	pathBatch  = "/api/v1/batch"
-	pathLimits = "/api/v1/limits"
+	pathBatch       = "/api/v1/batch"
+	pathLimits      = "/api/v1/limits"
+	pathDeadLetters = "/api/v1/dead-letters"
+	pathHooks       = "/api/v1/webhooks"
 )
 
 // Route is one row of the table of routes. Authentication, quotas, metrics, and the 405
@@ -37,10 +39,11 @@ type Access int
 
 // The exceptions.
 const (
-	Keyed  Access = 0         // no exception
-	Public Access = 1 << iota // needs no key: the route shows no data of a client
-	Probe                     // served under any host name, and on connections past the limit
-	Socket                    // a WebSocket: its subprotocol may carry the key, and no foreign page may open it
+	Keyed    Access = 0         // no exception
+	Public   Access = 1 << iota // needs no key: the route shows no data of a client
+	Probe                       // served under any host name, and on connections past the limit
+	Socket                      // a WebSocket: its subprotocol may carry the key, and no foreign page may open it
+	Operator                    // the key must be an operator's
 )
 
 // Body is the kind of a request's body, which determines its cost.
@@ -48,10 +51,15 @@ type Body int
 
 // The bodies.
 const (
-	NoBody      Body = iota // dropped, up to 64 KiB, before the handler runs
-	BatchBody               // read by the handler, and counted against the upload quota
-	CopiesBatch             // no body, but the handler copies a batch: rejected past the upload quota
+	NoBody        Body = iota // dropped, up to 64 KiB, before the handler runs
+	BatchBody                 // read by the handler, and counted against the upload quota
+	CopiesBatch               // no body, but the handler copies a batch: rejected past the upload quota
+	SelectionBody             // up to 64 KiB, read by the handler, which copies a batch: rejected past the upload quota
+	SmallBody                 // read by the handler, up to smallBody, and not counted
 )
+
+// smallBody is the maximum number of bytes of a body that is not a batch.
+const smallBody = 64 << 10
 
 // other is the label of requests outside the API and the page.
 const other = "other"
@@ -60,14 +68,17 @@ const other = "other"
 // /metrics: an orchestrator sends them to the gateway itself, and no proxy needs to
 // publish them.
 func (s *Server) routes() []Route {
-	const get, post, every = http.MethodGet, http.MethodPost, ""
+	const get, post, del, every = http.MethodGet, http.MethodPost, http.MethodDelete, ""
 	const aJob, anImage = pathBatch + "/:job_id", pathBatch + "/:job_id/images/:index"
+	const aHook = pathHooks + "/:webhook_id"
+	const aDeadLetter = pathDeadLetters + "/:queue/:trace_id"
 	table := []Route{
 		{post, pathBatch, s.create, Keyed, BatchBody, ""},
 		{get, pathBatch, s.list, Keyed, NoBody, ""},
 		{get, aJob, s.status, Keyed, NoBody, ""},
 		{post, aJob + "/cancel", s.cancel, Keyed, NoBody, ""},
 		{post, aJob + "/retry", s.retry, Keyed, CopiesBatch, ""},
+		{post, aJob + "/reprocess", s.reprocess, Keyed, SelectionBody, ""},
 		{get, aJob + "/results.jsonl", s.lines, Keyed, NoBody, ""},
 		{get, aJob + "/results.zip", s.archive, Keyed, NoBody, ""},
 		{get, aJob + "/similar", s.similar, Keyed, NoBody, ""},
@@ -78,7 +89,17 @@ func (s *Server) routes() []Route {
 		{get, anImage + "/metadata", s.result(record), Keyed, NoBody, ""},
 		{get, anImage + "/xmp", s.result(sidecar), Keyed, NoBody, ""},
 		{get, anImage + "/original", s.result(original), Keyed, NoBody, ""},
+		{post, pathHooks, s.createWebhook, Keyed, SmallBody, ""},
+		{get, pathHooks, s.listWebhooks, Keyed, NoBody, ""},
+		{get, aHook, s.showWebhook, Keyed, NoBody, ""},
+		{del, aHook, s.deleteWebhook, Keyed, NoBody, ""},
+		{post, aHook + "/test", s.testWebhook, Keyed, NoBody, ""},
+		{post, aHook + "/rotate", s.rotateWebhook, Keyed, NoBody, ""},
+		{get, aHook + "/deliveries", s.listDeliveries, Keyed, NoBody, ""},
 		{get, pathLimits, s.showLimits, Public, NoBody, ""},
+		{get, pathDeadLetters, s.listDeadLetters, Operator, NoBody, ""},
+		{post, aDeadLetter + "/replay", s.replayDeadLetters, Operator, CopiesBatch, ""},
+		{del, aDeadLetter, s.dropDeadLetters, Operator, NoBody, ""},
 		{get, pathDescription + ".yaml", s.description("application/yaml", func(d *openapi.Description) []byte { return d.YAML }), Public, NoBody, ""},
 		{get, pathDescription + ".json", s.description("application/json", func(d *openapi.Description) []byte { return d.JSON }), Public, NoBody, ""},
 		{get, "/", page("index.html", "text/html"), Public, NoBody, ""},
@@ -180,7 +201,7 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		preflight := s.allowOrigin(c)
 		checks := []func(echo.Context) error{s.checkRoom, s.checkHost, s.checkOrigin}
 		if !preflight {
-			checks = append(checks, s.authenticate, s.checkQuota)
+			checks = append(checks, s.authenticate, s.checkQuota, s.checkOperator)
 		}
 		for _, check := range checks {
 			if err := check(c); err != nil {

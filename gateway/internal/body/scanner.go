@@ -202,7 +202,7 @@ func (s *scanner) skip(depth int) error {
 			s.next()
 			_, _, err = s.text(0, maxToken)
 		case c == '-', c >= '0' && c <= '9':
-			err = s.number()
+			_, err = s.number()
 		case c == 't':
 			err = s.literal("true")
 		case c == 'f':
@@ -241,15 +241,17 @@ func (s *scanner) unwind(open []byte, first bool) ([]byte, error) {
 	return open, nil
 }
 
-// number reads a number by the grammar of RFC 8259, section 6.
-func (s *scanner) number() error {
+// number reads a number by the grammar of RFC 8259, section 6. It returns the first bytes of the
+// number, more than an int needs.
+func (s *scanner) number() (string, error) {
+	var kept []byte
 	// The part that was read last: a sign, a lone zero, digits, the point, a fraction, e,
 	// the sign or the digits of an exponent.
 	part := byte(' ')
 	for length := 1; ; length++ {
 		err := s.fill(1)
 		if err != nil && !errors.Is(err, errEnd) {
-			return err
+			return "", err
 		}
 		c := byte(0)
 		if err == nil {
@@ -275,14 +277,17 @@ func (s *scanner) number() error {
 		case digit && after("e+x"):
 			part = 'x'
 		case after("01fx"): // the number may end here
-			return nil
+			return string(kept), nil
 		case err != nil:
-			return err
+			return "", err
 		default:
-			return s.unexpected(c)
+			return "", s.unexpected(c)
 		}
 		if length > maxToken {
-			return &Error{fmt.Sprintf("Invalid JSON: a number is longer than %d bytes", maxToken)}
+			return "", &Error{fmt.Sprintf("Invalid JSON: a number is longer than %d bytes", maxToken)}
+		}
+		if len(kept) < 24 {
+			kept = append(kept, c)
 		}
 		s.next()
 	}

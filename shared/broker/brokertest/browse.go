@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func fill(t *testing.T, open Opener) (b broker.Broker, queue string, want []stri
 // bodies.
 func browse(t *testing.T, b broker.Broker, queue string, take ...string) (seen []string) {
 	t.Helper()
-	err := browser(t, b).Browse(t.Context(), queue, func(_ context.Context, l broker.Letter) error {
+	err := browser(t, b).Browse(t.Context(), queue, broker.MaxBrowse, func(_ context.Context, l broker.Letter) error {
 		seen = append(seen, string(l.Body))
 		if slices.Contains(take, string(l.Body)) {
 			return l.Ack()
@@ -63,7 +64,7 @@ func testBrowse(t *testing.T, open Opener) {
 	if seen := browse(t, b, queue[:len(queue)-len(".dead")]); len(seen) != 0 {
 		t.Errorf("browsing an empty queue returned %v, want none", seen)
 	}
-	err := browser(t, b).Browse(t.Context(), queue+".none", nil)
+	err := browser(t, b).Browse(t.Context(), queue+".none", broker.MaxBrowse, nil)
 	if !errors.Is(err, broker.ErrNoRoute) {
 		t.Errorf("Browse of a missing queue = %v, want broker.ErrNoRoute", err)
 	}
@@ -82,12 +83,47 @@ func testBrowseAck(t *testing.T, open Opener) {
 	}
 }
 
+// testBrowseSome verifies that a Browse of some messages shows the first ones, again and again, and
+// that a Browse of all of them still finds all in order.
+func testBrowseSome(t *testing.T, open Opener) {
+	b, queue, want := fill(t, open)
+	const most = 30
+	first := func(take ...string) (seen []string) {
+		t.Helper()
+		err := browser(t, b).Browse(t.Context(), queue, most, func(_ context.Context, l broker.Letter) error {
+			seen = append(seen, string(l.Body))
+			if slices.Contains(take, string(l.Body)) {
+				return l.Ack()
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatalf("Browse = %v", err)
+		}
+		return seen
+	}
+	for n := range 3 {
+		if seen := first(); !slices.Equal(seen, want[:most]) {
+			t.Fatalf("browse %d returned %v, want %v", n+1, seen, want[:most])
+		}
+	}
+	take := []string{want[0], want[29]}
+	first(take...)
+	want = slices.DeleteFunc(want, func(s string) bool { return slices.Contains(take, s) })
+	if seen := first(); !slices.Equal(seen, want[:most]) {
+		t.Errorf("after two acks got %v, want %v", seen, want[:most])
+	}
+	if seen := browse(t, b, queue); !slices.Equal(seen, want) {
+		t.Errorf("all messages are %v, want %v", seen, want)
+	}
+}
+
 func testBrowseError(t *testing.T, open Opener) {
 	b, queue, want := fill(t, open)
 	enough := errors.New("enough")
 	var late broker.Letter
 	seen := 0
-	err := browser(t, b).Browse(t.Context(), queue, func(_ context.Context, l broker.Letter) error {
+	err := browser(t, b).Browse(t.Context(), queue, broker.MaxBrowse, func(_ context.Context, l broker.Letter) error {
 		late = l
 		if seen++; seen == 3 {
 			return enough
@@ -101,7 +137,7 @@ func testBrowseError(t *testing.T, open Opener) {
 		t.Errorf("Ack after Browse = %v, want broker.ErrStale", err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	err = browser(t, b).Browse(ctx, queue, func(context.Context, broker.Letter) error {
+	err = browser(t, b).Browse(ctx, queue, broker.MaxBrowse, func(context.Context, broker.Letter) error {
 		stop()
 		return nil
 	})
@@ -115,8 +151,8 @@ func testBrowseError(t *testing.T, open Opener) {
 
 func testBrowseInUse(t *testing.T, open Opener) {
 	b, queue, want := fill(t, open)
-	err := browser(t, b).Browse(t.Context(), queue, func(ctx context.Context, _ broker.Letter) error {
-		inner := browser(t, b).Browse(ctx, queue, nil)
+	err := browser(t, b).Browse(t.Context(), queue, broker.MaxBrowse, func(ctx context.Context, _ broker.Letter) error {
+		inner := browser(t, b).Browse(ctx, queue, broker.MaxBrowse, nil)
 		if !errors.Is(inner, broker.ErrInUse) {
 			t.Errorf("the second Browse = %v, want broker.ErrInUse", inner)
 		}
@@ -130,6 +166,36 @@ func testBrowseInUse(t *testing.T, open Opener) {
 	}
 }
 
+// testBrowseConcurrently verifies that each of several readers sees all messages or is refused.
+// Readers that start in the same moment may all be refused, and change the order.
+func testBrowseConcurrently(t *testing.T, open Opener) {
+	b, queue, want := fill(t, open)
+	slices.Sort(want)
+	read := func() (refused bool) {
+		var seen []string
+		err := browser(t, b).Browse(t.Context(), queue, broker.MaxBrowse, func(_ context.Context, l broker.Letter) error {
+			seen = append(seen, string(l.Body))
+			return nil
+		})
+		slices.Sort(seen)
+		if err == nil && !slices.Equal(seen, want) || err != nil && (len(seen) > 0 || !errors.Is(err, broker.ErrInUse)) {
+			t.Errorf("a reader has %d messages and %v, want all %d or broker.ErrInUse", len(seen), err, len(want))
+		}
+		return errors.Is(err, broker.ErrInUse)
+	}
+	var readers sync.WaitGroup
+	start := make(chan struct{})
+	for range 8 {
+		readers.Go(func() {
+			<-start
+			read()
+		})
+	}
+	close(start)
+	readers.Wait()
+	Await(t, "the last reader", func() bool { return !read() })
+}
+
 func testDeaths(t *testing.T, open Opener) {
 	work := Name()
 	b := open(t, work)
@@ -141,7 +207,7 @@ func testDeaths(t *testing.T, open Opener) {
 		ctx, stop := context.WithTimeout(t.Context(), quiet)
 		_ = b.Consume(ctx, quarantine, 1, func(context.Context, broker.Delivery) error { return crashed })
 		stop()
-		err := browser(t, b).Browse(t.Context(), broker.DeadQueue(work), func(_ context.Context, l broker.Letter) error {
+		err := browser(t, b).Browse(t.Context(), broker.DeadQueue(work), broker.MaxBrowse, func(_ context.Context, l broker.Letter) error {
 			found = append(found, l)
 			return nil
 		})

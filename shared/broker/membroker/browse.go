@@ -11,8 +11,8 @@ import (
 var _ broker.Browser = (*Broker)(nil)
 
 // Browse reads a queue that has no consumer; see broker.Browser.
-func (b *Broker) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
-	c, err := b.browser(queue)
+func (b *Broker) Browse(ctx context.Context, queue string, most int, handle func(context.Context, broker.Letter) error) error {
+	c, err := b.browser(queue, most)
 	if err != nil {
 		return fmt.Errorf("browse %s: %w", queue, err)
 	}
@@ -34,8 +34,8 @@ func (b *Broker) Browse(ctx context.Context, queue string, handle func(context.C
 	return nil
 }
 
-// browser returns a consumer that has all messages of the queue.
-func (b *Broker) browser(queue string) (*consumer, error) {
+// browser returns a consumer that has the first messages of the queue.
+func (b *Broker) browser(queue string, most int) (*consumer, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := b.queues[queue]
@@ -47,7 +47,7 @@ func (b *Broker) browser(queue string) (*consumer, error) {
 	case len(q.consumers) > 0 || q.unacked > 0:
 		return nil, broker.ErrInUse
 	}
-	n := min(q.waiting.Len(), broker.MaxBrowse)
+	n := min(q.waiting.Len(), most, broker.MaxBrowse)
 	c := &consumer{queue: q, prefetch: n, deliveries: make(chan *message, n), unacked: map[*message]struct{}{}}
 	q.consumers = append(q.consumers, c)
 	q.deliver()

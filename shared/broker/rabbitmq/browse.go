@@ -30,13 +30,13 @@ var errNoSession = errors.New("timed out waiting for a connection")
 //
 // A quorum queue puts returned messages in front of the waiting ones, but behind
 // messages that were returned earlier. So the order is kept only if one consumer takes
-// all messages and they return together: when its channel ends, the queue sorts them in
-// the order of delivery. Getting them one by one, or a nack of many, would shuffle
+// all messages, or always the same number, and they return together: when its channel
+// ends, the queue sorts them in the order of delivery. Getting them one by one, or a nack of many, would shuffle
 // them. The broker counts each return by the end of a channel as a delivery (since 4.3,
 // no longer a return by nack). That is harmless, because the browsed queues have a
 // delivery limit of two billion; without a limit, RabbitMQ would drop a message after
 // 20 returns.
-func (b *Broker) Browse(ctx context.Context, queue string, handle func(context.Context, broker.Letter) error) error {
+func (b *Broker) Browse(ctx context.Context, queue string, most int, handle func(context.Context, broker.Letter) error) error {
 	b.routine.use()
 	bounded, cancel := context.WithTimeoutCause(ctx, sessionWait, errNoSession)
 	defer cancel()
@@ -45,7 +45,7 @@ func (b *Broker) Browse(ctx context.Context, queue string, handle func(context.C
 		err = trouble
 	}
 	if err == nil {
-		v := &browse{survey: survey{session: s}, queue: queue, handle: handle}
+		v := &browse{survey: survey{session: s}, queue: queue, most: most, handle: handle}
 		err = v.run(ctx)
 		v.close()
 		if v.handleErr != nil {
@@ -67,6 +67,7 @@ func (b *Broker) Browse(ctx context.Context, queue string, handle func(context.C
 type browse struct {
 	survey
 	queue     string
+	most      int // maximum number of messages to read
 	handle    func(context.Context, broker.Letter) error
 	seen      int
 	acked     int
@@ -97,7 +98,9 @@ func (v *browse) run(ctx context.Context) error {
 	case waiting == 0:
 		return nil
 	}
-	waiting = min(waiting, broker.MaxBrowse)
+	rest := waiting
+	waiting = min(waiting, v.most, broker.MaxBrowse)
+	rest -= waiting
 	ch, err := v.session.channel()
 	if err != nil {
 		return err
@@ -106,10 +109,13 @@ func (v *browse) run(ctx context.Context) error {
 	err = v.read(ctx, ch, acks, waiting)
 	acks.end()
 	v.session.closeChannel(ch)
+	if errors.Is(err, broker.ErrInUse) {
+		return err
+	}
 	if err == nil {
 		waiting = v.seen // another consumer may have taken some
 	}
-	v.awaitReturn(waiting - v.acked) //nolint:contextcheck // Messages return to the queue even after the end of ctx.
+	v.awaitReturn(rest + waiting - v.acked) //nolint:contextcheck // Messages return to the queue even after the end of ctx.
 	return err
 }
 
@@ -121,6 +127,15 @@ func (v *browse) read(ctx context.Context, ch *amqp.Channel, acks *acknowledger,
 	deliveries, err := (&consumer{queue: v.queue, prefetch: waiting}).open(v.session, ch)
 	if err != nil {
 		return err
+	}
+	// Another reader may have started in the same moment. Each of them then has a part of the
+	// messages, and quorum queues ignore the flag for an exclusive consumer.
+	_, consumers, err := v.state()
+	if err != nil {
+		return err
+	}
+	if consumers > 1 {
+		return broker.ErrInUse
 	}
 	check := time.NewTimer(checkBrowse)
 	defer check.Stop()

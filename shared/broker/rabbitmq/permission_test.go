@@ -96,10 +96,12 @@ func (s service) open(t *testing.T) *rabbitmq.Broker {
 
 // consumes returns the queues that the service consumes.
 func (s service) consumes() []string {
-	queue := map[string]string{
-		"gateway": pipeline.ImageProcessed.Name, "analyzer": pipeline.ImageUpload.Name, "processor": pipeline.MetadataGenerated.Name,
-	}[s.role]
-	queues := []string{queue, broker.QuarantineQueue(queue)}
+	var queues []string
+	for _, queue := range map[string][]string{
+		"gateway": {pipeline.ImageProcessed.Name}, "analyzer": {pipeline.ImageUpload.Name, pipeline.ImageDescribed.Name}, "processor": {pipeline.MetadataGenerated.Name},
+	}[s.role] {
+		queues = append(queues, queue, broker.QuarantineQueue(queue))
+	}
 	if s.role == "gateway" {
 		queues = append(queues, broker.DeadResults)
 	}
@@ -176,7 +178,7 @@ func (s service) doesAll(t *testing.T) {
 		}
 		for _, queue := range pipelineQueues {
 			brokertest.Publish(t, b, broker.DeadQueue(queue), brokertest.Text(s.name))
-			err := b.Browse(t.Context(), broker.DeadQueue(queue), func(_ context.Context, l broker.Letter) error { return l.Ack() })
+			err := b.Browse(t.Context(), broker.DeadQueue(queue), broker.MaxBrowse, func(_ context.Context, l broker.Letter) error { return l.Ack() })
 			if err != nil {
 				t.Errorf("%s: Browse = %v", s.role, err)
 			}

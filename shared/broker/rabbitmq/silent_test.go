@@ -131,7 +131,7 @@ func TestDeadQueueOfFreshBroker(t *testing.T) {
 	silence(t, dead, "resume")
 	brokertest.Await(t, "the queue responds", func() bool { return hasMetric(t, registry, "imagebatch_silent_queues 0") })
 	var bodies []string
-	err := b.Browse(t.Context(), dead, func(_ context.Context, l broker.Letter) error {
+	err := b.Browse(t.Context(), dead, broker.MaxBrowse, func(_ context.Context, l broker.Letter) error {
 		bodies = append(bodies, string(l.Body))
 		return nil
 	})

@@ -62,6 +62,13 @@
     items: [{ key: {{ .key | quote }}, path: api-keys }]
 {{- end }}
 {{- end }}
+{{- with .service.webhooks }}
+{{- if .existingSecret }}
+- secret:
+    name: {{ .existingSecret }}
+    items: [{ key: {{ .key | quote }}, path: webhooks }]
+{{- end }}
+{{- end }}
 {{- with .service.operatorKey }}
 {{- if .existingSecret }}
 - secret:
@@ -102,6 +109,9 @@
 {{- end -}}
 {{- if .service.apiKeys.existingSecret -}}
 {{- $_ := set $v "API_KEYS_FILE" (printf "%s/api-keys" $folder) -}}
+{{- end -}}
+{{- if .service.webhooks.existingSecret -}}
+{{- $_ := set $v "WEBHOOKS_FILE" (printf "%s/webhooks" $folder) -}}
 {{- end -}}
 {{- if .service.operatorKey.existingSecret -}}
 {{- $_ := set $v "GATEWAY_API_KEY_FILE" (printf "%s/GATEWAY_API_KEY" $folder) -}}

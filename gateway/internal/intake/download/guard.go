@@ -58,3 +58,9 @@ func (g *guard) control(network, address string, c syscall.RawConn) error {
 func notAllowed(text string) *pipeline.Failure {
 	return &pipeline.Failure{Code: pipeline.CodeURLNotAllowed, Text: text}
 }
+
+// Guard returns a Control function for dialers of other packages, with the same rules: only
+// public addresses on ports 80 and 443, and the allowed networks on any port.
+func Guard(allow []netip.Prefix) func(network, address string, c syscall.RawConn) error {
+	return newGuard(allow).control
+}

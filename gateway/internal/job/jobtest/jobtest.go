@@ -44,6 +44,21 @@ type Store interface {
 	ForgetOriginals(ctx context.Context, id string, at time.Time) error
 	Delete(ctx context.Context, id string) error
 
+	AddWebhook(ctx context.Context, w job.Webhook) error
+	Webhooks(ctx context.Context, v job.Viewer) ([]job.Webhook, error)
+	Webhook(ctx context.Context, id string) (job.Webhook, error)
+	RotateSecret(ctx context.Context, id string, secret job.Secret, until time.Time) (job.Webhook, error)
+	RemoveWebhook(ctx context.Context, id string, at time.Time) error
+	ListWebhooks(ctx context.Context, list []job.Webhook, now time.Time) (int, error)
+	AddTest(ctx context.Context, d job.Delivery) error
+	Deliveries(ctx context.Context, webhook string, before int64, limit int) ([]job.Delivery, error)
+	DueWebhooks(ctx context.Context, now time.Time) ([]job.Webhook, error)
+	ClaimDeliveries(ctx context.Context, webhook string, now, until time.Time, limit int) ([]job.Delivery, error)
+	RecordAttempt(ctx context.Context, d job.Delivery, a job.Attempt) (bool, error)
+	ReturnDelivery(ctx context.Context, d job.Delivery) error
+	PendingDeliveries(ctx context.Context, most int) (int, time.Time, error)
+	PruneDeliveries(ctx context.Context, now time.Time, most int) (int, error)
+
 	ID() string
 	Ready(ctx context.Context) error
 }
@@ -62,6 +77,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"origin", testOrigin},
 		{"headers", testHeaders},
 		{"custom", testCustom},
+		{"captions", testCaptions},
 		{"change", testChange},
 		{"cancel", testCancel},
 		{"concurrency", testConcurrency},
@@ -70,6 +86,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"list", testList},
 		{"filters", testFilters},
 		{"retention", testRetention},
+		{"webhooks", testWebhooks},
+		{"deliveries", testDeliveries},
 		{"model", testModel},
 	} {
 		t.Run(group.name, func(t *testing.T) {
@@ -137,6 +155,13 @@ func completed(ref job.Ref) pipeline.Result {
 	e := pipeline.NewEnvelope(ref.JobID, ref.Index, t0)
 	r := pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, "a.jpg"), t0)
 	r.Appearance = pipeline.Appearance{PHash: "fedcba9876543210", Width: 12000 + ref.Index, Height: 8000}
+	return r
+}
+
+// uncaptioned is the result of an image that should have a caption and has none.
+func uncaptioned(ref job.Ref) pipeline.Result {
+	r := completed(ref)
+	r.Uncaptioned = true
 	return r
 }
 

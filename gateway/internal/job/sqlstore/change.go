@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/failpoint"
 )
 
 // Create stores the whole job with its images in one transaction, and ends its reservation.
@@ -55,6 +56,12 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 	if err := x.insert(ctx, rows, clock); err != nil {
 		return fmt.Errorf("insert images: %w", err)
 	}
+	if !j.Status.Ended() {
+		return nil
+	}
+	if err := x.run(ctx, endMessages(j)); err != nil {
+		return fmt.Errorf("write messages for webhooks: %w", err)
+	}
 	return nil
 }
 
@@ -64,7 +71,7 @@ func changing(img *job.Image) []any {
 		string(img.Status), img.Original.Path, img.Original.ContentType, img.Original.Size, img.Original.SHA256,
 		img.ProcessedPath, img.Error, img.ErrorCode, img.Retryable,
 		micros(img.StartTime), micros(img.EndTime), img.Revision, img.Unsent, img.Send,
-		img.Appearance.PHash, img.Appearance.Width, img.Appearance.Height,
+		img.Appearance.PHash, img.Appearance.Width, img.Appearance.Height, string(img.Captions),
 	}
 }
 
@@ -166,11 +173,11 @@ func (x *session) update(ctx context.Context, r *row, work int, before, after []
 	switch {
 	case r.Status.Ended():
 		updates = append(updates, &statement{query: endJob, args: []any{
-			r.Status, r.Completed, r.Failed, r.Revision, micros(r.UpdatedAt), micros(r.CompletedAt), r.seq,
+			r.Status, r.Completed, r.Failed, r.Uncaptioned, r.Revision, micros(r.UpdatedAt), micros(r.CompletedAt), r.seq,
 		}})
-	case r.Status != r.status || r.Failed != r.failed:
+	case r.Status != r.status || r.Failed != r.failed || r.Uncaptioned != r.uncaptioned:
 		updates = append(updates, &statement{query: updateJob, args: []any{
-			r.Status, r.Completed, r.Failed, r.Revision, micros(r.UpdatedAt), r.seq,
+			r.Status, r.Completed, r.Failed, r.Uncaptioned, r.Revision, micros(r.UpdatedAt), r.seq,
 		}})
 	default:
 		updates = append(updates, &statement{query: advanceJob, args: []any{r.Completed, r.Revision, micros(r.UpdatedAt), r.seq}})
@@ -178,8 +185,15 @@ func (x *session) update(ctx context.Context, r *row, work int, before, after []
 	if work != r.work && !r.Status.Ended() {
 		updates = append(updates, &statement{query: updateWork, args: []any{work, r.seq}})
 	}
+	ends := r.Status.Ended() && !r.status.Ended()
+	if ends {
+		updates = append(updates, endMessages(&r.Job))
+	}
 	if err := x.run(ctx, updates...); err != nil {
 		return fmt.Errorf("update images and job: %w", err)
+	}
+	if ends {
+		failpoint.Reach("webhooks enqueued", r.ID)
 	}
 	asStored(&r.Job)
 	return nil

@@ -14,9 +14,9 @@ import (
 // contains only the wanted rows.
 func TestSQLitePlans(t *testing.T) {
 	s := openStore(t, logLimit)
-	// Allowed scans: tables with one row, or one for each gateway; rows that the statement has
-	// found before; and statements that run once, when the file is opened.
-	fine := regexp.MustCompile(`^(SCAN (store|owners|h|holders|open|due|CONSTANT ROW|json_each)|SCAN .* USING (COVERING )?INDEX (jobs_\w+|images_\w+)\b)`)
+	// Allowed scans: tables with one row, one for each gateway, or few for each API key (w); rows
+	// that the statement has found before; and statements that run once, when the file is opened.
+	fine := regexp.MustCompile(`^(SCAN (store|owners|w|h|holders|open|due|q|waiting|pending|surplus|CONSTANT ROW|json_each)\b|SCAN .* USING (COVERING )?INDEX (jobs_\w+|images_\w+|deliveries_\w+)\b)`)
 	for _, query := range slices.Concat(statements, endLeases) {
 		for _, step := range sqlitePlan(t, s, query) {
 			if strings.HasPrefix(step, "SCAN") && !fine.MatchString(step) {
@@ -61,13 +61,19 @@ const fill = `INSERT INTO jobs (id, status, visible, total, completed, failed, r
 		'path', 'image/jpeg', 1, repeat('a1b2', 16), '', '', '', false, 1, CASE WHEN j.work > 0 THEN 0 ELSE 1 END, k + 2,
 		j.work > 0, 1, 'relay-' || j.seq % 3, 0
 	FROM jobs j CROSS JOIN generate_series(0, 1) k;
+	INSERT INTO webhooks (id, owner, url, events, secret, old_secret, old_until, listed, slot, created_at)
+	SELECT 'hook-' || n, 'owner-' || n % 100, 'https://example.com/', 7, 'whsec_', '', 0, false, n / 100, n FROM generate_series(0, 999) n;
+	INSERT INTO deliveries (webhook, message, type, job, body, origin, created_at, next_at, ended_at)
+	SELECT 'hook-' || n % 1000, 'msg_' || n, 'job.completed', 'job-' || n, repeat('a1b2', 64), '', n,
+		CASE WHEN n % 100 = 0 THEN n ELSE 0 END, CASE WHEN n % 100 = 0 THEN 0 ELSE n END
+	FROM generate_series(1, 20000) n;
 	INSERT INTO owners SELECT 'owner-' || n, n FROM generate_series(1, 9) n;
 	ANALYZE`
 
 // TestPostgresPlans verifies how the planner runs each frequent statement on many rows, both
 // with the given arguments and with a generic plan: by keys, or along an index that contains only
 // the wanted rows. Resend is not among them: it visits every open image, after a broker has
-// lost its data.
+// lost its data. Nor is the deletion of ended deliveries, which may be a large part of all.
 func TestPostgresPlans(t *testing.T) {
 	t.Parallel()
 	address := schema(t)
@@ -107,6 +113,27 @@ func TestPostgresPlans(t *testing.T) {
 		"exists":           {countByID, `'job-7'`},
 		"keyed":            {selectKeyed, `'me', 'key'`},
 		"lock images":      {lockImages, `7`},
+
+		"webhook":         {lockWebhook, `'hook-7'`},
+		"webhooks of one": {ownedWebhooks, `'owner-7'`},
+		"taken slots":     {takenSlots, `'owner-7'`},
+		"rotate":          {rotateWebhook, `'new', 9, 'hook-7'`},
+		"remove":          {removeWebhook, `9, 'hook-7'`},
+		"works":           {webhookWorks, `'hook-7'`},
+		"fails":           {webhookFails, `9, 'hook-7'`},
+		"disable":         {disableWebhook, `9, 'reason', 'hook-7', false, 5`},
+		"delete webhook":  {deleteWebhook, `'hook-7', 'hook-7'`},
+		"enqueue":         {enqueueEnd, `'msg', 'job.completed', 'job-7', '{}', '', 9, 1, 'owner-7', 1`},
+		"deliveries":      {selectDeliveries, `'hook-7', 9999, 100`},
+		"claim delivery":  {claimDeliveries, `'hook-0', 9999, 4, 9999`},
+		"record":          {recordAttempt, `9, 200, '', 0, 9, true, 100, 1`},
+		"return":          {returnDelivery, `100, 1`},
+		"oldest pending":  {oldestPending, ``},
+		"abandon":         {abandonPending, `9, 'reason', 'hook-0', 100`},
+		"delete some":     {deleteSome, `'hook-7', 100`},
+		"surplus":         {surplusFrom, `'hook-7', 500`},
+		"count surplus":   {countSurplus, `'hook-7', 500, 100`},
+		"delete oldest":   {deleteOldest, `'hook-7', true, 100`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for mode, plan := range statement.plans(t, s, conn) {

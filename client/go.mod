@@ -1,0 +1,3 @@
+module github.com/imagebatch/imagebatch/client
+
+go 1.26.0
