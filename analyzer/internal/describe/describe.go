@@ -34,7 +34,7 @@ import (
 
 // Version is the analyzer_version of the metadata. Raise it with every change after which an image would be
 // described in other words or other bytes.
-const Version = "2.1.0"
+const Version = "2.2.0"
 
 // DefaultPixelBytes is the budget of a Config that sets none.
 const DefaultPixelBytes = 512 << 20
