@@ -84,7 +84,7 @@ func newTried(c CaptionConfig, stdout, stderr io.Writer) (*tried, error) {
 	return t, err //nolint:wrapcheck // The configuration is already validated.
 }
 
-// caption sends one file and prints what comes of it.
+// caption sends one file and prints the result.
 func (t *tried) caption(ctx context.Context, file string) error {
 	f, err := os.Open(file) //nolint:gosec // The operator chooses the file.
 	if err != nil {

@@ -66,14 +66,11 @@ type CaptionConfig struct {
 	CaptionLanguage string `env:"CAPTION_LANGUAGE" envDefault:"en"`
 	// Fields of the record and the file that a model may fill: `title`, `description`, `keywords` and `alt_text`.
 	CaptionFields []string `env:"CAPTION_FIELDS" envDefault:"title,description,keywords,alt_text"`
-	// Keyword under which keywords of a model are also written as a hierarchy (`lr:hierarchicalSubject`), such as `AI` for
-	// `AI|dog`. Empty: none.
-	CaptionKeywordParent string `env:"CAPTION_KEYWORD_PARENT"`
 	// Long side of the image that is sent, in pixels, `64` to `4096`.
 	CaptionPixels int `env:"CAPTION_PIXELS" envDefault:"768"`
 	// Maximum number of keywords, `1` to `64`.
 	CaptionKeywords int `env:"CAPTION_KEYWORDS" envDefault:"12"`
-	// Maximum number of concurrent requests of one process.
+	// Maximum number of concurrent requests of one process, apart from the test image at its start.
 	CaptionConcurrency int `env:"CAPTION_CONCURRENCY" envDefault:"1"`
 	// Maximum rate of requests of one process, evenly spaced. `0`: unlimited. With several analyzers, the limits add up.
 	CaptionRequestsPerMinute int `env:"CAPTION_REQUESTS_PER_MINUTE" envDefault:"0"`
@@ -140,9 +137,6 @@ func (c CaptionConfig) complete() (CaptionConfig, error) {
 	}
 	if len(c.CaptionFields) == 0 || slices.ContainsFunc(c.CaptionFields, func(f string) bool { return !slices.Contains(captionFields, f) }) || repeated(c.CaptionFields) {
 		reject("CAPTION_FIELDS: want some of %s, separated by commas", strings.Join(captionFields, ", "))
-	}
-	if p := c.CaptionKeywordParent; record.Clean(p, 64) != p || strings.ContainsAny(p, `|/\,;`) {
-		reject("CAPTION_KEYWORD_PARENT: want one keyword of at most 64 bytes, without | / \\ , ;")
 	}
 	between("CAPTION_PIXELS", c.CaptionPixels, 64, 4096)
 	between("CAPTION_KEYWORDS", c.CaptionKeywords, 1, 64)

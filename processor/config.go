@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode"
 
-	"github.com/imagebatch/imagebatch/shared/embed"
 	"github.com/imagebatch/imagebatch/processor/internal/outputs"
+	"github.com/imagebatch/imagebatch/shared/embed"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -21,7 +23,7 @@ type Config struct {
 	//
 	// Default: `8`
 	Concurrency int `env:"CONCURRENCY" envDefault:"0"`
-	// Which generated titles, descriptions and keywords are written into files that have none. `captions`: those of a vision model. `all`: also those composed from measurements. `never`: none. `fill` is the old name of `all`.
+	// Which generated titles, descriptions, keywords and alternative texts are written into files that have none. `captions`: those of a vision model. `all`: also those composed from measurements. `never`: none. `fill` is the old name of `all`.
 	EmbedDescriptive string `env:"EMBED_DESCRIPTIVE" envDefault:"captions"`
 	// Upper level under which the keywords of a vision model are also written as `lr:hierarchicalSubject`, such as `AI`. A vertical bar separates several levels.
 	//
@@ -45,8 +47,16 @@ func (c Config) Complete() (Config, error) {
 	if !slices.Contains([]string{never, captions, all, fill}, c.EmbedDescriptive) {
 		mistakes = append(mistakes, fmt.Errorf("EMBED_DESCRIPTIVE: %q want never, captions or all", c.EmbedDescriptive))
 	}
+	if p := c.CaptionKeywordParent; p != "" && (len(p) > maxParent || slices.ContainsFunc(strings.Split(p, "|"), func(level string) bool {
+		return strings.TrimSpace(level) == "" || level != strings.TrimSpace(level) || strings.ContainsFunc(level, func(r rune) bool { return !unicode.IsPrint(r) })
+	})) {
+		mistakes = append(mistakes, fmt.Errorf("CAPTION_KEYWORD_PARENT: %.80q want levels without blanks around them, separated by |, of at most %d bytes together", p, maxParent))
+	}
 	return c, errors.Join(mistakes...)
 }
+
+// maxParent is the length of the longest CAPTION_KEYWORD_PARENT, in bytes.
+const maxParent = 256
 
 // The values of EMBED_DESCRIPTIVE.
 const (

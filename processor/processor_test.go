@@ -168,8 +168,8 @@ func TestStoresASidecar(t *testing.T) {
 }
 
 func TestConfigMistakes(t *testing.T) {
-	_, err := processor.Config{Concurrency: 257, EmbedDescriptive: "sometimes"}.Complete()
-	for _, name := range []string{"CONCURRENCY", "EMBED_DESCRIPTIVE"} {
+	_, err := processor.Config{Concurrency: 257, EmbedDescriptive: "sometimes", CaptionKeywordParent: "AI||dogs"}.Complete()
+	for _, name := range []string{"CONCURRENCY", "EMBED_DESCRIPTIVE", "CAPTION_KEYWORD_PARENT"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is invalid, but the error is %v", name, err)
 		}

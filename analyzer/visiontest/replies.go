@@ -2,6 +2,7 @@ package visiontest
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 )
 
@@ -30,9 +31,7 @@ func Content(text string) Reply { return Message(map[string]any{"content": text}
 func Message(members map[string]any, finishReason string) Reply {
 	return func(w http.ResponseWriter, r *http.Request, q Request) {
 		message := map[string]any{"role": "assistant", "refusal": nil}
-		for name, value := range members {
-			message[name] = value
-		}
+		maps.Copy(message, members)
 		body, _ := json.Marshal(map[string]any{
 			"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": q.Model,
 			"choices": []any{map[string]any{"index": 0, "message": message, "logprobs": nil, "finish_reason": finishReason}},

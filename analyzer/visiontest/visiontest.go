@@ -1,6 +1,6 @@
 // Package visiontest provides a strict stand-in for an API that is compatible with OpenAI's chat completions. It is
 // only for tests. It reports every request that OpenAI's own API would not accept, and every image that contains
-// anything besides pixels, and plays the answers and faults of a script.
+// anything in addition to pixels, and plays the answers and faults of a script.
 package visiontest
 
 import (

@@ -52,7 +52,7 @@ func Clean(data []byte, all, signed bool) (Cleaned, error) {
 		m.change.XMP = text
 	}
 	if f.tiff {
-		w.fillTIFF(&m, f.EXIF, nil, earlier, f.tiffLimit)
+		w.fillTIFF(&m, f.EXIF, pipeline.Texts{}, earlier, f.tiffLimit)
 	}
 	if f.IPTC.State == iptc.Sound {
 		w.fillIPTC(&m, f, pipeline.Texts{}, earlier)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/imagefile/charset"
@@ -152,12 +153,40 @@ func (w writer) tiffStates(t tiff.Block, f pipeline.CaptionField, o ours) bool {
 		if !ok {
 			continue
 		}
-		at, readable := t.Value(e)
-		if !readable || !w.missing(f, []string{charset.UTF16(at.Of(t.Data), binary.LittleEndian)}) {
+		if values, readable := windowsValues(t, e, f); !readable || !w.missing(f, values) && !o.are(f, values) {
 			return true
 		}
 	}
 	return false
+}
+
+// windowsValues returns the values of a tag of Windows, which separates keywords by semicolons.
+func windowsValues(t tiff.Block, e tiff.Entry, f pipeline.CaptionField) (values []string, readable bool) {
+	at, readable := t.Value(e)
+	if !readable {
+		return nil, false
+	}
+	text := strings.TrimRight(charset.UTF16(at.Of(t.Data), binary.LittleEndian), "\x00")
+	if f == pipeline.Keywords {
+		return strings.Split(text, ";"), true
+	}
+	return []string{text}, true
+}
+
+// withoutCopies returns a sound block without the tags of Windows that repeat texts of ours other than those of fill.
+func withoutCopies(t tiff.Block, fill pipeline.Texts, o ours) tiff.Block {
+	for _, f := range pipeline.CaptionFields {
+		for _, tag := range windowsTags[f] {
+			e, ok := t.Find(t.First, tag)
+			if !ok {
+				continue
+			}
+			if values, readable := windowsValues(t, e, f); readable && o.are(f, values) && !slices.Equal(values, fill[f]) {
+				t = t.WithText(tag, "")
+			}
+		}
+	}
+	return t
 }
 
 // iptcOf contains the number and the maximum bytes of the data set of each field.

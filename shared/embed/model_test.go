@@ -276,3 +276,20 @@ func TestReplacedDefaultLanguage(t *testing.T) {
 	f := writeSample(t, replaced, described2(), withCaptions)
 	checkTags(t, f.Data, tags{"XMP-dc:Title": "Rex", "XMP-dc:Title-de-CH": nil, "XMP-dc:Title-en": nil, "IPTC:ObjectName": nil, "XMP-dc:Description": "Dogs on a lawn."})
 }
+
+// TestCopiesOfWindows verifies that the copies that Windows makes of our texts do not make them a person's, and that they
+// go when the texts change.
+func TestCopiesOfWindows(t *testing.T) {
+	tool(t, "exiftool")
+	written := writeSample(t, cameraJPEG(t), described(), withCaptions).Data
+	results := edited(t,
+		exiftoolEdit{"a.jpg", written, []string{"-EXIF:XPKeywords=Hund;Wiese", "-EXIF:XPTitle=Zwei Hunde"}},
+		exiftoolEdit{"b.jpg", written, []string{"-EXIF:XPKeywords=Hund;Wiese;Anna"}},
+	)
+	checkTags(t, writeSample(t, results[0], described(), withCaptions).Data, tags{"IFD0:XPKeywords": "Hund;Wiese", "XMP-dc:Subject": []string{"Hund", "Wiese"}})
+	checkTags(t, writeSample(t, results[0], described2(), withCaptions).Data, tags{
+		"IFD0:XPKeywords": nil, "IFD0:XPTitle": nil, "XMP-dc:Title": "Dogs", "XMP-dc:Subject": []string{"dog", "lawn"}, "IFD0:ImageDescription": "Dogs on a lawn.",
+	})
+	checkTags(t, writeSample(t, results[1], described2(), withCaptions).Data, tags{"IFD0:XPKeywords": "Hund;Wiese;Anna", "XMP-dc:Subject": nil, "IPTC:Keywords": nil})
+	checkTags(t, clean(t, results[0], false).Data, tags{"IFD0:XPKeywords": nil, "IFD0:XPTitle": nil, "IFD0:ImageDescription": nil})
+}

@@ -104,7 +104,7 @@ func (w writer) make(f found) made {
 		m.replaced(packet.Replaced(fill.Texts())...)
 	}
 	if f.tiff {
-		w.fillTIFF(&m, block, fill.Texts()[pipeline.Description], earlier, f.tiffLimit)
+		w.fillTIFF(&m, block, fill.Texts(), earlier, f.tiffLimit)
 	}
 	if f.IPTC.State == iptc.Sound {
 		w.fillIPTC(&m, f, fill.Texts(), earlier)
@@ -155,7 +155,7 @@ func (w writer) fill(p *xmp.Packet, stated func(pipeline.CaptionField) bool) xmp
 		fill.Writer = fill.Writer || f == pipeline.Description
 		captioned, composed := slices.Contains(w.captioned, f.String()), slices.Contains(w.composed, f.String())
 		switch {
-		case w.options.Captions && captioned && len(text) > 0 && !(old.Captioned && slices.Equal(text, old.Values)):
+		case w.options.Captions && captioned && len(text) > 0 && (!old.Captioned || !slices.Equal(text, old.Values)):
 			fill.Fields[f] = xmp.Words{Values: text, Captioned: true, Model: w.model, Language: w.language}
 		case old.Captioned:
 			fill.Fields[f] = old
@@ -209,23 +209,21 @@ func (m *made) embed(p *xmp.Packet, d xmp.Description, fill xmp.Caption, limit i
 	return xmp.Caption{}, NoSpace
 }
 
-// fillTIFF writes the description into EXIF data, or removes that of an earlier run.
-func (w writer) fillTIFF(m *made, t tiff.Block, description []string, earlier ours, limit int) {
-	old, has := tiffDescription(t)
-	ours := earlier.are(pipeline.Description, []string{old})
-	if !t.Sound() || has && !ours && (len(description) == 0 || !w.missing(pipeline.Description, []string{old})) {
+// fillTIFF writes the description into EXIF data, or removes that of an earlier run, and removes the copies of our texts
+// that Windows has made and that no longer repeat one.
+func (w writer) fillTIFF(m *made, t tiff.Block, fill pipeline.Texts, earlier ours, limit int) {
+	if !t.Sound() {
 		return
 	}
-	text := ""
-	if len(description) > 0 {
-		text = description[0]
-	}
-	described := t.WithText(tiff.TagImageDescription, text)
-	if len(described.Data) > limit {
-		if text = ""; !ours {
-			return
-		}
-		described = t.WithText(tiff.TagImageDescription, text)
+	described := withoutCopies(t, fill, earlier)
+	old, has := tiffDescription(t)
+	ours, text := earlier.are(pipeline.Description, []string{old}), strings.Join(fill[pipeline.Description], "")
+	if has && !ours && (text == "" || !w.missing(pipeline.Description, []string{old})) {
+		text = "" // it stays
+	} else if with := described.WithText(tiff.TagImageDescription, text); len(with.Data) <= limit {
+		described = with
+	} else if text = ""; ours {
+		described = described.WithText(tiff.TagImageDescription, text)
 	}
 	if !bytes.Equal(described.Data, t.Data) {
 		m.change.EXIF = described.Data

@@ -46,12 +46,14 @@ func TestApply(t *testing.T) {
 		"only keywords are allowed": {
 			pipeline.Metadata{Title: "Ein Hund", Description: "Landscape.", Keywords: []string{"jpeg"}, Composed: []string{"description", "keywords"}, Captioned: []string{"title"}, Caption: earlier},
 			pipeline.Metadata{Title: "Ein Hund", Description: "Landscape.", Keywords: []string{"dog", "lawn"}, Composed: []string{"description"}, Captioned: []string{"title", "keywords"}},
-			[]string{"keywords"}, answer(),
+			[]string{"keywords"},
+			answer(),
 		},
 		"an answer without keywords": {
 			pipeline.Metadata{Title: "JPEG image", Keywords: []string{"Hund"}, Composed: []string{"title"}, Captioned: []string{"keywords"}, Caption: earlier},
 			pipeline.Metadata{Title: "A dog", Keywords: []string{"Hund"}, Captioned: []string{"title", "keywords"}},
-			allFields, pipeline.Caption{Model: "model-b", Title: "A dog"},
+			allFields,
+			pipeline.Caption{Model: "model-b", Title: "A dog"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

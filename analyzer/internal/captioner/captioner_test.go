@@ -495,3 +495,41 @@ func TestDrain(t *testing.T) {
 		}
 	})
 }
+
+// TestPass verifies that an analyzer without captions passes on what an analyzer with captions has left, and
+// that it works beside a gateway that does not declare the queue yet.
+func TestPass(t *testing.T) {
+	inBubble(t, never, func(r *rig, ctx context.Context, work *sync.WaitGroup) {
+		deps := stage.Deps{Broker: r.broker, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(), Concurrency: 2, Now: time.Now}
+		work.Go(func() {
+			if err := captioner.Pass(ctx, deps); err != nil {
+				r.t.Error(err)
+			}
+		})
+		a := r.analysis(0, 0)
+		a.Wait = a.Wait.Start(time.Now())
+		r.publish(a)
+		settle(time.Second)
+		if len(r.got) != 1 || r.got[0].Uncaptioned || r.got[0].Wait != (pipeline.CaptionWait{}) || r.got[0].Metadata.Title != "JPEG image" {
+			t.Errorf("passed on: %+v, want the image as it was", r.got)
+		}
+
+		older := membroker.New(pipeline.ImageUpload.Name)
+		defer older.Close() //nolint:errcheck // It stores nothing.
+		deps.Broker = older
+		short, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- captioner.Pass(short, deps) }()
+		settle(time.Minute)
+		select {
+		case err := <-ended:
+			t.Errorf("without the queue, Pass ends with %v", err)
+		default:
+			stop()
+			if err := <-ended; err != nil {
+				t.Errorf("Pass = %v at the end of its context", err)
+			}
+		}
+		stop()
+	})
+}

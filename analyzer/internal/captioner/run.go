@@ -41,8 +41,25 @@ func (c *Captioner) Run(ctx context.Context, d stage.Deps, timeout time.Duration
 	})
 }
 
-// Pass reads image_described and passes the images on, for an analyzer whose captions are off.
+// lookEvery is the time between two looks for a queue that does not exist yet.
+const lookEvery = 10 * time.Second
+
+// Pass reads image_described and passes the images on, for an analyzer whose captions are off. It waits
+// for the queue: a gateway of a release without captions does not declare it, and an analyzer that needs
+// no caption is ready without it.
 func Pass(ctx context.Context, d stage.Deps) error {
+	for {
+		_, err := d.Broker.Depth(ctx, pipeline.ImageDescribed.Name)
+		if err == nil {
+			break
+		}
+		d.Log.DebugContext(ctx, "queue not found; looking again later", "queue", pipeline.ImageDescribed.Name, "error", err)
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return nil
+		}
+	}
 	return stage.Run(ctx, d, pipeline.ImageDescribed, pipeline.MetadataGenerated, func(_ context.Context, a pipeline.Analysis) (pipeline.Analysis, error) {
 		return Passed(a, d.Now()), nil
 	})

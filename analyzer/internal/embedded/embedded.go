@@ -184,7 +184,7 @@ func (b *block) forget(p *xmp.Packet, own bool, earlier *xmp.Caption) {
 	for f, text := range map[pipeline.CaptionField]*string{
 		pipeline.Title: &b.title, pipeline.Description: &b.description, pipeline.AltText: &b.altText,
 	} {
-		if marks.Ours(f, []string{*text}) && !(own && p.Translated(f)) {
+		if marks.Ours(f, []string{*text}) && (!own || !p.Translated(f)) {
 			keep(f, []string{*text})
 			*text = ""
 		}
@@ -196,6 +196,16 @@ func (b *block) forget(p *xmp.Packet, own bool, earlier *xmp.Caption) {
 		}
 		keep(pipeline.Keywords, ours)
 		b.keywords = nil
+	}
+	// A copy in a catalog's own property remains if another program removed the keywords.
+	var leaves []string
+	for _, path := range b.paths {
+		leaves = append(leaves, path[len(path)-1])
+	}
+	slices.Sort(leaves)
+	if leaves = slices.Compact(leaves); p.OurKeywords(leaves) {
+		keep(pipeline.Keywords, leaves)
+		b.paths = nil
 	}
 	b.paths = slices.DeleteFunc(b.paths, func(path []string) bool { return p.OurKeyword(path[len(path)-1]) })
 }

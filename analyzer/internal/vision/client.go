@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -66,6 +67,7 @@ func New(c Config, d Deps) (*Client, error) {
 	client.http = &http.Client{
 		Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 			TLSClientConfig:     &tls.Config{RootCAs: d.Roots, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout: 10 * time.Second,
 			MaxIdleConnsPerHost: max(1, c.Concurrency),
@@ -87,7 +89,7 @@ func New(c Config, d Deps) (*Client, error) {
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Request returns the hex SHA-256 of everything that shapes an answer besides the image: the list of models, the
+// Request returns the hex SHA-256 of everything that shapes an answer in addition to the image: the list of models, the
 // rendered prompt, the language, the number of pixels and the extra members.
 func (c *Client) Request() string { return c.hash }
 

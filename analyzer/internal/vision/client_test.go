@@ -117,6 +117,12 @@ func TestFallbacks(t *testing.T) {
 		"seed": {[]visiontest.Reply{visiontest.Unsupported("seed")}, func(q visiontest.Request) bool {
 			return q.Seed == nil && *q.Temperature == 0
 		}},
+		"seed of Mistral": {[]visiontest.Reply{visiontest.Status(422, `{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","seed"],"msg":"Extra inputs are not permitted"}]}}`)}, func(q visiontest.Request) bool {
+			return q.Seed == nil && q.MaxTokens != nil
+		}},
+		"seed of FastAPI": {[]visiontest.Reply{visiontest.Status(422, `{"detail":[{"type":"extra_forbidden","loc":["body","seed"]}]}`)}, func(q visiontest.Request) bool {
+			return q.Seed == nil && q.MaxTokens != nil
+		}},
 		"json_schema": {[]visiontest.Reply{format("This model does not support response format `json_schema`.")}, func(q visiontest.Request) bool {
 			return q.Format == "json_object"
 		}},
@@ -427,7 +433,9 @@ func TestSecondModel(t *testing.T) {
 		r := setup(t, withModels("a", "b"))
 		r.server.PlayModel("a", visiontest.Status(404, ""))
 		r.server.PlayModel("b", visiontest.Status(500, ""))
-		r.unavailable()
+		if u := r.unavailable(); u.After != firstBackoff {
+			t.Errorf("%+v, want the backoff of b", u)
+		}
 	})
 	t.Run("breakers are separate", func(t *testing.T) {
 		r := setup(t, withModels("a", "b"))
@@ -572,7 +580,7 @@ func TestProbe(t *testing.T) {
 			t.Errorf("%d logs, want one\n%s", got, r.log)
 		}
 		r.server.Play(visiontest.Default)
-		r.advance(probeInterval)
+		r.advance(firstProbeInterval)
 		r.probeOnce(t.Context())
 		r.caption()
 	})
@@ -594,6 +602,23 @@ func TestProbe(t *testing.T) {
 		r.server.Play(visiontest.Default)
 		r.advance(breakerTime)
 		r.caption() // Not a wrong configuration.
+	})
+	t.Run("a model that hangs does not block images", func(t *testing.T) {
+		r := setup(t, func(c *Config) { c.Concurrency = 1 })
+		started := make(chan struct{})
+		r.server.Play(func(w http.ResponseWriter, q *http.Request, v visiontest.Request) {
+			close(started)
+			visiontest.Hang(w, q, v)
+		}, visiontest.Default)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		<-started
+		r.caption()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 	t.Run("until the end of the context", func(t *testing.T) {
 		r := setup(t)

@@ -20,6 +20,9 @@ import (
 // it rarely more than a hundred.
 const maxReply = 1 << 20
 
+// maxNames bounds the part of an unknown error that is searched for the names of members, in bytes.
+const maxNames = 4 << 10
+
 // outcome classifies one request, for the metrics and for what follows from it.
 type outcome string
 
@@ -192,6 +195,9 @@ func (c *Client) classify(status int, header http.Header, body []byte) (reply, e
 		f.outcome = rejected
 		if status == http.StatusBadRequest || status == http.StatusUnprocessableEntity {
 			f.names = e.Param + " " + e.Message
+			if e.Message == "" { // Mistral and others: a list of faults in a form of its own
+				f.names = string(body[:min(len(body), maxNames)])
+			}
 		}
 	}
 	return r, f

@@ -66,7 +66,7 @@ func (m *model) release() {
 func (m *model) note(o outcome, f *fault, now time.Time) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.trying = false
+	m.trying, m.wrong = false, ""
 	if f != nil {
 		m.why = f.detail
 	}
@@ -76,7 +76,7 @@ func (m *model) note(o outcome, f *fault, now time.Time) time.Duration {
 		if open {
 			m.log.Info("vision model is available again; circuit breaker closed", "model", m.name)
 		}
-		m.failures, m.limits, m.until, m.wrong = 0, 0, time.Time{}, ""
+		m.failures, m.limits, m.until = 0, 0, time.Time{}
 	case limited:
 		m.limits++
 		wait := f.after

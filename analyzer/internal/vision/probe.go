@@ -9,27 +9,32 @@ import (
 	"time"
 )
 
-// probeInterval is the time between two probes of a model that has not accepted an image yet.
-const probeInterval = time.Minute
+// The time between two probes of a model that has not accepted an image yet. It doubles, because a probe counts as a
+// request of the day.
+const (
+	firstProbeInterval = time.Minute
+	maxProbeInterval   = 16 * time.Minute
+)
 
-// Run sends one built-in image to each model to find wrong configurations early, and again each minute to a model that
-// has not accepted an image yet, until ctx ends.
+// Run sends one built-in image to each model to find wrong configurations early, and again, less and less often, to a
+// model that has not accepted an image yet, until ctx ends. These requests are not among those that
+// Config.Concurrency limits: a model that hangs must not keep images from waiting for it, and from giving up.
 func (c *Client) Run(ctx context.Context) error {
 	picture, err := encode(builtIn())
 	if err != nil {
 		return err
 	}
-	ticker := time.NewTicker(probeInterval)
-	defer ticker.Stop()
-	for {
+	for interval := firstProbeInterval; ; interval = min(2*interval, maxProbeInterval) {
 		for _, m := range c.models {
 			if m.needsProbe() {
 				c.probe(ctx, m, picture)
 			}
 		}
+		timer := time.NewTimer(interval)
 		select {
-		case <-ticker.C:
+		case <-timer.C:
 		case <-ctx.Done():
+			timer.Stop()
 			return nil
 		}
 	}
@@ -38,10 +43,6 @@ func (c *Client) Run(ctx context.Context) error {
 // probe finds out whether a model accepts images. A server that rejects the built-in image rejects all images. One that
 // fails with it, twice, and answers the same request without an image in between, has no model that accepts them.
 func (c *Client) probe(ctx context.Context, m *model, picture []byte) {
-	if wait, err := c.limits.acquire(ctx); err != nil || wait > 0 {
-		return // an image is being captioned, which shows the same
-	}
-	defer c.limits.release()
 	var s spent
 	try := func(picture []byte) (*fault, bool) {
 		_, err := c.request(ctx, m, m.nextForm(), 0, picture, &s)

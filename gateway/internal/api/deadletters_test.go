@@ -101,7 +101,7 @@ func TestListOfDeadLetters(t *testing.T) {
 	}
 }
 
-// TestReplayOfDeadLetters verifies what becomes of the dead letter of each kind of image, and that a
+// TestReplayOfDeadLetters verifies what a replay does with the dead letter of each kind of image, and that a
 // second replay creates no second job.
 func TestReplayOfDeadLetters(t *testing.T) {
 	var log lockedBuffer

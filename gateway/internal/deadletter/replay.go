@@ -58,7 +58,7 @@ type Replayer struct {
 	Broker  publisher
 	Gateway gateway
 	DryRun  bool
-	Drop    bool      // whether dead letters that can never be replayed are to be dropped
+	Drop    bool      // whether to drop dead letters that can never be replayed
 	Until   time.Time // end of all waiting for jobs that are about to end
 
 	retries map[string]string // new job by old job

@@ -144,7 +144,7 @@ func (d Description) WithCaption(c Caption) Description {
 	if len(models) == 0 {
 		return with
 	}
-	if c.Writer {
+	if c.Writer && models[0] != "" {
 		model := models[0]
 		if w := c.Fields[pipeline.Description]; w.Captioned && !pipeline.Blank(w.Values) {
 			model = clean(w.Model)

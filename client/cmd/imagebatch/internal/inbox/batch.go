@@ -211,7 +211,7 @@ func (r *runner) save(ctx context.Context, f journal.File, jobID string, index i
 	return journal.Outcome{Status: journal.Completed, Output: output, Digest: digest}, nil
 }
 
-// failing keeps the error of a reader, to tell it from that of the writer.
+// failing keeps the error of a reader, to distinguish it from that of the writer.
 type failing struct {
 	in  io.Reader
 	err error

@@ -1,4 +1,4 @@
-// Package mirror writes files into a folder so that no crash leaves half a file and no file of somebody else is lost.
+// Package mirror writes files into a folder so that no crash leaves half a file and no file of another program is lost.
 //
 // Files have the same relative paths as in another folder. A file that must not be replaced keeps its name, and the new one
 // becomes "name (2).jpg". A file appears under its name only when it is complete and on disk: until then, it has a temporary
