@@ -31,7 +31,7 @@ func TestCaptionSetups(t *testing.T) {
 			server := visiontest.Start(t, "")
 			server.Accept("provider")
 			var environ []string
-			model, key := "", ""
+			model, authorization := "", ""
 			for _, m := range variable.FindAllStringSubmatch(e.text, -1) {
 				name, value := m[1], strings.Trim(m[2], "'")
 				switch name {
@@ -43,8 +43,8 @@ func TestCaptionSetups(t *testing.T) {
 				case "CAPTION_MODEL":
 					model = value
 				case "CAPTION_API_KEY_FILE":
-					value, key = filepath.Join(t.TempDir(), "key"), "sk-secret"
-					if err := os.WriteFile(value, []byte(key+"\n"), 0o600); err != nil {
+					value, authorization = filepath.Join(t.TempDir(), "key"), "Bearer sk-secret"
+					if err := os.WriteFile(value, []byte("sk-secret\n"), 0o600); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -60,8 +60,8 @@ func TestCaptionSetups(t *testing.T) {
 				}
 			}
 			for _, r := range server.Requests() {
-				if want := strings.TrimSuffix("Bearer "+key, "Bearer "); r.Model != model || strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ") != want {
-					t.Errorf("a request asks %q with the key %q, want %q with %q", r.Model, r.Header.Get("Authorization"), model, want)
+				if got := r.Header.Get("Authorization"); r.Model != model || got != authorization {
+					t.Errorf("a request asks %q with %q, want %q with %q", r.Model, got, model, authorization)
 				}
 			}
 		})
