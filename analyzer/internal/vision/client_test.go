@@ -86,6 +86,16 @@ func TestUnusableAnswers(t *testing.T) {
 	}
 }
 
+// TestOddMembers verifies that members of an unexpected type do not cost an answer.
+func TestOddMembers(t *testing.T) {
+	r := setup(t)
+	r.server.Play(visiontest.Status(http.StatusOK, `{"created": "now", "choices": [{"message": {"content": [{"type": "text", "text": "{\"title\": \"A dog\"}"}]}, "finish_reason": 7}], "usage": {"prompt_tokens": "300", "completion_tokens": 60}}`))
+	if got := r.caption(); got.Title != "A dog" || got.PromptTokens != 0 || got.CompletionTokens != 60 || got.Keywords == nil {
+		t.Errorf("answer %+v, want the title and the valid count", got)
+	}
+	r.sent(1)
+}
+
 // TestRefusal verifies that a refusal is not asked about again.
 func TestRefusal(t *testing.T) {
 	r := setup(t)

@@ -160,7 +160,8 @@ func (c *Client) classify(status int, header http.Header, body []byte) (reply, e
 			e = r.Choices[0].Error
 		}
 		if e == nil {
-			if err != nil {
+			// A member of another type, such as a count of tokens in quotes, leaves the others set.
+			if _, mismatch := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !mismatch {
 				return r, unusable("the response is not JSON of the API")
 			}
 			return r, nil
