@@ -67,6 +67,8 @@ func TestImportRules(t *testing.T) {
 		{"deployments/standalone", "shared/imagefile/imagetest", "bombs are only for tests"},
 		{"shared/pipeline", "shared", "the message contract is independent: a reader of messages needs no other package"},
 		{"analyzer", "analyzer/internal/fixture", "fixtures are only for tests"},
+		{"analyzer", "analyzer/visiontest", "the stand-in of a vision model is only for tests"},
+		{"deployments/standalone", "analyzer/visiontest", "the stand-in of a vision model is only for tests"},
 		{"analyzer/internal/embedded", "analyzer/internal/visual", "data runs one way: file, pixels, caption"},
 		{"analyzer/internal/embedded", "analyzer/internal/caption", "data runs one way: file, pixels, caption"},
 		{"analyzer/internal/embedded", "analyzer/internal/describe", "data runs one way: file, pixels, caption"},

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -78,7 +81,14 @@ const requestFile = "GET /api/v1/batch/:job_id/images/:index/file"
 func TestTraces(t *testing.T) {
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		collector := telemetrytest.Start(t)
-		s := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=test", "LOG_FORMAT=json")
+		hook := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		t.Cleanup(hook.Close)
+		webhooks := filepath.Join(t.TempDir(), "webhooks")
+		if err := os.WriteFile(webhooks, []byte(hook.URL+"/?token=hush whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=test", "LOG_FORMAT=json",
+			"WEBHOOKS_FILE="+webhooks, "WEBHOOK_ALLOW_NETWORKS=127.0.0.0/8")
 		site := origin(t, map[string][]byte{"a/My photo.jpg": photo(t)})
 		id := s.tracedSubmit(t, "00-"+clientTrace+"-"+clientSpan+"-01",
 			inline("sunrise.jpg", photo(t)),
@@ -99,12 +109,20 @@ func TestTraces(t *testing.T) {
 					return false
 				}
 			}
-			return len(telemetrytest.Named(spans, "POST /api/v1/batch")) == 1 && len(telemetrytest.Named(spans, requestFile)) == 1
+			for _, name := range []string{"POST /api/v1/batch", requestFile, "webhook"} {
+				if len(telemetrytest.Named(spans, name)) != 1 {
+					return false
+				}
+			}
+			return true
 		})
 
 		request := telemetrytest.Named(spans, "POST /api/v1/batch")[0]
 		if request.TraceID != clientTrace || request.Parent != clientSpan || request.Attributes["http.response.status_code"] != "201" || request.Attributes["job_id"] != id {
 			t.Errorf("request %+v", request)
+		}
+		if hook := telemetrytest.Named(spans, "webhook")[0]; hook.TraceID != request.TraceID || hook.Failed || hook.Attributes["job_id"] != id || hook.Attributes["http.response.status_code"] != "200" {
+			t.Errorf("webhook %+v", hook)
 		}
 		file := telemetrytest.Named(spans, requestFile)[0]
 		if parts := telemetrytest.Named(spans, "GET processed"); len(parts) != 1 || parts[0].Parent != file.SpanID || file.Parent != "" || file.Failed {

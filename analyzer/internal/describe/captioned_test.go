@@ -91,6 +91,19 @@ func TestModelsTextsAreNotAPersons(t *testing.T) {
 	}
 }
 
+// TestComposedTextsAreNotAModels verifies that texts that we composed and wrote earlier are composed again.
+func TestComposedTextsAreNotAModels(t *testing.T) {
+	file := fixture.EncodeJPEG(t, fixture.Photo(60, 40), 85)
+	m, _ := describe(t, file)
+	written, err := embed.Write(file, m, embed.Options{Composed: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := describe(t, written.Data); !reflect.DeepEqual(textsIn(again), textsIn(m)) || len(again.Composed) != 3 {
+		t.Errorf("the record of our output is\n%+v, want\n%+v", textsIn(again), textsIn(m))
+	}
+}
+
 // TestStatementsAboutAI verifies that the record has what the file states about its own origin and for people who cannot
 // see it.
 func TestStatementsAboutAI(t *testing.T) {
