@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -38,9 +39,10 @@ func pngInline(name string, data []byte) map[string]string {
 	return map[string]string{"name": name, "base64": base64.StdEncoding.EncodeToString(data)}
 }
 
-// captionEnv turns captions on, with the stand-in as the model's server.
+// captionEnv turns captions on, with the stand-in as the model's server. The prefix is a new one, because stored answers
+// outlive a run of the tests.
 func captionEnv(s *visiontest.Server, more ...string) []string {
-	return append([]string{"CAPTION_URL=" + s.URL, "CAPTION_API_KEY=secret", "CAPTION_MODEL=stand-in", "CAPTION_TIMEOUT=2s"}, more...)
+	return append([]string{"CAPTION_URL=" + s.URL, "CAPTION_API_KEY=secret", "CAPTION_MODEL=stand-in", "CAPTION_TIMEOUT=2s", "S3_PREFIX_PROCESSED=" + strings.ToLower(rand.Text()) + "/"}, more...)
 }
 
 // captionRecord is the part of a record that is about captions.

@@ -18,9 +18,9 @@ type Cleaned struct {
 }
 
 // Clean removes the texts that we wrote into the image file data and that are unchanged since, from all their places,
-// with their marks and the name of the model, without changing the slice. With all, it also removes the measured values. A text that anyone has edited stays. Files with
-// Content Credentials are left as they are unless broken signatures are allowed. The error is [imagefile.ErrFormat] or
-// nil.
+// with their marks and the name of the model, without changing the slice. With all, it also removes the measured values.
+// A text that anyone has edited stays. With signed, it also changes files with Content Credentials, which breaks their
+// signature. The error is [imagefile.ErrFormat] or nil.
 func Clean(data []byte, all, signed bool) (Cleaned, error) {
 	layout, err := imagefile.LayoutOf(data)
 	if errors.Is(err, imagefile.ErrFormat) {

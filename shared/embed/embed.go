@@ -39,7 +39,7 @@ type Outcome string
 const (
 	Added   Outcome = "added"   // there was no packet; ours was added
 	Merged  Outcome = "merged"  // ours was merged into the existing packet
-	Filled  Outcome = "filled"  // missing captions that we composed were filled in
+	Filled  Outcome = "filled"  // missing texts were filled in
 	Removed Outcome = "removed" // it was removed
 	None    Outcome = "none"    // it was not changed
 )
@@ -76,9 +76,9 @@ type File struct {
 	ContentType string // image/jpeg or image/png
 	XMP         Outcome
 	EXIF        Outcome  // Filled if it contains our description
-	IPTC        Outcome  // Filled if it contains a caption of ours
+	IPTC        Outcome  // Filled if it contains a text of ours
 	Place       Outcome  // Removed if it had a GPS position
-	Replaced    []string // the stock texts that our captions replaced
+	Replaced    []string // the stock texts that ours replaced
 	Signed      bool     // the file has Content Credentials
 	Sidecar     []byte   // the packet that the file has or should have, for a sidecar file
 	Warnings    []Warning

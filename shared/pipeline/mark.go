@@ -30,7 +30,7 @@ func (f CaptionField) String() string {
 // several.
 type Texts [len(CaptionFields)][]string
 
-// Texts returns the texts of the record, whoever wrote them.
+// Texts returns the texts of the record, by any author.
 func (m Metadata) Texts() Texts { return textsOf(m.Title, m.Description, m.Keywords, m.AltText) }
 
 // Texts returns the texts of the model.

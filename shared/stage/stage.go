@@ -62,7 +62,7 @@ var ErrUnavailable = errors.New("dependency unavailable")
 // Later is the error of a step that needs its message again after a while. Message takes the
 // place of the one that the step received, so that the step can keep the state of its wait; it
 // must be of the same type.
-type Later struct {
+type Later struct { //nolint:errname // It is a decision of the step, not a fault.
 	Message pipeline.Message
 	After   time.Duration // the earliest time of the next try, from now
 	Hold    time.Duration // how long the delivery keeps its slot before it moves to a retry queue

@@ -497,7 +497,7 @@ func TestDrain(t *testing.T) {
 }
 
 // TestPass verifies that an analyzer without captions passes on what an analyzer with captions has left, and
-// that it works beside a gateway that does not declare the queue yet.
+// that it works next to a gateway that does not declare the queue yet.
 func TestPass(t *testing.T) {
 	inBubble(t, never, func(r *rig, ctx context.Context, work *sync.WaitGroup) {
 		deps := stage.Deps{Broker: r.broker, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(), Concurrency: 2, Now: time.Now}

@@ -30,7 +30,7 @@ func isMark(name string) bool {
 	return name == modelName || strings.TrimSuffix(name, digestsSuffix) == composedName || strings.TrimSuffix(name, digestsSuffix) == captionedName
 }
 
-// writer is the field of photoshop:CaptionWriter, the name of whoever wrote the description.
+// writer is the field of photoshop:CaptionWriter, the name of the writer of the description.
 const writer = pipeline.CaptionField(len(pipeline.CaptionFields))
 
 // WriterOf returns the writer of a description by a model.
@@ -134,7 +134,7 @@ func (d Description) WithCaption(c Caption) Description {
 		names[list], digests[list] = append(names[list], pipeline.CaptionField(f).String()), append(digests[list], pipeline.Mark(values))
 		p := Property{Prefix: prefixOf[f], Name: nameOf[f], Values: values, List: listOf[f], Core: true}
 		if p.List == "Alt" && w.Language != "" && !strings.EqualFold(w.Language, defaultLanguage) {
-			p.Values, p.Language = []string{values[0], values[0]}, w.Language
+			p.Values, p.Language = []string{values[0], values[0]}, clean(w.Language)
 		}
 		with.add(p)
 	}
