@@ -34,7 +34,7 @@ func clean(t *testing.T, data []byte, all bool) Cleaned {
 const personsTitle = `<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4">` +
 	`<dc:title><rdf:Alt><rdf:li xml:lang="x-default">Rex</rdf:li></rdf:Alt></dc:title></rdf:Description>`
 
-// TestCleanKeepsAPersonsTitle removes a model's keywords, description and alternative text beside a person's title.
+// TestCleanKeepsAPersonsTitle removes a model's keywords, description and alternative text next to a person's title.
 func TestCleanKeepsAPersonsTitle(t *testing.T) {
 	tool(t, "exiftool")
 	written := writeSample(t, cameraJPEG(t, xmpSegment(foreign(personsTitle))), described(), Options{Captions: true, KeywordParent: "AI"}).Data

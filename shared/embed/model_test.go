@@ -237,7 +237,7 @@ func TestTwoModels(t *testing.T) {
 }
 
 // TestCopiesOfOurKeywords verifies that the copies of our keywords that catalogs write do not make them a person's, that
-// they go when the keywords change, and that a keyword of a person beside them makes the field a person's.
+// they go when the keywords change, and that a keyword of a person next to them makes the field a person's.
 func TestCopiesOfOurKeywords(t *testing.T) {
 	tool(t, "exiftool")
 	o := Options{Captions: true, KeywordParent: "AI"}

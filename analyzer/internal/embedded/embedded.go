@@ -210,7 +210,7 @@ func (b *block) forget(p *xmp.Packet, own bool, earlier *xmp.Caption) {
 	b.paths = slices.DeleteFunc(b.paths, func(path []string) bool { return p.OurKeyword(path[len(path)-1]) })
 }
 
-// addEarlier adds the words of a model from an earlier run to the record, where nobody else has stated a text.
+// addEarlier adds the words of a model from an earlier run to the record, where no person has stated a text.
 func (b *block) addEarlier(m *pipeline.Metadata) {
 	for _, f := range pipeline.CaptionFields {
 		w := b.earlier.Fields[f]
