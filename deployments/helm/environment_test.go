@@ -241,7 +241,7 @@ func TestVariables(t *testing.T) {
 		},
 		"analyzer": {
 			"CONCURRENCY": "4", "METADATA_GPS": "coarse", "LOG_LEVEL": "warn", "DATABASE_URL_FILE": "", "API_KEYS_FILE": "", "DRAIN_DELAY": "",
-			"ANALYZER_STEPS": "describe", "CAPTION_URL": "https://api.example.com/v1", "CAPTION_CONCURRENCY": "8",
+			"ANALYZER_STEPS": "describe", "CAPTION_URL": "https://api.example.com/v1", "CAPTION_API_KEY_FILE": "", "CAPTION_CONCURRENCY": "8",
 		},
 		// It asks in the same way as the analyzers, and its own values override theirs.
 		"captioner": {
@@ -258,8 +258,8 @@ func TestVariables(t *testing.T) {
 		}
 	}
 	// Without captioners, the analyzers run both steps.
-	both := literals(install(t, []string{"minimal"}, "captions.url=http://ollama:11434/v1", "captions.model=m").deployments["try-imagebatch-analyzer"].Spec.Template.Spec.Containers[0])
-	if both["ANALYZER_STEPS"] != "" || both["CAPTION_URL"] == "" || both["CAPTION_API_KEY_FILE"] != "" {
+	both := literals(install(t, []string{"minimal"}, "captions.url=http://ollama:11434/v1", "captions.model=m", "captions.existingSecret=s").deployments["try-imagebatch-analyzer"].Spec.Template.Spec.Containers[0])
+	if both["ANALYZER_STEPS"] != "" || both["CAPTION_URL"] == "" || both["CAPTION_API_KEY_FILE"] == "" {
 		t.Errorf("the analyzers have %v", both)
 	}
 	for limit, want := range map[string]string{"2Gi": "1932735283", "512M": "460800000", "1073741824": "966367641", "1.5Gi": ""} {

@@ -43,7 +43,7 @@
     items: [{ key: {{ .key | quote }}, path: ca.crt }]
 {{- end }}
 {{- end }}
-{{- if has .name (list "analyzer" "captioner") }}
+{{- if eq .name (include "imagebatch.asks" .root) }}
 {{- with .root.Values.captions }}
 {{- if and .url .existingSecret }}
 - secret:
@@ -108,7 +108,7 @@
 {{- if and $captions.url (ne .name "processor") -}}
 {{- $_ := set $v "CAPTION_URL" $captions.url -}}
 {{- $_ := set $v "CAPTION_MODEL" $captions.model -}}
-{{- if and $captions.existingSecret (ne .name "gateway") -}}
+{{- if and $captions.existingSecret (eq .name (include "imagebatch.asks" $root)) -}}
 {{- $_ := set $v "CAPTION_API_KEY_FILE" (printf "%s/CAPTION_API_KEY" $folder) -}}
 {{- end -}}
 {{- end -}}

@@ -6,6 +6,11 @@ and its values. */}}
 gateway analyzer {{ if .Values.captioner.enabled }}captioner {{ end }}processor
 {{- end -}}
 
+{{/* The part that asks the vision model. Only it has the key. */}}
+{{- define "imagebatch.asks" -}}
+{{- ternary "captioner" "analyzer" .Values.captioner.enabled -}}
+{{- end -}}
+
 {{- define "imagebatch.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
