@@ -3,8 +3,8 @@
 .PHONY: help run test build up down compose-test local-up local-down bench bench-system bench-scaling prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := client shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
-# The command line requires a version of the client instead of its folder, so that `go install …@latest` works. Only the
-# workspace resolves that version before it is published.
+# The command line requires versions of two modules instead of their folders, so that `go install …@latest` works. Only the
+# workspace resolves them before they are published.
 COMMAND_LINE := client/cmd/imagebatch
 # A module outside the workspace, so that its dependencies do not affect the services.
 APART := deployments/helm
@@ -15,15 +15,17 @@ FLAGS := -trimpath -tags=grpcnotrace
 # The settings for compose.yaml for each profile: PROFILE=gateways,tracing. S3=versitygw is a profile as well.
 comma := ,
 PROFILES := $(subst $(comma), ,$(PROFILE)) $(filter versitygw,$(S3))
+OLLAMA_MODEL = $${CAPTION_MODEL:-gemma3:4b}
 COMPOSE := $(strip \
 	$(if $(filter versitygw,$(PROFILES)),MINIO_SCALE=0 S3_ENDPOINT=http://versitygw:7070) \
 	$(if $(filter postgres gateways,$(PROFILES)),DATABASE_URL="$${DATABASE_URL:-postgres://imagebatch:$${POSTGRES_PASSWORD:-imagebatch}@postgres:5432/imagebatch}") \
 	$(if $(filter tracing,$(PROFILES)),OTEL_EXPORTER_OTLP_ENDPOINT=http://jaeger:4318) \
+	$(if $(filter captions,$(PROFILES)),CAPTION_URL=http://ollama:11434/v1 CAPTION_MODEL="$(OLLAMA_MODEL)") \
 	COMMIT="$$(git rev-parse HEAD 2>/dev/null)" docker compose $(addprefix --profile ,$(PROFILES)))
 
 # The services of compose.yaml that these profiles do not have.
 UNWANTED := $(strip $(if $(filter versitygw,$(PROFILES)),minio,versitygw) $(if $(filter postgres gateways,$(PROFILES)),,postgres) \
-	$(if $(filter gateways,$(PROFILES)),,gateway-2) $(if $(filter tracing,$(PROFILES)),,jaeger))
+	$(if $(filter gateways,$(PROFILES)),,gateway-2) $(if $(filter tracing,$(PROFILES)),,jaeger) $(if $(filter captions,$(PROFILES)),,ollama))
 
 run: bin/standalone ## run everything in one process on :8080; needs only Go; data in ./data
 	@exec bin/standalone
@@ -33,16 +35,18 @@ test: ## run all tests, with real servers that it starts itself (ARGS='-run Test
 
 build: bin/gateway bin/analyzer bin/processor bin/standalone bin/imagebatch ## build static binaries: bin/{gateway,analyzer,processor,standalone,imagebatch}
 
-up: ## start the whole system in Docker (S3=versitygw instead of MinIO; PROFILE=postgres|gateways|tracing,…; SCALE=analyzer=4)
+up: ## start the whole system in Docker (S3=versitygw instead of MinIO; PROFILE=postgres|gateways|tracing|captions,…; SCALE=analyzer=4)
 	docker compose rm --stop --force $(UNWANTED)
 	$(if $(filter versitygw,$(PROFILES)),$(COMPOSE) build gateway analyzer processor)
+	$(if $(filter captions,$(PROFILES)),$(COMPOSE) up ollama --detach --wait)
+	$(if $(filter captions,$(PROFILES)),$(COMPOSE) exec -T ollama ollama pull "$(OLLAMA_MODEL)")
 	$(COMPOSE) up $(if $(filter versitygw,$(PROFILES)),--no-build,--build) --detach --wait $(addprefix --scale ,$(SCALE))
 	$(COMPOSE) exec -T gateway /service take-over
 
 down: ## stop the system of `make up`; the volumes stay
 	docker compose --profile "*" down
 
-compose-test: ## run the system of `make up` in every profile, with crashes, in Docker or in an engine that it starts itself
+compose-test: ## run the system of `make up` in every profile but captions, with crashes, in Docker or in an engine that it starts itself
 	@deployments/local/compose-test.sh
 
 local-up: ## start the three services with a real RabbitMQ and MinIO, without Docker; prints NAME=URL
@@ -110,8 +114,8 @@ tidy: ## run go work sync, then go mod tidy in every module
 	@go work sync
 	@for module in $(MODULES) $(APART); do GOWORK=off go -C $$module mod tidy || exit 1; done
 	@cd $(COMMAND_LINE) && cp go.mod tidy.mod && cp go.sum tidy.sum && \
-		go mod edit -replace=github.com/imagebatch/imagebatch/client=../.. tidy.mod && GOWORK=off go mod tidy -modfile=tidy.mod && \
-		go mod edit -dropreplace=github.com/imagebatch/imagebatch/client tidy.mod && mv tidy.mod go.mod && mv tidy.sum go.sum
+		go mod edit -replace=github.com/imagebatch/imagebatch/client=../.. -replace=github.com/imagebatch/imagebatch/shared=../../../shared tidy.mod && GOWORK=off go mod tidy -modfile=tidy.mod && \
+		go mod edit -dropreplace=github.com/imagebatch/imagebatch/client -dropreplace=github.com/imagebatch/imagebatch/shared tidy.mod && mv tidy.mod go.mod && mv tidy.sum go.sum
 
 verify: lint test fuzz ## run what a change must pass: lint, test, fuzz
 

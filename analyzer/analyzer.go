@@ -1,5 +1,5 @@
-// Package analyzer is the service that decodes each image once and describes it. It keeps no state, so any
-// number of analyzers can be started and stopped at any time.
+// Package analyzer is the service that decodes each image once and describes it, and that asks a vision model what the
+// image shows, if captions are on. It keeps no state, so any number of analyzers can be started and stopped at any time.
 package analyzer
 
 import (
@@ -10,8 +10,12 @@ import (
 	"log/slog"
 	"net"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/imagebatch/imagebatch/analyzer/internal/captioner"
 	"github.com/imagebatch/imagebatch/analyzer/internal/describe"
 	"github.com/imagebatch/imagebatch/analyzer/internal/embedded"
+	"github.com/imagebatch/imagebatch/analyzer/internal/vision"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
@@ -25,6 +29,7 @@ import (
 type Deps struct {
 	Broker    broker.Broker
 	Originals objectstore.Store
+	Processed objectstore.Store // only for the answers of vision models; used only if captions are on
 	Log       *slog.Logger
 	Metrics   *telemetry.Registry
 	Traces    *telemetry.Tracer // may be nil
@@ -40,20 +45,49 @@ type Service struct {
 	config    Config
 	deps      Deps
 	describer describer
+	model     *vision.Client       // nil: captions are off
+	captioner *captioner.Captioner // nil likewise
 	ops       *service.Server
 }
 
 // New returns an analyzer and opens its admin address, if one is configured.
 func New(ctx context.Context, c Config, d Deps) (*Service, error) {
-	s := &Service{config: c, deps: d, describer: describe.New(describe.Config{
-		PixelBytes: c.MaxPixelBytes, GPS: embedded.GPS(c.MetadataGPS), Metrics: d.Metrics,
-	})}
+	describer := describe.New(describe.Config{PixelBytes: c.MaxPixelBytes, GPS: embedded.GPS(c.MetadataGPS), Metrics: d.Metrics})
+	s := &Service{config: c, deps: d, describer: describer}
+	checks := []service.Check{
+		{Name: "broker", Ready: func(context.Context) error { return d.Broker.Ready() }},
+		{Name: "store of originals", Ready: d.Originals.Ready},
+	}
+	if c.On() {
+		if err := s.openCaptioner(describer); err != nil {
+			return nil, err
+		}
+		if c.does(captionStep) {
+			checks = append(checks, service.Check{Name: "store of processed images", Ready: d.Processed.Ready})
+		}
+	}
 	var err error
-	s.ops, err = service.Listen(ctx, c.OpsAddr(), d.Metrics.Handler(),
-		service.Check{Name: "broker", Ready: func(context.Context) error { return d.Broker.Ready() }},
-		service.Check{Name: "store of originals", Ready: d.Originals.Ready},
-	)
+	s.ops, err = service.Listen(ctx, c.OpsAddr(), d.Metrics.Handler(), checks...)
+	if err == nil && s.model != nil {
+		s.ops.ReportFaults(s.model.Faults)
+	}
 	return s, err
+}
+
+func (s *Service) openCaptioner(decoder vision.Decoder) error {
+	roots, err := s.config.Roots()
+	if err != nil {
+		return err
+	}
+	s.model, err = vision.New(s.config.client(), vision.Deps{Log: s.deps.Log, Metrics: s.deps.Metrics, Traces: s.deps.Traces, Roots: roots, Now: failpoint.Now})
+	if err != nil {
+		return fmt.Errorf("captions: %w", err)
+	}
+	s.captioner = captioner.New(captioner.Config{Fields: s.config.CaptionFields, Pixels: s.config.CaptionPixels, MaxWait: s.config.CaptionMaxWait}, captioner.Deps{
+		Model: s.model, Decoder: decoder, Originals: s.deps.Originals,
+		Answers: captioner.NewAnswers(s.deps.Processed, s.deps.Metrics), Log: s.deps.Log, Now: failpoint.Now,
+	})
+	return nil
 }
 
 // Addr returns the admin address, or nil.
@@ -61,13 +95,46 @@ func (s *Service) Addr() net.Addr { return s.ops.Addr() }
 
 // Run works until ctx ends and then finishes the images in flight.
 func (s *Service) Run(ctx context.Context) error {
-	return service.RunParts(ctx, s.deps.Log, s.ops, service.Part{Name: "analyze", Run: func(ctx context.Context) error {
-		return stage.Run(ctx, stage.Deps{
-			Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
-			Ready: s.deps.Originals.Ready, Concurrency: s.config.Concurrency, Now: failpoint.Now,
-			Traces: s.deps.Traces, Work: "analysis",
-		}, pipeline.ImageUpload, pipeline.MetadataGenerated, s.analyze)
-	}})
+	d := stage.Deps{
+		Broker: s.deps.Broker, Log: s.deps.Log, Metrics: s.deps.Metrics,
+		Ready: s.deps.Originals.Ready, Concurrency: s.config.Concurrency, Now: failpoint.Now, Traces: s.deps.Traces,
+	}
+	var parts []service.Part
+	if s.model != nil && s.config.does(captionStep) {
+		defer s.model.Close()
+		parts = append(parts, service.Part{Name: "vision models", Run: s.model.Run})
+	}
+	g := service.Part{Name: "analyze", Run: func(ctx context.Context) error {
+		g, gctx := errgroup.WithContext(ctx)
+		if s.config.does(captionStep) {
+			g.Go(func() error { return s.caption(gctx, d) })
+		}
+		if s.config.does(describeStep) {
+			d := d
+			d.Work = "analysis"
+			g.Go(func() error { return stage.Route(gctx, d, pipeline.ImageUpload, s.next, s.analyze) })
+		}
+		return g.Wait()
+	}}
+	return service.RunParts(ctx, s.deps.Log, s.ops, append(parts, g)...)
+}
+
+// next returns the queue of an analyzed image.
+func (s *Service) next(a pipeline.Analysis) pipeline.Queue[pipeline.Analysis] {
+	if s.captioner != nil && s.captioner.Wanted(a) {
+		return pipeline.ImageDescribed
+	}
+	return pipeline.MetadataGenerated
+}
+
+// caption runs the caption step. With captions off, it passes on the images that an analyzer with captions has left.
+func (s *Service) caption(ctx context.Context, d stage.Deps) error {
+	d.Work = "captioning"
+	if s.captioner == nil {
+		return captioner.Pass(ctx, d)
+	}
+	d.Concurrency = s.config.CaptionConcurrency
+	return s.captioner.Run(ctx, d, s.config.CaptionTimeout)
 }
 
 // analyze is the step: it turns an upload into its analysis.

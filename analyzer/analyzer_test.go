@@ -41,7 +41,7 @@ func startWith(t *testing.T, parts func(*analyzer.Config, *analyzer.Deps), made 
 		t.Fatal(err)
 	}
 	r := &rig{
-		broker:    membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name),
+		broker:    membroker.New(pipeline.WorkQueues()...),
 		originals: originals, analyses: make(chan pipeline.Analysis, 10), results: make(chan pipeline.Result, 10),
 	}
 	c, err := analyzer.Config{MaxPixelBytes: 64 << 20}.Complete()

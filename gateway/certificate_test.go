@@ -83,7 +83,7 @@ func newGateway(t *testing.T, environ ...string) (*gateway.Service, *logBuffer, 
 	must(t, err)
 	processed, err := dirstore.Open(t.TempDir())
 	must(t, err)
-	broker := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	broker := membroker.New(pipeline.WorkQueues()...)
 	t.Cleanup(func() { must(t, broker.Close()) })
 	log := &logBuffer{}
 	s, err := gateway.New(t.Context(), c, gateway.Deps{

@@ -67,6 +67,13 @@ type Config struct {
 	JobRetention time.Duration `env:"JOB_RETENTION" envDefault:"24h"`
 	// Time for which processed images are kept after the end of their job, at least as long as the job itself. `keep`: forever.
 	ResultRetention string `env:"RESULT_RETENTION" envDefault:"keep"`
+	// Time for which the answer of a vision model is kept, so that the same picture is not paid for again. `keep`: forever.
+	//
+	// Default: as `RESULT_RETENTION`
+	CaptionRetention string `env:"CAPTION_RETENTION"`
+	// As the [analyzers have them](#captions), only to show clients which model sees their images, and where.
+	CaptionURL   service.SecretURL `env:"CAPTION_URL"`
+	CaptionModel []string          `env:"CAPTION_MODEL"`
 	// Maximum number of open connections, including WebSockets and event streams. Beyond it, requests get a 503 response with
 	// `Retry-After`, except for `/healthz`, `/readyz` and `/metrics`. Beyond 256 more, connections are closed unread. Each
 	// connection needs a file descriptor (`ulimit -n`).
@@ -130,8 +137,10 @@ type Config struct {
 	WebhookAllowNetworks []netip.Prefix `env:"WEBHOOK_ALLOW_NETWORKS"`
 
 	resultRetention time.Duration // 0: keep
-	origins         origin.List
-	proxies         proxy.Trusted
+
+	captionRetention time.Duration // 0: keep
+	origins          origin.List
+	proxies          proxy.Trusted
 }
 
 // Complete sets the defaults and returns an error that lists every mistake.
@@ -200,6 +209,17 @@ func (c Config) Complete() (Config, error) {
 		if c.resultRetention, err = time.ParseDuration(c.ResultRetention); err != nil || c.resultRetention < time.Second {
 			wrong("RESULT_RETENTION %q: want keep, or a duration of at least 1s such as 168h", c.ResultRetention)
 		}
+	}
+	if c.captionRetention = c.resultRetention; c.CaptionRetention == "keep" {
+		c.captionRetention = 0
+	} else if c.CaptionRetention != "" {
+		var err error
+		if c.captionRetention, err = time.ParseDuration(c.CaptionRetention); err != nil || c.captionRetention < time.Second {
+			wrong("CAPTION_RETENTION %q: want keep, or a duration of at least 1s such as 720h", c.CaptionRetention)
+		}
+	}
+	if u, err := url.Parse(c.CaptionURL.Reveal()); c.CaptionURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		wrong("CAPTION_URL: want the base URL of an API, such as http://ollama:11434/v1")
 	}
 	if c.MaxImageBytes < 1<<10 || c.MaxImageBytes > 1<<30 {
 		wrong("MAX_IMAGE_BYTES %d: want 1024 to 1073741824", c.MaxImageBytes)
@@ -294,6 +314,15 @@ func (c Config) CheckListening() error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// captions returns which vision model sees the images, or nil if the gateway knows of none.
+func (c Config) captions() *api.Captions {
+	u, err := url.Parse(c.CaptionURL.Reveal())
+	if c.CaptionURL == "" || err != nil || len(c.CaptionModel) == 0 {
+		return nil
+	}
+	return &api.Captions{Model: strings.Join(c.CaptionModel, ", "), Host: u.Host}
 }
 
 // keyLimits returns the limits of a name whose line in the file sets no limits.

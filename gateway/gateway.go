@@ -74,7 +74,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		AllowNetworks: c.DownloadAllowNetworks, AllowHosts: c.DownloadAllowHosts, AllowHeaders: c.DownloadAllowHeaders, Fetchers: c.Concurrency,
 		HostConcurrency: c.DownloadHostConcurrency, DownloadMaxWait: c.DownloadMaxWait,
 		DownloadHeaderTimeout: c.DownloadHeaderTimeout, DownloadTimeout: c.DownloadTimeout, UserAgent: buildinfo.UserAgent,
-		JobRetention: c.JobRetention, ResultRetention: c.resultRetention,
+		JobRetention: c.JobRetention, ResultRetention: c.resultRetention, CaptionRetention: c.captionRetention,
 	}, intake.Deps{
 		Jobs: s.jobs, Outbox: s.jobs, Retention: s.jobs, Originals: d.Originals, Processed: d.Processed, Broker: d.Broker,
 		Changed: s.changed, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Owner: uuid.NewString(), Now: failpoint.Now,
@@ -112,7 +112,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	s.api = api.New(api.Config{ //nolint:contextcheck // A handler uses its request's context.
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages,
 		MaxConnections: c.MaxConnections, AllowedOrigins: c.origins, AllowedHosts: c.AllowedHosts, TrustedProxies: c.proxies, BasePath: c.BasePath,
-		WebhookNetworks: c.WebhookAllowNetworks, KeepAlive: c.KeepAliveTimeout, UploadStall: c.UploadStallTimeout, WSIdleTimeout: c.WSIdleTimeout, WSPingInterval: c.WSPingInterval, DrainDelay: c.DrainDelay,
+		WebhookNetworks: c.WebhookAllowNetworks, KeepAlive: c.KeepAliveTimeout, UploadStall: c.UploadStallTimeout, WSIdleTimeout: c.WSIdleTimeout, WSPingInterval: c.WSPingInterval, Captions: c.captions(), DrainDelay: c.DrainDelay,
 	}, api.Deps{
 		Jobs: s.jobs, Webhooks: s.jobs, Deliver: s.webhooks.Wake, Originals: d.Originals, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Broker: d.Broker, Browser: d.Browser,
 		Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Now: failpoint.Now,

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode"
 
-	"github.com/imagebatch/imagebatch/processor/internal/embed"
 	"github.com/imagebatch/imagebatch/processor/internal/outputs"
+	"github.com/imagebatch/imagebatch/shared/embed"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -21,8 +23,12 @@ type Config struct {
 	//
 	// Default: `8`
 	Concurrency int `env:"CONCURRENCY" envDefault:"0"`
-	// Which generated titles, descriptions and keywords are written into files that have none. `captions`: those of a vision model. `all`: also those composed from measurements. `never`: none. `fill` is the old name of `all`.
+	// Which generated titles, descriptions, keywords and alternative texts are written into files that have none. `captions`: those of a vision model. `all`: also those composed from measurements. `never`: none. `fill` is the old name of `all`.
 	EmbedDescriptive string `env:"EMBED_DESCRIPTIVE" envDefault:"captions"`
+	// Upper level under which the keywords of a vision model are also written as `lr:hierarchicalSubject`, such as `AI`. A vertical bar separates several levels.
+	//
+	// Default: none
+	CaptionKeywordParent string `env:"CAPTION_KEYWORD_PARENT"`
 	// Write into files with Content Credentials too. This breaks their signature.
 	EmbedSigned bool `env:"EMBED_SIGNED" envDefault:"false"`
 	// Store the XMP packet of every image next to it, as `{name}.xmp`.
@@ -41,8 +47,16 @@ func (c Config) Complete() (Config, error) {
 	if !slices.Contains([]string{never, captions, all, fill}, c.EmbedDescriptive) {
 		mistakes = append(mistakes, fmt.Errorf("EMBED_DESCRIPTIVE: %q want never, captions or all", c.EmbedDescriptive))
 	}
+	if p := c.CaptionKeywordParent; p != "" && (len(p) > maxParent || slices.ContainsFunc(strings.Split(p, "|"), func(level string) bool {
+		return strings.TrimSpace(level) == "" || level != strings.TrimSpace(level) || strings.ContainsFunc(level, func(r rune) bool { return !unicode.IsPrint(r) })
+	})) {
+		mistakes = append(mistakes, fmt.Errorf("CAPTION_KEYWORD_PARENT: %.80q want levels without blanks around them, separated by |, of at most %d bytes together", p, maxParent))
+	}
 	return c, errors.Join(mistakes...)
 }
+
+// maxParent is the length of the longest CAPTION_KEYWORD_PARENT, in bytes.
+const maxParent = 256
 
 // The values of EMBED_DESCRIPTIVE.
 const (
@@ -56,7 +70,8 @@ const (
 func (c Config) options() outputs.Options {
 	return outputs.Options{
 		Options: embed.Options{
-			Composed: c.EmbedDescriptive == all || c.EmbedDescriptive == fill, EmbedSigned: c.EmbedSigned, StripPlace: c.StripGPS,
+			Captions: c.EmbedDescriptive != never, Composed: c.EmbedDescriptive == all || c.EmbedDescriptive == fill,
+			KeywordParent: c.CaptionKeywordParent, EmbedSigned: c.EmbedSigned, StripPlace: c.StripGPS,
 		},
 		Sidecar: c.SidecarXMP,
 	}

@@ -108,6 +108,6 @@ func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Re
 	}
 	failpoint.Reach("results stored", string(a.TraceID))
 	r := pipeline.Ended(a.Envelope, key, failpoint.Now())
-	r.Appearance = pipeline.AppearanceOf(a.Metadata)
+	r.Appearance, r.Uncaptioned = pipeline.AppearanceOf(a.Metadata), a.Uncaptioned
 	return r, nil
 }

@@ -70,7 +70,7 @@ func startLogged(t *testing.T, c processor.Config, log *slog.Logger) *rig {
 		return s
 	}
 	r := &rig{
-		broker:    membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name),
+		broker:    membroker.New(pipeline.WorkQueues()...),
 		originals: open(), processed: &watched{Store: open(), puts: map[string][][]byte{}}, results: make(chan pipeline.Result, 10),
 	}
 	c, err := c.Complete()
@@ -168,8 +168,8 @@ func TestStoresASidecar(t *testing.T) {
 }
 
 func TestConfigMistakes(t *testing.T) {
-	_, err := processor.Config{Concurrency: 257, EmbedDescriptive: "sometimes"}.Complete()
-	for _, name := range []string{"CONCURRENCY", "EMBED_DESCRIPTIVE"} {
+	_, err := processor.Config{Concurrency: 257, EmbedDescriptive: "sometimes", CaptionKeywordParent: "AI||dogs"}.Complete()
+	for _, name := range []string{"CONCURRENCY", "EMBED_DESCRIPTIVE", "CAPTION_KEYWORD_PARENT"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is invalid, but the error is %v", name, err)
 		}

@@ -40,8 +40,11 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// parts are the three services; each is a deployment.
+// parts are the three services; each is a deployment. A captioner is an analyzer that runs only the caption step.
 var parts = []string{"gateway", "analyzer", "processor"}
+
+// program returns the service that a part runs.
+func program(part string) string { return strings.ReplaceAll(part, "captioner", "analyzer") }
 
 // manifests are the rendered objects, by kind and name.
 type manifests struct {

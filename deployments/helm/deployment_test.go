@@ -30,8 +30,12 @@ func each(t *testing.T, test func(t *testing.T, r *manifests, part string, d *ap
 	t.Helper()
 	for _, example := range examples {
 		r := install(t, []string{example})
-		if len(r.deployments) != len(parts) {
-			t.Errorf("%s: got %d deployments, want %d", example, len(r.deployments), len(parts))
+		want := len(parts)
+		if example == "large" {
+			want++ // the captioner
+		}
+		if len(r.deployments) != want {
+			t.Errorf("%s: got %d deployments, want %d", example, len(r.deployments), want)
 		}
 		for _, d := range r.deployments {
 			part := d.Labels["app.kubernetes.io/component"]
@@ -55,7 +59,7 @@ func TestPodsAreRestricted(t *testing.T) {
 		if *pod.AutomountServiceAccountToken || *pod.EnableServiceLinks || pod.HostNetwork {
 			t.Error("the pod has a token, service links or the host network")
 		}
-		if len(pod.Containers) != 1 || c.Name != part || !strings.Contains(c.Image, part) || strings.HasSuffix(c.Image, ":") {
+		if len(pod.Containers) != 1 || c.Name != part || !strings.Contains(c.Image, program(part)) || strings.HasSuffix(c.Image, ":") {
 			t.Errorf("container %s of %s", c.Name, c.Image)
 		}
 		if c.Resources.Requests.Cpu().IsZero() || c.Resources.Requests.Memory().IsZero() || c.Resources.Limits.Memory().IsZero() {
@@ -88,7 +92,7 @@ func TestProbesMatchServices(t *testing.T) {
 		pod, c := d.Spec.Template.Spec, d.Spec.Template.Spec.Containers[0]
 		environment := literals(c)
 		ops := environment["HTTP_ADDR"]
-		if want := map[string]string{"gateway": gateway.DefaultAddr, "analyzer": analyzer.DefaultAddr, "processor": processor.DefaultAddr}[part]; ops != want {
+		if want := map[string]string{"gateway": gateway.DefaultAddr, "analyzer": analyzer.DefaultAddr, "processor": processor.DefaultAddr}[program(part)]; ops != want {
 			t.Errorf("HTTP_ADDR is %s, and its default is %s", ops, want)
 		}
 		if part == "gateway" {
@@ -195,7 +199,7 @@ func TestSelectorsFindTheirPods(t *testing.T) {
 					found++
 				}
 			}
-			if found != len(parts) || m.Spec.JobLabel != "app.kubernetes.io/component" || !responds(t, m.Spec.Endpoints[0].Path) {
+			if found != len(r.deployments) || m.Spec.JobLabel != "app.kubernetes.io/component" || !responds(t, m.Spec.Endpoints[0].Path) {
 				t.Errorf("%s: Prometheus finds %d services by %+v", example, found, m.Spec)
 			}
 		}
@@ -245,7 +249,7 @@ func TestGatewaysByDatabase(t *testing.T) {
 	if len(r.volumes) != 0 || volume(many, "jobs") != nil {
 		t.Error("on PostgreSQL there is a volume")
 	}
-	for _, part := range parts {
+	for _, part := range append([]string{"captioner"}, parts...) {
 		if b := r.budgets["try-imagebatch-"+part]; b == nil || b.Spec.MaxUnavailable.IntValue() != 1 ||
 			*b.Spec.UnhealthyPodEvictionPolicy != policy.AlwaysAllow {
 			t.Errorf("the budget of the %ss is %+v", part, b)

@@ -30,7 +30,7 @@ func variables(part string) map[string]bool {
 		"gateway":   {reflect.TypeFor[connect.Whole[gateway.Config]](), reflect.TypeFor[deadletters.Config]()},
 		"analyzer":  {reflect.TypeFor[connect.Whole[analyzer.Config]]()},
 		"processor": {reflect.TypeFor[connect.Whole[processor.Config]]()},
-	}[part] {
+	}[program(part)] {
 		for _, v := range service.Variables(config) {
 			names[v.Name] = true
 		}
@@ -60,6 +60,7 @@ var owned = []string{
 	"HTTP_ADDR", "METRICS_ADDR", "RABBITMQ_URL", "RABBITMQ_DECLARE", "TLS_CA_FILE", "DATA_DIR", "DATABASE_URL", "TLS_CERT_FILE", "TLS_KEY_FILE",
 	"API_KEYS_FILE", "WEBHOOKS_FILE", "GATEWAY_API_KEY", "S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_REGION", "S3_BUCKET_ORIGINAL", "S3_BUCKET_PROCESSED",
 	"S3_PREFIX_ORIGINAL", "S3_PREFIX_PROCESSED", "S3_PATH_STYLE", "S3_CREATE_BUCKETS",
+	"ANALYZER_STEPS", "CAPTION_URL", "CAPTION_MODEL", "CAPTION_API_KEY",
 }
 
 // platform are the variables of a role, which the platform adds to the pod.
@@ -101,7 +102,7 @@ func TestEveryVariableCanBeSet(t *testing.T) {
 			}
 		}
 	}
-	for _, part := range parts {
+	for _, part := range append([]string{"captioner"}, parts...) {
 		may := schema.Properties[part].Properties.Env.Properties
 		known := variables(part)
 		for _, name := range slices.Sorted(maps.Keys(known)) {
@@ -140,14 +141,14 @@ func TestServicesAcceptTheirConfiguration(t *testing.T) {
 		"tls":     {files: []string{"tls"}},
 		"by hand": {[]string{"minimal"}, []string{
 			"gateway.env.MAX_IMAGE_BYTES=1073741824", "gateway.env.MAX_OPEN_IMAGES=12345678", "gateway.env.KEY_UPLOAD_BYTES_PER_MINUTE=2000000000000",
-			"analyzer.env.MAX_PIXEL_BYTES=268435456", "processor.env.EMBED_SIGNED=true", "s3.pathStyle=false", "gateway.env.CONCURRENCY=0",
+			"analyzer.env.MAX_PIXEL_BYTES=268435456", "captions.url=http://ollama.ai.svc:11434/v1", "captions.model=gemma3:4b", "analyzer.env.CAPTION_REQUESTS_PER_DAY=1000000", "processor.env.EMBED_SIGNED=true", "s3.pathStyle=false", "gateway.env.CONCURRENCY=0",
 		}},
 	} {
 		for _, d := range install(t, given.files, given.set...).deployments {
 			part := d.Labels["app.kubernetes.io/component"]
 			t.Run(name+"/"+part, func(t *testing.T) {
 				environ := asInPod(t, d, map[string]string{
-					"RABBITMQ_URL": "amqp://user:secret@a/,amqp://user:secret@b/", "S3_ACCESS_KEY": "key", "S3_SECRET_KEY": "secret",
+					"RABBITMQ_URL": "amqp://user:secret@a/,amqp://user:secret@b/", "S3_ACCESS_KEY": "key", "S3_SECRET_KEY": "secret", "CAPTION_API_KEY": "sk-secret",
 					"DATABASE_URL": "postgres://user:secret@db/jobs", "GATEWAY_API_KEY": "ib_secret", "api-keys": apiKey(t), "webhooks": "https://example.com/ whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "ca.crt": string(authority.PEM()),
 					"tls.crt": string(certificate), "tls.key": string(key),
 				})
@@ -158,7 +159,7 @@ func TestServicesAcceptTheirConfiguration(t *testing.T) {
 					if err == nil {
 						_, err = service.Load(environ, func(*deadletters.Config) error { return nil })
 					}
-				case "analyzer":
+				case "analyzer", "captioner":
 					_, err = connect.Load[analyzer.Config](environ)
 				case "processor":
 					_, err = connect.Load[processor.Config](environ)
@@ -235,10 +236,19 @@ func TestVariables(t *testing.T) {
 			"MAX_OPEN_IMAGES": "1000000", "MAX_IMAGE_BYTES": "20971520", "LOG_LEVEL": "warn", "S3_PATH_STYLE": "false", "DRAIN_DELAY": "5s", "KEY_SOCKETS": "0",
 			"CONCURRENCY": "0", "GOMEMLIMIT": "966367641", "DATABASE_URL_FILE": "/run/secrets/imagebatch/DATABASE_URL", "DATA_DIR": "", "S3_ACCESS_KEY_FILE": "",
 			"OTEL_TRACES_SAMPLER_ARG": "0.1", "TLS_CA_FILE": "/run/secrets/imagebatch/ca.crt", "API_KEYS_FILE": "/run/secrets/imagebatch/api-keys",
-			"WEBHOOKS_FILE": "/run/secrets/imagebatch/webhooks",
+			"WEBHOOKS_FILE": "/run/secrets/imagebatch/webhooks", "CAPTION_URL": "https://api.example.com/v1", "CAPTION_MODEL": "large,small", "CAPTION_API_KEY_FILE": "",
+			"ANALYZER_STEPS": "",
 		},
-		"analyzer":  {"CONCURRENCY": "4", "METADATA_GPS": "coarse", "LOG_LEVEL": "warn", "DATABASE_URL_FILE": "", "API_KEYS_FILE": "", "DRAIN_DELAY": ""},
-		"processor": {"STRIP_GPS": "true", "EMBED_SIGNED": "false", "LOG_LEVEL": "debug", "GOMEMLIMIT": "483183820"},
+		"analyzer": {
+			"CONCURRENCY": "4", "METADATA_GPS": "coarse", "LOG_LEVEL": "warn", "DATABASE_URL_FILE": "", "API_KEYS_FILE": "", "DRAIN_DELAY": "",
+			"ANALYZER_STEPS": "describe", "CAPTION_URL": "https://api.example.com/v1", "CAPTION_API_KEY_FILE": "", "CAPTION_CONCURRENCY": "8",
+		},
+		// It asks in the same way as the analyzers, and its own values override theirs.
+		"captioner": {
+			"ANALYZER_STEPS": "caption", "CAPTION_URL": "https://api.example.com/v1", "CAPTION_MODEL": "large,small", "CAPTION_LANGUAGE": "de", "LOG_LEVEL": "debug",
+			"CAPTION_API_KEY_FILE": "/run/secrets/imagebatch/CAPTION_API_KEY", "CAPTION_CONCURRENCY": "8", "METADATA_GPS": "coarse",
+		},
+		"processor": {"CAPTION_URL": "", "STRIP_GPS": "true", "EMBED_SIGNED": "false", "LOG_LEVEL": "debug", "GOMEMLIMIT": "483183820"},
 	} {
 		got := literals(r.deployments["try-imagebatch-"+part].Spec.Template.Spec.Containers[0])
 		for name, value := range want {
@@ -246,6 +256,11 @@ func TestVariables(t *testing.T) {
 				t.Errorf("%s: %s is %q, want %q", part, name, got[name], value)
 			}
 		}
+	}
+	// Without captioners, the analyzers run both steps.
+	both := literals(install(t, []string{"minimal"}, "captions.url=http://ollama:11434/v1", "captions.model=m", "captions.existingSecret=s").deployments["try-imagebatch-analyzer"].Spec.Template.Spec.Containers[0])
+	if both["ANALYZER_STEPS"] != "" || both["CAPTION_URL"] == "" || both["CAPTION_API_KEY_FILE"] == "" {
+		t.Errorf("the analyzers have %v", both)
 	}
 	for limit, want := range map[string]string{"2Gi": "1932735283", "512M": "460800000", "1073741824": "966367641", "1.5Gi": ""} {
 		r := install(t, []string{"minimal"}, "processor.resources.limits.memory="+limit)

@@ -18,6 +18,7 @@ func TestNetworkPolicies(t *testing.T) {
 	for part, want := range map[string]struct{ in, out string }{
 		"gateway":   {"api from ingress-nginx; metrics from monitoring", "53 53 5672 5671 443 9000 5432 4318 80 443 all"},
 		"analyzer":  {"metrics from monitoring", "53 53 5672 5671 443 9000 4318"},
+		"captioner": {"metrics from monitoring", "53 53 5672 5671 443 9000 4318 443"},
 		"processor": {"metrics from monitoring", "53 53 5672 5671 443 9000 4318"},
 	} {
 		p := r.policies["try-imagebatch-"+part]
@@ -49,6 +50,15 @@ func TestNetworkPolicies(t *testing.T) {
 	rabbitmq, database := gateway.Egress[1].To, gateway.Egress[3].To
 	if rabbitmq[0].NamespaceSelector.MatchLabels["kubernetes.io/metadata.name"] != "messaging" || database[0].PodSelector.MatchLabels["app"] != "postgres" {
 		t.Errorf("RabbitMQ is %+v, PostgreSQL %+v", rabbitmq, database)
+	}
+
+	// The analyzers ask the model if there are no captioners.
+	if out := r.policies["try-imagebatch-captioner"].Spec.Egress; out[4].To[0].IPBlock.CIDR != "203.0.113.0/24" {
+		t.Errorf("the model is %+v", out[4].To)
+	}
+	out := install(t, []string{"minimal"}, "captions.url=http://ollama:11434/v1", "captions.model=m").policies["try-imagebatch-analyzer"].Spec.Egress
+	if len(out) != 4 || out[3].Ports[1].Port.String() != "11434" {
+		t.Errorf("the analyzers may connect to %+v", out)
 	}
 
 	if r := install(t, []string{"minimal"}, "networkPolicy.enabled=false"); len(r.policies) != 0 {

@@ -53,7 +53,18 @@ func TestRefusals(t *testing.T) {
 		{"gateway.readinessPath=/metrics", "/gateway/readinessPath"},
 		{"gateway.persistence.accessMode=ReadWriteMany", "/gateway/persistence/accessMode"},
 		{"networkPolicy.s3.ports[0]=https", "/networkPolicy/s3/ports/0"},
+		{"captions.url=ollama:11434", "/captions/url"},
+		{"analyzer.env.CAPTION_URL=http://ollama:11434/v1", "'CAPTION_URL'"},
+		{"analyzer.env.CAPTION_PIXELS=32", "/analyzer/env/CAPTION_PIXELS"},
+		{"analyzer.extraEnv[0].name=CAPTION_API_KEY,analyzer.extraEnv[0].value=secret", "/analyzer/extraEnv/0"},
 		// Rejected by the templates.
+		{"captions.url=http://ollama:11434/v1", "captions: specify url and model"},
+		{"captioner.enabled=true", "captioner.enabled"},
+		{
+			"captioner.enabled=true,captions.url=http://a/v1,captions.model=m,captioner.autoscaling.enabled=true,keda.existingSecret=a,analyzer.env.CAPTION_CONCURRENCY=100",
+			"CAPTION_CONCURRENCY (100)",
+		},
+		{"captioner.enabled=true,captions.url=http://a/v1,captions.model=m,captioner.autoscaling.enabled=true", "keda.existingSecret"},
 		{"rabbitmq.existingSecret=", "rabbitmq.existingSecret"},
 		{"s3.endpoint=", "s3.endpoint"},
 		{"database.kind=postgres", "database.existingSecret"},

@@ -63,14 +63,15 @@ type secretTarget struct {
 // flight, and that only KEDA sets the number of replicas.
 func TestScaling(t *testing.T) {
 	r := install(t, []string{"large"})
-	if len(r.scaled) != 2 || len(r.triggerAuth) != 1 {
-		t.Fatalf("got %d scaled objects and %d trigger authentications, want 2 and 1", len(r.scaled), len(r.triggerAuth))
+	if len(r.scaled) != 3 || len(r.triggerAuth) != 1 {
+		t.Fatalf("got %d scaled objects and %d trigger authentications, want 3 and 1", len(r.scaled), len(r.triggerAuth))
 	}
 	for part, want := range map[string]struct {
 		queue       string
 		most, value int
 	}{
 		"analyzer":  {pipeline.ImageUpload.Name, 20, 400},
+		"captioner": {pipeline.ImageDescribed.Name, 4, 100},
 		"processor": {pipeline.MetadataGenerated.Name, 10, 1000},
 	} {
 		s := r.scaled["try-imagebatch-"+part]

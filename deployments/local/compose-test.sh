@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the system of compose.yaml with `make up`, in every profile, and checks that it works and loses nothing.
+# Runs the system of compose.yaml with `make up`, in every profile but captions, whose model takes gigabytes, and checks that it works
+# and loses nothing.
 #
 # docker.sh provides the engine and the images: it explains IMAGES=stand-ins and COLD=yes. The run changes no system of `make up`:
 # its project has another name, and its ports are free ones. It prints a line for each check, and the measured times, sizes and

@@ -7,25 +7,28 @@
 #                                     cjpeg and djpeg: they are compared with our JPEG decoder; promtool:
 #                                     it checks our metrics and alerts; nginx and Caddy: they run the
 #                                     configurations of docs/operations.md
+#                           llama     llama.cpp's llama-server, which the vision client is tested with
 #                           bench     exiftool and libjpeg-turbo's programs, with which the benchmark compares
 #                           race      a C compiler, which the race detector needs
 #                           gotestsum a tool that prints the test results
 #                           lint      golangci-lint, Vale, Redocly CLI and shellcheck
 #                           vuln      govulncheck
 #                           sbom      cyclonedx-gomod
-#                           (nothing) servers docs bench race
+#                           (nothing) servers docs llama bench race
 #
 # On Debian or Ubuntu, as root, packages are installed by apt-get, and their services are not started. RabbitMQ and PostgreSQL
 # come from Debian 13 or, with DEBIAN_SUITE=sid, from Debian's unstable suite: where this machine is another one, they are
 # installed in a root file system, in a minute, once. Go programs (MinIO,
 # versitygw, golangci-lint, gotestsum) are built once, in some minutes each, from the versions that our go.mod and go.sum files
-# pin, and kept by version in ${IMAGEBATCH_CACHE:-~/.cache/imagebatch}, like Redocly CLI, which npm installs from its lock file. A server is
-# not installed if a TEST_ variable points to one.
+# pin, and kept by version in ${IMAGEBATCH_CACHE:-~/.cache/imagebatch}, like Redocly CLI, which npm installs from its lock file.
+# llama-server and all that it needs come from Debian's unstable suite and are unpacked there, in half a minute, once; this
+# needs no root. A server is not installed if a TEST_ variable points to one.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 
-packages=() modules=() missing=() node='' redocly='' root_needed=''
+debian_keys=/usr/share/keyrings/debian-archive-keyring.gpg
+packages=() modules=() missing=() node='' redocly='' llama='' root_needed=''
 
 # need COMMAND PACKAGE... requests the packages if the command is missing.
 need() {
@@ -71,7 +74,7 @@ python_has_clients() {
 sys.exit(any(u.find_spec(m) is None for m in ("requests", "websockets")))' 2>/dev/null
 }
 
-[[ $# -gt 0 ]] || set -- servers docs bench race
+[[ $# -gt 0 ]] || set -- servers docs llama bench race
 for what; do
   case $what in
   servers) for server in rabbitmq minio versitygw postgres; do need_server "$server"; done ;;
@@ -87,6 +90,12 @@ for what; do
     need unzip unzip
     need_node
     python_has_clients || packages+=(python3 python3-requests python3-websockets)
+    ;;
+  llama)
+    if ! given llama-server >/dev/null && ! installed llama-server; then
+      llama=yes
+      [[ -r $debian_keys ]] || packages+=(debian-archive-keyring)
+    fi
     ;;
   bench)
     need exiftool libimage-exiftool-perl
@@ -225,18 +234,62 @@ if [[ -n $redocly ]]; then
   redocly_install || missing+=("Redocly CLI")
 fi
 
+# llama_install unpacks llama-server and the packages that it depends on. apt-get checks their signatures. It has folders of
+# its own, so that it knows of no installed package and changes none.
+llama_install() {
+  local target staging
+  target=$(dirname "$(tool llama-server)")
+  mkdir -p "$cache"
+  exec 7>"$cache/llama.cpp-sid.lock"
+  flock 7
+  ! installed llama-server || return 0
+  staging=$(mktemp -d "$cache/building.XXXXXX") || return 1 # the caller tests the status, so Bash ignores -e here
+  echo "unpacking llama.cpp of Debian sid in $target (half a minute, once)" >&2
+  mkdir -p "$staging"/apt/{state/lists,cache/archives}/partial "$staging/root"
+  touch "$staging/apt/status"
+  echo "deb [signed-by=$debian_keys] ${DEBIAN_MIRROR:-http://deb.debian.org/debian} sid main" >"$staging/apt/sources.list"
+  cat >"$staging/apt/conf" <<TEXT
+Dir::Etc::SourceList "$staging/apt/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+Dir::State "$staging/apt/state";
+Dir::State::Status "$staging/apt/status";
+Dir::Cache "$staging/apt/cache";
+APT::Sandbox::User "";
+APT::Install-Recommends "false";
+Acquire::Languages "none";
+TEXT
+  if APT_CONFIG=$staging/apt/conf apt-get -q update >"$staging/log" 2>&1 &&
+    APT_CONFIG=$staging/apt/conf apt-get -q -y --download-only install llama.cpp-tools >>"$staging/log" 2>&1 &&
+    printf '%s\0' "$staging"/apt/cache/archives/*.deb | xargs -0 -I{} dpkg-deb -x {} "$staging/root" >>"$staging/log" 2>&1 &&
+    install -m 755 "$here/llama-server.sh" "$staging/" && "$staging/llama-server.sh" --version >>"$staging/log" 2>&1; then
+    rm -rf "$staging/apt" "$staging"/root/usr/share
+    chmod 755 "$staging"
+    rm -rf "$target"
+    mv "$staging" "$target"
+  else
+    tail -20 "$staging/log" >&2
+    rm -rf "$staging"
+    return 1
+  fi
+}
+
+if [[ -n $llama ]]; then
+  if ! command -v apt-get >/dev/null || ! llama_install; then missing+=("llama-server"); fi
+fi
+
 if ((${#missing[@]})); then
   cat >&2 <<TEXT
 
 Missing here: ${missing[*]}
 
 On Debian or Ubuntu, run this script as root to install them. On other systems, install them yourself, or point the
-tests to existing servers, which are then neither installed nor started:
+tests to existing servers, which are then neither installed nor started (llama-server is a program that a test starts):
 
   TEST_RABBITMQ_URL=amqp://user:password@host:5672/
   TEST_S3_ENDPOINT=http://host:9000  TEST_S3_ACCESS_KEY=...  TEST_S3_SECRET_KEY=...
   TEST_VERSITYGW_ENDPOINT=http://host:7070  (the same keys)
   TEST_POSTGRES_URL=postgres://user:password@host:5432/database
+  TEST_LLAMA_SERVER=/path/of/llama-server
 
 TEXT
   exit 1

@@ -30,6 +30,7 @@ tool() {
   case $1 in
   node) echo "$cache/node-$NODE_VERSION/node_modules/.bin/node" ;;
   redocly) echo "$cache/redocly-$(pinned redocly)/node_modules/.bin/redocly" ;;
+  llama-server) echo "$cache/llama.cpp-sid/llama-server.sh" ;; # to update it, delete its folder
   *) echo "$cache/$1-$(pinned "$1")/$1" ;;
   esac
 }
@@ -79,7 +80,8 @@ installed() {
   esac
 }
 
-# given NAME prints the variable that points the tests to a server of this kind. It succeeds if the variable is set.
+# given NAME prints the variable that points the tests to a server of this kind, for llama-server to the program. It
+# succeeds if the variable is set.
 given() {
   local variable
   case $1 in
@@ -87,6 +89,7 @@ given() {
   minio) variable=TEST_S3_ENDPOINT ;;
   versitygw) variable=TEST_VERSITYGW_ENDPOINT ;;
   postgres) variable=TEST_POSTGRES_URL ;;
+  llama-server) variable=TEST_LLAMA_SERVER ;;
   esac
   echo "$variable"
   [[ -n ${!variable:-} ]]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds images under all names that compose.yaml and our Dockerfiles use, for an engine that cannot pull the real ones.
+# Builds images under all names that compose.yaml (without Ollama) and our Dockerfiles use, for an engine that cannot pull the real ones.
 #
 #   stand-ins.sh --prepare ROOT   build the Go programs, and compile what the image builds need (minutes, once)
 #   stand-ins.sh ROOT             build the images in the running engine

@@ -16,7 +16,7 @@ if [[ ${CI:-} == true ]]; then strict=yes; fi
 if [[ ${1:-} == --without-servers ]]; then
   shift
   servers='' strict=''
-  unset TEST_RABBITMQ_URL TEST_S3_ENDPOINT TEST_VERSITYGW_ENDPOINT TEST_POSTGRES_URL
+  unset TEST_RABBITMQ_URL TEST_S3_ENDPOINT TEST_VERSITYGW_ENDPOINT TEST_POSTGRES_URL TEST_LLAMA_SERVER
 fi
 "$here/install.sh" gotestsum
 if [[ -n $servers ]]; then
@@ -38,6 +38,7 @@ if [[ -n $servers ]]; then
   "$here/servers.sh" start "$dir"
   # shellcheck source=/dev/null
   . "$dir/env"
+  if installed llama-server; then export TEST_LLAMA_SERVER=${TEST_LLAMA_SERVER:-$(tool llama-server)}; fi
 fi
 
 # The end-to-end tests start first because they take the longest. They mostly wait, so four tests of a package run

@@ -20,7 +20,7 @@ fi
 "$here/install.sh" vuln
 for module in "${modules[@]}"; do
   workspace=off
-  # Only the workspace resolves the version of the client that the command line requires.
+  # Only the workspace resolves the versions of our modules that the command line requires.
   if [[ $module == */client/cmd/imagebatch ]]; then workspace=; fi
   (cd "$module" && GOWORK=$workspace "$(tool govulncheck)" -db "$database" ./...)
 done

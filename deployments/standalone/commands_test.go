@@ -40,8 +40,8 @@ var programs = []string{"gateway", "analyzer", "processor", "standalone"}
 func TestConfigCommand(t *testing.T) {
 	t.Parallel()
 	tables := map[string][]string{
-		"gateway": {"all services", "traces", "servers", "gateway"}, "analyzer": {"all services", "traces", "servers", "analyzer"},
-		"processor": {"all services", "traces", "servers", "processor"}, "standalone": {"all services", "traces", "TLS_CA_FILE", "gateway", "analyzer", "processor"},
+		"gateway": {"all services", "traces", "servers", "gateway"}, "analyzer": {"all services", "traces", "servers", "analyzer", "captions"},
+		"processor": {"all services", "traces", "servers", "processor"}, "standalone": {"all services", "traces", "TLS_CA_FILE", "gateway", "analyzer", "captions", "processor"},
 	}
 	doc := string(readFile(t, configuration))
 	secret := filepath.Join(t.TempDir(), "secret")

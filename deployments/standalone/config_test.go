@@ -36,6 +36,7 @@ var variableTables = []struct {
 	{"gateway", reflect.TypeFor[gateway.Config]()},
 	{"dead letters", reflect.TypeFor[deadletters.Config]()},
 	{"analyzer", reflect.TypeFor[analyzer.Config]()},
+	{"captions", reflect.TypeFor[analyzer.CaptionConfig]()},
 	{"processor", reflect.TypeFor[processor.Config]()},
 }
 
@@ -188,6 +189,7 @@ func TestSecretsHaveSecretTypes(t *testing.T) {
 		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "a path",
 		"DOWNLOAD_ALLOW_HEADERS":                 "true or false",
 		"S3_ACCESS_KEY":                          "a user's name", "API_KEYS_FILE": "a path", "TLS_KEY_FILE": "a path",
+		"CAPTION_KEYWORD_PARENT": "a keyword", "CAPTION_KEYWORDS": "a number", "CAPTION_MAX_TOKENS": "a number",
 		"KEY_REQUESTS_PER_MINUTE": "a number", "KEY_UPLOAD_BYTES_PER_MINUTE": "a number", "KEY_OPEN_IMAGES": "a number", "KEY_SOCKETS": "a number",
 	}
 	hidden := []reflect.Type{reflect.TypeFor[service.Secret](), reflect.TypeFor[service.SecretURL](), reflect.TypeFor[[]service.SecretURL]()}

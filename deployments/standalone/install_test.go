@@ -15,13 +15,13 @@ import (
 	"github.com/imagebatch/imagebatch/client"
 )
 
-// TestGoInstall publishes the client and the command line from the checkout in a module proxy of
+// TestGoInstall publishes the client, the shared module and the command line from the checkout in a module proxy of
 // its own, as their tags would, and installs the command as a user does: with the go command, outside
 // of the workspace, at the latest version.
 func TestGoInstall(t *testing.T) {
 	t.Parallel()
 	proxy, version := t.TempDir(), "v"+strings.TrimSuffix(client.Version, "-dev")
-	for path, dir := range map[string]string{base + "client": "../../client", base + "client/cmd/imagebatch": "../../client/cmd/imagebatch"} {
+	for path, dir := range map[string]string{base + "client": "../../client", base + "shared": "../../shared", base + "client/cmd/imagebatch": "../../client/cmd/imagebatch"} {
 		publish(t, proxy, module.Version{Path: path, Version: version}, dir)
 	}
 	env := func(name string) string {

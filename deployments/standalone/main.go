@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/imagebatch/imagebatch/analyzer"
 	"github.com/imagebatch/imagebatch/gateway"
 	"github.com/imagebatch/imagebatch/gateway/apikeys"
 	"github.com/imagebatch/imagebatch/gateway/backup"
@@ -23,6 +24,11 @@ func main() {
 		}, {
 			Name: apikeys.Name, Summary: apikeys.Summary,
 			Run: func(_ context.Context, args, _ []string) int { return apikeys.Main(args, os.Stdout, os.Stderr) },
+		}, {
+			Name: analyzer.CaptionName, Summary: analyzer.CaptionSummary,
+			Run: func(ctx context.Context, args, environ []string) int {
+				return analyzer.CaptionFiles(ctx, args, environ, os.Stdout, os.Stderr)
+			},
 		}, {
 			Name: backup.Name, Summary: backup.Summary,
 			Run: func(ctx context.Context, args, environ []string) int {

@@ -100,7 +100,7 @@ func decodedJSON(t *testing.T, text []byte) any {
 func TestMessagesAreDescribed(t *testing.T) {
 	schemas := messageSchemas(t)
 	want := []string{"/api/v1/batch/{job_id}/ws", "/api/v1/batch/{job_id}/events", pipeline.JobEvents}
-	for _, queue := range []string{pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name} {
+	for _, queue := range pipeline.WorkQueues() {
 		want = append(want, queue, broker.DeadQueue(queue))
 	}
 	for _, address := range want {
@@ -221,7 +221,7 @@ func recordedSystem(t *testing.T, sent *recordingBroker) *system {
 	if s.log, err = c.Gateway.Logger(io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	memory, err := membroker.Open(filepath.Join(c.Gateway.DataDir, "in-hand"), pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	memory, err := membroker.Open(filepath.Join(c.Gateway.DataDir, "in-hand"), pipeline.WorkQueues()...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -216,7 +216,10 @@ const operations = "../../docs/operations.md"
 func metricsTable(t *testing.T) map[string]documented {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	s, err := newStandalone(ctx, []string{"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + t.TempDir(), "LOG_LEVEL=error"}, io.Discard)
+	s, err := newStandalone(ctx, []string{
+		"HTTP_ADDR=127.0.0.1:0", "DATA_DIR=" + t.TempDir(), "LOG_LEVEL=error",
+		"CAPTION_URL=http://127.0.0.1:1/v1", "CAPTION_MODEL=model", "CAPTION_MAX_WAIT=1s", // captions have metrics of their own
+	}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

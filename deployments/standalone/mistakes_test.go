@@ -134,6 +134,26 @@ func TestConfigRejectsWhatTheStartRejects(t *testing.T) {
 		{public, `DOWNLOAD_ALLOW_NETWORKS "`, []string{"DOWNLOAD_ALLOW_NETWORKS=10.0.0.1"}},
 		{public, `RESULT_RETENTION "`, []string{"RESULT_RETENTION=forever"}},
 		{"analyzer standalone", "METADATA_GPS: ", []string{"METADATA_GPS=some"}},
+		{"analyzer standalone", "CAPTION_URL: ", []string{
+			"CAPTION_URL=ollama:11434\nCAPTION_MODEL=m", "CAPTION_URL=ftp://ollama\nCAPTION_MODEL=m", "CAPTION_URL=http://ollama/v1/chat/completions\nCAPTION_MODEL=m", "CAPTION_URL=http://:80/v1\nCAPTION_MODEL=m",
+		}},
+		{"analyzer standalone", "CAPTION_MODEL: ", []string{"CAPTION_URL=http://ollama/v1", "CAPTION_MODEL=a,,b", "CAPTION_MODEL=a, a", "CAPTION_MODEL=1,2,3,4,5,6,7,8,9"}},
+		{"analyzer standalone", "CAPTION_API_KEY: ", []string{"CAPTION_API_KEY=two words", "CAPTION_API_KEY=schlüssel"}},
+		{"analyzer standalone", "CAPTION_LANGUAGE ", []string{"CAPTION_LANGUAGE=English", "CAPTION_LANGUAGE=e", "CAPTION_LANGUAGE=en;de"}},
+		{"analyzer standalone", "CAPTION_FIELDS: ", []string{"CAPTION_FIELDS=titles", "CAPTION_FIELDS=title,title", "CAPTION_FIELDS=title,"}},
+		{"analyzer standalone", "CAPTION_PIXELS", []string{"CAPTION_PIXELS=63", "CAPTION_PIXELS=4097", "CAPTION_PIXELS=big"}},
+		{"analyzer standalone", "CAPTION_KEYWORDS: ", []string{"CAPTION_KEYWORDS=0", "CAPTION_KEYWORDS=65"}},
+		{"analyzer standalone", "CAPTION_CONCURRENCY: ", []string{"CAPTION_CONCURRENCY=0", "CAPTION_CONCURRENCY=257"}},
+		{"analyzer standalone", "CAPTION_REQUESTS_PER_MINUTE: ", []string{"CAPTION_REQUESTS_PER_MINUTE=-1"}},
+		{"analyzer standalone", "CAPTION_REQUESTS_PER_DAY: ", []string{"CAPTION_REQUESTS_PER_DAY=-1"}},
+		{"analyzer standalone", "CAPTION_MAX_TOKENS: ", []string{"CAPTION_MAX_TOKENS=49"}},
+		{"analyzer standalone", "CAPTION_TIMEOUT", []string{"CAPTION_TIMEOUT=0s", "CAPTION_TIMEOUT=4m", "CAPTION_TIMEOUT=3"}},
+		{"analyzer standalone", "CAPTION_MAX_WAIT", []string{"CAPTION_MAX_WAIT=0s", "CAPTION_MAX_WAIT=25h"}},
+		{"analyzer standalone", "CAPTION_PROMPT_FILE: ", []string{
+			"CAPTION_PROMPT_FILE=" + dir, "CAPTION_PROMPT_FILE=" + file + "x", "CAPTION_PROMPT_FILE=" + write("prompt", []byte("Describe {{.Place}}")), "CAPTION_PROMPT_FILE=" + write("open prompt", []byte("{{")),
+			"CAPTION_PROMPT_FILE=" + write("empty prompt", nil),
+		}},
+		{"analyzer standalone", "CAPTION_EXTRA: ", []string{"CAPTION_EXTRA=[]", "CAPTION_EXTRA=null", "CAPTION_EXTRA={} {}", `CAPTION_EXTRA={"model":"x"}`, `CAPTION_EXTRA={"stream":null}`, "CAPTION_EXTRA={"}},
 		{"processor standalone", "EMBED_DESCRIPTIVE: ", []string{"EMBED_DESCRIPTIVE=some"}},
 	} {
 		for _, mistake := range c.environ {

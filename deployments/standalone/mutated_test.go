@@ -42,7 +42,7 @@ func TestMutatedFiles(t *testing.T) {
 	}
 	const pixelBytes, bound = 64 << 20, 256 << 20
 	originals, processed := openDir(t), openDir(t)
-	queue := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	queue := membroker.New(pipeline.WorkQueues()...)
 	started := time.Now()
 
 	ctx, stop := context.WithCancel(t.Context())

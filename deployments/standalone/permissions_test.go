@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/imagebatch/imagebatch/analyzer/visiontest"
 )
 
 // TestLeastPermissions verifies that the whole system works with only the documented
@@ -17,7 +19,8 @@ import (
 func TestLeastPermissions(t *testing.T) {
 	t.Parallel()
 	ours := strings.ToLower(rand.Text()) + "/"
-	r := startRestricted(t, true, place{"original", ours + "originals/"}, place{"original", ours + "processed/"})
+	model := visiontest.Start(t, "secret")
+	r := startRestricted(t, true, place{"original", ours + "originals/"}, place{"original", ours + "processed/"}, captionEnv(model)...)
 	foreign := place{"original", ours}.all(t)
 	others := []string{"a", "originals", "originals-of-others/a.jpg", "processed-of-others/a.jpg", "processed.jpg", "z/originals/a.jpg"}
 	for _, key := range others {
@@ -30,6 +33,9 @@ func TestLeastPermissions(t *testing.T) {
 	id := r.submit(t, inline("inline.jpg", photo(t)), map[string]string{"url": site + "/photo.jpg"}, map[string]string{"url": site + "/none.jpg"})
 	if got := r.ended(t, id); got.Completed != 2 || got.Failed != 1 {
 		t.Errorf("job %+v", got)
+	}
+	if record := r.record(t, id, 0); record.AltText != visiontest.AltText {
+		t.Errorf("record %+v, want the model's words", record)
 	}
 	for _, what := range []string{"file", "thumbnail", "metadata"} {
 		var data []byte

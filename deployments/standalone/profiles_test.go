@@ -74,13 +74,15 @@ func TestProfiles(t *testing.T) {
 		more     []string
 		database string
 		traces   string
+		captions string
 	}{
-		{nil, nil, "", ""},
-		{[]string{"PROFILE=postgres"}, []string{"postgres"}, onPostgres, ""},
-		{[]string{"PROFILE=gateways"}, []string{"gateway-2", "postgres"}, onPostgres, ""},
-		{[]string{"PROFILE=tracing"}, []string{"jaeger"}, "", "http://jaeger:4318"},
-		{[]string{"S3=versitygw"}, []string{"versitygw"}, "", ""},
-		{[]string{"PROFILE=gateways,tracing", "S3=versitygw"}, []string{"gateway-2", "jaeger", "postgres", "versitygw"}, onPostgres, "http://jaeger:4318"},
+		{nil, nil, "", "", ""},
+		{[]string{"PROFILE=postgres"}, []string{"postgres"}, onPostgres, "", ""},
+		{[]string{"PROFILE=gateways"}, []string{"gateway-2", "postgres"}, onPostgres, "", ""},
+		{[]string{"PROFILE=tracing"}, []string{"jaeger"}, "", "http://jaeger:4318", ""},
+		{[]string{"PROFILE=captions"}, []string{"ollama"}, "", "", "http://ollama:11434/v1 gemma3:4b"},
+		{[]string{"S3=versitygw"}, []string{"versitygw"}, "", "", ""},
+		{[]string{"PROFILE=gateways,tracing,captions", "S3=versitygw"}, []string{"gateway-2", "jaeger", "ollama", "postgres", "versitygw"}, onPostgres, "http://jaeger:4318", "http://ollama:11434/v1 gemma3:4b"},
 	} {
 		t.Run(strings.Join(c.settings, " "), func(t *testing.T) {
 			env, profiles, _ := up(t, c.settings...)
@@ -95,6 +97,11 @@ func TestProfiles(t *testing.T) {
 					}
 				} else if name != "analyzer" && name != "processor" {
 					continue
+				}
+				if name != "processor" {
+					if got := strings.TrimSpace(*s.Environment["CAPTION_URL"] + " " + *s.Environment["CAPTION_MODEL"]); got != c.captions {
+						t.Errorf("%s has captions by %q, want %q", name, got, c.captions)
+					}
 				}
 				if s.Build == nil {
 					continue
@@ -119,7 +126,7 @@ func TestProfiles(t *testing.T) {
 func TestUnwantedServices(t *testing.T) {
 	all := slices.Sorted(maps.Keys(loadCompose(t).Services))
 	for _, settings := range [][]string{
-		nil, {"PROFILE=postgres"}, {"PROFILE=gateways"}, {"PROFILE=tracing"}, {"S3=versitygw"}, {"PROFILE=gateways,tracing", "S3=versitygw"},
+		nil, {"PROFILE=postgres"}, {"PROFILE=gateways"}, {"PROFILE=tracing"}, {"PROFILE=captions"}, {"S3=versitygw"}, {"PROFILE=gateways,tracing,captions", "S3=versitygw"},
 	} {
 		commands := dryRun(t, settings...)
 		rest, ok := strings.CutPrefix(commands[0], `docker compose rm --stop --force `)
@@ -143,6 +150,9 @@ func TestUnwantedServices(t *testing.T) {
 		}
 		if !strings.Contains(builds, wanted) || strings.Contains(builds, "up --build ") == slices.Contains(unwanted, "minio") {
 			t.Errorf("make up %q builds by\n%s", settings, builds)
+		}
+		if pull := strings.Index(builds, ` exec -T ollama ollama pull "${CAPTION_MODEL:-gemma3:4b}"`); slices.Contains(unwanted, "ollama") != (pull < 0) || pull > strings.Index(builds, " up --") {
+			t.Errorf("make up %q does not download the model before the start, or does it without the profile:\n%s", settings, builds)
 		}
 		if !strings.HasSuffix(builds, " exec -T gateway /service take-over") {
 			t.Errorf("make up %q ends with\n%s", settings, builds)

@@ -160,10 +160,10 @@ func TestRepeatedMessages(t *testing.T) {
 		{"url": site + "/photo.jpg"},
 		{"url": site + "/missing.jpg"},
 	}
-	queues := broker.Topology(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	queues := broker.Topology(pipeline.WorkQueues()...)
 	var want map[string][]byte
 	for seed := range uint64(4) {
-		memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+		memory := membroker.New(pipeline.WorkQueues()...)
 		b := &repeating{Broker: memory, late: make(chan struct{}), random: rand.New(rand.NewPCG(seed, seed))} //nolint:gosec // Repeatable.
 		var used browsable = b
 		if seed == 0 { // The reference run: each message once.

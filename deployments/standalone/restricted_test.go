@@ -100,14 +100,14 @@ func (r *leastRole) allow(rights []right) {
 	r.policy = write(rights)
 }
 
-// startRole starts a role with the documented policy of the service, for the test's places.
-func startRole(t *testing.T, service string, originals, processed place) *leastRole {
+// startRole starts a role with a documented policy, for the test's places.
+func startRole(t *testing.T, name string, originals, processed place) *leastRole {
 	t.Helper()
 	const arn = "arn:aws:s3:::"
 	text := strings.NewReplacer(
 		arn+"original/", arn+originals.bucket+"/"+originals.prefix, arn+"original", arn+originals.bucket,
 		arn+"processed/", arn+processed.bucket+"/"+processed.prefix, arn+"processed", arn+processed.bucket,
-	).Replace(string(readFile(t, "../s3/"+service+".json")))
+	).Replace(string(readFile(t, "../s3/"+name+".json")))
 	var policy struct {
 		Statement []struct{ Action, Resource []string }
 	}
@@ -182,8 +182,8 @@ func operate(t *testing.T, script string) {
 	}
 }
 
-// startRestricted starts the services. declared: an operator declares the queues.
-func startRestricted(t *testing.T, declared bool, originals, processed place) *restricted {
+// startRestricted starts the services. declared: an operator declares the queues. env, if any, turns captions on.
+func startRestricted(t *testing.T, declared bool, originals, processed place, env ...string) *restricted {
 	t.Helper()
 	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" || os.Getenv("TEST_RABBITMQCTL") == "" {
 		t.Skip("TEST_RABBITMQ_URL, TEST_RABBITMQCTL and TEST_S3_ENDPOINT are not set")
@@ -196,12 +196,16 @@ func startRestricted(t *testing.T, declared bool, originals, processed place) *r
 	r := &restricted{originals: originals, processed: processed, roles: map[string]*leastRole{}, parts: map[string]*process{}}
 	users := restrictedBroker(t, declared)
 	for _, service := range services {
-		r.roles[service] = startRole(t, service, originals, processed)
-		r.parts[service] = launch(t, service, "RABBITMQ_URL="+users[service], fmt.Sprintf("RABBITMQ_DECLARE=%v", !declared),
+		policy := service
+		if service == "analyzer" && len(env) > 0 {
+			policy = "analyzer-captions"
+		}
+		r.roles[service] = startRole(t, policy, originals, processed)
+		r.parts[service] = launch(t, service, append(env, "RABBITMQ_URL="+users[service], fmt.Sprintf("RABBITMQ_DECLARE=%v", !declared),
 			"S3_ENDPOINT="+os.Getenv("TEST_S3_ENDPOINT"), "S3_BUCKET_ORIGINAL="+originals.bucket, "S3_PREFIX_ORIGINAL="+originals.prefix,
 			"S3_BUCKET_PROCESSED="+processed.bucket, "S3_PREFIX_PROCESSED="+processed.prefix,
 			"AWS_CONTAINER_CREDENTIALS_FULL_URI="+r.roles[service].URL+"/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN="+roletest.Token,
-			"DATA_DIR="+t.TempDir(), "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8", "JOB_RETENTION=5s", "RESULT_RETENTION=5s")
+			"DATA_DIR="+t.TempDir(), "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8", "JOB_RETENTION=5s", "RESULT_RETENTION=5s")...)
 	}
 	r.system = &system{r.parts["gateway"], []*process{r.parts["gateway"], r.parts["analyzer"], r.parts["processor"]}}
 	return r

@@ -100,8 +100,7 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 	if err != nil {
 		return nil, err
 	}
-	broker, err := membroker.Open(filepath.Join(c.Gateway.DataDir, "in-hand"),
-		pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	broker, err := membroker.Open(filepath.Join(c.Gateway.DataDir, "in-hand"), pipeline.WorkQueues()...)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +122,7 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 		}
 	}
 	s.analyzer, err = analyzer.New(ctx, c.Analyzer, analyzer.Deps{
-		Broker: queues, Originals: originalStore, Log: s.log, Metrics: s.metrics, Traces: traces,
+		Broker: queues, Originals: originalStore, Processed: processedStore, Log: s.log, Metrics: s.metrics, Traces: traces,
 	})
 	if err != nil {
 		return nil, err

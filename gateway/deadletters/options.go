@@ -22,7 +22,7 @@ Handle dead letters: messages that could not be processed. list prints one line 
 replay retries them: the message of an image that is still open is published to its queue again, and the failed images of
 a job that has ended become one new job. A second replay creates no second job.
 
-  -queue NAME   select image_upload, metadata_generated or image_processed; without it, all three
+  -queue NAME   select image_upload, image_described, metadata_generated or image_processed; without it, all four
   -job ID       select the dead letters of this job
   -trace ID     select the dead letters of this image
   -json         print one JSON object per line

@@ -29,7 +29,7 @@ func TestTopologyOfOneWorkQueue(t *testing.T) {
 }
 
 func TestTopologyNamesAreDistinctAndComplete(t *testing.T) {
-	work := []string{"image_upload", "metadata_generated", "image_processed"}
+	work := []string{"image_upload", "image_described", "metadata_generated", "image_processed"}
 	specs := broker.Topology(work...)
 	names := map[string]bool{}
 	for _, s := range specs {

@@ -56,14 +56,12 @@ func (c BrokerConfig) Open(name string, declare bool, log *slog.Logger, registry
 		urls = append(urls, u.Reveal())
 	}
 	b, err := rabbitmq.Open(rabbitmq.Config{
-		URLs:    urls,
-		Roots:   roots,
-		Name:    name,
-		Declare: declare && c.RabbitMQDeclare,
-		Watch:   declare && !c.RabbitMQDeclare,
-		WorkQueues: []string{
-			pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
-		},
+		URLs:       urls,
+		Roots:      roots,
+		Name:       name,
+		Declare:    declare && c.RabbitMQDeclare,
+		Watch:      declare && !c.RabbitMQDeclare,
+		WorkQueues: pipeline.WorkQueues(), AddedQueues: []string{pipeline.ImageDescribed.Name},
 		Metrics: registry,
 	}, log)
 	if err != nil {

@@ -2,6 +2,7 @@ package imagefile
 
 import (
 	"bytes"
+	"hash"
 	"slices"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile/edit"
@@ -28,6 +29,8 @@ type Format struct {
 	fix func(l Layout, data, out []byte, edits edit.Edits) bool
 	// goesOn reports whether data follows the end of the image.
 	goesOn func(l Layout, data []byte) bool
+	// picture hashes what a viewer shows, except for the orientation, and returns the layout.
+	picture func(data []byte, h hash.Hash) (Layout, bool)
 }
 
 // Formats returns the accepted formats. It is a function because the formats' own functions use it.

@@ -22,7 +22,6 @@ import (
 	"cmp"
 	"fmt"
 
-	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -117,13 +116,8 @@ func Read(data []byte, limits Limits) (Header, error) {
 			return Header{}, err
 		}
 	}
-	h.Format, h.Orientation = format, 1
-	// Viewers read the orientation of a JPEG before they decode its first scan. A PNG may have its EXIF at the end.
-	if b, ok := h.First(EXIF); ok && (!b.Late || format != JPEG) {
-		if block, err := tiff.Parse(b.Data.Of(data)); err == nil {
-			h.Orientation = block.Orientation()
-		}
-	}
+	h.Format = format
+	h.Orientation = h.orientation(data)
 	return h, nil
 }
 

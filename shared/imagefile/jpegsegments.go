@@ -15,7 +15,7 @@ var JPEG = &Format{
 	limits: func() (int, int, int) {
 		return maxJPEGPacket, maxSegment - len(exifName) - 1, maxSegment - len(photoshopName)
 	},
-	edits: editJPEG, fix: fixIndex,
+	edits: editJPEG, fix: fixIndex, picture: jpegPicture,
 }
 
 // jpegMagic is the start-of-image marker and the first byte of the marker that must follow it.

@@ -14,7 +14,7 @@ import (
 // PNG is Portable Network Graphics, third edition.
 var PNG = &Format{
 	Name: "png", MediaType: "image/png", Extensions: []string{".png"}, Magic: pngMagic,
-	read: readPNG, layout: layOutPNG, edits: editPNG,
+	read: readPNG, layout: layOutPNG, edits: editPNG, picture: pngPicture,
 	limits: func() (int, int, int) { return MaxPacket, math.MaxInt32, 0 },
 	goesOn: func(l Layout, data []byte) bool { return !isZero(data[l.end:]) },
 }

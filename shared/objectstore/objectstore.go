@@ -32,6 +32,9 @@ var ErrUnavailable = errors.New("object store unavailable")
 // ErrChanged means that the object no longer has the ETag that the caller named.
 var ErrChanged = errors.New("object has changed")
 
+// ErrExists means that there is already an object under the key.
+var ErrExists = errors.New("object exists")
+
 // ErrRefused means that the store responds, but refuses the operation, and will do so until
 // an operator changes the store, the permissions or the configuration. It is also an
 // [ErrUnavailable], because the same call may succeed after that.
@@ -64,11 +67,16 @@ type Object struct {
 }
 
 // Store is one bucket under one prefix. All methods are safe for concurrent use. Errors
-// are ErrNotExist, ErrChanged, ErrUnavailable or ErrRefused, the error of ctx, or argument errors.
+// are ErrNotExist, ErrExists, ErrChanged, ErrUnavailable or ErrRefused, the error of ctx, or argument errors.
 type Store interface {
 	// Put stores data under key and replaces an existing object. The object is durable
 	// when Put returns nil.
 	Put(ctx context.Context, key string, data []byte, contentType string) error
+	// PutNew stores data under key, or returns ErrExists and leaves the object that is there. Of
+	// several concurrent calls, one stores its data. An S3 server that does not know conditional
+	// requests may store those of several, one after the other. After another error, the object
+	// may exist.
+	PutNew(ctx context.Context, key string, data []byte, contentType string) error
 	// Get opens the object.
 	Get(ctx context.Context, key string) (*Object, error)
 	// GetPart opens length bytes of the object, from offset. Their number is the Size of

@@ -8,6 +8,9 @@
 //	                                                                   │
 //	gateway ◀──Result── image_processed ◀───────────────────────── processor
 //
+// If captioning is on, the analyzer sends an Analysis that needs a caption to
+// image_described first, reads it again there, and adds the words of a model.
+//
 // No message travels backwards, and no service calls another. A step that fails sends a
 // [Result] with status failed directly to image_processed, so every trace ID ends there
 // at least once. Settling a result twice is harmless.

@@ -18,6 +18,16 @@ func RecordKey(processed string) string { return processed + ".json" }
 // ThumbnailKey returns the key of the thumbnail of a processed image.
 func ThumbnailKey(processed string) string { return processed + ".thumb.jpg" }
 
+// CaptionsPrefix is the prefix of the keys of the stored answers of vision models, in the store of
+// processed images. No key of an image starts with it.
+const CaptionsPrefix = "captions/"
+
+// CaptionKey returns the key of the answer to a request about a picture: both are hashes, so that
+// equal requests about equal pictures share one answer.
+func CaptionKey(picture, request string) string {
+	return CaptionsPrefix + picture + "." + request + ".json"
+}
+
 // SidecarKey returns the key of the XMP sidecar of a processed image. Not every image
 // has a sidecar.
 func SidecarKey(processed string) string { return processed + ".xmp" }

@@ -101,13 +101,54 @@ type Upload struct {
 	Size             int64  `json:"size"`              // bytes
 	ContentType      string `json:"content_type"`      // image/jpeg or image/png, detected from the bytes
 	SHA256           string `json:"sha256"`            // SHA-256 of the original, hex
+
+	// Captions is false if the client does not want a model to see the image. Messages of releases
+	// before 0.2.0 have none.
+	Captions *bool `json:"captions,omitempty"`
 }
 
-// Analysis requests the processing of an analyzed original.
+// CaptionsAllowed reports whether the client lets a model see the image.
+func (u Upload) CaptionsAllowed() bool { return u.Captions == nil || *u.Captions }
+
+// Analysis requests the captioning or the processing of an analyzed original.
 type Analysis struct {
 	Upload
 	Metadata  Metadata `json:"metadata"`
 	Thumbnail []byte   `json:"thumbnail"` // JPEG, at most MaxThumbnailBytes
+
+	// Wait is how long the image has waited for its caption. It is zero before the first request.
+	Wait CaptionWait `json:"caption_wait,omitzero"`
+	// Uncaptioned reports that the image should have a caption and goes on without one.
+	Uncaptioned bool `json:"uncaptioned,omitempty"`
+}
+
+// CaptionWait is how long an image has waited for a model. The time in the queue before the first
+// request does not count, nor does the time spent on our own rate limit.
+type CaptionWait struct {
+	Counted int64     `json:"counted_ms,omitempty"` // milliseconds that counted before Since
+	Since   time.Time `json:"since,omitzero"`       // start of the time that counts now; zero if none does
+}
+
+// Elapsed returns the time that has counted until now.
+func (w CaptionWait) Elapsed(now time.Time) time.Duration {
+	counted := time.Duration(w.Counted) * time.Millisecond
+	if !w.Since.IsZero() {
+		counted += max(0, now.Sub(w.Since))
+	}
+	return counted
+}
+
+// Start returns the wait with a clock that runs.
+func (w CaptionWait) Start(now time.Time) CaptionWait {
+	if w.Since.IsZero() {
+		w.Since = now.UTC().Truncate(time.Millisecond)
+	}
+	return w
+}
+
+// Stop returns the wait with a clock that stands.
+func (w CaptionWait) Stop(now time.Time) CaptionWait {
+	return CaptionWait{Counted: w.Elapsed(now).Milliseconds()}
 }
 
 // Limits on one message, in bytes.
@@ -136,6 +177,9 @@ type Result struct {
 	Retryable     bool   `json:"retryable,omitempty"`      // the same image may succeed in a later job
 
 	Appearance Appearance `json:"appearance,omitzero"` // when completed; releases before 0.2.0 send none
+
+	// Uncaptioned reports that a completed image has no caption although it should have one.
+	Uncaptioned bool `json:"uncaptioned,omitempty"`
 }
 
 // Appearance is what the search for similar images needs to know about an image. It is zero if
@@ -187,9 +231,15 @@ func (q Queue[M]) String() string { return q.Name }
 // The queues of the pipeline.
 var (
 	ImageUpload       = Queue[Upload]{"image_upload"}
+	ImageDescribed    = Queue[Analysis]{"image_described"} // only if captioning is on
 	MetadataGenerated = Queue[Analysis]{"metadata_generated"}
 	ImageProcessed    = Queue[Result]{"image_processed"}
 )
+
+// WorkQueues returns the names of the queues of the pipeline, in the order of the steps.
+func WorkQueues() []string {
+	return []string{ImageUpload.Name, ImageDescribed.Name, MetadataGenerated.Name, ImageProcessed.Name}
+}
 
 // JobEvents is the fan-out topic of change notifications.
 const JobEvents = "job_events"

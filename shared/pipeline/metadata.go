@@ -22,15 +22,22 @@ type Metadata struct {
 	AnalyzerVersion string `json:"analyzer_version" xmp:"AnalyzerVersion,core" range:"1.." unit:"raised when any value would change for the same bytes" doc:"version of the analyzer"`
 
 	// Title, description and keywords come from the file if it has them: XMP before
-	// IPTC before PNG text before EXIF. Otherwise the analyzer composes them in English
-	// from its measurements only, and lists them in Composed. It never describes the
-	// content of the image or a place.
+	// IPTC before PNG text before EXIF. Otherwise a vision model describes the content, and
+	// Captioned lists its texts. What is still missing, the analyzer composes in English from
+	// its measurements only, and lists it in Composed: such a text never describes the content
+	// of the image or a place.
 
-	Title        string   `json:"title" range:"1..256" unit:"one line, at most 256 bytes" doc:"the file's own title, otherwise a composed one, see below"`
-	Description  string   `json:"description" range:"1..2048" unit:"at most 2048 bytes" doc:"the file's own description, otherwise a composed one"`
-	Keywords     []string `json:"keywords" range:"unique 1..64 of 1..256" unit:"at most 64 without duplicates, of at most 256 bytes, together at most 8192" doc:"the file's own keywords, of those with levels the last one, otherwise composed ones"`
+	Title        string   `json:"title" range:"1..256" unit:"one line, at most 256 bytes" doc:"the file's own title, otherwise that of a vision model, otherwise a composed one, see below"`
+	Description  string   `json:"description" range:"1..2048" unit:"at most 2048 bytes" doc:"the file's own description, otherwise that of a vision model, otherwise a composed one"`
+	Keywords     []string `json:"keywords" range:"unique 1..64 of 1..256" unit:"at most 64 without duplicates, of at most 256 bytes, together at most 8192" doc:"the file's own keywords, of those with levels the last one, otherwise those of a vision model, otherwise composed ones"`
 	KeywordPaths []string `json:"keyword_paths,omitempty" range:"unique 1..64 of 3..512" unit:"at most 64 without duplicates, of at most 512 bytes, together at most 8192; a vertical bar separates the levels" doc:"keywords of the file that have levels, from the first level to the last one, which is also in keywords"`
 	Composed     []string `json:"composed,omitempty" range:"unique 1.. of title|description|keywords" doc:"which of the three were composed"`
+	AltText      string   `json:"alt_text,omitempty" range:"1..1024" unit:"at most 1024 bytes" doc:"text for people who cannot see the image: XMP Iptc4xmpCore:AltTextAccessibility, otherwise that of a vision model"`
+	Captioned    []string `json:"captioned,omitempty" range:"unique 1.. of title|description|keywords|alt_text" doc:"which of the four a vision model wrote, now or before the file was sent"`
+	Caption      *Caption `json:"caption,omitempty"`
+
+	DigitalSourceType string    `json:"digital_source_type,omitempty" range:"1..256" unit:"text, usually a URL of the IPTC, at most 256 bytes" doc:"XMP Iptc4xmpExt:DigitalSourceType: how the image itself was made; Imagebatch never writes it"`
+	MadeByAI          *MadeByAI `json:"made_by_ai,omitempty"`
 
 	Rating    int      `json:"rating,omitempty" range:"-1|1|2|3|4|5" unit:"1 to 5 stars, −1 rejected; absent when not rated" doc:"XMP xmp:Rating, otherwise EXIF Rating"`
 	Copyright string   `json:"copyright,omitempty" range:"1..256" unit:"text, at most 256 bytes" doc:"XMP dc:rights, otherwise IPTC 2:116, PNG Copyright, EXIF Copyright"`
@@ -83,6 +90,29 @@ type Metadata struct {
 	DHash     string   `json:"dhash" xmp:"DHash" range:"/^[0-9a-f]{16}$/" unit:"64 bits, 16 hex digits" doc:"row difference hash of the upright image at 9×8; similar images differ in few bits"`
 	PHash     string   `json:"phash" xmp:"PHash" range:"/^[0-9a-f]{16}$/" unit:"64 bits, 16 hex digits" doc:"DCT perceptual hash of the upright image; similar images differ in few bits"`
 	Warnings  []string `json:"warnings,omitempty" range:"1..20 of 0..200" unit:"at most 20 texts of 200 bytes" doc:"oddities of the file, and parts that the analyzer could not read"`
+}
+
+// Caption is the whole answer of a vision model, also where the file's own texts win. If a model wrote texts of
+// the file before it was sent, and no model was asked now, only the model and the language are known.
+type Caption struct {
+	Model            string   `json:"model" range:"1..256" unit:"text, at most 256 bytes" doc:"the model that wrote the texts listed in captioned"`
+	Language         string   `json:"language,omitempty" range:"1..64" unit:"a BCP 47 tag: 'en'" doc:"language of its texts"`
+	Title            string   `json:"title,omitempty" range:"1..256" unit:"one line, at most 256 bytes" doc:"the model's title, also if the file has its own"`
+	Description      string   `json:"description,omitempty" range:"1..2048" unit:"at most 2048 bytes" doc:"the model's description"`
+	Keywords         []string `json:"keywords,omitempty" range:"unique 1..64 of 1..256" unit:"at most 64 without duplicates, of at most 256 bytes" doc:"the model's keywords, the most important first"`
+	AltText          string   `json:"alt_text,omitempty" range:"1..1024" unit:"at most 1024 bytes" doc:"the model's alternative text"`
+	DurationMS       int      `json:"duration_ms,omitempty" range:"0.." unit:"milliseconds" doc:"time that the model took when it was asked about this image"`
+	PromptTokens     int      `json:"prompt_tokens,omitempty" range:"0.." unit:"tokens" doc:"tokens of the request, image included, as the model counted them"`
+	CompletionTokens int      `json:"completion_tokens,omitempty" range:"0.." unit:"tokens" doc:"tokens of the answer"`
+}
+
+// MadeByAI has the fields of the IPTC Photo Metadata Standard 2025.1 about a program that made the image itself.
+// A caption says nothing about the origin of the image, so Imagebatch never writes them.
+type MadeByAI struct {
+	System        string `json:"system,omitempty" range:"1..256" unit:"text, at most 256 bytes" doc:"XMP Iptc4xmpExt:AISystemUsed"`
+	SystemVersion string `json:"system_version,omitempty" range:"1..256" unit:"text, at most 256 bytes" doc:"XMP Iptc4xmpExt:AISystemVersionUsed"`
+	Prompt        string `json:"prompt,omitempty" range:"1..2048" unit:"text, at most 2048 bytes" doc:"XMP Iptc4xmpExt:AIPromptInformation"`
+	PromptWriter  string `json:"prompt_writer,omitempty" range:"1..256" unit:"text, at most 256 bytes" doc:"XMP Iptc4xmpExt:AIPromptWriterName"`
 }
 
 // ColorShare is a color and its share of the image.

@@ -26,7 +26,8 @@ type Check struct {
 type Server struct {
 	handler  http.Handler
 	stopping atomic.Bool
-	listener net.Listener // nil: the server has no address of its own
+	faults   func() []string // nil: none
+	listener net.Listener    // nil: the server has no address of its own
 	server   *http.Server
 	busy     busy
 }
@@ -44,7 +45,7 @@ func Listen(ctx context.Context, addr string, metrics http.Handler, checks ...Ch
 			writeError(w, http.StatusServiceUnavailable, "Not ready: stopping")
 			return
 		}
-		ready(w, r, checks)
+		ready(w, r, checks, s.faults)
 	}))
 	mux.Handle("/metrics", get(metrics.ServeHTTP))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
@@ -61,6 +62,10 @@ func Listen(ctx context.Context, addr string, metrics http.Handler, checks ...Ch
 	s.listenOn(l)
 	return s, nil
 }
+
+// ReportFaults lets /readyz report faults that do not keep the service from its work, with the
+// status 200. Call it before Run.
+func (s *Server) ReportFaults(faults func() []string) { s.faults = faults }
 
 func (s *Server) listenOn(l net.Listener) {
 	s.listener = l
@@ -113,7 +118,7 @@ func (s *Server) run(ctx context.Context) error {
 // readyTime limits the time for all checks of one /readyz request.
 const readyTime = 3 * time.Second
 
-func ready(w http.ResponseWriter, r *http.Request, checks []Check) {
+func ready(w http.ResponseWriter, r *http.Request, checks []Check, faults func() []string) {
 	ctx, cancel := context.WithTimeout(r.Context(), readyTime)
 	defer cancel()
 	missing := make([]string, len(checks))
@@ -139,7 +144,13 @@ func ready(w http.ResponseWriter, r *http.Request, checks []Check) {
 		writeError(w, http.StatusServiceUnavailable, "Not ready: "+strings.Join(list, "; "))
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"status": "ready"})
+	body := map[string]any{"status": "ready"}
+	if faults != nil {
+		if list := faults(); len(list) > 0 {
+			body["faults"] = list
+		}
+	}
+	writeJSON(w, http.StatusOK, body)
 }
 
 // get accepts only GET and HEAD requests.

@@ -18,7 +18,7 @@ import (
 // encode, publish and ack, on an in-memory broker. The outgoing message has a
 // thumbnail.
 func BenchmarkHop(b *testing.B) {
-	memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	memory := membroker.New(pipeline.WorkQueues()...)
 	ctx, stop := context.WithCancel(b.Context())
 	thumbnail := make([]byte, 12_000)
 	done := 0

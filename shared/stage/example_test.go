@@ -15,7 +15,7 @@ import (
 // A step is a function from one message to the next. The stage publishes the output of
 // the step and then acks its input.
 func Example() {
-	b := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	b := membroker.New(pipeline.WorkQueues()...)
 	defer b.Close()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()

@@ -56,7 +56,7 @@ func TestNoDeliveryExceedsMaxHold(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("heeds deadline %t after %s", heeds, hang), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+					memory := membroker.New(pipeline.WorkQueues()...)
 					b := &sluggish{Broker: memory}
 					ctx, stop := context.WithCancel(t.Context())
 					var work sync.WaitGroup

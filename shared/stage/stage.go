@@ -12,6 +12,10 @@
 //     backoff of at most 5 s, until the dependency responds or ReturnAfter has passed.
 //     Then it moves the message to a retry queue, unchanged. An outage of any length
 //     fails no image.
+//   - It returns a [*Later]: it waits for something that is no dependency of the whole
+//     stage. This does not count as an attempt either. The stage keeps the delivery for
+//     the time that the step chose, and then moves the message of the step to a retry
+//     queue.
 //   - It returns any other error, panics or exceeds its deadline. The stage increments
 //     the message's attempt and tries again through the retry queues. After
 //     [pipeline.MaxAttempts] the message goes to the dead-letter queue and the image
@@ -55,6 +59,20 @@ import (
 // wrap it.
 var ErrUnavailable = errors.New("dependency unavailable")
 
+// Later is the error of a step that needs its message again after a while. Message takes the
+// place of the one that the step received, so that the step can keep the state of its wait; it
+// must be of the same type.
+type Later struct { //nolint:errname // It is a decision of the step, not a fault.
+	Message pipeline.Message
+	After   time.Duration // the earliest time of the next try, from now
+	Hold    time.Duration // how long the delivery keeps its slot before it moves to a retry queue
+	Err     error         // for the log
+}
+
+func (l *Later) Error() string { return "needed again later: " + l.Err.Error() }
+
+func (l *Later) Unwrap() error { return l.Err }
+
 // Deps are the dependencies and settings of a stage.
 type Deps struct {
 	Broker  broker.Broker
@@ -92,13 +110,20 @@ const (
 func Run[In, Out pipeline.Message](ctx context.Context, d Deps, in pipeline.Queue[In], out pipeline.Queue[Out],
 	do func(context.Context, In) (Out, error),
 ) error {
+	return Route(ctx, d, in, func(Out) pipeline.Queue[Out] { return out }, do)
+}
+
+// Route is Run for a step whose output decides about its queue.
+func Route[In, Out pipeline.Message](ctx context.Context, d Deps, in pipeline.Queue[In], out func(Out) pipeline.Queue[Out],
+	do func(context.Context, In) (Out, error),
+) error {
 	w := newWorker(d, in.Name)
 	handle := func(ctx context.Context, body []byte, m In) outcome {
 		next, err := try(ctx, w, m, do)
 		if err != nil {
 			return w.failed(ctx, m.Header(), body, err)
 		}
-		return emit(w, out, next)
+		return emit(w, out(next), next)
 	}
 	quarantine := broker.QuarantineQueue(in.Name)
 	g, ctx := errgroup.WithContext(ctx)

@@ -56,7 +56,7 @@ func (r *rig) deps() stage.Deps {
 // no real time.
 func inBubble(t *testing.T, test func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup)) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+		memory := membroker.New(pipeline.WorkQueues()...)
 		r := &rig{t: t, broker: memory, got: map[string][][]byte{}}
 		ctx, stop := context.WithCancel(t.Context())
 		r.stop = stop

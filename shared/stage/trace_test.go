@@ -19,7 +19,7 @@ import (
 // file determines the outcome of its step. next returns the next message of a queue.
 func line(t *testing.T, tracer *telemetry.Tracer) (publish func(i int, name, traceparent string), next func(queue string) broker.Delivery) {
 	t.Helper()
-	memory := membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	memory := membroker.New(pipeline.WorkQueues()...)
 	b := telemetry.Broker(memory, telemetry.NewRegistry(), tracer)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -71,7 +71,7 @@ func newWorker(d Deps, queue string) *worker {
 }
 
 // outcomes are all values of the label outcome.
-var outcomes = [...]string{"done", "failed", "retried", "suspected", "given_back", "left_behind", "malformed", "unknown_version", "dead"}
+var outcomes = [...]string{"done", "failed", "retried", "suspected", "given_back", "postponed", "left_behind", "malformed", "unknown_version", "dead"}
 
 func (w *worker) count(outcome string) { w.messages.Inc(w.queue, outcome) }
 
@@ -144,6 +144,7 @@ type outcome struct {
 	label       string
 	code, text  string // cause of the image's failure, for its trace
 	unavailable error  // error of an unavailable dependency; the step runs again
+	later       *Later // the step needs another message later; nil if not
 }
 
 // receive decodes a delivery, runs the step until it has an outcome, and carries out
@@ -178,24 +179,52 @@ func receive[In pipeline.Message](work, round context.Context, w *worker, dv bro
 		w.wait.Observe(max(0, w.deps.Now().Sub(h.Timestamp).Seconds()), w.queue)
 	}
 	var o outcome
-	err = persist(round, until, func(err error) {
-		w.deps.Log.WarnContext(work, "waiting for a dependency", "queue", w.queue, "image", h, "error", err)
-		span.Event("waiting for a dependency")
-	}, func() error {
-		o = handle(work, dv.Body, m)
-		return o.unavailable
-	})
+	body := dv.Body
+	for again := true; again; {
+		err = persist(round, until, func(err error) {
+			w.deps.Log.WarnContext(work, "waiting for a dependency", "queue", w.queue, "image", h, "error", err)
+			span.Event("waiting for a dependency")
+		}, func() error {
+			o = handle(work, body, m)
+			return o.unavailable
+		})
+		if again = err == nil && o.later != nil; !again {
+			break
+		}
+		span.Event("waiting")
+		m, _ = o.later.Message.(In)
+		if body, err = json.Marshal(m); err != nil || !m.Header().Valid() {
+			return fmt.Errorf("step of %s: the message of a Later is not one of this queue: %w", w.queue, err)
+		}
+		again = w.hold(round, until, o.later)
+	}
 	switch {
 	case err != nil && round.Err() != nil:
 		span.Fail("interrupted", "")
 		return nil // not acked: the message returns to the queue for another worker
 	case err != nil:
-		o = outcome{label: "given_back", send: []outgoing{w.park(h, dv.Body)}, code: "unavailable"}
+		o = outcome{label: "given_back", send: []outgoing{w.park(h, body)}, code: "unavailable"}
+	case o.later != nil:
+		o = outcome{label: "postponed", send: []outgoing{w.delay(h, body, o.later.After-o.later.Hold)}}
 	case o.label != "retried":
 		w.attempts.Observe(float64(h.Attempt), w.queue)
 	}
 	recordOutcome(span, o)
 	return w.finish(work, round, dv, until, o)
+}
+
+// hold keeps the slot of a delivery whose step needs it later, as long as the step chose, and
+// reports whether the next try is due. The end of round ends the wait.
+func (w *worker) hold(round context.Context, until time.Time, l *Later) bool {
+	hold := max(0, min(l.After, l.Hold, time.Until(until)))
+	timer := time.NewTimer(hold)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return hold == l.After && hold > 0
+	case <-round.Done():
+		return false
+	}
 }
 
 // finish publishes the outgoing messages of the outcome, retrying until the broker
@@ -256,6 +285,10 @@ func (w *worker) failed(ctx context.Context, h pipeline.Envelope, body []byte, e
 		w.deps.Log.InfoContext(ctx, "image failed", "queue", w.queue, "image", h, "error", f)
 		return w.end(h, f)
 	}
+	if l, ok := errors.AsType[*Later](err); ok {
+		w.deps.Log.DebugContext(ctx, "step needs the message later", "queue", w.queue, "image", h, "error", l.Err)
+		return outcome{later: l}
+	}
 	if unavailable(err) {
 		return outcome{unavailable: err}
 	}
@@ -280,6 +313,16 @@ func (w *worker) retry(h pipeline.Envelope, body []byte, attempt int) outgoing {
 // park returns the message, addressed to the retry queue with the longest delay.
 func (w *worker) park(h pipeline.Envelope, body []byte) outgoing {
 	return w.retry(h, body, len(broker.RetryDelays))
+}
+
+// delay returns the message, addressed to the retry queue with the shortest delay that is not
+// below after, or else with the longest one.
+func (w *worker) delay(h pipeline.Envelope, body []byte, after time.Duration) outgoing {
+	attempt := 1
+	for attempt < len(broker.RetryDelays) && broker.RetryDelays[attempt-1] < after {
+		attempt++
+	}
+	return w.retry(h, body, attempt)
 }
 
 // withAttempt returns the message with another attempt. It keeps members that this

@@ -13,7 +13,7 @@ import (
 
 // Store returns s with metrics and spans under a name that distinguishes it from the
 // process's other stores: originals or processed. It returns what s returns, errors
-// included, and calls s exactly as often as it is called. Put, Get, GetPart, Stat and
+// included, and calls s exactly as often as it is called. Put, PutNew, Get, GetPart, Stat and
 // Delete have a span when the context is in a recorded trace. The Tracer may be nil.
 func Store(s objectstore.Store, name string, m *Registry, t *Tracer) objectstore.Store {
 	return &observedStore{
@@ -61,6 +61,12 @@ func (s *observedStore) start(ctx context.Context, operation, verb string) (cont
 func (s *observedStore) Put(ctx context.Context, key string, data []byte, contentType string) error {
 	ctx, end := s.start(ctx, "put", "PUT")
 	return end(int64(len(data)), s.store.Put(ctx, key, data, contentType))
+}
+
+// PutNew implements objectstore.Store. It is a put like any other.
+func (s *observedStore) PutNew(ctx context.Context, key string, data []byte, contentType string) error {
+	ctx, end := s.start(ctx, "put", "PUT")
+	return end(int64(len(data)), s.store.PutNew(ctx, key, data, contentType))
 }
 
 // Get implements objectstore.Store. The operation ends when the object is open.

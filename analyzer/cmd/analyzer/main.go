@@ -14,13 +14,19 @@ import (
 func main() {
 	os.Exit(service.Program{
 		Name: "analyzer", DefaultAddr: analyzer.DefaultAddr, Run: run, Config: connect.Effective[analyzer.Config],
+		Commands: []service.Command{{
+			Name: analyzer.CaptionName, Summary: analyzer.CaptionSummary,
+			Run: func(ctx context.Context, args, environ []string) int {
+				return analyzer.CaptionFiles(ctx, args, environ, os.Stdout, os.Stderr)
+			},
+		}},
 	}.Main(os.Args[1:]))
 }
 
 func run(ctx context.Context, environ []string) error {
 	return connect.Run(ctx, connect.Process{Name: "analyzer"}, environ, func(ctx context.Context, c analyzer.Config, s *connect.Servers) (connect.Runner, error) {
 		return analyzer.New(ctx, c, analyzer.Deps{
-			Broker: s.Broker, Originals: s.Originals, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
+			Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
 		})
 	})
 }

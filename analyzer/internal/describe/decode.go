@@ -13,7 +13,6 @@ import (
 	"github.com/imagebatch/imagebatch/analyzer/internal/scale"
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledpng"
-	"github.com/imagebatch/imagebatch/analyzer/internal/visual"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -23,8 +22,8 @@ import (
 // and leaves other samples as they are. The decoded pixels are charged to the budget from before their
 // allocation until the copy exists.
 func (d *Describer) uprightCopy(ctx context.Context, data []byte, h imagefile.Header, colors conversion) (*image.NRGBA, scaledjpeg.Checked, error) {
-	scale := decodeScale(h)
-	need := min(decodedBytes(h, scale), d.budget)
+	scale := decodeScale(h, d.side)
+	need := min(decodedBytes(h, scale, d.side), d.budget)
 	if err := d.reserve(ctx, need); err != nil {
 		return nil, "", fmt.Errorf("wait for memory to decode: %w", err)
 	}
@@ -63,14 +62,13 @@ func (d *Describer) reserve(ctx context.Context, share int64) error {
 // before their share is released.
 const largeShare = 8
 
-// decodeScale returns the largest scale of [scaledjpeg.Decode] at which the image is still as long as the
-// working copy, or 1.
-func decodeScale(h imagefile.Header) int {
+// decodeScale returns the largest scale of [scaledjpeg.Decode] at which the image is still as long as side, or 1.
+func decodeScale(h imagefile.Header, side int) int {
 	if h.Format != imagefile.JPEG {
 		return 1
 	}
 	for _, scale := range [...]int{8, 4, 2} {
-		if scaled(max(h.Width, h.Height), scale) >= visual.Size {
+		if scaled(max(h.Width, h.Height), scale) >= side {
 			return scale
 		}
 	}
@@ -82,9 +80,9 @@ func scaled(n, scale int) int { return (n + scale - 1) / scale }
 
 // decodedBytes returns the maximum memory for decoding at a scale: a fraction of the samples and coefficients
 // of the full size, plus tables and a buffer.
-func decodedBytes(h imagefile.Header, by int) int64 {
+func decodedBytes(h imagefile.Header, by, side int) int64 {
 	if h.Format == imagefile.PNG {
-		width, height := scale.Fit(h.Width, h.Height, visual.Size)
+		width, height := scale.Fit(h.Width, h.Height, side)
 		return scaledpng.Memory(h.Width, h.Height, width, height)
 	}
 	if by == 1 {
@@ -110,7 +108,7 @@ func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.He
 	if err != nil {
 		return nil, "", decodeFailure(h, err)
 	}
-	width, height := scale.Fit(h.Width, h.Height, visual.Size)
+	width, height := scale.Fit(h.Width, h.Height, d.side)
 	if small, ok := decoded.(*image.NRGBA); ok && h.Format == imagefile.PNG && small.Rect.Size() == image.Pt(width, height) {
 		return scale.Upright(small, h.Orientation), checked, nil // decoded and reduced in one pass
 	}
@@ -125,14 +123,16 @@ func (d *Describer) decodeSmall(ctx context.Context, data []byte, h imagefile.He
 	return scale.Upright(reduce(decoded, width, height, colors.inks), h.Orientation), checked, nil
 }
 
-// decodePixels decodes the image: a JPEG at a scale, a PNG to the size of the working copy.
-func decodePixels(ctx context.Context, data []byte, h imagefile.Header, by int) (image.Image, scaledjpeg.Checked, error) {
-	if h.Format == imagefile.PNG {
-		width, height := scale.Fit(h.Width, h.Height, visual.Size)
-		m, err := scaledpng.Decode(ctx, data, width, height)
-		return m, scaledjpeg.Full, err
+// decodeTo returns a function that decodes an image: a JPEG at a scale, a PNG to a long side of at most side.
+func decodeTo(side int) func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error) {
+	return func(ctx context.Context, data []byte, h imagefile.Header, by int) (image.Image, scaledjpeg.Checked, error) {
+		if h.Format == imagefile.PNG {
+			width, height := scale.Fit(h.Width, h.Height, side)
+			m, err := scaledpng.Decode(ctx, data, width, height)
+			return m, scaledjpeg.Full, err
+		}
+		return scaledjpeg.Decode(ctx, data, by)
 	}
-	return scaledjpeg.Decode(ctx, data, by)
 }
 
 // decodeFailure returns the failure of an image whose pixels cannot be decoded.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
+	"github.com/imagebatch/imagebatch/analyzer/internal/visual"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
@@ -41,7 +42,7 @@ func TestDecodeScale(t *testing.T) {
 		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: 4000, Height: 3000, ColorModel: imagefile.CMYK}, 8},
 		{imagefile.Header{Layout: imagefile.Layout{Format: imagefile.PNG}, Width: 4000, Height: 3000}, 1},
 	} {
-		if got := decodeScale(c.h); got != c.want {
+		if got := decodeScale(c.h, visual.Size); got != c.want {
 			t.Errorf("%+v: 1/%d, want 1/%d", c.h, got, c.want)
 		}
 	}
@@ -55,7 +56,7 @@ func TestDescribeSeesTheSameImageAtEveryScale(t *testing.T) {
 			img := fixture.Photo(size.width, size.height)
 			want, wantSmall := describe(t, fixture.EncodePNG(t, img))
 			got, gotSmall := describe(t, fixture.EncodeJPEG(t, img, 92))
-			if decodeScale(imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: size.width, Height: size.height}) != size.scale {
+			if decodeScale(imagefile.Header{Layout: imagefile.Layout{Format: imagefile.JPEG}, Width: size.width, Height: size.height}, visual.Size) != size.scale {
 				t.Fatal("the size is decoded at another scale")
 			}
 			if got.Width != size.width || got.Height != size.height || gotSmall.Bounds() != wantSmall.Bounds() {
@@ -149,7 +150,7 @@ func TestPixelsAreChargedAtTheirScale(t *testing.T) {
 		var atOnce atomic.Int64
 		release := make(chan struct{})
 		decoded := sync.OnceValues(func() (image.Image, error) { // the result is the same each time
-			img, _, err := d.decode(t.Context(), data, h, decodeScale(h))
+			img, _, err := d.decode(t.Context(), data, h, decodeScale(h, visual.Size))
 			return img, err
 		})
 		if _, err := decoded(); err != nil {

@@ -34,7 +34,7 @@ import (
 
 // Version is the analyzer_version of the metadata. Raise it with every change after which an image would be
 // described in other words or other bytes.
-const Version = "2.1.0"
+const Version = "2.2.0"
 
 // DefaultPixelBytes is the budget of a Config that sets none.
 const DefaultPixelBytes = 512 << 20
@@ -65,6 +65,7 @@ type Describer struct {
 	held   *telemetry.Gauge     // bytes of the budget in use
 	waited *telemetry.Histogram // waits for the budget
 	took   *telemetry.Histogram
+	side   int // maximum long side of the working copy
 	decode func(context.Context, []byte, imagefile.Header, int) (image.Image, scaledjpeg.Checked, error)
 }
 
@@ -79,7 +80,7 @@ func New(c Config) *Describer {
 	c.Metrics.Gauge("decoded_pixel_bytes_limit", "Value of MAX_PIXEL_BYTES.").Set(float64(c.PixelBytes))
 	return &Describer{
 		limits: c.Limits, gps: c.GPS, budget: c.PixelBytes,
-		pixels: semaphore.NewWeighted(c.PixelBytes), decode: decodePixels,
+		pixels: semaphore.NewWeighted(c.PixelBytes), side: visual.Size, decode: decodeTo(visual.Size),
 		held:   c.Metrics.Gauge("decoded_pixel_bytes", "Bytes of the budget MAX_PIXEL_BYTES in use for decoded pixels."),
 		waited: c.Metrics.Histogram("decode_wait_seconds", "Time that an image waits for its share of the budget MAX_PIXEL_BYTES.", []float64{.001, .01, .1, .5, 1, 2.5, 5, 10, 30}),
 		took: c.Metrics.Histogram("decode_duration_seconds", "Duration of decoding an image, by format and scale: 1, 2, 4 or 8 times smaller.",
@@ -93,12 +94,7 @@ func New(c Config) *Describer {
 // A fault of the image is a *[pipeline.Failure]. Other errors are [ErrNoRoom], ctx's, also while waiting for
 // memory or decoding, and a panic of a decoder, which may be the fault of this process and not of the image.
 func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metadata, thumbnail []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			stack := debug.Stack()
-			err = fmt.Errorf("describe image: panic: %v\n%s", p, stack[:min(len(stack), 4<<10)])
-		}
-	}()
+	defer recovered(&err, "describe image")
 	h, err := imagefile.Read(data, d.limits)
 	if err != nil {
 		return pipeline.Metadata{}, nil, err
@@ -129,4 +125,32 @@ func (d *Describer) Describe(ctx context.Context, data []byte) (m pipeline.Metad
 	caption.Compose(&m)
 	m.Warnings = warned.List
 	return m, thumbnail, ctx.Err()
+}
+
+// Upright returns the JPEG or PNG file data as an upright image in sRGB whose long side is at most side pixels. Its
+// pixels are charged to the same budget, and its errors are those of [Describer.Describe].
+func (d *Describer) Upright(ctx context.Context, data []byte, side int) (img *image.NRGBA, err error) {
+	defer recovered(&err, "decode image")
+	h, err := imagefile.Read(data, d.limits)
+	if err != nil {
+		return nil, err
+	}
+	var ignored record.Warnings // Describe reports them
+	colors := colorsOf(h, h.Metadata(data, embedded.MaxPacket), &ignored)
+	other := *d
+	other.side, other.decode = side, decodeTo(side)
+	img, _, err = other.uprightCopy(ctx, data, h, colors)
+	if err != nil {
+		return nil, err
+	}
+	colors.apply(img)
+	return img, ctx.Err()
+}
+
+// recovered sets err to an error with the stack if the caller panics.
+func recovered(err *error, doing string) {
+	if p := recover(); p != nil {
+		stack := debug.Stack()
+		*err = fmt.Errorf("%s: panic: %v\n%s", doing, p, stack[:min(len(stack), 4<<10)])
+	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/fixture"
 	"github.com/imagebatch/imagebatch/analyzer/internal/scaledjpeg"
+	"github.com/imagebatch/imagebatch/analyzer/internal/visual"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/imagefile/tiff"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -282,7 +283,7 @@ func TestPixelsStayWithinTheBudget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	each := decodedBytes(h, 1)
+	each := decodedBytes(h, 1, visual.Size)
 	for _, c := range []struct {
 		name   string
 		budget int64

@@ -12,18 +12,19 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// fromXMP interprets the packet. It also returns the marks of the captions that we composed.
-func fromXMP(view imagefile.Metadata, warned *record.Warnings) (b block, marks pipeline.Marks) {
+// fromXMP interprets the packet. It also returns the packet, if it can be read: it has the marks of the texts that we
+// wrote.
+func fromXMP(view imagefile.Metadata, warned *record.Warnings) (b block, packet *xmp.Packet) {
 	if view.Packet.TooLarge {
 		warned.Add("XMP: a packet of more than %d bytes is not read", MaxPacket)
 	}
 	if view.XMP == nil || len(view.Packet.Text) == 0 {
-		return block{}, marks
+		return block{}, nil
 	}
 	if err := view.XMP.Damage(); err != nil {
 		warned.Add("XMP: reading stopped: %v", err)
 	}
-	return fromPacket(view.XMP, warned), view.XMP.Marks()
+	return fromPacket(view.XMP, warned), view.XMP
 }
 
 // fromPacket interprets one packet.
@@ -31,7 +32,14 @@ func fromPacket(p *xmp.Packet, warned *record.Warnings) (b block) {
 	r := xmpReader{p}
 	b = block{
 		title: r.one("dc:title"), description: r.one("dc:description"), keywords: r.all("dc:subject"),
-		headline: r.one("photoshop:Headline"), paths: p.KeywordPaths(),
+		headline: r.one("photoshop:Headline"), paths: p.KeywordPaths(), altText: r.one("Iptc4xmpCore:AltTextAccessibility"),
+		sourceType: record.Clean(r.one("Iptc4xmpExt:DigitalSourceType"), record.MaxText),
+		madeBy: pipeline.MadeByAI{
+			System:        record.Clean(r.one("Iptc4xmpExt:AISystemUsed"), record.MaxText),
+			SystemVersion: record.Clean(r.one("Iptc4xmpExt:AISystemVersionUsed"), record.MaxText),
+			Prompt:        record.Clean(r.one("Iptc4xmpExt:AIPromptInformation"), record.MaxDescription),
+			PromptWriter:  record.Clean(r.one("Iptc4xmpExt:AIPromptWriterName"), record.MaxText),
+		},
 		creators: r.all("dc:creator"), copyright: r.one("dc:rights"),
 		comment: record.Clean(r.one("exif:UserComment"), record.MaxText),
 		exif: pipeline.Exif{

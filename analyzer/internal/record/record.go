@@ -16,6 +16,8 @@ import (
 const (
 	MaxText        = 256
 	MaxDescription = 2048
+	MaxAltText     = 1024
+	MaxLanguage    = 64
 	maxKeywords    = 64
 	maxKeywordText = 8192 // of all keywords
 	maxKeywordPath = 512
@@ -43,7 +45,8 @@ func Clean(s string, limit int) string {
 	// Truncate before the work, not after it.
 	s = s[:min(len(s), 4*limit)]
 	s = strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || unicode.IsGraphic(r) {
+		// Emoji and some scripts, such as Persian, need the two joiners.
+		if r == utf8.RuneError || unicode.IsGraphic(r) || r == '\u200c' || r == '\u200d' {
 			return r
 		}
 		if unicode.IsSpace(r) {

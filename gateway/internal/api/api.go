@@ -63,6 +63,7 @@ type Config struct {
 	UploadStall     time.Duration  // time for which a body may be behind its minimum speed, and so be silent; 30 s
 	WSIdleTimeout   time.Duration  // time for which the peer of a WebSocket may be silent; 60 s
 	WSPingInterval  time.Duration  // time between two pings of a WebSocket, or comments of an event stream; 25 s, or 5/12 of WSIdleTimeout if that is shorter
+	Captions        *Captions      // nil: no vision model sees the images
 	DrainDelay      time.Duration  // time for which the server still accepts requests after the signal to stop; 0
 
 	pace  pace // of request bodies; other in tests

@@ -25,6 +25,7 @@ type batchReader interface {
 	Next() (intake.Source, error)
 	Metadata() map[string]string
 	Warnings() []string
+	Captions() *bool
 }
 
 // create creates a job from a batch.
@@ -94,6 +95,7 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 			image, err := request.Next()
 			if errors.Is(err, io.EOF) {
 				b.Fingerprint, b.Metadata, b.Warnings = fingerprint(), request.Metadata(), request.Warnings()
+				b.Captions = captionsFor(by, request.Captions())
 				return nil
 			}
 			if err != nil {
@@ -104,6 +106,15 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 			}
 		}
 	})
+}
+
+// captionsFor returns whether a vision model may see the images of a request: not if its API key is
+// for images that none may see, whatever the request says.
+func captionsFor(by *apikey.Key, requested *bool) *bool {
+	if by.CaptionsOff {
+		return new(bool)
+	}
+	return requested
 }
 
 var validKey = regexp.MustCompile(`^[ -~]{1,255}$`)

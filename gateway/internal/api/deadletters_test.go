@@ -83,7 +83,7 @@ func TestListOfDeadLetters(t *testing.T) {
 			t.Errorf("queue=%s: got %+v", name, d)
 		}
 	}
-	const wrong = "queue must be one of image_upload, metadata_generated, image_processed"
+	const wrong = "queue must be one of image_upload, image_described, metadata_generated, image_processed"
 	for _, query := range []string{"queue=none", "queue=dead_results", "queue=image_upload&queue=image_upload", "queue=.dead"} {
 		wantError(t, r.get("/api/v1/dead-letters?"+query), 400, wrong)
 	}

@@ -35,6 +35,10 @@ var listParameters = []struct {
 		q.Filter.FailedImages = true
 		return value == "true"
 	}},
+	{"uncaptioned", "true", func(q *job.Query, value string) bool {
+		q.Filter.Uncaptioned = true
+		return value == "true"
+	}},
 	{"created_after", "a time of RFC 3339, such as 2026-11-28T18:00:00Z", func(q *job.Query, value string) bool {
 		return readSecond(&q.Filter.CreatedFrom, value)
 	}},
@@ -124,12 +128,15 @@ func readSecond(at *time.Time, value string) bool {
 // another filter is added to the API.
 func listKey(q job.Query) []byte {
 	f := q.Filter
-	var statuses, failed, order string
+	var statuses, failed, uncaptioned, order string
 	for _, s := range f.Statuses {
 		statuses += string(s) + ","
 	}
 	if f.FailedImages {
 		failed = "true"
+	}
+	if f.Uncaptioned {
+		uncaptioned = "true"
 	}
 	if q.Oldest {
 		order = "oldest"
@@ -138,6 +145,7 @@ func listKey(q job.Query) []byte {
 	for _, part := range [][2]string{
 		{"status", statuses},
 		{"failed_images", failed},
+		{"uncaptioned", uncaptioned},
 		{"created_after", unixText(f.CreatedFrom)},
 		{"created_before", unixText(f.CreatedBefore)},
 		{"retry_of", f.RetryOf},

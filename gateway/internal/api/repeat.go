@@ -37,14 +37,14 @@ func retryOf(id string) repetition {
 func (s *Server) reprocess(c echo.Context) error {
 	respondEarly(c)
 	in := s.newRequestBody(c, smallBody)
-	selected, fingerprint, err := s.readSelection(c, in)
+	selected, captions, fingerprint, err := s.readSelection(c, in)
 	if err != nil {
 		s.breakOff(c, in, err)
 		return nil
 	}
 	return s.repeat(c, repetition{
 		request: "reprocess " + detailsOf(c).jobID + " " + fingerprint,
-		nothing: errNothingToRepeat,
+		nothing: errNothingToRepeat, captions: captions,
 		choose: func(j *job.Job) ([]int, error) {
 			for i, index := range selected {
 				if index >= len(j.Images) {
@@ -63,21 +63,21 @@ func (s *Server) reprocess(c echo.Context) error {
 	})
 }
 
-// readSelection returns the indexes that the body selects, nil for all, and the fingerprint
-// of the body.
-func (s *Server) readSelection(c echo.Context, in *requestBody) (selected []int, fingerprint string, err error) {
+// readSelection returns the indexes that the body selects, nil for all, its member captions, and its
+// fingerprint.
+func (s *Server) readSelection(c echo.Context, in *requestBody) (selected []int, captions *bool, fingerprint string, err error) {
 	encoded, err := codingOf(c.Request())
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	memory, err := s.uploads.hold(detailsOf(c).by, window)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	defer memory.release()
 	text := newBatchBody(in, encoded, smallBody, memory, true)
-	selected, err = body.ReadSelection(text, s.config.MaxBatchImages)
-	return selected, text.fingerprint(), errors.Join(err, text.Close())
+	selected, captions, err = body.ReadSelection(text, s.config.MaxBatchImages)
+	return selected, captions, text.fingerprint(), errors.Join(err, text.Close())
 }
 
 // repetition is a request for a job from the images of another.
@@ -85,6 +85,8 @@ type repetition struct {
 	request string                        // distinguishes the request from others under one Idempotency-Key
 	nothing *refusal                      // the response if no chosen image can be read
 	choose  func(*job.Job) ([]int, error) // returns the indexes of the images
+
+	captions *bool // whether a vision model may see the images; nil: as in the job
 }
 
 // repeat creates a job from images of the job that the path names.
@@ -127,7 +129,7 @@ func (s *Server) repeated(ctx context.Context, by *apikey.Key, key job.Key, id s
 	// intake copies one image at a time, and no client can slow that down.
 	room := max(s.config.MaxImageBytes, intake.MaxRecordBytes) + window
 	j, err := s.newJob(ctx, by, key, room, func(ctx context.Context, b *intake.Batch, _ *held) error {
-		b.Fingerprint = fingerprint
+		b.Fingerprint, b.Captions = fingerprint, captionsFor(by, r.captions)
 		return b.Repeat(ctx, source, images)
 	})
 	if errors.Is(err, intake.ErrNothingToRepeat) {

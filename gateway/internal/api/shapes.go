@@ -54,6 +54,7 @@ type imageJSON struct {
 	StartTime        time.Time  `json:"start_time,omitzero"`
 	EndTime          time.Time  `json:"end_time,omitzero"`
 	DurationMS       *int64     `json:"duration_ms,omitempty"` // set when the image has ended
+	Uncaptioned      bool       `json:"uncaptioned,omitempty"` // it should have a caption and has none
 }
 
 // limitsJSON is what a client must know before it sends a batch.
@@ -62,6 +63,14 @@ type limitsJSON struct {
 	MaxImageBytes int64    `json:"max_image_bytes"`
 	Formats       []string `json:"formats"`
 	Keys          bool     `json:"keys"` // requests need an API key
+
+	Captions *captionsJSON `json:"captions,omitempty"` // nil: captions are off
+}
+
+// captionsJSON says which model sees the images, and where.
+type captionsJSON struct {
+	Model string `json:"model"`
+	Host  string `json:"host"`
 }
 
 type eventJSON struct {
@@ -101,7 +110,7 @@ func jobShape(j *job.Job) jobJSON {
 func imageShape(img *job.Image) imageJSON {
 	return imageJSON{
 		Index: img.Index, CustomID: img.CustomID, OriginalFilename: img.OriginalFilename, Status: img.Status, TraceID: string(img.TraceID),
-		ProcessedPath: img.ProcessedPath, Error: img.Error, ErrorCode: img.ErrorCode,
+		ProcessedPath: img.ProcessedPath, Error: img.Error, ErrorCode: img.ErrorCode, Uncaptioned: img.Captions == job.CaptionsMissing,
 	}
 }
 

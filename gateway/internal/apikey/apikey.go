@@ -54,7 +54,9 @@ type Limits struct {
 type Key struct {
 	Name     string
 	Operator bool // may see and change the jobs of all names
-	Limits   Limits
+
+	CaptionsOff bool // no vision model may see its images
+	Limits      Limits
 
 	hash    [sha256.Size]byte
 	line    int

@@ -41,7 +41,7 @@ func parse(text []byte, defaults Limits) ([]*Key, error) {
 			continue
 		}
 		// The rights of a name must not depend on which of its keys a client uses.
-		if other := names[k.Name]; other != nil && (other.Limits != k.Limits || other.Operator != k.Operator) {
+		if other := names[k.Name]; other != nil && (other.Limits != k.Limits || other.Operator != k.Operator || other.CaptionsOff != k.CaptionsOff) {
 			errs = append(errs, fmt.Errorf("line %d: %s has different options on line %d", n, k.Name, other.line))
 			continue
 		}
@@ -72,13 +72,17 @@ func parseKey(fields []string, defaults Limits) (*Key, error) {
 			k.Operator = true
 			continue
 		}
+		if option == "captions=off" {
+			k.CaptionsOff = true
+			continue
+		}
 		name, value, _ := strings.Cut(option, "=")
 		limit := map[string]*int64{
 			"requests_per_minute": &k.Limits.RequestsPerMinute, "upload_bytes_per_minute": &k.Limits.UploadBytesPerMinute,
 			"open_images": &k.Limits.OpenImages, "sockets": &k.Limits.Sockets,
 		}[name]
 		if limit == nil {
-			return nil, fmt.Errorf("%s: want operator, requests_per_minute=N, upload_bytes_per_minute=N, open_images=N or sockets=N", k.Name)
+			return nil, fmt.Errorf("%s: want operator, captions=off, requests_per_minute=N, upload_bytes_per_minute=N, open_images=N or sockets=N", k.Name)
 		}
 		if *limit, err = strconv.ParseInt(value, 10, 64); err != nil || *limit < 0 {
 			return nil, fmt.Errorf("%s: %s: want a whole number, 0 for no limit", k.Name, name)

@@ -1,6 +1,6 @@
 // Package body reads the body of a batch request image by image, while it arrives. A [Reader] reads
 // JSON, {"images": [{"url" | "base64": …, "name": …, "headers": …, "custom_id": …}, …],
-// "metadata": …}, and a [Form] reads multipart/form-data.
+// "metadata": …, "captions": …}, and a [Form] reads multipart/form-data.
 //
 // It guarantees that a request of any size needs only a window of 64 KiB and one buffer of at
 // most Limits.ImageBytes, which is reused for every image. Data beyond that limit is read to
@@ -66,6 +66,7 @@ type Reader struct {
 	inImages bool // inside the images array
 	count    int  // number of images so far
 	custom   custom
+	captions *bool
 	err      error
 }
 
@@ -142,6 +143,8 @@ func (r *Reader) members(first bool) (bool, error) {
 			return false, r.src.end()
 		case key == "metadata":
 			r.custom.metadata, err = r.metadata(key, 1)
+		case key == "captions":
+			r.captions, err = r.boolean(key)
 		case key != "images":
 			err = r.src.skip(1)
 		case r.seen:

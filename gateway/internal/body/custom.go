@@ -35,6 +35,10 @@ func (r *Reader) Metadata() map[string]string { return r.custom.metadata }
 // nil. It is complete once Next has returned io.EOF.
 func (r *Reader) Warnings() []string { return r.custom.all() }
 
+// Captions returns the member captions of the batch, or nil if it has none. It is complete once Next has
+// returned io.EOF.
+func (r *Reader) Captions() *bool { return r.captions }
+
 func (c *custom) all() []string {
 	if c.more == 0 {
 		return c.warnings

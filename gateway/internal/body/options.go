@@ -9,14 +9,15 @@ import (
 )
 
 // options are the options of a form,
-// {"custom_ids": ["…", …], "metadata": {…}, "headers": [{…}, …]}. The elements of an array belong
+// {"custom_ids": ["…", …], "metadata": {…}, "headers": [{…}, …], "captions": …}. The elements of an array belong
 // to the images by their position. Unknown options are ignored, like unknown members of the JSON
 // body.
 type options struct {
-	custom  custom
-	ids     []string
-	headers []headers
-	bad     *pipeline.Failure // of every image with a URL: there may be headers for it, which cannot be read
+	custom   custom
+	captions *bool
+	ids      []string
+	headers  []headers
+	bad      *pipeline.Failure // of every image with a URL: there may be headers for it, which cannot be read
 
 	idCount, headerCount int // elements of the arrays, of which only those that an image can have are kept
 }
@@ -32,6 +33,9 @@ func (f *Form) Metadata() map[string]string { return f.options.custom.metadata }
 
 // Warnings does what [Reader.Warnings] does.
 func (f *Form) Warnings() []string { return f.options.custom.all() }
+
+// Captions does what [Reader.Captions] does.
+func (f *Form) Captions() *bool { return f.options.captions }
 
 // readOptions reads the options through a window, like a JSON body.
 func (f *Form) readOptions(in *content) error {
@@ -71,6 +75,8 @@ func (o *options) read(r *Reader, images int) error {
 			return r.src.end()
 		case key == "metadata":
 			r.custom.metadata, err = r.metadata("options.metadata", 1)
+		case key == "captions":
+			o.captions, err = r.boolean(key)
 		case key == "custom_ids":
 			err = o.readIDs(r, images)
 		case key == "headers":

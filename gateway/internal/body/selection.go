@@ -10,40 +10,39 @@ import (
 
 // ReadSelection reads the body of a request that selects images of a job,
 // {"images": [0, 3], "captions": true}. It returns the indexes in their order, or nil if the body is
-// empty or has no images: the request is then for all of them. The indexes are unique, and at most
+// empty or has no images: the request is then for all of them; and the member captions, or nil. The indexes are unique, and at most
 // most in number; the job may have fewer images. ReadSelection returns an *Error for an invalid
 // request, and the errors of r, wrapped. Of several such members the last one counts.
-func ReadSelection(in io.Reader, most int) ([]int, error) {
+func ReadSelection(in io.Reader, most int) (images []int, captions *bool, err error) {
 	r := &Reader{src: scanner{r: in}}
 	if err := r.src.byteOrderMark(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	switch c, err := r.src.token(); {
 	case errors.Is(err, errEnd):
-		return nil, nil
+		return nil, nil, nil
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case c != '{':
-		return nil, r.mismatch("Request body must be a JSON object")
+		return nil, nil, r.mismatch("Request body must be a JSON object")
 	}
 	r.src.next()
-	var images []int
 	for first := true; ; first = false {
 		key, more, err := r.src.member(first)
 		switch {
 		case err != nil:
-			return nil, err
+			return nil, nil, err
 		case !more:
-			return images, r.src.end()
+			return images, captions, r.src.end()
 		case key == "images":
 			images, err = r.indexes(most)
 		case key == "captions":
-			err = r.boolean("captions")
+			captions, err = r.boolean("captions")
 		default:
 			err = r.src.skip(1)
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 }
@@ -94,14 +93,18 @@ func (r *Reader) index() (int, error) {
 	return n, err
 }
 
-// boolean reads true or false, or null, which is absent.
-func (r *Reader) boolean(name string) error {
+// boolean reads true or false, or null as nil.
+func (r *Reader) boolean(name string) (*bool, error) {
 	c, err := r.src.token()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if c != 't' && c != 'f' && c != 'n' {
-		return r.mismatch(name + " must be true or false")
+		return nil, r.mismatch(name + " must be true or false")
 	}
-	return r.src.skip(1)
+	if err := r.src.skip(1); err != nil || c == 'n' {
+		return nil, err
+	}
+	value := c == 't'
+	return &value, nil
 }

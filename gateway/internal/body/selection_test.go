@@ -2,6 +2,8 @@ package body_test
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +18,7 @@ func TestReadSelection(t *testing.T) {
 		`{"images":[0]}`: {0}, "\ufeff" + ` { "images" : [ 3 , 0 ] , "captions" : false } `: {3, 0},
 		`{"images":[2,1,0,1000000]}`: {2, 1, 0, 1000000}, `{"images":[1],"images":[2]}`: {2},
 	} {
-		if got, err := body.ReadSelection(strings.NewReader(text), 4); err != nil || !slices.Equal(got, want) || got == nil != (want == nil) {
+		if got, _, err := body.ReadSelection(strings.NewReader(text), 4); err != nil || !slices.Equal(got, want) || got == nil != (want == nil) {
 			t.Errorf("%s: got %v and %v, want %v", text, got, err, want)
 		}
 	}
@@ -39,9 +41,55 @@ func TestReadSelection(t *testing.T) {
 		`{"captions":"yes"}`: "captions must be true or false", `{"captions":1}`: "captions must be true or false", `{"captions":[]}`: "captions must be true or false",
 		`{"captions":tru}`: "Invalid JSON at byte 15: unexpected character '}'",
 	} {
-		_, err := body.ReadSelection(strings.NewReader(text), 4)
+		_, _, err := body.ReadSelection(strings.NewReader(text), 4)
 		if e, ok := errors.AsType[*body.Error](err); !ok || e.Text != want {
 			t.Errorf("%s: got %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestReadCaptions verifies that the member captions of all three requests is read, the last one of
+// several, and that another type is an error: a typing mistake must not let a model see an image.
+func TestReadCaptions(t *testing.T) {
+	for text, want := range map[string]string{
+		`"captions":true`: "true", `"captions":false`: "false", `"captions":null`: "", `"x":1`: "", `"captions":true,"captions":false`: "false", `"Captions":false`: "",
+		`"captions":"false"`: "captions must be true or false", `"captions":0`: "captions must be true or false", `"captions":""`: "captions must be true or false",
+	} {
+		shown := func(captions *bool, err error) string {
+			if err != nil {
+				return err.Error()
+			}
+			if captions == nil {
+				return ""
+			}
+			return fmt.Sprint(*captions)
+		}
+		_, captions, err := body.ReadSelection(strings.NewReader("{"+text+"}"), 4)
+		if got := shown(captions, err); got != want {
+			t.Errorf("selection {%s}: got %q, want %q", text, got, want)
+		}
+		for _, batch := range []string{`{"images":[{"url":"https://example.com/a"}],` + text + `}`, `{` + text + `,"images":[{"url":"https://example.com/a"}]}`} {
+			r := body.NewReader(strings.NewReader(batch), body.Limits{Images: 4, ImageBytes: 1 << 10})
+			var err error
+			for err == nil {
+				_, err = r.Next()
+			}
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			if got := shown(r.Captions(), err); got != want {
+				t.Errorf("batch %s: got %q, want %q", batch, got, want)
+			}
+		}
+		form := body.NewForm(strings.NewReader(formOf(t, "x", [2]string{"options", "{" + text + "}"}, [2]string{"url", "https://example.com/a"})), "x", body.Limits{Images: 4, ImageBytes: 1 << 10}, false)
+		for err = nil; err == nil; {
+			_, err = form.Next()
+		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		if got := strings.TrimPrefix(shown(form.Captions(), err), "options: "); got != want {
+			t.Errorf("options {%s}: got %q, want %q", text, got, want)
 		}
 	}
 }
@@ -53,7 +101,7 @@ func FuzzReadSelection(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		got, err := body.ReadSelection(strings.NewReader(text), 5)
+		got, _, err := body.ReadSelection(strings.NewReader(text), 5)
 		if err != nil {
 			if _, ok := errors.AsType[*body.Error](err); !ok {
 				t.Errorf("%q: %v", text, err)

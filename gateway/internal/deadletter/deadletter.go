@@ -27,7 +27,7 @@ import (
 )
 
 // Queues are the names of the work queues, each of which has a dead-letter queue.
-var Queues = []string{pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name}
+var Queues = pipeline.WorkQueues()
 
 // Queue returns the work queue that a name of it or of its dead-letter queue means, and whether
 // there is one.

@@ -67,6 +67,7 @@ type Batch struct {
 	Owner       string // owner of the job, if any; set before Commit
 
 	Metadata map[string]string // of the job, within the limits of package job; set before Commit
+	Captions *bool             // whether a vision model may see the images; nil: if one may see them already; set before Commit
 	Warnings []string          // about the request; set before Commit
 
 	in        *Intake
@@ -200,6 +201,15 @@ func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime)
 	defer cancel()
 	now := b.in.deps.Now()
+	if b.Captions != nil {
+		captions := job.CaptionsUsual
+		if !*b.Captions {
+			captions = job.CaptionsOff
+		}
+		for i := range b.images {
+			b.images[i].Captions = captions
+		}
+	}
 	j := job.New(b.id, b.images, now)
 	b.lease.Until = now.Add(job.LeaseTime)
 	j.Lease, j.RetryOf, j.Fingerprint, j.Owner = b.lease, b.retryOf, b.Fingerprint, b.Owner

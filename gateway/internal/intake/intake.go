@@ -55,6 +55,8 @@ type Config struct {
 
 	JobRetention    time.Duration // from a job's end to its deletion; 24 h
 	ResultRetention time.Duration // the same for the processed objects, at least JobRetention; 0 keeps them
+
+	CaptionRetention time.Duration // from the storing of a model's answer to its deletion; 0 keeps it
 }
 
 func (c Config) orDefaults() Config {
@@ -190,7 +192,7 @@ func New(c Config, d Deps) *Intake {
 			unsent:    m.Counter("uploads_unsent_total", "Publishes of Upload messages that the broker did not confirm; they are repeated."),
 			resent:    m.Counter("uploads_resent_total", "Images whose Upload message is sent again, by reason.", "reason").From0("fresh_broker", "stuck"),
 			dropped:   m.Counter("leftovers_dropped_total", "Abandoned reservations that exceeded the gateway's list; the next start deletes them."),
-			deleted:   m.Counter("retention_deleted_total", "Jobs and objects that retention deleted, by kind.", "kind").From0("job", "original", "result", "orphan"),
+			deleted:   m.Counter("retention_deleted_total", "Jobs and objects that retention deleted, by kind.", "kind").From0("job", "original", "result", "orphan", "caption"),
 		},
 	}
 	m.GaugeFunc("download_waiting_images", "Images that wait because their host answered 429 or 503.", in.schedule.limitedImages)

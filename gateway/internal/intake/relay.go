@@ -126,7 +126,7 @@ const (
 
 // resendStuck resends old images when the pipeline is stuck, until ctx is done.
 func (in *Intake) resendStuck(ctx context.Context) {
-	backlog := broker.Backlog(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	backlog := broker.Backlog(pipeline.WorkQueues()...)
 	quiet, threshold, seen := time.Duration(0), quietFor, in.activity.Load()
 	for {
 		select {

@@ -117,7 +117,7 @@ func TestEmptyBrokerGetsAllOpenImages(t *testing.T) {
 	stop()
 
 	r.broker.Close()
-	r.broker = membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name)
+	r.broker = membroker.New(pipeline.WorkQueues()...)
 	r.run("gateway-2")
 	again := r.awaitUploads(2)
 	brokertest.Await(r.t, "sent outbox", func() bool { return r.unsent() == 0 })
@@ -214,7 +214,7 @@ func TestLostMessagesAreSentAgain(t *testing.T) {
 // it may.
 func TestBacklogIsNotResent(t *testing.T) {
 	waits := []string{
-		pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
+		pipeline.ImageUpload.Name, pipeline.ImageDescribed.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name,
 		broker.QuarantineQueue(pipeline.MetadataGenerated.Name), broker.DeadResults,
 	}
 	for _, queue := range waits {

@@ -79,6 +79,9 @@ func (b *Batch) again(ctx context.Context, img *job.Image) (bool, error) {
 	// A later repetition needs the URL and its headers if the storage has lost the copy by then.
 	last := &b.images[len(b.images)-1]
 	last.URL, last.Headers = img.URL, img.Headers
+	if img.Captions == job.CaptionsOff {
+		last.Captions = job.CaptionsOff
+	}
 	return true, nil
 }
 

@@ -32,9 +32,19 @@ func (in *Intake) retain(ctx context.Context) {
 	clock := newSteadyClock(in.deps.Now(), max(in.config.JobRetention, lateFor))
 	start := time.Now()
 	tick := min(max(in.config.JobRetention/4, 250*time.Millisecond), time.Minute)
+	var captions <-chan time.Time // nil: they are kept
+	if in.config.CaptionRetention > 0 {
+		ticker := time.NewTicker(sweepEvery(in.config.CaptionRetention))
+		defer ticker.Stop()
+		captions = ticker.C
+	}
 	for {
 		select {
 		case <-time.After(tick):
+		case <-captions:
+			if err := in.sweepCaptions(ctx, clock.at(in.deps.Now(), time.Since(start))); err != nil && ctx.Err() == nil {
+				in.deps.Log.WarnContext(ctx, "deletion of expired captions failed", "error", err)
+			}
 		case <-ctx.Done():
 			return
 		}

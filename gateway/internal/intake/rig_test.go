@@ -158,7 +158,7 @@ func setup(t testing.TB) *rig {
 	r := &rig{
 		t: t, jobs: &jobStore{Store: store, fault: map[string]func() error{}, after: map[string]func() error{}},
 		originals: open(), processed: open(),
-		broker: membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name),
+		broker: membroker.New(pipeline.WorkQueues()...),
 		config: Config{AllowNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
 		now:    time.Now,
 	}

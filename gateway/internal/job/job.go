@@ -41,7 +41,10 @@ type Job struct {
 	Total     int // number of images
 	Completed int
 	Failed    int
-	Revision  int64 // revision of the last change; the first is 1
+
+	Uncaptioned int // completed images that should have a caption and have none
+
+	Revision int64 // revision of the last change; the first is 1
 
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
@@ -77,6 +80,7 @@ type Image struct {
 	KeyName          string // the same name, safe as the last part of an object key
 	URL              string // URL to fetch; empty for an inline image
 	Headers          Headers
+	Captions         Captions
 	CustomID         string // what the client calls the image; at most MaxCustomIDBytes
 
 	Status   Status
@@ -99,6 +103,16 @@ type Image struct {
 	Send   int64
 }
 
+// Captions is what is known about the caption of an image.
+type Captions string
+
+// The values of Captions.
+const (
+	CaptionsUsual   Captions = ""        // a model may see the image, if captioning is on
+	CaptionsOff     Captions = "off"     // the client or its API key does not want a model to see the image
+	CaptionsMissing Captions = "missing" // the image is completed; it should have a caption and has none
+)
+
 // Original is a stored original.
 type Original struct {
 	Path        string // object key in the store of originals
@@ -119,10 +133,14 @@ func (i *Image) ToFetch() bool {
 func (i *Image) Upload(jobID string, now time.Time) pipeline.Upload {
 	e := pipeline.NewEnvelope(jobID, i.Index, now)
 	e.TraceID = i.TraceID
-	return pipeline.Upload{
+	u := pipeline.Upload{
 		Envelope: e, OriginalFilename: i.OriginalFilename, OriginalPath: i.Original.Path,
 		Size: i.Original.Size, ContentType: i.Original.ContentType, SHA256: i.Original.SHA256,
 	}
+	if i.Captions == CaptionsOff {
+		u.Captions = new(bool)
+	}
+	return u
 }
 
 // Key identifies a client's request, so that sending it again creates no second job. The zero

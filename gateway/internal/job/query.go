@@ -24,6 +24,7 @@ const MaxExamined = 2000
 type Filter struct {
 	Statuses      []Status // any of these
 	FailedImages  bool     // true: only jobs with a failed image
+	Uncaptioned   bool     // true: only jobs with a completed image that should have a caption and has none
 	CreatedFrom   time.Time
 	CreatedBefore time.Time // exclusive
 	RetryOf       string    // only the retries of this job
@@ -32,13 +33,14 @@ type Filter struct {
 
 // Zero reports whether the filter selects all jobs.
 func (f Filter) Zero() bool {
-	return len(f.Statuses) == 0 && !f.FailedImages && f.CreatedFrom.IsZero() && f.CreatedBefore.IsZero() && f.RetryOf == "" && f.Owner == ""
+	return len(f.Statuses) == 0 && !f.FailedImages && !f.Uncaptioned && f.CreatedFrom.IsZero() && f.CreatedBefore.IsZero() && f.RetryOf == "" && f.Owner == ""
 }
 
 // Selects reports whether the job passes the filter.
 func (f Filter) Selects(j *Job) bool {
 	return (len(f.Statuses) == 0 || slices.Contains(f.Statuses, j.Status)) &&
 		(!f.FailedImages || j.Failed > 0) &&
+		(!f.Uncaptioned || j.Uncaptioned > 0) &&
 		(f.CreatedFrom.IsZero() || !j.CreatedAt.Before(f.CreatedFrom)) &&
 		(f.CreatedBefore.IsZero() || j.CreatedAt.Before(f.CreatedBefore)) &&
 		(f.RetryOf == "" || j.RetryOf == f.RetryOf) &&

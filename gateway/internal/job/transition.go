@@ -138,6 +138,10 @@ func (j *Job) settle(img *Image, r pipeline.Result, now time.Time) bool {
 		if _, ok := r.Appearance.Hash(); ok {
 			img.Appearance = r.Appearance
 		}
+		if r.Uncaptioned && img.Captions == CaptionsUsual {
+			img.Captions = CaptionsMissing
+			j.Uncaptioned++
+		}
 	} else {
 		img.Status, img.Error, img.ErrorCode, img.Retryable = Failed, r.Error, r.ErrorCode, r.Retryable
 	}

@@ -66,7 +66,7 @@ func setup(t testing.TB) *rig {
 	}
 	r := &rig{
 		t: t, jobs: &flaky{Store: store}, changes: make(chan int64, 10_000),
-		broker: membroker.New(pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name),
+		broker: membroker.New(pipeline.WorkQueues()...),
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)

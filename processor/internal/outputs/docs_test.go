@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imagebatch/imagebatch/processor/internal/embed"
+	"github.com/imagebatch/imagebatch/shared/embed"
 	"github.com/imagebatch/imagebatch/shared/imagefile/xmp"
 )
 

@@ -13,7 +13,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/imagebatch/imagebatch/processor/internal/embed"
+	"github.com/imagebatch/imagebatch/shared/embed"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 

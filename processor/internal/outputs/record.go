@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/imagebatch/imagebatch/processor/internal/embed"
+	"github.com/imagebatch/imagebatch/shared/embed"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/imagebatch/imagebatch/processor/internal/embed"
+	"github.com/imagebatch/imagebatch/shared/embed"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -123,6 +123,8 @@ var definitions = []struct {
 }{
 	{"analysis", reflect.TypeFor[pipeline.Metadata]()},
 	{"exif", reflect.TypeFor[pipeline.Exif]()},
+	{"caption", reflect.TypeFor[pipeline.Caption]()},
+	{"made_by_ai", reflect.TypeFor[pipeline.MadeByAI]()},
 	{"gps", reflect.TypeFor[pipeline.GPS]()},
 	{"color", reflect.TypeFor[pipeline.ColorShare]()},
 	{"processed", reflect.TypeFor[Processed]()},

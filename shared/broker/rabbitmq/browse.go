@@ -19,6 +19,8 @@ const (
 	// checkBrowse is how long Browse waits for a message before it checks whether there
 	// is one.
 	checkBrowse = 100 * time.Millisecond
+	// staleTime is how long the broker may still count a reader that has ended.
+	staleTime = time.Second
 	// returnWait limits how long Browse waits until its unacked messages are back on
 	// the queue.
 	returnWait = 5 * time.Second
@@ -87,16 +89,33 @@ func (v *browse) state() (waiting, consumers int, err error) {
 	return waiting, consumers, err
 }
 
+// awaitAlone returns the number of waiting messages when the queue has no more consumers than
+// own, and ErrInUse if it still has others after staleTime.
+func (v *browse) awaitAlone(ctx context.Context, own int) (waiting int, err error) {
+	over := time.NewTimer(staleTime)
+	defer over.Stop()
+	poll := time.NewTicker(staleTime / 10)
+	defer poll.Stop()
+	for {
+		waiting, consumers, err := v.state()
+		if err != nil || consumers <= own {
+			return waiting, err
+		}
+		select {
+		case <-poll.C:
+		case <-over.C:
+			return 0, broker.ErrInUse
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
 // run reads all waiting messages and returns the unacked ones to the queue.
 func (v *browse) run(ctx context.Context) error {
-	waiting, consumers, err := v.state()
-	switch {
-	case err != nil:
+	waiting, err := v.awaitAlone(ctx, 0)
+	if err != nil || waiting == 0 {
 		return err
-	case consumers > 0:
-		return broker.ErrInUse
-	case waiting == 0:
-		return nil
 	}
 	rest := waiting
 	waiting = min(waiting, v.most, broker.MaxBrowse)
@@ -130,12 +149,8 @@ func (v *browse) read(ctx context.Context, ch *amqp.Channel, acks *acknowledger,
 	}
 	// Another reader may have started in the same moment. Each of them then has a part of the
 	// messages, and quorum queues ignore the flag for an exclusive consumer.
-	_, consumers, err := v.state()
-	if err != nil {
+	if _, err := v.awaitAlone(ctx, 1); err != nil {
 		return err
-	}
-	if consumers > 1 {
-		return broker.ErrInUse
 	}
 	check := time.NewTimer(checkBrowse)
 	defer check.Stop()

@@ -22,7 +22,7 @@ const (
 )
 
 // pipelineQueues are the work queues of the services.
-var pipelineQueues = []string{pipeline.ImageUpload.Name, pipeline.MetadataGenerated.Name, pipeline.ImageProcessed.Name}
+var pipelineQueues = pipeline.WorkQueues()
 
 // definitions is a definitions file that RabbitMQ imports.
 type definitions struct {

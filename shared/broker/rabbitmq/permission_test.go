@@ -96,10 +96,12 @@ func (s service) open(t *testing.T) *rabbitmq.Broker {
 
 // consumes returns the queues that the service consumes.
 func (s service) consumes() []string {
-	queue := map[string]string{
-		"gateway": pipeline.ImageProcessed.Name, "analyzer": pipeline.ImageUpload.Name, "processor": pipeline.MetadataGenerated.Name,
-	}[s.role]
-	queues := []string{queue, broker.QuarantineQueue(queue)}
+	var queues []string
+	for _, queue := range map[string][]string{
+		"gateway": {pipeline.ImageProcessed.Name}, "analyzer": {pipeline.ImageUpload.Name, pipeline.ImageDescribed.Name}, "processor": {pipeline.MetadataGenerated.Name},
+	}[s.role] {
+		queues = append(queues, queue, broker.QuarantineQueue(queue))
+	}
 	if s.role == "gateway" {
 		queues = append(queues, broker.DeadResults)
 	}

@@ -88,6 +88,9 @@ type Config struct {
 	Watch bool
 	// WorkQueues are the work queues that the process uses.
 	WorkQueues []string
+	// AddedQueues are those of WorkQueues that the release before did not declare. If all queues of
+	// such a work queue are missing, they are declared, and the broker is not taken for fresh.
+	AddedQueues []string
 	// PublishTimeout limits Publish and Broadcast; DefaultPublishTimeout if 0.
 	PublishTimeout time.Duration
 	// MaxInFlight limits the publishes that concurrently wait for their confirm;

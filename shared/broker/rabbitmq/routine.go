@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,7 +33,8 @@ type routine struct {
 	declare    bool
 	watch      bool
 	specs      []broker.QueueSpec
-	link       *link // the consuming link
+	added      []string // Config.AddedQueues
+	link       *link    // the consuming link
 	publishing *link
 	prober     *prober
 	timeout    time.Duration // Config.UnresponsiveAfter
@@ -53,7 +55,7 @@ type routine struct {
 
 func newRoutine(config Config, b *Broker, registry *telemetry.Registry) *routine {
 	return &routine{
-		declare: config.Declare, watch: config.Watch, specs: broker.Topology(config.WorkQueues...), link: b.consuming, publishing: b.publishing, prober: b.prober,
+		declare: config.Declare, watch: config.Watch, specs: broker.Topology(config.WorkQueues...), added: config.AddedQueues, link: b.consuming, publishing: b.publishing, prober: b.prober,
 		timeout: config.UnresponsiveAfter, log: b.log, wake: make(chan struct{}, 1), silent: map[string]time.Time{},
 		redeclared: registry.Counter("queues_made_anew_total", "Queues of a fresh broker that had no leader and were declared again, by queue.", "queue"),
 	}
@@ -146,6 +148,9 @@ func (r *routine) pass(ctx context.Context, s *session, settled int) (generation
 		if missing, err = v.missing(r.specs, !r.declare); err != nil {
 			return settled, err
 		}
+		if r.declare && settled != generation {
+			missing = r.withoutAdded(missing)
+		}
 	}
 	r.mu.Lock()
 	r.lost = r.lost || len(missing) > 0
@@ -189,6 +194,23 @@ func (r *routine) pass(ctx context.Context, s *session, settled int) (generation
 		}
 	}
 	return generation, r.finish(s, generation, hook != nil)
+}
+
+// withoutAdded returns the missing queues without those of an added work queue that has none of its
+// queues: the release that ran before did not know it, so that the broker has lost no message.
+func (r *routine) withoutAdded(missing []string) []string {
+	for _, work := range r.added {
+		var own []string
+		for _, spec := range r.specs {
+			if spec.Work == work && spec.HasWork() {
+				own = append(own, spec.Name)
+			}
+		}
+		if left := slices.DeleteFunc(slices.Clone(missing), func(name string) bool { return slices.Contains(own, name) }); len(missing)-len(left) == len(own) {
+			missing = left
+		}
+	}
+	return missing
 }
 
 // declareQueues declares the queues. Those of a fresh broker must also respond, and

@@ -345,6 +345,46 @@ func TestSecondSessionIsNotFresh(t *testing.T) {
 	forget(t, q)
 }
 
+// TestAddedQueueIsNoLoss verifies that a release that adds a work queue declares it without taking
+// the broker for fresh, which would publish all open images again, and that a broker that has
+// lost one queue of several is still fresh.
+func TestAddedQueueIsNoLoss(t *testing.T) {
+	t.Parallel()
+	q, added := brokertest.Name(), brokertest.Name()
+	t.Cleanup(func() { forget(t, q, added) })
+	session := func(config rabbitmq.Config, want bool) {
+		t.Helper()
+		config.URLs, config.Declare = []string{serverURL(t)}, true
+		b, err := rabbitmq.Open(config, logger(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		hooked := make(chan bool, 1)
+		b.OnSession("marker-"+q, "", func(_ context.Context, fresh bool) error {
+			hooked <- fresh
+			return nil
+		})
+		if fresh := brokertest.Receive(t, hooked, "the hook"); fresh != want {
+			t.Errorf("work queues %v: fresh is %v, want %v", config.WorkQueues, fresh, want)
+		}
+		brokertest.Await(t, "ready", func() bool { return b.Ready() == nil })
+		for _, queue := range config.WorkQueues {
+			brokertest.Publish(t, b, broker.RetryQueue(queue, broker.RetryDelays[0]), brokertest.Text("x"))
+		}
+		if err := b.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	}
+	old := rabbitmq.Config{WorkQueues: []string{q}}
+	upgraded := rabbitmq.Config{WorkQueues: []string{q, added}, AddedQueues: []string{added}}
+	session(old, true)
+	session(upgraded, false)
+	if _, err := admin(t).QueueDelete(broker.RetryQueue(added, broker.RetryDelays[0]), false, false, false); err != nil {
+		t.Fatal(err)
+	}
+	session(upgraded, true)
+}
+
 // TestDeclaresWhenUsed verifies that an unused Broker declares no queues, because a
 // missing queue is evidence.
 func TestDeclaresWhenUsed(t *testing.T) {

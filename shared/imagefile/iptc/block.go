@@ -22,6 +22,7 @@ const (
 	Headline     = 105
 	Copyright    = 116
 	Description  = 120
+	Writer       = 122 // of the description
 )
 
 // UTF8 is the value of CharacterSet for UTF-8.

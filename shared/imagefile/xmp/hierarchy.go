@@ -6,8 +6,11 @@ import (
 	"strings"
 )
 
+// hierarchy is a property with keywords in levels.
+type hierarchy struct{ property, separator string }
+
 // hierarchies are the properties with keywords in levels, and the separator of the levels.
-var hierarchies = [...]struct{ property, separator string }{
+var hierarchies = [...]hierarchy{
 	{"lr:hierarchicalSubject", "|"},
 	{"digiKam:TagsList", "/"},
 	{"MicrosoftPhoto:LastKeywordXMP", "/"},

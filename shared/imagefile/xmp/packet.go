@@ -26,6 +26,8 @@ type Packet struct {
 	rdfName  string     // as written, with its prefix
 
 	marks       pipeline.Marks
+	keywords    []string        // our keywords in dc:subject
+	levels      map[string]bool // upper levels of keywords
 	provenance  bool
 	empty       bool
 	replaceable func(text string) bool // texts of a title or description that count as missing; may be nil
@@ -47,22 +49,80 @@ func (p *Packet) HasProvenance() bool { return p.provenance }
 // Marks returns the marks of the captions that we have written into the file.
 func (p *Packet) Marks() pipeline.Marks { return p.marks }
 
-// readMarks reads the names of the fields and the digests, which are parallel lists.
-func (p *Packet) readMarks(names, digests []string) {
-	for _, f := range pipeline.CaptionFields {
-		if i := slices.Index(names, f.String()); i >= 0 && i < len(digests) {
-			p.marks[f] = digests[i]
+// readMarks reads the names of the fields, the digests and the models, which are parallel lists.
+func (p *Packet) readMarks(marks map[string][]string) {
+	for _, list := range [...]string{composedName, captionedName} {
+		digests, models := marks[list+digestsSuffix], marks[modelName]
+		for i, name := range marks[list] {
+			f := slices.IndexFunc(pipeline.CaptionFields[:], func(f pipeline.CaptionField) bool { return f.String() == name })
+			if f < 0 || i >= len(digests) || p.marks[f].Digest != "" {
+				continue
+			}
+			p.marks[f] = pipeline.Marked{Digest: digests[i], Captioned: list == captionedName}
+			switch {
+			case list != captionedName || len(models) == 0:
+			case i < len(models):
+				p.marks[f].Model = models[i]
+			default:
+				p.marks[f].Model = models[0]
+			}
+		}
+	}
+	p.readKeywords()
+}
+
+// readKeywords finds our keywords. Lightroom adds the upper levels of keywords to dc:subject.
+func (p *Packet) readKeywords() {
+	if p.marks[pipeline.Keywords].Digest == "" {
+		return
+	}
+	p.levels = map[string]bool{}
+	for _, path := range p.KeywordPaths() {
+		for _, level := range path[:len(path)-1] {
+			p.levels[level] = true
+		}
+	}
+	for _, c := range p.children {
+		for _, s := range c.statements {
+			if s.known != "dc:subject" || !s.plain {
+				continue
+			}
+			if own := p.withoutLevels(s.values); p.marks.Ours(pipeline.Keywords, s.values) {
+				p.keywords = s.values
+			} else if p.marks.Ours(pipeline.Keywords, own) {
+				p.keywords = own
+			}
 		}
 	}
 }
 
-// Ours returns the part of the packet's caption that is as we have written it.
-func (p *Packet) Ours() pipeline.Caption {
-	var c pipeline.Caption
+func (p *Packet) withoutLevels(keywords []string) []string {
+	return slices.DeleteFunc(slices.Clone(keywords), func(k string) bool { return p.levels[k] })
+}
+
+// OurKeyword reports whether a keyword is one of those that we wrote into dc:subject, where they are unchanged.
+func (p *Packet) OurKeyword(k string) bool { return slices.Contains(p.keywords, k) }
+
+// OurKeywords reports whether keywords are those that we wrote, or copied from them: catalogs copy keywords into other
+// properties and into IPTC, some with their upper levels.
+func (p *Packet) OurKeywords(keywords []string) bool {
+	own := p.withoutLevels(keywords)
+	return p.marks.Ours(pipeline.Keywords, keywords) || p.marks.Ours(pipeline.Keywords, own) ||
+		slices.ContainsFunc(own, p.OurKeyword) && !slices.ContainsFunc(own, func(k string) bool { return !p.OurKeyword(k) })
+}
+
+// Ours returns the texts in the packet that are as we have written them.
+func (p *Packet) Ours() Caption {
+	var c Caption
 	for _, child := range p.children {
 		for _, s := range child.statements {
-			if p.ours(s) {
-				c[s.field] = s.values
+			if int(s.field) >= len(c.Fields) || !p.ours(s) || inLevels(s.known) {
+				continue
+			}
+			mark := p.marks[s.field]
+			c.Fields[s.field] = Words{Values: s.values, Captioned: mark.Captioned, Model: mark.Model, Language: s.language}
+			if s.field == pipeline.Keywords {
+				c.Fields[s.field].Values = p.keywords
 			}
 		}
 	}
@@ -72,13 +132,13 @@ func (p *Packet) Ours() pipeline.Caption {
 // Replaceable lets our captions replace titles and descriptions that consist of such texts only.
 func (p *Packet) Replaceable(is func(text string) bool) { p.replaceable = is }
 
-// Replaced returns the texts that our caption would replace. Blank texts are not listed.
-func (p *Packet) Replaced(c pipeline.Caption) []string {
+// Replaced returns the texts that our texts would replace. Blank texts are not listed.
+func (p *Packet) Replaced(c pipeline.Texts) []string {
 	var all []string
 	for _, child := range p.children {
 		for _, s := range child.statements {
-			if len(c[s.field]) > 0 && s.dc && !s.blank() && !p.ours(s) && p.missing(s) {
-				all = append(all, s.values...)
+			if int(s.field) < len(c) && len(c[s.field]) > 0 && s.once && !s.blank() && !p.ours(s) && p.missing(s) {
+				all = append(all, p.theirs(s)...)
 			}
 		}
 	}
@@ -87,13 +147,28 @@ func (p *Packet) Replaced(c pipeline.Caption) []string {
 
 // missing reports whether a statement says nothing about the image: it is blank or replaceable.
 func (p *Packet) missing(s statement) bool {
-	if s.blank() {
+	values := p.theirs(s)
+	if s.bare && pipeline.Blank(values) {
 		return true
 	}
-	if p.replaceable == nil || s.field == pipeline.Keywords || !s.bare || len(s.values) == 0 || len(s.values) == maxValues {
+	if p.replaceable == nil || s.field != pipeline.Title && s.field != pipeline.Description || !s.bare || len(values) == 0 || len(values) == maxValues {
 		return false
 	}
-	return !slices.ContainsFunc(s.values, func(v string) bool { return !pipeline.Blank([]string{v}) && !p.replaceable(v) })
+	return !slices.ContainsFunc(values, func(v string) bool { return !pipeline.Blank([]string{v}) && !p.replaceable(v) })
+}
+
+// theirs returns the values of a statement without those in a list that are ours.
+func (p *Packet) theirs(s statement) []string {
+	var values []string
+	for _, i := range s.items {
+		if !p.oursIn(s, i) {
+			values = append(values, i.text)
+		}
+	}
+	if len(values) == len(s.items) {
+		return s.values
+	}
+	return statedBy(s.known, values)
 }
 
 // States reports whether the packet states a field with a value that is neither missing nor ours.
@@ -108,8 +183,50 @@ func (p *Packet) States(f pipeline.CaptionField) bool {
 	return false
 }
 
+// Translated reports whether a person added other languages to a text of ours, which is then the person's.
+func (p *Packet) Translated(f pipeline.CaptionField) bool {
+	for _, child := range p.children {
+		for _, s := range child.statements {
+			if s.field == f && s.once && !p.ours(s) && !p.missing(s) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// StatesWriter reports whether the packet names a writer of the description other than a model that we stated.
+func (p *Packet) StatesWriter() bool { return p.States(writer) }
+
+// ours reports whether a whole statement is as we have written it, or a copy of our keywords.
 func (p *Packet) ours(s statement) bool {
-	return s.plain && p.marks.Ours(s.field, s.values)
+	switch {
+	case s.field == writer:
+		return slices.ContainsFunc(p.marks[:], func(m pipeline.Marked) bool {
+			return m.Captioned && len(s.values) == 1 && s.values[0] == WriterOf(m.Model)
+		})
+	case inLevels(s.known):
+		return p.OurKeywords(s.values)
+	case s.field == pipeline.Keywords:
+		return s.plain && (p.marks.Ours(s.field, s.values) || p.marks.Ours(s.field, p.withoutLevels(s.values)))
+	default:
+		return s.plain && p.marks.Ours(s.field, s.values)
+	}
+}
+
+// oursIn reports whether an item of a list that is not ours as a whole is ours: a person may have added a keyword to a
+// copy of our keywords, or replaced a text in the default language only. A text of ours in the default language to which
+// a person added other languages is the person's.
+func (p *Packet) oursIn(s statement, i item) bool {
+	switch {
+	case inLevels(s.known):
+		leaf := statedBy(s.known, []string{i.text})
+		return len(leaf) == 1 && p.OurKeyword(leaf[0])
+	case s.once && listOf[s.field] == "Alt":
+		return !strings.EqualFold(i.language, defaultLanguage) && p.marks.Ours(s.field, []string{i.text})
+	default:
+		return false
+	}
 }
 
 // HasPlace reports whether the packet contains a GPS position.
@@ -150,13 +267,14 @@ func (p *Packet) withoutOurs(d Description) remainder {
 	s := remainder{place: p.inner}
 	var ourAbout string
 	for _, c := range p.children {
-		cuts, foreign := slices.Clip(c.cuts), c.foreign
+		var cuts []edit.Span
+		for _, cut := range c.cuts {
+			cuts = append(cuts, cut.Span)
+		}
+		foreign := c.foreign
 		for _, statement := range c.statements {
-			if p.ours(statement) || statement.dc && p.missing(statement) && d.states(statement.field) {
-				cuts = append(cuts, statement.Span)
-			} else {
-				foreign = true
-			}
+			whole, parts := p.cutsOf(statement, d)
+			cuts, foreign = append(cuts, parts...), foreign || !whole
 		}
 		if len(cuts) > 0 && !foreign {
 			start := c.Start
@@ -174,6 +292,68 @@ func (p *Packet) withoutOurs(d Description) remainder {
 	// Some readers reject a packet with two subjects, so the descriptions of others take precedence.
 	s.about = cmp.Or(s.about, ourAbout)
 	return s
+}
+
+// cutsOf returns the parts of a statement that are removed when d is written, and whether they are all of it. Copies of
+// our keywords in the properties of catalogs stay as long as d has the same keywords.
+func (p *Packet) cutsOf(s statement, d Description) (whole bool, parts []edit.Span) {
+	switch {
+	case p.ours(s):
+		if inLevels(s.known) && s.known != "lr:hierarchicalSubject" && p.marks.Ours(pipeline.Keywords, d.keywords()) {
+			return false, nil
+		}
+		return true, []edit.Span{s.Span}
+	case s.once && p.missing(s) && d.states(s.field):
+		return true, []edit.Span{s.Span}
+	}
+	for _, i := range s.items {
+		if p.oursIn(s, i) {
+			parts = append(parts, i.Span)
+		}
+	}
+	return false, parts
+}
+
+// HasOurs reports whether the packet has properties or texts of ours.
+func (p *Packet) HasOurs() bool {
+	return slices.ContainsFunc(p.children, func(c childElement) bool {
+		return len(c.cuts) > 0 || slices.ContainsFunc(c.statements, p.ours)
+	})
+}
+
+// HasValues reports whether the packet has values that we measured.
+func (p *Packet) HasValues() bool {
+	return slices.ContainsFunc(p.children, func(c childElement) bool {
+		return slices.ContainsFunc(c.cuts, func(c cut) bool { return !isMark(c.name) })
+	})
+}
+
+// WithoutOurs returns the packet without our texts and their marks, and with all also without the values that we
+// measured. It reports whether no description remains.
+func (p *Packet) WithoutOurs(all bool) (packet []byte, empty bool) {
+	var edits edit.Edits
+	remove := func(spans ...edit.Span) {
+		for _, s := range spans {
+			edits = append(edits, edit.Edit{Span: s})
+		}
+	}
+	if all {
+		stays := p.withoutOurs(Description{})
+		remove(stays.cuts...)
+		return edits.Apply(p.src), stays.place == p.inner
+	}
+	for _, c := range p.children {
+		for _, cut := range c.cuts {
+			if isMark(cut.name) {
+				remove(cut.Span)
+			}
+		}
+		for _, s := range c.statements {
+			_, parts := p.cutsOf(s, Description{})
+			remove(parts...)
+		}
+	}
+	return edits.Apply(p.src), false
 }
 
 func (p *Packet) edits(d Description) edit.Edits {

@@ -33,7 +33,7 @@ func Parse(packet []byte) *Packet {
 	body := bytes.TrimRight(packet, "\x00")
 	p := &parser{
 		dec: xml.NewDecoder(bytes.NewReader(body)),
-		out: &Packet{src: packet, values: map[string][]Value{}},
+		out: &Packet{src: packet, values: map[string][]Value{}}, marks: map[string][]string{},
 	}
 	if encodingErr != nil {
 		p.refuse(encodingErr)
@@ -49,7 +49,7 @@ func Parse(packet []byte) *Packet {
 		p.out.empty = p.out.refused == nil && !p.foreign
 		p.refuse(errors.New("no rdf:RDF"))
 	}
-	p.out.readMarks(p.composed, p.digests)
+	p.out.readMarks(p.marks)
 	if len(body) < len(packet) {
 		p.out.blanks = append(p.out.blanks, edit.Span{Start: len(body), End: len(packet)})
 	}
@@ -75,7 +75,7 @@ type parser struct {
 
 	provenance provenanceElement
 
-	composed, digests []string // the lists that identify our captions
+	marks map[string][]string // the properties that identify our texts
 }
 
 // childElement is one child of rdf:RDF, usually a description.
@@ -84,9 +84,16 @@ type childElement struct {
 
 	description bool
 	about       string
-	cuts        []edit.Span // our properties in it
+	cuts        []cut       // our properties in it
 	statements  []statement // captions, whose owner is known only at the end
 	foreign     bool        // it contains other content
+}
+
+// cut is a property in our namespace.
+type cut struct {
+	edit.Span
+
+	name string
 }
 
 // The levels inside rdf:RDF: a description, its property, a list that is the property's value, and the list's
@@ -222,7 +229,7 @@ func (p *parser) openInside(t xml.StartElement) {
 		p.openProperty(t)
 	default:
 		if p.property.is() {
-			p.property.open(level, t)
+			p.property.open(p.start, level, t)
 		}
 		if !p.property.inside {
 			p.noteForeign()
@@ -247,7 +254,7 @@ func (p *parser) openProperty(t xml.StartElement) {
 		p.property.valueAttribute(t)
 	}
 	// Ours have no attributes, but a list that another program wrote may have some.
-	p.property.odd = captions && (len(t.Attr) > 0 || !p.child.description || t.Name.Space != dcNamespace)
+	p.property.odd = captions && (len(t.Attr) > 0 || !p.child.description || !writes(t.Name))
 }
 
 // readAttributes reads the attributes of a child of rdf:RDF, which may be properties.
@@ -274,11 +281,12 @@ func (p *parser) readAttributes(t xml.StartElement) {
 		case a.Name.Local == "about" && (a.Name.Space == rdfNamespace || a.Name.Space == ""):
 			p.child.about = clean(a.Value)
 		case a.Name.Space == Namespace && p.child.description:
-			p.child.cuts = append(p.child.cuts, at)
+			p.child.cuts = append(p.child.cuts, cut{at, a.Name.Local})
+			p.marks[a.Name.Local] = []string{a.Value}
 		case captions:
 			p.child.statements = append(p.child.statements, statement{
-				Span: at, field: field, values: statedBy(known(a.Name), []string{a.Value}),
-				bare: true, dc: a.Name.Space == dcNamespace,
+				Span: at, known: known(a.Name), field: field, values: statedBy(known(a.Name), []string{a.Value}),
+				bare: true, once: writes(a.Name),
 			})
 		default:
 			p.child.foreign = true
@@ -303,8 +311,7 @@ func (p *parser) close() {
 	switch level {
 	case itemLevel:
 		if p.property.item {
-			p.property.endValue()
-			p.property.item = false
+			p.property.endItem(edit.Span{Start: p.lineStart(p.property.begin), End: p.end})
 		}
 	case propertyLevel:
 		p.closeProperty()
@@ -337,18 +344,10 @@ func (p *parser) closeProperty() {
 	switch {
 	case !current.inside:
 	case current.captions:
-		p.child.statements = append(p.child.statements, statement{
-			Span: at, field: current.field, values: statedBy(current.known, texts(current.values)),
-			plain: !current.odd, bare: current.bare, dc: current.name.Space == dcNamespace,
-		})
+		p.child.statements = append(p.child.statements, current.state(at))
 	default:
-		p.child.cuts = append(p.child.cuts, at)
-		switch current.name.Local {
-		case composedName:
-			p.composed = texts(current.values)
-		case digestsName:
-			p.digests = texts(current.values)
-		}
+		p.child.cuts = append(p.child.cuts, cut{at, current.name.Local})
+		p.marks[current.name.Local] = texts(current.values)
 	}
 	*current = property{text: current.text[:0]}
 }

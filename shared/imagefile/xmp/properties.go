@@ -12,6 +12,8 @@ const (
 	dcNamespace        = "http://purl.org/dc/elements/1.1/"
 	dctermsNamespace   = "http://purl.org/dc/terms/"
 	lightroomNamespace = "http://ns.adobe.com/lightroom/1.0/"
+	photoshopNamespace = "http://ns.adobe.com/photoshop/1.0/"
+	iptcNamespace      = "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/"
 )
 
 // rdfValue is the value of a property or an item that has qualifiers.
@@ -34,7 +36,9 @@ var knownProperties = []struct {
 	{"http://ns.iview-multimedia.com/mediapro/1.0/", "mediapro:", []string{"CatalogSets"}},
 	{"http://ns.acdsee.com/iptc/1.0/", "acdsee:", []string{"categories", "Categories"}},
 	{"http://ns.adobe.com/xap/1.0/", "xmp:", []string{"Rating", "CreatorTool"}},
-	{"http://ns.adobe.com/photoshop/1.0/", "photoshop:", []string{"DateCreated", "Headline"}},
+	{photoshopNamespace, "photoshop:", []string{"DateCreated", "Headline", "CaptionWriter"}},
+	{iptcNamespace, "Iptc4xmpCore:", []string{"AltTextAccessibility"}},
+	{"http://iptc.org/std/Iptc4xmpExt/2008-02-29/", "Iptc4xmpExt:", []string{"DigitalSourceType", "AISystemUsed", "AISystemVersionUsed", "AIPromptInformation", "AIPromptWriterName"}},
 	{"http://ns.adobe.com/exif/1.0/", "exif:", []string{"DateTimeOriginal", "UserComment", "GPSLatitude", "GPSLatitudeRef", "GPSLongitude", "GPSLongitudeRef", "GPSStatus"}},
 	{"http://ns.adobe.com/exif/1.0/aux/", "aux:", []string{"Lens"}},
 	{"http://cipa.jp/exif/1.0/", "exifEX:", []string{"LensModel"}},
@@ -57,7 +61,7 @@ func known(n xml.Name) string { return knownNames[n] }
 // Value is a simple value, or an item of a list.
 type Value struct {
 	Text     string
-	Language string // xml:lang in lower case
+	Language string // xml:lang
 }
 
 // keep adds values of a known property.
@@ -76,7 +80,7 @@ func (p *Packet) Text(property string) string {
 	for _, v := range p.values[property] {
 		switch {
 		case strings.TrimSpace(v.Text) == "":
-		case v.Language == defaultLanguage:
+		case strings.EqualFold(v.Language, defaultLanguage):
 			return v.Text
 		case text == "":
 			text = v.Text

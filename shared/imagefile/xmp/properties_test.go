@@ -118,8 +118,8 @@ func TestKeywordPaths(t *testing.T) {
 // TestBlankStatements verifies that an empty property says nothing, and that it gives way to ours, because a packet
 // may have a property only once.
 func TestBlankStatements(t *testing.T) {
-	var caption pipeline.Caption
-	caption[pipeline.Title] = []string{"Ours"}
+	var caption Caption
+	caption.Fields[pipeline.Title].Values = []string{"Ours"}
 	for blank, kept := range map[string]bool{
 		"><dc:title/>":                         false,
 		" dc:title=' '>":                       false,

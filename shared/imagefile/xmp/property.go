@@ -2,7 +2,7 @@ package xmp
 
 import (
 	"encoding/xml"
-	"strings"
+	"slices"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile/edit"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -22,6 +22,8 @@ type property struct {
 	values   []Value
 	list     bool // it contains a list, or elements in place of its value
 	item     bool // an item of the list is open
+	items    []item
+	begin    int  // position of the open item
 	inner    int  // level of the open rdf:value; 0: none
 	valued   bool // the current value was an rdf:value, and all others are qualifiers
 	language string
@@ -31,14 +33,22 @@ type property struct {
 // is reports whether a property that matters is open.
 func (p *property) is() bool { return p.known != "" || p.inside }
 
-// open handles the start of an element inside the property.
-func (p *property) open(level int, t xml.StartElement) {
+// item is one item of a list: its text, and its place with the white space before it.
+type item struct {
+	edit.Span
+
+	text     string
+	language string
+}
+
+// open handles the start, at a position, of an element inside the property.
+func (p *property) open(start, level int, t xml.StartElement) {
 	isItem := level == itemLevel && t.Name.Space == rdfNamespace && t.Name.Local == "li"
 	if level == itemLevel {
 		p.item = isItem
 	}
 	if isItem {
-		p.language, p.text, p.valued = "", p.text[:0], false
+		p.language, p.text, p.valued, p.begin = "", p.text[:0], false, start
 	}
 	switch {
 	case !p.valued && t.Name == rdfValue:
@@ -52,9 +62,9 @@ func (p *property) open(level int, t xml.StartElement) {
 	case isItem:
 		for _, a := range t.Attr {
 			if a.Name.Space == xmlNamespace && a.Name.Local == "lang" {
-				p.language = strings.ToLower(a.Value)
+				p.language = a.Value
 			}
-			p.odd = p.odd || listOf[p.field] != "Alt" || a.Name.Space != xmlNamespace || a.Value != defaultLanguage
+			p.odd = p.odd || listOf[p.field] != "Alt" || a.Name.Space != xmlNamespace
 		}
 	default:
 		p.odd = true
@@ -95,15 +105,51 @@ func (p *property) endValue() {
 	p.values = append(p.values, Value{string(p.text), p.language})
 }
 
+// endItem ends the open item of a list.
+func (p *property) endItem(at edit.Span) {
+	before := len(p.values)
+	p.endValue()
+	p.item = false
+	for _, v := range p.values[min(before, len(p.values)):] {
+		p.items = append(p.items, item{at, v.Text, v.Language})
+	}
+}
+
 // statement is a property of a child that states a caption.
 type statement struct {
 	edit.Span
 
-	field  pipeline.CaptionField
-	values []string
-	plain  bool // written in our form, so it may be ours
-	bare   bool // without attributes that may have a meaning
-	dc     bool // a property of Dublin Core, which a packet may have only once
+	known    string // name in the table of known properties
+	field    pipeline.CaptionField
+	values   []string // of a text in two languages that is equal in both, only one
+	items    []item
+	plain    bool   // written in our form, so it may be ours
+	bare     bool   // without attributes that may have a meaning
+	once     bool   // a property that we write, which a packet may have only once
+	language string // of the second item
+}
+
+// state returns the statement of a property.
+func (p *property) state(at edit.Span) statement {
+	s := statement{
+		Span: at, known: p.known, field: p.field, values: statedBy(p.known, texts(p.values)), items: p.items,
+		plain: !p.odd, bare: p.bare, once: writes(p.name),
+	}
+	// We write a text in the default language first and then in the language of the model.
+	if s.plain && listOf[s.field] == "Alt" && len(s.values) == 2 && s.values[0] == s.values[1] {
+		s.values, s.language = s.values[:1], p.values[1].Language
+	}
+	return s
+}
+
+// writes reports whether we write a property.
+func writes(n xml.Name) bool {
+	return n.Space == dcNamespace || n.Space == iptcNamespace || n.Space == photoshopNamespace && n.Local == "CaptionWriter"
+}
+
+// inLevels reports whether a known property has keywords in levels.
+func inLevels(known string) bool {
+	return slices.ContainsFunc(hierarchies[:], func(h hierarchy) bool { return h.property == known })
 }
 
 // blank reports whether the statement says nothing.
@@ -111,16 +157,14 @@ func (s statement) blank() bool { return s.bare && pipeline.Blank(s.values) }
 
 // statedBy returns the values of a property, without the upper levels of keywords.
 func statedBy(known string, values []string) []string {
-	for _, h := range hierarchies {
-		if h.property == known {
-			return leaves(keywordPaths(known, values))
-		}
+	if inLevels(known) {
+		return leaves(keywordPaths(known, values))
 	}
 	return values
 }
 
-// captionField returns the field of the caption that a known property states. Keywords in levels count as
-// keywords, and a headline as a title.
+// captionField returns the field that a known property states. Keywords in levels count as keywords, and a headline
+// as a title.
 func captionField(known string) (pipeline.CaptionField, bool) {
 	switch known {
 	case "dc:title", "photoshop:Headline":
@@ -129,13 +173,12 @@ func captionField(known string) (pipeline.CaptionField, bool) {
 		return pipeline.Description, true
 	case "dc:subject":
 		return pipeline.Keywords, true
+	case "Iptc4xmpCore:AltTextAccessibility":
+		return pipeline.AltText, true
+	case "photoshop:CaptionWriter":
+		return writer, true
 	}
-	for _, h := range hierarchies {
-		if h.property == known {
-			return pipeline.Keywords, true
-		}
-	}
-	return 0, false
+	return pipeline.Keywords, inLevels(known)
 }
 
 // meaningful reports whether an attribute of an empty property may have a meaning.

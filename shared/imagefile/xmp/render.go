@@ -42,8 +42,10 @@ func (d Description) write(b *strings.Builder, about string, declared bool) {
 	if !declared {
 		b.WriteString("\n    xmlns:rdf=\"" + rdfNamespace + `"`)
 	}
-	if d.quotesDC() {
-		b.WriteString("\n    xmlns:" + dcPrefix + `="` + dcNamespace + `"`)
+	for _, n := range prefixes {
+		if slices.ContainsFunc(d.properties, func(p Property) bool { return p.Prefix == n.prefix }) {
+			put(b, "\n    xmlns:", n.prefix, `="`, n.namespace, `"`)
+		}
 	}
 	b.WriteString("\n    xmlns:" + Prefix + `="` + Namespace + `"`)
 	lists := 0
@@ -69,18 +71,19 @@ func (d Description) write(b *strings.Builder, about string, declared bool) {
 	b.WriteString("\n  </rdf:Description>")
 }
 
-func (d Description) quotesDC() bool {
-	return slices.ContainsFunc(d.properties, func(p Property) bool { return p.Prefix == dcPrefix })
-}
-
 func (p Property) writeList(b *strings.Builder) {
 	put(b, "\n   <", p.Prefix, ":", p.Name, ">\n    <rdf:", p.List, ">")
-	item := "\n     <rdf:li>"
-	if p.List == "Alt" {
-		item = "\n     <rdf:li xml:lang=\"" + defaultLanguage + "\">"
-	}
-	for _, v := range p.Values {
-		b.WriteString(item)
+	for i, v := range p.Values {
+		switch {
+		case p.List != "Alt":
+			b.WriteString("\n     <rdf:li>")
+		case i == 0:
+			b.WriteString("\n     <rdf:li xml:lang=\"" + defaultLanguage + "\">")
+		default:
+			b.WriteString("\n     <rdf:li xml:lang=\"")
+			escape(b, p.Language)
+			b.WriteString("\">")
+		}
 		escape(b, v)
 		b.WriteString("</rdf:li>")
 	}

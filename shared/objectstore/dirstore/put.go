@@ -41,6 +41,51 @@ func (s *Store) Put(ctx context.Context, key string, data []byte, contentType st
 	return nil
 }
 
+// PutNew stores data under key if there is no object.
+func (s *Store) PutNew(ctx context.Context, key string, data []byte, contentType string) error {
+	if err := errors.Join(check(ctx, key), objectstore.CheckContentType(contentType)); err != nil {
+		return err
+	}
+	name := path.Join(objects, key)
+	temporary, err := s.writeFile(data, true)
+	if err != nil {
+		return callFailed("put", key, err)
+	}
+	err = s.link(temporary, name)
+	_ = s.root.Remove(temporary)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("put object %q: %w", key, objectstore.ErrExists)
+	}
+	if err == nil {
+		err = s.keepContentType(key, contentType)
+	}
+	if err != nil {
+		return callFailed("put", key, err)
+	}
+	return nil
+}
+
+// link durably gives a temporary file its final name too, unless another file has it.
+func (s *Store) link(temporary, name string) error {
+	var err error
+	for range nameTries {
+		if err = s.nameFile(s.root.Link, temporary, name); err == nil {
+			return s.syncFolders(path.Dir(name))
+		}
+		if errors.Is(err, fs.ErrExist) {
+			if stat, statErr := s.root.Lstat(name); statErr == nil && !stat.IsDir() {
+				return err
+			}
+			if s.removeFolder(name) != nil {
+				return errFolder
+			}
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return err
+}
+
 // Delete removes the object and the folders that it leaves empty.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := check(ctx, key); err != nil {
@@ -83,7 +128,7 @@ func (s *Store) writeFile(data []byte, durable bool) (string, error) {
 func (s *Store) install(temporary, name string) error {
 	var err error
 	for range nameTries {
-		if err = s.rename(temporary, name); err == nil {
+		if err = s.nameFile(s.root.Rename, temporary, name); err == nil {
 			return s.syncFolders(path.Dir(name))
 		}
 		if errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.EEXIST) {
@@ -100,7 +145,8 @@ func (s *Store) install(temporary, name string) error {
 	return err
 }
 
-func (s *Store) rename(temporary, name string) error {
+// nameFile calls do, which gives the temporary file its final name, when its folder exists.
+func (s *Store) nameFile(do func(from, to string) error, temporary, name string) error {
 	s.names.RLock()
 	defer s.names.RUnlock()
 	if err := s.root.MkdirAll(path.Dir(name), 0o750); errors.Is(err, syscall.EEXIST) {
@@ -108,7 +154,7 @@ func (s *Store) rename(temporary, name string) error {
 	} else if err != nil {
 		return err
 	}
-	return s.root.Rename(temporary, name)
+	return do(temporary, name)
 }
 
 // removeFolder removes the name if it is an empty folder.

@@ -63,7 +63,7 @@ func BenchmarkChecksums(b *testing.B) {
 					rounds++
 					for i, kind := range kinds {
 						before := cpuTime(b)
-						if err := s.send(b.Context(), "key", data, "image/jpeg", kind.with); err != nil {
+						if err := s.send(b.Context(), "key", data, minio.PutObjectOptions{ContentType: "image/jpeg"}, kind.with); err != nil {
 							b.Fatal(err)
 						}
 						used[i] += cpuTime(b) - before

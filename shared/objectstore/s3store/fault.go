@@ -108,7 +108,7 @@ var keyErrors = []string{
 // allowed.
 var transientCodes = []string{
 	"BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch",
-	"OperationAborted", "SlowDown", "InternalError", minio.NoSuchBucket,
+	"OperationAborted", "ConditionalRequestConflict", "SlowDown", "InternalError", minio.NoSuchBucket,
 	"ExistingObjectIsDirectory", "ObjectParentIsFile",
 }
 

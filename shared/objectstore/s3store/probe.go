@@ -130,7 +130,7 @@ func (s *Store) probe(ctx context.Context) error {
 	if s.prober.due(putObject) {
 		s.prober.probing()
 		if err := s.probeWith(ctx, "put", func(ctx context.Context) error {
-			return s.putOnce(ctx, s.prober.key(), []byte(probeBytes), probeType)
+			return s.putOnce(ctx, s.prober.key(), []byte(probeBytes), minio.PutObjectOptions{ContentType: probeType})
 		}); err != nil {
 			return err
 		}

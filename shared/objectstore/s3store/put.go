@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"net/http"
 	"slices"
@@ -24,21 +25,53 @@ func (s *Store) Put(ctx context.Context, key string, data []byte, contentType st
 	if err := errors.Join(objectstore.CheckKey(key), objectstore.CheckContentType(contentType)); err != nil {
 		return err
 	}
-	budget := s.limits.call + time.Duration(len(data))*time.Second/slowestBytesPerSecond
-	return s.do(ctx, "put", key, budget, func(ctx context.Context) error { return s.putOnce(ctx, key, data, contentType) })
+	return s.do(ctx, "put", key, s.putBudget(data), func(ctx context.Context) error {
+		return s.putOnce(ctx, key, data, minio.PutObjectOptions{ContentType: contentType})
+	})
+}
+
+func (s *Store) putBudget(data []byte) time.Duration {
+	return s.limits.call + time.Duration(len(data))*time.Second/slowestBytesPerSecond
+}
+
+// PutNew stores data under key if there is no object, with a conditional request. If the server does not know
+// those, it looks for the object before.
+func (s *Store) PutNew(ctx context.Context, key string, data []byte, contentType string) error {
+	if err := errors.Join(objectstore.CheckKey(key), objectstore.CheckContentType(contentType)); err != nil {
+		return err
+	}
+	err := s.do(ctx, "put", key, s.putBudget(data), func(ctx context.Context) error {
+		options := minio.PutObjectOptions{ContentType: contentType}
+		options.SetMatchETagExcept("*")
+		err := s.putOnce(ctx, key, data, options)
+		if !s.isAboutRequest(err) {
+			return err
+		}
+		switch _, err := s.client.StatObject(ctx, s.bucket, s.prefix+key, minio.StatObjectOptions{}); {
+		case err == nil:
+			return minio.ErrorResponse{Code: minio.PreconditionFailed, StatusCode: http.StatusPreconditionFailed}
+		case code(err) != minio.NoSuchKey:
+			return err
+		}
+		return s.putOnce(ctx, key, data, minio.PutObjectOptions{ContentType: contentType})
+	})
+	if errors.Is(err, objectstore.ErrChanged) {
+		return fmt.Errorf("put object %q: %w", key, objectstore.ErrExists)
+	}
+	return err
 }
 
 // putOnce sends data with a checksum that the server accepts.
-func (s *Store) putOnce(ctx context.Context, key string, data []byte, contentType string) error {
+func (s *Store) putOnce(ctx context.Context, key string, data []byte, options minio.PutObjectOptions) error {
 	if s.sendMD5.Load() {
-		return s.send(ctx, key, data, contentType, withMD5)
+		return s.send(ctx, key, data, options, withMD5)
 	}
-	err := s.send(ctx, key, data, contentType, withCRC32C)
+	err := s.send(ctx, key, data, options, withCRC32C)
 	if !s.isAboutRequest(err) {
 		return err
 	}
 	// The error does not show whether the server refuses the header or something else.
-	if err = s.send(ctx, key, data, contentType, withMD5); err == nil {
+	if err = s.send(ctx, key, data, options, withMD5); err == nil {
 		s.sendMD5.Store(true)
 	}
 	return err
@@ -72,8 +105,8 @@ func withMD5(data []byte, _ *minio.PutObjectOptions) string {
 }
 
 // send makes one request.
-func (s *Store) send(ctx context.Context, key string, data []byte, contentType string, with checksum) error {
-	options := minio.PutObjectOptions{ContentType: contentType, DisableContentSha256: true}
+func (s *Store) send(ctx context.Context, key string, data []byte, options minio.PutObjectOptions, with checksum) error {
+	options.DisableContentSha256 = true
 	contentMD5 := with(data, &options)
 	// TLS protects the request in transit. Without TLS, the signature covers the data.
 	sha := ""

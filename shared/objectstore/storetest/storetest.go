@@ -38,6 +38,7 @@ func RunWithVersions(t *testing.T, open func(t *testing.T) objectstore.Store) {
 	}{
 		{"Get returns an object as it was put", testRoundTrip},
 		{"a later Put replaces the object", testOverwrite},
+		{"PutNew never replaces an object", testPutNew},
 		{"an object that was never put does not exist", testAbsent},
 		{"Delete removes one object only", testDelete},
 		{"unusual keys are distinct", testOddKeys},

@@ -16,21 +16,31 @@
 {{- $wrong = append $wrong "gateway.ingress.hosts: specify at least one host" -}}
 {{- end -}}
 {{- $keda := .Values.keda -}}
-{{- if and (or .Values.analyzer.autoscaling.enabled .Values.processor.autoscaling.enabled) (not $keda.existingSecret) (not $keda.authenticationRef) -}}
+{{- $captions := .Values.captions -}}
+{{- if ne (empty $captions.url) (empty $captions.model) -}}
+{{- $wrong = append $wrong "captions: specify url and model, or neither" -}}
+{{- end -}}
+{{- if and .Values.captioner.enabled (not $captions.url) -}}
+{{- $wrong = append $wrong "captioner.enabled: captions are off; specify captions.url and captions.model" -}}
+{{- end -}}
+{{- if and (or .Values.analyzer.autoscaling.enabled .Values.processor.autoscaling.enabled (and .Values.captioner.enabled .Values.captioner.autoscaling.enabled)) (not $keda.existingSecret) (not $keda.authenticationRef) -}}
 {{- $wrong = append $wrong "keda.existingSecret: specify the Secret with the credentials of KEDA for RabbitMQ, or set keda.authenticationRef" -}}
 {{- end -}}
 {{- if and $keda.existingSecret $keda.authenticationRef -}}
 {{- $wrong = append $wrong "keda: specify existingSecret or authenticationRef, not both" -}}
 {{- end -}}
-{{- range $name := list "analyzer" "processor" -}}
+{{- range $name := list "analyzer" "captioner" "processor" -}}
 {{- $service := get $.Values $name -}}
 {{- $scaling := $service.autoscaling -}}
-{{- $concurrency := include "imagebatch.scalar" (default 0 (get $service.env "CONCURRENCY")) | int -}}
+{{- $variable := ternary "CAPTION_CONCURRENCY" "CONCURRENCY" (eq $name "captioner") -}}
+{{- $env := $service.env -}}
+{{- if eq $name "captioner" }}{{ $env = merge (deepCopy $env) $.Values.analyzer.env }}{{ end -}}
+{{- $concurrency := include "imagebatch.scalar" (default 0 (get $env $variable)) | int -}}
 {{- if and $scaling.enabled (lt (int $scaling.maxReplicas) (int $scaling.minReplicas)) -}}
 {{- $wrong = append $wrong (printf "%s.autoscaling: maxReplicas is less than minReplicas" $name) -}}
 {{- end -}}
 {{- if and $scaling.enabled (ge $concurrency (int $scaling.messagesPerReplica)) -}}
-{{- $wrong = append $wrong (printf "%s.autoscaling.messagesPerReplica: must be greater than CONCURRENCY (%d), the number of messages that one replica has in flight" $name $concurrency) -}}
+{{- $wrong = append $wrong (printf "%s.autoscaling.messagesPerReplica: must be greater than %s (%d), the number of messages that one replica has in flight" $name $variable $concurrency) -}}
 {{- end -}}
 {{- end -}}
 {{- $pixels := include "imagebatch.scalar" (default 536870912 .Values.analyzer.env.MAX_PIXEL_BYTES) | int64 -}}

@@ -43,6 +43,15 @@
     items: [{ key: {{ .key | quote }}, path: ca.crt }]
 {{- end }}
 {{- end }}
+{{- if eq .name (include "imagebatch.asks" .root) }}
+{{- with .root.Values.captions }}
+{{- if and .url .existingSecret }}
+- secret:
+    name: {{ .existingSecret }}
+    items: [{ key: {{ .key | quote }}, path: CAPTION_API_KEY }]
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if eq .name "gateway" }}
 {{- $database := .root.Values.database }}
 {{- if eq $database.kind "postgres" }}
@@ -95,6 +104,18 @@
 {{- if or $root.Values.trust.secret $root.Values.trust.configMap -}}
 {{- $_ := set $v "TLS_CA_FILE" (printf "%s/ca.crt" $folder) -}}
 {{- end -}}
+{{- $captions := $root.Values.captions -}}
+{{- if and $captions.url (ne .name "processor") -}}
+{{- $_ := set $v "CAPTION_URL" $captions.url -}}
+{{- $_ := set $v "CAPTION_MODEL" $captions.model -}}
+{{- if and $captions.existingSecret (eq .name (include "imagebatch.asks" $root)) -}}
+{{- $_ := set $v "CAPTION_API_KEY_FILE" (printf "%s/CAPTION_API_KEY" $folder) -}}
+{{- end -}}
+{{- end -}}
+{{- if $root.Values.captioner.enabled -}}
+{{- if eq .name "analyzer" }}{{ $_ := set $v "ANALYZER_STEPS" "describe" }}{{ end -}}
+{{- if eq .name "captioner" }}{{ $_ := set $v "ANALYZER_STEPS" "caption" }}{{ end -}}
+{{- end -}}
 {{- if eq .name "gateway" -}}
 {{- $_ := set $v "HTTP_ADDR" ":8080" -}}
 {{- $_ := set $v "METRICS_ADDR" (printf ":%s" (include "imagebatch.opsPort" .)) -}}
@@ -125,8 +146,14 @@
 {{- $_ := set $v "GOMEMLIMIT" (div (mul . 9) 10) -}}
 {{- end -}}
 {{- end -}}
-{{- $v = merge (deepCopy .service.env) $root.Values.env $v -}}
+{{- $own := deepCopy .service.env -}}
 {{- $extra := concat $root.Values.extraEnv .service.extraEnv -}}
+{{- if eq .name "captioner" -}}
+{{- /* Both fleets must ask in the same way; otherwise, a picture would be paid for twice. */ -}}
+{{- $own = merge $own $root.Values.analyzer.env -}}
+{{- $extra = concat $root.Values.extraEnv $root.Values.analyzer.extraEnv .service.extraEnv -}}
+{{- end -}}
+{{- $v = merge $own $root.Values.env $v -}}
 {{- range $extra }}{{ $v = omit $v .name (trimSuffix "_FILE" .name) (printf "%s_FILE" .name) }}{{ end -}}
 {{- range $name, $value := $v }}
 {{- if not (kindIs "invalid" $value) }}

@@ -1,4 +1,15 @@
-{{/* Names and labels. A part is {root, name, service}: the release, gateway, analyzer or processor, and its values. */}}
+{{/* Names and labels. A part is {root, name, service}: the release, gateway, analyzer, captioner or processor,
+and its values. */}}
+
+{{/* The parts of the release. The captioner is an analyzer that runs only the caption step. */}}
+{{- define "imagebatch.parts" -}}
+gateway analyzer {{ if .Values.captioner.enabled }}captioner {{ end }}processor
+{{- end -}}
+
+{{/* The part that asks the vision model. Only it has the key. */}}
+{{- define "imagebatch.asks" -}}
+{{- ternary "captioner" "analyzer" .Values.captioner.enabled -}}
+{{- end -}}
 
 {{- define "imagebatch.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
@@ -51,7 +62,7 @@ app.kubernetes.io/component: {{ .name }}
 {{- $image := .root.Values.image -}}
 {{- $repository := .service.image.repository -}}
 {{- if not $repository -}}
-{{- $repository = printf "%s/%s" $image.repository .name -}}
+{{- $repository = printf "%s/%s" $image.repository (ternary "analyzer" .name (eq .name "captioner")) -}}
 {{- if $image.registry }}{{ $repository = printf "%s/%s" $image.registry $repository }}{{ end -}}
 {{- end -}}
 {{- if .service.image.digest -}}
@@ -63,7 +74,7 @@ app.kubernetes.io/component: {{ .name }}
 
 {{/* The port of the admin address, with /healthz, /readyz and /metrics. */}}
 {{- define "imagebatch.opsPort" -}}
-{{- get (dict "gateway" "9090" "analyzer" "8081" "processor" "8082") .name -}}
+{{- get (dict "gateway" "9090" "analyzer" "8081" "captioner" "8081" "processor" "8082") .name -}}
 {{- end -}}
 
 {{/* A number in the format that the services read: values from files are floats, and the services reject 1e+07. */}}

@@ -20,7 +20,7 @@ func filterJobs(t *testing.T, s Store, retried string) []*job.Job {
 	n := 0
 	for _, owner := range []string{"", "anna", "bert"} {
 		for _, of := range []string{"", retried} {
-			for _, end := range []string{"", "c", "f", "cc", "cf", "ff", "cancel", "c cancel", "start"} {
+			for _, end := range []string{"", "c", "f", "cc", "cf", "ff", "u", "uf", "cu", "cancel", "c cancel", "start"} {
 				n++
 				j := inlineJob(2, at(n/4)) // some with the same creation time
 				if end == "" || end == "start" {
@@ -45,7 +45,8 @@ func filterJobs(t *testing.T, s Store, retried string) []*job.Job {
 	return all
 }
 
-// endAs brings the job into a state: c completes the next image and f fails it.
+// endAs brings the job into a state: c completes the next image, u completes it
+// without the caption that it should have, and f fails it.
 func endAs(t *testing.T, s Store, j *job.Job, end string) {
 	t.Helper()
 	now, index := at(99), 0
@@ -61,6 +62,8 @@ func endAs(t *testing.T, s Store, j *job.Job, end string) {
 			return
 		case r == 'c':
 			change(t, s, ref, job.Settle(completed(ref), now), now)
+		case r == 'u':
+			change(t, s, ref, job.Settle(uncaptioned(ref), now), now)
 		default:
 			change(t, s, ref, job.Settle(failed(ref), now), now)
 		}
@@ -87,6 +90,7 @@ func testFilters(t *testing.T, open func(*testing.T) Store) {
 				for _, of := range []string{"", retried} {
 					for _, fails := range []bool{false, true} {
 						testFilter(t, s, all, job.Filter{Statuses: status, FailedImages: fails, RetryOf: of, Owner: owner})
+						testFilter(t, s, all, job.Filter{Statuses: status, FailedImages: fails, Uncaptioned: true, RetryOf: of, Owner: owner})
 					}
 				}
 			}
@@ -125,7 +129,7 @@ func testFilters(t *testing.T, open func(*testing.T) Store) {
 			{job.Everybody, "bert", "bert"},
 			{job.Viewer{Owner: "carl"}, "", ""},
 		} {
-			for _, f := range []job.Filter{{}, {Statuses: []job.Status{job.Failed}}, {FailedImages: true}, {RetryOf: all[0].RetryOf}, {RetryOf: newID()}} {
+			for _, f := range []job.Filter{{}, {Statuses: []job.Status{job.Failed}}, {FailedImages: true}, {Uncaptioned: true}, {RetryOf: all[0].RetryOf}, {RetryOf: newID()}} {
 				var want []string
 				for _, j := range all {
 					if c.want != "" && j.Owner == c.want && selects(f, j) {
@@ -147,7 +151,7 @@ func testFilters(t *testing.T, open func(*testing.T) Store) {
 		where := func(want ...bool) {
 			t.Helper()
 			for i, f := range []job.Filter{
-				{Statuses: []job.Status{job.Processing}}, {FailedImages: true}, {Statuses: []job.Status{job.Completed}},
+				{Statuses: []job.Status{job.Processing}}, {FailedImages: true}, {Statuses: []job.Status{job.Completed}}, {Uncaptioned: true},
 			} {
 				for _, owner := range []string{"", "anna"} {
 					f.Owner = owner
@@ -157,16 +161,16 @@ func testFilters(t *testing.T, open func(*testing.T) Store) {
 				}
 			}
 		}
-		where(true, false, false)
+		where(true, false, false, false)
 		ref := job.Ref{JobID: j.ID, Index: 1}
 		change(t, s, ref, job.Settle(failed(ref), at(1)), at(1))
-		where(true, true, false)
+		where(true, true, false, false)
 		ref.Index = 0
-		change(t, s, ref, job.Settle(completed(ref), at(2)), at(2))
-		where(false, true, true)
+		change(t, s, ref, job.Settle(uncaptioned(ref), at(2)), at(2))
+		where(false, true, true, true)
 		_, err := s.Hide(t.Context(), at(9), 9)
 		ok(t, err)
-		where(false, false, false)
+		where(false, false, false, false)
 	})
 	t.Run("a page examines a limited number of jobs", func(t *testing.T) {
 		s := open(t)
@@ -205,7 +209,7 @@ func testFilters(t *testing.T, open func(*testing.T) Store) {
 
 // selects reports whether a job passes a filter, as documented for the parameters of the API.
 func selects(f job.Filter, j *job.Job) bool {
-	if len(f.Statuses) > 0 && !slices.Contains(f.Statuses, j.Status) || f.FailedImages && j.Failed == 0 {
+	if len(f.Statuses) > 0 && !slices.Contains(f.Statuses, j.Status) || f.FailedImages && j.Failed == 0 || f.Uncaptioned && j.Uncaptioned == 0 {
 		return false
 	}
 	if f.RetryOf != "" && j.RetryOf != f.RetryOf || f.Owner != "" && j.Owner != f.Owner {

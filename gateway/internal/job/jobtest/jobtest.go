@@ -77,6 +77,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"origin", testOrigin},
 		{"headers", testHeaders},
 		{"custom", testCustom},
+		{"captions", testCaptions},
 		{"change", testChange},
 		{"cancel", testCancel},
 		{"concurrency", testConcurrency},
@@ -154,6 +155,13 @@ func completed(ref job.Ref) pipeline.Result {
 	e := pipeline.NewEnvelope(ref.JobID, ref.Index, t0)
 	r := pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, "a.jpg"), t0)
 	r.Appearance = pipeline.Appearance{PHash: "fedcba9876543210", Width: 12000 + ref.Index, Height: 8000}
+	return r
+}
+
+// uncaptioned is the result of an image that should have a caption and has none.
+func uncaptioned(ref job.Ref) pipeline.Result {
+	r := completed(ref)
+	r.Uncaptioned = true
 	return r
 }
 

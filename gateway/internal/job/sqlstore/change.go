@@ -71,7 +71,7 @@ func changing(img *job.Image) []any {
 		string(img.Status), img.Original.Path, img.Original.ContentType, img.Original.Size, img.Original.SHA256,
 		img.ProcessedPath, img.Error, img.ErrorCode, img.Retryable,
 		micros(img.StartTime), micros(img.EndTime), img.Revision, img.Unsent, img.Send,
-		img.Appearance.PHash, img.Appearance.Width, img.Appearance.Height,
+		img.Appearance.PHash, img.Appearance.Width, img.Appearance.Height, string(img.Captions),
 	}
 }
 
@@ -173,11 +173,11 @@ func (x *session) update(ctx context.Context, r *row, work int, before, after []
 	switch {
 	case r.Status.Ended():
 		updates = append(updates, &statement{query: endJob, args: []any{
-			r.Status, r.Completed, r.Failed, r.Revision, micros(r.UpdatedAt), micros(r.CompletedAt), r.seq,
+			r.Status, r.Completed, r.Failed, r.Uncaptioned, r.Revision, micros(r.UpdatedAt), micros(r.CompletedAt), r.seq,
 		}})
-	case r.Status != r.status || r.Failed != r.failed:
+	case r.Status != r.status || r.Failed != r.failed || r.Uncaptioned != r.uncaptioned:
 		updates = append(updates, &statement{query: updateJob, args: []any{
-			r.Status, r.Completed, r.Failed, r.Revision, micros(r.UpdatedAt), r.seq,
+			r.Status, r.Completed, r.Failed, r.Uncaptioned, r.Revision, micros(r.UpdatedAt), r.seq,
 		}})
 	default:
 		updates = append(updates, &statement{query: advanceJob, args: []any{r.Completed, r.Revision, micros(r.UpdatedAt), r.seq}})

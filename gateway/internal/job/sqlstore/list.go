@@ -10,7 +10,8 @@ import (
 
 // The list is read along an index that contains only the wanted jobs, in the order of the
 // list. With several statuses, there is one index range for each, and the store merges them.
-// Only the retries of one job, which are few, are filtered after they are read.
+// Only the retries of one job, which are few, and the jobs without captions, which an outage leaves, are
+// filtered after they are read.
 
 // listing is a part of the list that is a range of an index.
 type listing struct {
@@ -26,6 +27,7 @@ var (
 	everyJob      = listing{"jobs_list", `j.visible = true`}
 	ownedJobs     = listing{"jobs_owned", `CASE WHEN j.visible = true AND j.owner <> '' THEN j.owner END = $`}
 	retries       = listing{"jobs_retries", `CASE WHEN j.visible = true AND j.retry_of <> '' THEN j.retry_of END = $`}
+	uncaptioned   = listing{"jobs_uncaptioned", `CASE WHEN j.visible = true AND j.uncaptioned > 0 THEN 1 END = 1`}
 	withStatus    = listing{"jobs_status", `CASE WHEN j.visible = true THEN j.status END = $`}
 	withFailures  = listing{"jobs_failed", `CASE WHEN j.visible = true AND j.failed > 0 THEN j.status END = $`}
 	ownedStatus   = listing{"jobs_owned_status", `CASE WHEN j.visible = true THEN nullif(j.owner, '') END = $ AND j.status = $`}
@@ -47,7 +49,7 @@ func (l listing) text(oldest bool) string {
 // listStatements returns the statements of all listings.
 func listStatements() []string {
 	var all []string
-	for _, l := range []listing{everyJob, ownedJobs, retries, withStatus, withFailures, ownedStatus, ownedFailures} {
+	for _, l := range []listing{everyJob, ownedJobs, retries, uncaptioned, withStatus, withFailures, ownedStatus, ownedFailures} {
 		all = append(all, l.text(false), l.text(true))
 	}
 	return all
@@ -63,6 +65,8 @@ func listingOf(f job.Filter) (l listing, ranges [][]any) {
 	switch {
 	case f.RetryOf != "":
 		return retries, [][]any{{f.RetryOf}}
+	case f.Uncaptioned:
+		return uncaptioned, [][]any{{}}
 	case len(statuses) == 0 && f.FailedImages:
 		statuses = listed
 	case len(statuses) == 0 && f.Owner == "":

@@ -11,10 +11,10 @@ import (
 
 // row is a row of the table of jobs.
 type row struct {
-	seq    int64
-	work   int
-	status job.Status // before a change
-	failed int        // likewise
+	seq                 int64
+	work                int
+	status              job.Status // before a change
+	failed, uncaptioned int        // likewise
 	job.Job
 }
 
@@ -27,7 +27,7 @@ const jobColumns = `j.seq, j.work, j.id, j.status, j.total, j.completed, j.faile
 	j.created_at, j.updated_at, j.completed_at, j.lease_owner, j.lease_epoch,
 	CASE WHEN j.work = 0 THEN j.lease_until
 	ELSE greatest(j.lease_until, coalesce((SELECT o.renewed_until FROM owners o WHERE o.name = j.lease_owner), 0)) END,
-	j.originals_gone, j.retry_of, j.fingerprint, j.owner, j.origin, j.metadata, j.warnings`
+	j.originals_gone, j.retry_of, j.fingerprint, j.owner, j.origin, j.metadata, j.warnings, j.uncaptioned`
 
 func readJob(scan scanner) (*row, error) {
 	var r row
@@ -35,14 +35,14 @@ func readJob(scan scanner) (*row, error) {
 	var metadata, warnings string
 	err := scan(&r.seq, &r.work, &r.ID, &r.Status, &r.Total, &r.Completed, &r.Failed, &r.Revision,
 		&created, &updated, &completed, &r.Lease.Owner, &r.Lease.Epoch, &until,
-		&r.OriginalsGone, &r.RetryOf, &r.Fingerprint, &r.Owner, &r.Origin, &metadata, &warnings)
+		&r.OriginalsGone, &r.RetryOf, &r.Fingerprint, &r.Owner, &r.Origin, &metadata, &warnings, &r.Uncaptioned)
 	if err == nil {
 		err = errors.Join(decode(metadata, &r.Metadata), decode(warnings, &r.Warnings))
 	}
 	if err != nil {
 		return nil, err
 	}
-	r.status, r.failed = r.Status, r.Failed
+	r.status, r.failed, r.uncaptioned = r.Status, r.Failed, r.Uncaptioned
 	r.CreatedAt, r.UpdatedAt, r.CompletedAt = fromMicros(created), fromMicros(updated), fromMicros(completed)
 	r.Lease.Until = fromMicros(until)
 	return &r, nil
@@ -51,7 +51,7 @@ func readJob(scan scanner) (*row, error) {
 // imageColumns are the columns that readImage reads.
 const imageColumns = `i.idx, i.trace_id, i.original_filename, i.key_name, i.url, i.headers, i.custom_id, i.status,
 	i.original_path, i.content_type, i.size, i.sha256, i.processed_path, i.error, i.error_code, i.retryable,
-	i.start_time, i.end_time, i.revision, i.unsent, i.send, i.phash, i.width, i.height`
+	i.start_time, i.end_time, i.revision, i.unsent, i.send, i.phash, i.width, i.height, i.captions`
 
 func readImage(scan scanner) (job.Image, error) { return readImageAfter(scan) }
 
@@ -63,7 +63,7 @@ func readImageAfter(scan scanner, before ...any) (job.Image, error) {
 		&img.Original.Path, &img.Original.ContentType, &img.Original.Size, &img.Original.SHA256,
 		&img.ProcessedPath, &img.Error, &img.ErrorCode, &img.Retryable,
 		&start, &end, &img.Revision, &img.Unsent, &img.Send,
-		&img.Appearance.PHash, &img.Appearance.Width, &img.Appearance.Height)...)
+		&img.Appearance.PHash, &img.Appearance.Width, &img.Appearance.Height, &img.Captions)...)
 	img.StartTime, img.EndTime = fromMicros(start), fromMicros(end)
 	return img, err
 }

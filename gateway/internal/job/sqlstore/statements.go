@@ -57,13 +57,13 @@ const (
 	lockImages  = selectImages + ` FOR NO KEY UPDATE`
 	updateImage = `UPDATE images SET status = $1, original_path = $2, content_type = $3, size = $4, sha256 = $5,
 		processed_path = $6, error = $7, error_code = $8, retryable = $9, start_time = $10, end_time = $11, revision = $12,
-		unsent = $13, send = $14, phash = $15, width = $16, height = $17{relay} WHERE job = $18 AND idx = $19`
+		unsent = $13, send = $14, phash = $15, width = $16, height = $17, captions = $18{relay} WHERE job = $19 AND idx = $20`
 	dropHeaders = `UPDATE images SET headers = '' WHERE job = $1 AND idx = $2`
-	updateJob   = `UPDATE jobs SET status = $1, completed = $2, failed = $3, revision = $4, updated_at = $5 WHERE seq = $6`
+	updateJob   = `UPDATE jobs SET status = $1, completed = $2, failed = $3, uncaptioned = $4, revision = $5, updated_at = $6 WHERE seq = $7`
 	advanceJob  = `UPDATE jobs SET completed = $1, revision = $2, updated_at = $3 WHERE seq = $4`
 	updateWork  = `UPDATE jobs SET work = $1 WHERE seq = $2`
-	endJob      = `UPDATE jobs SET status = $1, completed = $2, failed = $3, revision = $4, updated_at = $5,
-		completed_at = $6, work = 0 WHERE seq = $7`
+	endJob      = `UPDATE jobs SET status = $1, completed = $2, failed = $3, uncaptioned = $4, revision = $5, updated_at = $6,
+		completed_at = $7, work = 0 WHERE seq = $8`
 
 	selectUnsent = `SELECT j.id, ` + imageColumns + ` FROM images i JOIN jobs j ON j.seq = i.job
 		WHERE i.unsent = true{mine} ORDER BY i.job, i.idx LIMIT $1`
@@ -129,7 +129,7 @@ var insertColumns = []string{
 	"job", "idx", "trace_id", "original_filename", "key_name", "url", "headers", "custom_id", // the columns of changing follow
 	"status", "original_path", "content_type", "size", "sha256",
 	"processed_path", "error", "error_code", "retryable",
-	"start_time", "end_time", "revision", "unsent", "send", "phash", "width", "height",
+	"start_time", "end_time", "revision", "unsent", "send", "phash", "width", "height", "captions",
 }
 
 // numbered numbers the arguments of a statement, each of which is a $.

@@ -151,8 +151,8 @@ var places = map[pipeline.CaptionField][]string{
 func filled(t *testing.T, name string, before, after tags, f File) []any {
 	t.Helper()
 	var names []any
-	want := composed(sample())
-	for _, field := range pipeline.CaptionFields {
+	want := sample().Texts()
+	for _, field := range slices.Sorted(maps.Keys(places)) {
 		stated := slices.ContainsFunc(places[field], func(tag string) bool {
 			text := strings.TrimSpace(fmt.Sprint(before[tag]))
 			return before[tag] != nil && text != "" && (field == pipeline.Keywords || !stocktext.Is(text))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"github.com/imagebatch/imagebatch/shared/imagefile"
 	"github.com/imagebatch/imagebatch/shared/imagefile/charset"
@@ -13,6 +14,21 @@ import (
 	"github.com/imagebatch/imagebatch/shared/imagefile/xmp"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
+
+// ours recognizes the texts that we wrote into the file earlier.
+type ours struct{ packet *xmp.Packet }
+
+// are reports whether the values of a field are ours, or for keywords a copy of ours.
+func (o ours) are(f pipeline.CaptionField, values []string) bool {
+	switch {
+	case o.packet == nil || len(values) == 0:
+		return false
+	case f == pipeline.Keywords:
+		return o.packet.OurKeywords(values)
+	default:
+		return o.packet.Marks().Ours(f, values)
+	}
+}
 
 // found is the existing metadata of a file, and what else in the file affects the write.
 type found struct {
@@ -87,7 +103,7 @@ func (w writer) find(data []byte, l imagefile.Layout) found {
 		}
 	}
 	if f.Unread && xmp.MentionsCaption(extension) {
-		f.stated = [...]bool{pipeline.Title: true, pipeline.Description: true, pipeline.Keywords: true}
+		f.stated = [...]bool{pipeline.Title: true, pipeline.Description: true, pipeline.Keywords: true, pipeline.AltText: true}
 	}
 	f.credentials = f.credentials || xmp.MentionsProvenance(extension)
 	f.place = f.place || f.HasEXIF && !f.tiff || f.tiff && hidesPosition(f.EXIF) || f.IPTC.HoldsPackets() ||
@@ -117,18 +133,18 @@ func tiffDescription(t tiff.Block) (text string, has bool) {
 
 // windowsTags are the tags in which Windows stores each field.
 var windowsTags = [...][]uint16{
-	pipeline.Title: {tiff.TagXPTitle}, pipeline.Description: {tiff.TagXPComment, tiff.TagXPSubject}, pipeline.Keywords: {tiff.TagXPKeywords},
+	pipeline.Title: {tiff.TagXPTitle}, pipeline.Description: {tiff.TagXPComment, tiff.TagXPSubject}, pipeline.Keywords: {tiff.TagXPKeywords}, pipeline.AltText: nil,
 }
 
 // fieldOf is the field that a text chunk of a PNG states.
 var fieldOf = map[string]pipeline.CaptionField{"Title": pipeline.Title, "Description": pipeline.Description}
 
 // tiffStates reports whether an EXIF block states a field.
-func (w writer) tiffStates(t tiff.Block, f pipeline.CaptionField, m pipeline.Marks) bool {
+func (w writer) tiffStates(t tiff.Block, f pipeline.CaptionField, o ours) bool {
 	if f == pipeline.Description {
 		text, _ := tiffDescription(t)
 		value := []string{text}
-		if !w.missing(f, value) && !m.Ours(f, value) {
+		if !w.missing(f, value) && !o.are(f, value) {
 			return true
 		}
 	}
@@ -137,32 +153,63 @@ func (w writer) tiffStates(t tiff.Block, f pipeline.CaptionField, m pipeline.Mar
 		if !ok {
 			continue
 		}
-		at, readable := t.Value(e)
-		if !readable || !w.missing(f, []string{charset.UTF16(at.Of(t.Data), binary.LittleEndian)}) {
+		if values, readable := windowsValues(t, e, f); !readable || !w.missing(f, values) && !o.are(f, values) {
 			return true
 		}
 	}
 	return false
 }
 
+// windowsValues returns the values of a tag of Windows, which separates keywords by semicolons.
+func windowsValues(t tiff.Block, e tiff.Entry, f pipeline.CaptionField) (values []string, readable bool) {
+	at, readable := t.Value(e)
+	if !readable {
+		return nil, false
+	}
+	text := strings.TrimRight(charset.UTF16(at.Of(t.Data), binary.LittleEndian), "\x00")
+	if f == pipeline.Keywords {
+		return strings.Split(text, ";"), true
+	}
+	return []string{text}, true
+}
+
+// withoutCopies returns a sound block without the tags of Windows that repeat texts of ours other than those of fill.
+func withoutCopies(t tiff.Block, fill pipeline.Texts, o ours) tiff.Block {
+	for _, f := range pipeline.CaptionFields {
+		for _, tag := range windowsTags[f] {
+			e, ok := t.Find(t.First, tag)
+			if !ok {
+				continue
+			}
+			if values, readable := windowsValues(t, e, f); readable && o.are(f, values) && !slices.Equal(values, fill[f]) {
+				t = t.WithText(tag, "")
+			}
+		}
+	}
+	return t
+}
+
 // iptcOf contains the number and the maximum bytes of the data set of each field.
 var iptcOf = [...]struct {
 	number byte
 	most   int
-}{pipeline.Title: {iptc.Title, 64}, pipeline.Description: {iptc.Description, 2000}, pipeline.Keywords: {iptc.Keywords, 64}}
+}{pipeline.Title: {iptc.Title, 64}, pipeline.Description: {iptc.Description, 2000}, pipeline.Keywords: {iptc.Keywords, 64}, pipeline.AltText: {}}
 
 // iptcStates reports whether the IPTC states a field with a value that is not ours. A headline stands for a title.
 // Damaged parts state nothing: no reader sees them.
-func (w writer) iptcStates(r iptc.Resources, f pipeline.CaptionField, m pipeline.Marks) bool {
+func (w writer) iptcStates(r iptc.Resources, f pipeline.CaptionField, o ours) bool {
+	if iptcOf[f].number == 0 {
+		return false
+	}
 	values := r.Values(iptcOf[f].number)
-	return !w.missing(f, values) && !m.Ours(f, values) || f == pipeline.Title && !w.missing(f, r.Values(iptc.Headline))
+	return !w.missing(f, values) && !o.are(f, values) || f == pipeline.Title && !w.missing(f, r.Values(iptc.Headline))
 }
 
 // filledIPTC returns a block with our captions replaced, and the stock texts that they replace. It fills in no
 // field that the block states, and none that does not fit or cannot be represented in the block's character set.
-func (w writer) filledIPTC(b iptc.Block, c pipeline.Caption, m pipeline.Marks) (with iptc.Block, replaced []string, filled bool) {
+func (w writer) filledIPTC(b iptc.Block, c pipeline.Texts, o ours) (with iptc.Block, replaced []string, filled bool) {
 	for _, f := range pipeline.CaptionFields {
-		if number := iptcOf[f].number; m.Ours(f, b.Values(number)) {
+		if number := iptcOf[f].number; number != 0 && o.are(f, b.Values(number)) {
 			b = b.Without(number)
 		}
 	}
@@ -170,7 +217,7 @@ func (w writer) filledIPTC(b iptc.Block, c pipeline.Caption, m pipeline.Marks) (
 		number, most := iptcOf[f].number, iptcOf[f].most
 		tooLong := slices.ContainsFunc(c[f], func(v string) bool { return len(v) > most })
 		old := b.Values(number)
-		if len(c[f]) == 0 || tooLong || !w.missing(f, old) {
+		if number == 0 || len(c[f]) == 0 || tooLong || !w.missing(f, old) {
 			continue
 		}
 		if more, ok := b.Without(number).With(number, c[f]); ok {
@@ -179,15 +226,4 @@ func (w writer) filledIPTC(b iptc.Block, c pipeline.Caption, m pipeline.Marks) (
 		}
 	}
 	return b, replaced, filled
-}
-
-// composed returns the caption that the analyzer composed, without the fields that it found in the file.
-func composed(m pipeline.Metadata) pipeline.Caption {
-	all := m.Caption()
-	for _, f := range pipeline.CaptionFields {
-		if !slices.Contains(m.Composed, f.String()) {
-			all[f] = nil
-		}
-	}
-	return all
 }

@@ -30,6 +30,7 @@ func FuzzWrite(f *testing.F) {
 		withChunks(deepPNG(f), xmpChunk(packet), "x"),
 		withChunks(plainPNG(f, testImage()), itxt, compressedXMPChunk(f, packet)),
 		withChunks(plainPNG(f, testImage()), chunk("zTXt", xmpKeyword+"\x00"+deflated(f, packet)), ""),
+		withSegments(plainJPEG(f), xmpSegment(processedPacket(f))),
 	} {
 		f.Add(seed)
 	}
@@ -45,6 +46,14 @@ func FuzzWrite(f *testing.F) {
 		// The next run may use other options on the same file.
 		if next := writeSample(t, first.Data, uncaptioned(), Options{Composed: true, StripPlace: true}); next.XMP != None {
 			checkPixels(t, data, next.Data)
+		}
+		// Then a model answers, and another one later. At last our texts are removed again.
+		o := Options{Captions: true, KeywordParent: "AI"}
+		captioned := writeSample(t, first.Data, described(), o)
+		replaced := writeSample(t, captioned.Data, described2(), o)
+		checkPixels(t, data, clean(t, replaced.Data, false).Data)
+		if c := clean(t, replaced.Data, true); c.Warning == "" {
+			checkPixels(t, data, c.Data)
 		}
 	})
 }
@@ -117,3 +126,10 @@ type rapidTB struct {
 func (b rapidTB) Helper()                           {}
 func (b rapidTB) Fatalf(format string, args ...any) { b.rt.Fatalf(format, args...) }
 func (b rapidTB) Fatal(args ...any)                 { b.rt.Fatal(args...) }
+
+// processedPacket returns a packet of ours with a model's texts, and a catalog's copy of the keywords.
+func processedPacket(t testing.TB) string {
+	packet := string(writeSample(t, plainJPEG(t), described(), Options{Captions: true, KeywordParent: "AI"}).Sidecar)
+	return strings.Replace(packet, "</rdf:RDF>", `<rdf:Description rdf:about="" xmlns:d="http://www.digikam.org/ns/1.0/"><d:TagsList><rdf:Seq>`+
+		`<rdf:li>AI/Hund</rdf:li><rdf:li>People/Anna</rdf:li></rdf:Seq></d:TagsList></rdf:Description></rdf:RDF>`, 1)
+}

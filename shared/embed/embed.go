@@ -1,11 +1,12 @@
 // Package embed writes the metadata of an image into its file, without decoding it: as XMP, in an APP1 segment
-// of a JPEG or an iTXt chunk of a PNG, according to ISO 16684-3 (XMP Specification, part 3). It writes a
-// composed title, description and keywords also as EXIF and IPTC-IIM if the file already has such data, as the
-// Metadata Working Group requires.
+// of a JPEG or an iTXt chunk of a PNG, according to ISO 16684-3 (XMP Specification, part 3). It writes
+// a description also as EXIF, and a title, description and keywords as IPTC-IIM, if the file already has such data, as
+// the Metadata Working Group requires. An alternative text is written only as XMP. It also removes our texts; see [Clean].
 //
-// It adds captions and never replaces one: a field that a person or another program has stated, in any of its
+// It adds texts and never replaces one: a field that a person or another program has stated, in any of its
 // places, stays byte for byte, and ours is written into none of them; see package xmp for how ours are
-// recognized. Only blank texts and the stock texts of package stocktext count as missing. Except for captions, the XMP packet, and the two numbers of a Multi-Picture Format index (CIPA
+// recognized. Only blank texts and the stock texts of package stocktext count as missing. The texts of a model stay until
+// new ones replace them. Except for texts, the XMP packet, and the two numbers of a Multi-Picture Format index (CIPA
 // DC-007) that depend on byte positions, every byte of the file stays, in its order: pixels, maker notes, ICC
 // profiles, extended XMP and the data after the end of the image. No offset moves within EXIF data. An existing
 // packet is merged with, see package xmp. Equal input gives equal bytes, and writing twice gives the same
@@ -15,7 +16,8 @@
 // would break their signature. It always leaves packets and files unchanged that it does not understand. Such
 // files are returned as they are, with a [Warning]. It creates no EXIF where there is none, because EXIF
 // without resolution and version is invalid. It writes UTF-8 into the EXIF description with the type ASCII, as the
-// Metadata Working Group recommends and most programs read it.
+// Metadata Working Group recommends and most programs read it. A text of a model says what the image shows and not how
+// the image was made, so it never writes the properties of the IPTC about images by AI.
 //
 // Data after the header of a JPEG moves by the length of the new metadata. Offsets in an MPF index are
 // corrected. The offsets in the maker notes of some cameras of the 2000s, which point to a preview after the
@@ -37,7 +39,7 @@ type Outcome string
 const (
 	Added   Outcome = "added"   // there was no packet; ours was added
 	Merged  Outcome = "merged"  // ours was merged into the existing packet
-	Filled  Outcome = "filled"  // missing captions that we composed were filled in
+	Filled  Outcome = "filled"  // missing texts were filled in
 	Removed Outcome = "removed" // it was removed
 	None    Outcome = "none"    // it was not changed
 )
@@ -58,11 +60,14 @@ const (
 	PlaceLeft       Warning = "a GPS position may be left in the file"
 )
 
-// Options controls what is written. The zero value writes no captions, and keeps all metadata of others.
+// Options controls what is written. The zero value writes no texts, and keeps all metadata of others.
 type Options struct {
-	Composed    bool // fill in captions that the analyzer composed; otherwise those of an earlier run are removed
-	EmbedSigned bool // write into files with Content Credentials too
-	StripPlace  bool // remove GPS positions
+	Captions bool // fill in texts of a model; those of an earlier run stay in any case
+	Composed bool // fill in texts that the analyzer composed; otherwise those of an earlier run are removed
+	// KeywordParent is the upper level of a model's keywords in lr:hierarchicalSubject; "" for none.
+	KeywordParent string
+	EmbedSigned   bool // write into files with Content Credentials too
+	StripPlace    bool // remove GPS positions
 }
 
 // File is the result of Write.
@@ -71,9 +76,9 @@ type File struct {
 	ContentType string // image/jpeg or image/png
 	XMP         Outcome
 	EXIF        Outcome  // Filled if it contains our description
-	IPTC        Outcome  // Filled if it contains a caption of ours
+	IPTC        Outcome  // Filled if it contains a text of ours
 	Place       Outcome  // Removed if it had a GPS position
-	Replaced    []string // the stock texts that our captions replaced
+	Replaced    []string // the stock texts that ours replaced
 	Signed      bool     // the file has Content Credentials
 	Sidecar     []byte   // the packet that the file has or should have, for a sidecar file
 	Warnings    []Warning
@@ -88,13 +93,13 @@ func Write(data []byte, m pipeline.Metadata, o Options) (File, error) {
 	}
 	w := writer{
 		options: o, description: describe(m),
-		stated: m.Caption(),
+		texts: xmp.Cleaned(m.Texts()), captioned: m.Captioned, composed: m.Composed,
+	}
+	if m.Caption != nil {
+		w.model, w.language = m.Caption.Model, m.Caption.Language
 	}
 	if m.Exif != nil {
 		w.camera = []string{m.Exif.CameraMake, m.Exif.CameraModel}
-	}
-	if o.Composed {
-		w.composed = xmp.Cleaned(composed(m))
 	}
 	f := w.write(data, layout, err == nil)
 	f.ContentType = layout.Format.MediaType

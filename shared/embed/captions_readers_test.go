@@ -165,7 +165,7 @@ func TestOtherScriptsInOtherReaders(t *testing.T) {
 // TestDocumentedRemoval runs the commands of docs/metadata.md that find and remove our captions and all other
 // metadata of ours.
 func TestDocumentedRemoval(t *testing.T) {
-	text, err := os.ReadFile("../../../docs/metadata.md")
+	text, err := os.ReadFile("../../docs/metadata.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,10 +15,12 @@ import (
 
 // writer contains what is written, independent of the format of the file.
 type writer struct {
-	options          Options
-	description      xmp.Description
-	composed, stated pipeline.Caption
-	camera           []string // make and model
+	options             Options
+	description         xmp.Description
+	texts               pipeline.Texts
+	captioned, composed []string // the fields whose texts are of a model, or composed
+	model, language     string   // of the captioned texts
+	camera              []string // make and model
 }
 
 // isStock reports whether a text was written by a camera or program without a person.
@@ -84,10 +86,12 @@ func (w writer) make(f found) made {
 	if packet != nil {
 		packet.Replaceable(w.isStock)
 	}
-	marks := marksOf(packet)
+	earlier := ours{packet}
 	fill := w.fill(packet, func(field pipeline.CaptionField) bool {
-		return f.stated[field] || f.readable && w.tiffStates(block, field, marks) || w.iptcStates(f.IPTC, field, marks)
+		return f.stated[field] || f.readable && w.tiffStates(block, field, earlier) || w.iptcStates(f.IPTC, field, earlier) ||
+			packet != nil && packet.States(field)
 	})
+	fill.Writer = fill.Writer && (packet == nil || !packet.StatesWriter()) && pipeline.Blank(f.IPTC.Values(iptc.Writer))
 	m.change.Raw = f.Packet.Raw
 	m.file.Sidecar = merged(packet, w.description.WithCaption(fill))
 	if fill, warning = m.embed(packet, w.description, fill, f.packetLimit); warning != "" {
@@ -97,13 +101,13 @@ func (w writer) make(f found) made {
 		return w.finish(f, m)
 	}
 	if packet != nil {
-		m.replaced(packet.Replaced(fill)...)
+		m.replaced(packet.Replaced(fill.Texts())...)
 	}
 	if f.tiff {
-		w.fillTIFF(&m, block, fill[pipeline.Description], marks, f.tiffLimit)
+		w.fillTIFF(&m, block, fill.Texts(), earlier, f.tiffLimit)
 	}
 	if f.IPTC.State == iptc.Sound {
-		w.fillIPTC(&m, f, fill, marks)
+		w.fillIPTC(&m, f, fill.Texts(), earlier)
 	}
 	return w.finish(f, m)
 }
@@ -134,31 +138,31 @@ func (w writer) parse(f found, m *made) (*xmp.Packet, Warning) {
 	return p, ""
 }
 
-func marksOf(p *xmp.Packet) pipeline.Marks {
-	if p == nil {
-		return pipeline.Marks{}
-	}
-	return p.Marks()
-}
-
-// fill returns our captions for the file: for every field that others have not stated, the analyzer's composed
-// value, or else ours from an earlier run, which the analyzer may have taken for the file's own. It is empty if
-// composed captions stay out of the file; those of an earlier run are removed then.
-func (w writer) fill(p *xmp.Packet, stated func(pipeline.CaptionField) bool) pipeline.Caption {
-	var fill, earlier pipeline.Caption
-	if !w.options.Composed {
-		return fill
-	}
+// fill returns our texts for the file: for every field that others have not stated, the new words of a model, or its
+// earlier ones, or else composed ones. Words of a model stay until new ones replace them. Composed ones of an earlier
+// run, which the analyzer may have taken for the file's own, are removed unless composed texts are wanted.
+func (w writer) fill(p *xmp.Packet, stated func(pipeline.CaptionField) bool) xmp.Caption {
+	fill := xmp.Caption{KeywordParent: w.options.KeywordParent}
+	var earlier xmp.Caption
 	if p != nil {
 		earlier = p.Ours()
 	}
 	for _, f := range pipeline.CaptionFields {
+		old, text := earlier.Fields[f], w.texts[f]
+		if stated(f) {
+			continue
+		}
+		fill.Writer = fill.Writer || f == pipeline.Description
+		captioned, composed := slices.Contains(w.captioned, f.String()), slices.Contains(w.composed, f.String())
 		switch {
-		case stated(f) || p != nil && p.States(f):
-		case len(w.composed[f]) > 0:
-			fill[f] = w.composed[f]
-		case len(w.stated[f]) > 0:
-			fill[f] = earlier[f]
+		case w.options.Captions && captioned && len(text) > 0 && (!old.Captioned || !slices.Equal(text, old.Values)):
+			fill.Fields[f] = xmp.Words{Values: text, Captioned: true, Model: w.model, Language: w.language}
+		case old.Captioned:
+			fill.Fields[f] = old
+		case w.options.Composed && composed:
+			fill.Fields[f].Values = text
+		case w.options.Composed && !captioned && len(text) > 0:
+			fill.Fields[f] = old
 		}
 	}
 	return fill
@@ -174,10 +178,10 @@ func merged(p *xmp.Packet, d xmp.Description) []byte {
 
 // embed chooses the packet of at most limit bytes, and returns the captions in it. If space is short, it omits
 // the padding first, then our optional properties, and finally our captions, but never a property of the file.
-func (m *made) embed(p *xmp.Packet, d xmp.Description, fill pipeline.Caption, limit int) (pipeline.Caption, Warning) {
+func (m *made) embed(p *xmp.Packet, d xmp.Description, fill xmp.Caption, limit int) (xmp.Caption, Warning) {
 	type attempt struct {
 		packet   []byte
-		captions pipeline.Caption
+		captions xmp.Caption
 		warning  Warning
 	}
 	compact := func(d xmp.Description) []byte {
@@ -202,26 +206,24 @@ func (m *made) embed(p *xmp.Packet, d xmp.Description, fill pipeline.Caption, li
 		}
 		return a.captions, a.warning
 	}
-	return pipeline.Caption{}, NoSpace
+	return xmp.Caption{}, NoSpace
 }
 
-// fillTIFF writes the description into EXIF data, or removes that of an earlier run.
-func (w writer) fillTIFF(m *made, t tiff.Block, description []string, marks pipeline.Marks, limit int) {
-	old, has := tiffDescription(t)
-	ours := marks.Ours(pipeline.Description, []string{old})
-	if !t.Sound() || has && !ours && (len(description) == 0 || !w.missing(pipeline.Description, []string{old})) {
+// fillTIFF writes the description into EXIF data, or removes that of an earlier run, and removes the copies of our texts
+// that Windows has made and that no longer repeat one.
+func (w writer) fillTIFF(m *made, t tiff.Block, fill pipeline.Texts, earlier ours, limit int) {
+	if !t.Sound() {
 		return
 	}
-	text := ""
-	if len(description) > 0 {
-		text = description[0]
-	}
-	described := t.WithText(tiff.TagImageDescription, text)
-	if len(described.Data) > limit {
-		if text = ""; !ours {
-			return
-		}
-		described = t.WithText(tiff.TagImageDescription, text)
+	described := withoutCopies(t, fill, earlier)
+	old, has := tiffDescription(t)
+	ours, text := earlier.are(pipeline.Description, []string{old}), strings.Join(fill[pipeline.Description], "")
+	if has && !ours && (text == "" || !w.missing(pipeline.Description, []string{old})) {
+		text = "" // it stays
+	} else if with := described.WithText(tiff.TagImageDescription, text); len(with.Data) <= limit {
+		described = with
+	} else if text = ""; ours {
+		described = described.WithText(tiff.TagImageDescription, text)
 	}
 	if !bytes.Equal(described.Data, t.Data) {
 		m.change.EXIF = described.Data
@@ -235,14 +237,14 @@ func (w writer) fillTIFF(m *made, t tiff.Block, description []string, marks pipe
 }
 
 // fillIPTC writes captions into an IPTC block, or removes those of an earlier run.
-func (w writer) fillIPTC(m *made, f found, fill pipeline.Caption, marks pipeline.Marks) {
-	described, replaced, filled := w.filledIPTC(f.IPTC.Block, fill, marks)
+func (w writer) fillIPTC(m *made, f found, fill pipeline.Texts, earlier ours) {
+	described, replaced, filled := w.filledIPTC(f.IPTC.Block, fill, earlier)
 	resources := f.IPTC.With(described)
 	if len(resources) > f.resourcesLimit {
 		// Captions of an earlier run, whose marks are removed, must not stay: they would be taken for a
 		// person's.
 		if filled {
-			w.fillIPTC(m, f, pipeline.Caption{}, marks)
+			w.fillIPTC(m, f, pipeline.Texts{}, earlier)
 		}
 		return
 	}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/analyzer/visiontest"
+)
+
+// tile returns a small PNG. Each number is another picture.
+func tile(t *testing.T, n int) []byte {
+	t.Helper()
+	img := image.NewRGBA(image.Rect(0, 0, 48, 32))
+	for i := range 48 * 32 {
+		img.Set(i%48, i/48, color.RGBA{uint8(n * 37), uint8(n >> 3 * 29), uint8(i), 255}) //nolint:gosec // Any color will do.
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, img); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func pngInline(name string, data []byte) map[string]string {
+	return map[string]string{"name": name, "base64": base64.StdEncoding.EncodeToString(data)}
+}
+
+// captionEnv turns captions on, with the stand-in as the model's server. The prefix is a new one, because stored answers
+// outlive a run of the tests.
+func captionEnv(s *visiontest.Server, more ...string) []string {
+	return append([]string{"CAPTION_URL=" + s.URL, "CAPTION_API_KEY=secret", "CAPTION_MODEL=stand-in", "CAPTION_TIMEOUT=2s", "S3_PREFIX_PROCESSED=" + strings.ToLower(rand.Text()) + "/"}, more...)
+}
+
+// captionRecord is the part of a record that is about captions.
+type captionRecord struct {
+	Title     string   `json:"title"`
+	AltText   string   `json:"alt_text"`
+	Keywords  []string `json:"keywords"`
+	Captioned []string `json:"captioned"`
+	Composed  []string `json:"composed"`
+	Warnings  []string `json:"warnings"`
+	Caption   struct {
+		Model string `json:"model"`
+	} `json:"caption"`
+}
+
+func (s *system) record(t *testing.T, id string, index int) (r captionRecord) {
+	t.Helper()
+	if status, _ := s.call(t, http.MethodGet, fmt.Sprintf("/api/v1/batch/%s/images/%d/metadata", id, index), nil, &r); status != 200 {
+		t.Fatalf("record of image %d: %d", index, status)
+	}
+	return r
+}
+
+// asked returns the number of requests about images, without the one at the start.
+func asked(s *visiontest.Server, start int) int { return len(s.Requests()) - start }
+
+// TestCaptions sends images with captions on. It verifies that the model's words are in the record and in the file, that a
+// client can opt out, and that no picture is asked about twice: not in another job, and not as our own output.
+func TestCaptions(t *testing.T) {
+	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
+		model := visiontest.Start(t, "secret")
+		s := start(t, captionEnv(model)...)
+		await(t, func() (bool, string) { n := len(model.Requests()); return n > 0, fmt.Sprint(n) }) // the request at the start
+		began := len(model.Requests())
+
+		id := s.submit(t, pngInline("a.png", tile(t, 1)), inline("sunrise.jpg", photo(t)))
+		if got := s.ended(t, id); got.Completed != 2 {
+			t.Fatalf("job %+v", got)
+		}
+		drawn, own := s.record(t, id, 0), s.record(t, id, 1)
+		if drawn.Title != visiontest.Title || drawn.AltText != visiontest.AltText || len(drawn.Captioned) != 4 || len(drawn.Composed) != 0 || drawn.Caption.Model != "stand-in" {
+			t.Errorf("record of an image without texts: %+v", drawn)
+		}
+		if !slices.Contains(own.Captioned, "alt_text") || own.AltText != visiontest.AltText {
+			t.Errorf("record of a photo: %+v", own)
+		}
+		if n := asked(model, began); n != 2 {
+			t.Errorf("%d requests for two pictures, want 2", n)
+		}
+		var file []byte
+		s.call(t, http.MethodGet, "/api/v1/batch/"+id+"/images/0/file", nil, &file)
+		if !bytes.Contains(file, []byte(visiontest.Title)) {
+			t.Error("the file does not contain the model's title")
+		}
+
+		again := s.submit(t, pngInline("other name.png", tile(t, 1)), pngInline("b.png", file))
+		if got := s.ended(t, again); got.Completed != 2 {
+			t.Fatalf("job %+v", got)
+		}
+		for i := range 2 {
+			if r := s.record(t, again, i); r.Title != visiontest.Title || len(r.Captioned) != 4 {
+				t.Errorf("the same picture again, image %d: %+v", i, r)
+			}
+		}
+		body, err := json.Marshal(map[string]any{"captions": false, "images": []any{pngInline("c.png", tile(t, 2))}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var created jobResponse
+		s.call(t, http.MethodPost, "/api/v1/batch", bytes.NewReader(body), &created)
+		s.ended(t, created.JobID)
+		if r := s.record(t, created.JobID, 0); len(r.Captioned) != 0 || len(r.Composed) != 3 || len(r.Warnings) != 0 {
+			t.Errorf("an image that no model may see: %+v", r)
+		}
+		if n := asked(model, began); n != 2 {
+			t.Errorf("%d requests in total, want 2", n)
+		}
+		var limits struct {
+			Captions struct{ Model, Host string } `json:"captions"`
+		}
+		s.call(t, http.MethodGet, "/api/v1/limits", nil, &limits)
+		if limits.Captions.Model != "stand-in" || "http://"+limits.Captions.Host+"/v1" != model.URL {
+			t.Errorf("limits %+v, want the model at %s", limits, model.URL)
+		}
+	})
+}
+
+// paid counts the good answers for each picture.
+type paid struct {
+	mu      sync.Mutex
+	answers map[[32]byte]int // guarded by mu
+	tries   int              // guarded by mu
+}
+
+// reply answers well, except for every tenth request, which gets the next fault.
+func (p *paid) reply(faults ...visiontest.Reply) visiontest.Reply {
+	return func(w http.ResponseWriter, r *http.Request, q visiontest.Request) {
+		p.mu.Lock()
+		p.tries++
+		n := p.tries
+		if n%10 != 0 {
+			p.answers[sha256.Sum256(q.Picture)]++
+		}
+		p.mu.Unlock()
+		if n%10 == 0 {
+			faults[n/10%len(faults)](w, r, q)
+			return
+		}
+		visiontest.Default(w, r, q)
+	}
+}
+
+// TestCaptionFaults sends images while every tenth request to the model fails, in every way. It verifies that no image is
+// lost or fails, that every image has either its caption or a warning, and that no picture is paid for twice.
+func TestCaptionFaults(t *testing.T) {
+	t.Parallel()
+	const images = 100
+	model := visiontest.Start(t, "secret")
+	p := &paid{answers: map[[32]byte]int{}}
+	model.Play(visiontest.Default, p.reply( // the first request is that at the start
+		visiontest.Status(http.StatusInternalServerError, "{}"), visiontest.Drop, visiontest.Status(http.StatusTooManyRequests, "{}", "Retry-After", "1"),
+		visiontest.Content("no JSON"), visiontest.Hang, visiontest.Message(map[string]any{"refusal": "no"}, "stop"),
+		visiontest.Status(http.StatusServiceUnavailable, ""), visiontest.Status(http.StatusUnprocessableEntity, "{}"),
+		visiontest.Message(map[string]any{"content": `{"title":"x`}, "length"), visiontest.Status(http.StatusUnauthorized, "{}"),
+	))
+	s := forms["standalone"](t, captionEnv(model, "CAPTION_CONCURRENCY=4")...)
+	await(t, func() (bool, string) { n := len(model.Requests()); return n > 0, fmt.Sprint(n) })
+	var batch []map[string]string
+	for i := range images {
+		batch = append(batch, pngInline(fmt.Sprintf("%d.png", i), tile(t, i)))
+	}
+	id := s.submit(t, batch...)
+	got := s.ended(t, id)
+	if got.Completed != images || got.Failed != 0 {
+		t.Fatalf("%d images are completed and %d have failed, want %d and 0", got.Completed, got.Failed, images)
+	}
+	captioned, uncaptioned := 0, 0
+	for i := range images {
+		r := s.record(t, id, i)
+		warned := slices.ContainsFunc(r.Warnings, func(w string) bool { return strings.HasPrefix(w, "not captioned: ") })
+		switch {
+		case len(r.Captioned) == 4 && r.Title == visiontest.Title && !warned:
+			captioned++
+		case len(r.Captioned) == 0 && warned:
+			uncaptioned++
+		default:
+			t.Errorf("image %d: %+v", i, r)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for picture, n := range p.answers {
+		if n != 1 {
+			t.Errorf("picture %x has been paid for %d times", picture, n)
+		}
+	}
+	if captioned != len(p.answers) || captioned < images*9/10 || uncaptioned == 0 {
+		t.Errorf("%d captioned and %d uncaptioned images after %d good answers", captioned, uncaptioned, len(p.answers))
+	}
+	var list struct {
+		Jobs []jobResponse `json:"jobs"`
+	}
+	s.call(t, http.MethodGet, "/api/v1/batch?uncaptioned=true", nil, &list)
+	if len(list.Jobs) != 1 || list.Jobs[0].JobID != id {
+		t.Errorf("the filter finds %+v, want the job", list.Jobs)
+	}
+}
+
+// TestCaptionsSurviveDeath kills the process in the middle of a batch. It verifies that no picture whose answer was stored is
+// asked about again.
+func TestCaptionsSurviveDeath(t *testing.T) {
+	t.Parallel()
+	const images = 30
+	model := visiontest.Start(t, "secret")
+	p := &paid{answers: map[[32]byte]int{}}
+	model.Play(visiontest.Default, p.reply(visiontest.Default))
+	data := t.TempDir()
+	s := forms["standalone"](t, captionEnv(model, "DATA_DIR="+data)...)
+	var batch []map[string]string
+	for i := range images {
+		batch = append(batch, pngInline(fmt.Sprintf("%d.png", i), tile(t, i)))
+	}
+	id := s.submit(t, batch...)
+	stored := func() int {
+		found, err := filepath.Glob(filepath.Join(data, "processed", "*", "captions", "*.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found)
+	}
+	await(t, func() (bool, string) { n := stored(); return n >= 8, fmt.Sprint(n) })
+	_ = s.end(syscall.SIGKILL) // The error reports the kill.
+	before, requests := stored(), len(model.Requests())
+	s.start()
+	s.awaitReady()
+	if got := s.ended(t, id); got.Completed != images {
+		t.Fatalf("%d images are completed, want %d", got.Completed, images)
+	}
+	for i := range images {
+		if r := s.record(t, id, i); r.Title != visiontest.Title {
+			t.Errorf("image %d: %+v", i, r)
+		}
+	}
+	// One more request is that at the start, and the pictures without a stored answer are asked about.
+	if n, most := len(model.Requests())-requests, images-before+1; n > most || before == images {
+		t.Errorf("%d requests after the restart with %d stored answers, want at most %d", n, before, most)
+	}
+}
