@@ -139,10 +139,19 @@ func Route[In, Out pipeline.Message](ctx context.Context, d Deps, in pipeline.Qu
 	})
 	g.Go(func() error {
 		return w.consume(ctx, quarantine, 1, func(work, round context.Context, dv broker.Delivery) error {
-			return receive(work, round, w, dv, handle)
+			return receive(context.WithValue(work, deadly{}, dv.Redelivered), round, w, dv, handle)
 		})
 	})
 	return g.Wait()
+}
+
+type deadly struct{}
+
+// Deadly reports whether the message of a step with this context has probably killed its process
+// twice, the second time alone. A step that can do without a dangerous part leaves it out then.
+func Deadly(ctx context.Context) bool {
+	yes, _ := ctx.Value(deadly{}).(bool)
+	return yes
 }
 
 // Drain reads messages from in and runs the step, which has no output, until ctx ends.

@@ -2,7 +2,8 @@
 //
 // A caption never fails an image. Whatever goes wrong with the model, its answer or the store of
 // answers, the image waits for at most Config.MaxWait and then continues as it is, with a warning
-// in its record. Only a missing store of originals keeps it longer, as it keeps every other step.
+// in its record. An image with which the process has died twice continues at once. Only a missing
+// store of originals keeps an image longer, as it keeps every other step.
 //
 // Each picture is paid for once: an answer is stored under the hash of the picture and of the
 // request before it is used, and the stored answer is what every later image with the same picture
@@ -102,6 +103,9 @@ func (c *Captioner) Step(ctx context.Context, a pipeline.Analysis) (out pipeline
 	}()
 	if !c.Wanted(a) {
 		return c.next(a), nil
+	}
+	if stage.Deadly(ctx) {
+		return c.unreadable(ctx, a, errors.New("the process has died with it twice")), nil
 	}
 	data, err := objectstore.ReadAll(ctx, c.deps.Originals, a.OriginalPath, a.Size)
 	if errors.Is(err, objectstore.ErrUnavailable) || ctx.Err() != nil {

@@ -424,6 +424,50 @@ func TestContinuesWithout(t *testing.T) {
 	}
 }
 
+// TestDeadlyImage verifies that an image is asked about again after a first death of its process, and
+// continues without a caption after a second one, alone in the quarantine queue.
+func TestDeadlyImage(t *testing.T) {
+	inBubble(t, never, func(r *rig, ctx context.Context, work *sync.WaitGroup) {
+		die := func(queue string) {
+			dying, die := context.WithCancel(ctx)
+			taken := make(chan struct{})
+			ended := make(chan error, 1)
+			go func() {
+				ended <- r.broker.Consume(dying, queue, 1, func(context.Context, broker.Delivery) error {
+					close(taken)
+					return nil // without an ack
+				})
+			}()
+			<-taken
+			die()
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+		}
+		quarantine := broker.QuarantineQueue(pipeline.ImageDescribed.Name)
+		twice, err := json.Marshal(r.analysis(1, 1))
+		if err == nil {
+			err = r.broker.Publish(ctx, quarantine, broker.Message{Body: twice})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		die(quarantine)
+		r.publish(r.analysis(0, 0))
+		die(pipeline.ImageDescribed.Name)
+		r.run(ctx, work)
+		settle(time.Minute)
+		if len(r.got) != 2 || r.model.answers != 1 || r.model.reasons[vision.ReasonUnreadable] != 1 {
+			t.Fatalf("%d images continue after %d answers, reasons %v; want 2, 1 and one unreadable", len(r.got), r.model.answers, r.model.reasons)
+		}
+		for _, a := range r.got {
+			if a.Uncaptioned != (a.Index == 1) {
+				t.Errorf("image %d: uncaptioned %v, want %v", a.Index, a.Uncaptioned, a.Index == 1)
+			}
+		}
+	})
+}
+
 // TestInvalidAnswerIsReplaced verifies that an object that is no answer does not keep its picture
 // from ever getting one.
 func TestInvalidAnswerIsReplaced(t *testing.T) {
