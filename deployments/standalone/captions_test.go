@@ -11,6 +11,7 @@ import (
 	"image/color"
 	"image/png"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -156,59 +157,75 @@ func (p *paid) reply(faults ...visiontest.Reply) visiontest.Reply {
 }
 
 // TestCaptionFaults sends images while every tenth request to the model fails, in every way. It verifies that no image is
-// lost or fails, that every image has either its caption or a warning, and that no picture is paid for twice.
+// lost or fails, that every image has either its caption or a warning, and that no picture is paid for twice. With PROVE=1,
+// there are ten times as many images.
 func TestCaptionFaults(t *testing.T) {
-	t.Parallel()
-	const images = 100
-	model := visiontest.Start(t, "secret")
-	p := &paid{answers: map[[32]byte]int{}}
-	model.Play(visiontest.Default, p.reply( // the first request is that at the start
-		visiontest.Status(http.StatusInternalServerError, "{}"), visiontest.Drop, visiontest.Status(http.StatusTooManyRequests, "{}", "Retry-After", "1"),
-		visiontest.Content("no JSON"), visiontest.Hang, visiontest.Message(map[string]any{"refusal": "no"}, "stop"),
-		visiontest.Status(http.StatusServiceUnavailable, ""), visiontest.Status(http.StatusUnprocessableEntity, "{}"),
-		visiontest.Message(map[string]any{"content": `{"title":"x`}, "length"), visiontest.Status(http.StatusUnauthorized, "{}"),
-	))
-	s := forms["standalone"](t, captionEnv(model, "CAPTION_CONCURRENCY=4")...)
-	await(t, func() (bool, string) { n := len(model.Requests()); return n > 0, fmt.Sprint(n) })
-	var batch []map[string]string
-	for i := range images {
-		batch = append(batch, pngInline(fmt.Sprintf("%d.png", i), tile(t, i)))
+	const perJob = 100
+	jobs := 1
+	if os.Getenv("PROVE") != "" {
+		jobs = 10
 	}
-	id := s.submit(t, batch...)
-	got := s.ended(t, id)
-	if got.Completed != images || got.Failed != 0 {
-		t.Fatalf("%d images are completed and %d have failed, want %d and 0", got.Completed, got.Failed, images)
-	}
-	captioned, uncaptioned := 0, 0
-	for i := range images {
-		r := s.record(t, id, i)
-		warned := slices.ContainsFunc(r.Warnings, func(w string) bool { return strings.HasPrefix(w, "not captioned: ") })
-		switch {
-		case len(r.Captioned) == 4 && r.Title == visiontest.Title && !warned:
-			captioned++
-		case len(r.Captioned) == 0 && warned:
-			uncaptioned++
-		default:
-			t.Errorf("image %d: %+v", i, r)
+	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
+		model := visiontest.Start(t, "secret")
+		p := &paid{answers: map[[32]byte]int{}}
+		model.Play(visiontest.Default, p.reply( // the first request is that at the start
+			visiontest.Status(http.StatusInternalServerError, "{}"), visiontest.Drop, visiontest.Status(http.StatusTooManyRequests, "{}", "Retry-After", "1"),
+			visiontest.Content("no JSON"), visiontest.Hang, visiontest.Message(map[string]any{"refusal": "no"}, "stop"),
+			visiontest.Status(http.StatusServiceUnavailable, ""), visiontest.Status(http.StatusUnprocessableEntity, "{}"),
+			visiontest.Message(map[string]any{"content": `{"title":"x`}, "length"), visiontest.Status(http.StatusUnauthorized, "{}"),
+		))
+		s := start(t, captionEnv(model, "CAPTION_CONCURRENCY=4")...)
+		await(t, func() (bool, string) { n := len(model.Requests()); return n > 0, fmt.Sprint(n) })
+		var ids []string
+		for j := range jobs {
+			var batch []map[string]string
+			for i := range perJob {
+				batch = append(batch, pngInline(fmt.Sprintf("%d.png", i), tile(t, j*perJob+i)))
+			}
+			ids = append(ids, s.submit(t, batch...))
 		}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for picture, n := range p.answers {
-		if n != 1 {
-			t.Errorf("picture %x has been paid for %d times", picture, n)
+		captioned, uncaptioned := 0, 0
+		for _, id := range ids {
+			got := s.ended(t, id)
+			if got.Completed != perJob || got.Failed != 0 {
+				t.Fatalf("%d images are completed and %d have failed, want %d and 0", got.Completed, got.Failed, perJob)
+			}
+			for i := range perJob {
+				r := s.record(t, id, i)
+				warned := slices.ContainsFunc(r.Warnings, func(w string) bool { return strings.HasPrefix(w, "not captioned: ") })
+				switch {
+				case len(r.Captioned) == 4 && r.Title == visiontest.Title && !warned:
+					captioned++
+				case len(r.Captioned) == 0 && warned:
+					uncaptioned++
+				default:
+					t.Errorf("image %d: %+v", i, r)
+				}
+			}
 		}
-	}
-	if captioned != len(p.answers) || captioned < images*9/10 || uncaptioned == 0 {
-		t.Errorf("%d captioned and %d uncaptioned images after %d good answers", captioned, uncaptioned, len(p.answers))
-	}
-	var list struct {
-		Jobs []jobResponse `json:"jobs"`
-	}
-	s.call(t, http.MethodGet, "/api/v1/batch?uncaptioned=true", nil, &list)
-	if len(list.Jobs) != 1 || list.Jobs[0].JobID != id {
-		t.Errorf("the filter finds %+v, want the job", list.Jobs)
-	}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for picture, n := range p.answers {
+			if n != 1 {
+				t.Errorf("picture %x has been paid for %d times", picture, n)
+			}
+		}
+		if captioned != len(p.answers) || captioned < jobs*perJob*9/10 || uncaptioned == 0 {
+			t.Errorf("%d captioned and %d uncaptioned images after %d good answers", captioned, uncaptioned, len(p.answers))
+		}
+		var list struct {
+			Jobs []jobResponse `json:"jobs"`
+		}
+		s.call(t, http.MethodGet, "/api/v1/batch?uncaptioned=true", nil, &list)
+		for _, j := range list.Jobs {
+			if !slices.Contains(ids, j.JobID) {
+				t.Errorf("the filter finds the job %s, want only %v", j.JobID, ids)
+			}
+		}
+		if len(list.Jobs) == 0 {
+			t.Error("the filter finds no job")
+		}
+	})
 }
 
 // TestCaptionsSurviveDeath kills the process in the middle of a batch. It verifies that no picture whose answer was stored is

@@ -37,9 +37,9 @@ type poisonedSystem struct {
 // startPoisoned sends jobs with one image that kills every analyzer and one good image, and
 // restarts the analyzer until the first images are dead letters. Then it starts an analyzer
 // without the fault.
-func startPoisoned(t *testing.T, broker string, jobs int) *poisonedSystem {
+func startPoisoned(t *testing.T, broker string, jobs int, more ...string) *poisonedSystem {
 	t.Helper()
-	env := serverEnv(t, broker)
+	env := append(serverEnv(t, broker), more...)
 	gateway := launch(t, "gateway", env...)
 	g := &poisonedSystem{env: env, system: &system{gateway, []*process{gateway}}}
 	poisoned := &process{

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/imagebatch/imagebatch/analyzer/visiontest"
 )
 
 // TestDashboardsShowData runs the query of every panel on a Prometheus with our
@@ -25,7 +27,7 @@ import (
 func TestDashboardsShowData(t *testing.T) {
 	t.Parallel()
 	broker, metrics := ownRabbitMQ(t)
-	g := startPoisoned(t, broker, 1)
+	g := startPoisoned(t, broker, 1, captionEnv(visiontest.Start(t, "secret"))...)
 	at := startPrometheus(t, map[string][]string{
 		"gateway": {g.parts[0].addr}, "processor": {g.parts[1].addr}, "analyzer": {g.parts[2].addr}, "rabbitmq": {metrics}, "rabbitmq-queues": {metrics},
 	})
