@@ -101,7 +101,7 @@ func photos(t *testing.T) map[string][]byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bep/imagemeta")
 	_, here, _, _ := runtime.Caller(0)
-	cmd.Dir = filepath.Join(filepath.Dir(here), "..", "..", "..", "analyzer")
+	cmd.Dir = filepath.Join(filepath.Dir(here), "..", "..", "analyzer")
 	out, err := cmd.Output()
 	folder := strings.TrimSpace(string(out))
 	if err != nil || folder == "" {
