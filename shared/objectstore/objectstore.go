@@ -74,8 +74,8 @@ type Store interface {
 	Put(ctx context.Context, key string, data []byte, contentType string) error
 	// PutNew stores data under key, or returns ErrExists and leaves the object that is there. Of
 	// several concurrent calls, one stores its data. An S3 server that does not know conditional
-	// requests may store those of several, one after the other. After another error, the object
-	// may exist.
+	// requests may store those of several, one after the other. A call whose response was lost may
+	// return ErrExists because of its own data. After another error, the object may exist.
 	PutNew(ctx context.Context, key string, data []byte, contentType string) error
 	// Get opens the object.
 	Get(ctx context.Context, key string) (*Object, error)

@@ -40,7 +40,19 @@ func (s *Store) PutNew(ctx context.Context, key string, data []byte, contentType
 	if err := errors.Join(objectstore.CheckKey(key), objectstore.CheckContentType(contentType)); err != nil {
 		return err
 	}
-	err := s.do(ctx, "put", key, s.putBudget(data), func(ctx context.Context) error {
+	err := s.putNew(ctx, key, data, contentType)
+	if !errors.Is(err, objectstore.ErrChanged) {
+		return err
+	}
+	// versitygw takes the mark of a deleted object in a bucket with versions for an object.
+	if _, err := s.Stat(ctx, key); !errors.Is(err, objectstore.ErrNotExist) {
+		return fmt.Errorf("put object %q: %w", key, objectstore.ErrExists)
+	}
+	return s.Put(ctx, key, data, contentType)
+}
+
+func (s *Store) putNew(ctx context.Context, key string, data []byte, contentType string) error {
+	return s.do(ctx, "put", key, s.putBudget(data), func(ctx context.Context) error {
 		options := minio.PutObjectOptions{ContentType: contentType}
 		options.SetMatchETagExcept("*")
 		err := s.putOnce(ctx, key, data, options)
@@ -55,10 +67,6 @@ func (s *Store) PutNew(ctx context.Context, key string, data []byte, contentType
 		}
 		return s.putOnce(ctx, key, data, minio.PutObjectOptions{ContentType: contentType})
 	})
-	if errors.Is(err, objectstore.ErrChanged) {
-		return fmt.Errorf("put object %q: %w", key, objectstore.ErrExists)
-	}
-	return err
 }
 
 // putOnce sends data with a checksum that the server accepts.
