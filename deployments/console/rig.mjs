@@ -145,7 +145,15 @@ export class Rig {
     return path;
   };
 
-  check = () => this.#watch.check();
+  /** Waits until everything that the pages have reported so far has arrived, and throws an error if something must not be. */
+  check = async () => {
+    const pages = this.#contexts.flatMap((context) => context.pages());
+    await Promise.race([
+      Promise.allSettled(pages.map((page) => page.evaluate(() => new Promise((resolve) => { setTimeout(resolve); })))),
+      new Promise((resolve) => { setTimeout(resolve, 2000).unref(); }), // A page that is busy for ever still reports what it has done.
+    ]);
+    this.#watch.check();
+  };
 
   close = async () => {
     await Promise.allSettled(this.#contexts.map((context) => context.close()));

@@ -28,13 +28,13 @@ async function run(browser, { name, system, limit, run: play }) {
       timer = setTimeout(() => reject(new Error(`the scenario takes more than ${limit} s`)), limit * 1000);
     });
     await Promise.race([play(rig), late]);
-    rig.check();
+    await rig.check();
     return { ok: true };
   } catch (error) {
     if (error.absent) return { skipped: error.absent };
     const failure = { ok: false, error: error.stack };
     try {
-      rig?.check();
+      await rig?.check();
     } catch (found) {
       if (found.message !== error.message) failure.error += `\n${found.message}`;
     }

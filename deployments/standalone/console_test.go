@@ -32,12 +32,7 @@ const (
 // scenario is a subtest of its file. See "Browser tests" in CONTRIBUTING.md.
 func TestConsole(t *testing.T) {
 	t.Parallel()
-	need(t, "node", "--version")
-	chromium, err := exec.LookPath(cmp.Or(os.Getenv("TEST_CHROMIUM"), "chromium"))
-	if err != nil {
-		t.Skip(err)
-	}
-	packages := npmPackages(t)
+	env := browserEnv(t)
 	files, err := filepath.Glob(filepath.Join(consoleDir, "scenarios", "*.mjs"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d files of scenarios: %v", len(files), err)
@@ -53,7 +48,7 @@ func TestConsole(t *testing.T) {
 		lanes.Go(func() {
 			for file := range queue {
 				t.Run(strings.TrimSuffix(filepath.Base(file), ".mjs"), func(t *testing.T) {
-					newConsole(t).run("PACKAGES="+packages, "CHROMIUM="+chromium, "FILE="+file)
+					newConsole(t).run(func(r scenarioResult) { r.report(t) }, append(env, "FILE="+file, "ONLY="+selected())...)
 				})
 			}
 		})
@@ -61,20 +56,40 @@ func TestConsole(t *testing.T) {
 	lanes.Wait()
 }
 
-// npmPackages returns the folder in which install.sh has installed the packages of deployments/console. It skips the test if
-// there is none.
-func npmPackages(t *testing.T) string {
+// TestConsoleFindsFaults runs scenarios on a page that does what the console must never do. It verifies that each of them fails
+// and reports the fault, and that a page without faults passes.
+func TestConsoleFindsFaults(t *testing.T) {
+	t.Parallel()
+	results := 0
+	newConsole(t).run(func(r scenarioResult) {
+		results++
+		if r.OK != (r.Name == "no fault") || !r.OK && !strings.Contains(r.Error, r.Name) {
+			t.Errorf("scenario %q: passed is %t, the error is %s", r.Name, r.OK, r.Error)
+		}
+	}, append(browserEnv(t), "FILE="+filepath.Join(consoleDir, "faults.mjs"), "FAILURES="+t.TempDir())...)
+	if results < 14 {
+		t.Errorf("%d scenarios, want at least 14", results)
+	}
+}
+
+// browserEnv returns the part of run.mjs's environment that is about the browser. It skips the test if this machine lacks what
+// deployments/local/install.sh browser installs.
+func browserEnv(t *testing.T) []string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "bash", "-euc", ". ../local/lib.sh; tool console")
-	out, err := cmd.Output()
+	need(t, "node", "--version")
+	chromium, err := exec.LookPath(cmp.Or(os.Getenv("TEST_CHROMIUM"), "chromium"))
+	if err != nil {
+		t.Skip(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "bash", "-euc", ". ../local/lib.sh; tool console").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := strings.TrimSpace(string(out))
-	if _, err := os.Stat(folder); err != nil {
-		t.Skipf("%v; deployments/local/install.sh browser installs it", err)
+	packages := strings.TrimSpace(string(out))
+	if _, err := os.Stat(packages); err != nil {
+		t.Skip(err)
 	}
-	return folder
+	return []string{"CHROMIUM=" + chromium, "PACKAGES=" + packages}
 }
 
 // console runs one file of scenarios and does what they request at its control server.
@@ -151,8 +166,8 @@ type scenarioResult struct {
 	Done       bool    `json:"done"` // the last line
 }
 
-// run runs run.mjs until its end.
-func (c *console) run(env ...string) {
+// run runs run.mjs until its end and reports each result.
+func (c *console) run(report func(scenarioResult), env ...string) {
 	c.Helper()
 	ctx, cancel := context.WithTimeout(c.Context(), scenarioLimit)
 	failures, err := filepath.Abs("../../data/test/console")
@@ -165,7 +180,7 @@ func (c *console) run(env ...string) {
 	}
 	cmd := exec.CommandContext(ctx, "node", filepath.Join(consoleDir, "run.mjs"))
 	// The browser's profile and its caches are below the temporary folder.
-	cmd.Env = append(os.Environ(), "CONTROL="+c.control.URL, "ONLY="+selected(), "FAILURES="+failures, "SCREENSHOTS="+screenshots, "TMPDIR="+c.TempDir())
+	cmd.Env = append(os.Environ(), "CONTROL="+c.control.URL, "FAILURES="+failures, "SCREENSHOTS="+screenshots, "TMPDIR="+c.TempDir())
 	if os.Getenv("HEADFUL") == "" {
 		cmd.Env = append(cmd.Env, "HOME="+c.TempDir()) // A browser with a window needs the person's own, for the display.
 	}
@@ -214,7 +229,7 @@ func (c *console) run(env ...string) {
 			case r.Done:
 				complete = true
 			default:
-				c.report(r)
+				report(r)
 			}
 		}
 	}
@@ -225,9 +240,9 @@ func (c *console) run(env ...string) {
 	}
 }
 
-// report turns a result into a subtest.
-func (c *console) report(r scenarioResult) {
-	c.Run(r.Name, func(t *testing.T) {
+// report turns the result into a subtest.
+func (r scenarioResult) report(t *testing.T) {
+	t.Run(r.Name, func(t *testing.T) {
 		switch {
 		case r.Skipped != "":
 			t.Skip(r.Skipped)

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -53,6 +55,21 @@ var sites = map[string]func(t *testing.T) *site{
 	"gateways": func(t *testing.T) *site {
 		a, b, _ := twoGateways(t)
 		return newSite(t, a, b)
+	},
+	// A page that is not ours, for faults.mjs.
+	"faults": func(t *testing.T) *site {
+		const page = `<!doctype html><html lang="en"><title>Faults</title><link rel="icon" href="data:,"><main><h1>Faults</h1><p>None yet.</p><button>One</button><button>Two</button></main></html>`
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/" {
+				http.NotFound(w, r)
+				return
+			}
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.Header().Set("Content-Security-Policy", "default-src 'none'; img-src 'self' data:; connect-src *; require-trusted-types-for 'script'; trusted-types 'none'")
+			_, _ = io.WriteString(w, page) // The client may be gone.
+		}))
+		t.Cleanup(server.Close)
+		return newSite(t, &system{process: &process{addr: server.Listener.Addr().String()}})
 	},
 }
 
