@@ -30,6 +30,7 @@ UNWANTED := $(strip $(if $(filter versitygw,$(PROFILES)),minio,versitygw) $(if $
 run: bin/standalone ## run everything in one process on :8080; needs only Go; data in ./data
 	@exec bin/standalone
 
+# Make passes SCREENSHOTS=FOLDER and HEADFUL=1 on to the browser tests: CONTRIBUTING.md.
 test: ## run all tests, with real servers that it starts itself (ARGS='-run TestName' selects some)
 	@deployments/local/test.sh $(ARGS)
 

@@ -7,6 +7,7 @@
 #                                     cjpeg and djpeg: they are compared with our JPEG decoder; promtool:
 #                                     it checks our metrics and alerts; nginx and Caddy: they run the
 #                                     configurations of docs/operations.md
+#                           browser   Chromium, Node.js, playwright-core and axe-core, which test the console
 #                           llama     llama.cpp's llama-server, which the vision client is tested with
 #                           bench     exiftool and libjpeg-turbo's programs, with which the benchmark compares
 #                           race      a C compiler, which the race detector needs
@@ -14,13 +15,13 @@
 #                           lint      golangci-lint, Vale, Redocly CLI and shellcheck
 #                           vuln      govulncheck
 #                           sbom      cyclonedx-gomod
-#                           (nothing) servers docs llama bench race
+#                           (nothing) servers docs browser llama bench race
 #
 # On Debian or Ubuntu, as root, packages are installed by apt-get, and their services are not started. RabbitMQ and PostgreSQL
 # come from Debian 13 or, with DEBIAN_SUITE=sid, from Debian's unstable suite: where this machine is another one, they are
 # installed in a root file system, in a minute, once. Go programs (MinIO,
 # versitygw, golangci-lint, gotestsum) are built once, in some minutes each, from the versions that our go.mod and go.sum files
-# pin, and kept by version in ${IMAGEBATCH_CACHE:-~/.cache/imagebatch}, like Redocly CLI, which npm installs from its lock file.
+# pin, and kept by version in ${IMAGEBATCH_CACHE:-~/.cache/imagebatch}, like the npm packages, which npm installs from their lock files.
 # llama-server and all that it needs come from Debian's unstable suite and are unpacked there, in half a minute, once; this
 # needs no root. A server is not installed if a TEST_ variable points to one.
 set -euo pipefail
@@ -28,7 +29,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 
 debian_keys=/usr/share/keyrings/debian-archive-keyring.gpg
-packages=() modules=() missing=() node='' redocly='' llama='' root_needed=''
+packages=() modules=() missing=() npm=() node='' llama='' root_needed=''
 
 # need COMMAND PACKAGE... requests the packages if the command is missing.
 need() {
@@ -37,6 +38,14 @@ need() {
 
 need_module() {
   [[ -x $(tool "$1") ]] || modules+=("$1")
+}
+
+# need_npm requests the npm packages of a folder.
+need_npm() {
+  if ! [[ -x $(tool "$1") ]]; then
+    need npm nodejs npm
+    npm+=("$1")
+  fi
 }
 
 # need_node requests a Node.js with a WebSocket. Node.js 18 of Debian 12 has none, and is too old for Redocly CLI.
@@ -74,7 +83,7 @@ python_has_clients() {
 sys.exit(any(u.find_spec(m) is None for m in ("requests", "websockets")))' 2>/dev/null
 }
 
-[[ $# -gt 0 ]] || set -- servers docs llama bench race
+[[ $# -gt 0 ]] || set -- servers docs browser llama bench race
 for what; do
   case $what in
   servers) for server in rabbitmq minio versitygw postgres; do need_server "$server"; done ;;
@@ -90,6 +99,12 @@ for what; do
     need unzip unzip
     need_node
     python_has_clients || packages+=(python3 python3-requests python3-websockets)
+    ;;
+  browser)
+    # Its text needs fonts, which Debian's package only recommends.
+    given chromium >/dev/null || need chromium chromium fonts-dejavu-core fonts-liberation
+    need_node
+    need_npm console
     ;;
   llama)
     if ! given llama-server >/dev/null && ! installed llama-server; then
@@ -108,10 +123,7 @@ for what; do
     need "$(go env CC)" gcc libc6-dev # Vale parses source code with C libraries
     need shellcheck shellcheck
     need_node
-    if ! [[ -x $(tool redocly) ]]; then
-      need npm nodejs npm
-      redocly=yes
-    fi
+    need_npm redocly
     ;;
   gotestsum) need_module gotestsum ;;
   vuln) need_module govulncheck ;;
@@ -213,14 +225,14 @@ if [[ -n $node ]]; then
   fi
 fi
 
-# redocly_install installs the packages of the lock file in a temporary folder and moves it into place.
-redocly_install() {
+# npm_install NAME installs the packages of a lock file in a temporary folder and moves it into place.
+npm_install() {
   local target staging
-  target=$cache/redocly-$(pinned redocly)
+  target=$cache/$1-$(pinned "$1")
   mkdir -p "$cache"
   staging=$(mktemp -d "$cache/building.XXXXXX")
-  echo "installing Redocly CLI $(pinned redocly)" >&2
-  cp "$(module_of redocly)"/package*.json "$staging/"
+  echo "installing the npm packages of $1 $(pinned "$1")" >&2
+  cp "$(module_of "$1")"/package*.json "$staging/"
   if npm ci --silent --no-fund --no-audit --ignore-scripts --prefix "$staging" >&2; then
     rm -rf "$target"
     mv "$staging" "$target"
@@ -230,9 +242,9 @@ redocly_install() {
   fi
 }
 
-if [[ -n $redocly ]]; then
-  redocly_install || missing+=("Redocly CLI")
-fi
+for name in "${npm[@]}"; do
+  npm_install "$name" || missing+=("the npm packages of $name")
+done
 
 # llama_install unpacks llama-server and the packages that it depends on. apt-get checks their signatures. It has folders of
 # its own, so that it knows of no installed package and changes none.
@@ -283,13 +295,14 @@ if ((${#missing[@]})); then
 Missing here: ${missing[*]}
 
 On Debian or Ubuntu, run this script as root to install them. On other systems, install them yourself, or point the
-tests to existing servers, which are then neither installed nor started (llama-server is a program that a test starts):
+tests to existing servers, which are then neither installed nor started (the last two are programs that a test starts):
 
   TEST_RABBITMQ_URL=amqp://user:password@host:5672/
   TEST_S3_ENDPOINT=http://host:9000  TEST_S3_ACCESS_KEY=...  TEST_S3_SECRET_KEY=...
   TEST_VERSITYGW_ENDPOINT=http://host:7070  (the same keys)
   TEST_POSTGRES_URL=postgres://user:password@host:5432/database
   TEST_LLAMA_SERVER=/path/of/llama-server
+  TEST_CHROMIUM=/path/of/chromium
 
 TEXT
   exit 1

@@ -8,18 +8,20 @@ cache=${IMAGEBATCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/imagebatch}
 deployments=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # module_of NAME prints the folder of the module that pins a Go tool: its go.mod names the tool, and its go.sum lists all
-# its dependencies. Each tool has a module of its own, so that tools do not affect each other's dependencies.
+# its dependencies. Each tool has a module of its own, so that tools do not affect each other's dependencies. For npm packages
+# (redocly, console), package.json and package-lock.json do the same.
 module_of() {
   case $1 in
   minio) echo "$deployments/minio" ;; # next to its Dockerfile, which builds the same version
+  console) echo "$deployments/console" ;; # npm packages, next to the scenarios that import them
   *) echo "$deployments/tools/$1" ;;
   esac
 }
 
-# pinned NAME prints the version of a tool.
+# pinned NAME prints the version of a tool, for npm packages the versions that package.json names.
 pinned() {
-  if [[ $1 == redocly ]]; then
-    sed -n 's|.*"@redocly/cli": "\(.*\)".*|\1|p' "$(module_of "$1")/package.json"
+  if [[ -e $(module_of "$1")/package.json ]]; then
+    sed -n '/"devDependencies"/,/}/s|.*": "\([0-9].*\)".*|\1|p' "$(module_of "$1")/package.json" | paste -sd -
     return
   fi
   awk '$1 == "tool" { tool = $2 } NF > 1 && $2 ~ /^v[0-9]/ && (tool "/") ~ "^" $1 "/" { print $2 }' "$(module_of "$1")/go.mod"
@@ -30,6 +32,7 @@ tool() {
   case $1 in
   node) echo "$cache/node-$NODE_VERSION/node_modules/.bin/node" ;;
   redocly) echo "$cache/redocly-$(pinned redocly)/node_modules/.bin/redocly" ;;
+  console) echo "$cache/console-$(pinned console)/node_modules" ;; # a folder of packages, for Node.js
   llama-server) echo "$cache/llama.cpp-sid/llama-server.sh" ;; # to update it, delete its folder
   *) echo "$cache/$1-$(pinned "$1")/$1" ;;
   esac
@@ -80,8 +83,8 @@ installed() {
   esac
 }
 
-# given NAME prints the variable that points the tests to a server of this kind, for llama-server to the program. It
-# succeeds if the variable is set.
+# given NAME prints the variable that points the tests to a server of this kind, for llama-server and Chromium to the program.
+# It succeeds if the variable is set.
 given() {
   local variable
   case $1 in
@@ -90,6 +93,7 @@ given() {
   versitygw) variable=TEST_VERSITYGW_ENDPOINT ;;
   postgres) variable=TEST_POSTGRES_URL ;;
   llama-server) variable=TEST_LLAMA_SERVER ;;
+  chromium) variable=TEST_CHROMIUM ;;
   esac
   echo "$variable"
   [[ -n ${!variable:-} ]]

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/imagebatch/imagebatch/analyzer/visiontest"
+)
+
+// site is a running system that the scenarios of a file use, behind a front of its own.
+type site struct {
+	front *front
+	model *visiontest.Server // nil without captions
+
+	URL         string `json:"url"`          // the page, as the browser opens it
+	API         string `json:"api"`          // the same place under an address that needs no name
+	Key         string `json:"key"`          // the key of anna; empty: the system has no keys
+	OperatorKey string `json:"operator_key"` // the key of ops, an operator
+}
+
+// sites start the systems that a scenario can name. A system belongs to one file of scenarios.
+var sites = map[string]func(t *testing.T) *site{
+	"open": func(t *testing.T) *site { return newSite(t, forms["standalone"](t)) },
+	"keys": func(t *testing.T) *site {
+		file, anna, ops := consoleKeys(t)
+		s := newSite(t, forms["standalone"](t, "API_KEYS_FILE="+file))
+		s.Key, s.OperatorKey = anna, ops
+		return s
+	},
+	"prefix": func(t *testing.T) *site {
+		s := newSite(t, forms["standalone"](t, "BASE_PATH="+basePath))
+		s.URL += basePath[1:] + "/"
+		s.API += basePath[1:] + "/"
+		return s
+	},
+	// Outside of localhost, a page on plain HTTP is no secure context. run.mjs resolves the name.
+	"nas": func(t *testing.T) *site {
+		s := newSite(t, forms["standalone"](t, "ALLOWED_HOSTS=nas,127.0.0.1"))
+		s.URL = strings.Replace(s.URL, "127.0.0.1", "nas", 1)
+		return s
+	},
+	"captions": func(t *testing.T) *site {
+		model := visiontest.Start(t, "secret")
+		s := newSite(t, forms["standalone"](t, captionEnv(model)...))
+		s.model = model
+		return s
+	},
+	"gateways": func(t *testing.T) *site {
+		a, b, _ := twoGateways(t)
+		return newSite(t, a, b)
+	},
+	// A page that is not ours, for faults.mjs.
+	"faults": func(t *testing.T) *site {
+		const page = `<!doctype html><html lang="en"><title>Faults</title><link rel="icon" href="data:,"><main><h1>Faults</h1><p>None yet.</p><button>One</button><button>Two</button></main></html>`
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/" {
+				http.NotFound(w, r)
+				return
+			}
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.Header().Set("Content-Security-Policy", "default-src 'none'; img-src 'self' data:; connect-src *; require-trusted-types-for 'script'; trusted-types 'none'")
+			_, _ = io.WriteString(w, page) // The client may be gone.
+		}))
+		t.Cleanup(server.Close)
+		return newSite(t, &system{process: &process{addr: server.Listener.Addr().String()}})
+	},
+}
+
+// absent returns why a system cannot run here, or "".
+func absent(name string) string {
+	for _, variable := range []string{"TEST_POSTGRES_URL", "TEST_RABBITMQ_URL", "TEST_S3_ENDPOINT"} {
+		if name == "gateways" && os.Getenv(variable) == "" {
+			return variable + " is not set"
+		}
+	}
+	return ""
+}
+
+func newSite(t *testing.T, systems ...*system) *site {
+	t.Helper()
+	var gateways []*process
+	for _, s := range systems {
+		gateways = append(gateways, s.process)
+	}
+	f := newFront(t, gateways...)
+	return &site{front: f, URL: f.server.URL + "/", API: f.server.URL + "/"}
+}
+
+// consoleKeys creates a file with the keys of anna and of ops, an operator.
+func consoleKeys(t *testing.T) (file, anna, ops string) {
+	t.Helper()
+	programs, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), "keys")
+	var lines, keys []string
+	for _, name := range []string{"anna", "ops"} {
+		out := execute(t, "", filepath.Join(programs, "standalone"), "api-keys", "new", name)
+		_, line, found := strings.Cut(out, "line: ")
+		key := regexp.MustCompile(`ib_[\w-]{43}`).FindString(out)
+		if !found || key == "" {
+			t.Fatalf("api-keys new prints %q", out)
+		}
+		lines, keys = append(lines, strings.TrimSpace(line)), append(keys, key)
+	}
+	writeFile(t, file, []byte(lines[0]+"\n"+lines[1]+" operator\n"))
+	return file, keys[0], keys[1]
+}
+
+// modelAnswers are what a scenario can make the model's server do.
+var modelAnswers = map[string]visiontest.Reply{
+	"ok":      visiontest.Default,
+	"refused": visiontest.Status(http.StatusUnauthorized, "{}"),
+	"down":    visiontest.Drop,
+}
+
+// act does what a scenario requests at the control server, in the test's own goroutine.
+func (s *site) act(t *testing.T, action string, body controlBody) (any, error) {
+	t.Helper()
+	if body.Gateway < 0 || body.Gateway >= len(s.front.gateways) {
+		return nil, fmt.Errorf("there is no gateway %d", body.Gateway)
+	}
+	gateway := s.front.gateways[body.Gateway]
+	switch action {
+	case "site":
+		return s, nil
+	case "conditions":
+		s.front.set(body.conditions)
+	case "cut":
+		s.front.cut()
+	case "kill":
+		_ = gateway.end(os.Kill) // The error reports the kill.
+	case "start":
+		if gateway.done == nil {
+			gateway.start()
+			gateway.awaitReady()
+		}
+	case "model":
+		if s.model == nil {
+			return nil, fmt.Errorf("this system has no model")
+		}
+		if body.Answer != "" {
+			reply, ok := modelAnswers[body.Answer]
+			if !ok {
+				return nil, fmt.Errorf("unknown answer %q", body.Answer)
+			}
+			s.model.Play(reply)
+		}
+		pictures := 0
+		for _, r := range s.model.Requests() {
+			if r.Picture != nil {
+				pictures++
+			}
+		}
+		return map[string]int{"pictures": pictures}, nil
+	default:
+		return nil, fmt.Errorf("unknown action %q", action)
+	}
+	return struct{}{}, nil
+}
+
