@@ -74,6 +74,8 @@ type Config struct {
 	// As the [analyzers have them](#captions), only to show clients which model sees their images, and where.
 	CaptionURL   service.SecretURL `env:"CAPTION_URL"`
 	CaptionModel []string          `env:"CAPTION_MODEL"`
+	// As the [analyzers have it](#captions), only to show clients how large the images are that the model sees.
+	CaptionPixels int `env:"CAPTION_PIXELS" envDefault:"768"`
 	// Maximum number of open connections, including WebSockets and event streams. Beyond it, requests get a 503 response with
 	// `Retry-After`, except for `/healthz`, `/readyz` and `/metrics`. Beyond 256 more, connections are closed unread. Each
 	// connection needs a file descriptor (`ulimit -n`).
@@ -221,6 +223,9 @@ func (c Config) Complete() (Config, error) {
 	if u, err := url.Parse(c.CaptionURL.Reveal()); c.CaptionURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 		wrong("CAPTION_URL: want the base URL of an API, such as http://ollama:11434/v1")
 	}
+	if c.CaptionPixels < 64 || c.CaptionPixels > 4096 {
+		wrong("CAPTION_PIXELS: want 64 to 4096")
+	}
 	if c.MaxImageBytes < 1<<10 || c.MaxImageBytes > 1<<30 {
 		wrong("MAX_IMAGE_BYTES %d: want 1024 to 1073741824", c.MaxImageBytes)
 	}
@@ -322,7 +327,7 @@ func (c Config) captions() *api.Captions {
 	if c.CaptionURL == "" || err != nil || len(c.CaptionModel) == 0 {
 		return nil
 	}
-	return &api.Captions{Model: strings.Join(c.CaptionModel, ", "), Host: u.Host}
+	return &api.Captions{Model: strings.Join(c.CaptionModel, ", "), Host: u.Host, Pixels: c.CaptionPixels}
 }
 
 // keyLimits returns the limits of a name whose line in the file sets no limits.

@@ -262,6 +262,17 @@ func TestVariables(t *testing.T) {
 	if both["ANALYZER_STEPS"] != "" || both["CAPTION_URL"] == "" || both["CAPTION_API_KEY_FILE"] == "" {
 		t.Errorf("the analyzers have %v", both)
 	}
+	// The gateway shows clients the size of the pods that ask the model.
+	for set, want := range map[string]string{
+		"analyzer.env.CAPTION_PIXELS=512": "512", "captioner.env.CAPTION_PIXELS=640": "640", "gateway.env.CAPTION_PIXELS=896": "896", "captioner.enabled=true": "",
+	} {
+		if got := literals(install(t, []string{"large"}, set).deployments["try-imagebatch-gateway"].Spec.Template.Spec.Containers[0])["CAPTION_PIXELS"]; got != want {
+			t.Errorf("with %s the gateway has CAPTION_PIXELS=%s, want %q", set, got, want)
+		}
+	}
+	if got := literals(install(t, []string{"minimal"}, "analyzer.env.CAPTION_PIXELS=512").deployments["try-imagebatch-gateway"].Spec.Template.Spec.Containers[0])["CAPTION_PIXELS"]; got != "" {
+		t.Errorf("without captions the gateway has CAPTION_PIXELS=%s", got)
+	}
 	for limit, want := range map[string]string{"2Gi": "1932735283", "512M": "460800000", "1073741824": "966367641", "1.5Gi": ""} {
 		r := install(t, []string{"minimal"}, "processor.resources.limits.memory="+limit)
 		if got := literals(r.deployments["try-imagebatch-processor"].Spec.Template.Spec.Containers[0])["GOMEMLIMIT"]; got != want {

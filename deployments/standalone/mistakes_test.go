@@ -141,7 +141,7 @@ func TestConfigRejectsWhatTheStartRejects(t *testing.T) {
 		{"analyzer standalone", "CAPTION_API_KEY: ", []string{"CAPTION_API_KEY=two words", "CAPTION_API_KEY=schlüssel"}},
 		{"analyzer standalone", "CAPTION_LANGUAGE ", []string{"CAPTION_LANGUAGE=English", "CAPTION_LANGUAGE=e", "CAPTION_LANGUAGE=en;de"}},
 		{"analyzer standalone", "CAPTION_FIELDS: ", []string{"CAPTION_FIELDS=titles", "CAPTION_FIELDS=title,title", "CAPTION_FIELDS=title,"}},
-		{"analyzer standalone", "CAPTION_PIXELS", []string{"CAPTION_PIXELS=63", "CAPTION_PIXELS=4097", "CAPTION_PIXELS=big"}},
+		{"gateway analyzer standalone", "CAPTION_PIXELS", []string{"CAPTION_PIXELS=63", "CAPTION_PIXELS=4097", "CAPTION_PIXELS=big"}},
 		{"analyzer standalone", "CAPTION_KEYWORDS: ", []string{"CAPTION_KEYWORDS=0", "CAPTION_KEYWORDS=65"}},
 		{"analyzer standalone", "CAPTION_CONCURRENCY: ", []string{"CAPTION_CONCURRENCY=0", "CAPTION_CONCURRENCY=257"}},
 		{"analyzer standalone", "CAPTION_REQUESTS_PER_MINUTE: ", []string{"CAPTION_REQUESTS_PER_MINUTE=-1"}},

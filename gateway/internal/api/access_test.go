@@ -73,7 +73,7 @@ func TestEveryRouteNeedsAKey(t *testing.T) {
 	r.end(id, 0, nil)
 	public := map[string]bool{
 		"/": true, "/app.js": true, "/style.css": true, "/icon.svg": true, "/docs": true, "/docs.css": true, "/healthz": true,
-		"/api/v1/limits": true, "/api/v1/openapi.yaml": true, "/api/v1/openapi.json": true,
+		"/api/v1/limits": true, "/api/v1/openapi.yaml": true, "/api/v1/openapi.json": true, "/api/v1/metadata.schema.json": true,
 	}
 	walked := 0
 	for _, route := range r.api.Routes() {
@@ -219,6 +219,24 @@ func TestOwners(t *testing.T) {
 		t.Errorf("with the same Idempotency-Key: %s%s%s", first.body, other.body, again.body)
 	}
 	wantError(t, r.as(keys, "bert", "POST", "/api/v1/batch", small+" ", "Idempotency-Key", same), 422, "Idempotency-Key was used with a different request")
+}
+
+// TestKey verifies that a caller learns its name and its rights.
+func TestKey(t *testing.T) {
+	keys := newKeyFile(t, "anna", "bert captions=off", "ops operator")
+	r := setup(t, options{keys: keys.Store})
+	for name, want := range map[string]string{
+		"anna": `{"name":"anna","operator":false,"captions":true}`,
+		"bert": `{"name":"bert","operator":false,"captions":false}`,
+		"ops":  `{"name":"ops","operator":true,"captions":true}`,
+	} {
+		if got := r.as(keys, name, "GET", "/api/v1/key", ""); got.status != 200 || string(got.body) != want+"\n" || got.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: got %d %v %s, want %s", name, got.status, got.header, got.body, want)
+		}
+	}
+	if got := setup(t, options{}).get("/api/v1/key"); got.status != 200 || string(got.body) != `{"operator":true,"captions":true}`+"\n" {
+		t.Errorf("without keys: got %d %s", got.status, got.body)
+	}
 }
 
 // TestRefusedUpload verifies that a client that sends a large batch without a key sees

@@ -14,7 +14,7 @@
 // within its idle time, and take each frame within 10 s, as must an event stream.
 //
 // If there are API keys, every request needs one, except requests for the pages, the
-// limits, the description of the API and /healthz. On every route, a job exists only for its owner and for operators.
+// limits, the descriptions and /healthz. On every route, a job exists only for its owner and for operators.
 //
 // The package decides nothing about jobs and keeps no state but its connections and
 // quotas. It is the only importer of Echo and of the WebSocket library. The quotas

@@ -132,7 +132,7 @@ func TestLimitsShowCaptions(t *testing.T) {
 	for _, c := range []struct {
 		captions *api.Captions
 		want     string
-	}{{nil, ""}, {&api.Captions{Model: "qwen3-vl:8b", Host: "ollama:11434"}, `"captions":{"model":"qwen3-vl:8b","host":"ollama:11434"}`}} {
+	}{{nil, ""}, {&api.Captions{Model: "qwen3-vl:8b", Host: "ollama:11434", Pixels: 640}, `"captions":{"model":"qwen3-vl:8b","host":"ollama:11434","pixels":640}`}} {
 		got := setup(t, options{config: api.Config{Captions: c.captions}}).get("/api/v1/limits")
 		if got.status != 200 || strings.Contains(string(got.body), "captions") != (c.want != "") || !strings.Contains(string(got.body), c.want) {
 			t.Errorf("got %d %s, want %q", got.status, got.body, fmt.Sprint(c.want))

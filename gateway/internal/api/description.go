@@ -11,17 +11,37 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/openapi"
 )
 
-const pathDescription = "/api/v1/openapi"
+const (
+	pathDescription = "/api/v1/openapi"
+	pathSchema      = "/api/v1/metadata.schema.json"
+)
 
-// description returns the handler of one form of the API's description. It is built on the
-// first request, and clients may keep it until its ETag changes.
+// description returns the handler of one form of the API's description, which is built on the
+// first request.
 func (s *Server) description(contentType string, form func(*openapi.Description) []byte) echo.HandlerFunc {
-	return func(c echo.Context) error {
+	return document(contentType, func() ([]byte, error) {
 		d, err := s.described()
+		if err != nil {
+			return nil, err
+		}
+		return form(d), nil
+	})
+}
+
+// recordSchema responds with the JSON Schema of the records.
+func recordSchema() echo.HandlerFunc {
+	return document("application/schema+json", func() ([]byte, error) { return openapi.RecordSchema(), nil })
+}
+
+// document returns the handler of a document that is the same for every client. Clients may keep
+// it until its ETag changes.
+func document(contentType string, read func() ([]byte, error)) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		data, err := read()
 		if err != nil {
 			return err
 		}
-		data, h := form(d), c.Response().Header()
+		h := c.Response().Header()
 		sum := sha256.Sum256(data)
 		tag := fmt.Sprintf("%x", sum[:8])
 		h.Set("ETag", quoted(tag))

@@ -25,6 +25,8 @@ func TestDescription(t *testing.T) {
 			"/api/v1/openapi.yaml": {"application/yaml", "\nservers:\n  - url: " + server + "\n"},
 			"/api/v1/openapi.json": {"application/json", `"url": "` + server + `"`},
 			"/docs":                {"text/html; charset=utf-8", `<link rel="stylesheet" href="docs.css">`},
+
+			"/api/v1/metadata.schema.json": {"application/schema+json", `"description": "Width as displayed, EXIF orientation applied. Pixels."`},
 		} {
 			got := r.get(base + path)
 			if got.status != 200 || got.header.Get("Content-Type") != want[0] || !strings.Contains(string(got.body), want[1]) || got.header.Get("Cache-Control") != "no-cache" {

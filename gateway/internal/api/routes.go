@@ -18,6 +18,7 @@ import (
 const (
 	pathBatch       = "/api/v1/batch"
 	pathLimits      = "/api/v1/limits"
+	pathKey         = "/api/v1/key"
 	pathDeadLetters = "/api/v1/dead-letters"
 	pathHooks       = "/api/v1/webhooks"
 )
@@ -97,11 +98,13 @@ func (s *Server) routes() []Route {
 		{post, aHook + "/rotate", s.rotateWebhook, Keyed, NoBody, ""},
 		{get, aHook + "/deliveries", s.listDeliveries, Keyed, NoBody, ""},
 		{get, pathLimits, s.showLimits, Public, NoBody, ""},
+		{get, pathKey, s.showKey, Keyed, NoBody, ""},
 		{get, pathDeadLetters, s.listDeadLetters, Operator, NoBody, ""},
 		{post, aDeadLetter + "/replay", s.replayDeadLetters, Operator, CopiesBatch, ""},
 		{del, aDeadLetter, s.dropDeadLetters, Operator, NoBody, ""},
 		{get, pathDescription + ".yaml", s.description("application/yaml", func(d *openapi.Description) []byte { return d.YAML }), Public, NoBody, ""},
 		{get, pathDescription + ".json", s.description("application/json", func(d *openapi.Description) []byte { return d.JSON }), Public, NoBody, ""},
+		{get, pathSchema, recordSchema(), Public, NoBody, ""},
 		{get, "/", page("index.html"), Public, NoBody, ""},
 		{get, "/app.js", page("app.js"), Public, NoBody, ""},
 		{get, "/style.css", page("style.css"), Public, NoBody, ""},

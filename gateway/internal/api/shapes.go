@@ -67,10 +67,18 @@ type limitsJSON struct {
 	Captions *captionsJSON `json:"captions,omitempty"` // nil: captions are off
 }
 
-// captionsJSON says which model sees the images, and where.
+// captionsJSON says which model sees the images, where, and how large.
 type captionsJSON struct {
-	Model string `json:"model"`
-	Host  string `json:"host"`
+	Model  string `json:"model"`
+	Host   string `json:"host"`
+	Pixels int    `json:"pixels"` // long side
+}
+
+// keyJSON is what an API key may do.
+type keyJSON struct {
+	Name     string `json:"name,omitempty"` // absent without API keys
+	Operator bool   `json:"operator"`
+	Captions bool   `json:"captions"` // a model may see its images
 }
 
 type eventJSON struct {

@@ -1,6 +1,7 @@
 // Package openapi is the description of the API, in the OpenAPI format, and the page that shows
-// it to people. openapi.yaml is the source of both; docs/openapi.yaml is a link to it, because a
-// package can embed only files of its own module.
+// it to people. openapi.yaml is the source of both. It also has the JSON Schema of the records,
+// which the tests of the processor generate. docs/openapi.yaml and docs/metadata.schema.json are
+// links to the files of this package, because a package can embed only files of its own folder.
 //
 // The description has the order of its source in every form. It names the base path of the
 // gateway, and nothing else in it depends on the configuration. The tests of
@@ -22,6 +23,12 @@ import (
 
 //go:embed openapi.yaml
 var source []byte
+
+//go:embed metadata.schema.json
+var recordSchema []byte
+
+// RecordSchema returns the JSON Schema of the records. The caller must not change it.
+func RecordSchema() []byte { return recordSchema }
 
 // Description is the description in all its forms.
 type Description struct {

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -169,9 +171,27 @@ func structSchema(t *testing.T, of reflect.Type) object {
 		if option == "" {
 			required = append(required, name)
 		}
-		properties = append(properties, member{name, fieldSchema(t, f.Type, f.Tag.Get("range"))})
+		properties = append(properties, member{name, append(fieldSchema(t, f.Type, f.Tag.Get("range")), described(f.Tag)...)})
 	}
 	return object{{"type", "object"}, {"required", required}, {"properties", properties}}
+}
+
+// described returns the description of a field: a sentence about its meaning, and one about its unit. A field whose
+// type has a definition may have none.
+func described(tag reflect.StructTag) object {
+	var text strings.Builder
+	for _, part := range []string{tag.Get("doc"), tag.Get("unit")} {
+		if part == "" {
+			continue
+		}
+		part = strings.TrimSuffix(part, ", see below") // in docs/metadata.md
+		first, size := utf8.DecodeRuneInString(part)
+		text.WriteString(" " + string(unicode.ToUpper(first)) + part[size:] + ".")
+	}
+	if text.Len() == 0 {
+		return nil
+	}
+	return object{{"description", text.String()[1:]}}
 }
 
 // fieldSchema returns the schema of a field with its range.

@@ -112,6 +112,13 @@
 {{- $_ := set $v "CAPTION_API_KEY_FILE" (printf "%s/CAPTION_API_KEY" $folder) -}}
 {{- end -}}
 {{- end -}}
+{{- if and $captions.url (eq .name "gateway") -}}
+{{- /* The gateway shows it to clients, so it has the value of the pods that ask the model. */ -}}
+{{- $asking := get $root.Values (include "imagebatch.asks" $root) -}}
+{{- with get (merge (deepCopy $asking.env) $root.Values.analyzer.env) "CAPTION_PIXELS" -}}
+{{- $_ := set $v "CAPTION_PIXELS" . -}}
+{{- end -}}
+{{- end -}}
 {{- if $root.Values.captioner.enabled -}}
 {{- if eq .name "analyzer" }}{{ $_ := set $v "ANALYZER_STEPS" "describe" }}{{ end -}}
 {{- if eq .name "captioner" }}{{ $_ := set $v "ANALYZER_STEPS" "caption" }}{{ end -}}
