@@ -72,7 +72,7 @@ func TestEveryRouteNeedsAKey(t *testing.T) {
 	id := r.createAs(keys, "anna", 1)
 	r.end(id, 0, nil)
 	public := map[string]bool{
-		"/": true, "/app.js": true, "/style.css": true, "/docs": true, "/docs.css": true, "/healthz": true,
+		"/": true, "/app.js": true, "/style.css": true, "/icon.svg": true, "/docs": true, "/docs.css": true, "/healthz": true,
 		"/api/v1/limits": true, "/api/v1/openapi.yaml": true, "/api/v1/openapi.json": true,
 	}
 	walked := 0

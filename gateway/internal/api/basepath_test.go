@@ -20,7 +20,7 @@ func TestBasePath(t *testing.T) {
 	probe := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "well") })
 	r := setup(t, options{ops: probe, config: api.Config{BasePath: base}})
 	for path, want := range map[string]int{
-		base + "/": 200, base + "/app.js": 200, base + "/style.css": 200, base + "/docs": 200, base + "/docs.css": 200, base + "/api/v1/batch": 200, "/healthz": 200, "/readyz": 200, "/metrics": 200,
+		base + "/": 200, base + "/app.js": 200, base + "/style.css": 200, base + "/icon.svg": 200, base + "/docs": 200, base + "/docs.css": 200, base + "/api/v1/batch": 200, "/healthz": 200, "/readyz": 200, "/metrics": 200,
 		"/": 404, "/app.js": 404, "/api/v1/batch": 404, base + "/healthz": 404, base + "/metrics": 404, "/team": 404, "/team/": 404, base + "x/": 404, base + base + "/": 404,
 	} {
 		if got := r.get(path); got.status != want {

@@ -102,11 +102,12 @@ func (s *Server) routes() []Route {
 		{del, aDeadLetter, s.dropDeadLetters, Operator, NoBody, ""},
 		{get, pathDescription + ".yaml", s.description("application/yaml", func(d *openapi.Description) []byte { return d.YAML }), Public, NoBody, ""},
 		{get, pathDescription + ".json", s.description("application/json", func(d *openapi.Description) []byte { return d.JSON }), Public, NoBody, ""},
-		{get, "/", page("index.html", "text/html"), Public, NoBody, ""},
-		{get, "/app.js", page("app.js", "text/javascript"), Public, NoBody, ""},
-		{get, "/style.css", page("style.css", "text/css"), Public, NoBody, ""},
+		{get, "/", page("index.html"), Public, NoBody, ""},
+		{get, "/app.js", page("app.js"), Public, NoBody, ""},
+		{get, "/style.css", page("style.css"), Public, NoBody, ""},
+		{get, "/icon.svg", page("icon.svg"), Public, NoBody, ""},
 		{get, "/docs", s.docsPage(), Public, NoBody, ""},
-		{get, "/docs.css", page("docs.css", "text/css"), Public, NoBody, ""},
+		{get, "/docs.css", s.docsStyle(), Public, NoBody, ""},
 	}
 	for i := range table {
 		table[i].Label = cmp.Or(table[i].Label, table[i].Path)

@@ -17,6 +17,11 @@ import (
 //go:embed page.html
 var pageText string
 
+// Style is the style sheet of the page, docs.css.
+//
+//go:embed docs.css
+var Style []byte
+
 // render returns the page of a description.
 func render(root *yaml.Node) ([]byte, error) {
 	page, err := template.New("page").Funcs(template.FuncMap{"prose": prose, "limits": limits}).Parse(pageText)
