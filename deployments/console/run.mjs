@@ -12,6 +12,7 @@
 import { mkdirSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 import { launch } from './browser.mjs';
 import { request } from './control.mjs';
 import { Rig, scenarios } from './rig.mjs';
@@ -32,7 +33,7 @@ async function run(browser, { name, system, limit, run: play }) {
     return { ok: true };
   } catch (error) {
     if (error.absent) return { skipped: error.absent };
-    const failure = { ok: false, error: error.stack };
+    const failure = { ok: false, error: stripVTControlCharacters(error.stack) };
     try {
       await rig?.check();
     } catch (found) {

@@ -234,9 +234,12 @@ func (c *console) run(report func(scenarioResult), env ...string) {
 		}
 	}
 	err = <-ended
-	ended <- err // for the cleanup
+	ended <- err          // for the cleanup
+	if stderr.Len() > 0 { // also what a scenario prints by console.error
+		c.Logf("run.mjs printed:\n%s", stderr.Bytes())
+	}
 	if err != nil || !complete {
-		c.Errorf("run.mjs ended early: %v, %v\n%s", err, context.Cause(ctx), stderr.Bytes())
+		c.Errorf("run.mjs ended early: %v, %v", err, context.Cause(ctx))
 	}
 }
 
