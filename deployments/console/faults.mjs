@@ -1,4 +1,4 @@
-// Scenarios that must fail. TestConsoleFindsFaults runs them on a page whose policy is that of the console, and expects each
+// Scenarios that must fail. TestBrowserFindsFaults runs them on a page whose policy is that of the console, and expects each
 // name in the scenario's error.
 
 import { drop, photo, scenario, until, write } from './rig.mjs';

@@ -20,9 +20,14 @@ import { Rig, scenarios } from './rig.mjs';
 const { FILE, ONLY, FAILURES, SCREENSHOTS } = process.env;
 const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
+// A promise that a scenario does not wait for fails it as well.
+let stray;
+process.on('unhandledRejection', (error) => { stray = error; });
+
 async function run(browser, { name, system, limit, run: play }) {
   let rig;
   let timer;
+  stray = undefined;
   try {
     rig = new Rig(browser, `${basename(FILE, '.mjs')}-${name}`, { system, ...(await request(system, 'site')) });
     const late = new Promise((_, reject) => {
@@ -30,6 +35,7 @@ async function run(browser, { name, system, limit, run: play }) {
     });
     await Promise.race([play(rig), late]);
     await rig.check();
+    if (stray) throw stray;
     return { ok: true };
   } catch (error) {
     if (error.absent) return { skipped: error.absent };
