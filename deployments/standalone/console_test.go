@@ -202,7 +202,9 @@ func (c *console) run(report func(scenarioResult), env ...string) {
 	go func() {
 		defer close(lines)
 		defer close(ended)
-		for s := bufio.NewScanner(stdout); s.Scan(); {
+		s := bufio.NewScanner(stdout)
+		s.Buffer(nil, 1<<20) // An error can be long.
+		for s.Scan() {
 			var r scenarioResult
 			if err := json.Unmarshal(s.Bytes(), &r); err != nil {
 				r = scenarioResult{Name: "output", Error: fmt.Sprintf("%v in %q", err, s.Text())}
