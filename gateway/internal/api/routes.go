@@ -22,6 +22,7 @@ const (
 	pathBatch       = "/api/v1/batch"
 	pathLimits      = "/api/v1/limits"
 	pathKey         = "/api/v1/key"
+	pathSystem      = "/api/v1/system"
 	pathDeadLetters = "/api/v1/dead-letters"
 	pathHooks       = "/api/v1/webhooks"
 )
@@ -102,6 +103,7 @@ func (s *Server) routes() []Route {
 		{get, aHook + "/deliveries", s.listDeliveries, Keyed, NoBody, ""},
 		{get, pathLimits, s.showLimits, Public, NoBody, ""},
 		{get, pathKey, s.showKey, Keyed, NoBody, ""},
+		{get, pathSystem, s.showSystem, Operator, NoBody, ""},
 		{get, pathDeadLetters, s.listDeadLetters, Operator, NoBody, ""},
 		{post, aDeadLetter + "/replay", s.replayDeadLetters, Operator, CopiesBatch, ""},
 		{del, aDeadLetter, s.dropDeadLetters, Operator, NoBody, ""},
