@@ -101,9 +101,13 @@ func TestScript(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		t.Skip("needs Node.js")
 	}
-	tests, err := filepath.Glob("src/lib/*.test.mjs")
-	if err != nil || len(tests) == 0 {
-		t.Fatalf("got %d tests, %v", len(tests), err)
+	var tests []string
+	for _, pattern := range []string{"src/lib/*.test.mjs", "src/screens/*/*.test.mjs"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("got %d tests of %s, %v", len(found), pattern, err)
+		}
+		tests = append(tests, found...)
 	}
 	cmd := exec.CommandContext(t.Context(), "node", append([]string{"--test"}, tests...)...) //nolint:gosec // the tests of this folder
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -16,6 +16,7 @@ import { announce, ConfirmHost, EmptyState, ErrorNote, Heading, LiveRegion, Load
 import Job from './screens/job.js';
 import Jobs from './screens/jobs.js';
 import New from './screens/new.js';
+import { UploadStrip } from './screens/new/sending.js';
 import System from './screens/system.js';
 import Upload from './screens/upload.js';
 import Viewer from './screens/viewer.js';
@@ -32,6 +33,7 @@ function App() {
   return html`
     <${Header} route=${route} keys=${known?.keys} caller=${caller} />
     <${OfflineBanner} />
+    <${UploadStrip} route=${route} />
     <main id="main" tabindex="-1">
       ${known
         ? html`<${Screen} key=${place(route)} route=${route} limits=${known} caller=${caller} />`
