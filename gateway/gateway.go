@@ -114,7 +114,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		MaxConnections: c.MaxConnections, AllowedOrigins: c.origins, AllowedHosts: c.AllowedHosts, TrustedProxies: c.proxies, BasePath: c.BasePath,
 		WebhookNetworks: c.WebhookAllowNetworks, KeepAlive: c.KeepAliveTimeout, UploadStall: c.UploadStallTimeout, WSIdleTimeout: c.WSIdleTimeout, WSPingInterval: c.WSPingInterval, Captions: c.captions(), DrainDelay: c.DrainDelay,
 	}, api.Deps{
-		Jobs: s.jobs, Webhooks: s.jobs, Deliver: s.webhooks.Wake, Originals: d.Originals, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Broker: d.Broker, Browser: d.Browser,
+		Jobs: s.jobs, Webhooks: s.jobs, Downloads: s.jobs, Deliver: s.webhooks.Wake, Originals: d.Originals, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Broker: d.Broker, Browser: d.Browser,
 		Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Now: failpoint.Now,
 	})
 	s.listener, err = listen(ctx, c, d.Log)

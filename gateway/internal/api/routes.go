@@ -18,6 +18,7 @@ import (
 const (
 	pathBatch       = "/api/v1/batch"
 	pathLimits      = "/api/v1/limits"
+	pathDownloads   = "/api/v1/downloads"
 	pathDeadLetters = "/api/v1/dead-letters"
 	pathHooks       = "/api/v1/webhooks"
 )
@@ -40,7 +41,7 @@ type Access int
 // The exceptions.
 const (
 	Keyed    Access = 0         // no exception
-	Public   Access = 1 << iota // needs no key: the route shows no data of a client
+	Public   Access = 1 << iota // needs no key: the route shows no data of a client, or authorizes the request itself
 	Probe                       // served under any host name, and on connections past the limit
 	Socket                      // a WebSocket: its subprotocol may carry the key, and no foreign page may open it
 	Operator                    // the key must be an operator's
@@ -84,6 +85,8 @@ func (s *Server) routes() []Route {
 		{get, aJob + "/similar", s.similar, Keyed, NoBody, ""},
 		{get, aJob + "/events", s.events, Keyed, NoBody, ""},
 		{get, aJob + "/ws", s.watch, Socket, NoBody, ""},
+		{post, aJob + "/download", s.createDownload, Keyed, SmallBody, ""},
+		{get, pathDownloads + "/:token", s.useDownload, Public, NoBody, ""},
 		{get, anImage + "/file", s.result(file), Keyed, NoBody, ""},
 		{get, anImage + "/thumbnail", s.result(thumbnail), Keyed, NoBody, ""},
 		{get, anImage + "/metadata", s.result(record), Keyed, NoBody, ""},

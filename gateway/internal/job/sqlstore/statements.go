@@ -107,6 +107,7 @@ var (
 		lockJob, lockImage, lockImages, updateImage, dropHeaders, updateJob, advanceJob, updateWork, endJob,
 		markSent, resend, hideJobs, forgetOriginals, forgetHeaders, deleteJob,
 		lockWebhook, takenSlots, insertWebhook, listWebhook, rotateWebhook, removeWebhook, webhookWorks, webhookFails, disableWebhook, deleteWebhook,
+		takenDownloads, insertDownload, deleteDownload, dropEndedOf, dropEnded,
 		enqueueEnd, enqueueTest, claimDeliveries, recordAttempt, returnDelivery, deleteEnded, abandonPending, deleteSome, countSurplus, deleteOldest,
 	})
 	readStatements = slices.Concat(listStatements(), []string{
@@ -114,6 +115,7 @@ var (
 		countOwned, countOwnedOpen, selectOldest,
 		selectUnsent, selectHidden,
 		selectWebhook, selectWebhooks, ownedWebhooks, unusedWebhooks, everyWebhookID,
+		selectDownload,
 		selectDeliveries, dueWebhooks, countPending, oldestPending, surplusFrom,
 	})
 )
