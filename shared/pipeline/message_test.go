@@ -57,12 +57,15 @@ func TestGoldenMessages(t *testing.T) {
 	}
 	compared := pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, upload.OriginalPath), now)
 	compared.Appearance = pipeline.AppearanceOf(found)
+	removed := upload // a model's words in the original are removed
+	removed.Captions, removed.RemoveCaptions = new(bool), true
 	messages := map[string]any{
-		"upload.json":     upload,
-		"analysis.json":   pipeline.Analysis{Upload: upload, Metadata: found, Thumbnail: []byte{0xff, 0xd8, 0xff, 0xd9}},
-		"completed.json":  pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, upload.OriginalPath), now),
-		"appearance.json": compared,
-		"failed.json":     (&pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged JPEG", Err: errors.New("secret")}).Result(e, now),
+		"upload.json":         upload,
+		"removed_upload.json": removed,
+		"analysis.json":       pipeline.Analysis{Upload: upload, Metadata: found, Thumbnail: []byte{0xff, 0xd8, 0xff, 0xd9}},
+		"completed.json":      pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, upload.OriginalPath), now),
+		"appearance.json":     compared,
+		"failed.json":         (&pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged JPEG", Err: errors.New("secret")}).Result(e, now),
 	}
 	for name, m := range messages {
 		text, err := json.MarshalIndent(m, "", "  ")

@@ -128,7 +128,7 @@ const owned = `j.owner = $1 AND j.owner <> '' AND j.visible = true`
 
 // insertColumns are the columns of images that Create writes.
 var insertColumns = []string{
-	"job", "idx", "trace_id", "original_filename", "key_name", "url", "headers", "custom_id", // the columns of changing follow
+	"job", "idx", "trace_id", "original_filename", "key_name", "url", "headers", "custom_id", "remove_captions", // the columns of changing follow
 	"status", "original_path", "content_type", "size", "sha256",
 	"processed_path", "error", "error_code", "retryable",
 	"start_time", "end_time", "revision", "unsent", "send", "phash", "width", "height", "captions",
