@@ -14,7 +14,7 @@
 // within its idle time, and take each frame within 10 s, as must an event stream.
 //
 // If there are API keys, every request needs one, except requests for the pages, the
-// limits, the descriptions and /healthz. On every route, a job exists only for its owner and for operators.
+// limits, the descriptions, one-time downloads and /healthz. On every route, a job exists only for its owner and for operators.
 //
 // The package decides nothing about jobs and keeps no state but its connections and
 // quotas. It is the only importer of Echo and of the WebSocket library. The quotas
@@ -90,6 +90,7 @@ func (c Config) orDefaults() Config {
 type Deps struct {
 	Jobs      jobs
 	Webhooks  webhooks
+	Downloads downloads
 	Deliver   func()  // called when a webhook has a new delivery
 	Originals results // store of originals
 	Processed results // store of processed images
@@ -102,7 +103,7 @@ type Deps struct {
 	Log       *slog.Logger
 	Metrics   *telemetry.Registry
 	Traces    *telemetry.Tracer // may be nil
-	Now       func() time.Time  // for the start and the times of webhooks; default time.Now
+	Now       func() time.Time  // for the start and the times of webhooks and downloads; default time.Now
 
 	Dependencies func(ctx context.Context) []service.Dependency // checks the dependencies; nil: none
 }
@@ -126,6 +127,13 @@ type webhooks interface {
 	RemoveWebhook(ctx context.Context, id string, at time.Time) error
 	AddTest(ctx context.Context, d job.Delivery) error
 	Deliveries(ctx context.Context, webhook string, before int64, limit int) ([]job.Delivery, error)
+}
+
+// downloads is the part of the job store with the one-time downloads.
+type downloads interface {
+	AddDownload(ctx context.Context, d job.Download, now time.Time) error
+	Download(ctx context.Context, hash string, now time.Time) (job.Download, error)
+	TakeDownload(ctx context.Context, hash string, now time.Time) (job.Download, error)
 }
 
 // results is the part of an objectstore.Store that reads objects.

@@ -59,6 +59,11 @@ type Store interface {
 	PendingDeliveries(ctx context.Context, most int) (int, time.Time, error)
 	PruneDeliveries(ctx context.Context, now time.Time, most int) (int, error)
 
+	AddDownload(ctx context.Context, d job.Download, now time.Time) error
+	Download(ctx context.Context, hash string, now time.Time) (job.Download, error)
+	TakeDownload(ctx context.Context, hash string, now time.Time) (job.Download, error)
+	DropDownloads(ctx context.Context, now time.Time) error
+
 	ID() string
 	Ready(ctx context.Context) error
 }
@@ -88,6 +93,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"retention", testRetention},
 		{"webhooks", testWebhooks},
 		{"deliveries", testDeliveries},
+		{"downloads", testDownloads},
 		{"model", testModel},
 	} {
 		t.Run(group.name, func(t *testing.T) {

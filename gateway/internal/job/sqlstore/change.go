@@ -49,7 +49,7 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 	rows := make([][]any, len(j.Images))
 	for i := range j.Images {
 		img := &j.Images[i]
-		fixed := []any{seq, img.Index, string(img.TraceID), img.OriginalFilename, img.KeyName, img.URL, string(img.Headers), img.CustomID}
+		fixed := []any{seq, img.Index, string(img.TraceID), img.OriginalFilename, img.KeyName, img.URL, string(img.Headers), img.CustomID, img.RemoveCaptions}
 		rows[i] = append(fixed, changing(img)...)
 		x.count(img, 1)
 	}

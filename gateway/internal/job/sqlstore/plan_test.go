@@ -67,13 +67,15 @@ const fill = `INSERT INTO jobs (id, status, visible, total, completed, failed, r
 	SELECT 'hook-' || n % 1000, 'msg_' || n, 'job.completed', 'job-' || n, repeat('a1b2', 64), '', n,
 		CASE WHEN n % 100 = 0 THEN n ELSE 0 END, CASE WHEN n % 100 = 0 THEN 0 ELSE n END
 	FROM generate_series(1, 20000) n;
+	INSERT INTO downloads SELECT 'hash-' || n, 'owner-' || n % 1000, n / 1000, '', 'job-' || n, 'zip', 0, '', '', n FROM generate_series(1, 20000) n;
 	INSERT INTO owners SELECT 'owner-' || n, n FROM generate_series(1, 9) n;
 	ANALYZE`
 
 // TestPostgresPlans verifies how the planner runs each frequent statement on many rows, both
 // with the given arguments and with a generic plan: by keys, or along an index that contains only
 // the wanted rows. Resend is not among them: it visits every open image, after a broker has
-// lost its data. Nor is the deletion of ended deliveries, which may be a large part of all.
+// lost its data. Nor are the deletions of ended deliveries and expired downloads, which may be a large part of
+// all.
 func TestPostgresPlans(t *testing.T) {
 	t.Parallel()
 	address := schema(t)
@@ -134,6 +136,11 @@ func TestPostgresPlans(t *testing.T) {
 		"surplus":         {surplusFrom, `'hook-7', 500`},
 		"count surplus":   {countSurplus, `'hook-7', 500, 100`},
 		"delete oldest":   {deleteOldest, `'hook-7', true, 100`},
+
+		"download":        {selectDownload, `'hash-7', 5`},
+		"taken downloads": {takenDownloads, `'owner-7'`},
+		"take download":   {deleteDownload, `'hash-7'`},
+		"drop of one":     {dropEndedOf, `'owner-7', 100`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for mode, plan := range statement.plans(t, s, conn) {

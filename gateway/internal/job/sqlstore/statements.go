@@ -107,6 +107,7 @@ var (
 		lockJob, lockImage, lockImages, updateImage, dropHeaders, updateJob, advanceJob, updateWork, endJob,
 		markSent, resend, hideJobs, forgetOriginals, forgetHeaders, deleteJob,
 		lockWebhook, takenSlots, insertWebhook, listWebhook, rotateWebhook, removeWebhook, webhookWorks, webhookFails, disableWebhook, deleteWebhook,
+		takenDownloads, insertDownload, deleteDownload, dropEndedOf, dropEnded,
 		enqueueEnd, enqueueTest, claimDeliveries, recordAttempt, returnDelivery, deleteEnded, abandonPending, deleteSome, countSurplus, deleteOldest,
 	})
 	readStatements = slices.Concat(listStatements(), []string{
@@ -114,6 +115,7 @@ var (
 		countOwned, countOwnedOpen, selectOldest,
 		selectUnsent, selectHidden,
 		selectWebhook, selectWebhooks, ownedWebhooks, unusedWebhooks, everyWebhookID,
+		selectDownload,
 		selectDeliveries, dueWebhooks, countPending, oldestPending, surplusFrom,
 	})
 )
@@ -126,7 +128,7 @@ const owned = `j.owner = $1 AND j.owner <> '' AND j.visible = true`
 
 // insertColumns are the columns of images that Create writes.
 var insertColumns = []string{
-	"job", "idx", "trace_id", "original_filename", "key_name", "url", "headers", "custom_id", // the columns of changing follow
+	"job", "idx", "trace_id", "original_filename", "key_name", "url", "headers", "custom_id", "remove_captions", // the columns of changing follow
 	"status", "original_path", "content_type", "size", "sha256",
 	"processed_path", "error", "error_code", "retryable",
 	"start_time", "end_time", "revision", "unsent", "send", "phash", "width", "height", "captions",
