@@ -172,6 +172,29 @@ func testFilters(t *testing.T, open func(*testing.T) Store) {
 		ok(t, err)
 		where(false, false, false, false)
 	})
+	t.Run("a tally counts what each filter selects, up to a limit", func(t *testing.T) {
+		s := open(t)
+		all := filterJobs(t, s, newID())
+		of := func(v job.Viewer, f job.Filter) (n int) {
+			for _, j := range all {
+				if v.Sees(j) && selects(f, j) {
+					n++
+				}
+			}
+			return n
+		}
+		for _, v := range []job.Viewer{job.Everybody, {Owner: "anna"}, {Owner: "carl"}, {}} {
+			for _, most := range []int{1000, 3} {
+				got, err := s.Tally(t.Context(), v, most)
+				ok(t, err)
+				for _, status := range listed {
+					same(t, fmt.Sprintf("%+v, %s up to %d", v, status, most), got.Statuses[status], min(of(v, job.Filter{Statuses: []job.Status{status}}), most+1))
+				}
+				same(t, fmt.Sprintf("%+v, with failures up to %d", v, most), got.FailedImages, min(of(v, job.Filter{FailedImages: true}), most+1))
+				same(t, fmt.Sprintf("%+v, uncaptioned up to %d", v, most), got.Uncaptioned, min(of(v, job.Filter{Uncaptioned: true}), most+1))
+			}
+		}
+	})
 	t.Run("a page examines a limited number of jobs", func(t *testing.T) {
 		s := open(t)
 		of := newID()

@@ -35,8 +35,11 @@ const examineAtOnce = 256
 func newMerge(x *session, q job.Query) *merge {
 	l, ranges := listingOf(q.Filter)
 	m := &merge{x: x, query: l.text(q.Oldest), oldest: q.Oldest, batch: q.Limit/len(ranges) + 1, left: max(q.Examine, len(ranges))}
-	if l == retries || l == uncaptioned {
-		m.filtered = len(q.Filter.Statuses) > 0 || q.Filter.FailedImages || q.Filter.Owner != "" || l == retries && q.Filter.Uncaptioned
+	switch l {
+	case retries:
+		m.filtered = len(q.Filter.Statuses) > 0 || q.Filter.FailedImages || q.Filter.Owner != "" || q.Filter.Uncaptioned
+	case uncaptioned, ownedUncaptioned:
+		m.filtered = len(q.Filter.Statuses) > 0 || q.Filter.FailedImages
 	}
 	from, to := span(q)
 	for _, args := range ranges {

@@ -109,7 +109,7 @@ var (
 		lockWebhook, takenSlots, insertWebhook, listWebhook, rotateWebhook, removeWebhook, webhookWorks, webhookFails, disableWebhook, deleteWebhook,
 		enqueueEnd, enqueueTest, claimDeliveries, recordAttempt, returnDelivery, deleteEnded, abandonPending, deleteSome, countSurplus, deleteOldest,
 	})
-	readStatements = slices.Concat(listStatements(), []string{
+	readStatements = slices.Concat(listStatements(), countStatements(), []string{
 		selectStoreID, selectJob, selectKeyed, selectImages, selectImagesOf, selectChanges,
 		countOwned, countOwnedOpen, selectOldest,
 		selectUnsent, selectHidden,
