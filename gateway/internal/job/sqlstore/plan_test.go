@@ -210,6 +210,7 @@ var conditions = map[listing]string{
 	everyJob:  ``,
 	ownedJobs: `'owner-7', `,
 	retries:   `'job-7', `,
+	uploads:   `'upload-7', `,
 
 	uncaptioned:      ``,
 	ownedUncaptioned: `'owner-7', `,
