@@ -68,8 +68,9 @@ type Config struct {
 	Links           Links          // other pages for operators
 	DrainDelay      time.Duration  // time for which the server still accepts requests after the signal to stop; 0
 
-	pace  pace // of request bodies; other in tests
-	spare int  // concurrent connections past the limit that get a 503
+	pace    pace // of request bodies; other in tests
+	spare   int  // concurrent connections past the limit that get a 503
+	counted int  // number up to which jobs are counted; 1,000
 }
 
 func (c Config) orDefaults() Config {
@@ -82,6 +83,7 @@ func (c Config) orDefaults() Config {
 	c.WSIdleTimeout = cmp.Or(c.WSIdleTimeout, time.Minute)
 	c.WSPingInterval = cmp.Or(c.WSPingInterval, min(25*time.Second, MaxPingInterval(c.WSIdleTimeout)))
 	c.spare = cmp.Or(c.spare, maxTurnedAway)
+	c.counted = cmp.Or(c.counted, maxCounted)
 	c.pace = cmp.Or(c.pace, pace{10_000, cmp.Or(c.UploadStall, 30*time.Second)})
 	return c
 }
@@ -113,6 +115,7 @@ type jobs interface {
 	Get(ctx context.Context, id string) (*job.Job, error)
 	Keyed(ctx context.Context, k job.Key) (*job.Job, error)
 	List(ctx context.Context, q job.Query) (job.Page, error)
+	Tally(ctx context.Context, v job.Viewer, most int) (job.Tally, error)
 	Owned(ctx context.Context, owner string) (int, error)
 	OpenImages(ctx context.Context, owner string) (int, error)
 	Count(ctx context.Context) (job.Counts, error)

@@ -100,6 +100,13 @@ func (s *shakyJobs) Count(ctx context.Context) (job.Counts, error) {
 	return s.Store.Count(ctx)
 }
 
+func (s *shakyJobs) Tally(ctx context.Context, v job.Viewer, most int) (job.Tally, error) {
+	if err := s.err(); err != nil {
+		return job.Tally{}, err
+	}
+	return s.Store.Tally(ctx, v, most)
+}
+
 // shakyObjects is a real store, with faults on demand.
 type shakyObjects struct {
 	objectstore.Store

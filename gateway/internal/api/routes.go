@@ -21,6 +21,7 @@ import (
 const (
 	pathBatch       = "/api/v1/batch"
 	pathLimits      = "/api/v1/limits"
+	pathCounts      = "/api/v1/counts"
 	pathKey         = "/api/v1/key"
 	pathSystem      = "/api/v1/system"
 	pathDownloads   = "/api/v1/downloads"
@@ -106,6 +107,7 @@ func (s *Server) routes() []Route {
 		{get, aHook + "/deliveries", s.listDeliveries, Keyed, NoBody, ""},
 		{get, pathLimits, s.showLimits, Public, NoBody, ""},
 		{get, pathKey, s.showKey, Keyed, NoBody, ""},
+		{get, pathCounts, s.showCounts, Keyed, NoBody, ""},
 		{get, pathSystem, s.showSystem, Operator, NoBody, ""},
 		{get, pathDeadLetters, s.listDeadLetters, Operator, NoBody, ""},
 		{post, aDeadLetter + "/replay", s.replayDeadLetters, Operator, CopiesBatch, ""},

@@ -35,6 +35,7 @@ type Store interface {
 	Keyed(ctx context.Context, k job.Key) (*job.Job, error)
 	Changes(ctx context.Context, id string, after int64) (*job.Job, error)
 	List(ctx context.Context, q job.Query) (job.Page, error)
+	Tally(ctx context.Context, v job.Viewer, most int) (job.Tally, error)
 	Owned(ctx context.Context, owner string) (int, error)
 	OpenImages(ctx context.Context, owner string) (int, error)
 	Count(ctx context.Context) (job.Counts, error)

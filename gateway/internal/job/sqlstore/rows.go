@@ -15,6 +15,7 @@ type row struct {
 	work                int
 	status              job.Status // before a change
 	failed, uncaptioned int        // likewise
+	found               bool       // by the search of a list
 	job.Job
 }
 
