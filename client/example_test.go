@@ -25,7 +25,7 @@ func demo() string {
 		`"created_at":"2026-11-28T18:00:00Z"}`
 	answers := map[string]string{
 		"/api/v1/batch": "application/json " + `{"jobs":[` + job + `]}`,
-		"/api/v1/batch/550e8400-e29b-41d4-a716-446655440000": "application/json " + job,
+		"/api/v1/batch/550e8400-e29b-41d4-a716-446655440000":           "application/json " + job,
 		"/api/v1/batch/550e8400-e29b-41d4-a716-446655440000/reprocess": "application/json {}",
 		"/api/v1/batch/550e8400-e29b-41d4-a716-446655440000/results.jsonl": "application/jsonl " +
 			`{"index":0,"original_filename":"beach.jpg","status":"completed","metadata":{"title":"Sunrise in Spain"}}` + "\n" +
