@@ -61,4 +61,7 @@ require (
 	gopkg.in/tomb.v1 v1.0.0-20141024135613-dd632973f1e7 // indirect
 )
 
-replace github.com/imagebatch/imagebatch/shared => ../../shared
+replace (
+	github.com/imagebatch/imagebatch/analyzer => ../../analyzer
+	github.com/imagebatch/imagebatch/shared => ../../shared
+)
