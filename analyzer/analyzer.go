@@ -68,8 +68,8 @@ func New(ctx context.Context, c Config, d Deps) (*Service, error) {
 	}
 	var err error
 	s.ops, err = service.Listen(ctx, c.OpsAddr(), d.Metrics.Handler(), checks...)
-	if err == nil && s.model != nil {
-		s.ops.ReportFaults(s.model.Faults)
+	if err == nil {
+		s.ops.ReportFaults(s.Faults)
 	}
 	return s, err
 }
@@ -88,6 +88,14 @@ func (s *Service) openCaptioner(decoder vision.Decoder) error {
 		Answers: captioner.NewAnswers(s.deps.Processed, s.deps.Metrics), Log: s.deps.Log, Now: failpoint.Now,
 	})
 	return nil
+}
+
+// Faults returns what currently keeps images from getting captions, for /readyz.
+func (s *Service) Faults() []string {
+	if s.model == nil {
+		return nil
+	}
+	return s.model.Faults()
 }
 
 // Addr returns the admin address, or nil.

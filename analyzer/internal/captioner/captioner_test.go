@@ -394,7 +394,9 @@ func TestContinuesWithout(t *testing.T) {
 		"complete": {errors.New("must not be asked"), func(_ *rig, a *pipeline.Analysis) {
 			a.Metadata = pipeline.Metadata{Title: "T", Description: "D", Keywords: []string{"k"}, AltText: "A"}
 		}, vision.ReasonComplete, ""},
-		"other bytes": {errors.New("must not be asked"), func(_ *rig, a *pipeline.Analysis) { a.SHA256, a.Attempt = strings.Repeat("0", 64), pipeline.MaxAttempts }, vision.ReasonUnreadable, "not captioned: the image could not be prepared for the model"},
+		"other bytes": {errors.New("must not be asked"), func(_ *rig, a *pipeline.Analysis) {
+			a.SHA256, a.Attempt = strings.Repeat("0", 64), pipeline.MaxAttempts
+		}, vision.ReasonUnreadable, "not captioned: the image could not be prepared for the model"},
 		"gone": {errors.New("must not be asked"), func(r *rig, a *pipeline.Analysis) {
 			if err := r.originals.Delete(r.t.Context(), a.OriginalPath); err != nil {
 				r.t.Fatal(err)
