@@ -106,7 +106,7 @@ func writePNGs(t *testing.T, n int) string {
 }
 
 // TestSendTellsWherePicturesGo verifies that send says before it sends anything which model gets copies of how many
-// images, once and only to a person, and that with --no-captions the gateway is told to let no model see them.
+// images, once and only to a person, and that with --no-captions the request says that no model may see them.
 func TestSendTellsWherePicturesGo(t *testing.T) {
 	const notice = "Up to 4 pictures, 512 px, no EXIF or GPS, go to M at H:1\n"
 	dir := writePNGs(t, 4)

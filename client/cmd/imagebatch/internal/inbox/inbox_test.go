@@ -322,7 +322,7 @@ func TestLocked(t *testing.T) {
 }
 
 // TestCaptions verifies that the model is announced before the first image is sent, that images without a caption are
-// counted, and that with NoCaptions the gateway is told to show no image to a model.
+// counted, and that with NoCaptions each request says that no model may see its images.
 func TestCaptions(t *testing.T) {
 	for _, off := range []bool{false, true} {
 		r := setup(t)

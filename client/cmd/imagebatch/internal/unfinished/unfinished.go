@@ -1,7 +1,7 @@
 // Package unfinished names the files that a run is writing, and removes those of earlier runs that were killed.
 //
 // The names are .imagebatch-RUN-FILE.tmp, with two random parts. As long as a run lives, it has a lock on the file
-// .imagebatch-RUN.lock in its folder, and at its end it removes that file. So a lock file that nobody has locked belongs to a
+// .imagebatch-RUN.lock in its folder, and at its end it removes that file. So a lock file without a lock belongs to a
 // run that was killed, and only the files with its name are removed: not those of a run that is writing to the same
 // folder now, and none of any other program.
 //
