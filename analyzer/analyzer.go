@@ -114,12 +114,18 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	g := service.Part{Name: "analyze", Run: func(ctx context.Context) error {
 		g, gctx := errgroup.WithContext(ctx)
+		order := new(stage.Precedence) // An image that kills the process while it is described must not take a described one with it.
 		if s.config.does(captionStep) {
+			d := d
+			d.Leads = order
 			g.Go(func() error { return s.caption(gctx, d) })
 		}
 		if s.config.does(describeStep) {
 			d := d
 			d.Work = "analysis"
+			if s.config.does(captionStep) {
+				d.Yields = order
+			}
 			g.Go(func() error { return stage.Route(gctx, d, pipeline.ImageUpload, s.next, s.analyze) })
 		}
 		return g.Wait()

@@ -96,9 +96,15 @@ func (p *plan) run(ctx context.Context, s *servers, bin, dir string) (*run, erro
 		return nil, err
 	}
 	if len(r.breaches) == 0 {
-		err = os.RemoveAll(dir)
+		return r, os.RemoveAll(dir)
 	}
-	return r, err
+	for _, queue := range p.workQueues() { // The next run has other jobs.
+		_, err = s.ctl(ctx, "purge_queue", "--vhost", s.vhost, broker.DeadQueue(queue))
+		if err != nil {
+			return r, err
+		}
+	}
+	return r, nil
 }
 
 // newRun creates the services, each with wires of its own, without starting them. It adds

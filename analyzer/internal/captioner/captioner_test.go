@@ -78,8 +78,20 @@ func (decoder) Upright(context.Context, []byte, int) (*image.NRGBA, error) {
 // failing is a store whose calls fail while err is set.
 type failing struct {
 	objectstore.Store
-	mu  sync.Mutex
-	err error // guarded by mu
+	mu      sync.Mutex // guards the fields below
+	err     error
+	damaged int // number of reads that return only the first byte
+}
+
+func (f *failing) Get(ctx context.Context, key string) (*objectstore.Object, error) {
+	o, err := f.Store.Get(ctx, key)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil && f.damaged > 0 {
+		f.damaged--
+		o.Size = 1
+	}
+	return o, err
 }
 
 func (f *failing) set(err error) {
@@ -521,6 +533,19 @@ func TestDeadlyImage(t *testing.T) {
 			if a.Uncaptioned != (a.Index == 1) {
 				t.Errorf("image %d: uncaptioned %v, want %v", a.Index, a.Uncaptioned, a.Index == 1)
 			}
+		}
+	})
+}
+
+// TestDamagedRead verifies that an answer that arrives damaged twice is neither paid for again nor replaced.
+func TestDamagedRead(t *testing.T) {
+	inBubble(t, never, func(r *rig, ctx context.Context, _ *sync.WaitGroup) {
+		for i := range 2 {
+			a, err := r.captioner.Step(ctx, r.analysis(i, 5))
+			if err != nil || a.Metadata.Title != "Answer 1" {
+				t.Errorf("title %q and error %v, want the first answer", a.Metadata.Title, err)
+			}
+			r.processed.damaged = 2
 		}
 	})
 }
