@@ -40,6 +40,7 @@ type Deps struct {
 	Log                  *slog.Logger
 	Metrics              *telemetry.Registry
 	Traces               *telemetry.Tracer // may be nil
+	Faults               func() []string   // of an analyzer in the same process, for /readyz; may be nil
 }
 
 // Service is one gateway.
@@ -105,6 +106,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.ops.ReportFaults(d.Faults)
 	onAPI := s.ops.Handler()
 	if c.MetricsAddr != "" {
 		onAPI = nil

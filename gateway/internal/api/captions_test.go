@@ -125,6 +125,12 @@ func TestUncaptioned(t *testing.T) {
 	end(some, 0, false)
 	end(some, 2, true)
 	r.end(some, 1, errDamaged)
+	if list := r.get("/api/v1/batch?uncaptioned=true&view=summary"); !strings.Contains(string(list.body), `"failed":1,"uncaptioned":1,`) {
+		t.Errorf("the summary does not count the images without a caption: %s", list.body)
+	}
+	if j := r.get("/api/v1/batch/" + whole); strings.Contains(string(j.body), "uncaptioned") {
+		t.Errorf("a job with all its captions has %s", j.body)
+	}
 	for query, want := range map[string][]string{
 		"uncaptioned=true": {some}, "uncaptioned=true&status=completed": {some}, "uncaptioned=true&status=failed": nil,
 		"uncaptioned=true&failed_images=true&view=summary": {some}, "uncaptioned=true&retry_of=" + whole: nil, "uncaptioned=": {some, whole},
