@@ -25,7 +25,7 @@ type captionScale struct {
 	concurrency int           // CONCURRENCY of the describing analyzer
 }
 
-// captioning contains the results of one fleet of caption analyzers beside one describing analyzer.
+// captioning contains the results of one fleet of caption analyzers next to one describing analyzer.
 type captioning struct {
 	wait                time.Duration // delay of every original that is described
 	analyzers           int
@@ -250,7 +250,7 @@ func until(ctx context.Context, event func() (bool, error)) error {
 func (r *scaling) captionsMarkdown() string {
 	var b strings.Builder
 	s := r.scale.captions
-	fmt.Fprintf(&b, "\n`ANALYZER_STEPS=caption`, `CAPTION_CONCURRENCY=1`, and a model that answers after %d ms; beside them, one analyzer with\n"+
+	fmt.Fprintf(&b, "\n`ANALYZER_STEPS=caption`, `CAPTION_CONCURRENCY=1`, and a model that answers after %d ms; next to them, one analyzer with\n"+
 		"`ANALYZER_STEPS=describe`, `CONCURRENCY=%d`. Every image is another picture of %s pixels; %d captions of each analyzer for each row.\n\n",
 		s.answer.Milliseconds(), s.concurrency, r.pixels, s.rounds)
 	b.WriteString("| Describing | caption analyzers | captions per second | × one analyzer | of linear | images described per second | of those with no captions | CPU ms per caption | CPU: caption analyzers | CPU: all processes |\n" +

@@ -48,7 +48,7 @@ func (m *slowModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, modelAnswer) // the analyzer may be gone
 }
 
-// due returns a channel that is closed when a request of this moment is to be answered.
+// due returns a channel that is closed when it is time to answer a request of this moment.
 func (m *slowModel) due() <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
