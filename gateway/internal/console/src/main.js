@@ -17,10 +17,9 @@ import { startTheme, themes, useTheme } from './lib/theme.js';
 import { announce, ConfirmHost, EmptyState, ErrorNote, Heading, LiveRegion, Loading } from './lib/ui.js';
 import { prefetch, useScreen } from './later/later.js';
 import New from './screens/new.js';
-import Upload from './screens/upload.js';
 
 // The screens of the first visit.
-const screens = { new: New, upload: Upload, unknown: Unknown };
+const screens = { new: New, unknown: Unknown };
 
 // place is what a person would call the same place: the images of a job are one place.
 const place = ({ name, params }) => `${name} ${params.id ?? ''}`;

@@ -4,6 +4,7 @@ import { useEffect, useState } from '../lib/preact.js';
 import { checkRelease } from '../lib/release.js';
 
 const later = {
+  upload: () => import('./upload.js'),
   jobs: () => import('./jobs.js'),
   job: () => import('./job.js'),
   viewer: () => import('./viewer.js'),
