@@ -8,7 +8,8 @@ import { decodeThumbHash } from './thumbhash.js';
 
 const tries = 3;
 
-function Blur({ hash }) {
+/** Blur draws a thumbhash. */
+export function Blur({ hash }) {
   const ref = useRef(null);
   useLayoutEffect(() => {
     const decoded = decodeThumbHash(hash);
