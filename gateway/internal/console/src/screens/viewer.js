@@ -1,6 +1,6 @@
 // One image of a job.
 import { jobPath } from '../lib/api.js';
-import { shortId } from '../lib/format.js';
+import { plural, shortId } from '../lib/format.js';
 import { useJob } from '../lib/live.js';
 import { html, useEffect, useRef, useState } from '../lib/preact.js';
 import { href, navigate } from '../lib/router.js';
@@ -23,18 +23,39 @@ import { written } from './viewer/written.js';
 
 export default function Viewer({ params: { id, index }, query, limits, caller }) {
   const { job, connection, error, gone } = useJob(id);
-  const image = job?.images[index];
-  const name = image ? image.original_filename || `Image ${index + 1}` : `Image ${index + 1}`;
+  const images = job?.images ?? [];
+  const image = images[index];
+  const name = image?.original_filename || `Image ${index + 1}`;
+  const show = query.get('show') ?? 'all';
+  const { first, last, before, after, at, count } = neighbors(images, index, show);
+  const [zoomed, zoom] = useState(false);
   const back = useBack(id, query);
-  const heading = html`<${Heading} class="viewer-name" title=${job ? `${index + 1}/${job.total_images} ${name}` : name}><bdi>${name}</bdi><//>`;
-  if (image && !gone) {
-    return html`<${Image} job=${job} image=${image} name=${name} heading=${heading} offline=${connection === 'offline'} query=${query} limits=${limits} caller=${caller} back=${back} />`;
-  }
-  return html`<${Back} id=${id} query=${query} onBack=${back} />${heading}
+  const go = (to) => {
+    if (to === undefined || to === index || !images[to]) return;
+    navigate(href('viewer', { id, index: to }, query), { replace: true });
+    zoom(false);
+    const { status, original_filename: next } = images[to];
+    announce(`Image ${to + 1} of ${job.total_images}${next ? `, ${next}` : ''}${status === 'completed' ? '' : `, ${imageState(images[to]).word}`}`);
+  };
+  useKeys({ ArrowLeft: () => go(before), ArrowRight: () => go(after), Home: () => go(first), End: () => go(last), Escape: () => (zoomed ? zoom(false) : back()) });
+  useStates(image);
+  const among = show in filters && show !== 'all' && count < images.length ? ` · ${at + 1} of ${count} “${filters[show].word}”` : '';
+  // The heading keeps its place in the tree, and with it the focus, while the rest arrives.
+  return html`<div class="viewer">
+    <nav class="viewer-bar" aria-label="Images of the job">
+      <${Back} id=${id} query=${query} onBack=${back} />
+      ${image && html`<span class="viewer-place">Image ${index + 1} of ${job.total_images}${among}</span>
+        <button type="button" aria-disabled=${before === undefined} aria-keyshortcuts="ArrowLeft" onClick=${() => go(before)}><span aria-hidden="true">‹</span> Previous</button>
+        <button type="button" aria-disabled=${after === undefined} aria-keyshortcuts="ArrowRight" onClick=${() => go(after)}>Next <span aria-hidden="true">›</span></button>`}
+    </nav>
+    <div class="viewer-head"><${Heading} class="viewer-name" title=${image ? `${index + 1}/${job.total_images} ${name}` : name}><bdi title=${name}>${name}</bdi><//>
+      ${image && image.status !== 'completed' && !gone && html`<${Badge} image=${image} />`}</div>
     ${gone ? html`<${EmptyState} title=${job ? 'The job of this image was deleted.' : 'There is no such job.'}>
         ${job ? 'Jobs are deleted some time after their end, with their files.' : 'It was deleted, it belongs to another API key, or the address is not complete.'} See the <a href=${href('jobs')}>list of jobs</a>.<//>`
-      : job ? html`<${EmptyState} title=${`This job has only ${job.total_images === 1 ? '1 image' : `${job.total_images} images`}.`}><a href=${href('job', { id }, query)}>Show the job</a><//>`
-        : error ? html`<${ErrorNote} error=${error} title="The job could not be read" />` : html`<${Loading} />`}`;
+      : image ? html`<${Parts} job=${job} image=${image} name=${name} offline=${connection === 'offline'} query=${query} limits=${limits} caller=${caller} near=${[after, before]} zoomed=${zoomed} zoom=${zoom} go=${go} />`
+        : job ? html`<${EmptyState} title=${`This job has only ${plural(job.total_images, 'image')}.`}><a href=${href('job', { id }, query)}>Show the job</a><//>`
+          : error ? html`<${ErrorNote} error=${error} title="The job could not be read" />` : html`<${Loading} />`}
+  </div>`;
 }
 
 // useBack returns the function that goes back to where the viewer was opened from: the job, or the
@@ -72,72 +93,53 @@ function neighbors(images, index, show) {
   return { first: all[0], last: all.at(-1), before: all[at - 1], after: all[at + 1], at, count: all.length };
 }
 
-function Image({ job, image, name, heading, offline, query, limits, caller, back }) {
+// Parts are the picture and everything that is known about it. near has the indexes of the images
+// that are probably shown next.
+function Parts({ job, image, name, offline, query, limits, caller, near, zoomed, zoom, go }) {
   const { job_id: id, images } = job;
   const { index } = image;
-  const show = query.get('show') ?? 'all';
-  const { first, last, before, after, at, count } = neighbors(images, index, show);
   const completed = image.status === 'completed';
   const { record, error, reload } = useRecord(id, index, completed);
   const known = useRecords([])(id, index); // what the grid has loaded
-  const stored = useOriginal(job, image);
+  const kept = useOriginal(id, image);
   const similar = useSimilar(job);
-  const [original, setOriginal] = useState(false);
-  const [zoomed, zoom] = useState(false);
+  const [originalOf, setOriginal] = useState(-1); // index of the image whose original is shown
+  const original = originalOf === index;
   const [open, setOpen] = useState(new Set());
   const [search, setSearch] = useState('');
 
   // The file of this image, and once it is there those of its neighbors.
   const [loaded, setLoaded] = useState('');
   const pathOf = (other, what) => (images[other]?.status === 'completed' ? jobPath(id, `images/${other}/${what}`) : '');
-  const path = stored ? jobPath(id, `images/${index}/original`) : pathOf(index, original ? 'original' : 'file');
-  const near = loaded === path && !navigator.connection?.saveData ? [after, before].map((other) => pathOf(other, 'file')) : [];
-  const pictures = usePictures([path, ...near].filter(Boolean));
+  const path = kept.found ? jobPath(id, `images/${index}/original`) : pathOf(index, original ? 'original' : 'file');
+  const next = loaded === path && !navigator.connection?.saveData ? near.map((other) => pathOf(other, 'file')) : [];
+  const pictures = usePictures([path, ...next].filter(Boolean));
   useEffect(() => {
-    if (loaded === path) for (const other of [after, before]) if (pathOf(other, 'metadata')) prefetchRecord(id, other);
+    if (loaded === path) for (const other of near) if (pathOf(other, 'metadata')) prefetchRecord(id, other);
   }, [loaded, path]);
 
-  const go = (to) => {
-    if (to === undefined || to === index || !images[to]) return;
-    navigate(href('viewer', { id, index: to }, query), { replace: true });
-    zoom(false);
-    setOriginal(false);
-    const { status, original_filename: next } = images[to];
-    announce(`Image ${to + 1} of ${job.total_images}${next ? `, ${next}` : ''}${status === 'completed' ? '' : `, ${imageState(images[to]).word}`}`);
-  };
-  useKeys({ ArrowLeft: () => go(before), ArrowRight: () => go(after), Home: () => go(first), End: () => go(last), Escape: () => (zoomed ? zoom(false) : back()) });
-  useStates(image);
-
-  const has = new Set([...(completed ? ['file', 'original', 'metadata'] : []), ...(record?.processed?.sidecar === 'added' ? ['xmp'] : []), ...(stored ? ['original'] : [])]);
-  const among = show in filters && show !== 'all' && count < job.total_images ? ` · ${at + 1} of ${count} “${filters[show].word}”` : '';
+  const has = new Set([...(completed ? ['file', 'original', 'metadata'] : []), ...(record?.processed?.sidecar === 'added' ? ['xmp'] : []), ...(kept.found ? ['original'] : [])]);
   const toggle = (part, on) => setOpen((old) => {
-    const next = new Set(old);
-    if (on) next.add(part);
-    else next.delete(part);
-    return next;
+    const now = new Set(old);
+    if (on) now.add(part);
+    else now.delete(part);
+    return now;
   });
   const captions = limits.captions && caller?.captions !== false ? limits.captions : null;
   const size = record && { width: record.width, height: record.height };
-  return html`<div class="viewer">
-    <nav class="viewer-bar" aria-label="Images of the job">
-      <${Back} id=${id} query=${query} onBack=${back} />
-      <span class="viewer-place">Image ${index + 1} of ${job.total_images}${among}</span>
-      <button type="button" aria-disabled=${before === undefined} aria-keyshortcuts="ArrowLeft" onClick=${() => go(before)}><span aria-hidden="true">‹</span> Previous</button>
-      <button type="button" aria-disabled=${after === undefined} aria-keyshortcuts="ArrowRight" onClick=${() => go(after)}>Next <span aria-hidden="true">›</span></button>
-    </nav>
-    <div class="viewer-head">${heading}${!(completed && record) && html`<${Badge} image=${image} />`}</div>
-    ${offline && !ended(job) && html`<p class="faint">No connection: the last known state.</p>`}
+  return html`${offline && !ended(job) && html`<p class="faint">No connection: the last known state.</p>`}
     <div class="viewer-parts">
       <div class="viewer-left">
-        <${Stage} jobID=${id} image=${image} alt=${record?.alt_text ?? known?.alt ?? (record?.title || name)} thumbhash=${record?.thumbhash ?? known?.thumbhash} size=${size} transparent=${record?.alpha_used}
-          picture=${path ? pictures(path) : null} zoomed=${zoomed} onZoom=${zoom} onLoad=${() => setLoaded(path)} onSwipe=${(step) => go(step > 0 ? after : before)} />
+        <${Stage} jobID=${id} image=${image} alt=${record?.alt_text ?? (known?.alt || record?.title || name)} thumbhash=${record?.thumbhash ?? known?.thumbhash} size=${size} transparent=${record?.alpha_used}
+          picture=${path ? pictures(path) : null} zoomed=${zoomed} onZoom=${zoom} onLoad=${() => setLoaded(path)} onSwipe=${(step) => go(near[step > 0 ? 0 : 1])} />
         <div class="row viewer-files"><${Downloads} key=${index} jobID=${id} index=${index} keys=${limits.keys} has=${has} />
-          ${completed && html`<button type="button" class="plain" aria-pressed=${original} title="The pixels are the same; the metadata and the bytes differ" onClick=${() => setOriginal(!original)}>Show the original</button>`}</div>
+          ${completed && html`<button type="button" class="plain" aria-pressed=${original} title="The pixels are the same; the metadata and the bytes differ" onClick=${() => setOriginal(original ? -1 : index)}>Show the original</button>`}
+          ${kept.button}</div>
       </div>
       <div class="viewer-right">
-        ${image.status === 'failed' && html`<${Failure} key=${index} job=${job} image=${image} />`}
+        ${image.status === 'failed' && html`<${Failure} key=${`failure ${index}`} job=${job} image=${image} />`}
         ${!completed && image.status !== 'failed' && html`<p class="faint">This image is ${imageState(image).word}. Its texts and values are here when it is completed; the page updates by itself.</p>`}
-        ${image.uncaptioned && html`<${Uncaptioned} key=${index} job=${job} image=${image} captions=${captions} />`}
+        ${image.uncaptioned && html`<${Uncaptioned} key=${`uncaptioned ${index}`} job=${job} image=${image} captions=${captions} />`}
         ${error && html`<${Missing} error=${error} reload=${reload} />`}
         ${completed && !record && !error && html`<${Loading} />`}
         ${record && html`<${Warnings} record=${record} />
@@ -151,8 +153,7 @@ function Image({ job, image, name, heading, offline, query, limits, caller, back
         ${record && html`<${Details} name="table" title="All values" open=${open} onToggle=${toggle}>${() => html`<${Table} record=${record} search=${search} onSearch=${setSearch} />`}<//>
           <${Details} name="json" title="JSON" open=${open} onToggle=${toggle}>${() => html`<${Json} record=${record} />`}<//>`}
       </div>
-    </div>
-  </div>`;
+    </div>`;
 }
 
 // Missing says that the results of a completed image are not there.
@@ -192,6 +193,6 @@ function useStates(image) {
   useEffect(() => {
     const before = last.current;
     last.current = image;
-    if (before.index === image.index && before.status !== image.status) announce(`This image is ${imageState(image).word}`);
+    if (before && image && before.index === image.index && before.status !== image.status) announce(`This image is ${imageState(image).word}`);
   }, [image]);
 }

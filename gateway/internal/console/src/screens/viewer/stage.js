@@ -27,9 +27,10 @@ export function Stage({ jobID, image, alt, thumbhash, size, transparent, picture
 
   useEffect(() => {
     if (!ready) return undefined;
-    const compare = () => setLarger(size ? size.width > ref.current.clientWidth || size.height > ref.current.clientHeight : false);
+    const stage = ref.current;
+    const compare = () => setLarger(size ? size.width > stage.clientWidth || size.height > stage.clientHeight : false);
     const observer = new ResizeObserver(compare);
-    observer.observe(ref.current);
+    observer.observe(stage);
     compare();
     return () => observer.disconnect();
   }, [ready, size?.width, size?.height]);

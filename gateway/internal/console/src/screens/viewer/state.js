@@ -1,7 +1,6 @@
 // What has become of an image that has no results, or lacks a caption, and what to do.
 import { request, jobPath } from '../../lib/api.js';
-import { useLoad } from '../../lib/load.js';
-import { html } from '../../lib/preact.js';
+import { html, useState } from '../../lib/preact.js';
 import { ended } from '../../lib/state.js';
 import { confirm, ErrorNote } from '../../lib/ui.js';
 import { adviceFor, retryHelps } from '../job/reasons.js';
@@ -37,17 +36,28 @@ export function Uncaptioned({ job, image, captions }) {
     <${ErrorNote} error=${error} title="The new job could not be made" retry=${repeat} />`;
 }
 
-// Images that failed for these reasons normally were stored before.
-const stored = new Set(['damaged_image', 'processing_failed', 'cancelled']);
+// Images that failed for these reasons may have been stored before.
+const stored = new Set(['damaged_image', 'too_many_pixels', 'processing_failed', 'cancelled']);
 
-/** useOriginal reports whether the original of an image that has no results is there. */
-export function useOriginal(job, image) {
-  const wanted = image?.status === 'failed' && stored.has(image.error_code);
-  const path = wanted ? jobPath(job.job_id, `images/${image.index}/original`) : '';
-  const { data } = useLoad(async (signal) => {
-    if (!wanted) return false;
-    await request('HEAD', path, { as: 'text', signal, background: true });
-    return true;
-  }, [path]);
-  return data === true;
+/** useOriginal returns {found, button} for an image without results: whether its original is there,
+ * which is known after the person has pressed the button. */
+export function useOriginal(jobID, image) {
+  const key = image?.status === 'failed' && stored.has(image.error_code) ? jobPath(jobID, `images/${image.index}/original`) : '';
+  const [asked, ask] = useState({ key: '' });
+  const now = asked.key === key ? asked : { key };
+  const look = async () => {
+    ask({ key, busy: true });
+    try {
+      await request('HEAD', key, { as: 'text' });
+      ask({ key, found: true });
+    } catch (error) {
+      ask({ key, error });
+    }
+  };
+  return {
+    found: key !== '' && now.found === true,
+    button: key !== '' && !now.found && (now.error?.status === 404
+      ? html`<p class="faint">The gateway has no file of this image.</p>`
+      : html`<button type="button" disabled=${now.busy} onClick=${look}>Show the original</button><${ErrorNote} error=${now.error} title="The original could not be loaded" />`),
+  };
 }
