@@ -92,6 +92,7 @@ scenario('the operator sees the system, anna does not', { system: 'keys' }, asyn
 scenario('a dialog without a key', { system: 'keys' }, async ({ open, allow }) => {
   allow(/status of 401/);
   const page = await open('#/jobs');
+  await page.locator('h1').waitFor();
   await keyDialog(page).waitFor();
   await page.keyboard.press('Escape');
   await keyDialog(page).waitFor({ state: 'detached' });

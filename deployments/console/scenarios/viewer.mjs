@@ -435,6 +435,8 @@ scenario('results that are gone, and a storage that is down', async ({ open, sub
   await page.goto(page.url().replace(/docs$/, screen(id, 0)));
   await page.getByText('The results of this image are no longer kept.').waitFor();
   await page.getByText('The picture could not be loaded.').waitFor();
+  await until(async () => (await download(page).getByRole('link').allTextContents()).join() === 'Original', 'only the original');
+  await until(async () => await stage(page).locator('img').count() === 0, 'no broken picture');
   await axe(page);
   await screenshot(page, 'viewer-gone');
   await page.unroute(results);

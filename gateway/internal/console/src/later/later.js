@@ -16,6 +16,9 @@ async function load(name) {
   loaded[name] ??= (await later[name]()).default;
 }
 
+/** start loads the screen of the address that the page was opened with. */
+export const start = (name) => name in later && load(name).catch(() => {}); // useScreen tries again
+
 /** useScreen returns {screen, error, retry}: the component of a screen, null while it loads. */
 export function useScreen(name, screens) {
   const ready = screens[name] ?? loaded[name] ?? null;

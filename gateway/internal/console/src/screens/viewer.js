@@ -118,7 +118,7 @@ function Parts({ job, image, name, offline, query, limits, caller, near, zoomed,
     if (loaded === path) for (const other of near) if (pathOf(other, 'metadata')) prefetchRecord(id, other);
   }, [loaded, path]);
 
-  const has = new Set([...(completed ? ['file', 'original', 'metadata'] : []), ...(record?.processed?.sidecar === 'added' ? ['xmp'] : []), ...(kept.found ? ['original'] : [])]);
+  const has = new Set([...(!completed ? [] : error?.status === 404 ? ['original'] : ['file', 'original', 'metadata']), ...(record?.processed?.sidecar === 'added' ? ['xmp'] : []), ...(kept.found ? ['original'] : [])]);
   const toggle = (part, on) => setOpen((old) => {
     const now = new Set(old);
     if (on) now.add(part);
@@ -160,7 +160,7 @@ function Parts({ job, image, name, offline, query, limits, caller, near, zoomed,
 function Missing({ error, reload }) {
   if (error.status !== 404) return html`<${ErrorNote} error=${error} title="The record could not be read" retry=${reload} />`;
   return html`<div class="note bad"><div><p class="note-title">The results of this image are no longer kept.</p>
-    <p>Files are deleted some time after the end of their job. Send the image again to process it again.</p></div><button type="button" onClick=${reload}>Try again</button></div>`;
+    <p>Files are deleted some time after the end of their job. Send the image again to process it again.</p></div></div>`;
 }
 
 function Warnings({ record }) {

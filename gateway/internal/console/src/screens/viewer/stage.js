@@ -15,6 +15,7 @@ export function Stage({ jobID, image, alt, thumbhash, size, transparent, picture
   const ref = useRef(null);
   const [shown, setShown] = useState(''); // src of the file that has been loaded
   const [broken, setBroken] = useState(''); // src of the file that is no picture, or could not be loaded
+  const [lost, setLost] = useState(''); // src of such a thumbnail
   const [larger, setLarger] = useState(false); // the file has more pixels than the stage
   const point = useRef([0.5, 0.5]);
   const completed = image.status === 'completed';
@@ -66,7 +67,7 @@ export function Stage({ jobID, image, alt, thumbhash, size, transparent, picture
         tabindex=${large ? 0 : undefined} role=${large ? 'region' : undefined} aria-label=${large ? 'Picture in its actual size' : undefined} data-own-keys=${large ? '' : undefined}
         onTouchStart=${onTouchStart} onTouchEnd=${onTouchEnd}>
       ${!ready && completed && thumbhash && small !== thumbnail && html`<span class="layer" style=${limit}><${Blur} hash=${thumbhash} /></span>`}
-      ${!ready && thumbnail && html`<img key=${thumbnail} class="layer" style=${limit} src=${thumbnail} alt="" onLoad=${() => setSmall(thumbnail)} />`}
+      ${!ready && thumbnail && thumbnail !== lost && html`<img key=${thumbnail} class="layer" style=${limit} src=${thumbnail} alt="" onLoad=${() => setSmall(thumbnail)} onError=${() => setLost(thumbnail)} />`}
       ${local && html`<img class="layer" src=${local} alt="" />`}
       ${src && !failed && html`<img key=${src} class=${classes('layer', !ready && 'waiting')} style=${large ? null : limit} src=${src} alt=${alt} decoding="async" onClick=${click}
         onLoad=${() => { setShown(src); onLoad(); }} onError=${() => setBroken(src)} />`}
