@@ -9,6 +9,7 @@ const heading = (page, name) => page.getByRole('heading', { level: 1, name, exac
 const text = (page, name) => page.locator('.text').filter({ has: page.getByRole('heading', { name: new RegExp(`^${name}\\b`) }) });
 const button = (page, name) => page.getByRole('button', { name });
 const download = (page) => page.getByRole('group', { name: 'Download' });
+const part = (page, name) => page.locator('summary').getByText(name, { exact: true });
 const stage = (page) => page.locator('.stage');
 const range = (n) => [...Array(n).keys()];
 const tiles = (n, size) => range(n).map((i) => ({ name: `tile${i}.png`, data: tile(i, size) }));
@@ -70,7 +71,7 @@ scenario('by keyboard through the images and back', async ({ open, submit, ended
   assert.match(await page.title(), /^1\/3 tile0\.png · /);
   await shown(page);
 
-  await page.getByText('All values').click();
+  await part(page, 'All values').click();
   await page.getByRole('cell', { name: 'tile0.png' }).waitFor();
   await page.keyboard.press('ArrowRight');
   await heading(page, 'tile1.png').waitFor();
@@ -212,8 +213,8 @@ scenario('hostile texts are only texts', async ({ open, submit, ended, noSideway
   await text(page, 'Description').getByText('…').waitFor();
   await text(page, 'Description').getByRole('button', { name: 'Show all' }).click();
   await text(page, 'Description').getByText('x'.repeat(1800)).waitFor();
-  await page.getByText('All values').click();
-  await page.getByText('JSON', { exact: true }).last().click();
+  await part(page, 'All values').click();
+  await part(page, 'JSON').click();
   await page.getByRole('region', { name: 'JSON of the record' }).waitFor();
   await noSidewaysScroll(page);
   await axe(page);
@@ -237,7 +238,7 @@ scenario('a longer record than any holds the layout', async ({ open, submit, end
   await text(page, 'Title').getByText(long).waitFor();
   await page.getByText('2 warnings').waitFor();
   assert.equal(await (await shown(page)).getAttribute('alt'), hostile);
-  await page.getByText('All values').click();
+  await part(page, 'All values').click();
   await page.getByRole('rowheader', { name: 'later.member.0.of' }).waitFor();
   await noSidewaysScroll(page);
 });
@@ -255,14 +256,14 @@ scenario('the table and the JSON are the record', async ({ open, submit, ended, 
   await ended(id);
   const record = await recordOf(api, id, 0);
   const page = await open(screen(id, 0), { context: { permissions: ['clipboard-read', 'clipboard-write'] } });
-  await page.getByText('JSON', { exact: true }).last().click();
+  await part(page, 'JSON').click();
   const json = page.getByRole('region', { name: 'JSON of the record' });
   assert.deepEqual(JSON.parse(await json.textContent()), record);
-  await button(page, 'Copy the JSON').or(button(page, 'Copy').filter({ hasText: 'Copy' })).last().click();
+  await page.locator('.json').getByRole('button', { name: 'Copy' }).click();
   await page.getByText('Copied').first().waitFor();
   assert.deepEqual(JSON.parse(await page.evaluate(() => navigator.clipboard.readText())), record);
 
-  await page.getByText('All values').click();
+  await part(page, 'All values').click();
   const table = page.getByRole('table');
   await table.getByText('Width as displayed, EXIF orientation applied. Pixels.').waitFor();
   const rows = () => table.evaluate((e) => Object.fromEntries([...e.querySelectorAll('tr:has(td)')].map((row) => [row.querySelector('th').textContent, [...row.querySelectorAll('td bdi')].map((v) => v.textContent)])));
@@ -300,6 +301,7 @@ scenario('the photo, its place and its look', async ({ open, submit, ended, api 
   await page.getByText('The measured values were added to the XMP packet of the file.').waitFor();
 
   const alike = page.locator('.alike');
+  assert.equal(await alike.getByRole('link').count(), 1);
   await alike.getByRole('link', { name: /copy\.jpg same bytes/ }).click();
   await heading(page, 'copy.jpg').waitFor();
   await alike.getByRole('link', { name: /sunrise\.jpg same bytes/ }).waitFor();
@@ -311,6 +313,7 @@ scenario('the photo, its place and its look', async ({ open, submit, ended, api 
   const other = await recordOf(api, id, 2);
   assert.deepEqual(await img.evaluate((e) => [e.naturalWidth, e.naturalHeight]), [other.width, other.height]);
   assert.ok(other.height > other.width);
+  assert.equal(await img.evaluate((e) => getComputedStyle(e).imageOrientation), 'from-image');
 });
 
 scenario('a flag, a warning and what is missing are in words', async ({ open, submit, ended }) => {
@@ -458,9 +461,9 @@ for (const [name, settings] of Object.entries({ 'light and wide': {}, 'dark and 
     await shown(page);
     await page.locator('.alike').waitFor();
     await screenshot(page, `viewer-${name.replaceAll(' ', '-')}`);
-    await page.getByText('All values').click();
+    await part(page, 'All values').click();
     await page.getByRole('table').getByText('sunrise.jpg').waitFor();
-    await page.getByText('JSON', { exact: true }).last().click();
+    await part(page, 'JSON').click();
     await axe(page);
     await noSidewaysScroll(page);
   });
