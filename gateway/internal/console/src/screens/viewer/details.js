@@ -23,7 +23,7 @@ export function Table({ record, search, onSearch }) {
   const { schema, error, reload } = useSchema();
   const id = useId();
   const values = useMemo(() => valuesOf(record).map((value) => ({ ...value, description: schema ? descriptionOf(schema, value.path) : '' })), [record, schema]);
-  const found = useMemo(() => values.slice(), [values, search]);
+  const found = useMemo(() => values.filter((value) => matches(value, value.description, search)), [values, search]);
   const count = search.trim() ? `${found.length} of ${values.length} values` : `${values.length} values`;
   const [searched, setSearched] = useState(false);
   useEffect(() => {
