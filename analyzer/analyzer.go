@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/caption"
 	"github.com/imagebatch/imagebatch/analyzer/internal/captioner"
 	"github.com/imagebatch/imagebatch/analyzer/internal/describe"
 	"github.com/imagebatch/imagebatch/analyzer/internal/embedded"
@@ -164,6 +165,9 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	}
 	if err != nil {
 		return pipeline.Analysis{}, err
+	}
+	if u.RemoveCaptions {
+		caption.Remove(&found)
 	}
 	u.Envelope = u.Next(failpoint.Now())
 	return pipeline.Analysis{Upload: u, Metadata: found, Thumbnail: thumbnail}, nil

@@ -96,8 +96,8 @@ export class Rig {
 
   /** Takes the network from the page, or gives it back: the browser knows it, and no connection works. */
   offline = async (page, on = true) => {
+    await this.control.set({ offline: on }); // first, because the page tries as soon as the browser tells it
     await page.context().setOffline(on);
-    await this.control.set({ offline: on });
   };
 
   /**

@@ -17,6 +17,7 @@ import { startTheme, themes, useTheme } from './lib/theme.js';
 import { announce, ConfirmHost, EmptyState, ErrorNote, Heading, LiveRegion, Loading } from './lib/ui.js';
 import { prefetch, start, useScreen } from './later/later.js';
 import New from './screens/new.js';
+import { UploadStrip } from './screens/new/sending.js';
 
 // The screens of the first visit.
 const screens = { new: New, unknown: Unknown };
@@ -32,6 +33,7 @@ function App() {
     <${Header} route=${route} keys=${known?.keys} caller=${caller} />
     <${OfflineBanner} />
     <${UpdateBanner} />
+    <${UploadStrip} route=${route} />
     <main id="main" tabindex="-1">
       ${known
         ? html`<${Place} route=${route} limits=${known} caller=${caller} />`

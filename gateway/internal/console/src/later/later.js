@@ -12,8 +12,25 @@ const later = {
 };
 const loaded = {};
 
+let styles = null;
+
+// styleSheet loads the style sheet of all these screens.
+function styleSheet() {
+  styles ??= new Promise((resolve, reject) => {
+    const link = Object.assign(document.createElement('link'), { rel: 'stylesheet', href: 'later.css', onload: resolve });
+    link.onerror = () => {
+      styles = null;
+      link.remove();
+      reject(new Error('later.css could not be loaded'));
+    };
+    document.head.append(link);
+  });
+  return styles;
+}
+
 async function load(name) {
-  loaded[name] ??= (await later[name]()).default;
+  const [module] = await Promise.all([later[name](), styleSheet()]);
+  loaded[name] = module.default;
 }
 
 /** start loads the screen of the address that the page was opened with. */

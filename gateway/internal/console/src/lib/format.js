@@ -37,6 +37,7 @@ export function bytes(n, { apartFrom } = {}) {
 export function bytesOf(done, total) {
   const [all, some] = [bytes(total), bytes(Math.min(done, total))];
   const unit = all.slice(all.indexOf(' '));
+  if (done === 0) return `0 of ${all}`;
   return some.endsWith(unit) ? `${some.slice(0, -unit.length)} of ${all}` : `${some} of ${all}`;
 }
 

@@ -10,6 +10,7 @@ test('sizes', () => {
   assert.equal(bytes(20971520, { apartFrom: 10485760 }), '20 MB');
   assert.equal(bytes(10485760, { apartFrom: 10485760 }), '10 MB');
   assert.equal(bytesOf(18 << 20, 31 << 20), '18 of 31 MB');
+  assert.equal(bytesOf(0, 31 << 20), '0 of 31 MB');
   assert.equal(bytesOf(900 << 10, 31 << 20), '900 kB of 31 MB');
   assert.equal(bytesOf(40 << 20, 31 << 20), '31 of 31 MB'); // a form is larger than its files
 });
