@@ -94,6 +94,7 @@ scenario('the operator sees the system, anna does not', { system: 'keys' }, asyn
 scenario('a dialog without a key', { system: 'keys' }, async ({ open, allow }) => {
   allow(/status of 401/);
   const page = await open('#/jobs');
+  await page.locator('h1').waitFor();
   await keyDialog(page).waitFor();
   await shown(page); // Each request that needs a key opens the dialog, also those of a screen that is loaded later.
   await page.keyboard.press('Escape');

@@ -11,6 +11,9 @@ globalThis.addEventListener?.('hashchange', (event) => {
 
 const screen = () => `${route().name} ${route().params.id}`;
 
+/** previous returns the route before the present one, or null. */
+export const previous = () => before;
+
 /** leave remembers the place before a card is opened. */
 export function leave() {
   left = { screen: screen(), scroll: scrollY };
