@@ -121,7 +121,7 @@ function OfflineBanner() {
     if (before.current !== online) announce(online ? 'Connected to the gateway again' : 'No connection to the gateway');
     before.current = online;
   }, [online]);
-  return online ? null : html`<div class="banner">No connection to the gateway. The page tries again by itself; what you see may be old.</div>`;
+  return online ? null : html`<div class="banner" role="region" aria-label="Connection">No connection to the gateway. The page tries again by itself; what you see may be old.</div>`;
 }
 
 function UpdateBanner() {
@@ -129,7 +129,7 @@ function UpdateBanner() {
   useEffect(() => {
     if (updated) announce('Imagebatch was updated. Reload the page.');
   }, [updated]);
-  return updated ? html`<div class="banner row">Imagebatch was updated. <button type="button" onClick=${() => location.reload()}>Reload the page</button></div>` : null;
+  return updated ? html`<div class="banner row" role="region" aria-label="Update">Imagebatch was updated. <button type="button" onClick=${() => location.reload()}>Reload the page</button></div>` : null;
 }
 
 startTheme();

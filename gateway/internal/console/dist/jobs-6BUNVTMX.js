@@ -1,4 +1,4 @@
-import{J as l,P as h,R as $,S as b,T as n,U as f,Y as p,ba as o,j as e,l as i,w as m,z as s}from"./chunk-6HC6SSCM.js";function u({query:g}){let a=g.get("status"),{data:r,error:d,reload:c}=p(t=>i("GET","api/v1/batch",{query:{status:a,view:"summary",limit:50},signal:t}).then(y=>y.data),[a]);return e`<${l}>Jobs<//>
+import{J as l,P as h,R as $,S as b,T as n,U as f,Y as p,ba as o,j as e,l as i,w as m,z as s}from"./chunk-G7W7VYRD.js";function u({query:g}){let a=g.get("status"),{data:r,error:d,reload:c}=p(t=>i("GET","api/v1/batch",{query:{status:a,view:"summary",limit:50},signal:t}).then(y=>y.data),[a]);return e`<${l}>Jobs<//>
     <${b} error=${d} retry=${c} />
     ${!r&&!d&&e`<${n} />`}
     ${r?.jobs.length===0&&e`<${$} title="No jobs yet."><a href=${o("new")}>Send images</a><//>`}
