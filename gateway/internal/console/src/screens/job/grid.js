@@ -1,5 +1,5 @@
 // The images of one job or of several as a grid of cards.
-import { html, useRef, useState } from '../../lib/preact.js';
+import { html, useLayoutEffect, useRef, useState } from '../../lib/preact.js';
 import { classes, EmptyState } from '../../lib/ui.js';
 import { Card } from './card.js';
 import { filters } from './filters.js';
@@ -37,7 +37,18 @@ export function Cards({ items, jobs, label, selected, onSelect, query }) {
   const search = new URLSearchParams(query).toString();
   const at = (event) => items.findIndex((item) => item.key === event.target.closest('[data-card]')?.dataset.card);
   const element = (key) => list.current.querySelector(`[data-card="${CSS.escape(key)}"]`);
-  const columns = () => getComputedStyle(list.current.firstElementChild).gridTemplateColumns.split(' ').length;
+  const columns = () => getComputedStyle(list.current.firstElementChild).gridTemplateColumns.split(' ');
+  useLayoutEffect(() => {
+    const measure = () => {
+      const widths = columns();
+      list.current.style.setProperty('--columns', widths.length);
+      list.current.style.setProperty('--row', `calc(${0.75 * parseFloat(widths[0])}px + 5rem)`); // the picture, the texts and the gap
+    };
+    const observer = new ResizeObserver(measure);
+    observer.observe(list.current);
+    measure();
+    return () => observer.disconnect();
+  }, []);
   useReturn((jobID, index) => element(keyOf(jobID, index)));
 
   // With Shift, everything between the last choice and this one becomes what this one becomes.
@@ -68,7 +79,7 @@ export function Cards({ items, jobs, label, selected, onSelect, query }) {
     else if (onSelect && event.key === ' ' && event.target.matches('a')) choose(index, event.shiftKey);
     else if (onSelect && event.key === 'Escape' && selected?.size) onSelect(new Set());
     else {
-      const to = command ? -1 : move(event.key, index, columns(), items.length);
+      const to = command ? -1 : move(event.key, index, columns().length, items.length);
       if (to < 0) return;
       element(items[to].key).querySelector('a').focus();
     }

@@ -34,7 +34,10 @@ export function useWork() {
 export function newJob(id, route, body, { text, wanted }) {
   const key = randomId();
   return async () => {
-    const { data } = await request('POST', jobPath(id, route), { body, headers: { 'Idempotency-Key': key } });
+    const { data } = await request('POST', jobPath(id, route), { body, headers: { 'Idempotency-Key': key } }).catch((err) => {
+      if (err.status === 400) err.advice = 'The gateway has no file of these images. Send them again.';
+      throw err;
+    });
     made(data.job_id, { text, wanted });
     jobsChanged();
     navigate(href('job', { id: data.job_id }));
