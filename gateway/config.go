@@ -137,6 +137,10 @@ type Config struct {
 	// Networks in CIDR form, separated by commas, to which the URLs of webhooks may point on any port. All other addresses must
 	// be public, on port 80 or 443.
 	WebhookAllowNetworks []netip.Prefix `env:"WEBHOOK_ALLOW_NETWORKS"`
+	// URL of your Grafana, which the console shows to operators as a link, and `GET /api/v1/system` returns. Without credentials.
+	GrafanaURL service.SecretURL `env:"GRAFANA_URL"`
+	// URL of RabbitMQ's management page, likewise.
+	RabbitMQManagementURL service.SecretURL `env:"RABBITMQ_MANAGEMENT_URL"`
 
 	resultRetention time.Duration // 0: keep
 
@@ -262,6 +266,8 @@ func (c Config) Complete() (Config, error) {
 	if _, err := c.webhooks(); err != nil {
 		wrong("%w", err)
 	}
+	checkLink(wrong, "GRAFANA_URL", c.GrafanaURL)
+	checkLink(wrong, "RABBITMQ_MANAGEMENT_URL", c.RabbitMQManagementURL)
 	for name, n := range map[string]int64{
 		"KEY_REQUESTS_PER_MINUTE": c.KeyRequests, "KEY_UPLOAD_BYTES_PER_MINUTE": c.KeyUploadBytes,
 		"KEY_OPEN_IMAGES": c.KeyOpenImages, "KEY_SOCKETS": c.KeySockets,
@@ -283,6 +289,18 @@ func (c Config) webhooks() (*webhook.File, error) {
 		return nil, fmt.Errorf("WEBHOOKS_FILE: %w", err)
 	}
 	return f, nil
+}
+
+// checkLink checks the URL of a page that the console links to.
+func checkLink(wrong func(format string, args ...any), name string, link service.SecretURL) {
+	u, err := url.Parse(link.Reveal())
+	switch {
+	case link == "":
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		wrong("%s: want a URL such as https://monitoring.example.com/", name)
+	case u.User != nil:
+		wrong("%s: want a URL without a user and a password, because every operator sees it", name)
+	}
 }
 
 // checkDatabase checks where the jobs are stored. It contacts no server and opens no file.

@@ -35,7 +35,7 @@ import (
 // Deps are the dependencies of the gateway, except the job store, which it opens itself.
 type Deps struct {
 	Broker               broker.Broker
-	Browser              broker.Browser // the same broker; reads the dead letters
+	Browser              broker.Browser // the same broker; inspects the queues and reads the dead letters
 	Originals, Processed objectstore.Store
 	Log                  *slog.Logger
 	Metrics              *telemetry.Registry
@@ -113,9 +113,11 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		MaxImageBytes: c.MaxImageBytes, MaxBatchImages: c.MaxBatchImages,
 		MaxConnections: c.MaxConnections, AllowedOrigins: c.origins, AllowedHosts: c.AllowedHosts, TrustedProxies: c.proxies, BasePath: c.BasePath,
 		WebhookNetworks: c.WebhookAllowNetworks, KeepAlive: c.KeepAliveTimeout, UploadStall: c.UploadStallTimeout, WSIdleTimeout: c.WSIdleTimeout, WSPingInterval: c.WSPingInterval, Captions: c.captions(), DrainDelay: c.DrainDelay,
+		Links: api.Links{Grafana: c.GrafanaURL.Reveal(), RabbitMQ: c.RabbitMQManagementURL.Reveal()},
 	}, api.Deps{
 		Jobs: s.jobs, Webhooks: s.jobs, Deliver: s.webhooks.Wake, Originals: d.Originals, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Broker: d.Broker, Browser: d.Browser,
 		Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Now: failpoint.Now,
+		Dependencies: s.ops.Dependencies,
 	})
 	s.listener, err = listen(ctx, c, d.Log)
 	if err != nil {

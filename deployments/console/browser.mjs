@@ -44,8 +44,9 @@ export class Watch {
     this.#allowed.push(pattern);
   }
 
-  /** Throws an error with all findings so far that are not allowed. */
-  check() {
+  /** Throws an error with all findings so far that are not allowed, and with what the pages show now. */
+  check(pages) {
+    for (const page of pages) this.#request(page.url());
     const found = this.#found.filter((text) => !this.#allowed.some((pattern) => pattern.test(text)));
     if (found.length > 0) throw new Error(`the page caused:\n  ${[...new Set(found)].slice(0, 20).join('\n  ')}`);
   }
@@ -53,6 +54,7 @@ export class Watch {
   #request(address) {
     const url = new URL(address);
     if (/^(http|ws)s?:$/.test(url.protocol) && url.host !== this.host) this.#found.push(`a request to another host: ${address}`);
+    if (url.protocol === 'file:') this.#found.push(`the browser opened a dropped file: ${address}`);
   }
 
   async attach(context) {
@@ -65,6 +67,7 @@ export class Watch {
     });
     context.on('request', (request) => this.#request(request.url()));
     context.on('page', (page) => {
+      page.on('framenavigated', (frame) => this.#request(frame.url()));
       page.on('websocket', (socket) => this.#request(socket.url()));
       page.on('console', (message) => {
         if (message.type() === 'error') this.#found.push(`an error in the console: ${message.text()} (${message.location().url})`);

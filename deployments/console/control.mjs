@@ -18,7 +18,6 @@ export function controlOf(system) {
      * - offline: no connection works
      * - bad_gateway: each request gets the 502 of a proxy
      * - no_websockets, no_events: each WebSocket, each event stream gets a 403
-     * - upload_rate: bytes per second of each upload
      * - max_body: larger requests get the 413 of a proxy
      */
     set: (conditions) => request(system, 'conditions', conditions),

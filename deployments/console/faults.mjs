@@ -1,7 +1,7 @@
-// Scenarios that must fail. TestConsoleFindsFaults runs them on a page whose policy is that of the console, and expects each
+// Scenarios that must fail. TestBrowserFindsFaults runs them on a page whose policy is that of the console, and expects each
 // name in the scenario's error.
 
-import { scenario } from './rig.mjs';
+import { drop, photo, scenario, until, write } from './rig.mjs';
 
 const faults = {
   'an error in the console: broken': () => console.error('broken'),
@@ -37,5 +37,12 @@ for (const [fault, act] of Object.entries(faults)) {
     await noSidewaysScroll(page);
   });
 }
+
+scenario('the browser opened a dropped file', { system: 'faults' }, async ({ open, folder }) => {
+  const page = await open();
+  await drop(page, 'main', write(folder, { 'photo.jpg': photo() }));
+  const pages = () => page.context().pages();
+  await until(() => pages().some((p) => p.url().startsWith('file:')), 'the file');
+});
 
 scenario('no fault', { system: 'faults' }, async ({ open, axe }) => axe(await open()));

@@ -74,7 +74,8 @@ export class Rig {
     await this.#watch.attach(context);
     if (key) {
       await context.addInitScript(([name, value]) => {
-        if (sessionStorage.getItem(name) === null) sessionStorage.setItem(name, value);
+        // A page without an origin, such as about:blank, has no storage.
+        if (location.protocol === 'http:' && sessionStorage.getItem(name) === null) sessionStorage.setItem(name, JSON.stringify(value));
       }, [keyName, key]);
     }
     const page = await context.newPage();
@@ -97,6 +98,17 @@ export class Rig {
   offline = async (page, on = true) => {
     await page.context().setOffline(on);
     await this.control.set({ offline: on });
+  };
+
+  /**
+   * Limits the uploads of a page to a number of bytes per second; 0 ends that. The browser itself delays them, so that its progress
+   * events are those of a slow line: a slow server would receive the first megabytes in buffers, at once.
+   */
+  slowUploads = async (page, bytesPerSecond) => {
+    const session = await page.context().newCDPSession(page);
+    await session.send('Network.enable');
+    const rates = { latency: 0, downloadThroughput: -1, uploadThroughput: bytesPerSecond || -1 };
+    await session.send('Network.emulateNetworkConditions', { offline: false, ...rates });
   };
 
   /** Sends a request to the API, without a browser, and returns the decoded response. */
@@ -152,7 +164,7 @@ export class Rig {
       Promise.allSettled(pages.map((page) => page.evaluate(() => new Promise((resolve) => { setTimeout(resolve); })))),
       new Promise((resolve) => { setTimeout(resolve, 2000).unref(); }), // A page that is busy for ever still reports what it has done.
     ]);
-    this.#watch.check();
+    this.#watch.check(pages);
   };
 
   close = async () => {
@@ -161,5 +173,5 @@ export class Rig {
   };
 }
 
-// The name under which a tab of the console keeps its key.
-const keyName = 'imagebatch-api-key';
+// The name under which a tab of the console keeps its key, as JSON: src/lib/key.js.
+const keyName = 'imagebatch.key';

@@ -12,6 +12,7 @@
 import { mkdirSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 import { launch } from './browser.mjs';
 import { request } from './control.mjs';
 import { Rig, scenarios } from './rig.mjs';
@@ -19,9 +20,20 @@ import { Rig, scenarios } from './rig.mjs';
 const { FILE, ONLY, FAILURES, SCREENSHOTS } = process.env;
 const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
+// A promise that a scenario does not wait for fails it as well.
+let stray;
+process.on('unhandledRejection', (error) => { stray = error; });
+
+// told returns the text of an error with the lines of the scenarios in its stack, without those of the rig.
+function told(error) {
+  const text = error instanceof Error ? error.stack : `thrown: ${error}`;
+  return stripVTControlCharacters(text).split('\n').filter((line) => !/^ +at .*(console\/\w+\.mjs|node:)/.test(line)).join('\n');
+}
+
 async function run(browser, { name, system, limit, run: play }) {
   let rig;
   let timer;
+  stray = undefined;
   try {
     rig = new Rig(browser, `${basename(FILE, '.mjs')}-${name}`, { system, ...(await request(system, 'site')) });
     const late = new Promise((_, reject) => {
@@ -29,14 +41,15 @@ async function run(browser, { name, system, limit, run: play }) {
     });
     await Promise.race([play(rig), late]);
     await rig.check();
+    if (stray) throw stray;
     return { ok: true };
   } catch (error) {
-    if (error.absent) return { skipped: error.absent };
-    const failure = { ok: false, error: error.stack };
+    if (error?.absent) return { skipped: error.absent };
+    const failure = { ok: false, error: told(error) };
     try {
       await rig?.check();
     } catch (found) {
-      if (found.message !== error.message) failure.error += `\n${found.message}`;
+      if (found.message !== error?.message) failure.error += `\n${found.message}`;
     }
     failure.screenshot = await rig?.failure(FAILURES).catch((e) => `none: ${e.message}`);
     return failure;
@@ -52,7 +65,7 @@ if (SCREENSHOTS) mkdirSync(SCREENSHOTS, { recursive: true });
 const browser = await launch();
 for (const s of scenarios.filter(({ name }) => only.test(name.replaceAll(' ', '_')))) {
   const start = performance.now();
-  const result = await run(browser, s).catch((error) => ({ ok: false, error: error.stack }));
+  const result = await run(browser, s).catch((error) => ({ ok: false, error: told(error) }));
   print({ name: s.name, ...result, ms: Math.round(performance.now() - start) });
 }
 await browser.close();

@@ -34,6 +34,7 @@ func TestRefusals(t *testing.T) {
 		{"gateway.env.UPLOAD_STALL_TIMEOUT=11m", "/gateway/env/UPLOAD_STALL_TIMEOUT"},
 		{"gateway.env.RABBITMQ_URL=amqp://user:password@rabbitmq/", "'RABBITMQ_URL'"},
 		{"gateway.env.JOB_RETENTION=1d", "/gateway/env/JOB_RETENTION"},
+		{"gateway.env.GRAFANA_URL=https://anna:secret@grafana/", "/gateway/env/GRAFANA_URL"},
 		{"gateway.env.DOWNLOAD_ALLOW_NETWORKS=everywhere", "/gateway/env/DOWNLOAD_ALLOW_NETWORKS"},
 		{"analyzer.env.METADATA_GPS=remove", "/analyzer/env/METADATA_GPS"},
 		{"analyzer.env.EMBED_SIGNED=true", "'EMBED_SIGNED'"},

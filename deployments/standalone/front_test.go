@@ -22,7 +22,6 @@ type conditions struct {
 	BadGateway   bool  `json:"bad_gateway"`   // each request gets the 502 of a proxy that does not reach its gateway
 	NoWebSockets bool  `json:"no_websockets"` // each upgrade gets a 403
 	NoEvents     bool  `json:"no_events"`     // each event stream gets a 403
-	UploadRate   int64 `json:"upload_rate"`   // bytes per second that are read of each request; 0: any
 	MaxBody      int64 `json:"max_body"`      // larger requests get the 413 of a proxy; 0: any size is passed on
 }
 
@@ -103,7 +102,6 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case c.MaxBody > 0 && r.ContentLength > c.MaxBody:
 		proxyError(w, r, http.StatusRequestEntityTooLarge)
 	default:
-		r.Body = &slowBody{r.Body, f, r}
 		f.proxy.ServeHTTP(w, r)
 	}
 }
@@ -118,28 +116,6 @@ func proxyError(w http.ResponseWriter, r *http.Request, status int) {
 	_, _ = io.WriteString(w, "<html>\r\n<head><title>"+text+"</title></head>\r\n<body>\r\n<center><h1>"+text+"</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n")
 }
 
-// slowBody reads a request no faster than the conditions of the moment allow.
-type slowBody struct {
-	io.ReadCloser
-	f *front
-	r *http.Request
-}
-
-func (b *slowBody) Read(p []byte) (int, error) {
-	rate := b.f.conditions().UploadRate
-	if rate <= 0 {
-		return b.ReadCloser.Read(p)
-	}
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), max(1, rate/20))])
-	pause := time.NewTimer(time.Duration(n) * time.Second / time.Duration(rate))
-	defer pause.Stop()
-	select {
-	case <-pause.C:
-	case <-b.r.Context().Done():
-	}
-	return n, err
-}
-
 // frontListener keeps the connections of the clients in the front's map while they are open.
 type frontListener struct {
 	net.Listener
@@ -149,10 +125,6 @@ type frontListener struct {
 func (l *frontListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
-		return nil, err
-	}
-	// A larger buffer would accept most of an upload at once, so that its progress would say nothing about its rate.
-	if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
 		return nil, err
 	}
 	conn := &frontConn{c, l.f}

@@ -120,6 +120,8 @@ func TestConfigRejectsWhatTheStartRejects(t *testing.T) {
 		}},
 		{public, "API_KEYS_FILE: ", []string{"API_KEYS_FILE=" + file, "API_KEYS_FILE=" + file + "x", "API_KEYS_FILE=" + dir}},
 		{public, "WEBHOOKS_FILE: ", []string{"WEBHOOKS_FILE=" + certFile, "WEBHOOKS_FILE=" + file + "x", "WEBHOOKS_FILE=" + dir}},
+		{public, "GRAFANA_URL: ", []string{"GRAFANA_URL=grafana", "GRAFANA_URL=grafana:3000", "GRAFANA_URL=/grafana", "GRAFANA_URL=javascript:alert(1)", "GRAFANA_URL=https://:3000/", "GRAFANA_URL=https://anna:secret@grafana/", "GRAFANA_URL=https://grafana/%"}},
+		{public, "RABBITMQ_MANAGEMENT_URL: ", []string{"RABBITMQ_MANAGEMENT_URL=amqp://rabbit/", "RABBITMQ_MANAGEMENT_URL=http://guest@rabbit:15672/"}},
 		{public, `WEBHOOK_ALLOW_NETWORKS "`, []string{"WEBHOOK_ALLOW_NETWORKS=10.0.0.1"}},
 		{public, `ALLOWED_ORIGINS "`, []string{"ALLOWED_ORIGINS=*", "ALLOWED_ORIGINS=app.example.com", "ALLOWED_ORIGINS=https://app.example.com/path", "ALLOWED_ORIGINS=https://app.*.example.com", "ALLOWED_ORIGINS=https://app:0", "ALLOWED_ORIGINS=null", "ALLOWED_ORIGINS=https://app.example.com,"}},
 		{public, `ALLOWED_HOSTS "`, []string{"ALLOWED_HOSTS=https://images.lan", "ALLOWED_HOSTS=images.lan,"}},

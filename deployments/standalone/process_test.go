@@ -60,6 +60,7 @@ type process struct {
 	name string
 	env  []string
 	addr string
+	key  string // API key for /readyz; empty: it needs none
 	cmd  *exec.Cmd
 	done chan error
 
@@ -90,16 +91,23 @@ func launchFrom(t *testing.T, dir, name string, env ...string) *process {
 func startFrom(t *testing.T, dir, name string, env ...string) *process {
 	t.Helper()
 	p := &process{t: t, name: filepath.Join(dir, name), env: env, addr: freeAddr(t)}
+	p.startChecked()
+	return p
+}
+
+// startChecked starts the process, kills it at the end of the test, and then checks its log.
+func (p *process) startChecked() {
+	t := p.t
+	t.Helper()
 	t.Cleanup(func() {
 		_ = p.end(syscall.SIGKILL) // The error reports the kill.
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if bytes.Contains(p.log.Bytes(), []byte("DATA RACE")) || bytes.Contains(p.log.Bytes(), []byte("panic:")) || t.Failed() {
-			t.Errorf("log of %s:\n%s", name, p.log.Bytes())
+			t.Errorf("log of %s:\n%s", filepath.Base(p.name), p.log.Bytes())
 		}
 	})
 	p.start()
-	return p
 }
 
 func (p *process) start() {
@@ -161,6 +169,9 @@ func (p *process) awaitReadyz(status int, text string) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url("/readyz"), nil)
 		if err != nil {
 			p.t.Fatal(err)
+		}
+		if p.key != "" {
+			req.Header.Set("Authorization", "Bearer "+p.key)
 		}
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {

@@ -82,7 +82,7 @@ func (p *proxied) send(method, path, body string, header ...string) (*http.Respo
 
 func (p *proxied) pages() {
 	p.Helper()
-	for path, want := range map[string]string{"/": "<title>Imagebatch</title>", "/app.js": "WebSocket", "/style.css": "color-scheme", "/docs": "<title>Imagebatch API</title>", "/api/v1/batch": `{"jobs":[`} {
+	for path, want := range map[string]string{"/": "<title>Imagebatch</title>", "/app.js": "/*! Imagebatch", "/style.css": "color-scheme", "/docs": "<title>Imagebatch API</title>", "/api/v1/batch": `{"jobs":[`} {
 		if resp, body := p.send(http.MethodGet, basePath+path, ""); resp.StatusCode != 200 || !strings.Contains(body, want) {
 			p.Errorf("%s: got %d %.200s", path, resp.StatusCode, body)
 		}

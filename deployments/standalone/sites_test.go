@@ -29,8 +29,13 @@ type site struct {
 var sites = map[string]func(t *testing.T) *site{
 	"open": func(t *testing.T) *site { return newSite(t, forms["standalone"](t)) },
 	"keys": func(t *testing.T) *site {
-		file, anna, ops := consoleKeys(t)
-		s := newSite(t, forms["standalone"](t, "API_KEYS_FILE="+file))
+		program, file, anna, ops := consoleKeys(t)
+		p := &process{t: t, name: program, addr: freeAddr(t), key: ops, env: []string{
+			"DATA_DIR=" + t.TempDir(), "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8", "API_KEYS_FILE=" + file,
+		}}
+		p.startChecked()
+		p.awaitReady()
+		s := newSite(t, &system{process: p})
 		s.Key, s.OperatorKey = anna, ops
 		return s
 	},
@@ -93,17 +98,17 @@ func newSite(t *testing.T, systems ...*system) *site {
 	return &site{front: f, URL: f.server.URL + "/", API: f.server.URL + "/"}
 }
 
-// consoleKeys creates a file with the keys of anna and of ops, an operator.
-func consoleKeys(t *testing.T) (file, anna, ops string) {
+// consoleKeys creates a file with the keys of anna and of ops, an operator. It also returns the program that created them.
+func consoleKeys(t *testing.T) (program, file, anna, ops string) {
 	t.Helper()
 	programs, err := binaries()
 	if err != nil {
 		t.Fatal(err)
 	}
-	file = filepath.Join(t.TempDir(), "keys")
+	program, file = filepath.Join(programs, "standalone"), filepath.Join(t.TempDir(), "keys")
 	var lines, keys []string
 	for _, name := range []string{"anna", "ops"} {
-		out := execute(t, "", filepath.Join(programs, "standalone"), "api-keys", "new", name)
+		out := execute(t, "", program, "api-keys", "new", name)
 		_, line, found := strings.Cut(out, "line: ")
 		key := regexp.MustCompile(`ib_[\w-]{43}`).FindString(out)
 		if !found || key == "" {
@@ -112,7 +117,7 @@ func consoleKeys(t *testing.T) (file, anna, ops string) {
 		lines, keys = append(lines, strings.TrimSpace(line)), append(keys, key)
 	}
 	writeFile(t, file, []byte(lines[0]+"\n"+lines[1]+" operator\n"))
-	return file, keys[0], keys[1]
+	return program, file, keys[0], keys[1]
 }
 
 // modelAnswers are what a scenario can make the model's server do.
@@ -166,4 +171,3 @@ func (s *site) act(t *testing.T, action string, body controlBody) (any, error) {
 	}
 	return struct{}{}, nil
 }
-

@@ -27,9 +27,20 @@ type Death struct {
 	At     time.Time // time of the first death, in whole seconds
 }
 
-// Browser reads queues that have no consumer. It is for operators, and separate from
-// [Broker], which is for services.
+// QueueState is the state of a queue at one moment.
+type QueueState struct {
+	Waiting   int // messages on the queue, without those that are in flight or prefetched
+	Consumers int
+}
+
+// Browser inspects queues, and reads those that have no consumer. It is for operators, and
+// separate from [Broker], which is for services.
 type Browser interface {
+	// Inspect returns the states of those of the queues that exist, by name. It returns when
+	// ctx ends, whatever the broker and the network do. Errors: ErrUnavailable, or the error
+	// of ctx.
+	Inspect(ctx context.Context, queues ...string) (map[string]QueueState, error)
+
 	// Browse calls handle for the messages that are on the queue now, in order and one
 	// at a time, and returns nil after the last one, or after the first most, of which
 	// it may hold all in memory. A message that handle acks is removed. All others are

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -25,6 +26,7 @@ type Check struct {
 // alive but not ready.
 type Server struct {
 	handler  http.Handler
+	checks   []Check
 	stopping atomic.Bool
 	faults   func() []string // nil: none
 	listener net.Listener    // nil: the server has no address of its own
@@ -35,7 +37,7 @@ type Server struct {
 // Listen opens addr. Without an address, the server is reachable only through its
 // Handler, as in a gateway, or not at all, as in a standalone process.
 func Listen(ctx context.Context, addr string, metrics http.Handler, checks ...Check) (*Server, error) {
-	s := &Server{}
+	s := &Server{checks: checks}
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", get(func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]any{"status": "ok"})
@@ -45,7 +47,7 @@ func Listen(ctx context.Context, addr string, metrics http.Handler, checks ...Ch
 			writeError(w, http.StatusServiceUnavailable, "Not ready: stopping")
 			return
 		}
-		ready(w, r, checks, s.faults)
+		s.ready(w, r)
 	}))
 	mux.Handle("/metrics", get(metrics.ServeHTTP))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
@@ -118,26 +120,30 @@ func (s *Server) run(ctx context.Context) error {
 // readyTime limits the time for all checks of one /readyz request.
 const readyTime = 3 * time.Second
 
-func ready(w http.ResponseWriter, r *http.Request, checks []Check, faults func() []string) {
-	ctx, cancel := context.WithTimeout(r.Context(), readyTime)
+// Dependency is the result of one Check.
+type Dependency struct {
+	Name string
+	Err  error // nil: the dependency is available
+}
+
+// Dependencies runs all checks, for at most 3 seconds, and returns their results in order.
+func (s *Server) Dependencies(ctx context.Context) []Dependency {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	missing := make([]string, len(checks))
-	done := make(chan struct{})
-	for i, c := range checks {
-		go func() {
-			defer func() { done <- struct{}{} }()
-			if err := c.Ready(ctx); err != nil {
-				missing[i] = c.Name + ": " + err.Error()
-			}
-		}()
+	found := make([]Dependency, len(s.checks))
+	var running sync.WaitGroup
+	for i, c := range s.checks {
+		running.Go(func() { found[i] = Dependency{c.Name, c.Ready(ctx)} })
 	}
-	for range checks {
-		<-done
-	}
+	running.Wait()
+	return found
+}
+
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	var list []string
-	for _, m := range missing {
-		if m != "" {
-			list = append(list, m)
+	for _, d := range s.Dependencies(r.Context()) {
+		if d.Err != nil {
+			list = append(list, d.Name+": "+d.Err.Error())
 		}
 	}
 	if len(list) > 0 {
@@ -145,8 +151,8 @@ func ready(w http.ResponseWriter, r *http.Request, checks []Check, faults func()
 		return
 	}
 	body := map[string]any{"status": "ready"}
-	if faults != nil {
-		if list := faults(); len(list) > 0 {
+	if s.faults != nil {
+		if list := s.faults(); len(list) > 0 {
 			body["faults"] = list
 		}
 	}

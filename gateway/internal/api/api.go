@@ -44,6 +44,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
+	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
@@ -64,6 +65,7 @@ type Config struct {
 	WSIdleTimeout   time.Duration  // time for which the peer of a WebSocket may be silent; 60 s
 	WSPingInterval  time.Duration  // time between two pings of a WebSocket, or comments of an event stream; 25 s, or 5/12 of WSIdleTimeout if that is shorter
 	Captions        *Captions      // nil: no vision model sees the images
+	Links           Links          // other pages for operators
 	DrainDelay      time.Duration  // time for which the server still accepts requests after the signal to stop; 0
 
 	pace  pace // of request bodies; other in tests
@@ -94,13 +96,15 @@ type Deps struct {
 	Intake    *intake.Intake
 	Hub       *progress.Hub // run by the gateway
 	Broker    publisher
-	Browser   broker.Browser // reads the dead letters
+	Browser   broker.Browser // inspects the queues and reads the dead letters
 	Keys      *apikey.Store  // run by the gateway; nil: every client may do everything
 	Ops       http.Handler   // handler of /healthz, /readyz and /metrics; nil if they have a separate address
 	Log       *slog.Logger
 	Metrics   *telemetry.Registry
 	Traces    *telemetry.Tracer // may be nil
-	Now       func() time.Time  // for the times of webhooks; default time.Now
+	Now       func() time.Time  // for the start and the times of webhooks; default time.Now
+
+	Dependencies func(ctx context.Context) []service.Dependency // checks the dependencies; nil: none
 }
 
 // jobs is the part of the job store that responses need.
@@ -156,6 +160,9 @@ type Server struct {
 
 	reading sync.Mutex // held while dead letters are read
 
+	started time.Time
+	system  recent[systemJSON]
+
 	mu      sync.Mutex // guards drained, after which running does not grow
 	drained bool
 	running sync.WaitGroup // requests, WebSockets and event streams
@@ -166,6 +173,9 @@ func New(c Config, d Deps) *Server {
 	c = c.orDefaults()
 	if d.Now == nil {
 		d.Now = time.Now
+	}
+	if d.Dependencies == nil {
+		d.Dependencies = func(context.Context) []service.Dependency { return nil }
 	}
 	s := &Server{
 		config: c, deps: d,
@@ -178,6 +188,8 @@ func New(c Config, d Deps) *Server {
 		metrics: newAPIMetrics(d.Metrics),
 
 		described: sync.OnceValues(func() (*openapi.Description, error) { return openapi.New(c.BasePath) }),
+
+		started: d.Now(), system: recent[systemJSON]{age: systemAge},
 
 		places: make(chan struct{}, c.MaxConnections), spare: make(chan struct{}, c.spare),
 		leaving: make(chan struct{}), closing: make(chan struct{}),

@@ -10,6 +10,7 @@ import (
 	"nhooyr.io/websocket"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
+	"github.com/imagebatch/imagebatch/gateway/internal/console"
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
 
@@ -81,8 +82,10 @@ func TestPageIsRelative(t *testing.T) {
 	if local < 3 {
 		t.Errorf("the page has %d links to the server: %q", local, links)
 	}
-	if absolute := regexp.MustCompile("['\"`]/[a-z]").FindAllString(string(r.get(base+"/app.js").body), -1); len(absolute) > 0 {
-		t.Errorf("app.js has absolute paths: %q", absolute)
+	for name, f := range console.Files() {
+		if absolute := regexp.MustCompile("['\"`]/[a-z]").FindAll(f.Data, -1); len(absolute) > 0 {
+			t.Errorf("%s has absolute paths: %q", name, absolute)
+		}
 	}
 }
 

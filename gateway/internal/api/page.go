@@ -12,13 +12,17 @@ import (
 )
 
 // page returns the handler of one file of the console. A browser keeps the file and compares its
-// ETag before each use, so that a new release is seen immediately. Each coding has an ETag of its
+// ETag before each use, so that a new release is seen immediately. A file that has a digest in its
+// name never changes: the browser keeps it without comparing. Each coding has an ETag of its
 // own, because the bytes differ (RFC 9110, section 8.8.3.3).
 func page(name string) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		f, h := console.Files()[name], c.Response().Header()
 		h.Set("Content-Security-Policy", console.Policy)
 		h.Set("Cache-Control", "no-cache")
+		if f.Digested {
+			h.Set("Cache-Control", "public, max-age=31536000, immutable")
+		}
 		h.Add("Vary", "Accept-Encoding")
 		data, tag := f.Data, f.ETag
 		zipped := acceptsGzip(c.Request().Header)

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/imagebatch/imagebatch/gateway/internal/console"
 )
 
 // TestPage verifies the headers of the console and of the page at /docs.
@@ -36,6 +38,35 @@ func TestPage(t *testing.T) {
 		if again.status != http.StatusNotModified || len(again.body) != 0 {
 			t.Errorf("%s again: got %d with %d bytes", path, again.status, len(again.body))
 		}
+	}
+}
+
+// TestPageChunks verifies that a browser keeps a file that has a digest in its name, and that no
+// other file of this form is served.
+func TestPageChunks(t *testing.T) {
+	r := setup(t, options{})
+	chunks := 0
+	for name, f := range console.Files() {
+		if !f.Digested {
+			continue
+		}
+		chunks++
+		got := r.get("/" + name)
+		if got.status != 200 || !bytes.Equal(got.body, f.Data) || got.header.Get("Content-Type") != "text/javascript; charset=utf-8" || !strings.HasSuffix(got.header.Get("Cache-Control"), ", immutable") {
+			t.Errorf("%s: got %d with %d bytes, %v", name, got.status, len(got.body), got.header)
+		}
+		again := r.do(http.MethodGet, "/"+name, nil, "If-None-Match", got.header.Get("ETag"))
+		if again.status != http.StatusNotModified {
+			t.Errorf("%s again: got %d", name, again.status)
+		}
+		for _, other := range []string{strings.Replace(name, "-", "-0", 1), "dist/" + name, "src/main.js", "main.js", strings.ToLower(name)} {
+			if got := r.get("/" + other); got.status != 404 || strings.Contains(got.header.Get("Cache-Control"), "immutable") {
+				t.Errorf("%s: got %d, %v", other, got.status, got.header)
+			}
+		}
+	}
+	if chunks < 5 {
+		t.Errorf("got only %d chunks", chunks)
 	}
 }
 

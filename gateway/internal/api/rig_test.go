@@ -37,6 +37,7 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
@@ -90,6 +91,13 @@ func (s *shakyJobs) Create(ctx context.Context, j *job.Job) error {
 		return err
 	}
 	return s.Store.Create(ctx, j)
+}
+
+func (s *shakyJobs) Count(ctx context.Context) (job.Counts, error) {
+	if err := s.err(); err != nil {
+		return job.Counts{}, err
+	}
+	return s.Store.Count(ctx)
 }
 
 // shakyObjects is a real store, with faults on demand.
@@ -162,7 +170,10 @@ type options struct {
 	ops      http.Handler
 	keys     *apikey.Store
 	browser  func(broker.Browser) broker.Browser // default: the broker itself
-	log      io.Writer
+
+	dependencies func(context.Context) []service.Dependency // default: none
+
+	log io.Writer
 
 	listener *pipes                                                                 // default: TCP
 	run      func(ctx context.Context, serve func(ctx context.Context) error) error // default: serve alone
@@ -228,7 +239,7 @@ func setup(t testing.TB, o options) *rig {
 		browser = o.browser(queue)
 	}
 	r.api = api.New(o.config, api.Deps{
-		Jobs: r.jobs, Webhooks: r.jobs, Deliver: func() {}, Originals: r.originals, Processed: r.processed, Intake: in, Hub: r.hub, Broker: queue, Browser: browser, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m,
+		Jobs: r.jobs, Webhooks: r.jobs, Deliver: func() {}, Originals: r.originals, Processed: r.processed, Intake: in, Hub: r.hub, Broker: queue, Browser: browser, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m, Dependencies: o.dependencies,
 	})
 
 	transport := &http.Transport{DisableCompression: true}

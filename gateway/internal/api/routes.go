@@ -3,7 +3,9 @@ package api
 import (
 	"cmp"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/apikey"
+	"github.com/imagebatch/imagebatch/gateway/internal/console"
 	"github.com/imagebatch/imagebatch/gateway/internal/openapi"
 	"github.com/imagebatch/imagebatch/gateway/internal/proxy"
 )
@@ -19,6 +22,7 @@ const (
 	pathBatch       = "/api/v1/batch"
 	pathLimits      = "/api/v1/limits"
 	pathKey         = "/api/v1/key"
+	pathSystem      = "/api/v1/system"
 	pathDeadLetters = "/api/v1/dead-letters"
 	pathHooks       = "/api/v1/webhooks"
 )
@@ -99,18 +103,25 @@ func (s *Server) routes() []Route {
 		{get, aHook + "/deliveries", s.listDeliveries, Keyed, NoBody, ""},
 		{get, pathLimits, s.showLimits, Public, NoBody, ""},
 		{get, pathKey, s.showKey, Keyed, NoBody, ""},
+		{get, pathSystem, s.showSystem, Operator, NoBody, ""},
 		{get, pathDeadLetters, s.listDeadLetters, Operator, NoBody, ""},
 		{post, aDeadLetter + "/replay", s.replayDeadLetters, Operator, CopiesBatch, ""},
 		{del, aDeadLetter, s.dropDeadLetters, Operator, NoBody, ""},
 		{get, pathDescription + ".yaml", s.description("application/yaml", func(d *openapi.Description) []byte { return d.YAML }), Public, NoBody, ""},
 		{get, pathDescription + ".json", s.description("application/json", func(d *openapi.Description) []byte { return d.JSON }), Public, NoBody, ""},
 		{get, pathSchema, recordSchema(), Public, NoBody, ""},
-		{get, "/", page("index.html"), Public, NoBody, ""},
-		{get, "/app.js", page("app.js"), Public, NoBody, ""},
-		{get, "/style.css", page("style.css"), Public, NoBody, ""},
-		{get, "/icon.svg", page("icon.svg"), Public, NoBody, ""},
 		{get, "/docs", s.docsPage(), Public, NoBody, ""},
 		{get, "/docs.css", s.docsStyle(), Public, NoBody, ""},
+	}
+	for _, name := range slices.Sorted(maps.Keys(console.Files())) {
+		row := Route{get, "/" + name, page(name), Public, NoBody, ""}
+		if name == "index.html" {
+			row.Path = "/"
+		}
+		if console.Files()[name].Digested {
+			row.Label = other // each release has other names
+		}
+		table = append(table, row)
 	}
 	for i := range table {
 		table[i].Label = cmp.Or(table[i].Label, table[i].Path)

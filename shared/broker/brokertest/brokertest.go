@@ -65,6 +65,7 @@ var cases = []struct {
 	{"a message can be retried without limit", testRetryAgain},
 	{"the delivery limit makes a dead letter", testDeliveryLimit},
 	{"the depth counts waiting messages", testDepth},
+	{"an inspection counts waiting messages and consumers", testInspect},
 	{"browsing removes no messages and keeps the order", testBrowse},
 	{"browsing removes only acked messages", testBrowseAck},
 	{"browsing some messages keeps the order", testBrowseSome},

@@ -3,6 +3,7 @@ package brokertest
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -73,6 +74,58 @@ func awaitDepth(t *testing.T, b broker.Broker, want int, queues ...string) {
 		case <-tick.C:
 		case <-deadline:
 			t.Fatalf("depth of %[2]v is %[1]d, want %[3]d", depth, queues, want)
+		}
+	}
+}
+
+func testInspect(t *testing.T, open Opener) {
+	queue, other := Name(), Name()
+	b := open(t, queue, other)
+	for range 3 {
+		Publish(t, b, queue, Text("x"))
+	}
+	Publish(t, b, broker.DeadQueue(other), Text("x"))
+	missing, dead := "nowhere-"+queue, broker.DeadQueue(other)
+	awaitStates(t, b, map[string]broker.QueueState{queue: {Waiting: 3}, other: {}, dead: {Waiting: 1}}, queue, other, dead, missing)
+
+	// A message in flight is not counted, and a consumer is counted until it ends.
+	got := make(chan broker.Delivery, 1)
+	c := Start(t, b, queue, 1, Into(got))
+	d := Receive(t, got, "a delivery")
+	awaitStates(t, b, map[string]broker.QueueState{queue: {Waiting: 2, Consumers: 1}}, queue)
+	Ack(t, d)
+	Receive(t, got, "the second delivery")
+	if err := c.Stop(t); err != nil {
+		t.Errorf("Consume = %v", err)
+	}
+	awaitStates(t, b, map[string]broker.QueueState{queue: {Waiting: 2}, other: {}}, other, queue)
+
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := browser(t, b).Inspect(ended, queue); !errors.Is(err, context.Canceled) {
+		t.Errorf("Inspect with an ended context: %v, want context.Canceled", err)
+	}
+	awaitStates(t, b, map[string]broker.QueueState{})
+}
+
+// awaitStates waits until an inspection of the queues returns the wanted states.
+func awaitStates(t *testing.T, b broker.Broker, want map[string]broker.QueueState, queues ...string) {
+	t.Helper()
+	deadline := time.After(Timeout)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		states, err := browser(t, b).Inspect(t.Context(), queues...)
+		if err != nil {
+			t.Fatalf("Inspect = %v", err)
+		}
+		if maps.Equal(states, want) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("the states of %v are %v, want %v", queues, states, want)
 		}
 	}
 }

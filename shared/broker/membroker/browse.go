@@ -60,3 +60,22 @@ func (m message) withDeath(queue string, now time.Time) message {
 	m.deaths = append([]broker.Death{death}, m.deaths...)
 	return m
 }
+
+// Inspect returns the states of the queues; see broker.Browser.
+func (b *Broker) Inspect(ctx context.Context, queues ...string) (map[string]broker.QueueState, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("inspect queues: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.isClosed() {
+		return nil, fmt.Errorf("inspect queues: %w", errClosed)
+	}
+	states := map[string]broker.QueueState{}
+	for _, name := range queues {
+		if q := b.queues[name]; q != nil {
+			states[name] = broker.QueueState{Waiting: q.waiting.Len(), Consumers: len(q.consumers)}
+		}
+	}
+	return states, nil
+}

@@ -197,6 +197,33 @@ func TestUnresponsiveNetwork(t *testing.T) {
 	brokertest.Publish(t, b, queue, brokertest.Text("after"))
 }
 
+// TestInspectOnDeadNetwork verifies that on a dead network no inspection outlives its context,
+// however many wait, and that they work again afterwards.
+func TestInspectOnDeadNetwork(t *testing.T) {
+	queue := brokertest.Name()
+	p, b := openThrough(t, rabbitmq.Config{Declare: true, WorkQueues: []string{queue}})
+	brokertest.Publish(t, b, queue, brokertest.Text("before"))
+	if states, err := b.Inspect(t.Context(), queue); err != nil || len(states) != 1 {
+		t.Fatalf("Inspect = %v, %v", states, err)
+	}
+	p.stall()
+	var inspecting sync.WaitGroup
+	for range 3 {
+		inspecting.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if _, err := b.Inspect(ctx, queue); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Inspect = %v, want context.DeadlineExceeded", err)
+			}
+		})
+	}
+	inspecting.Wait()
+	p.resume()
+	if states, err := b.Inspect(t.Context(), queue); err != nil || len(states) != 1 {
+		t.Errorf("after the outage: Inspect = %v, %v", states, err)
+	}
+}
+
 // TestCloseOnDeadNetwork verifies that Close returns in time on a dead network.
 func TestCloseOnDeadNetwork(t *testing.T) {
 	queue := brokertest.Name()

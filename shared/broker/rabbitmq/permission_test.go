@@ -186,6 +186,11 @@ func (s service) doesAll(t *testing.T) {
 		if _, err := b.Depth(t.Context(), broker.Backlog(pipelineQueues...)...); err != nil {
 			t.Errorf("%s: Depth = %v", s.role, err)
 		}
+		for _, spec := range broker.Topology(pipelineQueues...) {
+			if states, err := b.Inspect(t.Context(), spec.Name); err != nil || len(states) != 1 {
+				t.Errorf("%s: Inspect of %s = %v, %v", s.role, spec.Name, states, err)
+			}
+		}
 	}
 	for _, queue := range s.consumes() {
 		brokertest.Publish(t, b, queue, brokertest.Text(s.name))

@@ -151,6 +151,7 @@ type Broker struct {
 	consuming  *link
 	routine    *routine
 	prober     *prober
+	inspector  inspector
 	end        context.CancelFunc
 	running    sync.WaitGroup
 }
@@ -168,7 +169,7 @@ func Open(config Config, log *slog.Logger) (*Broker, error) {
 		return nil, fmt.Errorf("configure rabbitmq: %w", err)
 	}
 	ctx, end := context.WithCancel(context.Background())
-	b := &Broker{config: config, log: log, end: end}
+	b := &Broker{config: config, log: log, inspector: make(inspector), end: end}
 	b.publishing = newLink("publishing", config, log, ctx.Done())
 	b.consuming = newLink("consuming", config, log, ctx.Done())
 	registry := config.Metrics
@@ -189,6 +190,7 @@ func Open(config Config, log *slog.Logger) (*Broker, error) {
 	b.consuming.serve = b.routine.serve
 	b.running.Go(func() { b.publishing.run(ctx) })
 	b.running.Go(func() { b.consuming.run(ctx) })
+	b.running.Go(func() { b.inspector.run(ctx) })
 	if config.Declare || config.Watch {
 		w := newWatch(config, b, registry)
 		b.running.Go(func() { w.run(ctx) })

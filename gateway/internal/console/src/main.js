@@ -10,18 +10,18 @@ import { countText, useCounts } from './lib/counts.js';
 import { KeyButton, KeyDialog, useCaller } from './lib/keydialog.js';
 import { useLoad } from './lib/load.js';
 import { html, render, useEffect, useErrorBoundary, useLayoutEffect, useRef, useState } from './lib/preact.js';
+import { useUpdated } from './lib/release.js';
 import { href, useRoute } from './lib/router.js';
+import './lib/shared.js';
 import { startTheme, themes, useTheme } from './lib/theme.js';
 import { announce, ConfirmHost, EmptyState, ErrorNote, Heading, LiveRegion, Loading } from './lib/ui.js';
-import Job from './screens/job.js';
-import Jobs from './screens/jobs.js';
+import { prefetch, useScreen } from './later/later.js';
 import New from './screens/new.js';
 import { UploadStrip } from './screens/new/sending.js';
-import System from './screens/system.js';
 import Upload from './screens/upload.js';
-import Viewer from './screens/viewer.js';
 
-const screens = { new: New, upload: Upload, jobs: Jobs, job: Job, viewer: Viewer, system: System, unknown: Unknown };
+// The screens of the first visit.
+const screens = { new: New, upload: Upload, unknown: Unknown };
 
 // place is what a person would call the same place: the images of a job are one place.
 const place = ({ name, params }) => `${name} ${params.id ?? ''}`;
@@ -33,10 +33,11 @@ function App() {
   return html`
     <${Header} route=${route} keys=${known?.keys} caller=${caller} />
     <${OfflineBanner} />
+    <${UpdateBanner} />
     <${UploadStrip} route=${route} />
     <main id="main" tabindex="-1">
       ${known
-        ? html`<${Screen} key=${place(route)} route=${route} limits=${known} caller=${caller} />`
+        ? html`<${Place} route=${route} limits=${known} caller=${caller} />`
         : error ? html`<${ErrorNote} error=${error} title="The limits of the gateway could not be read" retry=${reload} />` : html`<${Loading} />`}
     </main>
     <${LiveRegion} />
@@ -50,9 +51,15 @@ function skip(event) {
   document.getElementById('main').focus();
 }
 
+function Place({ route, limits: known, caller }) {
+  const { screen, error, retry } = useScreen(route.name, screens);
+  if (error) return html`<${ErrorNote} error=${error} retry=${retry} />`;
+  return screen ? html`<${Screen} key=${place(route)} screen=${screen} route=${route} limits=${known} caller=${caller} />` : html`<${Loading} />`;
+}
+
 let opened = false; // a screen was shown, so the next one takes the focus
 
-function Screen({ route, limits: known, caller }) {
+function Screen({ screen, route, limits: known, caller }) {
   const [failure, again] = useErrorBoundary((err) => console.error(err));
   // After the effects of the screen, which may have chosen a better place for the focus.
   useEffect(() => {
@@ -63,13 +70,14 @@ function Screen({ route, limits: known, caller }) {
       heading.focus({ preventScroll: true });
       if (heading === main) announce(document.title); // a heading is read when it has the focus
     }
+    if (!opened) prefetch();
     opened = true;
   }, []);
   if (failure) {
     return html`<${Heading}>Something went wrong<//><div class="note bad"><p><bdi>${String(failure.message ?? failure)}</bdi></p>
       <button type="button" onClick=${again}>Show it again</button></div>`;
   }
-  return html`<${screens[route.name]} params=${route.params} query=${route.query} limits=${known} caller=${caller} />`;
+  return html`<${screen} params=${route.params} query=${route.query} limits=${known} caller=${caller} />`;
 }
 
 function Unknown() {
@@ -116,6 +124,14 @@ function OfflineBanner() {
     before.current = online;
   }, [online]);
   return online ? null : html`<div class="banner">No connection to the gateway. The page tries again by itself; what you see may be old.</div>`;
+}
+
+function UpdateBanner() {
+  const updated = useUpdated();
+  useEffect(() => {
+    if (updated) announce('Imagebatch was updated. Reload the page.');
+  }, [updated]);
+  return updated ? html`<div class="banner row">Imagebatch was updated. <button type="button" onClick=${() => location.reload()}>Reload the page</button></div>` : null;
 }
 
 startTheme();

@@ -256,6 +256,9 @@ export async function download(jobID, { what, image, include, paths }) {
   link.remove();
 }
 
+/** pageSource returns the HTML of the page, which needs no key. */
+export const pageSource = async () => (await send('GET', './', { as: 'text' })).data;
+
 let limitsRequest = null;
 let required = false; // the gateway has keys
 

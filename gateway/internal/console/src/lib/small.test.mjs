@@ -39,4 +39,7 @@ test('states in words', () => {
   assert.equal(imageState({ status: 'completed', uncaptioned: true }).tone, 'warn');
   assert.equal(countsInWords({ total_images: 10, completed: 7, failed: 1 }), '7 done, 2 open, 1 failed');
   assert.equal(countsInWords({ total_images: 1, completed: 1, failed: 0 }), '1 done');
+  const images = [{ status: 'completed' }, { status: 'failed', error_code: 'too_large' }, { status: 'failed', error_code: 'cancelled' }];
+  assert.equal(countsInWords({ status: 'cancelled', total_images: 3, completed: 1, failed: 2, images }), '1 done, 1 failed, 1 cancelled');
+  assert.equal(countsInWords({ status: 'cancelled', total_images: 3, completed: 1, failed: 2 }), '1 done, 2 failed or cancelled');
 });

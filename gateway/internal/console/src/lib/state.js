@@ -43,9 +43,14 @@ export const ended = (job) => ['completed', 'failed', 'cancelled'].includes(job.
 /** open returns the number of images that have not ended. */
 export const open = (job) => Math.max(0, job.total_images - job.completed - job.failed);
 
+/** cancelled returns the number of images that were cancelled, which job.failed includes. Only the
+ * images tell, so it is 0 for a summary. */
+export const cancelled = (job) => job.images?.filter((image) => image.status === 'failed' && image.error_code === 'cancelled').length ?? 0;
+
 /** countsInWords returns "7 done, 2 open, 1 failed" without the zeros. */
 export function countsInWords(job) {
-  const parts = [[job.completed, 'done'], [open(job), 'open'], [job.failed, 'failed']];
+  const failed = job.status === 'cancelled' && !job.images ? 'failed or cancelled' : 'failed';
+  const parts = [[job.completed, 'done'], [open(job), 'open'], [job.failed - cancelled(job), failed], [cancelled(job), 'cancelled']];
   const words = parts.filter(([n]) => n > 0).map(([n, word]) => `${number(n)} ${word}`);
   return words.join(', ') || plural(job.total_images, 'image');
 }

@@ -3,7 +3,7 @@ import { announcer } from './announce.js';
 import { askForKey } from './api.js';
 import { ago, date, percent } from './format.js';
 import { html, useEffect, useId, useLayoutEffect, useRef, useState } from './preact.js';
-import { countsInWords, imageState, jobState, open } from './state.js';
+import { cancelled, countsInWords, imageState, jobState, open } from './state.js';
 
 /** classes joins the names that are not empty. */
 export const classes = (...names) => names.filter(Boolean).join(' ');
@@ -68,9 +68,10 @@ export function Dialog({ title, onClose, children, footer, wide }) {
 
 let showQuestion = null;
 
-/** confirm asks before something that cannot be undone. It resolves to true or false. */
-export function confirm({ title, text, action, danger = true }) {
-  return new Promise((resolve) => showQuestion({ title, text, action, danger, resolve }));
+/** confirm asks before something that cannot be undone. It resolves to true or false. dismiss is
+ * the text of the button that does nothing. */
+export function confirm({ title, text, action, dismiss = 'Cancel', danger = true }) {
+  return new Promise((resolve) => showQuestion({ title, text, action, dismiss, danger, resolve }));
 }
 
 /** ConfirmHost renders the question of confirm. A second question waits for the first. */
@@ -84,7 +85,7 @@ export function ConfirmHost() {
     question.resolve(yes);
   };
   return html`<${Dialog} key=${question.title} title=${question.title} onClose=${() => answer(false)} footer=${html`
-      <button type="button" onClick=${() => answer(false)} autofocus>Cancel</button>
+      <button type="button" onClick=${() => answer(false)} autofocus>${question.dismiss}</button>
       <button type="button" class=${question.danger ? 'danger' : 'primary'} onClick=${() => answer(true)}>${question.action}</button>`}>
     <p>${question.text}</p>
   <//>`;
@@ -142,7 +143,7 @@ export function Progress({ done, failed = 0, total, label = 'Progress', text }) 
 /** JobProgress is the bar of a job with its numbers: "7 done, 2 open, 1 failed". */
 export function JobProgress({ job }) {
   const words = countsInWords(job);
-  return html`<div class="job-progress"><${Progress} done=${job.completed} failed=${job.failed} total=${job.total_images} text=${words} />
+  return html`<div class="job-progress"><${Progress} done=${job.completed} failed=${job.failed - cancelled(job)} total=${job.total_images} text=${words} />
     <span class=${classes('job-counts', open(job) > 0 && 'busy')}>${words}</span></div>`;
 }
 
