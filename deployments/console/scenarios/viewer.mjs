@@ -340,6 +340,24 @@ scenario('downloads without keys', async ({ open, submit, ended, base }) => {
   await heading(page, 'sunrise.jpg').waitFor();
 });
 
+scenario('downloads with a key', { system: 'keys' }, async ({ open, submit, ended, key, base }) => {
+  const id = await submit([{ name: 'sunrise.jpg', data: photo() }], { key });
+  await ended(id, { key });
+  const page = await open(screen(id, 0), { key });
+  await shown(page);
+  const requests = [];
+  page.on('request', (request) => requests.push(request.url()));
+  for (const [name, path, file] of [['File', 'file', 'sunrise.jpg'], ['Original', 'original', 'sunrise.jpg'], ['JSON', 'metadata', 'sunrise.jpg.json']]) {
+    const [saved] = await Promise.all([page.waitForEvent('download'), download(page).getByRole('button', { name, exact: true }).click()]);
+    assert.equal(saved.suggestedFilename(), file);
+    const want = await fetch(new URL(`api/v1/batch/${id}/images/0/${path}`, base), { headers: { Authorization: `Bearer ${key}` } });
+    assert.ok(readFileSync(await saved.path()).equals(Buffer.from(await want.arrayBuffer())), `${name} is another file`);
+    await page.getByRole('status').filter({ hasText: 'The download has started' }).waitFor({ state: 'attached' });
+  }
+  assert.ok(!requests.join().includes(key), 'a URL has the key');
+  await heading(page, 'sunrise.jpg').waitFor();
+});
+
 scenario('with a key, the pictures of two neighbors are in memory and no more', { system: 'keys' }, async ({ open, submit, ended, key }) => {
   const id = await submit(tiles(6), { key });
   await ended(id, { key });
