@@ -64,7 +64,7 @@ bench-system: ## measure the cost of an image in the whole system, into docs/per
 	@deployments/local/install.sh rabbitmq minio bench
 	@go run ./deployments/bench
 
-bench-scaling: ## measure 1, 2, 4 and 8 analyzers, and the loss of one, into docs/operations.md; at most 5 minutes
+bench-scaling: ## measure 1, 2, 4 and 8 analyzers, the loss of one, and 1, 2, 4 and 8 caption analyzers, into docs/operations.md; at most 8 minutes; needs an idle machine
 	@deployments/local/install.sh rabbitmq minio
 	@go run ./deployments/bench -scaling
 

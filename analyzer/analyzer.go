@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/imagebatch/imagebatch/analyzer/internal/caption"
 	"github.com/imagebatch/imagebatch/analyzer/internal/captioner"
 	"github.com/imagebatch/imagebatch/analyzer/internal/describe"
 	"github.com/imagebatch/imagebatch/analyzer/internal/embedded"
@@ -68,8 +69,8 @@ func New(ctx context.Context, c Config, d Deps) (*Service, error) {
 	}
 	var err error
 	s.ops, err = service.Listen(ctx, c.OpsAddr(), d.Metrics.Handler(), checks...)
-	if err == nil && s.model != nil {
-		s.ops.ReportFaults(s.model.Faults)
+	if err == nil {
+		s.ops.ReportFaults(s.Faults)
 	}
 	return s, err
 }
@@ -90,6 +91,14 @@ func (s *Service) openCaptioner(decoder vision.Decoder) error {
 	return nil
 }
 
+// Faults returns what currently keeps images from getting captions, for /readyz.
+func (s *Service) Faults() []string {
+	if s.model == nil {
+		return nil
+	}
+	return s.model.Faults()
+}
+
 // Addr returns the admin address, or nil.
 func (s *Service) Addr() net.Addr { return s.ops.Addr() }
 
@@ -106,12 +115,18 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	g := service.Part{Name: "analyze", Run: func(ctx context.Context) error {
 		g, gctx := errgroup.WithContext(ctx)
+		order := new(stage.Precedence) // An image that kills the process while it is described must not take a described one with it.
 		if s.config.does(captionStep) {
+			d := d
+			d.Leads = order
 			g.Go(func() error { return s.caption(gctx, d) })
 		}
 		if s.config.does(describeStep) {
 			d := d
 			d.Work = "analysis"
+			if s.config.does(captionStep) {
+				d.Yields = order
+			}
 			g.Go(func() error { return stage.Route(gctx, d, pipeline.ImageUpload, s.next, s.analyze) })
 		}
 		return g.Wait()
@@ -164,6 +179,9 @@ func (s *Service) analyze(ctx context.Context, u pipeline.Upload) (pipeline.Anal
 	}
 	if err != nil {
 		return pipeline.Analysis{}, err
+	}
+	if u.RemoveCaptions {
+		caption.Remove(&found)
 	}
 	u.Envelope = u.Next(failpoint.Now())
 	return pipeline.Analysis{Upload: u, Metadata: found, Thumbnail: thumbnail}, nil

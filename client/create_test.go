@@ -40,7 +40,7 @@ func TestCreate(t *testing.T) {
 	named.Name, named.Headers = "x.jpg", map[string]string{"Referer": "r"}
 	j, err := s.client(client.WithAPIKey("secret")).Create(t.Context(), []client.Image{
 		file, client.Bytes("b.png", []byte("data")), client.URL("https://example.com/u.jpg"), named,
-	}, client.WithMetadata(map[string]string{"album": "Summer"}))
+	}, client.WithMetadata(map[string]string{"album": "Summer"}), client.WithCaptions(false))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestCreate(t *testing.T) {
 		t.Fatalf("parts %q, want the options first", got)
 	}
 	text, _ := json.Marshal(options) // sorted
-	if want := `{"custom_ids":["x/ä.jpg","","",""],"headers":[null,null,null,{"Referer":"r"}],"metadata":{"album":"Summer"}}`; string(text) != want {
+	if want := `{"captions":false,"custom_ids":["x/ä.jpg","","",""],"headers":[null,null,null,{"Referer":"r"}],"metadata":{"album":"Summer"}}`; string(text) != want {
 		t.Errorf("options %s, want %s", text, want)
 	}
 	want := []part{

@@ -20,17 +20,19 @@ import (
 // real gateway, its address takes the place of demo().
 func demo() string {
 	const job = `{"job_id":"550e8400-e29b-41d4-a716-446655440000","status":"completed","total_images":2,"completed":1,"failed":1,"progress":100.0,` +
-		`"images":[{"index":0,"custom_id":"beach.jpg","original_filename":"beach.jpg","status":"completed"},` +
+		`"uncaptioned":1,"images":[{"index":0,"custom_id":"beach.jpg","original_filename":"beach.jpg","status":"completed","uncaptioned":true},` +
 		`{"index":1,"original_filename":"gone.jpg","status":"failed","error":"Failed to download image: status code 404","error_code":"download_failed"}],` +
 		`"created_at":"2026-11-28T18:00:00Z"}`
 	answers := map[string]string{
 		"/api/v1/batch": "application/json " + `{"jobs":[` + job + `]}`,
-		"/api/v1/batch/550e8400-e29b-41d4-a716-446655440000": "application/json " + job,
+		"/api/v1/batch/550e8400-e29b-41d4-a716-446655440000":           "application/json " + job,
+		"/api/v1/batch/550e8400-e29b-41d4-a716-446655440000/reprocess": "application/json {}",
 		"/api/v1/batch/550e8400-e29b-41d4-a716-446655440000/results.jsonl": "application/jsonl " +
 			`{"index":0,"original_filename":"beach.jpg","status":"completed","metadata":{"title":"Sunrise in Spain"}}` + "\n" +
 			`{"index":1,"original_filename":"gone.jpg","status":"failed","error":"Failed to download image: status code 404","error_code":"download_failed"}` + "\n",
 		"/api/v1/batch/550e8400-e29b-41d4-a716-446655440000/images/0/file": "image/jpeg JPEG",
-		"/api/v1/limits": "application/json " + `{"max_images":100,"max_image_bytes":10485760,"formats":["jpeg","png"],"keys":false}`,
+		"/api/v1/limits": "application/json " + `{"max_images":100,"max_image_bytes":10485760,"formats":["jpeg","png"],"keys":false,` +
+			`"captions":{"model":"gemma3:4b","host":"ollama:11434","pixels":768}}`,
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		kind, body, known := strings.Cut(answers[r.URL.Path], " ")
@@ -154,6 +156,53 @@ func ExampleClient_List() {
 		fmt.Println(job.ID, job.Failed)
 	}
 	// Output: 550e8400-e29b-41d4-a716-446655440000 1
+}
+
+// Before a program sends images, it can show which vision model gets copies of them, and keep private ones
+// from it.
+func ExampleWithCaptions() {
+	ctx := context.Background()
+	c, err := client.New(demo())
+	if err != nil {
+		log.Fatal(err)
+	}
+	limits, err := c.Limits(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if m := limits.Captions; m != nil {
+		fmt.Printf("Copies of %d pixels go to %s at %s\n", m.Pixels, m.Model, m.Host)
+	}
+	passport := client.Bytes("passport.jpg", []byte("…"))
+	job, err := c.Create(ctx, []client.Image{passport}, client.WithCaptions(false))
+	fmt.Println(job.Status, err)
+	// Output:
+	// Copies of 768 pixels go to gemma3:4b at ollama:11434
+	// pending <nil>
+}
+
+// After an outage of the vision model, List finds the jobs with images that have no caption, and Reprocess
+// asks the model about these images again.
+func ExampleClient_Reprocess() {
+	ctx := context.Background()
+	c, err := client.New(demo())
+	if err != nil {
+		log.Fatal(err)
+	}
+	for job, err := range c.List(ctx, client.ListOptions{Uncaptioned: true}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		var images []int
+		for _, img := range job.Images {
+			if img.Uncaptioned {
+				images = append(images, img.Index)
+			}
+		}
+		again, err := c.Reprocess(ctx, job.ID, images)
+		fmt.Println(len(images), "of", job.Total, "again:", again.Status, err)
+	}
+	// Output: 1 of 2 again: pending <nil>
 }
 
 // An Error has the status and the text of the gateway.

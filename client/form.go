@@ -25,11 +25,12 @@ type formOptions struct {
 	CustomIDs []string            `json:"custom_ids,omitempty"`
 	Metadata  map[string]string   `json:"metadata,omitempty"`
 	Headers   []map[string]string `json:"headers,omitempty"`
+	Captions  *bool               `json:"captions,omitempty"`
 }
 
-func newForm(images []Image, metadata map[string]string) (*form, error) {
+func newForm(images []Image, o jobOptions) (*form, error) {
 	f := &form{boundary: rand.Text(), images: images}
-	options := formOptions{Metadata: metadata}
+	options := formOptions{Metadata: o.metadata, Captions: o.captions}
 	for i, img := range images {
 		switch {
 		case (img.Open == nil) == (img.URL == ""):
@@ -50,7 +51,7 @@ func newForm(images []Image, metadata map[string]string) (*form, error) {
 			options.Headers[i] = img.Headers
 		}
 	}
-	if options.CustomIDs != nil || options.Headers != nil || len(metadata) > 0 {
+	if options.CustomIDs != nil || options.Headers != nil || options.Captions != nil || len(o.metadata) > 0 {
 		data, err := json.Marshal(options)
 		if err != nil {
 			return nil, fmt.Errorf("options of the batch: %w", err)

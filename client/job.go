@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -35,7 +36,8 @@ type Job struct {
 	Total       int               `json:"total_images"`
 	Completed   int               `json:"completed"`
 	Failed      int               `json:"failed"`
-	Progress    float64           `json:"progress"` // 0 to 100
+	Uncaptioned int               `json:"uncaptioned,omitempty"` // completed images that should have a caption and have none
+	Progress    float64           `json:"progress"`              // 0 to 100
 	Images      []JobImage        `json:"images,omitempty"`
 	CreatedAt   time.Time         `json:"created_at"`
 	UpdatedAt   time.Time         `json:"updated_at,omitzero"`
@@ -62,6 +64,10 @@ type JobImage struct {
 	StartTime        time.Time `json:"start_time,omitzero"`      // zero in an event
 	EndTime          time.Time `json:"end_time,omitzero"`        // zero in an event
 	DurationMS       int64     `json:"duration_ms,omitempty"`    // from the start to the end
+
+	// Uncaptioned reports that the completed image should have a caption and has none, because the
+	// model did not answer for example. [Client.Reprocess] asks again.
+	Uncaptioned bool `json:"uncaptioned,omitempty"`
 }
 
 // Limits are the limits of the gateway for a batch.
@@ -75,18 +81,21 @@ type Limits struct {
 	Captions *Captions `json:"captions,omitempty"`
 }
 
-// Captions names the model to which the gateway's analyzers send reduced copies of images.
+// Captions names the model to which the gateway's analyzers send reduced copies of images, without
+// their metadata. Images whose files have all texts already, and those of [WithCaptions](false), are not sent.
 type Captions struct {
-	Model string `json:"model"`
-	Host  string `json:"host"`
+	Model  string `json:"model"`            // or several, separated by commas
+	Host   string `json:"host"`             // where the model runs, with its port if the URL has one
+	Pixels int    `json:"pixels,omitempty"` // long side of a copy; 0 if the gateway does not report it
 }
 
-// JobOption is an option of [Client.Create] and [Client.Retry].
+// JobOption is an option of [Client.Create], [Client.Retry] and [Client.Reprocess].
 type JobOption func(*jobOptions)
 
 type jobOptions struct {
 	key      string
 	metadata map[string]string
+	captions *bool
 }
 
 // WithIdempotencyKey sets the key that identifies the request: 1 to 255 printable ASCII
@@ -95,9 +104,16 @@ type jobOptions struct {
 // after its own crash.
 func WithIdempotencyKey(key string) JobOption { return func(o *jobOptions) { o.key = key } }
 
-// WithMetadata attaches up to 16 pairs of texts to the job, of up to 512 bytes each.
+// WithMetadata attaches up to 16 pairs of texts to the job, of up to 512 bytes each. It is an option of
+// Create: other jobs have the metadata of the job that they repeat.
 func WithMetadata(pairs map[string]string) JobOption {
 	return func(o *jobOptions) { o.metadata = pairs }
+}
+
+// WithCaptions chooses whether a vision model may see the images, if the gateway has one. Without this
+// option, Create lets it see them, and Reprocess repeats the choice of the job. Retry always does.
+func WithCaptions(allowed bool) JobOption {
+	return func(o *jobOptions) { o.captions = &allowed }
 }
 
 func jobOptionsOf(list []JobOption) jobOptions {
@@ -118,7 +134,7 @@ func (c *Client) Create(ctx context.Context, images []Image, options ...JobOptio
 	if len(images) == 0 {
 		return Job{}, errors.New("no images")
 	}
-	body, err := newForm(images, o.metadata)
+	body, err := newForm(images, o)
 	if err != nil {
 		return Job{}, err
 	}
@@ -146,6 +162,30 @@ func (c *Client) Retry(ctx context.Context, id string, options ...JobOption) (Jo
 	var job Job
 	_, err := c.call(ctx, request{
 		method: http.MethodPost, path: []string{"batch", id, "retry"}, header: http.Header{"Idempotency-Key": {o.key}},
+	}, &job)
+	return job, err
+}
+
+// Reprocess creates a job from images of a job that has ended, completed ones included: from those with the
+// given indexes, or with nil from all of them. The images keep their names and custom IDs, and the job its
+// metadata. The old job and its results stay as they are.
+//
+// If a vision model may see the images, it is asked about each one that has no stored answer.
+func (c *Client) Reprocess(ctx context.Context, id string, images []int, options ...JobOption) (Job, error) {
+	if images != nil && len(images) == 0 { // for the gateway, it would be all of them
+		return Job{}, errors.New("no images")
+	}
+	o := jobOptionsOf(options)
+	body, err := json.Marshal(struct {
+		Images   []int `json:"images,omitempty"`
+		Captions *bool `json:"captions,omitempty"`
+	}{images, o.captions})
+	if err != nil {
+		return Job{}, fmt.Errorf("selection of images: %w", err)
+	}
+	var job Job
+	_, err = c.call(ctx, request{
+		method: http.MethodPost, path: []string{"batch", id, "reprocess"}, json: body, header: http.Header{"Idempotency-Key": {o.key}},
 	}, &job)
 	return job, err
 }
@@ -182,6 +222,7 @@ func (c *Client) Limits(ctx context.Context) (Limits, error) {
 type ListOptions struct {
 	Status        []Status  // jobs with one of these statuses
 	FailedImages  bool      // jobs with a failed image
+	Uncaptioned   bool      // jobs with a completed image that should have a caption and has none
 	CreatedAfter  time.Time // jobs that were created then or later
 	CreatedBefore time.Time // jobs that were created earlier
 	RetryOf       string    // retries of this job
@@ -204,6 +245,7 @@ func (o ListOptions) query() url.Values {
 	}
 	set("status", strings.Join(statuses, ","), len(statuses) > 0)
 	set("failed_images", "true", o.FailedImages)
+	set("uncaptioned", "true", o.Uncaptioned)
 	set("created_after", o.CreatedAfter.Format(time.RFC3339), !o.CreatedAfter.IsZero())
 	set("created_before", o.CreatedBefore.Format(time.RFC3339), !o.CreatedBefore.IsZero())
 	set("retry_of", o.RetryOf, o.RetryOf != "")

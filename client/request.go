@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,7 +21,8 @@ type request struct {
 	path   []string // below /api/v1, unescaped
 	query  url.Values
 	header http.Header
-	body   *form // nil: no body
+	body   *form  // nil: no form
+	json   []byte // body if there is no form; nil: none
 }
 
 // endpoint returns the URL of a request.
@@ -51,7 +53,8 @@ func (c *Client) send(ctx context.Context, r request) (resp *http.Response, err 
 			cancel() // otherwise the caller closes the body
 		}
 	}()
-	req, err := http.NewRequestWithContext(ctx, r.method, address, http.NoBody)
+	// A bytes.Reader of no bytes is no body.
+	req, err := http.NewRequestWithContext(ctx, r.method, address, bytes.NewReader(r.json))
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +62,9 @@ func (c *Client) send(ctx context.Context, r request) (resp *http.Response, err 
 	req.Header.Set("User-Agent", c.agent)
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	if r.json != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	var body *formReader
 	if r.body != nil {

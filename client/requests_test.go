@@ -30,7 +30,7 @@ func TestList(t *testing.T) {
 	at := time.Date(2026, 11, 28, 18, 0, 0, 0, time.FixedZone("", 3600))
 	options := client.ListOptions{
 		Status: []client.Status{client.Failed, client.Cancelled}, FailedImages: true, CreatedAfter: at, CreatedBefore: at.Add(time.Hour),
-		RetryOf: "R", Owner: "anna", OldestFirst: true, WithoutImages: true, PageSize: 5,
+		RetryOf: "R", Owner: "anna", OldestFirst: true, WithoutImages: true, PageSize: 5, Uncaptioned: true,
 	}
 	n := 0
 	for j, err := range s.client().List(t.Context(), options) {
@@ -41,8 +41,8 @@ func TestList(t *testing.T) {
 	}
 	requests, _ := s.log()
 	const query = "/api/v1/batch?created_after=2026-11-28T18%3A00%3A00%2B01%3A00&created_before=2026-11-28T19%3A00%3A00%2B01%3A00&failed_images=true&limit=5&order=oldest&owner=anna"
-	if n != 2 || len(requests) != 3 || requests[0].target != query+"&retry_of=R&status=failed%2Ccancelled&view=summary" ||
-		requests[2].target != query+"&page_token=three&retry_of=R&status=failed%2Ccancelled&view=summary" {
+	if n != 2 || len(requests) != 3 || requests[0].target != query+"&retry_of=R&status=failed%2Ccancelled&uncaptioned=true&view=summary" ||
+		requests[2].target != query+"&page_token=three&retry_of=R&status=failed%2Ccancelled&uncaptioned=true&view=summary" {
 		t.Errorf("%d jobs, requests %+v", n, requests)
 	}
 	s = newStandIn(t, func(w http.ResponseWriter, _ *http.Request, _ int) {
@@ -174,6 +174,46 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestReprocess verifies the selection that Reprocess sends, and that it is sent again with its key after a broken
+// connection. A selection that is empty by mistake must not become all images.
+func TestReprocess(t *testing.T) {
+	for _, c := range []struct {
+		images  []int
+		options []client.JobOption
+		want    string
+	}{
+		{nil, nil, `{}`},
+		{[]int{3, 0}, nil, `{"images":[3,0]}`},
+		{nil, []client.JobOption{client.WithCaptions(true)}, `{"captions":true}`},
+		{[]int{1}, []client.JobOption{client.WithCaptions(false)}, `{"images":[1],"captions":false}`},
+	} {
+		s := newStandIn(t, func(w http.ResponseWriter, r *http.Request, n int) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil || string(body) != c.want || r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/json" {
+				t.Errorf("request %d is %s of type %q with the body %s, %v; want %s", n, r.Method, r.Header.Get("Content-Type"), body, err, c.want)
+			}
+			if n == 1 {
+				reset(w)
+				return
+			}
+			created(w, "N")
+		})
+		j, err := s.client().Reprocess(t.Context(), "J", c.images, c.options...)
+		requests, _ := s.log()
+		if err != nil || j.ID != "N" || len(requests) != 2 || requests[1].target != "/api/v1/batch/J/reprocess" {
+			t.Errorf("job %+v, %v after %d requests", j, err, len(requests))
+			continue
+		}
+		if key := requests[0].header.Get("Idempotency-Key"); len(key) < 20 || key != requests[1].header.Get("Idempotency-Key") {
+			t.Errorf("keys %q and %q", key, requests[1].header.Get("Idempotency-Key"))
+		}
+	}
+	s := newStandIn(t, func(w http.ResponseWriter, _ *http.Request, _ int) { created(w, "N") })
+	if j, err := s.client().Reprocess(t.Context(), "J", []int{}); err == nil {
+		t.Errorf("an empty selection became job %+v", j)
+	}
+}
+
 // TestOthers verifies the remaining requests.
 func TestOthers(t *testing.T) {
 	s := newStandIn(t, func(w http.ResponseWriter, r *http.Request, _ int) {
@@ -184,7 +224,7 @@ func TestOthers(t *testing.T) {
 			}
 			created(w, "N")
 		case "GET /base/api/v1/limits":
-			respond(w, 200, map[string]any{"max_images": 7, "max_image_bytes": 9, "formats": []string{"png"}, "keys": true, "captions": map[string]any{"model": "m", "host": "h"}})
+			respond(w, 200, map[string]any{"max_images": 7, "max_image_bytes": 9, "formats": []string{"png"}, "keys": true, "captions": map[string]any{"model": "m", "host": "h", "pixels": 512}})
 		case "GET /base/api/v1/batch/J/similar?distance=4":
 			respond(w, 200, map[string]any{"groups": []any{map[string]any{"kind": "exact", "distance": 0, "images": []any{
 				map[string]any{"index": 1, "suggested": true}, map[string]any{"index": 3},
@@ -202,7 +242,7 @@ func TestOthers(t *testing.T) {
 		t.Errorf("retry: %+v, %v", j, err)
 	}
 	l, err := c.Limits(ctx)
-	if err != nil || l.MaxImages != 7 || l.MaxImageBytes != 9 || !l.Keys || !slices.Equal(l.Formats, []string{"png"}) || *l.Captions != (client.Captions{Model: "m", Host: "h"}) {
+	if err != nil || l.MaxImages != 7 || l.MaxImageBytes != 9 || !l.Keys || !slices.Equal(l.Formats, []string{"png"}) || *l.Captions != (client.Captions{Model: "m", Host: "h", Pixels: 512}) {
 		t.Errorf("limits: %+v, %v", l, err)
 	}
 	g, err := c.Similar(ctx, "J", 4)

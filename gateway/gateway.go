@@ -40,6 +40,7 @@ type Deps struct {
 	Log                  *slog.Logger
 	Metrics              *telemetry.Registry
 	Traces               *telemetry.Tracer // may be nil
+	Faults               func() []string   // of an analyzer in the same process, for /readyz; may be nil
 }
 
 // Service is one gateway.
@@ -105,6 +106,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.ops.ReportFaults(d.Faults)
 	onAPI := s.ops.Handler()
 	if c.MetricsAddr != "" {
 		onAPI = nil
@@ -115,7 +117,7 @@ func New(ctx context.Context, c Config, d Deps) (_ *Service, err error) {
 		WebhookNetworks: c.WebhookAllowNetworks, KeepAlive: c.KeepAliveTimeout, UploadStall: c.UploadStallTimeout, WSIdleTimeout: c.WSIdleTimeout, WSPingInterval: c.WSPingInterval, Captions: c.captions(), DrainDelay: c.DrainDelay,
 		Links: api.Links{Grafana: c.GrafanaURL.Reveal(), RabbitMQ: c.RabbitMQManagementURL.Reveal()},
 	}, api.Deps{
-		Jobs: s.jobs, Webhooks: s.jobs, Deliver: s.webhooks.Wake, Originals: d.Originals, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Broker: d.Broker, Browser: d.Browser,
+		Jobs: s.jobs, Webhooks: s.jobs, Downloads: s.jobs, Deliver: s.webhooks.Wake, Originals: d.Originals, Processed: d.Processed, Intake: s.intake, Hub: s.hub, Broker: d.Broker, Browser: d.Browser,
 		Keys: s.keys, Ops: onAPI, Log: d.Log, Metrics: d.Metrics, Traces: d.Traces, Now: failpoint.Now,
 		Dependencies: s.ops.Dependencies,
 	})

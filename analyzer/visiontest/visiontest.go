@@ -71,7 +71,8 @@ type Reply func(w http.ResponseWriter, r *http.Request, q Request)
 type Server struct {
 	URL string // value for CAPTION_URL
 
-	t      testing.TB
+	http   *httptest.Server
+	report func(error)
 	key    string
 	schema *jsonschema.Schema
 
@@ -83,22 +84,37 @@ type Server struct {
 }
 
 // Start starts a server that requires the key, if one is passed, and answers with [Default] until [Server.Play] is called.
-// It stops at the end of the test.
+// It stops at the end of the test, which fails after an invalid request.
 func Start(t testing.TB, key string) *Server {
 	t.Helper()
-	c := jsonschema.NewCompiler()
-	document, err := jsonschema.UnmarshalJSON(strings.NewReader(schemaText))
+	s, err := New(key, func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.AddResource("request.json", document); err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{t: t, key: key, schema: c.MustCompile("request.json"), script: []Reply{Default}, models: map[string][]Reply{}, extra: map[string]bool{}}
-	server := httptest.NewServer(http.HandlerFunc(s.serve))
-	t.Cleanup(server.Close)
-	s.URL = server.URL + "/v1"
+	t.Cleanup(s.Close)
 	return s
+}
+
+// New does what [Start] does outside of a test. It reports invalid requests, and the caller closes it.
+func New(key string, report func(error)) (*Server, error) {
+	c := jsonschema.NewCompiler()
+	document, err := jsonschema.UnmarshalJSON(strings.NewReader(schemaText))
+	if err != nil {
+		return nil, err
+	}
+	if err := c.AddResource("request.json", document); err != nil {
+		return nil, err
+	}
+	s := &Server{report: report, key: key, schema: c.MustCompile("request.json"), script: []Reply{Default}, models: map[string][]Reply{}, extra: map[string]bool{}}
+	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
+	s.URL = s.http.URL + "/v1"
+	return s, nil
+}
+
+// Close ends all connections and stops the server.
+func (s *Server) Close() {
+	s.http.CloseClientConnections()
+	s.http.Close()
 }
 
 // Play sets the replies to the next requests. The last one repeats.
@@ -133,7 +149,7 @@ func (s *Server) Requests() []Request {
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost || r.URL.Path != "/v1/chat/completions" || r.Header.Get("Content-Type") != "application/json" {
-		s.t.Errorf("request %s %s of type %q, want POST /v1/chat/completions of type application/json", r.Method, r.URL.Path, r.Header.Get("Content-Type"))
+		s.report(fmt.Errorf("request %s %s of type %q, want POST /v1/chat/completions of type application/json", r.Method, r.URL.Path, r.Header.Get("Content-Type")))
 	}
 	if s.key != "" && r.Header.Get("Authorization") != "Bearer "+s.key {
 		Status(http.StatusUnauthorized, `{"error":{"message":"Incorrect API key provided","type":"invalid_request_error","code":"invalid_api_key"}}`)(w, r, Request{})
@@ -145,7 +161,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	q, err := s.read(data)
 	if err != nil {
-		s.t.Errorf("invalid request: %v", err)
+		s.report(fmt.Errorf("invalid request: %w", err))
 		Status(http.StatusTeapot, "")(w, r, q)
 		return
 	}

@@ -123,13 +123,19 @@ func (s *system) batch(ctx context.Context, p photo, n int) error {
 }
 
 // post sends a batch and returns the ID of its job. The body repeats one element, so the
-// whole body is never in memory.
+// whole body is never in memory, unless each image is another picture.
 func (s *system) post(ctx context.Context, p photo, n int) (string, error) {
-	element := `{"name":"` + p.name + `.jpg","base64":"` + base64.StdEncoding.EncodeToString(p.data) + `"}`
-	parts, length := []io.Reader{}, int64(n*len(","+element)+len(`{"images":]}`))
-	before := `{"images":[`
-	for range n {
-		parts = append(parts, strings.NewReader(before), strings.NewReader(element))
+	element := func() string {
+		return `{"name":"` + p.name + `.jpg","base64":"` + base64.StdEncoding.EncodeToString(p.next()) + `"}`
+	}
+	one := element()
+	before := `{` + p.options + `"images":[`
+	parts, length := []io.Reader{}, int64(n*len(","+one)-1+len(before)+len(`]}`))
+	for i := range n {
+		if i > 0 && p.varied != nil {
+			one = element()
+		}
+		parts = append(parts, strings.NewReader(before), strings.NewReader(one))
 		before = ","
 	}
 	parts = append(parts, strings.NewReader("]}"))

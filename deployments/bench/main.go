@@ -6,10 +6,11 @@
 //	bench                        everything, into docs/performance.md; at most 8 minutes
 //	bench -quick -doc ''         a few images of each, to check that it works
 //	GOGC=400 bench -doc ''       GOGC and GOMEMLIMIT are passed on to the services
-//	bench -scaling               instead: fleets of analyzers, into docs/operations.md; at most 5 minutes
+//	bench -scaling               instead: fleets of analyzers, into docs/operations.md; at most 8 minutes
 //
 // The scaling benchmark needs images that mostly wait, because one machine cannot get
-// more processors: a proxy in this program delays every original by half a second.
+// more processors: a proxy in this program delays every original by half a second, and
+// a stand-in for a vision model answers after a second.
 //
 // CPU times come from /proc, so this program runs on Linux only. They are nearly
 // the same on a loaded machine. Images per second and latencies are not, so the report

@@ -6,11 +6,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"image"
 	"image/jpeg"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/disintegration/imaging"
 )
@@ -25,6 +27,21 @@ type photo struct {
 	name          string
 	data          []byte
 	width, height int
+	table         int           // offset of the values of the first quantization table
+	options       string        // further members of a batch, each followed by a comma
+	varied        *atomic.Int64 // number of the last image; nil: all images are equal
+}
+
+// next returns the file of the next image. If images vary, it is another picture of the same size: the stored answers of
+// vision models do not apply to it. It differs in what the finest details of the picture are multiplied with.
+func (p photo) next() []byte {
+	if p.varied == nil {
+		return p.data
+	}
+	n := int(p.varied.Add(1))
+	data := bytes.Clone(p.data)
+	data[p.table+62], data[p.table+63] = byte(1+n/255%255), byte(1+n%255) // 0 is not valid
+	return data
 }
 
 // scaled is a copy of the photograph. The JPEG quality is chosen for the file size that
@@ -39,6 +56,20 @@ var (
 	// wantedSmall is for fleets of analyzers: describing it takes almost no CPU time.
 	wantedSmall = scaled{"small", 480, 1}
 )
+
+// newPhoto encodes an image and inserts the segment with the EXIF.
+func newPhoto(w scaled, m image.Image, exif []byte) (photo, error) {
+	var encoded bytes.Buffer
+	if err := jpeg.Encode(&encoded, m, &jpeg.Options{Quality: w.quality}); err != nil {
+		return photo{}, fmt.Errorf("encode photo: %w", err)
+	}
+	soi, rest := encoded.Bytes()[:2], encoded.Bytes()[2:]
+	return photo{
+		name: w.name, data: bytes.Join([][]byte{soi, exif, rest}, nil), width: m.Bounds().Dx(), height: m.Bounds().Dy(),
+		// image/jpeg writes the tables first: a marker, a length, the number of the table, and its values.
+		table: len(soi) + len(exif) + 2 + 2 + 1,
+	}, nil
+}
 
 // draw writes scaled copies of the photograph with its EXIF into the folder pictures.
 // If jpegtran is installed, it also writes a progressive version of the last one.
@@ -59,19 +90,17 @@ func (s *system) draw(ctx context.Context, all ...scaled) ([]photo, error) {
 		return nil, fmt.Errorf("decode the photograph: %w", err)
 	}
 	// EXIF is the first segment: SOI, the marker of APP1, a length that counts itself.
-	soi, exif := original[:2], original[2:4+int(binary.BigEndian.Uint16(original[4:]))]
+	exif := original[2 : 4+int(binary.BigEndian.Uint16(original[4:]))]
 	if !bytes.HasPrefix(exif[4:], []byte("Exif\x00")) {
 		return nil, errors.New("the photograph has no EXIF")
 	}
 	var drawn []photo
 	file := ""
 	for _, w := range all {
-		m := imaging.Resize(whole, w.width, 0, imaging.CatmullRom)
-		var encoded bytes.Buffer
-		if err := jpeg.Encode(&encoded, m, &jpeg.Options{Quality: w.quality}); err != nil {
-			return nil, fmt.Errorf("encode photo: %w", err)
+		p, err := newPhoto(w, imaging.Resize(whole, w.width, 0, imaging.CatmullRom), exif)
+		if err != nil {
+			return nil, err
 		}
-		p := photo{name: w.name, data: bytes.Join([][]byte{soi, exif, encoded.Bytes()[len(soi):]}, nil), width: m.Rect.Dx(), height: m.Rect.Dy()}
 		file = filepath.Join(s.dir, "pictures", p.name+".jpg")
 		if err := os.WriteFile(file, p.data, 0o600); err != nil {
 			return nil, fmt.Errorf("write photo: %w", err)

@@ -20,20 +20,29 @@ type scale struct {
 	wait        time.Duration // delay of every original
 	concurrency int           // CONCURRENCY of each analyzer
 	victims     int           // size of the fleet that loses an analyzer
+	captions    captionScale
 	whole       time.Duration // time limit of the run, after which it fails
 }
 
 var (
-	fullScale = scale{fleets: []int{1, 2, 4, 8}, images: 320, wait: 500 * time.Millisecond, concurrency: 2, victims: 4, whole: 5 * time.Minute}
-	tinyScale = scale{fleets: []int{1, 2}, images: 12, wait: 20 * time.Millisecond, concurrency: 2, victims: 2, whole: 5 * time.Minute}
+	fullScale = scale{
+		fleets: []int{1, 2, 4, 8}, images: 320, wait: 500 * time.Millisecond, concurrency: 2, victims: 4, whole: 8 * time.Minute,
+		captions: captionScale{fleets: []int{1, 2, 4, 8}, answer: time.Second, rounds: 12, batch: 30, batches: 5, concurrency: 8},
+	}
+	tinyScale = scale{
+		fleets: []int{1, 2}, images: 12, wait: 20 * time.Millisecond, concurrency: 2, victims: 2, whole: 5 * time.Minute,
+		captions: captionScale{fleets: []int{1, 2}, answer: 50 * time.Millisecond, rounds: 3, batch: 3, batches: 2, concurrency: 2},
+	}
 )
 
 // scaling contains all results.
 type scaling struct {
-	scale   scale
-	machine machine
-	fleets  []performance
-	lost    time.Duration // from the kill of an analyzer to the end of the last image
+	scale    scale
+	machine  machine
+	fleets   []performance
+	lost     time.Duration // from the kill of an analyzer to the end of the last image
+	pixels   string        // size of the captioned pictures
+	captions []captioning
 }
 
 // performance contains the results of one fleet.
@@ -49,6 +58,7 @@ type performance struct {
 // know each other: each is another process with the same environment.
 type fleet struct {
 	*system
+	prefix  string   // of the analyzers' names
 	env     []string // environment of each analyzer
 	started int
 	alive   []member // in start order
@@ -63,7 +73,7 @@ func measureScaling(ctx context.Context, root, dir string, scale scale) (_ *scal
 	if err != nil {
 		return nil, err
 	}
-	small, err := s.draw(ctx, wantedSmall)
+	photos, err := s.draw(ctx, wantedSmall, wanted[0])
 	if err != nil {
 		return nil, err
 	}
@@ -82,21 +92,31 @@ func measureScaling(ctx context.Context, root, dir string, scale scale) (_ *scal
 	defer store.Close()
 	defer store.CloseClientConnections()
 
-	f := &fleet{system: s, env: []string{"S3_ENDPOINT=" + store.URL, fmt.Sprintf("CONCURRENCY=%d", scale.concurrency)}}
+	f := &fleet{system: s, prefix: "analyzer-", env: []string{"S3_ENDPOINT=" + store.URL, fmt.Sprintf("CONCURRENCY=%d", scale.concurrency)}}
 	for _, n := range scale.fleets {
 		if err := f.grow(ctx, n); err != nil {
 			return nil, err
 		}
-		p, err := f.perform(ctx, small[0], scale)
+		p, err := f.perform(ctx, photos[0], scale)
 		if err != nil {
 			return nil, err
 		}
 		r.fleets = append(r.fleets, *p)
 		if n == scale.victims {
-			if r.lost, err = f.loseOne(ctx, small[0], scale); err != nil {
+			if r.lost, err = f.loseOne(ctx, photos[0], scale); err != nil {
 				return nil, err
 			}
 		}
+	}
+	for _, m := range f.alive {
+		if err := s.end(m.name); err != nil {
+			return nil, err
+		}
+	}
+	large := photos[1]
+	r.pixels = fmt.Sprintf("%d×%d", large.width, large.height)
+	if r.captions, err = s.measureCaptions(ctx, large, store, scale); err != nil {
+		return nil, err
 	}
 	r.machine.loadAfter = loadAverage(ctx)
 	return r, nil
@@ -106,7 +126,7 @@ func measureScaling(ctx context.Context, root, dir string, scale scale) (_ *scal
 func (f *fleet) grow(ctx context.Context, n int) error {
 	for len(f.alive) < n {
 		f.started++
-		name := "analyzer-" + strconv.Itoa(f.started)
+		name := f.prefix + strconv.Itoa(f.started)
 		addr, err := f.startService(ctx, "analyzer", name, f.env...)
 		if err != nil {
 			return err
@@ -254,5 +274,5 @@ func (r *scaling) markdown() string {
 	}
 	fmt.Fprintf(&b, "\nOne of %d analyzers was killed after a quarter of %d images: all completed, the last one %.1f s after the kill%s.\n",
 		r.scale.victims, r.scale.images, r.lost.Seconds(), others)
-	return b.String()
+	return b.String() + r.captionsMarkdown()
 }

@@ -1,18 +1,20 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// TestScaling runs fleets with the smallest load, and one of them loses an analyzer. It
-// does not check how fast any is.
+// TestScaling runs fleets with the smallest load, one of which loses an analyzer, and fleets
+// that caption. It does not check how fast any is.
 func TestScaling(t *testing.T) {
 	if os.Getenv("TEST_RABBITMQ_URL") == "" || os.Getenv("TEST_S3_ENDPOINT") == "" {
 		t.Skip("TEST_RABBITMQ_URL and TEST_S3_ENDPOINT are not set: no servers to test with")
@@ -38,12 +40,28 @@ func TestScaling(t *testing.T) {
 	if r.lost <= 0 {
 		t.Errorf("the last image ended %s after the kill", r.lost)
 	}
+	checkCaptions(t, r)
 	if n := strings.Count(text, "\n| 1 |") + strings.Count(text, "\n| 2 |"); n != 2 {
 		t.Errorf("the table has %d rows, want 2", n)
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "servers", "run", "*.pid"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("still running: %v, %v", left, err)
+	}
+}
+
+// checkCaptions checks the rows of the caption analyzers: first those of an analyzer that waits for its originals.
+func checkCaptions(t *testing.T, r *scaling) {
+	t.Helper()
+	var rows []string
+	for _, c := range r.captions {
+		rows = append(rows, fmt.Sprintf("%s %d", c.wait, c.analyzers))
+		if c.described <= 0 || c.all <= 0 || c.fleet < 0 || c.fleet > c.all || (c.captions > 0) != (c.analyzers > 0) {
+			t.Errorf("%+v", c)
+		}
+	}
+	if want := []string{"20ms 0", "20ms 1", "20ms 2", "0s 0", "0s 1", "0s 2"}; !slices.Equal(rows, want) {
+		t.Errorf("rows %v, want %v", rows, want)
 	}
 }
 

@@ -7,12 +7,22 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
-// startSlowStore starts a proxy for the S3 server at the endpoint. It delays every object,
-// like a distant store, so the analyzer can be the released binary.
-func startSlowStore(endpoint string, wait time.Duration) (*httptest.Server, error) {
+// slowStore is a proxy for an S3 server. It delays every object, like a distant store, so the analyzer can be the
+// released binary.
+type slowStore struct {
+	*httptest.Server
+	wait atomic.Int64 // nanoseconds
+}
+
+// delay sets the delay of the next objects.
+func (s *slowStore) delay(d time.Duration) { s.wait.Store(int64(d)) }
+
+// startSlowStore starts a proxy for the S3 server at the endpoint.
+func startSlowStore(endpoint string, wait time.Duration) (*slowStore, error) {
 	target, err := url.Parse(endpoint)
 	if err != nil {
 		return nil, fmt.Errorf("read S3 endpoint: %w", err)
@@ -24,16 +34,19 @@ func startSlowStore(endpoint string, wait time.Duration) (*httptest.Server, erro
 		},
 		Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
 	}
-	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := &slowStore{}
+	s.delay(wait)
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isGet(r) {
 			select {
-			case <-time.After(wait):
+			case <-time.After(time.Duration(s.wait.Load())):
 			case <-r.Context().Done():
 				return
 			}
 		}
 		proxy.ServeHTTP(w, r)
-	})), nil
+	}))
+	return s, nil
 }
 
 // isGet reports whether a request reads an object: its path has a key after the bucket.

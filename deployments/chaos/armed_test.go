@@ -105,6 +105,8 @@ func (r *run) arm(t *testing.T, point string, services ...string) (revived func(
 		return n
 	}
 	for _, name := range services {
+		// A message without an ack would be delivered again at the start, and the death would come before the batch.
+		must(t, poll(t.Context(), 20*time.Millisecond, func() bool { return r.inFlight(t, name) == 0 }))
 		p := r.services[name]
 		p.kill()
 		p.env = append(p.env, "FAILPOINT="+point, "FAILPOINT_DETAIL=", "FAILPOINT_ONCE="+dead)
@@ -124,6 +126,19 @@ func (r *run) arm(t *testing.T, point string, services ...string) (revived func(
 		must(t, poll(ctx, 50*time.Millisecond, func() bool { return deaths() > before }))
 		ready(ctx)
 	}
+}
+
+// inFlight returns the number of messages in flight in a service.
+func (r *run) inFlight(t *testing.T, name string) (n float64) {
+	t.Helper()
+	all, err := r.metrics(t.Context(), name)
+	must(t, err)
+	for metric, value := range all {
+		if strings.HasPrefix(metric, "imagebatch_stage_in_hand{") {
+			n += value
+		}
+	}
+	return n
 }
 
 func must(t *testing.T, err error) {

@@ -95,7 +95,11 @@ func (r *run) postBatch(ctx context.Context, at int, b *batch) (response, error)
 	for i := range b.images {
 		members = append(members, b.images[i].member())
 	}
-	body, err := json.Marshal(map[string]any{"images": members})
+	request := map[string]any{"images": members}
+	if b.private {
+		request["captions"] = false
+	}
+	body, err := json.Marshal(request)
 	if err != nil {
 		return response{}, fmt.Errorf("encode batch: %w", err)
 	}
@@ -248,6 +252,8 @@ type batch struct {
 	again  bool          // whether it is sent again after it was accepted
 	cancel time.Duration // time until it is cancelled; 0 if it is not
 	retry  bool          // whether its failed images are retried
+
+	private bool // whether no vision model may see its images
 }
 
 // record is what the clients know about one job.
@@ -299,7 +305,7 @@ func retryBatch(b *batch, images []imageResponse) *batch {
 	if b == nil {
 		return nil
 	}
-	retry := new(batch)
+	retry := &batch{private: b.private}
 	for _, img := range images {
 		i := slices.IndexFunc(b.images, func(s source) bool { return s.name == img.OriginalFilename })
 		if i < 0 {

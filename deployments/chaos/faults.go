@@ -74,10 +74,23 @@ var brokerFaults = []fault{
 	{"queue deleted", 3, 0, commands("rabbitmqctl delete_queue VICTIM", "")},
 }
 
-// doomedQueues are the victims of "queue deleted": every kind of queue that contains
+// doomedQueues returns the victims of "queue deleted": every kind of queue that contains
 // open work.
-var doomedQueues = []string{
-	"image_upload", "metadata_generated", "image_processed", "image_upload.suspect", "metadata_generated.retry.1s", "dead_results",
+func (p *plan) doomedQueues() []string {
+	list := []string{"image_upload", "metadata_generated", "image_processed", "image_upload.suspect", "metadata_generated.retry.1s", "dead_results"}
+	if p.captions {
+		list = append(list, "image_described", "image_described.retry.1s")
+	}
+	return list
+}
+
+// workQueues returns the queues between the services.
+func (p *plan) workQueues() []string {
+	list := []string{"image_upload", "metadata_generated", "image_processed"}
+	if p.captions {
+		list = append(list, "image_described")
+	}
+	return list
 }
 
 var storageFaults = []fault{
@@ -104,11 +117,14 @@ var clockFaults = []fault{
 
 // faults returns the faults that a seed draws from.
 func (p *plan) faults() (onServices, onServers []fault) {
-	onServices = slices.Concat(processFaults, lineFaults)
-	if p.strict {
-		return onServices, storageFaults
+	onServices, onServers = slices.Concat(processFaults, lineFaults), storageFaults
+	if p.captions {
+		onServers = slices.Concat(storageFaults, modelFaults)
 	}
-	onServers = append(slices.Concat(brokerFaults, storageFaults), fault{"messages tampered with", 5, 2 * time.Second, tamper})
+	if p.strict {
+		return onServices, onServers
+	}
+	onServers = append(slices.Concat(brokerFaults, onServers), fault{"messages tampered with", 5, 2 * time.Second, tamper})
 	if p.postgres {
 		onServers = append(onServers, databaseFaults...)
 	}
@@ -246,6 +262,7 @@ var points = map[string][]string{
 		"image_processed published", "image_processed acked",
 	},
 	"analyzer":  {"image_upload delivered", "analysis", "image_upload published", "image_upload acked"},
+	"captions":  {"image_described delivered", "caption", "answer stored", "image_described published", "image_described acked"}, // of the analyzer
 	"processor": {"metadata_generated delivered", "result stored", "results stored", "metadata_generated published", "metadata_generated acked"},
 	"retention": {"jobs hidden", "originals deleted", "originals forgotten"}, // of the gateway
 }
@@ -257,6 +274,9 @@ func atPoint(verb string) effect {
 		list := points[programOf(b.victim)]
 		if r.retention > 0 && programOf(b.victim) == "gateway" {
 			list = slices.Concat(points["retention"], list)
+		}
+		if r.captions && programOf(b.victim) == "analyzer" {
+			list = slices.Concat(list, points["captions"])
 		}
 		point := list[b.draw.IntN(len(list))]
 		r.note("fault", b.String(), "at", point)

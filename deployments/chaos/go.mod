@@ -5,7 +5,8 @@ go 1.26.0
 require (
 	github.com/Shopify/toxiproxy/v2 v2.12.0
 	github.com/coder/websocket v1.8.15
-	github.com/imagebatch/imagebatch/shared v0.0.0-00010101000000-000000000000
+	github.com/imagebatch/imagebatch/analyzer v0.0.0-00010101000000-000000000000
+	github.com/imagebatch/imagebatch/shared v0.0.0
 	github.com/rs/zerolog v1.35.1
 	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
 )
@@ -37,6 +38,7 @@ require (
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/rabbitmq/amqp091-go v1.16.0 // indirect
 	github.com/rs/xid v1.6.0 // indirect
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // indirect
 	github.com/tinylib/msgp v1.6.4 // indirect
 	github.com/zeebo/xxh3 v1.1.0 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
@@ -61,4 +63,7 @@ require (
 	gopkg.in/tomb.v1 v1.0.0-20141024135613-dd632973f1e7 // indirect
 )
 
-replace github.com/imagebatch/imagebatch/shared => ../../shared
+replace (
+	github.com/imagebatch/imagebatch/analyzer => ../../analyzer
+	github.com/imagebatch/imagebatch/shared => ../../shared
+)

@@ -23,7 +23,8 @@ const maxTampered = 16
 // that they arrive late and in another order, and publishes each one once, twice or five
 // times. It acks only after the confirms, so it loses no message.
 func tamper(ctx context.Context, r *run, b injection) (func() error, error) {
-	queue := []string{"image_upload", "metadata_generated", "image_processed"}[b.draw.IntN(3)]
+	queues := r.workQueues()
+	queue := queues[b.draw.IntN(len(queues))]
 	client, err := r.servers.open(queue) //nolint:contextcheck // Close ends it.
 	if err != nil {
 		return nil, err

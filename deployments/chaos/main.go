@@ -8,7 +8,8 @@
 // two runs of one plan differ in their timing. Scenarios are fixed plans. The
 // history and the logs of a run that broke the promise stay in data/chaos.
 //
-// It runs in the root of the repository. No service imports it, and it imports none.
+// It runs in the root of the repository. No service imports it, and it imports none, except for the stand-in of a vision
+// model.
 package main
 
 import (
@@ -133,6 +134,8 @@ type counts map[string]int
 const longest = "longest recovery" // in milliseconds, from the last fault to the end of the last job
 
 func (f counts) String() string {
-	return fmt.Sprintf("%d jobs, %d images (%d completed, %d failed as expected), %d faults, %d storage requests broken, %d lost, %d duplicated, %s %.1fs",
-		f["jobs"], f["images"], f["completed"], f["failed"], f["faults"], f["broken"], f["lost"], f["duplicated"], longest, float64(f[longest])/1000)
+	return fmt.Sprintf("%d jobs, %d images (%d completed, %d failed as expected, %d captioned, %d uncaptioned with a warning), "+
+		"%d faults, %d storage requests broken, %d lost, %d duplicated, %s %.1fs",
+		f["jobs"], f["images"], f["completed"], f["failed"], f["captioned"], f["uncaptioned"],
+		f["faults"], f["broken"], f["lost"], f["duplicated"], longest, float64(f[longest])/1000)
 }

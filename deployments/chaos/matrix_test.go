@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"image"
 	"testing"
 	"time"
+
+	"github.com/imagebatch/imagebatch/shared/imagefile/imagetest"
 )
 
 // crash is one row of the crash matrix: the service dies once at the point.
@@ -27,6 +30,11 @@ var crashes = []crash{
 	{"analyzer", "analysis", false},
 	{"analyzer", "image_upload published", false},
 	{"analyzer", "image_upload acked", false},
+	{"analyzer", "image_described delivered", false},
+	{"analyzer", "caption", false},
+	{"analyzer", "answer stored", false},
+	{"analyzer", "image_described published", false},
+	{"analyzer", "image_described acked", false},
 	{"processor", "metadata_generated delivered", false},
 	{"processor", "result stored", false},
 	{"processor", "results stored", false},
@@ -39,11 +47,11 @@ var crashes = []crash{
 	{"gateway", "image_processed acked", false},
 }
 
-// TestCrashMatrix kills a service at each point of the pipeline in turn. It verifies that
-// the batch ends as expected or does not exist, and at the end that no message or object
-// is left over.
+// TestCrashMatrix kills a service at each point of the pipeline in turn, with captions on. It
+// verifies that the batch ends as expected or does not exist, that the vision model is not asked
+// twice about a picture, and at the end that no message or object is left over.
 func TestCrashMatrix(t *testing.T) {
-	r := start(t, testServers(t), []string{"gateway", "analyzer", "processor"})
+	r := startPlan(t, &plan{number: 1, names: []string{"gateway", "analyzer", "processor"}, captions: true}, testServers(t))
 	accepted := 0
 	for i, c := range crashes {
 		t.Run(c.point, func(t *testing.T) {
@@ -62,6 +70,9 @@ func TestCrashMatrix(t *testing.T) {
 	}
 	r.atRest(limit)
 	r.objects(t.Context(), jobs)
+	if n := r.counts["uncaptioned"]; n > 0 {
+		t.Errorf("%d images have no caption, although the model always answers", n)
+	}
 	r.afterRestart(t.Context(), jobs)
 }
 
@@ -86,7 +97,22 @@ func (r *run) crash(t *testing.T, c crash, row int) {
 	j := r.job(t, id)
 	r.change(id, func(rec *record) { rec.end, rec.ended = j, time.Now() })
 	r.watch(ctx, 0, id) // a late watcher receives all events
+	if r.model == nil {
+		return
+	}
+	most := 1
+	switch {
+	case c.service != "analyzer", c.point == "caption", c.point == "answer stored":
+	default:
+		most = 2 // A request may be in flight when the analyzer dies with another image.
+	}
+	if n := r.model.asked(freshSize(row)); n < 1 || n > most {
+		t.Errorf("%d requests about the picture of this row, want 1 to %d", n, most)
+	}
 }
+
+// freshSize is the size of an image that only the batch of this row has. No other image is so low.
+func freshSize(row int) image.Point { return image.Pt(100+row, 20) }
 
 // find returns the job of a batch whose client got no response, or "".
 func (r *run) find(t *testing.T, b *batch) string {
@@ -101,7 +127,8 @@ func (r *run) find(t *testing.T, b *batch) string {
 	return ""
 }
 
-// mixedBatch returns a batch of every kind of image: good and bad, by URL and inline.
+// mixedBatch returns a batch of every kind of image: good and bad, by URL and inline, and one that no
+// other batch has.
 func (r *run) mixedBatch(row int) *batch {
 	b := new(batch)
 	add := func(img source, url string) {
@@ -110,6 +137,8 @@ func (r *run) mixedBatch(row int) *batch {
 	}
 	add(r.good[0], "")
 	add(r.good[2], "")
+	size := freshSize(row)
+	add(source{name: "fresh.png", data: imagetest.PNG(size.X, size.Y), size: size}, "")
 	for i, img := range r.bad {
 		add(img, "")
 		if img.name == "rotten.png" {
@@ -157,7 +186,7 @@ func TestCrashInRetention(t *testing.T) {
 				must(t, err)
 				results++
 			}
-			if want := 3 * 6; results != want {
+			if want := 3 * 7; results != want {
 				t.Errorf("got %d result objects, want %d", results, want)
 			}
 		})

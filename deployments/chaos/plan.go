@@ -30,6 +30,7 @@ type plan struct {
 	poison    int           // number of images that kill their analyzer
 	strict    bool          // whether no other fault duplicates messages, so dead letters can be counted
 	smallDisk bool          // whether the job store is on a disk that can be filled
+	captions  bool          // whether the analyzers ask a vision model
 
 	draw    func(*run) ([]batch, [][]injection)
 	exact   bool // whether every fault must happen; the faults of a seed may not happen
@@ -84,6 +85,10 @@ func seedPlan(seed uint64) *plan {
 	if seed%4 == 3 {
 		p.retention = 20 * time.Second
 	}
+	switch seed % 7 {
+	case 2, 3, 4:
+		p.captions = true
+	}
 	switch seed % 10 {
 	case 2:
 		p.poison, p.strict = 1, true
@@ -94,7 +99,7 @@ func seedPlan(seed uint64) *plan {
 }
 
 func (p *plan) String() string {
-	return fmt.Sprintf("PostgreSQL: %t, JOB_RETENTION: %s, poison: %d", p.postgres, p.retention, p.poison)
+	return fmt.Sprintf("PostgreSQL: %t, JOB_RETENTION: %s, poison: %d, captions: %t", p.postgres, p.retention, p.poison, p.captions)
 }
 
 // random returns one of the plan's independent streams of random numbers.
@@ -110,7 +115,7 @@ func (r *run) seed() ([]batch, [][]injection) {
 		victims = slices.DeleteFunc(slices.Clone(r.names), func(name string) bool { return programOf(name) != "processor" })
 	}
 	return batches, [][]injection{
-		drawInjections(r.random(4), onServices, victims, 5), drawInjections(r.random(5), onServers, doomedQueues, 3),
+		drawInjections(r.random(4), onServices, victims, 5), drawInjections(r.random(5), onServers, r.doomedQueues(), 3),
 	}
 }
 
@@ -199,6 +204,10 @@ func (r *run) drawActions(random *rand.Rand, batches []batch) {
 		case action < 4 && r.retention == 0: // The job must still exist when it is retried.
 			b.retry = true
 		}
+	}
+	private := r.random(7)
+	for i := range batches {
+		batches[i].private = r.captions && private.IntN(4) == 0
 	}
 }
 

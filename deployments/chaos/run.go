@@ -40,6 +40,7 @@ type run struct {
 	gateways  []string                    // names of the gateways among the services
 	wires     map[string]map[string]*wire // by service and by server
 	storage   *storage
+	model     *model // nil: the run has no captions
 	site      *site
 	good, bad []source
 
@@ -95,9 +96,12 @@ func (p *plan) run(ctx context.Context, s *servers, bin, dir string) (*run, erro
 		return nil, err
 	}
 	if len(r.breaches) == 0 {
-		err = os.RemoveAll(dir)
+		return r, os.RemoveAll(dir)
 	}
-	return r, err
+	for _, queue := range p.workQueues() {
+		_, _ = s.ctl(ctx, "purge_queue", "--vhost", s.vhost, broker.DeadQueue(queue)) // Otherwise, the next run reports them too.
+	}
+	return r, nil
 }
 
 // newRun creates the services, each with wires of its own, without starting them. It adds
@@ -129,6 +133,11 @@ func newRun(ctx context.Context, p *plan, s *servers, bin, dir string, env ...st
 			err = errors.Join(err, r.close(ctx))
 		}
 	}()
+	if r.captions {
+		if r.model, err = newModel(r.random(8), func(err error) { r.breach("vision model: %v", err) }); err != nil {
+			return nil, err
+		}
+	}
 	if r.postgres {
 		err = errors.Join(s.sql(ctx, "DROP DATABASE IF EXISTS chaos WITH (FORCE)"), s.sql(ctx, "CREATE DATABASE chaos"))
 	}
@@ -172,6 +181,11 @@ func (r *run) add(name, program string, env []string) error {
 			env = append(env, "DATABASE_URL="+database.String())
 		}
 	}
+	if programOf(name) == "analyzer" && r.model != nil {
+		api, err := url.Parse(r.model.URL)
+		errs = append(errs, err)
+		env = append(env, r.model.env(through("model", api))...)
+	}
 	r.services[name], err = newProcess(name, program, r.dir, env...)
 	return errors.Join(append(errs, err)...)
 }
@@ -195,6 +209,9 @@ func (r *run) close(ctx context.Context) (err error) {
 	for _, server := range []*httptest.Server{r.storage.Server, r.site.Server} {
 		server.CloseClientConnections()
 		server.Close()
+	}
+	if r.model != nil {
+		r.model.Close()
 	}
 	_, _ = command(ctx, "umount", "--lazy", filepath.Join(r.dir, "data")) // It may not be mounted.
 	return errors.Join(err, r.file.Close())

@@ -49,6 +49,7 @@ type imageResponse struct {
 	StartTime        time.Time `json:"start_time"`
 	EndTime          time.Time `json:"end_time"`
 	DurationMS       int64     `json:"duration_ms"`
+	Uncaptioned      bool      `json:"uncaptioned"`
 }
 
 // rank is the position of a status, which only moves up.

@@ -17,8 +17,8 @@ export const scenarios = [];
 /**
  * Adds a scenario. The options are
  * - system: open (one process without keys), keys (with the keys of anna and of ops, an operator), prefix (below a path), nas (by
- *   a host name, without a secure context), captions (with a model) or gateways (three services, two gateways). Scenarios of a
- *   file share their system, with its jobs;
+ *   a host name, without a secure context), captions (with a model), brief (deletes each job 3 s after its end) or gateways (three
+ *   services, two gateways). Scenarios of a file share their system, with its jobs;
  * - limit: seconds until the scenario fails.
  */
 export function scenario(name, options, run) {
@@ -96,8 +96,8 @@ export class Rig {
 
   /** Takes the network from the page, or gives it back: the browser knows it, and no connection works. */
   offline = async (page, on = true) => {
+    await this.control.set({ offline: on }); // first, because the page tries as soon as the browser tells it
     await page.context().setOffline(on);
-    await this.control.set({ offline: on });
   };
 
   /**

@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/png"
@@ -20,6 +22,7 @@ import (
 	"testing"
 
 	"github.com/imagebatch/imagebatch/analyzer/visiontest"
+	"github.com/imagebatch/imagebatch/shared/imagefile"
 )
 
 // tile returns a small PNG. Each number is another picture.
@@ -127,6 +130,133 @@ func TestCaptions(t *testing.T) {
 		s.call(t, http.MethodGet, "/api/v1/limits", nil, &limits)
 		if limits.Captions.Model != "stand-in" || "http://"+limits.Captions.Host+"/v1" != model.URL {
 			t.Errorf("limits %+v, want the model at %s", limits, model.URL)
+		}
+	})
+}
+
+// withTitle returns the PNG with a title of a person, as an image editor writes it.
+func withTitle(data []byte, title string) []byte {
+	const header = 33 // signature and IHDR
+	chunk := append([]byte("tEXtTitle\x00"), title...)
+	text := binary.BigEndian.AppendUint32(nil, uint32(len(chunk)-4)) //nolint:gosec // It is short.
+	text = binary.BigEndian.AppendUint32(append(text, chunk...), crc32.ChecksumIEEE(chunk))
+	return slices.Concat(data[:header], text, data[header:])
+}
+
+// deleteOriginals deletes the originals, which the services have below the prefix and the standalone has in the folder, as a
+// lifecycle rule may do.
+func (s *system) deleteOriginals(t *testing.T, prefix, folder string) {
+	t.Helper()
+	if len(s.parts) == 1 {
+		images, err := filepath.Glob(filepath.Join(folder, "original", "objects", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, image := range images {
+			if err := os.RemoveAll(image); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
+	store := place{"original", prefix}.all(t)
+	for info, err := range store.List(t.Context(), "") {
+		if err == nil {
+			err = store.Delete(t.Context(), info.Key)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestRemoveCaptions removes a model's words from images again: from originals that have them, and from processed files whose
+// originals are gone. It verifies that files and records are without them, that a person's title and the pixels stay, that
+// reprocessing keeps the choice, and that no model is asked.
+func TestRemoveCaptions(t *testing.T) {
+	const person = "Rex on the lawn"
+	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
+		model := visiontest.Start(t, "secret")
+		prefix, folder := strings.ToLower(rand.Text())+"/", t.TempDir()
+		s := start(t, captionEnv(model, "DATA_DIR="+folder, "S3_PREFIX_ORIGINAL="+prefix)...)
+		await(t, func() (bool, string) { n := len(model.Requests()); return n > 0, fmt.Sprint(n) }) // the request at the start
+		sources := [][]byte{tile(t, 1), withTitle(tile(t, 2), person), photo(t)}
+		submit := func(files [][]byte) string {
+			id := s.submit(t, pngInline("plain.png", files[0]), pngInline("titled.png", files[1]), inline("sunrise.jpg", files[2]))
+			if got := s.ended(t, id); got.Completed != len(files) {
+				t.Fatalf("job %+v", got)
+			}
+			return id
+		}
+		file := func(id string, index int) (data []byte) {
+			t.Helper()
+			if status, _ := s.call(t, http.MethodGet, fmt.Sprintf("/api/v1/batch/%s/images/%d/file", id, index), nil, &data); status != http.StatusOK {
+				t.Fatalf("file of image %d: %d", index, status)
+			}
+			return data
+		}
+		reprocess := func(id, body string) string {
+			t.Helper()
+			var created jobResponse
+			if status, _ := s.call(t, http.MethodPost, "/api/v1/batch/"+id+"/reprocess", strings.NewReader(body), &created); status != http.StatusCreated {
+				t.Fatalf("reprocess with %s: %d", body, status)
+			}
+			if got := s.ended(t, created.JobID); got.Completed != len(sources) {
+				t.Fatalf("job %+v", got)
+			}
+			return created.JobID
+		}
+		check := func(what, id string) {
+			t.Helper()
+			for i := range sources {
+				data, r := file(id, i), s.record(t, id, i)
+				for _, text := range []string{visiontest.Title, visiontest.Description, visiontest.AltText, ">shape<", "stand-in", "(AI)", "aptioned"} {
+					if bytes.Contains(data, []byte(text)) {
+						t.Errorf("%s, image %d: the file still has %q", what, i, text)
+					}
+				}
+				if len(r.Captioned) > 0 || r.Caption.Model != "" || r.AltText != "" || r.Title == visiontest.Title || slices.Contains(r.Keywords, "shape") || len(r.Warnings) > 0 {
+					t.Errorf("%s, image %d: the record still has words of the model: %+v", what, i, r)
+				}
+				before, err := imagefile.PictureHash(sources[i])
+				if after, errAfter := imagefile.PictureHash(data); err != nil || errAfter != nil || before != after {
+					t.Errorf("%s, image %d: the picture has changed, %v, %v", what, i, err, errAfter)
+				}
+			}
+			if r := s.record(t, id, 0); !slices.Equal(r.Composed, []string{"title", "description", "keywords"}) {
+				t.Errorf("%s: composed are %v", what, r.Composed)
+			}
+			if r := s.record(t, id, 1); r.Title != person || slices.Contains(r.Composed, "title") || !bytes.Contains(file(id, 1), []byte(person)) {
+				t.Errorf("%s: a person's title did not stay: %+v", what, r)
+			}
+		}
+
+		id := submit(sources)
+		captioned := make([][]byte, len(sources))
+		for i := range sources {
+			captioned[i] = file(id, i)
+			if r := s.record(t, id, i); !slices.Contains(r.Captioned, "alt_text") || !bytes.Contains(captioned[i], []byte(visiontest.AltText)) {
+				t.Fatalf("image %d has no words of the model: %+v", i, r)
+			}
+		}
+		asked := len(model.Requests())
+		again := submit(captioned)
+		if r := s.record(t, reprocess(again, `{"captions":false}`), 0); len(r.Captioned) != 4 {
+			t.Errorf("without captions, earlier words are gone: %+v", r)
+		}
+		check("from originals", reprocess(again, `{"remove_captions":true}`))
+		s.deleteOriginals(t, prefix, folder)
+		if status, _ := s.call(t, http.MethodGet, "/api/v1/batch/"+id+"/images/0/original", nil, nil); status != http.StatusNotFound {
+			t.Fatalf("the original is still there: %d", status)
+		}
+		removed := reprocess(id, `{"remove_captions":true}`)
+		check("from processed files", removed)
+		check("again", reprocess(removed, ""))
+		if n := len(model.Requests()) - asked; n != 0 {
+			t.Errorf("%d requests to the model, want none", n)
+		}
+		if r := s.record(t, reprocess(removed, `{"captions":true}`), 0); r.Title != visiontest.Title || len(r.Captioned) != 4 {
+			t.Errorf("with captions again: %+v", r)
 		}
 	})
 }

@@ -161,8 +161,8 @@ func TestCommandLineSend(t *testing.T) {
 	s.expect(2, "have the same name", "send", "photos/0/ä 0.png", "other/ä 0.png", "--out", "out")
 }
 
-// TestCommandLineKilled kills send again and again. It verifies that --resume continues, and that
-// each image is sent once and saved.
+// TestCommandLineKilled kills send again and again. It verifies that --resume continues, that each
+// image is sent once and saved, and that no unfinished file is left.
 func TestCommandLineKilled(t *testing.T) {
 	t.Parallel()
 	g := forms["standalone"](t, "MAX_BATCH_IMAGES=10")
@@ -202,6 +202,9 @@ func TestCommandLineKilled(t *testing.T) {
 	results := filesIn(t, out)
 	for name, original := range originals {
 		checkNumberedPNG(t, name, results[name], original)
+	}
+	if len(results) != files+2 { // and the journal and its lock
+		t.Errorf("%d files of %d images: a killed run has left some", len(results), files)
 	}
 }
 
@@ -455,34 +458,5 @@ func TestCommandLineZip(t *testing.T) {
 		if strings.Contains(name, ".tmp") {
 			t.Errorf("%s was left", name)
 		}
-	}
-}
-
-// TestCommandLineDocs runs the transcripts of docs/command-line.md.
-func TestCommandLineDocs(t *testing.T) {
-	t.Parallel()
-	need(t, "unzip", "-v")
-	program, err := commandLine()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := forms["standalone"](t)
-	dir := t.TempDir()
-	// With a comment, it has another content than the other photo.
-	writeFile(t, filepath.Join(dir, "photos/garden.jpg"), slices.Insert(photo(t), 2, 0xff, 0xfe, 0, 4, 'x', 'x'))
-	writeFile(t, filepath.Join(dir, "photos/spain/sunrise.jpg"), photo(t))
-	writeFile(t, filepath.Join(dir, "photos/notes.txt"), []byte("no image"))
-	transcript := ""
-	for _, e := range examples(t, "../../docs/command-line.md") {
-		if e.language == "console" {
-			transcript += e.text
-		}
-	}
-	name := regexp.MustCompile(`(^|\$\()imagebatch `)
-	n := s.follow(t, dir, strings.ReplaceAll(transcript, docsHost, s.addr), func(command string) string {
-		return name.ReplaceAllString(command, "${1}env IMAGEBATCH_URL="+s.url("")+" "+program+" ")
-	})
-	if n < 13 {
-		t.Errorf("the transcripts have only %d commands", n)
 	}
 }

@@ -121,7 +121,7 @@ func (d *description) check(e exchange) error {
 	if err != nil {
 		return fmt.Errorf("response: %w", err)
 	}
-	if media := response.Value.Content["application/jsonl"]; media != nil {
+	if media := response.Value.Content["application/jsonl"]; media != nil && e.header.Get("Content-Type") == "application/jsonl" {
 		return checkLines(e.body, media.Schema.Value.ContentSchema.Value)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -125,6 +126,41 @@ func TestWatchAtAnotherGateway(t *testing.T) {
 	var there jobResponse
 	if status, _ := a.call(t, http.MethodGet, "/api/v1/batch/"+id, nil, &there); status != http.StatusOK || !reflect.DeepEqual(there, at) {
 		t.Errorf("one gateway returns %+v, the other %+v", there, at)
+	}
+}
+
+// TestDownloadAtAnotherGateway creates one-time downloads at one gateway and uses them at both at the same moment. It verifies
+// that each responds once.
+func TestDownloadAtAnotherGateway(t *testing.T) {
+	t.Parallel()
+	a, b, sql := twoGateways(t)
+	sent := photo(t)
+	id := a.submit(t, inline("photo.jpg", sent))
+	a.ended(t, id)
+	for n := range 10 {
+		var created struct{ Path string }
+		if status, _ := a.call(t, http.MethodPost, "/api/v1/batch/"+id+"/download", strings.NewReader(`{"what":"original","image":0}`), &created); status != http.StatusCreated {
+			t.Fatalf("POST: %d", status)
+		}
+		statuses := make([]int, 4)
+		var requests sync.WaitGroup
+		for i, g := range []*system{a, b, a, b} {
+			requests.Go(func() {
+				var data []byte
+				statuses[i], _ = g.call(t, http.MethodGet, "/"+created.Path, nil, &data)
+				if statuses[i] == http.StatusOK && !bytes.Equal(data, sent) {
+					t.Errorf("got %d bytes, want the original", len(data))
+				}
+			})
+		}
+		requests.Wait()
+		slices.Sort(statuses)
+		if !slices.Equal(statuses, []int{200, 404, 404, 404}) {
+			t.Errorf("download %d: got the statuses %v, want 200 once and 404", n, statuses)
+		}
+	}
+	if left := sql("SELECT count(*) FROM downloads"); left != "0" {
+		t.Errorf("%s used downloads are still stored", left)
 	}
 }
 

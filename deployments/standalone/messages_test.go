@@ -156,7 +156,7 @@ func TestMessagesAreDescribed(t *testing.T) {
 	}
 	// The golden messages, old ones too, are valid.
 	for file, schema := range map[string]*jsonschema.Schema{
-		"upload": schemas["image_upload"]["upload"], "analysis": schemas["metadata_generated"]["analysis"],
+		"upload": schemas["image_upload"]["upload"], "removed_upload": schemas["image_upload"]["upload"], "captioned_analysis": schemas["image_described"]["analysis"], "uncaptioned": schemas["image_processed"]["result"], "analysis": schemas["metadata_generated"]["analysis"],
 		"completed": schemas["image_processed"]["result"], "appearance": schemas["image_processed"]["result"], "failed": schemas["image_processed"]["result"],
 	} {
 		checkMessage(t, schema, file, readFile(t, "../../shared/pipeline/testdata/v1/"+file+".json"))

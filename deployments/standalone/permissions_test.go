@@ -65,12 +65,14 @@ func TestLeastPermissions(t *testing.T) {
 }
 
 // TestEveryPermissionIsNeeded revokes each permission for a while, from services that may
-// declare their queues. It verifies that some function stops, that /readyz names the
-// permission, that no image fails, and that work continues when the permission is back.
+// declare their queues and ask a model for captions. It verifies that some function stops, that /readyz
+// names the permission, that no image fails or loses its caption, and that work continues when the
+// permission is back.
 func TestEveryPermissionIsNeeded(t *testing.T) {
 	t.Parallel()
 	ours := strings.ToLower(rand.Text()) + "/"
-	r := startRestricted(t, false, place{"original", ours}, place{"processed", ours})
+	model := visiontest.Start(t, "secret")
+	r := startRestricted(t, false, place{"original", ours}, place{"processed", ours}, captionEnv(model)...)
 	completes := func(t *testing.T, id string) {
 		t.Helper()
 		if got := r.ended(t, id); got.Completed != got.TotalImages {
@@ -105,6 +107,22 @@ func TestEveryPermissionIsNeeded(t *testing.T) {
 	}
 	nothing := func(*testing.T) func(*testing.T) {
 		return func(t *testing.T) { completes(t, r.submit(t, img)) }
+	}
+	pictures := 0
+	// captions submits a picture that the model has not seen. Its image gets its caption, which is paid for once.
+	captions := func(t *testing.T) func(*testing.T) {
+		pictures++
+		before := len(model.Requests())
+		id := r.submit(t, pngInline("tile.png", tile(t, pictures)))
+		return func(t *testing.T) {
+			completes(t, id)
+			if record := r.record(t, id, 0); record.AltText != visiontest.AltText || len(record.Warnings) > 0 {
+				t.Errorf("record %+v, want the model's words", record)
+			}
+			if n := asked(model, before); n != 1 {
+				t.Errorf("%d requests to the model, want 1", n)
+			}
+		}
 	}
 	empty := func(p place) func(t *testing.T) {
 		return func(t *testing.T) {
@@ -146,18 +164,39 @@ func TestEveryPermissionIsNeeded(t *testing.T) {
 			return empty(r.processed) // by retention
 		},
 		"analyzer s3:ListBucket original": waiting, "analyzer s3:GetObject original": waiting,
+		"analyzer s3:ListBucket processed": captions, "analyzer s3:GetObject processed": captions,
+		"analyzer s3:PutObject processed": func(t *testing.T) func(*testing.T) {
+			p := r.parts["analyzer"]
+			if err := p.end(syscall.SIGTERM); err != nil {
+				t.Errorf("analyzer: %v", err)
+			}
+			probes := len(model.Requests())
+			p.start()
+			// It finds out before any image, by its probe.
+			await(t, func() (bool, string) {
+				said := readyz(t, p)
+				return strings.Contains(said, "does not allow s3:PutObject"), "analyzer reports " + said
+			})
+			await(t, func() (bool, string) {
+				n := len(model.Requests()) - probes
+				return n > 0, "the analyzer has not asked the model"
+			})
+			return captions(t)
+		},
 		"processor s3:ListBucket original": waiting, "processor s3:ListBucket processed": waiting,
 		"processor s3:GetObject original": waiting, "processor s3:PutObject processed": waiting,
-		probeDeleted: func(t *testing.T) func(*testing.T) {
-			r.again(t, "processor")
-			if left := r.processed.keys(t); !slices.Contains(left, ".imagebatch-probe/processor") {
-				t.Errorf("the processed bucket has %v, want the probe too", left)
+	}
+	for service, probe := range map[string]string{"processor": ".imagebatch-probe/processor", "analyzer": "captions/.imagebatch-probe/analyzer"} {
+		needs[service+probeDeleted] = func(t *testing.T) func(*testing.T) {
+			r.again(t, service)
+			if left := r.processed.keys(t); !slices.Contains(left, probe) {
+				t.Errorf("the processed bucket has %v, want the probe %s too", left, probe)
 			}
 			return func(t *testing.T) {
-				r.again(t, "processor")
+				r.again(t, service)
 				empty(r.processed)(t)
 			}
-		},
+		}
 	}
 	for _, service := range services {
 		role := r.roles[service]
@@ -175,7 +214,7 @@ func TestEveryPermissionIsNeeded(t *testing.T) {
 				later := begin(t)
 				store := map[string]string{"original": "originals", "processed": "processed images"}[bucket]
 				want := regexp.MustCompile(fmt.Sprintf(`store of %s: [^;]*bucket "%s" at [^;]* does not allow %s to this access key`, store, bucket, taken.Action))
-				if name != probeDeleted {
+				if name != service+probeDeleted {
 					await(t, func() (bool, string) {
 						said := readyz(t, r.parts[service])
 						return want.MatchString(said), service + " reports " + said
@@ -189,10 +228,38 @@ func TestEveryPermissionIsNeeded(t *testing.T) {
 	for name := range needs {
 		t.Errorf("no policy contains %s", name)
 	}
+
+	t.Run("analyzer read image_described", func(t *testing.T) {
+		p := r.parts["analyzer"]
+		r.mayRead(t, "analyzer", "image_upload|image_upload\\.suspect")
+		if err := p.end(syscall.SIGTERM); err != nil { // A running consumer is not checked again.
+			t.Errorf("analyzer: %v", err)
+		}
+		probes := len(model.Requests())
+		p.start()
+		await(t, func() (bool, string) {
+			said := readyz(t, p)
+			return strings.Contains(said, "the user has no read permission on queue image_described"), "analyzer reports " + said
+		})
+		await(t, func() (bool, string) {
+			n := len(model.Requests()) - probes
+			return n > 0, "the analyzer has not asked the model"
+		})
+		later := captions(t)
+		r.mayRead(t, "analyzer", "image_upload|image_upload\\.suspect|image_described|image_described\\.suspect")
+		later(t)
+	})
 }
 
-// probeDeleted is the only permission without which a service is ready: its probe stays.
-const probeDeleted = "processor s3:DeleteObject processed"
+// probeDeleted are the only permissions without which a service is ready: its probe stays.
+const probeDeleted = " s3:DeleteObject processed"
+
+// mayRead changes which queues a service may read, as a regular expression.
+func (r *restricted) mayRead(t *testing.T, service, queues string) {
+	t.Helper()
+	u := r.users[service]
+	operate(t, fmt.Sprintf(`rabbitmqctl set_permissions --vhost %s %s '^$' '^(amq\.default)$' '^(%s)$'`, strings.TrimPrefix(u.Path, "/"), u.User.Username(), queues))
+}
 
 // again restarts the service.
 func (r *restricted) again(t *testing.T, service string) {

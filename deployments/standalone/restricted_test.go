@@ -29,6 +29,7 @@ type restricted struct {
 	*system
 	originals, processed place
 	roles                map[string]*leastRole
+	users                map[string]*url.URL // of the broker, each with its vhost
 	parts                map[string]*process
 }
 
@@ -193,7 +194,7 @@ func startRestricted(t *testing.T, declared bool, originals, processed place, en
 			t.Fatal(err)
 		}
 	}
-	r := &restricted{originals: originals, processed: processed, roles: map[string]*leastRole{}, parts: map[string]*process{}}
+	r := &restricted{originals: originals, processed: processed, roles: map[string]*leastRole{}, users: map[string]*url.URL{}, parts: map[string]*process{}}
 	users := restrictedBroker(t, declared)
 	for _, service := range services {
 		policy := service
@@ -201,6 +202,10 @@ func startRestricted(t *testing.T, declared bool, originals, processed place, en
 			policy = "analyzer-captions"
 		}
 		r.roles[service] = startRole(t, policy, originals, processed)
+		var err error
+		if r.users[service], err = url.Parse(users[service]); err != nil {
+			t.Fatal(err)
+		}
 		r.parts[service] = launch(t, service, append(env, "RABBITMQ_URL="+users[service], fmt.Sprintf("RABBITMQ_DECLARE=%v", !declared),
 			"S3_ENDPOINT="+os.Getenv("TEST_S3_ENDPOINT"), "S3_BUCKET_ORIGINAL="+originals.bucket, "S3_PREFIX_ORIGINAL="+originals.prefix,
 			"S3_BUCKET_PROCESSED="+processed.bucket, "S3_PREFIX_PROCESSED="+processed.prefix,

@@ -25,9 +25,12 @@ type site struct {
 	OperatorKey string `json:"operator_key"` // the key of ops, an operator
 }
 
+// patience makes a gateway wait for an image for as long as a scenario holds it back.
+var patience = []string{"DOWNLOAD_HEADER_TIMEOUT=2m", "DOWNLOAD_TIMEOUT=2m"}
+
 // sites start the systems that a scenario can name. A system belongs to one file of scenarios.
 var sites = map[string]func(t *testing.T) *site{
-	"open": func(t *testing.T) *site { return newSite(t, forms["standalone"](t)) },
+	"open": func(t *testing.T) *site { return newSite(t, forms["standalone"](t, patience...)) },
 	"keys": func(t *testing.T) *site {
 		program, file, anna, ops := consoleKeys(t)
 		p := &process{t: t, name: program, addr: freeAddr(t), key: ops, env: []string{
@@ -45,6 +48,8 @@ var sites = map[string]func(t *testing.T) *site{
 		s.API += basePath[1:] + "/"
 		return s
 	},
+	// Deletes each job 3 s after its end.
+	"brief": func(t *testing.T) *site { return newSite(t, forms["standalone"](t, "JOB_RETENTION=3s")) },
 	// Outside of localhost, a page on plain HTTP is no secure context. run.mjs resolves the name.
 	"nas": func(t *testing.T) *site {
 		s := newSite(t, forms["standalone"](t, "ALLOWED_HOSTS=nas,127.0.0.1"))
@@ -53,7 +58,7 @@ var sites = map[string]func(t *testing.T) *site{
 	},
 	"captions": func(t *testing.T) *site {
 		model := visiontest.Start(t, "secret")
-		s := newSite(t, forms["standalone"](t, captionEnv(model)...))
+		s := newSite(t, forms["standalone"](t, captionEnv(model, patience...)...))
 		s.model = model
 		return s
 	},

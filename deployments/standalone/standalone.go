@@ -111,6 +111,7 @@ func newStandalone(ctx context.Context, environ []string, logTo io.Writer) (_ *s
 
 	s.gateway, err = gateway.New(ctx, c.Gateway, gateway.Deps{
 		Broker: queues, Browser: broker, Originals: originalStore, Processed: processedStore, Log: s.log, Metrics: s.metrics, Traces: traces,
+		Faults: func() []string { return s.analyzer.Faults() },
 	})
 	if err != nil {
 		return nil, err

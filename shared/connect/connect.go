@@ -136,11 +136,11 @@ func (c Config) open(p Process, traces *telemetry.Tracer, log *slog.Logger, m *t
 	if err != nil {
 		return nil, err
 	}
-	originals, err := s3store.Open(c.store(c.S3BucketOriginal, c.S3PrefixOriginal, roots, p.probe(p.PutsOriginals)))
+	originals, err := s3store.Open(c.store(c.S3BucketOriginal, c.S3PrefixOriginal, roots, p.probe(p.PutsOriginals, "")))
 	if err != nil {
 		return nil, fmt.Errorf("store of originals: %w", err)
 	}
-	processed, err := s3store.Open(c.store(c.S3BucketProcessed, c.S3PrefixProcessed, roots, p.probe(p.PutsProcessed)))
+	processed, err := s3store.Open(c.store(c.S3BucketProcessed, c.S3PrefixProcessed, roots, p.probe(p.PutsProcessed, p.ProcessedBelow)))
 	if err != nil {
 		return nil, fmt.Errorf("store of processed images: %w", err)
 	}
@@ -164,10 +164,10 @@ func (c Config) store(bucket, prefix string, roots *x509.CertPool, probe s3store
 	}
 }
 
-// probe returns the probe of a store that the service puts objects into or not.
-func (p Process) probe(puts bool) s3store.Probe {
+// probe returns the probe of a store that the service puts objects into or not, all of them below a prefix.
+func (p Process) probe(puts bool, below string) s3store.Probe {
 	if !puts {
 		return s3store.Probe{}
 	}
-	return s3store.Probe{Name: p.Name, Stays: !p.Deletes}
+	return s3store.Probe{Name: p.Name, Below: below, Stays: !p.Deletes}
 }

@@ -53,8 +53,9 @@ type Process struct {
 	Name     string // identifies the service in traces, in RabbitMQ and in the keys of its probes
 	Declares bool   // declares the queues: the gateway does, and the other services wait for them
 
-	PutsOriginals, PutsProcessed bool // for the probes of the stores
-	Deletes                      bool // deletes what it puts
+	PutsOriginals, PutsProcessed bool   // for the probes of the stores
+	ProcessedBelow               string // prefix of all keys of processed objects that it puts; empty: none
+	Deletes                      bool   // deletes what it puts
 }
 
 // Run runs a deployed service: it reads the configuration, opens the servers, calls

@@ -94,6 +94,48 @@ func TestCleanRemovesOnlyWhatMatches(t *testing.T) {
 	}
 }
 
+// TestRemoveCaptions verifies that a model's texts of an earlier run are removed from all their places, with their marks, while
+// the rest is written as usual and a person's texts stay.
+func TestRemoveCaptions(t *testing.T) {
+	for name, data := range map[string][]byte{
+		"a JPEG with EXIF and IPTC": cameraJPEG(t, iptcSegment(set(2, 15, "ani"))), "a PNG": plainPNG(t, testImage()),
+		"a person's title": cameraJPEG(t, xmpSegment(foreign(personsTitle))),
+	} {
+		with := writeSample(t, data, described(), Options{Captions: true, KeywordParent: "AI"})
+		for kind, o := range map[string]Options{"never": {}, "captions": {Captions: true, KeywordParent: "AI"}, "all": {Captions: true, Composed: true}} {
+			o.RemoveCaptions = true
+			m := sample() // as the analyzer describes the file without them: with composed texts
+			got := writeSample(t, with.Data, m, o)
+			o.RemoveCaptions = false
+			// Composed texts take the place of the removed ones, so their bytes may be elsewhere.
+			if want := writeSample(t, clean(t, with.Data, false).Data, m, o); !o.Composed && !bytes.Equal(got.Data, want.Data) {
+				t.Errorf("%s, %s: the file is not as if it had been cleaned before", name, kind)
+			}
+			for _, text := range []string{"Hund", "Wiese", "seeing", "aptioned", "(AI)"} {
+				if bytes.Contains(got.Data, []byte(text)) || bytes.Contains(got.Sidecar, []byte(text)) {
+					t.Errorf("%s, %s: %q remains", name, kind, text)
+				}
+			}
+			if person := bytes.Contains(got.Data, []byte(">Rex<")); person != (name == "a person's title") {
+				t.Errorf("%s, %s: the person's title is in the file: %v", name, kind, person)
+			}
+			if c := clean(t, got.Data, false); o.Composed == (len(c.Removed) == 0) {
+				t.Errorf("%s, %s: %q are still ours", name, kind, c.Removed)
+			}
+		}
+		if stays := writeSample(t, with.Data, sample(), Options{}); !bytes.Contains(stays.Data, []byte("Wiese")) {
+			t.Errorf("%s: the texts go without the option", name)
+		}
+	}
+
+	// A file that must not be changed gets a sidecar, which has no words of a model either.
+	signed := withSegments(writeSample(t, plainJPEG(t), described(), withCaptions).Data, segment(markerAPP11, "JP\x00\x01\x00\x00\x00\x01\x00\x00\x00\x20jumb\x00\x00\x00\x18jumdc2pa"))
+	f, err := Write(signed, sample(), Options{Captions: true, RemoveCaptions: true})
+	if err != nil || !bytes.Equal(f.Data, signed) || !slices.Equal(f.Warnings, []Warning{Credentials}) || bytes.Contains(f.Sidecar, []byte("Hund")) {
+		t.Errorf("a signed file: %v, warnings %q, sidecar %s", err, f.Warnings, f.Sidecar)
+	}
+}
+
 // TestCleanLeavesFilesAlone verifies which files stay as they are, and why.
 func TestCleanLeavesFilesAlone(t *testing.T) {
 	written := writeSample(t, plainJPEG(t), described(), withCaptions).Data

@@ -62,8 +62,10 @@ const (
 
 // Options controls what is written. The zero value writes no texts, and keeps all metadata of others.
 type Options struct {
-	Captions bool // fill in texts of a model; those of an earlier run stay in any case
+	Captions bool // fill in texts of a model; those of an earlier run stay also without it
 	Composed bool // fill in texts that the analyzer composed; otherwise those of an earlier run are removed
+	// RemoveCaptions removes the texts of a model of an earlier run, from all their places, as [Clean] does.
+	RemoveCaptions bool
 	// KeywordParent is the upper level of a model's keywords in lr:hierarchicalSubject; "" for none.
 	KeywordParent string
 	EmbedSigned   bool // write into files with Content Credentials too

@@ -139,8 +139,9 @@ func (w writer) parse(f found, m *made) (*xmp.Packet, Warning) {
 }
 
 // fill returns our texts for the file: for every field that others have not stated, the new words of a model, or its
-// earlier ones, or else composed ones. Words of a model stay until new ones replace them. Composed ones of an earlier
-// run, which the analyzer may have taken for the file's own, are removed unless composed texts are wanted.
+// earlier ones, or else composed ones. Words of a model stay until new ones replace them, or until they are removed.
+// Composed ones of an earlier run, which the analyzer may have taken for the file's own, are removed unless composed
+// texts are wanted.
 func (w writer) fill(p *xmp.Packet, stated func(pipeline.CaptionField) bool) xmp.Caption {
 	fill := xmp.Caption{KeywordParent: w.options.KeywordParent}
 	var earlier xmp.Caption
@@ -149,6 +150,9 @@ func (w writer) fill(p *xmp.Packet, stated func(pipeline.CaptionField) bool) xmp
 	}
 	for _, f := range pipeline.CaptionFields {
 		old, text := earlier.Fields[f], w.texts[f]
+		if w.options.RemoveCaptions && old.Captioned {
+			old = xmp.Words{}
+		}
 		if stated(f) {
 			continue
 		}

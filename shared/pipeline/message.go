@@ -105,10 +105,15 @@ type Upload struct {
 	// Captions is false if the client does not want a model to see the image. Messages of releases
 	// before 0.2.0 have none.
 	Captions *bool `json:"captions,omitempty"`
+	// RemoveCaptions means that the words of a model that are in the original do not get into the outputs. No
+	// model sees the image then.
+	RemoveCaptions bool `json:"remove_captions,omitempty"`
 }
 
 // CaptionsAllowed reports whether the client lets a model see the image.
-func (u Upload) CaptionsAllowed() bool { return u.Captions == nil || *u.Captions }
+func (u Upload) CaptionsAllowed() bool {
+	return (u.Captions == nil || *u.Captions) && !u.RemoveCaptions
+}
 
 // Analysis requests the captioning or the processing of an analyzed original.
 type Analysis struct {

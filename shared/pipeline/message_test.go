@@ -57,12 +57,29 @@ func TestGoldenMessages(t *testing.T) {
 	}
 	compared := pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, upload.OriginalPath), now)
 	compared.Appearance = pipeline.AppearanceOf(found)
+	captioned := found // with every member about captions
+	captioned.Description, captioned.AltText = "A lake between mountains.", "A lake. 写真"
+	captioned.Composed, captioned.Captioned = nil, []string{pipeline.Description.String(), pipeline.AltText.String()}
+	captioned.Caption = &pipeline.Caption{
+		Model: "qwen3-vl:8b", Language: "en", Title: "A lake", Description: captioned.Description, Keywords: []string{"lake", "写真"}, AltText: captioned.AltText,
+		DurationMS: 2310, PromptTokens: 922, CompletionTokens: 150,
+	}
+	uncaptioned := pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, upload.OriginalPath), now)
+	uncaptioned.Uncaptioned = true
+	removed := upload // a model's words in the original are removed
+	removed.Captions, removed.RemoveCaptions = new(bool), true
 	messages := map[string]any{
-		"upload.json":     upload,
-		"analysis.json":   pipeline.Analysis{Upload: upload, Metadata: found, Thumbnail: []byte{0xff, 0xd8, 0xff, 0xd9}},
-		"completed.json":  pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, upload.OriginalPath), now),
-		"appearance.json": compared,
-		"failed.json":     (&pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged JPEG", Err: errors.New("secret")}).Result(e, now),
+		"upload.json":         upload,
+		"removed_upload.json": removed,
+		"analysis.json":       pipeline.Analysis{Upload: upload, Metadata: found, Thumbnail: []byte{0xff, 0xd8, 0xff, 0xd9}},
+		"captioned_analysis.json": pipeline.Analysis{
+			Upload: upload, Metadata: captioned, Thumbnail: []byte{0xff, 0xd8, 0xff, 0xd9},
+			Wait: pipeline.CaptionWait{Counted: 61_500, Since: now}, Uncaptioned: true,
+		},
+		"uncaptioned.json": uncaptioned,
+		"completed.json":   pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, upload.OriginalPath), now),
+		"appearance.json":  compared,
+		"failed.json":      (&pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged JPEG", Err: errors.New("secret")}).Result(e, now),
 	}
 	for name, m := range messages {
 		text, err := json.MarshalIndent(m, "", "  ")

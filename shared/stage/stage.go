@@ -91,6 +91,10 @@ type Deps struct {
 	Concurrency int           // maximum number of messages in flight, at least 1; also the prefetch
 	Deadline    time.Duration // time limit of one try, default DefaultDeadline
 	ReturnAfter time.Duration // how long a delivery waits for a dependency, default DefaultReturnAfter
+
+	// Leads and Yields order two stages in one process: the quarantined messages of the stage with Leads
+	// come before those of the stage with Yields. The stage that content can kill yields. They may be nil.
+	Leads, Yields *Precedence
 }
 
 // MaxHold is the longest time that a delivery is in flight, with the default limits. It
@@ -139,6 +143,10 @@ func Route[In, Out pipeline.Message](ctx context.Context, d Deps, in pipeline.Qu
 	})
 	g.Go(func() error {
 		return w.consume(ctx, quarantine, 1, func(work, round context.Context, dv broker.Delivery) error {
+			defer w.deps.Leads.hold()()
+			if !w.deps.Yields.yield(round) {
+				return nil // not acked: the message returns to the queue
+			}
 			return receive(context.WithValue(work, deadly{}, dv.Redelivered), round, w, dv, handle)
 		})
 	})

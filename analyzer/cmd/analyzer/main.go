@@ -8,6 +8,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/analyzer"
 	"github.com/imagebatch/imagebatch/shared/connect"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
 
@@ -24,7 +25,9 @@ func main() {
 }
 
 func run(ctx context.Context, environ []string) error {
-	return connect.Run(ctx, connect.Process{Name: "analyzer"}, environ, func(ctx context.Context, c analyzer.Config, s *connect.Servers) (connect.Runner, error) {
+	// The store of processed images is probed only if it is in use: for the step of captions.
+	p := connect.Process{Name: "analyzer", PutsProcessed: true, ProcessedBelow: pipeline.CaptionsPrefix}
+	return connect.Run(ctx, p, environ, func(ctx context.Context, c analyzer.Config, s *connect.Servers) (connect.Runner, error) {
 		return analyzer.New(ctx, c, analyzer.Deps{
 			Broker: s.Broker, Originals: s.Originals, Processed: s.Processed, Log: s.Log, Metrics: s.Metrics, Traces: s.Traces,
 		})

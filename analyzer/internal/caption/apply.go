@@ -2,6 +2,7 @@ package caption
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/record"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
@@ -47,16 +48,29 @@ func Apply(m *pipeline.Metadata, a pipeline.Caption, fields []string) {
 	}
 }
 
-// set sets a text of the record. Only keywords have several values.
+// Remove removes the texts of a model from the record, and composes those that are then missing. What a person
+// wrote stays.
+func Remove(m *pipeline.Metadata) {
+	for _, f := range pipeline.CaptionFields {
+		if slices.Contains(m.Captioned, f.String()) || slices.Contains(m.Composed, f.String()) {
+			set(m, f, nil)
+		}
+	}
+	m.Captioned, m.Caption, m.Composed = nil, nil, nil
+	Compose(m) // those that were composed before get the same words
+}
+
+// set sets a text of the record, or removes it. Only keywords have several values.
 func set(m *pipeline.Metadata, f pipeline.CaptionField, values []string) {
+	text := strings.Join(values, "")
 	switch f {
 	case pipeline.Title:
-		m.Title = values[0]
+		m.Title = text
 	case pipeline.Description:
-		m.Description = values[0]
+		m.Description = text
 	case pipeline.Keywords:
 		m.Keywords = values
 	case pipeline.AltText:
-		m.AltText = values[0]
+		m.AltText = text
 	}
 }

@@ -19,6 +19,33 @@ func answer() pipeline.Caption {
 	}
 }
 
+// TestRemove verifies that a model's words leave the record, that composed ones take their place, and that a person's stay.
+func TestRemove(t *testing.T) {
+	base := pipeline.Metadata{Format: "jpeg", Shape: "landscape", Width: 4, Height: 3, Rating: 5}
+	composed := base
+	Compose(&composed)
+	persons := base
+	persons.Title, persons.AltText = "Rex", "Our Rex."
+	personsComposed := persons
+	Compose(&personsComposed)
+	for name, c := range map[string]struct{ m, want pipeline.Metadata }{
+		"nothing":  {composed, composed},
+		"a person": {personsComposed, personsComposed},
+	} {
+		for _, fields := range [][]string{nil, {"title"}, {"keywords", "alt_text"}, allFields} {
+			m := c.m
+			m.Composed = slices.Clone(m.Composed)
+			if fields != nil {
+				Apply(&m, answer(), fields)
+			}
+			Remove(&m)
+			if !reflect.DeepEqual(m, c.want) {
+				t.Errorf("%s, after an answer for %v: the record is\n%+v, want\n%+v", name, fields, m, c.want)
+			}
+		}
+	}
+}
+
 // TestApply verifies who wins each field: a person before a model, and a model before composed text and before a
 // model's earlier words.
 func TestApply(t *testing.T) {

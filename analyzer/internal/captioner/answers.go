@@ -66,7 +66,20 @@ func (a *Answers) Get(ctx context.Context, key string) (vision.Answer, error) {
 // errInvalid is the error of an object that is no answer.
 var errInvalid = errors.New("stored answer is invalid")
 
+// maxReads is how often an object is read that is no answer: it may have arrived damaged, and an answer must not be
+// replaced by another one.
+const maxReads = 3
+
 func (a *Answers) read(ctx context.Context, key string) (answer vision.Answer, err error) {
+	for range maxReads {
+		if answer, err = a.readOnce(ctx, key); !errors.Is(err, errInvalid) {
+			break
+		}
+	}
+	return answer, err
+}
+
+func (a *Answers) readOnce(ctx context.Context, key string) (answer vision.Answer, err error) {
 	data, err := objectstore.ReadAll(ctx, a.store, key, maxAnswerBytes)
 	switch {
 	case errors.Is(err, objectstore.ErrNotExist), errors.Is(err, objectstore.ErrUnavailable), ctx.Err() != nil:

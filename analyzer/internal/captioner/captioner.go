@@ -2,8 +2,9 @@
 //
 // A caption never fails an image. Whatever goes wrong with the model, its answer or the store of
 // answers, the image waits for at most Config.MaxWait and then continues as it is, with a warning
-// in its record. An image with which the process has died twice continues at once. Only a missing
-// store of originals keeps an image longer, as it keeps every other step.
+// in its record. An image with which the process has died twice continues at once, with its stored
+// answer if there is one. Only a missing store of originals keeps an image longer, as it keeps every
+// other step.
 //
 // Each picture is paid for once: an answer is stored under the hash of the picture and of the
 // request before it is used, and the stored answer is what every later image with the same picture
@@ -92,7 +93,7 @@ func (c *Captioner) Wanted(a pipeline.Analysis) bool {
 }
 
 // Step returns the analysis for the next step, with the caption if there is one. Its errors are
-// those of a store of originals that is unavailable, and *[stage.Later].
+// those of a store of originals that is unavailable or returns other bytes, and *[stage.Later].
 func (c *Captioner) Step(ctx context.Context, a pipeline.Analysis) (out pipeline.Analysis, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -104,9 +105,6 @@ func (c *Captioner) Step(ctx context.Context, a pipeline.Analysis) (out pipeline
 	if !c.Wanted(a) {
 		return c.next(a), nil
 	}
-	if stage.Deadly(ctx) {
-		return c.unreadable(ctx, a, errors.New("the process has died with it twice")), nil
-	}
 	data, err := objectstore.ReadAll(ctx, c.deps.Originals, a.OriginalPath, a.Size)
 	if errors.Is(err, objectstore.ErrUnavailable) || ctx.Err() != nil {
 		return a, fmt.Errorf("%w: read original: %w", stage.ErrUnavailable, errors.Join(err, ctx.Err()))
@@ -115,6 +113,9 @@ func (c *Captioner) Step(ctx context.Context, a pipeline.Analysis) (out pipeline
 	if err == nil {
 		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != a.SHA256 {
 			err = errors.New("SHA-256 of the original has changed")
+			if a.Attempt < pipeline.MaxAttempts {
+				return a, err // it may have been read wrongly
+			}
 		}
 	}
 	if err == nil {
@@ -124,7 +125,15 @@ func (c *Captioner) Step(ctx context.Context, a pipeline.Analysis) (out pipeline
 		// The next step reads the original too, and decides about the image.
 		return c.unreadable(ctx, a, err), nil
 	}
-	answer, err := c.answer(ctx, a, data, pipeline.CaptionKey(picture, c.deps.Model.Request()))
+	key := pipeline.CaptionKey(picture, c.deps.Model.Request())
+	answer, err := c.answer(ctx, a, data, key)
+	if _, without := errors.AsType[*vision.Uncaptioned](err); without {
+		// The same message may have been delivered twice, and its other copy has got an answer meanwhile.
+		// This copy must not take it away again.
+		if stored, missing := c.deps.Answers.Get(ctx, key); missing == nil {
+			answer, err = stored, nil
+		}
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, errUnreadable):
@@ -144,6 +153,9 @@ func (c *Captioner) answer(ctx context.Context, a pipeline.Analysis, data []byte
 	answer, err := c.deps.Answers.Get(ctx, key)
 	if !errors.Is(err, objectstore.ErrNotExist) {
 		return answer, err
+	}
+	if stage.Deadly(ctx) { // Only the following is dangerous.
+		return answer, fmt.Errorf("%w: the process has died with it twice", errUnreadable)
 	}
 	picture, err := vision.Picture(ctx, c.deps.Decoder, data, c.config.Pixels)
 	switch {

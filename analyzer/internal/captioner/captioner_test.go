@@ -78,8 +78,20 @@ func (decoder) Upright(context.Context, []byte, int) (*image.NRGBA, error) {
 // failing is a store whose calls fail while err is set.
 type failing struct {
 	objectstore.Store
-	mu  sync.Mutex
-	err error // guarded by mu
+	mu      sync.Mutex // guards the fields below
+	err     error
+	damaged int // number of reads that return only the first byte
+}
+
+func (f *failing) Get(ctx context.Context, key string) (*objectstore.Object, error) {
+	o, err := f.Store.Get(ctx, key)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil && f.damaged > 0 {
+		f.damaged--
+		o.Size = 1
+	}
+	return o, err
 }
 
 func (f *failing) set(err error) {
@@ -394,7 +406,9 @@ func TestContinuesWithout(t *testing.T) {
 		"complete": {errors.New("must not be asked"), func(_ *rig, a *pipeline.Analysis) {
 			a.Metadata = pipeline.Metadata{Title: "T", Description: "D", Keywords: []string{"k"}, AltText: "A"}
 		}, vision.ReasonComplete, ""},
-		"other bytes": {errors.New("must not be asked"), func(_ *rig, a *pipeline.Analysis) { a.SHA256 = strings.Repeat("0", 64) }, vision.ReasonUnreadable, "not captioned: the image could not be prepared for the model"},
+		"other bytes": {errors.New("must not be asked"), func(_ *rig, a *pipeline.Analysis) {
+			a.SHA256, a.Attempt = strings.Repeat("0", 64), pipeline.MaxAttempts
+		}, vision.ReasonUnreadable, "not captioned: the image could not be prepared for the model"},
 		"gone": {errors.New("must not be asked"), func(r *rig, a *pipeline.Analysis) {
 			if err := r.originals.Delete(r.t.Context(), a.OriginalPath); err != nil {
 				r.t.Fatal(err)
@@ -424,46 +438,114 @@ func TestContinuesWithout(t *testing.T) {
 	}
 }
 
+// TestOtherBytes verifies that an original that is read wrongly once gets its caption when it is read again.
+func TestOtherBytes(t *testing.T) {
+	inBubble(t, never, func(r *rig, ctx context.Context, work *sync.WaitGroup) {
+		a := r.analysis(0, 1)
+		right, err := objectstore.ReadAll(ctx, r.originals, a.OriginalPath, a.Size)
+		if err == nil {
+			err = r.originals.Put(ctx, a.OriginalPath, right[:len(right)/2], "image/jpeg")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.run(ctx, work)
+		r.publish(a)
+		settle(500 * time.Millisecond)
+		if err := r.originals.Put(ctx, a.OriginalPath, right, "image/jpeg"); err != nil {
+			t.Fatal(err)
+		}
+		settle(time.Minute)
+		if len(r.got) != 1 || r.got[0].Uncaptioned || r.got[0].Metadata.Title != "Answer 1" || r.got[0].Attempt != 1 {
+			t.Errorf("%+v, want one image with its caption", r.got)
+		}
+	})
+}
+
+// TestLaterCopyKeepsCaption verifies that a message that is delivered twice does not lose the caption that its
+// other copy gets while the model refuses this one.
+func TestLaterCopyKeepsCaption(t *testing.T) {
+	var r *rig
+	inside := false
+	inBubble(t, func(time.Time) error {
+		if inside {
+			return nil
+		}
+		inside = true
+		if a, err := r.another().Step(r.t.Context(), r.analysis(0, 1)); err != nil || a.Uncaptioned {
+			r.t.Errorf("the other copy: %+v, %v", a, err)
+		}
+		return &vision.Uncaptioned{Reason: vision.ReasonRefused}
+	}, func(inner *rig, ctx context.Context, _ *sync.WaitGroup) {
+		r = inner
+		a, err := r.captioner.Step(ctx, r.analysis(0, 1))
+		if err != nil || a.Uncaptioned || a.Metadata.Title != "Answer 1" || len(a.Metadata.Warnings) > 0 || len(r.model.reasons) > 0 {
+			t.Errorf("title %q, uncaptioned %t, warnings %q, %v; want the first answer", a.Metadata.Title, a.Uncaptioned, a.Metadata.Warnings, err)
+		}
+	})
+}
+
 // TestDeadlyImage verifies that an image is asked about again after a first death of its process, and
-// continues without a caption after a second one, alone in the quarantine queue.
+// continues without a caption after a second one, alone in the quarantine queue, unless its answer is stored.
 func TestDeadlyImage(t *testing.T) {
 	inBubble(t, never, func(r *rig, ctx context.Context, work *sync.WaitGroup) {
-		die := func(queue string) {
+		die := func(queue string, messages int) {
 			dying, die := context.WithCancel(ctx)
-			taken := make(chan struct{})
+			taken := make(chan struct{}, messages)
 			ended := make(chan error, 1)
 			go func() {
-				ended <- r.broker.Consume(dying, queue, 1, func(context.Context, broker.Delivery) error {
-					close(taken)
+				ended <- r.broker.Consume(dying, queue, messages, func(context.Context, broker.Delivery) error {
+					taken <- struct{}{}
 					return nil // without an ack
 				})
 			}()
-			<-taken
+			for range messages {
+				<-taken
+			}
 			die()
 			if err := <-ended; err != nil {
 				t.Fatal(err)
 			}
 		}
 		quarantine := broker.QuarantineQueue(pipeline.ImageDescribed.Name)
-		twice, err := json.Marshal(r.analysis(1, 1))
-		if err == nil {
-			err = r.broker.Publish(ctx, quarantine, broker.Message{Body: twice})
-		}
-		if err != nil {
+		answered := r.analysis(2, 2)
+		if _, err := r.captioner.Step(ctx, answered); err != nil {
 			t.Fatal(err)
 		}
-		die(quarantine)
+		for _, a := range []pipeline.Analysis{r.analysis(1, 1), answered} {
+			twice, err := json.Marshal(a)
+			if err == nil {
+				err = r.broker.Publish(ctx, quarantine, broker.Message{Body: twice})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		die(quarantine, 2)
 		r.publish(r.analysis(0, 0))
-		die(pipeline.ImageDescribed.Name)
+		die(pipeline.ImageDescribed.Name, 1)
 		r.run(ctx, work)
 		settle(time.Minute)
-		if len(r.got) != 2 || r.model.answers != 1 || r.model.reasons[vision.ReasonUnreadable] != 1 {
-			t.Fatalf("%d images continue after %d answers, reasons %v; want 2, 1 and one unreadable", len(r.got), r.model.answers, r.model.reasons)
+		if len(r.got) != 3 || r.model.answers != 2 || r.model.reasons[vision.ReasonUnreadable] != 1 {
+			t.Fatalf("%d images continue after %d answers, reasons %v; want 3, 2 and one unreadable", len(r.got), r.model.answers, r.model.reasons)
 		}
 		for _, a := range r.got {
 			if a.Uncaptioned != (a.Index == 1) {
 				t.Errorf("image %d: uncaptioned %v, want %v", a.Index, a.Uncaptioned, a.Index == 1)
 			}
+		}
+	})
+}
+
+// TestDamagedRead verifies that an answer that arrives damaged twice is neither paid for again nor replaced.
+func TestDamagedRead(t *testing.T) {
+	inBubble(t, never, func(r *rig, ctx context.Context, _ *sync.WaitGroup) {
+		for i := range 2 {
+			a, err := r.captioner.Step(ctx, r.analysis(i, 5))
+			if err != nil || a.Metadata.Title != "Answer 1" {
+				t.Errorf("title %q and error %v, want the first answer", a.Metadata.Title, err)
+			}
+			r.processed.damaged = 2
 		}
 	})
 }

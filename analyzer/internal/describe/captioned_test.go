@@ -91,6 +91,28 @@ func TestModelsTextsAreNotAPersons(t *testing.T) {
 	}
 }
 
+// TestRemovedTexts verifies that without a model's texts, the record of our output is that of the file before.
+func TestRemovedTexts(t *testing.T) {
+	a := pipeline.Caption{Model: "seeing:7b", Language: "en", Title: "Dogs", Description: "Dogs run.", Keywords: []string{"dog", "lawn"}, AltText: "Dogs."}
+	jpg := fixture.EncodeJPEG(t, fixture.Photo(60, 40), 85)
+	for name, file := range map[string][]byte{
+		"jpeg": jpg, "png": fixture.EncodePNG(t, fixture.Photo(60, 40)),
+		"jpeg with EXIF": fixture.WithExif(jpg, fixture.TIFF(fixture.Tag("IFD0", 0x010f, 2, []byte("Acme\x00")), fixture.Tag("IFD0", 0x010e, 2, []byte("Rex on the lawn\x00")))),
+	} {
+		before, _ := describe(t, file)
+		m, written := captioned(t, file, a)
+		if len(m.Captioned) == 0 {
+			t.Fatalf("%s: no text of a model was written", name)
+		}
+		after, _ := describe(t, written)
+		caption.Remove(&after)
+		checkSchema(t, after)
+		if got, want := textsIn(after), textsIn(before); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: the record is\n%+v, want\n%+v", name, got, want)
+		}
+	}
+}
+
 // TestComposedTextsAreNotAModels verifies that texts that we composed and wrote earlier are composed again.
 func TestComposedTextsAreNotAModels(t *testing.T) {
 	file := fixture.EncodeJPEG(t, fixture.Photo(60, 40), 85)

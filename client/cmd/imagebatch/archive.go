@@ -5,7 +5,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/client"
+	"github.com/imagebatch/imagebatch/client/cmd/imagebatch/internal/unfinished"
 )
 
 // archive is a ZIP file with the results of several jobs. The results of each job are downloaded
@@ -30,7 +30,8 @@ type archive struct {
 	mu   sync.Mutex // guards jobs
 	jobs []string
 
-	temporary []string // files to delete
+	run       *unfinished.Run // while it is written
+	temporary []string        // files to delete
 }
 
 const manifestName = "manifest.jsonl"
@@ -55,7 +56,7 @@ func (a *archive) clean() error {
 
 // create creates a temporary file next to the archive.
 func (a *archive) create() (*os.File, error) {
-	name := filepath.Join(filepath.Dir(a.path), ".imagebatch-"+rand.Text()[:10]+".tmp")
+	name := filepath.Join(filepath.Dir(a.path), a.run.Name())
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666) //nolint:gosec // the umask decides
 	if err != nil {
 		return nil, &localError{err}
@@ -66,7 +67,12 @@ func (a *archive) create() (*os.File, error) {
 
 // write downloads the results of all jobs and writes the archive.
 func (a *archive) write(ctx context.Context, c *client.Client) (err error) {
-	defer func() { err = errors.Join(err, a.clean()) }()
+	folder, err := os.OpenRoot(filepath.Dir(a.path))
+	if err != nil {
+		return &localError{err}
+	}
+	a.run = unfinished.Start(folder, false)
+	defer func() { err = errors.Join(err, a.clean(), local(a.run.Close()), local(folder.Close())) }()
 	out, err := a.create()
 	if err != nil {
 		return err

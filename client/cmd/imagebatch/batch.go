@@ -75,7 +75,11 @@ func (s *sender) create(ctx context.Context, b *batch) error {
 		for i, it := range b.items {
 			images[i] = it.image(s.counted(b, i))
 		}
-		job, err := s.c.Create(ctx, images, client.WithIdempotencyKey(b.key), client.WithMetadata(s.metadata))
+		options := []client.JobOption{client.WithIdempotencyKey(b.key), client.WithMetadata(s.metadata)}
+		if s.options.noCaptions {
+			options = append(options, client.WithCaptions(false))
+		}
+		job, err := s.c.Create(ctx, images, options...)
 		if e, ok := errors.AsType[*client.ImageError](err); ok && ctx.Err() == nil {
 			if err := s.drop(b, e.Index, e.Err); err != nil {
 				return err
@@ -263,7 +267,7 @@ func (s *sender) result(ctx context.Context, b *batch, img *client.JobImage) err
 	it := b.items[img.Index]
 	line := imageLine{
 		Type: "image", JobID: b.jobID, Index: img.Index, Path: it.path, URL: it.url, CustomID: it.id, OriginalFilename: img.OriginalFilename,
-		Status: string(img.Status), Error: img.Error, ErrorCode: img.ErrorCode,
+		Status: string(img.Status), Error: img.Error, ErrorCode: img.ErrorCode, Uncaptioned: img.Uncaptioned,
 	}
 	if img.Status != client.Completed {
 		return s.fail(b, it, img.Index, line)
@@ -298,6 +302,9 @@ func (s *sender) result(ctx context.Context, b *batch, img *client.JobImage) err
 	}
 	s.mu.Lock()
 	s.summary.Completed++
+	if img.Uncaptioned {
+		s.summary.Uncaptioned++
+	}
 	s.mu.Unlock()
 	s.bar.ended(1, 0)
 	if s.a.json {

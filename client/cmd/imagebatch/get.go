@@ -58,7 +58,7 @@ func (a *app) get(ctx context.Context, ids []string, o getOptions) (err error) {
 		if saved, err = openFolder(o.out, kinds, o.force); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, local(saved.root.Close())) }()
+		defer func() { err = errors.Join(err, saved.close()) }()
 	}
 	zipped := &archive{path: o.zip, include: kinds}
 	err = eachJob(ctx, ids, func(id string) (int, error) {

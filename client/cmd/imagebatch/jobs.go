@@ -32,6 +32,7 @@ type imageLine struct {
 	OriginalFilename string `json:"original_filename,omitempty"`
 	Error            string `json:"error,omitempty"`
 	ErrorCode        string `json:"error_code,omitempty"`
+	Uncaptioned      bool   `json:"uncaptioned,omitempty"`
 }
 
 // eachJob calls f for each of the job IDs, and goes on after an error. It returns the error
@@ -79,11 +80,19 @@ func (a *app) printJob(job client.Job) error {
 	if a.json {
 		return a.print(jobLine{"job", job})
 	}
-	text := fmt.Sprintf("%s  %-10s  %3d/%d", job.ID, job.Status, job.Completed+job.Failed, job.Total)
+	return a.line(fmt.Sprintf("%s  %s", job.ID, stateText(job)))
+}
+
+// stateText formats the status of a job and its numbers of images.
+func stateText(job client.Job) string {
+	text := fmt.Sprintf("%-10s  %3d/%d", job.Status, job.Completed+job.Failed, job.Total)
 	if job.Failed > 0 {
 		text += fmt.Sprintf("  %d failed", job.Failed)
 	}
-	return a.line(text)
+	if job.Uncaptioned > 0 {
+		text += fmt.Sprintf("  %d uncaptioned", job.Uncaptioned)
+	}
+	return text
 }
 
 // printFailure prints an image that failed.
@@ -148,7 +157,7 @@ func (a *app) printImage(jobID string, img *client.JobImage) error {
 	if a.json {
 		return a.print(imageLine{
 			Type: "image", JobID: jobID, Index: img.Index, Status: string(img.Status), CustomID: img.CustomID,
-			OriginalFilename: img.OriginalFilename, Error: img.Error, ErrorCode: img.ErrorCode,
+			OriginalFilename: img.OriginalFilename, Error: img.Error, ErrorCode: img.ErrorCode, Uncaptioned: img.Uncaptioned,
 		})
 	}
 	if img.Status == client.Failed {
@@ -159,7 +168,7 @@ func (a *app) printImage(jobID string, img *client.JobImage) error {
 
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "status JOB...", Short: "Print the state of jobs, and their failed images", Args: cobra.MinimumNArgs(1),
+		Use: "status JOB...", Short: "Print the state of jobs, and their images that failed or have no caption", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			c, err := a.connect(fewRetries)
 			if err != nil {
@@ -174,10 +183,16 @@ func (a *app) statusCommand() *cobra.Command {
 					return codeOf(job), err
 				}
 				for i := range job.Images {
-					if job.Images[i].Status == client.Failed {
-						if err := a.printFailure("  "+nameOf(&job.Images[i]), job.Images[i].Error); err != nil {
-							return 0, err
-						}
+					img := &job.Images[i]
+					text := img.Error
+					if img.Uncaptioned {
+						text = "no caption"
+					}
+					if img.Status != client.Failed && !img.Uncaptioned {
+						continue
+					}
+					if err := a.printFailure("  "+nameOf(img), text); err != nil {
+						return 0, err
 					}
 				}
 				return codeOf(job), nil
@@ -283,6 +298,7 @@ func (a *app) listCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringSliceVar(&statuses, "status", nil, "only jobs with one of these statuses: pending, processing, completed, failed, cancelled")
 	flags.BoolVar(&options.FailedImages, "failed-images", false, "only jobs with failed images")
+	flags.BoolVar(&options.Uncaptioned, "uncaptioned", false, "only jobs with images that should have a caption and have none")
 	flags.StringVar(&since, "since", "", "only jobs created at or after this time (2026-11-28, 2026-11-28T18:00:00Z), or in the last 24h, 90m")
 	flags.StringVar(&until, "until", "", "only jobs created before this time")
 	flags.StringVar(&options.RetryOf, "retry-of", "", "only retries of this job")
@@ -296,11 +312,7 @@ func (a *app) printListed(job client.Job) error {
 	if a.json {
 		return a.printJob(job)
 	}
-	text := fmt.Sprintf("%s  %s  %-10s  %3d/%d", job.ID, job.CreatedAt.Local().Format(time.DateTime), job.Status, job.Completed+job.Failed, job.Total)
-	if job.Failed > 0 {
-		text += fmt.Sprintf("  %d failed", job.Failed)
-	}
-	return a.line(text)
+	return a.line(fmt.Sprintf("%s  %s  %s", job.ID, job.CreatedAt.Local().Format(time.DateTime), stateText(job)))
 }
 
 // parseTime reads a date, a time, or a duration before now.

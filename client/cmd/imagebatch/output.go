@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/client"
 	"github.com/imagebatch/imagebatch/client/cmd/imagebatch/internal/journal"
+	"github.com/imagebatch/imagebatch/client/cmd/imagebatch/internal/unfinished"
 )
 
 // suffixes are what is appended to the path of a file for each of its objects, as in
@@ -44,12 +44,13 @@ type folder struct {
 	force   bool             // replace any file
 	journal *journal.Journal // which files are ours; nil: none
 	kinds   []client.Kind
+	run     *unfinished.Run
 
 	mu    sync.Mutex // guards taken
 	taken map[string]bool
 }
 
-// openFolder creates the folder if it does not exist.
+// openFolder creates the folder if it does not exist, and removes the unfinished files of runs that were killed.
 func openFolder(dir string, kinds []client.Kind, force bool) (*folder, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // as mkdir does; the umask decides
 		return nil, &localError{err}
@@ -58,8 +59,10 @@ func openFolder(dir string, kinds []client.Kind, force bool) (*folder, error) {
 	if err != nil {
 		return nil, &localError{err}
 	}
-	return &folder{root: root, force: force, kinds: kinds, taken: map[string]bool{}}, nil
+	return &folder{root: root, force: force, kinds: kinds, run: unfinished.Start(root, true), taken: map[string]bool{}}, nil
 }
+
+func (f *folder) close() error { return local(errors.Join(f.run.Close(), f.root.Close())) }
 
 // errForeign is a file that must not be replaced.
 var errForeign = errors.New("file exists and was not written by imagebatch; use --force to replace it")
@@ -159,7 +162,7 @@ func (f *folder) saveObject(ctx context.Context, c *client.Client, jobID string,
 			return digest, &localError{err}
 		}
 	}
-	temporary := path.Join(dir, ".imagebatch-"+rand.Text()[:10]+".tmp")
+	temporary := path.Join(dir, f.run.Name())
 	out, err := f.root.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if err != nil {
 		return digest, &localError{err}

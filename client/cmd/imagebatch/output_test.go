@@ -91,8 +91,8 @@ func TestExitCode(t *testing.T) {
 
 // TestQuote verifies that the command to continue with can be pasted into a shell.
 func TestQuote(t *testing.T) {
-	s := &sender{a: &app{url: "http://x"}, options: sendOptions{out: "my out", parallel: 5, resume: true, recursive: true, metadata: []string{"a=it's"}}}
-	want := `imagebatch send --resume --url http://x -r --out 'my out' --metadata 'a=it'\''s' --parallel 5 -- -x '$(rm)' ''`
+	s := &sender{a: &app{url: "http://x"}, options: sendOptions{out: "my out", parallel: 5, retries: 100, noCaptions: true, resume: true, recursive: true, metadata: []string{"a=it's"}}}
+	want := `imagebatch send --resume --url http://x -r --out 'my out' --metadata 'a=it'\''s' --no-captions --parallel 5 --retries 100 -- -x '$(rm)' ''`
 	if got := s.resumeCommand([]string{"-x", "$(rm)", ""}); got != want {
 		t.Errorf("command\n%s, want\n%s", got, want)
 	}

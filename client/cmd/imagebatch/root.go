@@ -83,7 +83,7 @@ is not reachable or busy, try again; 4 a job failed or was cancelled; 5 the gate
 	flags.BoolVar(&a.json, "json", false, "print one JSON object per line")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print no progress")
 	root.AddCommand(
-		a.sendCommand(), a.watchCommand(), a.statusCommand(), a.cancelCommand(), a.retryCommand(), a.getCommand(), a.listCommand(), a.folderCommand(),
+		a.sendCommand(), a.watchCommand(), a.statusCommand(), a.cancelCommand(), a.retryCommand(), a.reprocessCommand(), a.getCommand(), a.listCommand(), a.folderCommand(),
 		a.similarCommand(), a.cleanCommand(), a.versionCommand(),
 	)
 	return root

@@ -19,9 +19,10 @@ import (
 // sendOptions are the flags of send.
 type sendOptions struct {
 	recursive, noWait, dryRun, resume, force bool
+	noCaptions                               bool
 	urlFile, out, zip, journal               string
 	include, metadata                        []string
-	parallel                                 int
+	parallel, retries                        int
 }
 
 // journalName is the journal of send in the folder of outputs. It differs from that of folder,
@@ -54,6 +55,7 @@ interruption, the same command with --resume continues, sends no batch twice, an
 	flags.StringVar(&o.zip, "zip", "", "save the results in this ZIP file")
 	flags.StringSliceVar(&o.include, "include", nil, "what to save: file, metadata, xmp, thumbnail (default file; with --zip file,metadata)")
 	flags.StringArrayVar(&o.metadata, "metadata", nil, "attach NAME=VALUE to each job; may be repeated")
+	flags.BoolVar(&o.noCaptions, "no-captions", false, "let no vision model see the images")
 	flags.BoolVar(&o.noWait, "no-wait", false, "print the IDs of the jobs and do not wait for the results")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print what would be sent, and send nothing")
 	flags.BoolVar(&o.resume, "resume", false, "continue an interrupted run of the same command")
@@ -61,6 +63,7 @@ interruption, the same command with --resume continues, sends no batch twice, an
 	flags.BoolVarP(&o.force, "force", "f", false, "replace existing files")
 	_ = cmd.RegisterFlagCompletionFunc("include", cobra.FixedCompletions([]string{"file", "metadata", "xmp", "thumbnail"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	flags.IntVarP(&o.parallel, "parallel", "p", 3, "jobs in progress at the same time, 1 to 16")
+	flags.IntVar(&o.retries, "retries", manyRetries, "repeat a request this often while the gateway is not available, 0 to 10000")
 	return cmd
 }
 
@@ -83,6 +86,8 @@ func (o *sendOptions) check(args []string) error {
 		return &usageError{errors.New("--resume needs the --out or the --journal of the interrupted run")}
 	case o.parallel < 1 || o.parallel > 16:
 		return &usageError{errors.New("--parallel must be 1 to 16")}
+	case o.retries < 0 || o.retries > 10_000:
+		return &usageError{errors.New("--retries must be 0 to 10000")}
 	}
 	return nil
 }
@@ -111,7 +116,11 @@ func (a *app) send(ctx context.Context, args []string, o sendOptions) (err error
 	if err != nil {
 		return err
 	}
-	limits, err := a.limits(ctx)
+	first := fewRetries // for a person who sees no progress yet
+	if o.retries != manyRetries {
+		first = o.retries
+	}
+	limits, err := a.limits(ctx, first)
 	if err != nil {
 		return err
 	}
@@ -124,9 +133,12 @@ func (a *app) send(ctx context.Context, args []string, o sendOptions) (err error
 			return err
 		}
 	}
-	c, err := a.connect(manyRetries)
+	c, err := a.connect(o.retries)
 	if err != nil {
 		return err
+	}
+	if o.noCaptions {
+		limits.Captions = nil
 	}
 	s := &sender{a: a, c: c, options: o, limits: limits, metadata: metadata, found: found.collection}
 	if o.dryRun {
@@ -149,8 +161,8 @@ func (a *app) send(ctx context.Context, args []string, o sendOptions) (err error
 
 // limits returns the limits of the gateway, and those of the specification for a gateway that
 // does not report them.
-func (a *app) limits(ctx context.Context) (client.Limits, error) {
-	c, err := a.connect(fewRetries)
+func (a *app) limits(ctx context.Context, retries int) (client.Limits, error) {
+	c, err := a.connect(retries)
 	if err != nil {
 		return client.Limits{}, err
 	}
@@ -225,7 +237,7 @@ func (s *sender) close() error {
 		err = local(s.journal.Close())
 	}
 	if s.folder != nil {
-		err = errors.Join(err, s.folder.root.Close())
+		err = errors.Join(err, s.folder.close())
 	}
 	if s.archive != nil {
 		err = errors.Join(err, s.archive.clean())
@@ -268,10 +280,12 @@ func (s *sender) resumeCommand(args []string) string {
 	for _, pair := range o.metadata {
 		add(true, "--metadata", pair)
 	}
+	add(o.noCaptions, "--no-captions")
 	add(o.noWait, "--no-wait")
 	add(o.journal != "", "--journal", o.journal)
 	add(o.force, "--force")
 	add(o.parallel != 3, "--parallel", fmt.Sprint(o.parallel))
+	add(o.retries != manyRetries, "--retries", fmt.Sprint(o.retries))
 	if slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "-") && arg != "-" }) {
 		words = append(words, "--")
 	}
@@ -339,10 +353,30 @@ func (s *sender) dryRun(address string) error {
 	if line.Skipped > 0 {
 		text += fmt.Sprintf("; %s skipped, not an image", count(line.Skipped, "file"))
 	}
-	if line.Captions != nil {
-		text += fmt.Sprintf("\nReduced copies of the images go to the model %s at %s", line.Captions.Model, line.Captions.Host)
+	switch {
+	case line.Images == 0:
+	case s.options.noCaptions:
+		text += "\nNo pictures go to a vision model"
+	case line.Captions != nil:
+		text += "\n" + captionsText(line.Images, line.Captions)
 	}
 	return errors.Join(s.a.line(text), err)
+}
+
+// captionsText says what goes where for captions. It is an upper bound: the model sees no image whose file has
+// all texts, or whose answer is stored. With 0 images, their number is not known.
+func captionsText(images int, m *client.Captions) string {
+	what, size, verb := "Pictures", "reduced", "go"
+	if images > 0 {
+		what = "Up to " + count(images, "picture")
+	}
+	if images == 1 {
+		verb = "goes"
+	}
+	if m.Pixels > 0 {
+		size = fmt.Sprintf("%d px", m.Pixels)
+	}
+	return fmt.Sprintf("%s, %s, no EXIF or GPS, %s to %s at %s", what, size, verb, m.Model, m.Host)
 }
 
 // count formats a number of things, like 1 image or 2 images.

@@ -45,13 +45,26 @@ func TestDryRun(t *testing.T) {
 		code := run(append([]string{"send", "--dry-run"}, args...), []string{"IMAGEBATCH_URL=" + s.URL}, strings.NewReader(stdin), &stdout, &stderr)
 		return code, strings.ReplaceAll(stdout.String(), s.URL, "URL") + stderr.String()
 	}
-	s := limitsServer(t, 200, `{"max_images":2,"max_image_bytes":1000,"formats":["png"],"keys":false,"captions":{"model":"M","host":"H"}}`)
+	s := limitsServer(t, 200, `{"max_images":2,"max_image_bytes":1000,"formats":["png"],"keys":false,"captions":{"model":"M","host":"H","pixels":512}}`)
 	code, text := dry(s, "https://example.com/a.jpg\n", "-r", dir, "--url-file", "-")
-	want := "Would send 4 images (300 B) in 2 jobs to URL; 1 too large (more than 1.0 kB)\nReduced copies of the images go to the model M at H\n"
-	if code != exitOK || text != want {
+	const four = "Would send 4 images (300 B) in 2 jobs to URL; 1 too large (more than 1.0 kB)\n"
+	if want := four + "Up to 4 pictures, 512 px, no EXIF or GPS, go to M at H\n"; code != exitOK || text != want {
 		t.Errorf("exit code %d\n%s, want\n%s", code, text, want)
 	}
-	if code, text = dry(s, "", "--json", filepath.Join(dir, "a.png")); code != exitOK || !strings.HasSuffix(text, `{"type":"dry_run","images":1,"bytes":100,"jobs":1,"skipped":0,"too_large":0,"url":"URL","captions":{"model":"M","host":"H"}}`+"\n") {
+	code, text = dry(s, "https://example.com/a.jpg\n", "-r", dir, "--url-file", "-", "--no-captions")
+	if want := four + "No pictures go to a vision model\n"; code != exitOK || text != want {
+		t.Errorf("exit code %d\n%s, want\n%s", code, text, want)
+	}
+	if code, text = dry(s, "", filepath.Join(dir, "a.png")); code != exitOK || !strings.HasSuffix(text, "\nUp to 1 picture, 512 px, no EXIF or GPS, goes to M at H\n") {
+		t.Errorf("exit code %d\n%s", code, text)
+	}
+	if code, text = dry(s, "", filepath.Join(dir, "big.png")); code != exitOK || strings.Contains(text, " at H") {
+		t.Errorf("for an image that is not sent, exit code %d\n%s", code, text)
+	}
+	if code, text = dry(s, "", "--json", "--no-captions", filepath.Join(dir, "a.png")); code != exitOK || strings.Contains(text, "captions") {
+		t.Errorf("exit code %d\n%s", code, text)
+	}
+	if code, text = dry(s, "", "--json", filepath.Join(dir, "a.png")); code != exitOK || !strings.HasSuffix(text, `{"type":"dry_run","images":1,"bytes":100,"jobs":1,"skipped":0,"too_large":0,"url":"URL","captions":{"model":"M","host":"H","pixels":512}}`+"\n") {
 		t.Errorf("exit code %d\n%s", code, text)
 	}
 	old := limitsServer(t, 404, `{"error":"Not found","status":404}`)

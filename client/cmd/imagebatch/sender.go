@@ -40,6 +40,8 @@ type summaryLine struct {
 	Unread    int      `json:"unread"`  // local files that could not be read or written
 	Before    int      `json:"before"`  // images that an earlier run had completed
 	Jobs      []string `json:"jobs"`
+
+	Uncaptioned int `json:"uncaptioned"` // completed images that should have a caption and have none
 }
 
 // run sends everything. The error is an *outcome if images or jobs failed.
@@ -57,6 +59,9 @@ func (s *sender) run(ctx context.Context) error {
 				size += i.size
 			}
 		}
+	}
+	if m := s.limits.Captions; m != nil && s.unsent > 0 && !s.a.json && !s.a.quiet {
+		s.a.note("%s", captionsText(s.unsent, m))
 	}
 	s.bar = s.a.startBar(images, size)
 	err = s.runAll(ctx, batches)
@@ -130,6 +135,7 @@ func (s *sender) printSummary() error {
 		text string
 	}{
 		{s.summary.Failed, "failed"},
+		{s.summary.Uncaptioned, "uncaptioned"},
 		{s.summary.Before, "completed by an earlier run"},
 		{s.summary.Skipped, "skipped, not an image"},
 		{s.summary.Unread, "not read or written"},

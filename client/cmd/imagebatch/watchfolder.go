@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imagebatch/imagebatch/client"
 	"github.com/imagebatch/imagebatch/client/cmd/imagebatch/internal/inbox"
 	"github.com/imagebatch/imagebatch/client/cmd/imagebatch/internal/watchfolder"
 )
@@ -47,6 +48,7 @@ every image that it finds has ended.`,
 	flags.StringVar(&o.Failed, "failed", "", "move the originals of failed images to this folder")
 	flags.DurationVar(&o.Poll, "poll", 5*time.Second, "time between two looks at IN; a file is sent when two in a row find it unchanged")
 	flags.BoolVar(&o.Once, "once", false, "end when every image has ended")
+	flags.BoolVar(&o.NoCaptions, "no-captions", false, "let no vision model see the images")
 	flags.BoolVar(&o.Resend, "resend", false, "send images again, once, that failed or whose results are lost")
 	return cmd
 }
@@ -65,6 +67,9 @@ func (a *app) folder(ctx context.Context, o inbox.Config) error {
 	}
 	bar := a.startBar(0, 0)
 	o.Report = func(e inbox.Event) { a.folderEvent(bar, o, e) }
+	if !a.json && !a.quiet {
+		o.Captions = func(m *client.Captions) { a.note("%s", captionsText(0, m)) }
+	}
 	counts, err := inbox.Run(ctx, c, o)
 	bar.close()
 	if _, ok := errors.AsType[*inbox.LocalError](err); ok {
@@ -222,6 +227,7 @@ func (a *app) printFolderSummary(c inbox.Counts) error {
 		text string
 	}{
 		{c.Failed, "failed"},
+		{c.Uncaptioned, "uncaptioned"},
 		{c.Lost, "lost"},
 		{c.Problems, "not read, written or moved"},
 		{c.Sending, "unfinished"},

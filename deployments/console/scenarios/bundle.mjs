@@ -7,7 +7,7 @@ for (const system of ['open', 'prefix', 'nas']) {
     const page = await open();
     const names = await until(async () => {
       const found = await page.evaluate(() => performance.getEntriesByType('resource').map(({ name }) => name.split('/').pop()).filter((name) => name.endsWith('.js')));
-      return ['viewer', 'job', 'jobs', 'system'].every((screen) => found.some((name) => name.startsWith(`${screen}-`))) && found;
+      return ['upload', 'viewer', 'job', 'jobs', 'system'].every((screen) => found.some((name) => name.startsWith(`${screen}-`))) && found;
     }, 'the screens');
     assert.equal(new Set(names).size, names.length, `a script was loaded twice: ${names}`);
     assert.deepEqual(names.slice(0, 2).map((name) => name.split('-')[0]).sort(), ['app.js', 'chunk'], 'the page does not start with two scripts');
@@ -19,8 +19,8 @@ scenario('a screen that could not be loaded is loaded again', async ({ open, url
   const page = await open('docs');
   await page.route(jobsChunk, (route) => route.abort());
   await page.goto(`${url}#/jobs`);
-  await page.getByText('A part of this page could not be loaded').waitFor();
-  assert.equal(await page.getByText('Imagebatch was updated').count(), 0);
+  await page.getByRole('main').getByText('A part of this page could not be loaded').waitFor();
+  assert.equal(await page.locator('.banner').count(), 0);
   await axe(page);
   await page.unroute(jobsChunk);
   await page.getByRole('button', { name: 'Try again' }).click();
@@ -40,12 +40,12 @@ scenario('a page that is open during an update of the gateway says so', async ({
     await route.fulfill({ response, body: (await response.text()).replace(/name="digest" content="\w/, 'name="digest" content="x') });
   });
   await page.getByRole('link', { name: 'Jobs' }).click();
-  await page.getByText('Imagebatch was updated').waitFor();
+  await page.locator('.banner', { hasText: 'Imagebatch was updated' }).waitFor();
   await axe(page);
   await screenshot(page, 'updated');
   await page.unroute(index);
   await page.unroute(jobsChunk);
   await page.getByRole('button', { name: 'Reload the page' }).click();
   await page.getByRole('heading', { level: 1, name: 'Jobs' }).waitFor();
-  assert.equal(await page.getByText('Imagebatch was updated').count(), 0);
+  assert.equal(await page.locator('.banner').count(), 0);
 });

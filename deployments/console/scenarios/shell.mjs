@@ -16,15 +16,17 @@ async function routes({ submit, ended }) {
   return ['#/', '#/jobs', '#/jobs?status=failed', `#/jobs/${id}`, `#/jobs/${id}/0`, `#/jobs/${id}/3`, '#/uploads/none', '#/system', '#/nowhere'];
 }
 
-// shown waits until a screen shows what it is about.
-const shown = (page) => page.locator('main h1').waitFor();
+// shown waits until a screen shows what it is about, and the scripts of the other screens are loaded.
+async function shown(page) {
+  await page.locator('main h1').waitFor();
+  await page.waitForLoadState('networkidle');
+}
 
 // visit calls act on each screen, in one page.
 async function visit(rig, page, act) {
   for (const route of await routes(rig)) {
     await page.evaluate((hash) => { location.hash = hash; }, route);
     await shown(page);
-    await page.waitForLoadState('networkidle');
     await act(route).catch((error) => { throw new Error(`${route}: ${error.message}`, { cause: error }); });
   }
 }
@@ -92,7 +94,9 @@ scenario('the operator sees the system, anna does not', { system: 'keys' }, asyn
 scenario('a dialog without a key', { system: 'keys' }, async ({ open, allow }) => {
   allow(/status of 401/);
   const page = await open('#/jobs');
+  await page.locator('h1').waitFor();
   await keyDialog(page).waitFor();
+  await shown(page); // Each request that needs a key opens the dialog, also those of a screen that is loaded later.
   await page.keyboard.press('Escape');
   await keyDialog(page).waitFor({ state: 'detached' });
   await page.locator('main').getByRole('button', { name: 'Enter API key' }).click();

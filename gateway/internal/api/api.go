@@ -14,7 +14,7 @@
 // within its idle time, and take each frame within 10 s, as must an event stream.
 //
 // If there are API keys, every request needs one, except requests for the pages, the
-// limits, the descriptions and /healthz. On every route, a job exists only for its owner and for operators.
+// limits, the descriptions, one-time downloads and /healthz. On every route, a job exists only for its owner and for operators.
 //
 // The package decides nothing about jobs and keeps no state but its connections and
 // quotas. It is the only importer of Echo and of the WebSocket library. The quotas
@@ -68,8 +68,9 @@ type Config struct {
 	Links           Links          // other pages for operators
 	DrainDelay      time.Duration  // time for which the server still accepts requests after the signal to stop; 0
 
-	pace  pace // of request bodies; other in tests
-	spare int  // concurrent connections past the limit that get a 503
+	pace    pace // of request bodies; other in tests
+	spare   int  // concurrent connections past the limit that get a 503
+	counted int  // number up to which jobs are counted; 1,000
 }
 
 func (c Config) orDefaults() Config {
@@ -82,6 +83,7 @@ func (c Config) orDefaults() Config {
 	c.WSIdleTimeout = cmp.Or(c.WSIdleTimeout, time.Minute)
 	c.WSPingInterval = cmp.Or(c.WSPingInterval, min(25*time.Second, MaxPingInterval(c.WSIdleTimeout)))
 	c.spare = cmp.Or(c.spare, maxTurnedAway)
+	c.counted = cmp.Or(c.counted, maxCounted)
 	c.pace = cmp.Or(c.pace, pace{10_000, cmp.Or(c.UploadStall, 30*time.Second)})
 	return c
 }
@@ -90,6 +92,7 @@ func (c Config) orDefaults() Config {
 type Deps struct {
 	Jobs      jobs
 	Webhooks  webhooks
+	Downloads downloads
 	Deliver   func()  // called when a webhook has a new delivery
 	Originals results // store of originals
 	Processed results // store of processed images
@@ -102,7 +105,7 @@ type Deps struct {
 	Log       *slog.Logger
 	Metrics   *telemetry.Registry
 	Traces    *telemetry.Tracer // may be nil
-	Now       func() time.Time  // for the start and the times of webhooks; default time.Now
+	Now       func() time.Time  // for the start and the times of webhooks and downloads; default time.Now
 
 	Dependencies func(ctx context.Context) []service.Dependency // checks the dependencies; nil: none
 }
@@ -112,6 +115,7 @@ type jobs interface {
 	Get(ctx context.Context, id string) (*job.Job, error)
 	Keyed(ctx context.Context, k job.Key) (*job.Job, error)
 	List(ctx context.Context, q job.Query) (job.Page, error)
+	Tally(ctx context.Context, v job.Viewer, most int) (job.Tally, error)
 	Owned(ctx context.Context, owner string) (int, error)
 	OpenImages(ctx context.Context, owner string) (int, error)
 	Count(ctx context.Context) (job.Counts, error)
@@ -126,6 +130,13 @@ type webhooks interface {
 	RemoveWebhook(ctx context.Context, id string, at time.Time) error
 	AddTest(ctx context.Context, d job.Delivery) error
 	Deliveries(ctx context.Context, webhook string, before int64, limit int) ([]job.Delivery, error)
+}
+
+// downloads is the part of the job store with the one-time downloads.
+type downloads interface {
+	AddDownload(ctx context.Context, d job.Download, now time.Time) error
+	Download(ctx context.Context, hash string, now time.Time) (job.Download, error)
+	TakeDownload(ctx context.Context, hash string, now time.Time) (job.Download, error)
 }
 
 // results is the part of an objectstore.Store that reads objects.

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/imagebatch/imagebatch/gateway/internal/coding"
 )
 
@@ -68,6 +70,23 @@ func (b *batchBody) Read(p []byte) (int, error) {
 		b.sum.Write(p[:n])
 	}
 	return n, err
+}
+
+// readSmallBody returns the decoded body of a request that is not for a batch. After an error, the caller ends the request
+// with breakOff.
+func (s *Server) readSmallBody(c echo.Context, in *requestBody) ([]byte, error) {
+	encoded, err := codingOf(c.Request())
+	if err != nil {
+		return nil, err
+	}
+	memory, err := s.uploads.hold(detailsOf(c).by, window)
+	if err != nil {
+		return nil, err
+	}
+	defer memory.release()
+	text := newBatchBody(in, encoded, smallBody, memory, false)
+	data, err := io.ReadAll(text)
+	return data, errors.Join(err, text.Close())
 }
 
 // Close frees the decoder.

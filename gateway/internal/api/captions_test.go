@@ -12,12 +12,16 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
-// captions returns what the job store has about the images of a job.
+// captions returns what the job store has about the captions of the images of a job, each with a minus if they are removed.
 func (r *rig) captions(got response) string {
 	r.Helper()
 	var list []string
 	for _, img := range r.stored(got).Images {
-		list = append(list, string(img.Captions))
+		text := string(img.Captions)
+		if img.RemoveCaptions {
+			text += "-"
+		}
+		list = append(list, text)
 	}
 	return strings.Join(list, ",")
 }
@@ -73,11 +77,34 @@ func TestCaptionsOptOut(t *testing.T) {
 	if got := r.captions(post("anna", "/"+id+"/reprocess", `{"images":[0],"captions":false}`)); got != "off" {
 		t.Errorf("reprocessing without captions has %q, want off", got)
 	}
+	// The words of a model are removed, over a retry and another repetition too, until a model may see the images again.
+	removed := post("anna", "/"+id+"/reprocess", `{"remove_captions":true}`)
+	if got := r.captions(removed); got != "off-,off-" {
+		t.Errorf("removal has %q, want off and removed for both", got)
+	}
+	wantError(t, post("anna", "/"+id+"/reprocess", `{"remove_captions":true,"captions":true}`), 400, "captions must not be true with remove_captions")
+	rid := r.stored(removed).ID
+	r.end(rid, 0, nil)
+	r.end(rid, 1, errDamaged)
+	for body, want := range map[string]string{
+		"": "off-,off-", `{"captions":false}`: "off-,off-", `{"remove_captions":false}`: "off,off", `{"captions":true}`: ",", `{"images":[1],"remove_captions":true}`: "off-",
+	} {
+		if got := r.captions(post("anna", "/"+rid+"/reprocess", body)); got != want {
+			t.Errorf("reprocessing a removal with %s has %q, want %q", body, got, want)
+		}
+	}
+	if got := r.captions(post("anna", "/"+rid+"/retry", "")); got != "off-" {
+		t.Errorf("the retry of a removal has %q, want off and removed", got)
+	}
+
 	id = r.stored(sent["by the key"]).ID
 	r.end(id, 0, nil)
 	r.end(id, 1, nil)
 	if got := r.captions(post("bert", "/"+id+"/reprocess", `{"captions":true}`)); got != "off,off" {
 		t.Errorf("reprocessing by the key has %q, want off", got)
+	}
+	if got := r.captions(post("bert", "/"+id+"/reprocess", `{"remove_captions":true}`)); got != "off-,off-" {
+		t.Errorf("removal by the key has %q, want off and removed", got)
 	}
 }
 
@@ -98,6 +125,12 @@ func TestUncaptioned(t *testing.T) {
 	end(some, 0, false)
 	end(some, 2, true)
 	r.end(some, 1, errDamaged)
+	if list := r.get("/api/v1/batch?uncaptioned=true&view=summary"); !strings.Contains(string(list.body), `"failed":1,"uncaptioned":1,`) {
+		t.Errorf("the summary does not count the images without a caption: %s", list.body)
+	}
+	if j := r.get("/api/v1/batch/" + whole); strings.Contains(string(j.body), "uncaptioned") {
+		t.Errorf("a job with all its captions has %s", j.body)
+	}
 	for query, want := range map[string][]string{
 		"uncaptioned=true": {some}, "uncaptioned=true&status=completed": {some}, "uncaptioned=true&status=failed": nil,
 		"uncaptioned=true&failed_images=true&view=summary": {some}, "uncaptioned=true&retry_of=" + whole: nil, "uncaptioned=": {some, whole},

@@ -18,6 +18,12 @@ func Spare(c Config, n int) Config {
 	return c
 }
 
+// Counted sets the number up to which jobs are counted in c.
+func Counted(c Config, n int) Config {
+	c.counted = n
+	return c
+}
+
 // Table returns the table of routes.
 func (s *Server) Table() []Route { return s.table }
 

@@ -37,35 +37,50 @@ func lineShape(img *job.Image) lineJSON {
 	}
 }
 
-// lines responds with the results of a job in JSON Lines, one line for each image. It
-// reads one record at a time.
+// lines responds with the results of a job in JSON Lines.
 func (s *Server) lines(c echo.Context) error {
 	j, err := s.find(c)
 	if err != nil {
 		return err
 	}
-	if _, err := queryOf(c, j); err != nil {
+	query, err := parameters(c)
+	if err != nil {
 		return err
 	}
-	startFile(c, "application/jsonl", j.ID+".jsonl")
-	if c.Request().Method == http.MethodHead {
-		c.Response().WriteHeader(http.StatusOK)
+	p, err := s.linesOf(j, query)
+	if err != nil {
+		return err
+	}
+	return p.send(c)
+}
+
+// linesOf returns the results of a job in JSON Lines, one line for each image. It reads one
+// record at a time.
+func (s *Server) linesOf(j *job.Job, query url.Values) (prepared, error) {
+	if err := checkEnded(j, query); err != nil {
+		return prepared{}, err
+	}
+	return prepared{send: func(c echo.Context) error {
+		startFile(c, "application/jsonl", j.ID+".jsonl")
+		if c.Request().Method == http.MethodHead {
+			c.Response().WriteHeader(http.StatusOK)
+			return nil
+		}
+		for i := range j.Images {
+			line, err := s.line(c.Request().Context(), &j.Images[i])
+			if err != nil {
+				return err
+			}
+			data, err := encode(line)
+			if err != nil {
+				return fmt.Errorf("write the line of images[%d]: %w", i, err)
+			}
+			if _, err := c.Response().Write(data); err != nil { // the first write sends the header
+				return err
+			}
+		}
 		return nil
-	}
-	for i := range j.Images {
-		line, err := s.line(c.Request().Context(), &j.Images[i])
-		if err != nil {
-			return err
-		}
-		data, err := encode(line)
-		if err != nil {
-			return fmt.Errorf("write the line of images[%d]: %w", i, err)
-		}
-		if _, err := c.Response().Write(data); err != nil { // the first write sends the header
-			return err
-		}
-	}
-	return nil
+	}}, nil
 }
 
 // line returns the line of an image, with its record if it has one.
@@ -86,20 +101,16 @@ func (s *Server) line(ctx context.Context, img *job.Image) (lineJSON, error) {
 	return line, err
 }
 
-// queryOf returns the query of a request for the results of a job. The job must have ended,
-// unless the client asks for partial results.
-func queryOf(c echo.Context, j *job.Job) (url.Values, error) {
-	query, err := parameters(c)
-	if err != nil {
-		return nil, err
-	}
+// checkEnded rejects a request for the results of a job that has not ended, unless its query asks
+// for partial results.
+func checkEnded(j *job.Job, query url.Values) error {
 	switch partial := query.Get("partial"); {
 	case partial != "" && partial != "true" && partial != "false":
-		return nil, errPartial
+		return errPartial
 	case partial != "true" && !j.Status.Ended():
-		return nil, errNotEnded.with(j.Status)
+		return errNotEnded.with(j.Status)
 	}
-	return query, nil
+	return nil
 }
 
 // parameters returns the query of a request, or a refusal: Echo silently ignores what it

@@ -276,3 +276,74 @@ func TestListExaminesLittle(t *testing.T) {
 		t.Errorf("the largest page has %d jobs and next %q, want 1000 and a next page", len(most.Jobs), most.Next)
 	}
 }
+
+// TestListSearch verifies that a client finds its jobs by their upload, by the start of their ID and by the names of
+// their images, page by page, and never those of another name.
+func TestListSearch(t *testing.T) {
+	keys := newKeyFile(t, "anna", "bert", "ops operator")
+	r := setup(t, options{keys: keys.Store})
+	at := time.Date(2026, 11, 28, 18, 0, 0, 0, time.UTC)
+	for n := range 6 {
+		r.store(n, at.Add(time.Duration(n)*time.Second), func(j *job.Job) {
+			j.Owner = []string{"anna", "bert"}[n/3]
+			j.Images[0].OriginalFilename, j.Images[0].CustomID = fmt.Sprintf("Strand %d.JPG", n%3), "Urlaub & Meer/x"
+			if n%3 > 0 {
+				j.Metadata = map[string]string{"upload": "a\n=&+"}
+			}
+		})
+	}
+	query := func(name, query string) filtered {
+		t.Helper()
+		return r.filtered(query, "Authorization", keys.keys[name])
+	}
+	for _, c := range []struct {
+		name, query string
+		want        []int
+	}{
+		{"anna", "upload=a%0A%3D%26%2B", []int{2, 1}},
+		{"ops", "upload=a%0A%3D%26%2B", []int{5, 4, 2, 1}},
+		{"ops", "upload=a%0A%3D%26%2B&owner=bert&order=oldest", []int{4, 5}},
+		{"anna", "upload=a", nil},
+		{"anna", "upload=", []int{2, 1, 0}},
+		{"anna", "q=strand+1", []int{1}},
+		{"bert", "q=STRAND+1", []int{4}},
+		{"ops", "q=meer%2F", []int{5, 4, 3, 2, 1, 0}},
+		{"ops", "q=" + numbered(4), []int{4}},
+		{"ops", "q=" + strings.ToUpper(numbered(4)), []int{4}},
+		{"anna", "q=" + numbered(4), nil},
+		{"anna", "q=00000000", []int{2, 1, 0}},
+		{"anna", "q=0000", []int{2, 1, 0}},
+		{"anna", "q=00000001", nil},
+		{"anna", "q=2.jpg&upload=a%0A%3D%26%2B", []int{2}},
+		{"anna", "q=0.jpg&upload=a%0A%3D%26%2B", nil},
+		{"anna", "q=", []int{2, 1, 0}},
+	} {
+		var want []string
+		for _, n := range c.want {
+			want = append(want, numbered(n))
+		}
+		if got := query(c.name, c.query); !slices.Equal(got.ids(), want) || got.Next != "" {
+			t.Errorf("%s, %s: got %v and next %q, want %v", c.name, c.query, got.ids(), got.Next, want)
+		}
+	}
+	for _, q := range []string{"q=strand", "upload=a%0A%3D%26%2B", "q=00000000"} {
+		first := query("ops", q+"&limit=3&view=summary")
+		rest := query("ops", q+"&limit=3&page_token="+first.Next)
+		if len(first.Jobs) != 3 || len(rest.Jobs) == 0 || rest.Next != "" || slices.Contains(first.ids(), rest.ids()[0]) {
+			t.Errorf("%s: got %v and then %v", q, first.ids(), rest.ids())
+		}
+		for _, other := range []string{"q=strand+", "upload=b", "q=0000000", ""} {
+			wantError(t, r.as(keys, "ops", "GET", "/api/v1/batch?"+other+"&page_token="+first.Next, ""), 400, "page_token belongs to a list with other filters or another order")
+		}
+	}
+	for query, want := range map[string]string{
+		"upload=" + strings.Repeat("x", 513): "upload must be the upload in the metadata of a job, at most 512 bytes of UTF-8",
+		"upload=%ff":                         "upload must be the upload in the metadata of a job, at most 512 bytes of UTF-8",
+		"upload=a&upload=b":                  "upload must not be repeated",
+		"q=" + strings.Repeat("x", 256):      "q must be the start of a job's ID or a part of an image's name, at most 255 bytes of UTF-8",
+		"q=a%00":                             "q must be the start of a job's ID or a part of an image's name, at most 255 bytes of UTF-8",
+		"q=a&q=b":                            "q must not be repeated",
+	} {
+		wantError(t, r.as(keys, "ops", "GET", "/api/v1/batch?"+query, ""), 400, want)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -53,6 +54,14 @@ var listParameters = []struct {
 		q.Filter.Owner = value
 		return apikey.CheckName(value) == nil
 	}},
+	{"upload", fmt.Sprintf("the upload in the metadata of a job, at most %d bytes of UTF-8", job.MaxMetadataBytes), func(q *job.Query, value string) bool {
+		q.Filter.Upload = value
+		return isText(value, job.MaxMetadataBytes)
+	}},
+	{"q", fmt.Sprintf("the start of a job's ID or a part of an image's name, at most %d bytes of UTF-8", job.MaxSearchBytes), func(q *job.Query, value string) bool {
+		q.Filter.Search = job.Search(value)
+		return isText(value, job.MaxSearchBytes)
+	}},
 	{"order", "newest or oldest", func(q *job.Query, value string) bool {
 		q.Oldest = value == "oldest"
 		return q.Oldest || value == "newest"
@@ -93,6 +102,11 @@ func readListQuery(c echo.Context) (q listQuery, err error) {
 	return q, err
 }
 
+// isText reports whether a job can have the text, which has at most the given number of bytes.
+func isText(text string, most int) bool {
+	return len(text) <= most && utf8.ValidString(text) && job.Storable(text)
+}
+
 // readStatuses reads a list of statuses.
 func readStatuses(q *job.Query, value string) bool {
 	for status := range strings.SplitSeq(value, ",") {
@@ -128,7 +142,7 @@ func readSecond(at *time.Time, value string) bool {
 // another filter is added to the API.
 func listKey(q job.Query) []byte {
 	f := q.Filter
-	var statuses, failed, uncaptioned, order string
+	var statuses, failed, uncaptioned, upload, search, order string
 	for _, s := range f.Statuses {
 		statuses += string(s) + ","
 	}
@@ -137,6 +151,12 @@ func listKey(q job.Query) []byte {
 	}
 	if f.Uncaptioned {
 		uncaptioned = "true"
+	}
+	if f.Upload != "" {
+		upload = strconv.Quote(f.Upload) // it may have several lines
+	}
+	if f.Search != "" {
+		search = strconv.Quote(string(f.Search))
 	}
 	if q.Oldest {
 		order = "oldest"
@@ -150,6 +170,8 @@ func listKey(q job.Query) []byte {
 		{"created_before", unixText(f.CreatedBefore)},
 		{"retry_of", f.RetryOf},
 		{"owner", f.Owner},
+		{"upload", upload},
+		{"q", search},
 		{"order", order},
 	} {
 		if part[1] != "" {

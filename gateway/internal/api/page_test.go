@@ -15,7 +15,7 @@ import (
 func TestPage(t *testing.T) {
 	r := setup(t, options{})
 	for path, contentType := range map[string]string{
-		"/": "text/html; charset=utf-8", "/app.js": "text/javascript; charset=utf-8", "/style.css": "text/css; charset=utf-8", "/icon.svg": "image/svg+xml",
+		"/": "text/html; charset=utf-8", "/app.js": "text/javascript; charset=utf-8", "/style.css": "text/css; charset=utf-8", "/later.css": "text/css; charset=utf-8", "/icon.svg": "image/svg+xml",
 		"/docs": "text/html; charset=utf-8", "/docs.css": "text/css; charset=utf-8",
 	} {
 		got := r.get(path)

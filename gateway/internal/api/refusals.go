@@ -73,6 +73,9 @@ var (
 	errWebhookBody     = &refusal{400, `Invalid JSON: want {"url": "https://…", "events": […]}`, 0, nil}
 	errWebhookURL      = &refusal{400, "url is required", 0, nil}
 	errWebhook         = &refusal{400, "%s", 0, nil}
+	errDownloadBody    = &refusal{400, `Invalid JSON: want {"what": "zip"}, or {"what": "file", "image": 0}`, 0, nil}
+	errDownloadWhat    = &refusal{400, "what must be zip, jsonl, file, original, metadata or xmp", 0, nil}
+	errDownloadImage   = &refusal{400, "image is required: the index of the image, from 0", 0, nil}
 	errKeyMissing      = &refusal{401, "API key required", 0, http.Header{"Www-Authenticate": {`Bearer realm="imagebatch"`}}}
 	errKeyUnknown      = &refusal{401, "API key unknown", 0, http.Header{"Www-Authenticate": {`Bearer realm="imagebatch", error="invalid_token"`}}} // also for removed keys
 	errOrigin          = &refusal{403, "Origin not allowed; ALLOWED_ORIGINS names those that are", 0, nil}
@@ -86,6 +89,7 @@ var (
 	errNoSidecar       = &refusal{404, "No result: images[%d] has no sidecar", 0, nil}
 	errNoOriginal      = &refusal{404, "No original: that of images[%d] is not stored", 0, nil}
 	errOriginalDeleted = &refusal{404, "No original: that of images[%d] is no longer kept", 0, nil}
+	errNoDownload      = &refusal{404, "Download not found: each path is valid once, and for 60 seconds", 0, nil}
 	errNoWebhook       = &refusal{404, "Webhook not found: %s", 0, nil}
 	errNoDeadLetter    = &refusal{404, "Dead letter not found: %s/%s", 0, nil}
 	errMethod          = &refusal{405, "Method not allowed", 0, nil}
@@ -110,6 +114,7 @@ var (
 	errMemoryShare     = &refusal{429, "Too many uploads at once with this API key, try again later", 1, nil}
 	errArchiveShare    = &refusal{429, "Too many downloads of results.zip at once with this API key, try again later", 5, nil}
 	errOpenImagesQuota = &refusal{429, "Too many images in progress with this API key, try again later", 5, nil}
+	errDownloads       = &refusal{429, "Too many unused downloads, try again later", 5, nil}
 	errWatcherQuota    = &refusal{429, "Too many WebSocket connections, event streams and waiting requests with this API key, try again later", 5, nil}
 	errInternal        = &refusal{500, "Internal server error", 0, nil}
 	errNoMemory        = &refusal{503, "Too many uploads at once, try again later", 5, nil}
@@ -131,6 +136,8 @@ var refusals = []struct {
 	{echo.ErrNotFound, errNoRoute},
 	{echo.ErrMethodNotAllowed, errMethod},
 	{job.ErrKeyTaken, errReceiving},
+	{job.ErrNoDownload, errNoDownload},
+	{job.ErrTooManyDownloads, errDownloads},
 	{job.ErrTooManyWebhooks, errWebhooks.with(job.MaxWebhooks)},
 	{job.ErrWebhookListed, errWebhookListed},
 	{job.ErrWebhookDisabled, errWebhookDisabled},

@@ -37,22 +37,22 @@ func retryOf(id string) repetition {
 func (s *Server) reprocess(c echo.Context) error {
 	respondEarly(c)
 	in := s.newRequestBody(c, smallBody)
-	selected, captions, fingerprint, err := s.readSelection(c, in)
+	selected, fingerprint, err := s.readSelection(c, in)
 	if err != nil {
 		s.breakOff(c, in, err)
 		return nil
 	}
 	return s.repeat(c, repetition{
 		request: "reprocess " + detailsOf(c).jobID + " " + fingerprint,
-		nothing: errNothingToRepeat, captions: captions,
+		nothing: errNothingToRepeat, captions: selected.Captions, remove: selected.RemoveCaptions,
 		choose: func(j *job.Job) ([]int, error) {
-			for i, index := range selected {
+			for i, index := range selected.Images {
 				if index >= len(j.Images) {
 					return nil, errNoIndex.with(i, len(j.Images)-1)
 				}
 			}
-			if selected != nil {
-				return selected, nil
+			if selected.Images != nil {
+				return selected.Images, nil
 			}
 			images := make([]int, len(j.Images))
 			for i := range images {
@@ -63,21 +63,20 @@ func (s *Server) reprocess(c echo.Context) error {
 	})
 }
 
-// readSelection returns the indexes that the body selects, nil for all, its member captions, and its
-// fingerprint.
-func (s *Server) readSelection(c echo.Context, in *requestBody) (selected []int, captions *bool, fingerprint string, err error) {
+// readSelection returns what the body selects, and its fingerprint.
+func (s *Server) readSelection(c echo.Context, in *requestBody) (selected body.Selection, fingerprint string, err error) {
 	encoded, err := codingOf(c.Request())
 	if err != nil {
-		return nil, nil, "", err
+		return selected, "", err
 	}
 	memory, err := s.uploads.hold(detailsOf(c).by, window)
 	if err != nil {
-		return nil, nil, "", err
+		return selected, "", err
 	}
 	defer memory.release()
 	text := newBatchBody(in, encoded, smallBody, memory, true)
-	selected, captions, err = body.ReadSelection(text, s.config.MaxBatchImages)
-	return selected, captions, text.fingerprint(), errors.Join(err, text.Close())
+	selected, err = body.ReadSelection(text, s.config.MaxBatchImages)
+	return selected, text.fingerprint(), errors.Join(err, text.Close())
 }
 
 // repetition is a request for a job from the images of another.
@@ -87,6 +86,7 @@ type repetition struct {
 	choose  func(*job.Job) ([]int, error) // returns the indexes of the images
 
 	captions *bool // whether a vision model may see the images; nil: as in the job
+	remove   *bool // whether a model's words get into no result; nil: as in the job, unless a model may see the images
 }
 
 // repeat creates a job from images of the job that the path names.
@@ -129,7 +129,10 @@ func (s *Server) repeated(ctx context.Context, by *apikey.Key, key job.Key, id s
 	// intake copies one image at a time, and no client can slow that down.
 	room := max(s.config.MaxImageBytes, intake.MaxRecordBytes) + window
 	j, err := s.newJob(ctx, by, key, room, func(ctx context.Context, b *intake.Batch, _ *held) error {
-		b.Fingerprint, b.Captions = fingerprint, captionsFor(by, r.captions)
+		b.Fingerprint, b.Captions, b.RemoveCaptions = fingerprint, captionsFor(by, r.captions), r.remove
+		if r.remove == nil && r.captions != nil && *r.captions {
+			b.RemoveCaptions = new(bool)
+		}
 		return b.Repeat(ctx, source, images)
 	})
 	if errors.Is(err, intake.ErrNothingToRepeat) {

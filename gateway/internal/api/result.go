@@ -59,40 +59,67 @@ func (o output) typeOf(img *job.Image) string {
 	return "application/octet-stream"
 }
 
+// prepared is the response to a request for results of a job that has been checked.
+type prepared struct {
+	check func(context.Context) error // returns the error if the object of the response is not there; nil if it has no such object
+	send  echo.HandlerFunc
+}
+
 // result responds with an object of an image, or with a part of it.
 func (s *Server) result(out output) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		j, err := s.find(c)
+		if err != nil {
+			return err
+		}
+		p, err := s.resultOf(out, j, c.Param("index"))
+		if err != nil {
+			return err
+		}
+		return p.send(c)
+	}
+}
+
+// resultOf returns an object of the image of a job with this index.
+func (s *Server) resultOf(out output, j *job.Job, index string) (prepared, error) {
 	store := s.deps.Processed
 	if out.original {
 		store = s.deps.Originals
 	}
-	return func(c echo.Context) error {
-		img, err := s.findImage(c)
-		if err != nil {
-			return err
-		}
-		key, err := out.keyOf(img)
-		if err != nil {
-			return err
-		}
-		a, err := openAnswer(c.Request(), store, key)
+	img, err := imageOf(j, index)
+	if err != nil {
+		return prepared{}, err
+	}
+	key, err := out.keyOf(img)
+	if err != nil {
+		return prepared{}, err
+	}
+	absent := func(err error) error {
 		if errors.Is(err, objectstore.ErrNotExist) {
 			return out.absent.with(img.Index)
 		}
-		if err != nil {
-			return fmt.Errorf("open result %s: %w", key, err)
-		}
-		defer func() { _ = a.body.Close() }() // all was read, or a read returned the error
-		return send(c, a, out.typeOf(img))
+		return fmt.Errorf("open result %s: %w", key, err)
 	}
+	return prepared{
+		check: func(ctx context.Context) error {
+			if _, err := store.Stat(ctx, key); err != nil {
+				return absent(err)
+			}
+			return nil
+		},
+		send: func(c echo.Context) error {
+			a, err := openAnswer(c.Request(), store, key)
+			if err != nil {
+				return absent(err)
+			}
+			defer func() { _ = a.body.Close() }() // all was read, or a read returned the error
+			return send(c, a, out.typeOf(img))
+		},
+	}, nil
 }
 
-// findImage returns the image that the path names.
-func (s *Server) findImage(c echo.Context) (*job.Image, error) {
-	j, err := s.find(c)
-	if err != nil {
-		return nil, err
-	}
-	index := c.Param("index")
+// imageOf returns the image of a job with this index.
+func imageOf(j *job.Job, index string) (*job.Image, error) {
 	i, err := strconv.Atoi(index)
 	if err != nil || i < 0 || i >= len(j.Images) || strconv.Itoa(i) != index {
 		return nil, errNoImage.with(bounded(index))

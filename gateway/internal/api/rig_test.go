@@ -100,6 +100,13 @@ func (s *shakyJobs) Count(ctx context.Context) (job.Counts, error) {
 	return s.Store.Count(ctx)
 }
 
+func (s *shakyJobs) Tally(ctx context.Context, v job.Viewer, most int) (job.Tally, error) {
+	if err := s.err(); err != nil {
+		return job.Tally{}, err
+	}
+	return s.Store.Tally(ctx, v, most)
+}
+
 // shakyObjects is a real store, with faults on demand.
 type shakyObjects struct {
 	objectstore.Store
@@ -136,6 +143,13 @@ func (s *shakyObjects) Get(ctx context.Context, key string) (*objectstore.Object
 	return o, err
 }
 
+func (s *shakyObjects) Stat(ctx context.Context, key string) (objectstore.Info, error) {
+	if err := s.fault.Load(); err != nil {
+		return objectstore.Info{}, *err
+	}
+	return s.Store.Stat(ctx, key)
+}
+
 func (s *shakyObjects) GetPart(ctx context.Context, key, etag string, offset, length int64) (*objectstore.Object, error) {
 	if before := s.part.Load(); before != nil {
 		(*before)()
@@ -160,6 +174,7 @@ type rig struct {
 	broker    *membroker.Broker
 	client    *http.Client
 	metrics   *telemetry.Registry
+	database  string       // file of the job store
 	stop      func() error // ends Serve and returns what it returned
 }
 
@@ -170,6 +185,7 @@ type options struct {
 	ops      http.Handler
 	keys     *apikey.Store
 	browser  func(broker.Browser) broker.Browser // default: the broker itself
+	now      func() time.Time                    // default: time.Now
 
 	dependencies func(context.Context) []service.Dependency // default: none
 
@@ -212,7 +228,7 @@ func setup(t testing.TB, o options) *rig {
 	store, err := sqlstore.OpenSQLite(t.Context(), path, log)
 	r.must(err)
 	t.Cleanup(func() { r.must(store.Close()) })
-	r.jobs = &shakyJobs{Store: store}
+	r.jobs, r.database = &shakyJobs{Store: store}, path
 	open := func() *shakyObjects {
 		s, err := dirstore.Open(t.TempDir())
 		r.must(err)
@@ -239,7 +255,7 @@ func setup(t testing.TB, o options) *rig {
 		browser = o.browser(queue)
 	}
 	r.api = api.New(o.config, api.Deps{
-		Jobs: r.jobs, Webhooks: r.jobs, Deliver: func() {}, Originals: r.originals, Processed: r.processed, Intake: in, Hub: r.hub, Broker: queue, Browser: browser, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m, Dependencies: o.dependencies,
+		Jobs: r.jobs, Webhooks: r.jobs, Downloads: r.jobs, Deliver: func() {}, Originals: r.originals, Processed: r.processed, Intake: in, Hub: r.hub, Broker: queue, Browser: browser, Keys: o.keys, Ops: o.ops, Log: log, Metrics: m, Now: o.now, Dependencies: o.dependencies,
 	})
 
 	transport := &http.Transport{DisableCompression: true}

@@ -21,8 +21,10 @@ import (
 const (
 	pathBatch       = "/api/v1/batch"
 	pathLimits      = "/api/v1/limits"
+	pathCounts      = "/api/v1/counts"
 	pathKey         = "/api/v1/key"
 	pathSystem      = "/api/v1/system"
+	pathDownloads   = "/api/v1/downloads"
 	pathDeadLetters = "/api/v1/dead-letters"
 	pathHooks       = "/api/v1/webhooks"
 )
@@ -45,7 +47,7 @@ type Access int
 // The exceptions.
 const (
 	Keyed    Access = 0         // no exception
-	Public   Access = 1 << iota // needs no key: the route shows no data of a client
+	Public   Access = 1 << iota // needs no key: the route shows no data of a client, or authorizes the request itself
 	Probe                       // served under any host name, and on connections past the limit
 	Socket                      // a WebSocket: its subprotocol may carry the key, and no foreign page may open it
 	Operator                    // the key must be an operator's
@@ -89,6 +91,8 @@ func (s *Server) routes() []Route {
 		{get, aJob + "/similar", s.similar, Keyed, NoBody, ""},
 		{get, aJob + "/events", s.events, Keyed, NoBody, ""},
 		{get, aJob + "/ws", s.watch, Socket, NoBody, ""},
+		{post, aJob + "/download", s.createDownload, Keyed, SmallBody, ""},
+		{get, pathDownloads + "/:token", s.useDownload, Public, NoBody, ""},
 		{get, anImage + "/file", s.result(file), Keyed, NoBody, ""},
 		{get, anImage + "/thumbnail", s.result(thumbnail), Keyed, NoBody, ""},
 		{get, anImage + "/metadata", s.result(record), Keyed, NoBody, ""},
@@ -103,6 +107,7 @@ func (s *Server) routes() []Route {
 		{get, aHook + "/deliveries", s.listDeliveries, Keyed, NoBody, ""},
 		{get, pathLimits, s.showLimits, Public, NoBody, ""},
 		{get, pathKey, s.showKey, Keyed, NoBody, ""},
+		{get, pathCounts, s.showCounts, Keyed, NoBody, ""},
 		{get, pathSystem, s.showSystem, Operator, NoBody, ""},
 		{get, pathDeadLetters, s.listDeadLetters, Operator, NoBody, ""},
 		{post, aDeadLetter + "/replay", s.replayDeadLetters, Operator, CopiesBatch, ""},

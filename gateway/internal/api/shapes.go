@@ -32,6 +32,7 @@ type jobJSON struct {
 	TotalImages int         `json:"total_images"`
 	Completed   int         `json:"completed"`
 	Failed      int         `json:"failed"`
+	Uncaptioned int         `json:"uncaptioned,omitempty"` // completed images that should have a caption and have none
 	Progress    percent     `json:"progress"`
 	Images      []imageJSON `json:"images,omitzero"` // nil in a summary
 	CreatedAt   time.Time   `json:"created_at"`
@@ -107,7 +108,7 @@ func jobShape(j *job.Job) jobJSON {
 		}
 	}
 	return jobJSON{
-		JobID: j.ID, Status: j.Status, TotalImages: j.Total, Completed: j.Completed, Failed: j.Failed,
+		JobID: j.ID, Status: j.Status, TotalImages: j.Total, Completed: j.Completed, Failed: j.Failed, Uncaptioned: j.Uncaptioned,
 		Progress: percent(j.Progress()), Images: images,
 		CreatedAt: second(j.CreatedAt), UpdatedAt: second(j.UpdatedAt), CompletedAt: second(j.CompletedAt),
 		RetryOf: j.RetryOf, Metadata: j.Metadata,

@@ -34,8 +34,11 @@ func (s *Server) similar(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	query, err := queryOf(c, j)
+	query, err := parameters(c)
 	if err != nil {
+		return err
+	}
+	if err := checkEnded(j, query); err != nil {
 		return err
 	}
 	distance := job.DefaultDistance

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -134,19 +133,8 @@ func (s *Server) readWebhook(c echo.Context, in *requestBody) (w job.Webhook, er
 	if err := s.mayChangeWebhooks(); err != nil {
 		return w, err
 	}
-	coding, err := codingOf(c.Request())
+	data, err := s.readSmallBody(c, in)
 	if err != nil {
-		return w, err
-	}
-	by := detailsOf(c).by
-	memory, err := s.uploads.hold(by, window)
-	if err != nil {
-		return w, err
-	}
-	defer memory.release()
-	text := newBatchBody(in, coding, smallBody, memory, false)
-	data, err := io.ReadAll(text)
-	if err := errors.Join(err, text.Close()); err != nil {
 		return w, err
 	}
 	var request struct {
@@ -160,7 +148,7 @@ func (s *Server) readWebhook(c echo.Context, in *requestBody) (w job.Webhook, er
 		return w, errWebhookURL
 	}
 	w = job.Webhook{
-		ID: uuid.NewString(), Owner: by.Name, Events: job.EventTypes, Secret: webhook.NewSecret(), CreatedAt: s.deps.Now().UTC(),
+		ID: uuid.NewString(), Owner: detailsOf(c).by.Name, Events: job.EventTypes, Secret: webhook.NewSecret(), CreatedAt: s.deps.Now().UTC(),
 	}
 	w.URL, err = webhook.CheckURL(*request.URL, s.config.WebhookNetworks)
 	if err == nil && request.Events != nil {

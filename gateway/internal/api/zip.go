@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net/http"
+	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -42,21 +43,38 @@ func newArchiveMemory(memory, maxImageBytes int64) *uploadMemory {
 	return m
 }
 
-// archive responds with the results of a job in one ZIP file, in the order of the images.
-// An error after the first byte breaks the connection, so that the file is visibly
-// incomplete.
+// archive responds with the results of a job in one ZIP file.
 func (s *Server) archive(c echo.Context) error {
 	j, err := s.find(c)
 	if err != nil {
 		return err
 	}
-	include, paths, err := includeOf(c)
+	query, err := parameters(c)
 	if err != nil {
 		return err
 	}
-	if !j.Status.Ended() {
-		return errNotEnded.with(j.Status)
+	p, err := s.archiveOf(j, query)
+	if err != nil {
+		return err
 	}
+	return p.send(c)
+}
+
+// archiveOf returns the results of a job in one ZIP file, in the order of the images.
+func (s *Server) archiveOf(j *job.Job, query url.Values) (prepared, error) {
+	include, paths, err := includeOf(query)
+	if err != nil {
+		return prepared{}, err
+	}
+	if !j.Status.Ended() {
+		return prepared{}, errNotEnded.with(j.Status)
+	}
+	return prepared{send: func(c echo.Context) error { return s.sendArchive(c, j, include, paths) }}, nil
+}
+
+// sendArchive sends the ZIP file. An error after the first byte breaks the connection, so that the
+// file is visibly incomplete.
+func (s *Server) sendArchive(c echo.Context, j *job.Job, include map[string]bool, paths bool) error {
 	startFile(c, "application/zip", j.ID+".zip")
 	if c.Request().Method == http.MethodHead {
 		c.Response().WriteHeader(http.StatusOK)
@@ -88,13 +106,9 @@ func (s *Server) archive(c echo.Context) error {
 	return z.out.Close()
 }
 
-// includeOf returns for each output whether the request wants it, and whether custom_ids are
+// includeOf returns for each output whether the query wants it, and whether custom_ids are
 // the paths of the files.
-func includeOf(c echo.Context) (include map[string]bool, paths bool, err error) {
-	query, err := parameters(c)
-	if err != nil {
-		return nil, false, err
-	}
+func includeOf(query url.Values) (include map[string]bool, paths bool, err error) {
 	switch query.Get("paths") {
 	case "":
 	case "custom_id":

@@ -4,7 +4,8 @@
 // A key is 32 random bytes. The file has its SHA-256 only, so that a reader of the
 // file can't use the API; with that much randomness a slow hash would add nothing.
 // Find compares the hash of a key with every hash of the file, each in constant
-// time. The package never logs a key.
+// time. The package never logs a key. FindHash reports
+// whether the file still has the key of a request that the gateway remembers.
 //
 // A name owns the jobs that its keys create. Two lines may have the same name, so
 // that one key takes over from another without a gap.
@@ -67,6 +68,15 @@ type Key struct {
 // changes its name or its operator option. It is nil for a key that is not from a file.
 func (k *Key) Removed() <-chan struct{} { return k.removed }
 
+// Hash returns the SHA-256 of the key in hex, as the file has it, or "" for a key that
+// is not from a file.
+func (k *Key) Hash() string {
+	if k.removed == nil {
+		return ""
+	}
+	return hex.EncodeToString(k.hash[:])
+}
+
 // Store holds the keys of a file.
 type Store struct {
 	path     string
@@ -109,6 +119,17 @@ func (s *Store) Find(key string) *Key {
 		}
 	}
 	return found
+}
+
+// FindHash returns the key with this [Key.Hash], or nil when the file does not have it. The
+// hash is not a secret, and proves nothing about a client.
+func (s *Store) FindHash(hash string) *Key {
+	for _, k := range *s.keys.Load() {
+		if k.Hash() == hash {
+			return k
+		}
+	}
+	return nil
 }
 
 // Run reads the file every Interval until ctx is done.

@@ -65,6 +65,17 @@ func TestFile(t *testing.T) {
 		if got == nil || got.Name != want.Name || got.Operator != want.Operator || got.Limits != want.Limits {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
+		if got != nil && r.FindHash(got.Hash()) != got {
+			t.Errorf("the key of %s is not found by its hash %s", want.Name, got.Hash())
+		}
+	}
+	if hash := (&Key{Operator: true}).Hash(); hash != "" || r.FindHash(hash) != nil {
+		t.Errorf("a key that is not from a file has the hash %q", hash)
+	}
+	for _, hash := range []string{"", anna, strings.ToUpper(r.Find(bert).Hash()), strings.Repeat("0", 64)} {
+		if k := r.FindHash(hash); k != nil {
+			t.Errorf("hash %q: got %+v, want nil", hash, k)
+		}
 	}
 	for _, key := range []string{"", anna + "x", anna[:len(anna)-1], annaLine[5:], "anna", strings.Repeat("x", 1<<20)} {
 		if k := r.Find(key); k != nil {

@@ -8,44 +8,57 @@ import (
 	"strconv"
 )
 
+// Selection is a request that selects images of a job.
+type Selection struct {
+	Images         []int // unique indexes in their order; nil: all images
+	Captions       *bool // the member captions, if there is one
+	RemoveCaptions *bool // likewise
+}
+
 // ReadSelection reads the body of a request that selects images of a job,
-// {"images": [0, 3], "captions": true}. It returns the indexes in their order, or nil if the body is
-// empty or has no images: the request is then for all of them; and the member captions, or nil. The indexes are unique, and at most
-// most in number; the job may have fewer images. ReadSelection returns an *Error for an invalid
+// {"images": [0, 3], "captions": true}, or {"remove_captions": true}. An empty body selects all images. There are at most
+// most indexes; the job may have fewer images. ReadSelection returns an *Error for an invalid
 // request, and the errors of r, wrapped. Of several such members the last one counts.
-func ReadSelection(in io.Reader, most int) (images []int, captions *bool, err error) {
+func ReadSelection(in io.Reader, most int) (s Selection, err error) {
 	r := &Reader{src: scanner{r: in}}
 	if err := r.src.byteOrderMark(); err != nil {
-		return nil, nil, err
+		return s, err
 	}
 	switch c, err := r.src.token(); {
 	case errors.Is(err, errEnd):
-		return nil, nil, nil
+		return s, nil
 	case err != nil:
-		return nil, nil, err
+		return s, err
 	case c != '{':
-		return nil, nil, r.mismatch("Request body must be a JSON object")
+		return s, r.mismatch("Request body must be a JSON object")
 	}
 	r.src.next()
 	for first := true; ; first = false {
 		key, more, err := r.src.member(first)
 		switch {
 		case err != nil:
-			return nil, nil, err
+			return s, err
 		case !more:
-			return images, captions, r.src.end()
+			if isTrue(s.Captions) && isTrue(s.RemoveCaptions) {
+				return s, &Error{"captions must not be true with remove_captions"}
+			}
+			return s, r.src.end()
 		case key == "images":
-			images, err = r.indexes(most)
+			s.Images, err = r.indexes(most)
 		case key == "captions":
-			captions, err = r.boolean("captions")
+			s.Captions, err = r.boolean(key)
+		case key == "remove_captions":
+			s.RemoveCaptions, err = r.boolean(key)
 		default:
 			err = r.src.skip(1)
 		}
 		if err != nil {
-			return nil, nil, err
+			return s, err
 		}
 	}
 }
+
+func isTrue(b *bool) bool { return b != nil && *b }
 
 // indexes reads the array images, or null or "" as nil.
 func (r *Reader) indexes(most int) ([]int, error) {

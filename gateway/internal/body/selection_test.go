@@ -18,8 +18,8 @@ func TestReadSelection(t *testing.T) {
 		`{"images":[0]}`: {0}, "\ufeff" + ` { "images" : [ 3 , 0 ] , "captions" : false } `: {3, 0},
 		`{"images":[2,1,0,1000000]}`: {2, 1, 0, 1000000}, `{"images":[1],"images":[2]}`: {2},
 	} {
-		if got, _, err := body.ReadSelection(strings.NewReader(text), 4); err != nil || !slices.Equal(got, want) || got == nil != (want == nil) {
-			t.Errorf("%s: got %v and %v, want %v", text, got, err, want)
+		if s, err := body.ReadSelection(strings.NewReader(text), 4); err != nil || !slices.Equal(s.Images, want) || s.Images == nil != (want == nil) {
+			t.Errorf("%s: got %v and %v, want %v", text, s.Images, err, want)
 		}
 	}
 	for text, want := range map[string]string{
@@ -39,9 +39,12 @@ func TestReadSelection(t *testing.T) {
 		`{"images":[9223372036854775808]}`:              "images[0] must be the index of an image, such as 0",
 		`{"images":[0,1,2,3,4]}`:                        "Too many images (>4)", `{"images":[0,1,2,3,0]}`: "Too many images (>4)",
 		`{"captions":"yes"}`: "captions must be true or false", `{"captions":1}`: "captions must be true or false", `{"captions":[]}`: "captions must be true or false",
-		`{"captions":tru}`: "Invalid JSON at byte 15: unexpected character '}'",
+		`{"captions":tru}`:          "Invalid JSON at byte 15: unexpected character '}'",
+		`{"remove_captions":"yes"}`: "remove_captions must be true or false", `{"remove_captions":0}`: "remove_captions must be true or false",
+		`{"captions":true,"remove_captions":true}`:                               "captions must not be true with remove_captions",
+		`{"remove_captions":true,"images":[0],"captions":false,"captions":true}`: "captions must not be true with remove_captions",
 	} {
-		_, _, err := body.ReadSelection(strings.NewReader(text), 4)
+		_, err := body.ReadSelection(strings.NewReader(text), 4)
 		if e, ok := errors.AsType[*body.Error](err); !ok || e.Text != want {
 			t.Errorf("%s: got %v, want %q", text, err, want)
 		}
@@ -64,8 +67,8 @@ func TestReadCaptions(t *testing.T) {
 			}
 			return fmt.Sprint(*captions)
 		}
-		_, captions, err := body.ReadSelection(strings.NewReader("{"+text+"}"), 4)
-		if got := shown(captions, err); got != want {
+		s, err := body.ReadSelection(strings.NewReader("{"+text+"}"), 4)
+		if got := shown(s.Captions, err); got != want {
 			t.Errorf("selection {%s}: got %q, want %q", text, got, want)
 		}
 		for _, batch := range []string{`{"images":[{"url":"https://example.com/a"}],` + text + `}`, `{` + text + `,"images":[{"url":"https://example.com/a"}]}`} {
@@ -94,14 +97,32 @@ func TestReadCaptions(t *testing.T) {
 	}
 }
 
+// TestReadRemoveCaptions verifies that the last member remove_captions counts, and that it does not contradict captions.
+func TestReadRemoveCaptions(t *testing.T) {
+	for text, want := range map[string]string{
+		`{}`: "", `{"remove_captions":null}`: "", `{"Remove_captions":true}`: "", `{"remove_captions":true}`: "true", `{"remove_captions":false}`: "false",
+		`{"remove_captions":false,"captions":true}`: "false", `{"remove_captions":true,"captions":false}`: "true", `{"remove_captions":false,"remove_captions":true}`: "true",
+	} {
+		s, err := body.ReadSelection(strings.NewReader(text), 4)
+		got := ""
+		if s.RemoveCaptions != nil {
+			got = fmt.Sprint(*s.RemoveCaptions)
+		}
+		if err != nil || got != want {
+			t.Errorf("%s: got %q and %v, want %q", text, got, err, want)
+		}
+	}
+}
+
 // FuzzReadSelection verifies that a selection has unique indexes within the limit, whatever the
 // body contains.
 func FuzzReadSelection(f *testing.F) {
-	for _, text := range []string{"", "{}", `{"images":[0,3]}`, `{"images":[0,0]}`, `{"captions":true,"images":[-1]}`, `{"images":[1e1]}`} {
+	for _, text := range []string{"", "{}", `{"images":[0,3]}`, `{"images":[0,0]}`, `{"captions":true,"images":[-1]}`, `{"images":[1e1]}`, `{"remove_captions":true}`} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		got, _, err := body.ReadSelection(strings.NewReader(text), 5)
+		s, err := body.ReadSelection(strings.NewReader(text), 5)
+		got := s.Images
 		if err != nil {
 			if _, ok := errors.AsType[*body.Error](err); !ok {
 				t.Errorf("%q: %v", text, err)

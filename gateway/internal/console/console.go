@@ -51,6 +51,7 @@ var Files = sync.OnceValue(func() map[string]*File {
 		"index.html": {ContentType: "text/html; charset=utf-8", First: true},
 		"app.js":     {ContentType: "text/javascript; charset=utf-8", First: true},
 		"style.css":  {ContentType: "text/css; charset=utf-8", First: true},
+		"later.css":  {ContentType: "text/css; charset=utf-8"},
 		"icon.svg":   {ContentType: "image/svg+xml", First: true},
 	}
 	found, err := dist.ReadDir("dist")

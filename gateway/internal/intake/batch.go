@@ -70,6 +70,8 @@ type Batch struct {
 	Captions *bool             // whether a vision model may see the images; nil: if one may see them already; set before Commit
 	Warnings []string          // about the request; set before Commit
 
+	RemoveCaptions *bool // whether a model's words get into no result; nil: as in the repeated job; set before Commit
+
 	in        *Intake
 	id        string
 	lease     job.Lease
@@ -208,6 +210,13 @@ func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
 		}
 		for i := range b.images {
 			b.images[i].Captions = captions
+		}
+	}
+	if b.RemoveCaptions != nil {
+		for i := range b.images {
+			if b.images[i].RemoveCaptions = *b.RemoveCaptions; *b.RemoveCaptions {
+				b.images[i].Captions = job.CaptionsOff
+			}
 		}
 	}
 	j := job.New(b.id, b.images, now)

@@ -126,7 +126,7 @@ type outbox interface {
 	Resend(ctx context.Context, startedBefore time.Time) (int, error)
 }
 
-// retention is the part of the job store that deletes jobs.
+// retention is the part of the job store that deletes jobs and one-time downloads.
 type retention interface {
 	// Hide hides up to limit jobs that ended before the time from all responses.
 	Hide(ctx context.Context, endedBefore time.Time, limit int) (int, error)
@@ -137,6 +137,8 @@ type retention interface {
 	ForgetOriginals(ctx context.Context, id string, at time.Time) error
 	// Delete permanently removes a hidden job.
 	Delete(ctx context.Context, id string) error
+	// DropDownloads deletes the one-time downloads that have expired.
+	DropDownloads(ctx context.Context, now time.Time) error
 }
 
 // Intake accepts batches from the API, which calls Begin; Run does the work in the background.

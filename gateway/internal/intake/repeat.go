@@ -80,7 +80,7 @@ func (b *Batch) again(ctx context.Context, img *job.Image) (bool, error) {
 	last := &b.images[len(b.images)-1]
 	last.URL, last.Headers = img.URL, img.Headers
 	if img.Captions == job.CaptionsOff {
-		last.Captions = job.CaptionsOff
+		last.Captions, last.RemoveCaptions = job.CaptionsOff, img.RemoveCaptions
 	}
 	return true, nil
 }

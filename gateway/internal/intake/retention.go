@@ -25,7 +25,7 @@ const maxRefused = 100
 // no processor can read it later.
 const lateFor = stage.MaxHold
 
-// retain deletes expired jobs and objects until ctx is done. Every step leaves a state from
+// retain deletes expired jobs, objects and one-time downloads until ctx is done. Every step leaves a state from
 // which the next run can continue: first the job is hidden, then its objects are deleted, then the
 // rows that refer to them.
 func (in *Intake) retain(ctx context.Context) {
@@ -56,6 +56,9 @@ func (in *Intake) retain(ctx context.Context) {
 }
 
 func (in *Intake) retainOnce(ctx context.Context, now time.Time) error {
+	if err := in.deps.Retention.DropDownloads(ctx, now); err != nil {
+		return err
+	}
 	due := now.Add(-in.config.JobRetention)
 	for {
 		n, err := in.deps.Retention.Hide(ctx, due, retainBatch)

@@ -81,6 +81,7 @@ type Image struct {
 	URL              string // URL to fetch; empty for an inline image
 	Headers          Headers
 	Captions         Captions
+	RemoveCaptions   bool   // a model's words in the original do not get into the results; Captions is off then
 	CustomID         string // what the client calls the image; at most MaxCustomIDBytes
 
 	Status   Status
@@ -140,6 +141,7 @@ func (i *Image) Upload(jobID string, now time.Time) pipeline.Upload {
 	if i.Captions == CaptionsOff {
 		u.Captions = new(bool)
 	}
+	u.RemoveCaptions = i.RemoveCaptions
 	return u
 }
 

@@ -12,7 +12,7 @@ type Query struct {
 	Oldest  bool   // oldest jobs first; otherwise newest first
 	After   Cursor // position of the previous page's end; zero for the first page
 	Limit   int    // maximum number of jobs
-	Examine int    // maximum number of jobs to examine; 0: MaxExamined
+	Examine int    // maximum of Page.Examined, which the last job of a search may exceed; 0: MaxExamined
 	Summary bool   // without the images
 }
 
@@ -29,14 +29,19 @@ type Filter struct {
 	CreatedBefore time.Time // exclusive
 	RetryOf       string    // only the retries of this job
 	Owner         string    // only the jobs of this owner
+	Upload        string    // only the jobs whose metadata has this upload
+	Search        Search    // only the jobs that it finds
 }
+
+// UploadKey is the key of the metadata that joins the jobs of one upload.
+const UploadKey = "upload"
 
 // Zero reports whether the filter selects all jobs.
 func (f Filter) Zero() bool {
-	return len(f.Statuses) == 0 && !f.FailedImages && !f.Uncaptioned && f.CreatedFrom.IsZero() && f.CreatedBefore.IsZero() && f.RetryOf == "" && f.Owner == ""
+	return len(f.Statuses) == 0 && !f.FailedImages && !f.Uncaptioned && f.CreatedFrom.IsZero() && f.CreatedBefore.IsZero() && f.RetryOf == "" && f.Owner == "" && f.Upload == "" && f.Search == ""
 }
 
-// Selects reports whether the job passes the filter.
+// Selects reports whether the job passes the filter, apart from its Search.
 func (f Filter) Selects(j *Job) bool {
 	return (len(f.Statuses) == 0 || slices.Contains(f.Statuses, j.Status)) &&
 		(!f.FailedImages || j.Failed > 0) &&
@@ -44,7 +49,8 @@ func (f Filter) Selects(j *Job) bool {
 		(f.CreatedFrom.IsZero() || !j.CreatedAt.Before(f.CreatedFrom)) &&
 		(f.CreatedBefore.IsZero() || j.CreatedAt.Before(f.CreatedBefore)) &&
 		(f.RetryOf == "" || j.RetryOf == f.RetryOf) &&
-		(f.Owner == "" || j.Owner == f.Owner)
+		(f.Owner == "" || j.Owner == f.Owner) &&
+		(f.Upload == "" || j.Metadata[UploadKey] == f.Upload)
 }
 
 // Cursor is a position in the list: the last job that was examined.
@@ -57,7 +63,7 @@ type Cursor struct {
 type Page struct {
 	Jobs     []*Job
 	Next     Cursor // position of the next page; zero if there is none
-	Examined int    // number of jobs that were examined
+	Examined int    // number of jobs that were examined, and a tenth of their images if these were searched
 }
 
 // More reports whether another page follows.

@@ -18,6 +18,13 @@ type Unsent struct {
 	Image Image
 }
 
+// Tally is the number of a viewer's jobs of each kind. The store limits how far it counts.
+type Tally struct {
+	Statuses     map[Status]int
+	FailedImages int // jobs with a failed image, whatever their status
+	Uncaptioned  int // jobs with a completed image that should have a caption and has none
+}
+
 // Counts are statistics over all visible jobs.
 type Counts struct {
 	Jobs       int       // open and ended jobs

@@ -52,6 +52,7 @@ func Make(original []byte, a pipeline.Analysis, o Options) (Files, error) {
 	if o.StripPlace {
 		a.Metadata = withoutPlace(a.Metadata)
 	}
+	o.RemoveCaptions = a.RemoveCaptions
 	file, err := embed.Write(original, a.Metadata, o.Options)
 	if err != nil {
 		return Files{}, &pipeline.Failure{

@@ -19,15 +19,19 @@ import (
 type Probe struct {
 	Name string // names the service, and the object below ProbeFolder; empty: Ready writes nothing
 
+	// Below is the prefix below which ProbeFolder is, for a service that puts objects only there, such as
+	// "captions/"; empty: none.
+	Below string
+
 	// Stays specifies that nothing else needs the permission to delete. If the server
 	// refuses to delete the probe, it stays, and the store is ready.
 	Stays bool
 }
 
-// ProbeFolder contains the probes. No image is below it.
+// ProbeFolder contains the probes. No image is in it.
 const ProbeFolder = ".imagebatch-probe"
 
-func (p Probe) key() string { return ProbeFolder + "/" + p.Name }
+func (p Probe) key() string { return p.Below + ProbeFolder + "/" + p.Name }
 
 // probeBytes are the content of the probe.
 const probeBytes = "Imagebatch writes this object to check whether the bucket accepts objects.\n"

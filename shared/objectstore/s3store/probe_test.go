@@ -115,6 +115,21 @@ func TestProbe(t *testing.T) {
 		t.Error(err)
 	}
 	p.expect(t, "Ready without a probe", 0, 0)
+
+	// A service that may put objects only below a prefix.
+	p.mu.Lock()
+	p.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPut && r.URL.Path != "/original/ours/captions/.imagebatch-probe/analyzer" {
+			respond(w, http.StatusForbidden, minio.AccessDenied)
+			return true
+		}
+		return false
+	}
+	p.mu.Unlock()
+	if err := p.open(t, Probe{Name: "analyzer", Below: "captions/"}).Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+	p.expect(t, "Ready below a prefix", 1, 1)
 }
 
 // TestProbeIsNotNeeded verifies that calls that succeed are as good as a probe: in a locked

@@ -11,17 +11,16 @@ import { KeyButton, KeyDialog, useCaller } from './lib/keydialog.js';
 import { useLoad } from './lib/load.js';
 import { html, render, useEffect, useErrorBoundary, useLayoutEffect, useRef, useState } from './lib/preact.js';
 import { useUpdated } from './lib/release.js';
-import { href, useRoute } from './lib/router.js';
+import { href, route as currentRoute, useRoute } from './lib/router.js';
 import './lib/shared.js';
 import { startTheme, themes, useTheme } from './lib/theme.js';
 import { announce, ConfirmHost, EmptyState, ErrorNote, Heading, LiveRegion, Loading } from './lib/ui.js';
-import { prefetch, useScreen } from './later/later.js';
+import { prefetch, start, useScreen } from './later/later.js';
 import New from './screens/new.js';
 import { UploadStrip } from './screens/new/sending.js';
-import Upload from './screens/upload.js';
 
 // The screens of the first visit.
-const screens = { new: New, upload: Upload, unknown: Unknown };
+const screens = { new: New, unknown: Unknown };
 
 // place is what a person would call the same place: the images of a job are one place.
 const place = ({ name, params }) => `${name} ${params.id ?? ''}`;
@@ -53,7 +52,7 @@ function skip(event) {
 
 function Place({ route, limits: known, caller }) {
   const { screen, error, retry } = useScreen(route.name, screens);
-  if (error) return html`<${ErrorNote} error=${error} retry=${retry} />`;
+  if (error) return html`<${Heading}>Not loaded<//><${ErrorNote} error=${error} retry=${retry} />`;
   return screen ? html`<${Screen} key=${place(route)} screen=${screen} route=${route} limits=${known} caller=${caller} />` : html`<${Loading} />`;
 }
 
@@ -123,7 +122,7 @@ function OfflineBanner() {
     if (before.current !== online) announce(online ? 'Connected to the gateway again' : 'No connection to the gateway');
     before.current = online;
   }, [online]);
-  return online ? null : html`<div class="banner">No connection to the gateway. The page tries again by itself; what you see may be old.</div>`;
+  return online ? null : html`<div class="banner" role="region" aria-label="Connection">No connection to the gateway. The page tries again by itself; what you see may be old.</div>`;
 }
 
 function UpdateBanner() {
@@ -131,8 +130,9 @@ function UpdateBanner() {
   useEffect(() => {
     if (updated) announce('Imagebatch was updated. Reload the page.');
   }, [updated]);
-  return updated ? html`<div class="banner row">Imagebatch was updated. <button type="button" onClick=${() => location.reload()}>Reload the page</button></div>` : null;
+  return updated ? html`<div class="banner row" role="region" aria-label="Update">Imagebatch was updated. <button type="button" onClick=${() => location.reload()}>Reload the page</button></div>` : null;
 }
 
 startTheme();
+start(currentRoute().name);
 render(html`<${App} />`, document.getElementById('app'));

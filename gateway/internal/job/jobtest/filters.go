@@ -3,6 +3,7 @@ package jobtest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +28,10 @@ func filterJobs(t *testing.T, s Store, retried string) []*job.Job {
 					j = fetchJob(2, at(n/4))
 				}
 				j.Owner, j.RetryOf = owner, of
+				if upload := []string{"", "summer", "autumn"}[n%3]; upload != "" {
+					j.Metadata = map[string]string{"album": "winter", job.UploadKey: upload}
+				}
+				j.Images[n%2].CustomID = fmt.Sprintf("Obst/ÄPFEL %d.jpg", n%5)
 				create(t, s, j)
 				endAs(t, s, j, end)
 				all = append(all, get(t, s, j.ID))
@@ -91,6 +96,8 @@ func testFilters(t *testing.T, open func(*testing.T) Store) {
 					for _, fails := range []bool{false, true} {
 						testFilter(t, s, all, job.Filter{Statuses: status, FailedImages: fails, RetryOf: of, Owner: owner})
 						testFilter(t, s, all, job.Filter{Statuses: status, FailedImages: fails, Uncaptioned: true, RetryOf: of, Owner: owner})
+						testFilter(t, s, all, job.Filter{Statuses: status, FailedImages: fails, Upload: "summer", RetryOf: of, Owner: owner})
+						testFilter(t, s, all, job.Filter{Statuses: status, FailedImages: fails, Search: "äpfel 3", RetryOf: of, Owner: owner})
 					}
 				}
 			}
@@ -100,6 +107,20 @@ func testFilters(t *testing.T, open func(*testing.T) Store) {
 		}
 		testFilter(t, s, all, job.Filter{Owner: "nobody"})
 		testFilter(t, s, all, job.Filter{RetryOf: newID()})
+		for _, f := range []job.Filter{
+			{Upload: "winter"},
+			{Upload: "autumn", Uncaptioned: true},
+			{Upload: "summer", Search: "obst/äpfel 1"},
+			{Uncaptioned: true, Search: "ÄPFEL 2"},
+			{Search: "birnen"},
+			{Search: job.Search(all[0].ID[:1])},
+			{Search: job.Search(all[7].ID[:8])},
+			{Search: job.Search(strings.ToUpper(all[7].ID))},
+			{Search: job.Search(all[7].ID), Owner: all[7].Owner + "x"},
+			{Search: job.Search(newID())},
+		} {
+			testFilter(t, s, all, f)
+		}
 		for from := 0; from < 15; from += 4 {
 			f := job.Filter{CreatedFrom: at(from), CreatedBefore: at(from + 5)}
 			testFilter(t, s, all, f)
@@ -129,7 +150,7 @@ func testFilters(t *testing.T, open func(*testing.T) Store) {
 			{job.Everybody, "bert", "bert"},
 			{job.Viewer{Owner: "carl"}, "", ""},
 		} {
-			for _, f := range []job.Filter{{}, {Statuses: []job.Status{job.Failed}}, {FailedImages: true}, {Uncaptioned: true}, {RetryOf: all[0].RetryOf}, {RetryOf: newID()}} {
+			for _, f := range []job.Filter{{}, {Statuses: []job.Status{job.Failed}}, {FailedImages: true}, {Uncaptioned: true}, {RetryOf: all[0].RetryOf}, {RetryOf: newID()}, {Upload: "summer"}, {Search: "äpfel"}, {Search: job.Search(all[7].ID)}} {
 				var want []string
 				for _, j := range all {
 					if c.want != "" && j.Owner == c.want && selects(f, j) {
@@ -172,6 +193,29 @@ func testFilters(t *testing.T, open func(*testing.T) Store) {
 		ok(t, err)
 		where(false, false, false, false)
 	})
+	t.Run("a tally counts what each filter selects, up to a limit", func(t *testing.T) {
+		s := open(t)
+		all := filterJobs(t, s, newID())
+		of := func(v job.Viewer, f job.Filter) (n int) {
+			for _, j := range all {
+				if v.Sees(j) && selects(f, j) {
+					n++
+				}
+			}
+			return n
+		}
+		for _, v := range []job.Viewer{job.Everybody, {Owner: "anna"}, {Owner: "carl"}, {}} {
+			for _, most := range []int{1000, 3} {
+				got, err := s.Tally(t.Context(), v, most)
+				ok(t, err)
+				for _, status := range listed {
+					same(t, fmt.Sprintf("%+v, %s up to %d", v, status, most), got.Statuses[status], min(of(v, job.Filter{Statuses: []job.Status{status}}), most+1))
+				}
+				same(t, fmt.Sprintf("%+v, with failures up to %d", v, most), got.FailedImages, min(of(v, job.Filter{FailedImages: true}), most+1))
+				same(t, fmt.Sprintf("%+v, uncaptioned up to %d", v, most), got.Uncaptioned, min(of(v, job.Filter{Uncaptioned: true}), most+1))
+			}
+		}
+	})
 	t.Run("a page examines a limited number of jobs", func(t *testing.T) {
 		s := open(t)
 		of := newID()
@@ -196,6 +240,55 @@ func testFilters(t *testing.T, open func(*testing.T) Store) {
 			q.After = page.Next
 		}
 	})
+	t.Run("a search examines a limited number of images", func(t *testing.T) {
+		s := open(t)
+		for i := range 10 {
+			j := fetchJob(100, at(i))
+			if i == 0 {
+				j.Images[99].CustomID = "needle"
+			}
+			create(t, s, j)
+		}
+		q := job.Query{Viewer: job.Everybody, Filter: job.Filter{Search: "NEEDLE"}, Limit: 1, Examine: 40}
+		pages, jobs := 0, 0
+		for more := true; more; pages++ {
+			page, err := s.List(t.Context(), q)
+			ok(t, err)
+			if page.Examined > 40+10 { // the last job may cost more than what is left
+				t.Errorf("a page examined %d, want at most 40, and the rest of one job", page.Examined)
+			}
+			jobs, more, q.After = jobs+len(page.Jobs), page.More(), page.Next
+		}
+		if pages < 3 || jobs != 1 {
+			t.Errorf("%d pages have %d jobs, want several pages, because 1,000 images are too many for one, and one job", pages, jobs)
+		}
+	})
+	t.Run("a job is listed by its upload until it is hidden", func(t *testing.T) {
+		s := open(t)
+		j := inlineJob(1, t0)
+		j.Metadata = map[string]string{job.UploadKey: strings.Repeat("é", job.MaxMetadataBytes/2)}
+		create(t, s, j)
+		other := inlineJob(1, t0)
+		other.Metadata = map[string]string{job.UploadKey: ""}
+		create(t, s, other)
+		endAs(t, s, j, "c")
+		q := job.Query{Viewer: job.Everybody, Filter: job.Filter{Upload: j.Metadata[job.UploadKey]}, Limit: 9}
+		page, err := s.List(t.Context(), q)
+		ok(t, err)
+		same(t, "listed", ids(page.Jobs), []string{j.ID})
+		_, err = s.Hide(t.Context(), at(99999), 9)
+		ok(t, err)
+		for _, f := range []job.Filter{q.Filter, {Search: job.Search(j.ID)}, {Search: job.Search(j.Images[0].OriginalFilename)}} {
+			q.Filter = f
+			page, err = s.List(t.Context(), q)
+			ok(t, err)
+			for _, found := range page.Jobs {
+				if found.ID == j.ID {
+					t.Errorf("%+v lists a hidden job", f)
+				}
+			}
+		}
+	})
 	t.Run("a summary has no images", func(t *testing.T) {
 		s := open(t)
 		create(t, s, inlineJob(2, t0))
@@ -212,10 +305,21 @@ func selects(f job.Filter, j *job.Job) bool {
 	if len(f.Statuses) > 0 && !slices.Contains(f.Statuses, j.Status) || f.FailedImages && j.Failed == 0 || f.Uncaptioned && j.Uncaptioned == 0 {
 		return false
 	}
+	if f.Upload != "" && j.Metadata["upload"] != f.Upload || f.Search != "" && !finds(string(f.Search), j) {
+		return false
+	}
 	if f.RetryOf != "" && j.RetryOf != f.RetryOf || f.Owner != "" && j.Owner != f.Owner {
 		return false
 	}
 	return (f.CreatedFrom.IsZero() || !j.CreatedAt.Before(f.CreatedFrom)) && (f.CreatedBefore.IsZero() || j.CreatedAt.Before(f.CreatedBefore))
+}
+
+// finds reports whether a search finds the job.
+func finds(text string, j *job.Job) bool {
+	text = strings.ToLower(text)
+	return strings.HasPrefix(j.ID, text) || slices.ContainsFunc(j.Images, func(img job.Image) bool {
+		return strings.Contains(strings.ToLower(img.OriginalFilename), text) || strings.Contains(strings.ToLower(img.CustomID), text)
+	})
 }
 
 // testFilter compares the list, page by page and in both orders, with the jobs

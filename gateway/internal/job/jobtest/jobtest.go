@@ -35,6 +35,7 @@ type Store interface {
 	Keyed(ctx context.Context, k job.Key) (*job.Job, error)
 	Changes(ctx context.Context, id string, after int64) (*job.Job, error)
 	List(ctx context.Context, q job.Query) (job.Page, error)
+	Tally(ctx context.Context, v job.Viewer, most int) (job.Tally, error)
 	Owned(ctx context.Context, owner string) (int, error)
 	OpenImages(ctx context.Context, owner string) (int, error)
 	Count(ctx context.Context) (job.Counts, error)
@@ -58,6 +59,11 @@ type Store interface {
 	ReturnDelivery(ctx context.Context, d job.Delivery) error
 	PendingDeliveries(ctx context.Context, most int) (int, time.Time, error)
 	PruneDeliveries(ctx context.Context, now time.Time, most int) (int, error)
+
+	AddDownload(ctx context.Context, d job.Download, now time.Time) error
+	Download(ctx context.Context, hash string, now time.Time) (job.Download, error)
+	TakeDownload(ctx context.Context, hash string, now time.Time) (job.Download, error)
+	DropDownloads(ctx context.Context, now time.Time) error
 
 	ID() string
 	Ready(ctx context.Context) error
@@ -88,6 +94,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"retention", testRetention},
 		{"webhooks", testWebhooks},
 		{"deliveries", testDeliveries},
+		{"downloads", testDownloads},
 		{"model", testModel},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -37,7 +37,7 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 	var seq, clock int64
 	err := x.one(ctx, fillReserved, j.Status, j.Total, j.Completed, j.Failed, j.Revision,
 		micros(j.CreatedAt), micros(j.UpdatedAt), micros(j.CompletedAt), micros(j.Lease.Until), work, j.OriginalsGone,
-		j.RetryOf, j.Fingerprint, j.Owner, j.Origin, encode(j.Metadata), encode(j.Warnings), j.ID, j.Lease.Owner, j.Lease.Epoch)(&seq, &clock)
+		j.RetryOf, j.Fingerprint, j.Owner, j.Origin, encode(j.Metadata), j.Metadata[job.UploadKey], encode(j.Warnings), j.ID, j.Lease.Owner, j.Lease.Epoch)(&seq, &clock)
 	if errors.Is(err, job.ErrNotFound) {
 		return job.ErrLeaseLost
 	}
@@ -49,7 +49,7 @@ func (x *session) create(ctx context.Context, j *job.Job) error {
 	rows := make([][]any, len(j.Images))
 	for i := range j.Images {
 		img := &j.Images[i]
-		fixed := []any{seq, img.Index, string(img.TraceID), img.OriginalFilename, img.KeyName, img.URL, string(img.Headers), img.CustomID}
+		fixed := []any{seq, img.Index, string(img.TraceID), img.OriginalFilename, img.KeyName, img.URL, string(img.Headers), img.CustomID, img.RemoveCaptions}
 		rows[i] = append(fixed, changing(img)...)
 		x.count(img, 1)
 	}

@@ -10,8 +10,9 @@ import (
 
 // The list is read along an index that contains only the wanted jobs, in the order of the
 // list. With several statuses, there is one index range for each, and the store merges them.
-// Only the retries of one job, which are few, and the jobs without captions, which an outage leaves, are
-// filtered after they are read.
+// Only the retries of one job and the jobs of one upload, which are few, and the jobs without
+// captions, which an outage leaves, are filtered after they are read, by anything but the owner of
+// the latter. No index serves a search, unless it is for an ID: it reads the names of the images.
 
 // listing is a part of the list that is a range of an index.
 type listing struct {
@@ -24,14 +25,16 @@ type listing struct {
 // arguments of a prepared statement. Each condition is therefore about an expression that
 // only one index has, and does not imply the condition of another partial index.
 var (
-	everyJob      = listing{"jobs_list", `j.visible = true`}
-	ownedJobs     = listing{"jobs_owned", `CASE WHEN j.visible = true AND j.owner <> '' THEN j.owner END = $`}
-	retries       = listing{"jobs_retries", `CASE WHEN j.visible = true AND j.retry_of <> '' THEN j.retry_of END = $`}
-	uncaptioned   = listing{"jobs_uncaptioned", `CASE WHEN j.visible = true AND j.uncaptioned > 0 THEN 1 END = 1`}
-	withStatus    = listing{"jobs_status", `CASE WHEN j.visible = true THEN j.status END = $`}
-	withFailures  = listing{"jobs_failed", `CASE WHEN j.visible = true AND j.failed > 0 THEN j.status END = $`}
-	ownedStatus   = listing{"jobs_owned_status", `CASE WHEN j.visible = true THEN nullif(j.owner, '') END = $ AND j.status = $`}
-	ownedFailures = listing{"jobs_owned_failed", `CASE WHEN j.visible = true AND j.failed > 0 AND j.owner <> '' THEN j.owner END = $ AND j.status = $`}
+	uploads          = listing{"jobs_uploads", `CASE WHEN j.visible = true AND j.upload <> '' THEN j.upload END = $`}
+	everyJob         = listing{"jobs_list", `j.visible = true`}
+	ownedJobs        = listing{"jobs_owned", `CASE WHEN j.visible = true AND j.owner <> '' THEN j.owner END = $`}
+	retries          = listing{"jobs_retries", `CASE WHEN j.visible = true AND j.retry_of <> '' THEN j.retry_of END = $`}
+	uncaptioned      = listing{"jobs_uncaptioned", `CASE WHEN j.visible = true AND j.uncaptioned > 0 THEN 1 END = 1`}
+	ownedUncaptioned = listing{"jobs_owned_uncaptioned", `CASE WHEN j.visible = true AND j.uncaptioned > 0 THEN nullif(j.owner, '') END = $`}
+	withStatus       = listing{"jobs_status", `CASE WHEN j.visible = true THEN j.status END = $`}
+	withFailures     = listing{"jobs_failed", `CASE WHEN j.visible = true AND j.failed > 0 THEN j.status END = $`}
+	ownedStatus      = listing{"jobs_owned_status", `CASE WHEN j.visible = true THEN nullif(j.owner, '') END = $ AND j.status = $`}
+	ownedFailures    = listing{"jobs_owned_failed", `CASE WHEN j.visible = true AND j.failed > 0 AND j.owner <> '' THEN j.owner END = $ AND j.status = $`}
 )
 
 // text returns the statement of the listing. Its arguments are those of the condition, the
@@ -49,7 +52,7 @@ func (l listing) text(oldest bool) string {
 // listStatements returns the statements of all listings.
 func listStatements() []string {
 	var all []string
-	for _, l := range []listing{everyJob, ownedJobs, retries, uncaptioned, withStatus, withFailures, ownedStatus, ownedFailures} {
+	for _, l := range []listing{everyJob, ownedJobs, retries, uploads, uncaptioned, ownedUncaptioned, withStatus, withFailures, ownedStatus, ownedFailures} {
 		all = append(all, l.text(false), l.text(true))
 	}
 	return all
@@ -65,8 +68,12 @@ func listingOf(f job.Filter) (l listing, ranges [][]any) {
 	switch {
 	case f.RetryOf != "":
 		return retries, [][]any{{f.RetryOf}}
-	case f.Uncaptioned:
+	case f.Upload != "":
+		return uploads, [][]any{{f.Upload}}
+	case f.Uncaptioned && f.Owner == "":
 		return uncaptioned, [][]any{{}}
+	case f.Uncaptioned:
+		return ownedUncaptioned, [][]any{{f.Owner}}
 	case len(statuses) == 0 && f.FailedImages:
 		statuses = listed
 	case len(statuses) == 0 && f.Owner == "":
@@ -137,7 +144,10 @@ func (s *Store) List(ctx context.Context, q job.Query) (page job.Page, err error
 	q.Limit, q.Examine = max(q.Limit, 0), cmp.Or(q.Examine, job.MaxExamined)
 	err = s.read(ctx, func(ctx context.Context, x *session) error {
 		page = job.Page{}
-		found, err := x.list(ctx, q, &page)
+		found, err := x.byID(ctx, q, &page)
+		if err == nil && len(found) == 0 {
+			found, err = x.list(ctx, q, &page)
+		}
 		if err == nil && !q.Summary {
 			err = x.images(ctx, found)
 		}
@@ -156,7 +166,7 @@ func (x *session) list(ctx context.Context, q job.Query, page *job.Page) (found 
 		if page.Examined = m.examined; err != nil {
 			return nil, err
 		}
-		passes := r != nil && q.Filter.Selects(&r.Job)
+		passes := r != nil && q.Filter.Selects(&r.Job) && (q.Filter.Search == "" || r.found)
 		switch {
 		case r == nil && m.exhausted, passes && len(found) == q.Limit:
 			page.Next = at

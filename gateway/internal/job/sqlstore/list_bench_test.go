@@ -107,3 +107,35 @@ func BenchmarkListFilters(b *testing.B) {
 }
 
 func filter(f job.Filter) job.Query { return job.Query{Filter: f} }
+
+// BenchmarkTally counts the jobs of everybody and of one owner, up to 1,000 of each kind, of 2,000
+// and of 100,000 jobs, and reports the ratio of the two median times.
+func BenchmarkTally(b *testing.B) {
+	for _, dialect := range []string{"sqlite", "postgres"} {
+		stores, counts := map[int]*Store{}, []int{2000, 100_000}
+		for _, n := range counts {
+			d := newDatabase(b, dialect)
+			stores[n] = d.mustOpen(b)
+			manyJobs(b, d, n)
+		}
+		for _, v := range []job.Viewer{job.Everybody, {Owner: "anna"}} {
+			b.Run(dialect+"/"+v.Owner, func(b *testing.B) {
+				took := map[int][]time.Duration{}
+				for b.Loop() {
+					for _, n := range counts {
+						started := time.Now()
+						_, err := stores[n].Tally(b.Context(), v, 1000)
+						took[n] = append(took[n], time.Since(started))
+						ok(b, err)
+					}
+				}
+				for _, n := range counts {
+					slices.Sort(took[n])
+				}
+				few, many := took[counts[0]], took[counts[1]]
+				b.ReportMetric(float64(many[len(many)/2])/float64(few[len(few)/2]), "ratio")
+				b.ReportMetric(float64(many[len(many)/2].Microseconds()), "µs/many")
+			})
+		}
+	}
+}

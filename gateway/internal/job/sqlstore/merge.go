@@ -12,9 +12,10 @@ type merge struct {
 	x         *session
 	query     string
 	oldest    bool
-	batch     int  // maximum number of jobs that are read from a range at a time
+	batch     int // maximum number of jobs that are read from a range at a time
+	filter    job.Filter
 	filtered  bool // some jobs may not pass the filter
-	left      int  // number of jobs that may still be read
+	left      int  // number of jobs that may still be examined
 	ranges    []*jobRange
 	examined  int
 	exhausted bool // the next job could not be read, because too many have been
@@ -34,10 +35,16 @@ const examineAtOnce = 256
 
 func newMerge(x *session, q job.Query) *merge {
 	l, ranges := listingOf(q.Filter)
-	m := &merge{x: x, query: l.text(q.Oldest), oldest: q.Oldest, batch: q.Limit/len(ranges) + 1, left: max(q.Examine, len(ranges))}
-	if l == retries || l == uncaptioned {
-		m.filtered = len(q.Filter.Statuses) > 0 || q.Filter.FailedImages || q.Filter.Owner != "" || l == retries && q.Filter.Uncaptioned
+	m := &merge{x: x, query: l.text(q.Oldest), oldest: q.Oldest, filter: q.Filter, batch: q.Limit/len(ranges) + 1, left: max(q.Examine, len(ranges))}
+	switch l {
+	case retries:
+		m.filtered = len(q.Filter.Statuses) > 0 || q.Filter.FailedImages || q.Filter.Owner != "" || q.Filter.Uncaptioned || q.Filter.Upload != ""
+	case uploads:
+		m.filtered = len(q.Filter.Statuses) > 0 || q.Filter.FailedImages || q.Filter.Owner != "" || q.Filter.Uncaptioned
+	case uncaptioned, ownedUncaptioned:
+		m.filtered = len(q.Filter.Statuses) > 0 || q.Filter.FailedImages
 	}
+	m.filtered = m.filtered || q.Filter.Search != ""
 	from, to := span(q)
 	for _, args := range ranges {
 		m.ranges = append(m.ranges, &jobRange{args: args, from: from, to: to})
@@ -100,6 +107,10 @@ func (m *merge) fill(ctx context.Context, wanted int) error {
 	} else {
 		n = min(n, wanted)
 	}
+	if m.filter.Search != "" {
+		n = min(n, searchAtOnce)
+	}
+	share := m.left / len(empty)
 	reads := make([]*statement, len(empty))
 	for i, r := range empty {
 		args := append(slices.Clone(r.args), r.from.createdAt, r.from.id, r.to.createdAt, r.to.id, n)
@@ -109,8 +120,17 @@ func (m *merge) fill(ctx context.Context, wanted int) error {
 		return err
 	}
 	for _, r := range empty {
-		m.examined, m.left = m.examined+len(r.read), m.left-len(r.read)
 		r.ended = len(r.read) < n
+		cost := len(r.read)
+		if m.filter.Search != "" {
+			var kept int
+			kept, cost = affordable(r.read, share)
+			r.read, r.ended = r.read[:kept], r.ended && kept == len(r.read)
+			if err := m.x.search(ctx, m.filter, r.read); err != nil {
+				return err
+			}
+		}
+		m.examined, m.left = m.examined+cost, m.left-cost
 		switch last := len(r.read) - 1; {
 		case last < 0:
 		case m.oldest:

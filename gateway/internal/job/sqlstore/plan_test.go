@@ -16,7 +16,7 @@ func TestSQLitePlans(t *testing.T) {
 	s := openStore(t, logLimit)
 	// Allowed scans: tables with one row, one for each gateway, or few for each API key (w); rows
 	// that the statement has found before; and statements that run once, when the file is opened.
-	fine := regexp.MustCompile(`^(SCAN (store|owners|w|h|holders|open|due|q|waiting|pending|surplus|CONSTANT ROW|json_each)\b|SCAN .* USING (COVERING )?INDEX (jobs_\w+|images_\w+|deliveries_\w+)\b)`)
+	fine := regexp.MustCompile(`^(SCAN (store|owners|w|h|holders|open|due|q|counted|waiting|pending|surplus|CONSTANT ROW|json_each)\b|SCAN .* USING (COVERING )?INDEX (jobs_\w+|images_\w+|deliveries_\w+)\b)`)
 	for _, query := range slices.Concat(statements, endLeases) {
 		for _, step := range sqlitePlan(t, s, query) {
 			if strings.HasPrefix(step, "SCAN") && !fine.MatchString(step) {
@@ -67,13 +67,15 @@ const fill = `INSERT INTO jobs (id, status, visible, total, completed, failed, r
 	SELECT 'hook-' || n % 1000, 'msg_' || n, 'job.completed', 'job-' || n, repeat('a1b2', 64), '', n,
 		CASE WHEN n % 100 = 0 THEN n ELSE 0 END, CASE WHEN n % 100 = 0 THEN 0 ELSE n END
 	FROM generate_series(1, 20000) n;
+	INSERT INTO downloads SELECT 'hash-' || n, 'owner-' || n % 1000, n / 1000, '', 'job-' || n, 'zip', 0, '', '', n FROM generate_series(1, 20000) n;
 	INSERT INTO owners SELECT 'owner-' || n, n FROM generate_series(1, 9) n;
 	ANALYZE`
 
 // TestPostgresPlans verifies how the planner runs each frequent statement on many rows, both
 // with the given arguments and with a generic plan: by keys, or along an index that contains only
 // the wanted rows. Resend is not among them: it visits every open image, after a broker has
-// lost its data. Nor is the deletion of ended deliveries, which may be a large part of all.
+// lost its data. Nor are the deletions of ended deliveries and expired downloads, which may be a large part of
+// all.
 func TestPostgresPlans(t *testing.T) {
 	t.Parallel()
 	address := schema(t)
@@ -134,6 +136,11 @@ func TestPostgresPlans(t *testing.T) {
 		"surplus":         {surplusFrom, `'hook-7', 500`},
 		"count surplus":   {countSurplus, `'hook-7', 500, 100`},
 		"delete oldest":   {deleteOldest, `'hook-7', true, 100`},
+
+		"download":        {selectDownload, `'hash-7', 5`},
+		"taken downloads": {takenDownloads, `'owner-7'`},
+		"take download":   {deleteDownload, `'hash-7'`},
+		"drop of one":     {dropEndedOf, `'owner-7', 100`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for mode, plan := range statement.plans(t, s, conn) {
@@ -176,11 +183,45 @@ func TestPostgresListPlans(t *testing.T) {
 	}
 }
 
+// TestCountPlans verifies that both databases count the jobs of a listing along its index, as far
+// as the limit, if they expect more jobs than that. Fewer may be read in another order.
+func TestCountPlans(t *testing.T) {
+	t.Parallel()
+	file := openStore(t, logLimit)
+	for _, query := range countStatements() {
+		steps := strings.Join(sqlitePlan(t, file, query), "\n")
+		if !strings.Contains(steps, "SEARCH j USING") || strings.Contains(steps, "TEMP B-TREE") {
+			t.Errorf("%s:\n%s", query, steps)
+		}
+	}
+	address := schema(t)
+	s := openURL(t, address)
+	testDatabase{"postgres", address}.execute(t, fill)
+	session, err := pool(s).Acquire(t.Context())
+	ok(t, err)
+	defer session.Release()
+	for l, args := range conditions {
+		for mode, plan := range (call{l.count(), args + "50"}).plans(t, s, session.Conn().PgConn()) {
+			for _, step := range plan {
+				kind, _ := step["Node Type"].(string)
+				if index, has := step["Index Name"]; has && index != l.index || strings.Contains(kind, "Sort") || kind == "Seq Scan" || step["Filter"] != nil {
+					t.Errorf("%s: %s: %v", l.where, mode, step)
+				}
+			}
+		}
+	}
+}
+
 // conditions are the arguments of each listing's condition.
 var conditions = map[listing]string{
-	everyJob:      ``,
-	ownedJobs:     `'owner-7', `,
-	retries:       `'job-7', `,
+	everyJob:  ``,
+	ownedJobs: `'owner-7', `,
+	retries:   `'job-7', `,
+	uploads:   `'upload-7', `,
+
+	uncaptioned:      ``,
+	ownedUncaptioned: `'owner-7', `,
+
 	withStatus:    `'completed', `,
 	withFailures:  `'completed', `,
 	ownedStatus:   `'owner-7', 'completed', `,

@@ -15,6 +15,7 @@ type row struct {
 	work                int
 	status              job.Status // before a change
 	failed, uncaptioned int        // likewise
+	found               bool       // by the search of a list
 	job.Job
 }
 
@@ -51,7 +52,7 @@ func readJob(scan scanner) (*row, error) {
 // imageColumns are the columns that readImage reads.
 const imageColumns = `i.idx, i.trace_id, i.original_filename, i.key_name, i.url, i.headers, i.custom_id, i.status,
 	i.original_path, i.content_type, i.size, i.sha256, i.processed_path, i.error, i.error_code, i.retryable,
-	i.start_time, i.end_time, i.revision, i.unsent, i.send, i.phash, i.width, i.height, i.captions`
+	i.start_time, i.end_time, i.revision, i.unsent, i.send, i.phash, i.width, i.height, i.captions, i.remove_captions`
 
 func readImage(scan scanner) (job.Image, error) { return readImageAfter(scan) }
 
@@ -63,7 +64,7 @@ func readImageAfter(scan scanner, before ...any) (job.Image, error) {
 		&img.Original.Path, &img.Original.ContentType, &img.Original.Size, &img.Original.SHA256,
 		&img.ProcessedPath, &img.Error, &img.ErrorCode, &img.Retryable,
 		&start, &end, &img.Revision, &img.Unsent, &img.Send,
-		&img.Appearance.PHash, &img.Appearance.Width, &img.Appearance.Height, &img.Captions)...)
+		&img.Appearance.PHash, &img.Appearance.Width, &img.Appearance.Height, &img.Captions, &img.RemoveCaptions)...)
 	img.StartTime, img.EndTime = fromMicros(start), fromMicros(end)
 	return img, err
 }

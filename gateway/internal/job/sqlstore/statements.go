@@ -25,8 +25,8 @@ const (
 		ON CONFLICT (idempotency_scope, idempotency_key) WHERE ` + keyHeld + ` DO NOTHING`
 	fillReserved = `UPDATE jobs SET status = $1, visible = true, total = $2, completed = $3, failed = $4, revision = $5,
 		created_at = $6, updated_at = $7, completed_at = $8, lease_until = $9, work = $10, originals_gone = $11,
-		retry_of = $12, fingerprint = $13, owner = $14, origin = $15, metadata = $16, warnings = $17
-		WHERE id = $18 AND status = 'receiving' AND lease_owner = $19 AND lease_epoch = $20 RETURNING seq, {clock}`
+		retry_of = $12, fingerprint = $13, owner = $14, origin = $15, metadata = $16, upload = $17, warnings = $18
+		WHERE id = $19 AND status = 'receiving' AND lease_owner = $20 AND lease_epoch = $21 RETURNING seq, {clock}`
 	releaseJob = `DELETE FROM jobs WHERE id = $1 AND status = 'receiving' AND lease_owner = $2 AND lease_epoch = $3`
 	countByID  = `SELECT count(*) FROM jobs WHERE id = $1`
 
@@ -89,9 +89,11 @@ const (
 	deleteJob       = `DELETE FROM jobs WHERE id = $1 AND visible = false AND completed_at > 0`
 
 	selectJob      = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.id = $1 AND j.visible = true`
+	selectByID     = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.id >= $1 AND j.id < $2 AND j.visible = true ORDER BY j.id LIMIT $3`
 	selectKeyed    = `SELECT ` + jobColumns + ` FROM jobs j WHERE j.idempotency_scope = $1 AND j.idempotency_key = $2 AND ` + keyHeld
 	selectImages   = `SELECT ` + imageColumns + ` FROM images i WHERE i.job = $1 ORDER BY i.idx`
 	selectImagesOf = `SELECT i.job, ` + imageColumns + ` FROM images i WHERE i.job = ANY ($1) ORDER BY i.job, i.idx`
+	selectNamesOf  = `SELECT i.job, i.original_filename, i.custom_id FROM images i WHERE i.job = ANY ($1)`
 	selectChanges  = `SELECT ` + imageColumns + ` FROM images i WHERE i.job = $1 AND i.revision > $2 ORDER BY i.revision, i.idx`
 	countOwned     = `SELECT count(*) FROM jobs j WHERE ` + owned
 	countOwnedOpen = `SELECT coalesce(sum(j.total - j.completed - j.failed), 0) FROM jobs j WHERE ` + owned + ` AND j.completed_at = 0`
@@ -107,13 +109,15 @@ var (
 		lockJob, lockImage, lockImages, updateImage, dropHeaders, updateJob, advanceJob, updateWork, endJob,
 		markSent, resend, hideJobs, forgetOriginals, forgetHeaders, deleteJob,
 		lockWebhook, takenSlots, insertWebhook, listWebhook, rotateWebhook, removeWebhook, webhookWorks, webhookFails, disableWebhook, deleteWebhook,
+		takenDownloads, insertDownload, deleteDownload, dropEndedOf, dropEnded,
 		enqueueEnd, enqueueTest, claimDeliveries, recordAttempt, returnDelivery, deleteEnded, abandonPending, deleteSome, countSurplus, deleteOldest,
 	})
-	readStatements = slices.Concat(listStatements(), []string{
-		selectStoreID, selectJob, selectKeyed, selectImages, selectImagesOf, selectChanges,
+	readStatements = slices.Concat(listStatements(), countStatements(), []string{
+		selectStoreID, selectJob, selectByID, selectKeyed, selectImages, selectImagesOf, selectNamesOf, selectChanges,
 		countOwned, countOwnedOpen, selectOldest,
 		selectUnsent, selectHidden,
 		selectWebhook, selectWebhooks, ownedWebhooks, unusedWebhooks, everyWebhookID,
+		selectDownload,
 		selectDeliveries, dueWebhooks, countPending, oldestPending, surplusFrom,
 	})
 )
@@ -126,7 +130,7 @@ const owned = `j.owner = $1 AND j.owner <> '' AND j.visible = true`
 
 // insertColumns are the columns of images that Create writes.
 var insertColumns = []string{
-	"job", "idx", "trace_id", "original_filename", "key_name", "url", "headers", "custom_id", // the columns of changing follow
+	"job", "idx", "trace_id", "original_filename", "key_name", "url", "headers", "custom_id", "remove_captions", // the columns of changing follow
 	"status", "original_path", "content_type", "size", "sha256",
 	"processed_path", "error", "error_code", "retryable",
 	"start_time", "end_time", "revision", "unsent", "send", "phash", "width", "height", "captions",

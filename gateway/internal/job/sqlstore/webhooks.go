@@ -70,27 +70,33 @@ func readText(scan scanner) (text string, err error) {
 func (s *Store) AddWebhook(ctx context.Context, w job.Webhook) (err error) {
 	defer wrap(&err, "add webhook %s", w.ID)
 	return s.write(ctx, "", func(ctx context.Context, x *session) error {
-		var taken []int
-		err := x.run(ctx, into(&taken, func(scan scanner) (slot int, err error) {
-			err = scan(&slot)
-			return slot, err
-		}, takenSlots, w.Owner))
-		for slot := range job.MaxWebhooks {
-			if err != nil || slices.Contains(taken, slot) {
-				continue
-			}
-			var n int
-			n, err = x.exec(ctx, insertWebhook, w.ID, w.Owner, w.URL, sumOf(w.Events), w.Secret.Reveal(), slot, micros(w.CreatedAt))
-			if n > 0 {
-				return err
-			}
-			// Another gateway has just taken the slot.
-		}
-		if err == nil {
-			err = job.ErrTooManyWebhooks
-		}
-		return err
+		return x.takeSlot(ctx, takenSlots, w.Owner, job.MaxWebhooks, job.ErrTooManyWebhooks, func(slot int) (int, error) {
+			return x.exec(ctx, insertWebhook, w.ID, w.Owner, w.URL, sumOf(w.Events), w.Secret.Reveal(), slot, micros(w.CreatedAt))
+		})
 	})
+}
+
+// takeSlot calls insert with the first of most slots that the owner has not taken. The query selects the taken ones, and
+// insert returns the number of new rows. It returns full when no slot is free.
+func (x *session) takeSlot(ctx context.Context, query, owner string, most int, full error, insert func(slot int) (int, error)) error {
+	var taken []int
+	err := x.run(ctx, into(&taken, func(scan scanner) (slot int, err error) {
+		err = scan(&slot)
+		return slot, err
+	}, query, owner))
+	if err != nil {
+		return err
+	}
+	for slot := range most {
+		if slices.Contains(taken, slot) {
+			continue
+		}
+		// Without a new row, another gateway has just taken the slot.
+		if n, err := insert(slot); n > 0 || err != nil {
+			return err
+		}
+	}
+	return full
 }
 
 // Webhooks returns the webhooks that the viewer may see, by owner and age.

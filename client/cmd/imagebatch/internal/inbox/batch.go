@@ -72,7 +72,11 @@ func (r *runner) create(ctx context.Context, key string) error {
 		for n, i := range files {
 			images[n] = r.image(b.Files[i])
 		}
-		job, err := r.gateway.Create(ctx, images, client.WithIdempotencyKey(key), client.WithMetadata(map[string]string{metadataKey: key}))
+		options := []client.JobOption{client.WithIdempotencyKey(key), client.WithMetadata(map[string]string{metadataKey: key})}
+		if r.NoCaptions {
+			options = append(options, client.WithCaptions(false))
+		}
+		job, err := r.gateway.Create(ctx, images, options...)
 		if ctx.Err() != nil && err != nil {
 			return context.Cause(ctx)
 		}
@@ -157,7 +161,7 @@ func (r *runner) collect(ctx context.Context, b journal.Batch, job client.Job) e
 	var unwritten error
 	for _, i := range openFiles(b) {
 		outcome := journal.Outcome{Status: journal.Skipped, Error: "the job does not contain it"}
-		cancelled := false
+		cancelled, uncaptioned := false, false
 		if img, ok := images[customID(b.Files[i])]; ok {
 			if img.Status == client.Completed {
 				var err error
@@ -170,6 +174,7 @@ func (r *runner) collect(ctx context.Context, b journal.Batch, job client.Job) e
 				if err != nil {
 					return err
 				}
+				uncaptioned = img.Uncaptioned && outcome.Status == journal.Completed
 			} else {
 				outcome = journal.Outcome{Status: journal.Failed, Error: img.Error}
 				cancelled = img.ErrorCode == "cancelled"
@@ -177,6 +182,9 @@ func (r *runner) collect(ctx context.Context, b journal.Batch, job client.Job) e
 		}
 		if cancelled {
 			r.report(Event{Type: Scanned}, func(c *Counts) { c.Cancelled++ })
+		}
+		if uncaptioned {
+			r.report(Event{Type: Scanned}, func(c *Counts) { c.Uncaptioned++ })
 		}
 		if err := r.end(b, i, outcome); err != nil {
 			return err

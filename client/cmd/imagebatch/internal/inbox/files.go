@@ -74,10 +74,14 @@ func (r *runner) getLimits(ctx context.Context) error {
 	if err == nil && (limits.MaxImages < 1 || limits.MaxImageBytes < 1) {
 		err = fmt.Errorf("gateway accepts batches of %d images of %d bytes", limits.MaxImages, limits.MaxImageBytes)
 	}
-	if err == nil {
-		r.limits = limits
+	if err != nil {
+		return err
 	}
-	return err
+	r.limits = limits
+	if limits.Captions != nil && !r.NoCaptions && r.Captions != nil {
+		r.Captions(limits.Captions)
+	}
+	return nil
 }
 
 // takeUp hashes a ready file and adds it to the next batch, or ends it if its content has ended before.

@@ -36,7 +36,11 @@ type Config struct {
 	Poll         time.Duration
 	Once         bool // return when every file has ended
 	Resend       bool // send files again, once, that failed or whose results are lost
+	NoCaptions   bool // no vision model may see the images
 	Report       func(Event)
+
+	// Captions is called once before images are sent that a vision model may see. nil: it is not.
+	Captions func(*client.Captions)
 }
 
 // Event is something that happened. Report is called by several goroutines, one at a time.
@@ -80,6 +84,8 @@ type Counts struct {
 	Ready     int `json:"ready"`     // complete files that are not in a batch
 	Waiting   int `json:"waiting"`   // files that may still be written
 	Others    int `json:"others"`    // files that are no images
+
+	Uncaptioned int `json:"uncaptioned"` // completed ones that should have a caption and have none
 }
 
 const (

@@ -13,6 +13,7 @@ import (
 	"github.com/imagebatch/imagebatch/client"
 	"github.com/imagebatch/imagebatch/client/cmd/imagebatch/internal/inbox"
 	"github.com/imagebatch/imagebatch/client/cmd/imagebatch/internal/journal"
+	"github.com/imagebatch/imagebatch/client/cmd/imagebatch/internal/lockfile"
 )
 
 // TestOnce verifies that each content is sent once and each file gets its result: also a file that was renamed, copied,
@@ -313,9 +314,40 @@ func TestLocked(t *testing.T) {
 	r := setup(t)
 	j, err := journal.Open(filepath.Join(r.config.Out, ".imagebatch.jsonl"))
 	r.must(err)
-	if _, err := r.run(t.Context()); !errors.Is(err, journal.ErrLocked) {
+	if _, err := r.run(t.Context()); !errors.Is(err, lockfile.ErrHeld) {
 		t.Errorf("run: %v", err)
 	}
 	r.must(j.Close())
 	r.ok(0, 0, 0, 0)
+}
+
+// TestCaptions verifies that the model is announced before the first image is sent, that images without a caption are
+// counted, and that with NoCaptions each request says that no model may see its images.
+func TestCaptions(t *testing.T) {
+	for _, off := range []bool{false, true} {
+		r := setup(t)
+		var announced []client.Captions
+		r.config.NoCaptions = off
+		r.config.Captions = func(m *client.Captions) {
+			announced = append(announced, *m)
+			if sent := r.sent(); len(sent) > 0 {
+				t.Errorf("announced after %q were sent", sent)
+			}
+		}
+		for _, name := range []string{"a.jpg", "b.jpg ODD", "c.jpg", "d.jpg ODD"} {
+			r.put(strings.Fields(name)[0], name)
+		}
+		counts, err := r.run(t.Context())
+		if err != nil || counts.Completed != 4 || counts.Uncaptioned != 2 {
+			t.Errorf("counts %+v, %v, want 4 completed images, 2 of them without a caption", counts, err)
+		}
+		if off != (len(announced) == 0) || len(announced) > 1 || !off && announced[0] != (client.Captions{Model: "M", Host: "H"}) {
+			t.Errorf("with NoCaptions %t, %+v was announced", off, announced)
+		}
+		for _, j := range r.jobs {
+			if off != (j.captions != nil && !*j.captions) {
+				t.Errorf("with NoCaptions %t, the job has the option %v", off, j.captions)
+			}
+		}
+	}
 }

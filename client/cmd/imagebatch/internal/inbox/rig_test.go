@@ -23,7 +23,8 @@ import (
 	"github.com/imagebatch/imagebatch/client/cmd/imagebatch/internal/inbox"
 )
 
-// gateway is a gateway in memory. Its results are "result of " and the content. Contents with BAD in them fail.
+// gateway is a gateway in memory. Its results are "result of " and the content. Contents with BAD in them fail, and its
+// vision model has no caption for those with ODD in them.
 type gateway struct {
 	*httptest.Server
 	maxImages int
@@ -40,6 +41,7 @@ type gateway struct {
 type job struct {
 	id, key, body string
 	metadata      map[string]string
+	captions      *bool
 	images        []image
 }
 
@@ -50,7 +52,7 @@ func newGateway(t *testing.T) *gateway {
 	g := &gateway{maxImages: 3}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/limits", func(w http.ResponseWriter, _ *http.Request) {
-		respond(w, 200, map[string]any{"max_images": g.maxImages, "max_image_bytes": 1000, "formats": []string{"jpeg", "png"}})
+		respond(w, 200, map[string]any{"max_images": g.maxImages, "max_image_bytes": 1000, "formats": []string{"jpeg", "png"}, "captions": map[string]any{"model": "M", "host": "H"}})
 	})
 	mux.HandleFunc("POST /api/v1/batch", g.create)
 	mux.HandleFunc("GET /api/v1/batch", func(w http.ResponseWriter, _ *http.Request) {
@@ -123,6 +125,7 @@ func (g *gateway) create(w http.ResponseWriter, r *http.Request) {
 	var options struct {
 		CustomIDs []string          `json:"custom_ids"`
 		Metadata  map[string]string `json:"metadata"`
+		Captions  *bool             `json:"captions"`
 	}
 	for {
 		part, err := form.NextPart()
@@ -140,7 +143,7 @@ func (g *gateway) create(w http.ResponseWriter, r *http.Request) {
 		}
 		j.body += fmt.Sprintf("%s %s %d %s\n", part.FormName(), part.FileName(), len(data), data)
 	}
-	j.metadata = options.Metadata
+	j.metadata, j.captions = options.Metadata, options.Captions
 	for _, before := range g.jobs {
 		if before.key == j.key && before.body != j.body {
 			respond(w, 422, map[string]any{"error": "Idempotency-Key was used with a different request", "status": 422})
@@ -171,6 +174,9 @@ func (j *job) all() map[string]any {
 		one := map[string]any{"index": i, "custom_id": img.customID, "status": "completed"}
 		if strings.Contains(img.content, "BAD") {
 			one["status"], one["error"], one["error_code"] = "failed", "Damaged", "damaged"
+		}
+		if strings.Contains(img.content, "ODD") {
+			one["uncaptioned"] = true
 		}
 		list = append(list, one)
 	}

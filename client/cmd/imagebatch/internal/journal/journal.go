@@ -34,9 +34,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gofrs/flock" // BSD-3-Clause. The standard library has no lock that works on Windows and Unix.
-
 	"github.com/imagebatch/imagebatch/client/cmd/imagebatch/internal/durable"
+	"github.com/imagebatch/imagebatch/client/cmd/imagebatch/internal/lockfile"
 )
 
 // Digest is a SHA-256. In text it is hexadecimal, as sha256sum prints it. The zero Digest means that there is none.
@@ -103,9 +102,6 @@ type Batch struct {
 	Created  time.Time
 }
 
-// ErrLocked means that another process has opened the journal.
-var ErrLocked = errors.New("another imagebatch is using it")
-
 // ErrBroken means that what is on disk is uncertain, so that nothing is written any more. Opening the journal again finds
 // out.
 var ErrBroken = errors.New("what was written is uncertain; start again")
@@ -113,7 +109,7 @@ var ErrBroken = errors.New("what was written is uncertain; start again")
 // Journal is an open journal. Its methods may be called concurrently.
 type Journal struct {
 	path string
-	lock *flock.Flock
+	lock *lockfile.Lock
 
 	mu       sync.Mutex // guards all fields below
 	file     *os.File
@@ -130,14 +126,11 @@ type Journal struct {
 
 // Open opens the journal and creates it if it does not exist. Its folder must exist.
 func Open(path string) (*Journal, error) {
-	j := &Journal{path: path, lock: flock.New(path + ".lock")}
-	locked, err := j.lock.TryLock()
+	lock, err := lockfile.Create(path + ".lock")
 	if err != nil {
-		return nil, fmt.Errorf("lock journal %s: %w", path, err)
+		return nil, fmt.Errorf("journal %s: %w", path, err)
 	}
-	if !locked {
-		return nil, fmt.Errorf("journal %s: %w", path, ErrLocked)
-	}
+	j := &Journal{path: path, lock: lock}
 	if err := j.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("journal %s: %w", path, err), j.Close())
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/client/cmd/imagebatch/internal/journal"
+	"github.com/imagebatch/imagebatch/client/cmd/imagebatch/internal/lockfile"
 )
 
 var at = time.Date(2026, 11, 28, 18, 0, 0, 123, time.UTC)
@@ -138,8 +139,8 @@ func TestTorn(t *testing.T) {
 func TestLocked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j")
 	j := open(t, path)
-	if _, err := journal.Open(path); !errors.Is(err, journal.ErrLocked) || !strings.Contains(err.Error(), path) {
-		t.Errorf("opened twice: %v, want ErrLocked with the path", err)
+	if _, err := journal.Open(path); !errors.Is(err, lockfile.ErrHeld) || !strings.Contains(err.Error(), path) {
+		t.Errorf("opened twice: %v, want ErrHeld with the path", err)
 	}
 	must(t, j.Close())
 	if err := j.Begin(journal.Batch{Key: "K", Files: []journal.File{file("a", "a")}}); !errors.Is(err, os.ErrClosed) {

@@ -4,6 +4,7 @@ import { useEffect, useState } from '../lib/preact.js';
 import { checkRelease } from '../lib/release.js';
 
 const later = {
+  upload: () => import('./upload.js'),
   jobs: () => import('./jobs.js'),
   job: () => import('./job.js'),
   viewer: () => import('./viewer.js'),
@@ -11,9 +12,29 @@ const later = {
 };
 const loaded = {};
 
-async function load(name) {
-  loaded[name] ??= (await later[name]()).default;
+let styles = null;
+
+// styleSheet loads the style sheet of all these screens.
+function styleSheet() {
+  styles ??= new Promise((resolve, reject) => {
+    const link = Object.assign(document.createElement('link'), { rel: 'stylesheet', href: 'later.css', onload: resolve });
+    link.onerror = () => {
+      styles = null;
+      link.remove();
+      reject(new Error('later.css could not be loaded'));
+    };
+    document.head.append(link);
+  });
+  return styles;
 }
+
+async function load(name) {
+  const [module] = await Promise.all([later[name](), styleSheet()]);
+  loaded[name] = module.default;
+}
+
+/** start loads the screen of the address that the page was opened with. */
+export const start = (name) => name in later && load(name).catch(() => {}); // useScreen tries again
 
 /** useScreen returns {screen, error, retry}: the component of a screen, null while it loads. */
 export function useScreen(name, screens) {

@@ -146,6 +146,7 @@ class Watcher {
           continue;
         }
         failures = opened && Date.now() - start > 5000 ? 0 : failures + 1;
+        if (!opened && sockets === tries && (streams === 0 || streams === tries)) failures = 0; // the next way is tried at once
       } catch (err) {
         if (this.#stopped) return;
         if (err.status === 404) {

@@ -5,7 +5,6 @@ import './counts.js';
 import './format.js';
 import './hash.js';
 import './keydialog.js';
-import './live.js';
 import './load.js';
 import './release.js';
 import './router.js';

@@ -12,7 +12,7 @@ import { Filters, filters } from './job/filters.js';
 import { Grid, itemsOf, keyOf } from './job/grid.js';
 import { forgetNote, noteOf } from './job/made.js';
 import { useRecords } from './job/records.js';
-import { Similar, similarCount, useSimilar } from './job/similar.js';
+import { Similar, similarItems, useSimilar } from './job/similar.js';
 
 export default function Job({ params: { id }, query, limits, caller }) {
   const { job, connection, error, gone } = useJob(id);
@@ -59,7 +59,8 @@ function Successors({ id }) {
   const jobs = data?.jobs ?? [];
   useInterval(() => jobs.some((job) => !ended(job)) && reload(), 5000);
   if (jobs.length === 0) return null;
-  return html`<p class="job-facts"><span>Processed again:</span>${jobs.map((job) => html`<span key=${job.job_id}><a class="mono" href=${href('job', { id: job.job_id })}>${shortId(job.job_id)}</a> <${Badge} job=${job} /></span>`)}${data.next_page_token && html`<span>and more</span>`}</p>`;
+  return html`<p class="job-facts">${jobs.map((job, i) => html`<span key=${job.job_id}>${i === 0 && 'processed again as '}<a class="mono" href=${href('job', { id: job.job_id })}>${shortId(job.job_id)}</a> <${Badge} job=${job} /></span>`)}
+    ${data.next_page_token && html`<span>and more</span>`}</p>`;
 }
 
 // MadeNote says what was just made, and whether the job has all images that it should have.
@@ -87,15 +88,15 @@ function Images({ job, query, limits, caller }) {
   const given = query.get('show') ?? 'all';
   const show = given in filters || given === 'similar' ? given : 'all';
   const can = ended(job) && job.total_images > 1; // an image can be selected
-  const items = show === 'similar' ? [] : itemsOf([job], show);
+  const items = show === 'similar' ? similarItems(job, similar.groups) : itemsOf([job], show);
   const chosen = job.images.filter((image) => selected.has(keyOf(id, image.index))).map((image) => image.index);
   const props = { selected, onSelect: can ? select : undefined, query: show === 'all' ? {} : { show } };
   const selectAll = (images) => select(new Set(images.map((item) => item.key)));
   const failed = itemsOf([job], 'failed');
   return html`<${Actions} job=${job} limits=${limits} caller=${caller} recordOf=${recordOf} chosen=${chosen} dialog=${dialog} onDialog=${setDialog} />
     ${job.total_images > 1 && html`<div class="row job-bar">
-      <${Filters} jobs=${[job]} show=${show} href=${(name) => href('job', { id }, { show: name })} more=${[{ name: 'similar', word: 'Similar', count: similarCount(similar.groups) }]} />
-      ${can && chosen.length === 0 && html`<span class="row job-select"><button type="button" class="plain" onClick=${() => selectAll(show === 'similar' ? itemsOf([job]) : items)}>Select all</button>
+      <${Filters} jobs=${[job]} show=${show} href=${(name) => href('job', { id }, { show: name })} more=${[{ name: 'similar', word: 'Similar', count: similarItems(job, similar.groups).length }]} />
+      ${can && chosen.length === 0 && html`<span class="row job-select"><button type="button" class="plain" onClick=${() => selectAll(items)}>Select all</button>
         ${failed.length > 0 && html`<button type="button" class="plain" onClick=${() => selectAll(failed)}>Select failed</button>`}</span>`}
     </div>`}
     ${show === 'similar' ? html`<${Similar} job=${job} similar=${similar} ...${props} />`

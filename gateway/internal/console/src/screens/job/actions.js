@@ -2,12 +2,12 @@
 import { download } from '../../lib/api.js';
 import { plural } from '../../lib/format.js';
 import { html, useState } from '../../lib/preact.js';
-import { cancelled, ended, open } from '../../lib/state.js';
+import { ended, open } from '../../lib/state.js';
 import { announce, confirm, ErrorNote } from '../../lib/ui.js';
 import { ReprocessDialog, ZipDialog } from './dialogs.js';
 import { filters } from './filters.js';
 import { retryHelps } from './reasons.js';
-import { cancelJob, newJob, useWork } from './work.js';
+import { cancelJob, failedWord, newJob, useWork } from './work.js';
 
 /** Actions shows the buttons of a job. chosen are the indexes of the selected images. */
 export function Actions({ job, limits, caller, recordOf, chosen, dialog, onDialog }) {
@@ -31,7 +31,6 @@ export function Actions({ job, limits, caller, recordOf, chosen, dialog, onDialo
 
   const captions = limits.captions && caller?.captions !== false ? limits.captions : null;
   const retried = job.failed;
-  const kinds = [retried > cancelled(job) && 'failed', cancelled(job) > 0 && 'cancelled'].filter(Boolean).join(' or ');
   const worth = job.images.some(retryHelps);
   const missing = job.images.filter(filters.uncaptioned.passes).map((image) => image.index);
   const captioned = job.images.filter((image) => recordOf(id, image.index)?.captioned);
@@ -54,7 +53,7 @@ export function Actions({ job, limits, caller, recordOf, chosen, dialog, onDialo
   return html`<div class="row actions">
       ${job.completed > 0 && html`<button type="button" class="primary" onClick=${() => onDialog('zip')}>ZIP…</button>`}
       <button type="button" disabled=${busy} title="One line of JSON for each image" onClick=${act('The download could not start', lines)}>JSONL</button>
-      ${worth && html`<button type="button" disabled=${busy} onClick=${act('The new job could not be made', newJob(id, 'retry', undefined, { text: `It retries ${plural(retried, 'image')} of an earlier job.`, wanted: retried }))}>Retry ${retried} ${kinds}</button>`}
+      ${worth && html`<button type="button" disabled=${busy} onClick=${act('The new job could not be made', newJob(id, 'retry', undefined, { text: `It retries ${plural(retried, 'image')} of an earlier job.`, wanted: retried }))}>Retry ${retried} ${failedWord(job)}</button>`}
       <button type="button" onClick=${() => onDialog('reprocess')}>Reprocess…</button>
       ${captions && missing.length > 0 && html`<button type="button" disabled=${busy} onClick=${caption}>Caption the ${missing.length} missing…</button>`}
       ${captioned.length > 0 && html`<button type="button" disabled=${busy} onClick=${remove}>Remove model's words…</button>`}

@@ -3,8 +3,7 @@ import { download } from '../../lib/api.js';
 import { bytes, plural } from '../../lib/format.js';
 import { html, useId, useState } from '../../lib/preact.js';
 import { announce, Dialog, ErrorNote } from '../../lib/ui.js';
-import { count } from './filters.js';
-import { newJob, theImages, useWork } from './work.js';
+import { failedWord, newJob, theImages, useWork } from './work.js';
 
 const contents = [
   ['file', 'Images', 'The processed files, with their metadata in them'],
@@ -54,11 +53,11 @@ export function ZipDialog({ job, recordOf, onClose }) {
 /** ReprocessDialog makes a job from images of this one. chosen are the indexes of the selected
  * images, and captions is {model, host}, or null if no model may see the images. */
 export function ReprocessDialog({ job, chosen, captions, onClose }) {
-  const failed = count([job], 'failed') + count([job], 'cancelled');
+  const { failed } = job;
   const choices = [
     chosen.length > 0 && ['chosen', `The ${plural(chosen.length, 'selected image')}`, chosen],
     ['all', theImages(job.total_images, job.total_images).replace(/^./, (c) => c.toUpperCase()), job.images.map((image) => image.index)],
-    failed > 0 && failed < job.total_images && ['failed', `The ${plural(failed, 'failed or cancelled image')}`, job.images.filter((image) => image.status === 'failed').map((image) => image.index)],
+    failed > 0 && failed < job.total_images && ['failed', `The ${plural(failed, `${failedWord(job)} image`)}`, job.images.filter((image) => image.status === 'failed').map((image) => image.index)],
   ].filter(Boolean);
   const [which, setWhich] = useState(choices[0][0]);
   const [model, setModel] = useState('same');

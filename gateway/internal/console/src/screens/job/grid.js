@@ -1,9 +1,10 @@
 // The images of one job or of several as a grid of cards.
-import { html, useRef, useState } from '../../lib/preact.js';
+import { html, useLayoutEffect, useRef, useState } from '../../lib/preact.js';
 import { classes, EmptyState } from '../../lib/ui.js';
 import { Card } from './card.js';
 import { filters } from './filters.js';
 import { move } from './move.js';
+import { useNear } from './near.js';
 import { leave, useReturn } from './place.js';
 import { useRecords } from './records.js';
 
@@ -35,7 +36,19 @@ export function Cards({ items, jobs, label, selected, onSelect, query }) {
   const recordOf = useRecords(jobs);
   const search = new URLSearchParams(query).toString();
   const at = (event) => items.findIndex((item) => item.key === event.target.closest('[data-card]')?.dataset.card);
-  const element = (key) => [...list.current.children].find((card) => card.dataset.card === key);
+  const element = (key) => list.current.querySelector(`[data-card="${CSS.escape(key)}"]`);
+  const columns = () => getComputedStyle(list.current.firstElementChild).gridTemplateColumns.split(' ');
+  useLayoutEffect(() => {
+    const measure = () => {
+      const widths = columns();
+      list.current.style.setProperty('--columns', widths.length);
+      list.current.style.setProperty('--row', `calc(${0.75 * parseFloat(widths[0])}px + 5rem)`); // the picture, the texts and the gap
+    };
+    const observer = new ResizeObserver(measure);
+    observer.observe(list.current);
+    measure();
+    return () => observer.disconnect();
+  }, []);
   useReturn((jobID, index) => element(keyOf(jobID, index)));
 
   // With Shift, everything between the last choice and this one becomes what this one becomes.
@@ -66,7 +79,7 @@ export function Cards({ items, jobs, label, selected, onSelect, query }) {
     else if (onSelect && event.key === ' ' && event.target.matches('a')) choose(index, event.shiftKey);
     else if (onSelect && event.key === 'Escape' && selected?.size) onSelect(new Set());
     else {
-      const to = command ? -1 : move(event.key, index, getComputedStyle(list.current).gridTemplateColumns.split(' ').length, items.length);
+      const to = command ? -1 : move(event.key, index, columns().length, items.length);
       if (to < 0) return;
       element(items[to].key).querySelector('a').focus();
     }
@@ -77,9 +90,23 @@ export function Cards({ items, jobs, label, selected, onSelect, query }) {
     if (index >= 0) setCurrent(items[index].key);
   };
   const present = items.some((item) => item.key === current) ? current : items[0]?.key;
+  const groups = [];
+  for (let i = 0; i < items.length; i += perGroup) groups.push(items.slice(i, i + perGroup));
+  const size = items.length === 1 ? 'one' : items.length <= 4 ? 'few' : '';
   return html`<p class="visually-hidden">Arrow keys move between the images, Enter opens one${onSelect && ', Space selects it'}.</p>
-    <ul ref=${list} role="list" class=${classes('cards', items.length === 1 ? 'one' : items.length <= 4 && 'few')} aria-label=${label} onClick=${onClick} onKeyDown=${onKeyDown} onFocusIn=${onFocusIn}>
-      ${items.map(({ key, jobID, image, mark }) => html`<${Card} key=${key} id=${key} jobID=${jobID} image=${image} record=${recordOf(jobID, image.index)}
-        current=${key === present} selectable=${Boolean(onSelect)} selected=${Boolean(selected?.has(key))} query=${search} mark=${mark} />`)}
-    </ul>`;
+    <div ref=${list} class="grid" role="list" aria-label=${label} onClick=${onClick} onKeyDown=${onKeyDown} onFocusIn=${onFocusIn}>
+      ${groups.map((group, i) => html`<${Group} key=${i} size=${size} count=${group.length}>${(near) => group.map(({ key, jobID, image, mark }) => html`<${Card} key=${key} id=${key}
+        jobID=${jobID} image=${image} record=${recordOf(jobID, image.index)} near=${near} current=${key === present}
+        selectable=${Boolean(onSelect)} selected=${Boolean(selected?.has(key))} query=${search} mark=${mark} />`)}<//>`)}
+    </div>`;
+}
+
+// A long grid is drawn in groups, of which the browser skips those that cannot be seen. Each has
+// whole rows with any number of columns up to 6, which is as many as the page is wide.
+const perGroup = 60;
+
+function Group({ size, count, children }) {
+  const ref = useRef(null);
+  const near = useNear(ref);
+  return html`<div ref=${ref} class=${classes('cards', size)} role="none" style=${{ '--count': count }}>${children(near)}</div>`;
 }

@@ -11,6 +11,9 @@ globalThis.addEventListener?.('hashchange', (event) => {
 
 const screen = () => `${route().name} ${route().params.id}`;
 
+/** previous returns the route before the present one, or null. */
+export const previous = () => before;
+
 /** leave remembers the place before a card is opened. */
 export function leave() {
   left = { screen: screen(), scroll: scrollY };
@@ -26,8 +29,13 @@ export function useReturn(find) {
     const moved = document.activeElement && !document.activeElement.matches('body, main, [data-heading]');
     before = null;
     if (moved) return; // the person is already somewhere else
-    if (left?.screen === screen()) scrollTo(0, left.scroll);
+    const back = () => {
+      if (left?.screen === screen()) scrollTo(0, left.scroll);
+      const { top, bottom } = card.getBoundingClientRect();
+      if (top < 0 || bottom > innerHeight) card.scrollIntoView({ block: 'nearest' });
+    };
+    back();
     card.querySelector('a').focus({ preventScroll: true });
-    card.scrollIntoView({ block: 'nearest' });
+    requestAnimationFrame(back); // the heights that the browser had guessed are known then
   });
 }

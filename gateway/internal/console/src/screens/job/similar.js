@@ -4,7 +4,7 @@ import { useLoad } from '../../lib/load.js';
 import { html } from '../../lib/preact.js';
 import { ended } from '../../lib/state.js';
 import { EmptyState, ErrorNote, Loading } from '../../lib/ui.js';
-import { Cards, keyOf } from './grid.js';
+import { Cards, itemsOf, keyOf } from './grid.js';
 
 /** useSimilar returns {groups, error, reload} of a job, without groups until it has ended. */
 export function useSimilar(job) {
@@ -14,8 +14,11 @@ export function useSimilar(job) {
   return { groups: data ?? null, error, reload, wanted };
 }
 
-/** similarCount returns the number of images that are in any group. */
-export const similarCount = (groups) => new Set(groups?.flatMap((group) => group.images.map((image) => image.index))).size;
+/** similarItems returns the images that are in any group, like itemsOf. */
+export function similarItems(job, groups) {
+  const indexes = new Set(groups?.flatMap((group) => group.images.map((image) => image.index)));
+  return itemsOf([job]).filter((item) => indexes.has(item.image.index));
+}
 
 /** Similar shows the groups. */
 export function Similar({ job, similar, selected, onSelect, query }) {

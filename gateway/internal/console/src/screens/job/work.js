@@ -5,6 +5,7 @@ import { plural } from '../../lib/format.js';
 import { randomId } from '../../lib/hash.js';
 import { useRef, useState } from '../../lib/preact.js';
 import { href, navigate } from '../../lib/router.js';
+import { cancelled } from '../../lib/state.js';
 import { announce } from '../../lib/ui.js';
 import { made } from './made.js';
 
@@ -33,7 +34,10 @@ export function useWork() {
 export function newJob(id, route, body, { text, wanted }) {
   const key = randomId();
   return async () => {
-    const { data } = await request('POST', jobPath(id, route), { body, headers: { 'Idempotency-Key': key } });
+    const { data } = await request('POST', jobPath(id, route), { body, headers: { 'Idempotency-Key': key } }).catch((err) => {
+      if (err.status === 400) err.advice = 'The gateway has no file of these images. Send them again.';
+      throw err;
+    });
     made(data.job_id, { text, wanted });
     jobsChanged();
     navigate(href('job', { id: data.job_id }));
@@ -51,6 +55,10 @@ export async function cancelJob(id) {
   }
   jobsChanged();
 }
+
+/** failedWord returns "failed", "cancelled" or "failed or cancelled", for the images that have not
+ * been completed. */
+export const failedWord = (job) => [job.failed > cancelled(job) && 'failed', cancelled(job) > 0 && 'cancelled'].filter(Boolean).join(' or ');
 
 /** theImages returns "all 10 images", "the image" or "3 of 10 images". */
 export function theImages(n, total) {

@@ -1,4 +1,4 @@
-import{$ as b,A as m,H as s,R as l,Y as h,_ as $,aa as n,ba as f,fa as p,ka as o,m as e,o as i}from"./chunk-L5SGWHDE.js";function u({query:g}){let a=g.get("status"),{data:r,error:d,reload:c}=p(t=>i("GET","api/v1/batch",{query:{status:a,view:"summary",limit:50},signal:t}).then(y=>y.data),[a]);return e`<${l}>Jobs<//>
+import{F as m,M as s,W as l,ba as h,da as $,ea as b,fa as n,ga as f,ka as p,o as e,pa as o,r as i}from"./chunk-CTGOGAEL.js";function u({query:g}){let a=g.get("status"),{data:r,error:d,reload:c}=p(t=>i("GET","api/v1/batch",{query:{status:a,view:"summary",limit:50},signal:t}).then(y=>y.data),[a]);return e`<${l}>Jobs<//>
     <${b} error=${d} retry=${c} />
     ${!r&&!d&&e`<${n} />`}
     ${r?.jobs.length===0&&e`<${$} title="No jobs yet."><a href=${o("new")}>Send images</a><//>`}

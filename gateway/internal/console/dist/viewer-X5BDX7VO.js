@@ -1,5 +1,0 @@
-import{$ as p,R as l,Z as s,aa as c,fa as f,ka as u,m as i,n as a,o as d}from"./chunk-L5SGWHDE.js";var m={own:{origin:"own",word:"from the file",mark:"",className:"origin-own"},model:{origin:"model",word:"by a model",mark:"m",className:"origin-model"},composed:{origin:"composed",word:"composed",mark:"c",className:"origin-composed"}};function g(r,e){let t=r?.[e];if(t==null||t.length===0)return null;if(r.composed?.includes(e))return{...m.composed,model:""};if(!r.captioned?.includes(e))return{...m.own,model:""};let o=r.caption?.model??"";return{...m.model,model:o,word:o?`by the model ${o}`:m.model.word}}function $({params:r}){let{id:e,index:t}=r,{data:o,error:n,reload:h}=f(w=>d("GET",a(e,`images/${t}/metadata`),{signal:w}).then(b=>b.data),[e,t]);return i`<${l}>${`Image ${t+1}`}<//>
-    <p><a href=${u("job",{id:e})}>Back to the job</a></p>
-    <${p} error=${n} retry=${h} />
-    ${!o&&!n&&i`<${c} />`}
-    ${o&&i`<p><bdi>${o.title}</bdi> <${s} value=${g(o,"title")} /></p>`}`}export{$ as default};

@@ -1,0 +1,2 @@
+import '../lib/shared.js';
+export { default } from '../screens/upload.js';
