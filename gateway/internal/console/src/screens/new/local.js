@@ -1,11 +1,9 @@
-// Small copies of pictures on this device: for the list of chosen files, and for images that were
-// sent from this tab and have no thumbnail yet.
+// Small copies of the chosen pictures, for their list.
 import { useEffect, useState } from '../../lib/preact.js';
 
 const side = 320; // pixels of the long side
 const maxCopies = 200; // of about 15 kB each
 const maxDecoders = 2; // a large photo takes 100 MB while it is decoded
-const maxKept = 1000; // sent files; the browser keeps only a reference to each
 
 const copies = new Map(); // File → object URL, the last used at the end
 const failed = new WeakSet();
@@ -70,21 +68,3 @@ export function useLocal(file) {
   if (failed.has(file)) return null;
   return made.file === file ? made.src : '';
 }
-
-const kept = new Map(); // job ID → files by index
-let keptFiles = 0;
-
-/** keepLocal remembers the files of a job that this tab has sent. */
-export function keepLocal(jobId, items) {
-  kept.set(jobId, items.map((item) => item.file));
-  keptFiles += items.length;
-  for (const [id, files] of kept) {
-    if (keptFiles <= maxKept) break;
-    kept.delete(id);
-    keptFiles -= files.length;
-  }
-}
-
-/** useLocalImage returns the src of an image of a job that was sent from this tab, as useLocal, and
- * '' if it was not. */
-export const useLocalImage = (jobId, index) => useLocal(kept.get(jobId)?.[index]);

@@ -5,9 +5,9 @@ import { connected, onConnection, onKeyChange, upload as post } from '../../lib/
 import { jobsChanged } from '../../lib/counts.js';
 import { bytes, bytesOf as amount, plural, shortId } from '../../lib/format.js';
 import { randomId } from '../../lib/hash.js';
+import { remember } from '../../lib/localPictures.js';
 import { announce, confirm } from '../../lib/ui.js';
 import { rememberSent } from './history.js';
-import { keepLocal } from './local.js';
 import { baseName, pendingOf } from './parts.js';
 import { bytesOf, formOf, labelOf, maxRequestBytes, plan } from './plan.js';
 import { Speed } from './speed.js';
@@ -157,7 +157,7 @@ class Upload {
 
   #done(part, jobId) {
     this.#loaded = 0;
-    keepLocal(jobId, part.items);
+    keepPictures(jobId, part.items);
     rememberSent(part.items);
     Object.assign(part, { jobId, total: part.items.length, items: [] });
     saveUpload(this);
@@ -215,7 +215,7 @@ class Upload {
     try {
       const [arrived] = withJobs([part], await jobsOfUpload(this.id, { signal: this.#stop.signal, background: true }));
       if (!arrived) return false;
-      keepLocal(...arrived);
+      keepPictures(...arrived);
       saveUpload(this);
       this.#show({});
       return true;
@@ -286,6 +286,11 @@ class Upload {
 
 function requests(upload, lists) {
   return lists.map((items) => ({ number: upload.next++, key: randomId(), items, bytes: bytesOf(items) }));
+}
+
+// keepPictures lets the cards of a job show its pictures before their thumbnails exist.
+function keepPictures(jobId, items) {
+  items.forEach((item, i) => item.file && remember(jobId, i, item.file));
 }
 
 function warn(event) {
