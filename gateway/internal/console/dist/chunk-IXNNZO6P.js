@@ -1,0 +1,1 @@
+var n=new Map,o=(e,t)=>`${e}/${t}`;function u(e,t,r){for(c(o(e,t)),n.set(o(e,t),{file:r,url:""});n.size>100;)c(n.keys().next().value)}function s(e,t){let r=n.get(o(e,t));return r?(r.url||=URL.createObjectURL(r.file),r.url):""}function c(e){let t=n.get(e)?.url;t&&URL.revokeObjectURL(t),n.delete(e)}export{u as a,s as b};
