@@ -132,7 +132,11 @@ func TestIDsInUpperCase(t *testing.T) {
 			if got := r.as(keys, "other", route.Method, path, "", header...); got.status != http.StatusNotFound {
 				t.Errorf("%s %s by another: got %d", route.Method, path, got.status)
 			}
-			got := r.upgraded(route.Method, path, append([]string{"Authorization", keys.keys["anna"]}, header...)...)
+			body := ""
+			if strings.HasSuffix(path, "/download") {
+				body = `{"what":"jsonl"}`
+			}
+			got := r.upgraded(route.Method, path, body, append([]string{"Authorization", keys.keys["anna"]}, header...)...)
 			if got.status >= 400 || bytes.Contains(got.body, []byte(strings.ToUpper(id))) {
 				t.Errorf("%s %s: got %d %s", route.Method, path, got.status, got.body)
 			}
@@ -156,10 +160,10 @@ func TestIDsInUpperCase(t *testing.T) {
 }
 
 // upgraded does a request, and does not wait for the end of a WebSocket.
-func (r *rig) upgraded(method, path string, header ...string) response {
+func (r *rig) upgraded(method, path, body string, header ...string) response {
 	r.Helper()
 	if !strings.HasSuffix(path, "/ws") {
-		return r.do(method, path, nil, header...)
+		return r.do(method, path, strings.NewReader(body), header...)
 	}
 	conn := r.dial()
 	_, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\n%s\r\n", method, path, headerLines(header))
