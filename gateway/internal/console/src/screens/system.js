@@ -11,6 +11,7 @@ const every = 5000; // ms between two updates
 const stale = 20_000; // ms after which the state is called old
 
 export default function System({ limits, caller }) {
+  const latest = useRef(null);
   const { data, error, reload } = useLoad(async (signal) => {
     // Asked first, because a refused request would be an error in the browser's console.
     const { operator } = limits.keys ? caller ?? await whoIs({ signal }) : { operator: true };
@@ -22,7 +23,6 @@ export default function System({ limits, caller }) {
       throw err;
     }
   }, [caller?.operator]);
-  const latest = useRef(null);
   latest.current = data;
   useInterval(() => data?.refused || reload(), every);
   useDown(data);

@@ -1,8 +1,8 @@
 // One job of the list.
-import { plural, shortId } from '../../lib/format.js';
+import { number, plural, shortId } from '../../lib/format.js';
 import { html } from '../../lib/preact.js';
 import { href } from '../../lib/router.js';
-import { countsInWords, ended } from '../../lib/state.js';
+import { ended } from '../../lib/state.js';
 import { Badge, classes, CopyButton, JobProgress, Time } from '../../lib/ui.js';
 import { memo } from '../job/memo.js';
 
@@ -12,7 +12,7 @@ export const Row = memo(({ job, selected, onSelect, captions }) => {
   const id = job.job_id;
   const { label, upload } = job.metadata ?? {};
   const short = html`<span class="mono">${shortId(id)}</span>`;
-  const all = job.status === 'completed' && !job.failed ? plural(job.total_images, 'image') : `${plural(job.total_images, 'image')}: ${countsInWords(job)}`;
+  const images = `${plural(job.total_images, 'image')}${job.status === 'cancelled' && job.completed > 0 ? `, ${number(job.completed)} done` : ''}`; // the state has the other numbers
   return html`<li class=${classes('jobs-row', selected && 'selected')}>
     <input type="checkbox" checked=${selected} aria-label=${`Select job ${shortId(id)}`} onClick=${(event) => onSelect(id, event.currentTarget.checked, event.shiftKey)} />
     <div class="jobs-name">
@@ -25,7 +25,7 @@ export const Row = memo(({ job, selected, onSelect, captions }) => {
       </span>`}
     </div>
     <span class="jobs-state"><${Badge} job=${job} /></span>
-    <div class="jobs-images">${ended(job) ? all : html`<${JobProgress} job=${job} />`}</div>
+    <div class="jobs-images">${ended(job) ? images : html`<${JobProgress} job=${job} />`}</div>
     <span class="jobs-time"><${Time} value=${job.created_at} /></span>
   </li>`;
 });

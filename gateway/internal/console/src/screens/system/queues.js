@@ -36,19 +36,23 @@ function stateOf({ messages, consumers, quarantine, dead }) {
   return messages > 0 ? { word: 'working', tone: 'busy' } : { word: 'empty', tone: 'good' };
 }
 
-/** Queues is the table of the work queues, in the order of the steps. */
+const columns = [
+  { name: 'Waiting', member: 'messages', title: 'Messages that wait for a reader' },
+  { name: 'Readers', member: 'consumers', title: 'Analyzers, processors or gateways that read the queue' },
+  { name: 'Retry', member: 'retry', title: 'Messages that wait for another attempt' },
+  { name: 'Quarantine', member: 'quarantine', title: 'Messages that were in flight when a process died, which are tried one at a time', warn: true },
+  { name: 'Dead', member: 'dead', title: 'Messages that no service could process', warn: true },
+];
+
+/** Queues is the table of the work queues, in the order of the steps. The roles are explicit because
+ * a narrow page shows each row as a card. */
 export function Queues({ queues }) {
   if (queues.length === 0) return html`<${EmptyState} title="There are no queues." />`;
-  const columns = [
-    ['Waiting', 'Messages that wait for a reader'], ['Readers', 'Analyzers, processors or gateways that read the queue'], ['Retry', 'Messages that wait for another attempt'],
-    ['Quarantine', 'Messages that were in flight when a process died; they are tried one at a time'], ['Dead', 'Messages that no service could process'],
-  ];
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Queues"><table class="system-queues">
-    <thead><tr><th scope="col">Queue</th><th scope="col">State</th>${columns.map(([name, title]) => html`<th key=${name} scope="col" class="number" title=${title}>${name}</th>`)}</tr></thead>
-    <tbody>${queues.map((queue) => html`<tr key=${queue.name}>
-      <th scope="row"><span class="mono">${queue.name}</span>${readers[queue.name] && html`<small>${readers[queue.name]}</small>`}</th>
-      <td><${Badge} state=${stateOf(queue)} /></td>
-      <td class="number"><${Count} value=${queue.messages} /></td><td class="number"><${Count} value=${queue.consumers} /></td><td class="number"><${Count} value=${queue.retry} /></td>
-      <td class="number"><${Count} value=${queue.quarantine} warn /></td><td class="number"><${Count} value=${queue.dead} warn /></td></tr>`)}</tbody>
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Queues"><table class="system-queues" role="table">
+    <thead role="rowgroup"><tr role="row"><th role="columnheader" scope="col">Queue</th><th role="columnheader" scope="col">State</th>${columns.map(({ name, title }) => html`<th key=${name} role="columnheader" scope="col" class="number" title=${title}>${name}</th>`)}</tr></thead>
+    <tbody role="rowgroup">${queues.map((queue) => html`<tr key=${queue.name} role="row">
+      <th role="rowheader" scope="row"><span class="mono">${queue.name}</span>${readers[queue.name] && html`<small>${readers[queue.name]}</small>`}</th>
+      <td role="cell"><${Badge} state=${stateOf(queue)} /></td>
+      ${columns.map(({ name, member, warn }) => html`<td key=${name} role="cell" class="number" data-name=${name}><${Count} value=${queue[member]} warn=${warn} /></td>`)}</tr>`)}</tbody>
   </table></div>`;
 }
