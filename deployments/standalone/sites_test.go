@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -165,7 +164,7 @@ func (s *site) bury(t *testing.T, image controlBody) error {
 	if err != nil {
 		return err
 	}
-	err = b.Publish(t.Context(), broker.DeadQueue(pipeline.ImageUpload.Name), broker.Message{ID: rand.Text(), Body: body})
+	err = b.Publish(t.Context(), broker.DeadQueue(pipeline.ImageUpload.Name), broker.Message{Body: body})
 	return errors.Join(err, b.Close())
 }
 

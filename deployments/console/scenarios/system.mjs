@@ -1,8 +1,9 @@
 // The screen for operators.
 
-import { assert, photo, scenario, until } from '../rig.mjs';
 import { withOrigin } from '../origin.mjs';
+import { assert, photo, scenario, until } from '../rig.mjs';
 
+const range = (n) => [...Array(n).keys()];
 const button = (page, name) => page.getByRole('button', { name });
 const queue = (page, name) => page.getByRole('table').getByRole('row').filter({ hasText: name });
 const cells = (page, name) => queue(page, name).getByRole('cell').allTextContents();
@@ -22,7 +23,7 @@ scenario('everything works', async ({ open, axe, screenshot, api }) => {
   await page.getByText(`Imagebatch ${version}`).waitFor();
   await page.getByText(go, { exact: true }).waitFor();
   await page.getByText(/^running for \d+/).waitFor();
-  for (const name of ['broker', 'job store', 'store of originals']) await page.getByRole('listitem').filter({ hasText: name }).getByText('ready', { exact: true }).waitFor();
+  for (const name of ['broker', 'job store', 'store of originals']) await page.getByRole('listitem').filter({ hasText: name }).getByText('✓ ready', { exact: true }).waitFor();
   assert.deepEqual(await cells(page, 'image_upload'), ['✓ empty', '0', '1', '0', '0', '0']);
   await page.getByText('No dead letters.').waitFor();
   assert.equal(await page.getByRole('link', { name: /Grafana|RabbitMQ/ }).count(), 0); // they are not configured
@@ -63,7 +64,7 @@ scenario('a broker that does not respond', async ({ open, axe, screenshot, noSid
   await page.setViewportSize({ width: 390, height: 844 });
   await noSidewaysScroll(page);
   down = false;
-  await broker.getByText('ready', { exact: true }).waitFor();
+  await broker.getByText('✓ ready', { exact: true }).waitFor();
   await page.getByRole('status').filter({ hasText: 'All dependencies are ready' }).waitFor({ state: 'attached' });
   assert.deepEqual(await cells(page, 'image_upload'), ['✓ empty', '0', '1', '0', '0', '0']);
 });
@@ -109,10 +110,11 @@ scenario('the state gets old without a gateway', async ({ open, control, allow }
   const page = await open('#/system');
   await page.getByRole('heading', { name: 'Queues' }).waitFor();
   await control.kill();
-  await page.getByText('The state could not be updated').waitFor();
+  const note = page.locator('.note').filter({ hasText: 'The state could not be updated' });
+  await note.waitFor();
   await queue(page, 'image_upload').waitFor(); // what was known stays
   await control.start();
-  await page.getByText('The state could not be updated').waitFor({ state: 'detached', timeout: 30_000 });
+  await note.waitFor({ state: 'detached', timeout: 30_000 });
 });
 
 scenario('dead letters are replayed and discarded', { system: 'gateways', limit: 120 }, async ({ open, submit, ended, control, axe, screenshot, allow, noSidewaysScroll, api }) => withOrigin(async (origin) => {
@@ -189,5 +191,3 @@ scenario('a dead letter that cannot be replayed', { system: 'gateways' }, async 
   await button(page.getByRole('dialog', { name: 'Discard this dead letter?' }), 'Discard').click();
   await letter(page, 'cancelled.jpg').waitFor({ state: 'detached' });
 }));
-
-const range = (n) => [...Array(n).keys()];

@@ -5,7 +5,7 @@ import { html, useCallback, useEffect, useMemo, useRef, useState } from '../lib/
 import { href, navigate } from '../lib/router.js';
 import { read, write } from '../lib/storage.js';
 import { announce, classes, EmptyState, ErrorNote, Heading, Loading } from '../lib/ui.js';
-import { extras, filtered, filterOf, hasState, states, withState, without } from './jobs/filter.js';
+import { extras, filtered, filterOf, hasState, narrowed, states, withState, without } from './jobs/filter.js';
 import { newJobs } from './jobs/list.js';
 import { useList } from './jobs/load.js';
 import { Row } from './jobs/row.js';
@@ -22,8 +22,8 @@ export default function Jobs({ query, limits, caller }) {
   const [selected, setSelected] = useState(new Set());
   const chosen = useMemo(() => list.jobs.filter((job) => selected.has(job.job_id)), [list.jobs, selected]);
   const onSelect = useSelect(list.jobs, setSelected);
-  const bulk = useBulk((ids) => {
-    setSelected((old) => new Set([...old].filter((id) => !ids.includes(id))));
+  const bulk = useBulk((failed) => {
+    setSelected(new Set(failed));
     source.look();
   });
   const name = JSON.stringify(filter);
@@ -87,14 +87,15 @@ function All({ jobs, chosen, onChange }) {
   const some = chosen.length > 0 && chosen.length < jobs.length;
   useEffect(() => { box.current.indeterminate = some; }, [some]);
   return html`<label class="check"><input ref=${box} type="checkbox" checked=${chosen.length === jobs.length} onChange=${(event) => onChange(event.currentTarget.checked)} />
-    <span>Select all ${number(jobs.length)} shown</span></label>`;
+    <span>${jobs.length === 1 ? 'Select the job shown' : `Select all ${number(jobs.length)} shown`}</span></label>`;
 }
 
-// States are the filters that exclude each other, with the present numbers of jobs.
+// States are the filters that exclude each other, with the present numbers of jobs. The gateway counts
+// all jobs, so there are no numbers beside a search or another filter.
 function States({ filter, captions }) {
   const counts = useCounts();
   const text = ({ counts: names }) => {
-    if (!counts) return '';
+    if (!counts || narrowed(filter)) return '';
     const sum = names.reduce((total, each) => total + counts[each], 0);
     return countText({ sum, at_least: names.some((each) => counts.at_least?.includes(each)) ? ['sum'] : [] }, 'sum');
   };

@@ -36,6 +36,9 @@ export const hasState = (filter, { query = {} }) => stateNames.every((name) => f
 /** extras returns the other filters that are set, as {name, word, value}. */
 export const extras = (filter) => Object.entries(others).filter(([name]) => filter[name]).map(([name, word]) => ({ name, word, value: filter[name] }));
 
+/** narrowed reports whether there is a filter besides the state. */
+export const narrowed = (filter) => Object.keys(without(filter, 'order', ...stateNames)).length > 0;
+
 /** filtered reports whether the list may lack jobs. */
 export const filtered = (filter) => Object.keys(without(filter, 'order')).length > 0;
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { extras, filtered, filterOf, hasState, jobIdOf, states, withState, without } from './filter.js';
+import { extras, filtered, filterOf, hasState, jobIdOf, narrowed, states, withState, without } from './filter.js';
 
 const parse = (text) => filterOf(new URLSearchParams(text));
 
@@ -10,6 +10,7 @@ test('the filters of an address', () => {
   assert.deepEqual(extras(filter), [{ name: 'owner', word: 'Owner', value: 'anna' }]);
   assert.deepEqual(without(filter, 'owner', 'q'), { status: 'failed', order: 'oldest' });
   assert.deepEqual([filtered(filter), filtered(parse('order=oldest')), filtered({})], [true, false, false]);
+  assert.deepEqual([narrowed(filter), narrowed(parse('status=failed&order=oldest')), narrowed(parse('q=x'))], [true, false, true]);
 });
 
 test('states exclude each other and keep the rest', () => {

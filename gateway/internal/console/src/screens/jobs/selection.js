@@ -45,7 +45,7 @@ const actions = {
 
 /** useBulk returns {busy, result, run, close}. run(action, jobs) asks, and then acts on those jobs to
  * which the action applies. busy is {doing, done, total} meanwhile. onDone gets the IDs of the jobs
- * with which it has succeeded. */
+ * with which it has failed. */
 export function useBulk(onDone) {
   const [busy, setBusy] = useState(null);
   const [result, setResult] = useState(null);
@@ -62,7 +62,7 @@ export function useBulk(onDone) {
     const results = await each(fit.map((job) => job.job_id), (id) => action.send(id, keys.get(id)), {
       signal: stop.current.signal, onProgress: (done) => setBusy({ doing: action.doing, done, total: fit.length }),
     });
-    const done = results.filter(({ error }) => !error).map(({ item }) => item);
+    const done = results.filter(({ error }) => !error);
     const unneeded = results.filter(({ error }) => error && action.unneeded(error));
     const failed = results.filter(({ error }) => error && !action.unneeded(error));
     const left = fit.length - results.length;
@@ -74,7 +74,7 @@ export function useBulk(onDone) {
     setResult({ title, problems: failed, tone: failed.length > 0 ? 'bad' : unneeded.length > 0 || left > 0 ? 'warn' : 'good' });
     announce(title);
     jobsChanged();
-    onDone([...done, ...unneeded.map(({ item }) => item)]);
+    onDone(failed.map(({ item }) => item));
   };
   return { busy, result, run, stop: () => stop.current.abort(), close: () => setResult(null) };
 }
@@ -87,7 +87,7 @@ export function Result({ result, onClose }) {
     ${problems.length > 0 && html`<ul class="jobs-problems">${problems.slice(0, shownProblems).map(({ item, error }) => html`<li key=${item}>
       <a class="mono" href=${href('job', { id: item })}>${shortId(item)}</a>: <bdi>${error.text ?? error.message}</bdi>. ${error.advice}</li>`)}
       ${problems.length > shownProblems && html`<li>and ${plural(problems.length - shownProblems, 'further job')}</li>`}</ul>
-      <p>They are still selected, so that you can try again.</p>`}</div>
+      <p>${problems.length === 1 ? 'It is' : 'They are'} still selected, so that you can try again.</p>`}</div>
     <button type="button" class="plain icon" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button></div>`;
 }
 

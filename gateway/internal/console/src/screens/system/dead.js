@@ -17,7 +17,7 @@ export function DeadLetters({ total }) {
   const [shown, setShown] = useState(step);
   const [busy, setBusy] = useState('');
   const [outcome, setOutcome] = useState(null); // {tone, title, text, job, error, again}
-  useChanges(total, data, loading, reload);
+  useChanges(total, data, error, loading, reload);
 
   const act = async (group, action) => {
     const { queue, trace, letters } = group;
@@ -72,11 +72,13 @@ function explained(error) {
 }
 
 // useChanges reads the list again when the number of dead letters differs from it for two updates:
-// those that somebody reads at the moment are not counted.
-function useChanges(total, data, loading, reload) {
+// those that somebody reads at the moment are not counted. What could not be read is read again too.
+function useChanges(total, data, error, loading, reload) {
   const differs = useRef(0);
   useEffect(() => {
-    if (total === undefined || !data || loading) return;
+    if (total === undefined || loading) return;
+    if (error) reload();
+    if (error || !data) return;
     const listed = data.dead_letters.length;
     const same = total.sum === listed || (data.truncated && total.sum > listed);
     differs.current = same ? 0 : differs.current + 1;
