@@ -182,7 +182,7 @@ scenario('a dead letter that cannot be replayed', { system: 'gateways' }, async 
   const page = await open('#/system');
   await button(page, 'Replay cancelled.jpg').click();
   await button(page.getByRole('dialog', { name: 'Replay this dead letter?' }), 'Replay').click();
-  await page.getByText('Dead letter stays: its job was cancelled').waitFor();
+  await page.getByText('Dead letter stays: its job was cancelled', { exact: true }).waitFor();
   await page.getByText('Discard it if it has no use any more').waitFor();
   await axe(page);
   await screenshot(page, 'system-left');

@@ -22,7 +22,7 @@ export default function System({ limits, caller }) {
       if (err.status === 403 && err.code !== 'proxy') return { refused: true };
       throw err;
     }
-  }, [caller?.operator]);
+  }, [limits.keys && caller?.operator]);
   latest.current = data;
   useInterval(() => data?.refused || reload(), every);
   useDown(data);

@@ -33,7 +33,7 @@ import{$ as I,A as Q,D as W,G as p,H as g,I as U,K as S,M as z,N as B,P as C,V a
       <th role="rowheader" scope="row"><span class="mono">${e.name}</span>${Y[e.name]&&a`<small>${Y[e.name]}</small>`}</th>
       <td role="cell"><${O} state=${$e(e)} /></td>
       ${V.map(({name:s,member:n,warn:r})=>a`<td key=${s} role="cell" class="number" data-name=${s}><${me} value=${e[n]} warn=${r} /></td>`)}</tr>`)}</tbody>
-  </table></div>`}var fe=5e3,he=2e4;function te({limits:t,caller:e}){let s=h(null),{data:n,error:r,reload:o}=x(async i=>{let{operator:d}=t.keys?e??await Q({signal:i}):{operator:!0};if(d===!1)return{refused:!0};try{return{...(await y("GET","api/v1/system",{signal:i,background:!!s.current})).data,at:Date.now()}}catch(u){if(u.status===403&&u.code!=="proxy")return{refused:!0};throw u}},[e?.operator]);return s.current=n,A(()=>n?.refused||o(),fe),ve(n),n?.refused?a`<${E}>System<//><${be} name=${e?.name} />`:a`<${E}>System<//>
+  </table></div>`}var fe=5e3,he=2e4;function te({limits:t,caller:e}){let s=h(null),{data:n,error:r,reload:o}=x(async i=>{let{operator:d}=t.keys?e??await Q({signal:i}):{operator:!0};if(d===!1)return{refused:!0};try{return{...(await y("GET","api/v1/system",{signal:i,background:!!s.current})).data,at:Date.now()}}catch(u){if(u.status===403&&u.code!=="proxy")return{refused:!0};throw u}},[t.keys&&e?.operator]);return s.current=n,A(()=>n?.refused||o(),fe),ve(n),n?.refused?a`<${E}>System<//><${be} name=${e?.name} />`:a`<${E}>System<//>
     <${w} error=${r} title=${n?"The state could not be updated":"The state of the system could not be read"} retry=${o} />
     ${!n&&!r&&a`<${D} />`}
     ${n&&a`<${we} system=${n} />
