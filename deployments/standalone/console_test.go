@@ -112,6 +112,11 @@ func newConsole(t *testing.T) *console {
 type controlBody struct {
 	conditions
 	Answer string `json:"answer"`
+
+	// The image of a dead letter.
+	JobID string `json:"job_id"`
+	Index int    `json:"index"`
+	Name  string `json:"name"`
 }
 
 // serve handles POST /SITE/ACTION. Starting a system can end the test, which only its own goroutine may do.

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,8 +13,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/imagebatch/imagebatch/analyzer/visiontest"
+	"github.com/imagebatch/imagebatch/shared/broker"
+	"github.com/imagebatch/imagebatch/shared/broker/rabbitmq"
+	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
 // site is a running system that the scenarios of a file use, behind a front of its own.
@@ -132,6 +139,35 @@ var modelAnswers = map[string]visiontest.Reply{
 	"down":    visiontest.Drop,
 }
 
+// bury adds a dead letter about an image, like that of an analyzer which has failed five times. The image itself stays as it is.
+func (s *site) bury(t *testing.T, image controlBody) error {
+	t.Helper()
+	var node string
+	for _, variable := range s.front.gateways[0].env {
+		if value, ok := strings.CutPrefix(variable, "RABBITMQ_URL="); ok {
+			node = value
+		}
+	}
+	if node == "" {
+		return fmt.Errorf("this system has no broker")
+	}
+	envelope := pipeline.NewEnvelope(image.JobID, image.Index, time.Now())
+	envelope.Attempt = pipeline.MaxAttempts
+	body, err := json.Marshal(struct {
+		pipeline.Envelope
+		Name string `json:"original_filename"`
+	}{envelope, image.Name})
+	if err != nil {
+		return err
+	}
+	b, err := rabbitmq.Open(rabbitmq.Config{URLs: []string{node}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	err = b.Publish(t.Context(), broker.DeadQueue(pipeline.ImageUpload.Name), broker.Message{Body: body})
+	return errors.Join(err, b.Close())
+}
+
 // act does what a scenario requests at the control server, in the test's own goroutine.
 func (s *site) act(t *testing.T, action string, body controlBody) (any, error) {
 	t.Helper()
@@ -153,6 +189,8 @@ func (s *site) act(t *testing.T, action string, body controlBody) (any, error) {
 			gateway.start()
 			gateway.awaitReady()
 		}
+	case "dead_letter":
+		return struct{}{}, s.bury(t, body)
 	case "model":
 		if s.model == nil {
 			return nil, fmt.Errorf("this system has no model")

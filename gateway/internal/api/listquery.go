@@ -194,7 +194,7 @@ func unixText(t time.Time) string {
 }
 
 // A page token is, in base64, a position in the list (nanoseconds since 1970, then the ID of
-// the job) and the key of the list.
+// the job) and the key of the list. The console shows the time of a search that is not at its end.
 const (
 	tokenTime     = 8  // bytes
 	tokenPosition = 44 // bytes of the time and the ID
