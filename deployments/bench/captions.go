@@ -162,7 +162,7 @@ func (f *captioners) describing(ctx context.Context, do func() error) error {
 }
 
 // observe lets the model answer, and measures until its last answer, or without caption analyzers for as long as its
-// answers would take.
+// answers would take. At least one image is described in that time.
 func (f *captioners) observe(ctx context.Context, c *captioning, images int) error {
 	before, err := f.usage(ctx)
 	if err != nil {
@@ -170,10 +170,11 @@ func (f *captioners) observe(ctx context.Context, c *captioning, images int) err
 	}
 	f.model.release()
 	err = until(ctx, func() (bool, error) {
-		if images == 0 {
-			return time.Since(before.at) >= f.scale.answer*time.Duration(f.scale.rounds), nil
+		if images == 0 && time.Since(before.at) < f.scale.answer*time.Duration(f.scale.rounds) || len(f.model.answered()) < images {
+			return false, nil
 		}
-		return len(f.model.answered()) >= images, nil
+		n, err := f.described(ctx)
+		return n > before.described, err
 	})
 	if err != nil {
 		return fmt.Errorf("wait for %d answers: %w; there are %d", images, err, len(f.model.answered()))

@@ -164,7 +164,7 @@ func TestOneImporter(t *testing.T) {
 		"github.com/bep/imagemeta":            "analyzer/internal/embedded",
 		"github.com/lucasb-eyer/go-colorful":  "analyzer/internal/visual",
 		"github.com/caarlos0/env/v11":         "shared/service",
-		"github.com/gofrs/flock":              "client/cmd/imagebatch/internal/journal",
+		"github.com/gofrs/flock":              "client/cmd/imagebatch/internal/lockfile",
 		"github.com/spf13/cobra":              "client/cmd/imagebatch",
 		"golang.org/x/term":                   "client/cmd/imagebatch",
 		"go.opentelemetry.io/otel":            "shared/telemetry",

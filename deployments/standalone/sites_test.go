@@ -32,12 +32,12 @@ type site struct {
 	OperatorKey string `json:"operator_key"` // the key of ops, an operator
 }
 
-// patience makes a gateway wait for an image for as long as a scenario holds it back.
-var patience = []string{"DOWNLOAD_HEADER_TIMEOUT=2m", "DOWNLOAD_TIMEOUT=2m"}
+// slowDownloads makes a gateway wait for an image for as long as a scenario holds it back.
+var slowDownloads = []string{"DOWNLOAD_HEADER_TIMEOUT=2m", "DOWNLOAD_TIMEOUT=2m"}
 
 // sites start the systems that a scenario can name. A system belongs to one file of scenarios.
 var sites = map[string]func(t *testing.T) *site{
-	"open": func(t *testing.T) *site { return newSite(t, forms["standalone"](t, patience...)) },
+	"open": func(t *testing.T) *site { return newSite(t, forms["standalone"](t, slowDownloads...)) },
 	"keys": func(t *testing.T) *site {
 		program, file, anna, ops := consoleKeys(t)
 		p := &process{t: t, name: program, addr: freeAddr(t), key: ops, env: []string{
@@ -65,7 +65,7 @@ var sites = map[string]func(t *testing.T) *site{
 	},
 	"captions": func(t *testing.T) *site {
 		model := visiontest.Start(t, "secret")
-		s := newSite(t, forms["standalone"](t, captionEnv(model, patience...)...))
+		s := newSite(t, forms["standalone"](t, captionEnv(model, slowDownloads...)...))
 		s.model = model
 		return s
 	},

@@ -3,7 +3,7 @@
 //
 // Its commands use github.com/spf13/cobra (Apache-2.0), which provides the help and the completion for
 // shells, and golang.org/x/term (BSD-3-Clause), which finds out whether a stream is a terminal
-// and how wide that is. The journal uses github.com/gofrs/flock, and the watched folder github.com/fsnotify/fsnotify;
+// and how wide that is. Lock files use github.com/gofrs/flock, and the watched folder github.com/fsnotify/fsnotify;
 // their packages say why.
 package main
 

@@ -60,8 +60,10 @@ scenario('12 images arrive live', async ({ open, submit, axe, screenshot }) => w
   assert.match(await page.title(), /^Completed, 1 failed · Job /);
   await button(page, 'ZIP').waitFor();
   await page.getByRole('status').filter({ hasText: 'Job completed, 1 failed' }).waitFor({ state: 'attached' });
+  // A busy page shows a message later, so two may be closer to each other than they were sent.
   const times = (await heard()).map(({ time }) => time);
-  for (const [i, time] of times.slice(1).entries()) assert.ok(time - times[i] > 1950, `two messages within ${time - times[i]} ms`);
+  const most = 2 + (times.at(-1) - times[0]) / 2000;
+  assert.ok(times.length <= most, `${times.length} messages at ${times} ms, want at most one in 2 s`);
 }));
 
 scenario('an update changes only its card', async ({ open, submit }) => withOrigin(async (origin) => {

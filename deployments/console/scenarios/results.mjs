@@ -76,7 +76,7 @@ scenario('missing captions, and removing those of a model', { system: 'captions'
   await page.getByRole('dialog').getByText('A model wrote texts of 3 images.').waitFor();
   await axe(page);
   await button(page, 'Make files without them').click();
-  await page.getByText("It makes 3 files of an earlier job again, without a model's words.").waitFor();
+  await page.locator('main').getByText("It makes 3 files of an earlier job again, without a model's words.").waitFor();
   await badge(page).getByText('Completed').waitFor();
   const removed = page.url().split('/').pop();
   for (const i of range(3)) assert.equal((await api('GET', `api/v1/batch/${removed}/images/${i}/metadata`)).captioned, undefined);

@@ -14,6 +14,7 @@ import (
 	"embed"
 	"fmt"
 	"regexp"
+	"strings"
 	"sync"
 )
 
@@ -100,11 +101,12 @@ func preloads(files map[string]*File, name string) []string {
 // does not have to read the script before it loads them, and with the digest of all files, by
 // which an open page finds out that there is another release.
 func completed(index []byte, chunks []string, digest string) []byte {
-	head := `<meta name="digest" content="` + digest + `">`
+	var head strings.Builder
+	fmt.Fprintf(&head, `<meta name="digest" content="%s">`, digest)
 	for _, name := range chunks {
-		head += "\n" + `<link rel="modulepreload" href="` + name + `">`
+		fmt.Fprintf(&head, "\n<link rel=\"modulepreload\" href=\"%s\">", name)
 	}
-	return bytes.Replace(index, []byte("</head>"), []byte(head+"\n</head>"), 1)
+	return bytes.Replace(index, []byte("</head>"), []byte(head.String()+"\n</head>"), 1)
 }
 
 func compressed(data []byte) []byte {
