@@ -151,9 +151,9 @@ scenario('dead letters are replayed and discarded', { system: 'gateways', limit:
   await letter(page, 'dead0.jpg').waitFor();
   await button(page, 'Replay dead0.jpg').click();
   await button(question, 'Replay').click();
-  await page.getByText('Another operator, or the command gateway dead-letters, reads this queue at the moment. Try again in 2 s.').waitFor();
+  await page.locator('main').getByText('Another operator, or the command gateway dead-letters, reads this queue at the moment. Try again in 2 s.').waitFor();
   await button(page, 'Try again').click();
-  await page.getByText('Replayed: a new job retries the failed images.').waitFor();
+  await page.locator('main').getByText('Replayed: a new job retries the failed images.').waitFor();
   await letter(page, 'dead0.jpg').waitFor({ state: 'detached' });
   await origin.release(0, photo());
   const { jobs } = await api('GET', `api/v1/batch?retry_of=${failed[0]}`);
@@ -164,7 +164,7 @@ scenario('dead letters are replayed and discarded', { system: 'gateways', limit:
 
   await button(page, 'Discard dead1.jpg').click();
   await button(page.getByRole('dialog', { name: 'Discard this dead letter?' }), 'Discard').click();
-  await page.getByText('Discarded.').waitFor();
+  await page.locator('main').getByText('Discarded.').waitFor();
   await letter(page, 'dead1.jpg').waitFor({ state: 'detached' });
   assert.equal((await api('GET', `api/v1/batch?retry_of=${failed[1]}`)).jobs.length, 0);
   await letter(page, 'dead2.jpg').waitFor();
@@ -182,8 +182,8 @@ scenario('a dead letter that cannot be replayed', { system: 'gateways' }, async 
   const page = await open('#/system');
   await button(page, 'Replay cancelled.jpg').click();
   await button(page.getByRole('dialog', { name: 'Replay this dead letter?' }), 'Replay').click();
-  await page.getByText('Dead letter stays: its job was cancelled', { exact: true }).waitFor();
-  await page.getByText('Discard it if it has no use any more').waitFor();
+  await page.locator('main').getByText('Dead letter stays: its job was cancelled', { exact: true }).waitFor();
+  await page.locator('main').getByText('Discard it if it has no use any more').waitFor();
   await axe(page);
   await screenshot(page, 'system-left');
   await letter(page, 'cancelled.jpg').waitFor();

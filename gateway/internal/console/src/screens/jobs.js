@@ -56,6 +56,7 @@ export default function Jobs({ query, limits, caller }) {
       <div class="jobs-head"><${All} jobs=${list.jobs} chosen=${chosen} onChange=${(on) => setSelected(new Set(on ? list.jobs.map((job) => job.job_id) : []))} /></div>
       <ul class="jobs-list" aria-label="Jobs">${list.jobs.map((job) => html`<${Row} key=${job.job_id} job=${job} selected=${selected.has(job.job_id)} onSelect=${onSelect} captions=${captions} />`)}</ul></div>`}
     <${ErrorNote} error=${source.error} title="The list could not be read" retry=${source.again} />
+    ${source.error?.status === 400 && html`<p><a class="button" href=${href('jobs')}>Clear the filters</a></p>`}
     <${More} source=${source} />
     <${Selection} jobs=${chosen} bulk=${bulk} onClear=${() => setSelected(new Set())} />`;
 }
@@ -128,7 +129,7 @@ function Empty({ filter }) {
   if (!filtered(filter)) {
     return html`<${EmptyState} title="No jobs yet."><a class="button primary" href=${href('new')}>Send images</a><//>`;
   }
-  return html`<${EmptyState} title=${filter.q ? html`No job matches “<bdi>${filter.q}</bdi>”.` : 'No job matches.'}>
+  return html`<${EmptyState} title=${filter.q ? html`No job matches “<bdi>${filter.q}</bdi>”${Object.keys(without(filter, 'q', 'order')).length > 0 && ' with these filters'}.` : 'No job matches.'}>
     ${filter.q && html`<p>The search looks for a part of a file name or of a custom ID, and for the start of a job’s ID.</p>`}
     <a class="button" href=${href('jobs', {}, filter.order && { order: filter.order })}>Clear the filters</a><//>`;
 }

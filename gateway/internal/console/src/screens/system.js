@@ -34,7 +34,7 @@ export default function System({ limits, caller }) {
       <div class="system-columns"><section><h2>Dependencies</h2><${Dependencies} list=${data.dependencies} /></section>
         <section><h2>Work</h2><${Work} work=${data.work} /></section></div>
       <section><h2>Queues</h2><${Queues} queues=${data.queues} /></section>
-      <section><${DeadLetters} total=${deadOf(data)} /></section>`}`;
+      <section><${DeadLetters} total=${deadOf(data)} onChange=${reload} /></section>`}`;
 }
 
 // deadOf returns the number of dead letters on all queues as a new object for each update, or

@@ -11,8 +11,9 @@ import { ended, grouped } from './letters.js';
 const step = 50; // images that are shown at first, and with each click
 
 /** DeadLetters is the list, with what an operator can do. total is their present number, or undefined
- * if it is unknown: the list is read again when that has changed. */
-export function DeadLetters({ total }) {
+ * if it is unknown: the list is read again when that has changed. onChange is called after a replay
+ * or a removal. */
+export function DeadLetters({ total, onChange }) {
   const { data, error, loading, reload } = useLoad(async (signal) => (await request('GET', 'api/v1/dead-letters', { signal })).data);
   const [shown, setShown] = useState(step);
   const [busy, setBusy] = useState('');
@@ -30,6 +31,7 @@ export function DeadLetters({ total }) {
       setOutcome(result);
       announce(result.title);
       jobsChanged();
+      onChange();
       reload();
     } catch (err) {
       if (err.status === 404) reload(); // another operator was first
@@ -97,7 +99,7 @@ function Letter({ group, busy, onReplay, onDiscard }) {
     <div class="grow">
       <p class="system-letter">${first.job_id ? html`<a href=${href('viewer', { id: first.job_id, index: first.index })}><bdi>${name}</bdi></a>` : html`<bdi>${name}</bdi>`}
         ${letters.length > 1 && html` <span class="faint">${plural(letters.length, 'dead letter')}</span>`}</p>
-      ${letters.map((letter, i) => html`<p key=${i} class="system-why"><bdi>${letter.not_understood || letter.reason}</bdi></p>`)}
+      ${[...new Set(letters.map((letter) => letter.not_understood || letter.reason))].map((reason) => html`<p key=${reason} class="system-why"><bdi>${reason}</bdi></p>`)}
       <p class="faint system-facts"><span class="mono">${queue}</span>
         ${first.job_id && html`<span>job <a class="mono" href=${href('job', { id: first.job_id })}>${shortId(first.job_id)}</a></span>`}
         ${first.died_at && html`<span><${Time} value=${first.died_at} /></span>`}
