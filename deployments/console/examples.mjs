@@ -3,11 +3,15 @@
 
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
-const module = (path) => execFileSync('go', ['-C', join(root, 'analyzer'), 'list', '-m', '-f', '{{.Dir}}', path], { encoding: 'utf8' }).trim();
+
+// module returns the folder of a Go module. The tests give the browser another home, in which Go has no modules.
+const module = (path) => execFileSync('go', ['-C', join(root, 'analyzer'), 'list', '-m', '-f', '{{.Dir}}', path],
+  { encoding: 'utf8', env: { ...process.env, HOME: userInfo().homedir } }).trim();
 
 /** The photo with title, keywords, place and time of its own. */
 export const sunrise = () => readFileSync(join(root, 'docs/sunrise.jpg'));
