@@ -1,6 +1,6 @@
 # `make help` lists the targets. All except `run`, `build` and `tidy` need bash. The scripts are in deployments/local.
 .DEFAULT_GOAL := help
-.PHONY: help run test build up down compose-test local-up local-down bench bench-system bench-scaling prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
+.PHONY: help run test pictures build up down compose-test local-up local-down bench bench-system bench-scaling prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := client shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
 # The command line requires versions of two modules instead of their folders, so that `go install …@latest` works. Only the
@@ -33,6 +33,9 @@ run: bin/standalone ## run everything in one process on :8080; needs only Go; da
 # Make passes SCREENSHOTS=FOLDER and HEADFUL=1 on to the browser tests: CONTRIBUTING.md.
 test: ## run all tests, with real servers that it starts itself (ARGS='-run TestName' selects some)
 	@deployments/local/test.sh $(ARGS)
+
+pictures: ## take the pictures of the console again: 20 in data/pictures, 4 of them in docs/console
+	@SCENARIOS=pictures.mjs SCREENSHOTS=data/pictures deployments/local/test.sh -run TestConsole
 
 build: bin/gateway bin/analyzer bin/processor bin/standalone bin/imagebatch ## build static binaries: bin/{gateway,analyzer,processor,standalone,imagebatch}
 

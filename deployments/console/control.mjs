@@ -39,6 +39,8 @@ export function controlOf(system) {
     },
     /** Sets what the model's server does (ok, refused or down), if there is an answer, and returns {pictures}: how many it got. */
     model: (answer = '') => request(system, 'model', { answer }),
+    /** Sets what the model answers about all images from now on: {title, description, keywords, alt_text}. */
+    caption: (answer) => request(system, 'caption', { caption: answer }),
     /** Adds a dead letter about an image, {job_id, index, name}, as if an analyzer had failed at it five times. Only with a broker. */
     bury: (image) => request(system, 'dead_letter', image),
     /** Undoes what a scenario has left. */

@@ -30,11 +30,12 @@ const (
 )
 
 // TestConsole runs the scenarios in deployments/console/scenarios: what a person does with the console in a browser. Each
-// scenario is a subtest of its file. See "Browser tests" in CONTRIBUTING.md.
+// scenario is a subtest of its file. See "Browser tests" in CONTRIBUTING.md. SCENARIOS=pictures.mjs selects other files below
+// deployments/console.
 func TestConsole(t *testing.T) {
 	t.Parallel()
 	env := browserEnv(t)
-	files, err := filepath.Glob(filepath.Join(consoleDir, "scenarios", "*.mjs"))
+	files, err := filepath.Glob(filepath.Join(consoleDir, cmp.Or(os.Getenv("SCENARIOS"), "scenarios/*.mjs")))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d files of scenarios: %v", len(files), err)
 	}
@@ -111,7 +112,8 @@ func newConsole(t *testing.T) *console {
 // controlBody is the body of a request to the control server.
 type controlBody struct {
 	conditions
-	Answer string `json:"answer"`
+	Answer  string          `json:"answer"`
+	Caption json.RawMessage `json:"caption"`
 
 	// The image of a dead letter.
 	JobID string `json:"job_id"`

@@ -69,6 +69,13 @@ var sites = map[string]func(t *testing.T) *site{
 		s.model = model
 		return s
 	},
+	// Three services with a model, for pictures.mjs.
+	"show": func(t *testing.T) *site {
+		model := visiontest.Start(t, "secret")
+		s := newSite(t, forms["services"](t, append(captionEnv(model, slowDownloads...), "CAPTION_MODEL=vision-model")...))
+		s.model = model
+		return s
+	},
 	"gateways": func(t *testing.T) *site {
 		a, b, _ := twoGateways(t)
 		return newSite(t, a, b)
@@ -92,8 +99,12 @@ var sites = map[string]func(t *testing.T) *site{
 
 // absent returns why a system cannot run here, or "".
 func absent(name string) string {
-	for _, variable := range []string{"TEST_POSTGRES_URL", "TEST_RABBITMQ_URL", "TEST_S3_ENDPOINT"} {
-		if name == "gateways" && os.Getenv(variable) == "" {
+	needed := map[string][]string{
+		"gateways": {"TEST_POSTGRES_URL", "TEST_RABBITMQ_URL", "TEST_S3_ENDPOINT"},
+		"show":     {"TEST_RABBITMQ_URL", "TEST_S3_ENDPOINT"},
+	}
+	for _, variable := range needed[name] {
+		if os.Getenv(variable) == "" {
 			return variable + " is not set"
 		}
 	}
@@ -138,6 +149,8 @@ var modelAnswers = map[string]visiontest.Reply{
 	"refused": visiontest.Status(http.StatusUnauthorized, "{}"),
 	"down":    visiontest.Drop,
 }
+
+var errNoModel = errors.New("this system has no model")
 
 // bury adds a dead letter about an image, like that of an analyzer which has failed five times. The image itself stays as it is.
 func (s *site) bury(t *testing.T, image controlBody) error {
@@ -191,9 +204,14 @@ func (s *site) act(t *testing.T, action string, body controlBody) (any, error) {
 		}
 	case "dead_letter":
 		return struct{}{}, s.bury(t, body)
+	case "caption":
+		if s.model == nil {
+			return nil, errNoModel
+		}
+		s.model.Play(visiontest.Content(string(body.Caption)))
 	case "model":
 		if s.model == nil {
-			return nil, fmt.Errorf("this system has no model")
+			return nil, errNoModel
 		}
 		if body.Answer != "" {
 			reply, ok := modelAnswers[body.Answer]
