@@ -206,7 +206,8 @@ scenario('hostile file names are texts', async (rig) => {
   await screenshot(page, 'new-hostile-390');
   const job = await sent(page, rig, 4);
   assert.equal(job.completed, 4);
-  assert.deepEqual(job.images.map((image) => image.original_filename).sort(), Object.keys(all).slice(0, 4).sort());
+  const kept = Object.keys(all).slice(0, 4).map((name) => name.replace('"', '%22').replace('\u202E', '')); // a browser writes %22, the gateway drops what turns a text around
+  assert.deepEqual(job.images.map((image) => image.original_filename).sort(), kept.sort());
   await noSidewaysScroll(page);
 });
 

@@ -86,7 +86,7 @@ scenario('missing captions, and removing those of a model', { system: 'captions'
   const dialog = page.getByRole('dialog', { name: 'Process again' });
   await dialog.getByLabel('By the model stand-in').check();
   await button(dialog, 'Process 3 images').click();
-  await page.getByText('It processes all 3 images of an earlier job again.').waitFor();
+  await page.getByRole('paragraph').filter({ hasText: 'It processes all 3 images of an earlier job again.' }).waitFor();
   await badge(page).getByText('Completed').waitFor();
   await button(page, "Remove model's words…").waitFor();
 });

@@ -20,6 +20,7 @@ async function routes({ submit, ended }) {
 async function shown(page) {
   await page.locator('main h1').waitFor();
   await page.waitForLoadState('networkidle');
+  await page.locator('main [aria-busy=true]').waitFor({ state: 'detached' }); // a list that is of another filter still is pale
 }
 
 // visit calls act on each screen, in one page.
