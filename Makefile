@@ -1,6 +1,6 @@
 # `make help` lists the targets. All except `run`, `build` and `tidy` need bash. The scripts are in deployments/local.
 .DEFAULT_GOAL := help
-.PHONY: help run test pictures build up down compose-test local-up local-down bench bench-system bench-scaling prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
+.PHONY: help run test pictures build up down compose-test local-up local-down bench bench-system bench-scaling bench-console prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := client shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
 # The command line requires versions of two modules instead of their folders, so that `go install …@latest` works. Only the
@@ -70,6 +70,11 @@ bench-system: ## measure the cost of an image in the whole system, into docs/per
 bench-scaling: ## measure 1, 2, 4 and 8 analyzers, the loss of one, and 1, 2, 4 and 8 caption analyzers, into docs/operations.md; at most 8 minutes; needs an idle machine
 	@deployments/local/install.sh rabbitmq minio
 	@go run ./deployments/bench -scaling
+
+bench-console: bin/standalone ## measure the console in Chromium, into docs/performance.md; at most 5 minutes; needs an idle machine
+	@deployments/local/install.sh browser
+	@bash -c '. deployments/local/lib.sh; has_websocket node || PATH=$$(dirname "$$(tool node)"):$$PATH; \
+		CHROMIUM=$${TEST_CHROMIUM:-$$(command -v chromium)} PACKAGES=$$(tool console) node deployments/console/bench.mjs'
 
 prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, a watched folder of 1,000 files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds, tests and 20 seeds on RabbitMQ 4.3 and PostgreSQL 18, compose-test
 	deployments/local/test.sh --without-servers -count=20 -timeout=3h
