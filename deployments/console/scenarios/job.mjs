@@ -350,7 +350,7 @@ scenario('choosing with the mouse', async ({ open, submit, ended }) => {
   await box(2).uncheck();
   await page.getByRole('region', { name: 'Selection' }).getByRole('button', { name: 'Reprocess…' }).click();
   await button(page, 'Process 3 images').click();
-  await page.getByText('It processes 3 of 6 images of an earlier job again.').waitFor();
+  await page.getByRole('paragraph').filter({ hasText: 'It processes 3 of 6 images of an earlier job again.' }).waitFor();
   for (const name of ['tile1.png', 'tile3.png', 'tile4.png']) await card(page, name).waitFor();
   assert.equal(await page.locator('.card').count(), 3);
 });

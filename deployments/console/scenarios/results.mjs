@@ -65,7 +65,7 @@ scenario('missing captions, and removing those of a model', { system: 'captions'
   const question = page.getByRole('dialog', { name: 'Ask the model again?' });
   await question.getByText('goes to the model stand-in at 127.0.0.1').waitFor();
   await button(question, 'Caption 3 images').click();
-  await page.getByText('It captions 3 images of an earlier job.').waitFor();
+  await page.getByRole('paragraph').filter({ hasText: 'It captions 3 images of an earlier job.' }).waitFor();
   await badge(page).getByText('Completed').waitFor();
   assert.equal(await page.getByRole('link', { name: 'No caption' }).count(), 0);
   const alt = await until(() => page.locator('.card img').first().getAttribute('alt').then((text) => text || null), 'the alternative text of the model');
