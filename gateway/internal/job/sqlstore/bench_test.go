@@ -25,30 +25,50 @@ func benchmark(b *testing.B, run func(*testing.B, *Store)) {
 }
 
 // BenchmarkSettle settles images from 1 and from 64 goroutines, of one job after another and
-// of 16 jobs concurrently. In PostgreSQL, results of the same job wait for each other.
+// of 16 jobs concurrently.
 func BenchmarkSettle(b *testing.B) {
 	for _, load := range []struct{ goroutines, jobs int }{{1, 1}, {64, 1}, {64, 16}} {
 		b.Run(fmt.Sprintf("goroutines=%d,jobs=%d", load.goroutines, load.jobs), func(b *testing.B) {
-			benchmark(b, func(b *testing.B, s *Store) {
-				refs := openImages(b, s, b.N, load.jobs)
-				b.ResetTimer()
-				var next atomic.Int64
-				var workers sync.WaitGroup
-				for range load.goroutines {
-					workers.Go(func() {
-						for i := next.Add(1) - 1; i < int64(b.N); i = next.Add(1) - 1 {
-							if _, changed, err := s.Change(b.Context(), refs[i], settled(refs[i]), t0); err != nil || !changed {
-								b.Errorf("settle: changed %t, %v", changed, err)
-								return
-							}
-						}
-					})
-				}
-				workers.Wait()
-				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "settles/s")
-			})
+			benchmark(b, func(b *testing.B, s *Store) { settleAll(b, []*Store{s}, load.goroutines, load.jobs) })
 		})
 	}
+}
+
+// BenchmarkGateways settles images of 16 jobs from 1, 2 and 4 stores on one database, as gateways do,
+// with 64 goroutines each.
+func BenchmarkGateways(b *testing.B) {
+	for _, n := range []int{1, 2, 4} {
+		b.Run(fmt.Sprintf("gateways=%d", n), func(b *testing.B) {
+			address := schema(b)
+			gateways := make([]*Store, n)
+			for i := range gateways {
+				gateways[i] = openURL(b, fmt.Sprintf("%s&pool_max_conns=%d", address, maxConns))
+			}
+			settleAll(b, gateways, 64, 16)
+		})
+	}
+}
+
+// settleAll settles the images of some jobs from so many goroutines of each store.
+func settleAll(b *testing.B, stores []*Store, goroutines, jobs int) {
+	b.Helper()
+	refs := openImages(b, stores[0], b.N, jobs)
+	b.ResetTimer()
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for n := range goroutines * len(stores) {
+		s := stores[n%len(stores)]
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(b.N); i = next.Add(1) - 1 {
+				if _, changed, err := s.Change(b.Context(), refs[i], settled(refs[i]), t0); err != nil || !changed {
+					b.Errorf("settle: changed %t, %v", changed, err)
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "settles/s")
 }
 
 // openImages stores jobs of a hundred images and returns n of the images, alternating between
@@ -76,10 +96,10 @@ func BenchmarkGroup(b *testing.B) {
 	for _, ref := range refs {
 		x, t, err := file(s).writer.begin(b.Context(), nil)
 		ok(b, err)
-		_, changed, err := x.change(b.Context(), ref, settled(ref), t0)
-		ok(b, err)
+		c := &change{ref: ref, transition: settled(ref), now: t0}
+		ok(b, x.change(b.Context(), []*change{c}))
 		ok(b, t.Commit())
-		if !changed {
+		if !c.changed {
 			b.Fatal("no image was settled")
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // gateway that claimed it has deleted the objects.
 func (s *Store) Create(ctx context.Context, j *job.Job) (err error) {
 	defer wrap(&err, "create job %s", j.ID)
-	return s.write(ctx, "", func(ctx context.Context, x *session) error { return x.create(ctx, j) })
+	return s.write(ctx, func(ctx context.Context, x *session) error { return x.create(ctx, j) })
 }
 
 func (x *session) create(ctx context.Context, j *job.Job) error {
@@ -85,43 +85,16 @@ func (x *session) count(img *job.Image, sign int) {
 	}
 }
 
-// Change applies the transition to one image and its job in one transaction. It returns the job
-// after that, without its images, and whether anything changed. It returns
-// job.ErrNotFound, job.ErrUnavailable or the transition's error.
+// Change applies the transition to one image and its job in one transaction, perhaps together with
+// other changes. It returns the job after that, without its images, and whether anything changed. It
+// returns job.ErrNotFound, job.ErrUnavailable or the transition's error.
 func (s *Store) Change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (after *job.Job, changed bool, err error) {
 	defer wrap(&err, "change image %d of job %s", ref.Index, ref.JobID)
-	err = s.write(ctx, ref.JobID, func(ctx context.Context, x *session) (err error) {
-		after, changed, err = x.change(ctx, ref, t, now)
-		return err
-	})
-	return after, changed && err == nil, err
-}
-
-func (x *session) change(ctx context.Context, ref job.Ref, t job.Transition, now time.Time) (*job.Job, bool, error) {
-	// The image is read by a separate statement, which sees everything that was committed
-	// before the job's row was locked.
-	var rows []*row
-	var images []job.Image
-	err := x.run(ctx, into(&rows, readJob, lockJob, ref.JobID), into(&images, readImage, lockImage, ref.JobID, ref.Index))
-	if err != nil {
+	c := &change{ref: ref, transition: t, now: now}
+	if err := s.end(ctx, s.engine.change(ctx, c), c.changed); err != nil {
 		return nil, false, err
 	}
-	if len(rows) == 0 || len(images) == 0 {
-		return nil, false, job.ErrNotFound
-	}
-	r, before := rows[0], images[0]
-	changed, err := r.Apply(&images[0], t, now)
-	if err != nil || !changed {
-		return &r.Job, false, err
-	}
-	work := r.work
-	if before.ToFetch() && !images[0].ToFetch() {
-		work--
-	}
-	if err := x.update(ctx, r, work, []job.Image{before}, images); err != nil {
-		return nil, false, err
-	}
-	return &r.Job, true, nil
+	return c.after, c.changed, c.err
 }
 
 // Cancel cancels the job by [job.Job.Cancel] in one transaction. It returns the job after that,
@@ -129,7 +102,7 @@ func (x *session) change(ctx context.Context, ref job.Ref, t job.Transition, now
 // changed.
 func (s *Store) Cancel(ctx context.Context, id string, now time.Time) (after *job.Job, changed bool, err error) {
 	defer wrap(&err, "cancel job %s", id)
-	err = s.write(ctx, id, func(ctx context.Context, x *session) (err error) {
+	err = s.write(ctx, func(ctx context.Context, x *session) (err error) {
 		after, changed, err = x.cancel(ctx, id, now)
 		return err
 	})
@@ -148,20 +121,26 @@ func (x *session) cancel(ctx context.Context, id string, now time.Time) (*job.Jo
 	if !r.Cancel(now) {
 		return &r.Job, false, nil
 	}
-	if err := x.update(ctx, r, 0, before, r.Images); err != nil {
-		return nil, false, err
+	if err := x.run(ctx, x.updates(r, before, r.Images)...); err != nil {
+		return nil, false, fmt.Errorf("update images and job: %w", err)
 	}
+	r.written()
 	return &r.Job, true, nil
 }
 
-// update writes a changed job and its changed images. It writes indexed columns only if they
-// change, which spares SQLite the pages of the indexes.
-func (x *session) update(ctx context.Context, r *row, work int, before, after []job.Image) error {
+// updates returns the statements that write a changed job and those of its images that have
+// changed. They write indexed columns only if they change, which spares SQLite the pages of the
+// indexes.
+func (x *session) updates(r *row, before, after []job.Image) []*statement {
 	var updates []*statement
+	work := r.work
 	for i := range after {
 		img := &after[i]
-		if img.Revision != r.Revision {
+		if img.Revision == before[i].Revision { //nolint:gosec // both slices have the same length
 			continue
+		}
+		if before[i].ToFetch() && !img.ToFetch() { //nolint:gosec // both slices have the same length
+			work--
 		}
 		updates = append(updates, &statement{query: updateImage, args: append(changing(img), r.seq, img.Index)})
 		if before[i].Headers != img.Headers { //nolint:gosec // both slices have the same length
@@ -171,6 +150,8 @@ func (x *session) update(ctx context.Context, r *row, work int, before, after []
 		x.count(img, 1)
 	}
 	switch {
+	case len(updates) == 0:
+		return nil
 	case r.Status.Ended():
 		updates = append(updates, &statement{query: endJob, args: []any{
 			r.Status, r.Completed, r.Failed, r.Uncaptioned, r.Revision, micros(r.UpdatedAt), micros(r.CompletedAt), r.seq,
@@ -185,16 +166,19 @@ func (x *session) update(ctx context.Context, r *row, work int, before, after []
 	if work != r.work && !r.Status.Ended() {
 		updates = append(updates, &statement{query: updateWork, args: []any{work, r.seq}})
 	}
-	ends := r.Status.Ended() && !r.status.Ended()
-	if ends {
+	if r.ends() {
 		updates = append(updates, endMessages(&r.Job))
 	}
-	if err := x.run(ctx, updates...); err != nil {
-		return fmt.Errorf("update images and job: %w", err)
-	}
-	if ends {
+	return updates
+}
+
+// ends reports whether the change ends the job.
+func (r *row) ends() bool { return r.Status.Ended() && !r.status.Ended() }
+
+// written is called after the updates.
+func (r *row) written() {
+	if r.ends() {
 		failpoint.Reach("webhooks enqueued", r.ID)
 	}
 	asStored(&r.Job)
-	return nil
 }

@@ -68,7 +68,7 @@ func endMessages(j *job.Job) *statement {
 // job.ErrWebhookDisabled.
 func (s *Store) AddTest(ctx context.Context, d job.Delivery) (err error) {
 	defer wrap(&err, "add a test of webhook %s", d.Webhook)
-	return s.write(ctx, "", func(ctx context.Context, x *session) error {
+	return s.write(ctx, func(ctx context.Context, x *session) error {
 		w, err := x.webhook(ctx, lockWebhook, d.Webhook)
 		if err == nil && !w.DisabledAt.IsZero() {
 			err = job.ErrWebhookDisabled
@@ -108,7 +108,7 @@ func (s *Store) DueWebhooks(ctx context.Context, now time.Time) (list []job.Webh
 // Then they are due again, unless the caller has recorded an attempt.
 func (s *Store) ClaimDeliveries(ctx context.Context, webhook string, now, until time.Time, limit int) (list []job.Delivery, err error) {
 	defer wrap(&err, "claim deliveries of webhook %s", webhook)
-	err = s.write(ctx, "", func(ctx context.Context, x *session) error {
+	err = s.write(ctx, func(ctx context.Context, x *session) error {
 		list = nil
 		err := x.run(ctx, into(&list, readDelivery, claimDeliveries, webhook, micros(now), max(limit, 0), micros(until)))
 		x.changed = x.changed || len(list) > 0
@@ -123,7 +123,7 @@ func (s *Store) ClaimDeliveries(ctx context.Context, webhook string, now, until 
 // again since, or is gone.
 func (s *Store) RecordAttempt(ctx context.Context, d job.Delivery, a job.Attempt) (disabled bool, err error) {
 	defer wrap(&err, "record an attempt of delivery %d", d.Seq)
-	err = s.write(ctx, "", func(ctx context.Context, x *session) error {
+	err = s.write(ctx, func(ctx context.Context, x *session) error {
 		disabled = false
 		var ended int64
 		if a.Next.IsZero() {
@@ -157,7 +157,7 @@ func (s *Store) RecordAttempt(ctx context.Context, d job.Delivery, a job.Attempt
 // ReturnDelivery ends the lease of a delivery without an attempt, so that it is due again.
 func (s *Store) ReturnDelivery(ctx context.Context, d job.Delivery) (err error) {
 	defer wrap(&err, "return delivery %d", d.Seq)
-	return s.write(ctx, "", func(ctx context.Context, x *session) error {
+	return s.write(ctx, func(ctx context.Context, x *session) error {
 		_, err := x.exec(ctx, returnDelivery, d.Seq, d.Epoch)
 		return err
 	})

@@ -34,7 +34,7 @@ func readDownload(scan scanner) (d job.Download, err error) {
 // job.MaxDownloads that are unused and have not expired.
 func (s *Store) AddDownload(ctx context.Context, d job.Download, now time.Time) (err error) {
 	defer wrap(&err, "add a download of job %s", d.JobID)
-	return s.write(ctx, "", func(ctx context.Context, x *session) error {
+	return s.write(ctx, func(ctx context.Context, x *session) error {
 		if _, err := x.exec(ctx, dropEndedOf, d.Owner, micros(now)); err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func (s *Store) TakeDownload(ctx context.Context, hash string, now time.Time) (j
 	if err != nil {
 		return d, err
 	}
-	err = s.write(ctx, "", func(ctx context.Context, x *session) error {
+	err = s.write(ctx, func(ctx context.Context, x *session) error {
 		n, err := x.exec(ctx, deleteDownload, hash)
 		if err == nil && n == 0 {
 			err = job.ErrNoDownload

@@ -24,7 +24,7 @@ func (s *Store) Reserve(ctx context.Context, id string, l job.Lease, k job.Key) 
 	if l.Epoch != 1 {
 		return fmt.Errorf("lease has epoch %d, want 1", l.Epoch)
 	}
-	return s.write(ctx, "", func(ctx context.Context, x *session) error {
+	return s.write(ctx, func(ctx context.Context, x *session) error {
 		n, err := x.exec(ctx, reserveJob, id, l.Owner, l.Epoch, micros(l.Until), k.Scope, k.Name)
 		if err == nil && n == 0 {
 			return job.ErrKeyTaken
@@ -37,7 +37,7 @@ func (s *Store) Reserve(ctx context.Context, id string, l job.Lease, k job.Key) 
 // job.ErrLeaseLost when another gateway holds it. A missing job is not an error.
 func (s *Store) Release(ctx context.Context, id string, l job.Lease) (err error) {
 	defer wrap(&err, "release job %s", id)
-	return s.write(ctx, "", func(ctx context.Context, x *session) error {
+	return s.write(ctx, func(ctx context.Context, x *session) error {
 		deleted, err := x.exec(ctx, releaseJob, id, l.Owner, l.Epoch)
 		if err != nil || deleted > 0 {
 			return err
@@ -56,7 +56,7 @@ func (s *Store) Release(ctx context.Context, id string, l job.Lease) (err error)
 // Renew extends every lease of the owner to until.
 func (s *Store) Renew(ctx context.Context, owner string, until time.Time) (err error) {
 	defer wrap(&err, "renew the leases of %s", owner)
-	return s.write(ctx, "", func(ctx context.Context, x *session) error {
+	return s.write(ctx, func(ctx context.Context, x *session) error {
 		if _, err := x.exec(ctx, renewOwner, owner, micros(until)); err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (s *Store) Claim(ctx context.Context, owner string, now, until time.Time, l
 	var claimed []*row
 	lost := s.lost.take(owner, limit)
 	tried := lost
-	err := s.write(ctx, "", func(ctx context.Context, x *session) (err error) {
+	err := s.write(ctx, func(ctx context.Context, x *session) (err error) {
 		if claimed, err = x.held(ctx, lost); err != nil {
 			return fmt.Errorf("read earlier claims: %w", err)
 		}

@@ -27,7 +27,7 @@ func (s *Store) Unsent(ctx context.Context, limit int) (unsent []job.Unsent, err
 		err = s.read(ctx, do)
 		return unsent, err
 	}
-	err = s.write(ctx, "", func(ctx context.Context, x *session) error {
+	err = s.write(ctx, func(ctx context.Context, x *session) error {
 		if _, err := x.exec(ctx, takeUnsent, max(limit, 0)); err != nil {
 			return fmt.Errorf("take: %w", err)
 		}
@@ -47,7 +47,7 @@ func (s *Store) MarkSent(ctx context.Context, sent []job.Unsent) (err error) {
 	sent = slices.SortedFunc(slices.Values(sent), func(a, b job.Unsent) int {
 		return cmp.Or(cmp.Compare(a.JobID, b.JobID), cmp.Compare(a.Image.Index, b.Image.Index))
 	})
-	return s.write(ctx, "", func(ctx context.Context, x *session) error {
+	return s.write(ctx, func(ctx context.Context, x *session) error {
 		updates := make([]*statement, len(sent))
 		for i := range sent {
 			updates[i] = &statement{query: markSent, args: []any{sent[i].JobID, sent[i].Image.Index, sent[i].Image.Send}}
@@ -65,7 +65,7 @@ func (s *Store) MarkSent(ctx context.Context, sent []job.Unsent) (err error) {
 // theirs that is in progress no longer counts.
 func (s *Store) Resend(ctx context.Context, startedBefore time.Time) (marked int, err error) {
 	defer wrap(&err, "mark images unsent")
-	err = s.write(ctx, "", func(ctx context.Context, x *session) error {
+	err = s.write(ctx, func(ctx context.Context, x *session) error {
 		still := &statement{query: resend, args: []any{micros(startedBefore), true}}
 		sent := &statement{query: resend, args: []any{micros(startedBefore), false}}
 		err := x.run(ctx, still, sent)

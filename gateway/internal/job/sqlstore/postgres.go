@@ -23,7 +23,7 @@ type postgresEngine struct {
 	relay      string            // identifies this gateway among those that share the database
 	statements map[string]string // statements.go, translated for this engine
 	writers    chan struct{}     // holds a token for each write; some connections are left for reads
-	lanes      lanes
+	shards     [shards]shard
 	doubts     doubts
 	closing    <-chan struct{}
 }
@@ -55,7 +55,10 @@ func OpenPostgres(ctx context.Context, url string, log *slog.Logger) (*Store, er
 	most := int(c.MaxConns)
 	e := &postgresEngine{
 		log: log, pool: pool, relay: rand.Text(), statements: map[string]string{},
-		writers: make(chan struct{}, most-most/4), lanes: lanes{lanes: map[string]*lane{}}, closing: s.closing,
+		writers: make(chan struct{}, most-most/4), closing: s.closing,
+	}
+	for i := range e.shards {
+		e.shards[i].turn = make(chan struct{}, 1)
 	}
 	s.engine = e
 	dialect := postgresDialect(e.relay)

@@ -286,7 +286,7 @@ func TestDeadlock(t *testing.T) {
 	for _, order := range [][]string{{"a", "b"}, {"b", "a"}} {
 		first := sync.OnceFunc(func() { both.Done(); both.Wait() })
 		work.Go(func() {
-			err := s.write(t.Context(), "", func(ctx context.Context, x *session) error {
+			err := s.write(t.Context(), func(ctx context.Context, x *session) error {
 				if _, err := readJob(x.one(ctx, lockJob, order[0])); err != nil {
 					return err
 				}

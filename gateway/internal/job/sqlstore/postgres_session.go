@@ -102,15 +102,8 @@ func storable(args []any) []any {
 	return args
 }
 
-// write runs do in a transaction, in the lane of the job if id is not empty.
-func (e *postgresEngine) write(ctx context.Context, id string, do work) error {
-	if id != "" {
-		leave, err := e.lanes.enter(ctx, id)
-		if err != nil {
-			return err
-		}
-		defer leave()
-	}
+// write runs do in a transaction.
+func (e *postgresEngine) write(ctx context.Context, do work) error {
 	select {
 	case e.writers <- struct{}{}:
 		defer func() { <-e.writers }()

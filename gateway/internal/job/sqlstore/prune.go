@@ -72,7 +72,7 @@ func (s *Store) PruneDeliveries(ctx context.Context, now time.Time, most int) (d
 func (s *Store) inBatches(ctx context.Context, query string, args ...any) error {
 	for {
 		var n int
-		err := s.write(ctx, "", func(ctx context.Context, x *session) (err error) {
+		err := s.write(ctx, func(ctx context.Context, x *session) (err error) {
 			n, err = x.exec(ctx, query, slices.Clone(args)...)
 			return err
 		})
@@ -95,7 +95,7 @@ func (s *Store) retireWebhook(ctx context.Context, id string, now time.Time) err
 	if err := s.inBatches(ctx, deleteSome, id, pruneBatch); err != nil {
 		return err
 	}
-	return s.write(ctx, "", func(ctx context.Context, x *session) error {
+	return s.write(ctx, func(ctx context.Context, x *session) error {
 		_, err := x.exec(ctx, deleteWebhook, id, id)
 		return err
 	})
@@ -112,7 +112,7 @@ func (s *Store) dropSurplus(ctx context.Context, id string, most int) (pending i
 	if err != nil {
 		return 0, false, err
 	}
-	err = s.write(ctx, "", func(ctx context.Context, x *session) error {
+	err = s.write(ctx, func(ctx context.Context, x *session) error {
 		pending, more = 0, false
 		// Another gateway that does the same waits for the lock and then finds less.
 		if _, err := x.webhook(ctx, lockWebhook, id); err != nil {

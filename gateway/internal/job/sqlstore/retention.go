@@ -12,7 +12,7 @@ import (
 // step of their deletion.
 func (s *Store) Hide(ctx context.Context, endedBefore time.Time, limit int) (hidden int, err error) {
 	defer wrap(&err, "hide ended jobs")
-	err = s.write(ctx, "", func(ctx context.Context, x *session) (err error) {
+	err = s.write(ctx, func(ctx context.Context, x *session) (err error) {
 		hidden, err = x.exec(ctx, hideJobs, micros(endedBefore), max(limit, 0))
 		x.delta.Jobs -= hidden
 		return err
@@ -49,7 +49,7 @@ func (s *Store) Hidden(ctx context.Context, endedBefore, goneBefore time.Time, l
 // the headers of its images. It returns job.ErrNotFound when no hidden job has that ID.
 func (s *Store) ForgetOriginals(ctx context.Context, id string, at time.Time) (err error) {
 	defer wrap(&err, "forget the originals of job %s", id)
-	return s.write(ctx, "", func(ctx context.Context, x *session) error {
+	return s.write(ctx, func(ctx context.Context, x *session) error {
 		n, err := x.exec(ctx, forgetOriginals, micros(at), id)
 		if err == nil && n == 0 {
 			err = job.ErrNotFound
@@ -65,7 +65,7 @@ func (s *Store) ForgetOriginals(ctx context.Context, id string, at time.Time) (e
 // that ID, so that a visible job is never deleted.
 func (s *Store) Delete(ctx context.Context, id string) (err error) {
 	defer wrap(&err, "delete job %s", id)
-	return s.write(ctx, "", func(ctx context.Context, x *session) error {
+	return s.write(ctx, func(ctx context.Context, x *session) error {
 		n, err := x.exec(ctx, deleteJob, id)
 		if err == nil && n == 0 {
 			return job.ErrNotFound

@@ -49,7 +49,7 @@ func (r *request) finish(err error) {
 }
 
 // write has the writer run do in a transaction.
-func (e *sqliteEngine) write(ctx context.Context, _ string, do work) error {
+func (e *sqliteEngine) write(ctx context.Context, do work) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -77,6 +77,11 @@ func (e *sqliteEngine) write(ctx context.Context, _ string, do work) error {
 	}
 	<-r.done
 	return r.err
+}
+
+// change has the writer make the change: it commits those that wait together.
+func (e *sqliteEngine) change(ctx context.Context, c *change) error {
+	return e.write(ctx, func(ctx context.Context, x *session) error { return x.change(ctx, []*change{c}) })
 }
 
 // run commits the requests in the queue until Close. It still commits requests that are

@@ -35,7 +35,7 @@ func occupy(t *testing.T, s *Store) (release func()) {
 	busy, free := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		err := s.write(t.Context(), "", func(context.Context, *session) error {
+		err := s.write(t.Context(), func(context.Context, *session) error {
 			close(busy)
 			<-free
 			return nil
@@ -52,7 +52,7 @@ func occupy(t *testing.T, s *Store) (release func()) {
 func enqueue(ctx context.Context, s *Store, do func(context.Context, *session) error) (answer chan error) {
 	answer = make(chan error, 1)
 	before := len(file(s).queue)
-	go func() { answer <- s.write(ctx, "", do) }()
+	go func() { answer <- s.write(ctx, do) }()
 	for len(file(s).queue) == before {
 		runtime.Gosched()
 	}
@@ -133,7 +133,7 @@ func TestQueueIsBounded(t *testing.T) {
 	var waiting sync.WaitGroup
 	for range queueLimit {
 		waiting.Go(func() {
-			if err := s.write(t.Context(), "", nothing); err != nil {
+			if err := s.write(t.Context(), nothing); err != nil {
 				t.Error(err)
 			}
 		})
@@ -143,7 +143,7 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if err := s.write(ctx, "", nothing); !errors.Is(err, context.DeadlineExceeded) {
+	if err := s.write(ctx, nothing); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("one too many: %v", err)
 	}
 	release()
@@ -252,8 +252,7 @@ func TestOutageInGroup(t *testing.T) {
 	settles := func(index int) func(context.Context, *session) error {
 		return func(ctx context.Context, x *session) error {
 			ref := job.Ref{JobID: "before", Index: index}
-			_, _, err := x.change(ctx, ref, settled(ref), t0)
-			return err
+			return x.change(ctx, []*change{{ref: ref, transition: settled(ref), now: t0}})
 		}
 	}
 	small := enqueue(t.Context(), s, settles(1))

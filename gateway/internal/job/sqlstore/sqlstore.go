@@ -16,7 +16,8 @@
 // the next one. OpenSQLite ends all leases, because the previous writer has ended.
 //
 // PostgreSQL: commits are synchronous. A change locks its job's row, so that gateways that
-// settle the same job take turns, and different jobs do not wait for each other. Images that
+// settle the same job take turns. Changes that wait at the same time are committed together, with
+// the rows of their jobs locked in the order of their IDs. Images that
 // a gateway has marked unsent are left to its own relay for some seconds and then to any
 // relay. A commit whose response was lost with its connection returns ErrUnavailable; it has
 // been committed or rolled back before the next write starts. A transaction that conflicted
@@ -71,9 +72,12 @@ type work func(ctx context.Context, x *session) error
 // engine runs the transactions of one database.
 type engine interface {
 	// write runs do in a transaction and returns when it is durable. When do returns an error,
-	// the transaction is rolled back. Changes of the job id, if not empty, run one after the
-	// other. It returns job.ErrUnavailable when it is unknown whether the write was applied.
-	write(ctx context.Context, id string, do work) error
+	// the transaction is rolled back. It returns job.ErrUnavailable when it is unknown whether the
+	// write was applied.
+	write(ctx context.Context, do work) error
+	// change makes the change in a transaction, and returns when that is durable. Its errors are
+	// those of write.
+	change(ctx context.Context, c *change) error
 	// read runs the queries of do in one snapshot.
 	read(ctx context.Context, do work) error
 	// counts returns the statistics over all jobs.
@@ -124,7 +128,7 @@ func (s *Store) ID() string { return s.id }
 // then, they are not ready.
 func (s *Store) NewID(ctx context.Context) (id string, err error) {
 	id = randomName()
-	err = s.write(ctx, "", func(ctx context.Context, x *session) error {
+	err = s.write(ctx, func(ctx context.Context, x *session) error {
 		_, err := x.exec(ctx, renameStore, id)
 		return err
 	})
@@ -172,7 +176,7 @@ func (s *Store) probe(ctx context.Context) error {
 	filling := make([]byte, 64<<10)
 	rand.Read(filling) // documented to never fail
 	for _, data := range [][]byte{filling, {}} {
-		err := s.write(ctx, "", func(ctx context.Context, x *session) error {
+		err := s.write(ctx, func(ctx context.Context, x *session) error {
 			_, err := x.exec(ctx, writeProbe, data)
 			return err
 		})
@@ -183,15 +187,20 @@ func (s *Store) probe(ctx context.Context) error {
 	return nil
 }
 
-// write runs do in a transaction of the engine. id is the job that it changes, if any.
-func (s *Store) write(ctx context.Context, id string, do work) error {
+// write runs do in a transaction of the engine.
+func (s *Store) write(ctx context.Context, do work) error {
 	changed := false
-	err := s.domainError(ctx, s.engine.write(ctx, id, func(ctx context.Context, x *session) error {
+	err := s.engine.write(ctx, func(ctx context.Context, x *session) error {
 		err := do(ctx, x)
 		changed = x.changed
 		return err
-	}))
-	if err == nil && changed {
+	})
+	return s.end(ctx, err, changed)
+}
+
+// end returns the error of a transaction that may have changed something.
+func (s *Store) end(ctx context.Context, err error, changed bool) error {
+	if err = s.domainError(ctx, err); err == nil && changed {
 		s.health.worked(ctx, s.log)
 	}
 	return err

@@ -69,7 +69,7 @@ func readText(scan scanner) (text string, err error) {
 // has job.MaxWebhooks of them.
 func (s *Store) AddWebhook(ctx context.Context, w job.Webhook) (err error) {
 	defer wrap(&err, "add webhook %s", w.ID)
-	return s.write(ctx, "", func(ctx context.Context, x *session) error {
+	return s.write(ctx, func(ctx context.Context, x *session) error {
 		return x.takeSlot(ctx, takenSlots, w.Owner, job.MaxWebhooks, job.ErrTooManyWebhooks, func(slot int) (int, error) {
 			return x.exec(ctx, insertWebhook, w.ID, w.Owner, w.URL, sumOf(w.Events), w.Secret.Reveal(), slot, micros(w.CreatedAt))
 		})
@@ -135,7 +135,7 @@ func (x *session) webhook(ctx context.Context, query, id string) (job.Webhook, e
 // returns job.ErrNoWebhook, or job.ErrWebhookListed for a webhook of a file.
 func (s *Store) RotateSecret(ctx context.Context, id string, secret job.Secret, until time.Time) (w job.Webhook, err error) {
 	defer wrap(&err, "rotate the secret of webhook %s", id)
-	err = s.write(ctx, "", func(ctx context.Context, x *session) error {
+	err = s.write(ctx, func(ctx context.Context, x *session) error {
 		if err := x.lockCreated(ctx, id); err != nil {
 			return err
 		}
@@ -162,7 +162,7 @@ func (x *session) lockCreated(ctx context.Context, id string) error {
 // webhook of a file.
 func (s *Store) RemoveWebhook(ctx context.Context, id string, at time.Time) (err error) {
 	defer wrap(&err, "remove webhook %s", id)
-	return s.write(ctx, "", func(ctx context.Context, x *session) error {
+	return s.write(ctx, func(ctx context.Context, x *session) error {
 		if err := x.lockCreated(ctx, id); err != nil {
 			return err
 		}
@@ -175,7 +175,7 @@ func (s *Store) RemoveWebhook(ctx context.Context, id string, at time.Time) (err
 // the number of those that are not in the file any more.
 func (s *Store) ListWebhooks(ctx context.Context, list []job.Webhook, now time.Time) (removed int, err error) {
 	defer wrap(&err, "replace the listed webhooks")
-	err = s.write(ctx, "", func(ctx context.Context, x *session) error {
+	err = s.write(ctx, func(ctx context.Context, x *session) error {
 		removed = 0
 		var old []job.Webhook
 		if err := x.run(ctx, into(&old, readWebhook, selectWebhooks)); err != nil {
