@@ -23,6 +23,7 @@ type conditions struct {
 	NoWebSockets bool  `json:"no_websockets"` // each upgrade gets a 403
 	NoEvents     bool  `json:"no_events"`     // each event stream gets a 403
 	MaxBody      int64 `json:"max_body"`      // larger requests get the 413 of a proxy; 0: any size is passed on
+	HoldBatches  bool  `json:"hold_batches"`  // the responses about new batches wait until the conditions change
 }
 
 // front is a reverse proxy between a browser and the gateways, like nginx with its default texts. A request whose gateway
@@ -32,9 +33,10 @@ type front struct {
 	gateways []*process
 	proxy    httputil.ReverseProxy
 
-	mu    sync.Mutex
-	now   conditions            // guarded by mu
-	conns map[net.Conn]struct{} // guarded by mu; the open connections of clients, those of WebSockets too
+	mu      sync.Mutex
+	now     conditions            // guarded by mu
+	changed chan struct{}         // guarded by mu; closed by the next change of the conditions
+	conns   map[net.Conn]struct{} // guarded by mu; the open connections of clients, those of WebSockets too
 }
 
 func newFront(t *testing.T, gateways ...*process) *front {
@@ -44,7 +46,7 @@ func newFront(t *testing.T, gateways ...*process) *front {
 		t.Fatal(err)
 	}
 	transport := &http.Transport{DisableCompression: true} // The browser's own Accept-Encoding counts.
-	f := &front{gateways: gateways, conns: map[net.Conn]struct{}{}}
+	f := &front{gateways: gateways, changed: make(chan struct{}), conns: map[net.Conn]struct{}{}}
 	quiet := log.New(io.Discard, "", 0)
 	f.proxy = httputil.ReverseProxy{
 		Transport: transport,
@@ -53,7 +55,8 @@ func newFront(t *testing.T, gateways ...*process) *front {
 			r.SetURL(&url.URL{Scheme: "http", Host: f.gateways[f.conditions().Gateway].addr})
 			r.Out.Host = r.In.Host // The gateway recognizes its own page by its host.
 		},
-		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		ModifyResponse: f.hold,
+		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	f.server = &httptest.Server{Listener: &frontListener{l, f}, Config: &http.Server{Handler: f, ErrorLog: quiet, ReadHeaderTimeout: time.Minute}}
 	f.server.Start()
@@ -75,9 +78,28 @@ func (f *front) conditions() conditions {
 func (f *front) set(c conditions) {
 	f.mu.Lock()
 	f.now = c
+	close(f.changed)
+	f.changed = make(chan struct{})
 	f.mu.Unlock()
 	if c.Offline {
 		f.cut()
+	}
+}
+
+// hold makes the response to a new batch wait while the conditions require it and the client is there.
+func (f *front) hold(r *http.Response) error {
+	f.mu.Lock()
+	held := f.now.HoldBatches && r.Request.Method == http.MethodPost && strings.HasSuffix(r.Request.URL.Path, "/batch")
+	changed := f.changed
+	f.mu.Unlock()
+	if !held {
+		return nil
+	}
+	select {
+	case <-changed:
+		return nil
+	case <-r.Request.Context().Done():
+		return r.Request.Context().Err()
 	}
 }
 
