@@ -23,7 +23,8 @@ type conditions struct {
 	NoWebSockets bool  `json:"no_websockets"` // each upgrade gets a 403
 	NoEvents     bool  `json:"no_events"`     // each event stream gets a 403
 	MaxBody      int64 `json:"max_body"`      // larger requests get the 413 of a proxy; 0: any size is passed on
-	HoldBatches  bool  `json:"hold_batches"`  // the responses about new batches wait until the conditions change
+	HoldBatches  bool  `json:"hold_batches"`  // the responses to new batches wait until the conditions change
+	LoseBatches  bool  `json:"lose_batches"`  // the connections of new batches end without the response
 }
 
 // front is a reverse proxy between a browser and the gateways, like nginx with its default texts. A request whose gateway
@@ -55,7 +56,7 @@ func newFront(t *testing.T, gateways ...*process) *front {
 			r.SetURL(&url.URL{Scheme: "http", Host: f.gateways[f.conditions().Gateway].addr})
 			r.Out.Host = r.In.Host // The gateway recognizes its own page by its host.
 		},
-		ModifyResponse: f.hold,
+		ModifyResponse: f.respond,
 		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	f.server = &httptest.Server{Listener: &frontListener{l, f}, Config: &http.Server{Handler: f, ErrorLog: quiet, ReadHeaderTimeout: time.Minute}}
@@ -86,21 +87,26 @@ func (f *front) set(c conditions) {
 	}
 }
 
-// hold makes the response to a new batch wait while the conditions require it and the client is there.
-func (f *front) hold(r *http.Response) error {
+// respond makes the response to a new batch wait, or lost, as the conditions require.
+func (f *front) respond(r *http.Response) error {
+	if r.Request.Method != http.MethodPost || !strings.HasSuffix(r.Request.URL.Path, "/batch") {
+		return nil
+	}
 	f.mu.Lock()
-	held := f.now.HoldBatches && r.Request.Method == http.MethodPost && strings.HasSuffix(r.Request.URL.Path, "/batch")
-	changed := f.changed
+	now, changed := f.now, f.changed
 	f.mu.Unlock()
-	if !held {
-		return nil
+	if now.HoldBatches {
+		select {
+		case <-changed:
+			now = f.conditions()
+		case <-r.Request.Context().Done():
+			return r.Request.Context().Err()
+		}
 	}
-	select {
-	case <-changed:
-		return nil
-	case <-r.Request.Context().Done():
-		return r.Request.Context().Err()
+	if now.LoseBatches || now.Offline {
+		return http.ErrAbortHandler
 	}
+	return nil
 }
 
 // cut closes the connections of all clients.

@@ -140,21 +140,39 @@ scenario('stopped while the response is on its way', { system: 'pairs' }, async 
   assert.equal(batches[1], batches[2]);
 });
 
-scenario('a connection that breaks', { system: 'pairs' }, async (rig) => {
-  const { control, slowUploads, allow, axe, screenshot } = rig;
-  allow(/ERR_/);
-  const { page, batches } = await slowly(rig, { dark: true });
-  await control.cut();
-  await panel(page).getByText(/^The connection broke\./).waitFor();
-  await axe(page);
-  await screenshot(page, 'sending-broken-dark');
-  await slowUploads(page, 0);
-  await button(page, 'Try now').click();
-  const jobs = await uploaded(page, rig);
-  assert.deepEqual(imagesOf(jobs), [['1.jpg', '2.jpg'], ['3.jpg', '4.jpg'], ['5.jpg', '6.jpg'], ['7.jpg']]);
-  assert.equal(batches.length, 5);
-  assert.equal(batches[1], batches[2], 'the repeated request has another key');
-});
+// What can go wrong in the middle of a request: how the scenario breaks and mends it, and what the page says meanwhile.
+const breaks = {
+  'a connection that breaks': ['The connection broke.', ({ control }) => control.set({ offline: true }), ({ control }) => control.set({})],
+  'a gateway that restarts': ['The connection broke.', ({ control }) => control.kill(), ({ control }) => control.start()],
+  'a proxy that does not reach the gateway': ['A proxy does not reach the gateway.', async ({ control }) => {
+    await control.set({ bad_gateway: true });
+    await control.cut(); // Chromium itself repeats a request whose connection was only cut.
+  }, ({ control }) => control.set({})],
+};
+
+for (const [name, [text, fail, mend]] of Object.entries(breaks)) {
+  scenario(name, { system: 'pairs' }, async (rig) => {
+    const { slowUploads, allow, axe, screenshot, noSidewaysScroll } = rig;
+    allow(/ERR_/, /status of 502/);
+    const { page, batches } = await slowly(rig, { dark: true, width: 390, height: 844 });
+    await noSidewaysScroll(page);
+    await axe(page);
+    await screenshot(page, 'sending-390-dark');
+    await fail(rig);
+    await panel(page).getByText(`${text} The upload continues when the gateway answers again.`).waitFor();
+    await facts(page).filter({ hasText: /^275 kB of 6\.7 MB · 2 of 7 images sent$/ }).waitFor();
+    assert.match(await page.title(), /^Waiting · /);
+    await noSidewaysScroll(page);
+    await axe(page);
+    await screenshot(page, `sending-${name.replaceAll(' ', '-')}`);
+    await slowUploads(page, 0);
+    await mend(rig);
+    const jobs = await uploaded(page, rig);
+    assert.deepEqual(imagesOf(jobs), [['1.jpg', '2.jpg'], ['3.jpg', '4.jpg'], ['5.jpg', '6.jpg'], ['7.jpg']]);
+    assert.equal(new Set(batches).size, 4, 'a request was repeated with another key');
+    assert.equal(batches.filter((key) => key === batches[1]).length, batches.length - 3, 'another request than the broken one was repeated');
+  });
+}
 
 // A response that is lost leaves the page in doubt whether the gateway has the images.
 for (const asked of [true, false]) {
@@ -163,13 +181,12 @@ for (const asked of [true, false]) {
     allow(/ERR_/);
     const page = await choose(rig, photos(folder, { '1.jpg': 0, '2.jpg': 0, '3.jpg': 0 }));
     const batches = watchBatches(page);
-    await control.set({ hold_batches: true });
-    const before = (await api('GET', 'api/v1/batch?limit=1')).jobs[0]?.job_id;
+    await control.set(asked ? { lose_batches: true } : { hold_batches: true });
+    const before = await newest(api);
     await button(page, 'Send 3').click();
-    await until(async () => (await api('GET', 'api/v1/batch?limit=1')).jobs[0]?.job_id !== before, 'the job');
-    await control.set({ offline: !asked });
-    if (asked) await control.cut();
-    else {
+    await until(async () => (await newest(api)) !== before, 'the job');
+    if (!asked) {
+      await control.set({ offline: true });
       await panel(page).getByText(/^The connection broke\./).waitFor();
       await control.set({});
     }
@@ -178,3 +195,187 @@ for (const asked of [true, false]) {
     assert.deepEqual(batches.map((key) => batches.indexOf(key)), asked ? [0, 1] : [0, 0, 2]);
   });
 }
+
+scenario('a proxy that accepts only small requests', { system: 'open' }, async (rig) => {
+  const { folder, control, allow, axe, screenshot } = rig;
+  allow(/status of 413/);
+  const sizes = Object.fromEntries(range(8).map((i) => [`${i}.jpg`, 0.5]));
+  const page = await choose(rig, photos(folder, { ...sizes, 'large.jpg': 2 }));
+  const refused = [];
+  page.on('response', (response) => { if (response.status() === 413) refused.push(response.request().headers()['idempotency-key']); });
+  await control.set({ max_body: 1.2 * MB });
+  await button(page, 'Send 9').click();
+  await panel(page).getByText(/^A proxy in front of the gateway accepts only smaller requests: the rest is sent in requests of at most \d+ kB\.$/).waitFor();
+  await screenshot(page, 'sending-halved');
+  const jobs = await uploaded(page, rig);
+  assert.deepEqual(imagesOf(jobs).flat(), Object.keys(sizes));
+  await page.getByText('1 image could not be sent').waitFor();
+  await page.getByText('large.jpg: larger than a proxy in front of the gateway accepts.').waitFor();
+  assert.equal(new Set(refused).size, refused.length, 'a request that was refused is repeated as it was');
+  assert.ok(refused.length <= 4, `${refused.length} requests were refused`);
+  await axe(page);
+  await screenshot(page, 'sending-lost');
+});
+
+// reload loads the page again, after the browser has asked whether the upload may end.
+async function reload(page, { allow }) {
+  allow(/a dialog \(beforeunload\)/);
+  const [question] = await Promise.all([page.waitForEvent('dialog'), page.reload()]);
+  assert.equal(question.type(), 'beforeunload');
+}
+
+async function chooseAgain(page, paths) {
+  const [chooser] = await Promise.all([page.waitForEvent('filechooser'), button(page, 'Choose again').click()]);
+  await chooser.setFiles(paths);
+}
+
+scenario('a page that is reloaded', { system: 'pairs' }, async (rig) => {
+  const { axe, screenshot, noSidewaysScroll } = rig;
+  const { page, batches, paths } = await slowly(rig);
+  await reload(page, rig);
+  const note = page.locator('.note', { hasText: 'An upload was interrupted: 1.jpg and 6 more' });
+  await note.getByText('2 of 7 images arrived (show them). Choose these 5 files again to send the rest.').waitFor();
+  await axe(page);
+  await screenshot(page, 'sending-interrupted');
+
+  write(rig.folder, { '4.jpg': photo(44) });
+  await chooseAgain(page, [paths[6], paths[2]]);
+  await note.getByText('Choose these 3 files again').waitFor();
+  await button(note, 'Send the 2 without the others').waitFor();
+  await note.getByText('Show the 3 files').click();
+  assert.deepEqual(await note.getByRole('listitem').allTextContents(), ['4.jpg', '5.jpg', '6.jpg']);
+  await drop(page, '.new-drop', [paths[5], paths[3], paths[0], paths[4]]); // 1.jpg has arrived
+  await note.getByText('4.jpg has changed since then, so it does not belong to this upload. The new version is in the list below.').waitFor();
+  await rows(page).filter({ hasText: '4.jpg' }).waitFor();
+  assert.deepEqual(await rows(page).locator('.new-name').allTextContents(), ['1.jpg', '4.jpg']);
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await noSidewaysScroll(page);
+  await axe(page);
+  await screenshot(page, 'sending-interrupted-390-dark', { fullPage: true });
+
+  await button(note, 'Send the 4 without the others').click();
+  const jobs = await uploaded(page, rig);
+  assert.deepEqual(imagesOf(jobs), [['1.jpg', '2.jpg'], ['3.jpg'], ['5.jpg', '6.jpg'], ['7.jpg']]);
+  assert.deepEqual([batches.length, batches[2]], [5, batches[1]]);
+  await page.getByText('4.jpg: not chosen again.').waitFor();
+  await noSidewaysScroll(page);
+  await screenshot(page, 'sending-interrupted-end');
+});
+
+for (const again of [true, false]) {
+  scenario(`a request that has other images than before is ${again ? '' : 'not '}sent as a new batch`, { system: 'pairs' }, async (rig) => {
+    const { folder, control, api, allow, axe, screenshot } = rig;
+    allow(/ERR_/, /status of 422/);
+    const paths = photos(folder, { '1.jpg': 0, '2.jpg': 0 });
+    const page = await choose(rig, paths);
+    await control.set({ hold_batches: true });
+    const before = await newest(api);
+    await button(page, 'Send 2').click();
+    const first = await until(async () => (await newest(api)) !== before && newest(api), 'the job');
+    const questions = /\/batch\?upload=/;
+    await page.route(questions, (route) => route.abort()); // the page does not learn that the gateway has the images
+    await reload(page, rig);
+    await control.set({});
+    await page.getByText('No image has arrived. Choose these 2 files again').waitFor();
+    write(folder, { '2.jpg': photo(22) });
+    await chooseAgain(page, paths);
+    await page.getByText('2.jpg has changed since then').waitFor();
+    await page.unroute(questions);
+    await button(page, 'Send the 1 without the others').click();
+    const dialog = page.getByRole('dialog', { name: 'Send these images as a new batch?' });
+    await dialog.getByText(`The gateway already received job ${first.slice(0, 8)} with 2 images from an earlier try, but the files were not the same.`).waitFor();
+    await axe(page);
+    await screenshot(page, 'sending-422');
+    await button(dialog, again ? 'Send as a new batch' : 'Cancel').click();
+    if (again) assert.deepEqual(imagesOf(await uploaded(page, rig)), [['1.jpg', '2.jpg'], ['1.jpg']]);
+    else await until(() => page.url().endsWith(`#/jobs/${first}`), 'the job that exists');
+    assert.equal(await page.getByText('could not be sent').count(), again ? 1 : 0);
+  });
+}
+
+// newest returns the ID of the newest job.
+async function newest(api) {
+  return (await api('GET', 'api/v1/batch?limit=1&view=summary')).jobs[0]?.job_id ?? '';
+}
+
+scenario('images that were sent before', { system: 'pairs' }, async (rig) => {
+  const { folder, axe, screenshot, ended } = rig;
+  const paths = photos(folder, { '1.jpg': 0, '2.jpg': 0, '3.jpg': 0 });
+  const page = await choose(rig, paths.slice(0, 2));
+  await button(page, 'Send 2').click();
+  await until(() => /#\/jobs\/./.test(page.url()), 'the job');
+  await page.goto(page.url().replace(/#.*/, '#/'));
+  await page.reload();
+  await page.locator('h1').waitFor();
+  await drop(page, '.new-drop', paths);
+  await page.getByText('1 of 3 selected').waitFor();
+  assert.deepEqual(await rows(page).locator('.badge').allTextContents(), ['⚠ already sent just now', '⚠ already sent just now']);
+  await axe(page);
+  await screenshot(page, 'sending-before');
+  await page.getByRole('checkbox', { name: '1.jpg' }).check();
+  await button(page, 'Send 2').click();
+  await until(() => /#\/jobs\/./.test(page.url()), 'the second job');
+  assert.deepEqual(imagesOf([await ended(page.url().split('/').pop())]), [['1.jpg', '3.jpg']]);
+});
+
+scenario('what a model gets', { system: 'captions' }, async (rig) => {
+  const { folder, control, axe, screenshot, api, ended } = rig;
+  const page = await choose(rig, photos(folder, { '1.jpg': 0, '2.jpg': 0 }));
+  const { captions: { model, host } } = await api('GET', 'api/v1/limits');
+  await page.getByText(`Up to 2 images, 768 px, no EXIF or GPS, go to ${model} at ${host}, about 2,100 tokens.`).waitFor();
+  await axe(page);
+  await screenshot(page, 'sending-captions');
+  await page.getByLabel('Describe the images with a model').uncheck();
+  await page.getByText(`${model} at ${host} gets none of these images.`).waitFor();
+  const send = async (n) => {
+    await button(page, `Send ${n}`).click();
+    await until(() => /#\/jobs\/./.test(page.url()), 'the job');
+    const id = page.url().split('/').pop();
+    await ended(id);
+    return (await api('GET', `api/v1/batch/${id}/images/0/metadata`)).caption;
+  };
+  assert.equal(await send(2), undefined);
+  assert.equal((await control.model()).pictures, 0);
+
+  await page.getByRole('link', { name: 'New' }).click();
+  await drop(page, '.new-drop', photos(folder, { 'a/3.jpg': 0 }));
+  const box = page.getByLabel('Describe the images with a model');
+  assert.equal(await box.isChecked(), false, 'the page forgets the choice');
+  await box.check();
+  assert.notEqual(await send(1), undefined);
+  assert.equal((await control.model()).pictures, 1);
+});
+
+scenario('a key that is refused in the middle', { system: 'keys' }, async (rig) => {
+  const { open, folder, key, operatorKey, allow, axe, screenshot } = rig;
+  allow(/status of 401/);
+  const paths = photos(folder, { '1.jpg': 0, '2.jpg': 0, '3.jpg': 0 });
+  const page = await open('docs');
+  await page.route('**/api/v1/limits', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), max_images: 1 } });
+  });
+  await page.evaluate(([name, value]) => sessionStorage.setItem(name, JSON.stringify(value)), ['imagebatch.key', key]);
+  await page.goto(new URL('#/', rig.url).href);
+  await page.locator('h1').waitFor();
+  await drop(page, '.new-drop', paths);
+  let sent = 0;
+  await page.route(/\/api\/v1\/batch$/, (route) => {
+    const old = route.request().method() === 'POST' && route.request().headers().authorization === `Bearer ${key}`;
+    return old && ++sent > 1 ? route.fulfill({ status: 401, json: { error: 'Unknown API key', status: 401 } }) : route.continue();
+  });
+  await button(page, 'Send 3').click();
+  const dialog = page.getByRole('dialog', { name: 'API key' });
+  await dialog.getByText('The gateway does not know this key').waitFor();
+  await dialog.press('Escape');
+  await panel(page).getByText('The upload has stopped: Unknown API key').waitFor();
+  await panel(page).getByText('The 1 sent image stays and is processed: show it.').waitFor();
+  await axe(page);
+  await screenshot(page, 'sending-refused-key');
+  await button(panel(page), 'Enter API key').click();
+  await dialog.getByRole('textbox', { name: 'API key' }).fill(operatorKey);
+  await dialog.getByRole('button', { name: 'Use key' }).click();
+  const jobs = await uploaded(page, { ...rig, api: (method, path) => rig.api(method, path, undefined, { key: operatorKey }), ended: (id) => rig.ended(id, { key: operatorKey }) });
+  assert.deepEqual(imagesOf(jobs), [['1.jpg'], ['2.jpg'], ['3.jpg']]);
+});
