@@ -19,6 +19,7 @@ export function controlOf(system) {
      * - bad_gateway: each request gets the 502 of a proxy
      * - no_websockets, no_events: each WebSocket, each event stream gets a 403
      * - max_body: larger requests get the 413 of a proxy
+     * - hold_batches, lose_batches: the gateway receives new batches, but its responses wait until the conditions change, are lost
      */
     set: (conditions) => request(system, 'conditions', conditions),
     /** Closes all connections of the browser. */

@@ -17,8 +17,8 @@ export const scenarios = [];
 /**
  * Adds a scenario. The options are
  * - system: open (one process without keys), keys (with the keys of anna and of ops, an operator), prefix (below a path), nas (by
- *   a host name, without a secure context), captions (with a model), brief (deletes each job 3 s after its end) or gateways (three
- *   services, two gateways). Scenarios of a file share their system, with its jobs;
+ *   a host name, without a secure context), captions (with a model), brief (deletes each job 3 s after its end), pairs (takes two
+ *   images in a batch) or gateways (three services, two gateways). Scenarios of a file share their system, with its jobs;
  * - limit: seconds until the scenario fails.
  */
 export function scenario(name, options, run) {

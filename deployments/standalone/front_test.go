@@ -23,6 +23,8 @@ type conditions struct {
 	NoWebSockets bool  `json:"no_websockets"` // each upgrade gets a 403
 	NoEvents     bool  `json:"no_events"`     // each event stream gets a 403
 	MaxBody      int64 `json:"max_body"`      // larger requests get the 413 of a proxy; 0: any size is passed on
+	HoldBatches  bool  `json:"hold_batches"`  // the responses to new batches wait until the conditions change
+	LoseBatches  bool  `json:"lose_batches"`  // the connections of new batches end without the response
 }
 
 // front is a reverse proxy between a browser and the gateways, like nginx with its default texts. A request whose gateway
@@ -32,9 +34,10 @@ type front struct {
 	gateways []*process
 	proxy    httputil.ReverseProxy
 
-	mu    sync.Mutex
-	now   conditions            // guarded by mu
-	conns map[net.Conn]struct{} // guarded by mu; the open connections of clients, those of WebSockets too
+	mu      sync.Mutex
+	now     conditions            // guarded by mu
+	changed chan struct{}         // guarded by mu; closed by the next change of the conditions
+	conns   map[net.Conn]struct{} // guarded by mu; the open connections of clients, those of WebSockets too
 }
 
 func newFront(t *testing.T, gateways ...*process) *front {
@@ -44,7 +47,7 @@ func newFront(t *testing.T, gateways ...*process) *front {
 		t.Fatal(err)
 	}
 	transport := &http.Transport{DisableCompression: true} // The browser's own Accept-Encoding counts.
-	f := &front{gateways: gateways, conns: map[net.Conn]struct{}{}}
+	f := &front{gateways: gateways, changed: make(chan struct{}), conns: map[net.Conn]struct{}{}}
 	quiet := log.New(io.Discard, "", 0)
 	f.proxy = httputil.ReverseProxy{
 		Transport: transport,
@@ -53,7 +56,8 @@ func newFront(t *testing.T, gateways ...*process) *front {
 			r.SetURL(&url.URL{Scheme: "http", Host: f.gateways[f.conditions().Gateway].addr})
 			r.Out.Host = r.In.Host // The gateway recognizes its own page by its host.
 		},
-		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		ModifyResponse: f.respond,
+		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	f.server = &httptest.Server{Listener: &frontListener{l, f}, Config: &http.Server{Handler: f, ErrorLog: quiet, ReadHeaderTimeout: time.Minute}}
 	f.server.Start()
@@ -75,10 +79,34 @@ func (f *front) conditions() conditions {
 func (f *front) set(c conditions) {
 	f.mu.Lock()
 	f.now = c
+	close(f.changed)
+	f.changed = make(chan struct{})
 	f.mu.Unlock()
 	if c.Offline {
 		f.cut()
 	}
+}
+
+// respond makes the response to a new batch wait, or lost, as the conditions require.
+func (f *front) respond(r *http.Response) error {
+	if r.Request.Method != http.MethodPost || !strings.HasSuffix(r.Request.URL.Path, "/batch") {
+		return nil
+	}
+	f.mu.Lock()
+	now, changed := f.now, f.changed
+	f.mu.Unlock()
+	if now.HoldBatches {
+		select {
+		case <-changed:
+			now = f.conditions()
+		case <-r.Request.Context().Done():
+			return r.Request.Context().Err()
+		}
+	}
+	if now.LoseBatches || now.Offline {
+		return http.ErrAbortHandler
+	}
+	return nil
 }
 
 // cut closes the connections of all clients.

@@ -57,6 +57,8 @@ var sites = map[string]func(t *testing.T) *site{
 	},
 	// Deletes each job 3 s after its end.
 	"brief": func(t *testing.T) *site { return newSite(t, forms["standalone"](t, "JOB_RETENTION=3s")) },
+	// Takes two images in a batch, so that a small upload has several requests.
+	"pairs": func(t *testing.T) *site { return newSite(t, forms["standalone"](t, "MAX_BATCH_IMAGES=2")) },
 	// Outside of localhost, a page on plain HTTP is no secure context. run.mjs resolves the name.
 	"nas": func(t *testing.T) *site {
 		s := newSite(t, forms["standalone"](t, "ALLOWED_HOSTS=nas,127.0.0.1"))

@@ -38,6 +38,7 @@ export default function New({ limits, caller }) {
   const ticked = items.filter((item) => item.ticked);
   const size = ticked.reduce((sum, item) => sum + item.size, 0);
   const waits = upload && upload.state !== 'done';
+  const small = waits || items.length > 0;
   const allowed = caller?.captions !== false;
   const send = () => {
     start(ticked, { captions: limits.captions && !captions ? false : undefined, maxImages: limits.max_images });
@@ -51,15 +52,15 @@ export default function New({ limits, caller }) {
   return html`<${Heading} title=${sendingTitle(upload) || 'Send images'}>Send images<//>
     ${waits ? html`<${SendingPanel} upload=${upload} />` : broken.upload && html`<${Interrupted} ...${broken} onChoose=${choose} />`}
     ${!waits && upload && !upload.seen && html`<${SendingPanel} upload=${upload} />`}
-    <section class=${classes('new-drop', items.length > 0 && 'small')} aria-label="Choose images">
-      ${items.length === 0 && html`<${Picture} />`}
+    <section class=${classes('new-drop', small && 'small')} aria-label="Choose images">
+      ${!small && html`<${Picture} />`}
       <p class="new-hint">Drop images or folders anywhere on this page, or paste them.</p>
       <div class="row">
-        <button type="button" class=${items.length === 0 ? 'primary' : ''} onClick=${() => choose('files')}>Choose files</button>
+        <button type="button" class=${small ? '' : 'primary'} onClick=${() => choose('files')}>Choose files</button>
         ${canChooseFolders && html`<button type="button" onClick=${() => choose('folder')}>Choose folder</button>`}
         <button type="button" onClick=${() => ask(true)}>Add URLs</button>
       </div>
-      ${items.length === 0 && html`<p class="faint">JPEG and PNG, up to ${bytes(limits.max_image_bytes)} each. Any number: they are sent in batches of up to ${plural(limits.max_images, 'image')}.</p>`}
+      ${!small && html`<p class="faint">JPEG and PNG, up to ${bytes(limits.max_image_bytes)} each. Any number: they are sent in batches of up to ${plural(limits.max_images, 'image')}.</p>`}
       <input ref=${files} type="file" hidden multiple accept="image/jpeg,image/png" onChange=${chosen} />
       <input ref=${folder} type="file" hidden multiple webkitdirectory onChange=${chosen} />
     </section>
@@ -77,6 +78,11 @@ export default function New({ limits, caller }) {
     ${asking && html`<${UrlDialog} onClose=${() => ask(false)} onAdd=${(urls) => { ask(false); addUrls(urls); }} />`}
     <${DropHere} />`;
 }
+
+// Where a button vanishes with its click, the focus would start again at the top of the page.
+globalThis.document?.addEventListener('click', ({ target }) => setTimeout(() => {
+  if (!target.isConnected && document.activeElement === document.body) document.querySelector('h1')?.focus({ preventScroll: true });
+}));
 
 // Phones cannot choose folders.
 const canChooseFolders = globalThis.document && 'webkitdirectory' in document.createElement('input') && !matchMedia('(hover: none) and (pointer: coarse)').matches;

@@ -234,13 +234,15 @@ class Upload {
       action: 'Send as a new batch', danger: false,
     });
     if (again) part.key = randomId();
-    else if (job) Object.assign(part, { jobId: job.job_id, total: job.total_images, items: [] });
-    else throw err;
+    else if (job) {
+      this.lost = this.lost.filter((one) => one.part !== part.number); // the job has them
+      Object.assign(part, { jobId: job.job_id, total: job.total_images, items: [] });
+    } else throw err;
   }
 
   #lose(part, items, reason) {
     if (items.length === 0) return;
-    this.lost = [...this.lost, ...items.map(({ path }) => ({ path, reason }))];
+    this.lost = [...this.lost, ...items.map(({ path }) => ({ path, reason, part: part.number }))];
     part.items = part.items.filter((item) => !items.includes(item));
     part.bytes = bytesOf(part.items);
     announce(`${plural(items.length, 'image')} cannot be sent: ${reason}`);
