@@ -106,7 +106,7 @@ func New(key string, report func(error)) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{report: report, key: key, schema: c.MustCompile("request.json"), script: []Reply{Default}, models: map[string][]Reply{}, extra: map[string]bool{}}
-	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
+	s.http = httptest.NewServer(s)
 	s.URL = s.http.URL + "/v1"
 	return s, nil
 }
@@ -147,7 +147,8 @@ func (s *Server) Requests() []Request {
 	return append([]Request(nil), s.requests...)
 }
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP does what the server at the URL does, for a program that listens at another address.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost || r.URL.Path != "/v1/chat/completions" || r.Header.Get("Content-Type") != "application/json" {
 		s.report(fmt.Errorf("request %s %s of type %q, want POST /v1/chat/completions of type application/json", r.Method, r.URL.Path, r.Header.Get("Content-Type")))
 	}

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Builds images under all names that compose.yaml (without Ollama) and our Dockerfiles use, for an engine that cannot pull the real ones.
+# Builds images under all names that compose.yaml and our Dockerfiles use, for an engine that cannot pull the real ones.
 #
 #   stand-ins.sh --prepare ROOT   build the Go programs, and compile what the image builds need (minutes, once)
 #   stand-ins.sh ROOT             build the images in the running engine
 #
 # ROOT is the root file system of docker.sh. RabbitMQ, PostgreSQL and Prometheus are those of Debian 13, whose versions differ from
 # the real ones. versitygw and Jaeger are built from the same version of the source as the real images. Grafana is a web server that
-# only responds to the health check. Entrypoints, users, owners of folders and volumes are those of the real images.
+# only responds to the health check. Ollama is analyzer/visiontest/ollama, whose model only measures the image. Entrypoints, users,
+# owners of folders and volumes are those of the real images.
 #
 # The stand-in for golang has a copy of the modules, as it cannot download any, and a build cache, so that MinIO is compiled once
 # and not in each run. With COLD=yes it has no build cache: the first build then takes as long as on a new machine.
@@ -29,6 +30,8 @@ prepare() {
     mv "$staging/$name" "$(tool $name)"
     rm -rf "$staging"
   done
+  # The engine has no network.
+  modules >/dev/null
   [[ ${COLD:-} != yes ]] || return 0
   # The flags are those of the Dockerfiles; -export compiles without linking.
   echo "compiling the services and MinIO (minutes, once)" >&2
@@ -66,7 +69,7 @@ build() {
   local debian=imagebatch.test/debian go_cache name
   dir=$(mktemp -d "${TMPDIR:-/tmp}/imagebatch-images.XXXXXX")
   trap 'rm -rf "$dir"' EXIT
-  mkdir "$dir/"{alpine,distroless,rabbitmq,postgres,prometheus,grafana,versitygw,jaeger}
+  mkdir "$dir/"{alpine,distroless,rabbitmq,postgres,prometheus,grafana,versitygw,jaeger,ollama}
 
   tar -C "$root" --exclude=./installed --exclude='./usr/share/'{doc,locale,man} --exclude='./var/'{cache,lib}/apt --exclude='./usr/libexec/docker' \
     --exclude='./usr/bin/'{docker,containerd}'*' --exclude='./usr/sbin/'{dockerd,docker-proxy,runc} -c . |
@@ -183,6 +186,14 @@ FROM $(named distroless)
 COPY jaeger /cmd/jaeger/jaeger-linux
 USER 10001
 ENTRYPOINT ["/cmd/jaeger/jaeger-linux"]
+DOCKER
+
+  go -C analyzer build -trimpath -o "$dir/ollama/ollama" ./visiontest/ollama
+  image "$(named ollama/)" "$dir/ollama" <<DOCKER
+FROM $(named alpine)
+COPY ollama /bin/ollama
+ENTRYPOINT ["/bin/ollama"]
+CMD ["serve"]
 DOCKER
 }
 

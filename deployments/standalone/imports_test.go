@@ -109,7 +109,7 @@ func TestImportRules(t *testing.T) {
 				continue
 			}
 			for _, r := range rules {
-				if from == "client/cmd/imagebatch" && to == "shared/embed" || from == "deployments/chaos" && to == "analyzer/visiontest" {
+				if from == "client/cmd/imagebatch" && to == "shared/embed" || (from == "deployments/chaos" || from == "analyzer/visiontest/ollama") && to == "analyzer/visiontest" {
 					continue
 				}
 				if within(from, r.from) && within(to, r.to) {
