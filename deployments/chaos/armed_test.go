@@ -105,8 +105,16 @@ func (r *run) arm(t *testing.T, point string, services ...string) (revived func(
 		return n
 	}
 	for _, name := range services {
-		// A message without an ack would be delivered again at the start, and the death would come before the batch.
-		must(t, poll(t.Context(), 20*time.Millisecond, func() bool { return r.inFlight(t, name) == 0 }))
+		// A message without an ack would be delivered again at the start, and the death would come before the batch. One of a
+		// process that has just died may not be in flight yet.
+		must(t, poll(t.Context(), 20*time.Millisecond, func() bool {
+			if r.inFlight(t, name) > 0 {
+				return false
+			}
+			queues, err := r.servers.queues(t.Context())
+			must(t, err)
+			return len(queues) == 0
+		}))
 		p := r.services[name]
 		p.kill()
 		p.env = append(p.env, "FAILPOINT="+point, "FAILPOINT_DETAIL=", "FAILPOINT_ONCE="+dead)

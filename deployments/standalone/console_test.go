@@ -25,7 +25,7 @@ import (
 
 const (
 	consoleDir = "../console"
-	browsers   = 2 // Two browsers keep two processors busy.
+	browsers   = 3 // Three browsers keep two processors busy, because scenarios also wait.
 	fileLimit  = 10 * time.Minute
 )
 

@@ -1,4 +1,4 @@
-// What a job has made: downloads, captions, and the grid of a large job.
+// What a job has made: downloads and captions.
 
 import { readFileSync } from 'node:fs';
 import { assert, photo, scenario, tile, until } from '../rig.mjs';
@@ -89,34 +89,4 @@ scenario('missing captions, and removing those of a model', { system: 'captions'
   await page.getByRole('paragraph').filter({ hasText: 'It processes all 3 images of an earlier job again.' }).waitFor();
   await badge(page).getByText('Completed').waitFor();
   await button(page, "Remove model's words…").waitFor();
-});
-
-scenario('1,000 cards', async ({ open, submit, ended, api }) => {
-  const id = await submit([{ name: 'one.jpg', data: photo() }]);
-  await ended(id);
-  const job = await api('GET', `api/v1/batch/${id}`);
-  const large = '10000000-0000-4000-8000-000000000000';
-  const images = range(1000).map((index) => ({ ...job.images[0], index, original_filename: `IMG_${index}.jpg` }));
-  const page = await open('#/');
-  let thumbnails = 0;
-  await page.route(`**/api/v1/batch/${large}`, (route) => route.fulfill({ json: { ...job, job_id: large, total_images: 1000, completed: 1000, images }, headers: { ETag: 'W/"1"' } }));
-  await page.route(`**/api/v1/batch/${large}/similar`, (route) => route.fulfill({ json: { compared: 1000, groups: [] } }));
-  await page.route(`**/api/v1/batch/${large}/results.jsonl`, (route) => route.fulfill({ body: '' }));
-  await page.route(`**/api/v1/batch/${large}/images/*/thumbnail`, (route) => {
-    thumbnails++;
-    return route.fulfill({ body: tile(), contentType: 'image/png' });
-  });
-  await page.evaluate((hash) => { location.hash = hash; }, screen(large));
-  await page.locator('.card').nth(999).waitFor({ state: 'attached' });
-  await until(() => page.locator('.card img').first().evaluate((img) => img.naturalWidth > 0), 'the first thumbnail');
-  await page.waitForLoadState('networkidle');
-  assert.ok(thumbnails < 150, `${thumbnails} thumbnails are loaded before anybody scrolls`);
-
-  const drawn = await page.evaluate(() => [...document.querySelectorAll('.card')].filter((card) => card.checkVisibility({ contentVisibilityAuto: true })).length);
-  assert.ok(drawn <= 240, `${drawn} cards are drawn, although 30 can be seen`);
-
-  await page.locator('.card-open').first().focus();
-  await page.keyboard.press('End');
-  await until(() => page.evaluate(() => document.activeElement.textContent.startsWith('IMG_999.jpg')), 'the focus on the last card');
-  assert.ok(await page.locator('.card').nth(999).evaluate((card) => card.getBoundingClientRect().top < innerHeight));
 });

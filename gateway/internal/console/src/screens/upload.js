@@ -8,6 +8,7 @@ import { announce, Badge, EmptyState, ErrorNote, Heading, JobProgress, Loading, 
 import { current } from './new/sender.js';
 import { SendingPanel, sendingTitle } from './new/sending.js';
 import { jobsOfUpload } from './new/uploads.js';
+import { Images } from './upload/images.js';
 
 const every = 2000; // ms between two looks at jobs that are not ended
 const seldom = 10_000; // while nobody sees the page
@@ -50,7 +51,7 @@ function useJobs(id, sent) {
   return loaded;
 }
 
-export default function Upload({ params }) {
+export default function Upload({ params, query }) {
   const { upload } = current.use();
   const own = upload?.id === params.id ? upload : null;
   const { data, error, reload } = useJobs(params.id, own?.jobs.length ?? 0);
@@ -80,8 +81,11 @@ export default function Upload({ params }) {
     ${jobs.length > 0 && html`
       <p class="upload-state"><${Badge} job=${one} /> ${plural(one.total_images, 'image')} in ${plural(jobs.length, 'job')} · <${Time} value=${jobs[0].created_at} /></p>
       <${JobProgress} job=${{ ...one, total_images: total }} />
-      <${Jobs} jobs=${jobs} label="Jobs of this upload" />`}
-    ${repeats.length > 0 && html`<h2>Images processed again</h2><${Jobs} jobs=${repeats} label="Jobs with images processed again" />`}`;
+      ${jobs.length + repeats.length > 1 && html`<details class="upload-parts"><summary>${plural(jobs.length, 'job')}${repeats.length > 0 && ` and ${number(repeats.length)} with images processed again`}</summary>
+        <${Jobs} jobs=${jobs} label="Jobs of this upload" />
+        ${repeats.length > 0 && html`<h2>Images processed again</h2><${Jobs} jobs=${repeats} label="Jobs with images processed again" />`}
+        <p><a href=${href('jobs', {}, { upload: params.id })}>Choose among these jobs</a> to cancel them or to retry failed images.</p></details>`}
+      <${Images} id=${params.id} jobs=${jobs} query=${query} />`}`;
 }
 
 function Jobs({ jobs, label }) {
