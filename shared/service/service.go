@@ -174,6 +174,7 @@ func (p Program) environ() []string { return Default(os.Environ(), "HTTP_ADDR", 
 func (p Program) serve() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	leaveGarbage()
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx, p.environ()) }()
 	var err error

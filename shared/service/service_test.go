@@ -19,7 +19,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if used := os.Getenv("TEST_USED_MIB"); used != "" { // this is the program of TestGarbageIsLeft
+		printGoal(used)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 type sample struct {
 	Base
