@@ -167,8 +167,8 @@ class Upload {
 
   // after decides what follows from an error: it waits, changes the requests, or throws.
   async #after(err, part, tries, whole) {
-    if (whole && await this.#arrived(part)) return;
     const { status, code, text, retryAfter } = err;
+    if (whole && (status === 0 || status === 408 || status >= 500) && await this.#arrived(part)) return;
     const backOff = (n) => Math.min(slowest, 1000 * 2 ** n) * (0.75 + Math.random() / 2);
     if (status === 413 && !(part.items.length === 1 && part.items[0].url)) {
       this.#halve(part, code === 'proxy' ? 'A proxy in front of the gateway' : 'The gateway');
