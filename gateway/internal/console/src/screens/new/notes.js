@@ -69,7 +69,7 @@ export function Interrupted({ upload, found, changed, onChoose, onSend, onForget
       ${missing.length > 1 && html`<${Names} title="Show the ${number(missing.length)} files" files=${missing} />`}
     </div>
     <div class="row">
-      ${ready > 0 && html`<button type="button" class="primary" onClick=${onSend}>${missing.length > 0 ? `Send the ${number(ready)} without the others` : `Send the ${number(ready)}`}</button>`}
+      ${ready > 0 && html`<button type="button" class="primary" onClick=${onSend}>${missing.length > 0 ? `Send the ${number(ready)} without ${missing.length > 1 ? 'the others' : 'it'}` : `Send the ${number(ready)}`}</button>`}
       ${missing.length > 0 && html`<button type="button" class=${ready > 0 ? '' : 'primary'} onClick=${() => onChoose('files')}>Choose again</button>`}
       ${folders && html`<button type="button" onClick=${() => onChoose('folder')}>Choose folder</button>`}
       ${open

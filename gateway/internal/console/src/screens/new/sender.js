@@ -35,7 +35,7 @@ class Upload {
   state = 'sending'; // waiting, stopping, stopped or done
   wait = null; // {reason, until}
   error = null; // an ApiError that ended the sending
-  lost = []; // {path, reason}: images that could not be sent
+  lost = []; // {path, reason, again, part}: images that could not be sent, and whether choosing them again helps
   smaller = ''; // why the requests are smaller than usual
   speed = new Speed();
   #loaded = 0; // bytes of the present request
@@ -240,9 +240,9 @@ class Upload {
     } else throw err;
   }
 
-  #lose(part, items, reason) {
+  #lose(part, items, reason, again = true) {
     if (items.length === 0) return;
-    this.lost = [...this.lost, ...items.map(({ path }) => ({ path, reason, part: part.number }))];
+    this.lost = [...this.lost, ...items.map(({ path }) => ({ path, reason, again, part: part.number }))];
     part.items = part.items.filter((item) => !items.includes(item));
     part.bytes = bytesOf(part.items);
     announce(`${plural(items.length, 'image')} cannot be sent: ${reason}`);
@@ -265,7 +265,7 @@ class Upload {
   }
 
   #dropRefused(part) {
-    this.#lose(part, part.items.filter((item) => item.size >= refusedBytes), 'larger than a proxy in front of the gateway accepts');
+    this.#lose(part, part.items.filter((item) => item.size >= refusedBytes), 'larger than a proxy in front of the gateway accepts; its limit must be raised', false);
   }
 
   // halve divides this request and the later ones again. Without `by`, larger requests broke too often.
