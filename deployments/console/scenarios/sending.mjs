@@ -276,6 +276,7 @@ scenario('a page that is reloaded', { system: 'pairs' }, async (rig) => {
   const { axe, screenshot, noSidewaysScroll } = rig;
   const { page, batches, paths } = await slowly(rig);
   await reload(page, rig);
+  await rig.slowUploads(page, 0);
   const note = page.locator('.note', { hasText: 'An upload was interrupted: 1.png and 6 more' });
   await note.getByText('2 of 7 images arrived (show them). Choose these 5 files again to send the rest.').waitFor();
   await axe(page);
