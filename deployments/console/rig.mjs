@@ -45,6 +45,7 @@ export async function until(check, what = 'the condition', seconds = 20) {
 export class Rig {
   #browser;
   #contexts = [];
+  #slow = new WeakMap(); // sessions that limit the uploads of a page
   #watch;
 
   constructor(browser, name, site) {
@@ -105,7 +106,8 @@ export class Rig {
    * events are those of a slow line: a slow server would receive the first megabytes in buffers, at once.
    */
   slowUploads = async (page, bytesPerSecond) => {
-    const session = await page.context().newCDPSession(page);
+    const session = this.#slow.get(page) ?? await page.context().newCDPSession(page);
+    this.#slow.set(page, session); // Another session would not end what this one has set.
     await session.send('Network.enable');
     const rates = { latency: 0, downloadThroughput: -1, uploadThroughput: bytesPerSecond || -1 };
     await session.send('Network.emulateNetworkConditions', { offline: false, ...rates });

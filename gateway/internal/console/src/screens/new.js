@@ -38,7 +38,7 @@ export default function New({ limits, caller }) {
   const ticked = items.filter((item) => item.ticked);
   const size = ticked.reduce((sum, item) => sum + item.size, 0);
   const waits = upload && upload.state !== 'done';
-  const small = waits || items.length > 0;
+  const small = waits || items.length > 0 || broken.upload;
   const allowed = caller?.captions !== false;
   const send = () => {
     start(ticked, { captions: limits.captions && !captions ? false : undefined, maxImages: limits.max_images });

@@ -63,14 +63,14 @@ export function Interrupted({ upload, found, changed, onChoose, onSend, onForget
       <p class="note-title">An upload was interrupted: ${label}</p>
       <p>${sent > 0 ? html`${number(sent)} of ${plural(sent + pending.length, 'image')} arrived (<a href=${href('upload', { id: upload.id })}>show them</a>). ` : 'No image has arrived. '}
         ${missing.length > 0
-          ? html`Choose ${missing.length === 1 ? 'this file' : `these ${number(missing.length)} files`} again${folders && ', or their folder,'} to send the rest. You can also drop ${missing.length === 1 ? 'it' : 'them'} here.`
+          ? html`Choose ${missing.length === 1 ? html`<bdi>${missing[0].path}</bdi>` : `these ${number(missing.length)} files`} again${folders && ', or their folder,'} to send the rest. You can also drop ${missing.length === 1 ? 'it' : 'them'} here.`
           : 'All files are here again.'}</p>
       ${changed.length > 0 && html`<p>${changed.length === 1 ? html`<bdi>${changed[0]}</bdi> has` : `${number(changed.length)} files have`} changed since then, so ${changed.length === 1 ? 'it does' : 'they do'} not belong to this upload. The new version is in the list below.</p>`}
-      ${missing.length > 0 && html`<${Names} title=${missing.length === 1 ? missing[0].path : `Show the ${number(missing.length)} files`} files=${missing} />`}
+      ${missing.length > 1 && html`<${Names} title="Show the ${number(missing.length)} files" files=${missing} />`}
     </div>
     <div class="row">
-      ${ready > 0 && html`<button type="button" class="primary" onClick=${onSend}>${missing.length > 0 ? `Send the ${number(ready)} without the others` : `Send the ${number(ready)}`}</button>`}
-      ${missing.length > 0 && html`<button type="button" onClick=${() => onChoose('files')}>Choose again</button>`}
+      ${ready > 0 && html`<button type="button" class="primary" onClick=${onSend}>${missing.length > 0 ? `Send the ${number(ready)} without ${missing.length > 1 ? 'the others' : 'it'}` : `Send the ${number(ready)}`}</button>`}
+      ${missing.length > 0 && html`<button type="button" class=${ready > 0 ? '' : 'primary'} onClick=${() => onChoose('files')}>Choose again</button>`}
       ${folders && html`<button type="button" onClick=${() => onChoose('folder')}>Choose folder</button>`}
       ${open
         ? html`<button type="button" class="danger" onClick=${onForget}>Forget the other ${plural(pending.length, 'image')}</button>`

@@ -35,7 +35,7 @@ class Upload {
   state = 'sending'; // waiting, stopping, stopped or done
   wait = null; // {reason, until}
   error = null; // an ApiError that ended the sending
-  lost = []; // {path, reason}: images that could not be sent
+  lost = []; // {path, reason, again, part}: images that could not be sent, and whether choosing them again helps
   smaller = ''; // why the requests are smaller than usual
   speed = new Speed();
   #loaded = 0; // bytes of the present request
@@ -167,8 +167,8 @@ class Upload {
 
   // after decides what follows from an error: it waits, changes the requests, or throws.
   async #after(err, part, tries, whole) {
-    if (whole && await this.#arrived(part)) return;
     const { status, code, text, retryAfter } = err;
+    if (whole && (status === 0 || status === 408 || status >= 500) && await this.#arrived(part)) return;
     const backOff = (n) => Math.min(slowest, 1000 * 2 ** n) * (0.75 + Math.random() / 2);
     if (status === 413 && !(part.items.length === 1 && part.items[0].url)) {
       this.#halve(part, code === 'proxy' ? 'A proxy in front of the gateway' : 'The gateway');
@@ -240,9 +240,9 @@ class Upload {
     } else throw err;
   }
 
-  #lose(part, items, reason) {
+  #lose(part, items, reason, again = true) {
     if (items.length === 0) return;
-    this.lost = [...this.lost, ...items.map(({ path }) => ({ path, reason, part: part.number }))];
+    this.lost = [...this.lost, ...items.map(({ path }) => ({ path, reason, again, part: part.number }))];
     part.items = part.items.filter((item) => !items.includes(item));
     part.bytes = bytesOf(part.items);
     announce(`${plural(items.length, 'image')} cannot be sent: ${reason}`);
@@ -265,7 +265,7 @@ class Upload {
   }
 
   #dropRefused(part) {
-    this.#lose(part, part.items.filter((item) => item.size >= refusedBytes), 'larger than a proxy in front of the gateway accepts');
+    this.#lose(part, part.items.filter((item) => item.size >= refusedBytes), 'larger than a proxy in front of the gateway accepts; its limit must be raised', false);
   }
 
   // halve divides this request and the later ones again. Without `by`, larger requests broke too often.

@@ -34,7 +34,7 @@ function Lost({ lost }) {
   return html`<div class="note warn"><div>
     <p class="note-title">${plural(lost.length, 'image')} could not be sent</p>
     ${lost.length === 1 ? html`<p><bdi>${lost[0].path}</bdi>: ${lost[0].reason}.</p>` : html`<${Names} title="Show the files" files=${lost.map(({ path, reason }) => ({ path, reason: `: ${reason}` }))} />`}
-    <p><a href=${href('new')}>Choose ${lost.length === 1 ? 'it' : 'them'} again</a> if ${lost.length === 1 ? 'it is' : 'they are'} still there.</p></div></div>`;
+    ${lost.some(({ again }) => again) && html`<p><a href=${href('new')}>Choose ${lost.length === 1 ? 'it' : 'them'} again</a> if ${lost.length === 1 ? 'it is' : 'they are'} still there.</p>`}</div></div>`;
 }
 
 /** SendingPanel shows the upload and lets the person stop and continue it. */
@@ -57,8 +57,8 @@ export function SendingPanel({ upload }) {
     <${Lost} lost=${upload.lost} />
     ${state === 'stopped' && html`
       <${ErrorNote} error=${upload.error} title="The upload has stopped" />
-      <p>${sent > 0 ? html`The ${plural(sent, 'sent image')} stay${sent === 1 ? 's' : ''} and ${sent === 1 ? 'is' : 'are'} processed: <a href=${href('upload', { id: upload.id })}>show ${sent === 1 ? 'it' : 'them'}</a>.` : 'No image was sent.'}</p>
-      <div class="row"><button type="button" class="primary" onClick=${() => upload.run()}>Send ${sent > 0 ? 'the other' : 'all'} ${number(left)}</button>
+      <p>${sent > 0 ? html`The ${sent === 1 ? 'sent image stays' : `${number(sent)} sent images stay`} and ${sent === 1 ? 'is' : 'are'} processed: <a href=${href('upload', { id: upload.id })}>show ${sent === 1 ? 'it' : 'them'}</a>.` : 'No image was sent.'}</p>
+      <div class="row"><button type="button" class="primary" onClick=${() => upload.run()}>Send ${left > 1 ? `${sent > 0 ? 'the other' : 'all'} ${number(left)}` : sent > 0 ? 'the other one' : 'it'}</button>
         <button type="button" onClick=${keep}>Put ${left === 1 ? 'it' : 'them'} back into the list</button></div>`}
   </section>`;
 }
