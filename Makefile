@@ -50,7 +50,7 @@ up: ## start the whole system in Docker (S3=versitygw instead of MinIO; PROFILE=
 down: ## stop the system of `make up`; the volumes stay
 	docker compose --profile "*" down
 
-compose-test: ## run the system of `make up` in every profile but captions, with crashes, in Docker or in an engine that it starts itself
+compose-test: ## run the system of `make up` in every profile, with crashes, in Docker or in an engine that it starts itself
 	@deployments/local/compose-test.sh
 
 local-up: ## start the three services with a real RabbitMQ and MinIO, without Docker; prints NAME=URL

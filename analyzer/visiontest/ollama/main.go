@@ -1,5 +1,5 @@
 // Command ollama is a stand-in for Ollama, for the image that deployments/local/stand-ins.sh builds. It has the commands that
-// compose.yaml and `make up` run: serve, list and pull. The title that its model gives an image is the size in pixels. As in
+// compose.yaml and `make up` run: serve, list and pull. Its model describes an image by its size in pixels. As in
 // Ollama, list and pull need the server, and the server only knows the models that pull has stored in the volume.
 package main
 
@@ -74,9 +74,9 @@ func describe(w http.ResponseWriter, r *http.Request, q visiontest.Request) {
 		visiontest.Error(http.StatusNotFound, err.Error(), "not_found_error", "", "")(w, r, q)
 		return
 	}
-	title := fmt.Sprintf("%dx%d", picture.Width, picture.Height)
-	fmt.Println(q.Model, "describes", title)
-	visiontest.Answer(title, visiontest.Description, []string{"disk"}, visiontest.AltText)(w, r, q)
+	size := fmt.Sprintf("%dx%d", picture.Width, picture.Height)
+	fmt.Println(q.Model, "describes", size)
+	visiontest.Answer(visiontest.Title, size, []string{"disk"}, visiontest.AltText)(w, r, q)
 }
 
 // call sends a request to the server in the same container.
