@@ -43,19 +43,33 @@ func newSystem(ctx context.Context, root, dir string) (*system, error) {
 	if err = errors.Join(err, failed); err != nil {
 		return nil, fmt.Errorf("find the folders: %w", err)
 	}
-	s := &system{root: root, dir: dir, running: map[string]*exec.Cmd{}, pids: map[string]int{}}
-	// A killed run leaves its servers and data behind. The programs stay: go build knows which ones to build again.
-	if err := s.servers(ctx, "stop"); err != nil {
+	s := systemAt(root, dir)
+	if err := s.clear(ctx); err != nil {
 		return nil, err
-	}
-	for _, old := range []string{"servers", "gateway", "pictures", "log"} {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, old)))
-	}
-	if err = errors.Join(err, os.MkdirAll(filepath.Join(dir, "pictures"), 0o750)); err != nil {
-		return nil, fmt.Errorf("clear the folder: %w", err)
 	}
 	progress("building the services")
 	return s, s.build(ctx)
+}
+
+// systemAt returns the system of the sources in root, which keeps its files in dir. Both paths are absolute.
+func systemAt(root, dir string) *system {
+	return &system{root: root, dir: dir, running: map[string]*exec.Cmd{}, pids: map[string]int{}}
+}
+
+// clear removes the servers and the data that a killed run leaves behind. The programs stay: go
+// build knows which ones to build again.
+func (s *system) clear(ctx context.Context) error {
+	err := s.servers(ctx, "stop")
+	if err != nil {
+		return err
+	}
+	for _, old := range []string{"servers", "gateway", "pictures", "log"} {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, old)))
+	}
+	if err = errors.Join(err, os.MkdirAll(filepath.Join(s.dir, "pictures"), 0o750)); err != nil {
+		return fmt.Errorf("clear the folder: %w", err)
+	}
+	return nil
 }
 
 // build builds the services as `make build` does. Without -buildvcs=false, the sources of an
