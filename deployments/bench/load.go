@@ -33,26 +33,16 @@ func (s *system) load(ctx context.Context, p photo, size size) (*column, error) 
 	}
 	c := &column{photo: p, spent: map[string]float64{}, peaks: map[string]uint64{}}
 	perImage := map[string][]float64{}
-	images := float64(size.images)
 	var client, rates []float64
 	for started := time.Now(); c.rounds < size.rounds && (c.rounds == 0 || time.Since(started) < size.part); c.rounds++ {
 		progress("%s: batch %d of %d", p.name, c.rounds+1, size.rounds)
-		before, err := ofEach(s, spent)
+		b, err := s.cost(ctx, p, size.images)
 		if err != nil {
 			return nil, err
 		}
-		ours, start := ownTime(), time.Now()
-		if err := s.batch(ctx, p, size.images); err != nil {
-			return nil, err
-		}
-		rates = append(rates, images/time.Since(start).Seconds())
-		client = append(client, ms(ownTime()-ours)/images)
-		after, err := ofEach(s, spent)
-		if err != nil {
-			return nil, err
-		}
-		for name := range after {
-			perImage[name] = append(perImage[name], ms(after[name]-before[name])/images)
+		rates, client = append(rates, b.rate), append(client, b.client)
+		for name, value := range b.spent {
+			perImage[name] = append(perImage[name], value)
 		}
 	}
 	end, err := ofEach(s, procfs.Proc.NewStatus)
@@ -77,6 +67,32 @@ func (s *system) load(ctx context.Context, p photo, size size) (*column, error) 
 	return c, nil
 }
 
+// cost contains the results of one batch.
+type cost struct {
+	spent  map[string]float64 // CPU ms per image, by process
+	client float64            // CPU ms per image of this program
+	rate   float64            // images per second
+}
+
+// cost sends a batch and measures it.
+func (s *system) cost(ctx context.Context, p photo, n int) (*cost, error) {
+	before, err := ofEach(s, spent)
+	if err != nil {
+		return nil, err
+	}
+	ours, start := ownTime(), time.Now()
+	if err := s.batch(ctx, p, n); err != nil {
+		return nil, err
+	}
+	images := float64(n)
+	c := &cost{spent: map[string]float64{}, rate: images / time.Since(start).Seconds(), client: ms(ownTime()-ours) / images}
+	after, err := ofEach(s, spent)
+	for name := range after {
+		c.spent[name] = ms(after[name]-before[name]) / images
+	}
+	return c, err
+}
+
 // latency contains the durations of single images on the idle system, in milliseconds.
 type latency struct {
 	whole  []float64 // POST to job_complete
@@ -87,16 +103,11 @@ type latency struct {
 func (s *system) latency(ctx context.Context, p photo, size size) (*latency, error) {
 	l := &latency{}
 	for started := time.Now(); len(l.whole) < size.singles && (len(l.whole) == 0 || time.Since(started) < size.part); {
-		start := time.Now()
-		id, err := s.post(ctx, p, 1)
+		accepted, whole, err := s.single(ctx, p)
 		if err != nil {
 			return nil, err
 		}
-		l.accept = append(l.accept, ms(time.Since(start)))
-		if err := s.watch(ctx, id, 1, func() {}); err != nil {
-			return nil, err
-		}
-		l.whole = append(l.whole, ms(time.Since(start)))
+		l.accept, l.whole = append(l.accept, accepted), append(l.whole, whole)
 	}
 	file, err := os.CreateTemp(filepath.Join(s.dir, "gateway"), "fsync-")
 	if err != nil {
@@ -111,6 +122,17 @@ func (s *system) latency(ctx context.Context, p photo, size size) (*latency, err
 		l.syncs = append(l.syncs, ms(time.Since(start)))
 	}
 	return l, errors.Join(file.Close(), os.Remove(file.Name()))
+}
+
+// single sends one image, and returns the milliseconds from POST to the 201 and to job_complete.
+func (s *system) single(ctx context.Context, p photo) (accepted, whole float64, err error) {
+	start := time.Now()
+	id, err := s.post(ctx, p, 1)
+	accepted = ms(time.Since(start))
+	if err == nil {
+		err = s.watch(ctx, id, 1, func() {})
+	}
+	return accepted, ms(time.Since(start)), err
 }
 
 // batch sends the photo n times in one batch and watches the job until it ends.

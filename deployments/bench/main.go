@@ -7,6 +7,9 @@
 //	bench -quick -doc ''         a few images of each, to check that it works
 //	GOGC=400 bench -doc ''       GOGC and GOMEMLIMIT are passed on to the services
 //	bench -scaling               instead: fleets of analyzers, into docs/operations.md; at most 8 minutes
+//	bench -compare HEAD^         instead: the services of a commit and of the working tree, in turn; at most 8 minutes
+//	bench -compare HEAD^ -- -bench=Settle -count=6
+//	                             the same for Go benchmarks, with flags of go test
 //
 // The scaling benchmark needs images that mostly wait, because one machine cannot get
 // more processors: a proxy in this program delays every original by half a second, and
@@ -39,18 +42,26 @@ func main() {
 	root := flag.String("root", ".", "the root of the repository")
 	doc := flag.String("doc", "docs/performance.md", "the document to write the tables into; empty: none")
 	fleets := flag.Bool("scaling", false, "measure only fleets of analyzers, and write the table into docs/operations.md")
+	base := flag.String("compare", "", "only compare the working tree with this commit, and write no document; auto: where the branch left main, or the last commit")
 	flag.Parse()
-	size, scale := full, fullScale
+	size, scale, pairs := full, fullScale, fullPairs
 	if *quick {
-		size, scale = tiny, tinyScale
+		size, scale, pairs = tiny, tinyScale, tinyPairs
 	}
 	var text string
 	var err error
 	at := measuredPlace
-	if *fleets {
+	switch {
+	case *base != "" && flag.NArg() > 0:
+		*doc = ""
+		text, err = compareBenchmarks(ctx, *root, *dir, *base, flag.Args())
+	case *base != "":
+		*doc = ""
+		text, err = compareVersions(ctx, *root, *dir, *base, pairs)
+	case *fleets:
 		at = scalingPlace
 		text, err = markdown(measureScaling(ctx, *root, *dir, scale))
-	} else {
+	default:
 		text, err = markdown(measure(ctx, *root, *dir, size))
 	}
 	fmt.Print(text)

@@ -26,6 +26,7 @@ var (
 // system is the three services and their servers.
 type system struct {
 	root, dir  string
+	broker     string               // URL of RabbitMQ
 	env        []string             // configuration of the services
 	s3Endpoint string               // URL
 	running    map[string]*exec.Cmd // services by name
@@ -35,34 +36,56 @@ type system struct {
 }
 
 // newSystem builds the services and removes an earlier run from the folder. It starts
-// no service.
+// no service and no server.
 func newSystem(ctx context.Context, root, dir string) (*system, error) {
 	root, err := filepath.Abs(root)
 	dir, failed := filepath.Abs(dir)
 	if err = errors.Join(err, failed); err != nil {
 		return nil, fmt.Errorf("find the folders: %w", err)
 	}
-	s := &system{root: root, dir: dir, running: map[string]*exec.Cmd{}, pids: map[string]int{}}
-	// A killed run leaves its servers and data behind. The programs stay: go build knows which ones to build again.
-	if err := s.servers(ctx, "stop"); err != nil {
+	s := systemAt(root, dir)
+	if err := s.clear(ctx); err != nil {
 		return nil, err
 	}
-	for _, old := range []string{"servers", "gateway", "pictures", "log"} {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, old)))
-	}
-	for _, folder := range []string{"bin", "log", "pictures"} {
-		err = errors.Join(err, os.MkdirAll(filepath.Join(dir, folder), 0o750))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("clear the folder: %w", err)
-	}
 	progress("building the services")
-	for _, name := range services { // as `make build` does
-		if err := s.goBuild(ctx, name, "build", "-trimpath", "-o", filepath.Join(dir, "bin", name), "./cmd/"+name); err != nil {
-			return nil, err
+	return s, s.build(ctx)
+}
+
+// systemAt returns the system of the sources in root, which keeps its files in dir. Both paths are absolute.
+func systemAt(root, dir string) *system {
+	return &system{root: root, dir: dir, running: map[string]*exec.Cmd{}, pids: map[string]int{}}
+}
+
+// clear removes the servers and the data that a killed run leaves behind. The programs stay: go
+// build knows which ones to build again.
+func (s *system) clear(ctx context.Context) error {
+	err := s.servers(ctx, "stop")
+	if err != nil {
+		return err
+	}
+	for _, old := range []string{"servers", "gateway", "pictures", "log"} {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, old)))
+	}
+	if err = errors.Join(err, os.MkdirAll(filepath.Join(s.dir, "pictures"), 0o750)); err != nil {
+		return fmt.Errorf("clear the folder: %w", err)
+	}
+	return nil
+}
+
+// build builds the services as `make build` does. Without -buildvcs=false, the sources of an
+// earlier commit would get the version of the repository in which they lie.
+func (s *system) build(ctx context.Context) error {
+	for _, folder := range []string{"bin", "log"} {
+		if err := os.MkdirAll(filepath.Join(s.dir, folder), 0o750); err != nil {
+			return fmt.Errorf("create the folder: %w", err)
 		}
 	}
-	return s, nil
+	for _, name := range services {
+		if err := s.goBuild(ctx, name, "build", "-trimpath", "-tags=grpcnotrace", "-buildvcs=false", "-o", filepath.Join(s.dir, "bin", name), "./cmd/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // goBuild runs a go command in a module the way releases are built: outside the workspace
@@ -90,10 +113,17 @@ func (s *system) servers(ctx context.Context, verb string, names ...string) erro
 	return nil
 }
 
-// start starts the servers and then the services, with the servers' addresses and
-// credentials and with defaults for everything else. The services start one after the
-// other: each creates its buckets, and MinIO occasionally rejects three at the same time.
+// start starts the servers and then the services.
 func (s *system) start(ctx context.Context, names ...string) error {
+	if err := s.startServers(ctx); err != nil {
+		return err
+	}
+	return s.startServices(ctx, names...)
+}
+
+// startServers starts RabbitMQ and MinIO. It configures the services with their addresses and
+// credentials, and with defaults for everything else.
+func (s *system) startServers(ctx context.Context) error {
 	if err := s.servers(ctx, "start", "rabbitmq", "minio"); err != nil {
 		return err
 	}
@@ -116,9 +146,9 @@ func (s *system) start(ctx context.Context, names ...string) error {
 	for _, m := range regexp.MustCompile(`(\w+)='([^']*)'`).FindAllStringSubmatch(string(text), -1) {
 		vars[m[1]] = m[2]
 	}
-	s.s3Endpoint = vars["TEST_S3_ENDPOINT"]
+	s.broker, s.s3Endpoint = vars["TEST_RABBITMQ_URL"], vars["TEST_S3_ENDPOINT"]
 	s.env = []string{
-		"RABBITMQ_URL=" + vars["TEST_RABBITMQ_URL"], "S3_ENDPOINT=" + s.s3Endpoint,
+		"RABBITMQ_URL=" + s.broker, "S3_ENDPOINT=" + s.s3Endpoint,
 		"S3_ACCESS_KEY=" + vars["TEST_S3_ACCESS_KEY"], "S3_SECRET_KEY=" + vars["TEST_S3_SECRET_KEY"],
 		"S3_CREATE_BUCKETS=true", "DATA_DIR=" + filepath.Join(s.dir, "gateway"),
 		"LOG_FORMAT=json", "HOME=" + s.dir, "PATH=/nowhere",
@@ -128,6 +158,12 @@ func (s *system) start(ctx context.Context, names ...string) error {
 			s.env = append(s.env, name+"="+value)
 		}
 	}
+	return nil
+}
+
+// startServices starts services one after the other: each creates its buckets, and MinIO
+// occasionally rejects three at the same time.
+func (s *system) startServices(ctx context.Context, names ...string) error {
 	for _, name := range names {
 		addr, err := s.startService(ctx, name, name)
 		if err != nil {
@@ -213,11 +249,17 @@ func (s *system) end(name string) error {
 	return nil
 }
 
-// stop stops all services and servers. It may be called more than once.
-func (s *system) stop(ctx context.Context) error {
+// endServices stops all services. It may be called more than once.
+func (s *system) endServices() error {
 	var errs []error
 	for _, name := range s.order {
 		errs = append(errs, s.end(name))
 	}
-	return errors.Join(append(errs, s.servers(ctx, "stop"))...)
+	s.order = nil
+	return errors.Join(errs...)
+}
+
+// stop stops all services and servers. It may be called more than once.
+func (s *system) stop(ctx context.Context) error {
+	return errors.Join(s.endServices(), s.servers(ctx, "stop"))
 }
