@@ -36,7 +36,7 @@ func percentFor(live uint64) int {
 	return max(100, int(minGarbage*100/max(live, smallest))) //nolint:gosec // at most 800
 }
 
-// live returns the bytes that the last cycle found in use, with those that it scanned besides the heap:
+// live returns the bytes that the last cycle found in use, in addition to those that it scanned outside the heap:
 // Go adds the same share of both.
 func live() uint64 {
 	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
