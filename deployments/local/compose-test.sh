@@ -43,7 +43,7 @@ check() {
   else
     failed=$((failed + 1))
     printf 'FAIL  %-72s %6s s\n' "$name" "$took"
-    tail -40 "$dir/log" | sed 's/^/      /'
+    tail -40 "$dir/log" | awk '{ print "      " $0 }'
     docker compose --profile '*' logs --no-color --timestamps >"$dir/failure-$failed.log" 2>&1 || true
   fi
 }
@@ -224,7 +224,7 @@ captioned() {
   one "$gateway" captions-job
   get "$gateway/api/v1/batch/$(<"$dir/captions-job")/images/0/metadata" | tr -d ' \n' >"$dir/record.json"
   for part in '"description":"768x480"' '"captioned":["description","alt_text"]' '"model":"gemma3:4b"'; do
-    grep -qF "$part" "$dir/record.json" || { echo "the record has no $part" && cat "$dir/record.json" && return 1; }
+    grep -qF "$part" "$dir/record.json" || { echo "no $part in" && head -c 400 "$dir/record.json" && return 1; }
   done
   grep -qaF '>768x480<' "$dir/file.jpg"
   get "$gateway/api/v1/limits" | grep -F '"captions":{"model":"gemma3:4b","host":"ollama:11434","pixels":768}'
