@@ -28,11 +28,13 @@ async function freePort() {
   return port;
 }
 
-// firstPaint returns the time in ms from the start of a navigation until the browser draws the first content, in a new context: nothing is cached.
-async function firstPaint(browser, url) {
+// firstPaint returns the time in ms from the start of a navigation until the browser draws the first content. The context is new, so nothing is
+// cached, but its process has already shown a page, as that of an open browser.
+async function firstPaint(browser, base, path) {
   const context = await browser.newContext();
   const page = await context.newPage();
-  await page.goto(url);
+  await page.goto(`${base}/readyz`);
+  await page.goto(base + path);
   const paint = await until(() => page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime), 'the first paint');
   await context.close();
   return paint;
@@ -42,8 +44,8 @@ async function firstPaint(browser, url) {
 async function paints(browser, base) {
   const [console, smallest] = [[], []];
   for (let i = 0; i < 21; i++) {
-    console.push(await firstPaint(browser, `${base}/`));
-    smallest.push(await firstPaint(browser, `${base}/healthz`));
+    console.push(await firstPaint(browser, base, '/'));
+    smallest.push(await firstPaint(browser, base, '/healthz'));
   }
   return { console: median(console), smallest: median(smallest) };
 }
