@@ -91,9 +91,11 @@ func TestCompareBenchmarks(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Join(dir, "base")); err != nil || len(left) > 0 {
 		t.Errorf("the sources of HEAD were not removed: %v, %v", left, err)
 	}
-	_, err = compareBenchmarks(t.Context(), repository, dir, "HEAD", []string{"-bench=NoSuchBenchmark"})
-	if err == nil || !strings.Contains(err.Error(), "NoSuchBenchmark") {
-		t.Errorf("a pattern without a benchmark returned %v", err)
+	for _, pattern := range []string{"NoSuchBenchmark", "^BenchmarkParse$/nosuch"} {
+		_, err = compareBenchmarks(t.Context(), repository, dir, "HEAD", []string{"-bench=" + pattern, "-count=1"})
+		if err == nil || !strings.Contains(err.Error(), pattern) {
+			t.Errorf("-bench=%s returned %v", pattern, err)
+		}
 	}
 }
 
