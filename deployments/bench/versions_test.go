@@ -99,6 +99,22 @@ func TestCompareBenchmarks(t *testing.T) {
 	}
 }
 
+// TestInTurn verifies that both versions run in each round, and that neither is always the first.
+func TestInTurn(t *testing.T) {
+	var order []string
+	for n := range 4 {
+		if err := inTurn(n, &variant{name: "base"}, &variant{name: "tree"}, func(v *variant) error {
+			order = append(order, v.name)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := strings.Fields("base tree tree base base tree tree base"); !slices.Equal(order, want) {
+		t.Errorf("order %v, want %v", order, want)
+	}
+}
+
 func TestCutFlag(t *testing.T) {
 	for _, c := range []struct {
 		args, value, others string
