@@ -43,7 +43,7 @@ check() {
   else
     failed=$((failed + 1))
     printf 'FAIL  %-72s %6s s\n' "$name" "$took"
-    tail -40 "$dir/log" | sed -e 's/^/      /' -e '$a\'
+    tail -40 "$dir/log" | awk '{ print "      " $0 }'
     docker compose --profile '*' logs --no-color --timestamps >"$dir/failure-$failed.log" 2>&1 || true
   fi
 }

@@ -243,6 +243,7 @@ func TestSecurityHeaders(t *testing.T) {
 	r := setup(t, options{ops: ops})
 	id := r.create(2)
 	r.end(id, 0, nil)
+	r.end(id, 1, nil) // An event stream ends with its job.
 	for _, route := range r.api.Routes() {
 		path := strings.NewReplacer(":job_id", id, ":index", "0").Replace(route.Path)
 		for _, path := range []string{path, strings.Replace(path, id, unknown, 1), strings.Replace(path, "/0/", "/1/", 1)} {
