@@ -59,7 +59,11 @@ func compareBenchmarks(ctx context.Context, root, dir, ref string, args []string
 			return "", err
 		}
 	}
-	return benchstat(ctx, base, tree)
+	text, err := benchstat(ctx, base, tree)
+	if err == nil && text == "" {
+		err = fmt.Errorf("-bench=%s selects no benchmark in %s", pattern, strings.Join(packages, " "))
+	}
+	return text, err
 }
 
 // cutFlag removes a flag from the arguments. It returns the last value, or a default.

@@ -91,9 +91,27 @@ func TestCompareBenchmarks(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Join(dir, "base")); err != nil || len(left) > 0 {
 		t.Errorf("the sources of HEAD were not removed: %v, %v", left, err)
 	}
-	_, err = compareBenchmarks(t.Context(), repository, dir, "HEAD", []string{"-bench=NoSuchBenchmark"})
-	if err == nil || !strings.Contains(err.Error(), "NoSuchBenchmark") {
-		t.Errorf("a pattern without a benchmark returned %v", err)
+	for _, pattern := range []string{"NoSuchBenchmark", "^BenchmarkParse$/nosuch"} {
+		_, err = compareBenchmarks(t.Context(), repository, dir, "HEAD", []string{"-bench=" + pattern, "-count=1"})
+		if err == nil || !strings.Contains(err.Error(), pattern) {
+			t.Errorf("-bench=%s returned %v", pattern, err)
+		}
+	}
+}
+
+// TestInTurn verifies that both versions run in each round, and that neither is always the first.
+func TestInTurn(t *testing.T) {
+	var order []string
+	for n := range 4 {
+		if err := inTurn(n, &variant{name: "base"}, &variant{name: "tree"}, func(v *variant) error {
+			order = append(order, v.name)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := strings.Fields("base tree tree base base tree tree base"); !slices.Equal(order, want) {
+		t.Errorf("order %v, want %v", order, want)
 	}
 }
 
