@@ -81,7 +81,8 @@ export class Rig {
     }
     const page = await context.newPage();
     // A text that is also announced to screen readers is meant where people see it.
-    page.getByText = (...text) => page.locator('body').getByText(...text).and(page.locator(':not([role=status])'));
+    const byText = page.getByText.bind(page);
+    page.getByText = (...text) => byText(...text).and(page.locator(':not([role=status])'));
     await page.goto(new URL(route, this.url).href, { waitUntil: 'load' });
     return page;
   };
