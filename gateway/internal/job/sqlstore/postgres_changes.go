@@ -83,6 +83,7 @@ func (e *postgresEngine) commit(ctx context.Context, s *shard) {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	preventable := context.AfterFunc(ctx, cancel)
+	defer preventable()
 	var list []*change
 	begun := false // a transaction that is repeated has the same changes
 	err := e.write(own, func(ctx context.Context, x *session) error {
