@@ -9,7 +9,8 @@ import { cpus, loadavg, tmpdir, totalmem } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { launch } from './browser.mjs';
-import { drop, photo, tile, write } from './files.mjs';
+import { drop, photo, write } from './files.mjs';
+import { largeUpload } from './large.mjs';
 import { until } from './rig.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
@@ -132,15 +133,7 @@ async function traced(page, act) {
 // the frames in a second.
 async function scrolling(browser, base, job, n) {
   const page = await (await browser.newContext({ viewport: { width: 1280, height: 900 } })).newPage();
-  const jobs = range(n / 100).map((i) => ({ ...job, job_id: `${i}0000000-0000-4000-8000-000000000000`, total_images: 100, completed: 100, metadata: { upload: 'large' } }));
-  await page.route('**/api/v1/batch?upload=large&**', (route) => route.fulfill({ json: { jobs } }));
-  for (const each of jobs) {
-    const images = range(100).map((index) => ({ ...job.images[0], index, original_filename: `IMG_${index}.jpg` }));
-    const at = `**/api/v1/batch/${each.job_id}`;
-    await page.route(at, (route) => route.fulfill({ json: { ...each, images } }));
-    await page.route(`${at}/results.jsonl`, (route) => route.fulfill({ body: '' }));
-    await page.route(`${at}/images/*/thumbnail`, (route) => route.fulfill({ body: tile(), contentType: 'image/png' }));
-  }
+  await largeUpload(page, job, n / 100);
   await page.goto(`${base}/#/uploads/large`);
   await page.locator('.card').nth(n - 1).waitFor({ state: 'attached' });
   await page.waitForLoadState('networkidle');

@@ -1,5 +1,6 @@
 // The screen of an upload: the jobs of one drop, and their images in one grid.
 
+import { largeUpload } from '../large.mjs';
 import { withOrigin } from '../origin.mjs';
 import { assert, photo, scenario, tile, until } from '../rig.mjs';
 
@@ -57,20 +58,9 @@ scenario('1,000 images of ten jobs', async ({ open, submit, ended, api }) => {
   const small = await submit([{ name: 'one.jpg', data: photo() }]);
   await ended(small);
   const job = await api('GET', `api/v1/batch/${small}`);
-  const jobs = range(10).map((n) => ({ ...job, job_id: `${n}0000000-0000-4000-8000-000000000000`, total_images: 100, completed: 100, metadata: { upload: 'large' } }));
   const page = await open('#/');
   let thumbnails = 0;
-  await page.route('**/api/v1/batch?upload=large&**', (route) => route.fulfill({ json: { jobs } }));
-  for (const each of jobs) {
-    const images = range(100).map((index) => ({ ...job.images[0], index, original_filename: `${each.job_id[0]}_${index}.jpg` }));
-    const at = `**/api/v1/batch/${each.job_id}`;
-    await page.route(at, (route) => route.fulfill({ json: { ...each, images } }));
-    await page.route(`${at}/results.jsonl`, (route) => route.fulfill({ body: '' }));
-    await page.route(`${at}/images/*/thumbnail`, (route) => {
-      thumbnails++;
-      return route.fulfill({ body: tile(), contentType: 'image/png' });
-    });
-  }
+  await largeUpload(page, job, 10, () => { thumbnails++; });
   await page.evaluate(() => { location.hash = '#/uploads/large'; });
   await page.locator('.card').nth(999).waitFor({ state: 'attached' });
   await until(() => page.locator('.card img').first().evaluate((img) => img.naturalWidth > 0), 'the first thumbnail');
