@@ -84,6 +84,7 @@ function Unknown() {
     <a href=${href('new')}>Send images</a> or see the <a href=${href('jobs')}>list of jobs</a>.<//>`;
 }
 
+// index.html has the head of this, which is painted before the script has arrived.
 function Header({ route, keys, caller }) {
   const key = useKey();
   const counts = useCounts(keys === false || Boolean(key));

@@ -55,7 +55,7 @@ export default function Jobs({ query, limits, caller }) {
     ${list.jobs.length > 0 && html`<div class=${classes('jobs', stale && 'stale')} aria-busy=${stale}>
       <div class="jobs-head"><${All} jobs=${list.jobs} chosen=${chosen} onChange=${(on) => setSelected(new Set(on ? list.jobs.map((job) => job.job_id) : []))} /></div>
       <ul class="jobs-list" aria-label="Jobs">${list.jobs.map((job) => html`<${Row} key=${job.job_id} job=${job} selected=${selected.has(job.job_id)} onSelect=${onSelect} captions=${captions} />`)}</ul></div>`}
-    <${ErrorNote} error=${source.error} title="The list could not be read" retry=${source.again} />
+    <${ErrorNote} error=${source.error} title="The list could not be read" retry=${source.more} />
     ${source.error?.status === 400 && html`<p><a class="button" href=${href('jobs')}>Clear the filters</a></p>`}
     <${More} source=${source} />
     <${Selection} jobs=${chosen} bulk=${bulk} onClear=${() => setSelected(new Set())} />`;

@@ -4,7 +4,6 @@ import { jobsChanged } from '../../lib/counts.js';
 import { useInterval } from '../../lib/load.js';
 import { useEffect, useRef, useState } from '../../lib/preact.js';
 import { ended } from '../../lib/state.js';
-import { each } from './bulk.js';
 import { append, nothing, refresh, showNew, update } from './list.js';
 
 const pageSize = 50;
@@ -18,8 +17,8 @@ const page = async (query, options) => {
   return { jobs: data.jobs, token: data.next_page_token ?? null };
 };
 
-/** useList returns {list, loading, error, stale, more, again, showNew, look} for a filter. list is
- * that of another filter while it is stale. more loads the next pages, again repeats what has
+/** useList returns {list, loading, error, stale, more, showNew, look} for a filter. list is
+ * that of another filter while it is stale. more loads the next pages, or repeats what has
  * failed, and look reads the present states at once. */
 export function useList(filter, paused) {
   const name = JSON.stringify(filter);
@@ -81,9 +80,9 @@ export function useList(filter, paused) {
       const rest = list.jobs.filter((job) => !ended(job) && !on.has(job.job_id));
       const some = rest.length <= maxSingles ? rest : Array.from({ length: maxSingles }, (_, i) => rest[(turn.current + i) % rest.length]);
       turn.current += maxSingles;
-      const singles = await each(some, (job) => page({ q: job.job_id, limit: 1 }, options), { signal, sleep: async () => {} });
+      const singles = await Promise.all(some.map((job) => page({ q: job.job_id, limit: 1 }, options).catch(() => ({ jobs: [] }))));
       if (signal.aborted) return;
-      list = update(list, singles.flatMap(({ value }) => value?.jobs ?? []));
+      list = update(list, singles.flatMap(({ jobs }) => jobs));
       if (list === before) return;
       const had = new Map(before.jobs.map((job) => [job.job_id, job.status]));
       if (list.jobs.some((job) => had.get(job.job_id) !== job.status) || list.waiting) jobsChanged();
@@ -97,7 +96,7 @@ export function useList(filter, paused) {
   useInterval(() => paused || look(), every);
 
   return {
-    ...state, stale: state.name !== name, more, look, again: more,
+    ...state, stale: state.name !== name, more, look,
     showNew: () => set((old) => ({ ...old, list: showNew(old.list) })),
   };
 }
