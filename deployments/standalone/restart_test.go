@@ -19,7 +19,8 @@ func TestKilledAfter201(t *testing.T) {
 		site := origin(t, map[string][]byte{"photo.jpg": photo(t)})
 		random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // Repeatable.
 		var ids []string
-		for round := range 6 {
+		// An image that was in flight at five deaths of the same part counts as their cause and fails.
+		for round := range max(4, 2*len(s.parts)) {
 			var batch []map[string]string
 			for i := range 10 {
 				batch = append(batch, inline(fmt.Sprintf("%d.jpg", i), goImage(t, "video-001.jpeg")), map[string]string{"url": site + "/photo.jpg"})

@@ -240,8 +240,9 @@ scenario('with the keyboard only', async (rig) => {
   await page.keyboard.press('Enter');
   await until(async () => (await focused(page)) === 'Remove tile3.png', 'the focus on the next image');
   await page.keyboard.press('Enter');
+  await until(async () => (await focused(page)) === 'Remove tile4.png', 'the focus on the last image');
   await page.keyboard.press('Enter');
-  await until(async () => (await focused(page)) === 'Remove tile1.png', 'the focus on the last image');
+  await until(async () => (await focused(page)) === 'Remove tile1.png', 'the focus on the image before');
   await tabTo(page, /^Send 1$/);
   await page.keyboard.press('Enter');
   await until(() => /#\/jobs\/[\w-]{36}$/.test(page.url()), 'the job');
