@@ -78,7 +78,7 @@ bench-compare: ## measure the services of BASE and of the working tree in turn, 
 bench-console: bin/standalone ## measure the console in Chromium, into docs/performance.md; at most 5 minutes; needs an idle machine
 	@deployments/local/install.sh browser
 	@bash -c '. deployments/local/lib.sh; has_websocket node || PATH=$$(dirname "$$(tool node)"):$$PATH; \
-		CHROMIUM=$${TEST_CHROMIUM:-$$(command -v chromium)} PACKAGES=$$(tool console) node deployments/console/bench.mjs'
+		CHROMIUM=$$(browser) PACKAGES=$$(tool console) node deployments/console/bench.mjs'
 
 prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, a watched folder of 1,000 files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds, tests and 20 seeds on RabbitMQ 4.3 and PostgreSQL 18, compose-test
 	deployments/local/test.sh --without-servers -count=20 -timeout=3h

@@ -102,7 +102,7 @@ for what; do
     ;;
   browser)
     # Its text needs fonts, which Debian's package only recommends.
-    given chromium >/dev/null || need chromium chromium fonts-dejavu-core fonts-liberation
+    browser >/dev/null || packages+=("$([[ ${HEADFUL:-} ]] && echo chromium || echo chromium-headless-shell)" fonts-dejavu-core fonts-liberation)
     need_node
     need_npm console
     ;;

@@ -83,7 +83,7 @@ installed() {
   esac
 }
 
-# given NAME prints the variable that points the tests to a server of this kind, for llama-server and Chromium to the program.
+# given NAME prints the variable that points the tests to a server of this kind, for llama-server to the program.
 # It succeeds if the variable is set.
 given() {
   local variable
@@ -93,10 +93,18 @@ given() {
   versitygw) variable=TEST_VERSITYGW_ENDPOINT ;;
   postgres) variable=TEST_POSTGRES_URL ;;
   llama-server) variable=TEST_LLAMA_SERVER ;;
-  chromium) variable=TEST_CHROMIUM ;;
   esac
   echo "$variable"
   [[ -n ${!variable:-} ]]
+}
+
+# browser prints the path of the browser for the tests. Chromium without windows takes half the processor time.
+browser() {
+  if [[ -n ${TEST_CHROMIUM:-} ]]; then
+    echo "$TEST_CHROMIUM"
+  elif [[ -n ${HEADFUL:-} ]] || ! command -v chromium-headless-shell; then
+    command -v chromium
+  fi
 }
 
 die() {
