@@ -82,6 +82,7 @@ func (s *Server) receive(r *http.Request, by *apikey.Key, in *requestBody) (*job
 	return s.newJob(r.Context(), by, key, window, func(ctx context.Context, b *intake.Batch, memory *held) error {
 		limits := s.limits
 		limits.Grow = memory.grow
+		b.Ahead(memory.grow)
 		hasKey := key.Name != ""
 		text := newBatchBody(in, encoded, s.maxBody, memory, hasKey && !isForm)
 		defer func() { _ = text.Close() }() // what it read is complete, or Next returned the error

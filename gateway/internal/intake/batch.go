@@ -73,6 +73,7 @@ type Batch struct {
 	RemoveCaptions *bool // whether a model's words get into no result; nil: as in the repeated job; set before Commit
 
 	in        *Intake
+	ahead     ahead
 	id        string
 	lease     job.Lease
 	images    []job.Image
@@ -101,13 +102,16 @@ func (b *Batch) Hold(ctx context.Context, k job.Key) error {
 	return b.reserve(ctx, k)
 }
 
-// Add adds the next image. When it returns nil, inline bytes are checked and durable. An
+// Add adds the next image. When it returns nil, inline bytes are checked and durable, or will be (see Ahead). An
 // invalid image fails that image and is not an error. An error wraps [job.ErrUnavailable] or
-// [objectstore.ErrUnavailable], or is ctx's; the caller must then abort the batch.
+// [objectstore.ErrUnavailable], or is ctx's, and may be about an earlier image; the caller must then abort the batch.
 func (b *Batch) Add(ctx context.Context, s Source) error {
 	index := len(b.images)
 	if index >= b.in.config.MaxBatchImages {
 		return fmt.Errorf("add image %d: a batch has at most %d", index, b.in.config.MaxBatchImages)
+	}
+	if err := b.ahead.failure(); err != nil {
+		return err
 	}
 	img := job.Image{
 		Index: index, TraceID: pipeline.NewTraceID(b.id, index),
@@ -128,8 +132,8 @@ func (b *Batch) Add(ctx context.Context, s Source) error {
 	return nil
 }
 
-// take checks an image's source and stores inline bytes. The failure belongs to this image
-// only.
+// take checks an image's source and stores inline bytes, under the reservation that owns them until the
+// job does. The failure belongs to this image only.
 func (b *Batch) take(ctx context.Context, img *job.Image, s Source) (failure *pipeline.Failure, err error) {
 	if failure = s.Failure; failure == nil && img.URL != "" {
 		_, err := b.in.downloads.Check(img.URL)
@@ -142,30 +146,31 @@ func (b *Batch) take(ctx context.Context, img *job.Image, s Source) (failure *pi
 		}
 	}
 	ctx, span := b.in.traced(ctx, b.id, img.Index, img.TraceID, source(img))
-	defer func() { endIntake(span, failure, err) }()
-	if failure != nil {
-		return failure, nil
-	}
 	var ext string
-	if img.Original, ext, failure = b.in.inspect(s.Data); failure != nil {
+	if failure == nil {
+		img.Original, ext, failure = b.in.inspect(s.Data)
+	}
+	if failure != nil {
+		endIntake(span, failure, nil)
 		return failure, nil
 	}
 	img.KeyName = KeyName(img.OriginalFilename, ext)
 	img.Original.Path = pipeline.OriginalKey(img.TraceID, img.KeyName)
-	return nil, b.store(ctx, img.Original, s.Data)
-}
-
-// store stores an original, under the reservation that owns it until the job does.
-func (b *Batch) store(ctx context.Context, o job.Original, data []byte) error {
 	if err := b.reserve(ctx, job.Key{}); err != nil {
-		return err
+		endIntake(span, nil, err)
+		return nil, err
 	}
-	b.keys = append(b.keys, o.Path)
-	if err := b.in.deps.Originals.Put(ctx, o.Path, data, o.ContentType); err != nil {
-		return fmt.Errorf("store original: %w", err)
-	}
-	failpoint.Reach("inline image stored", o.Path)
-	return nil
+	b.keys = append(b.keys, img.Original.Path)
+	o := img.Original
+	return nil, b.ahead.run(ctx, s.Data, func(ctx context.Context, data []byte) error {
+		err := b.in.deps.Originals.Put(ctx, o.Path, data, o.ContentType)
+		endIntake(span, nil, err)
+		if err != nil {
+			return fmt.Errorf("store original: %w", err)
+		}
+		failpoint.Reach("inline image stored", o.Path)
+		return nil
+	})
 }
 
 // reserve stores the reservation, unless it exists already.
@@ -202,6 +207,9 @@ func (b *Batch) Commit(ctx context.Context) (*job.Job, error) {
 	// If the client disconnects now, the job must still be committed or not at all.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime)
 	defer cancel()
+	if err := b.ahead.wait(); err != nil {
+		return nil, err
+	}
 	now := b.in.deps.Now()
 	if b.Captions != nil {
 		captions := job.CaptionsUsual
@@ -246,6 +254,7 @@ func (b *Batch) Abort(ctx context.Context) {
 	if b.over {
 		return
 	}
+	b.ahead.abandon()
 	b.endTraces(ctx)
 	held := b.reserved || b.uncertain
 	b.end()

@@ -95,6 +95,7 @@ func (s *jobStore) Change(ctx context.Context, ref job.Ref, t job.Transition, no
 type objects struct {
 	objectstore.Store
 	fault atomic.Pointer[func(method, key string) error]
+	begun atomic.Pointer[chan struct{}]
 }
 
 func (o *objects) fail(f func(method, key string) error) { o.fault.Store(&f) }
@@ -106,7 +107,15 @@ func (o *objects) trouble(method, key string) error {
 	return nil
 }
 
+// hang lets every Put wait for the end of its context. It closes begun at the first one.
+func (o *objects) hang(begun chan struct{}) { o.begun.Store(&begun) }
+
 func (o *objects) Put(ctx context.Context, key string, data []byte, contentType string) error {
+	if begun := o.begun.Load(); begun != nil {
+		close(*begun)
+		<-ctx.Done()
+		return ctx.Err() //nolint:wrapcheck // The caller's own.
+	}
 	if err := o.trouble("Put", key); err != nil {
 		return err
 	}
