@@ -1,6 +1,6 @@
 # `make help` lists the targets. All except `run`, `build` and `tidy` need bash. The scripts are in deployments/local.
 .DEFAULT_GOAL := help
-.PHONY: help run test pictures build up down compose-test local-up local-down bench bench-system bench-scaling bench-compare bench-console prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
+.PHONY: help run test pictures build up down compose-test local-up local-down bench bench-system bench-scaling bench-compare bench-stores bench-console prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := client shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
 # The command line requires versions of two modules instead of their folders, so that `go install …@latest` works. Only the
@@ -74,6 +74,10 @@ bench-scaling: ## measure 1, 2, 4 and 8 analyzers, the loss of one, and 1, 2, 4 
 bench-compare: ## measure the services of BASE and of the working tree in turn, and compare them (ARGS='-bench=Name' compares Go benchmarks); at most 8 minutes; needs an idle machine
 	@deployments/local/$(if $(ARGS),bench.sh --compare="$(or $(BASE),auto)" $(ARGS),install.sh rabbitmq minio)
 	$(if $(ARGS),,@go run ./deployments/bench -compare="$(or $(BASE),auto)")
+
+bench-stores: ## measure the services on MinIO, versitygw and SeaweedFS in turn, into docs/performance.md; at most 8 minutes; needs an idle machine
+	@deployments/local/install.sh rabbitmq minio versitygw seaweedfs
+	@go run ./deployments/bench -stores
 
 bench-console: bin/standalone ## measure the console in Chromium, into docs/performance.md; at most 5 minutes; needs an idle machine
 	@deployments/local/install.sh browser

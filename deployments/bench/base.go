@@ -7,13 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // automatic is the value of -compare that chooses the base itself.
 const automatic = "auto"
 
-// variant is one of the two versions that are compared.
+// variant is one of the systems that are compared.
 type variant struct {
 	*system
 	name    string // column of the table
@@ -50,12 +51,6 @@ func twoVersions(ctx context.Context, root, dir, ref string) (base, tree *varian
 	}
 	base = &variant{systemAt(sources, filepath.Join(dir, "base")), "base " + commit, filepath.Join(dir, "base.txt")}
 	tree = &variant{systemAt(root, dir), "tree " + now, filepath.Join(dir, "tree.txt")}
-	for _, v := range []*variant{base, tree} {
-		if err := os.WriteFile(v.results, nil, 0o600); err != nil {
-			remove()
-			return nil, nil, nil, fmt.Errorf("write results: %w", err)
-		}
-	}
 	return base, tree, remove, nil
 }
 
@@ -98,18 +93,25 @@ func git(ctx context.Context, root string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// inTurn calls do for both versions, in every second round in reverse order: a drift of the
-// machine affects both alike.
-func inTurn(round int, base, tree *variant, do func(*variant) error) error {
-	first, second := base, tree
+// inTurn calls do for each variant, in every second round in reverse order: a drift of the
+// machine affects all alike.
+func inTurn(round int, variants []*variant, do func(*variant) error) error {
+	order := slices.Clone(variants)
 	if round%2 == 1 {
-		first, second = tree, base
+		slices.Reverse(order)
 	}
-	if err := do(first); err != nil {
-		return fmt.Errorf("%s: %w", first.name, err)
+	for _, v := range order {
+		if err := do(v); err != nil {
+			return fmt.Errorf("%s: %w", v.name, err)
+		}
 	}
-	if err := do(second); err != nil {
-		return fmt.Errorf("%s: %w", second.name, err)
+	return nil
+}
+
+// begin starts the results with lines of Go's benchmark format.
+func (v *variant) begin(lines string) error {
+	if err := os.WriteFile(v.results, []byte(lines), 0o600); err != nil {
+		return fmt.Errorf("write results: %w", err)
 	}
 	return nil
 }
@@ -127,11 +129,15 @@ func (v *variant) record(lines string) error {
 	return nil
 }
 
-// benchstat returns the comparison of the results: for each value the medians with their 95 %
-// confidence intervals, and the difference, or ~ where it may be noise.
-func benchstat(ctx context.Context, base, tree *variant) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", "tool", "benchstat", base.name+"="+base.results, tree.name+"="+tree.results) //nolint:gosec // The files are ours.
-	cmd.Dir, cmd.Env = filepath.Join(tree.root, "deployments", "tools", "benchstat"), append(os.Environ(), "GOWORK=off")
+// benchstat returns the comparison of the results with those of the first variant: for each value the medians with their
+// 95 % confidence intervals, and the difference, or ~ where it may be noise.
+func benchstat(ctx context.Context, variants ...*variant) (string, error) {
+	args := []string{"tool", "benchstat"}
+	for _, v := range variants {
+		args = append(args, v.name+"="+v.results)
+	}
+	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // The files are ours.
+	cmd.Dir, cmd.Env = filepath.Join(variants[len(variants)-1].root, "deployments", "tools", "benchstat"), append(os.Environ(), "GOWORK=off")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("benchstat: %w\n%s", err, out)

@@ -39,7 +39,7 @@ func compareBenchmarks(ctx context.Context, root, dir, ref string, args []string
 	defer remove()
 	before, err1 := base.benchmarked(ctx, matching)
 	after, err2 := tree.benchmarked(ctx, matching)
-	if err := errors.Join(err1, err2); err != nil {
+	if err := errors.Join(err1, err2, base.begin(""), tree.begin("")); err != nil {
 		return "", err
 	}
 	packages := slices.DeleteFunc(after, func(name string) bool { return !slices.Contains(before, name) })
@@ -48,7 +48,7 @@ func compareBenchmarks(ctx context.Context, root, dir, ref string, args []string
 	}
 	args = slices.Concat([]string{"test", "-run=^$", "-benchmem"}, args, []string{"-bench=" + pattern, "-count=1"}, packages)
 	for n := range count {
-		if err := inTurn(n, base, tree, func(v *variant) error {
+		if err := inTurn(n, []*variant{base, tree}, func(v *variant) error {
 			progress("round %d of %d: %s", n+1, count, v.name)
 			out, err := v.workspace(ctx, args...)
 			if err != nil {

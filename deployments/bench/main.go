@@ -7,6 +7,7 @@
 //	bench -quick -doc ''         a few images of each, to check that it works
 //	GOGC=400 bench -doc ''       GOGC and GOMEMLIMIT are passed on to the services
 //	bench -scaling               instead: fleets of analyzers, into docs/operations.md; at most 8 minutes
+//	bench -stores                instead: several S3 servers in turn, into docs/performance.md; at most 8 minutes
 //	bench -compare HEAD^         instead: the services of a commit and of the working tree, in turn; at most 8 minutes
 //	bench -compare HEAD^ -- -bench=Settle -count=6
 //	                             the same for Go benchmarks, with flags of go test
@@ -43,6 +44,7 @@ func main() {
 	doc := flag.String("doc", "docs/performance.md", "the document to write the tables into; empty: none")
 	fleets := flag.Bool("scaling", false, "measure only fleets of analyzers, and write the table into docs/operations.md")
 	base := flag.String("compare", "", "only compare the working tree with this commit, and write no document; auto: where the branch left main, or the last commit")
+	bystore := flag.Bool("stores", false, "measure only the services on several S3 servers in turn")
 	flag.Parse()
 	size, scale, pairs := full, fullScale, fullPairs
 	if *quick {
@@ -58,6 +60,9 @@ func main() {
 	case *base != "":
 		*doc = ""
 		text, err = compareVersions(ctx, *root, *dir, *base, pairs)
+	case *bystore:
+		at = storesPlace
+		text, err = compareStores(ctx, *root, *dir, pairs)
 	case *fleets:
 		at = scalingPlace
 		text, err = markdown(measureScaling(ctx, *root, *dir, scale))

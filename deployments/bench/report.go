@@ -53,7 +53,7 @@ type row struct {
 }
 
 // labels contains the names of the servers in the table.
-var labels = map[string]string{"rabbitmq": "broker (RabbitMQ)", "minio": "store (MinIO)"}
+var labels = map[string]string{"rabbitmq": "broker (RabbitMQ)", "store": "store (MinIO)"}
 
 // rows returns the rows of the system's table.
 func (r *report) rows() []row {
@@ -138,6 +138,7 @@ type place struct {
 var (
 	measuredPlace = place{begin: "<!-- measured: begin (written by make bench) -->\n", end: "<!-- measured: end -->\n"}
 	scalingPlace  = place{"<!-- scaling: begin (written by make bench-scaling) -->\n", "<!-- scaling: end -->\n", "docs/operations.md"}
+	storesPlace   = place{begin: "<!-- stores: begin (written by make bench-stores) -->\n", end: "<!-- stores: end -->\n"}
 )
 
 // write replaces the text between the markers of the file.

@@ -20,7 +20,7 @@ import (
 // The processes of the system, in the order in which an image passes them.
 var (
 	services  = []string{"gateway", "analyzer", "processor"}
-	processes = append(slices.Clip(services), "rabbitmq", "minio")
+	processes = append(slices.Clip(services), "rabbitmq", "store")
 )
 
 // system is the three services and their servers.
@@ -115,32 +115,32 @@ func (s *system) servers(ctx context.Context, verb string, names ...string) erro
 
 // start starts the servers and then the services.
 func (s *system) start(ctx context.Context, names ...string) error {
-	if err := s.startServers(ctx); err != nil {
+	if _, err := s.startServers(ctx, "minio"); err != nil {
 		return err
 	}
 	return s.startServices(ctx, names...)
 }
 
-// startServers starts RabbitMQ and MinIO. It configures the services with their addresses and
-// credentials, and with defaults for everything else.
-func (s *system) startServers(ctx context.Context) error {
-	if err := s.servers(ctx, "start", "rabbitmq", "minio"); err != nil {
-		return err
+// startServers starts RabbitMQ and a store. It configures the services with their addresses and
+// credentials, and with defaults for everything else. It returns all variables of the servers.
+func (s *system) startServers(ctx context.Context, store string) (map[string]string, error) {
+	if err := s.servers(ctx, "start", "rabbitmq", store); err != nil {
+		return nil, err
 	}
-	for _, name := range []string{"rabbitmq", "minio"} {
+	for process, name := range map[string]string{"rabbitmq": "rabbitmq", "store": store} {
 		text, err := os.ReadFile(filepath.Join(s.dir, "servers", "run", name+".pid"))
 		pid := 0
 		if err == nil {
 			_, err = fmt.Sscan(string(text), &pid)
 		}
 		if err != nil {
-			return fmt.Errorf("find %s: %w", name, err)
+			return nil, fmt.Errorf("find %s: %w", name, err)
 		}
-		s.pids[name] = pid
+		s.pids[process] = pid
 	}
 	text, err := os.ReadFile(filepath.Join(s.dir, "servers", "env"))
 	if err != nil {
-		return fmt.Errorf("read the environment of the servers: %w", err)
+		return nil, fmt.Errorf("read the environment of the servers: %w", err)
 	}
 	vars := map[string]string{}
 	for _, m := range regexp.MustCompile(`(\w+)='([^']*)'`).FindAllStringSubmatch(string(text), -1) {
@@ -158,7 +158,7 @@ func (s *system) startServers(ctx context.Context) error {
 			s.env = append(s.env, name+"="+value)
 		}
 	}
-	return nil
+	return vars, nil
 }
 
 // startServices starts services one after the other: each creates its buckets, and MinIO

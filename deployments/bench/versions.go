@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -39,7 +38,7 @@ Unit ms/job better=lower
 `
 
 // rowNames contains the names of the processes in Go's benchmark format.
-var rowNames = map[string]string{"gateway": "Gateway", "analyzer": "Analyzer", "processor": "Processor", "rabbitmq": "RabbitMQ", "minio": "MinIO"}
+var rowNames = map[string]string{"gateway": "Gateway", "analyzer": "Analyzer", "processor": "Processor", "rabbitmq": "RabbitMQ", "store": "Store"}
 
 // compareVersions measures the services of a commit and of the working tree in turn, on the same
 // servers, and returns their comparison. Each round starts the services again.
@@ -67,20 +66,20 @@ func compareVersions(ctx context.Context, root, dir, ref string, p pairs) (_ str
 	machine := aboutMachine(ctx, tree.root)
 	progress("starting the servers")
 	defer func() { err = errors.Join(err, tree.stop(ctx)) }()
-	if err := tree.startServers(ctx); err != nil {
+	if _, err := tree.startServers(ctx, "minio"); err != nil {
 		return "", err
 	}
 	if err := base.share(ctx, tree.system); err != nil {
 		return "", err
 	}
 	for _, v := range []*variant{base, tree} {
-		if err := v.record(fmt.Sprintf("goos: %s\ngoarch: %s\n%s", runtime.GOOS, runtime.GOARCH, units)); err != nil {
+		if err := v.begin(fmt.Sprintf("goos: %s\ngoarch: %s\n%s", runtime.GOOS, runtime.GOARCH, units)); err != nil {
 			return "", err
 		}
 	}
 	started := time.Now()
 	for n := 0; n < p.rounds && (n == 0 || time.Since(started) < p.limit); n++ {
-		if err := inTurn(n, base, tree, func(v *variant) error {
+		if err := inTurn(n, []*variant{base, tree}, func(v *variant) error {
 			progress("round %d of %d: %s", n+1, p.rounds, v.name)
 			return v.round(ctx, photos[0], p)
 		}); err != nil {
@@ -96,19 +95,12 @@ func compareVersions(ctx context.Context, root, dir, ref string, p pairs) (_ str
 }
 
 // share lets the services use the servers of another system, with a virtual host, buckets and jobs
-// of their own. Two job stores must not share the queues, and two versions may declare them
-// differently.
+// of their own.
 func (v *variant) share(ctx context.Context, s *system) error {
-	const vhost = "base"
-	for _, args := range [][]string{{"add_vhost", vhost}, {"set_permissions", "-p", vhost, "guest", ".*", ".*", ".*"}} {
-		if out, err := exec.CommandContext(ctx, filepath.Join(s.dir, "servers", "rabbitmqctl"), args...).CombinedOutput(); err != nil { //nolint:gosec // The script is ours.
-			return fmt.Errorf("rabbitmqctl %s: %w: %s", args[0], err, out)
-		}
-	}
 	v.pids = maps.Clone(s.pids)
-	v.env = append(slices.Clip(s.env), "RABBITMQ_URL="+s.broker+vhost, "S3_BUCKET_ORIGINAL=base-original", "S3_BUCKET_PROCESSED=base-processed",
+	v.env = append(slices.Clip(s.env), "S3_BUCKET_ORIGINAL=base-original", "S3_BUCKET_PROCESSED=base-processed",
 		"DATA_DIR="+filepath.Join(v.dir, "gateway"), "HOME="+v.dir)
-	return nil
+	return v.separate(ctx, s, "base")
 }
 
 // round starts the services, measures them, records the results, and stops the services.

@@ -103,7 +103,7 @@ func TestCompareBenchmarks(t *testing.T) {
 func TestInTurn(t *testing.T) {
 	var order []string
 	for n := range 4 {
-		if err := inTurn(n, &variant{name: "base"}, &variant{name: "tree"}, func(v *variant) error {
+		if err := inTurn(n, []*variant{{name: "base"}, {name: "tree"}}, func(v *variant) error {
 			order = append(order, v.name)
 			return nil
 		}); err != nil {

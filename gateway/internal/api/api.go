@@ -192,7 +192,7 @@ func New(c Config, d Deps) *Server {
 		config: c, deps: d,
 		limits:  body.Limits{Images: c.MaxBatchImages, ImageBytes: c.MaxImageBytes},
 		maxBody: largestBody(c.MaxBatchImages, c.MaxImageBytes),
-		uploads: newUploadMemory(c.UploadMemory, c.MaxImageBytes+window+coding.MaxMemory),
+		uploads: newUploadMemory(c.UploadMemory, c.MaxImageBytes+window+coding.MaxMemory+intake.AheadBytes),
 		zips:    newArchiveMemory(c.ArchiveMemory, c.MaxImageBytes),
 		quotas:  &quotas{of: map[string]*usage{}},
 		release: releaseTag(),

@@ -94,7 +94,7 @@ func TestUploadsThatMeet(t *testing.T) {
 
 // TestUploadsAtOnce verifies that a slow upload leaves room for others.
 func TestUploadsAtOnce(t *testing.T) {
-	const most = 10 << 20
+	const most = 20 << 20 // more than a decoder and the copies that are being stored
 	keys := newKeyFile(t, "slow", "other")
 	r := setup(t, options{keys: keys.Store, config: api.Config{MaxImageBytes: most, UploadMemory: 4 * (most + api.Window)}})
 	ends := make(chan response, 2)

@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// Bounds of the originals of one batch that are stored while the request is read on.
-const (
-	maxAhead      = 4
-	maxAheadBytes = 8 << 20
-)
+// maxAhead is the maximum number of originals of one batch that are stored while the request is read on.
+const maxAhead = 4
+
+// AheadBytes is the maximum memory of a batch for them.
+const AheadBytes = 8 << 20
 
 // ahead stores originals while the request is read on: copies of them, because the next image overwrites its predecessor.
 type ahead struct {
@@ -22,7 +22,7 @@ type ahead struct {
 	err error // the first of a store
 }
 
-// Ahead lets Add return before inline bytes are durable, for at most four images of at most 8 MiB together. Commit
+// Ahead lets Add return before inline bytes are durable, for at most four images of at most AheadBytes together. Commit
 // waits for them. room is called on the goroutine of Add before the batch takes memory, which it keeps to its end. Bytes for
 // which there is no room are durable when Add returns.
 func (b *Batch) Ahead(room func(bytes int64) error) { b.ahead.room = room }
@@ -40,7 +40,7 @@ func (a *ahead) run(ctx context.Context, data []byte, store func(context.Context
 	}
 	own := <-a.copies // The end of ctx ends the stores too.
 	if more := int64(len(data) - cap(own)); more > 0 {
-		if a.held+more > maxAheadBytes || a.room(more) != nil {
+		if a.held+more > AheadBytes || a.room(more) != nil {
 			a.copies <- own
 			return store(ctx, data)
 		}
