@@ -86,22 +86,22 @@ func (s *Service) process(ctx context.Context, a pipeline.Analysis) (pipeline.Re
 	}
 	key := pipeline.ProcessedKey(a.TraceID, a.OriginalPath)
 	g, ctx := errgroup.WithContext(ctx)
-	put := func(key string, data []byte, contentType string) {
+	put := func(key string, c objectstore.Content) {
 		g.Go(func() error {
-			if err := s.deps.Processed.Put(ctx, key, data, contentType); err != nil {
+			if err := s.deps.Processed.Put(ctx, key, c); err != nil {
 				return fmt.Errorf("store %s: %w", key, err)
 			}
 			failpoint.Reach("result stored", key)
 			return nil
 		})
 	}
-	put(key, made.Image, made.ImageType)
-	put(pipeline.RecordKey(key), made.Record, outputs.RecordType)
+	put(key, objectstore.Content{Data: made.Image, Type: made.ImageType, SHA256: made.ImageSHA256})
+	put(pipeline.RecordKey(key), objectstore.Content{Data: made.Record, Type: outputs.RecordType})
 	if len(made.Thumbnail) > 0 {
-		put(pipeline.ThumbnailKey(key), made.Thumbnail, outputs.ThumbnailType)
+		put(pipeline.ThumbnailKey(key), objectstore.Content{Data: made.Thumbnail, Type: outputs.ThumbnailType})
 	}
 	if len(made.Sidecar) > 0 {
-		put(pipeline.SidecarKey(key), made.Sidecar, outputs.SidecarType)
+		put(pipeline.SidecarKey(key), objectstore.Content{Data: made.Sidecar, Type: outputs.SidecarType})
 	}
 	if err := g.Wait(); err != nil {
 		return pipeline.Result{}, err

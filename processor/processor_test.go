@@ -41,16 +41,16 @@ type watched struct {
 	puts   map[string][][]byte
 }
 
-func (w *watched) Put(ctx context.Context, key string, data []byte, contentType string) error {
+func (w *watched) Put(ctx context.Context, key string, c objectstore.Content) error {
 	w.mu.Lock()
 	if w.outage > 0 {
 		w.outage--
 		w.mu.Unlock()
 		return objectstore.ErrUnavailable
 	}
-	w.puts[key] = append(w.puts[key], bytes.Clone(data))
+	w.puts[key] = append(w.puts[key], bytes.Clone(c.Data))
 	w.mu.Unlock()
-	return w.Store.Put(ctx, key, data, contentType)
+	return w.Store.Put(ctx, key, c)
 }
 
 func start(t *testing.T) *rig { return startWith(t, processor.Config{}) }

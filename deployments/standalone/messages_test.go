@@ -202,11 +202,11 @@ func (b *recordingBroker) Broadcast(ctx context.Context, topic string, body []by
 // refusingStore is a store that can never store poison.jpg.
 type refusingStore struct{ objectstore.Store }
 
-func (s refusingStore) Put(ctx context.Context, key string, data []byte, contentType string) error {
+func (s refusingStore) Put(ctx context.Context, key string, c objectstore.Content) error {
 	if strings.HasSuffix(key, "/poison.jpg") {
 		return fmt.Errorf("%s cannot be stored", key)
 	}
-	return s.Store.Put(ctx, key, data, contentType)
+	return s.Store.Put(ctx, key, c)
 }
 
 // recordedSystem runs the three services in this process, on the broker.

@@ -166,7 +166,7 @@ func send(t *testing.T, b broker.Broker, originals objectstore.Store, index int,
 		Size: int64(len(data)), ContentType: "image/jpeg", SHA256: hex.EncodeToString(sum[:]),
 	}
 	u.OriginalPath = pipeline.OriginalKey(u.TraceID, u.OriginalFilename)
-	if err := originals.Put(t.Context(), u.OriginalPath, data, u.ContentType); err != nil {
+	if err := originals.Put(t.Context(), u.OriginalPath, objectstore.Content{Data: data, Type: u.ContentType}); err != nil {
 		t.Fatal(err)
 	}
 	body, err := json.Marshal(u)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/imagebatch/imagebatch/analyzer/visiontest"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
 // TestLeastPermissions verifies that the whole system works with only the documented
@@ -24,7 +25,7 @@ func TestLeastPermissions(t *testing.T) {
 	foreign := place{"original", ours}.all(t)
 	others := []string{"a", "originals", "originals-of-others/a.jpg", "processed-of-others/a.jpg", "processed.jpg", "z/originals/a.jpg"}
 	for _, key := range others {
-		if err := foreign.Put(t.Context(), key, []byte("foreign object"), ""); err != nil {
+		if err := foreign.Put(t.Context(), key, objectstore.Content{Data: []byte("foreign object"), Type: ""}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -66,17 +66,27 @@ type Object struct {
 	Body io.ReadCloser
 }
 
+// Content is the content of an object that is stored.
+type Content struct {
+	Data []byte
+	Type string // MIME type; may be empty
+
+	// SHA256 is the sum of Data in lowercase hex, or empty. A store that needs the sum does not compute one that it is given,
+	// and refuses Data with another one.
+	SHA256 string
+}
+
 // Store is one bucket under one prefix. All methods are safe for concurrent use. Errors
 // are ErrNotExist, ErrExists, ErrChanged, ErrUnavailable or ErrRefused, the error of ctx, or argument errors.
 type Store interface {
-	// Put stores data under key and replaces an existing object. The object is durable
+	// Put stores the content under key and replaces an existing object. The object is durable
 	// when Put returns nil.
-	Put(ctx context.Context, key string, data []byte, contentType string) error
-	// PutNew stores data under key, or returns ErrExists and leaves the object that is there. Of
+	Put(ctx context.Context, key string, c Content) error
+	// PutNew stores the content under key, or returns ErrExists and leaves the object that is there. Of
 	// several concurrent calls, one stores its data. An S3 server that does not know conditional
 	// requests may store those of several, one after the other. A call whose response was lost may
 	// return ErrExists because of its own data. After another error, the object may exist.
-	PutNew(ctx context.Context, key string, data []byte, contentType string) error
+	PutNew(ctx context.Context, key string, c Content) error
 	// Get opens the object.
 	Get(ctx context.Context, key string) (*Object, error)
 	// GetPart opens length bytes of the object, from offset. Their number is the Size of

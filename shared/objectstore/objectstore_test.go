@@ -18,7 +18,7 @@ func TestReadAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.Put(t.Context(), "id/a.jpg", []byte("0123456789"), "image/jpeg"); err != nil {
+	if err := s.Put(t.Context(), "id/a.jpg", objectstore.Content{Data: []byte("0123456789"), Type: "image/jpeg"}); err != nil {
 		t.Fatal(err)
 	}
 	if data, err := objectstore.ReadAll(t.Context(), s, "id/a.jpg", 10); err != nil || string(data) != "0123456789" {

@@ -85,7 +85,7 @@ func TestStoreIsCounted(t *testing.T) {
 	m := telemetry.NewRegistry()
 	s := telemetry.Store(openStore(t), "originals", m, nil)
 	ctx := t.Context()
-	if err := s.Put(ctx, "id/a.jpg", []byte("0123456789"), "image/jpeg"); err != nil {
+	if err := s.Put(ctx, "id/a.jpg", objectstore.Content{Data: []byte("0123456789"), Type: "image/jpeg"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := objectstore.ReadAll(ctx, s, "id/a.jpg", 10); err != nil {

@@ -22,7 +22,7 @@ var errSecret = errors.New("put id/My secret.jpg: secret")
 // failing is a store whose errors contain secrets.
 type failing struct{ objectstore.Store }
 
-func (failing) Put(context.Context, string, []byte, string) error { return errSecret }
+func (failing) Put(context.Context, string, objectstore.Content) error { return errSecret }
 
 // count returns the number of spans with the outcome.
 func (r *rig) count(outcome string) int {
@@ -58,7 +58,7 @@ func TestStoreSuite(t *testing.T) {
 func TestStoreSpans(t *testing.T) {
 	r := open(t)
 	s := telemetry.Store(openStore(t), "originals", r.metrics, r.Tracer)
-	if err := s.Put(t.Context(), "id/a.jpg", []byte("0123456789"), "image/jpeg"); err != nil {
+	if err := s.Put(t.Context(), "id/a.jpg", objectstore.Content{Data: []byte("0123456789"), Type: "image/jpeg"}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, span := r.Image(t.Context(), image, "analysis")

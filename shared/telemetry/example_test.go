@@ -11,6 +11,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
@@ -54,7 +55,7 @@ func ExampleStore() {
 	defer folder.Close()
 	m := telemetry.NewRegistry()
 	store := telemetry.Store(folder, "originals", m, nil) // without traces
-	if err := store.Put(context.Background(), "id/a.jpg", []byte("0123456789"), "image/jpeg"); err != nil {
+	if err := store.Put(context.Background(), "id/a.jpg", objectstore.Content{Data: []byte("0123456789"), Type: "image/jpeg"}); err != nil {
 		panic(err)
 	}
 	_, _ = store.Stat(context.Background(), "id/b.jpg")

@@ -58,15 +58,15 @@ func (s *observedStore) start(ctx context.Context, operation, verb string) (cont
 }
 
 // Put implements objectstore.Store.
-func (s *observedStore) Put(ctx context.Context, key string, data []byte, contentType string) error {
+func (s *observedStore) Put(ctx context.Context, key string, c objectstore.Content) error {
 	ctx, end := s.start(ctx, "put", "PUT")
-	return end(int64(len(data)), s.store.Put(ctx, key, data, contentType))
+	return end(int64(len(c.Data)), s.store.Put(ctx, key, c))
 }
 
 // PutNew implements objectstore.Store. It is a put like any other.
-func (s *observedStore) PutNew(ctx context.Context, key string, data []byte, contentType string) error {
+func (s *observedStore) PutNew(ctx context.Context, key string, c objectstore.Content) error {
 	ctx, end := s.start(ctx, "put", "PUT")
-	return end(int64(len(data)), s.store.PutNew(ctx, key, data, contentType))
+	return end(int64(len(c.Data)), s.store.PutNew(ctx, key, c))
 }
 
 // Get implements objectstore.Store. The operation ends when the object is open.

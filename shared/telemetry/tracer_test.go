@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
@@ -353,7 +354,7 @@ func TestNoSecretsInSpans(t *testing.T) {
 	r := open(t)
 	s := telemetry.Store(failing{}, "originals", r.metrics, r.Tracer)
 	ctx, span := r.Image(t.Context(), image, "intake")
-	if err := s.Put(ctx, "id/My secret.jpg", nil, "image/jpeg"); !errors.Is(err, errSecret) {
+	if err := s.Put(ctx, "id/My secret.jpg", objectstore.Content{Data: nil, Type: "image/jpeg"}); !errors.Is(err, errSecret) {
 		t.Error(err)
 	}
 	span.SetString("long", strings.Repeat("é", 10_000))

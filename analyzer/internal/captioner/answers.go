@@ -103,13 +103,13 @@ func (a *Answers) Put(ctx context.Context, key string, answer vision.Answer) (vi
 	if err != nil {
 		return answer, fmt.Errorf("encode answer: %w", err)
 	}
-	err = a.store.PutNew(ctx, key, data, "application/json")
+	err = a.store.PutNew(ctx, key, objectstore.Content{Data: data, Type: "application/json"})
 	if errors.Is(err, objectstore.ErrExists) {
 		var stored vision.Answer
 		if stored, err = a.read(ctx, key); err == nil {
 			answer = stored
 		} else if errors.Is(err, errInvalid) {
-			err = a.store.Put(ctx, key, data, "application/json")
+			err = a.store.Put(ctx, key, objectstore.Content{Data: data, Type: "application/json"})
 		}
 	}
 	a.mu.Lock()

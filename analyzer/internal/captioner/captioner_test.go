@@ -106,11 +106,11 @@ func (f *failing) fault() error {
 	return f.err
 }
 
-func (f *failing) PutNew(ctx context.Context, key string, data []byte, contentType string) error {
+func (f *failing) PutNew(ctx context.Context, key string, c objectstore.Content) error {
 	if err := f.fault(); err != nil {
 		return err
 	}
-	return f.Store.PutNew(ctx, key, data, contentType)
+	return f.Store.PutNew(ctx, key, c)
 }
 
 // rig is a caption step in a bubble with a fake clock.
@@ -205,7 +205,7 @@ func (r *rig) analysis(index, shade int) pipeline.Analysis {
 	sum := sha256.Sum256(b.Bytes())
 	a.SHA256 = hex.EncodeToString(sum[:])
 	a.Metadata.Title, a.Metadata.Composed = "JPEG image", []string{"title"}
-	if err := r.originals.Put(r.t.Context(), a.OriginalPath, b.Bytes(), "image/jpeg"); err != nil {
+	if err := r.originals.Put(r.t.Context(), a.OriginalPath, objectstore.Content{Data: b.Bytes(), Type: "image/jpeg"}); err != nil {
 		r.t.Fatal(err)
 	}
 	return a
@@ -444,7 +444,7 @@ func TestOtherBytes(t *testing.T) {
 		a := r.analysis(0, 1)
 		right, err := objectstore.ReadAll(ctx, r.originals, a.OriginalPath, a.Size)
 		if err == nil {
-			err = r.originals.Put(ctx, a.OriginalPath, right[:len(right)/2], "image/jpeg")
+			err = r.originals.Put(ctx, a.OriginalPath, objectstore.Content{Data: right[:len(right)/2], Type: "image/jpeg"})
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -452,7 +452,7 @@ func TestOtherBytes(t *testing.T) {
 		r.run(ctx, work)
 		r.publish(a)
 		settle(500 * time.Millisecond)
-		if err := r.originals.Put(ctx, a.OriginalPath, right, "image/jpeg"); err != nil {
+		if err := r.originals.Put(ctx, a.OriginalPath, objectstore.Content{Data: right, Type: "image/jpeg"}); err != nil {
 			t.Fatal(err)
 		}
 		settle(time.Minute)
@@ -565,7 +565,7 @@ func TestInvalidAnswerIsReplaced(t *testing.T) {
 			}
 			key = info.Key
 		}
-		if err := r.processed.Put(ctx, key, []byte("{"), ""); err != nil {
+		if err := r.processed.Put(ctx, key, objectstore.Content{Data: []byte("{"), Type: ""}); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 {

@@ -17,7 +17,7 @@ import (
 func (r *rig) replaceFile(id string, index int, content []byte) {
 	r.Helper()
 	path := pipeline.ProcessedKey(pipeline.NewTraceID(id, index), fmt.Sprintf("x/image%d.png", index+1))
-	r.must(r.processed.Put(r.Context(), path, content, "image/png"))
+	r.must(r.processed.Put(r.Context(), path, objectstore.Content{Data: content, Type: "image/png"}))
 }
 
 // TestConditions sends conditional requests and ranges for a file of nine bytes.

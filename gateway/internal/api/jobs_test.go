@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -155,7 +156,7 @@ func TestAFileNameOfAnyScript(t *testing.T) {
 	r.must(r.jobs.Create(t.Context(), job.New(unknown, images, at)))
 	_, _, err := r.jobs.Change(t.Context(), job.Ref{JobID: unknown}, job.Settle(pipeline.Ended(pipeline.NewEnvelope(unknown, 0, at), path, at), at), at)
 	r.must(err)
-	r.must(r.processed.Put(t.Context(), path, []byte("x"), "text/html"))
+	r.must(r.processed.Put(t.Context(), path, objectstore.Content{Data: []byte("x"), Type: "text/html"}))
 	got := r.get("/api/v1/batch/" + unknown + "/images/0/file")
 	want := `attachment; filename="____ _1_ 100_=_:@;'.jpg"; filename*=UTF-8''%D1%84%D0%BE%D1%82%D0%BE%20%221%22%20100%25%3D%C3%A9%3A%40%3B%27.jpg`
 	if d := got.header.Get("Content-Disposition"); d != want {

@@ -26,7 +26,7 @@ func (r *rig) outcomes() (id string) {
 	path := pipeline.ProcessedKey(pipeline.NewTraceID(id, 2), "x/image3.png")
 	r.must(r.processed.Delete(r.Context(), pipeline.RecordKey(path)))
 	path = pipeline.ProcessedKey(pipeline.NewTraceID(id, 0), "x/image1.png")
-	r.must(r.processed.Put(r.Context(), pipeline.RecordKey(path), []byte("{\n  \"format\": \"png\",\n  \"title\": \"<a>\"\n}\n"), "application/json"))
+	r.must(r.processed.Put(r.Context(), pipeline.RecordKey(path), objectstore.Content{Data: []byte("{\n  \"format\": \"png\",\n  \"title\": \"<a>\"\n}\n"), Type: "application/json"}))
 	return id
 }
 
@@ -101,7 +101,7 @@ func TestInterruptedLines(t *testing.T) {
 		r.end(id, i, nil)
 		processed := pipeline.ProcessedKey(pipeline.NewTraceID(id, i), fmt.Sprintf("x/image%d.png", i+1))
 		long := `{"title":"` + strings.Repeat("x", 10_000) + `"}` // more than the connection's buffer
-		r.must(r.processed.Put(t.Context(), pipeline.RecordKey(processed), []byte(long), "application/json"))
+		r.must(r.processed.Put(t.Context(), pipeline.RecordKey(processed), objectstore.Content{Data: []byte(long), Type: "application/json"}))
 	}
 	path := "/api/v1/batch/" + id + "/results.jsonl"
 	fix := breakWith(&r.processed.fault, objectstore.ErrUnavailable)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
 // exchange sends a request on a new connection and reads until the connection is closed.
@@ -100,7 +101,7 @@ func TestStuckClients(t *testing.T) {
 		}
 	}
 	r.json("/api/v1/batch/"+id, &j)
-	r.must(r.processed.Put(t.Context(), j.Images[0].Path, bytes.Repeat([]byte("more than buffers hold"), 1<<20), "image/png"))
+	r.must(r.processed.Put(t.Context(), j.Images[0].Path, objectstore.Content{Data: bytes.Repeat([]byte("more than buffers hold"), 1<<20), Type: "image/png"}))
 	kinds := []string{
 		"GET /api/v1/batch HTTP/1.1\r\nHost: x\r\nX-Slow: ",
 		"POST /api/v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n" + `{"images":[{"base64":"AAAA`,

@@ -118,11 +118,11 @@ type shakyObjects struct {
 
 type storeGet func(ctx context.Context, key string) (*objectstore.Object, error)
 
-func (s *shakyObjects) Put(ctx context.Context, key string, data []byte, contentType string) error {
+func (s *shakyObjects) Put(ctx context.Context, key string, c objectstore.Content) error {
 	if err := s.fault.Load(); err != nil {
 		return *err
 	}
-	return s.Store.Put(ctx, key, data, contentType)
+	return s.Store.Put(ctx, key, c)
 }
 
 func (s *shakyObjects) Get(ctx context.Context, key string) (*objectstore.Object, error) {
@@ -415,7 +415,7 @@ func (r *rig) end(id string, index int, failure *pipeline.Failure) {
 			path: "the image", pipeline.ThumbnailKey(path): "the thumbnail", pipeline.RecordKey(path): `{"format":"png"}`,
 			pipeline.SidecarKey(path): "<x:xmpmeta/>",
 		} {
-			if err := r.processed.Store.Put(r.Context(), key, []byte(data), "text/html"); err != nil {
+			if err := r.processed.Store.Put(r.Context(), key, objectstore.Content{Data: []byte(data), Type: "text/html"}); err != nil {
 				r.Error(err)
 			}
 		}

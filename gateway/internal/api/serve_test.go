@@ -11,6 +11,7 @@ import (
 
 	"github.com/imagebatch/imagebatch/gateway/internal/api"
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -31,7 +32,7 @@ func TestAResultThatLooksLikeAnAnswer(t *testing.T) {
 	} {
 		for shift := range len(answer) { // one of them starts where a write starts
 			want := answer[shift:] + strings.Repeat(answer, 100_000/len(answer))
-			r.must(r.processed.Put(t.Context(), path, []byte(want), "image/jpeg"))
+			r.must(r.processed.Put(t.Context(), path, objectstore.Content{Data: []byte(want), Type: "image/jpeg"}))
 			if got := r.get("/api/v1/batch/" + unknown + "/images/0/file"); string(got.body) != want {
 				t.Fatalf("%q shifted by %d: got another file", answer, shift)
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 	"github.com/imagebatch/imagebatch/shared/failpoint"
 	"github.com/imagebatch/imagebatch/shared/imagefile"
+	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -163,7 +164,7 @@ func (b *Batch) take(ctx context.Context, img *job.Image, s Source) (failure *pi
 	b.keys = append(b.keys, img.Original.Path)
 	o := img.Original
 	return nil, b.ahead.run(ctx, s.Data, func(ctx context.Context, data []byte) error {
-		err := b.in.deps.Originals.Put(ctx, o.Path, data, o.ContentType)
+		err := b.in.deps.Originals.Put(ctx, o.Path, objectstore.Content{Data: data, Type: o.ContentType, SHA256: o.SHA256})
 		endIntake(span, nil, err)
 		if err != nil {
 			return fmt.Errorf("store original: %w", err)

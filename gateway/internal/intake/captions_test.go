@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
@@ -17,7 +18,7 @@ func TestRetentionOfCaptions(t *testing.T) {
 	done, _ := r.ended(in)
 	for i := range 2*retainBatch + 50 {
 		key := pipeline.CaptionKey(fmt.Sprintf("%064x", i), "request")
-		if err := r.processed.Put(t.Context(), key, []byte("{}"), "application/json"); err != nil {
+		if err := r.processed.Put(t.Context(), key, objectstore.Content{Data: []byte("{}"), Type: "application/json"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -222,7 +222,7 @@ func (in *Intake) download(ctx context.Context, t *task, url string, headers job
 func (in *Intake) putOriginal(ctx context.Context, o job.Original, data []byte) error {
 	retryable := func(err error) bool { return errors.Is(err, objectstore.ErrUnavailable) }
 	err := in.until(ctx, "store of originals", retryable, func() error {
-		return in.deps.Originals.Put(ctx, o.Path, data, o.ContentType)
+		return in.deps.Originals.Put(ctx, o.Path, objectstore.Content{Data: data, Type: o.ContentType, SHA256: o.SHA256})
 	})
 	if err == nil || ctx.Err() != nil {
 		return err

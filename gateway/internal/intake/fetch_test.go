@@ -348,12 +348,12 @@ func TestReservationsOfStoppedGatewaysAreDeleted(t *testing.T) {
 	}
 	for _, index := range []int{0, 1, 57, 99} {
 		key := pipeline.OriginalKey(pipeline.NewTraceID(id, index), "a.jpg")
-		if err := r.originals.Put(t.Context(), key, []byte("x"), "image/jpeg"); err != nil {
+		if err := r.originals.Put(t.Context(), key, objectstore.Content{Data: []byte("x"), Type: "image/jpeg"}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	kept := pipeline.OriginalKey(pipeline.NewTraceID("another", 0), "a.jpg")
-	if err := r.originals.Put(t.Context(), kept, []byte("x"), "image/jpeg"); err != nil {
+	if err := r.originals.Put(t.Context(), kept, objectstore.Content{Data: []byte("x"), Type: "image/jpeg"}); err != nil {
 		t.Fatal(err)
 	}
 	in := r.intake("gateway-1", r.broker)

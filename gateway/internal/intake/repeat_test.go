@@ -50,7 +50,7 @@ func TestRetryCopiesStoredOriginals(t *testing.T) {
 	for _, i := range []int{3, 4} {
 		r.remove(r.originals, source.Images[i].Original.Path)
 	}
-	if err := r.originals.Put(t.Context(), source.Images[5].Original.Path, jpegBytes(3), "image/jpeg"); err != nil {
+	if err := r.originals.Put(t.Context(), source.Images[5].Original.Path, objectstore.Content{Data: jpegBytes(3), Type: "image/jpeg"}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := r.retry(in, j.ID)
@@ -200,7 +200,7 @@ func TestReprocessOfLostOriginals(t *testing.T) {
 			file = jpegBytes(50)
 		}
 		for key, data := range map[string][]byte{img.ProcessedPath: file, pipeline.RecordKey(img.ProcessedPath): []byte(record)} {
-			if err := r.processed.Put(t.Context(), key, data, "image/jpeg"); err != nil {
+			if err := r.processed.Put(t.Context(), key, objectstore.Content{Data: data, Type: "image/jpeg"}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -261,7 +261,7 @@ func TestReprocessMeetsRetention(t *testing.T) {
 	source := r.get(j.ID)
 	record := fmt.Sprintf(`{"processed":{"file_size":%d,"sha256":"%x"}}`, len(jpegBytes(9)), sha256.Sum256(jpegBytes(9)))
 	for key, data := range map[string][]byte{source.Images[0].ProcessedPath: jpegBytes(9), pipeline.RecordKey(source.Images[0].ProcessedPath): []byte(record)} {
-		if err := r.processed.Put(t.Context(), key, data, "image/jpeg"); err != nil {
+		if err := r.processed.Put(t.Context(), key, objectstore.Content{Data: data, Type: "image/jpeg"}); err != nil {
 			t.Fatal(err)
 		}
 	}

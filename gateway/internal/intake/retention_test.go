@@ -151,11 +151,11 @@ func TestRetentionDeletesOrphans(t *testing.T) {
 	// The processor completed the first image anyway, and a gateway that died stored an
 	// original for the second.
 	for _, key := range results(pipeline.ProcessedKey(j.Images[0].TraceID, j.Images[0].Original.Path)) {
-		if err := r.processed.Put(t.Context(), key, []byte("x"), "image/jpeg"); err != nil {
+		if err := r.processed.Put(t.Context(), key, objectstore.Content{Data: []byte("x"), Type: "image/jpeg"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := r.originals.Put(t.Context(), pipeline.OriginalKey(j.Images[1].TraceID, "x.jpg"), []byte("x"), "image/jpeg"); err != nil {
+	if err := r.originals.Put(t.Context(), pipeline.OriginalKey(j.Images[1].TraceID, "x.jpg"), objectstore.Content{Data: []byte("x"), Type: "image/jpeg"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := in.retainOnce(t.Context(), time.Now().Add(25*time.Hour)); err != nil {
@@ -171,7 +171,7 @@ func TestRetentionDeletesOrphans(t *testing.T) {
 func (r *rig) put(img *job.Image) {
 	r.t.Helper()
 	for _, key := range results(pipeline.ProcessedKey(img.TraceID, img.Original.Path)) {
-		if err := r.processed.Put(r.t.Context(), key, []byte("x"), "image/jpeg"); err != nil {
+		if err := r.processed.Put(r.t.Context(), key, objectstore.Content{Data: []byte("x"), Type: "image/jpeg"}); err != nil {
 			r.t.Fatal(err)
 		}
 	}
@@ -218,7 +218,7 @@ func TestLateResultsAreDeleted(t *testing.T) {
 				for i := range 3 {
 					r.put(&j.Images[i])
 				}
-				if err := r.originals.Put(t.Context(), pipeline.OriginalKey(j.Images[3].TraceID, "x.jpg"), []byte("x"), "image/jpeg"); err != nil {
+				if err := r.originals.Put(t.Context(), pipeline.OriginalKey(j.Images[3].TraceID, "x.jpg"), objectstore.Content{Data: []byte("x"), Type: "image/jpeg"}); err != nil {
 					t.Fatal(err)
 				}
 				look(lateFor)

@@ -110,7 +110,7 @@ func (o *objects) trouble(method, key string) error {
 // hang lets every Put wait for the end of its context. It closes begun at the first one.
 func (o *objects) hang(begun chan struct{}) { o.begun.Store(&begun) }
 
-func (o *objects) Put(ctx context.Context, key string, data []byte, contentType string) error {
+func (o *objects) Put(ctx context.Context, key string, c objectstore.Content) error {
 	if begun := o.begun.Load(); begun != nil {
 		close(*begun)
 		<-ctx.Done()
@@ -119,7 +119,7 @@ func (o *objects) Put(ctx context.Context, key string, data []byte, contentType 
 	if err := o.trouble("Put", key); err != nil {
 		return err
 	}
-	return o.Store.Put(ctx, key, data, contentType)
+	return o.Store.Put(ctx, key, c)
 }
 
 func (o *objects) Delete(ctx context.Context, key string) error {
@@ -319,7 +319,7 @@ func (r *rig) complete(in *Intake, j *job.Job, index int) {
 	img := r.get(j.ID).Images[index]
 	path := pipeline.ProcessedKey(img.TraceID, img.Original.Path)
 	for _, key := range results(path) {
-		if err := r.processed.Put(r.t.Context(), key, []byte("x"), "image/jpeg"); err != nil {
+		if err := r.processed.Put(r.t.Context(), key, objectstore.Content{Data: []byte("x"), Type: "image/jpeg"}); err != nil {
 			r.t.Fatal(err)
 		}
 	}

@@ -36,11 +36,12 @@ type Options struct {
 
 // Files are the files that are stored for one image.
 type Files struct {
-	Image     []byte // the processed file; the original if nothing could be written
-	ImageType string // image/jpeg or image/png
-	Record    []byte // JSON, ends with a line break
-	Thumbnail []byte // JPEG; empty if the analysis has none
-	Sidecar   []byte // an XMP packet; empty for no sidecar
+	Image       []byte // the processed file; the original if nothing could be written
+	ImageType   string // image/jpeg or image/png
+	ImageSHA256 string // of Image, in hex
+	Record      []byte // JSON, ends with a line break
+	Thumbnail   []byte // JPEG; empty if the analysis has none
+	Sidecar     []byte // an XMP packet; empty for no sidecar
 }
 
 // Make creates the files for an original and its analysis. It returns ErrOtherBytes, which is worth a retry, or
@@ -63,14 +64,16 @@ func Make(original []byte, a pipeline.Analysis, o Options) (Files, error) {
 	if !o.Sidecar && (!file.Signed || o.EmbedSigned) {
 		file.Sidecar = nil
 	}
-	record, err := newRecord(a, file, o).encode()
+	r := newRecord(a, file, o)
+	record, err := r.encode()
 	if err != nil {
 		return Files{}, &pipeline.Failure{
 			Code: pipeline.CodeProcessingFailed, Text: "Failed to process image", Err: err,
 		}
 	}
 	return Files{
-		Image: file.Data, ImageType: file.ContentType, Record: record, Thumbnail: a.Thumbnail, Sidecar: file.Sidecar,
+		Image: file.Data, ImageType: file.ContentType, ImageSHA256: r.Processed.SHA256,
+		Record: record, Thumbnail: a.Thumbnail, Sidecar: file.Sidecar,
 	}, nil
 }
 

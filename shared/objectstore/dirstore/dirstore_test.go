@@ -58,7 +58,7 @@ func TestObjectsAreFilesUnderTheirKeys(t *testing.T) {
 	for key, contentType := range map[string]string{
 		"id/photo.jpg": "image/jpeg", "id/photo.jpg.json": "application/json", "id/wrong.jpg": "image/png",
 	} {
-		if err := s.Put(t.Context(), key, []byte(key), contentType); err != nil {
+		if err := s.Put(t.Context(), key, objectstore.Content{Data: []byte(key), Type: contentType}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,7 +91,7 @@ func TestObjectsAreFilesUnderTheirKeys(t *testing.T) {
 func TestTidyRemovesTemporaryFiles(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, dir)
-	if err := s.Put(t.Context(), "kept", []byte("kept"), ""); err != nil {
+	if err := s.Put(t.Context(), "kept", objectstore.Content{Data: []byte("kept"), Type: ""}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.writeFile([]byte("half a"), false); err != nil {
@@ -116,13 +116,13 @@ func TestKeyThatIsAFolderIsRejected(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, dir)
 	for _, key := range []string{"a/b/c", "x"} {
-		if err := s.Put(t.Context(), key, []byte(key), ""); err != nil {
+		if err := s.Put(t.Context(), key, objectstore.Content{Data: []byte(key), Type: ""}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, key := range []string{"a", "a/b", "a/b/c/d", "x/y", "x/y/z"} {
 		for _, contentType := range []string{"", "text/html"} {
-			err := s.Put(t.Context(), key, nil, contentType)
+			err := s.Put(t.Context(), key, objectstore.Content{Data: nil, Type: contentType})
 			if err == nil || errors.Is(err, objectstore.ErrUnavailable) || errors.Is(err, objectstore.ErrNotExist) {
 				t.Errorf("Put(%q) = %v, want an argument error", key, err)
 			}
@@ -147,7 +147,7 @@ func TestPutReplacesEmptyFolder(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "objects/was/tidied"), 0o750); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Put(t.Context(), "was/tidied", []byte("now an object"), "text/html"); err != nil {
+	if err := s.Put(t.Context(), "was/tidied", objectstore.Content{Data: []byte("now an object"), Type: "text/html"}); err != nil {
 		t.Fatal(err)
 	}
 	if data, err := objectstore.ReadAll(t.Context(), s, "was/tidied", 100); err != nil || string(data) != "now an object" {
@@ -174,7 +174,7 @@ func TestAttackKeys(t *testing.T) {
 			t.Errorf("Get(%q) returned %q", key, data)
 		}
 	}
-	if err := s.Put(t.Context(), "out/planted", []byte("x"), ""); err == nil {
+	if err := s.Put(t.Context(), "out/planted", objectstore.Content{Data: []byte("x"), Type: ""}); err == nil {
 		t.Error("Put followed the link")
 	}
 	if err := s.Delete(t.Context(), "out/secret"); err == nil {
@@ -194,7 +194,7 @@ func TestBrokenFolderIsUnavailable(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, incoming)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Put(t.Context(), "a", nil, ""); err == nil || errors.Is(err, objectstore.ErrNotExist) {
+	if err := s.Put(t.Context(), "a", objectstore.Content{Data: nil, Type: ""}); err == nil || errors.Is(err, objectstore.ErrNotExist) {
 		t.Errorf("Put without a folder for temporary files = %v", err)
 	}
 	if err := s.Ready(t.Context()); !errors.Is(err, objectstore.ErrUnavailable) || !strings.Contains(err.Error(), dir) {
@@ -203,7 +203,7 @@ func TestBrokenFolderIsUnavailable(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, incoming), 0o750); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(s.Ready(t.Context()), s.Put(t.Context(), "a", nil, "")); err != nil {
+	if err := errors.Join(s.Ready(t.Context()), s.Put(t.Context(), "a", objectstore.Content{Data: nil, Type: ""})); err != nil {
 		t.Errorf("after the repair: %v", err)
 	}
 }
@@ -211,7 +211,7 @@ func TestBrokenFolderIsUnavailable(t *testing.T) {
 func TestTruncatedFileIsUnavailable(t *testing.T) {
 	dir := t.TempDir()
 	s := opened(t, dir)
-	if err := s.Put(t.Context(), "a", make([]byte, 100_000), ""); err != nil {
+	if err := s.Put(t.Context(), "a", objectstore.Content{Data: make([]byte, 100_000), Type: ""}); err != nil {
 		t.Fatal(err)
 	}
 	o, err := s.Get(t.Context(), "a")
@@ -265,7 +265,7 @@ func TestCancelledPutLeavesNoFile(t *testing.T) {
 	s := opened(t, dir)
 	// Cancelled before or between the check and the rename: no object in either case.
 	ctx := &endsAfter{Context: t.Context(), calls: 1}
-	if err := s.Put(ctx, "a", []byte("a"), ""); !errors.Is(err, context.Canceled) {
+	if err := s.Put(ctx, "a", objectstore.Content{Data: []byte("a"), Type: ""}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Put = %v, want context.Canceled", err)
 	}
 	if got, want := files(t, dir), []string{"incoming", "objects", "types"}; !slices.Equal(got, want) {
@@ -298,7 +298,7 @@ func BenchmarkPut(b *testing.B) {
 	i := 0
 	for b.Loop() {
 		i++
-		if err := s.Put(b.Context(), fmt.Sprintf("%032x/photo.jpg", i), data, "image/jpeg"); err != nil {
+		if err := s.Put(b.Context(), fmt.Sprintf("%032x/photo.jpg", i), objectstore.Content{Data: data, Type: "image/jpeg"}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -310,7 +310,7 @@ func TestTimesArePrecise(t *testing.T) {
 	s := opened(t, t.TempDir())
 	for range 20 {
 		before := time.Now()
-		if err := s.Put(t.Context(), "key", []byte("same size"), ""); err != nil {
+		if err := s.Put(t.Context(), "key", objectstore.Content{Data: []byte("same size"), Type: ""}); err != nil {
 			t.Fatal(err)
 		}
 		info, err := s.Stat(t.Context(), "key")

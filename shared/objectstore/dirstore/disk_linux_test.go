@@ -18,15 +18,15 @@ func TestFullDiskIsUnavailableAndRecovers(t *testing.T) {
 		t.Skipf("mount a small disk: %v", err)
 	}
 	s := opened(t, filepath.Join(dir, "store"))
-	if err := s.Put(t.Context(), "first", make([]byte, 700_000), "image/png"); err != nil {
+	if err := s.Put(t.Context(), "first", objectstore.Content{Data: make([]byte, 700_000), Type: "image/png"}); err != nil {
 		t.Fatal(err)
 	}
 	before := files(t, dir)
 	for range 3 {
-		if err := s.Put(t.Context(), "second", make([]byte, 700_000), "image/png"); !errors.Is(err, objectstore.ErrUnavailable) {
+		if err := s.Put(t.Context(), "second", objectstore.Content{Data: make([]byte, 700_000), Type: "image/png"}); !errors.Is(err, objectstore.ErrUnavailable) {
 			t.Fatalf("Put on a full disk = %v, want ErrUnavailable", err)
 		}
-		if err := s.Put(t.Context(), "first", make([]byte, 700_000), "image/png"); !errors.Is(err, objectstore.ErrUnavailable) {
+		if err := s.Put(t.Context(), "first", objectstore.Content{Data: make([]byte, 700_000), Type: "image/png"}); !errors.Is(err, objectstore.ErrUnavailable) {
 			t.Fatalf("Put on a full disk = %v, want ErrUnavailable", err)
 		}
 	}
@@ -49,7 +49,7 @@ func TestFullDiskIsUnavailableAndRecovers(t *testing.T) {
 	if err := s.Delete(t.Context(), "first"); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(s.Ready(t.Context()), s.Put(t.Context(), "second", make([]byte, 700_000), "")); err != nil {
+	if err := errors.Join(s.Ready(t.Context()), s.Put(t.Context(), "second", objectstore.Content{Data: make([]byte, 700_000), Type: ""})); err != nil {
 		t.Errorf("with free space: %v", err)
 	}
 }

@@ -26,7 +26,7 @@ func Example() {
 	defer store.Close()
 
 	ctx := context.Background()
-	fmt.Println(store.Put(ctx, "job/photo.jpg", []byte("bytes"), "image/jpeg"))
+	fmt.Println(store.Put(ctx, "job/photo.jpg", objectstore.Content{Data: []byte("bytes"), Type: "image/jpeg"}))
 	data, err := objectstore.ReadAll(ctx, store, "job/photo.jpg", 1<<20)
 	fmt.Printf("%s %v\n", data, err)
 	_, err = store.Get(ctx, "job/absent.jpg")

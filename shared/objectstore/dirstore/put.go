@@ -18,12 +18,12 @@ import (
 // removed. Deletes of the same store wait for the Put, so this handles other processes.
 const nameTries = 8
 
-// Put stores data under key.
-func (s *Store) Put(ctx context.Context, key string, data []byte, contentType string) error {
-	if err := errors.Join(check(ctx, key), objectstore.CheckContentType(contentType)); err != nil {
+// Put stores the content under key.
+func (s *Store) Put(ctx context.Context, key string, c objectstore.Content) error {
+	if err := errors.Join(check(ctx, key), objectstore.CheckContentType(c.Type)); err != nil {
 		return err
 	}
-	temporary, err := s.writeFile(data, true)
+	temporary, err := s.writeFile(c.Data, true)
 	if err != nil {
 		return callFailed("put", key, err)
 	}
@@ -31,7 +31,7 @@ func (s *Store) Put(ctx context.Context, key string, data []byte, contentType st
 		_ = s.root.Remove(temporary)
 		return fmt.Errorf("put object %q: %w", key, err)
 	}
-	if err := s.keepContentType(key, contentType); err != nil {
+	if err := s.keepContentType(key, c.Type); err != nil {
 		_ = s.root.Remove(temporary)
 		return callFailed("put", key, err)
 	}
@@ -41,13 +41,13 @@ func (s *Store) Put(ctx context.Context, key string, data []byte, contentType st
 	return nil
 }
 
-// PutNew stores data under key if there is no object.
-func (s *Store) PutNew(ctx context.Context, key string, data []byte, contentType string) error {
-	if err := errors.Join(check(ctx, key), objectstore.CheckContentType(contentType)); err != nil {
+// PutNew stores the content under key if there is no object.
+func (s *Store) PutNew(ctx context.Context, key string, c objectstore.Content) error {
+	if err := errors.Join(check(ctx, key), objectstore.CheckContentType(c.Type)); err != nil {
 		return err
 	}
 	name := path.Join(objects, key)
-	temporary, err := s.writeFile(data, true)
+	temporary, err := s.writeFile(c.Data, true)
 	if err != nil {
 		return callFailed("put", key, err)
 	}
@@ -57,7 +57,7 @@ func (s *Store) PutNew(ctx context.Context, key string, data []byte, contentType
 		return fmt.Errorf("put object %q: %w", key, objectstore.ErrExists)
 	}
 	if err == nil {
-		err = s.keepContentType(key, contentType)
+		err = s.keepContentType(key, c.Type)
 	}
 	if err != nil {
 		return callFailed("put", key, err)

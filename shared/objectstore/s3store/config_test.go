@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
 func TestOpenRejectsInvalidConfig(t *testing.T) {
@@ -66,7 +68,7 @@ func TestRoleWithoutKeys(t *testing.T) {
 		return false
 	})
 	s := opened(t, Config{Endpoint: f.URL, Bucket: "original"}, relaxed)
-	if err := s.Put(t.Context(), "a", []byte("a"), "text/plain"); err != nil {
+	if err := s.Put(t.Context(), "a", objectstore.Content{Data: []byte("a"), Type: "text/plain"}); err != nil {
 		t.Error(err)
 	}
 

@@ -32,7 +32,7 @@ func TestEncryptedBucket(t *testing.T) {
 	})
 
 	data := []byte("encrypted at rest")
-	if err := s.Put(t.Context(), "key", data, "image/jpeg"); err != nil {
+	if err := s.Put(t.Context(), "key", objectstore.Content{Data: data, Type: "image/jpeg"}); err != nil {
 		t.Fatal(err)
 	}
 	o, err := s.client.StatObject(t.Context(), c.Bucket, "key", minio.StatObjectOptions{})

@@ -21,7 +21,9 @@ import (
 // calls returns all calls of the store by name.
 func calls(s *Store) map[string]func(ctx context.Context) error {
 	return map[string]func(context.Context) error{
-		"Put":    func(ctx context.Context) error { return s.Put(ctx, "id/a.jpg", make([]byte, 400_000), "image/jpeg") },
+		"Put": func(ctx context.Context) error {
+			return s.Put(ctx, "id/a.jpg", objectstore.Content{Data: make([]byte, 400_000), Type: "image/jpeg"})
+		},
 		"Get":    func(ctx context.Context) error { _, err := objectstore.ReadAll(ctx, s, "id/a.jpg", 1<<20); return err },
 		"Stat":   func(ctx context.Context) error { _, err := s.Stat(ctx, "id/a.jpg"); return err },
 		"Delete": func(ctx context.Context) error { return s.Delete(ctx, "id/a.jpg") },
@@ -137,7 +139,7 @@ func TestServerThatStartsLater(t *testing.T) {
 	f.Server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: f, ReadHeaderTimeout: time.Second}}
 	f.Start()
 	defer f.Close()
-	if err := s.Put(t.Context(), "a", []byte("here"), ""); err != nil {
+	if err := s.Put(t.Context(), "a", objectstore.Content{Data: []byte("here"), Type: ""}); err != nil {
 		t.Fatalf("Put after the start of a server without the bucket: %v", err)
 	}
 	if data, err := objectstore.ReadAll(t.Context(), s, "a", 10); err != nil || string(data) != "here" {
@@ -186,7 +188,7 @@ func TestServerThatReadsNoData(t *testing.T) {
 	}, quick)
 	s.bucketSeen.Store(true)
 	start := time.Now()
-	err = s.Put(t.Context(), "a", make([]byte, 32<<20), "")
+	err = s.Put(t.Context(), "a", objectstore.Content{Data: make([]byte, 32<<20), Type: ""})
 	expectUnavailable(t, err, "")
 	if took := time.Since(start); took > quick.window+quick.stall+5*time.Second {
 		t.Errorf("Put took %v", took)
@@ -223,7 +225,7 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 				f.objects["id/a.jpg"] = []byte("there")
 			}
 			f.fault = nil
-			if err := s.Put(t.Context(), "id/a.jpg", []byte("again"), ""); err != nil {
+			if err := s.Put(t.Context(), "id/a.jpg", objectstore.Content{Data: []byte("again"), Type: ""}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -241,7 +243,7 @@ func TestPutSendsAllBytesOnEveryTry(t *testing.T) {
 		return true
 	})
 	data := bytes.Repeat([]byte("0123456789"), 100_000)
-	if err := f.store(t, relaxed).Put(t.Context(), "a", data, "image/png"); err != nil {
+	if err := f.store(t, relaxed).Put(t.Context(), "a", objectstore.Content{Data: data, Type: "image/png"}); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(f.objects["a"], data) {
@@ -257,7 +259,7 @@ func TestWebServerIsNoS3Server(t *testing.T) {
 		fmt.Fprint(w, "<html>welcome</html>")
 		return true
 	})
-	expectUnavailable(t, f.store(t, relaxed).Put(t.Context(), "a", []byte("a"), ""), "no ETag")
+	expectUnavailable(t, f.store(t, relaxed).Put(t.Context(), "a", objectstore.Content{Data: []byte("a"), Type: ""}), "no ETag")
 }
 
 func TestDenialsAreNotRetried(t *testing.T) {

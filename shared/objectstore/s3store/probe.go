@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
 // Probe specifies the object that Ready puts and deletes to find out whether the server
@@ -134,7 +136,7 @@ func (s *Store) probe(ctx context.Context) error {
 	if s.prober.due(putObject) {
 		s.prober.probing()
 		if err := s.probeWith(ctx, "put", func(ctx context.Context) error {
-			return s.putOnce(ctx, s.prober.key(), []byte(probeBytes), minio.PutObjectOptions{ContentType: probeType})
+			return s.putOnce(ctx, s.prober.key(), objectstore.Content{Data: []byte(probeBytes), Type: probeType}, minio.PutObjectOptions{})
 		}); err != nil {
 			return err
 		}

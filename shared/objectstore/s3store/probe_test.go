@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
 // probed has a fake server that counts requests by method, and a store with a probe. The
@@ -103,7 +105,7 @@ func TestProbe(t *testing.T) {
 	if !put.Load() || len(p.objects) != 0 {
 		t.Errorf("%s was put: %v, want true; left %v, want nothing", probeKey, put.Load(), p.objects)
 	}
-	if err := s.Put(t.Context(), "a", nil, ""); err != nil {
+	if err := s.Put(t.Context(), "a", objectstore.Content{Data: nil, Type: ""}); err != nil {
 		t.Error(err)
 	}
 	p.take()
@@ -137,7 +139,7 @@ func TestProbe(t *testing.T) {
 func TestProbeIsNotNeeded(t *testing.T) {
 	p := newProbed(t)
 	s := p.open(t, Probe{Name: "gateway"})
-	if err := s.Put(t.Context(), "a", nil, ""); err != nil {
+	if err := s.Put(t.Context(), "a", objectstore.Content{Data: nil, Type: ""}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Delete(t.Context(), "a"); err != nil {
@@ -191,7 +193,7 @@ func TestProbeAfterARefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.refusing(minio.AccessDenied, http.MethodPut)
-	expectUnavailable(t, s.Put(t.Context(), "a", nil, ""), "")
+	expectUnavailable(t, s.Put(t.Context(), "a", objectstore.Content{Data: nil, Type: ""}), "")
 	for range 3 {
 		expectUnavailable(t, s.Ready(t.Context()), "does not allow s3:PutObject to this access key")
 		expire(s)

@@ -20,13 +20,13 @@ import (
 	"github.com/imagebatch/imagebatch/shared/objectstore"
 )
 
-// Put stores data under key.
-func (s *Store) Put(ctx context.Context, key string, data []byte, contentType string) error {
-	if err := errors.Join(objectstore.CheckKey(key), objectstore.CheckContentType(contentType)); err != nil {
+// Put stores the content under key.
+func (s *Store) Put(ctx context.Context, key string, c objectstore.Content) error {
+	if err := errors.Join(objectstore.CheckKey(key), objectstore.CheckContentType(c.Type)); err != nil {
 		return err
 	}
-	return s.do(ctx, "put", key, s.putBudget(data), func(ctx context.Context) error {
-		return s.putOnce(ctx, key, data, minio.PutObjectOptions{ContentType: contentType})
+	return s.do(ctx, "put", key, s.putBudget(c.Data), func(ctx context.Context) error {
+		return s.putOnce(ctx, key, c, minio.PutObjectOptions{})
 	})
 }
 
@@ -34,13 +34,13 @@ func (s *Store) putBudget(data []byte) time.Duration {
 	return s.limits.call + time.Duration(len(data))*time.Second/slowestBytesPerSecond
 }
 
-// PutNew stores data under key if there is no object, with a conditional request. If the server does not know
+// PutNew stores the content under key if there is no object, with a conditional request. If the server does not know
 // those, it looks for the object before.
-func (s *Store) PutNew(ctx context.Context, key string, data []byte, contentType string) error {
-	if err := errors.Join(objectstore.CheckKey(key), objectstore.CheckContentType(contentType)); err != nil {
+func (s *Store) PutNew(ctx context.Context, key string, c objectstore.Content) error {
+	if err := errors.Join(objectstore.CheckKey(key), objectstore.CheckContentType(c.Type)); err != nil {
 		return err
 	}
-	err := s.putNew(ctx, key, data, contentType)
+	err := s.putNew(ctx, key, c)
 	if !errors.Is(err, objectstore.ErrChanged) {
 		return err
 	}
@@ -48,14 +48,14 @@ func (s *Store) PutNew(ctx context.Context, key string, data []byte, contentType
 	if _, err := s.Stat(ctx, key); !errors.Is(err, objectstore.ErrNotExist) {
 		return fmt.Errorf("put object %q: %w", key, objectstore.ErrExists)
 	}
-	return s.Put(ctx, key, data, contentType)
+	return s.Put(ctx, key, c)
 }
 
-func (s *Store) putNew(ctx context.Context, key string, data []byte, contentType string) error {
-	return s.do(ctx, "put", key, s.putBudget(data), func(ctx context.Context) error {
-		options := minio.PutObjectOptions{ContentType: contentType}
+func (s *Store) putNew(ctx context.Context, key string, c objectstore.Content) error {
+	return s.do(ctx, "put", key, s.putBudget(c.Data), func(ctx context.Context) error {
+		options := minio.PutObjectOptions{}
 		options.SetMatchETagExcept("*")
-		err := s.putOnce(ctx, key, data, options)
+		err := s.putOnce(ctx, key, c, options)
 		if !s.isAboutRequest(err) {
 			return err
 		}
@@ -65,24 +65,37 @@ func (s *Store) putNew(ctx context.Context, key string, data []byte, contentType
 		case code(err) != minio.NoSuchKey:
 			return err
 		}
-		return s.putOnce(ctx, key, data, minio.PutObjectOptions{ContentType: contentType})
+		return s.putOnce(ctx, key, c, minio.PutObjectOptions{})
 	})
 }
 
-// putOnce sends data with a checksum that the server accepts.
-func (s *Store) putOnce(ctx context.Context, key string, data []byte, options minio.PutObjectOptions) error {
+// putOnce sends the content with a checksum that the server accepts.
+func (s *Store) putOnce(ctx context.Context, key string, c objectstore.Content, options minio.PutObjectOptions) error {
+	s.sign(&c)
 	if s.sendMD5.Load() {
-		return s.send(ctx, key, data, options, withMD5)
+		return s.send(ctx, key, c, options, withMD5)
 	}
-	err := s.send(ctx, key, data, options, withCRC32C)
+	err := s.send(ctx, key, c, options, withCRC32C)
 	if !s.isAboutRequest(err) {
 		return err
 	}
 	// The error does not show whether the server refuses the header or something else.
-	if err = s.send(ctx, key, data, options, withMD5); err == nil {
+	if err = s.send(ctx, key, c, options, withMD5); err == nil {
 		s.sendMD5.Store(true)
 	}
 	return err
+}
+
+// sign completes the content with what the signature of a request covers. TLS protects a request in transit; without it, the
+// signature covers the data.
+func (s *Store) sign(c *objectstore.Content) {
+	switch {
+	case s.secure:
+		c.SHA256 = ""
+	case c.SHA256 == "":
+		sum := sha256.Sum256(c.Data)
+		c.SHA256 = hex.EncodeToString(sum[:])
+	}
 }
 
 // isAboutRequest reports whether the server refuses the request itself, perhaps because of
@@ -113,16 +126,10 @@ func withMD5(data []byte, _ *minio.PutObjectOptions) string {
 }
 
 // send makes one request.
-func (s *Store) send(ctx context.Context, key string, data []byte, options minio.PutObjectOptions, with checksum) error {
-	options.DisableContentSha256 = true
-	contentMD5 := with(data, &options)
-	// TLS protects the request in transit. Without TLS, the signature covers the data.
-	sha := ""
-	if !s.secure {
-		sum := sha256.Sum256(data)
-		sha = hex.EncodeToString(sum[:])
-	}
-	done, err := s.client.PutObject(ctx, s.bucket, s.prefix+key, bytes.NewReader(data), int64(len(data)), contentMD5, sha, options)
+func (s *Store) send(ctx context.Context, key string, c objectstore.Content, options minio.PutObjectOptions, with checksum) error {
+	options.ContentType, options.DisableContentSha256 = c.Type, true
+	contentMD5 := with(c.Data, &options)
+	done, err := s.client.PutObject(ctx, s.bucket, s.prefix+key, bytes.NewReader(c.Data), int64(len(c.Data)), contentMD5, c.SHA256, options)
 	if err == nil && done.ETag == "" {
 		err = errors.New("response has no ETag: not an S3 server")
 	}

@@ -2,7 +2,9 @@ package s3store
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"net/http"
@@ -44,7 +46,7 @@ func TestEveryPutHasAChecksum(t *testing.T) {
 			s, rule := locked(t, f, tls)
 			for i, size := range []int{0, 1, 12_000, 10 << 20} {
 				data := bytes.Repeat([]byte{'x'}, size)
-				if err := s.Put(t.Context(), "id/a.jpg", data, "image/jpeg"); err != nil {
+				if err := s.Put(t.Context(), "id/a.jpg", objectstore.Content{Data: data, Type: "image/jpeg"}); err != nil {
 					t.Fatalf("%d bytes: %v", size, err)
 				}
 				if got, err := objectstore.ReadAll(t.Context(), s, "id/a.jpg", 10<<20); err != nil || !bytes.Equal(got, data) {
@@ -97,7 +99,7 @@ func TestServerThatRefusesTheHeader(t *testing.T) {
 			})
 			s, rule := locked(t, f, false)
 			for range 3 {
-				if err := s.Put(t.Context(), "a", []byte("a"), ""); err != nil {
+				if err := s.Put(t.Context(), "a", objectstore.Content{Data: []byte("a"), Type: ""}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -126,9 +128,9 @@ func TestRefusalDoesNotChangeTheChecksum(t *testing.T) {
 	})
 	s := f.store(t, relaxed)
 	refusing.Store(true)
-	expectUnavailable(t, s.Put(t.Context(), "a", nil, ""), "")
+	expectUnavailable(t, s.Put(t.Context(), "a", objectstore.Content{Data: nil, Type: ""}), "")
 	refusing.Store(false)
-	if err := s.Put(t.Context(), "a", nil, ""); err != nil {
+	if err := s.Put(t.Context(), "a", objectstore.Content{Data: nil, Type: ""}); err != nil {
 		t.Error(err)
 	}
 }
@@ -145,7 +147,7 @@ func TestCorruptedUpload(t *testing.T) {
 			return true
 		})
 		s := f.store(t, relaxed)
-		if err := s.Put(t.Context(), "a", []byte("a"), ""); err != nil || puts.Load() != 2 || s.sendMD5.Load() {
+		if err := s.Put(t.Context(), "a", objectstore.Content{Data: []byte("a"), Type: ""}); err != nil || puts.Load() != 2 || s.sendMD5.Load() {
 			t.Errorf("%s: %v after %d PUTs, want none after 2; Content-MD5: %v, want false", code, err, puts.Load(), s.sendMD5.Load())
 		}
 	}
@@ -173,6 +175,32 @@ func TestLockedBucket(t *testing.T) {
 			t.Run("suite", func(t *testing.T) { storetest.RunWithVersions(t, somewhere(c)) })
 			if rule.Refused.Load() != 0 || rule.Passed.Load() == 0 {
 				t.Errorf("%d PUTs were refused and %d passed, want 0 and some", rule.Refused.Load(), rule.Passed.Load())
+			}
+		})
+	}
+}
+
+// TestKnownSum verifies that a sum that the caller knows is used instead of a new one: the right one stores the data, and the
+// servers refuse data with another one.
+func TestKnownSum(t *testing.T) {
+	for _, server := range []string{"TEST_S3", "TEST_VERSITYGW"} {
+		t.Run(server, func(t *testing.T) {
+			c := configOf(t, server)
+			c.CreateBucket = true
+			s := opened(t, c, standard)
+			data := []byte("the data of the sum")
+			sum := fmt.Sprintf("%x", sha256.Sum256(data))
+			if err := s.Put(t.Context(), "right", objectstore.Content{Data: data, SHA256: sum}); err != nil {
+				t.Errorf("with the right sum: %v", err)
+			}
+			if got, err := objectstore.ReadAll(t.Context(), s, "right", 100); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("stored %q, %v, want %q", got, err, data)
+			}
+			if err := s.Put(t.Context(), "wrong", objectstore.Content{Data: []byte("other data"), SHA256: sum}); err == nil {
+				t.Error("with the sum of other data: no error")
+			}
+			if _, err := s.Stat(t.Context(), "wrong"); !errors.Is(err, objectstore.ErrNotExist) {
+				t.Errorf("with the sum of other data: Stat = %v, want objectstore.ErrNotExist", err)
 			}
 		})
 	}

@@ -162,7 +162,7 @@ func TestRefusalIsNamed(t *testing.T) {
 			})
 			s := f.store(t, relaxed)
 			refusing.Store(true)
-			err := s.Put(t.Context(), "a", []byte("a"), "")
+			err := s.Put(t.Context(), "a", objectstore.Content{Data: []byte("a"), Type: ""})
 			if !errors.Is(err, objectstore.ErrRefused) {
 				t.Errorf("Put = %v, want ErrRefused", err)
 			}
@@ -177,7 +177,7 @@ func TestRefusalIsNamed(t *testing.T) {
 				t.Errorf("Ready = %v, want ErrRefused", ready)
 			}
 			refusing.Store(false)
-			if err := s.Put(t.Context(), "a", []byte("a"), ""); err != nil {
+			if err := s.Put(t.Context(), "a", objectstore.Content{Data: []byte("a"), Type: ""}); err != nil {
 				t.Errorf("Put to a server that takes it: %v", err)
 			}
 			if err := s.Ready(t.Context()); err != nil {
@@ -218,7 +218,7 @@ func TestRejectedKeyIsForgotten(t *testing.T) {
 	})
 	s := f.store(t, relaxed)
 	rejecting.Store(true)
-	expectUnavailable(t, s.Put(t.Context(), "a", nil, ""), "cannot be used: said by the server (InvalidAccessKeyId, HTTP status 403)")
+	expectUnavailable(t, s.Put(t.Context(), "a", objectstore.Content{Data: nil, Type: ""}), "cannot be used: said by the server (InvalidAccessKeyId, HTTP status 403)")
 	expectUnavailable(t, s.Ready(t.Context()), "rejects the access key: said by the server")
 	rejecting.Store(false)
 	if err := s.Ready(t.Context()); err != nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imagebatch/imagebatch/shared/objectstore"
 	"github.com/imagebatch/imagebatch/shared/objectstore/roletest"
 	"github.com/imagebatch/imagebatch/shared/tlstest"
 )
@@ -116,7 +117,7 @@ func TestRoles(t *testing.T) {
 			s := onPlatform(t, platform, roles, keys, relaxed, seen)
 			for number := range 3 {
 				for range 2 {
-					if err := s.Put(t.Context(), "a", []byte("a"), "text/plain"); err != nil {
+					if err := s.Put(t.Context(), "a", objectstore.Content{Data: []byte("a"), Type: "text/plain"}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -150,7 +151,7 @@ func TestRoleIsRenewedInTime(t *testing.T) {
 		var calls sync.WaitGroup
 		for i := range 8 {
 			calls.Go(func() {
-				if err := s.Put(t.Context(), fmt.Sprint(i), []byte("a"), "text/plain"); err != nil {
+				if err := s.Put(t.Context(), fmt.Sprint(i), objectstore.Content{Data: []byte("a"), Type: "text/plain"}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -175,7 +176,7 @@ func TestRoleThatFails(t *testing.T) {
 	keys, seen := &numbered{life: time.Hour}, make(chan int, 1<<16)
 	roles := roletest.Serve(t, keys.next)
 	s := onPlatform(t, "web identity", roles, keys, quick, seen)
-	if err := s.Put(t.Context(), "a", []byte("a"), ""); err != nil {
+	if err := s.Put(t.Context(), "a", objectstore.Content{Data: []byte("a"), Type: ""}); err != nil {
 		t.Fatal(err)
 	}
 	roles.SetKeys(func() (roletest.Keys, error) { return roletest.Keys{}, errors.New("not for you") })
@@ -183,7 +184,7 @@ func TestRoleThatFails(t *testing.T) {
 	s.role.renew = time.Now()
 	s.role.mu.Unlock()
 	for range 3 {
-		if err := s.Put(t.Context(), "a", []byte("a"), ""); err != nil {
+		if err := s.Put(t.Context(), "a", objectstore.Content{Data: []byte("a"), Type: ""}); err != nil {
 			t.Errorf("Put with valid keys = %v", err)
 		}
 	}
@@ -201,7 +202,7 @@ func TestRoleThatFails(t *testing.T) {
 		}
 	}
 	roles.SetKeys(keys.next)
-	if err := s.Put(t.Context(), "a", []byte("a"), ""); err != nil {
+	if err := s.Put(t.Context(), "a", objectstore.Content{Data: []byte("a"), Type: ""}); err != nil {
 		t.Error(err)
 	}
 }
@@ -256,14 +257,14 @@ func TestRoleWhoseKeysAreRejected(t *testing.T) {
 				return true
 			})
 			s := opened(t, Config{Endpoint: f.URL, Bucket: "original", Role: platforms["container"](t, roles.URL)}, relaxed)
-			if err := s.Put(t.Context(), "a", nil, ""); err != nil {
+			if err := s.Put(t.Context(), "a", objectstore.Content{Data: nil, Type: ""}); err != nil {
 				t.Fatal(err)
 			}
 			revoked = 1
 			s.role.mu.Lock()
 			s.role.retrieved = s.role.retrieved.Add(-time.Minute)
 			s.role.mu.Unlock()
-			if err := s.Put(t.Context(), "a", nil, ""); err != nil {
+			if err := s.Put(t.Context(), "a", objectstore.Content{Data: nil, Type: ""}); err != nil {
 				t.Error(err)
 			}
 			if requests := roles.Requests(); requests != 2 {
@@ -301,7 +302,7 @@ func TestMissingRole(t *testing.T) {
 			roles := roletest.Serve(t, func() (roletest.Keys, error) { return roletest.Keys{Expires: time.Now().Add(time.Hour)}, nil })
 			f := newFake(t, nil)
 			s := opened(t, Config{Endpoint: f.URL, Bucket: "original", Role: test.set(t, roles.URL)}, quick)
-			for _, err := range []error{s.Ready(t.Context()), s.Put(t.Context(), "a", nil, "")} {
+			for _, err := range []error{s.Ready(t.Context()), s.Put(t.Context(), "a", objectstore.Content{Data: nil, Type: ""})} {
 				expectUnavailable(t, err, "no access key is configured, and the role provides none: ")
 				if !strings.Contains(err.Error(), strings.TrimPrefix(test.want, "none: ")) {
 					t.Errorf("got %v, want the text %q", err, test.want)
@@ -322,7 +323,7 @@ func TestRoleOverTLS(t *testing.T) {
 	withoutRole(t)
 	f := newFake(t, nil)
 	c := Config{Endpoint: f.URL, Bucket: "original", Role: platforms["web identity"](t, front), Roots: authority.Pool()}
-	if err := opened(t, c, relaxed).Put(t.Context(), "a", nil, ""); err != nil {
+	if err := opened(t, c, relaxed).Put(t.Context(), "a", objectstore.Content{Data: nil, Type: ""}); err != nil {
 		t.Error(err)
 	}
 	c.Roots = tlstest.NewAuthority(t).Pool()

@@ -72,7 +72,7 @@ func suite(t *testing.T, c Config) {
 		a, b := c, c
 		a.Prefix, b.Prefix = "originals/", "originals/2/"
 		one, two := opened(t, a, standard), opened(t, b, standard)
-		if err := one.Put(t.Context(), "key", []byte("one"), ""); err != nil {
+		if err := one.Put(t.Context(), "key", objectstore.Content{Data: []byte("one"), Type: ""}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := two.Stat(t.Context(), "key"); err == nil {
@@ -88,12 +88,12 @@ func suite(t *testing.T, c Config) {
 		creating := opened(t, c, standard)
 		c.CreateBucket = false
 		using := opened(t, c, standard)
-		expectUnavailable(t, using.Put(t.Context(), "key", nil, ""), "does not exist")
+		expectUnavailable(t, using.Put(t.Context(), "key", objectstore.Content{Data: nil, Type: ""}), "does not exist")
 		expectUnavailable(t, using.Ready(t.Context()), "does not exist")
 		if err := creating.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := using.Put(t.Context(), "key", nil, ""); err != nil {
+		if err := using.Put(t.Context(), "key", objectstore.Content{Data: nil, Type: ""}); err != nil {
 			t.Fatal(err)
 		}
 		removeBucket(t, c)
@@ -102,7 +102,7 @@ func suite(t *testing.T, c Config) {
 		_, err = using.Get(t.Context(), "key")
 		expectUnavailable(t, err, "does not exist")
 		expectUnavailable(t, using.Ready(t.Context()), "does not exist")
-		if err := creating.Put(t.Context(), "key", nil, ""); err != nil {
+		if err := creating.Put(t.Context(), "key", objectstore.Content{Data: nil, Type: ""}); err != nil {
 			t.Fatal(err)
 		}
 		removeBucket(t, c)
@@ -112,7 +112,7 @@ func suite(t *testing.T, c Config) {
 		c.SecretKey = "this is not the secret"
 		s := opened(t, c, standard)
 		expectUnavailable(t, s.Ready(t.Context()), "rejects the access key")
-		expectUnavailable(t, s.Put(t.Context(), "key", nil, ""), "")
+		expectUnavailable(t, s.Put(t.Context(), "key", objectstore.Content{Data: nil, Type: ""}), "")
 		_, err := s.Get(t.Context(), "key")
 		expectUnavailable(t, err, "")
 	})

@@ -19,7 +19,7 @@ func TestTLS(t *testing.T) {
 
 	c.Roots = authority.Pool()
 	s := opened(t, c, standard)
-	if err := s.Put(t.Context(), "a/b", []byte("over TLS"), "text/plain"); err != nil {
+	if err := s.Put(t.Context(), "a/b", objectstore.Content{Data: []byte("over TLS"), Type: "text/plain"}); err != nil {
 		t.Fatal(err)
 	}
 	o, err := s.Get(t.Context(), "a/b")
@@ -35,7 +35,9 @@ func TestTLS(t *testing.T) {
 	untrusting := opened(t, c, standard)
 	for name, call := range map[string]func(context.Context) error{
 		"Ready": untrusting.Ready,
-		"Put":   func(ctx context.Context) error { return untrusting.Put(ctx, "a/b", nil, "text/plain") },
+		"Put": func(ctx context.Context) error {
+			return untrusting.Put(ctx, "a/b", objectstore.Content{Data: nil, Type: "text/plain"})
+		},
 	} {
 		err := call(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "certificate signed by unknown authority") {

@@ -28,7 +28,7 @@ func testConcurrentPut(t *testing.T, s objectstore.Store) {
 	together(t, writers+3, func(ctx context.Context, i int) error {
 		if i < writers {
 			for round := 0; more(round, rounds); round++ {
-				if err := s.Put(ctx, key, versions[i], "image/jpeg"); err != nil {
+				if err := s.Put(ctx, key, objectstore.Content{Data: versions[i], Type: "image/jpeg"}); err != nil {
 					return err
 				}
 			}
@@ -69,9 +69,9 @@ func testConcurrentDelete(t *testing.T, s objectstore.Store) {
 		key := fmt.Sprintf("folder/deep/%d", i)
 		for round := range 20 {
 			want := []byte(fmt.Sprint(key, round))
-			err := s.Put(ctx, key, want, "text/plain")
+			err := s.Put(ctx, key, objectstore.Content{Data: want, Type: "text/plain"})
 			for try := 1; try < 5 && errors.Is(err, objectstore.ErrUnavailable); try++ {
-				err = s.Put(ctx, key, want, "text/plain")
+				err = s.Put(ctx, key, objectstore.Content{Data: want, Type: "text/plain"})
 			}
 			if err != nil {
 				return err
@@ -110,7 +110,7 @@ func testGetThenPut(t *testing.T, s objectstore.Store) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- s.Put(t.Context(), "replaced", after, "image/png") }()
+	go func() { done <- s.Put(t.Context(), "replaced", objectstore.Content{Data: after, Type: "image/png"}) }()
 	var putErr error
 	waiting := true
 	select {

@@ -78,7 +78,7 @@ func testListPages(t *testing.T, s objectstore.Store) {
 	}
 	together(t, 8, func(ctx context.Context, worker int) error {
 		for i := worker; i < len(keys); i += 8 {
-			if err := s.Put(ctx, keys[i], []byte{1}, "image/jpeg"); err != nil {
+			if err := s.Put(ctx, keys[i], objectstore.Content{Data: []byte{1}, Type: "image/jpeg"}); err != nil {
 				return err
 			}
 		}

@@ -19,7 +19,7 @@ func testPutNew(t *testing.T, s objectstore.Store) {
 		key := fmt.Sprintf("captions/contended-%d.json", round)
 		var won atomic.Int64
 		together(t, writers, func(ctx context.Context, i int) error {
-			err := s.PutNew(ctx, key, bytes.Repeat([]byte{byte(i + 1)}, 5_000), "application/json")
+			err := s.PutNew(ctx, key, objectstore.Content{Data: bytes.Repeat([]byte{byte(i + 1)}, 5_000), Type: "application/json"})
 			switch {
 			case err == nil:
 				if before := won.Swap(int64(i + 1)); before != 0 {
@@ -38,7 +38,7 @@ func testPutNew(t *testing.T, s objectstore.Store) {
 		if by := int64(got[0]); won.Load() != 0 && won.Load() != by || by < 1 || by > writers || !bytes.Equal(got, bytes.Repeat(got[:1], 5_000)) {
 			t.Errorf("round %d: the data of writer %d is stored, but writer %d has succeeded", round, by, won.Load())
 		}
-		if err := s.PutNew(t.Context(), key, []byte("late"), "text/plain"); !errors.Is(err, objectstore.ErrExists) {
+		if err := s.PutNew(t.Context(), key, objectstore.Content{Data: []byte("late"), Type: "text/plain"}); !errors.Is(err, objectstore.ErrExists) {
 			t.Errorf("PutNew of an object that exists returns %v, want ErrExists", err)
 		}
 		if info, err := s.Stat(t.Context(), key); err != nil || info.ContentType != "application/json" {
@@ -47,12 +47,12 @@ func testPutNew(t *testing.T, s objectstore.Store) {
 		if err := s.Delete(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.PutNew(t.Context(), key, []byte("again"), "text/plain"); err != nil {
+		if err := s.PutNew(t.Context(), key, objectstore.Content{Data: []byte("again"), Type: "text/plain"}); err != nil {
 			t.Errorf("PutNew of a deleted object returns %v", err)
 		}
 		expect(t, s, key, []byte("again"))
 	}
-	if err := s.PutNew(t.Context(), "job/new.bin", []byte("x"), "text/plain"); err != nil {
+	if err := s.PutNew(t.Context(), "job/new.bin", objectstore.Content{Data: []byte("x"), Type: "text/plain"}); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := s.Stat(t.Context(), "job/new.bin"); err != nil || info.ContentType != "text/plain" {

@@ -103,7 +103,9 @@ func testChangedParts(t *testing.T, s objectstore.Store) {
 	}
 	// A store may make the Put wait for the reader.
 	done := make(chan error, 1)
-	go func() { done <- s.Put(t.Context(), key, bytes.Repeat([]byte("x"), size), "image/jpeg") }()
+	go func() {
+		done <- s.Put(t.Context(), key, objectstore.Content{Data: bytes.Repeat([]byte("x"), size), Type: "image/jpeg"})
+	}()
 	rest, err := io.ReadAll(early.Body)
 	if err != nil || !bytes.Equal(append(head, rest...), before[1000:]) {
 		t.Errorf("a part that was opened before the Put returns %d other bytes, %v", len(head)+len(rest), err)

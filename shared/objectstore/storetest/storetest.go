@@ -227,7 +227,7 @@ func testBadArguments(t *testing.T, s objectstore.Store) {
 		}
 	}
 	for _, key := range keys {
-		expectArgumentError(fmt.Sprintf("Put(%.40q)", key), s.Put(t.Context(), key, nil, ""))
+		expectArgumentError(fmt.Sprintf("Put(%.40q)", key), s.Put(t.Context(), key, objectstore.Content{Data: nil, Type: ""}))
 		_, err := s.Get(t.Context(), key)
 		expectArgumentError(fmt.Sprintf("Get(%.40q)", key), err)
 		_, err = s.GetPart(t.Context(), key, "etag", 0, 1)
@@ -237,7 +237,7 @@ func testBadArguments(t *testing.T, s objectstore.Store) {
 		expectArgumentError(fmt.Sprintf("Delete(%.40q)", key), s.Delete(t.Context(), key))
 	}
 	for _, contentType := range []string{"image/jpeg\r\nX-Evil: 1", "b\xfcrger", " image/png", strings.Repeat("x", 256)} {
-		expectArgumentError(fmt.Sprintf("Put with type %.40q", contentType), s.Put(t.Context(), "key", nil, contentType))
+		expectArgumentError(fmt.Sprintf("Put with type %.40q", contentType), s.Put(t.Context(), "key", objectstore.Content{Data: nil, Type: contentType}))
 	}
 	for _, prefix := range []string{"/", "a//", "../", "./x", "a\x00", "\xff", strings.Repeat("x", objectstore.MaxElementBytes+1)} {
 		_, err := list(t.Context(), s, prefix)
@@ -254,7 +254,7 @@ func testCancelled(t *testing.T, s objectstore.Store) {
 	_, statErr := s.Stat(ctx, "a")
 	_, listErr := list(ctx, s, "")
 	for call, err := range map[string]error{
-		"Put": s.Put(ctx, "b", bytesOf(10), ""), "Get": getErr, "Stat": statErr,
+		"Put": s.Put(ctx, "b", objectstore.Content{Data: bytesOf(10), Type: ""}), "Get": getErr, "Stat": statErr,
 		"Delete": s.Delete(ctx, "a"), "List": listErr, "Ready": s.Ready(ctx),
 	} {
 		if !errors.Is(err, context.Canceled) || errors.Is(err, objectstore.ErrUnavailable) {
@@ -290,7 +290,7 @@ func bytesOf(n int) []byte {
 
 func put(t *testing.T, s objectstore.Store, key string, data []byte, contentType string) {
 	t.Helper()
-	if err := s.Put(t.Context(), key, data, contentType); err != nil {
+	if err := s.Put(t.Context(), key, objectstore.Content{Data: data, Type: contentType}); err != nil {
 		t.Fatalf("Put(%.80q): %v", key, err)
 	}
 }

@@ -45,7 +45,7 @@ func Golden(t testing.TB, name string, data []byte, originals objectstore.Store)
 	}
 	m["sha256"], m["size"] = fmt.Sprintf("%x", sha256.Sum256(data)), len(data)
 	if originals != nil {
-		if err := originals.Put(t.Context(), m["original_path"].(string), data, "image/jpeg"); err != nil { //nolint:errcheck // Our own file.
+		if err := originals.Put(t.Context(), m["original_path"].(string), objectstore.Content{Data: data, Type: "image/jpeg"}); err != nil { //nolint:errcheck // Our own file.
 			t.Fatal(err)
 		}
 	}
