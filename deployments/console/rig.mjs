@@ -80,6 +80,7 @@ export class Rig {
       }, [keyName, key]);
     }
     const page = await context.newPage();
+    page.on('filechooser', () => {}); // now, because a click can overtake the command to intercept what it opens
     // A text that is also announced to screen readers is meant where people see it.
     const byText = page.getByText.bind(page);
     page.getByText = (...text) => byText(...text).and(page.locator(':not([role=status])'));
