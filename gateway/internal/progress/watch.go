@@ -1,6 +1,7 @@
 package progress
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
@@ -35,14 +36,19 @@ type node struct {
 	job   job.Job     // after the step, without its images
 	ended []job.Image // images that ended in the step, by revision
 
-	ready chan struct{} // closed when next or over is set, which happens once
+	ready context.Context // done when next or over is set, which happens once
+	close context.CancelFunc
 	next  *node
 	over  error
+
+	progress, complete encoding
+	images             []encoding // of ended
 }
 
 func newNode(j *job.Job, ended []job.Image) *node {
-	n := &node{job: *j, ended: ended, ready: make(chan struct{})}
+	n := &node{job: *j, ended: ended, images: make([]encoding, len(ended))}
 	n.job.Images = nil
+	n.ready, n.close = context.WithCancel(context.Background())
 	return n
 }
 
@@ -55,7 +61,7 @@ func (w *watch) advance(j *job.Job) {
 	case j.Revision > w.last.job.Revision:
 		n := newNode(j, endedAfter(j, w.last.job.Revision))
 		w.last.next = n
-		close(w.last.ready)
+		w.last.close()
 		w.last = n
 	}
 }
@@ -82,7 +88,7 @@ func (w *watch) end(err error) {
 	w.wanted = nil
 	if w.last != nil {
 		w.last.over = err
-		close(w.last.ready)
+		w.last.close()
 	}
 }
 

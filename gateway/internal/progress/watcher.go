@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
@@ -24,6 +25,26 @@ type Event struct {
 	Kind  Kind
 	Job   *job.Job   // current state, without its images
 	Image *job.Image // the image that has ended; nil unless Kind is ImageComplete
+
+	encoding *encoding // shared by the watchers that get the same event; nil if it is not shared
+}
+
+// encoding is an event in the form for clients.
+type encoding struct {
+	once sync.Once
+	data []byte
+	err  error
+}
+
+// Encode returns the event as encoded by f, which must be the same function for every event.
+// Watchers that get the same event share the result of one call.
+func (e Event) Encode(f func(Event) ([]byte, error)) ([]byte, error) {
+	s := e.encoding
+	if s == nil {
+		return f(e)
+	}
+	s.once.Do(func() { s.data, s.err = f(e) })
+	return s.data, s.err
 }
 
 // Watcher follows one job. It is not safe for concurrent use.
@@ -111,8 +132,13 @@ func (w *Watcher) Ready() <-chan struct{} {
 	if w.snapshot != nil {
 		return w.snapshot.done
 	}
-	return w.at.ready
+	return w.at.ready.Done()
 }
+
+// AfterReady calls f in its own goroutine when Next has new events, as [context.AfterFunc] does.
+// Until then, it needs no goroutine. It is called after the first Next, and again after each
+// later one.
+func (w *Watcher) AfterReady(f func()) (stop func() bool) { return context.AfterFunc(w.at.ready, f) }
 
 // Next returns the events since the last call, possibly none; it does not wait. After the
 // job's end it returns [io.EOF]. If the watch ended earlier, it returns [ErrGone] or
@@ -138,13 +164,18 @@ func (w *Watcher) Next() ([]Event, error) {
 	now := &w.at.job
 	var events []Event
 	if first && now.Revision > w.after || !first && len(ended) == 0 && visible(&before, now) {
-		events = append(events, Event{Kind: Progress, Job: now})
+		events = append(events, Event{Kind: Progress, Job: now, encoding: &w.at.progress})
 	}
+	latest := len(ended) > 0 && len(ended) == len(w.at.ended) && &ended[0] == &w.at.ended[0] // they ended in one step
 	for i := range ended {
-		events = append(events, Event{Kind: ImageComplete, Job: now, Image: &ended[i]})
+		e := Event{Kind: ImageComplete, Job: now, Image: &ended[i]}
+		if latest {
+			e.encoding = &w.at.images[i]
+		}
+		events = append(events, e)
 	}
 	if now.Status.Ended() {
-		events = append(events, Event{Kind: JobComplete, Job: now})
+		events = append(events, Event{Kind: JobComplete, Job: now, encoding: &w.at.complete})
 		w.finished = true
 	}
 	for _, e := range events {
@@ -166,7 +197,7 @@ func (w *Watcher) Skip() error {
 func (w *Watcher) step(ended *[]job.Image) error {
 	for {
 		select {
-		case <-w.at.ready:
+		case <-w.at.ready.Done():
 		default:
 			return nil
 		}
