@@ -193,7 +193,7 @@ func (k *socket) send(e progress.Event, _ bool) error {
 	if err != nil {
 		return err
 	}
-	err = k.conn.Write(k.ctx, websocket.MessageText, data)
+	err = k.conn.Write(context.Background(), websocket.MessageText, data) // wire limits the time
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("send frame: %w: %w", errNotTaken, err)
