@@ -132,13 +132,29 @@ func (w *Watcher) Ready() <-chan struct{} {
 	if w.snapshot != nil {
 		return w.snapshot.done
 	}
-	return w.at.ready.Done()
+	return w.at.ready
 }
 
-// AfterReady calls f in its own goroutine when Next has new events, as [context.AfterFunc] does.
-// Until then, it needs no goroutine. It is called after the first Next, and again after each
-// later one.
-func (w *Watcher) AfterReady(f func()) (stop func() bool) { return context.AfterFunc(w.at.ready, f) }
+// AfterReady calls f in its own goroutine when Next has new events. Until then, it needs no
+// goroutine. It is called after the first Next, and again after each later one. As that of
+// [context.AfterFunc], stop reports whether it has prevented the call.
+func (w *Watcher) AfterReady(f func()) (stop func() bool) {
+	n, key := w.at, &f
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.after == nil {
+		go f()
+	} else {
+		n.after[key] = struct{}{}
+	}
+	return func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		_, waits := n.after[key]
+		delete(n.after, key)
+		return waits
+	}
+}
 
 // Next returns the events since the last call, possibly none; it does not wait. After the
 // job's end it returns [io.EOF]. If the watch ended earlier, it returns [ErrGone] or
@@ -197,7 +213,7 @@ func (w *Watcher) Skip() error {
 func (w *Watcher) step(ended *[]job.Image) error {
 	for {
 		select {
-		case <-w.at.ready.Done():
+		case <-w.at.ready:
 		default:
 			return nil
 		}
