@@ -60,7 +60,7 @@ func (f *following) follow() error {
 	f.register(func() { f.closed = context.AfterFunc(f.closing, f.wake) })
 	f.awake.Add(1)
 	go f.wake() // sends the state of the job; on the stack of this goroutine, the frames would leave it larger than reading needs
-	err := f.listen()
+	err := f.guard(f.follower.listen)
 
 	f.mu.Lock()
 	f.over = true
@@ -76,20 +76,24 @@ func (f *following) follow() error {
 	f.awake.Wait()
 	if f.ended == nil {
 		f.ended = err
-		f.follower.end(err)
+		f.end(err)
 	}
 	return f.ended
 }
 
-// listen reads from the client.
-func (f *following) listen() (err error) {
+// guard calls do. A panic ends this client but not the process.
+func (f *following) guard(do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			f.panicked(p, debug.Stack())
 			err = errPanic
 		}
 	}()
-	return f.follower.listen()
+	return do()
+}
+
+func (f *following) end(reason error) {
+	_ = f.guard(func() error { f.follower.end(reason); return nil }) // a panic is in the log
 }
 
 // wake handles what has happened.
@@ -105,25 +109,19 @@ func (f *following) wake() {
 	for f.again && f.ended == nil {
 		f.again = false
 		f.mu.Unlock()
-		err := f.handle()
+		err := f.guard(f.handle)
+		if err != nil {
+			f.end(err)
+		}
 		f.mu.Lock()
 		f.ended = err
 	}
 	f.busy = false
 }
 
-// handle sends the events that have not been sent and does what is due. If it returns an error,
-// the client is disconnected.
-func (f *following) handle() (err error) {
-	defer func() {
-		if p := recover(); p != nil { // it ends this client but not the process
-			f.panicked(p, debug.Stack())
-			err = errPanic
-		}
-		if err != nil {
-			f.follower.end(err)
-		}
-	}()
+// handle sends the events that have not been sent and does what is due. It returns the reason to
+// end, if there is one.
+func (f *following) handle() error {
 	select {
 	case <-f.closing.Done():
 		return progress.ErrClosed
@@ -215,14 +213,12 @@ func (s *Server) startFollowing(c echo.Context, k follower, w *progress.Watcher,
 	f := &following{follower: k, watcher: w, by: d.by, closing: s.closing, panicked: func(p any, stack []byte) {
 		s.deps.Log.ErrorContext(ctx, "panic while a client was served", "connection", kind, "job_id", id, "panic", bounded(fmt.Sprint(p)), "stack", string(stack))
 	}}
-	s.running.Add(1)
-	go func() {
-		defer s.running.Done()
+	s.running.Go(func() {
 		defer closed()
 		open.Add(1)
 		defer open.Add(-1)
 		_, _, why := closeOf(f.follow())
 		ends.Inc(why)
 		s.deps.Log.DebugContext(ctx, "client closed", "connection", kind, "job_id", id, "why", why, "duration", time.Since(start))
-	}()
+	})
 }
