@@ -1,13 +1,18 @@
 package api_test
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/imagebatch/imagebatch/shared/telemetry/telemetrytest"
 )
@@ -106,5 +111,53 @@ func TestPanicWhileFollowing(t *testing.T) {
 				t.Errorf("%s: the log does not report the panic", path)
 			}
 		})
+	}
+}
+
+// TestIdleFollowersEndSoon verifies that a client that gets no events is disconnected soon after its
+// key is removed or the server shuts down, and not only when the next ping or comment is due.
+func TestIdleFollowersEndSoon(t *testing.T) {
+	for _, path := range []string{"/ws", "/events"} {
+		for _, cause := range []string{"removed", "shutdown"} {
+			synctest.Test(t, func(t *testing.T) {
+				keys := newKeyFile(t, "anna", "bert")
+				r := setup(t, options{listener: newPipes(), keys: keys.Store})
+				ctx, cancel := context.WithCancel(t.Context())
+				var reloading sync.WaitGroup
+				reloading.Go(func() { _ = keys.Run(ctx) })
+				defer reloading.Wait()
+				defer cancel()
+				conn := r.dial()
+				_, err := fmt.Fprintf(conn, "GET /api/v1/batch/%s%s HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n%s\r\n",
+					r.createAs(keys, "anna", 1), path, keys.keys["anna"], headerLines(upgrade))
+				r.must(err)
+				buffer := make([]byte, 4096)
+				for got := ""; !strings.Contains(got, `"progress"`); {
+					n, err := conn.Read(buffer)
+					r.must(err)
+					got += string(buffer[:n])
+				}
+				synctest.Wait()
+				started := time.Now()
+				var stopping sync.WaitGroup
+				if cause == "removed" {
+					lines := strings.Split(readFile(t, keys.path), "\n")
+					r.must(os.WriteFile(keys.path, []byte(lines[1]), 0o600))
+				} else {
+					stopping.Go(func() {
+						if err := r.stop(); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				if _, err := io.Copy(io.Discard, conn); err != nil {
+					t.Errorf("%s, %s: got %v", path, cause, err)
+				}
+				if took := time.Since(started); took > 10*time.Second {
+					t.Errorf("%s, %s: the client was disconnected after %s", path, cause, took)
+				}
+				stopping.Wait()
+			})
+		}
 	}
 }
