@@ -15,10 +15,9 @@ import (
 var stores = []struct{ name, endpoint string }{
 	{"minio", "TEST_S3_ENDPOINT"},
 	{"versitygw", "TEST_VERSITYGW_ENDPOINT"},
-	{"seaweedfs", "TEST_SEAWEEDFS_ENDPOINT"},
 }
 
-// compareStores measures the services on each S3 server in turn, and returns the comparison with the first one. Each round
+// compareStores measures the services on each S3 server in turn, and compares it with the first one. Each round
 // starts the services again; the servers run all the time.
 func compareStores(ctx context.Context, root, dir string, p pairs) (_ string, err error) {
 	s, err := newSystem(ctx, root, dir)
@@ -51,7 +50,7 @@ func compareStores(ctx context.Context, root, dir string, p pairs) (_ string, er
 			return "", err
 		}
 	}
-	machine.programs += fmt.Sprintf(", versitygw %s, SeaweedFS %s", s.pinned(ctx, "versitygw"), s.pinned(ctx, "seaweedfs"))
+	machine.programs += ", versitygw " + s.pinned(ctx, "versitygw")
 	machine.loadAfter = loadAverage(ctx)
 	table, err := benchstat(ctx, variants...)
 	return fmt.Sprintf("%s\n```text\n%s```\n", machine.markdown(), table), err

@@ -166,8 +166,9 @@ type Server struct {
 	arriving      atomic.Int64  // connections with an arriving request: new ones, and those whose request net/http reads
 	idle          idleConns     // connections without a request
 
-	leaving chan struct{} // closed on the signal to stop
-	closing chan struct{} // closed when the server accepts no more requests
+	leaving chan struct{}   // closed on the signal to stop
+	closing context.Context // done when the server accepts no more requests
+	close   context.CancelFunc
 
 	reading sync.Mutex // held while dead letters are read
 
@@ -203,8 +204,9 @@ func New(c Config, d Deps) *Server {
 		started: d.Now(), system: recent[systemJSON]{age: systemAge},
 
 		places: make(chan struct{}, c.MaxConnections), spare: make(chan struct{}, c.spare),
-		leaving: make(chan struct{}), closing: make(chan struct{}),
+		leaving: make(chan struct{}),
 	}
+	s.closing, s.close = context.WithCancel(context.Background())
 	d.Metrics.GaugeFunc("connections", "Open connections, including WebSockets and event streams.", func() float64 { return float64(len(s.places)) })
 	s.table = s.routes()
 	s.echo = s.router()

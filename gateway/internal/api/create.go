@@ -162,7 +162,7 @@ func (s *Server) known(ctx context.Context, key job.Key, fingerprint func() (str
 // room bytes of upload memory.
 func (s *Server) newJob(ctx context.Context, by *apikey.Key, key job.Key, room int64, fill func(context.Context, *intake.Batch, *held) error) (*job.Job, error) {
 	select {
-	case <-s.closing:
+	case <-s.closing.Done():
 		return nil, errClosing
 	default:
 	}

@@ -2,16 +2,12 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -63,26 +59,9 @@ func (s *Server) events(c echo.Context) error {
 		closed()
 		return fmt.Errorf("take over the connection: %w", err)
 	}
-	k := &stream{conn: conn, chunked: r.ProtoAtLeast(1, 1), interval: s.config.WSPingInterval}
-	head := k.head(h)
-	// A separate goroutine frees the request and its stack, as for a WebSocket. Serve waits
-	// for it.
-	s.running.Add(1)
-	ctx, id, removed, start := context.WithoutCancel(r.Context()), d.jobID, d.by.Removed(), time.Now()
-	go func() {
-		defer s.running.Done()
-		defer closed()
-		defer func() {
-			if p := recover(); p != nil { // a panic ends this stream but not the process
-				s.deps.Log.ErrorContext(ctx, "panic in an event stream", "job_id", id, "panic", bounded(fmt.Sprint(p)), "stack", string(debug.Stack()))
-			}
-		}()
-		s.metrics.streams.Add(1)
-		defer s.metrics.streams.Add(-1)
-		why := k.serve(head, watcher, s.closing, removed)
-		s.metrics.ends.Inc(why)
-		s.deps.Log.DebugContext(ctx, "event stream closed", "job_id", id, "why", why, "duration", time.Since(start))
-	}()
+	k := &stream{conn: conn, chunked: r.ProtoAtLeast(1, 1), interval: s.config.WSPingInterval, start: time.Now(), closed: make(chan struct{})}
+	k.due, k.head = k.interval, k.response(h)
+	s.startFollowing(c, k, watcher, closed)
 	return nil
 }
 
@@ -116,10 +95,14 @@ type stream struct {
 	conn     net.Conn
 	chunked  bool
 	interval time.Duration // between two comments
+	start    time.Time
+	due      time.Duration // time of the next comment, since start
+	head     []byte        // header of the response, until it is sent
+	closed   chan struct{} // closed by end
 }
 
-// head returns the header of the response.
-func (k *stream) head(h http.Header) []byte {
+// response returns the header of the response and the start of its body.
+func (k *stream) response(h http.Header) []byte {
 	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	if k.chunked {
 		h.Set("Transfer-Encoding", "chunked")
@@ -128,110 +111,80 @@ func (k *stream) head(h http.Header) []byte {
 	b.WriteString("HTTP/1.1 200 OK\r\n")
 	_ = h.Write(&b) // a buffer takes every write
 	b.WriteString("\r\n")
-	return b.Bytes()
+	return k.part(b.Bytes(), streamStart)
 }
 
-// serve sends the events of the watcher until the job has ended, the client is disconnected or
-// does not take an event, closing is closed, or the key is removed. It returns the reason as
-// the label of the metric.
-func (k *stream) serve(head []byte, w *progress.Watcher, closing, removed <-chan struct{}) string {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer func() { _ = k.conn.Close() }() // this ends listen
-	gone := make(chan struct{})
-	wg.Go(func() { k.listen(gone) })
-
-	comment := time.NewTicker(k.interval)
-	defer comment.Stop()
-	err := k.write(head, streamStart)
-	for err == nil {
-		select {
-		case <-gone:
-			return "client"
-		case <-closing:
-			err = progress.ErrClosed
-		case <-removed:
-			err = errRemoved
-		case <-w.Ready():
-			err = k.send(w, closing)
-		case <-comment.C:
-			err = k.write(nil, streamComment)
-		}
-	}
-	for _, c := range closes {
-		if errors.Is(err, c.err) {
-			if k.chunked && !errors.Is(err, errNotTaken) {
-				_ = k.conn.SetWriteDeadline(time.Now().Add(goodbyeTime))
-				_, _ = io.WriteString(k.conn, lastChunk) // the client may have disconnected
-			}
-			return c.why
-		}
-	}
-	return "client"
-}
-
-// listen closes gone when the client disconnects. It stops reading at a limit: after that, a
-// write notices that the client has disconnected.
-func (k *stream) listen(gone chan<- struct{}) {
+// listen waits until the client disconnects. It stops reading at a limit: after that, a write
+// notices that the client has disconnected.
+func (k *stream) listen() error {
 	b := make([]byte, 64)
 	for early := 0; early < earlyLimit; {
 		n, err := k.conn.Read(b)
 		if err != nil {
-			close(gone)
-			return
+			return err
 		}
 		early += n
 	}
+	<-k.closed
+	return net.ErrClosed
 }
 
-// send sends the pending events. It returns errJobEnded after the last event of the job, and
-// [progress.ErrClosed] after the current event when closing is closed, as a WebSocket does.
-func (k *stream) send(w *progress.Watcher, closing <-chan struct{}) error {
-	events, err := w.Next()
+// tick sends the header at the start, and a comment when one is due.
+func (k *stream) tick() (time.Duration, error) {
+	switch now := time.Since(k.start); {
+	case now >= k.due:
+		k.due = now + k.interval
+		if err := k.write(streamComment); err != nil {
+			return 0, err
+		}
+	case k.head != nil: // there were no events
+		if err := k.flush(k.head); err != nil {
+			return 0, err
+		}
+	}
+	return k.due - time.Since(k.start), nil
+}
+
+// send sends an event. Its ID is the revision of the job that the client has then received.
+func (k *stream) send(e progress.Event, whole bool) error {
+	data, err := message(e)
 	if err != nil {
 		return err
 	}
-	for i, e := range events {
-		select {
-		case <-closing:
-			return progress.ErrClosed
-		default:
-		}
-		data, err := encode(eventShape(e))
-		if err != nil {
-			return err
-		}
-		text := fmt.Sprintf("event: %s\ndata: %s\n", e.Kind, data) // JSON ends with a line feed and contains no other
-		if i+1 == len(events) || revision(&events[i+1]) > revision(&e) && e.Kind != progress.Progress {
-			text = fmt.Sprintf("id: %d\n%s", revision(&e), text)
-		}
-		if err := k.write(nil, text); err != nil {
-			return err
-		}
-		if e.Kind == progress.JobComplete {
-			return errJobEnded
-		}
+	text := fmt.Sprintf("event: %s\ndata: %s\n\n", e.Kind, data) // JSON contains no line feed
+	if whole {
+		text = fmt.Sprintf("id: %d\n%s", revision(&e), text)
 	}
-	return nil
+	return k.write(text)
 }
 
-// revision returns the revision of the change that an event reports.
-func revision(e *progress.Event) int64 {
-	if e.Image != nil {
-		return e.Image.Revision
+// end ends the body, so that the client can distinguish an end from a lost connection, and closes
+// the connection.
+func (k *stream) end(reason error) {
+	if _, _, why := closeOf(reason); why != "client" && k.chunked && !errors.Is(reason, errNotTaken) {
+		_ = k.conn.SetWriteDeadline(time.Now().Add(goodbyeTime))
+		_, _ = k.conn.Write(append(k.head, lastChunk...)) // the client may have disconnected
 	}
-	return e.Job.Revision
+	close(k.closed)
+	_ = k.conn.Close() // this ends listen
 }
 
-// write writes a part of the body, after head, within the time for a frame.
-func (k *stream) write(head []byte, text string) error {
+// part returns a part of the body, after head.
+func (k *stream) part(head []byte, text string) []byte {
 	if k.chunked {
-		head = fmt.Appendf(head, "%x\r\n%s\r\n", len(text), text)
-	} else {
-		head = append(head, text...)
+		return fmt.Appendf(head, "%x\r\n%s\r\n", len(text), text)
 	}
+	return append(head, text...)
+}
+
+// write writes a part of the body, after the header unless it is sent.
+func (k *stream) write(text string) error { return k.flush(k.part(k.head, text)) }
+
+// flush writes data, which starts with the header unless it is sent, within the time for a frame.
+func (k *stream) flush(data []byte) error {
+	k.head = nil
 	_ = k.conn.SetWriteDeadline(time.Now().Add(frameTime)) // a write to a closed connection returns the error
-	_, err := k.conn.Write(head)
+	_, err := k.conn.Write(data)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("send event: %w: %w", errNotTaken, err)

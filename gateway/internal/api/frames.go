@@ -38,13 +38,15 @@ type closeFrameConn struct {
 	out    chan struct{} // closed when the close frame is written
 }
 
-// Write implements net.Conn. The library starts each frame with a separate write.
+// Write implements net.Conn. The library starts each frame with a separate write. The client
+// must take each frame in time: a context for each write would cost more.
 func (c *closeFrameConn) Write(p []byte) (int, error) {
 	if c.left <= 0 {
 		if c.closed {
 			return len(p), nil
 		}
 		c.left, c.closed = int64(frameSize(p)), len(p) > 0 && p[0]&0x0f == 0x8
+		_ = c.SetWriteDeadline(time.Now().Add(frameTime)) // a write to a closed connection returns the error
 	}
 	n, err := c.Conn.Write(p)
 	c.left -= int64(n)

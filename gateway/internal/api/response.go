@@ -2,7 +2,9 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -12,6 +14,12 @@ import (
 
 // writeTime is the time within which a client must take each write.
 const writeTime = 30 * time.Second
+
+// The buffers of a WebSocket, in bytes. A frame that is larger is read or written in parts.
+const (
+	readBuffer  = 128
+	writeBuffer = 1 << 10
+)
 
 // responseWriter gives the client writeTime to take each write.
 type responseWriter struct {
@@ -67,8 +75,14 @@ func (r *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	in.count(early, time.Now())
 	r.socket = &closeFrameConn{Conn: in, in: in, out: make(chan struct{})}
-	buffers.Writer.Reset(r.socket)
-	return r.socket, buffers, nil
+	// The buffers of net/http, of 4 KiB each, would stay as long as the connection. Small ones
+	// are enough: clients send little, and most frames take less than 1 KiB.
+	first := io.MultiReader(bytes.NewReader(early), in)
+	reader := bufio.NewReaderSize(first, max(readBuffer, len(early)))
+	if _, err := reader.Peek(len(early)); err != nil {
+		return nil, nil, fmt.Errorf("keep frames that came with the request: %w", err)
+	}
+	return r.socket, bufio.NewReadWriter(reader, bufio.NewWriterSize(r.socket, writeBuffer)), nil
 }
 
 // abort closes the connection when the handler returns: the rest cannot be written, so

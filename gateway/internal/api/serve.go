@@ -53,7 +53,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		case <-delay.C:
 		}
 	}
-	close(s.closing)
+	s.close()
 	if err == nil {
 		closed := l.Close()
 		if err = <-served; errors.Is(err, net.ErrClosed) {

@@ -1,14 +1,13 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"runtime/debug"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,6 +53,16 @@ var closes = []struct {
 	{errNotTaken, 0, "", "slow"}, // a close frame would wait behind the frame that the client does not take
 }
 
+// closeOf returns the close frame for the reason, or 0 for none, and the label of the metric.
+func closeOf(reason error) (status websocket.StatusCode, text, why string) {
+	for _, c := range closes {
+		if errors.Is(reason, c.err) {
+			return c.status, c.reason, c.why
+		}
+	}
+	return 0, "", "client"
+}
+
 // watch lets a client watch a job over a WebSocket. Errors are returned as responses
 // before the upgrade.
 func (s *Server) watch(c echo.Context) error {
@@ -62,11 +71,10 @@ func (s *Server) watch(c echo.Context) error {
 		return err
 	}
 	select {
-	case <-s.closing:
+	case <-s.closing.Done():
 		return errClosing
 	default:
 	}
-	id, by := detailsOf(c).jobID, detailsOf(c).by
 	watcher, closed, err := s.follow(r.Context(), detailsOf(c))
 	if err != nil {
 		return err
@@ -81,26 +89,13 @@ func (s *Server) watch(c echo.Context) error {
 		return fmt.Errorf("upgrade: %w", err)
 	}
 	conn.SetReadLimit(inboundLimit)
-	wire := c.Response().Writer.(*responseWriter).socket //nolint:forcetypeassert // Accept has hijacked it
-	k := &socket{conn: conn, wire: wire, idle: s.config.WSIdleTimeout, interval: s.config.WSPingInterval, start: time.Now()}
-	// A separate goroutine frees the request and the stack that it needed, which is half
-	// of a socket's cost. Serve waits for it.
-	s.running.Add(1)
-	ctx := context.WithoutCancel(r.Context())
-	go func() {
-		defer s.running.Done()
-		defer closed()
-		defer func() {
-			if p := recover(); p != nil { // a panic ends this socket but not the process
-				s.deps.Log.ErrorContext(ctx, "panic in a socket", "job_id", id, "panic", bounded(fmt.Sprint(p)), "stack", string(debug.Stack()))
-			}
-		}()
-		s.metrics.sockets.Add(1)
-		defer s.metrics.sockets.Add(-1)
-		why := k.serve(ctx, watcher, s.closing, by.Removed())
-		s.metrics.closes.Inc(why)
-		s.deps.Log.DebugContext(ctx, "websocket closed", "job_id", id, "why", why, "duration", time.Since(k.start))
-	}()
+	k := &socket{
+		conn: conn, idle: s.config.WSIdleTimeout, interval: s.config.WSPingInterval, start: time.Now(),
+		wire: c.Response().Writer.(*responseWriter).socket, //nolint:forcetypeassert // Accept has hijacked it
+	}
+	k.due = k.interval
+	k.ctx, k.hangUp = context.WithCancel(context.Background())
+	s.startFollowing(c, k, watcher, closed)
 	return nil
 }
 
@@ -132,7 +127,12 @@ type socket struct {
 	idle     time.Duration
 	interval time.Duration // between two pings
 	start    time.Time
-	pings    atomic.Int64 // pings that wait for their response
+	due      time.Duration // time of the next ping, since start
+
+	ctx    context.Context // of reads and pings; the library closes the connection when the context of a read ends
+	hangUp context.CancelFunc
+	pings  sync.WaitGroup
+	open   atomic.Int64 // pings that wait for their response
 }
 
 // MaxPingInterval returns the longest time between two pings for an idle time: two pings
@@ -143,65 +143,11 @@ func MaxPingInterval(idle time.Duration) time.Duration { return idle * 5 / 12 }
 // the next one is due, but a write may take longer.
 const maxPings = 2
 
-// serve sends the events of the watcher until the job has ended, the client is
-// disconnected or silent, closing is closed, or the key is removed. It returns the reason
-// as the label of the metric.
-func (k *socket) serve(ctx context.Context, w *progress.Watcher, closing, removed <-chan struct{}) string {
-	// The library closes the connection when the context of a read ends.
-	ctx, hangUp := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer func() { _ = k.conn.CloseNow() }() // usually it is closed already
-	defer hangUp()
-	gone := make(chan error, 1)
-	wg.Go(func() { gone <- k.listen(ctx) })
-
-	ping := k.interval // time of the next ping, since start
-	timer := time.NewTimer(min(ping, k.idle))
-	defer timer.Stop()
-	var err error
-	for err == nil {
-		select {
-		case err = <-gone:
-		case <-closing:
-			err = progress.ErrClosed
-		case <-removed:
-			err = errRemoved
-		case <-w.Ready():
-			err = k.send(ctx, w, closing)
-		case <-timer.C:
-			now, heard := time.Since(k.start), max(0, k.wire.heard().Sub(k.start))
-			if now-heard >= k.idle {
-				err = errSilent
-				continue
-			}
-			if now >= ping {
-				ping = now + k.interval
-				if k.pings.Add(1) <= maxPings {
-					wg.Go(func() { k.ping(ctx) })
-				} else {
-					k.pings.Add(-1)
-				}
-			}
-			timer.Reset(min(ping, heard+k.idle) - now)
-		}
-	}
-	for _, c := range closes {
-		if errors.Is(err, c.err) {
-			if c.status != 0 {
-				k.close(c.status, c.reason)
-			}
-			return c.why
-		}
-	}
-	return "client"
-}
-
 // listen reads and ignores the client's messages, so that the library responds to pings
-// and closes. It returns the reason why reading ended.
-func (k *socket) listen(ctx context.Context) error {
+// and closes.
+func (k *socket) listen() error {
 	for {
-		kind, message, err := k.conn.Reader(ctx)
+		kind, message, err := k.conn.Reader(k.ctx)
 		if err != nil {
 			return err
 		}
@@ -215,47 +161,56 @@ func (k *socket) listen(ctx context.Context) error {
 	}
 }
 
-// ping sends a ping and waits for the response until the next ping is due. Proxies close a
-// connection on which nothing is sent, so a client that does not respond gets more pings.
-func (k *socket) ping(ctx context.Context) {
-	defer k.pings.Add(-1)
-	ctx, cancel := context.WithTimeout(ctx, k.interval)
-	defer cancel()
-	_ = k.conn.Ping(ctx) // serve notices a silent client
+// tick ends a client that is silent, and sends a ping when one is due.
+func (k *socket) tick() (time.Duration, error) {
+	now, heard := time.Since(k.start), max(0, k.wire.heard().Sub(k.start))
+	if now-heard >= k.idle {
+		return 0, errSilent
+	}
+	if now >= k.due {
+		k.due = now + k.interval
+		if k.open.Add(1) <= maxPings {
+			k.pings.Go(k.ping)
+		} else {
+			k.open.Add(-1)
+		}
+	}
+	return min(k.due, heard+k.idle) - now, nil
 }
 
-// send sends the pending events, one frame for each. It returns errJobEnded after the
-// last event of the job, and [progress.ErrClosed] after the current frame when closing is
-// closed: a client may take the full time limit for each of a hundred frames.
-func (k *socket) send(ctx context.Context, w *progress.Watcher, closing <-chan struct{}) error {
-	events, err := w.Next()
+// ping sends a ping and waits for the response until the next ping is due. Proxies close a
+// connection on which nothing is sent, so a client that does not respond gets more pings.
+func (k *socket) ping() {
+	defer k.open.Add(-1)
+	ctx, cancel := context.WithTimeout(k.ctx, k.interval)
+	defer cancel()
+	_ = k.conn.Ping(ctx) // tick notices a silent client
+}
+
+// send sends an event as one frame.
+func (k *socket) send(e progress.Event, _ bool) error {
+	data, err := message(e)
 	if err != nil {
 		return err
 	}
-	for _, e := range events {
-		select {
-		case <-closing:
-			return progress.ErrClosed
-		default:
-		}
-		data, err := encode(eventShape(e))
-		if err != nil {
-			return err
-		}
-		frame, cancel := context.WithTimeout(ctx, frameTime)
-		err = k.conn.Write(frame, websocket.MessageText, bytes.TrimSuffix(data, []byte("\n")))
-		late := frame.Err() != nil && ctx.Err() == nil // the library only reports a closed connection
-		cancel()
-		switch {
-		case err != nil && late:
-			return fmt.Errorf("send frame: %w: %w", errNotTaken, err)
-		case err != nil:
-			return fmt.Errorf("send frame: %w", err)
-		case e.Kind == progress.JobComplete:
-			return errJobEnded
-		}
+	err = k.conn.Write(context.Background(), websocket.MessageText, data) // wire limits the time
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("send frame: %w: %w", errNotTaken, err)
+	case err != nil:
+		return fmt.Errorf("send frame: %w", err)
 	}
 	return nil
+}
+
+// end sends the close frame for the reason, if there is one.
+func (k *socket) end(reason error) {
+	if status, text, _ := closeOf(reason); status != 0 {
+		k.close(status, text)
+	}
+	k.hangUp()
+	_ = k.conn.CloseNow() // usually it is closed already
+	k.pings.Wait()
 }
 
 // close closes with a status. It disconnects a client that does not take the close frame,

@@ -90,7 +90,7 @@ func (s *Server) awaitChange(c echo.Context, revision int64, wait time.Duration)
 		}
 		select {
 		case <-watcher.Ready():
-		case <-s.closing: // the client must ask another gateway
+		case <-s.closing.Done(): // the client must ask another gateway
 			c.Response().Header().Set("Connection", "close")
 			return nil
 		case <-d.by.Removed():

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,7 +36,8 @@ type cost struct{ heap, rss, left, last float64 }
 
 // BenchmarkWatchers lets ten thousand sockets watch one job over loopback. It measures the
 // bytes of each in the server's process, the time from an image's end to the last
-// notified socket, and what is left of each after all have disconnected. "bare" is the
+// notified socket, the server's processor time for it and its memory then, before the garbage
+// is collected, and what is left of each socket after all have disconnected. "bare" is the
 // library alone, with one goroutine that reads and one that writes, and the same clients.
 // "events" watches with event streams instead of sockets.
 func BenchmarkWatchers(b *testing.B) {
@@ -168,7 +170,7 @@ func measure(b *testing.B, watchers int, addr, path string, gone func(), notify 
 	c.heap, c.rss = each(heapOpen, heap), each(rssOpen, rss)
 
 	var total time.Duration
-	i := 0
+	i, before := 0, processorTime(b)
 	for b.Loop() {
 		started := time.Now()
 		notify(i)
@@ -176,6 +178,8 @@ func measure(b *testing.B, watchers int, addr, path string, gone func(), notify 
 		i++
 	}
 	c.last = total.Seconds() * 1000 / float64(i)
+	b.ReportMetric((processorTime(b)-before).Seconds()*1000/float64(i), "cpu-ms")
+	b.ReportMetric(each(resident(b), rss), "notified-rss-B/socket")
 	if err := in.Close(); err != nil {
 		b.Fatal(err)
 	}
@@ -198,12 +202,28 @@ func measure(b *testing.B, watchers int, addr, path string, gone func(), notify 
 
 // usage returns the memory of the process after a garbage collection: heap and stacks in
 // use, and resident memory.
-func usage(b *testing.B) (inUse, resident uint64) {
+func usage(b *testing.B) (inUse, rss uint64) {
 	b.Helper()
 	runtime.GC()
 	debug.FreeOSMemory() // the second call also frees what the first one only released
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
+	return stats.HeapInuse + stats.StackInuse, resident(b)
+}
+
+// processorTime returns the time, user and system, that the process has used.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// resident returns the resident memory of the process.
+func resident(b *testing.B) uint64 {
+	b.Helper()
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		b.Skip("cannot read the resident memory: ", err)
@@ -217,7 +237,7 @@ func usage(b *testing.B) (inUse, resident uint64) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return stats.HeapInuse + stats.StackInuse, kib << 10
+	return kib << 10
 }
 
 // beCrowd runs the clients' process. It writes the time on a line whenever every client

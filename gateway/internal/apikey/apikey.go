@@ -61,12 +61,27 @@ type Key struct {
 
 	hash    [sha256.Size]byte
 	line    int
-	removed chan struct{}
+	removed context.Context // nil for a key that is not from a file
+	remove  context.CancelFunc
 }
 
 // Removed returns a channel that is closed when the key is no longer in the file, or
 // changes its name or its operator option. It is nil for a key that is not from a file.
-func (k *Key) Removed() <-chan struct{} { return k.removed }
+func (k *Key) Removed() <-chan struct{} {
+	if k.removed == nil {
+		return nil
+	}
+	return k.removed.Done()
+}
+
+// AfterRemoved calls f in its own goroutine when Removed is closed, as [context.AfterFunc]
+// does. Until then, it needs no goroutine.
+func (k *Key) AfterRemoved(f func()) (stop func() bool) {
+	if k.removed == nil {
+		return func() bool { return true }
+	}
+	return context.AfterFunc(k.removed, f)
+}
 
 // Hash returns the SHA-256 of the key in hex, as the file has it, or "" for a key that
 // is not from a file.
@@ -208,15 +223,16 @@ func (s *Store) adopt(keys []*Key) (gone int) {
 		}
 	}
 	for _, k := range keys {
-		k.removed = make(chan struct{})
 		if old := known[k.hash]; old != nil && old.Name == k.Name && old.Operator == k.Operator {
-			k.removed = old.removed // its connections stay
+			k.removed, k.remove = old.removed, old.remove // its connections stay
 			delete(known, k.hash)
+		} else {
+			k.removed, k.remove = context.WithCancel(context.Background())
 		}
 	}
 	s.keys.Store(&keys)
 	for _, k := range known {
-		close(k.removed)
+		k.remove()
 	}
 	return len(known)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,12 +185,22 @@ func TestReload(t *testing.T) {
 		if n := strings.Count(log.String(), "level=ERROR"); n != 4 {
 			t.Errorf("got %d errors in the log, want one for each fault:\n%s", n, log.String())
 		}
+		var called atomic.Int32
+		b.AfterRemoved(func() { called.Add(1) })
+		kept, unwanted := a.AfterRemoved(func() { called.Add(10) }), b.AfterRemoved(func() { called.Add(100) })
+		if !unwanted() {
+			t.Error("stop reports that the key was removed")
+		}
 		// One key is removed, and one changes its name.
 		write(t, path, annaLine, strings.Replace(carlLine, "carl", "carla", 1))
 		c := r.Find(carl)
 		pass(3 * Interval)
 		if removed(a) || !removed(b) || !removed(c) || r.Find(bert) != nil || r.Find(carl).Name != "carla" || removed(r.Find(carl)) {
 			t.Errorf("after a removal: %t, %t, %t, %+v", removed(a), removed(b), removed(c), r.Find(bert))
+		}
+		synctest.Wait()
+		if n := called.Load(); n != 1 || !kept() {
+			t.Errorf("got %d, want one call for the removed key and none for the kept one", n)
 		}
 		for _, secret := range []string{anna, bert, carl, strings.Fields(annaLine)[1]} {
 			if strings.Contains(log.String(), secret) {

@@ -52,6 +52,9 @@ const (
 	readTime = 5 * time.Second
 )
 
+// startAtOnce is the number of goroutines that are started for watchers before they get a turn.
+const startAtOnce = 64
+
 // changes is the part of the job store that a Hub reads.
 type changes interface {
 	Changes(ctx context.Context, id string, after int64) (*job.Job, error)
@@ -110,14 +113,18 @@ func (h *Hub) Run(ctx context.Context) {
 }
 
 func (h *Hub) close() {
+	var after []calls
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.closed = true
 	for id, w := range h.watches {
-		w.end(ErrClosed)
+		after = append(after, w.end(ErrClosed))
 		delete(h.watches, id)
 	}
 	h.urgent, h.routine = nil, nil
+	h.mu.Unlock()
+	for _, c := range after {
+		c.start()
+	}
 }
 
 // Receive handles a broadcast of the topic pipeline.JobEvents.
@@ -228,28 +235,28 @@ func (h *Hub) read(ctx context.Context) {
 		readCtx, cancel := context.WithTimeout(ctx, readTime)
 		j, err := h.jobs.Changes(readCtx, w.id, after)
 		cancel()
-		h.done(ctx, w, wanted, j, err)
+		h.done(ctx, w, wanted, j, err).start()
 	}
 }
 
-// done applies the result of a read.
-func (h *Hub) done(ctx context.Context, w *watch, wanted *snapshot, j *job.Job, err error) {
+// done applies the result of a read. The caller starts the calls.
+func (h *Hub) done(ctx context.Context, w *watch, wanted *snapshot, j *job.Job, err error) (after calls) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	w.reading = false
 	switch {
 	case err == nil:
 		h.reads.Inc("ok")
-		w.advance(j)
+		after = w.advance(j)
 		wanted.take(w, j)
 	case errors.Is(err, job.ErrNotFound):
 		h.reads.Inc("gone")
 		wanted.fail(err)
 		w.wanted.fail(err) // for watchers that subscribed during the read
 		w.wanted = nil
-		w.end(ErrGone)
+		after = w.end(ErrGone)
 		h.forget(w)
-		return
+		return after
 	default:
 		h.reads.Inc("error")
 		wanted.fail(err)
@@ -263,6 +270,7 @@ func (h *Hub) done(ctx context.Context, w *watch, wanted *snapshot, j *job.Job, 
 			h.enqueue(w, u)
 		}
 	}
+	return after
 }
 
 // forget removes a watch from the table, unless it has been replaced.

@@ -92,6 +92,56 @@ func TestSlowWatcherMissesNoImage(t *testing.T) {
 		"image_complete 2 completed: completed 2+1/3", "job_complete: completed 2+1/3")
 }
 
+// TestEncodeOnce verifies that watchers that get the same event share one call of the function
+// that encodes it, and that a slow watcher's events are encoded with its newer counters.
+func TestEncodeOnce(t *testing.T) {
+	b := setup(t, progress.Config{})
+	b.create("a", 3)
+	calls := map[string]int{}
+	encoded := func(w *progress.Watcher) (all []string) {
+		t.Helper()
+		<-w.Ready()
+		events, err := w.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			data, err := e.Encode(func(e progress.Event) ([]byte, error) {
+				text := describe([]progress.Event{e})[0]
+				calls[text]++
+				return []byte(text), nil
+			})
+			if want := describe([]progress.Event{e})[0]; err != nil || string(data) != want {
+				t.Errorf("got %q, %v; want %q", data, err, want)
+			}
+			all = append(all, string(data))
+		}
+		return all
+	}
+	slow := b.subscribe("a")
+	encoded(slow)
+	var quick []*progress.Watcher
+	for range 5 {
+		w := b.subscribe("a")
+		encoded(w)
+		quick = append(quick, w)
+	}
+	for i := range 3 {
+		b.notify(b.settle("a", i))
+		for _, w := range quick {
+			encoded(w)
+		}
+	}
+	for text, n := range calls {
+		if n != 1 {
+			t.Errorf("%q was encoded %d times", text, n)
+		}
+	}
+	if got := encoded(slow); len(got) != 4 || got[0] != "image_complete 0 completed: completed 2+1/3" {
+		t.Errorf("the slow watcher got %q", got)
+	}
+}
+
 func TestOneReadForAllWatchers(t *testing.T) {
 	b := setup(t, progress.Config{})
 	b.create("a", 2)

@@ -2,6 +2,8 @@ package progress
 
 import (
 	"fmt"
+	"runtime"
+	"sync"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
@@ -38,16 +40,47 @@ type node struct {
 	ready chan struct{} // closed when next or over is set, which happens once
 	next  *node
 	over  error
+
+	progress, complete encoding
+	images             []encoding // of ended
+
+	mu    sync.Mutex // guards after
+	after calls      // when ready is closed; nil from then on
 }
 
 func newNode(j *job.Job, ended []job.Image) *node {
-	n := &node{job: *j, ended: ended, ready: make(chan struct{})}
+	n := &node{job: *j, ended: ended, ready: make(chan struct{}), after: calls{}, images: make([]encoding, len(ended))}
 	n.job.Images = nil
 	return n
 }
 
-// advance adds a step if the job that was read is newer.
-func (w *watch) advance(j *job.Job) {
+// calls are functions that are called once, in goroutines of their own.
+type calls map[*func()]struct{}
+
+// close closes ready, and returns the calls that are due.
+func (n *node) close() calls {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	after := n.after
+	n.after = nil
+	close(n.ready)
+	return after
+}
+
+// start starts the calls. It gives the first ones a turn before it starts more: a call usually
+// ends without waiting, so that a few stacks are used again and again.
+func (c calls) start() {
+	n := 0
+	for f := range c {
+		go (*f)()
+		if n++; n%startAtOnce == 0 {
+			runtime.Gosched()
+		}
+	}
+}
+
+// advance adds a step if the job that was read is newer. The caller starts the calls.
+func (w *watch) advance(j *job.Job) (after calls) {
 	switch {
 	case w.over:
 	case w.last == nil:
@@ -55,9 +88,10 @@ func (w *watch) advance(j *job.Job) {
 	case j.Revision > w.last.job.Revision:
 		n := newNode(j, endedAfter(j, w.last.job.Revision))
 		w.last.next = n
-		close(w.last.ready)
+		after = w.last.close()
 		w.last = n
 	}
+	return after
 }
 
 // endedAfter returns the images that ended after the revision. An ended image never changes
@@ -72,18 +106,19 @@ func endedAfter(j *job.Job, revision int64) []job.Image {
 	return ended
 }
 
-// end ends the watch for all its watchers.
-func (w *watch) end(err error) {
+// end ends the watch for all its watchers. The caller starts the calls.
+func (w *watch) end(err error) (after calls) {
 	if w.over {
-		return
+		return nil
 	}
 	w.over = true
 	w.wanted.fail(err)
 	w.wanted = nil
 	if w.last != nil {
 		w.last.over = err
-		close(w.last.ready)
+		after = w.last.close()
 	}
+	return after
 }
 
 // snapshot is the job as returned by one read, for all watchers that were waiting when that

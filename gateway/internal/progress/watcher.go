@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
 )
@@ -24,6 +25,26 @@ type Event struct {
 	Kind  Kind
 	Job   *job.Job   // current state, without its images
 	Image *job.Image // the image that has ended; nil unless Kind is ImageComplete
+
+	encoding *encoding // shared by the watchers that get the same event; nil if it is not shared
+}
+
+// encoding is an event in the form for clients.
+type encoding struct {
+	once sync.Once
+	data []byte
+	err  error
+}
+
+// Encode returns the event as encoded by f, which must be the same function for every event.
+// Watchers that get the same event share the result of one call.
+func (e Event) Encode(f func(Event) ([]byte, error)) ([]byte, error) {
+	s := e.encoding
+	if s == nil {
+		return f(e)
+	}
+	s.once.Do(func() { s.data, s.err = f(e) })
+	return s.data, s.err
 }
 
 // Watcher follows one job. It is not safe for concurrent use.
@@ -114,6 +135,27 @@ func (w *Watcher) Ready() <-chan struct{} {
 	return w.at.ready
 }
 
+// AfterReady calls f in its own goroutine when Next has new events. Until then, it needs no
+// goroutine. It is called after the first Next, and again after each later one. As that of
+// [context.AfterFunc], stop reports whether it has prevented the call.
+func (w *Watcher) AfterReady(f func()) (stop func() bool) {
+	n, key := w.at, &f
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.after == nil {
+		go f()
+	} else {
+		n.after[key] = struct{}{}
+	}
+	return func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		_, waits := n.after[key]
+		delete(n.after, key)
+		return waits
+	}
+}
+
 // Next returns the events since the last call, possibly none; it does not wait. After the
 // job's end it returns [io.EOF]. If the watch ended earlier, it returns [ErrGone] or
 // [ErrClosed].
@@ -138,13 +180,18 @@ func (w *Watcher) Next() ([]Event, error) {
 	now := &w.at.job
 	var events []Event
 	if first && now.Revision > w.after || !first && len(ended) == 0 && visible(&before, now) {
-		events = append(events, Event{Kind: Progress, Job: now})
+		events = append(events, Event{Kind: Progress, Job: now, encoding: &w.at.progress})
 	}
+	latest := len(ended) > 0 && len(ended) == len(w.at.ended) && &ended[0] == &w.at.ended[0] // they ended in one step
 	for i := range ended {
-		events = append(events, Event{Kind: ImageComplete, Job: now, Image: &ended[i]})
+		e := Event{Kind: ImageComplete, Job: now, Image: &ended[i]}
+		if latest {
+			e.encoding = &w.at.images[i]
+		}
+		events = append(events, e)
 	}
 	if now.Status.Ended() {
-		events = append(events, Event{Kind: JobComplete, Job: now})
+		events = append(events, Event{Kind: JobComplete, Job: now, encoding: &w.at.complete})
 		w.finished = true
 	}
 	for _, e := range events {
