@@ -41,6 +41,12 @@ export async function until(check, what = 'the condition', seconds = 20) {
   }
 }
 
+/** Waits until a page has the scripts of all screens, and returns the names of its scripts in the order of their requests. */
+export const allScripts = (page) => until(async () => {
+  const names = await page.evaluate(() => performance.getEntriesByType('resource').map(({ name }) => name.split('/').pop()).filter((name) => name.endsWith('.js')));
+  return ['upload', 'viewer', 'job', 'jobs', 'system'].every((screen) => names.some((name) => name.startsWith(`${screen}-`))) && names;
+}, 'the scripts of all screens');
+
 /** A scenario receives one of these, and takes from it what it needs. Its functions work without their object. */
 export class Rig {
   #browser;

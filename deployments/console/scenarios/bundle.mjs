@@ -1,14 +1,11 @@
-import { assert, scenario, until } from '../rig.mjs';
+import { allScripts, assert, scenario } from '../rig.mjs';
 
 const jobsChunk = /\/jobs-\w+\.js$/;
 
 for (const system of ['open', 'prefix', 'nas']) {
   scenario(`the other screens are loaded once the first is there, with ${system}`, { system }, async ({ open }) => {
     const page = await open();
-    const names = await until(async () => {
-      const found = await page.evaluate(() => performance.getEntriesByType('resource').map(({ name }) => name.split('/').pop()).filter((name) => name.endsWith('.js')));
-      return ['upload', 'viewer', 'job', 'jobs', 'system'].every((screen) => found.some((name) => name.startsWith(`${screen}-`))) && found;
-    }, 'the screens');
+    const names = await allScripts(page);
     assert.equal(new Set(names).size, names.length, `a script was loaded twice: ${names}`);
     const first = await page.locator('script, link[rel=modulepreload]').evaluateAll((list) => list.map(({ src, href }) => (src ?? href).split('/').pop()));
     assert.deepEqual(names.slice(0, first.length).sort(), first.sort(), 'the page does not start with the scripts of the first screen');

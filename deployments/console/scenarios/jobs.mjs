@@ -1,7 +1,7 @@
 // The list of jobs. Each scenario names its images after itself, because all share one system and its jobs.
 
 import { withOrigin } from '../origin.mjs';
-import { assert, photo, scenario, tile, until } from '../rig.mjs';
+import { allScripts, assert, photo, scenario, tile, until } from '../rig.mjs';
 
 const range = (n) => [...Array(n).keys()];
 const button = (page, name) => page.getByRole('button', { name });
@@ -359,7 +359,7 @@ scenario('the list says when it cannot be read, and continues', async ({ open, c
   await ended(id);
   const page = await open('#/');
   await page.getByRole('heading').first().waitFor();
-  await page.waitForLoadState('networkidle');
+  await allScripts(page);
   await control.set({ bad_gateway: true });
   await page.getByRole('link', { name: /^Jobs/ }).click();
   await page.locator('main').getByText('The list could not be read').waitFor();
