@@ -18,14 +18,15 @@ func (s source) average(width, height int) []byte {
 	rows := partition{pixels: s.height, sub: max(s.subY, 1), parts: height}
 	out := make([]byte, width*height*s.channels)
 	band := newBand(columns.samples(), s.channels)
-	edges := make([]int, width+1)
-	for x := range edges {
-		edges[x] = columns.edge(x)
+	ends, shortest := make([]end, width), columns.edge(1)
+	for x := range ends {
+		edge := columns.edge(x + 1)
+		ends[x] = end{edge / one * s.channels, uint64(edge % one), edge - columns.edge(x) - shortest}
 	}
 	for y := range height {
 		top, bottom := rows.edge(y), rows.edge(y+1)
 		s.sumRows(band, top, bottom)
-		band.setMeans(out[y*width*s.channels:], edges, bottom-top)
+		band.setMeans(out[y*width*s.channels:], ends, shortest, bottom-top)
 	}
 	return out
 }
@@ -45,6 +46,13 @@ const one = 256
 // edge returns the start of part i, which is the end of part i-1, in 1/256 of a sample.
 func (p partition) edge(i int) int {
 	return i * p.pixels * one / (p.parts * p.sub)
+}
+
+// end is where a part ends.
+type end struct {
+	at     int    // index of the first sample that does not lie entirely before it
+	cut    uint64 // part of this sample that lies before it
+	longer int    // 1 if the part is by 1/256 longer than the shortest ones, or 0
 }
 
 // band holds the sums of the rows of one part.
@@ -135,19 +143,21 @@ func (b *band) settle() {
 // so four are weighted in one operation.
 func (b *band) addWeighted(row []byte, weight int) {
 	row = row[:len(b.sums)]
-	words := len(row) / 8
-	for i := range words {
-		b.addWeightedWord(i, binary.LittleEndian.Uint64(row[8*i:]), uint64(weight))
-	}
-	if rest := row[8*words:]; len(rest) > 0 {
+	addWeightedWords(b.sums, row, uint64(weight))
+	if rest := len(row) % 8; rest > 0 {
 		clear(b.tail)
-		copy(b.tail, rest)
-		b.addWeightedWord(words, binary.LittleEndian.Uint64(b.tail), uint64(weight))
+		copy(b.tail, row[len(row)-rest:])
+		last := len(row) - rest
+		addWeightedWords(b.sums[last:last+8], b.tail, uint64(weight))
 	}
 }
 
-func (b *band) addWeightedWord(i int, v, weight uint64) {
-	spread(b.sums[8*i:8*i+8], (v&mask)*weight, (v>>8&mask)*weight, 1)
+// addWeightedWords adds each whole word of row.
+func addWeightedWords(sums []uint32, row []byte, weight uint64) {
+	for i := 0; i <= len(row)-8; i += 8 {
+		v := binary.LittleEndian.Uint64(row[i:])
+		spread(sums[i:i+8], v&mask*weight, v>>8&mask*weight, 1)
+	}
 }
 
 // spread adds the sums in two words to the sums of eight samples, multiplied by a factor.
@@ -166,22 +176,47 @@ func spread(sums []uint32, even, odd uint64, factor uint32) {
 // setMeans sets the means of one row of parts, which is height/256 of a sample high. It computes each sum up to
 // an edge once, including the fraction of the sample that the edge cuts; the sum between two edges is the
 // difference.
-func (b *band) setMeans(out []byte, edges []int, height int) {
+func (b *band) setMeans(out []byte, ends []end, shortest, height int) {
 	n := b.channels
 	upTo := b.upTo[n:][:len(b.sums)]
 	for i, v := range b.sums {
 		upTo[i] = b.upTo[i] + uint64(v)
 	}
+	areas := [2]area{areaOf(height * shortest), areaOf(height * (shortest + 1))}
 	sums := b.sums[:len(b.sums)+n] // no sample follows the last edge
 	for c := range n {
 		last, i := uint64(0), c
-		for x, edge := range edges[1:] {
-			at := edge / one * n
-			sum := b.upTo[at+c]*one + uint64(sums[at+c])*uint64(edge%one)
-			area := uint64(height) * uint64(edge-edges[x])
-			out[i] = uint8((sum - last + area/2) / area)
+		for _, end := range ends {
+			sum := b.upTo[end.at+c]*one + uint64(sums[end.at+c])*end.cut
+			out[i] = areas[end.longer&1].mean(sum - last)
 			last = sum
 			i += n
 		}
 	}
+}
+
+// area divides sums by their area. It multiplies by the inverse, in 1/2^inverseBits, because many sums have the same.
+type area struct{ size, half, inverse uint64 }
+
+// smallArea is the area, 256 samples, up to which the inverse is exact enough: the product of its error, which is at most
+// the area, and of a sum of at most 256 times the area, is at most 1<<inverseBits.
+const (
+	inverseBits = 56
+	smallArea   = 1 << 24
+)
+
+func areaOf(size int) area {
+	a := area{size: uint64(size), half: uint64(size) / 2}
+	if a.size < smallArea {
+		a.inverse = (1<<inverseBits)/a.size + 1
+	}
+	return a
+}
+
+// mean returns the rounded quotient, at most 255.
+func (a *area) mean(sum uint64) byte {
+	if a.inverse == 0 {
+		return byte((sum + a.half) / a.size)
+	}
+	return byte((sum + a.half) * a.inverse >> inverseBits)
 }

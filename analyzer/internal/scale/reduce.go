@@ -5,6 +5,7 @@ package scale
 import (
 	"image"
 	"image/color"
+	"image/draw"
 )
 
 // Reduce returns the image scaled to width × height; each pixel is the mean of its area. The mean is computed
@@ -68,11 +69,12 @@ func reduceYCbCr(scale func(s source, width, height int) []byte, out *image.NRGB
 	ys := scale(plane(m.Y, m.YStride, 1, 1), width, height)
 	cbs := plane(m.Cb, m.CStride, subX, subY).average(width, height)
 	crs := plane(m.Cr, m.CStride, subX, subY).average(width, height)
-	for i, y := range ys {
-		p := out.Pix[4*i : 4*i+4 : 4*i+4]
-		p[0], p[1], p[2] = color.YCbCrToRGB(y, cbs[i], crs[i])
-		p[3] = 255
+	scaled := image.YCbCr{
+		Y: ys, Cb: cbs, Cr: crs, YStride: width, CStride: width, SubsampleRatio: image.YCbCrSubsampleRatio444, Rect: out.Rect,
 	}
+	// Opaque pixels are the same in both types. draw converts to this one without a call for each pixel.
+	opaque := image.RGBA{Pix: out.Pix, Stride: out.Stride, Rect: out.Rect}
+	draw.Draw(&opaque, opaque.Rect, &scaled, image.Point{}, draw.Src)
 }
 
 // subsampling returns the number of pixels that one chroma sample stands for, across and down.
@@ -183,6 +185,10 @@ func paletteTable(p color.Palette) *[256][4]byte {
 func setStraight(dst, src []byte) {
 	for i := 0; i+4 <= len(src); i += 4 {
 		alpha := uint32(src[i+3])
+		if alpha == 255 {
+			copy(dst[i:i+4], src[i:i+4])
+			continue
+		}
 		dst[i+3] = src[i+3]
 		for c := range 3 {
 			if alpha > 0 {

@@ -87,10 +87,11 @@ func (b *bits) checkEnd() error {
 }
 
 // fill ensures that acc has 56 bits.
-func (b *bits) fill() {
-	b.acc |= binary.BigEndian.Uint64(b.buf[b.pos:]) >> (b.n & 63)
-	b.pos += int((63 - b.n) >> 3)
-	b.n |= 56
+func (b *bits) fill() { b.acc, b.n, b.pos = b.refilled(b.acc, b.n, b.pos) }
+
+// refilled does the same with a state in variables.
+func (b *bits) refilled(acc uint64, n uint, pos int) (uint64, uint, int) {
+	return acc | binary.BigEndian.Uint64(b.buf[pos:])>>(n&63), n | 56, pos + int((63-n)>>3)
 }
 
 // take returns the next n bits of acc, at most 16.
@@ -104,15 +105,14 @@ func (b *bits) take(n uint) uint32 {
 // symbol decodes one code of at most 16 bits; call fill first.
 func (b *bits) symbol(t *table) (byte, error) {
 	e := t.first[b.acc>>(64-firstBits)]
-	symbol, length := byte(e>>8), uint(e&255)
 	if e == 0 {
-		if symbol, length = t.long(b.acc); length == 0 {
+		if e = t.long(b.acc); e == 0 {
 			return 0, errBadCode
 		}
 	}
-	b.acc <<= length & 63
-	b.n -= length
-	return symbol, nil
+	b.acc <<= e & 63
+	b.n -= uint(e & 63)
+	return byte(e >> 8), nil
 }
 
 // value reads a signed value of size bits, at most 16 (T.81, F.2.2.1, RECEIVE and EXTEND).

@@ -77,15 +77,16 @@ func (t *table) fillFirst(look []uint16, bits int) {
 	}
 }
 
-// long decodes the code at the top of acc, whatever its length. It returns length 0 if there is no such code.
-func (t *table) long(acc uint64) (symbol byte, length uint) {
+// long returns the entry that first has, or would have if it used more bits, for the code at the top of acc. It returns
+// 0 if there is no such code.
+func (t *table) long(acc uint64) uint16 {
 	for length := 1; length <= 16; length++ {
 		code := int(acc>>(64-length)) - t.start[length]
 		if code < t.count[length] {
-			return t.symbols[t.index[length]+code], uint(length)
+			return uint16(t.symbols[t.index[length]+code])<<8 | uint16(length)
 		}
 	}
-	return 0, 0
+	return 0
 }
 
 // A skip entry contains the number of bits to skip in its lowest skipLength bits: at most 27, because the value

@@ -1,9 +1,5 @@
 package scaledjpeg
 
-import (
-	"encoding/binary"
-)
-
 // mixedRun decodes the MCUs from x to end of row y of a scan whose components have blocks of several sizes. Each
 // component of an MCU is like an MCU of its own.
 func (d *decoder) mixedRun(s *scan, y, x, end int) error {
@@ -91,40 +87,57 @@ func (b *bits) block(dc, ac *table, o *order, c *coefficients) (diff int32, foun
 			return 0, false, err
 		}
 	}
-	b.fill()
-	size, err := b.symbol(dc)
-	if err != nil {
-		return 0, false, err
+	acc, n, pos := b.refilled(b.acc, b.n, b.pos)
+	e := dc.first[acc>>(64-firstBits)]
+	if e == 0 {
+		if e = dc.long(acc); e == 0 {
+			return 0, false, errBadCode
+		}
 	}
+	size := uint(e >> 8)
 	if size > 16 {
 		return 0, false, errDC
 	}
-	diff = b.value(uint(size))
+	acc <<= e & 63
+	diff = extend(acc, size)
+	acc <<= size & 63
+	n -= uint(e&63) + size
 	k, last := 1, o.last
 	if ac.skip == nil {
 		last = 63
 	}
 	for k <= last {
-		b.fill()
-		symbol, err := b.symbol(ac)
-		if err != nil {
-			return 0, false, err
+		if n < 32 {
+			acc, n, pos = b.refilled(acc, n, pos)
 		}
+		e := ac.first[acc>>(64-firstBits)]
+		if e == 0 {
+			if e = ac.long(acc); e == 0 {
+				return 0, false, errBadCode
+			}
+		}
+		acc <<= e & 63
+		n -= uint(e & 63)
+		symbol := byte(e >> 8)
 		if symbol == 0 {
+			b.acc, b.n, b.pos = acc, n, pos
 			return diff, found, nil
 		}
 		if k, err = afterRun(symbol, k); err != nil {
 			return 0, false, err
 		}
 		if size := uint(symbol & 15); size > 0 {
-			c[o.place[(k-1)&63]] = b.value(size)
+			c[o.place[(k-1)&63]] = extend(acc, size)
 			found = found || k-1 <= o.last
+			acc <<= size & 63
+			n -= size
 		}
 	}
 	if k == 64 {
+		b.acc, b.n, b.pos = acc, n, pos
 		return diff, found, nil
 	}
-	return diff, found, b.skip(ac, k)
+	return diff, found, b.skip(ac, k, acc, n, pos)
 }
 
 // afterRun returns the position of the coefficient after the symbol's run of zeros and value.
@@ -139,16 +152,13 @@ func afterRun(symbol byte, k int) (int, error) {
 	return k, nil
 }
 
-// skip skips the rest of a block from coefficient k on.
-func (b *bits) skip(ac *table, k int) error {
+// skip skips the rest of a block from coefficient k on. The state of the bits is passed in.
+func (b *bits) skip(ac *table, k int, acc uint64, n uint, pos int) error {
 	look := ac.skip
-	acc, n, pos := b.acc, b.n, b.pos
 	for {
 		var e, next int
 		for {
-			acc |= binary.BigEndian.Uint64(b.buf[pos:]) >> (n & 63)
-			pos += int((63 - n) >> 3)
-			n |= 56
+			acc, n, pos = b.refilled(acc, n, pos)
 			e = int(look[acc>>(64-skipBits)])
 			if next = k + e>>skipLength; next >= skipEnd {
 				break

@@ -14,13 +14,19 @@ import (
 const thumbSide = 100
 
 // thumbHash sets the hash.
-func thumbHash(c *Copy, m *pipeline.Metadata) { m.ThumbHash = thumbHashOf(c.Image) }
+func thumbHash(c *Copy, m *pipeline.Metadata) {
+	if c.transparent {
+		m.ThumbHash = thumbHashOf(c.Image)
+		return
+	}
+	m.ThumbHash = thumbHashOf(c.OnWhite) // the same pixels, which are scaled without a look at their alpha
+}
 
 // thumbHashOf encodes the image with its transparency as a ThumbHash (https://evanw.github.io/thumbhash,
 // js/thumbhash.js in github.com/evanw/thumbhash), in Base64. It applies the cosines of the two axes one after
 // the other.
-func thumbHashOf(m *image.NRGBA) string {
-	width, height := scale.Fit(m.Rect.Dx(), m.Rect.Dy(), thumbSide)
+func thumbHashOf(m image.Image) string {
+	width, height := scale.Fit(m.Bounds().Dx(), m.Bounds().Dy(), thumbSide)
 	return base64.StdEncoding.EncodeToString(thumbBytes(scale.Reduce(m, width, height, nil)))
 }
 

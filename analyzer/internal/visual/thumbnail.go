@@ -7,7 +7,6 @@ import (
 	"image"
 	"image/color"
 	"image/jpeg"
-	"io"
 
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
@@ -18,27 +17,26 @@ const smallSide = 32
 // Thumbnail encodes the copy as a JPEG of at most [pipeline.MaxThumbnailBytes], in the best of a few
 // qualities that fits. Noise of the working size fits from quality 28 on. A small image keeps the color of each pixel.
 func (m *Copy) Thumbnail() ([]byte, error) {
-	qualities, encode := []int{82, 74, 62, 46, 28, 10, 1}, jpeg.Encode
+	qualities, encode := []int{82, 74, 62, 46, 28, 10, 1}, halfColor
 	if min(m.light.width, m.light.height) < smallSide {
-		qualities, encode = append([]int{100, 95}, qualities...), encodeFullColor
+		qualities, encode = append([]int{100, 95}, qualities...), fullColor
 	}
-	var b bytes.Buffer
+	size := 0
 	for _, quality := range qualities {
-		b.Reset()
-		if err := encode(&b, m.OnWhite, &jpeg.Options{Quality: quality}); err != nil {
+		thumbnail, err := encode(m.OnWhite, quality)
+		if err != nil {
 			return nil, fmt.Errorf("encode thumbnail: %w", err)
 		}
-		if b.Len() <= pipeline.MaxThumbnailBytes {
-			return b.Bytes(), nil
+		if size = len(thumbnail); size <= pipeline.MaxThumbnailBytes {
+			return thumbnail, nil
 		}
 	}
-	return nil, fmt.Errorf("encode thumbnail: %d bytes at the lowest quality", b.Len())
+	return nil, fmt.Errorf("encode thumbnail: %d bytes at the lowest quality", size)
 }
 
-// encodeFullColor writes a baseline JPEG without chroma subsampling (4:4:4), which image/jpeg cannot write. It lets
+// fullColor encodes a baseline JPEG without chroma subsampling (4:4:4), which image/jpeg cannot write. It lets
 // image/jpeg encode the three components as gray images with equal tables, and joins them to one image of three scans.
-func encodeFullColor(w io.Writer, m image.Image, o *jpeg.Options) error {
-	const markerSOF0, markerSOS, markerEOI = 0xc0, 0xda, 0xd9
+func fullColor(m *image.RGBA, quality int) ([]byte, error) {
 	r := m.Bounds()
 	var planes [3]*image.Gray
 	for c := range planes {
@@ -55,8 +53,8 @@ func encodeFullColor(w io.Writer, m image.Image, o *jpeg.Options) error {
 	var out []byte
 	for c, plane := range planes {
 		var b bytes.Buffer
-		if err := jpeg.Encode(&b, plane, o); err != nil {
-			return err //nolint:wrapcheck // The caller wraps it.
+		if err := jpeg.Encode(&b, plane, &jpeg.Options{Quality: quality}); err != nil {
+			return nil, err //nolint:wrapcheck // The caller wraps it.
 		}
 		data := b.Bytes()
 		for at := 2; ; { // behind the start-of-image marker
@@ -78,8 +76,7 @@ func encodeFullColor(w io.Writer, m image.Image, o *jpeg.Options) error {
 			at = end
 		}
 	}
-	_, err := w.Write(append(out, 0xff, markerEOI))
-	return err //nolint:wrapcheck // The caller wraps it.
+	return append(out, 0xff, markerEOI), nil
 }
 
 // onWhite returns the image on white. An opaque image is not copied: without alpha, straight and premultiplied
