@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -64,7 +65,7 @@ func (s *system) on(ctx context.Context, store, endpoint string) (*variant, erro
 	}
 	own := systemAt(s.root, s.dir)
 	own.pids = maps.Clone(s.pids)
-	own.env = append(s.env[:len(s.env):len(s.env)], "S3_ENDPOINT="+vars[endpoint], "DATA_DIR="+filepath.Join(s.dir, "gateway", store))
+	own.env = append(slices.Clip(s.env), "S3_ENDPOINT="+vars[endpoint], "DATA_DIR="+filepath.Join(s.dir, "gateway", store))
 	v := &variant{own, store, filepath.Join(s.dir, store+".txt")}
 	if err := v.separate(ctx, s, store); err != nil {
 		return nil, err
