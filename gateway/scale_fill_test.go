@@ -162,7 +162,8 @@ func (s *scaleSchema) fill(ctx context.Context, n, expired int) error {
 	jobs, images := s.statements(1, n, expired, false)
 	all := []string{jobs, images}
 	if sqlstore.IsPostgres(s.url) {
-		all = append(all, `UPDATE figures SET jobs = jobs + `+strconv.Itoa(n)+` WHERE shard = 0`, `ANALYZE`)
+		all = append(all, `UPDATE figures SET jobs = jobs + `+strconv.Itoa(n)+` WHERE shard = 0`,
+			`INSERT INTO totals SELECT owner, -1, count(*) FROM jobs GROUP BY owner`, `ANALYZE`)
 	}
 	return s.run(ctx, all...)
 }
