@@ -32,10 +32,10 @@ func scaleJob(n int) string {
 // scaleSchema is a database that is filled with statements, because creating so many jobs with the
 // gateway would take hours.
 type scaleSchema struct {
-	url    string // DATABASE_URL
+	url    string    // DATABASE_URL
 	filled time.Time // "now" of the jobs
-	run   func(ctx context.Context, statements ...string) error
-	close func() error
+	run    func(ctx context.Context, statements ...string) error
+	close  func() error
 }
 
 // scaleSQLite returns a new file.

@@ -40,7 +40,7 @@ const scaleWait = 3 * time.Minute
 const scaleVariable = "SCALE_JOBS"
 
 // scaleGateway is a gateway in a process of its own, with its client and a pipeline that holds
-// all images until they are to be settled.
+// all images until the test settles them.
 type scaleGateway struct {
 	*Service
 	jobs, swept   int

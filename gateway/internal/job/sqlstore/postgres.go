@@ -119,12 +119,12 @@ func (e *postgresEngine) shutdown() error {
 // prepare waits for the database and migrates it to this version. A migration of many jobs may take longer
 // than openTime.
 func (e *postgresEngine) prepare(ctx context.Context, s *Store) error {
-	patience, cancel := context.WithTimeout(ctx, openTime)
+	connecting, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
 	again := time.NewTicker(250 * time.Millisecond)
 	defer again.Stop()
 	for n := 0; ; n++ {
-		err := e.migrate(patience, ctx)
+		err := e.migrate(connecting, ctx)
 		if err == nil {
 			err = s.readID(ctx)
 		}
@@ -136,7 +136,7 @@ func (e *postgresEngine) prepare(ctx context.Context, s *Store) error {
 		}
 		select {
 		case <-again.C:
-		case <-patience.Done():
+		case <-connecting.Done():
 			return err
 		}
 	}
