@@ -235,7 +235,9 @@ func (g *scaleGateway) do(ctx context.Context, name string, n int) (took []time.
 		var one time.Duration
 		switch name {
 		case "status":
-			one, err = g.get(ctx, g.operator, "/api/v1/batch/"+scaleJob(g.jobs/2+rand.N(g.jobs/2)))
+			one, err = g.get(ctx, g.operator, "/api/v1/batch/"+scaleJob(g.jobs-rand.N(min(g.jobs/10, 100))))
+		case "any":
+			one, err = g.get(ctx, g.operator, "/api/v1/batch/"+scaleJob(g.jobs-rand.N(g.jobs/2)))
 		case "counts":
 			one, err = g.get(ctx, g.operator, "/api/v1/counts")
 		case "create":

@@ -150,7 +150,7 @@ func (r *scaleReport) measureOperations(ctx context.Context, database string, st
 		name, command string
 		times         int
 	}
-	operations := []operation{{"status of a job", "status", r.size.singles}}
+	operations := []operation{{"status of a recent job", "status", r.size.singles}, {"status of any job", "any", r.size.singles}}
 	for i, p := range scalePages {
 		operations = append(operations, operation{"page, " + p.name, fmt.Sprintf("page%d", i), r.size.singles})
 	}
