@@ -73,8 +73,7 @@ const fill = `INSERT INTO jobs (id, status, visible, total, completed, failed, r
 
 // TestPostgresPlans verifies how the planner runs each frequent statement on many rows, both
 // with the given arguments and with a generic plan: by keys, or along an index that contains only
-// the wanted rows. Resend is not among them: it visits every open image, after a broker has
-// lost its data. Nor are the deletions of ended deliveries and expired downloads, which may be a large part of
+// the wanted rows. Not among them are the deletions of ended deliveries and expired downloads, which may be a large part of
 // all.
 func TestPostgresPlans(t *testing.T) {
 	t.Parallel()
@@ -104,6 +103,7 @@ func TestPostgresPlans(t *testing.T) {
 		"take unsent":      {takeUnsent, `256`},
 		"unsent":           {selectUnsent, `256`},
 		"open jobs":        {selectOpen, `500, 7, 1000`},
+		"resend":           {resend, `'{7, 8, 9}', 500, false`},
 		"mark sent":        {markSent, `'job-100', 1, 1`},
 		"hide":             {hideJobs, `500, 100`},
 		"hidden":           {selectHidden, `false, 500, 9223372036854775807, 100`},
@@ -149,6 +149,9 @@ func TestPostgresPlans(t *testing.T) {
 					table := step["Relation Name"]
 					if step["Node Type"] == "Seq Scan" && table != "figures" && table != "totals" && table != "owners" && table != "store" {
 						t.Errorf("%s: scans %s: %v", mode, table, plan)
+					}
+					if step["Index Name"] == "images_open" {
+						t.Errorf("%s: reads all open images: %v", mode, plan)
 					}
 				}
 			}

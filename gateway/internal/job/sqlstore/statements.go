@@ -71,9 +71,10 @@ const (
 		WHERE job = (SELECT j.seq FROM jobs j WHERE j.id = $1) AND idx = $2 AND send = $3 AND unsent = true`
 	selectOpen = `SELECT j.seq, j.created_at, j.total FROM jobs j
 		WHERE j.visible = true AND j.completed_at = 0 AND (j.created_at, j.seq) > ($1, $2) ORDER BY j.created_at, j.seq LIMIT $3`
+	// The sum keeps PostgreSQL from reading all open images, whose number it underestimates, instead of those of the jobs.
 	resend = `WITH open AS MATERIALIZED (
 			SELECT i.job, i.idx FROM images i
-			WHERE i.job = ANY ($1) AND i.end_time = 0 AND i.start_time < $2 AND i.original_path <> '' AND i.unsent = $3
+			WHERE i.job = ANY ($1) AND i.end_time + 0 = 0 AND i.start_time < $2 AND i.original_path <> '' AND i.unsent = $3
 			ORDER BY i.job, i.idx FOR NO KEY UPDATE
 		)
 		UPDATE images AS i SET unsent = true, send = i.send + 1{relay} FROM open WHERE i.job = open.job AND i.idx = open.idx`
