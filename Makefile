@@ -1,6 +1,6 @@
 # `make help` lists the targets. All except `run`, `build` and `tidy` need bash. The scripts are in deployments/local.
 .DEFAULT_GOAL := help
-.PHONY: help run test pictures build up down compose-test local-up local-down bench bench-system bench-scaling bench-compare bench-stores bench-console prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
+.PHONY: help run test pictures build up down compose-test local-up local-down bench bench-system bench-scaling bench-scale bench-compare bench-stores bench-console prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := client shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
 # The command line requires versions of two modules instead of their folders, so that `go install …@latest` works. Only the
@@ -70,6 +70,9 @@ bench-system: ## measure the cost of an image in the whole system, into docs/per
 bench-scaling: ## measure 1, 2, 4 and 8 analyzers, the loss of one, and 1, 2, 4 and 8 caption analyzers, into docs/operations.md; at most 8 minutes; needs an idle machine
 	@deployments/local/install.sh rabbitmq minio
 	@go run ./deployments/bench -scaling
+
+bench-scale: ## measure the gateway with 1,000 and with 1,000,000 jobs in SQLite and PostgreSQL, and a backlog of 100,000 images, into docs/performance.md; at most 10 minutes and 15 GB in TMPDIR; needs an idle machine
+	@deployments/local/bench.sh --scale
 
 bench-compare: ## measure the services of BASE and of the working tree in turn, and compare them (ARGS='-bench=Name' compares Go benchmarks); at most 8 minutes; needs an idle machine
 	@deployments/local/$(if $(ARGS),bench.sh --compare="$(or $(BASE),auto)" $(ARGS),install.sh rabbitmq minio)

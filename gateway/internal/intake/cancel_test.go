@@ -119,7 +119,7 @@ func TestRetentionDeletesACancelledJob(t *testing.T) {
 	if n := len(r.keys(r.processed)); n != 8 {
 		t.Errorf("%d processed objects before retention, want 8", n)
 	}
-	if err := in.retainOnce(t.Context(), r.now().Add(in.config.JobRetention+time.Minute)); err != nil {
+	if err := in.Expire(t.Context(), r.now().Add(in.config.JobRetention+time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if left := append(r.keys(r.originals), r.keys(r.processed)...); len(left) != 0 || r.exists(j.ID) {

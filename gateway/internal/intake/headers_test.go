@@ -99,7 +99,7 @@ func TestRetrySendsTheHeadersAgain(t *testing.T) {
 	r.awaitFetched(third.ID)
 	r.cancel(in, third.ID)
 	later := r.now().Add(in.config.JobRetention + time.Minute)
-	if err := in.retainOnce(t.Context(), later); err != nil {
+	if err := in.Expire(t.Context(), later); err != nil {
 		t.Fatal(err)
 	}
 	jobs, err := r.jobs.Hidden(t.Context(), later, later.Add(lateFor), 9)

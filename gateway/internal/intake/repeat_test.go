@@ -82,7 +82,7 @@ func TestRetryOfADeletedJob(t *testing.T) {
 	j := r.batch(in, Source{Data: jpegBytes(0)}, Source{Data: jpegBytes(1)})
 	r.cancel(in, j.ID)
 	source := r.get(j.ID)
-	if err := in.retainOnce(t.Context(), r.now().Add(in.config.JobRetention+time.Minute)); err != nil {
+	if err := in.Expire(t.Context(), r.now().Add(in.config.JobRetention+time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	b := in.Begin()
@@ -161,7 +161,7 @@ func TestRetentionKeepsObjectsOfARetry(t *testing.T) {
 	}
 	due := r.now().Add(in.config.JobRetention + time.Minute)
 	for _, visit := range []time.Time{due, due.Add(lateFor + time.Second)} {
-		if err := in.retainOnce(t.Context(), visit); err != nil {
+		if err := in.Expire(t.Context(), visit); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -265,7 +265,7 @@ func TestReprocessMeetsRetention(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := in.retainOnce(t.Context(), r.now().Add(in.config.JobRetention+time.Minute)); err != nil {
+	if err := in.Expire(t.Context(), r.now().Add(in.config.JobRetention+time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if hidden, err := r.jobs.Hidden(t.Context(), r.now().Add(time.Hour), r.now().Add(1000*time.Hour), 9); err != nil || len(hidden) != 1 || !hidden[0].OriginalsGone {

@@ -49,13 +49,14 @@ func (in *Intake) retain(ctx context.Context) {
 			return
 		}
 		now := clock.at(in.deps.Now(), time.Since(start))
-		if err := in.retainOnce(ctx, now); err != nil && ctx.Err() == nil {
+		if err := in.Expire(ctx, now); err != nil && ctx.Err() == nil {
 			in.deps.Log.WarnContext(ctx, "retention run failed", "error", err)
 		}
 	}
 }
 
-func (in *Intake) retainOnce(ctx context.Context, now time.Time) error {
+// Expire deletes, once, everything that has expired by then: the jobs that Run would delete.
+func (in *Intake) Expire(ctx context.Context, now time.Time) error {
 	if err := in.deps.Retention.DropDownloads(ctx, now); err != nil {
 		return err
 	}

@@ -125,7 +125,7 @@ func TestRetentionOfResults(t *testing.T) {
 		{181 * time.Minute, false, 0, 0},
 		{181 * time.Minute, false, 0, 0},
 	} {
-		if err := in.retainOnce(t.Context(), time.Now().Add(step.after)); err != nil {
+		if err := in.Expire(t.Context(), time.Now().Add(step.after)); err != nil {
 			t.Fatal(err)
 		}
 		if r.exists(done.ID) != step.exists || len(r.below(r.originals, done)) != step.originals || len(r.below(r.processed, done)) != step.results {
@@ -158,7 +158,7 @@ func TestRetentionDeletesOrphans(t *testing.T) {
 	if err := r.originals.Put(t.Context(), pipeline.OriginalKey(j.Images[1].TraceID, "x.jpg"), objectstore.Content{Data: []byte("x"), Type: "image/jpeg"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := in.retainOnce(t.Context(), time.Now().Add(25*time.Hour)); err != nil {
+	if err := in.Expire(t.Context(), time.Now().Add(25*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if o, p := r.keys(r.originals), r.keys(r.processed); len(o)+len(p) != 0 {
@@ -199,7 +199,7 @@ func TestLateResultsAreDeleted(t *testing.T) {
 				look := func(after time.Duration) {
 					t.Helper()
 					in = r.intake(uuid.NewString(), r.broker) // Each run is by a gateway that has just started.
-					if err := in.retainOnce(t.Context(), due.Add(after)); err != nil {
+					if err := in.Expire(t.Context(), due.Add(after)); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -248,7 +248,7 @@ func TestRowsAreDeletedWithoutLateResults(t *testing.T) {
 		r.complete(in, j, 0)
 		jobs = append(jobs, j)
 	}
-	if err := in.retainOnce(t.Context(), r.now().Add(in.config.JobRetention+time.Second)); err != nil {
+	if err := in.Expire(t.Context(), r.now().Add(in.config.JobRetention+time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if n := r.hidden(); n != 0 {
@@ -275,7 +275,7 @@ func TestManyRowsWaitForTheSecondStep(t *testing.T) {
 		after time.Duration
 		rows  int
 	}{{0, many}, {lateFor - time.Second, many}, {lateFor + time.Second, 0}} {
-		if err := in.retainOnce(t.Context(), due.Add(step.after)); err != nil {
+		if err := in.Expire(t.Context(), due.Add(step.after)); err != nil {
 			t.Fatal(err)
 		}
 		if n := r.hidden(); n != step.rows {
@@ -304,14 +304,14 @@ func TestRetentionInterruptedAnywhere(t *testing.T) {
 		r.originals.fail(func(string, string) error { return step() })
 		r.processed.fail(func(string, string) error { return step() })
 		r.jobs.set(true, "Delete", step)
-		err := in.retainOnce(t.Context(), later)
+		err := in.Expire(t.Context(), later)
 		r.originals.fail(nil)
 		r.processed.fail(nil)
 		r.jobs.set(true, "Delete", nil)
 		if r.exists(done.ID) {
 			t.Fatalf("killed at step %d: the job is listed while its objects are deleted", at)
 		}
-		if again := in.retainOnce(t.Context(), later); again != nil {
+		if again := in.Expire(t.Context(), later); again != nil {
 			t.Fatalf("killed at step %d: the next run: %v", at, again)
 		}
 		r.put(&r.hiddenJob(done.ID).Images[1]) // A late result.
@@ -319,10 +319,10 @@ func TestRetentionInterruptedAnywhere(t *testing.T) {
 		steps.Store(0)
 		r.processed.fail(func(string, string) error { return step() })
 		r.jobs.set(true, "Delete", step)
-		second := in.retainOnce(t.Context(), last)
+		second := in.Expire(t.Context(), last)
 		r.processed.fail(nil)
 		r.jobs.set(true, "Delete", nil)
-		if again := in.retainOnce(t.Context(), last); again != nil {
+		if again := in.Expire(t.Context(), last); again != nil {
 			t.Fatalf("killed at step %d of the second step: the next run: %v", at, again)
 		}
 		if n := r.hidden(); n != 0 {
@@ -388,9 +388,9 @@ func TestRetentionPassesRefusedJobs(t *testing.T) {
 		return nil
 	})
 	due := r.now().Add(in.config.JobRetention + time.Second)
-	err := in.retainOnce(t.Context(), due)
+	err := in.Expire(t.Context(), due)
 	if !errors.Is(err, objectstore.ErrRefused) || !strings.Contains(err.Error(), refused[0].ID) {
-		t.Errorf("retainOnce = %v, want the refusal for job %s", err, refused[0].ID)
+		t.Errorf("Expire = %v, want the refusal for job %s", err, refused[0].ID)
 	}
 	for _, j := range others {
 		if left := r.below(r.originals, j); len(left) != 0 {
@@ -401,7 +401,7 @@ func TestRetentionPassesRefusedJobs(t *testing.T) {
 		t.Errorf("%d rows left, want %d", n, len(refused))
 	}
 	r.originals.fail(nil)
-	if err := in.retainOnce(t.Context(), due); err != nil {
+	if err := in.Expire(t.Context(), due); err != nil {
 		t.Fatal(err)
 	}
 	if n, left := r.hidden(), r.keys(r.originals); n != 0 || len(left) != 0 {

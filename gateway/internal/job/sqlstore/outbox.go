@@ -60,18 +60,60 @@ func (s *Store) MarkSent(ctx context.Context, sent []job.Unsent) (err error) {
 	})
 }
 
+// resendImages is the number of images after which Resend starts another transaction, so that none is
+// long, however many images are open.
+const resendImages = 5000
+
 // Resend marks unsent every open image that has its original and started before the time, and
 // returns how many it marked. This includes images that are still unsent: a publish of
-// theirs that is in progress no longer counts.
+// theirs that is in progress no longer counts. After an error, some may have been marked.
 func (s *Store) Resend(ctx context.Context, startedBefore time.Time) (marked int, err error) {
 	defer wrap(&err, "mark images unsent")
-	err = s.write(ctx, func(ctx context.Context, x *session) error {
-		still := &statement{query: resend, args: []any{micros(startedBefore), true}}
-		sent := &statement{query: resend, args: []any{micros(startedBefore), false}}
-		err := x.run(ctx, still, sent)
-		marked = still.count + sent.count
-		x.delta.Unsent += sent.count
-		return err
-	})
-	return marked, err
+	for at, more := (openJob{}), true; more; {
+		var n int
+		next := at
+		err := s.write(ctx, func(ctx context.Context, x *session) (err error) {
+			n, next, more, err = x.resend(ctx, startedBefore, at)
+			return err
+		})
+		if err != nil {
+			return marked, err
+		}
+		marked, at = marked+n, next
+	}
+	return marked, nil
+}
+
+// openJob is a job that has not ended.
+type openJob struct {
+	seq, createdAt int64
+	total          int
+}
+
+// resend marks the images of some of the open jobs that follow the one at the position. It returns the
+// last of them, and whether there may be more.
+func (x *session) resend(ctx context.Context, startedBefore time.Time, at openJob) (marked int, last openJob, more bool, err error) {
+	const most = 1000
+	var open []openJob
+	err = x.run(ctx, into(&open, func(scan scanner) (j openJob, err error) {
+		err = scan(&j.seq, &j.createdAt, &j.total)
+		return j, err
+	}, selectOpen, at.createdAt, at.seq, most))
+	if err != nil || len(open) == 0 {
+		return 0, at, false, err
+	}
+	more = len(open) == most
+	seqs, images := []int64{}, 0
+	for _, j := range open {
+		if images >= resendImages {
+			more = true
+			break
+		}
+		seqs, images, last = append(seqs, j.seq), images+j.total, j
+	}
+	still := &statement{query: resend, args: []any{seqs, micros(startedBefore), true}}
+	sent := &statement{query: resend, args: []any{seqs, micros(startedBefore), false}}
+	err = x.run(ctx, still, sent)
+	x.delta.Unsent += sent.count
+	return still.count + sent.count, last, more, err
 }

@@ -16,7 +16,7 @@ func TestSQLitePlans(t *testing.T) {
 	s := openStore(t, logLimit)
 	// Allowed scans: tables with one row, one for each gateway, or few for each API key (w); rows
 	// that the statement has found before; and statements that run once, when the file is opened.
-	fine := regexp.MustCompile(`^(SCAN (store|owners|w|h|holders|open|due|q|counted|waiting|pending|surplus|CONSTANT ROW|json_each)\b|SCAN .* USING (COVERING )?INDEX (jobs_\w+|images_\w+|deliveries_\w+)\b)`)
+	fine := regexp.MustCompile(`^(SCAN (store|owners|w|h|holders|open|due|q|counted|waiting|pending|surplus|totals|CONSTANT ROW|json_each)\b|SCAN .* USING (COVERING )?INDEX (jobs_\w+|images_\w+|deliveries_\w+)\b)`)
 	for _, query := range slices.Concat(statements, endLeases) {
 		for _, step := range sqlitePlan(t, s, query) {
 			if strings.HasPrefix(step, "SCAN") && !fine.MatchString(step) {
@@ -73,8 +73,7 @@ const fill = `INSERT INTO jobs (id, status, visible, total, completed, failed, r
 
 // TestPostgresPlans verifies how the planner runs each frequent statement on many rows, both
 // with the given arguments and with a generic plan: by keys, or along an index that contains only
-// the wanted rows. Resend is not among them: it visits every open image, after a broker has
-// lost its data. Nor are the deletions of ended deliveries and expired downloads, which may be a large part of
+// the wanted rows. Not among them are the deletions of ended deliveries and expired downloads, which may be a large part of
 // all.
 func TestPostgresPlans(t *testing.T) {
 	t.Parallel()
@@ -103,6 +102,8 @@ func TestPostgresPlans(t *testing.T) {
 		"renew leases":     {renewLeases, `5, 'owner-1', 5`},
 		"take unsent":      {takeUnsent, `256`},
 		"unsent":           {selectUnsent, `256`},
+		"open jobs":        {selectOpen, `500, 7, 1000`},
+		"resend":           {resend, `'{7, 8, 9}', 500, false`},
 		"mark sent":        {markSent, `'job-100', 1, 1`},
 		"hide":             {hideJobs, `500, 100`},
 		"hidden":           {selectHidden, `false, 500, 9223372036854775807, 100`},
@@ -146,8 +147,11 @@ func TestPostgresPlans(t *testing.T) {
 			for mode, plan := range statement.plans(t, s, conn) {
 				for _, step := range plan {
 					table := step["Relation Name"]
-					if step["Node Type"] == "Seq Scan" && table != "figures" && table != "owners" && table != "store" {
+					if step["Node Type"] == "Seq Scan" && table != "figures" && table != "totals" && table != "owners" && table != "store" {
 						t.Errorf("%s: scans %s: %v", mode, table, plan)
+					}
+					if step["Index Name"] == "images_open" {
+						t.Errorf("%s: reads all open images: %v", mode, plan)
 					}
 				}
 			}

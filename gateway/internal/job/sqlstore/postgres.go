@@ -116,14 +116,15 @@ func (e *postgresEngine) shutdown() error {
 	return nil
 }
 
-// prepare waits for the database and migrates it to this version.
+// prepare waits for the database and migrates it to this version. A migration of many jobs may take longer
+// than openTime.
 func (e *postgresEngine) prepare(ctx context.Context, s *Store) error {
-	ctx, cancel := context.WithTimeout(ctx, openTime)
+	connecting, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
 	again := time.NewTicker(250 * time.Millisecond)
 	defer again.Stop()
 	for n := 0; ; n++ {
-		err := e.migrate(ctx)
+		err := e.migrate(connecting, ctx)
 		if err == nil {
 			err = s.readID(ctx)
 		}
@@ -135,7 +136,7 @@ func (e *postgresEngine) prepare(ctx context.Context, s *Store) error {
 		}
 		select {
 		case <-again.C:
-		case <-ctx.Done():
+		case <-connecting.Done():
 			return err
 		}
 	}
@@ -148,8 +149,9 @@ const (
 	oldest = 130000
 )
 
-func (e *postgresEngine) migrate(ctx context.Context) error {
-	tx, err := e.pool.Begin(ctx)
+// migrate migrates the database to this version. The first context limits the time until there is a connection.
+func (e *postgresEngine) migrate(connecting, ctx context.Context) error {
+	tx, err := e.pool.Begin(connecting)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}

@@ -28,7 +28,7 @@ func TestSettings(t *testing.T) {
 	s := openURL(t, schema(t)+"&application_name=ours")
 	for setting, want := range map[string]string{
 		"synchronous_commit": "on", "statement_timeout": "8s", "lock_timeout": "6s",
-		"idle_in_transaction_session_timeout": "12s", "application_name": "ours",
+		"idle_in_transaction_session_timeout": "12s", "application_name": "ours", "plan_cache_mode": "force_generic_plan",
 	} {
 		var got string
 		ok(t, pool(s).QueryRow(t.Context(), "SELECT current_setting($1)", setting).Scan(&got))

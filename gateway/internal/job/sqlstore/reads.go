@@ -41,8 +41,7 @@ func (s *Store) find(ctx context.Context, images func(*row) *statement, query st
 	return &r.Job, nil
 }
 
-// Owned returns the number of visible jobs of the owner. Unlike Count it counts them, so its
-// cost grows with their number. Jobs created without API keys have no owner.
+// Owned returns the number of visible jobs of the owner. Jobs created without API keys have no owner.
 func (s *Store) Owned(ctx context.Context, owner string) (int, error) {
 	return s.sum(ctx, countOwned, owner)
 }

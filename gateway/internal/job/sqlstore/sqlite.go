@@ -196,7 +196,7 @@ func (e *sqliteEngine) read(ctx context.Context, do work) error {
 	return err
 }
 
-const countFile = `SELECT (SELECT count(*) FROM jobs WHERE visible = 1),
+const countFile = `SELECT (SELECT coalesce(sum(jobs), 0) FROM totals),
 	(SELECT count(*) FROM images WHERE end_time = 0), (SELECT count(*) FROM images WHERE unsent = 1)`
 
 func (e *sqliteEngine) countAll(ctx context.Context, x *session) error {

@@ -69,9 +69,12 @@ const (
 		WHERE i.unsent = true{mine} ORDER BY i.job, i.idx LIMIT $1`
 	markSent = `UPDATE images SET unsent = false
 		WHERE job = (SELECT j.seq FROM jobs j WHERE j.id = $1) AND idx = $2 AND send = $3 AND unsent = true`
+	selectOpen = `SELECT j.seq, j.created_at, j.total FROM jobs j
+		WHERE j.visible = true AND j.completed_at = 0 AND (j.created_at, j.seq) > ($1, $2) ORDER BY j.created_at, j.seq LIMIT $3`
+	// The sum keeps PostgreSQL from reading all open images, whose number it underestimates, instead of those of the jobs.
 	resend = `WITH open AS MATERIALIZED (
 			SELECT i.job, i.idx FROM images i
-			WHERE i.end_time = 0 AND i.start_time < $1 AND i.original_path <> '' AND i.unsent = $2
+			WHERE i.job = ANY ($1) AND i.end_time + 0 = 0 AND i.start_time < $2 AND i.original_path <> '' AND i.unsent = $3
 			ORDER BY i.job, i.idx FOR NO KEY UPDATE
 		)
 		UPDATE images AS i SET unsent = true, send = i.send + 1{relay} FROM open WHERE i.job = open.job AND i.idx = open.idx`
@@ -95,7 +98,7 @@ const (
 	selectImagesOf = `SELECT i.job, ` + imageColumns + ` FROM images i WHERE i.job = ANY ($1) ORDER BY i.job, i.idx`
 	selectNamesOf  = `SELECT i.job, i.original_filename, i.custom_id FROM images i WHERE i.job = ANY ($1)`
 	selectChanges  = `SELECT ` + imageColumns + ` FROM images i WHERE i.job = $1 AND i.revision > $2 ORDER BY i.revision, i.idx`
-	countOwned     = `SELECT count(*) FROM jobs j WHERE ` + owned
+	countOwned     = `SELECT CAST(coalesce(sum(t.jobs), 0) AS bigint) FROM totals t WHERE t.owner = $1 AND t.owner <> ''`
 	countOwnedOpen = `SELECT coalesce(sum(j.total - j.completed - j.failed), 0) FROM jobs j WHERE ` + owned + ` AND j.completed_at = 0`
 	selectOldest   = `SELECT coalesce(min(created_at), 0) FROM jobs WHERE visible = true AND completed_at = 0`
 )
@@ -107,7 +110,7 @@ var (
 		renameStore, writeProbe, reserveJob, fillReserved, releaseJob, countByID,
 		renewOwner, renewLeases, dropOwners, lapsedOwners, lapsedJobs, claimJob, lockLease,
 		lockJob, lockImage, lockImages, updateImage, dropHeaders, updateJob, advanceJob, updateWork, endJob,
-		markSent, resend, hideJobs, forgetOriginals, forgetHeaders, deleteJob,
+		markSent, selectOpen, resend, hideJobs, forgetOriginals, forgetHeaders, deleteJob,
 		lockWebhook, takenSlots, insertWebhook, listWebhook, rotateWebhook, removeWebhook, webhookWorks, webhookFails, disableWebhook, deleteWebhook,
 		takenDownloads, insertDownload, deleteDownload, dropEndedOf, dropEnded,
 		enqueueEnd, enqueueTest, claimDeliveries, recordAttempt, returnDelivery, deleteEnded, abandonPending, deleteSome, countSurplus, deleteOldest,
