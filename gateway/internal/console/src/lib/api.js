@@ -207,6 +207,11 @@ export async function picture(path, signal) {
 /** pictureSrc returns what an <img> can load by itself, if no key is needed, and '' otherwise. */
 export const pictureSrc = (path) => (key() ? '' : address(path).href);
 
+/** release revokes an object URL soon: an <img> that has just received it may not have read it yet. */
+export function release(url) {
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
 /** useImage returns a src for an image of the API: '' while it loads, and null if it cannot be
  * loaded. Without a path it loads nothing. It revokes the object URL by itself. */
 export function useImage(path) {
@@ -225,7 +230,7 @@ export function useImage(path) {
     });
     return () => {
       stop.abort();
-      if (url) URL.revokeObjectURL(url);
+      if (url) release(url);
     };
   }, [path, secret]);
   if (!path) return '';

@@ -1,6 +1,6 @@
 // The pictures of the image that is shown and of its neighbors. With an API key, they are object
 // URLs, which hold the memory of whole files: never of more than these.
-import { address, onKeyChange, picture, useKey } from '../../lib/api.js';
+import { address, onKeyChange, picture, release, useKey } from '../../lib/api.js';
 import { useEffect, useRef, useState } from '../../lib/preact.js';
 
 /** usePictures loads the paths and returns a function that returns {src, retry} of one: src is ''
@@ -16,7 +16,7 @@ export function usePictures(paths) {
     const load = loads.current.get(path);
     loads.current.delete(path);
     load?.stop.abort();
-    if (load?.url) URL.revokeObjectURL(load.url);
+    if (load?.url) release(load.url);
   };
   const start = (path, tries = 0) => {
     const load = { stop: new AbortController(), src: '', url: '', tries };

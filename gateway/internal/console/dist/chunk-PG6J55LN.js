@@ -1,0 +1,1 @@
+import{f as n}from"./chunk-FTIS2BHV.js";function p(r){function s(e){let t=Object.keys(e);return t.length!==Object.keys(this.props).length||t.some(o=>e[o]!==this.props[o])}return function(t){return this.shouldComponentUpdate=s,n(r,t)}}export{p as a};
