@@ -170,7 +170,7 @@ type Server struct {
 	closing context.Context // done when the server accepts no more requests
 	close   context.CancelFunc
 
-	reading sync.Mutex // held while dead letters are read
+	reading chan struct{} // of one place, taken while dead letters are read
 
 	started time.Time
 	system  recent[systemJSON]
@@ -204,7 +204,7 @@ func New(c Config, d Deps) *Server {
 		started: d.Now(), system: recent[systemJSON]{age: systemAge},
 
 		places: make(chan struct{}, c.MaxConnections), spare: make(chan struct{}, c.spare),
-		leaving: make(chan struct{}),
+		leaving: make(chan struct{}), reading: make(chan struct{}, 1),
 	}
 	s.closing, s.close = context.WithCancel(context.Background())
 	d.Metrics.GaugeFunc("connections", "Open connections, including WebSockets and event streams.", func() float64 { return float64(len(s.places)) })

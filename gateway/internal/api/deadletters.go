@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -187,13 +188,23 @@ func (s *Server) browseNamed(c echo.Context, handle func(deadletter.Letter) erro
 	return err
 }
 
+// readingWait is how long a request waits for the end of another one that reads dead letters: a page reads them again after
+// each action of the operator, whose next action must not fail because of that.
+const readingWait = 2 * time.Second
+
 // browse calls handle for the first dead letters of a queue, unless they are being read already.
 // All requests read the same number, so that the order is kept.
 func (s *Server) browse(ctx context.Context, queue string, handle func(deadletter.Letter) error) error {
-	if !s.reading.TryLock() {
+	wait := time.NewTimer(readingWait)
+	defer wait.Stop()
+	select {
+	case s.reading <- struct{}{}:
+		defer func() { <-s.reading }()
+	case <-wait.C:
 		return errDeadLettersBusy
+	case <-ctx.Done():
+		return fmt.Errorf("wait for another reader: %w", ctx.Err())
 	}
-	defer s.reading.Unlock()
 	return s.deps.Browser.Browse(ctx, broker.DeadQueue(queue), maxDeadLetters+1, func(_ context.Context, found broker.Letter) error {
 		return handle(deadletter.Parse(queue, found))
 	})

@@ -229,6 +229,21 @@ func TestDeadLettersInUse(t *testing.T) {
 	}
 }
 
+// TestDeadLettersReadAtOnce verifies that requests to the same gateway wait for each other.
+func TestDeadLettersReadAtOnce(t *testing.T) {
+	r := setup(t, options{})
+	r.bury("image_upload", deadMessage(unknown, 0, ""))
+	var operators sync.WaitGroup
+	for range 4 {
+		operators.Go(func() {
+			if got := r.get("/api/v1/dead-letters"); got.status != 200 {
+				t.Errorf("got %d %s, want the list", got.status, got.body)
+			}
+		})
+	}
+	operators.Wait()
+}
+
 // TestDeadLettersOfManyOperators verifies that concurrent replays of one dead letter create one job.
 func TestDeadLettersOfManyOperators(t *testing.T) {
 	r := setup(t, options{})

@@ -319,7 +319,7 @@ func TestWriteAheadLogIsLimited(t *testing.T) {
 	}
 	close(stop)
 	reading.Wait()
-	if longest > 2*limit {
+	if longest > 4*limit { // without it, nearly seven times as much
 		t.Errorf("the log grew to %d bytes", longest)
 	}
 }
