@@ -25,7 +25,7 @@ func TestCompareVersions(t *testing.T) {
 	checkColumns(t, text, 4) // one table for each unit
 	rows := map[string]string{
 		"Gateway": "cpu-ms/image", "Analyzer": "cpu-ms/image", "Processor": "cpu-ms/image", "RabbitMQ": "cpu-ms/image",
-		"MinIO": "cpu-ms/image", "AllFive": "cpu-ms/image", "Batch": "images/s", "Single": "ms/job",
+		"Store": "cpu-ms/image", "AllFive": "cpu-ms/image", "Batch": "images/s", "Single": "ms/job",
 	}
 	for _, results := range []string{"base.txt", "tree.txt"} {
 		lines, err := os.ReadFile(filepath.Join(dir, results))
