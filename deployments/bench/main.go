@@ -44,7 +44,7 @@ func main() {
 	doc := flag.String("doc", "docs/performance.md", "the document to write the tables into; empty: none")
 	fleets := flag.Bool("scaling", false, "measure only fleets of analyzers, and write the table into docs/operations.md")
 	base := flag.String("compare", "", "only compare the working tree with this commit, and write no document; auto: where the branch left main, or the last commit")
-	bystore := flag.Bool("stores", false, "measure only the services on several S3 servers in turn")
+	byStore := flag.Bool("stores", false, "measure only the services on several S3 servers in turn")
 	flag.Parse()
 	size, scale, pairs := full, fullScale, fullPairs
 	if *quick {
@@ -60,7 +60,7 @@ func main() {
 	case *base != "":
 		*doc = ""
 		text, err = compareVersions(ctx, *root, *dir, *base, pairs)
-	case *bystore:
+	case *byStore:
 		at = storesPlace
 		text, err = compareStores(ctx, *root, *dir, pairs)
 	case *fleets:
