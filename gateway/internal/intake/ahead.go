@@ -2,6 +2,8 @@ package intake
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 )
 
@@ -53,15 +55,25 @@ func (a *ahead) run(ctx context.Context, data []byte, store func(context.Context
 	go func() {
 		defer func() { a.copies <- own }()
 		defer cancel()
-		if err := store(ctx, own); err != nil {
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			if a.err == nil {
-				a.err = err
+		defer func() {
+			if p := recover(); p != nil { // a panic ends this request but not the process
+				a.fail(fmt.Errorf("store original: panic: %v\n%s", p, debug.Stack()))
 			}
+		}()
+		if err := store(ctx, own); err != nil {
+			a.fail(err)
 		}
 	}()
 	return nil
+}
+
+// fail keeps the first error of a store.
+func (a *ahead) fail(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err == nil {
+		a.err = err
+	}
 }
 
 // failure returns the first error of a store.

@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -115,6 +116,26 @@ func TestOutageWhileStoringAhead(t *testing.T) {
 	if keys := r.keys(r.originals); len(keys) != 0 {
 		t.Errorf("left %v, want none", keys)
 	}
+	r.wantNoReservation(b.ID())
+}
+
+// TestPanicWhileStoringAhead verifies that a panic of the store fails the request and nothing else.
+func TestPanicWhileStoringAhead(t *testing.T) {
+	r := setup(t)
+	b := r.ahead(1 << 20)
+	r.originals.fail(func(method, _ string) error {
+		if method == "Put" {
+			panic("a fault of the store")
+		}
+		return nil
+	})
+	if err := b.Add(t.Context(), Source{Data: jpegBytes(0)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Commit(t.Context()); err == nil || !strings.Contains(err.Error(), "a fault of the store") {
+		t.Errorf("Commit = %v, want the panic", err)
+	}
+	b.Abort(t.Context())
 	r.wantNoReservation(b.ID())
 }
 
