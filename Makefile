@@ -1,8 +1,8 @@
 # `make help` lists the targets. All except `run`, `build` and `tidy` need bash. The scripts are in deployments/local.
 .DEFAULT_GOAL := help
-.PHONY: help run test pictures build up down compose-test local-up local-down bench bench-system bench-scaling bench-scale bench-compare bench-stores bench-console prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
+.PHONY: help run test pictures build up down compose-test local-up local-down bench bench-system bench-scaling bench-scale bench-compare bench-stores bench-latency bench-console prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
-MODULES := client shared gateway analyzer processor deployments/standalone deployments/chaos deployments/bench
+MODULES := client shared gateway analyzer processor deployments/network deployments/standalone deployments/chaos deployments/bench
 # The command line requires versions of two modules instead of their folders, so that `go install …@latest` works. Only the
 # workspace resolves them before they are published.
 COMMAND_LINE := client/cmd/imagebatch
@@ -82,6 +82,10 @@ bench-stores: ## measure the services on MinIO and on versitygw in turn, into do
 	@deployments/local/install.sh rabbitmq minio versitygw
 	@go run ./deployments/bench -stores
 
+bench-latency: ## measure the services at 0, 2, 10 and 50 ms from their servers, into docs/operations.md; at most 8 minutes; needs root and an idle machine
+	@deployments/local/install.sh rabbitmq minio network
+	@go run ./deployments/bench -latency
+
 bench-console: bin/standalone ## measure the console in Chromium, into docs/performance.md; at most 5 minutes; needs an idle machine
 	@deployments/local/install.sh browser
 	@bash -c '. deployments/local/lib.sh; has_websocket node || PATH=$$(dirname "$$(tool node)"):$$PATH; \
@@ -105,8 +109,8 @@ prove: ## run the long tests, for hours: 20 times without servers, 3 times with,
 mutants: ## test the tests: break one promise at a time in a copy of the code, and show which test fails (ARGS=NAME: only one)
 	@deployments/local/mutants.sh $(ARGS)
 
-chaos: ## run the services under random faults, with SEEDS (5) seeds starting at FIRST (1), LANES (2) at a time, or SCENARIO=rolling|outage|leaderless
-	@deployments/local/install.sh rabbitmq minio postgres
+chaos: ## run the services under random faults, with SEEDS (5) seeds starting at FIRST (1), LANES (2) at a time, SCENARIO=rolling|outage|leaderless, or seeds on clusters with SCENARIO=cluster LANES=1, which needs root
+	@deployments/local/install.sh rabbitmq minio postgres $(if $(filter cluster,$(SCENARIO)),network haproxy)
 	@go run ./deployments/chaos -first $(or $(FIRST),1) -seeds $(or $(SEEDS),5) -lanes $(or $(LANES),2) -scenario "$(SCENARIO)"
 
 attack: ## run the tests of hostile input (TestAttack…) and print how many cases each has

@@ -19,6 +19,7 @@ type variant struct {
 	*system
 	name    string // column of the table
 	results string // file in Go's benchmark format
+	before  func() // prepares a round; may be nil
 }
 
 // twoVersions returns the commit that ref names, with its sources in the folder base, and the
@@ -49,8 +50,8 @@ func twoVersions(ctx context.Context, root, dir, ref string) (base, tree *varian
 		remove()
 		return nil, nil, nil, fmt.Errorf("unpack the sources of %s: %w: %s", commit, err, out)
 	}
-	base = &variant{systemAt(sources, filepath.Join(dir, "base")), "base " + commit, filepath.Join(dir, "base.txt")}
-	tree = &variant{systemAt(root, dir), "tree " + now, filepath.Join(dir, "tree.txt")}
+	base = &variant{system: systemAt(sources, filepath.Join(dir, "base")), name: "base " + commit, results: filepath.Join(dir, "base.txt")}
+	tree = &variant{system: systemAt(root, dir), name: "tree " + now, results: filepath.Join(dir, "tree.txt")}
 	return base, tree, remove, nil
 }
 

@@ -10,6 +10,9 @@ require (
 )
 
 require (
+	github.com/imagebatch/imagebatch/deployments/network v0.0.0
 	golang.org/x/image v0.47.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 )
+
+replace github.com/imagebatch/imagebatch/deployments/network => ../network

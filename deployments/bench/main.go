@@ -8,6 +8,7 @@
 //	GOGC=400 bench -doc ''       GOGC and GOMEMLIMIT are passed on to the services
 //	bench -scaling               instead: fleets of analyzers, into docs/operations.md; at most 8 minutes
 //	bench -stores                instead: several S3 servers in turn, into docs/performance.md; at most 8 minutes
+//	bench -latency               instead: several round trips to the servers in turn, into docs/operations.md; at most 8 minutes
 //	bench -compare HEAD^         instead: the services of a commit and of the working tree, in turn; at most 8 minutes
 //	bench -compare HEAD^ -- -bench=Settle -count=6
 //	                             the same for Go benchmarks, with flags of go test
@@ -45,6 +46,7 @@ func main() {
 	fleets := flag.Bool("scaling", false, "measure only fleets of analyzers, and write the table into docs/operations.md")
 	base := flag.String("compare", "", "only compare the working tree with this commit, and write no document; auto: where the branch left main, or the last commit")
 	byStore := flag.Bool("stores", false, "measure only the services on several S3 servers in turn")
+	byRoundTrip := flag.Bool("latency", false, "measure only the services at several distances from their servers, and write the table into docs/operations.md; needs root")
 	flag.Parse()
 	size, scale, pairs := full, fullScale, fullPairs
 	if *quick {
@@ -63,6 +65,9 @@ func main() {
 	case *byStore:
 		at = storesPlace
 		text, err = compareStores(ctx, *root, *dir, pairs)
+	case *byRoundTrip:
+		at = latencyPlace
+		text, err = compareRoundTrips(ctx, *root, *dir, pairs)
 	case *fleets:
 		at = scalingPlace
 		text, err = markdown(measureScaling(ctx, *root, *dir, scale))

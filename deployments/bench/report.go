@@ -138,6 +138,7 @@ type place struct {
 var (
 	measuredPlace = place{begin: "<!-- measured: begin (written by make bench) -->\n", end: "<!-- measured: end -->\n"}
 	scalingPlace  = place{"<!-- scaling: begin (written by make bench-scaling) -->\n", "<!-- scaling: end -->\n", "docs/operations.md"}
+	latencyPlace  = place{"<!-- latency: begin (written by make bench-latency) -->\n", "<!-- latency: end -->\n", "docs/operations.md"}
 	storesPlace   = place{begin: "<!-- stores: begin (written by make bench-stores) -->\n", end: "<!-- stores: end -->\n"}
 )
 

@@ -106,6 +106,9 @@ func (v *variant) share(ctx context.Context, s *system) error {
 // round starts the services, measures them, records the results, and stops the services.
 func (v *variant) round(ctx context.Context, photo photo, p pairs) (err error) {
 	defer func() { err = errors.Join(err, v.endServices()) }()
+	if v.before != nil {
+		v.before()
+	}
 	if err := v.startServices(ctx, services...); err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func testServers(t *testing.T) *servers {
 	}
 	must(t, s.use(os.Getenv))
 	s.vhost = "chaos-" + strings.ToLower(t.Name())
-	s.broker = s.broker.ResolveReference(&url.URL{Path: "/" + s.vhost})
+	s.brokers[0] = s.brokers[0].ResolveReference(&url.URL{Path: "/" + s.vhost})
 	_, _ = s.ctl(t.Context(), "delete_vhost", s.vhost) // left by a run that was killed
 	ctl := func(args ...string) {
 		if _, err := s.ctl(t.Context(), args...); err != nil {
@@ -60,7 +60,7 @@ func testServers(t *testing.T) *servers {
 		}
 	}
 	ctl("add_vhost", s.vhost)
-	ctl("set_permissions", "--vhost", s.vhost, s.broker.User.Username(), ".*", ".*", ".*")
+	ctl("set_permissions", "--vhost", s.vhost, s.brokers[0].User.Username(), ".*", ".*", ".*")
 	t.Cleanup(func() { ctl("delete_vhost", s.vhost) })
 	return s
 }

@@ -103,7 +103,7 @@ func (k *brokerKill) queues() (names []string) {
 // open connects like a gateway.
 func (k *brokerKill) open(hook func(ctx context.Context, b *rabbitmq.Broker, fresh bool) error) (*rabbitmq.Broker, error) {
 	b, err := rabbitmq.Open(rabbitmq.Config{
-		URLs: []string{k.servers.broker.String()}, Name: "chaos", Declare: true, WorkQueues: k.queues(),
+		URLs: []string{k.servers.brokers[0].String()}, Name: "chaos", Declare: true, WorkQueues: k.queues(),
 	}, slog.New(slog.DiscardHandler))
 	if err == nil {
 		b.OnSession(fmt.Sprintf("imagebatch.epoch.%d", k.seed), "", func(ctx context.Context, fresh bool) error { return hook(ctx, b, fresh) })

@@ -72,7 +72,7 @@ func unknown(err error) bool { return err != nil && !errors.Is(err, syscall.ECON
 // post sends one POST to a gateway.
 func (r *run) post(ctx context.Context, at int, path string, body []byte, key string) (response, error) {
 	r.note("client", "post "+path, key)
-	a, err := send(ctx, http.MethodPost, r.gateway(at).url(path), body, key)
+	a, err := send(ctx, http.MethodPost, "http://"+r.entry(at)+path, body, key)
 	a.busy = a.status == http.StatusServiceUnavailable || a.status == http.StatusConflict && key != ""
 	if _, wrong := strconv.Atoi(a.header.Get("Retry-After")); wrong != nil && a.busy {
 		r.breach("POST without Retry-After: %s", a)

@@ -124,8 +124,12 @@ func (p *plan) faults() (onServices, onServers []fault) {
 	if p.strict {
 		return onServices, onServers
 	}
-	onServers = append(slices.Concat(brokerFaults, onServers), fault{"messages tampered with", 5, 2 * time.Second, tamper})
-	if p.postgres {
+	if p.clustered {
+		onServers = clusterFaults
+	} else {
+		onServers = append(slices.Concat(brokerFaults, onServers), fault{"messages tampered with", 5, 2 * time.Second, tamper})
+	}
+	if p.postgres && !p.clustered {
 		onServers = append(onServers, databaseFaults...)
 	}
 	if p.smallDisk {

@@ -22,6 +22,7 @@ require (
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/mux v1.8.1 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.30.0 // indirect
+	github.com/imagebatch/imagebatch/deployments/network v0.0.0
 	github.com/klauspost/compress v1.20.1 // indirect
 	github.com/klauspost/cpuid/v2 v2.4.0 // indirect
 	github.com/klauspost/crc32 v1.3.0 // indirect
@@ -67,3 +68,5 @@ replace (
 	github.com/imagebatch/imagebatch/analyzer => ../../analyzer
 	github.com/imagebatch/imagebatch/shared => ../../shared
 )
+
+replace github.com/imagebatch/imagebatch/deployments/network => ../network

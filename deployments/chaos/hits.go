@@ -63,7 +63,7 @@ func tamper(ctx context.Context, r *run, b injection) (func() error, error) {
 // open connects to the broker like a service that uses the queue.
 func (s *servers) open(queue string) (*rabbitmq.Broker, error) {
 	return rabbitmq.Open(rabbitmq.Config{
-		URLs: []string{s.broker.String()}, Name: "chaos", WorkQueues: []string{queue},
+		URLs: urls(s.brokers), Name: "chaos", WorkQueues: []string{queue},
 	}, slog.New(slog.DiscardHandler))
 }
 

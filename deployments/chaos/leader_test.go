@@ -13,7 +13,7 @@ import (
 func TestLeaderless(t *testing.T) {
 	s := testServers(t)
 	b, err := rabbitmq.Open(rabbitmq.Config{
-		URLs: []string{s.broker.String()}, Declare: true, WorkQueues: []string{"sound"}, UnresponsiveAfter: time.Hour,
+		URLs: []string{s.brokers[0].String()}, Declare: true, WorkQueues: []string{"sound"}, UnresponsiveAfter: time.Hour,
 	}, slog.New(slog.DiscardHandler))
 	must(t, err)
 	defer func() { must(t, b.Close()) }()

@@ -31,7 +31,7 @@ func main() {
 	seeds := flag.Uint64("seeds", 5, "number of seeds to run")
 	first := flag.Uint64("first", 1, "first seed")
 	lanes := flag.Int("lanes", 1, "number of concurrent runs, each with servers of its own")
-	scenario := flag.String("scenario", "", "run rolling, outage or leaderless instead of seeds")
+	scenario := flag.String("scenario", "", "run rolling, outage or leaderless instead of seeds, or cluster with seeds")
 	flag.Parse()
 	var plans []*plan
 	var err error
@@ -71,7 +71,13 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 	started := time.Now()
 	idle := make(chan *servers, lanes)
 	for i := range lanes {
-		s, err := startServers(ctx, filepath.Join(base, fmt.Sprintf("servers-%d", i+1)), "rabbitmq minio postgres")
+		dir, start := filepath.Join(base, fmt.Sprintf("servers-%d", i+1)), startCluster
+		if !plans[0].clustered {
+			start = func(ctx context.Context, dir string) (*servers, error) {
+				return startServers(ctx, dir, "rabbitmq minio postgres")
+			}
+		}
+		s, err := start(ctx, dir)
 		if err != nil {
 			return err
 		}

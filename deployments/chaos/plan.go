@@ -31,6 +31,7 @@ type plan struct {
 	strict    bool          // whether no other fault duplicates messages, so dead letters can be counted
 	smallDisk bool          // whether the job store is on a disk that can be filled
 	captions  bool          // whether the analyzers ask a vision model
+	clustered bool          // whether the servers are clusters
 
 	draw    func(*run) ([]batch, [][]injection)
 	exact   bool // whether every fault must happen; the faults of a seed may not happen
@@ -42,6 +43,7 @@ type plan struct {
 const (
 	batchCount    = 14
 	loadTime      = 7 * time.Second // time in which a seed sends its batches
+	clusterTime   = time.Minute     // the same for clusters, whose nodes take longer to return
 	outageBatches = 20              // batches of ten images
 )
 
@@ -52,16 +54,20 @@ var scenarios = map[string]plan{
 
 // plansOf returns the plans of the seeds, or of a scenario: one plan for each job store.
 func plansOf(scenario string, first, seeds uint64) (plans []*plan, err error) {
-	if scenario == "" {
+	if scenario == "" || scenario == "cluster" {
 		for seed := first; seed < first+seeds; seed++ {
-			plans = append(plans, seedPlan(seed))
+			p := seedPlan(seed)
+			if scenario != "" {
+				p.makeClustered()
+			}
+			plans = append(plans, p)
 		}
 		return plans, nil
 	}
 	for i, gateways := range [][]string{{"gateway"}, {"gateway-1", "gateway-2"}} {
 		p, known := scenarios[scenario]
 		if !known {
-			return nil, fmt.Errorf("unknown scenario %q: choose rolling, outage or leaderless", scenario)
+			return nil, fmt.Errorf("unknown scenario %q: choose rolling, outage, cluster or leaderless", scenario)
 		}
 		p.name, p.again = fmt.Sprintf("%s-%d", scenario, i+1), "SCENARIO="+scenario
 		p.number, p.postgres = first+uint64(i), len(gateways) > 1
@@ -98,6 +104,13 @@ func seedPlan(seed uint64) *plan {
 	return p
 }
 
+// makeClustered makes it a plan for clusters: more services, and faults of single nodes.
+func (p *plan) makeClustered() {
+	p.name, p.again = fmt.Sprintf("cluster-%d", p.number), "SCENARIO=cluster "+p.again
+	p.clustered, p.postgres, p.smallDisk, p.strict = true, true, false, false
+	p.names = []string{"gateway-1", "gateway-2", "gateway-3", "analyzer-1", "analyzer-2", "analyzer-3", "analyzer-4", "processor-1", "processor-2"}
+}
+
 func (p *plan) String() string {
 	return fmt.Sprintf("PostgreSQL: %t, JOB_RETENTION: %s, poison: %d, captions: %t", p.postgres, p.retention, p.poison, p.captions)
 }
@@ -107,7 +120,11 @@ func (p *plan) random(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(p.
 
 // seed draws the batches and the faults of a seed.
 func (r *run) seed() ([]batch, [][]injection) {
-	batches := r.drawBatches(batchCount, loadTime)
+	over := loadTime
+	if r.clustered {
+		over = clusterTime
+	}
+	batches := r.drawBatches(batchCount, over)
 	r.drawActions(r.random(6), batches)
 	onServices, onServers := r.faults()
 	victims := r.names

@@ -212,24 +212,32 @@ type servers struct {
 	rabbitmqctl string // path of the script for this broker
 	vhost       string // virtual host of the broker
 
-	broker, storage, database *url.URL
-	key, secret               string // credentials of the storage
+	brokers, databases []*url.URL // one for each node
+	storage            *url.URL
+	key, secret        string // credentials of the storage
+
+	cluster *cluster // nil: there is one server of each kind
 }
 
 var assignments = regexp.MustCompile(`(TEST_\w+)='([^']*)'`)
 
-// startServers starts the servers and reads the addresses that servers.sh writes.
+// startServers starts the servers and reads their addresses.
 func startServers(ctx context.Context, dir, names string) (*servers, error) {
 	s := &servers{dir: dir, rabbitmqctl: filepath.Join(dir, "rabbitmqctl"), vhost: "/"}
 	if err := s.call(ctx, "start "+names); err != nil {
 		return nil, err
 	}
-	env, err := os.ReadFile(filepath.Join(dir, "env"))
+	return s, s.readEnv()
+}
+
+// readEnv reads the addresses that servers.sh has written.
+func (s *servers) readEnv() error {
+	env, err := os.ReadFile(filepath.Join(s.dir, "env"))
 	vars := map[string]string{}
 	for _, match := range assignments.FindAllStringSubmatch(string(env), -1) {
 		vars[match[1]] = match[2]
 	}
-	return s, errors.Join(err, s.use(func(name string) string { return vars[name] }))
+	return errors.Join(err, s.use(func(name string) string { return vars[name] }))
 }
 
 // use reads the addresses and credentials from the variables.
@@ -239,7 +247,8 @@ func (s *servers) use(env func(name string) string) (err error) {
 		err = errors.Join(err, wrong)
 		return u
 	}
-	s.broker, s.storage, s.database = parse("TEST_RABBITMQ_URL"), parse("TEST_S3_ENDPOINT"), parse("TEST_POSTGRES_URL")
+	s.brokers, s.databases = []*url.URL{parse("TEST_RABBITMQ_URL")}, []*url.URL{parse("TEST_POSTGRES_URL")}
+	s.storage = parse("TEST_S3_ENDPOINT")
 	s.key, s.secret = env("TEST_S3_ACCESS_KEY"), env("TEST_S3_SECRET_KEY")
 	return err
 }
@@ -259,12 +268,15 @@ func command(ctx context.Context, program string, args ...string) (string, error
 }
 
 // call runs a command line: a call of rabbitmqctl, or a verb of servers.sh with the names
-// of servers.
+// of servers. In a cluster, it is for all nodes.
 func (s *servers) call(ctx context.Context, line string) error {
 	args := strings.Fields(line)
 	if args[0] == "rabbitmqctl" {
 		_, err := s.ctl(ctx, args[1:]...)
 		return err
+	}
+	if s.cluster != nil {
+		return s.cluster.call(ctx, args[0], args[1:])
 	}
 	_, err := command(ctx, "deployments/local/servers.sh", slices.Insert(args, 1, s.dir)...)
 	return err
@@ -275,9 +287,13 @@ func (s *servers) ctl(ctx context.Context, args ...string) (string, error) {
 	return command(ctx, s.rabbitmqctl, args...)
 }
 
-// sql runs one statement on PostgreSQL.
+// sql runs one statement on PostgreSQL, or its primary.
 func (s *servers) sql(ctx context.Context, statement string) error {
-	_, err := command(ctx, filepath.Join(s.dir, "psql"), statement)
+	dir := s.dir
+	if s.cluster != nil {
+		dir = s.cluster.nodes[s.cluster.primary].dir
+	}
+	_, err := command(ctx, filepath.Join(dir, "psql"), statement)
 	return err
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -148,6 +149,13 @@ func newRun(ctx context.Context, p *plan, s *servers, bin, dir string, env ...st
 	for _, name := range r.names {
 		err = errors.Join(err, r.add(name, filepath.Join(bin, programOf(name)), env))
 	}
+	if s.cluster != nil && err == nil {
+		var addrs []string
+		for _, name := range r.gateways {
+			addrs = append(addrs, r.services[name].addr)
+		}
+		err = s.cluster.distribute(ctx, s.storage.Host, addrs)
+	}
 	return r, err
 }
 
@@ -164,10 +172,16 @@ func (r *run) add(name, program string, env []string) error {
 		errs = append(errs, err)
 		return &wired
 	}
+	throughAll := func(to string, targets []*url.URL) (wired []*url.URL) {
+		for i, target := range targets {
+			wired = append(wired, through(fmt.Sprint(to, " ", i+1), target))
+		}
+		return wired
+	}
 	storage, err := url.Parse(r.storage.URL)
 	errs = append(errs, err)
 	env = append([]string{
-		"RABBITMQ_URL=" + through("broker", r.servers.broker).String(), "S3_ENDPOINT=" + through("storage", storage).String(),
+		"RABBITMQ_URL=" + strings.Join(urls(throughAll("broker", r.servers.brokers)), ","), "S3_ENDPOINT=" + through("storage", storage).String(),
 		"S3_ACCESS_KEY=" + r.servers.key, "S3_SECRET_KEY=" + r.servers.secret, "S3_CREATE_BUCKETS=true",
 		"S3_PREFIX_ORIGINAL=" + r.prefix, "S3_PREFIX_PROCESSED=" + r.prefix, "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8",
 		"JOB_RETENTION=" + cmp.Or(r.retention, 24*time.Hour).String(), "FAILPOINT=analysis", "FAILPOINT_DETAIL=" + poisonName,
@@ -176,9 +190,13 @@ func (r *run) add(name, program string, env []string) error {
 	if programOf(name) == "gateway" {
 		r.gateways = append(r.gateways, name)
 		if r.postgres {
-			database := through("database", r.servers.database)
-			database.Path = "/chaos"
-			env = append(env, "DATABASE_URL="+database.String())
+			databases := throughAll("database", r.servers.databases)
+			for _, other := range databases[1:] {
+				databases[0].Host += "," + other.Host
+				databases[0].RawQuery = "sslmode=disable&target_session_attrs=read-write"
+			}
+			databases[0].Path = "/chaos"
+			env = append(env, "DATABASE_URL="+databases[0].String())
 		}
 	}
 	if programOf(name) == "analyzer" && r.model != nil {
@@ -195,6 +213,22 @@ func (r *run) path(service, kind string) string { return filepath.Join(r.dir, se
 
 // gateway returns gateway i, modulo the number of gateways.
 func (r *run) gateway(i int) *process { return r.services[r.gateways[i%len(r.gateways)]] }
+
+// entry returns the address by which clients reach gateway i, or any gateway of a cluster.
+func (r *run) entry(i int) string {
+	if r.servers.cluster != nil {
+		return r.servers.cluster.front
+	}
+	return r.gateway(i).addr
+}
+
+// urls returns the texts of the URLs.
+func urls(list []*url.URL) (texts []string) {
+	for _, u := range list {
+		texts = append(texts, u.String())
+	}
+	return texts
+}
 
 // close stops everything that the run has started.
 func (r *run) close(ctx context.Context) (err error) {

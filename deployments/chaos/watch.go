@@ -127,7 +127,7 @@ func (r *run) watch(ctx context.Context, at int, id string) {
 // once reads one socket to its end and reports whether the job has ended.
 func (w *watcher) once(ctx context.Context) (over bool, err error) {
 	dialing, cancel := context.WithTimeout(ctx, responseTime)
-	conn, resp, err := websocket.Dial(dialing, "ws://"+w.gateway(w.at).addr+"/api/v1/batch/"+w.id+"/ws", nil) //nolint:bodyclose // The library closes the body.
+	conn, resp, err := websocket.Dial(dialing, "ws://"+w.entry(w.at)+"/api/v1/batch/"+w.id+"/ws", nil) //nolint:bodyclose // The library closes the body.
 	cancel()
 	if err != nil {
 		if resp != nil && resp.StatusCode == http.StatusNotFound && !w.mayBeGone(w.id) {
@@ -184,7 +184,7 @@ func (w *watcher) judge(ctx context.Context, n int, f *frame) {
 		}
 		w.seen[f.Image.Index] = *f.Image
 		if f.Image.Status == "completed" { // Its file must exist.
-			a, err := get(ctx, w.gateway(w.at).url(fmt.Sprintf("/api/v1/batch/%s/images/%d/file", w.id, f.Image.Index)))
+			a, err := get(ctx, fmt.Sprintf("http://%s/api/v1/batch/%s/images/%d/file", w.entry(w.at), w.id, f.Image.Index))
 			if err == nil && (a.status == http.StatusNotFound && !w.mayBeGone(w.id) || a.status == http.StatusInternalServerError) {
 				wrong("file of image %d: %s", f.Image.Index, a)
 			}
@@ -201,7 +201,7 @@ func (w *watcher) judge(ctx context.Context, n int, f *frame) {
 func (r *run) read(ctx context.Context, at int, id string) {
 	last := new(jobResponse)
 	for ; ctx.Err() == nil; at++ {
-		a, err := get(ctx, r.gateway(at).url("/api/v1/batch/"+id))
+		a, err := get(ctx, "http://"+r.entry(at)+"/api/v1/batch/"+id)
 		now := new(jobResponse)
 		switch {
 		case err != nil:

@@ -3,6 +3,8 @@
 #
 #   install.sh [WHAT...]    rabbitmq minio versitygw postgres   one server each
 #                           servers   all four
+#                           haproxy   a load balancer for servers in a cluster
+#                           network   ip, for networks on one machine
 #                           docs      exiftool, exiv2, Python with requests and websockets, curl, Node.js: they read our output;
 #                                     cjpeg and djpeg: they are compared with our JPEG decoder; promtool:
 #                                     it checks our metrics and alerts; nginx and Caddy: they run the
@@ -87,6 +89,8 @@ sys.exit(any(u.find_spec(m) is None for m in ("requests", "websockets")))' 2>/de
 for what; do
   case $what in
   servers) for server in rabbitmq minio versitygw postgres; do need_server "$server"; done ;;
+  haproxy) need haproxy haproxy ;;
+  network) need ip iproute2 ;;
   rabbitmq | minio | versitygw | postgres) need_server "$what" ;;
   docs)
     need exiftool libimage-exiftool-perl

@@ -79,6 +79,7 @@ installed() {
   case $1 in
   rabbitmq) [[ -x $(rabbitmq_bin)/rabbitmq-server ]] ;;
   postgres) [[ -x $(postgres_bin)/initdb ]] ;;
+  haproxy) command -v haproxy >/dev/null ;;
   *) [[ -x $(tool "$1") ]] ;;
   esac
 }
@@ -121,11 +122,14 @@ birth() {
   [[ ${fields[0]} != Z ]] && echo "${fields[19]}"
 }
 
+# enter is the command by which launch enters the network namespace of its processes.
+enter=()
+
 # launch DIR NAME COMMAND... starts a process in its own session, so that it outlives this script and the terminal.
 launch() {
   local dir=$1 name=$2
   shift 2
-  setsid "$@" </dev/null >>"$dir/log/$name.log" 2>&1 &
+  setsid "${enter[@]}" "$@" </dev/null >>"$dir/log/$name.log" 2>&1 &
   echo "$! $(birth $!)" >"$dir/run/$name.pid"
 }
 
@@ -152,9 +156,12 @@ end() {
   done
 }
 
-# is_free PORT reports whether the port is free on loopback.
+# address is where the servers of servers.sh listen.
+address=127.0.0.1
+
+# is_free PORT reports whether the port is free there.
 is_free() {
-  ! { : <>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null
+  ! { : <>"/dev/tcp/$address/$1"; } 2>/dev/null
 }
 
 # free_from PORT prints the first free port that is not less than PORT.

@@ -10,15 +10,26 @@
 #   servers.sh pause   DIR NAME...            SIGSTOP, until resume
 #   servers.sh resume  DIR NAME...            SIGCONT
 #
-# NAME is rabbitmq, minio, versitygw or postgres. Without a name, start starts all four, except those that are not installed
+# NAME is rabbitmq, minio, versitygw, postgres or haproxy. Without a name, start starts all four servers except haproxy, without those that are not installed
 # or that a TEST_ variable already points to. With @PORT, the server uses that port or the next free one.
 # DIR/rabbitmqctl controls the node of that folder, and DIR/psql runs a statement on its PostgreSQL. With
 # RABBITMQ_METRICS=yes, RabbitMQ serves its metrics on a port of its own.
+#
+# A folder is a node of a cluster if it has a file named place, with assignments for this script:
+#   netns=PATH          the network namespace of its servers
+#   address=IP          where they listen, with the ports from base on
+#   base=PORT
+#   rabbitmq_peers=(IP...)   all nodes of its RabbitMQ cluster
+#   minio_drives=(URL...)    the folders of all nodes of its MinIO
+#   synchronous=yes     commits wait for a standby; a file named primary, with the address of another node's PostgreSQL, makes
+#                       a new PostgreSQL the standby of that one
+# HAProxy needs its configuration, haproxy.cfg, in the folder.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 
-all=(rabbitmq minio versitygw postgres)
+all=(rabbitmq minio versitygw postgres haproxy)
+netns='' base='' rabbitmq_peers=() minio_drives=() synchronous=''
 access_key=${TEST_S3_ACCESS_KEY:-imagebatch}
 secret_key=${TEST_S3_SECRET_KEY:-imagebatch-secret}
 # The S3 servers' domain for virtual-hosted buckets, and the key with which MinIO encrypts buckets that require it.
@@ -27,11 +38,10 @@ kms_key=imagebatch:$(printf '%032d' 0 | base64)
 
 # choose_ports chooses the ports of a folder. They are below the range of outgoing connections.
 choose_ports() {
-  local base offset wanted name
-  while :; do
+  local offset wanted name
+  while [[ -z $base ]]; do
     base=$((20000 + RANDOM % 1200 * 10))
-    for offset in {0..6}; do is_free $((base + offset)) || continue 2; done
-    break
+    for offset in {0..6}; do is_free $((base + offset)) || { base='' && break; }; done
   done
   rabbitmq_port=$base rabbitmq_dist_port=$((base + 1)) epmd_port=$((base + 2))
   minio_port=$((base + 3)) versitygw_port=$((base + 4)) postgres_port=$((base + 5)) rabbitmq_metrics_port=$((base + 6))
@@ -44,17 +54,33 @@ choose_ports() {
 }
 
 # Each folder has its own epmd, cookie, distribution port and plugins, so the node's name can be the same in all folders.
-# It must be the same, because the data contains it.
+# It must be the same, because the data contains it. The nodes of a cluster are named by their addresses.
 rabbitmq_environment() {
-  local home=$dir/rabbitmq erlang='-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false'
+  local home=$dir/rabbitmq erlang="-kernel inet_dist_use_interface {${address//./,}} -start_epmd false" host=localhost
+  if [[ ${#rabbitmq_peers[@]} -gt 0 ]]; then host=$address; fi
   rabbitmq_environment=(
-    HOME="$home" ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1
-    RABBITMQ_NODENAME=imagebatch@localhost RABBITMQ_NODE_PORT="$rabbitmq_port" RABBITMQ_NODE_IP_ADDRESS=127.0.0.1
+    HOME="$home" ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS="$address"
+    RABBITMQ_NODENAME="imagebatch@$host" RABBITMQ_NODE_PORT="$rabbitmq_port" RABBITMQ_NODE_IP_ADDRESS="$address"
     RABBITMQ_DIST_PORT="$rabbitmq_dist_port" RABBITMQ_MNESIA_BASE="$home/data" RABBITMQ_LOG_BASE="$home/log"
     RABBITMQ_CONF_ENV_FILE="$home/none" RABBITMQ_CONFIG_FILE="$home/rabbitmq.conf"
     RABBITMQ_ENABLED_PLUGINS_FILE="$home/enabled_plugins"
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="$erlang" RABBITMQ_CTL_ERL_ARGS="$erlang"
   )
+  if [[ ${#rabbitmq_peers[@]} -gt 0 ]]; then rabbitmq_environment+=(RABBITMQ_USE_LONGNAME=true); fi
+}
+
+# rabbitmq_cluster prints the settings of a node of a cluster, as docs/operations.md recommends them, but with a shorter
+# time until a node that does not respond is taken for dead. The nodes find each other when they start for the first time.
+rabbitmq_cluster() {
+  local i
+  echo 'cluster_partition_handling = pause_minority'
+  echo 'queue_leader_locator = balanced'
+  echo 'loopback_users = none'
+  echo 'net_ticktime = 8'
+  echo 'cluster_formation.peer_discovery_backend = classic_config'
+  for i in "${!rabbitmq_peers[@]}"; do
+    echo "cluster_formation.classic_config.nodes.$((i + 1)) = imagebatch@${rabbitmq_peers[i]}"
+  done
 }
 
 start_rabbitmq() {
@@ -70,6 +96,11 @@ log.console.level = info
 log.file = false
 disk_free_limit.absolute = 200MB
 CONF
+  if [[ ${#rabbitmq_peers[@]} -gt 0 ]]; then
+    rabbitmq_cluster >>"$home/rabbitmq.conf"
+    install -m 400 /dev/null "$home/.erlang.cookie"
+    echo -n imagebatch >"$home/.erlang.cookie"
+  fi
   echo '[].' >"$home/enabled_plugins"
   if [[ -n ${RABBITMQ_METRICS:-} ]]; then
     echo '[rabbitmq_prometheus].' >"$home/enabled_plugins"
@@ -78,13 +109,14 @@ CONF
   {
     echo '#!/usr/bin/env bash'
     echo '# Controls the RabbitMQ node of this folder. Without the epmd, it would start one and leave it running.'
-    echo "{ : <>/dev/tcp/127.0.0.1/$epmd_port; } 2>/dev/null || { echo 'this RabbitMQ is not running' >&2 && exit 69; }"
+    echo "{ : <>/dev/tcp/$address/$epmd_port; } 2>/dev/null || { echo 'this RabbitMQ is not running' >&2 && exit 69; }"
     printf 'export %q\n' "${rabbitmq_environment[@]}"
-    printf 'exec %q "$@"\n' "$bin/rabbitmqctl"
+    printf '%q ' exec "${enter[@]}" "$bin/rabbitmqctl"
+    echo '"$@"'
   } >"$dir/rabbitmqctl"
   chmod +x "$dir/rabbitmqctl"
   if ! pid_of "$dir" epmd >/dev/null; then
-    launch "$dir" epmd "$epmd" -port "$epmd_port" -address 127.0.0.1
+    launch "$dir" epmd "$epmd" -port "$epmd_port" -address "$address"
     while is_free "$epmd_port" && pid_of "$dir" epmd >/dev/null; do sleep 0.02; done
   fi
   # Under systemd, the script replaces itself by the Erlang machine instead of staying as its parent: one process to stop.
@@ -95,19 +127,22 @@ CONF
 # The listener opens last, and a running broker responds to a protocol header with a method frame, whose first byte is 1.
 rabbitmq_responds() {
   local first
-  first=$(exec 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$rabbitmq_port" && printf 'AMQP\0\0\11\1' >&3 &&
+  first=$(exec 2>/dev/null 3<>"/dev/tcp/$address/$rabbitmq_port" && printf 'AMQP\0\0\11\1' >&3 &&
     timeout 2 head -c 1 <&3 | od -An -tu1) 2>/dev/null && ((first == 1))
 }
 
+# A MinIO of several nodes refuses drives on the machine's root file system, except in CI.
 start_minio() {
+  local drives=("$dir/minio/data") several=()
+  if [[ ${#minio_drives[@]} -gt 0 ]]; then drives=("${minio_drives[@]}") several=(MINIO_CI_CD=yes); fi
   mkdir -p "$dir/minio/data" "$dir/minio/home"
   launch "$dir" minio env HOME="$dir/minio/home" MINIO_ROOT_USER="$access_key" MINIO_ROOT_PASSWORD="$secret_key" \
-    MINIO_BROWSER=off MINIO_UPDATE=off MINIO_DOMAIN="$s3_domain" MINIO_KMS_SECRET_KEY="$kms_key" \
-    "$(tool minio)" server --quiet --address "127.0.0.1:$minio_port" "$dir/minio/data"
+    MINIO_BROWSER=off MINIO_UPDATE=off MINIO_DOMAIN="$s3_domain" MINIO_KMS_SECRET_KEY="$kms_key" "${several[@]}" \
+    "$(tool minio)" server --quiet --address "$address:$minio_port" "${drives[@]}"
 }
 
 minio_responds() {
-  curl -fs --noproxy '*' --max-time 2 -o /dev/null "http://127.0.0.1:$minio_port/minio/health/cluster"
+  curl -fs --noproxy '*' --max-time 2 -o /dev/null "http://$address:$minio_port/minio/health/cluster"
 }
 
 # versitygw stores the metadata of objects in extended attributes, which every usual file system has (tmpfs only since
@@ -127,7 +162,7 @@ versitygw_responds() {
 # PostgreSQL refuses to run as root. Then the user postgres owns its files and must be able to enter the folder. In a root
 # file system, the programs change the user themselves.
 start_postgres() {
-  local bin data=$dir/postgres/data as=() owner=postgres: deadline=$((SECONDS + 30))
+  local bin data=$dir/postgres/data as=() more=() owner=postgres: deadline=$((SECONDS + 30))
   bin=$(postgres_bin)
   mkdir -p "$dir/postgres"
   if [[ $(id -u) == 0 ]]; then
@@ -143,10 +178,16 @@ start_postgres() {
   if [[ ! -e $data/PG_VERSION ]]; then
     install -m 644 /dev/null "$dir/postgres/password"
     echo imagebatch >"$dir/postgres/password"
-    (cd "$dir/postgres" && "${as[@]}" "$bin/initdb" --pgdata="$data" --username=imagebatch --auth=scram-sha-256 \
-      --pwfile=password --encoding=UTF8 --no-locale --no-sync) >"$dir/log/initdb.log" 2>&1 ||
-      { cat "$dir/log/initdb.log" >&2 && die "initdb failed"; }
+    if [[ -e $dir/primary ]]; then
+      (cd "$dir/postgres" && "${enter[@]}" "${as[@]}" "$bin/pg_basebackup" --pgdata="$data" --write-recovery-conf --checkpoint=fast --no-sync \
+        --dbname="host=$(<"$dir/primary") port=$postgres_port user=imagebatch password=imagebatch dbname=postgres") &&
+        chown -R "$(stat -c %u:%g "$dir/postgres")" "$data"
+    else
+      (cd "$dir/postgres" && "${as[@]}" "$bin/initdb" --pgdata="$data" --username=imagebatch --auth=scram-sha-256 \
+        --pwfile=password --encoding=UTF8 --no-locale --no-sync) && printf 'host %s all 0.0.0.0/0 scram-sha-256\n' all replication >>"$data/pg_hba.conf"
+    fi >"$dir/log/initdb.log" 2>&1 || { cat "$dir/log/initdb.log" >&2 && die "PostgreSQL's data could not be created"; }
   fi
+  if [[ -n $synchronous ]]; then more=(-c "synchronous_standby_names=*" -c wal_keep_size=256MB -c wal_sender_timeout=5s -c wal_receiver_timeout=5s); fi
   # After a kill, the last processes may still be ending, and a process that is not yet reaped looks like a running server.
   while postgres_works_in "$data"; do
     ((SECONDS < deadline)) || die "processes of a killed PostgreSQL do not end"
@@ -164,7 +205,7 @@ start_postgres() {
   chmod +x "$dir/psql"
   # The tests do not survive a power failure anyway, so fsync is off. A kill of the process loses no data.
   (cd "$dir/postgres" && launch "$dir" postgres "${as[@]}" "$bin/postgres" -D "$data" -p "$postgres_port" \
-    -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=200)
+    -c listen_addresses="$address" -c unix_socket_directories= -c fsync=off -c max_connections=200 "${more[@]}")
 }
 
 # postgres_works_in DATA reports whether a server process uses that folder.
@@ -176,10 +217,18 @@ postgres_works_in() {
   return 1
 }
 
-postgres_url() { echo "postgres://imagebatch:imagebatch@127.0.0.1:$postgres_port/postgres?sslmode=disable"; }
+postgres_url() { echo "postgres://imagebatch:imagebatch@$address:$postgres_port/postgres?sslmode=disable"; }
 
 postgres_responds() {
   [[ $("$(postgres_bin)/psql" -XAtqc 'select 1' "$(postgres_url)" 2>/dev/null) == 1 ]]
+}
+
+start_haproxy() {
+  launch "$dir" haproxy haproxy -f "$dir/haproxy.cfg"
+}
+
+haproxy_responds() {
+  curl -fs --noproxy '*' --max-time 2 -o /dev/null "$(sed -n 's/^# responds at //p' "$dir/haproxy.cfg")"
 }
 
 wait_for() {
@@ -203,11 +252,11 @@ write_env() {
     for name; do
       case $name in
       rabbitmq)
-        echo "export TEST_RABBITMQ_URL='amqp://guest:guest@127.0.0.1:$rabbitmq_port/'"
+        echo "export TEST_RABBITMQ_URL='amqp://guest:guest@$address:$rabbitmq_port/'"
         echo "export TEST_RABBITMQCTL='$dir/rabbitmqctl'"
         [[ -z ${RABBITMQ_METRICS:-} ]] || echo "export TEST_RABBITMQ_METRICS='127.0.0.1:$rabbitmq_metrics_port'"
         ;;
-      minio) echo "export TEST_S3_ENDPOINT='http://127.0.0.1:$minio_port'" ;;
+      minio) echo "export TEST_S3_ENDPOINT='http://$address:$minio_port'" ;;
       versitygw) echo "export TEST_VERSITYGW_ENDPOINT='http://127.0.0.1:$versitygw_port'" ;;
       postgres) echo "export TEST_POSTGRES_URL='$(postgres_url)'" ;;
       esac
@@ -228,7 +277,7 @@ start() {
   mkdir -p "$dir/run" "$dir/log"
   if [[ $# -eq 0 ]]; then
     for name in "${all[@]}"; do
-      if given "$name" >/dev/null; then
+      if [[ $name == haproxy ]] || given "$name" >/dev/null; then
         continue
       elif installed "$name"; then
         names+=("$name")
@@ -285,6 +334,9 @@ shift 2
 for name; do
   [[ " ${all[*]} " == *" ${name%@*} "* ]] || die "unknown server $name"
 done
+# shellcheck source=/dev/null
+if [[ -e $dir/place ]]; then . "$dir/place"; fi
+if [[ -n $netns ]]; then enter=(nsenter --net="$netns"); fi
 case $verb in
 start)
   mkdir -p "$dir"

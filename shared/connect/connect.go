@@ -22,8 +22,8 @@ import (
 
 // BrokerConfig is the part of the environment that configures RabbitMQ.
 type BrokerConfig struct {
-	// URL of RabbitMQ (4.0 to 4.3), `amqps://` for TLS. For a cluster, several URLs separated by commas, which are tried in
-	// order. [Permissions](operations.md#least-permissions).
+	// URL of RabbitMQ (4.0 to 4.3), `amqps://` for TLS. For a cluster, the URLs of all nodes separated by commas: each process
+	// uses one of them, at random. [Permissions](operations.md#least-permissions).
 	RabbitMQURL []service.SecretURL `env:"RABBITMQ_URL" envDefault:"amqp://guest:guest@127.0.0.1:5672/"`
 	// The gateway declares the queues, and the other services wait for them. `false`: the gateway only checks that they exist,
 	// and [you declare them](operations.md#rabbitmq).

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +25,7 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 		return fmt.Errorf("consume %s: prefetch is %d, want 1 to %d", queue, prefetch, maxPrefetch)
 	}
 	b.routine.use()
+	defer b.consumes(queue)()
 	live, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	c := &consumer{
@@ -67,6 +70,40 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 		select {
 		case <-time.After(pauses.NextBackOff()):
 		case <-live.Done():
+		}
+	}
+}
+
+// consumes notes that the queue is consumed, until the returned function is called.
+func (b *Broker) consumes(queue string) (end func()) {
+	add := func(n int) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.consumed[queue] += n; b.consumed[queue] == 0 {
+			delete(b.consumed, queue)
+		}
+	}
+	add(1)
+	return func() { add(-1) }
+}
+
+// checkConsumed checks repeatedly, until ctx ends, whether the node in use reaches the queues
+// that are consumed, and otherwise moves to another node. A consumer would not notice.
+func (b *Broker) checkConsumed(ctx context.Context) {
+	for {
+		select {
+		case <-time.After(b.config.UnresponsiveAfter / 8):
+		case <-ctx.Done():
+			return
+		}
+		var specs []broker.QueueSpec
+		b.mu.Lock()
+		for _, queue := range slices.Sorted(maps.Keys(b.consumed)) {
+			specs = append(specs, broker.QueueSpec{Name: queue})
+		}
+		b.mu.Unlock()
+		if _, err := b.prober.check(ctx, specs); err != nil && ctx.Err() == nil {
+			b.log.DebugContext(ctx, "queue health check failed", "error", err)
 		}
 	}
 }

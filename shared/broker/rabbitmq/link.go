@@ -25,6 +25,7 @@ func (e stepError) Error() string { return string(e) }
 
 // session is one connection, from its handshake to its end. It never reconnects.
 type session struct {
+	url       string
 	conn      *amqp.Connection
 	socket    *socket
 	ended     <-chan struct{}
@@ -71,6 +72,7 @@ func (s *session) close() {
 type link struct {
 	purpose string
 	config  Config
+	nodes   *nodes
 	log     *slog.Logger
 	closed  <-chan struct{} // closed when the Broker closes
 	prepare func(*session) error
@@ -89,27 +91,26 @@ type link struct {
 	notes   map[string]error // errors of single consumers and queues, by source
 }
 
-func newLink(purpose string, config Config, log *slog.Logger, closed <-chan struct{}) *link {
+func newLink(purpose string, config Config, nodes *nodes, log *slog.Logger, closed <-chan struct{}) *link {
 	return &link{
-		purpose: purpose, config: config, log: log.With("connection", purpose), closed: closed,
+		purpose: purpose, config: config, nodes: nodes, log: log.With("connection", purpose), closed: closed,
 		problem: stepError("not connected yet"), changed: make(chan struct{}), notes: map[string]error{},
 	}
 }
 
-// run keeps the link connected until ctx ends.
+// run keeps the link connected until ctx ends, each time to another node.
 func (l *link) run(ctx context.Context) {
 	pauses := newBackOff()
-	for node := 0; ; {
+	for {
 		start := time.Now()
-		connected, err := l.once(ctx, l.config.URLs[node%len(l.config.URLs)])
+		url := l.nodes.current()
+		connected, err := l.once(ctx, url)
 		if ctx.Err() != nil {
 			l.set(nil, false, errClosed)
 			return
 		}
 		l.set(nil, false, err)
-		if !connected {
-			node++
-		}
+		l.nodes.leave(url)
 		if connected && time.Since(start) > steady {
 			pauses.Reset()
 		}
@@ -160,7 +161,7 @@ func (l *link) once(ctx context.Context, url string) (connected bool, err error)
 
 // connect dials and completes the handshake, limited by dialTimeout.
 func (l *link) connect(ctx context.Context, url string) (*session, chan *amqp.Error, error) {
-	s := &session{}
+	s := &session{url: url}
 	release := func() bool { return true }
 	properties := amqp.NewConnectionProperties()
 	properties.SetClientConnectionName(strings.TrimSpace(l.config.Name + " " + l.purpose))
@@ -190,6 +191,15 @@ func (l *link) connect(ctx context.Context, url string) (*session, chan *amqp.Er
 	}
 	s.conn = conn
 	return s, conn.NotifyClose(make(chan *amqp.Error, 1)), nil
+}
+
+// move ends the current session if it is not with the node in use.
+func (l *link) move() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.session != nil && l.session.url != l.nodes.current() {
+		l.session.kill()
+	}
 }
 
 // set changes the state of the link.

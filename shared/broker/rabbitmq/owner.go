@@ -126,7 +126,7 @@ func (b *Broker) TakeOver(ctx context.Context, owner, marker string) (previous s
 
 // dial opens a connection to the first node that responds.
 func (b *Broker) dial(ctx context.Context) (s *session, err error) {
-	l := newLink("take-over", b.config, b.log, ctx.Done())
+	l := newLink("take-over", b.config, nil, b.log, ctx.Done())
 	for _, url := range b.config.URLs {
 		if s, _, err = l.connect(ctx, url); err == nil {
 			return s, nil

@@ -16,6 +16,9 @@
 // the broker's count of deliveries, or on any other behavior that differs between
 // versions.
 //
+// The nodes of a cluster are used in random order. A process leaves a node that does not
+// respond, and one that is cut off from its cluster.
+//
 // A queue without a leader is reported to the operator, and kept. Only while a fresh
 // broker is set up, before the hook has sent all work again, a Broker that declares
 // queues deletes such a queue and declares it again.
@@ -35,8 +38,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -70,9 +75,9 @@ var errClosed = fmt.Errorf("%w: closed by this process", broker.ErrUnavailable)
 
 // Config describes the broker and how this process uses it.
 type Config struct {
-	// URLs are the nodes of one cluster, amqp:// or amqps://, tried in turn from the
-	// first. After a loss, the last node is tried first. TLS takes its files from the
-	// query: cacertfile, certfile, keyfile.
+	// URLs are the nodes of one cluster, amqp:// or amqps://. A process uses one of them, at
+	// random, and after a loss the others in turn. TLS takes its files from the query:
+	// cacertfile, certfile, keyfile.
 	URLs []string
 	// Roots are the certificate authorities for URLs without a cacertfile; the system's
 	// if nil.
@@ -154,6 +159,9 @@ type Broker struct {
 	inspector  inspector
 	end        context.CancelFunc
 	running    sync.WaitGroup
+
+	mu       sync.Mutex     // guards the field below
+	consumed map[string]int // number of running calls of Consume, by queue
 }
 
 var _ broker.Broker = (*Broker)(nil)
@@ -169,15 +177,17 @@ func Open(config Config, log *slog.Logger) (*Broker, error) {
 		return nil, fmt.Errorf("configure rabbitmq: %w", err)
 	}
 	ctx, end := context.WithCancel(context.Background())
-	b := &Broker{config: config, log: log, inspector: make(inspector), end: end}
-	b.publishing = newLink("publishing", config, log, ctx.Done())
-	b.consuming = newLink("consuming", config, log, ctx.Done())
+	b := &Broker{config: config, log: log, inspector: make(inspector), end: end, consumed: map[string]int{}}
+	nodes := newNodes(config.URLs)
+	b.publishing = newLink("publishing", config, nodes, log, ctx.Done())
+	b.consuming = newLink("consuming", config, nodes, log, ctx.Done())
 	registry := config.Metrics
 	if registry == nil {
 		registry = telemetry.NewRegistry()
 	}
 	b.prober = &prober{
-		urls: config.URLs, dialing: newLink("checking", config, log, ctx.Done()), timeout: min(responseTimeout, config.UnresponsiveAfter/4),
+		nodes: nodes, dialing: newLink("checking", config, nodes, log, ctx.Done()), timeout: min(responseTimeout, config.UnresponsiveAfter/4),
+		moved: b.moved,
 	}
 	b.routine = newRoutine(config, b, registry)
 	b.publishing.prepare = func(s *session) (err error) {
@@ -191,11 +201,23 @@ func Open(config Config, log *slog.Logger) (*Broker, error) {
 	b.running.Go(func() { b.publishing.run(ctx) })
 	b.running.Go(func() { b.consuming.run(ctx) })
 	b.running.Go(func() { b.inspector.run(ctx) })
-	if config.Declare || config.Watch {
+	switch {
+	case config.Declare || config.Watch:
 		w := newWatch(config, b, registry)
 		b.running.Go(func() { w.run(ctx) })
+	case len(config.URLs) > 1:
+		b.running.Go(func() { b.checkConsumed(ctx) })
 	}
 	return b, nil
+}
+
+// moved ends the sessions with the node that is no longer in use.
+func (b *Broker) moved(ctx context.Context, from string) {
+	if uri, err := amqp.ParseURI(from); err == nil {
+		b.log.WarnContext(ctx, "a node of the broker does not reach a queue; moving to another", "node", net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port)))
+	}
+	b.publishing.move()
+	b.consuming.move()
 }
 
 // Close closes the connections and waits for all goroutines that Open started. Running

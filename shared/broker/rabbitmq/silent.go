@@ -22,17 +22,21 @@ const responseTimeout = 5 * time.Second
 // because they have no leader. Declaring such a queue succeeds and its depth is
 // reported as 0, but consuming from it or publishing to it blocks.
 //
+// A queue that responds through another node has a leader, and the node in use does not
+// reach it: a node that a network failure has cut off from its cluster keeps its clients, from
+// RabbitMQ 4.2 on. Then all connections move to the other node.
+//
 // Its connection is separate, because a request that a queue does not respond to can be
 // given up only by ending the connection.
 type prober struct {
-	urls    []string
+	nodes   *nodes
 	dialing *link // used only to dial
 	timeout time.Duration
+	moved   func(ctx context.Context, from string) // called after the node in use has changed
 
 	// mu guards the fields below. It is held during a check.
 	mu     sync.Mutex
 	survey *survey // its session and channel; nil until the first check, and after an error
-	node   int     // number of failed sessions
 }
 
 // check sends a request to each queue and returns the silent ones. An error means that
@@ -42,27 +46,46 @@ func (p *prober) check(ctx context.Context, specs []broker.QueueSpec) (silent ma
 	defer p.mu.Unlock()
 	silent = map[string]bool{}
 	for _, spec := range specs {
-		responded, err := p.responds(ctx, spec.Name)
-		if err != nil || !responded {
-			p.end()
+		node := p.nodes.current()
+		responded, err := p.responds(ctx, node, spec.Name)
+		if err == nil && responded {
+			continue
+		}
+		p.end()
+		if _, denied := refused(err); !denied && len(silent) == 0 && p.respondsElsewhere(ctx, spec.Name) {
+			p.moved(ctx, node)
+			return nil, fmt.Errorf("%s did not respond through the node in use, but through another", spec.Name)
 		}
 		if err != nil {
-			p.node++
 			return nil, err
 		}
-		if !responded {
-			silent[spec.Name] = true
-		}
+		silent[spec.Name] = true
 	}
 	return silent, nil
 }
 
-// responds sends a queue a request to which only its leader can respond: to get a
+// respondsElsewhere reports whether the queue responds through another node, which it then
+// makes the one in use. The caller holds mu.
+func (p *prober) respondsElsewhere(ctx context.Context, queue string) bool {
+	for _, node := range p.nodes.others() {
+		if responded, err := p.responds(ctx, node, queue); err == nil && responded {
+			p.nodes.use(node)
+			return true
+		}
+		p.end()
+	}
+	return false
+}
+
+// responds sends a queue a request through the node to which only its leader can respond: to get a
 // message from the empty queue. It sends none to a queue with waiting messages, since
 // that would deliver one, or to a missing queue. The caller holds mu.
-func (p *prober) responds(ctx context.Context, queue string) (bool, error) {
+func (p *prober) responds(ctx context.Context, node, queue string) (bool, error) {
+	if p.survey != nil && p.survey.session.url != node {
+		p.end()
+	}
 	if p.survey == nil || p.survey.session.conn.IsClosed() {
-		s, _, err := p.dialing.connect(ctx, p.urls[p.node%len(p.urls)])
+		s, _, err := p.dialing.connect(ctx, node)
 		if err != nil {
 			return false, err
 		}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +27,13 @@ const unresponsiveAfter = 4 * time.Second
 // like one without a leader, on every version of RabbitMQ.
 func silence(t *testing.T, queue, verb string) {
 	t.Helper()
+	silenceIn(t, vhost(t), queue, verb)
+}
+
+func silenceIn(t *testing.T, vhost, queue, verb string) {
+	t.Helper()
 	rabbitmqctl(t, "eval", fmt.Sprintf(`{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"%s">>, queue, <<"%s">>)),
-		{Name, _} = amqqueue:get_pid(Q), sys:%s(whereis(Name)).`, vhost(t), queue, verb))
+		{Name, _} = amqqueue:get_pid(Q), sys:%s(whereis(Name)).`, vhost, queue, verb))
 }
 
 func vhost(t *testing.T) string {
@@ -218,4 +226,46 @@ func hasMetric(t *testing.T, registry *telemetry.Registry, line string) bool {
 	page := httptest.NewRecorder()
 	registry.Handler().ServeHTTP(page, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
 	return strings.Contains(page.Body.String(), line)
+}
+
+// TestNodeCutOff verifies that a Broker leaves a node through which a queue does not respond, if it does
+// through another node. The nodes are two vhosts with the same queues.
+func TestNodeCutOff(t *testing.T) {
+	t.Parallel()
+	needTool(t)
+	u, err := url.Parse(serverURL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := vhost(t) + "-second"
+	rabbitmqctl(t, "add_vhost", second)
+	t.Cleanup(func() { rabbitmqctl(t, "delete_vhost", second) })
+	rabbitmqctl(t, "set_permissions", "--vhost", second, u.User.Username(), ".*", ".*", ".*")
+	urls := map[string]string{vhost(t): serverURL(t), second: u.ResolveReference(&url.URL{Path: "/" + second}).String()}
+	for _, declares := range []bool{true, false} {
+		t.Run(fmt.Sprintf("declares %t", declares), func(t *testing.T) {
+			t.Parallel()
+			q := brokertest.Name()
+			each := map[string]broker.Broker{}
+			for name, address := range urls {
+				each[name] = openWith(t, rabbitmq.Config{URLs: []string{address}, Declare: true, WorkQueues: []string{q}})
+				brokertest.Publish(t, each[name], q, brokertest.Text(name))
+			}
+			b := openWith(t, rabbitmq.Config{
+				URLs: slices.Collect(maps.Values(urls)), Declare: declares, WorkQueues: []string{q}, UnresponsiveAfter: unresponsiveAfter,
+			})
+			got := make(chan broker.Delivery, 64)
+			brokertest.Start(t, b, q, 1, brokertest.Into(got))
+			d := brokertest.Receive(t, got, "a delivery from the first node")
+			brokertest.Ack(t, d)
+			silenceIn(t, string(d.Body), q, "suspend")
+			defer silenceIn(t, string(d.Body), q, "resume")
+			if d := brokertest.Receive(t, got, "a delivery from the other node"); urls[string(d.Body)] == "" {
+				t.Errorf("got %q", d.Body)
+			} else {
+				brokertest.Ack(t, d)
+			}
+			brokertest.Await(t, "ready on the other node", func() bool { return b.Ready() == nil })
+		})
+	}
 }

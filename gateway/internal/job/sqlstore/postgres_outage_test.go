@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -300,4 +301,72 @@ func TestDeadlock(t *testing.T) {
 		})
 	}
 	work.Wait()
+}
+
+// TestStandbyAbsent verifies that nothing is reported as done while a synchronous standby is absent: a commit
+// whose session is terminated while it waits for the standby is visible, but a failover would lose it.
+func TestStandbyAbsent(t *testing.T) {
+	server := startServer(t)
+	s := openURL(t, server.url)
+	key := job.Key{Name: "key"}
+	lease := job.Lease{Owner: "owner", Epoch: 1, Until: t0.Add(time.Hour)}
+	ok(t, s.Create(t.Context(), newJob("settled", 1)))
+	settle := func() error {
+		ref := job.Ref{JobID: "settled"}
+		_, _, err := s.Change(t.Context(), ref, settled(ref), t0)
+		return err
+	}
+	for name, do := range map[string]func() error{
+		"settle":  settle,
+		"reserve": func() error { return s.Reserve(t.Context(), "reserved", lease, key) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			standby := func(names string) {
+				testDatabase{"postgres", server.url}.execute(t, `ALTER SYSTEM SET synchronous_standby_names = '`+names+`'`, `SELECT pg_reload_conf()`)
+			}
+			standby("absent")
+			t.Cleanup(func() { standby("") })
+			begin := func(do func() error) chan error {
+				result := make(chan error, 1)
+				go func() { result <- do() }()
+				return result
+			}
+			// inWait waits until n sessions wait for the standby, or reports the result of a call that did not.
+			inWait := func(n int, result <-chan error) (pid int) {
+				t.Helper()
+				limit := time.After(30 * time.Second)
+				for {
+					var there int
+					ok(t, pool(s).QueryRow(t.Context(), `SELECT count(*), coalesce(max(pid), 0) FROM pg_stat_activity WHERE wait_event = 'SyncRep'`).Scan(&there, &pid))
+					if there >= n {
+						return pid
+					}
+					select {
+					case err := <-result:
+						t.Fatalf("the call returned %v without waiting for the standby", err)
+					case <-limit:
+						t.Fatalf("fewer than %d sessions wait for the standby", n)
+					default:
+					}
+				}
+			}
+			first := begin(do)
+			testDatabase{"postgres", server.url}.execute(t, fmt.Sprintf(`SELECT pg_terminate_backend(%d)`, inWait(1, first)))
+			if err := <-first; !errors.Is(err, job.ErrUnavailable) {
+				t.Fatalf("a commit that lost its session returned %v, want ErrUnavailable", err)
+			}
+			calls := []chan error{begin(do)}
+			inWait(1, calls[0])
+			if name == "reserve" {
+				calls = append(calls, begin(func() error { _, err := s.Keyed(t.Context(), key); return err }))
+				inWait(2, calls[1])
+			}
+			standby("")
+			for i, want := range [][]error{{nil, job.ErrKeyTaken}, {nil}}[:len(calls)] {
+				if err := <-calls[i]; !slices.ContainsFunc(want, func(e error) bool { return errors.Is(err, e) }) {
+					t.Errorf("call %d returned %v after the standby was removed, want one of %v", i, err, want)
+				}
+			}
+		})
+	}
 }

@@ -167,11 +167,13 @@ func (e *postgresEngine) writeOnce(ctx context.Context, do work) error {
 		return broken(conn, fmt.Errorf("begin: %w", err))
 	}
 	x := &session{tx: &postgresTx{tx, e}}
-	if err := do(ctx, x); err != nil {
-		return errors.Join(broken(conn, err), undo(ctx, conn, tx))
-	}
-	if !x.changed {
-		return undo(ctx, conn, tx)
+	err = broken(conn, do(ctx, x))
+	if err != nil || !x.changed {
+		undone := undo(ctx, conn, tx)
+		if undone == nil && !postgresOutage(err) {
+			undone = confirm(ctx, conn)
+		}
+		return errors.Join(err, undone)
 	}
 	if x.delta != (job.Counts{}) {
 		if _, err := x.exec(ctx, addCounters, x.delta.Jobs, x.delta.OpenImages, x.delta.Unsent); err != nil {
@@ -187,6 +189,28 @@ func (e *postgresEngine) writeOnce(ctx context.Context, do work) error {
 		return err
 	}
 	return nil
+}
+
+// awaitStandby takes a transaction ID if there are synchronous standbys, so that its commit waits for them
+// like that of a change, and so for all commits before.
+const awaitStandby = `SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' THEN pg_current_xact_id()::text END`
+
+// confirm waits for the synchronous standbys, if there are any.
+func confirm(ctx context.Context, conn *pgxpool.Conn) error {
+	if _, err := conn.Exec(ctx, awaitStandby); err != nil {
+		return unavailable(broken(conn, fmt.Errorf("wait for the standby: %w", err)))
+	}
+	return nil
+}
+
+func (e *postgresEngine) confirm(ctx context.Context) error {
+	conn, ctx, cancel, err := e.acquire(ctx, writeTime)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	defer conn.Release()
+	return confirm(ctx, conn)
 }
 
 // undo rolls back a transaction. An error on a closed connection is ignored: closing the

@@ -20,10 +20,18 @@ func (s *Store) Changes(ctx context.Context, id string, after int64) (_ *job.Job
 }
 
 // Keyed returns the job that has the key, without its images. A job that is still being
-// received has the status Receiving. It returns job.ErrNotFound when no job has the key.
+// received has the status Receiving. It returns job.ErrNotFound when no job has the key. The job is durable,
+// since the client is told that it was accepted.
 func (s *Store) Keyed(ctx context.Context, k job.Key) (_ *job.Job, err error) {
 	defer wrap(&err, "find the job of a key")
-	return s.find(ctx, nil, selectKeyed, k.Scope, k.Name)
+	j, err := s.find(ctx, nil, selectKeyed, k.Scope, k.Name)
+	if err == nil {
+		err = s.domainError(ctx, s.engine.confirm(ctx))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return j, nil
 }
 
 // find reads a job and, if images is not nil, the images that its query returns.

@@ -203,6 +203,9 @@ func (e *sqliteEngine) countAll(ctx context.Context, x *session) error {
 	return x.one(ctx, countFile)(&e.totals.Jobs, &e.totals.OpenImages, &e.totals.Unsent)
 }
 
+// confirm returns at once: reads see only what is on disk.
+func (e *sqliteEngine) confirm(context.Context) error { return nil }
+
 func (e *sqliteEngine) counts(ctx context.Context, x *session) (job.Counts, error) {
 	e.mu.Lock()
 	c := e.totals

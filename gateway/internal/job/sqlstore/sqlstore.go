@@ -15,7 +15,9 @@
 // to one process at a time: a second process is rejected, and a killed process does not block
 // the next one. OpenSQLite ends all leases, because the previous writer has ended.
 //
-// PostgreSQL: commits are synchronous. A change locks its job's row, so that gateways that
+// PostgreSQL: commits are synchronous, and wait for a synchronous standby if there is one. A commit
+// whose wait was interrupted is visible, although a failover may lose it. So a write that finds nothing left
+// to do waits for the standby as well. A change locks its job's row, so that gateways that
 // settle the same job take turns. Changes that wait at the same time are committed together, with
 // the rows of their jobs locked in the order of their IDs. Images that
 // a gateway has marked unsent are left to its own relay for some seconds and then to any
@@ -71,15 +73,17 @@ type work func(ctx context.Context, x *session) error
 
 // engine runs the transactions of one database.
 type engine interface {
-	// write runs do in a transaction and returns when it is durable. When do returns an error,
-	// the transaction is rolled back. It returns job.ErrUnavailable when it is unknown whether the
+	// write runs do in a transaction and returns when that, or what it found done already, is
+	// durable. When do returns an error, the transaction is rolled back. It returns job.ErrUnavailable when it is unknown whether the
 	// write was applied.
 	write(ctx context.Context, do work) error
 	// change makes the change in a transaction, and returns when that is durable. Its errors are
 	// those of write.
 	change(ctx context.Context, c *change) error
-	// read runs the queries of do in one snapshot.
+	// read runs the queries of do in one snapshot. It may see a commit that a failover still loses.
 	read(ctx context.Context, do work) error
+	// confirm returns when no failover can lose what the calls before it have seen.
+	confirm(ctx context.Context) error
 	// counts returns the statistics over all jobs.
 	counts(ctx context.Context, x *session) (job.Counts, error)
 	// shutdown closes the engine after the calls in progress.
