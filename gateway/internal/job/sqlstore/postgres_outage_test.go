@@ -308,17 +308,16 @@ func TestDeadlock(t *testing.T) {
 func TestStandbyAbsent(t *testing.T) {
 	server := startServer(t)
 	s := openURL(t, server.url)
-	key := job.Key{Name: "key"}
+	key := func(i int) job.Key { return job.Key{Name: fmt.Sprint("key ", i)} }
 	lease := job.Lease{Owner: "owner", Epoch: 1, Until: t0.Add(time.Hour)}
-	ok(t, s.Create(t.Context(), newJob("settled", 1)))
-	settle := func() error {
-		ref := job.Ref{JobID: "settled"}
-		_, _, err := s.Change(t.Context(), ref, settled(ref), t0)
-		return err
-	}
-	for name, do := range map[string]func() error{
-		"settle":  settle,
-		"reserve": func() error { return s.Reserve(t.Context(), "reserved", lease, key) },
+	ok(t, s.Create(t.Context(), newJob("settled", 100)))
+	for name, do := range map[string]func(i int) error{
+		"settle": func(i int) error {
+			ref := job.Ref{JobID: "settled", Index: i}
+			_, _, err := s.Change(t.Context(), ref, settled(ref), t0)
+			return err
+		},
+		"reserve": func(i int) error { return s.Reserve(t.Context(), fmt.Sprint("reserved ", i), lease, key(i)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			standby := func(names string) {
@@ -326,40 +325,52 @@ func TestStandbyAbsent(t *testing.T) {
 			}
 			standby("absent")
 			t.Cleanup(func() { standby("") })
-			begin := func(do func() error) chan error {
+			begin := func(do func(int) error, i int) chan error {
 				result := make(chan error, 1)
-				go func() { result <- do() }()
+				go func() { result <- do(i) }()
 				return result
 			}
-			// inWait waits until n sessions wait for the standby, or reports the result of a call that did not.
-			inWait := func(n int, result <-chan error) (pid int) {
+			// inWait waits until n sessions wait for the standby, and returns one of them, or 0 and the result of a
+			// call that did not wait.
+			inWait := func(n int, result <-chan error) (pid int, err error) {
 				t.Helper()
 				limit := time.After(30 * time.Second)
 				for {
 					var there int
 					ok(t, pool(s).QueryRow(t.Context(), `SELECT count(*), coalesce(max(pid), 0) FROM pg_stat_activity WHERE wait_event = 'SyncRep'`).Scan(&there, &pid))
 					if there >= n {
-						return pid
+						return pid, nil
 					}
 					select {
 					case err := <-result:
-						t.Fatalf("the call returned %v without waiting for the standby", err)
+						return 0, err
 					case <-limit:
 						t.Fatalf("fewer than %d sessions wait for the standby", n)
 					default:
 					}
 				}
 			}
-			first := begin(do)
-			testDatabase{"postgres", server.url}.execute(t, fmt.Sprintf(`SELECT pg_terminate_backend(%d)`, inWait(1, first)))
+			i, pid := -1, 0
+			var first chan error
+			for pid == 0 { // until the setting is in effect
+				i++
+				first = begin(do, i)
+				var err error
+				pid, err = inWait(1, first)
+				ok(t, err)
+			}
+			testDatabase{"postgres", server.url}.execute(t, fmt.Sprintf(`SELECT pg_terminate_backend(%d)`, pid))
 			if err := <-first; !errors.Is(err, job.ErrUnavailable) {
 				t.Fatalf("a commit that lost its session returned %v, want ErrUnavailable", err)
 			}
-			calls := []chan error{begin(do)}
-			inWait(1, calls[0])
+			calls := []chan error{begin(do, i)}
 			if name == "reserve" {
-				calls = append(calls, begin(func() error { _, err := s.Keyed(t.Context(), key); return err }))
-				inWait(2, calls[1])
+				calls = append(calls, begin(func(i int) error { _, err := s.Keyed(t.Context(), key(i)); return err }, i))
+			}
+			for at, call := range calls {
+				if pid, err := inWait(len(calls), call); pid == 0 {
+					t.Fatalf("call %d returned %v without waiting for the standby", at, err)
+				}
 			}
 			standby("")
 			for i, want := range [][]error{{nil, job.ErrKeyTaken}, {nil}}[:len(calls)] {

@@ -191,9 +191,9 @@ func (e *postgresEngine) writeOnce(ctx context.Context, do work) error {
 	return nil
 }
 
-// awaitStandby takes a transaction ID if there are synchronous standbys, so that its commit waits for them
-// like that of a change, and so for all commits before.
-const awaitStandby = `SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' THEN pg_current_xact_id()::text END`
+// awaitStandby writes a message without readers to the log if there are synchronous standbys. The commit of it waits for
+// them like that of a change, and so for all commits before. That of a transaction without a record in the log would not.
+const awaitStandby = `SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' THEN pg_logical_emit_message(true, 'imagebatch', '') END`
 
 // confirm waits for the synchronous standbys, if there are any.
 func confirm(ctx context.Context, conn *pgxpool.Conn) error {
