@@ -91,7 +91,7 @@ bench-console: bin/standalone ## measure the console in Chromium, into docs/perf
 	@bash -c '. deployments/local/lib.sh; has_websocket node || PATH=$$(dirname "$$(tool node)"):$$PATH; \
 		CHROMIUM=$$(browser) PACKAGES=$$(tool console) node deployments/console/bench.mjs'
 
-prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, a watched folder of 1,000 files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds, tests and 20 seeds on RabbitMQ 4.3 and PostgreSQL 18, compose-test
+prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, a watched folder of 1,000 files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds, 100 on clusters, tests and 20 seeds of each on RabbitMQ 4.3 and PostgreSQL 18, compose-test
 	deployments/local/test.sh --without-servers -count=20 -timeout=3h
 	deployments/local/test.sh -count=3 -timeout=3h
 	PROVE=1 deployments/local/test.sh --without-servers -run='TestMutatedFiles|TestWatchedFolder|TestCaptionFaults'
@@ -100,16 +100,20 @@ prove: ## run the long tests, for hours: 20 times without servers, 3 times with,
 	$(MAKE) --no-print-directory chaos SEEDS=200
 	$(MAKE) --no-print-directory chaos SCENARIO=rolling
 	$(MAKE) --no-print-directory chaos SCENARIO=outage
+	$(MAKE) --no-print-directory chaos SCENARIO=move LANES=1
 	$(MAKE) --no-print-directory chaos SCENARIO=leaderless SEEDS=200
+	$(MAKE) --no-print-directory chaos SCENARIO=cluster SEEDS=100 LANES=1
 	DEBIAN_SUITE=sid deployments/local/test.sh -timeout=1h
 	DEBIAN_SUITE=sid $(MAKE) --no-print-directory chaos SEEDS=20
 	DEBIAN_SUITE=sid $(MAKE) --no-print-directory chaos SCENARIO=leaderless SEEDS=50
+	DEBIAN_SUITE=sid $(MAKE) --no-print-directory chaos SCENARIO=cluster SEEDS=20 LANES=1
 	deployments/local/compose-test.sh
 
 mutants: ## test the tests: break one promise at a time in a copy of the code, and show which test fails (ARGS=NAME: only one)
 	@deployments/local/mutants.sh $(ARGS)
 
-chaos: ## run the services under random faults, with SEEDS (5) seeds starting at FIRST (1), LANES (2) at a time, SCENARIO=rolling|outage|leaderless, or seeds on clusters with SCENARIO=cluster LANES=1, which needs root
+chaos: ## run the services under random faults, with SEEDS (5) seeds starting at FIRST (1), LANES (2) at a time, SCENARIO=rolling|outage|move|leaderless, or seeds on clusters with SCENARIO=cluster LANES=1, which needs root
+	@$(if $(filter move,$(SCENARIO)),DEBIAN_SUITE=sid deployments/local/install.sh rabbitmq)
 	@deployments/local/install.sh rabbitmq minio postgres $(if $(filter cluster,$(SCENARIO)),network haproxy)
 	@go run ./deployments/chaos -first $(or $(FIRST),1) -seeds $(or $(SEEDS),5) -lanes $(or $(LANES),2) -scenario "$(SCENARIO)"
 

@@ -67,7 +67,7 @@ func main() {
 		text, err = compareStores(ctx, *root, *dir, pairs)
 	case *byRoundTrip:
 		at = latencyPlace
-		text, err = compareRoundTrips(ctx, *root, *dir, pairs)
+		text, err = compareRoundTrips(ctx, *root, *dir, pairs, roundTrips)
 	case *fleets:
 		at = scalingPlace
 		text, err = markdown(measureScaling(ctx, *root, *dir, scale))

@@ -39,8 +39,8 @@ func compareStores(ctx context.Context, root, dir string, p pairs) (string, erro
 // roundTrips are the round trips between the services and their servers that are compared.
 var roundTrips = []time.Duration{0, 2 * time.Millisecond, 10 * time.Millisecond, 50 * time.Millisecond}
 
-// compareRoundTrips measures the services with servers that are at different distances, in a simulated network.
-func compareRoundTrips(ctx context.Context, root, dir string, p pairs) (_ string, err error) {
+// compareRoundTrips measures the services with servers at these distances, in a simulated network.
+func compareRoundTrips(ctx context.Context, root, dir string, p pairs, roundTrips []time.Duration) (_ string, err error) {
 	w, err := network.New(1)
 	if err != nil {
 		return "", err

@@ -312,6 +312,34 @@ func restart(ctx context.Context, r *run, b injection) (func() error, error) {
 	return nil, errors.Join(undo(), r.services[b.victim].awaitReady(ctx))
 }
 
+// moved moves the services to another broker of another version, which is empty, as operators must do where a
+// version cannot be upgraded in place: the gateways stop, every service gets the other broker, and the gateways start. They
+// find it fresh and send all open images again. The old broker is emptied.
+func moved(ctx context.Context, r *run, _ injection) (func() error, error) {
+	s, other := r.servers, r.servers.other
+	for _, name := range r.gateways {
+		if err := r.services[name].end(syscall.SIGTERM); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range r.names {
+		if err := r.wires[name]["broker 1"].redirect(other.brokers[0].Host); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range r.gateways {
+		r.services[name].start()
+	}
+	for _, command := range []string{"stop_app", "reset", "start_app"} {
+		if _, err := s.ctl(ctx, command); err != nil {
+			return nil, err
+		}
+	}
+	s.brokers, other.brokers = other.brokers, s.brokers
+	s.rabbitmqctl, other.rabbitmqctl = other.rabbitmqctl, s.rabbitmqctl
+	return nil, nil
+}
+
 // longOutage makes the storage unavailable as soon as all batches are accepted, and
 // only then resumes the workers.
 func longOutage(ctx context.Context, r *run, b injection) (func() error, error) {

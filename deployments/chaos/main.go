@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -31,7 +32,7 @@ func main() {
 	seeds := flag.Uint64("seeds", 5, "number of seeds to run")
 	first := flag.Uint64("first", 1, "first seed")
 	lanes := flag.Int("lanes", 1, "number of concurrent runs, each with servers of its own")
-	scenario := flag.String("scenario", "", "run rolling, outage or leaderless instead of seeds, or cluster with seeds")
+	scenario := flag.String("scenario", "", "run rolling, outage, move or leaderless instead of seeds, or cluster with seeds")
 	flag.Parse()
 	var plans []*plan
 	var err error
@@ -81,7 +82,15 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, s.call(ctx, "stop")) }()
+		if s.other, err = startOther(ctx, plans[0], dir+"-other"); err != nil {
+			return errors.Join(err, s.call(ctx, "stop"))
+		}
+		defer func() {
+			if s.other != nil {
+				err = errors.Join(err, s.other.call(ctx, "stop"))
+			}
+			err = errors.Join(err, s.call(ctx, "stop"))
+		}()
 		idle <- s
 	}
 	var (
@@ -131,6 +140,18 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 	fmt.Printf("%v\n%d runs, %d breached %v, in %s: %s\n",
 		map[string]int(total), total["runs"], len(breached), breached, time.Since(started).Round(time.Second), total)
 	return errors.Join(failed, ctx.Err())
+}
+
+// startOther starts the RabbitMQ to which the scenario move moves, from Debian's unstable suite.
+func startOther(ctx context.Context, p *plan, dir string) (*servers, error) {
+	if !strings.HasPrefix(p.name, "move") {
+		return nil, nil //nolint:nilnil // No other plan needs one.
+	}
+	place := "suite=sid debian_bin=$cache/debian-sid/bin\n"
+	if err := errors.Join(os.MkdirAll(dir, 0o750), os.WriteFile(filepath.Join(dir, "place"), []byte(place), 0o600)); err != nil {
+		return nil, err
+	}
+	return startServers(ctx, dir, "rabbitmq")
 }
 
 // counts are the counters of one or more runs: those that String prints, others, and

@@ -50,6 +50,7 @@ const (
 var scenarios = map[string]plan{
 	"rolling": {draw: (*run).rolling, exact: true, readers: 4},
 	"outage":  {draw: (*run).outage, exact: true, hold: true},
+	"move":    {draw: (*run).move, exact: true, readers: 2},
 }
 
 // plansOf returns the plans of the seeds, or of a scenario: one plan for each job store.
@@ -67,7 +68,7 @@ func plansOf(scenario string, first, seeds uint64) (plans []*plan, err error) {
 	for i, gateways := range [][]string{{"gateway"}, {"gateway-1", "gateway-2"}} {
 		p, known := scenarios[scenario]
 		if !known {
-			return nil, fmt.Errorf("unknown scenario %q: choose rolling, outage, cluster or leaderless", scenario)
+			return nil, fmt.Errorf("unknown scenario %q: choose rolling, outage, move, cluster or leaderless", scenario)
 		}
 		p.name, p.again = fmt.Sprintf("%s-%d", scenario, i+1), "SCENARIO="+scenario
 		p.number, p.postgres = first+uint64(i), len(gateways) > 1
@@ -153,6 +154,11 @@ func (r *run) rolling() ([]batch, [][]injection) {
 		}
 	}
 	return batches, injections
+}
+
+// move moves the services to another broker in the middle of the load.
+func (r *run) move() ([]batch, [][]injection) {
+	return r.drawBatches(40, 30*time.Second), [][]injection{{{fault: fault{name: "broker moved", do: moved}, at: 15 * time.Second}}}
 }
 
 // outage makes the storage unavailable for minutes while many good images are in

@@ -217,6 +217,7 @@ type servers struct {
 	key, secret        string // credentials of the storage
 
 	cluster *cluster // nil: there is one server of each kind
+	other   *servers // a RabbitMQ of another version; nil unless the plan moves to it
 }
 
 var assignments = regexp.MustCompile(`(TEST_\w+)='([^']*)'`)

@@ -101,6 +101,13 @@ func (w *wire) disconnect() error {
 // cut ends all connections and accepts new ones.
 func (w *wire) cut() error { return errors.Join(w.disconnect(), w.heal()) }
 
+// redirect ends all connections and connects new ones to another server.
+func (w *wire) redirect(target string) error {
+	err := w.disconnect()
+	w.target = target
+	return errors.Join(err, w.create())
+}
+
 // heal removes all faults.
 func (w *wire) heal() error {
 	return w.change(func(p *toxiproxy.Proxy) error {

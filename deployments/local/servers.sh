@@ -16,6 +16,7 @@
 # RABBITMQ_METRICS=yes, RabbitMQ serves its metrics on a port of its own.
 #
 # A folder is a node of a cluster if it has a file named place, with assignments for this script:
+#   suite=SUITE debian_bin=PATH   the Debian suite of its programs
 #   netns=PATH          the network namespace of its servers
 #   address=IP          where they listen, with the ports from base on
 #   base=PORT

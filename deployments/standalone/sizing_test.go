@@ -71,16 +71,18 @@ const (
 	milliHour = 3_600_000.0
 )
 
+// parts are the processes, with their rows in docs/performance.md.
+var parts = []struct{ row, name string }{
+	{"CPU ms per image: gateway", "gateway"},
+	{"CPU ms per image: analyzer", "analyzer"},
+	{"CPU ms per image: processor", "processor"},
+	{"CPU ms per image: broker (RabbitMQ)", "RabbitMQ"},
+	{"CPU ms per image: store (MinIO)", "S3 server (MinIO)"},
+}
+
 // sizing returns the table of docs/operations.md with the resources for that many images.
 func sizing(t *testing.T, m measured) string {
 	t.Helper()
-	parts := []struct{ row, name string }{
-		{"CPU ms per image: gateway", "gateway"},
-		{"CPU ms per image: analyzer", "analyzer"},
-		{"CPU ms per image: processor", "processor"},
-		{"CPU ms per image: broker (RabbitMQ)", "RabbitMQ"},
-		{"CPU ms per image: store (MinIO)", "S3 server (MinIO)"},
-	}
 	var text strings.Builder
 	line := func(name string, value func(photo int) string) {
 		fmt.Fprintf(&text, "| %s |", name)
@@ -114,6 +116,51 @@ func sizing(t *testing.T, m measured) string {
 	return text.String()
 }
 
+// Load of the table of docs/scale.md, and what its text says of an image.
+const (
+	eachRate      = 4000 // images per second of one installation
+	installations = 25
+	requests      = 6      // of an image to the S3 server
+	writes        = 4      // among them
+	rowSize       = 1.3e-6 // GB of an image in PostgreSQL
+)
+
+// scale returns the table of docs/scale.md: what one installation and all of them need, for the smaller photo.
+func scale(t *testing.T, m measured) string {
+	t.Helper()
+	var text strings.Builder
+	fmt.Fprintf(&text, "| | Each installation | All %d |\n|---|--:|--:|\n", installations)
+	line := func(name string, perImage float64) {
+		mark := ""
+		if strings.HasPrefix(name, "**") {
+			mark = "**"
+		}
+		fmt.Fprintf(&text, "| %s | %s%s%[2]s | %[2]s%[4]s%[2]s |\n", name, mark, rounded(perImage*eachRate), rounded(perImage*eachRate*installations))
+	}
+	for _, p := range parts {
+		line("cores: "+p.name, m.row(t, p.row)[0]/1000/busy)
+	}
+	line("**cores**", m.row(t, "CPU ms per image: all five")[0]/1000/busy)
+	gigabyte := m.kilobyte[0] / 1e6
+	line("GB/s into the gateways, inline (base64)", gigabyte*4/3)
+	line("GB/s into the S3 server, and the same rate out of it", 2*gigabyte)
+	line("S3 requests per second", requests)
+	line("S3 requests per second that write", writes)
+	line("messages per second", 3)
+	line("GB of the job store for each hour of `JOB_RETENTION`", 3600*rowSize)
+	line("TB of originals for each hour of `JOB_RETENTION`", 3600*gigabyte/1000)
+	line("TB of processed images per day", 86400*gigabyte/1000)
+	return text.String()
+}
+
+// rounded returns two or three digits of a number.
+func rounded(f float64) string {
+	if f < 100 {
+		return strconv.FormatFloat(f, 'g', 2, 64)
+	}
+	return thousands(f)
+}
+
 // thousands rounds a number to three digits and adds thousands separators.
 func thousands(f float64) string {
 	unit := math.Pow(10, math.Max(0, math.Floor(math.Log10(f))-2))
@@ -124,15 +171,18 @@ func thousands(f float64) string {
 	return text
 }
 
-// TestSizing verifies that the sizing table matches the measured one; -update writes it.
+// TestSizing verifies that the tables of sizes match the measured one; -update writes them.
 func TestSizing(t *testing.T) {
 	m := readMeasured(t)
-	doc := string(readFile(t, operations))
-	want := between(t, doc, "sizes", sizing(t, m))
-	if want != doc {
+	for file, table := range map[string]string{operations: sizing(t, m), "../../docs/scale.md": scale(t, m)} {
+		doc := string(readFile(t, file))
+		want := between(t, doc, "sizes", table)
+		if want == doc {
+			continue
+		}
 		if !*update {
-			t.Errorf("the sizing table of %s does not match docs/performance.md; -update changes it to\n%s", operations, sizing(t, m))
-		} else if err := os.WriteFile(operations, []byte(want), 0o600); err != nil {
+			t.Errorf("the table of sizes in %s does not match docs/performance.md; -update changes it to\n%s", file, table)
+		} else if err := os.WriteFile(file, []byte(want), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
