@@ -312,6 +312,20 @@ func (s *servers) queues(ctx context.Context) (map[string]int, error) {
 	return list, err
 }
 
+// deleteQueue deletes a queue that may not exist. A node of a cluster that has just returned may need a moment.
+func (s *servers) deleteQueue(ctx context.Context, name string) (err error) {
+	limited, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	_ = poll(limited, time.Second, func() bool {
+		_, err = s.ctl(ctx, "delete_queue", "--vhost", s.vhost, name)
+		return err == nil || strings.Contains(err.Error(), "Queue not found")
+	})
+	if err != nil && strings.Contains(err.Error(), "Queue not found") {
+		return nil
+	}
+	return err
+}
+
 // leaderless returns the names of the quorum queues that have no leader and so do
 // not respond. RabbitMQ 4.0 that is killed while it creates queues may leave the newest
 // ones in this state permanently. The gateway's own empty queues do not need a leader.

@@ -116,7 +116,9 @@ func newRun(ctx context.Context, p *plan, s *servers, bin, dir string, env ...st
 	// Each run has a job store of its own. The queues may not exist yet.
 	_, _ = s.ctl(ctx, "purge_queue", "--vhost", s.vhost, deadUploads)
 	_, _ = s.ctl(ctx, "purge_queue", "--vhost", s.vhost, broker.ForeignResults)
-	_, _ = s.ctl(ctx, "delete_queue", "--vhost", s.vhost, broker.OwnerQueue)
+	if err := s.deleteQueue(ctx, broker.OwnerQueue); err != nil {
+		return nil, err
+	}
 	data := filepath.Join(dir, "data")
 	_, _ = command(ctx, "umount", "--lazy", data) // An earlier run may have been killed.
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(data, 0o750)); err != nil {
