@@ -102,6 +102,9 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 	)
 	for _, p := range plans {
 		s := <-idle
+		if ctx.Err() != nil {
+			break
+		}
 		running.Go(func() {
 			defer func() { idle <- s }()
 			started := time.Now()

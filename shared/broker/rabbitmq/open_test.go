@@ -139,6 +139,23 @@ func TestNodesFailOver(t *testing.T) {
 	}
 }
 
+// TestNodesSpread verifies that Brokers with the same URLs use all nodes.
+func TestNodesSpread(t *testing.T) {
+	t.Parallel()
+	first, firstURL := startProxy(t)
+	second, secondURL := startProxy(t)
+	for range 24 { // All on one node would be a coincidence of 1 in 8 million.
+		openWith(t, rabbitmq.Config{URLs: []string{firstURL, secondURL}})
+	}
+	for name, p := range map[string]*proxy{"first": first, "second": second} {
+		brokertest.Await(t, "a connection to the "+name+" node", func() bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return len(p.conns) > 0
+		})
+	}
+}
+
 // TestOversizedMessages verifies that messages that exceed the limits of AMQP frames are
 // rejected before they break the connection.
 func TestOversizedMessages(t *testing.T) {
