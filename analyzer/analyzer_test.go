@@ -133,6 +133,7 @@ func TestFailedImages(t *testing.T) {
 		if err := r.originals.Delete(t.Context(), m["original_path"].(string)); err != nil {
 			t.Fatal(err)
 		}
+		m["attempt"] = pipeline.MaxAttempts
 		r.publish(t, m)
 		if got := r.failure(t); got.Status != pipeline.Failed || got.ErrorCode != pipeline.CodeOriginalLost || !got.Retryable || got.Index != 7 {
 			t.Errorf("result %+v", got)

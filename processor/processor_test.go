@@ -256,8 +256,13 @@ func TestOutage(t *testing.T) {
 
 func TestFailedImages(t *testing.T) {
 	r := start(t)
-	m, body := r.analysis(t, "v1")
+	m, _ := r.analysis(t, "v1")
 	if err := r.originals.Delete(t.Context(), m["original_path"].(string)); err != nil {
+		t.Fatal(err)
+	}
+	m["attempt"] = pipeline.MaxAttempts
+	body, err := json.Marshal(m)
+	if err != nil {
 		t.Fatal(err)
 	}
 	r.publish(t, body)

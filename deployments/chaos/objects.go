@@ -45,7 +45,7 @@ func (r *run) objects(ctx context.Context, jobs map[string]*jobResponse) {
 			r.compareCaption(j, b, &img, has)
 		}
 	}
-	limit := time.Minute // lease of an abandoned batch
+	limit := 2 * time.Minute // lease of an abandoned batch, and the pause before its objects are deleted again
 	if r.retention > 0 {
 		// After retention deleted a job, a handler may still store objects for a while.
 		// A later sweep deletes them.

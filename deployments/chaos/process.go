@@ -318,11 +318,11 @@ func (s *servers) deleteQueue(ctx context.Context, name string) (err error) {
 	defer cancel()
 	_ = poll(limited, time.Second, func() bool {
 		_, err = s.ctl(ctx, "delete_queue", "--vhost", s.vhost, name)
-		return err == nil || strings.Contains(err.Error(), "Queue not found")
+		if err != nil && (strings.Contains(err.Error(), "Queue not found") || strings.Contains(err.Error(), "No such queue")) { // 4.0 and 4.3
+			err = nil
+		}
+		return err == nil
 	})
-	if err != nil && strings.Contains(err.Error(), "Queue not found") {
-		return nil
-	}
 	return err
 }
 

@@ -17,7 +17,7 @@
 #                           lint      golangci-lint, Vale, Redocly CLI and shellcheck
 #                           vuln      govulncheck
 #                           sbom      cyclonedx-gomod
-#                           (nothing) servers docs browser llama bench race
+#                           (nothing) servers docs browser llama network bench race
 #
 # On Debian or Ubuntu, as root, packages are installed by apt-get, and their services are not started. RabbitMQ and PostgreSQL
 # come from Debian 13 or, with DEBIAN_SUITE=sid, from Debian's unstable suite: where this machine is another one, they are
@@ -85,7 +85,7 @@ python_has_clients() {
 sys.exit(any(u.find_spec(m) is None for m in ("requests", "websockets")))' 2>/dev/null
 }
 
-[[ $# -gt 0 ]] || set -- servers docs browser llama bench race
+[[ $# -gt 0 ]] || set -- servers docs browser llama network bench race
 for what; do
   case $what in
   servers) for server in rabbitmq minio versitygw postgres; do need_server "$server"; done ;;

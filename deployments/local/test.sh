@@ -22,7 +22,7 @@ fi
 if [[ -n $servers ]]; then
   "$here/install.sh" || [[ ${CI:-} != true ]] || exit 1
 else
-  "$here/install.sh" docs browser race || true
+  "$here/install.sh" docs browser network race || true
 fi
 if ! has_websocket node; then PATH=$(dirname "$(tool node)"):$PATH; fi
 postgres=$(postgres_bin)

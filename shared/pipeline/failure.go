@@ -1,11 +1,12 @@
 package pipeline
 
 // Failure ends an image: the image itself is at fault, so another try would fail in the
-// same way. A step is retried after all other errors.
+// same way, unless it may pass. A step is retried after all other errors.
 type Failure struct {
 	Code      string // one of the Code constants
 	Text      string // for the client, without internal details
 	Retryable bool   // the same image may succeed in a later job
+	MayPass   bool   // another attempt in the same job may succeed: only the last one ends the image
 	Err       error  // for the log, may be nil
 }
 
@@ -35,7 +36,7 @@ const (
 )
 
 // OriginalLost returns the failure of an image whose original is no longer in the
-// store.
+// store. It may pass: a store of several nodes may deny an object while nodes return.
 func OriginalLost(err error) *Failure {
-	return &Failure{Code: CodeOriginalLost, Text: "Original image is no longer in storage", Retryable: true, Err: err}
+	return &Failure{Code: CodeOriginalLost, Text: "Original image is no longer in storage", Retryable: true, MayPass: true, Err: err}
 }

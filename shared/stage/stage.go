@@ -5,7 +5,8 @@
 //
 //   - It returns a message. The stage publishes it.
 //   - It returns a [*pipeline.Failure]: the image itself is at fault. The image ends
-//     now, with a failed Result.
+//     now, with a failed Result. One that may pass counts as an attempt, like any other
+//     error, and ends the image at the last attempt.
 //   - It returns an error that wraps [ErrUnavailable], or the corresponding error of
 //     the broker or the object store: a dependency is unavailable. This does not count
 //     as an attempt. The stage keeps the delivery and tries again in place, with a

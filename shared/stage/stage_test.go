@@ -164,6 +164,39 @@ func TestFailureEndsImageImmediately(t *testing.T) {
 	})
 }
 
+// TestFailureThatMayPass verifies that such a failure ends the image at the last attempt, without a dead letter, and not if
+// an earlier one succeeds.
+func TestFailureThatMayPass(t *testing.T) {
+	for _, passes := range []int{3, pipeline.MaxAttempts + 1} {
+		t.Run(fmt.Sprintf("in attempt %d", passes), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig, ctx context.Context, work *sync.WaitGroup) {
+				tries := 0
+				r.run(ctx, work, r.deps(), func(_ context.Context, u pipeline.Upload) (pipeline.Analysis, error) {
+					if tries++; u.Attempt < passes {
+						return pipeline.Analysis{}, pipeline.OriginalLost(errors.New("no such key"))
+					}
+					return analysis(u)
+				})
+				r.publish(upload(0))
+				settle(5 * time.Minute)
+				results, passed := r.results(), r.count(pipeline.MetadataGenerated.Name)
+				if want := min(passes, pipeline.MaxAttempts); tries != want {
+					t.Errorf("tried %d times, want %d", tries, want)
+				}
+				if n := r.count(broker.DeadQueue(pipeline.ImageUpload.Name)); n != 0 {
+					t.Errorf("%d dead letters, want none", n)
+				}
+				if passes <= pipeline.MaxAttempts && (passed != 1 || len(results) != 0) {
+					t.Errorf("%d analyses and the results %+v, want one analysis", passed, results)
+				}
+				if passes > pipeline.MaxAttempts && (passed != 0 || len(results) != 1 || results[0].ErrorCode != pipeline.CodeOriginalLost) {
+					t.Errorf("%d analyses and the results %+v, want one with original_lost", passed, results)
+				}
+			})
+		})
+	}
+}
+
 // TestErrorsAreCounted verifies the retries: five attempts, then a dead letter and one
 // failed result, whether the step returns an error, panics or hangs.
 func TestErrorsAreCounted(t *testing.T) {

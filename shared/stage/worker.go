@@ -281,7 +281,7 @@ func (w *worker) end(h pipeline.Envelope, f *pipeline.Failure) outcome {
 
 // failed returns the outcome of a step that returned an error.
 func (w *worker) failed(ctx context.Context, h pipeline.Envelope, body []byte, err error) outcome {
-	if f, ok := errors.AsType[*pipeline.Failure](err); ok {
+	if f, ok := errors.AsType[*pipeline.Failure](err); ok && (!f.MayPass || h.Attempt >= pipeline.MaxAttempts) {
 		w.deps.Log.InfoContext(ctx, "image failed", "queue", w.queue, "image", h, "error", f)
 		return w.end(h, f)
 	}

@@ -21,7 +21,7 @@ type ahead struct {
 	cancels []context.CancelFunc    // of all stores
 
 	mu  sync.Mutex
-	err error // the first of a store
+	err error // the first of a store, ahead or not
 }
 
 // Ahead lets Add return before inline bytes are durable, for at most four images of at most AheadBytes together. Commit

@@ -167,7 +167,9 @@ func (b *Batch) take(ctx context.Context, img *job.Image, s Source) (failure *pi
 		err := b.in.deps.Originals.Put(ctx, o.Path, objectstore.Content{Data: data, Type: o.ContentType, SHA256: o.SHA256})
 		endIntake(span, nil, err)
 		if err != nil {
-			return fmt.Errorf("store original: %w", err)
+			err = fmt.Errorf("store original: %w", err)
+			b.ahead.fail(err)
+			return err
 		}
 		failpoint.Reach("inline image stored", o.Path)
 		return nil
@@ -262,7 +264,7 @@ func (b *Batch) Abort(ctx context.Context) {
 	if held {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
 		defer cancel()
-		b.in.clearOrKeep(ctx, leftover{id: b.id, lease: b.lease, keys: b.keys, uncertain: b.uncertain})
+		b.in.clearOrKeep(ctx, leftover{id: b.id, lease: b.lease, keys: b.keys, uncertain: b.uncertain, doubtful: b.ahead.failure() != nil})
 	}
 }
 

@@ -184,8 +184,19 @@ func TestStorageOutageFailsTheRequest(t *testing.T) {
 	}
 	r.originals.fail(nil)
 	in.clearLeftovers(t.Context())
+	if keys := r.keys(r.originals); len(keys) != 0 || in.leftovers.empty() {
+		t.Errorf("left %v, want the reservation only", keys)
+	}
+	// The store that failed was only late.
+	late := objectstore.Content{Data: jpegBytes(1)}
+	if err := r.originals.Put(t.Context(), b.keys[1], late); err != nil {
+		t.Fatal(err)
+	}
+	in.clearLeftovers(t.Context())
+	r.now = func() time.Time { return time.Now().Add(settleTime) }
+	in.clearLeftovers(t.Context())
 	if keys := r.keys(r.originals); len(keys) != 0 || !in.leftovers.empty() {
-		t.Errorf("left %v", keys)
+		t.Errorf("left %v after the pause", keys)
 	}
 	r.wantNoReservation(b.ID())
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,7 +23,15 @@ type leftover struct {
 	keys      []string // keys of its originals
 	listed    bool     // the keys are unknown and must be listed
 	uncertain bool     // it may have become a job after all
+
+	// An original whose store failed may still be stored after it was deleted, and a store that has just lost nodes may
+	// deny that it exists. Then the originals are deleted twice, with a pause.
+	doubtful bool
+	due      time.Time // end of the pause
 }
+
+// settleTime is the pause between two deletions of doubtful originals.
+const settleTime = 30 * time.Second
 
 // maxLeftovers limits the leftovers kept in memory. Further ones are left to the next start of
 // a gateway, which finds their leases expired.
@@ -84,6 +93,10 @@ func (in *Intake) clearLeftovers(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if in.deps.Now().Before(lo.due) {
+			in.keep(lo)
+			continue
+		}
 		if err := in.clear(ctx, lo); err != nil {
 			in.deps.Log.WarnContext(ctx, "abandoned batches not cleared yet", "batches", len(list)-i, "job_id", lo.id, "error", err)
 			for _, later := range append(list[i+1:], lo) {
@@ -103,6 +116,11 @@ func (in *Intake) clear(ctx context.Context, lo leftover) error {
 	}
 	if err := in.deleteOriginals(ctx, lo); err != nil {
 		return err
+	}
+	if lo.doubtful {
+		lo.doubtful, lo.due = false, in.deps.Now().Add(settleTime)
+		in.keep(lo)
+		return nil
 	}
 	if err := in.deps.Jobs.Release(ctx, lo.id, lo.lease); err != nil && !lost(err) {
 		return fmt.Errorf("release job %s: %w", lo.id, err)
