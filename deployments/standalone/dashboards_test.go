@@ -40,8 +40,13 @@ type panel struct {
 	ID                       int
 	Type, Title, Description string
 	Datasource               struct{ UID string }
-	FieldConfig              struct{ Defaults struct{ Unit string } }
-	Targets                  []struct{ RefID, Expr, LegendFormat string }
+	FieldConfig              struct {
+		Defaults struct {
+			Unit     string
+			Decimals *int
+		}
+	}
+	Targets []struct{ RefID, Expr, LegendFormat string }
 }
 
 const dashboardFolder = "../grafana/dashboards"
@@ -152,6 +157,9 @@ func checkPanel(t *testing.T, d dashboard, p panel) {
 	for i, q := range p.Targets {
 		if p.FieldConfig.Defaults.Unit == "ops" && !strings.Contains(q.Expr, "_operations_total") {
 			t.Errorf("%s: the unit says operations: choose mps, reqps or count:images/s", where)
+		}
+		if p.FieldConfig.Defaults.Unit == "short" && p.FieldConfig.Defaults.Decimals == nil && strings.Contains(q.Expr, "increase(") {
+			t.Errorf("%s: an increase is not an integer: without decimals, one event is 1.01", where)
 		}
 		if q.LegendFormat == "" || q.RefID != string(rune('A'+i)) {
 			t.Errorf("%s: %s has the ref ID %q and the legend %q", where, q.Expr, q.RefID, q.LegendFormat)
