@@ -91,7 +91,9 @@ def one(n, source, gateways, seen):
             else:
                 for _ in requests.get(f"{job}/events", stream=True, timeout=60).iter_lines():
                     pass
-            state = requests.get(job, timeout=10).json()
+            response = requests.get(job, timeout=10)
+            response.raise_for_status()
+            state = response.json()
             if state["status"] not in ("pending", "processing"):
                 break
         except (requests.RequestException, OSError, websockets.WebSocketException, asyncio.TimeoutError):
