@@ -129,7 +129,7 @@ class Draw:
             axes.plot([], [], color=color, label=name) if target is right else None
             target.fill_between(dates, values, color=color, alpha=0.1)
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=default.get("decimals") == 0))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: formatted(v, default["unit"], default.get("decimals"))))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: "" if default.get("decimals") == 0 and v % 1 else formatted(v, default["unit"], default.get("decimals"))))
         axes.set_ylim(bottom=default.get("min"), top=default.get("max"))
         if right:
             right.set_ylim(bottom=default.get("min"))

@@ -19,7 +19,8 @@ run=$out/run
 python=/usr/bin/python3
 [[ -x $python ]] || python=python3
 
-"$here/install.sh" panels $([[ -n $again ]] || echo rabbitmq minio postgres)
+servers=(rabbitmq minio postgres)
+if [[ -n $again ]]; then "$here/install.sh" panels; else "$here/install.sh" panels "${servers[@]}"; fi
 
 finish() {
   end "$run" TERM gateway-1 gateway-2 analyzer-1 analyzer-2 processor load origin prometheus
@@ -40,7 +41,11 @@ prometheus() {
   done
 }
 
-draw() { "$python" "$deployments/grafana/panels.py" draw "http://$address" "$out" $(<"$run/times"); }
+draw() {
+  local from to
+  read -r from to <"$run/times"
+  "$python" "$deployments/grafana/panels.py" draw "http://$address" "$out" "$from" "$to"
+}
 
 if [[ -n $again ]]; then
   prometheus
@@ -52,7 +57,6 @@ rm -rf "$run"
 mkdir -p "$run/run" "$run/log"
 "${MAKE:-make}" --no-print-directory build
 dir=$(mktemp -d "${TMPDIR:-/tmp}/imagebatch-panels.XXXXXX")
-servers=(rabbitmq minio postgres)
 unset TEST_RABBITMQ_URL TEST_S3_ENDPOINT TEST_POSTGRES_URL
 export RABBITMQ_METRICS=yes
 "$here/servers.sh" start "$dir" "${servers[@]}"
