@@ -1,6 +1,6 @@
 # `make help` lists the targets. All except `run`, `build` and `tidy` need bash. The scripts are in deployments/local.
 .DEFAULT_GOAL := help
-.PHONY: help run test pictures build up down compose-test local-up local-down bench bench-system bench-scaling bench-scale bench-compare bench-stores bench-latency bench-console prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
+.PHONY: help run test pictures panels build up down compose-test local-up local-down bench bench-system bench-scaling bench-scale bench-compare bench-stores bench-latency bench-console prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := client shared gateway analyzer processor deployments/network deployments/standalone deployments/chaos deployments/bench
 # The command line requires versions of two modules instead of their folders, so that `go install …@latest` works. Only the
@@ -36,6 +36,9 @@ test: ## run all tests, with real servers that it starts itself (ARGS='-run Test
 
 pictures: ## take the pictures of the console again: 20 in data/pictures, 4 of them in docs/console
 	@SCENARIOS=pictures.mjs SCREENSHOTS=data/pictures deployments/local/test.sh -run TestConsole
+
+panels: ## draw every panel of the Grafana dashboards after seven minutes of work and faults, in data/panels; needs Prometheus and matplotlib, which it installs on Debian (ARGS=--again: only draw again)
+	@deployments/local/panels.sh $(ARGS)
 
 build: bin/gateway bin/analyzer bin/processor bin/standalone bin/imagebatch ## build static binaries: bin/{gateway,analyzer,processor,standalone,imagebatch}
 

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -209,11 +208,10 @@ func (s *Service) changed(ctx context.Context, jobID string, revision int64) {
 
 // gauges registers the gauges of open work.
 func (s *Service) gauges() {
+	count := telemetry.Limited(s.jobs.Count)
 	gauge := func(name, help string, value func(job.Counts) float64) {
 		s.deps.Metrics.GaugeFunc(name, help, func() float64 {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			defer cancel()
-			counts, err := s.jobs.Count(ctx)
+			counts, err := count()
 			if err != nil {
 				return -1
 			}

@@ -11,6 +11,7 @@
 #                                     configurations of docs/operations.md
 #                           browser   Chromium, Node.js, playwright-core and axe-core, which test the console
 #                           llama     llama.cpp's llama-server, which the vision client is tested with
+#                           panels    Prometheus, and Python with matplotlib: they draw the panels of the dashboards
 #                           bench     exiftool and libjpeg-turbo's programs, with which the benchmark compares
 #                           race      a C compiler, which the race detector needs
 #                           gotestsum a tool that prints the test results
@@ -115,6 +116,12 @@ for what; do
       llama=yes
       [[ -r $debian_keys ]] || packages+=(debian-archive-keyring)
     fi
+    ;;
+  panels)
+    need prometheus prometheus
+    /usr/bin/python3 -c 'import matplotlib, PIL, requests, websockets, yaml' 2>/dev/null ||
+      packages+=(python3 python3-matplotlib python3-pil python3-requests python3-websockets python3-yaml)
+    need curl curl ca-certificates
     ;;
   bench)
     need exiftool libimage-exiftool-perl

@@ -40,8 +40,13 @@ type panel struct {
 	ID                       int
 	Type, Title, Description string
 	Datasource               struct{ UID string }
-	FieldConfig              struct{ Defaults struct{ Unit string } }
-	Targets                  []struct{ RefID, Expr, LegendFormat string }
+	FieldConfig              struct {
+		Defaults struct {
+			Unit     string
+			Decimals *int
+		}
+	}
+	Targets []struct{ RefID, Expr, LegendFormat string }
 }
 
 const dashboardFolder = "../grafana/dashboards"
@@ -150,6 +155,12 @@ func checkPanel(t *testing.T, d dashboard, p panel) {
 		t.Errorf("%s: panel %d: %+v", d.file, p.ID, p)
 	}
 	for i, q := range p.Targets {
+		if p.FieldConfig.Defaults.Unit == "ops" && !strings.Contains(q.Expr, "_operations_total") {
+			t.Errorf("%s: the unit says operations: choose mps, reqps or count:images/s", where)
+		}
+		if p.FieldConfig.Defaults.Unit == "short" && p.FieldConfig.Defaults.Decimals == nil && strings.Contains(q.Expr, "increase(") {
+			t.Errorf("%s: an increase is not an integer: without decimals, one event is 1.01", where)
+		}
 		if q.LegendFormat == "" || q.RefID != string(rune('A'+i)) {
 			t.Errorf("%s: %s has the ref ID %q and the legend %q", where, q.Expr, q.RefID, q.LegendFormat)
 		}
@@ -173,11 +184,72 @@ func checkPanel(t *testing.T, d dashboard, p panel) {
 					t.Errorf("%s: %s%s lacks %s", where, name, labels, n)
 				}
 			}
+			if strings.Contains(labels, `method="`) && !strings.Contains(labels, `route="`) {
+				t.Errorf("%s: %s%s sums over routes", where, name, labels)
+			}
+			checkQueues(t, where, labels)
 			counts := strings.HasSuffix(name, "_total") || strings.HasSuffix(name, "_bucket") || strings.HasSuffix(name, "_sum") || strings.HasSuffix(name, "_count")
 			if counts != (over != "") || over != "" && !ranges.MatchString(over) {
 				t.Errorf("%s: %s%s%s: read a counter as a rate over $__rate_interval or as an increase, and a gauge directly", where, name, labels, over)
 			}
 		}
+	}
+}
+
+// checkQueues verifies that a pattern of queues that matches those of two steps matches those of the caption step too.
+func checkQueues(t *testing.T, where, labels string) {
+	t.Helper()
+	m := regexp.MustCompile(`queue=~"([^"]*)"`).FindStringSubmatch(labels)
+	if m == nil {
+		return
+	}
+	pattern := regexp.MustCompile("^(?:" + strings.ReplaceAll(m[1], `\\`, `\`) + ")$")
+	for _, suffix := range []string{"", ".dead", ".suspect", ".retry.1s"} {
+		matches := func(queue string) bool { return pattern.MatchString(queue + suffix) }
+		if matches("image_upload") && matches("metadata_generated") && !matches("image_described") {
+			t.Errorf("%s: %s lacks image_described%s", where, m[1], suffix)
+		}
+	}
+}
+
+// TestStoppedAnalyzers verifies what the panels show while no analyzer runs or all of them hang: 0 analyzers instead of the
+// last number, and no time for the waiting messages instead of an absurd one.
+func TestStoppedAnalyzers(t *testing.T) {
+	exprs := map[string]string{}
+	for _, d := range readDashboards(t) {
+		for _, p := range d.Panels {
+			for _, q := range p.Targets {
+				exprs[p.Title+"/"+q.LegendFormat] = expand(q.Expr, ".*")
+			}
+		}
+	}
+	check := func(panel string, samples ...any) any {
+		if exprs[panel] == "" {
+			t.Fatalf("there is no %s", panel)
+		}
+		return map[string]any{"expr": exprs[panel], "eval_time": "60m", "exp_samples": samples}
+	}
+	zero := map[string]any{"labels": "{}", "value": 0}
+	text, err := yaml.Marshal(map[string]any{"evaluation_interval": "1m", "tests": []any{map[string]any{
+		"interval": "1m",
+		"input_series": []any{
+			map[string]string{"series": `imagebatch_stage_messages_total{job="analyzer",queue="image_upload",outcome="done"}`, "values": "7x60"},
+			map[string]string{"series": `rabbitmq_detailed_queue_messages_ready{vhost="/",queue="image_upload"}`, "values": "100x60"},
+		},
+		"promql_expr_test": []any{
+			check("Analyzers/Analyzers", zero), check("Analyzers, actual and needed/actual", zero),
+			check("Retried/Retried", zero), check("Waiting messages/time to process"),
+		},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "test.yml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := promtool(t, "", "test", "rules", file); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

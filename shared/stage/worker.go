@@ -57,7 +57,7 @@ func newWorker(d Deps, queue string) *worker {
 		deps: d, queue: queue,
 		messages: d.Metrics.Counter("stage_messages_total", "Messages that a stage has finished, by queue and outcome.", "queue", "outcome"),
 		duration: d.Metrics.Histogram("stage_duration_seconds", "Time of one try of a stage's step, by queue.", buckets, "queue"),
-		wait:     d.Metrics.Histogram("stage_queue_wait_seconds", "Time from the creation of a message to its first try, by queue.", buckets, "queue"),
+		wait:     d.Metrics.Histogram("stage_queue_wait_seconds", "Time from the creation of a message to its first try, by queue.", append(buckets, 60, 300, 900, 3600), "queue"),
 		attempts: d.Metrics.Histogram("stage_attempts", "Attempt in which a stage finished a message, by queue.", []float64{1, 2, 3, 4, pipeline.MaxAttempts}, "queue"),
 		inFlight: d.Metrics.Gauge("stage_in_hand", "Messages in flight in a stage, by queue, including messages that wait for an unavailable dependency.", "queue"),
 	}

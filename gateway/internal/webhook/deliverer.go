@@ -107,30 +107,32 @@ func New(c Config, d Deps) *Deliverer {
 		wake:     make(chan struct{}, 1),
 		use:      use{webhooks: map[string]int{}, owners: map[string]int{}, deliveries: map[int64]bool{}},
 	}
-	m.GaugeFunc("webhook_pending_deliveries", "Pending deliveries of all gateways, at most 10000; -1 if the job store is unavailable.", func() float64 { //nolint:contextcheck // It is read after New has returned.
-		n, _, err := s.pending()
+	type pending struct {
+		n      int
+		oldest time.Time
+	}
+	read := telemetry.Limited(func(ctx context.Context) (p pending, err error) {
+		p.n, p.oldest, err = d.Store.PendingDeliveries(ctx, maxPending)
+		return p, err
+	})
+	m.GaugeFunc("webhook_pending_deliveries", "Pending deliveries of all gateways, at most 10000; -1 if the job store is unavailable.", func() float64 {
+		p, err := read()
 		if err != nil {
 			return -1
 		}
-		return float64(n)
+		return float64(p.n)
 	})
-	m.GaugeFunc("webhook_oldest_pending_age_seconds", "Age of the oldest pending delivery; 0 if there is none, -1 if the job store is unavailable.", func() float64 { //nolint:contextcheck // likewise
-		_, oldest, err := s.pending()
+	m.GaugeFunc("webhook_oldest_pending_age_seconds", "Age of the oldest pending delivery; 0 if there is none, -1 if the job store is unavailable.", func() float64 {
+		p, err := read()
 		switch {
 		case err != nil:
 			return -1
-		case oldest.IsZero():
+		case p.oldest.IsZero():
 			return 0
 		}
-		return max(0, d.Now().Sub(oldest).Seconds())
+		return max(0, d.Now().Sub(p.oldest).Seconds())
 	})
 	return s
-}
-
-func (s *Deliverer) pending() (int, time.Time, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	return s.deps.Store.PendingDeliveries(ctx, maxPending)
 }
 
 // Wake signals that a delivery may be due.
