@@ -1,6 +1,6 @@
 # `make help` lists the targets. All except `run`, `build` and `tidy` need bash. The scripts are in deployments/local.
 .DEFAULT_GOAL := help
-.PHONY: help run test pictures panels build up down compose-test local-up local-down bench bench-system bench-scaling bench-scale bench-compare bench-stores bench-latency bench-console prove mutants chaos attack vuln sbom lint fmt fuzz tidy verify
+.PHONY: help run test pictures panels build up down compose-test local-up local-down bench bench-system bench-scaling bench-scale bench-compare bench-stores bench-latency bench-console prove kube-test mutants chaos attack vuln sbom lint fmt fuzz tidy verify
 
 MODULES := client shared gateway analyzer processor deployments/network deployments/standalone deployments/chaos deployments/bench
 # The command line requires versions of two modules instead of their folders, so that `go install …@latest` works. Only the
@@ -94,7 +94,7 @@ bench-console: bin/standalone ## measure the console in Chromium, into docs/perf
 	@bash -c '. deployments/local/lib.sh; has_websocket node || PATH=$$(dirname "$$(tool node)"):$$PATH; \
 		CHROMIUM=$$(browser) PACKAGES=$$(tool console) node deployments/console/bench.mjs'
 
-prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, a watched folder of 1,000 files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds, 100 on clusters, tests and 20 seeds of each on RabbitMQ 4.3 and PostgreSQL 18, compose-test
+prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, a watched folder of 1,000 files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds, 100 on clusters, tests and 20 seeds of each on RabbitMQ 4.3 and PostgreSQL 18, kube-test, compose-test
 	deployments/local/test.sh --without-servers -count=20 -timeout=3h
 	deployments/local/test.sh -count=3 -timeout=3h
 	PROVE=1 deployments/local/test.sh --without-servers -run='TestMutatedFiles|TestWatchedFolder|TestCaptionFaults'
@@ -110,7 +110,11 @@ prove: ## run the long tests, for hours: 20 times without servers, 3 times with,
 	DEBIAN_SUITE=sid $(MAKE) --no-print-directory chaos SEEDS=20
 	DEBIAN_SUITE=sid $(MAKE) --no-print-directory chaos SCENARIO=leaderless SEEDS=50
 	DEBIAN_SUITE=sid $(MAKE) --no-print-directory chaos SCENARIO=cluster SEEDS=20 LANES=1
+	deployments/local/kube-test.sh
 	deployments/local/compose-test.sh
+
+kube-test: ## install the chart in a real Kubernetes API server, upgrade, scale and roll back; builds the server, once (ARGS='-run TestCluster/scaling' selects)
+	@deployments/local/kube-test.sh $(ARGS)
 
 mutants: ## test the tests: break one promise at a time in a copy of the code, and show which test fails (ARGS=NAME: only one)
 	@deployments/local/mutants.sh $(ARGS)

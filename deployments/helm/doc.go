@@ -8,4 +8,8 @@
 // development, which also reads charts of Helm 3 such as this one. Manifests are decoded
 // strictly into the types of k8s.io/api and of the Prometheus operator. KEDA's types are
 // in the module of its whole program, so the few fields that we use are declared here.
+//
+// TestCluster installs the chart in a real Kubernetes API server. It needs etcd and
+// kube-apiserver, which take minutes to build, so it has the build tag cluster:
+// `make kube-test`.
 package helm

@@ -8,29 +8,35 @@ import (
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 )
 
+// kubernetesSection returns the section about Kubernetes of docs/operations.md, and the
+// values in it.
+func kubernetesSection(t *testing.T) (string, map[string]any) {
+	t.Helper()
+	_, section, _ := strings.Cut(read(t, "../../docs/operations.md"), "\n## Kubernetes\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var given string
+	for _, b := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(section, -1) {
+		given += b[1]
+	}
+	v, err := loader.LoadValues(strings.NewReader(given))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return section, v
+}
+
 // TestOperationsExample follows docs/operations.md: it verifies that the chart accepts the
 // values, and that the commands create every Secret that pods and KEDA then read.
 func TestOperationsExample(t *testing.T) {
-	_, section, _ := strings.Cut(read(t, "../../docs/operations.md"), "\n## Kubernetes\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	blocks := regexp.MustCompile("(?s)```(sh|yaml)\n(.*?)```").FindAllStringSubmatch(section, -1)
+	section, v := kubernetesSection(t)
 	created := map[string]bool{}
-	var given string
-	for _, b := range blocks {
-		if b[1] == "yaml" {
-			given += b[2]
-			continue
-		}
-		commands := strings.ReplaceAll(b[2], "\\\n", " ")
+	for _, b := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(section, -1) {
+		commands := strings.ReplaceAll(b[1], "\\\n", " ")
 		for _, m := range regexp.MustCompile(`create secret generic (\S+)(.*)`).FindAllStringSubmatch(commands, -1) {
 			for _, key := range regexp.MustCompile(`--from-(?:literal|file)=([^= ]+)`).FindAllStringSubmatch(m[2], -1) {
 				created[m[1]+"/"+key[1]] = true
 			}
 		}
-	}
-	v, err := loader.LoadValues(strings.NewReader(given))
-	if err != nil {
-		t.Fatal(err)
 	}
 	r := decoded(t, v)
 	wanted := map[string]bool{}

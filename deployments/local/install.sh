@@ -18,6 +18,7 @@
 #                           lint      golangci-lint, Vale, Redocly CLI and shellcheck
 #                           vuln      govulncheck
 #                           sbom      cyclonedx-gomod
+#                           kube      etcd and kube-apiserver, in which the chart is installed
 #                           (nothing) servers docs browser llama network bench race
 #
 # On Debian or Ubuntu, as root, packages are installed by apt-get, and their services are not started. RabbitMQ and PostgreSQL
@@ -139,6 +140,10 @@ for what; do
   gotestsum) need_module gotestsum ;;
   vuln) need_module govulncheck ;;
   sbom) need_module cyclonedx-gomod ;;
+  kube)
+    need_module etcd
+    need_module kube-apiserver
+    ;;
   *) die "unknown: $what (see the top of $0)" ;;
   esac
 done
@@ -205,16 +210,18 @@ if [[ -n $root_needed ]]; then
   if [[ $(id -u) != 0 ]] || ! debian_install; then missing+=("RabbitMQ 4 and PostgreSQL 17"); fi
 fi
 
-# go_install NAME builds a pinned tool in a temporary folder and moves it into place.
+# go_install NAME builds a pinned tool in a temporary folder and moves it into place. Go names etcd's program "server".
 go_install() {
-  local target staging
+  local target staging flags=()
   target=$(dirname "$(tool "$1")")
   mkdir -p "$cache"
   staging=$(mktemp -d "$cache/building.XXXXXX")
   echo "building $1 $(pinned "$1") (minutes, once)" >&2
-  if GOWORK=off CGO_ENABLED=$([[ $1 == vale ]] && echo 1 || echo 0) GOBIN=$staging go -C "$(module_of "$1")" install -trimpath tool >"$staging/log" 2>&1; then
+  # Helm compares the version of the server with the chart's kubeVersion. A build from the module does not contain it.
+  if [[ $1 == kube-apiserver ]]; then flags=(-ldflags="-X=k8s.io/component-base/version.gitVersion=$(pinned "$1")"); fi
+  if GOWORK=off CGO_ENABLED=$([[ $1 == vale ]] && echo 1 || echo 0) GOBIN=$staging/bin go -C "$(module_of "$1")" install -trimpath "${flags[@]}" tool >"$staging/log" 2>&1; then
     mkdir -p "$target"
-    mv -f "$staging/$1" "$target/$1"
+    mv -f "$staging"/bin/* "$target/$1"
     rm -rf "$staging"
   else
     tail -20 "$staging/log" >&2
