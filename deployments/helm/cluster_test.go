@@ -146,7 +146,8 @@ func (c *cluster) testChanges(t *testing.T) {
 	}
 }
 
-// testScaling verifies that an upgrade keeps the number of replicas that KEDA has set.
+// testScaling verifies that an upgrade keeps the number of replicas that KEDA has set, and
+// that the server refuses one after another program has set the number of the chart.
 func (c *cluster) testScaling(t *testing.T) {
 	const name = "try-imagebatch-analyzer"
 	s := c.newSpace(t)
@@ -169,6 +170,18 @@ func (c *cluster) testScaling(t *testing.T) {
 	must(t, s.upgrade(values(t, []string{"minimal"}, append(scaled, "analyzer.env.CONCURRENCY=3")...)))
 	if n := *s.deployments(t)[name].Spec.Replicas; n != 7 {
 		t.Errorf("the upgrade sets %d replicas, want 7", n)
+	}
+
+	// docs/operations.md: without KEDA, the chart sets the number.
+	s.scale(t, "try-imagebatch-processor", 5)
+	v := values(t, []string{"minimal"}, scaled...)
+	if err := s.upgrade(v); err == nil || !strings.Contains(err.Error(), ".spec.replicas") {
+		t.Errorf("an upgrade after kubectl scale: %v", err)
+	}
+	s.force = true
+	must(t, s.upgrade(v))
+	if n := *s.deployments(t)["try-imagebatch-processor"].Spec.Replicas; n == 5 {
+		t.Errorf("the forced upgrade keeps %d replicas", n)
 	}
 }
 
@@ -389,6 +402,7 @@ type space struct {
 	name     string
 	user     string
 	onServer bool // the server merges changes
+	force    bool // --force-conflicts
 	warnings warnings
 	manifest string // of the last revision
 }
@@ -424,7 +438,7 @@ func (s *space) install(v map[string]any) error {
 func (s *space) upgrade(v map[string]any) error {
 	s.t.Helper()
 	u := action.NewUpgrade(s.helm())
-	u.Namespace, u.WaitStrategy = s.name, kube.HookOnlyStrategy
+	u.Namespace, u.WaitStrategy, u.ForceConflicts = s.name, kube.HookOnlyStrategy, s.force
 	r, err := u.RunWithContext(s.t.Context(), "try", loadChart(s.t), v)
 	if err == nil {
 		s.manifest = r.(*release.Release).Manifest
