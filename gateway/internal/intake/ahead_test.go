@@ -116,6 +116,7 @@ func TestOutageWhileStoringAhead(t *testing.T) {
 	if keys := r.keys(r.originals); len(keys) != 0 {
 		t.Errorf("left %v, want none", keys)
 	}
+	r.clearAgain(b.in)
 	r.wantNoReservation(b.ID())
 }
 
@@ -136,6 +137,7 @@ func TestPanicWhileStoringAhead(t *testing.T) {
 		t.Errorf("Commit = %v, want the panic", err)
 	}
 	b.Abort(t.Context())
+	r.clearAgain(b.in)
 	r.wantNoReservation(b.ID())
 }
 
@@ -162,5 +164,6 @@ func TestAbortEndsStoresAhead(t *testing.T) {
 	if keys := r.keys(r.originals); len(keys) != 0 {
 		t.Errorf("left %v, want none", keys)
 	}
+	r.clearAgain(b.in)
 	r.wantNoReservation(b.ID())
 }

@@ -125,6 +125,9 @@ func TestAbortLeavesNothing(t *testing.T) {
 	}
 }
 
+// clearAgain lets the pause of doubtful originals pass.
+func (r *rig) clearAgain(in *Intake) { in.clearLeftovers(r.t.Context(), r.now().Add(settleTime)) }
+
 // wantNoReservation fails the test when the ID is still reserved, because then it cannot be
 // reserved again.
 func (r *rig) wantNoReservation(id string) {
@@ -183,7 +186,7 @@ func TestStorageOutageFailsTheRequest(t *testing.T) {
 		t.Fatal("the objects that could not be deleted are forgotten")
 	}
 	r.originals.fail(nil)
-	in.clearLeftovers(t.Context())
+	in.clearLeftovers(t.Context(), r.now())
 	if keys := r.keys(r.originals); len(keys) != 0 || in.leftovers.empty() {
 		t.Errorf("left %v, want the reservation only", keys)
 	}
@@ -192,9 +195,8 @@ func TestStorageOutageFailsTheRequest(t *testing.T) {
 	if err := r.originals.Put(t.Context(), b.keys[1], late); err != nil {
 		t.Fatal(err)
 	}
-	in.clearLeftovers(t.Context())
-	r.now = func() time.Time { return time.Now().Add(settleTime) }
-	in.clearLeftovers(t.Context())
+	in.clearLeftovers(t.Context(), r.now())
+	r.clearAgain(in)
 	if keys := r.keys(r.originals); len(keys) != 0 || !in.leftovers.empty() {
 		t.Errorf("left %v after the pause", keys)
 	}

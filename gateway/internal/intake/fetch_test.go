@@ -368,14 +368,14 @@ func TestReservationsOfStoppedGatewaysAreDeleted(t *testing.T) {
 	if n, err := in.claim(t.Context()); n != 1 || err != nil {
 		t.Fatalf("claimed %d, %v, want 1 and nil", n, err)
 	}
-	in.clearLeftovers(t.Context())
+	in.clearLeftovers(t.Context(), r.now())
 	if in.leftovers.empty() {
 		t.Fatal("the half-deleted leftover is forgotten")
 	}
 	if _, err := r.jobs.Get(t.Context(), id); !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("Get = %v, want job.ErrNotFound", err)
 	}
-	in.clearLeftovers(t.Context())
+	in.clearLeftovers(t.Context(), r.now())
 	if keys := r.keys(r.originals); !slices.Equal(keys, []string{kept}) {
 		t.Errorf("left %v, want %v", keys, []string{kept})
 	}

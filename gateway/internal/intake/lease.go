@@ -40,7 +40,7 @@ func (in *Intake) takeOver(ctx context.Context) {
 				break
 			}
 		}
-		in.clearLeftovers(ctx)
+		in.clearLeftovers(ctx, in.deps.Now())
 	})
 }
 

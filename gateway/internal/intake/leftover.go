@@ -87,13 +87,13 @@ func (in *Intake) keep(lo leftover) {
 
 // clearLeftovers deletes the kept leftovers up to the first that still fails: the others would most
 // likely fail for the same reason. The failed one moves to the end.
-func (in *Intake) clearLeftovers(ctx context.Context) {
+func (in *Intake) clearLeftovers(ctx context.Context, now time.Time) {
 	list := in.leftovers.take()
 	for i, lo := range list {
 		if ctx.Err() != nil {
 			return
 		}
-		if in.deps.Now().Before(lo.due) {
+		if now.Before(lo.due) {
 			in.keep(lo)
 			continue
 		}

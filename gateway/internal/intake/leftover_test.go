@@ -26,7 +26,7 @@ func TestReservationOutlivesItsGateway(t *testing.T) {
 	if n, err := second.claim(t.Context()); n != 1 || err != nil {
 		t.Fatalf("claimed %d, %v; want the reservation", n, err)
 	}
-	second.clearLeftovers(t.Context())
+	second.clearLeftovers(t.Context(), r.now())
 	if keys := r.keys(r.originals); len(keys) != 0 {
 		t.Errorf("left %v, want none", keys)
 	}
