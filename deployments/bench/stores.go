@@ -48,7 +48,7 @@ func compareRoundTrips(ctx context.Context, root, dir string, p pairs, roundTrip
 	defer func() { err = errors.Join(err, w.Close()) }()
 	return compareInTurn(ctx, root, dir, p, func(ctx context.Context, s *system, _ *machine) (variants []*variant, err error) {
 		place := filepath.Join(s.dir, "servers", "place")
-		text := fmt.Sprintf("netns=%s address=%s base=5670\n", w.Namespace(1), w.Addr(1))
+		text := fmt.Sprintf("netns=%s address=%s base=5670 rabbitmq_peers=(%[2]s)\n", w.Namespace(1), w.Addr(1))
 		if err := errors.Join(os.MkdirAll(filepath.Dir(place), 0o750), os.WriteFile(place, []byte(text), 0o600)); err != nil {
 			return nil, err
 		}

@@ -121,8 +121,9 @@ CONF
     while is_free "$epmd_port" && pid_of "$dir" epmd >/dev/null; do sleep 0.02; done
   fi
   # Under systemd, the script replaces itself by the Erlang machine instead of staying as its parent: one process to stop.
-  launch "$dir" rabbitmq env -u NOTIFY_SOCKET RUNNING_UNDER_SYSTEMD=true "${rabbitmq_environment[@]}" \
-    "$bin/rabbitmq-server"
+  # It writes some files into its current folder.
+  (cd "$home" && launch "$dir" rabbitmq env -u NOTIFY_SOCKET RUNNING_UNDER_SYSTEMD=true "${rabbitmq_environment[@]}" \
+    "$bin/rabbitmq-server")
 }
 
 # The listener opens last, and a running broker responds to a protocol header with a method frame, whose first byte is 1.
