@@ -105,11 +105,13 @@ func (c *cluster) distribute(ctx context.Context, storage string, gateways []str
 		minios[i] = net.JoinHostPort(c.addr(i), fmt.Sprint(basePort+3))
 	}
 	backend := func(name, mode, check string, addrs []string) string {
-		text := fmt.Sprintf("backend %s\n  mode %s\n  balance roundrobin\n  option httpchk\n  http-check send meth GET uri %s ver HTTP/1.1 hdr Host localhost\n  option redispatch\n  retries 2\n", name, mode, check)
+		var text strings.Builder
+		fmt.Fprintf(&text, "backend %s\n  mode %s\n  balance roundrobin\n  option httpchk\n  http-check send meth GET uri %s ver HTTP/1.1 hdr Host localhost\n"+
+			"  option redispatch\n  retries 2\n", name, mode, check)
 		for i, addr := range addrs {
-			text += fmt.Sprintf("  server %s%d %s check inter 500ms fall 2 rise 1\n", name, i+1, addr)
+			fmt.Fprintf(&text, "  server %s%d %s check inter 500ms fall 2 rise 1\n", name, i+1, addr)
 		}
-		return text
+		return text.String()
 	}
 	config := fmt.Sprintf("# responds at http://%[1]s/minio/health/live\ndefaults\n  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n"+
 		"frontend s3\n  mode http\n  bind %[1]s\n  default_backend minio\nfrontend api\n  mode tcp\n  bind %[2]s\n  default_backend gateway\n%[3]s%[4]s",

@@ -21,7 +21,7 @@ func (s *Store) Changes(ctx context.Context, id string, after int64) (_ *job.Job
 
 // Keyed returns the job that has the key, without its images. A job that is still being
 // received has the status Receiving. It returns job.ErrNotFound when no job has the key. The job is durable,
-// since the client is told that it was accepted.
+// since the response to the client says that it was accepted.
 func (s *Store) Keyed(ctx context.Context, k job.Key) (_ *job.Job, err error) {
 	defer wrap(&err, "find the job of a key")
 	j, err := s.find(ctx, nil, selectKeyed, k.Scope, k.Name)
