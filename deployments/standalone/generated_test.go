@@ -26,9 +26,11 @@ func TestGeneratedClient(t *testing.T) {
 	alone := func(dir string, args ...string) string {
 		cmd := exec.CommandContext(t.Context(), "go", args...) //nolint:gosec // The commands are below.
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOWORK=off")
-		out, err := cmd.CombinedOutput()
+		var notices strings.Builder // also of downloads
+		cmd.Stderr = &notices
+		out, err := cmd.Output()
 		if err != nil {
-			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+			t.Fatalf("go %s: %v\n%s%s", strings.Join(args, " "), err, out, notices.String())
 		}
 		return string(out)
 	}
