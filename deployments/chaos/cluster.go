@@ -157,19 +157,21 @@ func onHosts(server string, count int, do, undo string) effect {
 			running.Wait()
 			return errors.Join(errs...)
 		}
-		return func() error { return errors.Join(all(undo), c.settle(ctx, r, server)) }, all(do)
+		return func() error {
+			err := all(undo)
+			if server == "rabbitmq" {
+				r.rebalance(ctx)
+			}
+			return err
+		}, all(do)
 	}
 }
 
-// settle does what an operator does after the return of a node: RabbitMQ does not move the leaders
-// of queues back by itself.
-func (c *cluster) settle(ctx context.Context, r *run, server string) error {
-	if server != "rabbitmq" {
-		return nil
-	}
+// rebalance does what an operator does after the return of a node of RabbitMQ, which does not move the
+// leaders of queues back by itself. An error is only noted, because another fault may be in progress.
+func (r *run) rebalance(ctx context.Context) {
 	_, err := r.servers.ctl(ctx, "eval", `rabbit_amqqueue:rebalance(quorum, ".*", ".*").`)
 	r.note("operator", "rebalance leaders", err)
-	return nil // Another fault may be in progress.
 }
 
 // cutOff cuts a host off: from all, or only from the other hosts, so that the services still reach it.
@@ -186,7 +188,7 @@ func cutOff(entirely bool) effect {
 		}
 		r.note("fault", b.String(), "host ", chosen-1)
 		set(true)
-		return func() error { set(false); return c.settle(ctx, r, "rabbitmq") }, nil
+		return func() error { set(false); r.rebalance(ctx); return nil }, nil
 	}
 }
 
@@ -215,7 +217,9 @@ func replaced(ctx context.Context, r *run, b injection) (func() error, error) {
 	_, left := other.ctl(ctx, "forget_cluster_node", name)
 	return func() error {
 		joined := c.nodes[chosen].call(ctx, "wipe rabbitmq")
-		return errors.Join(joined, eval(`rabbit_quorum_queue:grow('%s', <<".*">>, <<".*">>, all).`), c.settle(ctx, r, "rabbitmq"))
+		grown := eval(`rabbit_quorum_queue:grow('%s', <<".*">>, <<".*">>, all).`)
+		r.rebalance(ctx)
+		return errors.Join(joined, grown)
 	}, errors.Join(err, left)
 }
 

@@ -124,12 +124,11 @@ func (p *plan) faults() (onServices, onServers []fault) {
 	if p.strict {
 		return onServices, onServers
 	}
-	if p.clustered {
+	onServers = append(slices.Concat(brokerFaults, onServers), fault{"messages tampered with", 5, 2 * time.Second, tamper})
+	switch {
+	case p.clustered:
 		onServers = clusterFaults
-	} else {
-		onServers = append(slices.Concat(brokerFaults, onServers), fault{"messages tampered with", 5, 2 * time.Second, tamper})
-	}
-	if p.postgres && !p.clustered {
+	case p.postgres:
 		onServers = append(onServers, databaseFaults...)
 	}
 	if p.smallDisk {
