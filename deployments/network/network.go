@@ -41,7 +41,7 @@ type Network struct {
 	reading sync.WaitGroup
 	writing sync.WaitGroup
 
-	mu    sync.RWMutex // guards the fields below
+	mu    sync.RWMutex                // guards the fields below
 	delay [maxHosts + 1]time.Duration // by host
 	cut   map[[2]int]bool
 }
