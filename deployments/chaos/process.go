@@ -20,10 +20,10 @@ import (
 	"time"
 )
 
-// build builds the services, and more packages, into dir, with the race detector (not in SQLite,
-// as test.sh) and the failpoints.
+// build builds the services, and more packages, into dir, with the race detector and
+// the failpoints.
 func build(ctx context.Context, root, dir string, more ...string) error {
-	args := []string{"build", "-race", "-gcflags=modernc.org/...=-race=false", "-ldflags=-w", "-tags=failpoints", "-o", dir + "/", "./gateway/cmd/gateway", "./analyzer/cmd/analyzer", "./processor/cmd/processor"}
+	args := []string{"build", "-race", "-ldflags=-w", "-tags=failpoints", "-o", dir + "/", "./gateway/cmd/gateway", "./analyzer/cmd/analyzer", "./processor/cmd/processor"}
 	cmd := exec.CommandContext(ctx, "go", append(args, more...)...) //nolint:gosec // The source is ours.
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")

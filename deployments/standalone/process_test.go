@@ -30,10 +30,9 @@ var binaries = sync.OnceValues(func() (string, error) {
 	return dir, build(dir, base+"deployments/standalone", base+"gateway/cmd/gateway", base+"analyzer/cmd/analyzer", base+"processor/cmd/processor")
 })
 
-// build builds programs into the folder with the race detector. test.sh has already compiled these packages, with the same
-// flags: SQLite without the detector, which makes it several times slower.
+// build builds programs into the folder with the race detector; `go test -race` has already compiled these packages.
 func build(dir string, args ...string) error {
-	cmd := exec.Command("go", append([]string{"build", "-race", "-gcflags=modernc.org/...=-race=false", "-ldflags=-w", "-o", dir + "/"}, args...)...) //nolint:gosec,noctx // The programs are ours, and the build serves later tests as well.
+	cmd := exec.Command("go", append([]string{"build", "-race", "-ldflags=-w", "-o", dir + "/"}, args...)...) //nolint:gosec,noctx // The programs are ours, and the build serves later tests as well.
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %q: %w\n%s", args, err, out)
 	}
@@ -188,15 +187,13 @@ func (p *process) awaitReadyz(status int, text string) {
 func (p *process) url(path string) string { return "http://" + p.addr + path }
 
 // await polls until done returns true. It fails if the returned state does not change for 90 seconds, so that a slow
-// machine may take longer in total.
+// machine may take longer in total. It pauses for longer after each poll, because polls take processor time from what they wait for.
 func await(t *testing.T, done func() (bool, string)) {
 	t.Helper()
-	const maxWait = 90 * time.Second
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
+	const maxWait, maxPause = 90 * time.Second, 250 * time.Millisecond
 	limit := time.NewTimer(maxWait)
 	defer limit.Stop()
-	for last := ""; ; {
+	for last, pause := "", 10*time.Millisecond; ; pause = min(pause*5/4, maxPause) {
 		ok, state := done()
 		if ok {
 			return
@@ -206,7 +203,7 @@ func await(t *testing.T, done func() (bool, string)) {
 			last = state
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-limit.C:
 			t.Fatalf("no change for %s, the state is still: %s", maxWait, state)
 		}
