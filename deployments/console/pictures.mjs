@@ -10,7 +10,7 @@ import { photo, scenario, until, write } from './rig.mjs';
 
 const docs = join(dirname(fileURLToPath(import.meta.url)), '../../docs/console');
 const limit = 120_000; // bytes of a picture in the documentation
-const options = { system: 'show', limit: 180 };
+const options = { system: 'show', limit: 540 };
 
 const sizes = { wide: { width: 1280, height: 800 }, narrow: { width: 390, height: 844, context: { deviceScaleFactor: 2 } } };
 const themes = { light: { dark: false }, dark: { dark: true } };

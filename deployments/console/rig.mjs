@@ -23,11 +23,11 @@ export const scenarios = [];
  */
 export function scenario(name, options, run) {
   if (typeof options === 'function') [options, run] = [{}, options];
-  scenarios.push({ name, system: 'open', limit: 60, ...options, run });
+  scenarios.push({ name, system: 'open', limit: 180, ...options, run });
 }
 
 /** Waits until check returns a value that is not false, null or undefined, or no longer throws, and returns the value. */
-export async function until(check, what = 'the condition', seconds = 20) {
+export async function until(check, what = 'the condition', seconds = 60) {
   for (const end = Date.now() + seconds * 1000; ; ) {
     let reason = 'it is not true';
     try {
@@ -77,7 +77,7 @@ export class Rig {
       locale: 'en-US', timezoneId: 'Europe/Berlin', acceptDownloads: true, ...settings,
     });
     this.#contexts.push(context);
-    context.setDefaultTimeout(20_000);
+    context.setDefaultTimeout(60_000);
     await this.#watch.attach(context);
     if (key) {
       await context.addInitScript(([name, value]) => {
@@ -146,7 +146,7 @@ export class Rig {
   ended = (id, { key } = {}) => until(async () => {
     const job = await this.api('GET', `api/v1/batch/${id}`, undefined, { key });
     return ['completed', 'failed', 'cancelled'].includes(job.status) && job;
-  }, `the end of job ${id}`, 60);
+  }, `the end of job ${id}`, 180);
 
   /** Throws an error if a narrow page scrolls to the side, with the elements that are too wide. */
   noSidewaysScroll = async (page) => {

@@ -10,6 +10,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/imagebatch/imagebatch/shared/broker"
 )
 
 // lent contains the vhosts that lentVhost can lend.
@@ -43,7 +47,7 @@ func lentVhost(t *testing.T) string {
 	}
 	broker := <-lent // A test that uses it returns it at its end.
 	t.Cleanup(func() { lent <- broker })
-	if err := disown(t.Context(), broker); err != nil {
+	if err := disown(broker); err != nil {
 		t.Fatal(err)
 	}
 	return broker
@@ -93,12 +97,21 @@ func makeVhost(ctx context.Context, name string) (broker string, err error) {
 }
 
 // disown deletes the queue that names the job store that the vhost belongs to.
-func disown(ctx context.Context, broker string) error {
+func disown(address string) error {
 	if os.Getenv("TEST_RABBITMQCTL") == "" {
 		return nil
 	}
-	return evalErlang(ctx, fmt.Sprintf(`case rabbit_amqqueue:lookup(rabbit_misc:r(<<%q>>, queue, <<"imagebatch.epoch.owner">>)) of
-		{ok, Q} -> {ok, _} = rabbit_amqqueue:delete(Q, false, false, <<"test">>), ok; {error, not_found} -> ok end.`, vhostOf(broker)))
+	conn, err := amqp.Dial(address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		return err
+	}
+	_, err = ch.QueueDelete(broker.OwnerQueue, false, false, false)
+	return err
 }
 
 func deleteVhost(ctx context.Context, broker string) error {

@@ -133,7 +133,7 @@ scenario('search by name and by ID', async (rig) => {
   await page.getByRole('heading', { name: 'Jobs' }).waitFor();
 });
 
-scenario('more than 100 jobs', { limit: 120 }, async (rig) => {
+scenario('more than 100 jobs', { limit: 360 }, async (rig) => {
   const { open, submit, ended, screenshot } = rig;
   const ids = [];
   for (let i = 0; i < 120; i += 20) ids.push(...await Promise.all(range(20).map((n) => submit([text(`paging-${i + n}.jpg`)]))));

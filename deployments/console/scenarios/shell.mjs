@@ -215,17 +215,17 @@ scenario('keyboard only', async ({ open }) => {
   await until(async () => /^h1/.test(await focused(page)), 'the focus on the heading after Back');
 });
 
-scenario('axe in light', { limit: 120 }, async (rig) => {
+scenario('axe in light', { limit: 360 }, async (rig) => {
   const page = await rig.open();
   await visit(rig, page, () => rig.axe(page));
 });
 
-scenario('axe in dark', { limit: 120 }, async (rig) => {
+scenario('axe in dark', { limit: 360 }, async (rig) => {
   const page = await rig.open('', { dark: true });
   await visit(rig, page, () => rig.axe(page));
 });
 
-scenario('390 pixels', { limit: 120 }, async (rig) => {
+scenario('390 pixels', { limit: 360 }, async (rig) => {
   const page = await rig.open('', { width: 390, height: 844 });
   await visit(rig, page, async (route) => {
     await rig.noSidewaysScroll(page);
@@ -235,19 +235,19 @@ scenario('390 pixels', { limit: 120 }, async (rig) => {
   await rig.axe(page);
 });
 
-scenario('200 percent zoom', { limit: 120 }, async (rig) => {
+scenario('200 percent zoom', { limit: 360 }, async (rig) => {
   const page = await rig.open('', { width: 640, height: 450, context: { deviceScaleFactor: 2 } });
   await visit(rig, page, () => rig.noSidewaysScroll(page));
 });
 
-scenario('plain HTTP under a host name', { system: 'nas', limit: 120 }, async (rig) => {
+scenario('plain HTTP under a host name', { system: 'nas', limit: 360 }, async (rig) => {
   const page = await rig.open();
   assert.equal(await page.evaluate(() => isSecureContext), false);
   assert.equal(new URL(page.url()).hostname, 'nas');
   await visit(rig, page, async () => {});
 });
 
-scenario('below a path', { system: 'prefix', limit: 120 }, async (rig) => {
+scenario('below a path', { system: 'prefix', limit: 360 }, async (rig) => {
   const page = await rig.open();
   const outside = [];
   page.on('request', (request) => {
@@ -261,7 +261,7 @@ scenario('below a path', { system: 'prefix', limit: 120 }, async (rig) => {
   assert.deepEqual(outside, []);
 });
 
-scenario('two gateways', { system: 'gateways', limit: 120 }, async (rig) => {
+scenario('two gateways', { system: 'gateways', limit: 360 }, async (rig) => {
   const page = await rig.open('#/jobs');
   await shown(page);
   rig.allow(/net::ERR_/);

@@ -117,7 +117,7 @@ scenario('the state gets old without a gateway', async ({ open, control, allow }
   await note.waitFor({ state: 'detached', timeout: 30_000 });
 });
 
-scenario('dead letters are replayed and discarded', { system: 'gateways', limit: 120 }, async ({ open, submit, ended, control, axe, screenshot, allow, noSidewaysScroll, api }) => withOrigin(async (origin) => {
+scenario('dead letters are replayed and discarded', { system: 'gateways', limit: 360 }, async ({ open, submit, ended, control, axe, screenshot, allow, noSidewaysScroll, api }) => withOrigin(async (origin) => {
   allow(/status of 409/);
   const failed = [];
   for (const i of range(3)) failed.push(await submit([{ url: origin.url(i) }]));
