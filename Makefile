@@ -97,7 +97,7 @@ bench-console: bin/standalone ## measure the console in Chromium, into docs/perf
 prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, a watched folder of 1,000 files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds, 100 on clusters, tests and 20 seeds of each on RabbitMQ 4.3 and PostgreSQL 18, kube-test, compose-test
 	deployments/local/test.sh --without-servers -count=20 -timeout=3h
 	deployments/local/test.sh -count=3 -timeout=3h
-	PROVE=1 deployments/local/test.sh --without-servers -run='TestMutatedFiles|TestWatchedFolder|TestCaptionFaults'
+	PROVE=1 deployments/local/test.sh -run='TestMutatedFiles|TestWatchedFolder|TestCaptionFaults'
 	deployments/local/fuzz.sh $(or $(FUZZTIME),60s)
 	deployments/local/mutants.sh
 	$(MAKE) --no-print-directory chaos SEEDS=200

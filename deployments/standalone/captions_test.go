@@ -303,6 +303,9 @@ func TestCaptionFaults(t *testing.T) {
 			visiontest.Content("no JSON"), visiontest.Hang, visiontest.Message(map[string]any{"refusal": "no"}, "stop"),
 			visiontest.Status(http.StatusServiceUnavailable, ""), visiontest.Status(http.StatusUnprocessableEntity, "{}"),
 			visiontest.Message(map[string]any{"content": `{"title":"x`}, "length"), visiontest.Status(http.StatusUnauthorized, "{}"),
+			visiontest.Status(http.StatusOK, "<!doctype html><title>Login</title>"), visiontest.Content(strings.Repeat("word ", 2<<20)),
+			visiontest.Message(map[string]any{"content": ""}, "content_filter"), visiontest.Status(http.StatusPaymentRequired, "{}"),
+			visiontest.Status(http.StatusTooManyRequests, `{"error":{"message":"no credit","code":"insufficient_quota"}}`),
 		))
 		s := start(t, captionEnv(model, "CAPTION_CONCURRENCY=4")...)
 		await(t, func() (bool, string) { n := len(model.Requests()); return n > 0, fmt.Sprint(n) })
