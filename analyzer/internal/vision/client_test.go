@@ -293,6 +293,26 @@ func TestRateLimited(t *testing.T) {
 	}
 }
 
+// TestAskedWaitHolds verifies that requests that were in flight when the server asked for a wait neither end nor shorten it.
+func TestAskedWaitHolds(t *testing.T) {
+	for outcome, f := range map[outcome]*fault{
+		answered: nil, unusableReply: nil, refused: nil, failed: {detail: "500"}, timedOut: {detail: "slow"}, limited: {after: 7 * time.Second},
+	} {
+		t.Run(string(outcome), func(t *testing.T) {
+			r := setup(t)
+			m := r.Client.models[0]
+			m.note(limited, &fault{after: 30 * time.Second}, r.clock())
+			r.advance(time.Second)
+			m.note(outcome, f, r.clock())
+			if ok, wait, _ := m.permit(r.clock()); ok || wait != 29*time.Second {
+				t.Errorf("permitted: %t, wait %s; want the 29 s that are left", ok, wait)
+			}
+			r.advance(29 * time.Second)
+			r.caption()
+		})
+	}
+}
+
 // TestRateLimitedInTheBody verifies that OpenRouter's form of a 429 is read.
 func TestRateLimitedInTheBody(t *testing.T) {
 	r := setup(t)
