@@ -86,14 +86,30 @@ func TestUnusableAnswers(t *testing.T) {
 	}
 }
 
-// TestOddMembers verifies that members of an unexpected type do not cost an answer.
+// TestOddMembers verifies that odd members and bytes around them do not cost an answer.
 func TestOddMembers(t *testing.T) {
-	r := setup(t)
-	r.server.Play(visiontest.Status(http.StatusOK, `{"created": "now", "choices": [{"message": {"content": [{"type": "text", "text": "{\"title\": \"A dog\"}"}]}, "finish_reason": 7}], "usage": {"prompt_tokens": "300", "completion_tokens": 60}}`))
-	if got := r.caption(); got.Title != "A dog" || got.PromptTokens != 0 || got.CompletionTokens != 60 || got.Keywords == nil {
-		t.Errorf("answer %+v, want the title and the valid count", got)
+	for name, body := range map[string]string{
+		"types":          `{"created": "now", "choices": [{"message": {"content": [{"type": "text", "text": "{\"title\": \"A dog\"}"}]}, "finish_reason": 7}], "usage": {"prompt_tokens": "300", "completion_tokens": 60}}`,
+		"byte order":     "\ufeff" + dog("null"),
+		"no error":       dog("null"),
+		"empty error":    dog(`""`),
+		"error object":   dog(`{}`),
+		"error of nulls": dog(`{"message": null, "code": null}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := setup(t)
+			r.server.Play(visiontest.Status(http.StatusOK, body))
+			if got := r.caption(); got.Title != "A dog" || got.PromptTokens != 0 || got.CompletionTokens != 60 || got.Keywords == nil {
+				t.Errorf("answer %+v, want the title and the valid count", got)
+			}
+			r.sent(1)
+		})
 	}
-	r.sent(1)
+}
+
+// dog returns a response with a member for an error, in both places.
+func dog(e string) string {
+	return `{"error": ` + e + `, "choices": [{"error": ` + e + `, "message": {"content": "{\"title\": \"A dog\"}"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 60}}`
 }
 
 // TestRefusal verifies that a refusal is not asked about again.
@@ -384,16 +400,17 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
-// TestUnreachable verifies that a server that is gone is a failure, and that the error does not contain the password in the URL.
+// TestUnreachable verifies that a server that is gone is a failure, and that the error contains neither the password nor the
+// query of the URL.
 func TestUnreachable(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()
 	r := setup(t, func(c *Config) {
-		c.URL = service.SecretURL(strings.Replace(server.URL, "http://", "http://anna:hush@", 1))
+		c.URL = service.SecretURL(strings.Replace(server.URL, "http://", "http://anna:hush@", 1) + "/v1?api-version=1&api-key=hush")
 	})
 	u := r.unavailable()
-	if u.After != firstBackoff || strings.Contains(u.Reason, "hush") {
-		t.Errorf("%+v, want a wait of %s and no password", u, firstBackoff)
+	if u.After != firstBackoff || strings.Contains(u.Reason, "hush") || !strings.Contains(u.Reason, server.URL[len("http://"):]) {
+		t.Errorf("%+v, want a wait of %s, the address and no secret", u, firstBackoff)
 	}
 	r.metric(`caption_requests_total{model="a",outcome="unreachable"} 1`)
 }
