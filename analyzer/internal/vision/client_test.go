@@ -631,6 +631,42 @@ func TestProbe(t *testing.T) {
 		r.probeOnce(t.Context())
 		r.caption()
 	})
+	t.Run("loses its projector later", func(t *testing.T) {
+		r := setup(t)
+		r.probeOnce(t.Context())
+		for name, wait := range map[string]time.Duration{"while others wait": 0, "as the half-open test": breakerTime} {
+			r.caption()
+			r.server.Play(visiontest.NoPictures)
+			for range breakerFailures {
+				r.unavailable()
+				r.advance(breakerTime)
+			}
+			r.advance(wait - breakerTime)
+			r.probeOnce(t.Context())
+			if f := r.Faults(); len(f) != 1 || !strings.Contains(f[0], "mmproj") {
+				t.Errorf("%s: faults %q, want the server's hint", name, f)
+			}
+			r.uncaptioned(ReasonConfiguration)
+			r.server.Play(visiontest.Default)
+			r.advance(breakerTime)
+			r.probeOnce(t.Context())
+		}
+		r.caption()
+	})
+	t.Run("one image fails", func(t *testing.T) {
+		r := setup(t)
+		r.probeOnce(t.Context())
+		r.server.Play(visiontest.Status(500, ""))
+		for range breakerFailures {
+			r.unavailable()
+			r.advance(breakerTime)
+		}
+		r.server.Play(visiontest.Default)
+		r.probeOnce(t.Context())
+		if f := r.Faults(); f != nil {
+			t.Errorf("faults %q, want none: the model accepts the built-in image", f)
+		}
+	})
 	t.Run("rejects images", func(t *testing.T) {
 		r := setup(t, withModels("a", "b"))
 		r.server.PlayModel("a", visiontest.Error(400, "a is not a multimodal model", "BadRequestError", "", ""))

@@ -172,7 +172,14 @@ func (m *model) fault() string {
 func (m *model) needsProbe() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return !m.proven
+	return !m.proven || m.failures >= breakerFailures
+}
+
+// open reports whether the circuit breaker is open.
+func (m *model) open() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failures >= breakerFailures
 }
 
 // nextForm returns the form of the next request.
