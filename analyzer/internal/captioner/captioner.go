@@ -145,14 +145,21 @@ func (c *Captioner) Step(ctx context.Context, a pipeline.Analysis) (out pipeline
 	return c.next(a), nil
 }
 
-// errUnreadable wraps the errors of an original that describing could read and captioning cannot.
-var errUnreadable = errors.New("original cannot be prepared for the model")
+var (
+	// errUnreadable wraps the errors of an original that describing could read and captioning cannot.
+	errUnreadable = errors.New("original cannot be prepared for the model")
+	// errStore wraps the errors of the store of answers.
+	errStore = errors.New("store of answers failed")
+)
 
 // answer returns the stored answer, or else the model's, which it stores.
 func (c *Captioner) answer(ctx context.Context, a pipeline.Analysis, data []byte, key string) (vision.Answer, error) {
 	answer, err := c.deps.Answers.Get(ctx, key)
-	if !errors.Is(err, objectstore.ErrNotExist) {
-		return answer, err
+	switch {
+	case err == nil:
+		return answer, nil
+	case !errors.Is(err, objectstore.ErrNotExist):
+		return answer, fmt.Errorf("%w: %w", errStore, err)
 	}
 	if stage.Deadly(ctx) { // Only the following is dangerous.
 		return answer, fmt.Errorf("%w: the process has died with it twice", errUnreadable)
@@ -172,7 +179,10 @@ func (c *Captioner) answer(ctx context.Context, a pipeline.Analysis, data []byte
 	}
 	answer, err = c.deps.Answers.Put(ctx, key, answer)
 	failpoint.Reach("answer stored", string(a.TraceID))
-	return answer, err
+	if err != nil {
+		return answer, fmt.Errorf("%w: %w", errStore, err)
+	}
+	return answer, nil
 }
 
 // afterError decides about an image without an answer: it continues, or is asked about later.
@@ -202,8 +212,12 @@ func (c *Captioner) afterError(ctx context.Context, a pipeline.Analysis, err err
 	}
 	a.Wait = a.Wait.Start(now)
 	if a.Wait.Elapsed(now) >= c.config.MaxWait {
-		c.deps.Log.WarnContext(ctx, "image has waited too long for the model and continues without a caption", "image", a.Envelope, "error", err)
-		return c.without(a, vision.ReasonTimeout, warnings[vision.ReasonTimeout]), nil
+		reason := vision.ReasonTimeout
+		if errors.Is(err, errStore) {
+			reason = vision.ReasonStore
+		}
+		c.deps.Log.WarnContext(ctx, "image has waited too long for its caption and continues without", "image", a.Envelope, "error", err)
+		return c.without(a, reason, warnings[reason]), nil
 	}
 	later.Message = a
 	return a, later
@@ -216,6 +230,7 @@ var warnings = map[string]string{
 	vision.ReasonRejected:      "the model's server rejected the image",
 	vision.ReasonConfiguration: "captioning is configured wrongly",
 	vision.ReasonTimeout:       "the model did not answer in time",
+	vision.ReasonStore:         "the store of answers failed",
 	vision.ReasonUnreadable:    "the image could not be prepared for the model",
 }
 

@@ -347,7 +347,8 @@ func TestOneAnswerForEqualPictures(t *testing.T) {
 }
 
 // TestStoreOfAnswersIsDown verifies that an answer that cannot be stored is kept, and not paid for
-// again when the store is back; and that a store that refuses it does not keep the image forever.
+// again when the store is back; and that a store that refuses it does not keep the image forever,
+// which is not blamed on the model.
 func TestStoreOfAnswersIsDown(t *testing.T) {
 	for _, outage := range []time.Duration{5 * time.Minute, 30 * time.Minute} {
 		t.Run(outage.String(), func(t *testing.T) {
@@ -362,9 +363,36 @@ func TestStoreOfAnswersIsDown(t *testing.T) {
 				if len(r.got) != 1 || r.got[0].Uncaptioned != late || r.model.answers != 1 {
 					t.Fatalf("%+v after %d answers, want one image, uncaptioned: %v", r.got, r.model.answers, late)
 				}
+				if late && (r.model.reasons[vision.ReasonStore] != 1 || !slices.Equal(r.got[0].Metadata.Warnings, []string{"not captioned: the store of answers failed"})) {
+					t.Errorf("reasons %v, warnings %q; want the store", r.model.reasons, r.got[0].Metadata.Warnings)
+				}
+				if a, err := r.captioner.Step(ctx, r.analysis(1, 1)); err != nil || a.Uncaptioned || r.model.answers != 1 {
+					t.Errorf("the same picture later: uncaptioned %t, %v after %d answers, want the first answer", a.Uncaptioned, err, r.model.answers)
+				}
 			})
 		})
 	}
+}
+
+// TestUnstoredAnswersAreBounded verifies that of the answers that wait for the store, the oldest is dropped.
+func TestUnstoredAnswersAreBounded(t *testing.T) {
+	inBubble(t, never, func(r *rig, ctx context.Context, _ *sync.WaitGroup) {
+		answers := captioner.NewAnswers(r.processed, telemetry.NewRegistry())
+		r.processed.set(objectstore.ErrRefused)
+		key := func(i int) string { return pipeline.CaptionKey(fmt.Sprintf("%064x", i), r.model.Request()) }
+		for i := range 1001 {
+			if _, err := answers.Put(ctx, key(i), vision.Answer{Model: "m"}); !errors.Is(err, objectstore.ErrRefused) {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		r.processed.set(nil)
+		for i, want := range map[int]error{0: objectstore.ErrNotExist, 1: nil, 1000: nil} {
+			if _, err := answers.Get(ctx, key(i)); !errors.Is(err, want) {
+				t.Errorf("answer %d: %v, want %v", i, err, want)
+			}
+		}
+	})
 }
 
 // TestLoserUsesStoredAnswer verifies that of two analyzers that ask at the same time, both use the

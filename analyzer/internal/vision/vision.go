@@ -96,11 +96,12 @@ const (
 	ReasonRejected      = "rejected"      // the API rejected the request for this image
 	ReasonConfiguration = "configuration" // key, money, URL or model is wrong
 	ReasonTimeout       = "timeout"       // no model was available within CAPTION_MAX_WAIT
+	ReasonStore         = "store"         // the store of answers failed for CAPTION_MAX_WAIT
 	ReasonDisabled      = "disabled"      // captions are off, or the client opted out
 	ReasonComplete      = "complete"      // the file already has all fields that a model may fill
 	ReasonUnreadable    = "unreadable"    // the original is gone or cannot be decoded again
 )
 
 var reasons = []string{
-	ReasonRefused, ReasonUnusable, ReasonRejected, ReasonConfiguration, ReasonTimeout, ReasonDisabled, ReasonComplete, ReasonUnreadable,
+	ReasonRefused, ReasonUnusable, ReasonRejected, ReasonConfiguration, ReasonTimeout, ReasonStore, ReasonDisabled, ReasonComplete, ReasonUnreadable,
 }
