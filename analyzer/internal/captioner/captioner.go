@@ -42,9 +42,10 @@ type Model interface {
 
 // Config is the configuration of the step.
 type Config struct {
-	Fields  []string      // texts that a model may write, see [pipeline.CaptionFields]
-	Pixels  int           // long side of the picture that is sent
-	MaxWait time.Duration // how long an image waits for the model, from its first request
+	Fields   []string      // texts that a model may write, see [pipeline.CaptionFields]
+	Keywords int           // maximum number of keywords, also of a stored answer
+	Pixels   int           // long side of the picture that is sent
+	MaxWait  time.Duration // how long an image waits for the model, from its first request
 }
 
 // Deps are the dependencies of a Captioner.
@@ -141,6 +142,7 @@ func (c *Captioner) Step(ctx context.Context, a pipeline.Analysis) (out pipeline
 	default:
 		return c.afterError(ctx, a, err)
 	}
+	answer.Keywords = answer.Keywords[:min(len(answer.Keywords), c.config.Keywords)]
 	caption.Apply(&a.Metadata, pipeline.Caption(answer), c.config.Fields)
 	return c.next(a), nil
 }

@@ -57,7 +57,7 @@ func (m *model) Caption(ctx context.Context, _ []byte) (vision.Answer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.answers++
-	return vision.Answer{Model: "m", Language: "en", Title: fmt.Sprint("Answer ", m.answers), Description: "A.", Keywords: []string{"a"}, AltText: "A."}, nil
+	return vision.Answer{Model: "m", Language: "en", Title: fmt.Sprint("Answer ", m.answers), Description: "A.", Keywords: []string{"a", "b"}, AltText: "A."}, nil
 }
 
 func (m *model) NotCaptioned(reason string) {
@@ -171,8 +171,12 @@ func store(t *testing.T) *dirstore.Store {
 }
 
 // another returns the step of another analyzer.
-func (r *rig) another() *captioner.Captioner {
-	return captioner.New(captioner.Config{Fields: []string{"title", "description", "keywords", "alt_text"}, Pixels: 768, MaxWait: 10 * time.Minute}, captioner.Deps{
+func (r *rig) another(change ...func(*captioner.Config)) *captioner.Captioner {
+	c := captioner.Config{Fields: []string{"title", "description", "keywords", "alt_text"}, Keywords: 12, Pixels: 768, MaxWait: 10 * time.Minute}
+	for _, f := range change {
+		f(&c)
+	}
+	return captioner.New(c, captioner.Deps{
 		Model: r.model, Decoder: decoder{}, Originals: r.originals,
 		Answers: captioner.NewAnswers(r.processed, telemetry.NewRegistry()), Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
@@ -328,7 +332,7 @@ func TestOwnLimit(t *testing.T) {
 }
 
 // TestOneAnswerForEqualPictures verifies that an answer is paid for once: for other images with the
-// same picture, for another analyzer, and for a message that arrives twice.
+// same picture, for another analyzer, and for a message that arrives twice. Fewer keywords cost nothing.
 func TestOneAnswerForEqualPictures(t *testing.T) {
 	inBubble(t, never, func(r *rig, ctx context.Context, _ *sync.WaitGroup) {
 		for i := range 4 {
@@ -339,6 +343,10 @@ func TestOneAnswerForEqualPictures(t *testing.T) {
 		}
 		if a, err := r.captioner.Step(ctx, r.analysis(9, 8)); err != nil || a.Metadata.Title != "Answer 2" {
 			t.Errorf("another picture has the title %q and error %v, want the second answer", a.Metadata.Title, err)
+		}
+		fewer := r.another(func(c *captioner.Config) { c.Keywords = 1 })
+		if a, err := fewer.Step(ctx, r.analysis(10, 8)); err != nil || !slices.Equal(a.Metadata.Keywords, []string{"a"}) {
+			t.Errorf("keywords %q and error %v, want the first one of the second answer", a.Metadata.Keywords, err)
 		}
 		if r.model.answers != 2 {
 			t.Errorf("%d answers were paid for, want 2", r.model.answers)
@@ -616,7 +624,7 @@ func (slow) Caption(ctx context.Context, _ []byte) (vision.Answer, error) {
 // of its image.
 func TestDrain(t *testing.T) {
 	inBubble(t, never, func(r *rig, _ context.Context, work *sync.WaitGroup) {
-		r.captioner = captioner.New(captioner.Config{Fields: []string{"title"}, MaxWait: time.Minute}, captioner.Deps{
+		r.captioner = captioner.New(captioner.Config{Fields: []string{"title"}, Keywords: 12, MaxWait: time.Minute}, captioner.Deps{
 			Model: slow{r.model}, Decoder: decoder{}, Originals: r.originals,
 			Answers: captioner.NewAnswers(r.processed, telemetry.NewRegistry()), Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		})
