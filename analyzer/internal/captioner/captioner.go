@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/caption"
@@ -62,10 +63,13 @@ type Deps struct {
 type Captioner struct {
 	config Config
 	deps   Deps
+
+	mu     sync.Mutex
+	worked time.Time // when an image last got a new answer, or the start; guarded by mu
 }
 
 // New returns a Captioner.
-func New(c Config, d Deps) *Captioner { return &Captioner{config: c, deps: d} }
+func New(c Config, d Deps) *Captioner { return &Captioner{config: c, deps: d, worked: d.Now()} }
 
 // The pauses of an image that waits for the model.
 const (
@@ -126,6 +130,7 @@ func (c *Captioner) Step(ctx context.Context, a pipeline.Analysis) (out pipeline
 		// The next step reads the original too, and decides about the image.
 		return c.unreadable(ctx, a, err), nil
 	}
+	started := c.deps.Now()
 	key := pipeline.CaptionKey(picture, c.deps.Model.Request())
 	answer, err := c.answer(ctx, a, data, key)
 	if _, without := errors.AsType[*vision.Uncaptioned](err); without {
@@ -140,7 +145,7 @@ func (c *Captioner) Step(ctx context.Context, a pipeline.Analysis) (out pipeline
 	case errors.Is(err, errUnreadable):
 		return c.unreadable(ctx, a, err), nil
 	default:
-		return c.afterError(ctx, a, err)
+		return c.afterError(ctx, a, started, err)
 	}
 	answer.Keywords = answer.Keywords[:min(len(answer.Keywords), c.config.Keywords)]
 	caption.Apply(&a.Metadata, pipeline.Caption(answer), c.config.Fields)
@@ -184,11 +189,33 @@ func (c *Captioner) answer(ctx context.Context, a pipeline.Analysis, data []byte
 	if err != nil {
 		return answer, fmt.Errorf("%w: %w", errStore, err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.worked = c.deps.Now()
 	return answer, nil
 }
 
+// queueShare is the part of Config.MaxWait that one time in the queue can count for. It ends an image that alone fails
+// while others get their answers.
+const queueShare = 20
+
+// withoutQueue returns the wait of an image whose try started at a time. The time in the queue before it counts only
+// while no image got an answer: a long queue costs no caption, and an outage of any length ends the images in the queue.
+func (c *Captioner) withoutQueue(w pipeline.CaptionWait, started time.Time) pipeline.CaptionWait {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	since := c.worked
+	if started.Before(since) {
+		since = started
+	}
+	if since = since.Add(-c.config.MaxWait / queueShare); !w.Since.IsZero() && since.After(w.Since) {
+		w.Since = since.UTC()
+	}
+	return w
+}
+
 // afterError decides about an image without an answer: it continues, or is asked about later.
-func (c *Captioner) afterError(ctx context.Context, a pipeline.Analysis, err error) (pipeline.Analysis, error) {
+func (c *Captioner) afterError(ctx context.Context, a pipeline.Analysis, started time.Time, err error) (pipeline.Analysis, error) {
 	now := c.deps.Now()
 	if u, ok := errors.AsType[*vision.Uncaptioned](err); ok {
 		c.deps.Log.InfoContext(ctx, "image continues without a caption", "image", a.Envelope, "error", u)
@@ -198,6 +225,7 @@ func (c *Captioner) afterError(ctx context.Context, a pipeline.Analysis, err err
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return a, later // the process stops, which is no fault of the model
 	}
+	a.Wait = c.withoutQueue(a.Wait, started)
 	if u, ok := errors.AsType[*vision.Unavailable](err); ok {
 		later.After = max(u.After, pace)
 		switch {
@@ -221,6 +249,7 @@ func (c *Captioner) afterError(ctx context.Context, a pipeline.Analysis, err err
 		c.deps.Log.WarnContext(ctx, "image has waited too long for its caption and continues without", "image", a.Envelope, "error", err)
 		return c.without(a, reason, warnings[reason]), nil
 	}
+	a.Wait = a.Wait.Pause(now, later.After)
 	later.Message = a
 	return a, later
 }

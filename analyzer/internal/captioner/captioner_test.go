@@ -283,12 +283,17 @@ func TestOutage(t *testing.T) {
 }
 
 // TestShortOutage verifies that images do not lose their captions to the queue: all started to wait
-// in an outage of a minute, and most get their turn only when their time is over.
+// in an outage of a minute, and most get their turn only when their time is over. Neither do they
+// lose them to short faults that meet them then.
 func TestShortOutage(t *testing.T) {
 	var start time.Time
+	tries := 0
 	inBubble(t, func(now time.Time) error {
 		if now.Sub(start) < time.Minute {
 			return &vision.Unavailable{Reason: "down", After: time.Minute}
+		}
+		if tries++; tries%4 == 0 {
+			return &vision.Unavailable{Reason: "one fault", After: 2 * time.Second, First: now}
 		}
 		time.Sleep(10 * time.Second)
 		return nil
@@ -303,6 +308,45 @@ func TestShortOutage(t *testing.T) {
 			t.Errorf("%d images with %d answers, %v; want 100 captioned ones", len(r.got), r.model.answers, r.model.reasons)
 		}
 	})
+}
+
+// TestLongQueue verifies for an image that always fails, and returns from a long queue each time, that it ends: after its
+// second try in an outage, and after some more if others get their answers meanwhile.
+func TestLongQueue(t *testing.T) {
+	for name, test := range map[string]struct {
+		others      bool // get answers
+		least, most int  // tries
+	}{"in an outage": {false, 2, 2}, "it alone fails": {true, 10, 21}} {
+		t.Run(name, func(t *testing.T) {
+			fails := true
+			inBubble(t, func(now time.Time) error {
+				if fails {
+					return &vision.Unavailable{Reason: "down", After: time.Second, First: now}
+				}
+				return nil
+			}, func(r *rig, ctx context.Context, _ *sync.WaitGroup) {
+				a, tries := r.analysis(0, 0), 0
+				for later := new(stage.Later); later != nil && tries < 100; tries++ {
+					out, err := r.captioner.Step(ctx, a)
+					if later, _ = errors.AsType[*stage.Later](err); later != nil {
+						a, _ = later.Message.(pipeline.Analysis)
+					} else if err != nil || !out.Uncaptioned {
+						t.Fatalf("uncaptioned %t, %v; want no caption", out.Uncaptioned, err)
+					}
+					time.Sleep(20 * time.Minute)
+					if fails = !test.others; test.others {
+						if _, err := r.captioner.Step(ctx, r.analysis(1, tries+1)); err != nil {
+							t.Fatal(err)
+						}
+					}
+					fails = true
+				}
+				if tries < test.least || tries > test.most {
+					t.Errorf("it ended after %d tries, want %d to %d", tries, test.least, test.most)
+				}
+			})
+		})
+	}
 }
 
 // TestOwnLimit verifies that a wait for our own limits never costs an image its caption, and that
