@@ -134,6 +134,14 @@ type CaptionWait struct {
 	// Since is the start of the time that counts now, and zero if none does. After [CaptionWait.Pause],
 	// it may be in the future.
 	Since time.Time `json:"since,omitzero"`
+	// Tried is what the last delivery has tried, if it had no time for the rest.
+	Tried CaptionTried `json:"tried,omitzero"`
+}
+
+// CaptionTried is what was tried for the caption of an image.
+type CaptionTried struct {
+	Model    string `json:"model,omitempty"`    // the last model that was asked and had no answer; the models after it are next
+	Unusable bool   `json:"unusable,omitempty"` // one answer was unusable, so that the next one is the last
 }
 
 // Elapsed returns the time that has counted until now.
@@ -162,7 +170,8 @@ func (w CaptionWait) Start(now time.Time) CaptionWait {
 
 // Stop returns the wait with a clock that stands.
 func (w CaptionWait) Stop(now time.Time) CaptionWait {
-	return CaptionWait{Counted: w.Elapsed(now).Milliseconds()}
+	w.Counted, w.Since = w.Elapsed(now).Milliseconds(), time.Time{}
+	return w
 }
 
 // Limits on one message, in bytes.

@@ -74,7 +74,7 @@ func TestGoldenMessages(t *testing.T) {
 		"analysis.json":       pipeline.Analysis{Upload: upload, Metadata: found, Thumbnail: []byte{0xff, 0xd8, 0xff, 0xd9}},
 		"captioned_analysis.json": pipeline.Analysis{
 			Upload: upload, Metadata: captioned, Thumbnail: []byte{0xff, 0xd8, 0xff, 0xd9},
-			Wait: pipeline.CaptionWait{Counted: 61_500, Since: now}, Uncaptioned: true,
+			Wait: pipeline.CaptionWait{Counted: 61_500, Since: now, Tried: pipeline.CaptionTried{Model: "qwen3-vl:8b", Unusable: true}}, Uncaptioned: true,
 		},
 		"uncaptioned.json": uncaptioned,
 		"completed.json":   pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, upload.OriginalPath), now),

@@ -37,7 +37,7 @@ import (
 // Model is implemented by [vision.Client].
 type Model interface {
 	Request() string
-	Caption(ctx context.Context, picture []byte) (vision.Answer, error)
+	Caption(ctx context.Context, picture []byte, tried vision.Tried) (vision.Answer, error)
 	NotCaptioned(reason string)
 }
 
@@ -171,16 +171,17 @@ func (c *Captioner) answer(ctx context.Context, a pipeline.Analysis, data []byte
 	if stage.Deadly(ctx) { // Only the following is dangerous.
 		return answer, fmt.Errorf("%w: the process has died with it twice", errUnreadable)
 	}
+	tried := vision.Tried(a.Wait.Tried)
 	picture, err := vision.Picture(ctx, c.deps.Decoder, data, c.config.Pixels)
 	switch {
 	case err == nil:
 	case errors.Is(err, describe.ErrNoRoom), ctx.Err() != nil:
-		return answer, &vision.Unavailable{Reason: err.Error(), After: usualPause, Own: true} // memory is ours
+		return answer, &vision.Unavailable{Reason: err.Error(), After: usualPause, Own: true, Tried: tried} // memory is ours
 	default:
 		return answer, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	failpoint.Reach("caption", a.OriginalFilename)
-	answer, err = c.deps.Model.Caption(ctx, picture)
+	answer, err = c.deps.Model.Caption(ctx, picture, tried)
 	if err != nil {
 		return answer, err
 	}
@@ -228,6 +229,7 @@ func (c *Captioner) afterError(ctx context.Context, a pipeline.Analysis, started
 	a.Wait = c.withoutQueue(a.Wait, started)
 	if u, ok := errors.AsType[*vision.Unavailable](err); ok {
 		later.After = max(u.After, pace)
+		a.Wait.Tried = pipeline.CaptionTried(u.Tried)
 		switch {
 		case u.Own:
 			later.Hold = ownPause

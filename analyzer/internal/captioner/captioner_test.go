@@ -41,11 +41,15 @@ type model struct {
 	mu      sync.Mutex
 	answers int            // guarded by mu
 	reasons map[string]int // guarded by mu
+	tried   []vision.Tried // of each call; guarded by mu
 }
 
 func (*model) Request() string { return strings.Repeat("a", 64) }
 
-func (m *model) Caption(ctx context.Context, _ []byte) (vision.Answer, error) {
+func (m *model) Caption(ctx context.Context, _ []byte, tried vision.Tried) (vision.Answer, error) {
+	m.mu.Lock()
+	m.tried = append(m.tried, tried)
+	m.mu.Unlock()
 	if err := m.fault(time.Now()); err != nil {
 		return vision.Answer{}, err
 	}
@@ -350,13 +354,13 @@ func TestLongQueue(t *testing.T) {
 }
 
 // TestOwnLimit verifies that a wait for our own limits never costs an image its caption, and that
-// it does not circulate meanwhile more often than its deliveries last.
+// it does not circulate meanwhile more often than its deliveries last. What was tried stays known.
 func TestOwnLimit(t *testing.T) {
 	var start time.Time
-	tries := 0
+	tries, tried := 0, vision.Tried{Model: "a", Unusable: true}
 	inBubble(t, func(now time.Time) error {
 		if tries++; now.Sub(start) < 8*time.Hour {
-			return &vision.Unavailable{Reason: "CAPTION_REQUESTS_PER_DAY", After: start.Add(8 * time.Hour).Sub(now), Own: true}
+			return &vision.Unavailable{Reason: "CAPTION_REQUESTS_PER_DAY", After: start.Add(8 * time.Hour).Sub(now), Own: true, Tried: tried}
 		}
 		return nil
 	}, func(r *rig, ctx context.Context, work *sync.WaitGroup) {
@@ -371,6 +375,9 @@ func TestOwnLimit(t *testing.T) {
 		}
 		if most := int(8 * time.Hour / (30 * time.Second)); tries > most {
 			t.Errorf("%d tries in eight hours, want at most %d", tries, most)
+		}
+		if n := len(slices.DeleteFunc(r.model.tried, func(got vision.Tried) bool { return got == tried })); n != 20 {
+			t.Errorf("%d calls do not know what was tried, want only the first one of each image", n)
 		}
 	})
 }
@@ -659,7 +666,7 @@ func TestInvalidAnswerIsReplaced(t *testing.T) {
 // slow is a model that answers only when its context ends.
 type slow struct{ *model }
 
-func (slow) Caption(ctx context.Context, _ []byte) (vision.Answer, error) {
+func (slow) Caption(ctx context.Context, _ []byte, _ vision.Tried) (vision.Answer, error) {
 	<-ctx.Done()
 	return vision.Answer{}, ctx.Err()
 }

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -381,7 +382,7 @@ func TestBreaker(t *testing.T) {
 			})
 			done := make(chan error, 1)
 			go func() {
-				_, err := r.Caption(t.Context(), r.picture)
+				_, err := r.Caption(t.Context(), r.picture, Tried{})
 				done <- err
 			}()
 			<-started
@@ -430,7 +431,7 @@ func TestTimeout(t *testing.T) {
 		cancel()
 		visiontest.Hang(w, q, v)
 	}, visiontest.Default)
-	if _, err := r.Caption(ctx, r.picture); !errors.Is(err, context.Canceled) {
+	if _, err := r.Caption(ctx, r.picture, Tried{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
 	}
 	r.caption()
@@ -521,7 +522,15 @@ func TestOwnLimits(t *testing.T) {
 	t.Run("asking once more", func(t *testing.T) {
 		r := setup(t, func(c *Config) { c.RequestsPerDay = 1 })
 		r.server.Play(visiontest.Content("nonsense"))
-		r.uncaptioned(ReasonUnusable) // Another call would start again, forever.
+		u := r.unavailable()
+		if !u.Own || u.Tried != (Tried{Unusable: true}) {
+			t.Errorf("%+v, want a wait of our own that does not start again", u)
+		}
+		r.advance(12 * time.Hour)
+		if _, err := r.Caption(t.Context(), r.picture, u.Tried); err == nil || err.Error() != "not captioned: unusable: not a JSON object" {
+			t.Errorf("error %v, want two unusable answers", err)
+		}
+		r.sent(2)
 	})
 	t.Run("fallbacks", func(t *testing.T) {
 		r := setup(t, func(c *Config) { c.RequestsPerMinute = 2 })
@@ -540,6 +549,74 @@ func TestOwnLimits(t *testing.T) {
 	})
 }
 
+// TestTooLittleTime verifies that no request starts that the end of a call could cut, and that the next call continues.
+func TestTooLittleTime(t *testing.T) {
+	for name, test := range map[string]struct {
+		reply     visiontest.Reply
+		want      Tried
+		perMinute int
+		own, asks string // whether the wait is our own, and the models that were asked at the end
+	}{
+		"second model":    {visiontest.Status(500, ""), Tried{Model: "a"}, 0, "own", "a b"},
+		"wrong model":     {visiontest.Status(404, ""), Tried{Model: "a"}, 0, "own", "a b"},
+		"unusable answer": {visiontest.Content("nonsense"), Tried{Unusable: true}, 0, "own", "a a"},
+		"fallback":        {visiontest.Unsupported("seed"), Tried{}, 0, "own", "a a"},
+		"our own limit":   {visiontest.Content("nonsense"), Tried{Unusable: true}, 30, "own", "a a"},
+		"nothing sent":    {nil, Tried{}, 0, "", "a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := setup(t, withModels("a", "b"), func(c *Config) { c.RequestsPerMinute = test.perMinute })
+			ctx := &step{Context: t.Context()}
+			left := r.config.Timeout - time.Second
+			if test.perMinute > 0 {
+				left += 2 * time.Second // The limit asks for two seconds.
+			}
+			if ctx.left.Store(int64(2 * r.config.Timeout)); test.reply == nil {
+				ctx.left.Store(int64(left))
+			} else {
+				r.server.PlayModel("a", func(w http.ResponseWriter, q *http.Request, v visiontest.Request) {
+					ctx.left.Store(int64(left))
+					test.reply(w, q, v)
+				}, visiontest.Default)
+			}
+			_, err := r.Caption(ctx, r.picture, Tried{})
+			u, ok := err.(*Unavailable) //nolint:errorlint // It is the documented type.
+			if !ok || u.Own != (test.own != "") || u.Tried != test.want {
+				t.Fatalf("error %+v, want an Unavailable with %+v", err, test.want)
+			}
+			r.advance(breakerTime)
+			ctx.left.Store(int64(2 * r.config.Timeout))
+			if _, err := r.Caption(ctx, r.picture, u.Tried); err != nil {
+				t.Error(err)
+			}
+			if got := r.models(); got != test.asks {
+				t.Errorf("asked %s, want %s", got, test.asks)
+			}
+			if q := r.server.Requests(); test.want.Unusable && *q[1].Seed != 2 {
+				t.Errorf("seed %d, want that of a second request", *q[1].Seed)
+			}
+		})
+	}
+	t.Run("the round is over", func(t *testing.T) {
+		r := setup(t, withModels("a", "b"))
+		r.server.PlayModel("b", visiontest.Status(404, ""))
+		_, err := r.Caption(t.Context(), r.picture, Tried{Model: "a"})
+		if u, ok := err.(*Unavailable); !ok || u.Own || u.Tried != (Tried{}) { //nolint:errorlint // It is the documented type.
+			t.Errorf("error %v, want an Unavailable that starts again with a", err)
+		}
+	})
+}
+
+// step is a context whose deadline moves. It does not end.
+type step struct {
+	context.Context //nolint:containedctx // It is one.
+	left            atomic.Int64
+}
+
+func (s *step) Deadline() (time.Time, bool) {
+	return time.Now().Add(time.Duration(s.left.Load())), true
+}
+
 // TestConcurrency verifies that no more requests are in flight than permitted, and that waiting ends with the context.
 func TestConcurrency(t *testing.T) {
 	r := setup(t, func(c *Config) { c.Concurrency = 1 })
@@ -551,13 +628,13 @@ func TestConcurrency(t *testing.T) {
 	}, visiontest.Default)
 	done := make(chan error, 1)
 	go func() {
-		_, err := r.Caption(t.Context(), r.picture)
+		_, err := r.Caption(t.Context(), r.picture, Tried{})
 		done <- err
 	}()
 	<-started
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := r.Caption(ctx, r.picture); !errors.Is(err, context.Canceled) {
+	if _, err := r.Caption(ctx, r.picture, Tried{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
 	}
 	r.sent(1)
@@ -575,8 +652,8 @@ func TestWaitForSlotIsBounded(t *testing.T) {
 			t.Fatal(wait, err)
 		}
 		started := time.Now()
-		if wait, err := l.acquire(t.Context()); wait != ownWait[0] || err != nil || time.Since(started) != ownWait[0] {
-			t.Errorf("wait %s, error %v after %s, want to be sent away after %s", wait, err, time.Since(started), ownWait[0])
+		if wait, err := l.acquire(t.Context()); wait != ownWait || err != nil || time.Since(started) != ownWait {
+			t.Errorf("wait %s, error %v after %s, want to be sent away after %s", wait, err, time.Since(started), ownWait)
 		}
 		l.release()
 		if wait, err := l.acquire(t.Context()); wait != 0 || err != nil {
@@ -591,7 +668,7 @@ func TestShortWaitForRate(t *testing.T) {
 		l := newLimits(Config{RequestsPerMinute: 60})
 		started := time.Now()
 		for range 4 {
-			if wait, _, err := l.request(t.Context(), time.Now(), ownWait[0]); wait != 0 || err != nil {
+			if wait, _, err := l.request(t.Context(), time.Now(), ownWait); wait != 0 || err != nil {
 				t.Fatal(wait, err)
 			}
 		}

@@ -153,6 +153,13 @@ func (m *model) blindness(now time.Time) string {
 	return m.blind
 }
 
+// misconfiguration returns the wrong configuration that the last request found, or "".
+func (m *model) misconfiguration() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wrong
+}
+
 // fault returns what keeps the model from being asked, or "".
 func (m *model) fault() string {
 	m.mu.Lock()
