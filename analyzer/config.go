@@ -66,7 +66,7 @@ type CaptionConfig struct {
 	CaptionFields []string `env:"CAPTION_FIELDS" envDefault:"title,description,keywords,alt_text"`
 	// Long side of the image that is sent, in pixels, `64` to `4096`.
 	CaptionPixels int `env:"CAPTION_PIXELS" envDefault:"768"`
-	// Maximum number of keywords, `1` to `64`.
+	// Maximum number of keywords, `1` to `64`, also of stored answers.
 	CaptionKeywords int `env:"CAPTION_KEYWORDS" envDefault:"12"`
 	// Maximum number of concurrent requests of one process, apart from the test image at its start.
 	CaptionConcurrency int `env:"CAPTION_CONCURRENCY" envDefault:"1"`
@@ -77,8 +77,8 @@ type CaptionConfig struct {
 	CaptionRequestsPerDay int `env:"CAPTION_REQUESTS_PER_DAY" envDefault:"0"`
 	// Maximum duration of a request, up to `3m30s`. A local model that is not loaded yet needs more than a minute.
 	CaptionTimeout time.Duration `env:"CAPTION_TIMEOUT" envDefault:"3m"`
-	// Maximum time after the first request about an image, after which it continues without a caption. Time in queues and waits for
-	// the limits above do not count.
+	// Maximum time after the first request about an image, or after it has found no model available for the first time. Then it continues
+	// without a caption. Time in queues while other images get their answers, and waits for the limits above, do not count.
 	CaptionMaxWait time.Duration `env:"CAPTION_MAX_WAIT" envDefault:"10m"`
 	// Maximum tokens of an answer. Models that reason before they answer need several thousand.
 	CaptionMaxTokens int `env:"CAPTION_MAX_TOKENS" envDefault:"1000"`
