@@ -715,7 +715,7 @@ func TestProbe(t *testing.T) {
 			r.caption()
 			r.server.Play(visiontest.NoPictures)
 			for range breakerFailures {
-				r.unavailable()
+				_ = r.unavailable()
 				r.advance(breakerTime)
 			}
 			r.advance(wait - breakerTime)
@@ -735,7 +735,7 @@ func TestProbe(t *testing.T) {
 		r.probeOnce(t.Context())
 		r.server.Play(visiontest.Status(500, ""))
 		for range breakerFailures {
-			r.unavailable()
+			_ = r.unavailable()
 			r.advance(breakerTime)
 		}
 		r.server.Play(visiontest.Default)
