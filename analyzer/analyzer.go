@@ -84,7 +84,9 @@ func (s *Service) openCaptioner(decoder vision.Decoder) error {
 	if err != nil {
 		return fmt.Errorf("captions: %w", err)
 	}
-	s.captioner = captioner.New(captioner.Config{Fields: s.config.CaptionFields, Pixels: s.config.CaptionPixels, MaxWait: s.config.CaptionMaxWait}, captioner.Deps{
+	s.captioner = captioner.New(captioner.Config{
+		Fields: s.config.CaptionFields, Keywords: s.config.CaptionKeywords, Pixels: s.config.CaptionPixels, MaxWait: s.config.CaptionMaxWait,
+	}, captioner.Deps{
 		Model: s.model, Decoder: decoder, Originals: s.deps.Originals,
 		Answers: captioner.NewAnswers(s.deps.Processed, s.deps.Metrics), Log: s.deps.Log, Now: failpoint.Now,
 	})

@@ -3,17 +3,23 @@ package analyzer_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
+	"net/http"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/imagebatch/imagebatch/analyzer"
+	"github.com/imagebatch/imagebatch/analyzer/visiontest"
 	"github.com/imagebatch/imagebatch/shared/broker"
 	"github.com/imagebatch/imagebatch/shared/broker/membroker"
 	"github.com/imagebatch/imagebatch/shared/objectstore/dirstore"
 	"github.com/imagebatch/imagebatch/shared/pipeline"
+	"github.com/imagebatch/imagebatch/shared/service"
 	"github.com/imagebatch/imagebatch/shared/stage/stagetest"
 	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
@@ -157,5 +163,45 @@ func TestFailedImages(t *testing.T) {
 	})
 	if n := len(r.analyses); n != 0 {
 		t.Errorf("%d analyses were published for failed images", n)
+	}
+}
+
+// TestWrongCaptionsInReadyz verifies that /readyz names a wrong configuration of captions and stays 200.
+func TestWrongCaptionsInReadyz(t *testing.T) {
+	for want, reply := range map[string]visiontest.Reply{
+		"wrong configuration: status 401: Incorrect API key": visiontest.Error(http.StatusUnauthorized, "Incorrect API key", "", "", ""),
+		"wrong configuration: the model answers texts":       visiontest.NoPictures,
+	} {
+		t.Run(want, func(t *testing.T) {
+			server := visiontest.Start(t, "")
+			server.Play(reply)
+			config, err := service.Load([]string{"HTTP_ADDR=127.0.0.1:0", "CAPTION_URL=" + server.URL, "CAPTION_MODEL=m"}, func(c *analyzer.Config) (err error) {
+				*c, err = c.Complete()
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var s *analyzer.Service
+			startWith(t, func(c *analyzer.Config, d *analyzer.Deps) { *c, d.Processed = config, d.Originals }, func(made *analyzer.Service) { s = made })
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			for body := ""; !strings.Contains(body, want); {
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Addr().String()+"/readyz", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatalf("%v, want %q in /readyz, which returns %s", err, want, body)
+				}
+				data, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if body = string(data); err != nil || resp.StatusCode != http.StatusOK {
+					t.Fatalf("/readyz returns %d %s, %v, want 200", resp.StatusCode, body, err)
+				}
+			}
+			http.DefaultClient.CloseIdleConnections()
+		})
 	}
 }

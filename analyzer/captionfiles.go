@@ -104,7 +104,7 @@ func (t *tried) caption(ctx context.Context, file string) error {
 	}
 	_, _ = fmt.Fprintf(t.out, "%s: a file of %d bytes, sent as a JPEG of %d bytes\n", file, len(data), len(picture))
 	for {
-		a, err := t.client.Caption(ctx, picture)
+		a, err := t.client.Caption(ctx, picture, vision.Tried{})
 		if u, ok := errors.AsType[*vision.Unavailable](err); ok && u.Own {
 			if err := wait(ctx, u.After); err != nil {
 				return err

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"reflect"
 	"runtime"
@@ -17,7 +16,6 @@ import (
 	"golang.org/x/text/language"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/embedded"
-	"github.com/imagebatch/imagebatch/analyzer/internal/record"
 	"github.com/imagebatch/imagebatch/analyzer/internal/vision"
 	"github.com/imagebatch/imagebatch/shared/service"
 )
@@ -68,7 +66,7 @@ type CaptionConfig struct {
 	CaptionFields []string `env:"CAPTION_FIELDS" envDefault:"title,description,keywords,alt_text"`
 	// Long side of the image that is sent, in pixels, `64` to `4096`.
 	CaptionPixels int `env:"CAPTION_PIXELS" envDefault:"768"`
-	// Maximum number of keywords, `1` to `64`.
+	// Maximum number of keywords, `1` to `64`, also of stored answers.
 	CaptionKeywords int `env:"CAPTION_KEYWORDS" envDefault:"12"`
 	// Maximum number of concurrent requests of one process, apart from the test image at its start.
 	CaptionConcurrency int `env:"CAPTION_CONCURRENCY" envDefault:"1"`
@@ -79,8 +77,8 @@ type CaptionConfig struct {
 	CaptionRequestsPerDay int `env:"CAPTION_REQUESTS_PER_DAY" envDefault:"0"`
 	// Maximum duration of a request, up to `3m30s`. A local model that is not loaded yet needs more than a minute.
 	CaptionTimeout time.Duration `env:"CAPTION_TIMEOUT" envDefault:"3m"`
-	// Maximum time after the first request about an image, after which it continues without a caption. Time in queues and waits for
-	// the limits above do not count.
+	// Maximum time after the first request about an image, or after it has found no model available for the first time. Then it continues
+	// without a caption. Time in queues while other images get their answers, and waits for the limits above, do not count.
 	CaptionMaxWait time.Duration `env:"CAPTION_MAX_WAIT" envDefault:"10m"`
 	// Maximum tokens of an answer. Models that reason before they answer need several thousand.
 	CaptionMaxTokens int `env:"CAPTION_MAX_TOKENS" envDefault:"1000"`
@@ -119,26 +117,17 @@ func (c CaptionConfig) complete() (CaptionConfig, error) {
 			reject("%s: want %d to %d", name, least, most)
 		}
 	}
-	if c.On() {
-		u, err := url.Parse(c.CaptionURL.Reveal())
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Fragment != "" || strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/chat/completions") {
-			reject("CAPTION_URL: want the base URL of an API, such as http://ollama:11434/v1")
-		}
-		if len(c.CaptionModel) == 0 {
-			reject("CAPTION_MODEL: want a model, because CAPTION_URL is set")
-		}
+	models, err := service.CheckCaptions(c.CaptionURL, c.CaptionModel, c.CaptionPixels)
+	if err != nil {
+		errs = append(errs, err)
 	}
 	if strings.ContainsFunc(c.CaptionAPIKey.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		reject("CAPTION_API_KEY: want a token without spaces and other special characters")
 	}
-	c.CaptionModel, c.CaptionFields = trimmed(c.CaptionModel), trimmed(c.CaptionFields)
-	if len(c.CaptionModel) > 8 || slices.ContainsFunc(c.CaptionModel, func(m string) bool { return m == "" || record.Clean(m, record.MaxText) != m }) || repeated(c.CaptionModel) {
-		reject("CAPTION_MODEL: want up to 8 different names, separated by commas")
-	}
+	c.CaptionModel, c.CaptionFields = models, trimmed(c.CaptionFields)
 	if len(c.CaptionFields) == 0 || slices.ContainsFunc(c.CaptionFields, func(f string) bool { return !slices.Contains(captionFields, f) }) || repeated(c.CaptionFields) {
 		reject("CAPTION_FIELDS: want some of %s, separated by commas", strings.Join(captionFields, ", "))
 	}
-	between("CAPTION_PIXELS", c.CaptionPixels, 64, 4096)
 	between("CAPTION_KEYWORDS", c.CaptionKeywords, 1, 64)
 	between("CAPTION_CONCURRENCY", c.CaptionConcurrency, 1, 256)
 	between("CAPTION_REQUESTS_PER_MINUTE", c.CaptionRequestsPerMinute, 0, 1_000_000)

@@ -224,11 +224,9 @@ func (c Config) Complete() (Config, error) {
 			wrong("CAPTION_RETENTION %q: want keep, or a duration of at least 1s such as 720h", c.CaptionRetention)
 		}
 	}
-	if u, err := url.Parse(c.CaptionURL.Reveal()); c.CaptionURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
-		wrong("CAPTION_URL: want the base URL of an API, such as http://ollama:11434/v1")
-	}
-	if c.CaptionPixels < 64 || c.CaptionPixels > 4096 {
-		wrong("CAPTION_PIXELS: want 64 to 4096")
+	var err error
+	if c.CaptionModel, err = service.CheckCaptions(c.CaptionURL, c.CaptionModel, c.CaptionPixels); err != nil {
+		errs = append(errs, err)
 	}
 	if c.MaxImageBytes < 1<<10 || c.MaxImageBytes > 1<<30 {
 		wrong("MAX_IMAGE_BYTES %d: want 1024 to 1073741824", c.MaxImageBytes)
@@ -342,7 +340,7 @@ func (c Config) CheckListening() error {
 // captions returns which vision model sees the images, or nil if the gateway knows of none.
 func (c Config) captions() *api.Captions {
 	u, err := url.Parse(c.CaptionURL.Reveal())
-	if c.CaptionURL == "" || err != nil || len(c.CaptionModel) == 0 {
+	if c.CaptionURL == "" || err != nil {
 		return nil
 	}
 	return &api.Captions{Model: strings.Join(c.CaptionModel, ", "), Host: u.Host, Pixels: c.CaptionPixels}

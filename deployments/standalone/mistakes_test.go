@@ -136,10 +136,11 @@ func TestConfigRejectsWhatTheStartRejects(t *testing.T) {
 		{public, `DOWNLOAD_ALLOW_NETWORKS "`, []string{"DOWNLOAD_ALLOW_NETWORKS=10.0.0.1"}},
 		{public, `RESULT_RETENTION "`, []string{"RESULT_RETENTION=forever"}},
 		{"analyzer standalone", "METADATA_GPS: ", []string{"METADATA_GPS=some"}},
-		{"analyzer standalone", "CAPTION_URL: ", []string{
+		{"gateway analyzer standalone", "CAPTION_URL: ", []string{
 			"CAPTION_URL=ollama:11434\nCAPTION_MODEL=m", "CAPTION_URL=ftp://ollama\nCAPTION_MODEL=m", "CAPTION_URL=http://ollama/v1/chat/completions\nCAPTION_MODEL=m", "CAPTION_URL=http://:80/v1\nCAPTION_MODEL=m",
 		}},
-		{"analyzer standalone", "CAPTION_MODEL: ", []string{"CAPTION_URL=http://ollama/v1", "CAPTION_MODEL=a,,b", "CAPTION_MODEL=a, a", "CAPTION_MODEL=1,2,3,4,5,6,7,8,9"}},
+		{public, `CAPTION_RETENTION "`, []string{"CAPTION_RETENTION=forever", "CAPTION_RETENTION=0s", "CAPTION_RETENTION=30"}},
+		{"gateway analyzer standalone", "CAPTION_MODEL: ", []string{"CAPTION_URL=http://ollama/v1", "CAPTION_MODEL=a,,b", "CAPTION_MODEL=a, a", "CAPTION_MODEL=1,2,3,4,5,6,7,8,9"}},
 		{"analyzer standalone", "CAPTION_API_KEY: ", []string{"CAPTION_API_KEY=two words", "CAPTION_API_KEY=schlüssel"}},
 		{"analyzer standalone", "CAPTION_LANGUAGE ", []string{"CAPTION_LANGUAGE=English", "CAPTION_LANGUAGE=e", "CAPTION_LANGUAGE=en;de"}},
 		{"analyzer standalone", "CAPTION_FIELDS: ", []string{"CAPTION_FIELDS=titles", "CAPTION_FIELDS=title,title", "CAPTION_FIELDS=title,"}},

@@ -130,17 +130,34 @@ type Analysis struct {
 // CaptionWait is how long an image has waited for a model. The time in the queue before the first
 // request does not count, nor does the time spent on our own rate limit.
 type CaptionWait struct {
-	Counted int64     `json:"counted_ms,omitempty"` // milliseconds that counted before Since
-	Since   time.Time `json:"since,omitzero"`       // start of the time that counts now; zero if none does
+	Counted int64 `json:"counted_ms,omitempty"` // milliseconds that counted before Since
+	// Since is the start of the time that counts now, and zero if none does. After [CaptionWait.Pause],
+	// it may be in the future.
+	Since time.Time `json:"since,omitzero"`
+	// Tried is what the last delivery has tried, if it had no time for the rest.
+	Tried CaptionTried `json:"tried,omitzero"`
+}
+
+// CaptionTried is what was tried for the caption of an image.
+type CaptionTried struct {
+	Model    string `json:"model,omitempty"`    // the last model that was asked and had no answer; the models after it are next
+	Unusable bool   `json:"unusable,omitempty"` // one answer was unusable, so that the next one is the last
 }
 
 // Elapsed returns the time that has counted until now.
 func (w CaptionWait) Elapsed(now time.Time) time.Duration {
 	counted := time.Duration(w.Counted) * time.Millisecond
 	if !w.Since.IsZero() {
-		counted += max(0, now.Sub(w.Since))
+		counted += now.Sub(w.Since)
 	}
-	return counted
+	return max(0, counted)
+}
+
+// Pause returns the wait of an image that is tried again after d. All of d counts before Since, so that what follows
+// Since is the time in the queue.
+func (w CaptionWait) Pause(now time.Time, d time.Duration) CaptionWait {
+	w.Counted, w.Since = (w.Elapsed(now) + d).Milliseconds(), now.Add(d).UTC().Truncate(time.Millisecond)
+	return w
 }
 
 // Start returns the wait with a clock that runs.
@@ -153,7 +170,8 @@ func (w CaptionWait) Start(now time.Time) CaptionWait {
 
 // Stop returns the wait with a clock that stands.
 func (w CaptionWait) Stop(now time.Time) CaptionWait {
-	return CaptionWait{Counted: w.Elapsed(now).Milliseconds()}
+	w.Counted, w.Since = w.Elapsed(now).Milliseconds(), time.Time{}
+	return w
 }
 
 // Limits on one message, in bytes.

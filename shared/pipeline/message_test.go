@@ -74,7 +74,7 @@ func TestGoldenMessages(t *testing.T) {
 		"analysis.json":       pipeline.Analysis{Upload: upload, Metadata: found, Thumbnail: []byte{0xff, 0xd8, 0xff, 0xd9}},
 		"captioned_analysis.json": pipeline.Analysis{
 			Upload: upload, Metadata: captioned, Thumbnail: []byte{0xff, 0xd8, 0xff, 0xd9},
-			Wait: pipeline.CaptionWait{Counted: 61_500, Since: now}, Uncaptioned: true,
+			Wait: pipeline.CaptionWait{Counted: 61_500, Since: now, Tried: pipeline.CaptionTried{Model: "qwen3-vl:8b", Unusable: true}}, Uncaptioned: true,
 		},
 		"uncaptioned.json": uncaptioned,
 		"completed.json":   pipeline.Ended(e, pipeline.ProcessedKey(e.TraceID, upload.OriginalPath), now),
@@ -214,5 +214,22 @@ func TestVersionsArePreserved(t *testing.T) {
 		if got := pipeline.VersionOf([]byte(body)); got != want {
 			t.Errorf("version of %s is %d, want %d", body, got, want)
 		}
+	}
+}
+
+// TestCaptionWait verifies that a pause counts once, also if the image is tried again earlier or much later.
+func TestCaptionWait(t *testing.T) {
+	start := time.Date(2026, 11, 23, 18, 0, 0, 0, time.UTC)
+	w := pipeline.CaptionWait{}.Start(start).Pause(start.Add(10*time.Second), time.Minute)
+	for after, want := range map[time.Duration]time.Duration{25 * time.Second: 25 * time.Second, 70 * time.Second: 70 * time.Second, time.Hour: time.Hour} {
+		if got := w.Elapsed(start.Add(after)); got != want {
+			t.Errorf("%s have counted after %s, want %s", got, after, want)
+		}
+	}
+	if stopped := w.Stop(start.Add(25 * time.Second)); stopped.Elapsed(start.Add(time.Hour)) != 25*time.Second {
+		t.Errorf("%+v, want the clock to stand after 25 s", stopped)
+	}
+	if w.Since != start.Add(70*time.Second) {
+		t.Errorf("%+v, want the time in the queue to start at the end of the pause", w)
 	}
 }

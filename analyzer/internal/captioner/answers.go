@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/vision"
 	"github.com/imagebatch/imagebatch/shared/objectstore"
@@ -15,8 +18,9 @@ import (
 // maxAnswerBytes limits a stored answer. Its texts are bounded far below.
 const maxAnswerBytes = 256 << 10
 
-// maxUnstored is the number of answers that wait for the store. Each belongs to an image that
-// is in flight or waits on a retry queue; beyond it, the picture is paid for again.
+// maxUnstored is the number of answers that wait for the store. Beyond it, the oldest one is dropped
+// and its picture is paid for again. An answer also stays when its image continues without it: if
+// the image is processed again after the outage, it costs nothing.
 const maxUnstored = 1000
 
 // Answers are the stored answers. An answer is never replaced, unless it cannot be read.
@@ -25,13 +29,19 @@ type Answers struct {
 	found *telemetry.Counter
 
 	mu       sync.Mutex
-	unstored map[string]vision.Answer // paid for, but the store was unavailable; guarded by mu
+	unstored map[string]unstored // guarded by mu
+}
+
+// unstored is an answer that was paid for while the store was unavailable.
+type unstored struct {
+	answer vision.Answer
+	tried  time.Time // last try to store it
 }
 
 // NewAnswers returns the answers in the store of processed images.
 func NewAnswers(s objectstore.Store, m *telemetry.Registry) *Answers {
 	a := &Answers{
-		store: s, unstored: map[string]vision.Answer{},
+		store: s, unstored: map[string]unstored{},
 		found: m.Counter("caption_answers_total", "Stored answers that the caption step looked for, by outcome: found, missing, invalid.", "outcome"),
 	}
 	for _, outcome := range []string{"found", "missing", "invalid"} {
@@ -44,10 +54,10 @@ func NewAnswers(s objectstore.Store, m *telemetry.Registry) *Answers {
 // Errors are those of the store; [objectstore.ErrNotExist] means that the model must be asked.
 func (a *Answers) Get(ctx context.Context, key string) (vision.Answer, error) {
 	a.mu.Lock()
-	answer, paid := a.unstored[key]
+	waiting, paid := a.unstored[key]
 	a.mu.Unlock()
 	if paid {
-		return a.Put(ctx, key, answer)
+		return a.Put(ctx, key, waiting.answer)
 	}
 	answer, err := a.read(ctx, key)
 	switch {
@@ -118,8 +128,11 @@ func (a *Answers) Put(ctx context.Context, key string, answer vision.Answer) (vi
 		delete(a.unstored, key)
 		return answer, nil
 	}
-	if len(a.unstored) < maxUnstored {
-		a.unstored[key] = answer
+	a.unstored[key] = unstored{answer, time.Now()}
+	if len(a.unstored) > maxUnstored {
+		delete(a.unstored, slices.MinFunc(slices.Collect(maps.Keys(a.unstored)), func(x, y string) int {
+			return a.unstored[x].tried.Compare(a.unstored[y].tried)
+		}))
 	}
 	return answer, fmt.Errorf("store answer: %w", err)
 }

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/caption"
@@ -36,15 +37,16 @@ import (
 // Model is implemented by [vision.Client].
 type Model interface {
 	Request() string
-	Caption(ctx context.Context, picture []byte) (vision.Answer, error)
+	Caption(ctx context.Context, picture []byte, tried vision.Tried) (vision.Answer, error)
 	NotCaptioned(reason string)
 }
 
 // Config is the configuration of the step.
 type Config struct {
-	Fields  []string      // texts that a model may write, see [pipeline.CaptionFields]
-	Pixels  int           // long side of the picture that is sent
-	MaxWait time.Duration // how long an image waits for the model, from its first request
+	Fields   []string      // texts that a model may write, see [pipeline.CaptionFields]
+	Keywords int           // maximum number of keywords, also of a stored answer
+	Pixels   int           // long side of the picture that is sent
+	MaxWait  time.Duration // how long an image waits for the model, from its first request
 }
 
 // Deps are the dependencies of a Captioner.
@@ -61,10 +63,13 @@ type Deps struct {
 type Captioner struct {
 	config Config
 	deps   Deps
+
+	mu     sync.Mutex
+	worked time.Time // when an image last got a new answer, or the start; guarded by mu
 }
 
 // New returns a Captioner.
-func New(c Config, d Deps) *Captioner { return &Captioner{config: c, deps: d} }
+func New(c Config, d Deps) *Captioner { return &Captioner{config: c, deps: d, worked: d.Now()} }
 
 // The pauses of an image that waits for the model.
 const (
@@ -125,6 +130,7 @@ func (c *Captioner) Step(ctx context.Context, a pipeline.Analysis) (out pipeline
 		// The next step reads the original too, and decides about the image.
 		return c.unreadable(ctx, a, err), nil
 	}
+	started := c.deps.Now()
 	key := pipeline.CaptionKey(picture, c.deps.Model.Request())
 	answer, err := c.answer(ctx, a, data, key)
 	if _, without := errors.AsType[*vision.Uncaptioned](err); without {
@@ -139,44 +145,78 @@ func (c *Captioner) Step(ctx context.Context, a pipeline.Analysis) (out pipeline
 	case errors.Is(err, errUnreadable):
 		return c.unreadable(ctx, a, err), nil
 	default:
-		return c.afterError(ctx, a, err)
+		return c.afterError(ctx, a, started, err)
 	}
+	answer.Keywords = answer.Keywords[:min(len(answer.Keywords), c.config.Keywords)]
 	caption.Apply(&a.Metadata, pipeline.Caption(answer), c.config.Fields)
 	return c.next(a), nil
 }
 
-// errUnreadable wraps the errors of an original that describing could read and captioning cannot.
-var errUnreadable = errors.New("original cannot be prepared for the model")
+var (
+	// errUnreadable wraps the errors of an original that describing could read and captioning cannot.
+	errUnreadable = errors.New("original cannot be prepared for the model")
+	// errStore wraps the errors of the store of answers.
+	errStore = errors.New("store of answers failed")
+)
 
 // answer returns the stored answer, or else the model's, which it stores.
 func (c *Captioner) answer(ctx context.Context, a pipeline.Analysis, data []byte, key string) (vision.Answer, error) {
 	answer, err := c.deps.Answers.Get(ctx, key)
-	if !errors.Is(err, objectstore.ErrNotExist) {
-		return answer, err
+	switch {
+	case err == nil:
+		return answer, nil
+	case !errors.Is(err, objectstore.ErrNotExist):
+		return answer, fmt.Errorf("%w: %w", errStore, err)
 	}
 	if stage.Deadly(ctx) { // Only the following is dangerous.
 		return answer, fmt.Errorf("%w: the process has died with it twice", errUnreadable)
 	}
+	tried := vision.Tried(a.Wait.Tried)
 	picture, err := vision.Picture(ctx, c.deps.Decoder, data, c.config.Pixels)
 	switch {
 	case err == nil:
 	case errors.Is(err, describe.ErrNoRoom), ctx.Err() != nil:
-		return answer, &vision.Unavailable{Reason: err.Error(), After: usualPause, Own: true} // memory is ours
+		return answer, &vision.Unavailable{Reason: err.Error(), After: usualPause, Own: true, Tried: tried} // memory is ours
 	default:
 		return answer, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	failpoint.Reach("caption", a.OriginalFilename)
-	answer, err = c.deps.Model.Caption(ctx, picture)
+	answer, err = c.deps.Model.Caption(ctx, picture, tried)
 	if err != nil {
 		return answer, err
 	}
 	answer, err = c.deps.Answers.Put(ctx, key, answer)
 	failpoint.Reach("answer stored", string(a.TraceID))
-	return answer, err
+	if err != nil {
+		return answer, fmt.Errorf("%w: %w", errStore, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.worked = c.deps.Now()
+	return answer, nil
+}
+
+// queueShare is the part of Config.MaxWait that one time in the queue can count for. It ends an image that alone fails
+// while others get their answers.
+const queueShare = 20
+
+// withoutQueue returns the wait of an image whose try started at a time. The time in the queue before it counts only
+// while no image got an answer: a long queue costs no caption, and an outage of any length ends the images in the queue.
+func (c *Captioner) withoutQueue(w pipeline.CaptionWait, started time.Time) pipeline.CaptionWait {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	since := c.worked
+	if started.Before(since) {
+		since = started
+	}
+	if since = since.Add(-c.config.MaxWait / queueShare); !w.Since.IsZero() && since.After(w.Since) {
+		w.Since = since.UTC()
+	}
+	return w
 }
 
 // afterError decides about an image without an answer: it continues, or is asked about later.
-func (c *Captioner) afterError(ctx context.Context, a pipeline.Analysis, err error) (pipeline.Analysis, error) {
+func (c *Captioner) afterError(ctx context.Context, a pipeline.Analysis, started time.Time, err error) (pipeline.Analysis, error) {
 	now := c.deps.Now()
 	if u, ok := errors.AsType[*vision.Uncaptioned](err); ok {
 		c.deps.Log.InfoContext(ctx, "image continues without a caption", "image", a.Envelope, "error", u)
@@ -186,8 +226,10 @@ func (c *Captioner) afterError(ctx context.Context, a pipeline.Analysis, err err
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return a, later // the process stops, which is no fault of the model
 	}
+	a.Wait = c.withoutQueue(a.Wait, started)
 	if u, ok := errors.AsType[*vision.Unavailable](err); ok {
 		later.After = max(u.After, pace)
+		a.Wait.Tried = pipeline.CaptionTried(u.Tried)
 		switch {
 		case u.Own:
 			later.Hold = ownPause
@@ -202,9 +244,14 @@ func (c *Captioner) afterError(ctx context.Context, a pipeline.Analysis, err err
 	}
 	a.Wait = a.Wait.Start(now)
 	if a.Wait.Elapsed(now) >= c.config.MaxWait {
-		c.deps.Log.WarnContext(ctx, "image has waited too long for the model and continues without a caption", "image", a.Envelope, "error", err)
-		return c.without(a, vision.ReasonTimeout, warnings[vision.ReasonTimeout]), nil
+		reason := vision.ReasonTimeout
+		if errors.Is(err, errStore) {
+			reason = vision.ReasonStore
+		}
+		c.deps.Log.WarnContext(ctx, "image has waited too long for its caption and continues without", "image", a.Envelope, "error", err)
+		return c.without(a, reason, warnings[reason]), nil
 	}
+	a.Wait = a.Wait.Pause(now, later.After)
 	later.Message = a
 	return a, later
 }
@@ -216,6 +263,7 @@ var warnings = map[string]string{
 	vision.ReasonRejected:      "the model's server rejected the image",
 	vision.ReasonConfiguration: "captioning is configured wrongly",
 	vision.ReasonTimeout:       "the model did not answer in time",
+	vision.ReasonStore:         "the store of answers failed",
 	vision.ReasonUnreadable:    "the image could not be prepared for the model",
 }
 

@@ -41,11 +41,15 @@ type model struct {
 	mu      sync.Mutex
 	answers int            // guarded by mu
 	reasons map[string]int // guarded by mu
+	tried   []vision.Tried // of each call; guarded by mu
 }
 
 func (*model) Request() string { return strings.Repeat("a", 64) }
 
-func (m *model) Caption(ctx context.Context, _ []byte) (vision.Answer, error) {
+func (m *model) Caption(ctx context.Context, _ []byte, tried vision.Tried) (vision.Answer, error) {
+	m.mu.Lock()
+	m.tried = append(m.tried, tried)
+	m.mu.Unlock()
 	if err := m.fault(time.Now()); err != nil {
 		return vision.Answer{}, err
 	}
@@ -57,7 +61,7 @@ func (m *model) Caption(ctx context.Context, _ []byte) (vision.Answer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.answers++
-	return vision.Answer{Model: "m", Language: "en", Title: fmt.Sprint("Answer ", m.answers), Description: "A.", Keywords: []string{"a"}, AltText: "A."}, nil
+	return vision.Answer{Model: "m", Language: "en", Title: fmt.Sprint("Answer ", m.answers), Description: "A.", Keywords: []string{"a", "b"}, AltText: "A."}, nil
 }
 
 func (m *model) NotCaptioned(reason string) {
@@ -171,8 +175,12 @@ func store(t *testing.T) *dirstore.Store {
 }
 
 // another returns the step of another analyzer.
-func (r *rig) another() *captioner.Captioner {
-	return captioner.New(captioner.Config{Fields: []string{"title", "description", "keywords", "alt_text"}, Pixels: 768, MaxWait: 10 * time.Minute}, captioner.Deps{
+func (r *rig) another(change ...func(*captioner.Config)) *captioner.Captioner {
+	c := captioner.Config{Fields: []string{"title", "description", "keywords", "alt_text"}, Keywords: 12, Pixels: 768, MaxWait: 10 * time.Minute}
+	for _, f := range change {
+		f(&c)
+	}
+	return captioner.New(c, captioner.Deps{
 		Model: r.model, Decoder: decoder{}, Originals: r.originals,
 		Answers: captioner.NewAnswers(r.processed, telemetry.NewRegistry()), Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
@@ -279,12 +287,17 @@ func TestOutage(t *testing.T) {
 }
 
 // TestShortOutage verifies that images do not lose their captions to the queue: all started to wait
-// in an outage of a minute, and most get their turn only when their time is over.
+// in an outage of a minute, and most get their turn only when their time is over. Neither do they
+// lose them to short faults that meet them then.
 func TestShortOutage(t *testing.T) {
 	var start time.Time
+	tries := 0
 	inBubble(t, func(now time.Time) error {
 		if now.Sub(start) < time.Minute {
 			return &vision.Unavailable{Reason: "down", After: time.Minute}
+		}
+		if tries++; tries%4 == 0 {
+			return &vision.Unavailable{Reason: "one fault", After: 2 * time.Second, First: now}
 		}
 		time.Sleep(10 * time.Second)
 		return nil
@@ -301,14 +314,53 @@ func TestShortOutage(t *testing.T) {
 	})
 }
 
+// TestLongQueue verifies for an image that always fails, and returns from a long queue each time, that it ends: after its
+// second try in an outage, and after some more if others get their answers meanwhile.
+func TestLongQueue(t *testing.T) {
+	for name, test := range map[string]struct {
+		others      bool // get answers
+		least, most int  // tries
+	}{"in an outage": {false, 2, 2}, "it alone fails": {true, 10, 21}} {
+		t.Run(name, func(t *testing.T) {
+			fails := true
+			inBubble(t, func(now time.Time) error {
+				if fails {
+					return &vision.Unavailable{Reason: "down", After: time.Second, First: now}
+				}
+				return nil
+			}, func(r *rig, ctx context.Context, _ *sync.WaitGroup) {
+				a, tries := r.analysis(0, 0), 0
+				for later := new(stage.Later); later != nil && tries < 100; tries++ {
+					out, err := r.captioner.Step(ctx, a)
+					if later, _ = errors.AsType[*stage.Later](err); later != nil {
+						a, _ = later.Message.(pipeline.Analysis)
+					} else if err != nil || !out.Uncaptioned {
+						t.Fatalf("uncaptioned %t, %v; want no caption", out.Uncaptioned, err)
+					}
+					time.Sleep(20 * time.Minute)
+					if fails = !test.others; test.others {
+						if _, err := r.captioner.Step(ctx, r.analysis(1, tries+1)); err != nil {
+							t.Fatal(err)
+						}
+					}
+					fails = true
+				}
+				if tries < test.least || tries > test.most {
+					t.Errorf("it ended after %d tries, want %d to %d", tries, test.least, test.most)
+				}
+			})
+		})
+	}
+}
+
 // TestOwnLimit verifies that a wait for our own limits never costs an image its caption, and that
-// it does not circulate meanwhile more often than its deliveries last.
+// it does not circulate meanwhile more often than its deliveries last. What was tried stays known.
 func TestOwnLimit(t *testing.T) {
 	var start time.Time
-	tries := 0
+	tries, tried := 0, vision.Tried{Model: "a", Unusable: true}
 	inBubble(t, func(now time.Time) error {
 		if tries++; now.Sub(start) < 8*time.Hour {
-			return &vision.Unavailable{Reason: "CAPTION_REQUESTS_PER_DAY", After: start.Add(8 * time.Hour).Sub(now), Own: true}
+			return &vision.Unavailable{Reason: "CAPTION_REQUESTS_PER_DAY", After: start.Add(8 * time.Hour).Sub(now), Own: true, Tried: tried}
 		}
 		return nil
 	}, func(r *rig, ctx context.Context, work *sync.WaitGroup) {
@@ -324,11 +376,14 @@ func TestOwnLimit(t *testing.T) {
 		if most := int(8 * time.Hour / (30 * time.Second)); tries > most {
 			t.Errorf("%d tries in eight hours, want at most %d", tries, most)
 		}
+		if n := len(slices.DeleteFunc(r.model.tried, func(got vision.Tried) bool { return got == tried })); n != 20 {
+			t.Errorf("%d calls do not know what was tried, want only the first one of each image", n)
+		}
 	})
 }
 
 // TestOneAnswerForEqualPictures verifies that an answer is paid for once: for other images with the
-// same picture, for another analyzer, and for a message that arrives twice.
+// same picture, for another analyzer, and for a message that arrives twice. Fewer keywords cost nothing.
 func TestOneAnswerForEqualPictures(t *testing.T) {
 	inBubble(t, never, func(r *rig, ctx context.Context, _ *sync.WaitGroup) {
 		for i := range 4 {
@@ -340,6 +395,10 @@ func TestOneAnswerForEqualPictures(t *testing.T) {
 		if a, err := r.captioner.Step(ctx, r.analysis(9, 8)); err != nil || a.Metadata.Title != "Answer 2" {
 			t.Errorf("another picture has the title %q and error %v, want the second answer", a.Metadata.Title, err)
 		}
+		fewer := r.another(func(c *captioner.Config) { c.Keywords = 1 })
+		if a, err := fewer.Step(ctx, r.analysis(10, 8)); err != nil || !slices.Equal(a.Metadata.Keywords, []string{"a"}) {
+			t.Errorf("keywords %q and error %v, want the first one of the second answer", a.Metadata.Keywords, err)
+		}
 		if r.model.answers != 2 {
 			t.Errorf("%d answers were paid for, want 2", r.model.answers)
 		}
@@ -347,7 +406,8 @@ func TestOneAnswerForEqualPictures(t *testing.T) {
 }
 
 // TestStoreOfAnswersIsDown verifies that an answer that cannot be stored is kept, and not paid for
-// again when the store is back; and that a store that refuses it does not keep the image forever.
+// again when the store is back; and that a store that refuses it does not keep the image forever,
+// which is not blamed on the model.
 func TestStoreOfAnswersIsDown(t *testing.T) {
 	for _, outage := range []time.Duration{5 * time.Minute, 30 * time.Minute} {
 		t.Run(outage.String(), func(t *testing.T) {
@@ -362,9 +422,36 @@ func TestStoreOfAnswersIsDown(t *testing.T) {
 				if len(r.got) != 1 || r.got[0].Uncaptioned != late || r.model.answers != 1 {
 					t.Fatalf("%+v after %d answers, want one image, uncaptioned: %v", r.got, r.model.answers, late)
 				}
+				if late && (r.model.reasons[vision.ReasonStore] != 1 || !slices.Equal(r.got[0].Metadata.Warnings, []string{"not captioned: the store of answers failed"})) {
+					t.Errorf("reasons %v, warnings %q; want the store", r.model.reasons, r.got[0].Metadata.Warnings)
+				}
+				if a, err := r.captioner.Step(ctx, r.analysis(1, 1)); err != nil || a.Uncaptioned || r.model.answers != 1 {
+					t.Errorf("the same picture later: uncaptioned %t, %v after %d answers, want the first answer", a.Uncaptioned, err, r.model.answers)
+				}
 			})
 		})
 	}
+}
+
+// TestUnstoredAnswersAreBounded verifies that of the answers that wait for the store, the oldest is dropped.
+func TestUnstoredAnswersAreBounded(t *testing.T) {
+	inBubble(t, never, func(r *rig, ctx context.Context, _ *sync.WaitGroup) {
+		answers := captioner.NewAnswers(r.processed, telemetry.NewRegistry())
+		r.processed.set(objectstore.ErrRefused)
+		key := func(i int) string { return pipeline.CaptionKey(fmt.Sprintf("%064x", i), r.model.Request()) }
+		for i := range 1001 {
+			if _, err := answers.Put(ctx, key(i), vision.Answer{Model: "m"}); !errors.Is(err, objectstore.ErrRefused) {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		r.processed.set(nil)
+		for i, want := range map[int]error{0: objectstore.ErrNotExist, 1: nil, 1000: nil} {
+			if _, err := answers.Get(ctx, key(i)); !errors.Is(err, want) {
+				t.Errorf("answer %d: %v, want %v", i, err, want)
+			}
+		}
+	})
 }
 
 // TestLoserUsesStoredAnswer verifies that of two analyzers that ask at the same time, both use the
@@ -579,7 +666,7 @@ func TestInvalidAnswerIsReplaced(t *testing.T) {
 // slow is a model that answers only when its context ends.
 type slow struct{ *model }
 
-func (slow) Caption(ctx context.Context, _ []byte) (vision.Answer, error) {
+func (slow) Caption(ctx context.Context, _ []byte, _ vision.Tried) (vision.Answer, error) {
 	<-ctx.Done()
 	return vision.Answer{}, ctx.Err()
 }
@@ -588,7 +675,7 @@ func (slow) Caption(ctx context.Context, _ []byte) (vision.Answer, error) {
 // of its image.
 func TestDrain(t *testing.T) {
 	inBubble(t, never, func(r *rig, _ context.Context, work *sync.WaitGroup) {
-		r.captioner = captioner.New(captioner.Config{Fields: []string{"title"}, MaxWait: time.Minute}, captioner.Deps{
+		r.captioner = captioner.New(captioner.Config{Fields: []string{"title"}, Keywords: 12, MaxWait: time.Minute}, captioner.Deps{
 			Model: slow{r.model}, Decoder: decoder{}, Originals: r.originals,
 			Answers: captioner.NewAnswers(r.processed, telemetry.NewRegistry()), Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		})

@@ -12,7 +12,8 @@ import (
 const (
 	// maxHeld is the longest time that a delivery is in flight. A longer wait is spent on a retry queue.
 	maxHeld = 4 * time.Minute
-	// preparation is the time of a try in addition to its request: for the stores and the decoder.
+	// preparation is the time of a try in addition to its request: for the stores and the decoder. A further request
+	// for which less than its timeout is left is sent by another try.
 	preparation = 20 * time.Second
 	// drainTime is how long a request may take that is in flight when the process stops. It leaves time
 	// to publish the message within [service.DrainTime]; the image is then asked about again.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"golang.org/x/text/language"
@@ -127,13 +128,15 @@ type spent struct {
 	waited             time.Duration
 	took               time.Duration
 	prompt, completion int // tokens
+	unusable           bool
 }
 
 // Caption asks the first available model about an image, a JPEG from [Picture]. It sends one request, or the few that
 // other models, fallbacks for members that a server does not know, and asking once more need. It waits for our own
-// limits for a short time only. Errors are *[Unavailable], *[Uncaptioned] and ctx's.
-func (c *Client) Caption(ctx context.Context, picture []byte) (Answer, error) {
-	var s spent
+// limits for a short time only, and starts no request that the deadline of ctx could cut. tried is that of the
+// Unavailable of the call before. Errors are *[Unavailable], *[Uncaptioned] and ctx's.
+func (c *Client) Caption(ctx context.Context, picture []byte, tried Tried) (Answer, error) {
+	s := spent{unusable: tried.Unusable}
 	started := c.now()
 	wait, err := c.limits.acquire(ctx)
 	s.waited = c.now().Sub(started)
@@ -141,14 +144,22 @@ func (c *Client) Caption(ctx context.Context, picture []byte) (Answer, error) {
 		return Answer{}, err
 	}
 	if wait > 0 {
-		return Answer{}, &Unavailable{Reason: "CAPTION_CONCURRENCY", After: wait, Own: true, Waited: s.waited}
+		return Answer{}, &Unavailable{Reason: "CAPTION_CONCURRENCY", After: wait, Own: true, Tried: tried, Waited: s.waited}
 	}
 	defer c.limits.release()
 
 	later := &Unavailable{After: math.MaxInt64}
 	wrong := &Uncaptioned{Reason: ReasonConfiguration}
-	for _, m := range c.models {
-		if why := m.blindness(c.now()); why != "" {
+	skipped := 1 + slices.IndexFunc(c.models, func(m *model) bool { return m.name == tried.Model })
+	for i, m := range c.models {
+		why := m.blindness(c.now())
+		if why == "" && i < skipped {
+			if why = m.misconfiguration(); why == "" {
+				later = &Unavailable{Reason: m.name + " had no answer before", After: firstBackoff}
+				continue
+			}
+		}
+		if why != "" {
 			wrong.Detail = why
 			continue
 		}
@@ -160,8 +171,9 @@ func (c *Client) Caption(ctx context.Context, picture []byte) (Answer, error) {
 		}
 		unavailable, ok := errors.AsType[*Unavailable](err)
 		switch f, isFault := errors.AsType[*fault](err); {
-		case ok && unavailable.Own:
-			unavailable.First, unavailable.Waited = s.first, s.waited
+		case ok && (unavailable.Own || unavailable.Reason == tooLate):
+			tried.Unusable = s.unusable
+			unavailable.First, unavailable.Waited, unavailable.Tried = s.first, s.waited, tried
 			return Answer{}, unavailable
 		case ok:
 			if unavailable.After < later.After {
@@ -179,26 +191,26 @@ func (c *Client) Caption(ctx context.Context, picture []byte) (Answer, error) {
 			}
 			return Answer{}, err
 		}
+		if !s.first.IsZero() {
+			tried.Model = m.name
+		}
 	}
 	if later.Reason != "" {
-		later.First, later.Waited = s.first, s.waited
+		later.First, later.Waited, later.Tried.Unusable = s.first, s.waited, s.unusable
 		return Answer{}, later
 	}
 	return Answer{}, wrong
 }
 
-// ask asks one model, and once more if the answer is unusable. If our own limits do not permit that soon, the answer stays
-// unusable: another call would start again and could repeat that forever.
+// ask asks one model, and once more if the answer is the first unusable one about the image.
 func (c *Client) ask(ctx context.Context, m *model, picture []byte, s *spent) (Answer, error) {
-	a, first := c.negotiate(ctx, m, 0, picture, s)
-	if _, again := errors.AsType[unusable](first); !again {
-		return a, first
+	if !s.unusable {
+		a, err := c.negotiate(ctx, m, 0, picture, s)
+		if _, s.unusable = errors.AsType[unusable](err); !s.unusable {
+			return a, err
+		}
 	}
-	a, err := c.negotiate(ctx, m, 1, picture, s)
-	if unavailable, ok := errors.AsType[*Unavailable](err); ok && unavailable.Own {
-		return Answer{}, first
-	}
-	return a, err
+	return c.negotiate(ctx, m, 1, picture, s)
 }
 
 // maxFallbacks bounds the requests of [Client.negotiate]: two formats and three members.
@@ -251,14 +263,24 @@ func (c *Client) negotiate(ctx context.Context, m *model, attempt int, picture [
 	}
 }
 
+// tooLate is the reason of a request that was not sent because the deadline of the call could cut it.
+const tooLate = "less than CAPTION_TIMEOUT is left"
+
 // request sends one request within our own limits and counts it.
 func (c *Client) request(ctx context.Context, m *model, f form, attempt int, picture []byte, s *spent) (Answer, error) {
 	body, err := c.body(m.name, f, attempt, picture)
 	if err != nil {
 		return Answer{}, err
 	}
+	longest := ownWait
+	if deadline, bounded := ctx.Deadline(); bounded {
+		longest = min(longest, time.Until(deadline)-c.config.Timeout)
+	}
+	if longest < 0 { // If nothing was sent, the next call may get no further either, and the time counts.
+		return Answer{}, &Unavailable{Reason: tooLate, Own: !s.first.IsZero()}
+	}
 	waiting := c.now()
-	wait, limit, err := c.limits.request(ctx, waiting, ownWait[attempt])
+	wait, limit, err := c.limits.request(ctx, waiting, longest)
 	started := c.now()
 	s.waited += started.Sub(waiting)
 	if err != nil {

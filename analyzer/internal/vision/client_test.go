@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,14 +87,30 @@ func TestUnusableAnswers(t *testing.T) {
 	}
 }
 
-// TestOddMembers verifies that members of an unexpected type do not cost an answer.
+// TestOddMembers verifies that odd members and bytes around them do not cost an answer.
 func TestOddMembers(t *testing.T) {
-	r := setup(t)
-	r.server.Play(visiontest.Status(http.StatusOK, `{"created": "now", "choices": [{"message": {"content": [{"type": "text", "text": "{\"title\": \"A dog\"}"}]}, "finish_reason": 7}], "usage": {"prompt_tokens": "300", "completion_tokens": 60}}`))
-	if got := r.caption(); got.Title != "A dog" || got.PromptTokens != 0 || got.CompletionTokens != 60 || got.Keywords == nil {
-		t.Errorf("answer %+v, want the title and the valid count", got)
+	for name, body := range map[string]string{
+		"types":          `{"created": "now", "choices": [{"message": {"content": [{"type": "text", "text": "{\"title\": \"A dog\"}"}]}, "finish_reason": 7}], "usage": {"prompt_tokens": "300", "completion_tokens": 60}}`,
+		"byte order":     "\ufeff" + dog("null"),
+		"no error":       dog("null"),
+		"empty error":    dog(`""`),
+		"error object":   dog(`{}`),
+		"error of nulls": dog(`{"message": null, "code": null}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := setup(t)
+			r.server.Play(visiontest.Status(http.StatusOK, body))
+			if got := r.caption(); got.Title != "A dog" || got.PromptTokens != 0 || got.CompletionTokens != 60 || got.Keywords == nil {
+				t.Errorf("answer %+v, want the title and the valid count", got)
+			}
+			r.sent(1)
+		})
 	}
-	r.sent(1)
+}
+
+// dog returns a response with a member for an error, in both places.
+func dog(e string) string {
+	return `{"error": ` + e + `, "choices": [{"error": ` + e + `, "message": {"content": "{\"title\": \"A dog\"}"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 60}}`
 }
 
 // TestRefusal verifies that a refusal is not asked about again.
@@ -293,6 +310,26 @@ func TestRateLimited(t *testing.T) {
 	}
 }
 
+// TestAskedWaitHolds verifies that requests that were in flight when the server asked for a wait neither end nor shorten it.
+func TestAskedWaitHolds(t *testing.T) {
+	for outcome, f := range map[outcome]*fault{
+		answered: nil, unusableReply: nil, refused: nil, failed: {detail: "500"}, timedOut: {detail: "slow"}, limited: {after: 7 * time.Second},
+	} {
+		t.Run(string(outcome), func(t *testing.T) {
+			r := setup(t)
+			m := r.Client.models[0]
+			m.note(limited, &fault{after: 30 * time.Second}, r.clock())
+			r.advance(time.Second)
+			m.note(outcome, f, r.clock())
+			if ok, wait, _ := m.permit(r.clock()); ok || wait != 29*time.Second {
+				t.Errorf("permitted: %t, wait %s; want the 29 s that are left", ok, wait)
+			}
+			r.advance(29 * time.Second)
+			r.caption()
+		})
+	}
+}
+
 // TestRateLimitedInTheBody verifies that OpenRouter's form of a 429 is read.
 func TestRateLimitedInTheBody(t *testing.T) {
 	r := setup(t)
@@ -345,7 +382,7 @@ func TestBreaker(t *testing.T) {
 			})
 			done := make(chan error, 1)
 			go func() {
-				_, err := r.Caption(t.Context(), r.picture)
+				_, err := r.Caption(t.Context(), r.picture, Tried{})
 				done <- err
 			}()
 			<-started
@@ -364,16 +401,17 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
-// TestUnreachable verifies that a server that is gone is a failure, and that the error does not contain the password in the URL.
+// TestUnreachable verifies that a server that is gone is a failure, and that the error contains neither the password nor the
+// query of the URL.
 func TestUnreachable(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()
 	r := setup(t, func(c *Config) {
-		c.URL = service.SecretURL(strings.Replace(server.URL, "http://", "http://anna:hush@", 1))
+		c.URL = service.SecretURL(strings.Replace(server.URL, "http://", "http://anna:hush@", 1) + "/v1?api-version=1&api-key=hush")
 	})
 	u := r.unavailable()
-	if u.After != firstBackoff || strings.Contains(u.Reason, "hush") {
-		t.Errorf("%+v, want a wait of %s and no password", u, firstBackoff)
+	if u.After != firstBackoff || strings.Contains(u.Reason, "hush") || !strings.Contains(u.Reason, server.URL[len("http://"):]) {
+		t.Errorf("%+v, want a wait of %s, the address and no secret", u, firstBackoff)
 	}
 	r.metric(`caption_requests_total{model="a",outcome="unreachable"} 1`)
 }
@@ -393,7 +431,7 @@ func TestTimeout(t *testing.T) {
 		cancel()
 		visiontest.Hang(w, q, v)
 	}, visiontest.Default)
-	if _, err := r.Caption(ctx, r.picture); !errors.Is(err, context.Canceled) {
+	if _, err := r.Caption(ctx, r.picture, Tried{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
 	}
 	r.caption()
@@ -484,7 +522,15 @@ func TestOwnLimits(t *testing.T) {
 	t.Run("asking once more", func(t *testing.T) {
 		r := setup(t, func(c *Config) { c.RequestsPerDay = 1 })
 		r.server.Play(visiontest.Content("nonsense"))
-		r.uncaptioned(ReasonUnusable) // Another call would start again, forever.
+		u := r.unavailable()
+		if !u.Own || u.Tried != (Tried{Unusable: true}) {
+			t.Errorf("%+v, want a wait of our own that does not start again", u)
+		}
+		r.advance(12 * time.Hour)
+		if _, err := r.Caption(t.Context(), r.picture, u.Tried); err == nil || err.Error() != "not captioned: unusable: not a JSON object" {
+			t.Errorf("error %v, want two unusable answers", err)
+		}
+		r.sent(2)
 	})
 	t.Run("fallbacks", func(t *testing.T) {
 		r := setup(t, func(c *Config) { c.RequestsPerMinute = 2 })
@@ -503,6 +549,74 @@ func TestOwnLimits(t *testing.T) {
 	})
 }
 
+// TestTooLittleTime verifies that no request starts that the end of a call could cut, and that the next call continues.
+func TestTooLittleTime(t *testing.T) {
+	for name, test := range map[string]struct {
+		reply     visiontest.Reply
+		want      Tried
+		perMinute int
+		own, asks string // whether the wait is our own, and the models that were asked at the end
+	}{
+		"second model":    {visiontest.Status(500, ""), Tried{Model: "a"}, 0, "own", "a b"},
+		"wrong model":     {visiontest.Status(404, ""), Tried{Model: "a"}, 0, "own", "a b"},
+		"unusable answer": {visiontest.Content("nonsense"), Tried{Unusable: true}, 0, "own", "a a"},
+		"fallback":        {visiontest.Unsupported("seed"), Tried{}, 0, "own", "a a"},
+		"our own limit":   {visiontest.Content("nonsense"), Tried{Unusable: true}, 30, "own", "a a"},
+		"nothing sent":    {nil, Tried{}, 0, "", "a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := setup(t, withModels("a", "b"), func(c *Config) { c.RequestsPerMinute = test.perMinute })
+			ctx := &step{Context: t.Context()}
+			left := r.config.Timeout - time.Second
+			if test.perMinute > 0 {
+				left += 2 * time.Second // The limit asks for two seconds.
+			}
+			if ctx.left.Store(int64(2 * r.config.Timeout)); test.reply == nil {
+				ctx.left.Store(int64(left))
+			} else {
+				r.server.PlayModel("a", func(w http.ResponseWriter, q *http.Request, v visiontest.Request) {
+					ctx.left.Store(int64(left))
+					test.reply(w, q, v)
+				}, visiontest.Default)
+			}
+			_, err := r.Caption(ctx, r.picture, Tried{})
+			u, ok := err.(*Unavailable) //nolint:errorlint // It is the documented type.
+			if !ok || u.Own != (test.own != "") || u.Tried != test.want {
+				t.Fatalf("error %+v, want an Unavailable with %+v", err, test.want)
+			}
+			r.advance(breakerTime)
+			ctx.left.Store(int64(2 * r.config.Timeout))
+			if _, err := r.Caption(ctx, r.picture, u.Tried); err != nil {
+				t.Error(err)
+			}
+			if got := r.models(); got != test.asks {
+				t.Errorf("asked %s, want %s", got, test.asks)
+			}
+			if q := r.server.Requests(); test.want.Unusable && *q[1].Seed != 2 {
+				t.Errorf("seed %d, want that of a second request", *q[1].Seed)
+			}
+		})
+	}
+	t.Run("the round is over", func(t *testing.T) {
+		r := setup(t, withModels("a", "b"))
+		r.server.PlayModel("b", visiontest.Status(404, ""))
+		_, err := r.Caption(t.Context(), r.picture, Tried{Model: "a"})
+		if u, ok := err.(*Unavailable); !ok || u.Own || u.Tried != (Tried{}) { //nolint:errorlint // It is the documented type.
+			t.Errorf("error %v, want an Unavailable that starts again with a", err)
+		}
+	})
+}
+
+// step is a context whose deadline moves. It does not end.
+type step struct {
+	context.Context //nolint:containedctx // It is one.
+	left            atomic.Int64
+}
+
+func (s *step) Deadline() (time.Time, bool) {
+	return time.Now().Add(time.Duration(s.left.Load())), true
+}
+
 // TestConcurrency verifies that no more requests are in flight than permitted, and that waiting ends with the context.
 func TestConcurrency(t *testing.T) {
 	r := setup(t, func(c *Config) { c.Concurrency = 1 })
@@ -514,13 +628,13 @@ func TestConcurrency(t *testing.T) {
 	}, visiontest.Default)
 	done := make(chan error, 1)
 	go func() {
-		_, err := r.Caption(t.Context(), r.picture)
+		_, err := r.Caption(t.Context(), r.picture, Tried{})
 		done <- err
 	}()
 	<-started
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := r.Caption(ctx, r.picture); !errors.Is(err, context.Canceled) {
+	if _, err := r.Caption(ctx, r.picture, Tried{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
 	}
 	r.sent(1)
@@ -538,8 +652,8 @@ func TestWaitForSlotIsBounded(t *testing.T) {
 			t.Fatal(wait, err)
 		}
 		started := time.Now()
-		if wait, err := l.acquire(t.Context()); wait != ownWait[0] || err != nil || time.Since(started) != ownWait[0] {
-			t.Errorf("wait %s, error %v after %s, want to be sent away after %s", wait, err, time.Since(started), ownWait[0])
+		if wait, err := l.acquire(t.Context()); wait != ownWait || err != nil || time.Since(started) != ownWait {
+			t.Errorf("wait %s, error %v after %s, want to be sent away after %s", wait, err, time.Since(started), ownWait)
 		}
 		l.release()
 		if wait, err := l.acquire(t.Context()); wait != 0 || err != nil {
@@ -554,7 +668,7 @@ func TestShortWaitForRate(t *testing.T) {
 		l := newLimits(Config{RequestsPerMinute: 60})
 		started := time.Now()
 		for range 4 {
-			if wait, _, err := l.request(t.Context(), time.Now(), ownWait[0]); wait != 0 || err != nil {
+			if wait, _, err := l.request(t.Context(), time.Now(), ownWait); wait != 0 || err != nil {
 				t.Fatal(wait, err)
 			}
 		}
@@ -593,6 +707,42 @@ func TestProbe(t *testing.T) {
 		r.advance(firstProbeInterval)
 		r.probeOnce(t.Context())
 		r.caption()
+	})
+	t.Run("loses its projector later", func(t *testing.T) {
+		r := setup(t)
+		r.probeOnce(t.Context())
+		for name, wait := range map[string]time.Duration{"while others wait": 0, "as the half-open test": breakerTime} {
+			r.caption()
+			r.server.Play(visiontest.NoPictures)
+			for range breakerFailures {
+				_ = r.unavailable()
+				r.advance(breakerTime)
+			}
+			r.advance(wait - breakerTime)
+			r.probeOnce(t.Context())
+			if f := r.Faults(); len(f) != 1 || !strings.Contains(f[0], "mmproj") {
+				t.Errorf("%s: faults %q, want the server's hint", name, f)
+			}
+			r.uncaptioned(ReasonConfiguration)
+			r.server.Play(visiontest.Default)
+			r.advance(breakerTime)
+			r.probeOnce(t.Context())
+		}
+		r.caption()
+	})
+	t.Run("one image fails", func(t *testing.T) {
+		r := setup(t)
+		r.probeOnce(t.Context())
+		r.server.Play(visiontest.Status(500, ""))
+		for range breakerFailures {
+			_ = r.unavailable()
+			r.advance(breakerTime)
+		}
+		r.server.Play(visiontest.Default)
+		r.probeOnce(t.Context())
+		if f := r.Faults(); f != nil {
+			t.Errorf("faults %q, want none: the model accepts the built-in image", f)
+		}
 	})
 	t.Run("rejects images", func(t *testing.T) {
 		r := setup(t, withModels("a", "b"))

@@ -9,11 +9,13 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/imagebatch/imagebatch/analyzer/internal/record"
+	"github.com/imagebatch/imagebatch/shared/service"
 )
 
 // maxReply bounds a response, in bytes. An answer of CAPTION_MAX_TOKENS has a few kilobytes, and the reasoning before
@@ -125,27 +127,30 @@ func (c *Client) send(ctx context.Context, body []byte) (reply, error) {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return reply{}, connectionFault(ctx, requesting, err)
+		return reply{}, c.connectionFault(ctx, requesting, err)
 	}
 	defer resp.Body.Close()
 	status = resp.StatusCode
 	span.Responded(status)
 	data, err = io.ReadAll(io.LimitReader(resp.Body, maxReply)) // a longer one is cut and is not JSON
 	if err != nil {
-		return reply{}, connectionFault(ctx, requesting, err)
+		return reply{}, c.connectionFault(ctx, requesting, err)
 	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // some proxies add a byte order mark
 	return c.classify(status, resp.Header, data)
 }
 
 // connectionFault returns the fault of a request without a complete response.
-func connectionFault(ctx, requesting context.Context, err error) error {
+func (c *Client) connectionFault(ctx, requesting context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err() //nolint:wrapcheck // It is the caller's.
 	case requesting.Err() != nil:
 		return &fault{outcome: timedOut, detail: "no response within CAPTION_TIMEOUT"}
 	default:
-		// The text may contain the URL, which *url.Error shows without its password.
+		if u, ok := errors.AsType[*url.Error](err); ok { // It would show the query, which may contain a key.
+			err = fmt.Errorf("%v: %w", service.SecretURL(c.endpoint), u.Err)
+		}
 		return &fault{outcome: unreachable, detail: record.Clean(err.Error(), 200)}
 	}
 }
@@ -159,7 +164,7 @@ func (c *Client) classify(status int, header http.Header, body []byte) (reply, e
 		if len(r.Choices) > 0 && r.Choices[0].Error != nil {
 			e = r.Choices[0].Error
 		}
-		if e == nil {
+		if e == nil || *e == (apiError{}) && len(r.Choices) > 0 { // some servers always send the member
 			// A member of another type, such as a count of tokens in quotes, leaves the others set.
 			if _, mismatch := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !mismatch {
 				return r, unusable("the response is not JSON of the API")

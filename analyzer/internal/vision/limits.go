@@ -8,9 +8,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// ownWait is the longest wait for our own limits within a call, for the first and the second request about an image. A
-// longer wait is left to the caller, so that an image does not block a worker. The second one cannot be left to it.
-var ownWait = [2]time.Duration{5 * time.Second, 65 * time.Second}
+// ownWait is the longest wait for our own limits within a call. A longer wait is left to the caller, so that an image
+// does not block a worker.
+const ownWait = 5 * time.Second
 
 // limits are our own limits on requests. The rate is the token bucket of golang.org/x/time/rate with a burst of one, so
 // that requests are evenly spaced: services count in windows of their own.
@@ -39,13 +39,13 @@ func (l *limits) acquire(ctx context.Context) (time.Duration, error) {
 		return 0, nil
 	default:
 	}
-	timer := time.NewTimer(ownWait[0])
+	timer := time.NewTimer(ownWait)
 	defer timer.Stop()
 	select {
 	case l.slots <- struct{}{}:
 		return 0, nil
 	case <-timer.C:
-		return ownWait[0], nil
+		return ownWait, nil
 	case <-ctx.Done():
 		return 0, ctx.Err() //nolint:wrapcheck // It is the caller's.
 	}

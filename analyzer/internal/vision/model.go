@@ -29,6 +29,7 @@ type model struct {
 	failures int        // in a row; the breaker is open from breakerFailures on
 	limits   int        // responses of status 429 in a row
 	until    time.Time  // no request before
+	asked    time.Time  // part of until that the server asked for
 	trying   bool       // one request tests whether an open breaker can be closed
 	why      string     // last fault
 	wrong    string     // wrong configuration, by the last request; "": none
@@ -76,14 +77,14 @@ func (m *model) note(o outcome, f *fault, now time.Time) time.Duration {
 		if open {
 			m.log.Info("vision model is available again; circuit breaker closed", "model", m.name)
 		}
-		m.failures, m.limits, m.until = 0, 0, time.Time{}
+		m.failures, m.limits, m.until = 0, 0, m.asked // it may have been in flight when the server asked to wait
 	case limited:
 		m.limits++
 		wait := f.after
 		if wait == 0 {
 			wait = backoff(m.limits)
 		}
-		m.until = now.Add(wait)
+		m.pause(now, wait, f.after)
 	case failed, timedOut, unreachable:
 		m.failures++
 		wait := max(backoff(m.failures), f.after)
@@ -93,13 +94,23 @@ func (m *model) note(o outcome, f *fault, now time.Time) time.Duration {
 				m.log.Warn("vision model is unavailable; circuit breaker opened", "model", m.name, "error", f.detail)
 			}
 		}
-		m.until = now.Add(wait)
+		m.pause(now, wait, f.after)
 	case misconfigured:
 		m.wrong = f.detail
 		m.logWrong(now, f.detail)
 	}
 	m.metrics.open(m.name, m.failures >= breakerFailures)
 	return max(0, m.until.Sub(now))
+}
+
+// pause starts a wait, of which the server asked for a part. It shortens no other. m.mu is locked.
+func (m *model) pause(now time.Time, wait, asked time.Duration) {
+	if until := now.Add(wait); until.After(m.until) {
+		m.until = until
+	}
+	if until := now.Add(asked); asked > 0 && until.After(m.asked) {
+		m.asked = until
+	}
 }
 
 // logWrong logs a wrong configuration, once a minute. m.mu is locked.
@@ -142,6 +153,13 @@ func (m *model) blindness(now time.Time) string {
 	return m.blind
 }
 
+// misconfiguration returns the wrong configuration that the last request found, or "".
+func (m *model) misconfiguration() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wrong
+}
+
 // fault returns what keeps the model from being asked, or "".
 func (m *model) fault() string {
 	m.mu.Lock()
@@ -161,7 +179,14 @@ func (m *model) fault() string {
 func (m *model) needsProbe() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return !m.proven
+	return !m.proven || m.failures >= breakerFailures
+}
+
+// open reports whether the circuit breaker is open.
+func (m *model) open() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failures >= breakerFailures
 }
 
 // nextForm returns the form of the next request.

@@ -17,7 +17,7 @@ const (
 )
 
 // Run sends one built-in image to each model to find wrong configurations early, and again, less and less often, to a
-// model that has not accepted an image yet, until ctx ends. These requests are not among those that
+// model that has not accepted an image yet or whose breaker is open, until ctx ends. These requests are not among those that
 // Config.Concurrency limits: a model that hangs must not keep images from waiting for it, and from giving up.
 func (c *Client) Run(ctx context.Context) error {
 	picture, err := encode(builtIn())
@@ -25,10 +25,15 @@ func (c *Client) Run(ctx context.Context) error {
 		return err
 	}
 	for interval := firstProbeInterval; ; interval = min(2*interval, maxProbeInterval) {
+		probed := false
 		for _, m := range c.models {
 			if m.needsProbe() {
 				c.probe(ctx, m, picture)
+				probed = true
 			}
+		}
+		if !probed {
+			interval = firstProbeInterval
 		}
 		timer := time.NewTimer(interval)
 		select {
@@ -41,7 +46,8 @@ func (c *Client) Run(ctx context.Context) error {
 }
 
 // probe finds out whether a model accepts images. A server that rejects the built-in image rejects all images. One that
-// fails with it, twice, and answers the same request without an image in between, has no model that accepts them.
+// fails with it, twice, and answers the same request without an image in between, has no model that accepts them. If
+// the breaker is open, images have failed already.
 func (c *Client) probe(ctx context.Context, m *model, picture []byte) {
 	var s spent
 	try := func(picture []byte) (*fault, bool) {
@@ -56,7 +62,7 @@ func (c *Client) probe(ctx context.Context, m *model, picture []byte) {
 	switch {
 	case isFault && f.outcome == rejected:
 		m.rejects("the built-in image is rejected: "+f.detail, c.now())
-	case ok && !unavailable.Own && !s.first.IsZero():
+	case ok && !unavailable.Own && (!s.first.IsZero() || m.open()):
 		if _, answers := try(nil); !answers {
 			return // the server is unavailable
 		}

@@ -92,7 +92,7 @@ func (r *rig) advance(d time.Duration) {
 // caption asks about the image and returns an answer.
 func (r *rig) caption() Answer {
 	r.t.Helper()
-	a, err := r.Caption(r.t.Context(), r.picture)
+	a, err := r.Caption(r.t.Context(), r.picture, Tried{})
 	if err != nil {
 		r.t.Fatalf("error %v, want an answer", err)
 	}
@@ -102,7 +102,7 @@ func (r *rig) caption() Answer {
 // unavailable asks about the image and returns the error that asks to try later.
 func (r *rig) unavailable() *Unavailable {
 	r.t.Helper()
-	a, err := r.Caption(r.t.Context(), r.picture)
+	a, err := r.Caption(r.t.Context(), r.picture, Tried{})
 	u, ok := err.(*Unavailable) //nolint:errorlint // It is the documented type.
 	if !ok {
 		r.t.Fatalf("answer %+v, error %v, want an Unavailable", a, err)
@@ -113,7 +113,7 @@ func (r *rig) unavailable() *Unavailable {
 // uncaptioned asks about the image and verifies that it continues without a caption.
 func (r *rig) uncaptioned(reason string) {
 	r.t.Helper()
-	a, err := r.Caption(r.t.Context(), r.picture)
+	a, err := r.Caption(r.t.Context(), r.picture, Tried{})
 	u, ok := err.(*Uncaptioned) //nolint:errorlint // It is the documented type.
 	if !ok || u.Reason != reason {
 		r.t.Fatalf("answer %+v, error %v, want an Uncaptioned because of %s", a, err, reason)

@@ -66,7 +66,8 @@ type Deps struct {
 type Unavailable struct {
 	Reason string        // for the log
 	After  time.Duration // the earliest time from now at which asking again makes sense
-	Own    bool          // our own rate limit was the only reason: no request failed
+	Own    bool          // our own limit was the only reason: of the rate, or of the time for one call
+	Tried  Tried         // for the next call about the image
 
 	First  time.Time     // time of the first request of this call; zero: none was sent
 	Waited time.Duration // part of this call that was spent waiting for our own limits
@@ -74,6 +75,12 @@ type Unavailable struct {
 
 func (e *Unavailable) Error() string {
 	return fmt.Sprintf("no vision model is available: %s; try again after %s", e.Reason, e.After)
+}
+
+// Tried is what calls about an image have tried that had no time for the rest. The next call continues there.
+type Tried struct {
+	Model    string // the last model that was asked and had no answer; the models after it are next
+	Unusable bool   // one answer was unusable, so that the next one is the last
 }
 
 // Uncaptioned is the error of an image that has to continue without a caption.
@@ -96,11 +103,12 @@ const (
 	ReasonRejected      = "rejected"      // the API rejected the request for this image
 	ReasonConfiguration = "configuration" // key, money, URL or model is wrong
 	ReasonTimeout       = "timeout"       // no model was available within CAPTION_MAX_WAIT
+	ReasonStore         = "store"         // the store of answers failed for CAPTION_MAX_WAIT
 	ReasonDisabled      = "disabled"      // captions are off, or the client opted out
 	ReasonComplete      = "complete"      // the file already has all fields that a model may fill
 	ReasonUnreadable    = "unreadable"    // the original is gone or cannot be decoded again
 )
 
 var reasons = []string{
-	ReasonRefused, ReasonUnusable, ReasonRejected, ReasonConfiguration, ReasonTimeout, ReasonDisabled, ReasonComplete, ReasonUnreadable,
+	ReasonRefused, ReasonUnusable, ReasonRejected, ReasonConfiguration, ReasonTimeout, ReasonStore, ReasonDisabled, ReasonComplete, ReasonUnreadable,
 }

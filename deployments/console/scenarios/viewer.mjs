@@ -223,6 +223,27 @@ scenario('hostile texts are only texts', async ({ open, submit, ended, noSideway
   for (const place of await page.locator('.text bdi').all()) assert.equal(await place.locator('*').count(), 0);
 });
 
+scenario('hostile words of a model are only texts', async ({ open, submit, ended, api, noSidewaysScroll }) => {
+  const id = await submit([{ name: 'sunrise.jpg', data: photo() }]); // it has a title of its own
+  await ended(id);
+  const caption = {
+    model: `"'>${hostile}`, language: '<i>de', title: `"'>${hostile} title`, description: '\u202e<b>evil</b> description', keywords: ['<b onclick="alert(6)">word</b>', '\u202egpj.exe'],
+    alt_text: `"' onerror="alert(7)" x='${hostile}`, duration_ms: 1200, prompt_tokens: 3, completion_tokens: 4,
+  };
+  const body = { ...await recordOf(api, id, 0), alt_text: caption.alt_text, captioned: ['alt_text'], caption };
+  const page = await open('docs', { width: 390, height: 844 });
+  await page.route(/\/images\/0\/metadata$/, (route) => route.fulfill({ json: body }));
+  await page.goto(page.url().replace(/docs$/, screen(id, 0)));
+  await text(page, 'Alt text').getByText(`by the model ${caption.model}`).waitFor();
+  assert.equal(await (await shown(page)).getAttribute('alt'), caption.alt_text);
+  const answer = page.locator('details.answer');
+  await answer.locator('summary').getByText(caption.model).waitFor();
+  for (const words of [caption.title, caption.description, ...caption.keywords]) assert.equal(await answer.locator('bdi', { hasText: words }).locator('*').count(), 0);
+  assert.deepEqual(await answer.locator('bdi').allTextContents(), [caption.model, caption.title, caption.description, ...caption.keywords]);
+  assert.equal(await page.locator('main img[src*="example.com"], main a[href*="example.com"], main [onclick], main [onerror], main script, main b, main i').count(), 0);
+  await noSidewaysScroll(page);
+});
+
 scenario('a longer record than any holds the layout', async ({ open, submit, ended, api, noSidewaysScroll }) => {
   const id = await submit(tiles(1));
   await ended(id);
