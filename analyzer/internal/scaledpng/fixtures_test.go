@@ -10,6 +10,7 @@ import (
 	"image/png"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -130,9 +131,17 @@ func (d *drawing) pixels(f func(at, n int)) {
 	}
 }
 
+// deflaters are reused, because a new one takes far longer than the compression of a small image.
+var deflaters = sync.Pool{New: func() any {
+	w, _ := zlib.NewWriterLevel(nil, zlib.BestSpeed)
+	return w
+}}
+
 func deflated(raw []byte) []byte {
 	var b bytes.Buffer
-	w, _ := zlib.NewWriterLevel(&b, zlib.BestSpeed)
+	w := deflaters.Get().(*zlib.Writer)
+	defer deflaters.Put(w)
+	w.Reset(&b)
 	_, _ = w.Write(raw)
 	_ = w.Close()
 	return b.Bytes()
