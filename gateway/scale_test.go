@@ -30,7 +30,7 @@ type scaleSize struct {
 
 var (
 	fullScale = scaleSize{few: 1000, many: 1_000_000, rounds: 5, singles: 20, starts: 3, backlogs: [2]int{5_000, 100_000}, part: 100 * time.Second}
-	tinyScale = scaleSize{few: 200, many: 500, rounds: 1, singles: 1, starts: 1, backlogs: [2]int{100, 200}, part: time.Minute}
+	tinyScale = scaleSize{few: 200, many: 500, rounds: 1, singles: 1, starts: 1, backlogs: [2]int{500, 1000}, part: time.Minute}
 )
 
 // TestScale fills a SQLite file and a PostgreSQL schema with few and with many jobs, and performs every

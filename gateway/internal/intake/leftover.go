@@ -117,14 +117,18 @@ func (in *Intake) clear(ctx context.Context, lo leftover) error {
 	if err := in.deleteOriginals(ctx, lo); err != nil {
 		return err
 	}
-	if lo.doubtful {
-		lo.doubtful, lo.due = false, in.deps.Now().Add(settleTime)
-		in.keep(lo)
-		return nil
-	}
 	if err := in.deps.Jobs.Release(ctx, lo.id, lo.lease); err != nil && !lost(err) {
 		return fmt.Errorf("release job %s: %w", lo.id, err)
 	}
+	if !lo.doubtful {
+		return nil
+	}
+	// Until the second deletion, a reservation without a key: the client can send its request again at once.
+	if err := in.deps.Jobs.Reserve(ctx, lo.id, lo.lease, job.Key{}); err != nil {
+		return fmt.Errorf("reserve job %s: %w", lo.id, err)
+	}
+	lo.doubtful, lo.uncertain, lo.due = false, false, in.deps.Now().Add(settleTime)
+	in.keep(lo)
 	return nil
 }
 
