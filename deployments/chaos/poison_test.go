@@ -73,7 +73,7 @@ func TestPoisonStandalone(t *testing.T) {
 	p, err := newProcess("standalone", filepath.Join(armed(t), "standalone"), dir, "FAILPOINT=analysis", "FAILPOINT_DETAIL=poison.jpg", "CONCURRENCY=8")
 	must(t, err)
 	r := &run{
-		plan: new(plan), services: map[string]*process{"gateway": p}, gateways: []string{"gateway"}, history: slog.New(slog.DiscardHandler),
+		plan: new(plan), servers: new(servers), services: map[string]*process{"gateway": p}, gateways: []string{"gateway"}, history: slog.New(slog.DiscardHandler),
 		jobs: map[string]record{}, unknown: map[string]*batch{},
 	}
 	p.start()

@@ -218,8 +218,8 @@ func (r *run) gateway(i int) *process { return r.services[r.gateways[i%len(r.gat
 
 // entry returns the address by which clients reach gateway i, or any gateway of a cluster.
 func (r *run) entry(i int) string {
-	if s := r.servers; s != nil && s.cluster != nil {
-		return s.cluster.front
+	if r.servers.cluster != nil {
+		return r.servers.cluster.front
 	}
 	return r.gateway(i).addr
 }
