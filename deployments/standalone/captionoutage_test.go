@@ -17,10 +17,12 @@ import (
 // interrupted is a model that hangs from a number of answers on, until it is resumed.
 type interrupted struct {
 	after int
-	hangs chan struct{} // closed when it does
+	slots int           // requests that the analyzer keeps in flight
+	hangs chan struct{} // closed when all of them hang: then each answer before has arrived
 
 	mu      sync.Mutex // guards the fields below
 	answers map[[32]byte]int
+	hanging int
 	resumed bool
 	builtIn []byte // the image of the first request, with which the analyzer tests the model
 }
@@ -36,9 +38,7 @@ func (m *interrupted) reply(w http.ResponseWriter, r *http.Request, q visiontest
 		return
 	}
 	if hang := len(m.answers) >= m.after && !m.resumed; hang {
-		select {
-		case <-m.hangs:
-		default:
+		if m.hanging++; m.hanging == m.slots {
 			close(m.hangs)
 		}
 		m.mu.Unlock()
@@ -66,17 +66,18 @@ func (m *interrupted) resume() {
 // have not when the minute is over.
 func TestCaptionOutage(t *testing.T) {
 	const jobs, perJob, before = 3, 100, 100
+	const slots = 5
 	const missing, after = 10, 20 // fewest images without a caption, and with one after the outage
 	eachForm(t, func(t *testing.T, start func(t *testing.T, env ...string) *system) {
 		server := visiontest.Start(t, "secret")
-		model := &interrupted{after: before, hangs: make(chan struct{}), answers: map[[32]byte]int{}}
+		model := &interrupted{after: before, slots: slots, hangs: make(chan struct{}), answers: map[[32]byte]int{}}
 		server.Play(model.reply)
 		u, err := url.Parse(server.URL)
 		if err != nil {
 			t.Fatal(err)
 		}
 		line := startWire(t, u.Host)
-		s := start(t, captionEnv(server, "CAPTION_URL=http://"+line.addr+u.Path, "CAPTION_CONCURRENCY=5", "CAPTION_MAX_WAIT=30s")...)
+		s := start(t, captionEnv(server, "CAPTION_URL=http://"+line.addr+u.Path, fmt.Sprint("CAPTION_CONCURRENCY=", slots), "CAPTION_MAX_WAIT=30s")...)
 		await(t, func() (bool, string) { n := len(server.Requests()); return n > 0, fmt.Sprint(n) })
 		var ids []string
 		for j := range jobs {

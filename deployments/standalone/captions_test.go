@@ -47,7 +47,7 @@ func pngInline(name string, data []byte) map[string]string {
 // captionEnv turns captions on, with the stand-in as the model's server. The prefix is a new one, because stored answers
 // outlive a run of the tests.
 func captionEnv(s *visiontest.Server, more ...string) []string {
-	return append([]string{"CAPTION_URL=" + s.URL, "CAPTION_API_KEY=secret", "CAPTION_MODEL=stand-in", "CAPTION_TIMEOUT=2s", "S3_PREFIX_PROCESSED=" + strings.ToLower(rand.Text()) + "/"}, more...)
+	return append([]string{"CAPTION_URL=" + s.URL, "CAPTION_API_KEY=secret", "CAPTION_MODEL=stand-in", "CAPTION_TIMEOUT=20s", "S3_PREFIX_PROCESSED=" + strings.ToLower(rand.Text()) + "/"}, more...)
 }
 
 // captionRecord is the part of a record that is about captions.
@@ -370,7 +370,7 @@ func TestCaptionFaults(t *testing.T) {
 			visiontest.Message(map[string]any{"content": ""}, "content_filter"), visiontest.Status(http.StatusPaymentRequired, "{}"),
 			visiontest.Status(http.StatusTooManyRequests, `{"error":{"message":"no credit","code":"insufficient_quota"}}`),
 		))
-		s := start(t, captionEnv(model, "CAPTION_CONCURRENCY=4")...)
+		s := start(t, captionEnv(model, "CAPTION_TIMEOUT=2s", "CAPTION_CONCURRENCY=4")...)
 		await(t, func() (bool, string) { n := len(model.Requests()); return n > 0, fmt.Sprint(n) })
 		var ids []string
 		for j := range jobs {

@@ -121,7 +121,9 @@ scenario('offline and back', async ({ open, offline, axe, allow, screenshot }) =
 
 scenario('a gateway that is killed and comes back', async ({ open, control, allow }) => {
   allow(/net::ERR_/);
-  const page = await open('#/');
+  const page = await open('#/jobs'); // the page's own files must be loaded when the gateway is gone
+  await page.getByRole('heading', { name: 'Jobs', exact: true }).waitFor();
+  await page.getByRole('link', { name: 'New' }).click();
   await shown(page);
   await control.kill();
   await page.getByRole('link', { name: /^Jobs/ }).click();
