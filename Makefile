@@ -81,8 +81,8 @@ bench-compare: ## measure the services of BASE and of the working tree in turn, 
 	@deployments/local/$(if $(ARGS),bench.sh --compare="$(or $(BASE),auto)" $(ARGS),install.sh rabbitmq minio)
 	$(if $(ARGS),,@go run ./deployments/bench -compare="$(or $(BASE),auto)")
 
-bench-stores: ## measure the services on MinIO and on versitygw in turn, into docs/performance.md; at most 8 minutes; needs an idle machine
-	@deployments/local/install.sh rabbitmq minio versitygw
+bench-stores: ## measure the services on MinIO, versitygw and SeaweedFS in turn, into docs/performance.md; at most 10 minutes; needs an idle machine
+	@deployments/local/install.sh rabbitmq minio versitygw seaweedfs
 	@go run ./deployments/bench -stores
 
 bench-latency: ## measure the services at 0, 2, 10 and 50 ms from their servers, into docs/operations.md; at most 8 minutes; needs root and an idle machine

@@ -19,12 +19,15 @@ import (
 var stores = []struct{ name, endpoint string }{
 	{"minio", "TEST_S3_ENDPOINT"},
 	{"versitygw", "TEST_VERSITYGW_ENDPOINT"},
+	{"seaweedfs", "TEST_SEAWEEDFS_ENDPOINT"},
 }
 
 // compareStores measures the services on each S3 server.
 func compareStores(ctx context.Context, root, dir string, p pairs) (string, error) {
 	return compareInTurn(ctx, root, dir, p, func(ctx context.Context, s *system, about *machine) (variants []*variant, err error) {
-		about.programs += ", versitygw " + s.pinned(ctx, "versitygw")
+		for _, store := range stores[1:] { // MinIO is in each comparison.
+			about.programs += fmt.Sprintf(", %s %s", store.name, s.pinned(ctx, store.name))
+		}
 		for _, store := range stores {
 			v, err := s.on(ctx, store.name, store.name, store.endpoint)
 			if err != nil {

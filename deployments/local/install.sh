@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests, the linters and a local run need, unless it is already installed.
 #
-#   install.sh [WHAT...]    rabbitmq minio versitygw postgres   one server each
+#   install.sh [WHAT...]    rabbitmq minio versitygw postgres seaweedfs   one server each
 #                           servers   all four
 #                           haproxy   a load balancer for servers in a cluster
 #                           network   ip, for networks on one machine
@@ -65,7 +65,7 @@ need_server() {
   need curl curl ca-certificates
   case $1 in
   rabbitmq | postgres) installed "$1" || need_debian ;;
-  minio | versitygw) need_module "$1" ;;
+  minio | versitygw | seaweedfs) need_module "$1" ;;
   esac
 }
 
@@ -93,7 +93,7 @@ for what; do
   servers) for server in rabbitmq minio versitygw postgres; do need_server "$server"; done ;;
   haproxy) need haproxy haproxy ;;
   network) need ip iproute2 ;;
-  rabbitmq | minio | versitygw | postgres) need_server "$what" ;;
+  rabbitmq | minio | versitygw | postgres | seaweedfs) need_server "$what" ;;
   docs)
     need exiftool libimage-exiftool-perl
     need exiv2 exiv2

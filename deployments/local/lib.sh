@@ -92,6 +92,7 @@ given() {
   rabbitmq) variable=TEST_RABBITMQ_URL ;;
   minio) variable=TEST_S3_ENDPOINT ;;
   versitygw) variable=TEST_VERSITYGW_ENDPOINT ;;
+  seaweedfs) variable=TEST_SEAWEEDFS_ENDPOINT ;;
   postgres) variable=TEST_POSTGRES_URL ;;
   llama-server) variable=TEST_LLAMA_SERVER ;;
   esac

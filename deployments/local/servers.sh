@@ -10,7 +10,7 @@
 #   servers.sh pause   DIR NAME...            SIGSTOP, until resume
 #   servers.sh resume  DIR NAME...            SIGCONT
 #
-# NAME is rabbitmq, minio, versitygw, postgres or haproxy. Without a name, start starts all four servers except haproxy, without those that are not installed
+# NAME is rabbitmq, minio, versitygw, postgres, haproxy or seaweedfs. Without a name, start starts the first four, without those that are not installed
 # or that a TEST_ variable already points to. With @PORT, the server uses that port or the next free one.
 # DIR/rabbitmqctl controls the node of that folder, and DIR/psql runs a statement on its PostgreSQL. With
 # RABBITMQ_METRICS=yes, RabbitMQ serves its metrics on a port of its own.
@@ -29,7 +29,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 
-all=(rabbitmq minio versitygw postgres haproxy)
+usual=(rabbitmq minio versitygw postgres)
+all=("${usual[@]}" haproxy seaweedfs)
 netns='' base='' rabbitmq_peers=() minio_drives=() synchronous=''
 access_key=${TEST_S3_ACCESS_KEY:-imagebatch}
 secret_key=${TEST_S3_SECRET_KEY:-imagebatch-secret}
@@ -41,16 +42,17 @@ kms_key=imagebatch:$(printf '%032d' 0 | base64)
 choose_ports() {
   local offset wanted name
   while [[ -z $base ]]; do
-    base=$((20000 + RANDOM % 1200 * 10))
-    for offset in {0..6}; do is_free $((base + offset)) || { base='' && break; }; done
+    base=$((20000 + RANDOM % 600 * 20))
+    for offset in {0..14}; do is_free $((base + offset)) || { base='' && break; }; done
   done
   rabbitmq_port=$base rabbitmq_dist_port=$((base + 1)) epmd_port=$((base + 2))
   minio_port=$((base + 3)) versitygw_port=$((base + 4)) postgres_port=$((base + 5)) rabbitmq_metrics_port=$((base + 6))
+  seaweedfs_port=$((base + 7)) # and the seven after it
   for wanted; do
     name=${wanted%@*}
     [[ $wanted != *@* ]] || printf -v "${name}_port" %s "$(free_from "${wanted#*@}")"
   done
-  declare -p rabbitmq_port rabbitmq_dist_port epmd_port minio_port versitygw_port postgres_port rabbitmq_metrics_port |
+  declare -p rabbitmq_port rabbitmq_dist_port epmd_port minio_port versitygw_port postgres_port rabbitmq_metrics_port seaweedfs_port |
     sed 's/^declare -- //' >"$dir/run/ports"
 }
 
@@ -161,6 +163,22 @@ versitygw_responds() {
   curl -fs --noproxy '*' --max-time 2 -o /dev/null "http://127.0.0.1:$versitygw_port/health"
 }
 
+# SeaweedFS is a master, a volume server, a filer and an S3 gateway in one process, each with a port for gRPC. Each bucket has
+# volumes (files) of its own, and the ninth would be refused. By default, SeaweedFS sends statistics to its authors.
+start_seaweedfs() {
+  local port=$seaweedfs_port
+  mkdir -p "$dir/seaweedfs/"{data,home}
+  launch "$dir" seaweedfs env HOME="$dir/seaweedfs/home" AWS_ACCESS_KEY_ID="$access_key" AWS_SECRET_ACCESS_KEY="$secret_key" \
+    "$(tool seaweedfs)" -logtostderr server -master.telemetry=false -dir="$dir/seaweedfs/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+    -s3 -s3.port="$port" -s3.port.grpc=$((port + 1)) -s3.domainName="$s3_domain" -s3.port.iceberg=0 -s3.port.lance=0 \
+    -master.port=$((port + 2)) -master.port.grpc=$((port + 3)) -master.volumeSizeLimitMB=1024 \
+    -volume.max=1000 -volume.port=$((port + 4)) -volume.port.grpc=$((port + 5)) -filer -filer.port=$((port + 6)) -filer.port.grpc=$((port + 7))
+}
+
+seaweedfs_responds() {
+  curl -fs --noproxy '*' --max-time 2 -o /dev/null "http://127.0.0.1:$seaweedfs_port/healthz"
+}
+
 # PostgreSQL refuses to run as root. Then the user postgres owns its files and must be able to enter the folder. In a root
 # file system, the programs change the user themselves.
 start_postgres() {
@@ -260,6 +278,7 @@ write_env() {
         ;;
       minio) echo "export TEST_S3_ENDPOINT='http://$address:$minio_port'" ;;
       versitygw) echo "export TEST_VERSITYGW_ENDPOINT='http://127.0.0.1:$versitygw_port'" ;;
+      seaweedfs) echo "export TEST_SEAWEEDFS_ENDPOINT='http://127.0.0.1:$seaweedfs_port'" ;;
       postgres) echo "export TEST_POSTGRES_URL='$(postgres_url)'" ;;
       esac
     done
@@ -278,8 +297,8 @@ start() {
   local name names=() started=()
   mkdir -p "$dir/run" "$dir/log"
   if [[ $# -eq 0 ]]; then
-    for name in "${all[@]}"; do
-      if [[ $name == haproxy ]] || given "$name" >/dev/null; then
+    for name in "${usual[@]}"; do
+      if given "$name" >/dev/null; then
         continue
       elif installed "$name"; then
         names+=("$name")

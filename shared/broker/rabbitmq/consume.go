@@ -30,6 +30,7 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 	defer stop(nil)
 	c := &consumer{
 		queue: queue, prefetch: prefetch, slots: make(chan struct{}, prefetch),
+		renewAfter: b.config.RenewAfter, quiet: b.config.RenewAfter,
 		handle: func(d broker.Delivery) {
 			// The first cause counts: an error after the end of ctx has no effect.
 			if err := handle(context.WithoutCancel(ctx), d); err != nil {
@@ -51,6 +52,9 @@ func (b *Broker) Consume(ctx context.Context, queue string, prefetch int, handle
 				b.consuming.note(source, nil)
 				pauses.Reset()
 			})
+			if errors.Is(err, errRenewed) {
+				continue
+			}
 		} else if live.Err() == nil {
 			return fmt.Errorf("consume %s: %w", queue, err)
 		}
@@ -122,9 +126,23 @@ type consumer struct {
 	handle   func(broker.Delivery)
 	handlers sync.WaitGroup
 	slots    chan struct{} // one token for each running handler of any session
+
+	renewAfter time.Duration // Config.RenewAfter
+	quiet      time.Duration // time without a message before the next renewal of the channel
 }
 
-// run consumes until ctx or the session ends.
+// maxAge is the age at which a channel is renewed although it has messages.
+const maxAge = time.Hour
+
+// errRenewed means that a consumer has ended its channel to open another.
+var errRenewed = errors.New("channel is being renewed")
+
+// run consumes until ctx or the session ends, or until the channel is due for renewal.
+//
+// RabbitMQ can lose a delivery or an ack when a queue changes its leader during a network
+// failure. It then counts the message as held by this channel, for as long as the channel is open:
+// nobody gets the message, one place of the prefetch is lost, and the log of the queue grows
+// (rabbitmq-server issue 15473). Nothing tells the client. The end of the channel returns such messages to the queue.
 func (c *consumer) run(ctx context.Context, s *session, subscribed func()) error {
 	ch, err := s.channel()
 	if err != nil {
@@ -144,11 +162,22 @@ func (c *consumer) run(ctx context.Context, s *session, subscribed func()) error
 	subscribed()
 	check := time.NewTicker(checkInterval)
 	defer check.Stop()
+	quiet, age := time.NewTimer(c.quiet), time.NewTimer(maxAge)
+	defer quiet.Stop()
+	defer age.Stop()
 	for unknown := 0; ; {
 		select {
 		case <-ctx.Done():
 			c.drain(s, ch)
 			return nil
+		case <-age.C:
+			return c.renew(ctx, s, acks, deliveries)
+		case <-quiet.C:
+			if acks.open.Load() == 0 {
+				c.quiet = min(2*c.quiet, 10*c.renewAfter)
+				return c.renew(ctx, s, acks, deliveries)
+			}
+			quiet.Reset(c.quiet)
 		case <-check.C:
 			if !c.forgotten(s) {
 				unknown = 0
@@ -159,18 +188,61 @@ func (c *consumer) run(ctx context.Context, s *session, subscribed func()) error
 			if !ok {
 				return reasonOf(closes, cancels)
 			}
-			select {
-			case c.slots <- struct{}{}:
-			case <-ctx.Done():
-			case <-s.ended:
-				return errLost
+			c.quiet = c.renewAfter
+			quiet.Reset(c.quiet)
+			if !c.take(ctx, s) {
+				continue // The delivery returns to the queue.
 			}
-			// A delivery that arrives when ctx ends is left to return to the queue.
-			if ctx.Err() == nil {
-				c.start(acks, d)
-			}
+			c.start(acks, d)
 		}
 	}
+}
+
+// take takes a slot. It reports false if ctx or the session has ended.
+func (c *consumer) take(ctx context.Context, s *session) bool {
+	select {
+	case c.slots <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	case <-s.ended:
+		return false
+	}
+	if ctx.Err() != nil {
+		<-c.slots
+	}
+	return ctx.Err() == nil
+}
+
+// renew stops new deliveries and waits until all messages that have arrived are handled. It returns
+// errRenewed, or nil if ctx ends.
+func (c *consumer) renew(ctx context.Context, s *session, acks *acknowledger, deliveries <-chan amqp.Delivery) error {
+	stop := s.within(rpcTimeout)
+	err := acks.ch.Cancel(tag, false)
+	stop()
+	if err != nil {
+		return fmt.Errorf("renew the channel: %w", err)
+	}
+	for d := range deliveries {
+		if !c.take(ctx, s) {
+			break
+		}
+		c.start(acks, d)
+	}
+	free := 0
+	for free < c.prefetch && c.take(ctx, s) {
+		free++
+	}
+	for range free {
+		<-c.slots
+	}
+	switch {
+	case ctx.Err() != nil:
+		c.handlers.Wait()
+		return nil
+	case free < c.prefetch:
+		return errLost
+	}
+	return errRenewed
 }
 
 // errForgotten means that a queue was deleted and declared again during the
@@ -266,7 +338,8 @@ func reasonOf(closes chan *amqp.Error, cancels chan string) error {
 // acknowledger acks the deliveries of one channel of one session until that has ended.
 // On another channel, the same delivery tag belongs to another message.
 type acknowledger struct {
-	ch *amqp.Channel
+	ch   *amqp.Channel
+	open atomic.Int64 // deliveries that are not acked yet
 
 	// mu guards ended. It is held for reading while an ack is written, so that no ack
 	// follows the end.
@@ -285,10 +358,12 @@ func (a *acknowledger) end() {
 // to the queue.
 func (a *acknowledger) once(tag uint64) func() error {
 	var called atomic.Bool
+	a.open.Add(1)
 	return func() error {
 		if called.Swap(true) {
 			return fmt.Errorf("%w: acked twice", broker.ErrStale)
 		}
+		defer a.open.Add(-1)
 		a.mu.RLock()
 		defer a.mu.RUnlock()
 		if a.ended {

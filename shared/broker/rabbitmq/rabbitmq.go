@@ -57,6 +57,7 @@ const (
 	DefaultPublishTimeout    = 5 * time.Second
 	DefaultMaxInFlight       = 1024
 	DefaultUnresponsiveAfter = 2 * time.Minute
+	DefaultRenewAfter        = 30 * time.Second
 )
 
 // Time limits of single operations. An operation that takes longer breaks the
@@ -104,6 +105,10 @@ type Config struct {
 	// UnresponsiveAfter is how long a queue may not respond, although the broker does,
 	// before it is reported to the operator; DefaultUnresponsiveAfter if 0.
 	UnresponsiveAfter time.Duration
+	// RenewAfter is how long a consumer has no message before it renews its channel;
+	// DefaultRenewAfter if 0. Without any message in the meantime, each time is twice as long as the one
+	// before, up to ten times RenewAfter.
+	RenewAfter time.Duration
 	// Metrics counts silent and redeclared queues; nil disables it.
 	Metrics *telemetry.Registry
 }
@@ -132,6 +137,10 @@ func (c *Config) check() error {
 	if c.UnresponsiveAfter < 0 {
 		problems = append(problems, errors.New("time limit of unresponsive queues is negative"))
 	}
+	if c.RenewAfter < 0 {
+		problems = append(problems, errors.New("time until consumers renew their channels is negative"))
+	}
+	c.RenewAfter = cmp.Or(c.RenewAfter, DefaultRenewAfter)
 	c.UnresponsiveAfter, c.PublishTimeout = cmp.Or(c.UnresponsiveAfter, DefaultUnresponsiveAfter), cmp.Or(c.PublishTimeout, DefaultPublishTimeout)
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, DefaultMaxInFlight)
 	return errors.Join(problems...)

@@ -220,6 +220,32 @@ func TestSilentQueueIsDeletedByOperator(t *testing.T) {
 	}
 }
 
+// TestOrphanedMessage verifies that a consumer gets a message that the broker counts as held by its channel, although it was
+// never delivered. That is what is left of a delivery that is lost with the leader of its queue.
+func TestOrphanedMessage(t *testing.T) {
+	t.Parallel()
+	needTool(t)
+	q := brokertest.Name()
+	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}, RenewAfter: time.Second})
+	got := make(chan broker.Delivery, 4)
+	brokertest.Start(t, b, q, 1, brokertest.Into(got))
+	for _, body := range []string{"held", "orphan"} {
+		brokertest.Publish(t, b, q, brokertest.Text(body))
+	}
+	held := brokertest.Receive(t, got, "the first message")
+	// The queue gives the second message to the channel, which does not know of it.
+	rabbitmqctl(t, "eval", fmt.Sprintf(`{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"%s">>, queue, <<"%s">>)),
+		[Consumer] = rabbit_amqqueue:consumers(Q),
+		{ok, {dequeue, _, _}, _} = ra:process_command(amqqueue:get_pid(Q), rabbit_fifo:make_checkout({<<"ghost">>, element(1, Consumer)}, {dequeue, unsettled}, #{})).`,
+		vhost(t), q))
+	brokertest.Ack(t, held)
+	d := brokertest.Receive(t, got, "the second message")
+	brokertest.Ack(t, d)
+	if string(d.Body) != "orphan" || !d.Redelivered {
+		t.Errorf("got %q, redelivered %t, want \"orphan\" and true", d.Body, d.Redelivered)
+	}
+}
+
 // hasMetric reports whether the metrics have the given line.
 func hasMetric(t *testing.T, registry *telemetry.Registry, line string) bool {
 	t.Helper()
