@@ -81,7 +81,7 @@ bench-compare: ## measure the services of BASE and of the working tree in turn, 
 	@deployments/local/$(if $(ARGS),bench.sh --compare="$(or $(BASE),auto)" $(ARGS),install.sh rabbitmq minio)
 	$(if $(ARGS),,@go run ./deployments/bench -compare="$(or $(BASE),auto)")
 
-bench-stores: ## measure the services on MinIO, versitygw and SeaweedFS in turn, into docs/performance.md; at most 10 minutes; needs an idle machine
+bench-stores: ## measure the services on MinIO, versitygw and SeaweedFS in turn, into docs/performance.md; at most 8 minutes; needs an idle machine
 	@deployments/local/install.sh rabbitmq minio versitygw seaweedfs
 	@go run ./deployments/bench -stores
 
