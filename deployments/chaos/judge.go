@@ -28,7 +28,7 @@ func (r *run) judge(ctx context.Context, base map[string]float64, healed time.Ti
 	r.compare(jobs, healed)
 	r.atRest(limit)
 	if r.poison > 0 {
-		r.deadLetters(limit)
+		r.deadLetters(ctx) // not within the limit, which has passed after a breach
 	}
 	r.objects(ctx, jobs)
 	r.afterRestart(ctx, jobs)
@@ -175,7 +175,7 @@ func (r *run) atRest(ctx context.Context) {
 		}
 		open, unsent := m["imagebatch_open_images"], m["imagebatch_unsent_uploads"]
 		if err = errors.Join(unread, err); err != nil || open > 0 || unsent > 0 || len(queues) > 0 {
-			return fmt.Sprintf("%v open images, %v unsent uploads, messages %v (%v)", open, unsent, queues, err)
+			return fmt.Sprintf("%v open images, %v unsent uploads, messages %+v (%v)", open, unsent, queues, err)
 		}
 		return ""
 	})
@@ -189,6 +189,8 @@ const deadUploads = "image_upload.dead"
 // process that moves the image to the quarantine queue may take it from there and die before
 // it has acknowledged the move, which is then repeated.
 func (r *run) deadLetters(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
 	letters, traces := 0, map[string]bool{}
 	client, err := r.servers.open("image_upload") //nolint:contextcheck // Close ends it.
 	if err == nil {

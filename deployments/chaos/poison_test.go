@@ -41,14 +41,14 @@ func TestPoison(t *testing.T) {
 	if deaths < 2 || deaths > maxDeaths {
 		t.Errorf("the poison image killed %d times, want 2 to %d", deaths, maxDeaths)
 	}
-	var queues map[string]int
+	var queues map[string]depth
 	limit, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := poll(limit, time.Second, func() bool {
 		queues, _ = r.servers.queues(limit)
-		return len(queues) == 1 && queues[deadUploads] == 1
+		return len(queues) == 1 && queues[deadUploads].Messages == 1
 	}); err != nil {
-		t.Errorf("queues contain %v, want one dead letter of image_upload: %v", queues, err)
+		t.Errorf("queues contain %+v, want one dead letter of image_upload: %v", queues, err)
 	}
 }
 

@@ -298,19 +298,23 @@ func (s *servers) sql(ctx context.Context, statement string) error {
 	return err
 }
 
-// queues returns the number of messages, delivered ones included, in each queue that
+// queues returns the depth of each queue that
 // is not empty.
-func (s *servers) queues(ctx context.Context) (map[string]int, error) {
-	out, err := s.ctl(ctx, "list_queues", "--vhost", s.vhost, "--quiet", "--no-table-headers", "name", "messages")
-	list := map[string]int{}
+func (s *servers) queues(ctx context.Context) (map[string]depth, error) {
+	out, err := s.ctl(ctx, "list_queues", "--vhost", s.vhost, "--quiet", "--no-table-headers", "name", "messages", "messages_unacknowledged")
+	list := map[string]depth{}
 	for line := range strings.Lines(out) {
-		name, count, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		if n, err := strconv.Atoi(count); err == nil && n > 0 {
-			list[name] = n
+		var name string
+		var d depth
+		if _, err := fmt.Sscan(line, &name, &d.Messages, &d.Unacked); err == nil && d.Messages > 0 {
+			list[name] = d
 		}
 	}
 	return list, err
 }
+
+// depth counts the messages of a queue, and those of them that a consumer has not acknowledged.
+type depth struct{ Messages, Unacked int }
 
 // deleteQueue deletes a queue that may not exist. A node of a cluster that has just returned may need a moment.
 func (s *servers) deleteQueue(ctx context.Context, name string) (err error) {
