@@ -94,13 +94,14 @@ bench-console: bin/standalone ## measure the console in Chromium, into docs/perf
 	@bash -c '. deployments/local/lib.sh; has_websocket node || PATH=$$(dirname "$$(tool node)"):$$PATH; \
 		CHROMIUM=$$(browser) PACKAGES=$$(tool console) node deployments/console/bench.mjs'
 
-prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, a watched folder of 1,000 files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds, 100 on clusters, tests and 20 seeds of each on RabbitMQ 4.3 and PostgreSQL 18, kube-test, compose-test
+prove: ## run the long tests, for hours: 20 times without servers, 3 times with, 10,000 damaged files, a watched folder of 1,000 files, each fuzz target for FUZZTIME (60s), mutants, 200 seeds, 20 on versitygw, 100 on clusters, tests and 20 seeds of each on RabbitMQ 4.3 and PostgreSQL 18, kube-test, compose-test
 	deployments/local/test.sh --without-servers -count=20 -timeout=3h
 	deployments/local/test.sh -count=3 -timeout=3h
 	PROVE=1 deployments/local/test.sh -run='TestMutatedFiles|TestWatchedFolder|TestCaptionFaults'
 	deployments/local/fuzz.sh $(or $(FUZZTIME),60s)
 	deployments/local/mutants.sh
 	$(MAKE) --no-print-directory chaos SEEDS=200
+	$(MAKE) --no-print-directory chaos S3=versitygw SEEDS=20
 	$(MAKE) --no-print-directory chaos SCENARIO=rolling
 	$(MAKE) --no-print-directory chaos SCENARIO=outage
 	$(MAKE) --no-print-directory chaos SCENARIO=move LANES=1
@@ -119,10 +120,10 @@ kube-test: ## install the chart in a real Kubernetes API server, upgrade, scale 
 mutants: ## test the tests: break one promise at a time in a copy of the code, and show which test fails (ARGS=NAME: only one)
 	@deployments/local/mutants.sh $(ARGS)
 
-chaos: ## run the services under random faults, with SEEDS (5) seeds starting at FIRST (1), LANES (2) at a time, SCENARIO=rolling|outage|move|leaderless, or seeds on clusters with SCENARIO=cluster LANES=1, which needs root
+chaos: ## run the services under random faults, with SEEDS (5) seeds starting at FIRST (1), LANES (2) at a time, SCENARIO=rolling|outage|move|leaderless, S3=versitygw instead of MinIO, or seeds on clusters with SCENARIO=cluster LANES=1, which needs root
 	@$(if $(filter move,$(SCENARIO)),DEBIAN_SUITE=sid deployments/local/install.sh rabbitmq)
-	@deployments/local/install.sh rabbitmq minio postgres $(if $(filter cluster,$(SCENARIO)),network haproxy)
-	@go run ./deployments/chaos -first $(or $(FIRST),1) -seeds $(or $(SEEDS),5) -lanes $(or $(LANES),2) -scenario "$(SCENARIO)"
+	@deployments/local/install.sh rabbitmq $(or $(S3),minio) postgres $(if $(filter cluster,$(SCENARIO)),network haproxy)
+	@go run ./deployments/chaos -first $(or $(FIRST),1) -seeds $(or $(SEEDS),5) -lanes $(or $(LANES),2) -scenario "$(SCENARIO)" -s3 $(or $(S3),minio)
 
 attack: ## run the tests of hostile input (TestAttack…) and print how many cases each has
 	@go test -v -run '^TestAttack' $$(grep -rl --include='*_test.go' '^func TestAttack' . | xargs -n1 dirname | sort -u) 2>&1 | awk '\

@@ -36,7 +36,7 @@ var hosts = map[string]int{"rabbitmq": 3, "postgres": 2, "minio": 4}
 // the primary, so it starts last.
 func startCluster(ctx context.Context, dir string) (_ *servers, err error) {
 	c := &cluster{}
-	s := &servers{dir: dir, vhost: "/", cluster: c}
+	s := &servers{dir: dir, vhost: "/", s3: "minio", cluster: c}
 	if c.network, err = network.New(hosts["minio"]); err != nil {
 		return nil, err
 	}
@@ -54,10 +54,14 @@ func startCluster(ctx context.Context, dir string) (_ *servers, err error) {
 			peers[i] = c.addr(i)
 		}
 	}
+	certificate, key := filepath.Join(dir, "certificate.pem"), filepath.Join(dir, "key.pem")
+	if err := errors.Join(os.MkdirAll(dir, 0o755), c.certify(ctx, certificate, key)); err != nil { //nolint:gosec // PostgreSQL refuses to run as root, and its user must enter.
+		return nil, err
+	}
 	for i, node := range c.nodes {
-		place := fmt.Sprintf("netns=%s address=%s base=%d synchronous=yes\nrabbitmq_peers=(%s)\nminio_drives=(%s)\n",
-			c.network.Namespace(i+1), c.addr(i), basePort, strings.Join(peers, " "), strings.Join(drives, " "))
-		if err := errors.Join(os.MkdirAll(node.dir, 0o755), //nolint:gosec // PostgreSQL refuses to run as root, and its user must enter.
+		place := fmt.Sprintf("netns=%s address=%s base=%d synchronous=yes certificate=%s key=%s\nrabbitmq_peers=(%s)\nminio_drives=(%s)\n",
+			c.network.Namespace(i+1), c.addr(i), basePort, certificate, key, strings.Join(peers, " "), strings.Join(drives, " "))
+		if err := errors.Join(os.Mkdir(node.dir, 0o755), //nolint:gosec // as above
 			os.WriteFile(filepath.Join(node.dir, "place"), []byte(place), 0o600)); err != nil {
 			return nil, err
 		}
@@ -75,10 +79,14 @@ func startCluster(ctx context.Context, dir string) (_ *servers, err error) {
 			return nil, err
 		}
 		if i < hosts["rabbitmq"] {
-			s.brokers = append(s.brokers, node.brokers...)
+			u := node.brokers[0]
+			u.Scheme, u.Host, u.RawQuery = "amqps", net.JoinHostPort(c.addr(i), fmt.Sprint(basePort+15)), "cacertfile="+certificate
+			s.brokers = append(s.brokers, u)
 		}
 		if i < hosts["postgres"] {
-			s.databases = append(s.databases, node.databases...)
+			u := node.databases[0]
+			u.RawQuery = "sslmode=verify-full&sslrootcert=" + certificate + "&target_session_attrs=read-write"
+			s.databases = append(s.databases, u)
 		}
 	}
 	s.key, s.secret = c.nodes[0].key, c.nodes[0].secret
@@ -89,6 +97,17 @@ func startCluster(ctx context.Context, dir string) (_ *servers, err error) {
 }
 
 func (c *cluster) addr(i int) string { return c.network.Addr(i + 1) }
+
+// certify writes a self-signed certificate for all hosts and their wires, and its key.
+func (c *cluster) certify(ctx context.Context, certificate, key string) error {
+	names := "subjectAltName=IP:127.0.0.1"
+	for i := range c.nodes {
+		names += ",IP:" + c.addr(i)
+	}
+	_, err := command(ctx, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+		"-subj", "/CN=cluster", "-addext", names, "-out", certificate, "-keyout", key)
+	return errors.Join(err, os.Chmod(key, 0o644)) //nolint:gosec // RabbitMQ may run as another user, and the key is worthless.
+}
 
 // follow makes the next PostgreSQL that is created on host i the standby of that on the other host.
 func (c *cluster) follow(i, primary int) error {

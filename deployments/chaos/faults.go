@@ -94,9 +94,9 @@ func (p *plan) workQueues() []string {
 }
 
 var storageFaults = []fault{
-	{"storage kill -9", 2, 0, commands("kill minio", "start minio")},
-	{"storage stopped", 1, 0, commands("stop minio", "start minio")},
-	{"storage paused", 2, 3 * time.Second, commands("pause minio", "resume minio")},
+	{"storage kill -9", 2, 0, commands("kill storage", "start storage")},
+	{"storage stopped", 1, 0, commands("stop storage", "start storage")},
+	{"storage paused", 2, 3 * time.Second, commands("pause storage", "resume storage")},
 	{"storage in trouble", 4, 4 * time.Second, trouble(0.3, "500", "503", "slow", "reset", "reset after", "truncated", "short")},
 	{"storage unavailable", 2, 3 * time.Second, trouble(1, "reset")},
 }

@@ -1,6 +1,6 @@
 // Command chaos tests the promise of docs/delivery.md that no image is lost. It
 // runs the real services, built with the race detector and the failpoints, on a
-// real RabbitMQ, MinIO and SQLite or PostgreSQL. It sends batches, injects faults
+// real RabbitMQ, MinIO or versitygw, and SQLite or PostgreSQL. It sends batches, injects faults
 // and then checks that every accepted job ended as its images require, that no
 // response was wrong, and that no message or object is left over.
 //
@@ -32,6 +32,7 @@ func main() {
 	seeds := flag.Uint64("seeds", 5, "number of seeds to run")
 	first := flag.Uint64("first", 1, "first seed")
 	lanes := flag.Int("lanes", 1, "number of concurrent runs, each with servers of its own")
+	s3 := flag.String("s3", "minio", "S3 server: minio or versitygw, outside of clusters")
 	scenario := flag.String("scenario", "", "run rolling, outage, move or leaderless instead of seeds, or cluster with seeds")
 	flag.Parse()
 	var plans []*plan
@@ -39,7 +40,7 @@ func main() {
 	if *scenario == "leaderless" {
 		err = runLeaderless(ctx, *first, *seeds)
 	} else if plans, err = plansOf(*scenario, *first, *seeds); err == nil {
-		err = runAll(ctx, plans, max(1, min(*lanes, len(plans))))
+		err = runAll(ctx, plans, max(1, min(*lanes, len(plans))), *s3)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
@@ -50,7 +51,7 @@ func main() {
 
 // runAll runs the plans, as many at a time as there are lanes, and prints the
 // result of each and of all. The last line starts with "N runs, N breached".
-func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
+func runAll(ctx context.Context, plans []*plan, lanes int, s3 string) (err error) {
 	dir, err := filepath.Abs("data/chaos")
 	if err != nil {
 		return fmt.Errorf("find the folder of the runs: %w", err)
@@ -75,7 +76,7 @@ func runAll(ctx context.Context, plans []*plan, lanes int) (err error) {
 		dir, start := filepath.Join(base, fmt.Sprintf("servers-%d", i+1)), startCluster
 		if !plans[0].clustered {
 			start = func(ctx context.Context, dir string) (*servers, error) {
-				return startServers(ctx, dir, "rabbitmq minio postgres")
+				return startServers(ctx, dir, "rabbitmq "+s3+" postgres")
 			}
 		}
 		s, err := start(ctx, dir)

@@ -204,7 +204,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// servers are a RabbitMQ, a MinIO and a PostgreSQL in one folder, which
+// servers are a RabbitMQ, an S3 server and a PostgreSQL in one folder, which
 // deployments/local/servers.sh starts and stops.
 type servers struct {
 	dir         string
@@ -213,6 +213,7 @@ type servers struct {
 
 	brokers, databases []*url.URL // one for each node
 	storage            *url.URL
+	s3                 string // name of the storage for servers.sh
 	key, secret        string // credentials of the storage
 
 	cluster *cluster // nil: there is one server of each kind
@@ -248,7 +249,10 @@ func (s *servers) use(env func(name string) string) (err error) {
 		return u
 	}
 	s.brokers, s.databases = []*url.URL{parse("TEST_RABBITMQ_URL")}, []*url.URL{parse("TEST_POSTGRES_URL")}
-	s.storage = parse("TEST_S3_ENDPOINT")
+	s.s3, s.storage = "minio", parse("TEST_S3_ENDPOINT")
+	if env("TEST_S3_ENDPOINT") == "" {
+		s.s3, s.storage = "versitygw", parse("TEST_VERSITYGW_ENDPOINT")
+	}
 	s.key, s.secret = env("TEST_S3_ACCESS_KEY"), env("TEST_S3_SECRET_KEY")
 	return err
 }
@@ -268,9 +272,9 @@ func command(ctx context.Context, program string, args ...string) (string, error
 }
 
 // call runs a command line: a call of rabbitmqctl, or a verb of servers.sh with the names
-// of servers. In a cluster, it is for all nodes.
+// of servers, of which storage is the one in use. In a cluster, it is for all nodes.
 func (s *servers) call(ctx context.Context, line string) error {
-	args := strings.Fields(line)
+	args := strings.Fields(strings.Replace(line, " storage", " "+s.s3, 1))
 	if args[0] == "rabbitmqctl" {
 		_, err := s.ctl(ctx, args[1:]...)
 		return err

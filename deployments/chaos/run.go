@@ -195,7 +195,6 @@ func (r *run) add(name, program string, env []string) error {
 			databases := throughAll("database", r.servers.databases)
 			for _, other := range databases[1:] {
 				databases[0].Host += "," + other.Host
-				databases[0].RawQuery = "sslmode=disable&target_session_attrs=read-write"
 			}
 			databases[0].Path = "/chaos"
 			env = append(env, "DATABASE_URL="+databases[0].String())

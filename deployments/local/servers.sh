@@ -22,6 +22,7 @@
 #   base=PORT
 #   rabbitmq_peers=(IP...)   all nodes of its RabbitMQ cluster
 #   minio_drives=(URL...)    the folders of all nodes of its MinIO
+#   certificate=FILE key=FILE  TLS for PostgreSQL, on its port, and RabbitMQ, on the port 15 above base
 #   synchronous=yes     commits wait for a standby; a file named primary, with the address of another node's PostgreSQL, makes
 #                       a new PostgreSQL the standby of that one
 # HAProxy needs its configuration, haproxy.cfg, in the folder.
@@ -31,7 +32,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 usual=(rabbitmq minio versitygw postgres)
 all=("${usual[@]}" haproxy seaweedfs)
-netns='' base='' rabbitmq_peers=() minio_drives=() synchronous=''
+netns='' base='' rabbitmq_peers=() minio_drives=() synchronous='' certificate='' key=''
 access_key=${TEST_S3_ACCESS_KEY:-imagebatch}
 secret_key=${TEST_S3_SECRET_KEY:-imagebatch-secret}
 # The S3 servers' domain for virtual-hosted buckets, and the key with which MinIO encrypts buckets that require it.
@@ -103,6 +104,10 @@ CONF
     rabbitmq_cluster >>"$home/rabbitmq.conf"
     install -m 400 /dev/null "$home/.erlang.cookie"
     echo -n imagebatch >"$home/.erlang.cookie"
+  fi
+  if [[ -n $certificate ]]; then
+    printf '%s\n' "listeners.ssl.1 = $address:$((rabbitmq_port + 15))" "ssl_options.certfile = $certificate" "ssl_options.keyfile = $key" \
+      >>"$home/rabbitmq.conf"
   fi
   echo '[].' >"$home/enabled_plugins"
   if [[ -n ${RABBITMQ_METRICS:-} ]]; then
@@ -208,6 +213,10 @@ start_postgres() {
     fi >"$dir/log/initdb.log" 2>&1 || { cat "$dir/log/initdb.log" >&2 && die "PostgreSQL's data could not be created"; }
   fi
   if [[ -n $synchronous ]]; then more=(-c "synchronous_standby_names=*" -c wal_keep_size=256MB -c wal_sender_timeout=5s -c wal_receiver_timeout=5s); fi
+  if [[ -n $certificate ]]; then
+    install -m 600 -o "$(stat -c %u "$dir/postgres")" -g "$(stat -c %g "$dir/postgres")" "$certificate" "$key" "$dir/postgres/"
+    more+=(-c ssl=on -c "ssl_cert_file=$dir/postgres/${certificate##*/}" -c "ssl_key_file=$dir/postgres/${key##*/}")
+  fi
   # After a kill, the last processes may still be ending, and a process that is not yet reaped looks like a running server.
   while postgres_works_in "$data"; do
     ((SECONDS < deadline)) || die "processes of a killed PostgreSQL do not end"
