@@ -128,11 +128,14 @@ type consumer struct {
 	slots    chan struct{} // one token for each running handler of any session
 
 	renewAfter time.Duration // Config.RenewAfter
-	quiet      time.Duration // time without a message before the next renewal of the channel
+	quiet      time.Duration // time without a message until the channel is renewed
 }
 
-// maxAge is the age at which a channel is renewed although it has messages.
-const maxAge = time.Hour
+// Limits in multiples of Config.RenewAfter.
+const (
+	maxQuiet = 10  // time without a message until a channel is renewed
+	maxAge   = 120 // age at which a channel is renewed although it has messages
+)
 
 // errRenewed means that a consumer has ended its channel to open another.
 var errRenewed = errors.New("channel is being renewed")
@@ -162,7 +165,7 @@ func (c *consumer) run(ctx context.Context, s *session, subscribed func()) error
 	subscribed()
 	check := time.NewTicker(checkInterval)
 	defer check.Stop()
-	quiet, age := time.NewTimer(c.quiet), time.NewTimer(maxAge)
+	quiet, age := time.NewTimer(c.quiet), time.NewTimer(maxAge*c.renewAfter)
 	defer quiet.Stop()
 	defer age.Stop()
 	for unknown := 0; ; {
@@ -174,7 +177,7 @@ func (c *consumer) run(ctx context.Context, s *session, subscribed func()) error
 			return c.renew(ctx, s, acks, deliveries)
 		case <-quiet.C:
 			if acks.open.Load() == 0 {
-				c.quiet = min(2*c.quiet, 10*c.renewAfter)
+				c.quiet = min(2*c.quiet, maxQuiet*c.renewAfter)
 				return c.renew(ctx, s, acks, deliveries)
 			}
 			quiet.Reset(c.quiet)
@@ -207,19 +210,17 @@ func (c *consumer) take(ctx context.Context, s *session) bool {
 	case <-s.ended:
 		return false
 	}
-	if ctx.Err() != nil {
-		<-c.slots
+	if ctx.Err() == nil {
+		return true
 	}
-	return ctx.Err() == nil
+	<-c.slots
+	return false
 }
 
-// renew stops new deliveries and waits until all messages that have arrived are handled. It returns
-// errRenewed, or nil if ctx ends.
+// renew stops new deliveries and waits until all messages that have arrived are handled. A message that the queue
+// gave to this consumer in the same moment returns to it, marked Redelivered. renew returns errRenewed, or nil if ctx ends.
 func (c *consumer) renew(ctx context.Context, s *session, acks *acknowledger, deliveries <-chan amqp.Delivery) error {
-	stop := s.within(rpcTimeout)
-	err := acks.ch.Cancel(tag, false)
-	stop()
-	if err != nil {
+	if err := c.cancel(s, acks.ch); err != nil {
 		return fmt.Errorf("renew the channel: %w", err)
 	}
 	for d := range deliveries {
@@ -284,11 +285,14 @@ func (c *consumer) open(s *session, ch *amqp.Channel) (<-chan amqp.Delivery, err
 // count. Prefetched messages that no handler has received return to the queue when the
 // channel closes.
 func (c *consumer) drain(s *session, ch *amqp.Channel) {
-	stop := s.within(rpcTimeout)
-	// An error means that the channel has closed, which stops deliveries as well.
-	_ = ch.Cancel(tag, false)
-	stop()
+	_ = c.cancel(s, ch) // An error means that the channel has closed, which stops deliveries as well.
 	c.handlers.Wait()
+}
+
+// cancel stops new deliveries.
+func (c *consumer) cancel(s *session, ch *amqp.Channel) error {
+	defer s.within(rpcTimeout)()
+	return ch.Cancel(tag, false)
 }
 
 // start runs the handler for one delivery. The caller has taken its slot.

@@ -106,8 +106,8 @@ type Config struct {
 	// before it is reported to the operator; DefaultUnresponsiveAfter if 0.
 	UnresponsiveAfter time.Duration
 	// RenewAfter is how long a consumer has no message before it renews its channel;
-	// DefaultRenewAfter if 0. Without any message in the meantime, each time is twice as long as the one
-	// before, up to ten times RenewAfter.
+	// DefaultRenewAfter if 0. As long as it has none, each time is twice as long as the one
+	// before, up to ten times RenewAfter. A channel with messages is renewed after 120 times RenewAfter.
 	RenewAfter time.Duration
 	// Metrics counts silent and redeclared queues; nil disables it.
 	Metrics *telemetry.Registry

@@ -246,6 +246,35 @@ func TestOrphanedMessage(t *testing.T) {
 	}
 }
 
+// TestRenewedChannels verifies that a consumer gets each message once while it renews its channel many times, between
+// messages and under load.
+func TestRenewedChannels(t *testing.T) {
+	t.Parallel()
+	const messages, inFlight = 600, 8
+	q := brokertest.Name()
+	b := openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: []string{q}, RenewAfter: time.Millisecond})
+	got := make(chan broker.Delivery, messages)
+	brokertest.Start(t, b, q, inFlight, func(_ context.Context, d broker.Delivery) error {
+		time.Sleep(time.Duration(len(d.Body)%7) * time.Millisecond) // so that handlers are running at a renewal
+		err := d.Ack()
+		got <- d
+		return err
+	})
+	counts := map[string]int{}
+	for i := range messages {
+		brokertest.Publish(t, b, q, brokertest.Text(fmt.Sprintf("%0*d", 1+i%20, i)))
+	}
+	for range messages {
+		counts[string(brokertest.Receive(t, got, "a message").Body)]++
+	}
+	if len(counts) != messages {
+		t.Errorf("%d messages were delivered, want %d, each once", len(counts), messages)
+	}
+	if waiting, err := b.Depth(t.Context(), q); waiting > 0 || err != nil {
+		t.Errorf("%d messages wait (%v), want 0", waiting, err)
+	}
+}
+
 // hasMetric reports whether the metrics have the given line.
 func hasMetric(t *testing.T, registry *telemetry.Registry, line string) bool {
 	t.Helper()
