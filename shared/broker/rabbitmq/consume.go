@@ -143,9 +143,9 @@ var errRenewed = errors.New("channel is being renewed")
 // run consumes until ctx or the session ends, or until the channel is due for renewal.
 //
 // RabbitMQ can lose a delivery or an ack when a queue changes its leader during a network
-// failure. It then counts the message as held by this channel, for as long as the channel is open:
-// nobody gets the message, one place of the prefetch is lost, and the log of the queue grows
-// (rabbitmq-server issue 15473). Nothing tells the client. The end of the channel returns such messages to the queue.
+// failure. Without a sign to the client, it then counts the message as held by this channel, as long as the channel is open:
+// no consumer gets the message, one place of the prefetch is lost, and the log of the queue grows
+// (rabbitmq-server issue 15473). The end of the channel returns such messages to the queue.
 func (c *consumer) run(ctx context.Context, s *session, subscribed func()) error {
 	ch, err := s.channel()
 	if err != nil {
