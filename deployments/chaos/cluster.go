@@ -232,14 +232,22 @@ func replaced(ctx context.Context, r *run, b injection) (func() error, error) {
 	if err := c.nodes[chosen].call(ctx, "kill rabbitmq"); err != nil {
 		return nil, err
 	}
-	err := eval(`rabbit_quorum_queue:shrink_all('%s').`)
-	_, left := other.ctl(ctx, "forget_cluster_node", name)
+	// The other node may be returning itself, after it was cut off.
+	var err error
+	limited, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	_ = poll(limited, time.Second, func() bool {
+		if err = eval(`rabbit_quorum_queue:shrink_all('%s').`); err == nil {
+			_, err = other.ctl(ctx, "forget_cluster_node", name)
+		}
+		return err == nil
+	})
 	return func() error {
 		joined := c.nodes[chosen].call(ctx, "wipe rabbitmq")
 		grown := eval(`rabbit_quorum_queue:grow('%s', <<".*">>, <<".*">>, all).`)
 		r.rebalance(ctx)
 		return errors.Join(joined, grown)
-	}, errors.Join(err, left)
+	}, err
 }
 
 // failedOver makes the standby the primary, after the old primary was killed or cut off. An operator never
