@@ -193,6 +193,15 @@ func (r *run) rebalance(ctx context.Context) {
 	r.note("operator", "rebalance leaders", err)
 }
 
+// partitioned reports whether a node of RabbitMQ regards itself as partitioned, or does not respond. RabbitMQ 4.0 can stay so after a
+// network failure, until an operator restarts a node: its queues work, but queues are created and deleted on one side only.
+func (c *cluster) partitioned(ctx context.Context) bool {
+	return c != nil && slices.ContainsFunc(c.nodes[:hosts["rabbitmq"]], func(node *servers) bool {
+		others, err := node.ctl(ctx, "eval", "rabbit_node_monitor:partitions().")
+		return err != nil || strings.TrimSpace(others) != "[]"
+	})
+}
+
 // cutOff cuts a host off: from all, or only from the other hosts, so that the services still reach it.
 func cutOff(entirely bool) effect {
 	return func(ctx context.Context, r *run, b injection) (func() error, error) {

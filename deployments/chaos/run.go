@@ -83,8 +83,8 @@ func (r *run) count(name string, n int) {
 
 // run executes the plan on the servers. The returned run is nil if it could not be executed.
 func (p *plan) run(ctx context.Context, s *servers, bin, dir string) (*run, error) {
-	// An earlier run may have left queues without a leader.
-	if names, err := s.leaderless(ctx); err != nil || names != "" {
+	// An earlier run may have left queues without a leader, or a partition.
+	if names, err := s.leaderless(ctx); err != nil || names != "" || s.cluster.partitioned(ctx) {
 		if err := s.call(ctx, "wipe rabbitmq"); err != nil {
 			return nil, err
 		}
