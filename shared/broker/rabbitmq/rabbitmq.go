@@ -17,7 +17,8 @@
 // versions.
 //
 // The nodes of a cluster are used in random order. A process leaves a node that does not
-// respond, and one that is cut off from its cluster.
+// respond, and one that is cut off from its cluster. Consumers renew their channels from time to
+// time, because a cluster can lose deliveries and acks without closing a channel.
 //
 // A queue without a leader is reported to the operator, and kept. Only while a fresh
 // broker is set up, before the hook has sent all work again, a Broker that declares
