@@ -193,13 +193,25 @@ func (r *run) rebalance(ctx context.Context) {
 	r.note("operator", "rebalance leaders", err)
 }
 
-// partitioned reports whether a node of RabbitMQ regards itself as partitioned, or does not respond. RabbitMQ 4.0 can stay so after a
+// partitioned reports whether a node of RabbitMQ does not see all others, or does not respond. RabbitMQ 4.0 can stay so after a
 // network failure, until an operator restarts a node: its queues work, but queues are created and deleted on one side only.
 func (c *cluster) partitioned(ctx context.Context) bool {
 	return c != nil && slices.ContainsFunc(c.nodes[:hosts["rabbitmq"]], func(node *servers) bool {
-		others, err := node.ctl(ctx, "eval", "rabbit_node_monitor:partitions().")
-		return err != nil || strings.TrimSpace(others) != "[]"
+		running, err := node.ctl(ctx, "eval", "length(rabbit_nodes:list_running()).")
+		return err != nil || strings.TrimSpace(running) != fmt.Sprint(hosts["rabbitmq"])
 	})
+}
+
+// reunite does what an operator does after a network failure: it restarts the node that was cut off if the cluster stays partitioned.
+func (r *run) reunite(ctx context.Context, host int) error {
+	c := r.servers.cluster
+	limited, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	if err := poll(limited, time.Second, func() bool { return !c.partitioned(ctx) }); err == nil || ctx.Err() != nil {
+		return nil
+	}
+	r.note("operator", "restart the node of host ", host)
+	return c.nodes[host].call(ctx, "restart rabbitmq")
 }
 
 // cutOff cuts a host off: from all, or only from the other hosts, so that the services still reach it.
@@ -216,7 +228,12 @@ func cutOff(entirely bool) effect {
 		}
 		r.note("fault", b.String(), "host ", chosen-1)
 		set(true)
-		return func() error { set(false); r.rebalance(ctx); return nil }, nil
+		return func() error {
+			set(false)
+			err := r.reunite(ctx, chosen-1)
+			r.rebalance(ctx)
+			return err
+		}, nil
 	}
 }
 
@@ -251,12 +268,15 @@ func replaced(ctx context.Context, r *run, b injection) (func() error, error) {
 		}
 		return err == nil
 	})
+	if err != nil {
+		return func() error { return c.nodes[chosen].call(ctx, "start rabbitmq") }, err
+	}
 	return func() error {
 		joined := c.nodes[chosen].call(ctx, "wipe rabbitmq")
 		grown := eval(`rabbit_quorum_queue:grow('%s', <<".*">>, <<".*">>, all).`)
 		r.rebalance(ctx)
 		return errors.Join(joined, grown)
-	}, err
+	}, nil
 }
 
 // failedOver makes the standby the primary, after the old primary was killed or cut off. An operator never
