@@ -197,6 +197,14 @@ func paused(_ context.Context, r *run, b injection) (func() error, error) {
 	return func() error { p.signal(syscall.SIGCONT); return nil }, nil
 }
 
+// stopped waits until a process that has taken the order to stop itself has done so. A SIGCONT before would leave it stopped.
+func stopped(ctx context.Context, p *process) (func() error, error) {
+	limited, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	err := poll(limited, 20*time.Millisecond, p.isStopped)
+	return func() error { p.signal(syscall.SIGCONT); return nil }, err
+}
+
 // signalWorkers signals all services except the gateways.
 func (r *run) signalWorkers(s syscall.Signal) {
 	for name, p := range r.services {
@@ -296,7 +304,7 @@ func atPoint(verb string) effect {
 			return nil, fmt.Errorf("%s did not reach %q", b.victim, point)
 		}
 		if verb == "STOP" {
-			return paused(ctx, r, b)
+			return stopped(ctx, r.services[b.victim])
 		}
 		return nil, nil // supervise restarts it.
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -152,6 +153,17 @@ func (p *process) signal(s syscall.Signal) {
 	if p.cmd.Process != nil {
 		_ = p.cmd.Process.Signal(s) // It may just have ended.
 	}
+}
+
+// isStopped reports whether the process is stopped by a signal, or has ended.
+func (p *process) isStopped() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd.Process == nil {
+		return true
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	return err != nil || bytes.Contains(status, []byte("\nState:\tT"))
 }
 
 // ends returns how often the process exited by itself, and the exits that no failpoint
