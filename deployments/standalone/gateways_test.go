@@ -51,7 +51,7 @@ func twoGateways(t *testing.T) (a, b *system, sql func(query string) string) {
 	q.Set("search_path", schema)
 	u.RawQuery = q.Encode()
 
-	env := append(serverEnv(t, lentVhost(t)), "DATABASE_URL="+u.String())
+	env := slices.Concat(serverEnv(t, lentVhost(t)), slowDownloads, []string{"DATABASE_URL=" + u.String()})
 	var gateways []*process
 	for range 2 {
 		gateways = append(gateways, launch(t, "gateway", env...))
