@@ -26,7 +26,7 @@ import (
 const (
 	consoleDir = "../console"
 	browsers   = 3 // Three browsers keep two processors busy, because scenarios also wait.
-	fileLimit  = 10 * time.Minute
+	fileLimit  = 20 * time.Minute
 )
 
 // TestConsole runs the scenarios in deployments/console/scenarios: what a person does with the console in a browser. Each

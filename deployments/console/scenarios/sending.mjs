@@ -62,7 +62,7 @@ const watchFacts = (page) => page.evaluate(() => {
   }).observe(document.querySelector('main'), { subtree: true, childList: true, characterData: true });
 });
 
-scenario('443 MB', { limit: 720 }, async (rig) => {
+scenario('443 MB', { limit: 960 }, async (rig) => {
   const { folder, screenshot } = rig;
   const n = 45;
   const page = await choose(rig, images(folder, Object.fromEntries(range(n).map((i) => [`IMG_${i + 1}.png`, 443 / n]))));
@@ -79,7 +79,7 @@ scenario('443 MB', { limit: 720 }, async (rig) => {
     most = Math.max(most, usedSize + backingStorageSize);
     return /#\/uploads\//.test(page.url());
   }, 'the end of the upload', 600);
-  await page.locator('.upload-state', { hasText: 'Completed' }).waitFor();
+  await page.locator('.upload-state', { hasText: 'Completed' }).waitFor({ timeout: 300_000 }); // 45 images of 10 MB are processed
   const jobs = await uploaded(page, rig);
   assert.ok(most < 30 * MB, `the page has ${most} bytes in memory`);
   assert.equal(lengths.length, 9);
