@@ -197,7 +197,8 @@ func (r *run) rebalance(ctx context.Context) {
 // network failure, until an operator restarts a node: its queues work, but queues are created and deleted on one side only.
 func (c *cluster) partitioned(ctx context.Context) bool {
 	return c != nil && slices.ContainsFunc(c.nodes[:hosts["rabbitmq"]], func(node *servers) bool {
-		running, err := node.ctl(ctx, "eval", "length(rabbit_nodes:list_running()).")
+		running, err := node.ctl(ctx, "eval", `length(case mnesia:system_info(is_running) of
+			yes -> mnesia:system_info(running_db_nodes); _ -> rabbit_nodes:list_running() end).`)
 		return err != nil || strings.TrimSpace(running) != fmt.Sprint(hosts["rabbitmq"])
 	})
 }
