@@ -3,7 +3,7 @@
 #
 #   install.sh [WHAT...]    rabbitmq minio versitygw postgres seaweedfs   one server each
 #                           servers   all four
-#                           haproxy   a load balancer for servers in a cluster
+#                           haproxy   a load balancer for servers in a cluster, and openssl for their certificates
 #                           network   ip, for networks on one machine
 #                           docs      exiftool, exiv2, Python with requests and websockets, curl, Node.js: they read our output;
 #                                     cjpeg and djpeg: they are compared with our JPEG decoder; promtool:
@@ -91,7 +91,10 @@ sys.exit(any(u.find_spec(m) is None for m in ("requests", "websockets")))' 2>/de
 for what; do
   case $what in
   servers) for server in rabbitmq minio versitygw postgres; do need_server "$server"; done ;;
-  haproxy) need haproxy haproxy ;;
+  haproxy)
+    need haproxy haproxy
+    need openssl openssl
+    ;;
   network) need ip iproute2 ;;
   rabbitmq | minio | versitygw | postgres | seaweedfs) need_server "$what" ;;
   docs)
