@@ -175,7 +175,7 @@ func (c *consumer) run(ctx context.Context, s *session, subscribed func()) error
 		case <-age.C:
 			return c.renew(ctx, s, acks, deliveries)
 		case <-quiet.C:
-			if acks.open.Load() == 0 {
+			if acks.open.Load() == 0 && len(c.slots) == 0 { // Handlers of an earlier session may still run.
 				c.quiet = min(2*c.quiet, maxQuiet*c.renewAfter)
 				return c.renew(ctx, s, acks, deliveries)
 			}
