@@ -7,7 +7,16 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/imagebatch/imagebatch/deployments/network"
 )
+
+func TestMain(m *testing.M) {
+	if err := network.Separate(); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // TestCompareRoundTrips compares servers in place with distant ones under the smallest load. A single image
 // needs several round trips.

@@ -261,7 +261,7 @@ haproxy_responds() {
 }
 
 wait_for() {
-  local name=$1 deadline=$((SECONDS + 60)) problem=''
+  local name=$1 deadline=$((SECONDS + 180)) problem=''
   until "${name}_responds"; do
     pid_of "$dir" "$name" >/dev/null || problem="$name has ended"
     ((SECONDS < deadline)) || problem="$name does not respond"

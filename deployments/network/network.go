@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -81,6 +82,22 @@ func New(n int) (*Network, error) {
 		w.writing.Go(h.write)
 	}
 	return w, nil
+}
+
+// Separate runs this program again, in a network namespace of its own, in which the devices of
+// its networks are created. Elsewhere, each of them makes browsers on the machine give up all
+// their requests. It returns in that namespace, or without root.
+func Separate() error {
+	const within = "IMAGEBATCH_NETWORK=separate"
+	if os.Getuid() != 0 || slices.Contains(os.Environ(), within) {
+		return nil
+	}
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		return err
+	}
+	args := append([]string{"unshare", "--net", "sh", "-c", `ip link set lo up && exec "$0" "$@"`}, os.Args...)
+	return unix.Exec(unshare, args, append(os.Environ(), within))
 }
 
 // freeSubnet returns the first three bytes of a subnet in 10.200.0.0/13 that no device has.

@@ -12,6 +12,13 @@ import (
 	"github.com/imagebatch/imagebatch/deployments/network"
 )
 
+func TestMain(m *testing.M) {
+	if err := network.Separate(); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
 // TestNetwork verifies that hosts reach each other with their distance as round trip, that a
 // large transfer arrives complete, and that hosts that are cut off do not reach each other.
 func TestNetwork(t *testing.T) {
