@@ -104,11 +104,13 @@ func (r *run) postBatch(ctx context.Context, at int, b *batch) (response, error)
 		return response{}, fmt.Errorf("encode batch: %w", err)
 	}
 	a, err := r.post(ctx, at, "/api/v1/batch", body, b.key)
-	switch {
-	case unknown(err):
+	if unknown(err) || a.status == http.StatusServiceUnavailable { // Nobody knows whether a commit that took too long has succeeded.
 		r.mu.Lock()
 		r.unknown[b.images[0].name] = b
 		r.mu.Unlock()
+	}
+	switch {
+	case unknown(err):
 	case a.job != "":
 		r.change(a.job, func(rec *record) { rec.batch = b })
 	case err == nil && !a.busy:

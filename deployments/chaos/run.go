@@ -52,7 +52,7 @@ type run struct {
 
 	mu       sync.Mutex        // guards the fields below
 	jobs     map[string]record // by ID
-	unknown  map[string]*batch // requests without a response, by the name of the first image
+	unknown  map[string]*batch // requests without a result, by the name of the first image
 	counts   counts
 	breaches []string
 }

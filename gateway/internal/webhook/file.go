@@ -25,6 +25,12 @@ const (
 	maxWebhooks = 1000
 )
 
+const (
+	// startTime is how long StoreListed waits for a job store that is unavailable.
+	startTime  = time.Minute
+	startRetry = 250 * time.Millisecond
+)
+
 // forever is until when the old secret of a line signs: until the line changes.
 var forever = time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC)
 
@@ -76,13 +82,18 @@ func (f *File) read() ([]byte, error) {
 }
 
 // StoreListed stores the webhooks of the file, or that there are none without a file. It is called
-// before a job can end.
+// before a job can end, and waits up to a minute for the job store.
 func (s *Deliverer) StoreListed(ctx context.Context) error {
 	var list []job.Webhook
 	if s.config.File != nil {
 		list = s.config.File.first
 	}
-	removed, err := s.deps.Store.ListWebhooks(ctx, list, s.deps.Now())
+	waiting, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	removed, err := s.deps.Store.ListWebhooks(waiting, list, s.deps.Now())
+	for errors.Is(err, job.ErrUnavailable) && sleep(waiting, startRetry) {
+		removed, err = s.deps.Store.ListWebhooks(waiting, list, s.deps.Now())
+	}
 	if err != nil {
 		return fmt.Errorf("WEBHOOKS_FILE: %w", err)
 	}

@@ -1,12 +1,18 @@
 package webhook
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/imagebatch/imagebatch/gateway/internal/job"
+	"github.com/imagebatch/imagebatch/shared/telemetry"
 )
 
 // a is a usable secret.
@@ -131,4 +137,35 @@ func TestReload(t *testing.T) {
 	r.config.File = nil
 	r.must(r.StoreListed(t.Context()))
 	expect(f, 0, "")
+}
+
+// awayStore is unavailable for some calls.
+type awayStore struct {
+	store
+	away int
+}
+
+func (s *awayStore) ListWebhooks(context.Context, []job.Webhook, time.Time) (int, error) {
+	if s.away--; s.away >= 0 {
+		return 0, job.ErrUnavailable
+	}
+	return 0, nil
+}
+
+// TestStartWaitsForTheStore verifies that a gateway that starts waits for an unavailable job store, but not for ever.
+func TestStartWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := func(away int) (time.Duration, error) {
+			began := time.Now()
+			d := New(Config{}, Deps{Store: &awayStore{away: away}, Log: slog.New(slog.DiscardHandler), Metrics: telemetry.NewRegistry(), Now: time.Now})
+			err := d.StoreListed(t.Context())
+			return time.Since(began), err
+		}
+		if took, err := start(40); err != nil || took < 40*startRetry {
+			t.Errorf("with a store that is away for 40 calls: %v after %s", err, took)
+		}
+		if took, err := start(1 << 30); !errors.Is(err, job.ErrUnavailable) || took != startTime {
+			t.Errorf("with a store that stays away: %v after %s, want %v after %s", err, took, job.ErrUnavailable, startTime)
+		}
+	})
 }
