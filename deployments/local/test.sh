@@ -41,12 +41,13 @@ if [[ -n $servers ]]; then
   if installed llama-server; then export TEST_LLAMA_SERVER=${TEST_LLAMA_SERVER:-$(tool llama-server)}; fi
 fi
 
-# The end-to-end tests start first because they take the longest. They mostly wait, so four tests of a package run
-# concurrently. `make lint` includes the checks of go vet. Programs without debugging information are linked faster.
+# The end-to-end tests start first because they take the longest. Three tests of a package run concurrently, because some
+# wait; with more, two processors are so busy that time limits of tests expire. `make lint` includes the checks of go vet.
+# Programs without debugging information are linked faster.
 run() {
   local status=0
   GOWORK=off go -C deployments/helm test -json -vet=off -count=1 "$@" ./... >"$results/helm.json" &
-  CGO_ENABLED=1 go test -json -race -ldflags=-w -vet=off -parallel=4 -shuffle=on -timeout=45m "$@" ./deployments/standalone work || status=1
+  CGO_ENABLED=1 go test -json -race -ldflags=-w -vet=off -parallel=3 -shuffle=on -timeout=45m "$@" ./deployments/standalone work || status=1
   wait $! || status=1
   cat "$results/helm.json" && rm "$results/helm.json"
   return $status

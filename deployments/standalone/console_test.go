@@ -25,7 +25,7 @@ import (
 
 const (
 	consoleDir = "../console"
-	browsers   = 3 // Three browsers keep two processors busy, because scenarios also wait.
+	browsers   = 2
 	fileLimit  = 20 * time.Minute
 )
 
