@@ -17,6 +17,9 @@ import (
 	"github.com/imagebatch/imagebatch/shared/pipeline"
 )
 
+// deniedTime is how long MinIO may deny, while nodes return, that an object exists.
+const deniedTime = 20 * time.Second
+
 // objects checks that every completed image has its three objects, complete, and
 // that every object belongs to an image.
 func (r *run) objects(ctx context.Context, jobs map[string]*jobResponse) {
@@ -38,6 +41,11 @@ func (r *run) objects(ctx context.Context, jobs map[string]*jobResponse) {
 				results[img.ProcessedPath+suffix] = true
 			}
 			has, err := complete(ctx, processed, img.ProcessedPath, &b.images[i])
+			for start := time.Now(); errors.Is(err, objectstore.ErrNotExist) && r.servers.cluster != nil && time.Since(start) < deniedTime; {
+				r.note("judge", "object denied", err)
+				pause(ctx, time.Second)
+				has, err = complete(ctx, processed, img.ProcessedPath, &b.images[i])
+			}
 			if err != nil {
 				r.breach("job %s: image %d is completed: %v", j.JobID, i, err)
 				continue
