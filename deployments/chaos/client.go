@@ -104,7 +104,7 @@ func (r *run) postBatch(ctx context.Context, at int, b *batch) (response, error)
 		return response{}, fmt.Errorf("encode batch: %w", err)
 	}
 	a, err := r.post(ctx, at, "/api/v1/batch", body, b.key)
-	if unknown(err) || a.status == http.StatusServiceUnavailable { // Nobody knows whether a commit that took too long has succeeded.
+	if unknown(err) || a.status == http.StatusServiceUnavailable { // A commit that took too long may have succeeded.
 		r.mu.Lock()
 		r.unknown[b.images[0].name] = b
 		r.mu.Unlock()
