@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -89,6 +90,11 @@ func startCluster(ctx context.Context, dir string) (_ *servers, err error) {
 			s.databases = append(s.databases, u)
 		}
 	}
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		return nil, err
+	}
+	s.certificate, s.authority = &pair, certificate
 	s.key, s.secret = c.nodes[0].key, c.nodes[0].secret
 	entry, err := freeAddr()
 	s.storage = &url.URL{Scheme: "http", Host: entry}

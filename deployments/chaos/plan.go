@@ -330,7 +330,7 @@ func newSite(sources []source) *site {
 	for _, img := range sources {
 		s.files[img.name] = img.data
 	}
-	s.Server = serve(s.handle)
+	s.Server = serve(s.handle, nil)
 	return s
 }
 

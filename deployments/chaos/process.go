@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -227,6 +228,9 @@ type servers struct {
 	storage            *url.URL
 	s3                 string // name of the storage for servers.sh
 	key, secret        string // credentials of the storage
+
+	certificate *tls.Certificate // of the proxy of the storage; nil: it has no TLS
+	authority   string           // file with the certificate that the services trust, or ""
 
 	cluster *cluster // nil: there is one server of each kind
 	other   *servers // a RabbitMQ of another version; nil unless the plan moves to it

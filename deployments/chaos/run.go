@@ -128,7 +128,7 @@ func newRun(ctx context.Context, p *plan, s *servers, bin, dir string, env ...st
 		return nil, err
 	}
 	r.history = slog.New(slog.NewJSONHandler(r.file, nil))
-	r.storage = newStorage(s.storage, r.random(1))
+	r.storage = newStorage(s.storage, s.certificate, r.random(1))
 	r.good, r.bad = sources(r.random(2))
 	r.site = newSite(slices.Concat(r.good, r.bad))
 	defer func() {
@@ -187,7 +187,7 @@ func (r *run) add(name, program string, env []string) error {
 		"S3_ACCESS_KEY=" + r.servers.key, "S3_SECRET_KEY=" + r.servers.secret, "S3_CREATE_BUCKETS=true",
 		"S3_PREFIX_ORIGINAL=" + r.prefix, "S3_PREFIX_PROCESSED=" + r.prefix, "DOWNLOAD_ALLOW_NETWORKS=127.0.0.0/8",
 		"JOB_RETENTION=" + cmp.Or(r.retention, 24*time.Hour).String(), "FAILPOINT=analysis", "FAILPOINT_DETAIL=" + poisonName,
-		"FAILPOINT_ORDER=" + r.path(name, "order"), "FAILPOINT_CLOCK=" + r.path(name, "clock"),
+		"TLS_CA_FILE=" + r.servers.authority, "FAILPOINT_ORDER=" + r.path(name, "order"), "FAILPOINT_CLOCK=" + r.path(name, "clock"),
 	}, env...)
 	if programOf(name) == "gateway" {
 		r.gateways = append(r.gateways, name)

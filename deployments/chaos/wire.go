@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -136,7 +137,8 @@ type storage struct {
 // quiet drops the messages about connections that the harness breaks.
 var quiet = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 
-func newStorage(target *url.URL, random *rand.Rand) *storage {
+// newStorage starts the proxy, with TLS if there is a certificate.
+func newStorage(target *url.URL, certificate *tls.Certificate, random *rand.Rand) *storage {
 	s := &storage{random: random, etags: map[string]string{}}
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -148,15 +150,20 @@ func newStorage(target *url.URL, random *rand.Rand) *storage {
 		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }, // Close the connection, like a server that dies.
 		Transport:      &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 5 * time.Second},
 	}
-	s.Server = serve(func(w http.ResponseWriter, r *http.Request) { s.handle(w, r, proxy) })
+	s.Server = serve(func(w http.ResponseWriter, r *http.Request) { s.handle(w, r, proxy) }, certificate)
 	return s
 }
 
-// serve starts an HTTP server on loopback.
-func serve(handler http.HandlerFunc) *httptest.Server {
+// serve starts an HTTP server on loopback, with TLS if there is a certificate.
+func serve(handler http.HandlerFunc, certificate *tls.Certificate) *httptest.Server {
 	s := httptest.NewUnstartedServer(handler)
 	s.Config.ErrorLog = quiet
-	s.Start()
+	if certificate == nil {
+		s.Start()
+		return s
+	}
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{*certificate}} //nolint:gosec // Go's default versions.
+	s.StartTLS()
 	return s
 }
 
