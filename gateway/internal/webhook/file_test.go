@@ -162,7 +162,7 @@ func TestStartWaitsForTheStore(t *testing.T) {
 			return time.Since(began), err
 		}
 		if took, err := start(40); err != nil || took < 40*startRetry {
-			t.Errorf("with a store that is away for 40 calls: %v after %s", err, took)
+			t.Errorf("after 40 failed calls: %v after %s, want success after at least %s", err, took, 40*startRetry)
 		}
 		if took, err := start(1 << 30); !errors.Is(err, job.ErrUnavailable) || took != startTime {
 			t.Errorf("with a store that stays away: %v after %s, want %v after %s", err, took, job.ErrUnavailable, startTime)
