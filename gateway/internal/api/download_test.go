@@ -110,7 +110,7 @@ func TestDownloads(t *testing.T) {
 
 // TestDownloadRefusals verifies that a download is rejected as the route of its results is.
 func TestDownloadRefusals(t *testing.T) {
-	r := setup(t, options{})
+	r := setup(t, options{now: tomorrow})
 	id, open := r.outcomes(), r.create(1)
 	post := func(id, body string) response {
 		return r.do("POST", "/api/v1/batch/"+id+"/download", strings.NewReader(body))
@@ -312,7 +312,7 @@ func TestDownloadToken(t *testing.T) {
 
 // TestDownloadOutage verifies that a download is not created while its object cannot be read.
 func TestDownloadOutage(t *testing.T) {
-	r := setup(t, options{})
+	r := setup(t, options{now: tomorrow})
 	id := r.create(1)
 	r.end(id, 0, nil)
 	e := pipeline.NewEnvelope(id, 0, time.Now())

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,12 +142,44 @@ func TestResults(t *testing.T) {
 			t.Errorf("HEAD %s: got %d %v", kind, head.status, head.header)
 		}
 	}
+}
+
+// TestAbsentResults verifies that a result that cannot have been deleted yet is not reported as deleted, and is not
+// left out of a file: a storage of several nodes may not find it for a while.
+func TestAbsentResults(t *testing.T) {
+	const day = 24 * time.Hour
+	var later atomic.Int64
+	r := setup(t, options{now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }})
+	id := r.create(1)
+	r.end(id, 0, nil)
 	for key, err := range r.processed.List(t.Context(), "") {
 		r.must(err)
 		r.must(r.processed.Delete(t.Context(), key.Key))
 	}
-	wantError(t, r.get(base+"file"), 404, "No result: that of images[1] is no longer kept")
-	wantError(t, r.get(base+"xmp"), 404, "No result: images[1] has no sidecar")
+	base := "/api/v1/batch/" + id
+	download := func(body string) response {
+		return r.do("POST", base+"/download", strings.NewReader(body))
+	}
+	const denied, deleted = "Object storage does not find the result of images[0], try again later", "No result: that of images[0] is no longer kept"
+	for _, age := range []time.Duration{0, day - time.Minute, day} {
+		later.Store(int64(age))
+		status, text := 503, denied
+		if age == day {
+			status, text = 404, deleted
+		}
+		for _, kind := range []string{"file", "thumbnail", "metadata"} {
+			wantError(t, r.get(base+"/images/0/"+kind), status, text)
+		}
+		wantError(t, download(`{"what":"file","image":0}`), status, text)
+		wantError(t, r.get(base+"/images/0/xmp"), 404, "No result: images[0] has no sidecar")
+		for _, all := range []string{"/results.jsonl", "/results.zip"} {
+			if got := r.get(base + all); age < day {
+				wantError(t, got, 503, denied)
+			} else if got.status != 200 || !bytes.Contains(got.body, []byte(deleted)) {
+				t.Errorf("%s: got %d %q, want %q", all, got.status, got.body, deleted)
+			}
+		}
+	}
 }
 
 func TestAFileNameOfAnyScript(t *testing.T) {

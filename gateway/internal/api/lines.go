@@ -94,6 +94,7 @@ func (s *Server) line(ctx context.Context, img *job.Image) (lineJSON, error) {
 		return line, err
 	}
 	line.Metadata, err = objectstore.ReadAll(ctx, s.deps.Processed, key, recordLimit)
+	err = record.doubt(err, img, s.deps.Now())
 	if errors.Is(err, objectstore.ErrNotExist) {
 		line.Error = errResultDeleted.with(img.Index).text
 		return line, nil

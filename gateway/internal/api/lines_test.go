@@ -31,7 +31,7 @@ func (r *rig) outcomes() (id string) {
 }
 
 func TestLines(t *testing.T) {
-	r := setup(t, options{})
+	r := setup(t, options{now: tomorrow})
 	id := r.outcomes()
 	path := "/api/v1/batch/" + id + "/results.jsonl"
 	got := r.get(path)

@@ -122,6 +122,7 @@ var (
 	errConnections     = &refusal{503, "Too many connections, try again later", 5, nil}
 	errOpenImages      = &refusal{503, "Too many images in progress, try again later", 5, nil}
 	errWatchers        = &refusal{503, "Too many WebSocket connections, event streams and waiting requests, try again later", 5, nil}
+	errResultDenied    = &refusal{503, "Object storage does not find the result of images[%d], try again later", 5, nil}
 	errClosing         = &refusal{503, "Server is shutting down, try again later", 5, nil}
 	errUnavailable     = &refusal{503, "Service temporarily unavailable, try again later", 5, nil}
 	errRefused         = &refusal{503, "Object storage refuses requests until an operator corrects it, try again later", 60, nil} // /readyz has the reason

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -45,6 +46,18 @@ func (o output) keyOf(img *job.Image) (string, error) {
 		return "", errNoResult.with(img.Index, img.Status)
 	}
 	return o.key(img.ProcessedPath), nil
+}
+
+// keptFor is how long the storage has a result, at least: no rule of S3 deletes an object sooner.
+const keptFor = 24 * time.Hour
+
+// doubt returns err, the store's, unless it says that a result does not exist that was stored within keptFor. MinIO on
+// several nodes denies objects for seconds after the return of a node.
+func (o output) doubt(err error, img *job.Image, now time.Time) error {
+	if o.absent == errResultDeleted && errors.Is(err, objectstore.ErrNotExist) && now.Sub(img.EndTime) < keptFor {
+		return errResultDenied.with(img.Index)
+	}
+	return err
 }
 
 // typeOf returns the content type of the image's object. The gateway detected that of the
@@ -95,6 +108,7 @@ func (s *Server) resultOf(out output, j *job.Job, index string) (prepared, error
 		return prepared{}, err
 	}
 	absent := func(err error) error {
+		err = out.doubt(err, img, s.deps.Now())
 		if errors.Is(err, objectstore.ErrNotExist) {
 			return out.absent.with(img.Index)
 		}

@@ -428,6 +428,9 @@ func (r *rig) end(id string, index int, failure *pipeline.Failure) {
 	r.hub.Notify(pipeline.ChangeNotification{JobID: id, Revision: j.Revision})
 }
 
+// tomorrow is a time at which results of now may have been deleted.
+func tomorrow() time.Time { return time.Now().Add(24 * time.Hour) }
+
 var errDamaged = &pipeline.Failure{Code: pipeline.CodeDamaged, Text: "Damaged image"}
 
 // breakWith makes a store fail until the test ends or fix is called.

@@ -86,7 +86,7 @@ func (s *Server) sendArchive(c echo.Context, j *job.Job, include map[string]bool
 	}
 	defer memory.release()
 	w := &pacedWriter{to: c.Response(), pace: pace{s.config.pace.slowest, writeTime}, credit: writeTime}
-	z := &zipping{store: s.deps.Processed, memory: memory, out: archive.NewWriter(w), names: archive.NewNames(manifestName), paths: paths}
+	z := &zipping{store: s.deps.Processed, memory: memory, out: archive.NewWriter(w), names: archive.NewNames(manifestName), paths: paths, now: s.deps.Now()}
 	var manifest bytes.Buffer
 	for i := range j.Images {
 		line, err := z.image(c.Request().Context(), &j.Images[i], include)
@@ -152,6 +152,7 @@ type zipping struct {
 	out    *archive.Writer
 	names  *archive.Names
 	paths  bool // custom_ids are the paths of the files
+	now    time.Time
 }
 
 // image adds the outputs of an image, and returns its line in the manifest.
@@ -174,7 +175,7 @@ func (z *zipping) image(ctx context.Context, img *job.Image, include map[string]
 		if !include[o.name] {
 			continue
 		}
-		err := z.add(ctx, o.key(name), o.key(img.ProcessedPath), img.EndTime)
+		err := o.doubt(z.add(ctx, o.key(name), o.key(img.ProcessedPath), img.EndTime), img, z.now)
 		switch {
 		case errors.Is(err, objectstore.ErrNotExist):
 			line.Missing[o.name] = o.absent.with(img.Index).text

@@ -63,7 +63,7 @@ func (r *rig) storeImages(originalSize int64, names ...string) (id string) {
 func zipPath(id string) string { return "/api/v1/batch/" + id + "/results.zip" }
 
 func TestArchive(t *testing.T) {
-	r := setup(t, options{})
+	r := setup(t, options{now: tomorrow})
 	id := r.outcomes()
 	got := r.get(zipPath(id))
 	all, names := entries(t, got.body)
