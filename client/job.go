@@ -227,6 +227,8 @@ type ListOptions struct {
 	CreatedBefore time.Time // jobs that were created earlier
 	RetryOf       string    // retries of this job
 	Owner         string    // jobs of this API key's name
+	Upload        string    // jobs whose metadata has this value of upload
+	Search        string    // jobs whose ID starts with this text, or with an image whose name or custom ID contains it
 	OldestFirst   bool
 	WithoutImages bool // leave out Job.Images
 	PageSize      int  // jobs in one request, 1 to 1000; the default is 100
@@ -250,6 +252,8 @@ func (o ListOptions) query() url.Values {
 	set("created_before", o.CreatedBefore.Format(time.RFC3339), !o.CreatedBefore.IsZero())
 	set("retry_of", o.RetryOf, o.RetryOf != "")
 	set("owner", o.Owner, o.Owner != "")
+	set("upload", o.Upload, o.Upload != "")
+	set("q", o.Search, o.Search != "")
 	set("order", "oldest", o.OldestFirst)
 	set("view", "summary", o.WithoutImages)
 	size := o.PageSize

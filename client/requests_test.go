@@ -30,7 +30,7 @@ func TestList(t *testing.T) {
 	at := time.Date(2026, 11, 28, 18, 0, 0, 0, time.FixedZone("", 3600))
 	options := client.ListOptions{
 		Status: []client.Status{client.Failed, client.Cancelled}, FailedImages: true, CreatedAfter: at, CreatedBefore: at.Add(time.Hour),
-		RetryOf: "R", Owner: "anna", OldestFirst: true, WithoutImages: true, PageSize: 5, Uncaptioned: true,
+		RetryOf: "R", Owner: "anna", OldestFirst: true, WithoutImages: true, PageSize: 5, Uncaptioned: true, Upload: "U", Search: "é 1",
 	}
 	n := 0
 	for j, err := range s.client().List(t.Context(), options) {
@@ -41,8 +41,9 @@ func TestList(t *testing.T) {
 	}
 	requests, _ := s.log()
 	const query = "/api/v1/batch?created_after=2026-11-28T18%3A00%3A00%2B01%3A00&created_before=2026-11-28T19%3A00%3A00%2B01%3A00&failed_images=true&limit=5&order=oldest&owner=anna"
-	if n != 2 || len(requests) != 3 || requests[0].target != query+"&retry_of=R&status=failed%2Ccancelled&uncaptioned=true&view=summary" ||
-		requests[2].target != query+"&page_token=three&retry_of=R&status=failed%2Ccancelled&uncaptioned=true&view=summary" {
+	const rest = "&q=%C3%A9+1&retry_of=R&status=failed%2Ccancelled&uncaptioned=true&upload=U&view=summary"
+	if n != 2 || len(requests) != 3 || requests[0].target != query+rest ||
+		requests[2].target != query+"&page_token=three"+rest {
 		t.Errorf("%d jobs, requests %+v", n, requests)
 	}
 	s = newStandIn(t, func(w http.ResponseWriter, _ *http.Request, _ int) {

@@ -303,6 +303,8 @@ func (a *app) listCommand() *cobra.Command {
 	flags.StringVar(&until, "until", "", "only jobs created before this time")
 	flags.StringVar(&options.RetryOf, "retry-of", "", "only retries of this job")
 	flags.StringVar(&options.Owner, "owner", "", "only jobs of the API key with this name")
+	flags.StringVar(&options.Upload, "upload", "", "only jobs whose metadata has this value of upload")
+	flags.StringVar(&options.Search, "search", "", "only jobs whose ID starts with this text, or with an image whose name or custom_id contains it")
 	flags.BoolVar(&options.OldestFirst, "oldest", false, "oldest first")
 	flags.IntVarP(&most, "limit", "n", 20, "print at most this many jobs; 0 prints all")
 	return cmd
