@@ -38,6 +38,8 @@ type result struct {
 	outcome string
 	status  int    // 0 without a response
 	text    string // the reason of a failure, which a client may see
+
+	retryAfter time.Duration // what the receiver of a rejected message asks for; 0: nothing
 }
 
 // client sends the requests.
@@ -96,7 +98,7 @@ func CheckURL(raw string, allow []netip.Prefix) (string, error) {
 func (c *client) send(ctx context.Context, w *job.Webhook, d job.Delivery, now time.Time) result {
 	signature, err := sign(w, d.Message, now, d.Body)
 	if err != nil {
-		return result{unreachable, 0, "the secret is not usable"}
+		return result{outcome: unreachable, text: "the secret is not usable"}
 	}
 	within, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -104,7 +106,7 @@ func (c *client) send(ctx context.Context, w *job.Webhook, d job.Delivery, now t
 	traced := httptrace.WithClientTrace(within, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
 	req, err := http.NewRequestWithContext(traced, http.MethodPost, w.URL, strings.NewReader(d.Body))
 	if err != nil {
-		return result{unreachable, 0, "the URL is not usable"}
+		return result{outcome: unreachable, text: "the URL is not usable"}
 	}
 	req.Header = http.Header{
 		"Content-Type": {"application/json"}, "User-Agent": {c.userAgent}, "Accept": {"*/*"},
@@ -114,25 +116,26 @@ func (c *client) send(ctx context.Context, w *job.Webhook, d job.Delivery, now t
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
-		return result{interrupted, 0, ""}
+		return result{outcome: interrupted}
 	default:
-		return result{unreachable, 0, reason(within, err, connected)}
+		return result{outcome: unreachable, text: reason(within, err, connected)}
 	}
 	// A receiver that sees its response read does not report a broken connection. The status
 	// counts, whatever the body does.
 	_, _ = io.CopyN(io.Discard, resp.Body, maxResponse)
 	_ = resp.Body.Close()
-	status := resp.StatusCode
-	text := "status code " + strconv.Itoa(status)
+	r := result{outcome: rejected, status: resp.StatusCode, text: "status code " + strconv.Itoa(resp.StatusCode)}
 	switch {
-	case status >= 200 && status <= 299:
-		return result{delivered, status, ""}
-	case status == http.StatusGone:
-		return result{gone, status, text}
-	case status >= 300 && status <= 399:
-		text += "; redirects are not followed"
+	case r.status >= 200 && r.status <= 299:
+		r.outcome, r.text = delivered, ""
+	case r.status == http.StatusGone:
+		r.outcome = gone
+	case r.status >= 300 && r.status <= 399:
+		r.text += "; redirects are not followed"
+	case r.status == http.StatusTooManyRequests, r.status == http.StatusServiceUnavailable:
+		r.retryAfter = download.RetryAfter(resp.Header.Get("Retry-After"), now)
 	}
-	return result{rejected, status, text}
+	return r
 }
 
 // reason returns why there was no response. All errors before the connection have the same text:

@@ -31,6 +31,8 @@ const (
 	pollTime = 5 * time.Second
 	// pruneTime is the time between two deletions of old deliveries.
 	pruneTime = time.Minute
+	// maxRetryAfter limits how much longer a receiver makes a pause.
+	maxRetryAfter = 24 * time.Hour
 	// drainTime is how long attempts may still take when the gateway stops.
 	drainTime = 3 * time.Second
 )
@@ -292,7 +294,7 @@ func (s *Deliverer) attempt(ctx context.Context, w *job.Webhook, d job.Delivery)
 		a.Disable = "The receiver has responded with 410 Gone"
 	case !a.Delivered && d.Type != job.WebhookTest && d.Attempts < len(pauses):
 		pause := pauses[d.Attempts]
-		a.Next = now.Add(pause*9/10 + rand.N(pause/5))
+		a.Next = now.Add(max(pause*9/10+rand.N(pause/5), min(result.retryAfter, maxRetryAfter)))
 	}
 	var disabled bool
 	if !s.record(ctx, d, func(ctx context.Context) (err error) {

@@ -98,6 +98,42 @@ func TestRetries(t *testing.T) {
 	telemetrytest.Expect(t, r.metrics, `webhooks_disabled_total 1`)
 }
 
+// TestRetryAfter verifies that a busy receiver makes a pause longer, but neither shorter nor endless.
+func TestRetryAfter(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		after  string
+		want   time.Duration
+	}{
+		{503, "120", 2 * time.Minute},
+		{429, "120", 2 * time.Minute},
+		{503, "an hour", time.Hour},
+		{503, "1", 5 * time.Second},
+		{503, "later", 5 * time.Second},
+		{503, "1000000", 24 * time.Hour},
+		{500, "120", 5 * time.Second},
+	} {
+		r, to := setup(t), newReceiver(t)
+		to.then(func(w http.ResponseWriter, _ *http.Request) {
+			after := c.after
+			if after == "an hour" {
+				after = r.clock().Add(time.Hour).UTC().Format(http.TimeFormat)
+			}
+			w.Header().Set("Retry-After", after)
+			w.WriteHeader(c.status)
+		})
+		w := r.hook("anna", to.URL)
+		r.end("anna")
+		r.step()
+		to.one()
+		d := r.last(w)
+		wantDelivery(t, d, 1, c.status, fmt.Sprint("status code ", c.status), false, false)
+		if pause := d.NextAt.Sub(r.clock()); (pause - c.want).Abs() > time.Second {
+			t.Errorf("the pause after %d with Retry-After: %s is %v, want %v", c.status, c.after, pause, c.want)
+		}
+	}
+}
+
 // TestResponses verifies what the responses of a receiver mean.
 func TestResponses(t *testing.T) {
 	for status, text := range map[int]string{

@@ -266,10 +266,10 @@ func TestRetryAfterIsHonoredWithinTheBudget(t *testing.T) {
 		})
 	}
 	date := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	if got := retryAfter(date.Add(9*time.Second).Format(http.TimeFormat), date); got != 9*time.Second {
+	if got := RetryAfter(date.Add(9*time.Second).Format(http.TimeFormat), date); got != 9*time.Second {
 		t.Errorf("a date in 9 s returned %s, want %v", got, 9*time.Second)
 	}
-	if got := retryAfter(date.Add(-time.Hour).Format(http.TimeFormat), date); got != 0 {
+	if got := RetryAfter(date.Add(-time.Hour).Format(http.TimeFormat), date); got != 0 {
 		t.Errorf("a date in the past returned %s, want 0", got)
 	}
 }

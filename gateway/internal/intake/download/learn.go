@@ -50,7 +50,7 @@ func (c *Client) learn(u *url.URL, address string, started time.Time, resp *http
 			c.config.Hosts.Broke(key, reason, started, now)
 		}
 	case pace.ReasonOf(resp.StatusCode) != "":
-		c.config.Hosts.Limited(key, address, resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"), now), started, now)
+		c.config.Hosts.Limited(key, address, resp.StatusCode, RetryAfter(resp.Header.Get("Retry-After"), now), started, now)
 	default:
 		c.config.Hosts.Answered(key, started, now)
 	}

@@ -88,7 +88,7 @@ func (c *Client) try(ctx context.Context, job string, u *url.URL, place string, 
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return nil, &LimitedError{pace.Key(a.Request.URL), a.StatusCode}
 	default:
-		return nil, &statusError{a.StatusCode, retryAfter(a.Header.Get("Retry-After"), time.Now())}
+		return nil, &statusError{a.StatusCode, RetryAfter(a.Header.Get("Retry-After"), time.Now())}
 	}
 	img, err := c.read(ctx, job, a.Response)
 	if err != nil && context.Cause(ctx) != nil && !errors.Is(err, ErrBusy) {
@@ -140,9 +140,9 @@ func failure(err error) error {
 	}
 }
 
-// retryAfter parses a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3).
+// RetryAfter parses a Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3).
 // It returns 0 for an invalid value.
-func retryAfter(value string, now time.Time) time.Duration {
+func RetryAfter(value string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
 		return max(0, time.Duration(seconds)*time.Second)
 	}
