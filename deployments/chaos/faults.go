@@ -97,6 +97,10 @@ var storageFaults = []fault{
 	{"storage kill -9", 2, 0, commands("kill storage", "start storage")},
 	{"storage stopped", 1, 0, commands("stop storage", "start storage")},
 	{"storage paused", 2, 3 * time.Second, commands("pause storage", "resume storage")},
+}
+
+// requestFaults are those of requests to the storage, whatever the state of its server.
+var requestFaults = []fault{
 	{"storage in trouble", 4, 4 * time.Second, trouble(0.3, "500", "503", "slow", "reset", "reset after", "truncated", "short")},
 	{"storage unavailable", 2, 3 * time.Second, trouble(1, "reset")},
 }
@@ -117,19 +121,21 @@ var clockFaults = []fault{
 
 // faults returns the faults that a seed draws from.
 func (p *plan) faults() (onServices, onServers []fault) {
-	onServices, onServers = slices.Concat(processFaults, lineFaults), storageFaults
+	onRequests := requestFaults
 	if p.captions {
-		onServers = slices.Concat(storageFaults, modelFaults)
+		onRequests = slices.Concat(requestFaults, modelFaults)
 	}
+	onServices, onServers = slices.Concat(processFaults, lineFaults), slices.Concat(storageFaults, onRequests)
 	if p.strict {
 		return onServices, onServers
 	}
-	onServers = append(slices.Concat(brokerFaults, onServers), fault{"messages tampered with", 5, 2 * time.Second, tamper})
-	switch {
-	case p.clustered:
-		onServers = clusterFaults
-	case p.postgres:
-		onServers = append(onServers, databaseFaults...)
+	if p.clustered {
+		onServers = slices.Concat(clusterFaults, onRequests)
+	} else {
+		onServers = append(slices.Concat(brokerFaults, onServers), fault{"messages tampered with", 5, 2 * time.Second, tamper})
+		if p.postgres {
+			onServers = append(onServers, databaseFaults...)
+		}
 	}
 	if p.smallDisk {
 		onServices = append(onServices, fault{"disk full", 3, 2 * time.Second, fullDisk})
