@@ -45,15 +45,8 @@ const probeChecks = 5
 func (f *fanout) check() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	select {
-	case cause, ok := <-f.closes:
-		if f.closes = nil; ok && cause != nil {
-			f.refused = fmt.Errorf("broadcast to %s: %w", f.last, lacksToPublish(cause))
-		}
-	default:
-		if f.age++; f.closes != nil && f.age > 1 {
-			f.refused = nil
-		}
+	if f.age++; !f.noteClose() && f.closes != nil && f.age > 1 {
+		f.refused = nil
 	}
 	if f.refused == nil {
 		return nil
@@ -64,6 +57,19 @@ func (f *fanout) check() error {
 		_ = f.publish(f.last, amqp.Publishing{Type: probeType, DeliveryMode: amqp.Transient})
 	}
 	return f.refused
+}
+
+// noteClose reports whether the channel was closed since the last call, and notes a refusal. The caller holds mu.
+func (f *fanout) noteClose() bool {
+	select {
+	case cause, ok := <-f.closes:
+		if f.closes = nil; ok && cause != nil {
+			f.refused = fmt.Errorf("broadcast to %s: %w", f.last, lacksToPublish(cause))
+		}
+		return true
+	default:
+		return false
+	}
 }
 
 // Broadcast sends body to all current subscribers of the topic; see broker.Broker.
@@ -100,6 +106,7 @@ func (f *fanout) send(topic string, body []byte) error {
 // publish publishes a broadcast. The caller holds mu.
 func (f *fanout) publish(topic string, message amqp.Publishing) error {
 	if f.ch == nil || f.ch.IsClosed() {
+		f.noteClose()
 		ch, err := f.session.conn.Channel()
 		if err != nil {
 			return fmt.Errorf("open channel: %w", err)

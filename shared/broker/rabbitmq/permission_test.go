@@ -270,6 +270,31 @@ func TestEveryPermissionIsNeeded(t *testing.T) {
 	}
 }
 
+// TestRefusedBroadcasts verifies that a refusal is noted even if the next broadcast opens a new channel at once.
+func TestRefusedBroadcasts(t *testing.T) {
+	t.Parallel()
+	needTool(t)
+	topic := brokertest.Topic(brokertest.Name())
+	if err := admin(t).ExchangeDeclare(topic, "fanout", false, true, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = admin(t).ExchangeDelete(topic, false, false) })
+	user := permitted{"broadcaster-" + rand.Text(), [3]string{"", `^amq\.default$`, ""}}
+	addUsers(t, user)
+	b, err := rabbitmq.Open(rabbitmq.Config{URLs: []string{urlOf(t, user.name)}}, logger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	for range 2 {
+		brokertest.Await(t, "a broadcast is accepted", func() bool { return b.Broadcast(t.Context(), topic, []byte("x")) == nil })
+		brokertest.Await(t, "the broker closes the channel", b.BroadcastChannelClosed)
+	}
+	if err := b.BroadcastRefused(); err == nil || !reportsPermission(err, "write", regexp.QuoteMeta(topic)) {
+		t.Errorf("the noted refusal is %v, want one that names the missing permission", err)
+	}
+}
+
 // reportsPermission reports whether the error names the permission on an object that
 // matches the pattern.
 func reportsPermission(err error, kind, pattern string) bool {
