@@ -157,9 +157,6 @@ func TestAbsentResults(t *testing.T) {
 		r.must(r.processed.Delete(t.Context(), key.Key))
 	}
 	base := "/api/v1/batch/" + id
-	download := func(body string) response {
-		return r.do("POST", base+"/download", strings.NewReader(body))
-	}
 	const denied, deleted = "Object storage does not find the result of images[0], try again later", "No result: that of images[0] is no longer kept"
 	for _, age := range []time.Duration{0, day - time.Minute, day} {
 		later.Store(int64(age))
@@ -170,7 +167,7 @@ func TestAbsentResults(t *testing.T) {
 		for _, kind := range []string{"file", "thumbnail", "metadata"} {
 			wantError(t, r.get(base+"/images/0/"+kind), status, text)
 		}
-		wantError(t, download(`{"what":"file","image":0}`), status, text)
+		wantError(t, r.do("POST", base+"/download", strings.NewReader(`{"what":"file","image":0}`)), status, text)
 		wantError(t, r.get(base+"/images/0/xmp"), 404, "No result: images[0] has no sidecar")
 		for _, all := range []string{"/results.jsonl", "/results.zip"} {
 			if got := r.get(base + all); age < day {
