@@ -247,15 +247,11 @@ func TestEveryPermissionIsNeeded(t *testing.T) {
 		}
 	}
 	addUsers(t, users...)
-	brokers := map[string]*rabbitmq.Broker{}
-	for _, m := range cases { // start all services first, because the check for unresponsive queues takes some time
-		b := m.open(t)
-		m.work(t, b)
-		brokers[m.service.name] = b
-	}
 	for _, m := range cases {
 		t.Run(fmt.Sprintf("%s, declares %v, %s %s", m.role, m.declare, m.kind, m.name), func(t *testing.T) {
-			b, last := brokers[m.service.name], error(nil)
+			t.Parallel()
+			b, last := m.open(t), error(nil)
+			m.work(t, b)
 			defer func() {
 				if t.Failed() {
 					t.Logf("Ready = %v", last)

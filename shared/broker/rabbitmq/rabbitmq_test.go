@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -83,15 +84,26 @@ func rabbitmqctl(t *testing.T, args ...string) string {
 	return string(out)
 }
 
+// opened has all work queues that tests have opened.
+var opened sync.Map
+
 // open starts a Broker that declares, and deletes its queues after the test.
 func open(t testing.TB, workQueues ...string) broker.Broker {
 	t.Helper()
 	return openWith(t, rabbitmq.Config{URLs: []string{serverURL(t)}, Declare: true, WorkQueues: workQueues})
 }
 
+// openWith starts a Broker, and deletes its queues after the test has closed all Brokers that use them. If a queue is deleted while it is
+// declared, RabbitMQ before 4.3.3 can lose the process that starts all its dead-letter workers, and with it all our queues.
 func openWith(t testing.TB, config rabbitmq.Config) *rabbitmq.Broker {
 	t.Helper()
 	config.Name = t.Name()
+	var first []string // cleanups run in reverse order
+	for _, q := range config.WorkQueues {
+		if _, again := opened.LoadOrStore(q, nil); !again {
+			first = append(first, q)
+		}
+	}
 	b, err := rabbitmq.Open(config, logger(t))
 	if err != nil {
 		t.Fatalf("Open = %v", err)
@@ -100,7 +112,7 @@ func openWith(t testing.TB, config rabbitmq.Config) *rabbitmq.Broker {
 		if err := b.Close(); err != nil {
 			t.Errorf("Close = %v", err)
 		}
-		forget(t, config.WorkQueues...)
+		forget(t, first...)
 	})
 	return b
 }
