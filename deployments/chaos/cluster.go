@@ -325,6 +325,7 @@ var clusterFaults = []fault{
 	{"broker node replaced", 2, 3 * time.Second, replaced},
 	{"broker majority lost", 2, 5 * time.Second, onHosts("rabbitmq", 2, "kill rabbitmq", "start rabbitmq")},
 	{"broker disk alarm on a node", 1, 3 * time.Second, onHosts("rabbitmq", 1, "rabbitmqctl set_disk_free_limit 1000000GB", "rabbitmqctl set_disk_free_limit 200MB")},
+	{"broker node without dead-letter workers", 2, 12 * time.Second, onHosts("rabbitmq", 1, withoutDeadLetterWorkers, "restart rabbitmq")},
 	{"all broker nodes kill -9", 1, 2 * time.Second, onHosts("rabbitmq", 3, "kill rabbitmq", "start rabbitmq")},
 	{"host cut off", 3, 12 * time.Second, cutOff(true)},
 	{"host cut off from the other hosts", 3, 15 * time.Second, cutOff(false)},

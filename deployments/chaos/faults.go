@@ -64,6 +64,10 @@ var lineFaults = []fault{
 	}},
 }
 
+// withoutDeadLetterWorkers stops a process that RabbitMQ before 4.3.3 can lose. Until the node restarts, it delivers no dead letters and
+// no delayed messages, and no queue with dead letters can get a leader there.
+const withoutDeadLetterWorkers = "rabbitmqctl eval supervisor:terminate_child(rabbit_sup,rabbit_fifo_dlx_sup)."
+
 var brokerFaults = []fault{
 	{"broker kill -9", 3, 0, commands("kill rabbitmq", "start rabbitmq")},
 	{"broker stopped", 2, 0, commands("stop rabbitmq", "start rabbitmq")},
@@ -71,6 +75,7 @@ var brokerFaults = []fault{
 	{"connections closed", 2, 0, commands("rabbitmqctl close_all_connections chaos", "")},
 	{"memory alarm", 1, 3 * time.Second, commands("rabbitmqctl set_vm_memory_high_watermark absolute 1000", "rabbitmqctl set_vm_memory_high_watermark 0.4")},
 	{"disk alarm", 1, 3 * time.Second, commands("rabbitmqctl set_disk_free_limit 1000000GB", "rabbitmqctl set_disk_free_limit 200MB")},
+	{"broker without dead-letter workers", 2, 5 * time.Second, commands(withoutDeadLetterWorkers, "restart rabbitmq")},
 	{"queue deleted", 3, 0, commands("rabbitmqctl delete_queue VICTIM", "")},
 }
 
